@@ -1,0 +1,80 @@
+"""mmcnn: classic convolutional backbones and YOLO detectors for MMDetection 3.x, with one interface."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from mmcnn import compat
+
+from .version import __version__
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from mmcnn.models.backbones import Backbone
+
+compat.apply()
+
+__all__ = ['Detector', '__version__', 'build_backbone', 'count_parameters', 'list_backbones']
+
+
+def list_backbones(pattern: str = '*') -> list[str]:
+    """Short names of all backbones that match a shell pattern, sorted.
+
+    ``list_backbones('*darknet*')``. Any of them builds with :func:`build_backbone` or in a config as
+    ``dict(type='mmcnn.NAME')``.
+    """
+    import mmcnn.models.backbones  # noqa: F401  registers them
+    from mmcnn.registry import BACKBONE_FAMILIES
+
+    return sorted(name for name in BACKBONE_FAMILIES if fnmatchcase(name, pattern))
+
+
+def build_backbone(name: str, **kwargs: Any) -> Backbone:
+    """A backbone by its short name, with PyTorch's own initialisation unless ``init_cfg`` says otherwise.
+
+    Args:
+        name: one of :func:`list_backbones`.
+        **kwargs: see :class:`mmcnn.models.backbones.Backbone` (``out_indices``, ``frozen_stages``, ``widen_factor``, ...).
+
+    Returns:
+        the backbone; ``.out_channels`` and ``.out_strides`` tell its outputs, fine to coarse.
+
+    Raises:
+        ValueError: no backbone has this name (the nearest are listed), or an argument does not fit.
+    """
+    import mmcnn.models.backbones  # noqa: F401  registers them
+    from mmcnn.registry import BACKBONE_FAMILIES, nearest
+
+    if name not in BACKBONE_FAMILIES:
+        raise ValueError(f"no backbone is called '{name}'; {nearest(name, BACKBONE_FAMILIES)}")
+    backbone = BACKBONE_FAMILIES[name](variant=name, **kwargs)
+    if kwargs.get('init_cfg'):
+        backbone.init_weights()
+    return backbone
+
+
+def count_parameters(module: nn.Module) -> tuple[int, int]:
+    """Total and trainable parameters, counted as Keras counts.
+
+    Total: all parameters plus running mean and variance of BatchNorm (``num_batches_tracked`` is never counted).
+    Trainable: parameters with ``requires_grad``. Shared parameters count once.
+    """
+    parameters = list(module.parameters())
+    statistics = [
+        buffer.numel()
+        for name, buffer in module.named_buffers()
+        if name.rsplit('.', 1)[-1] in ('running_mean', 'running_var')
+    ]
+    total = sum(p.numel() for p in parameters) + sum(statistics)
+    return total, sum(p.numel() for p in parameters if p.requires_grad)
+
+
+def __getattr__(name: str) -> Any:
+    # The detector needs MMDetection's models, seconds to import, so only who asks for it pays for it.
+    if name == 'Detector':
+        from mmcnn.detector import Detector
+
+        return Detector
+    raise AttributeError(f"module 'mmcnn' has no attribute '{name}'")

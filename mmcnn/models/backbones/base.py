@@ -1,0 +1,189 @@
+"""The one interface of all backbones: stages declared with their channels and strides, levels named by log2 stride."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from mmcnn.models.layers.scaling import scale_channels, scale_depth
+from mmcnn.registry import nearest
+
+#: Levels that detectors use, and what ``out_indices=None`` asks for as far as the family has them.
+DEFAULT_LEVELS = (2, 3, 4, 5)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of a backbone as its family declares it, in order from the image on.
+
+    A stage opens with its downsampling, so the last stage at a stride gives that stride's deepest map, its *level*.
+    """
+
+    name: str  # attribute of the backbone, first part of the state-dict keys
+    channels: int  # of its output
+    stride: int  # of its output against the image, pixels; a power of two
+    build: Callable[[], nn.Module]  # called only if a level that is asked for needs the stage
+
+
+class Backbone(BaseModule):
+    """Base of every family: a family holds its ``variants`` and yields its ``stages``, the rest is here.
+
+    **Level i has stride 2**i, in every family.** ``out_indices=(3, 4, 5)`` are the maps of strides 8, 16 and 32 (C3 to
+    C5). Output i is (N, C_i, ceil(H / 2**i), ceil(W / 2**i)), also at odd sizes. Stages past the last level asked for
+    are not built.
+
+    Args:
+        variant: row of the family's table.
+        arch: fields of that row to override, ``dict(depths=(1, 1, 2, 2, 1))``.
+        in_channels: channels of the image.
+        widen_factor: multiplies all widths (rounded up to multiples of 8).
+        deepen_factor: multiplies the number of blocks of each stage (rounded, at least 1).
+        norm_cfg: updates the row's own normalisation, ``dict(type='SyncBN')`` or ``dict(momentum=0.1)``.
+        out_indices: levels to return, fine to coarse; None: those of 2 to 5 that the family has.
+        frozen_stages: freezes every stage up to and including this level; -1: none.
+        norm_eval: keeps BatchNorm statistics fixed in training.
+        init_cfg: MMEngine initialisation or ``dict(type='Pretrained', checkpoint=...)``.
+
+    Attributes:
+        out_channels: channels of each output. out_strides: its stride in pixels. Both fine to coarse.
+
+    Raises:
+        ValueError: unknown variant, field, argument or level, each with what there is.
+    """
+
+    variants: ClassVar[dict[str, Any]]
+
+    def __init__(
+        self,
+        variant: str,
+        *,
+        arch: dict | None = None,
+        in_channels: int = 3,
+        widen_factor: float = 1.0,
+        deepen_factor: float = 1.0,
+        norm_cfg: dict | None = None,
+        out_indices: Sequence[int] | None = None,
+        frozen_stages: int = -1,
+        norm_eval: bool = False,
+        init_cfg: dict | list[dict] | None = None,
+        **unknown: object,
+    ) -> None:
+        super().__init__(init_cfg)
+        self._refuse_unknown(unknown)
+        self.variant = variant
+        self.arch = self._resolve(variant, arch)
+        self.in_channels = _positive('in_channels', in_channels, int)
+        self.widen_factor = _positive('widen_factor', widen_factor, (int, float))
+        self.deepen_factor = _positive('deepen_factor', deepen_factor, (int, float))
+        self.norm_cfg = {**self.arch.norm, **(norm_cfg or {})}
+        self.frozen_stages = frozen_stages
+        self.norm_eval = norm_eval
+        self._assemble(list(self.stages()), out_indices)
+        self._freeze()
+
+    def stages(self) -> Iterator[Stage]:
+        """The family's stages in order, from ``self.arch``, ``self.in_channels`` and ``self.norm_cfg``."""
+        raise NotImplementedError(f'{type(self).__name__} has to yield its stages')
+
+    def width(self, channels: int) -> int:
+        """``channels`` under the ``widen_factor``."""
+        return scale_channels(channels, self.widen_factor)
+
+    def depth(self, blocks: int) -> int:
+        """``blocks`` under the ``deepen_factor``."""
+        return scale_depth(blocks, self.deepen_factor)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Image (N, in_channels, H, W) to the maps of ``out_indices``, map i (N, C_i, ceil(H / 2**i), ceil(W / 2**i))."""
+        if x.ndim != 4 or x.shape[1] != self.in_channels:
+            raise ValueError(
+                f'{self.variant} takes images (N, {self.in_channels}, H, W), got {tuple(x.shape)}; '
+                'pass in_channels=... for another number of channels'
+            )
+        outputs = []
+        for name, returned in self._plan:
+            x = getattr(self, name)(x)
+            if returned:
+                outputs.append(x)
+        return tuple(outputs)
+
+    def train(self, mode: bool = True) -> Backbone:
+        """Training mode for all but what ``frozen_stages`` and ``norm_eval`` hold fixed. Returns self."""
+        super().train(mode)
+        for stage in self._frozen():
+            stage.eval()
+        if self.norm_eval:
+            for module in self.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
+
+    def extra_repr(self) -> str:
+        return f'variant={self.variant!r}, out_indices={self.out_indices}, out_channels={self.out_channels}'
+
+    # --------------------------------------------------------------------------------------------------- assembling
+
+    def _refuse_unknown(self, unknown: dict[str, object]) -> None:
+        if unknown:
+            name = next(iter(unknown))
+            known = [
+                'variant', 'arch', 'in_channels', 'widen_factor', 'deepen_factor', 'norm_cfg', 'out_indices',
+                'frozen_stages', 'norm_eval', 'init_cfg',
+            ]  # fmt: skip
+            raise ValueError(f"{type(self).__name__} has no argument '{name}'; {nearest(name, known)}")
+
+    def _resolve(self, variant: str, overrides: dict | None) -> Any:
+        if variant not in self.variants:
+            raise ValueError(f"{type(self).__name__} has no variant '{variant}'; {nearest(variant, self.variants)}")
+        row = self.variants[variant]
+        fields = [field.name for field in dataclasses.fields(row)]
+        for name in overrides or {}:
+            if name not in fields:
+                raise ValueError(f"{type(self).__name__}: arch has no field '{name}'; {nearest(name, fields)}")
+        return dataclasses.replace(row, **(overrides or {}))
+
+    def _assemble(self, stages: list[Stage], out_indices: Sequence[int] | None) -> None:
+        last_at = {int(math.log2(stage.stride)): stage for stage in stages}
+        wanted = tuple(i for i in DEFAULT_LEVELS if i in last_at) if out_indices is None else tuple(out_indices)
+        have = f'its levels are {sorted(last_at)} (level i has stride 2**i)'
+        for level in wanted:
+            if level not in last_at:
+                raise ValueError(f'{type(self).__name__} ({self.variant}) has no level {level!r}; {have}')
+        if not wanted or list(wanted) != sorted(set(wanted)):
+            raise ValueError(f'out_indices={wanted} of {self.variant} has to be increasing and not empty; {have}')
+        if self.frozen_stages != -1 and self.frozen_stages not in last_at:
+            raise ValueError(f'frozen_stages={self.frozen_stages!r} of {self.variant} is not a level or -1; {have}')
+
+        self.out_indices = wanted
+        self.out_channels = tuple(last_at[level].channels for level in wanted)
+        self.out_strides = tuple(last_at[level].stride for level in wanted)
+        returned = {last_at[level].name for level in wanted}
+        self._plan: list[tuple[str, bool]] = []
+        self._strides: dict[str, int] = {}
+        for stage in stages:
+            if stage.stride <= self.out_strides[-1]:
+                self.add_module(stage.name, stage.build())
+                self._plan.append((stage.name, stage.name in returned))
+                self._strides[stage.name] = stage.stride
+
+    def _frozen(self) -> Iterator[nn.Module]:
+        if self.frozen_stages >= 0:
+            yield from (getattr(self, name) for name, s in self._strides.items() if s <= 2**self.frozen_stages)
+
+    def _freeze(self) -> None:
+        for stage in self._frozen():
+            stage.requires_grad_(False)
+            stage.eval()
+
+
+def _positive(name: str, value: Any, kinds: type | tuple[type, ...]) -> Any:
+    if isinstance(value, bool) or not isinstance(value, kinds) or not value > 0:
+        raise ValueError(f'{name}={value!r} has to be a positive number')
+    return value

@@ -1,0 +1,227 @@
+"""One anchor-based YOLO head; YOLOv4 and YOLOv5 are settings of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from mmcnn.models.layers import ConvNormAct
+from mmcnn.models.losses import LevelOutput
+from mmcnn.ops import batched_nms
+from mmcnn.registry import MODELS, TASK_UTILS
+
+
+@MODELS.register_module()
+class YOLOHead(BaseDenseHead):
+    """Anchors on three (or any number of) levels; box, objectness and class logits from one 1x1 convolution a level.
+
+    Channel of the prediction maps: ``anchor * (5 + classes) + (x, y, w, h, objectness, class 0, ...)``, as in Darknet,
+    YOLOv5 and MMDetection's YOLOV3Head, so that weights copy without a permutation.
+
+    Args:
+        num_classes: number of classes.
+        in_channels: channels of each level's map, fine to coarse.
+        anchors: of each level, (width, height) of each anchor, pixels at the network's input.
+        strides: of each level, pixels.
+        bridge: a 3x3 to twice the channels before each prediction (Darknet's heads); YOLOv5 has none.
+        bbox_coder: see :class:`~mmcnn.models.task_modules.YOLOGridCoder`.
+        loss: :class:`~mmcnn.models.losses.YOLOMeanLoss` or :class:`~mmcnn.models.losses.DarknetLoss`.
+        norm_cfg, act_cfg: MMEngine configs of the bridge.
+        train_cfg: ``dict(assigner=...)``.
+        test_cfg: ``score_thr``; ``nms=dict(type='iou' | 'greedy_diou' | 'diou', iou_threshold=...)``; ``nms_pre``,
+            candidates kept for it; ``max_per_img``; ``multi_label``, one box may give several classes.
+
+    Raises:
+        ValueError: lists of levels that differ in length, no classes.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: Sequence[int],
+        anchors: Sequence[Sequence[tuple[float, float]]],
+        strides: Sequence[int],
+        bridge: bool = True,
+        bbox_coder: dict | None = None,
+        loss: dict | None = None,
+        norm_cfg: dict | None = None,
+        act_cfg: dict | None = None,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        if not (len(in_channels) == len(anchors) == len(strides)):
+            raise ValueError(
+                f'in_channels, anchors and strides need one entry a level, got {len(in_channels)}, {len(anchors)} and '
+                f'{len(strides)}'
+            )
+        if num_classes < 1:
+            raise ValueError(f'num_classes={num_classes} has to be at least 1')
+        self.num_classes = num_classes
+        self.in_channels = tuple(in_channels)
+        self.strides = tuple(strides)
+        self.anchors = [[(float(w), float(h)) for w, h in level] for level in anchors]
+        self.bbox_coder = TASK_UTILS.build(bbox_coder or dict(type='mmcnn.YOLOGridCoder'))
+        self.criterion = MODELS.build(loss or dict(type='mmcnn.YOLOMeanLoss'))
+        self.assigner = TASK_UTILS.build((train_cfg or {}).get('assigner') or dict(type='mmcnn.RatioAssigner'))
+        self.test_cfg = {
+            'score_thr': 0.001,
+            'nms': dict(type='iou', iou_threshold=0.65),
+            'nms_pre': 30000,
+            'max_per_img': 300,
+            'multi_label': True,
+            **(test_cfg or {}),
+        }
+        conv = dict(
+            norm_cfg={'type': 'BN', 'eps': 1e-5, 'momentum': 0.03, **(norm_cfg or {})},
+            act_cfg=act_cfg or dict(type='LeakyReLU', negative_slope=0.1, inplace=True),
+        )
+        self.bridges = nn.ModuleList(
+            ConvNormAct(c, 2 * c, 3, **conv) if bridge else nn.Identity() for c in self.in_channels
+        )
+        self.predictions = nn.ModuleList(
+            nn.Conv2d(2 * c if bridge else c, len(level) * (5 + num_classes), 1)
+            for c, level in zip(self.in_channels, self.anchors, strict=True)
+        )
+
+    def init_weights(self) -> None:
+        """PyTorch's own initialisation, plus YOLOv5's prior: 8 objects an image of 640 px, classes at 0.6 / classes."""
+        super().init_weights()
+        for conv, stride, anchors in zip(self.predictions, self.strides, self.anchors, strict=True):
+            conv.reset_parameters()
+            with torch.no_grad():
+                bias = conv.bias.view(len(anchors), -1)
+                bias[:, 4] += math.log(8 / (640 / stride) ** 2)
+                bias[:, 5:] += math.log(0.6 / (self.num_classes - 0.99999))
+
+    def forward(self, x: Sequence[Tensor]) -> tuple[list[Tensor]]:
+        """Maps (N, C_i, H_i, W_i) to logits (N, anchors_i * (5 + classes), H_i, W_i), a level each."""
+        return ([p(b(m)) for m, b, p in zip(x, self.bridges, self.predictions, strict=True)],)
+
+    def loss_by_feat(
+        self,
+        logits: Sequence[Tensor],
+        batch_gt_instances: Sequence[InstanceData],
+        batch_img_metas: Sequence[dict],
+        batch_gt_instances_ignore: Sequence[InstanceData] | None = None,
+    ) -> dict[str, Tensor]:
+        """Losses of a batch.
+
+        Crowd boxes (``batch_gt_instances_ignore``) are neither positives nor excluded: YOLOv5's data has none, Darknet
+        knows none.
+
+        Args:
+            logits: of each level, from :meth:`forward`.
+            batch_gt_instances: of each image ``bboxes`` (M, 4) xyxy pixels and ``labels`` (M,).
+
+        Raises:
+            ValueError: a label that is not a class of this head.
+        """
+        outputs = self._outputs(logits)
+        sizes = [output.maps.shape[2:4] for output in outputs]
+        objects = [_centred(instances.bboxes.to(outputs[0].maps)) for instances in batch_gt_instances]
+        labels = torch.cat([instances.labels for instances in batch_gt_instances])
+        if len(labels) and not 0 <= labels.min() <= labels.max() < self.num_classes:
+            raise ValueError(
+                f'labels from {labels.min().item()} to {labels.max().item()}, but num_classes={self.num_classes}: set '
+                'num_classes of the head to the number of classes of the data set'
+            )
+        image = torch.repeat_interleave(
+            torch.arange(len(objects), device=labels.device),
+            torch.tensor([len(boxes) for boxes in objects], device=labels.device),
+        )
+        anchors = [output.anchors for output in outputs]
+        targets = self.assigner.assign(torch.cat(objects), labels, image, anchors, self.strides, sizes)
+        return self.criterion(outputs, targets, objects)
+
+    def predict_by_feat(
+        self,
+        logits: Sequence[Tensor],
+        batch_img_metas: Sequence[dict] | None = None,
+        cfg: dict | None = None,
+        rescale: bool = False,
+        with_nms: bool = True,
+    ) -> list[InstanceData]:
+        """Detections of each image, best first.
+
+        Args:
+            logits: of each level, from :meth:`forward`.
+            batch_img_metas: of each image ``img_shape``; with ``rescale`` also ``ori_shape``, ``scale_factor`` (w, h) and,
+                after a letterbox, ``pad_param`` (top, left).
+            cfg: replaces entries of ``test_cfg``.
+            rescale: boxes in the original image instead of the network's input.
+            with_nms: suppress overlapping boxes.
+
+        Returns:
+            for each image ``bboxes`` (K, 4) xyxy pixels, clipped to the image, ``scores`` (K,) and ``labels`` (K,).
+        """
+        test_cfg = {**self.test_cfg, **(cfg or {})}
+        outputs = self._outputs(logits)
+        boxes = torch.cat([output.boxes().flatten(1, 3) for output in outputs], dim=1)
+        scores = torch.cat([output.maps[..., 4:].flatten(1, 3) for output in outputs], dim=1).sigmoid()
+        results = []
+        for image_boxes, image_scores, meta in zip(boxes, scores, batch_img_metas, strict=True):
+            found = self._candidates(image_boxes, image_scores, test_cfg)
+            if with_nms:
+                keep = batched_nms(
+                    found.bboxes,
+                    found.scores,
+                    found.labels,
+                    test_cfg['nms']['iou_threshold'],
+                    kind=test_cfg['nms'].get('type', 'iou'),
+                )
+                found = found[keep[: test_cfg['max_per_img']]]
+            results.append(self._placed(found, meta, rescale))
+        return results
+
+    def _outputs(self, logits: Sequence[Tensor]) -> list[LevelOutput]:
+        outputs = []
+        for level, (maps, anchors, stride) in enumerate(zip(logits, self.anchors, self.strides, strict=True)):
+            n, _, height, width = maps.shape
+            # In float32 also under AMP: squares, exponentials and IoU do not fit float16.
+            maps = maps.float().view(n, len(anchors), -1, height, width).permute(0, 1, 3, 4, 2)
+            outputs.append(LevelOutput(maps, maps.new_tensor(anchors), stride, level, self.bbox_coder))
+        return outputs
+
+    @staticmethod
+    def _candidates(boxes: Tensor, scores: Tensor, test_cfg: dict) -> InstanceData:
+        """Boxes (K, 4) cxcywh and scores (K, 1 + classes) above the threshold, best ``nms_pre``, unsorted corners."""
+        threshold = test_cfg['score_thr']
+        sure = scores[:, 0] > threshold
+        boxes, scores = boxes[sure], scores[sure, 1:] * scores[sure, :1]
+        if test_cfg['multi_label']:
+            index, labels = (scores > threshold).nonzero(as_tuple=True)
+            scores = scores[index, labels]
+        else:
+            scores, labels = scores.max(-1)
+            (index,) = (scores > threshold).nonzero(as_tuple=True)
+            scores, labels = scores[index], labels[index]
+        if len(scores) > test_cfg['nms_pre']:
+            scores, best = scores.topk(test_cfg['nms_pre'])
+            index, labels = index[best], labels[best]
+        half = boxes[index, 2:] / 2
+        corners = torch.cat([boxes[index, :2] - half, boxes[index, :2] + half], dim=-1)
+        return InstanceData(bboxes=corners, scores=scores, labels=labels)
+
+    @staticmethod
+    def _placed(found: InstanceData, meta: dict, rescale: bool) -> InstanceData:
+        boxes = found.bboxes
+        height, width = meta['img_shape'][:2]
+        if rescale:
+            top, left = meta.get('pad_param', (0, 0))
+            boxes = (boxes - boxes.new_tensor([left, top] * 2)) / boxes.new_tensor([*meta['scale_factor'][:2]] * 2)
+            height, width = meta['ori_shape'][:2]
+        limit = boxes.new_tensor([width, height] * 2)
+        found.bboxes = torch.min(boxes.clamp(min=0), limit)
+        return found
+
+
+def _centred(boxes: Tensor) -> Tensor:
+    """(M, 4) xyxy to centre x, centre y, width, height."""
+    return torch.cat([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]], dim=-1)

@@ -1,0 +1,44 @@
+"""Residual bottleneck and cross-stage-partial layer shared by the Darknet families."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from .conv import ConvNormAct
+
+
+class DarknetBottleneck(nn.Module):
+    """1x1 to ``hidden``, 3x3 back to ``channels``, plus the input: (N, C, H, W) to the same shape.
+
+    Nothing follows the addition (YOLOv3, arXiv 1804.02767, Table 1).
+    """
+
+    def __init__(self, channels: int, hidden: int, shortcut: bool = True, **conv: object) -> None:
+        super().__init__()
+        self.shortcut = shortcut
+        self.conv1 = ConvNormAct(channels, hidden, 1, **conv)
+        self.conv2 = ConvNormAct(hidden, channels, 3, **conv)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.conv2(self.conv1(x))
+        return x + out if self.shortcut else out
+
+
+class C3(nn.Module):
+    """CSP layer of three convolutions (YOLOv5 v4 on): (N, C_in, H, W) to (N, C_out, H, W).
+
+    1x1 to half the outputs on a main and a short path, ``depth`` bottlenecks on the main one, concatenated
+    [main, short], 1x1. The same graph and names as MMDetection's CSPLayer.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, depth: int, shortcut: bool = True, **conv: object) -> None:
+        super().__init__()
+        hidden = out_channels // 2
+        self.main_conv = ConvNormAct(in_channels, hidden, 1, **conv)
+        self.short_conv = ConvNormAct(in_channels, hidden, 1, **conv)
+        self.blocks = nn.Sequential(*(DarknetBottleneck(hidden, hidden, shortcut, **conv) for _ in range(depth)))
+        self.final_conv = ConvNormAct(2 * hidden, out_channels, 1, **conv)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.final_conv(torch.cat([self.blocks(self.main_conv(x)), self.short_conv(x)], dim=1))

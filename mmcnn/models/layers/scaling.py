@@ -1,0 +1,15 @@
+"""Width and depth multipliers of narrow forms."""
+
+import math
+
+
+def scale_channels(channels: int, widen_factor: float, divisor: int = 8) -> int:
+    """``channels * widen_factor`` rounded up to a multiple of ``divisor`` (YOLOv5's rule); unchanged at factor 1."""
+    if widen_factor == 1:
+        return channels
+    return math.ceil(channels * widen_factor / divisor) * divisor
+
+
+def scale_depth(repeats: int, deepen_factor: float) -> int:
+    """``repeats * deepen_factor`` rounded, at least 1 (YOLOv5's rule); 0 stays 0."""
+    return max(round(repeats * deepen_factor), 1) if repeats else 0

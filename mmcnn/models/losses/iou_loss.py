@@ -1,0 +1,60 @@
+"""The IoU family on aligned pairs of boxes, with the gradient that YOLOv4 and YOLOv5 train with.
+
+MMDetection's CIoULoss switches the aspect term off at IoU <= 0.5 and clamps; the YOLO recipes do neither.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+KINDS = ('iou', 'giou', 'diou', 'ciou')
+
+
+def bbox_iou(boxes: Tensor, targets: Tensor, kind: str = 'ciou', eps: float = 1e-7) -> Tensor:
+    """IoU, GIoU (arXiv 1902.09630), DIoU or CIoU (arXiv 1911.08287) of pairs of boxes.
+
+    CIoU's trade-off alpha is a constant: no gradient flows through it.
+
+    Args:
+        boxes, targets: (..., 4) as centre x, centre y, width, height, in pixels or grid units (not in [0, 1]: the
+            aspect term's gradient grows with 1 / size**2).
+        kind: one of ``KINDS``.
+        eps: guards the divisions.
+
+    Returns:
+        (...,) in float32 or better; at most 1.
+
+    Raises:
+        ValueError: unknown kind.
+    """
+    if kind not in KINDS:
+        raise ValueError(f'kind={kind!r} is none of {KINDS}')
+    if boxes.dtype in (torch.float16, torch.bfloat16):
+        boxes = boxes.float()
+    targets = targets.to(boxes.dtype)
+    low1, high1 = boxes[..., :2] - boxes[..., 2:] / 2, boxes[..., :2] + boxes[..., 2:] / 2
+    low2, high2 = targets[..., :2] - targets[..., 2:] / 2, targets[..., :2] + targets[..., 2:] / 2
+    intersection = (torch.min(high1, high2) - torch.max(low1, low2)).clamp(min=0).prod(-1)
+    union = boxes[..., 2:].prod(-1) + targets[..., 2:].prod(-1) - intersection + eps
+    iou = intersection / union
+    if kind == 'iou':
+        return iou
+
+    enclosing = torch.max(high1, high2) - torch.min(low1, low2)
+    if kind == 'giou':
+        area = enclosing.prod(-1) + eps
+        return iou - (area - union) / area
+
+    distance = (targets[..., :2] - boxes[..., :2]).square().sum(-1)
+    diou = iou - distance / (enclosing.square().sum(-1) + eps)
+    if kind == 'diou':
+        return diou
+
+    angle = torch.atan(targets[..., 2] / (targets[..., 3] + eps)) - torch.atan(boxes[..., 2] / (boxes[..., 3] + eps))
+    aspect = 4 / math.pi**2 * angle.square()
+    with torch.no_grad():
+        alpha = aspect / (aspect - iou + 1 + eps)
+    return diou - alpha * aspect

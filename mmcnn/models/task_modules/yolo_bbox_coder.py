@@ -1,0 +1,67 @@
+"""From logits on a grid to boxes in pixels: the decodings of YOLOv3, v4 and v5 as settings of one coder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from mmcnn.registry import TASK_UTILS
+
+
+@TASK_UTILS.register_module()
+class YOLOGridCoder:
+    """Decodes t = (tx, ty, tw, th) in cell (cx, cy) of stride s with an anchor (aw, ah) in pixels.
+
+    Centre: ``(c + k * sigmoid(t) - (k - 1) / 2) * s``. Size: ``a * (2 * sigmoid(t))**2`` or ``a * exp(t)``.
+
+    ========  ================================  =========
+    recipe    ``scale_xy`` k                    ``size``
+    ========  ================================  =========
+    YOLOv3    1                                 exp
+    YOLOv4    1.2, 1.1, 1.05 (strides 8 to 32)  exp
+    YOLOv5    2                                 sigmoid
+    ========  ================================  =========
+
+    YOLOv4's training after WongKinYiu uses YOLOv5's row.
+
+    Args:
+        scale_xy: k, one number or one for each level.
+        size: 'sigmoid' or 'exp'.
+        max_exp: bound of tw and th before the exponential, ln(1000 / 16) as in Faster R-CNN's coder; Darknet has none
+            and can overflow.
+
+    Raises:
+        ValueError: unknown ``size``.
+    """
+
+    def __init__(
+        self, scale_xy: float | Sequence[float] = 2.0, size: str = 'sigmoid', max_exp: float = 4.135166556742356
+    ) -> None:
+        if size not in ('sigmoid', 'exp'):
+            raise ValueError(f"size={size!r} is neither 'sigmoid' nor 'exp'")
+        self.scale_xy = scale_xy
+        self.size = size
+        self.max_exp = max_exp
+
+    def decode(self, t: Tensor, cells: Tensor, anchors: Tensor, stride: int, level: int) -> Tensor:
+        """Logits to boxes.
+
+        Args:
+            t: (..., 4) logits.
+            cells: (..., 2) column and row of the cell.
+            anchors: (..., 2) width and height, pixels.
+            stride: of the level, pixels.
+            level: index of the level, fine to coarse.
+
+        Returns:
+            (..., 4) centre x, centre y, width, height in pixels of the network's input.
+        """
+        k = self.scale_xy if isinstance(self.scale_xy, (int, float)) else self.scale_xy[level]
+        centre = (cells + k * t[..., :2].sigmoid() - (k - 1) / 2) * stride
+        if self.size == 'sigmoid':
+            size = (2 * t[..., 2:].sigmoid()).square() * anchors
+        else:
+            size = t[..., 2:].clamp(max=self.max_exp).exp() * anchors
+        return torch.cat([centre, size], dim=-1)
