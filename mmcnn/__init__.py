@@ -36,7 +36,7 @@ def build_backbone(name: str, **kwargs: Any) -> Backbone:
 
     Args:
         name: one of :func:`list_backbones`.
-        **kwargs: see :class:`mmcnn.models.backbones.Backbone` (``out_indices``, ``frozen_stages``, ``widen_factor``, ...).
+        **kwargs: see :class:`mmcnn.models.backbones.Backbone` (``out_indices``, ``frozen_stages``, ...).
 
     Returns:
         the backbone; ``.out_channels`` and ``.out_strides`` tell its outputs, fine to coarse.

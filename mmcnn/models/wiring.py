@@ -68,8 +68,8 @@ def wire(model: dict) -> ConfigDict:
     """A detector's config with every channel number and stride filled in.
 
     ``dict(type='mmcnn.wired', detector='FasterRCNN', ...)`` becomes the plain ``dict(type='FasterRCNN', ...)``. Filled
-    where absent: ``in_channels`` of neck and heads, ``strides`` of :class:`~mmcnn.models.dense_heads.YOLOHead`, channels
-    and strides of the RoI extractor. ``widen_factor`` and ``deepen_factor`` of the detector go to backbone and neck
+    where absent: ``in_channels`` of neck and heads, ``strides`` of :class:`~mmcnn.models.dense_heads.YOLOHead`,
+    channels and strides of the RoI extractor. ``widen_factor`` and ``deepen_factor`` of the detector go to backbone and neck
     where those are ours. A wired config wires to itself.
 
     Args:
@@ -178,5 +178,7 @@ def _wire_roi_head(head: ConfigDict, maps: Maps, giver: str) -> None:
 
 def _single(channels: tuple[int, ...], where: str, giver: str) -> int:
     if len(set(channels)) != 1:
-        raise ValueError(f'{where} takes maps of one width, but {giver} gives {list(channels)}: put an FPN between them')
+        raise ValueError(
+            f'{where} takes maps of one width, but {giver} gives {list(channels)}: put an FPN in between'
+        )
     return channels[0]

@@ -101,7 +101,7 @@ class Backbone(BaseModule):
         return scale_depth(blocks, self.deepen_factor)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Image (N, in_channels, H, W) to the maps of ``out_indices``, map i (N, C_i, ceil(H / 2**i), ceil(W / 2**i))."""
+        """Image (N, in_channels, H, W) to the maps of ``out_indices``, level i (N, C_i, ceil(H/2**i), ceil(W/2**i))."""
         if x.ndim != 4 or x.shape[1] != self.in_channels:
             raise ValueError(
                 f'{self.variant} takes images (N, {self.in_channels}, H, W), got {tuple(x.shape)}; '

@@ -56,7 +56,7 @@ class CSPStage(nn.Module):
     concatenated [post, short]; 1x1 ``final``. Parts are made in the order of Darknet's weight stream.
 
     Args:
-        whole: both paths keep C_out and the bottlenecks halve it inside (YOLOv4's first stage); else both have C_out / 2.
+        whole: both paths keep C_out and the bottlenecks halve it inside (YOLOv4's first stage); else both have half.
     """
 
     def __init__(self, in_channels: int, out_channels: int, depth: int, whole: bool, **conv: object) -> None:

@@ -30,7 +30,7 @@ VARIANTS = {'darknet53': Arch()}
 
 
 class DarknetStage(nn.Sequential):
-    """3x3 of stride 2, then ``depth`` bottlenecks of half the width: (N, C_in, H, W) to (N, C_out, ceil(H/2), ceil(W/2))."""
+    """3x3 of stride 2, then ``depth`` bottlenecks: (N, C_in, H, W) to (N, C_out, ceil(H/2), ceil(W/2))."""
 
     def __init__(self, in_channels: int, out_channels: int, depth: int, **conv: object) -> None:
         blocks = [DarknetBottleneck(out_channels, out_channels // 2, **conv) for _ in range(depth)]

@@ -152,8 +152,8 @@ class YOLOHead(BaseDenseHead):
 
         Args:
             logits: of each level, from :meth:`forward`.
-            batch_img_metas: of each image ``img_shape``; with ``rescale`` also ``ori_shape``, ``scale_factor`` (w, h) and,
-                after a letterbox, ``pad_param`` (top, left).
+            batch_img_metas: of each image ``img_shape``; with ``rescale`` also ``ori_shape``, ``scale_factor`` (w, h)
+                and, after a letterbox, ``pad_param`` (top, left).
             cfg: replaces entries of ``test_cfg``.
             rescale: boxes in the original image instead of the network's input.
             with_nms: suppress overlapping boxes.

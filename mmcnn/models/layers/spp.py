@@ -14,7 +14,7 @@ class PyramidPool(nn.Module):
     The pools are chained: two 5-pools are one 9-pool and three one 13-pool, exactly and at a quarter of the work.
 
     Args:
-        largest_first: channel order ``[p13, p9, p5, x]`` (Darknet's yolov4.cfg) instead of ``[x, p5, p9, p13]`` (YOLOv5).
+        largest_first: channel order ``[p13, p9, p5, x]`` (yolov4.cfg) instead of ``[x, p5, p9, p13]`` (YOLOv5).
             Weights of one order load into the other and are wrong.
     """
 

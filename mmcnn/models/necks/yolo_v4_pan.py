@@ -25,7 +25,10 @@ class ConvBlock(nn.Sequential):
 
 
 class SPPBlock(nn.Sequential):
-    """ConvBlock, pools [p13, p9, p5, x], ConvBlock: (N, C_in, H, W) to (N, channels, H, W). yolov4.cfg, layers 105 to 116."""
+    """ConvBlock, pools [p13, p9, p5, x], ConvBlock: (N, C_in, H, W) to (N, channels, H, W).
+
+    Layers 105 to 116 of yolov4.cfg.
+    """
 
     def __init__(self, in_channels: int, channels: int, **conv: object) -> None:
         super().__init__(

@@ -1,0 +1,33 @@
+# make setup | demo | test | test-all | lint | format
+# Works from any folder (make -C path/to/mmcnn demo). Needs Python 3.11 or 3.12 and, the first time, a network.
+SHELL := /bin/bash
+PYTHON ?= $(shell for p in python3.12 python3.11 python3; do command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done || true)
+BIN := .venv/bin
+STAMP := .venv/.ready
+
+.PHONY: setup demo test test-all lint format clean
+setup: $(STAMP)
+
+$(STAMP): constraints.txt setup.py pyproject.toml mmcnn/version.py tools/setup_venv.sh
+	@bash tools/setup_venv.sh "$(PYTHON)"
+	@touch $@
+
+demo: setup
+	@$(BIN)/python tools/train.py configs/yolov4_cspdarknet53_demo.py --data demo
+
+test: setup
+	$(BIN)/python -m pytest
+
+test-all: setup
+	$(BIN)/python -m pytest -m 'slow or not slow'
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache

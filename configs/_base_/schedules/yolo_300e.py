@@ -1,0 +1,20 @@
+# SGD as YOLOv5 and WongKinYiu's YOLOv4: 300 epochs, cosine to a tenth, 64 images a step, EMA.
+# The loss is 64 times the mean of a micro-batch, so the recipe is the same however 64 images are cut up: batch_size
+# times GPUs times accumulative_counts should give nominal_batch_size (tools/train.py sees to it).
+max_epochs = 300
+nominal_batch_size = 64
+
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=10)
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')
+param_scheduler = None  # mmcnn.YOLOScheduleHook sets lr and momentum
+optim_wrapper = dict(
+    type='OptimWrapper',
+    optimizer=dict(type='SGD', lr=0.01, momentum=0.937, weight_decay=5e-4, nesterov=True),
+    constructor='mmcnn.YOLOOptimWrapperConstructor',
+    accumulative_counts=4,
+)
+custom_hooks = [
+    dict(type='mmcnn.YOLOScheduleHook', schedule='cosine', lr_final=0.1, warmup_epochs=3.0),
+    dict(type='mmcnn.StepEMAHook'),
+]

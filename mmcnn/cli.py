@@ -1,0 +1,373 @@
+"""What the tools share: configs found by name, --data, sizes and batches set, clear errors instead of tracebacks."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, ConfigDict, DictAction
+
+from mmcnn.datasets.coco_folder import CocoFolder, DataError, read_coco_folder
+from mmcnn.datasets.shapes import make_shapes
+from mmcnn.registry import nearest
+from mmcnn.weights.checkpoint import CheckpointError, read_checkpoint
+
+PACKAGE = Path(__file__).resolve().parent
+#: Where ``--data demo`` puts its pictures, below the current folder.
+DEMO_DATA = Path('data') / 'mmcnn_demo'
+#: A run of fewer optimizer steps than this does not accumulate micro-batches to the nominal batch.
+MIN_STEPS = 1000
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
+
+
+class UsageError(ValueError):
+    """Something that the user typed does not fit; the message is the whole story."""
+
+
+@contextlib.contextmanager
+def friendly_errors() -> Iterator[None]:
+    """Ends a tool with one clear message and exit code 2 where the user's input is at fault.
+
+    ``MMCNN_TRACEBACK=1`` shows the traceback instead. A fault of the program itself always does.
+    """
+    try:
+        yield
+    except (UsageError, DataError, CheckpointError) as error:
+        if os.environ.get('MMCNN_TRACEBACK') == '1':
+            raise
+        sys.exit(f'error: {error}')
+
+
+# ------------------------------------------------------------------------------------------------------- arguments
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options that train.py and test.py share."""
+    parser.add_argument(
+        '--data',
+        metavar='demo|PATH',
+        help='a folder with train.json, val.json (COCO format) and images/, or demo: a small set that is drawn here',
+    )
+    parser.add_argument('--img-size', type=int, metavar='N', help='side of the network input, pixels')
+    parser.add_argument('--batch-size', type=int, metavar='N', help='images a GPU (or the CPU) takes at once')
+    parser.add_argument('--workers', type=int, metavar='N', help='data-loading processes of each GPU')
+    add_model_arguments(parser)
+    parser.add_argument('--work-dir', metavar='D', help='folder of logs and results (default: work_dirs/CONFIG)')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    # torch.distributed.launch passes this; torchrun sets the environment instead.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of every tool that builds a model."""
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE', help='override any config entry'
+    )
+    parser.add_argument('--device', help='cpu, cuda or cuda:N (default: a GPU where there is one)')
+
+
+def positive(args: argparse.Namespace, *names: str) -> None:
+    """Refuses options that are given and not at least 1.
+
+    Raises:
+        UsageError: names the option.
+    """
+    for name in names:
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise UsageError(f'--{name.replace("_", "-")} {value}: it has to be at least 1')
+
+
+def use_device(name: str | None) -> None:
+    """Makes MMEngine put its models on this device; None: its own choice, a GPU where there is one.
+
+    Raises:
+        UsageError: there is no such device.
+    """
+    if name is None:
+        return
+    import mmengine.device.utils as device_utils
+    import torch
+
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f'--device {name}: this is no device; say cpu, cuda or cuda:N') from error
+    if device.type == 'cuda':
+        count = torch.cuda.device_count()
+        if (device.index or 0) >= count:
+            raise UsageError(f'--device {name}: PyTorch sees {count} CUDA devices here')
+        torch.cuda.set_device(device.index or 0)
+    # MMEngine keeps its choice in this constant and offers no other way to run on the CPU of a GPU machine.
+    device_utils.DEVICE = device.type
+
+
+# --------------------------------------------------------------------------------------------------------- configs
+
+
+def config_folder() -> Path:
+    """``configs/``: beside the package in a checkout, inside it after a plain install."""
+    installed = PACKAGE / '.mim' / 'configs'
+    return installed if installed.is_dir() else PACKAGE.parent / 'configs'
+
+
+def load_config(name: str, options: dict[str, Any] | None = None) -> Config:
+    """A config by its path or by the name of one that comes with mmcnn, with overrides.
+
+    A config is a program: loading one runs it.
+
+    Raises:
+        UsageError: there is no such file or name (the nearest are listed), or the file cannot be read as a config.
+    """
+    path = Path(name)
+    if not path.is_file():
+        folder = config_folder()
+        # "configs/yolov4.py" typed in another folder means the one that comes with mmcnn, too.
+        own = {str(p.relative_to(folder).with_suffix('')): p for p in folder.rglob('*.py') if '_base_' not in p.parts}
+        wanted = name.removeprefix('configs/').removesuffix('.py')
+        if wanted not in own:
+            raise UsageError(f"there is no config file '{name}', and none of that name comes with mmcnn; "
+                             f'{nearest(wanted, own)}')  # fmt: skip
+        path = own[wanted]
+    try:
+        cfg = Config.fromfile(path)
+    except (SyntaxError, KeyError, TypeError, AttributeError, OSError) as error:
+        raise UsageError(f"'{path}' is no usable config: {error}") from error
+    merge_options(cfg, options)
+    return cfg
+
+
+def merge_options(cfg: Config, options: dict[str, Any] | None) -> None:
+    """Applies ``--cfg-options``.
+
+    Raises:
+        UsageError: an entry cannot be set.
+    """
+    try:
+        cfg.merge_from_dict(options or {})
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise UsageError(f'--cfg-options {options} cannot be set: {error}') from error
+
+
+def wire_model(cfg: Config) -> None:
+    """Fills in the model's channels and strides (``mmcnn.models.wiring.wire``), so that the dumped config shows them.
+
+    Raises:
+        UsageError: the parts of the model do not fit, or a type does not exist.
+    """
+    from mmcnn.models.wiring import wire
+
+    try:
+        cfg.model = wire(cfg.model)
+    except (ValueError, KeyError) as error:
+        raise UsageError(error.args[0] if error.args else str(error)) from error
+
+
+def set_img_size(cfg: Config, size: int | None) -> None:
+    """Side of the network input, in every transform of every pipeline that has one (``img_scale``).
+
+    Raises:
+        UsageError: not a multiple of 32, or the config has no such transform.
+    """
+    if size is None:
+        return
+    if size < 32 or size % 32:
+        raise UsageError(f'--img-size {size}: it has to be a multiple of 32, the coarsest stride')
+    sized = [node for node in _dicts(cfg) if 'type' in node and 'img_scale' in node]
+    if not sized:
+        raise UsageError('--img-size: this config has no transform with an img_scale; use --cfg-options')
+    before = max(sized[0]['img_scale'])
+    for node in sized:
+        node['img_scale'] = (size, size)
+    for node in _dicts(cfg.model):
+        if 'random_size_range' in node:
+            node['random_size_range'] = tuple(round(s * size / before / 32) * 32 for s in node['random_size_range'])
+
+
+def set_data(cfg: Config, data: str | None, checkpoint: dict | None = None) -> CocoFolder | None:
+    """Points a config at ``--data``: files, classes, class counts and evaluators. None: the config's own, checked.
+
+    Args:
+        cfg: changed in place.
+        data: 'demo', a folder, or None.
+        checkpoint: one to be tested; then only the images to test on have to be there, and with the same classes.
+
+    Returns:
+        what the folder holds; None for the config's own data.
+
+    Raises:
+        UsageError: the config's own data is not there, or the checkpoint was trained on other classes.
+        DataError: the folder's is not usable.
+    """
+    if data is None:
+        for loader in ('test_dataloader',) if checkpoint else ('train_dataloader', 'val_dataloader'):
+            _check_present(_inner_dataset(cfg[loader]), cfg.filename)
+        return None
+    if data == 'demo':
+        print(f'making the demo data in {DEMO_DATA} (kept for the next time) ...', flush=True)
+        data = str(make_shapes(DEMO_DATA))
+    folder = read_coco_folder(data)
+    trained = tuple(((checkpoint or {}).get('meta', {}).get('dataset_meta') or {}).get('classes') or folder.classes)
+    if trained != folder.classes:
+        raise UsageError(f'the checkpoint was trained on the classes {trained}, but {folder.root} has {folder.classes}')
+    for loader, ann_file in (
+        ('train_dataloader', 'train.json'),
+        ('val_dataloader', 'val.json'),
+        ('test_dataloader', 'val.json'),
+    ):
+        dataset = _inner_dataset(cfg[loader])
+        dataset.data_root = str(folder.root)
+        dataset.ann_file = ann_file
+        dataset.data_prefix = dict(img='images/')
+        dataset.metainfo = dict(classes=folder.classes)
+    for evaluator in (cfg.val_evaluator, cfg.test_evaluator):
+        evaluator.ann_file = str(folder.root / 'val.json')
+    for node in _dicts(cfg.model):
+        if 'num_classes' in node:
+            node['num_classes'] = len(folder.classes)
+    return folder
+
+
+def set_batches(cfg: Config, args: argparse.Namespace, num_images: int | None) -> str | None:
+    """Batch size, workers and accumulation; returns a line that says what was chosen.
+
+    Recipes with a ``nominal_batch_size`` accumulate micro-batches until a step has seen so many images, on all GPUs
+    together. A run that would then have fewer than ``MIN_STEPS`` steps accumulates less: a small data set needs the
+    steps more than it needs the smooth gradient.
+    """
+    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        if args.batch_size is not None:
+            cfg[loader].batch_size = args.batch_size
+        if args.workers is not None:
+            cfg[loader].num_workers = args.workers
+        # More processes than cores only wait for each other.
+        cfg[loader].num_workers = min(cfg[loader].num_workers, os.cpu_count() or 1)
+        cfg[loader].persistent_workers = cfg[loader].num_workers > 0
+    nominal = cfg.get('nominal_batch_size')
+    if nominal is None:
+        return None
+    together = cfg.train_dataloader.batch_size * world_size(args.launcher)
+    counts = max(round(nominal / together), 1)
+    if num_images is not None:
+        iterations = cfg.train_cfg.max_epochs * -(-num_images // together)
+        counts = max(min(counts, iterations // MIN_STEPS), 1)
+    cfg.optim_wrapper.accumulative_counts = counts
+    return f'{together} images an iteration, {counts} iterations a step: {together * counts} images a step'
+
+
+def set_amp(cfg: Config, amp: bool) -> None:
+    """Mixed precision (MMEngine's AmpOptimWrapper, dynamic loss scale).
+
+    Raises:
+        UsageError: there is no GPU; MMEngine has mixed precision on GPUs only.
+    """
+    if not amp:
+        return
+    from mmengine.device import get_device
+
+    if get_device() == 'cpu':
+        raise UsageError('--amp needs a GPU: mixed precision is not faster on a CPU, leave it out')
+    cfg.optim_wrapper.type = 'AmpOptimWrapper'
+    cfg.optim_wrapper.loss_scale = 'dynamic'
+
+
+def config_and_checkpoint(config: str | None, path: str, options: dict[str, Any] | None) -> tuple[Config, dict]:
+    """A checkpoint, and its config: the named one, else the one that the run recorded in the checkpoint.
+
+    Raises:
+        UsageError, CheckpointError: what is missing or does not fit.
+    """
+    checkpoint = read_checkpoint(path)
+    if config is not None:
+        return load_config(config, options), checkpoint
+    from mmcnn.weights.recorded_config import recorded_config
+
+    cfg = recorded_config(checkpoint, path)
+    merge_options(cfg, options)
+    return cfg, checkpoint
+
+
+def check_initial_weights(cfg: Config, resume: str | None) -> None:
+    """Settles ``--resume`` and ``load_from``, and looks into the files before any work is lost.
+
+    Raises:
+        CheckpointError: the file is missing, broken or unsafe, or holds no state to resume.
+    """
+    if resume is not None:
+        from mmengine.runner import find_latest_checkpoint
+
+        from mmcnn.weights.recorded_config import refuse_code_in_meta
+
+        path = find_latest_checkpoint(cfg.work_dir) if resume == 'auto' else resume
+        if path is None:
+            print(f'there is no checkpoint in {cfg.work_dir} yet: starting from the beginning', flush=True)
+            return
+        checkpoint = read_checkpoint(path)
+        if 'optimizer' not in checkpoint or 'meta' not in checkpoint:
+            raise CheckpointError(f'{path} holds weights only, no optimizer: use --cfg-options load_from={path}')
+        refuse_code_in_meta(checkpoint, path)
+        cfg.resume, cfg.load_from = True, path
+    elif cfg.get('load_from') and '://' not in cfg.load_from:
+        read_checkpoint(cfg.load_from)
+
+
+def find_images(path: str) -> list[Path]:
+    """The picture, or all pictures of a folder in order of their names.
+
+    Raises:
+        UsageError: there are none.
+    """
+    root = Path(path)
+    if root.is_file():
+        return [root]
+    found = sorted(p for p in root.rglob('*') if p.suffix.lower() in IMAGE_SUFFIXES) if root.is_dir() else []
+    if not found:
+        raise UsageError(f'{path} is no image and no folder with images ({", ".join(IMAGE_SUFFIXES)})')
+    return found
+
+
+def world_size(launcher: str) -> int:
+    """Processes that train together, before they have found each other."""
+    variable = {'pytorch': 'WORLD_SIZE', 'slurm': 'SLURM_NTASKS', 'mpi': 'OMPI_COMM_WORLD_SIZE'}.get(launcher)
+    return int(os.environ.get(variable, 1)) if variable else 1
+
+
+def default_work_dir(cfg: Config, chosen: str | None) -> str:
+    """``--work-dir``, else ``work_dirs/`` and the config's name."""
+    return chosen or cfg.get('work_dir') or str(Path('work_dirs') / Path(cfg.filename or 'mmcnn').stem)
+
+
+def _inner_dataset(loader: ConfigDict) -> ConfigDict:
+    """The dataset that reads files, inside the wrappers around it."""
+    dataset = loader.dataset
+    while 'dataset' in dataset:
+        dataset = dataset.dataset
+    return dataset
+
+
+def _check_present(dataset: ConfigDict, config: str | None) -> None:
+    root = Path(dataset.get('data_root') or '')
+    for path in (root / dataset.ann_file, root / dataset.data_prefix.get('img', '')):
+        if not path.exists():
+            raise UsageError(
+                f'the data of {config} is not there: looked for {path} (from {Path.cwd()}). Put it there, or use '
+                '--data PATH for your own (train.json, val.json, images/), or --data demo for a small set made here'
+            )
+
+
+def _dicts(node: Any) -> Iterator[dict]:
+    """Every dict inside a config, outermost first."""
+    if isinstance(node, Config):
+        node = node._cfg_dict
+    if isinstance(node, dict):
+        yield node
+        for value in node.values():
+            yield from _dicts(value)
+    elif isinstance(node, Sequence) and not isinstance(node, str):
+        for value in node:
+            yield from _dicts(value)

@@ -1,0 +1,210 @@
+"""The embedded demo data: drawn scenes with circles, squares and triangles, in COCO format."""
+
+import json
+import os
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+CLASSES = ('circle', 'square', 'triangle')
+
+_VERSION = 1  # of the drawing; raised when pictures change, so that older folders are drawn again
+_MARKER = 'made_by_make_shapes.json'
+_IMAGE_NAME = re.compile(r'(train|val)_\d{5}\.jpg')
+_OVERSAMPLING = 4
+_EMPTY_EVERY = 15
+
+
+def make_shapes(root: str | Path, num_train: int = 240, num_val: int = 60, size: int = 192, seed: int = 0) -> Path:
+    """Draws a small detection data set: ``train.json``, ``val.json`` (COCO format) and ``images/`` under ``root``.
+
+    Square scenes with one to five filled shapes of 8 to 45 % of the side, in any colour and rotation, on gradients with
+    noise and stray lines; every fifteenth scene has no object. The same arguments give the same pictures. Boxes are the
+    bounds of what was drawn, whether or not a later shape covers a part of it.
+
+    A complete folder with the same settings is used as it is, one with other settings or an interrupted one is drawn
+    again. The annotation files are written last. One process at a time: launchers call it on their first rank only.
+
+    Args:
+        root: The folder; made if absent.
+        num_train: Number of training images.
+        num_val: Number of validation images.
+        size: Side of the images in pixels.
+        seed: Of the drawing.
+
+    Returns:
+        ``root`` as a path.
+
+    Raises:
+        FileExistsError: If ``root`` is a file, or holds files and was not made by this function.
+        ValueError: If a number is too small.
+    """
+    if num_train < 1 or num_val < 1:
+        raise ValueError(f'make_shapes: num_train is {num_train}, num_val is {num_val}; both must be at least 1')
+    if size < 64:
+        raise ValueError(f'make_shapes: size is {size}; shapes need at least 64 pixels')
+    root = Path(root)
+    settings = {'version': _VERSION, 'num_train': num_train, 'num_val': num_val, 'size': size, 'seed': seed}
+    _claim(root)
+    if _is_complete(root, settings):
+        return root
+
+    images = root / 'images'
+    images.mkdir(exist_ok=True)
+    for name in ('train.json', 'val.json'):
+        (root / name).unlink(missing_ok=True)
+    for path in images.iterdir():
+        if _IMAGE_NAME.fullmatch(path.name):
+            path.unlink()
+    splits = [_draw_split(images, 'train', num_train, size, seed), _draw_split(images, 'val', num_val, size, seed)]
+    for name, coco in zip(('train.json', 'val.json'), splits, strict=True):
+        coco['info'] = {'description': 'mmcnn demo shapes', 'settings': settings}
+        _write_json(root / name, coco)
+    return root
+
+
+def _claim(root: Path) -> None:
+    """Marks a new or empty folder as ours; refuses one that holds anything and has no mark."""
+    if root.exists() and not root.is_dir():
+        raise FileExistsError(f'{root} is a file; make_shapes needs a folder')
+    root.mkdir(parents=True, exist_ok=True)
+    if (root / _MARKER).exists():
+        return
+    if any(root.iterdir()):
+        raise FileExistsError(f'{root} holds files that make_shapes did not write; choose a new or empty folder')
+    _write_json(root / _MARKER, {'description': 'This folder was made by mmcnn; its images may be drawn again.'})
+
+
+def _is_complete(root: Path, settings: dict) -> bool:
+    try:
+        splits = [json.loads((root / name).read_text(encoding='utf-8')) for name in ('train.json', 'val.json')]
+    except (OSError, ValueError):
+        return False
+    return all(
+        split.get('info', {}).get('settings') == settings
+        and all((root / 'images' / image['file_name']).is_file() for image in split['images'])
+        for split in splits
+    )
+
+
+def _write_json(path: Path, content: dict) -> None:
+    """Writes whole or not at all."""
+    temporary = path.with_suffix('.tmp')
+    temporary.write_text(json.dumps(content), encoding='utf-8')
+    os.replace(temporary, path)
+
+
+def _draw_split(folder: Path, split: str, count: int, size: int, seed: int) -> dict:
+    images, annotations = [], []
+    for index in range(count):
+        rng = np.random.default_rng([seed, ('train', 'val').index(split), index])
+        empty = index % _EMPTY_EVERY == _EMPTY_EVERY - 1
+        picture, objects = draw_scene(rng, size, num_objects=0 if empty else int(rng.integers(1, 6)))
+        name = f'{split}_{index:05d}.jpg'
+        encoded = cv2.imencode('.jpg', picture, [cv2.IMWRITE_JPEG_QUALITY, 92])[1]
+        (folder / name).write_bytes(encoded.tobytes())
+        images.append({'id': index + 1, 'file_name': name, 'width': size, 'height': size})
+        for label, mask in objects:
+            x, y, w, h = cv2.boundingRect(mask.astype(np.uint8))
+            annotation = {
+                'id': len(annotations) + 1,
+                'image_id': index + 1,
+                'category_id': label + 1,
+                'bbox': [x, y, w, h],
+                'area': int(np.count_nonzero(mask)),
+                'iscrowd': 0,
+            }
+            annotations.append(annotation)
+    categories = [{'id': i + 1, 'name': name, 'supercategory': 'shape'} for i, name in enumerate(CLASSES)]
+    return {'images': images, 'annotations': annotations, 'categories': categories}
+
+
+def draw_scene(
+    rng: np.random.Generator, size: int, num_objects: int
+) -> tuple[np.ndarray, list[tuple[int, np.ndarray]]]:
+    """Draws one scene.
+
+    Args:
+        rng: Where everything random comes from.
+        size: Side in pixels.
+        num_objects: How many shapes to try; one that finds no free place is left out.
+
+    Returns:
+        The picture (size, size, 3) uint8 BGR, and for each shape its label and its mask (size, size) bool.
+    """
+    picture = _background(rng, size)
+    objects = []
+    for _ in range(num_objects):
+        label = int(rng.integers(len(CLASSES)))
+        for _ in range(20):
+            coverage = _coverage(rng, label, size)
+            mask = coverage > 0.5
+            if not any(_hides(mask, other) for _, other in objects):
+                break
+        else:
+            continue
+        _paint(rng, picture, coverage)
+        objects.append((label, mask))
+    noise = rng.normal(0.0, rng.uniform(2.0, 7.0), picture.shape)
+    return np.clip(picture + noise, 0, 255).astype(np.uint8), objects
+
+
+def _hides(mask: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two shapes share more than an eighth of the smaller one."""
+    return np.count_nonzero(mask & other) > min(np.count_nonzero(mask), np.count_nonzero(other)) / 8
+
+
+def _background(rng: np.random.Generator, size: int) -> np.ndarray:
+    """A float picture (size, size, 3): a gradient between two colours, cloudy, with stray lines and arcs."""
+    first, second = rng.uniform(30, 220, size=(2, 3))
+    second = first + 0.5 * (second - first)
+    picture = first + _ramp(rng, size)[..., None] * (second - first)
+    clouds = rng.normal(0.0, rng.uniform(4.0, 14.0), (6, 6, 3))
+    picture += cv2.resize(clouds, (size, size), interpolation=cv2.INTER_CUBIC)
+    for _ in range(int(rng.integers(0, 6))):
+        colour = rng.uniform(0, 255, 3).tolist()
+        thickness = int(rng.integers(1, 3))
+        (x1, y1), (x2, y2) = rng.integers(0, size, size=(2, 2)).tolist()
+        if rng.random() < 0.6:
+            cv2.line(picture, (x1, y1), (x2, y2), colour, thickness)
+        else:
+            axes = rng.integers(size // 10, size // 2, size=2).tolist()
+            start = rng.uniform(0, 360)
+            cv2.ellipse(picture, (x1, y1), axes, rng.uniform(0, 180), start, start + 120, colour, thickness)
+    return picture
+
+
+def _coverage(rng: np.random.Generator, label: int, size: int) -> np.ndarray:
+    """A shape at a random place: the share (0 to 1) of each pixel that it covers, (size, size) float32."""
+    radius = 0.5 * rng.uniform(0.08, 0.45) * size
+    num_corners = {'circle': 72, 'square': 4, 'triangle': 3}[CLASSES[label]]
+    angles = rng.uniform(0, 2 * np.pi) + np.arange(num_corners) * 2 * np.pi / num_corners
+    centre = rng.uniform(0.9 * radius, size - 0.9 * radius, size=2)
+    corners = centre + radius * np.column_stack([np.cos(angles), np.sin(angles)])
+    fine = np.zeros((size * _OVERSAMPLING, size * _OVERSAMPLING), np.float32)
+    cv2.fillConvexPoly(fine, np.rint(corners * _OVERSAMPLING - 0.5).astype(np.int32), 1.0)
+    return cv2.resize(fine, (size, size), interpolation=cv2.INTER_AREA)
+
+
+def _paint(rng: np.random.Generator, picture: np.ndarray, coverage: np.ndarray) -> None:
+    """Fills the covered pixels with a shaded colour that stands out from what is there, at times with a rim."""
+    behind = np.average(picture.reshape(-1, 3), axis=0, weights=coverage.ravel())
+    colours = rng.uniform(0, 255, size=(12, 3))
+    colour = next((each for each in colours if np.linalg.norm(each - behind) > 110), 255 - np.round(behind / 255) * 255)
+    shade = 1.0 + rng.uniform(0.0, 0.5) * (_ramp(rng, len(picture)) - 0.5)
+    fill = colour * shade[..., None]
+    if rng.random() < 0.4:
+        core = cv2.erode(coverage, np.ones((3, 3), np.uint8))[..., None]
+        fill = core * fill + (1.0 - core) * colour * rng.choice([0.4, 1.5])
+    alpha = coverage[..., None]
+    picture[:] = alpha * fill + (1.0 - alpha) * picture
+
+
+def _ramp(rng: np.random.Generator, size: int) -> np.ndarray:
+    """A linear ramp from 0 to 1 in a random direction, (size, size)."""
+    angle = rng.uniform(0, 2 * np.pi)
+    y, x = np.mgrid[:size, :size] / (size - 1) - 0.5
+    ramp = x * np.cos(angle) + y * np.sin(angle)
+    return (ramp - ramp.min()) / (ramp.max() - ramp.min())

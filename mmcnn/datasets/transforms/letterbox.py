@@ -1,0 +1,79 @@
+"""Resize with the aspect ratio kept and pad around the centre, as YOLOv5 validates."""
+
+import math
+
+import cv2
+import numpy as np
+from mmcv.transforms import BaseTransform
+
+from mmcnn.registry import TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class LetterBox(BaseTransform):
+    """Resizes an image to fit ``img_scale`` and pads it evenly on both sides.
+
+    With ``rect`` the padded size is, in each direction, ceil(resized / stride + extra) * stride, the shape that
+    YOLOv5's validation gives a batch of this aspect ratio: at 640, 640 x 480 becomes 672 x 512 and a square image
+    672 x 672. Without, it is ``img_scale``. An odd pixel of padding goes right and bottom. The image is averaged
+    (INTER_AREA) when it shrinks and interpolated linearly when it grows. The resized side is rounded where the
+    reference cuts it off, which loses a pixel on some sizes.
+
+    Args:
+        img_scale: Size (w, h) in pixels that the resized image fits.
+        rect: Whether to pad to the next stride instead of to ``img_scale``.
+        stride: Largest stride of the network, in pixels.
+        extra: Padding beyond the image, in strides, before rounding up.
+        pad_val: Grey value of the padding.
+
+    A box (x, y) of the result goes back to the original image by ``(x - left) / scale_factor[0]`` and
+    ``(y - top) / scale_factor[1]`` with ``top, left = pad_param``.
+    """
+
+    def __init__(
+        self,
+        img_scale: tuple[int, int] = (640, 640),
+        rect: bool = True,
+        stride: int = 32,
+        extra: float = 0.5,
+        pad_val: int = 114,
+    ) -> None:
+        self.img_scale = tuple(img_scale)
+        self.rect = rect
+        self.stride = stride
+        self.extra = extra
+        self.pad_val = pad_val
+
+    def transform(self, results: dict) -> dict:
+        """Resizes and pads ``img``, (H, W, 3) uint8, and moves ``gt_bboxes`` along if there are any.
+
+        Returns:
+            ``results`` with ``img``, ``img_shape`` (h, w, padded), ``scale_factor`` (w, h: resized / original) and
+            ``pad_param`` (top, left) in pixels.
+        """
+        image = results['img']
+        h, w = image.shape[:2]
+        ratio = min(self.img_scale[0] / w, self.img_scale[1] / h)
+        new_w, new_h = max(1, round(w * ratio)), max(1, round(h * ratio))
+        if (new_w, new_h) != (w, h):
+            interpolation = cv2.INTER_AREA if ratio < 1 else cv2.INTER_LINEAR
+            image = cv2.resize(image, (new_w, new_h), interpolation=interpolation)
+
+        width, height = self._padded(new_w, new_h)
+        top, left = (height - new_h) // 2, (width - new_w) // 2
+        padded = np.full((height, width, 3), self.pad_val, np.uint8)
+        padded[top : top + new_h, left : left + new_w] = image
+
+        results['img'] = padded
+        results['img_shape'] = (height, width)
+        results['scale_factor'] = (new_w / w, new_h / h)
+        results['pad_param'] = (top, left)
+        if 'gt_bboxes' in results:
+            results['gt_bboxes'].rescale_(results['scale_factor'])
+            results['gt_bboxes'].translate_((left, top))
+        return results
+
+    def _padded(self, new_w: int, new_h: int) -> tuple[int, int]:
+        if not self.rect:
+            return self.img_scale
+        return tuple(math.ceil(side / self.stride + self.extra) * self.stride for side in (new_w, new_h))

@@ -1,0 +1,85 @@
+"""Random hue, saturation and brightness, by lookup tables on 8-bit HSV."""
+
+import cv2
+import numpy as np
+from mmcv.transforms import BaseTransform
+
+from mmcnn.registry import TRANSFORMS
+
+_LEVELS = np.arange(256, dtype=np.float64)
+_HUES = 180  # OpenCV's 8-bit hue counts two degrees
+
+
+@TRANSFORMS.register_module()
+class RandomHSV(BaseTransform):
+    """Multiplies hue, saturation and value by random gains, as YOLOv5 does.
+
+    Each channel is multiplied by 1 + U(-1, 1) * gain; hue wraps around, saturation and value are clipped.
+
+    Args:
+        hue_gain: Largest relative change of hue.
+        saturation_gain: Largest relative change of saturation.
+        value_gain: Largest relative change of value (brightness).
+
+    Raises:
+        ValueError: At construction, for a gain outside of [0, 1].
+    """
+
+    def __init__(self, hue_gain: float = 0.015, saturation_gain: float = 0.7, value_gain: float = 0.4) -> None:
+        gains = {'hue_gain': hue_gain, 'saturation_gain': saturation_gain, 'value_gain': value_gain}
+        for name, gain in gains.items():
+            if not 0 <= gain <= 1:
+                raise ValueError(f'RandomHSV: {name} is {gain}; a gain lies in [0, 1]')
+        self.gains = np.array(list(gains.values()))
+
+    def transform(self, results: dict) -> dict:
+        """Replaces ``results['img']``, (H, W, 3) uint8 BGR."""
+        hue, saturation, value = 1.0 + np.random.uniform(-1.0, 1.0, size=3) * self.gains
+        results['img'] = _map_hsv(results['img'], _LEVELS * hue, _LEVELS * saturation, _LEVELS * value)
+        return results
+
+
+@TRANSFORMS.register_module()
+class DarknetHSV(BaseTransform):
+    """Shifts hue and multiplies saturation and value, as Darknet does.
+
+    Hue moves by 179 * U(-hue, hue) and wraps around; saturation is multiplied by U(1, saturation) or, with p = 1/2, by
+    its inverse, value likewise by ``exposure``; both are clipped.
+
+    Args:
+        hue: Largest shift of hue, as a fraction of the circle.
+        saturation: Largest factor of saturation.
+        exposure: Largest factor of value (brightness).
+
+    Raises:
+        ValueError: At construction, for a negative ``hue`` or a factor below 1.
+    """
+
+    def __init__(self, hue: float = 0.1, saturation: float = 1.5, exposure: float = 1.5) -> None:
+        if hue < 0:
+            raise ValueError(f'DarknetHSV: hue is {hue}; it must not be negative')
+        for name, factor in (('saturation', saturation), ('exposure', exposure)):
+            if factor < 1:
+                raise ValueError(f'DarknetHSV: {name} is {factor}; a largest factor is at least 1')
+        self.hue = hue
+        self.saturation = saturation
+        self.exposure = exposure
+
+    def transform(self, results: dict) -> dict:
+        """Replaces ``results['img']``, (H, W, 3) uint8 BGR."""
+        shift = 179.0 * np.random.uniform(-self.hue, self.hue)
+        saturation, exposure = _factor(self.saturation), _factor(self.exposure)
+        results['img'] = _map_hsv(results['img'], _LEVELS + shift, _LEVELS * saturation, _LEVELS * exposure)
+        return results
+
+
+def _factor(largest: float) -> float:
+    factor = np.random.uniform(1.0, largest)
+    return factor if np.random.uniform() < 0.5 else 1.0 / factor
+
+
+def _map_hsv(image: np.ndarray, hue: np.ndarray, saturation: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """Maps the HSV channels of a BGR image through tables of 256 numbers; fractions are cut off, as by a cast."""
+    table = np.stack([hue % _HUES, np.clip(saturation, 0, 255), np.clip(value, 0, 255)], axis=1).astype(np.uint8)
+    hsv = cv2.LUT(cv2.cvtColor(image, cv2.COLOR_BGR2HSV), table[None])
+    return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)

@@ -1,0 +1,43 @@
+"""Exponential moving average of the weights, counted in optimizer steps."""
+
+from mmengine.hooks import EMAHook
+
+from mmcnn.registry import HOOKS
+
+
+@HOOKS.register_module()
+class StepEMAHook(EMAHook):
+    r"""MMEngine's ``EMAHook`` with YOLOv5's ramp, updating only when the optimizer has stepped.
+
+    After optimizer step k = 1, 2, ... every floating-point parameter and buffer of the average becomes
+    :math:`d_k \cdot average + (1 - d_k) \cdot current` with
+    :math:`d_k = (1 - momentum) (1 - \exp(-k / gamma))`. With gradient accumulation MMEngine's hook counts
+    iterations, so that the ramp ends too early and the same weights are averaged several times; this one counts
+    steps. One difference to YOLOv5 remains: MMEngine's first update copies the weights, i.e. d_1 = 0 instead of
+    0.0005. (The copy is needed: the average is made before the weights are initialised.)
+
+    Validation, testing and the checkpoint's ``state_dict`` use the average; ``ema_state_dict`` holds the raw weights
+    and the step count for resuming. Under AMP, a step that the gradient scaler skips counts, as in YOLOv5.
+
+    Args:
+        momentum (float): 1 - the decay reached at the end. YOLOv5: 1e-4.
+        gamma (int): Time constant of the ramp, in optimizer steps. YOLOv5: 2000.
+        update_buffers (bool): Average the buffers (BN statistics) too.
+        **kwargs: ``begin_iter``, ``begin_epoch``, ``strict_load`` of ``EMAHook``.
+    """
+
+    # Just before the other NORMAL hooks, so that they meet the averaged weights in validation.
+    priority = 49
+
+    def __init__(self, momentum: float = 1e-4, gamma: int = 2000, update_buffers: bool = True, **kwargs) -> None:
+        super().__init__(
+            ema_type='mmdet.ExpMomentumEMA', momentum=momentum, gamma=gamma, update_buffers=update_buffers, **kwargs
+        )
+
+    def after_train_iter(
+        self, runner, batch_idx: int, data_batch: dict | tuple | list | None = None, outputs: dict | None = None
+    ) -> None:
+        """Updates the average if the iteration that has just ended made an optimizer step."""
+        # The wrapper's count has moved past this iteration, so this is what update_params() asked before its step.
+        if runner.optim_wrapper.should_update():
+            super().after_train_iter(runner, batch_idx, data_batch, outputs)

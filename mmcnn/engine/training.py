@@ -1,0 +1,103 @@
+"""A training or a test run from a finished config, with the pictures that it leaves."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner, find_latest_checkpoint
+from torch import nn
+
+import mmcnn
+from mmcnn.detector import Detector, read_image
+from mmcnn.visualization import draw_boxes, plot_curves, prediction_grid
+from mmcnn.weights.checkpoint import load_state, read_checkpoint, state_dict_of
+
+#: Layers whose shape follows the number of classes: they start anew when weights of other classes are loaded.
+CLASS_LAYERS = ('bbox_head.predictions.',)
+#: Held-out images in the picture grid.
+GRID_IMAGES = 8
+
+
+def train(cfg: Config, summary: str | None = None) -> dict[str, float]:
+    """Trains, and leaves ``curves.png`` and ``predictions.png`` beside the checkpoints in the work dir.
+
+    Args:
+        cfg: a complete, wired config.
+        summary: a line for the log.
+
+    Returns:
+        the last validation's numbers.
+    """
+    initial = cfg.load_from if cfg.get('load_from') and not cfg.get('resume') else None
+    if initial and '://' not in initial:
+        cfg.load_from = None  # loaded here, where what does not fit is an error
+    runner = Runner.from_cfg(cfg)
+    total, trainable = mmcnn.count_parameters(_unwrapped(runner.model))
+    print_log(f'{total:,} parameters, {trainable:,} of them trainable; {summary or ""}', logger='current')
+    if initial and '://' not in initial:
+        state = state_dict_of(read_checkpoint(initial))
+        report = load_state(_unwrapped(runner.model), state, source=initial, allow_mismatch=CLASS_LAYERS)
+        print_log(str(report), logger='current')
+    runner.train()
+
+    scalars = runner.message_hub.log_scalars
+    metrics = {k.removeprefix('val/'): v.current() for k, v in scalars.items() if k.startswith('val/coco/')}
+    if is_main_process():
+        _leave_pictures(runner)
+        print_log(f'checkpoints, curves.png and predictions.png are in {cfg.work_dir}', logger='current')
+        if 'coco/bbox_mAP_50' in metrics:
+            print(f'AP50 = {metrics["coco/bbox_mAP_50"]:.2f}', flush=True)
+    return metrics
+
+
+def test(cfg: Config, checkpoint: dict, source: str) -> dict[str, float]:
+    """Evaluates weights, which have to fit exactly, and stores the numbers in ``metrics.json`` in the work dir.
+
+    Args:
+        cfg: a complete, wired config.
+        checkpoint: as :func:`~mmcnn.weights.checkpoint.read_checkpoint` gives it.
+        source: its path, for messages.
+
+    Raises:
+        CheckpointError: the weights do not fit the config's model.
+    """
+    cfg.load_from, cfg.resume = None, False
+    runner = Runner.from_cfg(cfg)
+    report = load_state(_unwrapped(runner.model), state_dict_of(checkpoint), source=source)
+    print_log(str(report), logger='current')
+    metrics = runner.test()
+    if is_main_process():
+        path = Path(cfg.work_dir) / 'metrics.json'
+        numbers = {k: None if math.isnan(v) else v for k, v in metrics.items() if isinstance(v, (int, float))}
+        path.write_text(json.dumps(dict(checkpoint=source, **numbers), indent=2, ensure_ascii=False) + '\n')
+        print(f'the numbers are in {path}', flush=True)
+    return metrics
+
+
+def _unwrapped(model: nn.Module) -> nn.Module:
+    return model.module if is_model_wrapper(model) else model
+
+
+def _leave_pictures(runner: Runner) -> None:
+    work_dir = Path(runner.work_dir)
+    plot_curves(work_dir, work_dir / 'curves.png')
+    detector = Detector(find_latest_checkpoint(runner.work_dir), runner.cfg)
+    dataset = runner.val_dataloader.dataset
+    pairs = []
+    for i in range(min(GRID_IMAGES, len(dataset))):
+        sample = dataset.get_data_info(i)
+        image = read_image(sample['img_path'])
+        objects = [instance for instance in sample['instances'] if not instance['ignore_flag']]
+        truth = [instance['bbox'] for instance in objects], [instance['bbox_label'] for instance in objects]
+        found = detector(image)
+        pairs.append((
+            draw_boxes(image, *truth, names=detector.classes),
+            draw_boxes(image, found.boxes, found.labels, found.scores, detector.classes),
+        ))  # fmt: skip
+    prediction_grid(pairs, work_dir / 'predictions.png')

@@ -1,0 +1,238 @@
+"""Checkpoints read as data and loaded without silence: nothing in a file runs, and every key is accounted for."""
+
+import contextlib
+import difflib
+import pickle
+import pickletools
+import re
+import zipfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+NAMED_KEYS = 5  # how many keys of a kind a message names
+# How torch's safe unpickler words a refusal: a global that is not on its list, or a use of one that is.
+REFUSED = re.compile(
+    r'GLOBAL (\w+(?:\.\w+)*)(?= |:)|unrecognized function (.+?)(?: which|$)|`add_safe_globals`,? but got (.+)$',
+    re.MULTILINE,
+)
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is missing, unreadable or unsafe, or that does not fit the model."""
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What became of each key, as :func:`load_state` found it.
+
+    Attributes:
+        used: Keys whose values are in the model now.
+        missing: Keys of the model that the checkpoint does not have.
+        unexpected: Keys of the checkpoint that the model does not have.
+        mismatched: ``(key, shape in the checkpoint, shape in the model)`` of keys whose shapes differ.
+    """
+
+    used: tuple[str, ...]
+    missing: tuple[str, ...] = ()
+    unexpected: tuple[str, ...] = ()
+    mismatched: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...] = ()
+
+    def __str__(self) -> str:
+        return '; '.join([f'{len(self.used)} entries loaded', *_deviations(self)])
+
+
+def read_checkpoint(path: str | Path, map_location: Any = 'cpu') -> dict:
+    """Read a ``.pth`` file as data: with ``torch.load(weights_only=True)``, never otherwise.
+
+    Args:
+        path: The file.
+        map_location: Where tensors go, see ``torch.load``.
+
+    Returns:
+        The whole checkpoint, either with a ``state_dict`` among its entries or itself a dict of tensors.
+
+    Raises:
+        CheckpointError: The file is missing, empty, cut short or not a checkpoint; asks to run code (nothing is run);
+            or holds no state dict. One sentence that names the path.
+    """
+    path = Path(path).expanduser()
+    _check_file(path)
+    try:
+        checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+    except Exception as error:  # a damaged file makes the unpickler fail in any way: IndexError, KeyError, struct.error
+        raise _unreadable(path, error) from error
+    try:
+        state_dict_of(checkpoint)
+    except CheckpointError as error:
+        raise CheckpointError(f'{path}: {error}') from None
+    return checkpoint
+
+
+def state_dict_of(checkpoint: Any) -> dict[str, Tensor]:
+    """The model's tensors in a checkpoint.
+
+    Args:
+        checkpoint: What :func:`read_checkpoint` returns: a dict with a ``state_dict``, or itself one.
+
+    Returns:
+        Name to tensor; ``module.``, which a distributed wrapper puts before every name, is taken away.
+
+    Raises:
+        CheckpointError: There is no dict, or none of tensors.
+    """
+    if not isinstance(checkpoint, Mapping):
+        raise CheckpointError(f'a checkpoint is a dict, this is a {type(checkpoint).__name__}')
+    state_dict = checkpoint.get('state_dict', checkpoint)
+    tensors = isinstance(state_dict, Mapping) and all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in state_dict.items()
+    )
+    if not tensors or not state_dict:
+        kind = 'has a state_dict that is no dict of tensors' if 'state_dict' in checkpoint else 'has no state_dict'
+        raise CheckpointError(
+            f'the checkpoint {kind}; its entries: {", ".join(map(str, list(checkpoint)[:NAMED_KEYS]))}'
+        )
+    prefix = 'module.' if all(key.startswith('module.') for key in state_dict) else ''
+    return {key.removeprefix(prefix): value for key, value in state_dict.items()}
+
+
+def load_state(
+    model: nn.Module, state_dict: Mapping[str, Tensor], source: str = '', allow_mismatch: tuple[str, ...] = ()
+) -> LoadReport:
+    """Load a state dict into a model, all of it or not at all.
+
+    ``num_batches_tracked`` of BatchNorm, which older checkpoints lack, may be absent on either side.
+
+    Args:
+        model: Keeps its values when anything does not fit.
+        state_dict: Name to tensor, see :func:`state_dict_of`.
+        source: Path of the checkpoint, for messages.
+        allow_mismatch: Prefixes of keys whose shapes may differ, such as ``('bbox_head.',)`` for another number of
+            classes; these keep the model's values and are listed in the report.
+
+    Returns:
+        What was loaded and what was not.
+
+    Raises:
+        CheckpointError: Keys are missing, unexpected or of another shape; names the first of each.
+    """
+    own = model.state_dict()
+    shared = own.keys() & state_dict.keys()
+    fitting = {key: state_dict[key] for key in own if key in shared and own[key].shape == state_dict[key].shape}
+    report = LoadReport(
+        used=_without_counters(fitting),
+        missing=_without_counters(key for key in own if key not in shared),
+        unexpected=_without_counters(key for key in state_dict if key not in shared),
+        mismatched=tuple(
+            (key, tuple(state_dict[key].shape), tuple(own[key].shape))
+            for key in _without_counters(key for key in own if key in shared and key not in fitting)
+        ),
+    )
+    refused = tuple(mismatch for mismatch in report.mismatched if not mismatch[0].startswith(allow_mismatch))
+    if deviations := _deviations(replace(report, mismatched=refused)):
+        raise CheckpointError(f'{source or "the checkpoint"} does not fit the model: {"; ".join(deviations)}')
+    model.load_state_dict(fitting, strict=False)
+    return report
+
+
+def _without_counters(keys: Iterable[str]) -> tuple[str, ...]:
+    return tuple(key for key in keys if key.rpartition('.')[2] != 'num_batches_tracked')
+
+
+def _deviations(report: LoadReport) -> list[str]:
+    """One phrase for each kind of key that did not fit, with the first of them."""
+    mismatched = [f'{key} {in_checkpoint} for {in_model}' for key, in_checkpoint, in_model in report.mismatched]
+    phrases = []
+    for kind, names in (
+        ('missing', report.missing),
+        ('unexpected', report.unexpected),
+        ('of another shape', mismatched),
+    ):
+        if names:
+            more = f' and {len(names) - NAMED_KEYS} more' if len(names) > NAMED_KEYS else ''
+            phrases.append(f'{len(names)} {kind}: {", ".join(names[:NAMED_KEYS])}{more}')
+    return phrases
+
+
+def _check_file(path: Path) -> None:
+    """Raise CheckpointError for what can be told without reading the file."""
+    if path.is_dir():
+        raise CheckpointError(f'{path} is a folder, not a checkpoint file')
+    if not path.is_file():
+        if not path.parent.is_dir():
+            raise CheckpointError(f'{path} does not exist, nor does its folder')
+        others = [other.name for other in path.parent.glob('*.pth')]
+        others.sort(key=lambda name: -difflib.SequenceMatcher(None, path.name, name).ratio())
+        nearest = f'; in its folder there is {", ".join(others[:NAMED_KEYS])}' if others else ''
+        raise CheckpointError(f'{path} does not exist{nearest}')
+    if path.stat().st_size == 0:
+        raise CheckpointError(f'{path} is empty')
+
+
+def _unreadable(path: Path, error: Exception) -> CheckpointError:
+    """Why torch could not read a file, in one sentence."""
+    if isinstance(error, OSError):
+        return CheckpointError(f'{path} cannot be read: {error.strerror}')
+    globals_named = _pickled_globals(path)
+    if globals_named is None and (line := _first_line(path)) is not None:
+        return CheckpointError(f'{path} is a text file, not a checkpoint; it begins with {line!r}')
+    if name := _refused_name(error, globals_named):
+        return CheckpointError(
+            f'{path} is refused: it asks for `{name}`, which is no plain data and could run code; nothing was run'
+        )
+    with path.open('rb') as file:
+        if file.read(2) == b'PK' and not zipfile.is_zipfile(file):
+            return CheckpointError(f'{path} is cut short: the end of the file is missing')
+    # torch wraps its reasons in pages of advice, some of it to switch the safety off.
+    reason = re.split(r'\.\s|\n', str(error).rpartition('WeightsUnpickler error:')[2].strip())[0]
+    return CheckpointError(
+        f'{path} cannot be read as a checkpoint, it is damaged or of another kind ({type(error).__name__}: {reason})'
+    )
+
+
+def _refused_name(error: Exception, globals_named: list[str] | None) -> str | None:
+    """What a pickle asked for and did not get."""
+    if not isinstance(error, pickle.UnpicklingError):
+        return None
+    if wanted := REFUSED.search(str(error)):
+        name = next(filter(None, wanted.groups()))
+        return name if '.' in name or ' ' in name else f'builtins.{name}'  # torch leaves this module's name out
+    # torch gives up at the first byte of a newer protocol, before it meets the name.
+    if 'Unsupported operand' in str(error) and globals_named:
+        return globals_named[0]
+    return None
+
+
+def _pickled_globals(path: Path) -> list[str] | None:
+    """Names that the first pickle in a file would import, found without running it; None if it holds no whole one."""
+    names, strings = [], []
+    try:
+        with contextlib.ExitStack() as stack:
+            if zipfile.is_zipfile(path):
+                archive = stack.enter_context(zipfile.ZipFile(path))
+                entry = next(name for name in archive.namelist() if name.endswith('data.pkl'))
+                stream = stack.enter_context(archive.open(entry))
+            else:
+                stream = stack.enter_context(path.open('rb'))
+            for opcode, argument, _ in pickletools.genops(stream):
+                if opcode.name == 'GLOBAL':
+                    names.append(argument.replace(' ', '.'))
+                elif opcode.name == 'STACK_GLOBAL':
+                    names.append('.'.join(strings[-2:]))
+                elif isinstance(argument, str):
+                    strings.append(argument)
+    except Exception:  # whatever a damaged file provokes in zipfile or pickletools: it holds no pickle to speak of
+        return None
+    return names
+
+
+def _first_line(path: Path) -> str | None:
+    """The first line of what looks like a text file (at most 60 characters), else None."""
+    with path.open('rb') as file:
+        head = file.read(200)
+    line = head.decode('utf-8', errors='replace').lstrip('\ufeff').strip().partition('\n')[0].strip()[:60]
+    return line if line.isprintable() and '\ufffd' not in line else None

@@ -1,0 +1,125 @@
+"""The config inside a checkpoint, read as data: a checkpoint must not run code, so neither must its config."""
+
+from __future__ import annotations
+
+import ast
+from functools import cache
+from typing import Any
+
+import mmengine.registry
+from mmengine.config import Config
+
+import mmcnn.registry
+
+from .checkpoint import CheckpointError
+
+#: Scopes whose registries a recorded config may build from.
+SCOPES = ('mmengine', 'mmcv', 'mmdet', 'mmcnn')
+
+
+def recorded_config(checkpoint: dict, source: str) -> Config:
+    """The config that a run wrote into its checkpoint (``meta['cfg']``).
+
+    MMEngine stores a config as Python text and reads such text back by running it, and a registry imports whatever
+    dotted name it does not know (``mmengine.put_text`` would write any file). Here the text may hold nothing but
+    literals and ``dict(...)``, and each ``type`` only a name that some registry holds.
+
+    Args:
+        checkpoint: as :func:`~mmcnn.weights.checkpoint.read_checkpoint` gives it.
+        source: its path, for messages.
+
+    Raises:
+        CheckpointError: there is none, or it holds more than data.
+    """
+    text = checkpoint.get('meta', {}).get('cfg')
+    if not isinstance(text, str):
+        raise CheckpointError(f'{source} holds no config (meta.cfg); name the config that it was trained with')
+    return Config(parse_literals(text, source))
+
+
+def refuse_code_in_meta(checkpoint: dict, source: str) -> None:
+    """Refuses a checkpoint to resume from whose ``meta['config']`` is more than data.
+
+    MMEngine's ``Runner.resume`` runs that entry as Python (an entry of old MMCV runs; today's write ``meta['cfg']``).
+
+    Raises:
+        CheckpointError: the entry is not plain data.
+    """
+    text = checkpoint.get('meta', {}).get('config')
+    if text is not None:
+        parse_literals(str(text), source)
+
+
+def parse_literals(text: str, source: str) -> dict[str, Any]:
+    """Assignments of literals and ``dict(...)``, name by name.
+
+    Raises:
+        CheckpointError: the text is anything else; names the line.
+    """
+    try:
+        body = ast.parse(text).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise CheckpointError(f'the config inside {source} cannot be read: {error}') from error
+    values = {}
+    for statement in body:
+        if (
+            not isinstance(statement, ast.Assign)
+            or len(statement.targets) != 1
+            or not isinstance(statement.targets[0], ast.Name)
+        ):
+            raise _refused(statement, source)
+        values[statement.targets[0].id] = _literal(statement.value, source)
+    return values
+
+
+def _literal(node: ast.expr, source: str) -> Any:
+    match node:
+        case ast.Constant(value=value):
+            return value
+        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as value)):
+            return -value
+        case ast.Name(id='inf' | 'nan' as name):  # how repr writes them
+            return float(name)
+        case ast.List(elts=items):
+            return [_literal(item, source) for item in items]
+        case ast.Tuple(elts=items):
+            return tuple(_literal(item, source) for item in items)
+        case ast.Set(elts=items):
+            return {_literal(item, source) for item in items}
+        case ast.Dict(keys=keys, values=values) if all(key is not None for key in keys):
+            pairs = zip(keys, values, strict=True)
+            return _checked({_literal(key, source): _literal(value, source) for key, value in pairs}, node, source)
+        case ast.Call(func=ast.Name(id='dict'), args=[], keywords=keywords) if all(k.arg for k in keywords):
+            return _checked({k.arg: _literal(k.value, source) for k in keywords}, node, source)
+    raise _refused(node, source)
+
+
+def _checked(value: dict, node: ast.AST, source: str) -> dict:
+    kind = value.get('type')
+    if isinstance(kind, str):
+        scope, _, name = kind.rpartition('.')
+        if (scope and scope not in SCOPES) or name not in _registered():
+            raise _refused(node, source)
+    return value
+
+
+@cache
+def _registered() -> frozenset[str]:
+    """Names in the registries of MMEngine, MMDetection and mmcnn, and what PyTorch adds to them."""
+    import mmdet.registry
+
+    names: set[str] = set()
+    for package in (mmengine.registry, mmdet.registry, mmcnn.registry):
+        for registry in vars(package).values():
+            if isinstance(registry, mmengine.registry.Registry):
+                registry.import_from_location()
+                names |= registry.module_dict.keys()
+    return frozenset(names)
+
+
+def _refused(node: ast.AST, source: str) -> CheckpointError:
+    text = ast.unparse(node)
+    return CheckpointError(
+        f'the config inside {source} is refused, line {node.lineno}: `{text[:80]}` is not plain data and could run '
+        'code; nothing was run. Name the config file instead'
+    )

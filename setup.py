@@ -1,0 +1,41 @@
+"""Packaging of mmcnn: metadata, dependency windows, and configs/ and tools/ inside the installed package."""
+
+import shutil
+from pathlib import Path
+
+from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+
+ROOT = Path(__file__).parent
+VERSION = (ROOT / 'mmcnn' / 'version.py').read_text().split("'")[1]
+
+
+class BuildWithConfigs(build_py):
+    """Copies configs/ and tools/ to mmcnn/.mim/, where MMDetection's packages have theirs."""
+
+    def run(self) -> None:
+        super().run()
+        if not self.editable_mode:
+            for folder in ('configs', 'tools'):
+                target = Path(self.build_lib) / 'mmcnn' / '.mim' / folder
+                shutil.copytree(ROOT / folder, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns('__pycache__'))
+
+
+setup(
+    name='mmcnn',
+    version=VERSION,
+    description='Classic convolutional backbones and YOLO detectors for MMDetection 3.x',
+    long_description=(ROOT / 'README.md').read_text(),
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    python_requires='>=3.11',
+    packages=find_packages(include=['mmcnn', 'mmcnn.*']),
+    cmdclass=dict(build_py=BuildWithConfigs),
+    # No versions for torch, so that an installed one is never replaced (import checks it), and no mmcv at all: mmcv and
+    # mmcv-lite own the same folder, and whoever has compiled operators keeps them.
+    install_requires=['torch', 'mmengine>=0.10.4', 'mmdet>=3.3', 'hotcoco>=1.3', 'matplotlib', 'numpy', 'tensorboard'],
+    extras_require=dict(
+        lite=['mmcv-lite>=2.0.1,<2.2'],
+        test=['pytest', 'pytest-xdist', 'ruff'],
+    ),
+)

@@ -1,0 +1,159 @@
+import hashlib
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from mmcnn.datasets import make_shapes, read_coco_folder
+from mmcnn.datasets.shapes import CLASSES, draw_scene
+
+
+def digest(folder):
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.rglob('*.*'))}
+
+
+def small(root, **kwargs):
+    return make_shapes(root, **{'num_train': 32, 'num_val': 4, 'size': 64, **kwargs})
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    return small(tmp_path_factory.mktemp('shapes'))
+
+
+def test_it_is_a_folder_to_train_on(folder):
+    data = read_coco_folder(folder)
+    assert data.classes == ('circle', 'square', 'triangle')
+    assert (data.num_train, data.num_val) == (32, 4)
+    train = json.loads((folder / 'train.json').read_text())
+    for image in train['images']:
+        picture = cv2.imread(str(folder / 'images' / image['file_name']))
+        assert picture.shape == (image['height'], image['width'], 3) == (64, 64, 3)
+    per_image = np.bincount([a['image_id'] for a in train['annotations']], minlength=33)[1:]
+    assert (per_image == 0).sum() == 2  # every fifteenth has no object
+    assert 1 <= per_image[per_image > 0].min() <= per_image.max() <= 5
+    assert {a['category_id'] for a in train['annotations']} == {1, 2, 3}
+
+
+def test_pycocotools_and_mmdet_read_it(folder):
+    from mmdet.registry import DATASETS
+    from mmdet.utils import register_all_modules
+
+    register_all_modules()
+    dataset = DATASETS.build(
+        {
+            'type': 'CocoDataset',
+            'data_root': str(folder),
+            'ann_file': 'train.json',
+            'data_prefix': {'img': 'images/'},
+            'metainfo': {'classes': CLASSES},
+            'pipeline': [],
+        }
+    )
+    annotations = json.loads((folder / 'train.json').read_text())['annotations']
+    assert sum(len(dataset.get_data_info(i)['instances']) for i in range(len(dataset))) == len(annotations)
+    assert dataset.get_data_info(0)['instances'][0]['bbox_label'] == annotations[0]['category_id'] - 1
+
+
+@pytest.mark.parametrize('label', range(3))
+def test_boxes_areas_and_labels_tell_of_the_same_shape(tmp_path, label):
+    """A shape's share of its box, whatever its rotation: circle pi/4, square 1/2 to 1, triangle 0.43 to 0.5."""
+    root = make_shapes(tmp_path, num_train=60, num_val=1, size=192)
+    low, high = {'circle': (0.74, 0.84), 'square': (0.48, 1.0), 'triangle': (0.40, 0.53)}[CLASSES[label]]
+    found = 0
+    for annotation in json.loads((root / 'train.json').read_text())['annotations']:
+        x, y, w, h = annotation['bbox']
+        assert 0 <= x < x + w <= 192
+        assert 0 <= y < y + h <= 192
+        assert max(w, h) <= 0.45 * 192 + 2
+        touches_border = min(x, y, 192 - x - w, 192 - y - h) == 0
+        if annotation['category_id'] == label + 1 and min(w, h) > 25 and not touches_border:
+            assert low <= annotation['area'] / (w * h) <= high
+            found += 1
+    assert found > 10
+
+
+def test_objects_stand_out_and_hide_each_other_little():
+    for seed in range(20):
+        picture, objects = draw_scene(np.random.default_rng(seed), 128, num_objects=5)
+        assert picture.shape == (128, 128, 3)
+        assert picture.dtype == np.uint8
+        for i, (_, mask) in enumerate(objects):
+            hidden = np.logical_or.reduce([other for _, other in objects[i + 1 :]] or [np.zeros_like(mask)])
+            assert (mask & hidden).sum() <= mask.sum() / 2
+            ring = cv2.dilate(mask.astype(np.uint8), np.ones((9, 9), np.uint8)).astype(bool)
+            for _, other in objects:
+                ring &= ~other
+            if ring.sum() > 50:
+                inside, outside = picture[mask & ~hidden].mean(axis=0), picture[ring].mean(axis=0)
+                assert np.linalg.norm(inside - outside) > 30
+
+
+def test_the_same_settings_give_the_same_pictures(folder, tmp_path):
+    assert digest(small(tmp_path / 'again')) == digest(folder)
+    other = digest(small(tmp_path / 'other', seed=1))
+    assert other['train_00000.jpg'] != digest(folder)['train_00000.jpg']
+    longer = digest(small(tmp_path / 'longer', num_train=33))
+    assert longer['train_00031.jpg'] == digest(folder)['train_00031.jpg']
+    names = digest(folder)
+    assert len(set(names.values())) == len(names)
+
+
+def test_a_complete_folder_is_left_alone(tmp_path):
+    root = small(tmp_path / 'new' / 'folder')
+    assert root == tmp_path / 'new' / 'folder'
+    (root / 'images' / 'train_00000.jpg').write_bytes(b'touched')
+    small(root)
+    assert (root / 'images' / 'train_00000.jpg').read_bytes() == b'touched'
+
+
+@pytest.mark.parametrize('gone', ['images/train_00003.jpg', 'val.json', 'train.json'])
+def test_an_incomplete_folder_is_drawn_again(folder, tmp_path, gone):
+    root = small(tmp_path)
+    (root / gone).unlink()
+    small(root)
+    assert digest(root) == digest(folder)
+
+
+def test_an_interrupted_drawing_is_finished(folder, tmp_path, monkeypatch):
+    def stop(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr('mmcnn.datasets.shapes.draw_scene', stop)
+        with pytest.raises(KeyboardInterrupt):
+            small(tmp_path)
+    assert not (tmp_path / 'train.json').exists()
+    assert digest(small(tmp_path)) == digest(folder)
+
+
+def test_other_settings_replace_the_pictures_and_nothing_else(tmp_path):
+    root = small(tmp_path, num_train=40)
+    (root / 'notes.txt').write_text('mine')
+    (root / 'images' / 'holiday.jpg').write_text('mine')
+    small(root, num_train=5)
+    assert sorted(path.name for path in (root / 'images').iterdir()) == [
+        'holiday.jpg',
+        *(f'train_{i:05d}.jpg' for i in range(5)),
+        *(f'val_{i:05d}.jpg' for i in range(4)),
+    ]
+    assert (root / 'notes.txt').read_text() == 'mine'
+    assert read_coco_folder(root).num_train == 5
+
+
+def test_a_folder_of_someone_else_is_not_touched(tmp_path):
+    (tmp_path / 'train.json').write_text('{}')
+    with pytest.raises(FileExistsError, match='did not write'):
+        small(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ['train.json']
+    with pytest.raises(FileExistsError, match='is a file'):
+        small(tmp_path / 'train.json')
+
+
+def test_numbers_that_are_too_small_are_named(tmp_path):
+    with pytest.raises(ValueError, match='num_val is 0'):
+        small(tmp_path / 'a', num_val=0)
+    with pytest.raises(ValueError, match='size is 32'):
+        small(tmp_path / 'a', size=32)
+    assert not (tmp_path / 'a').exists()

@@ -1,0 +1,128 @@
+"""The moving average against YOLOv5's formula, with accumulation and over a resume."""
+
+import math
+
+import pytest
+import torch
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+from torch import nn
+from torch.utils.data import DataLoader
+
+from mmcnn.engine.hooks import StepEMAHook
+
+# d_k of YOLOv5 (momentum 1e-4, gamma 2000).
+DECAYS = {
+    10: 0.00498702,
+    100: 0.04876570,
+    1000: 0.39342999,
+    2000: 0.63205735,
+    5000: 0.91782321,
+    10000: 0.99316273,
+}
+
+
+class Net(BaseModel):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = nn.Conv2d(1, 2, 1)
+        self.norm = nn.BatchNorm2d(2)
+
+    def forward(self, inputs, mode='tensor'):
+        return {'loss': (self.norm(self.conv(inputs)) - inputs).square().mean()}
+
+
+class Recorder(StepEMAHook):
+    """Keeps the raw values after every optimizer step, as float64."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.raw = []
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        before = int(self.ema_model.steps)
+        super().after_train_iter(runner, batch_idx, data_batch, outputs)
+        if int(self.ema_model.steps) > before:
+            self.raw.append({key: value.double().clone() for key, value in self.src_model.state_dict().items()})
+
+
+def make_runner(work_dir, hook, epochs, iters, accumulate, **kwargs):
+    data = torch.randn(iters, 1, 4, 4, generator=torch.Generator().manual_seed(1))
+    return Runner(
+        model=Net(),
+        work_dir=str(work_dir),
+        train_dataloader=DataLoader([{'inputs': image} for image in data]),
+        train_cfg={'by_epoch': True, 'max_epochs': epochs},
+        optim_wrapper={'accumulative_counts': accumulate, 'optimizer': {'type': 'SGD', 'lr': 0.1, 'momentum': 0.9}},
+        custom_hooks=[hook],
+        default_hooks={'checkpoint': {'type': 'CheckpointHook', 'interval': 1}},
+        experiment_name=f'{work_dir} {epochs}',
+        log_level='ERROR',
+        **kwargs,
+    )
+
+
+@pytest.mark.parametrize(('k', 'decay'), DECAYS.items())
+def test_decay_of_step_k(tmp_path, k, decay):
+    """From an average of 1 and a weight of 0, one update leaves d_k."""
+    hook = StepEMAHook()
+    hook.before_run(make_runner(tmp_path, hook, 1, 1, 1))
+    average = hook.ema_model
+    average.steps.fill_(k - 1)
+    average.module.conv.weight.fill_(1.0)
+    average.module.norm.running_mean.fill_(1.0)
+    source = Net()
+    nn.init.zeros_(source.conv.weight)
+    source.norm.running_mean.zero_()
+    average.update_parameters(source)
+    for value in (average.module.conv.weight, average.module.norm.running_mean):
+        torch.testing.assert_close(value, torch.full_like(value, decay), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(('iters', 'accumulate', 'steps'), [(6, 1, 6), (6, 2, 3), (5, 2, 3), (7, 3, 3)])
+def test_average_counts_optimizer_steps(tmp_path, iters, accumulate, steps):
+    """The average over a run equals the formula applied to the weights after each step; gamma 3 to see it move."""
+    hook = Recorder(momentum=0.01, gamma=3)
+    make_runner(tmp_path, hook, 1, iters, accumulate).train()
+    assert int(hook.ema_model.steps) == steps == len(hook.raw)
+
+    expected = hook.raw[0]  # the first update copies
+    for k, raw in enumerate(hook.raw[1:], start=2):
+        decay = 0.99 * (1 - math.exp(-k / 3))
+        expected = {key: decay * expected[key] + (1 - decay) * raw[key] for key in raw}
+    averaged = hook.ema_model.module.state_dict()
+    for key in ('conv.weight', 'norm.weight', 'norm.running_mean', 'norm.running_var'):
+        torch.testing.assert_close(averaged[key].double(), expected[key], rtol=1e-6, atol=1e-6)
+        assert not torch.allclose(averaged[key].double(), hook.raw[-1][key], atol=1e-4)
+
+
+def test_resume_continues_the_average(tmp_path):
+    """Two epochs straight equal one epoch, a new process's runner, and one epoch more."""
+    hook = {'type': 'mmcnn.StepEMAHook', 'momentum': 0.01, 'gamma': 3}
+    make_runner(tmp_path / 'straight', hook, 2, 4, 2).train()
+    make_runner(tmp_path / 'resumed', hook, 1, 4, 2).train()
+    make_runner(tmp_path / 'resumed', hook, 2, 4, 2, resume=True).train()
+
+    straight, resumed = (
+        torch.load(tmp_path / name / 'epoch_2.pth', map_location='cpu') for name in ('straight', 'resumed')
+    )
+    assert int(straight['ema_state_dict']['steps']) == int(resumed['ema_state_dict']['steps']) == 4
+    for part in ('state_dict', 'ema_state_dict'):
+        assert straight[part].keys() == resumed[part].keys()
+        for key, value in straight[part].items():
+            assert torch.equal(value, resumed[part][key]), (part, key)
+    # The checkpoint's state_dict is the average, the raw weights lie beside it.
+    assert not torch.equal(straight['state_dict']['conv.weight'], straight['ema_state_dict']['module.conv.weight'])
+
+
+def test_average_takes_part_in_validation(tmp_path):
+    hook = StepEMAHook(momentum=0.01, gamma=3)
+    runner = make_runner(tmp_path, hook, 1, 4, 1)
+    runner.train()
+    raw = runner.model.conv.weight.clone()
+    average = hook.ema_model.module.conv.weight.clone()
+    hook.before_val_epoch(runner)
+    assert torch.equal(runner.model.conv.weight, average)
+    hook.after_val_epoch(runner)
+    assert torch.equal(runner.model.conv.weight, raw)

@@ -1,0 +1,67 @@
+"""Finds objects in pictures: python tools/infer.py [CONFIG] CHECKPOINT IMAGE-or-FOLDER [--out D]
+
+Writes each picture with its boxes, and detections.json: for each image a list of bbox (x1, y1, x2, y2 in
+pixels), score, label and name. Without CONFIG, config, backbone and classes come from the checkpoint.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import cv2
+
+from mmcnn import cli
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', nargs='?')
+    parser.add_argument('checkpoint')
+    parser.add_argument('images', metavar='IMAGE-or-FOLDER')
+    parser.add_argument('--out', default='detections', metavar='D', help='folder to write to (default: detections)')
+    parser.add_argument('--score-thr', type=float, default=0.25, metavar='S', help='least score to show (0.25)')
+    cli.add_model_arguments(parser)
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    if not 0 <= args.score_thr <= 1:
+        raise cli.UsageError(f'--score-thr {args.score_thr}: it has to be between 0 and 1')
+    images = cli.find_images(args.images)
+    cli.use_device(args.device)
+    cfg, _ = cli.config_and_checkpoint(args.config, args.checkpoint, args.cfg_options)
+
+    from mmcnn.detector import Detector, read_image
+    from mmcnn.visualization import draw_boxes
+
+    detector = Detector(args.checkpoint, cfg, device=args.device, score_thr=args.score_thr)
+    root, out = Path(args.images), Path(args.out)
+    records, unreadable = {}, []
+    for path in images:
+        try:
+            image = read_image(path)
+        except ValueError as error:
+            unreadable.append(str(error))
+            continue
+        found = detector(image)
+        name = path.relative_to(root) if root.is_dir() else Path(path.name)
+        records[name.as_posix()] = [
+            dict(bbox=[round(float(x), 2) for x in box], score=round(float(score), 4), label=int(label), name=kind)
+            for box, score, label, kind in zip(*found, strict=True)
+        ]
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        picture = draw_boxes(image, found.boxes, found.labels, found.scores, detector.classes, min_size=0)
+        cv2.imencode('.png', picture)[1].tofile((out / name).with_suffix('.png'))
+    if not records:
+        raise cli.UsageError(f'no image could be read; the first: {unreadable[0]}')
+    (out / 'detections.json').write_text(json.dumps(records, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
+    for line in unreadable:
+        print(f'left out: {line}')
+    count = sum(len(record) for record in records.values())
+    print(f'{count} objects in {len(records)} images; pictures and detections.json are in {out}')
+
+
+if __name__ == '__main__':
+    with cli.friendly_errors():
+        main()

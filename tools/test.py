@@ -1,0 +1,40 @@
+"""Evaluates a checkpoint: python tools/test.py [CONFIG] CHECKPOINT [--data demo|PATH] ...
+
+Prints and stores (metrics.json in the work dir) the 12 COCO numbers and the AP of every class. Without CONFIG, config,
+backbone and classes come from the checkpoint.
+"""
+
+import argparse
+
+from mmcnn import cli
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', nargs='?')
+    parser.add_argument('checkpoint')
+    cli.add_common_arguments(parser)
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    cli.positive(args, 'batch_size')
+    cli.use_device(args.device)
+    cfg, checkpoint = cli.config_and_checkpoint(args.config, args.checkpoint, args.cfg_options)
+    cfg.work_dir = cli.default_work_dir(cfg, args.work_dir)
+    cli.set_data(cfg, args.data, checkpoint)
+    cli.set_img_size(cfg, args.img_size)
+    cli.set_batches(cfg, args, None)
+    cfg.launcher = args.launcher
+    cli.merge_options(cfg, args.cfg_options)
+    cli.wire_model(cfg)
+
+    from mmcnn.engine.training import test
+
+    test(cfg, checkpoint, args.checkpoint)
+
+
+if __name__ == '__main__':
+    with cli.friendly_errors():
+        main()

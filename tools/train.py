@@ -1,0 +1,50 @@
+"""Trains a detector: python tools/train.py CONFIG [--data demo|PATH] ...
+
+CONFIG is a path, or the name of a config that comes with mmcnn. A config is a program: loading one runs it.
+"""
+
+import argparse
+
+from mmcnn import cli
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config')
+    cli.add_common_arguments(parser)
+    parser.add_argument('--epochs', type=int, metavar='N')
+    parser.add_argument('--seed', type=int, default=0, metavar='N', help='of weights, order and augmentation (0)')
+    parser.add_argument('--amp', action='store_true', help='mixed precision, on a GPU')
+    parser.add_argument(
+        '--resume', nargs='?', const='auto', metavar='FILE', help='go on from a checkpoint (the last in the work dir)'
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    cli.positive(args, 'epochs', 'batch_size')
+    cli.use_device(args.device)
+    cfg = cli.load_config(args.config, args.cfg_options)
+    cfg.work_dir = cli.default_work_dir(cfg, args.work_dir)
+    folder = cli.set_data(cfg, args.data)
+    cli.set_img_size(cfg, args.img_size)
+    if args.epochs is not None:
+        cfg.train_cfg.max_epochs = args.epochs
+        cfg.train_cfg.val_interval = max(1, args.epochs // 10)
+    batches = cli.set_batches(cfg, args, folder.num_train if folder else None)
+    cli.set_amp(cfg, args.amp)
+    cfg.randomness = dict(seed=args.seed)
+    cfg.launcher = args.launcher
+    cli.merge_options(cfg, args.cfg_options)  # what is typed wins over what was worked out
+    cli.wire_model(cfg)
+    cli.check_initial_weights(cfg, args.resume)
+
+    from mmcnn.engine.training import train
+
+    train(cfg, summary=batches)
+
+
+if __name__ == '__main__':
+    with cli.friendly_errors():
+        main()
