@@ -175,8 +175,8 @@ def _check_file(path: Path) -> None:
 
 def _unreadable(path: Path, error: Exception) -> CheckpointError:
     """Why torch could not read a file, in one sentence."""
-    if isinstance(error, OSError):
-        return CheckpointError(f'{path} cannot be read: {error.strerror}')
+    if isinstance(error, PermissionError):
+        return CheckpointError(f'{path} may not be read by this user')
     globals_named = _pickled_globals(path)
     if globals_named is None and (line := _first_line(path)) is not None:
         return CheckpointError(f'{path} is a text file, not a checkpoint; it begins with {line!r}')
@@ -220,7 +220,8 @@ def _pickled_globals(path: Path) -> list[str] | None:
                 stream = stack.enter_context(path.open('rb'))
             for opcode, argument, _ in pickletools.genops(stream):
                 if opcode.name == 'GLOBAL':
-                    names.append(argument.replace(' ', '.'))
+                    module, name = argument.split(' ', 1)
+                    names.append(f'{"builtins" if module == "__builtin__" else module}.{name}')
                 elif opcode.name == 'STACK_GLOBAL':
                     names.append('.'.join(strings[-2:]))
                 elif isinstance(argument, str):

@@ -1,0 +1,97 @@
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mmcnn.compat import mmcv_ext
+
+REFERENCE = Path(__file__).resolve().parents[2] / '..' / 'shared' / 'data' / 'reference' / 'mmcv_ops_reference.npz'
+
+needs_reference = pytest.mark.skipif(not REFERENCE.exists(), reason='outputs of the compiled operators are not here')
+if getattr(sys.modules.get('mmcv._ext'), 'nms', None) is not mmcv_ext.nms:
+    pytest.skip('this mmcv has compiled operators', allow_module_level=True)
+
+
+@needs_reference
+@pytest.mark.parametrize('case', range(5))
+def test_nms_through_mmcv(case):
+    from mmcv.ops import batched_nms, nms
+
+    reference = np.load(REFERENCE)
+    boxes, scores, labels = (torch.from_numpy(reference[f'nms{case}_{name}']) for name in ('boxes', 'scores', 'labels'))
+    threshold = float(reference[f'nms{case}_thr'])
+    for offset, name in ((0, 'keep'), (1, 'offset1_keep')):
+        detections, kept = nms(boxes, scores, threshold, offset)
+        assert kept.tolist() == reference[f'nms{case}_{name}'].tolist()
+        torch.testing.assert_close(detections, torch.cat([boxes[kept], scores[kept, None]], 1))
+    settings = dict(type='nms', iou_threshold=threshold)
+    assert batched_nms(boxes, scores, labels, settings)[1].tolist() == reference[f'nms{case}_batched_keep'].tolist()
+    # Above split_thr mmcv calls class by class.
+    _, kept = batched_nms(boxes, scores, labels, settings | dict(split_thr=1))
+    assert sorted(kept.tolist()) == sorted(reference[f'nms{case}_batched_keep'].tolist())
+
+
+@needs_reference
+@pytest.mark.parametrize('case', range(4))
+def test_roi_align_through_mmcv(case):
+    from mmcv.ops import RoIAlign
+
+    reference = np.load(REFERENCE)
+    names = ('input', 'rois', 'out', 'grad_out', 'grad_in')
+    features, rois, out, grad_out, grad_in = (torch.from_numpy(reference[f'roi{case}_{name}']) for name in names)
+    layer = RoIAlign(
+        tuple(out.shape[2:]),
+        spatial_scale=float(reference[f'roi{case}_scale']),
+        sampling_ratio=int(reference[f'roi{case}_sampling']),
+        aligned=bool(reference[f'roi{case}_aligned']),
+    )
+    pooled = layer(features.requires_grad_(), rois)
+    pooled.backward(grad_out)
+    torch.testing.assert_close(pooled.detach(), out, rtol=0, atol=1e-5)
+    torch.testing.assert_close(features.grad, grad_in, rtol=0, atol=1e-5)
+
+
+def test_max_pooling_through_mmcv():
+    from mmcv.ops import roi_align
+
+    features = torch.arange(16.0).view(1, 1, 4, 4).requires_grad_()
+    pooled = roi_align(features, torch.tensor([[0.0, 0, 0, 4, 4]]), (2, 2), 1.0, 2, 'max', True)
+    # The samples lie on the cells, so each bin holds the last of its four cells.
+    assert pooled.flatten().tolist() == [5, 7, 13, 15]
+    pooled.sum().backward()
+    assert features.grad.flatten().nonzero().flatten().tolist() == [5, 7, 13, 15]
+
+
+@pytest.mark.parametrize('weight', [None, torch.tensor([1.0, 2.0, 0.5])])
+def test_sigmoid_focal_loss_through_mmcv(weight):
+    from mmcv.ops import sigmoid_focal_loss
+    from mmdet.models.losses.focal_loss import py_sigmoid_focal_loss
+
+    logits, target = torch.linspace(-3, 3, 12).view(4, 3).requires_grad_(), torch.tensor([0, 1, 2, 3])
+    scale = torch.ones(4) if weight is None else torch.cat([weight, torch.ones(1)])
+    loss = sigmoid_focal_loss(logits, target, 2.0, 0.25, weight, 'mean')
+    (grad,) = torch.autograd.grad(loss, logits)
+    one_hot = torch.nn.functional.one_hot(target, 4)[:, :3]
+    expected = (py_sigmoid_focal_loss(logits, one_hot, reduction='none') * scale[target, None]).sum() / 4
+    (expected_grad,) = torch.autograd.grad(expected, logits)
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(grad, expected_grad)
+
+
+def test_other_operators_say_how_to_get_them():
+    from mmcv.ops import soft_nms
+
+    with pytest.raises(NotImplementedError, match=r'`softnms` needs a compiled mmcv.*mmcv==2\.1\.0') as error:
+        soft_nms(torch.zeros(1, 4), torch.zeros(1))
+    assert '\n' not in str(error.value)
+
+
+def test_looks_like_a_module():
+    extension = sys.modules['mmcv._ext']
+    for name in ('__path__', '__wrapped__', '__all__'):
+        with pytest.raises(AttributeError, match=name):
+            getattr(extension, name)
+    assert extension.__spec__.name == 'mmcv._ext'
+    assert extension.ms_deform_attn_forward.__name__ == 'ms_deform_attn_forward'

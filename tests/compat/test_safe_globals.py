@@ -1,0 +1,89 @@
+import io
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from mmengine.logging import HistoryBuffer
+
+from mmcnn.compat import safe_globals
+
+
+@pytest.fixture
+def fresh_list():
+    """torch's allow-list without ours, put back afterwards."""
+    before = torch.serialization.get_safe_globals()
+    torch.serialization.clear_safe_globals()
+    yield
+    torch.serialization.clear_safe_globals()
+    torch.serialization.add_safe_globals(before)
+
+
+def saved(content, **settings):
+    stream = io.BytesIO()
+    torch.save(content, stream, **settings)
+    return stream.getvalue()
+
+
+def loaded(data):
+    return torch.load(io.BytesIO(data), weights_only=True)
+
+
+def test_message_hub_loads_once_installed(fresh_list):
+    buffer = HistoryBuffer([1.0, 2.0, 6.0], [1, 1, 1])
+    data = saved({'loss': buffer, 'best': np.float64(0.5), 'steps': np.int64(3), 'history': np.arange(3)})
+    with pytest.raises(pickle.UnpicklingError, match='HistoryBuffer'):
+        loaded(data)
+    safe_globals.install()
+    content = loaded(data)
+    assert [content['loss'].statistics(name) for name in ('min', 'max', 'mean', 'current')] == [1.0, 6.0, 3.0, 6.0]
+    assert content['loss'].data[0].tolist() == [1.0, 2.0, 6.0]
+    assert (content['best'], content['steps'], content['history'].tolist()) == (0.5, 3, [0, 1, 2])
+
+
+def test_off_where_not_needed(fresh_list, monkeypatch):
+    safe_globals.install()
+    installed = torch.serialization.get_safe_globals()
+    monkeypatch.setattr(torch.serialization, 'add_safe_globals', lambda _: pytest.fail('needed twice'))
+    safe_globals.install()
+    assert set(torch.serialization.get_safe_globals()) == set(installed)
+
+
+@pytest.mark.parametrize(('here', 'there'), [(b'numpy._core.', b'numpy.core.'), (b'numpy.core.', b'numpy._core.')])
+def test_files_of_either_numpy(here, there):
+    safe_globals.install()
+    data = saved({'x': np.float64(0.5), 'y': np.zeros(2)}, _use_new_zipfile_serialization=False)
+    content = loaded(data.replace(here + b'multiarray\n', there + b'multiarray\n'))
+    assert content['x'] == 0.5
+    assert content['y'].tolist() == [0.0, 0.0]
+
+
+def test_real_getattr_is_not_allowed():
+    safe_globals.install()
+    allowed = torch.serialization.get_safe_globals()
+    assert getattr not in allowed
+    assert not any(isinstance(entry, tuple) and entry[0] is getattr for entry in allowed)
+
+
+@pytest.mark.parametrize(
+    ('owner', 'name'),
+    [
+        (HistoryBuffer, '__class__'),
+        (HistoryBuffer, '__init__'),
+        (HistoryBuffer, 'statistics'),
+        (HistoryBuffer, '_statistics_methods'),
+        (HistoryBuffer.min, '__globals__'),
+        (HistoryBuffer(), 'min'),
+        (np, 'min'),
+        (np.ndarray, 'tofile'),
+        (np.ndarray, 'min'),
+    ],
+)
+def test_stand_in_gives_nothing_but_the_statistics(owner, name):
+    with pytest.raises(pickle.UnpicklingError, match=r'GLOBAL builtins\.getattr.*min, max, mean, current'):
+        safe_globals._statistic(owner, name)
+
+
+def test_stand_in_gives_the_statistics():
+    for name in ('min', 'max', 'mean', 'current'):
+        assert safe_globals._statistic(HistoryBuffer, name) is getattr(HistoryBuffer, name)

@@ -1,0 +1,205 @@
+"""The contract of every registered backbone; a new family is tested by being registered."""
+
+import copy
+import io
+import itertools
+import math
+import pickle
+
+import pytest
+import torch
+from torch.nn.modules.batchnorm import _BatchNorm
+
+import mmcnn
+from mmcnn.registry import BACKBONE_FAMILIES, MODELS
+
+VARIANTS = mmcnn.list_backbones()
+#: The first row of each family stands for it where weights are needed.
+FAMILIES = list({cls: name for name, cls in reversed(BACKBONE_FAMILIES.items())}.values())
+
+
+def on_meta(name, **kwargs):
+    with torch.device('meta'):
+        return mmcnn.build_backbone(name, **kwargs)
+
+
+def narrow(name, **kwargs):
+    torch.manual_seed(0)
+    return mmcnn.build_backbone(name, widen_factor=0.25, deepen_factor=0.33, **kwargs)
+
+
+def levels_of(name):
+    """All levels that the family has, from the error that lists them."""
+    with pytest.raises(ValueError, match='its levels are') as error:
+        on_meta(name, out_indices=(99,))
+    return [int(level) for level in str(error.value).split('its levels are [')[1].split(']')[0].split(',')]
+
+
+@pytest.mark.parametrize('name', VARIANTS)
+def test_golden_numbers(name, golden):
+    backbone = on_meta(name)
+    total, trainable = mmcnn.count_parameters(backbone)
+    row = dict(total=total, trainable=trainable, channels=backbone.out_channels, strides=backbone.out_strides)
+    golden('backbones.json', name, row)
+
+
+@pytest.mark.parametrize('size', [(640, 640), (97, 130)], ids=str)
+@pytest.mark.parametrize('name', VARIANTS)
+def test_declared_is_measured(name, size):
+    levels = levels_of(name)
+    backbone = on_meta(name, out_indices=levels)
+    maps = backbone(torch.empty(2, 3, *size, device='meta'))
+    assert backbone.out_strides == tuple(2**level for level in levels)
+    assert len(maps) == len(levels)
+    for x, channels, stride in zip(maps, backbone.out_channels, backbone.out_strides, strict=True):
+        assert tuple(x.shape) == (2, channels, math.ceil(size[0] / stride), math.ceil(size[1] / stride))
+
+
+@pytest.mark.parametrize('name', VARIANTS)
+def test_default_levels(name):
+    assert list(on_meta(name).out_indices) == [level for level in (2, 3, 4, 5) if level in levels_of(name)]
+
+
+@pytest.mark.parametrize('name', VARIANTS)
+def test_every_subset_of_levels(name):
+    levels = levels_of(name)
+    small = dict(widen_factor=0.25, deepen_factor=0.33)
+    whole = on_meta(name, out_indices=levels, **small)
+    channels = dict(zip(levels, whole.out_channels, strict=True))
+    subsets = [s for n in range(1, len(levels) + 1) for s in itertools.combinations(levels, n)]
+    for subset in subsets:
+        backbone = on_meta(name, out_indices=subset, **small)
+        assert backbone.out_channels == tuple(channels[level] for level in subset)
+        # Stages past the last level are not built, so no state of theirs is left.
+        assert set(backbone.state_dict()) <= set(whole.state_dict())
+    parameters = [len(on_meta(name, out_indices=(level,), **small).state_dict()) for level in levels]
+    assert parameters == sorted(parameters) and parameters[0] < parameters[-1]
+
+
+@pytest.mark.parametrize('name', FAMILIES)
+@pytest.mark.parametrize('last', [3, 5])
+def test_every_parameter_gets_a_gradient(name, last):
+    backbone = narrow(name, out_indices=(last,)).train()
+    backbone(torch.randn(2, 3, 96, 128))[0].square().mean().backward()
+    without = [key for key, p in backbone.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
+    assert without == []
+
+
+@pytest.mark.parametrize('name', FAMILIES)
+def test_freezing_stops_at_the_level(name):
+    image = torch.randn(2, 3, 64, 96)
+    levels = levels_of(name)
+    for frozen in levels:
+        backbone = narrow(name, frozen_stages=frozen, out_indices=levels).train()
+        before = copy.deepcopy(backbone.state_dict())
+        maps = backbone(image)
+        free = [p for p in backbone.parameters() if p.requires_grad]
+        if free:
+            sum(x.square().mean() for x in maps).backward()
+            torch.optim.SGD(free, lr=1).step()
+        reference = narrow(name, out_indices=(frozen,)).state_dict()
+        for key, value in backbone.state_dict().items():
+            if key.endswith('num_batches_tracked'):
+                continue
+            changed = not torch.equal(value, before[key])
+            assert changed == (key not in reference), (frozen, key)
+
+
+@pytest.mark.parametrize('name', FAMILIES)
+def test_norm_eval_fixes_statistics_only(name):
+    backbone = narrow(name, norm_eval=True)
+    assert backbone.train() is backbone
+    before = copy.deepcopy(backbone.state_dict())
+    sum(x.mean() for x in backbone(torch.randn(2, 3, 64, 64))).backward()
+    assert all(torch.equal(v, before[k]) for k, v in backbone.state_dict().items())
+    assert all(p.grad is not None for p in backbone.parameters())
+    assert backbone.training and not any(m.training for m in backbone.modules() if isinstance(m, _BatchNorm))
+
+
+@pytest.mark.parametrize('name', FAMILIES)
+def test_train_and_eval_return_self(name):
+    backbone = narrow(name)
+    assert backbone.eval() is backbone and not backbone.training
+    assert backbone.train() is backbone and backbone.training
+
+
+@pytest.mark.parametrize('name', FAMILIES)
+def test_weights_survive_a_round_trip(name):
+    first, second = narrow(name).eval(), narrow(name).eval()
+    with torch.no_grad():
+        for value in first.state_dict().values():
+            value.copy_(torch.rand(value.shape) + 0.5)  # also the running variances have to be positive
+    buffer = io.BytesIO()
+    torch.save(first.state_dict(), buffer)
+    buffer.seek(0)
+    second.load_state_dict(torch.load(buffer, weights_only=True), strict=True)
+    image = torch.randn(1, 3, 64, 64)
+    copies = [second, copy.deepcopy(first), pickle.loads(pickle.dumps(first))]
+    for twin in copies:
+        for a, b in zip(first(image), twin(image), strict=True):
+            assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize('name', FAMILIES)
+def test_short_name_and_variant_build_the_same(name):
+    cls = BACKBONE_FAMILIES[name]
+    with torch.device('meta'):
+        by_name = MODELS.build(dict(type=f'mmcnn.{name}'))
+        by_variant = MODELS.build(dict(type=f'mmcnn.{cls.__name__}', variant=name))
+    assert type(by_name) is type(by_variant) is cls
+    assert {k: v.shape for k, v in by_name.state_dict().items()} == {
+        k: v.shape for k, v in by_variant.state_dict().items()
+    }
+
+
+@pytest.mark.parametrize('name', FAMILIES)
+def test_norm_cfg_reaches_every_norm(name):
+    plain = [m for m in narrow(name).modules() if isinstance(m, _BatchNorm)]
+    norms = [m for m in narrow(name, norm_cfg=dict(momentum=0.5)).modules() if isinstance(m, _BatchNorm)]
+    assert len(norms) == len(plain) > 0 and {m.momentum for m in norms} == {0.5}
+    assert [m.eps for m in norms] == [m.eps for m in plain]  # what is not named stays the row's own
+    sync = [m for m in narrow(name, norm_cfg=dict(type='SyncBN')).modules() if isinstance(m, _BatchNorm)]
+    assert len(sync) == len(plain) and all(isinstance(m, torch.nn.SyncBatchNorm) for m in sync)
+
+
+@pytest.mark.parametrize('name', FAMILIES)
+def test_probing_leaves_random_state_alone(name):
+    torch.manual_seed(7)
+    expected = torch.rand(4)
+    torch.manual_seed(7)
+    on_meta(name)
+    assert torch.equal(torch.rand(4), expected)
+
+
+@pytest.mark.parametrize('name', FAMILIES)
+@pytest.mark.parametrize(
+    ('kwargs', 'words'),
+    [
+        (dict(out_indices=(3, 9)), ['no level 9', 'its levels are']),
+        (dict(out_indices=(5, 3)), ['increasing']),
+        (dict(out_indices=()), ['not empty']),
+        (dict(frozen_stages=9), ['frozen_stages=9', 'its levels are']),
+        (dict(out_indice=(3,)), ["no argument 'out_indice'", 'did you mean out_indices']),
+        (dict(arch=dict(dephts=(1,))), ["no field 'dephts'", 'depths']),
+        (dict(in_channels=0), ['in_channels=0', 'positive']),
+        (dict(widen_factor=-1), ['widen_factor=-1', 'positive']),
+    ],
+)
+def test_errors_say_what_would_be_right(name, kwargs, words):
+    with pytest.raises(ValueError) as error:
+        on_meta(name, **kwargs)
+    assert all(word in str(error.value) for word in words), str(error.value)
+
+
+@pytest.mark.parametrize('name', FAMILIES)
+def test_wrong_images_are_named(name):
+    backbone = on_meta(name)
+    with pytest.raises(ValueError, match=r'takes images \(N, 3, H, W\), got \(1, 2, 64, 64\); pass in_channels'):
+        backbone(torch.empty(1, 2, 64, 64, device='meta'))
+    assert len(on_meta(name, in_channels=2)(torch.empty(1, 2, 64, 64, device='meta'))) > 0
+
+
+def test_unknown_variant_lists_the_nearest():
+    name = VARIANTS[0]
+    with pytest.raises(ValueError, match=f"has no variant '{name}x'; did you mean .*{name}"):
+        BACKBONE_FAMILIES[name](variant=name + 'x')

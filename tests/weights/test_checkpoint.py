@@ -1,0 +1,276 @@
+import os
+import pickle
+import zipfile
+from collections import OrderedDict
+
+import pytest
+import torch
+from mmengine.logging import HistoryBuffer
+from torch import nn
+
+from mmcnn.weights import CheckpointError, LoadReport, load_state, read_checkpoint, state_dict_of
+
+
+class Call:
+    """Pickles as a call of the function with the arguments."""
+
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+def attacks(marker):
+    """What a hostile file may ask for, with the name that the refusal has to give."""
+    command = f'touch {marker}'
+    return {
+        'system': (Call(os.system, command), f'{os.system.__module__}.system'),
+        'eval': (Call(eval, f'open({str(marker)!r}, "w")'), 'builtins.eval'),
+        'exec': (Call(exec, f'open({str(marker)!r}, "w")'), 'builtins.exec'),
+        'class': (Call(getattr, HistoryBuffer, '__class__'), 'builtins.getattr'),
+        'globals': (Call(getattr, Call(getattr, HistoryBuffer, 'min'), '__globals__'), 'builtins.getattr'),
+        'object': (Call(getattr, Call(HistoryBuffer), 'min'), 'builtins.getattr'),
+        'open': (Call(open, str(marker), 'w'), 'io.open'),
+        'module': (nn.Linear(1, 1), 'torch.nn.modules.linear.Linear'),
+    }
+
+
+@pytest.mark.filterwarnings('ignore:Detected pickle protocol')
+@pytest.mark.parametrize('attack', attacks('x'))
+@pytest.mark.parametrize('form', ['zip', 'legacy', *range(6)])
+def test_code_is_refused_and_not_run(attack, form, tmp_path):
+    path, marker = tmp_path / 'hostile.pth', tmp_path / 'ran'
+    payload, name = attacks(marker)[attack]
+    content = {'state_dict': {'weight': torch.ones(1)}, 'payload': payload}
+    if isinstance(form, str):
+        torch.save(content, path, _use_new_zipfile_serialization=form == 'zip')
+    else:
+        path.write_bytes(pickle.dumps(payload, protocol=form))
+        name = name if form >= 3 or attack != 'module' else ''  # protocols 0 to 2 open with copyreg's helper
+    with pytest.raises(CheckpointError, match='nothing was run') as error:
+        read_checkpoint(path)
+    assert str(error.value).startswith(f'{path} is refused: it asks for `')
+    assert f'`{name}' in str(error.value)
+    assert not marker.exists()
+    if attack in ('system', 'eval', 'open') and isinstance(form, int):  # the same file does run when it is trusted
+        with path.open('rb') as file:
+            pickle.load(file)
+        assert marker.exists()
+
+
+def test_calling_a_statistic_is_refused(tmp_path):
+    # getattr(HistoryBuffer, 'min')('x'): the lookup is allowed, the call is not.
+    path = tmp_path / 'hostile.pth'
+    lookup = b'cbuiltins\ngetattr\n(cmmengine.logging.history_buffer\nHistoryBuffer\nX\x03\x00\x00\x00mintR'
+    path.write_bytes(b'\x80\x02' + lookup + b'(X\x01\x00\x00\x00xtR.')
+    with pytest.raises(CheckpointError, match=r'is refused: it asks for `<function HistoryBuffer\.min'):
+        read_checkpoint(path)
+
+
+def test_reads_state_dicts_and_plain_tensors(tmp_path):
+    for content in ({'state_dict': {'a': torch.ones(2)}, 'meta': {'epoch': 1}}, {'a': torch.ones(2)}):
+        for zipped in (True, False):
+            torch.save(content, tmp_path / 'x.pth', _use_new_zipfile_serialization=zipped)
+            checkpoint = read_checkpoint(str(tmp_path / 'x.pth'))
+            assert checkpoint.keys() == content.keys()
+            assert state_dict_of(checkpoint)['a'].tolist() == [1, 1]
+
+
+def test_missing_file_names_the_nearest(tmp_path):
+    for name in ('best.pth', 'epoch_1.pth', 'epoch_12.pth', 'unrelated.txt'):
+        (tmp_path / name).touch()
+    with pytest.raises(CheckpointError, match=r'in its folder there is epoch_12\.pth, epoch_1\.pth, best\.pth$'):
+        read_checkpoint(tmp_path / 'epoch_112.pth')
+    with pytest.raises(CheckpointError, match='does not exist, nor does its folder'):
+        read_checkpoint(tmp_path / 'nowhere' / 'epoch_1.pth')
+    with pytest.raises(CheckpointError, match='is a folder'):
+        read_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        (b'', 'is empty$'),
+        (b'<!DOCTYPE html>\n<html><body>404</body></html>' * 9, "is a text file.*begins with '<!DOCTYPE html>'$"),
+        (b'version https://git-lfs.github.com/spec/v1\noid sha256:1', "is a text file.*begins with 'version https"),
+        (b'checkpoint\nmissing\n', "is a text file.*begins with 'checkpoint'$"),  # c: the opcode of an import
+        (bytes(range(255, 128, -1)) * 30, 'is damaged or of another kind'),
+        (b'\x80\x02', 'is damaged or of another kind'),
+    ],
+)
+def test_files_that_are_no_checkpoint(content, message, tmp_path):
+    path = tmp_path / 'x.pth'
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=message) as error:
+        read_checkpoint(path)
+    assert str(error.value).startswith(str(path))
+    assert '\n' not in str(error.value)
+
+
+def test_cut_short(tmp_path):
+    path = tmp_path / 'x.pth'
+    for zipped in (True, False):
+        torch.save({'state_dict': {'a': torch.ones(1000)}}, path, _use_new_zipfile_serialization=zipped)
+        data = path.read_bytes()
+        for length in (3, 30, 120, 300, 600, 2000, len(data) - 30):
+            path.write_bytes(data[:length])
+            with pytest.raises(CheckpointError, match='is cut short' if zipped and length > 3 else 'cut short|damaged'):
+                read_checkpoint(path)
+
+
+def test_other_archives(tmp_path):
+    with zipfile.ZipFile(tmp_path / 'x.pth', 'w') as archive:
+        archive.writestr('readme.txt', 'hello')
+    with pytest.raises(CheckpointError, match='damaged or of another kind'):
+        read_checkpoint(tmp_path / 'x.pth')
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        ([torch.ones(1)], 'a checkpoint is a dict, this is a list'),
+        ({'model': {'a': torch.ones(1)}, 'epoch': 1}, 'has no state_dict; its entries: model, epoch'),
+        ({}, 'has no state_dict'),
+        ({'state_dict': {}}, 'has a state_dict that is no dict of tensors'),
+        ({'state_dict': [torch.ones(1)]}, 'has a state_dict that is no dict of tensors'),
+        ({'state_dict': {'a': 'text'}}, 'has a state_dict that is no dict of tensors'),
+    ],
+)
+def test_content_without_state_dict(content, message, tmp_path):
+    torch.save(content, tmp_path / 'x.pth')
+    with pytest.raises(CheckpointError, match=message) as error:
+        read_checkpoint(tmp_path / 'x.pth')
+    assert str(tmp_path / 'x.pth') in str(error.value)
+
+
+def test_prefix_of_distributed_wrappers_is_taken_away():
+    tensor = torch.ones(1)
+    assert list(state_dict_of({'state_dict': {'module.a': tensor, 'module.b.c': tensor}})) == ['a', 'b.c']
+    # A part of the model that happens to be called so is left alone.
+    assert list(state_dict_of({'module.a': tensor, 'head.b': tensor})) == ['module.a', 'head.b']
+
+
+def network(classes=3):
+    parts = OrderedDict(body=nn.Conv2d(3, 4, 1), norm=nn.BatchNorm2d(4), head=nn.Linear(4, classes))
+    return nn.Sequential(parts)
+
+
+def values(model):
+    return {key: value.clone() for key, value in model.state_dict().items()}
+
+
+def test_load_state_loads_everything():
+    source, target = network(), network()
+    source.norm.running_mean.fill_(3.0)
+    report = load_state(target, source.state_dict())
+    for key, value in source.state_dict().items():
+        assert torch.equal(target.state_dict()[key], value), key
+    assert report == LoadReport(
+        used=(
+            'body.weight',
+            'body.bias',
+            'norm.weight',
+            'norm.bias',
+            'norm.running_mean',
+            'norm.running_var',
+            'head.weight',
+            'head.bias',
+        )
+    )
+    assert str(report) == '8 entries loaded'
+
+
+def test_load_state_is_all_or_nothing():
+    model, state = network(), network(classes=5).state_dict()
+    del state['body.bias'], state['norm.weight']
+    state['neck.weight'] = torch.ones(1)
+    before = values(model)
+    with pytest.raises(CheckpointError) as error:
+        load_state(model, state, source='epoch_1.pth')
+    assert str(error.value) == (
+        'epoch_1.pth does not fit the model: 2 missing: body.bias, norm.weight; 1 unexpected: neck.weight; '
+        '2 of another shape: head.weight (5, 4) for (3, 4), head.bias (5,) for (3,)'
+    )
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+def test_long_lists_are_cut():
+    state = network().state_dict() | {f'extra.{i}': torch.ones(1) for i in range(9)}
+    with pytest.raises(CheckpointError, match=r'9 unexpected: extra\.0, .*extra\.4 and 4 more$'):
+        load_state(network(), state)
+
+
+def test_allowed_mismatch_keeps_the_model_value():
+    model, source = network(), network(classes=5)
+    before = values(model)
+    report = load_state(model, source.state_dict(), allow_mismatch=('head.',))
+    assert torch.equal(model.head.weight, before['head.weight'])
+    assert torch.equal(model.body.weight, source.body.weight)
+    assert report.mismatched == (('head.weight', (5, 4), (3, 4)), ('head.bias', (5,), (3,)))
+    assert str(report) == (
+        '6 entries loaded; 2 of another shape: head.weight (5, 4) for (3, 4), head.bias (5,) for (3,)'
+    )
+    with pytest.raises(CheckpointError, match=r'2 of another shape: head\.weight'):
+        load_state(model, source.state_dict(), allow_mismatch=('body.',))
+    # Only shapes may differ: a missing key is an error below an allowed prefix too.
+    state = source.state_dict()
+    del state['head.bias']
+    with pytest.raises(CheckpointError, match=r'1 missing: head\.bias'):
+        load_state(model, state, allow_mismatch=('head.',))
+
+
+def test_batch_counters_may_be_absent():
+    state = network().state_dict()
+    del state['norm.num_batches_tracked']
+    load_state(network(), state)
+    without = nn.Sequential(OrderedDict(norm=nn.BatchNorm2d(4, track_running_stats=False)))
+    counter = {'norm.num_batches_tracked': torch.tensor(3)}
+    load_state(without, without.state_dict() | counter)
+
+
+def test_checkpoint_of_the_runner_is_read_and_resumed(tmp_path):
+    from mmengine.dataset import DefaultSampler
+    from mmengine.hooks import EMAHook
+    from mmengine.model import BaseModel
+    from mmengine.optim import OptimWrapper
+    from mmengine.runner import Runner
+
+    class Toy(BaseModel):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(2, 1)
+
+        def forward(self, x, mode='tensor'):
+            return {'loss': self.layer(x).square().mean()}
+
+    def runner(epochs, **settings):
+        model = Toy()
+        return Runner(
+            model=model,
+            work_dir=str(tmp_path),
+            train_dataloader=dict(
+                dataset=[{'x': torch.full((2,), float(i))} for i in range(4)],
+                sampler=dict(type=DefaultSampler, shuffle=False),
+                batch_size=2,
+                collate_fn=dict(type='default_collate'),
+            ),
+            train_cfg=dict(by_epoch=True, max_epochs=epochs),
+            optim_wrapper=OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)),
+            custom_hooks=[EMAHook()],
+            experiment_name=f'{tmp_path.name}_{epochs}',
+            log_level='ERROR',
+            **settings,
+        )
+
+    runner(1).train()
+    checkpoint = read_checkpoint(tmp_path / 'epoch_1.pth')
+    assert checkpoint['meta']['iter'] == 2
+    assert list(state_dict_of(checkpoint)) == ['layer.weight', 'layer.bias']
+    assert checkpoint['message_hub']['log_scalars']['train/loss'].data[0].shape == (2,)
+    resumed = runner(2, resume=True)
+    resumed.train()
+    assert resumed.iter == 4
+    losses = read_checkpoint(tmp_path / 'epoch_2.pth')['message_hub']['log_scalars']['train/loss'].data[0]
+    assert losses[:2].tolist() == checkpoint['message_hub']['log_scalars']['train/loss'].data[0].tolist()
+    assert len(losses) == 4
