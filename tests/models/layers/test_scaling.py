@@ -1,0 +1,23 @@
+import pytest
+
+from mmcnn.models.layers import scale_channels, scale_depth
+
+
+# YOLOv5's published widths and repeats for n (0.25, 0.33), s (0.5, 0.33), m (0.75, 0.67) and x (1.25, 1.33).
+@pytest.mark.parametrize(
+    ('factor', 'widths'),
+    [(0.25, (16, 32, 64, 128, 256)), (0.75, (48, 96, 192, 384, 768)), (1.25, (80, 160, 320, 640, 1280))],
+)
+def test_widths(factor, widths):
+    assert tuple(scale_channels(c, factor) for c in (64, 128, 256, 512, 1024)) == widths
+
+
+@pytest.mark.parametrize(('factor', 'repeats'), [(0.33, (1, 2, 3)), (0.67, (2, 4, 6)), (1.33, (4, 8, 12))])
+def test_repeats(factor, repeats):
+    assert tuple(scale_depth(n, factor) for n in (3, 6, 9)) == repeats
+
+
+def test_edges():
+    assert scale_channels(100, 1.0) == 100  # published widths are never rounded at full width
+    assert scale_channels(36, 0.5) == 24
+    assert scale_depth(1, 0.33) == 1 and scale_depth(0, 0.33) == 0

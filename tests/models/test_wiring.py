@@ -1,0 +1,183 @@
+import pytest
+import torch
+from mmengine.config import ConfigDict
+from mmengine.registry import DefaultScope
+
+import mmcnn
+from mmcnn.models.wiring import Maps, probe, wire
+from mmcnn.registry import MODELS
+
+ANCHORS = [[(12, 16), (19, 36), (40, 28)], [(36, 75), (76, 55), (72, 146)], [(142, 110), (192, 243), (459, 401)]]
+
+
+def yolov4(**changes):
+    return dict(
+        dict(
+            type='mmcnn.wired',
+            detector='SingleStageDetector',
+            backbone=dict(type='mmcnn.cspdarknet53', out_indices=(3, 4, 5)),
+            neck=dict(type='mmcnn.YOLOv4PAN'),
+            bbox_head=dict(type='mmcnn.YOLOHead', num_classes=80, anchors=ANCHORS),
+        ),
+        **changes,
+    )
+
+
+def retinanet(**changes):
+    head = dict(
+        type='RetinaHead',
+        num_classes=3,
+        stacked_convs=1,
+        feat_channels=16,
+        anchor_generator=dict(
+            type='AnchorGenerator', octave_base_scale=4, scales_per_octave=3, ratios=[0.5, 1.0, 2.0],
+            strides=[8, 16, 32, 64, 128],
+        ),
+    )  # fmt: skip
+    return dict(
+        dict(
+            type='mmcnn.wired',
+            detector='RetinaNet',
+            backbone=dict(type='mmcnn.darknet53', out_indices=(3, 4, 5), widen_factor=0.25),
+            neck=dict(type='FPN', out_channels=16, start_level=0, add_extra_convs='on_input', num_outs=5),
+            bbox_head=head,
+        ),
+        **changes,
+    )
+
+
+def faster_rcnn(**changes):
+    return dict(
+        dict(
+            type='mmcnn.wired',
+            detector='FasterRCNN',
+            backbone=dict(type='mmcnn.darknet53', widen_factor=0.25),
+            neck=dict(type='FPN', out_channels=32, num_outs=5),
+            rpn_head=dict(
+                type='RPNHead',
+                feat_channels=32,
+                anchor_generator=dict(type='AnchorGenerator', scales=[8], ratios=[1.0], strides=[4, 8, 16, 32, 64]),
+            ),
+            roi_head=dict(
+                type='StandardRoIHead',
+                bbox_roi_extractor=dict(
+                    type='SingleRoIExtractor', roi_layer=dict(type='RoIAlign', output_size=7, sampling_ratio=0)
+                ),
+                bbox_head=dict(type='Shared2FCBBoxHead', num_classes=3, fc_out_channels=32, roi_feat_size=7),
+            ),
+            train_cfg=dict(rpn=None, rpn_proposal=None, rcnn=None),
+            test_cfg=dict(rpn=dict(), rcnn=dict()),
+        ),
+        **changes,
+    )
+
+
+def test_yolov4_is_filled_in():
+    wired = wire(yolov4())
+    assert wired.type == 'SingleStageDetector' and 'detector' not in wired
+    assert wired.neck.in_channels == [256, 512, 1024]
+    assert wired.bbox_head.in_channels == [128, 256, 512] and wired.bbox_head.strides == [8, 16, 32]
+
+
+def test_wiring_twice_changes_nothing_and_the_input_is_left_alone():
+    cfg = yolov4(widen_factor=0.5, deepen_factor=0.33)
+    before = repr(cfg)
+    once = wire(cfg)
+    assert isinstance(once, ConfigDict) and wire(once) == once and repr(cfg) == before
+    assert once.backbone.widen_factor == once.neck.widen_factor == 0.5 and 'widen_factor' not in once
+    assert once.neck.in_channels == [128, 256, 512] and once.bbox_head.in_channels == [64, 128, 256]
+
+
+def test_built_model_is_mmdets_own():
+    from mmdet.models.detectors import SingleStageDetector
+
+    with torch.device('meta'):
+        model = MODELS.build(yolov4())
+    assert type(model) is SingleStageDetector
+    assert mmcnn.count_parameters(model)[1] == 64_363_101
+    assert {key.split('.')[0] for key in model.state_dict()} == {'backbone', 'neck', 'bbox_head'}
+
+
+def test_swap_by_one_word():
+    wired = wire(yolov4(backbone=dict(type='mmcnn.cspdarknet53-focus', out_indices=(3, 4, 5))))
+    assert wired.neck.in_channels == [256, 512, 1024]
+    resnet = wire(yolov4(backbone=dict(type='ResNet', depth=50, out_indices=(1, 2, 3))))
+    assert resnet.neck.in_channels == [512, 1024, 2048] and resnet.bbox_head.strides == [8, 16, 32]
+
+
+def test_mmdets_own_detectors():
+    retina = wire(retinanet())
+    assert retina.neck.in_channels == [64, 128, 256] and retina.bbox_head.in_channels == 16
+    faster = wire(faster_rcnn())
+    assert faster.neck.in_channels == [32, 64, 128, 256] and faster.rpn_head.in_channels == 32
+    assert faster.roi_head.bbox_roi_extractor.featmap_strides == [4, 8, 16, 32]
+    assert faster.roi_head.bbox_roi_extractor.out_channels == faster.roi_head.bbox_head.in_channels == 32
+    with torch.device('meta'), DefaultScope.overwrite_default_scope('mmdet'):
+        assert type(MODELS.build(faster_rcnn())).__name__ == 'FasterRCNN'
+
+
+def test_yolov3_neck_is_coarse_to_fine():
+    cfg = dict(
+        type='YOLOV3',
+        backbone=dict(type='mmcnn.darknet53', out_indices=(3, 4, 5)),
+        neck=dict(type='YOLOV3Neck', num_scales=3, out_channels=[512, 256, 128]),
+        bbox_head=dict(
+            type='YOLOV3Head',
+            num_classes=80,
+            anchor_generator=dict(type='YOLOAnchorGenerator', base_sizes=ANCHORS[::-1], strides=[32, 16, 8]),
+        ),
+    )
+    wired = wire(cfg)
+    assert wired.neck.in_channels == [1024, 512, 256] and wired.bbox_head.in_channels == [512, 256, 128]
+    cfg['bbox_head']['anchor_generator']['strides'] = [8, 16, 32]
+    with pytest.raises(ValueError, match=r'strides=\[8, 16, 32\] does not fit YOLOV3Neck, which gives \[32, 16, 8\]'):
+        wire(cfg)
+
+
+def test_probe_reads_strides_and_keeps_random_state():
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    cfg = dict(type='mmcnn.darknet53', out_indices=(2, 5), init_cfg=dict(type='Pretrained', checkpoint='/not/there.pth'))
+    assert probe(cfg) == Maps((128, 1024), (4, 32))
+    assert probe(dict(type='ResNet', depth=18, out_indices=(0, 3), norm_eval=False)) == Maps((64, 512), (4, 32))
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize(
+    ('cfg', 'words'),
+    [
+        (
+            yolov4(neck=dict(type='mmcnn.YOLOv4PAN', in_channels=[64, 128, 256])),
+            ['neck.in_channels=[64, 128, 256]', 'mmcnn.cspdarknet53', '[256, 512, 1024]', 'leave in_channels out'],
+        ),
+        (
+            yolov4(bbox_head=dict(type='mmcnn.YOLOHead', num_classes=80, anchors=ANCHORS[:2])),
+            ['anchors has 2 levels', 'gives 3', '[8, 16, 32]'],
+        ),
+        (
+            yolov4(bbox_head=dict(type='mmcnn.YOLOHead', num_classes=80, anchors=ANCHORS, strides=[4, 8, 16])),
+            ['strides=[4, 8, 16]', '[8, 16, 32]'],
+        ),
+        (yolov4(backbone=dict(type='mmcnn.cspdarknet53', out_indices=(3, 4, 6))), ['no level 6', 'its levels are']),
+        (
+            retinanet(neck=None),
+            ['bbox_head takes maps of one width', '[64, 128, 256]', 'FPN'],
+        ),
+        (dict(type='mmcnn.wired', backbone=dict(type='mmcnn.darknet53')), ["detector='...'"]),
+        (
+            retinanet(backbone=dict(type='SwinTransformer')),
+            ['backbone SwinTransformer cannot be probed', 'in_channels', 'by hand'],
+        ),
+    ],
+    ids=['channels', 'anchors', 'strides', 'level', 'no neck', 'no detector', 'not on meta'],
+)  # fmt: skip
+def test_errors_say_what_would_be_right(cfg, words):
+    with pytest.raises(ValueError) as error:
+        wire(cfg)
+    assert all(word in str(error.value) for word in words), str(error.value)
+
+
+def test_unknown_backbone_lists_the_nearest():
+    with pytest.raises(KeyError, match="no model is called 'mmcnn.cspdarknet35'; did you mean cspdarknet53"):
+        wire(yolov4(backbone=dict(type='mmcnn.cspdarknet35')))
