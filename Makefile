@@ -1,11 +1,11 @@
-# make setup | demo | test | test-all | lint | format
+# make setup | demo | test | test-all | lint | format | golden
 # Works from any folder (make -C path/to/mmcnn demo). Needs Python 3.11 or 3.12 and, the first time, a network.
 SHELL := /bin/bash
 PYTHON ?= $(shell for p in python3.12 python3.11 python3; do command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done || true)
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: setup demo test test-all lint format clean
+.PHONY: setup demo test test-all lint format golden clean
 setup: $(STAMP)
 
 $(STAMP): constraints.txt setup.py pyproject.toml mmcnn/version.py tools/setup_venv.sh
@@ -28,6 +28,9 @@ lint: setup
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+golden: setup
+	$(BIN)/python -m pytest tests/models/backbones -k golden --update-golden
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache

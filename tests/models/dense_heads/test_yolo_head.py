@@ -1,0 +1,181 @@
+import math
+
+import pytest
+import torch
+from mmengine.structures import InstanceData
+
+import mmcnn
+from mmcnn.models.dense_heads import YOLOHead
+from mmcnn.models.task_modules import ShapeIoUAssigner
+
+V5 = [[(10, 13), (16, 30), (33, 23)], [(30, 61), (62, 45), (59, 119)], [(116, 90), (156, 198), (373, 326)]]
+
+
+def head(classes=3, channels=(8, 16, 32), **settings):
+    torch.manual_seed(0)
+    return YOLOHead(classes, channels, anchors=V5, strides=(8, 16, 32), **settings)
+
+
+def features(images=2, size=(64, 96), channels=(8, 16, 32)):
+    return [torch.randn(images, c, size[0] // s, size[1] // s) for c, s in zip(channels, (8, 16, 32), strict=True)]
+
+
+def objects(boxes, labels):
+    return InstanceData(bboxes=torch.tensor(boxes).view(-1, 4), labels=torch.tensor(labels, dtype=torch.long))
+
+
+def test_published_count_and_layout():
+    with torch.device('meta'):
+        yolov4 = head(80, (128, 256, 512))
+        (logits,) = yolov4(features(2, (320, 320), (128, 256, 512)))
+    assert mmcnn.count_parameters(yolov4)[1] == 6_654_461
+    assert [tuple(x.shape) for x in logits] == [(2, 255, 40, 40), (2, 255, 20, 20), (2, 255, 10, 10)]
+
+
+def test_prior_of_the_biases_is_added_once_however_often():
+    """YOLOv5's values at 80 classes; PyTorch's own bias stays below."""
+    expected = [(-6.684612, -4.880274), (-5.298317, -4.880274), (-3.912023, -4.880274)]
+    it = head(80)
+    it.init_weights()
+    it.init_weights()
+    for conv, (objectness, cls) in zip(it.predictions, expected, strict=True):
+        bias = conv.bias.detach().view(3, 85)
+        bound = 1 / math.sqrt(conv.in_channels)
+        assert (bias[:, :4].abs() <= bound).all()
+        assert ((bias[:, 4] - objectness).abs() <= bound + 1e-5).all()
+        assert ((bias[:, 5:] - cls).abs() <= bound + 1e-5).all()
+        assert bias[:, 5:].std() > bound / 4  # added to the default, not set
+
+
+def test_empty_and_unmatched_images_train_every_parameter():
+    it = head()
+    it.init_weights()
+    for truth in (
+        [objects([], []), objects([], [])],
+        [objects([[10.0, 10.0, 12.0, 60.0]], [1]), objects([], [])],  # 2 x 50: matches no anchor
+    ):
+        it.zero_grad()
+        losses = it.loss_by_feat(*it(features()), truth, [{}, {}])
+        total = sum(losses.values())
+        total.backward()
+        assert total.isfinite()
+        assert [n for n, p in it.named_parameters() if p.grad is None or not p.grad.isfinite().all()] == []
+
+
+def test_order_of_images_does_not_matter():
+    it = head().eval()
+    maps = features()
+    truth = [objects([[8.0, 8.0, 30.0, 30.0], [20.0, 5.0, 60.0, 50.0]], [0, 2]), objects([[40.0, 10.0, 90.0, 60.0]], [1])]
+    one = it.loss_by_feat(*it(maps), truth, [{}, {}])
+    other = it.loss_by_feat(*it([m.flip(0) for m in maps]), truth[::-1], [{}, {}])
+    for key in one:
+        torch.testing.assert_close(one[key], other[key])
+
+
+def test_crowd_boxes_are_not_trained_on():
+    from mmdet.structures import DetDataSample
+
+    def sample(crowd):
+        data = DetDataSample(metainfo=dict(img_shape=(64, 96)))
+        data.gt_instances = objects([[8.0, 8.0, 30.0, 30.0]], [0])
+        data.ignored_instances = objects([[0.0, 0.0, 60.0, 60.0]] if crowd else [], [1] if crowd else [])
+        return data
+
+    it, maps = head().eval(), features(1)
+    with_crowd, without = it.loss(maps, [sample(True)]), it.loss(maps, [sample(False)])
+    assert all(torch.equal(with_crowd[k], without[k]) for k in without)
+
+
+def test_labels_beyond_the_classes_are_named():
+    it = head(2)
+    with pytest.raises(ValueError, match='labels from 2 to 2, but num_classes=2'):
+        it.loss_by_feat(*it(features(1)), [objects([[8.0, 8.0, 30.0, 30.0]], [2])], [{}])
+
+
+def logits_for(level, anchor, row, column, values, classes=3, size=(64, 96)):
+    """Maps that say nothing anywhere but in one slot."""
+    maps = [torch.full((1, 3 * (5 + classes), size[0] // s, size[1] // s), -20.0) for s in (8, 16, 32)]
+    for channel, value in enumerate(values):
+        maps[level][0, anchor * (5 + classes) + channel, row, column] = value
+    return maps
+
+
+def test_one_slot_to_one_box_in_the_original_image():
+    """Slot (row 2, column 3) of the /16 level, anchor (62, 45), all box logits 0: centre (56, 40), the anchor's size."""
+    maps = logits_for(1, 1, 2, 3, (0, 0, 0, 0, 3.0, -20.0, 1.0, -20.0))
+    meta = dict(img_shape=(64, 96), ori_shape=(300, 500), scale_factor=(0.25, 0.2), pad_param=(8, 4))
+    it = head()
+    (found,) = it.predict_by_feat(maps, [meta])
+    torch.testing.assert_close(found.bboxes, torch.tensor([[25.0, 17.5, 87.0, 62.5]]))
+    sigmoid = [1 / (1 + math.exp(-x)) for x in (3.0, 1.0)]
+    assert found.scores.item() == pytest.approx(sigmoid[0] * sigmoid[1]) and found.labels.tolist() == [1]
+    (placed,) = it.predict_by_feat(maps, [meta], rescale=True)
+    expected = [(25 - 4) / 0.25, (17.5 - 8) / 0.2, (87 - 4) / 0.25, (62.5 - 8) / 0.2]
+    torch.testing.assert_close(placed.bboxes, torch.tensor([expected]))
+
+
+def test_boxes_are_clipped_to_the_original_image():
+    maps = logits_for(2, 2, 0, 0, (0, 0, 0, 0, 3.0, 3.0, -20.0, -20.0))
+    meta = dict(img_shape=(64, 96), ori_shape=(64, 96), scale_factor=(1.0, 1.0))
+    (found,) = head().predict_by_feat(maps, [meta], rescale=True)
+    assert found.bboxes.tolist() == [[0.0, 0.0, 96.0, 64.0]]
+
+
+def test_several_classes_of_one_box():
+    maps = logits_for(0, 0, 1, 1, (0, 0, 0, 0, 3.0, 2.0, 1.0, -20.0))
+    meta = [dict(img_shape=(64, 96))]
+    many = head().predict_by_feat(maps, meta)[0]
+    assert many.labels.tolist() == [0, 1] and many.scores[0] > many.scores[1]
+    one = head(test_cfg=dict(multi_label=False)).predict_by_feat(maps, meta)[0]
+    assert one.labels.tolist() == [0]
+
+
+def test_kinds_of_nms_and_limits():
+    """Two boxes of one class, IoU 0.6667, apart by rho**2 / c**2 = 0.0164: only Darknet's kind keeps both at 0.6."""
+    it = head()
+    boxes = [(50.0, 50.0, 100.0, 100.0), (70.0, 50.0, 100.0, 100.0)]
+
+    class Fixed(torch.nn.Module):
+        def boxes(self):
+            return torch.tensor(boxes).view(1, 1, 1, 2, 4)
+
+        maps = torch.tensor([[4.0, 4.0, -9.0, -9.0], [3.0, 4.0, -9.0, -9.0]]).view(1, 1, 1, 2, 4)
+        maps = torch.cat([torch.zeros(1, 1, 1, 2, 4), maps], -1)
+
+    it._outputs = lambda logits: [Fixed()]
+    meta = [dict(img_shape=(200, 200))]
+    kept = {
+        kind: len(it.predict_by_feat([], meta, cfg=dict(nms=dict(type=kind, iou_threshold=0.6), score_thr=0.1))[0])
+        for kind in ('iou', 'greedy_diou', 'diou')
+    }
+    assert kept == {'iou': 1, 'greedy_diou': 2, 'diou': 1}
+    cfg = dict(nms=dict(type='greedy_diou', iou_threshold=0.6), score_thr=0.1)
+    (best,) = it.predict_by_feat([], meta, cfg=dict(cfg, max_per_img=1))
+    assert best.bboxes.tolist() == [[0.0, 0.0, 100.0, 100.0]]
+    (only,) = it.predict_by_feat([], meta, cfg=dict(cfg, nms_pre=1))
+    assert only.bboxes.tolist() == best.bboxes.tolist()
+
+
+def test_nothing_found():
+    maps = [torch.full((1, 24, 64 // s, 96 // s), -20.0) for s in (8, 16, 32)]
+    meta = [dict(img_shape=(64, 96), ori_shape=(64, 96), scale_factor=(1.0, 1.0))]
+    (found,) = head().predict_by_feat(maps, meta, rescale=True)
+    assert found.bboxes.shape == (0, 4) and found.scores.shape == found.labels.shape == (0,)
+
+
+def test_darknets_assigner_is_a_setting():
+    it = head(train_cfg=dict(assigner=dict(type='mmcnn.ShapeIoUAssigner')))
+    assert isinstance(it.assigner, ShapeIoUAssigner)
+
+
+@pytest.mark.parametrize(
+    ('settings', 'words'),
+    [
+        (dict(num_classes=0), 'num_classes=0 has to be at least 1'),
+        (dict(strides=(8, 16)), 'one entry a level, got 3, 3 and 2'),
+    ],
+)
+def test_errors(settings, words):
+    arguments = dict(num_classes=3, in_channels=(8, 16, 32), anchors=V5, strides=(8, 16, 32))
+    with pytest.raises(ValueError, match=words):
+        YOLOHead(**{**arguments, **settings})
