@@ -178,7 +178,5 @@ def _wire_roi_head(head: ConfigDict, maps: Maps, giver: str) -> None:
 
 def _single(channels: tuple[int, ...], where: str, giver: str) -> int:
     if len(set(channels)) != 1:
-        raise ValueError(
-            f'{where} takes maps of one width, but {giver} gives {list(channels)}: put an FPN in between'
-        )
+        raise ValueError(f'{where} takes maps of one width, but {giver} gives {list(channels)}: put an FPN in between')
     return channels[0]

@@ -68,7 +68,14 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int = 0, ki
     return _nms_cpu(boxes, scores, None, iou_threshold, offset, kind)
 
 
-def batched_nms(boxes: Tensor, scores: Tensor, labels: Tensor, iou_threshold: float, kind: str = 'iou') -> Tensor:
+def batched_nms(
+    boxes: Tensor,
+    scores: Tensor,
+    labels: Tensor,
+    iou_threshold: float,
+    kind: str = 'iou',
+    max_keep: int | None = None,
+) -> Tensor:
     """Class-wise :func:`nms` in one call: only boxes of equal label suppress each other.
 
     Unlike the usual shift of every class to its own place, the coordinates are left as they are, so that no
@@ -80,6 +87,7 @@ def batched_nms(boxes: Tensor, scores: Tensor, labels: Tensor, iou_threshold: fl
         labels: ``(N,)`` integers.
         iou_threshold: See :func:`nms`.
         kind: See :func:`nms`.
+        max_keep: Return the best so many only, and spend no work on the rest. None: all.
 
     Returns:
         Indices of the kept boxes of all classes, int64, in descending order of score.
@@ -96,8 +104,8 @@ def batched_nms(boxes: Tensor, scores: Tensor, labels: Tensor, iou_threshold: fl
         shifted = boxes.detach().double()
         if boxes.numel():
             shifted = shifted + (ranks * (shifted.max() - shifted.min() + 1))[:, None]
-        return op(shifted, scores.detach().double(), _as_float32(iou_threshold))
-    return _nms_cpu(boxes, scores, labels, iou_threshold, 0, kind)
+        return op(shifted, scores.detach().double(), _as_float32(iou_threshold))[:max_keep]
+    return _nms_cpu(boxes, scores, labels, iou_threshold, 0, kind, max_keep)
 
 
 def _check(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int, kind: str) -> None:
@@ -125,14 +133,20 @@ def _torchvision_nms(boxes: Tensor, offset: int, kind: str) -> Callable | None:
 
 
 def _nms_cpu(
-    boxes: Tensor, scores: Tensor, labels: Tensor | None, iou_threshold: float, offset: int, kind: str
+    boxes: Tensor,
+    scores: Tensor,
+    labels: Tensor | None,
+    iou_threshold: float,
+    offset: int,
+    kind: str,
+    max_keep: int | None = None,
 ) -> Tensor:
     order = scores.detach().cpu().sort(descending=True, stable=True).indices
     sorted_boxes = boxes.detach().cpu()[order].float().numpy()
     sorted_labels = np.zeros(len(order), np.int64) if labels is None else labels.detach().cpu()[order].numpy()
     # Infinite and undefined coordinates compare false and so suppress nothing; no need to warn about them.
     with np.errstate(all='ignore'):
-        kept = _GreedySweep(sorted_boxes, sorted_labels, np.float32(iou_threshold), offset, kind).run()
+        kept = _GreedySweep(sorted_boxes, sorted_labels, np.float32(iou_threshold), offset, kind).run(max_keep)
     return order[torch.from_numpy(kept)].to(boxes.device)
 
 
@@ -158,14 +172,18 @@ class _GreedySweep:
         # In float64 the sum cannot round below a float32 edge that it reaches, so no touching pair is lost.
         self.stop = apart + np.searchsorted(left_edges, self.x2.astype(np.float64) + offset, side='right')
 
-    def run(self) -> np.ndarray:
-        """Indices (ascending: the boxes are in score order) of the boxes that survive."""
+    def run(self, max_keep: int | None = None) -> np.ndarray:
+        """Indices (ascending: the boxes are in score order) of the boxes that survive, the first ``max_keep``."""
         alive = np.ones(len(self.x1), bool)
         waiting = np.arange(len(self.x1))
         waiting_by_start = self._by_start(waiting)
         while waiting.size:
             block = waiting[:BLOCK_SIZE]
             self._suppress_within(block, alive)
+            if max_keep is not None:
+                decided = np.flatnonzero(alive[: block[-1] + 1])
+                if len(decided) >= max_keep:
+                    return decided[:max_keep]
             waiting_by_start = waiting_by_start[waiting_by_start > block[-1]]
             survivors = self._by_start(block[alive[block]])
             for _, suppressed in self._suppressing_pairs(survivors, waiting_by_start):

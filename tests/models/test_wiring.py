@@ -138,7 +138,9 @@ def test_probe_reads_strides_and_keeps_random_state():
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    cfg = dict(type='mmcnn.darknet53', out_indices=(2, 5), init_cfg=dict(type='Pretrained', checkpoint='/not/there.pth'))
+    cfg = dict(
+        type='mmcnn.darknet53', out_indices=(2, 5), init_cfg=dict(type='Pretrained', checkpoint='/not/there.pth')
+    )
     assert probe(cfg) == Maps((128, 1024), (4, 32))
     assert probe(dict(type='ResNet', depth=18, out_indices=(0, 3), norm_eval=False)) == Maps((64, 512), (4, 32))
     assert torch.equal(torch.rand(3), expected)

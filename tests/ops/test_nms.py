@@ -183,3 +183,14 @@ def test_cuda(kind):
     kept = batched_nms(boxes.cuda(), scores.cuda(), labels.cuda(), 0.5, kind)
     assert kept.is_cuda
     assert kept.tolist() == batched_nms(boxes, scores, labels, 0.5, kind).tolist()
+
+
+@pytest.mark.parametrize('max_keep', [1, 7, 300, 5000])
+def test_max_keep_is_the_head_of_the_whole_result(max_keep):
+    generator = torch.Generator().manual_seed(4)
+    corners = torch.rand(3000, 2, generator=generator) * 300
+    boxes = torch.cat([corners, corners + torch.rand(3000, 2, generator=generator) * 80 + 1], dim=1)
+    scores, labels = torch.rand(3000, generator=generator), torch.randint(0, 3, (3000,), generator=generator)
+    whole = batched_nms(boxes, scores, labels, 0.5)
+    assert 300 < len(whole) < 5000
+    assert torch.equal(batched_nms(boxes, scores, labels, 0.5, max_keep=max_keep), whole[:max_keep])

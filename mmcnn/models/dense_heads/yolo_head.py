@@ -175,8 +175,9 @@ class YOLOHead(BaseDenseHead):
                     found.labels,
                     test_cfg['nms']['iou_threshold'],
                     kind=test_cfg['nms'].get('type', 'iou'),
+                    max_keep=test_cfg['max_per_img'],
                 )
-                found = found[keep[: test_cfg['max_per_img']]]
+                found = found[keep]
             results.append(self._placed(found, meta, rescale))
         return results
 

@@ -52,11 +52,14 @@ def test_focus_form_equals_mmdet_with_the_same_weights():
     """MMDetection's CSPDarknet is YOLOv5's Focus form with 9 blocks where ours has 6; its depth table can say so."""
     from mmdet.models.backbones import CSPDarknet as Peer
 
-    depths = [[64, 128, 3, True, False], [128, 256, 6, True, False], [256, 512, 9, True, False], [512, 1024, 3, False, True]]
+    depths = [
+        [64, 128, 3, True, False],
+        [128, 256, 6, True, False],
+        [256, 512, 9, True, False],
+        [512, 1024, 3, False, True],
+    ]
     peer = Peer(arch_ovewrite=depths, widen_factor=0.25, out_indices=(2, 3, 4), norm_cfg=dict(type='BN', eps=1e-3))
-    ours = mmcnn.build_backbone(
-        'cspdarknet53-focus', widen_factor=0.25, out_indices=(3, 4, 5), arch=dict(bias=False)
-    )
+    ours = mmcnn.build_backbone('cspdarknet53-focus', widen_factor=0.25, out_indices=(3, 4, 5), arch=dict(bias=False))
     theirs = {k: v for k, v in peer.state_dict().items() if not k.endswith('num_batches_tracked')}
     with torch.no_grad():
         for key, value in theirs.items():

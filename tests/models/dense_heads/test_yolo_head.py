@@ -65,7 +65,10 @@ def test_empty_and_unmatched_images_train_every_parameter():
 def test_order_of_images_does_not_matter():
     it = head().eval()
     maps = features()
-    truth = [objects([[8.0, 8.0, 30.0, 30.0], [20.0, 5.0, 60.0, 50.0]], [0, 2]), objects([[40.0, 10.0, 90.0, 60.0]], [1])]
+    truth = [
+        objects([[8.0, 8.0, 30.0, 30.0], [20.0, 5.0, 60.0, 50.0]], [0, 2]),
+        objects([[40.0, 10.0, 90.0, 60.0]], [1]),
+    ]
     one = it.loss_by_feat(*it(maps), truth, [{}, {}])
     other = it.loss_by_feat(*it([m.flip(0) for m in maps]), truth[::-1], [{}, {}])
     for key in one:
