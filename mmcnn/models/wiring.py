@@ -69,8 +69,8 @@ def wire(model: dict) -> ConfigDict:
 
     ``dict(type='mmcnn.wired', detector='FasterRCNN', ...)`` becomes the plain ``dict(type='FasterRCNN', ...)``. Filled
     where absent: ``in_channels`` of neck and heads, ``strides`` of :class:`~mmcnn.models.dense_heads.YOLOHead`,
-    channels and strides of the RoI extractor. ``widen_factor`` and ``deepen_factor`` of the detector go to backbone and neck
-    where those are ours. A wired config wires to itself.
+    channels and strides of the RoI extractor. ``widen_factor`` and ``deepen_factor`` of the detector go to
+    backbone and neck where those are ours. A wired config wires to itself.
 
     Args:
         model: config of a detector with ``backbone``, optional ``neck`` and its heads. Not changed.

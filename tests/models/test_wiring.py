@@ -181,5 +181,5 @@ def test_errors_say_what_would_be_right(cfg, words):
 
 
 def test_unknown_backbone_lists_the_nearest():
-    with pytest.raises(KeyError, match="no model is called 'mmcnn.cspdarknet35'; did you mean cspdarknet53"):
+    with pytest.raises(KeyError, match=r"no model is called 'mmcnn\.cspdarknet35'; did you mean cspdarknet53"):
         wire(yolov4(backbone=dict(type='mmcnn.cspdarknet35')))

@@ -50,8 +50,8 @@ class YOLOMeanLoss(nn.Module):
     """YOLOv5's loss: means over positives and cells, weighted by gains; WongKinYiu trains YOLOv4 with it too.
 
     Box: mean of 1 - CIoU over a level's positives. Objectness: mean BCE over all slots of a level against the
-    positives' CIoU (no gradient, at least 0), weighted by ``level_balance``. Classes: mean BCE over positives x classes,
-    times classes / 80; none for one class. Levels are summed. A micro-batch's loss is ``nominal_batch_size`` times
+    positives' CIoU (no gradient, at least 0), weighted by ``level_balance``. Classes: mean BCE over positives and
+    classes, times classes / 80; none for one class. Levels are summed. A micro-batch's loss is ``nominal_batch_size`` times
     that, whatever its own size: with MMEngine's mean over accumulated micro-batches and over ranks the step does not
     depend on how 64 images are cut up.
 

@@ -14,7 +14,7 @@ from mmcnn.registry import MODELS
 
 
 class ConvBlock(nn.Sequential):
-    """1x1 to ``channels``, then ``depth`` times 3x3 to twice that and 1x1 back: (N, C_in, H, W) to (N, channels, H, W)."""
+    """1x1 to ``channels``, ``depth`` times 3x3 to twice that and 1x1 back: (N, C_in, H, W) to (N, channels, H, W)."""
 
     def __init__(self, in_channels: int, channels: int, depth: int, **conv: object) -> None:
         layers = [ConvNormAct(in_channels, channels, 1, **conv)]

@@ -104,7 +104,7 @@ def logits_for(level, anchor, row, column, values, classes=3, size=(64, 96)):
 
 
 def test_one_slot_to_one_box_in_the_original_image():
-    """Slot (row 2, column 3) of the /16 level, anchor (62, 45), all box logits 0: centre (56, 40), the anchor's size."""
+    """Slot (row 2, column 3) of the /16 level, anchor (62, 45), box logits 0: centre (56, 40), the anchor's size."""
     maps = logits_for(1, 1, 2, 3, (0, 0, 0, 0, 3.0, -20.0, 1.0, -20.0))
     meta = dict(img_shape=(64, 96), ori_shape=(300, 500), scale_factor=(0.25, 0.2), pad_param=(8, 4))
     it = head()

@@ -23,19 +23,23 @@ def by_anchor(level):
     return {anchor: sorted(cells) for anchor, cells in found.items()}
 
 
+def each(anchors, cells):
+    return dict.fromkeys(anchors, cells)
+
+
 # Object (cx, cy, w, h) -> on each level {anchor: cells (column, row)}; worked out on paper for a 640 px input.
 RATIO_VECTORS = [
     (
         (321, 203, 60, 90),
         [
-            dict.fromkeys((1, 2), [(39, 25), (40, 24), (40, 25)]),
-            dict.fromkeys((0, 1, 2), [(19, 12), (20, 12), (20, 13)]),
-            dict.fromkeys((0, 1), [(9, 6), (10, 5), (10, 6)]),
+            each((1, 2), [(39, 25), (40, 24), (40, 25)]),
+            each((0, 1, 2), [(19, 12), (20, 12), (20, 13)]),
+            each((0, 1), [(9, 6), (10, 5), (10, 6)]),
         ],
     ),
-    ((5, 5, 20, 20), [dict.fromkeys((0, 1, 2), [(0, 0), (0, 1), (1, 0)]), dict.fromkeys((0, 1), [(0, 0)]), {}]),
+    ((5, 5, 20, 20), [each((0, 1, 2), [(0, 0), (0, 1), (1, 0)]), each((0, 1), [(0, 0)]), {}]),
     ((636, 400, 12, 300), [{}, {}, {}]),
-    ((100, 100, 8, 8), [dict.fromkeys((0, 1), [(12, 12)]), {}, {}]),
+    ((100, 100, 8, 8), [each((0, 1), [(12, 12)]), {}, {}]),
 ]
 
 
@@ -60,7 +64,7 @@ def test_ratio_neighbours_stay_inside_the_map():
 
 def test_ratio_own_cell_only():
     level = assign(RatioAssigner(offset=0.0), [(321, 203, 60, 90)], V5)[0]
-    assert by_anchor(level) == dict.fromkeys((1, 2), [(40, 25)])
+    assert by_anchor(level) == each((1, 2), [(40, 25)])
 
 
 SHAPE_VECTORS = [
