@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import ctypes
 import os
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.device import get_device
 
 from mmcnn.datasets.coco_folder import CocoFolder, DataError, read_coco_folder
 from mmcnn.datasets.shapes import make_shapes
@@ -20,6 +23,8 @@ from mmcnn.weights.checkpoint import CheckpointError, read_checkpoint
 PACKAGE = Path(__file__).resolve().parent
 #: Where ``--data demo`` puts its pictures, below the current folder.
 DEMO_DATA = Path('data') / 'mmcnn_demo'
+#: Seconds that the other processes wait for it.
+DEMO_PATIENCE = 120
 #: A run of fewer optimizer steps than this does not accumulate micro-batches to the nominal batch.
 MIN_STEPS = 1000
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
@@ -89,22 +94,36 @@ def use_device(name: str | None) -> None:
     Raises:
         UsageError: there is no such device.
     """
-    if name is None:
-        return
     import mmengine.device.utils as device_utils
     import torch
 
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UsageError(f'--device {name}: this is no device; say cpu, cuda or cuda:N') from error
-    if device.type == 'cuda':
-        count = torch.cuda.device_count()
-        if (device.index or 0) >= count:
-            raise UsageError(f'--device {name}: PyTorch sees {count} CUDA devices here')
-        torch.cuda.set_device(device.index or 0)
-    # MMEngine keeps its choice in this constant and offers no other way to run on the CPU of a GPU machine.
-    device_utils.DEVICE = device.type
+    if name is not None:
+        try:
+            device = torch.device(name)
+        except RuntimeError as error:
+            raise UsageError(f'--device {name}: this is no device; say cpu, cuda or cuda:N') from error
+        if device.type == 'cuda':
+            count = torch.cuda.device_count()
+            if (device.index or 0) >= count:
+                raise UsageError(f'--device {name}: PyTorch sees {count} CUDA devices here')
+            torch.cuda.set_device(device.index or 0)
+        # MMEngine keeps its choice in this constant and offers no other way to run on the CPU of a GPU machine.
+        device_utils.DEVICE = device.type
+    if device_utils.DEVICE == 'cpu':
+        _keep_freed_memory()
+
+
+def _keep_freed_memory() -> None:
+    """Tells glibc to keep the memory of freed feature maps for the next iteration.
+
+    By default it hands every large block back to the kernel, which fills it with zeros anew, page by page: a quarter of
+    a training step on the CPU (docs/benchmarks.md). Another C library has no mallopt or refuses; then nothing changes.
+    """
+    trim_threshold, mmap_threshold, largest = -1, -3, 2**31 - 1
+    with contextlib.suppress(AttributeError, OSError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(trim_threshold, largest)
+        mallopt(mmap_threshold, largest)
 
 
 # --------------------------------------------------------------------------------------------------------- configs
@@ -209,8 +228,7 @@ def set_data(cfg: Config, data: str | None, checkpoint: dict | None = None) -> C
             _check_present(_inner_dataset(cfg[loader]), cfg.filename)
         return None
     if data == 'demo':
-        print(f'making the demo data in {DEMO_DATA} (kept for the next time) ...', flush=True)
-        data = str(make_shapes(DEMO_DATA))
+        data = _demo_data()
     folder = read_coco_folder(data)
     trained = tuple(((checkpoint or {}).get('meta', {}).get('dataset_meta') or {}).get('classes') or folder.classes)
     if trained != folder.classes:
@@ -233,6 +251,19 @@ def set_data(cfg: Config, data: str | None, checkpoint: dict | None = None) -> C
     return folder
 
 
+def _demo_data() -> str:
+    """Draws the demo data, on one process of each machine; the others wait until it is there."""
+    if int(os.environ.get('LOCAL_RANK', os.environ.get('SLURM_LOCALID', 0))) == 0:
+        print(f'making the demo data in {DEMO_DATA} (kept for the next time) ...', flush=True)
+        return str(make_shapes(DEMO_DATA))
+    deadline = time.monotonic() + DEMO_PATIENCE
+    while not (DEMO_DATA / 'val.json').is_file():  # it is written last
+        if time.monotonic() > deadline:
+            raise UsageError(f'{DEMO_DATA} was not drawn by the first process within {DEMO_PATIENCE} s')
+        time.sleep(0.2)
+    return str(DEMO_DATA)
+
+
 def set_batches(cfg: Config, args: argparse.Namespace, num_images: int | None) -> str | None:
     """Batch size, workers and accumulation; returns a line that says what was chosen.
 
@@ -248,6 +279,7 @@ def set_batches(cfg: Config, args: argparse.Namespace, num_images: int | None) -
         # More processes than cores only wait for each other.
         cfg[loader].num_workers = min(cfg[loader].num_workers, os.cpu_count() or 1)
         cfg[loader].persistent_workers = cfg[loader].num_workers > 0
+        cfg[loader].pin_memory = get_device() != 'cpu'
     nominal = cfg.get('nominal_batch_size')
     if nominal is None:
         return None
@@ -268,8 +300,6 @@ def set_amp(cfg: Config, amp: bool) -> None:
     """
     if not amp:
         return
-    from mmengine.device import get_device
-
     if get_device() == 'cpu':
         raise UsageError('--amp needs a GPU: mixed precision is not faster on a CPU, leave it out')
     cfg.optim_wrapper.type = 'AmpOptimWrapper'

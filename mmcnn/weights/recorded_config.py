@@ -10,11 +10,63 @@ import mmengine.registry
 from mmengine.config import Config
 
 import mmcnn.registry
+from mmcnn.ops import NMS_KINDS
 
 from .checkpoint import CheckpointError
 
 #: Scopes whose registries a recorded config may build from.
 SCOPES = ('mmengine', 'mmcv', 'mmdet', 'mmcnn')
+#: Entries that MMEngine or mmcnn looks up in a registry; so are all whose names end in ``_type``.
+TYPE_KEYS = ('type', 'detector', 'constructor')
+#: Values of ``type`` that are looked up elsewhere: kinds of NMS and of RoI operator.
+KINDS = (*NMS_KINDS, 'nms', 'RoIAlign')
+#: Packages and modules whose types work on tensors and images and do no more. MMDetection's trackers evaluate strings of
+#: their config, its distilling detectors, language models and other data sets fetch and unpickle files.
+HARMLESS = (
+    'mmcnn',
+    'torch',
+    'mmcv.cnn.bricks',
+    'mmcv.ops',
+    'mmcv.transforms',
+    'mmengine.dataset',
+    'mmengine.evaluator.evaluator',
+    'mmengine.hooks',
+    'mmengine.model',
+    'mmengine.optim',
+    'mmengine.runner.log_processor',
+    'mmengine.runner.loops',
+    'mmengine.utils.dl_utils.parrots_wrapper',
+    'mmengine.visualization',
+    'mmdet.datasets.coco',
+    'mmdet.datasets.dataset_wrappers',
+    'mmdet.datasets.samplers',
+    'mmdet.datasets.transforms.colorspace',
+    'mmdet.datasets.transforms.formatting',
+    'mmdet.datasets.transforms.geometric',
+    'mmdet.datasets.transforms.loading',
+    'mmdet.datasets.transforms.transforms',
+    'mmdet.datasets.transforms.wrappers',
+    'mmdet.engine.hooks',
+    'mmdet.engine.schedulers',
+    'mmdet.evaluation.metrics.coco_metric',
+    'mmdet.models.backbones',
+    'mmdet.models.data_preprocessors',
+    'mmdet.models.dense_heads',
+    *(
+        f'mmdet.models.detectors.{name}'
+        for name in ('atss', 'cascade_rcnn', 'faster_rcnn', 'fcos', 'gfl', 'retinanet', 'rtmdet')
+    ),
+    *(f'mmdet.models.detectors.{name}' for name in ('single_stage', 'two_stage', 'yolo', 'yolof', 'yolox')),
+    'mmdet.models.layers',
+    'mmdet.models.losses',
+    'mmdet.models.necks',
+    'mmdet.models.roi_heads',
+    'mmdet.models.task_modules.assigners',
+    'mmdet.models.task_modules.coders',
+    'mmdet.models.task_modules.prior_generators',
+    'mmdet.models.task_modules.samplers',
+    'mmdet.visualization',
+)
 
 
 def recorded_config(checkpoint: dict, source: str) -> Config:
@@ -22,7 +74,7 @@ def recorded_config(checkpoint: dict, source: str) -> Config:
 
     MMEngine stores a config as Python text and reads such text back by running it, and a registry imports whatever
     dotted name it does not know (``mmengine.put_text`` would write any file). Here the text may hold nothing but
-    literals and ``dict(...)``, and each ``type`` only a name that some registry holds.
+    literals and ``dict(...)``, and each ``type`` only a name that some registry holds for a part known to be harmless.
 
     Args:
         checkpoint: as :func:`~mmcnn.weights.checkpoint.read_checkpoint` gives it.
@@ -76,8 +128,8 @@ def _literal(node: ast.expr, source: str) -> Any:
     match node:
         case ast.Constant(value=value):
             return value
-        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as value)):
-            return -value
+        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float()) | ast.Name(id='inf') as operand):
+            return -_literal(operand, source)
         case ast.Name(id='inf' | 'nan' as name):  # how repr writes them
             return float(name)
         case ast.List(elts=items):
@@ -95,31 +147,37 @@ def _literal(node: ast.expr, source: str) -> Any:
 
 
 def _checked(value: dict, node: ast.AST, source: str) -> dict:
-    kind = value.get('type')
-    if isinstance(kind, str):
-        scope, _, name = kind.rpartition('.')
-        if (scope and scope not in SCOPES) or name not in _registered():
-            raise _refused(node, source)
+    for key, kind in value.items():
+        is_type = key in TYPE_KEYS or str(key).endswith('_type')
+        if is_type and isinstance(kind, str) and kind not in KINDS:
+            scope, _, name = kind.rpartition('.')
+            if (scope and scope not in SCOPES) or name not in _harmless():
+                raise _refused(node, source, f'{key}={kind!r}')
+    if value.get('proposal_file'):  # MMDetection unpickles it
+        raise _refused(node, source, f'proposal_file={value["proposal_file"]!r}')
     return value
 
 
 @cache
-def _registered() -> frozenset[str]:
-    """Names in the registries of MMEngine, MMDetection and mmcnn, and what PyTorch adds to them."""
+def _harmless() -> frozenset[str]:
+    """Names in the registries of MMEngine, MMDetection and mmcnn that stand for nothing but harmless parts."""
     import mmdet.registry
+    import mmengine.runner  # noqa: F401  its registries have no location to import from
 
     names: set[str] = set()
+    others: set[str] = set()
     for package in (mmengine.registry, mmdet.registry, mmcnn.registry):
         for registry in vars(package).values():
             if isinstance(registry, mmengine.registry.Registry):
                 registry.import_from_location()
-                names |= registry.module_dict.keys()
-    return frozenset(names)
+                for name, part in registry.module_dict.items():
+                    module = getattr(part, 'func', part).__module__ + '.'
+                    (names if module.startswith(tuple(f'{each}.' for each in HARMLESS)) else others).add(name)
+    return frozenset(names - others)
 
 
-def _refused(node: ast.AST, source: str) -> CheckpointError:
-    text = ast.unparse(node)
+def _refused(node: ast.AST, source: str, what: str = '') -> CheckpointError:
     return CheckpointError(
-        f'the config inside {source} is refused, line {node.lineno}: `{text[:80]}` is not plain data and could run '
-        'code; nothing was run. Name the config file instead'
+        f'the config inside {source} is refused, line {node.lineno}: `{(what or ast.unparse(node))[:80]}` is not plain '
+        'data and could run code; nothing was run. Name the config file instead'
     )

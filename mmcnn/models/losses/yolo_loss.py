@@ -51,9 +51,9 @@ class YOLOMeanLoss(nn.Module):
 
     Box: mean of 1 - CIoU over a level's positives. Objectness: mean BCE over all slots of a level against the
     positives' CIoU (no gradient, at least 0), weighted by ``level_balance``. Classes: mean BCE over positives and
-    classes, times classes / 80; none for one class. Levels are summed. A micro-batch's loss is ``nominal_batch_size`` times
-    that, whatever its own size: with MMEngine's mean over accumulated micro-batches and over ranks the step does not
-    depend on how 64 images are cut up.
+    classes, times classes / 80; none for one class. Levels are summed. A micro-batch's loss is that times
+    ``nominal_batch_size``, whatever its own size: with MMEngine's mean over accumulated micro-batches and over ranks
+    the step does not depend on how 64 images are cut up.
 
     Args:
         box_gain, obj_gain, cls_gain: 0.05, 0.6, 0.3 for YOLOv4; 0.05, 1.0, 0.5 for YOLOv5 n and s.

@@ -95,7 +95,7 @@ def test_settings_scale_what_they_say():
 
 
 def test_accumulated_micro_batches_equal_the_batch():
-    """4 x 16 images, a mean over the four, against 64 at once; each micro-batch has the same positives on each level."""
+    """4 x 16 images, a mean over the four, against 64 at once; every micro-batch has the same positives."""
     torch.manual_seed(3)
     maps = [torch.randn(64, 3, 64 // s, 64 // s, 9, dtype=torch.float64) for s in STRIDES]
     box, label = (33.0, 21.0, 20.0, 25.0), 2
