@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import copy
 import ctypes
 import os
 import sys
@@ -36,7 +37,7 @@ class UsageError(ValueError):
 
 @contextlib.contextmanager
 def friendly_errors() -> Iterator[None]:
-    """Ends a tool with one clear message and exit code 2 where the user's input is at fault.
+    """Ends a tool with one clear message and exit code 1 where the user's input is at fault.
 
     ``MMCNN_TRACEBACK=1`` shows the traceback instead. A fault of the program itself always does.
     """
@@ -49,6 +50,22 @@ def friendly_errors() -> Iterator[None]:
 
 
 # ------------------------------------------------------------------------------------------------------- arguments
+
+
+class _Options(DictAction):
+    """MMEngine's parser of KEY=VALUE, which dies on an argument that is none."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Sequence[str],
+        option_string: str | None = None,
+    ) -> None:
+        for value in values:
+            if '=' not in value:
+                raise argparse.ArgumentError(self, f"'{value}' is not KEY=VALUE")
+        super().__call__(parser, namespace, values, option_string)
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,21 +88,21 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of every tool that builds a model."""
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE', help='override any config entry'
+        '--cfg-options', nargs='+', action=_Options, default={}, metavar='KEY=VALUE', help='override any config entry'
     )
     parser.add_argument('--device', help='cpu, cuda or cuda:N (default: a GPU where there is one)')
 
 
-def positive(args: argparse.Namespace, *names: str) -> None:
-    """Refuses options that are given and not at least 1.
+def at_least(minimum: int, args: argparse.Namespace, *names: str) -> None:
+    """Refuses options that are given and smaller than a minimum.
 
     Raises:
         UsageError: names the option.
     """
     for name in names:
         value = getattr(args, name)
-        if value is not None and value < 1:
-            raise UsageError(f'--{name.replace("_", "-")} {value}: it has to be at least 1')
+        if value is not None and value < minimum:
+            raise UsageError(f'--{name.replace("_", "-")} {value}: it has to be at least {minimum}')
 
 
 def use_device(name: str | None) -> None:
@@ -100,8 +117,10 @@ def use_device(name: str | None) -> None:
     if name is not None:
         try:
             device = torch.device(name)
-        except RuntimeError as error:
-            raise UsageError(f'--device {name}: this is no device; say cpu, cuda or cuda:N') from error
+        except RuntimeError:
+            device = None
+        if device is None or device.type not in ('cpu', 'cuda'):
+            raise UsageError(f'--device {name}: this is no device; say cpu, cuda or cuda:N')
         if device.type == 'cuda':
             count = torch.cuda.device_count()
             if (device.index or 0) >= count:
@@ -176,14 +195,24 @@ def merge_options(cfg: Config, options: dict[str, Any] | None) -> None:
 def wire_model(cfg: Config) -> None:
     """Fills in the model's channels and strides (``mmcnn.models.wiring.wire``), so that the dumped config shows them.
 
+    The model is also built once on the meta device, in no time and memory, so that a wrong argument is found here.
+
     Raises:
-        UsageError: the parts of the model do not fit, or a type does not exist.
+        UsageError: the parts of the model do not fit, or a type or an argument does not exist.
     """
+    import torch
+    from mmdet.registry import MODELS
+    from mmengine.registry import DefaultScope
+
     from mmcnn.models.wiring import wire
 
     try:
         cfg.model = wire(cfg.model)
-    except (ValueError, KeyError) as error:
+        # Some of MMDetection's parts compute while they are built, which the meta device cannot.
+        cannot = contextlib.suppress(RuntimeError)
+        with DefaultScope.overwrite_default_scope('mmdet'), torch.device('meta'), cannot:
+            MODELS.build(copy.deepcopy(cfg.model))
+    except (ValueError, KeyError, TypeError) as error:
         raise UsageError(error.args[0] if error.args else str(error)) from error
 
 
@@ -225,7 +254,7 @@ def set_data(cfg: Config, data: str | None, checkpoint: dict | None = None) -> C
     """
     if data is None:
         for loader in ('test_dataloader',) if checkpoint else ('train_dataloader', 'val_dataloader'):
-            _check_present(_inner_dataset(cfg[loader]), cfg.filename)
+            _check_present(_inner_dataset(cfg[loader]), cfg.filename or 'the config in the checkpoint')
         return None
     if data == 'demo':
         data = _demo_data()
@@ -255,7 +284,10 @@ def _demo_data() -> str:
     """Draws the demo data, on one process of each machine; the others wait until it is there."""
     if int(os.environ.get('LOCAL_RANK', os.environ.get('SLURM_LOCALID', 0))) == 0:
         print(f'making the demo data in {DEMO_DATA} (kept for the next time) ...', flush=True)
-        return str(make_shapes(DEMO_DATA))
+        try:
+            return str(make_shapes(DEMO_DATA))
+        except FileExistsError as error:
+            raise UsageError(f'--data demo: {error}') from error
     deadline = time.monotonic() + DEMO_PATIENCE
     while not (DEMO_DATA / 'val.json').is_file():  # it is written last
         if time.monotonic() > deadline:
@@ -327,23 +359,30 @@ def check_initial_weights(cfg: Config, resume: str | None) -> None:
 
     Raises:
         CheckpointError: the file is missing, broken or unsafe, or holds no state to resume.
+        UsageError: ``load_from`` is an address.
     """
+    load_from = cfg.get('load_from')
+    if resume is None and cfg.get('resume'):  # --cfg-options resume=True
+        resume = load_from or 'auto'
     if resume is not None:
         from mmengine.runner import find_latest_checkpoint
 
         from mmcnn.weights.recorded_config import refuse_code_in_meta
 
         path = find_latest_checkpoint(cfg.work_dir) if resume == 'auto' else resume
-        if path is None:
-            print(f'there is no checkpoint in {cfg.work_dir} yet: starting from the beginning', flush=True)
+        if path is not None:
+            checkpoint = read_checkpoint(path)
+            if 'optimizer' not in checkpoint or 'meta' not in checkpoint:
+                raise CheckpointError(f'{path} holds weights only, no optimizer: use --cfg-options load_from={path}')
+            refuse_code_in_meta(checkpoint, path)
+            cfg.resume, cfg.load_from = True, path
             return
-        checkpoint = read_checkpoint(path)
-        if 'optimizer' not in checkpoint or 'meta' not in checkpoint:
-            raise CheckpointError(f'{path} holds weights only, no optimizer: use --cfg-options load_from={path}')
-        refuse_code_in_meta(checkpoint, path)
-        cfg.resume, cfg.load_from = True, path
-    elif cfg.get('load_from') and '://' not in cfg.load_from:
-        read_checkpoint(cfg.load_from)
+        print(f'there is no checkpoint in {cfg.work_dir} yet: starting from the beginning', flush=True)
+        cfg.resume = False
+    if load_from:
+        if '://' in load_from:  # MMEngine would run what a downloaded file says
+            raise UsageError(f'load_from={load_from} is an address: download the file and name it')
+        read_checkpoint(load_from)
 
 
 def find_images(path: str) -> list[Path]:
@@ -355,7 +394,11 @@ def find_images(path: str) -> list[Path]:
     root = Path(path)
     if root.is_file():
         return [root]
-    found = sorted(p for p in root.rglob('*') if p.suffix.lower() in IMAGE_SUFFIXES) if root.is_dir() else []
+    found = (
+        sorted(p for p in root.rglob('*') if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+        if root.is_dir()
+        else []
+    )
     if not found:
         raise UsageError(f'{path} is no image and no folder with images ({", ".join(IMAGE_SUFFIXES)})')
     return found
@@ -380,7 +423,7 @@ def _inner_dataset(loader: ConfigDict) -> ConfigDict:
     return dataset
 
 
-def _check_present(dataset: ConfigDict, config: str | None) -> None:
+def _check_present(dataset: ConfigDict, config: str) -> None:
     root = Path(dataset.get('data_root') or '')
     for path in (root / dataset.ann_file, root / dataset.data_prefix.get('img', '')):
         if not path.exists():

@@ -1,10 +1,21 @@
+import contextlib
+import io
 import json
+import runpy
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 GOLDEN = Path(__file__).parent / 'golden'
+TOOLS = Path(__file__).resolve().parents[1] / 'tools'
+#: A network and a data set that train in seconds. Score threshold 0: even this network then finds some objects.
+TINY = {
+    'data': ['--img-size', '64', '--batch-size', '4', '--workers', '0', '--device', 'cpu'],
+    'model': ['model.widen_factor=0.0625', 'model.deepen_factor=0.33', 'model.test_cfg.score_thr=0.0'],
+}
 
 
 def pytest_addoption(parser):
@@ -30,3 +41,58 @@ def golden(request):
         assert stored[key] == value
 
     return check
+
+
+@pytest.fixture(scope='session')
+def shapes(tmp_path_factory):
+    """A data folder of 8 + 4 pictures of 64 x 64 pixels with circles, squares and triangles."""
+    from mmcnn.datasets.shapes import make_shapes
+
+    return make_shapes(tmp_path_factory.mktemp('shapes') / 'data', num_train=8, num_val=4, size=64)
+
+
+@pytest.fixture(scope='session')
+def run_tool():
+    """Runs a tool as its command line would, in this process: ``run_tool('test', 'CHECKPOINT', cwd=folder)``.
+
+    Gives the exit code, and what went to stdout and stderr. A traceback fails the test.
+    """
+    import mmengine.device.utils as device_utils
+
+    def run(name, *args, cwd='.'):
+        out, err, code = io.StringIO(), io.StringIO(), 0
+        with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            patch.setattr(device_utils, 'DEVICE', device_utils.DEVICE)
+            patch.setattr(sys, 'argv', [f'{name}.py', *map(str, args)])
+            patch.chdir(cwd)
+            try:
+                runpy.run_path(str(TOOLS / f'{name}.py'), run_name='__main__')
+            except SystemExit as end:  # the interpreter prints a text and makes it 1
+                code = end.code if isinstance(end.code, int) else 1
+                if isinstance(end.code, str):
+                    print(end.code, file=err)
+        return SimpleNamespace(code=code, out=out.getvalue(), err=err.getvalue())
+
+    return run
+
+
+@pytest.fixture(scope='session')
+def train_tiny(run_tool, shapes):
+    """Trains a tiny YOLOv4: ``train_tiny(work_dir, 'key=value', ..., args=['--epochs', 1])``."""
+
+    def train(work_dir, *options, args=(), data=shapes, config='yolov4_cspdarknet53', cwd='.'):
+        return run_tool(
+            'train', config, '--data', data, *TINY['data'], '--work-dir', work_dir, *args,
+            '--cfg-options', *TINY['model'], *options, cwd=cwd,
+        )  # fmt: skip
+
+    return train
+
+
+@pytest.fixture(scope='session')
+def trained(train_tiny, tmp_path_factory):
+    """A finished run of two epochs: its ``work_dir``, ``checkpoint`` and what it printed (``out``)."""
+    work_dir = tmp_path_factory.mktemp('trained') / 'run'
+    result = train_tiny(work_dir, args=['--epochs', 2])
+    assert result.code == 0, result.err
+    return SimpleNamespace(work_dir=work_dir, checkpoint=work_dir / 'epoch_2.pth', out=result.out)

@@ -19,7 +19,8 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    cli.positive(args, 'batch_size')
+    cli.at_least(1, args, 'batch_size')
+    cli.at_least(0, args, 'workers')
     cli.use_device(args.device)
     cfg, checkpoint = cli.config_and_checkpoint(args.config, args.checkpoint, args.cfg_options)
     cfg.work_dir = cli.default_work_dir(cfg, args.work_dir)

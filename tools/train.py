@@ -23,7 +23,8 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    cli.positive(args, 'epochs', 'batch_size')
+    cli.at_least(1, args, 'epochs', 'batch_size')
+    cli.at_least(0, args, 'workers', 'seed')
     cli.use_device(args.device)
     cfg = cli.load_config(args.config, args.cfg_options)
     cfg.work_dir = cli.default_work_dir(cfg, args.work_dir)

@@ -33,16 +33,22 @@ def train(cfg: Config, summary: str | None = None) -> dict[str, float]:
 
     Returns:
         the last validation's numbers.
+
+    Raises:
+        CheckpointError: ``load_from`` does not fit the model; in a run that is not resumed the layers of the classes
+            may have other shapes, and start anew.
     """
-    initial = cfg.load_from if cfg.get('load_from') and not cfg.get('resume') else None
-    if initial and '://' not in initial:
-        cfg.load_from = None  # loaded here, where what does not fit is an error
+    initial, resumes = cfg.get('load_from'), cfg.get('resume')
+    if not resumes:
+        cfg.load_from = None  # loaded here
     runner = Runner.from_cfg(cfg)
     total, trainable = mmcnn.count_parameters(_unwrapped(runner.model))
     print_log(f'{total:,} parameters, {trainable:,} of them trainable; {summary or ""}', logger='current')
-    if initial and '://' not in initial:
+    if initial:
+        # The Runner would take what fits and say nothing of the rest. It loads a resumed run once more, with its state.
+        allowed = () if resumes else CLASS_LAYERS
         state = state_dict_of(read_checkpoint(initial))
-        report = load_state(_unwrapped(runner.model), state, source=initial, allow_mismatch=CLASS_LAYERS)
+        report = load_state(_unwrapped(runner.model), state, source=initial, allow_mismatch=allowed)
         print_log(str(report), logger='current')
     runner.train()
 

@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 import mmengine.registry
+import mmengine.runner
 from mmengine.config import Config
 
 import mmcnn.registry
@@ -20,8 +21,8 @@ SCOPES = ('mmengine', 'mmcv', 'mmdet', 'mmcnn')
 TYPE_KEYS = ('type', 'detector', 'constructor')
 #: Values of ``type`` that are looked up elsewhere: kinds of NMS and of RoI operator.
 KINDS = (*NMS_KINDS, 'nms', 'RoIAlign')
-#: Packages and modules whose types work on tensors and images and do no more. MMDetection's trackers evaluate strings of
-#: their config, its distilling detectors, language models and other data sets fetch and unpickle files.
+#: Packages and modules whose types work on tensors and images and do no more. MMDetection's trackers evaluate strings
+#: of their config, its distilling detectors, language models and other data sets fetch and unpickle files.
 HARMLESS = (
     'mmcnn',
     'torch',
@@ -162,7 +163,6 @@ def _checked(value: dict, node: ast.AST, source: str) -> dict:
 def _harmless() -> frozenset[str]:
     """Names in the registries of MMEngine, MMDetection and mmcnn that stand for nothing but harmless parts."""
     import mmdet.registry
-    import mmengine.runner  # noqa: F401  its registries have no location to import from
 
     names: set[str] = set()
     others: set[str] = set()

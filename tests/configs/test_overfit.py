@@ -1,0 +1,43 @@
+"""Each recipe, in a narrow form, learns a handful of images by heart: the gate before any long run."""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmcnn.datasets.shapes import make_shapes
+
+ROOT = Path(__file__).resolve().parents[2]
+IMAGES = 12
+
+#: Config -> options that make its recipe fit some hundred steps.
+RECIPES = {
+    'yolov4_cspdarknet53': ['train_dataloader.dataset.pipeline.0.scale=(0.8,1.2)'],
+    'yolov4_cspdarknet53_darknet': [
+        'train_dataloader.dataset.pipeline.0.mosaic_prob=0.0',
+        'train_dataloader.dataset.pipeline.0.jitter=0.1',
+        'model.data_preprocessor.batch_augments=None',
+        'optim_wrapper.optimizer.lr=0.005',
+    ],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('config', RECIPES)
+def test_learns_twelve_images_by_heart(config, tmp_path, monkeypatch, capsys):
+    data = make_shapes(tmp_path / 'data', num_train=IMAGES, num_val=1, size=128)
+    train = json.loads((data / 'train.json').read_text())
+    (data / 'val.json').write_text(json.dumps(train))
+    argv = [
+        'train.py', config, '--data', str(data), '--img-size', '128', '--batch-size', '4', '--workers', '0',
+        '--epochs', '120', '--device', 'cpu', '--work-dir', str(tmp_path / 'run'), '--cfg-options',
+        'model.widen_factor=0.25', 'model.deepen_factor=0.33', 'train_cfg.val_interval=1000',
+        'default_hooks.checkpoint.interval=1000', 'custom_hooks.0.warmup_min_iters=30', *RECIPES[config],
+    ]  # fmt: skip
+    monkeypatch.setattr(sys, 'argv', argv)
+    runpy.run_path(str(ROOT / 'tools' / 'train.py'), run_name='__main__')
+    last = capsys.readouterr().out.strip().splitlines()[-1]
+    assert last.startswith('AP50 = ')
+    assert float(last.removeprefix('AP50 = ')) > 0.9
