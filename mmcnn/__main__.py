@@ -20,7 +20,7 @@ def main() -> None:
     name = sys.argv[1]
     if name not in tools:
         sys.exit(f"error: there is no tool '{name}'; {nearest(name, tools)}\n{usage}")
-    sys.argv = [f'mmcnn {name}', *sys.argv[2:]]
+    sys.argv = sys.argv[1:]  # run_path puts the tool's path in the first place
     runpy.run_path(str(tools[name]), run_name='__main__')
 
 

@@ -296,8 +296,8 @@ def _demo_data() -> str:
     return str(DEMO_DATA)
 
 
-def set_batches(cfg: Config, args: argparse.Namespace, num_images: int | None) -> str | None:
-    """Batch size, workers and accumulation; returns a line that says what was chosen.
+def set_batches(cfg: Config, args: argparse.Namespace, num_images: int | None) -> None:
+    """Batch size, workers and accumulation.
 
     Recipes with a ``nominal_batch_size`` accumulate micro-batches until a step has seen so many images, on all GPUs
     together. A run that would then have fewer than ``MIN_STEPS`` steps accumulates less: a small data set needs the
@@ -314,13 +314,19 @@ def set_batches(cfg: Config, args: argparse.Namespace, num_images: int | None) -
         cfg[loader].pin_memory = get_device() != 'cpu'
     nominal = cfg.get('nominal_batch_size')
     if nominal is None:
-        return None
+        return
     together = cfg.train_dataloader.batch_size * world_size(args.launcher)
     counts = max(round(nominal / together), 1)
     if num_images is not None:
         iterations = cfg.train_cfg.max_epochs * -(-num_images // together)
         counts = max(min(counts, iterations // MIN_STEPS), 1)
     cfg.optim_wrapper.accumulative_counts = counts
+
+
+def describe_batches(cfg: Config, launcher: str) -> str:
+    """A line for the log: how many images an iteration and a step of the optimizer see, on all GPUs together."""
+    together = cfg.train_dataloader.batch_size * world_size(launcher)
+    counts = cfg.optim_wrapper.get('accumulative_counts', 1)
     return f'{together} images an iteration, {counts} iterations a step: {together * counts} images a step'
 
 

@@ -58,8 +58,14 @@ def run_tool():
     Gives the exit code, and what went to stdout and stderr. A traceback fails the test.
     """
     import mmengine.device.utils as device_utils
+    from mmdet.visualization import DetLocalVisualizer
+    from mmengine.logging import MessageHub, MMLogger
+    from mmengine.registry import DefaultScope
 
     def run(name, *args, cwd='.'):
+        # MMEngine keeps them by the name of the config and the second of the start, which two runs here may share.
+        for kept in (DefaultScope, DetLocalVisualizer, MessageHub, MMLogger):
+            kept._instance_dict.clear()
         out, err, code = io.StringIO(), io.StringIO(), 0
         with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             patch.setattr(device_utils, 'DEVICE', device_utils.DEVICE)
@@ -91,8 +97,11 @@ def train_tiny(run_tool, shapes):
 
 @pytest.fixture(scope='session')
 def trained(train_tiny, tmp_path_factory):
-    """A finished run of two epochs: its ``work_dir``, ``checkpoint`` and what it printed (``out``)."""
+    """A finished run of two epochs: its ``work_dir``, ``checkpoint`` and what it printed (``out``).
+
+    The work dir has the boxes of the last validation, too: val.bbox.json.
+    """
     work_dir = tmp_path_factory.mktemp('trained') / 'run'
-    result = train_tiny(work_dir, args=['--epochs', 2])
+    result = train_tiny(work_dir, f'val_evaluator.outfile_prefix={work_dir / "val"}', args=['--epochs', 2])
     assert result.code == 0, result.err
     return SimpleNamespace(work_dir=work_dir, checkpoint=work_dir / 'epoch_2.pth', out=result.out)

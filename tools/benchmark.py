@@ -80,7 +80,7 @@ def memory(args: argparse.Namespace) -> None:
 
 def main() -> None:
     args = parse_args()
-    cli.positive(args, 'img_size', 'batch_size', 'runs')
+    cli.at_least(1, args, 'img_size', 'batch_size', 'runs')
     if args.what == 'nms':
         nms(args.runs)
     elif args.what == 'memory':

@@ -11,7 +11,7 @@ fail() {
 
 python=${1:-}
 if [ -z "$python" ] || ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
-  found=$("${python:-python3}" --version 2>&1 || echo none)
+  found=$("${python:-python3}" --version 2>&1) || found=none
   fail "mmcnn needs Python 3.11 or 3.12, found: $found. Install one, or say which: make setup PYTHON=/path/to/python3.11"
 fi
 if [ ! -x .venv/bin/python ]; then
@@ -24,12 +24,15 @@ fi
 
 pip=(.venv/bin/python -m pip --disable-pip-version-check --retries 1)
 install() { # a title, then pip's arguments
-  echo "installing $1 ..."
+  printf 'installing %s ' "$1"
   shift
-  "${pip[@]}" install "$@" >>.setup.log 2>&1 || {
-    tail -n 5 .setup.log >&2
-    fail "the packages could not be installed: is there a network? The whole log is in .setup.log"
-  }
+  "${pip[@]}" install "$@" >>.setup.log 2>&1 &
+  while kill -0 $! 2>/dev/null; do
+    printf .
+    sleep 2
+  done
+  echo
+  wait $! || fail "the packages could not be installed: is there a network? The whole log is in .setup.log"
 }
 
 torch=$(grep '^torch==' constraints.txt)

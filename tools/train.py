@@ -33,7 +33,7 @@ def main() -> None:
     if args.epochs is not None:
         cfg.train_cfg.max_epochs = args.epochs
         cfg.train_cfg.val_interval = max(1, args.epochs // 10)
-    batches = cli.set_batches(cfg, args, folder.num_train if folder else None)
+    cli.set_batches(cfg, args, folder.num_train if folder else None)
     cli.set_amp(cfg, args.amp)
     cfg.randomness = dict(seed=args.seed)
     cfg.launcher = args.launcher
@@ -43,7 +43,7 @@ def main() -> None:
 
     from mmcnn.engine.training import train
 
-    train(cfg, summary=batches)
+    train(cfg, summary=cli.describe_batches(cfg, args.launcher))
 
 
 if __name__ == '__main__':

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner, find_latest_checkpoint
@@ -24,7 +25,7 @@ CLASS_LAYERS = ('bbox_head.predictions.',)
 GRID_IMAGES = 8
 
 
-def train(cfg: Config, summary: str | None = None) -> dict[str, float]:
+def train(cfg: Config, summary: str = '') -> dict[str, float]:
     """Trains, and leaves ``curves.png`` and ``predictions.png`` beside the checkpoints in the work dir.
 
     Args:
@@ -40,16 +41,15 @@ def train(cfg: Config, summary: str | None = None) -> dict[str, float]:
     """
     initial, resumes = cfg.get('load_from'), cfg.get('resume')
     if not resumes:
-        cfg.load_from = None  # loaded here
+        cfg.load_from = None  # loaded by a hook
     runner = Runner.from_cfg(cfg)
     total, trainable = mmcnn.count_parameters(_unwrapped(runner.model))
-    print_log(f'{total:,} parameters, {trainable:,} of them trainable; {summary or ""}', logger='current')
-    if initial:
-        # The Runner would take what fits and say nothing of the rest. It loads a resumed run once more, with its state.
-        allowed = () if resumes else CLASS_LAYERS
-        state = state_dict_of(read_checkpoint(initial))
-        report = load_state(_unwrapped(runner.model), state, source=initial, allow_mismatch=allowed)
-        print_log(str(report), logger='current')
+    print_log(f'{total:,} parameters, {trainable:,} of them trainable; {summary}', logger='current')
+    if initial and resumes:
+        # A check: the Runner, which loads it once more with its state, would say nothing of what does not fit.
+        load_state(_unwrapped(runner.model), state_dict_of(read_checkpoint(initial)), source=initial)
+    elif initial:
+        runner.register_hook(_InitialWeights(initial))
     runner.train()
 
     scalars = runner.message_hub.log_scalars
@@ -84,6 +84,18 @@ def test(cfg: Config, checkpoint: dict, source: str) -> dict[str, float]:
         path.write_text(json.dumps(dict(checkpoint=source, **numbers), indent=2, ensure_ascii=False) + '\n')
         print(f'the numbers are in {path}', flush=True)
     return metrics
+
+
+class _InitialWeights(Hook):
+    """Loads weights just before the first step: the Runner initialises the whole model when it starts."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def before_train(self, runner: Runner) -> None:
+        state = state_dict_of(read_checkpoint(self.path))
+        report = load_state(_unwrapped(runner.model), state, source=self.path, allow_mismatch=CLASS_LAYERS)
+        print_log(str(report), logger='current')
 
 
 def _unwrapped(model: nn.Module) -> nn.Module:

@@ -66,6 +66,7 @@ HARMLESS = (
     'mmdet.models.task_modules.coders',
     'mmdet.models.task_modules.prior_generators',
     'mmdet.models.task_modules.samplers',
+    'mmdet.models.test_time_augs',
     'mmdet.visualization',
 )
 
@@ -87,7 +88,11 @@ def recorded_config(checkpoint: dict, source: str) -> Config:
     text = checkpoint.get('meta', {}).get('cfg')
     if not isinstance(text, str):
         raise CheckpointError(f'{source} holds no config (meta.cfg); name the config that it was trained with')
-    return Config(parse_literals(text, source))
+    values = parse_literals(text, source)
+    try:
+        return Config(values)
+    except KeyError as error:  # a name that MMEngine keeps for itself
+        raise CheckpointError(f'the config inside {source} cannot be read: {error.args[0]}') from error
 
 
 def refuse_code_in_meta(checkpoint: dict, source: str) -> None:
@@ -109,19 +114,18 @@ def parse_literals(text: str, source: str) -> dict[str, Any]:
     Raises:
         CheckpointError: the text is anything else; names the line.
     """
-    try:
-        body = ast.parse(text).body
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise CheckpointError(f'the config inside {source} cannot be read: {error}') from error
     values = {}
-    for statement in body:
-        if (
-            not isinstance(statement, ast.Assign)
-            or len(statement.targets) != 1
-            or not isinstance(statement.targets[0], ast.Name)
-        ):
-            raise _refused(statement, source)
-        values[statement.targets[0].id] = _literal(statement.value, source)
+    try:
+        for statement in ast.parse(text).body:
+            match statement:
+                case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                    values[name] = _literal(value, source)
+                case _:
+                    raise _refused(statement, source)
+    except CheckpointError:
+        raise
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
+        raise CheckpointError(f'the config inside {source} cannot be read: {error}') from error
     return values
 
 
@@ -144,6 +148,8 @@ def _literal(node: ast.expr, source: str) -> Any:
             return _checked({_literal(key, source): _literal(value, source) for key, value in pairs}, node, source)
         case ast.Call(func=ast.Name(id='dict'), args=[], keywords=keywords) if all(k.arg for k in keywords):
             return _checked({k.arg: _literal(k.value, source) for k in keywords}, node, source)
+        case ast.Call(func=ast.Name(id='dict'), args=[ast.Dict() as items], keywords=[]):  # keys that are no names
+            return _literal(items, source)
     raise _refused(node, source)
 
 
@@ -177,7 +183,8 @@ def _harmless() -> frozenset[str]:
 
 
 def _refused(node: ast.AST, source: str, what: str = '') -> CheckpointError:
+    line = (what or ast.unparse(node)).splitlines()[0][:80]
     return CheckpointError(
-        f'the config inside {source} is refused, line {node.lineno}: `{(what or ast.unparse(node))[:80]}` is not plain '
-        'data and could run code; nothing was run. Name the config file instead'
+        f'the config inside {source} is refused, line {node.lineno}: `{line}` is not plain data and could run code; '
+        'nothing was run. Name the config file instead'
     )

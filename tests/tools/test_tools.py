@@ -73,7 +73,7 @@ def test_training_leaves_checkpoint_pictures_and_events(trained):
     assert read_image(trained.work_dir / 'curves.png').std() > 5
     assert read_image(trained.work_dir / 'predictions.png').std() > 5
     (events,) = trained.work_dir.glob('*/vis_data/events.out.tfevents*')
-    assert b'train/loss_bbox' in events.read_bytes() or b'loss_bbox' in events.read_bytes()
+    assert b'loss_bbox' in events.read_bytes()
     assert (trained.work_dir / 'last_checkpoint').read_text() == str(trained.checkpoint)
 
 
@@ -168,13 +168,6 @@ def test_one_class_from_weights_of_three(train_tiny, run_tool, trained, one_clas
     assert metrics['coco/bbox_AR@100'] == last['coco/bbox_AR@100']
 
 
-def test_explicit_accumulation_wins(train_tiny, tmp_path):
-    result = train_tiny(tmp_path, 'optim_wrapper.accumulative_counts=2', args=['--epochs', 1])
-    assert result.code == 0, result.err
-    assert 'accumulative_counts=2' in (tmp_path / f'{CONFIG}.py').read_text()
-    assert load(tmp_path / 'epoch_1.pth')['ema_state_dict']['steps'] == 1  # of two iterations
-
-
 # ------------------------------------------------------------------------------------------------- hostile checkpoints
 
 
@@ -228,12 +221,11 @@ def code_that_leaves(marker):
 @pytest.mark.parametrize('way', ['test', 'infer'])
 def test_code_in_the_recorded_config_is_refused(run_tool, shapes, trained, tmp_path, way):
     text = load(trained.checkpoint)['meta']['cfg']
-    path = changed(
-        trained.checkpoint, tmp_path / 'x.pth', {'cfg': f'{text}\nx = {code_that_leaves(tmp_path / "ran")}\n'}
-    )
+    code = f'{text}x = {code_that_leaves(tmp_path / "ran")}\n'
+    path = changed(trained.checkpoint, tmp_path / 'x.pth', {'cfg': code})
     tool, args, _ = tool_calls(path, shapes, tmp_path)[way]
     error = sentence(run_tool(tool, *args))
-    assert f'the config inside {path} is refused, line {len(text.splitlines()) + 2}' in error or 'is refused' in error
+    assert f'the config inside {path} is refused, line {len(text.splitlines()) + 1}: `__import__' in error
     assert 'Name the config file instead' in error
     assert not (tmp_path / 'ran').exists()
 
@@ -253,10 +245,11 @@ def test_code_that_resuming_would_run_is_refused(train_tiny, trained, tmp_path):
 @pytest.mark.parametrize('with_config', [False, True])
 def test_testing_gives_the_numbers_of_the_last_validation(run_tool, shapes, trained, tmp_path, with_config):
     args = [trained.checkpoint, '--work-dir', tmp_path, '--device', 'cpu']
+    options = [f'test_evaluator.outfile_prefix={tmp_path / "test"}']
     if with_config:
         args = [CONFIG, *args, '--data', shapes, '--img-size', 64, '--batch-size', 4, '--workers', 0]
-        args += ['--cfg-options', *TINY]
-    result = run_tool('test', *args)
+        options += TINY
+    result = run_tool('test', *args, '--cfg-options', *options)
     assert result.code == 0, result.err
     metrics = json.loads((tmp_path / 'metrics.json').read_text())
     assert metrics.pop('checkpoint') == str(trained.checkpoint)
@@ -264,7 +257,9 @@ def test_testing_gives_the_numbers_of_the_last_validation(run_tool, shapes, trai
     assert list(metrics) == [f'coco/{name}' for name in names]
     last = scalars(trained.work_dir, 'coco/bbox_mAP')[-1]
     assert metrics == {key: last[key] for key in metrics}
-    assert metrics['coco/bbox_AR@100'] > 0  # else equal numbers would say little
+    boxes = json.loads((tmp_path / 'test.bbox.json').read_text())
+    assert len(boxes) > 100
+    assert boxes == json.loads((trained.work_dir / 'val.bbox.json').read_text())
     assert 'Average Recall' in result.out
 
 
@@ -392,6 +387,7 @@ import os, runpy, sys
 import torch
 import mmcnn.engine.training as training
 
+torch.distributed.init_process_group('gloo')  # MMEngine does so, and wraps the model, for GPUs only
 rank = os.environ['RANK']
 train, leave = training.Runner.train, training._leave_pictures
 
@@ -417,7 +413,8 @@ def test_two_processes_train_one_model(shapes, tmp_path):
         '-m', 'torch.distributed.run', '--nproc_per_node=2', '--master_port=29617', 'rank.py',
         ROOT / 'tools' / 'train.py', CONFIG, '--launcher', 'pytorch', '--data', shapes, '--img-size', 64,
         '--batch-size', 2, '--workers', 0, '--device', 'cpu', '--epochs', 1, '--work-dir', 'run',
-        '--cfg-options', *TINY, 'env_cfg.dist_cfg.backend=gloo', cwd=tmp_path,
+        '--cfg-options', *TINY, 'model_wrapper_cfg.type=MMDistributedDataParallel',
+        'model_wrapper_cfg.broadcast_buffers=False', 'model_wrapper_cfg.device_ids=None', cwd=tmp_path,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr[-3000:]
     assert '4 images an iteration, 1 iterations a step: 4 images a step' in result.stdout

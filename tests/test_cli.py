@@ -1,0 +1,337 @@
+"""What the tools share, and that what a user gets wrong is answered with one sentence."""
+
+import argparse
+import re
+
+import pytest
+from mmengine.config import Config
+
+from mmcnn import cli
+from mmcnn.datasets.coco_folder import DataError
+from mmcnn.weights.checkpoint import CheckpointError
+
+CONFIG = 'yolov4_cspdarknet53'
+DARKNET = 'yolov4_cspdarknet53_darknet'
+
+
+@pytest.fixture
+def finished_config(run_tool, shapes, monkeypatch, tmp_path):
+    """The config that tools/train.py would train with: ``finished_config('--epochs', 3)``."""
+    configs = []
+    monkeypatch.setattr('mmcnn.engine.training.train', lambda cfg, summary: configs.append((cfg, summary)))
+
+    def finish(*args, config=CONFIG, data=shapes):
+        result = run_tool('train', config, '--data', data, '--work-dir', tmp_path / 'run', '--device', 'cpu', *args)
+        assert result.code == 0, result.err
+        return configs.pop()
+
+    return finish
+
+
+# ---------------------------------------------------------------------------------------------- one sentence an error
+
+ERRORS = {
+    'config': (['yolov4_cspdarknet35'], r"no config file 'yolov4_cspdarknet35'.*did you mean yolov4_cspdarknet53"),
+    'config path': (['configs/yolov4.py'], r"no config file 'configs/yolov4\.py'.*did you mean yolov4_cspdarknet53"),
+    'backbone': (
+        [CONFIG, 'model.backbone.type=mmcnn.cspdarknet35'],
+        r"'mmcnn\.cspdarknet35'; did you mean cspdarknet53",
+    ),
+    'part': ([CONFIG, 'model.neck.type=mmcnn.YOLO4PAN'], r"'mmcnn\.YOLO4PAN'; did you mean YOLOv4PAN"),
+    'channels': (
+        [CONFIG, 'model.neck.in_channels=[1,2,3]'],
+        r'neck\.in_channels=\[1, 2, 3\] does not fit mmcnn\.cspdarknet53, which gives \[256, 512, 1024\]',
+    ),
+    'backbone argument': (
+        [CONFIG, 'model.backbone.wide=2'],
+        r"CSPDarknet has no argument 'wide'; did you mean widen_factor",
+    ),
+    'head argument': ([CONFIG, 'model.bbox_head.anchor=2'], r"YOLOHead.*unexpected keyword argument 'anchor'"),
+    'levels': ([CONFIG, 'model.backbone.out_indices=(2,3,4,5)'], r'YOLOv4PAN joins three maps'),
+    'no folder': ([CONFIG, '--data', 'nowhere'], r'nowhere does not exist; a data folder holds train\.json'),
+    'img-size': ([CONFIG, '--img-size', 100], r'--img-size 100: it has to be a multiple of 32'),
+    'small img-size': ([CONFIG, '--img-size', 0], r'--img-size 0: it has to be a multiple of 32'),
+    'batch-size': ([CONFIG, '--batch-size', 0], r'--batch-size 0: it has to be at least 1'),
+    'epochs': ([CONFIG, '--epochs', 0], r'--epochs 0: it has to be at least 1'),
+    'workers': ([CONFIG, '--workers', -1], r'--workers -1: it has to be at least 0'),
+    'seed': ([CONFIG, '--seed', -1], r'--seed -1: it has to be at least 0'),
+    'cuda:7': ([CONFIG, '--device', 'cuda:99'], r'--device cuda:99: PyTorch sees \d+ CUDA devices here'),
+    'device': ([CONFIG, '--device', 'nonsense'], r'--device nonsense: this is no device; say cpu, cuda or cuda:N'),
+    'meta': ([CONFIG, '--device', 'meta'], r'--device meta: this is no device'),
+    'amp': ([CONFIG, '--amp', '--device', 'cpu'], r'--amp needs a GPU'),
+    'option': ([CONFIG, 'model.type.x=1'], r"--cfg-options \{'model\.type\.x': 1\} cannot be set"),
+    'load_from': ([CONFIG, 'load_from=nowhere.pth'], r'nowhere\.pth does not exist'),
+    'address': ([CONFIG, 'load_from=https://x.org/y.pth'], r'load_from=https://x\.org/y\.pth is an address: download'),
+}
+
+
+@pytest.mark.parametrize('case', ERRORS)
+def test_errors_are_one_sentence(run_tool, shapes, tmp_path, case):
+    (name, *args), pattern = ERRORS[case]
+    options = [arg for arg in args if '=' in str(arg)]
+    args = [arg for arg in args if arg not in options]
+    if '--data' not in args:
+        args += ['--data', shapes]
+    if options:
+        args += ['--cfg-options', *options]
+    result = run_tool('train', name, *args, cwd=tmp_path)
+    assert result.code == 1
+    assert re.fullmatch(rf'error: .*{pattern}.*\n', result.err), result.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_option_without_value(run_tool):
+    result = run_tool('train', CONFIG, '--cfg-options', 'model')
+    assert result.code == 2
+    assert result.err.splitlines()[-1] == "train.py: error: argument --cfg-options: 'model' is not KEY=VALUE"
+
+
+def test_missing_coco_says_where_it_was_looked_for(run_tool, tmp_path):
+    result = run_tool('train', CONFIG, cwd=tmp_path)
+    assert result.code == 1
+    (line,) = result.err.splitlines()
+    assert f'{CONFIG}.py is not there: looked for data/coco/annotations/instances_train2017.json' in line
+    assert f'(from {tmp_path})' in line
+    assert '--data PATH' in line
+    assert '--data demo' in line
+    (tmp_path / 'data' / 'coco' / 'annotations').mkdir(parents=True)
+    (tmp_path / 'data' / 'coco' / 'annotations' / 'instances_train2017.json').touch()
+    result = run_tool('train', CONFIG, cwd=tmp_path)
+    assert 'looked for data/coco/train2017 ' in result.err
+
+
+def test_demo_folder_of_someone_else(run_tool, tmp_path):
+    mine = tmp_path / cli.DEMO_DATA / 'mine.txt'
+    mine.parent.mkdir(parents=True)
+    mine.touch()
+    result = run_tool('train', CONFIG, '--data', 'demo', cwd=tmp_path)
+    assert result.code == 1
+    assert re.fullmatch(r'error: --data demo: \S+ holds files that make_shapes did not write.*\n', result.err)
+    assert list(mine.parent.iterdir()) == [mine]
+
+
+@pytest.mark.parametrize('error', [cli.UsageError, DataError, CheckpointError])
+def test_friendly_errors(error, monkeypatch):
+    with pytest.raises(SystemExit, match=r'^error: what was wrong$'), cli.friendly_errors():
+        raise error('what was wrong')
+    monkeypatch.setenv('MMCNN_TRACEBACK', '1')
+    with pytest.raises(error), cli.friendly_errors():
+        raise error('what was wrong')
+
+
+def test_faults_of_the_program_keep_their_traceback():
+    with pytest.raises(ValueError, match='a bug'), cli.friendly_errors():
+        raise ValueError('a bug')
+
+
+# ------------------------------------------------------------------------------------------------------------- configs
+
+
+@pytest.mark.parametrize('name', [CONFIG, f'{CONFIG}.py', f'configs/{CONFIG}.py', cli.config_folder() / f'{CONFIG}.py'])
+def test_config_by_name_or_path(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    cfg = cli.load_config(str(name), {'model.bbox_head.num_classes': 7})
+    assert cfg.filename == str(cli.config_folder() / f'{CONFIG}.py')
+    assert cfg.model.bbox_head.num_classes == 7
+
+
+def test_own_file_comes_before_the_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / CONFIG).with_suffix('.py').write_text('x = 1\n')
+    assert cli.load_config(f'{CONFIG}.py').x == 1
+
+
+@pytest.mark.parametrize(
+    ('content', 'name'),
+    [('x = (', 'x.py'), ("_base_ = 'nowhere.py'\n", 'x.py'), ('x', 'x.txt')],
+)
+def test_unusable_config(content, name, tmp_path):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(cli.UsageError, match=rf'{name}. is no usable config: .'):
+        cli.load_config(str(tmp_path / name))
+
+
+def test_img_size_reaches_every_transform():
+    cfg = cli.load_config(DARKNET)
+    cli.set_img_size(cfg, 416)
+    sizes = re.findall(r"'img_scale': (\(\d+, \d+\))", repr(cfg.to_dict()))
+    assert len(sizes) >= 4
+    assert set(sizes[-4:]) == {'(416, 416)'}
+    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        scaled = [step for step in cfg[loader].dataset.pipeline if 'img_scale' in step]
+        assert [step.img_scale for step in scaled] == [(416, 416)]
+    # 480 and 896 of 608, at 416: 328.4 and 613.05, to multiples of 32.
+    assert cfg.model.data_preprocessor.batch_augments[0].random_size_range == (320, 608)
+
+
+def test_img_size_needs_a_transform_to_set():
+    with pytest.raises(cli.UsageError, match='no transform with an img_scale'):
+        cli.set_img_size(Config(dict(model=dict())), 64)
+
+
+def test_data_sets_classes_files_and_evaluators(shapes):
+    cfg = cli.load_config(CONFIG)
+    folder = cli.set_data(cfg, str(shapes))
+    assert (folder.num_train, folder.num_val) == (8, 4)
+    datasets = [cfg.train_dataloader.dataset.dataset, cfg.val_dataloader.dataset, cfg.test_dataloader.dataset]
+    assert [dataset.ann_file for dataset in datasets] == ['train.json', 'val.json', 'val.json']
+    for dataset in datasets:
+        assert dataset.data_root == str(shapes)
+        assert dataset.data_prefix == dict(img='images/')
+        assert dataset.metainfo.classes == ('circle', 'square', 'triangle')
+    assert cfg.model.bbox_head.num_classes == 3
+    assert cfg.val_evaluator.ann_file == cfg.test_evaluator.ann_file == str(shapes / 'val.json')
+
+
+def test_data_of_a_checkpoint_has_to_have_its_classes(shapes):
+    checkpoint = {'meta': {'dataset_meta': {'classes': ('square', 'circle', 'triangle')}}}
+    with pytest.raises(cli.UsageError, match=r"trained on the classes \('square', 'circle', 'triangle'\)"):
+        cli.set_data(cli.load_config(CONFIG), str(shapes), checkpoint)
+    cli.set_data(cli.load_config(CONFIG), str(shapes), {'meta': {}})  # a checkpoint that does not say
+
+
+def test_demo_data_is_drawn_by_the_first_process(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, 'make_shapes', lambda root: (root.mkdir(parents=True), root)[1])
+    monkeypatch.setattr(cli, 'DEMO_PATIENCE', 0)
+    monkeypatch.setenv('LOCAL_RANK', '1')
+    with pytest.raises(cli.UsageError, match='was not drawn by the first process'):
+        cli._demo_data()
+    monkeypatch.setenv('LOCAL_RANK', '0')
+    assert cli._demo_data() == str(cli.DEMO_DATA)
+    (cli.DEMO_DATA / 'val.json').touch()
+    monkeypatch.setenv('LOCAL_RANK', '1')
+    assert cli._demo_data() == str(cli.DEMO_DATA)
+
+
+# ------------------------------------------------------------------------------------------------------------- batches
+
+
+def batches(cfg, batch_size=None, launcher='none', num_images=None, workers=None):
+    args = argparse.Namespace(batch_size=batch_size, launcher=launcher, workers=workers)
+    cli.set_batches(cfg, args, num_images)
+    return cli.describe_batches(cfg, launcher), cfg.optim_wrapper.accumulative_counts
+
+
+@pytest.mark.parametrize(('launcher', 'variable'), [('pytorch', 'WORLD_SIZE'), ('slurm', 'SLURM_NTASKS')])
+@pytest.mark.parametrize(('processes', 'counts'), [(1, 4), (2, 2), (4, 1), (8, 1)])
+def test_accumulation_to_64_images(launcher, variable, processes, counts, monkeypatch):
+    monkeypatch.setenv(variable, str(processes))
+    line, found = batches(cli.load_config(CONFIG), batch_size=16, launcher=launcher, num_images=118_287)
+    assert found == counts
+    images = 16 * processes
+    assert line == f'{images} images an iteration, {counts} iterations a step: {images * counts} images a step'
+
+
+def test_processes_of_another_launcher_do_not_count(monkeypatch):
+    monkeypatch.setenv('WORLD_SIZE', '8')
+    assert batches(cli.load_config(CONFIG), batch_size=16)[1] == 4
+
+
+@pytest.mark.parametrize(
+    ('epochs', 'images', 'counts'),
+    [
+        (30, 200, 1),  # 390 iterations
+        (100, 310, 2),  # 2,000 iterations
+        (300, 160, 3),  # 3,000 iterations
+        (300, 320, 4),  # 6,000 iterations, and never more than 64 images
+    ],
+)
+def test_small_data_keeps_its_steps(epochs, images, counts):
+    cfg = cli.load_config(CONFIG)
+    cfg.train_cfg.max_epochs = epochs
+    found = batches(cfg, batch_size=16, num_images=images)[1]
+    iterations = epochs * -(-images // 16)
+    assert found == counts
+    assert found == 1 or iterations // found >= 1000
+
+
+def test_workers_and_batch_sizes_of_all_loaders(monkeypatch):
+    monkeypatch.setattr('os.cpu_count', lambda: 4)
+    cfg = cli.load_config(CONFIG)
+    batches(cfg, batch_size=3, workers=9)
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        assert (loader.batch_size, loader.num_workers, loader.persistent_workers) == (3, 4, True)
+    batches(cfg, workers=0)
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        assert (loader.batch_size, loader.num_workers, loader.persistent_workers) == (3, 0, False)
+
+
+def test_recipe_without_nominal_batch_is_left_alone():
+    cfg = cli.load_config(CONFIG)
+    cfg.pop('nominal_batch_size')
+    assert batches(cfg, batch_size=1) == ('1 images an iteration, 4 iterations a step: 4 images a step', 4)
+
+
+def test_what_is_typed_wins(finished_config):
+    cfg, _ = finished_config('--epochs', 3, '--batch-size', 2, '--seed', 5)
+    assert cfg.optim_wrapper.accumulative_counts == 1
+    assert (cfg.train_cfg.max_epochs, cfg.train_cfg.val_interval, cfg.randomness.seed) == (3, 1, 5)
+    cfg, summary = finished_config(
+        '--epochs', 50, '--cfg-options', 'optim_wrapper.accumulative_counts=3', 'model.widen_factor=0.25'
+    )
+    assert cfg.optim_wrapper.accumulative_counts == 3
+    assert summary == '16 images an iteration, 3 iterations a step: 48 images a step'
+    assert (cfg.train_cfg.max_epochs, cfg.train_cfg.val_interval) == (50, 5)
+    assert cfg.model.neck.in_channels == [64, 128, 256]  # a quarter of 256, 512, 1024: wired, and dumped so
+
+
+def test_swapping_the_backbone_takes_one_option(finished_config):
+    cfg, _ = finished_config('--cfg-options', 'model.backbone.type=mmcnn.darknet53')
+    assert cfg.model.backbone.type == 'mmcnn.darknet53'
+    assert cfg.model.neck.in_channels == [256, 512, 1024]
+
+
+def test_amp_on_a_gpu(monkeypatch):
+    monkeypatch.setattr(cli, 'get_device', lambda: 'cuda')
+    cfg = cli.load_config(CONFIG)
+    cli.set_amp(cfg, False)
+    assert cfg.optim_wrapper.type == 'OptimWrapper'
+    cli.set_amp(cfg, True)
+    assert (cfg.optim_wrapper.type, cfg.optim_wrapper.loss_scale) == ('AmpOptimWrapper', 'dynamic')
+    assert cfg.optim_wrapper.constructor == 'mmcnn.YOLOOptimWrapperConstructor'
+
+
+# -------------------------------------------------------------------------------------------------------------- pieces
+
+
+def test_find_images(tmp_path):
+    for name in ('b.JPG', 'a/c.png', 'a/notes.txt', 'x.json'):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / 'folder.png').mkdir()
+    assert cli.find_images(str(tmp_path)) == [tmp_path / 'a' / 'c.png', tmp_path / 'b.JPG']
+    assert cli.find_images(str(tmp_path / 'x.json')) == [tmp_path / 'x.json']  # whoever names a file gets it read
+    for path in (tmp_path / 'folder.png', tmp_path / 'gone'):
+        with pytest.raises(cli.UsageError, match='is no image and no folder with images'):
+            cli.find_images(str(path))
+
+
+def test_work_dir():
+    assert cli.default_work_dir(cli.load_config(CONFIG), None) == f'work_dirs/{CONFIG}'
+    assert cli.default_work_dir(cli.load_config(CONFIG), 'mine') == 'mine'
+    assert cli.default_work_dir(Config(dict(work_dir='recorded')), None) == 'recorded'
+
+
+def test_nothing_to_resume_leaves_load_from(trained, tmp_path, capsys):
+    cfg = Config(dict(work_dir=str(tmp_path), load_from=str(trained.checkpoint), resume=False))
+    cli.check_initial_weights(cfg, 'auto')
+    assert 'starting from the beginning' in capsys.readouterr().out
+    assert (cfg.resume, cfg.load_from) == (False, str(trained.checkpoint))
+    cli.check_initial_weights(cfg, str(trained.checkpoint))
+    assert (cfg.resume, cfg.load_from) == (True, str(trained.checkpoint))
+
+
+def test_resume_option_is_the_same_as_the_flag(trained):
+    for load_from in (None, str(trained.checkpoint)):
+        cfg = Config(dict(work_dir=str(trained.work_dir), load_from=load_from, resume=True))
+        cli.check_initial_weights(cfg, None)
+        assert (cfg.resume, cfg.load_from) == (True, str(trained.checkpoint))
+
+
+def test_config_and_checkpoint(trained):
+    recorded, checkpoint = cli.config_and_checkpoint(None, str(trained.checkpoint), {'model.bbox_head.num_classes': 9})
+    assert recorded.model.bbox_head.num_classes == 9
+    assert checkpoint['meta']['epoch'] == 2
+    named, _ = cli.config_and_checkpoint(CONFIG, str(trained.checkpoint), {})
+    assert named.model.bbox_head.num_classes == 80

@@ -1,0 +1,257 @@
+import os
+import re
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from PIL import Image
+
+import mmcnn
+from mmcnn.cli import load_config
+from mmcnn.detector import Detections, Detector, classes_of, read_image
+from mmcnn.detector import test_pipeline as detector_pipeline  # pytest would take it for a test
+from mmcnn.weights.checkpoint import CheckpointError
+
+
+@pytest.fixture(scope='module')
+def detector(trained):
+    return Detector(trained.checkpoint, device='cpu', score_thr=0.001)
+
+
+@pytest.fixture(scope='module')
+def picture(shapes):
+    """The path of a picture of 64 x 64 pixels."""
+    return sorted((shapes / 'images').glob('val_*.jpg'))[0]
+
+
+def test_what_is_found(detector, picture):
+    found = detector(picture)
+    count = len(found.boxes)
+    assert isinstance(found, Detections)
+    assert 0 < count <= 300
+    assert (found.boxes.shape, found.boxes.dtype) == ((count, 4), np.float32)
+    assert (found.scores.shape, found.scores.dtype) == ((count,), np.float32)
+    assert (found.labels.shape, found.labels.dtype) == ((count,), np.int64)
+    assert (found.boxes >= 0).all()
+    assert (found.boxes <= 64).all()
+    assert (found.boxes[:, :2] < found.boxes[:, 2:]).all()
+    assert (np.diff(found.scores) <= 0).all()
+    assert found.scores.min() >= 0.001
+    assert found.scores.max() <= 1
+    assert detector.classes == ('circle', 'square', 'triangle')
+    assert found.names == [('circle', 'square', 'triangle')[label] for label in found.labels]
+
+
+def test_boxes_are_pixels_of_the_image_as_given(detector, picture):
+    # The network's input is 64 px wide: it sees the same pixels of a picture whose pixels are doubled.
+    image = read_image(picture)
+    large = cv2.resize(image, None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST)
+    small_boxes, large_boxes = detector(image).boxes, detector(large).boxes
+    assert large_boxes.max() > 100
+    np.testing.assert_allclose(large_boxes / 2, small_boxes, atol=1e-3)
+    wide = detector(np.concatenate([image, image], axis=1)).boxes
+    assert wide[:, [0, 2]].max() > 64 >= wide[:, [1, 3]].max()
+
+
+def same(found, other):
+    assert found.names == other.names
+    for one, two in zip(found[:3], other[:3], strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_path_text_and_array_give_the_same(detector, picture):
+    expected = detector(picture)
+    same(detector(str(picture)), expected)
+    same(detector(read_image(picture)), expected)
+
+
+def test_batch_gives_what_single_images_give(detector, shapes):
+    paths = sorted((shapes / 'images').iterdir())[:2]
+    # Another size, so that the batch is padded.
+    images = [*paths, cv2.resize(read_image(paths[0]), (32, 64))]
+    found = detector.batch(images)
+    assert len(found) == 3
+    for one, image in zip(found[:2], images[:2], strict=True):
+        alone = detector(image)
+        assert one.names[:10] == alone.names[:10]
+        np.testing.assert_allclose(one.boxes[:10], alone.boxes[:10], atol=1e-2)
+    assert found[2].boxes[:, [0, 2]].max() <= 32
+
+
+def test_threshold(trained, picture):
+    everything = Detector(trained.checkpoint, device='cpu', score_thr=0)(picture)
+    middle = float(np.median(everything.scores))
+    found = Detector(trained.checkpoint, device='cpu', score_thr=middle)(picture)
+    np.testing.assert_array_equal(found.scores, everything.scores[everything.scores >= middle])
+    nothing = Detector(trained.checkpoint, device='cpu', score_thr=1.0)(picture)
+    assert nothing.boxes.shape == (0, 4)
+    assert nothing.names == []
+
+
+@pytest.mark.parametrize(
+    'image',
+    [
+        np.zeros((8, 8), np.uint8),
+        np.zeros((8, 8, 1), np.uint8),
+        np.zeros((8, 8, 4), np.uint8),
+        np.zeros((8, 8, 3), np.float32),
+        np.zeros((1, 8, 8, 3), np.uint8),
+        np.zeros((0, 8, 3), np.uint8),
+    ],
+    ids=lambda image: f'{image.shape} {image.dtype}',
+)
+def test_arrays_of_another_form(detector, image):
+    expected = re.escape(f'an image is (H, W, 3) of uint8 in BGR order, got {image.shape} of {image.dtype}')
+    with pytest.raises(ValueError, match=f'^{expected}$'):
+        detector(image)
+
+
+def test_files_that_are_no_image(detector, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r'there is no image .*gone\.jpg'):
+        detector(tmp_path / 'gone.jpg')
+    with pytest.raises(FileNotFoundError, match='there is no image'):
+        detector(tmp_path)
+    for content in (b'', b'no picture', b'\x89PNG\r\n\x1a\n'):
+        (tmp_path / 'x.png').write_bytes(content)
+        with pytest.raises(ValueError, match=r'x\.png is no image that OpenCV can read'):
+            detector(str(tmp_path / 'x.png'))
+
+
+# ---------------------------------------------------------------------------------------------------------- read_image
+
+
+def test_read_image_gives_bgr(tmp_path):
+    rgb = np.zeros((2, 3, 3), np.uint8)
+    rgb[...] = 10, 20, 30
+    path = tmp_path / 'größe 多.png'
+    Image.fromarray(rgb).save(path)
+    image = read_image(path)
+    assert (image.shape, image.dtype) == ((2, 3, 3), np.uint8)
+    assert image[0, 0].tolist() == [30, 20, 10]
+
+
+@pytest.mark.parametrize('mode', ['L', 'RGBA', 'P', '1', 'I;16'])
+def test_read_image_gives_three_channels(mode, tmp_path):
+    source = (
+        Image.fromarray(np.full((4, 5), 40_000, np.uint16))
+        if mode == 'I;16'
+        else Image.new('RGB', (5, 4)).convert(mode)
+    )
+    source.save(tmp_path / 'x.png')
+    image = read_image(tmp_path / 'x.png')
+    assert (image.shape, image.dtype) == ((4, 5, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ('orientation', 'upright'),
+    [
+        (1, lambda stored: stored),
+        (2, np.fliplr),
+        (3, lambda stored: np.rot90(stored, 2)),
+        (4, np.flipud),
+        (5, lambda stored: stored.transpose(1, 0, 2)),
+        (6, lambda stored: np.rot90(stored, -1)),  # the top of the scene is at the right of the stored picture
+        (8, lambda stored: np.rot90(stored, 1)),
+    ],
+)
+def test_read_image_turns_pictures_upright(orientation, upright, tmp_path):
+    stored = np.zeros((16, 32, 3), np.uint8)
+    stored[:8, :16] = 255  # a white upper left quarter
+    stored[8:, 16:] = 128
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(stored).save(tmp_path / 'x.jpg', exif=exif, quality=100)
+    image = read_image(tmp_path / 'x.jpg')
+    np.testing.assert_allclose(image.astype(int), upright(stored), atol=12)
+
+
+# --------------------------------------------------------------------------------------------------------- checkpoints
+
+
+class Call:
+    """Pickles as a call of the function with the arguments."""
+
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+def changed(checkpoint, path, meta=None, **entries):
+    content = torch.load(checkpoint, weights_only=True)
+    content['meta'] = content['meta'] | (meta or {})
+    torch.save(content | entries, path)
+    return path
+
+
+def test_hostile_checkpoint(trained, tmp_path):
+    path = changed(trained.checkpoint, tmp_path / 'x.pth', payload=Call(os.system, f'touch {tmp_path / "ran"}'))
+    with pytest.raises(CheckpointError, match=r'x\.pth is refused: it asks for .*nothing was run'):
+        Detector(path)
+    assert not (tmp_path / 'ran').exists()
+
+
+@pytest.mark.parametrize(
+    'code',
+    [
+        'import os',
+        'x = __import__("pathlib").Path({marker!r}).touch()',
+        'x = (lambda: open({marker!r}, "w"))()',
+        'model = dict(type="mmcnn.wired", detector="os.system", command="touch {marker}")',
+        'model = dict(type="os.system", command="touch {marker}")',
+        'model = dict(type="mmengine.put_text", text="x", filepath={marker!r})',
+        'model = dict(type="mmdet.xyz")',
+        # evaluated by MMDetection when it is built
+        'model = dict(type="SingleStageDetector", backbone=dict(type="mmcnn.darknet53"), neck=dict('
+        'type="StrongSORTTracker", cmc=dict(type="CameraMotionCompensation", warp_mode="open({marker!r}, \'w\')")))',
+    ],
+)
+def test_recorded_config_that_is_no_data(trained, tmp_path, code):
+    text = torch.load(trained.checkpoint, weights_only=True)['meta']['cfg']
+    text += code.format(marker=str(tmp_path / 'ran'))
+    path = changed(trained.checkpoint, tmp_path / 'x.pth', {'cfg': text})
+    with pytest.raises(CheckpointError, match=r'the config inside .*x\.pth is refused, line \d+'):
+        Detector(path)
+    assert not (tmp_path / 'ran').exists()
+    Detector(path, trained.work_dir / 'yolov4_cspdarknet53.py', device='cpu')  # the named config is taken instead
+
+
+def test_weights_have_to_fit(trained):
+    config = Config.fromfile(trained.work_dir / 'yolov4_cspdarknet53.py')
+    config.model.bbox_head.num_classes = 4
+    with pytest.raises(CheckpointError, match=r'does not fit the model: 6 of another shape: bbox_head\.predictions\.0'):
+        Detector(trained.checkpoint, config)
+
+
+def test_no_pretrained_weights_are_fetched(trained, picture):
+    config = Config.fromfile(trained.work_dir / 'yolov4_cspdarknet53.py')
+    config.model.backbone.init_cfg = dict(type='Pretrained', checkpoint='https://127.0.0.1:1/gone.pth')
+    assert len(Detector(trained.checkpoint, config, device='cpu', score_thr=0)(picture).boxes)
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(CheckpointError, match=r'gone\.pth does not exist'):
+        mmcnn.Detector(tmp_path / 'gone.pth')
+
+
+def config_with(classes):
+    return Config(dict(test_dataloader=dict(dataset=dict(metainfo=dict(classes=classes)))))
+
+
+def test_classes_come_from_the_run_else_from_the_config():
+    named = config_with(('a', 'b'))
+    assert classes_of({'meta': {'dataset_meta': {'classes': ('x', 'y')}}}, named, 'f') == ('x', 'y')
+    assert classes_of({'meta': {'dataset_meta': {'CLASSES': ['x', 'y']}}}, named, 'f') == ('x', 'y')
+    assert classes_of({'meta': {}}, named, 'f') == ('a', 'b')
+    assert classes_of({}, config_with('circle'), 'f') == ('circle',)
+    for unknown in (config_with(None), Config()):
+        with pytest.raises(CheckpointError, match=r'f does not say what its classes are'):
+            classes_of({}, unknown, 'f')
+
+
+def test_pipeline_reads_neither_file_nor_annotations():
+    steps = detector_pipeline(load_config('yolov4_cspdarknet53'))
+    assert [step.type for step in steps] == ['mmcnn.LetterBox', 'PackDetInputs']

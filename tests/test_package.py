@@ -1,0 +1,252 @@
+"""The package's face, what a plain installation holds, and the steps of make."""
+
+import os
+import re
+import runpy
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from torch import nn
+
+import mmcnn
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def process(*args, cwd, **env):
+    env = {**os.environ, 'OMP_NUM_THREADS': '1', **env}
+    return subprocess.run(list(map(str, args)), cwd=cwd, env=env, capture_output=True, text=True, check=False)
+
+
+# -------------------------------------------------------------------------------------------------------- public face
+
+
+def test_list_backbones():
+    names = mmcnn.list_backbones()
+    assert {'darknet53', 'cspdarknet53', 'cspdarknet53-focus'} <= set(names)
+    assert names == sorted(names)
+    assert mmcnn.list_backbones('cspdarknet53*') == ['cspdarknet53', 'cspdarknet53-focus']
+    assert mmcnn.list_backbones('nothing*') == []
+
+
+def test_build_backbone():
+    backbone = mmcnn.build_backbone('cspdarknet53', out_indices=(3, 4, 5), widen_factor=0.25)
+    assert (backbone.out_channels, backbone.out_strides) == ((64, 128, 256), (8, 16, 32))
+    with pytest.raises(ValueError, match=r"no backbone is called 'darknet35'; did you mean darknet53"):
+        mmcnn.build_backbone('darknet35')
+
+
+def test_build_backbone_runs_what_init_cfg_says():
+    init = dict(type='Constant', layer='Conv2d', val=0.5)
+    backbone = mmcnn.build_backbone('darknet53', widen_factor=0.0625, deepen_factor=0.33, init_cfg=init)
+    weights = [module.weight for module in backbone.modules() if isinstance(module, nn.Conv2d)]
+    assert all((weight == 0.5).all() for weight in weights)
+
+
+def test_count_parameters():
+    conv, norm = nn.Conv2d(3, 4, 1, bias=False), nn.BatchNorm2d(4)
+    # 12 weights, 4 + 4 of the norm and its 4 + 4 running statistics; not its counter of batches.
+    assert mmcnn.count_parameters(nn.Sequential(conv, norm)) == (28, 20)
+    assert mmcnn.count_parameters(nn.Sequential(conv, norm, conv)) == (28, 20)
+    conv.weight.requires_grad = False
+    assert mmcnn.count_parameters(nn.Sequential(conv, norm)) == (28, 8)
+
+
+def test_names():
+    for name in mmcnn.__all__:
+        assert getattr(mmcnn, name) is not None
+    assert mmcnn.Detector.__module__ == 'mmcnn.detector'
+    assert re.fullmatch(r'\d+\.\d+\.\d+', mmcnn.__version__)
+    with pytest.raises(AttributeError, match="module 'mmcnn' has no attribute 'Detektor'"):
+        mmcnn.Detektor  # noqa: B018
+
+
+def test_import_is_light(tmp_path):
+    code = 'import sys, mmcnn; print({"mmdet.models", "torchvision"} & set(sys.modules))'
+    result = process(sys.executable, '-c', code, cwd=tmp_path)
+    assert result.stdout == 'set()\n', result.stderr
+
+
+# --------------------------------------------------------------------------------------------------- python -m mmcnn
+
+
+@pytest.mark.parametrize(
+    ('argv', 'message'),
+    [
+        ([], r'usage: python -m mmcnn \{.*infer.*test.*train.*\} \.\.\.'),
+        (['--help'], r'usage: python -m mmcnn \{.*\} \.\.\.'),
+        (['trian'], r"error: there is no tool 'trian'; did you mean train.*\nusage: "),
+    ],
+)
+def test_tools_by_name(argv, message, monkeypatch):
+    monkeypatch.setattr(sys, 'argv', ['mmcnn', *argv])
+    with pytest.raises(SystemExit, match=f'^{message}'):
+        runpy.run_module('mmcnn', run_name='__main__')
+
+
+def test_tool_gets_the_other_arguments(monkeypatch):
+    monkeypatch.setattr(sys, 'argv', ['mmcnn', 'train', 'yolov4', '--seed', '1'])
+    with pytest.raises(SystemExit, match=r"^error: there is no config file 'yolov4'"):
+        runpy.run_module('mmcnn', run_name='__main__')
+
+
+# -------------------------------------------------------------------------------------------------------- installation
+
+
+@pytest.fixture(scope='module')
+def installed(tmp_path_factory):
+    """The folder of ``pip install --target`` from a copy of the sources."""
+    folder = tmp_path_factory.mktemp('installed')
+    source = folder / 'source'
+    source.mkdir()
+    for name in ('mmcnn', 'configs', 'tools'):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns('__pycache__'))
+    for name in ('setup.py', 'pyproject.toml', 'MANIFEST.in', 'README.md', 'LICENSE'):
+        shutil.copy(ROOT / name, source)
+    result = process(
+        sys.executable, '-m', 'pip', 'install', '--no-deps', '--no-build-isolation', '--disable-pip-version-check',
+        '--target', folder / 'site', source, cwd=folder,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    return folder / 'site'
+
+
+def test_plain_install_has_configs_and_tools(installed):
+    mim = installed / 'mmcnn' / '.mim'
+    for folder in ('configs', 'tools'):
+        expected = {p.relative_to(ROOT) for p in (ROOT / folder).rglob('*') if p.is_file() and p.suffix != '.pyc'}
+        assert {p.relative_to(mim) for p in (mim / folder).rglob('*') if p.is_file() and p.suffix != '.pyc'} == expected
+    assert {p.name for p in installed.iterdir() if p.is_dir()} - {'bin'} == {
+        'mmcnn',
+        f'mmcnn-{mmcnn.__version__}.dist-info',
+    }
+
+
+def test_plain_install_requires_no_mmcv_and_no_torch_version(installed):
+    metadata = next(installed.glob('mmcnn-*.dist-info/METADATA')).read_text()
+    required = re.findall(r'^Requires-Dist: ([^;\n]+)$', metadata, flags=re.MULTILINE)
+    assert 'torch' in required
+    assert not [line for line in required if 'mmcv' in line or 'torchvision' in line]
+    assert re.search(r'^Requires-Dist: mmcv-lite.*; extra == "lite"$', metadata, flags=re.MULTILINE)
+    assert 'Requires-Python: >=3.11' in metadata
+
+
+def test_plain_install_works_from_another_folder(installed, tmp_path):
+    call = [sys.executable, '-m', 'mmcnn']
+    result = process(*call, 'train', 'yolov4_cspdarknet53', '--help', cwd=tmp_path, PYTHONPATH=str(installed))
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith('usage: train.py')
+    assert '--data demo|PATH' in result.stdout
+    result = process(*call, 'train', 'yolov4_cspdarknet53', cwd=tmp_path, PYTHONPATH=str(installed))
+    assert result.returncode == 1
+    config = installed / 'mmcnn' / '.mim' / 'configs' / 'yolov4_cspdarknet53.py'
+    assert result.stderr.startswith(f'error: the data of {config} is not there: looked for data/coco/annotations/')
+    assert len(result.stderr.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_plain_install_trains(installed, shapes, tmp_path):
+    result = process(
+        sys.executable, '-m', 'mmcnn', 'train', 'yolov4_cspdarknet53', '--data', shapes, '--img-size', 64,
+        '--batch-size', 4, '--workers', 0, '--device', 'cpu', '--epochs', 1, '--cfg-options',
+        'model.widen_factor=0.0625', 'model.deepen_factor=0.33', cwd=tmp_path, PYTHONPATH=str(installed),
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert re.fullmatch(r'AP50 = \d\.\d\d', result.stdout.strip().splitlines()[-1])
+    assert (tmp_path / 'work_dirs' / 'yolov4_cspdarknet53' / 'predictions.png').is_file()
+
+
+# ---------------------------------------------------------------------------------------------------------------- make
+
+
+def commands(target, cwd, *args):
+    if shutil.which('make') is None:
+        pytest.skip('make is not installed')
+    result = process(
+        'make', '--no-print-directory', '-n', '-C', ROOT, target, *args, cwd=cwd, MAKEFLAGS='', MAKELEVEL=''
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+@pytest.mark.parametrize(
+    ('target', 'command'),
+    [
+        ('demo', r'\.venv/bin/python tools/train\.py configs/\w+\.py --data demo.*'),
+        ('test', r'\.venv/bin/python -m pytest'),
+        ('lint', r'\.venv/bin/ruff check \.'),
+    ],
+)
+def test_make_from_another_folder(target, command, tmp_path):
+    assert [line for line in commands(target, tmp_path).splitlines() if re.fullmatch(command, line)]
+
+
+def test_setup_is_the_first_step_and_takes_a_python(tmp_path):
+    for target in ('setup', 'demo', 'test'):
+        first = commands(target, tmp_path, '-B', 'PYTHON=/some/python3.12').splitlines()[0]
+        assert first == 'bash tools/setup_venv.sh "/some/python3.12"'
+
+
+def fake_python(path, version, code='exit 0'):
+    """A program that answers as a Python of this version does, and runs ``code`` when asked for more."""
+    allowed = int(version.startswith('3.1'))
+    path.write_text(
+        '#!/bin/sh\n'
+        f'case "$1" in --version|-V) echo "Python {version}"; exit 0;; -c) exit {1 - allowed};; esac\n'
+        f'{code}\n'
+    )  # fmt: skip
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return path
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """The files that setup_venv.sh reads, elsewhere."""
+    root = tmp_path / 'with space'
+    (root / 'tools').mkdir(parents=True)
+    shutil.copy(ROOT / 'tools' / 'setup_venv.sh', root / 'tools')
+    for name in ('constraints.txt', 'setup.py', 'pyproject.toml'):
+        shutil.copy(ROOT / name, root)
+    return root
+
+
+def setup_venv(checkout, python, **env):
+    before = sorted(checkout.iterdir())
+    result = process('bash', checkout / 'tools' / 'setup_venv.sh', python, cwd=checkout.parent, **env)
+    assert result.returncode == 1
+    return result.stderr, sorted(set(checkout.iterdir()) - set(before))
+
+
+def test_setup_with_a_python_that_is_too_old(checkout, tmp_path):
+    error, made = setup_venv(checkout, fake_python(tmp_path / 'python', '3.9.18'))
+    assert re.fullmatch(r'error: mmcnn needs Python 3\.11 or 3\.12, found: Python 3\.9\.18\..*\n', error)
+    assert made == []
+
+
+def test_setup_without_python(checkout, tmp_path):
+    error, made = setup_venv(checkout, tmp_path / 'gone')
+    assert re.fullmatch(r'error: mmcnn needs Python 3\.11 or 3\.12, found: .*\n', error)
+    assert made == []
+
+
+def test_setup_where_no_environment_can_be_made(checkout, tmp_path):
+    broken = fake_python(tmp_path / 'python', '3.11.9', 'mkdir -p .venv; echo "ensurepip is not available"; exit 1')
+    error, made = setup_venv(checkout, broken)
+    assert re.fullmatch(r'error: \S+ cannot make a virtual environment .*python3-venv.*\n', error)
+    assert [path.name for path in made] == ['.setup.log']  # no half environment
+    assert made[0].read_text() == 'ensurepip is not available\n'
+
+
+@pytest.mark.slow
+def test_setup_without_network(checkout):
+    nowhere = 'http://127.0.0.1:1'
+    env = dict(PIP_INDEX_URL=f'{nowhere}/simple', PIP_FIND_LINKS='', PIP_NO_CACHE_DIR='1', PIP_CONFIG_FILE='/dev/null')
+    env |= dict(HTTPS_PROXY=nowhere, https_proxy=nowhere, HTTP_PROXY=nowhere, http_proxy=nowhere)
+    error, made = setup_venv(checkout, sys.executable, **env)
+    assert re.fullmatch(r'error: the packages could not be installed: is there a network\?.*\n', error)
+    assert {path.name for path in made} == {'.venv', '.setup.log'}

@@ -1,0 +1,190 @@
+import importlib.util
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from mmcnn import cli
+from mmcnn.weights.checkpoint import CheckpointError, read_checkpoint
+from mmcnn.weights.recorded_config import parse_literals, recorded_config, refuse_code_in_meta
+
+LEAVES = sorted(path.stem for path in cli.config_folder().glob('*.py'))
+MMDET = Path(importlib.util.find_spec('mmdet').origin).parent / '.mim' / 'configs'
+
+
+def with_config(text):
+    return {'meta': {'cfg': text}}
+
+
+def test_every_kind_of_value_comes_back():
+    values = dict(
+        integers=[0, -1, 10**20],
+        floats=(1e-5, -0.25, 1e300, math.inf, -math.inf),
+        flags=[True, False, None],
+        one=('circle',),
+        none=(),
+        nested=[(1, (2, [3, dict(a=(4,))])), {}, [], dict()],
+        words='it\'s "quoted",\n多 lines and \\ a backslash',
+        keys={'with space': 1, 'a-b': (2,), 3: 'three'},
+        part=dict(type='mmcnn.YOLOGridCoder', scale_xy=(1.2, 1.1, 1.05), size='exp'),
+    )
+    read = recorded_config(with_config(Config(values).pretty_text), 'x.pth').to_dict()
+    assert read == values
+    for key in ('integers', 'floats', 'flags', 'one', 'none', 'nested'):
+        assert repr(read[key]) == repr(values[key])  # tells 1 from True
+    assert math.isnan(recorded_config(with_config('x = nan'), 'x.pth').x)
+
+
+def test_config_of_a_saved_checkpoint(trained):
+    recorded = recorded_config(read_checkpoint(trained.checkpoint), str(trained.checkpoint))
+    dumped = Config.fromfile(trained.work_dir / 'yolov4_cspdarknet53.py')
+    assert recorded.to_dict() == dumped.to_dict()
+    assert recorded.model.backbone.widen_factor == 0.0625
+    assert recorded.train_dataloader.dataset.dataset.metainfo.classes == ('circle', 'square', 'triangle')
+    assert recorded.load_from is None
+
+
+@pytest.mark.parametrize('name', LEAVES)
+def test_every_config_of_ours_can_be_recorded(name):
+    cfg = cli.load_config(name)
+    assert recorded_config(with_config(cfg.pretty_text), 'x.pth').model == cfg.model  # as written, not yet wired
+    cli.wire_model(cfg)
+    assert recorded_config(with_config(cfg.pretty_text), 'x.pth').to_dict() == cfg.to_dict()
+
+
+@pytest.mark.skipif(not MMDET.is_dir(), reason='this MMDetection comes without its configs')
+@pytest.mark.parametrize(
+    'name',
+    [
+        'faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py',
+        'retinanet/retinanet_r50_fpn_1x_coco.py',
+        'yolo/yolov3_d53_8xb8-ms-608-273e_coco.py',
+        'fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py',
+    ],
+)
+def test_plain_detectors_of_mmdetection_are_accepted(name):
+    cfg = Config.fromfile(MMDET / name)
+    assert recorded_config(with_config(cfg.pretty_text), 'x.pth').to_dict() == cfg.to_dict()
+
+
+CODE = [
+    'import os',
+    'from os import system',
+    'import os\nos.system("touch {marker}")',
+    'x = __import__("os").system("touch {marker}")',
+    'x = open("{marker}", "w")',
+    'x = [1, dict(a=open("{marker}", "w"))]',
+    'x = lambda: 1',
+    'x = (lambda: 1)()',
+    'x = [open(f, "w") for f in ["{marker}"]]',
+    "x = f\"{{open('{marker}', 'w')}}\"",
+    'x = "a" + "b"',
+    'x = 2 ** 3',
+    'x = [1][0]',
+    'x = y',
+    'x = print',
+    'x = (y := 1)',
+    'x = dict([("a", 1)])',
+    'x = dict({{1: 2}}, a=3)',
+    'x = dict({{1: print}})',
+    'x = dict(**dict(a=1))',
+    'x = {{**dict(a=1)}}',
+    'x = dict.fromkeys("a")',
+    'x = -"a".real',
+    'x, y = 1, 2',
+    'x = y = 1',
+    'x.y = 1',
+    'x["y"] = 1',
+    'x += 1',
+    'x: int = 1',
+    'def f(): pass',
+    'class A: pass',
+    'if True: x = 1',
+    'open("{marker}", "w")',
+    'del x',
+]
+
+
+@pytest.mark.parametrize('code', CODE)
+def test_anything_but_literals_is_refused(code, tmp_path):
+    marker = tmp_path / 'ran'
+    text = 'model = dict(type="SSDHead")\n' + code.format(marker=marker)
+    with pytest.raises(CheckpointError, match=r'the config inside x\.pth is refused, line 2: .*nothing was run'):
+        recorded_config(with_config(text), 'x.pth')
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    'part',
+    [
+        # What a registry would import, since no one registered it.
+        dict(type='os.system', command='true'),
+        dict(type='mmengine.put_text', text='x', filepath='x'),
+        dict(type='mmdet.xyz'),
+        dict(type='mmcnn.xyz'),
+        dict(type='xyz'),
+        dict(type='mmengine.os.system'),
+        dict(type='os.ResNet'),
+        # What other keys bring to a registry.
+        dict(type='mmcnn.wired', detector='os.system', command='true'),
+        dict(type='EMAHook', ema_type='os.system'),
+        dict(type='RandomResize', resize_type='os.system', command='true'),
+        dict(type='OptimWrapper', constructor='os.system'),
+        # What mmcv evaluates as the name of an operator.
+        dict(type='__import__("os").system("true")', iou_threshold=0.5),
+        dict(nms=dict(type='exec')),
+        # Registered, but they evaluate strings, or fetch and unpickle files.
+        dict(type='CameraMotionCompensation', warp_mode='__import__("os").system("true")'),
+        dict(type='StrongSORTTracker', cmc=None),
+        dict(type='mmdet.KnowledgeDistillationSingleStageDetector', teacher_ckpt='http://127.0.0.1/x.pth'),
+        dict(type='RFSearchHook', mode='search'),
+        dict(type='OpenImagesDataset', meta_file='x.pkl'),
+        dict(type='CocoDataset', proposal_file='x.pkl'),
+        dict(type='BertModel', name='x'),
+        dict(type='Detectron2Wrapper'),
+    ],
+)
+def test_types_that_could_run_code_are_refused(part):
+    for place in (part, [1, (part,)], {'a b': part}):
+        text = Config(dict(model=place)).pretty_text
+        with pytest.raises(CheckpointError, match='is refused, line '):
+            recorded_config(with_config(text), 'x.pth')
+
+
+def test_refusal_names_the_value():
+    with pytest.raises(CheckpointError, match=r"line 2: `type='os\.system'` is not plain data"):
+        parse_literals('a = 1\nb = [dict(x=1, type="os.system")]', 'x.pth')
+
+
+@pytest.mark.parametrize(
+    'text', ['x = (', 'x = 1\n  y = 2', 'x = "\0"', 'x = ' + '[' * 5000, 'x = ' + '-' * 50_000 + '1', 'x = {[]: 1}']
+)
+def test_unreadable_text(text):
+    with pytest.raises(CheckpointError, match=r'the config inside x\.pth (cannot be read|is refused)'):
+        parse_literals(text, 'x.pth')
+
+
+def test_reserved_name():
+    with pytest.raises(CheckpointError, match=r'x\.pth cannot be read: filename is reserved'):
+        recorded_config(with_config('filename = 1'), 'x.pth')
+
+
+def test_long_sums_do_not_exhaust_the_stack():
+    with pytest.raises(CheckpointError, match=r'the config inside x\.pth (cannot be read|is refused)'):
+        parse_literals('x = ' + '1 + ' * 3000 + '1', 'x.pth')
+
+
+@pytest.mark.parametrize('checkpoint', [{}, {'meta': {}}, {'meta': {'cfg': None}}, {'state_dict': {}}])
+def test_no_config(checkpoint):
+    with pytest.raises(CheckpointError, match=r'old\.pth holds no config .*name the config'):
+        recorded_config(checkpoint, 'old.pth')
+
+
+def test_what_resuming_would_run():
+    refuse_code_in_meta({'meta': {}}, 'x.pth')
+    refuse_code_in_meta({'meta': {'config': 'gpu_ids = [0, 1]'}}, 'x.pth')
+    for code in ('import os', 'gpu_ids = range(2)', torch.Size([1])):
+        with pytest.raises(CheckpointError, match=r'x\.pth is refused, line 1'):
+            refuse_code_in_meta({'meta': {'config': code}}, 'x.pth')
