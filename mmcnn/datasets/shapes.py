@@ -1,5 +1,6 @@
 """The embedded demo data: drawn scenes with circles, squares and triangles, in COCO format."""
 
+import colorsys
 import json
 import os
 import re
@@ -9,8 +10,11 @@ import cv2
 import numpy as np
 
 CLASSES = ('circle', 'square', 'triangle')
+# Middle of each class's hues, degrees: colour helps, so that minutes of training show something.
+_HUES = {'circle': 15.0, 'square': 135.0, 'triangle': 255.0}
+_HUE_SPREAD = 45.0
 
-_VERSION = 1  # of the drawing; raised when pictures change, so that older folders are drawn again
+_VERSION = 2  # of the drawing; raised when pictures change, so that older folders are drawn again
 _MARKER = 'made_by_make_shapes.json'
 _IMAGE_NAME = re.compile(r'(train|val)_\d{5}\.jpg')
 _OVERSAMPLING = 4
@@ -20,9 +24,9 @@ _EMPTY_EVERY = 15
 def make_shapes(root: str | Path, num_train: int = 240, num_val: int = 60, size: int = 192, seed: int = 0) -> Path:
     """Draws a small detection data set: ``train.json``, ``val.json`` (COCO format) and ``images/`` under ``root``.
 
-    Square scenes with one to five filled shapes of 8 to 45 % of the side, in any colour and rotation, on gradients with
-    noise and stray lines; every fifteenth scene has no object. The same arguments give the same pictures. Boxes are the
-    bounds of what was drawn, whether or not a later shape covers a part of it.
+    Square scenes with two to six filled shapes of 14 to 50 % of the side, in any rotation, each class in a third of the
+    hues, on gradients with noise and stray lines; every fifteenth scene has no object. The same arguments give the same
+    pictures. Boxes are the bounds of what was drawn, whether or not a later shape covers a part of it.
 
     A complete folder with the same settings is used as it is, one with other settings or an interrupted one is drawn
     again. The annotation files are written last. One process at a time: launchers call it on their first rank only.
@@ -101,7 +105,7 @@ def _draw_split(folder: Path, split: str, count: int, size: int, seed: int) -> d
     for index in range(count):
         rng = np.random.default_rng([seed, ('train', 'val').index(split), index])
         empty = index % _EMPTY_EVERY == _EMPTY_EVERY - 1
-        picture, objects = draw_scene(rng, size, num_objects=0 if empty else int(rng.integers(1, 6)))
+        picture, objects = draw_scene(rng, size, num_objects=0 if empty else int(rng.integers(2, 7)))
         name = f'{split}_{index:05d}.jpg'
         encoded = cv2.imencode('.jpg', picture, [cv2.IMWRITE_JPEG_QUALITY, 92])[1]
         (folder / name).write_bytes(encoded.tobytes())
@@ -145,7 +149,7 @@ def draw_scene(
                 break
         else:
             continue
-        _paint(rng, picture, coverage)
+        _paint(rng, picture, coverage, label)
         objects.append((label, mask))
     noise = rng.normal(0.0, rng.uniform(2.0, 7.0), picture.shape)
     return np.clip(picture + noise, 0, 255).astype(np.uint8), objects
@@ -178,7 +182,7 @@ def _background(rng: np.random.Generator, size: int) -> np.ndarray:
 
 def _coverage(rng: np.random.Generator, label: int, size: int) -> np.ndarray:
     """A shape at a random place: the share (0 to 1) of each pixel that it covers, (size, size) float32."""
-    radius = 0.5 * rng.uniform(0.08, 0.45) * size
+    radius = 0.5 * rng.uniform(0.14, 0.5) * size
     num_corners = {'circle': 72, 'square': 4, 'triangle': 3}[CLASSES[label]]
     angles = rng.uniform(0, 2 * np.pi) + np.arange(num_corners) * 2 * np.pi / num_corners
     centre = rng.uniform(0.9 * radius, size - 0.9 * radius, size=2)
@@ -188,11 +192,11 @@ def _coverage(rng: np.random.Generator, label: int, size: int) -> np.ndarray:
     return cv2.resize(fine, (size, size), interpolation=cv2.INTER_AREA)
 
 
-def _paint(rng: np.random.Generator, picture: np.ndarray, coverage: np.ndarray) -> None:
-    """Fills the covered pixels with a shaded colour that stands out from what is there, at times with a rim."""
+def _paint(rng: np.random.Generator, picture: np.ndarray, coverage: np.ndarray, label: int) -> None:
+    """Fills the covered pixels with a colour of the class that stands out from what is there, at times rimmed."""
     behind = np.average(picture.reshape(-1, 3), axis=0, weights=coverage.ravel())
-    colours = rng.uniform(0, 255, size=(12, 3))
-    colour = next((each for each in colours if np.linalg.norm(each - behind) > 110), 255 - np.round(behind / 255) * 255)
+    colours = [_colour(rng, label) for _ in range(12)]
+    colour = max(colours, key=lambda each: min(np.linalg.norm(each - behind), 110.0))
     shade = 1.0 + rng.uniform(0.0, 0.5) * (_ramp(rng, len(picture)) - 0.5)
     fill = colour * shade[..., None]
     if rng.random() < 0.4:
@@ -200,6 +204,13 @@ def _paint(rng: np.random.Generator, picture: np.ndarray, coverage: np.ndarray) 
         fill = core * fill + (1.0 - core) * colour * rng.choice([0.4, 1.5])
     alpha = coverage[..., None]
     picture[:] = alpha * fill + (1.0 - alpha) * picture
+
+
+def _colour(rng: np.random.Generator, label: int) -> np.ndarray:
+    """A strong colour of the class, BGR, 0 to 255."""
+    hue = _HUES[CLASSES[label]] + rng.uniform(-_HUE_SPREAD, _HUE_SPREAD)
+    red_green_blue = colorsys.hsv_to_rgb(hue % 360 / 360, rng.uniform(0.45, 1.0), rng.uniform(0.4, 1.0))
+    return 255.0 * np.array(red_green_blue[::-1])
 
 
 def _ramp(rng: np.random.Generator, size: int) -> np.ndarray:
