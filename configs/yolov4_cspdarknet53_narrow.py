@@ -1,4 +1,4 @@
-# YOLOv4 on CSPDarknet53 at width 0.25 and depth 0.33: 2.9 M parameters, for small data, small machines and the demo.
+# YOLOv4 on CSPDarknet53 at width 0.25 and depth 0.33: 2.9 M parameters with 80 classes, for small data.
 # Augmentation and last learning rate as YOLOv5's for its small models; a class gain that suits few epochs.
 # Expected: AP50 above 0.75 on the drawn demo set; bccd in docs/benchmarks.md; no COCO run so far.
 # Time: on 2 cores 4 minutes for 30 epochs of the demo set (192 px), 20 for 30 epochs of bccd (292 images, 320 px).

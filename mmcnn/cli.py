@@ -181,11 +181,22 @@ def load_config(name: str, options: dict[str, Any] | None = None) -> Config:
 
 
 def merge_options(cfg: Config, options: dict[str, Any] | None) -> None:
-    """Applies ``--cfg-options``.
+    """Applies ``--cfg-options``, and says which of them make a new entry inside a new one: most often that is a typo.
 
     Raises:
         UsageError: an entry cannot be set.
     """
+    for key in options or {}:
+        *parents, _ = key.split('.')
+        node = cfg
+        for i, parent in enumerate(parents):
+            if isinstance(node, dict | Config) and parent not in node:
+                where = '.'.join(parents[:i]) or 'the config'
+                print(
+                    f"note: {where} had no '{parent}' before --cfg-options {key}; {nearest(parent, node)}", flush=True
+                )
+                break
+            node = node[parent] if isinstance(node, dict | Config) else None
     try:
         cfg.merge_from_dict(options or {})
     except (KeyError, TypeError, AttributeError, IndexError) as error:
@@ -252,6 +263,8 @@ def set_data(cfg: Config, data: str | None, checkpoint: dict | None = None) -> C
         UsageError: the config's own data is not there, or the checkpoint was trained on other classes.
         DataError: the folder's is not usable.
     """
+    from mmcnn.models.wiring import set_num_classes
+
     if data is None:
         for loader in ('test_dataloader',) if checkpoint else ('train_dataloader', 'val_dataloader'):
             _check_present(_inner_dataset(cfg[loader]), cfg.filename or 'the config in the checkpoint')
@@ -274,9 +287,7 @@ def set_data(cfg: Config, data: str | None, checkpoint: dict | None = None) -> C
         dataset.metainfo = dict(classes=folder.classes)
     for evaluator in (cfg.val_evaluator, cfg.test_evaluator):
         evaluator.ann_file = str(folder.root / 'val.json')
-    for node in _dicts(cfg.model):
-        if 'num_classes' in node:
-            node['num_classes'] = len(folder.classes)
+    set_num_classes(cfg.model, len(folder.classes))
     return folder
 
 
@@ -299,9 +310,9 @@ def _demo_data() -> str:
 def set_batches(cfg: Config, args: argparse.Namespace, num_images: int | None) -> None:
     """Batch size, workers and accumulation.
 
-    Recipes with a ``nominal_batch_size`` accumulate micro-batches until a step has seen so many images, on all GPUs
-    together. A run that would then have fewer than ``MIN_STEPS`` steps accumulates less: a small data set needs the
-    steps more than it needs the smooth gradient.
+    Recipes with a ``nominal_batch_size`` give each step so many images, on all GPUs together: fewer are accumulated,
+    and so many GPUs that the config's batch would be more take less each. A run that would have fewer than
+    ``MIN_STEPS`` steps accumulates less: a small data set needs the steps more than it needs the smooth gradient.
     """
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         if args.batch_size is not None:
@@ -315,7 +326,10 @@ def set_batches(cfg: Config, args: argparse.Namespace, num_images: int | None) -
     nominal = cfg.get('nominal_batch_size')
     if nominal is None:
         return
-    together = cfg.train_dataloader.batch_size * world_size(args.launcher)
+    world = world_size(args.launcher)
+    if args.batch_size is None:
+        cfg.train_dataloader.batch_size = min(cfg.train_dataloader.batch_size, max(nominal // world, 1))
+    together = cfg.train_dataloader.batch_size * world
     counts = max(round(nominal / together), 1)
     if num_images is not None:
         iterations = cfg.train_cfg.max_epochs * -(-num_images // together)
@@ -327,7 +341,13 @@ def describe_batches(cfg: Config, launcher: str) -> str:
     """A line for the log: how many images an iteration and a step of the optimizer see, on all GPUs together."""
     together = cfg.train_dataloader.batch_size * world_size(launcher)
     counts = cfg.optim_wrapper.get('accumulative_counts', 1)
-    return f'{together} images an iteration, {counts} iterations a step: {together * counts} images a step'
+    line = f'{together} images an iteration, {counts} iterations a step: {together * counts} images a step'
+    nominal = cfg.get('nominal_batch_size')
+    if nominal is not None and together * counts != nominal:
+        line += (
+            f' (the recipe is made for {nominal}: it takes {nominal / together / counts:.2g} times as many steps here)'
+        )
+    return line
 
 
 def set_amp(cfg: Config, amp: bool) -> None:
@@ -365,7 +385,7 @@ def check_initial_weights(cfg: Config, resume: str | None) -> None:
 
     Raises:
         CheckpointError: the file is missing, broken or unsafe, or holds no state to resume.
-        UsageError: ``load_from`` is an address.
+        UsageError: ``load_from`` or an ``init_cfg`` is an address.
     """
     load_from = cfg.get('load_from')
     if resume is None and cfg.get('resume'):  # --cfg-options resume=True
@@ -386,9 +406,19 @@ def check_initial_weights(cfg: Config, resume: str | None) -> None:
         print(f'there is no checkpoint in {cfg.work_dir} yet: starting from the beginning', flush=True)
         cfg.resume = False
     if load_from:
-        if '://' in load_from:  # MMEngine would run what a downloaded file says
-            raise UsageError(f'load_from={load_from} is an address: download the file and name it')
+        _refuse_download(load_from, 'load_from')
         read_checkpoint(load_from)
+    for node in _dicts(cfg.get('model')):
+        if node.get('type') == 'Pretrained':
+            _refuse_download(node['checkpoint'], 'init_cfg')
+            if '://' not in node['checkpoint']:
+                read_checkpoint(node['checkpoint'])
+
+
+def _refuse_download(address: str, entry: str) -> None:
+    # MMEngine would run what a downloaded file says.
+    if address.startswith(('http://', 'https://')):
+        raise UsageError(f'{entry}={address} is an address: download the file and name it')
 
 
 def find_images(path: str) -> list[Path]:

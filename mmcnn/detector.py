@@ -15,7 +15,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
 from mmengine.registry import DefaultScope
 
-from mmcnn.models.wiring import wire
+from mmcnn.models.wiring import set_num_classes, wire
 from mmcnn.weights.checkpoint import CheckpointError, load_state, read_checkpoint, state_dict_of
 from mmcnn.weights.recorded_config import recorded_config
 
@@ -37,7 +37,8 @@ class Detector:
 
     Args:
         checkpoint: a .pth file that tools/train.py or MMEngine's Runner wrote.
-        config: a config (its path, or loaded); None: the one inside the checkpoint.
+        config: a config (its path, or loaded), for as many classes as the checkpoint has; None: the one inside the
+            checkpoint.
         device: 'cpu', 'cuda', 'cuda:1', ...; None: a GPU where there is one.
         score_thr: detections below it are left out.
 
@@ -65,6 +66,7 @@ class Detector:
         # The data preprocessor is a registered type too, so the scope has to hold while anything is built.
         with DefaultScope.overwrite_default_scope('mmdet'):
             model = wire(config.model)
+            set_num_classes(model, len(self.classes))
             model.backbone.init_cfg = None  # the checkpoint has the weights
             self.model = MODELS.build(model)
             load_state(self.model, state_dict_of(content), source=str(checkpoint))

@@ -27,13 +27,17 @@ if TYPE_CHECKING:
     BackboneClass = TypeVar('BackboneClass', bound=type[Backbone])
 
 
-def nearest(name: str, known: Any, count: int = 5) -> str:
-    """The known names most like ``name``, as the tail of an error message; all of them where they are few."""
+def nearest(name: str, known: Any, prefix: str = '', count: int = 5) -> str:
+    """The known names most like ``name``, with a prefix, as the tail of an error message; all where they are few."""
     names = sorted(known)
     close = get_close_matches(name, names, n=count, cutoff=0.4)
     if close:
-        return 'did you mean ' + ' or '.join(close) + '?'
-    return 'known: ' + ', '.join(names) if len(names) <= 30 else f'none of the {len(names)} known names is near'
+        return 'did you mean ' + ' or '.join(prefix + each for each in close) + '?'
+    return (
+        'known: ' + ', '.join(prefix + each for each in names)
+        if len(names) <= 30
+        else f'none of the {len(names)} known names is near'
+    )
 
 
 class Registry(MMEngineRegistry):
@@ -43,7 +47,8 @@ class Registry(MMEngineRegistry):
         found = super().get(key)
         scope, name = self.split_scope_key(key)
         if found is None and scope in (None, self.scope):
-            raise KeyError(f"no {self.name} is called '{self.scope}.{name}'; {nearest(name, self.module_dict)}")
+            known = nearest(name, self.module_dict, prefix=f'{self.scope}.')
+            raise KeyError(f"no {self.name} is called '{self.scope}.{name}'; {known}")
         return found
 
 

@@ -35,9 +35,9 @@ ERRORS = {
     'config path': (['configs/yolov4.py'], r"no config file 'configs/yolov4\.py'.*did you mean yolov4_cspdarknet53"),
     'backbone': (
         [CONFIG, 'model.backbone.type=mmcnn.cspdarknet35'],
-        r"'mmcnn\.cspdarknet35'; did you mean cspdarknet53",
+        r"'mmcnn\.cspdarknet35'; did you mean mmcnn\.cspdarknet53",
     ),
-    'part': ([CONFIG, 'model.neck.type=mmcnn.YOLO4PAN'], r"'mmcnn\.YOLO4PAN'; did you mean YOLOv4PAN"),
+    'part': ([CONFIG, 'model.neck.type=mmcnn.YOLO4PAN'], r"'mmcnn\.YOLO4PAN'; did you mean mmcnn\.YOLOv4PAN"),
     'channels': (
         [CONFIG, 'model.neck.in_channels=[1,2,3]'],
         r'neck\.in_channels=\[1, 2, 3\] does not fit mmcnn\.cspdarknet53, which gives \[256, 512, 1024\]',
@@ -214,13 +214,44 @@ def batches(cfg, batch_size=None, launcher='none', num_images=None, workers=None
 
 
 @pytest.mark.parametrize(('launcher', 'variable'), [('pytorch', 'WORLD_SIZE'), ('slurm', 'SLURM_NTASKS')])
-@pytest.mark.parametrize(('processes', 'counts'), [(1, 4), (2, 2), (4, 1), (8, 1)])
-def test_accumulation_to_64_images(launcher, variable, processes, counts, monkeypatch):
+@pytest.mark.parametrize(
+    ('processes', 'batch', 'counts'), [(1, 16, 4), (2, 16, 2), (4, 16, 1), (8, 8, 1), (16, 4, 1), (32, 2, 1)]
+)
+def test_a_step_sees_64_images_on_any_number_of_gpus(launcher, variable, processes, batch, counts, monkeypatch):
     monkeypatch.setenv(variable, str(processes))
-    line, found = batches(cli.load_config(CONFIG), batch_size=16, launcher=launcher, num_images=118_287)
-    assert found == counts
-    images = 16 * processes
-    assert line == f'{images} images an iteration, {counts} iterations a step: {images * counts} images a step'
+    cfg = cli.load_config(CONFIG)
+    line, found = batches(cfg, launcher=launcher, num_images=118_287)
+    assert (cfg.train_dataloader.batch_size, found) == (batch, counts)
+    images = batch * processes
+    assert line == f'{images} images an iteration, {counts} iterations a step: 64 images a step'
+
+
+def test_a_typed_batch_that_changes_the_recipe_is_said(monkeypatch):
+    monkeypatch.setenv('WORLD_SIZE', '8')
+    line, counts = batches(cli.load_config(CONFIG), batch_size=16, launcher='pytorch')
+    assert counts == 1 and line.startswith('128 images an iteration, 1 iterations a step: 128 images a step')
+    assert line.endswith('(the recipe is made for 64: it takes 0.5 times as many steps here)')
+
+
+def test_misspelt_options_are_noticed(capsys):
+    cli.load_config(CONFIG, {'optim_wrapper.optimzer.lr': 0.1, 'train_dataloader.dataset.pipeline.0.scale': (1, 1)})
+    assert capsys.readouterr().out == (
+        "note: optim_wrapper had no 'optimzer' before --cfg-options optim_wrapper.optimzer.lr; "
+        'did you mean optimizer?\n'
+    )
+
+
+@pytest.mark.parametrize(
+    ('checkpoint', 'error', 'words'),
+    [
+        ('https://example.org/a.pth', cli.UsageError, 'init_cfg=https://example.org/a.pth is an address: download'),
+        ('/not/there.pth', CheckpointError, '/not/there.pth does not exist'),
+    ],
+)
+def test_pretrained_backbones_are_looked_at_first(checkpoint, error, words):
+    cfg = cli.load_config(CONFIG, {'model.backbone.init_cfg': dict(type='Pretrained', checkpoint=checkpoint)})
+    with pytest.raises(error, match=words):
+        cli.check_initial_weights(cfg, None)
 
 
 def test_processes_of_another_launcher_do_not_count(monkeypatch):
@@ -271,7 +302,9 @@ def test_what_is_typed_wins(finished_config):
         '--epochs', 50, '--cfg-options', 'optim_wrapper.accumulative_counts=3', 'model.widen_factor=0.25'
     )
     assert cfg.optim_wrapper.accumulative_counts == 3
-    assert summary == '16 images an iteration, 3 iterations a step: 48 images a step'
+    assert summary.startswith(
+        '16 images an iteration, 3 iterations a step: 48 images a step (the recipe is made for 64'
+    )
     assert (cfg.train_cfg.max_epochs, cfg.train_cfg.val_interval) == (50, 5)
     assert cfg.model.neck.in_channels == [64, 128, 256]  # a quarter of 256, 512, 1024: wired, and dumped so
 

@@ -60,6 +60,11 @@ def probe(cfg: dict, inputs: Maps | None = None) -> Maps:
                 f'{kind} {cfg.type} cannot be probed on the meta device ({error}); write in_channels of the part after '
                 f'it by hand'
             ) from error
+        except (AssertionError, IndexError) as error:  # how MMDetection's parts refuse their arguments
+            raise ValueError(
+                f"{cfg.type} does not take {dict(cfg)} ({error or 'assertion'}); the out_indices of MMDetection's "
+                'backbones are numbers of stages, (1, 2, 3) for strides 8 to 32 in its ResNet'
+            ) from error
     outputs = [outputs] if isinstance(outputs, torch.Tensor) else outputs
     return Maps(tuple(o.shape[1] for o in outputs), tuple(round(PROBE_SIZE / o.shape[-1]) for o in outputs))
 
@@ -103,6 +108,16 @@ def wire(model: dict) -> ConfigDict:
     if cfg.get('roi_head') is not None:
         _wire_roi_head(cfg.roi_head, maps, giver)
     return cfg
+
+
+def set_num_classes(model: dict, num_classes: int) -> None:
+    """Sets every ``num_classes`` inside a model's config, in place."""
+    for value in model.values():
+        for part in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(part, dict):
+                set_num_classes(part, num_classes)
+    if 'num_classes' in model:
+        model['num_classes'] = num_classes
 
 
 @MODELS.register_module()
@@ -155,6 +170,8 @@ def _wire_head(head: ConfigDict, name: str, maps: Maps, giver: str) -> None:
         _fill(head, 'in_channels', _single(maps.channels, name, giver), name, giver)
     if _short(head) == 'YOLOHead':
         _fill(head, 'strides', list(maps.strides), name, giver)
+        if not isinstance(head.get('anchors'), Sequence):
+            raise ValueError(f'{name}.anchors={head.get("anchors")} has to be a list of (width, height) for each level')
         if len(head.anchors) != len(maps.strides):
             raise ValueError(
                 f'{name}.anchors has {len(head.anchors)} levels, but {giver} gives {len(maps.strides)} (strides '

@@ -15,6 +15,7 @@ IMAGES = 12
 #: Config -> options that make its recipe fit some hundred steps.
 RECIPES = {
     'yolov4_cspdarknet53': ['train_dataloader.dataset.pipeline.0.scale=(0.8,1.2)'],
+    'yolov4_cspdarknet53_narrow': ['train_dataloader.dataset.pipeline.0.scale=(0.8,1.2)'],
     'yolov4_cspdarknet53_darknet': [
         'train_dataloader.dataset.pipeline.0.mosaic_prob=0.0',
         'train_dataloader.dataset.pipeline.0.jitter=0.1',

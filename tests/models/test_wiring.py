@@ -4,7 +4,7 @@ from mmengine.config import ConfigDict
 from mmengine.registry import DefaultScope
 
 import mmcnn
-from mmcnn.models.wiring import Maps, probe, wire
+from mmcnn.models.wiring import Maps, probe, set_num_classes, wire
 from mmcnn.registry import MODELS
 
 ANCHORS = [[(12, 16), (19, 36), (40, 28)], [(36, 75), (76, 55), (72, 146)], [(142, 110), (192, 243), (459, 401)]]
@@ -166,13 +166,15 @@ def test_probe_reads_strides_and_keeps_random_state():
             retinanet(neck=None),
             ['bbox_head takes maps of one width', '[64, 128, 256]', 'FPN'],
         ),
+        (yolov4(backbone=dict(type='ResNet', depth=50, out_indices=(3, 4, 5))), ['ResNet', 'numbers of stages']),
+        (yolov4(bbox_head=dict(type='mmcnn.YOLOHead', num_classes=80)), ['anchors=None', '(width, height)']),
         (dict(type='mmcnn.wired', backbone=dict(type='mmcnn.darknet53')), ["detector='...'"]),
         (
             retinanet(backbone=dict(type='SwinTransformer')),
             ['backbone SwinTransformer cannot be probed', 'in_channels', 'by hand'],
         ),
     ],
-    ids=['channels', 'anchors', 'strides', 'level', 'no neck', 'no detector', 'not on meta'],
+    ids=['channels', 'anchors', 'strides', 'level', 'no neck', 'stages', 'no anchors', 'no detector', 'not on meta'],
 )  # fmt: skip
 def test_errors_say_what_would_be_right(cfg, words):
     with pytest.raises(ValueError) as error:
@@ -180,6 +182,13 @@ def test_errors_say_what_would_be_right(cfg, words):
     assert all(word in str(error.value) for word in words), str(error.value)
 
 
+def test_class_counts_are_set_wherever_they_are():
+    cfg = wire(faster_rcnn())
+    cfg.roi_head.bbox_head = [cfg.roi_head.bbox_head, dict(num_classes=9)]
+    set_num_classes(cfg, 5)
+    assert [head['num_classes'] for head in cfg.roi_head.bbox_head] == [5, 5] and 'num_classes' not in cfg.rpn_head
+
+
 def test_unknown_backbone_lists_the_nearest():
-    with pytest.raises(KeyError, match=r"no model is called 'mmcnn\.cspdarknet35'; did you mean cspdarknet53"):
+    with pytest.raises(KeyError, match=r"no model is called 'mmcnn\.cspdarknet35'; did you mean mmcnn\.cspdarknet53"):
         wire(yolov4(backbone=dict(type='mmcnn.cspdarknet35')))

@@ -333,6 +333,18 @@ def test_one_picture(run_tool, trained, album, tmp_path):
     assert '0 objects in 1 images' in result.out
 
 
+def test_a_named_config_takes_the_classes_of_the_checkpoint(run_tool, trained, album, tmp_path):
+    options = ['--score-thr', 0.001, '--cfg-options', *TINY, 'test_dataloader.dataset.pipeline.1.img_scale=(64,64)']
+    result = run_tool(
+        'infer', 'yolov4_cspdarknet53', trained.checkpoint, album / 'a.jpg', '--out', tmp_path / 'out', *options
+    )
+    assert result.code == 0, result.err
+    (record,) = json.loads((tmp_path / 'out' / 'detections.json').read_text()).values()
+    found = Detector(trained.checkpoint, device='cpu', score_thr=0.001)(album / 'a.jpg')
+    assert len(record) == len(found.boxes) > 0
+    assert [entry['name'] for entry in record] == found.names
+
+
 def test_pictures_are_never_overwritten(run_tool, trained, album):
     before = (album / 'a.png').read_bytes()
     error = sentence(run_tool('infer', trained.checkpoint, album, '--out', album))
@@ -355,7 +367,7 @@ def test_no_pictures(run_tool, trained, tmp_path):
 
 def test_model_errors_of_infer_are_sentences(run_tool, trained, album):
     call = ['infer', CONFIG, trained.checkpoint, album, '--cfg-options']
-    assert 'did you mean cspdarknet53' in sentence(run_tool(*call, 'model.backbone.type=mmcnn.cspdarknet35'))
+    assert 'did you mean mmcnn.cspdarknet53' in sentence(run_tool(*call, 'model.backbone.type=mmcnn.cspdarknet35'))
     assert '--score-thr 2.0' in sentence(run_tool('infer', trained.checkpoint, album, '--score-thr', 2))
 
 

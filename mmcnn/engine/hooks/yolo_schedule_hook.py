@@ -69,7 +69,8 @@ class YOLOScheduleHook(Hook):
     during the warm-up it grows to that from 0, or from ``warmup_bias_lr`` in the group named ``bias``
     (:class:`~mmcnn.engine.optimizers.YOLOOptimWrapperConstructor`), and the momentum (SGD's ``momentum`` or Adam's
     first beta) from ``warmup_momentum``; a momentum of 0 stays 0. Iterations are counted as the data loader gives
-    them, accumulated or not, as YOLOv5 does. Nothing depends on the batch size.
+    them, accumulated or not, as YOLOv5 does; its growing accumulation
+    during the warm-up is left out. Nothing depends on the batch size.
 
     Sources: YOLOv5 train.py (defaults of this class); Darknet's burn-in is ``warmup_power=4, warmup_epochs=0,
     warmup_min_iters=1000, warmup_bias_lr=None, warmup_momentum=None`` with ``schedule='step', milestones=(0.8, 0.9)``.

@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmcnn.models.layers.scaling import scale_channels, scale_depth
 from mmcnn.registry import nearest
+from mmcnn.weights.checkpoint import CheckpointError, load_state, read_checkpoint, state_dict_of
 
 #: Levels that detectors use, and what ``out_indices=None`` asks for as far as the family has them.
 DEFAULT_LEVELS = (2, 3, 4, 5)
@@ -49,7 +50,8 @@ class Backbone(BaseModule):
         out_indices: levels to return, fine to coarse; None: those of 2 to 5 that the family has.
         frozen_stages: freezes every stage up to and including this level; -1: none.
         norm_eval: keeps BatchNorm statistics fixed in training.
-        init_cfg: MMEngine initialisation or ``dict(type='Pretrained', checkpoint=...)``.
+        init_cfg: MMEngine initialisation. ``dict(type='Pretrained', checkpoint=FILE, prefix='backbone.')`` has to fit
+            exactly, stages that are not built aside; without ``prefix`` the keys are those of the backbone itself.
 
     Attributes:
         out_channels: channels of each output. out_strides: its stride in pixels. Both fine to coarse.
@@ -125,6 +127,28 @@ class Backbone(BaseModule):
                     module.eval()
         return self
 
+    def init_weights(self) -> None:
+        """Applies ``init_cfg``.
+
+        Raises:
+            CheckpointError: a pretrained file is missing, broken, unsafe or does not fit. (Addresses such as
+                ``torchvision://`` still go through MMEngine's own loading, which is silent about what does not.)
+        """
+        init_cfg = self.init_cfg if isinstance(self.init_cfg, dict) else {}
+        if init_cfg.get('type') != 'Pretrained' or '://' in init_cfg['checkpoint']:
+            super().init_weights()
+            return
+        state, prefix = state_dict_of(read_checkpoint(init_cfg['checkpoint'])), init_cfg.get('prefix') or ''
+        prefix = prefix and prefix.removesuffix('.') + '.'
+        own = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+        if not prefix and not own.keys() & self.state_dict().keys() and any(key.startswith('backbone.') for key in own):
+            raise CheckpointError(
+                f"{init_cfg['checkpoint']} holds a whole detector: say prefix='backbone.' in init_cfg of {self.variant}"
+            )
+        needed = {key: value for key, value in own.items() if key.split('.')[0] not in self._unbuilt}
+        load_state(self, needed, source=init_cfg['checkpoint'])
+        self._is_init = True  # as MMEngine marks it
+
     def extra_repr(self) -> str:
         return f'variant={self.variant!r}, out_indices={self.out_indices}, out_channels={self.out_channels}'
 
@@ -147,9 +171,18 @@ class Backbone(BaseModule):
         for name in overrides or {}:
             if name not in fields:
                 raise ValueError(f"{type(self).__name__}: arch has no field '{name}'; {nearest(name, fields)}")
+            count = len(getattr(row, name)) if isinstance(getattr(row, name), tuple) else None
+            if count is not None and len(overrides[name]) != count:
+                raise ValueError(
+                    f'{type(self).__name__}: arch field {name}={overrides[name]} needs {count} entries, as in {variant}'
+                )
         return dataclasses.replace(row, **(overrides or {}))
 
     def _assemble(self, stages: list[Stage], out_indices: Sequence[int] | None) -> None:
+        if out_indices is not None and not isinstance(out_indices, Sequence):
+            raise ValueError(
+                f'out_indices={out_indices!r} of {self.variant} has to be a list of levels, such as (3, 4, 5)'
+            )
         last_at = {int(math.log2(stage.stride)): stage for stage in stages}
         wanted = tuple(i for i in DEFAULT_LEVELS if i in last_at) if out_indices is None else tuple(out_indices)
         have = f'its levels are {sorted(last_at)} (level i has stride 2**i)'
@@ -167,8 +200,9 @@ class Backbone(BaseModule):
         returned = {last_at[level].name for level in wanted}
         self._plan: list[tuple[str, bool]] = []
         self._strides: dict[str, int] = {}
+        self._unbuilt = {stage.name for stage in stages if stage.stride > self.out_strides[-1]}
         for stage in stages:
-            if stage.stride <= self.out_strides[-1]:
+            if stage.name not in self._unbuilt:
                 self.add_module(stage.name, stage.build())
                 self._plan.append((stage.name, stage.name in returned))
                 self._strides[stage.name] = stage.stride

@@ -186,7 +186,8 @@ class YOLOHead(BaseDenseHead):
         for level, (maps, anchors, stride) in enumerate(zip(logits, self.anchors, self.strides, strict=True)):
             n, _, height, width = maps.shape
             # In float32 also under AMP: squares, exponentials and IoU do not fit float16.
-            maps = maps.float().view(n, len(anchors), -1, height, width).permute(0, 1, 3, 4, 2)
+            maps = maps.float() if maps.dtype in (torch.float16, torch.bfloat16) else maps
+            maps = maps.view(n, len(anchors), -1, height, width).permute(0, 1, 3, 4, 2)
             outputs.append(LevelOutput(maps, maps.new_tensor(anchors), stride, level, self.bbox_coder))
         return outputs
 

@@ -128,7 +128,8 @@ class DarknetLoss(nn.Module):
 
     Box: 1 - CIoU. Objectness: BCE, 1 at positives, 0 elsewhere; a slot that is not positive is left out where its box
     has an IoU over ``ignore_iou`` with some object *and* some class probability is over ``ignore_probability``.
-    Classes: BCE of each class at positives. Objects that share a slot share its box loss, and each sets its own class.
+    Classes: BCE of each class at positives. Objects that share a slot share its box loss (Darknet divides by the number
+    of their classes, here by the number of objects), and each sets its own class.
 
     Darknet writes box gradients without the derivatives of the decoding, so that its ``iou_normalizer`` 0.07 means
     nothing to autograd: ``box_gain`` takes its place (1 to 7 pull about as hard).

@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 import mmcnn
 from mmcnn.registry import BACKBONE_FAMILIES, MODELS
+from mmcnn.weights.checkpoint import CheckpointError
 
 VARIANTS = mmcnn.list_backbones()
 #: The first row of each family stands for it where weights are needed.
@@ -177,10 +178,12 @@ def test_probing_leaves_random_state_alone(name):
     [
         (dict(out_indices=(3, 9)), ['no level 9', 'its levels are']),
         (dict(out_indices=(5, 3)), ['increasing']),
+        (dict(out_indices=5), ['out_indices=5', 'list of levels']),
         (dict(out_indices=()), ['not empty']),
         (dict(frozen_stages=9), ['frozen_stages=9', 'its levels are']),
         (dict(out_indice=(3,)), ["no argument 'out_indice'", 'did you mean out_indices']),
         (dict(arch=dict(dephts=(1,))), ["no field 'dephts'", 'depths']),
+        (dict(arch=dict(depths=(1, 1))), ['depths=(1, 1) needs', 'entries']),
         (dict(in_channels=0), ['in_channels=0', 'positive']),
         (dict(widen_factor=-1), ['widen_factor=-1', 'positive']),
     ],
@@ -197,6 +200,35 @@ def test_wrong_images_are_named(name):
     with pytest.raises(ValueError, match=r'takes images \(N, 3, H, W\), got \(1, 2, 64, 64\); pass in_channels'):
         backbone(torch.empty(1, 2, 64, 64, device='meta'))
     assert len(on_meta(name, in_channels=2)(torch.empty(1, 2, 64, 64, device='meta'))) > 0
+
+
+def pretrained(path, **settings):
+    return dict(type='Pretrained', checkpoint=str(path), **settings)
+
+
+@pytest.mark.parametrize('name', FAMILIES)
+def test_pretrained_weights_fit_or_are_refused(name, tmp_path):
+    source = narrow(name)
+    with torch.no_grad():
+        for value in source.state_dict().values():
+            value.copy_(torch.rand(value.shape) + 0.5)
+    torch.save(dict(state_dict=source.state_dict()), tmp_path / 'own.pth')
+    torch.save({f'backbone.{k}': v for k, v in source.state_dict().items()}, tmp_path / 'detector.pth')
+
+    for init_cfg in (pretrained(tmp_path / 'own.pth'), pretrained(tmp_path / 'detector.pth', prefix='backbone.')):
+        loaded = narrow(name, init_cfg=init_cfg).state_dict()
+        assert all(torch.equal(loaded[k], v) for k, v in source.state_dict().items() if 'num_batches' not in k)
+    # Stages that are not built are the one thing that may be left over.
+    fewer = narrow(name, out_indices=(3,), init_cfg=pretrained(tmp_path / 'own.pth')).state_dict()
+    assert 0 < len(fewer) < len(source.state_dict())
+    assert all(torch.equal(v, source.state_dict()[k]) for k, v in fewer.items() if 'num_batches' not in k)
+
+    with pytest.raises(CheckpointError, match=r"holds a whole detector: say prefix='backbone\.'"):
+        narrow(name, init_cfg=pretrained(tmp_path / 'detector.pth'))
+    with pytest.raises(CheckpointError, match='of another shape'):
+        mmcnn.build_backbone(name, widen_factor=0.5, deepen_factor=0.33, init_cfg=pretrained(tmp_path / 'own.pth'))
+    with pytest.raises(CheckpointError, match='does not exist'):
+        narrow(name, init_cfg=pretrained(tmp_path / 'not_there.pth'))
 
 
 def test_unknown_variant_lists_the_nearest():
