@@ -1,6 +1,7 @@
 # make setup | demo | test | test-all | lint | format | golden
 # Works from any folder (make -C path/to/mmcnn demo). Needs Python 3.11 or 3.12 and, the first time, a network.
 SHELL := /bin/bash
+MAKEFLAGS += --no-print-directory
 PYTHON ?= $(shell for p in python3.12 python3.11 python3; do command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done || true)
 BIN := .venv/bin
 STAMP := .venv/.ready

@@ -302,9 +302,7 @@ def test_what_is_typed_wins(finished_config):
         '--epochs', 50, '--cfg-options', 'optim_wrapper.accumulative_counts=3', 'model.widen_factor=0.25'
     )
     assert cfg.optim_wrapper.accumulative_counts == 3
-    assert summary.startswith(
-        '16 images an iteration, 3 iterations a step: 48 images a step (the recipe is'
-    )
+    assert summary.startswith('16 images an iteration, 3 iterations a step: 48 images a step (the recipe is')
     assert (cfg.train_cfg.max_epochs, cfg.train_cfg.val_interval) == (50, 5)
     assert cfg.model.neck.in_channels == [64, 128, 256]  # a quarter of 256, 512, 1024: wired, and dumped so
 

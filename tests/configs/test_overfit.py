@@ -12,12 +12,18 @@ from mmcnn.datasets.shapes import make_shapes
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES = 12
 
+PLAIN = ['train_dataloader.dataset.pipeline.0.mosaic_prob=0.0']
 #: Config -> options that make its recipe fit some hundred steps.
 RECIPES = {
-    'yolov4_cspdarknet53': ['train_dataloader.dataset.pipeline.0.scale=(0.8,1.2)'],
-    'yolov4_cspdarknet53_narrow': ['train_dataloader.dataset.pipeline.0.scale=(0.8,1.2)'],
+    # The class gain of COCO's 80 classes and 300 epochs does not tell three classes apart in minutes.
+    'yolov4_cspdarknet53': [
+        *PLAIN,
+        'train_dataloader.dataset.pipeline.0.scale=(0.9,1.1)',
+        'model.bbox_head.loss.cls_gain=2.0',
+    ],
+    'yolov4_cspdarknet53_narrow': [*PLAIN, 'train_dataloader.dataset.pipeline.0.scale=(0.9,1.1)'],
     'yolov4_cspdarknet53_darknet': [
-        'train_dataloader.dataset.pipeline.0.mosaic_prob=0.0',
+        *PLAIN,
         'train_dataloader.dataset.pipeline.0.jitter=0.1',
         'model.data_preprocessor.batch_augments=None',
         'optim_wrapper.optimizer.lr=0.005',
@@ -33,7 +39,7 @@ def test_learns_twelve_images_by_heart(config, tmp_path, monkeypatch, capsys):
     (data / 'val.json').write_text(json.dumps(train))
     argv = [
         'train.py', config, '--data', str(data), '--img-size', '128', '--batch-size', '4', '--workers', '0',
-        '--epochs', '120', '--device', 'cpu', '--work-dir', str(tmp_path / 'run'), '--cfg-options',
+        '--epochs', '200', '--device', 'cpu', '--work-dir', str(tmp_path / 'run'), '--cfg-options',
         'model.widen_factor=0.25', 'model.deepen_factor=0.33', 'train_cfg.val_interval=1000',
         'default_hooks.checkpoint.interval=1000', 'custom_hooks.0.warmup_min_iters=30', *RECIPES[config],
     ]  # fmt: skip

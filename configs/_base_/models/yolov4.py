@@ -1,5 +1,6 @@
 # YOLOv4 (arXiv 2004.10934): the layer graph of the public yolov4.cfg, 64,363,101 trainable parameters with 80 classes.
-# Decoding, assignment and loss after WongKinYiu's training of it. Channels and strides are wired from the backbone.
+# Decoding, assignment and loss after WongKinYiu's training of it; BatchNorm's eps is Darknet's 1e-5, not his 1e-4.
+# Channels and strides are wired from the backbone.
 model = dict(
     type='mmcnn.wired',
     detector='SingleStageDetector',

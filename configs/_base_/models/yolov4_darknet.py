@@ -1,9 +1,11 @@
-# YOLOv4 as yolov4.cfg trains and tests it; the same graph as yolov4.py.
+# YOLOv4 as yolov4.cfg trains and tests it; the same graph as yolov4.py. Kept from there: the prior of the biases, the
+# limits of the test (score 0.001, 300 boxes an image).
 _base_ = ['yolov4.py']
 model = dict(
     data_preprocessor=dict(
         batch_augments=[
-            # random=1: a size between 1/1.4 and 1.4 of 608, a multiple of 32, every 10 iterations
+            # random=1: another size every 10 iterations. Darknet draws U(1, 1.4) of its size or the inverse;
+            # MMDetection's part draws multiples of 32 evenly, without Darknet's largest size at start and end.
             dict(type='BatchSyncRandomResize', random_size_range=(480, 896), size_divisor=32, interval=10),
         ],
     ),

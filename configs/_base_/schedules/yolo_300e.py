@@ -1,6 +1,7 @@
 # SGD as YOLOv5 and WongKinYiu's YOLOv4: 300 epochs, cosine to a tenth, 64 images a step, EMA.
 # The loss is 64 times the mean of a micro-batch, so the recipe is the same however 64 images are cut up: batch_size
-# times GPUs times accumulative_counts should give nominal_batch_size (tools/train.py sees to it).
+# times GPUs times accumulative_counts has to give nominal_batch_size. tools/train.py sets them so; MMDetection's own
+# tools take them as they stand here.
 max_epochs = 300
 nominal_batch_size = 64
 
