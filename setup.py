@@ -5,6 +5,7 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
+from setuptools.command.sdist import sdist
 
 ROOT = Path(__file__).parent
 VERSION = (ROOT / 'mmcnn' / 'version.py').read_text().split("'")[1]
@@ -21,6 +22,16 @@ class BuildWithConfigs(build_py):
                 shutil.copytree(ROOT / folder, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns('__pycache__'))
 
 
+class SourceWithConfigs(sdist):
+    """Puts configs/ and tools/ into a source distribution, for the build from there."""
+
+    def add_defaults(self) -> None:
+        super().add_defaults()
+        for folder in ('configs', 'tools'):
+            files = (path for path in (ROOT / folder).rglob('*') if path.suffix in ('.py', '.sh'))
+            self.filelist.extend(str(path.relative_to(ROOT)) for path in files)
+
+
 setup(
     name='mmcnn',
     version=VERSION,
@@ -30,7 +41,7 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.11',
     packages=find_packages(include=['mmcnn', 'mmcnn.*']),
-    cmdclass=dict(build_py=BuildWithConfigs),
+    cmdclass=dict(build_py=BuildWithConfigs, sdist=SourceWithConfigs),
     # No versions for torch, so that an installed one is never replaced (import checks it), and no mmcv at all: mmcv and
     # mmcv-lite own the same folder, and whoever has compiled operators keeps them.
     install_requires=['torch', 'mmengine>=0.10.4', 'mmdet>=3.3', 'hotcoco>=1.3', 'matplotlib', 'numpy', 'tensorboard'],
