@@ -135,7 +135,7 @@ def use_device(name: str | None) -> None:
 def _keep_freed_memory() -> None:
     """Tells glibc to keep the memory of freed feature maps for the next iteration.
 
-    By default it hands every large block back to the kernel, which fills it with zeros anew, page by page: a quarter of
+    By default it hands every large block back to the kernel, which fills it with zeros anew, page by page: a fifth of
     a training step on the CPU (docs/benchmarks.md). Another C library has no mallopt or refuses; then nothing changes.
     """
     trim_threshold, mmap_threshold, largest = -1, -3, 2**31 - 1
