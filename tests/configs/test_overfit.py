@@ -39,7 +39,7 @@ def test_learns_twelve_images_by_heart(config, tmp_path, monkeypatch, capsys):
     (data / 'val.json').write_text(json.dumps(train))
     argv = [
         'train.py', config, '--data', str(data), '--img-size', '128', '--batch-size', '4', '--workers', '0',
-        '--epochs', '200', '--device', 'cpu', '--work-dir', str(tmp_path / 'run'), '--cfg-options',
+        '--epochs', '250', '--device', 'cpu', '--work-dir', str(tmp_path / 'run'), '--cfg-options',
         'model.widen_factor=0.25', 'model.deepen_factor=0.33', 'train_cfg.val_interval=1000',
         'default_hooks.checkpoint.interval=1000', 'custom_hooks.0.warmup_min_iters=30', *RECIPES[config],
     ]  # fmt: skip
