@@ -16,7 +16,15 @@ if TYPE_CHECKING:
 
 compat.apply()
 
-__all__ = ['Detector', '__version__', 'build_backbone', 'count_parameters', 'list_backbones']
+__all__ = [
+    'Detector',
+    '__version__',
+    'build_backbone',
+    'build_classifier',
+    'count_parameters',
+    'list_backbones',
+    'list_classifiers',
+]
 
 
 def list_backbones(pattern: str = '*') -> list[str]:
@@ -72,9 +80,13 @@ def count_parameters(module: nn.Module) -> tuple[int, int]:
 
 
 def __getattr__(name: str) -> Any:
-    # The detector needs MMDetection's models, seconds to import, so only who asks for it pays for it.
+    # These need MMDetection's models, seconds to import, so only who asks for them pays for it.
     if name == 'Detector':
         from mmcnn.detector import Detector
 
         return Detector
+    if name in ('build_classifier', 'list_classifiers'):
+        from mmcnn.models import classifiers
+
+        return getattr(classifiers, name)
     raise AttributeError(f"module 'mmcnn' has no attribute '{name}'")

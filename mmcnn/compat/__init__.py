@@ -2,7 +2,7 @@
 
 import importlib.util
 
-from mmcnn.compat import mmcv_ext, safe_globals
+from mmcnn.compat import collect_env, mmcv_ext, safe_globals
 
 __all__ = ['apply']
 
@@ -22,6 +22,7 @@ def apply() -> None:
     _require_torch()
     mmcv_ext.install()
     safe_globals.install()
+    collect_env.install()
 
 
 def _require_mmcv() -> None:

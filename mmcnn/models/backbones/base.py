@@ -16,6 +16,8 @@ from mmcnn.models.layers.scaling import scale_channels, scale_depth
 from mmcnn.registry import nearest
 from mmcnn.weights.checkpoint import CheckpointError, load_state, read_checkpoint, state_dict_of
 
+from .row import Row
+
 #: Levels that detectors use, and what ``out_indices=None`` asks for as far as the family has them.
 DEFAULT_LEVELS = (2, 3, 4, 5)
 
@@ -46,7 +48,8 @@ class Backbone(BaseModule):
         in_channels: channels of the image.
         widen_factor: multiplies all widths (rounded up to multiples of 8).
         deepen_factor: multiplies the number of blocks of each stage (rounded, at least 1).
-        norm_cfg: updates the row's own normalisation, ``dict(type='SyncBN')`` or ``dict(momentum=0.1)``.
+        norm_cfg: updates the row's own normalisation, ``dict(type='SyncBN')`` or ``dict(momentum=0.1)``; a kind without
+            running statistics (``dict(type='GN', num_groups=32)``) replaces it.
         out_indices: levels to return, fine to coarse; None: those of 2 to 5 that the family has.
         frozen_stages: freezes every stage up to and including this level; -1: none.
         norm_eval: keeps BatchNorm statistics fixed in training.
@@ -55,12 +58,14 @@ class Backbone(BaseModule):
 
     Attributes:
         out_channels: channels of each output. out_strides: its stride in pixels. Both fine to coarse.
+        levels: all levels that the family has, built or not.
+        arch: the row; ``arch.image`` is the image format that its published weights expect.
 
     Raises:
         ValueError: unknown variant, field, argument or level, each with what there is.
     """
 
-    variants: ClassVar[dict[str, Any]]
+    variants: ClassVar[dict[str, Row]]
 
     def __init__(
         self,
@@ -84,7 +89,7 @@ class Backbone(BaseModule):
         self.in_channels = _positive('in_channels', in_channels, int)
         self.widen_factor = _positive('widen_factor', widen_factor, (int, float))
         self.deepen_factor = _positive('deepen_factor', deepen_factor, (int, float))
-        self.norm_cfg = {**self.arch.norm, **(norm_cfg or {})}
+        self.norm_cfg = _merge_norm(variant, self.arch.norm, norm_cfg)
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
         self._assemble(list(self.stages()), out_indices)
@@ -184,8 +189,9 @@ class Backbone(BaseModule):
                 f'out_indices={out_indices!r} of {self.variant} has to be a list of levels, such as (3, 4, 5)'
             )
         last_at = {int(math.log2(stage.stride)): stage for stage in stages}
+        self.levels = tuple(sorted(last_at))
         wanted = tuple(i for i in DEFAULT_LEVELS if i in last_at) if out_indices is None else tuple(out_indices)
-        have = f'its levels are {sorted(last_at)} (level i has stride 2**i)'
+        have = f'its levels are {list(self.levels)} (level i has stride 2**i)'
         for level in wanted:
             if level not in last_at:
                 raise ValueError(f'{type(self).__name__} ({self.variant}) has no level {level!r}; {have}')
@@ -215,6 +221,16 @@ class Backbone(BaseModule):
         for stage in self._frozen():
             stage.requires_grad_(False)
             stage.eval()
+
+
+def _merge_norm(variant: str, own: dict | None, given: dict | None) -> dict | None:
+    """The row's normalisation updated by the user's."""
+    given = given or {}
+    kind = given.get('type')
+    if own is None and given and kind is None:
+        raise ValueError(f"{variant} has no normalisation: norm_cfg={given} needs a type, such as dict(type='BN')")
+    keep = own if kind is None or kind.endswith(('BN', 'BN2d')) else None  # GN or LN know no momentum
+    return {**(keep or {}), **given} or None
 
 
 def _positive(name: str, value: Any, kinds: type | tuple[type, ...]) -> Any:

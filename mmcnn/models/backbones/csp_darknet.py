@@ -16,10 +16,11 @@ from mmcnn.models.layers import C3, SPP, ConvNormAct, DarknetBottleneck, Focus
 from mmcnn.registry import register_backbone
 
 from .base import Backbone, Stage
+from .row import UNIT, UNIT_256, ImageFormat, Row
 
 
-@dataclass(frozen=True)
-class Arch:
+@dataclass(frozen=True, kw_only=True)
+class Arch(Row):
     """A row of the Darknet form's table."""
 
     stem: int = 32  # channels of the first 3x3
@@ -28,10 +29,11 @@ class Arch:
     whole_first_stage: bool = True  # stage 1 keeps its full width on both paths, its blocks halve it inside
     norm: dict = field(default_factory=lambda: dict(type='BN', eps=1e-5, momentum=0.03))
     act: dict = field(default_factory=lambda: dict(type='mmcnn.Mish'))
+    image: ImageFormat = UNIT_256
 
 
-@dataclass(frozen=True)
-class FocusArch:
+@dataclass(frozen=True, kw_only=True)
+class FocusArch(Row):
     """A row of the Focus form's table."""
 
     stem: int = 64  # outputs of the 3x3 behind Focus, stride 2
@@ -40,6 +42,7 @@ class FocusArch:
     bias: bool = False  # a bias in the convolutions, BatchNorm beside it
     norm: dict = field(default_factory=lambda: dict(type='BN', eps=1e-3, momentum=0.03))
     act: dict = field(default_factory=lambda: dict(type='SiLU'))
+    image: ImageFormat = UNIT
 
 
 # yolov4.cfg, layers 0 to 104: 26,617,184 trainable parameters.

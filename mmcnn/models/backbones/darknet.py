@@ -12,10 +12,11 @@ from mmcnn.models.layers import ConvNormAct, DarknetBottleneck
 from mmcnn.registry import register_backbone
 
 from .base import Backbone, Stage
+from .row import UNIT_256, ImageFormat, Row
 
 
-@dataclass(frozen=True)
-class Arch:
+@dataclass(frozen=True, kw_only=True)
+class Arch(Row):
     """A row of the table."""
 
     stem: int = 32  # channels of the first 3x3
@@ -23,6 +24,7 @@ class Arch:
     depths: tuple[int, ...] = (1, 2, 8, 8, 4)  # residual blocks of each stage
     norm: dict = field(default_factory=lambda: dict(type='BN', eps=1e-5, momentum=0.03))
     act: dict = field(default_factory=lambda: dict(type='LeakyReLU', negative_slope=0.1, inplace=True))
+    image: ImageFormat = UNIT_256
 
 
 # Table 1 of the paper: 40,584,928 trainable parameters without the classifier.

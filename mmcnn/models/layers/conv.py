@@ -7,7 +7,19 @@ from torch import Tensor, nn
 
 from mmcnn.registry import MODELS
 
+from .padding import SameConv2d
+
 MODELS.register_module(module=nn.Mish)  # MMCV registers PyTorch's other activations, not this one
+
+
+def build_norm(cfg: dict, channels: int) -> nn.Module:
+    """Normalisation from its MMEngine config; ``gamma=False`` leaves the scale out (Keras's ``scale=False``)."""
+    cfg = dict(cfg)
+    gamma = cfg.pop('gamma', True)
+    norm = build_norm_layer(cfg, channels)[1]
+    if not gamma:
+        norm.register_parameter('weight', None)
+    return norm
 
 
 class ConvNormAct(nn.Module):
@@ -18,11 +30,14 @@ class ConvNormAct(nn.Module):
 
     Args:
         in_channels, out_channels: channels of the input and the output.
-        kernel_size: side of the square kernel; an odd one keeps the size at stride 1.
-        stride: at stride s the output is ``(N, out_channels, ceil(H/s), ceil(W/s))``.
+        kernel_size: side of the square kernel, or (height, width).
+        stride: at stride s the output is ``(N, out_channels, ceil(H/s), ceil(W/s))``, unless the padding is 'valid'.
+        padding: None: half the (odd) kernel on each side, as PyTorch's networks have it; 'same': TensorFlow's, which
+            differs where a stride meets an even size; 'valid': none.
         groups: groups of the convolution.
         bias: a bias in the convolution; None: only where there is no normalisation.
-        norm_cfg: MMEngine config of the normalisation (``dict(type='BN', eps=1e-5)``); None: none.
+        norm_cfg: MMEngine config of the normalisation (``dict(type='BN', eps=1e-5)``), see :func:`build_norm`; None:
+            none.
         act_cfg: MMEngine config of the activation (``dict(type='mmcnn.Mish')``); None: none.
     """
 
@@ -30,9 +45,10 @@ class ConvNormAct(nn.Module):
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: int,
+        kernel_size: int | tuple[int, int],
         stride: int = 1,
         *,
+        padding: str | None = None,
         groups: int = 1,
         bias: bool | None = None,
         norm_cfg: dict | None,
@@ -41,12 +57,14 @@ class ConvNormAct(nn.Module):
         super().__init__()
         if bias is None:
             bias = norm_cfg is None
-        self.conv = nn.Conv2d(
-            in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, groups=groups, bias=bias
-        )
-        self.bn = build_norm_layer(norm_cfg, out_channels)[1] if norm_cfg else nn.Identity()
+        kernel = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
+        asymmetric = padding == 'same' and stride > 1 and kernel != (1, 1)
+        pads = (0, 0) if asymmetric or padding == 'valid' else (kernel[0] // 2, kernel[1] // 2)
+        conv = SameConv2d if asymmetric else nn.Conv2d
+        self.conv = conv(in_channels, out_channels, kernel, stride, pads, groups=groups, bias=bias)
+        self.bn = build_norm(norm_cfg, out_channels) if norm_cfg else nn.Identity()
         self.act = build_activation_layer(act_cfg) if act_cfg else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C_in, H, W) to (N, C_out, ceil(H/stride), ceil(W/stride))."""
+        """(N, C_in, H, W) to (N, C_out, ceil(H/stride), ceil(W/stride)); smaller where the padding is 'valid'."""
         return self.act(self.bn(self.conv(x)))

@@ -1,0 +1,33 @@
+"""MMEngine's start-up log survives a torchvision that cannot be imported.
+
+PyPI's torchvision is built against CUDA; beside a CPU build of torch its import ends in a RuntimeError ("operator
+torchvision::nms does not exist"). MMEngine's ``collect_env`` expects an ImportError at most, so every run would die
+while it writes the versions into its log (mmengine 0.10.7, ``utils/dl_utils/collect_env.py``).
+"""
+
+import functools
+import sys
+from typing import Any
+from unittest.mock import patch
+
+import mmengine.utils.dl_utils as dl_utils
+
+
+def install() -> None:
+    """Replace MMEngine's ``collect_env`` where it is looked up, once."""
+    original = dl_utils.collect_env
+    if hasattr(original, 'without_torchvision'):
+        return
+
+    @functools.wraps(original)
+    def collect_env() -> Any:
+        try:
+            return original()
+        except RuntimeError:
+            with patch.dict(sys.modules, torchvision=None):  # its import now is a ModuleNotFoundError
+                return original()
+
+    collect_env.without_torchvision = True
+    dl_utils.collect_env = collect_env
+    if 'mmengine.runner.runner' in sys.modules:
+        sys.modules['mmengine.runner.runner'].collect_env = collect_env

@@ -1,0 +1,162 @@
+"""Image classifiers: a backbone and its paper's own top, trained and tested by MMEngine's Runner."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from mmcv.cnn import build_activation_layer
+from mmengine.model import BaseModel
+from mmengine.structures import BaseDataElement
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mmcnn.registry import BACKBONE_FAMILIES, MODELS, nearest
+
+from .backbones.base import Backbone
+from .backbones.row import ImageFormat
+from .layers import ConvNormAct
+
+
+@MODELS.register_module()
+class Classifier(BaseModel):
+    """A backbone with the top of its paper.
+
+    The backbone is that of detection, in the form of the paper (``arch.as_classifier``: where 'valid' padding is the
+    paper's, the classifier has it); its weights are the same under the same names.
+
+    Args:
+        backbone: config of one of our backbones, ``dict(type='mmcnn.resnet50')``; no ``out_indices``.
+        num_classes: classes to tell apart.
+        label_smoothing: share of the target that is spread over all classes (Szegedy et al., arXiv 1512.00567).
+        data_preprocessor: MMEngine config; None: normalisation as the row's ``image`` says, of BGR images of 0 to 255.
+        init_cfg: MMEngine initialisation.
+
+    Raises:
+        ValueError: a backbone that is no classifier or not ours, or an argument that does not fit.
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        num_classes: int = 1000,
+        label_smoothing: float = 0.0,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 1:
+            raise ValueError(f'num_classes={num_classes!r} has to be a whole number of at least 1')
+        trunk = _build_trunk(backbone)
+        super().__init__(data_preprocessor or _preprocessor(trunk.arch.image), init_cfg)
+        self.backbone = trunk
+        self.top = ClassifierTop(trunk, num_classes)
+        self.num_classes = num_classes
+        self.label_smoothing = label_smoothing
+
+    @property
+    def image(self) -> ImageFormat:
+        """Size, mean, deviation and channel order that the published weights expect."""
+        return self.backbone.arch.image
+
+    def forward(
+        self, inputs: Tensor, data_samples: list[BaseDataElement] | None = None, mode: str = 'tensor'
+    ) -> Tensor | dict[str, Tensor] | list[BaseDataElement]:
+        """Normalised images (N, C, H, W) to what ``mode`` says.
+
+        Returns:
+            'tensor': logits (N, num_classes). 'loss': ``dict(loss=...)``, the cross-entropy with the samples'
+            ``gt_label``. 'predict': the samples with ``pred_scores`` (num_classes,) that sum to 1 and ``pred_label``.
+        """
+        if mode not in ('tensor', 'loss', 'predict'):
+            raise ValueError(f"mode='{mode}' has to be 'tensor', 'loss' or 'predict'")
+        logits = self.top(self.backbone(inputs)[-1])
+        if mode == 'tensor':
+            return logits
+        if mode == 'loss':
+            labels = torch.as_tensor([int(sample.gt_label) for sample in data_samples], device=logits.device)
+            return dict(loss=F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing))
+        samples = data_samples or [BaseDataElement() for _ in logits]
+        for sample, scores in zip(samples, logits.softmax(dim=1), strict=True):
+            sample.set_data(dict(pred_scores=scores, pred_label=scores.argmax()))
+        return samples
+
+
+class ClassifierTop(nn.Module):
+    """What a row's :class:`~mmcnn.models.backbones.row.Top` says: (N, C, H, W) of the last level to (N, num_classes).
+
+    Keys: ``conv``, ``hidden.0``, ``hidden.1``, ..., ``classes``.
+    """
+
+    def __init__(self, trunk: Backbone, num_classes: int) -> None:
+        super().__init__()
+        row, channels = trunk.arch.top, trunk.out_channels[-1]
+        act = dict(norm_cfg=trunk.norm_cfg, act_cfg=trunk.arch.act)
+        self.conv = nn.Identity()
+        if row.conv is not None:
+            self.conv = ConvNormAct(channels, trunk.width(row.conv), 1, **act)
+            channels = trunk.width(row.conv)
+        self.pool = nn.AdaptiveAvgPool2d(row.pool)
+        features = channels * row.pool**2
+        self.hidden = nn.ModuleList()
+        for out in row.hidden:
+            self.hidden.append(nn.Linear(features, trunk.width(out)))
+            features = trunk.width(out)
+        self.act = build_activation_layer(trunk.arch.act)
+        self.dropout = nn.Dropout(row.dropout)
+        self.classes = nn.Linear(features, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.pool(self.conv(x)).flatten(1)
+        for layer in self.hidden:
+            x = self.dropout(self.act(layer(x)))
+        return self.classes(x if self.hidden else self.dropout(x))
+
+
+def list_classifiers(pattern: str = '*') -> list[str]:
+    """Short names of all networks that match a shell pattern and classify, sorted."""
+    from mmcnn import list_backbones
+
+    return [name for name in list_backbones(pattern) if BACKBONE_FAMILIES[name].variants[name].top is not None]
+
+
+def build_classifier(name: str, num_classes: int = 1000, **kwargs: Any) -> Classifier:
+    """A classifier by the short name of its backbone, with PyTorch's own initialisation.
+
+    Args:
+        name: one of :func:`list_classifiers`.
+        num_classes: classes to tell apart.
+        **kwargs: see :class:`mmcnn.models.backbones.Backbone` (``in_channels``, ``widen_factor``, ``arch``, ...).
+
+    Returns:
+        the classifier; ``.image`` tells the size and the preprocessing of its images.
+
+    Raises:
+        ValueError: no classifier has this name (the nearest are listed), or an argument does not fit.
+    """
+    known = list_classifiers()
+    if name not in known:
+        raise ValueError(f"no classifier is called '{name}'; {nearest(name, known)}")
+    classifier = Classifier(dict(type=f'mmcnn.{name}', **kwargs), num_classes)
+    if kwargs.get('init_cfg'):
+        classifier.backbone.init_weights()
+    return classifier
+
+
+def _build_trunk(cfg: dict) -> Backbone:
+    if 'out_indices' in cfg:
+        raise ValueError(f'out_indices={cfg["out_indices"]}: a classifier takes the last level by itself, leave it out')
+    name = str(cfg['type']).removeprefix('mmcnn.')
+    if name in BACKBONE_FAMILIES:
+        row = BACKBONE_FAMILIES[name].variants[name]
+        cfg = {**cfg, 'arch': {**row.as_classifier, **(cfg.get('arch') or {})}}
+    trunk = MODELS.build(cfg)
+    if not isinstance(trunk, Backbone):
+        raise ValueError(f'{cfg["type"]} is no backbone of mmcnn, so nothing says what its classifier is')
+    if trunk.arch.top is None:
+        raise ValueError(f'{trunk.variant} is no classifier; mmcnn.list_classifiers() has those that are')
+    return trunk
+
+
+def _preprocessor(image: ImageFormat) -> dict:
+    """MMEngine's, which gets BGR images: mean and deviation are of the order after the swap."""
+    return dict(type='ImgDataPreprocessor', mean=image.mean, std=image.std, bgr_to_rgb=image.order == 'rgb')

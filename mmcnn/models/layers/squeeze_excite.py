@@ -1,0 +1,24 @@
+"""Squeeze and excitation (Hu et al., arXiv 1709.01507): each channel scaled by what all of them say together."""
+
+from __future__ import annotations
+
+from mmcv.cnn import build_activation_layer
+from torch import Tensor, nn
+
+
+class SqueezeExcite(nn.Module):
+    """Global mean, 1x1 to ``squeezed`` with ``act_cfg``, 1x1 back with ``gate_cfg``, times the input.
+
+    (N, C, H, W) to the same shape; both 1x1 convolutions have a bias.
+    """
+
+    def __init__(self, channels: int, squeezed: int, act_cfg: dict, gate_cfg: dict) -> None:
+        super().__init__()
+        self.reduce = nn.Conv2d(channels, squeezed, 1)
+        self.act = build_activation_layer(act_cfg)
+        self.expand = nn.Conv2d(squeezed, channels, 1)
+        self.gate = build_activation_layer(gate_cfg)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scale = x.mean((2, 3), keepdim=True)
+        return x * self.gate(self.expand(self.act(self.reduce(scale))))

@@ -1,0 +1,38 @@
+"""A torchvision that does not fit the torch beside it must not end a run."""
+
+import subprocess
+import sys
+
+import mmengine.utils.dl_utils as dl_utils
+import pytest
+
+import mmcnn.compat
+from mmcnn.compat import collect_env
+
+
+@pytest.fixture
+def broken_torchvision(tmp_path):
+    """A folder to put on the path: torchvision in it fails as PyPI's does beside a CPU torch."""
+    package = tmp_path / 'torchvision'
+    package.mkdir()
+    (package / '__init__.py').write_text("raise RuntimeError('operator torchvision::nms does not exist')\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize('first', ['mmcnn', 'mmengine.runner'])
+def test_environment_is_collected_beside_a_broken_torchvision(broken_torchvision, first):
+    code = (
+        f'import {first}, mmcnn, mmengine.runner.runner as runner; '
+        "env = runner.collect_env(); assert 'PyTorch' in env and 'TorchVision' not in env; print('survived')"
+    )
+    run = subprocess.run(
+        [sys.executable, '-c', code], capture_output=True, text=True, env={'PYTHONPATH': str(broken_torchvision)}
+    )
+    assert run.stdout.strip().endswith('survived'), run.stderr
+
+
+def test_repeating_it_changes_nothing():
+    mmcnn.compat.apply()
+    once = dl_utils.collect_env
+    collect_env.install()
+    assert dl_utils.collect_env is once

@@ -1,0 +1,82 @@
+"""Peers: the same networks from keras.applications, torchvision and timm, with random weights and statistics."""
+
+import contextlib
+import os
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.modules.batchnorm import _BatchNorm
+
+import mmcnn
+
+#: What a logit may be off, as a share of the largest logit.
+TOLERANCE = 1e-4
+
+
+@pytest.fixture(scope='session')
+def torchvision():
+    """torchvision; on a CPU torch PyPI's build loads once the operators that it lacks are declared."""
+    with contextlib.suppress(ImportError, RuntimeError):
+        import torchvision
+
+        return torchvision
+    for op in ('nms', 'qnms'):
+        with contextlib.suppress(RuntimeError):
+            torch.library.define(f'torchvision::{op}', '(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')
+    return pytest.importorskip('torchvision')
+
+
+@pytest.fixture(scope='session')
+def timm(torchvision):
+    return pytest.importorskip('timm')
+
+
+@pytest.fixture(scope='session')
+def keras():
+    os.environ['KERAS_BACKEND'] = 'torch'
+    keras = pytest.importorskip('keras')
+    if keras.backend.backend() != 'torch':
+        pytest.skip('keras runs on another backend here')
+    return keras
+
+
+@pytest.fixture
+def random_statistics():
+    """Gives the BatchNorms of a PyTorch model statistics and scales that an untrained one does not have."""
+
+    def fill(model):
+        generator = torch.Generator().manual_seed(1)
+        with torch.no_grad():
+            for module in model.modules():
+                if isinstance(module, _BatchNorm):
+                    module.running_mean.normal_(0, 0.1, generator=generator)
+                    module.running_var.uniform_(0.5, 1.5, generator=generator)
+                    module.bias.normal_(0, 0.1, generator=generator)
+                    if module.weight is not None:
+                        module.weight.uniform_(0.5, 1.5, generator=generator)
+        return model.eval()
+
+    return fill
+
+
+@pytest.fixture
+def compare(record_property):
+    """Loads translated weights into our classifier, strictly, and compares the logits of both on random images."""
+
+    def check(variant, state, peer, peer_name, size, peer_images=lambda x: x):
+        ours = mmcnn.build_classifier(variant).eval()
+        counters = {key for key in ours.state_dict() if key.endswith('num_batches_tracked')}
+        assert set(state) - counters == set(ours.state_dict()) - counters  # nothing missing, nothing left over
+        ours.load_state_dict({**{key: torch.tensor(0) for key in counters}, **state})
+        images = torch.rand(2 if size < 300 else 1, 3, size, size, generator=torch.Generator().manual_seed(2)) * 2 - 1
+        with torch.no_grad():
+            logits = ours(images).numpy()
+        expected = np.asarray(peer(peer_images(images)))
+        assert logits.shape == expected.shape
+        assert expected.std() > 1e-3 * abs(expected).max()  # a constant would prove nothing
+        difference = float(abs(logits - expected).max() / abs(expected).max())
+        record_property('parity', (variant, peer_name, difference))
+        assert difference < TOLERANCE, f'{variant} against {peer_name}: {difference:.1e}'
+
+    return check

@@ -1,0 +1,109 @@
+"""Our networks against keras.applications' (on its torch backend), with the same weights."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from mmcnn.registry import BACKBONE_FAMILIES
+from mmcnn.weights.keras import from_keras
+
+EFFICIENTNET_SIZES = (224, 240, 260, 300, 380, 456, 528, 600)
+# ours: (Keras's, its arguments, input size)
+PEERS = {
+    'vgg16': ('VGG16', {}, 224),
+    'vgg19': ('VGG19', {}, 224),
+    **{f'resnet{d}{v}': (f'ResNet{d}{v.upper()}', {}, 224) for d in (50, 101, 152) for v in ('', 'v2')},
+    'mobilenet': ('MobileNet', {}, 224),
+    **{f'mobilenet-{w:03}': ('MobileNet', dict(alpha=w / 100), 224) for w in (25, 50, 75)},
+    'mobilenetv2': ('MobileNetV2', {}, 224),
+    **{f'mobilenetv2-{w:03}': ('MobileNetV2', dict(alpha=w / 100), 224) for w in (35, 50, 75, 130, 140)},
+    'mobilenetv3-small': ('MobileNetV3Small', {}, 224),
+    'mobilenetv3-large': ('MobileNetV3Large', {}, 224),
+    'mobilenetv3-small-075': ('MobileNetV3Small', dict(alpha=0.75), 224),
+    'mobilenetv3-large-075': ('MobileNetV3Large', dict(alpha=0.75), 224),
+    'inceptionv3': ('InceptionV3', {}, 299),
+    'inception-resnet-v2': ('InceptionResNetV2', {}, 299),
+    'densenet121': ('DenseNet121', {}, 224),
+    'densenet169': ('DenseNet169', {}, 224),
+    'densenet201': ('DenseNet201', {}, 224),
+    'xception': ('Xception', {}, 299),
+    **{f'efficientnet-b{i}': (f'EfficientNetB{i}', {}, size) for i, size in enumerate(EFFICIENTNET_SIZES)},
+}
+#: Networks that hold their own preprocessing in Keras, and how to undo it: -1 to 1 from pixels; a division by 255 (the
+#: mean 0 and variance 1 of EfficientNet's untrained input normalisation are left as they are).
+PREPROCESS_INSIDE = dict(mobilenetv3=lambda x: (x + 1) * 127.5, efficientnet=lambda x: x * 255)
+
+
+def random_arrays(model):
+    """Random weights with the statistics that an untrained network lacks, kept in a range where logits stay finite."""
+    rng = np.random.default_rng(1)
+    for layer in model.layers:
+        for variable in layer.weights:
+            shape, name = variable.shape, variable.name
+            if name in ('moving_variance', 'gamma'):
+                value = rng.uniform(0.5, 1.5, shape)
+            elif name in ('moving_mean', 'beta', 'bias'):
+                value = rng.normal(0, 0.1, shape)
+            elif 'kernel' in name:
+                fan_in = math.prod(shape[:2]) if name == 'depthwise_kernel' else math.prod(shape[:-1])
+                value = rng.normal(0, math.sqrt(2 / fan_in), shape)
+            else:
+                continue  # of the input normalisation
+            variable.assign(value.astype(np.float32))
+
+
+def arrays_of(model):
+    """``'LAYER.ARRAY'`` to tensor, layers that Keras numbers by itself numbered from 0 in each kind."""
+    arrays, numbers = {}, {}
+    for layer in model.layers:
+        name = layer.name
+        for kind in ('conv2d', 'batch_normalization'):
+            if name.removeprefix(kind).lstrip('_').isdigit() or name == kind:
+                name = f'{kind}_{numbers.setdefault(kind, 0)}'
+                numbers[kind] += 1
+        if type(layer).__name__ == 'Normalization':
+            continue
+        for variable in layer.weights:
+            arrays[f'{name}.{variable.name}'] = torch.from_numpy(np.array(variable.value.detach()))
+    return arrays
+
+
+@pytest.mark.parametrize('variant', PEERS)
+def test_same_logits(keras, compare, variant):
+    name, arguments, size = PEERS[variant]
+    keras.utils.clear_session()
+    peer = getattr(keras.applications, name)(
+        weights=None, classifier_activation=None, input_shape=(size, size, 3), **arguments
+    )
+    random_arrays(peer)
+    undo = next((f for prefix, f in PREPROCESS_INSIDE.items() if variant.startswith(prefix)), lambda x: x)
+
+    def logits(images):
+        with torch.no_grad():
+            return peer(undo(images).permute(0, 2, 3, 1).contiguous(), training=False).detach().cpu().numpy()
+
+    compare(variant, from_keras(arrays_of(peer), variant), logits, f'keras {name}', size)
+
+
+@pytest.mark.parametrize('variant', PEERS)
+def test_image_format_is_that_of_its_weights(keras, variant):
+    name, _, size = PEERS[variant]
+    image = BACKBONE_FAMILIES[variant].variants[variant].image
+    assert image.size == size
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 8, 8, 3)).astype(np.float32)
+    module = {
+        'VGG16': 'vgg16', 'VGG19': 'vgg19', 'MobileNet': 'mobilenet', 'MobileNetV2': 'mobilenet_v2',
+        'InceptionV3': 'inception_v3', 'InceptionResNetV2': 'inception_resnet_v2', 'Xception': 'xception',
+    }.get(name)  # fmt: skip
+    if module is None:
+        module = 'densenet' if 'Dense' in name else 'resnet_v2' if name.endswith('V2') else 'resnet'
+    if name.startswith('EfficientNet'):
+        expected = (pixels / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]  # inside the model
+    elif name.startswith('MobileNetV3'):
+        expected = pixels / 127.5 - 1  # inside the model
+    else:
+        expected = getattr(keras.applications, module).preprocess_input(pixels.copy())
+    ordered = pixels if image.order == 'rgb' else pixels[..., ::-1]
+    assert np.allclose((ordered - image.mean) / image.std, expected, atol=1e-4)

@@ -1,0 +1,36 @@
+"""Our networks against timm's, with the same weights."""
+
+import pytest
+import torch
+
+from mmcnn.weights.timm import from_timm
+
+# ours: (timm's, input size)
+PEERS = {
+    'resnext101-32x4d': ('resnext101_32x4d', 224),
+    'inceptionv4-timm': ('inception_v4', 299),
+    'inception-resnet-v2-timm': ('inception_resnet_v2', 299),
+    'xception': ('legacy_xception', 299),
+    'darknet53': ('darknet53', 256),
+    'cspdarknet53-timm': ('cspdarknet53', 256),
+    'cspresnet50': ('cspresnet50', 256),
+    'cspresnext50': ('cspresnext50', 256),
+    'vovnet39': ('vovnet39a', 224),
+    'vovnet57': ('vovnet57a', 224),
+    'vovnetv2-19': ('ese_vovnet19b', 224),
+    'vovnetv2-39': ('ese_vovnet39b', 224),
+    'vovnetv2-57': ('ese_vovnet57b', 224),
+    'vovnetv2-99': ('ese_vovnet99b', 224),
+}
+
+
+@pytest.mark.parametrize('variant', PEERS)
+def test_same_logits(timm, random_statistics, compare, variant):
+    name, size = PEERS[variant]
+    if timm.is_model(name):
+        peer = timm.create_model(name, pretrained=False)
+    else:  # timm has the numbers of this one, but no name for it
+        peer = timm.models.vovnet.VovNet(timm.models.vovnet.model_cfgs[name])
+    random_statistics(peer)
+    with torch.no_grad():
+        compare(variant, from_timm(peer.state_dict(), variant), peer, f'timm {name}', size)

@@ -1,0 +1,52 @@
+"""Our networks against torchvision's, with the same weights."""
+
+import pytest
+import torch
+
+from mmcnn.registry import BACKBONE_FAMILIES
+from mmcnn.weights.torchvision import from_torchvision
+
+# ours: (torchvision's, input size)
+PEERS = {
+    **{f'vgg{depth}': (f'vgg{depth}', 224) for depth in (11, 13, 16, 19)},
+    **{f'vgg{depth}-bn': (f'vgg{depth}_bn', 224) for depth in (11, 13, 16, 19)},
+    'resnet18': ('resnet18', 224),
+    'resnet34': ('resnet34', 224),
+    'resnet50-tv': ('resnet50', 224),
+    'resnet101-tv': ('resnet101', 224),
+    'resnet152-tv': ('resnet152', 224),
+    'resnext50-32x4d': ('resnext50_32x4d', 224),
+    'resnext101-32x8d': ('resnext101_32x8d', 224),
+    'resnext101-64x4d': ('resnext101_64x4d', 224),
+    'inceptionv1-tv': ('googlenet', 224),
+    'inceptionv3-tv': ('inception_v3', 299),
+    'mobilenetv2-tv': ('mobilenet_v2', 224),
+    'mobilenetv3-small-tv': ('mobilenet_v3_small', 224),
+    'mobilenetv3-large-tv': ('mobilenet_v3_large', 224),
+    'densenet121-tv': ('densenet121', 224),
+    'densenet169-tv': ('densenet169', 224),
+    'densenet201-tv': ('densenet201', 224),
+    **{f'efficientnet-b{i}-tv': (f'efficientnet_b{i}', size)
+       for i, size in enumerate((224, 240, 288, 300, 380, 456, 528, 600))},
+}  # fmt: skip
+#: Their initialisation takes a minute of scipy's time; their auxiliary heads have no counterpart and are left out.
+ARGUMENTS = {name: dict(init_weights=False, aux_logits=True) for name in ('googlenet', 'inception_v3')}
+
+
+@pytest.mark.parametrize('variant', PEERS)
+def test_same_logits(torchvision, random_statistics, compare, variant):
+    name, size = PEERS[variant]
+    peer = random_statistics(torchvision.models.get_model(name, weights=None, **ARGUMENTS.get(name, {})))
+    with torch.no_grad():
+        compare(variant, from_torchvision(peer.state_dict(), variant), peer, f'torchvision {name}', size)
+
+
+@pytest.mark.parametrize('variant', PEERS)
+def test_image_format_is_that_of_its_weights(torchvision, variant):
+    name, size = PEERS[variant]
+    weights = torchvision.models.get_model_weights(name)
+    preset = getattr(weights, 'IMAGENET1K_V1', weights.DEFAULT).transforms()
+    image = BACKBONE_FAMILIES[variant].variants[variant].image
+    assert image.order == 'rgb' and [image.size] == preset.crop_size == [size]
+    assert image.mean == pytest.approx([255 * m for m in preset.mean])
+    assert image.std == pytest.approx([255 * s for s in preset.std])
