@@ -1,4 +1,4 @@
-# make setup | demo | test | test-all | lint | format | golden
+# make setup | demo | test | test-all | lint | format | golden | parity
 # Works from any folder (make -C path/to/mmcnn demo). Needs Python 3.11 or 3.12 and, the first time, a network.
 SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3; do command -v $$p >/de
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: setup demo test test-all lint format golden clean
+.PHONY: setup demo test test-all lint format golden parity clean
 setup: $(STAMP)
 
 $(STAMP): constraints.txt setup.py pyproject.toml mmcnn/version.py tools/setup_venv.sh
@@ -32,6 +32,9 @@ format: setup
 
 golden: setup
 	$(BIN)/python -m pytest tests/models/backbones -k golden --update-golden
+
+parity: setup
+	$(BIN)/python -m pytest tests/parity -m 'slow or not slow' --write-parity
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache

@@ -3,12 +3,27 @@ import io
 import json
 import runpy
 import sys
+from datetime import date
+from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
+PARITY = Path(__file__).resolve().parents[1] / 'docs' / 'parity.md'
+PARITY_HEAD = """# Parity
+
+Each network beside the same one of another library, with the same random weights and BatchNorm statistics, on random
+images at the reference size, in evaluation mode on a CPU (float32). The difference is the largest of any logit, as a share
+of the largest logit; the tests fail above 1e-4. Rows that no library has are held to their papers' shape tables and
+published counts, and to identities, in `tests/models/backbones/`.
+
+Written by `make parity` on {date} with {versions}: {count} comparisons.
+
+| network | peer | largest relative difference |
+|---|---|---|
+"""
 GOLDEN = Path(__file__).parent / 'golden'
 TOOLS = Path(__file__).resolve().parents[1] / 'tools'
 #: A network and a data set that train in seconds. Score threshold 0: even this network then finds some objects.
@@ -20,6 +35,23 @@ TINY = {
 
 def pytest_addoption(parser):
     parser.addoption('--update-golden', action='store_true', help='write the golden numbers anew (make golden)')
+    parser.addoption('--write-parity', action='store_true', help='write docs/parity.md anew (make parity)')
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """The table of docs/parity.md, from what the tests recorded; also where several processes ran them."""
+    if not config.getoption('--write-parity'):
+        return
+    reports = [report for reports in terminalreporter.stats.values() for report in reports]
+    recorded = [
+        value for report in reports for name, value in getattr(report, 'user_properties', ()) if name == 'parity'
+    ]
+    rows = sorted({(peer.split(' ')[0], variant, peer, difference) for variant, peer, difference in recorded})
+    versions = ', '.join(f'{name} {metadata.version(name)}' for name in ('torch', 'keras', 'torchvision', 'timm'))
+    lines = [f'| `{variant}` | {peer} | {difference:.1e} |' for _, variant, peer, difference in rows]
+    PARITY.write_text(
+        PARITY_HEAD.format(count=len(rows), versions=versions, date=date.today()) + '\n'.join(lines) + '\n'
+    )
 
 
 @pytest.fixture(autouse=True)

@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from mmcnn.models.layers import ConvNormAct
@@ -22,3 +23,39 @@ def test_mish_values():
 def test_size_is_rounded_up():
     conv = ConvNormAct(1, 2, 3, stride=2, norm_cfg=None, act_cfg=None)
     assert conv(torch.randn(1, 1, 97, 130)).shape == (1, 2, 49, 65)
+
+
+@pytest.mark.parametrize('kernel', [3, (1, 7), (3, 1)], ids=str)
+@pytest.mark.parametrize('stride', [1, 2])
+def test_paddings_give_their_sizes(kernel, stride):
+    height, width = (kernel, kernel) if isinstance(kernel, int) else kernel
+    x = torch.randn(1, 2, 9, 12)
+
+    def size(padding):
+        layer = ConvNormAct(2, 4, kernel, stride, padding=padding, norm_cfg=None, act_cfg=None)
+        return tuple(layer(x).shape[-2:])
+
+    assert size(None) == size('same') == (-(-9 // stride), -(-12 // stride))
+    assert size('valid') == ((9 - height) // stride + 1, (12 - width) // stride + 1)
+
+
+def test_same_and_symmetric_padding_share_weights_and_differ_at_even_sizes():
+    same = ConvNormAct(2, 4, 3, 2, padding='same', norm_cfg=None, act_cfg=None)
+    symmetric = ConvNormAct(2, 4, 3, 2, norm_cfg=None, act_cfg=None)
+    symmetric.load_state_dict(same.state_dict())
+    odd, even = torch.randn(1, 2, 9, 9), torch.randn(1, 2, 8, 8)
+    assert torch.allclose(same(odd), symmetric(odd), atol=1e-6)
+    assert not torch.allclose(same(even), symmetric(even), atol=1e-2)
+
+
+def test_without_gamma_there_is_no_such_parameter():
+    layer = ConvNormAct(3, 4, 1, norm_cfg=dict(type='BN', eps=1e-3, gamma=False), act_cfg=None)
+    assert sorted(layer.state_dict()) == [
+        'bn.bias', 'bn.num_batches_tracked', 'bn.running_mean', 'bn.running_var', 'conv.weight',
+    ]  # fmt: skip
+    x = torch.randn(8, 3, 5, 5)
+    y = layer(x)  # in training mode: normalised, plus beta, which is 0
+    assert y.mean((0, 2, 3)).abs().max() < 1e-5 and (y.var((0, 2, 3)) - 1).abs().max() < 0.05
+    y.square().sum().backward()
+    assert layer.bn.bias.grad is not None
+    torch.optim.SGD(layer.parameters(), lr=0.1, momentum=0.9).step()

@@ -1,0 +1,56 @@
+"""'same' padding against TensorFlow's published rule, by hand and by brute force."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from mmcnn.models.layers import SameConv2d, SameMaxPool2d, max_pool
+from mmcnn.models.layers.padding import same_padding
+
+
+@pytest.mark.parametrize(
+    ('size', 'kernel', 'stride', 'pads'),
+    [
+        # Worked by hand: outputs = ceil(size / stride); they span (outputs - 1) * stride + kernel pixels.
+        (224, 3, 2, (0, 1)),
+        (225, 3, 2, (1, 1)),
+        (224, 5, 2, (1, 2)),
+        (7, 3, 1, (1, 1)),
+        (7, 2, 2, (0, 1)),
+        (8, 1, 2, (0, 0)),
+        (224, 7, 2, (2, 3)),
+    ],
+)
+def test_pads_by_hand(size, kernel, stride, pads):
+    assert same_padding(size, kernel, stride) == pads
+
+
+@pytest.mark.parametrize('size', [(8, 8), (9, 12), (7, 5)], ids=str)
+@pytest.mark.parametrize('kernel', [(3, 3), (5, 5), (1, 7), (2, 2)], ids=str)
+@pytest.mark.parametrize('stride', [1, 2, 3])
+def test_every_output_sees_the_window_that_the_rule_gives_it(size, kernel, stride):
+    conv = SameConv2d(2, 3, kernel, stride).double()
+    x = torch.randn(1, 2, *size, dtype=torch.float64)
+    out = conv(x)
+    assert out.shape == (1, 3, -(-size[0] // stride), -(-size[1] // stride))
+    for i in range(out.shape[2]):
+        for j in range(out.shape[3]):
+            expected = conv.bias.clone()
+            for di in range(kernel[0]):
+                for dj in range(kernel[1]):
+                    row = i * stride + di - same_padding(size[0], kernel[0], stride)[0]
+                    column = j * stride + dj - same_padding(size[1], kernel[1], stride)[0]
+                    if 0 <= row < size[0] and 0 <= column < size[1]:
+                        expected = expected + conv.weight[:, :, di, dj] @ x[0, :, row, column]
+            assert torch.allclose(out[0, :, i, j], expected)
+
+
+def test_padding_never_wins_a_maximum():
+    x = -torch.rand(1, 1, 6, 6) - 1
+    assert (SameMaxPool2d(3, 2)(x) < 0).all()
+
+
+def test_even_sizes_pool_as_in_caffe():
+    x = torch.randn(2, 3, 12, 8)
+    assert torch.equal(max_pool(3, 2)(x), F.max_pool2d(x, 3, 2, ceil_mode=True))
+    assert torch.equal(max_pool(3, 2, 'valid')(x), F.max_pool2d(x, 3, 2))
