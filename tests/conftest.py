@@ -15,9 +15,9 @@ PARITY = Path(__file__).resolve().parents[1] / 'docs' / 'parity.md'
 PARITY_HEAD = """# Parity
 
 Each network beside the same one of another library, with the same random weights and BatchNorm statistics, on random
-images at the reference size, in evaluation mode on a CPU (float32). The difference is the largest of any logit, as a share
-of the largest logit; the tests fail above 1e-4. Rows that no library has are held to their papers' shape tables and
-published counts, and to identities, in `tests/models/backbones/`.
+images at the reference size, in evaluation mode on a CPU (float32). The difference is the largest of any logit, as a
+share of the largest logit; the tests fail above 1e-4. Rows that no library has are held to their papers' shape tables
+and published counts, and to identities, in `tests/models/backbones/`.
 
 Written by `make parity` on {date} with {versions}: {count} comparisons.
 

@@ -7,6 +7,7 @@ from .padding import SameConv2d, SameMaxPool2d, max_pool
 from .scaling import scale_channels, scale_depth
 from .spp import SPP, PyramidPool
 from .squeeze_excite import SqueezeExcite
+from .upsample import doubled
 
 __all__ = [
     'C3',
@@ -19,6 +20,7 @@ __all__ = [
     'SameMaxPool2d',
     'SqueezeExcite',
     'build_norm',
+    'doubled',
     'max_pool',
     'scale_channels',
     'scale_depth',

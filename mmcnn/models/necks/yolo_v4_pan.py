@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from mmcnn.models.layers import ConvNormAct, PyramidPool, scale_channels, scale_depth
+from mmcnn.models.layers import ConvNormAct, PyramidPool, doubled, scale_channels, scale_depth
 from mmcnn.registry import MODELS
 
 
@@ -98,17 +97,8 @@ class YOLOv4PAN(BaseModule):
         """
         fine, middle, coarse = maps
         p5 = self.spp(coarse)
-        p4 = self.top_down4(torch.cat([self.lateral4(middle), _doubled(self.reduce5(p5), middle)], dim=1))
-        n3 = self.top_down3(torch.cat([self.lateral3(fine), _doubled(self.reduce4(p4), fine)], dim=1))
+        p4 = self.top_down4(torch.cat([self.lateral4(middle), doubled(self.reduce5(p5), middle)], dim=1))
+        n3 = self.top_down3(torch.cat([self.lateral3(fine), doubled(self.reduce4(p4), fine)], dim=1))
         n4 = self.bottom_up4(torch.cat([self.down3(n3), p4], dim=1))
         n5 = self.bottom_up5(torch.cat([self.down4(n4), p5], dim=1))
         return n3, n4, n5
-
-
-def _doubled(x: Tensor, like: Tensor) -> Tensor:
-    if (2 * x.shape[-2], 2 * x.shape[-1]) != tuple(like.shape[-2:]):
-        raise ValueError(
-            f'a map of {tuple(x.shape[-2:])} cannot be doubled onto one of {tuple(like.shape[-2:])}: image sides have '
-            'to be multiples of the coarsest stride (pad_size_divisor=32 in the data preprocessor does it)'
-        )
-    return F.interpolate(x, scale_factor=2, mode='nearest')
