@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import inspect
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -12,7 +14,7 @@ from mmengine.config import ConfigDict
 from mmengine.registry import DefaultScope
 from torch import nn
 
-from mmcnn.registry import MODELS
+from mmcnn.registry import BACKBONE_FAMILIES, MODELS, nearest
 
 #: Necks that want ``in_channels`` coarse to fine, though their maps come fine to coarse.
 COARSE_TO_FINE_NECKS = ('YOLOV3Neck',)
@@ -73,9 +75,9 @@ def wire(model: dict) -> ConfigDict:
     """A detector's config with every channel number and stride filled in.
 
     ``dict(type='mmcnn.wired', detector='FasterRCNN', ...)`` becomes the plain ``dict(type='FasterRCNN', ...)``. Filled
-    where absent: ``in_channels`` of neck and heads, ``strides`` of :class:`~mmcnn.models.dense_heads.YOLOHead`,
-    channels and strides of the RoI extractor. ``widen_factor`` and ``deepen_factor`` of the detector go to
-    backbone and neck where those are ours. A wired config wires to itself.
+    where absent: ``in_channels`` of neck and heads, ``strides`` of heads and anchor generators, channels and strides of
+    the RoI extractor. ``widen_factor`` and ``deepen_factor`` of the detector multiply those of backbone and neck where
+    those are ours. A wired config wires to itself.
 
     Args:
         model: config of a detector with ``backbone``, optional ``neck`` and its heads. Not changed.
@@ -110,6 +112,48 @@ def wire(model: dict) -> ConfigDict:
     return cfg
 
 
+def swap_backbone(model: dict, name: str) -> tuple[ConfigDict, list[str]]:
+    """A detector's config on another backbone, at the same levels, with that backbone's image format.
+
+    What belonged to the old one goes: its weights, and with them frozen levels and frozen BatchNorm, which without
+    weights would keep a random network from learning.
+
+    Args:
+        model: config of a detector. Not changed.
+        name: short name of one of our backbones, with or without the scope.
+
+    Returns:
+        the config, and what was changed, a sentence each.
+
+    Raises:
+        ValueError: no backbone has this name, or it lacks a level that the detector uses.
+    """
+    import mmcnn.models.backbones  # noqa: F401  registers them
+
+    name = name.removeprefix('mmcnn.')
+    if name not in BACKBONE_FAMILIES:
+        raise ValueError(f"no backbone is called '{name}'; {nearest(name, BACKBONE_FAMILIES)}")
+    cfg, notes = ConfigDict(copy.deepcopy(dict(model))), []
+    old, cfg.backbone = cfg.backbone, ConfigDict(type=f'mmcnn.{name}', out_indices=_levels(cfg.backbone))
+    probe(cfg.backbone)  # says which levels there are, if one is lacking
+    for key in ('init_cfg', 'frozen_stages', 'norm_eval'):
+        if old.get(key) not in (None, False, -1):
+            notes.append(f'{key}={old[key]} belonged to {old.type} and is dropped')
+    image = BACKBONE_FAMILIES[name].variants[name].image
+    if cfg.get('data_preprocessor') is not None:
+        swap = image.order == 'rgb'
+        new = dict(mean=list(image.mean), std=list(image.std), bgr_to_rgb=swap, rgb_to_bgr=False)
+        # The same grey as before where the padding was grey; the mean colour elsewhere.
+        grey = (114 - sum(image.mean) / 3) / (sum(image.std) / 3)
+        if cfg.data_preprocessor.get('pad_value'):
+            new['pad_value'] = grey
+        changed = [key for key in ('mean', 'std', 'bgr_to_rgb') if _plain(cfg.data_preprocessor.get(key)) != new[key]]
+        if changed:
+            cfg.data_preprocessor.update(new)
+            notes.append(f'images are normalised as {name} expects: mean {image.mean}, std {image.std}, {image.order}')
+    return cfg, notes
+
+
 def set_num_classes(model: dict, num_classes: int) -> None:
     """Sets every ``num_classes`` inside a model's config, in place."""
     for value in model.values():
@@ -137,6 +181,15 @@ def _meta_input(part: nn.Module, inputs: Maps | None) -> torch.Tensor | tuple[to
     return tuple(torch.empty(1, c, PROBE_SIZE // s, PROBE_SIZE // s) for c, s in zip(*inputs, strict=True))
 
 
+def _levels(backbone: dict) -> tuple[int, ...]:
+    """Levels (log2 of the strides) of what a detector takes from its backbone, whoever made that."""
+    return tuple(int(math.log2(stride)) for stride in probe(backbone).strides)
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, Sequence) else value
+
+
 def _short(cfg: dict) -> str:
     """The type without its scope."""
     kind = cfg['type']
@@ -149,7 +202,7 @@ def _spread_factors(cfg: ConfigDict) -> None:
             value = cfg.pop(factor)
             for part in (cfg.backbone, cfg.get('neck')):
                 if part is not None and _short(part) in MODELS.module_dict:
-                    part[factor] = value
+                    part[factor] = part.get(factor, 1) * value
 
 
 def _fill(cfg: ConfigDict, key: str, value: Any, where: str, giver: str) -> None:
@@ -157,7 +210,7 @@ def _fill(cfg: ConfigDict, key: str, value: Any, where: str, giver: str) -> None
     written = cfg.get(key)
     if written is None:
         cfg[key] = value
-    elif (list(written) if isinstance(written, Sequence) else written) != value:
+    elif _plain(written) != value:
         raise ValueError(
             f'{where}.{key}={written} does not fit {giver}, which gives {value}; leave {key} out and it is filled in'
         )
@@ -168,18 +221,34 @@ def _wire_head(head: ConfigDict, name: str, maps: Maps, giver: str) -> None:
         _fill(head, 'in_channels', list(maps.channels), name, giver)
     else:
         _fill(head, 'in_channels', _single(maps.channels, name, giver), name, giver)
+    arguments = _arguments(head)
+    for key in ('strides', 'featmap_strides'):
+        if key in arguments:
+            _fill(head, key, list(maps.strides), name, giver)
     if _short(head) == 'YOLOHead':
-        _fill(head, 'strides', list(maps.strides), name, giver)
-        if not isinstance(head.get('anchors'), Sequence):
-            raise ValueError(f'{name}.anchors={head.get("anchors")} has to be a list of (width, height) for each level')
-        if len(head.anchors) != len(maps.strides):
-            raise ValueError(
-                f'{name}.anchors has {len(head.anchors)} levels, but {giver} gives {len(maps.strides)} (strides '
-                f'{list(maps.strides)}): one list of (width, height) a level is needed'
-            )
-    for generator in ('anchor_generator', 'prior_generator'):
-        if head.get(generator) is not None and 'strides' in head[generator]:
-            _fill(head[generator], 'strides', list(maps.strides), f'{name}.{generator}', giver)
+        _check_anchors(head.get('anchors'), f'{name}.anchors', maps, giver)
+    for key in ('anchor_generator', 'prior_generator'):
+        if head.get(key) is not None:
+            _fill(head[key], 'strides', list(maps.strides), f'{name}.{key}', giver)
+            if 'base_sizes' in head[key]:
+                _check_anchors(head[key].base_sizes, f'{name}.{key}.base_sizes', maps, giver)
+
+
+def _arguments(cfg: dict) -> set[str]:
+    """Names of the arguments of a part of MMDetection or of ours."""
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        part = MMDET_MODELS.get(cfg['type']) if isinstance(cfg['type'], str) else cfg['type']
+    return set(inspect.signature(part).parameters) if part is not None else set()
+
+
+def _check_anchors(anchors: Any, where: str, maps: Maps, giver: str) -> None:
+    if not isinstance(anchors, Sequence):
+        raise ValueError(f'{where}={anchors} has to be a list of (width, height) for each level')
+    if len(anchors) != len(maps.strides):
+        raise ValueError(
+            f'{where} has {len(anchors)} levels, but {giver} gives {len(maps.strides)} (strides {list(maps.strides)}): '
+            'one list of (width, height) a level is needed'
+        )
 
 
 def _wire_roi_head(head: ConfigDict, maps: Maps, giver: str) -> None:

@@ -1,0 +1,12 @@
+# YOLOv3 on Darknet-53 for COCO at 320 px; see yolov3_darknet53.py.
+# Expected: 27.9 AP on val2017, as MMDetection 3.3 reports from ImageNet weights; no COCO run so far.
+# Time: 273 epochs of 118,287 images.
+# Run:  python tools/train.py configs/yolov3_darknet53_320.py --amp
+_base_ = ['yolov3_darknet53.py']
+train_pipeline = _base_.train_pipeline
+train_pipeline[4] = dict(type='Resize', scale=(320, 320), keep_ratio=True)
+test_pipeline = _base_.test_pipeline
+test_pipeline[1] = dict(type='Resize', scale=(320, 320), keep_ratio=True)
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+test_dataloader = val_dataloader

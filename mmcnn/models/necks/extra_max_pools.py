@@ -1,0 +1,40 @@
+"""Coarser levels for a backbone that is a pyramid already."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mmengine.model import BaseModule
+from torch import Tensor
+from torch.nn import functional as F
+
+from mmcnn.registry import MODELS
+
+
+@MODELS.register_module()
+class ExtraMaxPools(BaseModule):
+    """Passes its maps through and adds coarser ones, each every second pixel of the one before.
+
+    A max-pool of kernel 1 and stride 2, as FPN makes its P6 (Lin et al., arXiv 1612.03144); no parameters.
+
+    Args:
+        in_channels: channels of the maps, fine to coarse.
+        num_outs: maps to give in all.
+
+    Raises:
+        ValueError: fewer outputs than inputs.
+    """
+
+    def __init__(self, in_channels: Sequence[int], num_outs: int, init_cfg: dict | None = None) -> None:
+        super().__init__(init_cfg)
+        if num_outs < len(in_channels):
+            raise ValueError(f'num_outs={num_outs} has to be at least {len(in_channels)}, the number of its inputs')
+        self.num_outs = num_outs
+        self.out_channels = (*in_channels, *[in_channels[-1]] * (num_outs - len(in_channels)))
+
+    def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Maps (N, C_i, H_i, W_i) and (N, C, ceil(H / 2), ceil(W / 2)) of the coarsest, over and over."""
+        maps = list(maps)
+        while len(maps) < self.num_outs:
+            maps.append(F.max_pool2d(maps[-1], kernel_size=1, stride=2))
+        return tuple(maps)
