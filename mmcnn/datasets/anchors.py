@@ -1,0 +1,87 @@
+"""Anchors for a data set: how many of its boxes the present ones can match, and ones that fit better."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.cluster.vq import kmeans
+
+#: Anchors of each level, (width, height) in pixels at the network's input.
+Anchors = Sequence[Sequence[tuple[float, float]]]
+
+
+def box_sizes(annotations: dict, img_size: int) -> np.ndarray:
+    """Widths and heights (N, 2) of a COCO file's boxes in pixels, once each image's longer side is ``img_size``.
+
+    Crowd boxes and boxes without area are left out.
+    """
+    scales = {image['id']: img_size / max(image['width'], image['height']) for image in annotations['images']}
+    sizes = [
+        (w * scales[box['image_id']], h * scales[box['image_id']])
+        for box in annotations['annotations']
+        for w, h in [box['bbox'][2:]]
+        if not box.get('iscrowd') and w > 0 and h > 0
+    ]
+    return np.array(sizes, dtype=float).reshape(-1, 2)
+
+
+def best_possible_recall(sizes: np.ndarray, anchors: Anchors, ratio: float = 4.0) -> float:
+    """Share of the boxes that at least one anchor can match: both sides within a factor of ``ratio``.
+
+    Args:
+        sizes: (N, 2) widths and heights, pixels at the network's input.
+        anchors: of each level.
+        ratio: of the assigner (YOLOv5: 4).
+    """
+    return float((_closeness(sizes, _flat(anchors)) > 1 / ratio).mean()) if len(sizes) else 1.0
+
+
+def propose_anchors(
+    sizes: np.ndarray, levels: int = 3, per_level: int = 3, ratio: float = 4.0, generations: int = 1000, seed: int = 0
+) -> list[list[tuple[int, int]]]:
+    """Anchors fitted to boxes: k-means, then random mutations that are kept where they fit better (as YOLOv5 does).
+
+    Fitness is the mean closeness (the smaller of the side ratios) of each box to its best anchor, 0 beyond ``ratio``.
+
+    Args:
+        sizes: (N, 2) widths and heights, pixels at the network's input.
+        levels, per_level: how many; the smallest go to the finest level.
+        ratio: of the assigner.
+        generations: mutations tried.
+        seed: of both.
+
+    Raises:
+        ValueError: fewer different boxes than anchors.
+    """
+    count = levels * per_level
+    if len(np.unique(sizes, axis=0)) < count:
+        raise ValueError(f'{count} anchors need at least {count} boxes of different sizes, there are {len(sizes)}')
+    rng = np.random.default_rng(seed)
+    centres = np.exp(kmeans(np.log(sizes), count, iter=30, rng=rng)[0])  # of logarithms: what counts are ratios
+    # k-means may give up a centre; a box drawn from the set takes its place.
+    missing = count - len(centres)
+    anchors = np.concatenate([centres, sizes[rng.choice(len(sizes), missing, replace=False)]])
+    best = _fitness(sizes, anchors, ratio)
+    for _ in range(generations):
+        factors = np.where(rng.random(anchors.shape) < 0.9, 1 + rng.normal(0, 0.1, anchors.shape), 1).clip(0.3, 3.0)
+        mutated = (anchors * factors).clip(min=2.0)
+        if (fitness := _fitness(sizes, mutated, ratio)) > best:
+            anchors, best = mutated, fitness
+    anchors = anchors[anchors.prod(1).argsort()].round().astype(int)
+    return [[(int(w), int(h)) for w, h in level] for level in anchors.reshape(levels, per_level, 2)]
+
+
+def _flat(anchors: Anchors) -> np.ndarray:
+    return np.array([anchor for level in anchors for anchor in level], dtype=float)
+
+
+def _closeness(sizes: np.ndarray, anchors: np.ndarray) -> np.ndarray:
+    """(N,) the smaller side ratio of each box to its best anchor, 0 to 1."""
+    ratios = sizes[:, None] / anchors[None]
+    return np.minimum(ratios, 1 / ratios).min(2).max(1)
+
+
+def _fitness(sizes: np.ndarray, anchors: np.ndarray, ratio: float) -> float:
+    closeness = _closeness(sizes, anchors)
+    return float((closeness * (closeness > 1 / ratio)).mean())
