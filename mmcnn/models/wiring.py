@@ -235,10 +235,16 @@ def _wire_head(head: ConfigDict, name: str, maps: Maps, giver: str) -> None:
 
 
 def _arguments(cfg: dict) -> set[str]:
-    """Names of the arguments of a part of MMDetection or of ours."""
+    """Names of the arguments of a part, also those that it passes on to its base classes."""
     with DefaultScope.overwrite_default_scope('mmdet'):
         part = MMDET_MODELS.get(cfg['type']) if isinstance(cfg['type'], str) else cfg['type']
-    return set(inspect.signature(part).parameters) if part is not None else set()
+    names: set[str] = set()
+    for cls in part.__mro__ if isinstance(part, type) else ():
+        parameters = inspect.signature(cls.__init__).parameters
+        names.update(parameters)
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+            break
+    return names
 
 
 def _check_anchors(anchors: Any, where: str, maps: Maps, giver: str) -> None:

@@ -4,7 +4,7 @@ from mmengine.config import ConfigDict
 from mmengine.registry import DefaultScope
 
 import mmcnn
-from mmcnn.models.wiring import Maps, probe, set_num_classes, wire
+from mmcnn.models.wiring import Maps, probe, set_num_classes, swap_backbone, wire
 from mmcnn.registry import MODELS
 
 ANCHORS = [[(12, 16), (19, 36), (40, 28)], [(36, 75), (76, 55), (72, 146)], [(142, 110), (192, 243), (459, 401)]]
@@ -192,3 +192,67 @@ def test_class_counts_are_set_wherever_they_are():
 def test_unknown_backbone_lists_the_nearest():
     with pytest.raises(KeyError, match=r"no model is called 'mmcnn\.cspdarknet35'; did you mean mmcnn\.cspdarknet53"):
         wire(yolov4(backbone=dict(type='mmcnn.cspdarknet35')))
+
+
+def test_factors_multiply():
+    wired = wire(yolov4(widen_factor=0.5, neck=dict(type='mmcnn.YOLOv4PAN', widen_factor=0.5)))
+    assert wired.backbone.widen_factor == 0.5 and wired.neck.widen_factor == 0.25
+    assert wired.bbox_head.in_channels == [32, 64, 128]
+
+
+def test_strides_of_every_kind_of_head():
+    fpn = dict(type='FPN', out_channels=32, num_outs=5, start_level=1, add_extra_convs='on_output')
+    fcos = wire(yolov4(backbone=dict(type='mmcnn.darknet53'), neck=fpn, bbox_head=dict(type='FCOSHead', num_classes=3)))
+    assert fcos.bbox_head.strides == [8, 16, 32, 64, 128] and fcos.bbox_head.in_channels == 32
+    retina = retinanet()
+    del retina['bbox_head']['anchor_generator']['strides']
+    assert wire(retina).bbox_head.anchor_generator.strides == [8, 16, 32, 64, 128]
+    base_sizes = ANCHORS[::-1]
+    yolov3 = dict(
+        type='YOLOV3',
+        backbone=dict(type='mmcnn.darknet53', out_indices=(3, 4, 5)),
+        neck=dict(type='YOLOV3Neck', num_scales=3, out_channels=[512, 256, 128]),
+        bbox_head=dict(
+            type='YOLOV3Head', num_classes=80, anchor_generator=dict(type='YOLOAnchorGenerator', base_sizes=base_sizes)
+        ),
+    )
+    head = wire(yolov3).bbox_head
+    assert head.anchor_generator.strides == head.featmap_strides == [32, 16, 8]
+    yolov3['bbox_head']['anchor_generator']['base_sizes'] = base_sizes[:2]
+    with pytest.raises(ValueError, match=r'anchor_generator\.base_sizes has 2 levels, but YOLOV3Neck gives 3'):
+        wire(yolov3)
+
+
+def test_swap_keeps_levels_and_drops_what_belonged_to_the_old_backbone():
+    old = dict(
+        type='mmcnn.cspdarknet53',
+        out_indices=(4, 5),
+        frozen_stages=2,
+        norm_eval=True,
+        init_cfg=dict(type='Pretrained', checkpoint='old.pth'),
+    )
+    preprocessor = dict(type='DetDataPreprocessor', mean=[1.0] * 3, std=[2.0] * 3, bgr_to_rgb=False, pad_value=5)
+    model = yolov4(backbone=old, data_preprocessor=preprocessor)
+    before = repr(model)
+    swapped, notes = swap_backbone(model, 'darknet53')
+    assert repr(model) == before
+    assert swapped.backbone == dict(type='mmcnn.darknet53', out_indices=(4, 5))
+    assert [note.split('=')[0] for note in notes[:3]] == ['init_cfg', 'frozen_stages', 'norm_eval']
+    expected = dict(
+        mean=[0.0] * 3, std=[255.0] * 3, bgr_to_rgb=True, rgb_to_bgr=False, pad_value=pytest.approx(114 / 255)
+    )
+    assert {key: swapped.data_preprocessor[key] for key in expected} == expected
+    assert 'normalised as darknet53 expects' in notes[3]
+    assert swap_backbone(swapped, 'mmcnn.darknet53') == (swapped, [])  # nothing left to say
+
+
+def test_swap_counts_levels_of_mmdets_backbones():
+    model = yolov4(backbone=dict(type='ResNet', depth=18, out_indices=(1, 2, 3)))  # strides 8 to 32
+    assert swap_backbone(model, 'darknet53')[0].backbone.out_indices == (3, 4, 5)
+
+
+def test_swap_to_what_does_not_exist():
+    with pytest.raises(ValueError, match=r"no backbone is called 'darknet35'; did you mean darknet53"):
+        swap_backbone(yolov4(), 'darknet35')
+    with pytest.raises(ValueError, match=r'cspdarknet53-focus\) has no level 0; its levels are \[1, 2, 3, 4, 5\]'):
+        swap_backbone(yolov4(backbone=dict(type='mmcnn.darknet53', out_indices=(0, 1))), 'cspdarknet53-focus')
