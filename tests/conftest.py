@@ -137,3 +137,21 @@ def trained(train_tiny, tmp_path_factory):
     result = train_tiny(work_dir, f'val_evaluator.outfile_prefix={work_dir / "val"}', args=['--epochs', 2])
     assert result.code == 0, result.err
     return SimpleNamespace(work_dir=work_dir, checkpoint=work_dir / 'epoch_2.pth', out=result.out)
+
+
+@pytest.fixture(scope='session')
+def torchvision():
+    """torchvision; on a CPU torch PyPI's build loads once the operators that it lacks are declared."""
+    with contextlib.suppress(ImportError, RuntimeError):
+        import torchvision
+
+        return torchvision
+    for op in ('nms', 'qnms'):
+        with contextlib.suppress(RuntimeError):
+            torch.library.define(f'torchvision::{op}', '(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')
+    return pytest.importorskip('torchvision')
+
+
+@pytest.fixture(scope='session')
+def timm(torchvision):
+    return pytest.importorskip('timm')

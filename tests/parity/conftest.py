@@ -1,6 +1,5 @@
 """Peers: the same networks from keras.applications, torchvision and timm, with random weights and statistics."""
 
-import contextlib
 import os
 
 import numpy as np
@@ -12,24 +11,6 @@ import mmcnn
 
 #: What a logit may be off, as a share of the largest logit.
 TOLERANCE = 1e-4
-
-
-@pytest.fixture(scope='session')
-def torchvision():
-    """torchvision; on a CPU torch PyPI's build loads once the operators that it lacks are declared."""
-    with contextlib.suppress(ImportError, RuntimeError):
-        import torchvision
-
-        return torchvision
-    for op in ('nms', 'qnms'):
-        with contextlib.suppress(RuntimeError):
-            torch.library.define(f'torchvision::{op}', '(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')
-    return pytest.importorskip('torchvision')
-
-
-@pytest.fixture(scope='session')
-def timm(torchvision):
-    return pytest.importorskip('timm')
 
 
 @pytest.fixture(scope='session')

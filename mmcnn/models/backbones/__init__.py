@@ -3,5 +3,6 @@
 from .base import Backbone, Stage
 from .csp_darknet import CSPDarknet, CSPDarknetFocus
 from .darknet import Darknet
+from .timm_backbone import TimmBackbone
 
-__all__ = ['Backbone', 'CSPDarknet', 'CSPDarknetFocus', 'Darknet', 'Stage']
+__all__ = ['Backbone', 'CSPDarknet', 'CSPDarknetFocus', 'Darknet', 'Stage', 'TimmBackbone']

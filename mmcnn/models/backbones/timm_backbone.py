@@ -1,0 +1,77 @@
+"""A network of timm as a backbone; timm is imported only when one is built."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor
+
+from mmcnn.registry import MODELS, nearest
+
+from .base import DEFAULT_LEVELS
+
+
+@MODELS.register_module()
+class TimmBackbone(BaseModule):
+    """timm's ``features_only`` form of a network, with levels named by stride as everywhere here.
+
+    ``dict(type='mmcnn.TimmBackbone', model='regnety_004', out_indices=(3, 4, 5))``. Sizes of the maps are timm's: where
+    a network pads nothing, they are not exact parts of the image's and YOLO necks refuse them.
+
+    Args:
+        model: name of the network in timm.
+        out_indices: levels to return, fine to coarse; level i has stride 2**i. None: those of 2 to 5 that there are.
+        pretrained: timm's own weights, which timm downloads.
+        in_channels: channels of the image.
+        **kwargs: further arguments of ``timm.create_model``.
+
+    Attributes:
+        out_channels: channels of each output. out_strides: its stride in pixels. Both fine to coarse.
+
+    Raises:
+        ImportError: timm is not installed.
+        ValueError: timm has no such network, it gives no maps, or it lacks a level.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        out_indices: Sequence[int] | None = None,
+        pretrained: bool = False,
+        in_channels: int = 3,
+        init_cfg: dict | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(init_cfg)
+        try:
+            import timm
+        except ImportError as error:
+            raise ImportError(f"the backbone '{model}' is timm's, which is not installed: pip install timm") from error
+        if not timm.is_model(model):
+            raise ValueError(f"timm has no network '{model}'; {nearest(model, timm.list_models())}")
+        try:
+            with torch.device('meta'):
+                info = timm.create_model(model, features_only=True).feature_info
+        except (RuntimeError, AttributeError) as error:
+            raise ValueError(f"timm's '{model}' gives no feature maps: {error}") from error
+        last_at = {int(math.log2(stride)): index for index, stride in enumerate(info.reduction())}
+        wanted = tuple(i for i in DEFAULT_LEVELS if i in last_at) if out_indices is None else tuple(out_indices)
+        for level in wanted:
+            if level not in last_at:
+                raise ValueError(f"timm's '{model}' has no level {level!r}; its levels are {sorted(last_at)}")
+        chosen = [last_at[level] for level in wanted]
+        self.in_channels = in_channels
+        self.out_indices = wanted
+        self.out_channels = tuple(info.channels()[i] for i in chosen)
+        self.out_strides = tuple(info.reduction()[i] for i in chosen)
+        self.model = timm.create_model(
+            model, features_only=True, out_indices=chosen, pretrained=pretrained, in_chans=in_channels, **kwargs
+        )
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Image (N, in_channels, H, W) to the maps of ``out_indices``."""
+        return tuple(self.model(x))

@@ -1,0 +1,98 @@
+"""Our configs of MMDetection's detectors against its own, with the same weights: the same losses and detections."""
+
+from pathlib import Path
+
+import mmdet
+import numpy as np
+import pytest
+import torch
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmengine.structures import InstanceData
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from mmcnn import cli
+from mmcnn.weights.mmdet import from_mmdet
+
+CONFIGS = Path(mmdet.__file__).parent / '.mim' / 'configs'
+# ours: (MMDetection's, our backbone)
+PAIRS = {
+    'yolov3_darknet53': ('yolo/yolov3_d53_8xb8-ms-608-273e_coco.py', 'darknet53'),
+    'faster_rcnn_resnet-fpn': ('faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py', 'resnet50-tv'),
+}
+
+
+def build(model):
+    model = dict(model)
+    model['backbone'] = {**model['backbone'], 'init_cfg': None}
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        return MODELS.build(model)
+
+
+def random_statistics(model):
+    """What an untrained model lacks: statistics that differ, and scores above the thresholds."""
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, _BatchNorm):
+                module.running_mean.normal_(0, 0.1)
+                module.running_var.uniform_(0.8, 1.2)
+        for name, p in model.named_parameters():
+            if name.startswith(('bbox_head.convs_pred', 'rpn_head.rpn_', 'roi_head.bbox_head.fc_')) and p.ndim > 1:
+                p.normal_(0, 0.05)
+            if name.startswith('bbox_head.convs_pred') and p.ndim == 1:
+                p.zero_()
+    return model
+
+
+def samples():
+    """Two images of other sizes in one batch, three and one objects."""
+    rng = np.random.default_rng(0)
+    inputs, data_samples = [], []
+    for size, boxes in (
+        ((128, 160), [[10, 12, 70, 90], [60, 20, 150, 60], [5, 70, 40, 120]]),
+        ((96, 128), [[30, 10, 90, 80]]),
+    ):
+        inputs.append(torch.from_numpy(rng.integers(0, 256, (3, *size), dtype=np.uint8)))
+        sample = DetDataSample(metainfo=dict(img_shape=size, ori_shape=size, scale_factor=(1.0, 1.0)))
+        sample.gt_instances = InstanceData(
+            bboxes=torch.tensor(boxes, dtype=torch.float32), labels=torch.arange(len(boxes)) * 11
+        )
+        sample.ignored_instances = InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long))
+        data_samples.append(sample)
+    return dict(inputs=inputs, data_samples=data_samples)
+
+
+@pytest.mark.parametrize('ours', PAIRS)
+def test_same_losses_and_detections(ours):
+    name, backbone = PAIRS[ours]
+    cfg = cli.load_config(ours)
+    theirs = random_statistics(build(Config.fromfile(CONFIGS / name).model))
+    mine = build(cfg.model)
+    state = theirs.state_dict()
+    trunk = {key.removeprefix('backbone.'): value for key, value in state.items() if key.startswith('backbone.')}
+    state = {key: value for key, value in state.items() if not key.startswith('backbone.')}
+    state.update({f'backbone.{key}': value for key, value in from_mmdet(trunk, backbone).items()})
+    mine.load_state_dict(state)  # strictly
+
+    losses, found = [], []
+    for model in (theirs, mine):
+        model.eval()  # batch statistics of two images would only add noise
+        with torch.no_grad():
+            torch.manual_seed(1)  # Faster R-CNN draws its samples
+            batch = model.data_preprocessor(samples(), training=False)
+            losses.append(model.loss(batch['inputs'], batch['data_samples']))
+            batch = model.data_preprocessor(samples(), training=False)
+            found.append(model.predict(batch['inputs'], batch['data_samples']))
+    assert losses[0].keys() == losses[1].keys() and 'loss_cls' in losses[0]
+    for key, value in losses[0].items():
+        values, expected = (torch.stack(v) if isinstance(v, list) else v for v in (losses[1][key], value))
+        assert torch.allclose(values, expected, rtol=1e-4), key
+        assert expected.isfinite().all() and (expected.abs() > 0).any(), key
+    for a, b in zip(*([sample.pred_instances for sample in samples] for samples in found), strict=True):
+        assert len(a) == len(b) > 0
+        assert torch.equal(a.labels, b.labels)
+        assert torch.allclose(a.scores, b.scores, rtol=1e-4) and torch.allclose(
+            a.bboxes, b.bboxes, rtol=1e-4, atol=1e-2
+        )
