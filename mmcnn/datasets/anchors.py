@@ -37,6 +37,17 @@ def best_possible_recall(sizes: np.ndarray, anchors: Anchors, ratio: float = 4.0
     return float((_closeness(sizes, _flat(anchors)) > 1 / ratio).mean()) if len(sizes) else 1.0
 
 
+def anchors_of(model: dict) -> Anchors | None:
+    """The anchors in a detector's config, finest level first; None: it has none of this kind.
+
+    Read from ``bbox_head.anchors`` (:class:`~mmcnn.models.dense_heads.YOLOHead`) or
+    ``bbox_head.anchor_generator.base_sizes`` (MMDetection's YOLOv3).
+    """
+    head = model.get('bbox_head') or {}
+    anchors = head.get('anchors') or (head.get('anchor_generator') or {}).get('base_sizes')
+    return sorted(anchors, key=lambda level: sum(w * h for w, h in level)) if anchors else None
+
+
 def propose_anchors(
     sizes: np.ndarray, levels: int = 3, per_level: int = 3, ratio: float = 4.0, generations: int = 1000, seed: int = 0
 ) -> list[list[tuple[int, int]]]:

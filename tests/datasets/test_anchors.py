@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mmcnn.datasets.anchors import best_possible_recall, box_sizes, propose_anchors
+from mmcnn.datasets.anchors import anchors_of, best_possible_recall, box_sizes, propose_anchors
 
 COCO = [[(10, 13), (16, 30), (33, 23)], [(30, 61), (62, 45), (59, 119)], [(116, 90), (156, 198), (373, 326)]]
 
@@ -57,3 +57,10 @@ def test_evolution_does_not_fit_worse_than_k_means():
 def test_too_few_boxes_are_named():
     with pytest.raises(ValueError, match='9 anchors need at least 9 boxes of different sizes, there are 12'):
         propose_anchors(np.array([[5.0, 5], [6, 6], [7, 7]] * 4))
+
+
+def test_anchors_are_found_in_a_config_finest_first():
+    assert anchors_of(dict(bbox_head=dict(anchors=COCO))) == COCO
+    assert anchors_of(dict(bbox_head=dict(anchor_generator=dict(base_sizes=COCO[::-1])))) == COCO
+    assert anchors_of(dict(bbox_head=dict(anchor_generator=dict(scales=[8])))) is None
+    assert anchors_of(dict(rpn_head=dict())) is None
