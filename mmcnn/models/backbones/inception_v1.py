@@ -120,7 +120,11 @@ class InceptionV1(Backbone):
 
 
 def stage2(in_channels: int, reduce: int, out_channels: int, local_norm: bool, **conv: object) -> nn.Sequential:
-    """1x1 where there is one, 3x3: (N, C, H, W) to (N, C_out, H, W)."""
+    """1x1 where there is one, 3x3: (N, C, H, W) to (N, C_out, H, W).
+
+    The local normalisation has AlexNet's constants over 5 channels (alpha 1e-4, beta 0.75, in Caffe's form), which are
+    PyTorch's defaults; the paper gives none.
+    """
     layers = OrderedDict()
     if local_norm:
         layers['norm1'] = nn.LocalResponseNorm(5)
