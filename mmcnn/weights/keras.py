@@ -19,8 +19,32 @@ EFFICIENTNET: list[Rule] = []
 # InceptionResNet: which layer is which.
 INCEPTION_RESNET: list[Rule] = []
 
-# InceptionV3: which layer is which.
-INCEPTION_V3: list[Rule] = []
+# InceptionV3: which layer is which. Keras numbers its convolutions in the order in which it makes them.
+INCEPTION_V3_BRANCHES = {
+    'A': 'branch1x1 branch5x5.0 branch5x5.1 branch3x3dbl.0 branch3x3dbl.1 branch3x3dbl.2 branch_pool.1',
+    'B': 'branch1x1 branch7x7.0 branch7x7.1 branch7x7.2 branch7x7dbl.0 branch7x7dbl.1 branch7x7dbl.2 branch7x7dbl.3 '
+    'branch7x7dbl.4 branch_pool.1',
+    'C': 'branch1x1 branch3x3.0 branch3x3.1.branch1x3 branch3x3.1.branch3x1 branch3x3dbl.0 branch3x3dbl.1 '
+    'branch3x3dbl.2.branch1x3 branch3x3dbl.2.branch3x1 branch_pool.1',
+    'reduction A': 'branch3x3 branch3x3dbl.0 branch3x3dbl.1 branch3x3dbl.2',
+    'reduction B': 'branch3x3.0 branch3x3.1 branch7x7x3.0 branch7x7x3.1 branch7x7x3.2 branch7x7x3.3',
+}
+INCEPTION_V3_MODULES = {
+    **{f'stage3.{i}': 'A' for i in range(3)},
+    'reduction4': 'reduction A',
+    **{f'stage4.{i}': 'B' for i in range(4)},
+    'reduction5': 'reduction B',
+    **{f'stage5.{i}': 'C' for i in range(2)},
+}
+INCEPTION_V3_CONVOLUTIONS = [
+    *('stage1.0', 'stage1.1', 'stage1.2', 'stage2.0', 'stage2.1'),
+    *(f'{module}.{b}' for module, kind in INCEPTION_V3_MODULES.items() for b in INCEPTION_V3_BRANCHES[kind].split()),
+]
+INCEPTION_V3: list[Rule] = [
+    (r'conv2d_(\d+)', lambda m: f'backbone.{INCEPTION_V3_CONVOLUTIONS[int(m[1])]}.conv'),
+    (r'batch_normalization_(\d+)', lambda m: f'backbone.{INCEPTION_V3_CONVOLUTIONS[int(m[1])]}.bn'),
+    ('predictions', 'top.classes'),
+]
 
 # MobileNetV1: which layer is which.
 MOBILENET_V1: list[Rule] = []

@@ -3,6 +3,19 @@
 from .base import Backbone, Stage
 from .csp_darknet import CSPDarknet, CSPDarknetFocus
 from .darknet import Darknet
+from .inception_v1 import InceptionV1
+from .inception_v2 import InceptionV2
+from .inception_v3 import InceptionV3
 from .timm_backbone import TimmBackbone
 
-__all__ = ['Backbone', 'CSPDarknet', 'CSPDarknetFocus', 'Darknet', 'Stage', 'TimmBackbone']
+__all__ = [
+    'Backbone',
+    'CSPDarknet',
+    'CSPDarknetFocus',
+    'Darknet',
+    'InceptionV1',
+    'InceptionV2',
+    'InceptionV3',
+    'Stage',
+    'TimmBackbone',
+]

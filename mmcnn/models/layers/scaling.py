@@ -1,6 +1,10 @@
 """Width and depth multipliers of narrow forms."""
 
 import math
+from collections.abc import Sequence
+from typing import TypeVar
+
+Row = TypeVar('Row')
 
 
 def scale_channels(channels: int, widen_factor: float, divisor: int = 8) -> int:
@@ -13,3 +17,9 @@ def scale_channels(channels: int, widen_factor: float, divisor: int = 8) -> int:
 def scale_depth(repeats: int, deepen_factor: float) -> int:
     """``repeats * deepen_factor`` rounded, at least 1 (YOLOv5's rule); 0 stays 0."""
     return max(round(repeats * deepen_factor), 1) if repeats else 0
+
+
+def scale_rows(rows: Sequence[Row], deepen_factor: float) -> list[Row]:
+    """A stage whose blocks differ, at another depth: the last rows, so that its output stays; more repeat the first."""
+    count = len(rows)
+    return [rows[max(i, 0)] for i in range(count - scale_depth(count, deepen_factor), count)]

@@ -1,6 +1,6 @@
 import pytest
 
-from mmcnn.models.layers import scale_channels, scale_depth
+from mmcnn.models.layers import scale_channels, scale_depth, scale_rows
 
 
 # YOLOv5's published widths and repeats for n (0.25, 0.33), s (0.5, 0.33), m (0.75, 0.67) and x (1.25, 1.33).
@@ -21,3 +21,8 @@ def test_edges():
     assert scale_channels(100, 1.0) == 100  # published widths are never rounded at full width
     assert scale_channels(36, 0.5) == 24
     assert scale_depth(1, 0.33) == 1 and scale_depth(0, 0.33) == 0
+
+
+@pytest.mark.parametrize(('factor', 'rows'), [(0.1, 'e'), (0.33, 'de'), (0.67, 'cde'), (1, 'abcde'), (1.33, 'aaabcde')])
+def test_rows_keep_the_last(factor, rows):
+    assert ''.join(scale_rows('abcde', factor)) == rows

@@ -1,0 +1,76 @@
+import pytest
+import torch
+from torch import nn
+
+import mmcnn
+
+# Part, outputs and side of the map at 299 x 299: the paper's Table 1, and the widths of Keras's and torchvision's code.
+TABLE_1 = [
+    ('stage1.0', 32, 149), ('stage1.1', 32, 147), ('stage1.2', 64, 147), ('pool2', 64, 73),
+    ('stage2.0', 80, 73), ('stage2.1', 192, 71), ('pool3', 192, 35),
+    ('stage3.0', 256, 35), ('stage3.1', 288, 35), ('stage3.2', 288, 35),
+    ('reduction4', 768, 17), ('stage4.0', 768, 17), ('stage4.1', 768, 17), ('stage4.2', 768, 17), ('stage4.3', 768, 17),
+    ('reduction5', 1280, 8), ('stage5.0', 2048, 8), ('stage5.1', 2048, 8),
+]  # fmt: skip
+
+
+def on_meta(build, name, **kwargs):
+    with torch.device('meta'):
+        return build(name, **kwargs)
+
+
+@pytest.mark.parametrize(
+    ('name', 'total', 'trainable'),
+    [
+        ('inceptionv3', 23_851_784, 23_817_352),
+        ('inceptionv3-tv', 23_869_000, 27_161_264 - 3_326_696),  # torchvision's num_params less its auxiliary head
+    ],
+)
+def test_published_counts(name, total, trainable):
+    assert mmcnn.count_parameters(on_meta(mmcnn.build_classifier, name)) == (total, trainable)
+
+
+def test_classifier_has_the_maps_of_the_papers_table():
+    backbone = on_meta(mmcnn.build_classifier, 'inceptionv3').backbone
+    shapes = {}
+    for part, *_ in TABLE_1:
+        backbone.get_submodule(part).register_forward_hook(
+            lambda module, inputs, x, part=part: shapes.update({part: tuple(x.shape[1:])})
+        )
+    backbone(torch.empty(1, 3, 299, 299, device='meta'))
+    assert shapes == {part: (channels, side, side) for part, channels, side in TABLE_1}
+
+
+def test_detection_backbone_differs_in_the_padding_only():
+    detector = on_meta(mmcnn.build_backbone, 'inceptionv3', out_indices=(1, 2, 3, 4, 5))
+    classifier = on_meta(mmcnn.build_classifier, 'inceptionv3').backbone
+    shapes = [{key: tuple(v.shape) for key, v in net.state_dict().items()} for net in (detector, classifier)]
+    assert shapes[0] == shapes[1]
+    maps = detector(torch.empty(1, 3, 299, 299, device='meta'))
+    assert [x.shape[-1] for x in maps] == [150, 75, 38, 19, 10]
+
+
+@pytest.mark.parametrize(('name', 'gamma', 'counted'), [('inceptionv3', False, False), ('inceptionv3-tv', True, True)])
+def test_norms_and_pools(name, gamma, counted):
+    backbone = on_meta(mmcnn.build_backbone, name)
+    norms = [m for m in backbone.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert len(norms) == 94 and {m.eps for m in norms} == {1e-3}
+    assert {m.weight is not None for m in norms} == {gamma}
+    assert not any(m.bias is not None for m in backbone.modules() if isinstance(m, nn.Conv2d))
+    pools = [m for m in backbone.modules() if isinstance(m, nn.AvgPool2d)]
+    assert len(pools) == 9 and {m.count_include_pad for m in pools} == {counted}
+
+
+def test_factorised_kernels():
+    """Two 7x7 branches in each module of stride 16, forks of 1x3 and 3x1 in each of stride 32."""
+    backbone = on_meta(mmcnn.build_backbone, 'inceptionv3')
+    kernels = [
+        [conv.kernel_size for conv in stage.modules() if isinstance(conv, nn.Conv2d)]
+        for stage in (backbone.stage3, backbone.reduction4, backbone.stage4, backbone.reduction5, backbone.stage5)
+    ]
+    assert [sizes.count((5, 5)) for sizes in kernels] == [3, 0, 0, 0, 0]
+    assert [sizes.count((1, 7)) for sizes in kernels] == [0, 0, 12, 1, 0]
+    assert [sizes.count((7, 1)) for sizes in kernels] == [0, 0, 12, 1, 0]
+    assert [sizes.count((1, 3)) for sizes in kernels] == [0, 0, 0, 0, 4]
+    assert [sizes.count((3, 1)) for sizes in kernels] == [0, 0, 0, 0, 4]
+    assert [sizes.count((3, 3)) for sizes in kernels] == [6, 3, 0, 2, 2]
