@@ -55,14 +55,13 @@ def random_arrays(model):
 
 
 def arrays_of(model):
-    """``'LAYER.ARRAY'`` to tensor, layers that Keras numbers by itself numbered from 0 in each kind."""
-    arrays, numbers = {}, {}
+    """``'LAYER.ARRAY'`` to tensor, the first layer that Keras numbers by itself as number 0 of its kind.
+
+    Keras numbers layers as they are made, from 'conv2d' and 'conv2d_1' on; ``model.layers`` has another order.
+    """
+    arrays = {}
     for layer in model.layers:
-        name = layer.name
-        for kind in ('conv2d', 'batch_normalization'):
-            if name.removeprefix(kind).lstrip('_').isdigit() or name == kind:
-                name = f'{kind}_{numbers.setdefault(kind, 0)}'
-                numbers[kind] += 1
+        name = f'{layer.name}_0' if layer.name in ('conv2d', 'batch_normalization') else layer.name
         if type(layer).__name__ == 'Normalization':
             continue
         for variable in layer.weights:

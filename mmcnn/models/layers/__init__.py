@@ -1,5 +1,6 @@
 """Layers that at least two families or necks share."""
 
+from .chain import AveragePool, Chain, ChainTable, Conv, Fork, MaxPool, chain_channels, widen_chain
 from .conv import ConvNormAct, build_norm
 from .csp import C3, DarknetBottleneck
 from .focus import Focus
@@ -11,15 +12,23 @@ from .squeeze_excite import SqueezeExcite
 __all__ = [
     'C3',
     'SPP',
+    'AveragePool',
+    'Chain',
+    'ChainTable',
+    'Conv',
     'ConvNormAct',
     'DarknetBottleneck',
     'Focus',
+    'Fork',
+    'MaxPool',
     'PyramidPool',
     'SameConv2d',
     'SameMaxPool2d',
     'SqueezeExcite',
     'build_norm',
+    'chain_channels',
     'max_pool',
     'scale_channels',
     'scale_depth',
+    'widen_chain',
 ]
