@@ -16,8 +16,28 @@ DENSENET: list[Rule] = []
 # EfficientNet: which layer is which.
 EFFICIENTNET: list[Rule] = []
 
+# Our names of the convolutions of Inception-ResNet v2 that Keras only numbers, in the order of the numbers.
+_INCEPTION_RESNET_CONVS = (
+    *('stem.0', 'stem.1', 'stem.2', 'stage2.1', 'stage2.2'),
+    *(f'stage3.1.{layer}' for layer in ('0.0', '1.0', '1.1', '2.0', '2.1', '2.2', '3.1')),
+    *(f'stage3.{i}.branches.0.{layer}' for i in range(2, 12) for layer in ('0.0', '1.0', '1.1', '2.0', '2.1', '2.2')),
+    *(f'stage4.0.{layer}' for layer in ('0.0', '1.0', '1.1', '1.2')),
+    *(f'stage4.{i}.branches.0.{layer}' for i in range(1, 21) for layer in ('0.0', '1.0', '1.1', '1.2')),
+    *(f'stage5.0.{layer}' for layer in ('0.0', '0.1', '1.0', '1.1', '2.0', '2.1', '2.2')),
+    *(f'stage5.{i}.branches.0.{layer}' for i in range(1, 11) for layer in ('0.0', '1.0', '1.1', '1.2')),
+)
+
 # InceptionResNet: which layer is which.
-INCEPTION_RESNET: list[Rule] = []
+INCEPTION_RESNET: list[Rule] = [
+    (r'conv2d_(\d+)', lambda match: f'backbone.{_INCEPTION_RESNET_CONVS[int(match[1])]}.conv'),
+    (r'batch_normalization_(\d+)', lambda match: f'backbone.{_INCEPTION_RESNET_CONVS[int(match[1])]}.bn'),
+    (r'block35_(\d+)_conv', lambda match: f'backbone.stage3.{int(match[1]) + 1}.project'),
+    (r'block17_(\d+)_conv', r'backbone.stage4.\1.project'),
+    (r'block8_(\d+)_conv', r'backbone.stage5.\1.project'),
+    (r'conv_7b', 'top.conv.conv'),
+    (r'conv_7b_bn', 'top.conv.bn'),
+    (r'predictions', 'top.classes'),
+]
 
 # InceptionV3: which layer is which. Keras numbers its convolutions in the order in which it makes them.
 INCEPTION_V3_BRANCHES = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from torch import Tensor
@@ -25,17 +26,81 @@ DENSENET: list[Rule] = []
 # EfficientNet: which layer is which.
 EFFICIENTNET: list[Rule] = []
 
+_BRANCH = r'branch(?P<branch>\d)\.(?:(?P<layer>\d)\.)?(?P<part>conv|bn)'
+_RESIDUAL = r'(?P<stage>repeat(?:_[12])?|block8)(?:\.(?P<block>\d+))?'
+
+
+def _branch(match: re.Match) -> str:
+    """Branch and layer of an Inception module; in timm the only layer of a branch has no number."""
+    return f'{match["branch"]}.{match["layer"] or 0}.{match["part"]}'
+
+
+def _residual(match: re.Match) -> str:
+    """Inception-ResNet's blocks, behind what opens their stage; the last one stands alone in timm."""
+    stage, first = {'repeat': (3, 2), 'repeat_1': (4, 1), 'repeat_2': (5, 1), 'block8': (5, 10)}[match['stage']]
+    return f'backbone.stage{stage}.{first + int(match["block"] or 0)}'
+
+
 # InceptionResNet: which layer is which.
-INCEPTION_RESNET: list[Rule] = []
+INCEPTION_RESNET: list[Rule] = [
+    (r'conv2d_1a\.(conv|bn)', r'backbone.stem.0.\1'),
+    (r'conv2d_2a\.(conv|bn)', r'backbone.stem.1.\1'),
+    (r'conv2d_2b\.(conv|bn)', r'backbone.stem.2.\1'),
+    (r'conv2d_3b\.(conv|bn)', r'backbone.stage2.1.\1'),
+    (r'conv2d_4a\.(conv|bn)', r'backbone.stage2.2.\1'),
+    (rf'mixed_5b\.{_BRANCH}', lambda match: f'backbone.stage3.1.{_branch(match)}'),
+    (rf'mixed_6a\.{_BRANCH}', lambda match: f'backbone.stage4.0.{_branch(match)}'),
+    (rf'mixed_7a\.{_BRANCH}', lambda match: f'backbone.stage5.0.{_branch(match)}'),
+    (rf'{_RESIDUAL}\.{_BRANCH}', lambda match: f'{_residual(match)}.branches.0.{_branch(match)}'),
+    (rf'{_RESIDUAL}\.conv2d', lambda match: f'{_residual(match)}.project'),
+    (r'conv2d_7b\.(conv|bn)', r'top.conv.\1'),
+    (r'classif', 'top.classes'),
+]
+
+
+def _inception_v4(match: re.Match) -> str:
+    """timm counts Inception-v4's modules through; here they are counted in each stage."""
+    number, first = int(match['number']), {'stem': 0, 'stage2': 3, 'stage3': 5, 'stage4': 10, 'stage5': 18}
+    stage = [name for name, start in first.items() if start <= number][-1]
+    return f'backbone.{stage}.{number - first[stage]}'
+
+
+def _fork(match: re.Match) -> str:
+    """The branches of Inception-C, which end in a fork: 'branch1_1b' is the second way of branch 1's layer 1."""
+    way = {'': '', 'a': '.0.0', 'b': '.1.0'}[match['way']]
+    return f'{_inception_v4(match)}.{match["branch"]}.{match["layer"]}{way}.{match["part"]}'
+
+
+_MODULE = r'features\.(?P<number>\d+)'
 
 # InceptionV4: which layer is which.
-INCEPTION_V4: list[Rule] = []
+INCEPTION_V4: list[Rule] = [
+    (r'features\.3\.conv\.(conv|bn)', r'backbone.stage2.0.1.0.\1'),
+    (r'features\.5\.conv\.(conv|bn)', r'backbone.stage3.0.0.0.\1'),
+    (rf'{_MODULE}\.(?P<part>conv|bn)', lambda match: f'{_inception_v4(match)}.{match["part"]}'),
+    (rf'{_MODULE}\.{_BRANCH}', lambda match: f'{_inception_v4(match)}.{_branch(match)}'),
+    (rf'{_MODULE}\.branch(?P<branch>\d)_(?P<layer>\d)(?P<way>[ab]?)\.(?P<part>conv|bn)', _fork),
+    (r'last_linear', 'top.classes'),
+]
 
 # ResNeXt: which layer is which.
 RESNEXT: list[Rule] = []
 
+
+def _osa(match: re.Match) -> str:
+    """VoVNet's modules, behind what opens their stage; timm's stage 0 has stride 4."""
+    return f'backbone.stage{int(match[1]) + 2}.{int(match[2]) + 1}'
+
+
 # VoVNet: which layer is which.
-VOVNET: list[Rule] = []
+VOVNET: list[Rule] = [
+    (r'stem\.([01])\.(conv|bn)', r'backbone.stem.\1.\2'),
+    (r'stem\.2\.(conv|bn)', r'backbone.stage2.0.\1'),
+    (r'stages\.(\d)\.blocks\.(\d)\.conv_mid\.(\d\.(?:conv|bn))', lambda m: f'{_osa(m)}.convs.{m[3]}'),
+    (r'stages\.(\d)\.blocks\.(\d)\.conv_concat\.(conv|bn)', lambda m: f'{_osa(m)}.aggregate.{m[3]}'),
+    (r'stages\.(\d)\.blocks\.(\d)\.attn\.fc', lambda m: f'{_osa(m)}.squeeze.conv'),
+    (r'head\.fc', 'top.classes'),
+]
 
 # Xception: which layer is which.
 XCEPTION: list[Rule] = []

@@ -1,6 +1,7 @@
 """Layers that at least two families or necks share."""
 
 from .branches import Branches
+from .chain import AveragePool, Chain, ChainTable, Conv, Fork, MaxPool, chain_channels, widen_chain
 from .conv import ConvNormAct, build_norm
 from .csp import C3, DarknetBottleneck
 from .focus import Focus
@@ -13,18 +14,26 @@ from .upsample import doubled
 __all__ = [
     'C3',
     'SPP',
+    'AveragePool',
     'Branches',
+    'Chain',
+    'ChainTable',
+    'Conv',
     'ConvNormAct',
     'DarknetBottleneck',
     'Focus',
+    'Fork',
+    'MaxPool',
     'PyramidPool',
     'SameConv2d',
     'SameMaxPool2d',
     'SqueezeExcite',
     'build_norm',
+    'chain_channels',
     'doubled',
     'max_pool',
     'scale_channels',
     'scale_depth',
     'scale_rows',
+    'widen_chain',
 ]

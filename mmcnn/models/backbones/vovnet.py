@@ -1,0 +1,140 @@
+"""VoVNet: one-shot aggregation (Lee et al., arXiv 1904.09730), and VoVNetV2 (Lee & Park, arXiv 1911.06667)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from mmcnn.models.layers import ConvNormAct, max_pool
+from mmcnn.registry import register_backbone
+
+from .base import Backbone, Stage
+from .row import SYMMETRIC, Row
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arch(Row):
+    """A row of the table."""
+
+    stem: tuple[int, ...] = (64, 64, 128)  # outputs of the three 3x3, strides 2, 1, 2
+    inner: tuple[int, ...] = (128, 160, 192, 224)  # outputs of each 3x3 of the modules, strides 4 to 32
+    channels: tuple[int, ...] = (256, 512, 768, 1024)  # outputs of the modules
+    layers: int = 5  # 3x3 of each module
+    depths: tuple[int, ...]  # modules of each stage
+    identity: bool = False  # a shortcut around each module but the first of its stage
+    squeeze: bool = False  # effective squeeze and excitation in the last module of each stage
+
+
+# arXiv 1904.09730, Table 1. (The table pools before its first stage of modules; the authors' networks, and so the
+# published weights, give that stride to the stem's last convolution.) Trainable parameters with 1000 classes:
+# 3,525,736, 22,600,296 and 36,640,296.
+VOVNET39 = Arch(depths=(1, 1, 2, 2))
+VOVNET57 = Arch(depths=(1, 1, 4, 3))
+# arXiv 1911.06667, section 3.3: the same with shortcuts and effective squeeze and excitation. As in the published
+# weights, a stage's first module has no shortcut and only its last one squeezes.
+VOVNETV2_39 = replace(VOVNET39, identity=True, squeeze=True)
+VARIANTS = {
+    'vovnet27-slim': Arch(inner=(64, 80, 96, 112), channels=(128, 256, 384, 512), depths=(1, 1, 1, 1)),
+    'vovnet39': VOVNET39,
+    'vovnet57': VOVNET57,
+    'vovnetv2-19': replace(VOVNETV2_39, layers=3, depths=(1, 1, 1, 1)),
+    'vovnetv2-39': VOVNETV2_39,
+    # timm trained this one on images of its own format.
+    'vovnetv2-57': replace(VOVNETV2_39, depths=(1, 1, 4, 3), image=replace(SYMMETRIC, size=256)),
+    'vovnetv2-99': replace(VOVNETV2_39, depths=(1, 3, 9, 3)),
+}
+
+
+class EffectiveSqueezeExcite(nn.Module):
+    """Global mean, 1x1 that keeps the channels, hard sigmoid, times the input: (N, C, H, W) to the same shape."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 1)
+        self.gate = nn.Hardsigmoid()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.gate(self.conv(x.mean((2, 3), keepdim=True)))
+
+
+class OneShotAggregation(nn.Module):
+    """3x3 convolutions in a row; the input and all their outputs concatenated once; 1x1 [eSE] [plus the input].
+
+    (N, C_in, H, W) to (N, C_out, H, W).
+
+    Args:
+        inner: outputs of each of the ``layers`` 3x3 convolutions.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        inner: int,
+        out_channels: int,
+        layers: int,
+        *,
+        shortcut: bool,
+        squeeze: bool,
+        **conv: object,
+    ) -> None:
+        super().__init__()
+        self.shortcut = shortcut
+        inputs = [in_channels] + [inner] * (layers - 1)
+        self.convs = nn.ModuleList(ConvNormAct(c, inner, 3, **conv) for c in inputs)
+        self.aggregate = ConvNormAct(in_channels + layers * inner, out_channels, 1, **conv)
+        self.squeeze = EffectiveSqueezeExcite(out_channels) if squeeze else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = [x]
+        for conv in self.convs:
+            maps.append(conv(maps[-1]))
+        out = self.squeeze(self.aggregate(torch.cat(maps, dim=1)))
+        return x + out if self.shortcut else out
+
+
+@register_backbone
+class VoVNet(Backbone):
+    """VoVNet and VoVNetV2; levels 1 to 5. Arguments: :class:`~mmcnn.models.backbones.base.Backbone`."""
+
+    variants = VARIANTS
+
+    def stages(self) -> Iterator[Stage]:
+        arch, conv = self.arch, dict(norm_cfg=self.norm_cfg, act_cfg=self.arch.act)
+        first, second, third = map(self.width, arch.stem)
+        yield Stage('stem', second, 2, partial(vovnet_stem, self.in_channels, first, second, **conv))
+        down, channels = partial(ConvNormAct, second, third, 3, stride=2, **conv), third
+        rows = zip(arch.inner, arch.channels, arch.depths, strict=True)
+        for level, (inner, out, depth) in enumerate(rows, start=2):
+            inner, out, depth = self.width(inner), self.width(out), self.depth(depth)
+            build = partial(vovnet_stage, down, channels, inner, out, depth, arch, **conv)
+            yield Stage(f'stage{level}', out, 2**level, build)
+            down, channels = partial(max_pool, 3, 2), out
+
+
+def vovnet_stem(in_channels: int, hidden: int, out_channels: int, **conv: object) -> nn.Sequential:
+    """Two 3x3, the first of stride 2: (N, C_in, H, W) to (N, C_out, ceil(H/2), ceil(W/2))."""
+    return nn.Sequential(
+        ConvNormAct(in_channels, hidden, 3, stride=2, **conv), ConvNormAct(hidden, out_channels, 3, **conv)
+    )
+
+
+def vovnet_stage(
+    down: Callable[[], nn.Module],
+    in_channels: int,
+    inner: int,
+    out_channels: int,
+    depth: int,
+    arch: Arch,
+    **conv: object,
+) -> nn.Sequential:
+    """``down``, which halves the map and gives ``in_channels``, then ``depth`` modules."""
+    modules = []
+    for i in range(depth):
+        parts = dict(shortcut=arch.identity and i > 0, squeeze=arch.squeeze and i == depth - 1)
+        channels = out_channels if i else in_channels
+        modules.append(OneShotAggregation(channels, inner, out_channels, arch.layers, **parts, **conv))
+    return nn.Sequential(down(), *modules)
