@@ -2,6 +2,7 @@
 
 from .conv import ConvNormAct, build_norm
 from .csp import C3, DarknetBottleneck
+from .dense import DenseBlock, NormAct, Transition
 from .focus import Focus
 from .padding import SameConv2d, SameMaxPool2d, max_pool
 from .scaling import scale_channels, scale_depth
@@ -13,11 +14,14 @@ __all__ = [
     'SPP',
     'ConvNormAct',
     'DarknetBottleneck',
+    'DenseBlock',
     'Focus',
+    'NormAct',
     'PyramidPool',
     'SameConv2d',
     'SameMaxPool2d',
     'SqueezeExcite',
+    'Transition',
     'build_norm',
     'max_pool',
     'scale_channels',
