@@ -9,7 +9,7 @@ from functools import partial
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmcnn.models.layers import ConvNormAct
+from mmcnn.models.layers import PlainStage
 from mmcnn.registry import register_backbone
 
 from .base import Backbone, Stage
@@ -31,15 +31,6 @@ class Arch(Row):
 VARIANTS = {'fpn': Arch()}
 
 
-def plain_stage(in_channels: int, out_channels: int, depth: int, pool: bool, **conv: object) -> nn.Sequential:
-    """[2x2 max-pool,] ``depth`` 3x3: (N, C_in, H, W) to (N, C_out, H, W), halved if there is a pool."""
-    layers = [nn.MaxPool2d(2, ceil_mode=True)] if pool else []
-    for _ in range(depth):
-        layers.append(ConvNormAct(in_channels, out_channels, 3, **conv))
-        in_channels = out_channels
-    return nn.Sequential(*layers)
-
-
 @register_backbone
 class FPNTrunk(Backbone):
     """Bottom-up stages, 1x1 laterals, and the top-down path of a feature pyramid; levels 0 to 4.
@@ -59,7 +50,7 @@ class FPNTrunk(Backbone):
         pyramid = self.width(self.arch.pyramid)
         channels = self.in_channels
         for i, (out, depth) in enumerate(zip(map(self.width, self.arch.channels), self.arch.depths, strict=True)):
-            build = partial(plain_stage, channels, out, self.depth(depth), pool=i > 0, **conv)
+            build = partial(PlainStage, channels, out, self.depth(depth), pool=i > 0, **conv)
             yield Stage(f'stage{i}', out, 2**i, build)
             yield Stage(f'lateral{i}', pyramid, 2**i, partial(nn.Conv2d, out, pyramid, 1), lateral=True)
             channels = out

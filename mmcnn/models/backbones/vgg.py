@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
-from torch import nn
-
-from mmcnn.models.layers import ConvNormAct
+from mmcnn.models.layers import PlainStage
 from mmcnn.registry import register_backbone
 
 from .base import Backbone, Stage
@@ -43,20 +40,6 @@ VARIANTS |= {
 }
 
 
-def halve() -> nn.MaxPool2d:
-    """2x2 max-pool of stride 2: (N, C, H, W) to (N, C, ceil(H/2), ceil(W/2))."""
-    return nn.MaxPool2d(2, ceil_mode=True)
-
-
-def vgg_stage(in_channels: int, out_channels: int, depth: int, pool: bool, **conv: object) -> nn.Sequential:
-    """``pool``, ``conv1``, ``conv2``, ...: (N, C_in, H, W) to (N, C_out, H, W), halved if there is a pool."""
-    layers = OrderedDict(pool=halve()) if pool else OrderedDict()
-    for i in range(1, depth + 1):
-        layers[f'conv{i}'] = ConvNormAct(in_channels, out_channels, 3, bias=True, **conv)
-        in_channels = out_channels
-    return nn.Sequential(layers)
-
-
 @register_backbone
 class VGG(Backbone):
     """VGG; levels 0 to 5, stage i gives level i. Arguments: :class:`~mmcnn.models.backbones.base.Backbone`.
@@ -70,7 +53,7 @@ class VGG(Backbone):
         conv = dict(norm_cfg=self.norm_cfg, act_cfg=self.arch.act)
         channels, level = self.in_channels, 0
         for out, depth in zip(map(self.width, self.arch.channels), self.arch.depths, strict=True):
-            build = partial(vgg_stage, channels, out, self.depth(depth), pool=level > 0, **conv)
+            build = partial(PlainStage, channels, out, self.depth(depth), pool=level > 0, **conv)
             yield Stage(f'stage{level}', out, 2**level, build)
             channels, level = out, level + 1
-        yield Stage(f'stage{level}', channels, 2**level, halve)
+        yield Stage(f'stage{level}', channels, 2**level, partial(PlainStage, channels, channels, 0, pool=True))

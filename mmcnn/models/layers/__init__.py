@@ -5,6 +5,7 @@ from .csp import C3, DarknetBottleneck
 from .dense import DenseBlock, NormAct, Transition
 from .focus import Focus
 from .padding import SameConv2d, SameMaxPool2d, max_pool
+from .plain import PlainStage
 from .scaling import scale_channels, scale_depth
 from .spp import SPP, PyramidPool
 from .squeeze_excite import SqueezeExcite
@@ -17,6 +18,7 @@ __all__ = [
     'DenseBlock',
     'Focus',
     'NormAct',
+    'PlainStage',
     'PyramidPool',
     'SameConv2d',
     'SameMaxPool2d',
