@@ -10,8 +10,17 @@ from mmcnn.registry import BACKBONE_FAMILIES
 from mmcnn.weights.checkpoint import CheckpointError
 from mmcnn.weights.translate import Rule, translate
 
-# DenseNet: which layer is which.
-DENSENET: list[Rule] = []
+# DenseNet: which layer is which. Its conv2 to conv5 are our levels 2 to 5; pool2 opens level 3.
+DENSENET: list[Rule] = [
+    (r'conv1_(conv|bn)', r'backbone.stem.\1'),
+    (r'conv(\d)_block(\d+)_0_bn', r'backbone.stage\1.block.layer\2.pre.bn'),
+    (r'conv(\d)_block(\d+)_1_(conv|bn)', r'backbone.stage\1.block.layer\2.conv1.\3'),
+    (r'conv(\d)_block(\d+)_2_conv', r'backbone.stage\1.block.layer\2.conv2'),
+    (r'pool(\d)_bn', lambda m: f'backbone.stage{int(m[1]) + 1}.transition.pre.bn'),
+    (r'pool(\d)_conv', lambda m: f'backbone.stage{int(m[1]) + 1}.transition.conv'),
+    (r'bn', r'backbone.stage5.final.bn'),
+    (r'predictions', r'top.classes'),
+]
 
 # EfficientNet: which layer is which.
 EFFICIENTNET: list[Rule] = []
@@ -81,8 +90,20 @@ RESNET: list[Rule] = []
 # ResNetV2: which layer is which.
 RESNET_V2: list[Rule] = []
 
-# VGG: which layer is which.
-VGG: list[Rule] = []
+# VGG: which layer is which. Its block 1 is our level 0.
+VGG: list[Rule] = [
+    (r'block(\d)_conv(\d)', lambda m: f'backbone.stage{int(m[1]) - 1}.conv{m[2]}.conv'),
+    (r'fc1', r'top.hidden.0'),
+    (r'fc2', r'top.hidden.1'),
+    (r'predictions', r'top.classes'),
+]
+
+
+def flatten_channels_first(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """VGG: Keras flattens the 7 x 7 map in H, W, C order, we in C, H, W."""
+    weight = state['top.hidden.0.weight']
+    return {**state, 'top.hidden.0.weight': weight.unflatten(1, (7, 7, -1)).permute(0, 3, 1, 2).flatten(1)}
+
 
 # Xception: which layer is which.
 XCEPTION: list[Rule] = []
@@ -106,7 +127,9 @@ RULES: dict[str, list[Rule]] = {
 }
 
 #: What no rule on names can say, for a family: VGG's flattening order, a 1x1 convolution that is a linear layer here.
-FIXES: dict[str, Callable[[dict[str, Tensor]], dict[str, Tensor]]] = {}
+FIXES: dict[str, Callable[[dict[str, Tensor]], dict[str, Tensor]]] = {
+    'VGG': flatten_channels_first,
+}
 
 #: Keras's names of vectors -> ours.
 VECTORS = {

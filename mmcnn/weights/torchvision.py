@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
@@ -10,8 +11,24 @@ from mmcnn.registry import BACKBONE_FAMILIES
 from mmcnn.weights.checkpoint import CheckpointError
 from mmcnn.weights.translate import Rule, translate
 
-# DenseNet: which layer is which.
-DENSENET: list[Rule] = []
+
+def _dense_layer(m: re.Match) -> str:
+    return f'backbone.stage{int(m[1]) + 1}.block.layer{m[2]}'
+
+
+# DenseNet: which layer is which. Its first dense block is of level 2 here, its first transition opens level 3.
+DENSENET: list[Rule] = [
+    (r'features\.conv0', r'backbone.stem.conv'),
+    (r'features\.norm0', r'backbone.stem.bn'),
+    (r'features\.denseblock(\d)\.denselayer(\d+)\.norm1', lambda m: f'{_dense_layer(m)}.pre.bn'),
+    (r'features\.denseblock(\d)\.denselayer(\d+)\.conv1', lambda m: f'{_dense_layer(m)}.conv1.conv'),
+    (r'features\.denseblock(\d)\.denselayer(\d+)\.norm2', lambda m: f'{_dense_layer(m)}.conv1.bn'),
+    (r'features\.denseblock(\d)\.denselayer(\d+)\.conv2', lambda m: f'{_dense_layer(m)}.conv2'),
+    (r'features\.transition(\d)\.norm', lambda m: f'backbone.stage{int(m[1]) + 2}.transition.pre.bn'),
+    (r'features\.transition(\d)\.conv', lambda m: f'backbone.stage{int(m[1]) + 2}.transition.conv'),
+    (r'features\.norm5', r'backbone.stage5.final.bn'),
+    (r'classifier', r'top.classes'),
+]
 
 # EfficientNet: which layer is which.
 EFFICIENTNET: list[Rule] = []
@@ -67,12 +84,29 @@ RESNEXT: list[Rule] = []
 # ResNet: which layer is which.
 RESNET: list[Rule] = []
 
-# VGG: which layer is which.
-VGG: list[Rule] = []
+
+def vgg_rules(variant: str) -> list[Rule]:
+    """VGG: torchvision counts convolutions, norms, activations and pools in one sequence, so the row is needed."""
+    row, index = BACKBONE_FAMILIES[variant].variants[variant], 0
+    rules: list[Rule] = [
+        (r'classifier\.0', r'top.hidden.0'),
+        (r'classifier\.3', r'top.hidden.1'),
+        (r'classifier\.6', r'top.classes'),
+    ]
+    for level, depth in enumerate(row.depths):
+        for i in range(1, depth + 1):
+            rules.append((rf'features\.{index}', rf'backbone.stage{level}.conv{i}.conv'))
+            if row.norm is not None:
+                index += 1
+                rules.append((rf'features\.{index}', rf'backbone.stage{level}.conv{i}.bn'))
+            index += 2  # the activation, then the next layer
+        index += 1  # the pool
+    return rules
 
 
-# Layer names of torchvision -> layer names of mmcnn.Classifier, a list for each of our families.
-RULES: dict[str, list[Rule]] = {
+# Layer names of torchvision -> layer names of mmcnn.Classifier, a list for each of our families, or what
+# gives the list for a network.
+RULES: dict[str, list[Rule] | Callable[[str], list[Rule]]] = {
     'DenseNet': DENSENET,
     'EfficientNet': EFFICIENTNET,
     'InceptionV1': INCEPTION_V1,
@@ -81,7 +115,7 @@ RULES: dict[str, list[Rule]] = {
     'MobileNetV3': MOBILENET_V3,
     'ResNeXt': RESNEXT,
     'ResNet': RESNET,
-    'VGG': VGG,
+    'VGG': vgg_rules,
 }
 
 
@@ -98,4 +132,5 @@ def from_torchvision(state: Mapping[str, Tensor], variant: str) -> dict[str, Ten
     family = BACKBONE_FAMILIES[variant].__name__
     if family not in RULES:
         raise CheckpointError(f'torchvision has no weights for {variant}; it has some for {", ".join(sorted(RULES))}')
-    return translate(state, RULES[family])
+    rules = RULES[family]
+    return translate(state, rules(variant) if callable(rules) else rules)

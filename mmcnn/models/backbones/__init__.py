@@ -2,20 +2,28 @@
 
 from .base import Backbone, Stage
 from .csp_darknet import CSPDarknet, CSPDarknetFocus
+from .csp_densenet import CSPDenseNet
 from .darknet import Darknet
+from .densenet import DenseNet
+from .fpn import FPNTrunk
 from .inception_resnet import InceptionResNet
 from .inception_v1 import InceptionV1
 from .inception_v2 import InceptionV2
 from .inception_v3 import InceptionV3
 from .inception_v4 import InceptionV4
 from .timm_backbone import TimmBackbone
+from .vgg import VGG
 from .vovnet import VoVNet
 
 __all__ = [
+    'VGG',
     'Backbone',
     'CSPDarknet',
     'CSPDarknetFocus',
+    'CSPDenseNet',
     'Darknet',
+    'DenseNet',
+    'FPNTrunk',
     'InceptionResNet',
     'InceptionV1',
     'InceptionV2',

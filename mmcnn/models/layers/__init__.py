@@ -4,8 +4,10 @@ from .branches import Branches
 from .chain import AveragePool, Chain, ChainTable, Conv, Fork, MaxPool, chain_channels, widen_chain
 from .conv import ConvNormAct, build_norm
 from .csp import C3, DarknetBottleneck
+from .dense import DenseBlock, NormAct, Transition
 from .focus import Focus
 from .padding import SameConv2d, SameMaxPool2d, max_pool
+from .plain import PlainStage
 from .scaling import scale_channels, scale_depth, scale_rows
 from .spp import SPP, PyramidPool
 from .squeeze_excite import SqueezeExcite
@@ -21,13 +23,17 @@ __all__ = [
     'Conv',
     'ConvNormAct',
     'DarknetBottleneck',
+    'DenseBlock',
     'Focus',
     'Fork',
     'MaxPool',
+    'NormAct',
+    'PlainStage',
     'PyramidPool',
     'SameConv2d',
     'SameMaxPool2d',
     'SqueezeExcite',
+    'Transition',
     'build_norm',
     'chain_channels',
     'doubled',

@@ -1,0 +1,59 @@
+"""VGG (Simonyan & Zisserman, arXiv 1409.1556): nothing but 3x3 convolutions and 2x2 max-pools."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+
+from mmcnn.models.layers import PlainStage
+from mmcnn.registry import register_backbone
+
+from .base import Backbone, Stage
+from .row import CAFFE, IMAGENET, ImageFormat, Row, Top
+
+#: Section 2.1 of the paper: two layers of 4096 on the 7 x 7 map.
+HIDDEN_TOP = Top(pool=7, hidden=(4096, 4096), dropout=0.5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arch(Row):
+    """A row of the table."""
+
+    channels: tuple[int, ...] = (64, 128, 256, 512, 512)  # of each stage's convolutions, strides 1 to 16
+    depths: tuple[int, ...] = (2, 2, 3, 3, 3)  # 3x3 convolutions of each stage
+    norm: dict | None = None  # the paper has none
+    image: ImageFormat = IMAGENET
+    top: Top | None = HIDDEN_TOP
+
+
+# Table 1 of the paper, columns D and E: 138 and 144 million parameters (Table 2). Weights as Keras ships them.
+VARIANTS = {'vgg16': Arch(image=CAFFE), 'vgg19': Arch(depths=(2, 2, 4, 4, 4), image=CAFFE)}
+
+# Columns A and B: 133 million parameters both.
+VARIANTS |= {'vgg11': Arch(depths=(1, 1, 2, 2, 2)), 'vgg13': Arch(depths=(2, 2, 2, 2, 2))}
+
+# The same with BatchNorm behind every convolution, which keeps its bias (torchvision's form).
+VARIANTS |= {
+    f'{name}-bn': replace(VARIANTS[name], norm=dict(type='BN', eps=1e-5, momentum=0.1), image=IMAGENET)
+    for name in ('vgg11', 'vgg13', 'vgg16', 'vgg19')
+}
+
+
+@register_backbone
+class VGG(Backbone):
+    """VGG; levels 0 to 5, stage i gives level i. Arguments: :class:`~mmcnn.models.backbones.base.Backbone`.
+
+    The paper closes its stages with a pool; here the next stage opens with it, and the last pool alone is level 5.
+    """
+
+    variants = VARIANTS
+
+    def stages(self) -> Iterator[Stage]:
+        conv = dict(norm_cfg=self.norm_cfg, act_cfg=self.arch.act)
+        channels, level = self.in_channels, 0
+        for out, depth in zip(map(self.width, self.arch.channels), self.arch.depths, strict=True):
+            build = partial(PlainStage, channels, out, self.depth(depth), pool=level > 0, **conv)
+            yield Stage(f'stage{level}', out, 2**level, build)
+            channels, level = out, level + 1
+        yield Stage(f'stage{level}', channels, 2**level, partial(PlainStage, channels, channels, 0, pool=True))

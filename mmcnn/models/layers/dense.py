@@ -1,0 +1,68 @@
+"""Layers of densely connected networks (Huang et al., arXiv 1608.06993), normalised before they convolve."""
+
+from __future__ import annotations
+
+import torch
+from mmcv.cnn import build_activation_layer
+from torch import Tensor, nn
+
+from .conv import ConvNormAct, build_norm
+
+
+class NormAct(nn.Module):
+    """Normalisation, activation: (N, C, H, W) to the same shape. Key ``bn``."""
+
+    def __init__(self, channels: int, *, norm_cfg: dict, act_cfg: dict) -> None:
+        super().__init__()
+        self.bn = build_norm(norm_cfg, channels)
+        self.act = build_activation_layer(act_cfg)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.act(self.bn(x))
+
+
+class DenseLayer(nn.Module):
+    """BN, act, 1x1 to ``bottleneck``, BN, act, 3x3 to ``growth``: (N, C_in, H, W) to (N, growth, H, W)."""
+
+    def __init__(self, in_channels: int, bottleneck: int, growth: int, **norm_act: dict) -> None:
+        super().__init__()
+        self.pre = NormAct(in_channels, **norm_act)
+        self.conv1 = ConvNormAct(in_channels, bottleneck, 1, **norm_act)
+        self.conv2 = nn.Conv2d(bottleneck, growth, 3, padding=1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv2(self.conv1(self.pre(x)))
+
+
+class DenseBlock(nn.ModuleDict):
+    """``depth`` dense layers, each fed with all maps before it; keys ``layer1``, ``layer2``, ...
+
+    (N, C, H, W) to (N, C + depth * growth, H, W): the input first, then the layers' outputs in order.
+    """
+
+    def __init__(self, in_channels: int, depth: int, bottleneck: int, growth: int, **norm_act: dict) -> None:
+        super().__init__(
+            {
+                f'layer{i + 1}': DenseLayer(in_channels + i * growth, bottleneck, growth, **norm_act)
+                for i in range(depth)
+            }
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = [x]
+        for layer in self.values():
+            maps.append(layer(torch.cat(maps, dim=1)))
+        return torch.cat(maps, dim=1)
+
+
+class Transition(nn.Module):
+    """BN, act, 1x1, [2x2 average pool]: (N, C_in, H, W) to (N, C_out, H, W), or (N, C_out, ceil(H/2), ceil(W/2))."""
+
+    def __init__(self, in_channels: int, out_channels: int, pool: bool, **norm_act: dict) -> None:
+        super().__init__()
+        self.pre = NormAct(in_channels, **norm_act)
+        self.conv = nn.Conv2d(in_channels, out_channels, 1, bias=False)
+        self.pool = nn.AvgPool2d(2, ceil_mode=True) if pool else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.pool(self.conv(self.pre(x)))
