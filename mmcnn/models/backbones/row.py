@@ -17,10 +17,14 @@ class ImageFormat:
 
 #: ImageNet's mean and deviation (torchvision, and Keras's mode 'torch').
 IMAGENET = ImageFormat()
+#: The same at the size of timm's CSP and Darknet classifiers.
+IMAGENET_256 = replace(IMAGENET, size=256)
 #: ImageNet's mean only, BGR (Caffe, and Keras's mode 'caffe').
 CAFFE = ImageFormat(mean=(103.939, 116.779, 123.68), std=(1.0, 1.0, 1.0), order='bgr')
 #: -1 to 1 (Inception, and Keras's mode 'tf').
 SYMMETRIC = ImageFormat(mean=(127.5, 127.5, 127.5), std=(127.5, 127.5, 127.5))
+#: The same at the size of Inception v3 and what came of it.
+SYMMETRIC_299 = replace(SYMMETRIC, size=299)
 #: 0 to 1 (Darknet, YOLO).
 UNIT = ImageFormat(mean=(0.0, 0.0, 0.0), std=(255.0, 255.0, 255.0))
 #: The same at the size of Darknet's ImageNet classifiers.

@@ -1,7 +1,7 @@
 """Layers that at least two families or necks share."""
 
 from .conv import ConvNormAct, build_norm
-from .csp import C3, DarknetBottleneck
+from .csp import C3, DarknetBottleneck, csp_transitions
 from .focus import Focus
 from .padding import SameConv2d, SameMaxPool2d, max_pool
 from .scaling import scale_channels, scale_depth
@@ -19,6 +19,7 @@ __all__ = [
     'SameMaxPool2d',
     'SqueezeExcite',
     'build_norm',
+    'csp_transitions',
     'max_pool',
     'scale_channels',
     'scale_depth',
