@@ -72,6 +72,7 @@ VOVNET: list[Rule] = []
 
 # Xception: which layer is which. timm's block 1 is Keras's and ours 2; in a block an activation (not in the first), a
 # separable convolution and a norm follow each other.
+XCEPTION_PARTS = {'.conv1': 'depthwise', '.pointwise': 'pointwise.conv', None: 'pointwise.bn'}
 XCEPTION: list[Rule] = [
     (r'(conv|bn)([12])', lambda m: f'backbone.stem.{int(m[2]) - 1}.{m[1]}'),
     (r'block(\d+)\.skip', lambda m: f'backbone.block{int(m[1]) + 1}.shortcut.conv'),
@@ -84,7 +85,6 @@ XCEPTION: list[Rule] = [
     (r'bn([34])', lambda m: f'backbone.block14.{int(m[1]) - 3}.pointwise.bn'),
     ('fc', 'top.classes'),
 ]
-XCEPTION_PARTS = {'.conv1': 'depthwise', '.pointwise': 'pointwise.conv', None: 'pointwise.bn'}
 
 
 # Layer names of timm -> layer names of mmcnn.Classifier, a list for each of our families.

@@ -100,12 +100,12 @@ class Xception(Backbone):
         yield Stage('stem', channels, stride, partial(stem, self.in_channels, first, channels, arch.padding, **cfg))
 
         # The stem's output is activated already, so in the first block the first activation changes nothing.
-        entry = [(self.width(out),) * 2 for out in arch.entry]
-        middle = [entry[-1][:1] * 3] * self.depth(arch.middle)
+        entry = [(2, (self.width(out),) * 2) for out in arch.entry]
+        middle = [(1, (self.width(arch.entry[-1]),) * 3)] * self.depth(arch.middle)
         *halving, third, fourth = map(self.width, arch.exit)
-        for outs in (*entry, *middle, tuple(halving)):
-            pool = arch.pool if len(outs) == 2 else None
-            stride *= 2 if pool else 1
+        for step, outs in (*entry, *middle, (2, tuple(halving))):
+            pool = arch.pool if step == 2 else None
+            stride *= step
             yield Stage(f'block{number}', outs[-1], stride, partial(XceptionBlock, channels, outs, pool, **cfg))
             channels, number = outs[-1], number + 1
         yield Stage(f'block{number}', fourth, stride, partial(separable_pair, channels, third, fourth, **cfg))

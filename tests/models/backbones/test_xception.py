@@ -34,7 +34,7 @@ def test_maps_of_the_paper():
 
 
 def test_only_the_classifier_has_the_papers_padding():
-    """36 convolutional layers (Section 4); the padding of a detector's stem keeps every map at ceil(size / stride)."""
+    """36 convolutional layers (Section 3); the padding of a detector's stem keeps every map at ceil(size / stride)."""
     image = torch.empty(1, 3, 299, 299, device='meta')
     detector = on_meta(mmcnn.build_backbone, 'xception', out_indices=(1, 5))
     assert [tuple(x.shape[2:]) for x in detector(image)] == [(150, 150), (10, 10)]
