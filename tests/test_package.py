@@ -29,7 +29,7 @@ def test_list_backbones():
     names = mmcnn.list_backbones()
     assert {'darknet53', 'cspdarknet53', 'cspdarknet53-focus'} <= set(names)
     assert names == sorted(names)
-    assert mmcnn.list_backbones('cspdarknet53*') == ['cspdarknet53', 'cspdarknet53-focus']
+    assert mmcnn.list_backbones('cspdarknet53*') == ['cspdarknet53', 'cspdarknet53-focus', 'cspdarknet53-timm']
     assert mmcnn.list_backbones('nothing*') == []
 
 

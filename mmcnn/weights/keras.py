@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 
 from torch import Tensor
@@ -87,8 +88,37 @@ MOBILENET_V3: list[Rule] = []
 # ResNet: which layer is which.
 RESNET: list[Rule] = []
 
-# ResNetV2: which layer is which.
-RESNET_V2: list[Rule] = []
+# ResNetV2: which layer is which. A stack's last block is moved afterwards.
+RESNET_V2: list[Rule] = [
+    ('conv1_conv', 'backbone.stem.conv'),
+    ('post_bn', 'backbone.post.0'),
+    ('predictions', 'top.classes'),
+    (r'conv(\d)_block(\d+)_(.*)', lambda m: f'backbone.stage{int(m[1]) - 1}.blocks.{int(m[2]) - 1}.{_pre_act(m[3])}'),
+]
+
+
+def _pre_act(layer: str) -> str:
+    """A layer of a block: ``'preact_bn'``, ``'0_conv'`` (the shortcut), ``'1_conv'``, ``'1_bn'``, ..., ``'3_conv'``."""
+    number, _, kind = layer.partition('_')
+    plain = {'preact_bn': 'norm', '0_conv': 'project', '3_conv': 'conv3'}
+    return plain.get(layer) or f'conv{number}.{kind}'
+
+
+def _open_next_stage(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The last block of ResNet v2's first three stacks halves the map, so here it opens the next stage."""
+    blocks = [re.match(r'backbone\.stage(\d)\.blocks\.(\d+)\.', key) for key in state]
+    last = {}
+    for stage, number in sorted((int(m[1]), int(m[2])) for m in blocks if m):
+        last[stage] = number
+    moved = {
+        f'backbone.stage{s}.blocks.{n}.': f'backbone.stage{s + 1}.down.' for s, n in last.items() if s != max(last)
+    }
+    renamed = {}
+    for (key, value), match in zip(state.items(), blocks, strict=True):
+        block = match[0] if match else ''
+        renamed[moved.get(block, block) + key.removeprefix(block)] = value
+    return renamed
+
 
 # VGG: which layer is which. Its block 1 is our level 0.
 VGG: list[Rule] = [
@@ -105,8 +135,20 @@ def flatten_channels_first(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {**state, 'top.hidden.0.weight': weight.unflatten(1, (7, 7, -1)).permute(0, 3, 1, 2).flatten(1)}
 
 
-# Xception: which layer is which.
-XCEPTION: list[Rule] = []
+# Xception: which layer is which. The four shortcuts have numbers for names.
+XCEPTION: list[Rule] = [
+    (r'block1_conv(\d)(_bn)?', lambda m: f'backbone.stem.{int(m[1]) - 1}.{"bn" if m[2] else "conv"}'),
+    (r'(block\d+)_sepconv(\d)(/pointwise|_bn)?', lambda m: _separable(m[1], int(m[2]) - 1, m[3])),
+    (r'conv2d_(\d)', lambda m: f'backbone.block{(2, 3, 4, 13)[int(m[1])]}.shortcut.conv'),
+    (r'batch_normalization_(\d)', lambda m: f'backbone.block{(2, 3, 4, 13)[int(m[1])]}.shortcut.bn'),
+    ('predictions', 'top.classes'),
+]
+
+
+def _separable(block: str, number: int, part: str | None) -> str:
+    convs = '' if block == 'block14' else 'convs.'  # the only block without a shortcut
+    layer = {None: 'depthwise', '/pointwise': 'pointwise.conv', '_bn': 'pointwise.bn'}[part]
+    return f'backbone.{block}.{convs}{number}.{layer}'
 
 
 # Layer names of Keras -> layer names of mmcnn.Classifier, a list for each of our families. The pointwise half of a
@@ -129,6 +171,7 @@ RULES: dict[str, list[Rule]] = {
 #: What no rule on names can say, for a family: VGG's flattening order, a 1x1 convolution that is a linear layer here.
 FIXES: dict[str, Callable[[dict[str, Tensor]], dict[str, Tensor]]] = {
     'VGG': flatten_channels_first,
+    'ResNetV2': _open_next_stage,
 }
 
 #: Keras's names of vectors -> ours.

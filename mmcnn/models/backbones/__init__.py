@@ -1,8 +1,9 @@
 """Backbones, one family a file; importing this registers them all."""
 
 from .base import Backbone, Stage
-from .csp_darknet import CSPDarknet, CSPDarknetFocus
+from .csp_darknet import CSPDarknet, CSPDarknetFocus, CSPDarknetV6
 from .csp_densenet import CSPDenseNet
+from .csp_resnet import CSPResNet
 from .darknet import Darknet
 from .densenet import DenseNet
 from .fpn import FPNTrunk
@@ -11,16 +12,20 @@ from .inception_v1 import InceptionV1
 from .inception_v2 import InceptionV2
 from .inception_v3 import InceptionV3
 from .inception_v4 import InceptionV4
+from .resnet_v2 import ResNetV2
 from .timm_backbone import TimmBackbone
 from .vgg import VGG
 from .vovnet import VoVNet
+from .xception import Xception
 
 __all__ = [
     'VGG',
     'Backbone',
     'CSPDarknet',
     'CSPDarknetFocus',
+    'CSPDarknetV6',
     'CSPDenseNet',
+    'CSPResNet',
     'Darknet',
     'DenseNet',
     'FPNTrunk',
@@ -29,7 +34,9 @@ __all__ = [
     'InceptionV2',
     'InceptionV3',
     'InceptionV4',
+    'ResNetV2',
     'Stage',
     'TimmBackbone',
     'VoVNet',
+    'Xception',
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from torch import nn
@@ -12,7 +12,7 @@ from mmcnn.models.layers import ConvNormAct, DarknetBottleneck
 from mmcnn.registry import register_backbone
 
 from .base import Backbone, Stage
-from .row import UNIT_256, ImageFormat, Row
+from .row import IMAGENET_256, UNIT_256, ImageFormat, Row
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,17 @@ class Arch(Row):
 
 
 # Table 1 of the paper: 40,584,928 trainable parameters without the classifier.
-VARIANTS = {'darknet53': Arch()}
+DARKNET53 = Arch()
+VARIANTS = {
+    'darknet53': DARKNET53,
+    # timm's darknet53: another slope and image format. Weights of one load into the other and are wrong.
+    'darknet53-timm': replace(
+        DARKNET53,
+        act=dict(type='LeakyReLU', negative_slope=0.01, inplace=True),
+        norm=dict(type='BN', eps=1e-5, momentum=0.1),
+        image=IMAGENET_256,
+    ),
+}
 
 
 class DarknetStage(nn.Sequential):

@@ -17,6 +17,8 @@ class ImageFormat:
 
 #: ImageNet's mean and deviation (torchvision, and Keras's mode 'torch').
 IMAGENET = ImageFormat()
+#: The same at the size of timm's CSP and Darknet classifiers.
+IMAGENET_256 = replace(IMAGENET, size=256)
 #: ImageNet's mean only, BGR (Caffe, and Keras's mode 'caffe').
 CAFFE = ImageFormat(mean=(103.939, 116.779, 123.68), std=(1.0, 1.0, 1.0), order='bgr')
 #: -1 to 1 (Inception, and Keras's mode 'tf').

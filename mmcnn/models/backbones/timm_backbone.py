@@ -59,7 +59,9 @@ class TimmBackbone(BaseModule):
         except (RuntimeError, AttributeError) as error:
             raise ValueError(f"timm's '{model}' gives no feature maps: {error}") from error
         last_at = {int(math.log2(stride)): index for index, stride in enumerate(info.reduction())}
-        wanted = tuple(i for i in Backbone.default_levels if i in last_at) if out_indices is None else tuple(out_indices)
+        wanted = (
+            tuple(i for i in Backbone.default_levels if i in last_at) if out_indices is None else tuple(out_indices)
+        )
         for level in wanted:
             if level not in last_at:
                 raise ValueError(f"timm's '{model}' has no level {level!r}; its levels are {sorted(last_at)}")

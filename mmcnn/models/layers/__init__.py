@@ -3,7 +3,7 @@
 from .branches import Branches
 from .chain import AveragePool, Chain, ChainTable, Conv, Fork, MaxPool, chain_channels, widen_chain
 from .conv import ConvNormAct, build_norm
-from .csp import C3, DarknetBottleneck
+from .csp import C3, DarknetBottleneck, csp_transitions
 from .dense import DenseBlock, NormAct, Transition
 from .focus import Focus
 from .padding import SameConv2d, SameMaxPool2d, max_pool
@@ -36,6 +36,7 @@ __all__ = [
     'Transition',
     'build_norm',
     'chain_channels',
+    'csp_transitions',
     'doubled',
     'max_pool',
     'scale_channels',

@@ -1,4 +1,4 @@
-"""Residual bottleneck and cross-stage-partial layer shared by the Darknet families."""
+"""Residual bottleneck and cross-stage-partial parts that families share."""
 
 from __future__ import annotations
 
@@ -42,3 +42,29 @@ class C3(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.final_conv(torch.cat([self.blocks(self.main_conv(x)), self.short_conv(x)], dim=1))
+
+
+def csp_transitions(
+    fusion: str, main: int, short: int, out_channels: int, **conv: object
+) -> tuple[nn.Module, nn.Module]:
+    """The 1x1 transitions of a cross-stage-partial stage, placed as in Figure 3 of CSPNet (arXiv 1911.11929).
+
+    Args:
+        fusion: 'both': one on the main path, one behind the concatenation (3b); 'first': only the one behind it (3c);
+            'last': only the one before it (3d).
+        main, short: channels of the two paths; with 'last' they leave the stage as they are concatenated, so the main
+            path gets what ``short`` leaves of ``out_channels``.
+
+    Returns:
+        the transition of the main path and that of the concatenation; the one that is not there does nothing.
+
+    Raises:
+        ValueError: another ``fusion``.
+    """
+    if fusion not in ('both', 'first', 'last'):
+        raise ValueError(f"fusion='{fusion}' has to be 'both', 'first' or 'last'")
+    if fusion == 'first':
+        return nn.Identity(), ConvNormAct(main + short, out_channels, 1, **conv)
+    if fusion == 'last':
+        return ConvNormAct(main, out_channels - short, 1, **conv), nn.Identity()
+    return ConvNormAct(main, main, 1, **conv), ConvNormAct(main + short, out_channels, 1, **conv)

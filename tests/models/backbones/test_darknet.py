@@ -9,7 +9,9 @@ STAGES = dict(stem=928, stage1=39_232, stage2=238_592, stage3=2_923_008, stage4=
 def test_published_counts():
     with torch.device('meta'):
         backbone = mmcnn.build_backbone('darknet53')
+        classifier = mmcnn.build_classifier('darknet53')
     assert mmcnn.count_parameters(backbone) == (40_620_640, 40_584_928)
+    assert mmcnn.count_parameters(classifier)[1] == 41_609_928
     for name, trainable in STAGES.items():
         assert mmcnn.count_parameters(getattr(backbone, name))[1] == trainable
 
@@ -33,6 +35,8 @@ def test_equals_mmdet_with_the_same_weights():
             torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
 
 
-def test_activation_is_leaky():
-    modules = mmcnn.build_backbone('darknet53').modules()
-    assert {m.negative_slope for m in modules if isinstance(m, torch.nn.LeakyReLU)} == {0.1}
+def test_slopes_of_darknet_and_of_timm():
+    for name, slope in (('darknet53', 0.1), ('darknet53-timm', 0.01)):
+        with torch.device('meta'):
+            modules = list(mmcnn.build_backbone(name).modules())
+        assert {m.negative_slope for m in modules if isinstance(m, torch.nn.LeakyReLU)} == {slope}

@@ -1,0 +1,124 @@
+"""CSPResNet and CSPResNeXt: cross-stage-partial stages of ResNet's bottlenecks (Wang et al., arXiv 1911.11929)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+
+import torch
+from mmcv.cnn import build_activation_layer
+from torch import Tensor, nn
+
+from mmcnn.models.layers import ConvNormAct, csp_transitions
+from mmcnn.registry import register_backbone
+
+from .base import Backbone, Stage
+from .row import IMAGENET_256, ImageFormat, Row
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arch(Row):
+    """A row of the table."""
+
+    stem: int = 64  # outputs of the first 7x7
+    channels: tuple[int, ...] = (128, 256, 512, 1024)  # outputs of the stages, strides 4 to 32
+    paths: tuple[int, ...] = (128, 256, 512, 1024)  # width of each stage's main and short path
+    hidden: tuple[int, ...] = (64, 128, 256, 512)  # inner width of the bottlenecks
+    depths: tuple[int, ...] = (3, 3, 5, 2)  # bottlenecks of each stage
+    groups: int = 1  # of the 3x3 convolutions, behind the stem
+    fusion: str = 'both'  # where transitions are, Figure 3 of the paper: 'both', 'first' or 'last'
+    act: dict = field(default_factory=lambda: dict(type='LeakyReLU', negative_slope=0.01, inplace=True))
+    image: ImageFormat = IMAGENET_256
+
+
+# timm's graphs, depths as in the paper's cfg files: 21,616,168 and 20,569,896 trainable parameters with 1000 classes.
+VARIANTS = {
+    'cspresnet50': Arch(),
+    'cspresnext50': Arch(channels=(256, 512, 1024, 2048), hidden=(128, 256, 512, 1024), groups=32),
+}
+
+
+class Bottleneck(nn.Module):
+    """1x1 to ``hidden``, 3x3 in groups, 1x1 back without activation, plus the input, activation: the same shape."""
+
+    def __init__(self, channels: int, hidden: int, groups: int, norm_cfg: dict, act_cfg: dict) -> None:
+        super().__init__()
+        conv = dict(norm_cfg=norm_cfg, act_cfg=act_cfg)
+        self.conv1 = ConvNormAct(channels, hidden, 1, **conv)
+        self.conv2 = ConvNormAct(hidden, hidden, 3, groups=groups_for(hidden, groups), **conv)
+        self.conv3 = ConvNormAct(hidden, channels, 1, norm_cfg=norm_cfg, act_cfg=None)
+        self.act = build_activation_layer(act_cfg)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.act(x + self.conv3(self.conv2(self.conv1(x))))
+
+
+class CSPStage(nn.Module):
+    """A cross-stage-partial stage: (N, C_in, H, W) to (N, C_out, ceil(H/2), ceil(W/2)).
+
+    ``down`` halves the map: a max-pool in the first stage, else a 3x3. A 1x1 without activation makes what is split
+    into [short, main]; ``depth`` bottlenecks and the 1x1 ``post`` on the main path; concatenated [short, post]; 1x1
+    ``final``. See :func:`~mmcnn.models.layers.csp_transitions` for ``fusion``.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        path: int,
+        hidden: int,
+        depth: int,
+        groups: int,
+        pool: bool,
+        fusion: str,
+        **conv: object,
+    ) -> None:
+        super().__init__()
+        self.widths = (out_channels // 2 if fusion == 'last' else path, path)
+        if pool:
+            self.down = nn.MaxPool2d(3, 2, padding=1)
+        else:
+            down_groups = groups_for(in_channels, groups)
+            self.down = ConvNormAct(in_channels, in_channels, 3, stride=2, groups=down_groups, **conv)
+        self.expand = ConvNormAct(in_channels, sum(self.widths), 1, **{**conv, 'act_cfg': None})
+        self.blocks = nn.Sequential(*(Bottleneck(path, hidden, groups, **conv) for _ in range(depth)))
+        self.post, self.final = csp_transitions(fusion, path, self.widths[0], out_channels, **conv)
+
+    def forward(self, x: Tensor) -> Tensor:
+        short, main = self.expand(self.down(x)).split(self.widths, dim=1)
+        return self.final(torch.cat([short, self.post(self.blocks(main))], dim=1))
+
+
+@register_backbone
+class CSPResNet(Backbone):
+    """CSPResNet; levels 1 (the stem) to 5. Arguments: :class:`~mmcnn.models.backbones.base.Backbone`."""
+
+    variants = VARIANTS
+
+    def stages(self) -> Iterator[Stage]:
+        arch, conv = self.arch, dict(norm_cfg=self.norm_cfg, act_cfg=self.arch.act)
+        channels = self.width(arch.stem)
+        yield Stage('stem', channels, 2, partial(ConvNormAct, self.in_channels, channels, 7, stride=2, **conv))
+        for i, out in enumerate(map(self.width, arch.channels)):
+            build = partial(
+                CSPStage,
+                channels,
+                out,
+                path=self.width(arch.paths[i]),
+                hidden=self.width(arch.hidden[i]),
+                depth=self.depth(arch.depths[i]),
+                groups=arch.groups,
+                pool=i == 0,
+                fusion=arch.fusion,
+                **conv,
+            )
+            yield Stage(f'stage{i + 1}', out, 2 ** (i + 2), build)
+            channels = out
+
+
+def groups_for(channels: int, groups: int) -> int:
+    """``groups``, or as many as divide the channels of a narrow form."""
+    return math.gcd(channels, groups)

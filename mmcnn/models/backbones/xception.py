@@ -1,0 +1,124 @@
+"""Xception (Chollet, arXiv 1610.02357, Figure 5): depthwise separable convolutions with residual connections."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from mmcv.cnn import build_activation_layer
+from torch import Tensor, nn
+
+from mmcnn.models.layers import ConvNormAct, max_pool
+from mmcnn.registry import register_backbone
+
+from .base import Backbone, Stage
+from .row import SYMMETRIC_299, ImageFormat, Row
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arch(Row):
+    """A row of the table."""
+
+    stem: tuple[int, int] = (32, 64)  # outputs of the two 3x3, the first of stride 2
+    entry: tuple[int, ...] = (128, 256, 728)  # outputs of the entry flow's blocks, each of stride 2
+    middle: int = 8  # blocks of the middle flow, as wide as the entry flow's last
+    exit: tuple[int, ...] = (728, 1024, 1536, 2048)  # outputs of the exit flow's convolutions, two of them in a block
+    padding: str = 'same'  # of the stem
+    pool: str = 'same'  # padding of the 3x3 max-pools: 'same' or 'symmetric', which differ at even sizes
+    norm: dict = field(default_factory=lambda: dict(type='BN', eps=1e-3, momentum=0.01))
+    act: dict = field(default_factory=lambda: dict(type='ReLU'))  # not in place: each block's input is its shortcut
+    image: ImageFormat = SYMMETRIC_299
+    as_classifier: dict = field(default_factory=lambda: dict(padding='valid'))
+
+
+# Figure 5 of the paper: 22,855,952 trainable parameters with 1000 classes.
+KERAS = Arch()
+VARIANTS = {
+    'xception': KERAS,
+    # timm's legacy_xception: Keras's weights, in a graph with another epsilon and symmetric pads in the pools.
+    'xception-timm': replace(KERAS, pool='symmetric', norm=dict(type='BN', eps=1e-5, momentum=0.1)),
+}
+
+
+class SeparableConv(nn.Module):
+    """3x3 of each channel, 1x1 over the channels, norm, activation: (N, C_in, H, W) to (N, C_out, H, W).
+
+    There is no activation between the two convolutions (Section 4.7 of the paper).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, norm_cfg: dict, act_cfg: dict | None = None) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv2d(in_channels, in_channels, 3, padding=1, groups=in_channels, bias=False)
+        self.pointwise = ConvNormAct(in_channels, out_channels, 1, norm_cfg=norm_cfg, act_cfg=act_cfg)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.pointwise(self.depthwise(x))
+
+
+class XceptionBlock(nn.Module):
+    """(Activation, separable convolution) for each of ``channels``, plus the shortcut.
+
+    (N, C_in, H, W) to (N, channels[-1], H, W). With a ``pool``, which halves the map at the end of the main path, a 1x1
+    of stride 2 and a norm are the shortcut, else the input itself.
+    """
+
+    def __init__(
+        self, in_channels: int, channels: tuple[int, ...], pool: str | None, norm_cfg: dict, act_cfg: dict
+    ) -> None:
+        super().__init__()
+        self.act = build_activation_layer(act_cfg)
+        self.convs = nn.ModuleList()
+        for before, out in zip((in_channels, *channels), channels, strict=False):
+            self.convs.append(SeparableConv(before, out, norm_cfg))
+        self.pool = self.shortcut = nn.Identity()
+        if pool is not None:
+            self.pool = max_pool(3, 2) if pool == 'same' else nn.MaxPool2d(3, 2, padding=1)
+            self.shortcut = ConvNormAct(in_channels, channels[-1], 1, stride=2, norm_cfg=norm_cfg, act_cfg=None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = x
+        for conv in self.convs:
+            out = conv(self.act(out))
+        return self.pool(out) + self.shortcut(x)
+
+
+@register_backbone
+class Xception(Backbone):
+    """Xception; levels 1 (the stem) to 5. Arguments: :class:`~mmcnn.models.backbones.base.Backbone`.
+
+    Blocks are numbered as in Keras: ``block2`` to ``block4`` are the entry flow, then come the middle flow (``block5``
+    to ``block12``) and the exit flow (``block13``, ``block14``). A block that halves the map opens its level.
+    """
+
+    variants = VARIANTS
+
+    def stages(self) -> Iterator[Stage]:
+        arch, cfg = self.arch, dict(norm_cfg=self.norm_cfg, act_cfg=self.arch.act)
+        first, channels = map(self.width, arch.stem)
+        stride, number = 2, 2
+        yield Stage('stem', channels, stride, partial(stem, self.in_channels, first, channels, arch.padding, **cfg))
+
+        # The stem's output is activated already, so in the first block the first activation changes nothing.
+        entry = [(2, (self.width(out),) * 2) for out in arch.entry]
+        middle = [(1, (self.width(arch.entry[-1]),) * 3)] * self.depth(arch.middle)
+        *halving, third, fourth = map(self.width, arch.exit)
+        for step, outs in (*entry, *middle, (2, tuple(halving))):
+            pool = arch.pool if step == 2 else None
+            stride *= step
+            yield Stage(f'block{number}', outs[-1], stride, partial(XceptionBlock, channels, outs, pool, **cfg))
+            channels, number = outs[-1], number + 1
+        yield Stage(f'block{number}', fourth, stride, partial(separable_pair, channels, third, fourth, **cfg))
+
+
+def stem(in_channels: int, first: int, second: int, padding: str, **cfg: dict) -> nn.Sequential:
+    """3x3 of stride 2 and 3x3: (N, C, H, W) to (N, second, ceil(H/2), ceil(W/2)), less where the padding is 'valid'."""
+    return nn.Sequential(
+        ConvNormAct(in_channels, first, 3, stride=2, padding=padding, **cfg),
+        ConvNormAct(first, second, 3, padding=padding, **cfg),
+    )
+
+
+def separable_pair(in_channels: int, first: int, second: int, **cfg: dict) -> nn.Sequential:
+    """The exit flow's end: two separable convolutions, each with its activation behind it."""
+    return nn.Sequential(SeparableConv(in_channels, first, **cfg), SeparableConv(first, second, **cfg))

@@ -1,0 +1,86 @@
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import mmcnn
+
+
+def on_meta(build, name, **kwargs):
+    with torch.device('meta'):
+        return build(name, **kwargs)
+
+
+@pytest.mark.parametrize('name', ['xception', 'xception-timm'])
+def test_published_counts(name):
+    assert mmcnn.count_parameters(on_meta(mmcnn.build_classifier, name)) == (22_910_480, 22_855_952)
+
+
+def test_maps_of_the_paper():
+    """Figure 5: 19x19x728 from the entry to the middle to the exit flow, 10x10 at the end, for images of 299."""
+    backbone = on_meta(mmcnn.build_classifier, 'xception').backbone
+    x, shapes = torch.empty(1, 3, 299, 299, device='meta'), {}
+    for name, stage in backbone.named_children():
+        x = stage(x)
+        shapes[name] = tuple(x.shape[1:])
+    assert shapes == {
+        'stem': (64, 147, 147),
+        'block2': (128, 74, 74),
+        'block3': (256, 37, 37),
+        **{f'block{i}': (728, 19, 19) for i in range(4, 13)},
+        'block13': (1024, 10, 10),
+        'block14': (2048, 10, 10),
+    }
+
+
+def test_only_the_classifier_has_the_papers_padding():
+    """36 convolutional layers (Section 3); the padding of a detector's stem keeps every map at ceil(size / stride)."""
+    image = torch.empty(1, 3, 299, 299, device='meta')
+    detector = on_meta(mmcnn.build_backbone, 'xception', out_indices=(1, 5))
+    assert [tuple(x.shape[2:]) for x in detector(image)] == [(150, 150), (10, 10)]
+    classifier = on_meta(mmcnn.build_classifier, 'xception').backbone
+    assert tuple(classifier.stem(image).shape[2:]) == (147, 147)
+    assert {k: v.shape for k, v in classifier.state_dict().items()} == {
+        k: v.shape for k, v in detector.state_dict().items()
+    }
+    depthwise = [k for k, m in detector.named_modules() if isinstance(m, nn.Conv2d) and m.groups > 1]
+    assert 2 + len(depthwise) == 36
+
+
+def test_block_written_out():
+    """The last block of the middle flow and the first of the exit flow as chains of functions over their tensors."""
+    torch.manual_seed(0)
+    backbone = mmcnn.build_backbone('xception', widen_factor=0.25, deepen_factor=0.125).eval()
+    with torch.no_grad():
+        for key, value in backbone.state_dict().items():
+            if 'running' in key:
+                value.uniform_(0.5, 1.5)
+
+    def norm(x, layer):
+        return F.batch_norm(x, layer.running_mean, layer.running_var, layer.weight, layer.bias, eps=1e-3)
+
+    def separable(x, conv):
+        x = F.conv2d(x, conv.depthwise.weight, padding=1, groups=x.shape[1])
+        return norm(F.conv2d(x, conv.pointwise.conv.weight), conv.pointwise.bn)
+
+    middle, exit_ = backbone.block5, backbone.block6
+    x = torch.randn(1, 184, 9, 12)
+    expected = x + separable(
+        separable(separable(x.relu(), middle.convs[0]).relu(), middle.convs[1]).relu(), middle.convs[2]
+    )
+    torch.testing.assert_close(middle(x), expected)
+
+    main = separable(separable(x.relu(), exit_.convs[0]).relu(), exit_.convs[1])
+    main = F.max_pool2d(F.pad(main, (0, 1, 1, 1), value=-torch.inf), 3, 2)  # 'same' at 12 is (0, 1), at 9 it is (1, 1)
+    shortcut = norm(F.conv2d(x, exit_.shortcut.conv.weight, stride=2), exit_.shortcut.bn)
+    torch.testing.assert_close(exit_(x), main + shortcut)
+
+
+def test_pools_of_the_two_rows_differ_at_even_sizes_only():
+    pools = [
+        mmcnn.build_backbone(name, widen_factor=0.0625, out_indices=(2,)).block2.pool
+        for name in ('xception', 'xception-timm')
+    ]
+    even, odd = torch.randn(1, 4, 8, 8), torch.randn(1, 4, 9, 9)
+    assert torch.equal(pools[0](odd), pools[1](odd))
+    assert pools[0](even).shape == pools[1](even).shape and not torch.equal(pools[0](even), pools[1](even))
