@@ -18,9 +18,6 @@ from mmcnn.weights.checkpoint import CheckpointError, load_state, read_checkpoin
 
 from .row import Row
 
-#: Levels that detectors use, and what ``out_indices=None`` asks for as far as the family has them.
-DEFAULT_LEVELS = (2, 3, 4, 5)
-
 
 @dataclass(frozen=True)
 class Stage:
@@ -33,6 +30,9 @@ class Stage:
     channels: int  # of its output
     stride: int  # of its output against the image, pixels; a power of two
     build: Callable[[], nn.Module]  # called only if a level that is asked for needs the stage
+    # A way from the trunk into a top-down path, not a part of the trunk: it gives the level's map in the trunk's place,
+    # is built from the finest to the coarsest level asked for, and is never frozen.
+    lateral: bool = False
 
 
 class Backbone(BaseModule):
@@ -50,7 +50,7 @@ class Backbone(BaseModule):
         deepen_factor: multiplies the number of blocks of each stage (rounded, at least 1).
         norm_cfg: updates the row's own normalisation, ``dict(type='SyncBN')`` or ``dict(momentum=0.1)``; a kind without
             running statistics (``dict(type='GN', num_groups=32)``) replaces it.
-        out_indices: levels to return, fine to coarse; None: those of 2 to 5 that the family has.
+        out_indices: levels to return, fine to coarse; None: those of ``default_levels`` that the family has.
         frozen_stages: freezes every stage up to and including this level; -1: none.
         norm_eval: keeps BatchNorm statistics fixed in training.
         init_cfg: MMEngine initialisation. ``dict(type='Pretrained', checkpoint=FILE, prefix='backbone.')`` has to fit
@@ -66,6 +66,8 @@ class Backbone(BaseModule):
     """
 
     variants: ClassVar[dict[str, Row]]
+    #: What ``out_indices=None`` asks for, as far as the family has it: the levels that detectors use.
+    default_levels: ClassVar[tuple[int, ...]] = (2, 3, 4, 5)
 
     def __init__(
         self,
@@ -109,17 +111,21 @@ class Backbone(BaseModule):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Image (N, in_channels, H, W) to the maps of ``out_indices``, level i (N, C_i, ceil(H/2**i), ceil(W/2**i))."""
-        if x.ndim != 4 or x.shape[1] != self.in_channels:
-            raise ValueError(
-                f'{self.variant} takes images (N, {self.in_channels}, H, W), got {tuple(x.shape)}; '
-                'pass in_channels=... for another number of channels'
-            )
+        self.check_images(x)
         outputs = []
         for name, returned in self._plan:
             x = getattr(self, name)(x)
             if returned:
                 outputs.append(x)
         return tuple(outputs)
+
+    def check_images(self, x: Tensor) -> None:
+        """Raises ValueError unless ``x`` is (N, in_channels, H, W)."""
+        if x.ndim != 4 or x.shape[1] != self.in_channels:
+            raise ValueError(
+                f'{self.variant} takes images (N, {self.in_channels}, H, W), got {tuple(x.shape)}; '
+                'pass in_channels=... for another number of channels'
+            )
 
     def train(self, mode: bool = True) -> Backbone:
         """Training mode for all but what ``frozen_stages`` and ``norm_eval`` hold fixed. Returns self."""
@@ -150,8 +156,7 @@ class Backbone(BaseModule):
             raise CheckpointError(
                 f"{init_cfg['checkpoint']} holds a whole detector: say prefix='backbone.' in init_cfg of {self.variant}"
             )
-        needed = {key: value for key, value in own.items() if key.split('.')[0] not in self._unbuilt}
-        load_state(self, needed, source=init_cfg['checkpoint'])
+        load_state(self, self._needed(own), source=init_cfg['checkpoint'])
         self._is_init = True  # as MMEngine marks it
 
     def extra_repr(self) -> str:
@@ -190,7 +195,7 @@ class Backbone(BaseModule):
             )
         last_at = {int(math.log2(stage.stride)): stage for stage in stages}
         self.levels = tuple(sorted(last_at))
-        wanted = tuple(i for i in DEFAULT_LEVELS if i in last_at) if out_indices is None else tuple(out_indices)
+        wanted = tuple(i for i in self.default_levels if i in last_at) if out_indices is None else tuple(out_indices)
         have = f'its levels are {list(self.levels)} (level i has stride 2**i)'
         for level in wanted:
             if level not in last_at:
@@ -205,13 +210,22 @@ class Backbone(BaseModule):
         self.out_strides = tuple(last_at[level].stride for level in wanted)
         returned = {last_at[level].name for level in wanted}
         self._plan: list[tuple[str, bool]] = []
-        self._strides: dict[str, int] = {}
-        self._unbuilt = {stage.name for stage in stages if stage.stride > self.out_strides[-1]}
+        self._strides: dict[str, int] = {}  # of the trunk's stages
+        self._unbuilt = {stage.name for stage in stages if not self._needs(stage)}
         for stage in stages:
             if stage.name not in self._unbuilt:
                 self.add_module(stage.name, stage.build())
                 self._plan.append((stage.name, stage.name in returned))
-                self._strides[stage.name] = stage.stride
+                if not stage.lateral:
+                    self._strides[stage.name] = stage.stride
+
+    def _needed(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Of a pretrained state dict, what this backbone has to find in it and nothing more."""
+        return {key: value for key, value in state.items() if key.split('.')[0] not in self._unbuilt}
+
+    def _needs(self, stage: Stage) -> bool:
+        """Whether a level that is asked for needs the stage."""
+        return stage.stride <= self.out_strides[-1] and not (stage.lateral and stage.stride < self.out_strides[0])
 
     def _frozen(self) -> Iterator[nn.Module]:
         if self.frozen_stages >= 0:

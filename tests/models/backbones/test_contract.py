@@ -58,14 +58,15 @@ def test_declared_is_measured(name, size):
 
 @pytest.mark.parametrize('name', VARIANTS)
 def test_default_levels(name):
-    assert list(on_meta(name).out_indices) == [level for level in (2, 3, 4, 5) if level in levels_of(name)]
+    usual = range(5) if name == 'fpn' else range(2, 7) if 'resnet-fpn' in name else range(2, 6)
+    assert list(on_meta(name).out_indices) == [level for level in usual if level in levels_of(name)]
 
 
 @pytest.mark.parametrize('name', VARIANTS)
 def test_stages_past_the_last_level_are_not_built(name):
     levels = levels_of(name)
     small = dict(widen_factor=0.25, deepen_factor=0.33)
-    states = [set(on_meta(name, out_indices=(level,), **small).state_dict()) for level in levels]
+    states = [set(on_meta(name, out_indices=levels[:n], **small).state_dict()) for n in range(1, len(levels) + 1)]
     for fewer, more in itertools.pairwise(states):
         assert fewer <= more
     assert len(states[0]) < len(states[-1])
@@ -115,7 +116,10 @@ def test_freezing_stops_at_the_level(name):
             if key.endswith('num_batches_tracked'):
                 continue
             changed = not torch.equal(value, before[key])
-            assert changed == (key not in reference), (frozen, key)
+            frozen_here = key in reference and not key.startswith(
+                ('lateral', 'output')
+            )  # a top-down path goes on learning
+            assert changed == (not frozen_here), (frozen, key)
 
 
 @pytest.mark.parametrize('name', FAMILIES)
@@ -194,7 +198,7 @@ def test_probing_leaves_random_state_alone(name):
     ('kwargs', 'words'),
     [
         (dict(out_indices=(3, 9)), ['no level 9', 'its levels are']),
-        (dict(out_indices=(5, 3)), ['increasing']),
+        (dict(out_indices=(4, 3)), ['increasing']),
         (dict(out_indices=5), ['out_indices=5', 'list of levels']),
         (dict(out_indices=()), ['not empty']),
         (dict(frozen_stages=9), ['frozen_stages=9', 'its levels are']),
