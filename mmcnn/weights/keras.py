@@ -85,8 +85,18 @@ MOBILENET_V2: list[Rule] = []
 # MobileNetV3: which layer is which.
 MOBILENET_V3: list[Rule] = []
 
-# ResNet: which layer is which.
-RESNET: list[Rule] = []
+
+# ResNet: which layer is which. Stages count from 2 (the paper's conv2_x), blocks from 1.
+def _resnet_block(match: re.Match) -> str:
+    return f'backbone.stage{int(match[1]) - 1}.blocks.{int(match[2]) - 1}'
+
+
+RESNET: list[Rule] = [
+    (r'conv1_(conv|bn)', r'backbone.stem.\1'),
+    (r'conv(\d)_block(\d+)_0_(conv|bn)', lambda m: f'{_resnet_block(m)}.shortcut.{m[3]}'),
+    (r'conv(\d)_block(\d+)_(\d)_(conv|bn)', lambda m: f'{_resnet_block(m)}.conv{m[3]}.{m[4]}'),
+    (r'predictions', r'top.classes'),
+]
 
 # ResNetV2: which layer is which. A stack's last block is moved afterwards.
 RESNET_V2: list[Rule] = [

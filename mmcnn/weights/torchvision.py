@@ -79,10 +79,18 @@ MOBILENET_V2: list[Rule] = []
 MOBILENET_V3: list[Rule] = []
 
 # ResNeXt: which layer is which.
-RESNEXT: list[Rule] = []
+RESNEXT: list[Rule] = [
+    (r'conv1', r'backbone.stem.conv'),
+    (r'bn1', r'backbone.stem.bn'),
+    (r'layer(\d)\.(\d+)\.conv(\d)', r'backbone.stage\1.blocks.\2.conv\3.conv'),
+    (r'layer(\d)\.(\d+)\.bn(\d)', r'backbone.stage\1.blocks.\2.conv\3.bn'),
+    (r'layer(\d)\.(\d+)\.downsample\.0', r'backbone.stage\1.blocks.\2.shortcut.conv'),
+    (r'layer(\d)\.(\d+)\.downsample\.1', r'backbone.stage\1.blocks.\2.shortcut.bn'),
+    (r'fc', r'top.classes'),
+]
 
-# ResNet: which layer is which.
-RESNET: list[Rule] = []
+# ResNet: the same names.
+RESNET: list[Rule] = RESNEXT
 
 
 def vgg_rules(variant: str) -> list[Rule]:

@@ -1,5 +1,6 @@
 """Backbones, one family a file; importing this registers them all."""
 
+from .backbone_with_neck import ResNetFPN
 from .base import Backbone, Stage
 from .csp_darknet import CSPDarknet, CSPDarknetFocus, CSPDarknetV6
 from .csp_densenet import CSPDenseNet
@@ -12,7 +13,9 @@ from .inception_v1 import InceptionV1
 from .inception_v2 import InceptionV2
 from .inception_v3 import InceptionV3
 from .inception_v4 import InceptionV4
+from .resnet import ResNet
 from .resnet_v2 import ResNetV2
+from .resnext import ResNeXt
 from .timm_backbone import TimmBackbone
 from .vgg import VGG
 from .vovnet import VoVNet
@@ -34,6 +37,9 @@ __all__ = [
     'InceptionV2',
     'InceptionV3',
     'InceptionV4',
+    'ResNeXt',
+    'ResNet',
+    'ResNetFPN',
     'ResNetV2',
     'Stage',
     'TimmBackbone',

@@ -156,8 +156,7 @@ class Backbone(BaseModule):
             raise CheckpointError(
                 f"{init_cfg['checkpoint']} holds a whole detector: say prefix='backbone.' in init_cfg of {self.variant}"
             )
-        needed = {key: value for key, value in own.items() if key.split('.')[0] not in self._unbuilt}
-        load_state(self, needed, source=init_cfg['checkpoint'])
+        load_state(self, self._needed(own), source=init_cfg['checkpoint'])
         self._is_init = True  # as MMEngine marks it
 
     def extra_repr(self) -> str:
@@ -212,14 +211,21 @@ class Backbone(BaseModule):
         returned = {last_at[level].name for level in wanted}
         self._plan: list[tuple[str, bool]] = []
         self._strides: dict[str, int] = {}  # of the trunk's stages
-        first, last = self.out_strides[0], self.out_strides[-1]
-        self._unbuilt = {s.name for s in stages if s.stride > last or (s.lateral and s.stride < first)}
+        self._unbuilt = {stage.name for stage in stages if not self._needs(stage)}
         for stage in stages:
             if stage.name not in self._unbuilt:
                 self.add_module(stage.name, stage.build())
                 self._plan.append((stage.name, stage.name in returned))
                 if not stage.lateral:
                     self._strides[stage.name] = stage.stride
+
+    def _needed(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Of a pretrained state dict, what this backbone has to find in it and nothing more."""
+        return {key: value for key, value in state.items() if key.split('.')[0] not in self._unbuilt}
+
+    def _needs(self, stage: Stage) -> bool:
+        """Whether a level that is asked for needs the stage."""
+        return stage.stride <= self.out_strides[-1] and not (stage.lateral and stage.stride < self.out_strides[0])
 
     def _frozen(self) -> Iterator[nn.Module]:
         if self.frozen_stages >= 0:

@@ -8,6 +8,7 @@ from .dense import DenseBlock, NormAct, Transition
 from .focus import Focus
 from .padding import SameConv2d, SameMaxPool2d, max_pool
 from .plain import PlainStage
+from .residual import BasicBlock, Bottleneck, ResidualStage
 from .scaling import scale_channels, scale_depth, scale_rows
 from .spp import SPP, PyramidPool
 from .squeeze_excite import SqueezeExcite
@@ -17,6 +18,8 @@ __all__ = [
     'C3',
     'SPP',
     'AveragePool',
+    'BasicBlock',
+    'Bottleneck',
     'Branches',
     'Chain',
     'ChainTable',
@@ -30,6 +33,7 @@ __all__ = [
     'NormAct',
     'PlainStage',
     'PyramidPool',
+    'ResidualStage',
     'SameConv2d',
     'SameMaxPool2d',
     'SqueezeExcite',

@@ -1,0 +1,150 @@
+"""A trunk and a feature pyramid as one backbone (FPN: Lin et al., arXiv 1612.03144, Figure 3 and section 4.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mmcnn.registry import register_backbone
+
+from .base import Backbone, Stage
+from .resnet import VARIANTS as RESNETS
+from .resnet import Arch as ResNetArch
+from .resnet import ResNet
+from .row import Top
+
+
+@dataclass(frozen=True, kw_only=True)
+class PyramidArch:
+    """What a row with a pyramid says besides its trunk; MMDetection's ``dict(type='FPN', ...)`` by other names."""
+
+    pyramid: int = 256  # channels of every output
+    finest: int = 2  # the first level
+    coarsest: int = 5  # the last level that comes from the trunk
+    extra: int = 1  # levels beyond it, each every second pixel of the one before
+    top: Top | None = None
+
+
+class PyramidConv(nn.Conv2d):
+    """A convolution of the pyramid with bias, initialised as MMDetection does it."""
+
+    def reset_parameters(self) -> None:
+        nn.init.xavier_uniform_(self.weight)
+        nn.init.zeros_(self.bias)
+
+
+class BackboneWithNeck(Backbone):
+    """A family with a feature pyramid behind it, for a detector without a neck.
+
+    ``class VoVNetFPN(BackboneWithNeck, VoVNet)`` is one, with rows of ``class Arch(PyramidArch, VoVNetArch)``.
+
+    The graph is that of MMDetection's FPN: a 1x1 ``lateral{i}`` on each level of the trunk; each sum of a lateral and
+    the next coarser sum, upsampled to the nearest; a 3x3 ``output{i}`` on each sum. As everywhere, nothing is built
+    that the levels asked for do not need: ``out_indices=(3, 4)`` is an FPN of C3 and C4, the last stage of the trunk.
+
+    The trunk's tensors have the names that they have without the pyramid (``stem``, ``stage1``, ...; in a detector
+    ``backbone.stem.conv.weight``, ``backbone.lateral2.weight``). So ``init_cfg=dict(type='Pretrained', checkpoint=FILE,
+    prefix='backbone.')`` takes the trunk of a classifier as it takes a whole detector's backbone: a file without any
+    tensor of the pyramid leaves the pyramid's initialisation, all else has to fit exactly.
+
+    Args:
+        variant: row of the family's table.
+        neck: 'pyramid', or None for the bare trunk with its own levels.
+        frozen_stages: freezes the trunk up to and including this level, never the pyramid.
+        **kwargs: see :class:`~mmcnn.models.backbones.base.Backbone`.
+
+    Attributes:
+        levels: those of the pyramid; or those of the trunk, with ``neck=None``.
+    """
+
+    default_levels = (2, 3, 4, 5, 6)
+
+    def __init__(self, variant: str, *, neck: str | None = 'pyramid', **kwargs: Any) -> None:
+        if neck not in ('pyramid', None):
+            raise ValueError(f"neck={neck!r} of {variant} has to be 'pyramid' or None, the bare trunk")
+        self._has_neck = neck is not None
+        super().__init__(variant, **kwargs)
+
+    def stages(self) -> Iterator[Stage]:
+        trunk = super().stages()
+        if not self._has_neck:
+            yield from trunk
+            return
+        arch = self.arch
+        channels, maps = self.width(arch.pyramid), {}
+        for stage in trunk:
+            # What is finer than the pyramid is no level of its own, but a part of the pyramid's first.
+            stage = replace(stage, stride=max(stage.stride, 2**arch.finest))
+            if stage.stride <= 2**arch.coarsest:
+                maps[stage.stride] = stage.channels
+                yield stage
+        for level in range(arch.finest, arch.coarsest + 1):
+            lateral = partial(PyramidConv, maps[2**level], channels, 1)
+            output = partial(PyramidConv, channels, channels, 3, padding=1)
+            yield Stage(f'lateral{level}', channels, 2**level, lateral, lateral=True)
+            yield Stage(f'output{level}', channels, 2**level, output, lateral=True)
+        for level in range(arch.coarsest + 1, arch.coarsest + 1 + arch.extra):
+            yield Stage(f'output{level}', channels, 2**level, partial(nn.MaxPool2d, 1, stride=2), lateral=True)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Image (N, in_channels, H, W) to the maps of ``out_indices``, level i (N, C, ceil(H/2**i), ceil(W/2**i))."""
+        if not self._has_neck:
+            return super().forward(x)
+        self.check_images(x)
+        maps = {}
+        for name, stride in self._strides.items():
+            x = maps[stride] = getattr(self, name)(x)
+        sums, above, outputs = self._sums(), None, {}
+        for level in range(sums[-1], sums[0] - 1, -1):
+            lateral = getattr(self, f'lateral{level}')(maps[2**level])
+            above = lateral if above is None else lateral + F.interpolate(above, lateral.shape[-2:], mode='nearest')
+            if level in sums:
+                outputs[level] = getattr(self, f'output{level}')(above)
+        for level in range(sums[-1] + 1, self.out_indices[-1] + 1):
+            outputs[level] = getattr(self, f'output{level}')(outputs[level - 1])
+        return tuple(outputs[level] for level in self.out_indices)
+
+    def _sums(self) -> list[int]:
+        """Levels of the sums that the outputs start from, fine to coarse: the extra levels start from the last."""
+        return [min(stride.bit_length() - 1, self.arch.coarsest) for stride in self.out_strides]
+
+    def _needs(self, stage: Stage) -> bool:
+        if not stage.lateral:
+            return super()._needs(stage)
+        level, sums = stage.stride.bit_length() - 1, self._sums()
+        if stage.name.startswith('output') and level <= self.arch.coarsest:
+            return level in sums
+        return sums[0] <= level and stage.stride <= self.out_strides[-1]
+
+    def _needed(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        own = {key: value for key, value in self.state_dict().items() if key.split('.')[0] not in self._strides}
+        return super()._needed(state) | ({} if own.keys() & state.keys() else own)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arch(PyramidArch, ResNetArch):
+    """A row of the table."""
+
+
+def with_pyramid(row: ResNetArch) -> Arch:
+    """A ResNet's row with a pyramid in place of the classifier."""
+    return Arch(**{**vars(row), 'top': None})
+
+
+# The trunk has 23,587,712 parameters (23,534,592 trainable), the pyramid 3,344,384.
+VARIANTS = {'resnet-fpn': with_pyramid(RESNETS['resnet50']), 'resnet-fpn-tv': with_pyramid(RESNETS['resnet50-tv'])}
+
+
+@register_backbone
+class ResNetFPN(BackboneWithNeck, ResNet):
+    """ResNet-50 with its feature pyramid; levels 2 to 6, P2 to P6 of Faster R-CNN, all of them by default.
+
+    Arguments: :class:`BackboneWithNeck`.
+    """
+
+    variants = VARIANTS

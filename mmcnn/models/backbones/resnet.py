@@ -1,0 +1,66 @@
+"""ResNet (He et al., arXiv 1512.03385)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from mmcnn.models.layers import BasicBlock, Bottleneck, ConvNormAct, ResidualStage
+from mmcnn.registry import register_backbone
+
+from .base import Backbone, Stage
+from .row import CAFFE, IMAGENET, ImageFormat, Row
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arch(Row):
+    """A row of the table."""
+
+    stem: int = 64  # channels of the 7x7 of stride 2
+    channels: tuple[int, ...] = (256, 512, 1024, 2048)  # outputs of the stages conv2_x to conv5_x, strides 4 to 32
+    depths: tuple[int, ...] = (3, 4, 6, 3)  # residual blocks of each stage
+    bottleneck: bool = True  # blocks of 1x1, 3x3, 1x1, a quarter as wide inside; else of two 3x3
+    stride_on_3x3: bool = False  # where a bottleneck has its stride; the paper: on its first 1x1
+    bias: bool = True  # a bias in the convolutions, BatchNorm beside it
+    norm: dict = field(default_factory=lambda: dict(type='BN', eps=1.001e-5, momentum=0.01))
+    image: ImageFormat = CAFFE
+
+
+# Table 1 of the paper, in the form of Keras (as in the authors' release, the stride is on the first 1x1).
+VARIANTS = {
+    'resnet50': Arch(),
+    'resnet101': Arch(depths=(3, 4, 23, 3)),
+    'resnet152': Arch(depths=(3, 8, 36, 3)),
+}
+
+# Table 1 in the form of torchvision.
+_TORCHVISION = dict(stride_on_3x3=True, bias=False, norm=dict(type='BN', eps=1e-5, momentum=0.1), image=IMAGENET)
+_BASIC = Arch(**_TORCHVISION, bottleneck=False, channels=(64, 128, 256, 512))
+VARIANTS |= {f'{name}-tv': replace(row, **_TORCHVISION) for name, row in VARIANTS.items()}
+VARIANTS |= {'resnet18': replace(_BASIC, depths=(2, 2, 2, 2)), 'resnet34': _BASIC}
+
+
+@register_backbone
+class ResNet(Backbone):
+    """ResNet; levels 1 (the stem) to 5. Arguments: :class:`~mmcnn.models.backbones.base.Backbone`.
+
+    ``resnet50`` and its deeper relatives are those of Keras, ``resnet50-tv`` those of torchvision, whose ``resnet18``
+    and ``resnet34`` are the only ones.
+    """
+
+    variants = VARIANTS
+
+    def stages(self) -> Iterator[Stage]:
+        arch = self.arch
+        conv = dict(norm_cfg=self.norm_cfg, act_cfg=arch.act, bias=arch.bias or None)
+        channels = self.width(arch.stem)
+        yield Stage('stem', channels, 2, partial(ConvNormAct, self.in_channels, channels, 7, stride=2, **conv))
+        for i, (wide, depth) in enumerate(zip(arch.channels, arch.depths, strict=True), start=1):
+            out = self.width(wide)
+            block = partial(BasicBlock, **conv)
+            if arch.bottleneck:
+                block = partial(Bottleneck, hidden=self.width(wide // 4), stride_on_3x3=arch.stride_on_3x3, **conv)
+            build = partial(ResidualStage, block, channels, out, self.depth(depth), pool=i == 1)
+            yield Stage(f'stage{i}', out, 2 ** (i + 1), build)
+            channels = out
