@@ -9,6 +9,7 @@ import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 import mmcnn
+import mmcnn.models.backbones
 
 #: What a logit may be off, as a share of the largest logit.
 TOLERANCE = 1e-4

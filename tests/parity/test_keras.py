@@ -47,7 +47,8 @@ def random_arrays(model):
             elif name in ('moving_mean', 'beta', 'bias'):
                 value = rng.normal(0, 0.1, shape)
             elif 'kernel' in name:
-                fan_in = math.prod(shape[:2]) if name == 'depthwise_kernel' else math.prod(shape[:-1])
+                depthwise = name == 'depthwise_kernel' or type(layer).__name__ == 'DepthwiseConv2D'
+                fan_in = math.prod(shape[:2] if depthwise else shape[:-1])
                 value = rng.normal(0, math.sqrt(2 / fan_in), shape)
             else:
                 continue  # of the input normalisation

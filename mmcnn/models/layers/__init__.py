@@ -3,8 +3,9 @@
 from .conv import ConvNormAct, build_norm
 from .csp import C3, DarknetBottleneck
 from .focus import Focus
+from .inverted_residual import InvertedResidual
 from .padding import SameConv2d, SameMaxPool2d, max_pool
-from .scaling import scale_channels, scale_depth
+from .scaling import make_divisible, scale_channels, scale_depth
 from .spp import SPP, PyramidPool
 from .squeeze_excite import SqueezeExcite
 
@@ -14,11 +15,13 @@ __all__ = [
     'ConvNormAct',
     'DarknetBottleneck',
     'Focus',
+    'InvertedResidual',
     'PyramidPool',
     'SameConv2d',
     'SameMaxPool2d',
     'SqueezeExcite',
     'build_norm',
+    'make_divisible',
     'max_pool',
     'scale_channels',
     'scale_depth',

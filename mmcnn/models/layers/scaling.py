@@ -13,3 +13,9 @@ def scale_channels(channels: int, widen_factor: float, divisor: int = 8) -> int:
 def scale_depth(repeats: int, deepen_factor: float) -> int:
     """``repeats * deepen_factor`` rounded, at least 1 (YOLOv5's rule); 0 stays 0."""
     return max(round(repeats * deepen_factor), 1) if repeats else 0
+
+
+def make_divisible(channels: float, divisor: int = 8) -> int:
+    """The multiple of ``divisor`` nearest to ``channels``, the next where that loses over 10 % (MobileNet's rule)."""
+    nearest = max(divisor, int(channels + divisor / 2) // divisor * divisor)
+    return nearest + divisor if nearest < 0.9 * channels else nearest
