@@ -24,7 +24,23 @@ DENSENET: list[Rule] = [
 ]
 
 # EfficientNet: which layer is which.
-EFFICIENTNET: list[Rule] = []
+EFFICIENTNET: list[Rule] = [
+    (r'(stem|top)_(conv|bn)', lambda m: dict(stem='backbone.stem.', top='top.conv.')[m[1]] + m[2]),
+    *(
+        (rf'block(\d)([a-z])_{theirs}', lambda m, ours=ours: f'backbone.stage{m[1]}.{ord(m[2]) - ord("a")}.{ours}')
+        for theirs, ours in {
+            'expand_conv': 'expand.conv',
+            'expand_bn': 'expand.bn',
+            'dwconv': 'depthwise.conv',
+            'bn': 'depthwise.bn',
+            'se_reduce': 'excite.reduce',
+            'se_expand': 'excite.expand',
+            'project_conv': 'project.conv',
+            'project_bn': 'project.bn',
+        }.items()
+    ),
+    (r'predictions', r'top.classes'),
+]
 
 # Our names of the convolutions of Inception-ResNet v2 that Keras only numbers, in the order of the numbers.
 _INCEPTION_RESNET_CONVS = (
@@ -77,13 +93,51 @@ INCEPTION_V3: list[Rule] = [
 ]
 
 # MobileNetV1: which layer is which.
-MOBILENET_V1: list[Rule] = []
+MOBILENET_V1: list[Rule] = [
+    (r'conv1', r'backbone.stem.conv'),
+    (r'conv1_bn', r'backbone.stem.bn'),
+    (r'conv_dw_(\d+)', r'backbone.block\1.depthwise.conv'),
+    (r'conv_dw_(\d+)_bn', r'backbone.block\1.depthwise.bn'),
+    (r'conv_pw_(\d+)', r'backbone.block\1.pointwise.conv'),
+    (r'conv_pw_(\d+)_bn', r'backbone.block\1.pointwise.bn'),
+    (r'conv_preds', r'top.classes'),
+]
 
 # MobileNetV2: which layer is which.
-MOBILENET_V2: list[Rule] = []
+MOBILENET_V2: list[Rule] = [
+    (r'Conv1', r'backbone.stem.conv'),
+    (r'bn_Conv1', r'backbone.stem.bn'),
+    (r'expanded_conv_(depthwise|project)', r'backbone.block1.\1.conv'),
+    (r'expanded_conv_(depthwise|project)_BN', r'backbone.block1.\1.bn'),
+    (r'block_(\d+)_(expand|depthwise|project)', lambda m: f'backbone.block{int(m[1]) + 1}.{m[2]}.conv'),
+    (r'block_(\d+)_(expand|depthwise|project)_BN', lambda m: f'backbone.block{int(m[1]) + 1}.{m[2]}.bn'),
+    (r'Conv_1', r'top.conv.conv'),
+    (r'Conv_1_bn', r'top.conv.bn'),
+    (r'predictions', r'top.classes'),
+]
 
 # MobileNetV3: which layer is which.
-MOBILENET_V3: list[Rule] = []
+MOBILENET_V3: list[Rule] = [
+    (r'conv', r'backbone.stem.conv'),
+    (r'conv_bn', r'backbone.stem.bn'),
+    *(
+        (rf'expanded_conv(?:_(\d+))?_{theirs}', lambda m, ours=ours: f'backbone.block{int(m[1] or 0) + 1}.{ours}')
+        for theirs, ours in {
+            'expand': 'expand.conv',
+            'expand_bn': 'expand.bn',
+            'depthwise': 'depthwise.conv',
+            'depthwise_bn': 'depthwise.bn',
+            'squeeze_excite_conv': 'excite.reduce',
+            'squeeze_excite_conv_1': 'excite.expand',
+            'project': 'project.conv',
+            'project_bn': 'project.bn',
+        }.items()
+    ),
+    (r'conv_1', r'top.conv.conv'),
+    (r'conv_1_bn', r'top.conv.bn'),
+    (r'conv_2', r'top.hidden.0'),
+    (r'logits', r'top.classes'),
+]
 
 
 # ResNet: which layer is which. Stages count from 2 (the paper's conv2_x), blocks from 1.
@@ -178,10 +232,19 @@ RULES: dict[str, list[Rule]] = {
     'Xception': XCEPTION,
 }
 
+
+def _flatten_linear(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The 1x1 convolutions behind the pool are linear layers here: (C_out, C_in, 1, 1) to (C_out, C_in)."""
+    linear = ('top.hidden.0.weight', 'top.classes.weight')
+    return {key: value.flatten(1) if key in linear else value for key, value in state.items()}
+
+
 #: What no rule on names can say, for a family: VGG's flattening order, a 1x1 convolution that is a linear layer here.
 FIXES: dict[str, Callable[[dict[str, Tensor]], dict[str, Tensor]]] = {
     'VGG': flatten_channels_first,
     'ResNetV2': _open_next_stage,
+    'MobileNetV1': _flatten_linear,
+    'MobileNetV3': _flatten_linear,
 }
 
 #: Keras's names of vectors -> ours.
@@ -216,7 +279,10 @@ def from_keras(state: Mapping[str, Tensor], variant: str) -> dict[str, Tensor]:
 
 def _to_torch(key: str, value: Tensor) -> tuple[str, Tensor]:
     layer, _, array = key.rpartition('.')
-    if array == 'depthwise_kernel':  # (H, W, C, M) to (C * M, 1, H, W)
+    # Keras 2 says 'depthwise_kernel' in every depthwise layer, Keras 3 'kernel' in DepthwiseConv2D. No convolution of
+    # the networks here that is larger than 1x1 has one output.
+    depthwise = array == 'kernel' and value.ndim == 4 and value.shape[0] > 1 and value.shape[3] == 1
+    if depthwise or array == 'depthwise_kernel':  # (H, W, C, M) to (C * M, 1, H, W)
         height, width, channels, multiplier = value.shape
         return f'{layer}.weight', value.permute(2, 3, 0, 1).reshape(channels * multiplier, 1, height, width)
     if array in ('kernel', 'pointwise_kernel'):  # (H, W, C_in, C_out) or (F_in, F_out)

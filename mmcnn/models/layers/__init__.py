@@ -6,10 +6,11 @@ from .conv import ConvNormAct, build_norm
 from .csp import C3, DarknetBottleneck, csp_transitions
 from .dense import DenseBlock, NormAct, Transition
 from .focus import Focus
+from .inverted_residual import InvertedResidual
 from .padding import SameConv2d, SameMaxPool2d, max_pool
 from .plain import PlainStage
 from .residual import BasicBlock, Bottleneck, ResidualStage
-from .scaling import scale_channels, scale_depth, scale_rows
+from .scaling import make_divisible, scale_channels, scale_depth, scale_rows
 from .spp import SPP, PyramidPool
 from .squeeze_excite import SqueezeExcite
 from .upsample import doubled
@@ -29,6 +30,7 @@ __all__ = [
     'DenseBlock',
     'Focus',
     'Fork',
+    'InvertedResidual',
     'MaxPool',
     'NormAct',
     'PlainStage',
@@ -42,6 +44,7 @@ __all__ = [
     'chain_channels',
     'csp_transitions',
     'doubled',
+    'make_divisible',
     'max_pool',
     'scale_channels',
     'scale_depth',

@@ -23,3 +23,9 @@ def scale_rows(rows: Sequence[Row], deepen_factor: float) -> list[Row]:
     """A stage whose blocks differ, at another depth: the last rows, so that its output stays; more repeat the first."""
     count = len(rows)
     return [rows[max(i, 0)] for i in range(count - scale_depth(count, deepen_factor), count)]
+
+
+def make_divisible(channels: float, divisor: int = 8) -> int:
+    """The multiple of ``divisor`` nearest to ``channels``, the next where that loses over 10 % (MobileNet's rule)."""
+    nearest = max(divisor, int(channels + divisor / 2) // divisor * divisor)
+    return nearest + divisor if nearest < 0.9 * channels else nearest

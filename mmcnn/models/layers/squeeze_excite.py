@@ -5,6 +5,10 @@ from __future__ import annotations
 from mmcv.cnn import build_activation_layer
 from torch import Tensor, nn
 
+from mmcnn.registry import MODELS
+
+MODELS.register_module(module=nn.Hardsigmoid)  # MMCV's own warns at each use that its default has changed
+
 
 class SqueezeExcite(nn.Module):
     """Global mean, 1x1 to ``squeezed`` with ``act_cfg``, 1x1 back with ``gate_cfg``, times the input.

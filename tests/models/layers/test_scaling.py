@@ -1,6 +1,6 @@
 import pytest
 
-from mmcnn.models.layers import scale_channels, scale_depth, scale_rows
+from mmcnn.models.layers import make_divisible, scale_channels, scale_depth, scale_rows
 
 
 # YOLOv5's published widths and repeats for n (0.25, 0.33), s (0.5, 0.33), m (0.75, 0.67) and x (1.25, 1.33).
@@ -26,3 +26,11 @@ def test_edges():
 @pytest.mark.parametrize(('factor', 'rows'), [(0.1, 'e'), (0.33, 'de'), (0.67, 'cde'), (1, 'abcde'), (1.33, 'aaabcde')])
 def test_rows_keep_the_last(factor, rows):
     assert ''.join(scale_rows('abcde', factor)) == rows
+
+
+# 18 goes up because 16 is more than a tenth below it; the others are MobileNetV2's widths at multiplier 0.35 and 1.3.
+@pytest.mark.parametrize(
+    ('channels', 'expected'), [(18, 24), (3, 8), (8.4, 8), (11.2, 16), (33.6, 32), (41.6, 40), (1664, 1664)]
+)
+def test_make_divisible(channels, expected):
+    assert make_divisible(channels) == expected

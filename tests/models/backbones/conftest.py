@@ -1,0 +1,31 @@
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+import mmcnn
+
+
+@pytest.fixture
+def multiply_adds():
+    """Multiply-adds of a classifier at its own image size, in millions, by PyTorch's counter (which counts both)."""
+
+    def count(name):
+        with torch.device('meta'), FlopCounterMode(display=False) as counter:
+            classifier = mmcnn.build_classifier(name).eval()
+            classifier(torch.empty(1, 3, classifier.image.size, classifier.image.size))
+        return counter.get_total_flops() / 2 / 1e6
+
+    return count
+
+
+@pytest.fixture
+def maps():
+    """Channels and side of the map of each level, for an image of ``size`` x ``size`` pixels."""
+
+    def measure(name, size, levels=(1, 2, 3, 4, 5)):
+        with torch.device('meta'):
+            outputs = mmcnn.build_backbone(name, out_indices=levels)(torch.empty(1, 3, size, size))
+        assert all(x.shape[2] == x.shape[3] for x in outputs)
+        return [(x.shape[1], x.shape[2]) for x in outputs]
+
+    return measure
