@@ -33,10 +33,9 @@ def list_backbones(pattern: str = '*') -> list[str]:
     ``list_backbones('*darknet*')``. Any of them builds with :func:`build_backbone` or in a config as
     ``dict(type='mmcnn.NAME')``.
     """
-    import mmcnn.models.backbones  # noqa: F401  registers them
-    from mmcnn.registry import BACKBONE_FAMILIES
+    from mmcnn.registry import backbone_families
 
-    return sorted(name for name in BACKBONE_FAMILIES if fnmatchcase(name, pattern))
+    return sorted(name for name in backbone_families() if fnmatchcase(name, pattern))
 
 
 def build_backbone(name: str, **kwargs: Any) -> Backbone:
@@ -52,12 +51,12 @@ def build_backbone(name: str, **kwargs: Any) -> Backbone:
     Raises:
         ValueError: no backbone has this name (the nearest are listed), or an argument does not fit.
     """
-    import mmcnn.models.backbones  # noqa: F401  registers them
-    from mmcnn.registry import BACKBONE_FAMILIES, nearest
+    from mmcnn.registry import backbone_families, nearest
 
-    if name not in BACKBONE_FAMILIES:
-        raise ValueError(f"no backbone is called '{name}'; {nearest(name, BACKBONE_FAMILIES)}")
-    backbone = BACKBONE_FAMILIES[name](variant=name, **kwargs)
+    families = backbone_families()
+    if name not in families:
+        raise ValueError(f"no backbone is called '{name}'; {nearest(name, families)}")
+    backbone = families[name](variant=name, **kwargs)
     if kwargs.get('init_cfg'):
         backbone.init_weights()
     return backbone

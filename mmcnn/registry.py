@@ -72,6 +72,13 @@ BACKBONE_FAMILIES: dict[str, type[Backbone]] = {}
 _SHORT_NAME = re.compile(r'[a-z0-9]+([-_][a-z0-9]+)*')
 
 
+def backbone_families() -> dict[str, type[Backbone]]:
+    """Short name of every variant to its family's class, all registered."""
+    import mmcnn.models.backbones  # noqa: F401  registers them
+
+    return BACKBONE_FAMILIES
+
+
 def register_backbone(cls: BackboneClass) -> BackboneClass:
     """Registers a backbone family and each row of its ``variants`` table under the row's short name.
 

@@ -11,7 +11,7 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmcnn.registry import BACKBONE_FAMILIES, MODELS, nearest
+from mmcnn.registry import MODELS, backbone_families, nearest
 
 from .backbones.base import Backbone
 from .backbones.row import ImageFormat
@@ -116,7 +116,7 @@ def list_classifiers(pattern: str = '*') -> list[str]:
     """Short names of all networks that match a shell pattern and classify, sorted."""
     from mmcnn import list_backbones
 
-    return [name for name in list_backbones(pattern) if BACKBONE_FAMILIES[name].variants[name].top is not None]
+    return [name for name in list_backbones(pattern) if backbone_families()[name].variants[name].top is not None]
 
 
 def build_classifier(name: str, num_classes: int = 1000, **kwargs: Any) -> Classifier:
@@ -146,8 +146,8 @@ def _build_trunk(cfg: dict) -> Backbone:
     if 'out_indices' in cfg:
         raise ValueError(f'out_indices={cfg["out_indices"]}: a classifier takes the last level by itself, leave it out')
     name = str(cfg['type']).removeprefix('mmcnn.')
-    if name in BACKBONE_FAMILIES:
-        row = BACKBONE_FAMILIES[name].variants[name]
+    if name in backbone_families():
+        row = backbone_families()[name].variants[name]
         cfg = {**cfg, 'arch': {**row.as_classifier, **(cfg.get('arch') or {})}}
     trunk = MODELS.build(cfg)
     if not isinstance(trunk, Backbone):

@@ -14,7 +14,7 @@ from mmengine.config import ConfigDict
 from mmengine.registry import DefaultScope
 from torch import nn
 
-from mmcnn.registry import BACKBONE_FAMILIES, MODELS, nearest
+from mmcnn.registry import MODELS, backbone_families, nearest
 
 #: Necks that want ``in_channels`` coarse to fine, though their maps come fine to coarse.
 COARSE_TO_FINE_NECKS = ('YOLOV3Neck',)
@@ -128,18 +128,16 @@ def swap_backbone(model: dict, name: str) -> tuple[ConfigDict, list[str]]:
     Raises:
         ValueError: no backbone has this name, or it lacks a level that the detector uses.
     """
-    import mmcnn.models.backbones  # noqa: F401  registers them
-
-    name = name.removeprefix('mmcnn.')
-    if name not in BACKBONE_FAMILIES:
-        raise ValueError(f"no backbone is called '{name}'; {nearest(name, BACKBONE_FAMILIES)}")
+    name, families = name.removeprefix('mmcnn.'), backbone_families()
+    if name not in families:
+        raise ValueError(f"no backbone is called '{name}'; {nearest(name, families)}")
     cfg, notes = ConfigDict(copy.deepcopy(dict(model))), []
     old, cfg.backbone = cfg.backbone, ConfigDict(type=f'mmcnn.{name}', out_indices=_levels(cfg.backbone))
     probe(cfg.backbone)  # says which levels there are, if one is lacking
     for key in ('init_cfg', 'frozen_stages', 'norm_eval'):
         if old.get(key) not in (None, False, -1):
             notes.append(f'{key}={old[key]} belonged to {old.type} and is dropped')
-    image = BACKBONE_FAMILIES[name].variants[name].image
+    image = families[name].variants[name].image
     if cfg.get('data_preprocessor') is not None:
         swap = image.order == 'rgb'
         new = dict(mean=list(image.mean), std=list(image.std), bgr_to_rgb=swap, rgb_to_bgr=False)

@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
-from mmcnn.registry import BACKBONE_FAMILIES
 from mmcnn.weights.checkpoint import CheckpointError
-from mmcnn.weights.translate import Rule, translate
+from mmcnn.weights.translate import Rule, World
 
 # DenseNet: which layer is which. Its conv2 to conv5 are our levels 2 to 5; pool2 opens level 3.
 DENSENET: list[Rule] = [
@@ -257,6 +256,9 @@ VECTORS = {
 }
 
 
+WORLD = World('Keras', RULES, FIXES)
+
+
 def from_keras(state: Mapping[str, Tensor], variant: str) -> dict[str, Tensor]:
     """Arrays of a keras.applications model as a state dict of :class:`~mmcnn.models.classifiers.Classifier`.
 
@@ -267,14 +269,7 @@ def from_keras(state: Mapping[str, Tensor], variant: str) -> dict[str, Tensor]:
     Raises:
         CheckpointError: Keras has no network of this family, or a layer has no counterpart here.
     """
-    family = BACKBONE_FAMILIES[variant].__name__
-    if family not in RULES:
-        raise CheckpointError(f'Keras has no weights for {variant}; it has some for {", ".join(sorted(RULES))}')
-    arrays = dict(_to_torch(key, value) for key, value in state.items())
-    renamed = translate(arrays, RULES[family])
-    if fix := FIXES.get(family):
-        renamed = fix(renamed)
-    return renamed
+    return WORLD.translate(dict(_to_torch(key, value) for key, value in state.items()), variant)
 
 
 def _to_torch(key: str, value: Tensor) -> tuple[str, Tensor]:

@@ -6,9 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from mmcnn.registry import BACKBONE_FAMILIES
-from mmcnn.weights.checkpoint import CheckpointError
-from mmcnn.weights.translate import Rule, translate
+from mmcnn.weights.translate import Rule, World
 
 # Darknet: conv_res_block1 is a stage, its res0 the first block behind the strided convolution.
 DARKNET: list[Rule] = [
@@ -17,10 +15,24 @@ DARKNET: list[Rule] = [
     (r'conv_res_block(\d)\.res(\d)\.(.+)', lambda match: f'stage{match[1]}.{int(match[2]) + 1}.{match[3]}'),
 ]
 
+# ResNet: torchvision's names.
+RESNET: list[Rule] = [
+    (r'conv1', 'stem.conv'),
+    (r'bn1', 'stem.bn'),
+    (r'layer(\d)\.(\d+)\.conv(\d)', r'stage\1.blocks.\2.conv\3.conv'),
+    (r'layer(\d)\.(\d+)\.bn(\d)', r'stage\1.blocks.\2.conv\3.bn'),
+    (r'layer(\d)\.(\d+)\.downsample\.0', r'stage\1.blocks.\2.shortcut.conv'),
+    (r'layer(\d)\.(\d+)\.downsample\.1', r'stage\1.blocks.\2.shortcut.bn'),
+]
+
 # Layer names of MMDetection's backbones -> of ours, a list for each of our families.
 RULES: dict[str, list[Rule]] = {
     'Darknet': DARKNET,
+    'ResNet': RESNET,
 }
+
+
+WORLD = World('MMDetection', RULES)
 
 
 def from_mmdet(state: Mapping[str, Tensor], variant: str) -> dict[str, Tensor]:
@@ -33,7 +45,4 @@ def from_mmdet(state: Mapping[str, Tensor], variant: str) -> dict[str, Tensor]:
     Raises:
         CheckpointError: MMDetection has no backbone of this family, or a key has no counterpart here.
     """
-    family = BACKBONE_FAMILIES[variant].__name__
-    if family not in RULES:
-        raise CheckpointError(f'MMDetection has no weights for {variant}; it has some for {", ".join(sorted(RULES))}')
-    return translate(state, RULES[family])
+    return WORLD.translate(state, variant)

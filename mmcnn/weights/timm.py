@@ -8,9 +8,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from mmcnn.registry import BACKBONE_FAMILIES
-from mmcnn.weights.checkpoint import CheckpointError
-from mmcnn.weights.translate import Rule, translate
+from mmcnn.weights.translate import Rule, World
 
 # CSPDarknet and CSPResNet: which layer is which.
 CSP_PARTS = dict(conv_down='down', conv_exp='expand', conv_transition_b='post', conv_transition='final')
@@ -180,20 +178,17 @@ FIXES: dict[str, Callable[[dict[str, Tensor]], dict[str, Tensor]]] = {
 }
 
 
+WORLD = World('timm', RULES, FIXES)
+
+
 def from_timm(state: Mapping[str, Tensor], variant: str) -> dict[str, Tensor]:
     """A state dict of timm's classifier as one of :class:`~mmcnn.models.classifiers.Classifier`.
 
     Args:
-        state: name to tensor, as ``timm`` saves it.
+        state: name to tensor, as timm saves it.
         variant: short name of our network.
 
     Raises:
         CheckpointError: timm has no network of this family, or a key has no counterpart here.
     """
-    family = BACKBONE_FAMILIES[variant].__name__
-    if family not in RULES:
-        raise CheckpointError(f'timm has no weights for {variant}; it has some for {", ".join(sorted(RULES))}')
-    renamed = translate(state, RULES[family])
-    if fix := FIXES.get(family):
-        renamed = fix(renamed)
-    return renamed
+    return WORLD.translate(state, variant)

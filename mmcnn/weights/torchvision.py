@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
-from mmcnn.registry import BACKBONE_FAMILIES
-from mmcnn.weights.checkpoint import CheckpointError
-from mmcnn.weights.translate import Rule, translate
+from mmcnn.registry import backbone_families
+from mmcnn.weights.translate import Rule, World
 
 
 def _dense_layer(m: re.Match) -> str:
@@ -138,7 +137,7 @@ RESNET: list[Rule] = RESNEXT
 
 def vgg_rules(variant: str) -> list[Rule]:
     """VGG: torchvision counts convolutions, norms, activations and pools in one sequence, so the row is needed."""
-    row, index = BACKBONE_FAMILIES[variant].variants[variant], 0
+    row, index = backbone_families()[variant].variants[variant], 0
     rules: list[Rule] = [
         (r'classifier\.0', r'top.hidden.0'),
         (r'classifier\.3', r'top.hidden.1'),
@@ -170,18 +169,17 @@ RULES: dict[str, list[Rule] | Callable[[str], list[Rule]]] = {
 }
 
 
+WORLD = World('torchvision', RULES)
+
+
 def from_torchvision(state: Mapping[str, Tensor], variant: str) -> dict[str, Tensor]:
     """A state dict of torchvision's classifier as one of :class:`~mmcnn.models.classifiers.Classifier`.
 
     Args:
-        state: name to tensor, as ``torchvision`` saves it.
+        state: name to tensor, as torchvision saves it.
         variant: short name of our network.
 
     Raises:
         CheckpointError: torchvision has no network of this family, or a key has no counterpart here.
     """
-    family = BACKBONE_FAMILIES[variant].__name__
-    if family not in RULES:
-        raise CheckpointError(f'torchvision has no weights for {variant}; it has some for {", ".join(sorted(RULES))}')
-    rules = RULES[family]
-    return translate(state, rules(variant) if callable(rules) else rules)
+    return WORLD.translate(state, variant)

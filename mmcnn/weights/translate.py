@@ -1,17 +1,48 @@
-"""Names of other libraries' layers to ours, by rule tables."""
+"""Names of other libraries' layers to ours, by rule tables: one :class:`World` for each library."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from mmcnn.registry import backbone_families, nearest
 from mmcnn.weights.checkpoint import NAMED_KEYS, CheckpointError
 
 #: A pattern that has to match a whole layer name, and our name for it: a replacement as of ``re.sub``, a function of
 #: the match, or None for layers that are left out on purpose (auxiliary heads).
 Rule = tuple[str, str | Callable[[re.Match], str] | None]
+
+
+@dataclass(frozen=True)
+class World:
+    """A library whose weights can be loaded here."""
+
+    name: str
+    #: Class of our family -> its layer names, or a function of the variant where they depend on the row.
+    rules: Mapping[str, Sequence[Rule] | Callable[[str], Sequence[Rule]]]
+    #: Class of our family -> what no rule on names can say, done to the renamed state.
+    fixes: Mapping[str, Callable[[dict[str, Tensor]], dict[str, Tensor]]] = field(default_factory=dict)
+
+    def translate(self, state: Mapping[str, Tensor], variant: str) -> dict[str, Tensor]:
+        """The library's state dict under our names.
+
+        Raises:
+            CheckpointError: no variant has this name, the library has no network of its family, or a key has no
+                counterpart here.
+        """
+        families = backbone_families()
+        if variant not in families:
+            raise CheckpointError(f"no backbone is called '{variant}'; {nearest(variant, families)}")
+        family = families[variant].__name__
+        if family not in self.rules:
+            known = ', '.join(sorted(self.rules))
+            raise CheckpointError(f'{self.name} has no weights for {variant} ({family}); it has some for {known}')
+        rules = self.rules[family]
+        renamed = translate(state, rules(variant) if callable(rules) else rules)
+        return self.fixes[family](renamed) if family in self.fixes else renamed
 
 
 def translate(state: Mapping[str, Tensor], rules: Sequence[Rule]) -> dict[str, Tensor]:

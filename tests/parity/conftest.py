@@ -8,7 +8,6 @@ import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 import mmcnn
-import mmcnn.models.backbones  # registers the rows whose weights are translated here
 
 #: What a logit may be off, as a share of the largest logit.
 TOLERANCE = 1e-4

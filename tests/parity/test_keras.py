@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmcnn.registry import BACKBONE_FAMILIES
+from mmcnn.registry import backbone_families
 from mmcnn.weights.keras import from_keras
 
 EFFICIENTNET_SIZES = (224, 240, 260, 300, 380, 456, 528, 600)
@@ -93,7 +93,7 @@ def test_same_logits(keras, compare, variant):
 @pytest.mark.parametrize('variant', PEERS)
 def test_image_format_is_that_of_its_weights(keras, variant):
     name, _, size = PEERS[variant]
-    image = BACKBONE_FAMILIES[variant].variants[variant].image
+    image = backbone_families()[variant].variants[variant].image
     assert image.size == size
     pixels = np.random.default_rng(0).integers(0, 256, (1, 8, 8, 3)).astype(np.float32)
     module = {

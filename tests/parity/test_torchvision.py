@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mmcnn.registry import BACKBONE_FAMILIES
+from mmcnn.registry import backbone_families
 from mmcnn.weights.torchvision import from_torchvision
 
 # ours: (torchvision's, input size)
@@ -50,7 +50,7 @@ def test_image_format_is_that_of_its_weights(torchvision, variant):
     name, size = PEERS[variant]
     weights = torchvision.models.get_model_weights(name)
     preset = getattr(weights, 'IMAGENET1K_V1', weights.DEFAULT).transforms()
-    image = BACKBONE_FAMILIES[variant].variants[variant].image
+    image = backbone_families()[variant].variants[variant].image
     assert image.order == 'rgb' and [image.size] == preset.crop_size == [size]
     if name not in TRANSFORMS_INPUT:
         assert image.mean == pytest.approx([255 * m for m in preset.mean])
@@ -66,7 +66,7 @@ def test_image_format_is_that_behind_transform_input(torchvision, monkeypatch, v
     peer = torchvision.models.get_model(name, weights=weights, **ARGUMENTS[name])
     assert peer.transform_input
     pixels = torch.randint(0, 256, (1, 3, 8, 8)).float()
-    image, preset = BACKBONE_FAMILIES[variant].variants[variant].image, weights.transforms()
+    image, preset = backbone_families()[variant].variants[variant].image, weights.transforms()
 
     def normalise(values, mean, std):
         return (values - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
