@@ -1,7 +1,6 @@
 """Layers that at least two families or necks share."""
 
-from .branches import Branches
-from .chain import AveragePool, Chain, ChainTable, Conv, Fork, MaxPool, chain_channels, widen_chain
+from .chain import AveragePool, Chain, ChainTable, Conv, Fork, LocalNorm, MaxPool, chain_channels, widen_chain
 from .conv import ConvNormAct, build_norm
 from .csp import C3, DarknetBottleneck
 from .focus import Focus
@@ -15,7 +14,6 @@ __all__ = [
     'C3',
     'SPP',
     'AveragePool',
-    'Branches',
     'Chain',
     'ChainTable',
     'Conv',
@@ -23,6 +21,7 @@ __all__ = [
     'DarknetBottleneck',
     'Focus',
     'Fork',
+    'LocalNorm',
     'MaxPool',
     'PyramidPool',
     'SameConv2d',
