@@ -64,31 +64,29 @@ INCEPTION_RESNET: list[Rule] = [
     (r'predictions', 'top.classes'),
 ]
 
-# InceptionV3: which layer is which. Keras numbers its convolutions in the order in which it makes them.
-INCEPTION_V3_BRANCHES = {
-    'A': 'branch1x1 branch5x5.0 branch5x5.1 branch3x3dbl.0 branch3x3dbl.1 branch3x3dbl.2 branch_pool.1',
-    'B': 'branch1x1 branch7x7.0 branch7x7.1 branch7x7.2 branch7x7dbl.0 branch7x7dbl.1 branch7x7dbl.2 branch7x7dbl.3 '
-    'branch7x7dbl.4 branch_pool.1',
-    'C': 'branch1x1 branch3x3.0 branch3x3.1.branch1x3 branch3x3.1.branch3x1 branch3x3dbl.0 branch3x3dbl.1 '
-    'branch3x3dbl.2.branch1x3 branch3x3dbl.2.branch3x1 branch_pool.1',
-    'reduction A': 'branch3x3 branch3x3dbl.0 branch3x3dbl.1 branch3x3dbl.2',
-    'reduction B': 'branch3x3.0 branch3x3.1 branch7x7x3.0 branch7x7x3.1 branch7x7x3.2 branch7x7x3.3',
-}
-INCEPTION_V3_MODULES = {
-    **{f'stage3.{i}': 'A' for i in range(3)},
-    'reduction4': 'reduction A',
-    **{f'stage4.{i}': 'B' for i in range(4)},
-    'reduction5': 'reduction B',
-    **{f'stage5.{i}': 'C' for i in range(2)},
-}
-INCEPTION_V3_CONVOLUTIONS = [
-    *('stage1.0', 'stage1.1', 'stage1.2', 'stage2.0', 'stage2.1'),
-    *(f'{module}.{b}' for module, kind in INCEPTION_V3_MODULES.items() for b in INCEPTION_V3_BRANCHES[kind].split()),
-]
+# The same of Inception v3.
+_INCEPTION_V3_CONVS = (
+    *('stem.0', 'stem.1', 'stem.2', 'stage2.1', 'stage2.2'),
+    *(f'stage3.{i}.{layer}' for i in (1, 2, 3) for layer in ('0.0', '1.0', '1.1', '2.0', '2.1', '2.2', '3.1')),
+    *(f'stage4.0.{layer}' for layer in ('0.0', '1.0', '1.1', '1.2')),
+    *(
+        f'stage4.{i}.{layer}'
+        for i in (1, 2, 3, 4)
+        for layer in ('0.0', '1.0', '1.1', '1.2', '2.0', '2.1', '2.2', '2.3', '2.4', '3.1')
+    ),
+    *(f'stage5.0.{layer}' for layer in ('0.0', '0.1', '1.0', '1.1', '1.2', '1.3')),
+    *(
+        f'stage5.{i}.{layer}'
+        for i in (1, 2)
+        for layer in ('0.0', '1.0', '1.1.0.0', '1.1.1.0', '2.0', '2.1', '2.2.0.0', '2.2.1.0', '3.1')
+    ),
+)
+
+# InceptionV3: which layer is which.
 INCEPTION_V3: list[Rule] = [
-    (r'conv2d_(\d+)', lambda m: f'backbone.{INCEPTION_V3_CONVOLUTIONS[int(m[1])]}.conv'),
-    (r'batch_normalization_(\d+)', lambda m: f'backbone.{INCEPTION_V3_CONVOLUTIONS[int(m[1])]}.bn'),
-    ('predictions', 'top.classes'),
+    (r'conv2d_(\d+)', lambda match: f'backbone.{_INCEPTION_V3_CONVS[int(match[1])]}.conv'),
+    (r'batch_normalization_(\d+)', lambda match: f'backbone.{_INCEPTION_V3_CONVS[int(match[1])]}.bn'),
+    (r'predictions', 'top.classes'),
 ]
 
 # MobileNetV1: which layer is which.

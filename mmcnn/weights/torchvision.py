@@ -50,43 +50,51 @@ EFFICIENTNET: list[Rule] = [
     (r'classifier\.1', r'top.classes'),
 ]
 
+
+def _inception_v1(match: re.Match) -> str:
+    """The modules of GoogLeNet, behind the pool that opens their stage; the only layer of a branch has no number."""
+    module, branch = 'abcde'.index(match['letter']) + 1, int(match['branch']) - 1
+    return f'backbone.stage{match["stage"]}.{module}.{branch}.{match["layer"] or 0}.{match["part"]}'
+
+
 # InceptionV1: which layer is which.
-GOOGLENET_BRANCHES = {'1': '1x1', '2': '3x3', '3': '5x5', '4': '_pool'}
 INCEPTION_V1: list[Rule] = [
-    (r'conv1\.(\w+)', r'backbone.stage1.\1'),
-    (r'conv2\.(\w+)', r'backbone.stage2.reduce.\1'),
-    (r'conv3\.(\w+)', r'backbone.stage2.conv.\1'),
+    (r'conv1\.(conv|bn)', r'backbone.stem.0.\1'),
+    (r'conv([23])\.(conv|bn)', lambda match: f'backbone.stage2.{int(match[1]) - 1}.{match[2]}'),
     (
-        r'inception(\d)([a-e])\.branch(\d)(.*)',
-        lambda m: f'backbone.stage{m[1]}.{"abcde".index(m[2])}.branch{GOOGLENET_BRANCHES[m[3]]}{m[4]}',
+        r'inception(?P<stage>\d)(?P<letter>[a-e])\.branch(?P<branch>\d)\.(?:(?P<layer>\d)\.)?(?P<part>conv|bn)',
+        _inception_v1,
     ),
     (r'aux[12]\..*', None),
-    ('fc', 'top.classes'),
+    (r'fc', 'top.classes'),
 ]
 
+_INCEPTION_V3_BRANCHES = {'1x1': 0, '3x3': 1, '5x5': 1, '7x7': 1, '3x3dbl': 2, '7x7dbl': 2, '7x7x3': 2, '_pool': 3}
+
+
+def _inception_v3(match: re.Match) -> str:
+    """Inception v3's modules: 'Mixed_7b.branch3x3_2a' is stage 5's module 1, branch 1, layer 1, first way of a fork."""
+    module = 'abcde'.index(match['letter'])
+    branch = _INCEPTION_V3_BRANCHES[match['branch']] - (module == 0)  # what opens a stage has no 1x1 branch
+    layer = 1 if match['branch'] == '_pool' else int(match['layer'] or 1) - 1
+    way = {'': '', 'a': '.0.0', 'b': '.1.0'}[match['way']]
+    return f'backbone.stage{int(match["number"]) - 2}.{module}.{branch}.{layer}{way}.{match["part"]}'
+
+
 # InceptionV3: which layer is which.
-INCEPTION_V3_MODULES = {
-    **{f'5{letter}': f'stage3.{i}' for i, letter in enumerate('bcd')},
-    '6a': 'reduction4',
-    **{f'6{letter}': f'stage4.{i}' for i, letter in enumerate('bcde')},
-    '7a': 'reduction5',
-    **{f'7{letter}': f'stage5.{i}' for i, letter in enumerate('bc')},
-}
-INCEPTION_V3_FORK = {'': '', 'a': '.branch1x3', 'b': '.branch3x1'}
 INCEPTION_V3: list[Rule] = [
-    (r'Conv2d_1a_3x3\.(\w+)', r'backbone.stage1.0.\1'),
-    (r'Conv2d_2a_3x3\.(\w+)', r'backbone.stage1.1.\1'),
-    (r'Conv2d_2b_3x3\.(\w+)', r'backbone.stage1.2.\1'),
-    (r'Conv2d_3b_1x1\.(\w+)', r'backbone.stage2.0.\1'),
-    (r'Conv2d_4a_3x3\.(\w+)', r'backbone.stage2.1.\1'),
+    (r'Conv2d_1a_3x3\.(conv|bn)', r'backbone.stem.0.\1'),
+    (r'Conv2d_2a_3x3\.(conv|bn)', r'backbone.stem.1.\1'),
+    (r'Conv2d_2b_3x3\.(conv|bn)', r'backbone.stem.2.\1'),
+    (r'Conv2d_3b_1x1\.(conv|bn)', r'backbone.stage2.1.\1'),
+    (r'Conv2d_4a_3x3\.(conv|bn)', r'backbone.stage2.2.\1'),
     (
-        r'Mixed_(..)\.(branch\w+?)_(\d)([ab]?)\.(\w+)',
-        lambda m: f'backbone.{INCEPTION_V3_MODULES[m[1]]}.{m[2]}.{int(m[3]) - 1}{INCEPTION_V3_FORK[m[4]]}.{m[5]}',
+        r'Mixed_(?P<number>\d)(?P<letter>[a-e])\.branch(?P<branch>[\dx]+(?:dbl)?|_pool)(?:_(?P<layer>\d))?(?P<way>[ab]?)'
+        r'\.(?P<part>conv|bn)',
+        _inception_v3,
     ),
-    (r'Mixed_(..)\.branch_pool\.(\w+)', lambda m: f'backbone.{INCEPTION_V3_MODULES[m[1]]}.branch_pool.1.{m[2]}'),
-    (r'Mixed_(..)\.(branch\w+\.\w+)', lambda m: f'backbone.{INCEPTION_V3_MODULES[m[1]]}.{m[2]}'),
     (r'AuxLogits\..*', None),
-    ('fc', 'top.classes'),
+    (r'fc', 'top.classes'),
 ]
 
 # MobileNetV2: which layer is which.

@@ -4,20 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from functools import partial
 
-from mmcnn.models.layers import (
-    AveragePool,
-    Chain,
-    ChainTable,
-    Conv,
-    MaxPool,
-    chain_channels,
-    widen_chain,
-)
+from mmcnn.models.layers import AveragePool, ChainTable, Conv, MaxPool
 from mmcnn.registry import register_backbone
 
 from .base import Backbone, Stage
+from .chain_stages import chain_stages
 from .row import SYMMETRIC_299, ImageFormat, Row, Top
 
 # The figures, branch by branch; kernels are (height, width). Where the figures and the authors' released network put
@@ -102,13 +94,7 @@ class InceptionV4(Backbone):
     variants = VARIANTS
 
     def stages(self) -> Iterator[Stage]:
-        arch, layers = self.arch, dict(padding=self.arch.padding, norm_cfg=self.norm_cfg, act_cfg=self.arch.act)
-        stem = widen_chain(arch.stem, self.width)
-        channels = chain_channels(stem, self.in_channels)
-        yield Stage('stem', channels, 2, partial(Chain, self.in_channels, stem, **layers))
+        arch = self.arch
         rows = zip(arch.openings, arch.blocks, arch.depths, strict=True)
-        for level, (opening, block, depth) in enumerate(rows, start=2):
-            table = widen_chain(opening + block * self.depth(depth), self.width)
-            out = chain_channels(table, channels)
-            yield Stage(f'stage{level}', out, 2**level, partial(Chain, channels, table, **layers))
-            channels = out
+        stages = [opening + block * self.depth(depth) for opening, block, depth in rows]
+        yield from chain_stages(self, [arch.stem, *stages], padding=arch.padding)

@@ -1,7 +1,6 @@
 """Layers that at least two families or necks share."""
 
-from .branches import Branches
-from .chain import AveragePool, Chain, ChainTable, Conv, Fork, MaxPool, chain_channels, widen_chain
+from .chain import AveragePool, Chain, ChainTable, Conv, Fork, LocalNorm, MaxPool, chain_channels, widen_chain
 from .conv import ConvNormAct, build_norm
 from .csp import C3, DarknetBottleneck, csp_transitions
 from .dense import DenseBlock, NormAct, Transition
@@ -21,7 +20,6 @@ __all__ = [
     'AveragePool',
     'BasicBlock',
     'Bottleneck',
-    'Branches',
     'Chain',
     'ChainTable',
     'Conv',
@@ -31,6 +29,7 @@ __all__ = [
     'Focus',
     'Fork',
     'InvertedResidual',
+    'LocalNorm',
     'MaxPool',
     'NormAct',
     'PlainStage',

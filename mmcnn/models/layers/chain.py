@@ -25,16 +25,24 @@ class Conv:
 
 @dataclass(frozen=True)
 class MaxPool:
-    """3x3 of stride 2, padded as the network's reductions are."""
+    """A max-pool; at stride 2 it is padded as the network's reductions are."""
+
+    kernel: int = 3
+    stride: int = 2
 
 
 @dataclass(frozen=True)
 class AveragePool:
-    """3x3 of stride 1, over the pixels inside the map."""
+    """3x3 of stride 1."""
+
+
+@dataclass(frozen=True)
+class LocalNorm:
+    """Local response normalisation, with AlexNet's constants in Caffe's form: 5 channels, alpha 1e-4, beta 0.75."""
 
 
 #: One after another. A tuple in a chain is a fork: chains from the same input, their outputs concatenated.
-ChainTable: TypeAlias = 'tuple[Conv | MaxPool | AveragePool | tuple[ChainTable, ...], ...]'
+ChainTable: TypeAlias = 'tuple[Conv | MaxPool | AveragePool | LocalNorm | tuple[ChainTable, ...], ...]'
 
 
 def chain_channels(table: ChainTable, in_channels: int) -> int:
@@ -66,23 +74,36 @@ class Chain(nn.Sequential):
     """The layers of a table: (N, C_in, H, W) to (N, C_out, ceil(H/s), ceil(W/s)); smaller where ``padding`` is 'valid'.
 
     Args:
-        padding: of all layers of stride 2, and of the convolutions marked ``valid``: 'same' or 'valid'. Other layers
-            keep the size of the map.
+        padding: of all layers of stride 2, and of the convolutions marked ``valid``: 'same', 'valid', or None, which is
+            'same' with half the kernel on each side in the convolutions. Other layers keep the size of the map.
+        count_padding: the average pools count the zeros around the map; else they are over the pixels inside it.
+        conv: arguments of each :class:`~mmcnn.models.layers.conv.ConvNormAct`.
     """
 
-    def __init__(self, in_channels: int, table: ChainTable, padding: str = 'same', **conv: object) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        table: ChainTable,
+        padding: str | None = 'same',
+        count_padding: bool = False,
+        **conv: object,
+    ) -> None:
         super().__init__()
         for layer in table:
             match layer:
                 case Conv(channels, kernel, stride, valid):
                     pad = padding if stride > 1 or valid else 'same'
                     module = ConvNormAct(in_channels, channels, kernel, stride, padding=pad, **conv)
-                case MaxPool():
-                    module = max_pool(3, 2, padding)
+                case MaxPool(kernel, 1):
+                    module = nn.MaxPool2d(kernel, stride=1, padding=kernel // 2)
+                case MaxPool(kernel, stride):
+                    module = max_pool(kernel, stride, padding or 'same')
                 case AveragePool():
-                    module = nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
+                    module = nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=count_padding)
+                case LocalNorm():
+                    module = nn.LocalResponseNorm(5)
                 case tuple():
-                    module = Fork(Chain(in_channels, branch, padding, **conv) for branch in layer)
+                    module = Fork(Chain(in_channels, branch, padding, count_padding, **conv) for branch in layer)
             self.append(module)
             in_channels = chain_channels((layer,), in_channels)
 

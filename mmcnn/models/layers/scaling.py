@@ -19,10 +19,10 @@ def scale_depth(repeats: int, deepen_factor: float) -> int:
     return max(round(repeats * deepen_factor), 1) if repeats else 0
 
 
-def scale_rows(rows: Sequence[Row], deepen_factor: float) -> list[Row]:
+def scale_rows(rows: Sequence[Row], deepen_factor: float) -> tuple[Row, ...]:
     """A stage whose blocks differ, at another depth: the last rows, so that its output stays; more repeat the first."""
     count = len(rows)
-    return [rows[max(i, 0)] for i in range(count - scale_depth(count, deepen_factor), count)]
+    return tuple(rows[max(i, 0)] for i in range(count - scale_depth(count, deepen_factor), count))
 
 
 def make_divisible(channels: float, divisor: int = 8) -> int:

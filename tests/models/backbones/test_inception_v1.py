@@ -6,10 +6,10 @@ import mmcnn
 
 # Module, outputs and side of the map at 224 x 224, from the paper's Table 1.
 TABLE_1 = [
-    ('stage1', 64, 112), ('pool2', 64, 56), ('stage2', 192, 56), ('pool3', 192, 28),
-    ('stage3.0', 256, 28), ('stage3.1', 480, 28), ('pool4', 480, 14),
-    ('stage4.0', 512, 14), ('stage4.1', 512, 14), ('stage4.2', 512, 14), ('stage4.3', 528, 14), ('stage4.4', 832, 14),
-    ('pool5', 832, 7), ('stage5.0', 832, 7), ('stage5.1', 1024, 7),
+    ('stem', 64, 112), ('stage2.0', 64, 56), ('stage2', 192, 56),
+    ('stage3.0', 192, 28), ('stage3.1', 256, 28), ('stage3.2', 480, 28),
+    ('stage4.0', 480, 14), ('stage4.1', 512, 14), ('stage4.2', 512, 14), ('stage4.3', 512, 14), ('stage4.4', 528, 14),
+    ('stage4.5', 832, 14), ('stage5.0', 832, 7), ('stage5.1', 832, 7), ('stage5.2', 1024, 7),
 ]  # fmt: skip
 
 
@@ -49,21 +49,23 @@ def test_maps_are_those_of_the_papers_table():
 def test_reference_form_differs_in_two_places():
     """No 1x1 in the stem, and 4 outputs more in 3b; the rest has the paper's shapes."""
     paper, reference = (on_meta(mmcnn.build_backbone, name) for name in ('inceptionv1-paper', 'inceptionv1'))
+    stems = [[tuple(conv.shape) for conv in net.stage2.state_dict().values()] for net in (paper, reference)]
+    assert stems == [[(64, 64, 1, 1), (64,), (192, 64, 3, 3), (192,)], [(192, 64, 3, 3), (192,)]]
     shapes = [{key: tuple(value.shape) for key, value in net.state_dict().items()} for net in (paper, reference)]
-    assert {key for key in shapes[0].keys() | shapes[1].keys() if shapes[0].get(key) != shapes[1].get(key)} == {
-        'stage2.reduce.conv.weight', 'stage2.reduce.conv.bias',  # the stem's 1x1
-        'stage3.1.branch3x3.1.conv.weight', 'stage3.1.branch3x3.1.conv.bias',  # 196 outputs
-        *(f'stage4.0.{branch}.conv.weight' for branch in ('branch1x1', 'branch3x3.0', 'branch5x5.0', 'branch_pool.1')),
+    keys = {key for key in shapes[0].keys() | shapes[1].keys() if not key.startswith('stage2.')}
+    assert {key for key in keys if shapes[0].get(key) != shapes[1].get(key)} == {
+        'stage3.2.1.1.conv.weight', 'stage3.2.1.1.conv.bias',  # 196 outputs
+        *(f'stage4.1.{layer}.conv.weight' for layer in ('0.0', '1.0', '2.0', '3.1')),
     }  # fmt: skip
-    assert shapes[1]['stage3.1.branch3x3.1.conv.weight'] == (196, 128, 3, 3)
-    assert shapes[1]['stage4.0.branch1x1.conv.weight'] == (192, 484, 1, 1)
+    assert shapes[1]['stage3.2.1.1.conv.weight'] == (196, 128, 3, 3)
+    assert shapes[1]['stage4.1.0.0.conv.weight'] == (192, 484, 1, 1)
 
 
 @pytest.mark.parametrize(('name', 'kernel'), [('inceptionv1', 5), ('inceptionv1-paper', 5), ('inceptionv1-tv', 3)])
 def test_kernel_of_the_third_branch(name, kernel):
     backbone = on_meta(mmcnn.build_backbone, name)
-    found = {m.branch5x5[1].conv.kernel_size for i in (3, 4, 5) for m in getattr(backbone, f'stage{i}')}
-    assert found == {(kernel, kernel)}
+    found = [module[2][1].conv.kernel_size for i in (3, 4, 5) for module in list(getattr(backbone, f'stage{i}'))[1:]]
+    assert found == 9 * [(kernel, kernel)]
 
 
 @pytest.mark.parametrize(('name', 'bias'), [('inceptionv1', True), ('inceptionv1-tv', False)])
@@ -75,9 +77,10 @@ def test_bias_or_norm(name, bias):
 
 
 def test_local_response_normalisation_is_where_figure_3_has_it():
-    parts = on_meta(mmcnn.build_backbone, 'inceptionv1-paper').stage2
-    assert list(dict(parts.named_children())) == ['norm1', 'reduce', 'conv', 'norm2']
-    assert [type(part) is nn.LocalResponseNorm for part in parts] == [True, False, False, True]
+    backbone = on_meta(mmcnn.build_backbone, 'inceptionv1-paper')
+    norms = [name for name, module in backbone.named_modules() if isinstance(module, nn.LocalResponseNorm)]
+    assert norms == ['stage2.1', 'stage2.4']  # behind the first pool, and before the second, which opens stage 3
+    assert [part.conv.kernel_size for part in list(backbone.stage2)[2:4]] == [(1, 1), (3, 3)]
     for name in ('inceptionv1', 'inceptionv1-tv'):
         modules = on_meta(mmcnn.build_backbone, name).modules()
         assert not any(isinstance(m, nn.LocalResponseNorm) for m in modules)
@@ -93,6 +96,6 @@ def test_dropout_before_the_classes(name, dropout):
 def test_fewer_modules_keep_each_stages_output():
     """At depth 0.33 the last modules of each stage are left: 3b, 4d and 4e, 5b."""
     backbone = on_meta(mmcnn.build_backbone, 'inceptionv1-paper', deepen_factor=0.33, out_indices=(1, 2, 3, 4, 5))
-    assert [len(getattr(backbone, f'stage{i}')) for i in (3, 4, 5)] == [1, 2, 1]
+    assert [len(getattr(backbone, f'stage{i}')) for i in (3, 4, 5)] == [1 + 1, 1 + 2, 1 + 1]  # and the pool
     assert backbone.out_channels == (64, 192, 480, 832, 1024)
-    assert backbone.stage4[0].branch1x1.conv.weight.shape == (112, 480, 1, 1)
+    assert backbone.stage4[1][0][0].conv.weight.shape == (112, 480, 1, 1)

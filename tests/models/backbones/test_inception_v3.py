@@ -6,11 +6,11 @@ import mmcnn
 
 # Part, outputs and side of the map at 299 x 299: the paper's Table 1, and the widths of Keras's and torchvision's code.
 TABLE_1 = [
-    ('stage1.0', 32, 149), ('stage1.1', 32, 147), ('stage1.2', 64, 147), ('pool2', 64, 73),
-    ('stage2.0', 80, 73), ('stage2.1', 192, 71), ('pool3', 192, 35),
-    ('stage3.0', 256, 35), ('stage3.1', 288, 35), ('stage3.2', 288, 35),
-    ('reduction4', 768, 17), ('stage4.0', 768, 17), ('stage4.1', 768, 17), ('stage4.2', 768, 17), ('stage4.3', 768, 17),
-    ('reduction5', 1280, 8), ('stage5.0', 2048, 8), ('stage5.1', 2048, 8),
+    ('stem.0', 32, 149), ('stem.1', 32, 147), ('stem.2', 64, 147),
+    ('stage2.0', 64, 73), ('stage2.1', 80, 73), ('stage2.2', 192, 71),
+    ('stage3.0', 192, 35), ('stage3.1', 256, 35), ('stage3.2', 288, 35), ('stage3.3', 288, 35),
+    ('stage4.0', 768, 17), ('stage4.1', 768, 17), ('stage4.2', 768, 17), ('stage4.3', 768, 17), ('stage4.4', 768, 17),
+    ('stage5.0', 1280, 8), ('stage5.1', 2048, 8), ('stage5.2', 2048, 8),
 ]  # fmt: skip
 
 
@@ -64,9 +64,11 @@ def test_norms_and_pools(name, gamma, counted):
 def test_factorised_kernels():
     """Two 7x7 branches in each module of stride 16, forks of 1x3 and 3x1 in each of stride 32."""
     backbone = on_meta(mmcnn.build_backbone, 'inceptionv3')
+    reduction4, *stage4 = backbone.stage4
+    reduction5, *stage5 = backbone.stage5
     kernels = [
-        [conv.kernel_size for conv in stage.modules() if isinstance(conv, nn.Conv2d)]
-        for stage in (backbone.stage3, backbone.reduction4, backbone.stage4, backbone.reduction5, backbone.stage5)
+        [conv.kernel_size for part in parts for conv in part.modules() if isinstance(conv, nn.Conv2d)]
+        for parts in ([backbone.stage3], [reduction4], stage4, [reduction5], stage5)
     ]
     assert [sizes.count((5, 5)) for sizes in kernels] == [3, 0, 0, 0, 0]
     assert [sizes.count((1, 7)) for sizes in kernels] == [0, 0, 12, 1, 0]
