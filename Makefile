@@ -1,4 +1,4 @@
-# make setup | demo | test | test-all | lint | format | golden
+# make setup | demo | test | test-all | lint | format | golden | table
 # Works from any folder (make -C path/to/mmcnn demo). Needs Python 3.11 or 3.12 and, the first time, a network.
 SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3; do command -v $$p >/de
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: setup demo test test-all lint format golden clean
+.PHONY: setup demo test test-all lint format golden table clean
 setup: $(STAMP)
 
 $(STAMP): constraints.txt setup.py pyproject.toml mmcnn/version.py tools/setup_venv.sh
@@ -32,6 +32,10 @@ format: setup
 
 golden: setup
 	$(BIN)/python -m pytest tests/models/backbones -k golden --update-golden
+
+table: setup
+	$(BIN)/python tools/model_zoo.py costs --into docs/costs.md
+	$(BIN)/python tools/model_zoo.py --into README.md --plot docs/zoo.png
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache
