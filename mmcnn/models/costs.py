@@ -120,7 +120,7 @@ def _watch(module: nn.Module, part: Part, counter: _Counter) -> Iterator[Any]:
     def after(_: nn.Module, __: Any, output: Any) -> None:
         part.cost += counter.cost - before.pop()
         maps = [output] if isinstance(output, Tensor) else output
-        part.shapes = tuple(tuple(each.shape) for each in maps)
+        part.shapes = tuple(tuple(each.shape) for each in maps if isinstance(each, Tensor))
 
     yield module.register_forward_pre_hook(lambda *_: before.append(counter.cost))
     yield module.register_forward_hook(after)

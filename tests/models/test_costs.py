@@ -12,7 +12,6 @@ from mmcnn.models.costs import Cost, measure, parts_of
 #: Multiply-adds in millions as published, of the network with its top: (lowest, highest) that rounds to it.
 PUBLISHED = {
     'resnet34': (3_600, 3_700),  # "3.6 billion", arXiv 1512.03385; without its projections, which are 19 M
-    'resnet50-tv': (4_050, 4_150),  # 4.09 G, torchvision's documentation
     'resnet152': (11_250, 11_350),  # "11.3 billion", arXiv 1512.03385
     'vgg16': (15_300, 15_500),  # "15.3 billion", there; its fully connected layers, 0.1 G, are not in it
     'vgg19': (19_600, 19_700),  # "19.6 billion", there
@@ -23,9 +22,17 @@ PUBLISHED = {
     'mobilenetv3-small': (55.5, 57.5),  # "56", there
     'efficientnet-b0': (385, 395),  # "0.39B", arXiv 1905.11946
     'efficientnet-b7': (36_500, 38_500),  # "37B", there
-    'inceptionv3': (5_650, 5_750),  # 5.71 G, torchvision's documentation
-    'densenet121': (2_800, 2_900),  # 2.83 G, torchvision's documentation
 }
+#: Multiply-adds in billions as torchvision documents them ("GFLOPS") for the same networks, counted by another program.
+TORCHVISION = {
+    'resnet18': 1.814, 'resnet34': 3.664, 'resnet50-tv': 4.089, 'resnet101-tv': 7.801, 'resnet152-tv': 11.514,
+    'resnext50-32x4d': 4.230, 'resnext101-32x8d': 16.414, 'resnext101-64x4d': 15.460,
+    'vgg11': 7.609, 'vgg13': 11.308, 'vgg16': 15.470, 'vgg19': 19.632,
+    'densenet121-tv': 2.834, 'densenet169-tv': 3.360, 'densenet201-tv': 4.291,
+    'inceptionv1-tv': 1.498, 'inceptionv3-tv': 5.713,
+    'mobilenetv2-tv': 0.301, 'mobilenetv3-small-tv': 0.057, 'mobilenetv3-large-tv': 0.217,
+    'efficientnet-b0-tv': 0.386, 'efficientnet-b4-tv': 4.394, 'efficientnet-b7-tv': 37.746,
+}  # fmt: skip
 
 
 def on_meta(build, *shape):
@@ -111,6 +118,13 @@ def test_published_multiply_adds(name):
         pytest.skip(f'{name} is not registered')
     low, high = PUBLISHED[name]
     assert low * 1e6 <= zoo_table.describe(name).multiply_adds < high * 1e6
+
+
+@pytest.mark.parametrize('name', TORCHVISION)
+def test_same_multiply_adds_as_torchvision(name):
+    if name not in mmcnn.list_backbones():
+        pytest.skip(f'{name} is not registered')
+    assert round(zoo_table.describe(name).multiply_adds / 1e9, 3) == TORCHVISION[name]
 
 
 def test_resnet34_costs_less_than_a_fifth_of_vgg19():
