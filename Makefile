@@ -1,4 +1,4 @@
-# make setup | demo | test | test-all | lint | format | golden | parity
+# make setup | demo | test | test-all | lint | format | golden | parity | table
 # Works from any folder (make -C path/to/mmcnn demo). Needs Python 3.11 or 3.12 and, the first time, a network.
 SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3; do command -v $$p >/de
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: setup demo test test-all lint format golden parity clean
+.PHONY: setup demo test test-all lint format golden parity table clean
 setup: $(STAMP)
 
 $(STAMP): constraints.txt setup.py pyproject.toml mmcnn/version.py tools/setup_venv.sh
@@ -35,6 +35,10 @@ golden: setup
 
 parity: setup
 	$(BIN)/python -m pytest tests/parity -m 'slow or not slow' --write-parity
+
+table: setup
+	$(BIN)/python tools/model_zoo.py costs --into docs/costs.md
+	$(BIN)/python tools/model_zoo.py --into README.md --plot docs/zoo.png
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache

@@ -22,6 +22,7 @@ __all__ = [
     'build_backbone',
     'build_classifier',
     'count_parameters',
+    'fuse',
     'list_backbones',
     'list_classifiers',
 ]
@@ -88,4 +89,8 @@ def __getattr__(name: str) -> Any:
         from mmcnn.models import classifiers
 
         return getattr(classifiers, name)
+    if name == 'fuse':
+        from mmcnn.models.fuse import fuse
+
+        return fuse
     raise AttributeError(f"module 'mmcnn' has no attribute '{name}'")

@@ -440,6 +440,21 @@ def find_images(path: str) -> list[Path]:
     return found
 
 
+def write_between_marks(path: str, mark: str, text: str) -> None:
+    """Replaces what stands in a Markdown file between ``<!-- MARK -->`` and ``<!-- end of MARK -->``.
+
+    Raises:
+        UsageError: there is no such file, or it has no such marks.
+    """
+    begin, end = f'<!-- {mark} -->', f'<!-- end of {mark} -->'
+    content = Path(path).read_text(encoding='utf-8') if Path(path).is_file() else ''
+    before, found, rest = content.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        raise UsageError(f'{path} is no file with the marks {begin} and {end}')
+    Path(path).write_text(f'{before}{begin}\n\n{text}\n\n{end}{after}', encoding='utf-8')
+
+
 def world_size(launcher: str) -> int:
     """Processes that train together, before they have found each other."""
     variable = {'pytorch': 'WORLD_SIZE', 'slurm': 'SLURM_NTASKS', 'mpi': 'OMPI_COMM_WORLD_SIZE'}.get(launcher)

@@ -15,6 +15,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
 from mmengine.registry import DefaultScope
 
+from mmcnn.models.fuse import fuse
 from mmcnn.models.wiring import set_num_classes, wire
 from mmcnn.weights.checkpoint import CheckpointError, load_state, read_checkpoint, state_dict_of
 from mmcnn.weights.recorded_config import recorded_config
@@ -44,6 +45,7 @@ class Detector:
 
     Attributes:
         classes: tuple of the class names.
+        model: the network, with BatchNorm folded into the convolutions (:func:`mmcnn.fuse`).
 
     Raises:
         CheckpointError: the file is missing, broken or unsafe, holds no config, or does not fit the model.
@@ -68,11 +70,10 @@ class Detector:
             model = wire(config.model)
             set_num_classes(model, len(self.classes))
             model.backbone.init_cfg = None  # the checkpoint has the weights
-            self.model = MODELS.build(model)
-            load_state(self.model, state_dict_of(content), source=str(checkpoint))
+            network = MODELS.build(model)
+            load_state(network, state_dict_of(content), source=str(checkpoint))
             self.pipeline = Compose(test_pipeline(config))
-        self.model.to(device or get_device())
-        self.model.eval()
+        self.model = fuse(network).to(device or get_device())
 
     def __call__(self, image: str | Path | np.ndarray) -> Detections:
         """Detects in one image.

@@ -28,6 +28,18 @@ def finished_config(run_tool, shapes, monkeypatch, tmp_path):
     return finish
 
 
+def test_only_what_is_between_the_marks_is_written(tmp_path):
+    page = tmp_path / 'page.md'
+    page.write_text('a\n<!-- x -->\nb\n<!-- end of x -->\nc <!-- y --> d <!-- end of y -->\n')
+    cli.write_between_marks(page, 'x', 'é')
+    assert page.read_text(encoding='utf-8') == (
+        'a\n<!-- x -->\n\né\n\n<!-- end of x -->\nc <!-- y --> d <!-- end of y -->\n'
+    )
+    for path, mark in ((page, 'z'), (tmp_path / 'none.md', 'x')):
+        with pytest.raises(cli.UsageError, match=rf'is no file with the marks <!-- {mark} -->'):
+            cli.write_between_marks(path, mark, 'f')
+
+
 # ---------------------------------------------------------------------------------------------- one sentence an error
 
 ERRORS = {

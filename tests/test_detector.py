@@ -61,6 +61,17 @@ def same(found, other):
         np.testing.assert_array_equal(one, two)
 
 
+def test_folded_norms_change_nothing_that_is_found(detector, trained, picture, monkeypatch):
+    monkeypatch.setattr('mmcnn.detector.fuse', lambda network: network.eval())
+    plain = Detector(trained.checkpoint, device='cpu', score_thr=0.001)
+    norms = [[m for m in each.model.modules() if isinstance(m, torch.nn.BatchNorm2d)] for each in (plain, detector)]
+    assert norms[0] and not norms[1]
+    expected, found = plain(picture), detector(picture)
+    assert found.names == expected.names
+    np.testing.assert_allclose(found.boxes, expected.boxes, rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-4)
+
+
 def test_path_text_and_array_give_the_same(detector, picture):
     expected = detector(picture)
     same(detector(str(picture)), expected)

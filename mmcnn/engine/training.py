@@ -16,6 +16,7 @@ from torch import nn
 
 import mmcnn
 from mmcnn.detector import Detector, read_image
+from mmcnn.models.fuse import fuse
 from mmcnn.visualization import draw_boxes, plot_curves, prediction_grid
 from mmcnn.weights.checkpoint import load_state, read_checkpoint, state_dict_of
 
@@ -65,6 +66,8 @@ def train(cfg: Config, summary: str = '') -> dict[str, float]:
 def test(cfg: Config, checkpoint: dict, source: str) -> dict[str, float]:
     """Evaluates weights, which have to fit exactly, and stores the numbers in ``metrics.json`` in the work dir.
 
+    The network runs with BatchNorm folded into its convolutions.
+
     Args:
         cfg: a complete, wired config.
         checkpoint: as :func:`~mmcnn.weights.checkpoint.read_checkpoint` gives it.
@@ -77,6 +80,7 @@ def test(cfg: Config, checkpoint: dict, source: str) -> dict[str, float]:
     runner = Runner.from_cfg(cfg)
     report = load_state(_unwrapped(runner.model), state_dict_of(checkpoint), source=source)
     print_log(str(report), logger='current')
+    _fuse(runner)
     metrics = runner.test()
     if is_main_process():
         path = Path(cfg.work_dir) / 'metrics.json'
@@ -100,6 +104,14 @@ class _InitialWeights(Hook):
 
 def _unwrapped(model: nn.Module) -> nn.Module:
     return model.module if is_model_wrapper(model) else model
+
+
+def _fuse(runner: Runner) -> None:
+    """Folds BatchNorm into the convolutions of a Runner's model, inside the wrapper if there is one."""
+    if is_model_wrapper(runner.model):
+        runner.model.module = fuse(runner.model.module)
+    else:
+        runner.model = fuse(runner.model)
 
 
 def _leave_pictures(runner: Runner) -> None:

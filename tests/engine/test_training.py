@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.runner import EpochBasedTrainLoop
+from mmengine.runner import EpochBasedTrainLoop, loops
 from torch import nn
 
 from mmcnn.engine import training
@@ -160,6 +160,29 @@ def test_testing_resumes_nothing(trained, config):
     config.model.bbox_head.num_classes = 5
     with pytest.raises(CheckpointError, match=r'x\.pth does not fit the model: 6 of another shape'):
         training.test(config, read_checkpoint(trained.checkpoint), 'x.pth')
+
+
+def test_testing_runs_on_folded_norms_with_the_same_numbers(trained, config, monkeypatch):
+    seen = []
+
+    def run(loop):
+        seen.append([m for m in loop.runner.model.modules() if isinstance(m, nn.BatchNorm2d)])
+        return whole(loop)
+
+    whole = loops.TestLoop.run
+    monkeypatch.setattr(loops.TestLoop, 'run', run)
+    folded = training.test(config, read_checkpoint(trained.checkpoint), 'x.pth')
+    monkeypatch.setattr(training, 'fuse', lambda model: model)
+    config.experiment_name += '_plain'
+    plain = training.test(config, read_checkpoint(trained.checkpoint), 'x.pth')
+    assert not seen[0] and seen[1]
+    assert folded == pytest.approx(plain, abs=1e-4, nan_ok=True)
+
+
+def test_a_wrapped_model_is_folded_inside_its_wrapper():
+    runner = SimpleNamespace(model=nn.DataParallel(nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1))))
+    training._fuse(runner)
+    assert isinstance(runner.model, nn.DataParallel) and isinstance(runner.model.module[1], nn.Identity)
 
 
 def test_grid_shows_no_crowds(shapes, trained, monkeypatch, tmp_path):

@@ -256,10 +256,18 @@ def test_testing_gives_the_numbers_of_the_last_validation(run_tool, shapes, trai
     names = [*NUMBERS, *(f'bbox_AP/{name}' for name in ('circle', 'square', 'triangle'))]
     assert list(metrics) == [f'coco/{name}' for name in names]
     last = scalars(trained.work_dir, 'coco/bbox_mAP')[-1]
-    assert metrics == {key: last[key] for key in metrics}
+    # Testing folds the norms into the convolutions, validation does not: the same but for rounding.
+    assert metrics == pytest.approx({key: last[key] for key in metrics}, abs=1e-4)
     boxes = json.loads((tmp_path / 'test.bbox.json').read_text())
     assert len(boxes) > 100
-    assert boxes == json.loads((trained.work_dir / 'val.bbox.json').read_text())
+    expected = json.loads((trained.work_dir / 'val.bbox.json').read_text())
+    assert [(box['image_id'], box['category_id']) for box in boxes] == [
+        (box['image_id'], box['category_id']) for box in expected
+    ]
+    for key, tolerance in (('bbox', 1e-3), ('score', 1e-6)):
+        np.testing.assert_allclose(
+            [box[key] for box in boxes], [box[key] for box in expected], rtol=1e-4, atol=tolerance
+        )
     assert 'Average Recall' in result.out
 
 

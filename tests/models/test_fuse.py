@@ -1,0 +1,184 @@
+"""Folding BatchNorm into convolutions changes no number that anybody sees."""
+
+import copy
+
+import pytest
+import torch
+from mmcv.cnn import ConvModule
+from mmengine.registry import DefaultScope
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+import mmcnn
+from mmcnn import cli
+from mmcnn.models.layers import ConvNormAct, SameConv2d
+from mmcnn.models.wiring import wire
+from mmcnn.registry import BACKBONE_FAMILIES, MODELS
+from mmcnn.weights.checkpoint import CheckpointError, load_state
+
+FAMILIES = list({cls: name for name, cls in reversed(BACKBONE_FAMILIES.items())}.values())
+BN = dict(type='BN', eps=1e-3)
+
+
+def randomised(model):
+    """Statistics, scales and shifts that an untrained network does not have."""
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, _BatchNorm):
+                module.running_mean.normal_(0, 0.1, generator=generator)
+                module.running_var.uniform_(0.5, 1.5, generator=generator)
+                module.bias.normal_(0, 0.1, generator=generator)
+                if module.weight is not None:
+                    module.weight.uniform_(0.5, 1.5, generator=generator)
+    return model.eval()
+
+
+def norms(model):
+    return [module for module in model.modules() if isinstance(module, _BatchNorm)]
+
+
+def assert_same(ours, expected, tolerance=1e-5):
+    assert len(ours) == len(expected) > 0
+    for a, b in zip(ours, expected, strict=True):
+        assert a.shape == b.shape
+        assert (a - b).abs().max() <= tolerance * b.abs().max()
+
+
+@pytest.mark.parametrize('name', FAMILIES)
+@torch.no_grad()
+def test_every_family_computes_the_same(name):
+    backbone = randomised(mmcnn.build_backbone(name, widen_factor=0.25, deepen_factor=0.33))
+    images = torch.randn(2, 3, 97, 130)
+    before, state = backbone(images), copy.deepcopy(backbone.state_dict())
+    fused = mmcnn.fuse(backbone)
+    assert_same(fused(images), before)
+    assert all(torch.equal(value, state[key]) for key, value in backbone.state_dict().items())
+    assert not [m for m in fused.modules() if type(m) is ConvNormAct and isinstance(m.bn, _BatchNorm)]
+
+
+@torch.no_grad()
+def test_whole_detector():
+    cfg = cli.load_config('yolov4_cspdarknet53_narrow')
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        detector = randomised(MODELS.build(wire(cfg.model)))
+    images = torch.rand(1, 3, 96, 128)
+    fused = mmcnn.fuse(detector)
+    assert norms(detector) and not norms(fused)
+    assert_same(fused(images)[0], detector(images)[0])
+
+
+def test_folded_numbers_by_hand():
+    unit = ConvNormAct(1, 1, 1, norm_cfg=dict(type='BN', eps=0.0), act_cfg=None, bias=True)
+    with torch.no_grad():
+        unit.conv.weight.fill_(3.0), unit.conv.bias.fill_(1.0)
+        unit.bn.running_mean.fill_(2.0), unit.bn.running_var.fill_(4.0)
+        unit.bn.weight.fill_(5.0), unit.bn.bias.fill_(0.5)
+    conv = mmcnn.fuse(unit).conv
+    assert (conv.weight.item(), conv.bias.item()) == (7.5, -2.0)  # 5 (3 x + 1 - 2) / 2 + 0.5 = 7.5 x - 2
+
+
+@torch.no_grad()
+def test_same_padding_and_missing_gamma_stay():
+    unit = ConvNormAct(3, 4, 3, 2, padding='same', norm_cfg={**BN, 'gamma': False}, act_cfg=None)
+    randomised(unit)
+    fused = mmcnn.fuse(unit)
+    assert type(fused.conv) is SameConv2d and not norms(fused)
+    image = torch.randn(1, 3, 8, 8)
+    assert_same([fused(image)], [unit(image)])
+
+
+@torch.no_grad()
+def test_units_of_others():
+    behind = ConvModule(3, 4, 3, norm_cfg=BN)
+    before = ConvModule(3, 4, 3, norm_cfg=BN, order=('norm', 'conv', 'act'))
+    late = ConvModule(3, 4, 3, norm_cfg=BN, order=('conv', 'act', 'norm'))
+    plain = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.ReLU(), nn.BatchNorm2d(4))
+    for unit, left in ((behind, 0), (before, 1), (late, 1), (plain, 1)):
+        randomised(unit)
+        image = torch.randn(2, 3, 8, 8)
+        fused = mmcnn.fuse(unit)
+        assert len(norms(fused)) == left
+        assert_same([fused(image)], [unit(image)])
+
+
+@torch.no_grad()
+def test_a_convolution_with_two_norms_gets_two_kernels():
+    """As in heads that share convolutions between levels and keep a norm for each."""
+    units = nn.ModuleList(ConvModule(3, 3, 1, norm_cfg=BN) for _ in range(2))
+    units[1].conv = units[0].conv
+    randomised(units)
+    units[1].bn.running_mean.add_(1)
+    image = torch.randn(1, 3, 4, 4)
+    fused = mmcnn.fuse(units)
+    assert not norms(fused)
+    for unit, twin in zip(units, fused, strict=True):
+        assert_same([twin(image)], [unit(image)])
+
+
+class Standardised(nn.Conv2d):
+    """A convolution that changes its kernel as it runs."""
+
+    def forward(self, x):
+        return self._conv_forward(x, self.weight - self.weight.mean(), self.bias)
+
+
+class Crossed(nn.Sequential):
+    """Runs its parts from the last to the first."""
+
+    def forward(self, x):
+        for part in reversed(list(self)):
+            x = part(x)
+        return x
+
+
+@pytest.mark.parametrize(
+    'module',
+    [
+        nn.Sequential(Standardised(3, 3, 1), nn.BatchNorm2d(3)),
+        nn.Sequential(nn.utils.spectral_norm(nn.Conv2d(3, 3, 1)), nn.BatchNorm2d(3)),
+        nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 3, 1)), nn.BatchNorm2d(3)),
+        nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3, track_running_stats=False)),
+        nn.Sequential(nn.Conv2d(3, 3, 1), nn.GroupNorm(3, 3)),
+        Crossed(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)),
+    ],
+    ids=['kernel in forward', 'spectral norm', 'weight norm', 'no statistics', 'GroupNorm', 'other order'],
+)
+@torch.no_grad()
+def test_what_cannot_be_folded_is_left(module):
+    for norm in norms(module):
+        if norm.running_mean is not None:
+            norm.running_mean.normal_(), norm.running_var.uniform_(0.5, 1.5)
+    module.eval()
+    image = torch.randn(2, 3, 4, 4)
+    fused = mmcnn.fuse(module)
+    assert [type(each) for each in fused.modules()] == [type(each) for each in module.modules()]
+    assert_same([fused(image)], [module(image)])
+
+
+@torch.no_grad()
+def test_a_backbone_whose_eval_returns_none():
+    from mmdet.models.backbones import ResNet
+
+    backbone = ResNet(18)
+    assert backbone.eval() is None
+    backbone.train()
+    assert not mmcnn.fuse(backbone).training
+
+
+def test_only_the_copy_is_for_inference():
+    unit = ConvNormAct(3, 4, 1, norm_cfg=BN, act_cfg=None).train()
+    fused = mmcnn.fuse(unit)
+    assert unit.training and unit.bn.training and not fused.training
+    assert all(p.requires_grad for p in unit.parameters()) and not any(p.requires_grad for p in fused.parameters())
+
+
+@pytest.mark.parametrize('bias', [False, True])
+def test_weights_of_the_two_are_not_confused(bias):
+    unit = ConvNormAct(3, 4, 1, norm_cfg=BN, act_cfg=None, bias=bias)
+    fused = mmcnn.fuse(unit)
+    for model, state in ((unit, fused.state_dict()), (fused, unit.state_dict())):
+        with pytest.raises(CheckpointError, match='bn'):
+            load_state(model, state)
+        with pytest.raises(RuntimeError, match='bn'):
+            model.load_state_dict(state)
