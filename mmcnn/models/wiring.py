@@ -47,7 +47,7 @@ def probe(cfg: dict, inputs: Maps | None = None) -> Maps:
     cfg = ConfigDict(copy.deepcopy(dict(cfg)))
     cfg.init_cfg = None
     with DefaultScope.overwrite_default_scope('mmdet'):
-        if inputs is None and _short(cfg) in MODELS.module_dict:
+        if inputs is None and _ours(cfg):
             with torch.device('meta'):
                 part = MODELS.build(cfg)
             return Maps(tuple(part.out_channels), tuple(part.out_strides))
@@ -188,6 +188,12 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, Sequence) else value
 
 
+def _ours(cfg: dict) -> bool:
+    """Whether the part is one of this package: MMDetection has a ResNet and a VGG, too, and bare names are its own."""
+    kind = cfg['type']
+    return kind.startswith('mmcnn.') if isinstance(kind, str) else kind.__module__.startswith('mmcnn.')
+
+
 def _short(cfg: dict) -> str:
     """The type without its scope."""
     kind = cfg['type']
@@ -199,7 +205,7 @@ def _spread_factors(cfg: ConfigDict) -> None:
         if factor in cfg:
             value = cfg.pop(factor)
             for part in (cfg.backbone, cfg.get('neck')):
-                if part is not None and _short(part) in MODELS.module_dict:
+                if part is not None and _ours(part):
                     part[factor] = part.get(factor, 1) * value
 
 

@@ -39,8 +39,10 @@ def random_statistics(model):
                 module.running_mean.normal_(0, 0.1)
                 module.running_var.uniform_(0.8, 1.2)
         for name, p in model.named_parameters():
-            if name.startswith(('bbox_head.convs_pred', 'rpn_head.rpn_', 'roi_head.bbox_head.fc_')) and p.ndim > 1:
+            if name.startswith(('bbox_head.convs_pred', 'rpn_head.rpn_', 'roi_head.bbox_head.fc_reg')) and p.ndim > 1:
                 p.normal_(0, 0.05)
+            if name == 'roi_head.bbox_head.fc_cls.weight':
+                p.normal_(0, 3)
             if name.startswith('bbox_head.convs_pred') and p.ndim == 1:
                 p.zero_()
     return model
@@ -89,7 +91,8 @@ def test_same_losses_and_detections(ours):
     for key, value in losses[0].items():
         values, expected = (torch.stack(v) if isinstance(v, list) else v for v in (losses[1][key], value))
         assert torch.allclose(values, expected, rtol=1e-4), key
-        assert expected.isfinite().all() and (expected.abs() > 0).any(), key
+        assert expected.isfinite().all(), key
+        assert key == 'acc' or sum(value if isinstance(value, list) else [value]).sum() > 0, key
     for a, b in zip(*([sample.pred_instances for sample in samples] for samples in found), strict=True):
         assert len(a) == len(b) > 0
         assert torch.equal(a.labels, b.labels)
