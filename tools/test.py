@@ -6,7 +6,7 @@ backbone and classes come from the checkpoint.
 
 import argparse
 
-from mmcnn import cli
+from mmcnn import cli, cli_data
 
 
 def parse_args() -> argparse.Namespace:
@@ -24,8 +24,8 @@ def main() -> None:
     cli.use_device(args.device)
     cfg, checkpoint = cli.config_and_checkpoint(args.config, args.checkpoint, args.cfg_options)
     cfg.work_dir = cli.default_work_dir(cfg, args.work_dir)
-    cli.set_data(cfg, args.data, checkpoint)
-    cli.set_img_size(cfg, args.img_size)
+    cli_data.set_data(cfg, args.data, checkpoint)
+    cli_data.set_img_size(cfg, args.img_size)
     cli.set_batches(cfg, args, None)
     cfg.launcher = args.launcher
     cli.merge_options(cfg, args.cfg_options)

@@ -110,6 +110,11 @@ def wire(model: dict) -> ConfigDict:
     return cfg
 
 
+def is_classifier(model: dict) -> bool:
+    """Whether a model's config is that of :class:`~mmcnn.models.classifiers.Classifier`."""
+    return 'type' in model and _short(model) == 'Classifier'
+
+
 def set_num_classes(model: dict, num_classes: int) -> None:
     """Sets every ``num_classes`` inside a model's config, in place."""
     for value in model.values():
