@@ -216,6 +216,40 @@ def test_recipe_without_nominal_batch_is_left_alone():
     assert batches(cfg, batch_size=1) == ('1 images an iteration, 4 iterations a step: 4 images a step', 4)
 
 
+@pytest.mark.parametrize(
+    ('batch', 'images', 'processes', 'counts', 'rate'),
+    [
+        (None, 1_281_167, 1, 4, 0.1),  # 64 images four times
+        (None, 1_281_167, 16, 1, 0.1),  # 16 on each
+        (32, 1_281_167, 1, 8, 0.1),
+        (None, 1000, 1, 1, 0.025),  # 1,600 steps of 64 images
+        (16, 1000, 1, 6, 0.0375),  # 6,300 iterations, 1,050 steps of 96
+        (4, 40, 1, 1, 0.1 / 64),
+    ],
+)
+def test_rate_of_a_classifier_follows_the_images_of_a_step(batch, images, processes, counts, rate, monkeypatch):
+    monkeypatch.setenv('WORLD_SIZE', str(processes))
+    cfg = cli.load_config('classification/darknet53')
+    line, found = batches(cfg, batch_size=batch, launcher='pytorch', num_images=images)
+    assert found == counts
+    assert cfg.optim_wrapper.optimizer.lr == pytest.approx(rate)
+    assert line.endswith(f'images a step, learning rate {rate:.3g}')
+    # The config that the run records means the same recipe, so it gives the same again.
+    batches(cfg, batch_size=batch, launcher='pytorch', num_images=images)
+    assert (cfg.optim_wrapper.accumulative_counts, cfg.optim_wrapper.optimizer.lr) == (counts, pytest.approx(rate))
+
+
+@pytest.mark.parametrize(('images', 'processes', 'drop'), [(17, 1, True), (18, 1, False), (33, 2, True), (1, 1, False)])
+def test_a_batch_of_one_image_is_left_out(images, processes, drop, monkeypatch):
+    monkeypatch.setenv('WORLD_SIZE', str(processes))
+    cfg = cli.load_config('classification/darknet53')
+    batches(cfg, batch_size=16, launcher='pytorch', num_images=images)
+    assert cfg.train_dataloader.drop_last is drop
+    cfg = cli.load_config(CONFIG)
+    batches(cfg, batch_size=16, launcher='pytorch', num_images=images)
+    assert 'drop_last' not in cfg.train_dataloader
+
+
 def test_what_is_typed_wins(finished_config):
     cfg, _ = finished_config('--epochs', 3, '--batch-size', 2, '--seed', 5)
     assert cfg.optim_wrapper.accumulative_counts == 1

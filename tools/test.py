@@ -1,7 +1,7 @@
 """Evaluates a checkpoint: python tools/test.py [CONFIG] CHECKPOINT [--data demo|PATH] ...
 
-Prints and stores (metrics.json in the work dir) the 12 COCO numbers and the AP of every class. Without CONFIG, config,
-backbone and classes come from the checkpoint.
+Prints and stores (metrics.json in the work dir) the 12 COCO numbers and the AP of every class, of a classifier top-1
+and top-5. Without CONFIG, config, backbone and classes come from the checkpoint.
 """
 
 import argparse

@@ -45,7 +45,7 @@ def probe(cfg: dict, inputs: Maps | None = None) -> Maps:
     cfg = ConfigDict(copy.deepcopy(dict(cfg)))
     cfg.init_cfg = None
     with DefaultScope.overwrite_default_scope('mmdet'):
-        if inputs is None and _short(cfg) in MODELS.module_dict:
+        if inputs is None and _is_ours(cfg):
             with torch.device('meta'):
                 part = MODELS.build(cfg)
             return Maps(tuple(part.out_channels), tuple(part.out_strides))
@@ -148,12 +148,18 @@ def _short(cfg: dict) -> str:
     return kind.rsplit('.', 1)[-1] if isinstance(kind, str) else kind.__name__
 
 
+def _is_ours(cfg: dict) -> bool:
+    """Whether a type is a part of mmcnn; MMDetection has other parts of the same names (Darknet, ResNet)."""
+    kind = cfg['type']
+    return kind.startswith('mmcnn.') if isinstance(kind, str) else kind in MODELS.module_dict.values()
+
+
 def _spread_factors(cfg: ConfigDict) -> None:
     for factor in ('widen_factor', 'deepen_factor'):
         if factor in cfg:
             value = cfg.pop(factor)
             for part in (cfg.backbone, cfg.get('neck')):
-                if part is not None and _short(part) in MODELS.module_dict:
+                if part is not None and _is_ours(part):
                     part[factor] = value
 
 
