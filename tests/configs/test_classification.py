@@ -66,7 +66,7 @@ def test_a_narrow_form_learns_four_images(name):
     cfg = config(name)
     cfg.model.update(widen_factor=0.25, deepen_factor=0.33, num_classes=3)
     cfg.optim_wrapper.accumulative_counts = 1
-    cfg.optim_wrapper.optimizer.lr = 0.01
+    cfg.optim_wrapper.optimizer.lr = 0.03
     cli.wire_model(cfg)
     with DefaultScope.overwrite_default_scope('mmdet'):
         model = MODELS.build(cfg.model)
@@ -77,9 +77,9 @@ def test_a_narrow_form_learns_four_images(name):
         inputs=list(torch.randint(0, 256, (4, 3, 96, 96), dtype=torch.uint8)),
         data_samples=[BaseDataElement(gt_label=label) for label in (0, 1, 2, 0)],
     )
-    losses = [float(model.train().train_step(batch, optim)['loss']) for _ in range(10)]
+    losses = [model.train().train_step(batch, optim)['loss'].item() for _ in range(20)]
     assert all(map(math.isfinite, losses))
-    assert min(losses[-3:]) < 0.8 * losses[0], losses
+    assert losses[-1] < 0.5 * losses[0], losses
 
 
 @pytest.mark.parametrize('name', LEAVES)
