@@ -1,34 +1,28 @@
-"""What the tools share: configs found by name, --data, sizes and batches set, clear errors instead of tracebacks."""
+"""What the tools share: configs found by name, batches set, models checked, clear errors instead of tracebacks."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import copy
 import ctypes
 import os
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.config import Config, DictAction
 from mmengine.device import get_device
+from torch import nn
 
-from mmcnn.datasets.coco_folder import CocoFolder, DataError, read_coco_folder
-from mmcnn.datasets.shapes import make_shapes
+from mmcnn.datasets.class_folder import IMAGE_SUFFIXES
+from mmcnn.datasets.coco_folder import DataError
 from mmcnn.registry import nearest
 from mmcnn.weights.checkpoint import CheckpointError, read_checkpoint
 
 PACKAGE = Path(__file__).resolve().parent
-#: Where ``--data demo`` puts its pictures, below the current folder.
-DEMO_DATA = Path('data') / 'mmcnn_demo'
-#: Seconds that the other processes wait for it.
-DEMO_PATIENCE = 120
 #: A run of fewer optimizer steps than this does not accumulate micro-batches to the nominal batch.
 MIN_STEPS = 1000
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 
 
 class UsageError(ValueError):
@@ -73,7 +67,8 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--data',
         metavar='demo|PATH',
-        help='a folder with train.json, val.json (COCO format) and images/, or demo: a small set that is drawn here',
+        help='a folder with train.json, val.json (COCO format) and images/, for a classifier with train/CLASS/ and '
+        'val/CLASS/; or demo: a small set that is drawn here',
     )
     parser.add_argument('--img-size', type=int, metavar='N', help='side of the network input, pixels')
     parser.add_argument('--batch-size', type=int, metavar='N', help='images a GPU (or the CPU) takes at once')
@@ -211,100 +206,45 @@ def wire_model(cfg: Config) -> None:
     Raises:
         UsageError: the parts of the model do not fit, or a type or an argument does not exist.
     """
+    from mmcnn.models.wiring import wire
+
+    with _refusals():
+        cfg.model = wire(cfg.model)
+    # Some of MMDetection's parts compute while they are built, which the meta device cannot.
+    with contextlib.suppress(RuntimeError):
+        build_on_meta(cfg)
+
+
+def build_on_meta(cfg: Config) -> nn.Module:
+    """The model of a config without memory.
+
+    Raises:
+        UsageError: as :func:`wire_model`.
+    """
     import torch
     from mmdet.registry import MODELS
     from mmengine.registry import DefaultScope
 
     from mmcnn.models.wiring import wire
 
+    with _refusals(), DefaultScope.overwrite_default_scope('mmdet'), torch.device('meta'):
+        return MODELS.build(wire(cfg.model))
+
+
+@contextlib.contextmanager
+def _refusals() -> Iterator[None]:
+    """What the parts of a model say of their arguments, as UsageError."""
     try:
-        cfg.model = wire(cfg.model)
-        # Some of MMDetection's parts compute while they are built, which the meta device cannot.
-        cannot = contextlib.suppress(RuntimeError)
-        with DefaultScope.overwrite_default_scope('mmdet'), torch.device('meta'), cannot:
-            MODELS.build(copy.deepcopy(cfg.model))
+        yield
     except (ValueError, KeyError, TypeError) as error:
         raise UsageError(error.args[0] if error.args else str(error)) from error
 
 
-def set_img_size(cfg: Config, size: int | None) -> None:
-    """Side of the network input, in every transform of every pipeline that has one (``img_scale``).
+def is_classifier(cfg: Config) -> bool:
+    """Whether a config is that of a classifier, not of a detector."""
+    from mmcnn.models import wiring
 
-    Raises:
-        UsageError: not a multiple of 32, or the config has no such transform.
-    """
-    if size is None:
-        return
-    if size < 32 or size % 32:
-        raise UsageError(f'--img-size {size}: it has to be a multiple of 32, the coarsest stride')
-    sized = [node for node in _dicts(cfg) if 'type' in node and 'img_scale' in node]
-    if not sized:
-        raise UsageError('--img-size: this config has no transform with an img_scale; use --cfg-options')
-    before = max(sized[0]['img_scale'])
-    for node in sized:
-        node['img_scale'] = (size, size)
-    for node in _dicts(cfg.model):
-        if 'random_size_range' in node:
-            node['random_size_range'] = tuple(round(s * size / before / 32) * 32 for s in node['random_size_range'])
-
-
-def set_data(cfg: Config, data: str | None, checkpoint: dict | None = None) -> CocoFolder | None:
-    """Points a config at ``--data``: files, classes, class counts and evaluators. None: the config's own, checked.
-
-    Args:
-        cfg: changed in place.
-        data: 'demo', a folder, or None.
-        checkpoint: one to be tested; then only the images to test on have to be there, and with the same classes.
-
-    Returns:
-        what the folder holds; None for the config's own data.
-
-    Raises:
-        UsageError: the config's own data is not there, or the checkpoint was trained on other classes.
-        DataError: the folder's is not usable.
-    """
-    from mmcnn.models.wiring import set_num_classes
-
-    if data is None:
-        for loader in ('test_dataloader',) if checkpoint else ('train_dataloader', 'val_dataloader'):
-            _check_present(_inner_dataset(cfg[loader]), cfg.filename or 'the config in the checkpoint')
-        return None
-    if data == 'demo':
-        data = _demo_data()
-    folder = read_coco_folder(data)
-    trained = tuple(((checkpoint or {}).get('meta', {}).get('dataset_meta') or {}).get('classes') or folder.classes)
-    if trained != folder.classes:
-        raise UsageError(f'the checkpoint was trained on the classes {trained}, but {folder.root} has {folder.classes}')
-    for loader, ann_file in (
-        ('train_dataloader', 'train.json'),
-        ('val_dataloader', 'val.json'),
-        ('test_dataloader', 'val.json'),
-    ):
-        dataset = _inner_dataset(cfg[loader])
-        dataset.data_root = str(folder.root)
-        dataset.ann_file = ann_file
-        dataset.data_prefix = dict(img='images/')
-        dataset.metainfo = dict(classes=folder.classes)
-    for evaluator in (cfg.val_evaluator, cfg.test_evaluator):
-        evaluator.ann_file = str(folder.root / 'val.json')
-    set_num_classes(cfg.model, len(folder.classes))
-    return folder
-
-
-def _demo_data() -> str:
-    """Draws the demo data, on one process of each machine; the others wait until it is there."""
-    if int(os.environ.get('LOCAL_RANK', os.environ.get('SLURM_LOCALID', 0))) == 0:
-        print(f'making the demo data in {DEMO_DATA} (kept for the next time) ...', flush=True)
-        try:
-            return str(make_shapes(DEMO_DATA))
-        except FileExistsError as error:
-            raise UsageError(f'--data demo: {error}') from error
-    deadline = time.monotonic() + DEMO_PATIENCE
-    while not (DEMO_DATA / 'val.json').is_file():  # it is written last
-        if time.monotonic() > deadline:
-            raise UsageError(f'{DEMO_DATA} was not drawn by the first process within {DEMO_PATIENCE} s')
-        time.sleep(0.2)
-    return str(DEMO_DATA)
+    return wiring.is_classifier(cfg.get('model', {}))
 
 
 def set_batches(cfg: Config, args: argparse.Namespace, num_images: int | None) -> None:
@@ -313,6 +253,7 @@ def set_batches(cfg: Config, args: argparse.Namespace, num_images: int | None) -
     Recipes with a ``nominal_batch_size`` give each step so many images, on all GPUs together: fewer are accumulated,
     and so many GPUs that the config's batch would be more take less each. A run that would have fewer than
     ``MIN_STEPS`` steps accumulates less: a small data set needs the steps more than it needs the smooth gradient.
+    Where a recipe has ``scale_lr=True``, its rate is for ``nominal_batch_size`` images and follows their number.
     """
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         if args.batch_size is not None:
@@ -323,10 +264,14 @@ def set_batches(cfg: Config, args: argparse.Namespace, num_images: int | None) -
         cfg[loader].num_workers = min(cfg[loader].num_workers, os.cpu_count() or 1)
         cfg[loader].persistent_workers = cfg[loader].num_workers > 0
         cfg[loader].pin_memory = get_device() != 'cpu'
+    world = world_size(args.launcher)
+    if is_classifier(cfg) and num_images is not None:
+        # BatchNorm cannot train on one value, which is what one small image leaves at stride 32.
+        share, batch = -(-num_images // world), cfg.train_dataloader.batch_size
+        cfg.train_dataloader.drop_last = share > batch and share % batch == 1
     nominal = cfg.get('nominal_batch_size')
     if nominal is None:
         return
-    world = world_size(args.launcher)
     if args.batch_size is None:
         cfg.train_dataloader.batch_size = min(cfg.train_dataloader.batch_size, max(nominal // world, 1))
     together = cfg.train_dataloader.batch_size * world
@@ -335,6 +280,10 @@ def set_batches(cfg: Config, args: argparse.Namespace, num_images: int | None) -
         iterations = cfg.train_cfg.max_epochs * -(-num_images // together)
         counts = max(min(counts, iterations // MIN_STEPS), 1)
     cfg.optim_wrapper.accumulative_counts = counts
+    if cfg.get('scale_lr'):
+        # Goyal et al., arXiv 1706.02677. The two stay true to each other, also in the config that the run records.
+        cfg.optim_wrapper.optimizer.lr *= together * counts / nominal
+        cfg.nominal_batch_size = together * counts
 
 
 def describe_batches(cfg: Config, launcher: str) -> str:
@@ -342,6 +291,8 @@ def describe_batches(cfg: Config, launcher: str) -> str:
     together = cfg.train_dataloader.batch_size * world_size(launcher)
     counts = cfg.optim_wrapper.get('accumulative_counts', 1)
     line = f'{together} images an iteration, {counts} iterations a step: {together * counts} images a step'
+    if cfg.get('scale_lr'):
+        return f'{line}, learning rate {cfg.optim_wrapper.optimizer.lr:.3g}'
     nominal = cfg.get('nominal_batch_size')
     if nominal is not None and together * counts != nominal:
         line += (
@@ -408,7 +359,7 @@ def check_initial_weights(cfg: Config, resume: str | None) -> None:
     if load_from:
         _refuse_download(load_from, 'load_from')
         read_checkpoint(load_from)
-    for node in _dicts(cfg.get('model')):
+    for node in dicts_in(cfg.get('model')):
         if node.get('type') == 'Pretrained':
             _refuse_download(node['checkpoint'], 'init_cfg')
             if '://' not in node['checkpoint']:
@@ -466,32 +417,14 @@ def default_work_dir(cfg: Config, chosen: str | None) -> str:
     return chosen or cfg.get('work_dir') or str(Path('work_dirs') / Path(cfg.filename or 'mmcnn').stem)
 
 
-def _inner_dataset(loader: ConfigDict) -> ConfigDict:
-    """The dataset that reads files, inside the wrappers around it."""
-    dataset = loader.dataset
-    while 'dataset' in dataset:
-        dataset = dataset.dataset
-    return dataset
-
-
-def _check_present(dataset: ConfigDict, config: str) -> None:
-    root = Path(dataset.get('data_root') or '')
-    for path in (root / dataset.ann_file, root / dataset.data_prefix.get('img', '')):
-        if not path.exists():
-            raise UsageError(
-                f'the data of {config} is not there: looked for {path} (from {Path.cwd()}). Put it there, or use '
-                '--data PATH for your own (train.json, val.json, images/), or --data demo for a small set made here'
-            )
-
-
-def _dicts(node: Any) -> Iterator[dict]:
+def dicts_in(node: Any) -> Iterator[dict]:
     """Every dict inside a config, outermost first."""
     if isinstance(node, Config):
         node = node._cfg_dict
     if isinstance(node, dict):
         yield node
         for value in node.values():
-            yield from _dicts(value)
+            yield from dicts_in(value)
     elif isinstance(node, Sequence) and not isinstance(node, str):
         for value in node:
-            yield from _dicts(value)
+            yield from dicts_in(value)

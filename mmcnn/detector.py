@@ -16,7 +16,7 @@ from mmengine.device import get_device
 from mmengine.registry import DefaultScope
 
 from mmcnn.models.fuse import fuse
-from mmcnn.models.wiring import set_num_classes, wire
+from mmcnn.models.wiring import is_classifier, set_num_classes, wire
 from mmcnn.weights.checkpoint import CheckpointError, load_state, read_checkpoint, state_dict_of
 from mmcnn.weights.recorded_config import recorded_config
 
@@ -63,6 +63,11 @@ class Detector:
             config = recorded_config(content, str(checkpoint))
         elif not isinstance(config, Config):
             config = Config.fromfile(config)
+        if is_classifier(config.model):
+            raise CheckpointError(
+                f'{checkpoint} holds a classifier, which finds no boxes; its backbone can start that of a detector: '
+                "init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone.')"
+            )
         self.score_thr = score_thr
         self.classes = classes_of(content, config, str(checkpoint))
         # The data preprocessor is a registered type too, so the scope has to hold while anything is built.

@@ -26,6 +26,15 @@ PALETTE = (
     (200, 30, 50),
     (120, 80, 200),
 )
+#: Scores that are drawn: key in the log, name, colour, and the best that there can be.
+CURVES = (
+    ('coco/bbox_mAP_50', 'AP50', PALETTE[1], 1),
+    ('coco/bbox_mAP', 'AP', PALETTE[0], 1),
+    ('accuracy/top5', 'top-5, %', PALETTE[1], 100),
+    ('accuracy/top1', 'top-1, %', PALETTE[0], 100),
+)
+#: Entries of the log with one of these are validations.
+SCORE_MARKERS = ('coco/bbox_mAP', 'accuracy/top1')
 PAGE = (255, 255, 255)
 INK = (40, 40, 40)
 
@@ -141,7 +150,7 @@ def prediction_grid(
 
 
 def plot_curves(source: str | os.PathLike, path: str | os.PathLike) -> None:
-    """Draws the losses by iteration and AP and AP50 by epoch of a training run as one PNG.
+    """Draws a training run as one PNG: losses by iteration; AP and AP50, or a classifier's accuracies, by epoch.
 
     Args:
         source (str | os.PathLike): A ``scalars.json`` of MMEngine, or a work directory. Of the latter all runs are
@@ -150,11 +159,11 @@ def plot_curves(source: str | os.PathLike, path: str | os.PathLike) -> None:
 
     Raises:
         FileNotFoundError: If there is no ``scalars.json``.
-        ValueError: If there is no loss and no AP in what was found.
+        ValueError: If there is no loss and no score in what was found.
     """
     losses, scores = read_scalars(source)
     if not losses and not scores:
-        raise ValueError(f'{os.fspath(source)!r} holds neither losses nor coco/bbox_mAP')
+        raise ValueError(f'{os.fspath(source)!r} holds neither losses nor {" nor ".join(SCORE_MARKERS)}')
     figure = Figure(figsize=(11, 4), layout='constrained')
     FigureCanvasAgg(figure)
     loss_axes, score_axes = figure.subplots(1, 2)
@@ -181,13 +190,15 @@ def plot_curves(source: str | os.PathLike, path: str | os.PathLike) -> None:
         loss_axes.yaxis.set_minor_locator(NullLocator())
     loss_axes.set(title='training loss', xlabel='iteration')
 
-    for key, label, colour in (('coco/bbox_mAP_50', 'AP50', PALETTE[1]), ('coco/bbox_mAP', 'AP', PALETTE[0])):
+    top = 1
+    for key, label, colour, whole in CURVES:
         epochs = [epoch for epoch, entry in scores.items() if key in entry]
         values = [scores[epoch][key] for epoch in epochs]
         if values:
-            best = f'{label}, best {max(values):.3f}'
+            top = whole
+            best = f'{label}, best {max(values):.{3 if whole == 1 else 2}f}'
             score_axes.plot(epochs, values, label=best, color=_hex(colour), linewidth=1.8, marker='.')
-    score_axes.set(title='validation', xlabel='epoch', ylim=(0, 1))
+    score_axes.set(title='validation', xlabel='epoch', ylim=(0, top))
     score_axes.xaxis.get_major_locator().set_params(integer=True)
     for axes in (loss_axes, score_axes):
         axes.grid(alpha=0.3, which='major')
@@ -220,8 +231,8 @@ def read_scalars(source: str | os.PathLike) -> tuple[dict[int, dict[str, float]]
     scores: dict[int, dict[str, float]] = {}
     for file in files:
         entries = _read_lines(file)
-        for kept, marker in ((losses, 'loss'), (scores, 'coco/bbox_mAP')):
-            run = {entry['step']: entry for entry in entries if marker in entry}
+        for kept, markers in ((losses, ('loss',)), (scores, SCORE_MARKERS)):
+            run = {entry['step']: entry for entry in entries if any(marker in entry for marker in markers)}
             # A resumed run starts inside the older one and replaces the rest of it.
             for step in [step for step in kept if run and step >= min(run)]:
                 del kept[step]

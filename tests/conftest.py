@@ -84,6 +84,14 @@ def shapes(tmp_path_factory):
 
 
 @pytest.fixture(scope='session')
+def shape_classes(tmp_path_factory):
+    """A classifier's data folder of 24 + 12 pictures of 64 x 64 pixels: circle, square, triangle."""
+    from mmcnn.datasets.shapes import make_shape_classes
+
+    return make_shape_classes(tmp_path_factory.mktemp('classes') / 'data', num_train=24, num_val=12, size=64)
+
+
+@pytest.fixture(scope='session')
 def run_tool():
     """Runs a tool as its command line would, in this process: ``run_tool('test', 'CHECKPOINT', cwd=folder)``.
 
@@ -93,10 +101,11 @@ def run_tool():
     from mmdet.visualization import DetLocalVisualizer
     from mmengine.logging import MessageHub, MMLogger
     from mmengine.registry import DefaultScope
+    from mmengine.visualization import Visualizer
 
     def run(name, *args, cwd='.'):
         # MMEngine keeps them by the name of the config and the second of the start, which two runs here may share.
-        for kept in (DefaultScope, DetLocalVisualizer, MessageHub, MMLogger):
+        for kept in (DefaultScope, DetLocalVisualizer, Visualizer, MessageHub, MMLogger):
             kept._instance_dict.clear()
         out, err, code = io.StringIO(), io.StringIO(), 0
         with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -155,3 +164,25 @@ def torchvision():
 @pytest.fixture(scope='session')
 def timm(torchvision):
     return pytest.importorskip('timm')
+
+
+@pytest.fixture(scope='session')
+def train_classifier(run_tool, shape_classes):
+    """Trains a tiny Darknet-53 to classify: ``train_classifier(work_dir, 'key=value', ..., args=['--epochs', 1])``."""
+
+    def train(work_dir, *options, args=(), data=shape_classes):
+        return run_tool(
+            'train', 'classification/darknet53', '--data', data, *TINY['data'], '--work-dir', work_dir, *args,
+            '--cfg-options', *TINY['model'][:2], *options,
+        )  # fmt: skip
+
+    return train
+
+
+@pytest.fixture(scope='session')
+def trained_classifier(train_classifier, tmp_path_factory):
+    """As ``trained``, of a classifier of three classes."""
+    work_dir = tmp_path_factory.mktemp('trained_classifier') / 'run'
+    result = train_classifier(work_dir, args=['--epochs', 2])
+    assert result.code == 0, result.err
+    return SimpleNamespace(work_dir=work_dir, checkpoint=work_dir / 'epoch_2.pth', out=result.out)

@@ -11,7 +11,6 @@ from mmcnn.datasets.coco_folder import DataError
 from mmcnn.weights.checkpoint import CheckpointError
 
 CONFIG = 'yolov4_cspdarknet53'
-DARKNET = 'yolov4_cspdarknet53_darknet'
 
 
 @pytest.fixture
@@ -98,30 +97,6 @@ def test_option_without_value(run_tool):
     assert result.err.splitlines()[-1] == "train.py: error: argument --cfg-options: 'model' is not KEY=VALUE"
 
 
-def test_missing_coco_says_where_it_was_looked_for(run_tool, tmp_path):
-    result = run_tool('train', CONFIG, cwd=tmp_path)
-    assert result.code == 1
-    (line,) = result.err.splitlines()
-    assert f'{CONFIG}.py is not there: looked for data/coco/annotations/instances_train2017.json' in line
-    assert f'(from {tmp_path})' in line
-    assert '--data PATH' in line
-    assert '--data demo' in line
-    (tmp_path / 'data' / 'coco' / 'annotations').mkdir(parents=True)
-    (tmp_path / 'data' / 'coco' / 'annotations' / 'instances_train2017.json').touch()
-    result = run_tool('train', CONFIG, cwd=tmp_path)
-    assert 'looked for data/coco/train2017 ' in result.err
-
-
-def test_demo_folder_of_someone_else(run_tool, tmp_path):
-    mine = tmp_path / cli.DEMO_DATA / 'mine.txt'
-    mine.parent.mkdir(parents=True)
-    mine.touch()
-    result = run_tool('train', CONFIG, '--data', 'demo', cwd=tmp_path)
-    assert result.code == 1
-    assert re.fullmatch(r'error: --data demo: \S+ holds files that make_shapes did not write.*\n', result.err)
-    assert list(mine.parent.iterdir()) == [mine]
-
-
 @pytest.mark.parametrize('error', [cli.UsageError, DataError, CheckpointError])
 def test_friendly_errors(error, monkeypatch):
     with pytest.raises(SystemExit, match=r'^error: what was wrong$'), cli.friendly_errors():
@@ -161,59 +136,6 @@ def test_unusable_config(content, name, tmp_path):
     (tmp_path / name).write_text(content)
     with pytest.raises(cli.UsageError, match=rf'{name}. is no usable config: .'):
         cli.load_config(str(tmp_path / name))
-
-
-def test_img_size_reaches_every_transform():
-    cfg = cli.load_config(DARKNET)
-    cli.set_img_size(cfg, 416)
-    sizes = re.findall(r"'img_scale': (\(\d+, \d+\))", repr(cfg.to_dict()))
-    assert len(sizes) >= 4
-    assert set(sizes[-4:]) == {'(416, 416)'}
-    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        scaled = [step for step in cfg[loader].dataset.pipeline if 'img_scale' in step]
-        assert [step.img_scale for step in scaled] == [(416, 416)]
-    # 480 and 896 of 608, at 416: 328.4 and 613.05, to multiples of 32.
-    assert cfg.model.data_preprocessor.batch_augments[0].random_size_range == (320, 608)
-
-
-def test_img_size_needs_a_transform_to_set():
-    with pytest.raises(cli.UsageError, match='no transform with an img_scale'):
-        cli.set_img_size(Config(dict(model=dict())), 64)
-
-
-def test_data_sets_classes_files_and_evaluators(shapes):
-    cfg = cli.load_config(CONFIG)
-    folder = cli.set_data(cfg, str(shapes))
-    assert (folder.num_train, folder.num_val) == (8, 4)
-    datasets = [cfg.train_dataloader.dataset.dataset, cfg.val_dataloader.dataset, cfg.test_dataloader.dataset]
-    assert [dataset.ann_file for dataset in datasets] == ['train.json', 'val.json', 'val.json']
-    for dataset in datasets:
-        assert dataset.data_root == str(shapes)
-        assert dataset.data_prefix == dict(img='images/')
-        assert dataset.metainfo.classes == ('circle', 'square', 'triangle')
-    assert cfg.model.bbox_head.num_classes == 3
-    assert cfg.val_evaluator.ann_file == cfg.test_evaluator.ann_file == str(shapes / 'val.json')
-
-
-def test_data_of_a_checkpoint_has_to_have_its_classes(shapes):
-    checkpoint = {'meta': {'dataset_meta': {'classes': ('square', 'circle', 'triangle')}}}
-    with pytest.raises(cli.UsageError, match=r"trained on the classes \('square', 'circle', 'triangle'\)"):
-        cli.set_data(cli.load_config(CONFIG), str(shapes), checkpoint)
-    cli.set_data(cli.load_config(CONFIG), str(shapes), {'meta': {}})  # a checkpoint that does not say
-
-
-def test_demo_data_is_drawn_by_the_first_process(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, 'make_shapes', lambda root: (root.mkdir(parents=True), root)[1])
-    monkeypatch.setattr(cli, 'DEMO_PATIENCE', 0)
-    monkeypatch.setenv('LOCAL_RANK', '1')
-    with pytest.raises(cli.UsageError, match='was not drawn by the first process'):
-        cli._demo_data()
-    monkeypatch.setenv('LOCAL_RANK', '0')
-    assert cli._demo_data() == str(cli.DEMO_DATA)
-    (cli.DEMO_DATA / 'val.json').touch()
-    monkeypatch.setenv('LOCAL_RANK', '1')
-    assert cli._demo_data() == str(cli.DEMO_DATA)
 
 
 # ------------------------------------------------------------------------------------------------------------- batches
@@ -304,6 +226,40 @@ def test_recipe_without_nominal_batch_is_left_alone():
     cfg = cli.load_config(CONFIG)
     cfg.pop('nominal_batch_size')
     assert batches(cfg, batch_size=1) == ('1 images an iteration, 4 iterations a step: 4 images a step', 4)
+
+
+@pytest.mark.parametrize(
+    ('batch', 'images', 'processes', 'counts', 'rate'),
+    [
+        (None, 1_281_167, 1, 4, 0.1),  # 64 images four times
+        (None, 1_281_167, 16, 1, 0.1),  # 16 on each
+        (32, 1_281_167, 1, 8, 0.1),
+        (None, 1000, 1, 1, 0.025),  # 1,600 steps of 64 images
+        (16, 1000, 1, 6, 0.0375),  # 6,300 iterations, 1,050 steps of 96
+        (4, 40, 1, 1, 0.1 / 64),
+    ],
+)
+def test_rate_of_a_classifier_follows_the_images_of_a_step(batch, images, processes, counts, rate, monkeypatch):
+    monkeypatch.setenv('WORLD_SIZE', str(processes))
+    cfg = cli.load_config('classification/darknet53')
+    line, found = batches(cfg, batch_size=batch, launcher='pytorch', num_images=images)
+    assert found == counts
+    assert cfg.optim_wrapper.optimizer.lr == pytest.approx(rate)
+    assert line.endswith(f'images a step, learning rate {rate:.3g}')
+    # The config that the run records means the same recipe, so it gives the same again.
+    batches(cfg, batch_size=batch, launcher='pytorch', num_images=images)
+    assert (cfg.optim_wrapper.accumulative_counts, cfg.optim_wrapper.optimizer.lr) == (counts, pytest.approx(rate))
+
+
+@pytest.mark.parametrize(('images', 'processes', 'drop'), [(17, 1, True), (18, 1, False), (33, 2, True), (1, 1, False)])
+def test_a_batch_of_one_image_is_left_out(images, processes, drop, monkeypatch):
+    monkeypatch.setenv('WORLD_SIZE', str(processes))
+    cfg = cli.load_config('classification/darknet53')
+    batches(cfg, batch_size=16, launcher='pytorch', num_images=images)
+    assert cfg.train_dataloader.drop_last is drop
+    cfg = cli.load_config(CONFIG)
+    batches(cfg, batch_size=16, launcher='pytorch', num_images=images)
+    assert 'drop_last' not in cfg.train_dataloader
 
 
 def test_what_is_typed_wins(finished_config):

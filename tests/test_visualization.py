@@ -147,6 +147,24 @@ def test_curves_are_drawn(tmp_path):
         assert (side == colour).all(axis=2).sum() > 100  # total loss left; AP and AP50 right
 
 
+def test_curves_of_a_classifier_are_in_percent(tmp_path):
+    folder = tmp_path / '20260101_100000' / 'vis_data'
+    folder.mkdir(parents=True)
+    lines = [{'loss': 9 / step, 'step': step} for step in range(1, 9)]
+    lines += [{'accuracy/top1': 20.0 * epoch, 'accuracy/top5': 30.0 * epoch, 'step': epoch} for epoch in (1, 2, 3)]
+    (folder / 'scalars.json').write_text('\n'.join(json.dumps(line) for line in lines) + '\n')
+    losses, scores = read_scalars(tmp_path)
+    assert (len(losses), [scores[epoch]['accuracy/top1'] for epoch in (1, 2, 3)]) == (8, [20.0, 40.0, 60.0])
+    plot_curves(tmp_path, tmp_path / 'curves.png')
+    picture = cv2.imread(str(tmp_path / 'curves.png'))
+    right = picture[:, picture.shape[1] // 2 :]
+    for colour in (bgr(0), bgr(1)):
+        rows, columns = np.nonzero((right == colour).all(axis=2))
+        # Top-1 goes from a fifth to three fifths of the axis, top-5 from three tenths to nine: both rise by much.
+        assert np.ptp(rows) > 0.3 * picture.shape[0]
+        assert np.ptp(columns) > 0.5 * right.shape[1]
+
+
 @pytest.mark.parametrize(('losses', 'scores'), [({10: 2.0}, {}), ({}, {1: 0.0}), ({10: 0.0, 20: 1.0}, {1: 0.5})])
 def test_curves_of_short_runs(tmp_path, losses, scores):
     write_run(tmp_path, '20260101_100000', losses, scores)

@@ -6,7 +6,7 @@ The boxes are taken at the network's input: each image's longer side scaled to -
 import argparse
 import json
 
-from mmcnn import cli
+from mmcnn import cli, cli_data
 from mmcnn.datasets.anchors import anchors_of, best_possible_recall, box_sizes, propose_anchors
 
 
@@ -28,7 +28,7 @@ def main() -> None:
     present = anchors_of(cfg.model)
     if present is None:
         raise cli.UsageError(f'{args.config} has no anchors of fixed sizes')
-    folder = cli.set_data(cfg, args.data)
+    folder = cli_data.set_data(cfg, args.data)
     sizes = box_sizes(json.loads(folder.train_ann_file.read_text()), args.img_size)
     print(f'{len(sizes)} boxes of {folder.root} at {args.img_size} px')
     print(f'{args.config}: best possible recall {best_possible_recall(sizes, present):.4f}')

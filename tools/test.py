@@ -1,12 +1,12 @@
 """Evaluates a checkpoint: python tools/test.py [CONFIG] CHECKPOINT [--data demo|PATH] ...
 
-Prints and stores (metrics.json in the work dir) the 12 COCO numbers and the AP of every class. Without CONFIG, config,
-backbone and classes come from the checkpoint.
+Prints and stores (metrics.json in the work dir) the 12 COCO numbers and the AP of every class, of a classifier top-1
+and top-5. Without CONFIG, config, backbone and classes come from the checkpoint.
 """
 
 import argparse
 
-from mmcnn import cli
+from mmcnn import cli, cli_data
 
 
 def parse_args() -> argparse.Namespace:
@@ -24,8 +24,8 @@ def main() -> None:
     cli.use_device(args.device)
     cfg, checkpoint = cli.config_and_checkpoint(args.config, args.checkpoint, args.cfg_options)
     cfg.work_dir = cli.default_work_dir(cfg, args.work_dir)
-    cli.set_data(cfg, args.data, checkpoint)
-    cli.set_img_size(cfg, args.img_size)
+    cli_data.set_data(cfg, args.data, checkpoint)
+    cli_data.set_img_size(cfg, args.img_size)
     cli.set_batches(cfg, args, None)
     cfg.launcher = args.launcher
     cli.merge_options(cfg, args.cfg_options)

@@ -1,11 +1,11 @@
-"""Trains a detector: python tools/train.py CONFIG [--data demo|PATH] ...
+"""Trains a detector or a classifier: python tools/train.py CONFIG [--data demo|PATH] ...
 
 CONFIG is a path, or the name of a config that comes with mmcnn. A config is a program: loading one runs it.
 """
 
 import argparse
 
-from mmcnn import cli
+from mmcnn import cli, cli_data
 
 
 def parse_args() -> argparse.Namespace:
@@ -28,8 +28,8 @@ def main() -> None:
     cli.use_device(args.device)
     cfg = cli.load_config(args.config, args.cfg_options)
     cfg.work_dir = cli.default_work_dir(cfg, args.work_dir)
-    folder = cli.set_data(cfg, args.data)
-    cli.set_img_size(cfg, args.img_size)
+    folder = cli_data.set_data(cfg, args.data)
+    cli_data.set_img_size(cfg, args.img_size)
     if args.epochs is not None:
         cfg.train_cfg.max_epochs = args.epochs
         cfg.train_cfg.val_interval = max(1, args.epochs // 10)

@@ -66,6 +66,9 @@ def read_coco_folder(path: str | Path) -> CocoFolder:
     if not root.is_dir():
         state = 'is not a folder' if root.exists() else 'does not exist'
         raise DataError(f'{root} {state}; {_LAYOUT}')
+    if (root / 'train').is_dir() and not (root / 'train.json').exists():
+        raise DataError(f'{root} holds train/ and no train.json: it looks like the data folder of a classifier, this '
+                        f'config trains a detector; {_LAYOUT}')  # fmt: skip
     for name in ('train.json', 'val.json', 'images'):
         if not (root / name).exists():
             raise DataError(f'{root / name} does not exist; {_LAYOUT}')

@@ -1,4 +1,4 @@
-"""The embedded demo data: drawn scenes with circles, squares and triangles, in COCO format."""
+"""The embedded demo data, circles, squares and triangles: drawn scenes in COCO format, and a folder for each class."""
 
 import colorsys
 import json
@@ -16,6 +16,7 @@ _HUE_SPREAD = 45.0
 
 _VERSION = 2  # of the drawing; raised when pictures change, so that older folders are drawn again
 _MARKER = 'made_by_make_shapes.json'
+CLASSES_DONE = 'settings.json'
 _IMAGE_NAME = re.compile(r'(train|val)_\d{5}\.jpg')
 _OVERSAMPLING = 4
 _EMPTY_EVERY = 15
@@ -69,6 +70,73 @@ def make_shapes(root: str | Path, num_train: int = 240, num_val: int = 60, size:
     return root
 
 
+def make_shape_classes(
+    root: str | Path, num_train: int = 240, num_val: int = 60, size: int = 96, seed: int = 0
+) -> Path:
+    """Draws a small classification data set: ``train/CLASS/`` and ``val/CLASS/`` under ``root``, classes in turn.
+
+    Each picture is a part of a scene as :func:`make_shapes` draws them, around one shape that takes half to five
+    sixths of its side. As there, a complete folder with the same settings is used as it is, and the same arguments give
+    the same pictures; ``settings.json`` is written last.
+
+    Args:
+        root: The folder; made if absent.
+        num_train: Number of training images.
+        num_val: Number of validation images.
+        size: Side of the images in pixels.
+        seed: Of the drawing.
+
+    Returns:
+        ``root`` as a path.
+
+    Raises:
+        FileExistsError: If ``root`` is a file, or holds files and was not made by this function.
+        ValueError: If a number is too small.
+    """
+    if min(num_train, num_val) < len(CLASSES) or size < 32:
+        raise ValueError(
+            f'make_shape_classes: num_train is {num_train}, num_val is {num_val}, size is {size}; there have to be '
+            f'{len(CLASSES)} images of at least 32 pixels in each part'
+        )
+    root = Path(root)
+    counts = {'train': num_train, 'val': num_val}
+    settings = {'version': _VERSION, **counts, 'size': size, 'seed': seed}
+    paths = {
+        (split, index): root / split / CLASSES[index % len(CLASSES)] / f'{split}_{index:05d}.jpg'
+        for split, count in counts.items()
+        for index in range(count)
+    }
+    _claim(root)
+    done = root / CLASSES_DONE
+    if done.is_file() and done.read_text() == json.dumps(settings) and all(path.is_file() for path in paths.values()):
+        return root
+
+    done.unlink(missing_ok=True)
+    for path in root.glob('*/*/*.jpg'):
+        if _IMAGE_NAME.fullmatch(path.name):
+            path.unlink()
+    for (split, index), path in paths.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rng = np.random.default_rng([seed, ('train', 'val').index(split), index])
+        _write_picture(path, _draw_close_up(rng, index % len(CLASSES), size))
+    _write_json(done, settings)
+    return root
+
+
+def _draw_close_up(rng: np.random.Generator, label: int, size: int) -> np.ndarray:
+    """A square part of a scene with one shape of the class, (size, size, 3)."""
+    side = max(2 * size, 64)
+    picture, ((_, mask),) = draw_scene(rng, side, num_objects=1, label=label)
+    x, y, w, h = cv2.boundingRect(mask.astype(np.uint8))
+    window = min(round(max(w, h) * rng.uniform(1.2, 2.0)), side)
+    left, top = (
+        int(rng.integers(max(start + extent - window, 0), min(start, side - window) + 1))
+        for start, extent in ((x, w), (y, h))
+    )
+    part = picture[top : top + window, left : left + window]
+    return cv2.resize(part, (size, size), interpolation=cv2.INTER_AREA if window > size else cv2.INTER_LINEAR)
+
+
 def _claim(root: Path) -> None:
     """Marks a new or empty folder as ours; refuses one that holds anything and has no mark."""
     if root.exists() and not root.is_dir():
@@ -107,8 +175,7 @@ def _draw_split(folder: Path, split: str, count: int, size: int, seed: int) -> d
         empty = index % _EMPTY_EVERY == _EMPTY_EVERY - 1
         picture, objects = draw_scene(rng, size, num_objects=0 if empty else int(rng.integers(2, 7)))
         name = f'{split}_{index:05d}.jpg'
-        encoded = cv2.imencode('.jpg', picture, [cv2.IMWRITE_JPEG_QUALITY, 92])[1]
-        (folder / name).write_bytes(encoded.tobytes())
+        _write_picture(folder / name, picture)
         images.append({'id': index + 1, 'file_name': name, 'width': size, 'height': size})
         for label, mask in objects:
             x, y, w, h = cv2.boundingRect(mask.astype(np.uint8))
@@ -125,8 +192,13 @@ def _draw_split(folder: Path, split: str, count: int, size: int, seed: int) -> d
     return {'images': images, 'annotations': annotations, 'categories': categories}
 
 
+def _write_picture(path: Path, picture: np.ndarray) -> None:
+    encoded = cv2.imencode('.jpg', picture, [cv2.IMWRITE_JPEG_QUALITY, 92])[1]
+    path.write_bytes(encoded.tobytes())
+
+
 def draw_scene(
-    rng: np.random.Generator, size: int, num_objects: int
+    rng: np.random.Generator, size: int, num_objects: int, label: int | None = None
 ) -> tuple[np.ndarray, list[tuple[int, np.ndarray]]]:
     """Draws one scene.
 
@@ -134,6 +206,7 @@ def draw_scene(
         rng: Where everything random comes from.
         size: Side in pixels.
         num_objects: How many shapes to try; one that finds no free place is left out.
+        label: The class of all shapes; None: each at random.
 
     Returns:
         The picture (size, size, 3) uint8 BGR, and for each shape its label and its mask (size, size) bool.
@@ -141,16 +214,16 @@ def draw_scene(
     picture = _background(rng, size)
     objects = []
     for _ in range(num_objects):
-        label = int(rng.integers(len(CLASSES)))
+        kind = int(rng.integers(len(CLASSES))) if label is None else label
         for _ in range(20):
-            coverage = _coverage(rng, label, size)
+            coverage = _coverage(rng, kind, size)
             mask = coverage > 0.5
             if not any(_hides(mask, other) for _, other in objects):
                 break
         else:
             continue
-        _paint(rng, picture, coverage, label)
-        objects.append((label, mask))
+        _paint(rng, picture, coverage, kind)
+        objects.append((kind, mask))
     noise = rng.normal(0.0, rng.uniform(2.0, 7.0), picture.shape)
     return np.clip(picture + noise, 0, 255).astype(np.uint8), objects
 

@@ -16,18 +16,21 @@ from torch import nn
 
 import mmcnn
 from mmcnn.detector import Detector, read_image
+from mmcnn.models.classifiers import Classifier
 from mmcnn.models.fuse import fuse
 from mmcnn.visualization import draw_boxes, plot_curves, prediction_grid
 from mmcnn.weights.checkpoint import load_state, read_checkpoint, state_dict_of
 
 #: Layers whose shape follows the number of classes: they start anew when weights of other classes are loaded.
-CLASS_LAYERS = ('bbox_head.predictions.',)
+CLASS_LAYERS = ('bbox_head.predictions.', 'top.classes.')
+#: The number that a run ends with, and where the metrics have it.
+RESULTS = {'AP50': 'coco/bbox_mAP_50', 'top-1': 'accuracy/top1'}
 #: Held-out images in the picture grid.
 GRID_IMAGES = 8
 
 
 def train(cfg: Config, summary: str = '') -> dict[str, float]:
-    """Trains, and leaves ``curves.png`` and ``predictions.png`` beside the checkpoints in the work dir.
+    """Trains, and leaves ``curves.png`` and, of a detector, ``predictions.png`` beside the checkpoints in the work dir.
 
     Args:
         cfg: a complete, wired config.
@@ -54,12 +57,18 @@ def train(cfg: Config, summary: str = '') -> dict[str, float]:
     runner.train()
 
     scalars = runner.message_hub.log_scalars
-    metrics = {k.removeprefix('val/'): v.current() for k, v in scalars.items() if k.startswith('val/coco/')}
+    kinds = ('val/coco/', 'val/accuracy/')
+    metrics = {k.removeprefix('val/'): v.current() for k, v in scalars.items() if k.startswith(kinds)}
     if is_main_process():
-        _leave_pictures(runner)
-        print_log(f'checkpoints, curves.png and predictions.png are in {cfg.work_dir}', logger='current')
-        if 'coco/bbox_mAP_50' in metrics:
-            print(f'AP50 = {metrics["coco/bbox_mAP_50"]:.2f}', flush=True)
+        plot_curves(runner.work_dir, Path(runner.work_dir) / 'curves.png')
+        left = 'checkpoints and curves.png'
+        if not isinstance(_unwrapped(runner.model), Classifier):
+            _leave_pictures(runner)
+            left = 'checkpoints, curves.png and predictions.png'
+        print_log(f'{left} are in {cfg.work_dir}', logger='current')
+        for name, key in RESULTS.items():
+            if key in metrics:
+                print(f'{name} = {metrics[key]:.2f}', flush=True)
     return metrics
 
 
@@ -116,7 +125,6 @@ def _fuse(runner: Runner) -> None:
 
 def _leave_pictures(runner: Runner) -> None:
     work_dir = Path(runner.work_dir)
-    plot_curves(work_dir, work_dir / 'curves.png')
     detector = Detector(find_latest_checkpoint(runner.work_dir), runner.cfg)
     dataset = runner.val_dataloader.dataset
     pairs = []

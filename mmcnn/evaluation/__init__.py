@@ -1,3 +1,4 @@
+from .accuracy import TopK
 from .coco_metric import CocoMetric
 
-__all__ = ['CocoMetric']
+__all__ = ['CocoMetric', 'TopK']

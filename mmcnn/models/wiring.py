@@ -152,6 +152,11 @@ def swap_backbone(model: dict, name: str) -> tuple[ConfigDict, list[str]]:
     return cfg, notes
 
 
+def is_classifier(model: dict) -> bool:
+    """Whether a model's config is that of :class:`~mmcnn.models.classifiers.Classifier`."""
+    return 'type' in model and _short(model) == 'Classifier'
+
+
 def set_num_classes(model: dict, num_classes: int) -> None:
     """Sets every ``num_classes`` inside a model's config, in place."""
     for value in model.values():

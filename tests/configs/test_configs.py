@@ -12,6 +12,7 @@ from mmengine.registry import (
     OPTIM_WRAPPERS,
     OPTIMIZERS,
     VISBACKENDS,
+    WEIGHT_INITIALIZERS,
     DefaultScope,
 )
 
@@ -20,10 +21,12 @@ from mmcnn import cli
 from mmcnn.ops import NMS_KINDS
 
 LEAVES = sorted(path for path in cli.config_folder().rglob('*.py') if '_base_' not in path.parts)
+DETECTORS = sorted(cli.config_folder().glob('*.py'))
 YOLOV4 = ['yolov4_cspdarknet53', 'yolov4_cspdarknet53_darknet']
 #: Registries by the key that holds the part; the deepest key on the way to a type decides.
 REGISTRIES = {
     'model': MODELS,
+    'init_cfg': WEIGHT_INITIALIZERS,
     'batch_augments': MODELS,
     'bbox_coder': TASK_UTILS,
     'assigner': TASK_UTILS,
@@ -80,7 +83,7 @@ def test_leaf_is_short_and_says_what_it_is(path):
     assert 'Expected:' in text
     assert 'Time:' in text
     run = next(line for line in opening if line.startswith('# Run:'))
-    assert f'python tools/train.py configs/{path.stem}.py' in run
+    assert f'python tools/train.py configs/{path.relative_to(cli.config_folder())}' in run
 
 
 @pytest.mark.parametrize('path', LEAVES, ids=lambda path: path.stem)
@@ -104,7 +107,7 @@ def built(cfg):
         return MODELS.build(cfg.model)
 
 
-@pytest.mark.parametrize('path', LEAVES, ids=lambda path: path.stem)
+@pytest.mark.parametrize('path', DETECTORS, ids=lambda path: path.stem)
 def test_model_wires_and_builds(path):
     cfg = config(str(path))
     model = built(cfg)
@@ -138,7 +141,7 @@ def test_the_two_recipes_differ_where_they_should():
     assert wky.model.bbox_head.anchors == darknet.model.bbox_head.anchors
 
 
-@pytest.mark.parametrize('path', LEAVES, ids=lambda path: path.stem)
+@pytest.mark.parametrize('path', DETECTORS, ids=lambda path: path.stem)
 def test_coco_paths_and_gradient_of_64_images(path):
     cfg = config(str(path))
     for loader, part in (('train_dataloader', 'train'), ('val_dataloader', 'val'), ('test_dataloader', 'val')):

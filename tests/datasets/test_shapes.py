@@ -5,8 +5,8 @@ import cv2
 import numpy as np
 import pytest
 
-from mmcnn.datasets import make_shapes, read_coco_folder
-from mmcnn.datasets.shapes import CLASSES, draw_scene
+from mmcnn.datasets import make_shape_classes, make_shapes, read_class_folder, read_coco_folder
+from mmcnn.datasets.shapes import CLASSES, _draw_close_up, draw_scene
 
 
 def digest(folder):
@@ -157,3 +157,52 @@ def test_numbers_that_are_too_small_are_named(tmp_path):
     with pytest.raises(ValueError, match='size is 32'):
         small(tmp_path / 'a', size=32)
     assert not (tmp_path / 'a').exists()
+
+
+# ---------------------------------------------------------------------------------------------------- a folder a class
+
+
+def few(root, **kwargs):
+    return make_shape_classes(root, **{'num_train': 7, 'num_val': 3, 'size': 32, **kwargs})
+
+
+def test_classes_take_turns(tmp_path):
+    data = read_class_folder(few(tmp_path))
+    assert data.classes == CLASSES
+    assert (data.num_train, data.num_val, data.num_ignored) == (7, 3, 0)
+    assert [len(list((tmp_path / 'train' / name).iterdir())) for name in CLASSES] == [3, 2, 2]
+    for path in tmp_path.glob('*/*/*.jpg'):
+        assert cv2.imread(str(path)).shape == (32, 32, 3)
+
+
+@pytest.mark.parametrize('label', range(3))
+def test_close_ups_show_their_class(label):
+    # In the middle of the hues of a class lies the one that most pixels of its shape have, and few of the others'.
+    hues = []
+    for seed in range(12):
+        picture = _draw_close_up(np.random.default_rng(seed), label, 64)
+        hue, saturation, _ = np.moveaxis(cv2.cvtColor(picture, cv2.COLOR_BGR2HSV).astype(float), 2, 0)
+        near = np.abs((2 * hue - (15, 135, 255)[label] + 180) % 360 - 180) < 50
+        hues.append(np.mean(near & (saturation > 60)))
+    assert np.mean(hues) > 0.2
+
+
+def test_class_folder_is_kept_redrawn_and_refused(tmp_path):
+    first = digest(few(tmp_path / 'a'))
+    assert digest(few(tmp_path / 'b')) == first
+    assert digest(few(tmp_path / 'c', seed=1)) != first
+    picture = next((tmp_path / 'a').glob('train/circle/*.jpg'))
+    before = picture.stat().st_mtime_ns
+    few(tmp_path / 'a')
+    assert picture.stat().st_mtime_ns == before
+    (tmp_path / 'a' / 'settings.json').unlink()  # interrupted
+    picture.unlink()
+    assert digest(few(tmp_path / 'a')) == first
+    assert read_class_folder(few(tmp_path / 'a', num_train=4)).num_train == 4
+    (tmp_path / 'mine').mkdir()
+    (tmp_path / 'mine' / 'x.txt').touch()
+    with pytest.raises(FileExistsError, match='holds files that make_shapes did not write'):
+        few(tmp_path / 'mine')
+    for kwargs in (dict(num_train=2), dict(num_val=0), dict(size=16)):
+        with pytest.raises(ValueError, match='there have to be 3 images of at least 32 pixels in each part'):
+            few(tmp_path / 'd', **kwargs)

@@ -143,6 +143,8 @@ def test_probe_reads_strides_and_keeps_random_state():
     )
     assert probe(cfg) == Maps((128, 1024), (4, 32))
     assert probe(dict(type='ResNet', depth=18, out_indices=(0, 3), norm_eval=False)) == Maps((64, 512), (4, 32))
+    for kind in ('Darknet', 'mmdet.Darknet'):  # MMDetection's, not ours of the same name
+        assert probe(dict(type=kind, depth=53, out_indices=(3, 4, 5))) == Maps((256, 512, 1024), (8, 16, 32))
     assert torch.equal(torch.rand(3), expected)
 
 

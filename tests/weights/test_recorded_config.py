@@ -10,7 +10,11 @@ from mmcnn import cli
 from mmcnn.weights.checkpoint import CheckpointError, read_checkpoint
 from mmcnn.weights.recorded_config import parse_literals, recorded_config, refuse_code_in_meta
 
-LEAVES = sorted(path.stem for path in cli.config_folder().glob('*.py'))
+LEAVES = sorted(
+    str(path.relative_to(cli.config_folder()).with_suffix(''))
+    for path in cli.config_folder().rglob('*.py')
+    if '_base_' not in path.parts
+)
 MMDET = Path(importlib.util.find_spec('mmdet').origin).parent / '.mim' / 'configs'
 
 

@@ -1,0 +1,12 @@
+# DenseNet-121 (arXiv 1608.06993) on ImageNet, from scratch.
+# Expected: 75.0 top-1, as Keras publishes; 74.43 torchvision (densenet121, IMAGENET1K_V1: row densenet121-tv); not
+# yet reproduced here.
+# Time: 100 epochs of 1,281,167 images, 256 images a step on any number of GPUs (64 a GPU, less on more than 4).
+# Run:  python tools/train.py configs/classification/densenet121.py --amp
+_base_ = [
+    '../_base_/models/classifier.py',
+    '../_base_/datasets/imagenet.py',
+    '../_base_/schedules/imagenet_100e.py',
+    '../_base_/classification_runtime.py',
+]
+model = dict(backbone=dict(type='mmcnn.densenet121'))

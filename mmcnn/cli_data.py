@@ -1,0 +1,184 @@
+"""What ``--data`` and ``--img-size`` of the tools change in a config, of a detector or of a classifier."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from mmengine.config import Config, ConfigDict
+
+from mmcnn.cli import UsageError, build_on_meta, dicts_in, is_classifier
+from mmcnn.datasets.class_folder import ClassData, read_class_folder
+from mmcnn.datasets.coco_folder import CocoFolder, read_coco_folder
+from mmcnn.datasets.shapes import CLASSES_DONE, make_shape_classes, make_shapes
+
+#: Where ``--data demo`` puts its pictures, below the current folder: those of detectors, those of classifiers.
+DEMO_DATA = Path('data') / 'mmcnn_demo'
+DEMO_CLASSES = Path('data') / 'mmcnn_demo_classes'
+#: Seconds that the other processes wait for it.
+DEMO_PATIENCE = 120
+#: Smallest side of a classifier's images, pixels: one value is left of it at stride 32.
+MIN_IMAGE = 32
+_SHOWN = 20
+
+
+def set_data(cfg: Config, data: str | None, checkpoint: dict | None = None) -> CocoFolder | ClassData | None:
+    """Points a config at ``--data``: files, classes, class counts and evaluators. None: the config's own, checked.
+
+    Args:
+        cfg: changed in place.
+        data: 'demo', a folder, or None.
+        checkpoint: one to be tested; then only the images to test on have to be there, and with the same classes.
+
+    Returns:
+        what the folder holds; None for a detector's own data.
+
+    Raises:
+        UsageError: the config's own data is not there, or the checkpoint was trained on other classes.
+        DataError: the folder's is not usable.
+    """
+    folder = _class_folder(cfg, data, checkpoint) if is_classifier(cfg) else _coco_folder(cfg, data, checkpoint)
+    if folder is None:
+        return None
+    trained = tuple(((checkpoint or {}).get('meta', {}).get('dataset_meta') or {}).get('classes') or folder.classes)
+    if trained != folder.classes:
+        raise UsageError(
+            f'the checkpoint was trained on the classes {_shown(trained)}, but {folder.root} has '
+            f'{_shown(folder.classes)}'
+        )
+    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        inner_dataset(cfg[loader]).metainfo = dict(classes=folder.classes)
+    return folder
+
+
+def _coco_folder(cfg: Config, data: str | None, checkpoint: dict | None) -> CocoFolder | None:
+    from mmcnn.models.wiring import set_num_classes
+
+    if data is None:
+        for loader in ('test_dataloader',) if checkpoint else ('train_dataloader', 'val_dataloader'):
+            dataset = inner_dataset(cfg[loader])
+            _check_present(cfg, dataset, (dataset.ann_file, dataset.data_prefix.get('img', '')))
+        return None
+    folder = read_coco_folder(_demo_data(make_shapes, DEMO_DATA, 'val.json') if data == 'demo' else data)
+    for loader, ann_file in (
+        ('train_dataloader', 'train.json'),
+        ('val_dataloader', 'val.json'),
+        ('test_dataloader', 'val.json'),
+    ):
+        inner_dataset(cfg[loader]).update(
+            data_root=str(folder.root), ann_file=ann_file, data_prefix=dict(img='images/')
+        )
+    for evaluator in (cfg.val_evaluator, cfg.test_evaluator):
+        evaluator.ann_file = str(folder.root / 'val.json')
+    set_num_classes(cfg.model, len(folder.classes))
+    return folder
+
+
+def _class_folder(cfg: Config, data: str | None, checkpoint: dict | None) -> ClassData:
+    if data is None:
+        train, val = (inner_dataset(cfg[loader]) for loader in ('train_dataloader', 'test_dataloader'))
+        for dataset in (val,) if checkpoint else (train, val):
+            _check_present(cfg, dataset, (dataset.data_prefix.img,))
+        # The two may have roots of their own.
+        below = [str(Path(dataset.data_root, dataset.data_prefix.img).resolve()) for dataset in (train, val)]
+        folder = read_class_folder(val.data_root, None if checkpoint else below[0], below[1])
+    else:
+        root = _demo_data(make_shape_classes, DEMO_CLASSES, CLASSES_DONE) if data == 'demo' else data
+        folder = read_class_folder(root, None if checkpoint else 'train')
+        for loader, part in (('train_dataloader', 'train'), ('val_dataloader', 'val'), ('test_dataloader', 'val')):
+            inner_dataset(cfg[loader]).update(data_root=str(folder.root), data_prefix=dict(img=f'{part}/'))
+    cfg.model.num_classes = len(folder.classes)
+    return folder
+
+
+def _demo_data(make: Callable[[Path], Path], folder: Path, last: str) -> str:
+    """Draws demo data, on one process of each machine; the others wait until the file that is written last is there."""
+    if int(os.environ.get('LOCAL_RANK', os.environ.get('SLURM_LOCALID', 0))) == 0:
+        print(f'making the demo data in {folder} (kept for the next time) ...', flush=True)
+        try:
+            return str(make(folder))
+        except FileExistsError as error:
+            raise UsageError(f'--data demo: {error}') from error
+    deadline = time.monotonic() + DEMO_PATIENCE
+    while not (folder / last).is_file():
+        if time.monotonic() > deadline:
+            raise UsageError(f'{folder} was not drawn by the first process within {DEMO_PATIENCE} s')
+        time.sleep(0.2)
+    return str(folder)
+
+
+def _check_present(cfg: Config, dataset: ConfigDict, names: tuple[str, ...]) -> None:
+    own = 'train/CLASS/, val/CLASS/' if is_classifier(cfg) else 'train.json, val.json, images/'
+    for path in (Path(dataset.get('data_root') or '') / name for name in names):
+        if not path.exists():
+            raise UsageError(
+                f'the data of {cfg.filename or "the config in the checkpoint"} is not there: looked for {path} (from '
+                f'{Path.cwd()}). Put it there, or use --data PATH for your own ({own}), or --data demo for a small set '
+                'made here'
+            )
+
+
+def inner_dataset(loader: ConfigDict) -> ConfigDict:
+    """The dataset that reads files, inside the wrappers around it."""
+    dataset = loader.dataset
+    while 'dataset' in dataset:
+        dataset = dataset.dataset
+    return dataset
+
+
+def set_img_size(cfg: Config, size: int | None) -> None:
+    """Side of the network input, in every transform of every pipeline that has one (``img_scale``).
+
+    None leaves a config as it is; but where a classifier's leaves it open (``img_scale=None``), it is the size that the
+    backbone's published weights expect.
+
+    Raises:
+        UsageError: not a multiple of 32 for a detector, too small for a classifier, or the config has no such
+            transform.
+    """
+    sized = [node for node in dicts_in(cfg) if 'type' in node and 'img_scale' in node]
+    if size is not None and not sized:
+        raise UsageError('--img-size: this config has no transform with an img_scale; use --cfg-options')
+    if is_classifier(cfg):
+        _set_classifier_size(cfg, size, sized)
+        return
+    if size is None:
+        return
+    if size < 32 or size % 32:
+        raise UsageError(f'--img-size {size}: it has to be a multiple of 32, the coarsest stride')
+    before = max(sized[0]['img_scale'])
+    for node in sized:
+        node['img_scale'] = (size, size)
+    for node in dicts_in(cfg.model):
+        if 'random_size_range' in node:
+            node['random_size_range'] = tuple(round(s * size / before / 32) * 32 for s in node['random_size_range'])
+
+
+def _set_classifier_size(cfg: Config, size: int | None, sized: list[dict]) -> None:
+    open_ones = [node for node in sized if node['img_scale'] is None]
+    if size is None and open_ones:
+        own = build_on_meta(cfg).image.size
+        for node in open_ones:
+            node['img_scale'] = (own, own)
+    if size is None:
+        return
+    if size < MIN_IMAGE:
+        raise UsageError(f'--img-size {size}: it has to be at least {MIN_IMAGE}')
+    model = build_on_meta(cfg).eval()
+    try:
+        model(torch.empty(1, model.backbone.in_channels, size, size, device='meta'))
+    except RuntimeError as error:  # 'valid' padding leaves nothing to convolve
+        raise UsageError(
+            f'--img-size {size}: too small for {cfg.model.backbone.type} ({str(error).splitlines()[0]})'
+        ) from error
+    for node in sized:
+        node['img_scale'] = (size, size)
+
+
+def _shown(classes: tuple[str, ...]) -> str:
+    if len(classes) <= _SHOWN:
+        return str(classes)
+    return f'({", ".join(map(repr, classes[:_SHOWN]))} and {len(classes) - _SHOWN} more)'

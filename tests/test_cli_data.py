@@ -1,0 +1,188 @@
+"""--data and --img-size: what they change in a config, and what they say of a folder that does not fit."""
+
+import functools
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+import mmcnn
+from mmcnn import cli, cli_data
+from mmcnn.datasets.coco_folder import DataError
+
+CLASSIFIER = 'classification/darknet53'
+CONFIG = 'yolov4_cspdarknet53'
+DARKNET = 'yolov4_cspdarknet53_darknet'
+
+
+# ------------------------------------------------------------------------------------------------------------ detectors
+
+
+def test_missing_coco_says_where_it_was_looked_for(run_tool, tmp_path):
+    result = run_tool('train', CONFIG, cwd=tmp_path)
+    assert result.code == 1
+    (line,) = result.err.splitlines()
+    assert f'{CONFIG}.py is not there: looked for data/coco/annotations/instances_train2017.json' in line
+    assert f'(from {tmp_path})' in line
+    assert '--data PATH' in line
+    assert '--data demo' in line
+    (tmp_path / 'data' / 'coco' / 'annotations').mkdir(parents=True)
+    (tmp_path / 'data' / 'coco' / 'annotations' / 'instances_train2017.json').touch()
+    result = run_tool('train', CONFIG, cwd=tmp_path)
+    assert 'looked for data/coco/train2017 ' in result.err
+
+
+def test_demo_folder_of_someone_else(run_tool, tmp_path):
+    mine = tmp_path / cli_data.DEMO_DATA / 'mine.txt'
+    mine.parent.mkdir(parents=True)
+    mine.touch()
+    result = run_tool('train', CONFIG, '--data', 'demo', cwd=tmp_path)
+    assert result.code == 1
+    assert re.fullmatch(r'error: --data demo: \S+ holds files that make_shapes did not write.*\n', result.err)
+    assert list(mine.parent.iterdir()) == [mine]
+
+
+def test_img_size_reaches_every_transform():
+    cfg = cli.load_config(DARKNET)
+    cli_data.set_img_size(cfg, 416)
+    sizes = re.findall(r"'img_scale': (\(\d+, \d+\))", repr(cfg.to_dict()))
+    assert len(sizes) >= 4
+    assert set(sizes[-4:]) == {'(416, 416)'}
+    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        scaled = [step for step in cfg[loader].dataset.pipeline if 'img_scale' in step]
+        assert [step.img_scale for step in scaled] == [(416, 416)]
+    # 480 and 896 of 608, at 416: 328.4 and 613.05, to multiples of 32.
+    assert cfg.model.data_preprocessor.batch_augments[0].random_size_range == (320, 608)
+
+
+def test_img_size_needs_a_transform_to_set():
+    with pytest.raises(cli.UsageError, match='no transform with an img_scale'):
+        cli_data.set_img_size(Config(dict(model=dict())), 64)
+
+
+def test_data_sets_classes_files_and_evaluators(shapes):
+    cfg = cli.load_config(CONFIG)
+    folder = cli_data.set_data(cfg, str(shapes))
+    assert (folder.num_train, folder.num_val) == (8, 4)
+    datasets = [cfg.train_dataloader.dataset.dataset, cfg.val_dataloader.dataset, cfg.test_dataloader.dataset]
+    assert [dataset.ann_file for dataset in datasets] == ['train.json', 'val.json', 'val.json']
+    for dataset in datasets:
+        assert dataset.data_root == str(shapes)
+        assert dataset.data_prefix == dict(img='images/')
+        assert dataset.metainfo.classes == ('circle', 'square', 'triangle')
+    assert cfg.model.bbox_head.num_classes == 3
+    assert cfg.val_evaluator.ann_file == cfg.test_evaluator.ann_file == str(shapes / 'val.json')
+
+
+def test_data_of_a_checkpoint_has_to_have_its_classes(shapes):
+    checkpoint = {'meta': {'dataset_meta': {'classes': ('square', 'circle', 'triangle')}}}
+    with pytest.raises(cli.UsageError, match=r"trained on the classes \('square', 'circle', 'triangle'\)"):
+        cli_data.set_data(cli.load_config(CONFIG), str(shapes), checkpoint)
+    cli_data.set_data(cli.load_config(CONFIG), str(shapes), {'meta': {}})  # a checkpoint that does not say
+
+
+def test_demo_data_is_drawn_by_the_first_process(tmp_path, monkeypatch):
+    def make(root):
+        root.mkdir()
+        return root
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli_data, 'DEMO_PATIENCE', 0)
+    draw = functools.partial(cli_data._demo_data, make, Path('drawn'), 'last')
+    monkeypatch.setenv('LOCAL_RANK', '1')
+    with pytest.raises(cli.UsageError, match='drawn was not drawn by the first process'):
+        draw()
+    monkeypatch.setenv('LOCAL_RANK', '0')
+    assert draw() == 'drawn'
+    (tmp_path / 'drawn' / 'last').touch()
+    monkeypatch.setenv('LOCAL_RANK', '1')
+    assert draw() == 'drawn'
+
+
+# ---------------------------------------------------------------------------------------------------------- classifiers
+
+
+def pipelines(cfg):
+    return [cli_data.inner_dataset(cfg[f'{part}_dataloader']).pipeline for part in ('train', 'val', 'test')]
+
+
+def sizes(cfg):
+    return [step.img_scale for pipeline in pipelines(cfg) for step in pipeline if 'img_scale' in step]
+
+
+def test_folder_of_classes_sets_classes_and_files(shape_classes):
+    cfg = cli.load_config(CLASSIFIER)
+    folder = cli_data.set_data(cfg, str(shape_classes))
+    assert (folder.num_train, folder.num_val) == (24, 12)
+    datasets = [cfg.train_dataloader.dataset, cfg.val_dataloader.dataset, cfg.test_dataloader.dataset]
+    assert [dataset.data_prefix.img for dataset in datasets] == ['train/', 'val/', 'val/']
+    for dataset in datasets:
+        assert dataset.data_root == str(shape_classes)
+        assert dataset.metainfo.classes == ('circle', 'square', 'triangle')
+    assert cfg.model.num_classes == 3
+
+
+def test_own_imagenet_is_looked_at_too(shape_classes, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    cfg = cli.load_config(CLASSIFIER)
+    with pytest.raises(
+        cli.UsageError, match=r'darknet53\.py is not there: looked for data/imagenet/train .*train/CLASS'
+    ):
+        cli_data.set_data(cfg, None)
+    (tmp_path / 'data').mkdir()
+    (tmp_path / 'data' / 'imagenet').symlink_to(shape_classes)
+    assert cli_data.set_data(cfg, None).num_train == 24
+    assert cfg.model.num_classes == 3  # a part of ImageNet is fine
+    assert cfg.train_dataloader.dataset.data_root == 'data/imagenet/'
+
+
+def test_only_the_test_images_of_a_checkpoint_are_needed(shape_classes, tmp_path):
+    shutil.copytree(shape_classes / 'val', tmp_path / 'val')
+    checkpoint = {'meta': {'dataset_meta': {'classes': ('circle', 'square', 'triangle')}}}
+    assert cli_data.set_data(cli.load_config(CLASSIFIER), str(tmp_path), checkpoint).num_val == 12
+    with pytest.raises(DataError, match=rf'{tmp_path}/train does not exist'):
+        cli_data.set_data(cli.load_config(CLASSIFIER), str(tmp_path))
+    checkpoint['meta']['dataset_meta']['classes'] = tuple(f'n{i:08}' for i in range(1000))
+    with pytest.raises(cli.UsageError, match=r"classes \('n00000000', .* and 980 more\), but .* has \('circle', 'squ"):
+        cli_data.set_data(cli.load_config(CLASSIFIER), str(tmp_path), checkpoint)
+
+
+@pytest.mark.parametrize(('config', 'other'), [(CLASSIFIER, 'shapes'), (CONFIG, 'shape_classes')])
+def test_folder_for_the_other_kind_of_network_is_refused(run_tool, request, tmp_path, config, other):
+    result = run_tool('train', config, '--data', request.getfixturevalue(other), cwd=tmp_path)
+    assert result.code == 1
+    trained, meant = ('classifier', 'detector') if config == CLASSIFIER else ('detector', 'classifier')
+    assert re.fullmatch(rf'error: .* data folder of a {meant}, this config trains a {trained}; .*\n', result.err)
+    assert not list(tmp_path.iterdir())
+
+
+def test_image_size_is_that_of_the_row(shape_classes):
+    cfg = cli.load_config(CLASSIFIER)
+    assert sizes(cfg) == [None] * 3
+    cli_data.set_img_size(cfg, None)
+    assert sizes(cfg) == [(256, 256)] * 3  # Darknet's ImageNet classifiers
+    cfg = cli.load_config(CLASSIFIER, {'model.backbone.type': 'mmcnn.cspdarknet53-focus'})
+    own = mmcnn.build_classifier('cspdarknet53-focus').image.size
+    cli_data.set_img_size(cfg, None)
+    assert sizes(cfg) == [(own, own)] * 3
+
+
+def test_image_size_that_is_typed():
+    cfg = cli.load_config(CLASSIFIER)
+    cli_data.set_img_size(cfg, 100)
+    assert sizes(cfg) == [(100, 100)] * 3
+    cli_data.set_img_size(cfg, None)  # as a recorded config has it
+    assert sizes(cfg) == [(100, 100)] * 3
+    with pytest.raises(cli.UsageError, match='--img-size 31: it has to be at least 32'):
+        cli_data.set_img_size(cfg, 31)
+
+
+def test_image_too_small_for_the_network(monkeypatch):
+    def narrow_way(self, inputs):
+        raise RuntimeError('Kernel size can not be greater than actual input size\nand more')
+
+    monkeypatch.setattr('mmcnn.models.classifiers.Classifier.forward', narrow_way)
+    with pytest.raises(cli.UsageError, match=r'--img-size 64: too small for mmcnn\.darknet53 \(Kernel size .* size\)$'):
+        cli_data.set_img_size(cli.load_config(CLASSIFIER), 64)
