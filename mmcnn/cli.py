@@ -253,7 +253,8 @@ def set_batches(cfg: Config, args: argparse.Namespace, num_images: int | None) -
     Recipes with a ``nominal_batch_size`` give each step so many images, on all GPUs together: fewer are accumulated,
     and so many GPUs that the config's batch would be more take less each. A run that would have fewer than
     ``MIN_STEPS`` steps accumulates less: a small data set needs the steps more than it needs the smooth gradient.
-    Where a recipe has ``scale_lr=True``, its rate is for ``nominal_batch_size`` images and follows their number.
+    Where a recipe has ``scale_lr=True``, its rate is for ``nominal_batch_size`` images and follows their number; where
+    its losses are sums over the images of a GPU, it is for ``summed_batch_size`` of them.
     """
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         if args.batch_size is not None:
@@ -284,6 +285,9 @@ def set_batches(cfg: Config, args: argparse.Namespace, num_images: int | None) -
         # Goyal et al., arXiv 1706.02677. The two stay true to each other, also in the config that the run records.
         cfg.optim_wrapper.optimizer.lr *= together * counts / nominal
         cfg.nominal_batch_size = together * counts
+        if 'summed_batch_size' in cfg:
+            cfg.optim_wrapper.optimizer.lr *= cfg.summed_batch_size / cfg.train_dataloader.batch_size
+            cfg.summed_batch_size = cfg.train_dataloader.batch_size
 
 
 def describe_batches(cfg: Config, launcher: str) -> str:

@@ -1,6 +1,6 @@
 """What runs around a training step: optimizer groups, learning-rate schedule, weight averaging."""
 
-from .hooks import StepEMAHook, YOLOScheduleHook
+from .hooks import ScheduleHook, StepEMAHook
 from .optimizers import YOLOOptimWrapperConstructor
 
-__all__ = ['StepEMAHook', 'YOLOOptimWrapperConstructor', 'YOLOScheduleHook']
+__all__ = ['ScheduleHook', 'StepEMAHook', 'YOLOOptimWrapperConstructor']

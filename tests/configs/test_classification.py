@@ -88,7 +88,7 @@ def test_recipe_of_256_images_a_step(name):
     assert cfg.train_dataloader.batch_size * cfg.optim_wrapper.accumulative_counts == cfg.nominal_batch_size == 256
     assert cfg.train_cfg.max_epochs == cfg.max_epochs == EPOCHS.get(name, 100)
     kinds = [hook.type for hook in cfg.custom_hooks]
-    assert kinds == ['mmcnn.YOLOScheduleHook', *(['mmcnn.StepEMAHook'] if name in EPOCHS else [])]
+    assert kinds == ['mmcnn.ScheduleHook', *(['mmcnn.StepEMAHook'] if name in EPOCHS else [])]
     assert cfg.custom_hooks[0].lr_final == 0
     assert cfg.default_hooks.checkpoint.save_best == 'accuracy/top1'
     for part, folder in (('train', 'train/'), ('val', 'val/'), ('test', 'val/')):

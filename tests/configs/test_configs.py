@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from mmcv import ops as mmcv_ops
+from mmdet.registry import DATA_SAMPLERS as MMDET_DATA_SAMPLERS
 from mmdet.registry import DATASETS, HOOKS, METRICS, MODELS, TASK_UTILS, TRANSFORMS, VISUALIZERS
 from mmengine.config import Config
 from mmengine.registry import (
@@ -29,6 +31,8 @@ REGISTRIES = {
     'init_cfg': WEIGHT_INITIALIZERS,
     'batch_augments': MODELS,
     'bbox_coder': TASK_UTILS,
+    'anchor_generator': TASK_UTILS,
+    'batch_sampler': MMDET_DATA_SAMPLERS,
     'assigner': TASK_UTILS,
     'dataset': DATASETS,
     'sampler': DATA_SAMPLERS,
@@ -93,7 +97,13 @@ def test_every_type_exists(path):
     with DefaultScope.overwrite_default_scope('mmdet'):
         for keys, kind in found:
             if keys[-1] == 'nms':
-                assert kind in NMS_KINDS
+                assert kind in (*NMS_KINDS, 'nms')  # MMCV's, in MMDetection's heads
+                continue
+            if keys[-1] == 'roi_layer':
+                assert hasattr(mmcv_ops, kind)
+                continue
+            if keys[-2:] in (('rpn', 'sampler'), ('rcnn', 'sampler')):
+                assert TASK_UTILS.get(kind) is not None
                 continue
             registry = REGISTRIES[next(key for key in reversed(keys) if key in REGISTRIES)]
             assert registry.get(kind) is not None, f'{kind} at {".".join(keys)}'
@@ -112,14 +122,37 @@ def test_model_wires_and_builds(path):
     cfg = config(str(path))
     model = built(cfg)
     assert cfg.model.type != 'mmcnn.wired'
-    assert cfg.model.neck.in_channels == list(model.backbone.out_channels)
-    assert cfg.model.bbox_head.strides == [8, 16, 32]
+    order = -1 if cfg.model.neck.type == 'YOLOV3Neck' else 1
+    if 'in_channels' in cfg.model.neck:
+        assert cfg.model.neck.in_channels == list(model.backbone.out_channels)[::order]
+    head = cfg.model.get('bbox_head') or cfg.model.rpn_head
+    strides = [4, 8, 16, 32, 64] if path.stem.startswith('faster_rcnn') else [8, 16, 32]
+    assert (head.get('strides') or head.anchor_generator.strides) == strides[::order]
     assert all(parameter.is_meta for parameter in model.parameters())
 
 
-@pytest.mark.parametrize('name', YOLOV4)
-def test_yolov4_has_the_parameters_of_the_public_network(name):
-    assert mmcnn.count_parameters(built(config(name)))[1] == 64_363_101
+#: Trainable parameters with 80 classes, as published.
+PARAMETERS = {
+    'yolov3_darknet53': 61_949_149,
+    'yolov4_cspdarknet53': 64_363_101,
+    'yolov4_cspdarknet53_darknet': 64_363_101,
+    'yolov5_n': 1_872_157,
+    'yolov5_s': 7_235_389,
+    'yolov5_m': 21_190_557,
+    'yolov5_l': 46_563_709,
+    'yolov5_x': 86_749_405,
+    'yolov5_s_focus': 7_276_605,
+    'faster_rcnn_resnet-fpn': 41_527_712,
+}
+
+
+@pytest.mark.parametrize('name', PARAMETERS)
+def test_parameters_of_the_published_networks(name):
+    assert mmcnn.count_parameters(built(config(name)))[1] == PARAMETERS[name]
+
+
+def test_faster_rcnn_counts_what_is_frozen_too():
+    assert sum(p.numel() for p in built(config('faster_rcnn_resnet-fpn')).parameters()) == 41_753_056
 
 
 def test_the_two_recipes_differ_where_they_should():
@@ -135,14 +168,14 @@ def test_the_two_recipes_differ_where_they_should():
     optimizer, other = wky.optim_wrapper.optimizer, darknet.optim_wrapper.optimizer
     assert (optimizer.lr, optimizer.momentum, optimizer.nesterov) == (0.01, 0.937, True)
     assert (other.lr, other.momentum, other.get('nesterov', False)) == (1.3e-3, 0.949, False)
-    assert [hook.type for hook in wky.custom_hooks] == ['mmcnn.YOLOScheduleHook', 'mmcnn.StepEMAHook']
-    assert [hook.type for hook in darknet.custom_hooks] == ['mmcnn.YOLOScheduleHook']
+    assert [hook.type for hook in wky.custom_hooks] == ['mmcnn.ScheduleHook', 'mmcnn.StepEMAHook']
+    assert [hook.type for hook in darknet.custom_hooks] == ['mmcnn.ScheduleHook']
     assert (wky.img_scale, darknet.img_scale) == ((640, 640), (608, 608))
     assert wky.model.bbox_head.anchors == darknet.model.bbox_head.anchors
 
 
 @pytest.mark.parametrize('path', DETECTORS, ids=lambda path: path.stem)
-def test_coco_paths_and_gradient_of_64_images(path):
+def test_coco_paths_and_images_of_a_step(path):
     cfg = config(str(path))
     for loader, part in (('train_dataloader', 'train'), ('val_dataloader', 'val'), ('test_dataloader', 'val')):
         dataset = cfg[loader].dataset
@@ -152,4 +185,5 @@ def test_coco_paths_and_gradient_of_64_images(path):
         assert dataset.data_prefix == dict(img=f'{part}2017/')
         assert cfg[loader].sampler.shuffle == (part == 'train')
     assert cfg.test_evaluator.ann_file == 'data/coco/annotations/instances_val2017.json'
-    assert cfg.train_dataloader.batch_size * cfg.optim_wrapper.accumulative_counts == cfg.nominal_batch_size == 64
+    nominal = 16 if path.stem.startswith('faster_rcnn') else 64
+    assert cfg.train_dataloader.batch_size * cfg.optim_wrapper.accumulative_counts == cfg.nominal_batch_size == nominal

@@ -9,7 +9,7 @@ from mmengine.runner import EpochBasedTrainLoop, loops
 from torch import nn
 
 from mmcnn.engine import training
-from mmcnn.engine.hooks import StepEMAHook, YOLOScheduleHook
+from mmcnn.engine.hooks import ScheduleHook, StepEMAHook
 from mmcnn.weights.checkpoint import CheckpointError, read_checkpoint
 
 
@@ -61,7 +61,7 @@ def test_parameter_groups_and_hooks_of_a_run(config, started):
     assert set(groups['norm']['params']) == norms
     assert set(groups['bias']['params']) == biases
     assert convs | norms | biases == set(runner.model.parameters())
-    for kind in (StepEMAHook, YOLOScheduleHook):
+    for kind in (StepEMAHook, ScheduleHook):
         assert sum(isinstance(hook, kind) for hook in runner.hooks) == 1
 
 

@@ -6,7 +6,7 @@ nominal_batch_size = 64
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=10)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
-param_scheduler = None  # mmcnn.YOLOScheduleHook sets lr and momentum
+param_scheduler = None  # mmcnn.ScheduleHook sets lr and momentum
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='SGD', lr=1.3e-3, momentum=0.949, weight_decay=5e-4),
@@ -16,7 +16,7 @@ optim_wrapper = dict(
 )
 custom_hooks = [
     dict(
-        type='mmcnn.YOLOScheduleHook',
+        type='mmcnn.ScheduleHook',
         schedule='step',
         milestones=(0.8, 0.9),
         gamma=0.1,

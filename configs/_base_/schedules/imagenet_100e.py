@@ -8,7 +8,7 @@ scale_lr = True
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=1)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
-param_scheduler = None  # mmcnn.YOLOScheduleHook sets the rate: it follows the length of the run, --epochs too
+param_scheduler = None  # mmcnn.ScheduleHook sets the rate: it follows the length of the run, --epochs too
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=1e-4, nesterov=True),
@@ -16,7 +16,7 @@ optim_wrapper = dict(
 )
 custom_hooks = [
     dict(
-        type='mmcnn.YOLOScheduleHook',
+        type='mmcnn.ScheduleHook',
         schedule='cosine',
         lr_final=0.0,
         warmup_epochs=5.0,

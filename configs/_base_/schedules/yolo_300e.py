@@ -8,7 +8,7 @@ nominal_batch_size = 64
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=10)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
-param_scheduler = None  # mmcnn.YOLOScheduleHook sets lr and momentum
+param_scheduler = None  # mmcnn.ScheduleHook sets lr and momentum
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='SGD', lr=0.01, momentum=0.937, weight_decay=5e-4, nesterov=True),
@@ -16,6 +16,6 @@ optim_wrapper = dict(
     accumulative_counts=4,
 )
 custom_hooks = [
-    dict(type='mmcnn.YOLOScheduleHook', schedule='cosine', lr_final=0.1, warmup_epochs=3.0),
+    dict(type='mmcnn.ScheduleHook', schedule='cosine', lr_final=0.1, warmup_epochs=3.0),
     dict(type='mmcnn.StepEMAHook'),
 ]

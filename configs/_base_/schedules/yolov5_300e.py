@@ -3,6 +3,6 @@ _base_ = ['yolo_300e.py']
 
 optim_wrapper = dict(clip_grad=dict(max_norm=10.0))
 custom_hooks = [
-    dict(type='mmcnn.YOLOScheduleHook', schedule='linear', lr_final=0.01, warmup_epochs=3.0),
+    dict(type='mmcnn.ScheduleHook', schedule='linear', lr_final=0.01, warmup_epochs=3.0),
     dict(type='mmcnn.StepEMAHook'),
 ]

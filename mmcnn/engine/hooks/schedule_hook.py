@@ -61,16 +61,16 @@ def warmup_value(iteration: int, length: int, start: float, end: float, power: f
 
 
 @HOOKS.register_module()
-class YOLOScheduleHook(Hook):
+class ScheduleHook(Hook):
     """Sets learning rate and momentum before every iteration of an epoch-based run.
 
     Everything follows from (iteration, epoch, length of the run) and the optimizer's own ``defaults``, so a resumed
     run needs no state and follows the config it is resumed with. The rate is ``defaults['lr'] * lr_factor(...)``;
-    during the warm-up it grows to that from 0, or from ``warmup_bias_lr`` in the group named ``bias``
-    (:class:`~mmcnn.engine.optimizers.YOLOOptimWrapperConstructor`), and the momentum (SGD's ``momentum`` or Adam's
-    first beta) from ``warmup_momentum``; a momentum of 0 stays 0. Iterations are counted as the data loader gives
-    them, accumulated or not, as YOLOv5 does; its growing accumulation
-    during the warm-up is left out. Nothing depends on the batch size.
+    during the warm-up it grows to that from ``warmup_start`` times it, or from ``warmup_bias_lr`` in the group named
+    ``bias`` (:class:`~mmcnn.engine.optimizers.YOLOOptimWrapperConstructor`), and the momentum (SGD's ``momentum`` or
+    Adam's first beta) from ``warmup_momentum``; a momentum of 0 stays 0. Iterations are counted as the data loader
+    gives them, accumulated or not, as YOLOv5 does; its growing accumulation during the warm-up is left out. Nothing
+    depends on the batch size.
 
     Sources: YOLOv5 train.py (defaults of this class); Darknet's burn-in is ``warmup_power=4, warmup_epochs=0,
     warmup_min_iters=1000, warmup_bias_lr=None, warmup_momentum=None`` with ``schedule='step', milestones=(0.8, 0.9)``.
@@ -84,7 +84,8 @@ class YOLOScheduleHook(Hook):
         warmup_min_iters (int): The warm-up takes at least so many iterations.
         warmup_max_fraction (float): The warm-up takes at most this part of the run.
         warmup_power (float): Exponent of the warm-up's curve.
-        warmup_bias_lr (float, optional): Rate of the biases at iteration 0. None: 0, as the others.
+        warmup_start (float): Factor on the rate at iteration 0 (MMDetection: 0.1 or 0.001).
+        warmup_bias_lr (float, optional): Rate of the biases at iteration 0. None: as the others.
         warmup_momentum (float, optional): Momentum at iteration 0. None: the momentum is left alone.
 
     Raises:
@@ -107,6 +108,7 @@ class YOLOScheduleHook(Hook):
         warmup_min_iters: int = 100,
         warmup_max_fraction: float = 1 / 3,
         warmup_power: float = 1.0,
+        warmup_start: float = 0.0,
         warmup_bias_lr: float | None = 0.1,
         warmup_momentum: float | None = 0.8,
     ) -> None:
@@ -117,6 +119,7 @@ class YOLOScheduleHook(Hook):
             'gamma': gamma,
             'warmup_epochs': warmup_epochs,
             'warmup_min_iters': warmup_min_iters,
+            'warmup_start': warmup_start,
             'warmup_bias_lr': warmup_bias_lr,
         }.items():
             if value is not None and value < 0:
@@ -144,6 +147,7 @@ class YOLOScheduleHook(Hook):
         self.warmup_min_iters = warmup_min_iters
         self.warmup_max_fraction = warmup_max_fraction
         self.warmup_power = warmup_power
+        self.warmup_start = warmup_start
         self.warmup_bias_lr = warmup_bias_lr
         self.warmup_momentum = warmup_momentum
 
@@ -151,7 +155,7 @@ class YOLOScheduleHook(Hook):
         """Refuses a run in which this schedule would be overridden or could not work."""
         if not isinstance(runner.train_loop, EpochBasedTrainLoop):
             raise ValueError(
-                f'YOLOScheduleHook counts epochs, but the training loop is {type(runner.train_loop).__name__}; '
+                f'ScheduleHook counts epochs, but the training loop is {type(runner.train_loop).__name__}; '
                 'use train_cfg=dict(by_epoch=True, max_epochs=...)'
             )
         schedulers = runner.param_schedulers
@@ -160,12 +164,12 @@ class YOLOScheduleHook(Hook):
         if schedulers:
             names = ', '.join(type(scheduler).__name__ for scheduler in schedulers)
             raise ValueError(
-                f'both YOLOScheduleHook and param_scheduler ({names}) would set the learning rate; '
+                f'both ScheduleHook and param_scheduler ({names}) would set the learning rate; '
                 'set param_scheduler=None or remove the hook'
             )
         if (runner.auto_scale_lr or {}).get('enable', False):
             raise ValueError(
-                'auto_scale_lr changes the learning rate with the batch, YOLOScheduleHook takes it from the '
+                'auto_scale_lr changes the learning rate with the batch, ScheduleHook takes it from the '
                 'optimizer config alone; set auto_scale_lr.enable=False'
             )
         groups = runner.optim_wrapper.optimizer.param_groups
@@ -191,7 +195,7 @@ class YOLOScheduleHook(Hook):
         # The wrapper's list also has the entry that MMEngine logs as base_lr.
         for group in runner.optim_wrapper.param_groups:
             is_bias = group.get('name') == 'bias' and self.warmup_bias_lr is not None
-            start = self.warmup_bias_lr if is_bias else 0.0
+            start = self.warmup_bias_lr if is_bias else self.warmup_start * lr
             group['initial_lr'] = defaults['lr']
             group['lr'] = warmup_value(runner.iter, length, start, lr, self.warmup_power)
             if self.warmup_momentum is None:

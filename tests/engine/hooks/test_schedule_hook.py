@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
-from mmcnn.engine.hooks import YOLOScheduleHook, lr_factor, warmup_iters, warmup_value
+from mmcnn.engine.hooks import ScheduleHook, lr_factor, warmup_iters, warmup_value
 
 ITERS = 6  # iterations of an epoch of the toy run
 
@@ -119,7 +119,7 @@ def test_darknet_warmup_length():
 def test_values_in_a_run(tmp_path):
     """24 iterations, of which a third (8) warm up; cosine to 0.1 by epoch."""
     recorder = Recorder()
-    make_runner(tmp_path, {'type': 'mmcnn.YOLOScheduleHook'}, recorder=recorder).train()
+    make_runner(tmp_path, {'type': 'mmcnn.ScheduleHook'}, recorder=recorder).train()
     factor = [1.0, 0.868198, 0.55, 0.231802]  # (1 + cos(pi e / 4)) / 2 * 0.9 + 0.1
     assert len(recorder.lr) == 24
     for i, (lr, momentum) in enumerate(zip(recorder.lr, recorder.momentum, strict=True)):
@@ -133,7 +133,7 @@ def test_values_in_a_run(tmp_path):
 
 def test_logged_rate_is_the_one_used(tmp_path):
     recorder = Recorder()
-    make_runner(tmp_path, {'type': 'mmcnn.YOLOScheduleHook'}, epochs=2, recorder=recorder).train()
+    make_runner(tmp_path, {'type': 'mmcnn.ScheduleHook'}, epochs=2, recorder=recorder).train()
     (scalars,) = Path(tmp_path).rglob('vis_data/scalars.json')
     logged = [json.loads(line) for line in scalars.read_text().splitlines()]
     assert [entry['lr'] for entry in logged] == pytest.approx([lr['weight'] for lr in recorder.lr])
@@ -142,7 +142,7 @@ def test_logged_rate_is_the_one_used(tmp_path):
 
 def test_darknet_form_in_a_run(tmp_path):
     hook = {
-        'type': 'mmcnn.YOLOScheduleHook',
+        'type': 'mmcnn.ScheduleHook',
         'schedule': 'step',
         'milestones': (0.5, 0.75),
         'warmup_epochs': 0,
@@ -163,7 +163,7 @@ def test_darknet_form_in_a_run(tmp_path):
 def test_adam_warms_its_first_beta_only(tmp_path):
     recorder = Recorder()
     optimizer = {'type': 'AdamW', 'lr': 1e-3, 'betas': (0.9, 0.99)}
-    runner = make_runner(tmp_path, YOLOScheduleHook(), epochs=2, optimizer=optimizer, recorder=recorder)
+    runner = make_runner(tmp_path, ScheduleHook(), epochs=2, optimizer=optimizer, recorder=recorder)
     runner.train()
     assert [momentum[0] for momentum in recorder.momentum[:5]] == pytest.approx([0.8, 0.825, 0.85, 0.875, 0.9])
     assert runner.optim_wrapper.optimizer.param_groups[0]['betas'] == (0.9, 0.99)
@@ -171,23 +171,21 @@ def test_adam_warms_its_first_beta_only(tmp_path):
 
 def test_a_momentum_of_zero_stays_zero(tmp_path):
     recorder = Recorder()
-    make_runner(
-        tmp_path, YOLOScheduleHook(), epochs=2, optimizer={'type': 'SGD', 'lr': 0.01}, recorder=recorder
-    ).train()
+    make_runner(tmp_path, ScheduleHook(), epochs=2, optimizer={'type': 'SGD', 'lr': 0.01}, recorder=recorder).train()
     assert recorder.momentum == [[0] * 3] * 12
 
 
 def test_accumulation_does_not_change_the_schedule(tmp_path):
     plain, accumulated = Recorder(), Recorder()
-    make_runner(tmp_path / 'a', YOLOScheduleHook(), recorder=plain).train()
-    make_runner(tmp_path / 'b', YOLOScheduleHook(), recorder=accumulated, accumulate=3).train()
+    make_runner(tmp_path / 'a', ScheduleHook(), recorder=plain).train()
+    make_runner(tmp_path / 'b', ScheduleHook(), recorder=accumulated, accumulate=3).train()
     assert plain.lr == accumulated.lr
 
 
 @pytest.mark.parametrize('stop', [1, 3])  # inside and after the warm-up
 def test_resumed_run_follows_the_same_path(tmp_path, stop):
     straight, resumed = Recorder(), Recorder()
-    make_runner(tmp_path / 'straight', YOLOScheduleHook(), recorder=straight).train()
+    make_runner(tmp_path / 'straight', ScheduleHook(), recorder=straight).train()
 
     class Stop(Hook):
         def before_train_epoch(self, runner):
@@ -198,19 +196,19 @@ def test_resumed_run_follows_the_same_path(tmp_path, stop):
         'logger': {'type': 'LoggerHook', 'interval': 1},
         'checkpoint': {'type': 'CheckpointHook', 'interval': 1},
     }
-    runner = make_runner(tmp_path / 'resumed', YOLOScheduleHook(), default_hooks=checkpoint)
+    runner = make_runner(tmp_path / 'resumed', ScheduleHook(), default_hooks=checkpoint)
     runner.register_hook(Stop())
     with pytest.raises(KeyboardInterrupt):
         runner.train()
     make_runner(
-        tmp_path / 'resumed', YOLOScheduleHook(), recorder=resumed, resume=True, experiment_name=f'{tmp_path} resumed'
+        tmp_path / 'resumed', ScheduleHook(), recorder=resumed, resume=True, experiment_name=f'{tmp_path} resumed'
     ).train()
     assert resumed.lr == straight.lr[stop * ITERS :]
     assert resumed.momentum == straight.momentum[stop * ITERS :]
 
 
 def test_resuming_with_another_rate_uses_it(tmp_path):
-    hook = {'type': 'mmcnn.YOLOScheduleHook', 'warmup_epochs': 0, 'warmup_min_iters': 0, 'lr_final': 1.0}
+    hook = {'type': 'mmcnn.ScheduleHook', 'warmup_epochs': 0, 'warmup_min_iters': 0, 'lr_final': 1.0}
     checkpoint = {'checkpoint': {'type': 'CheckpointHook', 'interval': 1}}
     make_runner(tmp_path, hook, epochs=1, default_hooks=checkpoint).train()
     recorder = Recorder()
@@ -242,7 +240,7 @@ def test_resuming_with_another_rate_uses_it(tmp_path):
 )
 def test_wrong_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
-        YOLOScheduleHook(**arguments)
+        ScheduleHook(**arguments)
 
 
 def test_unknown_schedule_function():
@@ -261,4 +259,4 @@ def test_unknown_schedule_function():
 )
 def test_runs_it_refuses(tmp_path, settings, message):
     with pytest.raises(ValueError, match=message):
-        make_runner(tmp_path, YOLOScheduleHook(), **settings).train()
+        make_runner(tmp_path, ScheduleHook(), **settings).train()
