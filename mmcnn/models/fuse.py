@@ -23,7 +23,8 @@ def fuse(model: nn.Module) -> nn.Module:
     """A copy in evaluation mode that computes the same with fewer operators.
 
     Folded are the BatchNorms with running statistics directly behind a convolution: in our ``ConvNormAct``, in MMCV's
-    ``ConvModule`` in the order convolution, norm, activation, and in a plain ``nn.Sequential``. All else stays.
+    ``ConvModule`` in the order convolution, norm, activation, and in a plain ``nn.Sequential``. A module with a method
+    ``folded()`` (ResNeXt's summed paths) is replaced by what that gives. All else stays.
 
     The copy is for inference: no parameter asks for a gradient, and no BatchNorm is left to train. Its state dict, with
     ``conv.bias`` and without ``bn.*``, is not that of the network: each is refused where the other is loaded strictly,
@@ -37,6 +38,9 @@ def fuse(model: nn.Module) -> nn.Module:
             if _folds(getattr(module, conv), getattr(module, norm)):
                 setattr(module, conv, fuse_conv_bn_eval(getattr(module, conv), getattr(module, norm)))
                 setattr(module, norm, nn.Identity())
+        for name, child in module.named_children():
+            if hasattr(child, 'folded'):
+                setattr(module, name, child.folded())
     return fused.requires_grad_(False)
 
 

@@ -54,7 +54,7 @@ def test_every_family_computes_the_same(name):
     fused = mmcnn.fuse(backbone)
     assert_same(fused(images), before)
     assert all(torch.equal(value, state[key]) for key, value in backbone.state_dict().items())
-    assert not [m for m in fused.modules() if type(m) is ConvNormAct and isinstance(m.bn, _BatchNorm)]
+    assert not [m for m in fused.modules() if isinstance(m, ConvNormAct) and isinstance(m.bn, _BatchNorm)]
 
 
 @torch.no_grad()

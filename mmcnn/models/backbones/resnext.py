@@ -93,6 +93,15 @@ class SummedPaths(ConvNormAct):
             kernel, bias = self._folded(x)
         return self.act(F.conv2d(x, kernel.to(x.dtype), bias.to(x.dtype)))
 
+    def folded(self) -> nn.Module:
+        """The one convolution and the activation, from the running statistics; see :func:`mmcnn.fuse`."""
+        if self.training or not self._is_affine():
+            return self
+        conv = nn.Conv2d(self.conv.in_channels, self.conv.out_channels // self.conv.groups, 1)
+        kernel, bias = self._folded(self.conv.weight[:1])  # of the input only the type counts
+        conv.weight, conv.bias = nn.Parameter(kernel.to(self.conv.weight)), nn.Parameter(bias.to(self.conv.weight))
+        return nn.Sequential(conv, self.act)
+
     def _is_affine(self) -> bool:
         """Whether the normalisation is a scale and a shift for each channel that :meth:`_folded` can tell."""
         bn = self.bn  # Identity: there is none, or it has been folded into the convolution
