@@ -21,6 +21,7 @@ from mmcnn.registry import nearest
 from mmcnn.weights.checkpoint import CheckpointError, read_checkpoint
 
 PACKAGE = Path(__file__).resolve().parent
+_BACKBONE = 'model.backbone.type'
 #: A run of fewer optimizer steps than this does not accumulate micro-batches to the nominal batch.
 MIN_STEPS = 1000
 
@@ -82,10 +83,25 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of every tool that builds a model."""
+    parser.add_argument('--backbone', metavar='NAME', help='another backbone, see tools/model_zoo.py')
     parser.add_argument(
         '--cfg-options', nargs='+', action=_Options, default={}, metavar='KEY=VALUE', help='override any config entry'
     )
     parser.add_argument('--device', help='cpu, cuda or cuda:N (default: a GPU where there is one)')
+
+
+def options_of(args: argparse.Namespace) -> dict[str, Any]:
+    """``--cfg-options``, with ``--backbone`` as one of them.
+
+    Raises:
+        UsageError: both say which backbone, and not the same.
+    """
+    if args.backbone is None:
+        return args.cfg_options
+    kind = 'mmcnn.' + args.backbone.removeprefix('mmcnn.')
+    if args.cfg_options.get(_BACKBONE, kind) != kind:
+        raise UsageError(f'--backbone {args.backbone} and --cfg-options {_BACKBONE}={args.cfg_options[_BACKBONE]}')
+    return {_BACKBONE: kind, **args.cfg_options}
 
 
 def at_least(minimum: int, args: argparse.Namespace, *names: str) -> None:
@@ -178,9 +194,13 @@ def load_config(name: str, options: dict[str, Any] | None = None) -> Config:
 def merge_options(cfg: Config, options: dict[str, Any] | None) -> None:
     """Applies ``--cfg-options``, and says which of them make a new entry inside a new one: most often that is a typo.
 
+    Another ``model.backbone.type`` swaps the backbone (:func:`~mmcnn.models.wiring.swap_backbone`), and says what that
+    changes.
+
     Raises:
-        UsageError: an entry cannot be set.
+        UsageError: an entry cannot be set, or the backbone does not go with the model.
     """
+    _swap_backbone(cfg, options or {})
     for key in options or {}:
         *parents, _ = key.split('.')
         node = cfg
@@ -196,6 +216,21 @@ def merge_options(cfg: Config, options: dict[str, Any] | None) -> None:
         cfg.merge_from_dict(options or {})
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise UsageError(f'--cfg-options {options} cannot be set: {error}') from error
+
+
+def _swap_backbone(cfg: Config, options: dict[str, Any]) -> None:
+    kind, old = options.get(_BACKBONE), cfg.get('model', {}).get('backbone', {}).get('type')
+    # A backbone of MMDetection or timm has arguments of its own, which the other options set.
+    if kind in (None, old) or not kind.startswith('mmcnn.') or kind == 'mmcnn.TimmBackbone':
+        return
+    from mmcnn.models.wiring import swap_backbone
+
+    with _refusals():
+        weights = any(key.startswith('model.backbone.init_cfg') for key in options)
+        cfg.model, notes = swap_backbone(cfg.model, kind, weights)
+    print(f'backbone: {kind.removeprefix("mmcnn.")} in place of {old}', flush=True)
+    for note in notes:
+        print(f'note: {note}', flush=True)
 
 
 def wire_model(cfg: Config) -> None:

@@ -28,9 +28,10 @@ if TYPE_CHECKING:
 
 
 def nearest(name: str, known: Any, prefix: str = '', count: int = 5) -> str:
-    """The known names most like ``name``, with a prefix, as the tail of an error message; all where they are few."""
+    """The known names that begin with or are most like ``name``, as the tail of an error message; all where they are few."""
     names = sorted(known)
-    close = get_close_matches(name, names, n=count, cutoff=0.4)
+    begin = [each for each in names if name and each.startswith(name)]
+    close = list(dict.fromkeys(begin + get_close_matches(name, names, n=count, cutoff=0.4)))[:count]
     if close:
         return 'did you mean ' + ' or '.join(prefix + each for each in close) + '?'
     return (

@@ -46,7 +46,7 @@ ERRORS = {
     'config path': (['configs/yolov4.py'], r"no config file 'configs/yolov4\.py'.*did you mean yolov4_cspdarknet53"),
     'backbone': (
         [CONFIG, 'model.backbone.type=mmcnn.cspdarknet35'],
-        r"'mmcnn\.cspdarknet35'; did you mean mmcnn\.cspdarknet53",
+        r"no backbone is called 'cspdarknet35'; did you mean cspdarknet53",
     ),
     'part': ([CONFIG, 'model.neck.type=mmcnn.YOLO4PAN'], r"'mmcnn\.YOLO4PAN'; did you mean mmcnn\.YOLOv4PAN"),
     'channels': (
@@ -334,3 +334,60 @@ def test_config_and_checkpoint(trained):
     assert checkpoint['meta']['epoch'] == 2
     named, _ = cli.config_and_checkpoint(CONFIG, str(trained.checkpoint), {})
     assert named.model.bbox_head.num_classes == 80
+
+
+def options(backbone=None, **cfg_options):
+    return cli.options_of(argparse.Namespace(backbone=backbone, cfg_options=cfg_options))
+
+
+def test_backbone_is_one_of_the_options():
+    key = 'model.backbone.type'
+    assert options() == {}
+    assert options('resnet18', **{'a.b': 1}) == {key: 'mmcnn.resnet18', 'a.b': 1}
+    assert options('mmcnn.resnet18', **{key: 'mmcnn.resnet18'}) == {key: 'mmcnn.resnet18'}
+    with pytest.raises(
+        cli.UsageError, match=r'--backbone resnet18 and --cfg-options model\.backbone\.type=mmcnn\.vgg11'
+    ):
+        options('resnet18', **{key: 'mmcnn.vgg11'})
+
+
+def test_a_swap_drops_what_belonged_to_the_old_backbone_and_says_so(capsys):
+    cfg = cli.load_config('faster_rcnn_resnet-fpn', options('vgg16'))
+    assert cfg.model.backbone == dict(type='mmcnn.vgg16', out_indices=(2, 3, 4, 5))
+    assert cfg.model.data_preprocessor.mean == [103.939, 116.779, 123.68] and not cfg.model.data_preprocessor.bgr_to_rgb
+    said = capsys.readouterr().out
+    for words in ('vgg16 in place of mmcnn.resnet50-tv', 'init_cfg=', 'frozen_stages=2', 'norm_eval=True', 'bgr'):
+        assert words in said
+    cli.merge_options(cfg, options('vgg16'))  # again, as the tools do
+    assert cfg.model.backbone.type == 'mmcnn.vgg16' and capsys.readouterr().out == ''
+    cli.wire_model(cfg)
+    assert cfg.model.neck.in_channels == [256, 512, 512, 512]
+
+
+def test_with_weights_of_its_own_the_new_backbone_stays_frozen():
+    weights = {'model.backbone.init_cfg.type': 'Pretrained', 'model.backbone.init_cfg.checkpoint': 'own.pth'}
+    cfg = cli.load_config('faster_rcnn_resnet-fpn', options('resnet18', **weights))
+    assert cfg.model.backbone == dict(
+        type='mmcnn.resnet18',
+        out_indices=(2, 3, 4, 5),
+        frozen_stages=2,
+        norm_eval=True,
+        init_cfg=dict(type='Pretrained', checkpoint='own.pth'),
+    )
+
+
+@pytest.mark.parametrize(
+    ('config', 'backbone', 'words'),
+    [
+        ('yolov4_cspdarknet53', 'fpn', r'\(fpn\) has no level 5; its levels are \[0, 1, 2, 3, 4\]'),
+        ('yolov5_s', 'restnet50', "no backbone is called 'restnet50'; did you mean resnet50"),
+    ],
+)
+def test_a_swap_that_cannot_work_is_refused(config, backbone, words):
+    with pytest.raises(cli.UsageError, match=words):
+        cli.load_config(config, options(backbone))
+
+
+def test_a_classifier_swaps_too():
+    cfg = cli.load_config('classification/resnet50', options('vgg11'))
+    assert cfg.model.backbone == dict(type='mmcnn.vgg11')

@@ -186,3 +186,20 @@ def test_image_too_small_for_the_network(monkeypatch):
     monkeypatch.setattr('mmcnn.models.classifiers.Classifier.forward', narrow_way)
     with pytest.raises(cli.UsageError, match=r'--img-size 64: too small for mmcnn\.darknet53 \(Kernel size .* size\)$'):
         cli_data.set_img_size(cli.load_config(CLASSIFIER), 64)
+
+
+def scales(cfg, loader):
+    return [t.scale for t in cli_data.inner_dataset(cfg[loader]).pipeline if 'scale' in t]
+
+
+def test_img_size_of_mmdetections_transforms_is_the_longer_side():
+    cfg = cli.load_config('yolov3_darknet53')
+    cli_data.set_img_size(cfg, 320)
+    # 320 to 608 px become 0.53 times as much, in multiples of 32: 5.3 and 10 of them.
+    assert scales(cfg, 'train_dataloader') == [[(160, 160), (320, 320)]]
+    assert scales(cfg, 'val_dataloader') == [(320, 320)]
+    cfg = cli.load_config('faster_rcnn_resnet-fpn')
+    cli_data.set_img_size(cfg, 320)
+    assert scales(cfg, 'train_dataloader') == scales(cfg, 'test_dataloader') == [(320, 320)]
+    with pytest.raises(cli.UsageError, match=r'--img-size 100: it has to be a multiple of 32'):
+        cli_data.set_img_size(cfg, 100)

@@ -51,7 +51,7 @@ def step(args: argparse.Namespace) -> float:
     """Median seconds of a forward and backward pass of the whole detector without its loss."""
     from mmcnn.registry import MODELS
 
-    cfg = cli.load_config(args.config, args.cfg_options)
+    cfg = cli.load_config(args.config, cli.options_of(args))
     cli.wire_model(cfg)
     if args.keep_memory:
         cli.use_device('cpu')

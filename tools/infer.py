@@ -36,7 +36,7 @@ def main() -> None:
     for name in names.values():
         if (out / name).resolve() in inputs:
             raise cli.UsageError(f'--out {out}: the image {out / name} would be overwritten, choose another folder')
-    cfg, _ = cli.config_and_checkpoint(args.config, args.checkpoint, args.cfg_options)
+    cfg, _ = cli.config_and_checkpoint(args.config, args.checkpoint, cli.options_of(args))
     cli.wire_model(cfg)
 
     from mmcnn.detector import Detector, read_image

@@ -22,13 +22,13 @@ def main() -> None:
     cli.at_least(1, args, 'batch_size')
     cli.at_least(0, args, 'workers')
     cli.use_device(args.device)
-    cfg, checkpoint = cli.config_and_checkpoint(args.config, args.checkpoint, args.cfg_options)
+    cfg, checkpoint = cli.config_and_checkpoint(args.config, args.checkpoint, cli.options_of(args))
     cfg.work_dir = cli.default_work_dir(cfg, args.work_dir)
     cli_data.set_data(cfg, args.data, checkpoint)
     cli_data.set_img_size(cfg, args.img_size)
     cli.set_batches(cfg, args, None)
     cfg.launcher = args.launcher
-    cli.merge_options(cfg, args.cfg_options)
+    cli.merge_options(cfg, cli.options_of(args))
     cli.wire_model(cfg)
 
     from mmcnn.engine.training import test

@@ -26,7 +26,7 @@ def main() -> None:
     cli.at_least(1, args, 'epochs', 'batch_size')
     cli.at_least(0, args, 'workers', 'seed')
     cli.use_device(args.device)
-    cfg = cli.load_config(args.config, args.cfg_options)
+    cfg = cli.load_config(args.config, cli.options_of(args))
     cfg.work_dir = cli.default_work_dir(cfg, args.work_dir)
     folder = cli_data.set_data(cfg, args.data)
     cli_data.set_img_size(cfg, args.img_size)
@@ -37,7 +37,7 @@ def main() -> None:
     cli.set_amp(cfg, args.amp)
     cfg.randomness = dict(seed=args.seed)
     cfg.launcher = args.launcher
-    cli.merge_options(cfg, args.cfg_options)  # what is typed wins over what was worked out
+    cli.merge_options(cfg, cli.options_of(args))  # what is typed wins over what was worked out
     cli.wire_model(cfg)
     cli.check_initial_weights(cfg, args.resume)
 

@@ -112,15 +112,16 @@ def wire(model: dict) -> ConfigDict:
     return cfg
 
 
-def swap_backbone(model: dict, name: str) -> tuple[ConfigDict, list[str]]:
-    """A detector's config on another backbone, at the same levels, with that backbone's image format.
+def swap_backbone(model: dict, name: str, weights: bool = False) -> tuple[ConfigDict, list[str]]:
+    """A detector's or a classifier's config on another backbone, at the same levels, with that backbone's image format.
 
     What belonged to the old one goes: its weights, and with them frozen levels and frozen BatchNorm, which without
     weights would keep a random network from learning.
 
     Args:
-        model: config of a detector. Not changed.
+        model: config of a model. Not changed.
         name: short name of one of our backbones, with or without the scope.
+        weights: the new backbone is going to get weights: what was frozen stays frozen.
 
     Returns:
         the config, and what was changed, a sentence each.
@@ -132,23 +133,25 @@ def swap_backbone(model: dict, name: str) -> tuple[ConfigDict, list[str]]:
     if name not in families:
         raise ValueError(f"no backbone is called '{name}'; {nearest(name, families)}")
     cfg, notes = ConfigDict(copy.deepcopy(dict(model))), []
-    old, cfg.backbone = cfg.backbone, ConfigDict(type=f'mmcnn.{name}', out_indices=_levels(cfg.backbone))
-    probe(cfg.backbone)  # says which levels there are, if one is lacking
+    old, cfg.backbone = cfg.backbone, ConfigDict(type=f'mmcnn.{name}')
     for key in ('init_cfg', 'frozen_stages', 'norm_eval'):
-        if old.get(key) not in (None, False, -1):
+        if old.get(key) in (None, False, -1):
+            continue
+        if weights and key != 'init_cfg':
+            cfg.backbone[key] = old[key]
+        else:
             notes.append(f'{key}={old[key]} belonged to {old.type} and is dropped')
-    image = families[name].variants[name].image
-    if cfg.get('data_preprocessor') is not None:
-        swap = image.order == 'rgb'
-        new = dict(mean=list(image.mean), std=list(image.std), bgr_to_rgb=swap, rgb_to_bgr=False)
-        # The same grey as before where the padding was grey; the mean colour elsewhere.
-        grey = (114 - sum(image.mean) / 3) / (sum(image.std) / 3)
-        if cfg.data_preprocessor.get('pad_value'):
-            new['pad_value'] = grey
-        changed = [key for key in ('mean', 'std', 'bgr_to_rgb') if _plain(cfg.data_preprocessor.get(key)) != new[key]]
-        if changed:
-            cfg.data_preprocessor.update(new)
-            notes.append(f'images are normalised as {name} expects: mean {image.mean}, std {image.std}, {image.order}')
+    if is_classifier(cfg):
+        return cfg, notes
+    cfg.backbone.out_indices = _levels(old)
+    probe(cfg.backbone)  # says which levels there are, if one is lacking
+    image, preprocessor = families[name].variants[name].image, cfg.get('data_preprocessor')
+    wanted = dict(mean=list(image.mean), std=list(image.std), bgr_to_rgb=image.order == 'rgb')
+    if preprocessor is not None and any(_plain(preprocessor.get(key)) != value for key, value in wanted.items()):
+        preprocessor.update(wanted, rgb_to_bgr=False)
+        if preprocessor.get('pad_value'):  # the same grey as before where the padding was grey
+            preprocessor.pad_value = (114 - sum(image.mean) / 3) / (sum(image.std) / 3)
+        notes.append(f'images are normalised as {name} expects: mean {image.mean}, std {image.std}, {image.order}')
     return cfg, notes
 
 
