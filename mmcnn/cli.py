@@ -18,6 +18,7 @@ from torch import nn
 from mmcnn.datasets.class_folder import IMAGE_SUFFIXES
 from mmcnn.datasets.coco_folder import DataError
 from mmcnn.registry import nearest
+from mmcnn.weights.addresses import is_address, resolve
 from mmcnn.weights.checkpoint import CheckpointError, read_checkpoint
 
 PACKAGE = Path(__file__).resolve().parent
@@ -374,8 +375,8 @@ def check_initial_weights(cfg: Config, resume: str | None) -> None:
     """Settles ``--resume`` and ``load_from``, and looks into the files before any work is lost.
 
     Raises:
-        CheckpointError: the file is missing, broken or unsafe, or holds no state to resume.
-        UsageError: ``load_from`` or an ``init_cfg`` is an address.
+        CheckpointError: the file is missing, broken or unsafe, or holds no state to resume; no weights have this name.
+        UsageError: ``load_from`` is an address.
     """
     load_from = cfg.get('load_from')
     if resume is None and cfg.get('resume'):  # --cfg-options resume=True
@@ -396,19 +397,15 @@ def check_initial_weights(cfg: Config, resume: str | None) -> None:
         print(f'there is no checkpoint in {cfg.work_dir} yet: starting from the beginning', flush=True)
         cfg.resume = False
     if load_from:
-        _refuse_download(load_from, 'load_from')
+        if is_address(load_from):  # MMEngine would run what a downloaded file says
+            raise UsageError(f'load_from={load_from} is an address: download the file and name it')
         read_checkpoint(load_from)
     for node in dicts_in(cfg.get('model')):
         if node.get('type') == 'Pretrained':
-            _refuse_download(node['checkpoint'], 'init_cfg')
-            if '://' not in node['checkpoint']:
+            if is_address(node['checkpoint']):
+                resolve(node['checkpoint'])
+            else:
                 read_checkpoint(node['checkpoint'])
-
-
-def _refuse_download(address: str, entry: str) -> None:
-    # MMEngine would run what a downloaded file says.
-    if address.startswith(('http://', 'https://')):
-        raise UsageError(f'{entry}={address} is an address: download the file and name it')
 
 
 def find_images(path: str) -> list[Path]:

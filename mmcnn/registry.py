@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def nearest(name: str, known: Any, prefix: str = '', count: int = 5) -> str:
-    """The known names that begin with or are most like ``name``, as the tail of an error message; all where they are few."""
+    """The known names that begin with ``name`` or are most like it, as the tail of an error; all where they are few."""
     names = sorted(known)
     begin = [each for each in names if name and each.startswith(name)]
     close = list(dict.fromkeys(begin + get_close_matches(name, names, n=count, cutoff=0.4)))[:count]

@@ -178,7 +178,7 @@ def test_misspelt_options_are_noticed(capsys):
 @pytest.mark.parametrize(
     ('checkpoint', 'error', 'words'),
     [
-        ('https://example.org/a.pth', cli.UsageError, 'init_cfg=https://example.org/a.pth is an address: download'),
+        ('torchvision://resnet51', CheckpointError, 'torchvision://resnet51: no such name; did you mean'),
         ('/not/there.pth', CheckpointError, '/not/there.pth does not exist'),
     ],
 )

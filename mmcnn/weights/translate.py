@@ -36,10 +36,11 @@ class World:
         families = backbone_families()
         if variant not in families:
             raise CheckpointError(f"no backbone is called '{variant}'; {nearest(variant, families)}")
-        family = families[variant].__name__
-        if family not in self.rules:
+        names = [cls.__name__ for cls in families[variant].__mro__]  # a ResNet with a pyramid is a ResNet, too
+        family = next((name for name in names if name in self.rules), None)
+        if family is None:
             known = ', '.join(sorted(self.rules))
-            raise CheckpointError(f'{self.name} has no weights for {variant} ({family}); it has some for {known}')
+            raise CheckpointError(f'{self.name} has no weights for {variant} ({names[0]}); it has some for {known}')
         rules = self.rules[family]
         renamed = translate(state, rules(variant) if callable(rules) else rules)
         return self.fixes[family](renamed) if family in self.fixes else renamed

@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmcnn.models.layers.scaling import scale_channels, scale_depth
 from mmcnn.registry import nearest
+from mmcnn.weights.addresses import fetch, is_address
 from mmcnn.weights.checkpoint import CheckpointError, load_state, read_checkpoint, state_dict_of
 
 from .row import Row
@@ -141,22 +142,31 @@ class Backbone(BaseModule):
     def init_weights(self) -> None:
         """Applies ``init_cfg``.
 
+        ``checkpoint`` is a path, an https address, or ``torchvision://resnet50`` and ``open-mmlab://darknet53``, whose
+        layers get our names.
+
         Raises:
-            CheckpointError: a pretrained file is missing, broken, unsafe or does not fit. (Addresses such as
-                ``torchvision://`` still go through MMEngine's own loading, which is silent about what does not.)
+            CheckpointError: a pretrained file is missing, broken, unsafe or does not fit.
         """
         init_cfg = self.init_cfg if isinstance(self.init_cfg, dict) else {}
-        if init_cfg.get('type') != 'Pretrained' or '://' in init_cfg['checkpoint']:
+        if init_cfg.get('type') != 'Pretrained':
             super().init_weights()
             return
-        state, prefix = state_dict_of(read_checkpoint(init_cfg['checkpoint'])), init_cfg.get('prefix') or ''
+        source, world = init_cfg['checkpoint'], None
+        path, prefix = source, init_cfg.get('prefix') or ''
+        if is_address(source):
+            path, world = fetch(source)
+        state = state_dict_of(read_checkpoint(path))
+        if world is not None:
+            state = world.translate(state, self.variant)
+            prefix = 'backbone.' if any(key.startswith('backbone.') for key in state) else ''
         prefix = prefix and prefix.removesuffix('.') + '.'
         own = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
         if not prefix and not own.keys() & self.state_dict().keys() and any(key.startswith('backbone.') for key in own):
             raise CheckpointError(
-                f"{init_cfg['checkpoint']} holds a whole detector: say prefix='backbone.' in init_cfg of {self.variant}"
+                f"{source} holds a whole detector: say prefix='backbone.' in init_cfg of {self.variant}"
             )
-        load_state(self, self._needed(own), source=init_cfg['checkpoint'])
+        load_state(self, self._needed(own), source=source)
         self._is_init = True  # as MMEngine marks it
 
     def extra_repr(self) -> str:
