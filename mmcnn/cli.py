@@ -66,6 +66,17 @@ class _Options(DictAction):
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """The options that train.py and test.py share."""
+    add_data_arguments(parser)
+    add_backbone_argument(parser)
+    add_model_arguments(parser)
+    parser.add_argument('--work-dir', metavar='D', help='folder of logs and results (default: work_dirs/CONFIG)')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    # torch.distributed.launch passes this; torchrun sets the environment instead.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def add_data_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of every tool that reads a data set in batches."""
     parser.add_argument(
         '--data',
         metavar='demo|PATH',
@@ -75,20 +86,19 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--img-size', type=int, metavar='N', help='side of the network input, pixels')
     parser.add_argument('--batch-size', type=int, metavar='N', help='images a GPU (or the CPU) takes at once')
     parser.add_argument('--workers', type=int, metavar='N', help='data-loading processes of each GPU')
-    add_model_arguments(parser)
-    parser.add_argument('--work-dir', metavar='D', help='folder of logs and results (default: work_dirs/CONFIG)')
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
-    # torch.distributed.launch passes this; torchrun sets the environment instead.
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of every tool that builds a model."""
-    parser.add_argument('--backbone', metavar='NAME', help='another backbone, see tools/model_zoo.py')
+    """The options of every tool that builds a model, but for ``--backbone``."""
     parser.add_argument(
         '--cfg-options', nargs='+', action=_Options, default={}, metavar='KEY=VALUE', help='override any config entry'
     )
     parser.add_argument('--device', help='cpu, cuda or cuda:N (default: a GPU where there is one)')
+
+
+def add_backbone_argument(parser: argparse.ArgumentParser) -> None:
+    """The option of tools that build one model."""
+    parser.add_argument('--backbone', metavar='NAME', help='another backbone, see tools/model_zoo.py')
 
 
 def options_of(args: argparse.Namespace) -> dict[str, Any]:

@@ -1,16 +1,20 @@
-"""What ``--data`` and ``--img-size`` of the tools change in a config, of a detector or of a classifier."""
+"""What ``--data`` and ``--img-size`` of the tools change in a config, and what is read of that data."""
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from mmengine.config import Config, ConfigDict
 
 from mmcnn.cli import UsageError, build_on_meta, dicts_in, is_classifier
+from mmcnn.datasets.anchors import anchors_of, best_possible_recall, box_sizes
 from mmcnn.datasets.class_folder import ClassData, read_class_folder
 from mmcnn.datasets.coco_folder import CocoFolder, read_coco_folder
 from mmcnn.datasets.shapes import CLASSES_DONE, make_shape_classes, make_shapes
@@ -24,6 +28,8 @@ DEMO_PATIENCE = 120
 MIN_IMAGE = 32
 #: MMDetection's transforms that give the network's input its size.
 SCALED = ('Resize', 'RandomResize', 'RandomChoiceResize')
+#: Best possible recall below which anchors are called unfit, as in YOLOv5's check before training.
+MIN_RECALL = 0.98
 _SHOWN = 20
 
 
@@ -129,6 +135,50 @@ def inner_dataset(loader: ConfigDict) -> ConfigDict:
     while 'dataset' in dataset:
         dataset = dataset.dataset
     return dataset
+
+
+def image_size(cfg: Config) -> tuple[int, int] | None:
+    """Width and height that a detector's test pipeline scales images into, pixels; None: no transform of it says so."""
+    sizes = (step.get('img_scale') or step.get('scale') for step in inner_dataset(cfg.test_dataloader).pipeline)
+    return next((tuple(size) for size in sizes if size is not None), None)
+
+
+def train_box_sizes(cfg: Config, img_size: int) -> np.ndarray:
+    """Widths and heights (N, 2) of the boxes that a detector is trained on, pixels at the network's input.
+
+    Args:
+        cfg: with data that is there (:func:`set_data`).
+        img_size: of the longer side of each image.
+    """
+    dataset = inner_dataset(cfg.train_dataloader)
+    return box_sizes(json.loads(Path(dataset.data_root or '', dataset.ann_file).read_bytes()), img_size)
+
+
+def warn_of_anchors(cfg: Config, data: str | None) -> None:
+    """Says so if many training boxes are out of reach of a detector's anchors (:data:`MIN_RECALL`).
+
+    Nothing is said of a detector without anchors of fixed sizes, of data that is not in COCO format, nor by any but the
+    first of several processes.
+
+    Args:
+        cfg: complete, with data that is there.
+        data: ``--data``, for the command that the warning names.
+    """
+    anchors, size = anchors_of(cfg.model), image_size(cfg)
+    if anchors is None or size is None or int(os.environ.get('RANK', os.environ.get('SLURM_PROCID', 0))):
+        return
+    if not inner_dataset(cfg.train_dataloader).ann_file.endswith('.json'):
+        return
+    size = max(size)
+    recall = best_possible_recall(train_box_sizes(cfg, size), anchors)
+    if recall < MIN_RECALL:
+        command = ['python', 'tools/anchors.py', *(['--data', data] if data else [])]
+        command += ['--config', str(cfg.filename), '--img-size', str(size)]
+        print(
+            f'warning: the best possible recall of the anchors on the training boxes is {recall:.4f}; ones that fit '
+            f'better: {shlex.join(command)}',
+            flush=True,
+        )
 
 
 def set_img_size(cfg: Config, size: int | None) -> None:

@@ -46,6 +46,7 @@ class Detector:
     Attributes:
         classes: tuple of the class names.
         model: the network, with BatchNorm folded into the convolutions (:func:`mmcnn.fuse`).
+        num_parameters: of the network before the folding, without BatchNorm's statistics.
 
     Raises:
         CheckpointError: the file is missing, broken or unsafe, holds no config, or does not fit the model.
@@ -78,6 +79,7 @@ class Detector:
             network = MODELS.build(model)
             load_state(network, state_dict_of(content), source=str(checkpoint))
             self.pipeline = Compose(test_pipeline(config))
+        self.num_parameters = sum(parameter.numel() for parameter in network.parameters())
         self.model = fuse(network).to(device or get_device())
 
     def __call__(self, image: str | Path | np.ndarray) -> Detections:
@@ -94,10 +96,14 @@ class Detector:
 
     def batch(self, images: Sequence[str | Path | np.ndarray]) -> list[Detections]:
         """Detects in several images at once; see :meth:`__call__`."""
-        samples = [self.pipeline(self._loaded(image)) for image in images]
         with torch.no_grad():
-            results = self.model.test_step(pseudo_collate(samples))
+            results = self.model(**self.prepare(images), mode='predict')
         return [self._detections(result.pred_instances) for result in results]
+
+    def prepare(self, images: Sequence[str | Path | np.ndarray]) -> dict:
+        """Images as the network takes them: ``inputs`` (N, 3, H, W), normalised, and ``data_samples``."""
+        samples = [self.pipeline(self._loaded(image)) for image in images]
+        return self.model.data_preprocessor(pseudo_collate(samples), False)
 
     @staticmethod
     def _loaded(image: str | Path | np.ndarray) -> dict:

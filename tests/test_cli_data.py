@@ -1,6 +1,7 @@
 """--data and --img-size: what they change in a config, and what they say of a folder that does not fit."""
 
 import functools
+import json
 import re
 import shutil
 from pathlib import Path
@@ -99,6 +100,63 @@ def test_demo_data_is_drawn_by_the_first_process(tmp_path, monkeypatch):
     (tmp_path / 'drawn' / 'last').touch()
     monkeypatch.setenv('LOCAL_RANK', '1')
     assert draw() == 'drawn'
+
+
+@pytest.mark.parametrize(
+    ('config', 'size'), [(CONFIG, (640, 640)), (DARKNET, (608, 608)), ('faster_rcnn_fpn', (1333, 800))]
+)
+def test_image_size_is_that_of_the_test_pipeline(config, size):
+    cfg = cli.load_config(config)
+    assert cli_data.image_size(cfg) == size
+    pipeline = cli_data.inner_dataset(cfg.test_dataloader).pipeline
+    pipeline[:] = [step for step in pipeline if not {'img_scale', 'scale'} & step.keys()]
+    assert cli_data.image_size(cfg) is None
+
+
+def with_boxes(root, sizes):
+    """A config whose training boxes, on one image of 1280 x 640 pixels, have these widths and heights."""
+    boxes = [dict(image_id=1, bbox=[0, 0, w, h]) for w, h in sizes]
+    (root / 'boxes.json').write_text(json.dumps(dict(images=[dict(id=1, width=1280, height=640)], annotations=boxes)))
+    cfg = cli.load_config(CONFIG)
+    cfg.train_dataloader.dataset.dataset.update(data_root=str(root), ann_file='boxes.json')
+    return cfg
+
+
+def test_unfit_anchors_are_warned_of(tmp_path, capsys):
+    # At 640 px 80 x 80, which many anchors match, and 200 x 5, which none can.
+    for unfit, warned in ((1, False), (2, False), (3, True)):
+        cfg = with_boxes(tmp_path, [(160, 160)] * (100 - unfit) + [(400, 10)] * unfit)
+        cli_data.warn_of_anchors(cfg, None)
+        line = capsys.readouterr().out
+        assert bool(line) is warned
+    assert line == (
+        'warning: the best possible recall of the anchors on the training boxes is 0.9700; ones that fit better: '
+        f'python tools/anchors.py --config {cfg.filename} --img-size 640\n'
+    )
+    cli_data.warn_of_anchors(cfg, 'my data')
+    assert "anchors.py --data 'my data' --config" in capsys.readouterr().out
+    cli_data.set_img_size(cfg, 1280)  # 160 x 160, and 400 x 10 still
+    cli_data.warn_of_anchors(cfg, None)
+    assert 'is 0.9700' in capsys.readouterr().out
+
+
+def test_anchors_are_not_warned_of_where_there_is_nothing_to_say(tmp_path, capsys, monkeypatch):
+    cfg = with_boxes(tmp_path, [(400, 10)])
+    cfg.model.bbox_head.pop('anchors')
+    cli_data.warn_of_anchors(cfg, None)  # a head without anchors
+    cfg = with_boxes(tmp_path, [(400, 10)])
+    cfg.train_dataloader.dataset.dataset.ann_file = 'train.txt'
+    cli_data.warn_of_anchors(cfg, None)  # another format
+    cli_data.warn_of_anchors(with_boxes(tmp_path, []), None)  # no boxes
+    cli_data.warn_of_anchors(cli.load_config(CLASSIFIER), None)
+    cfg = with_boxes(tmp_path, [(400, 10)])
+    for variable in ('RANK', 'SLURM_PROCID'):
+        with monkeypatch.context() as patch:
+            patch.setenv(variable, '1')
+            cli_data.warn_of_anchors(cfg, None)  # one of several processes
+    assert capsys.readouterr().out == ''
+    cli_data.warn_of_anchors(cfg, None)
+    assert 'is 0.0000' in capsys.readouterr().out
 
 
 # ---------------------------------------------------------------------------------------------------------- classifiers

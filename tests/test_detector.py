@@ -91,6 +91,22 @@ def test_batch_gives_what_single_images_give(detector, shapes):
     assert found[2].boxes[:, [0, 2]].max() <= 32
 
 
+def test_images_as_the_network_takes_them(detector, picture):
+    data = detector.prepare([picture, picture])
+    assert data['inputs'].shape == (2, 3, 96, 96)  # 64 and the padding of YOLOv5's letterbox, half a stride a side
+    assert data['inputs'][0, :, 16:80, 16:80].mul(255).round().flip(0).permute(1, 2, 0).byte().numpy() == pytest.approx(
+        read_image(picture)
+    )
+    assert [sample.ori_shape for sample in data['data_samples']] == [(64, 64)] * 2
+
+
+def test_parameters_are_those_before_the_folding(detector, trained):
+    state = torch.load(trained.checkpoint, weights_only=True)['state_dict']
+    learned = sum(value.numel() for key, value in state.items() if key.endswith(('weight', 'bias')))
+    assert detector.num_parameters == learned
+    assert sum(parameter.numel() for parameter in detector.model.parameters()) < learned
+
+
 def test_threshold(trained, picture):
     everything = Detector(trained.checkpoint, device='cpu', score_thr=0)(picture)
     middle = float(np.median(everything.scores))

@@ -1,18 +1,18 @@
 """How well a config's anchors fit a data set, and better ones: python tools/anchors.py --data demo|PATH ...
 
-The boxes are taken at the network's input: each image's longer side scaled to --img-size.
+The boxes are taken at the network's input: each image's longer side scaled to --img-size. Without --data they are those
+of the config's own data.
 """
 
 import argparse
-import json
 
 from mmcnn import cli, cli_data
-from mmcnn.datasets.anchors import anchors_of, best_possible_recall, box_sizes, propose_anchors
+from mmcnn.datasets.anchors import anchors_of, as_config, best_possible_recall, propose_anchors
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--data', required=True, metavar='demo|PATH', help='a folder with train.json (COCO format)')
+    parser.add_argument('--data', metavar='demo|PATH', help='a folder with train.json (COCO format)')
     parser.add_argument('--config', default='yolov5_s', help='whose anchors (yolov5_s)')
     parser.add_argument('--img-size', type=int, default=640, metavar='N', help='side of the network input (640)')
     parser.add_argument('--generations', type=int, default=1000, metavar='N', help='mutations tried (1000)')
@@ -28,21 +28,16 @@ def main() -> None:
     present = anchors_of(cfg.model)
     if present is None:
         raise cli.UsageError(f'{args.config} has no anchors of fixed sizes')
-    folder = cli_data.set_data(cfg, args.data)
-    sizes = box_sizes(json.loads(folder.train_ann_file.read_text()), args.img_size)
-    print(f'{len(sizes)} boxes of {folder.root} at {args.img_size} px')
+    cli_data.set_data(cfg, args.data)
+    sizes = cli_data.train_box_sizes(cfg, args.img_size)
+    print(f'{len(sizes)} boxes of {cli_data.inner_dataset(cfg.train_dataloader).data_root} at {args.img_size} px')
     print(f'{args.config}: best possible recall {best_possible_recall(sizes, present):.4f}')
     try:
-        proposed = propose_anchors(
-            sizes, len(present), len(present[0]), generations=args.generations, seed=args.seed
-        )  # fmt: skip
+        proposed = propose_anchors(sizes, len(present), len(present[0]), generations=args.generations, seed=args.seed)
     except ValueError as error:
         raise cli.UsageError(str(error)) from error
     print(f'proposed:  best possible recall {best_possible_recall(sizes, proposed):.4f}')
-    print('anchors=[')
-    for level in proposed:
-        print(f'    {level},')
-    print(']')
+    print(as_config(cfg.model, proposed))
 
 
 if __name__ == '__main__':

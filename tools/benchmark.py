@@ -24,6 +24,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--batch-size', type=int, default=16, metavar='N')
     parser.add_argument('--runs', type=int, default=3, metavar='N', help='of each side')
     parser.add_argument('--keep-memory', action='store_true', help='of step')
+    cli.add_backbone_argument(parser)
     cli.add_model_arguments(parser)
     return parser.parse_args()
 

@@ -20,6 +20,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('images', metavar='IMAGE-or-FOLDER')
     parser.add_argument('--out', default='detections', metavar='D', help='folder to write to (default: detections)')
     parser.add_argument('--score-thr', type=float, default=0.25, metavar='S', help='least score to show (0.25)')
+    cli.add_backbone_argument(parser)
     cli.add_model_arguments(parser)
     return parser.parse_args()
 

@@ -40,6 +40,8 @@ def main() -> None:
     cli.merge_options(cfg, cli.options_of(args))  # what is typed wins over what was worked out
     cli.wire_model(cfg)
     cli.check_initial_weights(cfg, args.resume)
+    if args.data:
+        cli_data.warn_of_anchors(cfg, args.data)
 
     from mmcnn.engine.training import train
 

@@ -48,6 +48,20 @@ def anchors_of(model: dict) -> Anchors | None:
     return sorted(anchors, key=lambda level: sum(w * h for w, h in level)) if anchors else None
 
 
+def as_config(model: dict, anchors: Anchors) -> str:
+    """Anchors, finest level first, as the text that takes the place of those in a detector's config.
+
+    Args:
+        model: config of a detector that :func:`anchors_of` finds anchors in; its order of the levels is kept.
+        anchors: of each level.
+    """
+    head = model['bbox_head']
+    key, part = ('anchors', head) if head.get('anchors') else ('base_sizes', head['anchor_generator'])
+    backwards = list(part[key]) != anchors_of(model)
+    levels = [f'    {list(level)},' for level in (reversed(anchors) if backwards else anchors)]
+    return '\n'.join([f'{key}=[', *levels, ']'])
+
+
 def propose_anchors(
     sizes: np.ndarray, levels: int = 3, per_level: int = 3, ratio: float = 4.0, generations: int = 1000, seed: int = 0
 ) -> list[list[tuple[int, int]]]:

@@ -17,11 +17,14 @@ from .zoo_table import GIGA, MEGA, Network
 # Ten colours and seven markers: seventy families in different dress.
 COLOURS = ('#1f77b4', '#d95f02', '#2a9d4a', '#c1272d', '#7a4fbf', '#8c564b', '#d6539f', '#555555', '#9a9a00', '#0aa5b8')
 MARKERS = 'os^DvPX'
-#: Where a label may stand: (x, y) in points from its marker, and how it is aligned.
+#: Where a label may stand: the way to it from its marker, and how it is aligned.
 PLACES = (
-    (6, 0, 'left', 'center'), (-6, 0, 'right', 'center'), (0, 6, 'center', 'bottom'), (0, -6, 'center', 'top'),
-    (5, 5, 'left', 'bottom'), (5, -5, 'left', 'top'), (-5, 5, 'right', 'bottom'), (-5, -5, 'right', 'top'),
+    (1, 0, 'left', 'center'), (-1, 0, 'right', 'center'), (0, 1, 'center', 'bottom'), (0, -1, 'center', 'top'),
+    (5 / 6, 5 / 6, 'left', 'bottom'), (5 / 6, -5 / 6, 'left', 'top'), (-5 / 6, 5 / 6, 'right', 'bottom'),
+    (-5 / 6, -5 / 6, 'right', 'top'),
 )  # fmt: skip
+#: Distance of a label from its marker's middle, points.
+GAP = 6
 #: Space kept free around a marker and a label, pixels.
 MARGIN = 3
 
@@ -69,13 +72,34 @@ def _notable(families: dict[str, list[Network]]) -> Iterator[Network]:
 
 
 def _label(axes: Axes, chosen: Sequence[Network], networks: Sequence[Network]) -> None:
-    at = {n.name: axes.transData.transform((n.multiply_adds / GIGA, n.total / MEGA)) for n in networks}
-    taken = [Bbox.from_bounds(x - MARGIN, y - MARGIN, 2 * MARGIN, 2 * MARGIN) for x, y in at.values()]
+    at = {n.name: (n.multiply_adds / GIGA, n.total / MEGA) for n in networks}
+    place_labels(axes, [(n.name, *at[n.name], GAP) for n in chosen], [(*point, MARGIN) for point in at.values()])
+
+
+def place_labels(
+    axes: Axes,
+    labels: Sequence[tuple[str, float, float, float]],
+    markers: Sequence[tuple[float, float, float]],
+    always: bool = False,
+) -> None:
+    """Writes labels beside their points where they cover no marker, no other label and stay inside the axes.
+
+    The layout has to be fixed: draw the canvas first.
+
+    Args:
+        axes: changed in place.
+        labels: text, x and y of its point (data coordinates), distance from it in points; the first choose first.
+        markers: x and y (data coordinates) and the side that is kept free to each side of it, pixels.
+        always: a label that finds no free place stands in the first one; else it is left out.
+    """
+    centres = [(*axes.transData.transform((x, y)), side) for x, y, side in markers]
+    taken = [Bbox.from_bounds(x - side, y - side, 2 * side, 2 * side) for x, y, side in centres]
     inside = axes.get_window_extent()
-    for network in chosen:
+    for label, x, y, gap in labels:
+        first = None
         for dx, dy, across, up in PLACES:
             text = axes.annotate(
-                network.name, (network.multiply_adds / GIGA, network.total / MEGA), (dx, dy),
+                label, (x, y), (dx * gap, dy * gap),
                 textcoords='offset points', ha=across, va=up, fontsize=7.5, color='#282828', in_layout=False,
             )  # fmt: skip
             box = text.get_window_extent()
@@ -84,3 +108,7 @@ def _label(axes: Axes, chosen: Sequence[Network], networks: Sequence[Network]) -
                 taken.append(box.padded(MARGIN / 2))
                 break
             text.remove()
+            first = first or text
+        else:
+            if always:
+                axes.add_artist(first)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mmcnn.datasets.anchors import anchors_of, best_possible_recall, box_sizes, propose_anchors
+from mmcnn.datasets.anchors import anchors_of, as_config, best_possible_recall, box_sizes, propose_anchors
 
 COCO = [[(10, 13), (16, 30), (33, 23)], [(30, 61), (62, 45), (59, 119)], [(116, 90), (156, 198), (373, 326)]]
 
@@ -64,3 +64,13 @@ def test_anchors_are_found_in_a_config_finest_first():
     assert anchors_of(dict(bbox_head=dict(anchor_generator=dict(base_sizes=COCO[::-1])))) == COCO
     assert anchors_of(dict(bbox_head=dict(anchor_generator=dict(scales=[8])))) is None
     assert anchors_of(dict(rpn_head=dict())) is None
+
+
+def test_anchors_are_printed_in_the_order_of_the_config():
+    new = [[(1, 2), (3, 4)], [(5, 6), (7, 8)]]
+    old = [[(1, 1), (2, 2)], [(9, 9), (8, 8)]]
+    assert as_config(dict(bbox_head=dict(anchors=old)), new) == (
+        'anchors=[\n    [(1, 2), (3, 4)],\n    [(5, 6), (7, 8)],\n]'
+    )
+    backwards = dict(bbox_head=dict(anchor_generator=dict(base_sizes=old[::-1])))
+    assert as_config(backwards, new) == 'base_sizes=[\n    [(5, 6), (7, 8)],\n    [(1, 2), (3, 4)],\n]'

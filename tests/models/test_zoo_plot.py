@@ -45,3 +45,24 @@ def test_labels_overlap_nothing():
     boxes = [text.get_window_extent() for text in axes.texts]
     assert 2 <= len(boxes) < 40
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[i + 1 :])
+
+
+def test_labels_that_must_not_be_left_out():
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    for always, count in ((False, 8), (True, 20)):
+        figure = Figure(figsize=(6, 4))
+        canvas = FigureCanvasAgg(figure)
+        axes = figure.subplots()
+        axes.plot([1, 1.1], [1, 1.1])
+        canvas.draw()
+        zoo_plot.place_labels(axes, [(f'network {i}', 1.05, 1.05, 30) for i in range(20)], [(1.05, 1.05, 25)], always)
+        assert 4 <= len(axes.texts) <= count
+        assert (len(axes.texts) == 20) is always
+        marker = axes.transData.transform((1.05, 1.05))
+        boxes = [text.get_window_extent() for text in axes.texts[:4]]
+        # 30 points are 42 pixels; no label covers the marker.
+        assert not any(box.x0 < marker[0] + 25 and box.x1 > marker[0] - 25 and box.y0 < marker[1] + 25
+                       and box.y1 > marker[1] - 25 for box in boxes)  # fmt: skip
+        canvas.draw()
