@@ -39,6 +39,7 @@ def main() -> None:
     cfg.launcher = args.launcher
     cli.merge_options(cfg, args.cfg_options)  # what is typed wins over what was worked out
     cli.wire_model(cfg)
+    cli_data.check_classes(cfg)
     cli.check_initial_weights(cfg, args.resume)
 
     from mmcnn.engine.training import train
