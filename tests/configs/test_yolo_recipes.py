@@ -83,8 +83,8 @@ def positives(head, *boxes, size=640):
     ):
         cells = {}
         for anchor, column, row in zip(*(x.tolist() for x in (level.anchor, level.column, level.row)), strict=True):
-            cells.setdefault(anchor, set()).add((column, row))
-        found.append(cells)
+            cells.setdefault(anchor, []).append((column, row))
+        found.append({anchor: sorted(own) for anchor, own in cells.items()})
     return found
 
 
@@ -164,7 +164,7 @@ def test_class_loss_by_number_of_classes(name):
 def test_one_object_after_darknet():
     head = built_head(DARKNET)
     # One cell, and the anchors with a shape IoU over 0.213: 0.5, 0.5255, 0.5137 on the /16 level, 0.3457 on the /32.
-    assert positives(head, OBJECT) == [{}, {0: {(20, 12)}, 1: {(20, 12)}, 2: {(20, 12)}}, {0: {(10, 6)}}]
+    assert positives(head, OBJECT) == [{}, {0: [(20, 12)], 1: [(20, 12)], 2: [(20, 12)]}, {0: [(10, 6)]}]
     maps = logits()
     found = losses(head, maps, truth(OBJECT, label=5))
     assert found['cls'].item() == pytest.approx(4 * 80 * LN2)
@@ -177,9 +177,10 @@ def test_one_object_after_darknet():
 
 
 def each(anchors, *cells):
-    return {anchor: set(cells) for anchor in anchors}
+    return {anchor: sorted(cells) for anchor in anchors}
 
 
+MIDDLE = each((0, 1, 2), (5, 6), (6, 5), (6, 6))
 #: Object to its positives with YOLOv5's anchors and with YOLOv4's: size ratios under 4, nearest cells.
 ASSIGNED = {
     OBJECT: (
@@ -193,6 +194,17 @@ ASSIGNED = {
     (5, 5, 20, 20): ([each((0, 1, 2), (0, 0), (0, 1), (1, 0)), each((0, 1), (0, 0)), {}],) * 2,
     (636, 400, 12, 300): ([{}, {}, {}],) * 2,
     (100, 100, 8, 8): ([each((0, 1), (12, 12)), {}, {}], [each((0,), (12, 12)), {}, {}]),  # 36 / 8 is over 4
+    # The corner of the map: the nearest neighbours would be outside, and the own cell is taken once.
+    (3, 637, 20, 20): ([each((0, 1, 2), (0, 79)), each((0, 1), (0, 39)), {}],) * 2,
+    # 63 / 16 is just under 4, 48 / 12 and 64 / 16 are 4, which is too much.
+    (100, 100, 47, 63): (
+        [each((1, 2), (12, 12)), MIDDLE, each((0, 1), (2, 3), (3, 2), (3, 3))],
+        [each((0, 1, 2), (12, 12)), MIDDLE, each((0,), (2, 3), (3, 2), (3, 3))],
+    ),
+    (100, 100, 48, 64): (
+        [each((1, 2), (12, 12)), MIDDLE, each((0, 1), (2, 3), (3, 2), (3, 3))],
+        [each((1, 2), (12, 12)), MIDDLE, each((0,), (2, 3), (3, 2), (3, 3))],
+    ),
 }
 
 
