@@ -300,7 +300,7 @@ def set_batches(cfg: Config, args: argparse.Namespace, num_images: int | None) -
     and so many GPUs that the config's batch would be more take less each. A run that would have fewer than
     ``MIN_STEPS`` steps accumulates less: a small data set needs the steps more than it needs the smooth gradient.
     Where a recipe has ``scale_lr=True``, its rate is for ``nominal_batch_size`` images and follows their number; where
-    its losses are sums over the images of a GPU, it is for ``summed_batch_size`` of them.
+    its losses are sums over the images of a GPU, rate, weight decay and clipping are for ``summed_batch_size`` of them.
     """
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         if args.batch_size is not None:
@@ -332,7 +332,13 @@ def set_batches(cfg: Config, args: argparse.Namespace, num_images: int | None) -
         cfg.optim_wrapper.optimizer.lr *= together * counts / nominal
         cfg.nominal_batch_size = together * counts
         if 'summed_batch_size' in cfg:
-            cfg.optim_wrapper.optimizer.lr *= cfg.summed_batch_size / cfg.train_dataloader.batch_size
+            # The gradients are so many times as large; decay and clipping keep their part of the step.
+            larger = cfg.train_dataloader.batch_size / cfg.summed_batch_size
+            cfg.optim_wrapper.optimizer.lr /= larger
+            clip_grad = cfg.optim_wrapper.get('clip_grad') or {}
+            for node, key in ((cfg.optim_wrapper.optimizer, 'weight_decay'), (clip_grad, 'max_norm')):
+                if key in node:
+                    node[key] *= larger
             cfg.summed_batch_size = cfg.train_dataloader.batch_size
 
 

@@ -129,6 +129,32 @@ def _check_present(cfg: Config, dataset: ConfigDict, names: tuple[str, ...]) -> 
             )
 
 
+def check_classes(cfg: Config) -> None:
+    """Refuses a model for another number of classes than its training images have.
+
+    A data set that does not say what its classes are is taken as it is.
+
+    Raises:
+        UsageError: names the part of the model and both numbers.
+    """
+    from mmdet.registry import DATASETS
+
+    dataset = inner_dataset(cfg.train_dataloader)
+    kind = DATASETS.get(dataset.type) if isinstance(dataset.type, str) else dataset.type
+    known = {**getattr(kind, 'METAINFO', {}), **(dataset.get('metainfo') or {})}
+    classes = known.get('classes') or ()
+    classes = (classes,) if isinstance(classes, str) else tuple(classes)
+    model = cfg.model
+    # Not every part: a region proposal network has one class of its own.
+    heads = dicts_in([model.get('bbox_head'), (model.get('roi_head') or {}).get('bbox_head')])
+    for part in (model, *heads):
+        if classes and part.get('num_classes', len(classes)) != len(classes):
+            raise UsageError(
+                f'num_classes={part.num_classes} of {part.type}, but the training images have {len(classes)} classes, '
+                f'{_shown(classes)}: set num_classes to their number'
+            )
+
+
 def inner_dataset(loader: ConfigDict) -> ConfigDict:
     """The dataset that reads files, inside the wrappers around it."""
     dataset = loader.dataset

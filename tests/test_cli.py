@@ -59,6 +59,22 @@ ERRORS = {
     ),
     'head argument': ([CONFIG, 'model.bbox_head.anchor=2'], r"YOLOHead.*unexpected keyword argument 'anchor'"),
     'levels': ([CONFIG, 'model.backbone.out_indices=(2,3,4,5)'], r'YOLOv4PAN joins three maps'),
+    'classes': (
+        [CONFIG, 'model.bbox_head.num_classes=2'],
+        r"num_classes=2 of mmcnn\.YOLOHead, but the training images have 3 classes, \('circle', 'square', 'triangle'\)",
+    ),
+    "MMDetection's classes": (
+        ['yolov3_darknet53', 'model.bbox_head.num_classes=80'],
+        r'num_classes=80 of YOLOV3Head, but the training images have 3 classes',
+    ),
+    'classes of regions': (
+        ['faster_rcnn_resnet-fpn', 'model.roi_head.bbox_head.num_classes=4'],
+        r'num_classes=4 of Shared2FCBBoxHead, but the training images have 3 classes',
+    ),
+    'classes of a classifier': (
+        ['classification/darknet53', 'model.num_classes=2'],
+        r'num_classes=2 of mmcnn\.Classifier, but the training images have 3 classes',
+    ),
     'no folder': ([CONFIG, '--data', 'nowhere'], r'nowhere does not exist; a data folder holds train\.json'),
     'img-size': ([CONFIG, '--img-size', 100], r'--img-size 100: it has to be a multiple of 32'),
     'small img-size': ([CONFIG, '--img-size', 0], r'--img-size 0: it has to be a multiple of 32'),
@@ -77,12 +93,12 @@ ERRORS = {
 
 
 @pytest.mark.parametrize('case', ERRORS)
-def test_errors_are_one_sentence(run_tool, shapes, tmp_path, case):
+def test_errors_are_one_sentence(run_tool, shapes, request, tmp_path, case):
     (name, *args), pattern = ERRORS[case]
     options = [arg for arg in args if '=' in str(arg)]
     args = [arg for arg in args if arg not in options]
     if '--data' not in args:
-        args += ['--data', shapes]
+        args += ['--data', request.getfixturevalue('shape_classes') if 'classification' in name else shapes]
     if options:
         args += ['--cfg-options', *options]
     result = run_tool('train', name, *args, cwd=tmp_path)
@@ -249,6 +265,63 @@ def test_rate_of_a_classifier_follows_the_images_of_a_step(batch, images, proces
     # The config that the run records means the same recipe, so it gives the same again.
     batches(cfg, batch_size=batch, launcher='pytorch', num_images=images)
     assert (cfg.optim_wrapper.accumulative_counts, cfg.optim_wrapper.optimizer.lr) == (counts, pytest.approx(rate))
+
+
+@pytest.mark.parametrize(
+    ('batch', 'images', 'processes', 'counts', 'rate', 'larger'),
+    [
+        (None, 118_287, 1, 8, 1e-3, 1),  # 8 images eight times
+        (None, 118_287, 8, 1, 1e-3, 1),  # MMDetection's own 8 x 8
+        (None, 118_287, 4, 2, 1e-3, 1),
+        (None, 118_287, 16, 1, 1e-3 * 8 / 4, 4 / 8),  # 4 on each: sums half as large
+        (16, 118_287, 1, 4, 1e-3 * 8 / 16, 16 / 8),
+        (16, 118_287, 8, 1, 1e-3 * 128 / 64 * 8 / 16, 16 / 8),  # twice the images, twice the sums
+        (64, 118_287, 1, 1, 1e-3 * 8 / 64, 64 / 8),
+        (None, 29, 1, 1, 1e-3 * 8 / 64, 1),  # 273 epochs of 4 iterations: 1,092 steps of 8 images
+        (16, 29, 1, 1, 1e-3 * 16 / 64 * 8 / 16, 16 / 8),
+    ],
+)
+def test_rate_of_summed_losses(batch, images, processes, counts, rate, larger, monkeypatch):
+    """YOLOv3: 1e-3 for 64 images of which 8 are summed; decay 5e-4 and clipping at 35 belong to those sums."""
+    monkeypatch.setenv('WORLD_SIZE', str(processes))
+    cfg = cli.load_config('yolov3_darknet53')
+    for _ in range(2):  # the config that the run records gives the same again
+        line, found = batches(cfg, batch_size=batch, launcher='pytorch', num_images=images)
+        assert found == counts
+        optimizer = cfg.optim_wrapper.optimizer
+        assert (optimizer.lr, optimizer.weight_decay) == pytest.approx((rate, 5e-4 * larger))
+        assert cfg.optim_wrapper.clip_grad.max_norm == pytest.approx(35 * larger)
+        assert line.endswith(f'images a step, learning rate {rate:.3g}')
+
+
+def test_what_summed_losses_do_not_have_is_left_out():
+    cfg = cli.load_config('yolov3_darknet53', {'optim_wrapper.clip_grad': None})
+    cfg.optim_wrapper.optimizer.pop('weight_decay')
+    batches(cfg, batch_size=16)
+    assert cfg.optim_wrapper.clip_grad is None
+    assert 'weight_decay' not in cfg.optim_wrapper.optimizer
+
+
+@pytest.mark.parametrize(
+    ('batch', 'images', 'processes', 'counts', 'rate'),
+    [
+        (None, 118_287, 1, 8, 0.02),  # 2 images eight times
+        (None, 118_287, 8, 1, 0.02),  # MMDetection's own 8 x 2
+        (1, 118_287, 1, 16, 0.02),
+        (None, 118_287, 32, 1, 0.02 * 32 / 16),  # an image on each at least
+        (16, 118_287, 8, 1, 0.02 * 128 / 16),
+        (2, 200, 1, 1, 0.02 * 2 / 16),  # 1,200 iterations
+    ],
+)
+def test_rate_of_faster_rcnn(batch, images, processes, counts, rate, monkeypatch):
+    """0.02 for 16 images. Its losses are means, so decay is the recipe's whatever the batch."""
+    monkeypatch.setenv('WORLD_SIZE', str(processes))
+    cfg = cli.load_config('faster_rcnn_resnet-fpn')
+    for _ in range(2):
+        line, found = batches(cfg, batch_size=batch, launcher='pytorch', num_images=images)
+        assert found == counts
+        assert (cfg.optim_wrapper.optimizer.lr, cfg.optim_wrapper.optimizer.weight_decay) == pytest.approx((rate, 1e-4))
+        assert line.endswith(f'images a step, learning rate {rate:.3g}')
 
 
 @pytest.mark.parametrize(('images', 'processes', 'drop'), [(17, 1, True), (18, 1, False), (33, 2, True), (1, 1, False)])

@@ -77,6 +77,27 @@ def test_data_sets_classes_files_and_evaluators(shapes):
     assert cfg.val_evaluator.ann_file == cfg.test_evaluator.ann_file == str(shapes / 'val.json')
 
 
+def test_classes_of_the_own_data():
+    cfg = cli.load_config(CONFIG)
+    cli_data.check_classes(cfg)  # COCO's 80
+    dataset = cfg.train_dataloader.dataset.dataset
+    dataset.metainfo = dict(classes=('cat', 'dog'))
+    with pytest.raises(cli.UsageError, match=r"num_classes=80 of mmcnn\.YOLOHead.* 2 classes, \('cat', 'dog'\): set"):
+        cli_data.check_classes(cfg)
+    cfg.model.bbox_head.num_classes = 2
+    cli_data.check_classes(cfg)
+    dataset.metainfo = dict(classes='cat')
+    with pytest.raises(cli.UsageError, match=r"num_classes=2 of .* 1 classes, \('cat',\)"):
+        cli_data.check_classes(cfg)
+    dataset.type, dataset.metainfo = 'BaseDataset', None  # which says nothing of its classes
+    cli_data.check_classes(cfg)
+    cfg.model.roi_head = dict(bbox_head=[dict(type='A', num_classes=2), dict(type='B', num_classes=3)])  # a cascade
+    cfg.model.rpn_head = dict(type='RPNHead', num_classes=1)
+    dataset.metainfo = dict(classes=('cat', 'dog'))
+    with pytest.raises(cli.UsageError, match=r'num_classes=3 of B, but the training images have 2 classes'):
+        cli_data.check_classes(cfg)
+
+
 def test_data_of_a_checkpoint_has_to_have_its_classes(shapes):
     checkpoint = {'meta': {'dataset_meta': {'classes': ('square', 'circle', 'triangle')}}}
     with pytest.raises(cli.UsageError, match=r"trained on the classes \('square', 'circle', 'triangle'\)"):

@@ -39,6 +39,7 @@ def main() -> None:
     cfg.launcher = args.launcher
     cli.merge_options(cfg, cli.options_of(args))  # what is typed wins over what was worked out
     cli.wire_model(cfg)
+    cli_data.check_classes(cfg)
     cli.check_initial_weights(cfg, args.resume)
     if args.data:
         cli_data.warn_of_anchors(cfg, args.data)

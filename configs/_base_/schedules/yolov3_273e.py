@@ -1,6 +1,6 @@
 # SGD as MMDetection's YOLOv3: 273 epochs of batches of 64 (8 GPUs x 8), a tenth after epochs 218 and 246.
 # Its losses are sums over the images of a GPU, and 8 of them belong to this rate. tools/train.py accumulates to 64
-# images and keeps the rate true to both numbers (scale_lr, summed_batch_size).
+# images and keeps the rate true to both numbers (scale_lr, summed_batch_size), decay and clipping to the second.
 max_epochs = 273
 nominal_batch_size = 64
 scale_lr = True
