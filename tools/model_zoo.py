@@ -8,8 +8,11 @@ The table ends with exit code 1 if a row of the reference table is not met exact
 """
 
 import argparse
+import contextlib
 import sys
+from collections.abc import Iterator
 from fnmatch import fnmatchcase
+from pathlib import Path
 
 from mmcnn import cli
 
@@ -18,8 +21,8 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('what', nargs='?', choices=['table', 'show', 'costs'], default='table')
     parser.add_argument('name', nargs='?', metavar='NAME', help='of show')
-    parser.add_argument('--filter', default='*', metavar='GLOB', help='only networks whose name matches')
-    parser.add_argument('--sort', default='name', metavar='COLUMN', help='name, or largest first: size, total, ...')
+    parser.add_argument('--filter', metavar='GLOB', help='only networks whose name matches')
+    parser.add_argument('--sort', metavar='COLUMN', help='name (default), or largest first: size, total, ...')
     parser.add_argument('--img-size', type=int, metavar='N', help="side of the image (default: each network's own)")
     form = parser.add_mutually_exclusive_group()
     form.add_argument('--json', action='store_true', help='all numbers')
@@ -29,6 +32,29 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+@contextlib.contextmanager
+def too_small(size: int | None) -> Iterator[None]:
+    """Says that it is the size where networks without padding have nothing left to convolve."""
+    try:
+        yield
+    except RuntimeError as error:
+        if size is None:
+            raise
+        raise cli.UsageError(f'--img-size {size}: too small for a network ({str(error).splitlines()[0]})') from error
+
+
+def refuse_what_is_not_used(args: argparse.Namespace) -> None:
+    """Raises UsageError where an option belongs to another form of the tool."""
+    if args.name is not None and args.what != 'show':
+        raise cli.UsageError(f"'{args.name}': only show takes a name; tools/model_zoo.py show {args.name}, or --filter")
+    used = dict(
+        table=('filter', 'sort', 'img_size', 'json', 'markdown', 'into', 'plot'), show=('img_size',), costs=('into',)
+    )[args.what]
+    for option in ('filter', 'sort', 'img_size', 'json', 'markdown', 'into', 'plot'):
+        if option not in used and getattr(args, option) not in (None, False):
+            raise cli.UsageError(f'--{option.replace("_", "-")} does not go with {args.what}')
+
+
 def table(args: argparse.Namespace) -> int:
     """Gives the table in the form asked for; 1 if a reference row is off, else 0."""
     import mmcnn
@@ -36,14 +62,17 @@ def table(args: argparse.Namespace) -> int:
     from mmcnn.models.reference_table import REFERENCE
     from mmcnn.registry import nearest
 
-    names = mmcnn.list_backbones(args.filter)
+    pattern, column = args.filter or '*', args.sort or 'name'
+    names = mmcnn.list_backbones(pattern)
     if not names:
-        known = nearest(args.filter, mmcnn.list_backbones())
-        raise cli.UsageError(f"--filter '{args.filter}' fits no network; {known}")
-    if args.sort not in zoo_table.SORT_COLUMNS:
-        raise cli.UsageError(f"--sort '{args.sort}': {nearest(args.sort, zoo_table.SORT_COLUMNS)}")
-    networks = zoo_table.ordered([zoo_table.describe(name, args.img_size) for name in names], args.sort)
-    exact, line = zoo_table.verdict(networks, [name for name in REFERENCE if fnmatchcase(name, args.filter)])
+        raise cli.UsageError(f"--filter '{pattern}' fits no network; {nearest(pattern, mmcnn.list_backbones())}")
+    if column not in zoo_table.SORT_COLUMNS:
+        raise cli.UsageError(f"--sort '{column}': {nearest(column, zoo_table.SORT_COLUMNS)}")
+    if args.plot and Path(args.plot).is_dir():
+        raise cli.UsageError(f'--plot {args.plot} is a folder: name a file, such as {Path(args.plot, "zoo.png")}')
+    with too_small(args.img_size):
+        networks = zoo_table.ordered([zoo_table.describe(name, args.img_size) for name in names], column)
+    exact, line = zoo_table.verdict(networks, [name for name in REFERENCE if fnmatchcase(name, pattern)])
     if args.into:
         cli.write_between_marks(args.into, 'zoo', zoo_table.as_markdown(networks))
     else:
@@ -65,7 +94,8 @@ def show(args: argparse.Namespace) -> int:
         raise cli.UsageError('show needs the name of a network: tools/model_zoo.py show NAME')
     if args.name not in names:
         raise cli.UsageError(f"no network is called '{args.name}'; {nearest(args.name, names)}")
-    print(zoo_table.stages_as_text(zoo_table.stage_lines(args.name, args.img_size)))
+    with too_small(args.img_size):
+        print(zoo_table.stages_as_text(zoo_table.stage_lines(args.name, args.img_size)))
     return 0
 
 
@@ -81,6 +111,7 @@ def costs(args: argparse.Namespace) -> int:
 
 def main() -> int:
     args = parse_args()
+    refuse_what_is_not_used(args)
     cli.at_least(32, args, 'img_size')
     return dict(table=table, show=show, costs=costs)[args.what](args)
 

@@ -135,7 +135,12 @@ def build_classifier(name: str, num_classes: int = 1000, **kwargs: Any) -> Class
     """
     known = list_classifiers()
     if name not in known:
+        if name in backbone_families():
+            raise ValueError(_no_classifier(name))
         raise ValueError(f"no classifier is called '{name}'; {nearest(name, known)}")
+    for key in ('type', 'variant'):
+        if key in kwargs:
+            raise ValueError(f"{key}={kwargs[key]!r}: the name '{name}' says this already, leave it out")
     classifier = Classifier(dict(type=f'mmcnn.{name}', **kwargs), num_classes)
     if kwargs.get('init_cfg'):
         classifier.backbone.init_weights()
@@ -145,7 +150,7 @@ def build_classifier(name: str, num_classes: int = 1000, **kwargs: Any) -> Class
 def _build_trunk(cfg: dict) -> Backbone:
     if 'out_indices' in cfg:
         raise ValueError(f'out_indices={cfg["out_indices"]}: a classifier takes the last level by itself, leave it out')
-    name = str(cfg['type']).removeprefix('mmcnn.')
+    name = cfg.get('variant') or str(cfg['type']).removeprefix('mmcnn.')
     if name in backbone_families():
         row = backbone_families()[name].variants[name]
         cfg = {**cfg, 'arch': {**row.as_classifier, **(cfg.get('arch') or {})}}
@@ -153,8 +158,12 @@ def _build_trunk(cfg: dict) -> Backbone:
     if not isinstance(trunk, Backbone):
         raise ValueError(f'{cfg["type"]} is no backbone of mmcnn, so nothing says what its classifier is')
     if trunk.arch.top is None:
-        raise ValueError(f'{trunk.variant} is no classifier; mmcnn.list_classifiers() has those that are')
+        raise ValueError(_no_classifier(trunk.variant))
     return trunk
+
+
+def _no_classifier(name: str) -> str:
+    return f'{name} is no classifier; mmcnn.list_classifiers() has those that are'
 
 
 def _preprocessor(image: ImageFormat) -> dict:

@@ -1,6 +1,7 @@
 """Classifiers: the contract of every one, and training and prediction of a small one."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -90,6 +91,44 @@ def test_the_paper_form_is_a_field_that_can_be_overridden(monkeypatch):
         assert mmcnn.build_backbone('darknet53').arch.depths == (1, 2, 8, 8, 4)
 
 
+@pytest.mark.parametrize('name', FAMILIES)
+def test_class_and_variant_build_what_the_short_name_builds(name):
+    cls = BACKBONE_FAMILIES[name]
+    with torch.device('meta'):
+        classifier = Classifier(dict(type=f'mmcnn.{cls.__name__}', variant=name))
+    assert classifier.backbone.arch == on_meta(name).backbone.arch
+
+
+#: Shares that the papers drop before the classes (and behind hidden layers); all others drop nothing. VGG: section 3.1.
+#: GoogLeNet: section 5. Inception-v4 and Inception-ResNet: "keep 0.8", figures 9 and 15. Xception: section 4.3.
+#: MobileNetV3: "dropout of 0.8" kept, section 6.1. EfficientNet: 0.2 for B0 to 0.5 for B7, section 5.2. MobileNet is
+#: Keras's, rows with -tv torchvision's.
+DROPOUTS = {
+    r'vgg.*': 0.5, r'inceptionv1(-paper)?': 0.4, r'inceptionv1-tv': 0.2, r'inceptionv3-tv': 0.5,
+    r'inceptionv4.*|inception-resnet.*': 0.2, r'xception.*': 0.5, r'mobilenet(-\d+)?': 1e-3, r'mobilenetv2-tv': 0.2,
+    r'mobilenetv3.*': 0.2, r'efficientnet-b[01](-tv)?': 0.2, r'efficientnet-b[23](-tv)?': 0.3,
+    r'efficientnet-b[45](-tv)?': 0.4, r'efficientnet-b[67](-tv)?': 0.5,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_dropout_is_that_of_the_paper(name):
+    expected = next((rate for pattern, rate in DROPOUTS.items() if re.fullmatch(pattern, name)), 0.0)
+    assert on_meta(name, num_classes=2).top.dropout.p == expected
+
+
+@pytest.mark.parametrize('hidden', [(), (64, 64)])
+def test_dropout_is_before_the_classes_and_behind_hidden_layers(hidden):
+    arch = dict(top=Top(hidden=hidden, dropout=0.5))
+    top = mmcnn.build_classifier('darknet53', num_classes=5, arch=arch, widen_factor=0.25).top.train()
+    top.dropout = nn.Threshold(1e9, -1.0)  # so that what has gone through it is -1
+    seen = []
+    for layer in (*top.hidden, top.classes):
+        layer.register_forward_pre_hook(lambda _, inputs: seen.append(bool((inputs[0] == -1).all())))
+    top(torch.randn(1, 256, 2, 2))
+    assert seen == ([False, True, True] if hidden else [True])
+
+
 @pytest.mark.parametrize('image', [CAFFE, SYMMETRIC], ids=['bgr', 'rgb'])
 def test_images_are_normalised_as_the_row_says(image):
     classifier = narrow('darknet53', arch=dict(image=image))
@@ -125,6 +164,8 @@ def test_loss_and_prediction():
         (lambda: on_meta('darknet53', num_classes=2.5), ['num_classes=2.5', 'whole number']),
         (lambda: on_meta('darknet53', out_indices=(5,)), ['out_indices=(5,)', 'leave it out']),
         (lambda: on_meta('darknet53', widen=2), ["no argument 'widen'", 'did you mean widen_factor']),
+        (lambda: on_meta('fpn'), ['fpn is no classifier', 'list_classifiers']),
+        (lambda: on_meta('darknet53', variant='darknet53-timm'), ["variant='darknet53-timm'", 'leave it out']),
         (lambda: on_meta('darknet53', arch=dict(top=None)), ['darknet53 is no classifier', 'list_classifiers']),
         (lambda: Classifier(dict(type='mmcnn.YOLOv4PAN', in_channels=(8, 8, 8))), ['is no backbone of mmcnn']),
         (lambda: on_meta('darknet53')(torch.empty(1, 2, 64, 64, device='meta')), ['takes images (N, 3, H, W)', '2']),

@@ -41,6 +41,12 @@ def random_statistics():
     return fill
 
 
+def norm_settings(model):
+    """(momentum, epsilon) of the BatchNorms of a PyTorch model, auxiliary heads aside."""
+    norms = {name: each for name, each in model.named_modules() if isinstance(each, _BatchNorm)}
+    return {(norm.momentum, norm.eps) for name, norm in norms.items() if not name.lower().startswith('aux')}
+
+
 @pytest.fixture
 def compare(record_property):
     """Loads translated weights into our classifier, strictly, and compares the logits of both on random images."""
@@ -56,6 +62,8 @@ def compare(record_property):
         expected = np.asarray(peer(peer_images(images)))
         assert logits.shape == expected.shape
         assert expected.std() > 1e-3 * abs(expected).max()  # a constant would prove nothing
+        if isinstance(peer, torch.nn.Module):
+            assert norm_settings(ours) == norm_settings(peer)
         difference = float(abs(logits - expected).max() / abs(expected).max())
         record_property('parity', (variant, peer_name, difference))
         assert difference < TOLERANCE, f'{variant} against {peer_name}: {difference:.1e}'

@@ -81,6 +81,10 @@ def test_same_logits(keras, compare, variant):
         weights=None, classifier_activation=None, input_shape=(size, size, 3), **arguments
     )
     random_arrays(peer)
+    norms = [layer for layer in peer.layers if type(layer).__name__ == 'BatchNormalization']
+    own = backbone_families()[variant].variants[variant].norm
+    settings = {(round(1 - norm.momentum, 6), norm.epsilon) for norm in norms}
+    assert settings == ({(own['momentum'], own['eps'])} if own else set())
     undo = next((f for prefix, f in PREPROCESS_INSIDE.items() if variant.startswith(prefix)), lambda x: x)
 
     def logits(images):

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from mmcnn.registry import backbone_families
 from mmcnn.weights.timm import from_timm
 
 # ours: (timm's, input size)
@@ -19,7 +20,7 @@ PEERS = {
     'vovnet57': ('vovnet57a', 224),
     'vovnetv2-19': ('ese_vovnet19b', 224),
     'vovnetv2-39': ('ese_vovnet39b', 224),
-    'vovnetv2-57': ('ese_vovnet57b', 224),
+    'vovnetv2-57': ('ese_vovnet57b', 256),
     'vovnetv2-99': ('ese_vovnet99b', 224),
 }
 
@@ -34,3 +35,16 @@ def test_same_logits(timm, random_statistics, compare, variant):
     random_statistics(peer)
     with torch.no_grad():
         compare(variant, from_timm(peer.state_dict(), variant), peer, f'timm {name}', size)
+
+
+@pytest.mark.parametrize('variant', PEERS)
+def test_image_format_is_that_of_its_weights(timm, variant):
+    name, size = PEERS[variant]
+    published = timm.get_pretrained_cfg(name)
+    image = backbone_families()[variant].variants[variant].image
+    assert image.size == size and image.order == 'rgb'
+    if published is None or not published.has_weights:
+        return
+    assert published.input_size == (3, size, size)
+    assert image.mean == pytest.approx([255 * m for m in published.mean])
+    assert image.std == pytest.approx([255 * s for s in published.std])

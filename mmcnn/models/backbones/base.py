@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -177,10 +178,13 @@ class Backbone(BaseModule):
     def _refuse_unknown(self, unknown: dict[str, object]) -> None:
         if unknown:
             name = next(iter(unknown))
-            known = [
-                'variant', 'arch', 'in_channels', 'widen_factor', 'deepen_factor', 'norm_cfg', 'out_indices',
-                'frozen_stages', 'norm_eval', 'init_cfg',
-            ]  # fmt: skip
+            known = {
+                each.name
+                for cls in type(self).__mro__
+                if issubclass(cls, Backbone)
+                for each in inspect.signature(cls.__init__).parameters.values()
+                if each.name == 'variant' or each.kind == each.KEYWORD_ONLY
+            }
             raise ValueError(f"{type(self).__name__} has no argument '{name}'; {nearest(name, known)}")
 
     def _resolve(self, variant: str, overrides: dict | None) -> Any:
@@ -192,9 +196,10 @@ class Backbone(BaseModule):
             if name not in fields:
                 raise ValueError(f"{type(self).__name__}: arch has no field '{name}'; {nearest(name, fields)}")
             count = len(getattr(row, name)) if isinstance(getattr(row, name), tuple) else None
-            if count is not None and len(overrides[name]) != count:
+            given = overrides[name]
+            if count is not None and (not isinstance(given, Sequence) or len(given) != count):
                 raise ValueError(
-                    f'{type(self).__name__}: arch field {name}={overrides[name]} needs {count} entries, as in {variant}'
+                    f'{type(self).__name__}: arch field {name}={given!r} needs {count} entries, as in {variant}'
                 )
         return dataclasses.replace(row, **(overrides or {}))
 
@@ -208,7 +213,7 @@ class Backbone(BaseModule):
         wanted = tuple(i for i in self.default_levels if i in last_at) if out_indices is None else tuple(out_indices)
         have = f'its levels are {list(self.levels)} (level i has stride 2**i)'
         for level in wanted:
-            if level not in last_at:
+            if type(level) is not int or level not in last_at:
                 raise ValueError(f'{type(self).__name__} ({self.variant}) has no level {level!r}; {have}')
         if not wanted or list(wanted) != sorted(set(wanted)):
             raise ValueError(f'out_indices={wanted} of {self.variant} has to be increasing and not empty; {have}')
@@ -249,6 +254,8 @@ class Backbone(BaseModule):
 
 def _merge_norm(variant: str, own: dict | None, given: dict | None) -> dict | None:
     """The row's normalisation updated by the user's."""
+    if not isinstance(given, dict | None):
+        raise ValueError(f"norm_cfg={given!r} of {variant} has to be a dict, such as dict(type='BN')")
     given = given or {}
     kind = given.get('type')
     if own is None and given and kind is None:

@@ -13,7 +13,7 @@ from mmcnn.models.layers import ConvNormAct, max_pool
 from mmcnn.registry import register_backbone
 
 from .base import Backbone, Stage
-from .row import SYMMETRIC_299, ImageFormat, Row
+from .row import SYMMETRIC_299, ImageFormat, Row, Top
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,12 @@ class Arch(Row):
     norm: dict = field(default_factory=lambda: dict(type='BN', eps=1e-3, momentum=0.01))
     act: dict = field(default_factory=lambda: dict(type='ReLU'))  # not in place: each block's input is its shortcut
     image: ImageFormat = SYMMETRIC_299
+    top: Top | None = field(default_factory=lambda: Top(dropout=0.5))  # section 4.3 of the paper, its ImageNet runs
     as_classifier: dict = field(default_factory=lambda: dict(padding='valid'))
+
+    def __post_init__(self) -> None:
+        if self.pool not in ('same', 'symmetric'):
+            raise ValueError(f"pool={self.pool!r} of Xception has to be 'same' or 'symmetric'")
 
 
 # Figure 5 of the paper: 22,855,952 trainable parameters with 1000 classes.

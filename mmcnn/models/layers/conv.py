@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from mmcnn.registry import MODELS
 
-from .padding import SameConv2d
+from .padding import SameConv2d, check_padding
 
 MODELS.register_module(module=nn.Mish)  # MMCV registers PyTorch's other activations, not this one
 
@@ -39,6 +39,9 @@ class ConvNormAct(nn.Module):
         norm_cfg: MMEngine config of the normalisation (``dict(type='BN', eps=1e-5)``), see :func:`build_norm`; None:
             none.
         act_cfg: MMEngine config of the activation (``dict(type='mmcnn.Mish')``); None: none.
+
+    Raises:
+        ValueError: another ``padding``.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class ConvNormAct(nn.Module):
         act_cfg: dict | None,
     ) -> None:
         super().__init__()
+        check_padding(padding, (None, 'same', 'valid'))
         if bias is None:
             bias = norm_cfg is None
         kernel = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size

@@ -40,6 +40,13 @@ class SameMaxPool2d(nn.MaxPool2d):
         return super().forward(pad_same(x, kernel, stride, value=float('-inf')))
 
 
+def check_padding(padding: str | None, known: tuple[str | None, ...]) -> None:
+    """Raises ValueError unless the padding is one of ``known``."""
+    if padding not in known:
+        raise ValueError(f'padding={padding!r} has to be one of {", ".join(map(repr, known))}')
+
+
 def max_pool(kernel_size: int, stride: int, padding: str = 'same') -> nn.MaxPool2d:
     """A max-pool with 'same' or 'valid' (none) padding."""
+    check_padding(padding, ('same', 'valid'))
     return (SameMaxPool2d if padding == 'same' else nn.MaxPool2d)(kernel_size, stride)

@@ -117,3 +117,8 @@ def test_wires_a_detector_without_a_neck():
     )
     assert wired.rpn_head.in_channels == 256
     assert wired.roi_head.bbox_roi_extractor.featmap_strides == [4, 8, 16, 32]
+
+
+def test_misspelt_neck_is_named():
+    with pytest.raises(ValueError, match="ResNetFPN has no argument 'nek'; did you mean neck"):
+        mmcnn.build_backbone('resnet-fpn', nek=None)

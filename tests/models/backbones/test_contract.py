@@ -99,6 +99,22 @@ def test_every_parameter_gets_a_gradient(name, last):
     assert without == []
 
 
+@pytest.mark.parametrize('name', VARIANTS)
+def test_gradients_freezing_and_copies_of_every_variant(name):
+    levels, small = levels_of(name), dict(widen_factor=0.25, deepen_factor=0.33)
+    backbone = on_meta(name, out_indices=levels, frozen_stages=levels[1], norm_eval=True, **small).train()
+    frozen = on_meta(name, out_indices=levels[:2], **small).state_dict().keys()
+    sum(x.mean() for x in backbone(torch.empty(2, 3, 64, 64, device='meta'))).backward()
+    for key, parameter in backbone.named_parameters():
+        # A top-down path goes on learning.
+        learns = key not in frozen or key.startswith(('lateral', 'output'))
+        assert (parameter.requires_grad, parameter.grad is not None) == (learns, learns), key
+    assert not any(m.training for m in backbone.modules() if isinstance(m, _BatchNorm))
+    for twin in (copy.deepcopy(backbone), pickle.loads(pickle.dumps(backbone))):
+        assert twin.load_state_dict(backbone.state_dict(), strict=True, assign=True)
+        assert (twin.out_channels, twin.out_strides) == (backbone.out_channels, backbone.out_strides)
+
+
 @pytest.mark.parametrize('name', FAMILIES)
 def test_freezing_stops_at_the_level(name):
     image = torch.randn(2, 3, 64, 96)
@@ -204,6 +220,8 @@ def test_probing_leaves_random_state_alone(name):
         (dict(out_indices=()), ['not empty']),
         (dict(frozen_stages=9), ['frozen_stages=9', 'its levels are']),
         (dict(out_indice=(3,)), ["no argument 'out_indice'", 'did you mean out_indices']),
+        (dict(out_indices=(3.0,)), ['no level 3.0']),
+        (dict(norm_cfg='BN'), ["norm_cfg='BN'", 'has to be a dict']),
         (dict(arch=dict(imagee=None)), ["no field 'imagee'", 'did you mean image']),
         (dict(in_channels=0), ['in_channels=0', 'positive']),
         (dict(widen_factor=-1), ['widen_factor=-1', 'positive']),
@@ -220,9 +238,17 @@ def test_a_table_of_another_length_is_refused(name):
     row = BACKBONE_FAMILIES[name].variants[name]
     fields = [f.name for f in dataclasses.fields(row) if isinstance(getattr(row, f.name), tuple)]
     for field in fields:
-        given = (*getattr(row, field), 1)
-        with pytest.raises(ValueError, match=rf'{field}=.* needs {len(given) - 1} entries, as in {name}'):
-            on_meta(name, arch={field: given})
+        for given in ((*getattr(row, field), 1), 3):
+            count = len(getattr(row, field))
+            with pytest.raises(ValueError, match=rf'{field}=.* needs {count} entries, as in {name}'):
+                on_meta(name, arch={field: given})
+
+
+@pytest.mark.parametrize('name', FAMILIES)
+def test_unknown_padding_is_refused(name):
+    for field in {'padding', 'pool'} & set(vars(BACKBONE_FAMILIES[name].variants[name])):
+        with pytest.raises(ValueError, match=f"{field}='smae'.* has to be .*'same'"):
+            on_meta(name, arch={field: 'smae'})
 
 
 @pytest.mark.parametrize('name', FAMILIES)

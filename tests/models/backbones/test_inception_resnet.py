@@ -53,6 +53,15 @@ def test_v1_counts_by_its_layers():
     assert mmcnn.count_parameters(classifier.top) == (1792 * 1000 + 1000,) * 2
 
 
+def test_v1_convolves_rows_before_columns():
+    stages = residual_blocks(on_meta(mmcnn.build_backbone, 'inception-resnet-v1'))
+    kernels = {
+        name: [conv.kernel_size for conv in blocks[0].branches.modules() if isinstance(conv, nn.Conv2d)][-2:]
+        for name, blocks in stages.items()
+    }
+    assert kernels == dict(stage3=[(3, 3), (3, 3)], stage4=[(1, 7), (7, 1)], stage5=[(1, 3), (3, 1)])  # figures 10-13
+
+
 def test_v1_with_a_sixth_c_block_has_facenets_counts():
     """FaceNet's network in Keras: 22,808,144 and 22,779,312 with 128 outputs without bias, and their BatchNorm."""
     backbone = on_meta(mmcnn.build_backbone, 'inception-resnet-v1', arch=dict(depths=(0, 5, 10, 6), linear_end=True))
