@@ -1,10 +1,12 @@
-"""The table of all networks: python tools/model_zoo.py [show NAME | costs] [options]
+"""The table of all networks: python tools/model_zoo.py [show NAME | costs | --matrix] [options]
 
 table    all networks: parameters against the reference table, multiply-adds, memory accesses, levels (default)
 show     one network, stage by stage
 costs    what the costs of networks show (docs/costs.md), as Markdown
+--matrix networks by detectors: which pairs build and run, in full size and without memory (all: some minutes)
 
-The table ends with exit code 1 if a row of the reference table is not met exactly.
+The table ends with exit code 1 if a row of the reference table is not met exactly, the matrix if a pair fails for
+another reason than a level that the network has not.
 """
 
 import argparse
@@ -20,10 +22,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('name', nargs='?', metavar='NAME', help='of show')
     parser.add_argument('--filter', default='*', metavar='GLOB', help='only networks whose name matches')
     parser.add_argument('--sort', default='name', metavar='COLUMN', help='name, or largest first: size, total, ...')
-    parser.add_argument('--img-size', type=int, metavar='N', help="side of the image (default: each network's own)")
+    parser.add_argument(
+        '--img-size', type=int, metavar='N', help="side of the image (default: each network's own; of the matrix 640)"
+    )
     form = parser.add_mutually_exclusive_group()
     form.add_argument('--json', action='store_true', help='all numbers')
     form.add_argument('--markdown', action='store_true', help='as in the README')
+    form.add_argument('--matrix', action='store_true', help='networks by detectors instead')
     form.add_argument('--into', metavar='FILE', help='write the Markdown between the marks in this file')
     parser.add_argument('--plot', metavar='PNG', help='also draw parameters against multiply-adds')
     return parser.parse_args()
@@ -31,15 +36,11 @@ def parse_args() -> argparse.Namespace:
 
 def table(args: argparse.Namespace) -> int:
     """Gives the table in the form asked for; 1 if a reference row is off, else 0."""
-    import mmcnn
     from mmcnn.models import zoo_plot, zoo_table
     from mmcnn.models.reference_table import REFERENCE
     from mmcnn.registry import nearest
 
-    names = mmcnn.list_backbones(args.filter)
-    if not names:
-        known = nearest(args.filter, mmcnn.list_backbones())
-        raise cli.UsageError(f"--filter '{args.filter}' fits no network; {known}")
+    names = chosen(args)
     if args.sort not in zoo_table.SORT_COLUMNS:
         raise cli.UsageError(f"--sort '{args.sort}': {nearest(args.sort, zoo_table.SORT_COLUMNS)}")
     networks = zoo_table.ordered([zoo_table.describe(name, args.img_size) for name in names], args.sort)
@@ -53,6 +54,27 @@ def table(args: argparse.Namespace) -> int:
         zoo_plot.plot(networks, args.plot)
     print(line, file=sys.stderr if args.json or args.markdown else sys.stdout)
     return 0 if exact else 1
+
+
+def chosen(args: argparse.Namespace) -> list[str]:
+    """Names of the networks that ``--filter`` fits."""
+    import mmcnn
+    from mmcnn.registry import nearest
+
+    names = mmcnn.list_backbones(args.filter)
+    if not names:
+        known = nearest(args.filter, mmcnn.list_backbones())
+        raise cli.UsageError(f"--filter '{args.filter}' fits no network; {known}")
+    return names
+
+
+def pairs(args: argparse.Namespace) -> int:
+    """Prints networks by detectors; 1 if a pair fails for another reason than a missing level, else 0."""
+    from mmcnn import matrix
+
+    tried = matrix.try_pairs(chosen(args), args.img_size or 640)
+    print(matrix.as_text(tried))
+    return int(any(pair.failed for pair in tried))
 
 
 def show(args: argparse.Namespace) -> int:
@@ -82,7 +104,9 @@ def costs(args: argparse.Namespace) -> int:
 def main() -> int:
     args = parse_args()
     cli.at_least(32, args, 'img_size')
-    return dict(table=table, show=show, costs=costs)[args.what](args)
+    if args.matrix and (args.what, args.sort, args.plot) != ('table', 'name', None):
+        raise cli.UsageError('--matrix goes with --filter and --img-size only')
+    return pairs(args) if args.matrix else dict(table=table, show=show, costs=costs)[args.what](args)
 
 
 if __name__ == '__main__':
