@@ -252,8 +252,9 @@ def _wire_head(head: ConfigDict, name: str, maps: Maps, giver: str) -> None:
     for key in ('anchor_generator', 'prior_generator'):
         if head.get(key) is not None:
             _fill(head[key], 'strides', list(maps.strides), f'{name}.{key}', giver)
-            if 'base_sizes' in head[key]:
-                _check_anchors(head[key].base_sizes, f'{name}.{key}.base_sizes', maps, giver)
+            if head[key].get('base_sizes') is not None:  # one number a level in MMDetection's other generators
+                check = _check_anchors if _short(head[key]) == 'YOLOAnchorGenerator' else _check_levels
+                check(head[key].base_sizes, f'{name}.{key}.base_sizes', maps, giver)
 
 
 def _arguments(cfg: dict) -> set[str]:
@@ -275,10 +276,14 @@ def _check_anchors(anchors: Any, where: str, maps: Maps, giver: str) -> None:
     pairs = [pair for level in levels for pair in (level if _is_list(level) and len(level) else [None])]
     if not all(_is_list(pair) and len(pair) == 2 and all(_is_positive(side) for side in pair) for pair in pairs):
         raise ValueError(f'{where}={anchors} has to be a list of (width, height), in pixels, for each level')
+    _check_levels(anchors, where, maps, giver)
+
+
+def _check_levels(anchors: Sequence, where: str, maps: Maps, giver: str) -> None:
     if len(anchors) != len(maps.strides):
         raise ValueError(
             f'{where} has {len(anchors)} levels, but {giver} gives {len(maps.strides)} (strides {list(maps.strides)}): '
-            'one list of (width, height) a level is needed'
+            'one entry a level is needed'
         )
 
 

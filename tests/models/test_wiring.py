@@ -221,9 +221,8 @@ def test_factors_multiply():
 
 
 def test_factors_pass_by_what_has_none():
-    pools = faster_rcnn(
-        backbone=dict(type='mmcnn.fpn', out_indices=(2, 3, 4)), neck=dict(type='mmcnn.ExtraMaxPools', num_outs=5)
-    )
+    backbone = dict(type='mmcnn.fpn', out_indices=(2, 3, 4))
+    pools = faster_rcnn(backbone=backbone, neck=dict(type='mmcnn.ExtraMaxPools', num_outs=5))
     wired = wire(dict(pools, widen_factor=0.5))
     assert wired.backbone.widen_factor == 0.5 and 'widen_factor' not in wired.neck
     assert wired.rpn_head.in_channels == 128
@@ -236,6 +235,11 @@ def test_strides_of_every_kind_of_head():
     retina = retinanet()
     del retina['bbox_head']['anchor_generator']['strides']
     assert wire(retina).bbox_head.anchor_generator.strides == [8, 16, 32, 64, 128]
+    retina['bbox_head']['anchor_generator']['base_sizes'] = [8, 16, 32, 64, 128]
+    assert wire(retina).bbox_head.anchor_generator.strides == [8, 16, 32, 64, 128]
+    retina['bbox_head']['anchor_generator']['base_sizes'] = [8, 16]
+    with pytest.raises(ValueError, match=r'anchor_generator\.base_sizes has 2 levels, but FPN gives 5'):
+        wire(retina)
     base_sizes = ANCHORS[::-1]
     yolov3 = dict(
         type='YOLOV3',
