@@ -1,4 +1,5 @@
 import contextlib
+import copy
 import io
 import json
 import runpy
@@ -146,6 +147,69 @@ def trained(train_tiny, tmp_path_factory):
     result = train_tiny(work_dir, f'val_evaluator.outfile_prefix={work_dir / "val"}', args=['--epochs', 2])
     assert result.code == 0, result.err
     return SimpleNamespace(work_dir=work_dir, checkpoint=work_dir / 'epoch_2.pth', out=result.out)
+
+
+@pytest.fixture(scope='session')
+def step_and_predict():
+    """A real training step and a prediction of a detector on the CPU: ``step_and_predict(model_config)``.
+
+    Two images of 96 x 128 pixels with small, middle and large objects of classes 0 to 2. Fails unless the loss, the
+    gradient of every trainable parameter and the detections are finite, the gradient reaches the first layer, and
+    something is found. Gives the built model.
+    """
+    from mmdet.structures import DetDataSample
+    from mmengine.structures import InstanceData
+
+    from mmcnn.models.wiring import set_num_classes
+    from mmcnn.registry import MODELS
+
+    height, width = 96, 128
+
+    def batch():
+        samples = []
+        for boxes in ([[8, 8, 22, 24], [40, 20, 95, 70], [4, 2, 120, 94]], [[70, 50, 84, 62], [10, 10, 100, 90]]):
+            sample = DetDataSample(
+                metainfo=dict(img_shape=(height, width), ori_shape=(height, width), scale_factor=(1.0, 1.0))
+            )
+            sample.gt_instances = InstanceData(bboxes=torch.tensor(boxes).float(), labels=torch.arange(len(boxes)))
+            sample.ignored_instances = InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long))
+            samples.append(sample)
+        images = torch.randint(0, 256, (2, 3, height, width), dtype=torch.uint8)
+        return dict(inputs=list(images), data_samples=samples)
+
+    def run(model):
+        model = copy.deepcopy(dict(model))
+        set_num_classes(model, 3)
+        model = MODELS.build({'_scope_': 'mmdet', **model})
+        model.init_weights()
+        parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        optimizer = torch.optim.SGD(parameters.values(), lr=1e-3)
+
+        model.train()
+        data = model.data_preprocessor(batch(), True)
+        loss, logged = model.parse_losses(model.loss(data['inputs'], data['data_samples']))
+        assert loss.isfinite() and loss > 0, logged
+        loss.backward()
+        wrong = [name for name, p in parameters.items() if p.grad is None or not p.grad.isfinite().all()]
+        assert not wrong, f'no finite gradient: {wrong}'
+        first = next(name for name in parameters if name.startswith('backbone.'))
+        assert parameters[first].grad.abs().sum() > 0, first
+        optimizer.step()
+
+        model.eval()
+        data = model.data_preprocessor(batch(), False)
+        with torch.no_grad():
+            found = [sample.pred_instances for sample in model.predict(data['inputs'], data['data_samples'])]
+        assert len(found) == 2 and all(len(each) for each in found)
+        for each in found:
+            count = len(each)
+            assert each.bboxes.shape == (count, 4) and each.scores.shape == each.labels.shape == (count,)
+            assert each.bboxes.isfinite().all() and each.scores.isfinite().all() and (each.scores <= 1).all()
+            assert (each.bboxes[:, 2:] >= each.bboxes[:, :2]).all()
+            assert each.labels.dtype == torch.long and 0 <= each.labels.min() <= each.labels.max() < 3
+        return model
+
+    return run
 
 
 @pytest.fixture(scope='session')

@@ -20,6 +20,8 @@ from mmcnn.registry import MODELS, backbone_families, nearest
 COARSE_TO_FINE_NECKS = ('YOLOV3Neck',)
 #: Heads with one ``in_channels`` a level; all others take one number for all levels.
 PER_LEVEL_HEADS = ('YOLOHead', 'YOLOV3Head')
+#: Necks whose maps are those of a backbone with a pyramid of its own.
+PYRAMID_NECKS = ('FPN',)
 #: Side of the square image that foreign parts are probed with; a multiple of every usual stride.
 PROBE_SIZE = 512
 
@@ -77,7 +79,7 @@ def wire(model: dict) -> ConfigDict:
     ``dict(type='mmcnn.wired', detector='FasterRCNN', ...)`` becomes the plain ``dict(type='FasterRCNN', ...)``. Filled
     where absent: ``in_channels`` of neck and heads, ``strides`` of heads and anchor generators, channels and strides of
     the RoI extractor. ``widen_factor`` and ``deepen_factor`` of the detector multiply those of backbone and neck where
-    those are ours. A wired config wires to itself.
+    those are ours and have them. A wired config wires to itself.
 
     Args:
         model: config of a detector with ``backbone``, optional ``neck`` and its heads. Not changed.
@@ -94,15 +96,7 @@ def wire(model: dict) -> ConfigDict:
         return cfg
     _spread_factors(cfg)
 
-    maps = probe(cfg.backbone)
-    if cfg.get('neck') is not None:
-        if not isinstance(cfg.neck, dict):
-            raise ValueError('a list of necks cannot be wired: write their in_channels by hand and drop mmcnn.wired')
-        backwards = _short(cfg.neck) in COARSE_TO_FINE_NECKS
-        channels = maps.channels[::-1] if backwards else maps.channels
-        _fill(cfg.neck, 'in_channels', list(channels), 'neck', cfg.backbone.type)
-        maps = probe(cfg.neck, maps)
-
+    maps = _wire_neck(cfg, probe(cfg.backbone))
     giver = cfg.neck.type if cfg.get('neck') is not None else cfg.backbone.type
     for name in ('bbox_head', 'rpn_head'):
         if cfg.get(name) is not None:
@@ -116,7 +110,8 @@ def swap_backbone(model: dict, name: str, weights: bool = False) -> tuple[Config
     """A detector's or a classifier's config on another backbone, at the same levels, with that backbone's image format.
 
     What belonged to the old one goes: its weights, and with them frozen levels and frozen BatchNorm, which without
-    weights would keep a random network from learning.
+    weights would keep a random network from learning. A backbone with a pyramid of its own that has all levels of the
+    detector's FPN takes its place: ``neck=None``.
 
     Args:
         model: config of a model. Not changed.
@@ -127,7 +122,7 @@ def swap_backbone(model: dict, name: str, weights: bool = False) -> tuple[Config
         the config, and what was changed, a sentence each.
 
     Raises:
-        ValueError: no backbone has this name, or it lacks a level that the detector uses.
+        ValueError: no backbone has this name, or it lacks a level that the detector uses (a MissingLevelError).
     """
     name, families = name.removeprefix('mmcnn.'), backbone_families()
     if name not in families:
@@ -143,7 +138,13 @@ def swap_backbone(model: dict, name: str, weights: bool = False) -> tuple[Config
             notes.append(f'{key}={old[key]} belonged to {old.type} and is dropped')
     if is_classifier(cfg):
         return cfg, notes
-    cfg.backbone.out_indices = _levels(old)
+    maps = probe(old)
+    if families[name].pyramid and _is_plain_fpn(cfg.get('neck')):
+        pyramid = _wire_neck(copy.deepcopy(cfg), maps)
+        if set(pyramid.strides) <= set(probe(cfg.backbone).strides):
+            notes.append(f'{name} has a pyramid of its own: the neck {cfg.neck.type} is dropped')
+            cfg.neck, maps = None, pyramid
+    cfg.backbone.out_indices = tuple(int(math.log2(stride)) for stride in maps.strides)
     probe(cfg.backbone)  # says which levels there are, if one is lacking
     image, preprocessor = families[name].variants[name].image, cfg.get('data_preprocessor')
     wanted = dict(mean=list(image.mean), std=list(image.std), bgr_to_rgb=image.order == 'rgb')
@@ -187,9 +188,9 @@ def _meta_input(part: nn.Module, inputs: Maps | None) -> torch.Tensor | tuple[to
     return tuple(torch.empty(1, c, PROBE_SIZE // s, PROBE_SIZE // s) for c, s in zip(*inputs, strict=True))
 
 
-def _levels(backbone: dict) -> tuple[int, ...]:
-    """Levels (log2 of the strides) of what a detector takes from its backbone, whoever made that."""
-    return tuple(int(math.log2(stride)) for stride in probe(backbone).strides)
+def _is_plain_fpn(neck: Any) -> bool:
+    """Whether a backbone with a pyramid can do without this neck; extra convolutions are more than it has."""
+    return isinstance(neck, dict) and _short(neck) in PYRAMID_NECKS and not neck.get('add_extra_convs')
 
 
 def _plain(value: Any) -> Any:
@@ -213,7 +214,7 @@ def _spread_factors(cfg: ConfigDict) -> None:
         if factor in cfg:
             value = cfg.pop(factor)
             for part in (cfg.backbone, cfg.get('neck')):
-                if part is not None and _ours(part):
+                if part is not None and _ours(part) and factor in _arguments(part):
                     part[factor] = part.get(factor, 1) * value
 
 
@@ -226,6 +227,17 @@ def _fill(cfg: ConfigDict, key: str, value: Any, where: str, giver: str) -> None
         raise ValueError(
             f'{where}.{key}={written} does not fit {giver}, which gives {value}; leave {key} out and it is filled in'
         )
+
+
+def _wire_neck(cfg: ConfigDict, maps: Maps) -> Maps:
+    """Fills in the neck of a detector whose backbone gives ``maps``, if it has one; what the heads get."""
+    if cfg.get('neck') is None:
+        return maps
+    if not isinstance(cfg.neck, dict):
+        raise ValueError('a list of necks cannot be wired: write their in_channels by hand and drop mmcnn.wired')
+    channels = maps.channels[::-1] if _short(cfg.neck) in COARSE_TO_FINE_NECKS else maps.channels
+    _fill(cfg.neck, 'in_channels', list(channels), 'neck', cfg.backbone.type)
+    return probe(cfg.neck, maps)
 
 
 def _wire_head(head: ConfigDict, name: str, maps: Maps, giver: str) -> None:
@@ -242,14 +254,16 @@ def _wire_head(head: ConfigDict, name: str, maps: Maps, giver: str) -> None:
     for key in ('anchor_generator', 'prior_generator'):
         if head.get(key) is not None:
             _fill(head[key], 'strides', list(maps.strides), f'{name}.{key}', giver)
-            if 'base_sizes' in head[key]:
-                _check_anchors(head[key].base_sizes, f'{name}.{key}.base_sizes', maps, giver)
+            if head[key].get('base_sizes') is not None:  # one number a level in MMDetection's other generators
+                check = _check_anchors if _short(head[key]) == 'YOLOAnchorGenerator' else _check_levels
+                check(head[key].base_sizes, f'{name}.{key}.base_sizes', maps, giver)
 
 
 def _arguments(cfg: dict) -> set[str]:
     """Names of the arguments of a part, also those that it passes on to its base classes."""
     with DefaultScope.overwrite_default_scope('mmdet'):
         part = MMDET_MODELS.get(cfg['type']) if isinstance(cfg['type'], str) else cfg['type']
+    part = getattr(part, 'func', part)  # a row of a backbone's table is a partial
     names: set[str] = set()
     for cls in part.__mro__ if isinstance(part, type) else ():
         parameters = inspect.signature(cls.__init__).parameters
@@ -260,13 +274,27 @@ def _arguments(cfg: dict) -> set[str]:
 
 
 def _check_anchors(anchors: Any, where: str, maps: Maps, giver: str) -> None:
-    if not isinstance(anchors, Sequence):
-        raise ValueError(f'{where}={anchors} has to be a list of (width, height) for each level')
+    levels = anchors if _is_list(anchors) else [None]
+    pairs = [pair for level in levels for pair in (level if _is_list(level) and len(level) else [None])]
+    if not all(_is_list(pair) and len(pair) == 2 and all(_is_positive(side) for side in pair) for pair in pairs):
+        raise ValueError(f'{where}={anchors} has to be a list of (width, height), in pixels, for each level')
+    _check_levels(anchors, where, maps, giver)
+
+
+def _check_levels(anchors: Sequence, where: str, maps: Maps, giver: str) -> None:
     if len(anchors) != len(maps.strides):
         raise ValueError(
             f'{where} has {len(anchors)} levels, but {giver} gives {len(maps.strides)} (strides {list(maps.strides)}): '
-            'one list of (width, height) a level is needed'
+            'one entry a level is needed'
         )
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str)
+
+
+def _is_positive(value: Any) -> bool:
+    return isinstance(value, int | float) and value > 0
 
 
 def _wire_roi_head(head: ConfigDict, maps: Maps, giver: str) -> None:

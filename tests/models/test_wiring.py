@@ -4,6 +4,7 @@ from mmengine.config import ConfigDict
 from mmengine.registry import DefaultScope
 
 import mmcnn
+from mmcnn.models.backbones import MissingLevelError
 from mmcnn.models.wiring import Maps, probe, set_num_classes, swap_backbone, wire
 from mmcnn.registry import MODELS
 
@@ -170,13 +171,30 @@ def test_probe_reads_strides_and_keeps_random_state():
         ),
         (yolov4(backbone=dict(type='ResNet', depth=50, out_indices=(3, 4, 5))), ['ResNet', 'numbers of stages']),
         (yolov4(bbox_head=dict(type='mmcnn.YOLOHead', num_classes=80)), ['anchors=None', '(width, height)']),
+        (
+            yolov4(bbox_head=dict(type='mmcnn.YOLOHead', num_classes=80, anchors=ANCHORS[0])),
+            ['bbox_head.anchors=[(12, 16), (19, 36), (40, 28)]', 'list of (width, height)', 'for each level'],
+        ),
+        (
+            yolov4(bbox_head=dict(type='mmcnn.YOLOHead', num_classes=80, anchors=[*ANCHORS[:2], [(142, 110, 7)]])),
+            ['(142, 110, 7)', '(width, height)'],
+        ),
+        (
+            yolov4(backbone=dict(type='mmcnn.cspdarknet53', out_indices=(2, 3, 5))),
+            ['cannot be doubled', '(16, 16)', '(64, 64)'],
+        ),
+        (
+            yolov4(backbone=dict(type='mmcnn.fpn', out_indices=(3, 4, 5))),
+            ['FPNTrunk (fpn) has no level 5', 'its levels are [0, 1, 2, 3, 4]'],
+        ),
         (dict(type='mmcnn.wired', backbone=dict(type='mmcnn.darknet53')), ["detector='...'"]),
         (
             retinanet(backbone=dict(type='SwinTransformer')),
             ['backbone SwinTransformer cannot be probed', 'in_channels', 'by hand'],
         ),
     ],
-    ids=['channels', 'anchors', 'strides', 'level', 'no neck', 'stages', 'no anchors', 'no detector', 'not on meta'],
+    ids=['channels', 'anchors', 'strides', 'level', 'no neck', 'stages', 'no anchors', 'flat anchors', 'triples',
+         'a level between', 'fpn', 'no detector', 'not on meta'],
 )  # fmt: skip
 def test_errors_say_what_would_be_right(cfg, words):
     with pytest.raises(ValueError) as error:
@@ -202,6 +220,14 @@ def test_factors_multiply():
     assert wired.bbox_head.in_channels == [32, 64, 128]
 
 
+def test_factors_pass_by_what_has_none():
+    backbone = dict(type='mmcnn.fpn', out_indices=(2, 3, 4))
+    pools = faster_rcnn(backbone=backbone, neck=dict(type='mmcnn.ExtraMaxPools', num_outs=5))
+    wired = wire(dict(pools, widen_factor=0.5))
+    assert wired.backbone.widen_factor == 0.5 and 'widen_factor' not in wired.neck
+    assert wired.rpn_head.in_channels == 128
+
+
 def test_strides_of_every_kind_of_head():
     fpn = dict(type='FPN', out_channels=32, num_outs=5, start_level=1, add_extra_convs='on_output')
     fcos = wire(yolov4(backbone=dict(type='mmcnn.darknet53'), neck=fpn, bbox_head=dict(type='FCOSHead', num_classes=3)))
@@ -209,6 +235,11 @@ def test_strides_of_every_kind_of_head():
     retina = retinanet()
     del retina['bbox_head']['anchor_generator']['strides']
     assert wire(retina).bbox_head.anchor_generator.strides == [8, 16, 32, 64, 128]
+    retina['bbox_head']['anchor_generator']['base_sizes'] = [8, 16, 32, 64, 128]
+    assert wire(retina).bbox_head.anchor_generator.strides == [8, 16, 32, 64, 128]
+    retina['bbox_head']['anchor_generator']['base_sizes'] = [8, 16]
+    with pytest.raises(ValueError, match=r'anchor_generator\.base_sizes has 2 levels, but FPN gives 5'):
+        wire(retina)
     base_sizes = ANCHORS[::-1]
     yolov3 = dict(
         type='YOLOV3',
@@ -253,8 +284,36 @@ def test_swap_counts_levels_of_mmdets_backbones():
     assert swap_backbone(model, 'darknet53')[0].backbone.out_indices == (3, 4, 5)
 
 
+def test_swap_to_a_pyramid_does_without_the_fpn():
+    swapped, notes = swap_backbone(faster_rcnn(), 'resnet-fpn')
+    assert swapped.neck is None and swapped.backbone == dict(type='mmcnn.resnet-fpn', out_indices=(2, 3, 4, 5, 6))
+    assert notes == ['resnet-fpn has a pyramid of its own: the neck FPN is dropped']
+    wired = wire(swapped)
+    assert wired.rpn_head.in_channels == wired.roi_head.bbox_head.in_channels == 256
+    assert wired.rpn_head.anchor_generator.strides == [4, 8, 16, 32, 64]
+    with pytest.raises(ValueError, match=r'VGG \(vgg16\) has no level 6'):  # and not the other way
+        swap_backbone(swapped, 'vgg16')
+
+
+@pytest.mark.parametrize(
+    'model',
+    [
+        yolov4(),  # another neck
+        retinanet(),  # level 7
+        faster_rcnn(neck=dict(type='FPN', out_channels=32, num_outs=5, add_extra_convs='on_output')),
+    ],
+    ids=['yolov4', 'retinanet', 'extra convolutions'],
+)
+def test_swap_to_a_pyramid_keeps_a_neck_that_does_more(model):
+    swapped, notes = swap_backbone(model, 'resnet-fpn')
+    assert swapped.neck == model['neck'] and notes == []
+    assert set(wire(swapped).neck.in_channels) == {256}
+
+
 def test_swap_to_what_does_not_exist():
     with pytest.raises(ValueError, match=r"no backbone is called 'darknet35'; did you mean darknet53"):
         swap_backbone(yolov4(), 'darknet35')
-    with pytest.raises(ValueError, match=r'cspdarknet53-focus\) has no level 0; its levels are \[1, 2, 3, 4, 5\]'):
+    words = r'cspdarknet53-focus\) has no level 0; its levels are \[1, 2, 3, 4, 5\]'
+    with pytest.raises(MissingLevelError, match=words) as error:
         swap_backbone(yolov4(backbone=dict(type='mmcnn.darknet53', out_indices=(0, 1))), 'cspdarknet53-focus')
+    assert error.value.level == 0

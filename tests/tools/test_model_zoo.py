@@ -46,6 +46,26 @@ def test_costs(run_tool):
     assert '| DenseNet-40 | 3.68 M |' in run_tool('model_zoo', 'costs').out
 
 
+def test_matrix(run_tool):
+    result = run_tool('model_zoo', '--matrix', '--filter', '*fpn')
+    assert result.code == 0, result.err
+    assert [re.split(r' {2,}', line) for line in result.out.splitlines()] == [
+        ['network', 'YOLOv3', 'YOLOv4', 'YOLOv5', 'Faster R-CNN'],
+        ['fpn', *['no level 5'] * 4],
+        ['resnet-fpn', *['✓'] * 4],
+        ['4 of 8 pairs build, 4 refused for want of a level'],
+    ]
+
+
+def test_matrix_ends_with_exit_code_1_if_a_pair_fails(run_tool):
+    result = run_tool('model_zoo', '--matrix', '--filter', 'vgg11', '--img-size', 600)
+    assert result.code == 1
+    lines = result.out.splitlines()
+    assert lines[1].split() == ['vgg11', '✗', '✗', '✗', '✓']
+    assert lines[3].startswith('vgg11 in YOLOv4: a map of (38, 38) cannot be doubled onto one of (75, 75)')
+    assert lines[-1] == '1 of 4 pairs build, 0 refused for want of a level, 3 fail'
+
+
 def test_into_a_file(run_tool, tmp_path):
     page = tmp_path / 'page.md'
     page.write_text('before\n<!-- zoo -->\nyesterday\n<!-- end of zoo -->\nafter\n')
@@ -71,6 +91,8 @@ def test_into_a_file(run_tool, tmp_path):
         (['--filter', 'darknet53', '--plot', '.'], r'--plot \. is a folder: name a file'),
         (['--filter', 'inceptionv3', '--img-size', '64'], r'--img-size 64: too small for a network \('),
         (['show', 'inceptionv3', '--img-size', '64'], r'--img-size 64: too small for a network \('),
+        (['--matrix', '--sort', 'total'], r'--sort does not go with --matrix'),
+        (['--matrix', '--filter', 'darknet35'], r"--filter 'darknet35' fits no network; did you mean darknet53"),
         (['--img-size', '0'], r'--img-size 0: it has to be at least 32'),
     ],
     ids=lambda value: ' '.join(value) if isinstance(value, list) else '',

@@ -1,7 +1,7 @@
 """Backbones, one family a file; importing this registers them all."""
 
 from .backbone_with_neck import ResNetFPN
-from .base import Backbone, Stage
+from .base import Backbone, MissingLevelError, Stage
 from .csp_darknet import CSPDarknet, CSPDarknetFocus, CSPDarknetV6
 from .csp_densenet import CSPDenseNet
 from .csp_resnet import CSPResNet
@@ -42,6 +42,7 @@ __all__ = [
     'InceptionV2',
     'InceptionV3',
     'InceptionV4',
+    'MissingLevelError',
     'MobileNetV1',
     'MobileNetV2',
     'MobileNetV3',

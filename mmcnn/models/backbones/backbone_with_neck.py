@@ -63,6 +63,7 @@ class BackboneWithNeck(Backbone):
     """
 
     default_levels = (2, 3, 4, 5, 6)
+    pyramid = True
 
     def __init__(self, variant: str, *, neck: str | None = 'pyramid', **kwargs: Any) -> None:
         if neck not in ('pyramid', None):

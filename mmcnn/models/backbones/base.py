@@ -37,6 +37,14 @@ class Stage:
     lateral: bool = False
 
 
+class MissingLevelError(ValueError):
+    """A network has no level of the number that is asked for; ``level`` is that number."""
+
+    def __init__(self, message: str, level: int) -> None:
+        super().__init__(message)
+        self.level = level
+
+
 class Backbone(BaseModule):
     """Base of every family: a family holds its ``variants`` and yields its ``stages``, the rest is here.
 
@@ -64,12 +72,14 @@ class Backbone(BaseModule):
         arch: the row; ``arch.image`` is the image format that its published weights expect.
 
     Raises:
-        ValueError: unknown variant, field, argument or level, each with what there is.
+        ValueError: unknown variant, field, argument or level (a MissingLevelError), each with what there is.
     """
 
     variants: ClassVar[dict[str, Row]]
     #: What ``out_indices=None`` asks for, as far as the family has it: the levels that detectors use.
     default_levels: ClassVar[tuple[int, ...]] = (2, 3, 4, 5)
+    #: Whether the outputs are a feature pyramid already: maps of one width, each with what the coarser ones know.
+    pyramid: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -214,7 +224,7 @@ class Backbone(BaseModule):
         have = f'its levels are {list(self.levels)} (level i has stride 2**i)'
         for level in wanted:
             if type(level) is not int or level not in last_at:
-                raise ValueError(f'{type(self).__name__} ({self.variant}) has no level {level!r}; {have}')
+                raise MissingLevelError(f'{type(self).__name__} ({self.variant}) has no level {level!r}; {have}', level)
         if not wanted or list(wanted) != sorted(set(wanted)):
             raise ValueError(f'out_indices={wanted} of {self.variant} has to be increasing and not empty; {have}')
         if self.frozen_stages != -1 and self.frozen_stages not in last_at:

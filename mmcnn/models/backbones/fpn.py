@@ -44,6 +44,7 @@ class FPNTrunk(Backbone):
 
     variants = VARIANTS
     default_levels = (0, 1, 2, 3, 4)
+    pyramid = True
 
     def stages(self) -> Iterator[Stage]:
         conv = dict(norm_cfg=self.norm_cfg, act_cfg=self.arch.act)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mmcnn.registry import MODELS, nearest
 
-from .base import Backbone
+from .base import Backbone, MissingLevelError
 
 
 @MODELS.register_module()
@@ -34,7 +34,7 @@ class TimmBackbone(BaseModule):
 
     Raises:
         ImportError: timm is not installed.
-        ValueError: timm has no such network, it gives no maps, or it lacks a level.
+        ValueError: timm has no such network, it gives no maps, or it lacks a level (a MissingLevelError).
     """
 
     def __init__(
@@ -64,7 +64,9 @@ class TimmBackbone(BaseModule):
         )
         for level in wanted:
             if level not in last_at:
-                raise ValueError(f"timm's '{model}' has no level {level!r}; its levels are {sorted(last_at)}")
+                raise MissingLevelError(
+                    f"timm's '{model}' has no level {level!r}; its levels are {sorted(last_at)}", level
+                )
         chosen = [last_at[level] for level in wanted]
         self.in_channels = in_channels
         self.out_indices = wanted
