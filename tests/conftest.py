@@ -34,6 +34,11 @@ TINY = {
 }
 
 
+def pytest_configure(config):
+    if hasattr(config, 'workerinput'):  # several processes with several threads each only wait for each other
+        torch.set_num_threads(1)
+
+
 def pytest_addoption(parser):
     parser.addoption('--update-golden', action='store_true', help='write the golden numbers anew (make golden)')
     parser.addoption('--write-parity', action='store_true', help='write docs/parity.md anew (make parity)')
