@@ -17,10 +17,10 @@ demo: setup
 	@$(BIN)/python tools/train.py configs/yolov4_cspdarknet53_narrow.py --data demo --img-size 160 --epochs 30 --work-dir work_dirs/demo
 
 test: setup
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --maxprocesses 8
 
 test-all: setup
-	$(BIN)/python -m pytest -n auto -m 'slow or not slow'
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 -m 'slow or not slow'
 
 lint: setup
 	$(BIN)/ruff check .
@@ -34,7 +34,7 @@ golden: setup
 	$(BIN)/python -m pytest tests/models/backbones -k golden --update-golden
 
 parity: setup
-	$(BIN)/python -m pytest -n auto tests/parity -m 'slow or not slow' --write-parity
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 tests/parity -m 'slow or not slow' --write-parity
 
 table: setup
 	$(BIN)/python tools/model_zoo.py costs --into docs/costs.md

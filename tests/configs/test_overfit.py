@@ -22,6 +22,13 @@ RECIPES = {
         'model.bbox_head.loss.cls_gain=2.0',
     ],
     'yolov4_cspdarknet53_narrow': [*PLAIN, 'train_dataloader.dataset.pipeline.0.scale=(0.9,1.1)'],
+    'yolov5_l': [
+        *PLAIN,
+        'train_dataloader.dataset.pipeline.0.mixup_prob=0.0',
+        'train_dataloader.dataset.pipeline.0.scale=(0.9,1.1)',
+        'model.bbox_head.loss.cls_gain=2.0',
+        'model.bbox_head.loss.obj_by_area=False',
+    ],
     'yolov4_cspdarknet53_darknet': [
         *PLAIN,
         'train_dataloader.dataset.pipeline.0.jitter=0.1',

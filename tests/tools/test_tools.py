@@ -448,3 +448,27 @@ def test_two_processes_train_one_model(shapes, tmp_path):
     assert load(tmp_path / 'run' / 'epoch_1.pth')['meta']['iter'] == 2
     assert re.fullmatch(r'AP50 = \d\.\d\d', result.stdout.strip().splitlines()[-1])
     assert result.stdout.count('AP50 = ') == 1
+
+
+def test_a_swapped_detector_needs_its_flag_once(run_tool, train_tiny, shapes, tmp_path):
+    result = train_tiny(tmp_path / 'run', args=['--epochs', 1, '--backbone', 'mobilenetv2'])
+    assert result.code == 0, result.err
+    assert 'backbone: mobilenetv2 in place of mmcnn.cspdarknet53' in result.out
+    assert 'images are normalised as mobilenetv2 expects' in result.out
+    checkpoint = tmp_path / 'run' / 'epoch_1.pth'
+    trained = scalars(tmp_path / 'run', 'coco/bbox_mAP')[-1]
+
+    result = run_tool('test', checkpoint, '--work-dir', tmp_path / 'test', '--device', 'cpu')
+    assert result.code == 0, result.err
+    metrics = json.loads((tmp_path / 'test' / 'metrics.json').read_text())
+    assert metrics['coco/bbox_mAP'] == pytest.approx(trained['coco/bbox_mAP'], abs=1e-4)
+
+    result = run_tool('infer', checkpoint, shapes / 'images', '--out', tmp_path / 'found', '--score-thr', 0)
+    assert result.code == 0, result.err
+    assert json.loads((tmp_path / 'found' / 'detections.json').read_text())
+
+    # Another backbone than the checkpoint's cannot take its weights.
+    result = run_tool(
+        'test', CONFIG, checkpoint, '--backbone', 'vgg11', '--data', shapes, '--work-dir', tmp_path / 'no'
+    )
+    assert result.code == 1 and 'does not fit the model' in result.err

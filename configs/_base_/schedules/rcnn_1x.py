@@ -21,6 +21,7 @@ custom_hooks = [
         gamma=0.1,
         warmup_epochs=0.0,
         warmup_min_iters=500,
+        warmup_in_steps=True,
         warmup_start=0.001,
         warmup_bias_lr=None,
         warmup_momentum=None,

@@ -69,11 +69,12 @@ class ScheduleHook(Hook):
     during the warm-up it grows to that from ``warmup_start`` times it, or from ``warmup_bias_lr`` in the group named
     ``bias`` (:class:`~mmcnn.engine.optimizers.YOLOOptimWrapperConstructor`), and the momentum (SGD's ``momentum`` or
     Adam's first beta) from ``warmup_momentum``; a momentum of 0 stays 0. Iterations are counted as the data loader
-    gives them, accumulated or not, as YOLOv5 does; its growing accumulation during the warm-up is left out. Nothing
-    depends on the batch size.
+    gives them, accumulated or not, as YOLOv5 does (but see ``warmup_in_steps``); its growing accumulation during the
+    warm-up is left out. Nothing depends on the batch size.
 
     Sources: YOLOv5 train.py (defaults of this class); Darknet's burn-in is ``warmup_power=4, warmup_epochs=0,
-    warmup_min_iters=1000, warmup_bias_lr=None, warmup_momentum=None`` with ``schedule='step', milestones=(0.8, 0.9)``.
+    warmup_min_iters=1000, warmup_in_steps=True, warmup_bias_lr=None, warmup_momentum=None`` with ``schedule='step',
+    milestones=(0.8, 0.9)``.
 
     Args:
         schedule (str): 'cosine', 'linear' or 'step', see :func:`lr_factor`.
@@ -82,6 +83,8 @@ class ScheduleHook(Hook):
         gamma (float): For 'step': factor of one drop.
         warmup_epochs (float): Length of the warm-up in epochs.
         warmup_min_iters (int): The warm-up takes at least so many iterations.
+        warmup_in_steps (bool): ``warmup_min_iters`` counts steps of the optimizer (Darknet, MMDetection on 8 GPUs),
+            each of several iterations where gradients are accumulated.
         warmup_max_fraction (float): The warm-up takes at most this part of the run.
         warmup_power (float): Exponent of the warm-up's curve.
         warmup_start (float): Factor on the rate at iteration 0 (MMDetection: 0.1 or 0.001).
@@ -106,6 +109,7 @@ class ScheduleHook(Hook):
         gamma: float = 0.1,
         warmup_epochs: float = 3.0,
         warmup_min_iters: int = 100,
+        warmup_in_steps: bool = False,
         warmup_max_fraction: float = 1 / 3,
         warmup_power: float = 1.0,
         warmup_start: float = 0.0,
@@ -145,6 +149,7 @@ class ScheduleHook(Hook):
         self.gamma = gamma
         self.warmup_epochs = warmup_epochs
         self.warmup_min_iters = warmup_min_iters
+        self.warmup_in_steps = warmup_in_steps
         self.warmup_max_fraction = warmup_max_fraction
         self.warmup_power = warmup_power
         self.warmup_start = warmup_start
@@ -182,11 +187,12 @@ class ScheduleHook(Hook):
     def before_train_iter(self, runner, batch_idx: int, data_batch: dict | tuple | list | None = None) -> None:
         """Sets ``lr`` and momentum of every group for the iteration that is about to run."""
         defaults = runner.optim_wrapper.defaults
+        iterations = runner.optim_wrapper._accumulative_counts if self.warmup_in_steps else 1  # of one of them
         length = warmup_iters(
             self.warmup_epochs,
             len(runner.train_dataloader),
             runner.max_epochs,
-            self.warmup_min_iters,
+            self.warmup_min_iters * iterations,
             self.warmup_max_fraction,
         )
         by_iteration = self.schedule == 'step'

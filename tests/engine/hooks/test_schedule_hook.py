@@ -182,6 +182,22 @@ def test_accumulation_does_not_change_the_schedule(tmp_path):
     assert plain.lr == accumulated.lr
 
 
+def test_warmup_in_steps_of_accumulated_iterations(tmp_path):
+    hook = dict(
+        type='mmcnn.ScheduleHook', schedule='step', milestones=(0.9,), warmup_epochs=0, warmup_min_iters=2,
+        warmup_start=0.1, warmup_bias_lr=None, warmup_momentum=None,
+    )  # fmt: skip
+    iterations, steps = Recorder(), Recorder()
+    optimizer = {'type': 'SGD', 'lr': 0.01}
+    make_runner(tmp_path / 'a', hook, optimizer=optimizer, recorder=iterations, accumulate=3).train()
+    make_runner(
+        tmp_path / 'b', {**hook, 'warmup_in_steps': True}, optimizer=optimizer, recorder=steps, accumulate=3
+    ).train()
+    assert [lr['weight'] for lr in iterations.lr[:3]] == pytest.approx([0.001, 0.0055, 0.01])
+    # Two steps of three iterations: from a tenth in sixths.
+    assert [lr['weight'] for lr in steps.lr[:7]] == pytest.approx([0.001 + 0.009 * i / 6 for i in range(6)] + [0.01])
+
+
 @pytest.mark.parametrize('stop', [1, 3])  # inside and after the warm-up
 def test_resumed_run_follows_the_same_path(tmp_path, stop):
     straight, resumed = Recorder(), Recorder()
