@@ -8,6 +8,8 @@ _base_ = ['yolov5_n.py']
 model = dict(bbox_head=dict(loss=dict(cls_gain=2.0, obj_by_area=False)))
 train_dataloader = dict(batch_size=8)
 
+optim_wrapper = dict(accumulative_counts=8)
+
 custom_hooks = _base_.custom_hooks
 custom_hooks[1].update(gamma=100, momentum=0.02)
 custom_hooks.append(dict(type='mmcnn.CloseMosaicHook', epochs=5))

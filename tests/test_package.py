@@ -178,7 +178,7 @@ def commands(target, cwd, *args):
     ('target', 'command'),
     [
         ('demo', r'\.venv/bin/python tools/train\.py configs/\w+\.py --data demo.*'),
-        ('test', r'\.venv/bin/python -m pytest'),
+        ('test', r'\.venv/bin/python -m pytest -n auto .*'),
         ('lint', r'\.venv/bin/ruff check \.'),
     ],
 )

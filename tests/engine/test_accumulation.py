@@ -104,6 +104,7 @@ def test_micro_batches_step_as_the_batch(name, batch_size):
 def test_summed_losses_step_as_the_batch(max_norm):
     """YOLOv3's losses are sums over the images of a GPU: rate, decay and clipping make up for their number."""
     options = {
+        'model.backbone.init_cfg': None,
         'model.neck.out_channels': [64, 32, 16],
         'model.bbox_head.out_channels': [128, 64, 32],
         'optim_wrapper.clip_grad.max_norm': max_norm,

@@ -120,7 +120,7 @@ def test_other_classes_are_refused(run_tool, trained_classifier, shape_classes, 
 ERRORS = {
     'data': (['--data', 'nowhere'], [], r'nowhere does not exist; the data folder of a classifier holds train/CLASS/'),
     'small img-size': (['--img-size', 16], [], r'--img-size 16: it has to be at least 32'),
-    'backbone': ([], ['model.backbone.type=mmcnn.darknet35'], r"'mmcnn\.darknet35'; did you mean mmcnn\.darknet53"),
+    'backbone': ([], ['model.backbone.type=mmcnn.darknet35'], r"'darknet35'; did you mean darknet53"),
     'foreign': ([], ['model.backbone.type=mmdet.Darknet'], r'mmdet\.Darknet is no backbone of mmcnn'),
     'levels': (
         [],

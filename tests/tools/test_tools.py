@@ -375,7 +375,7 @@ def test_no_pictures(run_tool, trained, tmp_path):
 
 def test_model_errors_of_infer_are_sentences(run_tool, trained, album):
     call = ['infer', CONFIG, trained.checkpoint, album, '--cfg-options']
-    assert 'did you mean mmcnn.cspdarknet53' in sentence(run_tool(*call, 'model.backbone.type=mmcnn.cspdarknet35'))
+    assert 'did you mean cspdarknet53' in sentence(run_tool(*call, 'model.backbone.type=mmcnn.cspdarknet35'))
     assert '--score-thr 2.0' in sentence(run_tool('infer', trained.checkpoint, album, '--score-thr', 2))
 
 
