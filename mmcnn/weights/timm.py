@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
+from mmcnn.weights.torchvision import RESNEXT
 from mmcnn.weights.translate import Rule, World
 
 # CSPDarknet and CSPResNet: which layer is which.
@@ -51,11 +52,6 @@ DARKNET: list[Rule] = [
     (r'head\.fc', 'top.classes'),
 ]
 
-# DenseNet: which layer is which.
-DENSENET: list[Rule] = []
-
-# EfficientNet: which layer is which.
-EFFICIENTNET: list[Rule] = []
 
 _BRANCH = r'branch(?P<branch>\d)\.(?:(?P<layer>\d)\.)?(?P<part>conv|bn)'
 _RESIDUAL = r'(?P<stage>repeat(?:_[12])?|block8)(?:\.(?P<block>\d+))?'
@@ -114,17 +110,6 @@ INCEPTION_V4: list[Rule] = [
     (r'last_linear', 'top.classes'),
 ]
 
-# ResNeXt: which layer is which.
-RESNEXT: list[Rule] = [
-    (r'conv1', r'backbone.stem.conv'),
-    (r'bn1', r'backbone.stem.bn'),
-    (r'layer(\d)\.(\d+)\.conv(\d)', r'backbone.stage\1.blocks.\2.conv\3.conv'),
-    (r'layer(\d)\.(\d+)\.bn(\d)', r'backbone.stage\1.blocks.\2.conv\3.bn'),
-    (r'layer(\d)\.(\d+)\.downsample\.0', r'backbone.stage\1.blocks.\2.shortcut.conv'),
-    (r'layer(\d)\.(\d+)\.downsample\.1', r'backbone.stage\1.blocks.\2.shortcut.bn'),
-    (r'fc', r'top.classes'),
-]
-
 
 def _osa(match: re.Match) -> str:
     """VoVNet's modules, behind what opens their stage; timm's stage 0 has stride 4."""
@@ -163,8 +148,6 @@ RULES: dict[str, list[Rule]] = {
     'CSPDarknet': CSP,
     'CSPResNet': CSP,
     'Darknet': DARKNET,
-    'DenseNet': DENSENET,
-    'EfficientNet': EFFICIENTNET,
     'InceptionResNet': INCEPTION_RESNET,
     'InceptionV4': INCEPTION_V4,
     'ResNeXt': RESNEXT,

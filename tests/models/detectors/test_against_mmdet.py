@@ -75,7 +75,7 @@ def test_same_losses_and_detections(ours):
     state = theirs.state_dict()
     trunk = {key.removeprefix('backbone.'): value for key, value in state.items() if key.startswith('backbone.')}
     state = {key: value for key, value in state.items() if not key.startswith('backbone.')}
-    state.update({f'backbone.{key}': value for key, value in from_mmdet(trunk, backbone).items()})
+    state.update(from_mmdet(trunk, backbone))
     mine.load_state_dict(state)  # strictly
 
     losses, found = [], []
