@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from torch import Tensor
 
@@ -254,22 +254,6 @@ VECTORS = {
 }
 
 
-WORLD = World('Keras', RULES, FIXES)
-
-
-def from_keras(state: Mapping[str, Tensor], variant: str) -> dict[str, Tensor]:
-    """Arrays of a keras.applications model as a state dict of :class:`~mmcnn.models.classifiers.Classifier`.
-
-    Args:
-        state: ``'LAYER.ARRAY'`` to tensor in Keras's layout, ``'block1_conv1.kernel'`` (H, W, C_in, C_out).
-        variant: short name of our network.
-
-    Raises:
-        CheckpointError: Keras has no network of this family, or a layer has no counterpart here.
-    """
-    return WORLD.translate(dict(_to_torch(key, value) for key, value in state.items()), variant)
-
-
 def _to_torch(key: str, value: Tensor) -> tuple[str, Tensor]:
     layer, _, array = key.rpartition('.')
     # Keras 2 says 'depthwise_kernel' in every depthwise layer, Keras 3 'kernel' in DepthwiseConv2D. No convolution of
@@ -284,3 +268,6 @@ def _to_torch(key: str, value: Tensor) -> tuple[str, Tensor]:
     if array not in VECTORS:
         raise CheckpointError(f"'{key}' is no array of a known Keras layer")
     return f'{layer}.{VECTORS[array]}', value
+
+
+WORLD = World('Keras', RULES, FIXES, layout=_to_torch)

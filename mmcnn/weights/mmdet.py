@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from torch import Tensor
-
 from mmcnn.weights.torchvision import RESNET
 from mmcnn.weights.translate import Rule, World
 
@@ -24,16 +20,3 @@ RULES: dict[str, list[Rule]] = {
 
 
 WORLD = World('MMDetection', RULES)
-
-
-def from_mmdet(state: Mapping[str, Tensor], variant: str) -> dict[str, Tensor]:
-    """A state dict of one of MMDetection's backbones (without ``backbone.``) under a classifier's names, without a top.
-
-    Args:
-        state: name to tensor.
-        variant: short name of our backbone.
-
-    Raises:
-        CheckpointError: MMDetection has no backbone of this family, or a key has no counterpart here.
-    """
-    return WORLD.translate(state, variant)

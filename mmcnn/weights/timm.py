@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -162,16 +162,3 @@ FIXES: dict[str, Callable[[dict[str, Tensor]], dict[str, Tensor]]] = {
 
 
 WORLD = World('timm', RULES, FIXES)
-
-
-def from_timm(state: Mapping[str, Tensor], variant: str) -> dict[str, Tensor]:
-    """A state dict of timm's classifier as one of :class:`~mmcnn.models.classifiers.Classifier`.
-
-    Args:
-        state: name to tensor, as timm saves it.
-        variant: short name of our network.
-
-    Raises:
-        CheckpointError: timm has no network of this family, or a key has no counterpart here.
-    """
-    return WORLD.translate(state, variant)

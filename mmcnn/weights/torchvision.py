@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-
-from torch import Tensor
+from collections.abc import Callable
 
 from mmcnn.registry import backbone_families
 from mmcnn.weights.translate import Rule, World
@@ -178,16 +176,3 @@ RULES: dict[str, list[Rule] | Callable[[str], list[Rule]]] = {
 
 
 WORLD = World('torchvision', RULES)
-
-
-def from_torchvision(state: Mapping[str, Tensor], variant: str) -> dict[str, Tensor]:
-    """A state dict of torchvision's classifier as one of :class:`~mmcnn.models.classifiers.Classifier`.
-
-    Args:
-        state: name to tensor, as torchvision saves it.
-        variant: short name of our network.
-
-    Raises:
-        CheckpointError: torchvision has no network of this family, or a key has no counterpart here.
-    """
-    return WORLD.translate(state, variant)

@@ -17,6 +17,18 @@ Rule = tuple[str, str | Callable[[re.Match], str] | None]
 
 
 @dataclass(frozen=True)
+class Translation:
+    """A file's tensors under our names, and a word for everything that is not simply renamed."""
+
+    #: Our name -> tensor in our layout.
+    state: dict[str, Tensor]
+    #: Why something of the file is not in ``state`` -> its keys there: 'auxiliary heads', 'the top', ...
+    left_out: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    #: Our names of the tensors that lie otherwise in the file (transposed, flattened, split).
+    reshaped: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
 class World:
     """A library whose weights can be loaded here."""
 
@@ -26,8 +38,11 @@ class World:
     #: Class of our family -> what no rule on names can say, done to the renamed state.
     fixes: Mapping[str, Callable[[dict[str, Tensor]], dict[str, Tensor]]] = field(default_factory=dict)
 
-    def translate(self, state: Mapping[str, Tensor], variant: str) -> dict[str, Tensor]:
-        """The library's state dict under our names.
+    #: The library's key and tensor -> the same in PyTorch's layout; None: it is PyTorch's.
+    layout: Callable[[str, Tensor], tuple[str, Tensor]] | None = None
+
+    def translate(self, state: Mapping[str, Tensor], variant: str) -> Translation:
+        """The library's state dict under the names of our :class:`~mmcnn.models.classifiers.Classifier`.
 
         Raises:
             CheckpointError: no variant has this name, the library has no network of its family, or a key has no
@@ -42,12 +57,18 @@ class World:
             known = ', '.join(sorted(self.rules))
             raise CheckpointError(f'{self.name} has no weights for {variant} ({names[0]}); it has some for {known}')
         rules = self.rules[family]
-        renamed = translate(state, rules(variant) if callable(rules) else rules)
-        return self.fixes[family](renamed) if family in self.fixes else renamed
+        plain = dict(self.layout(key, value) for key, value in state.items()) if self.layout else state
+        renamed = translate(plain, rules(variant) if callable(rules) else rules)
+        fixed = self.fixes[family](renamed.state) if family in self.fixes else renamed.state
+        moved = {id(value) for value in state.values()}  # the very tensors of the file
+        reshaped = [key for key, value in fixed.items() if id(value) not in moved]
+        return Translation(fixed, renamed.left_out, reshaped)
 
 
-def translate(state: Mapping[str, Tensor], rules: Sequence[Rule]) -> dict[str, Tensor]:
+def translate(state: Mapping[str, Tensor], rules: Sequence[Rule]) -> Translation:
     """Renames the layers of a state dict; what follows the last dot (``weight``, ``running_mean``) stays.
+
+    Layers that a rule names None for are left out as 'auxiliary heads': nothing else is left out by a rule.
 
     Args:
         state: ``'layer.name.weight'`` to tensor.
@@ -56,14 +77,13 @@ def translate(state: Mapping[str, Tensor], rules: Sequence[Rule]) -> dict[str, T
     Raises:
         CheckpointError: no rule matches a layer, or two layers get the same name.
     """
-    renamed, unknown = {}, []
+    renamed, unknown, auxiliary = {}, [], []
     for key, value in state.items():
         layer, _, kind = key.rpartition('.')
         matches = ((re.fullmatch(pattern, layer), ours) for pattern, ours in rules)
         match, ours = next((pair for pair in matches if pair[0]), (None, None))
-        if match is None:
-            unknown.append(key)
         if match is None or ours is None:
+            (unknown if match is None else auxiliary).append(key)
             continue
         name = f'{ours(match) if callable(ours) else match.expand(ours)}.{kind}'
         if name in renamed:
@@ -74,4 +94,4 @@ def translate(state: Mapping[str, Tensor], rules: Sequence[Rule]) -> dict[str, T
         raise CheckpointError(
             f'{len(unknown)} keys of the file are unknown here: {", ".join(unknown[:NAMED_KEYS])}{more}'
         )
-    return renamed
+    return Translation(renamed, {'auxiliary heads': tuple(auxiliary)} if auxiliary else {})

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mmcnn.registry import backbone_families
-from mmcnn.weights.keras import from_keras
+from mmcnn.weights.keras import WORLD
 
 EFFICIENTNET_SIZES = (224, 240, 260, 300, 380, 456, 528, 600)
 # ours: (Keras's, its arguments, input size)
@@ -91,7 +91,7 @@ def test_same_logits(keras, compare, variant):
         with torch.no_grad():
             return peer(undo(images).permute(0, 2, 3, 1).contiguous(), training=False).detach().cpu().numpy()
 
-    compare(variant, from_keras(arrays_of(peer), variant), logits, f'keras {name}', size)
+    compare(variant, WORLD.translate(arrays_of(peer), variant).state, logits, f'keras {name}', size)
 
 
 @pytest.mark.parametrize('variant', PEERS)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mmcnn.registry import backbone_families
-from mmcnn.weights.timm import from_timm
+from mmcnn.weights.timm import WORLD
 
 # ours: (timm's, input size)
 PEERS = {
@@ -34,7 +34,7 @@ def test_same_logits(timm, random_statistics, compare, variant):
         peer = timm.models.vovnet.VovNet(timm.models.vovnet.model_cfgs[name])
     random_statistics(peer)
     with torch.no_grad():
-        compare(variant, from_timm(peer.state_dict(), variant), peer, f'timm {name}', size)
+        compare(variant, WORLD.translate(peer.state_dict(), variant).state, peer, f'timm {name}', size)
 
 
 @pytest.mark.parametrize('variant', PEERS)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mmcnn.registry import backbone_families
-from mmcnn.weights.torchvision import from_torchvision
+from mmcnn.weights.torchvision import WORLD
 
 # ours: (torchvision's, input size)
 PEERS = {
@@ -41,7 +41,7 @@ def test_same_logits(torchvision, random_statistics, compare, variant):
     name, size = PEERS[variant]
     peer = random_statistics(torchvision.models.get_model(name, weights=None, **ARGUMENTS.get(name, {})))
     with torch.no_grad():
-        compare(variant, from_torchvision(peer.state_dict(), variant), peer, f'torchvision {name}', size)
+        compare(variant, WORLD.translate(peer.state_dict(), variant).state, peer, f'torchvision {name}', size)
 
 
 # vgg16 and vgg19 say Keras's image format, which is what their own weights expect; test_keras.py looks at it.

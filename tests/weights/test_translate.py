@@ -19,7 +19,8 @@ def state(*keys):
 def test_layers_are_renamed_and_arrays_keep_their_kind():
     given = state('features.3.conv.weight', 'layer1.running_mean', 'aux1.fc.weight', 'fc.bias')
     renamed = translate(given, RULES)
-    assert renamed == {
+    assert renamed.left_out == {'auxiliary heads': ('aux1.fc.weight',)}
+    assert renamed.state == {
         'stage3.conv.weight': given['features.3.conv.weight'],
         'stage2.norm.running_mean': given['layer1.running_mean'],
         'top.classes.bias': given['fc.bias'],
@@ -27,7 +28,7 @@ def test_layers_are_renamed_and_arrays_keep_their_kind():
 
 
 def test_the_first_rule_that_matches_the_whole_name_holds():
-    assert list(translate(state('fc.weight'), [('f', 'x'), ('fc', 'a'), ('fc', 'b')])) == ['a.weight']
+    assert list(translate(state('fc.weight'), [('f', 'x'), ('fc', 'a'), ('fc', 'b')]).state) == ['a.weight']
 
 
 def test_keys_without_a_rule_are_named():

@@ -169,7 +169,7 @@ class Backbone(BaseModule):
             path, world = fetch(source)
         state = state_dict_of(read_checkpoint(path))
         if world is not None:
-            state, prefix = world.translate(state, self.variant), 'backbone.'
+            state, prefix = world.translate(state, self.variant).state, 'backbone.'
         prefix = prefix and prefix.removesuffix('.') + '.'
         own = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
         if not prefix and not own.keys() & self.state_dict().keys() and any(key.startswith('backbone.') for key in own):

@@ -14,7 +14,7 @@ from mmengine.structures import InstanceData
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmcnn import cli
-from mmcnn.weights.mmdet import from_mmdet
+from mmcnn.weights.mmdet import WORLD
 
 CONFIGS = Path(mmdet.__file__).parent / '.mim' / 'configs'
 # ours: (MMDetection's, our backbone)
@@ -75,7 +75,7 @@ def test_same_losses_and_detections(ours):
     state = theirs.state_dict()
     trunk = {key.removeprefix('backbone.'): value for key, value in state.items() if key.startswith('backbone.')}
     state = {key: value for key, value in state.items() if not key.startswith('backbone.')}
-    state.update(from_mmdet(trunk, backbone))
+    state.update(WORLD.translate(trunk, backbone).state)
     mine.load_state_dict(state)  # strictly
 
     losses, found = [], []
