@@ -19,7 +19,8 @@ from mmcnn.detector import Detector, read_image
 from mmcnn.models.classifiers import Classifier
 from mmcnn.models.fuse import fuse
 from mmcnn.visualization import draw_boxes, plot_curves, prediction_grid
-from mmcnn.weights.checkpoint import load_state, read_checkpoint, state_dict_of
+from mmcnn.weights.checkpoint import read_checkpoint, state_dict_of
+from mmcnn.weights.loading import load_state
 
 #: Layers whose shape follows the number of classes: they start anew when weights of other classes are loaded.
 CLASS_LAYERS = ('bbox_head.predictions.', 'top.classes.')
