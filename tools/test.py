@@ -1,7 +1,8 @@
 """Evaluates a checkpoint: python tools/test.py [CONFIG] CHECKPOINT [--data demo|PATH] ...
 
 Prints and stores (metrics.json in the work dir) the 12 COCO numbers and the AP of every class, of a classifier top-1
-and top-5. Without CONFIG, config, backbone and classes come from the checkpoint.
+and top-5. Without CONFIG, config, backbone and classes come from the checkpoint; with one, CHECKPOINT may be a file of
+weights of any kind that fits (yolov4.weights, .safetensors, ...).
 """
 
 import argparse
@@ -33,7 +34,7 @@ def main() -> None:
 
     from mmcnn.engine.training import test
 
-    test(cfg, checkpoint, args.checkpoint)
+    test(cfg, args.checkpoint)
 
 
 if __name__ == '__main__':

@@ -18,6 +18,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--resume', nargs='?', const='auto', metavar='FILE', help='go on from a checkpoint (the last in the work dir)'
     )
+    parser.add_argument(
+        '--allow-head-mismatch',
+        action='store_true',
+        help='load_from may hold a head for another number of classes, which then starts anew',
+    )
     return parser.parse_args()
 
 
@@ -46,7 +51,7 @@ def main() -> None:
 
     from mmcnn.engine.training import train
 
-    train(cfg, summary=cli.describe_batches(cfg, args.launcher))
+    train(cfg, cli.describe_batches(cfg, args.launcher), args.allow_head_mismatch)
 
 
 if __name__ == '__main__':

@@ -79,8 +79,6 @@ def load_weights(
         raise ValueError(f"source='{source}' is unknown; {nearest(source, _TRANSLATE)}")
     file = open_weights(path)
     record = file.record or record
-    if record is not None:
-        record.refuse_other(model, path)
     worlds = ('mmcnn',) if prefix else WORLDS[file.format] if source is None else (source,)
     if source is not None and source not in WORLDS[file.format]:
         raise CheckpointError(
@@ -103,6 +101,8 @@ def load_weights(
         report = explain(compare(own, state), {**_may_lack(model, state), **translation.absent})
         if not report.deviations(allowed):
             refuse_senseless(state, path)
+            if record is not None:
+                record.refuse_other(model, path)
             model.load_state_dict({key: state[key] for key in own if _fits(own, state, key)}, strict=False)
             return replace(
                 report,
@@ -297,7 +297,7 @@ def _refusal(
     message = f'{file.path} does not fit {_name(model)}: {"; ".join(best.deviations(allowed))}'
     if best.mismatched and all(key.startswith(CLASS_LAYERS) for key, *_ in best.mismatched):
         if not best.missing and not best.unexpected:
-            message += '; a head of another class count is kept as it is with allow_head_mismatch'
+            message += '; a head of another class count is kept as it is with --allow-head-mismatch'
         return CheckpointError(message)
     if found := likeliest(file.state):
         message += f'; the file looks like {" or ".join(found)}'
