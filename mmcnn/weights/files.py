@@ -21,8 +21,8 @@ WORLDS = {
     'darknet': ('darknet',),
     'keras': ('keras',),
     'ultralytics': ('ultralytics',),
-    'safetensors': ('mmcnn', 'mmdet', 'torchvision', 'timm', 'ultralytics'),
-    'pytorch': ('mmcnn', 'mmdet', 'torchvision', 'timm', 'ultralytics'),
+    'safetensors': ('mmcnn', 'torchvision', 'timm', 'mmdet', 'ultralytics'),
+    'pytorch': ('mmcnn', 'torchvision', 'timm', 'mmdet', 'ultralytics'),
 }
 _HDF5 = b'\x89HDF\r\n\x1a\n'
 
