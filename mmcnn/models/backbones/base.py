@@ -153,8 +153,8 @@ class Backbone(BaseModule):
     def init_weights(self) -> None:
         """Applies ``init_cfg``.
 
-        ``checkpoint`` is a path, an https address, or ``torchvision://resnet50`` and ``open-mmlab://darknet53``, whose
-        layers get our names.
+        ``checkpoint`` is a path, an https address, a name of the catalog (``mmcnn://resnet50-tv/torchvision-v1``), or
+        ``torchvision://resnet50`` and ``open-mmlab://darknet53``; layers of other libraries get our names.
 
         Raises:
             CheckpointError: a pretrained file is missing, broken, unsafe or does not fit.
@@ -166,7 +166,7 @@ class Backbone(BaseModule):
         source, world = init_cfg['checkpoint'], None
         path, prefix = source, init_cfg.get('prefix') or ''
         if is_address(source):
-            path, world = fetch(source)
+            path, world, _ = fetch(source)
         state = state_dict_of(read_checkpoint(path))
         if world is not None:
             state, prefix = world.translate(state, self.variant).state, 'backbone.'

@@ -37,27 +37,12 @@ RESNET_V2 = [
     ('resnet152v2', 'resnet/resnet152v2', 'a49b44d1979771252814e80f8ec446f9', 'ed17cf2e0169df9d443503ef94b23b33', 78.0),
 ]
 DENSENET = [
-    (
-        'densenet121',
-        'densenet/densenet121',
-        '9d60b8095a5708f2dcce2bca79d332c7',
-        '30ee3e1110167f948a6b9946edeeb738',
-        75.0,
-    ),
-    (
-        'densenet169',
-        'densenet/densenet169',
-        'd699b8f76981ab1b30698df4c175e90b',
-        'b8c4d4c20dd625c148057b9ff1c1176b',
-        76.2,
-    ),
-    (
-        'densenet201',
-        'densenet/densenet201',
-        '1ceb130c1ea1b78c3bf6114dbdfd8807',
-        'c13680b51ded0fb44dff2d8f86ac8bb1',
-        77.3,
-    ),
+    ('densenet121', 'densenet/densenet121',
+     '9d60b8095a5708f2dcce2bca79d332c7', '30ee3e1110167f948a6b9946edeeb738', 75.0),
+    ('densenet169', 'densenet/densenet169',
+     'd699b8f76981ab1b30698df4c175e90b', 'b8c4d4c20dd625c148057b9ff1c1176b', 76.2),
+    ('densenet201', 'densenet/densenet201',
+     '1ceb130c1ea1b78c3bf6114dbdfd8807', 'c13680b51ded0fb44dff2d8f86ac8bb1', 77.3),
 ]  # fmt: skip
 INCEPTION = [
     ('inceptionv3', 'inception_v3/inception_v3',
