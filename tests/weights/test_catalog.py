@@ -166,12 +166,8 @@ def test_torchvision_says_the_same(torchvision):
 
 
 @pytest.fixture
-def keras_downloads(monkeypatch):
-    """What keras.applications would download, as ``files(model, top) -> (url, MD5)``."""
-    monkeypatch.setenv('KERAS_BACKEND', 'torch')
-    keras = pytest.importorskip('keras')
-    if keras.backend.backend() != 'torch':
-        pytest.skip('keras runs on another backend here')
+def keras_downloads(keras, monkeypatch):
+    """What keras.applications would download: ``files(name, arguments, size, top) -> (url, MD5)``."""
     from keras.src.utils import file_utils
 
     class Downloading(Exception):  # noqa: N818
@@ -204,6 +200,17 @@ KERAS = [entry.name for entry in ENTRIES if entry.world == 'keras']
 def test_keras_downloads_the_same(keras_downloads, name):
     entry = find(name)
     assert keras_downloads(*KERAS_PEERS[entry.model], entry.top) == (entry.urls[0], entry.md5)
+
+
+def test_keras_states_these_hashes(keras):
+    applications = Path(keras.__file__).parent / 'src' / 'applications'
+    source = '\n'.join(path.read_text() for path in applications.glob('*.py'))
+    stated = set(re.findall(r'"([0-9a-f]{32})"', source))
+    hashes = {entry.md5 for entry in entries_of('keras')}
+    assert hashes - {''} <= stated
+    assert {entry.model for entry in entries_of('keras') if not entry.md5} == {
+        model for model in KERAS_PEERS if re.match('mobilenet(v2)?(-|$)', model)
+    }
 
 
 def test_keras_rows_are_all_listed():

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
-from mmcnn.image_format import IMAGENET, UNIT, UNIT_256
+from mmcnn.image_format import IMAGENET, UNIT, UNIT_256, ImageFormat
 
 from .published import Published
 
@@ -13,18 +14,9 @@ FOLDER = 'https://download.openmmlab.com/mmdetection/v2.0/'
 SOURCE = 'https://github.com/open-mmlab/mmdetection/blob/v3.3.0/configs/{}/metafile.yml'
 
 DARKNET53 = dict(activation='LeakyReLU(0.1)', norm_eps=1e-5)
-YOLO_V3 = dict(
-    **DARKNET53,
-    backbone='darknet53',
-    image=UNIT,
-    source=SOURCE.format('yolo'),
-)
+YOLO_V3 = dict(**DARKNET53, backbone='darknet53', image=UNIT, source=SOURCE.format('yolo'))
 FASTER_RCNN = dict(
-    backbone='resnet50-tv',
-    image=IMAGENET,
-    activation='ReLU',
-    norm_eps=1e-5,
-    source=SOURCE.format('faster_rcnn'),
+    backbone='resnet50-tv', image=IMAGENET, activation='ReLU', norm_eps=1e-5, source=SOURCE.format('faster_rcnn')
 )
 
 # Name, file, AP on val2017, size: of YOLOv3 the side, of Faster R-CNN the shorter side.
@@ -48,7 +40,7 @@ FASTER_RCNN_FILES = [
 ]  # fmt: skip
 
 
-def _detectors(files: list[tuple], image, **facts) -> Iterator[Published]:
+def _detectors(files: list[tuple], image: ImageFormat, **facts: Any) -> Iterator[Published]:
     for name, file, ap, size in files:
         yield Published(
             **facts,
