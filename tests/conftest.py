@@ -2,6 +2,7 @@ import contextlib
 import copy
 import io
 import json
+import os
 import runpy
 import sys
 from datetime import date
@@ -228,6 +229,15 @@ def torchvision():
         with contextlib.suppress(RuntimeError):
             torch.library.define(f'torchvision::{op}', '(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')
     return pytest.importorskip('torchvision')
+
+
+@pytest.fixture(scope='session')
+def keras():
+    os.environ['KERAS_BACKEND'] = 'torch'
+    keras = pytest.importorskip('keras')
+    if keras.backend.backend() != 'torch':
+        pytest.skip('keras runs on another backend here')
+    return keras
 
 
 @pytest.fixture(scope='session')

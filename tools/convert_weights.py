@@ -1,4 +1,4 @@
-"""Converts weights: python tools/convert_weights.py SRC DST --model NAME | --list [--model PATTERN]
+"""Converts weights: python tools/convert_weights.py SRC DST --model NAME | --list [--model NAME]
 
 SRC is a Darknet .weights or .conv.N, a Keras .h5, .weights.h5 or .keras, an ultralytics .pt, or a state dict of
 torchvision, timm, MMDetection or mmcnn in .pth or .safetensors; which of them, its content says. NAME is a network of
@@ -15,7 +15,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('source', nargs='?', metavar='SRC')
     parser.add_argument('target', nargs='?', metavar='DST')
-    parser.add_argument('--model', metavar='NAME', help='network of the zoo or config; with --list a shell pattern')
+    parser.add_argument('--model', metavar='NAME', help='network of the zoo or config; with --list: of which')
     parser.add_argument('--from', dest='world', metavar='WORLD', help='whose layer names SRC has, where it is doubtful')
     parser.add_argument('--num-classes', type=int, metavar='N', help="of SRC's head, where it is not the network's own")
     parser.add_argument(
@@ -31,7 +31,7 @@ def main() -> None:
     if args.list:
         from mmcnn.weights import catalog
 
-        print(catalog.as_text(args.model or '*'))
+        print(catalog.as_text(args.model or ''))
         return
     for name, value in (('SRC', args.source), ('DST', args.target), ('--model', args.model)):
         if value is None:

@@ -13,11 +13,13 @@ from torch import Tensor, nn
 from mmcnn.registry import backbone_families, nearest
 
 from . import keras, mmdet, timm, torchvision
+from .addresses import fetch, is_address
+from .catalog import Published
 from .checkpoint import CheckpointError
 from .darknet import read_darknet
 from .files import WORLDS, WeightFile, open_weights
 from .likeliest import likeliest
-from .record import Record
+from .record import Record, of_published
 from .report import LoadReport, compare, explain
 from .translate import Translation, World
 from .ultralytics import from_ultralytics
@@ -58,7 +60,8 @@ def load_weights(
 
     Args:
         model: keeps its values when anything does not fit.
-        path: the file.
+        path: the file, or an address: ``mmcnn://NAME`` of the catalog, ``torchvision://resnet50``,
+            ``open-mmlab://darknet53``, https.
         source: whose layer names it has: 'darknet', 'keras', 'torchvision', 'timm', 'mmdet', 'ultralytics' or 'mmcnn';
             None: found out.
         prefix: only entries that begin so are the model's, ``'backbone.'`` of a detector; names of mmcnn only.
@@ -77,6 +80,11 @@ def load_weights(
     """
     if source is not None and source not in _TRANSLATE:
         raise ValueError(f"source='{source}' is unknown; {nearest(source, _TRANSLATE)}")
+    published = None
+    if is_address(str(path)):
+        path, world, published = fetch(str(path))
+        source = source or world
+        record = record or (published and of_published(published))
     file = open_weights(path)
     record = file.record or record
     worlds = ('mmcnn',) if prefix else WORLDS[file.format] if source is None else (source,)
@@ -109,7 +117,7 @@ def load_weights(
                 reshaped=tuple(dict.fromkeys((*(k for k in translation.reshaped if k in own), *adapted))),
                 left_out={reason: tuple(keys) for reason, keys in translation.left_out.items() if keys},
                 world=world,
-                notes=_notes(file, world, record, model, adapted),
+                notes=(*_notes(file, world, record, model, adapted), *_warnings(published)),
             )
         if best is None or len(report.used) > len(best.used):
             best = report
@@ -282,6 +290,10 @@ def _notes(
         notes.append(f'weights of {record.model}')
     notes += [f'{key} spread over {backbone.in_channels} channels' for key in adapted]
     return tuple(notes)
+
+
+def _warnings(published: Published | None) -> list[str]:
+    return [f'warning: {published.warning}'] if published and published.warning else []
 
 
 def _refusal(

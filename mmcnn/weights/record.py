@@ -17,6 +17,7 @@ from torch import nn
 from mmcnn.registry import backbone_families
 from mmcnn.version import __version__
 
+from .catalog import Published, activation_name
 from .checkpoint import CheckpointError
 from .recorded_config import recorded_config
 
@@ -31,7 +32,7 @@ class Record:
 
     Attributes:
         model: our backbone's row, or the name of a config.
-        activation: of the network that was trained, ``LeakyReLU(negative_slope=0.1)``.
+        activation: of the network that was trained, ``LeakyReLU(0.1)``.
         norm_eps: of its BatchNorm.
         source: name of the file that was converted.
         sha256: of that file.
@@ -73,10 +74,7 @@ def describe(model: nn.Module, name: str = '') -> Record:
     variant = getattr(backbone, 'variant', '')
     activation = norm_eps = ''
     if variant:
-        act = dict(backbone.arch.act)
-        act.pop('inplace', None)
-        kind = act.pop('type')
-        activation = f'{kind}({", ".join(f"{key}={value}" for key, value in sorted(act.items()))})'
+        activation = activation_name(backbone.arch.act)
         norm_eps = f'{(backbone.norm_cfg or {}).get("eps", "")}'
     return Record(
         model=name or variant or type(backbone).__name__,
@@ -135,6 +133,18 @@ def record_of(checkpoint: dict, path: str | Path) -> Record | None:
         if name in backbone_families() and not backbone.get('arch') and not backbone.get('norm_cfg'):
             return of_row(name)
     return None
+
+
+def of_published(published: Published) -> Record:
+    """What the catalog knows of a file."""
+    return Record(
+        model=published.model,
+        activation=published.activation,
+        norm_eps='' if published.norm_eps is None else f'{published.norm_eps}',
+        source=published.urls[0],
+        world=published.world,
+        licence=published.licence,
+    )
 
 
 def of_row(name: str) -> Record:

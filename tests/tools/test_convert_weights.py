@@ -9,7 +9,7 @@ def test_converts_and_says_what_it_did(run_tool, tmp_path):
     torch.save(mmcnn.build_classifier('mobilenet').state_dict(), tmp_path / 'x.pth')
     result = run_tool('convert_weights', tmp_path / 'x.pth', tmp_path / 'y.safetensors', '--model', 'mobilenet')
     assert result.code == 0, result.err
-    assert '137 entries loaded' in result.out and 'activation ReLU6()' in result.out
+    assert '137 entries loaded' in result.out and 'activation ReLU6' in result.out
     assert (tmp_path / 'y.safetensors').is_file()
 
 
@@ -29,6 +29,6 @@ def test_refuses_in_one_sentence(run_tool, tmp_path):
 
 
 def test_lists_published_weights(run_tool):
-    result = run_tool('convert_weights', '--list', '--model', 'darknet53*')
+    result = run_tool('convert_weights', '--list', '--model', 'darknet53')
     assert result.code == 0, result.err
     assert 'darknet53.conv.74' in result.out and 'resnet' not in result.out

@@ -16,7 +16,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmcnn.models.layers.scaling import scale_channels, scale_depth
 from mmcnn.registry import nearest
-from mmcnn.weights.addresses import fetch, is_address
 
 from .row import Row
 
@@ -153,10 +152,10 @@ class Backbone(BaseModule):
     def init_weights(self) -> None:
         """Applies ``init_cfg``.
 
-        Of ``dict(type='Pretrained', checkpoint=...)`` the checkpoint is a path, an https address, or
-        ``torchvision://resnet50`` and ``open-mmlab://darknet53``, in any of the formats that
-        :func:`~mmcnn.weights.loading.load_weights` reads; further entries are its arguments (``prefix``, ``source``,
-        ``adapt_input``).
+        Of ``dict(type='Pretrained', checkpoint=...)`` the checkpoint is a path, an https address, a name of the catalog
+        (``mmcnn://resnet50-tv/torchvision-v1``), or ``torchvision://resnet50`` and ``open-mmlab://darknet53``, in any
+        of the formats that :func:`~mmcnn.weights.loading.load_weights` reads; further entries are its arguments
+        (``prefix``, ``source``, ``adapt_input``).
 
         Raises:
             CheckpointError: a pretrained file is missing, broken, unsafe or does not fit.
@@ -169,11 +168,8 @@ class Backbone(BaseModule):
         from mmcnn.weights.loading import load_weights
 
         settings = {key: value for key, value in init_cfg.items() if key not in ('type', 'checkpoint')}
-        path = init_cfg['checkpoint']
-        if is_address(path):
-            path, world = fetch(path)
-            settings.setdefault('source', world)
-        print_log(f'{self.variant}: {load_weights(self, path, **settings)}', logger='current')
+        report = load_weights(self, init_cfg['checkpoint'], **settings)
+        print_log(f'{self.variant}: {report}', logger='current')
         self._is_init = True  # as MMEngine marks it
 
     def extra_repr(self) -> str:
