@@ -25,6 +25,7 @@ FLOAT = 4  # bytes
 PUBLIC = {
     62_001_757: 'yolov3.weights',
     64_429_405: 'yolov4.weights',
+    56_367_712: 'yolov3.conv.81',
     40_620_640: 'darknet53.conv.74',
     41_645_640: 'darknet53.weights',
     26_652_512: 'csdarknet53-omega.conv.105',

@@ -22,6 +22,7 @@ TOP = 'the top of the classifier'
 IMAGENET_CLASSES = 1000  # of the classifier's file that a bare backbone takes
 BOX = 5  # x, y, w, h and objectness: what an anchor predicts besides the classes
 
+#: The classifier's parts in the order of the cfg.
 CLASSIFIER = ('backbone', 'top.classes')
 #: Class of a module -> its parts in the order of the cfg. An nn.Sequential has its own order.
 PARTS = {

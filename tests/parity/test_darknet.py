@@ -200,14 +200,13 @@ def files(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ('variant', 'layers', 'cut', 'maps'),
+    ('variant', 'header', 'layers', 'cut', 'maps'),
     [
-        ('darknet53', yolov3, 74, (0, 4, 11, 36, 61, 74)),
-        ('cspdarknet53', yolov4, 105, (0, 10, 23, 54, 85, 104)),
+        ('darknet53', OLD, yolov3, 74, (0, 4, 11, 36, 61, 74)),
+        ('cspdarknet53', NEW, yolov4, 105, (0, 10, 23, 54, 85, 104)),
     ],
 )
-@pytest.mark.parametrize('header', [NEW, OLD], ids=['0.2.5', '0.1.0'])
-def test_backbones(files, tmp_path, variant, layers, cut, maps, header):
+def test_backbones(files, tmp_path, variant, header, layers, cut, maps):
     cfg, floats, outputs, _ = files(layers)
     path = write(tmp_path / f'x.conv.{cut}', floats[: floats_of(cfg[:cut])], header)
     backbone = mmcnn.build_backbone(variant, out_indices=(0, 1, 2, 3, 4, 5)).eval()
