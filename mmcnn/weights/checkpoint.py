@@ -100,7 +100,7 @@ def _unreadable(path: Path, error: Exception) -> CheckpointError:
     if isinstance(error, PermissionError):
         return CheckpointError(f'{path} may not be read by this user')
     globals_named = pickled_globals(path)
-    if globals_named is None and (line := _first_line(path)) is not None:
+    if globals_named is None and (line := first_line(path)) is not None:
         return CheckpointError(f'{path} is a text file, not a checkpoint; it begins with {line!r}')
     if name := _refused_name(error, globals_named):
         return CheckpointError(
@@ -153,7 +153,7 @@ def pickled_globals(path: Path) -> list[str] | None:
     return names
 
 
-def _first_line(path: Path) -> str | None:
+def first_line(path: Path) -> str | None:
     """The first line of what looks like a text file (at most 60 characters), else None."""
     with path.open('rb') as file:
         head = file.read(200)

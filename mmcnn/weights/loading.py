@@ -17,6 +17,7 @@ from .addresses import fetch, is_address
 from .catalog import Published
 from .checkpoint import CheckpointError
 from .darknet import read_darknet
+from .darknet_order import TOP, UNBUILT
 from .files import WORLDS, WeightFile, open_weights
 from .likeliest import likeliest
 from .record import Record, of_published
@@ -35,8 +36,6 @@ CLASS_LAYERS = (
     'roi_head.bbox_head.fc_cls.',
     'roi_head.bbox_head.fc_reg.',
 )
-TOP = 'the top of the classifier'
-UNBUILT = 'stages that are not built'
 
 
 def load_weights(
@@ -121,7 +120,7 @@ def load_weights(
             )
         if best is None or len(report.used) > len(best.used):
             best = report
-    raise _refusal(file, model, best, refusals, allowed)
+    raise _refusal(file, record, model, best, refusals, allowed)
 
 
 def load_state(
@@ -298,6 +297,7 @@ def _warnings(published: Published | None) -> list[str]:
 
 def _refusal(
     file: WeightFile,
+    record: Record | None,
     model: nn.Module,
     best: LoadReport | None,
     refusals: list[CheckpointError],
@@ -311,6 +311,8 @@ def _refusal(
         if not best.missing and not best.unexpected:
             message += '; a head of another class count is kept as it is with --allow-head-mismatch'
         return CheckpointError(message)
-    if found := likeliest(file.state):
+    if record is not None:
+        message += f'; it holds weights of {record.model}'
+    elif found := likeliest(file.state):
         message += f'; the file looks like {" or ".join(found)}'
     return CheckpointError(message)

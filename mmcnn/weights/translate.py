@@ -27,7 +27,7 @@ class Translation:
     left_out: Mapping[str, Sequence[str]] = field(default_factory=dict)
     #: Our names of the tensors that lie otherwise in the file (transposed, flattened, split).
     reshaped: Sequence[str] = ()
-    #: Why the file does not hold some of our names on purpose -> these: 'behind the cut-off', ...
+    #: Why the file ends before something of the model -> our names of it: 'behind the cut-off .conv.137', ...
     absent: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 

@@ -14,7 +14,9 @@ from mmengine.config import Config
 
 from mmcnn import cli
 from mmcnn.registry import backbone_families
-from mmcnn.weights.addresses import WORLDS, resolve
+from mmcnn.weights import keras, timm, torchvision
+from mmcnn.weights import mmdet as mmdet_weights
+from mmcnn.weights.addresses import resolve
 from mmcnn.weights.catalog import CATALOG, activation_name, as_text, find, of_model
 from mmcnn.weights.checkpoint import CheckpointError
 
@@ -79,6 +81,9 @@ def test_sizes_that_are_not_the_rows():
     other = {name: size for name, size in other.items() if size != row_of(CATALOG[name]).image.size}
     focus = {f'cspdarknet-focus-{size}/ultralytics-v5.0': 640 for size in 'mlx'}
     assert other == {'darknet53/darknet-448': 448, 'darknet53/darknet-conv74': 448, **focus}
+
+
+WORLDS = dict(keras=keras.WORLD, mmdet=mmdet_weights.WORLD, timm=timm.WORLD, torchvision=torchvision.WORLD)
 
 
 @pytest.mark.parametrize('world', WORLDS)
