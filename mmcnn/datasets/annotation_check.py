@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from mmcnn.datasets.data_part import DataPart
 from mmcnn.datasets.findings import Finding
@@ -12,11 +12,15 @@ MARGIN = 2
 _LARGEST = 2**63
 
 
-def check_annotations(part: DataPart) -> Iterator[Finding]:
+def check_annotations(part: DataPart, bad_images: Collection[int] = ()) -> Iterator[Finding]:
     """Every fault in the categories, images and annotations of a part.
 
     Gaps between category ids, crowd boxes and images without annotations are none; nor is a missing ``area`` or
     ``iscrowd``, or a missing width and height (:func:`~mmcnn.datasets.data_check.check_data` fills them in).
+
+    Args:
+        part: What was read.
+        bad_images: Places of the images whose pictures are at fault: boxes are not held to their sizes.
     """
     yield from _check_categories(part)
     yield from _check_ids(part, 'images')
@@ -24,7 +28,10 @@ def check_annotations(part: DataPart) -> Iterator[Finding]:
     for index, image in _with_id(part.coco['images']):
         for problem in _problems_of_image(image):
             yield _finding(part, 'bad image entry', 'images', index, f'image {image["id"]} {problem}')
-    images = {image['id']: image for _, image in reversed(list(_with_id(part.coco['images'])))}  # the first of an id
+    images = {  # of two with an id the first
+        image['id']: {} if index in bad_images else image
+        for index, image in reversed(list(_with_id(part.coco['images'])))
+    }
     categories = {category['id'] for _, category in _with_id(part.coco['categories'])}
     for index, annotation in _with_id(part.coco['annotations']):
         for kind, problem in _problems_of_annotation(annotation, images, categories):

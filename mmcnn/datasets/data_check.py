@@ -45,8 +45,9 @@ def check_data(path: str | Path, names: Sequence[str] = ('train', 'val'), decode
     facts = memory.facts(paths) if decode else {}
     findings = [finding for part in parts for finding in part.findings]
     for part, named in zip(parts, images, strict=True):
-        findings += _check_images(part, named, facts) if decode else []
-        findings += check_annotations(part)
+        bad_pictures = list(_check_images(part, named, facts)) if decode else []
+        findings += bad_pictures
+        findings += check_annotations(part, {finding.entry[1] for finding in bad_pictures})
         _fill_in(part)
     if len(parts) == 2:
         findings += _different_categories(*parts)

@@ -62,13 +62,14 @@ def check_image(path: str) -> ImageFact:
             with Image.open(io.BytesIO(data)) as picture:
                 stored = picture.size
                 picture.load()
-    except Image.DecompressionBombError as error:
-        return ImageFact('decompression bomb', f'is not decoded: {error}')
+    except Image.DecompressionBombError:
+        most = f'{2 * Image.MAX_IMAGE_PIXELS:,}'
+        return ImageFact('decompression bomb', f'is not decoded: its header says that it has more than {most} pixels')
     except Image.UnidentifiedImageError:
         pass  # OpenCV may know the format
     except Exception as error:  # Pillow's decoders raise many kinds
         kind = 'truncated image' if 'truncated' in str(error).lower() else 'unreadable image'
-        return ImageFact(kind, f'cannot be decoded: {error}')
+        return ImageFact(kind, f'cannot be decoded: {str(error).partition(" (")[0]}')
     return _decoded(data, stored)
 
 
@@ -96,8 +97,8 @@ def _decoded(data: bytes, stored: tuple[int, int]) -> ImageFact:
     if damage is not None:
         return ImageFact('truncated image', f'is damaged: libjpeg says "{damage.decode(errors="replace")}"')
     if pixels is None:
-        reader = 'by OpenCV, which reads it in training' if any(stored) else 'it is no picture'
-        return ImageFact('unreadable image', f'cannot be decoded {reader}' if any(stored) else reader)
+        known = 'cannot be decoded by OpenCV, which reads it in training'
+        return ImageFact('unreadable image', known if any(stored) else 'is no picture that Pillow or OpenCV knows')
     height, width = pixels.shape[:2]
     content = hashlib.blake2b(np.ascontiguousarray(pixels), digest_size=16, person=f'{width}x{height}'.encode()[:16])
     return ImageFact(None, '', width, height, stored, content.hexdigest())

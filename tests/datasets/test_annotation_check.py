@@ -124,3 +124,11 @@ def test_places_of_converted_annotations():
         str(finding)
         == 'labels/a.txt:1: the box has bbox [1.0, 2.0, 0.0, 4.0], of no area; width and height must be positive'
     )
+
+
+def test_boxes_are_not_held_to_the_size_of_a_picture_at_fault():
+    coco = copy.deepcopy(COCO)
+    coco['annotations'][0]['bbox'], coco['annotations'][1]['bbox'] = [50, 2, 9, 9], [0, 0, 0, 5]
+    part = DataPart('train', 'train.json', Path('/data'), 'images/', coco)
+    assert [each.kind for each in check_annotations(part)] == ['box outside the image', 'box of zero area']
+    assert [each.kind for each in check_annotations(part, {0})] == ['box of zero area']
