@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+
+import hotcoco
 
 from mmcnn.datasets.annotation_check import check_annotations, is_box, is_sized
 from mmcnn.datasets.coco_folder import DataError, is_coco_folder, read_coco_folder
@@ -21,6 +25,10 @@ LAYOUTS = (
     'instances_val2017.json, train2017/ and val2017/; or data.yaml, images/ and labels/ (YOLO); or JPEGImages/, '
     'Annotations/ and ImageSets/Main/ (VOC)'
 )
+
+#: Lists of a COCO dict, and what is used of their entries.
+_KEYS = ('images', 'annotations', 'categories')
+_USED = ('id', 'name', 'file_name', 'width', 'height', 'image_id', 'category_id', 'bbox', 'area', 'iscrowd')
 
 
 def check_data(path: str | Path, names: Sequence[str] = ('train', 'val'), decode: bool = True) -> DataReport:
@@ -52,7 +60,7 @@ def check_data(path: str | Path, names: Sequence[str] = ('train', 'val'), decode
     if len(parts) == 2:
         findings += _different_categories(*parts)
         findings += _shared_images(*parts, *images, facts) if decode else []
-    kept = tuple(_without(part, findings) for part in parts)
+    kept = tuple(_readable(part, _without(part, findings)) for part in parts)
     for part, rest in zip(parts, kept, strict=True):
         findings += _what_is_missing(part, rest)
     return DataReport(root, tuple(parts), tuple(findings), kept)
@@ -171,6 +179,22 @@ def _without(part: DataPart, findings: Sequence[Finding]) -> dict:
     ids = {image['id'] for image in kept['images']}
     kept['annotations'] = [each for each in kept['annotations'] if each['image_id'] in ids]
     return {**part.coco, **kept}
+
+
+def _readable(part: DataPart, kept: dict) -> dict:
+    """A COCO dict without entries that evaluation would stumble over: some tools write text where it takes numbers."""
+    if part.name == 'val':
+        notes = json.dumps({key: [] if key in _KEYS else value for key, value in kept.items()})
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                (file := Path(folder, 'notes.json')).write_text(notes)
+                hotcoco.COCO(str(file))
+            hotcoco.COCO().dataset = kept
+        except (TypeError, ValueError):
+            part.changed = True
+            used = {key: [each for each in kept[key] if isinstance(each, dict)] for key in _KEYS}
+            return {key: [{name: each[name] for name in _USED if name in each} for each in used[key]] for key in _KEYS}
+    return kept
 
 
 def _what_is_missing(part: DataPart, kept: dict) -> Iterator[Finding]:

@@ -7,6 +7,7 @@ import struct
 import zlib
 from pathlib import Path
 
+import hotcoco
 import pytest
 from PIL import Image
 
@@ -135,6 +136,24 @@ def test_what_is_missing_is_filled_in(make, tmp_path):
     assert [len(sample['instances']) for sample in read(data, 'train')] == [2, 2, 2]
     assert check_data(root).usable() == data  # the same file
     assert state(root) == before
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        lambda coco: coco.update(info='exported by a tool', licenses='free'),
+        lambda coco: coco.update(info=dict(year='2024', version='1')),
+        lambda coco: coco['categories'][0].update(keypoints='none'),
+        lambda coco: coco['images'][0].update(license='free'),
+        lambda coco: coco['annotations'][0].update(segmentation='none'),
+    ],
+)
+def test_notes_of_other_tools_do_not_stop_evaluation(make, change):
+    root = make(change, change)
+    data = check_data(root).usable()
+    coco = hotcoco.COCO(str(root / data.files['val'][0]))
+    assert (len(coco.get_img_ids()), len(coco.get_ann_ids())) == (1, 2)
+    assert data.files['train'][0] == 'train.json'
 
 
 def test_a_cache_folder_that_cannot_be_written(make, tmp_path, monkeypatch):
@@ -309,6 +328,19 @@ def test_entries_of_all_sorts_are_no_traceback(make):
     root = make(change)
     data = check_data(root).usable(skip_bad=True)
     assert (data.num_train, data.num_val) == (3, 1)
+
+
+def test_categories_of_all_sorts_are_no_traceback(make):
+    categories = [None, 5, {'id': 1}, {'id': [2], 'name': 'a'}]
+    report = check_data(make(val_change=lambda coco: coco.update(categories=categories)))
+    assert [each.text for each in report.of('fatal')][:4] == [
+        'category entry 0 (counted from 0) has no integer id',
+        'category entry 1 (counted from 0) has no integer id',
+        'category 1 has no name',
+        'category entry 3 (counted from 0) has no integer id',
+    ]
+    with pytest.raises(DataError, match='bad category'):
+        report.usable(skip_bad=True)
 
 
 def test_folders_of_no_known_layout(make, tmp_path):
