@@ -208,6 +208,7 @@ def _what_is_missing(part: DataPart, kept: dict) -> Iterator[Finding]:
     else:
         present = set(boxes)
         for category in kept['categories']:
-            if isinstance(category, dict) and category.get('id') not in present:
-                text = f'category {category.get("id")}, {category.get("name")!r}, has no box'
-                yield Finding('class without a box', part.title, text, category.get('id'), part.name)
+            number = category.get('id') if isinstance(category, dict) else None
+            if isinstance(number, int) and number not in present:
+                text = f'category {number}, {category.get("name")!r}, has no box'
+                yield Finding('class without a box', part.title, text, number, part.name)

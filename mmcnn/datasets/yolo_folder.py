@@ -118,8 +118,8 @@ def _normal(path: Path) -> Path:
 def _label_file(image: Path) -> Path:
     """``labels/`` in place of the last ``images/`` of a path; beside the picture where there is none."""
     parts = list(image.parts)
-    if 'images' in parts[:-1]:
-        parts[len(parts) - 1 - parts[::-1].index('images', 1)] = 'labels'
+    if 'images' in parts:
+        parts[len(parts) - 1 - parts[::-1].index('images')] = 'labels'
     return Path(*parts).with_suffix('.txt')
 
 

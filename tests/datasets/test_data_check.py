@@ -139,6 +139,16 @@ def test_what_is_missing_is_filled_in(make, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ('key', 'entry'), [('annotations', {'area': None}), ('annotations', {'iscrowd': None}), ('images', {'width': None})]
+)
+def test_each_of_it_makes_another_file(make, key, entry):
+    root = make(lambda coco: coco[key][0].update(entry))
+    file = check_data(root).usable().files['train'][0]
+    expected = coco_of('a.png', 'b.png', 'c.png')
+    assert json.loads((root / file).read_bytes()) == expected != json.loads((root / 'train.json').read_bytes())
+
+
+@pytest.mark.parametrize(
     'change',
     [
         lambda coco: coco.update(info='exported by a tool', licenses='free'),
