@@ -15,8 +15,12 @@ except ImportError:  # Windows
 
 
 def cache_folder() -> Path:
-    """``$XDG_CACHE_HOME/mmcnn``, else ``~/.cache/mmcnn``; it need not exist."""
-    return Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'mmcnn'
+    """``$XDG_CACHE_HOME/mmcnn``, else ``~/.cache/mmcnn`` (without a home a temporary one); it need not exist."""
+    chosen = os.environ.get('XDG_CACHE_HOME')
+    try:
+        return Path(chosen or Path.home() / '.cache') / 'mmcnn'
+    except RuntimeError:  # a container's user that has no entry
+        return Path(tempfile.gettempdir()) / f'mmcnn-{os.getuid()}'
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 from mmcnn.datasets.coco_folder import DataError
 from mmcnn.datasets.data_part import DataPart
 from mmcnn.datasets.findings import Finding
+from mmcnn.registry import nearest
 
 _SETS = Path('ImageSets') / 'Main'
 #: The sets to train and to validate on: the first pair that is there.
@@ -92,7 +93,7 @@ def _add_box(part: DataPart, image: dict, thing: ElementTree.Element, numbers: d
         part.findings.append(Finding('unreadable annotation', place, text, part=part.name))
         return
     if name not in numbers:
-        text = f'has the class {name!r}, which no object to train on has'
+        text = f'has the class {name!r}, which no object to train on has; {nearest(name, numbers)}'
         part.findings.append(Finding('unknown category', place, text, part=part.name))
         return
     left, top, right, bottom = corners

@@ -1,5 +1,7 @@
 """Where things are kept, and that they are whole."""
 
+import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,9 @@ def test_the_folder(monkeypatch):
     monkeypatch.setenv('XDG_CACHE_HOME', '')
     monkeypatch.setenv('HOME', '/home/me')
     assert cache_folder() == Path('/home/me/.cache/mmcnn')
+    monkeypatch.delenv('HOME')
+    monkeypatch.setattr('pwd.getpwuid', {}.__getitem__)  # a user whom nobody knows
+    assert cache_folder() == Path(tempfile.gettempdir()) / f'mmcnn-{os.getuid()}'
 
 
 def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):

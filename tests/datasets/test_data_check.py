@@ -88,6 +88,18 @@ def test_a_good_folder(make):
     assert [len(sample['instances']) for sample in read(data, 'train')] == [2, 2, 2]
 
 
+def test_the_layout_of_coco_2017(make):
+    root = make()
+    (root / 'annotations').mkdir()
+    for name in ('train', 'val'):
+        (root / f'{name}.json').rename(root / 'annotations' / f'instances_{name}2017.json')
+        shutil.copytree(root / 'images', root / f'{name}2017')
+    shutil.rmtree(root / 'images')
+    data = check_data(root).usable()
+    samples = read(data, 'train')
+    assert [sample['img_path'] for sample in samples] == [str(root / 'train2017' / f'{each}.png') for each in 'abc']
+
+
 def test_only_val(make):
     root = make()
     (root / 'train.json').unlink()

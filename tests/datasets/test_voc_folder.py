@@ -119,9 +119,11 @@ def test_faults_name_file_and_object(make, a, kind, file, text):
 
 def test_a_class_that_is_only_in_val(make):
     root = make()
-    (root / 'Annotations' / 'c.xml').write_text(f'<annotation>{SIZE}{thing("dog")}{thing()}</annotation>')
+    (root / 'Annotations' / 'c.xml').write_text(f'<annotation>{SIZE}{thing("catt")}{thing()}</annotation>')
     (finding,) = check_data(root).of('error')
-    assert str(finding) == "Annotations/c.xml, object 1: has the class 'dog', which no object to train on has"
+    assert str(finding) == (
+        "Annotations/c.xml, object 1: has the class 'catt', which no object to train on has; did you mean cat?"
+    )
 
 
 def test_files_that_cannot_be_read(make):

@@ -71,6 +71,7 @@ def test_it_is_trained_and_tested_without_what_is_bad(train_tiny, run_tool, brok
     assert files(broken) == before
 
 
+@pytest.mark.slow
 def test_another_layout_is_trained_on(train_tiny, shapes, tmp_path):
     root = tmp_path / 'data'
     for name in ('train', 'val'):
