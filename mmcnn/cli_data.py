@@ -111,10 +111,8 @@ def _class_folder(cfg: Config, data: str | None, checkpoint: dict | None, skip_b
             _say([describe_left_out(bad)] if bad else [])
         for loader, part in (('train_dataloader', 'train'), ('val_dataloader', 'val'), ('test_dataloader', 'val')):
             dataset = inner_dataset(cfg[loader])
-            dataset.update(data_root=str(folder.root), data_prefix=dict(img=f'{part}/'))
             left_out = [finding.file for finding in bad if finding.part == part]
-            if left_out:
-                dataset.left_out = left_out
+            dataset.update(data_root=str(folder.root), data_prefix=dict(img=f'{part}/'), left_out=left_out)
     cfg.model.num_classes = len(folder.classes)
     return folder
 
