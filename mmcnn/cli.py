@@ -80,8 +80,11 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--data',
         metavar='demo|PATH',
-        help='a folder with train.json, val.json (COCO format) and images/, for a classifier with train/CLASS/ and '
-        'val/CLASS/; or demo: a small set that is drawn here',
+        help='a folder with train.json, val.json (COCO format) and images/, or as COCO 2017, YOLO or VOC have it; '
+        'for a classifier with train/CLASS/ and val/CLASS/; or demo: a small set that is drawn here',
+    )
+    parser.add_argument(
+        '--skip-bad', action='store_true', help='leave out what the check of --data PATH finds at fault'
     )
     parser.add_argument('--img-size', type=int, metavar='N', help='side of the network input, pixels')
     parser.add_argument('--batch-size', type=int, metavar='N', help='images a GPU (or the CPU) takes at once')

@@ -33,7 +33,7 @@ def main() -> None:
     cli.use_device(args.device)
     cfg = cli.load_config(args.config, cli.options_of(args))
     cfg.work_dir = cli.default_work_dir(cfg, args.work_dir)
-    folder = cli_data.set_data(cfg, args.data)
+    folder = cli_data.set_data(cfg, args.data, skip_bad=args.skip_bad)
     cli_data.set_img_size(cfg, args.img_size)
     if args.epochs is not None:
         cfg.train_cfg.max_epochs = args.epochs
