@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import tempfile
 import warnings
 from collections.abc import Sequence
@@ -16,6 +17,8 @@ from PIL import Image, ImageFile
 
 #: What libjpeg says, on stderr only, of data that it replaces by grey.
 _DAMAGE = (b'Corrupt JPEG data', b'Premature end of JPEG file')
+#: A few bytes of stuffing behind the last pixel, which some cameras write: harmless.
+_STUFFING = re.compile(rb'Corrupt JPEG data: \d extraneous bytes before marker 0xd9')
 _STDERR = 2
 _messages = None  # of the decoders, in a worker
 
@@ -93,7 +96,8 @@ def _decoded(data: bytes, stored: tuple[int, int]) -> ImageFact:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:
         return ImageFact('unreadable image', f'cannot be decoded by OpenCV: {error.err}')
-    damage = next((line for line in _new_messages().splitlines() if line.startswith(_DAMAGE)), None)
+    lines = (line for line in _new_messages().splitlines() if not _STUFFING.match(line))
+    damage = next((line for line in lines if line.startswith(_DAMAGE)), None)
     if damage is not None:
         return ImageFact('truncated image', f'is damaged: libjpeg says "{damage.decode(errors="replace")}"')
     if pixels is None:

@@ -101,6 +101,10 @@ def test_sound_files(check, tmp_path):
     assert check(tmp_path / 'ä b.jpg')[:5] == (None, '', 128, 128, (128, 128))
     (tmp_path / 'junk.jpg').write_bytes(JPEG + b'junk' * 100)  # behind the end, which is harmless
     assert check(tmp_path / 'junk.jpg').problem is None
+    (tmp_path / 'stuffed.jpg').write_bytes(JPEG[:-2] + bytes(4) + JPEG[-2:])  # before it
+    assert check(tmp_path / 'stuffed.jpg').problem is None
+    (tmp_path / 'stuffed.jpg').write_bytes(JPEG[:-2] + bytes(40) + JPEG[-2:])
+    assert check(tmp_path / 'stuffed.jpg').problem == 'truncated image'
 
 
 def test_a_process_that_is_no_worker_sees_what_decoders_raise(tmp_path):
