@@ -2,6 +2,7 @@
 
 from mmcnn.datasets.class_folder import ClassData, ClassFolder, read_class_folder
 from mmcnn.datasets.coco_folder import CocoFolder, DataError, read_coco_folder
+from mmcnn.datasets.seeded_dataset import KeyedBatchSampler, SeededDataset
 from mmcnn.datasets.shapes import make_shape_classes, make_shapes
 from mmcnn.datasets.transforms import (
     DarknetHSV,
@@ -21,12 +22,14 @@ __all__ = [
     'DarknetHSV',
     'DarknetMosaic',
     'DataError',
+    'KeyedBatchSampler',
     'LetterBox',
     'MosaicAffine',
     'PackClassifierInputs',
     'RandomHSV',
     'RandomResizedCrop',
     'ResizedCenterCrop',
+    'SeededDataset',
     'make_shape_classes',
     'make_shapes',
     'read_class_folder',
