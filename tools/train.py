@@ -18,6 +18,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--resume', nargs='?', const='auto', metavar='FILE', help='go on from a checkpoint (the last in the work dir)'
     )
+    parser.add_argument(
+        '--on-nan',
+        choices=['stop', 'skip'],
+        help='where loss or gradient is not finite: stop (default), or skip the batch',
+    )
     return parser.parse_args()
 
 
@@ -35,6 +40,7 @@ def main() -> None:
         cfg.train_cfg.val_interval = max(1, args.epochs // 10)
     cli.set_batches(cfg, args, folder.num_train if folder else None)
     cli.set_amp(cfg, args.amp)
+    cli.set_on_nan(cfg, args.on_nan)
     cfg.randomness = dict(seed=args.seed)
     cfg.launcher = args.launcher
     cli.merge_options(cfg, cli.options_of(args))  # what is typed wins over what was worked out

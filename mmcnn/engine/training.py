@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 from pathlib import Path
 
+import torch
 from mmengine.config import Config
+from mmengine.device import get_device
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
@@ -19,7 +23,8 @@ from mmcnn.detector import Detector, read_image
 from mmcnn.models.classifiers import Classifier
 from mmcnn.models.fuse import fuse
 from mmcnn.visualization import draw_boxes, plot_curves, prediction_grid
-from mmcnn.weights.checkpoint import load_state, read_checkpoint, state_dict_of
+from mmcnn.weights.checkpoint import CheckpointError, load_state, read_checkpoint, state_dict_of
+from mmcnn.weights.whole_file import check_writable
 
 #: Layers whose shape follows the number of classes: they start anew when weights of other classes are loaded.
 CLASS_LAYERS = ('bbox_head.predictions.', 'top.classes.')
@@ -41,8 +46,11 @@ def train(cfg: Config, summary: str = '') -> dict[str, float]:
 
     Raises:
         CheckpointError: ``load_from`` does not fit the model; in a run that is not resumed the layers of the classes
-            may have other shapes, and start anew.
+            may have other shapes, and start anew. Or the work dir cannot be written to.
+        DataError, TrainingError, SystemExit: See :class:`~mmcnn.engine.loops.ResumableTrainLoop`.
     """
+    check_writable(cfg.work_dir)
+    _join_ranks(cfg)
     initial, resumes = cfg.get('load_from'), cfg.get('resume')
     if not resumes:
         cfg.load_from = None  # loaded by a hook
@@ -54,7 +62,10 @@ def train(cfg: Config, summary: str = '') -> dict[str, float]:
         load_state(_unwrapped(runner.model), state_dict_of(read_checkpoint(initial)), source=initial)
     elif initial:
         runner.register_hook(_InitialWeights(initial))
-    runner.train()
+    try:
+        runner.train()
+    except OSError as error:
+        raise _write_failed(error, runner.work_dir) from error
 
     scalars = runner.message_hub.log_scalars
     kinds = ('val/coco/', 'val/accuracy/')
@@ -86,6 +97,7 @@ def test(cfg: Config, checkpoint: dict, source: str) -> dict[str, float]:
         CheckpointError: the weights do not fit the config's model.
     """
     cfg.load_from, cfg.resume = None, False
+    _join_ranks(cfg)
     runner = Runner.from_cfg(cfg)
     report = load_state(_unwrapped(runner.model), state_dict_of(checkpoint), source=source)
     print_log(str(report), logger='current')
@@ -97,6 +109,30 @@ def test(cfg: Config, checkpoint: dict, source: str) -> dict[str, float]:
         path.write_text(json.dumps(dict(checkpoint=source, **numbers), indent=2, ensure_ascii=False) + '\n')
         print(f'the numbers are in {path}', flush=True)
     return metrics
+
+
+def _join_ranks(cfg: Config) -> None:
+    """Lets torchrun work on a CPU: MMEngine would ask for a GPU there."""
+    if cfg.get('launcher') != 'pytorch' or get_device() != 'cpu':
+        return
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group('gloo')
+    cfg.model_wrapper_cfg = dict(
+        type='MMDistributedDataParallel',
+        device_ids=None,
+        broadcast_buffers=False,
+        find_unused_parameters=cfg.get('find_unused_parameters', False),
+    )
+
+
+def _write_failed(error: OSError, work_dir: str) -> Exception:
+    """A sentence for a log or an event file that cannot be written; another fault stays what it is."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
+    if not full and not str(error.filename or '').startswith(os.path.abspath(work_dir)):
+        return error
+    return CheckpointError(
+        f'{error.filename or work_dir} cannot be written: {error.strerror}; the last checkpoint in {work_dir} is whole'
+    )
 
 
 class _InitialWeights(Hook):
