@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 import torch
 from mmengine.logging import print_log
-from torch.utils.data import BatchSampler, Dataset
+from torch.utils.data import BatchSampler, Dataset, get_worker_info
 
 from mmcnn.datasets.coco_folder import DataError
 from mmcnn.random_state import kept_random_state, seed_from
@@ -111,9 +112,10 @@ class SeededDataset(Dataset):
 
     def __getitem__(self, key: int) -> Any:
         index, epoch = int(key), getattr(key, 'epoch', 0)
-        with kept_random_state():
+        # A worker's generators are nobody else's.
+        with kept_random_state() if get_worker_info() is None else nullcontext():
             for attempt in range(MAX_SUBSTITUTES):
-                seed_from(self.seed, epoch, int(key), attempt)
+                seed_from(self.seed, epoch, int(key), attempt, devices=False)
                 if attempt:
                     index = int(np.random.randint(len(self)))
                 try:

@@ -27,7 +27,7 @@ ON_NAN = ('stop', 'skip')
 MAX_SKIPPED = 10
 #: Seconds that a step may take after a signal, on one rank and on several.
 PATIENCE, PATIENCE_OF_RANKS = 30.0, 10.0
-# What a seed is for, beside its position in the run.
+# What a seed is for, beside its position in the run; a sample's position is longer.
 _EPOCH, _ITERATION, _VALIDATION = range(3)
 
 
