@@ -96,6 +96,8 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             except (RuntimeError, DataError) as error:
                 self._explain(error)
                 raise
+            finally:
+                self._end_workers()
         runner.call_hook('after_train')
         return runner.model
 
@@ -230,6 +232,14 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
                 hook._swap_ema_parameters()
         self._validating = True
         self._stop()
+
+    def _end_workers(self) -> None:
+        """Ends data-loading processes that outlive an epoch; garbage collection would wait 5 s for each."""
+        loaders = [self.dataloader] + ([] if self.runner.val_loop is None else [self.runner.val_dataloader])
+        for loader in loaders:
+            if loader._iterator is not None:
+                loader._iterator._shutdown_workers()
+                loader._iterator = None
 
     # -------------------------------------------------------------------------------------------------------- faults
 
