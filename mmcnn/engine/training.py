@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import math
-import os
 from pathlib import Path
 
 import torch
@@ -23,7 +21,7 @@ from mmcnn.detector import Detector, read_image
 from mmcnn.models.classifiers import Classifier
 from mmcnn.models.fuse import fuse
 from mmcnn.visualization import draw_boxes, plot_curves, prediction_grid
-from mmcnn.weights.checkpoint import CheckpointError, load_state, read_checkpoint, state_dict_of
+from mmcnn.weights.checkpoint import load_state, read_checkpoint, state_dict_of
 from mmcnn.weights.whole_file import check_writable
 
 #: Layers whose shape follows the number of classes: they start anew when weights of other classes are loaded.
@@ -62,10 +60,7 @@ def train(cfg: Config, summary: str = '') -> dict[str, float]:
         load_state(_unwrapped(runner.model), state_dict_of(read_checkpoint(initial)), source=initial)
     elif initial:
         runner.register_hook(_InitialWeights(initial))
-    try:
-        runner.train()
-    except OSError as error:
-        raise _write_failed(error, runner.work_dir) from error
+    runner.train()
 
     scalars = runner.message_hub.log_scalars
     kinds = ('val/coco/', 'val/accuracy/')
@@ -122,16 +117,6 @@ def _join_ranks(cfg: Config) -> None:
         device_ids=None,
         broadcast_buffers=False,
         find_unused_parameters=cfg.get('find_unused_parameters', False),
-    )
-
-
-def _write_failed(error: OSError, work_dir: str) -> Exception:
-    """A sentence for a log or an event file that cannot be written; another fault stays what it is."""
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
-    if not full and not str(error.filename or '').startswith(os.path.abspath(work_dir)):
-        return error
-    return CheckpointError(
-        f'{error.filename or work_dir} cannot be written: {error.strerror}; the last checkpoint in {work_dir} is whole'
     )
 
 

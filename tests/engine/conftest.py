@@ -80,7 +80,9 @@ def make_runner():
     """``make_runner(work_dir, epochs, hooks, ...)``: a training of 5 batches an epoch, 2 a step, with EMA."""
     count = iter(range(1000))
 
-    def make(work_dir, epochs=3, hooks=(), bad=None, workers=0, checkpoint=None, val_interval=1, seed=4, **kwargs):
+    def make(
+        work_dir, epochs=3, hooks=(), bad=None, workers=0, checkpoint=None, val_interval=1, seed=4, logs=True, **kwargs
+    ):
         resume = kwargs.pop('resume', None)
         train = Pictures(bad)
         loop = dict(type='mmcnn.ResumableTrainLoop', max_epochs=epochs, val_interval=val_interval)
@@ -109,10 +111,11 @@ def make_runner():
             ),
             custom_hooks=[dict(type='mmcnn.StepEMAHook', momentum=0.01, gamma=3), *hooks],
             default_hooks=dict(
+                logger=dict(type='LoggerHook') if logs else None,
                 checkpoint=dict(
                     type='mmcnn.AtomicCheckpointHook', interval=1, max_keep_ckpts=2, save_best='x/score', rule='greater'
                 )
-                | (checkpoint or {})
+                | (checkpoint or {}),
             ),
             randomness=dict(seed=seed),
             resume=resume is not None,

@@ -11,7 +11,6 @@ from unittest.mock import patch
 
 import torch
 from mmengine.dist import is_main_process
-from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook
 from mmengine.model import is_model_wrapper
 from torch import nn
@@ -47,12 +46,11 @@ class AtomicCheckpointHook(CheckpointHook):
     def before_train(self, runner) -> None:
         """Checks what the checkpoint that is resumed says of files, and clears what a kill has left."""
         hub = runner.message_hub
+        folder = str(self.out_dir or runner.work_dir)
+        if '://' in folder:
+            raise ValueError(f'AtomicCheckpointHook writes to local folders, {folder} is none: use CheckpointHook')
         self._clean_info(runner)
         super().before_train(runner)
-        if not isinstance(self.file_backend, LocalBackend):
-            raise ValueError(
-                f'AtomicCheckpointHook writes to local folders, {self.out_dir} is none: use CheckpointHook'
-            )
         self._newest: tuple[int, Path] | None = None  # iteration and file of the last one that was written or resumed
         resumed = self._resumed(runner)
         if resumed is not None:
@@ -103,6 +101,12 @@ class AtomicCheckpointHook(CheckpointHook):
             meta = dict(epoch=epoch, iter=iteration)
             self._save_whole(runner, STOPPED.format(iteration), meta, iteration)
         return self._newest[1]
+
+    def what_is_left(self) -> str:
+        """The checkpoint to resume from, for the message of a run that ends."""
+        if self._newest is None or not self._newest[1].is_file():
+            return 'there is no checkpoint to resume from'
+        return f'the last checkpoint, {self._newest[1]}, is whole'
 
     def _save_checkpoint_with_step(self, runner, step: int, meta: dict) -> None:
         stale = []
@@ -162,9 +166,8 @@ class AtomicCheckpointHook(CheckpointHook):
             with patch('mmengine.runner.runner.save_checkpoint', save):
                 yield
         except OSError as error:
-            whole = 'there is none before it' if self._newest is None else f'the last one, {self._newest[1]}, is whole'
             raise CheckpointError(
-                f'a checkpoint cannot be written to {self.out_dir}: {error.strerror}; {whole}'
+                f'a checkpoint cannot be written to {self.out_dir}: {error.strerror}; {self.what_is_left()}'
             ) from error
 
     def _resumed(self, runner) -> Path | None:

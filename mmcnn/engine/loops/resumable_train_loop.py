@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -21,12 +22,15 @@ from mmcnn.engine.watch import RankWatch, StopSignals, guard_workers, worker_dea
 from mmcnn.random_state import seed_from
 from mmcnn.registry import LOOPS
 from mmcnn.training_error import TrainingError
+from mmcnn.weights.checkpoint import CheckpointError
 
 ON_NAN = ('stop', 'skip')
 #: Batches in a row that may be skipped; of the whole run, 1 % may be, but at least so many.
 MAX_SKIPPED = 10
 #: Seconds that a step may take after a signal, on one rank and on several.
 PATIENCE, PATIENCE_OF_RANKS = 30.0, 10.0
+#: What a disk says that takes no more.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 # What a seed is for, beside its position in the run; a sample's position is longer.
 _EPOCH, _ITERATION, _VALIDATION = range(3)
 
@@ -62,6 +66,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         ValueError: From the constructor, for another ``on_nan``.
         TrainingError: A loss or gradient is not finite, or a data-loading process or another rank has died.
         DataError: Too many files cannot be loaded.
+        CheckpointError: A checkpoint or a log cannot be written.
         SystemExit: After a signal.
     """
 
@@ -93,7 +98,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         with RankWatch() as self._ranks, StopSignals(PATIENCE if ranks == 1 else PATIENCE_OF_RANKS) as self._signals:
             try:
                 self._run()
-            except (RuntimeError, DataError) as error:
+            except (RuntimeError, DataError, OSError) as error:
                 self._explain(error)
                 raise
             finally:
@@ -213,13 +218,23 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         runner = self.runner
         signum = self._signals.signum or signal.SIGTERM
         with self._signals.busy():
-            hooks = [hook for hook in runner.hooks if isinstance(hook, AtomicCheckpointHook)]
-            paths = [str(hook.save_stopped(runner, self._epoch, self._iter)) for hook in hooks]
-            where = paths[0] if paths else 'the last checkpoint: without AtomicCheckpointHook none was written now'
-            runner.logger.info(f'{signal.Signals(signum).name}: stopped; --resume goes on from {where}')
+            hook = self._checkpoint_hook
+            if hook is not None:
+                hook.save_stopped(runner, self._epoch, self._iter)
+            runner.logger.info(f'stopped by {signal.Signals(signum).name}; {self._what_is_left()}; --resume goes on')
             if get_world_size() > 1 and not self._validating:
                 barrier()  # a launcher ends all processes when the first one ends
         raise SystemExit(128 + signum)
+
+    @property
+    def _checkpoint_hook(self) -> AtomicCheckpointHook | None:
+        return next((hook for hook in self.runner.hooks if isinstance(hook, AtomicCheckpointHook)), None)
+
+    def _what_is_left(self) -> str:
+        hook = self._checkpoint_hook
+        return (
+            'no checkpoint was written now: there is no AtomicCheckpointHook' if hook is None else hook.what_is_left()
+        )
 
     _validating = False
 
@@ -275,6 +290,12 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             # PyTorch puts the traceback of a worker in front.
             raise DataError(str(error).strip().rpartition(f'{DataError.__module__}.DataError: ')[2]) from error
         if isinstance(error, TrainingError):
+            return
+        if isinstance(error, OSError):  # of a log, an event file: the checkpoint hook explains its own
+            work_dir = self.runner.work_dir
+            if error.errno in FULL or str(error.filename or '').startswith(work_dir):
+                where = error.filename or work_dir
+                raise CheckpointError(f'{where} cannot be written: {error.strerror}; {self._what_is_left()}') from error
             return
         if death := worker_death(error):
             raise TrainingError(death) from error
