@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.logging import print_log
-from torch.utils.data import BatchSampler, Dataset, get_worker_info
+from torch.utils.data import BatchSampler, DataLoader, Dataset, get_worker_info
 
 from mmcnn.datasets.coco_folder import DataError
 from mmcnn.random_state import kept_random_state, seed_from
@@ -146,6 +146,17 @@ class SeededDataset(Dataset):
             return str(self.dataset.get_data_info(index)['img_path'])
         except Exception:  # a data set without such records
             return f'sample {index}'
+
+
+def seeded_loader(loader: DataLoader, seed: int, max_failed: int | None = None) -> DataLoader:
+    """The same loader, of seeded samples and of batches that can begin inside an epoch."""
+    names = ('num_workers', 'collate_fn', 'pin_memory', 'timeout', 'worker_init_fn', 'multiprocessing_context')
+    names += ('prefetch_factor', 'persistent_workers', 'pin_memory_device')
+    return DataLoader(
+        SeededDataset(loader.dataset, seed, max_failed),
+        batch_sampler=KeyedBatchSampler(loader.batch_sampler),
+        **{name: getattr(loader, name) for name in names},
+    )
 
 
 def _path_in(error: Exception) -> str | None:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import errno
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from mmengine.dist import all_gather_object, barrier, get_rank, get_world_size
+from mmengine.dist import barrier, get_rank, get_world_size
 from mmengine.hooks import EMAHook, Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop
 from torch.utils.data import DataLoader
 
 from mmcnn.datasets.coco_folder import DataError
-from mmcnn.datasets.seeded_dataset import KeyedBatchSampler, SeededDataset
+from mmcnn.datasets.seeded_dataset import seeded_loader
 from mmcnn.engine.hooks.atomic_checkpoint_hook import AtomicCheckpointHook
+from mmcnn.engine.refusals import Refusals
 from mmcnn.engine.step_guard import StepGuard, on_any_rank
 from mmcnn.engine.watch import RankWatch, StopSignals, guard_workers, worker_death
 from mmcnn.random_state import seed_from
@@ -25,8 +26,6 @@ from mmcnn.training_error import TrainingError
 from mmcnn.weights.checkpoint import CheckpointError
 
 ON_NAN = ('stop', 'skip')
-#: Batches in a row that may be skipped; of the whole run, 1 % may be, but at least so many.
-MAX_SKIPPED = 10
 #: Seconds that a step may take after a signal, on one rank and on several.
 PATIENCE, PATIENCE_OF_RANKS = 30.0, 10.0
 #: What a disk says that takes no more.
@@ -83,10 +82,8 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             raise ValueError(f'on_nan={on_nan!r} is unknown; there are {", ".join(ON_NAN)}')
         super().__init__(runner, dataloader, max_epochs, **kwargs)
         self.on_nan = on_nan
-        self.dataloader = _seeded(self.dataloader, runner.seed, max_failed)
+        self.dataloader = seeded_loader(self.dataloader, runner.seed, max_failed)
         self._done = 0  # batches of this epoch
-        self._in_a_row = 0
-        self._images: list[str] = []  # since the last step
         self.stepped = True
 
     def run(self) -> torch.nn.Module:
@@ -126,19 +123,10 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         runner, guard = self.runner, self._guard
         seed_from(runner.seed, _ITERATION, self._iter, get_rank())
         runner.call_hook('before_train_iter', batch_idx=idx, data_batch=data_batch)
-        self._images += _image_paths(data_batch)
-        buffers = self._buffers()
+        self._refusals.before_step(data_batch)
         outputs = runner.model.train_step(data_batch, optim_wrapper=guard)
+        outputs = self._refusals.after_step(data_batch, outputs)
         self.stepped = guard.stepped
-        if guard.refused:
-            self._refuse(outputs, data_batch)
-            outputs = None
-            for buffer, kept in zip(self._module.buffers(), buffers, strict=True):
-                buffer.copy_(kept)
-        else:
-            self._in_a_row = 0
-        if runner.optim_wrapper.should_update():
-            self._images.clear()
         self._note_position(idx + 1)
         runner.call_hook('after_train_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs)
         self._iter += 1
@@ -151,6 +139,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         model = runner.model
         self._module = model.module if is_model_wrapper(model) else model
         self._guard = StepGuard(runner.optim_wrapper, stop=self.on_nan == 'stop')
+        self._refusals = Refusals(runner, self._guard)
         # A resumed run has the seed of its checkpoint.
         self.dataloader.dataset.seed = runner.seed
         if hasattr(self.dataloader.batch_sampler.sampler, 'seed'):
@@ -258,32 +247,6 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
 
     # -------------------------------------------------------------------------------------------------------- faults
 
-    def _buffers(self) -> Iterator[torch.Tensor] | list[torch.Tensor]:
-        """Where batches are skipped: copies of what a forward pass changes."""
-        return [buffer.clone() for buffer in self._module.buffers()] if self.on_nan == 'skip' else []
-
-    def _refuse(self, outputs: dict, data_batch: Sequence[dict]) -> None:
-        """Names the images of a batch with a loss, or of a step with a gradient, that is not finite."""
-        refused, hub = self._guard.refused, self.runner.message_hub
-        images = _image_paths(data_batch) if refused == 'loss' else self._images
-        images = [image for rank in all_gather_object(images) for image in rank]
-        terms = [name for name, value in outputs.items() if not torch.as_tensor(value).isfinite().all()]
-        what = f'the loss ({", ".join(terms)})' if terms else f'the {refused}'
-        story = (
-            f'{what} is not finite in iteration {self._iter + 1} (epoch {self._epoch + 1}), which has the images '
-            f'{", ".join(images)}'
-        )
-        if self.on_nan == 'stop':
-            raise TrainingError(f'{story}; nothing was stepped, --on-nan skip leaves such batches out')
-        skipped = hub.get_info('skipped_batches', 0) + 1
-        hub.update_info('skipped_batches', skipped)
-        self._in_a_row += 1
-        self.runner.logger.warning(f'{story}; the batch is skipped, number {skipped} of this run')
-        if self._in_a_row > MAX_SKIPPED or skipped > max(MAX_SKIPPED, self._max_iters // 100):
-            raise TrainingError(
-                f'{story}; {skipped} batches were skipped, {self._in_a_row} of them in a row: that is too many'
-            )
-
     def _explain(self, error: Exception) -> None:
         """Raises what lies behind an error, in one sentence, where it is known."""
         if isinstance(error, DataError):
@@ -317,25 +280,3 @@ class _StopInValidation(Hook):
 
     def after_val_epoch(self, runner, metrics: dict | None = None) -> None:
         runner.message_hub.update_info('epoch_validated', runner.epoch)
-
-
-def _seeded(loader: DataLoader, seed: int, max_failed: int | None) -> DataLoader:
-    """The same loader, of seeded samples and of batches that can begin inside an epoch."""
-    names = ('num_workers', 'collate_fn', 'pin_memory', 'timeout', 'worker_init_fn', 'multiprocessing_context')
-    names += ('prefetch_factor', 'persistent_workers', 'pin_memory_device')
-    return DataLoader(
-        SeededDataset(loader.dataset, seed, max_failed),
-        batch_sampler=KeyedBatchSampler(loader.batch_sampler),
-        **{name: getattr(loader, name) for name in names},
-    )
-
-
-def _image_paths(batch: Any) -> list[str]:
-    """Paths of a batch's images, those of a mosaic's tiles too where the samples name them."""
-    samples = batch.get('data_samples', []) if isinstance(batch, dict) else []
-    paths: list[str] = []
-    for sample in samples:
-        for key, value in getattr(sample, 'metainfo', {}).items():
-            if key.startswith('img_path'):
-                paths += [value] if isinstance(value, str) else list(value)
-    return list(dict.fromkeys(paths))
