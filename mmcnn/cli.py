@@ -429,7 +429,9 @@ def check_initial_weights(cfg: Config, resume: str | None) -> None:
                 print(f'note: {reason}; the run goes on from {path} instead', flush=True)
             cfg.resume, cfg.load_from = True, str(path)
             return
-        print(f'there is no checkpoint of this run in {cfg.work_dir} yet: starting from the beginning', flush=True)
+        print(f'there is no checkpoint in {cfg.work_dir} yet: starting from the beginning', flush=True)
+        if earlier := sorted(path.name for path in Path(cfg.work_dir).glob('epoch_*.pth')):
+            print(f'note: {", ".join(earlier)} there are of an earlier run; --resume FILE goes on from one', flush=True)
         cfg.resume = False
     if load_from:
         if is_address(load_from):  # MMEngine would run what a downloaded file says

@@ -85,6 +85,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         self.dataloader = seeded_loader(self.dataloader, runner.seed, max_failed)
         self._done = 0  # batches of this epoch
         self.stepped = True
+        self._validating = False
 
     def run(self) -> torch.nn.Module:
         """Trains to the end, or until a signal."""
@@ -224,8 +225,6 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         return (
             'no checkpoint was written now: there is no AtomicCheckpointHook' if hook is None else hook.what_is_left()
         )
-
-    _validating = False
 
     def stop_validation_if_asked(self) -> None:
         """Between two batches of a validation; the weights are the averaged ones there."""
