@@ -93,7 +93,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         runner.call_hook('before_train')
         self._take_up()
         ranks = get_world_size()
-        with RankWatch() as self._ranks, StopSignals(PATIENCE if ranks == 1 else PATIENCE_OF_RANKS) as self._signals:
+        with StopSignals(PATIENCE if ranks == 1 else PATIENCE_OF_RANKS) as self._signals, RankWatch() as self._ranks:
             try:
                 self._run()
             except (RuntimeError, DataError, OSError) as error:
@@ -262,6 +262,8 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         if death := worker_death(error):
             raise TrainingError(death) from error
         if cause := self._ranks.wait_for_cause(5.0):
+            if self._signals.signum is not None:  # another rank has stopped, in a validation
+                raise SystemExit(128 + self._signals.signum) from error
             raise TrainingError(cause) from error
 
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 import secrets
 import selectors
+import signal
 import socket
 import threading
 
@@ -26,8 +27,8 @@ class RankWatch:
     """While the context is open, the death of another rank ends this process with exit code 1 and its cause.
 
     Each rank holds a connection to rank 0. The kernel closes it when the process dies, however it dies, and finds out
-    by itself when the machine is gone; a rank that is only slow stays alive. Rank 0 tells the others. Does nothing
-    where there is one process.
+    by itself when the machine is gone; a rank that is only slow stays alive. Rank 0 tells the others. A rank that ends
+    after a signal (``SystemExit``) passes SIGTERM on to the others. Does nothing where there is one process.
 
     Enter it on all ranks: it takes a broadcast.
     """
@@ -134,7 +135,9 @@ class RankWatch:
                 with contextlib.suppress(OSError):
                     client.sendall(f'{rank} '.encode() + (said or b'-'))
         self._news.set()
-        if not self._over.wait(GRACE):
+        if said == _STOPPED:
+            os.kill(os.getpid(), signal.SIGTERM)  # this rank is to stop as well
+        elif not self._over.wait(GRACE):
             end_now(1, f'error: {self.cause}')
 
 

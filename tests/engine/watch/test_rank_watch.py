@@ -8,7 +8,7 @@ import time
 import pytest
 import torch
 
-from mmcnn.engine.watch import RankWatch, rank_watch
+from mmcnn.engine.watch import RankWatch, StopSignals, rank_watch
 
 RANKS = 3
 
@@ -27,7 +27,8 @@ def run(tmp_path, work):
                 os.environ['MASTER_ADDR'] = '127.0.0.1'
                 meeting = f'file://{tmp_path}/meeting'
                 torch.distributed.init_process_group('gloo', init_method=meeting, rank=rank, world_size=RANKS)
-                with RankWatch() as watch:
+                with StopSignals(patience=60) as signals, RankWatch() as watch:
+                    watch.signals = signals
                     torch.distributed.barrier()
                     work(rank, watch)
                 code = 0
@@ -62,19 +63,28 @@ def test_a_killed_rank_ends_the_others_with_the_cause(tmp_path, dying):
             assert said[rank] == [f'error: {cause}']
 
 
-@pytest.mark.parametrize('how', [ValueError, SystemExit])
-def test_an_end_by_error_or_signal_is_told_too(tmp_path, how):
+def test_an_end_by_an_error_is_told_too(tmp_path):
     def work(rank, watch):
         if rank == 1:
-            raise how(143)
+            raise ValueError
         if rank == 2:  # whose own error is on its way
-            cause = watch.wait_for_cause(10)
-            raise SystemExit(5 if 'rank 1' in cause else 6)
+            os._exit(5 if 'rank 1 has ended with an error' in watch.wait_for_cause(10) else 6)
         time.sleep(60)
 
     codes, said = run(tmp_path, work)
-    assert codes == [1, 3 if how is ValueError else 143, 5]
-    assert ('was stopped by a signal' if how is SystemExit else 'has ended with an error') in said[0][0]
+    assert codes == [1, 3, 5]
+    assert said[0] == ['error: rank 1 has ended with an error; rank 0 ends with it']
+
+
+def test_a_stop_is_passed_on(tmp_path):
+    def work(rank, watch):
+        if rank == 1:
+            raise SystemExit(143)
+        while not watch.signals.asked():
+            time.sleep(0.05)
+        raise SystemExit(143 if 'rank 1 was stopped by a signal' in watch.cause else 6)
+
+    assert run(tmp_path, work)[0] == [143, 143, 143]
 
 
 def test_an_end_in_peace_and_a_slow_rank_are_left_alone(tmp_path, monkeypatch):
