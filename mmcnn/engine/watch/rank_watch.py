@@ -122,10 +122,10 @@ class RankWatch:
         said = _read(self._socket)
         if said != _GOODBYE:
             rank, _, how = said.decode(errors='replace').partition(' ')
-            self._end(int(rank) if how else 0, how.encode() if how else said)
+            self._end(int(rank) if how else 0, (how or rank)[:1].encode())
 
     def _end(self, rank: int, said: bytes) -> None:
-        if self._over.is_set():
+        if self._over.is_set() or self.cause is not None:
             return
         how = {_ERROR: 'has ended with an error', _STOPPED: 'was stopped by a signal'}
         how = how.get(said, 'has died: killed, or its machine is gone')
