@@ -83,7 +83,7 @@ def make_runner():
     def make(
         work_dir, epochs=3, hooks=(), bad=None, workers=0, checkpoint=None, val_interval=1, seed=4, logs=True, **kwargs
     ):
-        resume = kwargs.pop('resume', None)
+        resume = kwargs.pop('resume', None)  # a path; True: MMEngine finds it
         train = Pictures(bad)
         loop = dict(type='mmcnn.ResumableTrainLoop', max_epochs=epochs, val_interval=val_interval)
         loop |= kwargs.pop('loop', {})
@@ -119,7 +119,7 @@ def make_runner():
             ),
             randomness=dict(seed=seed),
             resume=resume is not None,
-            load_from=None if resume is None else str(resume),
+            load_from=None if resume in (None, True) else str(resume),
             experiment_name=f'{work_dir} {next(count)}',
             log_level='ERROR',
             **kwargs,

@@ -19,6 +19,8 @@ from pathlib import Path
 
 import torch
 
+from mmcnn.visualization import read_scalars
+
 PARTS = ('state_dict', 'ema_state_dict', 'optimizer')
 EPOCHS = 3
 OPTIONS = {
@@ -59,11 +61,13 @@ def digests(folder):
     assert all(last[part] for part in PARTS)
     info = last['message_hub']['runtime_info']
     scores = last['message_hub']['log_scalars']['val/coco/bbox_mAP'].data[0]
+    losses, validations = read_scalars(folder)  # of the curves
     return {part: digest(last[part]) for part in PARTS} | dict(
         best=info['best_score'],
         best_file=Path(info['best_ckpt']).name,
         scores=scores.tolist()[: EPOCHS - 1],  # the last validation comes after the checkpoint
         files=sorted(path.name for path in folder.glob('*.pth')),
+        curves=[list(losses.items()), [(epoch, each['coco/bbox_mAP']) for epoch, each in validations.items()]],
         loss=digest(last['message_hub']['log_scalars']['train/loss'].data[0].tolist()),
     )
 

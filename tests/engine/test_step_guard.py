@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from mmengine.optim import OptimWrapper
+from mmengine.optim.optimizer import amp_optimizer_wrapper
 from torch import multiprocessing, nn
 
 from mmcnn.engine.step_guard import MAX_OVERFLOWS, StepGuard
@@ -125,6 +126,24 @@ def test_overflows_under_amp_are_counted_in_a_row():
     scales = iter([*falling[:MAX_OVERFLOWS], *falling])
     assert all(guard._finite(bad) for _ in range(2 * MAX_OVERFLOWS))  # a scale that rises begins anew
     assert not guard._finite(bad)
+
+
+def test_an_overflow_under_amp_is_the_scalers_business(monkeypatch):
+    """MMEngine's own wrapper, with PyTorch's scaler for a CPU."""
+    monkeypatch.setattr(amp_optimizer_wrapper, 'is_cuda_available', lambda: True)
+    monkeypatch.setattr(amp_optimizer_wrapper, 'GradScaler', lambda: torch.amp.GradScaler('cpu'))
+    model, _, _ = make()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    wrapper = amp_optimizer_wrapper.AmpOptimWrapper(optimizer=optimizer, clip_grad=dict(max_norm=1.0))
+    guard = StepGuard(wrapper)
+    guard.update_params(loss_of(model, 0))
+    before, scale = state(model, wrapper), wrapper.loss_scaler.get_scale()
+    guard.update_params(loss_of(model, 1) * 1e36)  # finite, but not times the scale
+    assert (guard.refused, wrapper.loss_scaler.get_scale()) == (None, scale / 2)
+    assert_equal(state(model, wrapper), before)
+    guard.update_params(loss_of(model, 1) * float('inf'))
+    assert guard.refused == 'loss'
+    assert_equal(state(model, wrapper), before)
 
 
 def _rank(rank, folder):

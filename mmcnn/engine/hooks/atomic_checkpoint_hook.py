@@ -13,6 +13,7 @@ import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook
 from mmengine.model import is_model_wrapper
+from mmengine.runner import find_latest_checkpoint
 from torch import nn
 
 from mmcnn.registry import HOOKS
@@ -172,9 +173,9 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def _resumed(self, runner) -> Path | None:
         """The checkpoint that is resumed, if it lies in this run's folder."""
-        if not runner._resume or runner._load_from is None:
+        path = _source(runner)
+        if path is None:
             return None
-        path = Path(runner._load_from)
         return Path(self.out_dir) / path.name if path.resolve().parent == Path(self.out_dir).resolve() else None
 
     def _clean_info(self, runner) -> None:
@@ -183,7 +184,7 @@ class AtomicCheckpointHook(CheckpointHook):
         # MMEngine sets the folder only after it has used these.
         name = Path(runner.work_dir).name
         folder = Path(runner.work_dir) if self.out_dir in (None, runner.work_dir) else Path(self.out_dir) / name
-        path = Path(runner._load_from) if runner._resume and runner._load_from else None
+        path = _source(runner)
         own = path is not None and path.resolve().parent == folder.resolve()
         for key in [key for key in hub.runtime_info if key == 'best_ckpt' or key.startswith('best_ckpt_')]:
             best = Path(str(hub.get_info(key))).name
@@ -225,6 +226,12 @@ class AtomicCheckpointHook(CheckpointHook):
             return []
         new = self._best_paths()
         return [Path(old).name for key, old in self._former_best.items() if old and new[key] and old != new[key]]
+
+
+def _source(runner) -> Path | None:
+    """The file that the Runner has resumed from, found as it finds it."""
+    path = (runner._load_from or find_latest_checkpoint(runner.work_dir)) if runner._resume else None
+    return None if path is None else Path(path)
 
 
 def _plain(model: nn.Module) -> nn.Module:

@@ -57,8 +57,8 @@ def tensors(node):
     return {'': node} if isinstance(node, torch.Tensor) else {}
 
 
-def assert_same_end(work_dir, whole, epoch=3):
-    found, expected = (torch.load(folder / f'epoch_{epoch}.pth', weights_only=True) for folder in (work_dir, whole))
+def assert_same_end(work_dir, whole, name='epoch_3.pth'):
+    found, expected = (torch.load(folder / name, weights_only=True) for folder in (work_dir, whole))
     for part in ('state_dict', 'ema_state_dict', 'optimizer'):
         assert tensors(expected[part])
         assert tensors(found[part]).keys() == tensors(expected[part]).keys()
@@ -159,6 +159,23 @@ def test_workers_change_nothing_and_the_seed_is_the_checkpoints(make_runner, who
         make_runner(work_dir, hooks=[At('after_train_iter', 6, terminate)], workers=2).train()
     resume(make_runner, work_dir, workers=1, seed=99)
     assert_same_end(work_dir, whole)
+
+
+def test_checkpoints_inside_an_epoch(make_runner, tmp_path):
+    options = dict(checkpoint=dict(by_epoch=False, interval=3, max_keep_ckpts=2))
+    make_runner(tmp_path / 'whole', **options).train()
+    with pytest.raises(KilledError):
+        make_runner(tmp_path / 'killed', hooks=[At('after_train_iter', 13, kill)], **options).train()
+    _, resumed = resume(make_runner, tmp_path / 'killed', **options)
+    assert resumed == 'iter_12.pth'
+    assert_same_end(tmp_path / 'killed', tmp_path / 'whole', 'iter_15.pth')
+
+
+def test_mmengines_own_way_to_the_last_checkpoint(make_runner, whole, tmp_path):
+    with pytest.raises(KilledError):
+        make_runner(tmp_path / 'killed', hooks=[At('before_train_iter', 11, kill)]).train()
+    make_runner(tmp_path / 'killed', resume=True).train()
+    assert_same_end(tmp_path / 'killed', whole)
 
 
 def test_another_length_of_the_epoch_begins_it_anew(make_runner, tmp_path, caplog):
