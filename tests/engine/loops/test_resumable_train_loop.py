@@ -171,6 +171,15 @@ def test_checkpoints_inside_an_epoch(make_runner, tmp_path):
     assert_same_end(tmp_path / 'killed', tmp_path / 'whole', 'iter_15.pth')
 
 
+def test_a_validation_that_was_made_up_for_is_recorded(make_runner, tmp_path):
+    with pytest.raises(KilledError):
+        make_runner(tmp_path, hooks=[At('after_train_epoch', 0, kill)]).train()
+    with pytest.raises(KilledError):
+        resume(make_runner, tmp_path, hooks=[At('before_train_iter', 6, kill)])
+    info = torch.load(tmp_path / 'epoch_1.pth', weights_only=True)['message_hub']['runtime_info']
+    assert info['epoch_validated'] == 1 and info['best_ckpt'] == str(tmp_path / 'best_x_score_epoch_1.pth')
+
+
 def test_mmengines_own_way_to_the_last_checkpoint(make_runner, whole, tmp_path):
     with pytest.raises(KilledError):
         make_runner(tmp_path / 'killed', hooks=[At('before_train_iter', 11, kill)]).train()
