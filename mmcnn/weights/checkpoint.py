@@ -14,6 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .restricted_unpickler import BoundedReader
+from .torch_file import TorchFile, TorchFileError, is_archive
+
 NAMED_KEYS = 5  # how many keys of a kind a message names
 # How torch's safe unpickler words a refusal: a global that is not on its list, or a use of one that is.
 REFUSED = re.compile(
@@ -49,6 +52,8 @@ class LoadReport:
 def read_checkpoint(path: str | Path, map_location: Any = 'cpu') -> dict:
     """Read a ``.pth`` file as data: with ``torch.load(weights_only=True)``, never otherwise.
 
+    :func:`open_inert` looks through the file first, since a pickle can exhaust the memory or end the process there too.
+
     Args:
         path: The file.
         map_location: Where tensors go, see ``torch.load``.
@@ -57,11 +62,11 @@ def read_checkpoint(path: str | Path, map_location: Any = 'cpu') -> dict:
         The whole checkpoint, either with a ``state_dict`` among its entries or itself a dict of tensors.
 
     Raises:
-        CheckpointError: The file is missing, empty, cut short or not a checkpoint; asks to run code (nothing is run);
-            or holds no state dict. One sentence that names the path.
+        CheckpointError: The file is missing, empty, cut short or not a checkpoint; lies about its sizes; asks to run
+            code (nothing is run); or holds no state dict. One sentence that names the path.
     """
     path = Path(path).expanduser()
-    _check_file(path)
+    open_inert(path)
     try:
         checkpoint = torch.load(path, map_location=map_location, weights_only=True)
     except Exception as error:  # a damaged file makes the unpickler fail in any way: IndexError, KeyError, struct.error
@@ -71,6 +76,21 @@ def read_checkpoint(path: str | Path, map_location: Any = 'cpu') -> dict:
     except CheckpointError as error:
         raise CheckpointError(f'{path}: {error}') from None
     return checkpoint
+
+
+def open_inert(path: Path) -> TorchFile:
+    """Look through a file of ``torch.save`` without building what it asks for.
+
+    Raises:
+        CheckpointError: The file is missing, empty, cut short, damaged, or lies about its sizes.
+    """
+    _check_file(path)
+    try:
+        return TorchFile(path)
+    except TorchFileError as error:
+        raise CheckpointError(f'{path} is refused: {error}') from error
+    except Exception as error:  # whatever a damaged file provokes in zipfile
+        raise _unreadable(path, error) from error
 
 
 def state_dict_of(checkpoint: Any) -> dict[str, Tensor]:
@@ -212,12 +232,12 @@ def _pickled_globals(path: Path) -> list[str] | None:
     names, strings = [], []
     try:
         with contextlib.ExitStack() as stack:
-            if zipfile.is_zipfile(path):
-                archive = stack.enter_context(zipfile.ZipFile(path))
+            stream = stack.enter_context(path.open('rb'))
+            if is_archive(stream):
+                archive = stack.enter_context(zipfile.ZipFile(stream))
                 entry = next(name for name in archive.namelist() if name.endswith('data.pkl'))
                 stream = stack.enter_context(archive.open(entry))
-            else:
-                stream = stack.enter_context(path.open('rb'))
+            stream = BoundedReader(stream, path.stat().st_size)
             for opcode, argument, _ in pickletools.genops(stream):
                 if opcode.name == 'GLOBAL':
                     module, name = argument.split(' ', 1)
