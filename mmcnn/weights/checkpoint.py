@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from .restricted_unpickler import BoundedReader
-from .torch_file import TorchFile, TorchFileError, is_archive
+from .torch_file import MAX_FILE, TorchFile, TorchFileError, is_archive
 
 NAMED_KEYS = 5  # how many keys of a kind a message names
 # How torch's safe unpickler words a refusal: a global that is not on its list, or a use of one that is.
@@ -84,7 +84,7 @@ def open_inert(path: Path) -> TorchFile:
     Raises:
         CheckpointError: The file is missing, empty, cut short, damaged, or lies about its sizes.
     """
-    _check_file(path)
+    check_file(path)
     try:
         return TorchFile(path)
     except TorchFileError as error:
@@ -178,19 +178,22 @@ def _deviations(report: LoadReport) -> list[str]:
     return phrases
 
 
-def _check_file(path: Path) -> None:
+def check_file(path: Path) -> None:
     """Raise CheckpointError for what can be told without reading the file."""
     if path.is_dir():
         raise CheckpointError(f'{path} is a folder, not a checkpoint file')
     if not path.is_file():
         if not path.parent.is_dir():
             raise CheckpointError(f'{path} does not exist, nor does its folder')
-        others = [other.name for other in path.parent.glob('*.pth')]
+        others = [other.name for other in path.parent.iterdir() if other.suffix == path.suffix]
         others.sort(key=lambda name: -difflib.SequenceMatcher(None, path.name, name).ratio())
         nearest = f'; in its folder there is {", ".join(others[:NAMED_KEYS])}' if others else ''
         raise CheckpointError(f'{path} does not exist{nearest}')
     if path.stat().st_size == 0:
         raise CheckpointError(f'{path} is empty')
+    if path.stat().st_size > MAX_FILE:
+        gib = path.stat().st_size / 2**30
+        raise CheckpointError(f'{path} is refused: it has {gib:.0f} GiB, more than any file of these networks')
 
 
 def _unreadable(path: Path, error: Exception) -> CheckpointError:

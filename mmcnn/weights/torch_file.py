@@ -22,7 +22,7 @@ from .restricted_unpickler import MAX_BYTES, BoundedReader, RestrictedUnpickler,
 
 #: First pickle of a file in the form before zip archives.
 MAGIC = 0x1950A86A20F9469CFC6C
-#: No training state of a network of this package comes near it.
+#: Bytes of a file; no training state of a network of this package comes near it.
 MAX_FILE = 2**34
 MAX_DIMENSIONS = 8
 PICKLE = 'data.pkl'
@@ -104,7 +104,7 @@ class TorchFile:
         """Reads tensors, as they are in the file; equal entries give the same tensor.
 
         Raises:
-            TorchFileError: different tensors share numbers, so that they could be many times the file's size.
+            TorchFileError: they cannot be read, or share numbers, so that they could be many times the file's size.
         """
         needed: dict[StoredStorage, int] = {}
         for stored in set(wanted.values()):
@@ -121,11 +121,14 @@ class TorchFile:
     def _numbers(self, file: BinaryIO, storages: Iterable[StoredStorage]) -> Iterator[tuple[StoredStorage, Tensor]]:
         archive = None if self._prefix is None else zipfile.ZipFile(file)
         for storage in storages:
-            if archive is not None:
-                data = archive.read(f'{self._prefix}data/{storage.key}')
-            else:
-                file.seek(self._positions[storage.key])
-                data = file.read(storage.nbytes)
+            try:
+                if archive is not None:
+                    data = archive.read(f'{self._prefix}data/{storage.key}')
+                else:
+                    file.seek(self._positions[storage.key])
+                    data = file.read(storage.nbytes)
+            except Exception as error:  # whatever a damaged file provokes in zipfile
+                raise TorchFileError(f'its storage {storage.key!r:.40} cannot be read ({error})') from error
             empty = torch.empty(0, dtype=storage.dtype)  # of which there may be no buffer
             yield storage, torch.frombuffer(bytearray(data), dtype=storage.dtype) if data else empty
 
@@ -239,8 +242,6 @@ def check_archive(path: Path) -> None:
         TorchFileError: compressed members, more bytes than the file has, the other byte order, ...
     """
     size = path.stat().st_size
-    if size > MAX_FILE:
-        raise TorchFileError(f'it has {size / 2**30:.0f} GiB, more than any checkpoint of these networks')
     with path.open('rb') as file:
         if not is_archive(file):
             return
@@ -255,6 +256,8 @@ def check_archive(path: Path) -> None:
                 raise TorchFileError('its directory promises more bytes than the file has')
             if len(set(names)) != len(names) or sum(name.endswith(PICKLE) for name in names) > 1:
                 raise TorchFileError('two of its members have one name')
+            if any(each.flag_bits & 1 for each in members):
+                raise TorchFileError('its members are encrypted')
             for each in members:
                 if each.filename.endswith(PICKLE) and each.file_size > MAX_BYTES:
                     raise TorchFileError(f'its pickle has {each.file_size} bytes without any tensor')
