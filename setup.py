@@ -47,6 +47,6 @@ setup(
     install_requires=['torch', 'mmengine>=0.10.4', 'mmdet>=3.3', 'hotcoco>=1.3', 'matplotlib', 'numpy', 'tensorboard'],
     extras_require=dict(
         lite=['mmcv-lite>=2.0.1,<2.2'],
-        test=['pytest', 'pytest-xdist', 'ruff', 'keras>=3.15', 'timm>=1.0', 'torchvision'],
+        test=['pytest', 'pytest-xdist', 'hypothesis', 'ruff', 'keras>=3.15', 'timm>=1.0', 'torchvision'],
     ),
 )
