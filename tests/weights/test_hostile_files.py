@@ -85,7 +85,7 @@ def overlapping(path):
 
 def hash_bomb(path):
     """A key of 60 tuples in each other; its hash takes 2**60 steps."""
-    path.write_bytes(b'\x80\x02})' + b'2\x86' * 60 + b'Ns.')
+    path.write_bytes(b'\x80\x02})' + b'q\x00h\x00\x86' * 60 + b'Ns.')
 
 
 def deep_key(path):
