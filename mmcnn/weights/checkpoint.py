@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import itertools
 import pickle
 import pickletools
 import re
@@ -14,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .restricted_unpickler import BoundedReader
+from .restricted_unpickler import MAX_OPERATIONS, BoundedReader
 from .torch_file import MAX_FILE, TorchFile, TorchFileError, is_archive
 
 NAMED_KEYS = 5  # how many keys of a kind a message names
@@ -241,7 +242,7 @@ def _pickled_globals(path: Path) -> list[str] | None:
                 entry = next(name for name in archive.namelist() if name.endswith('data.pkl'))
                 stream = stack.enter_context(archive.open(entry))
             stream = BoundedReader(stream, path.stat().st_size)
-            for opcode, argument, _ in pickletools.genops(stream):
+            for opcode, argument, _ in itertools.islice(pickletools.genops(stream), MAX_OPERATIONS):
                 if opcode.name == 'GLOBAL':
                     module, name = argument.split(' ', 1)
                     names.append(f'{"builtins" if module == "__builtin__" else module}.{name}')

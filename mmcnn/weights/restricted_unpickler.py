@@ -295,6 +295,6 @@ def _key(value: Any) -> Any:
     flat = value if type(value) is tuple and len(value) <= MAX_TUPLE_KEY else (value,)
     for item in flat:
         small = type(item) is int and abs(item) < MAX_INTEGER_KEY
-        if not small and not isinstance(item, str | bytes | bool | StandIn | None):
+        if not small and not isinstance(item, str | bytes | bool | float | StandIn | None):
             raise pickle.UnpicklingError(f'a key that is neither text nor a small number: a {type(item).__name__}')
     return value

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import safetensors
+import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -58,7 +59,7 @@ def write_safetensors(state: Mapping[str, Tensor], metadata: Mapping[str, str], 
     """
     path = Path(path).expanduser()
     temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
-    alone = {name: value.detach().cpu().clone().contiguous() for name, value in state.items()}
+    alone = {name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in state.items()}
     try:
         save_file(alone, temporary, dict(metadata))
         os.replace(temporary, path)

@@ -54,9 +54,9 @@ def big_endian(path):
 
 
 def bomb(path):
-    """A quarter of a MiB that unpacks to 256 MiB."""
+    """An eighth of a MiB that unpacks to 128 MiB."""
     with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as archive:
-        number = (64 * MEBI).to_bytes(4, 'little')
+        number = (32 * MEBI).to_bytes(4, 'little')
         archive.writestr(
             'x/data.pkl',
             b'\x80\x02}X\x01\x00\x00\x00actorch._utils\n_rebuild_tensor_v2\n((X\x07\x00\x00\x00storagectorch\nFloatStorage\n'
@@ -64,7 +64,7 @@ def bomb(path):
         )
         archive.writestr('x/version', b'3\n')
         with archive.open('x/data/0', 'w') as member:
-            for _ in range(256):
+            for _ in range(128):
                 member.write(bytes(MEBI))
 
 
@@ -141,7 +141,7 @@ FILES = {
         big_endian,
         {'': r'is refused: its numbers are not little-endian', 'read_safetensors': NO_SAFETENSORS},
     ),
-    'a bomb': (bomb, {'': r'is refused: its members are compressed \(2684', 'read_safetensors': NO_SAFETENSORS}),
+    'a bomb': (bomb, {'': r'is refused: its members are compressed \(1342', 'read_safetensors': NO_SAFETENSORS}),
     'an overlapping bomb': (
         overlapping,
         {'': r'its directory promises more bytes than the file has', 'read_safetensors': NO_SAFETENSORS},
@@ -201,7 +201,7 @@ from pathlib import Path
 from mmcnn.weights import CheckpointError
 this = runpy.run_path(sys.argv[1])
 pages = int(Path('/proc/self/statm').read_text().split()[0])
-limit = pages * resource.getpagesize() + 200 * 2**20
+limit = pages * resource.getpagesize() + 100 * 2**20
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
 for name in this['FILES']:
@@ -216,7 +216,7 @@ for name in this['FILES']:
 
 @pytest.mark.skipif(not sys.platform.startswith('linux'), reason='limits of memory and /proc are those of Linux')
 def test_memory_is_bounded(tmp_path):
-    """All files and readers in a process that may take 200 MiB more than it has."""
+    """All files and readers in a process that may take 100 MiB more than it has."""
     for name, (write_file, _) in FILES.items():
         write_file(tmp_path / name)
     command = [sys.executable, '-c', IN_A_CHILD, __file__, tmp_path]

@@ -17,7 +17,7 @@ PLAIN = {
     'text': ['', 'a', 'x' * 300, 'ü', '\U0001f600', 'two\nlines', '\\'],
     'bytes': (b'', b'abc', b'x' * 300),
     'tuples': [(), (1,), (1, 2), (1, 2, 3), (1, 2, 3, 4)],
-    7: {'nested': [{'a': [[]]}], ('a', 1): 'pair'},
+    7: {0.5: None, 'nested': [{'a': [[]]}], ('a', 1): 'pair'},
     'ordered': OrderedDict(a=1, b=OrderedDict(c=2)),
 }
 SHARED = [1]
@@ -178,7 +178,7 @@ def test_attributes_of_real_objects_are_never_set():
         (b'\x80\x04()' + b'\x85' * 100 + b'\x91.', 'neither text nor a small number'),
         (b'\x80\x04}(' + b'N' * 9 + b'tNs.', 'neither text nor a small number'),
         (b'\x80\x04}\x8a\x09' + bytes(8) + b'\x01Ns.', 'neither text nor a small number: a int'),
-        (b'\x80\x04}G?\xf0\0\0\0\0\0\0Ns.', 'neither text nor a small number: a float'),
+        (b'\x80\x04}]Ns.', 'neither text nor a small number: a list'),
         (b'Pid\n.', 'PERSID is nothing that a checkpoint needs'),
         (b'\x80\x05\x97.', 'NEXT_BUFFER is nothing that a checkpoint needs'),
         (b'\x80\x05N\x98.', 'READONLY_BUFFER is nothing'),
@@ -245,7 +245,7 @@ from mmcnn.weights.restricted_unpickler import RestrictedUnpickler
 resource.setrlimit(resource.RLIMIT_CPU, (20, 20))
 grown = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 start = grown()
-count = 400_000
+count = 200_000
 bombs = {
     'deep key': b'\\x80\\x02})' + b'\\x85' * count + b'Ns.',
     'wide key': b'\\x80\\x02})' + b'2\\x86' * 60 + b'Ns.',
