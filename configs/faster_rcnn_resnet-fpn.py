@@ -12,6 +12,6 @@ model = dict(
     backbone=dict(
         frozen_stages=2,  # the stem and layer1, as MMDetection's frozen_stages=1
         norm_eval=True,
-        init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet50'),
+        init_cfg=dict(type='Pretrained', checkpoint='mmcnn://resnet50-tv/torchvision-v1'),
     )
 )

@@ -25,6 +25,7 @@ __all__ = [
     'fuse',
     'list_backbones',
     'list_classifiers',
+    'load_weights',
 ]
 
 
@@ -89,6 +90,10 @@ def __getattr__(name: str) -> Any:
         from mmcnn.models import classifiers
 
         return getattr(classifiers, name)
+    if name == 'load_weights':
+        from mmcnn.weights.loading import load_weights
+
+        return load_weights
     if name == 'fuse':
         from mmcnn.models.fuse import fuse
 

@@ -80,8 +80,11 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--data',
         metavar='demo|PATH',
-        help='a folder with train.json, val.json (COCO format) and images/, for a classifier with train/CLASS/ and '
-        'val/CLASS/; or demo: a small set that is drawn here',
+        help='a folder with train.json, val.json (COCO format) and images/, or as COCO 2017, YOLO or VOC have it; '
+        'for a classifier with train/CLASS/ and val/CLASS/; or demo: a small set that is drawn here',
+    )
+    parser.add_argument(
+        '--skip-bad', action='store_true', help='leave out what the check of --data PATH finds at fault'
     )
     parser.add_argument('--img-size', type=int, metavar='N', help='side of the network input, pixels')
     parser.add_argument('--batch-size', type=int, metavar='N', help='images a GPU (or the CPU) takes at once')
@@ -374,9 +377,15 @@ def set_amp(cfg: Config, amp: bool) -> None:
 def config_and_checkpoint(config: str | None, path: str, options: dict[str, Any] | None) -> tuple[Config, dict]:
     """A checkpoint, and its config: the named one, else the one that the run recorded in the checkpoint.
 
+    A file of weights of another kind (Darknet's, safetensors) has nothing to say beside them: the dict is empty.
+
     Raises:
         UsageError, CheckpointError: what is missing or does not fit.
     """
+    from mmcnn.weights.files import format_of
+
+    if config is not None and format_of(path) != 'pytorch':
+        return load_config(config, options), {}
     checkpoint = read_checkpoint(path)
     if config is not None:
         return load_config(config, options), checkpoint
@@ -395,6 +404,8 @@ def check_initial_weights(cfg: Config, resume: str | None) -> None:
         UsageError: ``load_from`` is an address.
     """
     load_from = cfg.get('load_from')
+    from mmcnn.weights.files import open_weights
+
     if resume is None and cfg.get('resume'):  # --cfg-options resume=True
         resume = load_from or 'auto'
     if resume is not None:
@@ -415,13 +426,13 @@ def check_initial_weights(cfg: Config, resume: str | None) -> None:
     if load_from:
         if is_address(load_from):  # MMEngine would run what a downloaded file says
             raise UsageError(f'load_from={load_from} is an address: download the file and name it')
-        read_checkpoint(load_from)
+        open_weights(load_from)
     for node in dicts_in(cfg.get('model')):
         if node.get('type') == 'Pretrained':
             if is_address(node['checkpoint']):
                 resolve(node['checkpoint'])
             else:
-                read_checkpoint(node['checkpoint'])
+                open_weights(node['checkpoint'])
 
 
 def find_images(path: str) -> list[Path]:

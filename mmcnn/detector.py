@@ -17,7 +17,8 @@ from mmengine.registry import DefaultScope
 
 from mmcnn.models.fuse import fuse
 from mmcnn.models.wiring import is_classifier, set_num_classes, wire
-from mmcnn.weights.checkpoint import CheckpointError, load_state, read_checkpoint, state_dict_of
+from mmcnn.weights.checkpoint import CheckpointError, read_checkpoint, state_dict_of
+from mmcnn.weights.loading import load_state
 from mmcnn.weights.recorded_config import recorded_config
 
 

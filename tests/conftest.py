@@ -2,6 +2,7 @@ import contextlib
 import copy
 import io
 import json
+import os
 import runpy
 import sys
 from datetime import date
@@ -63,6 +64,14 @@ def pytest_terminal_summary(terminalreporter, config):
 @pytest.fixture(autouse=True)
 def _seed():
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope='session', autouse=True)
+def _cache(tmp_path_factory):
+    """What is remembered of data goes to a folder of the tests, also in the processes that they start."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('XDG_CACHE_HOME', str(tmp_path_factory.mktemp('cache')))
+        yield
 
 
 @pytest.fixture
@@ -228,6 +237,15 @@ def torchvision():
         with contextlib.suppress(RuntimeError):
             torch.library.define(f'torchvision::{op}', '(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')
     return pytest.importorskip('torchvision')
+
+
+@pytest.fixture(scope='session')
+def keras():
+    os.environ['KERAS_BACKEND'] = 'torch'
+    keras = pytest.importorskip('keras')
+    if keras.backend.backend() != 'torch':
+        pytest.skip('keras runs on another backend here')
+    return keras
 
 
 @pytest.fixture(scope='session')

@@ -17,7 +17,7 @@ CONFIG = 'yolov4_cspdarknet53'
 def finished_config(run_tool, shapes, monkeypatch, tmp_path):
     """The config that tools/train.py would train with: ``finished_config('--epochs', 3)``."""
     configs = []
-    monkeypatch.setattr('mmcnn.engine.training.train', lambda cfg, summary: configs.append((cfg, summary)))
+    monkeypatch.setattr('mmcnn.engine.training.train', lambda cfg, summary, *_: configs.append((cfg, summary)))
 
     def finish(*args, config=CONFIG, data=shapes):
         result = run_tool('train', config, '--data', data, '--work-dir', tmp_path / 'run', '--device', 'cpu', *args)

@@ -203,6 +203,13 @@ def test_folder_of_classes_sets_classes_and_files(shape_classes):
     assert cfg.model.num_classes == 3
 
 
+def test_what_another_folder_leaves_out_is_not_left_out_here(shape_classes):
+    cfg = cli.load_config(CLASSIFIER)
+    cfg.train_dataloader.dataset.left_out = ['train/circle/a.jpg']  # as a recorded config has it
+    cli_data.set_data(cfg, str(shape_classes))
+    assert cfg.train_dataloader.dataset.left_out == []
+
+
 def test_own_imagenet_is_looked_at_too(shape_classes, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     cfg = cli.load_config(CLASSIFIER)

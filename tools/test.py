@@ -1,7 +1,8 @@
 """Evaluates a checkpoint: python tools/test.py [CONFIG] CHECKPOINT [--data demo|PATH] ...
 
 Prints and stores (metrics.json in the work dir) the 12 COCO numbers and the AP of every class, of a classifier top-1
-and top-5. Without CONFIG, config, backbone and classes come from the checkpoint.
+and top-5. Without CONFIG, config, backbone and classes come from the checkpoint; with one, CHECKPOINT may be a file of
+weights of any kind that fits (yolov4.weights, .safetensors, ...).
 """
 
 import argparse
@@ -24,7 +25,7 @@ def main() -> None:
     cli.use_device(args.device)
     cfg, checkpoint = cli.config_and_checkpoint(args.config, args.checkpoint, cli.options_of(args))
     cfg.work_dir = cli.default_work_dir(cfg, args.work_dir)
-    cli_data.set_data(cfg, args.data, checkpoint)
+    cli_data.set_data(cfg, args.data, checkpoint, args.skip_bad)
     cli_data.set_img_size(cfg, args.img_size)
     cli.set_batches(cfg, args, None)
     cfg.launcher = args.launcher
@@ -33,7 +34,7 @@ def main() -> None:
 
     from mmcnn.engine.training import test
 
-    test(cfg, checkpoint, args.checkpoint)
+    test(cfg, args.checkpoint)
 
 
 if __name__ == '__main__':

@@ -18,6 +18,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--resume', nargs='?', const='auto', metavar='FILE', help='go on from a checkpoint (the last in the work dir)'
     )
+    parser.add_argument(
+        '--allow-head-mismatch',
+        action='store_true',
+        help='load_from may hold a head for another number of classes, which then starts anew',
+    )
     return parser.parse_args()
 
 
@@ -28,7 +33,7 @@ def main() -> None:
     cli.use_device(args.device)
     cfg = cli.load_config(args.config, cli.options_of(args))
     cfg.work_dir = cli.default_work_dir(cfg, args.work_dir)
-    folder = cli_data.set_data(cfg, args.data)
+    folder = cli_data.set_data(cfg, args.data, skip_bad=args.skip_bad)
     cli_data.set_img_size(cfg, args.img_size)
     if args.epochs is not None:
         cfg.train_cfg.max_epochs = args.epochs
@@ -46,7 +51,7 @@ def main() -> None:
 
     from mmcnn.engine.training import train
 
-    train(cfg, summary=cli.describe_batches(cfg, args.launcher))
+    train(cfg, cli.describe_batches(cfg, args.launcher), args.allow_head_mismatch)
 
 
 if __name__ == '__main__':

@@ -19,29 +19,29 @@ from mmcnn.detector import Detector, read_image
 from mmcnn.models.classifiers import Classifier
 from mmcnn.models.fuse import fuse
 from mmcnn.visualization import draw_boxes, plot_curves, prediction_grid
-from mmcnn.weights.checkpoint import load_state, read_checkpoint, state_dict_of
+from mmcnn.weights.checkpoint import read_checkpoint, state_dict_of
+from mmcnn.weights.loading import load_state, load_weights
 
-#: Layers whose shape follows the number of classes: they start anew when weights of other classes are loaded.
-CLASS_LAYERS = ('bbox_head.predictions.', 'top.classes.')
 #: The number that a run ends with, and where the metrics have it.
 RESULTS = {'AP50': 'coco/bbox_mAP_50', 'top-1': 'accuracy/top1'}
 #: Held-out images in the picture grid.
 GRID_IMAGES = 8
 
 
-def train(cfg: Config, summary: str = '') -> dict[str, float]:
+def train(cfg: Config, summary: str = '', allow_head_mismatch: bool = False) -> dict[str, float]:
     """Trains, and leaves ``curves.png`` and, of a detector, ``predictions.png`` beside the checkpoints in the work dir.
 
     Args:
         cfg: a complete, wired config.
         summary: a line for the log.
+        allow_head_mismatch: in a run that is not resumed the layers of ``load_from`` whose shape follows the number of
+            classes may have other shapes; the model's start anew.
 
     Returns:
         the last validation's numbers.
 
     Raises:
-        CheckpointError: ``load_from`` does not fit the model; in a run that is not resumed the layers of the classes
-            may have other shapes, and start anew.
+        CheckpointError: ``load_from`` does not fit the model.
     """
     initial, resumes = cfg.get('load_from'), cfg.get('resume')
     if not resumes:
@@ -53,7 +53,7 @@ def train(cfg: Config, summary: str = '') -> dict[str, float]:
         # A check: the Runner, which loads it once more with its state, would say nothing of what does not fit.
         load_state(_unwrapped(runner.model), state_dict_of(read_checkpoint(initial)), source=initial)
     elif initial:
-        runner.register_hook(_InitialWeights(initial))
+        runner.register_hook(_InitialWeights(initial, allow_head_mismatch))
     runner.train()
 
     scalars = runner.message_hub.log_scalars
@@ -72,22 +72,21 @@ def train(cfg: Config, summary: str = '') -> dict[str, float]:
     return metrics
 
 
-def test(cfg: Config, checkpoint: dict, source: str) -> dict[str, float]:
+def test(cfg: Config, source: str) -> dict[str, float]:
     """Evaluates weights, which have to fit exactly, and stores the numbers in ``metrics.json`` in the work dir.
 
     The network runs with BatchNorm folded into its convolutions.
 
     Args:
         cfg: a complete, wired config.
-        checkpoint: as :func:`~mmcnn.weights.checkpoint.read_checkpoint` gives it.
-        source: its path, for messages.
+        source: path of the checkpoint, or of weights in any other format that fits.
 
     Raises:
         CheckpointError: the weights do not fit the config's model.
     """
     cfg.load_from, cfg.resume = None, False
     runner = Runner.from_cfg(cfg)
-    report = load_state(_unwrapped(runner.model), state_dict_of(checkpoint), source=source)
+    report = load_weights(_unwrapped(runner.model), source)
     print_log(str(report), logger='current')
     _fuse(runner)
     metrics = runner.test()
@@ -102,13 +101,14 @@ def test(cfg: Config, checkpoint: dict, source: str) -> dict[str, float]:
 class _InitialWeights(Hook):
     """Loads weights just before the first step: the Runner initialises the whole model when it starts."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, allow_head_mismatch: bool) -> None:
         self.path = path
+        self.allow_head_mismatch = allow_head_mismatch
 
     def before_train(self, runner: Runner) -> None:
-        state = state_dict_of(read_checkpoint(self.path))
-        report = load_state(_unwrapped(runner.model), state, source=self.path, allow_mismatch=CLASS_LAYERS)
-        print_log(str(report), logger='current')
+        model = _unwrapped(runner.model)
+        report = load_weights(model, self.path, allow_head_mismatch=self.allow_head_mismatch)
+        print_log(f'{self.path}: {report}', logger='current')
 
 
 def _unwrapped(model: nn.Module) -> nn.Module:

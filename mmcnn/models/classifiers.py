@@ -11,10 +11,10 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmcnn.image_format import ImageFormat
 from mmcnn.registry import MODELS, backbone_families, nearest
 
 from .backbones.base import Backbone
-from .backbones.row import ImageFormat
 from .layers import ConvNormAct
 
 

@@ -1,5 +1,6 @@
-"""Weights from files: read as data, loaded in full or with a word about what is not."""
+"""Weights from files of every world: read as data, loaded in full or with a word about what is not."""
 
-from mmcnn.weights.checkpoint import CheckpointError, LoadReport, load_state, read_checkpoint, state_dict_of
+from mmcnn.weights.checkpoint import CheckpointError, read_checkpoint, state_dict_of
+from mmcnn.weights.report import LoadReport
 
-__all__ = ['CheckpointError', 'LoadReport', 'load_state', 'read_checkpoint', 'state_dict_of']
+__all__ = ['CheckpointError', 'LoadReport', 'read_checkpoint', 'state_dict_of']

@@ -1,26 +1,44 @@
-"""Published weights by name: ``torchvision://resnet50``, ``open-mmlab://darknet53``, https://."""
+"""Published weights by name: ``mmcnn://vgg16/keras``, ``torchvision://resnet50``, ``open-mmlab://darknet53``, https."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import urllib.error
 from pathlib import Path
+from typing import NamedTuple
 
 import mmengine
 import torch
 from mmengine.dist import barrier, get_dist_info
 
 from mmcnn.registry import nearest
-from mmcnn.weights import mmdet, torchvision
+from mmcnn.weights import catalog
+from mmcnn.weights.catalog import Published
 from mmcnn.weights.checkpoint import CheckpointError
-from mmcnn.weights.translate import World
 
 #: Scheme -> MMEngine's list of names and addresses, and whose names the layers have.
-SCHEMES: dict[str, tuple[str, World]] = {
-    'torchvision': ('torchvision_0.12.json', torchvision.WORLD),
-    'open-mmlab': ('openmmlab.json', mmdet.WORLD),
+SCHEMES = {
+    'torchvision': ('torchvision_0.12.json', 'torchvision'),
+    'open-mmlab': ('openmmlab.json', 'mmdet'),
 }
+
+
+class Address(NamedTuple):
+    """Where a file is to be had, and what is known of it."""
+
+    urls: tuple[str, ...]  # the same file at each
+    world: str | None  # whose layer names it has; None: found out when it is read
+    published: Published | None  # its entry in the catalog
+
+
+class Download(NamedTuple):
+    """A file that is here now, and what is known of it."""
+
+    path: Path
+    world: str | None
+    published: Published | None
 
 
 def is_address(checkpoint: str) -> bool:
@@ -28,44 +46,72 @@ def is_address(checkpoint: str) -> bool:
     return '://' in checkpoint
 
 
-def resolve(address: str) -> tuple[str, World | None]:
-    """The https address of a file, and whose layer names it has (None: ours).
+def resolve(address: str) -> Address:
+    """Where the file of an address is, without looking.
 
     Raises:
         CheckpointError: an unknown scheme or name; the known or nearest are listed.
     """
     scheme, _, name = address.partition('://')
     if scheme in ('http', 'https', 'file'):
-        return address, None
+        return Address((address,), None, None)
+    if address.startswith(catalog.SCHEME):
+        published = catalog.find(name)
+        return Address(published.urls, published.world, published)
     if scheme not in SCHEMES:
-        known = ', '.join(f'{each}://' for each in (*SCHEMES, 'https'))
+        known = ', '.join((catalog.SCHEME, *(f'{each}://' for each in SCHEMES), 'https://'))
         raise CheckpointError(f"{address}: there is no '{scheme}://'; known: {known}")
-    names = json.loads((Path(mmengine.__file__).parent / 'hub' / SCHEMES[scheme][0]).read_text())
+    file, world = SCHEMES[scheme]
+    listed = json.loads((Path(mmengine.__file__).parent / 'hub' / file).read_text())
+    names = {each: url for each, url in listed.items() if url}  # null where the library has no weights
     if name not in names:
         raise CheckpointError(f'{address}: no such name; {nearest(name, names, prefix=f"{scheme}://")}')
-    return names[name], SCHEMES[scheme][1]
+    url = names[name]
+    return Address((url,), world, next((each for each in catalog.CATALOG.values() if url in each.urls), None))
 
 
-def fetch(address: str) -> tuple[Path, World | None]:
+def fetch(address: str) -> Download:
     """Downloads a file into torch's cache (``$TORCH_HOME/hub/checkpoints``), unless it is there.
 
-    A file name with a hash in it (``resnet50-0676ba61.pth``) is held to it. The first process of a machine downloads,
-    the others wait.
-
-    Returns:
-        where the file is, and whose layer names it has (None: ours).
+    It is held to the hash that the catalog has of it, or that is in its name (``resnet50-0676ba61.pth``); what does not
+    have it is not kept. The first process of a machine downloads, the others wait.
 
     Raises:
         CheckpointError: an unknown name, or the download fails.
     """
-    url, world = resolve(address)
-    path = Path(torch.hub.get_dir()) / 'checkpoints' / url.rpartition('/')[2]
+    urls, world, published = resolve(address)
+    name = published.file if published else urls[0].rpartition('/')[2]
+    path = Path(torch.hub.get_dir()) / 'checkpoints' / name
     if get_dist_info()[0] == 0 and not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        hashed = re.search(r'-([a-f0-9]{8,})\.', path.name)
-        try:
-            torch.hub.download_url_to_file(url, str(path), hash_prefix=hashed and hashed[1], progress=False)
-        except (urllib.error.URLError, OSError, RuntimeError) as error:
-            raise CheckpointError(f'{address} cannot be downloaded from {url}: {error}') from error
+        _download(address, urls, path, published)
     barrier()
-    return path, world
+    return Download(path, world, published)
+
+
+def _download(address: str, urls: tuple[str, ...], path: Path, published: Published | None) -> None:
+    """From the first address that gives the right file."""
+    if published:
+        sha256, md5 = published.sha256 or published.hash_prefix, published.md5
+    else:
+        hashed = re.search(r'-([a-f0-9]{8,})\.', path.name)
+        sha256, md5 = hashed[1] if hashed else '', ''
+    unchecked, failures = path.with_name(f'{path.name}.unchecked'), []
+    for url in urls:
+        try:
+            torch.hub.download_url_to_file(url, str(unchecked), hash_prefix=sha256 or None, progress=False)
+            _check_md5(unchecked, md5)
+            unchecked.replace(path)
+            return
+        except (urllib.error.URLError, OSError, RuntimeError) as error:
+            failures.append(f'{url}: {error}')
+        finally:
+            unchecked.unlink(missing_ok=True)
+    raise CheckpointError(f'{address} cannot be downloaded from {", nor from ".join(failures)}')
+
+
+def _check_md5(path: Path, expected: str) -> None:
+    with path.open('rb') as file:
+        found = hashlib.file_digest(file, 'md5').hexdigest() if expected else ''
+    if found != expected:
+        raise RuntimeError(f'invalid hash value (expected MD5 "{expected}", got "{found}")')

@@ -1,4 +1,4 @@
-"""Checkpoints read as data and loaded without silence: nothing in a file runs, and every key is accounted for."""
+"""Checkpoints read as data: nothing in a file runs."""
 
 import contextlib
 import difflib
@@ -7,18 +7,18 @@ import pickle
 import pickletools
 import re
 import zipfile
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from mmcnn.weights.report import NAMED_KEYS
 
 from .restricted_unpickler import MAX_OPERATIONS, BoundedReader
 from .torch_file import MAX_FILE, TorchFile, TorchFileError, is_archive
 
-NAMED_KEYS = 5  # how many keys of a kind a message names
 # How torch's safe unpickler words a refusal: a global that is not on its list, or a use of one that is.
 REFUSED = re.compile(
     r'GLOBAL (\w+(?:\.\w+)*)(?= |:)|unrecognized function (.+?)(?: which|$)|`add_safe_globals`,? but got (.+)$',
@@ -28,26 +28,6 @@ REFUSED = re.compile(
 
 class CheckpointError(ValueError):
     """A checkpoint that is missing, unreadable or unsafe, or that does not fit the model."""
-
-
-@dataclass(frozen=True)
-class LoadReport:
-    """What became of each key, as :func:`load_state` found it.
-
-    Attributes:
-        used: Keys whose values are in the model now.
-        missing: Keys of the model that the checkpoint does not have.
-        unexpected: Keys of the checkpoint that the model does not have.
-        mismatched: ``(key, shape in the checkpoint, shape in the model)`` of keys whose shapes differ.
-    """
-
-    used: tuple[str, ...]
-    missing: tuple[str, ...] = ()
-    unexpected: tuple[str, ...] = ()
-    mismatched: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...] = ()
-
-    def __str__(self) -> str:
-        return '; '.join([f'{len(self.used)} entries loaded', *_deviations(self)])
 
 
 def read_checkpoint(path: str | Path, map_location: Any = 'cpu') -> dict:
@@ -121,66 +101,8 @@ def state_dict_of(checkpoint: Any) -> dict[str, Tensor]:
     return {key.removeprefix(prefix): value for key, value in state_dict.items()}
 
 
-def load_state(
-    model: nn.Module, state_dict: Mapping[str, Tensor], source: str = '', allow_mismatch: tuple[str, ...] = ()
-) -> LoadReport:
-    """Load a state dict into a model, all of it or not at all.
-
-    ``num_batches_tracked`` of BatchNorm, which older checkpoints lack, may be absent on either side.
-
-    Args:
-        model: Keeps its values when anything does not fit.
-        state_dict: Name to tensor, see :func:`state_dict_of`.
-        source: Path of the checkpoint, for messages.
-        allow_mismatch: Prefixes of keys whose shapes may differ, such as ``('bbox_head.',)`` for another number of
-            classes; these keep the model's values and are listed in the report.
-
-    Returns:
-        What was loaded and what was not.
-
-    Raises:
-        CheckpointError: Keys are missing, unexpected or of another shape; names the first of each.
-    """
-    own = model.state_dict()
-    shared = own.keys() & state_dict.keys()
-    fitting = {key: state_dict[key] for key in own if key in shared and own[key].shape == state_dict[key].shape}
-    report = LoadReport(
-        used=_without_counters(fitting),
-        missing=_without_counters(key for key in own if key not in shared),
-        unexpected=_without_counters(key for key in state_dict if key not in shared),
-        mismatched=tuple(
-            (key, tuple(state_dict[key].shape), tuple(own[key].shape))
-            for key in _without_counters(key for key in own if key in shared and key not in fitting)
-        ),
-    )
-    refused = tuple(mismatch for mismatch in report.mismatched if not mismatch[0].startswith(allow_mismatch))
-    if deviations := _deviations(replace(report, mismatched=refused)):
-        raise CheckpointError(f'{source or "the checkpoint"} does not fit the model: {"; ".join(deviations)}')
-    model.load_state_dict(fitting, strict=False)
-    return report
-
-
-def _without_counters(keys: Iterable[str]) -> tuple[str, ...]:
-    return tuple(key for key in keys if key.rpartition('.')[2] != 'num_batches_tracked')
-
-
-def _deviations(report: LoadReport) -> list[str]:
-    """One phrase for each kind of key that did not fit, with the first of them."""
-    mismatched = [f'{key} {in_checkpoint} for {in_model}' for key, in_checkpoint, in_model in report.mismatched]
-    phrases = []
-    for kind, names in (
-        ('missing', report.missing),
-        ('unexpected', report.unexpected),
-        ('of another shape', mismatched),
-    ):
-        if names:
-            more = f' and {len(names) - NAMED_KEYS} more' if len(names) > NAMED_KEYS else ''
-            phrases.append(f'{len(names)} {kind}: {", ".join(names[:NAMED_KEYS])}{more}')
-    return phrases
-
-
 def check_file(path: Path) -> None:
-    """Raise CheckpointError for what can be told without reading the file."""
+    """Raises CheckpointError for what can be told without reading the file: it is not there, empty, or enormous."""
     if path.is_dir():
         raise CheckpointError(f'{path} is a folder, not a checkpoint file')
     if not path.is_file():
@@ -201,8 +123,8 @@ def _unreadable(path: Path, error: Exception) -> CheckpointError:
     """Why torch could not read a file, in one sentence."""
     if isinstance(error, PermissionError):
         return CheckpointError(f'{path} may not be read by this user')
-    globals_named = _pickled_globals(path)
-    if globals_named is None and (line := _first_line(path)) is not None:
+    globals_named = pickled_globals(path)
+    if globals_named is None and (line := first_line(path)) is not None:
         return CheckpointError(f'{path} is a text file, not a checkpoint; it begins with {line!r}')
     if name := _refused_name(error, globals_named):
         return CheckpointError(
@@ -231,7 +153,7 @@ def _refused_name(error: Exception, globals_named: list[str] | None) -> str | No
     return None
 
 
-def _pickled_globals(path: Path) -> list[str] | None:
+def pickled_globals(path: Path) -> list[str] | None:
     """Names that the first pickle in a file would import, found without running it; None if it holds no whole one."""
     names, strings = [], []
     try:
@@ -255,7 +177,7 @@ def _pickled_globals(path: Path) -> list[str] | None:
     return names
 
 
-def _first_line(path: Path) -> str | None:
+def first_line(path: Path) -> str | None:
     """The first line of what looks like a text file (at most 60 characters), else None."""
     with path.open('rb') as file:
         head = file.read(200)

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from mmcnn.registry import backbone_families, nearest
-from mmcnn.weights.checkpoint import NAMED_KEYS, CheckpointError
+from mmcnn.weights.checkpoint import CheckpointError
+from mmcnn.weights.report import listed
 
 #: A pattern that has to match a whole layer name, and our name for it: a replacement as of ``re.sub``, a function of
 #: the match, or None for layers that are left out on purpose (auxiliary heads).
@@ -26,6 +27,8 @@ class Translation:
     left_out: Mapping[str, Sequence[str]] = field(default_factory=dict)
     #: Our names of the tensors that lie otherwise in the file (transposed, flattened, split).
     reshaped: Sequence[str] = ()
+    #: Why the file ends before something of the model -> our names of it: 'behind the cut-off .conv.137', ...
+    absent: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -90,8 +93,5 @@ def translate(state: Mapping[str, Tensor], rules: Sequence[Rule]) -> Translation
             raise CheckpointError(f"two layers of the file are '{name}' here, the second is '{key}'")
         renamed[name] = value
     if unknown:
-        more = f' and {len(unknown) - NAMED_KEYS} more' if len(unknown) > NAMED_KEYS else ''
-        raise CheckpointError(
-            f'{len(unknown)} keys of the file are unknown here: {", ".join(unknown[:NAMED_KEYS])}{more}'
-        )
+        raise CheckpointError(f'{len(unknown)} keys of the file are unknown here: {listed(unknown, count=False)}')
     return Translation(renamed, {'auxiliary heads': tuple(auxiliary)} if auxiliary else {})

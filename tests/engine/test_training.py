@@ -38,9 +38,9 @@ def started(monkeypatch):
 
     monkeypatch.setattr(EpochBasedTrainLoop, 'run', run)
 
-    def start(cfg):
+    def start(cfg, **settings):
         with pytest.raises(StartedError):
-            training.train(cfg)
+            training.train(cfg, **settings)
         return runners[0]
 
     return start
@@ -108,7 +108,11 @@ def test_initial_weights_are_taken_without_the_rest(trained, config, started):
 def test_initial_weights_of_other_classes(trained, config, started):
     config.load_from = str(trained.checkpoint)
     config.model.bbox_head.num_classes = 5
-    state = started(config).model.state_dict()
+    with pytest.raises(CheckpointError, match='kept as it is with --allow-head-mismatch'):
+        started(config)
+    config.load_from = str(trained.checkpoint)
+    config.experiment_name += '_allowed'
+    state = started(config, allow_head_mismatch=True).model.state_dict()
     for key, value in read_checkpoint(trained.checkpoint)['state_dict'].items():
         if key.startswith('bbox_head.predictions.'):
             assert state[key].shape[0] == 3 * (5 + 5)
@@ -147,19 +151,19 @@ def test_a_class_without_objects_is_null(shapes, trained, config, tmp_path):
     (data / 'val.json').write_text(json.dumps(coco))
     config.test_dataloader.dataset.data_root = str(data)
     config.test_evaluator.ann_file = str(data / 'val.json')
-    training.test(config, read_checkpoint(trained.checkpoint), 'x.pth')
+    training.test(config, str(trained.checkpoint))
     metrics = json.loads((tmp_path / 'run' / 'metrics.json').read_text())
-    assert metrics['checkpoint'] == 'x.pth'
+    assert metrics['checkpoint'] == str(trained.checkpoint)
     assert metrics['coco/bbox_AP/square'] is None
     assert metrics['coco/bbox_AP/circle'] is not None
 
 
 def test_testing_resumes_nothing(trained, config):
     config.resume, config.load_from = True, 'gone.pth'
-    assert training.test(config, read_checkpoint(trained.checkpoint), 'x.pth')['coco/bbox_mAP'] >= 0
+    assert training.test(config, str(trained.checkpoint))['coco/bbox_mAP'] >= 0
     config.model.bbox_head.num_classes = 5
-    with pytest.raises(CheckpointError, match=r'x\.pth does not fit the model: 6 of another shape'):
-        training.test(config, read_checkpoint(trained.checkpoint), 'x.pth')
+    with pytest.raises(CheckpointError, match=r'\.pth does not fit SingleStageDetector: 6 of another shape'):
+        training.test(config, str(trained.checkpoint))
 
 
 def test_testing_runs_on_folded_norms_with_the_same_numbers(trained, config, monkeypatch):
@@ -171,10 +175,10 @@ def test_testing_runs_on_folded_norms_with_the_same_numbers(trained, config, mon
 
     whole = loops.TestLoop.run
     monkeypatch.setattr(loops.TestLoop, 'run', run)
-    folded = training.test(config, read_checkpoint(trained.checkpoint), 'x.pth')
+    folded = training.test(config, str(trained.checkpoint))
     monkeypatch.setattr(training, 'fuse', lambda model: model)
     config.experiment_name += '_plain'
-    plain = training.test(config, read_checkpoint(trained.checkpoint), 'x.pth')
+    plain = training.test(config, str(trained.checkpoint))
     assert not seen[0] and seen[1]
     assert folded == pytest.approx(plain, abs=1e-4, nan_ok=True)
 

@@ -10,7 +10,8 @@ from mmengine.structures import BaseDataElement
 from torch import nn
 
 import mmcnn
-from mmcnn.models.backbones.row import CAFFE, SYMMETRIC, Top
+from mmcnn.image_format import CAFFE, SYMMETRIC
+from mmcnn.models.backbones.row import Top
 from mmcnn.models.classifiers import Classifier
 from mmcnn.registry import BACKBONE_FAMILIES
 

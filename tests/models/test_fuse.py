@@ -14,7 +14,8 @@ from mmcnn import cli
 from mmcnn.models.layers import ConvNormAct, SameConv2d
 from mmcnn.models.wiring import wire
 from mmcnn.registry import BACKBONE_FAMILIES, MODELS
-from mmcnn.weights.checkpoint import CheckpointError, load_state
+from mmcnn.weights.checkpoint import CheckpointError
+from mmcnn.weights.loading import load_state
 
 FAMILIES = list({cls: name for name, cls in reversed(BACKBONE_FAMILIES.items())}.values())
 BN = dict(type='BN', eps=1e-3)

@@ -1,7 +1,5 @@
 """Peers: the same networks from keras.applications, torchvision and timm, with random weights and statistics."""
 
-import os
-
 import numpy as np
 import pytest
 import torch
@@ -11,15 +9,6 @@ import mmcnn
 
 #: What a logit may be off, as a share of the largest logit.
 TOLERANCE = 1e-4
-
-
-@pytest.fixture(scope='session')
-def keras():
-    os.environ['KERAS_BACKEND'] = 'torch'
-    keras = pytest.importorskip('keras')
-    if keras.backend.backend() != 'torch':
-        pytest.skip('keras runs on another backend here')
-    return keras
 
 
 @pytest.fixture

@@ -1,11 +1,13 @@
 import hashlib
+from dataclasses import replace
 
 import pytest
 import torch
 
 import mmcnn
-from mmcnn.weights import CheckpointError, mmdet, torchvision
+from mmcnn.weights import CheckpointError
 from mmcnn.weights.addresses import fetch, is_address, resolve
+from mmcnn.weights.catalog import CATALOG
 
 
 @pytest.fixture
@@ -22,11 +24,16 @@ def pretrained(checkpoint):
 
 
 def test_names_become_addresses():
-    assert resolve('torchvision://resnet50')[0].startswith('https://download.pytorch.org/models/resnet50-')
-    assert resolve('torchvision://resnet50')[1] is torchvision.WORLD
-    assert resolve('open-mmlab://darknet53')[0].endswith('/darknet53-a628ea1b.pth')
-    assert resolve('open-mmlab://darknet53')[1] is mmdet.WORLD
-    assert resolve('https://x.org/y.pth') == ('https://x.org/y.pth', None)
+    found = resolve('torchvision://resnet50')
+    assert found.urls == ('https://download.pytorch.org/models/resnet50-0676ba61.pth',)
+    assert found.world == 'torchvision' and found.published is CATALOG['resnet50-tv/torchvision-v1']
+    assert resolve('mmcnn://resnet50-tv/torchvision-v1') == found
+    found = resolve('open-mmlab://darknet53')
+    assert found.urls[0].endswith('/darknet53-a628ea1b.pth')
+    assert found.world == 'mmdet' and found.published is CATALOG['darknet53/mmdet']
+    assert resolve('torchvision://alexnet').published is None
+    assert resolve('https://x.org/y.pth') == (('https://x.org/y.pth',), None, None)
+    assert resolve('mmcnn://yolov4_cspdarknet53_darknet/darknet').world == 'darknet'
     assert is_address('torchvision://resnet50') and not is_address('/home/me/resnet50.pth')
 
 
@@ -34,7 +41,9 @@ def test_names_become_addresses():
     ('address', 'words'),
     [
         ('torchvision://resnet51', r'torchvision://resnet51: no such name; did you mean .*torchvision://resnet50'),
-        ('s3://x/y.pth', r"there is no 's3://'; known: torchvision://, open-mmlab://, https://"),
+        ('torchvision://shufflenetv2_x2.0', 'no such name'),  # MMEngine lists it without an address
+        ('mmcnn://vgg16/kears', r'mmcnn://vgg16/kears.*did you mean mmcnn://vgg16/keras or '),
+        ('s3://x/y.pth', r"there is no 's3://'; known: mmcnn://, torchvision://, open-mmlab://, https://"),
         ('file:///not/there.pth', r'file:///not/there\.pth cannot be downloaded from'),
     ],
 )
@@ -49,26 +58,80 @@ def test_a_file_is_downloaded_once_and_held_to_its_hash(cache, tmp_path):
     bad = tmp_path / 'net-0123abcd.pth'
     good.write_bytes(data)
     bad.write_bytes(data)
-    assert fetch(good.as_uri()) == (cache / good.name, None)
+    assert fetch(good.as_uri()) == (cache / good.name, None, None)
     good.unlink()
-    assert fetch(good.as_uri())[0].read_bytes() == data  # from the cache
+    assert fetch(good.as_uri()).path.read_bytes() == data  # from the cache
     with pytest.raises(CheckpointError, match='invalid hash value'):
         fetch(bad.as_uri())
     assert list(cache.iterdir()) == [cache / good.name]
 
 
+@pytest.fixture
+def publish(monkeypatch):
+    """Puts an entry into the catalog: ``publish(path, ..., sha256=...)``."""
+
+    def put(*paths, name='vgg16/ours', **facts):
+        entry = replace(CATALOG['vgg16/keras'], name=name, urls=tuple(path.as_uri() for path in paths), md5='')
+        monkeypatch.setitem(CATALOG, name, replace(entry, **facts))
+
+    return put
+
+
+def hash_of(kind, data):
+    sha256 = hashlib.sha256(data).hexdigest()
+    return dict(sha256=sha256, hash_prefix=sha256[:8], md5=hashlib.md5(data).hexdigest())[kind]
+
+
+@pytest.mark.parametrize('kind', ['sha256', 'hash_prefix', 'md5'])
+def test_a_file_of_the_catalog_is_held_to_its_hash(cache, tmp_path, publish, kind):
+    published = tmp_path / 'weights.h5'
+    published.write_bytes(b'some weights')
+    publish(published, **{kind: hash_of(kind, b'other weights')})
+    with pytest.raises(
+        CheckpointError, match=r'mmcnn://vgg16/ours cannot be downloaded from file:.*invalid hash value'
+    ):
+        fetch('mmcnn://vgg16/ours')
+    assert not list(cache.iterdir())  # nothing wrong is kept
+    publish(published, **{kind: hash_of(kind, b'some weights')})
+    found = fetch('mmcnn://vgg16/ours')
+    assert found.path.read_bytes() == b'some weights' and list(cache.iterdir()) == [found.path]
+    assert found.world == 'keras' and found.published is CATALOG['vgg16/ours']
+
+
+def test_a_mirror_steps_in(cache, tmp_path, publish):
+    gone, wrong, mirror = (tmp_path / name / 'weights.h5' for name in ('gone', 'wrong', 'mirror'))
+    for path in (wrong, mirror):
+        path.parent.mkdir()
+        path.write_bytes(path.parent.name.encode())
+    publish(gone, wrong, mirror, sha256=hash_of('sha256', b'mirror'))
+    assert fetch('mmcnn://vgg16/ours').path.read_bytes() == b'mirror'
+    mirror.unlink()
+    assert fetch('mmcnn://vgg16/ours').path.read_bytes() == b'mirror'  # from the cache
+    publish(gone, wrong, name='vgg16/ours-2', sha256=hash_of('sha256', b'mirror'))
+    with pytest.raises(
+        CheckpointError, match=r'cannot be downloaded from .*/gone/.*, nor from .*/wrong/.*invalid hash'
+    ):
+        fetch('mmcnn://vgg16/ours-2')
+
+
+def test_files_of_one_name_are_kept_apart():
+    files = [CATALOG[name].file for name in ('resnext50-32x4d/timm-ra', 'cspresnet50/timm-ra')]
+    assert files == ['resnext50-32x4d--timm-ra--model.safetensors', 'cspresnet50--timm-ra--model.safetensors']
+    assert CATALOG['resnet18/torchvision-v1'].file == 'resnet18-f37072fd.pth'  # as torchvision keeps it
+
+
 def test_torchvision_weights_by_name(cache, request):
     peer = request.getfixturevalue('torchvision').models.resnet18(weights=None)
-    name = resolve('torchvision://resnet18')[0].rpartition('/')[2]
+    name = resolve('torchvision://resnet18').published.file
     torch.save(peer.state_dict(), cache / name)
-    backbone = mmcnn.build_backbone('resnet18', init_cfg=pretrained('torchvision://resnet18')).eval()
+    backbone = mmcnn.build_backbone('resnet18', init_cfg=pretrained('mmcnn://resnet18/torchvision-v1')).eval()
     x = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
         expected = peer.eval()
         expected = expected.layer1(expected.maxpool(expected.relu(expected.bn1(expected.conv1(x)))))
         assert torch.allclose(backbone(x)[0], expected, atol=1e-5)
     # The Keras form of another depth has other layers.
-    with pytest.raises(CheckpointError, match=r'torchvision://resnet18 does not fit the model: .* missing'):
+    with pytest.raises(CheckpointError, match=r'does not fit resnet50: .* missing.*; it holds weights of resnet18'):
         mmcnn.build_backbone('resnet50', init_cfg=pretrained('torchvision://resnet18'))
     with pytest.raises(CheckpointError, match=r'torchvision has no weights for darknet53 \(Darknet\)'):
         mmcnn.build_backbone('darknet53', init_cfg=pretrained('torchvision://resnet18'))
@@ -76,7 +139,7 @@ def test_torchvision_weights_by_name(cache, request):
 
 def test_the_trunk_of_a_pyramid_takes_its_weights_too(cache, request):
     peer = request.getfixturevalue('torchvision').models.resnet50(weights=None)
-    torch.save(peer.state_dict(), cache / resolve('torchvision://resnet50')[0].rpartition('/')[2])
+    torch.save(peer.state_dict(), cache / resolve('torchvision://resnet50').published.file)
     pyramid = mmcnn.build_backbone('resnet-fpn-tv', init_cfg=pretrained('torchvision://resnet50'))
     assert torch.equal(pyramid.stem.conv.weight, peer.conv1.weight)
 

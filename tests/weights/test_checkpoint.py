@@ -1,14 +1,13 @@
 import os
 import pickle
 import zipfile
-from collections import OrderedDict
 
 import pytest
 import torch
 from mmengine.logging import HistoryBuffer
 from torch import nn
 
-from mmcnn.weights import CheckpointError, LoadReport, load_state, read_checkpoint, state_dict_of
+from mmcnn.weights import CheckpointError, read_checkpoint, state_dict_of
 
 
 class Call:
@@ -149,84 +148,6 @@ def test_prefix_of_distributed_wrappers_is_taken_away():
     assert list(state_dict_of({'state_dict': {'module.a': tensor, 'module.b.c': tensor}})) == ['a', 'b.c']
     # A part of the model that happens to be called so is left alone.
     assert list(state_dict_of({'module.a': tensor, 'head.b': tensor})) == ['module.a', 'head.b']
-
-
-def network(classes=3):
-    parts = OrderedDict(body=nn.Conv2d(3, 4, 1), norm=nn.BatchNorm2d(4), head=nn.Linear(4, classes))
-    return nn.Sequential(parts)
-
-
-def values(model):
-    return {key: value.clone() for key, value in model.state_dict().items()}
-
-
-def test_load_state_loads_everything():
-    source, target = network(), network()
-    source.norm.running_mean.fill_(3.0)
-    report = load_state(target, source.state_dict())
-    for key, value in source.state_dict().items():
-        assert torch.equal(target.state_dict()[key], value), key
-    assert report == LoadReport(
-        used=(
-            'body.weight',
-            'body.bias',
-            'norm.weight',
-            'norm.bias',
-            'norm.running_mean',
-            'norm.running_var',
-            'head.weight',
-            'head.bias',
-        )
-    )
-    assert str(report) == '8 entries loaded'
-
-
-def test_load_state_is_all_or_nothing():
-    model, state = network(), network(classes=5).state_dict()
-    del state['body.bias'], state['norm.weight']
-    state['neck.weight'] = torch.ones(1)
-    before = values(model)
-    with pytest.raises(CheckpointError) as error:
-        load_state(model, state, source='epoch_1.pth')
-    assert str(error.value) == (
-        'epoch_1.pth does not fit the model: 2 missing: body.bias, norm.weight; 1 unexpected: neck.weight; '
-        '2 of another shape: head.weight (5, 4) for (3, 4), head.bias (5,) for (3,)'
-    )
-    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
-
-
-def test_long_lists_are_cut():
-    state = network().state_dict() | {f'extra.{i}': torch.ones(1) for i in range(9)}
-    with pytest.raises(CheckpointError, match=r'9 unexpected: extra\.0, .*extra\.4 and 4 more$'):
-        load_state(network(), state)
-
-
-def test_allowed_mismatch_keeps_the_model_value():
-    model, source = network(), network(classes=5)
-    before = values(model)
-    report = load_state(model, source.state_dict(), allow_mismatch=('head.',))
-    assert torch.equal(model.head.weight, before['head.weight'])
-    assert torch.equal(model.body.weight, source.body.weight)
-    assert report.mismatched == (('head.weight', (5, 4), (3, 4)), ('head.bias', (5,), (3,)))
-    assert str(report) == (
-        '6 entries loaded; 2 of another shape: head.weight (5, 4) for (3, 4), head.bias (5,) for (3,)'
-    )
-    with pytest.raises(CheckpointError, match=r'2 of another shape: head\.weight'):
-        load_state(model, source.state_dict(), allow_mismatch=('body.',))
-    # Only shapes may differ: a missing key is an error below an allowed prefix too.
-    state = source.state_dict()
-    del state['head.bias']
-    with pytest.raises(CheckpointError, match=r'1 missing: head\.bias'):
-        load_state(model, state, allow_mismatch=('head.',))
-
-
-def test_batch_counters_may_be_absent():
-    state = network().state_dict()
-    del state['norm.num_batches_tracked']
-    load_state(network(), state)
-    without = nn.Sequential(OrderedDict(norm=nn.BatchNorm2d(4, track_running_stats=False)))
-    counter = {'norm.num_batches_tracked': torch.tensor(3)}
-    load_state(without, without.state_dict() | counter)
 
 
 def test_checkpoint_of_the_runner_is_read_and_resumed(tmp_path):

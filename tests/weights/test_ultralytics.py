@@ -12,7 +12,8 @@ from torch import nn
 import mmcnn
 from mmcnn.models.wiring import set_num_classes, wire
 from mmcnn.registry import MODELS
-from mmcnn.weights import CheckpointError, load_state
+from mmcnn.weights import CheckpointError
+from mmcnn.weights.loading import load_state
 from mmcnn.weights.ultralytics import from_ultralytics
 from mmcnn.weights.ultralytics_file import is_ultralytics, read_ultralytics
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -122,9 +122,10 @@ class BackboneWithNeck(Backbone):
             return level in sums
         return sums[0] <= level and stage.stride <= self.out_strides[-1]
 
-    def _needed(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        own = {key: value for key, value in self.state_dict().items() if key.split('.')[0] not in self._strides}
-        return super()._needed(state) | ({} if own.keys() & state.keys() else own)
+    def may_lack(self, keys: Collection[str]) -> dict[str, list[str]]:
+        """The pyramid, where the weights are those of a trunk; a part of it may not be missing."""
+        pyramid = [key for key in self.state_dict() if key.split('.')[0] not in self._strides]
+        return {} if set(pyramid) & set(keys) else {'the pyramid, which starts anew': pyramid}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,18 +5,17 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmcnn.models.layers.scaling import scale_channels, scale_depth
 from mmcnn.registry import nearest
-from mmcnn.weights.addresses import fetch, is_address
-from mmcnn.weights.checkpoint import CheckpointError, load_state, read_checkpoint, state_dict_of
 
 from .row import Row
 
@@ -68,7 +67,7 @@ class Backbone(BaseModule):
 
     Attributes:
         out_channels: channels of each output. out_strides: its stride in pixels. Both fine to coarse.
-        levels: all levels that the family has, built or not.
+        levels: all levels that the family has, built or not. unbuilt: names of the stages that are not.
         arch: the row; ``arch.image`` is the image format that its published weights expect.
 
     Raises:
@@ -153,8 +152,10 @@ class Backbone(BaseModule):
     def init_weights(self) -> None:
         """Applies ``init_cfg``.
 
-        ``checkpoint`` is a path, an https address, or ``torchvision://resnet50`` and ``open-mmlab://darknet53``, whose
-        layers get our names.
+        Of ``dict(type='Pretrained', checkpoint=...)`` the checkpoint is a path, an https address, a name of the catalog
+        (``mmcnn://resnet50-tv/torchvision-v1``), or ``torchvision://resnet50`` and ``open-mmlab://darknet53``, in any
+        of the formats that :func:`~mmcnn.weights.loading.load_weights` reads; further entries are its arguments
+        (``prefix``, ``source``, ``adapt_input``).
 
         Raises:
             CheckpointError: a pretrained file is missing, broken, unsafe or does not fit.
@@ -163,20 +164,12 @@ class Backbone(BaseModule):
         if init_cfg.get('type') != 'Pretrained':
             super().init_weights()
             return
-        source, world = init_cfg['checkpoint'], None
-        path, prefix = source, init_cfg.get('prefix') or ''
-        if is_address(source):
-            path, world = fetch(source)
-        state = state_dict_of(read_checkpoint(path))
-        if world is not None:
-            state, prefix = world.translate(state, self.variant).state, 'backbone.'
-        prefix = prefix and prefix.removesuffix('.') + '.'
-        own = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
-        if not prefix and not own.keys() & self.state_dict().keys() and any(key.startswith('backbone.') for key in own):
-            raise CheckpointError(
-                f"{source} holds a whole detector: say prefix='backbone.' in init_cfg of {self.variant}"
-            )
-        load_state(self, self._needed(own), source=source)
+        # Not above: it needs MMEngine's Runner, a second to import, which a network without weights does not.
+        from mmcnn.weights.loading import load_weights
+
+        settings = {key: value for key, value in init_cfg.items() if key not in ('type', 'checkpoint')}
+        report = load_weights(self, init_cfg['checkpoint'], **settings)
+        print_log(f'{self.variant}: {report}', logger='current')
         self._is_init = True  # as MMEngine marks it
 
     def extra_repr(self) -> str:
@@ -235,17 +228,17 @@ class Backbone(BaseModule):
         returned = {last_at[level].name for level in wanted}
         self._plan: list[tuple[str, bool]] = []
         self._strides: dict[str, int] = {}  # of the trunk's stages
-        self._unbuilt = {stage.name for stage in stages if not self._needs(stage)}
+        self.unbuilt = frozenset(stage.name for stage in stages if not self._needs(stage))
         for stage in stages:
-            if stage.name not in self._unbuilt:
+            if stage.name not in self.unbuilt:
                 self.add_module(stage.name, stage.build())
                 self._plan.append((stage.name, stage.name in returned))
                 if not stage.lateral:
                     self._strides[stage.name] = stage.stride
 
-    def _needed(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Of a pretrained state dict, what this backbone has to find in it and nothing more."""
-        return {key: value for key, value in state.items() if key.split('.')[0] not in self._unbuilt}
+    def may_lack(self, keys: Collection[str]) -> dict[str, list[str]]:
+        """Entries that a file of weights with these keys need not have, under the reason why."""
+        return {}
 
     def _needs(self, stage: Stage) -> bool:
         """Whether a level that is asked for needs the stage."""

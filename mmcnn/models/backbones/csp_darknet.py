@@ -14,11 +14,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from mmcnn.image_format import IMAGENET_256, UNIT, UNIT_256, ImageFormat
 from mmcnn.models.layers import C3, SPP, ConvNormAct, DarknetBottleneck, Focus, csp_transitions
 from mmcnn.registry import register_backbone
 
 from .base import Backbone, Stage
-from .row import IMAGENET_256, UNIT, UNIT_256, ImageFormat, Row
+from .row import Row
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,11 +11,12 @@ import torch
 from mmcv.cnn import build_activation_layer
 from torch import Tensor, nn
 
+from mmcnn.image_format import IMAGENET_256, ImageFormat
 from mmcnn.models.layers import ConvNormAct, csp_transitions
 from mmcnn.registry import register_backbone
 
 from .base import Backbone, Stage
-from .row import IMAGENET_256, ImageFormat, Row
+from .row import Row
 
 
 @dataclass(frozen=True, kw_only=True)

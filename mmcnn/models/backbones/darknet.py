@@ -8,11 +8,12 @@ from functools import partial
 
 from torch import nn
 
+from mmcnn.image_format import IMAGENET_256, UNIT_256, ImageFormat
 from mmcnn.models.layers import ConvNormAct, DarknetBottleneck
 from mmcnn.registry import register_backbone
 
 from .base import Backbone, Stage
-from .row import IMAGENET_256, UNIT_256, ImageFormat, Row
+from .row import Row
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,11 +9,12 @@ from functools import partial
 
 from torch import nn
 
+from mmcnn.image_format import IMAGENET
 from mmcnn.models.layers import ConvNormAct, InvertedResidual, make_divisible
 from mmcnn.registry import register_backbone
 
 from .base import Backbone, Stage
-from .row import IMAGENET, Row, Top
+from .row import Row, Top
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from functools import partial
 from mmcv.cnn import build_activation_layer
 from torch import Tensor, nn
 
+from mmcnn.image_format import SYMMETRIC_299, ImageFormat
 from mmcnn.models.layers import (
     AveragePool,
     Chain,
@@ -21,7 +22,7 @@ from mmcnn.models.layers import (
 from mmcnn.registry import register_backbone
 
 from .base import Backbone, Stage
-from .row import SYMMETRIC_299, ImageFormat, Row, Top
+from .row import Row, Top
 
 # Branch by branch; kernels are (height, width).
 

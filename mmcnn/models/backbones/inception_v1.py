@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from mmcnn.image_format import CAFFE, SYMMETRIC, ImageFormat
 from mmcnn.models.layers import ChainTable, Conv, LocalNorm, MaxPool, scale_rows
 from mmcnn.registry import register_backbone
 
 from .base import Backbone, Stage
 from .chain_stages import chain_stages
-from .row import CAFFE, SYMMETRIC, ImageFormat, Row, Top
+from .row import Row, Top
 
 
 def inception(

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from mmcnn.image_format import SYMMETRIC, ImageFormat
 from mmcnn.models.layers import AveragePool, ChainTable, Conv, MaxPool, scale_rows
 from mmcnn.registry import register_backbone
 
 from .base import Backbone, Stage
 from .chain_stages import chain_stages
-from .row import SYMMETRIC, ImageFormat, Row
+from .row import Row
 
 AVERAGE, MAX = AveragePool(), MaxPool(stride=1)
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from mmcnn.image_format import SYMMETRIC_299, ImageFormat
 from mmcnn.models.layers import AveragePool, ChainTable, Conv, MaxPool, scale_rows
 from mmcnn.registry import register_backbone
 
 from .base import Backbone, Stage
 from .chain_stages import chain_stages
-from .row import SYMMETRIC_299, ImageFormat, Row, Top
+from .row import Row, Top
 
 # The figures, branch by branch; kernels are (height, width). The paper gives no widths of the modules: they are those
 # of the network that its authors published.

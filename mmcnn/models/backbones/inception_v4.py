@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from mmcnn.image_format import SYMMETRIC_299, ImageFormat
 from mmcnn.models.layers import AveragePool, ChainTable, Conv, MaxPool
 from mmcnn.registry import register_backbone
 
 from .base import Backbone, Stage
 from .chain_stages import chain_stages
-from .row import SYMMETRIC_299, ImageFormat, Row, Top
+from .row import Row, Top
 
 # The figures, branch by branch; kernels are (height, width). Where the figures and the authors' released network put
 # 1xn and nx1 in different order, the network holds: its weights are what people load.

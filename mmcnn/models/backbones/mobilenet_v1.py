@@ -8,11 +8,12 @@ from functools import partial
 
 from torch import Tensor, nn
 
+from mmcnn.image_format import SYMMETRIC, ImageFormat
 from mmcnn.models.layers import ConvNormAct
 from mmcnn.registry import register_backbone
 
 from .base import Backbone, Stage
-from .row import SYMMETRIC, ImageFormat, Row, Top
+from .row import Row, Top
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from mmcnn.image_format import IMAGENET, SYMMETRIC, ImageFormat
 from mmcnn.models.layers import ConvNormAct, InvertedResidual
 from mmcnn.registry import register_backbone
 
 from .base import Backbone, Stage
-from .row import IMAGENET, SYMMETRIC, ImageFormat, Row, Top
+from .row import Row, Top
 
 
 @dataclass(frozen=True, kw_only=True)

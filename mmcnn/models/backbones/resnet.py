@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from mmcnn.image_format import CAFFE, IMAGENET, ImageFormat
 from mmcnn.models.layers import BasicBlock, Bottleneck, ConvNormAct, ResidualStage
 from mmcnn.registry import register_backbone
 
 from .base import Backbone, Stage
-from .row import CAFFE, IMAGENET, ImageFormat, Row
+from .row import Row
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,11 +9,12 @@ from functools import partial
 from mmcv.cnn import build_activation_layer
 from torch import Tensor, nn
 
+from mmcnn.image_format import SYMMETRIC, ImageFormat
 from mmcnn.models.layers import ConvNormAct, build_norm
 from mmcnn.registry import register_backbone
 
 from .base import Backbone, Stage
-from .row import SYMMETRIC, ImageFormat, Row
+from .row import Row
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
+from mmcnn.image_format import CAFFE, IMAGENET, ImageFormat
 from mmcnn.models.layers import PlainStage
 from mmcnn.registry import register_backbone
 
 from .base import Backbone, Stage
-from .row import CAFFE, IMAGENET, ImageFormat, Row, Top
+from .row import Row, Top
 
 #: Section 2.1 of the paper: two layers of 4096 on the 7 x 7 map.
 HIDDEN_TOP = Top(pool=7, hidden=(4096, 4096), dropout=0.5)

@@ -9,11 +9,12 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from mmcnn.image_format import SYMMETRIC
 from mmcnn.models.layers import ConvNormAct, max_pool
 from mmcnn.registry import register_backbone
 
 from .base import Backbone, Stage
-from .row import SYMMETRIC, Row
+from .row import Row
 
 
 @dataclass(frozen=True, kw_only=True)

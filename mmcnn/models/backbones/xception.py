@@ -9,11 +9,12 @@ from functools import partial
 from mmcv.cnn import build_activation_layer
 from torch import Tensor, nn
 
+from mmcnn.image_format import SYMMETRIC_299, ImageFormat
 from mmcnn.models.layers import ConvNormAct, max_pool
 from mmcnn.registry import register_backbone
 
 from .base import Backbone, Stage
-from .row import SYMMETRIC_299, ImageFormat, Row, Top
+from .row import Row, Top
 
 
 @dataclass(frozen=True, kw_only=True)

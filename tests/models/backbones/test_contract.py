@@ -278,7 +278,8 @@ def test_pretrained_weights_fit_or_are_refused(name, tmp_path):
         for value in source.state_dict().values():
             value.copy_(torch.rand(value.shape) + 0.5)
     torch.save(dict(state_dict=source.state_dict()), tmp_path / 'own.pth')
-    torch.save({f'backbone.{k}': v for k, v in source.state_dict().items()}, tmp_path / 'detector.pth')
+    detector = {f'backbone.{k}': v for k, v in source.state_dict().items()} | {'bbox_head.bias': torch.ones(1)}
+    torch.save(detector, tmp_path / 'detector.pth')
 
     for init_cfg in (pretrained(tmp_path / 'own.pth'), pretrained(tmp_path / 'detector.pth', prefix='backbone.')):
         loaded = narrow(name, init_cfg=init_cfg).state_dict()

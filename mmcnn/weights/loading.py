@@ -1,0 +1,318 @@
+"""Weights from every world into our networks, exactly or not at all, with a word for every entry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from mmcnn.registry import backbone_families, nearest
+
+from . import keras, mmdet, timm, torchvision
+from .addresses import fetch, is_address
+from .catalog import Published
+from .checkpoint import CheckpointError
+from .darknet import read_darknet
+from .darknet_order import TOP, UNBUILT
+from .files import WORLDS, WeightFile, open_weights
+from .likeliest import likeliest
+from .record import Record, of_published
+from .report import LoadReport, compare, explain
+from .translate import Translation, World
+from .ultralytics import from_ultralytics
+
+if TYPE_CHECKING:
+    from mmcnn.models.backbones import Backbone
+
+#: Layers whose shape follows the number of classes: of our heads, MMDetection's YOLOv3 and Faster R-CNN.
+CLASS_LAYERS = (
+    'top.classes.',
+    'bbox_head.predictions.',
+    'bbox_head.convs_pred.',
+    'roi_head.bbox_head.fc_cls.',
+    'roi_head.bbox_head.fc_reg.',
+)
+
+
+def load_weights(
+    model: nn.Module,
+    path: str | Path,
+    source: str | None = None,
+    *,
+    prefix: str = '',
+    allow_head_mismatch: bool = False,
+    adapt_input: bool = False,
+    record: Record | None = None,
+) -> LoadReport:
+    """Loads a file of weights into one of our backbones, classifiers or detectors, all of it or not at all.
+
+    Darknet's ``.weights`` and ``.conv.N``, Keras's ``.h5``, ``.weights.h5`` and ``.keras``, state dicts of torchvision,
+    timm, MMDetection and mmcnn in ``.pth`` or ``.safetensors``, ultralytics' ``.pt``. What a file is, is told by its
+    content.
+
+    Left over may only be: the top and the stages that a backbone has not, auxiliary heads, what a Darknet cut-off ends
+    before, and what the arguments allow. The report lists each.
+
+    Args:
+        model: keeps its values when anything does not fit.
+        path: the file, or an address: ``mmcnn://NAME`` of the catalog, ``torchvision://resnet50``,
+            ``open-mmlab://darknet53``, https.
+        source: whose layer names it has: 'darknet', 'keras', 'torchvision', 'timm', 'mmdet', 'ultralytics' or 'mmcnn';
+            None: found out.
+        prefix: only entries that begin so are the model's, ``'backbone.'`` of a detector; names of mmcnn only.
+        allow_head_mismatch: layers whose shape follows the number of classes may differ; these keep their values.
+        adapt_input: a first convolution made for 3 channels is spread over the model's ``in_channels``: each gets the
+            sum over the three, divided by their number, so that a grey image is seen as before.
+        record: what is known of the file where it says nothing itself.
+
+    Returns:
+        What became of every entry.
+
+    Raises:
+        CheckpointError: a file that is missing, broken, unsafe or of another network; the sentence names the first keys
+            and the networks that the file looks like.
+        ValueError: there is no such source.
+    """
+    if source is not None and source not in _TRANSLATE:
+        raise ValueError(f"source='{source}' is unknown; {nearest(source, _TRANSLATE)}")
+    published = None
+    if is_address(str(path)):
+        path, world, published = fetch(str(path))
+        source = source or world
+        record = record or (published and of_published(published))
+    file = open_weights(path)
+    record = file.record or record
+    worlds = ('mmcnn',) if prefix else WORLDS[file.format] if source is None else (source,)
+    if source is not None and source not in WORLDS[file.format]:
+        raise CheckpointError(
+            f'{path} is a file of the kind {file.format}, which does not hold weights of {source}, but of '
+            f'{" or ".join(WORLDS[file.format])}'
+        )
+    own, best, refusals = model.state_dict(), None, []
+    allowed = CLASS_LAYERS if allow_head_mismatch else ()
+    for world in worlds:
+        try:
+            translation = _TRANSLATE[world](file, model, prefix)
+        except CheckpointError as error:
+            refusals.append(error)
+            continue
+        translation = _for_model(model, translation)
+        adapted = {}
+        if adapt_input:
+            adapted = _adapted_input(model, own, translation.state)
+        state = {**translation.state, **adapted}
+        report = explain(compare(own, state), {**_may_lack(model, state), **translation.absent})
+        if not report.deviations(allowed):
+            refuse_senseless(state, path)
+            if record is not None:
+                record.refuse_other(model, path)
+            model.load_state_dict({key: state[key] for key in own if _fits(own, state, key)}, strict=False)
+            return replace(
+                report,
+                reshaped=tuple(dict.fromkeys((*(k for k in translation.reshaped if k in own), *adapted))),
+                left_out={reason: tuple(keys) for reason, keys in translation.left_out.items() if keys},
+                world=world,
+                notes=(*_notes(file, world, record, model, adapted), *_warnings(published)),
+            )
+        if best is None or len(report.used) > len(best.used):
+            best = report
+    raise _refusal(file, record, model, best, refusals, allowed)
+
+
+def load_state(
+    model: nn.Module, state_dict: Mapping[str, Tensor], source: str = '', allow_mismatch: tuple[str, ...] = ()
+) -> LoadReport:
+    """Loads a state dict under the model's own names, all of it or not at all.
+
+    ``num_batches_tracked`` of BatchNorm, which older checkpoints lack, may be absent on either side.
+
+    Args:
+        model: Keeps its values when anything does not fit.
+        state_dict: Name to tensor, see :func:`~mmcnn.weights.checkpoint.state_dict_of`.
+        source: Path of the checkpoint, for messages.
+        allow_mismatch: Prefixes of keys whose shapes may differ; these keep the model's values and are listed in the
+            report.
+
+    Returns:
+        What was loaded and what was not.
+
+    Raises:
+        CheckpointError: Keys are missing, unexpected or of another shape, or values are not finite; names the first.
+    """
+    own = model.state_dict()
+    report = compare(own, state_dict)
+    if deviations := report.deviations(allow_mismatch):
+        raise CheckpointError(f'{source or "the checkpoint"} does not fit the model: {"; ".join(deviations)}')
+    refuse_senseless(state_dict, source or 'the checkpoint')
+    model.load_state_dict({key: state_dict[key] for key in own if _fits(own, state_dict, key)}, strict=False)
+    return report
+
+
+def refuse_senseless(state: Mapping[str, Tensor], source: str | Path) -> None:
+    """Raises CheckpointError for values that no training leaves: NaN, infinity, a negative running variance."""
+    for key, value in state.items():
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise CheckpointError(f'{source}: {key} holds values that are not finite')
+        if key.endswith('running_var') and (value < 0).any():
+            raise CheckpointError(f'{source}: {key} holds negative variances')
+
+
+# ------------------------------------------------------------------------------- from a file's names to the model's
+
+
+def _own(file: WeightFile, model: nn.Module, prefix: str) -> Translation:
+    """Names of mmcnn: of the model itself, of a classifier or detector around it."""
+    state = dict(file.state)
+    if prefix:
+        prefix = prefix.removesuffix('.') + '.'
+        outside = tuple(key for key in state if not key.startswith(prefix))
+        inside = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+        return Translation(inside, {f'not under {prefix}': outside} if outside else {})
+    parts = {key.split('.')[0] for key in state}
+    if _is_backbone(model) and 'backbone' in parts and parts - {'backbone', 'top'}:
+        raise CheckpointError(
+            f"{file.path} holds a whole detector: say prefix='backbone.' to load its backbone into {model.variant}"
+        )
+    return Translation(state)
+
+
+def _of_library(world: World) -> Callable[[WeightFile, nn.Module, str], Translation]:
+    def translate(file: WeightFile, model: nn.Module, prefix: str) -> Translation:
+        if _is_detector(model):
+            raise CheckpointError(f'{file.path}: {world.name} has classifiers, no detectors; load it into the backbone')
+        return world.translate(file.state, backbone_of(model).variant)
+
+    return translate
+
+
+def _of_mmdet(file: WeightFile, model: nn.Module, prefix: str) -> Translation:
+    if _is_detector(model):
+        return mmdet.from_mmdet_detector(file.state, model)
+    return mmdet.WORLD.translate(file.state, backbone_of(model).variant)
+
+
+def _of_darknet(file: WeightFile, model: nn.Module, prefix: str) -> Translation:
+    return read_darknet(file.path, model)
+
+
+def _of_ultralytics(file: WeightFile, model: nn.Module, prefix: str) -> Translation:
+    return from_ultralytics(file.tree or file.state, model)
+
+
+_TRANSLATE: dict[str, Callable[[WeightFile, nn.Module, str], Translation]] = {
+    'mmcnn': _own,
+    'mmdet': _of_mmdet,
+    'torchvision': _of_library(torchvision.WORLD),
+    'timm': _of_library(timm.WORLD),
+    'keras': _of_library(keras.WORLD),
+    'darknet': _of_darknet,
+    'ultralytics': _of_ultralytics,
+}
+
+
+def _for_model(model: nn.Module, translation: Translation) -> Translation:
+    """Of a classifier's entries those that a bare backbone has; the declared rest is left out."""
+    if not _is_backbone(model):
+        return translation
+    state, left_out = {}, {TOP: [], UNBUILT: []}
+    for key, value in translation.state.items():
+        name = key.removeprefix('backbone.')
+        if key.startswith('top.'):
+            left_out[TOP].append(key)
+        elif name.split('.')[0] in model.unbuilt:
+            left_out[UNBUILT].append(key)
+        else:
+            state[name] = value
+    reshaped = [key.removeprefix('backbone.') for key in translation.reshaped]
+    return replace(translation, state=state, left_out={**translation.left_out, **left_out}, reshaped=reshaped)
+
+
+def _may_lack(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, list[str]]:
+    backbone = backbone_of(model)
+    if backbone is None:
+        return {}
+    prefix = '' if backbone is model else 'backbone.'
+    own = {key.removeprefix(prefix) for key in state if key.startswith(prefix)}
+    return {reason: [prefix + key for key in keys] for reason, keys in backbone.may_lack(own).items()}
+
+
+def _adapted_input(model: nn.Module, own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The first convolution's kernel (C_out, 3 m, h, w) as (C_out, C m, h, w); m is 4 behind a Focus, else 1."""
+    channels = backbone_of(model).in_channels
+    for key, value in state.items():
+        if key in own and value.ndim == 4 and value.shape != own[key].shape:
+            groups = value.shape[1] // 3
+            if value.shape[1] != 3 * groups or own[key].shape[1] != channels * groups:
+                break
+            kernel = value.unflatten(1, (groups, 3)).sum(2, keepdim=True) / channels
+            return {key: kernel.repeat_interleave(channels, dim=2).flatten(1, 2)}
+    return {}
+
+
+def _fits(own: Mapping[str, Tensor], state: Mapping[str, Tensor], key: str) -> bool:
+    return key in state and own[key].shape == state[key].shape
+
+
+# ------------------------------------------------------------------------------------------------------ what is said
+
+
+def backbone_of(model: nn.Module) -> Backbone | None:
+    """The backbone of a classifier or a detector, a backbone itself; None: it is none of ours."""
+    backbone = getattr(model, 'backbone', model)
+    return backbone if _is_backbone(backbone) else None
+
+
+def _is_backbone(model: nn.Module) -> bool:
+    return isinstance(model, tuple(set(backbone_families().values())))
+
+
+def _is_detector(model: nn.Module) -> bool:
+    return not _is_backbone(model) and not hasattr(model, 'top')
+
+
+def _name(model: nn.Module) -> str:
+    if _is_detector(model):
+        return type(model).__name__
+    return backbone_of(model).variant
+
+
+def _notes(
+    file: WeightFile, world: str, record: Record | None, model: nn.Module, adapted: Mapping[str, Tensor]
+) -> tuple[str, ...]:
+    notes = [f'a {file.format} file with the names of {world}']
+    backbone = backbone_of(model)
+    if record is not None and backbone is not None and record.model != backbone.variant:
+        notes.append(f'weights of {record.model}')
+    notes += [f'{key} spread over {backbone.in_channels} channels' for key in adapted]
+    return tuple(notes)
+
+
+def _warnings(published: Published | None) -> list[str]:
+    return [f'warning: {published.warning}'] if published and published.warning else []
+
+
+def _refusal(
+    file: WeightFile,
+    record: Record | None,
+    model: nn.Module,
+    best: LoadReport | None,
+    refusals: list[CheckpointError],
+    allowed: tuple[str, ...],
+) -> CheckpointError:
+    """The sentence about a file that fits in no way."""
+    if best is None or (refusals and not best.used and len(WORLDS[file.format]) == 1):
+        return refusals[0]
+    message = f'{file.path} does not fit {_name(model)}: {"; ".join(best.deviations(allowed))}'
+    if best.mismatched and all(key.startswith(CLASS_LAYERS) for key, *_ in best.mismatched):
+        if not best.missing and not best.unexpected:
+            message += '; a head of another class count is kept as it is with --allow-head-mismatch'
+        return CheckpointError(message)
+    if record is not None:
+        message += f'; it holds weights of {record.model}'
+    elif found := likeliest(file.state):
+        message += f'; the file looks like {" or ".join(found)}'
+    return CheckpointError(message)

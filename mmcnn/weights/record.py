@@ -1,0 +1,153 @@
+"""The record inside a converted file: where its weights came from and what cannot be seen in them."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from mmcnn.registry import backbone_families
+from mmcnn.version import __version__
+
+from .catalog import Published, activation_name
+from .checkpoint import CheckpointError
+from .recorded_config import recorded_config
+
+#: Entry of a checkpoint's ``meta``, and of the metadata of a safetensors file (there as JSON).
+KEY = 'mmcnn'
+_LONGEST = 1_000  # characters of one entry: a record is a page, not a payload
+
+
+@dataclass(frozen=True)
+class Record:
+    """Where weights came from, and what the tensors do not show: a network has them in the wrong form otherwise.
+
+    Attributes:
+        model: our backbone's row, or the name of a config.
+        activation: of the network that was trained, ``LeakyReLU(0.1)``.
+        norm_eps: of its BatchNorm.
+        source: name of the file that was converted.
+        sha256: of that file.
+        format: what it was: 'pytorch', 'safetensors', 'keras', 'darknet', 'ultralytics'.
+        world: whose layer names it had: 'torchvision', 'timm', ...
+        licence: of the weights, as the publisher says; empty: not known.
+        date: on which it was written.
+        version: of mmcnn.
+    """
+
+    model: str
+    activation: str = ''
+    norm_eps: str = ''
+    source: str = ''
+    sha256: str = ''
+    format: str = ''
+    world: str = ''
+    licence: str = ''
+    date: str = ''
+    version: str = __version__
+
+    def refuse_other(self, model: nn.Module, path: str | Path) -> None:
+        """Raises CheckpointError if the network's activation or norm is not what the weights were trained with."""
+        own = describe(model)
+        for what, theirs, ours in (
+            ('activation', self.activation, own.activation),
+            ('eps of the norm', self.norm_eps, own.norm_eps),
+        ):
+            if theirs and ours and theirs != ours:
+                raise CheckpointError(
+                    f'{path} holds weights of {self.model}, trained with the {what} {theirs}; {own.model} has {ours}: '
+                    'they would load and be wrong'
+                )
+
+
+def describe(model: nn.Module, name: str = '') -> Record:
+    """The record of a model of ours as it is: a backbone, a classifier or a detector. ``name`` where it is a config."""
+    backbone = getattr(model, 'backbone', model)
+    variant = getattr(backbone, 'variant', '')
+    activation = norm_eps = ''
+    if variant:
+        activation = activation_name(backbone.arch.act)
+        norm_eps = f'{(backbone.norm_cfg or {}).get("eps", "")}'
+    return Record(
+        model=name or variant or type(backbone).__name__,
+        activation=activation,
+        norm_eps=norm_eps,
+        date=date.today().isoformat(),
+    )
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open('rb') as file:
+        return hashlib.file_digest(file, 'sha256').hexdigest()
+
+
+def to_json(record: Record) -> str:
+    """As :func:`from_json` reads it."""
+    return json.dumps(dataclasses.asdict(record), ensure_ascii=False)
+
+
+def from_json(text: str, path: str | Path) -> Record:
+    """Raises CheckpointError unless the text is a record."""
+    try:
+        content = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise CheckpointError(f'{path}: its record is no JSON') from error
+    return from_dict(content, path)
+
+
+def from_dict(content: Any, path: str | Path) -> Record:
+    """Raises CheckpointError unless the content is a record; entries of later versions are passed over."""
+    fields = [field.name for field in dataclasses.fields(Record)]
+    if not isinstance(content, dict) or 'model' not in content:
+        raise CheckpointError(f'{path}: its record has no model')
+    known = {key: content[key] for key in fields if key in content}
+    for key, value in known.items():
+        if not isinstance(value, str) or len(value) > _LONGEST:
+            raise CheckpointError(f'{path}: {key} of its record is no text of at most {_LONGEST} characters')
+    return Record(**known)
+
+
+def record_of(checkpoint: dict, path: str | Path) -> Record | None:
+    """The record in a checkpoint; of a run of our own, what its config says. None: the file says nothing.
+
+    Raises:
+        CheckpointError: there is a record, and it is none.
+    """
+    meta = checkpoint.get('meta') if 'state_dict' in checkpoint else None
+    if not isinstance(meta, dict):
+        return None
+    if KEY in meta:
+        return from_dict(meta[KEY], path)
+    with contextlib.suppress(CheckpointError, AttributeError, KeyError, TypeError):
+        backbone = recorded_config(checkpoint, str(path)).model.backbone
+        name = backbone.get('variant') or backbone.type.removeprefix('mmcnn.')
+        if name in backbone_families() and not backbone.get('arch') and not backbone.get('norm_cfg'):
+            return of_row(name)
+    return None
+
+
+def of_published(published: Published) -> Record:
+    """What the catalog knows of a file."""
+    return Record(
+        model=published.model,
+        activation=published.activation,
+        norm_eps='' if published.norm_eps is None else f'{published.norm_eps}',
+        source=published.urls[0],
+        world=published.world,
+        licence=published.licence,
+    )
+
+
+def of_row(name: str) -> Record:
+    """What a network of the zoo is trained with."""
+    with torch.device('meta'):
+        return describe(backbone_families()[name](variant=name))

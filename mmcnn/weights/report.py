@@ -1,0 +1,101 @@
+"""What became of every entry of a weights file and of every entry of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from torch import Tensor
+
+NAMED_KEYS = 5  # how many keys of a kind a message names
+
+#: ``(key, shape in the file, shape in the model)``.
+Mismatch = tuple[str, tuple[int, ...], tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What became of each key; those of BatchNorm's counters, which older files lack, aside.
+
+    ``missing`` and ``unexpected`` are unexplained, so a load that succeeded has none. What is explained stands in the
+    other entries, under its reason.
+
+    Attributes:
+        used: Keys of the model that now have the file's values.
+        missing: Keys of the model that the file does not have.
+        unexpected: Keys of the file that the model does not have.
+        mismatched: Keys whose shapes differ; where that was allowed (a head of another class count) they keep the
+            model's values.
+        reshaped: Keys of the model whose values lie otherwise in the file (transposed, flattened, adapted).
+        left_out: Reason -> keys of the file that are not wanted: 'the top', 'stages that are not built', ...
+        absent: Reason -> keys of the model that the file need not have.
+        world: Whose names the file's entries have: 'torchvision', 'darknet', ...
+        notes: Further sentences: of which network the weights are, what was adapted.
+    """
+
+    used: tuple[str, ...]
+    missing: tuple[str, ...] = ()
+    unexpected: tuple[str, ...] = ()
+    mismatched: tuple[Mismatch, ...] = ()
+    reshaped: tuple[str, ...] = ()
+    left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    absent: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    world: str = 'mmcnn'
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        lines = [f'{len(self.used)} entries loaded', *self.notes]
+        if self.reshaped:
+            lines.append(f'{len(self.reshaped)} of them laid out anew')
+        lines += [f'left out, {reason}: {listed(keys)}' for reason, keys in self.left_out.items()]
+        lines += [f'not in the file, {reason}: {listed(keys)}' for reason, keys in self.absent.items()]
+        return '; '.join(lines + self.deviations())
+
+    def deviations(self, allow_mismatch: tuple[str, ...] = ()) -> list[str]:
+        """One phrase for each kind of key that does not fit, with the first of them.
+
+        Args:
+            allow_mismatch: prefixes of keys whose shapes may differ.
+        """
+        mismatched = [
+            f'{key} {in_file} for {in_model}'
+            for key, in_file, in_model in self.mismatched
+            if not key.startswith(allow_mismatch)
+        ]
+        kinds = (('missing', self.missing), ('unexpected', self.unexpected), ('of another shape', mismatched))
+        return [f'{len(keys)} {kind}: {listed(keys, count=False)}' for kind, keys in kinds if keys]
+
+
+def compare(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> LoadReport:
+    """Holds the entries of a file, under the model's names, against the model's. Nothing is loaded."""
+    shared = own.keys() & given.keys()
+    fitting = {key for key in shared if own[key].shape == given[key].shape}
+    return LoadReport(
+        used=without_counters(key for key in own if key in fitting),
+        missing=without_counters(key for key in own if key not in shared),
+        unexpected=without_counters(key for key in given if key not in shared),
+        mismatched=tuple(
+            (key, tuple(given[key].shape), tuple(own[key].shape))
+            for key in without_counters(key for key in own if key in shared - fitting)
+        ),
+    )
+
+
+def explain(report: LoadReport, absent: Mapping[str, Collection[str]]) -> LoadReport:
+    """The report with ``missing`` keys moved to where their reason stands."""
+    known = {reason: tuple(key for key in report.missing if key in keys) for reason, keys in absent.items()}
+    known = {reason: keys for reason, keys in known.items() if keys}
+    explained = {key for keys in known.values() for key in keys}
+    return replace(report, missing=tuple(k for k in report.missing if k not in explained), absent=known)
+
+
+def without_counters(keys: Iterable[str]) -> tuple[str, ...]:
+    """Keys that are no ``num_batches_tracked`` of BatchNorm."""
+    return tuple(key for key in keys if key.rpartition('.')[2] != 'num_batches_tracked')
+
+
+def listed(keys: Collection[str], count: bool = True) -> str:
+    """The first keys and the number of all."""
+    more = f' and {len(keys) - NAMED_KEYS} more' if len(keys) > NAMED_KEYS else ''
+    number = f'{len(keys)} entries: ' if count else ''
+    return f'{number}{", ".join(list(keys)[:NAMED_KEYS])}{more}'
