@@ -10,11 +10,14 @@ import zipfile
 import pytest
 import torch
 
+import mmcnn
 from mmcnn.weights import CheckpointError, read_checkpoint
+from mmcnn.weights.loading import load_weights
 from mmcnn.weights.safetensors_file import read_safetensors
 from mmcnn.weights.ultralytics_file import read_ultralytics
 
 READERS = {
+    'load_weights': lambda path: load_weights(mmcnn.build_backbone('darknet53', widen_factor=0.1), path),
     'read_checkpoint': read_checkpoint,
     'read_ultralytics': read_ultralytics,
     'read_safetensors': read_safetensors,
@@ -157,7 +160,7 @@ FILES = {
     'code': (
         executing,
         {
-            'read_checkpoint': r'asks for `posix\.system`, which is no plain data and could run code; nothing was run$',
+            '': r'asks for `posix\.system`, which is no plain data and could run code; nothing was run$',
             'read_ultralytics': r'has not the entries of a YOLOv5 detector',
             'read_safetensors': NO_SAFETENSORS,
         },
@@ -165,14 +168,18 @@ FILES = {
     'code, plain': (
         lambda path: path.write_bytes(pickle.dumps({'payload': Touch()})),
         {
-            'read_checkpoint': r'asks for `posix\.system`, which is no plain data and could run code; nothing was run$',
+            '': r'asks for `posix\.system`, which is no plain data and could run code; nothing was run$',
             'read_ultralytics': NO_STATE,
             'read_safetensors': NO_SAFETENSORS,
         },
     ),
     'a lying header': (
         lying_safetensors,
-        {'': r'it is damaged or of another kind', 'read_safetensors': r'not fully covered'},
+        {
+            '': r'it is damaged or of another kind',
+            'load_weights': r'not fully covered',
+            'read_safetensors': r'not fully',
+        },
     ),
 }
 
@@ -200,6 +207,11 @@ import resource, runpy, sys
 from pathlib import Path
 from mmcnn.weights import CheckpointError
 this = runpy.run_path(sys.argv[1])
+for read in this['READERS'].values():  # loads what is loaded late
+    try:
+        read(Path('nowhere'))
+    except CheckpointError:
+        pass
 pages = int(Path('/proc/self/statm').read_text().split()[0])
 limit = pages * resource.getpagesize() + 100 * 2**20
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
