@@ -66,11 +66,12 @@ def from_ultralytics(file: UltralyticsFile | Mapping[str, Tensor], model: nn.Mod
     if not detector:
         left_out = {'neck and head of the detector': tuple(key for key in file.state if BEHIND_TRUNK.match(key))}
         renamed = {key.removeprefix('backbone.'): v for key, v in renamed.items() if key.startswith('backbone.')}
-    theirs, ours = _size(renamed), _size(model.state_dict())
-    if theirs != ours:
+    (theirs, blocks), (ours, own) = _size(renamed), _size(model.state_dict())
+    blocks = {name: blocks.get(name, 0) for name in own}  # a trunk may have built fewer
+    if (theirs, blocks) != (ours, own):
         raise CheckpointError(
-            f'{file.source} holds another size of YOLOv5: {theirs[0]} channels at first and C3 layers of {theirs[1]} '
-            f'bottlenecks, the model has {ours[0]} and {ours[1]}'
+            f'{file.source} holds another size of YOLOv5: {theirs} channels at first and C3 layers of '
+            f'{list(blocks.values())} bottlenecks, the model has {ours} and {list(own.values())}'
         )
     return Translation(renamed, left_out)
 
@@ -108,11 +109,11 @@ def _compare_layers(file: UltralyticsFile, model: nn.Module) -> None:
         )
 
 
-def _size(state: Mapping[str, Tensor]) -> tuple[int, list[int]]:
+def _size(state: Mapping[str, Tensor]) -> tuple[int, Counter[str]]:
     """Channels of the first convolution and bottlenecks of each C3, of a state dict under our names."""
     stem = next(value for key, value in state.items() if re.fullmatch(r'(backbone\.)?stem\.(1\.)?conv\.weight', key))
     found = (re.fullmatch(r'(.+)\.blocks\.\d+\.conv1\.conv\.weight', key) for key in state)
-    return stem.shape[0], [count for _, count in sorted(Counter(match[1] for match in found if match).items())]
+    return stem.shape[0], Counter(match[1] for match in found if match)
 
 
 def _text(anchors: Sequence[Sequence[Sequence[float]]]) -> str:

@@ -206,7 +206,7 @@ def valid(yolov5, tmp_path):
     return {name: (tmp_path / name).read_bytes() for name in ('archive', 'plain', 'state')}
 
 
-@pytest.mark.parametrize('examples', [60, pytest.param(2000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize('examples', [40, pytest.param(2000, marks=pytest.mark.slow)])
 def test_mutated_checkpoints(examples, seen, valid, tmp_path):
     path = tmp_path / 'file.pt'
     members = {}

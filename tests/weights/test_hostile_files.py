@@ -226,6 +226,7 @@ for name in this['FILES']:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith('linux'), reason='limits of memory and /proc are those of Linux')
 def test_memory_is_bounded(tmp_path):
     """All files and readers in a process that may take 100 MiB more than it has."""

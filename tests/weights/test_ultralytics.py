@@ -13,7 +13,7 @@ import mmcnn
 from mmcnn.models.wiring import set_num_classes, wire
 from mmcnn.registry import MODELS
 from mmcnn.weights import CheckpointError
-from mmcnn.weights.loading import load_state
+from mmcnn.weights.loading import load_state, load_weights
 from mmcnn.weights.ultralytics import from_ultralytics
 from mmcnn.weights.ultralytics_file import is_ultralytics, read_ultralytics
 
@@ -91,6 +91,23 @@ def test_bare_trunks(variant, size, focus, yolov5, tmp_path):
     assert_close(ours(x), [maps[2], maps[4], maps[6], maps[9]])
 
 
+@torch.no_grad()
+def test_files_are_recognised_and_loaded(yolov5, tmp_path):
+    peer = yolov5.model('n')
+    path = yolov5.save(copy.deepcopy(peer).half(), tmp_path / 'yolov5.pt')
+    ours = detector('yolov5_n')
+    report = load_weights(ours, path)
+    assert report.world == 'ultralytics' and not report.missing and len(report.used) == 57 * 5 + 6
+    assert report.left_out == {'anchors, which the config has': ('model.24.anchors',)}
+    x = torch.rand(1, 3, 64, 64)
+    assert_close(ours.bbox_head(ours.neck(ours.backbone(x)))[0], peer.maps(x)[24])
+
+    trunk = mmcnn.build_backbone('cspdarknet-n', out_indices=(2, 4)).eval()
+    report = load_weights(trunk, path)
+    assert set(report.left_out) == {'neck and head of the detector', 'stages that are not built'}
+    assert_close(trunk(x), [peer.maps(x)[2], peer.maps(x)[6]])
+
+
 @pytest.mark.parametrize(
     ('size', 'focus'),
     [(size, focus) for size in 'nsmlx' for focus in (False, True) if (size, focus) != ('n', True)],  # never published
@@ -103,6 +120,15 @@ def test_every_size_fits_entry_by_entry(size, focus, yolov5):
     state['model.24.anchors'] = torch.rand(3, 3, 2)
     fitting = from_ultralytics(state, ours).state
     assert {key: value.shape for key, value in fitting.items()} == {k: v.shape for k, v in ours.state_dict().items()}
+
+
+def test_the_reference_tables_focus_form_was_never_published(yolov5):
+    with torch.device('meta'):
+        state = yolov5.Model('l', focus=True).state_dict()
+        ours = mmcnn.build_backbone('cspdarknet53-focus')
+    state['model.24.anchors'] = torch.rand(3, 3, 2)
+    with pytest.raises(CheckpointError, match=r'C3 layers of \[3, 9, 9, 3\] .*, the model has 64 and \[3, 6, 9, 3\]$'):
+        from_ultralytics(state, ours)
 
 
 def test_what_a_file_says(yolov5, tmp_path):
