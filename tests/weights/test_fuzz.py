@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from mmcnn.weights import CheckpointError, read_checkpoint
+from mmcnn.weights.files import open_weights
 from mmcnn.weights.restricted_unpickler import RestrictedUnpickler
 from mmcnn.weights.safetensors_file import read_safetensors, write_safetensors
 from mmcnn.weights.torch_file import StoredTensor, TorchFile
@@ -22,7 +23,7 @@ from mmcnn.weights.ultralytics_file import read_ultralytics
 hypothesis = pytest.importorskip('hypothesis')
 st = hypothesis.strategies
 
-EXAMPLES = pytest.mark.parametrize('examples', [200, pytest.param(10_000, marks=pytest.mark.slow)])
+EXAMPLES = pytest.mark.parametrize('examples', [200, pytest.param(5000, marks=pytest.mark.slow)])
 
 
 def fuzzed(examples, strategy, check):
@@ -161,6 +162,7 @@ def test_streams_of_opcodes(examples, seen, tmp_path):
                 archive.writestr(f'x/{name}', data)
         seen['archive', outcome(read_checkpoint, path)] += 1
         seen['ultralytics', outcome(read_ultralytics, path)] += 1
+        seen['any', outcome(open_weights, path)] += 1
         with contextlib.suppress(pickle.UnpicklingError):
             file = TorchFile(path)
             wanted = {str(key): value for key, value in _items(file.content) if isinstance(value, StoredTensor)}
@@ -206,7 +208,7 @@ def valid(yolov5, tmp_path):
     return {name: (tmp_path / name).read_bytes() for name in ('archive', 'plain', 'state')}
 
 
-@pytest.mark.parametrize('examples', [40, pytest.param(2000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize('examples', [40, pytest.param(1000, marks=pytest.mark.slow)])
 def test_mutated_checkpoints(examples, seen, valid, tmp_path):
     path = tmp_path / 'file.pt'
     members = {}
@@ -223,7 +225,7 @@ def test_mutated_checkpoints(examples, seen, valid, tmp_path):
             with zipfile.ZipFile(path, 'w') as archive:
                 for member, data in members[name].items():
                     archive.writestr(member, edited(data, edits) if member.endswith('data.pkl') else data)
-        for reader in (read_ultralytics, read_checkpoint):
+        for reader in (open_weights, read_ultralytics, read_checkpoint):
             seen[reader.__name__, outcome(reader, path)] += 1
 
     fuzzed(examples, st.tuples(st.sampled_from(sorted(valid)), st.booleans(), st.lists(EDITS, max_size=3)), check)

@@ -47,6 +47,11 @@ def sparse(path, head=b''):
     os.truncate(path, 50 * 2**30)
 
 
+def broken_directory(path):
+    saved(path)
+    path.write_bytes(path.read_bytes().replace(b'PK\x01\x02', b'PK\x01\xff'))
+
+
 def big_endian(path):
     torch.save({'a': torch.ones(2)}, path)
     with zipfile.ZipFile(path) as archive:
@@ -136,6 +141,10 @@ FILES = {
     'truncated, plain': (
         lambda path: truncated(path, _use_new_zipfile_serialization=False),
         {'': r'is refused: its storage .* is cut short', 'read_safetensors': NO_SAFETENSORS},
+    ),
+    'a broken directory': (
+        broken_directory,
+        {'': r'it is damaged or of another kind \(BadZipFile', 'read_safetensors': NO_SAFETENSORS},
     ),
     'oversized': (sparse, {'': r'is refused: it has 50 GiB, more than any file of these networks'}),
     'oversized archive': (lambda path: sparse(path, b'PK\x03\x04'), {'': r'is refused: it has 50 GiB'}),
