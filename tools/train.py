@@ -23,6 +23,11 @@ def parse_args() -> argparse.Namespace:
         action='store_true',
         help='load_from may hold a head for another number of classes, which then starts anew',
     )
+    parser.add_argument(
+        '--on-nan',
+        choices=['stop', 'skip'],
+        help='where loss or gradient is not finite: stop (default), or skip the batch',
+    )
     return parser.parse_args()
 
 
@@ -40,6 +45,7 @@ def main() -> None:
         cfg.train_cfg.val_interval = max(1, args.epochs // 10)
     cli.set_batches(cfg, args, folder.num_train if folder else None)
     cli.set_amp(cfg, args.amp)
+    cli.set_on_nan(cfg, args.on_nan)
     cfg.randomness = dict(seed=args.seed)
     cfg.launcher = args.launcher
     cli.merge_options(cfg, cli.options_of(args))  # what is typed wins over what was worked out
