@@ -66,6 +66,7 @@ def open_inert(path: Path) -> TorchFile:
         CheckpointError: The file is missing, empty, cut short, damaged, or lies about its sizes.
     """
     check_file(path)
+    refuse_enormous(path)
     try:
         return TorchFile(path)
     except TorchFileError as error:
@@ -102,7 +103,7 @@ def state_dict_of(checkpoint: Any) -> dict[str, Tensor]:
 
 
 def check_file(path: Path) -> None:
-    """Raises CheckpointError for what can be told without reading the file: it is not there, empty, or enormous."""
+    """Raises CheckpointError for what can be told without reading the file: it is not there, or empty."""
     if path.is_dir():
         raise CheckpointError(f'{path} is a folder, not a checkpoint file')
     if not path.is_file():
@@ -114,8 +115,12 @@ def check_file(path: Path) -> None:
         raise CheckpointError(f'{path} does not exist{nearest}')
     if path.stat().st_size == 0:
         raise CheckpointError(f'{path} is empty')
-    if path.stat().st_size > MAX_FILE:
-        gib = path.stat().st_size / 2**30
+
+
+def refuse_enormous(path: Path) -> None:
+    """Raises CheckpointError for a file whose reading could take all memory, whatever it says of its contents."""
+    gib = path.stat().st_size / 2**30
+    if gib > MAX_FILE / 2**30:
         raise CheckpointError(f'{path} is refused: it has {gib:.0f} GiB, more than any file of these networks')
 
 

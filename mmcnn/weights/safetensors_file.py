@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import safetensors
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
-from .checkpoint import CheckpointError, check_file
+from .checkpoint import CheckpointError, check_file, refuse_enormous
+from .whole_file import write_whole
 
 
 def is_safetensors(head: bytes, size: int) -> bool:
@@ -33,6 +33,7 @@ def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str
     """
     path = Path(path).expanduser()
     check_file(path)
+    refuse_enormous(path)
     try:
         with safetensors.safe_open(path, 'pt') as file:
             # Copies: the file's own pages would change, or vanish, with the file.
@@ -58,11 +59,8 @@ def write_safetensors(state: Mapping[str, Tensor], metadata: Mapping[str, str], 
         CheckpointError: the file cannot be written.
     """
     path = Path(path).expanduser()
-    temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
     alone = {name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in state.items()}
     try:
-        save_file(alone, temporary, dict(metadata))
-        os.replace(temporary, path)
+        write_whole(path, lambda file: file.write(save(alone, dict(metadata))))
     except (safetensors.SafetensorError, OSError) as error:
-        temporary.unlink(missing_ok=True)
         raise CheckpointError(f'{path} cannot be written: {error}') from error

@@ -1,5 +1,4 @@
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -67,7 +66,7 @@ def test_an_existing_file_is_replaced_whole_or_kept(tmp_path, monkeypatch):
     def fail(*_):
         raise OSError('the disk is full')
 
-    monkeypatch.setattr(os, 'replace', fail)
+    monkeypatch.setattr(Path, 'replace', fail)
     with pytest.raises(CheckpointError, match='cannot be written: the disk is full'):
         write_safetensors({'a': torch.ones(1)}, {}, path)
     assert read_safetensors(path)[0]['a'] == 0 and list(tmp_path.iterdir()) == [path]
@@ -98,7 +97,7 @@ def lying(data=bytes(8), **entries):
         (b'<!DOCTYPE html><html></html>', 'header too large'),
         ((2**60).to_bytes(8, 'little') + b'{}', 'header too large'),
         ((1000).to_bytes(8, 'little') + b'{}', 'invalid header length'),
-        (lying(a=ENTRY, b=ENTRY), 'invalid offset for tensor `b`'),
+        (lying(a=ENTRY, b=ENTRY), 'invalid offset for tensor'),
         (lying(a={**ENTRY, 'shape': [20], 'data_offsets': [0, 80]}), 'not fully covered'),
         (lying(bytes(16), a={**ENTRY, 'data_offsets': [8, 16]}), 'invalid offset'),
         (lying(bytes(16), a={**ENTRY, 'data_offsets': [8, 0]}), 'invalid offset'),
