@@ -2,6 +2,7 @@
 
 from mmcnn.datasets.class_folder import ClassData, ClassFolder, read_class_folder
 from mmcnn.datasets.coco_folder import CocoFolder, DataError, read_coco_folder
+from mmcnn.datasets.mosaic_dataset import MosaicDataset
 from mmcnn.datasets.shapes import make_shape_classes, make_shapes
 from mmcnn.datasets.transforms import (
     DarknetHSV,
@@ -23,6 +24,7 @@ __all__ = [
     'DataError',
     'LetterBox',
     'MosaicAffine',
+    'MosaicDataset',
     'PackClassifierInputs',
     'RandomHSV',
     'RandomResizedCrop',
