@@ -61,7 +61,7 @@ def pack(plan: Plan, read: Read) -> dict[str, Tensor]:
 
     Returns:
         ``atlas`` (h, w, 3) uint8 BGR; ``tiles`` (pictures, tiles, ``NUM_COLUMNS``) float32, see ``COLUMNS``;
-        ``colours`` (3, 256) uint8.
+        ``colours`` (3, 256) uint8, (3, 0) for a plan without.
     """
     parts, pictures, top = [], [], 0
     for weight, tiles in zip((plan.ratio, 1.0 - plan.ratio), plan.pictures, strict=False):
@@ -78,7 +78,7 @@ def pack(plan: Plan, read: Read) -> dict[str, Tensor]:
     for part in parts:
         atlas[top : top + part.shape[0], : part.shape[1]] = part
         top += len(part)
-    colours = np.tile(np.arange(256, dtype=np.uint8), (3, 1)) if plan.colours is None else plan.colours
+    colours = np.zeros((3, 0), np.uint8) if plan.colours is None else plan.colours
     return {
         name: torch.from_numpy(array)
         for name, array in (('atlas', atlas), ('tiles', np.array(pictures)), ('colours', colours))

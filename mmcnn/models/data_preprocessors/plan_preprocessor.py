@@ -52,7 +52,8 @@ def draw_batch(packed: dict[str, list[Tensor]], size: tuple[int, int]) -> Tensor
         images = torch.where(seen[:, None], _sample(_atlases(packed['atlas']), samples, positions), fills)
         weights = tiles[:, 0, COLUMNS['weight'], None, None]
         drawn = images.new_zeros(len(pictures), 3, *size).index_add_(0, samples, images * weights).round_()
-        return map_hsv(drawn, torch.stack(packed['colours']))
+        colours = torch.stack(packed['colours'])
+        return map_hsv(drawn, colours) if colours.numel() else drawn
 
 
 def _positions(tiles: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
@@ -133,4 +134,4 @@ def map_hsv(images: Tensor, tables: Tensor) -> Tensor:
     for full in (4.0, 2.0, 0.0):
         distance = ((sixth - full + 3).remainder(6) - 3).abs()
         channels.append(value * (1 - saturation * (distance - 1).clamp(0, 1)))
-    return torch.stack(channels, dim=1).round_()
+    return torch.stack(channels, dim=1).floor_()  # so does OpenCV's vector code
