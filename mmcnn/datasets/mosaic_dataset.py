@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from mmdet.registry import DATASETS as MMDET_DATASETS
 from mmdet.registry import TRANSFORMS as MMDET_TRANSFORMS
-from mmdet.structures import DetDataSample
-from mmdet.structures.bbox import HorizontalBoxes
 from mmengine.structures import InstanceData
 
 from mmcnn.datasets.coco_folder import DataError
@@ -18,6 +16,9 @@ from mmcnn.datasets.image_reader import ImageReader
 from mmcnn.datasets.transforms.plan import Plan
 from mmcnn.datasets.transforms.render import Renderer, pack
 from mmcnn.registry import DATASETS
+
+if TYPE_CHECKING:
+    from mmdet.structures import DetDataSample
 
 _TRIES = 15
 
@@ -46,7 +47,7 @@ class MosaicDataset:
     Raises:
         ValueError: The pipeline does not begin with a mosaic, or has transforms of images although the device draws;
             the inner data set has a pipeline.
-        DataError: There are no images, one has no size, or the cache cannot be had.
+        DataError: An image has no size, or the cache cannot be had.
     """
 
     def __init__(
@@ -71,8 +72,6 @@ class MosaicDataset:
                 'device has; leave it out, or let the data set draw'
             )
         self.device_augmentation = device_augmentation
-        if not len(self.dataset):
-            raise DataError(f'{getattr(self.dataset, "ann_file", "the data set")} leaves no image to train on')
         self.annotations = FlatAnnotations(self.dataset)
         cache = ImageCache(len(self.annotations), cache_gb) if cache_gb else None
         self.read = ImageReader(self.annotations.path, cache)
@@ -106,22 +105,18 @@ class MosaicDataset:
         for _ in range(_TRIES):
             plan = self._plan(index)
             if self.device_augmentation:
-                return dict(inputs=pack(plan, self.read), data_samples=self._annotations(plan, index))
+                return dict(inputs=pack(plan, self.read), data_samples=self._packed(plan, index))
             image = self.render(plan, self.read)
             if not self._of_images:
                 # A view: planes are made where the batch is stacked, on the device.
                 inputs = torch.from_numpy(image).permute(2, 0, 1)
-                return dict(inputs=inputs, data_samples=self._annotations(plan, index))
-            results = dict(
-                img=image,
-                gt_bboxes=HorizontalBoxes(plan.boxes, clone=False),
-                gt_bboxes_labels=plan.labels,
-                gt_ignore_flags=plan.ignore_flags,
-                **self._meta(plan, index),
-            )
+                return dict(inputs=inputs, data_samples=self._packed(plan, index))
+            results = self._results(image, plan, index)
             for step in self._of_images:
-                results = step(results) if results is not None else None
-            if results is not None:
+                results = step(results)
+                if results is None:
+                    break
+            else:
                 return results
         raise DataError(f'the pipeline gave nothing for {self.annotations.path(index)} in {_TRIES} tries')
 
@@ -133,19 +128,34 @@ class MosaicDataset:
             step.change(plan)
         return plan
 
-    def _meta(self, plan: Plan, index: int) -> dict:
-        height_width = plan.size[::-1]
+    def _meta(self, plan: Plan, index: int) -> dict[str, Any]:
         return dict(
             img_id=self.annotations.image_id(index),
             img_path=self.annotations.path(index),
             img_paths=[self.annotations.path(each) for each in plan.sources()],
-            ori_shape=height_width,
-            img_shape=height_width,
+            ori_shape=self.annotations[index].size[::-1],
+            img_shape=plan.size[::-1],
             flip=plan.flipped,
             flip_direction='horizontal' if plan.flipped else None,
         )
 
-    def _annotations(self, plan: Plan, index: int) -> DetDataSample:
+    def _results(self, image: np.ndarray, plan: Plan, index: int) -> dict[str, Any]:
+        """A drawn plan, as MMDetection's loading transforms would leave it."""
+        from mmdet.structures.bbox import HorizontalBoxes  # takes a second, which not every tool needs
+
+        return dict(
+            img=image,
+            gt_bboxes=HorizontalBoxes(plan.boxes, clone=False),
+            gt_bboxes_labels=plan.labels,
+            gt_ignore_flags=plan.ignore_flags,
+            **self._meta(plan, index),
+        )
+
+    def _packed(self, plan: Plan, index: int) -> DetDataSample:
+        """The annotations of a plan, as MMDetection's PackDetInputs makes them."""
+        from mmdet.structures import DetDataSample
+        from mmdet.structures.bbox import HorizontalBoxes
+
         sample = DetDataSample(metainfo=self._meta(plan, index))
         boxes, labels = torch.from_numpy(plan.boxes), torch.from_numpy(plan.labels)
         ignored = torch.from_numpy(plan.ignore_flags)

@@ -1,5 +1,6 @@
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -36,12 +37,16 @@ def plan_of():
 
 @pytest.fixture(scope='session')
 def mix(sample, plan_of):
-    """Mixes samples and draws the result, again a sample: ``mix(transform, samples)``."""
+    """Mixes samples and draws the result, again a sample: ``mix(transform, samples)``. Images are read reduced."""
     render = Renderer()
+
+    def read(image, reduction):
+        size = [-(-side // reduction) for side in image.shape[1::-1]]
+        return frame(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
 
     def mixed(transform, samples):
         plan = plan_of(transform, samples)
-        image = render(plan, lambda tile: frame(samples[tile.index].image))
+        image = render(plan, lambda tile: read(samples[tile.index].image, tile.reduction))
         return sample(image, plan.boxes, plan.labels, plan.ignore_flags)
 
     return mixed

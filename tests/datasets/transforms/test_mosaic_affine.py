@@ -80,8 +80,10 @@ def two_step_reference(samples, img_scale, scale, translate, degrees, shear):
     [((160, 160), 0, 0), ((192, 128), 0, 0), ((160, 160), 15, 5), ((128, 192), 30, 0)],
 )
 @pytest.mark.parametrize('seed', range(4))
-def test_equals_resize_paste_and_warp(smooth_sample, mix, img_scale, degrees, shear, seed):
-    samples = [smooth_sample(i, *shape) for i, shape in enumerate([(120, 160), (160, 120), (200, 200), (300, 90)])]
+@pytest.mark.parametrize('larger', [1, 4])
+def test_equals_resize_paste_and_warp(smooth_sample, mix, plan_of, img_scale, degrees, shear, seed, larger):
+    shapes = [(120, 160), (160, 120), (200, 200), (300, 90)]
+    samples = [smooth_sample(i, larger * h, larger * w) for i, (h, w) in enumerate(shapes)]
     transform = MosaicAffine(img_scale, max_rotate_degree=degrees, max_shear_degree=shear)
     np.random.seed(seed)
     drawn = mix(transform, samples)
@@ -92,6 +94,8 @@ def test_equals_resize_paste_and_warp(smooth_sample, mix, img_scale, degrees, sh
     assert drawn.labels.tolist() == labels.tolist()
     assert np.abs(drawn.boxes - boxes).max() < 1e-3
     assert len(boxes) > 5
+    reduced = [tile.reduction > 1 for tile in plan_of(transform, samples).pictures[0]]
+    assert all(reduced) or larger == 1
 
     assert drawn.image.shape == image.shape == (img_scale[1], img_scale[0], 3)
     kernel = np.ones((5, 5), np.uint8)
