@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from mmdet.registry import DATASETS as MMDET_DATASETS
 from mmdet.registry import TRANSFORMS as MMDET_TRANSFORMS

@@ -228,3 +228,15 @@ def test_the_mosaic_of_a_built_data_set_can_be_closed(build):
     assert isinstance(dataset, MosaicDataset) and isinstance(dataset.pipeline[0], MosaicAffine)
     dataset.pipeline[0].mosaic_prob = 0.0
     assert all(len(drawn(dataset, index, 0)['data_samples'].img_paths) == 1 for index in range(12))
+
+
+@pytest.mark.parametrize('device_augmentation', [False, True])
+def test_a_run_with_a_cache(train_tiny, tmp_path, device_augmentation):
+    result = train_tiny(
+        tmp_path,
+        f'train_dataloader.dataset.device_augmentation={device_augmentation}',
+        args=['--epochs', 1, '--cache-gb', 0.1],
+        config='yolov5_n_small',
+    )
+    assert result.code == 0, result.err
+    assert 'AP50 = ' in result.out
