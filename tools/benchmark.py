@@ -105,7 +105,6 @@ def data_folder(path: str | None) -> Iterator[CocoFolder]:
 def slope(args: argparse.Namespace, folder: CocoFolder) -> str:
     from mmdet.registry import DATASETS
 
-    torch.multiprocessing.set_sharing_strategy('file_system')
     dataset = DATASETS.build(pipeline.own_config(folder, args.img_size, cache_gb=args.cache_gb))
     loader = DataLoader(
         dataset,

@@ -57,5 +57,5 @@ def report(counts: np.ndarray, sizes: np.ndarray) -> str:
     first, middle, last = (sizes[i] / 1e6 for i in (0, half, -1))
     return (
         f'{counts[-1]} batches: {first:.0f} MB after {counts[0]}, {middle:.0f} MB after {counts[half]}, {last:.0f} MB '
-        f'at the end; slope of the second half {slope * 1000 / 1e6:+.1f} MB for 1,000 batches'
+        f'at the end; slope of the second half {round(slope / 1000, 1) + 0.0:+.1f} MB for 1,000 batches'
     )
