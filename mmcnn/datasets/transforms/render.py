@@ -73,7 +73,7 @@ def pack(plan: Plan, read: Read) -> dict[str, Tensor]:
             rows.append(row)
             top += len(part)
         pictures.append(rows)
-    atlas = np.zeros((top, max(part.shape[1] for part in parts), 3), np.uint8)
+    atlas = np.zeros((max(top, 1), max(part.shape[1] for part in parts), 3), np.uint8)
     top = 0
     for part in parts:
         atlas[top : top + part.shape[0], : part.shape[1]] = part

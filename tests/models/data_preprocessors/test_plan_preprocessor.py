@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -111,6 +113,14 @@ def test_tiles_do_not_bleed_into_each_other(both, images, plans):
         image[:] = 30 * number
     here, there = both([plan])
     assert (here == there).all()
+
+
+def test_a_plan_of_which_nothing_is_seen_is_its_ground(both, plans):
+    (plan,) = plans(MosaicAffine(SIZE), None, [1])
+    (tile,) = plan.pictures[0]
+    plan.pictures[0] = [replace(tile, matrix=tile.matrix + [[0, 0, 999], [0, 0, 0]])]
+    here, there = both([plan])
+    assert (here == 114).all() and (there == 114).all()
 
 
 def test_hsv_rounds_as_opencv():
