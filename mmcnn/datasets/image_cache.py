@@ -55,16 +55,16 @@ class ImageCache:
         return int(self._used[0])
 
     def get(self, index: int) -> np.ndarray | None:
-        """An image that was put, (h, w, 4) uint8, without a copy: not to be written to. None: it is not here."""
+        """An image that was put, (h, w, 3) uint8, without a copy: not to be written to. None: it is not here."""
         if self._state[index] != _READY:
             return None
         return self._view(index, int(self._height[index]), int(self._width[index]))
 
     def put(self, index: int, image: np.ndarray) -> None:
-        """Keeps a copy of an image (h, w, 4) uint8, if there is room and no other process keeps it already."""
+        """Keeps a copy of an image (h, w, 3) uint8, if there is room and no other process keeps it already."""
         height, width, channels = image.shape
-        if channels != 4:
-            raise ValueError(f'ImageCache takes images of 4 channels, not {channels}')
+        if channels != 3:
+            raise ValueError(f'ImageCache takes images of 3 channels, not {channels}')
         # A process that was killed inside may hold the lock for ever: then nothing more is kept.
         if not self._lock.acquire(timeout=1.0):
             return
@@ -83,4 +83,4 @@ class ImageCache:
             self._lock.release()
 
     def _view(self, index: int, height: int, width: int) -> np.ndarray:
-        return np.ndarray((height, width, 4), np.uint8, self._block, int(self._offset[index]))
+        return np.ndarray((height, width, 3), np.uint8, self._block, int(self._offset[index]))

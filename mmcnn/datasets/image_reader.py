@@ -8,7 +8,7 @@ import numpy as np
 from mmcnn.datasets.coco_folder import DataError
 from mmcnn.datasets.image_cache import ImageCache
 from mmcnn.datasets.transforms.plan import Tile, reduction_for
-from mmcnn.datasets.transforms.tiles import frame, scales
+from mmcnn.datasets.transforms.tiles import scales
 
 _FLAGS = {
     1: cv2.IMREAD_COLOR,
@@ -19,7 +19,7 @@ _FLAGS = {
 
 
 class ImageReader:
-    """Reads the images of tiles, framed (:func:`~mmcnn.datasets.transforms.tiles.frame`).
+    """Reads the images of tiles.
 
     With a cache, images are decoded at their tile's ``reduction``, whether or not the cache has room: what a tile looks
     like depends on the plan alone. Without one, a tile that is drawn smaller still is decoded at a smaller scale still.
@@ -34,19 +34,19 @@ class ImageReader:
         self.cache = cache
 
     def __call__(self, tile: Tile) -> np.ndarray:
-        """The image of ``tile``, (h + 2, w + 2, 4) uint8 BGRA.
+        """The image of ``tile``, (h, w, 3) uint8 BGR; not to be written to.
 
         Raises:
             DataError: The file cannot be read; the message names it.
         """
         if self.cache is None:
             drawn = reduction_for(1 / max(scales(tile.matrix)))
-            return frame(decode(self.path(tile.index), max(tile.reduction, drawn)))
-        framed = self.cache.get(tile.index)
-        if framed is None:
-            framed = frame(decode(self.path(tile.index), tile.reduction))
-            self.cache.put(tile.index, framed)
-        return framed
+            return decode(self.path(tile.index), max(tile.reduction, drawn))
+        image = self.cache.get(tile.index)
+        if image is None:
+            image = decode(self.path(tile.index), tile.reduction)
+            self.cache.put(tile.index, image)
+        return image
 
 
 def decode(path: str, reduction: int = 1) -> np.ndarray:

@@ -12,22 +12,22 @@ from mmcnn.datasets.image_cache import ImageCache
 FORK = multiprocessing.get_context('fork')
 
 
-def image(value, height=10, width=25):
-    return np.full((height, width, 4), value, np.uint8)  # 1,000 bytes
+def image(value, height=20, width=25):
+    return np.full((height, width, 3), value, np.uint8)  # 1,500 bytes
 
 
 def test_images_come_back_and_the_bound_holds():
-    cache = ImageCache(5, gigabytes=3.5e-6)  # 3,500 bytes
+    cache = ImageCache(5, gigabytes=5e-6)  # 5,000 bytes
     assert cache.get(0) is None
     for index in range(5):
         cache.put(index, image(index))
-    assert cache.used == 3000 <= cache.capacity == 3500
+    assert cache.used == 4500 <= cache.capacity == 5000
     assert [cache.get(index) is not None for index in range(5)] == [True, True, True, False, False]
     assert all((cache.get(index) == image(index)).all() for index in range(3))
-    cache.put(4, image(44, 5, 25))  # 500 bytes still fit
-    assert (cache.get(4) == image(44, 5, 25)).all() and cache.used == 3500
+    cache.put(4, image(44, 6, 25))  # 450 bytes still fit
+    assert (cache.get(4) == image(44, 6, 25)).all() and cache.used == 4950
     cache.put(0, image(9))  # it is there already
-    assert (cache.get(0) == image(0)).all() and cache.used == 3500
+    assert (cache.get(0) == image(0)).all() and cache.used == 4950
 
 
 def test_what_one_process_puts_there_another_gets():
@@ -43,7 +43,7 @@ def test_what_one_process_puts_there_another_gets():
         assert worker.exitcode == 0
     assert cache.get(0)[0, 0, 0] == 10 and cache.get(1)[0, 0, 0] == 11 and cache.get(2) is None
     # A process that is forked later has them, too.
-    worker = FORK.Process(target=lambda: os._exit(int(cache.get(1)[3, 3, 3])))
+    worker = FORK.Process(target=lambda: os._exit(int(cache.get(1)[3, 3, 2])))
     worker.start()
     worker.join()
     assert worker.exitcode == 11
@@ -62,7 +62,7 @@ def test_many_processes_at_once_lose_nothing():
         worker.start()
     for worker in workers:
         worker.join()
-    assert cache.used == 40_000  # each once
+    assert cache.used == 60_000  # each once
     assert all((cache.get(index) == image(index)).all() for index in range(40))
 
 
@@ -109,6 +109,6 @@ def test_it_cannot_be_copied_to_a_process_that_is_not_forked():
         copy.deepcopy(ImageCache(2, 1e-5))
 
 
-def test_only_framed_images():
-    with pytest.raises(ValueError, match='4 channels, not 3'):
-        ImageCache(2, 1e-5).put(0, np.zeros((2, 2, 3), np.uint8))
+def test_only_bgr():
+    with pytest.raises(ValueError, match='3 channels, not 4'):
+        ImageCache(2, 1e-5).put(0, np.zeros((2, 2, 4), np.uint8))

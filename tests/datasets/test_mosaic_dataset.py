@@ -124,8 +124,8 @@ def test_the_cache_changes_no_sample(build, pipeline):
             # Without a cache a small tile may be decoded smaller.
             assert (found['inputs'].float() - expected['inputs'].float()).abs().mean() < 3
             same({**found, 'inputs': expected['inputs']}, expected)
-    # 400 x 300 fit 96 x 64 at a quarter: 100 x 75 pixels and a frame, four bytes each.
-    assert large.read.cache.used == (12 * 102 * 77 * 4 if pipeline[0] is MOSAIC else large.read.cache.used) > 0
+    # 400 x 300 fit 96 x 64 at a quarter: 100 x 75 pixels.
+    assert large.read.cache.used == (12 * 100 * 75 * 3 if pipeline[0] is MOSAIC else large.read.cache.used) > 0
     assert 0 < small.read.cache.used <= 600_000
 
 
@@ -174,7 +174,7 @@ def test_workers_share_what_they_decode(build, monkeypatch, tmp_path):
         pass
     lines = log.read_text().splitlines()
     assert len({line.split()[0] for line in lines}) == 2  # both decoded
-    assert 12 <= len(lines) <= 24 and dataset.read.cache.used == 12 * 102 * 77 * 4
+    assert 12 <= len(lines) <= 24 and dataset.read.cache.used == 12 * 100 * 75 * 3
     everything = dict.fromkeys(line.split()[1] for line in lines)
     for _ in loader:
         pass

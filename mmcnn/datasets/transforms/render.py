@@ -9,9 +9,9 @@ from torch import Tensor
 
 from mmcnn.datasets.transforms.plan import REDUCTIONS, Plan, Tile
 from mmcnn.datasets.transforms.random_hsv import map_hsv
-from mmcnn.datasets.transforms.tiles import draw_tile, shrink, tile_bounds
+from mmcnn.datasets.transforms.tiles import draw_tile, shrink, tile_bounds, visible_part
 
-#: Gives the framed pixels of a tile's image (:func:`~mmcnn.datasets.transforms.tiles.frame`), at any reduction.
+#: Gives the image of a tile, (h, w, 3) uint8 BGR, at any reduction.
 Read = Callable[[Tile], np.ndarray]
 #: Columns of a packed tile; all coordinates are continuous. ``to_atlas``: output pixels -> atlas pixels, (2, 3) row by
 #: row; ``region``: what it shows, and ``taps``: where it may be read, xyxy in atlas pixels; ``window``: what it fills
@@ -90,12 +90,12 @@ def _draw(canvas: np.ndarray, tiles: list[Tile], read: Read) -> np.ndarray:
     pixels = canvas.view(np.uint32)[..., 0]  # to fill four bytes at once takes a tenth of the time
     for tile in tiles:
         bounds = tile_bounds(tile.matrix, tile.region, size)
-        framed = read(tile) if bounds or _takes_mean(tile) else None
+        image = read(tile) if bounds or _takes_mean(tile) else None
         if tile.window is not None:
             x1, y1, x2, y2 = tile.window
-            pixels[y1:y2, x1:x2] = _fill(tile, framed).view(np.uint32)
+            pixels[y1:y2, x1:x2] = _fill(tile, image).view(np.uint32)
         if bounds:
-            draw_tile(canvas, framed, *_in_pixels_of(framed, tile), bounds)
+            draw_tile(canvas, image, *_in_pixels_of(image, tile), bounds)
     return canvas
 
 
@@ -103,18 +103,18 @@ def _takes_mean(tile: Tile) -> bool:
     return tile.window is not None and tile.fill is None
 
 
-def _fill(tile: Tile, framed: np.ndarray | None) -> np.ndarray:
+def _fill(tile: Tile, image: np.ndarray | None) -> np.ndarray:
     """Colour of a tile's window, (4,) uint8 BGRA."""
-    return np.array((tile.fill,) * 4 if tile.fill is not None else cv2.mean(framed[1:-1, 1:-1])).astype(np.uint8)
+    return np.array((tile.fill,) * 4 if tile.fill is not None else cv2.mean(image)).astype(np.uint8)
 
 
-def _in_pixels_of(framed: np.ndarray, tile: Tile) -> tuple[np.ndarray, tuple[float, ...]]:
+def _in_pixels_of(image: np.ndarray, tile: Tile) -> tuple[np.ndarray, tuple[float, ...]]:
     """Matrix and region of a tile, from pixels of its source to those of what was read.
 
     A decoder that reduces 641 pixels to half gives 321, each still of two. Anything else is a file of another size
     than its annotation says; it is taken as that size, scaled.
     """
-    width, height = framed.shape[1] - 2, framed.shape[0] - 2
+    height, width = image.shape[:2]
     if (width, height) == tile.size:
         return tile.matrix, tile.region
     reductions = (
@@ -129,26 +129,20 @@ def _part(tile: Tile, read: Read, size: tuple[int, int], top: int) -> tuple[np.n
     """The pixels of a tile that are seen, (h, w, 3), and its row; they are going to stand at (0, top) of the atlas."""
     row = np.zeros(NUM_COLUMNS, np.float32)
     bounds = tile_bounds(tile.matrix, tile.region, size)
-    framed = read(tile) if bounds or _takes_mean(tile) else None
+    image = read(tile) if bounds or _takes_mean(tile) else None
     if tile.window is not None:
-        row[COLUMNS['window']], row[COLUMNS['fill']] = tile.window, _fill(tile, framed)[:3]
+        row[COLUMNS['window']], row[COLUMNS['fill']] = tile.window, _fill(tile, image)[:3]
     if not bounds:
         return np.zeros((0, 1, 3), np.uint8), row
-    whole, (matrix, region) = framed, _in_pixels_of(framed, tile)
-    framed, matrix = shrink(whole, matrix)
-    width, height = framed.shape[1] - 2, framed.shape[0] - 2
-    region = np.array(region) * np.tile([width / (whole.shape[1] - 2), height / (whole.shape[0] - 2)], 2)
-    # Of the region, what lies in the output: the hull of the output's corners in the source, and a pixel around it.
-    to_source = cv2.invertAffineTransform(matrix)
-    x1, y1, x2, y2 = bounds
-    corners = np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]]) @ to_source[:, :2].T + to_source[:, 2]
-    low = np.maximum(corners.min(axis=0), region[:2])
-    high = np.minimum(corners.max(axis=0), region[2:])
-    left, upper = np.maximum(np.floor(low).astype(int) - 1, 0).tolist()
-    right, lower = np.minimum(np.ceil(high).astype(int) + 1, (width, height)).tolist()
-    to_source[:, 2] += (-left, top - upper)
-    shift = np.array([-left, top - upper] * 2)
-    row[COLUMNS['to_atlas']] = to_source.ravel()
-    row[COLUMNS['region']] = region + shift
-    row[COLUMNS['taps']] = np.array([left, upper, right, lower]) + shift
-    return framed[1 + upper : 1 + lower, 1 + left : 1 + right, :3], row
+    matrix, region = _in_pixels_of(image, tile)
+    shrunk, matrix = shrink(image, matrix)
+    region = np.multiply(region, (shrunk.shape[1] / image.shape[1], shrunk.shape[0] / image.shape[0]) * 2)
+    part = visible_part(matrix, tuple(region), bounds, shrunk.shape[1::-1])
+    left, upper, right, lower = part
+    shift = np.array([-left, top - upper])
+    to_atlas = cv2.invertAffineTransform(matrix)
+    to_atlas[:, 2] += shift
+    row[COLUMNS['to_atlas']] = to_atlas.ravel()
+    row[COLUMNS['region']] = region + np.tile(shift, 2)
+    row[COLUMNS['taps']] = part + np.tile(shift, 2)
+    return shrunk[upper:lower, left:right], row

@@ -6,7 +6,6 @@ import pytest
 
 from mmcnn.datasets.transforms.plan import Source
 from mmcnn.datasets.transforms.render import Renderer
-from mmcnn.datasets.transforms.tiles import frame
 
 
 @pytest.fixture(scope='session')
@@ -42,7 +41,7 @@ def mix(sample, plan_of):
 
     def read(image, reduction):
         size = [-(-side // reduction) for side in image.shape[1::-1]]
-        return frame(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
+        return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
     def mixed(transform, samples):
         plan = plan_of(transform, samples)

@@ -6,11 +6,11 @@ from mmcnn.datasets.transforms.tiles import (
     clip_boxes,
     compose,
     draw_tile,
-    frame,
     placement,
     scales,
     tile_bounds,
     transform_boxes,
+    visible_part,
 )
 
 
@@ -23,7 +23,7 @@ def draw(canvas, image, matrix, region):
     bounds = tile_bounds(matrix, region, canvas.shape[1::-1])
     if bounds is not None:
         target = cv2.cvtColor(canvas, cv2.COLOR_BGR2BGRA)
-        draw_tile(target, frame(image), matrix, region, bounds)
+        draw_tile(target, image, matrix, region, bounds)
         canvas[:] = target[..., :3]
     return bounds
 
@@ -127,11 +127,32 @@ def test_neighbours_meet_without_gap(degrees):
         assert (covered == 2).sum() <= (0 if degrees == 0 else 100)
 
 
-def test_a_frame_repeats_the_outermost_pixels():
-    image = np.random.default_rng(4).integers(0, 256, (3, 5, 3), np.uint8)
-    framed = frame(image)
-    assert (framed[..., :3] == np.pad(image, ((1, 1), (1, 1), (0, 0)), mode='edge')).all()
-    assert framed.shape == (5, 7, 4)
+def test_the_part_that_is_read():
+    # x -> 2 x - 60, y -> 2 y - 40: an output of 20 x 10 sees pixels 30 to 40 and 20 to 25, and one more around.
+    matrix = np.array([[2.0, 0, -60], [0, 2, -40]])
+    assert visible_part(matrix, (0, 0, 100, 100), (0, 0, 20, 10), (100, 100)) == (29, 19, 41, 26)
+    assert visible_part(matrix, (32, 21, 33.5, 100), (4, 2, 7, 10), (100, 25)) == (31, 20, 35, 25)
+    turned = rotation_about((50, 50), 90)
+    assert visible_part(turned, (0, 0, 100, 100), (0, 0, 20, 10), (100, 100)) == (0, 79, 11, 100)
+
+
+@pytest.mark.parametrize('degrees', [0, 25])
+@pytest.mark.parametrize('scale', [0.3, 0.8, 2.5])
+def test_only_the_visible_part_counts(degrees, scale):
+    """What lies outside of the part that is read changes nothing, at any place of the image."""
+    image = np.random.default_rng(5).integers(0, 256, (90, 120, 3), np.uint8)
+    for shift in ((0, 0), (-30, -20), (-70, 5), (5, -60)):
+        matrix = compose(rotation_about((20, 15), degrees), np.array([[scale, 0, shift[0]], [0, scale, shift[1]]]))
+        region = (0, 0, 120, 90)
+        first, second = grey(30, 40), grey(30, 40)
+        bounds = draw(first, image, matrix, region)
+        if bounds is None or scale <= 0.5:  # there whole blocks are averaged first
+            continue
+        x1, y1, x2, y2 = visible_part(matrix, region, bounds, (120, 90))
+        other = np.zeros_like(image)
+        other[y1:y2, x1:x2] = image[y1:y2, x1:x2]
+        draw(second, other, matrix, region)
+        assert (first == second).all()
 
 
 def test_scales_of_a_matrix():
