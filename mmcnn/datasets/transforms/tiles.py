@@ -157,5 +157,5 @@ def _corners(matrix: np.ndarray, region: tuple[float, float, float, float]) -> l
 
 
 def _first_pixel(edge: float) -> int:
-    """The first pixel whose centre is at or past ``edge``; rounded, so that both sides of an edge agree on it."""
-    return math.ceil(round(edge - 0.5, 6))
+    """The first pixel whose centre is at or past ``edge``, or so little before that only rounding made it so."""
+    return math.ceil(edge - 0.5 - 1e-6)
