@@ -263,6 +263,26 @@ def set_img_size(cfg: Config, size: int | None) -> None:
             node['random_size_range'] = tuple(round(s * size / before / 32) * 32 for s in node['random_size_range'])
 
 
+def set_cache(cfg: Config, cache_gb: float | None) -> None:
+    """Memory for decoded training images, 10^9 bytes; None leaves a config as it is.
+
+    Raises:
+        UsageError: the config's training data have no such cache, or are to be drawn on the device by a model that
+            does not.
+    """
+    dataset = cfg.train_dataloader.dataset
+    if cache_gb is not None:
+        if dataset.type != 'mmcnn.MosaicDataset':
+            raise UsageError('--cache-gb: only mmcnn.MosaicDataset keeps decoded images, and this config has another')
+        dataset.cache_gb = cache_gb
+    preprocessor = cfg.model.get('data_preprocessor', {}).get('type')
+    if dataset.get('device_augmentation') and preprocessor != 'mmcnn.PlanPreprocessor':
+        raise UsageError(
+            'train_dataloader.dataset.device_augmentation: the device draws with '
+            f'model.data_preprocessor.type=mmcnn.PlanPreprocessor, not with {preprocessor}'
+        )
+
+
 def _sides(scale: Sequence) -> list[int]:
     """The longer side of a transform's ``scale``, or of each of several."""
     return [max(corner) for corner in scale] if isinstance(scale[0], Sequence) else [max(scale)]

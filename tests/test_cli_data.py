@@ -289,3 +289,21 @@ def test_img_size_of_mmdetections_transforms_is_the_longer_side():
     assert scales(cfg, 'train_dataloader') == scales(cfg, 'test_dataloader') == [(320, 320)]
     with pytest.raises(cli.UsageError, match=r'--img-size 100: it has to be a multiple of 32'):
         cli_data.set_img_size(cfg, 100)
+
+
+def test_memory_for_images_where_the_data_set_keeps_them():
+    cfg = cli.load_config('yolov5_s')
+    cli_data.set_cache(cfg, None)
+    assert cfg.train_dataloader.dataset.cache_gb == 0
+    cli_data.set_cache(cfg, 2.5)
+    assert cfg.train_dataloader.dataset.cache_gb == 2.5
+    with pytest.raises(cli.UsageError, match=r'--cache-gb: only mmcnn\.MosaicDataset keeps decoded images'):
+        cli_data.set_cache(cli.load_config('yolov3_darknet53'), 2.5)
+
+
+def test_a_half_switch_to_the_device_is_refused():
+    cfg = cli.load_config('yolov5_s', {'train_dataloader.dataset.device_augmentation': True})
+    cli_data.set_cache(cfg, None)
+    cfg.model.data_preprocessor.type = 'DetDataPreprocessor'
+    with pytest.raises(cli.UsageError, match=r'type=mmcnn\.PlanPreprocessor, not with DetDataPreprocessor'):
+        cli_data.set_cache(cfg, None)

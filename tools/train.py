@@ -28,13 +28,14 @@ def parse_args() -> argparse.Namespace:
         choices=['stop', 'skip'],
         help='where loss or gradient is not finite: stop (default), or skip the batch',
     )
+    parser.add_argument('--cache-gb', type=float, metavar='G', help='memory for decoded images, 10^9 bytes (0: none)')
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
     cli.at_least(1, args, 'epochs', 'batch_size')
-    cli.at_least(0, args, 'workers', 'seed')
+    cli.at_least(0, args, 'workers', 'seed', 'cache_gb')
     cli.use_device(args.device)
     cfg = cli.load_config(args.config, cli.options_of(args))
     cfg.work_dir = cli.default_work_dir(cfg, args.work_dir)
@@ -49,6 +50,7 @@ def main() -> None:
     cfg.randomness = dict(seed=args.seed)
     cfg.launcher = args.launcher
     cli.merge_options(cfg, cli.options_of(args))  # what is typed wins over what was worked out
+    cli_data.set_cache(cfg, args.cache_gb)
     cli.wire_model(cfg)
     cli_data.check_classes(cfg)
     cli.check_initial_weights(cfg, args.resume)

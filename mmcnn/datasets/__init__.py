@@ -5,6 +5,7 @@ from mmcnn.datasets.coco_folder import DataError
 from mmcnn.datasets.data_check import check_data
 from mmcnn.datasets.data_report import DataReport, DetectorData
 from mmcnn.datasets.findings import Finding
+from mmcnn.datasets.mosaic_dataset import MosaicDataset
 from mmcnn.datasets.seeded_dataset import KeyedBatchSampler, SeededDataset
 from mmcnn.datasets.shapes import make_shape_classes, make_shapes
 from mmcnn.datasets.transforms import (
@@ -30,6 +31,7 @@ __all__ = [
     'KeyedBatchSampler',
     'LetterBox',
     'MosaicAffine',
+    'MosaicDataset',
     'PackClassifierInputs',
     'RandomHSV',
     'RandomResizedCrop',
