@@ -188,7 +188,7 @@ class AtomicCheckpointHook(CheckpointHook):
         own = path is not None and path.resolve().parent == folder.resolve()
         for key in [key for key in hub.runtime_info if key == 'best_ckpt' or key.startswith('best_ckpt_')]:
             best = Path(str(hub.get_info(key))).name
-            if own and self._is_own(best):
+            if own and best.startswith('best_') and self._is_own(best):
                 hub.update_info(key, str(folder / best))
             else:
                 hub.pop_info(key)

@@ -87,7 +87,7 @@ def test_only_own_files_of_the_own_folder_are_deleted(make_runner, tmp_path, sco
     info = content['message_hub']['runtime_info']
     info['stale_ckpts'] = ['mine.pth', '../other/secret.pth', str(other / 'epoch_1.pth'), 'last_checkpoint']
     info['keep_ckpt_ids'] = ['../../other/epoch_1', 7, 8, 9, 10]
-    for best in (other / 'secret.pth', own / 'mine.pth', other / 'best_x_score_epoch_1.pth'):
+    for best in (other / 'secret.pth', own / 'mine.pth', own / 'epoch_1.pth', other / 'best_x_score_epoch_1.pth'):
         info['best_ckpt'] = str(best)
         torch.save(content, own / 'epoch_1.pth')
         scores(0.9 + len(str(best)) / 1000)
