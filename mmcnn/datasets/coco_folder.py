@@ -11,7 +11,11 @@ _KEYS = ('images', 'annotations', 'categories')
 
 
 class DataError(ValueError):
-    """Data that cannot be trained on; the message says where and what."""
+    """Data that cannot be trained on; the message says where and what. ``path`` is the one file that is at fault."""
+
+    def __init__(self, message: str, path: str | None = None) -> None:
+        super().__init__(message)
+        self.path = path
 
 
 def is_coco_folder(root: Path) -> bool:

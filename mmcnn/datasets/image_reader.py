@@ -60,11 +60,11 @@ def decode(path: str, reduction: int = 1) -> np.ndarray:
     try:
         data = np.fromfile(path, np.uint8)
     except OSError as error:
-        raise DataError(f'{path} cannot be read: {error.strerror}') from error
+        raise DataError(f'{path} cannot be read: {error.strerror}', path) from error
     is_jpeg = data[:2].tobytes() == b'\xff\xd8'
     image = cv2.imdecode(data, _FLAGS[reduction if is_jpeg else 1]) if len(data) else None
     if image is None:
-        raise DataError(f'{path} is no image that can be decoded')
+        raise DataError(f'{path} is no image that can be decoded', path)
     if is_jpeg or reduction == 1:
         return image
     height, width = (-(-side // reduction) for side in image.shape[:2])

@@ -128,7 +128,7 @@ class SeededDataset(Dataset):
         ) from last
 
     def _count(self, index: int, error: Exception) -> None:
-        path = _path_in(error) or self._path_of(index)
+        path = getattr(error, 'path', None) or _path_in(error) or self._path_of(index)
         slot = zlib.crc32(path.encode()) % _SLOTS
         if self._failed[slot]:
             return
@@ -162,7 +162,7 @@ def seeded_loader(loader: DataLoader, seed: int, max_failed: int | None = None) 
 def _path_in(error: Exception) -> str | None:
     """The image that was being read when an error arose: a mosaic's failing tile is not the sample that was asked for.
 
-    Every transform of MMDetection and of mmcnn holds the image's record, a dict with ``img_path``, in a variable.
+    Every transform of MMDetection and MMCV holds the image's record, a dict with ``img_path``, in a variable.
     """
     frames, trace = [], error.__traceback__
     while trace is not None:

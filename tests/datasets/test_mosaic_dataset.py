@@ -9,7 +9,7 @@ from mmdet.registry import DATASETS
 from mmengine.dataset import pseudo_collate
 from torch.utils.data import DataLoader, Dataset
 
-from mmcnn.datasets import DataError, MosaicAffine, MosaicDataset, image_reader
+from mmcnn.datasets import DataError, MosaicAffine, MosaicDataset, SeededDataset, image_reader
 
 MOSAIC = dict(type='mmcnn.MosaicAffine', img_scale=(96, 64), mosaic_prob=0.7, mixup_prob=0.5, flip_prob=0.5)
 HSV = dict(type='mmcnn.RandomHSV')
@@ -221,6 +221,20 @@ def test_an_image_that_cannot_be_read_is_named(build, folder, monkeypatch):
     monkeypatch.setattr(dataset.read, 'path', lambda index: f'{folder}/images/gone{index}.jpg')
     with pytest.raises(DataError, match=r'gone5\.jpg cannot be read: No such file or directory'):
         dataset[5]
+
+
+def test_a_broken_tile_is_counted_and_not_the_image_that_was_asked_for(build, monkeypatch):
+    messages = []
+    monkeypatch.setattr('mmcnn.datasets.seeded_dataset.print_log', lambda line, **_: messages.append(line))
+    dataset = build(dict(MOSAIC, mosaic_prob=1.0, mixup_prob=0.0))
+    path = dataset.read.path
+    monkeypatch.setattr(dataset.read, 'path', lambda index: 'gone.jpg' if index == 7 else path(index))
+    seeded = SeededDataset(dataset, seed=0)
+    for index in range(7):
+        assert 'gone.jpg' not in seeded[index]['data_samples'].img_paths
+    assert seeded.num_failed == 1
+    assert messages == ['gone.jpg cannot be used: DataError: gone.jpg cannot be read: No such file or directory; '
+                        'another sample takes its place (1 such files so far)']  # fmt: skip
 
 
 def test_the_mosaic_of_a_built_data_set_can_be_closed(build):

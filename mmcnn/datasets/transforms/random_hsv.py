@@ -1,4 +1,4 @@
-"""Random hue, saturation and brightness, by lookup tables on 8-bit HSV."""
+"""Random hue, saturation and brightness, by lookup tables or factors on 8-bit HSV."""
 
 import cv2
 import numpy as np
@@ -9,6 +9,7 @@ from mmcnn.registry import TRANSFORMS
 
 _LEVELS = np.arange(256, dtype=np.float64)
 _HUES = 180  # OpenCV's 8-bit hue counts two degrees
+_CUT_OFF = -0.499  # what makes rounding a cut-off: a half would take one from whole numbers
 
 
 class _HSV(BaseTransform):
@@ -51,8 +52,20 @@ class RandomHSV(_HSV):
         self.gains = np.array(list(gains.values()))
 
     def tables(self) -> np.ndarray:
-        hue, saturation, value = 1.0 + np.random.uniform(-1.0, 1.0, size=3) * self.gains
-        return _tables(_LEVELS * hue, _LEVELS * saturation, _LEVELS * value)
+        return self._tables(self._gains())
+
+    def change(self, plan: Plan) -> None:
+        gains = self._gains()
+        plan.colours = self._tables(gains)
+        # OpenCV takes hues of 180 to 255 for those of 0 to 75; a larger one would be cut off.
+        plan.gains = gains if (_HUES - 1) * gains[0] <= _LEVELS[-1] else None
+
+    def _gains(self) -> tuple[float, float, float]:
+        return tuple((1.0 + np.random.uniform(-1.0, 1.0, size=3) * self.gains).tolist())
+
+    @staticmethod
+    def _tables(gains: tuple[float, float, float]) -> np.ndarray:
+        return _tables(*(_LEVELS * gain for gain in gains))
 
 
 @TRANSFORMS.register_module()
@@ -97,11 +110,20 @@ def _tables(hue: np.ndarray, saturation: np.ndarray, value: np.ndarray) -> np.nd
     return np.stack([hue % _HUES, np.clip(saturation, 0, 255), np.clip(value, 0, 255)]).astype(np.uint8)
 
 
-def map_hsv(image: np.ndarray, tables: np.ndarray, hsv: np.ndarray | None = None) -> np.ndarray:
+def map_hsv(
+    image: np.ndarray,
+    tables: np.ndarray,
+    hsv: np.ndarray | None = None,
+    gains: tuple[float, float, float] | None = None,
+) -> np.ndarray:
     """Maps the hue, saturation and value of a BGR or BGRA image through ``tables`` (3, 256); gives BGR.
 
-    ``hsv``, (H, W, 3) uint8, is memory for the step between: fresh memory takes a quarter of the time.
+    ``hsv``, (H, W, 3) uint8, is memory for the step between: fresh memory takes a quarter of the time. ``gains`` are
+    used in place of the tables if they are given; a level is off by one at times.
     """
     hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV, dst=hsv)
-    cv2.LUT(hsv, np.ascontiguousarray(tables.T)[None], dst=hsv)
+    if gains is None:
+        cv2.LUT(hsv, np.ascontiguousarray(tables.T)[None], dst=hsv)
+    else:  # rounds, where tables cut off
+        cv2.transform(hsv, np.column_stack([np.diag(gains), np.full(3, _CUT_OFF)]), dst=hsv)
     return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)

@@ -45,7 +45,7 @@ class Renderer:
             cv2.addWeighted(image, plan.ratio, second[0], 1.0 - plan.ratio, 0.0, dst=image)
         if plan.colours is None:
             return cv2.cvtColor(image, cv2.COLOR_BGRA2BGR)
-        return map_hsv(image, plan.colours, self._kept((height, width, 3), 0))
+        return map_hsv(image, plan.colours, self._kept((height, width, 3), 0), plan.gains)
 
     def _kept(self, shape: tuple[int, int, int], number: int) -> np.ndarray:
         if (shape, number) not in self._memory:

@@ -1,8 +1,11 @@
+from types import SimpleNamespace
+
 import cv2
 import numpy as np
 import pytest
 
 from mmcnn.datasets import DarknetHSV, RandomHSV
+from mmcnn.datasets.transforms.random_hsv import map_hsv
 
 
 @pytest.fixture
@@ -32,6 +35,34 @@ def apply(transform, bgr):
 def test_multiplicative_gains(draws, gains, unit, bgr, expected):
     draws.append(np.array(unit, float))
     assert apply(RandomHSV(*gains), bgr) == list(expected)
+
+
+def every_hsv():
+    """All hues, many saturations and values, as BGR (H, W, 3)."""
+    hues, saturations, values = np.meshgrid(np.arange(180), np.arange(0, 256, 5), np.arange(0, 256, 5))
+    return cv2.cvtColor(
+        np.dstack([hues.ravel(), saturations.ravel(), values.ravel()]).astype(np.uint8), cv2.COLOR_HSV2BGR
+    )
+
+
+@pytest.mark.parametrize('unit', [(0, 0, 0), (1, 1, 1), (-1, -1, -1), (1, -1, 0.3), (-0.4, 0.7, -0.2)])
+@pytest.mark.parametrize('hue_gain', [0.015, 0.4])
+def test_factors_say_what_the_tables_say(draws, unit, hue_gain):
+    draws.append(np.array(unit, float))
+    plan = SimpleNamespace()
+    RandomHSV(hue_gain).change(plan)
+    image = every_hsv()
+    looked_up, multiplied = (map_hsv(image, plan.colours, gains=gains).astype(int) for gains in (None, plan.gains))
+    off = np.abs(looked_up - multiplied)
+    assert off.mean() < 0.2 and np.quantile(off, 0.999) <= 9  # where a hue is off by one of its 180 steps
+
+
+def test_a_hue_that_does_not_fit_eight_bits_is_looked_up(draws):
+    for hue, fits in ((0.42, True), (0.43, False)):  # 179 * 1.43 is more than 255
+        draws.append(np.array([1.0, 0, 0]))
+        plan = SimpleNamespace()
+        RandomHSV(hue).change(plan)
+        assert (plan.gains is not None) == fits
 
 
 def test_gains_are_spread_over_their_range():
