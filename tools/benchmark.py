@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader
 
 from mmcnn import cli, cli_data, ops
 from mmcnn.benchmarks import memory_slope, pipeline, waiting
-from mmcnn.datasets import CocoFolder, read_coco_folder
+from mmcnn.datasets import DetectorData, check_data
 
 
 def parse_args() -> argparse.Namespace:
@@ -97,12 +97,12 @@ def memory(args: argparse.Namespace) -> None:
 
 
 @contextlib.contextmanager
-def data_folder(path: str | None) -> Iterator[CocoFolder]:
+def data_folder(path: str | None) -> Iterator[DetectorData]:
     with tempfile.TemporaryDirectory() as folder:
-        yield read_coco_folder(path or pipeline.make_photographs(Path(folder, 'photographs')))
+        yield check_data(path or pipeline.make_photographs(Path(folder, 'photographs'))).usable()
 
 
-def slope(args: argparse.Namespace, folder: CocoFolder) -> str:
+def slope(args: argparse.Namespace, folder: DetectorData) -> str:
     from mmdet.registry import DATASETS
 
     dataset = DATASETS.build(pipeline.own_config(folder, args.img_size, cache_gb=args.cache_gb))
@@ -117,7 +117,7 @@ def slope(args: argparse.Namespace, folder: CocoFolder) -> str:
     return memory_slope.report(*memory_slope.measure(loader, args.batches))
 
 
-def waiting_times(args: argparse.Namespace, folder: CocoFolder) -> str:
+def waiting_times(args: argparse.Namespace, folder: DetectorData) -> str:
     cli.use_device(args.device)
     results: dict[str, list[tuple[float, float]]] = {'drawn by the workers': [], 'drawn by the device': []}
     for _ in range(args.runs):

@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from mmcnn.datasets.coco_folder import CocoFolder
+from mmcnn.datasets.data_report import DetectorData
 from mmcnn.datasets.image_reader import decode
 
 #: Size of the drawn photographs, and how many there are.
@@ -23,7 +23,7 @@ NUM_PHOTOGRAPHS = 128
 def make_photographs(root: Path) -> Path:
     """Draws a data folder of JPEG files that cost a decoder what photographs do: detail at all scales, about 110 KB.
 
-    Each has eight boxes of one class. val.json is train.json.
+    Each has eight boxes of one class. The last one is that of val.json, all others are train.json's.
     """
     (root / 'images').mkdir(parents=True)
     rng = np.random.default_rng(0)
@@ -41,24 +41,27 @@ def make_photographs(root: Path) -> Path:
             annotations.append(
                 dict(id=len(annotations), image_id=number, category_id=1, bbox=[x, y, 150, 120], area=18000, iscrowd=0)
             )
-    coco = dict(images=images, annotations=annotations, categories=[dict(id=1, name='thing')])
-    for name in ('train.json', 'val.json'):
+    for name, chosen in (('train.json', images[:-1]), ('val.json', images[-1:])):
+        ids = {image['id'] for image in chosen}
+        boxes = [each for each in annotations if each['image_id'] in ids]
+        coco = dict(images=chosen, annotations=boxes, categories=[dict(id=1, name='thing')])
         (root / name).write_text(json.dumps(coco))
     return root
 
 
-def inner_config(folder: CocoFolder) -> dict[str, Any]:
+def inner_config(folder: DetectorData) -> dict[str, Any]:
     """Config of the data set that reads a folder's training annotations."""
+    ann_file, images = folder.files['train']
     return dict(
         type='CocoDataset',
         data_root=str(folder.root),
-        ann_file='train.json',
-        data_prefix=dict(img='images/'),
+        ann_file=ann_file,
+        data_prefix=dict(img=images),
         metainfo=dict(classes=folder.classes),
     )
 
 
-def mmdet_config(folder: CocoFolder, size: int) -> dict[str, Any]:
+def mmdet_config(folder: DetectorData, size: int) -> dict[str, Any]:
     """MMDetection's mosaic, affine, HSV and flip, as its YOLOX has them but for the scales, which are YOLOv5's."""
     loading = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True)]
     return dict(
@@ -74,7 +77,7 @@ def mmdet_config(folder: CocoFolder, size: int) -> dict[str, Any]:
     )
 
 
-def own_config(folder: CocoFolder, size: int, **settings: Any) -> dict[str, Any]:
+def own_config(folder: DetectorData, size: int, **settings: Any) -> dict[str, Any]:
     """The same with our parts."""
     return dict(
         type='mmcnn.MosaicDataset',
@@ -87,7 +90,7 @@ def own_config(folder: CocoFolder, size: int, **settings: Any) -> dict[str, Any]
     )
 
 
-def sides(folder: CocoFolder, size: int, cache_gb: float) -> dict[str, Callable[[int], object]]:
+def sides(folder: DetectorData, size: int, cache_gb: float) -> dict[str, Callable[[int], object]]:
     """What is measured: calls that prepare sample ``i``, by name. The cache is filled."""
     from mmdet.registry import DATASETS
     from mmengine.registry import DefaultScope
