@@ -39,7 +39,7 @@ def prepare(state: Mapping[str, Tensor], row: Row) -> Translation:
             f'{_values(state, "variance")}; the row does so with mean {row.image.mean} and std {row.image.std} of '
             'images from 0 to 255'
         )
-    if 'bn_conv1' in layers.values():
+    if 'bn_conv1' in layers.values() and row.norm is not None:
         shift = OLD_RESNET_EPS - row.norm['eps']
         kept = {key: value + shift if key.endswith('.moving_variance') else value for key, value in kept.items()}
         notes.append(
@@ -54,14 +54,19 @@ def _same_normalisation(state: Mapping[str, Tensor], image: ImageFormat) -> bool
 
     Keras's published files hold the deviation where the variance should be, and its networks divide by the root again.
     """
-    mean, variance = (
-        state.get(f'normalization_0.{name}', torch.empty(0)).flatten() * 255 for name in ('mean', 'variance')
+    mean, variance, std = (
+        _statistics(state, 'mean') * 255,
+        _statistics(state, 'variance') * 255,
+        torch.tensor(image.std),
     )
-    std = torch.tensor(image.std)
     return mean.shape == variance.shape == std.shape and (
         torch.allclose(mean, torch.tensor(image.mean), rtol=1e-3)
         and any(torch.allclose(each, std, rtol=1e-3) for each in (variance, (variance * 255).sqrt()))
     )
+
+
+def _statistics(state: Mapping[str, Tensor], name: str) -> Tensor:
+    return state.get(f'normalization_0.{name}', torch.empty(0)).flatten()
 
 
 def _values(state: Mapping[str, Tensor], name: str) -> str:
