@@ -32,7 +32,7 @@ def _two_paths(state: dict[str, Tensor]) -> dict[str, Tensor]:
     split = {}
     for key, value in state.items():
         if '.expand.' in key:
-            short, main = value.chunk(2) if value.ndim else (value, value)  # the counter of batches is a number
+            short, main = value.chunk(2) if value.numel() > 1 else (value, value)  # the counter of batches is a number
             split[key.replace('expand', 'short')], split[key.replace('expand', 'main')] = short, main
         elif key.endswith('.final.conv.weight') and value.ndim == 4:
             split[key] = torch.cat(value.chunk(2, dim=1)[::-1], dim=1)

@@ -29,7 +29,8 @@ def random_statistics():
                     module.bias.normal_(0, 0.1, generator=generator)
                     if module.weight is not None:
                         module.weight.uniform_(0.5, 1.5, generator=generator)
-        return model.eval()
+        model.eval()  # MMDetection's give nothing back
+        return model
 
     return fill
 
