@@ -20,7 +20,7 @@ test: setup
 	$(BIN)/python -m pytest -n auto --maxprocesses 8
 
 test-all: setup
-	$(BIN)/python -m pytest -n auto --maxprocesses 8 -m 'slow or not slow'
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 -m 'not campaign'
 
 lint: setup
 	$(BIN)/ruff check .

@@ -44,7 +44,16 @@ setup(
     cmdclass=dict(build_py=BuildWithConfigs, sdist=SourceWithConfigs),
     # No versions for torch, so that an installed one is never replaced (import checks it), and no mmcv at all: mmcv and
     # mmcv-lite own the same folder, and whoever has compiled operators keeps them.
-    install_requires=['torch', 'mmengine>=0.10.4', 'mmdet>=3.3', 'hotcoco>=1.3', 'matplotlib', 'numpy', 'tensorboard'],
+    install_requires=[
+        'torch',
+        'mmengine>=0.10.4',
+        'mmdet>=3.3',
+        'hotcoco>=1.3',
+        'matplotlib',
+        'numpy',
+        'safetensors',
+        'tensorboard',
+    ],
     extras_require=dict(
         lite=['mmcv-lite>=2.0.1,<2.2'],
         test=['pytest', 'pytest-xdist', 'hypothesis', 'ruff', 'keras>=3.15', 'timm>=1.0', 'torchvision'],

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import ctypes
 import os
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,8 +19,10 @@ from torch import nn
 from mmcnn.datasets.class_folder import IMAGE_SUFFIXES
 from mmcnn.datasets.coco_folder import DataError
 from mmcnn.registry import nearest
+from mmcnn.training_error import TrainingError
 from mmcnn.weights.addresses import is_address, resolve
 from mmcnn.weights.checkpoint import CheckpointError, read_checkpoint
+from mmcnn.weights.whole_file import last_checkpoint, read_resumable
 
 PACKAGE = Path(__file__).resolve().parent
 _BACKBONE = 'model.backbone.type'
@@ -33,16 +36,20 @@ class UsageError(ValueError):
 
 @contextlib.contextmanager
 def friendly_errors() -> Iterator[None]:
-    """Ends a tool with one clear message and exit code 1 where the user's input is at fault.
+    """Ends a tool with one clear message and exit code 1 where the user's input is at fault, or with 130 after Ctrl-C.
 
     ``MMCNN_TRACEBACK=1`` shows the traceback instead. A fault of the program itself always does.
     """
     try:
         yield
-    except (UsageError, DataError, CheckpointError) as error:
+    except (UsageError, DataError, CheckpointError, TrainingError) as error:
         if os.environ.get('MMCNN_TRACEBACK') == '1':
             raise
         sys.exit(f'error: {error}')
+    except KeyboardInterrupt:
+        if os.environ.get('MMCNN_TRACEBACK') == '1':
+            raise
+        sys.exit(128 + signal.SIGINT)
 
 
 # ------------------------------------------------------------------------------------------------------- arguments
@@ -80,8 +87,11 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--data',
         metavar='demo|PATH',
-        help='a folder with train.json, val.json (COCO format) and images/, for a classifier with train/CLASS/ and '
-        'val/CLASS/; or demo: a small set that is drawn here',
+        help='a folder with train.json, val.json (COCO format) and images/, or as COCO 2017, YOLO or VOC have it; '
+        'for a classifier with train/CLASS/ and val/CLASS/; or demo: a small set that is drawn here',
+    )
+    parser.add_argument(
+        '--skip-bad', action='store_true', help='leave out what the check of --data PATH finds at fault'
     )
     parser.add_argument('--img-size', type=int, metavar='N', help='side of the network input, pixels')
     parser.add_argument('--batch-size', type=int, metavar='N', help='images a GPU (or the CPU) takes at once')
@@ -371,6 +381,20 @@ def set_amp(cfg: Config, amp: bool) -> None:
     cfg.optim_wrapper.loss_scale = 'dynamic'
 
 
+def set_on_nan(cfg: Config, on_nan: str | None) -> None:
+    """What the training does with a loss or a gradient that is not finite.
+
+    Raises:
+        UsageError: the config's training loop takes no such option.
+    """
+    if on_nan is None:
+        return
+    kind = cfg.train_cfg.get('type')
+    if kind != 'mmcnn.ResumableTrainLoop':
+        raise UsageError(f'--on-nan {on_nan} needs train_cfg.type=mmcnn.ResumableTrainLoop, the config has {kind}')
+    cfg.train_cfg.on_nan = on_nan
+
+
 def config_and_checkpoint(config: str | None, path: str, options: dict[str, Any] | None) -> tuple[Config, dict]:
     """A checkpoint, and its config: the named one, else the one that the run recorded in the checkpoint.
 
@@ -406,19 +430,19 @@ def check_initial_weights(cfg: Config, resume: str | None) -> None:
     if resume is None and cfg.get('resume'):  # --cfg-options resume=True
         resume = load_from or 'auto'
     if resume is not None:
-        from mmengine.runner import find_latest_checkpoint
-
         from mmcnn.weights.recorded_config import refuse_code_in_meta
 
-        path = find_latest_checkpoint(cfg.work_dir) if resume == 'auto' else resume
-        if path is not None:
-            checkpoint = read_checkpoint(path)
-            if 'optimizer' not in checkpoint or 'meta' not in checkpoint:
-                raise CheckpointError(f'{path} holds weights only, no optimizer: use --cfg-options load_from={path}')
-            refuse_code_in_meta(checkpoint, path)
-            cfg.resume, cfg.load_from = True, path
+        found = last_checkpoint(cfg.work_dir) if resume == 'auto' else (Path(resume), read_resumable(resume), [])
+        if found is not None:
+            path, checkpoint, passed_over = found
+            refuse_code_in_meta(checkpoint, str(path))
+            for reason in passed_over:
+                print(f'note: {reason}; the run goes on from {path} instead', flush=True)
+            cfg.resume, cfg.load_from = True, str(path)
             return
         print(f'there is no checkpoint in {cfg.work_dir} yet: starting from the beginning', flush=True)
+        if earlier := sorted(path.name for path in Path(cfg.work_dir).glob('epoch_*.pth')):
+            print(f'note: {", ".join(earlier)} there are of an earlier run; --resume FILE goes on from one', flush=True)
         cfg.resume = False
     if load_from:
         if is_address(load_from):  # MMEngine would run what a downloaded file says

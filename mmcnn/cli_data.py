@@ -15,8 +15,11 @@ from mmengine.config import Config, ConfigDict
 
 from mmcnn.cli import UsageError, build_on_meta, dicts_in, is_classifier
 from mmcnn.datasets.anchors import anchors_of, best_possible_recall, box_sizes
+from mmcnn.datasets.class_check import check_class_images, describe_left_out
 from mmcnn.datasets.class_folder import ClassData, read_class_folder
-from mmcnn.datasets.coco_folder import CocoFolder, read_coco_folder
+from mmcnn.datasets.data_check import check_data
+from mmcnn.datasets.data_report import DetectorData
+from mmcnn.datasets.findings import listed
 from mmcnn.datasets.shapes import CLASSES_DONE, make_shape_classes, make_shapes
 
 #: Where ``--data demo`` puts its pictures, below the current folder: those of detectors, those of classifiers.
@@ -33,13 +36,16 @@ MIN_RECALL = 0.98
 _SHOWN = 20
 
 
-def set_data(cfg: Config, data: str | None, checkpoint: dict | None = None) -> CocoFolder | ClassData | None:
+def set_data(
+    cfg: Config, data: str | None, checkpoint: dict | None = None, skip_bad: bool = False
+) -> DetectorData | ClassData | None:
     """Points a config at ``--data``: files, classes, class counts and evaluators. None: the config's own, checked.
 
     Args:
         cfg: changed in place.
         data: 'demo', a folder, or None.
         checkpoint: one to be tested; then only the images to test on have to be there, and with the same classes.
+        skip_bad: leave out what the check of a folder finds at fault, and say how many of what.
 
     Returns:
         what the folder holds; None for a detector's own data.
@@ -48,7 +54,10 @@ def set_data(cfg: Config, data: str | None, checkpoint: dict | None = None) -> C
         UsageError: the config's own data is not there, or the checkpoint was trained on other classes.
         DataError: the folder's is not usable.
     """
-    folder = _class_folder(cfg, data, checkpoint) if is_classifier(cfg) else _coco_folder(cfg, data, checkpoint)
+    if skip_bad and data in (None, 'demo'):
+        raise UsageError('--skip-bad goes with --data PATH: no other data is checked picture by picture')
+    read = _class_folder if is_classifier(cfg) else _detector_folder
+    folder = read(cfg, data, checkpoint, skip_bad)
     if folder is None:
         return None
     trained = tuple(((checkpoint or {}).get('meta', {}).get('dataset_meta') or {}).get('classes') or folder.classes)
@@ -62,7 +71,7 @@ def set_data(cfg: Config, data: str | None, checkpoint: dict | None = None) -> C
     return folder
 
 
-def _coco_folder(cfg: Config, data: str | None, checkpoint: dict | None) -> CocoFolder | None:
+def _detector_folder(cfg: Config, data: str | None, checkpoint: dict | None, skip_bad: bool) -> DetectorData | None:
     from mmcnn.models.wiring import set_num_classes
 
     if data is None:
@@ -70,22 +79,23 @@ def _coco_folder(cfg: Config, data: str | None, checkpoint: dict | None) -> Coco
             dataset = inner_dataset(cfg[loader])
             _check_present(cfg, dataset, (dataset.ann_file, dataset.data_prefix.get('img', '')))
         return None
-    folder = read_coco_folder(_demo_data(make_shapes, DEMO_DATA, 'val.json') if data == 'demo' else data)
-    for loader, ann_file in (
-        ('train_dataloader', 'train.json'),
-        ('val_dataloader', 'val.json'),
-        ('test_dataloader', 'val.json'),
-    ):
-        inner_dataset(cfg[loader]).update(
-            data_root=str(folder.root), ann_file=ann_file, data_prefix=dict(img='images/')
-        )
+    root = _demo_data(make_shapes, DEMO_DATA, 'val.json') if data == 'demo' else data
+    report = check_data(root, ('val',) if checkpoint else ('train', 'val'), decode=data != 'demo')
+    folder = report.usable(skip_bad)
+    _say(listed(report.of('warning')) + ([report.left_out()] if report.of('error') else []))
+    for loader, part in (('train_dataloader', 'train'), ('val_dataloader', 'val'), ('test_dataloader', 'val')):
+        if part in folder.files:
+            ann_file, prefix = folder.files[part]
+            inner_dataset(cfg[loader]).update(
+                data_root=str(folder.root), ann_file=ann_file, data_prefix=dict(img=prefix)
+            )
     for evaluator in (cfg.val_evaluator, cfg.test_evaluator):
-        evaluator.ann_file = str(folder.root / 'val.json')
+        evaluator.ann_file = str(folder.root / folder.files['val'][0])
     set_num_classes(cfg.model, len(folder.classes))
     return folder
 
 
-def _class_folder(cfg: Config, data: str | None, checkpoint: dict | None) -> ClassData:
+def _class_folder(cfg: Config, data: str | None, checkpoint: dict | None, skip_bad: bool) -> ClassData:
     if data is None:
         train, val = (inner_dataset(cfg[loader]) for loader in ('train_dataloader', 'test_dataloader'))
         for dataset in (val,) if checkpoint else (train, val):
@@ -95,9 +105,14 @@ def _class_folder(cfg: Config, data: str | None, checkpoint: dict | None) -> Cla
         folder = read_class_folder(val.data_root, None if checkpoint else below[0], below[1])
     else:
         root = _demo_data(make_shape_classes, DEMO_CLASSES, CLASSES_DONE) if data == 'demo' else data
-        folder = read_class_folder(root, None if checkpoint else 'train')
+        folder, bad = read_class_folder(root, None if checkpoint else 'train'), []
+        if data != 'demo':
+            folder, bad = check_class_images(folder, ('val',) if checkpoint else ('train', 'val'), skip_bad)
+            _say([describe_left_out(bad)] if bad else [])
         for loader, part in (('train_dataloader', 'train'), ('val_dataloader', 'val'), ('test_dataloader', 'val')):
-            inner_dataset(cfg[loader]).update(data_root=str(folder.root), data_prefix=dict(img=f'{part}/'))
+            dataset = inner_dataset(cfg[loader])
+            left_out = [finding.file for finding in bad if finding.part == part]
+            dataset.update(data_root=str(folder.root), data_prefix=dict(img=f'{part}/'), left_out=left_out)
     cfg.model.num_classes = len(folder.classes)
     return folder
 
@@ -116,6 +131,13 @@ def _demo_data(make: Callable[[Path], Path], folder: Path, last: str) -> str:
             raise UsageError(f'{folder} was not drawn by the first process within {DEMO_PATIENCE} s')
         time.sleep(0.2)
     return str(folder)
+
+
+def _say(lines: list[str]) -> None:
+    """Prints lines, in the first of several processes."""
+    if not int(os.environ.get('RANK', os.environ.get('SLURM_PROCID', 0))):
+        for line in lines:
+            print(line, flush=True)
 
 
 def _check_present(cfg: Config, dataset: ConfigDict, names: tuple[str, ...]) -> None:
@@ -191,7 +213,7 @@ def warn_of_anchors(cfg: Config, data: str | None) -> None:
         data: ``--data``, for the command that the warning names.
     """
     anchors, size = anchors_of(cfg.model), image_size(cfg)
-    if anchors is None or size is None or int(os.environ.get('RANK', os.environ.get('SLURM_PROCID', 0))):
+    if anchors is None or size is None:
         return
     if not inner_dataset(cfg.train_dataloader).ann_file.endswith('.json'):
         return
@@ -200,11 +222,8 @@ def warn_of_anchors(cfg: Config, data: str | None) -> None:
     if recall < MIN_RECALL:
         command = ['python', 'tools/anchors.py', *(['--data', data] if data else [])]
         command += ['--config', str(cfg.filename), '--img-size', str(size)]
-        print(
-            f'warning: the best possible recall of the anchors on the training boxes is {recall:.4f}; ones that fit '
-            f'better: {shlex.join(command)}',
-            flush=True,
-        )
+        line = f'warning: the best possible recall of the anchors on the training boxes is {recall:.4f}; ones that fit '
+        _say([f'{line}better: {shlex.join(command)}'])
 
 
 def set_img_size(cfg: Config, size: int | None) -> None:
@@ -242,6 +261,26 @@ def set_img_size(cfg: Config, size: int | None) -> None:
     for node in dicts_in(cfg.model):
         if 'random_size_range' in node:
             node['random_size_range'] = tuple(round(s * size / before / 32) * 32 for s in node['random_size_range'])
+
+
+def set_cache(cfg: Config, cache_gb: float | None) -> None:
+    """Memory for decoded training images, 10^9 bytes; None leaves a config as it is.
+
+    Raises:
+        UsageError: the config's training data have no such cache, or are to be drawn on the device by a model that
+            does not.
+    """
+    dataset = cfg.train_dataloader.dataset
+    if cache_gb is not None:
+        if dataset.type != 'mmcnn.MosaicDataset':
+            raise UsageError('--cache-gb: only mmcnn.MosaicDataset keeps decoded images, and this config has another')
+        dataset.cache_gb = cache_gb
+    preprocessor = cfg.model.get('data_preprocessor', {}).get('type')
+    if dataset.get('device_augmentation') and preprocessor != 'mmcnn.PlanPreprocessor':
+        raise UsageError(
+            'train_dataloader.dataset.device_augmentation: the device draws with '
+            f'model.data_preprocessor.type=mmcnn.PlanPreprocessor, not with {preprocessor}'
+        )
 
 
 def _sides(scale: Sequence) -> list[int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from pathlib import Path
 
 import torch
@@ -23,6 +22,7 @@ from mmcnn.weights.loading import load_weights
 from mmcnn.weights.record import KEY, Record, describe, digest, to_json
 from mmcnn.weights.report import LoadReport
 from mmcnn.weights.safetensors_file import write_safetensors
+from mmcnn.weights.whole_file import write_whole
 
 #: Endings of the files that are written, and what they are.
 ENDINGS = {'.pth': 'pytorch', '.safetensors': 'safetensors', '.weights': 'darknet'}
@@ -134,9 +134,5 @@ def _write(model: nn.Module, target: Path, record: Record) -> None:
     if ENDINGS[target.suffix] == 'safetensors':
         write_safetensors(state, {KEY: to_json(record)}, target)
         return
-    temporary = target.with_name(f'.{target.name}.{os.getpid()}')
-    try:
-        torch.save(dict(meta={KEY: dataclasses.asdict(record)}, state_dict=state), temporary)
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    content = dict(meta={KEY: dataclasses.asdict(record)}, state_dict=state)
+    write_whole(target, lambda file: torch.save(content, file))

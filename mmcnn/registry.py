@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
+from mmengine.registry import LOOPS as MMENGINE_LOOPS
 from mmengine.registry import METRICS as MMENGINE_METRICS
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS
@@ -64,6 +65,7 @@ DATASETS = _child(MMENGINE_DATASETS, 'mmcnn.datasets')
 TRANSFORMS = _child(MMENGINE_TRANSFORMS, 'mmcnn.datasets')
 METRICS = _child(MMENGINE_METRICS, 'mmcnn.evaluation')
 HOOKS = _child(MMENGINE_HOOKS, 'mmcnn.engine')
+LOOPS = _child(MMENGINE_LOOPS, 'mmcnn.engine')
 OPTIM_WRAPPER_CONSTRUCTORS = _child(MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS, 'mmcnn.engine')
 
 #: Short name of every variant -> its family's class, in order of registration.

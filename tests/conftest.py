@@ -73,6 +73,14 @@ def _seed():
     torch.manual_seed(0)
 
 
+@pytest.fixture(scope='session', autouse=True)
+def _cache(tmp_path_factory):
+    """What is remembered of data goes to a folder of the tests, also in the processes that they start."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('XDG_CACHE_HOME', str(tmp_path_factory.mktemp('cache')))
+        yield
+
+
 @pytest.fixture
 def golden(request):
     """Compares a value with the one stored in tests/golden under (file, key), or stores it with --update-golden."""

@@ -2,12 +2,14 @@
 
 import argparse
 import re
+import shutil
 
 import pytest
 from mmengine.config import Config
 
 from mmcnn import cli
 from mmcnn.datasets.coco_folder import DataError
+from mmcnn.training_error import TrainingError
 from mmcnn.weights.checkpoint import CheckpointError
 
 CONFIG = 'yolov4_cspdarknet53'
@@ -392,6 +394,52 @@ def test_nothing_to_resume_leaves_load_from(trained, tmp_path, capsys):
     assert (cfg.resume, cfg.load_from) == (False, str(trained.checkpoint))
     cli.check_initial_weights(cfg, str(trained.checkpoint))
     assert (cfg.resume, cfg.load_from) == (True, str(trained.checkpoint))
+
+
+def test_a_damaged_last_checkpoint_is_passed_over_and_said_so(trained, tmp_path, capsys):
+    shutil.copytree(trained.work_dir, tmp_path / 'run')
+    torn = tmp_path / 'run' / 'epoch_2.pth'
+    torn.write_bytes(torn.read_bytes()[:-1000])
+    cfg = Config(dict(work_dir=str(tmp_path / 'run')))
+    cli.check_initial_weights(cfg, 'auto')
+    older = tmp_path / 'run' / 'epoch_1.pth'
+    assert (cfg.resume, cfg.load_from) == (True, str(older))
+    assert capsys.readouterr().out == (
+        f'note: {torn} is cut short: the end of the file is missing; the run goes on from {older} instead\n'
+    )
+
+
+def test_an_earlier_run_s_checkpoints_are_pointed_out(tmp_path, capsys):
+    (tmp_path / 'epoch_7.pth').touch()
+    cfg = Config(dict(work_dir=str(tmp_path)))
+    cli.check_initial_weights(cfg, 'auto')
+    assert cfg.resume is False
+    assert 'note: epoch_7.pth there are of an earlier run; --resume FILE goes on from one' in capsys.readouterr().out
+
+
+def test_on_nan():
+    cfg = cli.load_config(CONFIG)
+    cli.set_on_nan(cfg, None)
+    assert 'on_nan' not in cfg.train_cfg
+    cli.set_on_nan(cfg, 'skip')
+    assert cfg.train_cfg.on_nan == 'skip'
+    cfg.train_cfg.type = 'EpochBasedTrainLoop'
+    with pytest.raises(
+        cli.UsageError, match=r'--on-nan stop needs train_cfg\.type=mmcnn\.ResumableTrainLoop, .* has Epoch'
+    ):
+        cli.set_on_nan(cfg, 'stop')
+
+
+def test_friendly_ends(monkeypatch):
+    ends = {TrainingError('rank 1 has died'): 'error: rank 1 has died', KeyboardInterrupt(): 130}
+    for error, code in ends.items():
+        with pytest.raises(SystemExit) as end, cli.friendly_errors():
+            raise error
+        assert end.value.code == code
+    monkeypatch.setenv('MMCNN_TRACEBACK', '1')
+    for error in ends:
+        with pytest.raises(type(error)), cli.friendly_errors():
+            raise error
 
 
 def test_resume_option_is_the_same_as_the_flag(trained):

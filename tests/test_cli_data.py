@@ -203,6 +203,13 @@ def test_folder_of_classes_sets_classes_and_files(shape_classes):
     assert cfg.model.num_classes == 3
 
 
+def test_what_another_folder_leaves_out_is_not_left_out_here(shape_classes):
+    cfg = cli.load_config(CLASSIFIER)
+    cfg.train_dataloader.dataset.left_out = ['train/circle/a.jpg']  # as a recorded config has it
+    cli_data.set_data(cfg, str(shape_classes))
+    assert cfg.train_dataloader.dataset.left_out == []
+
+
 def test_own_imagenet_is_looked_at_too(shape_classes, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     cfg = cli.load_config(CLASSIFIER)
@@ -282,3 +289,21 @@ def test_img_size_of_mmdetections_transforms_is_the_longer_side():
     assert scales(cfg, 'train_dataloader') == scales(cfg, 'test_dataloader') == [(320, 320)]
     with pytest.raises(cli.UsageError, match=r'--img-size 100: it has to be a multiple of 32'):
         cli_data.set_img_size(cfg, 100)
+
+
+def test_memory_for_images_where_the_data_set_keeps_them():
+    cfg = cli.load_config('yolov5_s')
+    cli_data.set_cache(cfg, None)
+    assert cfg.train_dataloader.dataset.cache_gb == 0
+    cli_data.set_cache(cfg, 2.5)
+    assert cfg.train_dataloader.dataset.cache_gb == 2.5
+    with pytest.raises(cli.UsageError, match=r'--cache-gb: only mmcnn\.MosaicDataset keeps decoded images'):
+        cli_data.set_cache(cli.load_config('yolov3_darknet53'), 2.5)
+
+
+def test_a_half_switch_to_the_device_is_refused():
+    cfg = cli.load_config('yolov5_s', {'train_dataloader.dataset.device_augmentation': True})
+    cli_data.set_cache(cfg, None)
+    cfg.model.data_preprocessor.type = 'DetDataPreprocessor'
+    with pytest.raises(cli.UsageError, match=r'type=mmcnn\.PlanPreprocessor, not with DetDataPreprocessor'):
+        cli_data.set_cache(cfg, None)

@@ -43,13 +43,13 @@ def main() -> int:
     data = args.data if args.data in (None, 'demo') else str(Path(args.data).resolve())
     budget = dict(
         data=data, epochs=args.epochs, img_size=args.img_size, batch_size=args.batch_size, amp=args.amp,
-        cfg_options=args.cfg_options,
+        cfg_options=args.cfg_options, **(dict(skip_bad=True) if args.skip_bad else {}),
     )  # fmt: skip
     work_dir = Path(args.work_dir or Path('work_dirs') / f'compare_{Path(cfg.filename).stem}').resolve()
     seeds = range(args.seed, args.seed + args.seeds)
     runs = comparison.plan(cfg, names, seeds, work_dir, budget, workers=args.workers, device=args.device)
     # All that can be refused is refused before anything is trained.
-    cli_data.set_data(cfg, args.data)
+    cli_data.set_data(cfg, args.data, skip_bad=args.skip_bad)
     cli_data.set_img_size(cfg, args.img_size)
     cli.set_amp(cfg, args.amp)
     size = comparison.check(cfg, names, args.cfg_options)

@@ -25,7 +25,7 @@ def main() -> None:
     cli.use_device(args.device)
     cfg, checkpoint = cli.config_and_checkpoint(args.config, args.checkpoint, cli.options_of(args))
     cfg.work_dir = cli.default_work_dir(cfg, args.work_dir)
-    cli_data.set_data(cfg, args.data, checkpoint)
+    cli_data.set_data(cfg, args.data, checkpoint, args.skip_bad)
     cli_data.set_img_size(cfg, args.img_size)
     cli.set_batches(cfg, args, None)
     cfg.launcher = args.launcher

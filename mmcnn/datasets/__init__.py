@@ -1,7 +1,12 @@
 """Data: transforms, the embedded demo data and the reading of users' folders."""
 
 from mmcnn.datasets.class_folder import ClassData, ClassFolder, read_class_folder
-from mmcnn.datasets.coco_folder import CocoFolder, DataError, read_coco_folder
+from mmcnn.datasets.coco_folder import DataError
+from mmcnn.datasets.data_check import check_data
+from mmcnn.datasets.data_report import DataReport, DetectorData
+from mmcnn.datasets.findings import Finding
+from mmcnn.datasets.mosaic_dataset import MosaicDataset
+from mmcnn.datasets.seeded_dataset import KeyedBatchSampler, SeededDataset
 from mmcnn.datasets.shapes import make_shape_classes, make_shapes
 from mmcnn.datasets.transforms import (
     DarknetHSV,
@@ -17,18 +22,23 @@ from mmcnn.datasets.transforms import (
 __all__ = [
     'ClassData',
     'ClassFolder',
-    'CocoFolder',
     'DarknetHSV',
     'DarknetMosaic',
     'DataError',
+    'DataReport',
+    'DetectorData',
+    'Finding',
+    'KeyedBatchSampler',
     'LetterBox',
     'MosaicAffine',
+    'MosaicDataset',
     'PackClassifierInputs',
     'RandomHSV',
     'RandomResizedCrop',
     'ResizedCenterCrop',
+    'SeededDataset',
+    'check_data',
     'make_shape_classes',
     'make_shapes',
     'read_class_folder',
-    'read_coco_folder',
 ]

@@ -119,6 +119,7 @@ class ClassFolder(BaseDataset):
         data_prefix (dict): ``dict(img='train/')``, where the class folders are below it.
         metainfo (dict, optional): ``dict(classes=...)``; the folders have to be these.
         pipeline (list[dict]): Transforms.
+        left_out (Sequence[str]): Pictures that are no samples, relative to ``data_root``.
         **kwargs: See MMEngine's ``BaseDataset``.
 
     Raises:
@@ -131,8 +132,10 @@ class ClassFolder(BaseDataset):
         data_prefix: dict | None = None,
         metainfo: dict | None = None,
         pipeline: Sequence[dict] = (),
+        left_out: Sequence[str] = (),
         **kwargs: object,
     ) -> None:
+        self.left_out = {os.path.normpath(os.path.join(data_root, path)) for path in left_out}
         prefix = data_prefix or dict(img='')
         super().__init__(data_root=data_root, data_prefix=prefix, metainfo=metainfo, pipeline=list(pipeline), **kwargs)
 
@@ -150,7 +153,12 @@ class ClassFolder(BaseDataset):
             )
         if ignored:
             print_log(f'{folder}: {ignored} files that are no images by their names are left out', logger='current')
-        return [dict(img_path=path, gt_label=label) for label, name in enumerate(classes) for path in images[name]]
+        return [
+            dict(img_path=path, gt_label=label)
+            for label, name in enumerate(classes)
+            for path in images[name]
+            if not self.left_out or os.path.normpath(path) not in self.left_out
+        ]
 
 
 def _is_image(name: str) -> bool:

@@ -6,7 +6,9 @@ import json
 import math
 from pathlib import Path
 
+import torch
 from mmengine.config import Config
+from mmengine.device import get_device
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
@@ -21,6 +23,7 @@ from mmcnn.models.fuse import fuse
 from mmcnn.visualization import draw_boxes, plot_curves, prediction_grid
 from mmcnn.weights.checkpoint import read_checkpoint, state_dict_of
 from mmcnn.weights.loading import load_state, load_weights
+from mmcnn.weights.whole_file import check_writable
 
 #: The number that a run ends with, and where the metrics have it.
 RESULTS = {'AP50': 'coco/bbox_mAP_50', 'top-1': 'accuracy/top1'}
@@ -41,8 +44,11 @@ def train(cfg: Config, summary: str = '', allow_head_mismatch: bool = False) -> 
         the last validation's numbers.
 
     Raises:
-        CheckpointError: ``load_from`` does not fit the model.
+        CheckpointError: ``load_from`` does not fit the model, or the work dir cannot be written to.
+        DataError, TrainingError, SystemExit: See :class:`~mmcnn.engine.loops.ResumableTrainLoop`.
     """
+    check_writable(cfg.work_dir)
+    _join_ranks(cfg)
     initial, resumes = cfg.get('load_from'), cfg.get('resume')
     if not resumes:
         cfg.load_from = None  # loaded by a hook
@@ -85,6 +91,7 @@ def test(cfg: Config, source: str) -> dict[str, float]:
         CheckpointError: the weights do not fit the config's model.
     """
     cfg.load_from, cfg.resume = None, False
+    _join_ranks(cfg)
     runner = Runner.from_cfg(cfg)
     report = load_weights(_unwrapped(runner.model), source)
     print_log(str(report), logger='current')
@@ -96,6 +103,20 @@ def test(cfg: Config, source: str) -> dict[str, float]:
         path.write_text(json.dumps(dict(checkpoint=source, **numbers), indent=2, ensure_ascii=False) + '\n')
         print(f'the numbers are in {path}', flush=True)
     return metrics
+
+
+def _join_ranks(cfg: Config) -> None:
+    """Lets torchrun work on a CPU: MMEngine would ask for a GPU there."""
+    if cfg.get('launcher') != 'pytorch' or get_device() != 'cpu':
+        return
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group('gloo')
+    cfg.model_wrapper_cfg = dict(
+        type='MMDistributedDataParallel',
+        device_ids=None,
+        broadcast_buffers=False,
+        find_unused_parameters=cfg.get('find_unused_parameters', False),
+    )
 
 
 class _InitialWeights(Hook):

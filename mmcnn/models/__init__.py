@@ -1,5 +1,14 @@
 """Networks; importing this registers them all with MMEngine."""
 
-from . import backbones, classifiers, dense_heads, losses, necks, task_modules, wiring
+from . import backbones, classifiers, data_preprocessors, dense_heads, losses, necks, task_modules, wiring
 
-__all__ = ['backbones', 'classifiers', 'dense_heads', 'losses', 'necks', 'task_modules', 'wiring']
+__all__ = [
+    'backbones',
+    'classifiers',
+    'data_preprocessors',
+    'dense_heads',
+    'losses',
+    'necks',
+    'task_modules',
+    'wiring',
+]

@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import itertools
 import pickle
 import pickletools
 import re
@@ -14,6 +15,9 @@ import torch
 from torch import Tensor
 
 from mmcnn.weights.report import NAMED_KEYS
+
+from .restricted_unpickler import MAX_OPERATIONS, BoundedReader
+from .torch_file import MAX_FILE, TorchFile, TorchFileError, is_archive
 
 # How torch's safe unpickler words a refusal: a global that is not on its list, or a use of one that is.
 REFUSED = re.compile(
@@ -29,6 +33,8 @@ class CheckpointError(ValueError):
 def read_checkpoint(path: str | Path, map_location: Any = 'cpu') -> dict:
     """Read a ``.pth`` file as data: with ``torch.load(weights_only=True)``, never otherwise.
 
+    :func:`open_inert` looks through the file first, since a pickle can exhaust the memory or end the process there too.
+
     Args:
         path: The file.
         map_location: Where tensors go, see ``torch.load``.
@@ -37,11 +43,11 @@ def read_checkpoint(path: str | Path, map_location: Any = 'cpu') -> dict:
         The whole checkpoint, either with a ``state_dict`` among its entries or itself a dict of tensors.
 
     Raises:
-        CheckpointError: The file is missing, empty, cut short or not a checkpoint; asks to run code (nothing is run);
-            or holds no state dict. One sentence that names the path.
+        CheckpointError: The file is missing, empty, cut short or not a checkpoint; lies about its sizes; asks to run
+            code (nothing is run); or holds no state dict. One sentence that names the path.
     """
     path = Path(path).expanduser()
-    check_file(path)
+    open_inert(path)
     try:
         checkpoint = torch.load(path, map_location=map_location, weights_only=True)
     except Exception as error:  # a damaged file makes the unpickler fail in any way: IndexError, KeyError, struct.error
@@ -51,6 +57,22 @@ def read_checkpoint(path: str | Path, map_location: Any = 'cpu') -> dict:
     except CheckpointError as error:
         raise CheckpointError(f'{path}: {error}') from None
     return checkpoint
+
+
+def open_inert(path: Path) -> TorchFile:
+    """Look through a file of ``torch.save`` without building what it asks for.
+
+    Raises:
+        CheckpointError: The file is missing, empty, cut short, damaged, or lies about its sizes.
+    """
+    check_file(path)
+    refuse_enormous(path)
+    try:
+        return TorchFile(path)
+    except TorchFileError as error:
+        raise CheckpointError(f'{path} is refused: {error}') from error
+    except Exception as error:  # whatever a damaged file provokes in zipfile
+        raise _unreadable(path, error) from error
 
 
 def state_dict_of(checkpoint: Any) -> dict[str, Tensor]:
@@ -87,12 +109,19 @@ def check_file(path: Path) -> None:
     if not path.is_file():
         if not path.parent.is_dir():
             raise CheckpointError(f'{path} does not exist, nor does its folder')
-        others = [other.name for other in path.parent.glob('*.pth')]
+        others = [other.name for other in path.parent.iterdir() if other.suffix == path.suffix]
         others.sort(key=lambda name: -difflib.SequenceMatcher(None, path.name, name).ratio())
         nearest = f'; in its folder there is {", ".join(others[:NAMED_KEYS])}' if others else ''
         raise CheckpointError(f'{path} does not exist{nearest}')
     if path.stat().st_size == 0:
         raise CheckpointError(f'{path} is empty')
+
+
+def refuse_enormous(path: Path) -> None:
+    """Raises CheckpointError for a file whose reading could take all memory, whatever it says of its contents."""
+    gib = path.stat().st_size / 2**30
+    if gib > MAX_FILE / 2**30:
+        raise CheckpointError(f'{path} is refused: it has {gib:.0f} GiB, more than any file of these networks')
 
 
 def _unreadable(path: Path, error: Exception) -> CheckpointError:
@@ -134,13 +163,13 @@ def pickled_globals(path: Path) -> list[str] | None:
     names, strings = [], []
     try:
         with contextlib.ExitStack() as stack:
-            if zipfile.is_zipfile(path):
-                archive = stack.enter_context(zipfile.ZipFile(path))
+            stream = stack.enter_context(path.open('rb'))
+            if is_archive(stream):
+                archive = stack.enter_context(zipfile.ZipFile(stream))
                 entry = next(name for name in archive.namelist() if name.endswith('data.pkl'))
                 stream = stack.enter_context(archive.open(entry))
-            else:
-                stream = stack.enter_context(path.open('rb'))
-            for opcode, argument, _ in pickletools.genops(stream):
+            stream = BoundedReader(stream, path.stat().st_size)
+            for opcode, argument, _ in itertools.islice(pickletools.genops(stream), MAX_OPERATIONS):
                 if opcode.name == 'GLOBAL':
                     module, name = argument.split(' ', 1)
                     names.append(f'{"builtins" if module == "__builtin__" else module}.{name}')

@@ -6,10 +6,9 @@ version 0.2), and the stream of float32 that :mod:`mmcnn.weights.darknet_order` 
 
 from __future__ import annotations
 
-import os
 import struct
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +17,7 @@ from torch import nn
 from mmcnn.weights.checkpoint import CheckpointError, check_file, first_line
 from mmcnn.weights.darknet_order import UNBUILT, Entry, Order, order_of
 from mmcnn.weights.translate import Translation
+from mmcnn.weights.whole_file import write_whole
 
 VERSION = (0, 2, 5)  # of the files written
 FLOAT = 4  # bytes
@@ -162,17 +162,16 @@ def write_darknet(model: nn.Module, path: str | Path, seen: int = 0) -> None:
         for entry in order.entries
         if not entry.unbuilt
     ]
-    temporary = path.with_name(f'{path.name}.tmp')
+
+    def write(file: BinaryIO) -> None:
+        file.write(struct.pack('<3iQ', *VERSION, seen))
+        for array in arrays:
+            file.write(array.astype('<f4', copy=False).data)
+
     try:
-        with temporary.open('wb') as file:
-            file.write(struct.pack('<3iQ', *VERSION, seen))
-            for array in arrays:
-                file.write(array.astype('<f4', copy=False).data)
-        os.replace(temporary, path)
+        write_whole(path, write)
     except OSError as error:
         raise CheckpointError(f'{path} cannot be written: {error.strerror}') from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _version(head: bytes, byte_order: str) -> tuple[int, int, int] | None:

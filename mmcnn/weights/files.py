@@ -14,7 +14,7 @@ from .darknet import is_darknet
 from .keras_file import read_keras
 from .record import KEY, Record, from_json, record_of
 from .safetensors_file import is_safetensors, read_safetensors
-from .ultralytics import UltralyticsFile, is_ultralytics, read_ultralytics
+from .ultralytics_file import UltralyticsFile, is_ultralytics, read_ultralytics
 
 #: Kind of file -> whose layer names its tensors may have, in the order in which they are tried.
 WORLDS = {
@@ -58,15 +58,21 @@ def format_of(path: str | Path) -> str:
         head = file.read(64)
     if head.startswith(_HDF5):
         return 'keras'
-    if head.startswith(b'PK') and zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            if 'model.weights.h5' in archive.namelist():
-                return 'keras'
+    if head.startswith(b'PK') and 'model.weights.h5' in _members(path):
+        return 'keras'
     if is_safetensors(head, path.stat().st_size):
         return 'safetensors'
     if head.startswith((b'PK', b'\x80')):
         return 'ultralytics' if is_ultralytics(pickled_globals(path) or []) else 'pytorch'
     return 'darknet' if is_darknet(head, path.stat().st_size) else 'pytorch'
+
+
+def _members(path: Path) -> list[str]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.namelist()
+    except Exception:  # whatever a damaged file provokes in zipfile; who reads it says what is wrong
+        return []
 
 
 def open_weights(path: str | Path) -> WeightFile:

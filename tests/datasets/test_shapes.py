@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mmcnn.datasets import make_shape_classes, make_shapes, read_class_folder, read_coco_folder
+from mmcnn.datasets import check_data, make_shape_classes, make_shapes, read_class_folder
 from mmcnn.datasets.shapes import CLASSES, _draw_close_up, draw_scene
 
 
@@ -23,7 +23,7 @@ def folder(tmp_path_factory):
 
 
 def test_it_is_a_folder_to_train_on(folder):
-    data = read_coco_folder(folder)
+    data = check_data(folder).usable()
     assert data.classes == ('circle', 'square', 'triangle')
     assert (data.num_train, data.num_val) == (32, 4)
     train = json.loads((folder / 'train.json').read_text())
@@ -139,7 +139,7 @@ def test_other_settings_replace_the_pictures_and_nothing_else(tmp_path):
         *(f'val_{i:05d}.jpg' for i in range(4)),
     ]
     assert (root / 'notes.txt').read_text() == 'mine'
-    assert read_coco_folder(root).num_train == 5
+    assert len(check_data(root).parts[0].coco['images']) == 5
 
 
 def test_a_folder_of_someone_else_is_not_touched(tmp_path):

@@ -5,11 +5,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.runner import EpochBasedTrainLoop, loops
+from mmengine.runner import loops
 from torch import nn
 
 from mmcnn.engine import training
 from mmcnn.engine.hooks import ScheduleHook, StepEMAHook
+from mmcnn.engine.loops import ResumableTrainLoop
 from mmcnn.weights.checkpoint import CheckpointError, read_checkpoint
 
 
@@ -36,7 +37,7 @@ def started(monkeypatch):
         runners.append(loop.runner)
         raise StartedError
 
-    monkeypatch.setattr(EpochBasedTrainLoop, 'run', run)
+    monkeypatch.setattr(ResumableTrainLoop, 'run', run)
 
     def start(cfg, **settings):
         with pytest.raises(StartedError):

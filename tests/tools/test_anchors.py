@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+from PIL import Image
 
 from mmcnn import cli
 from mmcnn.datasets.anchors import anchors_of
@@ -16,17 +17,18 @@ def boxes(tmp_path_factory):
     def make(sizes, copies=1):
         root = tmp_path_factory.mktemp('boxes')
         (root / 'images').mkdir()
-        (root / 'images' / 'a.jpg').touch()
         coco = dict(
-            images=[dict(id=1, file_name='a.jpg', width=640, height=320)],
+            images=[dict(id=1, file_name='train.png', width=640, height=320)],
             categories=[dict(id=1, name='thing')],
             annotations=[
                 dict(id=i, image_id=1, category_id=1, bbox=[0, 0, w, h], area=w * h, iscrowd=0)
                 for i, (w, h) in enumerate(sizes * copies, start=1)
             ],
         )
-        for name in ('train.json', 'val.json'):
-            (root / name).write_text(json.dumps(coco))
+        for name, colour in (('train', 'black'), ('val', 'white')):
+            Image.new('RGB', (640, 320), colour).save(root / 'images' / f'{name}.png')
+            coco['images'][0]['file_name'] = f'{name}.png'
+            (root / f'{name}.json').write_text(json.dumps(coco))
         return root
 
     return make

@@ -126,6 +126,25 @@ def test_checkpoint_of_another_width_is_refused_before_the_first_step(train_tiny
     assert not list(tmp_path.glob('*.pth'))
 
 
+def test_a_diverging_run_stops_with_the_images_and_the_last_checkpoint(train_tiny, tmp_path):
+    # Two batches an epoch; the steps of the second one are far too long.
+    options = ['custom_hooks.0.warmup_max_fraction=0', 'optim_wrapper.optimizer.lr=1e30']
+    result = train_tiny(tmp_path, *options, args=['--epochs', 3])
+    assert re.match(
+        r'error: the loss \(.*loss_obj.*\) is not finite in iteration 2 \(epoch 1\); the images of the batch: '
+        r'.*/images/\S+\.\w+, .*; nothing was stepped, --on-nan skip leaves such batches out$',
+        sentence(result),
+    )
+    result = train_tiny(tmp_path, *options, args=['--epochs', 12, '--on-nan', 'skip'])
+    assert sentence(result).endswith('11 batches were skipped, 11 of them in a row: that is too many')
+
+
+def test_a_work_dir_that_cannot_be_written_is_one_sentence(train_tiny, tmp_path):
+    (tmp_path / 'file').touch()
+    error = sentence(train_tiny(tmp_path / 'file' / 'run', args=['--epochs', 1]))
+    assert error == f'error: nothing can be written to {tmp_path}/file/run: Not a directory'
+
+
 @pytest.fixture(scope='module')
 def one_class(shapes, tmp_path_factory):
     """A folder with the circles only: images without objects, a crowd, and category id 7."""

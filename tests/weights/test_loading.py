@@ -97,12 +97,14 @@ def test_batch_counters_may_be_absent():
     ('key', 'value', 'message'),
     [
         ('body.weight', float('nan'), 'body.weight holds values that are not finite'),
+        ('head.weight', 1e300, 'head.weight holds values that are not finite'),
         ('head.bias', float('inf'), 'head.bias holds values that are not finite'),
         ('norm.running_var', -1.0, 'norm.running_var holds negative variances'),
     ],
 )
 def test_senseless_values_are_refused(key, value, message):
     model, state = network(), values(network())
+    state[key] = state[key].double()
     state[key].view(-1)[0] = value
     before = values(model)
     with pytest.raises(CheckpointError, match=rf'epoch_1\.pth: {message}'):

@@ -3,10 +3,8 @@ _base_ = ['coco_yolo.py']
 img_scale = (608, 608)  # width, height
 
 train_pipeline = [
-    dict(type='mmcnn.DarknetMosaic', img_scale=img_scale, mosaic_prob=0.5, jitter=0.3),
+    dict(type='mmcnn.DarknetMosaic', img_scale=img_scale, mosaic_prob=0.5, jitter=0.3, flip_prob=0.5),
     dict(type='mmcnn.DarknetHSV', hue=0.1, saturation=1.5, exposure=1.5),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'flip', 'flip_direction')),
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),

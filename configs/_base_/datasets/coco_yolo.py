@@ -10,10 +10,9 @@ train_pipeline = [
         mixup_prob=0.0,
         scale=(0.1, 1.9),
         translate=0.1,
+        flip_prob=0.5,
     ),
     dict(type='mmcnn.RandomHSV', hue_gain=0.015, saturation_gain=0.7, value_gain=0.4),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'flip', 'flip_direction')),
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
@@ -32,16 +31,17 @@ train_dataloader = dict(
     pin_memory=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
-        type='MultiImageMixDataset',
+        type='mmcnn.MosaicDataset',
         dataset=dict(
             type='CocoDataset',
             data_root=data_root,
             ann_file='annotations/instances_train2017.json',
             data_prefix=dict(img='train2017/'),
             filter_cfg=dict(filter_empty_gt=False),
-            pipeline=[dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True)],
         ),
         pipeline=train_pipeline,
+        cache_gb=0.0,  # of decoded images, shared between the workers
+        device_augmentation=False,  # True: the GPU draws the mosaics
     ),
 )
 val_dataloader = dict(

@@ -3,7 +3,7 @@
 max_epochs = 271
 nominal_batch_size = 64
 
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=10)
+train_cfg = dict(type='mmcnn.ResumableTrainLoop', max_epochs=max_epochs, val_interval=10)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 param_scheduler = None  # mmcnn.ScheduleHook sets lr and momentum

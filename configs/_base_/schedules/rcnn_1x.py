@@ -4,7 +4,7 @@ max_epochs = 12
 nominal_batch_size = 16
 scale_lr = True
 
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=1)
+train_cfg = dict(type='mmcnn.ResumableTrainLoop', max_epochs=max_epochs, val_interval=1)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 param_scheduler = None  # mmcnn.ScheduleHook sets the rate: it follows the length of the run, --epochs too

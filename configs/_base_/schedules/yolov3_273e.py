@@ -6,7 +6,7 @@ nominal_batch_size = 64
 scale_lr = True
 summed_batch_size = 8
 
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=7)
+train_cfg = dict(type='mmcnn.ResumableTrainLoop', max_epochs=max_epochs, val_interval=7)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 param_scheduler = None  # mmcnn.ScheduleHook sets the rate: it follows the length of the run, --epochs too

@@ -1,4 +1,4 @@
-"""Transforms of images and boxes, each a drop-in for MMDetection's pipelines; crops and packing for classifiers."""
+"""Transforms of images and boxes for MMDetection's pipelines, mosaics for MosaicDataset; crops for classifiers."""
 
 from mmcnn.datasets.transforms.crops import RandomResizedCrop, ResizedCenterCrop
 from mmcnn.datasets.transforms.darknet_mosaic import DarknetMosaic

@@ -2,18 +2,17 @@
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
-from mmcv.transforms import BaseTransform
 
-from mmcnn.datasets.transforms.tiles import Sample, Tile, clip_boxes, draw_tile, transform_boxes
+from mmcnn.datasets.transforms.plan import Plan, Source, Tile, reduction_for
+from mmcnn.datasets.transforms.tiles import clip_boxes, transform_boxes
 from mmcnn.registry import TRANSFORMS
 
 _CUT_RANGE = (0.2, 0.8)
 
 
 @TRANSFORMS.register_module()
-class DarknetMosaic(BaseTransform):
+class DarknetMosaic:
     """Darknet's jitter crop of each image and its mosaic of four, drawn straight onto the output.
 
     Jitter: each border of the image moves by U(-jitter, jitter) of the side, in or out; what is then inside is
@@ -29,18 +28,19 @@ class DarknetMosaic(BaseTransform):
 
     - The coin of the mosaic is tossed for each sample. Darknet tosses one for each call of a loader thread, so its
       batches hold runs of mosaics and runs of plain images; the share is the same.
-    - Flip and colour change follow as transforms of the whole output. Darknet draws them for each source image.
+    - Flip and colour change are drawn for the whole output. Darknet draws them for each source image.
     - Where an image touches the cut, the shift stops when the quadrant would look past the jittered image's far edge.
     - Shifts are continuous; Darknet rounds them to source pixels.
 
-    It goes into the pipeline of mmdet's ``MultiImageMixDataset``; the inner data set loads image and boxes only.
-    ``gt_ignore_flags`` travel with their boxes.
+    It opens the pipeline of a :class:`~mmcnn.datasets.MosaicDataset`. It plans; the data set reads and draws. Ignore
+    flags travel with their boxes.
 
     Args:
         img_scale: Output size (w, h) in pixels.
         mosaic_prob: Probability of a mosaic.
         jitter: Largest shift of a border, as a fraction of the side, in [0, 0.5).
         min_box_size: Boxes shorter than this in either direction are dropped, in output pixels.
+        flip_prob: Probability that left and right are exchanged.
         pad_val: Grey value outside of the images; None fills with each image's mean colour, as Darknet does.
 
     Raises:
@@ -53,78 +53,69 @@ class DarknetMosaic(BaseTransform):
         mosaic_prob: float = 0.5,
         jitter: float = 0.3,
         min_box_size: float = 1.0,
+        flip_prob: float = 0.0,
         pad_val: int | None = None,
     ) -> None:
-        if not 0 <= mosaic_prob <= 1:
-            raise ValueError(f'DarknetMosaic: mosaic_prob is {mosaic_prob}; a probability lies in [0, 1]')
+        for name, probability in (('mosaic_prob', mosaic_prob), ('flip_prob', flip_prob)):
+            if not 0 <= probability <= 1:
+                raise ValueError(f'DarknetMosaic: {name} is {probability}; a probability lies in [0, 1]')
         if not 0 <= jitter < 0.5:
             raise ValueError(f'DarknetMosaic: jitter is {jitter}; it lies in [0, 0.5), or the crop could vanish')
         self.img_scale = tuple(img_scale)
         self.mosaic_prob = mosaic_prob
         self.jitter = jitter
         self.min_box_size = min_box_size
+        self.flip_prob = flip_prob
         self.pad_val = pad_val
 
-    def get_indexes(self, dataset: Sequence) -> list[int]:
+    def partners(self, num_images: int) -> list[int]:
         """Draws whether this sample is a mosaic, and the further images that it needs: 0 or 3."""
         count = 3 if np.random.uniform() < self.mosaic_prob else 0
-        return np.random.randint(len(dataset), size=count).tolist()
+        return np.random.randint(num_images, size=count).tolist()
 
-    def transform(self, results: dict) -> dict:
-        """Replaces image and annotations by the mixed ones.
+    def plan(self, sources: Sequence[Source]) -> Plan:
+        """Draws how the images are mixed.
 
         Args:
-            results: Of MMDetection's loading transforms, with ``mix_results``, the results of the further images;
-                their number says what to draw.
-
-        Returns:
-            ``results`` with new ``img`` (H, W, 3), ``img_shape``, ``gt_bboxes``, ``gt_bboxes_labels`` and
-            ``gt_ignore_flags``; without ``mix_results``.
+            sources: The image and its further ones; their number, 1 or 4, says what to draw.
 
         Raises:
-            ValueError: If there are no ``mix_results`` or their number is not 0 or 3.
+            ValueError: Their number is another.
         """
-        mix_results = results.get('mix_results')
-        if mix_results is None or len(mix_results) not in (0, 3):
-            found = 'none' if mix_results is None else len(mix_results)
-            raise ValueError(
-                f'DarknetMosaic needs 0 or 3 mix_results, found {found}; '
-                'it belongs into the pipeline of a MultiImageMixDataset'
-            )
+        if len(sources) not in (1, 4):
+            raise ValueError(f'DarknetMosaic mixes 1 or 4 images, not {len(sources)}')
         width, height = self.img_scale
-        samples = [Sample.from_results(each) for each in (results, *mix_results)]
-        output = np.empty((height, width, 3), np.uint8)
-        if len(samples) == 1:
-            placed = [(samples[0], (0, 0, width, height))]
+        if len(sources) == 1:
+            placed = [(sources[0], (0, 0, width, height))]
         else:
             x, y = (int(side * np.random.uniform(*_CUT_RANGE)) for side in (width, height))
             quadrants = (0, 0, x, y), (x, 0, width, y), (0, y, x, height), (x, y, width, height)
-            placed = [(samples[index], each) for index, each in zip(np.random.permutation(4), quadrants, strict=True)]
-        annotations = [self._draw(output, sample, window) for sample, window in placed]
-        return Sample(output, *(np.concatenate(each) for each in zip(*annotations, strict=True))).write_to(results)
+            placed = [(sources[index], each) for index, each in zip(np.random.permutation(4), quadrants, strict=True)]
+        tiles, *annotations = zip(*(self._tile(source, window) for source, window in placed), strict=True)
+        plan = Plan(self.img_scale, [list(tiles)], *(np.concatenate(each) for each in annotations))
+        return plan.mirrored() if np.random.uniform() < self.flip_prob else plan
 
-    def _draw(
-        self, output: np.ndarray, sample: Sample, window: tuple[int, int, int, int]
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Draws one jittered image into ``window`` (xyxy, output pixels).
+    def _tile(
+        self, source: Source, window: tuple[int, int, int, int]
+    ) -> tuple[Tile, np.ndarray, np.ndarray, np.ndarray]:
+        """One jittered image in ``window`` (xyxy, output pixels).
 
         Returns:
-            Boxes (N, 4) in output pixels, labels (N,) and ignore flags (N,) of what is left.
+            The tile, and boxes (N, 4) in output pixels, labels (N,) and ignore flags (N,) of what is left.
         """
-        h, w = sample.image.shape[:2]
+        w, h = source.size
         crop = np.random.uniform(-self.jitter, self.jitter, size=4) * (w, h, w, h) + (0, 0, w, h)
         matrix = self._place(crop, (w, h), window, touch_cut=np.random.uniform() < 0.5)
-
-        x1, y1, x2, y2 = window
-        output[y1:y2, x1:x2] = cv2.mean(sample.image)[:3] if self.pad_val is None else self.pad_val
         in_source = (np.reshape(window, (2, 2)) - matrix[:, 2]) / matrix[[0, 1], [0, 1]]
-        region = clip_boxes(in_source.reshape(1, 4), (0, 0, w, h))[0]
-        draw_tile(output, Tile(sample.image, matrix, tuple(region)))
+        region = tuple(clip_boxes(in_source.reshape(1, 4), (0, 0, w, h))[0].tolist())
+        # The smallest crop is drawn largest: what that needs is never lost.
+        smallest = (1 - 2 * self.jitter) * min(w / self.img_scale[0], h / self.img_scale[1])
+        tile = Tile(source.index, source.size, matrix, region, reduction_for(smallest), window, self.pad_val)
 
-        boxes = transform_boxes(clip_boxes(sample.boxes, tuple(crop)), matrix)
-        boxes = clip_boxes(boxes, (0, 0, *self.img_scale))
+        boxes = transform_boxes(clip_boxes(source.boxes, tuple(crop)), matrix)
+        boxes = clip_boxes(boxes, (0, 0, *self.img_scale)).astype(np.float32)
         keep = (boxes[:, 2:] - boxes[:, :2]).min(axis=1) >= self.min_box_size
-        return boxes[keep], sample.labels[keep], sample.ignore_flags[keep]
+        return tile, boxes[keep], source.labels[keep], source.ignore_flags[keep]
 
     def _place(
         self,

@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
-from mmcv.transforms import BaseTransform
 
-from mmcnn.datasets.transforms.tiles import Sample, Tile, clip_boxes, compose, draw_tile, placement, transform_boxes
+from mmcnn.datasets.transforms.plan import Plan, Source, Tile, reduction_for
+from mmcnn.datasets.transforms.tiles import clip_boxes, compose, placement, transform_boxes
 from mmcnn.registry import TRANSFORMS
 
 _EXTRA_FOR_MOSAIC = 3
@@ -14,7 +13,7 @@ _EXTRA_FOR_MIXUP = 7  # the rest of the first mosaic and all of a second one
 
 
 @TRANSFORMS.register_module()
-class MosaicAffine(BaseTransform):
+class MosaicAffine:
     """Mosaic of four images, centred random affine and MixUp of two mosaics, drawn straight onto the output.
 
     The recipe is that of YOLOv5 v6.1 (W x H stands for ``img_scale``):
@@ -34,8 +33,8 @@ class MosaicAffine(BaseTransform):
     interpolation. Boxes are the same; pixels differ by interpolation only, and by the half pixel that the reference
     leaves out between box coordinates and OpenCV's pixel centres.
 
-    It goes into the pipeline of mmdet's ``MultiImageMixDataset``; the inner data set loads image and boxes only.
-    ``gt_ignore_flags`` travel with their boxes.
+    It opens the pipeline of a :class:`~mmcnn.datasets.MosaicDataset`. It plans; the data set reads and draws. Ignore
+    flags travel with their boxes. A flip of the whole output is part of the matrices.
 
     Args:
         img_scale: Output size (w, h) in pixels.
@@ -45,6 +44,7 @@ class MosaicAffine(BaseTransform):
         translate: Largest shift of the canvas centre, as a fraction of the output.
         max_rotate_degree: Largest rotation, either way, in degrees.
         max_shear_degree: Largest shear of each axis, either way, in degrees.
+        flip_prob: Probability that left and right are exchanged.
         pad_val: Grey value where no image is.
         min_box_size: Boxes must be longer than this in both directions, in output pixels.
         min_area_ratio: Boxes must keep more than this share of their scaled area.
@@ -63,12 +63,14 @@ class MosaicAffine(BaseTransform):
         translate: float = 0.1,
         max_rotate_degree: float = 0.0,
         max_shear_degree: float = 0.0,
+        flip_prob: float = 0.0,
         pad_val: int = 114,
         min_box_size: float = 2.0,
         min_area_ratio: float = 0.1,
         max_aspect_ratio: float = 100.0,
     ) -> None:
-        for name, probability in (('mosaic_prob', mosaic_prob), ('mixup_prob', mixup_prob)):
+        probabilities = {'mosaic_prob': mosaic_prob, 'mixup_prob': mixup_prob, 'flip_prob': flip_prob}
+        for name, probability in probabilities.items():
             if not 0 <= probability <= 1:
                 raise ValueError(f'MosaicAffine: {name} is {probability}; a probability lies in [0, 1]')
         if not 0 < scale[0] <= scale[1]:
@@ -82,12 +84,13 @@ class MosaicAffine(BaseTransform):
         self.translate = translate
         self.max_rotate_degree = max_rotate_degree
         self.max_shear_degree = max_shear_degree
+        self.flip_prob = flip_prob
         self.pad_val = pad_val
         self.min_box_size = min_box_size
         self.min_area_ratio = min_area_ratio
         self.max_aspect_ratio = max_aspect_ratio
 
-    def get_indexes(self, dataset: Sequence) -> list[int]:
+    def partners(self, num_images: int) -> list[int]:
         """Draws whether this sample is a mosaic, and mixed, and the further images that it needs: 0, 3 or 7."""
         if np.random.uniform() >= self.mosaic_prob:
             count = 0
@@ -95,78 +98,101 @@ class MosaicAffine(BaseTransform):
             count = _EXTRA_FOR_MOSAIC
         else:
             count = _EXTRA_FOR_MIXUP
-        return np.random.randint(len(dataset), size=count).tolist()
+        return np.random.randint(num_images, size=count).tolist()
 
-    def transform(self, results: dict) -> dict:
-        """Replaces image and annotations by the mixed ones.
+    def plan(self, sources: Sequence[Source]) -> Plan:
+        """Draws how the images are mixed.
 
         Args:
-            results: Of MMDetection's loading transforms, with ``mix_results``, the results of the further images;
-                their number says what to draw.
-
-        Returns:
-            ``results`` with new ``img`` (H, W, 3), ``img_shape``, ``gt_bboxes``, ``gt_bboxes_labels`` and
-            ``gt_ignore_flags``; without ``mix_results``.
+            sources: The image and its further ones; their number, 1, 4 or 8, says what to draw.
 
         Raises:
-            ValueError: If there are no ``mix_results`` or their number is not 0, 3 or 7.
+            ValueError: Their number is another.
         """
-        mix_results = results.get('mix_results')
-        if mix_results is None or len(mix_results) not in (0, _EXTRA_FOR_MOSAIC, _EXTRA_FOR_MIXUP):
-            found = 'none' if mix_results is None else len(mix_results)
-            raise ValueError(
-                f'MosaicAffine needs 0, 3 or 7 mix_results, found {found}; '
-                'it belongs into the pipeline of a MultiImageMixDataset'
+        if len(sources) not in (1, 1 + _EXTRA_FOR_MOSAIC, 1 + _EXTRA_FOR_MIXUP):
+            raise ValueError(f'MosaicAffine mixes 1, 4 or 8 images, not {len(sources)}')
+        plan = self._single(sources[0]) if len(sources) == 1 else self._mosaic(sources[:4])
+        if len(sources) > 4:
+            second = self._mosaic(sources[4:])
+            plan = Plan(
+                self.img_scale,
+                plan.pictures + second.pictures,
+                *(
+                    np.concatenate([getattr(each, name) for each in (plan, second)])
+                    for name in ('boxes', 'labels', 'ignore_flags')
+                ),
+                ratio=np.random.beta(32.0, 32.0),
             )
-        samples = [Sample.from_results(each) for each in (results, *mix_results)]
-        mixed = self._mosaic(samples[:4]) if len(samples) > 1 else self._single(samples[0])
-        if len(samples) > 4:
-            mixed = _mixup(mixed, self._mosaic(samples[4:]), ratio=np.random.beta(32.0, 32.0))
-        return mixed.write_to(results)
+        return plan.mirrored() if np.random.uniform() < self.flip_prob else plan
 
-    def _mosaic(self, samples: list[Sample]) -> Sample:
+    def _mosaic(self, sources: Sequence[Source]) -> Plan:
         width, height = self.img_scale
-        centre_x = int(np.random.uniform(0.5 * width, 1.5 * width))
-        centre_y = int(np.random.uniform(0.5 * height, 1.5 * height))
+        centre_x = int(np.random.uniform(width / 2, width * 3 / 2))
+        centre_y = int(np.random.uniform(height / 2, height * 3 / 2))
         placed = []
-        for quadrant, index in enumerate(np.random.permutation(4)):
-            w, h = self._fitted_size(samples[index].image)
+        for quadrant, index in enumerate(np.random.permutation(4).tolist()):
+            w, h = self._fitted_size(sources[index].size)
             x = centre_x - w if quadrant in (0, 2) else centre_x
             y = centre_y - h if quadrant in (0, 1) else centre_y
-            placed.append((samples[index], (x, y, x + w, y + h)))
-        return self._draw(placed, canvas_size=(2 * width, 2 * height))
+            placed.append((sources[index], (x, y, x + w, y + h)))
+        return self._place(placed, canvas_size=(2 * width, 2 * height))
 
-    def _single(self, sample: Sample) -> Sample:
+    def _single(self, source: Source) -> Plan:
         width, height = self.img_scale
-        w, h = self._fitted_size(sample.image)
+        w, h = self._fitted_size(source.size)
         x, y = (width - w) // 2, (height - h) // 2
-        return self._draw([(sample, (x, y, x + w, y + h))], canvas_size=(width, height))
+        return self._place([(source, (x, y, x + w, y + h))], canvas_size=(width, height))
 
-    def _fitted_size(self, image: np.ndarray) -> tuple[int, int]:
-        h, w = image.shape[:2]
-        ratio = min(self.img_scale[0] / w, self.img_scale[1] / h)
-        return max(1, round(w * ratio)), max(1, round(h * ratio))
+    def _fit(self, size: tuple[int, int]) -> float:
+        return min(self.img_scale[0] / size[0], self.img_scale[1] / size[1])
 
-    def _draw(self, placed: list[tuple[Sample, tuple[int, int, int, int]]], canvas_size: tuple[int, int]) -> Sample:
-        """Warps samples, each filling a rectangle of the (virtual) canvas, onto the output with one random affine."""
+    def _fitted_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        ratio = self._fit(size)
+        return max(1, round(size[0] * ratio)), max(1, round(size[1] * ratio))
+
+    def _place(self, placed: list[tuple[Source, tuple[int, int, int, int]]], canvas_size: tuple[int, int]) -> Plan:
+        """Images, each filling a rectangle of the (virtual) canvas, brought to the output by one random affine."""
         affine, scale = self._random_affine(canvas_size)
-        width, height = self.img_scale
-        output = np.full((height, width, 3), self.pad_val, np.uint8)
-        boxes, labels, ignore_flags = [], [], []
-        for sample, (x1, y1, x2, y2) in placed:
-            visible = max(x1, 0), max(y1, 0), min(x2, canvas_size[0]), min(y2, canvas_size[1])
-            h, w = sample.image.shape[:2]
-            resize = placement((w, h), (x1, y1, x2, y2))
-            region = (np.reshape(visible, (2, 2)) - resize[:, 2]) / (resize[0, 0], resize[1, 1])
-            draw_tile(output, Tile(sample.image, compose(affine, resize), tuple(region.ravel())))
+        tiles = []
+        for source, (x1, y1, x2, y2) in placed:
+            resize = placement(source.size, (x1, y1, x2, y2))
+            region = (
+                (max(x1, 0) - x1) / resize[0, 0],
+                (max(y1, 0) - y1) / resize[1, 1],
+                (min(x2, canvas_size[0]) - x1) / resize[0, 0],
+                (min(y2, canvas_size[1]) - y1) / resize[1, 1],
+            )
+            reduction = reduction_for(1 / self._fit(source.size))
+            # The first one brings the ground that the others lie on.
+            ground = {} if tiles else dict(window=(0, 0, *self.img_scale), fill=self.pad_val)
+            tiles.append(Tile(source.index, source.size, compose(affine, resize), region, reduction, **ground))
+        boxes, labels, ignore_flags = self._annotations(placed, canvas_size, affine, scale)
+        return Plan(self.img_scale, [tiles], boxes, labels, ignore_flags)
 
-            on_canvas = clip_boxes(transform_boxes(sample.boxes, resize), visible)
-            warped = clip_boxes(transform_boxes(on_canvas, affine), (0, 0, width, height))
-            keep = self._worth_keeping(on_canvas, warped, scale)
-            boxes.append(warped[keep])
-            labels.append(sample.labels[keep])
-            ignore_flags.append(sample.ignore_flags[keep])
-        return Sample(output, np.concatenate(boxes), np.concatenate(labels), np.concatenate(ignore_flags))
+    def _annotations(
+        self,
+        placed: list[tuple[Source, tuple[int, int, int, int]]],
+        canvas_size: tuple[int, int],
+        affine: np.ndarray,
+        scale: float,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Boxes, labels and ignore flags on the output, of all images at once."""
+        sources = [source for source, _ in placed]
+        counts = [len(source.labels) for source in sources]
+        corners = np.array([rectangle for _, rectangle in placed], dtype=np.float64)
+        factors = (corners[:, 2:] - corners[:, :2]) / [source.size for source in sources]
+        limits = np.clip(corners, 0, (*canvas_size, *canvas_size))
+        corners, factors, limits = (np.repeat(each, counts, axis=0) for each in (corners, factors, limits))
+        boxes = np.concatenate([source.boxes for source in sources]).reshape(-1, 2, 2)
+        on_canvas = boxes * factors[:, None] + corners[:, None, :2]
+        on_canvas = np.clip(on_canvas, limits[:, None, :2], limits[:, None, 2:]).reshape(-1, 4)
+        warped = clip_boxes(transform_boxes(on_canvas, affine), (0, 0, *self.img_scale))
+        keep = self._worth_keeping(on_canvas, warped, scale)
+        return (
+            warped[keep].astype(np.float32),
+            np.concatenate([source.labels for source in sources])[keep],
+            np.concatenate([source.ignore_flags for source in sources])[keep],
+        )
 
     def _random_affine(self, canvas_size: tuple[int, int]) -> tuple[np.ndarray, float]:
         """A (2, 3) matrix, canvas pixels -> output pixels, and its scale."""
@@ -187,8 +213,3 @@ class MosaicAffine(BaseTransform):
             & (after.prod(axis=1) > self.min_area_ratio * before.prod(axis=1))
             & (after.max(axis=1) < self.max_aspect_ratio * after.min(axis=1))
         )
-
-
-def _mixup(first: Sample, second: Sample, ratio: float) -> Sample:
-    image = cv2.addWeighted(first.image, ratio, second.image, 1.0 - ratio, 0.0)
-    return Sample(image, *(np.concatenate(pair) for pair in zip(first[1:], second[1:], strict=True)))

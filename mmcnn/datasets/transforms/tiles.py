@@ -6,59 +6,10 @@ is then plainly ``x * W / w``, and matrices compose without corrections. OpenCV'
 pixel centre; :func:`draw_tile` is the one place that converts.
 """
 
-from dataclasses import dataclass
-from typing import NamedTuple
+import math
 
 import cv2
 import numpy as np
-
-
-class Sample(NamedTuple):
-    """An image with its annotations, as plain arrays.
-
-    Attributes:
-        image: (H, W, 3) uint8, BGR.
-        boxes: (N, 4) float32, xyxy in pixels.
-        labels: (N,) int64.
-        ignore_flags: (N,) bool, true for crowd boxes.
-    """
-
-    image: np.ndarray
-    boxes: np.ndarray
-    labels: np.ndarray
-    ignore_flags: np.ndarray
-
-    @classmethod
-    def from_results(cls, results: dict) -> 'Sample':
-        """The image and annotations that MMDetection's loading transforms left in ``results``."""
-        boxes = results['gt_bboxes'].tensor.numpy()
-        return cls(results['img'], boxes, results['gt_bboxes_labels'], results['gt_ignore_flags'])
-
-    def write_to(self, results: dict) -> dict:
-        """Replaces image and annotations of ``results``, keeping its box class; drops ``mix_results``."""
-        results.pop('mix_results', None)
-        results['img'] = self.image
-        results['img_shape'] = self.image.shape[:2]
-        results['gt_bboxes'] = type(results['gt_bboxes'])(self.boxes.astype(np.float32), clone=False)
-        results['gt_bboxes_labels'] = self.labels.astype(np.int64)
-        results['gt_ignore_flags'] = self.ignore_flags.astype(bool)
-        return results
-
-
-@dataclass(frozen=True)
-class Tile:
-    """A part of a source image and where it goes.
-
-    Attributes:
-        image: (h, w, 3) uint8 source.
-        matrix: (2, 3) float, source pixels -> output pixels (continuous coordinates).
-        region: The part to show, (x1, y1, x2, y2) in source pixels; it lands on a rectangle of the output, or on a
-            parallelogram if the matrix rotates or shears.
-    """
-
-    image: np.ndarray
-    matrix: np.ndarray
-    region: tuple[float, float, float, float]
 
 
 def placement(source_size: tuple[int, int], rectangle: tuple[float, float, float, float]) -> np.ndarray:
@@ -70,7 +21,9 @@ def placement(source_size: tuple[int, int], rectangle: tuple[float, float, float
 
 def compose(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
     """The (2, 3) matrix of applying ``inner`` first and ``outer`` to its result."""
-    return outer @ np.vstack([inner, [0.0, 0.0, 1.0]])
+    composed = outer[:, :2] @ inner
+    composed[:, 2] += outer[:, 2]
+    return composed
 
 
 def transform_boxes(boxes: np.ndarray, matrix: np.ndarray) -> np.ndarray:
@@ -85,51 +38,124 @@ def clip_boxes(boxes: np.ndarray, rectangle: tuple[float, float, float, float]) 
     return np.clip(boxes, (x1, y1, x1, y1), (x2, y2, x2, y2))
 
 
-def draw_tile(canvas: np.ndarray, tile: Tile) -> None:
-    """Draws ``tile`` onto ``canvas`` (H, W, 3) uint8, in place, bilinearly.
+def scales(matrix: np.ndarray) -> tuple[float, float]:
+    """How many output pixels a source pixel is long, along the source's x and y."""
+    (a, b, _), (c, d, _) = matrix.tolist()
+    return math.hypot(a, c), math.hypot(b, d)
+
+
+def tile_bounds(
+    matrix: np.ndarray, region: tuple[float, float, float, float], size: tuple[int, int]
+) -> tuple[int, int, int, int] | None:
+    """The pixels of an output of ``size`` (w, h) that ``region`` can reach, (x1, y1, x2, y2); None: it is not seen."""
+    # Plain numbers: for four corners NumPy's calls take longer than the arithmetic.
+    xs, ys = zip(*_corners(matrix, region), strict=True)
+    left, right = (min(max(_first_pixel(x), 0), size[0]) for x in (min(xs), max(xs)))
+    top, bottom = (min(max(_first_pixel(y), 0), size[1]) for y in (min(ys), max(ys)))
+    return None if left >= right or top >= bottom else (left, top, right, bottom)
+
+
+def visible_part(
+    matrix: np.ndarray,
+    region: tuple[float, float, float, float],
+    bounds: tuple[int, int, int, int],
+    size: tuple[int, int],
+) -> tuple[int, int, int, int]:
+    """The pixels (x1, y1, x2, y2) of an image of ``size`` (w, h) that ``bounds`` can read, and one around them."""
+    xs, ys = zip(*_corners(cv2.invertAffineTransform(matrix), bounds), strict=True)
+    return (
+        max(math.floor(max(min(xs), region[0])) - 1, 0),
+        max(math.floor(max(min(ys), region[1])) - 1, 0),
+        min(math.ceil(min(max(xs), region[2])) + 1, size[0]),
+        min(math.ceil(min(max(ys), region[3])) + 1, size[1]),
+    )
+
+
+def draw_tile(
+    canvas: np.ndarray,
+    image: np.ndarray,
+    matrix: np.ndarray,
+    region: tuple[float, float, float, float],
+    bounds: tuple[int, int, int, int],
+) -> None:
+    """Draws a part of an image onto ``canvas`` (H, W, 4) uint8 BGRA, in place, bilinearly.
 
     A pixel belongs to the tile whose region holds the pixel's centre (or, where the matrix rotates or shears, touches
     the pixel), so tiles that share an edge meet without a gap and without blending. Only the pixels of the region's
     bounds are computed.
-    """
-    x1, y1, x2, y2 = tile.region
-    corners = np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]]) @ tile.matrix[:, :2].T + tile.matrix[:, 2]
-    height, width = canvas.shape[:2]
-    left, top = np.clip(_first_pixel(corners.min(axis=0)), 0, (width, height)).tolist()
-    right, bottom = np.clip(_first_pixel(corners.max(axis=0)), 0, (width, height)).tolist()
-    if left >= right or top >= bottom:
-        return
 
-    image, matrix = _shrink(tile.image, tile.matrix)
-    # From continuous coordinates to OpenCV's centre-based ones, and to the corner of the patch.
-    matrix = matrix.copy()
-    matrix[:, 2] += matrix[:, :2] @ (0.5, 0.5) - 0.5 - (left, top)
-    patch = cv2.warpAffine(
-        image, matrix, (right - left, bottom - top), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
+    Args:
+        canvas: The output.
+        image: (h, w, 3) uint8 BGR.
+        matrix: (2, 3) float, pixels of the image -> output pixels.
+        region: The part to show, (x1, y1, x2, y2) in pixels of the image; it lands on a rectangle of the output, or on
+            a parallelogram if the matrix rotates or shears.
+        bounds: Of :func:`tile_bounds`.
+    """
+    left, top, right, bottom = bounds
+    shrunk, to_canvas = shrink(image, matrix)
+    factors = shrunk.shape[1] / image.shape[1], shrunk.shape[0] / image.shape[0]
+    part = visible_part(to_canvas, tuple(np.multiply(region, factors * 2)), bounds, shrunk.shape[1::-1])
+    # From continuous coordinates to OpenCV's centre-based ones, of the framed part and of the patch.
+    (a, b, x), (c, d, y) = to_canvas.tolist()
+    u, v = part[0] - 0.5, part[1] - 0.5
+    to_patch = np.array([[a, b, a * u + b * v + x - 0.5 - left], [c, d, c * u + d * v + y - 0.5 - top]])
+    framed = _frame(shrunk[part[1] : part[3], part[0] : part[2]])
     target = canvas[top:bottom, left:right]
-    if matrix[0, 1] == 0 and matrix[1, 0] == 0:
-        target[:] = patch
+    size = right - left, bottom - top
+    if b == 0 and c == 0:
+        _warp(framed, to_patch, size, target)
         return
+    patch = _warp(framed, to_patch, size)
     inside = np.zeros(target.shape[:2], np.uint8)
     fraction_bits = 8
-    polygon = np.rint((corners - 0.5 - (left, top)) * 2**fraction_bits).astype(np.int32)
-    cv2.fillConvexPoly(inside, polygon, 1, shift=fraction_bits)
-    np.copyto(target, patch, where=inside[..., None].astype(bool))
+    corners = np.array(_corners(matrix, region)) - 0.5 - (left, top)
+    cv2.fillConvexPoly(inside, np.rint(corners * 2**fraction_bits).astype(np.int32), 1, shift=fraction_bits)
+    cv2.copyTo(patch, inside, target)
 
 
-def _first_pixel(edge: np.ndarray) -> np.ndarray:
-    """The first pixel whose centre is at or past ``edge``; rounded, so that both sides of an edge agree on it."""
-    return np.ceil(np.round(edge - 0.5, 6)).astype(int)
+def shrink(image: np.ndarray, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Averages whole blocks of pixels first where the matrix shrinks to half or less: bilinear taps would skip some.
 
-
-def _shrink(image: np.ndarray, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Averages whole blocks of pixels first where the matrix shrinks to half or less: bilinear taps would skip some."""
+    Returns:
+        An image, the given one if nothing is to be done, and the matrix of its pixels.
+    """
     height, width = image.shape[:2]
-    scale_x, scale_y = np.hypot(matrix[0, :2], matrix[1, :2])
+    scale_x, scale_y = scales(matrix)
+    if scale_x > 0.5 and scale_y > 0.5:
+        return image, matrix
     new_width = max(1, width // max(1, int(1 / scale_x + 1e-9)))
     new_height = max(1, height // max(1, int(1 / scale_y + 1e-9)))
-    if (new_width, new_height) == (width, height):
-        return image, matrix
     image = cv2.resize(image, (new_width, new_height), interpolation=cv2.INTER_AREA)
     return image, matrix * (width / new_width, height / new_height, 1.0)
+
+
+def _frame(image: np.ndarray) -> np.ndarray:
+    """A BGR image (h, w, 3) as BGRA with its outermost pixels once more around it, (h + 2, w + 2, 4).
+
+    In that form nothing that a tile shows needs a tap outside, and OpenCV warps it more than twice as fast as BGR with
+    a replicated border (0.8 against 2.2 ms for 640 x 640 pixels).
+    """
+    h, w = image.shape[:2]
+    framed = np.empty((h + 2, w + 2, 4), np.uint8)
+    cv2.cvtColor(image, cv2.COLOR_BGR2BGRA, dst=framed[1:-1, 1:-1])
+    framed[0, 1:-1], framed[-1, 1:-1] = framed[1, 1:-1], framed[-2, 1:-1]
+    framed[:, 0], framed[:, -1] = framed[:, 1], framed[:, -2]
+    return framed
+
+
+def _warp(
+    framed: np.ndarray, matrix: np.ndarray, size: tuple[int, int], target: np.ndarray | None = None
+) -> np.ndarray:
+    return cv2.warpAffine(framed, matrix, size, dst=target, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _corners(matrix: np.ndarray, region: tuple[float, float, float, float]) -> list[tuple[float, float]]:
+    (a, b, x), (c, d, y) = matrix.tolist()
+    x1, y1, x2, y2 = region
+    return [(a * u + b * v + x, c * u + d * v + y) for u, v in ((x1, y1), (x2, y1), (x2, y2), (x1, y2))]
+
+
+def _first_pixel(edge: float) -> int:
+    """The first pixel whose centre is at or past ``edge``, or so little before that only rounding made it so."""
+    return math.ceil(edge - 0.5 - 1e-6)

@@ -1,5 +1,14 @@
+from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .close_mosaic_hook import CloseMosaicHook
 from .schedule_hook import ScheduleHook, lr_factor, warmup_iters, warmup_value
 from .step_ema_hook import StepEMAHook
 
-__all__ = ['CloseMosaicHook', 'ScheduleHook', 'StepEMAHook', 'lr_factor', 'warmup_iters', 'warmup_value']
+__all__ = [
+    'AtomicCheckpointHook',
+    'CloseMosaicHook',
+    'ScheduleHook',
+    'StepEMAHook',
+    'lr_factor',
+    'warmup_iters',
+    'warmup_value',
+]

@@ -38,6 +38,7 @@ class StepEMAHook(EMAHook):
         self, runner, batch_idx: int, data_batch: dict | tuple | list | None = None, outputs: dict | None = None
     ) -> None:
         """Updates the average if the iteration that has just ended made an optimizer step."""
-        # The wrapper's count has moved past this iteration, so this is what update_params() asked before its step.
-        if runner.optim_wrapper.should_update():
+        # The wrapper's count has moved past this iteration, so this is what update_params() asked before its step. Our
+        # training loop may have refused it.
+        if runner.optim_wrapper.should_update() and getattr(runner.train_loop, 'stepped', True):
             super().after_train_iter(runner, batch_idx, data_batch, outputs)

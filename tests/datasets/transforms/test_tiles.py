@@ -2,11 +2,30 @@ import cv2
 import numpy as np
 import pytest
 
-from mmcnn.datasets.transforms.tiles import Tile, clip_boxes, compose, draw_tile, placement, transform_boxes
+from mmcnn.datasets.transforms.tiles import (
+    clip_boxes,
+    compose,
+    draw_tile,
+    placement,
+    scales,
+    tile_bounds,
+    transform_boxes,
+    visible_part,
+)
 
 
 def grey(height, width, value=114):
     return np.full((height, width, 3), value, np.uint8)
+
+
+def draw(canvas, image, matrix, region):
+    """draw_tile, on a BGR canvas."""
+    bounds = tile_bounds(matrix, region, canvas.shape[1::-1])
+    if bounds is not None:
+        target = cv2.cvtColor(canvas, cv2.COLOR_BGR2BGRA)
+        draw_tile(target, image, matrix, region, bounds)
+        canvas[:] = target[..., :3]
+    return bounds
 
 
 def rotation_about(centre, degrees):
@@ -18,7 +37,7 @@ def rotation_about(centre, degrees):
 def test_an_integer_shift_copies_pixels_and_touches_no_others():
     image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
     canvas = grey(20, 30)
-    draw_tile(canvas, Tile(image, placement((7, 5), (3, 4, 10, 9)), (0, 0, 7, 5)))
+    draw(canvas, image, placement((7, 5), (3, 4, 10, 9)), (0, 0, 7, 5))
     assert (canvas[4:9, 3:10] == image).all()
     canvas[4:9, 3:10] = 114
     assert (canvas == 114).all()
@@ -29,14 +48,14 @@ def test_doubling_samples_at_pixel_centres():
     image = grey(1, 2, 0)
     image[0, 1] = 100
     canvas = grey(2, 4)
-    draw_tile(canvas, Tile(image, placement((2, 1), (0, 0, 4, 2)), (0, 0, 2, 1)))
+    draw(canvas, image, placement((2, 1), (0, 0, 4, 2)), (0, 0, 2, 1))
     assert canvas[..., 0].tolist() == [[0, 25, 75, 100]] * 2
 
 
 def test_a_resize_equals_opencv_resize():
     image = cv2.GaussianBlur(np.random.default_rng(1).integers(0, 256, (60, 80, 3), np.uint8), (0, 0), 2)
     canvas = grey(75, 113)
-    draw_tile(canvas, Tile(image, placement((80, 60), (0, 0, 113, 75)), (0, 0, 80, 60)))
+    draw(canvas, image, placement((80, 60), (0, 0, 113, 75)), (0, 0, 80, 60))
     expected = cv2.resize(image, (113, 75), interpolation=cv2.INTER_LINEAR)
     assert np.abs(canvas.astype(int) - expected).max() <= 2
 
@@ -45,24 +64,22 @@ def test_shrinking_averages_instead_of_skipping():
     image = grey(64, 64, 0)
     image[::4] = 255  # every fourth row: bilinear taps at a quarter would see two rows of four
     canvas = grey(16, 16)
-    draw_tile(canvas, Tile(image, placement((64, 64), (0, 0, 16, 16)), (0, 0, 64, 64)))
+    draw(canvas, image, placement((64, 64), (0, 0, 16, 16)), (0, 0, 64, 64))
     assert set(np.unique(canvas)) <= {63, 64}
 
 
 def test_a_quarter_turn_is_exact():
     image = np.random.default_rng(2).integers(0, 256, (9, 9, 3), np.uint8)
     canvas = grey(9, 9)
-    draw_tile(canvas, Tile(image, rotation_about((4.5, 4.5), 90), (0, 0, 9, 9)))
+    draw(canvas, image, rotation_about((4.5, 4.5), 90), (0, 0, 9, 9))
     # A 1e-17 next to the zeros of the matrix may take the polygon path: both must give the plain rotation.
     assert (canvas == np.rot90(image, -1)).all()
 
 
 def test_a_rotated_tile_covers_its_parallelogram_only():
     canvas = grey(100, 100)
-    draw_tile(
-        canvas,
-        Tile(grey(40, 40, 255), compose(rotation_about((50, 50), 45), np.eye(2, 3) + [[0, 0, 30]] * 2), (0, 0, 40, 40)),
-    )
+    matrix = compose(rotation_about((50, 50), 45), np.eye(2, 3) + [[0, 0, 30]] * 2)
+    draw(canvas, grey(40, 40, 255), matrix, (0, 0, 40, 40))
     y, x = np.mgrid[:100, :100] + 0.5
     distance = np.abs(x - 50) + np.abs(y - 50)  # the diamond's half diagonal is 20 * sqrt(2)
     assert (canvas[distance < 27] == 255).all()
@@ -71,14 +88,14 @@ def test_a_rotated_tile_covers_its_parallelogram_only():
 
 def test_only_the_region_is_drawn():
     canvas = grey(10, 10)
-    draw_tile(canvas, Tile(grey(10, 10, 255), np.eye(2, 3), (2, 3, 6, 8)))
+    draw(canvas, grey(10, 10, 255), np.eye(2, 3), (2, 3, 6, 8))
     assert (canvas[3:8, 2:6] == 255).all()
     assert (canvas == 255).all(axis=2).sum() == 20
 
 
 def test_a_pixel_belongs_to_the_region_that_holds_its_centre():
     canvas = grey(10, 10)
-    draw_tile(canvas, Tile(grey(10, 10, 255), np.eye(2, 3), (2.4, 3.6, 7.6, 8.4)))
+    draw(canvas, grey(10, 10, 255), np.eye(2, 3), (2.4, 3.6, 7.6, 8.4))
     rows, columns = np.nonzero(canvas[..., 0] == 255)
     assert (columns.min(), columns.max(), rows.min(), rows.max()) == (2, 7, 4, 7)
 
@@ -86,9 +103,8 @@ def test_a_pixel_belongs_to_the_region_that_holds_its_centre():
 @pytest.mark.parametrize('offset', [(-50, 0), (0, 200), (100, 0)])
 def test_a_tile_outside_leaves_the_canvas_alone(offset):
     canvas = grey(100, 100)
-    draw_tile(
-        canvas, Tile(grey(20, 20, 0), placement((20, 20), (*offset, offset[0] + 20, offset[1] + 20)), (0, 0, 20, 20))
-    )
+    matrix = placement((20, 20), (*offset, offset[0] + 20, offset[1] + 20))
+    assert draw(canvas, grey(20, 20, 0), matrix, (0, 0, 20, 20)) is None
     assert (canvas == 114).all()
 
 
@@ -104,11 +120,44 @@ def test_neighbours_meet_without_gap(degrees):
             size = int(rng.integers(5, 60))
             canvas = grey(40, 40, 0)
             matrix = compose(to_output, placement((size, 50), rectangle))
-            draw_tile(canvas, Tile(grey(50, size, 255), matrix, (0, 0, size, 50)))
+            draw(canvas, grey(50, size, 255), matrix, (0, 0, size, 50))
             covered += canvas[..., 0] == 255
         assert covered.min() == 1
         # Where the edge is slanted it belongs to both, and the later tile hides it.
         assert (covered == 2).sum() <= (0 if degrees == 0 else 100)
+
+
+def test_the_part_that_is_read():
+    # x -> 2 x - 60, y -> 2 y - 40: an output of 20 x 10 sees pixels 30 to 40 and 20 to 25, and one more around.
+    matrix = np.array([[2.0, 0, -60], [0, 2, -40]])
+    assert visible_part(matrix, (0, 0, 100, 100), (0, 0, 20, 10), (100, 100)) == (29, 19, 41, 26)
+    assert visible_part(matrix, (32, 21, 33.5, 100), (4, 2, 7, 10), (100, 25)) == (31, 20, 35, 25)
+    turned = rotation_about((50, 50), 90)
+    assert visible_part(turned, (0, 0, 100, 100), (0, 0, 20, 10), (100, 100)) == (0, 79, 11, 100)
+
+
+@pytest.mark.parametrize('degrees', [0, 25])
+@pytest.mark.parametrize('scale', [0.3, 0.8, 2.5])
+def test_only_the_visible_part_counts(degrees, scale):
+    """What lies outside of the part that is read changes nothing, at any place of the image."""
+    image = np.random.default_rng(5).integers(0, 256, (90, 120, 3), np.uint8)
+    for shift in ((0, 0), (-30, -20), (-70, 5), (5, -60)):
+        matrix = compose(rotation_about((20, 15), degrees), np.array([[scale, 0, shift[0]], [0, scale, shift[1]]]))
+        region = (0, 0, 120, 90)
+        first, second = grey(30, 40), grey(30, 40)
+        bounds = draw(first, image, matrix, region)
+        if bounds is None or scale <= 0.5:  # there whole blocks are averaged first
+            continue
+        x1, y1, x2, y2 = visible_part(matrix, region, bounds, (120, 90))
+        other = np.zeros_like(image)
+        other[y1:y2, x1:x2] = image[y1:y2, x1:x2]
+        draw(second, other, matrix, region)
+        assert (first == second).all()
+
+
+def test_scales_of_a_matrix():
+    assert scales(np.array([[3.0, 0, 7], [0, 0.5, 9]])) == (3.0, 0.5)
+    assert scales(compose(rotation_about((5, 5), 30), np.array([[3.0, 0, 7], [0, 0.5, 9]]))) == pytest.approx((3, 0.5))
 
 
 def test_boxes_follow_the_matrix():

@@ -1,0 +1,61 @@
+"""Whether the memory of training data's processes grows."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+from torch.utils.data import DataLoader
+
+
+def proportional_set_size(pid: int) -> int:
+    """Bytes of memory of a process, each page shared by n processes counted as 1/n (Linux)."""
+    for line in Path(f'/proc/{pid}/smaps_rollup').read_text().splitlines():
+        if line.startswith('Pss:'):
+            return 1024 * int(line.split()[1])
+    raise RuntimeError(f'/proc/{pid}/smaps_rollup has no Pss')
+
+
+def family(pid: int) -> list[int]:
+    """A process and the processes that it started."""
+    children = [int(child) for task in Path(f'/proc/{pid}/task').iterdir() for child in _children(task)]
+    return [pid, *(each for child in children for each in family(child))]
+
+
+def _children(task: Path) -> list[str]:
+    return (task / 'children').read_text().split()
+
+
+def measure(loader: DataLoader, batches: int, every: int = 50) -> tuple[np.ndarray, np.ndarray]:
+    """Runs a loader, epoch after epoch.
+
+    Args:
+        loader: of any data set.
+        batches: how many.
+        every: a reading after so many.
+
+    Returns:
+        Numbers of batches and the bytes that this process and its workers had then.
+    """
+    counts, sizes, count = [], [], 0
+    while count < batches:
+        for _ in loader:
+            count += 1
+            if count % every == 0:
+                counts.append(count)
+                sizes.append(sum(map(proportional_set_size, family(os.getpid()))))
+            if count == batches:
+                break
+    return np.array(counts), np.array(sizes)
+
+
+def report(counts: np.ndarray, sizes: np.ndarray) -> str:
+    """Slope of the second half: by then the caches of all kinds are full."""
+    half = len(counts) // 2
+    slope = np.polyfit(counts[half:], sizes[half:], 1)[0]
+    first, middle, last = (sizes[i] / 1e6 for i in (0, half, -1))
+    return (
+        f'{counts[-1]} batches: {first:.0f} MB after {counts[0]}, {middle:.0f} MB after {counts[half]}, {last:.0f} MB '
+        f'at the end; slope of the second half {round(slope / 1000, 1) + 0.0:+.1f} MB for 1,000 batches'
+    )

@@ -1,0 +1,138 @@
+"""Images a second that one process prepares for training, beside MMDetection's own pipeline."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from mmcnn.datasets.coco_folder import CocoFolder
+from mmcnn.datasets.image_reader import decode
+
+#: Size of the drawn photographs, and how many there are.
+PHOTOGRAPH = (640, 480)
+NUM_PHOTOGRAPHS = 128
+
+
+def make_photographs(root: Path) -> Path:
+    """Draws a data folder of JPEG files that cost a decoder what photographs do: detail at all scales, about 110 KB.
+
+    Each has eight boxes of one class. val.json is train.json.
+    """
+    (root / 'images').mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    width, height = PHOTOGRAPH
+    images, annotations = [], []
+    for number in range(NUM_PHOTOGRAPHS):
+        image = np.full((height, width, 3), 110.0)
+        for cell in (1, 2, 4, 8, 32, 160):
+            noise = rng.normal(0, 8 + cell / 4, (height // cell, width // cell, 3))
+            image += cv2.resize(noise, PHOTOGRAPH, interpolation=cv2.INTER_CUBIC)
+        name = f'{number:03d}.jpg'
+        cv2.imwrite(str(root / 'images' / name), np.clip(image, 0, 255), [cv2.IMWRITE_JPEG_QUALITY, 88])
+        images.append(dict(id=number, file_name=name, width=width, height=height))
+        for x, y in rng.integers(0, (width - 200, height - 200), (8, 2)).tolist():
+            annotations.append(
+                dict(id=len(annotations), image_id=number, category_id=1, bbox=[x, y, 150, 120], area=18000, iscrowd=0)
+            )
+    coco = dict(images=images, annotations=annotations, categories=[dict(id=1, name='thing')])
+    for name in ('train.json', 'val.json'):
+        (root / name).write_text(json.dumps(coco))
+    return root
+
+
+def inner_config(folder: CocoFolder) -> dict[str, Any]:
+    """Config of the data set that reads a folder's training annotations."""
+    return dict(
+        type='CocoDataset',
+        data_root=str(folder.root),
+        ann_file='train.json',
+        data_prefix=dict(img='images/'),
+        metainfo=dict(classes=folder.classes),
+    )
+
+
+def mmdet_config(folder: CocoFolder, size: int) -> dict[str, Any]:
+    """MMDetection's mosaic, affine, HSV and flip, as its YOLOX has them but for the scales, which are YOLOv5's."""
+    loading = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True)]
+    return dict(
+        type='MultiImageMixDataset',
+        dataset=dict(inner_config(folder), pipeline=loading),
+        pipeline=[
+            dict(type='Mosaic', img_scale=(size, size), pad_val=114.0),
+            dict(type='RandomAffine', scaling_ratio_range=(0.5, 1.5), border=(-size // 2, -size // 2)),
+            dict(type='YOLOXHSVRandomAug'),
+            dict(type='RandomFlip', prob=0.5),
+            dict(type='PackDetInputs'),
+        ],
+    )
+
+
+def own_config(folder: CocoFolder, size: int, **settings: Any) -> dict[str, Any]:
+    """The same with our parts."""
+    return dict(
+        type='mmcnn.MosaicDataset',
+        dataset=inner_config(folder),
+        pipeline=[
+            dict(type='mmcnn.MosaicAffine', img_scale=(size, size), scale=(0.5, 1.5), flip_prob=0.5),
+            dict(type='mmcnn.RandomHSV'),
+        ],
+        **settings,
+    )
+
+
+def sides(folder: CocoFolder, size: int, cache_gb: float) -> dict[str, Callable[[int], object]]:
+    """What is measured: calls that prepare sample ``i``, by name. The cache is filled."""
+    from mmdet.registry import DATASETS
+    from mmengine.registry import DefaultScope
+
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        mmdet = DATASETS.build(mmdet_config(folder, size))
+        plain, cached = (DATASETS.build(own_config(folder, size, cache_gb=each)) for each in (0.0, cache_gb))
+        device = DATASETS.build(own_config(folder, size, cache_gb=cache_gb, device_augmentation=True))
+    count, annotations = len(plain), plain.annotations
+    for dataset in (cached, device):
+        for index in range(count):
+            dataset.read(dataset.pipeline[0].plan([annotations[index]]).pictures[0][0])
+    calls = {
+        'plain decode': lambda i: decode(annotations.path(i)),
+        'MMDetection': mmdet.__getitem__,
+        'mmcnn': plain.__getitem__,
+        'mmcnn, cached': cached.__getitem__,
+        'mmcnn, cached, for the device': device.__getitem__,
+    }
+    return {name: lambda i, call=call: call(i % count) for name, call in calls.items()}
+
+
+def images_a_second(calls: dict[str, Callable[[int], object]], samples: int, runs: int) -> dict[str, list[float]]:
+    """Rates of each call, measured in turn (A B C A B C ...), one thread."""
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(0)
+    rates: dict[str, list[float]] = {name: [] for name in calls}
+    for run in range(-1, runs):  # the first one only warms up
+        for name, call in calls.items():
+            np.random.seed(run + 1)
+            start = time.perf_counter()
+            for i in range(samples):
+                call(i)
+            if run >= 0:
+                rates[name].append(samples / (time.perf_counter() - start))
+    cv2.setNumThreads(threads)
+    return rates
+
+
+def report(rates: dict[str, list[float]]) -> str:
+    """Medians, and their ratio to MMDetection's, a line each."""
+    medians = {name: statistics.median(values) for name, values in rates.items()}
+    lines = [
+        f'{name:30s} {median:7.1f} images/s ({min(rates[name]):.1f} to {max(rates[name]):.1f})   '
+        f'{median / medians["MMDetection"]:5.2f} x MMDetection'
+        for name, median in medians.items()
+    ]
+    return '\n'.join(lines)

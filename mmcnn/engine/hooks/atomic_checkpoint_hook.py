@@ -1,0 +1,238 @@
+"""Checkpoints that are on the disk whole, or not at all."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from mmengine.dist import is_main_process
+from mmengine.hooks import CheckpointHook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import find_latest_checkpoint
+from torch import nn
+
+from mmcnn.registry import HOOKS
+from mmcnn.weights.checkpoint import CheckpointError
+from mmcnn.weights.whole_file import PART, write_whole
+
+#: What a run that was asked to stop leaves, in the middle of an epoch too.
+STOPPED = 'stopped_at_iter_{}.pth'
+
+
+@HOOKS.register_module()
+class AtomicCheckpointHook(CheckpointHook):
+    """MMEngine's ``CheckpointHook`` for a run that may be killed at any moment.
+
+    - A checkpoint, the best one and ``last_checkpoint`` are each written to a temporary file, synchronised and renamed
+      (:func:`~mmcnn.weights.whole_file.write_whole`), straight to the disk, without a second copy in memory.
+    - What a new checkpoint replaces (the oldest of ``max_keep_ckpts``, the former best one, that of a stop) is deleted
+      after it, not before. A kill between the two leaves a file too many; the resumed run deletes it.
+    - Gradients that wait for the end of an accumulation are stored and restored.
+    - Only files of the hook's own names in the run's own folder are ever deleted: what a checkpoint from elsewhere says
+      of files is not believed.
+    - A run that is not resumed forgets the ``last_checkpoint`` of an earlier one in its folder.
+
+    Writes to local folders only. Arguments are those of MMEngine's hook.
+
+    Raises:
+        ValueError: before training, the folder is not a local one.
+        CheckpointError: a checkpoint cannot be written; names the reason and the last one that is whole.
+    """
+
+    def before_train(self, runner) -> None:
+        """Checks what the checkpoint that is resumed says of files, and clears what a kill has left."""
+        hub = runner.message_hub
+        folder = str(self.out_dir or runner.work_dir)
+        if '://' in folder:
+            raise ValueError(f'AtomicCheckpointHook writes to local folders, {folder} is none: use CheckpointHook')
+        self._clean_info(runner)
+        super().before_train(runner)
+        self._newest: tuple[int, Path] | None = None  # iteration and file of the last one that was written or resumed
+        resumed = self._resumed(runner)
+        if resumed is not None:
+            self._newest = runner.iter, resumed
+            if resumed.name == self.filename_tmpl.format(runner.epoch if self.by_epoch else runner.iter):
+                self.last_ckpt = str(resumed)
+        if not is_main_process():
+            return
+        stale = hub.get_info('stale_ckpts', [])
+        if resumed is None:
+            stale = []
+            (Path(runner.work_dir) / 'last_checkpoint').unlink(missing_ok=True)
+        self._remove(stale)
+        for part in Path(self.out_dir).glob(f'*{PART}'):
+            if self._is_own(part.name.removesuffix(PART)):
+                part.unlink(missing_ok=True)
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Adds the gradients that have been accumulated for a step to come."""
+        if 'optimizer' in checkpoint and not runner.optim_wrapper.should_update():
+            checkpoint['gradients'] = {
+                name: parameter.grad.cpu()
+                for name, parameter in _plain(runner.model).named_parameters()
+                if parameter.grad is not None
+            }
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Puts accumulated gradients back where the run was stopped."""
+        if not runner._resume:
+            return
+        stored = checkpoint.get('gradients', {})
+        for name, parameter in _plain(runner.model).named_parameters():
+            if name in stored:
+                parameter.grad = stored[name].to(parameter.device)
+
+    def save_stopped(self, runner, epoch: int, iteration: int) -> Path:
+        """Writes a checkpoint of a run that stops, unless the last one is of this very iteration.
+
+        Args:
+            runner (Runner): The runner.
+            epoch (int): Epochs that are over.
+            iteration (int): Iterations that are over.
+
+        Returns:
+            Path: Of the file to resume from.
+        """
+        if self._newest is None or self._newest[0] != iteration:
+            meta = dict(epoch=epoch, iter=iteration)
+            self._save_whole(runner, STOPPED.format(iteration), meta, iteration)
+        return self._newest[1]
+
+    def what_is_left(self) -> str:
+        """The checkpoint to resume from, for the message of a run that ends."""
+        if self._newest is None or not self._newest[1].is_file():
+            return 'there is no checkpoint to resume from'
+        return f'the last checkpoint, {self._newest[1]}, is whole'
+
+    def _save_checkpoint_with_step(self, runner, step: int, meta: dict) -> None:
+        stale = []
+        if self.max_keep_ckpts > 0 and step not in self.keep_ckpt_ids:
+            if len(self.keep_ckpt_ids) == self.max_keep_ckpts:
+                stale.append(self.filename_tmpl.format(self.keep_ckpt_ids.popleft()))
+            self.keep_ckpt_ids.append(step)
+            runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
+        filename = self.filename_tmpl.format(step)
+        self.last_ckpt = str(Path(self.out_dir) / filename)
+        runner.message_hub.update_info('last_ckpt', self.last_ckpt)
+        # In after_train_epoch, MMEngine's iteration counter is that of the whole epoch already.
+        self._save_whole(runner, filename, meta, meta['iter'], stale)
+
+    def _save_best_checkpoint(self, runner, metrics: dict) -> None:
+        if not self.save_best:
+            return
+        self._former_best = self._best_paths()
+        self._set_best(dict.fromkeys(self._former_best))  # so that MMEngine deletes nothing
+        with self._written_whole():
+            super()._save_best_checkpoint(runner, metrics)
+        self._set_best({key: path or self._former_best[key] for key, path in self._best_paths().items()})
+        self._remove(self._replaced_best())
+        self._former_best = {}
+
+    def _save_whole(self, runner, filename: str, meta: dict, iteration: int, stale: list[str] | None = None) -> None:
+        """Writes a checkpoint with the whole state, names it in ``last_checkpoint``, and deletes what it replaces."""
+        own = Path(self.out_dir)
+        stopped = sorted(path.name for path in own.glob(STOPPED.format('*')) if path.name != filename)
+        stale = [*(stale or []), *self._replaced_best(), *stopped]
+        runner.message_hub.update_info('stale_ckpts', stale)
+        with self._written_whole():
+            runner.save_checkpoint(
+                self.out_dir,
+                filename,
+                save_optimizer=self.save_optimizer,
+                save_param_scheduler=self.save_param_scheduler,
+                meta=meta,
+                by_epoch=self.by_epoch,
+                backend_args=self.backend_args,
+                **self.args,
+            )
+            if is_main_process():
+                record = Path(runner.work_dir) / 'last_checkpoint'
+                write_whole(record, lambda file: file.write(str(own / filename).encode()))
+        self._newest = iteration, own / filename
+        self._remove(stale)
+
+    @contextmanager
+    def _written_whole(self) -> Iterator[None]:
+        """Writes by MMEngine's Runner go through :func:`write_whole`; failures are one sentence."""
+
+        def save(checkpoint: dict, filename: str, **kwargs: Any) -> None:
+            write_whole(filename, lambda file: torch.save(checkpoint, file))
+
+        try:
+            with patch('mmengine.runner.runner.save_checkpoint', save):
+                yield
+        except OSError as error:
+            raise CheckpointError(
+                f'a checkpoint cannot be written to {self.out_dir}: {error.strerror}; {self.what_is_left()}'
+            ) from error
+
+    def _resumed(self, runner) -> Path | None:
+        """The checkpoint that is resumed, if it lies in this run's folder."""
+        path = _source(runner)
+        if path is None:
+            return None
+        return Path(self.out_dir) / path.name if path.resolve().parent == Path(self.out_dir).resolve() else None
+
+    def _clean_info(self, runner) -> None:
+        """Makes what the message hub says of files true of this run's folder, or forgets it."""
+        hub = runner.message_hub
+        # MMEngine sets the folder only after it has used these.
+        name = Path(runner.work_dir).name
+        folder = Path(runner.work_dir) if self.out_dir in (None, runner.work_dir) else Path(self.out_dir) / name
+        path = _source(runner)
+        own = path is not None and path.resolve().parent == folder.resolve()
+        for key in [key for key in hub.runtime_info if key == 'best_ckpt' or key.startswith('best_ckpt_')]:
+            best = Path(str(hub.get_info(key))).name
+            if own and best.startswith('best_') and self._is_own(best):
+                hub.update_info(key, str(folder / best))
+            else:
+                hub.pop_info(key)
+        if 'keep_ckpt_ids' in hub.runtime_info:
+            kept = hub.get_info('keep_ckpt_ids') if own else []
+            hub.update_info('keep_ckpt_ids', [step for step in kept if type(step) is int])
+
+    def _is_own(self, name: str) -> bool:
+        """Whether a file is named as this hook names its files."""
+        regular = re.escape(self.filename_tmpl).replace(r'\{\}', r'\d+')
+        stopped = re.escape(STOPPED).replace(r'\{\}', r'\d+')
+        return any(re.fullmatch(each, name) for each in (regular, f'best_.+_{regular}', stopped, 'last_checkpoint'))
+
+    def _remove(self, names: list[str]) -> None:
+        if is_main_process():
+            for name in names:
+                if self._is_own(str(name)) and name != 'last_checkpoint':
+                    (Path(self.out_dir) / name).unlink(missing_ok=True)
+
+    def _best_paths(self) -> dict[str, str | None]:
+        # The name of a single indicator may still be 'auto'.
+        return {'': self.best_ckpt_path} if len(self.key_indicators) == 1 else dict(self.best_ckpt_path_dict)
+
+    def _set_best(self, paths: dict[str, str | None]) -> None:
+        if len(self.key_indicators) == 1:
+            self.best_ckpt_path = paths['']
+        else:
+            self.best_ckpt_path_dict = dict(paths)
+
+    _former_best: dict[str, str | None] = {}
+
+    def _replaced_best(self) -> list[str]:
+        """Names of former best checkpoints that a new one has taken the place of."""
+        if not self._former_best:
+            return []
+        new = self._best_paths()
+        return [Path(old).name for key, old in self._former_best.items() if old and new[key] and old != new[key]]
+
+
+def _source(runner) -> Path | None:
+    """The file that the Runner has resumed from, found as it finds it."""
+    path = (runner._load_from or find_latest_checkpoint(runner.work_dir)) if runner._resume else None
+    return None if path is None else Path(path)
+
+
+def _plain(model: nn.Module) -> nn.Module:
+    return model.module if is_model_wrapper(model) else model

@@ -1,0 +1,283 @@
+"""Training by epochs that ends in the same weights whether or not it was killed on the way."""
+
+from __future__ import annotations
+
+import errno
+import signal
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.dist import barrier, get_rank, get_world_size
+from mmengine.hooks import EMAHook, Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import EpochBasedTrainLoop
+from torch.utils.data import DataLoader
+
+from mmcnn.datasets.coco_folder import DataError
+from mmcnn.datasets.seeded_dataset import seeded_loader
+from mmcnn.engine.hooks.atomic_checkpoint_hook import AtomicCheckpointHook
+from mmcnn.engine.refusals import Refusals
+from mmcnn.engine.step_guard import StepGuard, on_any_rank
+from mmcnn.engine.watch import RankWatch, StopSignals, guard_workers, worker_death
+from mmcnn.random_state import seed_from
+from mmcnn.registry import LOOPS
+from mmcnn.training_error import TrainingError
+from mmcnn.weights.checkpoint import CheckpointError
+
+ON_NAN = ('stop', 'skip')
+#: Seconds that a step may take after a signal, on one rank and on several.
+PATIENCE, PATIENCE_OF_RANKS = 30.0, 10.0
+#: What a disk says that takes no more.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
+# What a seed is for, beside its position in the run; a sample's position is longer.
+_EPOCH, _ITERATION, _VALIDATION = range(3)
+
+
+@LOOPS.register_module()
+class ResumableTrainLoop(EpochBasedTrainLoop):
+    """MMEngine's epoch loop for a run that may be killed at any moment.
+
+    **Resuming.** Samples follow from (seed, epoch, index) (:class:`~mmcnn.datasets.SeededDataset`), all other random
+    numbers of the process from (seed, iteration, rank): no state of a generator has to be kept, and nothing that runs
+    in between shifts them. A checkpoint from inside an epoch goes on with the next batch; one from before its epoch's
+    validation validates first. With :class:`~mmcnn.engine.hooks.AtomicCheckpointHook` a resumed run therefore ends in
+    the weights, averages and optimizer state of the uninterrupted one, bit for bit: on the same machine and PyTorch,
+    with the same config, number of ranks and of threads; on a GPU, where the algorithms are deterministic
+    (``randomness.deterministic``).
+
+    **Signals.** SIGTERM and Ctrl-C end the process with 143 and 130 after the iteration (several ranks: after the step
+    that it is part of) and a checkpoint; in validation, after the batch. A process that does not come to that within
+    30 s (several ranks: 10 s) is ended all the same. The death of another rank ends this one too.
+
+    **Faults.** A loss or gradient that is not finite never reaches weights or averages; its images are named.
+
+    Args:
+        runner (Runner): The runner.
+        dataloader (DataLoader | dict): The training data.
+        max_epochs (int): Length of the run.
+        on_nan (str): 'stop', or 'skip': leave the batch out, restore the buffers (BatchNorm's statistics), and stop
+            only after 10 in a row or more than 1 % of the run.
+        max_failed (int, optional): Files that may fail to load, see ``SeededDataset``.
+        **kwargs: ``val_begin``, ``val_interval``, ``dynamic_intervals`` of MMEngine's loop.
+
+    Raises:
+        ValueError: From the constructor, for another ``on_nan``.
+        TrainingError: A loss or gradient is not finite, or a data-loading process or another rank has died.
+        DataError: Too many files cannot be loaded.
+        CheckpointError: A checkpoint or a log cannot be written.
+        SystemExit: After a signal.
+    """
+
+    def __init__(
+        self,
+        runner,
+        dataloader: DataLoader | dict,
+        max_epochs: int,
+        on_nan: str = 'stop',
+        max_failed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if on_nan not in ON_NAN:
+            raise ValueError(f'on_nan={on_nan!r} is unknown; there are {", ".join(ON_NAN)}')
+        super().__init__(runner, dataloader, max_epochs, **kwargs)
+        self.on_nan = on_nan
+        self.dataloader = seeded_loader(self.dataloader, runner.seed, max_failed)
+        self._done = 0  # batches of this epoch
+        self.stepped = True
+        self._validating = False
+
+    def run(self) -> torch.nn.Module:
+        """Trains to the end, or until a signal."""
+        runner = self.runner
+        runner.call_hook('before_train')
+        self._take_up()
+        ranks = get_world_size()
+        with StopSignals(PATIENCE if ranks == 1 else PATIENCE_OF_RANKS) as self._signals, RankWatch() as self._ranks:
+            try:
+                self._run()
+            except (RuntimeError, DataError, OSError) as error:
+                self._explain(error)
+                raise
+            finally:
+                self._end_workers()
+        runner.call_hook('after_train')
+        return runner.model
+
+    def run_epoch(self) -> None:
+        """What is left of an epoch."""
+        seed_from(self.runner.seed, _EPOCH, self._epoch, get_rank())
+        self.dataloader.batch_sampler.start(self._epoch, self._done)
+        self.runner.call_hook('before_train_epoch')
+        self.runner.model.train()
+        for idx, data_batch in enumerate(self.dataloader, start=self._done):
+            self.run_iter(idx, data_batch)
+            if idx + 1 < len(self.dataloader):
+                self._stop_if_asked()
+        self._guard.average()
+        self._note_position(0)
+        self.runner.call_hook('after_train_epoch')
+        self._epoch += 1
+
+    def run_iter(self, idx: int, data_batch: Sequence[dict]) -> None:
+        """One batch: a step, a part of one, or a refusal."""
+        runner, guard = self.runner, self._guard
+        seed_from(runner.seed, _ITERATION, self._iter, get_rank())
+        runner.call_hook('before_train_iter', batch_idx=idx, data_batch=data_batch)
+        self._refusals.before_step(data_batch)
+        outputs = runner.model.train_step(data_batch, optim_wrapper=guard)
+        outputs = self._refusals.after_step(data_batch, outputs)
+        self.stepped = guard.stepped
+        self._note_position(idx + 1)
+        runner.call_hook('after_train_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs)
+        self._iter += 1
+
+    # ------------------------------------------------------------------------------------------------- start and end
+
+    def _take_up(self) -> None:
+        """Makes everything ready for the position that the run starts at or is resumed at."""
+        runner = self.runner
+        model = runner.model
+        self._module = model.module if is_model_wrapper(model) else model
+        self._guard = StepGuard(runner.optim_wrapper, stop=self.on_nan == 'stop')
+        self._refusals = Refusals(runner, self._guard)
+        # A resumed run has the seed of its checkpoint.
+        self.dataloader.dataset.seed = runner.seed
+        if hasattr(self.dataloader.batch_sampler.sampler, 'seed'):
+            self.dataloader.batch_sampler.sampler.seed = runner.seed
+        guard_workers(self.dataloader)
+        if runner.val_loop is not None:
+            guard_workers(runner.val_dataloader)
+        runner.register_hook(_StopInValidation(self))
+        # MMDetection's BatchSyncRandomResize keeps the size of the last ten iterations to itself.
+        self._resizing = [module for module in self._module.modules() if hasattr(module, '_input_size')]
+        done, size, sizes = runner.message_hub.get_info('position_in_epoch', (0, 0, []))
+        if done and size != len(self.dataloader):
+            runner.logger.warning(
+                f'the checkpoint is of batch {done} of {size}, but an epoch has {len(self.dataloader)} batches now: '
+                f'epoch {self._epoch + 1} begins anew'
+            )
+            done = 0
+        self._done = done
+        for module, input_size in zip(self._resizing, sizes, strict=False):
+            module._input_size = input_size and tuple(input_size)
+
+    def _run(self) -> None:
+        if self._done == 0 and self.runner.message_hub.get_info('epoch_validated') != self._epoch:
+            self._decide_current_val_interval()
+            self._validate()  # a kill came before it could
+        while self._epoch < self._max_epochs and not self.stop_training:
+            self.run_epoch()
+            self._done = 0
+            self._stop_if_asked()
+            self._decide_current_val_interval()
+            self._validate()
+
+    def _validate(self) -> None:
+        """The validation of the epochs that are over, where one is due."""
+        due = self._epoch % self.val_interval == 0 or self._epoch == self._max_epochs
+        if self.runner.val_loop is None or self._epoch < max(self.val_begin, 1) or not due:
+            return
+        seed_from(self.runner.seed, _VALIDATION, self._epoch, get_rank())
+        self.runner.val_loop.run()
+        self._stop_if_asked()
+
+    def _note_position(self, done: int) -> None:
+        """For checkpoints: the batches of this epoch that are over."""
+        sizes = [module._input_size for module in self._resizing]
+        self.runner.message_hub.update_info('position_in_epoch', (done, len(self.dataloader), sizes))
+
+    # ------------------------------------------------------------------------------------------------------- signals
+
+    def _stop_if_asked(self) -> None:
+        """Ends the process with a checkpoint if any rank has had a signal."""
+        asked = self._signals.asked()
+        if get_world_size() > 1:
+            # Gradients that wait for a step are of each rank's own images; a checkpoint holds those of one rank.
+            if not self.runner.optim_wrapper.should_update() and self._done_in_epoch:
+                return
+            asked = on_any_rank(asked)
+        if asked:
+            self._stop()
+
+    @property
+    def _done_in_epoch(self) -> int:
+        return self.runner.message_hub.get_info('position_in_epoch')[0]
+
+    def _stop(self) -> None:
+        runner = self.runner
+        signum = self._signals.signum or signal.SIGTERM
+        with self._signals.busy():
+            hook = self._checkpoint_hook
+            if hook is not None:
+                hook.save_stopped(runner, self._epoch, self._iter)
+            runner.logger.info(f'stopped by {signal.Signals(signum).name}; {self._what_is_left()}; --resume goes on')
+            if get_world_size() > 1 and not self._validating:
+                barrier()  # a launcher ends all processes when the first one ends
+        raise SystemExit(128 + signum)
+
+    @property
+    def _checkpoint_hook(self) -> AtomicCheckpointHook | None:
+        return next((hook for hook in self.runner.hooks if isinstance(hook, AtomicCheckpointHook)), None)
+
+    def _what_is_left(self) -> str:
+        hook = self._checkpoint_hook
+        return (
+            'no checkpoint was written now: there is no AtomicCheckpointHook' if hook is None else hook.what_is_left()
+        )
+
+    def stop_validation_if_asked(self) -> None:
+        """Between two batches of a validation; the weights are the averaged ones there."""
+        if not self._signals.asked():
+            return
+        for hook in self.runner.hooks:
+            if isinstance(hook, EMAHook):
+                hook._swap_ema_parameters()
+        self._validating = True
+        self._stop()
+
+    def _end_workers(self) -> None:
+        """Ends data-loading processes that outlive an epoch; garbage collection would wait 5 s for each."""
+        loaders = [self.dataloader] + ([] if self.runner.val_loop is None else [self.runner.val_dataloader])
+        for loader in loaders:
+            if loader._iterator is not None:
+                loader._iterator._shutdown_workers()
+                loader._iterator = None
+
+    # -------------------------------------------------------------------------------------------------------- faults
+
+    def _explain(self, error: Exception) -> None:
+        """Raises what lies behind an error, in one sentence, where it is known."""
+        if isinstance(error, DataError):
+            # PyTorch puts the traceback of a worker in front.
+            raise DataError(str(error).strip().rpartition(f'{DataError.__module__}.DataError: ')[2]) from error
+        if isinstance(error, TrainingError):
+            return
+        if isinstance(error, OSError):  # of a log, an event file: the checkpoint hook explains its own
+            work_dir = self.runner.work_dir
+            if error.errno in FULL or str(error.filename or '').startswith(work_dir):
+                where = error.filename or work_dir
+                raise CheckpointError(f'{where} cannot be written: {error.strerror}; {self._what_is_left()}') from error
+            return
+        if death := worker_death(error):
+            raise TrainingError(death) from error
+        if cause := self._ranks.wait_for_cause(5.0):
+            if self._signals.signum is not None:  # another rank has stopped, in a validation
+                raise SystemExit(128 + self._signals.signum) from error
+            raise TrainingError(cause) from error
+
+
+class _StopInValidation(Hook):
+    """Lets a signal end a validation between two batches; remembers which epoch has been validated."""
+
+    # Before the checkpoint hook, which stores what is remembered.
+    priority = 'LOW'
+
+    def __init__(self, loop: ResumableTrainLoop) -> None:
+        self.loop = loop
+
+    def after_val_iter(self, runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        self.loop.stop_validation_if_asked()
+
+    def after_val_epoch(self, runner, metrics: dict | None = None) -> None:
+        runner.message_hub.update_info('epoch_validated', runner.epoch)

@@ -1,0 +1,90 @@
+"""Batches whose loss or gradient is not finite: named, then the end of the run or left out of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from mmengine.dist import all_gather_object
+from mmengine.model import is_model_wrapper
+
+from mmcnn.engine.step_guard import StepGuard
+from mmcnn.training_error import TrainingError
+
+#: Batches in a row that may be skipped; of the whole run, 1 % may be, but at least so many.
+MAX_SKIPPED = 10
+
+
+class Refusals:
+    """Acts on what a :class:`~mmcnn.engine.step_guard.StepGuard` refuses: stops the run, or skips the batch.
+
+    A skipped batch leaves the model's buffers (BatchNorm's statistics) as they were, and no entry in the log but its
+    warning. How many there were in the run goes into checkpoints.
+
+    Args:
+        runner (Runner): The runner.
+        guard (StepGuard): Stops where its ``stop`` is set.
+    """
+
+    def __init__(self, runner, guard: StepGuard) -> None:
+        self.runner = runner
+        self.guard = guard
+        self._model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        self._buffers: list[torch.Tensor] = []
+        self._images: list[str] = []  # since the last step
+        self._in_a_row = 0
+
+    def before_step(self, batch: Any) -> None:
+        """Notes the batch's images, and what a forward pass changes."""
+        self._images += image_paths(batch)
+        self._buffers = [] if self.guard.stop else [buffer.clone() for buffer in self._model.buffers()]
+
+    def after_step(self, batch: Any, outputs: dict) -> dict | None:
+        """What is to be logged of the step.
+
+        Raises:
+            TrainingError: something was refused, and the run stops at that or has skipped too much.
+        """
+        if self.guard.refused is None:
+            self._in_a_row = 0
+        else:
+            self._refuse(batch, outputs)
+            outputs = None
+        if self.runner.optim_wrapper.should_update():
+            self._images.clear()
+        return outputs
+
+    def _refuse(self, batch: Any, outputs: dict) -> None:
+        runner, refused = self.runner, self.guard.refused
+        images = image_paths(batch) if refused == 'loss' else self._images
+        images = [image for rank in all_gather_object(images) for image in rank]
+        terms = [name for name, value in outputs.items() if not torch.as_tensor(value).isfinite().all()]
+        what = f'the {refused} ({", ".join(terms)})' if terms else f'the {refused}'
+        whose = 'the batch' if refused == 'loss' else 'the step'
+        story = (
+            f'{what} is not finite in iteration {runner.iter + 1} (epoch {runner.epoch + 1}); the images of {whose}: '
+            f'{", ".join(images)}'
+        )
+        if self.guard.stop:
+            raise TrainingError(f'{story}; nothing was stepped, --on-nan skip leaves such batches out')
+        for buffer, kept in zip(self._model.buffers(), self._buffers, strict=True):
+            buffer.copy_(kept)
+        skipped = runner.message_hub.get_info('skipped_batches', 0) + 1
+        runner.message_hub.update_info('skipped_batches', skipped)
+        self._in_a_row += 1
+        runner.logger.warning(f'{story}; {whose} is skipped, number {skipped} of this run')
+        if self._in_a_row > MAX_SKIPPED or skipped > max(MAX_SKIPPED, runner.max_iters // 100):
+            raise TrainingError(
+                f'{story}; {skipped} batches were skipped, {self._in_a_row} of them in a row: that is too many'
+            )
+
+
+def image_paths(batch: Any) -> list[str]:
+    """Paths of a batch's images, those of a mosaic's tiles too where the samples name them."""
+    samples = batch.get('data_samples', []) if isinstance(batch, dict) else []
+    paths: list[str] = []
+    for sample in samples:
+        for key, value in getattr(sample, 'metainfo', {}).items():
+            if key.startswith('img_path'):
+                paths += [value] if isinstance(value, str) else list(value)
+    return list(dict.fromkeys(paths))

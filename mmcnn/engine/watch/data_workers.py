@@ -1,0 +1,56 @@
+"""Data-loading processes: they leave signals to the main process, and their death has a reason."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import re
+import signal
+import threading
+from collections.abc import Callable
+from functools import partial
+
+from torch.utils.data import DataLoader
+
+_DEATH = re.compile(r'DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (?:is killed by signal: ([\w ]+)|exited unexpect)')
+
+
+def guard_workers(loader: DataLoader) -> None:
+    """Makes the loader's workers deaf for Ctrl-C and for a SIGTERM that does not come from the main process.
+
+    Terminals, Slurm and systemd send these to every process. A worker that ends then would take the batch with it that
+    the main process needs to finish its step. Acts on workers that are started later.
+    """
+    init = loader.worker_init_fn
+    if not (isinstance(init, partial) and init.func is _start):
+        loader.worker_init_fn = partial(_start, init)
+
+
+def worker_death(error: BaseException) -> str | None:
+    """A sentence if an error says that a data-loading process has died, else None."""
+    found = _DEATH.search(str(error))
+    if not found:
+        return None
+    pid, reason = found.groups()
+    how = f' ({reason.strip()})' if reason else ''
+    return (
+        f'a data-loading process, pid {pid}, has died{how}; most often the machine has run out of memory, then fewer '
+        '--workers or a smaller --batch-size help'
+    )
+
+
+def _start(init: Callable[[int], object] | None, worker_id: int) -> None:
+    signal.set_wakeup_fd(-1)  # the main process's
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Only the waiting thread learns who sent it; threads that are started later inherit the mask.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    parent = multiprocessing.parent_process().pid
+    threading.Thread(target=_await_parent, args=(parent,), daemon=True).start()
+    if init is not None:
+        init(worker_id)
+
+
+def _await_parent(parent: int) -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+        pass
+    os._exit(0)

@@ -1,0 +1,300 @@
+"""Pickles read as inert data: no name is looked up, nothing is called, no attribute is set.
+
+``pickle.Unpickler`` with a strict ``find_class`` is not enough for files of strangers: its BUILD calls ``__setstate__``
+and ``setattr``, its EXT opcodes pass ``find_class`` by, a memo index of 2**31 allocates gigabytes, and a dict key of
+tuples in tuples recurses through the C stack until the process dies. So the opcodes, which the standard library's
+``pickletools`` decodes, act here on plain containers and stand-ins only.
+"""
+
+from __future__ import annotations
+
+import pickle
+import pickletools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+#: Opcodes that a pickle may have. Checkpoints of whole training runs have some ten thousand.
+MAX_OPERATIONS = 1_000_000
+#: Bytes that the pickles of a file may have, its tensors not counted.
+MAX_BYTES = 2**28
+MAX_LINE = 2**16
+#: Integers beyond it are no keys: chosen ones would all have one hash.
+MAX_INTEGER_KEY = 2**60
+MAX_TUPLE_KEY = 8
+#: Arguments of a call that is made; a call costs as much as it has arguments, a file's mention of them nothing.
+MAX_ARGUMENTS = 16
+
+NO_ACTION = {'PROTO', 'FRAME'}
+VALUES = {'NONE': None, 'NEWTRUE': True, 'NEWFALSE': False}
+EMPTY = {'EMPTY_LIST': list, 'EMPTY_TUPLE': tuple, 'EMPTY_DICT': dict, 'EMPTY_SET': set}
+SHORT_TUPLES = {'TUPLE1': 1, 'TUPLE2': 2, 'TUPLE3': 3}
+ARGUMENT = {
+    *('INT', 'BININT', 'BININT1', 'BININT2', 'LONG', 'LONG1', 'LONG4', 'FLOAT', 'BINFLOAT'),
+    *('STRING', 'BINSTRING', 'SHORT_BINSTRING', 'BINBYTES', 'SHORT_BINBYTES', 'BINBYTES8', 'BYTEARRAY8'),
+    *('UNICODE', 'BINUNICODE', 'SHORT_BINUNICODE', 'BINUNICODE8'),
+}
+
+
+@dataclass(eq=False, repr=False, slots=True)
+class StandIn:
+    """What is there instead of a class, a function or an object: its name and what the file says about it."""
+
+    #: 'models.common.Conv': the class or function, for an object that of which it is one.
+    name: str
+    #: Arguments of the call that made it; None: a name that is not called.
+    args: tuple | None = None
+    #: What the object's ``__setstate__`` would get, for most the dict of its attributes.
+    state: Any = None
+
+
+class BoundedReader:
+    """The ``read`` and ``readline`` of a binary file, which end at :data:`MAX_BYTES` and at lines of 64 KiB.
+
+    A length in a pickle is the word of a stranger: it is compared with the bytes that there are before any is read.
+    """
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self.file = file
+        self.left = min(size, MAX_BYTES)
+
+    def read(self, count: int) -> bytes:
+        self._take(count)
+        return self.file.read(count)
+
+    def readline(self) -> bytes:
+        line = self.file.readline(min(MAX_LINE, self.left))
+        self._take(len(line))
+        return line
+
+    def _take(self, count: int) -> None:
+        if count > self.left:
+            raise pickle.UnpicklingError('an entry is longer than the file or than any checkpoint needs')
+        self.left -= count
+
+
+class RestrictedUnpickler:
+    """Reads one pickle, and gives numbers, text, lists, tuples, sets, dicts and :class:`StandIn` for all else.
+
+    Containers that are subclasses (``defaultdict``) are stand-ins without their items; ``OrderedDict`` is a dict.
+
+    Args:
+        file: has ``read`` and ``readline``; is left behind the pickle.
+        builders: name of a function -> what takes the arguments of its calls.
+        persistent: takes the ids of objects outside of the pickle.
+
+    Attributes:
+        names: of all classes and functions that the pickle names, in its order.
+    """
+
+    def __init__(
+        self,
+        file: BinaryIO | BoundedReader,
+        builders: Mapping[str, Callable] | None = None,
+        persistent: Callable[[Any], Any] | None = None,
+    ) -> None:
+        self.file = file
+        self.builders = {'collections.OrderedDict': _ordered_dict, **(builders or {})}
+        self.persistent = persistent
+        self.names: list[str] = []
+        self._stack: list[Any] = []
+        self._marked: list[list[Any]] = []  # the stacks below each mark
+        self._memo: dict[int, Any] = {}
+
+    def load(self) -> Any:
+        """The object.
+
+        Raises:
+            pickle.UnpicklingError: the pickle is cut short, damaged, or bigger or stranger than a checkpoint's.
+        """
+        try:
+            for count, (opcode, argument, _) in enumerate(pickletools.genops(self.file)):
+                if count == MAX_OPERATIONS:
+                    raise pickle.UnpicklingError(f'it has more than {MAX_OPERATIONS:,} entries')
+                if opcode.name == 'STOP':
+                    break
+                self._act(opcode.name, argument)
+            return self._stack.pop()
+        except pickle.UnpicklingError:
+            raise
+        except Exception as error:  # a damaged pickle pops from empty stacks, unpacks what is no pair ...
+            raise pickle.UnpicklingError(f'{type(error).__name__}: {error}'[:200]) from error
+
+    def _act(self, name: str, argument: Any) -> None:
+        stack = self._stack
+        if name in ARGUMENT:
+            stack.append(argument)
+        elif name in VALUES:
+            stack.append(VALUES[name])
+        elif name in EMPTY:
+            stack.append(EMPTY[name]())
+        elif name in SHORT_TUPLES:
+            count = SHORT_TUPLES[name]
+            if len(stack) < count:
+                raise pickle.UnpicklingError('a tuple of more items than there are')
+            stack[-count:] = [tuple(stack[-count:])]
+        elif name in NO_ACTION:
+            pass
+        elif (action := getattr(self, f'_{name.lower()}', None)) is not None:
+            action(argument) if argument is not None else action()
+        else:  # EXT1: an object of this process; NEXT_BUFFER: one beside the file; PERSID: torch writes BINPERSID
+            raise pickle.UnpicklingError(f'{name} is nothing that a checkpoint needs')
+
+    # ---------------------------------------------------------------------------------------------- stack and memo
+
+    def _mark(self) -> None:
+        self._marked.append(self._stack)
+        self._stack = []
+
+    def _since_mark(self) -> list[Any]:
+        items, self._stack = self._stack, self._marked.pop()
+        return items
+
+    def _pop(self) -> None:
+        if self._stack:
+            self._stack.pop()
+        else:
+            self._since_mark()
+
+    def _pop_mark(self) -> None:
+        self._since_mark()
+
+    def _dup(self) -> None:
+        self._stack.append(self._stack[-1])
+
+    def _put(self, index: int) -> None:
+        self._memo[index] = self._stack[-1]
+
+    _binput = _long_binput = _put
+
+    def _memoize(self) -> None:
+        self._memo[len(self._memo)] = self._stack[-1]
+
+    def _get(self, index: int) -> None:
+        self._stack.append(self._memo[index])
+
+    _binget = _long_binget = _get
+
+    # -------------------------------------------------------------------------------------------------- containers
+
+    def _tuple(self) -> None:
+        items = self._since_mark()
+        self._stack.append(tuple(items))
+
+    def _list(self) -> None:
+        items = self._since_mark()
+        self._stack.append(items)
+
+    def _dict(self) -> None:
+        items = self._since_mark()
+        self._stack.append({})
+        self._set(items)
+
+    def _frozenset(self) -> None:
+        items = self._since_mark()
+        self._stack.append(frozenset(map(_key, items)))
+
+    def _append(self) -> None:
+        self._add([self._stack.pop()])
+
+    def _appends(self) -> None:
+        self._add(self._since_mark())
+
+    def _additems(self) -> None:
+        self._add(self._since_mark())
+
+    def _setitem(self) -> None:
+        value, key = self._stack.pop(), self._stack.pop()
+        self._set([key, value])
+
+    def _setitems(self) -> None:
+        self._set(self._since_mark())
+
+    def _add(self, items: list[Any]) -> None:
+        match self._stack[-1]:
+            case list() as values:
+                values.extend(items)
+            case set() as values:
+                values.update(map(_key, items))
+            case StandIn():
+                pass
+            case other:
+                raise pickle.UnpicklingError(f'items for a {type(other).__name__}')
+
+    def _set(self, items: list[Any]) -> None:
+        match self._stack[-1]:
+            case dict() as values:
+                values.update(zip(map(_key, items[::2]), items[1::2], strict=True))
+            case StandIn():
+                pass
+            case other:
+                raise pickle.UnpicklingError(f'items for a {type(other).__name__}')
+
+    # --------------------------------------------------------------------------------------------- names and calls
+
+    def _global(self, argument: str) -> None:
+        self._name(*argument.split(' ', 1))
+
+    def _stack_global(self) -> None:
+        name, module = self._stack.pop(), self._stack.pop()
+        self._name(module, name)
+
+    def _name(self, module: Any, name: Any) -> None:
+        if type(module) is not str or type(name) is not str:
+            raise pickle.UnpicklingError('a name that is no text')
+        # protocols 0 to 2 write Python 2's name of the module
+        self.names.append(f'{"builtins" if module == "__builtin__" else module}.{name}')
+        self._stack.append(StandIn(self.names[-1]))
+
+    def _reduce(self) -> None:
+        arguments, function = self._stack.pop(), self._stack.pop()
+        self._call(function, arguments)
+
+    _newobj = _reduce
+
+    def _newobj_ex(self) -> None:
+        self._stack.pop()  # the keywords
+        self._reduce()
+
+    def _inst(self, argument: str) -> None:
+        items = self._since_mark()
+        self._global(argument)
+        self._call(self._stack.pop(), tuple(items))
+
+    def _obj(self) -> None:
+        function, *arguments = self._since_mark()
+        self._call(function, tuple(arguments))
+
+    def _call(self, function: Any, arguments: Any) -> None:
+        if type(function) is not StandIn or type(arguments) is not tuple:
+            raise pickle.UnpicklingError(f'a call of a {type(function).__name__}')
+        build = self.builders.get(function.name) if function.args is None else None
+        made = build and len(arguments) <= MAX_ARGUMENTS
+        self._stack.append(build(*arguments) if made else StandIn(function.name, arguments))
+
+    def _build(self) -> None:
+        state, target = self._stack.pop(), self._stack[-1]
+        if type(target) is StandIn:
+            target.state = state
+        elif type(target) is not dict:  # attributes of an OrderedDict are nothing to a dict
+            raise pickle.UnpicklingError(f'attributes for a {type(target).__name__}')
+
+    def _binpersid(self) -> None:
+        if self.persistent is None:
+            raise pickle.UnpicklingError('it refers to an object outside of the file')
+        self._stack.append(self.persistent(self._stack.pop()))
+
+
+def _ordered_dict(*arguments: Any) -> dict | StandIn:
+    """An empty one is a dict; copies of what is there already could be made without end."""
+    return StandIn('collections.OrderedDict', arguments) if arguments else {}
+
+
+def _key(value: Any) -> Any:
+    """A value as key of a dict: no tuples in tuples, whose hash is as deep as the file likes."""
+    flat = value if type(value) is tuple and len(value) <= MAX_TUPLE_KEY else (value,)
+    for item in flat:
+        small = type(item) is int and abs(item) < MAX_INTEGER_KEY
+        if not small and not isinstance(item, str | bytes | bool | float | StandIn | None):
+            raise pickle.UnpicklingError(f'a key that is neither text nor a small number: a {type(item).__name__}')
+    return value

@@ -1,0 +1,106 @@
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmcnn.datasets.coco_folder import DataError
+from mmcnn.datasets.image_cache import ImageCache
+from mmcnn.datasets.image_reader import ImageReader, decode
+from mmcnn.datasets.transforms.plan import Tile
+
+
+def smooth(height, width):
+    blurred = cv2.GaussianBlur(np.random.default_rng(0).uniform(size=(height, width, 3)), (0, 0), 6)
+    return cv2.normalize(blurred, None, 20, 230, cv2.NORM_MINMAX).astype(np.uint8)
+
+
+def block_means(image, reduction):
+    """Means of blocks of reduction x reduction pixels, the last ones repeated where they are not full."""
+    rows, columns = (-side % reduction for side in image.shape[:2])
+    image = np.pad(image.astype(float), ((0, rows), (0, columns), (0, 0)), mode='edge')
+    height, width = (side // reduction for side in image.shape[:2])
+    return image.reshape(height, reduction, width, reduction, 3).mean(axis=(1, 3))
+
+
+@pytest.mark.parametrize('suffix', ['jpg', 'png'])
+@pytest.mark.parametrize('reduction', [1, 2, 4, 8])
+@pytest.mark.parametrize('size', [(96, 128), (97, 125)])
+def test_a_reduced_image_is_its_block_means(tmp_path, suffix, reduction, size):
+    path = str(tmp_path / f'ö.{suffix}')
+    cv2.imencode(f'.{suffix}', smooth(*size), [cv2.IMWRITE_JPEG_QUALITY, 100])[1].tofile(path)
+    found, expected = decode(path, reduction), block_means(cv2.imread(path), reduction)
+    assert found.shape == expected.shape and found.dtype == np.uint8
+    assert np.abs(found - expected).mean() < 1
+    assert np.abs(found - expected).max() < (1 if suffix == 'png' else 12)
+
+
+@pytest.mark.parametrize('suffix', ['jpg', 'png'])
+@pytest.mark.parametrize('reduction', [1, 2, 8])
+@pytest.mark.parametrize('orientation', [3, 6, 8])
+def test_exif_turns_reduced_images_too(tmp_path, suffix, reduction, orientation):
+    path = tmp_path / f'turned.{suffix}'
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(smooth(64, 96)[..., ::-1]).save(path, exif=exif, quality=100)
+    upright = np.rot90(smooth(64, 96), {3: 2, 6: -1, 8: 1}[orientation])
+    assert np.abs(decode(str(path), reduction) - block_means(upright, reduction)).mean() < 2
+
+
+@pytest.mark.parametrize('mode', ['L', 'RGBA', 'I;16', 'CMYK', 'P'])
+def test_other_kinds_become_bgr(tmp_path, mode):
+    path = str(tmp_path / ('x.jpg' if mode == 'CMYK' else 'x.png'))
+    pixels = np.full((8, 8), 200, np.uint8)
+    if mode == 'I;16':
+        Image.fromarray(pixels.astype(np.uint16) << 8).save(path)
+    else:
+        Image.fromarray(np.dstack([pixels] * 3)).convert(mode, palette=Image.Palette.ADAPTIVE).save(path)
+    image = decode(path)
+    assert image.shape == (8, 8, 3) and np.abs(image.astype(int) - 200).max() <= 2
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path):
+    for name, content, reason in (
+        ('text.jpg', b'this is no image', 'is no image that can be decoded'),
+        ('empty.jpg', b'', 'is no image that can be decoded'),
+        ('gone.jpg', None, 'cannot be read: No such file or directory'),
+    ):
+        if content is not None:
+            (tmp_path / name).write_bytes(content)
+        with pytest.raises(DataError, match=f'{name} {reason}'):
+            decode(str(tmp_path / name))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Paths of two JPEG images of 200 x 100 pixels."""
+    paths = [str(tmp_path / f'{number}.jpg') for number in range(2)]
+    for path in paths:
+        cv2.imwrite(path, smooth(100, 200))
+    return paths.__getitem__
+
+
+def tile(index, reduction=1, scale=1.0):
+    matrix = np.array([[scale, 0, 0], [0, scale, 0]])
+    return Tile(index, (200, 100), matrix, (0, 0, 200, 100), reduction)
+
+
+@pytest.mark.parametrize(
+    ('reduction', 'scale', 'width'), [(1, 1, 200), (1, 0.5, 100), (2, 1, 100), (2, 0.2, 50), (1, 0.01, 25)]
+)
+def test_without_a_cache_what_is_drawn_small_is_decoded_small(folder, reduction, scale, width):
+    assert ImageReader(folder)(tile(0, reduction, scale)).shape[1:] == (width, 3)
+
+
+def test_with_a_cache_only_the_tiles_reduction_counts(folder, monkeypatch):
+    paths = []
+
+    def counted(path, reduction):
+        paths.append(path)
+        return decode(path, reduction)
+
+    monkeypatch.setattr('mmcnn.datasets.image_reader.decode', counted)
+    read = ImageReader(folder, ImageCache(2, 1e-4))  # 100,000 bytes: one image of 100 x 200 x 3
+    for scale in (0.1, 1.0, 0.1):
+        for index in (0, 1):
+            assert (read(tile(index, 1, scale)) == decode(folder(index))).all()
+    assert paths == [folder(0), folder(1)] + [folder(1)] * 2

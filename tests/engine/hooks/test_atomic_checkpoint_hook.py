@@ -1,0 +1,181 @@
+import errno
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmcnn.engine.hooks import atomic_checkpoint_hook
+from mmcnn.weights.checkpoint import CheckpointError
+from mmcnn.weights.whole_file import last_checkpoint
+
+
+@pytest.fixture
+def journal(monkeypatch):
+    """Names of files in the order in which they came (+) and went (-)."""
+    steps = []
+    real_write, real_unlink = atomic_checkpoint_hook.write_whole, Path.unlink
+
+    def write(path, content):
+        real_write(path, content)
+        steps.append(f'+{Path(path).name}')
+
+    def unlink(path, missing_ok=False):
+        steps.extend([f'-{path.name}'] * path.exists())
+        real_unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(atomic_checkpoint_hook, 'write_whole', write)
+    monkeypatch.setattr(Path, 'unlink', unlink)
+    return steps
+
+
+def files(folder):
+    return sorted(path.name for pattern in ('*.pth', '*.part') for path in folder.glob(pattern))
+
+
+@pytest.fixture
+def scores(monkeypatch):
+    """Makes these the scores of the validations."""
+
+    def use(*values):
+        left = list(values)
+        monkeypatch.setattr('tests.engine.conftest.Value.compute_metrics', lambda *args: dict(score=left.pop(0)))
+
+    return use
+
+
+def test_what_is_replaced_goes_last(make_runner, tmp_path, journal, scores):
+    scores(0.1, 0.2, 0.1, 0.3)
+    make_runner(tmp_path, epochs=4).train()
+    last = '+last_checkpoint'
+    assert journal == [
+        '+epoch_1.pth', last, '+best_x_score_epoch_1.pth', '+epoch_1.pth', last,
+        '+epoch_2.pth', last, '+best_x_score_epoch_2.pth', '+epoch_2.pth', last, '-best_x_score_epoch_1.pth',
+        '+epoch_3.pth', last, '-epoch_1.pth',
+        '+epoch_4.pth', last, '-epoch_2.pth', '+best_x_score_epoch_4.pth', '+epoch_4.pth', last,
+        '-best_x_score_epoch_2.pth',
+    ]  # fmt: skip
+    assert (tmp_path / 'last_checkpoint').read_text() == str(tmp_path / 'epoch_4.pth')
+    assert files(tmp_path) == ['best_x_score_epoch_4.pth', 'epoch_3.pth', 'epoch_4.pth']
+
+
+def test_a_resumed_run_clears_what_a_kill_has_left(make_runner, tmp_path, scores):
+    scores(0.1, 0.2, 0.3)
+    make_runner(tmp_path).train()
+    # As a kill leaves them between writing and deleting, and inside a write.
+    for name in ('epoch_1.pth', 'best_x_score_epoch_2.pth', 'epoch_4.pth.part', 'last_checkpoint.part', 'mine.part'):
+        shutil.copy(tmp_path / 'epoch_3.pth', tmp_path / name)
+    content = torch.load(tmp_path / 'epoch_3.pth', weights_only=True)
+    assert content['message_hub']['runtime_info']['stale_ckpts'] == ['best_x_score_epoch_2.pth']
+    content['message_hub']['runtime_info']['stale_ckpts'] += ['epoch_1.pth']
+    torch.save(content, tmp_path / 'epoch_3.pth')
+    make_runner(tmp_path, resume=tmp_path / 'epoch_3.pth').train()
+    assert files(tmp_path) == ['best_x_score_epoch_3.pth', 'epoch_2.pth', 'epoch_3.pth', 'mine.part']
+
+
+def test_only_own_files_of_the_own_folder_are_deleted(make_runner, tmp_path, scores):
+    """A checkpoint that names files elsewhere, or files of other names, gets none of them deleted."""
+    scores(0.1, 0.9, 0.95)
+    own, other = tmp_path / 'own', tmp_path / 'other'
+    make_runner(own, epochs=1).train()
+    other.mkdir()
+    bait = [other / 'best_x_score_epoch_1.pth', other / 'secret.pth', own / 'mine.pth', other / 'epoch_1.pth']
+    for path in bait:
+        path.touch()
+    content = torch.load(own / 'epoch_1.pth', weights_only=True)
+    info = content['message_hub']['runtime_info']
+    info['stale_ckpts'] = ['mine.pth', '../other/secret.pth', str(other / 'epoch_1.pth'), 'last_checkpoint']
+    info['keep_ckpt_ids'] = ['../../other/epoch_1', 7, 8, 9, 10]
+    for best in (other / 'secret.pth', own / 'mine.pth', own / 'epoch_1.pth', other / 'best_x_score_epoch_1.pth'):
+        info['best_ckpt'] = str(best)
+        torch.save(content, own / 'epoch_1.pth')
+        scores(0.9 + len(str(best)) / 1000)
+        make_runner(own, epochs=2, resume=own / 'epoch_1.pth').train()
+        assert all(path.is_file() for path in bait)
+    assert (own / 'last_checkpoint').is_file()
+
+
+def test_a_checkpoint_of_another_folder_deletes_nothing_in_this_one(make_runner, tmp_path, scores):
+    scores(0.1, 0.2, 0.3, 0.4)
+    one, two = tmp_path / 'one', tmp_path / 'two'
+    make_runner(one, epochs=2).train()
+    two.mkdir()
+    for name in ('epoch_1.pth', 'best_x_score_epoch_2.pth'):
+        (two / name).touch()
+    make_runner(two, epochs=4, resume=one / 'epoch_2.pth').train()
+    assert files(two) == [
+        'best_x_score_epoch_2.pth',
+        'best_x_score_epoch_4.pth',
+        *(f'epoch_{i}.pth' for i in (1, 3, 4)),
+    ]
+    assert files(one) == ['best_x_score_epoch_2.pth', 'epoch_1.pth', 'epoch_2.pth']
+
+
+def test_a_new_run_forgets_the_checkpoint_of_an_earlier_one(make_runner, tmp_path):
+    class StoppedError(Exception):
+        pass
+
+    make_runner(tmp_path, epochs=1).train()
+    assert last_checkpoint(tmp_path) is not None
+
+    def stop(loop):
+        loop.runner.call_hook('before_train')
+        raise StoppedError
+
+    runner = make_runner(tmp_path, epochs=1)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(StoppedError):
+        patch.setattr('mmcnn.engine.loops.ResumableTrainLoop.run', stop)
+        runner.train()
+    assert last_checkpoint(tmp_path) is None
+    assert 'epoch_1.pth' in files(tmp_path)
+
+
+def test_waiting_gradients_are_stored_only_where_they_wait(make_runner, tmp_path):
+    make_runner(tmp_path, epochs=2).train()  # 5 batches an epoch, 2 a step
+    stored = [torch.load(tmp_path / f'epoch_{epoch}.pth', weights_only=True) for epoch in (1, 2)]
+    assert set(stored[0]['gradients']) == {'conv.weight', 'conv.bias', 'norm.weight', 'norm.bias'}
+    assert all(value.abs().sum() > 0 for name, value in stored[0]['gradients'].items() if name != 'conv.bias')
+    assert 'gradients' not in stored[1]
+    (best,) = tmp_path.glob('best*.pth')
+    assert 'gradients' not in torch.load(best, weights_only=True)
+
+
+def test_a_full_disk_is_one_sentence_and_the_last_checkpoint_good(make_runner, tmp_path, monkeypatch):
+    """The disk fills up in the middle of the second epoch's checkpoint."""
+    real, count = os.fsync, [0]
+
+    def full(descriptor):
+        count[0] += not os.path.isdir(f'/proc/self/fd/{descriptor}')
+        if count[0] > 5:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(descriptor)
+
+    monkeypatch.setattr(os, 'fsync', full)
+    with pytest.raises(CheckpointError) as error:
+        make_runner(tmp_path).train()
+    assert str(error.value) == (
+        f'a checkpoint cannot be written to {tmp_path}: No space left on device; '
+        f'the last checkpoint, {tmp_path / "epoch_1.pth"}, is whole'
+    )
+    assert last_checkpoint(tmp_path)[0].name == 'epoch_1.pth'
+    assert not list(tmp_path.glob('*.part'))
+
+
+def test_a_vanished_folder_is_one_sentence(make_runner, tmp_path):
+    from tests.engine.loops.test_resumable_train_loop import At
+
+    folder = tmp_path / 'run'
+    vanish = At('after_train_epoch', 1, lambda runner: shutil.rmtree(folder))
+    with pytest.raises(CheckpointError, match='No such file or directory; there is no checkpoint to resume from'):
+        make_runner(folder, hooks=[vanish], val_interval=3).train()
+    # Nothing is logged between its vanishing and the checkpoint.
+    vanish = At('after_train_iter', 1, lambda runner: shutil.rmtree(folder))
+    with pytest.raises(CheckpointError, match=f'a checkpoint cannot be written to {folder}: No such file or directory'):
+        make_runner(folder, hooks=[vanish], logs=False).train()
+
+
+def test_remote_folders_are_refused(make_runner, tmp_path):
+    runner = make_runner(tmp_path, checkpoint=dict(out_dir='s3://bucket/x', backend_args=dict(backend='http')))
+    with pytest.raises(ValueError, match=r'writes to local folders, .*bucket.* is none: use CheckpointHook'):
+        runner.train()

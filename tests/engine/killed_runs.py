@@ -1,0 +1,216 @@
+"""A program: trainings that are forked from a process which has imported everything once, and are killed.
+
+``campaign DATA FOLDER WORKERS KILLS SEED``, ``ranks DATA FOLDER``: the last line that is printed is JSON.
+"""
+
+import argparse
+import hashlib
+import importlib
+import json
+import os
+import random
+import re
+import signal
+import socket
+import sys
+import time
+import traceback
+from pathlib import Path
+
+import torch
+
+from mmcnn.visualization import read_scalars
+
+PARTS = ('state_dict', 'ema_state_dict', 'optimizer')
+EPOCHS = 3
+OPTIONS = {
+    'model.widen_factor': 0.0625,
+    'model.deepen_factor': 0.33,
+    'optim_wrapper.accumulative_counts': 2,  # 5 batches an epoch: a step is made of batches of two epochs
+    'default_hooks.checkpoint.max_keep_ckpts': 1,
+    'default_hooks.logger.interval': 1,
+    'env_cfg.resource_limit': 1024,
+}
+
+
+def digest(value):
+    """SHA-256 of every tensor and number inside, in the order of the names."""
+    sha = hashlib.sha256()
+
+    def add(node):
+        if isinstance(node, dict):
+            for key in sorted(node, key=str):
+                sha.update(str(key).encode())
+                add(node[key])
+        elif isinstance(node, (list, tuple)):
+            for each in node:
+                add(each)
+        elif isinstance(node, torch.Tensor):
+            sha.update(f'{node.dtype} {tuple(node.shape)}'.encode())
+            sha.update(node.contiguous().numpy().tobytes())
+        else:
+            sha.update(repr(node).encode())
+
+    add(value)
+    return sha.hexdigest()
+
+
+def digests(folder):
+    """What a finished run has left: digests, and the numbers of its best checkpoint and of its validations."""
+    last = torch.load(folder / f'epoch_{EPOCHS}.pth', weights_only=True)
+    assert all(last[part] for part in PARTS)
+    info = last['message_hub']['runtime_info']
+    scores = last['message_hub']['log_scalars']['val/coco/bbox_mAP'].data[0]
+    losses, validations = read_scalars(folder)  # of the curves
+    return {part: digest(last[part]) for part in PARTS} | dict(
+        best=info['best_score'],
+        best_file=Path(info['best_ckpt']).name,
+        scores=scores.tolist()[: EPOCHS - 1],  # the last validation comes after the checkpoint
+        files=sorted(path.name for path in folder.glob('*.pth')),
+        curves=[list(losses.items()), [(epoch, each['coco/bbox_mAP']) for epoch, each in validations.items()]],
+        loss=digest(last['message_hub']['log_scalars']['train/loss'].data[0].tolist()),
+    )
+
+
+def config(data, work_dir, workers, launcher):
+    """As tools/train.py sets it up."""
+    from mmcnn import cli, cli_data
+
+    cli.use_device('cpu')
+    cfg = cli.load_config('yolov4_cspdarknet53', OPTIONS)
+    cfg.work_dir = str(work_dir)
+    cli_data.set_data(cfg, str(data))
+    cli_data.set_img_size(cfg, 64)
+    cfg.train_cfg.max_epochs, cfg.train_cfg.val_interval = EPOCHS, 1
+    cli.set_batches(cfg, argparse.Namespace(batch_size=4, workers=workers, launcher=launcher), None)
+    cfg.randomness, cfg.launcher = dict(seed=3), launcher
+    cli.merge_options(cfg, OPTIONS)
+    cli.wire_model(cfg)
+    return cfg
+
+
+def fork(data, work_dir, workers, rank=None, port=None):
+    """Starts the training in a process of its own: a new one, or where the last was killed."""
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    launcher = 'none' if rank is None else 'pytorch'
+    if rank is not None:
+        os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port), WORLD_SIZE='2')
+        os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank))
+    try:
+        with open(f'{work_dir}{"" if rank is None else f".{rank}"}.txt', 'a') as output:
+            os.dup2(output.fileno(), 1)
+            os.dup2(output.fileno(), 2)
+        from mmcnn import cli
+        from mmcnn.engine import training
+
+        training.plot_curves = training._leave_pictures = lambda *args: None
+        cfg = config(data, work_dir, workers, launcher)
+        cli.check_initial_weights(cfg, 'auto')
+        with cli.friendly_errors():
+            training.train(cfg)
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+        print(end.code)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        os._exit(code)
+
+
+def kill_in_time(pid, moment, work_dir):
+    """Kills a run so many seconds after its start, or after its training's, or as soon as it writes a file.
+
+    Whether it was still alive then.
+    """
+    kind, when = moment
+    output = Path(f'{work_dir}.txt')
+    seen = output.stat().st_size if output.is_file() else 0
+    start = time.monotonic() if kind == 'start' else None
+    while os.waitpid(pid, os.WNOHANG) == (0, 0):
+        if kind == 'file':
+            due = any(work_dir.glob(when))
+            time.sleep(0.0005)
+        else:
+            if start is None and output.is_file() and b'Checkpoints will be saved' in output.read_bytes()[seen:]:
+                start = time.monotonic()
+            due = start is not None and time.monotonic() - start > when
+            time.sleep(0.005)
+        if due:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            return True
+    return False
+
+
+def campaign(data, folder, workers, kills, seed):
+    """Prints the digests of a run that is left alone, and those of runs that are killed ``kills`` times in all."""
+    rng = random.Random(seed)
+    whole = fork(data, folder / 'whole', workers=0)  # whose samples are the same for any number
+    length = -time.monotonic()
+    _, status = os.waitpid(whole, 0)
+    length += time.monotonic()
+    assert status == 0, Path(folder / 'whole.txt').read_text()[-3000:]
+    moments, runs = [], 0
+    while len(moments) < kills:
+        work_dir = folder / f'killed_{runs}'
+        runs += 1
+        for _ in range(min(rng.randint(1, 5), kills - len(moments))):
+            files, seconds = ['*.pth.part', 'last_checkpoint.part'], round(rng.uniform(0, length / 2), 2)
+            moment = rng.choice([('file', rng.choice(files)), ('start', seconds), *[('training', seconds)] * 4])
+            if kill_in_time(fork(data, work_dir, workers), moment, work_dir):
+                moments.append(' '.join(map(str, moment)))
+        _, status = os.waitpid(fork(data, work_dir, workers), 0)
+        assert status == 0, Path(f'{work_dir}.txt').read_text()[-3000:]
+    result = {path.name: digests(path) for path in sorted(folder.iterdir()) if path.is_dir()}
+    print(json.dumps(dict(moments=moments, digests=result)))
+
+
+def both(data, work_dir):
+    """Two ranks, which find each other at a port that is free."""
+    with socket.create_server(('127.0.0.1', 0)) as server:
+        port = server.getsockname()[1]
+    return [fork(data, work_dir, 0, rank, port) for rank in range(2)]
+
+
+def wait(pids):
+    """Exit codes, and the seconds until the last process has ended."""
+    start = time.monotonic()
+    codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
+    return codes, time.monotonic() - start
+
+
+def await_line(work_dir, line):
+    """Waits until rank 0 has logged it."""
+    output = Path(f'{work_dir}.0.txt')
+    while not output.is_file() or not re.search(line, output.read_text()):
+        time.sleep(0.002)
+
+
+def ranks(data, folder):
+    """Runs of two ranks: left alone; one of them terminated, then resumed; each of them killed."""
+    found = dict(whole=wait(both(data, folder / 'whole')))
+    pids = both(data, folder / 'stopped')
+    await_line(folder / 'stopped', r'Epoch\(train\) \[2\]\[1/3\]')
+    os.kill(pids[1], signal.SIGTERM)
+    found['stopped'] = wait(pids)
+    found['resumed'] = wait(both(data, folder / 'stopped'))
+    for rank in range(2):
+        pids = both(data, folder / f'killed_{rank}')
+        await_line(folder / f'killed_{rank}', r'Epoch\(train\) \[1\]\[3/3\]')
+        os.kill(pids[rank], signal.SIGKILL)
+        found[f'killed_{rank}'] = wait(pids)
+    said = {path.name: path.read_text().splitlines()[-1] for path in folder.glob('*.txt')}
+    print(json.dumps(found | dict(said=said, digests={name: digests(folder / name) for name in ('whole', 'stopped')})))
+
+
+if __name__ == '__main__':
+    command, data, folder, *numbers = sys.argv[1:]
+    for module in ('mmcnn.engine.training', 'mmdet.models'):
+        importlib.import_module(module)
+    torch.set_num_threads(1)
+    dict(campaign=campaign, ranks=ranks)[command](Path(data), Path(folder), *map(int, numbers))

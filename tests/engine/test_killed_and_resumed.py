@@ -1,0 +1,72 @@
+"""Runs killed by SIGKILL at random moments, inside a save too, end in the bits of the run that was left alone."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmcnn.datasets.shapes import make_shapes
+
+PROGRAM = Path(__file__).with_name('killed_runs.py')
+ROOT = PROGRAM.parents[2]
+
+
+@pytest.fixture
+def run(tmp_path):
+    """What the program prints, and the folder of its runs."""
+
+    def call(command, *numbers):
+        data = make_shapes(tmp_path / 'data', num_train=18, num_val=4, size=64)
+        folder = tmp_path / 'runs'
+        folder.mkdir()
+        result = subprocess.run(
+            [sys.executable, PROGRAM, command, data, folder, *map(str, numbers)],
+            env=dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1'),
+            capture_output=True, text=True,
+        )  # fmt: skip
+        assert result.returncode == 0, result.stderr[-4000:]
+        return json.loads(result.stdout.splitlines()[-1])
+
+    return call
+
+
+def check_campaign(result, kills):
+    assert len(result['moments']) == kills
+    whole = result['digests'].pop('whole')
+    assert result['digests']
+    for name, found in result['digests'].items():
+        assert found == whole, name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('workers', [0, 2])
+def test_five_kills_leave_the_bits(run, workers):
+    check_campaign(run('campaign', workers, 5, workers), 5)
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize('workers', [0, 2])
+def test_fifty_kills_leave_the_bits(run, workers, capsys):
+    result = run('campaign', workers, 50, 100 + workers)
+    with capsys.disabled():
+        print(f'\n{workers} workers, {len(result["digests"]) - 1} runs, killed at {result["moments"]}')
+    check_campaign(result, 50)
+
+
+@pytest.mark.slow
+def test_two_ranks_stop_and_die_together(run):
+    result = run('ranks')
+    assert result['whole'][0] == result['resumed'][0] == [0, 0]
+    # One had SIGTERM: both stop after the same step.
+    assert result['stopped'][0] == [143, 143]
+    assert result['digests']['stopped'] == result['digests']['whole']
+    for rank in range(2):
+        codes, seconds = result[f'killed_{rank}']
+        assert codes[rank] == -signal.SIGKILL and codes[1 - rank] == 1
+        assert seconds < 15
+        cause = f'rank {rank} has died: killed, or its machine is gone; rank {1 - rank} ends with it'
+        assert result['said'][f'killed_{rank}.{1 - rank}.txt'] == f'error: {cause}'

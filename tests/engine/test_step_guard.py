@@ -1,0 +1,184 @@
+"""The guard against plain PyTorch: the steps that are left are those of the good micro-batches alone."""
+
+import os
+from types import SimpleNamespace
+
+import pytest
+import torch
+from mmengine.optim import OptimWrapper
+from mmengine.optim.optimizer import amp_optimizer_wrapper
+from torch import multiprocessing, nn
+
+from mmcnn.engine.step_guard import MAX_OVERFLOWS, StepGuard
+
+
+def make(accumulate=1, stop=False, clip_grad=None):
+    torch.manual_seed(0)
+    model = nn.Linear(3, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    wrapper = OptimWrapper(optimizer, accumulative_counts=accumulate, clip_grad=clip_grad)
+    wrapper.initialize_count_status(model, 0, 1000)
+    return model, wrapper, StepGuard(wrapper, stop=stop)
+
+
+def batch(i):
+    return torch.rand(4, 3, generator=torch.Generator().manual_seed(i))
+
+
+def loss_of(model, i):
+    return model(batch(i)).square().mean()
+
+
+def state(model, wrapper):
+    momenta = [entry['momentum_buffer'] for entry in wrapper.optimizer.state.values()]
+    return [value.clone() for value in (*model.parameters(), *momenta)]
+
+
+def assert_equal(found, expected):
+    assert len(found) == len(expected)
+    for one, two in zip(found, expected, strict=True):
+        assert torch.equal(one, two)
+
+
+@pytest.mark.parametrize('clip_grad', [None, {'max_norm': 0.1}])
+@pytest.mark.parametrize('accumulate', [1, 3])
+def test_good_losses_step_as_mmengine_does(accumulate, clip_grad):
+    model, wrapper, guard = make(accumulate, clip_grad=clip_grad and dict(clip_grad))
+    other, plain, _ = make(accumulate, clip_grad=clip_grad and dict(clip_grad))
+    stepped = []
+    for i in range(7):
+        guard.update_params(loss_of(model, i))
+        stepped.append(guard.stepped)
+        plain.update_params(loss_of(other, i))
+        assert guard.refused is None
+    assert_equal(state(model, wrapper), state(other, plain))
+    assert stepped == [(i + 1) % accumulate == 0 for i in range(7)]
+    assert wrapper._inner_count == 7
+
+
+@pytest.mark.parametrize('bad', [float('nan'), float('inf')])
+@pytest.mark.parametrize('position', [0, 1, 2])
+def test_a_bad_micro_batch_leaves_the_gradients_of_the_others(bad, position):
+    model, wrapper, guard = make(3)
+    other, plain, _ = make(1)
+    for i in range(3):
+        guard.update_params(loss_of(model, i) * (bad if i == position else 1))
+        assert guard.refused == ('loss' if i == position else None)
+        if i != position:
+            (loss_of(other, i) / 3).backward()
+    assert guard.stepped
+    plain.optimizer.step()
+    assert_equal(state(model, wrapper), state(other, plain))
+    guard.update_params(loss_of(model, 3))
+    assert not guard.stepped and wrapper._inner_count == 4  # the next step begins with clean gradients
+    assert torch.allclose(model.weight.grad, torch.autograd.grad(loss_of(model, 3) / 3, model.weight)[0])
+
+
+def test_only_bad_micro_batches_make_no_step():
+    model, wrapper, guard = make(2)
+    for i in range(2):
+        guard.update_params(loss_of(model, i))
+    before = state(model, wrapper)
+    for i in range(2):
+        guard.update_params(loss_of(model, i) * float('nan'))
+        assert (guard.refused, guard.stepped) == ('loss', False)
+    assert_equal(state(model, wrapper), before)  # momentum and weight decay would move the weights
+
+
+def test_a_bad_gradient_of_a_good_loss_drops_the_step():
+    model, wrapper, guard = make(2)
+    for i in range(2):
+        guard.update_params(loss_of(model, i))
+    before = state(model, wrapper)
+    guard.update_params(loss_of(model, 2))
+    # The square root has an infinite slope at 0; times the slope 0 of the square, that is NaN.
+    guard.update_params((model(torch.zeros(1, 3)) - model.bias).square().sum().sqrt() + model.bias.sum() * 0)
+    assert (guard.refused, guard.stepped) == ('gradient', False)
+    assert_equal(state(model, wrapper), before)
+    assert model.weight.grad is None
+    for i in range(2):
+        guard.update_params(loss_of(model, i))
+    assert guard.stepped and model.weight.isfinite().all()
+
+
+def test_a_large_gradient_is_finite():
+    model, _, guard = make()
+    guard.update_params(model(batch(0)).sum() * 1e30)  # its square is not
+    assert (guard.refused, guard.stepped) == (None, True)
+
+
+@pytest.mark.parametrize('what', ['loss', 'gradient'])
+def test_stopping_makes_no_step(what):
+    model, wrapper, guard = make(2, stop=True)
+    before = state(model, wrapper)
+    guard.update_params(loss_of(model, 0))
+    zero = (model(torch.zeros(1, 3)) - model.bias).square().sum().sqrt()
+    guard.update_params(loss_of(model, 1) * float('nan') if what == 'loss' else zero)
+    assert (guard.refused, guard.stepped) == (what, False)
+    assert_equal(state(model, wrapper), before)
+
+
+def test_overflows_under_amp_are_counted_in_a_row():
+    _, _, guard = make()
+    scales = iter([])
+    guard.wrapper.loss_scaler = SimpleNamespace(get_scale=lambda: next(scales))
+    bad = [torch.tensor(float('inf'))]
+    falling = [2.0**-i for i in range(MAX_OVERFLOWS + 1)]
+    scales = iter([*falling[:MAX_OVERFLOWS], *falling])
+    assert all(guard._finite(bad) for _ in range(2 * MAX_OVERFLOWS))  # a scale that rises begins anew
+    assert not guard._finite(bad)
+
+
+def test_an_overflow_under_amp_is_the_scalers_business(monkeypatch):
+    """MMEngine's own wrapper, with PyTorch's scaler for a CPU."""
+    monkeypatch.setattr(amp_optimizer_wrapper, 'is_cuda_available', lambda: True)
+    monkeypatch.setattr(amp_optimizer_wrapper, 'GradScaler', lambda: torch.amp.GradScaler('cpu'))
+    model, _, _ = make()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    wrapper = amp_optimizer_wrapper.AmpOptimWrapper(optimizer=optimizer, clip_grad=dict(max_norm=1.0))
+    guard = StepGuard(wrapper)
+    guard.update_params(loss_of(model, 0))
+    before, scale = state(model, wrapper), wrapper.loss_scaler.get_scale()
+    guard.update_params(loss_of(model, 1) * 1e36)  # finite, but not times the scale
+    assert (guard.refused, wrapper.loss_scaler.get_scale()) == (None, scale / 2)
+    assert_equal(state(model, wrapper), before)
+    guard.update_params(loss_of(model, 1) * float('inf'))
+    assert guard.refused == 'loss'
+    assert_equal(state(model, wrapper), before)
+
+
+def _rank(rank, folder):
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group('gloo', init_method=f'file://{folder}/meeting', rank=rank, world_size=2)
+    model, wrapper, guard = make(2)
+    wrapped = nn.parallel.DistributedDataParallel(model)
+    refused = []
+    for i in range(6):  # the second rank has a bad loss at a step's beginning, at a step's end
+        with guard.optim_context(wrapped):
+            loss = wrapped(batch(2 * i + rank)).square().mean()
+        guard.update_params(loss * (float('nan') if rank and i in (2, 5) else 1))
+        refused.append(guard.refused)
+    guard.update_params(loss_of(model, 10 + rank))
+    guard.average()
+    torch.save((refused, state(model, wrapper), model.weight.grad), f'{folder}/{rank}.pt')
+    os._exit(0)  # gloo's threads and the interpreter may wait for each other at the end
+
+
+def test_two_ranks_refuse_as_one(tmp_path):
+    multiprocessing.start_processes(_rank, (str(tmp_path),), nprocs=2, start_method='fork')
+    (refused, first, waiting), second = (torch.load(tmp_path / f'{rank}.pt') for rank in range(2))
+    assert refused == second[0] == [None, None, 'loss', None, None, 'loss']
+    assert_equal(first, second[1])
+    assert torch.equal(waiting, second[2])
+    # The same in one process: the good batches of both ranks.
+    model, wrapper, _ = make()
+    for i in range(6):
+        if i not in (2, 5):
+            (sum(loss_of(model, 2 * i + rank) for rank in range(2)) / 4).backward()
+        if i % 2:
+            wrapper.optimizer.step()
+            wrapper.optimizer.zero_grad()
+    for found, expected in zip(first, state(model, wrapper), strict=True):
+        torch.testing.assert_close(found, expected)
+    expected = torch.autograd.grad(sum(loss_of(model, 10 + rank) for rank in range(2)) / 2 / 2, model.weight)[0]
+    torch.testing.assert_close(waiting, expected)

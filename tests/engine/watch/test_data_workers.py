@@ -1,0 +1,64 @@
+import os
+import signal
+import time
+
+import pytest
+from torch.utils.data import DataLoader
+
+from mmcnn.engine.watch import guard_workers, worker_death
+
+
+def started(worker_id):
+    os.environ['STARTED'] = str(worker_id)
+
+
+class Slow(list):
+    def __getitem__(self, index):
+        time.sleep(0.02)
+        return f'{index} {os.environ["STARTED"]}'
+
+
+def test_workers_are_deaf_for_signals_of_others_and_end_with_their_loader():
+    loader = DataLoader(Slow(range(20)), batch_size=1, num_workers=2, worker_init_fn=started, collate_fn=list)
+    guard_workers(loader)
+    guard_workers(loader)
+    iterator = iter(loader)
+    found = [next(iterator)]
+    for worker in iterator._workers:
+        for signum in (signal.SIGINT, signal.SIGINT):
+            os.kill(worker.pid, signum)
+        sender = os.fork()
+        if not sender:
+            os.kill(worker.pid, signal.SIGTERM)
+            os._exit(0)
+        os.waitpid(sender, 0)
+    found += list(iterator)
+    # The worker's own start-up function ran, too.
+    assert sorted(found) == sorted([f'{index} {index % 2}'] for index in range(20))
+    iterator = iter(loader)
+    next(iterator)
+    worker = iterator._workers[0]
+    worker.terminate()  # by its parent
+    worker.join(5)
+    assert worker.exitcode == 0
+    iterator._shutdown_workers()
+
+
+@pytest.mark.parametrize(('signum', 'how'), [(signal.SIGKILL, 'Killed'), (signal.SIGSEGV, 'Segmentation fault')])
+def test_a_dead_worker_is_one_sentence(signum, how):
+    loader = DataLoader(Slow(range(50)), batch_size=1, num_workers=1, worker_init_fn=started)
+    guard_workers(loader)
+    iterator = iter(loader)
+    next(iterator)
+    pid = iterator._workers[0].pid
+    with pytest.raises(RuntimeError) as error:
+        os.kill(pid, signum)
+        for _ in iterator:
+            pass
+    found = worker_death(error.value).replace(f' ({how})', '')  # PyTorch does not always notice how
+    assert found == (
+        f'a data-loading process, pid {pid}, has died; most often the machine has run out of memory, then fewer '
+        '--workers or a smaller --batch-size help'
+    )
+    assert worker_death(RuntimeError('CUDA error')) is None
+    assert 'pid 1, 2, has died;' in worker_death(RuntimeError('DataLoader worker (pid(s) 1, 2) exited unexpectedly'))
