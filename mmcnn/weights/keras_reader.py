@@ -32,6 +32,8 @@ LARGEST, LARGEST_CONFIG = 2**31, 2**24
 MOST_NAMES = 100_000
 #: A compressed array or archive of weights is nearly as large as the weights.
 SHRINKS = 100
+#: Letters of a sentence, in which names of the file stand.
+LONGEST = 300
 #: What this program may take; Python and NumPy reserve a part of it.
 MEMORY = 3 * LARGEST
 SIGNATURE = b'\x89HDF\r\n\x1a\n'
@@ -70,12 +72,17 @@ def main() -> None:
             for dataset in arrays.values():
                 sys.stdout.buffer.write(dataset[()].astype(as_written(dataset)).tobytes())
     except RefusedError as error:
-        sys.exit(str(error))
+        sys.exit(_one_line(str(error)))
     except PermissionError:
         sys.exit('may not be read by this user')
     except Exception as error:  # a damaged file makes h5py and zipfile fail in any way: OSError, KeyError, RuntimeError
-        reason = re.split(r'\n|\.\s', str(error))[0]
-        sys.exit(f'cannot be read as a Keras file, it is cut short or damaged ({type(error).__name__}: {reason})')
+        reason = _one_line(f'{type(error).__name__}: {error}')
+        sys.exit(f'cannot be read as a Keras file, it is cut short or damaged ({reason})')
+
+
+def _one_line(text: str) -> str:
+    """Names of a file may hold anything, of any length."""
+    return ' '.join(text.split())[:LONGEST]
 
 
 def as_written(dataset: h5py.Dataset) -> np.dtype:

@@ -133,6 +133,11 @@ def test_damaged_bytes_are_refused_or_harmless(write_keras_h5, tmp_path):
             assert sum(value.numel() for value in state.values()) < 1000
 
 
+def test_a_sentence_is_short_whatever_the_file_says(write_keras_h5, tmp_path):
+    path = write_keras_h5(tmp_path / 'x.h5', {'a': {'alpha\n' * 1000: values(1)}})
+    assert len(refused(path, "has an array 'alpha alpha")) < len(str(path)) + 310
+
+
 def test_what_the_library_does_not_survive(write_keras_h5, tmp_path, monkeypatch):
     path = tmp_path / 'x.h5'
     data = bytearray(write_keras_h5(path, {'a': {'kernel': values(3, 3)}}).read_bytes())
