@@ -56,6 +56,7 @@ setup(
     ],
     extras_require=dict(
         lite=['mmcv-lite>=2.0.1,<2.2'],
-        test=['pytest', 'pytest-xdist', 'hypothesis', 'ruff', 'keras>=3.15', 'timm>=1.0', 'torchvision'],
+        keras=['h5py'],  # to read Keras's files
+        test=['pytest', 'pytest-xdist', 'hypothesis', 'ruff', 'keras>=3.15', 'timm>=1.0', 'torchvision', 'h5py'],
     ),
 )

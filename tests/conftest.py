@@ -16,15 +16,16 @@ import torch
 PARITY = Path(__file__).resolve().parents[1] / 'docs' / 'parity.md'
 PARITY_HEAD = """# Parity
 
-Each network beside the same one of another library, with the same random weights and BatchNorm statistics, on random
-images at the reference size, in evaluation mode on a CPU (float32). The difference is the largest of any logit, as a
-share of the largest logit; the tests fail above 1e-4. Rows that no library has are held to their papers' shape tables
-and published counts, and to identities, in `tests/models/backbones/`.
+Each network beside the same one of another library, with the same random weights and BatchNorm statistics: the library
+saves them to a file by its own means, `mmcnn.load_weights` reads it. Random images, evaluation mode, a CPU (float32).
+The difference is the largest of any logit (of MMDetection's backbones: of any map), as a share of the largest; the
+tests fail above 1e-4. Rows that no library has are held to their papers' shape tables and published counts, and to
+identities, in `tests/models/backbones/`.
 
 Written by `make parity` on {date} with {versions}: {count} comparisons.
 
-| network | peer | largest relative difference |
-|---|---|---|
+| network | peer | file | largest relative difference |
+|---|---|---|---|
 """
 GOLDEN = Path(__file__).parent / 'golden'
 TOOLS = Path(__file__).resolve().parents[1] / 'tools'
@@ -53,9 +54,15 @@ def pytest_terminal_summary(terminalreporter, config):
     recorded = [
         value for report in reports for name, value in getattr(report, 'user_properties', ()) if name == 'parity'
     ]
-    rows = sorted({(peer.split(' ')[0], variant, peer, difference) for variant, peer, difference in recorded})
-    versions = ', '.join(f'{name} {metadata.version(name)}' for name in ('torch', 'keras', 'torchvision', 'timm'))
-    lines = [f'| `{variant}` | {peer} | {difference:.1e} |' for _, variant, peer, difference in rows]
+    rows = sorted(
+        {(peer.split(' ')[0], variant, peer, suffix, difference) for variant, peer, suffix, difference in recorded}
+    )
+    versions = ', '.join(
+        f'{name} {metadata.version(name)}' for name in ('torch', 'keras', 'torchvision', 'timm', 'mmdet')
+    )
+    lines = [
+        f'| `{variant}` | {peer} | `{suffix}` | {difference:.1e} |' for _, variant, peer, suffix, difference in rows
+    ]
     PARITY.write_text(
         PARITY_HEAD.format(count=len(rows), versions=versions, date=date.today()) + '\n'.join(lines) + '\n'
     )
@@ -246,6 +253,25 @@ def keras():
     if keras.backend.backend() != 'torch':
         pytest.skip('keras runs on another backend here')
     return keras
+
+
+@pytest.fixture(scope='session')
+def write_keras_h5():
+    """Writes one of Keras's older ``.h5`` files by hand: layer -> full name of each array -> values."""
+    h5py = pytest.importorskip('h5py')
+
+    def write(path, layers, root=''):
+        with h5py.File(path, 'w') as file:
+            tree = file.create_group(root) if root else file
+            tree.attrs['layer_names'] = [name.encode() for name in layers]
+            for layer, arrays in layers.items():
+                group = tree.create_group(layer)
+                group.attrs['weight_names'] = [name.encode() for name in arrays]
+                for name, array in arrays.items():
+                    group[name] = array
+        return path
+
+    return write
 
 
 @pytest.fixture(scope='session')

@@ -1,4 +1,4 @@
-"""Weights of keras.applications: which of its layers is which of ours, and how its arrays lie."""
+"""Weights of keras.applications: which of its layers is which of ours."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from mmcnn.weights.checkpoint import CheckpointError
+from mmcnn.weights.keras_arrays import prepare, to_torch
 from mmcnn.weights.translate import Rule, World
 
 # DenseNet: which layer is which. Its conv2 to conv5 are our levels 2 to 5; pool2 opens level 3.
 DENSENET: list[Rule] = [
-    (r'conv1_(conv|bn)', r'backbone.stem.\1'),
+    (r'conv1[_/](conv|bn)', r'backbone.stem.\1'),
     (r'conv(\d)_block(\d+)_0_bn', r'backbone.stage\1.block.layer\2.pre.bn'),
     (r'conv(\d)_block(\d+)_1_(conv|bn)', r'backbone.stage\1.block.layer\2.conv1.\3'),
     (r'conv(\d)_block(\d+)_2_conv', r'backbone.stage\1.block.layer\2.conv2'),
     (r'pool(\d)_bn', lambda m: f'backbone.stage{int(m[1]) + 1}.transition.pre.bn'),
     (r'pool(\d)_conv', lambda m: f'backbone.stage{int(m[1]) + 1}.transition.conv'),
     (r'bn', r'backbone.stage5.final.bn'),
-    (r'predictions', r'top.classes'),
+    (r'predictions|fc1000', r'top.classes'),
 ]
 
 # EfficientNet: which layer is which.
@@ -38,7 +38,7 @@ EFFICIENTNET: list[Rule] = [
             'project_bn': 'project.bn',
         }.items()
     ),
-    (r'predictions', r'top.classes'),
+    (r'predictions|probs', r'top.classes'),
 ]
 
 # Our names of the convolutions of Inception-ResNet v2 that Keras only numbers, in the order of the numbers.
@@ -110,50 +110,65 @@ MOBILENET_V2: list[Rule] = [
     (r'block_(\d+)_(expand|depthwise|project)_BN', lambda m: f'backbone.block{int(m[1]) + 1}.{m[2]}.bn'),
     (r'Conv_1', r'top.conv.conv'),
     (r'Conv_1_bn', r'top.conv.bn'),
-    (r'predictions', r'top.classes'),
+    (r'predictions|Logits', r'top.classes'),
 ]
 
-# MobileNetV3: which layer is which.
+# MobileNetV3: which layer is which; tf.keras 2.4 to 2.15 say 'Conv/BatchNorm' where later releases say 'conv_bn'.
+_NORM = '(?:_bn|/BatchNorm)'
 MOBILENET_V3: list[Rule] = [
-    (r'conv', r'backbone.stem.conv'),
-    (r'conv_bn', r'backbone.stem.bn'),
+    (r'[Cc]onv', r'backbone.stem.conv'),
+    (rf'[Cc]onv{_NORM}', r'backbone.stem.bn'),
     *(
-        (rf'expanded_conv(?:_(\d+))?_{theirs}', lambda m, ours=ours: f'backbone.block{int(m[1] or 0) + 1}.{ours}')
+        (rf'expanded_conv(?:_(\d+))?[_/]{theirs}', lambda m, ours=ours: f'backbone.block{int(m[1] or 0) + 1}.{ours}')
         for theirs, ours in {
             'expand': 'expand.conv',
-            'expand_bn': 'expand.bn',
+            f'expand{_NORM}': 'expand.bn',
             'depthwise': 'depthwise.conv',
-            'depthwise_bn': 'depthwise.bn',
-            'squeeze_excite_conv': 'excite.reduce',
-            'squeeze_excite_conv_1': 'excite.expand',
+            f'depthwise{_NORM}': 'depthwise.bn',
+            'squeeze_excite[_/][Cc]onv': 'excite.reduce',
+            'squeeze_excite[_/][Cc]onv_1': 'excite.expand',
             'project': 'project.conv',
-            'project_bn': 'project.bn',
+            f'project{_NORM}': 'project.bn',
         }.items()
     ),
-    (r'conv_1', r'top.conv.conv'),
-    (r'conv_1_bn', r'top.conv.bn'),
-    (r'conv_2', r'top.hidden.0'),
-    (r'logits', r'top.classes'),
+    (r'[Cc]onv_1', r'top.conv.conv'),
+    (rf'[Cc]onv_1{_NORM}', r'top.conv.bn'),
+    (r'[Cc]onv_2', r'top.hidden.0'),
+    (r'[Ll]ogits', r'top.classes'),
 ]
 
 
-# ResNet: which layer is which. Stages count from 2 (the paper's conv2_x), blocks from 1.
+# ResNet: which layer is which. Stages count from 2 (the paper's conv2_x), blocks from 1; up to keras-applications 1.0.4
+# blocks had letters, and so had the layers of a block.
 def _resnet_block(match: re.Match) -> str:
     return f'backbone.stage{int(match[1]) - 1}.blocks.{int(match[2]) - 1}'
 
 
+def _old_resnet_block(match: re.Match) -> str:
+    return f'backbone.stage{int(match["stage"]) - 1}.blocks.{ord(match["block"]) - ord("a")}'
+
+
+_OLD_RESNET = r'(?P<kind>res|bn)(?P<stage>[2-5])(?P<block>[a-z])_branch'
+_OLD_KINDS = dict(res='conv', bn='bn')
 RESNET: list[Rule] = [
     (r'conv1_(conv|bn)', r'backbone.stem.\1'),
     (r'conv(\d)_block(\d+)_0_(conv|bn)', lambda m: f'{_resnet_block(m)}.shortcut.{m[3]}'),
     (r'conv(\d)_block(\d+)_(\d)_(conv|bn)', lambda m: f'{_resnet_block(m)}.conv{m[3]}.{m[4]}'),
-    (r'predictions', r'top.classes'),
+    (r'conv1', 'backbone.stem.conv'),
+    (r'bn_conv1', 'backbone.stem.bn'),
+    (rf'{_OLD_RESNET}1', lambda m: f'{_old_resnet_block(m)}.shortcut.{_OLD_KINDS[m["kind"]]}'),
+    (
+        rf'{_OLD_RESNET}2(?P<layer>[abc])',
+        lambda m: f'{_old_resnet_block(m)}.conv{"abc".index(m["layer"]) + 1}.{_OLD_KINDS[m["kind"]]}',
+    ),
+    (r'predictions|probs|fc1000', r'top.classes'),
 ]
 
 # ResNetV2: which layer is which. A stack's last block is moved afterwards.
 RESNET_V2: list[Rule] = [
     ('conv1_conv', 'backbone.stem.conv'),
     ('post_bn', 'backbone.post.0'),
-    ('predictions', 'top.classes'),
+    ('predictions|probs', 'top.classes'),
     (r'conv(\d)_block(\d+)_(.*)', lambda m: f'backbone.stage{int(m[1]) - 1}.blocks.{int(m[2]) - 1}.{_pre_act(m[3])}'),
 ]
 
@@ -192,16 +207,19 @@ VGG: list[Rule] = [
 
 def flatten_channels_first(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """VGG: Keras flattens the 7 x 7 map in H, W, C order, we in C, H, W."""
-    weight = state['top.hidden.0.weight']
-    return {**state, 'top.hidden.0.weight': weight.unflatten(1, (7, 7, -1)).permute(0, 3, 1, 2).flatten(1)}
+    key = 'top.hidden.0.weight'
+    if key not in state or state[key].shape[1:].numel() % 49:  # no top, or one behind another map
+        return state
+    return {**state, key: state[key].unflatten(1, (7, 7, -1)).permute(0, 3, 1, 2).flatten(1)}
 
 
 # Xception: which layer is which. The four shortcuts have numbers for names.
+_XCEPTION_SHORTCUTS = (2, 3, 4, 13)
 XCEPTION: list[Rule] = [
     (r'block1_conv(\d)(_bn)?', lambda m: f'backbone.stem.{int(m[1]) - 1}.{"bn" if m[2] else "conv"}'),
     (r'(block\d+)_sepconv(\d)(/pointwise|_bn)?', lambda m: _separable(m[1], int(m[2]) - 1, m[3])),
-    (r'conv2d_(\d)', lambda m: f'backbone.block{(2, 3, 4, 13)[int(m[1])]}.shortcut.conv'),
-    (r'batch_normalization_(\d)', lambda m: f'backbone.block{(2, 3, 4, 13)[int(m[1])]}.shortcut.bn'),
+    (r'conv2d_(\d)', lambda m: f'backbone.block{_XCEPTION_SHORTCUTS[int(m[1])]}.shortcut.conv'),
+    (r'batch_normalization_(\d)', lambda m: f'backbone.block{_XCEPTION_SHORTCUTS[int(m[1])]}.shortcut.bn'),
     ('predictions', 'top.classes'),
 ]
 
@@ -244,30 +262,15 @@ FIXES: dict[str, Callable[[dict[str, Tensor]], dict[str, Tensor]]] = {
     'MobileNetV3': _flatten_linear,
 }
 
-#: Keras's names of vectors -> ours.
-VECTORS = {
-    'bias': 'bias',
-    'gamma': 'weight',
-    'beta': 'bias',
-    'moving_mean': 'running_mean',
-    'moving_variance': 'running_var',
+#: What Keras's networks have and no array shows. The others differ from our other rows in their arrays, too.
+DEMANDS = {
+    'DenseNet': dict(norm=dict(eps=1.001e-5)),
+    'EfficientNet': dict(padding='same'),
+    'MobileNetV2': dict(padding='same'),
+    'MobileNetV3': dict(padding='same'),
+    'ResNet': dict(norm=dict(eps=1.001e-5)),
+    'Xception': dict(norm=dict(eps=1e-3)),
 }
 
 
-def _to_torch(key: str, value: Tensor) -> tuple[str, Tensor]:
-    layer, _, array = key.rpartition('.')
-    # Keras 2 says 'depthwise_kernel' in every depthwise layer, Keras 3 'kernel' in DepthwiseConv2D. No convolution of
-    # the networks here that is larger than 1x1 has one output.
-    depthwise = array == 'kernel' and value.ndim == 4 and value.shape[0] > 1 and value.shape[3] == 1
-    if depthwise or array == 'depthwise_kernel':  # (H, W, C, M) to (C * M, 1, H, W)
-        height, width, channels, multiplier = value.shape
-        return f'{layer}.weight', value.permute(2, 3, 0, 1).reshape(channels * multiplier, 1, height, width)
-    if array in ('kernel', 'pointwise_kernel'):  # (H, W, C_in, C_out) or (F_in, F_out)
-        layer += '/pointwise' if array == 'pointwise_kernel' else ''
-        return f'{layer}.weight', value.permute(3, 2, 0, 1) if value.ndim == 4 else value.t()
-    if array not in VECTORS:
-        raise CheckpointError(f"'{key}' is no array of a known Keras layer")
-    return f'{layer}.{VECTORS[array]}', value
-
-
-WORLD = World('Keras', RULES, FIXES, layout=_to_torch)
+WORLD = World('Keras', RULES, FIXES, layout=to_torch, demands=DEMANDS, prepare=prepare)

@@ -22,7 +22,7 @@ from .files import WORLDS, WeightFile, open_weights
 from .likeliest import likeliest
 from .record import Record, of_published
 from .report import LoadReport, compare, explain
-from .translate import Translation, World
+from .translate import OtherRowError, Translation, World
 from .ultralytics import from_ultralytics
 
 if TYPE_CHECKING:
@@ -97,6 +97,8 @@ def load_weights(
     for world in worlds:
         try:
             translation = _TRANSLATE[world](file, model, prefix)
+        except OtherRowError as error:  # its names settle whose file it is
+            raise CheckpointError(f'{path}: {error}') from None
         except CheckpointError as error:
             refusals.append(error)
             continue
@@ -116,7 +118,7 @@ def load_weights(
                 reshaped=tuple(dict.fromkeys((*(k for k in translation.reshaped if k in own), *adapted))),
                 left_out={reason: tuple(keys) for reason, keys in translation.left_out.items() if keys},
                 world=world,
-                notes=(*_notes(file, world, record, model, adapted), *_warnings(published)),
+                notes=(*_notes(file, world, record, model, adapted), *translation.notes, *_warnings(published)),
             )
         if best is None or len(report.used) > len(best.used):
             best = report

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from mmcnn.weights.torchvision import RESNEXT
+from mmcnn.weights.torchvision import DENSENET, RESNEXT, vgg_features
 from mmcnn.weights.translate import Rule, World
 
 # CSPDarknet and CSPResNet: which layer is which.
@@ -32,9 +32,9 @@ def _two_paths(state: dict[str, Tensor]) -> dict[str, Tensor]:
     split = {}
     for key, value in state.items():
         if '.expand.' in key:
-            short, main = value.chunk(2) if value.ndim else (value, value)  # the counter of batches is a number
+            short, main = value.chunk(2) if value.numel() > 1 else (value, value)  # the counter of batches is a number
             split[key.replace('expand', 'short')], split[key.replace('expand', 'main')] = short, main
-        elif key.endswith('.final.conv.weight'):
+        elif key.endswith('.final.conv.weight') and value.ndim == 4:
             split[key] = torch.cat(value.chunk(2, dim=1)[::-1], dim=1)
         else:
             split[key] = value
@@ -50,6 +50,37 @@ DARKNET: list[Rule] = [
         lambda m: f'backbone.stage{int(m[1]) + 1}.{int(m[2]) + 1}.{m[3]}',
     ),
     (r'head\.fc', 'top.classes'),
+]
+
+
+# EfficientNet: which layer is which. Its first stage has no expansion, so its layers are one number earlier.
+EFFICIENTNET: list[Rule] = [
+    (r'conv_stem', 'backbone.stem.conv'),
+    (r'bn1', 'backbone.stem.bn'),
+    *(
+        (rf'blocks\.{stage}\.(\d+)\.{theirs}', lambda m, ours=ours: f'backbone.stage{int(m[1]) + 1}.{m[2]}.{ours}')
+        for stage, layers in {
+            '(0)': {
+                'conv_dw': 'depthwise.conv',
+                'bn1': 'depthwise.bn',
+                'conv_pw': 'project.conv',
+                'bn2': 'project.bn',
+            },
+            '([1-6])': {
+                'conv_pw': 'expand.conv',
+                'bn1': 'expand.bn',
+                'conv_dw': 'depthwise.conv',
+                'bn2': 'depthwise.bn',
+                'conv_pwl': 'project.conv',
+                'bn3': 'project.bn',
+            },
+            r'(\d)': {r'se\.conv_reduce': 'excite.reduce', r'se\.conv_expand': 'excite.expand'},
+        }.items()
+        for theirs, ours in layers.items()
+    ),
+    (r'conv_head', 'top.conv.conv'),
+    (r'bn2', 'top.conv.bn'),
+    (r'classifier', 'top.classes'),
 ]
 
 
@@ -126,6 +157,22 @@ VOVNET: list[Rule] = [
     (r'head\.fc', 'top.classes'),
 ]
 
+
+def vgg_rules(variant: str) -> list[Rule]:
+    """VGG: the trunk has torchvision's names."""
+    return [
+        *vgg_features(variant),
+        (r'pre_logits\.fc([12])', lambda m: f'top.hidden.{int(m[1]) - 1}'),
+        (r'head\.fc', 'top.classes'),
+    ]
+
+
+def _flatten_linear(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """VGG's hidden layers are convolutions in timm: (C_out, C_in, h, w) to (C_out, C_in * h * w)."""
+    linear = ('top.hidden.0.weight', 'top.hidden.1.weight')
+    return {key: value.flatten(1) if key in linear and value.ndim == 4 else value for key, value in state.items()}
+
+
 # Xception: which layer is which. timm's block 1 is Keras's and ours 2; in a block an activation (not in the first), a
 # separable convolution and a norm follow each other.
 XCEPTION_PARTS = {'.conv1': 'depthwise', '.pointwise': 'pointwise.conv', None: 'pointwise.bn'}
@@ -144,13 +191,17 @@ XCEPTION: list[Rule] = [
 
 
 # Layer names of timm -> layer names of mmcnn.Classifier, a list for each of our families.
-RULES: dict[str, list[Rule]] = {
+RULES: dict[str, list[Rule] | Callable[[str], list[Rule]]] = {
     'CSPDarknet': CSP,
     'CSPResNet': CSP,
     'Darknet': DARKNET,
+    'DenseNet': DENSENET,  # torchvision's names, as of the residual networks
+    'EfficientNet': EFFICIENTNET,
     'InceptionResNet': INCEPTION_RESNET,
     'InceptionV4': INCEPTION_V4,
     'ResNeXt': RESNEXT,
+    'ResNet': RESNEXT,
+    'VGG': vgg_rules,
     'VoVNet': VOVNET,
     'Xception': XCEPTION,
 }
@@ -158,7 +209,17 @@ RULES: dict[str, list[Rule]] = {
 #: What no rule on names can say, for a family.
 FIXES: dict[str, Callable[[dict[str, Tensor]], dict[str, Tensor]]] = {
     'CSPDarknet': _two_paths,
+    'VGG': _flatten_linear,
+}
+
+#: What timm's networks have and no tensor shows. EfficientNet is not here: timm has it in two forms, of which
+#: efficientnet_b0 to b4 are our rows with -tv, and tf_efficientnet_b0 to b7 those without.
+DEMANDS = {
+    'CSPDarknet': dict(act=dict(type='LeakyReLU', negative_slope=0.01)),
+    'Darknet': dict(act=dict(type='LeakyReLU', negative_slope=0.01)),
+    'DenseNet': dict(norm=dict(eps=1e-5)),
+    'Xception': dict(norm=dict(eps=1e-5)),
 }
 
 
-WORLD = World('timm', RULES, FIXES)
+WORLD = World('timm', RULES, FIXES, demands=DEMANDS)

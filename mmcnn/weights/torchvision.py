@@ -13,14 +13,15 @@ def _dense_layer(m: re.Match) -> str:
     return f'backbone.stage{int(m[1]) + 1}.block.layer{m[2]}'
 
 
-# DenseNet: which layer is which. Its first dense block is of level 2 here, its first transition opens level 3.
+# DenseNet: which layer is which. Its first dense block is of level 2 here, its first transition opens level 3; the
+# published files are older than the names and have a dot before the number (norm.1).
 DENSENET: list[Rule] = [
     (r'features\.conv0', r'backbone.stem.conv'),
     (r'features\.norm0', r'backbone.stem.bn'),
-    (r'features\.denseblock(\d)\.denselayer(\d+)\.norm1', lambda m: f'{_dense_layer(m)}.pre.bn'),
-    (r'features\.denseblock(\d)\.denselayer(\d+)\.conv1', lambda m: f'{_dense_layer(m)}.conv1.conv'),
-    (r'features\.denseblock(\d)\.denselayer(\d+)\.norm2', lambda m: f'{_dense_layer(m)}.conv1.bn'),
-    (r'features\.denseblock(\d)\.denselayer(\d+)\.conv2', lambda m: f'{_dense_layer(m)}.conv2'),
+    (r'features\.denseblock(\d)\.denselayer(\d+)\.norm\.?1', lambda m: f'{_dense_layer(m)}.pre.bn'),
+    (r'features\.denseblock(\d)\.denselayer(\d+)\.conv\.?1', lambda m: f'{_dense_layer(m)}.conv1.conv'),
+    (r'features\.denseblock(\d)\.denselayer(\d+)\.norm\.?2', lambda m: f'{_dense_layer(m)}.conv1.bn'),
+    (r'features\.denseblock(\d)\.denselayer(\d+)\.conv\.?2', lambda m: f'{_dense_layer(m)}.conv2'),
     (r'features\.transition(\d)\.norm', lambda m: f'backbone.stage{int(m[1]) + 2}.transition.pre.bn'),
     (r'features\.transition(\d)\.conv', lambda m: f'backbone.stage{int(m[1]) + 2}.transition.conv'),
     (r'features\.norm5', r'backbone.stage5.final.bn'),
@@ -141,14 +142,10 @@ RESNEXT: list[Rule] = [
 RESNET: list[Rule] = RESNEXT
 
 
-def vgg_rules(variant: str) -> list[Rule]:
-    """VGG: torchvision counts convolutions, norms, activations and pools in one sequence, so the row is needed."""
+def vgg_features(variant: str) -> list[Rule]:
+    """VGG's trunk: convolutions, norms, activations and pools are counted in one sequence, so the row is needed."""
     row, index = backbone_families()[variant].variants[variant], 0
-    rules: list[Rule] = [
-        (r'classifier\.0', r'top.hidden.0'),
-        (r'classifier\.3', r'top.hidden.1'),
-        (r'classifier\.6', r'top.classes'),
-    ]
+    rules: list[Rule] = []
     for level, depth in enumerate(row.depths):
         for i in range(1, depth + 1):
             rules.append((rf'features\.{index}', rf'backbone.stage{level}.conv{i}.conv'))
@@ -158,6 +155,19 @@ def vgg_rules(variant: str) -> list[Rule]:
             index += 2  # the activation, then the next layer
         index += 1  # the pool
     return rules
+
+
+# VGG's top: which layer is which.
+VGG_TOP: list[Rule] = [
+    (r'classifier\.0', 'top.hidden.0'),
+    (r'classifier\.3', 'top.hidden.1'),
+    (r'classifier\.6', 'top.classes'),
+]
+
+
+def vgg_rules(variant: str) -> list[Rule]:
+    """VGG: which layer is which."""
+    return [*vgg_features(variant), *VGG_TOP]
 
 
 # Layer names of torchvision -> layer names of mmcnn.Classifier, a list for each of our families, or what
@@ -175,4 +185,13 @@ RULES: dict[str, list[Rule] | Callable[[str], list[Rule]]] = {
 }
 
 
-WORLD = World('torchvision', RULES)
+#: What torchvision's networks have and no tensor shows. The others differ from our other rows in their tensors, too.
+DEMANDS = {
+    'DenseNet': dict(norm=dict(eps=1e-5)),
+    'EfficientNet': dict(padding=None),
+    'MobileNetV2': dict(padding=None),
+    'MobileNetV3': dict(padding=None),
+}
+
+
+WORLD = World('torchvision', RULES, demands=DEMANDS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -12,9 +13,17 @@ from mmcnn.registry import backbone_families, nearest
 from mmcnn.weights.checkpoint import CheckpointError
 from mmcnn.weights.report import listed
 
+if TYPE_CHECKING:
+    from mmcnn.models.backbones.row import Row
+
 #: A pattern that has to match a whole layer name, and our name for it: a replacement as of ``re.sub``, a function of
-#: the match, or None for layers that are left out on purpose (auxiliary heads).
+#: the match (a LookupError of it: there is no such layer), or None for layers that are left out on purpose (auxiliary
+#: heads).
 Rule = tuple[str, str | Callable[[re.Match], str] | None]
+
+
+class OtherRowError(CheckpointError):
+    """A library's file whose tensors would fit a row that computes something else with them."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +38,8 @@ class Translation:
     reshaped: Sequence[str] = ()
     #: Why the file ends before something of the model -> our names of it: 'behind the cut-off .conv.137', ...
     absent: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    #: Sentences for whoever loads the file: what it was trained with and the row has otherwise.
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -40,9 +51,13 @@ class World:
     rules: Mapping[str, Sequence[Rule] | Callable[[str], Sequence[Rule]]]
     #: Class of our family -> what no rule on names can say, done to the renamed state.
     fixes: Mapping[str, Callable[[dict[str, Tensor]], dict[str, Tensor]]] = field(default_factory=dict)
-
     #: The library's key and tensor -> the same in PyTorch's layout; None: it is PyTorch's.
     layout: Callable[[str, Tensor], tuple[str, Tensor]] | None = None
+    #: Class of our family -> fields of a row that the library's networks have so, and no tensor shows:
+    #: ``dict(norm=dict(eps=1e-5))``. Rows that have them otherwise are refused.
+    demands: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    #: The file's state and the row -> what of it the rules are about, under the library's own names; None: all.
+    prepare: Callable[[Mapping[str, Tensor], Row], Translation] | None = None
 
     def translate(self, state: Mapping[str, Tensor], variant: str) -> Translation:
         """The library's state dict under the names of our :class:`~mmcnn.models.classifiers.Classifier`.
@@ -50,6 +65,7 @@ class World:
         Raises:
             CheckpointError: no variant has this name, the library has no network of its family, or a key has no
                 counterpart here.
+            OtherRowError: every key has one, but the library's network is not the row's.
         """
         families = backbone_families()
         if variant not in families:
@@ -59,13 +75,34 @@ class World:
         if family is None:
             known = ', '.join(sorted(self.rules))
             raise CheckpointError(f'{self.name} has no weights for {variant} ({names[0]}); it has some for {known}')
+        row = families[variant].variants[variant]
+        given = self.prepare(state, row) if self.prepare else Translation(dict(state))
+        plain = dict(self.layout(key, value) for key, value in given.state.items()) if self.layout else given.state
         rules = self.rules[family]
-        plain = dict(self.layout(key, value) for key, value in state.items()) if self.layout else state
         renamed = translate(plain, rules(variant) if callable(rules) else rules)
+        self._refuse_other(families[variant].variants, variant, self.demands.get(family, {}))
         fixed = self.fixes[family](renamed.state) if family in self.fixes else renamed.state
-        moved = {id(value) for value in state.values()}  # the very tensors of the file
+        moved = {id(value) for value in given.state.values()}  # the very tensors of the file
         reshaped = [key for key, value in fixed.items() if id(value) not in moved]
-        return Translation(fixed, renamed.left_out, reshaped)
+        return Translation(fixed, {**given.left_out, **renamed.left_out}, reshaped, notes=given.notes)
+
+    def _refuse_other(self, rows: Mapping[str, Row], variant: str, demands: Mapping[str, Any]) -> None:
+        """Weights that would fit in their shapes, and give other results."""
+        for name, wanted in demands.items():
+            own = getattr(rows[variant], name)
+            if not _agree(own, wanted):
+                fitting = [other for other in rows if _agree(getattr(rows[other], name), wanted)]
+                raise OtherRowError(
+                    f"{self.name}'s network has {name}={wanted!r}, {variant} has {own!r} and would compute something "
+                    f'else with its weights; they fit {" or ".join(fitting)}'
+                )
+
+
+def _agree(own: Any, wanted: Any) -> bool:
+    """Whether a field of a row is as wanted; of a config only the entries that are wanted count."""
+    if isinstance(wanted, Mapping):
+        return isinstance(own, Mapping) and all(own.get(key) == value for key, value in wanted.items())
+    return own == wanted
 
 
 def translate(state: Mapping[str, Tensor], rules: Sequence[Rule]) -> Translation:
@@ -88,7 +125,11 @@ def translate(state: Mapping[str, Tensor], rules: Sequence[Rule]) -> Translation
         if match is None or ours is None:
             (unknown if match is None else auxiliary).append(key)
             continue
-        name = f'{ours(match) if callable(ours) else match.expand(ours)}.{kind}'
+        try:
+            name = f'{ours(match) if callable(ours) else match.expand(ours)}.{kind}'
+        except LookupError:
+            unknown.append(key)
+            continue
         if name in renamed:
             raise CheckpointError(f"two layers of the file are '{name}' here, the second is '{key}'")
         renamed[name] = value

@@ -1,10 +1,12 @@
 """Our networks against timm's, with the same weights."""
 
+from functools import partial
+
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from mmcnn.registry import backbone_families
-from mmcnn.weights.timm import WORLD
 
 # ours: (timm's, input size)
 PEERS = {
@@ -23,6 +25,19 @@ PEERS = {
     'vovnetv2-57': ('ese_vovnet57b', 256),
     'vovnetv2-99': ('ese_vovnet99b', 224),
 }
+#: Of rows whose form is another library's.
+MORE = {
+    **{f'efficientnet-b{i}-tv': f'efficientnet_b{i}' for i in range(5)},
+    **{f'efficientnet-b{i}': f'tf_efficientnet_b{i}' for i in range(8)},
+    'densenet121-tv': 'densenet121',
+    'densenet169-tv': 'densenet169',
+    'densenet201-tv': 'densenet201',
+    'resnet18': 'resnet18',
+    'resnet50-tv': 'resnet50',
+    'vgg11': 'vgg11',
+    'vgg11-bn': 'vgg11_bn',
+    'resnext50-32x4d': 'resnext50_32x4d',
+}
 
 
 @pytest.mark.parametrize('variant', PEERS)
@@ -33,8 +48,18 @@ def test_same_logits(timm, random_statistics, compare, variant):
     else:  # timm has the numbers of this one, but no name for it
         peer = timm.models.vovnet.VovNet(timm.models.vovnet.model_cfgs[name])
     random_statistics(peer)
-    with torch.no_grad():
-        compare(variant, WORLD.translate(peer.state_dict(), variant).state, peer, f'timm {name}', size)
+    compare(variant, partial(save_file, peer.state_dict()), '.safetensors', peer, f'timm {name}', size)
+
+
+QUICK = ('efficientnet-b0-tv', 'efficientnet-b0', 'densenet121-tv', 'resnet18')
+
+
+@pytest.mark.parametrize('variant', [pytest.param(v, marks=() if v in QUICK else pytest.mark.slow) for v in MORE])
+def test_same_logits_where_others_are_the_peer(timm, random_statistics, compare, variant):
+    peer = random_statistics(timm.create_model(MORE[variant], pretrained=False))
+    size = 224 if 'vgg' in variant else 128  # smaller than they are made for, which is quicker and shows as much
+    name = f'timm {MORE[variant]}'
+    compare(variant, partial(torch.save, peer.state_dict()), '.pth', peer, name, size, trained_alike=False)
 
 
 @pytest.mark.parametrize('variant', PEERS)

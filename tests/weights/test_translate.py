@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from mmcnn.weights import CheckpointError
-from mmcnn.weights.translate import translate
+from mmcnn.weights.translate import OtherRowError, Translation, World, translate
 
 RULES = [
     (r'features\.(\d+)\.conv', r'stage\1.conv'),
@@ -41,3 +41,30 @@ def test_two_layers_of_one_name_are_refused():
         CheckpointError, match=r"two layers of the file are 'a\.weight' here, the second is 'y\.weight'"
     ):
         translate(state('x.weight', 'y.weight'), [('[xy]', 'a')])
+
+
+def test_a_rule_may_know_no_such_layer():
+    rules = [(r'conv_(\d)', lambda match: ('a', 'b')[int(match[1])])]
+    assert list(translate(state('conv_1.weight'), rules).state) == ['b.weight']
+    with pytest.raises(CheckpointError, match=r'1 keys of the file are unknown here: conv_2\.weight'):
+        translate(state('conv_2.weight'), rules)
+
+
+def test_a_world_prepares_and_demands():
+    def prepare(given, row):
+        kept = {key: value for key, value in given.items() if not key.startswith('input')}
+        return Translation(kept, {'input': ['input.mean']}, notes=[f'eps {row.norm["eps"]}'])
+
+    rules = {'Darknet': [(r'conv', 'backbone.stem.conv')]}
+    world = World('Peer', rules, demands={'Darknet': dict(act=dict(negative_slope=0.1))}, prepare=prepare)
+    given = state('input.mean', 'conv.weight')
+    translation = world.translate(given, 'darknet53')
+    assert translation == Translation(
+        {'backbone.stem.conv.weight': given['conv.weight']}, {'input': ['input.mean']}, [], notes=['eps 1e-05']
+    )
+    told = r"Peer's network has act=\{'negative_slope': 0\.1\}, darknet53-timm has .*; they fit darknet53$"
+    with pytest.raises(OtherRowError, match=told):
+        world.translate(given, 'darknet53-timm')
+    # A file of something else is not told about rows.
+    with pytest.raises(CheckpointError, match='unknown here: fc'):
+        world.translate(state('fc.weight'), 'darknet53-timm')
