@@ -126,3 +126,14 @@ def make_runner():
         )
 
     return make
+
+
+@pytest.fixture
+def scores(monkeypatch):
+    """Makes these the scores of the validations."""
+
+    def use(*values):
+        left = list(values)
+        monkeypatch.setattr(Value, 'compute_metrics', lambda *args: dict(score=left.pop(0)))
+
+    return use

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.hooks import Hook
 
 from mmcnn.engine.hooks import atomic_checkpoint_hook
 from mmcnn.weights.checkpoint import CheckpointError
@@ -32,17 +33,6 @@ def journal(monkeypatch):
 
 def files(folder):
     return sorted(path.name for pattern in ('*.pth', '*.part') for path in folder.glob(pattern))
-
-
-@pytest.fixture
-def scores(monkeypatch):
-    """Makes these the scores of the validations."""
-
-    def use(*values):
-        left = list(values)
-        monkeypatch.setattr('tests.engine.conftest.Value.compute_metrics', lambda *args: dict(score=left.pop(0)))
-
-    return use
 
 
 def test_what_is_replaced_goes_last(make_runner, tmp_path, journal, scores):
@@ -163,16 +153,23 @@ def test_a_full_disk_is_one_sentence_and_the_last_checkpoint_good(make_runner, t
 
 
 def test_a_vanished_folder_is_one_sentence(make_runner, tmp_path):
-    from tests.engine.loops.test_resumable_train_loop import At
-
     folder = tmp_path / 'run'
-    vanish = At('after_train_epoch', 1, lambda runner: shutil.rmtree(folder))
+
+    class AfterEpoch(Hook):
+        def after_train_epoch(self, runner):
+            if runner.epoch == 1:
+                shutil.rmtree(folder)
+
+    class AfterIteration(Hook):
+        def after_train_iter(self, runner, *args, **kwargs):
+            if runner.iter == 1:
+                shutil.rmtree(folder)
+
     with pytest.raises(CheckpointError, match='No such file or directory; there is no checkpoint to resume from'):
-        make_runner(folder, hooks=[vanish], val_interval=3).train()
+        make_runner(folder, hooks=[AfterEpoch()], val_interval=3).train()
     # Nothing is logged between its vanishing and the checkpoint.
-    vanish = At('after_train_iter', 1, lambda runner: shutil.rmtree(folder))
     with pytest.raises(CheckpointError, match=f'a checkpoint cannot be written to {folder}: No such file or directory'):
-        make_runner(folder, hooks=[vanish], logs=False).train()
+        make_runner(folder, hooks=[AfterIteration()], logs=False).train()
 
 
 def test_remote_folders_are_refused(make_runner, tmp_path):

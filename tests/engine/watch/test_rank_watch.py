@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 
 import pytest
 import torch
@@ -36,12 +37,16 @@ def run(tmp_path, work):
                 code = end.code
             except ValueError:
                 code = 3
+            except BaseException:
+                traceback.print_exc()
             finally:
                 sys.stderr.flush()
                 os._exit(code)
         pids.append(pid)
     codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
-    return codes, [(tmp_path / f'{rank}.txt').read_text().splitlines()[-1:] for rank in range(RANKS)]
+    said = [(tmp_path / f'{rank}.txt').read_text() for rank in range(RANKS)]
+    assert 98 not in codes, said
+    return codes, [text.splitlines()[-1:] for text in said]
 
 
 @pytest.mark.parametrize('dying', [0, 2])
