@@ -70,7 +70,7 @@ def main() -> None:
             arrays = found_in(file)
             print(json.dumps([(name, as_written(each).str, each.shape) for name, each in arrays.items()]), flush=True)
             for dataset in arrays.values():
-                sys.stdout.buffer.write(dataset[()].astype(as_written(dataset)).tobytes())
+                sys.stdout.buffer.write(np.ascontiguousarray(dataset[()], as_written(dataset)).data)
     except RefusedError as error:
         sys.exit(_one_line(str(error)))
     except PermissionError:

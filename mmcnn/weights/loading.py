@@ -307,7 +307,8 @@ def _refusal(
 ) -> CheckpointError:
     """The sentence about a file that fits in no way."""
     if best is None or (refusals and not best.used and len(WORLDS[file.format]) == 1):
-        return refusals[0]
+        said = str(refusals[0])
+        return CheckpointError((said if str(file.path) in said else f'{file.path}: {said}') + _looks_like(file))
     message = f'{file.path} does not fit {_name(model)}: {"; ".join(best.deviations(allowed))}'
     if best.mismatched and all(key.startswith(CLASS_LAYERS) for key, *_ in best.mismatched):
         if not best.missing and not best.unexpected:
@@ -315,6 +316,11 @@ def _refusal(
         return CheckpointError(message)
     if record is not None:
         message += f'; it holds weights of {record.model}'
-    elif found := likeliest(file.state):
-        message += f'; the file looks like {" or ".join(found)}'
+    else:
+        message += _looks_like(file)
     return CheckpointError(message)
+
+
+def _looks_like(file: WeightFile) -> str:
+    found = likeliest(file.state) if file.state else ()
+    return f'; the file looks like {" or ".join(found)}' if found else ''

@@ -53,7 +53,7 @@ def random_arrays(model):
             elif 'kernel' in name:
                 depthwise = name == 'depthwise_kernel' or type(layer).__name__ == 'DepthwiseConv2D'
                 fan_in = math.prod(shape[:2] if depthwise else shape[:-1])
-                value = rng.normal(0, math.sqrt(2 / fan_in), shape)
+                value = rng.standard_normal(shape, np.float32) * math.sqrt(2 / fan_in)
             else:
                 continue  # of the input normalisation
             variable.assign(value.astype(np.float32))
@@ -67,7 +67,13 @@ def save(model, path):
         model.save(path)
 
 
-@pytest.mark.parametrize('variant', PEERS)
+#: Large ones.
+SLOW = {'vgg19', 'resnet101', 'resnet152', 'resnet152v2', 'inception-resnet-v2'} | {
+    f'efficientnet-b{i}' for i in (5, 6, 7)
+}
+
+
+@pytest.mark.parametrize('variant', [pytest.param(v, marks=[pytest.mark.slow] * (v in SLOW)) for v in PEERS])
 def test_same_logits(keras, compare, variant):
     name, arguments, size = PEERS[variant]
     keras.utils.clear_session()

@@ -37,7 +37,13 @@ ARGUMENTS = {name: dict(init_weights=False, aux_logits=True) for name in ('googl
 TRANSFORMS_INPUT = ('googlenet', 'inception_v3')
 
 
-@pytest.mark.parametrize('variant', PEERS)
+#: Large ones.
+SLOW = {'vgg13', 'vgg19', 'vgg11', 'vgg13-bn', 'vgg16-bn', 'vgg19-bn', 'resnet152-tv', 'resnext101-64x4d'} | {
+    f'efficientnet-b{i}-tv' for i in (5, 6, 7)
+}
+
+
+@pytest.mark.parametrize('variant', [pytest.param(v, marks=[pytest.mark.slow] * (v in SLOW)) for v in PEERS])
 def test_same_logits(torchvision, random_statistics, compare, variant):
     name, size = PEERS[variant]
     peer = random_statistics(torchvision.models.get_model(name, weights=None, **ARGUMENTS.get(name, {})))

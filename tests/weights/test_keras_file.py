@@ -183,3 +183,8 @@ def test_wrong_weights_are_refused_whole(write_keras_h5, tmp_path):
     with pytest.raises(CheckpointError, match=r'2 missing: stage0\.conv1\.conv\.weight, stage0\.conv1\.conv\.bias'):
         mmcnn.load_weights(model, path)
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    kernels['conv1'] = kernels.pop('block2_conv1')
+    write_keras_h5(path, kernels)
+    with pytest.raises(CheckpointError) as error:
+        mmcnn.load_weights(model, path)
+    assert str(error.value) == f'{path}: 2 keys of the file are unknown here: conv1.weight, conv1.bias'
