@@ -139,7 +139,7 @@ def test_refusals(run_tool, boxes, tmp_path):
 
 
 def test_training_warns_of_anchors_that_do_not_fit(run_tool, boxes, monkeypatch):
-    monkeypatch.setattr('mmcnn.engine.training.train', lambda cfg, summary: None)
+    monkeypatch.setattr('mmcnn.engine.training.train', lambda cfg, summary, *_: None)
     data = boxes([*WIDE, *SQUARE])
     result = run_tool('train', 'yolov5_s', '--data', data, '--img-size', 320, '--device', 'cpu')
     assert result.code == 0, result.err

@@ -283,13 +283,15 @@ def test_testing_gives_the_numbers_of_the_last_validation(run_tool, shapes, trai
     boxes = json.loads((tmp_path / 'test.bbox.json').read_text())
     assert len(boxes) > 100
     expected = json.loads((trained.work_dir / 'val.bbox.json').read_text())
-    assert [(box['image_id'], box['category_id']) for box in boxes] == [
-        (box['image_id'], box['category_id']) for box in expected
-    ]
-    for key, tolerance in (('bbox', 1e-3), ('score', 1e-6)):
-        np.testing.assert_allclose(
-            [box[key] for box in boxes], [box[key] for box in expected], rtol=1e-4, atol=tolerance
-        )
+    assert len(boxes) == len(expected)
+    rows, last_rows = (
+        np.array([[box['image_id'], box['category_id'], *box['bbox'], box['score']] for box in each])
+        for each in (boxes, expected)
+    )
+    np.testing.assert_allclose(rows[:, -1], last_rows[:, -1], rtol=1e-4, atol=1e-6)
+    # Two boxes of all but the same score may have changed places.
+    same = np.isclose(rows, last_rows, rtol=1e-4, atol=1e-3).all(axis=1)
+    assert same.mean() > 0.99
     assert 'Average Recall' in result.out
 
 
