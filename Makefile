@@ -34,7 +34,8 @@ golden: setup
 	$(BIN)/python -m pytest tests/models/backbones -k golden --update-golden
 
 parity: setup
-	$(BIN)/python -m pytest -n auto --maxprocesses 8 tests/parity -m 'slow or not slow' --write-parity
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 tests/parity tests/weights/test_ultralytics.py \
+	  -m 'slow or not slow' --write-parity
 
 table: setup
 	$(BIN)/python tools/model_zoo.py costs --into docs/costs.md

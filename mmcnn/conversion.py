@@ -15,6 +15,7 @@ from mmcnn.models.classifiers import build_classifier, list_classifiers
 from mmcnn.models.wiring import wire
 from mmcnn.registry import backbone_families, nearest
 from mmcnn.weights import catalog
+from mmcnn.weights.addresses import is_address
 from mmcnn.weights.checkpoint import CheckpointError
 from mmcnn.weights.darknet import write_darknet
 from mmcnn.weights.files import format_of
@@ -54,16 +55,20 @@ def convert(
         what became of each entry, and the record.
 
     Raises:
-        UsageError: no network of this name, or an ending that says nothing.
+        UsageError: no network of this name, an address in place of a file, or an ending that says nothing.
         CheckpointError: the file does not fit, or cannot be written.
     """
+    if is_address(str(source)):
+        raise cli.UsageError(f'{source} is an address and SRC a file; init_cfg and load_weights take addresses')
     source, target = Path(source).expanduser(), Path(target).expanduser()
     ending = _check_target(source, target)
     model, report = _load(source, name, world, num_classes, allow_head_mismatch)
     sha256 = digest(source)
     published = catalog.of_file(source.name, sha256)
+    own = describe(model, name)
     record = dataclasses.replace(
-        describe(model, name),
+        own,
+        images=report.images or own.images,
         source=source.name,
         sha256=sha256,
         format=format_of(source),
@@ -99,7 +104,9 @@ def _load(
     if name in list_classifiers():
         model = build_classifier(name, num_classes or 1000)
         try:
-            return model, load_weights(model, source, world, allow_head_mismatch=allow_head_mismatch)
+            report = load_weights(model, source, world, allow_head_mismatch=allow_head_mismatch)
+            if not report.absent:  # Darknet's cut-offs have no top, and one that was never trained is not written
+                return model, report
         except CheckpointError:
             if num_classes is not None:
                 raise

@@ -29,3 +29,9 @@ SYMMETRIC_299 = replace(SYMMETRIC, size=299)
 UNIT = ImageFormat(mean=(0.0, 0.0, 0.0), std=(255.0, 255.0, 255.0))
 #: The same at the size of Darknet's ImageNet classifiers.
 UNIT_256 = replace(UNIT, size=256)
+
+
+def in_words(image: ImageFormat) -> str:
+    """How images are normalised: ``'RGB, mean (123.675, 116.28, 103.53), std (58.395, 57.12, 57.375)'``."""
+    mean, std = (', '.join(f'{value:g}' for value in values) for values in (image.mean, image.std))
+    return f'{image.order.upper()}, mean ({mean}), std ({std})'

@@ -17,10 +17,11 @@ PARITY = Path(__file__).resolve().parents[1] / 'docs' / 'parity.md'
 PARITY_HEAD = """# Parity
 
 Each network beside the same one of another library, with the same random weights and BatchNorm statistics: the library
-saves them to a file by its own means, `mmcnn.load_weights` reads it. Random images, evaluation mode, a CPU (float32).
-The difference is the largest of any logit (of MMDetection's backbones: of any map), as a share of the largest; the
-tests fail above 1e-4. Rows that no library has are held to their papers' shape tables and published counts, and to
-identities, in `tests/models/backbones/`.
+saves them to a file by its own means, which is read here. Darknet's and ultralytics' networks are written down in the
+tests, layer by layer as in the cfg and yaml files, and so are their files. Random images, evaluation mode, a CPU
+(float32). The difference is the largest of any logit, or of any value of the maps (MMDetection, Darknet, ultralytics),
+as a share of the largest; the tests fail above 1e-4. Rows that no library has are held to their papers' shape tables
+and published counts, and to identities, in `tests/models/backbones/`.
 
 Written by `make parity` on {date} with {versions}: {count} comparisons.
 

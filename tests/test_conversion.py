@@ -93,6 +93,9 @@ def test_darknet_there_and_back(tmp_path):
     assert (record.world, record.format) == ('darknet', 'darknet')
     back = {key.removeprefix('backbone.'): value for key, value in load_file(tmp_path / 'back.safetensors').items()}
     assert equal(model.state_dict(), back)
+    assert back.keys() == model.state_dict().keys()  # no top that was never trained
+    convert(tmp_path / 'back.safetensors', tmp_path / 'again.weights', 'darknet53')
+    assert (tmp_path / 'again.weights').read_bytes() == stream
 
 
 def test_a_detector_by_the_name_of_its_config(tmp_path):
@@ -115,6 +118,8 @@ def test_clear_refusals(torchvision_file, tmp_path):
     ):
         with pytest.raises(cli.UsageError, match=message):
             convert(torchvision_file, tmp_path / target, name)
+    with pytest.raises(cli.UsageError, match='open-mmlab://darknet53 is an address and SRC a file'):
+        convert('open-mmlab://darknet53', tmp_path / 'x.pth', 'darknet53')
     with pytest.raises(cli.UsageError, match='is the source itself'):
         convert(torchvision_file, torchvision_file, 'resnet18')
     with pytest.raises(CheckpointError, match=r'does not fit vgg11: .*the file looks like resnet18'):

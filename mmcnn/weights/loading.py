@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from mmcnn.registry import backbone_families, nearest
+from mmcnn.image_format import in_words
+from mmcnn.registry import nearest
 
-from . import keras, mmdet, timm, torchvision
+from . import mmdet
 from .addresses import fetch, is_address
 from .catalog import Published
 from .checkpoint import CheckpointError
-from .darknet import read_darknet
 from .darknet_order import TOP, UNBUILT
 from .files import WORLDS, WeightFile, open_weights
 from .likeliest import likeliest
-from .record import Record, of_published
-from .report import LoadReport, compare, explain
-from .translate import OtherRowError, Translation, World
-from .ultralytics import from_ultralytics
-
-if TYPE_CHECKING:
-    from mmcnn.models.backbones import Backbone
+from .record import Record, of_published, of_row
+from .report import LoadReport, compare, explain, without_counters
+from .translate import OtherRowError, Translation
+from .worlds import TRANSLATE, backbone_of, is_backbone, is_detector
 
 #: Layers whose shape follows the number of classes: of our heads, MMDetection's YOLOv3 and Faster R-CNN.
 CLASS_LAYERS = (
@@ -74,11 +70,11 @@ def load_weights(
 
     Raises:
         CheckpointError: a file that is missing, broken, unsafe or of another network; the sentence names the first keys
-            and the networks that the file looks like.
-        ValueError: there is no such source.
+            and the networks that the file looks like. Or there is no such source.
     """
-    if source is not None and source not in _TRANSLATE:
-        raise ValueError(f"source='{source}' is unknown; {nearest(source, _TRANSLATE)}")
+    if source is not None and source not in TRANSLATE:
+        raise CheckpointError(f"source='{source}' is unknown; {nearest(source, TRANSLATE)}")
+    mmdet.refuse_caffe_style(path)
     published = None
     if is_address(str(path)):
         path, world, published = fetch(str(path))
@@ -96,7 +92,7 @@ def load_weights(
     allowed = CLASS_LAYERS if allow_head_mismatch else ()
     for world in worlds:
         try:
-            translation = _TRANSLATE[world](file, model, prefix)
+            translation = TRANSLATE[world](file, model, prefix)
         except OtherRowError as error:  # its names settle whose file it is
             raise CheckpointError(f'{path}: {error}') from None
         except CheckpointError as error:
@@ -109,16 +105,18 @@ def load_weights(
         state = {**translation.state, **adapted}
         report = explain(compare(own, state), {**_may_lack(model, state), **translation.absent})
         if not report.deviations(allowed):
-            refuse_senseless(state, path)
-            if record is not None:
-                record.refuse_other(model, path)
+            refuse_senseless(state, own, path)
+            if trained := record or _trained(model, world):
+                trained.refuse_other(model, path)
             model.load_state_dict({key: state[key] for key in own if _fits(own, state, key)}, strict=False)
+            images = translation.images or (record.images if record else '')
             return replace(
                 report,
                 reshaped=tuple(dict.fromkeys((*(k for k in translation.reshaped if k in own), *adapted))),
                 left_out={reason: tuple(keys) for reason, keys in translation.left_out.items() if keys},
                 world=world,
-                notes=(*_notes(file, world, record, model, adapted), *translation.notes, *_warnings(published)),
+                images=images,
+                notes=(*_notes(file, world, record, images, model, adapted), *translation.notes, *_warnings(published)),
             )
         if best is None or len(report.used) > len(best.used):
             best = report
@@ -149,76 +147,38 @@ def load_state(
     report = compare(own, state_dict)
     if deviations := report.deviations(allow_mismatch):
         raise CheckpointError(f'{source or "the checkpoint"} does not fit the model: {"; ".join(deviations)}')
-    refuse_senseless(state_dict, source or 'the checkpoint')
+    refuse_senseless(state_dict, own, source or 'the checkpoint')
     model.load_state_dict({key: state_dict[key] for key in own if _fits(own, state_dict, key)}, strict=False)
     return report
 
 
-def refuse_senseless(state: Mapping[str, Tensor], source: str | Path) -> None:
-    """Raises CheckpointError for values that no training leaves: NaN, infinity, a negative running variance."""
-    for key, value in state.items():
-        if value.is_floating_point() and not torch.isfinite(value.float()).all():  # as it will be: 1e300 is infinite
+def refuse_senseless(state: Mapping[str, Tensor], own: Mapping[str, Tensor], source: str | Path) -> None:
+    """Raises CheckpointError for what no training leaves: NaN, infinity, a negative running variance, other numbers.
+
+    Args:
+        state: of a file, under the model's names. own: the model's. source: of the file, for messages.
+    """
+    for key in without_counters(state):
+        value = state[key]
+        floating = own.get(key, value).is_floating_point()
+        if value.layout != torch.strided or value.is_meta or value.is_floating_point() != floating:
+            kind = 'floats' if floating else 'integers'
+            raise CheckpointError(f'{source}: {key} is no plain tensor of {kind}: {value.dtype}, {value.layout}')
+        if not floating:
+            continue
+        values = value.float()  # as they will be: 1e300 is infinite; and 8-bit floats compare to nothing
+        if not torch.isfinite(values).all():
             raise CheckpointError(f'{source}: {key} holds values that are not finite')
-        if key.endswith('running_var') and (value < 0).any():
+        if key.endswith('running_var') and (values < 0).any():
             raise CheckpointError(f'{source}: {key} holds negative variances')
 
 
-# ------------------------------------------------------------------------------- from a file's names to the model's
-
-
-def _own(file: WeightFile, model: nn.Module, prefix: str) -> Translation:
-    """Names of mmcnn: of the model itself, of a classifier or detector around it."""
-    state = dict(file.state)
-    if prefix:
-        prefix = prefix.removesuffix('.') + '.'
-        outside = tuple(key for key in state if not key.startswith(prefix))
-        inside = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
-        return Translation(inside, {f'not under {prefix}': outside} if outside else {})
-    parts = {key.split('.')[0] for key in state}
-    if _is_backbone(model) and 'backbone' in parts and parts - {'backbone', 'top'}:
-        raise CheckpointError(
-            f"{file.path} holds a whole detector: say prefix='backbone.' to load its backbone into {model.variant}"
-        )
-    return Translation(state)
-
-
-def _of_library(world: World) -> Callable[[WeightFile, nn.Module, str], Translation]:
-    def translate(file: WeightFile, model: nn.Module, prefix: str) -> Translation:
-        if _is_detector(model):
-            raise CheckpointError(f'{file.path}: {world.name} has classifiers, no detectors; load it into the backbone')
-        return world.translate(file.state, backbone_of(model).variant)
-
-    return translate
-
-
-def _of_mmdet(file: WeightFile, model: nn.Module, prefix: str) -> Translation:
-    if _is_detector(model):
-        return mmdet.from_mmdet_detector(file.state, model)
-    return mmdet.WORLD.translate(file.state, backbone_of(model).variant)
-
-
-def _of_darknet(file: WeightFile, model: nn.Module, prefix: str) -> Translation:
-    return read_darknet(file.path, model)
-
-
-def _of_ultralytics(file: WeightFile, model: nn.Module, prefix: str) -> Translation:
-    return from_ultralytics(file.tree or file.state, model)
-
-
-_TRANSLATE: dict[str, Callable[[WeightFile, nn.Module, str], Translation]] = {
-    'mmcnn': _own,
-    'mmdet': _of_mmdet,
-    'torchvision': _of_library(torchvision.WORLD),
-    'timm': _of_library(timm.WORLD),
-    'keras': _of_library(keras.WORLD),
-    'darknet': _of_darknet,
-    'ultralytics': _of_ultralytics,
-}
+# --------------------------------------------------------------------------------------------------- what may differ
 
 
 def _for_model(model: nn.Module, translation: Translation) -> Translation:
     """Of a classifier's entries those that a bare backbone has; the declared rest is left out."""
-    if not _is_backbone(model):
+    if not is_backbone(model):
         return translation
     state, left_out = {}, {TOP: [], UNBUILT: []}
     for key, value in translation.state.items():
@@ -255,6 +215,12 @@ def _adapted_input(model: nn.Module, own: Mapping[str, Tensor], state: Mapping[s
     return {}
 
 
+def _trained(model: nn.Module, world: str) -> Record | None:
+    """What another library's network is trained with: what our row says, which ``arch`` and ``norm_cfg`` can change."""
+    backbone = backbone_of(model)
+    return of_row(backbone.variant) if world != 'mmcnn' and backbone is not None else None
+
+
 def _fits(own: Mapping[str, Tensor], state: Mapping[str, Tensor], key: str) -> bool:
     return key in state and own[key].shape == state[key].shape
 
@@ -262,33 +228,23 @@ def _fits(own: Mapping[str, Tensor], state: Mapping[str, Tensor], key: str) -> b
 # ------------------------------------------------------------------------------------------------------ what is said
 
 
-def backbone_of(model: nn.Module) -> Backbone | None:
-    """The backbone of a classifier or a detector, a backbone itself; None: it is none of ours."""
-    backbone = getattr(model, 'backbone', model)
-    return backbone if _is_backbone(backbone) else None
-
-
-def _is_backbone(model: nn.Module) -> bool:
-    return isinstance(model, tuple(set(backbone_families().values())))
-
-
-def _is_detector(model: nn.Module) -> bool:
-    return not _is_backbone(model) and not hasattr(model, 'top')
-
-
 def _name(model: nn.Module) -> str:
-    if _is_detector(model):
+    if is_detector(model):
         return type(model).__name__
     return backbone_of(model).variant
 
 
 def _notes(
-    file: WeightFile, world: str, record: Record | None, model: nn.Module, adapted: Mapping[str, Tensor]
+    file: WeightFile, world: str, record: Record | None, images: str, model: nn.Module, adapted: Mapping[str, Tensor]
 ) -> tuple[str, ...]:
     notes = [f'a {file.format} file with the names of {world}']
     backbone = backbone_of(model)
     if record is not None and backbone is not None and record.model != backbone.variant:
         notes.append(f'weights of {record.model}')
+    if backbone is not None and images not in ('', in_words(backbone.arch.image)):
+        notes.append(
+            f'warning: trained on images in {images}; {backbone.variant} expects {in_words(backbone.arch.image)}'
+        )
     notes += [f'{key} spread over {backbone.in_channels} channels' for key in adapted]
     return tuple(notes)
 

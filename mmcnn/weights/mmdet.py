@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
+from mmcnn.image_format import IMAGENET
 from mmcnn.registry import backbone_families
 from mmcnn.weights.checkpoint import CheckpointError
 from mmcnn.weights.torchvision import RESNET, VGG_TOP, vgg_features
@@ -48,8 +51,21 @@ RULES: dict[str, list[Rule] | Callable[[str], list[Rule]]] = {
 }
 
 #: What their networks have and no tensor shows. ResNet of style 'caffe' (stride on the first 1x1, no biases) is none of
-#: our rows and has the same tensors as style 'pytorch', which is assumed.
+#: our rows and has the same tensors as style 'pytorch', which is assumed unless the file's name says otherwise.
 DEMANDS = {'Darknet': dict(act=dict(type='LeakyReLU', negative_slope=0.1))}
+
+
+#: Names and files of ResNet of style 'caffe', as MMDetection's model zoo has them.
+CAFFE_STYLE = re.compile(r'.*resnet\d+_(caffe|msra)(-[0-9a-f]{8}\.pth)?')
+
+
+def refuse_caffe_style(address: str | Path) -> None:
+    """Raises CheckpointError for a path or an address whose name says that it is a ResNet of style 'caffe'."""
+    if CAFFE_STYLE.fullmatch(str(address).rpartition('/')[2]):
+        raise CheckpointError(
+            f"{address} holds a ResNet of style 'caffe', whose strides are on the first 1x1 convolutions; none of our "
+            'rows is built so: they would load and be wrong'
+        )
 
 
 def _prepare(state: Mapping[str, Tensor], row: Row) -> Translation:
@@ -65,7 +81,7 @@ def _prepare(state: Mapping[str, Tensor], row: Row) -> Translation:
     return Translation(inside, {"the detector's neck and heads": outside} if outside else {})
 
 
-WORLD = World('MMDetection', RULES, demands=DEMANDS, prepare=_prepare)
+WORLD = World('MMDetection', RULES, demands=DEMANDS, prepare=_prepare, images={'VGG': IMAGENET})
 
 
 def from_mmdet_detector(state: Mapping[str, Tensor], model: nn.Module) -> Translation:

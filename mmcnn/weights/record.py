@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from mmcnn.image_format import in_words
 from mmcnn.registry import backbone_families
 from mmcnn.version import __version__
 
@@ -34,6 +35,7 @@ class Record:
         model: our backbone's row, or the name of a config.
         activation: of the network that was trained, ``LeakyReLU(0.1)``.
         norm_eps: of its BatchNorm.
+        images: how those that it was trained on were normalised, as :func:`~mmcnn.image_format.in_words` says it.
         source: name of the file that was converted.
         sha256: of that file.
         format: what it was: 'pytorch', 'safetensors', 'keras', 'darknet', 'ultralytics'.
@@ -46,6 +48,7 @@ class Record:
     model: str
     activation: str = ''
     norm_eps: str = ''
+    images: str = ''
     source: str = ''
     sha256: str = ''
     format: str = ''
@@ -72,14 +75,16 @@ def describe(model: nn.Module, name: str = '') -> Record:
     """The record of a model of ours as it is: a backbone, a classifier or a detector. ``name`` where it is a config."""
     backbone = getattr(model, 'backbone', model)
     variant = getattr(backbone, 'variant', '')
-    activation = norm_eps = ''
+    activation = norm_eps = images = ''
     if variant:
         activation = activation_name(backbone.arch.act)
         norm_eps = f'{(backbone.norm_cfg or {}).get("eps", "")}'
+        images = in_words(backbone.arch.image)
     return Record(
         model=name or variant or type(backbone).__name__,
         activation=activation,
         norm_eps=norm_eps,
+        images=images,
         date=date.today().isoformat(),
     )
 
@@ -141,6 +146,7 @@ def of_published(published: Published) -> Record:
         model=published.model,
         activation=published.activation,
         norm_eps='' if published.norm_eps is None else f'{published.norm_eps}',
+        images=in_words(published.image),
         source=published.urls[0],
         world=published.world,
         licence=published.licence,

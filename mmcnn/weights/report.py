@@ -30,6 +30,7 @@ class LoadReport:
         left_out: Reason -> keys of the file that are not wanted: 'the top', 'stages that are not built', ...
         absent: Reason -> keys of the model that the file need not have.
         world: Whose names the file's entries have: 'torchvision', 'darknet', ...
+        images: How those that the network was trained on were normalised, where it is known.
         notes: Further sentences: of which network the weights are, what was adapted.
     """
 
@@ -41,6 +42,7 @@ class LoadReport:
     left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     absent: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     world: str = 'mmcnn'
+    images: str = ''
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from mmcnn.image_format import IMAGENET
 from mmcnn.weights.torchvision import DENSENET, RESNEXT, vgg_features
-from mmcnn.weights.translate import Rule, World
+from mmcnn.weights.translate import Rule, Translation, World
+
+if TYPE_CHECKING:
+    from mmcnn.models.backbones.row import Row
 
 # CSPDarknet and CSPResNet: which layer is which.
 CSP_PARTS = dict(conv_down='down', conv_exp='expand', conv_transition_b='post', conv_transition='final')
@@ -222,4 +227,13 @@ DEMANDS = {
 }
 
 
-WORLD = World('timm', RULES, FIXES, demands=DEMANDS)
+def _prepare(state: Mapping[str, Tensor], row: Row) -> Translation:
+    """Says which of EfficientNet's two forms is taken."""
+    notes = []
+    if any(key.startswith('conv_stem.') for key in state):
+        form = 'efficientnet_b*' if row.padding is None else "tf_efficientnet_b*, with TensorFlow's padding"
+        notes.append(f'timm has two EfficientNets with these entries, and the row is as {form}')
+    return Translation(dict(state), notes=notes)
+
+
+WORLD = World('timm', RULES, FIXES, demands=DEMANDS, prepare=_prepare, images={'VGG': IMAGENET})

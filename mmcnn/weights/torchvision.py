@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from mmcnn.image_format import IMAGENET
 from mmcnn.registry import backbone_families
 from mmcnn.weights.translate import Rule, World
 
@@ -194,4 +195,4 @@ DEMANDS = {
 }
 
 
-WORLD = World('torchvision', RULES, demands=DEMANDS)
+WORLD = World('torchvision', RULES, demands=DEMANDS, images={'VGG': IMAGENET})

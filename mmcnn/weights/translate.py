@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from mmcnn.image_format import ImageFormat, in_words
 from mmcnn.registry import backbone_families, nearest
 from mmcnn.weights.checkpoint import CheckpointError
 from mmcnn.weights.report import listed
@@ -40,6 +41,8 @@ class Translation:
     absent: Mapping[str, Sequence[str]] = field(default_factory=dict)
     #: Sentences for whoever loads the file: what it was trained with and the row has otherwise.
     notes: Sequence[str] = ()
+    #: The images that the network was trained on, in words, where the library is known to have others than our row.
+    images: str = ''
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,8 @@ class World:
     #: Class of our family -> fields of a row that the library's networks have so, and no tensor shows:
     #: ``dict(norm=dict(eps=1e-5))``. Rows that have them otherwise are refused.
     demands: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    #: Class of our family -> the images that the library trains it on, where a row of ours says otherwise.
+    images: Mapping[str, ImageFormat] = field(default_factory=dict)
     #: The file's state and the row -> what of it the rules are about, under the library's own names; None: all.
     prepare: Callable[[Mapping[str, Tensor], Row], Translation] | None = None
 
@@ -84,7 +89,8 @@ class World:
         fixed = self.fixes[family](renamed.state) if family in self.fixes else renamed.state
         moved = {id(value) for value in given.state.values()}  # the very tensors of the file
         reshaped = [key for key, value in fixed.items() if id(value) not in moved]
-        return Translation(fixed, {**given.left_out, **renamed.left_out}, reshaped, notes=given.notes)
+        images = in_words(self.images[family]) if family in self.images else ''
+        return Translation(fixed, {**given.left_out, **renamed.left_out}, reshaped, notes=given.notes, images=images)
 
     def _refuse_other(self, rows: Mapping[str, Row], variant: str, demands: Mapping[str, Any]) -> None:
         """Weights that would fit in their shapes, and give other results."""

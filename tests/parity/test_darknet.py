@@ -167,10 +167,19 @@ def load(model, path):
     return translation
 
 
-def assert_equal_maps(ours, expected):
-    for a, b in zip(ours, expected, strict=True):
-        assert b.std() > 1e-2 * b.abs().max()  # a constant would prove nothing
-        assert a.shape == b.shape and (a - b).abs().max() < 1e-4 * b.abs().max()
+@pytest.fixture
+def assert_equal_maps(record_property):
+    """``assert_equal_maps(name, cfg, suffix, ours, expected)``: the first three name the row of docs/parity.md."""
+
+    def check(name, cfg, suffix, ours, expected):
+        for a, b in zip(ours, expected, strict=True):
+            assert b.std() > 1e-2 * b.abs().max()  # a constant would prove nothing
+            assert a.shape == b.shape
+        difference = max(float((a - b).abs().max() / b.abs().max()) for a, b in zip(ours, expected, strict=True))
+        record_property('parity', (name, f'darknet {cfg}', suffix, difference))
+        assert difference < 1e-4
+
+    return check
 
 
 @pytest.fixture(autouse=True)
@@ -206,14 +215,15 @@ def files(tmp_path_factory):
         ('cspdarknet53', NEW, yolov4, 105, (0, 10, 23, 54, 85, 104)),
     ],
 )
-def test_backbones(files, tmp_path, variant, header, layers, cut, maps):
+def test_backbones(files, assert_equal_maps, tmp_path, variant, header, layers, cut, maps):
     cfg, floats, outputs, _ = files(layers)
     path = write(tmp_path / f'x.conv.{cut}', floats[: floats_of(cfg[:cut])], header)
     backbone = mmcnn.build_backbone(variant, out_indices=(0, 1, 2, 3, 4, 5)).eval()
     translation = load(backbone, path)
     assert not translation.left_out and not translation.absent
     with torch.no_grad():
-        assert_equal_maps(backbone(IMAGE), [outputs[i] for i in maps])
+        expected = [outputs[i] for i in maps]
+        assert_equal_maps(variant, f'{layers.__name__}.cfg', f'.conv.{cut}', backbone(IMAGE), expected)
 
 
 def decoded(maps, anchors, scales):
@@ -233,14 +243,14 @@ def decoded(maps, anchors, scales):
     return torch.cat(found).split([4, 1, CLASSES], dim=1)
 
 
-def test_yolov3(files):
+def test_yolov3(files, assert_equal_maps):
     _, _, outputs, path = files(yolov3)
     model = detector('yolov3_darknet53')
     translation = load(model, path)
     assert not translation.left_out and not translation.absent
     maps = [outputs[i] for i in (81, 93, 105)]
     with torch.no_grad():
-        assert_equal_maps(model(IMAGE, mode='tensor')[0], maps)
+        assert_equal_maps('yolov3_darknet53', 'yolov3.cfg', '.weights', model(IMAGE, mode='tensor')[0], maps)
         meta = dict(img_shape=(64, 96), ori_shape=(64, 96), scale_factor=(1, 1))
         cfg = model.test_cfg | dict(conf_thr=-1, score_thr=-1, nms_pre=10**6)
         (found,) = model.bbox_head.predict_by_feat(model(IMAGE, mode='tensor')[0], [meta], cfg, with_nms=False)
@@ -253,18 +263,17 @@ def test_yolov3(files):
         torch.testing.assert_close(ours.bboxes, boxes[best], rtol=1e-4, atol=1e-2)
 
 
-def test_yolov4(files):
+def test_yolov4(files, assert_equal_maps):
     _, _, outputs, path = files(yolov4)
     model = detector('yolov4_cspdarknet53_darknet')
     translation = load(model, path)
     assert not translation.left_out and not translation.absent
     maps = [outputs[i] for i in (138, 149, 160)]
     with torch.no_grad():
-        assert_equal_maps(model(IMAGE, mode='tensor')[0], maps)
+        ours = model(IMAGE, mode='tensor')[0]
+        assert_equal_maps('yolov4_cspdarknet53_darknet', 'yolov4.cfg', '.weights', ours, maps)
         cfg = dict(score_thr=-1, multi_label=False, nms_pre=10**6)  # one label each box, in the order of the boxes
-        (found,) = model.bbox_head.predict_by_feat(
-            model(IMAGE, mode='tensor')[0], [dict(img_shape=(64, 96))], cfg, with_nms=False
-        )
+        (found,) = model.bbox_head.predict_by_feat(ours, [dict(img_shape=(64, 96))], cfg, with_nms=False)
     anchors = [[(12, 16), (19, 36), (40, 28)], [(36, 75), (76, 55), (72, 146)], [(142, 110), (192, 243), (459, 401)]]
     boxes, objectness, scores = decoded(maps, anchors, (1.2, 1.1, 1.05))
     inside = torch.minimum(boxes.clamp(min=0), torch.tensor([96.0, 64.0, 96.0, 64.0]))
@@ -274,7 +283,7 @@ def test_yolov4(files):
     assert (found.labels == (scores * objectness).argmax(1)).float().mean() > 0.99  # scores may be equal
 
 
-def test_cut_off_in_the_neck(files, tmp_path):
+def test_cut_off_in_the_neck(files, assert_equal_maps, tmp_path):
     cfg, floats, outputs, _ = files(yolov4)
     path = write(tmp_path / 'yolov4.conv.137', floats[: floats_of(cfg[:137])])
     model = detector('yolov4_cspdarknet53_darknet', device='meta')
@@ -290,7 +299,8 @@ def test_cut_off_in_the_neck(files, tmp_path):
     rest = {key: torch.zeros(model.state_dict()[key].shape) for key in absent}
     model.load_state_dict({**translation.state, **rest}, strict=False, assign=True)
     with torch.no_grad():
-        assert_equal_maps(model.neck(model.backbone(IMAGE))[:1], [outputs[136]])
+        ours = model.neck(model.backbone(IMAGE))[:1]
+        assert_equal_maps('yolov4_cspdarknet53_darknet', 'yolov4.cfg', '.conv.137', ours, [outputs[136]])
 
 
 @pytest.mark.parametrize(
@@ -313,7 +323,7 @@ def test_cut_off_into_a_detector(files, tmp_path, config, layers, cut, parts):
 
 
 @pytest.mark.parametrize(('variant', 'trunk'), [('darknet53', darknet53), ('cspdarknet53', csdarknet53)])
-def test_classifiers(tmp_path, variant, trunk):
+def test_classifiers(assert_equal_maps, tmp_path, variant, trunk):
     cfg = [*trunk(), ('avgpool',), conv(1000, act='linear')]
     floats = stream(cfg)
     path = write(tmp_path / 'x.weights', floats)
@@ -321,7 +331,8 @@ def test_classifiers(tmp_path, variant, trunk):
     translation = load(model, path)
     assert not translation.left_out and not translation.absent
     with torch.no_grad():
-        assert_equal_maps([model(IMAGE)], [run(cfg, floats, IMAGE)[-1].flatten(1)])
+        expected = run(cfg, floats, IMAGE)[-1].flatten(1)
+        assert_equal_maps(variant, f'{trunk.__name__}.cfg', '.weights', [model(IMAGE)], [expected])
 
     top = ['top.classes.bias', 'top.classes.weight']
     cut = write(tmp_path / 'x.conv', floats[: floats_of(trunk())])

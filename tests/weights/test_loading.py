@@ -9,6 +9,7 @@ import mmcnn
 from mmcnn.models.wiring import wire
 from mmcnn.registry import MODELS
 from mmcnn.weights import CheckpointError, LoadReport
+from mmcnn.weights.darknet import write_darknet
 from mmcnn.weights.loading import load_state
 from mmcnn.weights.record import of_row
 
@@ -237,8 +238,61 @@ def test_a_wrong_activation_is_refused_where_the_file_is_known(tmp_path):
     assert mmcnn.load_weights(mmcnn.build_backbone('cspdarknet53-timm'), path).used
 
 
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        (dict(arch=dict(act=dict(type='ReLU'))), r'trained with the activation LeakyReLU\(0\.1\); darknet53 has ReLU'),
+        (dict(norm_cfg=dict(eps=1e-3)), r'trained with the eps of the norm 1e-05; darknet53 has 0\.001'),
+    ],
+)
+def test_a_row_that_was_changed_takes_no_weights_of_other_libraries(changes, message, tmp_path):
+    own = {f'backbone.{key}': value for key, value in mmcnn.build_backbone('darknet53').state_dict().items()}
+    state = {}
+    for key, value in own.items():  # as MMDetection has them
+        layer = key.replace('backbone.stem', 'conv1').replace('backbone.stage', 'conv_res_block').split('.')
+        if layer[0] != 'conv1':
+            layer[1] = 'conv' if layer[1] == '0' else f'res{int(layer[1]) - 1}'
+        state['.'.join(layer)] = value
+    path = saved(state, tmp_path / 'mmdet.pth')
+    darknet = tmp_path / 'darknet53.conv.74'
+    write_darknet(mmcnn.build_backbone('darknet53'), darknet)
+    for file in (path, darknet):
+        assert mmcnn.load_weights(mmcnn.build_backbone('darknet53', norm_cfg=dict(type='SyncBN')), file).used
+        with pytest.raises(CheckpointError, match=f'{file} holds weights of darknet53, {message}: they would load and'):
+            mmcnn.load_weights(mmcnn.build_backbone('darknet53', **changes), file)
+    # Our own names say that it is our own network.
+    changed = mmcnn.build_backbone('darknet53', **NARROW, **changes)
+    assert mmcnn.load_weights(changed, saved(changed.state_dict(), tmp_path / 'own.pth')).used
+
+
+@pytest.mark.filterwarnings('ignore::UserWarning')
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (torch.Tensor.int, r'floats: torch\.int32, torch\.strided'),
+        (torch.Tensor.cfloat, r'floats: torch\.complex64'),
+        (torch.Tensor.to_sparse, r'floats: torch\.float32, torch\.sparse_coo'),
+        (lambda value: value.to('meta'), 'floats'),
+    ],
+)
+def test_other_numbers_are_refused(change, message, tmp_path):
+    model = mmcnn.build_backbone('darknet53', **NARROW)
+    state = model.state_dict()
+    path = saved({**state, 'stem.conv.weight': change(state['stem.conv.weight'])}, tmp_path / 'x.pth')
+    with pytest.raises(CheckpointError, match=rf'^{path}: stem\.conv\.weight is no plain tensor of {message}'):
+        mmcnn.load_weights(model, path)
+
+
+@pytest.mark.parametrize('dtype', [torch.float8_e4m3fn, torch.bfloat16, torch.float16, torch.float64])
+def test_every_kind_of_float_is_taken(dtype, tmp_path):
+    source, target = filled(mmcnn.build_backbone('darknet53', **NARROW)), mmcnn.build_backbone('darknet53', **NARROW)
+    given = {key: value.to(dtype) for key, value in trainable(source.state_dict()).items()}
+    mmcnn.load_weights(target, saved(given, tmp_path / 'x.pth'))
+    assert all(torch.equal(target.state_dict()[key], value.float()) for key, value in given.items())
+
+
 def test_sources_are_known():
-    with pytest.raises(ValueError, match="source='torchvison' is unknown; did you mean torchvision"):
+    with pytest.raises(CheckpointError, match="source='torchvison' is unknown; did you mean torchvision"):
         mmcnn.load_weights(nn.Linear(1, 1), 'x.pth', 'torchvison')
 
 

@@ -6,7 +6,7 @@ from torch import nn
 
 import mmcnn
 from mmcnn.weights import CheckpointError
-from mmcnn.weights.mmdet import WORLD, from_mmdet_detector
+from mmcnn.weights.mmdet import WORLD, from_mmdet_detector, refuse_caffe_style
 from mmcnn.weights.translate import OtherRowError
 
 
@@ -85,3 +85,21 @@ def test_a_detector_without_our_backbone_is_refused():
     model.backbone = nn.Identity()
     with pytest.raises(CheckpointError, match='has no backbone of mmcnn'):
         from_mmdet_detector({}, model)
+
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        'open-mmlab://detectron2/resnet50_caffe',
+        'https://127.0.0.1:1/third_party/resnet101_msra-6cc46731.pth',
+        'weights/resnet50_caffe-788b5fa3.pth',
+    ],
+)
+def test_names_that_say_where_the_strides_are(name):
+    with pytest.raises(CheckpointError, match=r"holds a ResNet of style 'caffe'.* would load and be wrong$"):
+        mmcnn.load_weights(mmcnn.build_backbone('resnet50-tv', widen_factor=0.1), name)
+
+
+def test_other_names_are_not_touched():
+    for name in ('open-mmlab://vgg16_caffe', 'resnet50_caffe_mine.pth', 'resnet50-0676ba61.pth'):
+        refuse_caffe_style(name)

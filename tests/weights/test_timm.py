@@ -49,8 +49,14 @@ def test_the_mish_row_takes_no_leaky_weights(state_of, tmp_path):
 
 def test_both_forms_of_efficientnet_are_taken(state_of):
     # The names and the shapes are the same, so that the file cannot say which of the two it is.
-    assert WORLD.translate(state_of('tf_efficientnet_b0'), 'efficientnet-b0').left_out == {}
-    assert WORLD.translate(state_of('efficientnet_b0'), 'efficientnet-b0-tv').left_out == {}
+    for network, row, form in (
+        ('tf_efficientnet_b0', 'efficientnet-b0', "tf_efficientnet_b*, with TensorFlow's padding"),
+        ('efficientnet_b0', 'efficientnet-b0-tv', 'efficientnet_b*'),
+    ):
+        translation = WORLD.translate(state_of(network), row)
+        assert translation.left_out == {}
+        assert translation.notes == [f'timm has two EfficientNets with these entries, and the row is as {form}']
+    assert WORLD.translate(state_of('resnet18'), 'resnet18').notes == []
 
 
 def test_other_networks_are_refused(state_of):

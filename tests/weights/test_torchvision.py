@@ -3,6 +3,8 @@ import re
 import pytest
 import torch
 
+import mmcnn
+from mmcnn.conversion import convert
 from mmcnn.weights import CheckpointError
 from mmcnn.weights.torchvision import WORLD
 from mmcnn.weights.translate import OtherRowError
@@ -41,3 +43,21 @@ def test_other_networks_are_refused(torchvision):
         state = torchvision.models.resnet18(weights=None).state_dict()
     with pytest.raises(CheckpointError, match=r'keys of the file are unknown here: conv1\.weight, bn1\.weight'):
         WORLD.translate(state, 'vgg16')
+
+
+def test_other_images_are_said(torchvision, tmp_path):
+    """torchvision's VGG takes RGB by ImageNet's mean and deviation, Keras's and our row BGR by the mean alone."""
+    theirs = 'RGB, mean (123.675, 116.28, 103.53), std (58.395, 57.12, 57.375)'
+    state = {key: value for key, value in torchvision.models.vgg16(weights=None).state_dict().items() if key[0] == 'f'}
+    torch.save(state, tmp_path / 'x.pth')
+    backbone = mmcnn.build_backbone('vgg16')
+    report = mmcnn.load_weights(backbone, tmp_path / 'x.pth')
+    expects = 'BGR, mean (103.939, 116.779, 123.68), std (1, 1, 1)'
+    assert f'warning: trained on images in {theirs}; vgg16 expects {expects}' in str(report)
+    # The record of a conversion does not forget it.
+    _, record = convert(tmp_path / 'x.pth', tmp_path / 'y.pth', 'vgg16')
+    assert record.images == theirs
+    assert f'warning: trained on images in {theirs}' in str(mmcnn.load_weights(backbone, tmp_path / 'y.pth'))
+    with_norm = torchvision.models.vgg11_bn(weights=None).state_dict()
+    torch.save({key: value for key, value in with_norm.items() if key[0] == 'f'}, tmp_path / 'x.pth')
+    assert 'warning' not in str(mmcnn.load_weights(mmcnn.build_backbone('vgg11-bn'), tmp_path / 'x.pth'))

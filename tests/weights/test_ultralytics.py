@@ -29,10 +29,12 @@ def detector(config, num_classes=3, **head):
 
 
 def assert_close(ours, peers):
+    """Gives the largest difference, as a share of the largest value of its map."""
     assert len(ours) == len(peers) > 0
-    for a, b in zip(ours, peers, strict=True):
-        assert a.shape == b.shape
-        assert (a - b).abs().max() <= 1e-4 * b.abs().max()
+    assert [a.shape for a in ours] == [b.shape for b in peers]
+    difference = max(float((a - b).abs().max() / b.abs().max()) for a, b in zip(ours, peers, strict=True))
+    assert difference <= 1e-4
+    return difference
 
 
 @pytest.mark.parametrize(
@@ -47,7 +49,7 @@ def assert_close(ours, peers):
     ],
 )
 @torch.no_grad()
-def test_detectors_compute_what_the_files_modules_compute(config, size, focus, yolov5, tmp_path):
+def test_detectors_compute_what_the_files_modules_compute(config, size, focus, yolov5, record_property, tmp_path):
     peer = yolov5.model(size, focus=focus)
     path = yolov5.save(copy.deepcopy(peer).half(), tmp_path / 'yolov5.pt')
     ours = detector(config)
@@ -61,7 +63,8 @@ def test_detectors_compute_what_the_files_modules_compute(config, size, focus, y
     maps = peer.maps(x)
     assert_close(ours.backbone(x), [maps[4], maps[6], maps[9]])
     (logits,) = ours.bbox_head(ours.neck(ours.backbone(x)))
-    assert_close(logits, maps[24])
+    difference = assert_close(logits, maps[24])
+    record_property('parity', (config, f'ultralytics yolov5{size}{" with Focus" * focus}', '.pt', difference))
     every = dict(score_thr=-1.0, multi_label=False, nms_pre=10**6)
     found = ours.bbox_head.predict_by_feat(logits, [dict(img_shape=(64, 96))] * 2, cfg=every, with_nms=False)
     for boxes, result in zip(peer.boxes(maps[24]), found, strict=True):
@@ -77,7 +80,7 @@ def test_detectors_compute_what_the_files_modules_compute(config, size, focus, y
     ('variant', 'size', 'focus'), [('cspdarknet-n', 'n', False), ('cspdarknet-focus-s', 's', True)]
 )
 @torch.no_grad()
-def test_bare_trunks(variant, size, focus, yolov5, tmp_path):
+def test_bare_trunks(variant, size, focus, yolov5, record_property, tmp_path):
     peer = yolov5.model(size, focus=focus)
     file = read_ultralytics(yolov5.save(peer, tmp_path / 'yolov5.pt'))
     ours = mmcnn.build_backbone(variant).eval()
@@ -88,7 +91,8 @@ def test_bare_trunks(variant, size, focus, yolov5, tmp_path):
     assert {int(key.split('.')[1]) for key in keys} == {10, 13, 14, 17, 18, 20, 21, 23, 24}
     x = torch.rand(1, 3, 64, 64)
     maps = peer.maps(x)
-    assert_close(ours(x), [maps[2], maps[4], maps[6], maps[9]])
+    difference = assert_close(ours(x), [maps[2], maps[4], maps[6], maps[9]])
+    record_property('parity', (variant, f'ultralytics yolov5{size}{" with Focus" * focus}', '.pt', difference))
 
 
 @torch.no_grad()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import math
+import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from mmengine.logging import print_log
-from mmengine.model import BaseModule
+from mmengine.model import BaseModule, PretrainedInit
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -158,17 +159,27 @@ class Backbone(BaseModule):
         (``prefix``, ``source``, ``adapt_input``).
 
         Raises:
-            CheckpointError: a pretrained file is missing, broken, unsafe or does not fit.
+            CheckpointError: a pretrained file is missing, broken, unsafe or does not fit, or ``init_cfg`` says more
+                than that.
         """
-        init_cfg = self.init_cfg if isinstance(self.init_cfg, dict) else {}
-        if init_cfg.get('type') != 'Pretrained':
+        every = self.init_cfg if isinstance(self.init_cfg, list) else [self.init_cfg or {}]
+        if not any(each.get('type') in ('Pretrained', PretrainedInit) for each in every):
             super().init_weights()
             return
         # Not above: it needs MMEngine's Runner, a second to import, which a network without weights does not.
+        from mmcnn.weights.checkpoint import CheckpointError
         from mmcnn.weights.loading import load_weights
 
-        settings = {key: value for key, value in init_cfg.items() if key not in ('type', 'checkpoint')}
-        report = load_weights(self, init_cfg['checkpoint'], **settings)
+        if len(every) > 1:
+            raise CheckpointError(f"init_cfg of {self.variant}: 'Pretrained' fills every entry, so it stands alone")
+        settings = {key: value for key, value in every[0].items() if key != 'type'}
+        known = {'checkpoint', *inspect.signature(load_weights).parameters} - {'model', 'path'}
+        for name in settings:
+            if name not in known:
+                raise CheckpointError(f"init_cfg of {self.variant}: there is no '{name}'; {nearest(name, known)}")
+        if not isinstance(settings.get('checkpoint'), str | os.PathLike):
+            raise CheckpointError(f"init_cfg of {self.variant}: 'Pretrained' needs a checkpoint, a path or an address")
+        report = load_weights(self, settings.pop('checkpoint'), **settings)
         print_log(f'{self.variant}: {report}', logger='current')
         self._is_init = True  # as MMEngine marks it
 

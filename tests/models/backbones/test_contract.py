@@ -297,6 +297,31 @@ def test_pretrained_weights_fit_or_are_refused(name, tmp_path):
         narrow(name, init_cfg=pretrained(tmp_path / 'not_there.pth'))
 
 
+def test_pretrained_weights_in_a_list_are_loaded_as_strictly(tmp_path):
+    source = mmcnn.build_backbone('darknet53', widen_factor=0.1)
+    torch.save({**source.state_dict(), 'stem.bn.weight': torch.full((8,), 3.0)}, tmp_path / 'own.pth')
+    torch.save(dict(other=torch.ones(1)), tmp_path / 'other.pth')
+    own, other = pretrained(tmp_path / 'own.pth'), pretrained(tmp_path / 'other.pth')
+    assert (mmcnn.build_backbone('darknet53', widen_factor=0.1, init_cfg=[own]).stem.bn.weight == 3).all()
+    with pytest.raises(CheckpointError, match='does not fit darknet53'):
+        mmcnn.build_backbone('darknet53', widen_factor=0.1, init_cfg=[other])
+    with pytest.raises(CheckpointError, match="'Pretrained' fills every entry, so it stands alone"):
+        mmcnn.build_backbone('darknet53', widen_factor=0.1, init_cfg=[dict(type='Kaiming', layer='Conv2d'), own])
+
+
+@pytest.mark.parametrize(
+    ('settings', 'message'),
+    [
+        (dict(checkpoint='x.pth', prefx='backbone.'), "there is no 'prefx'; did you mean prefix"),
+        ({}, "'Pretrained' needs a checkpoint, a path or an address"),
+        (dict(checkpoint=None), "'Pretrained' needs a checkpoint"),
+    ],
+)
+def test_settings_of_pretrained_weights_are_looked_at(settings, message):
+    with pytest.raises(CheckpointError, match=f'^init_cfg of darknet53: {message}'):
+        mmcnn.build_backbone('darknet53', widen_factor=0.1, init_cfg=dict(type='Pretrained', **settings))
+
+
 def test_unknown_variant_lists_the_nearest():
     name = VARIANTS[0]
     with pytest.raises(ValueError, match=f"has no variant '{name}x'; did you mean .*{name}"):
