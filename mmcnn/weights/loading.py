@@ -201,7 +201,9 @@ def _may_lack(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, list[s
 
 def _adapted_input(model: nn.Module, own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The first convolution's kernel (C_out, 3 m, h, w) as (C_out, C m, h, w); m is 4 behind a Focus, else 1."""
-    channels = backbone_of(model).in_channels
+    if (backbone := backbone_of(model)) is None:
+        return {}
+    channels = backbone.in_channels
     for key, value in state.items():
         if key in own and value.ndim == 4 and value.shape != own[key].shape:
             groups = value.shape[1] // 3
@@ -256,7 +258,8 @@ def _refusal(
 ) -> CheckpointError:
     """The sentence about a file that fits in no way."""
     if best is None or (refusals and not best.used and len(WORLDS[file.format]) == 1):
-        return refusals[0]
+        first = refusals[0]
+        return first if str(file.path) in str(first) else CheckpointError(f'{file.path}: {first}')
     message = f'{file.path} does not fit {_name(model)}: {"; ".join(best.deviations(allowed))}'
     if best.mismatched and all(key.startswith(CLASS_LAYERS) for key, *_ in best.mismatched):
         if not best.missing and not best.unexpected:
