@@ -35,7 +35,7 @@ golden: setup
 
 parity: setup
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 tests/parity tests/weights/test_ultralytics.py \
-	  -m 'slow or not slow' --write-parity
+	  tests/weights/test_hostile_files.py tests/weights/test_hostile_kinds.py -m 'slow or not slow' --write-parity
 
 table: setup
 	$(BIN)/python tools/model_zoo.py costs --into docs/costs.md

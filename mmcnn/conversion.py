@@ -21,7 +21,7 @@ from mmcnn.weights.darknet import write_darknet
 from mmcnn.weights.files import format_of
 from mmcnn.weights.loading import load_weights
 from mmcnn.weights.record import KEY, Record, describe, digest, to_json
-from mmcnn.weights.report import LoadReport
+from mmcnn.weights.report import LoadReport, listed
 from mmcnn.weights.safetensors_file import write_safetensors
 from mmcnn.weights.whole_file import write_whole
 
@@ -35,7 +35,6 @@ def convert(
     name: str,
     world: str | None = None,
     num_classes: int | None = None,
-    allow_head_mismatch: bool = False,
 ) -> tuple[LoadReport, Record]:
     """Reads weights of any world into one of our networks and writes them under our names.
 
@@ -49,7 +48,6 @@ def convert(
         name: a network of the zoo, or a config that comes with mmcnn.
         world: whose layer names the file has; None: found out.
         num_classes: of the file's top or head, where they are not the config's or ImageNet's.
-        allow_head_mismatch: a head of another class count is left as it is initialised.
 
     Returns:
         what became of each entry, and the record.
@@ -62,7 +60,7 @@ def convert(
         raise cli.UsageError(f'{source} is an address and SRC a file; init_cfg and load_weights take addresses')
     source, target = Path(source).expanduser(), Path(target).expanduser()
     ending = _check_target(source, target)
-    model, report = _load(source, name, world, num_classes, allow_head_mismatch)
+    model, report = _load(source, name, world, num_classes)
     sha256 = digest(source)
     published = catalog.of_file(source.name, sha256)
     own = describe(model, name)
@@ -95,16 +93,21 @@ def _check_target(source: Path, target: Path) -> str:
     return ENDINGS[target.suffix]
 
 
-def _load(
-    source: Path, name: str, world: str | None, num_classes: int | None, allow_head_mismatch: bool
-) -> tuple[nn.Module, LoadReport]:
+def _load(source: Path, name: str, world: str | None, num_classes: int | None) -> tuple[nn.Module, LoadReport]:
     if name not in backbone_families():
         model = _detector(name, num_classes)
-        return model, load_weights(model, source, world, allow_head_mismatch=allow_head_mismatch)
+        report = load_weights(model, source, world)
+        if report.absent:
+            keys = listed([key for each in report.absent.values() for key in each])
+            raise CheckpointError(
+                f'{source} holds a part of {name} only, {keys} are missing: a conversion would fill them with random '
+                'values; start a training from the file as it is (load_from), or convert it for a backbone'
+            )
+        return model, report
     if name in list_classifiers():
         model = build_classifier(name, num_classes or 1000)
         try:
-            report = load_weights(model, source, world, allow_head_mismatch=allow_head_mismatch)
+            report = load_weights(model, source, world)
             if not report.absent:  # Darknet's cut-offs have no top, and one that was never trained is not written
                 return model, report
         except CheckpointError:

@@ -28,6 +28,26 @@ Written by `make parity` on {date} with {versions}: {count} comparisons.
 | network | peer | file | largest relative difference |
 |---|---|---|---|
 """
+HOSTILE = PARITY.with_name('hostile-files.md')
+HOSTILE_HEAD = """# Hostile and broken files
+
+What the readers of weights say to files that are broken or mean harm: in each case this one sentence, nothing written,
+no code run, the model as it was. `tests/weights/test_hostile_files.py` holds the readers to it in a process that may
+take 100 MiB more memory than it has.
+
+Inputs tried by the fuzz tests on 2026-11-21; of the first two with more examples than `make test-all` has of them:
+
+| readers | tests | inputs | outcome |
+|---|---|--:|---|
+| Darknet | `test_darknet_fuzz.py` | 60,000 | 6,351 read, 53,649 refused; 418 s |
+| restricted unpickler, safetensors, ultralytics | `test_fuzz.py` | 108,000 | read or refused in one sentence; 777 s |
+| the record of a converted file | `test_record_fuzz.py` | 10,000 | 689 read, 9,311 refused; 24 s |
+
+Written by `make parity` on {date}: {count} refusals.
+
+| file | readers | sentence |
+|---|---|---|
+"""
 GOLDEN = Path(__file__).parent / 'golden'
 TOOLS = Path(__file__).resolve().parents[1] / 'tools'
 #: A network and a data set that train in seconds. Score threshold 0: even this network then finds some objects.
@@ -44,17 +64,21 @@ def pytest_configure(config):
 
 def pytest_addoption(parser):
     parser.addoption('--update-golden', action='store_true', help='write the golden numbers anew (make golden)')
-    parser.addoption('--write-parity', action='store_true', help='write docs/parity.md anew (make parity)')
+    parser.addoption('--write-parity', action='store_true', help='write docs/parity.md and docs/hostile-files.md anew')
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    """The table of docs/parity.md, from what the tests recorded; also where several processes ran them."""
+    """The tables of two pages in docs, from what the tests recorded; also where several processes ran them."""
     if not config.getoption('--write-parity'):
         return
     reports = [report for reports in terminalreporter.stats.values() for report in reports]
-    recorded = [
-        value for report in reports for name, value in getattr(report, 'user_properties', ()) if name == 'parity'
-    ]
+    properties = [pair for report in reports for pair in getattr(report, 'user_properties', ())]
+    for kind, write in (('parity', _write_parity), ('hostile', _write_hostile)):
+        if recorded := [value for name, value in properties if name == kind]:
+            write(recorded)
+
+
+def _write_parity(recorded):
     rows = sorted(
         {(peer.split(' ')[0], variant, peer, suffix, difference) for variant, peer, suffix, difference in recorded}
     )
@@ -67,6 +91,15 @@ def pytest_terminal_summary(terminalreporter, config):
     PARITY.write_text(
         PARITY_HEAD.format(count=len(rows), versions=versions, date=date.today()) + '\n'.join(lines) + '\n'
     )
+
+
+def _write_hostile(recorded):
+    readers = {}
+    recorded = sorted(set(map(tuple, recorded)))  # pytest reports each test more than once
+    for name, reader, sentence in recorded:
+        readers.setdefault((name, sentence.replace('|', '\\|')), []).append(f'`{reader}`')
+    rows = [f'| {name} | {", ".join(each)} | {sentence} |' for (name, sentence), each in readers.items()]
+    HOSTILE.write_text(HOSTILE_HEAD.format(date=date.today(), count=len(recorded)) + '\n'.join(rows) + '\n')
 
 
 @pytest.fixture(autouse=True)

@@ -110,6 +110,17 @@ def test_a_detector_by_the_name_of_its_config(tmp_path):
     assert equal(model.state_dict(), load_file(tmp_path / 'y.safetensors'))
 
 
+def test_a_part_of_a_detector_is_not_converted(tmp_path):
+    """yolov4.conv.137 by its size, of zeros."""
+    source = tmp_path / 'yolov4.conv.137'
+    with source.open('wb') as file:
+        file.write(struct.pack('<3iQ', 0, 2, 5, 0))
+        file.truncate(170_038_676)
+    with pytest.raises(CheckpointError, match=r'holds a part of yolov4_cspdarknet53 only, .* random values'):
+        convert(source, tmp_path / 'x.pth', 'yolov4_cspdarknet53')
+    assert not (tmp_path / 'x.pth').exists()
+
+
 def test_clear_refusals(torchvision_file, tmp_path):
     for name, target, message in (
         ('resnet1', 'x.pth', "no network and no config is called 'resnet1'; did you mean resnet101"),

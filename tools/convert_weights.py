@@ -18,9 +18,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--model', metavar='NAME', help='network of the zoo or config; with --list: of which')
     parser.add_argument('--from', dest='world', metavar='WORLD', help='whose layer names SRC has, where it is doubtful')
     parser.add_argument('--num-classes', type=int, metavar='N', help="of SRC's head, where it is not the network's own")
-    parser.add_argument(
-        '--allow-head-mismatch', action='store_true', help='leave a head of another class count as it is initialised'
-    )
     parser.add_argument('--export', action='store_true', help='DST may be a Darknet file (.weights), SRC one of ours')
     parser.add_argument('--list', action='store_true', help='the published weights that are known, and where they are')
     return parser.parse_args()
@@ -42,9 +39,7 @@ def main() -> None:
 
     from mmcnn.conversion import convert
 
-    report, record = convert(
-        args.source, args.target, args.model, args.world, args.num_classes, args.allow_head_mismatch
-    )
+    report, record = convert(args.source, args.target, args.model, args.world, args.num_classes)
     print(f'{args.target}: {report}')
     print(f'model {record.model}, activation {record.activation}, sha256 of {record.source} {record.sha256}')
 

@@ -204,7 +204,9 @@ def _may_lack(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, list[s
 
 def _adapted_input(model: nn.Module, own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The first convolution's kernel (C_out, 3 m, h, w) as (C_out, C m, h, w); m is 4 behind a Focus, else 1."""
-    channels = backbone_of(model).in_channels
+    if (backbone := backbone_of(model)) is None:
+        return {}
+    channels = backbone.in_channels
     for key, value in state.items():
         if key in own and value.ndim == 4 and value.shape != own[key].shape:
             groups = value.shape[1] // 3
@@ -270,11 +272,22 @@ def _refusal(
         if not best.missing and not best.unexpected:
             message += '; a head of another class count is kept as it is with --allow-head-mismatch'
         return CheckpointError(message)
-    if record is not None:
+    if not best.missing and not best.unexpected and _is_other_input(model, best):
+        message += "; a first convolution for 3 channels is spread over the image's with adapt_input=True"
+    elif record is not None:
         message += f'; it holds weights of {record.model}'
     else:
         message += _looks_like(file)
     return CheckpointError(message)
+
+
+def _is_other_input(model: nn.Module, report: LoadReport) -> bool:
+    backbone = backbone_of(model)
+    if backbone is None or len(report.mismatched) != 1:
+        return False
+    _, in_file, in_model = report.mismatched[0]
+    groups, rest = divmod(in_file[1], 3) if len(in_file) == 4 else (0, 1)
+    return rest == 0 and in_model == (in_file[0], groups * backbone.in_channels, *in_file[2:])
 
 
 def _looks_like(file: WeightFile) -> str:

@@ -25,6 +25,7 @@ from .recorded_config import recorded_config
 #: Entry of a checkpoint's ``meta``, and of the metadata of a safetensors file (there as JSON).
 KEY = 'mmcnn'
 _LONGEST = 1_000  # characters of one entry: a record is a page, not a payload
+_SHOWN = ('model', 'activation', 'norm_eps')  # entries that stand in sentences
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def from_json(text: str, path: str | Path) -> Record:
     """Raises CheckpointError unless the text is a record."""
     try:
         content = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits is a ValueError only
         raise CheckpointError(f'{path}: its record is no JSON') from error
     return from_dict(content, path)
 
@@ -118,6 +119,8 @@ def from_dict(content: Any, path: str | Path) -> Record:
     for key, value in known.items():
         if not isinstance(value, str) or len(value) > _LONGEST:
             raise CheckpointError(f'{path}: {key} of its record is no text of at most {_LONGEST} characters')
+        if key in _SHOWN and not value.isprintable():
+            raise CheckpointError(f'{path}: {key} of its record is no line of text')
     return Record(**known)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from torch import Tensor
 
 NAMED_KEYS = 5  # how many keys of a kind a message names
+_LONGEST_KEY = 120  # characters of a key, or of a key and its two shapes, that a message shows
 
 #: ``(key, shape in the file, shape in the model)``.
 Mismatch = tuple[str, tuple[int, ...], tuple[int, ...]]
@@ -100,4 +101,9 @@ def listed(keys: Collection[str], count: bool = True) -> str:
     """The first keys and the number of all."""
     more = f' and {len(keys) - NAMED_KEYS} more' if len(keys) > NAMED_KEYS else ''
     number = f'{len(keys)} entries: ' if count else ''
-    return f'{number}{", ".join(list(keys)[:NAMED_KEYS])}{more}'
+    return f'{number}{", ".join(map(_in_a_line, list(keys)[:NAMED_KEYS]))}{more}'
+
+
+def _in_a_line(key: str) -> str:
+    """A key as it may stand in a sentence, whatever a file calls its entries."""
+    return key if key.isprintable() and len(key) <= _LONGEST_KEY else f'{key[:_LONGEST_KEY]!r}'

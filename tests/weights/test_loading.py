@@ -211,7 +211,7 @@ def test_other_input_channels_only_when_asked(name, channels, tmp_path):
     source = filled(mmcnn.build_backbone(name, **NARROW)).eval()
     path = saved(source.state_dict(), tmp_path / 'x.pth')
     target = mmcnn.build_backbone(name, **NARROW, in_channels=channels).eval()
-    with pytest.raises(CheckpointError, match='1 of another shape: stem'):
+    with pytest.raises(CheckpointError, match=r'1 of another shape: stem.* with adapt_input=True$'):
         mmcnn.load_weights(target, path)
     report = mmcnn.load_weights(target, path, adapt_input=True)
     assert f'spread over {channels} channels' in str(report) and len(report.reshaped) == 1
@@ -300,3 +300,13 @@ def test_a_source_has_to_go_with_the_file(tmp_path):
     path = saved({'x': torch.ones(1)}, tmp_path / 'x.pth')
     with pytest.raises(CheckpointError, match='a file of the kind pytorch, which does not hold weights of keras'):
         mmcnn.load_weights(mmcnn.build_backbone('vgg16', **NARROW), path, 'keras')
+
+
+@pytest.mark.parametrize('source', ['torchvision', 'timm', 'mmdet', 'ultralytics'])
+def test_a_refusal_names_the_file(source, tmp_path):
+    path = saved({'x.y': torch.ones(1)}, tmp_path / 'x.pth')
+    for model in (mmcnn.build_backbone('darknet53', **NARROW), nn.Linear(1, 1)):
+        with pytest.raises(CheckpointError, match=f'^{path}'):
+            mmcnn.load_weights(model, path, source, adapt_input=True)
+    with pytest.raises(CheckpointError, match=f'^{path} does not fit Linear'):
+        mmcnn.load_weights(nn.Linear(1, 1), path, adapt_input=True)

@@ -46,3 +46,8 @@ def test_as_text():
     )
     assert report.deviations(('top.',)) == []
     assert listed([str(i) for i in range(9)]) == '9 entries: 0, 1, 2, 3, 4 and 4 more'
+
+
+def test_names_of_any_kind_stay_in_one_line():
+    report = compare({}, {'a\nb': torch.ones(1), 'c' * 5000: torch.ones(1), 'plain': torch.ones(1)})
+    assert report.deviations() == [f"3 unexpected: 'a\\nb', '{'c' * 120}', plain"]
