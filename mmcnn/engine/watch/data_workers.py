@@ -9,6 +9,8 @@ import signal
 import threading
 from collections.abc import Callable
 from functools import partial
+from multiprocessing.queues import Queue
+from typing import NoReturn
 
 from torch.utils.data import DataLoader
 
@@ -19,7 +21,8 @@ def guard_workers(loader: DataLoader) -> None:
     """Makes the loader's workers deaf for Ctrl-C and for a SIGTERM that does not come from the main process.
 
     Terminals, Slurm and systemd send these to every process. A worker that ends then would take the batch with it that
-    the main process needs to finish its step. Acts on workers that are started later.
+    the main process needs to finish its step. A worker that cannot hand a batch over says why and ends; else the main
+    process would wait for that batch for ever. Acts on workers that are started later.
     """
     init = loader.worker_init_fn
     if not (isinstance(init, partial) and init.func is _start):
@@ -46,6 +49,7 @@ def _start(init: Callable[[int], object] | None, worker_id: int) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     parent = multiprocessing.parent_process().pid
     threading.Thread(target=_await_parent, args=(parent,), daemon=True).start()
+    Queue._on_queue_feeder_error = staticmethod(_end_with)  # prints a traceback and goes on, unless it is replaced
     if init is not None:
         init(worker_id)
 
@@ -54,3 +58,11 @@ def _await_parent(parent: int) -> None:
     while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
         pass
     os._exit(0)
+
+
+def _end_with(error: Exception, batch: object) -> NoReturn:
+    line = f'error: a data-loading process, pid {os.getpid()}, cannot hand over a batch: {error}'
+    if 'shared memory' in str(error):
+        line += '; /dev/shm is full: fewer --workers or a smaller --batch-size, in Docker --shm-size or --ipc=host'
+    os.write(2, f'{line}\n'.encode())
+    os._exit(1)

@@ -62,3 +62,23 @@ def test_a_dead_worker_is_one_sentence(signum, how):
     )
     assert worker_death(RuntimeError('CUDA error')) is None
     assert 'pid 1, 2, has died;' in worker_death(RuntimeError('DataLoader worker (pid(s) 1, 2) exited unexpectedly'))
+
+
+class FullSharedMemory:
+    def __reduce__(self):
+        raise RuntimeError('unable to allocate shared memory(shm) for file </torch_1>: No space left on device (28)')
+
+
+def test_a_worker_that_cannot_hand_a_batch_over_says_why_and_ends(capfd):
+    batches = [FullSharedMemory()]
+    loader = DataLoader(
+        batches, batch_size=1, num_workers=1, collate_fn=lambda batch: batch, multiprocessing_context='fork', timeout=20
+    )
+    guard_workers(loader)
+    with pytest.raises(RuntimeError) as error:
+        next(iter(loader))
+    assert 'data-loading process' in worker_death(error.value)
+    said = capfd.readouterr().err
+    assert 'cannot hand over a batch: unable to allocate shared memory' in said
+    assert '--shm-size' in said
+    assert 'Traceback' not in said
