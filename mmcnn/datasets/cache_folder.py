@@ -23,8 +23,10 @@ def cache_folder() -> Path:
         return Path(tempfile.gettempdir()) / f'mmcnn-{os.getuid()}'
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_cached(path: Path, content: bytes) -> None:
     """Writes a file, and its folder, so that another process sees all of it or the one before.
+
+    Unlike :func:`~mmcnn.weights.whole_file.write_whole`, several processes may write the same file at once.
 
     Raises:
         OSError: it cannot be written.
@@ -34,6 +36,8 @@ def write_whole(path: Path, content: bytes) -> None:
     try:
         with os.fdopen(handle, 'wb') as file:
             file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmcnn.datasets.cache_folder import cache_folder, write_whole
+from mmcnn.datasets.cache_folder import cache_folder, write_cached
 from mmcnn.datasets.coco_folder import DataError
 from mmcnn.datasets.data_part import DataPart
 from mmcnn.datasets.findings import Finding, counts, listed, number
@@ -107,7 +107,7 @@ def _ann_file(part: DataPart, kept: dict) -> str:
     path = cache_folder() / 'annotations' / hashlib.sha256(content).hexdigest()[:16] / f'{part.name}.json'
     try:
         if not path.is_file():
-            write_whole(path, content)
+            write_cached(path, content)
     except OSError as error:
         raise DataError(
             f'{path} cannot be written: {error.strerror}. The annotations as they are used are kept there; set '

@@ -17,7 +17,7 @@ from pathlib import Path
 import cv2
 import PIL
 
-from mmcnn.datasets.cache_folder import cache_folder, one_at_a_time, write_whole
+from mmcnn.datasets.cache_folder import cache_folder, one_at_a_time, write_cached
 from mmcnn.datasets.coco_folder import DataError
 from mmcnn.datasets.image_check import ImageFact, check_images, start_worker
 
@@ -74,7 +74,7 @@ class ImageMemory:
             known.update({path: [stamps[path], self._facts[path]] for path in done})
             content = json.dumps(dict(made_by=_MADE_BY, images=known))
             with contextlib.suppress(OSError):  # then it is decoded again the next time
-                write_whole(self.file, content.encode())
+                write_cached(self.file, content.encode())
 
     def _decode(self, paths: list[str]) -> None:
         chunks = [paths[i : i + CHUNK] for i in range(0, len(paths), CHUNK)]

@@ -18,7 +18,7 @@ from mmcnn.random_state import kept_random_state, seed_from
 #: So many samples one after the other may fail in the place of one.
 MAX_SUBSTITUTES = 10
 #: Slots for failed files, by a hash of their path.
-_SLOTS = 1 << 20
+_SLOTS = 1 << 16
 
 
 class SampleKey(int):

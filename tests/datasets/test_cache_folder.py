@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mmcnn.datasets.cache_folder import cache_folder, one_at_a_time, write_whole
+from mmcnn.datasets.cache_folder import cache_folder, one_at_a_time, write_cached
 
 
 def test_the_folder(monkeypatch):
@@ -22,17 +22,17 @@ def test_the_folder(monkeypatch):
 
 def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
     path = tmp_path / 'sub' / 'a.json'
-    write_whole(path, b'old')
+    write_cached(path, b'old')
 
     def full(*args):
         raise OSError('no space')
 
     with monkeypatch.context() as patch, pytest.raises(OSError, match='no space'):
         patch.setattr('os.replace', full)
-        write_whole(path, b'new')
+        write_cached(path, b'new')
     assert path.read_bytes() == b'old'
     assert list(path.parent.iterdir()) == [path]
-    write_whole(path, b'new')
+    write_cached(path, b'new')
     assert path.read_bytes() == b'new'
 
 

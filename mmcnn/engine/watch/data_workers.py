@@ -37,8 +37,8 @@ def worker_death(error: BaseException) -> str | None:
     pid, reason = found.groups()
     how = f' ({reason.strip()})' if reason else ''
     return (
-        f'a data-loading process, pid {pid}, has died{how}; most often the machine has run out of memory, then fewer '
-        '--workers or a smaller --batch-size help'
+        f'a data-loading process, pid {pid}, has died{how}; most often the machine has run out of memory, or '
+        '/dev/shm of space: then fewer --workers or a smaller --batch-size help'
     )
 
 

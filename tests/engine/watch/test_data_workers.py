@@ -57,8 +57,8 @@ def test_a_dead_worker_is_one_sentence(signum, how):
             pass
     found = worker_death(error.value).replace(f' ({how})', '')  # PyTorch does not always notice how
     assert found == (
-        f'a data-loading process, pid {pid}, has died; most often the machine has run out of memory, then fewer '
-        '--workers or a smaller --batch-size help'
+        f'a data-loading process, pid {pid}, has died; most often the machine has run out of memory, or '
+        '/dev/shm of space: then fewer --workers or a smaller --batch-size help'
     )
     assert worker_death(RuntimeError('CUDA error')) is None
     assert 'pid 1, 2, has died;' in worker_death(RuntimeError('DataLoader worker (pid(s) 1, 2) exited unexpectedly'))
