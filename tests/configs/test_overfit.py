@@ -1,6 +1,5 @@
 """Each recipe, in a narrow form, learns a handful of images by heart: the gate before any long run."""
 
-import json
 import runpy
 import sys
 from pathlib import Path
@@ -42,13 +41,12 @@ RECIPES = {
 @pytest.mark.parametrize('config', RECIPES)
 def test_learns_twelve_images_by_heart(config, tmp_path, monkeypatch, capsys):
     data = make_shapes(tmp_path / 'data', num_train=IMAGES, num_val=1, size=128)
-    train = json.loads((data / 'train.json').read_text())
-    (data / 'val.json').write_text(json.dumps(train))
     argv = [
         'train.py', config, '--data', str(data), '--img-size', '128', '--batch-size', '4', '--workers', '0',
         '--epochs', '250', '--device', 'cpu', '--work-dir', str(tmp_path / 'run'), '--cfg-options',
         'model.widen_factor=0.25', 'model.deepen_factor=0.33', 'train_cfg.val_interval=1000',
-        'default_hooks.checkpoint.interval=1000', 'custom_hooks.0.warmup_min_iters=30', *RECIPES[config],
+        'default_hooks.checkpoint.interval=1000', 'custom_hooks.0.warmup_min_iters=30',
+        'val_dataloader.dataset.ann_file=train.json', f'val_evaluator.ann_file={data / "train.json"}', *RECIPES[config],
     ]  # fmt: skip
     monkeypatch.setattr(sys, 'argv', argv)
     runpy.run_path(str(ROOT / 'tools' / 'train.py'), run_name='__main__')
