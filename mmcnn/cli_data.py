@@ -75,12 +75,12 @@ def _detector_folder(cfg: Config, data: str | None, checkpoint: dict | None, ski
     from mmcnn.models.wiring import set_num_classes
 
     if data is None:
-        for loader in ('test_dataloader',) if checkpoint else ('train_dataloader', 'val_dataloader'):
+        for loader in ('test_dataloader',) if checkpoint is not None else ('train_dataloader', 'val_dataloader'):
             dataset = inner_dataset(cfg[loader])
             _check_present(cfg, dataset, (dataset.ann_file, dataset.data_prefix.get('img', '')))
         return None
     root = _demo_data(make_shapes, DEMO_DATA, 'val.json') if data == 'demo' else data
-    report = check_data(root, ('val',) if checkpoint else ('train', 'val'), decode=data != 'demo')
+    report = check_data(root, ('val',) if checkpoint is not None else ('train', 'val'), decode=data != 'demo')
     folder = report.usable(skip_bad)
     _say(listed(report.of('warning')) + ([report.left_out()] if report.of('error') else []))
     for loader, part in (('train_dataloader', 'train'), ('val_dataloader', 'val'), ('test_dataloader', 'val')):
@@ -98,16 +98,16 @@ def _detector_folder(cfg: Config, data: str | None, checkpoint: dict | None, ski
 def _class_folder(cfg: Config, data: str | None, checkpoint: dict | None, skip_bad: bool) -> ClassData:
     if data is None:
         train, val = (inner_dataset(cfg[loader]) for loader in ('train_dataloader', 'test_dataloader'))
-        for dataset in (val,) if checkpoint else (train, val):
+        for dataset in (val,) if checkpoint is not None else (train, val):
             _check_present(cfg, dataset, (dataset.data_prefix.img,))
         # The two may have roots of their own.
         below = [str(Path(dataset.data_root, dataset.data_prefix.img).resolve()) for dataset in (train, val)]
-        folder = read_class_folder(val.data_root, None if checkpoint else below[0], below[1])
+        folder = read_class_folder(val.data_root, None if checkpoint is not None else below[0], below[1])
     else:
         root = _demo_data(make_shape_classes, DEMO_CLASSES, CLASSES_DONE) if data == 'demo' else data
-        folder, bad = read_class_folder(root, None if checkpoint else 'train'), []
+        folder, bad = read_class_folder(root, None if checkpoint is not None else 'train'), []
         if data != 'demo':
-            folder, bad = check_class_images(folder, ('val',) if checkpoint else ('train', 'val'), skip_bad)
+            folder, bad = check_class_images(folder, ('val',) if checkpoint is not None else ('train', 'val'), skip_bad)
             _say([describe_left_out(bad)] if bad else [])
         for loader, part in (('train_dataloader', 'train'), ('val_dataloader', 'val'), ('test_dataloader', 'val')):
             dataset = inner_dataset(cfg[loader])

@@ -228,6 +228,8 @@ def test_only_the_test_images_of_a_checkpoint_are_needed(shape_classes, tmp_path
     shutil.copytree(shape_classes / 'val', tmp_path / 'val')
     checkpoint = {'meta': {'dataset_meta': {'classes': ('circle', 'square', 'triangle')}}}
     assert cli_data.set_data(cli.load_config(CLASSIFIER), str(tmp_path), checkpoint).num_val == 12
+    # Weights of another kind than checkpoints say nothing of their classes.
+    assert cli_data.set_data(cli.load_config(CLASSIFIER), str(tmp_path), {}).num_val == 12
     with pytest.raises(DataError, match=rf'{tmp_path}/train does not exist'):
         cli_data.set_data(cli.load_config(CLASSIFIER), str(tmp_path))
     checkpoint['meta']['dataset_meta']['classes'] = tuple(f'n{i:08}' for i in range(1000))
