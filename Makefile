@@ -42,4 +42,4 @@ table: setup
 	$(BIN)/python tools/model_zoo.py --into README.md --plot docs/zoo.png
 
 clean:
-	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache
+	rm -rf .venv build *.egg-info .hypothesis .pytest_cache .ruff_cache
