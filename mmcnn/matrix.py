@@ -65,7 +65,7 @@ def try_pair(network: str, detector: str, sizes: Iterable[tuple[int, int]] = ((6
         return Pair(network, detector, tuple(_run(built, size) for size in sizes))
     except MissingLevelError as error:
         return Pair(network, detector, missing=error.level, reason=str(error))
-    except Exception as error:
+    except Exception as error:  # of whatever part: it is the pair's result, and the table shows it
         return Pair(network, detector, reason=str(error) or type(error).__name__)
 
 

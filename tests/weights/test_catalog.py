@@ -17,7 +17,7 @@ from mmcnn.registry import backbone_families
 from mmcnn.weights import keras, timm, torchvision
 from mmcnn.weights import mmdet as mmdet_weights
 from mmcnn.weights.addresses import resolve
-from mmcnn.weights.catalog import CATALOG, activation_name, as_text, find, of_model
+from mmcnn.weights.catalog import CATALOG, activation_name, as_text, find, of_file, of_model
 from mmcnn.weights.checkpoint import CheckpointError
 
 ENTRIES = list(CATALOG.values())
@@ -251,3 +251,13 @@ def test_mmdetection_says_the_same():
     assert backbone.urls[0] == resolve('open-mmlab://darknet53').urls[0]
     for entry in detectors:
         assert entry.metric.startswith(f'AP {published[entry.urls[0]][0]["Metrics"]["box AP"]} val2017')
+
+
+def test_a_file_is_known_by_its_name_and_hash_together():
+    entry = find('resnet50-tv/torchvision-v1')
+    name = entry.urls[0].rpartition('/')[2]
+    assert name == 'resnet50-0676ba61.pth'
+    assert of_file(name, '0676ba61' + 56 * '0') is entry
+    assert of_file(name, 64 * '0') is None and of_file('other.pth', '0676ba61' + 56 * '0') is None
+    # Without a stated SHA-256 a name alone proves nothing.
+    assert of_file('darknet53.conv.74', 64 * '0') is None

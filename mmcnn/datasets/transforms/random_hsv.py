@@ -17,7 +17,7 @@ class _HSV(BaseTransform):
 
     def tables(self) -> np.ndarray:
         """Draws what becomes of each level of OpenCV's 8-bit hue, saturation and value, (3, 256) uint8."""
-        raise NotImplementedError
+        raise NotImplementedError(f'{type(self).__name__} has to draw its tables')
 
     def change(self, plan: Plan) -> None:
         """Adds the change to a plan, which is drawn with it."""
