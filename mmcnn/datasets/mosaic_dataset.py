@@ -157,10 +157,11 @@ class MosaicDataset:
         from mmdet.structures import DetDataSample
         from mmdet.structures.bbox import HorizontalBoxes
 
-        sample = DetDataSample(metainfo=self._meta(plan, index))
-        boxes, labels = torch.from_numpy(plan.boxes), torch.from_numpy(plan.labels)
-        ignored = torch.from_numpy(plan.ignore_flags)
+        sample = DetDataSample()
+        for name, value in self._meta(plan, index).items():
+            sample.set_field(value, name, field_type='metainfo')  # its constructor would copy all of them deeply
+        ignored = plan.ignore_flags
         for name, chosen in (('gt_instances', ~ignored), ('ignored_instances', ignored)):
-            instances = InstanceData(bboxes=HorizontalBoxes(boxes[chosen], clone=False), labels=labels[chosen])
-            setattr(sample, name, instances)
+            boxes, labels = (torch.from_numpy(each[chosen]) for each in (plan.boxes, plan.labels))
+            setattr(sample, name, InstanceData(bboxes=HorizontalBoxes(boxes, clone=False), labels=labels))
         return sample

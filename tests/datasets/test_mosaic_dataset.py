@@ -198,15 +198,6 @@ def test_the_device_gets_the_same_boxes_and_no_image(build):
         same(one, {**other, 'inputs': one['inputs']})
 
 
-def test_what_is_kept_between_samples_does_not_grow(build):
-    """The arena of the renderer is one canvas of each kind, whatever is drawn."""
-    dataset = build()
-    for seed in range(3):
-        for index in range(12):
-            drawn(dataset, index, seed)
-    assert len(dataset.render._memory) <= 3
-
-
 def test_what_cannot_work_is_refused(build):
     with pytest.raises(ValueError, match=r'has to begin with mmcnn\.MosaicAffine or mmcnn\.DarknetMosaic'):
         build(HSV)

@@ -1,5 +1,6 @@
 """Mosaic, random affine and MixUp in one pass, as YOLOv5 trains."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -31,7 +32,8 @@ class MosaicAffine:
 
     The reference builds the canvas and warps it; here each image's resize, placement and affine are one matrix and one
     interpolation. Boxes are the same; pixels differ by interpolation only, and by the half pixel that the reference
-    leaves out between box coordinates and OpenCV's pixel centres.
+    leaves out between box coordinates and OpenCV's pixel centres. Without rotation and shear the random shift is
+    rounded so that the images' corners land on corners of pixels, where they are drawn in half the time.
 
     It opens the pipeline of a :class:`~mmcnn.datasets.MosaicDataset`. It plans; the data set reads and draws. Ignore
     flags travel with their boxes. A flip of the whole output is part of the matrices.
@@ -135,13 +137,13 @@ class MosaicAffine:
             x = centre_x - w if quadrant in (0, 2) else centre_x
             y = centre_y - h if quadrant in (0, 1) else centre_y
             placed.append((sources[index], (x, y, x + w, y + h)))
-        return self._place(placed, canvas_size=(2 * width, 2 * height))
+        return self._place(placed, (2 * width, 2 * height), (centre_x, centre_y))
 
     def _single(self, source: Source) -> Plan:
         width, height = self.img_scale
         w, h = self._fitted_size(source.size)
         x, y = (width - w) // 2, (height - h) // 2
-        return self._place([(source, (x, y, x + w, y + h))], canvas_size=(width, height))
+        return self._place([(source, (x, y, x + w, y + h))], (width, height), (x, y))
 
     def _fit(self, size: tuple[int, int]) -> float:
         return min(self.img_scale[0] / size[0], self.img_scale[1] / size[1])
@@ -150,66 +152,59 @@ class MosaicAffine:
         ratio = self._fit(size)
         return max(1, round(size[0] * ratio)), max(1, round(size[1] * ratio))
 
-    def _place(self, placed: list[tuple[Source, tuple[int, int, int, int]]], canvas_size: tuple[int, int]) -> Plan:
-        """Images, each filling a rectangle of the (virtual) canvas, brought to the output by one random affine."""
-        affine, scale = self._random_affine(canvas_size)
-        tiles = []
-        for source, (x1, y1, x2, y2) in placed:
-            resize = placement(source.size, (x1, y1, x2, y2))
-            region = (
-                (max(x1, 0) - x1) / resize[0, 0],
-                (max(y1, 0) - y1) / resize[1, 1],
-                (min(x2, canvas_size[0]) - x1) / resize[0, 0],
-                (min(y2, canvas_size[1]) - y1) / resize[1, 1],
-            )
-            reduction = reduction_for(1 / self._fit(source.size))
-            # The first one brings the ground that the others lie on.
-            ground = {} if tiles else dict(window=(0, 0, *self.img_scale), fill=self.pad_val)
-            tiles.append(Tile(source.index, source.size, compose(affine, resize), region, reduction, **ground))
-        boxes, labels, ignore_flags = self._annotations(placed, canvas_size, affine, scale)
-        return Plan(self.img_scale, [tiles], boxes, labels, ignore_flags)
-
-    def _annotations(
+    def _place(
         self,
         placed: list[tuple[Source, tuple[int, int, int, int]]],
         canvas_size: tuple[int, int],
-        affine: np.ndarray,
-        scale: float,
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Boxes, labels and ignore flags on the output, of all images at once."""
-        sources = [source for source, _ in placed]
-        counts = [len(source.labels) for source in sources]
-        corners = np.array([rectangle for _, rectangle in placed], dtype=np.float64)
-        factors = (corners[:, 2:] - corners[:, :2]) / [source.size for source in sources]
-        limits = np.clip(corners, 0, (*canvas_size, *canvas_size))
-        corners, factors, limits = (np.repeat(each, counts, axis=0) for each in (corners, factors, limits))
-        boxes = np.concatenate([source.boxes for source in sources]).reshape(-1, 2, 2)
-        on_canvas = boxes * factors[:, None] + corners[:, None, :2]
-        on_canvas = np.clip(on_canvas, limits[:, None, :2], limits[:, None, 2:]).reshape(-1, 4)
+        corner: tuple[int, int],
+    ) -> Plan:
+        """Images, each filling a rectangle of the (virtual) canvas, brought to the output by one random affine.
+
+        ``corner`` is the point of the canvas where the images have their corners.
+        """
+        affine, scale = self._random_affine(canvas_size)
+        if affine[0, 1] == affine[1, 0] == 0:
+            point = affine[:, :2] @ corner + affine[:, 2]
+            affine[:, 2] += np.rint(point) - point
+        tiles, tables = [], []
+        for source, (x1, y1, x2, y2) in placed:
+            x, y = (x2 - x1) / source.size[0], (y2 - y1) / source.size[1]
+            seen = max(x1, 0), max(y1, 0), min(x2, canvas_size[0]), min(y2, canvas_size[1])
+            region = (seen[0] - x1) / x, (seen[1] - y1) / y, (seen[2] - x1) / x, (seen[3] - y1) / y
+            tables.append(((x, y, x, y), (x1, y1, x1, y1), seen[:2] * 2, seen[2:] * 2))
+            reduction = reduction_for(1 / self._fit(source.size))
+            # The first one brings the ground that the others lie on.
+            ground = {} if tiles else dict(window=(0, 0, *self.img_scale), fill=self.pad_val)
+            matrix = compose(affine, placement(source.size, (x1, y1, x2, y2)))
+            tiles.append(Tile(source.index, source.size, matrix, region, reduction, **ground))
+        # Boxes of all images at once: each has four factors, shifts, lower and upper limits.
+        counts = [len(source.labels) for source, _ in placed]
+        factors, shifts, low, high = np.repeat(np.array(tables), counts, axis=0).swapaxes(0, 1)
+        boxes, labels, ignore_flags = (np.concatenate(each) for each in zip(*(s[2:] for s, _ in placed), strict=True))
+        on_canvas = np.minimum(np.maximum(boxes * factors + shifts, low), high)
         warped = clip_boxes(transform_boxes(on_canvas, affine), (0, 0, *self.img_scale))
         keep = self._worth_keeping(on_canvas, warped, scale)
-        return (
-            warped[keep].astype(np.float32),
-            np.concatenate([source.labels for source in sources])[keep],
-            np.concatenate([source.ignore_flags for source in sources])[keep],
-        )
+        return Plan(self.img_scale, [tiles], warped[keep].astype(np.float32), labels[keep], ignore_flags[keep])
 
     def _random_affine(self, canvas_size: tuple[int, int]) -> tuple[np.ndarray, float]:
         """A (2, 3) matrix, canvas pixels -> output pixels, and its scale."""
         scale = np.random.uniform(*self.scale)
-        angle = np.radians(np.random.uniform(-self.max_rotate_degree, self.max_rotate_degree))
-        shear_x, shear_y = np.tan(np.radians(np.random.uniform(-self.max_shear_degree, self.max_shear_degree, size=2)))
-        centre = np.random.uniform(0.5 - self.translate, 0.5 + self.translate, size=2) * self.img_scale
-        rotation = scale * np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-        linear = np.array([[1.0, shear_x], [shear_y, 1.0]]) @ rotation
-        shift = centre - linear @ (canvas_size[0] / 2, canvas_size[1] / 2)
-        return np.column_stack([linear, shift]), scale
+        angle = math.radians(np.random.uniform(-self.max_rotate_degree, self.max_rotate_degree))
+        shear_x, shear_y = (
+            math.tan(math.radians(np.random.uniform(-self.max_shear_degree, self.max_shear_degree))) for _ in range(2)
+        )
+        x, y = (side * np.random.uniform(0.5 - self.translate, 0.5 + self.translate) for side in self.img_scale)
+        cos, sin = scale * math.cos(angle), scale * math.sin(angle)
+        centred = np.array(((1.0, 0.0, -canvas_size[0] / 2), (0.0, 1.0, -canvas_size[1] / 2)))
+        rotated = compose(np.array(((cos, sin, 0.0), (-sin, cos, 0.0))), centred)
+        return compose(np.array(((1.0, shear_x, x), (shear_y, 1.0, y))), rotated), scale
 
     def _worth_keeping(self, on_canvas: np.ndarray, warped: np.ndarray, scale: float) -> np.ndarray:
-        before = (on_canvas[:, 2:] - on_canvas[:, :2]) * scale
-        after = warped[:, 2:] - warped[:, :2]
+        width_before, height_before = (on_canvas[:, 2:] - on_canvas[:, :2]).T * scale
+        width, height = (warped[:, 2:] - warped[:, :2]).T
+        shorter, longer = np.minimum(width, height), np.maximum(width, height)
         return (
-            (after.min(axis=1) > self.min_box_size)
-            & (after.prod(axis=1) > self.min_area_ratio * before.prod(axis=1))
-            & (after.max(axis=1) < self.max_aspect_ratio * after.min(axis=1))
+            (shorter > self.min_box_size)
+            & (width * height > self.min_area_ratio * width_before * height_before)
+            & (longer < self.max_aspect_ratio * shorter)
         )

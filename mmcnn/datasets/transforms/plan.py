@@ -34,8 +34,7 @@ class Source(NamedTuple):
     ignore_flags: np.ndarray
 
 
-@dataclass(frozen=True)
-class Tile:
+class Tile(NamedTuple):
     """A part of a source image and where it goes.
 
     Attributes:
@@ -60,7 +59,7 @@ class Tile:
     def mirrored(self, width: int) -> 'Tile':
         """The tile in an output of that width whose left and right are exchanged."""
         window = self.window and (width - self.window[2], self.window[1], width - self.window[0], self.window[3])
-        return replace(self, matrix=compose(np.array([[-1.0, 0, width], [0, 1, 0]]), self.matrix), window=window)
+        return self._replace(matrix=compose(np.array(((-1.0, 0, width), (0, 1, 0))), self.matrix), window=window)
 
 
 @dataclass

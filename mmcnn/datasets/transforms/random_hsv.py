@@ -113,17 +113,18 @@ def _tables(hue: np.ndarray, saturation: np.ndarray, value: np.ndarray) -> np.nd
 def map_hsv(
     image: np.ndarray,
     tables: np.ndarray,
-    hsv: np.ndarray | None = None,
     gains: tuple[float, float, float] | None = None,
+    hsv: np.ndarray | None = None,
+    target: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Maps the hue, saturation and value of a BGR or BGRA image through ``tables`` (3, 256); gives BGR.
+    """Maps the hue, saturation and value of a BGR image (H, W, 3) uint8 through ``tables`` (3, 256).
 
-    ``hsv``, (H, W, 3) uint8, is memory for the step between: fresh memory takes a quarter of the time. ``gains`` are
-    used in place of the tables if they are given; a level is off by one at times.
+    ``gains`` are used in place of the tables if they are given; a level is off by one at times. ``hsv`` is memory for
+    the step between, and ``target``, which may be the image, for the result; both as the image.
     """
     hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV, dst=hsv)
     if gains is None:
         cv2.LUT(hsv, np.ascontiguousarray(tables.T)[None], dst=hsv)
     else:  # rounds, where tables cut off
         cv2.transform(hsv, np.column_stack([np.diag(gains), np.full(3, _CUT_OFF)]), dst=hsv)
-    return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
+    return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR, dst=target)

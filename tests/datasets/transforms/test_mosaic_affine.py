@@ -52,6 +52,9 @@ def two_step_reference(samples, img_scale, scale, translate, degrees, shear):
     angle = np.random.uniform(-degrees, degrees)
     shear_x, shear_y = np.tan(np.radians(np.random.uniform(-shear, shear, size=2)))
     target = np.random.uniform(0.5 - translate, 0.5 + translate, size=2) * img_scale
+    if degrees == shear == 0:  # the corners of the images land on corners of pixels
+        corner = np.array([centre_x - width, centre_y - height]) * s
+        target = np.rint(corner + target) - corner
     c = np.array([[1, 0, -width], [0, 1, -height], [0, 0, 1.0]])
     r = np.vstack([cv2.getRotationMatrix2D((0, 0), angle, s), [0, 0, 1]])
     sh = np.array([[1, shear_x, 0], [shear_y, 1, 0], [0, 0, 1]])

@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import cv2
 import numpy as np
 import pytest
@@ -44,7 +42,7 @@ def test_what_is_not_seen_is_not_read():
         assert asked == [1]
         asked.clear()
         # The mean of an image that fills a window is needed all the same.
-        draw(plan_with(replace(outside, fill=None)), read)
+        draw(plan_with(outside._replace(fill=None)), read)
         assert asked == [0]
         asked.clear()
 
@@ -78,7 +76,7 @@ def test_colours_are_looked_up_after_the_blend():
     image = np.full((10, 20, 3), 100, np.uint8)
     tile = Tile(0, (20, 10), np.eye(2, 3), (0, 0, 20, 10))
     plan = plan_with(tile, ratio=0.25, colours=np.tile(np.arange(256, dtype=np.uint8), (3, 1)))
-    plan.pictures.append([replace(tile, index=1)])
+    plan.pictures.append([tile._replace(index=1)])
     plan.colours[2, 175] = 33  # 0.25 * 100 + 0.75 * 200
     drawn = Renderer()(plan, lambda tile: image * (1 + tile.index))
     assert (drawn == 33).all()

@@ -19,12 +19,9 @@ def grey(height, width, value=114):
 
 
 def draw(canvas, image, matrix, region):
-    """draw_tile, on a BGR canvas."""
     bounds = tile_bounds(matrix, region, canvas.shape[1::-1])
     if bounds is not None:
-        target = cv2.cvtColor(canvas, cv2.COLOR_BGR2BGRA)
-        draw_tile(target, image, matrix, region, bounds)
-        canvas[:] = target[..., :3]
+        draw_tile(canvas, image, matrix, region, bounds)
     return bounds
 
 
@@ -172,3 +169,40 @@ def test_boxes_follow_the_matrix():
 def test_clipping():
     boxes = np.array([[-5.0, -5, 5, 5], [90, 20, 130, 30], [200, 200, 210, 210]])
     assert clip_boxes(boxes, (0, 0, 100, 50)).tolist() == [[0, 0, 5, 5], [90, 20, 100, 30], [100, 50, 100, 50]]
+
+
+@pytest.mark.parametrize('seed', range(40))
+def test_a_tile_with_a_corner_on_a_pixel_is_resized_and_looks_as_if_warped(seed, monkeypatch):
+    """Any corner, mirrored or not, whole or cut off, and partly beyond the output."""
+    rng = np.random.default_rng(seed)
+    size = tuple(rng.integers(20, 90, 2).tolist())  # (w, h)
+    noise = rng.integers(0, 256, (size[1], size[0], 3)).astype(np.uint8)
+    image = cv2.GaussianBlur(noise, (0, 0), 1)
+    scale = rng.uniform(0.51, 3, 2) * rng.choice([-1, 1], 2)
+    corner = [int(rng.choice([0, side])) for side in size]
+    shift = rng.integers((20, 15), (40, 35)) - scale * corner
+    matrix = np.array([[scale[0], 0, shift[0]], [0, scale[1], shift[1]]])
+    region = [0, 0, *size]
+    for axis in (0, 1):  # the far end may be cut off anywhere
+        if rng.random() < 0.5:
+            region[axis + 2 * (corner[axis] == 0)] = size[axis] * rng.uniform(0.3, 0.7)
+    resize, resized = cv2.resize, []
+    monkeypatch.setattr(cv2, 'resize', lambda *args, **kwargs: resized.append(1) or resize(*args, **kwargs))
+    drawn = grey(50, 60)
+    draw(drawn, image, matrix, tuple(region))
+    assert resized
+    warped = grey(50, 60)
+    off = 2e-6  # no corner on a pixel any more
+    draw(warped, image, matrix + [[0, 0, off], [0, 0, off]], tuple(region))
+    assert len(resized) == 1
+    assert np.abs(drawn.astype(int) - warped).max() <= 2
+    assert ((drawn == 114).all(axis=2) == (warped == 114).all(axis=2)).mean() > 0.99
+
+
+def test_what_lies_far_beyond_the_output_is_not_drawn_in_vain(monkeypatch):
+    """A resize has to begin in the corner; of this tile a third would be drawn for nothing."""
+    image = np.random.default_rng(0).integers(0, 256, (30, 120, 3)).astype(np.uint8)
+    canvas = grey(30, 60)
+    monkeypatch.setattr(cv2, 'resize', None)
+    draw(canvas, image, np.array([[1.0, 0, -30], [0, 1, 0]]), (0, 0, 120, 30))
+    assert (canvas == image[:, 30:90]).all()
