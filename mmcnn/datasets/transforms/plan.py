@@ -74,8 +74,8 @@ class Plan:
         ignore_flags: (N,) bool.
         ratio: Weight of the first of two pictures.
         colours: (3, 256) uint8, what becomes of each level of OpenCV's 8-bit hue, saturation and value; None: nothing.
-        gains: Factors of hue, saturation and value that say the same as ``colours``, where factors can; OpenCV is
-            three times as fast with them.
+        gains: Factors of hue, saturation and value, in place of ``colours`` where factors say the same; OpenCV is three
+            times as fast with them.
         flipped: Whether left and right were exchanged.
     """
 

@@ -52,20 +52,18 @@ class RandomHSV(_HSV):
         self.gains = np.array(list(gains.values()))
 
     def tables(self) -> np.ndarray:
-        return self._tables(self._gains())
+        return gain_tables(self._gains())
 
     def change(self, plan: Plan) -> None:
         gains = self._gains()
-        plan.colours = self._tables(gains)
         # OpenCV takes hues of 180 to 255 for those of 0 to 75; a larger one would be cut off.
-        plan.gains = gains if (_HUES - 1) * gains[0] <= _LEVELS[-1] else None
+        if (_HUES - 1) * gains[0] <= _LEVELS[-1]:
+            plan.gains = gains
+        else:
+            plan.colours = gain_tables(gains)
 
     def _gains(self) -> tuple[float, float, float]:
         return tuple((1.0 + np.random.uniform(-1.0, 1.0, size=3) * self.gains).tolist())
-
-    @staticmethod
-    def _tables(gains: tuple[float, float, float]) -> np.ndarray:
-        return _tables(*(_LEVELS * gain for gain in gains))
 
 
 @TRANSFORMS.register_module()
@@ -110,21 +108,28 @@ def _tables(hue: np.ndarray, saturation: np.ndarray, value: np.ndarray) -> np.nd
     return np.stack([hue % _HUES, np.clip(saturation, 0, 255), np.clip(value, 0, 255)]).astype(np.uint8)
 
 
+def gain_tables(gains: tuple[float, float, float]) -> np.ndarray:
+    """The tables, (3, 256) uint8, that multiply hue, saturation and value by ``gains``."""
+    return _tables(*(_LEVELS * gain for gain in gains))
+
+
 def map_hsv(
     image: np.ndarray,
-    tables: np.ndarray,
+    tables: np.ndarray | None,
     gains: tuple[float, float, float] | None = None,
     hsv: np.ndarray | None = None,
     target: np.ndarray | None = None,
 ) -> np.ndarray:
     """Maps the hue, saturation and value of a BGR image (H, W, 3) uint8 through ``tables`` (3, 256).
 
-    ``gains`` are used in place of the tables if they are given; a level is off by one at times. ``hsv`` is memory for
-    the step between, and ``target``, which may be the image, for the result; both as the image.
+    If there are ``gains``, they are used in place of tables; a level is off by one at times. ``hsv`` is memory for the
+    step between, and ``target``, which may be the image, for the result; both as the image.
     """
     hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV, dst=hsv)
     if gains is None:
         cv2.LUT(hsv, np.ascontiguousarray(tables.T)[None], dst=hsv)
     else:  # rounds, where tables cut off
-        cv2.transform(hsv, np.column_stack([np.diag(gains), np.full(3, _CUT_OFF)]), dst=hsv)
+        hue, saturation, value = gains
+        matrix = ((hue, 0, 0, _CUT_OFF), (0, saturation, 0, _CUT_OFF), (0, 0, value, _CUT_OFF))
+        cv2.transform(hsv, np.array(matrix), dst=hsv)
     return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR, dst=target)

@@ -1,6 +1,6 @@
 """Draws a plan: with OpenCV here, or packed as tensors for the device to draw."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mmcnn.datasets.transforms.plan import REDUCTIONS, Plan, Tile
-from mmcnn.datasets.transforms.random_hsv import map_hsv
+from mmcnn.datasets.transforms.random_hsv import gain_tables, map_hsv
 from mmcnn.datasets.transforms.tiles import draw_tile, shrink, tile_bounds, visible_part
 
 #: Gives the image of a tile, (h, w, 3) uint8 BGR, at any reduction.
@@ -37,14 +37,21 @@ class Renderer:
         self._hsv = np.empty((0, 0, 3), np.uint8)  # kept: fresh pages cost as much as the drawing
 
     def __call__(self, plan: Plan, read: Read) -> np.ndarray:
-        image, *second = (_draw(tiles, read, plan.size) for tiles in plan.pictures)
-        if second:
-            cv2.addWeighted(image, plan.ratio, second[0], 1.0 - plan.ratio, 0.0, dst=image)
-        if plan.colours is None:
+        (image, top, bottom), *second = (_draw(tiles, read, plan.size) for tiles in plan.pictures)
+        for other, other_top, other_bottom in second:
+            cv2.addWeighted(image, plan.ratio, other, 1.0 - plan.ratio, 0.0, dst=image)
+            top, bottom = min(top, other_top), max(bottom, other_bottom)
+        if plan.colours is None and plan.gains is None:
             return image
         if self._hsv.shape != image.shape:
             self._hsv = np.empty_like(image)
-        return map_hsv(image, plan.colours, plan.gains, self._hsv, image)
+        drawn = image[top:bottom]
+        map_hsv(drawn, plan.colours, plan.gains, self._hsv[top:bottom], drawn)
+        for ground in (image[:top], image[bottom:]):
+            if len(ground):
+                colour = map_hsv(ground[:1, :1], plan.colours, plan.gains)[0, 0].tolist()
+                _paint(ground, (0, 0, *ground.shape[1::-1]), colour)
+        return image
 
 
 def pack(plan: Plan, read: Read) -> dict[str, Tensor]:
@@ -72,24 +79,35 @@ def pack(plan: Plan, read: Read) -> dict[str, Tensor]:
     for part in parts:
         atlas[top : top + part.shape[0], : part.shape[1]] = part
         top += len(part)
-    colours = np.zeros((3, 0), np.uint8) if plan.colours is None else plan.colours
+    colours = plan.colours if plan.gains is None else gain_tables(plan.gains)
+    colours = np.zeros((3, 0), np.uint8) if colours is None else colours
     return {
         name: torch.from_numpy(array)
         for name, array in (('atlas', atlas), ('tiles', np.array(pictures)), ('colours', colours))
     }
 
 
-def _draw(tiles: list[Tile], read: Read, size: tuple[int, int]) -> np.ndarray:
-    canvas = np.empty((size[1], size[0], 3), np.uint8)
+def _draw(tiles: list[Tile], read: Read, size: tuple[int, int]) -> tuple[np.ndarray, int, int]:
+    """Draws one picture, and gives the rows (from, to) beyond which there is nothing but a ground of one colour."""
+    width, height = size
+    canvas = np.empty((height, width, 3), np.uint8)
+    rows = []
     for tile in tiles:
         bounds = tile_bounds(tile.matrix, tile.region, size)
         image = read(tile) if bounds or _takes_mean(tile) else None
         if tile.window is not None:
-            x1, y1, x2, y2 = tile.window
-            cv2.rectangle(canvas, (x1, y1), (x2 - 1, y2 - 1), _fill(tile, image), cv2.FILLED)
+            _paint(canvas, tile.window, _fill(tile, image))
+            if tile.window != (0, 0, width, height):
+                rows += tile.window[1::2]
         if bounds:
             draw_tile(canvas, image, *_in_pixels_of(image, tile), bounds)
-    return canvas
+            rows += bounds[1::2]
+    return canvas, min(rows, default=0), max(rows, default=1)
+
+
+def _paint(canvas: np.ndarray, window: tuple[int, int, int, int], colour: Sequence[int]) -> None:
+    x1, y1, x2, y2 = window
+    cv2.rectangle(canvas, (x1, y1), (x2 - 1, y2 - 1), colour, cv2.FILLED)
 
 
 def _takes_mean(tile: Tile) -> bool:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mmcnn.datasets import DarknetHSV, RandomHSV
-from mmcnn.datasets.transforms.random_hsv import map_hsv
+from mmcnn.datasets.transforms.random_hsv import gain_tables, map_hsv
 
 
 @pytest.fixture
@@ -52,7 +52,8 @@ def test_factors_say_what_the_tables_say(draws, unit, hue_gain):
     plan = SimpleNamespace()
     RandomHSV(hue_gain).change(plan)
     image = every_hsv()
-    looked_up, multiplied = (map_hsv(image, plan.colours, gains=gains).astype(int) for gains in (None, plan.gains))
+    looked_up = map_hsv(image, gain_tables(plan.gains)).astype(int)
+    multiplied = map_hsv(image, None, plan.gains).astype(int)
     off = np.abs(looked_up - multiplied)
     assert off.mean() < 0.2 and np.quantile(off, 0.999) <= 9  # where a hue is off by one of its 180 steps
 
@@ -60,9 +61,9 @@ def test_factors_say_what_the_tables_say(draws, unit, hue_gain):
 def test_a_hue_that_does_not_fit_eight_bits_is_looked_up(draws):
     for hue, fits in ((0.42, True), (0.43, False)):  # 179 * 1.43 is more than 255
         draws.append(np.array([1.0, 0, 0]))
-        plan = SimpleNamespace()
+        plan = SimpleNamespace(colours=None, gains=None)
         RandomHSV(hue).change(plan)
-        assert (plan.gains is not None) == fits
+        assert (plan.gains is not None) == fits != (plan.colours is not None)
 
 
 def test_gains_are_spread_over_their_range():
