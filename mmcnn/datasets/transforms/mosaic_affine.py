@@ -188,12 +188,12 @@ class MosaicAffine:
 
     def _random_affine(self, canvas_size: tuple[int, int]) -> tuple[np.ndarray, float]:
         """A (2, 3) matrix, canvas pixels -> output pixels, and its scale."""
-        scale = np.random.uniform(*self.scale)
-        angle = math.radians(np.random.uniform(-self.max_rotate_degree, self.max_rotate_degree))
-        shear_x, shear_y = (
-            math.tan(math.radians(np.random.uniform(-self.max_shear_degree, self.max_shear_degree))) for _ in range(2)
-        )
-        x, y = (side * np.random.uniform(0.5 - self.translate, 0.5 + self.translate) for side in self.img_scale)
+        share, *signed = np.random.random_sample(6).tolist()
+        angle, shear_x, shear_y, x, y = (2 * each - 1 for each in signed)
+        scale = self.scale[0] + share * (self.scale[1] - self.scale[0])
+        angle = math.radians(angle * self.max_rotate_degree)
+        shear_x, shear_y = (math.tan(math.radians(each * self.max_shear_degree)) for each in (shear_x, shear_y))
+        x, y = ((0.5 + part * self.translate) * side for part, side in zip((x, y), self.img_scale, strict=True))
         cos, sin = scale * math.cos(angle), scale * math.sin(angle)
         centred = np.array(((1.0, 0.0, -canvas_size[0] / 2), (0.0, 1.0, -canvas_size[1] / 2)))
         rotated = compose(np.array(((cos, sin, 0.0), (-sin, cos, 0.0))), centred)

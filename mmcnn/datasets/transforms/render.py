@@ -107,7 +107,10 @@ def _draw(tiles: list[Tile], read: Read, size: tuple[int, int]) -> tuple[np.ndar
 
 def _paint(canvas: np.ndarray, window: tuple[int, int, int, int], colour: Sequence[int]) -> None:
     x1, y1, x2, y2 = window
-    cv2.rectangle(canvas, (x1, y1), (x2 - 1, y2 - 1), colour, cv2.FILLED)
+    if len(set(colour)) == 1:  # one value fills memory twice as fast
+        canvas[y1:y2, x1:x2] = colour[0]
+    else:
+        cv2.rectangle(canvas, (x1, y1), (x2 - 1, y2 - 1), colour, cv2.FILLED)
 
 
 def _takes_mean(tile: Tile) -> bool:
