@@ -11,16 +11,18 @@ import os
 import random
 import re
 import signal
-import socket
 import sys
 import time
 import traceback
 from pathlib import Path
 
 import torch
+from torch.distributed import TCPStore
 
 from mmcnn.visualization import read_scalars
 
+#: Have to live as long as their ranks.
+STORES = []
 PARTS = ('state_dict', 'ema_state_dict', 'optimizer')
 EPOCHS = 3
 OPTIONS = {
@@ -99,6 +101,7 @@ def fork(data, work_dir, workers, rank=None, port=None):
     if rank is not None:
         os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port), WORLD_SIZE='2')
         os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank))
+        os.environ.update(TORCHELASTIC_USE_AGENT_STORE='True', TORCHELASTIC_RESTART_COUNT='0')
     try:
         with open(f'{work_dir}{"" if rank is None else f".{rank}"}.txt', 'a') as output:
             os.dup2(output.fileno(), 1)
@@ -171,10 +174,10 @@ def campaign(data, folder, workers, kills, seed):
 
 
 def both(data, work_dir):
-    """Two ranks, which find each other at a port that is free."""
-    with socket.create_server(('127.0.0.1', 0)) as server:
-        port = server.getsockname()[1]
-    return [fork(data, work_dir, 0, rank, port) for rank in range(2)]
+    """Two ranks, which find each other by a store of this process."""
+    # As torchrun does it. A port that is only known to be free may be taken before rank 0 listens there.
+    STORES.append(TCPStore('127.0.0.1', 0, is_master=True, wait_for_workers=False))
+    return [fork(data, work_dir, 0, rank, STORES[-1].port) for rank in range(2)]
 
 
 def wait(pids):

@@ -68,5 +68,5 @@ def test_two_ranks_stop_and_die_together(run):
         codes, seconds = result[f'killed_{rank}']
         assert codes[rank] == -signal.SIGKILL and codes[1 - rank] == 1
         assert seconds < 15
-        cause = f'rank {rank} has died: killed, or its machine is gone; rank {1 - rank} ends with it'
-        assert result['said'][f'killed_{rank}.{1 - rank}.txt'] == f'error: {cause}'
+        cause = f'rank {rank} has died: killed, most often because the memory was full, or its machine is gone'
+        assert result['said'][f'killed_{rank}.{1 - rank}.txt'] == f'error: {cause}; rank {1 - rank} ends with it'

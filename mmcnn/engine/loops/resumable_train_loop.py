@@ -92,8 +92,10 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         runner = self.runner
         runner.call_hook('before_train')
         self._take_up()
-        ranks = get_world_size()
-        with StopSignals(PATIENCE if ranks == 1 else PATIENCE_OF_RANKS) as self._signals, RankWatch() as self._ranks:
+        patience = PATIENCE if get_world_size() == 1 else PATIENCE_OF_RANKS
+        self._ranks = RankWatch()
+        self._signals = StopSignals(patience, before_end=self._ranks.say_stopped)
+        with self._signals, self._ranks:
             try:
                 self._run()
             except (RuntimeError, DataError, OSError) as error:
@@ -262,8 +264,8 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         if death := worker_death(error):
             raise TrainingError(death) from error
         if cause := self._ranks.wait_for_cause(5.0):
-            if self._signals.signum is not None:  # another rank has stopped, in a validation
-                raise SystemExit(128 + self._signals.signum) from error
+            if self._ranks.stopped:  # in a validation
+                raise SystemExit(128 + (self._signals.signum or signal.SIGTERM)) from error
             raise TrainingError(cause) from error
 
 

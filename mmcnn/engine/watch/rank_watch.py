@@ -9,39 +9,52 @@ import selectors
 import signal
 import socket
 import threading
+import weakref
 
-from mmengine.dist import broadcast_object_list, get_rank, get_world_size
+from mmengine.dist import all_gather_object, broadcast_object_list, get_rank, get_world_size
 from mmengine.logging import print_log
+
+from mmcnn.training_error import TrainingError
 
 from .stop_signals import end_now
 
-#: Seconds between the news of a death and the end of this process, for its own error message.
+#: Seconds between the news of another rank's error and the end of this process, for its own error message.
 GRACE = 3.0
+#: Seconds that a rank may take to connect.
+_PATIENCE = 30
 _HELLO = 64  # bytes
 _GOODBYE, _ERROR, _STOPPED = b'.', b'!', b'~'
 #: The kernel finds a machine that is gone in 3 + 3 * 2 s. It answers for a process that is merely slow.
 _KEEPALIVE = {'TCP_KEEPIDLE': 3, 'TCP_KEEPINTVL': 2, 'TCP_KEEPCNT': 3}
+_watches: weakref.WeakSet[RankWatch] = weakref.WeakSet()
 
 
 class RankWatch:
     """While the context is open, the death of another rank ends this process with exit code 1 and its cause.
 
     Each rank holds a connection to rank 0. The kernel closes it when the process dies, however it dies, and finds out
-    by itself when the machine is gone; a rank that is only slow stays alive. Rank 0 tells the others. A rank that ends
-    after a signal (``SystemExit``) passes SIGTERM on to the others. Does nothing where there is one process.
+    by itself when the machine is gone; a rank that is only slow stays alive. Rank 0 tells the others. After a kill each
+    says so and ends at once, because a launcher such as torchrun is about to send it SIGTERM; after an error it has 3 s
+    for a message of its own. A rank that ends after a signal (``SystemExit``) passes SIGTERM on to the others. Does
+    nothing where there is one process.
 
-    Enter it on all ranks: it takes a broadcast.
+    Enter it on all ranks: it takes a broadcast and a gathering.
+
+    Attributes:
+        cause (str | None): What another rank has ended by, once that is known.
+        stopped (bool): Whether that was a signal.
     """
 
     def __init__(self) -> None:
         self.cause: str | None = None
+        self.stopped = False
         self._news = threading.Event()
         self._over = threading.Event()
         self._socket: socket.socket | None = None
         self._clients: dict[socket.socket, int] = {}
 
     def wait_for_cause(self, seconds: float) -> str | None:
-        """Which rank has died, if that becomes known in so many seconds."""
+        """Which rank has ended by an error or a signal, if that becomes known in so many seconds."""
         if self._socket is not None:
             self._news.wait(seconds)
         return self.cause
@@ -55,67 +68,90 @@ class RankWatch:
             address = [(_own_host(), self._socket.getsockname()[1], secrets.token_hex(16))]
         broadcast_object_list(address)
         host, port, token = address[0]
+        if get_rank() != 0:
+            self._connect(host, port, token)
+        connected = sum(all_gather_object(self._socket is not None)) - 1
         if get_rank() == 0:
-            work, arguments = self._serve, (token,)
-        else:
-            work, arguments = self._listen_to_first, ()
-            try:
-                self._socket = socket.create_connection((host, port), timeout=30)
-            except OSError as error:
-                print_log(
-                    f'rank {get_rank()} cannot reach {host}:{port} ({error}): a rank that dies may leave it waiting',
-                    logger='current',
-                    level=30,
-                )
-                return self
-            self._socket.settimeout(None)
-            _keep_alive(self._socket)
-            self._socket.sendall(f'{token} {get_rank()}'.ljust(_HELLO).encode())
-        threading.Thread(target=work, args=arguments, name='mmcnn-rank-watch', daemon=True).start()
+            # Here, not in the thread: the thread can only tell those whose connection it has.
+            self._accept(connected, token)
+        if self._socket is not None:
+            _watches.add(self)
+            work = self._serve if get_rank() == 0 else self._listen_to_first
+            threading.Thread(target=work, name='mmcnn-rank-watch', daemon=True).start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         if self._socket is None:
             return
         self._over.set()
-        farewell = {None: _GOODBYE, SystemExit: _STOPPED}.get(kind, _ERROR)
-        for each in list(self._clients) if get_rank() == 0 else [self._socket]:
-            with contextlib.suppress(OSError):
-                each.sendall(farewell)
+        _watches.discard(self)
+        self._say({None: _GOODBYE, SystemExit: _STOPPED}.get(kind, _ERROR))
         for each in (*self._clients, self._socket):
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
             each.close()
 
-    def _serve(self, token: str) -> None:
-        """Rank 0: takes the others' connections and waits for one to end."""
+    def say_stopped(self) -> None:
+        """Before an end on the spot after a signal, which the others would take for a kill."""
+        if self._socket is not None and not self._over.is_set():
+            self._say(_STOPPED)
+
+    def close_in_child(self) -> None:
+        """In a forked process: lets go of the connections, which would outlive this rank there."""
+        for each in (*self._clients, self._socket):
+            each.close()
+
+    def _say(self, word: bytes) -> None:
+        for each in self._clients if get_rank() == 0 else [self._socket]:
+            with contextlib.suppress(OSError):
+                each.sendall(word)
+
+    def _connect(self, host: str, port: int, token: str) -> None:
+        try:
+            self._socket = socket.create_connection((host, port), timeout=_PATIENCE)
+        except OSError as error:
+            print_log(
+                f'rank {get_rank()} cannot reach {host}:{port} ({error}): a rank that dies may leave it waiting',
+                logger='current',
+                level=30,
+            )
+            return
+        self._socket.settimeout(None)
+        _keep_alive(self._socket)
+        self._socket.sendall(f'{token} {get_rank()}'.ljust(_HELLO).encode())
+
+    def _accept(self, count: int, token: str) -> None:
+        """Rank 0: takes the connections of so many others, which are on their way."""
+        self._socket.settimeout(_PATIENCE)
+        while len(self._clients) < count:
+            try:
+                client, _ = self._socket.accept()
+            except TimeoutError as error:
+                raise TrainingError(
+                    f'{count - len(self._clients)} of {count} ranks had connected to rank 0 and are gone'
+                ) from error
+            client.settimeout(5)
+            try:
+                word, _, rank = client.recv(_HELLO, socket.MSG_WAITALL).decode().strip().partition(' ')
+            except (OSError, UnicodeDecodeError):
+                word = ''
+            if not secrets.compare_digest(word.encode(), token.encode()):
+                client.close()  # a stranger
+                continue
+            _keep_alive(client)
+            self._clients[client] = int(rank)
+
+    def _serve(self) -> None:
+        """Rank 0: waits for a connection to end."""
         with contextlib.suppress(OSError, ValueError), selectors.DefaultSelector() as selector:
-            selector.register(self._socket, selectors.EVENT_READ)
+            for client in self._clients:
+                selector.register(client, selectors.EVENT_READ)
             while not self._over.is_set():
                 for key, _ in selector.select(timeout=1):
-                    if key.fileobj is self._socket:
-                        if (client := self._accept(token)) is not None:
-                            selector.register(client, selectors.EVENT_READ)
-                        continue
                     said = _read(key.fileobj)
                     selector.unregister(key.fileobj)
-                    rank = self._clients[key.fileobj]
                     if said != _GOODBYE:
-                        self._end(rank, said)
-
-    def _accept(self, token: str) -> socket.socket | None:
-        client, _ = self._socket.accept()
-        client.settimeout(5)
-        try:
-            word, _, rank = client.recv(_HELLO, socket.MSG_WAITALL).decode().strip().partition(' ')
-        except (OSError, UnicodeDecodeError):
-            word = ''
-        if not secrets.compare_digest(word, token):
-            client.close()
-            return None
-        _keep_alive(client)
-        self._clients[client] = int(rank)
-        return client
+                        self._end(self._clients[key.fileobj], said)
 
     def _listen_to_first(self) -> None:
         """Another rank: waits for news from rank 0, or for its end."""
@@ -128,17 +164,28 @@ class RankWatch:
         if self._over.is_set() or self.cause is not None:
             return
         how = {_ERROR: 'has ended with an error', _STOPPED: 'was stopped by a signal'}
-        how = how.get(said, 'has died: killed, or its machine is gone')
+        how = how.get(said, 'has died: killed, most often because the memory was full, or its machine is gone')
         self.cause = f'rank {rank} {how}; rank {get_rank()} ends with it'
+        self.stopped = said == _STOPPED
         for client, other in self._clients.items():
             if other != rank:
                 with contextlib.suppress(OSError):
                     client.sendall(f'{rank} '.encode() + (said or b'-'))
+        if said not in (_ERROR, _STOPPED):
+            end_now(1, f'error: {self.cause}')
         self._news.set()
-        if said == _STOPPED:
+        if self.stopped:
             os.kill(os.getpid(), signal.SIGTERM)  # this rank is to stop as well
         elif not self._over.wait(GRACE):
             end_now(1, f'error: {self.cause}')
+
+
+def _close_in_child() -> None:
+    for watch in _watches:
+        watch.close_in_child()
+
+
+os.register_at_fork(after_in_child=_close_in_child)
 
 
 def _listen() -> socket.socket:

@@ -11,7 +11,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import NoReturn
 
@@ -39,10 +39,12 @@ class StopSignals:
 
     Args:
         patience (float): seconds.
+        before_end (Callable): called before the process is ended.
     """
 
-    def __init__(self, patience: float) -> None:
+    def __init__(self, patience: float, before_end: Callable[[], None] = lambda: None) -> None:
         self.patience = patience
+        self.before_end = before_end
         self.signum: int | None = None
         self._came_round = 0.0
         self._first = 0.0
@@ -99,6 +101,7 @@ class StopSignals:
                 line += '; Ctrl-C once more ends at once'
             os.write(2, f'{line}\n'.encode())  # print() may be what was interrupted
         elif signum == signal.SIGINT and now - self._first > _SECOND_AFTER:
+            self.before_end()
             end_now(128 + signum, 'ended at once; the last checkpoint that was written is whole')
 
     def _watch(self) -> None:
@@ -113,6 +116,7 @@ class StopSignals:
             signum, since = heard
             if time.monotonic() - max(since, self._came_round) > self.patience:
                 name = signal.Signals(signum).name
+                self.before_end()
                 end_now(
                     128 + signum,
                     f'{name}: the step did not end in {self.patience:g} s, so no checkpoint was written; the last one '

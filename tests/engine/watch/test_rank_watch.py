@@ -12,6 +12,7 @@ import torch
 from mmcnn.engine.watch import RankWatch, StopSignals, rank_watch
 
 RANKS = 3
+DEATH = 'has died: killed, most often because the memory was full, or its machine is gone'
 
 
 def run(tmp_path, work):
@@ -28,8 +29,9 @@ def run(tmp_path, work):
                 os.environ['MASTER_ADDR'] = '127.0.0.1'
                 meeting = f'file://{tmp_path}/meeting'
                 torch.distributed.init_process_group('gloo', init_method=meeting, rank=rank, world_size=RANKS)
-                with StopSignals(patience=60) as signals, RankWatch() as watch:
-                    watch.signals = signals
+                watch = RankWatch()
+                watch.signals = StopSignals(patience=60, before_end=watch.say_stopped)
+                with watch.signals, watch:
                     torch.distributed.barrier()
                     work(rank, watch)
                 code = 0
@@ -64,8 +66,22 @@ def test_a_killed_rank_ends_the_others_with_the_cause(tmp_path, dying):
             assert codes[rank] == -signal.SIGKILL
         else:
             assert codes[rank] == 1
-            cause = f'rank {dying} has died: killed, or its machine is gone; rank {rank} ends with it'
-            assert said[rank] == [f'error: {cause}']
+            assert said[rank] == [f'error: rank {dying} {DEATH}; rank {rank} ends with it']
+
+
+def test_a_child_that_outlives_its_rank_hides_nothing(tmp_path):
+    def work(rank, watch):
+        if rank == 1:
+            if not os.fork():  # as a data-loading process
+                time.sleep(8)
+                os._exit(0)
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(60)
+
+    start = time.monotonic()
+    codes, _ = run(tmp_path, work)
+    assert codes == [1, -signal.SIGKILL, 1]
+    assert time.monotonic() - start < 7
 
 
 def test_an_end_by_an_error_is_told_too(tmp_path):
@@ -85,6 +101,19 @@ def test_a_stop_is_passed_on(tmp_path):
     def work(rank, watch):
         if rank == 1:
             raise SystemExit(143)
+        while not watch.signals.asked():
+            time.sleep(0.05)
+        raise SystemExit(143 if 'rank 1 was stopped by a signal' in watch.cause else 6)
+
+    assert run(tmp_path, work)[0] == [143, 143, 143]
+
+
+def test_a_rank_that_hangs_after_a_signal_was_not_killed(tmp_path):
+    def work(rank, watch):
+        if rank == 1:
+            watch.signals.patience = 0.3
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
         while not watch.signals.asked():
             time.sleep(0.05)
         raise SystemExit(143 if 'rank 1 was stopped by a signal' in watch.cause else 6)

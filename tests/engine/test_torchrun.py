@@ -1,0 +1,120 @@
+"""Two ranks that torchrun has started: whatever dies, all end soon and say why."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmcnn.datasets.shapes import make_shapes
+
+ROOT = Path(__file__).resolve().parents[2]
+MARK = 'MMCNN_TEST_RUN'
+ARGUMENTS = (
+    'yolov4_cspdarknet53 --launcher pytorch --device cpu --img-size 64 --batch-size 4 --workers 1 --epochs 300 '
+    '--cfg-options model.widen_factor=0.0625 model.deepen_factor=0.33 train_cfg.val_interval=300 '
+    'default_hooks.logger.interval=1'
+)
+SECONDS = 15
+
+
+class Run:
+    """A training that has gone on to its second epoch."""
+
+    def __init__(self, folder):
+        data = make_shapes(folder / 'data', num_train=18, num_val=4, size=64)
+        self.work_dir, self._output, self._mark = folder / 'run', folder / 'output.txt', str(folder)
+        launcher = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2']
+        with self._output.open('w') as output:
+            self.agent = subprocess.Popen(
+                [*launcher, ROOT / 'tools/train.py', *ARGUMENTS.split(), '--data', data, '--work-dir', self.work_dir],
+                env=os.environ | {'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1', MARK: self._mark},
+                stdout=output, stderr=subprocess.STDOUT, cwd=folder,
+            )  # fmt: skip
+        deadline = time.monotonic() + 120
+        while not re.search(r'Epoch\(train\) +\[2\]\[2/', self.said()):
+            assert self.agent.poll() is None and time.monotonic() < deadline, self.said()[-3000:]
+            time.sleep(0.02)
+
+    def said(self):
+        return self._output.read_text()
+
+    def processes(self):
+        """Process id -> its parent's, of all that came of this run and have not ended."""
+        found = {}
+        for folder in Path('/proc').glob('[0-9]*'):
+            try:
+                state, parent = (folder / 'stat').read_text().rpartition(')')[2].split()[:2]
+                if state != 'Z' and f'{MARK}={self._mark}' in (folder / 'environ').read_text().split('\0'):
+                    found[int(folder.name)] = int(parent)
+            except OSError:  # it has ended just now, or is another user's
+                continue
+        return found
+
+    def rank_and_worker(self, rank):
+        """The process ids of a rank and of its data-loading process."""
+        processes = self.processes()
+        for pid, parent in processes.items():
+            variables = Path(f'/proc/{pid}/environ').read_text().split('\0')
+            if parent == self.agent.pid and f'RANK={rank}' in variables:
+                return pid, next(child for child, parent in processes.items() if parent == pid)
+        raise AssertionError(processes)
+
+    def end(self):
+        """What is printed until all processes have ended."""
+        start = time.monotonic()
+        while self.processes():
+            assert time.monotonic() - start < SECONDS, (self.processes(), self.said()[-3000:])
+            self.agent.poll()
+            time.sleep(0.05)
+        assert self.agent.wait() != 0
+        return self.said()
+
+
+@pytest.fixture
+def started(tmp_path):
+    run = Run(tmp_path)
+    yield run
+    for pid in run.processes():
+        os.kill(pid, signal.SIGKILL)
+    run.agent.wait()
+
+
+def assert_whole(path):
+    assert torch.load(path, weights_only=True)['state_dict']
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('rank', [0, 1])
+def test_a_killed_rank_is_named(started, rank):
+    os.kill(started.rank_and_worker(rank)[0], signal.SIGKILL)
+    said = started.end()
+    cause = f'rank {rank} has died: killed, most often because the memory was full, or its machine is gone'
+    assert [line for line in said.splitlines() if 'error: ' in line] == [
+        f'error: {cause}; rank {1 - rank} ends with it'
+    ]
+    assert_whole(started.work_dir / 'epoch_1.pth')
+
+
+@pytest.mark.slow
+def test_a_killed_worker_is_named(started):
+    worker = started.rank_and_worker(1)[1]
+    os.kill(worker, signal.SIGKILL)
+    said = started.end()
+    assert f'error: a data-loading process, pid {worker}, has died' in said
+    assert re.search(r'rank \d has died', said) is None
+    assert_whole(started.work_dir / 'epoch_1.pth')
+
+
+@pytest.mark.slow
+def test_sigterm_stops_with_a_checkpoint(started):
+    started.agent.terminate()
+    said = started.end()
+    assert 'stopped by SIGTERM; the last checkpoint' in said
+    assert 'has died' not in said and 'error: ' not in said
+    assert_whole(started.work_dir / (started.work_dir / 'last_checkpoint').read_text())
