@@ -173,7 +173,7 @@ def _count_from_corner(
     """One axis of :func:`_resize`: ``region`` of the image's ``length`` pixels, ``bounds`` of the output."""
     for backwards, edge in ((False, 0), (True, length)):
         start = round(scale * edge + shift)
-        if region[backwards] != edge or abs(scale * edge + shift - start) > _ROUNDING:
+        if abs(region[backwards] - edge) > _ROUNDING or abs(scale * edge + shift - start) > _ROUNDING:
             continue
         leftwards = backwards != (scale < 0)
         unseen, count = (start - bounds[1], start - bounds[0]) if leftwards else (bounds[0] - start, bounds[1] - start)
