@@ -16,7 +16,8 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmcnn import cli, cli_data
+from mmcnn import cli
+from mmcnn.cli.img_size import image_size
 from mmcnn.models.wiring import swap_backbone
 from mmcnn.visualization import read_scalars
 
@@ -62,7 +63,7 @@ def check(cfg: Config, names: Sequence[str], options: dict[str, Any]) -> tuple[i
             cli.wire_model(changed)
         except cli.UsageError as error:
             raise cli.UsageError(f'--backbone {name}: {error}') from error
-    size = cli_data.image_size(changed)
+    size = image_size(changed)
     if size is None:
         raise cli.UsageError(f'the test pipeline of {cfg.filename} has no transform with an img_scale or a scale')
     return size

@@ -1,7 +1,6 @@
 import contextlib
 import copy
 import io
-import json
 import os
 import runpy
 import sys
@@ -48,7 +47,6 @@ Written by `make parity` on {date}: {count} refusals.
 | file | readers | sentence |
 |---|---|---|
 """
-GOLDEN = Path(__file__).parent / 'golden'
 TOOLS = Path(__file__).resolve().parents[1] / 'tools'
 #: A network and a data set that train in seconds. Score threshold 0: even this network then finds some objects.
 TINY = {
@@ -113,22 +111,6 @@ def _cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('XDG_CACHE_HOME', str(tmp_path_factory.mktemp('cache')))
         yield
-
-
-@pytest.fixture
-def golden(request):
-    """Compares a value with the one stored in tests/golden under (file, key), or stores it with --update-golden."""
-
-    def check(file: str, key: str, value):
-        path, value = GOLDEN / file, json.loads(json.dumps(value))
-        stored = json.loads(path.read_text()) if path.is_file() else {}
-        if request.config.getoption('--update-golden'):
-            stored[key] = value
-            path.write_text(json.dumps(dict(sorted(stored.items())), indent=1) + '\n')
-        assert key in stored, f'{key} is not in {path}: run make golden and look at the difference'
-        assert stored[key] == value
-
-    return check
 
 
 @pytest.fixture(scope='session')
@@ -287,25 +269,6 @@ def keras():
     if keras.backend.backend() != 'torch':
         pytest.skip('keras runs on another backend here')
     return keras
-
-
-@pytest.fixture(scope='session')
-def write_keras_h5():
-    """Writes one of Keras's older ``.h5`` files by hand: layer -> full name of each array -> values."""
-    h5py = pytest.importorskip('h5py')
-
-    def write(path, layers, root=''):
-        with h5py.File(path, 'w') as file:
-            tree = file.create_group(root) if root else file
-            tree.attrs['layer_names'] = [name.encode() for name in layers]
-            for layer, arrays in layers.items():
-                group = tree.create_group(layer)
-                group.attrs['weight_names'] = [name.encode() for name in arrays]
-                for name, array in arrays.items():
-                    group[name] = array
-        return path
-
-    return write
 
 
 @pytest.fixture(scope='session')

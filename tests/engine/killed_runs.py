@@ -74,7 +74,8 @@ def digests(folder):
 
 def config(data, work_dir, workers, launcher):
     """As tools/train.py sets it up."""
-    from mmcnn import cli, cli_data
+    from mmcnn import cli
+    from mmcnn import cli as cli_data
 
     cli.use_device('cpu')
     cfg = cli.load_config('yolov4_cspdarknet53', OPTIONS)
