@@ -185,9 +185,7 @@ def _count_from_corner(
     return None
 
 
-def _mirrored(
-    image: np.ndarray, left_right: bool, top_bottom: bool, target: np.ndarray | None = None
-) -> np.ndarray:
+def _mirrored(image: np.ndarray, left_right: bool, top_bottom: bool, target: np.ndarray | None = None) -> np.ndarray:
     if left_right or top_bottom:
         return cv2.flip(image, -1 if left_right and top_bottom else int(left_right), dst=target)
     if target is None:
