@@ -1,7 +1,9 @@
 import contextlib
 import copy
+import errno
 import io
 import json
+import multiprocessing.synchronize
 import os
 import runpy
 import sys
@@ -129,6 +131,25 @@ def golden(request):
         assert stored[key] == value
 
     return check
+
+
+@pytest.fixture
+def full_shm(monkeypatch):
+    """``full_shm(after)``: /dev/shm has room for so many semaphores more."""
+
+    def fill(after=0):
+        module, left = multiprocessing.synchronize._multiprocessing, [None] * after
+        semlock = module.SemLock
+
+        def make(*args):
+            if not left:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            left.pop()
+            return semlock(*args)
+
+        monkeypatch.setattr(module, 'SemLock', make)
+
+    return fill
 
 
 @pytest.fixture(scope='session')

@@ -264,6 +264,13 @@ def test_too_many_unreadable_files_end_the_run_in_one_sentence(make_runner, tmp_
     make_runner(tmp_path, bad=bad, loop=dict(max_failed=2)).train()
 
 
+def test_a_full_shm_is_named_not_the_work_dir(make_runner, tmp_path, full_shm):
+    runner = make_runner(tmp_path, workers=1)
+    full_shm()
+    with pytest.raises(TrainingError, match=r'^the data-loading processes cannot be started: /dev/shm is full: '):
+        runner.train()
+
+
 def test_a_dead_data_worker_is_named(make_runner, tmp_path):
     def shoot(runner):
         worker = runner.train_dataloader._iterator._workers[0]
