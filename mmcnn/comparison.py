@@ -159,7 +159,8 @@ class Run:
 
     def _reason(self, code: int) -> str:
         lines = (self.folder / OUTPUT).read_text(encoding='utf-8', errors='replace').splitlines()
-        last = next((line.strip() for line in reversed(lines) if line.strip()), 'no output')
+        # What is indented goes with the line before it.
+        last = next((line.rstrip() for line in reversed(lines) if line[:1].strip()), 'no output')
         return (f'killed by signal {-code}, after: ' if code < 0 else '') + last.removeprefix('error: ')
 
     def _write(self, record: dict[str, Any]) -> None:

@@ -1,6 +1,8 @@
 import contextlib
 import copy
+import errno
 import io
+import multiprocessing.synchronize
 import os
 import runpy
 import sys
@@ -111,6 +113,25 @@ def _cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('XDG_CACHE_HOME', str(tmp_path_factory.mktemp('cache')))
         yield
+
+
+@pytest.fixture
+def full_shm(monkeypatch):
+    """``full_shm(after)``: /dev/shm has room for so many semaphores more."""
+
+    def fill(after=0):
+        module, left = multiprocessing.synchronize._multiprocessing, [None] * after
+        semlock = module.SemLock
+
+        def make(*args):
+            if not left:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            left.pop()
+            return semlock(*args)
+
+        monkeypatch.setattr(module, 'SemLock', make)
+
+    return fill
 
 
 @pytest.fixture(scope='session')
