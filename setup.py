@@ -56,7 +56,18 @@ setup(
     ],
     extras_require=dict(
         lite=['mmcv-lite>=2.0.1,<2.2'],
+        fast=['simplejpeg'],  # mosaics without a cache
         keras=['h5py'],  # to read Keras's files
-        test=['pytest', 'pytest-xdist', 'hypothesis', 'ruff', 'keras>=3.15', 'timm>=1.0', 'torchvision', 'h5py'],
+        test=[
+            'pytest',
+            'pytest-xdist',
+            'hypothesis',
+            'ruff',
+            'keras>=3.15',
+            'timm>=1.0',
+            'torchvision',
+            'h5py',
+            'simplejpeg',
+        ],
     ),
 )

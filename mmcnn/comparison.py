@@ -16,7 +16,8 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmcnn import cli, cli_data
+from mmcnn import cli
+from mmcnn.cli.img_size import image_size
 from mmcnn.models.wiring import swap_backbone
 from mmcnn.visualization import read_scalars
 
@@ -62,7 +63,7 @@ def check(cfg: Config, names: Sequence[str], options: dict[str, Any]) -> tuple[i
             cli.wire_model(changed)
         except cli.UsageError as error:
             raise cli.UsageError(f'--backbone {name}: {error}') from error
-    size = cli_data.image_size(changed)
+    size = image_size(changed)
     if size is None:
         raise cli.UsageError(f'the test pipeline of {cfg.filename} has no transform with an img_scale or a scale')
     return size
@@ -158,7 +159,8 @@ class Run:
 
     def _reason(self, code: int) -> str:
         lines = (self.folder / OUTPUT).read_text(encoding='utf-8', errors='replace').splitlines()
-        last = next((line.strip() for line in reversed(lines) if line.strip()), 'no output')
+        # What is indented goes with the line before it.
+        last = next((line.rstrip() for line in reversed(lines) if line[:1].strip()), 'no output')
         return (f'killed by signal {-code}, after: ' if code < 0 else '') + last.removeprefix('error: ')
 
     def _write(self, record: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from mmengine.registry import DefaultScope
 from torch import nn
 
 from mmcnn import cli
+from mmcnn.cli.configs import config_folder
 from mmcnn.models.classifiers import build_classifier, list_classifiers
 from mmcnn.models.wiring import wire
 from mmcnn.registry import backbone_families, nearest
@@ -123,7 +124,7 @@ def _load(source: Path, name: str, world: str | None, num_classes: int | None) -
 def _detector(name: str, num_classes: int | None) -> nn.Module:
     from mmcnn.models.wiring import set_num_classes
 
-    folder = cli.config_folder()
+    folder = config_folder()
     configs = [path.stem for path in folder.glob('*.py')]
     if name not in configs and not Path(name).is_file():
         raise cli.UsageError(

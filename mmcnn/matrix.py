@@ -12,6 +12,7 @@ from mmengine.config import Config, ConfigDict
 from torch import Tensor
 
 from mmcnn import cli
+from mmcnn.cli.model import build_on_meta
 from mmcnn.models.backbones import MissingLevelError
 from mmcnn.models.wiring import swap_backbone
 from mmcnn.models.zoo_table import aligned, natural
@@ -61,7 +62,7 @@ def try_pair(network: str, detector: str, sizes: Iterable[tuple[int, int]] = ((6
     """
     try:
         model, _ = swap_backbone(_model(detector), network)
-        built = cli.build_on_meta(Config(dict(model=model))).eval()
+        built = build_on_meta(Config(dict(model=model))).eval()
         return Pair(network, detector, tuple(_run(built, size) for size in sizes))
     except MissingLevelError as error:
         return Pair(network, detector, missing=error.level, reason=str(error))

@@ -1,7 +1,8 @@
 import contextlib
 import copy
+import errno
 import io
-import json
+import multiprocessing.synchronize
 import os
 import runpy
 import sys
@@ -48,7 +49,6 @@ Written by `make parity` on {date}: {count} refusals.
 | file | readers | sentence |
 |---|---|---|
 """
-GOLDEN = Path(__file__).parent / 'golden'
 TOOLS = Path(__file__).resolve().parents[1] / 'tools'
 #: A network and a data set that train in seconds. Score threshold 0: even this network then finds some objects.
 TINY = {
@@ -116,19 +116,22 @@ def _cache(tmp_path_factory):
 
 
 @pytest.fixture
-def golden(request):
-    """Compares a value with the one stored in tests/golden under (file, key), or stores it with --update-golden."""
+def full_shm(monkeypatch):
+    """``full_shm(after)``: /dev/shm has room for so many semaphores more."""
 
-    def check(file: str, key: str, value):
-        path, value = GOLDEN / file, json.loads(json.dumps(value))
-        stored = json.loads(path.read_text()) if path.is_file() else {}
-        if request.config.getoption('--update-golden'):
-            stored[key] = value
-            path.write_text(json.dumps(dict(sorted(stored.items())), indent=1) + '\n')
-        assert key in stored, f'{key} is not in {path}: run make golden and look at the difference'
-        assert stored[key] == value
+    def fill(after=0):
+        module, left = multiprocessing.synchronize._multiprocessing, [None] * after
+        semlock = module.SemLock
 
-    return check
+        def make(*args):
+            if not left:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            left.pop()
+            return semlock(*args)
+
+        monkeypatch.setattr(module, 'SemLock', make)
+
+    return fill
 
 
 @pytest.fixture(scope='session')
@@ -287,25 +290,6 @@ def keras():
     if keras.backend.backend() != 'torch':
         pytest.skip('keras runs on another backend here')
     return keras
-
-
-@pytest.fixture(scope='session')
-def write_keras_h5():
-    """Writes one of Keras's older ``.h5`` files by hand: layer -> full name of each array -> values."""
-    h5py = pytest.importorskip('h5py')
-
-    def write(path, layers, root=''):
-        with h5py.File(path, 'w') as file:
-            tree = file.create_group(root) if root else file
-            tree.attrs['layer_names'] = [name.encode() for name in layers]
-            for layer, arrays in layers.items():
-                group = tree.create_group(layer)
-                group.attrs['weight_names'] = [name.encode() for name in arrays]
-                for name, array in arrays.items():
-                    group[name] = array
-        return path
-
-    return write
 
 
 @pytest.fixture(scope='session')

@@ -109,6 +109,7 @@ def test_what_is_finished_is_not_trained_again(cfg, runs, trainings, tmp_path, c
     ('plan', 'reason'),
     [
         (dict(code=1, says='Epoch 1\nerror: out of memory\n\n'), 'out of memory'),
+        (dict(code=1, says='error: not finite\n  the images:\n    a.jpg\n'), 'not finite'),
         (dict(code=-9, says='Epoch 2'), 'killed by signal 9, after: Epoch 2'),
         (dict(entry={'loss': 1.0, 'step': 3}), 'it ended without a validation'),
     ],

@@ -6,7 +6,7 @@ of the config's own data; what is at fault in the data of --data is left out.
 
 import argparse
 
-from mmcnn import cli, cli_data
+from mmcnn import cli
 from mmcnn.datasets.anchors import anchors_of, as_config, best_possible_recall, propose_anchors
 
 
@@ -28,9 +28,9 @@ def main() -> None:
     present = anchors_of(cfg.model)
     if present is None:
         raise cli.UsageError(f'{args.config} has no anchors of fixed sizes')
-    cli_data.set_data(cfg, args.data, skip_bad=args.data not in (None, 'demo'))
-    sizes = cli_data.train_box_sizes(cfg, args.img_size)
-    print(f'{len(sizes)} boxes of {cli_data.inner_dataset(cfg.train_dataloader).data_root} at {args.img_size} px')
+    cli.set_data(cfg, args.data, skip_bad=args.data not in (None, 'demo'))
+    sizes = cli.train_box_sizes(cfg, args.img_size)
+    print(f'{len(sizes)} boxes of {cli.inner_dataset(cfg.train_dataloader).data_root} at {args.img_size} px')
     print(f'{args.config}: best possible recall {best_possible_recall(sizes, present):.4f}')
     try:
         proposed = propose_anchors(sizes, len(present), len(present[0]), generations=args.generations, seed=args.seed)

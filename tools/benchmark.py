@@ -10,20 +10,16 @@ waiting  images a second of training, drawn by the workers and by the device in 
 
 import argparse
 import contextlib
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import torch
 from mmengine.dataset import pseudo_collate
 from torch.utils.data import DataLoader
 
-from mmcnn import cli, cli_data, ops
-from mmcnn.benchmarks import memory_slope, pipeline, waiting
+from mmcnn import cli
+from mmcnn.benchmarks import memory, memory_slope, nms, pipeline, step, waiting
 from mmcnn.datasets import DetectorData, check_data
 
 
@@ -46,54 +42,12 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def nms(runs: int) -> None:
-    generator = torch.Generator().manual_seed(0)
-    corners = torch.rand(30_000, 2, generator=generator) * 600
-    boxes = torch.cat([corners, corners + torch.rand(30_000, 2, generator=generator) * 100 + 1], dim=1)
-    scores = torch.rand(30_000, generator=generator)
-    labels = torch.randint(0, 80, (30_000,), generator=generator)
-    offset_boxes = boxes + (labels * 1000)[:, None]
-    for name, call in (
-        ('nms, classes apart by an offset', lambda: ops.nms(offset_boxes, scores, 0.65)),
-        ('batched_nms', lambda: ops.batched_nms(boxes, scores, labels, 0.65)),
-    ):
-        seconds = []
-        for _ in range(runs):
-            start = time.perf_counter()
-            kept = len(call())
-            seconds.append(time.perf_counter() - start)
-        print(f'{name}: 30,000 boxes, 80 classes, {kept} kept: median {statistics.median(seconds):.3f} s of {runs}')
-
-
-def step(args: argparse.Namespace) -> float:
-    """Median seconds of a forward and backward pass of the whole detector without its loss."""
-    from mmcnn.registry import MODELS
-
+def step_seconds(args: argparse.Namespace) -> float:
     cfg = cli.load_config(args.config, cli.options_of(args))
     cli.wire_model(cfg)
     if args.keep_memory:
         cli.use_device('cpu')
-    model = MODELS.build({'_scope_': 'mmdet', **cfg.model}).train()
-    images = torch.rand(args.batch_size, 3, args.img_size, args.img_size)
-    seconds = []
-    for _ in range(7):
-        start = time.perf_counter()
-        sum(logits.square().mean() for logits in model(images)[0]).backward()
-        model.zero_grad()
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds[1:])
-
-
-def memory(args: argparse.Namespace) -> None:
-    command = [sys.executable, __file__, 'step', *sys.argv[2:]]
-    seconds: dict[str, list[float]] = {'kept': [], 'handed back': []}
-    for run in range(args.runs):
-        for side, option in (('kept', ['--keep-memory']), ('handed back', [])):
-            output = subprocess.run(command + option, capture_output=True, text=True, check=True).stdout
-            seconds[side].append(float(output.split()[-1]))
-            print(f'run {run + 1}, {side}: {seconds[side][-1]:.3f} s a step', flush=True)
-    kept, back = (statistics.median(values) for values in seconds.values())
-    print(f'medians of {args.runs}: kept {kept:.3f} s, handed back {back:.3f} s, ratio {kept / back:.2f}')
+    return step.measure(cfg, args.batch_size, args.img_size)
 
 
 @contextlib.contextmanager
@@ -123,13 +77,13 @@ def waiting_times(args: argparse.Namespace, folder: DetectorData) -> str:
     for _ in range(args.runs):
         for name, on_device in zip(results, (False, True), strict=True):
             cfg = cli.load_config(args.config, cli.options_of(args))
-            cli_data.set_data(cfg, str(folder.root))
-            cli_data.set_img_size(cfg, args.img_size)
+            cli.set_data(cfg, str(folder.root))
+            cli.set_img_size(cfg, args.img_size)
             args.launcher = 'none'
             cli.set_batches(cfg, args, folder.num_train)
             cli.merge_options(cfg, cli.options_of(args))
             cfg.train_dataloader.dataset.device_augmentation = on_device
-            cli_data.set_cache(cfg, args.cache_gb)
+            cli.set_cache(cfg, args.cache_gb)
             cli.wire_model(cfg)
             with tempfile.TemporaryDirectory() as cfg.work_dir:
                 results[name].append(waiting.measure(cfg, args.samples))
@@ -141,9 +95,11 @@ def main() -> None:
     args = parse_args()
     cli.at_least(1, args, 'img_size', 'batch_size', 'runs', 'samples', 'batches')
     if args.what == 'nms':
-        nms(args.runs)
+        for name, call in nms.sides().items():
+            print(nms.report(name, *nms.measure(call, args.runs)))
     elif args.what == 'memory':
-        memory(args)
+        command = [sys.executable, __file__, 'step', *sys.argv[2:]]
+        print(memory.report(memory.measure(command, args.runs)))
     elif args.what in ('pipeline', 'slope', 'waiting'):
         with data_folder(args.data) as folder:
             if args.what == 'pipeline':
@@ -152,7 +108,7 @@ def main() -> None:
             else:
                 print(slope(args, folder) if args.what == 'slope' else waiting_times(args, folder))
     else:
-        print(step(args))
+        print(step_seconds(args))
 
 
 if __name__ == '__main__':

@@ -9,7 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmcnn import cli, cli_data
+from mmcnn import cli
 
 
 def parse_args() -> argparse.Namespace:
@@ -49,8 +49,8 @@ def main() -> int:
     seeds = range(args.seed, args.seed + args.seeds)
     runs = comparison.plan(cfg, names, seeds, work_dir, budget, workers=args.workers, device=args.device)
     # All that can be refused is refused before anything is trained.
-    cli_data.set_data(cfg, args.data, skip_bad=args.skip_bad)
-    cli_data.set_img_size(cfg, args.img_size)
+    cli.set_data(cfg, args.data, skip_bad=args.skip_bad)
+    cli.set_img_size(cfg, args.img_size)
     cli.set_amp(cfg, args.amp)
     size = comparison.check(cfg, names, args.cfg_options)
     for run in runs:

@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 
 from mmcnn import cli
+from mmcnn.datasets.class_folder import IMAGE_SUFFIXES
 
 
 def parse_args() -> argparse.Namespace:
@@ -58,7 +59,7 @@ def main() -> None:
         ]
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         picture = draw_boxes(image, found.boxes, found.labels, found.scores, detector.classes, min_size=0)
-        known = name if name.suffix.lower() in cli.IMAGE_SUFFIXES else name.with_suffix('.png')
+        known = name if name.suffix.lower() in IMAGE_SUFFIXES else name.with_suffix('.png')
         cv2.imencode(known.suffix.lower(), picture)[1].tofile(out / known)
     if not records:
         raise cli.UsageError(f'no image could be read; the first: {unreadable[0]}')

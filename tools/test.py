@@ -7,7 +7,7 @@ weights of any kind that fits (yolov4.weights, .safetensors, ...).
 
 import argparse
 
-from mmcnn import cli, cli_data
+from mmcnn import cli
 
 
 def parse_args() -> argparse.Namespace:
@@ -25,8 +25,8 @@ def main() -> None:
     cli.use_device(args.device)
     cfg, checkpoint = cli.config_and_checkpoint(args.config, args.checkpoint, cli.options_of(args))
     cfg.work_dir = cli.default_work_dir(cfg, args.work_dir)
-    cli_data.set_data(cfg, args.data, checkpoint, args.skip_bad)
-    cli_data.set_img_size(cfg, args.img_size)
+    cli.set_data(cfg, args.data, checkpoint, args.skip_bad)
+    cli.set_img_size(cfg, args.img_size)
     cli.set_batches(cfg, args, None)
     cfg.launcher = args.launcher
     cli.merge_options(cfg, cli.options_of(args))

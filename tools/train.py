@@ -5,7 +5,7 @@ CONFIG is a path, or the name of a config that comes with mmcnn. A config is a p
 
 import argparse
 
-from mmcnn import cli, cli_data
+from mmcnn import cli
 
 
 def parse_args() -> argparse.Namespace:
@@ -39,8 +39,8 @@ def main() -> None:
     cli.use_device(args.device)
     cfg = cli.load_config(args.config, cli.options_of(args))
     cfg.work_dir = cli.default_work_dir(cfg, args.work_dir)
-    folder = cli_data.set_data(cfg, args.data, skip_bad=args.skip_bad)
-    cli_data.set_img_size(cfg, args.img_size)
+    folder = cli.set_data(cfg, args.data, skip_bad=args.skip_bad)
+    cli.set_img_size(cfg, args.img_size)
     if args.epochs is not None:
         cfg.train_cfg.max_epochs = args.epochs
         cfg.train_cfg.val_interval = max(1, args.epochs // 10)
@@ -50,12 +50,12 @@ def main() -> None:
     cfg.randomness = dict(seed=args.seed)
     cfg.launcher = args.launcher
     cli.merge_options(cfg, cli.options_of(args))  # what is typed wins over what was worked out
-    cli_data.set_cache(cfg, args.cache_gb)
+    cli.set_cache(cfg, args.cache_gb)
     cli.wire_model(cfg)
-    cli_data.check_classes(cfg)
+    cli.check_classes(cfg)
     cli.check_initial_weights(cfg, args.resume)
     if args.data:
-        cli_data.warn_of_anchors(cfg, args.data)
+        cli.warn_of_anchors(cfg, args.data)
 
     from mmcnn.engine.training import train
 

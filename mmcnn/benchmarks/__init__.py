@@ -1,1 +1,1 @@
-"""What tools/benchmark.py measures of the input pipeline."""
+"""What tools/benchmark.py measures."""

@@ -6,6 +6,7 @@ import os
 
 import numpy as np
 
+from mmcnn import shared_memory
 from mmcnn.datasets.coco_folder import DataError
 
 _EMPTY, _WRITING, _READY = 0, 1, 2
@@ -36,12 +37,13 @@ class ImageCache:
         try:
             self._block = mmap.mmap(-1, max(self.capacity, 1))
             index = mmap.mmap(-1, 8 * (1 + 4 * num_images))
+            self._lock = multiprocessing.get_context('fork').Lock()
         except OSError as error:
-            raise DataError(f'an image cache of {gigabytes:g} GB: the system refuses it ({error.strerror})') from error
+            reason = shared_memory.refusal(error)
+            raise DataError(f'an image cache of {gigabytes:g} GB: the system refuses it ({reason})') from error
         numbers = np.frombuffer(index, np.int64)
         self._used = numbers[:1]
         self._state, self._offset, self._height, self._width = numbers[1:].reshape(4, num_images)
-        self._lock = multiprocessing.get_context('fork').Lock()
 
     def __getstate__(self) -> dict:
         raise DataError(

@@ -17,6 +17,7 @@ from pathlib import Path
 import cv2
 import PIL
 
+from mmcnn import shared_memory
 from mmcnn.datasets.cache_folder import cache_folder, one_at_a_time, write_cached
 from mmcnn.datasets.coco_folder import DataError
 from mmcnn.datasets.image_check import ImageFact, check_images, start_worker
@@ -81,9 +82,13 @@ class ImageMemory:
         # A forked process need not import everything anew, and its children only decode.
         method = 'fork' if 'fork' in multiprocessing.get_all_start_methods() else 'spawn'
         progress = _Progress(len(paths))
-        executor = ProcessPoolExecutor(
-            min(_cores(), len(chunks)), multiprocessing.get_context(method), initializer=start_worker
-        )
+        try:
+            executor = ProcessPoolExecutor(
+                min(_cores(), len(chunks)), multiprocessing.get_context(method), initializer=start_worker
+            )
+        except OSError as error:
+            reason = shared_memory.refusal(error)
+            raise DataError(f'{self.root}: no process can be started to decode pictures: {reason}') from error
         try:
             for chunk, facts in zip(chunks, executor.map(check_images, chunks), strict=True):
                 self._facts.update(zip(chunk, facts, strict=True))

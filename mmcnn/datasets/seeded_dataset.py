@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import zlib
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -93,8 +94,8 @@ class SeededDataset(Dataset):
         self.dataset = dataset
         self.seed = seed
         self.max_failed = max(10, len(dataset) // 100) if max_failed is None else max_failed
-        # In memory that forked and spawned workers share.
-        self._failed = torch.zeros(_SLOTS, dtype=torch.uint8).share_memory_()
+        # Anonymous memory: forked workers share it, and nothing lies in /dev/shm. PyTorch shares it with spawned ones.
+        self._failed = torch.frombuffer(mmap.mmap(-1, _SLOTS), dtype=torch.uint8)
 
     def __getattr__(self, name: str) -> Any:
         # The inner data set's, while this one is unpickled; its own way to take a batch, which would go by the seeds.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.dist import all_gather_object
+from mmengine.dist import all_gather_object, is_main_process
 from mmengine.model import is_model_wrapper
 
 from mmcnn.engine.step_guard import StepGuard
@@ -13,6 +15,8 @@ from mmcnn.training_error import TrainingError
 
 #: Batches in a row that may be skipped; of the whole run, 1 % may be, but at least so many.
 MAX_SKIPPED = 10
+#: Images that a message lists; where there are more, this file in the work dir has all of them.
+SHOWN, ALL_IMAGES = 20, 'not_finite.txt'
 
 
 class Refusals:
@@ -57,26 +61,40 @@ class Refusals:
     def _refuse(self, batch: Any, outputs: dict) -> None:
         runner, refused = self.runner, self.guard.refused
         images = image_paths(batch) if refused == 'loss' else self._images
-        images = [image for rank in all_gather_object(images) for image in rank]
+        images = list(dict.fromkeys(image for rank in all_gather_object(images) for image in rank))
         terms = [name for name, value in outputs.items() if not torch.as_tensor(value).isfinite().all()]
         what = f'the {refused} ({", ".join(terms)})' if terms else f'the {refused}'
         whose = 'the batch' if refused == 'loss' else 'the step'
-        story = (
-            f'{what} is not finite in iteration {runner.iter + 1} (epoch {runner.epoch + 1}); the images of {whose}: '
-            f'{", ".join(images)}'
-        )
+        story = f'{what} is not finite in iteration {runner.iter + 1} (epoch {runner.epoch + 1})'
+        listed = self._listed(images, whose, story)
         if self.guard.stop:
-            raise TrainingError(f'{story}; nothing was stepped, --on-nan skip leaves such batches out')
+            raise TrainingError(f'{story}; nothing was stepped, --on-nan skip leaves such batches out{listed}')
         for buffer, kept in zip(self._model.buffers(), self._buffers, strict=True):
             buffer.copy_(kept)
         skipped = runner.message_hub.get_info('skipped_batches', 0) + 1
         runner.message_hub.update_info('skipped_batches', skipped)
         self._in_a_row += 1
-        runner.logger.warning(f'{story}; {whose} is skipped, number {skipped} of this run')
+        runner.logger.warning(f'{story}; {whose} is skipped, number {skipped} of this run{listed}')
         if self._in_a_row > MAX_SKIPPED or skipped > max(MAX_SKIPPED, runner.max_iters // 100):
             raise TrainingError(
-                f'{story}; {skipped} batches were skipped, {self._in_a_row} of them in a row: that is too many'
+                f'{story}; {skipped} batches were skipped, {self._in_a_row} of them in a row: that is too many{listed}'
             )
+
+    def _listed(self, images: list[str], whose: str, story: str) -> str:
+        """Lines for the end of a message: the first images; where there are more, all of them go to a file as well."""
+        if not images:
+            return ''
+        lines, more = images[:SHOWN], len(images) - SHOWN
+        if more > 0:
+            lines.append(f'and {more} more')
+            file = Path(self.runner.work_dir) / ALL_IMAGES
+            # A full disk must not hide what happened.
+            with contextlib.suppress(OSError):
+                if is_main_process():
+                    with file.open('a', encoding='utf-8', errors='surrogateescape') as output:  # any name of a file
+                        output.write('\n  '.join([story, *images]) + '\n')
+                lines[-1] += f': all are in {file}'
+        return '\n    '.join([f'\n  the images of {whose}:', *lines])
 
 
 def image_paths(batch: Any) -> list[str]:

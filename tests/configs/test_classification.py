@@ -10,12 +10,14 @@ from mmengine.registry import DefaultScope
 from mmengine.structures import BaseDataElement
 
 import mmcnn
-from mmcnn import cli, cli_data
+from mmcnn import cli
+from mmcnn.cli.configs import config_folder
+from mmcnn.cli.model import build_on_meta
 from mmcnn.datasets.transforms import RandomResizedCrop, ResizedCenterCrop
 from mmcnn.models.classifiers import list_classifiers
 from mmcnn.registry import BACKBONE_FAMILIES, DATASETS, MODELS, TRANSFORMS
 
-FOLDER = cli.config_folder() / 'classification'
+FOLDER = config_folder() / 'classification'
 LEAVES = sorted(path.stem for path in FOLDER.glob('*.py'))
 #: Networks of depthwise convolutions train longer.
 EPOCHS = {'mobilenet': 300, 'mobilenetv2': 300, 'mobilenetv3-large': 300, 'efficientnet-b0': 300}
@@ -38,7 +40,7 @@ def test_backbone_is_the_one_of_the_file_name(name):
     assert cfg.model.backbone == dict(type=f'mmcnn.{name}')
     assert cfg.model.type == 'mmcnn.Classifier'
     cli.wire_model(cfg)
-    built, own = cli.build_on_meta(cfg), meta_classifier(name)
+    built, own = build_on_meta(cfg), meta_classifier(name)
     assert mmcnn.count_parameters(built) == mmcnn.count_parameters(own)
     assert built.top.classes.out_features == 1000
 
@@ -51,7 +53,7 @@ def meta_classifier(name):
 @pytest.mark.parametrize('name', LEAVES)
 def test_images_have_the_size_of_the_row(name):
     cfg = config(name)
-    cli_data.set_img_size(cfg, None)
+    cli.set_img_size(cfg, None)
     size = meta_classifier(name).image.size
     for part, crop in (('train', RandomResizedCrop), ('val', ResizedCenterCrop), ('test', ResizedCenterCrop)):
         with DefaultScope.overwrite_default_scope('mmdet'):

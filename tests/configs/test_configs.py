@@ -20,10 +20,11 @@ from mmengine.registry import (
 
 import mmcnn
 from mmcnn import cli
+from mmcnn.cli.configs import config_folder
 from mmcnn.ops import NMS_KINDS
 
-LEAVES = sorted(path for path in cli.config_folder().rglob('*.py') if '_base_' not in path.parts)
-DETECTORS = sorted(cli.config_folder().glob('*.py'))
+LEAVES = sorted(path for path in config_folder().rglob('*.py') if '_base_' not in path.parts)
+DETECTORS = sorted(config_folder().glob('*.py'))
 YOLOV4 = ['yolov4_cspdarknet53', 'yolov4_cspdarknet53_darknet']
 #: Registries by the key that holds the part; the deepest key on the way to a type decides.
 REGISTRIES = {
@@ -87,7 +88,7 @@ def test_leaf_is_short_and_says_what_it_is(path):
     assert 'Expected:' in text
     assert 'Time:' in text
     run = next(line for line in opening if line.startswith('# Run:'))
-    assert f'python tools/train.py configs/{path.relative_to(cli.config_folder())}' in run
+    assert f'python tools/train.py configs/{path.relative_to(config_folder())}' in run
 
 
 @pytest.mark.parametrize('path', LEAVES, ids=lambda path: path.stem)

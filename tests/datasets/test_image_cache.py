@@ -87,6 +87,12 @@ def test_it_leaves_no_file():
     assert sorted(os.listdir('/dev/shm')) == before
 
 
+def test_no_room_for_its_lock_is_one_sentence(full_shm):
+    full_shm()
+    with pytest.raises(DataError, match=r'^an image cache of 0\.5 GB: the system refuses it \(/dev/shm is full: '):
+        ImageCache(2, gigabytes=0.5)
+
+
 @pytest.mark.parametrize('gigabytes', [-1.0, 1e9])
 def test_more_than_the_machine_has_is_refused(gigabytes):
     with pytest.raises(DataError, match=r'an image cache of .* GB: this machine has \d+ GB of memory'):

@@ -49,6 +49,12 @@ def test_facts_of_each_picture(pictures, tmp_path):
     assert facts[gone].problem == 'missing image'
 
 
+def test_no_room_for_its_processes_is_one_sentence(pictures, tmp_path, full_shm):
+    full_shm()
+    with pytest.raises(DataError, match='/data: no process can be started to decode pictures: /dev/shm is full: '):
+        ImageMemory(tmp_path / 'data').facts(pictures)
+
+
 def test_the_second_time_nothing_is_decoded_and_a_changed_file_is(pictures, tmp_path, decoded):
     first = ImageMemory(tmp_path / 'data').facts(pictures)
     assert len(decoded) == 40

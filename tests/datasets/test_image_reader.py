@@ -6,7 +6,8 @@ from PIL import Image
 from mmcnn.datasets.coco_folder import DataError
 from mmcnn.datasets.image_cache import ImageCache
 from mmcnn.datasets.image_reader import ImageReader, decode
-from mmcnn.datasets.transforms.plan import Tile
+from mmcnn.datasets.transforms.plan import Plan, Tile
+from mmcnn.datasets.transforms.render import Renderer
 
 
 def smooth(height, width):
@@ -58,6 +59,85 @@ def test_other_kinds_become_bgr(tmp_path, mode):
     assert image.shape == (8, 8, 3) and np.abs(image.astype(int) - 200).max() <= 2
 
 
+def jpeg_files():
+    """Files of every layout that cameras and programs write: (name, bytes), 97 x 125 pixels, sharp in all colours."""
+    image = np.random.default_rng(1).integers(0, 256, (97, 125, 3), np.uint8)
+    picture = Image.fromarray(image)
+    for subsampling in ('4:4:4', '4:2:2', '4:2:0'):
+        yield f'colours {subsampling}', dict(image=picture, subsampling=subsampling)
+    yield 'restarts', dict(image=picture, restart_marker_blocks=3)
+    yield 'progressive', dict(image=picture, progressive=True)
+    yield 'grey', dict(image=picture.convert('L'))
+    yield 'CMYK', dict(image=picture.convert('CMYK'))
+    yield 'RGB', dict(image=picture, keep_rgb=True)
+    for orientation in (1, 6):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        yield f'EXIF {orientation}', dict(image=picture, exif=exif)
+
+
+@pytest.mark.parametrize(('name', 'options'), jpeg_files())
+def test_a_jpeg_file_is_decoded_as_opencv_does_and_no_further_than_needed(tmp_path, name, options):
+    path = str(tmp_path / 'x.jpg')
+    options = dict(options)
+    options.pop('image').save(path, quality=90, **options)
+    for reduction, flag in ((1, cv2.IMREAD_COLOR), (2, cv2.IMREAD_REDUCED_COLOR_2), (8, cv2.IMREAD_REDUCED_COLOR_8)):
+        expected = cv2.imread(path, flag)
+        for share in (0.0, 0.2, 0.5, 0.68, 0.9, 1.0):
+            found = decode(path, reduction, share)
+            assert found.shape == expected.shape
+            rows = int(np.ceil(share * len(expected))) + 1
+            assert (found[:rows] == expected[:rows]).all(), (reduction, share)
+
+
+def test_what_is_not_needed_of_a_jpeg_file_is_not_decoded(tmp_path, monkeypatch):
+    simplejpeg = pytest.importorskip('simplejpeg')
+    decode_jpeg, heights = simplejpeg.decode_jpeg, []
+
+    def watched(data, *args, **kwargs):
+        heights.append(simplejpeg.decode_jpeg_header(data, strict=False)[0])
+        return decode_jpeg(data, *args, **kwargs)
+
+    monkeypatch.setattr(simplejpeg, 'decode_jpeg', watched)
+    path = str(tmp_path / 'x.jpg')
+    cv2.imwrite(path, smooth(480, 640))
+    for share in (0.25, 0.95, 1.0):
+        decode(path, 1, share)
+    assert heights == [144, 480, 480]  # 120 rows are 7.5 blocks of 16; whole ones are decoded, and one more
+
+
+def test_without_the_extra_opencv_decodes(tmp_path, monkeypatch):
+    path = str(tmp_path / 'x.jpg')
+    cv2.imwrite(path, smooth(100, 200))
+    found = decode(path, 2)
+    monkeypatch.setattr('mmcnn.datasets.image_reader.simplejpeg', None)
+    assert (decode(path, 2) == found).all()
+
+
+def test_a_damaged_jpeg_file_is_read_as_opencv_reads_it_or_named(tmp_path):
+    """Bytes of the head changed at random: never anything but an image or the sentence."""
+    path = tmp_path / 'x.jpg'
+    whole = cv2.imencode('.jpg', smooth(96, 128))[1].tobytes()
+    rng = np.random.default_rng(0)
+    outcomes = set()
+    for _ in range(300):
+        data = bytearray(whole[: int(rng.integers(2, len(whole)))] if rng.random() < 0.3 else whole)
+        for at in rng.integers(2, min(len(data), 700), rng.integers(1, 4)) if len(data) > 2 else ():
+            data[at] = rng.integers(256)
+        path.write_bytes(data)
+        expected = cv2.imread(str(path))
+        try:
+            found = decode(str(path), 1, 0.3)
+        except DataError as error:
+            assert 'is no image that can be decoded' in str(error) and expected is None
+            outcomes.add('named')
+        else:
+            assert found.dtype == np.uint8 and found.ndim == 3 and found.shape[2] == 3
+            assert expected is None or found.shape == expected.shape
+            outcomes.add('read')
+    assert outcomes == {'named', 'read'}
+
+
 def test_files_that_cannot_be_read_are_named(tmp_path):
     for name, content, reason in (
         ('text.jpg', b'this is no image', 'is no image that can be decoded'),
@@ -104,3 +184,21 @@ def test_with_a_cache_only_the_tiles_reduction_counts(folder, monkeypatch):
         for index in (0, 1):
             assert (read(tile(index, 1, scale)) == decode(folder(index))).all()
     assert paths == [folder(0), folder(1)] + [folder(1)] * 2
+
+
+@pytest.mark.parametrize('size', [(200, 100), (400, 300)], ids=['as annotated', 'another size'])
+def test_without_a_cache_what_is_drawn_is_what_the_whole_file_would_give(tmp_path, size):
+    """The upper part of the picture is seen, at the bottom of the output, mirrored or not, enlarged or shrunk."""
+    path = str(tmp_path / 'x.jpg')
+    cv2.imwrite(path, cv2.resize(smooth(100, 200), size))
+    none = np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, bool)
+    cuts = 0
+    for scale in (0.3, 0.45, 0.8, 1.7):
+        for matrix in ([[scale, 0, 3], [0, scale, 50]], [[-scale, 0.1, 120], [0.05, scale, 40]]):
+            tile = Tile(0, (200, 100), np.array(matrix), (0, 0, 200, 100), 1, (0, 0, 128, 64), 114)
+            plan = Plan((128, 64), [[tile]], *none)
+            read = ImageReader(lambda _: path)
+            drawn = Renderer()(plan, read)
+            assert (drawn == Renderer()(plan, lambda tile, _, read=read: read(tile))).all()
+            cuts += (drawn != 114).any()
+    assert cuts == 8

@@ -1,5 +1,7 @@
 import pickle
 import random
+from multiprocessing.reduction import ForkingPickler
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -142,6 +144,25 @@ def test_failed_samples_are_replaced_and_counted_once(workers, capfd):
     out = capfd.readouterr().out
     if workers == 2:
         assert out.count('images/3.jpg cannot be used: ValueError: broken file 3') == 2  # once for each loader
+
+
+@pytest.mark.skipif(not Path('/proc/self/maps').is_file(), reason='no /proc here')
+def test_nothing_lies_in_dev_shm():
+    def mapped():
+        return [line for line in Path('/proc/self/maps').read_text().splitlines() if '/dev/shm/' in line]
+
+    before = mapped()
+    dataset = SeededDataset(Noise(broken=(3,)), seed=1)
+    dataset[3]
+    assert dataset.num_failed == 1 and mapped() == before
+
+
+def test_what_is_sent_to_a_spawned_worker_counts_with_the_others():
+    dataset = SeededDataset(Noise(broken=(3, 8)), seed=1)
+    dataset[3]
+    sent = [pickle.loads(ForkingPickler.dumps(dataset)) for _ in range(2)]
+    sent[0][8]
+    assert [each.num_failed for each in (dataset, *sent)] == [2, 2, 2]
 
 
 def test_the_failing_tile_is_named_not_the_mosaic(capsys):

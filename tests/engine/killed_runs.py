@@ -1,6 +1,7 @@
 """A program: trainings that are forked from a process which has imported everything once, and are killed.
 
-``campaign DATA FOLDER WORKERS KILLS SEED``, ``ranks DATA FOLDER``: the last line that is printed is JSON.
+``campaign DATA FOLDER WORKERS KILLS SEED``, ``ranks DATA FOLDER``, ``inside DATA FOLDER CASE`` with a key of
+``CASES``: the last line that is printed is JSON.
 """
 
 import argparse
@@ -16,9 +17,12 @@ import time
 import traceback
 from pathlib import Path
 
+import cv2
 import torch
+from mmengine.hooks import Hook
 from torch.distributed import TCPStore
 
+from mmcnn.registry import HOOKS
 from mmcnn.visualization import read_scalars
 
 #: Have to live as long as their ranks.
@@ -33,6 +37,39 @@ OPTIONS = {
     'default_hooks.logger.interval': 1,
     'env_cfg.resource_limit': 1024,
 }
+#: Config and options of its own.
+CASES = {
+    'yolov4': ('yolov4_cspdarknet53', {}),
+    'yolov4_drawn_by_the_device': (
+        'yolov4_cspdarknet53',
+        {'train_dataloader.dataset.device_augmentation': True, 'train_dataloader.dataset.pipeline.0.mixup_prob': 0.5},
+    ),
+    # Fewer samples than there are candidates, so that they are drawn; steps that move the weights.
+    'faster_rcnn': (
+        'faster_rcnn_resnet-fpn',
+        {
+            'model.backbone.init_cfg': None,
+            'model.neck.out_channels': 16,
+            'model.rpn_head.feat_channels': 16,
+            'model.roi_head.bbox_head.fc_out_channels': 32,
+            'model.train_cfg.rpn.sampler.num': 32,
+            'model.train_cfg.rcnn.sampler.num': 32,
+            'custom_hooks.0.warmup_min_iters': 2,
+        },
+    ),
+}
+
+
+@HOOKS.register_module()
+class SignalItself(Hook):
+    """Sends its own process a signal after so many iterations."""
+
+    def __init__(self, iterations, signum):
+        self.iterations, self.signum = iterations, signum
+
+    def after_train_iter(self, runner, *args, **kwargs):
+        if runner.iter + 1 == self.iterations:
+            os.kill(os.getpid(), self.signum)
 
 
 def digest(value):
@@ -60,11 +97,12 @@ def digest(value):
 def digests(folder):
     """What a finished run has left: digests, and the numbers of its best checkpoint and of its validations."""
     last = torch.load(folder / f'epoch_{EPOCHS}.pth', weights_only=True)
-    assert all(last[part] for part in PARTS)
+    parts = {part: last[part] for part in PARTS if part in last}
+    assert all(parts.values())
     info = last['message_hub']['runtime_info']
     scores = last['message_hub']['log_scalars']['val/coco/bbox_mAP'].data[0]
     losses, validations = read_scalars(folder)  # of the curves
-    return {part: digest(last[part]) for part in PARTS} | dict(
+    return {part: digest(content) for part, content in parts.items()} | dict(
         best=info['best_score'],
         best_file=Path(info['best_ckpt']).name,
         scores=scores.tolist()[: EPOCHS - 1],  # the last validation comes after the checkpoint
@@ -74,25 +112,30 @@ def digests(folder):
     )
 
 
-def config(data, work_dir, workers, launcher):
+def config(data, work_dir, workers, launcher, case):
     """As tools/train.py sets it up."""
-    from mmcnn import cli, cli_data
+    from mmcnn import cli
 
     cli.use_device('cpu')
-    cfg = cli.load_config('yolov4_cspdarknet53', OPTIONS)
+    name, own = CASES[case]
+    options = OPTIONS | own
+    cfg = cli.load_config(name, options)
     cfg.work_dir = str(work_dir)
-    cli_data.set_data(cfg, str(data))
-    cli_data.set_img_size(cfg, 64)
+    cli.set_data(cfg, str(data))
+    cli.set_img_size(cfg, 64)
     cfg.train_cfg.max_epochs, cfg.train_cfg.val_interval = EPOCHS, 1
     cli.set_batches(cfg, argparse.Namespace(batch_size=4, workers=workers, launcher=launcher), None)
     cfg.randomness, cfg.launcher = dict(seed=3), launcher
-    cli.merge_options(cfg, OPTIONS)
+    cli.merge_options(cfg, options)
     cli.wire_model(cfg)
     return cfg
 
 
-def fork(data, work_dir, workers, rank=None, port=None):
-    """Starts the training in a process of its own: a new one, or where the last was killed."""
+def fork(data, work_dir, workers, rank=None, port=None, case='yolov4', end=None):
+    """Starts the training in a process of its own: a new one, or where the last was killed.
+
+    ``end``: iterations and a signal that the process then sends itself.
+    """
     pid = os.fork()
     if pid:
         return pid
@@ -110,7 +153,9 @@ def fork(data, work_dir, workers, rank=None, port=None):
         from mmcnn.engine import training
 
         training.plot_curves = training._leave_pictures = lambda *args: None
-        cfg = config(data, work_dir, workers, launcher)
+        cfg = config(data, work_dir, workers, launcher, case)
+        if end:
+            cfg.custom_hooks.append(dict(type='mmcnn.SignalItself', iterations=end[0], signum=end[1]))
         cli.check_initial_weights(cfg, 'auto')
         with cli.friendly_errors():
             training.train(cfg)
@@ -173,6 +218,37 @@ def campaign(data, folder, workers, kills, seed):
     print(json.dumps(dict(moments=moments, digests=result)))
 
 
+def make_portraits(data):
+    """Makes every third training picture higher than it is wide, for batches of one aspect ratio."""
+    coco = json.loads((data / 'train.json').read_text())
+    for image in coco['images'][::3]:
+        path = str(data / 'images' / image['file_name'])
+        picture = cv2.copyMakeBorder(cv2.imread(path), 0, image['height'] // 2, 0, 0, cv2.BORDER_REFLECT)
+        cv2.imwrite(path, picture)
+        image['height'] = len(picture)
+    (data / 'train.json').write_text(json.dumps(coco))
+
+
+def inside(data, folder, case):
+    """Prints the digests of a run that is left alone, and those of runs that end inside the second epoch and go on."""
+    make_portraits(data)
+
+    def train(name, end=None):
+        workers = 0 if name == 'whole' else 2  # the samples are the same for any number
+        _, status = os.waitpid(fork(data, folder / name, workers, case=case, end=end), 0)
+        code = os.waitstatus_to_exitcode(status)
+        expected = {None: 0, signal.SIGTERM: 143, signal.SIGKILL: -9}[end and end[1]]
+        assert code == expected, Path(folder / f'{name}.txt').read_text()[-3000:]
+        return (folder / name / 'last_checkpoint').read_text().rpartition('/')[2]
+
+    train('whole')
+    left = {}
+    for name, signum in (('stopped', signal.SIGTERM), ('killed', signal.SIGKILL)):
+        left[name] = train(name, (8, signum))
+        train(name)
+    print(json.dumps(dict(left=left, digests={name: digests(folder / name) for name in ('whole', *left)})))
+
+
 def both(data, work_dir):
     """Two ranks, which find each other by a store of this process."""
     # As torchrun does it. A port that is only known to be free may be taken before rank 0 listens there.
@@ -212,8 +288,9 @@ def ranks(data, folder):
 
 
 if __name__ == '__main__':
-    command, data, folder, *numbers = sys.argv[1:]
+    command, data, folder, *more = sys.argv[1:]
     for module in ('mmcnn.engine.training', 'mmdet.models'):
         importlib.import_module(module)
     torch.set_num_threads(1)
-    dict(campaign=campaign, ranks=ranks)[command](Path(data), Path(folder), *map(int, numbers))
+    more = (int(each) if each.isdigit() else each for each in more)
+    dict(campaign=campaign, ranks=ranks, inside=inside)[command](Path(data), Path(folder), *more)

@@ -36,6 +36,10 @@ def run(tmp_path):
 
 def check_campaign(result, kills):
     assert len(result['moments']) == kills
+    check_digests(result)
+
+
+def check_digests(result):
     whole = result['digests'].pop('whole')
     assert result['digests']
     for name, found in result['digests'].items():
@@ -55,6 +59,16 @@ def test_fifty_kills_leave_the_bits(run, workers, capsys):
     with capsys.disabled():
         print(f'\n{workers} workers, {len(result["digests"]) - 1} runs, killed at {result["moments"]}')
     check_campaign(result, 50)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('case', ['faster_rcnn', 'yolov4_drawn_by_the_device'])
+def test_other_detectors_that_end_inside_an_epoch_leave_the_bits(run, case):
+    result = run('inside', case)
+    # Five batches an epoch: SIGTERM keeps the three of the second, SIGKILL does not.
+    assert result['left'] == dict(stopped='stopped_at_iter_8.pth', killed='epoch_1.pth')
+    assert ('ema_state_dict' in result['digests']['whole']) == case.startswith('yolo')
+    check_digests(result)
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from mmcnn import cli
+from mmcnn.cli.configs import config_folder
 from mmcnn.datasets.anchors import anchors_of
 
 
@@ -83,7 +84,7 @@ def test_what_is_printed_takes_the_place_of_the_config_s(run_tool, boxes, config
     entry = proposed(result.out)
     part = dict(anchor_generator=entry) if 'base_sizes' in entry else entry
     path = tmp_path / 'mine.py'
-    base = cli.config_folder() / f'{config}.py'
+    base = config_folder() / f'{config}.py'
     path.write_text(f'_base_ = [{str(base)!r}]\nmodel = dict(bbox_head=dict(**{part!r}))\n')
     cfg = cli.load_config(str(path))
     cli.wire_model(cfg)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import mmcnn
-from mmcnn import cli
+from mmcnn.cli.configs import config_folder
 from mmcnn.datasets.shapes import CLASSES, make_shape_classes
 from mmcnn.detector import read_image
 from mmcnn.weights.checkpoint import CheckpointError, read_checkpoint
@@ -168,7 +168,7 @@ def test_backbone_of_a_classifier_starts_a_detector(train_tiny, trained_classifi
     config = tmp_path / 'detector.py'
     arguments = ', '.join(f'{key}={value if key != "type" else repr(value)}' for key, value in options.items())
     config.write_text(
-        f"_base_ = '{cli.config_folder() / 'yolov4_cspdarknet53.py'}'\nmodel = dict(backbone=dict({arguments}))\n"
+        f"_base_ = '{config_folder() / 'yolov4_cspdarknet53.py'}'\nmodel = dict(backbone=dict({arguments}))\n"
     )
     result = train_tiny(tmp_path / 'run', config=config, args=['--epochs', 1])
     assert result.code == 0, result.err

@@ -1,4 +1,6 @@
-"""A YOLOv5 of its own: modules with the names, the parts and the entries of ultralytics' files, which also compute."""
+"""A YOLOv5 of its own: modules with the names, the parts and the entries of ultralytics' files, which also compute; and
+a writer of Keras's files.
+"""
 
 import contextlib
 import sys
@@ -209,3 +211,22 @@ def yolov5():
 
     classes = {cls.__name__: cls for cls in (*COMMON, Detect, Model)}
     return SimpleNamespace(model=random_model, save=save, **classes)
+
+
+@pytest.fixture(scope='session')
+def write_keras_h5():
+    """Writes one of Keras's older ``.h5`` files by hand: layer -> full name of each array -> values."""
+    h5py = pytest.importorskip('h5py')
+
+    def write(path, layers, root=''):
+        with h5py.File(path, 'w') as file:
+            tree = file.create_group(root) if root else file
+            tree.attrs['layer_names'] = [name.encode() for name in layers]
+            for layer, arrays in layers.items():
+                group = tree.create_group(layer)
+                group.attrs['weight_names'] = [name.encode() for name in arrays]
+                for name, array in arrays.items():
+                    group[name] = array
+        return path
+
+    return write

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from mmengine.config import Config
 
-from mmcnn import cli
+from mmcnn.cli.configs import config_folder
 from mmcnn.registry import backbone_families
 from mmcnn.weights import keras, timm, torchvision
 from mmcnn.weights import mmdet as mmdet_weights
@@ -21,7 +21,7 @@ from mmcnn.weights.catalog import CATALOG, activation_name, as_text, find, of_fi
 from mmcnn.weights.checkpoint import CheckpointError
 
 ENTRIES = list(CATALOG.values())
-CONFIGS = {path.stem: path for path in cli.config_folder().glob('*.py')}
+CONFIGS = {path.stem: path for path in config_folder().glob('*.py')}
 #: Our rows -> what Keras builds for them, as the comparison of the networks has it.
 KERAS_PEERS = runpy.run_path(str(Path(__file__).parents[1] / 'parity' / 'test_keras.py'))['PEERS']
 SHA256 = re.compile(r'[0-9a-f]{64}')

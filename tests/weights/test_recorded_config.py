@@ -7,12 +7,13 @@ import torch
 from mmengine.config import Config
 
 from mmcnn import cli
+from mmcnn.cli.configs import config_folder
 from mmcnn.weights.checkpoint import CheckpointError, read_checkpoint
 from mmcnn.weights.recorded_config import parse_literals, recorded_config, refuse_code_in_meta
 
 LEAVES = sorted(
-    str(path.relative_to(cli.config_folder()).with_suffix(''))
-    for path in cli.config_folder().rglob('*.py')
+    str(path.relative_to(config_folder()).with_suffix(''))
+    for path in config_folder().rglob('*.py')
     if '_base_' not in path.parts
 )
 MMDET = Path(importlib.util.find_spec('mmdet').origin).parent / '.mim' / 'configs'

@@ -11,8 +11,9 @@ from mmcnn.datasets.transforms.plan import REDUCTIONS, Plan, Tile
 from mmcnn.datasets.transforms.random_hsv import gain_tables, map_hsv
 from mmcnn.datasets.transforms.tiles import draw_tile, shrink, tile_bounds, visible_part
 
-#: Gives the image of a tile, (h, w, 3) uint8 BGR, at any reduction.
-Read = Callable[[Tile], np.ndarray]
+#: Gives the image of a tile, (h, w, 3) uint8 BGR, at any reduction, and at least what the given pixels (x1, y1, x2, y2)
+#: of the output need of it; None: all.
+Read = Callable[[Tile, tuple[int, int, int, int] | None], np.ndarray]
 #: Columns of a packed tile; all coordinates are continuous. ``to_atlas``: output pixels -> atlas pixels, (2, 3) row by
 #: row; ``region``: what it shows, and ``taps``: where it may be read, xyxy in atlas pixels; ``window``: what it fills
 #: first, xyxy in output pixels; ``fill``: with which BGR; ``weight`` of its picture.
@@ -94,7 +95,7 @@ def _draw(tiles: list[Tile], read: Read, size: tuple[int, int]) -> tuple[np.ndar
     rows = []
     for tile in tiles:
         bounds = tile_bounds(tile.matrix, tile.region, size)
-        image = read(tile) if bounds or _takes_mean(tile) else None
+        image = _read(tile, read, bounds)
         if tile.window is not None:
             _paint(canvas, tile.window, _fill(tile, image))
             if tile.window != (0, 0, width, height):
@@ -113,8 +114,10 @@ def _paint(canvas: np.ndarray, window: tuple[int, int, int, int], colour: Sequen
         cv2.rectangle(canvas, (x1, y1), (x2 - 1, y2 - 1), colour, cv2.FILLED)
 
 
-def _takes_mean(tile: Tile) -> bool:
-    return tile.window is not None and tile.fill is None
+def _read(tile: Tile, read: Read, bounds: tuple[int, int, int, int] | None) -> np.ndarray | None:
+    if tile.window is not None and tile.fill is None:  # its mean colour is needed
+        return read(tile, None)
+    return read(tile, bounds) if bounds else None
 
 
 def _fill(tile: Tile, image: np.ndarray | None) -> tuple[int, int, int]:
@@ -143,7 +146,7 @@ def _part(tile: Tile, read: Read, size: tuple[int, int], top: int) -> tuple[np.n
     """The pixels of a tile that are seen, (h, w, 3), and its row; they are going to stand at (0, top) of the atlas."""
     row = np.zeros(NUM_COLUMNS, np.float32)
     bounds = tile_bounds(tile.matrix, tile.region, size)
-    image = read(tile) if bounds or _takes_mean(tile) else None
+    image = _read(tile, read, bounds)
     if tile.window is not None:
         row[COLUMNS['window']], row[COLUMNS['fill']] = tile.window, _fill(tile, image)
     if not bounds:

@@ -173,7 +173,7 @@ def _count_from_corner(
     """One axis of :func:`_resize`: ``region`` of the image's ``length`` pixels, ``bounds`` of the output."""
     for backwards, edge in ((False, 0), (True, length)):
         start = round(scale * edge + shift)
-        if region[backwards] != edge or abs(scale * edge + shift - start) > _ROUNDING:
+        if abs(region[backwards] - edge) > _ROUNDING or abs(scale * edge + shift - start) > _ROUNDING:
             continue
         leftwards = backwards != (scale < 0)
         unseen, count = (start - bounds[1], start - bounds[0]) if leftwards else (bounds[0] - start, bounds[1] - start)
@@ -185,15 +185,18 @@ def _count_from_corner(
     return None
 
 
-def _mirrored(
-    image: np.ndarray, left_right: bool, top_bottom: bool, target: np.ndarray | None = None
-) -> np.ndarray:
+def _mirrored(image: np.ndarray, left_right: bool, top_bottom: bool, target: np.ndarray | None = None) -> np.ndarray:
     if left_right or top_bottom:
         return cv2.flip(image, -1 if left_right and top_bottom else int(left_right), dst=target)
     if target is None:
         return image
     target[:] = image
     return target
+
+
+def is_shrunk(matrix: np.ndarray) -> bool:
+    """Whether :func:`shrink` has something to do."""
+    return min(scales(matrix)) <= 0.5
 
 
 def shrink(image: np.ndarray, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -203,9 +206,9 @@ def shrink(image: np.ndarray, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarra
         An image, the given one if nothing is to be done, and the matrix of its pixels.
     """
     height, width = image.shape[:2]
-    scale_x, scale_y = scales(matrix)
-    if scale_x > 0.5 and scale_y > 0.5:
+    if not is_shrunk(matrix):
         return image, matrix
+    scale_x, scale_y = scales(matrix)
     new_width = max(1, width // max(1, int(1 / scale_x + 1e-9)))
     new_height = max(1, height // max(1, int(1 / scale_y + 1e-9)))
     image = cv2.resize(image, (new_width, new_height), interpolation=cv2.INTER_AREA)

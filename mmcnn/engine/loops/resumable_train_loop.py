@@ -19,7 +19,7 @@ from mmcnn.datasets.seeded_dataset import seeded_loader
 from mmcnn.engine.hooks.atomic_checkpoint_hook import AtomicCheckpointHook
 from mmcnn.engine.refusals import Refusals
 from mmcnn.engine.step_guard import StepGuard, on_any_rank
-from mmcnn.engine.watch import RankWatch, StopSignals, guard_workers, worker_death
+from mmcnn.engine.watch import RankWatch, StopSignals, guard_workers, start_failure, worker_death
 from mmcnn.random_state import seed_from
 from mmcnn.registry import LOOPS
 from mmcnn.training_error import TrainingError
@@ -63,7 +63,8 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
 
     Raises:
         ValueError: From the constructor, for another ``on_nan``.
-        TrainingError: A loss or gradient is not finite, or a data-loading process or another rank has died.
+        TrainingError: A loss or gradient is not finite, a data-loading process cannot be started or has died, or
+            another rank has died.
         DataError: Too many files cannot be loaded.
         CheckpointError: A checkpoint or a log cannot be written.
         SystemExit: After a signal.
@@ -255,7 +256,10 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             raise DataError(str(error).strip().rpartition(f'{DataError.__module__}.DataError: ')[2]) from error
         if isinstance(error, TrainingError):
             return
-        if isinstance(error, OSError):  # of a log, an event file: the checkpoint hook explains its own
+        if isinstance(error, OSError):
+            if failure := start_failure(error):
+                raise TrainingError(failure) from error
+            # Of a log, an event file: the checkpoint hook explains its own.
             work_dir = self.runner.work_dir
             if error.errno in FULL or str(error.filename or '').startswith(work_dir):
                 where = error.filename or work_dir

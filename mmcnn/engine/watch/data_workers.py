@@ -7,12 +7,16 @@ import os
 import re
 import signal
 import threading
+import traceback
 from collections.abc import Callable
 from functools import partial
 from multiprocessing.queues import Queue
 from typing import NoReturn
 
 from torch.utils.data import DataLoader
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
+
+from mmcnn import shared_memory
 
 _DEATH = re.compile(r'DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (?:is killed by signal: ([\w ]+)|exited unexpect)')
 
@@ -42,6 +46,16 @@ def worker_death(error: BaseException) -> str | None:
     )
 
 
+def start_failure(error: OSError) -> str | None:
+    """A sentence if data-loading processes could not be started, else None."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code is _MultiProcessingDataLoaderIter.__init__.__code__:
+            # Its __del__ would miss what it has not got yet, and print a traceback.
+            frame.f_locals['self']._shutdown = True
+            return f'the data-loading processes cannot be started: {shared_memory.refusal(error)}'
+    return None
+
+
 def _start(init: Callable[[int], object] | None, worker_id: int) -> None:
     signal.set_wakeup_fd(-1)  # the main process's
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -63,6 +77,6 @@ def _await_parent(parent: int) -> None:
 def _end_with(error: Exception, batch: object) -> NoReturn:
     line = f'error: a data-loading process, pid {os.getpid()}, cannot hand over a batch: {error}'
     if 'shared memory' in str(error):
-        line += '; /dev/shm is full: fewer --workers or a smaller --batch-size, in Docker --shm-size or --ipc=host'
+        line += f'; {shared_memory.FULL}'
     os.write(2, f'{line}\n'.encode())
     os._exit(1)

@@ -45,7 +45,7 @@ def mix(sample, plan_of):
 
     def mixed(transform, samples):
         plan = plan_of(transform, samples)
-        image = render(plan, lambda tile: read(samples[tile.index].image, tile.reduction))
+        image = render(plan, lambda tile, _: read(samples[tile.index].image, tile.reduction))
         return sample(image, plan.boxes, plan.labels, plan.ignore_flags)
 
     return mixed

@@ -22,7 +22,7 @@ GROUND = dict(window=(0, 0, 20, 10), fill=50)
 def test_a_tile_on_its_ground_by_hand():
     image = noise(4, 6)
     tile = Tile(3, (6, 4), np.array([[1.0, 0, 2], [0, 1, 5]]), (0, 0, 6, 4), **GROUND)
-    drawn = Renderer()(plan_with(tile), lambda asked: image if asked is tile else None)
+    drawn = Renderer()(plan_with(tile), lambda asked, _: image if asked is tile else None)
     assert (drawn[5:9, 2:8] == image).all()
     drawn[5:9, 2:8] = 50
     assert (drawn == 50).all()
@@ -33,7 +33,7 @@ def test_what_is_not_seen_is_not_read():
     outside = Tile(0, (6, 4), np.array([[1.0, 0, -6], [0, 1, 5]]), (0, 0, 6, 4), **GROUND)
     touching = Tile(1, (6, 4), np.array([[1.0, 0, -5], [0, 1, 5]]), (0, 0, 6, 4))
 
-    def read(tile):
+    def read(tile, _):
         asked.append(tile.index)
         return noise(4, 6)
 
@@ -56,7 +56,7 @@ def test_a_reduced_image_lies_where_the_whole_one_does(size, reduction):
     small = cv2.GaussianBlur(noise(rows, columns), (0, 0), 2)
     whole = np.repeat(np.repeat(small, reduction, axis=0), reduction, axis=1)[:height, :width]
     tile = Tile(0, size, np.array([[0.5, 0, 0], [0, 0.5, 0]]), (0, 0, *size), window=(0, 0, 20, 14), fill=0)
-    drawn = [Renderer()(plan_with(tile, size=(20, 14)), lambda _, image=image: image) for image in (small, whole)]
+    drawn = [Renderer()(plan_with(tile, size=(20, 14)), lambda *_, image=image: image) for image in (small, whole)]
     # Beyond a half the one is interpolated between the means, the other sees steps.
     assert np.abs(drawn[0].astype(int) - drawn[1]).mean() < (1 if reduction == 2 else 6)
     difference = np.abs(drawn[0].astype(int) - drawn[1])
@@ -67,7 +67,7 @@ def test_a_reduced_image_lies_where_the_whole_one_does(size, reduction):
 def test_a_file_of_another_size_than_annotated_is_scaled():
     image = np.full((10, 30, 3), 200, np.uint8)
     tile = Tile(0, (6, 4), np.array([[1.0, 0, 2], [0, 1, 5]]), (0, 0, 6, 4), **GROUND)
-    drawn = Renderer()(plan_with(tile), lambda _: image)
+    drawn = Renderer()(plan_with(tile), lambda *_: image)
     assert (drawn[5:9, 2:8] == 200).all()
     assert (drawn == 200).all(axis=2).sum() == 24
 
@@ -78,15 +78,15 @@ def test_colours_are_looked_up_after_the_blend():
     plan = plan_with(tile, ratio=0.25, colours=np.tile(np.arange(256, dtype=np.uint8), (3, 1)))
     plan.pictures.append([tile._replace(index=1)])
     plan.colours[2, 175] = 33  # 0.25 * 100 + 0.75 * 200
-    drawn = Renderer()(plan, lambda tile: image * (1 + tile.index))
+    drawn = Renderer()(plan, lambda tile, _: image * (1 + tile.index))
     assert (drawn == 33).all()
 
 
 def test_an_image_is_the_callers():
     render, tile = Renderer(), Tile(0, (20, 10), np.eye(2, 3), (0, 0, 20, 10))
     for colours in (None, np.tile(np.arange(256, dtype=np.uint8), (3, 1))):
-        first = render(plan_with(tile, colours=colours), lambda _: np.full((10, 20, 3), 10, np.uint8))
-        render(plan_with(tile, colours=colours), lambda _: np.full((10, 20, 3), 90, np.uint8))
+        first = render(plan_with(tile, colours=colours), lambda *_: np.full((10, 20, 3), 10, np.uint8))
+        render(plan_with(tile, colours=colours), lambda *_: np.full((10, 20, 3), 90, np.uint8))
         assert (first == 10).all()
 
 
@@ -95,7 +95,7 @@ def test_what_is_packed_is_what_is_seen(sample, plan_of):
     image = noise(100, 100)
     # Enlarged twice; the output sees source pixels 30 to 40 in x and 20 to 25 in y, and one more on each side.
     tile = Tile(0, (100, 100), np.array([[2.0, 0, -60], [0, 2, -40]]), (0, 0, 100, 100), **GROUND)
-    packed = pack(plan_with(tile), lambda _: image)
+    packed = pack(plan_with(tile), lambda *_: image)
     assert (packed['atlas'].numpy() == image[19:26, 29:41]).all()
     (row,) = packed['tiles'][0].numpy()
     assert row.shape == (NUM_COLUMNS,)
@@ -108,6 +108,6 @@ def test_what_is_packed_is_what_is_seen(sample, plan_of):
 
     plan = plan_of(MosaicAffine((20, 10)), [sample(image)] * 8)
     plan.ratio = 0.25
-    tiles = pack(plan, lambda _: image)['tiles']
+    tiles = pack(plan, lambda *_: image)['tiles']
     assert tiles.shape == (2, 4, NUM_COLUMNS)
     assert tiles[..., COLUMNS['weight']].flatten(1).tolist() == [[0.25] * 4, [0.75] * 4]

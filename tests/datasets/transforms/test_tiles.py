@@ -193,7 +193,7 @@ def test_a_tile_with_a_corner_on_a_pixel_is_resized_and_looks_as_if_warped(seed,
     assert resized
     warped = grey(50, 60)
     off = 2e-6  # no corner on a pixel any more
-    draw(warped, image, matrix + [[0, 0, off], [0, 0, off]], tuple(region))
+    draw(warped, image, np.add(matrix, [[0, 0, off], [0, 0, off]]), tuple(region))
     assert len(resized) == 1
     assert np.abs(drawn.astype(int) - warped).max() <= 2
     assert ((drawn == 114).all(axis=2) == (warped == 114).all(axis=2)).mean() > 0.99

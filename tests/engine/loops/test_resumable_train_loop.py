@@ -213,8 +213,9 @@ def test_nan_stops_before_weights_and_names_the_images(make_runner, tmp_path):
     runner = make_runner(tmp_path, hooks=[At('before_train_iter', 0, note)], bad={3: float('nan')}, accumulate=1)
     with pytest.raises(TrainingError) as error:
         runner.train()
-    story = str(error.value)
-    assert story.startswith('the loss (') and 'loss_a' in story and '3.jpg' in story and '--on-nan skip' in story
+    story, title, *images = str(error.value).splitlines()
+    assert story.startswith('the loss (') and 'loss_a' in story and '--on-nan skip' in story
+    assert title == '  the images of the batch:' and len(images) == 2 and '    3.jpg' in images
     assert f'in iteration {runner.iter + 1} (epoch 1)' in story
     if runner.iter == 0:
         for name, value in runner.model.named_parameters():
@@ -262,6 +263,13 @@ def test_too_many_unreadable_files_end_the_run_in_one_sentence(make_runner, tmp_
     assert '\n' not in str(error.value)
     assert str(error.value).startswith('2 files of the training data have failed, more than 1; the last: ')
     make_runner(tmp_path, bad=bad, loop=dict(max_failed=2)).train()
+
+
+def test_a_full_shm_is_named_not_the_work_dir(make_runner, tmp_path, full_shm):
+    runner = make_runner(tmp_path, workers=1)
+    full_shm()
+    with pytest.raises(TrainingError, match=r'^the data-loading processes cannot be started: /dev/shm is full: '):
+        runner.train()
 
 
 def test_a_dead_data_worker_is_named(make_runner, tmp_path):

@@ -1,11 +1,14 @@
+import gc
+import multiprocessing
 import os
 import signal
+import sys
 import time
 
 import pytest
 from torch.utils.data import DataLoader
 
-from mmcnn.engine.watch import guard_workers, worker_death
+from mmcnn.engine.watch import guard_workers, start_failure, worker_death
 
 
 def started(worker_id):
@@ -62,6 +65,31 @@ def test_a_dead_worker_is_one_sentence(signum, how):
     )
     assert worker_death(RuntimeError('CUDA error')) is None
     assert 'pid 1, 2, has died;' in worker_death(RuntimeError('DataLoader worker (pid(s) 1, 2) exited unexpectedly'))
+
+
+@pytest.mark.parametrize('room', [0, 3, 8, 11])  # for parts of the first queue, of an event, of a worker's queue
+def test_workers_that_cannot_be_started_are_one_sentence(full_shm, monkeypatch, room):
+    unraisable = []
+    monkeypatch.setattr(sys, 'unraisablehook', unraisable.append)
+    loader = DataLoader(Slow(range(50)), batch_size=1, num_workers=2, multiprocessing_context='fork')
+    full_shm(room)
+    try:
+        iter(loader)
+    except OSError as error:
+        found = start_failure(error)
+    gc.collect()
+    assert found == (
+        'the data-loading processes cannot be started: /dev/shm is full: fewer --workers or a smaller --batch-size, '
+        'in Docker --shm-size or --ipc=host'
+    )
+    assert not unraisable
+    for process in multiprocessing.active_children():  # as at the end of a program
+        process.kill()
+        process.join()
+    try:
+        raise OSError(28, 'No space left on device')
+    except OSError as error:
+        assert start_failure(error) is None
 
 
 class FullSharedMemory:

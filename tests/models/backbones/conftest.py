@@ -1,8 +1,29 @@
+import json
+from pathlib import Path
+
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import mmcnn
+
+GOLDEN = Path(__file__).resolve().parents[2] / 'golden'
+
+
+@pytest.fixture
+def golden(request):
+    """Compares a value with the one stored in tests/golden under (file, key), or stores it with --update-golden."""
+
+    def check(file: str, key: str, value):
+        path, value = GOLDEN / file, json.loads(json.dumps(value))
+        stored = json.loads(path.read_text()) if path.is_file() else {}
+        if request.config.getoption('--update-golden'):
+            stored[key] = value
+            path.write_text(json.dumps(dict(sorted(stored.items())), indent=1) + '\n')
+        assert key in stored, f'{key} is not in {path}: run make golden and look at the difference'
+        assert stored[key] == value
+
+    return check
 
 
 @pytest.fixture

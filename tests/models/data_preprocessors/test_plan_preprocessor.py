@@ -1,5 +1,3 @@
-
-
 import cv2
 import numpy as np
 import pytest
@@ -64,9 +62,9 @@ def both(images):
     def draw(plans):
         render, packed = (
             Renderer(),
-            pseudo_collate([pack(plan, lambda tile: images[tile.index]) for plan in plans]),
+            pseudo_collate([pack(plan, lambda tile, _: images[tile.index]) for plan in plans]),
         )
-        here = np.stack([render(plan, lambda tile: images[tile.index]) for plan in plans])
+        here = np.stack([render(plan, lambda tile, _: images[tile.index]) for plan in plans])
         there = draw_batch(packed, plans[0].size[::-1])
         assert there.dtype == torch.float32 and there.shape == (len(plans), 3, *plans[0].size[::-1])
         return here.astype(int), there.permute(0, 2, 3, 1).numpy()
@@ -150,7 +148,7 @@ def test_what_the_network_gets_is_normalised_as_images_are(plans, images):
     from mmdet.models import DetDataPreprocessor
 
     drawn = plans(MosaicAffine(SIZE), RandomHSV(), [4, 4, 8])
-    read = lambda tile: images[tile.index]  # noqa: E731
+    read = lambda tile, _: images[tile.index]  # noqa: E731
     render = Renderer()
     plain = batch_of([torch.from_numpy(render(plan, read)).permute(2, 0, 1) for plan in drawn])
     expected = DetDataPreprocessor(**SETTINGS)(plain, True)['inputs']
@@ -167,7 +165,7 @@ def test_batch_augments_follow(plans, images):
     preprocess = PlanPreprocessor(**SETTINGS, batch_augments=[augment])
     preprocess.batch_augments[0]._input_size = (64, 96)
     MessageHub.get_instance('batch_augments').update_info('iter', 0)
-    batch = batch_of([pack(plan, lambda tile: images[tile.index]) for plan in plans(MosaicAffine(SIZE), None, [4])])
+    batch = batch_of([pack(plan, lambda tile, _: images[tile.index]) for plan in plans(MosaicAffine(SIZE), None, [4])])
     batch['data_samples'][0].gt_instances = InstanceData(bboxes=torch.tensor([[10.0, 20, 30, 40]]))
     result = preprocess(batch, True)
     assert result['inputs'].shape == (1, 3, 64, 96)
@@ -177,7 +175,7 @@ def test_batch_augments_follow(plans, images):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU here')
 def test_on_a_gpu_the_same(plans, images):
     packed = pseudo_collate(
-        [pack(plan, lambda tile: images[tile.index]) for plan in plans(MosaicAffine(SIZE), RandomHSV(), [1, 8, 4])]
+        [pack(plan, lambda tile, _: images[tile.index]) for plan in plans(MosaicAffine(SIZE), RandomHSV(), [1, 8, 4])]
     )
     on_gpu = {
         name: [tensor.pin_memory().cuda(non_blocking=True) for tensor in tensors] for name, tensors in packed.items()

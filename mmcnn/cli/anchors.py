@@ -1,0 +1,52 @@
+"""Whether a config's anchors fit the boxes that it is trained on."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+import numpy as np
+from mmengine.config import Config
+
+from mmcnn.cli.data import inner_dataset, say
+from mmcnn.cli.img_size import image_size
+from mmcnn.datasets.anchors import anchors_of, best_possible_recall, box_sizes
+
+#: Best possible recall below which anchors are called unfit, as in YOLOv5's check before training.
+MIN_RECALL = 0.98
+
+
+def warn_of_anchors(cfg: Config, data: str | None) -> None:
+    """Says so if many training boxes are out of reach of a detector's anchors (:data:`MIN_RECALL`).
+
+    Nothing is said of a detector without anchors of fixed sizes, of data that is not in COCO format, nor by any but the
+    first of several processes.
+
+    Args:
+        cfg: complete, with data that is there.
+        data: ``--data``, for the command that the warning names.
+    """
+    anchors, size = anchors_of(cfg.model), image_size(cfg)
+    if anchors is None or size is None:
+        return
+    if not inner_dataset(cfg.train_dataloader).ann_file.endswith('.json'):
+        return
+    size = max(size)
+    recall = best_possible_recall(train_box_sizes(cfg, size), anchors)
+    if recall < MIN_RECALL:
+        command = ['python', 'tools/anchors.py', *(['--data', data] if data else [])]
+        command += ['--config', str(cfg.filename), '--img-size', str(size)]
+        line = f'warning: the best possible recall of the anchors on the training boxes is {recall:.4f}; ones that fit '
+        say([f'{line}better: {shlex.join(command)}'])
+
+
+def train_box_sizes(cfg: Config, img_size: int) -> np.ndarray:
+    """Widths and heights (N, 2) of the boxes that a detector is trained on, pixels at the network's input.
+
+    Args:
+        cfg: with data that is there (:func:`~mmcnn.cli.data.set_data`).
+        img_size: of the longer side of each image.
+    """
+    dataset = inner_dataset(cfg.train_dataloader)
+    return box_sizes(json.loads(Path(dataset.data_root or '', dataset.ann_file).read_bytes()), img_size)

@@ -1,0 +1,84 @@
+"""``--batch-size``, ``--workers`` and ``--launcher``: how many images a step of the optimizer sees."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from mmengine.config import Config
+from mmengine.device import get_device
+
+from mmcnn.cli.model import is_classifier
+
+#: A run of fewer optimizer steps than this does not accumulate micro-batches to the nominal batch.
+MIN_STEPS = 1000
+
+
+def set_batches(cfg: Config, args: argparse.Namespace, num_images: int | None) -> None:
+    """Batch size, workers and accumulation.
+
+    Recipes with a ``nominal_batch_size`` give each step so many images, on all GPUs together: fewer are accumulated,
+    and so many GPUs that the config's batch would be more take less each. A run that would have fewer than
+    ``MIN_STEPS`` steps accumulates less: a small data set needs the steps more than it needs the smooth gradient.
+    Where a recipe has ``scale_lr=True``, its rate is for ``nominal_batch_size`` images and follows their number; where
+    its losses are sums over the images of a GPU, rate, weight decay and clipping are for ``summed_batch_size`` of them.
+    """
+    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        if args.batch_size is not None:
+            cfg[loader].batch_size = args.batch_size
+        if args.workers is not None:
+            cfg[loader].num_workers = args.workers
+        # More processes than cores only wait for each other.
+        cfg[loader].num_workers = min(cfg[loader].num_workers, os.cpu_count() or 1)
+        cfg[loader].persistent_workers = cfg[loader].num_workers > 0
+        cfg[loader].pin_memory = get_device() != 'cpu'
+    world = world_size(args.launcher)
+    if is_classifier(cfg) and num_images is not None:
+        # BatchNorm cannot train on one value, which is what one small image leaves at stride 32.
+        share, batch = -(-num_images // world), cfg.train_dataloader.batch_size
+        cfg.train_dataloader.drop_last = share > batch and share % batch == 1
+    nominal = cfg.get('nominal_batch_size')
+    if nominal is None:
+        return
+    if args.batch_size is None:
+        cfg.train_dataloader.batch_size = min(cfg.train_dataloader.batch_size, max(nominal // world, 1))
+    together = cfg.train_dataloader.batch_size * world
+    counts = max(round(nominal / together), 1)
+    if num_images is not None:
+        iterations = cfg.train_cfg.max_epochs * -(-num_images // together)
+        counts = max(min(counts, iterations // MIN_STEPS), 1)
+    cfg.optim_wrapper.accumulative_counts = counts
+    if cfg.get('scale_lr'):
+        # Goyal et al., arXiv 1706.02677. The two stay true to each other, also in the config that the run records.
+        cfg.optim_wrapper.optimizer.lr *= together * counts / nominal
+        cfg.nominal_batch_size = together * counts
+        if 'summed_batch_size' in cfg:
+            # The gradients are so many times as large; decay and clipping keep their part of the step.
+            larger = cfg.train_dataloader.batch_size / cfg.summed_batch_size
+            cfg.optim_wrapper.optimizer.lr /= larger
+            clip_grad = cfg.optim_wrapper.get('clip_grad') or {}
+            for node, key in ((cfg.optim_wrapper.optimizer, 'weight_decay'), (clip_grad, 'max_norm')):
+                if key in node:
+                    node[key] *= larger
+            cfg.summed_batch_size = cfg.train_dataloader.batch_size
+
+
+def describe_batches(cfg: Config, launcher: str) -> str:
+    """A line for the log: how many images an iteration and a step of the optimizer see, on all GPUs together."""
+    together = cfg.train_dataloader.batch_size * world_size(launcher)
+    counts = cfg.optim_wrapper.get('accumulative_counts', 1)
+    line = f'{together} images an iteration, {counts} iterations a step: {together * counts} images a step'
+    if cfg.get('scale_lr'):
+        return f'{line}, learning rate {cfg.optim_wrapper.optimizer.lr:.3g}'
+    nominal = cfg.get('nominal_batch_size')
+    if nominal is not None and together * counts != nominal:
+        line += (
+            f' (the recipe is made for {nominal}: it takes {nominal / together / counts:.2g} times as many steps here)'
+        )
+    return line
+
+
+def world_size(launcher: str) -> int:
+    """Processes that train together, before they have found each other."""
+    variable = {'pytorch': 'WORLD_SIZE', 'slurm': 'SLURM_NTASKS', 'mpi': 'OMPI_COMM_WORLD_SIZE'}.get(launcher)
+    return int(os.environ.get(variable, 1)) if variable else 1

@@ -1,0 +1,48 @@
+"""``--device``: where MMEngine puts its models."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+
+from mmcnn.cli.errors import UsageError
+
+
+def use_device(name: str | None) -> None:
+    """Makes MMEngine put its models on this device; None: its own choice, a GPU where there is one.
+
+    Raises:
+        UsageError: there is no such device.
+    """
+    import mmengine.device.utils as device_utils
+    import torch
+
+    if name is not None:
+        try:
+            device = torch.device(name)
+        except RuntimeError:
+            device = None
+        if device is None or device.type not in ('cpu', 'cuda'):
+            raise UsageError(f'--device {name}: this is no device; say cpu, cuda or cuda:N')
+        if device.type == 'cuda':
+            count = torch.cuda.device_count()
+            if (device.index or 0) >= count:
+                raise UsageError(f'--device {name}: PyTorch sees {count} CUDA devices here')
+            torch.cuda.set_device(device.index or 0)
+        # MMEngine keeps its choice in this constant and offers no other way to run on the CPU of a GPU machine.
+        device_utils.DEVICE = device.type
+    if device_utils.DEVICE == 'cpu':
+        _keep_freed_memory()
+
+
+def _keep_freed_memory() -> None:
+    """Tells glibc to keep the memory of freed feature maps for the next iteration.
+
+    By default it hands every large block back to the kernel, which fills it with zeros anew, page by page: a fifth of
+    a training step on the CPU (docs/benchmarks.md). Another C library has no mallopt or refuses; then nothing changes.
+    """
+    trim_threshold, mmap_threshold, largest = -1, -3, 2**31 - 1
+    with contextlib.suppress(AttributeError, OSError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(trim_threshold, largest)
+        mallopt(mmap_threshold, largest)

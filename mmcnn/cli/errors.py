@@ -1,0 +1,35 @@
+"""What the user got wrong, said in one sentence instead of a traceback."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator
+
+from mmcnn.datasets.coco_folder import DataError
+from mmcnn.training_error import TrainingError
+from mmcnn.weights.checkpoint import CheckpointError
+
+
+class UsageError(ValueError):
+    """Something that the user typed does not fit; the message is the whole story."""
+
+
+@contextlib.contextmanager
+def friendly_errors() -> Iterator[None]:
+    """Ends a tool with one clear message and exit code 1 where the user's input is at fault, or with 130 after Ctrl-C.
+
+    ``MMCNN_TRACEBACK=1`` shows the traceback instead. A fault of the program itself always does.
+    """
+    try:
+        yield
+    except (UsageError, DataError, CheckpointError, TrainingError) as error:
+        if os.environ.get('MMCNN_TRACEBACK') == '1':
+            raise
+        sys.exit(f'error: {error}')
+    except KeyboardInterrupt:
+        if os.environ.get('MMCNN_TRACEBACK') == '1':
+            raise
+        sys.exit(128 + signal.SIGINT)

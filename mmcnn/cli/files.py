@@ -1,0 +1,42 @@
+"""Files that tools read and write: pictures, and pages with marks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mmcnn.cli.errors import UsageError
+from mmcnn.datasets.class_folder import IMAGE_SUFFIXES
+
+
+def find_images(path: str) -> list[Path]:
+    """The picture, or all pictures of a folder in order of their names.
+
+    Raises:
+        UsageError: there are none.
+    """
+    root = Path(path)
+    if root.is_file():
+        return [root]
+    found = (
+        sorted(p for p in root.rglob('*') if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+        if root.is_dir()
+        else []
+    )
+    if not found:
+        raise UsageError(f'{path} is no image and no folder with images ({", ".join(IMAGE_SUFFIXES)})')
+    return found
+
+
+def write_between_marks(path: str, mark: str, text: str) -> None:
+    """Replaces what stands in a Markdown file between ``<!-- MARK -->`` and ``<!-- end of MARK -->``.
+
+    Raises:
+        UsageError: there is no such file, or it has no such marks.
+    """
+    begin, end = f'<!-- {mark} -->', f'<!-- end of {mark} -->'
+    content = Path(path).read_text(encoding='utf-8') if Path(path).is_file() else ''
+    before, found, rest = content.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        raise UsageError(f'{path} is no file with the marks {begin} and {end}')
+    Path(path).write_text(f'{before}{begin}\n\n{text}\n\n{end}{after}', encoding='utf-8')

@@ -1,0 +1,87 @@
+"""``--img-size``: the side of the network input, in every transform of a config."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from mmengine.config import Config
+
+from mmcnn.cli.configs import dicts_in
+from mmcnn.cli.data import inner_dataset
+from mmcnn.cli.errors import UsageError
+from mmcnn.cli.model import build_on_meta, is_classifier
+
+#: Smallest side of a classifier's images, pixels: one value is left of it at stride 32.
+MIN_IMAGE = 32
+#: MMDetection's transforms that give the network's input its size.
+SCALED = ('Resize', 'RandomResize', 'RandomChoiceResize')
+
+
+def set_img_size(cfg: Config, size: int | None) -> None:
+    """Side of the network input, in every transform of every pipeline that has one.
+
+    That is ``img_scale`` of our transforms, and ``scale`` of MMDetection's, which keep the aspect: there it is the
+    longer side, and a range of sizes keeps its proportions. None leaves a config as it is; but where a classifier's
+    leaves it open (``img_scale=None``), it is the size that the backbone's published weights expect.
+
+    Raises:
+        UsageError: not a multiple of 32 for a detector, too small for a classifier, or the config has no such
+            transform.
+    """
+    transforms = [node for node in dicts_in(cfg) if 'type' in node]
+    sized = [node for node in transforms if 'img_scale' in node]
+    scaled = [node for node in transforms if node['type'] in SCALED and 'scale' in node]
+    if size is not None and not sized and not scaled:
+        raise UsageError('--img-size: this config has no transform with an img_scale or a scale; use --cfg-options')
+    if is_classifier(cfg):
+        _set_classifier_size(cfg, size, sized)
+        return
+    if size is None:
+        return
+    if size < 32 or size % 32:
+        raise UsageError(f'--img-size {size}: it has to be a multiple of 32, the coarsest stride')
+    before = max(sized[0]['img_scale'] if sized else _sides(scaled[-1]['scale']))
+    for node in sized:
+        node['img_scale'] = (size, size)
+    for node in scaled:
+        largest = max(_sides(node['scale']))
+        sides = [max(round(side * size / largest / 32), 1) * 32 for side in _sides(node['scale'])]
+        # A range is two corners, (smaller, smaller) and (larger, larger).
+        is_range = isinstance(node['scale'][0], Sequence)
+        node['scale'] = [(side, side) for side in sides] if is_range else (size, size)
+    for node in dicts_in(cfg.model):
+        if 'random_size_range' in node:
+            node['random_size_range'] = tuple(round(s * size / before / 32) * 32 for s in node['random_size_range'])
+
+
+def _sides(scale: Sequence) -> list[int]:
+    """The longer side of a transform's ``scale``, or of each of several."""
+    return [max(corner) for corner in scale] if isinstance(scale[0], Sequence) else [max(scale)]
+
+
+def _set_classifier_size(cfg: Config, size: int | None, sized: list[dict]) -> None:
+    open_ones = [node for node in sized if node['img_scale'] is None]
+    if size is None and open_ones:
+        own = build_on_meta(cfg).image.size
+        for node in open_ones:
+            node['img_scale'] = (own, own)
+    if size is None:
+        return
+    if size < MIN_IMAGE:
+        raise UsageError(f'--img-size {size}: it has to be at least {MIN_IMAGE}')
+    model = build_on_meta(cfg).eval()
+    try:
+        model(torch.empty(1, model.backbone.in_channels, size, size, device='meta'))
+    except RuntimeError as error:  # 'valid' padding leaves nothing to convolve
+        raise UsageError(
+            f'--img-size {size}: too small for {cfg.model.backbone.type} ({str(error).splitlines()[0]})'
+        ) from error
+    for node in sized:
+        node['img_scale'] = (size, size)
+
+
+def image_size(cfg: Config) -> tuple[int, int] | None:
+    """Width and height that a detector's test pipeline scales images into, pixels; None: no transform of it says so."""
+    sizes = (step.get('img_scale') or step.get('scale') for step in inner_dataset(cfg.test_dataloader).pipeline)
+    return next((tuple(size) for size in sizes if size is not None), None)

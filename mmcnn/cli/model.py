@@ -1,0 +1,60 @@
+"""The model of a config: wired, built without memory, told from others."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from mmengine.config import Config
+from torch import nn
+
+from mmcnn.cli.errors import UsageError
+
+
+def wire_model(cfg: Config) -> None:
+    """Fills in the model's channels and strides (``mmcnn.models.wiring.wire``), so that the dumped config shows them.
+
+    The model is also built once on the meta device, in no time and memory, so that a wrong argument is found here.
+
+    Raises:
+        UsageError: the parts of the model do not fit, or a type or an argument does not exist.
+    """
+    from mmcnn.models.wiring import wire
+
+    with refusals():
+        cfg.model = wire(cfg.model)
+    # Some of MMDetection's parts compute while they are built, which the meta device cannot.
+    with contextlib.suppress(RuntimeError):
+        build_on_meta(cfg)
+
+
+def build_on_meta(cfg: Config) -> nn.Module:
+    """The model of a config without memory.
+
+    Raises:
+        UsageError: as :func:`wire_model`.
+    """
+    import torch
+    from mmdet.registry import MODELS
+    from mmengine.registry import DefaultScope
+
+    from mmcnn.models.wiring import wire
+
+    with refusals(), DefaultScope.overwrite_default_scope('mmdet'), torch.device('meta'):
+        return MODELS.build(wire(cfg.model))
+
+
+def is_classifier(cfg: Config) -> bool:
+    """Whether a config is that of a classifier, not of a detector."""
+    from mmcnn.models import wiring
+
+    return wiring.is_classifier(cfg.get('model', {}))
+
+
+@contextlib.contextmanager
+def refusals() -> Iterator[None]:
+    """What the parts of a model say of their arguments, as UsageError."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(error.args[0] if error.args else str(error)) from error

@@ -1,0 +1,80 @@
+"""``--amp``, ``--on-nan`` and ``--resume``: what a training does, and what it starts from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.device import get_device
+
+from mmcnn.cli.configs import dicts_in
+from mmcnn.cli.errors import UsageError
+from mmcnn.weights.addresses import is_address, resolve
+from mmcnn.weights.whole_file import last_checkpoint, read_resumable
+
+
+def set_amp(cfg: Config, amp: bool) -> None:
+    """Mixed precision (MMEngine's AmpOptimWrapper, dynamic loss scale).
+
+    Raises:
+        UsageError: there is no GPU; MMEngine has mixed precision on GPUs only.
+    """
+    if not amp:
+        return
+    if get_device() == 'cpu':
+        raise UsageError('--amp needs a GPU: mixed precision is not faster on a CPU, leave it out')
+    cfg.optim_wrapper.type = 'AmpOptimWrapper'
+    cfg.optim_wrapper.loss_scale = 'dynamic'
+
+
+def set_on_nan(cfg: Config, on_nan: str | None) -> None:
+    """What the training does with a loss or a gradient that is not finite.
+
+    Raises:
+        UsageError: the config's training loop takes no such option.
+    """
+    if on_nan is None:
+        return
+    kind = cfg.train_cfg.get('type')
+    if kind != 'mmcnn.ResumableTrainLoop':
+        raise UsageError(f'--on-nan {on_nan} needs train_cfg.type=mmcnn.ResumableTrainLoop, the config has {kind}')
+    cfg.train_cfg.on_nan = on_nan
+
+
+def check_initial_weights(cfg: Config, resume: str | None) -> None:
+    """Settles ``--resume`` and ``load_from``, and looks into the files before any work is lost.
+
+    Raises:
+        CheckpointError: the file is missing, broken or unsafe, or holds no state to resume; no weights have this name.
+        UsageError: ``load_from`` is an address.
+    """
+    load_from = cfg.get('load_from')
+    from mmcnn.weights.files import open_weights
+
+    if resume is None and cfg.get('resume'):  # --cfg-options resume=True
+        resume = load_from or 'auto'
+    if resume is not None:
+        from mmcnn.weights.recorded_config import refuse_code_in_meta
+
+        found = last_checkpoint(cfg.work_dir) if resume == 'auto' else (Path(resume), read_resumable(resume), [])
+        if found is not None:
+            path, checkpoint, passed_over = found
+            refuse_code_in_meta(checkpoint, str(path))
+            for reason in passed_over:
+                print(f'note: {reason}; the run goes on from {path} instead', flush=True)
+            cfg.resume, cfg.load_from = True, str(path)
+            return
+        print(f'there is no checkpoint in {cfg.work_dir} yet: starting from the beginning', flush=True)
+        if earlier := sorted(path.name for path in Path(cfg.work_dir).glob('epoch_*.pth')):
+            print(f'note: {", ".join(earlier)} there are of an earlier run; --resume FILE goes on from one', flush=True)
+        cfg.resume = False
+    if load_from:
+        if is_address(load_from):  # MMEngine would run what a downloaded file says
+            raise UsageError(f'load_from={load_from} is an address: download the file and name it')
+        open_weights(load_from)
+    for node in dicts_in(cfg.get('model')):
+        if node.get('type') == 'Pretrained':
+            if is_address(node['checkpoint']):
+                resolve(node['checkpoint'])
+            else:
+                open_weights(node['checkpoint'])

@@ -1,0 +1,10 @@
+"""What is said where /dev/shm, in which semaphores and the batches of data-loading processes lie, has no room."""
+
+import errno
+
+FULL = '/dev/shm is full: fewer --workers or a smaller --batch-size, in Docker --shm-size or --ipc=host'
+
+
+def refusal(error: OSError) -> str:
+    """Why the system gives no semaphores, no memory or no processes."""
+    return FULL if error.errno == errno.ENOSPC else str(error.strerror)

@@ -1,0 +1,166 @@
+"""Batch sizes, accumulation and learning rates, on any number of GPUs."""
+
+import argparse
+
+import pytest
+
+from mmcnn import cli
+
+CONFIG = 'yolov4_cspdarknet53'
+
+
+def batches(cfg, batch_size=None, launcher='none', num_images=None, workers=None):
+    args = argparse.Namespace(batch_size=batch_size, launcher=launcher, workers=workers)
+    cli.set_batches(cfg, args, num_images)
+    return cli.describe_batches(cfg, launcher), cfg.optim_wrapper.accumulative_counts
+
+
+@pytest.mark.parametrize(('launcher', 'variable'), [('pytorch', 'WORLD_SIZE'), ('slurm', 'SLURM_NTASKS')])
+@pytest.mark.parametrize(
+    ('processes', 'batch', 'counts'), [(1, 16, 4), (2, 16, 2), (4, 16, 1), (8, 8, 1), (16, 4, 1), (32, 2, 1)]
+)
+def test_a_step_sees_64_images_on_any_number_of_gpus(launcher, variable, processes, batch, counts, monkeypatch):
+    monkeypatch.setenv(variable, str(processes))
+    cfg = cli.load_config(CONFIG)
+    line, found = batches(cfg, launcher=launcher, num_images=118_287)
+    assert (cfg.train_dataloader.batch_size, found) == (batch, counts)
+    images = batch * processes
+    assert line == f'{images} images an iteration, {counts} iterations a step: 64 images a step'
+
+
+def test_a_typed_batch_that_changes_the_recipe_is_said(monkeypatch):
+    monkeypatch.setenv('WORLD_SIZE', '8')
+    line, counts = batches(cli.load_config(CONFIG), batch_size=16, launcher='pytorch')
+    assert counts == 1 and line.startswith('128 images an iteration, 1 iterations a step: 128 images a step')
+    assert line.endswith('(the recipe is made for 64: it takes 0.5 times as many steps here)')
+
+
+def test_processes_of_another_launcher_do_not_count(monkeypatch):
+    monkeypatch.setenv('WORLD_SIZE', '8')
+    assert batches(cli.load_config(CONFIG), batch_size=16)[1] == 4
+
+
+@pytest.mark.parametrize(
+    ('epochs', 'images', 'counts'),
+    [
+        (30, 200, 1),  # 390 iterations
+        (100, 310, 2),  # 2,000 iterations
+        (300, 160, 3),  # 3,000 iterations
+        (300, 320, 4),  # 6,000 iterations, and never more than 64 images
+    ],
+)
+def test_small_data_keeps_its_steps(epochs, images, counts):
+    cfg = cli.load_config(CONFIG)
+    cfg.train_cfg.max_epochs = epochs
+    found = batches(cfg, batch_size=16, num_images=images)[1]
+    iterations = epochs * -(-images // 16)
+    assert found == counts
+    assert found == 1 or iterations // found >= 1000
+
+
+def test_workers_and_batch_sizes_of_all_loaders(monkeypatch):
+    monkeypatch.setattr('os.cpu_count', lambda: 4)
+    cfg = cli.load_config(CONFIG)
+    batches(cfg, batch_size=3, workers=9)
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        assert (loader.batch_size, loader.num_workers, loader.persistent_workers) == (3, 4, True)
+    batches(cfg, workers=0)
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        assert (loader.batch_size, loader.num_workers, loader.persistent_workers) == (3, 0, False)
+
+
+def test_recipe_without_nominal_batch_is_left_alone():
+    cfg = cli.load_config(CONFIG)
+    cfg.pop('nominal_batch_size')
+    assert batches(cfg, batch_size=1) == ('1 images an iteration, 4 iterations a step: 4 images a step', 4)
+
+
+@pytest.mark.parametrize(
+    ('batch', 'images', 'processes', 'counts', 'rate'),
+    [
+        (None, 1_281_167, 1, 4, 0.1),  # 64 images four times
+        (None, 1_281_167, 16, 1, 0.1),  # 16 on each
+        (32, 1_281_167, 1, 8, 0.1),
+        (None, 1000, 1, 1, 0.025),  # 1,600 steps of 64 images
+        (16, 1000, 1, 6, 0.0375),  # 6,300 iterations, 1,050 steps of 96
+        (4, 40, 1, 1, 0.1 / 64),
+    ],
+)
+def test_rate_of_a_classifier_follows_the_images_of_a_step(batch, images, processes, counts, rate, monkeypatch):
+    monkeypatch.setenv('WORLD_SIZE', str(processes))
+    cfg = cli.load_config('classification/darknet53')
+    line, found = batches(cfg, batch_size=batch, launcher='pytorch', num_images=images)
+    assert found == counts
+    assert cfg.optim_wrapper.optimizer.lr == pytest.approx(rate)
+    assert line.endswith(f'images a step, learning rate {rate:.3g}')
+    # The config that the run records means the same recipe, so it gives the same again.
+    batches(cfg, batch_size=batch, launcher='pytorch', num_images=images)
+    assert (cfg.optim_wrapper.accumulative_counts, cfg.optim_wrapper.optimizer.lr) == (counts, pytest.approx(rate))
+
+
+@pytest.mark.parametrize(
+    ('batch', 'images', 'processes', 'counts', 'rate', 'larger'),
+    [
+        (None, 118_287, 1, 8, 1e-3, 1),  # 8 images eight times
+        (None, 118_287, 8, 1, 1e-3, 1),  # MMDetection's own 8 x 8
+        (None, 118_287, 4, 2, 1e-3, 1),
+        (None, 118_287, 16, 1, 1e-3 * 8 / 4, 4 / 8),  # 4 on each: sums half as large
+        (16, 118_287, 1, 4, 1e-3 * 8 / 16, 16 / 8),
+        (16, 118_287, 8, 1, 1e-3 * 128 / 64 * 8 / 16, 16 / 8),  # twice the images, twice the sums
+        (64, 118_287, 1, 1, 1e-3 * 8 / 64, 64 / 8),
+        (None, 29, 1, 1, 1e-3 * 8 / 64, 1),  # 273 epochs of 4 iterations: 1,092 steps of 8 images
+        (16, 29, 1, 1, 1e-3 * 16 / 64 * 8 / 16, 16 / 8),
+    ],
+)
+def test_rate_of_summed_losses(batch, images, processes, counts, rate, larger, monkeypatch):
+    """YOLOv3: 1e-3 for 64 images of which 8 are summed; decay 5e-4 and clipping at 35 belong to those sums."""
+    monkeypatch.setenv('WORLD_SIZE', str(processes))
+    cfg = cli.load_config('yolov3_darknet53')
+    for _ in range(2):  # the config that the run records gives the same again
+        line, found = batches(cfg, batch_size=batch, launcher='pytorch', num_images=images)
+        assert found == counts
+        optimizer = cfg.optim_wrapper.optimizer
+        assert (optimizer.lr, optimizer.weight_decay) == pytest.approx((rate, 5e-4 * larger))
+        assert cfg.optim_wrapper.clip_grad.max_norm == pytest.approx(35 * larger)
+        assert line.endswith(f'images a step, learning rate {rate:.3g}')
+
+
+def test_what_summed_losses_do_not_have_is_left_out():
+    cfg = cli.load_config('yolov3_darknet53', {'optim_wrapper.clip_grad': None})
+    cfg.optim_wrapper.optimizer.pop('weight_decay')
+    batches(cfg, batch_size=16)
+    assert cfg.optim_wrapper.clip_grad is None
+    assert 'weight_decay' not in cfg.optim_wrapper.optimizer
+
+
+@pytest.mark.parametrize(
+    ('batch', 'images', 'processes', 'counts', 'rate'),
+    [
+        (None, 118_287, 1, 8, 0.02),  # 2 images eight times
+        (None, 118_287, 8, 1, 0.02),  # MMDetection's own 8 x 2
+        (1, 118_287, 1, 16, 0.02),
+        (None, 118_287, 32, 1, 0.02 * 32 / 16),  # an image on each at least
+        (16, 118_287, 8, 1, 0.02 * 128 / 16),
+        (2, 200, 1, 1, 0.02 * 2 / 16),  # 1,200 iterations
+    ],
+)
+def test_rate_of_faster_rcnn(batch, images, processes, counts, rate, monkeypatch):
+    """0.02 for 16 images. Its losses are means, so decay is the recipe's whatever the batch."""
+    monkeypatch.setenv('WORLD_SIZE', str(processes))
+    cfg = cli.load_config('faster_rcnn_resnet-fpn')
+    for _ in range(2):
+        line, found = batches(cfg, batch_size=batch, launcher='pytorch', num_images=images)
+        assert found == counts
+        assert (cfg.optim_wrapper.optimizer.lr, cfg.optim_wrapper.optimizer.weight_decay) == pytest.approx((rate, 1e-4))
+        assert line.endswith(f'images a step, learning rate {rate:.3g}')
+
+
+@pytest.mark.parametrize(('images', 'processes', 'drop'), [(17, 1, True), (18, 1, False), (33, 2, True), (1, 1, False)])
+def test_a_batch_of_one_image_is_left_out(images, processes, drop, monkeypatch):
+    monkeypatch.setenv('WORLD_SIZE', str(processes))
+    cfg = cli.load_config('classification/darknet53')
+    batches(cfg, batch_size=16, launcher='pytorch', num_images=images)
+    assert cfg.train_dataloader.drop_last is drop
+    cfg = cli.load_config(CONFIG)
+    batches(cfg, batch_size=16, launcher='pytorch', num_images=images)
+    assert 'drop_last' not in cfg.train_dataloader

@@ -1,0 +1,172 @@
+"""--data and --cache-gb: what they change in a config, and what they say of a folder that does not fit."""
+
+import functools
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from mmcnn import cli
+from mmcnn.cli import data
+from mmcnn.datasets.coco_folder import DataError
+
+CLASSIFIER = 'classification/darknet53'
+CONFIG = 'yolov4_cspdarknet53'
+
+
+def test_missing_coco_says_where_it_was_looked_for(run_tool, tmp_path):
+    result = run_tool('train', CONFIG, cwd=tmp_path)
+    assert result.code == 1
+    (line,) = result.err.splitlines()
+    assert f'{CONFIG}.py is not there: looked for data/coco/annotations/instances_train2017.json' in line
+    assert f'(from {tmp_path})' in line
+    assert '--data PATH' in line
+    assert '--data demo' in line
+    (tmp_path / 'data' / 'coco' / 'annotations').mkdir(parents=True)
+    (tmp_path / 'data' / 'coco' / 'annotations' / 'instances_train2017.json').touch()
+    result = run_tool('train', CONFIG, cwd=tmp_path)
+    assert 'looked for data/coco/train2017 ' in result.err
+
+
+def test_demo_folder_of_someone_else(run_tool, tmp_path):
+    mine = tmp_path / data.DEMO_DATA / 'mine.txt'
+    mine.parent.mkdir(parents=True)
+    mine.touch()
+    result = run_tool('train', CONFIG, '--data', 'demo', cwd=tmp_path)
+    assert result.code == 1
+    assert re.fullmatch(r'error: --data demo: \S+ holds files that make_shapes did not write.*\n', result.err)
+    assert list(mine.parent.iterdir()) == [mine]
+
+
+def test_demo_data_is_drawn_by_the_first_process(tmp_path, monkeypatch):
+    def make(root):
+        root.mkdir()
+        return root
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(data, 'DEMO_PATIENCE', 0)
+    draw = functools.partial(data._demo_data, make, Path('drawn'), 'last')
+    monkeypatch.setenv('LOCAL_RANK', '1')
+    with pytest.raises(cli.UsageError, match='drawn was not drawn by the first process'):
+        draw()
+    monkeypatch.setenv('LOCAL_RANK', '0')
+    assert draw() == 'drawn'
+    (tmp_path / 'drawn' / 'last').touch()
+    monkeypatch.setenv('LOCAL_RANK', '1')
+    assert draw() == 'drawn'
+
+
+def test_data_sets_classes_files_and_evaluators(shapes):
+    cfg = cli.load_config(CONFIG)
+    folder = cli.set_data(cfg, str(shapes))
+    assert (folder.num_train, folder.num_val) == (8, 4)
+    datasets = [cfg.train_dataloader.dataset.dataset, cfg.val_dataloader.dataset, cfg.test_dataloader.dataset]
+    assert [dataset.ann_file for dataset in datasets] == ['train.json', 'val.json', 'val.json']
+    for dataset in datasets:
+        assert dataset.data_root == str(shapes)
+        assert dataset.data_prefix == dict(img='images/')
+        assert dataset.metainfo.classes == ('circle', 'square', 'triangle')
+    assert cfg.model.bbox_head.num_classes == 3
+    assert cfg.val_evaluator.ann_file == cfg.test_evaluator.ann_file == str(shapes / 'val.json')
+
+
+def test_classes_of_the_own_data():
+    cfg = cli.load_config(CONFIG)
+    cli.check_classes(cfg)  # COCO's 80
+    dataset = cfg.train_dataloader.dataset.dataset
+    dataset.metainfo = dict(classes=('cat', 'dog'))
+    with pytest.raises(cli.UsageError, match=r"num_classes=80 of mmcnn\.YOLOHead.* 2 classes, \('cat', 'dog'\): set"):
+        cli.check_classes(cfg)
+    cfg.model.bbox_head.num_classes = 2
+    cli.check_classes(cfg)
+    dataset.metainfo = dict(classes='cat')
+    with pytest.raises(cli.UsageError, match=r"num_classes=2 of .* 1 classes, \('cat',\)"):
+        cli.check_classes(cfg)
+    dataset.type, dataset.metainfo = 'BaseDataset', None  # which says nothing of its classes
+    cli.check_classes(cfg)
+    cfg.model.roi_head = dict(bbox_head=[dict(type='A', num_classes=2), dict(type='B', num_classes=3)])  # a cascade
+    cfg.model.rpn_head = dict(type='RPNHead', num_classes=1)
+    dataset.metainfo = dict(classes=('cat', 'dog'))
+    with pytest.raises(cli.UsageError, match=r'num_classes=3 of B, but the training images have 2 classes'):
+        cli.check_classes(cfg)
+
+
+def test_data_of_a_checkpoint_has_to_have_its_classes(shapes):
+    checkpoint = {'meta': {'dataset_meta': {'classes': ('square', 'circle', 'triangle')}}}
+    with pytest.raises(cli.UsageError, match=r"trained on the classes \('square', 'circle', 'triangle'\)"):
+        cli.set_data(cli.load_config(CONFIG), str(shapes), checkpoint)
+    cli.set_data(cli.load_config(CONFIG), str(shapes), {'meta': {}})  # a checkpoint that does not say
+
+
+def test_folder_of_classes_sets_classes_and_files(shape_classes):
+    cfg = cli.load_config(CLASSIFIER)
+    folder = cli.set_data(cfg, str(shape_classes))
+    assert (folder.num_train, folder.num_val) == (24, 12)
+    datasets = [cfg.train_dataloader.dataset, cfg.val_dataloader.dataset, cfg.test_dataloader.dataset]
+    assert [dataset.data_prefix.img for dataset in datasets] == ['train/', 'val/', 'val/']
+    for dataset in datasets:
+        assert dataset.data_root == str(shape_classes)
+        assert dataset.metainfo.classes == ('circle', 'square', 'triangle')
+    assert cfg.model.num_classes == 3
+
+
+def test_what_another_folder_leaves_out_is_not_left_out_here(shape_classes):
+    cfg = cli.load_config(CLASSIFIER)
+    cfg.train_dataloader.dataset.left_out = ['train/circle/a.jpg']  # as a recorded config has it
+    cli.set_data(cfg, str(shape_classes))
+    assert cfg.train_dataloader.dataset.left_out == []
+
+
+def test_own_imagenet_is_looked_at_too(shape_classes, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    cfg = cli.load_config(CLASSIFIER)
+    with pytest.raises(
+        cli.UsageError, match=r'darknet53\.py is not there: looked for data/imagenet/train .*train/CLASS'
+    ):
+        cli.set_data(cfg, None)
+    (tmp_path / 'data').mkdir()
+    (tmp_path / 'data' / 'imagenet').symlink_to(shape_classes)
+    assert cli.set_data(cfg, None).num_train == 24
+    assert cfg.model.num_classes == 3  # a part of ImageNet is fine
+    assert cfg.train_dataloader.dataset.data_root == 'data/imagenet/'
+
+
+def test_only_the_test_images_of_a_checkpoint_are_needed(shape_classes, tmp_path):
+    shutil.copytree(shape_classes / 'val', tmp_path / 'val')
+    checkpoint = {'meta': {'dataset_meta': {'classes': ('circle', 'square', 'triangle')}}}
+    assert cli.set_data(cli.load_config(CLASSIFIER), str(tmp_path), checkpoint).num_val == 12
+    # Weights of another kind than checkpoints say nothing of their classes.
+    assert cli.set_data(cli.load_config(CLASSIFIER), str(tmp_path), {}).num_val == 12
+    with pytest.raises(DataError, match=rf'{tmp_path}/train does not exist'):
+        cli.set_data(cli.load_config(CLASSIFIER), str(tmp_path))
+    checkpoint['meta']['dataset_meta']['classes'] = tuple(f'n{i:08}' for i in range(1000))
+    with pytest.raises(cli.UsageError, match=r"classes \('n00000000', .* and 980 more\), but .* has \('circle', 'squ"):
+        cli.set_data(cli.load_config(CLASSIFIER), str(tmp_path), checkpoint)
+
+
+@pytest.mark.parametrize(('config', 'other'), [(CLASSIFIER, 'shapes'), (CONFIG, 'shape_classes')])
+def test_folder_for_the_other_kind_of_network_is_refused(run_tool, request, tmp_path, config, other):
+    result = run_tool('train', config, '--data', request.getfixturevalue(other), cwd=tmp_path)
+    assert result.code == 1
+    trained, meant = ('classifier', 'detector') if config == CLASSIFIER else ('detector', 'classifier')
+    assert re.fullmatch(rf'error: .* data folder of a {meant}, this config trains a {trained}; .*\n', result.err)
+    assert not list(tmp_path.iterdir())
+
+
+def test_memory_for_images_where_the_data_set_keeps_them():
+    cfg = cli.load_config('yolov5_s')
+    cli.set_cache(cfg, None)
+    assert cfg.train_dataloader.dataset.cache_gb == 0
+    cli.set_cache(cfg, 2.5)
+    assert cfg.train_dataloader.dataset.cache_gb == 2.5
+    with pytest.raises(cli.UsageError, match=r'--cache-gb: only mmcnn\.MosaicDataset keeps decoded images'):
+        cli.set_cache(cli.load_config('yolov3_darknet53'), 2.5)
+
+
+def test_a_half_switch_to_the_device_is_refused():
+    cfg = cli.load_config('yolov5_s', {'train_dataloader.dataset.device_augmentation': True})
+    cli.set_cache(cfg, None)
+    cfg.model.data_preprocessor.type = 'DetDataPreprocessor'
+    with pytest.raises(cli.UsageError, match=r'type=mmcnn\.PlanPreprocessor, not with DetDataPreprocessor'):
+        cli.set_cache(cfg, None)

@@ -1,0 +1,98 @@
+"""--img-size: the side of the network input, of detectors and of classifiers."""
+
+import re
+
+import pytest
+from mmengine.config import Config
+
+import mmcnn
+from mmcnn import cli
+from mmcnn.cli.img_size import image_size
+
+CLASSIFIER = 'classification/darknet53'
+CONFIG = 'yolov4_cspdarknet53'
+DARKNET = 'yolov4_cspdarknet53_darknet'
+
+
+def test_img_size_reaches_every_transform():
+    cfg = cli.load_config(DARKNET)
+    cli.set_img_size(cfg, 416)
+    sizes = re.findall(r"'img_scale': (\(\d+, \d+\))", repr(cfg.to_dict()))
+    assert len(sizes) >= 4
+    assert set(sizes[-4:]) == {'(416, 416)'}
+    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        scaled = [step for step in cfg[loader].dataset.pipeline if 'img_scale' in step]
+        assert [step.img_scale for step in scaled] == [(416, 416)]
+    # 480 and 896 of 608, at 416: 328.4 and 613.05, to multiples of 32.
+    assert cfg.model.data_preprocessor.batch_augments[0].random_size_range == (320, 608)
+
+
+def test_img_size_needs_a_transform_to_set():
+    with pytest.raises(cli.UsageError, match='no transform with an img_scale'):
+        cli.set_img_size(Config(dict(model=dict())), 64)
+
+
+@pytest.mark.parametrize(
+    ('config', 'size'), [(CONFIG, (640, 640)), (DARKNET, (608, 608)), ('faster_rcnn_fpn', (1333, 800))]
+)
+def test_image_size_is_that_of_the_test_pipeline(config, size):
+    cfg = cli.load_config(config)
+    assert image_size(cfg) == size
+    pipeline = cli.inner_dataset(cfg.test_dataloader).pipeline
+    pipeline[:] = [step for step in pipeline if not {'img_scale', 'scale'} & step.keys()]
+    assert image_size(cfg) is None
+
+
+def scales(cfg, loader):
+    return [t.scale for t in cli.inner_dataset(cfg[loader]).pipeline if 'scale' in t]
+
+
+def test_img_size_of_mmdetections_transforms_is_the_longer_side():
+    cfg = cli.load_config('yolov3_darknet53')
+    cli.set_img_size(cfg, 320)
+    # 320 to 608 px become 0.53 times as much, in multiples of 32: 5.3 and 10 of them.
+    assert scales(cfg, 'train_dataloader') == [[(160, 160), (320, 320)]]
+    assert scales(cfg, 'val_dataloader') == [(320, 320)]
+    cfg = cli.load_config('faster_rcnn_resnet-fpn')
+    cli.set_img_size(cfg, 320)
+    assert scales(cfg, 'train_dataloader') == scales(cfg, 'test_dataloader') == [(320, 320)]
+    with pytest.raises(cli.UsageError, match=r'--img-size 100: it has to be a multiple of 32'):
+        cli.set_img_size(cfg, 100)
+
+
+def pipelines(cfg):
+    return [cli.inner_dataset(cfg[f'{part}_dataloader']).pipeline for part in ('train', 'val', 'test')]
+
+
+def sizes(cfg):
+    return [step.img_scale for pipeline in pipelines(cfg) for step in pipeline if 'img_scale' in step]
+
+
+def test_image_size_is_that_of_the_row(shape_classes):
+    cfg = cli.load_config(CLASSIFIER)
+    assert sizes(cfg) == [None] * 3
+    cli.set_img_size(cfg, None)
+    assert sizes(cfg) == [(256, 256)] * 3  # Darknet's ImageNet classifiers
+    cfg = cli.load_config(CLASSIFIER, {'model.backbone.type': 'mmcnn.cspdarknet53-focus'})
+    own = mmcnn.build_classifier('cspdarknet53-focus').image.size
+    cli.set_img_size(cfg, None)
+    assert sizes(cfg) == [(own, own)] * 3
+
+
+def test_image_size_that_is_typed():
+    cfg = cli.load_config(CLASSIFIER)
+    cli.set_img_size(cfg, 100)
+    assert sizes(cfg) == [(100, 100)] * 3
+    cli.set_img_size(cfg, None)  # as a recorded config has it
+    assert sizes(cfg) == [(100, 100)] * 3
+    with pytest.raises(cli.UsageError, match='--img-size 31: it has to be at least 32'):
+        cli.set_img_size(cfg, 31)
+
+
+def test_image_too_small_for_the_network(monkeypatch):
+    def narrow_way(self, inputs):
+        raise RuntimeError('Kernel size can not be greater than actual input size\nand more')
+
+    monkeypatch.setattr('mmcnn.models.classifiers.Classifier.forward', narrow_way)
+    with pytest.raises(cli.UsageError, match=r'--img-size 64: too small for mmcnn\.darknet53 \(Kernel size .* size\)$'):
+        cli.set_img_size(cli.load_config(CLASSIFIER), 64)

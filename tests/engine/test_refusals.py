@@ -1,0 +1,55 @@
+"""What is said of a batch that was refused."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from mmengine.structures import BaseDataElement
+from torch import nn
+
+from mmcnn.engine.refusals import Refusals
+from mmcnn.training_error import TrainingError
+
+
+@pytest.fixture
+def said(tmp_path):
+    """The lines that end a run at a batch of samples with these images."""
+
+    def refuse(*samples):
+        runner = SimpleNamespace(model=nn.Linear(1, 1), work_dir=str(tmp_path), iter=6, epoch=2)
+        refusals = Refusals(runner, SimpleNamespace(stop=True, refused='loss'))
+        data = dict(data_samples=[BaseDataElement(metainfo=dict(img_paths=paths)) for paths in samples])
+        refusals.before_step(data)
+        with pytest.raises(TrainingError) as error:
+            refusals.after_step(data, dict(loss_cls=torch.tensor(1.0), loss_box=torch.tensor(float('nan'))))
+        return str(error.value).splitlines()
+
+    return refuse
+
+
+STORY = 'the loss (loss_box) is not finite in iteration 7 (epoch 3)'
+ADVICE = f'{STORY}; nothing was stepped, --on-nan skip leaves such batches out'
+
+
+def test_each_image_has_one_line(said, tmp_path):
+    found = said(['a.jpg', 'b c.jpg', 'a.jpg'], ['b c.jpg', 'd.jpg'])
+    assert found == [ADVICE, '  the images of the batch:', '    a.jpg', '    b c.jpg', '    d.jpg']
+    assert said() == [ADVICE]
+    assert len(said([f'{i}.jpg' for i in range(20)])) == 22
+    assert not list(tmp_path.iterdir())
+
+
+def test_of_many_images_the_first_are_shown_and_a_file_has_all(said, tmp_path):
+    images = [f'{i}.jpg' for i in range(255)] + ['not-utf-8-\udcff.jpg']
+    for _ in range(2):
+        found = said(images[:100], images[50:])
+        assert found[2:] == [f'    {i}.jpg' for i in range(20)] + [
+            f'    and 236 more: all are in {tmp_path}/not_finite.txt'
+        ]
+    lines = (tmp_path / 'not_finite.txt').read_text('utf-8', errors='surrogateescape').splitlines()
+    assert lines == 2 * [STORY, *(f'  {image}' for image in images)]
+
+
+def test_a_file_that_cannot_be_written_is_not_named(said, tmp_path):
+    (tmp_path / 'not_finite.txt').mkdir()
+    assert said([f'{i}.jpg' for i in range(21)])[-1] == '    and 1 more'
