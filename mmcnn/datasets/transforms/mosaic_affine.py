@@ -94,9 +94,9 @@ class MosaicAffine:
 
     def partners(self, num_images: int) -> list[int]:
         """Draws whether this sample is a mosaic, and mixed, and the further images that it needs: 0, 3 or 7."""
-        if np.random.uniform() >= self.mosaic_prob:
+        if np.random.random_sample() >= self.mosaic_prob:
             count = 0
-        elif np.random.uniform() >= self.mixup_prob:
+        elif np.random.random_sample() >= self.mixup_prob:
             count = _EXTRA_FOR_MOSAIC
         else:
             count = _EXTRA_FOR_MIXUP
@@ -125,12 +125,13 @@ class MosaicAffine:
                 ),
                 ratio=np.random.beta(32.0, 32.0),
             )
-        return plan.mirrored() if np.random.uniform() < self.flip_prob else plan
+        return plan.mirrored() if np.random.random_sample() < self.flip_prob else plan
 
     def _mosaic(self, sources: Sequence[Source]) -> Plan:
         width, height = self.img_scale
-        centre_x = int(np.random.uniform(width / 2, width * 3 / 2))
-        centre_y = int(np.random.uniform(height / 2, height * 3 / 2))
+        centre_x, centre_y = (
+            int(side * (0.5 + share)) for side, share in zip(self.img_scale, np.random.random_sample(2), strict=True)
+        )
         placed = []
         for quadrant, index in enumerate(np.random.permutation(4).tolist()):
             w, h = self._fitted_size(sources[index].size)

@@ -37,6 +37,9 @@ def compose(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
 
 def transform_boxes(boxes: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     """The axis-aligned hulls, (N, 4) xyxy, of ``boxes`` (N, 4) after the (2, 3) ``matrix``."""
+    (a, b, x), (c, d, y) = matrix.tolist()
+    if b == c == 0 and a > 0 and d > 0:
+        return boxes * (a, d, a, d) + (x, y, x, y)
     low, high = boxes[:, :2], boxes[:, 2:]
     linear = matrix[:, :2].T
     centres = (low + high) @ (linear / 2) + matrix[:, 2]
@@ -60,9 +63,9 @@ def tile_bounds(
     matrix: np.ndarray, region: tuple[float, float, float, float], size: tuple[int, int]
 ) -> tuple[int, int, int, int] | None:
     """The pixels of an output of ``size`` (w, h) that ``region`` can reach, (x1, y1, x2, y2); None: it is not seen."""
-    xs, ys = zip(*_corners(matrix, region), strict=True)
-    left, right = (min(max(_first_pixel(x), 0), size[0]) for x in (min(xs), max(xs)))
-    top, bottom = (min(max(_first_pixel(y), 0), size[1]) for y in (min(ys), max(ys)))
+    x1, y1, x2, y2 = _hull(matrix, region)
+    left, right = max(_first_pixel(x1), 0), min(_first_pixel(x2), size[0])
+    top, bottom = max(_first_pixel(y1), 0), min(_first_pixel(y2), size[1])
     return None if left >= right or top >= bottom else (left, top, right, bottom)
 
 
@@ -73,12 +76,12 @@ def visible_part(
     size: tuple[int, int],
 ) -> tuple[int, int, int, int]:
     """The pixels (x1, y1, x2, y2) of an image of ``size`` (w, h) that ``bounds`` can read, and one around them."""
-    xs, ys = zip(*_corners(cv2.invertAffineTransform(matrix), bounds), strict=True)
+    x1, y1, x2, y2 = _hull(cv2.invertAffineTransform(matrix), bounds)
     return (
-        max(math.floor(max(min(xs), region[0])) - 1, 0),
-        max(math.floor(max(min(ys), region[1])) - 1, 0),
-        min(math.ceil(min(max(xs), region[2])) + 1, size[0]),
-        min(math.ceil(min(max(ys), region[3])) + 1, size[1]),
+        max(math.floor(max(x1, region[0])) - 1, 0),
+        max(math.floor(max(y1, region[1])) - 1, 0),
+        min(math.ceil(min(x2, region[2])) + 1, size[0]),
+        min(math.ceil(min(y2, region[3])) + 1, size[1]),
     )
 
 
@@ -219,6 +222,15 @@ def _corners(matrix: np.ndarray, region: tuple[float, float, float, float]) -> l
     (a, b, x), (c, d, y) = matrix.tolist()
     x1, y1, x2, y2 = region
     return [(a * u + b * v + x, c * u + d * v + y) for u, v in ((x1, y1), (x2, y1), (x2, y2), (x1, y2))]
+
+
+def _hull(matrix: np.ndarray, region: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+    """The axis-aligned hull, xyxy, of ``region`` after the (2, 3) ``matrix``."""
+    (a, b, x), (c, d, y) = matrix.tolist()
+    x1, y1, x2, y2 = region
+    u, v = a * (x1 + x2) + b * (y1 + y2), c * (x1 + x2) + d * (y1 + y2)
+    w, h = abs(a) * (x2 - x1) + abs(b) * (y2 - y1), abs(c) * (x2 - x1) + abs(d) * (y2 - y1)
+    return (u - w) / 2 + x, (v - h) / 2 + y, (u + w) / 2 + x, (v + h) / 2 + y
 
 
 def _first_pixel(edge: float) -> int:
