@@ -14,12 +14,14 @@ from mmcnn.datasets.image_memory import ImageMemory
 
 
 def check_class_images(folder: ClassData, names: Sequence[str], skip_bad: bool) -> tuple[ClassData, list[Finding]]:
-    """Decodes every picture; those that have not changed since the last time are remembered.
+    """Decodes every picture, and looks for those to train on that are to validate on, too, by content.
+
+    What has not changed since the last time is remembered.
 
     Args:
         folder: As :func:`~mmcnn.datasets.class_folder.read_class_folder` gives it.
         names: Its folders to look into, of 'train' and 'val'.
-        skip_bad: Leave out what cannot be decoded.
+        skip_bad: Leave out what cannot be decoded, and of pictures in both folders those to train on.
 
     Returns:
         The folder with its numbers of images, and what is left out; ``file`` of each is relative to the folder.
@@ -37,6 +39,11 @@ def check_class_images(folder: ClassData, names: Sequence[str], skip_bad: bool) 
         for path in paths
         if facts[Path(path)].problem is not None
     ]
+    held_out = {facts[Path(path)].digest: path for paths in images.get('val', {}).values() for path in paths}
+    for path in (path for paths in images.get('train', {}).values() for path in paths):
+        if (digest := facts[Path(path)].digest) in held_out and digest:
+            same = f'is the picture of {_shown(held_out[digest], folder.root)}'
+            bad.append(Finding('train image in val', _shown(path, folder.root), same, part='train'))
     if bad and not skip_bad:
         lines = [
             f'{folder.root}: not fit to be used:',
@@ -48,7 +55,7 @@ def check_class_images(folder: ClassData, names: Sequence[str], skip_bad: bool) 
     for name, classes in images.items():
         for label, paths in classes.items():
             if all(_shown(path, folder.root) in out for path in paths):
-                raise DataError(f'{folder.root / name / label} has no picture that can be decoded')
+                raise DataError(f'{folder.root / name / label} has no picture that can be used')
     less = {name: sum(finding.part == name for finding in bad) for name in ('train', 'val')}
     num_train = None if folder.num_train is None else folder.num_train - less['train']
     return dataclasses.replace(folder, num_train=num_train, num_val=folder.num_val - less['val']), bad

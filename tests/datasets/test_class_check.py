@@ -2,6 +2,7 @@
 
 import shutil
 
+import cv2
 import pytest
 
 from mmcnn.datasets import ClassFolder, DataError, read_class_folder
@@ -56,5 +57,25 @@ def test_broken_pictures_are_left_out(broken):
 def test_a_class_without_a_sound_picture(broken):
     for path in (broken / 'val' / 'circle').iterdir():
         path.write_bytes(b'')
-    with pytest.raises(DataError, match='val/circle has no picture that can be decoded'):
+    with pytest.raises(DataError, match='val/circle has no picture that can be used'):
         check_class_images(read_class_folder(broken), ('train', 'val'), skip_bad=True)
+
+
+def test_a_picture_to_train_on_that_is_in_val_too(shape_classes, tmp_path, monkeypatch):
+    """Under another name, in another class, saved anew: the pixels count."""
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    root = tmp_path / 'data'
+    shutil.copytree(shape_classes, root)
+    held_out = sorted((root / 'val' / 'circle').iterdir())[0]
+    cv2.imwrite(str(root / 'train' / 'square' / 'copy.png'), cv2.imread(str(held_out)))
+    with pytest.raises(DataError) as error:
+        check_class_images(read_class_folder(root), ('train', 'val'), skip_bad=False)
+    assert str(error.value).splitlines()[1:3] == [
+        'error: train image in val (1)',
+        f'  train/square/copy.png: is the picture of val/circle/{held_out.name}',
+    ]
+    folder, bad = check_class_images(read_class_folder(root), ('train', 'val'), skip_bad=True)
+    assert (folder.num_train, folder.num_val) == (24, 12)
+    assert [(finding.file, finding.part) for finding in bad] == [('train/square/copy.png', 'train')]
+    # Without the training folder, as for an evaluation, there is nothing to compare with.
+    assert check_class_images(read_class_folder(root), ('val',), skip_bad=False)[1] == []

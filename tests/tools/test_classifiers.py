@@ -106,7 +106,7 @@ def test_weights_of_other_classes_start_a_run(train_classifier, trained_classifi
 def test_a_single_image_that_is_left_over_is_left_out(train_classifier, shape_classes, tmp_path):
     data = tmp_path / 'data'
     shutil.copytree(shape_classes, data)
-    shutil.copy(next((data / 'val' / 'circle').iterdir()), data / 'train' / 'circle' / 'more.jpg')
+    shutil.copy(next((data / 'train' / 'circle').iterdir()), data / 'train' / 'circle' / 'more.jpg')
     result = train_classifier(tmp_path / 'run', args=['--epochs', 1, '--img-size', 32], data=data)
     assert result.code == 0, result.err  # 25 images, 4 a batch; at 32 pixels BatchNorm would get one value
     assert read_checkpoint(tmp_path / 'run' / 'epoch_1.pth')['meta']['iter'] == 6
