@@ -14,6 +14,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+import mmcnn  # noqa: F401  first: MMDetection cannot be imported without compiled operators that it stands in for
+
 PARITY = Path(__file__).resolve().parents[1] / 'docs' / 'parity.md'
 PARITY_HEAD = """# Parity
 
