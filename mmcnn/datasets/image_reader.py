@@ -1,5 +1,6 @@
 """The source images of tiles: only as much of them decoded as is needed, and cached."""
 
+import math
 from collections.abc import Callable
 
 import cv2
@@ -100,14 +101,24 @@ def _decode_plain_jpeg(data: bytes, header: JpegHeader, reduction: int, share: f
     width, height = header.size
     if header.has_exif or header.channels not in (1, 3) or not 0 < width * height <= _MOST_PIXELS:
         return None
-    rows = (int(share * height) // _BLOCK + 2) * _BLOCK  # colours are smoothed across blocks: one more
-    cut = header.in_rows and rows < height
+    rows = math.ceil(share * height) + 2 * reduction  # colours are smoothed, with those of the next row
+    rows = min(-(-rows // _BLOCK) * _BLOCK, height) if header.in_rows else height
+    cut = rows < height
     if cut:  # a file that says to be lower is decoded so far; the rest of it is a fault to the decoder, which it mends
         data = bytearray(data)
         data[header.height_at : header.height_at + 2] = rows.to_bytes(2, 'big')
     image = np.empty((-(-height // reduction), -(-width // reduction), 3), np.uint8)
+    wanted = image[: -(-rows // reduction)]
     try:
-        simplejpeg.decode_jpeg(data, 'BGR', min_factor=reduction, buffer=image, strict=not cut)
+        decoded = simplejpeg.decode_jpeg(
+            data,
+            'BGR',
+            min_height=wanted.shape[0],
+            min_width=wanted.shape[1],
+            min_factor=reduction,
+            buffer=wanted,
+            strict=not cut,
+        )
     except ValueError:
         return None
-    return image
+    return image if decoded.shape == wanted.shape else None

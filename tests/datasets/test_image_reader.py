@@ -59,6 +59,14 @@ def test_other_kinds_become_bgr(tmp_path, mode):
     assert image.shape == (8, 8, 3) and np.abs(image.astype(int) - 200).max() <= 2
 
 
+FLAGS = {
+    1: cv2.IMREAD_COLOR,
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+}
+
+
 def jpeg_files():
     """Files of every layout that cameras and programs write: (name, bytes), 97 x 125 pixels, sharp in all colours."""
     image = np.random.default_rng(1).integers(0, 256, (97, 125, 3), np.uint8)
@@ -81,13 +89,14 @@ def test_a_jpeg_file_is_decoded_as_opencv_does_and_no_further_than_needed(tmp_pa
     path = str(tmp_path / 'x.jpg')
     options = dict(options)
     options.pop('image').save(path, quality=90, **options)
-    for reduction, flag in ((1, cv2.IMREAD_COLOR), (2, cv2.IMREAD_REDUCED_COLOR_2), (8, cv2.IMREAD_REDUCED_COLOR_8)):
-        expected = cv2.imread(path, flag)
-        for share in (0.0, 0.2, 0.5, 0.68, 0.9, 1.0):
-            found = decode(path, reduction, share)
+    for reduction in (1, 2, 4, 8):
+        expected = cv2.imread(path, FLAGS[reduction])
+        height = 125 if name == 'EXIF 6' else 97
+        for rows in range(height + 1):
+            found = decode(path, reduction, rows / height)
             assert found.shape == expected.shape
-            rows = int(np.ceil(share * len(expected))) + 1
-            assert (found[:rows] == expected[:rows]).all(), (reduction, share)
+            needed = -(-rows // reduction)
+            assert (found[:needed] == expected[:needed]).all(), (reduction, rows)
 
 
 def test_what_is_not_needed_of_a_jpeg_file_is_not_decoded(tmp_path, monkeypatch):
@@ -101,9 +110,14 @@ def test_what_is_not_needed_of_a_jpeg_file_is_not_decoded(tmp_path, monkeypatch)
     monkeypatch.setattr(simplejpeg, 'decode_jpeg', watched)
     path = str(tmp_path / 'x.jpg')
     cv2.imwrite(path, smooth(480, 640))
+    monkeypatch.setattr(cv2, 'imdecode', None)
+    for reduction in (2, 4, 8):
+        assert decode(path, reduction, 0.25).shape == (480 // reduction, 640 // reduction, 3)
+    assert heights == [128, 128, 144]
+    heights.clear()
     for share in (0.25, 0.95, 1.0):
         decode(path, 1, share)
-    assert heights == [144, 480, 480]  # 120 rows are 7.5 blocks of 16; whole ones are decoded, and one more
+    assert heights == [128, 464, 480]  # 120 rows, and two that their colours depend on, are 7.6 blocks of 16
 
 
 def test_without_the_extra_opencv_decodes(tmp_path, monkeypatch):
