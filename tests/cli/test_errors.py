@@ -1,8 +1,11 @@
 """What a user gets wrong is answered with one sentence."""
 
+import os
 import re
+import signal
 
 import pytest
+from torch.utils.data import DataLoader
 
 from mmcnn import cli
 from mmcnn.datasets.coco_folder import DataError
@@ -97,6 +100,19 @@ def test_friendly_ends(monkeypatch):
             raise error
 
 
+def test_data_loading_processes_that_cannot_start_or_have_died(full_shm):
+    """Outside of a training, which explains its own."""
+    loader = DataLoader(range(50), num_workers=1, multiprocessing_context='fork')
+    batches = iter(loader)
+    os.kill(batches._workers[0].pid, signal.SIGKILL)
+    with pytest.raises(SystemExit, match=r'^error: a data-loading process, pid \d+, has died'), cli.friendly_errors():
+        list(batches)
+    full_shm()
+    with pytest.raises(SystemExit, match='processes cannot be started: /dev/shm is full'), cli.friendly_errors():
+        iter(loader)
+
+
 def test_faults_of_the_program_keep_their_traceback():
-    with pytest.raises(ValueError, match='a bug'), cli.friendly_errors():
-        raise ValueError('a bug')
+    for error in (ValueError('a bug'), RuntimeError('a bug'), OSError('a bug')):
+        with pytest.raises(type(error), match='a bug'), cli.friendly_errors():
+            raise error
