@@ -57,8 +57,9 @@ class ImageReader:
         if self.cache is None:
             reduction = max(tile.reduction, reduction_for(1 / max(scales(tile.matrix))))
             whole = bounds is None or is_shrunk(tile.matrix * (reduction, reduction, 1))
-            share = 1.0 if whole else visible_part(tile.matrix, tile.region, bounds, tile.size)[3] / tile.size[1]
-            return decode(self.path(tile.index), reduction, share)
+            part = (0, 0, *tile.size) if whole else visible_part(tile.matrix, tile.region, bounds, tile.size)
+            share = part[3] / tile.size[1] if part else 0.0
+            return decode(self.path(tile.index), reduction, share, tile.size)
         image = self.cache.get(tile.index)
         if image is None:
             image = decode(self.path(tile.index), tile.reduction)
@@ -66,11 +67,12 @@ class ImageReader:
         return image
 
 
-def decode(path: str, reduction: int = 1, share: float = 1.0) -> np.ndarray:
+def decode(path: str, reduction: int = 1, share: float = 1.0, size: tuple[int, int] | None = None) -> np.ndarray:
     """An image file as (ceil(h / reduction), ceil(w / reduction), 3) uint8 BGR, turned as its EXIF data say.
 
     A JPEG decoder reduces as it decodes, which takes less time; other files are averaged afterwards. Only the upper
-    ``share`` of the image need be right; what is below may be left undefined.
+    ``share`` of the image need be right; what is below may be left undefined, unless the file's size (w, h) is another
+    than ``size``.
 
     Raises:
         DataError: The file cannot be read; the message names it.
@@ -81,6 +83,8 @@ def decode(path: str, reduction: int = 1, share: float = 1.0) -> np.ndarray:
     except OSError as error:
         raise DataError(f'{path} cannot be read: {error.strerror}', path) from error
     header = read_jpeg_header(data)
+    if header and size not in (None, header.size):
+        share = 1.0
     image = _decode_plain_jpeg(data, header, reduction, share) if header and simplejpeg else None
     if image is not None:
         return image

@@ -1,13 +1,15 @@
 import cv2
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from mmcnn.datasets import DarknetMosaic, MosaicAffine
 from mmcnn.datasets.coco_folder import DataError
 from mmcnn.datasets.image_cache import ImageCache
 from mmcnn.datasets.image_reader import ImageReader, decode
-from mmcnn.datasets.transforms.plan import Plan, Tile
-from mmcnn.datasets.transforms.render import Renderer
+from mmcnn.datasets.transforms.plan import Plan, Source, Tile
+from mmcnn.datasets.transforms.render import Renderer, pack
 
 
 def smooth(height, width):
@@ -216,3 +218,31 @@ def test_without_a_cache_what_is_drawn_is_what_the_whole_file_would_give(tmp_pat
             assert (drawn == Renderer()(plan, lambda tile, _, read=read: read(tile))).all()
             cuts += (drawn != 114).any()
     assert cuts == 8
+
+
+@pytest.mark.parametrize(
+    'transform',
+    [
+        MosaicAffine((320, 256), flip_prob=0.5),
+        MosaicAffine((320, 256), scale=(0.1, 0.6), flip_prob=0.5),
+        MosaicAffine((320, 256), max_rotate_degree=20, max_shear_degree=5, flip_prob=0.5),
+        MosaicAffine((320, 256), mosaic_prob=0, scale=(1, 2)),
+        DarknetMosaic((320, 256), flip_prob=0.5),
+    ],
+    ids=['mosaic', 'small', 'turned', 'one image', 'Darknet'],
+)
+def test_random_mosaics_are_what_the_whole_files_would_give(tmp_path, transform):
+    """Noise, so that no row looks like another; every third file is of another size than annotated."""
+    rng, none = np.random.default_rng(0), (np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, bool))
+    sources = []
+    for number, (w, h) in enumerate(rng.integers(60, 900, (12, 2)).tolist()):
+        width, height = (w, h) if number % 3 else (w // 2 + 3, 2 * h)
+        cv2.imwrite(str(tmp_path / f'{number}.jpg'), rng.integers(0, 256, (height, width, 3), np.uint8))
+        sources.append(Source(number, (w, h), *none))
+    read = ImageReader(lambda number: str(tmp_path / f'{number}.jpg'))
+    np.random.seed(0)
+    for count in [4] * 25 + [1] * 5:
+        plan = transform.plan([sources[i] for i in rng.integers(0, 12, count)])
+        assert (Renderer()(plan, read) == Renderer()(plan, lambda tile, _: read(tile))).all()
+        in_part, whole = pack(plan, read), pack(plan, lambda tile, _: read(tile))
+        assert all(torch.equal(in_part[name], whole[name]) for name in whole)

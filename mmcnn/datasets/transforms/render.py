@@ -155,6 +155,8 @@ def _part(tile: Tile, read: Read, size: tuple[int, int], top: int) -> tuple[np.n
     shrunk, matrix = shrink(image, matrix)
     region = np.multiply(region, (shrunk.shape[1] / image.shape[1], shrunk.shape[0] / image.shape[0]) * 2)
     part = visible_part(matrix, tuple(region), bounds, shrunk.shape[1::-1])
+    if part is None:
+        return np.zeros((0, 1, 3), np.uint8), row
     left, upper, right, lower = part
     shift = np.array([-left, top - upper])
     to_atlas = cv2.invertAffineTransform(matrix)

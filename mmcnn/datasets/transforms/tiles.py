@@ -74,15 +74,19 @@ def visible_part(
     region: tuple[float, float, float, float],
     bounds: tuple[int, int, int, int],
     size: tuple[int, int],
-) -> tuple[int, int, int, int]:
-    """The pixels (x1, y1, x2, y2) of an image of ``size`` (w, h) that ``bounds`` can read, and one around them."""
+) -> tuple[int, int, int, int] | None:
+    """The pixels (x1, y1, x2, y2) of an image of ``size`` (w, h) that ``bounds`` can read, and one around them.
+
+    None: there are none. Of a turned region the bounds may hold a corner that the region itself does not reach.
+    """
     x1, y1, x2, y2 = _hull(cv2.invertAffineTransform(matrix), bounds)
-    return (
+    left, top, right, bottom = (
         max(math.floor(max(x1, region[0])) - 1, 0),
         max(math.floor(max(y1, region[1])) - 1, 0),
         min(math.ceil(min(x2, region[2])) + 1, size[0]),
         min(math.ceil(min(y2, region[3])) + 1, size[1]),
     )
+    return (left, top, right, bottom) if left < right and top < bottom else None
 
 
 def draw_tile(
@@ -114,6 +118,8 @@ def draw_tile(
     if _resize(target, shrunk, to_canvas, shown, bounds):
         return
     part = visible_part(to_canvas, shown, bounds, shrunk.shape[1::-1])
+    if part is None:
+        return
     # From continuous coordinates to OpenCV's centre-based ones, of the part and of the target.
     (a, b, x), (c, d, y) = to_canvas.tolist()
     u, v = part[0] + 0.5, part[1] + 0.5

@@ -206,3 +206,13 @@ def test_what_lies_far_beyond_the_output_is_not_drawn_in_vain(monkeypatch):
     monkeypatch.setattr(cv2, 'resize', None)
     draw(canvas, image, np.array([[1.0, 0, -30], [0, 1, 0]]), (0, 0, 120, 30))
     assert (canvas == image[:, 30:90]).all()
+
+
+def test_a_turned_tile_whose_bounds_alone_reach_the_output_is_not_drawn():
+    """Turned by 45 degrees, the diamond's corner of bounds is in the output's corner, the diamond is not."""
+    canvas, image = grey(20, 20), np.full((20, 20, 3), 200, np.uint8)
+    matrix = np.add(rotation_about((10, 10), 45), [[0, 0, 19], [0, 0, 19]])  # centre (29, 29), half a diagonal 14.1
+    assert tile_bounds(matrix, (0, 0, 20, 20), (20, 20)) == (15, 15, 20, 20)
+    assert visible_part(matrix, (0, 0, 20, 20), (15, 15, 20, 20), (20, 20)) is None
+    draw(canvas, image, matrix, (0, 0, 20, 20))
+    assert (canvas == 114).all()
