@@ -1,0 +1,126 @@
+"""A run that release 0.1.0 was stopped in: its checkpoint infers, tests and resumes as it did there.
+
+tests/data/run_of_0.1.0 was written on 2026-11-26 by commit e08decb with
+``tools/train.py yolov4_cspdarknet53 --data data`` and the options below: the checkpoint of a SIGTERM after iteration 4 of 9,
+inside the second epoch and between two batches of one optimizer step, the weights at the end of the same run left
+alone, what was found in the validation images with that checkpoint, and the numbers of ``tools/test.py``.
+"""
+
+import hashlib
+import importlib
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from mmcnn.detector import Detector
+
+FOLDER = Path(__file__).parent / 'data' / 'run_of_0.1.0'
+CHECKPOINT = FOLDER / 'stopped_at_iter_4.pth'
+EXPECTED = json.loads((FOLDER / 'expected.json').read_text())
+TRAINING = [
+    '--img-size', 64, '--batch-size', 4, '--workers', 0, '--device', 'cpu', '--epochs', 3, '--seed', 3,
+    '--cfg-options', 'model.widen_factor=0.0625', 'model.deepen_factor=0.1', 'optim_wrapper.accumulative_counts=2',
+    'default_hooks.checkpoint.max_keep_ckpts=1',
+]  # fmt: skip
+
+
+@pytest.fixture
+def data(tmp_path):
+    return Path(shutil.copytree(FOLDER / 'data', tmp_path / 'data'))
+
+
+@pytest.fixture
+def one_thread():
+    """The sums of the recorded run were made by one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def digest(value):
+    """SHA-256 of every tensor and number inside, in the order of the names."""
+    sha = hashlib.sha256()
+
+    def add(node):
+        if isinstance(node, dict):
+            for key in sorted(node, key=str):
+                sha.update(str(key).encode())
+                add(node[key])
+        elif isinstance(node, (list, tuple)):
+            for each in node:
+                add(each)
+        elif isinstance(node, torch.Tensor):
+            sha.update(f'{node.dtype} {tuple(node.shape)}'.encode())
+            sha.update(node.contiguous().numpy().tobytes())
+        else:
+            sha.update(repr(node).encode())
+
+    add(value)
+    return sha.hexdigest()
+
+
+def test_it_detects_the_same():
+    detector = Detector(CHECKPOINT, device='cpu', score_thr=0.0)
+    assert detector.classes == ('circle', 'square', 'triangle')
+    for name, expected in EXPECTED['detections'].items():
+        found = detector(FOLDER / 'data' / 'images' / name)
+        best = np.array([row[:4] for row in expected])
+        # The scores of a network that has learned nothing are all but equal, so the order may change.
+        for box in best:
+            assert np.abs(found.boxes - box).max(axis=1).min() < 0.01
+        np.testing.assert_allclose(found.scores[: len(best)], [row[4] for row in expected], atol=1e-4)
+
+
+def test_it_tests_the_same(run_tool, data, tmp_path):
+    result = run_tool(
+        'test', CHECKPOINT, '--data', data, '--work-dir', tmp_path / 'test', '--workers', 0, '--device', 'cpu'
+    )
+    assert result.code == 0, result.err
+    metrics = json.loads((tmp_path / 'test' / 'metrics.json').read_text())
+    for key, value in EXPECTED['metrics'].items():
+        assert metrics[key] == pytest.approx(value, abs=1e-3), key
+
+
+def test_it_resumes_to_the_same_end(run_tool, one_thread, data, tmp_path):
+    run = tmp_path / 'run'
+    result = run_tool(
+        'train', 'yolov4_cspdarknet53', '--data', data, '--work-dir', run, '--resume', CHECKPOINT, *TRAINING
+    )
+    assert result.code == 0, result.err
+    end = torch.load(run / 'epoch_3.pth', weights_only=True)
+    expected = load_file(FOLDER / 'end.safetensors')
+    assert end['state_dict'].keys() == expected.keys()
+    for key, value in expected.items():  # on any machine
+        torch.testing.assert_close(end['state_dict'][key], value, rtol=1e-3, atol=1e-5)
+    if (torch.__version__, torch.backends.cpu.get_cpu_capability()) == (EXPECTED['torch'], EXPECTED['cpu']):
+        assert {part: digest(end[part]) for part in EXPECTED['digests']} == EXPECTED['digests']
+
+
+@pytest.mark.parametrize(
+    ('module', 'name'),
+    [
+        ('mmcnn.models.wiring', 'wire'),
+        ('mmcnn.models.wiring', 'swap_backbone'),
+        ('mmcnn.models.dense_heads.yolo_head', 'YOLOHead'),
+        ('mmcnn.models', 'losses'),
+        ('mmcnn.evaluation', 'CocoMetric'),
+        ('mmcnn.visualization', 'draw_boxes'),
+        ('mmcnn.engine.loops', 'ResumableTrainLoop'),
+        ('mmcnn.engine.loops.resumable_train_loop', 'ResumableTrainLoop'),
+        ('mmcnn.weights', 'CheckpointError'),
+        ('mmcnn.weights.checkpoint', 'read_checkpoint'),
+        ('mmcnn.datasets', 'check_data'),
+        ('mmcnn.datasets.coco_folder', 'DataError'),
+        ('mmcnn.detector', 'Detector'),
+        ('mmcnn.detector', 'Detections'),
+    ],
+)
+def test_what_was_imported_still_is(module, name):
+    importlib.import_module('mmcnn.models.losses')
+    assert hasattr(importlib.import_module(module), name)
