@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from mmcnn import compat
+from mmcnn.errors import UsageError
 
 from .version import __version__
 
@@ -51,13 +52,14 @@ def build_backbone(name: str, **kwargs: Any) -> Backbone:
         the backbone; ``.out_channels`` and ``.out_strides`` tell its outputs, fine to coarse.
 
     Raises:
-        ValueError: no backbone has this name (the nearest are listed), or an argument does not fit.
+        UsageError: no backbone has this name (the nearest are listed), or an argument does not fit.
     """
-    from mmcnn.registry import backbone_families, nearest
+    from mmcnn.nearest import nearest
+    from mmcnn.registry import backbone_families
 
     families = backbone_families()
     if name not in families:
-        raise ValueError(f"no backbone is called '{name}'; {nearest(name, families)}")
+        raise UsageError(f"no backbone is called '{name}'; {nearest(name, families)}")
     backbone = families[name](variant=name, **kwargs)
     if kwargs.get('init_cfg'):
         backbone.init_weights()

@@ -4,7 +4,7 @@ import runpy
 import sys
 from pathlib import Path
 
-from mmcnn.registry import nearest
+from mmcnn.nearest import nearest
 
 PACKAGE = Path(__file__).resolve().parent
 INSTALLED = PACKAGE / '.mim' / 'tools'

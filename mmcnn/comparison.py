@@ -17,8 +17,8 @@ from typing import Any
 from mmengine.config import Config
 
 from mmcnn import cli
-from mmcnn.cli.img_size import image_size
 from mmcnn.models.wiring import swap_backbone
+from mmcnn.runs.img_size import image_size
 from mmcnn.visualization import read_scalars
 
 #: What a run leaves in its folder beside what every training leaves.

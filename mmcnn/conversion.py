@@ -11,13 +11,14 @@ from mmengine.registry import DefaultScope
 from torch import nn
 
 from mmcnn import cli
-from mmcnn.cli.configs import config_folder
+from mmcnn.errors import CheckpointError
 from mmcnn.models.classifiers import build_classifier, list_classifiers
 from mmcnn.models.wiring import wire
-from mmcnn.registry import backbone_families, nearest
+from mmcnn.nearest import nearest
+from mmcnn.registry import backbone_families
+from mmcnn.runs.configs import config_folder
 from mmcnn.weights import catalog
 from mmcnn.weights.addresses import is_address
-from mmcnn.weights.checkpoint import CheckpointError
 from mmcnn.weights.darknet import write_darknet
 from mmcnn.weights.files import format_of
 from mmcnn.weights.loading import load_weights

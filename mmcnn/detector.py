@@ -15,9 +15,10 @@ from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
 from mmengine.registry import DefaultScope
 
+from mmcnn.errors import CheckpointError
 from mmcnn.models.fuse import fuse
 from mmcnn.models.wiring import is_classifier, set_num_classes, wire
-from mmcnn.weights.checkpoint import CheckpointError, read_checkpoint, state_dict_of
+from mmcnn.weights.checkpoint import read_checkpoint, state_dict_of
 from mmcnn.weights.loading import load_state
 from mmcnn.weights.recorded_config import recorded_config
 

@@ -12,10 +12,10 @@ from mmengine.config import Config, ConfigDict
 from torch import Tensor
 
 from mmcnn import cli
-from mmcnn.cli.model import build_on_meta
-from mmcnn.models.backbones import MissingLevelError
+from mmcnn.errors import MissingLevelError
 from mmcnn.models.wiring import swap_backbone
 from mmcnn.models.zoo_table import aligned, natural
+from mmcnn.runs.model import build_on_meta
 
 #: Name of a detector: the config that it is tried with.
 DETECTORS = {

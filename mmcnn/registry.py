@@ -8,7 +8,6 @@ itself when it meets the prefix, and the ``locations`` when it looks something u
 from __future__ import annotations
 
 import re
-from difflib import get_close_matches
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,24 +21,13 @@ from mmengine.registry import TASK_UTILS as MMENGINE_TASK_UTILS
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import Registry as MMEngineRegistry
 
+from mmcnn.errors import UsageError
+from mmcnn.nearest import nearest
+
 if TYPE_CHECKING:
     from mmcnn.models.backbones.base import Backbone
 
     BackboneClass = TypeVar('BackboneClass', bound=type[Backbone])
-
-
-def nearest(name: str, known: Any, prefix: str = '', count: int = 5) -> str:
-    """The known names that begin with ``name`` or are most like it, as the tail of an error; all where they are few."""
-    names = sorted(known)
-    begin = [each for each in names if name and each.startswith(name)]
-    close = list(dict.fromkeys(begin + get_close_matches(name, names, n=count, cutoff=0.4)))[:count]
-    if close:
-        return 'did you mean ' + ' or '.join(prefix + each for each in close) + '?'
-    return (
-        'known: ' + ', '.join(prefix + each for each in names)
-        if len(names) <= 30
-        else f'none of the {len(names)} known names is near'
-    )
 
 
 class Registry(MMEngineRegistry):
@@ -88,14 +76,14 @@ def register_backbone(cls: BackboneClass) -> BackboneClass:
     ``dict(type='mmcnn.CSPDarknet', variant='cspdarknet53')`` and ``dict(type='mmcnn.cspdarknet53')`` build the same.
 
     Raises:
-        ValueError: a short name is malformed or taken.
+        UsageError: a short name is malformed or taken.
     """
     MODELS.register_module(module=cls)
     for name in cls.variants:
         if not _SHORT_NAME.fullmatch(name):
-            raise ValueError(f"{cls.__name__}: '{name}' is no short name; it has to match {_SHORT_NAME.pattern}")
+            raise UsageError(f"{cls.__name__}: '{name}' is no short name; it has to match {_SHORT_NAME.pattern}")
         if name in BACKBONE_FAMILIES:
-            raise ValueError(f"{cls.__name__}: '{name}' is already a row of {BACKBONE_FAMILIES[name].__name__}")
+            raise UsageError(f"{cls.__name__}: '{name}' is already a row of {BACKBONE_FAMILIES[name].__name__}")
         BACKBONE_FAMILIES[name] = cls
         MODELS.register_module(name=name, module=partial(cls, variant=name))
     return cls

@@ -1,5 +1,11 @@
-"""What ends a training that could not be foreseen."""
+"""Moved to :mod:`mmcnn.errors`; this name is kept for one release."""
 
+import warnings
 
-class TrainingError(RuntimeError):
-    """A training cannot go on, through no fault of the program; the message is the whole story."""
+from mmcnn.errors import TrainingError
+
+__all__ = ['TrainingError']
+
+warnings.warn(
+    'mmcnn.training_error has moved: import TrainingError from mmcnn.errors', DeprecationWarning, stacklevel=2
+)

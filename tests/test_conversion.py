@@ -8,8 +8,9 @@ from safetensors.torch import load_file
 import mmcnn
 from mmcnn import cli
 from mmcnn.conversion import convert
+from mmcnn.errors import CheckpointError
 from mmcnn.registry import backbone_families
-from mmcnn.weights import CheckpointError, read_checkpoint
+from mmcnn.weights import read_checkpoint
 from mmcnn.weights.files import open_weights
 from mmcnn.weights.record import digest
 

@@ -9,10 +9,10 @@ from mmengine.config import Config
 from PIL import Image
 
 import mmcnn
-from mmcnn.cli import load_config
+from mmcnn.runs.configs import load_config
 from mmcnn.detector import Detections, Detector, classes_of, read_image
 from mmcnn.detector import test_pipeline as detector_pipeline  # pytest would take it for a test
-from mmcnn.weights.checkpoint import CheckpointError
+from mmcnn.errors import CheckpointError
 
 
 @pytest.fixture(scope='module')

@@ -1,9 +1,9 @@
 """A run that release 0.1.0 was stopped in: its checkpoint infers, tests and resumes as it did there.
 
-tests/data/run_of_0.1.0 was written on 2026-11-26 by commit e08decb with
-``tools/train.py yolov4_cspdarknet53 --data data`` and the options below: the checkpoint of a SIGTERM after iteration 4 of 9,
-inside the second epoch and between two batches of one optimizer step, the weights at the end of the same run left
-alone, what was found in the validation images with that checkpoint, and the numbers of ``tools/test.py``.
+tests/data/run_of_0.1.0 was written on 2026-11-26 by commit e08decb with the options below. It holds the checkpoint that
+a SIGTERM after iteration 4 of 9 left (inside the second epoch, between two batches of one optimizer step), the weights
+at the end of the same run without the signal, what that checkpoint finds in the validation images, and the numbers
+of tools/test.py.
 """
 
 import hashlib

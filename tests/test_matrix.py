@@ -4,7 +4,7 @@ import pytest
 
 import mmcnn
 from mmcnn import cli, matrix
-from mmcnn.models.backbones import MissingLevelError
+from mmcnn.errors import MissingLevelError
 from mmcnn.models.wiring import swap_backbone
 from mmcnn.registry import backbone_families
 

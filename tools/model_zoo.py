@@ -66,7 +66,7 @@ def table(args: argparse.Namespace) -> int:
     """Gives the table in the form asked for; 1 if a reference row is off, else 0."""
     from mmcnn.models import zoo_plot, zoo_table
     from mmcnn.models.reference_table import REFERENCE
-    from mmcnn.registry import nearest
+    from mmcnn.nearest import nearest
 
     names, column = chosen(args), args.sort or 'name'
     if column not in zoo_table.SORT_COLUMNS:
@@ -90,7 +90,7 @@ def table(args: argparse.Namespace) -> int:
 def chosen(args: argparse.Namespace) -> list[str]:
     """Names of the networks that ``--filter`` fits."""
     import mmcnn
-    from mmcnn.registry import nearest
+    from mmcnn.nearest import nearest
 
     pattern = args.filter or '*'
     names = mmcnn.list_backbones(pattern)
@@ -111,7 +111,7 @@ def pairs(args: argparse.Namespace) -> int:
 def show(args: argparse.Namespace) -> int:
     import mmcnn
     from mmcnn.models import zoo_table
-    from mmcnn.registry import nearest
+    from mmcnn.nearest import nearest
 
     names = mmcnn.list_backbones()
     if args.name is None:

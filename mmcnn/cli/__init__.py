@@ -1,6 +1,5 @@
 """What the tools share: their arguments, what these change in a config, clear errors instead of tracebacks."""
 
-from mmcnn.cli.anchors import train_box_sizes, warn_of_anchors
 from mmcnn.cli.arguments import (
     add_backbone_argument,
     add_common_arguments,
@@ -9,15 +8,17 @@ from mmcnn.cli.arguments import (
     at_least,
     options_of,
 )
-from mmcnn.cli.batches import describe_batches, set_batches
-from mmcnn.cli.configs import config_and_checkpoint, default_work_dir, load_config, merge_options
-from mmcnn.cli.data import check_classes, inner_dataset, set_cache, set_data
-from mmcnn.cli.device import use_device
-from mmcnn.cli.errors import UsageError, friendly_errors
+from mmcnn.cli.errors import friendly_errors
 from mmcnn.cli.files import find_images, write_between_marks
-from mmcnn.cli.img_size import set_img_size
-from mmcnn.cli.model import is_classifier, wire_model
-from mmcnn.cli.training import check_initial_weights, set_amp, set_on_nan
+from mmcnn.errors import UsageError
+from mmcnn.runs.anchors import train_box_sizes, warn_of_anchors
+from mmcnn.runs.batches import describe_batches, set_batches
+from mmcnn.runs.configs import config_and_checkpoint, default_work_dir, load_config, merge_options
+from mmcnn.runs.data import check_classes, inner_dataset, set_cache, set_data
+from mmcnn.runs.device import use_device
+from mmcnn.runs.img_size import set_img_size
+from mmcnn.runs.model import is_classifier, wire_model
+from mmcnn.runs.training import check_initial_weights, set_amp, set_on_nan
 
 __all__ = [
     'UsageError',

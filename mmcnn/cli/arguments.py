@@ -8,8 +8,8 @@ from typing import Any
 
 from mmengine.config import DictAction
 
-from mmcnn.cli.configs import BACKBONE
-from mmcnn.cli.errors import UsageError
+from mmcnn.errors import UsageError
+from mmcnn.runs.configs import BACKBONE
 
 
 class _Options(DictAction):

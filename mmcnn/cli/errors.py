@@ -8,13 +8,7 @@ import signal
 import sys
 from collections.abc import Iterator
 
-from mmcnn.datasets.coco_folder import DataError
-from mmcnn.training_error import TrainingError
-from mmcnn.weights.checkpoint import CheckpointError
-
-
-class UsageError(ValueError):
-    """Something that the user typed does not fit; the message is the whole story."""
+from mmcnn.errors import MmcnnError
 
 
 @contextlib.contextmanager
@@ -26,7 +20,7 @@ def friendly_errors() -> Iterator[None]:
     """
     try:
         yield
-    except (UsageError, DataError, CheckpointError, TrainingError) as error:
+    except MmcnnError as error:
         if os.environ.get('MMCNN_TRACEBACK') == '1':
             raise
         sys.exit(f'error: {error}')

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mmcnn.cli.errors import UsageError
 from mmcnn.datasets.class_folder import IMAGE_SUFFIXES
+from mmcnn.errors import UsageError
 
 
 def find_images(path: str) -> list[Path]:

@@ -1,7 +1,6 @@
 """Data: transforms, the embedded demo data and the reading of users' folders."""
 
 from mmcnn.datasets.class_folder import ClassData, ClassFolder, read_class_folder
-from mmcnn.datasets.coco_folder import DataError
 from mmcnn.datasets.data_check import check_data
 from mmcnn.datasets.data_report import DataReport, DetectorData
 from mmcnn.datasets.findings import Finding
@@ -18,6 +17,7 @@ from mmcnn.datasets.transforms import (
     RandomResizedCrop,
     ResizedCenterCrop,
 )
+from mmcnn.errors import DataError
 
 __all__ = [
     'ClassData',

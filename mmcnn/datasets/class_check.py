@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmcnn.datasets.class_folder import ClassData, images_of_classes
-from mmcnn.datasets.coco_folder import DataError
 from mmcnn.datasets.findings import Finding, counts, listed
 from mmcnn.datasets.image_memory import ImageMemory
+from mmcnn.errors import DataError
 
 
 def check_class_images(folder: ClassData, names: Sequence[str], skip_bad: bool) -> tuple[ClassData, list[Finding]]:

@@ -6,16 +6,9 @@ import json
 from pathlib import Path
 
 from mmcnn.datasets.data_part import DataPart
+from mmcnn.errors import DataError
 
 _KEYS = ('images', 'annotations', 'categories')
-
-
-class DataError(ValueError):
-    """Data that cannot be trained on; the message says where and what. ``path`` is the one file that is at fault."""
-
-    def __init__(self, message: str, path: str | None = None) -> None:
-        super().__init__(message)
-        self.path = path
 
 
 def is_coco_folder(root: Path) -> bool:

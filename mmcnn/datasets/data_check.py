@@ -10,7 +10,7 @@ from pathlib import Path
 import hotcoco
 
 from mmcnn.datasets.annotation_check import check_annotations, is_box, is_sized
-from mmcnn.datasets.coco_folder import DataError, is_coco_folder, read_coco_folder
+from mmcnn.datasets.coco_folder import is_coco_folder, read_coco_folder
 from mmcnn.datasets.data_part import DataPart
 from mmcnn.datasets.data_report import DataReport
 from mmcnn.datasets.findings import Finding
@@ -19,6 +19,7 @@ from mmcnn.datasets.image_memory import ImageMemory
 from mmcnn.datasets.voc_folder import is_voc_folder, read_voc_folder
 from mmcnn.datasets.yolo_folder import FILE as YOLO_FILE
 from mmcnn.datasets.yolo_folder import read_yolo_folder
+from mmcnn.errors import DataError
 
 LAYOUTS = (
     'a data folder holds train.json and val.json (COCO format) and images/; or annotations/instances_train2017.json, '

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmcnn.datasets.cache_folder import cache_folder, write_cached
-from mmcnn.datasets.coco_folder import DataError
 from mmcnn.datasets.data_part import DataPart
 from mmcnn.datasets.findings import Finding, counts, listed, number
+from mmcnn.errors import DataError
 
 
 @dataclass(frozen=True)

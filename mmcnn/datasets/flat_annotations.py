@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mmcnn.datasets.coco_folder import DataError
 from mmcnn.datasets.transforms.plan import Source
+from mmcnn.errors import DataError
 
 
 class FlatAnnotations(Sequence):

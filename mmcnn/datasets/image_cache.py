@@ -7,7 +7,7 @@ import os
 import numpy as np
 
 from mmcnn import shared_memory
-from mmcnn.datasets.coco_folder import DataError
+from mmcnn.errors import DataError
 
 _EMPTY, _WRITING, _READY = 0, 1, 2
 

@@ -19,8 +19,8 @@ import PIL
 
 from mmcnn import shared_memory
 from mmcnn.datasets.cache_folder import cache_folder, one_at_a_time, write_cached
-from mmcnn.datasets.coco_folder import DataError
 from mmcnn.datasets.image_check import ImageFact, check_images, start_worker
+from mmcnn.errors import DataError
 
 #: Pictures that a process takes at once.
 CHUNK = 16

@@ -6,11 +6,11 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from mmcnn.datasets.coco_folder import DataError
 from mmcnn.datasets.image_cache import ImageCache
 from mmcnn.datasets.jpeg_header import JpegHeader, read_jpeg_header
 from mmcnn.datasets.transforms.plan import Tile, reduction_for
 from mmcnn.datasets.transforms.tiles import is_shrunk, scales, visible_part
+from mmcnn.errors import DataError
 
 try:
     import simplejpeg  # an extra: gives the pixels that OpenCV gives, sooner

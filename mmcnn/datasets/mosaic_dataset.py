@@ -10,12 +10,12 @@ from mmdet.registry import DATASETS as MMDET_DATASETS
 from mmdet.registry import TRANSFORMS as MMDET_TRANSFORMS
 from mmengine.structures import InstanceData
 
-from mmcnn.datasets.coco_folder import DataError
 from mmcnn.datasets.flat_annotations import FlatAnnotations
 from mmcnn.datasets.image_cache import ImageCache
 from mmcnn.datasets.image_reader import ImageReader
 from mmcnn.datasets.transforms.plan import Plan
 from mmcnn.datasets.transforms.render import Renderer, pack
+from mmcnn.errors import DataError
 from mmcnn.registry import DATASETS
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import torch
 from mmengine.logging import print_log
 from torch.utils.data import BatchSampler, DataLoader, Dataset, get_worker_info
 
-from mmcnn.datasets.coco_folder import DataError
+from mmcnn.errors import DataError
 from mmcnn.random_state import kept_random_state, seed_from
 
 #: So many samples one after the other may fail in the place of one.

@@ -6,10 +6,10 @@ import math
 from pathlib import Path
 from xml.etree import ElementTree
 
-from mmcnn.datasets.coco_folder import DataError
 from mmcnn.datasets.data_part import DataPart
 from mmcnn.datasets.findings import Finding
-from mmcnn.registry import nearest
+from mmcnn.errors import DataError
+from mmcnn.nearest import nearest
 
 _SETS = Path('ImageSets') / 'Main'
 #: The sets to train and to validate on: the first pair that is there.

@@ -10,10 +10,10 @@ from pathlib import Path
 import yaml
 
 from mmcnn.datasets.class_folder import IMAGE_SUFFIXES
-from mmcnn.datasets.coco_folder import DataError
 from mmcnn.datasets.data_part import DataPart
 from mmcnn.datasets.findings import Finding
 from mmcnn.datasets.image_memory import ImageMemory
+from mmcnn.errors import DataError
 
 FILE = 'data.yaml'
 

@@ -11,7 +11,7 @@ from mmengine.dist import all_gather_object, is_main_process
 from mmengine.model import is_model_wrapper
 
 from mmcnn.engine.step_guard import StepGuard
-from mmcnn.training_error import TrainingError
+from mmcnn.errors import TrainingError
 
 #: Batches in a row that may be skipped; of the whole run, 1 % may be, but at least so many.
 MAX_SKIPPED = 10

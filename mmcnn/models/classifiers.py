@@ -11,8 +11,10 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmcnn.errors import UsageError
 from mmcnn.image_format import ImageFormat
-from mmcnn.registry import MODELS, backbone_families, nearest
+from mmcnn.nearest import nearest
+from mmcnn.registry import MODELS, backbone_families
 
 from .backbones.base import Backbone
 from .layers import ConvNormAct
@@ -33,7 +35,7 @@ class Classifier(BaseModel):
         init_cfg: MMEngine initialisation.
 
     Raises:
-        ValueError: a backbone that is no classifier or not ours, or an argument that does not fit.
+        UsageError: a backbone that is no classifier or not ours, or an argument that does not fit.
     """
 
     def __init__(
@@ -45,7 +47,7 @@ class Classifier(BaseModel):
         init_cfg: dict | None = None,
     ) -> None:
         if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 1:
-            raise ValueError(f'num_classes={num_classes!r} has to be a whole number of at least 1')
+            raise UsageError(f'num_classes={num_classes!r} has to be a whole number of at least 1')
         trunk = _build_trunk(backbone)
         super().__init__(data_preprocessor or _preprocessor(trunk.arch.image), init_cfg)
         self.backbone = trunk
@@ -68,7 +70,7 @@ class Classifier(BaseModel):
             ``gt_label``. 'predict': the samples with ``pred_scores`` (num_classes,) that sum to 1 and ``pred_label``.
         """
         if mode not in ('tensor', 'loss', 'predict'):
-            raise ValueError(f"mode='{mode}' has to be 'tensor', 'loss' or 'predict'")
+            raise UsageError(f"mode='{mode}' has to be 'tensor', 'loss' or 'predict'")
         logits = self.top(self.backbone(inputs)[-1])
         if mode == 'tensor':
             return logits
@@ -131,16 +133,16 @@ def build_classifier(name: str, num_classes: int = 1000, **kwargs: Any) -> Class
         the classifier; ``.image`` tells the size and the preprocessing of its images.
 
     Raises:
-        ValueError: no classifier has this name (the nearest are listed), or an argument does not fit.
+        UsageError: no classifier has this name (the nearest are listed), or an argument does not fit.
     """
     known = list_classifiers()
     if name not in known:
         if name in backbone_families():
-            raise ValueError(_no_classifier(name))
-        raise ValueError(f"no classifier is called '{name}'; {nearest(name, known)}")
+            raise UsageError(_no_classifier(name))
+        raise UsageError(f"no classifier is called '{name}'; {nearest(name, known)}")
     for key in ('type', 'variant'):
         if key in kwargs:
-            raise ValueError(f"{key}={kwargs[key]!r}: the name '{name}' says this already, leave it out")
+            raise UsageError(f"{key}={kwargs[key]!r}: the name '{name}' says this already, leave it out")
     classifier = Classifier(dict(type=f'mmcnn.{name}', **kwargs), num_classes)
     if kwargs.get('init_cfg'):
         classifier.backbone.init_weights()
@@ -149,16 +151,16 @@ def build_classifier(name: str, num_classes: int = 1000, **kwargs: Any) -> Class
 
 def _build_trunk(cfg: dict) -> Backbone:
     if 'out_indices' in cfg:
-        raise ValueError(f'out_indices={cfg["out_indices"]}: a classifier takes the last level by itself, leave it out')
+        raise UsageError(f'out_indices={cfg["out_indices"]}: a classifier takes the last level by itself, leave it out')
     name = cfg.get('variant') or str(cfg['type']).removeprefix('mmcnn.')
     if name in backbone_families():
         row = backbone_families()[name].variants[name]
         cfg = {**cfg, 'arch': {**row.as_classifier, **(cfg.get('arch') or {})}}
     trunk = MODELS.build(cfg)
     if not isinstance(trunk, Backbone):
-        raise ValueError(f'{cfg["type"]} is no backbone of mmcnn, so nothing says what its classifier is')
+        raise UsageError(f'{cfg["type"]} is no backbone of mmcnn, so nothing says what its classifier is')
     if trunk.arch.top is None:
-        raise ValueError(_no_classifier(trunk.variant))
+        raise UsageError(_no_classifier(trunk.variant))
     return trunk
 
 

@@ -14,7 +14,9 @@ from mmengine.config import ConfigDict
 from mmengine.registry import DefaultScope
 from torch import nn
 
-from mmcnn.registry import MODELS, backbone_families, nearest
+from mmcnn.errors import UsageError
+from mmcnn.nearest import nearest
+from mmcnn.registry import MODELS, backbone_families
 
 #: Necks that want ``in_channels`` coarse to fine, though their maps come fine to coarse.
 COARSE_TO_FINE_NECKS = ('YOLOV3Neck',)
@@ -44,7 +46,7 @@ def probe(cfg: dict, inputs: Maps | None = None) -> Maps:
         inputs: for a neck, what its backbone gives.
 
     Raises:
-        ValueError: a foreign part cannot be built or run on the meta device.
+        UsageError: a foreign part cannot be built or run on the meta device.
     """
     cfg = ConfigDict(copy.deepcopy(dict(cfg)))
     cfg.init_cfg = None
@@ -60,12 +62,12 @@ def probe(cfg: dict, inputs: Maps | None = None) -> Maps:
                 outputs = part(_meta_input(part, inputs))
         except (RuntimeError, NotImplementedError) as error:
             kind = 'backbone' if inputs is None else 'neck'
-            raise ValueError(
+            raise UsageError(
                 f'{kind} {cfg.type} cannot be probed on the meta device ({error}); write in_channels of the part after '
                 f'it by hand'
             ) from error
         except (AssertionError, IndexError) as error:  # how MMDetection's parts refuse their arguments
-            raise ValueError(
+            raise UsageError(
                 f"{cfg.type} does not take {dict(cfg)} ({error or 'assertion'}); the out_indices of MMDetection's "
                 'backbones are numbers of stages, (1, 2, 3) for strides 8 to 32 in its ResNet'
             ) from error
@@ -85,12 +87,12 @@ def wire(model: dict) -> ConfigDict:
         model: config of a detector with ``backbone``, optional ``neck`` and its heads. Not changed.
 
     Raises:
-        ValueError: a value contradicts what backbone or neck give; both are in the message.
+        UsageError: a value contradicts what backbone or neck give; both are in the message.
     """
     cfg = ConfigDict(copy.deepcopy(dict(model)))
     if cfg.get('type') == 'mmcnn.wired':
         if 'detector' not in cfg:
-            raise ValueError("dict(type='mmcnn.wired', ...) needs detector='...', the detector's type in MMDetection")
+            raise UsageError("dict(type='mmcnn.wired', ...) needs detector='...', the detector's type in MMDetection")
         cfg.type = cfg.pop('detector')
     if 'backbone' not in cfg:
         return cfg
@@ -122,11 +124,11 @@ def swap_backbone(model: dict, name: str, weights: bool = False) -> tuple[Config
         the config, and what was changed, a sentence each.
 
     Raises:
-        ValueError: no backbone has this name, or it lacks a level that the detector uses (a MissingLevelError).
+        UsageError: no backbone has this name, or it lacks a level that the detector uses (a MissingLevelError).
     """
     name, families = name.removeprefix('mmcnn.'), backbone_families()
     if name not in families:
-        raise ValueError(f"no backbone is called '{name}'; {nearest(name, families)}")
+        raise UsageError(f"no backbone is called '{name}'; {nearest(name, families)}")
     cfg, notes = ConfigDict(copy.deepcopy(dict(model))), []
     old, cfg.backbone = cfg.backbone, ConfigDict(type=f'mmcnn.{name}')
     for key in ('init_cfg', 'frozen_stages', 'norm_eval'):
@@ -224,7 +226,7 @@ def _fill(cfg: ConfigDict, key: str, value: Any, where: str, giver: str) -> None
     if written is None:
         cfg[key] = value
     elif _plain(written) != value:
-        raise ValueError(
+        raise UsageError(
             f'{where}.{key}={written} does not fit {giver}, which gives {value}; leave {key} out and it is filled in'
         )
 
@@ -234,7 +236,7 @@ def _wire_neck(cfg: ConfigDict, maps: Maps) -> Maps:
     if cfg.get('neck') is None:
         return maps
     if not isinstance(cfg.neck, dict):
-        raise ValueError('a list of necks cannot be wired: write their in_channels by hand and drop mmcnn.wired')
+        raise UsageError('a list of necks cannot be wired: write their in_channels by hand and drop mmcnn.wired')
     channels = maps.channels[::-1] if _short(cfg.neck) in COARSE_TO_FINE_NECKS else maps.channels
     _fill(cfg.neck, 'in_channels', list(channels), 'neck', cfg.backbone.type)
     return probe(cfg.neck, maps)
@@ -277,13 +279,13 @@ def _check_anchors(anchors: Any, where: str, maps: Maps, giver: str) -> None:
     levels = anchors if _is_list(anchors) else [None]
     pairs = [pair for level in levels for pair in (level if _is_list(level) and len(level) else [None])]
     if not all(_is_list(pair) and len(pair) == 2 and all(_is_positive(side) for side in pair) for pair in pairs):
-        raise ValueError(f'{where}={anchors} has to be a list of (width, height), in pixels, for each level')
+        raise UsageError(f'{where}={anchors} has to be a list of (width, height), in pixels, for each level')
     _check_levels(anchors, where, maps, giver)
 
 
 def _check_levels(anchors: Sequence, where: str, maps: Maps, giver: str) -> None:
     if len(anchors) != len(maps.strides):
-        raise ValueError(
+        raise UsageError(
             f'{where} has {len(anchors)} levels, but {giver} gives {len(maps.strides)} (strides {list(maps.strides)}): '
             'one entry a level is needed'
         )
@@ -310,5 +312,5 @@ def _wire_roi_head(head: ConfigDict, maps: Maps, giver: str) -> None:
 
 def _single(channels: tuple[int, ...], where: str, giver: str) -> int:
     if len(set(channels)) != 1:
-        raise ValueError(f'{where} takes maps of one width, but {giver} gives {list(channels)}: put an FPN in between')
+        raise UsageError(f'{where} takes maps of one width, but {giver} gives {list(channels)}: put an FPN in between')
     return channels[0]

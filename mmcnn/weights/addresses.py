@@ -13,10 +13,10 @@ import mmengine
 import torch
 from mmengine.dist import barrier, get_dist_info
 
-from mmcnn.registry import nearest
+from mmcnn.errors import CheckpointError
+from mmcnn.nearest import nearest
 from mmcnn.weights import catalog
 from mmcnn.weights.catalog import Published
-from mmcnn.weights.checkpoint import CheckpointError
 
 #: Scheme -> MMEngine's list of names and addresses, and whose names the layers have.
 SCHEMES = {

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmcnn.errors import CheckpointError
 from mmcnn.weights.report import NAMED_KEYS
 
 from .restricted_unpickler import MAX_OPERATIONS, BoundedReader
@@ -24,10 +25,6 @@ REFUSED = re.compile(
     r'GLOBAL (\w+(?:\.\w+)*)(?= |:)|unrecognized function (.+?)(?: which|$)|`add_safe_globals`,? but got (.+)$',
     re.MULTILINE,
 )
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that is missing, unreadable or unsafe, or that does not fit the model."""
 
 
 def read_checkpoint(path: str | Path, map_location: Any = 'cpu') -> dict:

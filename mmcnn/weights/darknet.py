@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from mmcnn.weights.checkpoint import CheckpointError, check_file, first_line
+from mmcnn.errors import CheckpointError
+from mmcnn.weights.checkpoint import check_file, first_line
 from mmcnn.weights.darknet_order import UNBUILT, Entry, Order, order_of
 from mmcnn.weights.translate import Translation
 from mmcnn.weights.whole_file import write_whole

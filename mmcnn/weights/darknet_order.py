@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmcnn.weights.checkpoint import CheckpointError
+from mmcnn.errors import CheckpointError
 from mmcnn.weights.report import listed
 
 UNBUILT = 'stages that are not built'

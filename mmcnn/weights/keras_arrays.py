@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from mmcnn.errors import CheckpointError
 from mmcnn.image_format import ImageFormat
-from mmcnn.weights.checkpoint import CheckpointError
 from mmcnn.weights.translate import Translation
 
 if TYPE_CHECKING:

@@ -16,7 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .checkpoint import CheckpointError, check_file, first_line
+from mmcnn.errors import CheckpointError
+
+from .checkpoint import check_file, first_line
 
 #: The program that reads a file, run apart: see there.
 READER = Path(__file__).with_name('keras_reader.py')

@@ -9,13 +9,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from mmcnn.errors import CheckpointError
 from mmcnn.image_format import in_words
-from mmcnn.registry import nearest
+from mmcnn.nearest import nearest
 
 from . import mmdet
 from .addresses import fetch, is_address
 from .catalog import Published
-from .checkpoint import CheckpointError
 from .darknet_order import TOP, UNBUILT
 from .files import WORLDS, WeightFile, open_weights
 from .likeliest import likeliest

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
+from mmcnn.errors import CheckpointError
 from mmcnn.image_format import IMAGENET
 from mmcnn.registry import backbone_families
-from mmcnn.weights.checkpoint import CheckpointError
 from mmcnn.weights.torchvision import RESNET, VGG_TOP, vgg_features
 from mmcnn.weights.translate import Rule, Translation, World
 

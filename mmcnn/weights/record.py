@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from mmcnn.errors import CheckpointError
 from mmcnn.image_format import in_words
 from mmcnn.registry import backbone_families
 from mmcnn.version import __version__
 
 from .catalog import Published, activation_name
-from .checkpoint import CheckpointError
 from .recorded_config import recorded_config
 
 #: Entry of a checkpoint's ``meta``, and of the metadata of a safetensors file (there as JSON).

@@ -11,9 +11,8 @@ import mmengine.runner
 from mmengine.config import Config
 
 import mmcnn.registry
+from mmcnn.errors import CheckpointError
 from mmcnn.ops import NMS_KINDS
-
-from .checkpoint import CheckpointError
 
 #: Scopes whose registries a recorded config may build from.
 SCOPES = ('mmengine', 'mmcv', 'mmdet', 'mmcnn')

@@ -10,7 +10,9 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from .checkpoint import CheckpointError, check_file, refuse_enormous
+from mmcnn.errors import CheckpointError
+
+from .checkpoint import check_file, refuse_enormous
 from .whole_file import write_whole
 
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from mmcnn.errors import CheckpointError
 from mmcnn.image_format import ImageFormat, in_words
-from mmcnn.registry import backbone_families, nearest
-from mmcnn.weights.checkpoint import CheckpointError
+from mmcnn.nearest import nearest
+from mmcnn.registry import backbone_families
 from mmcnn.weights.report import listed
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from .checkpoint import CheckpointError
+from mmcnn.errors import CheckpointError
+
 from .translate import Rule, Translation, translate
 from .ultralytics_file import ANCHORS, FOCUS, V6, UltralyticsFile, described
 

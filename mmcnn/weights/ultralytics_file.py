@@ -14,7 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .checkpoint import CheckpointError, open_inert
+from mmcnn.errors import CheckpointError
+
+from .checkpoint import open_inert
 from .restricted_unpickler import StandIn
 from .torch_file import StoredTensor, TorchFileError
 

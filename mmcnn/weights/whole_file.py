@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from mmcnn.weights.checkpoint import CheckpointError, read_checkpoint
+from mmcnn.errors import CheckpointError
+from mmcnn.weights.checkpoint import read_checkpoint
 
 #: Ending of a file that is being written.
 PART = '.part'

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
+from mmcnn.errors import CheckpointError
 from mmcnn.registry import backbone_families
 
 from . import keras, mmdet, timm, torchvision
-from .checkpoint import CheckpointError
 from .darknet import read_darknet
 from .files import WeightFile
 from .translate import Translation, World

@@ -8,9 +8,7 @@ import pytest
 from torch.utils.data import DataLoader
 
 from mmcnn import cli
-from mmcnn.datasets.coco_folder import DataError
-from mmcnn.training_error import TrainingError
-from mmcnn.weights.checkpoint import CheckpointError
+from mmcnn.errors import CheckpointError, DataError, TrainingError
 
 CONFIG = 'yolov4_cspdarknet53'
 ERRORS = {

@@ -11,11 +11,11 @@ from mmengine.structures import BaseDataElement
 
 import mmcnn
 from mmcnn import cli
-from mmcnn.cli.configs import config_folder
-from mmcnn.cli.model import build_on_meta
 from mmcnn.datasets.transforms import RandomResizedCrop, ResizedCenterCrop
 from mmcnn.models.classifiers import list_classifiers
 from mmcnn.registry import BACKBONE_FAMILIES, DATASETS, MODELS, TRANSFORMS
+from mmcnn.runs.configs import config_folder
+from mmcnn.runs.model import build_on_meta
 
 FOLDER = config_folder() / 'classification'
 LEAVES = sorted(path.stem for path in FOLDER.glob('*.py'))

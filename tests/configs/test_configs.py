@@ -20,8 +20,8 @@ from mmengine.registry import (
 
 import mmcnn
 from mmcnn import cli
-from mmcnn.cli.configs import config_folder
 from mmcnn.ops import NMS_KINDS
+from mmcnn.runs.configs import config_folder
 
 LEAVES = sorted(path for path in config_folder().rglob('*.py') if '_base_' not in path.parts)
 DETECTORS = sorted(config_folder().glob('*.py'))

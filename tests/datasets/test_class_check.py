@@ -5,8 +5,9 @@ import shutil
 import cv2
 import pytest
 
-from mmcnn.datasets import ClassFolder, DataError, read_class_folder
+from mmcnn.datasets import ClassFolder, read_class_folder
 from mmcnn.datasets.class_check import check_class_images, describe_left_out
+from mmcnn.errors import DataError
 
 
 @pytest.fixture

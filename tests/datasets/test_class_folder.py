@@ -2,7 +2,8 @@ import re
 
 import pytest
 
-from mmcnn.datasets import ClassFolder, DataError, read_class_folder
+from mmcnn.datasets import ClassFolder, read_class_folder
+from mmcnn.errors import DataError
 from mmcnn.registry import DATASETS
 
 WNIDS = [f'n{1440764 + 3 * i:08}' for i in range(1000)]

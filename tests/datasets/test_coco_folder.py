@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from mmcnn.datasets.coco_folder import DataError, is_coco_folder, read_coco_folder
+from mmcnn.datasets.coco_folder import is_coco_folder, read_coco_folder
+from mmcnn.errors import DataError
 
 COCO = {'images': [{'id': 1}], 'annotations': [], 'categories': [{'id': 1, 'name': 'zèbre'}]}
 

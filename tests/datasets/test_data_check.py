@@ -11,8 +11,9 @@ import hotcoco
 import pytest
 from PIL import Image
 
-from mmcnn.datasets import DataError, check_data
+from mmcnn.datasets import check_data
 from mmcnn.datasets.findings import listed
+from mmcnn.errors import DataError
 
 BCCD = Path(__file__).resolve().parents[2] / '..' / 'shared' / 'data' / 'bccd'
 COLOURS = {'a.png': 'red', 'b.png': 'green', 'c.png': 'blue', 'd.png': 'white'}

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from mmcnn.datasets.coco_folder import DataError
 from mmcnn.datasets.flat_annotations import FlatAnnotations
+from mmcnn.errors import DataError
 
 
 class Infos(list):

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmcnn.datasets.coco_folder import DataError
 from mmcnn.datasets.image_cache import ImageCache
+from mmcnn.errors import DataError
 
 FORK = multiprocessing.get_context('fork')
 

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from mmcnn.datasets import image_memory
-from mmcnn.datasets.coco_folder import DataError
 from mmcnn.datasets.image_memory import ImageMemory
+from mmcnn.errors import DataError
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ import torch
 from PIL import Image
 
 from mmcnn.datasets import DarknetMosaic, MosaicAffine
-from mmcnn.datasets.coco_folder import DataError
 from mmcnn.datasets.image_cache import ImageCache
 from mmcnn.datasets.image_reader import ImageReader, decode
 from mmcnn.datasets.transforms.plan import Plan, Source, Tile
 from mmcnn.datasets.transforms.render import Renderer, pack
+from mmcnn.errors import DataError
 
 
 def smooth(height, width):

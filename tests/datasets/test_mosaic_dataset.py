@@ -9,7 +9,8 @@ from mmdet.registry import DATASETS
 from mmengine.dataset import pseudo_collate
 from torch.utils.data import DataLoader, Dataset
 
-from mmcnn.datasets import DataError, MosaicAffine, MosaicDataset, SeededDataset, image_reader
+from mmcnn.datasets import MosaicAffine, MosaicDataset, SeededDataset, image_reader
+from mmcnn.errors import DataError
 
 MOSAIC = dict(type='mmcnn.MosaicAffine', img_scale=(96, 64), mosaic_prob=0.7, mixup_prob=0.5, flip_prob=0.5)
 HSV = dict(type='mmcnn.RandomHSV')

@@ -11,8 +11,9 @@ from mmengine.dataset import DefaultSampler
 from mmengine.logging import MMLogger
 from torch.utils.data import BatchSampler, DataLoader
 
-from mmcnn.datasets import DataError, KeyedBatchSampler, SeededDataset
+from mmcnn.datasets import KeyedBatchSampler, SeededDataset
 from mmcnn.datasets.seeded_dataset import SampleKey
+from mmcnn.errors import DataError
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,8 @@ import hotcoco
 import pytest
 from PIL import Image
 
-from mmcnn.datasets import DataError, check_data
+from mmcnn.datasets import check_data
+from mmcnn.errors import DataError
 
 SIZE = '<size><width>40</width><height>20</height><depth>3</depth></size>'
 

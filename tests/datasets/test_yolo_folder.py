@@ -7,7 +7,8 @@ import hotcoco
 import pytest
 from PIL import Image
 
-from mmcnn.datasets import DataError, check_data
+from mmcnn.datasets import check_data
+from mmcnn.errors import DataError
 
 
 @pytest.fixture

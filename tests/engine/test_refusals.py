@@ -8,7 +8,7 @@ from mmengine.structures import BaseDataElement
 from torch import nn
 
 from mmcnn.engine.refusals import Refusals
-from mmcnn.training_error import TrainingError
+from mmcnn.errors import TrainingError
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ from torch import nn
 from mmcnn.engine import training
 from mmcnn.engine.hooks import ScheduleHook, StepEMAHook
 from mmcnn.engine.loops import ResumableTrainLoop
-from mmcnn.weights.checkpoint import CheckpointError, read_checkpoint
+from mmcnn.errors import CheckpointError
+from mmcnn.weights.checkpoint import read_checkpoint
 
 
 @pytest.fixture

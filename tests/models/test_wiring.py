@@ -4,7 +4,7 @@ from mmengine.config import ConfigDict
 from mmengine.registry import DefaultScope
 
 import mmcnn
-from mmcnn.models.backbones import MissingLevelError
+from mmcnn.errors import MissingLevelError
 from mmcnn.models.wiring import Maps, probe, set_num_classes, swap_backbone, wire
 from mmcnn.registry import MODELS
 

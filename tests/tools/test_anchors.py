@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from mmcnn import cli
-from mmcnn.cli.configs import config_folder
 from mmcnn.datasets.anchors import anchors_of
+from mmcnn.runs.configs import config_folder
 
 
 @pytest.fixture(scope='module')

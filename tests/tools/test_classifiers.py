@@ -10,10 +10,11 @@ import pytest
 import torch
 
 import mmcnn
-from mmcnn.cli.configs import config_folder
 from mmcnn.datasets.shapes import CLASSES, make_shape_classes
 from mmcnn.detector import read_image
-from mmcnn.weights.checkpoint import CheckpointError, read_checkpoint
+from mmcnn.errors import CheckpointError
+from mmcnn.runs.configs import config_folder
+from mmcnn.weights.checkpoint import read_checkpoint
 
 CONFIG = 'classification/darknet53'
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import mmcnn
-from mmcnn.weights import CheckpointError
+from mmcnn.errors import CheckpointError
 from mmcnn.weights.addresses import fetch, is_address, resolve
 from mmcnn.weights.catalog import CATALOG
 

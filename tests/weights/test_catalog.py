@@ -12,13 +12,13 @@ import pytest
 import yaml
 from mmengine.config import Config
 
-from mmcnn.cli.configs import config_folder
+from mmcnn.errors import CheckpointError
 from mmcnn.registry import backbone_families
+from mmcnn.runs.configs import config_folder
 from mmcnn.weights import keras, timm, torchvision
 from mmcnn.weights import mmdet as mmdet_weights
 from mmcnn.weights.addresses import resolve
 from mmcnn.weights.catalog import CATALOG, activation_name, as_text, find, of_file, of_model
-from mmcnn.weights.checkpoint import CheckpointError
 
 ENTRIES = list(CATALOG.values())
 CONFIGS = {path.stem: path for path in config_folder().glob('*.py')}

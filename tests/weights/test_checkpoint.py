@@ -7,7 +7,8 @@ import torch
 from mmengine.logging import HistoryBuffer
 from torch import nn
 
-from mmcnn.weights import CheckpointError, read_checkpoint, state_dict_of
+from mmcnn.errors import CheckpointError
+from mmcnn.weights import read_checkpoint, state_dict_of
 
 
 class Call:

@@ -9,7 +9,7 @@ from mmengine.registry import DefaultScope
 
 import mmcnn
 from mmcnn import cli
-from mmcnn.weights import CheckpointError
+from mmcnn.errors import CheckpointError
 from mmcnn.weights.darknet import is_darknet, read_darknet, read_header, write_darknet
 from mmcnn.weights.darknet_order import order_of
 

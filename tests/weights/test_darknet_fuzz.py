@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import mmcnn
-from mmcnn.weights import CheckpointError
+from mmcnn.errors import CheckpointError
 from mmcnn.weights.darknet import is_darknet, read_darknet, write_darknet
 
 hypothesis = pytest.importorskip('hypothesis')

@@ -5,7 +5,7 @@ from mmengine.registry import DefaultScope
 
 import mmcnn
 from mmcnn import cli
-from mmcnn.weights import CheckpointError
+from mmcnn.errors import CheckpointError
 from mmcnn.weights.darknet_order import order_of
 
 # Sizes of the public files; each has a header of 20 bytes.

@@ -3,7 +3,7 @@ import torch
 from safetensors.torch import save_file
 
 import mmcnn
-from mmcnn.weights import CheckpointError
+from mmcnn.errors import CheckpointError
 from mmcnn.weights.files import format_of, open_weights
 from mmcnn.weights.record import of_row, to_json
 

@@ -13,7 +13,8 @@ from collections import Counter
 import pytest
 import torch
 
-from mmcnn.weights import CheckpointError, read_checkpoint
+from mmcnn.errors import CheckpointError
+from mmcnn.weights import read_checkpoint
 from mmcnn.weights.files import open_weights
 from mmcnn.weights.restricted_unpickler import RestrictedUnpickler
 from mmcnn.weights.safetensors_file import read_safetensors, write_safetensors

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 import mmcnn
-from mmcnn.weights import CheckpointError, read_checkpoint
+from mmcnn.errors import CheckpointError
+from mmcnn.weights import read_checkpoint
 from mmcnn.weights.loading import load_weights
 from mmcnn.weights.safetensors_file import read_safetensors
 from mmcnn.weights.ultralytics_file import read_ultralytics
@@ -217,7 +218,7 @@ def test_one_sentence_and_nothing_else(name, reader, record_property, tmp_path, 
 IN_A_CHILD = """
 import resource, runpy, sys
 from pathlib import Path
-from mmcnn.weights import CheckpointError
+from mmcnn.errors import CheckpointError
 this = runpy.run_path(sys.argv[1])
 for read in this['READERS'].values():  # loads what is loaded late
     try:

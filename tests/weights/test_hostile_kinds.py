@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 import mmcnn
-from mmcnn.weights import CheckpointError
+from mmcnn.errors import CheckpointError
 from mmcnn.weights.darknet import write_darknet
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import mmcnn
-from mmcnn.weights import CheckpointError
+from mmcnn.errors import CheckpointError
 from mmcnn.weights.keras import WORLD
 from mmcnn.weights.translate import OtherRowError
 

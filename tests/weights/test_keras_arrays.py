@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
+from mmcnn.errors import CheckpointError
 from mmcnn.registry import backbone_families
-from mmcnn.weights import CheckpointError
 from mmcnn.weights.keras_arrays import prepare, to_torch
 
 B0 = backbone_families()['efficientnet-b0'].variants['efficientnet-b0']

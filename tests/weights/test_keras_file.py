@@ -8,7 +8,8 @@ import pytest
 import torch
 
 import mmcnn
-from mmcnn.weights import CheckpointError, keras_file
+from mmcnn.errors import CheckpointError
+from mmcnn.weights import keras_file
 from mmcnn.weights.keras_file import read_keras
 
 HTML = b'<!DOCTYPE html>\n<html><body>404</body></html>'

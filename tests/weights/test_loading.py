@@ -6,9 +6,10 @@ import torch
 from torch import nn
 
 import mmcnn
+from mmcnn.errors import CheckpointError
 from mmcnn.models.wiring import wire
 from mmcnn.registry import MODELS
-from mmcnn.weights import CheckpointError, LoadReport
+from mmcnn.weights import LoadReport
 from mmcnn.weights.darknet import write_darknet
 from mmcnn.weights.loading import load_state
 from mmcnn.weights.record import of_row

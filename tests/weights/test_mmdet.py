@@ -5,7 +5,7 @@ from mmdet.registry import MODELS
 from torch import nn
 
 import mmcnn
-from mmcnn.weights import CheckpointError
+from mmcnn.errors import CheckpointError
 from mmcnn.weights.mmdet import WORLD, from_mmdet_detector, refuse_caffe_style
 from mmcnn.weights.translate import OtherRowError
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 import mmcnn
-from mmcnn.weights import CheckpointError, read_checkpoint
+from mmcnn.errors import CheckpointError
+from mmcnn.weights import read_checkpoint
 from mmcnn.weights.record import Record, describe, digest, from_dict, from_json, of_row, record_of, to_json
 
 

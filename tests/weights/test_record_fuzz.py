@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import pytest
 
-from mmcnn.weights import CheckpointError
+from mmcnn.errors import CheckpointError
 from mmcnn.weights.record import Record, from_json
 
 hypothesis = pytest.importorskip('hypothesis')

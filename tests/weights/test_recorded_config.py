@@ -7,8 +7,9 @@ import torch
 from mmengine.config import Config
 
 from mmcnn import cli
-from mmcnn.cli.configs import config_folder
-from mmcnn.weights.checkpoint import CheckpointError, read_checkpoint
+from mmcnn.errors import CheckpointError
+from mmcnn.runs.configs import config_folder
+from mmcnn.weights.checkpoint import read_checkpoint
 from mmcnn.weights.recorded_config import parse_literals, recorded_config, refuse_code_in_meta
 
 LEAVES = sorted(

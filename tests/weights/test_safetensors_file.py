@@ -5,7 +5,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from mmcnn.weights import CheckpointError
+from mmcnn.errors import CheckpointError
 from mmcnn.weights.safetensors_file import is_safetensors, read_safetensors, write_safetensors
 
 BASE = torch.arange(12.0).view(3, 4)

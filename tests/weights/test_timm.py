@@ -3,7 +3,7 @@ import torch
 from safetensors.torch import save_file
 
 import mmcnn
-from mmcnn.weights import CheckpointError
+from mmcnn.errors import CheckpointError
 from mmcnn.weights.timm import WORLD
 from mmcnn.weights.translate import OtherRowError
 

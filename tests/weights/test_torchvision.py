@@ -5,7 +5,7 @@ import torch
 
 import mmcnn
 from mmcnn.conversion import convert
-from mmcnn.weights import CheckpointError
+from mmcnn.errors import CheckpointError
 from mmcnn.weights.torchvision import WORLD
 from mmcnn.weights.translate import OtherRowError
 

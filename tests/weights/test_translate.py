@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mmcnn.weights import CheckpointError
+from mmcnn.errors import CheckpointError
 from mmcnn.weights.translate import OtherRowError, Translation, World, translate
 
 RULES = [

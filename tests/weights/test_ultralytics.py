@@ -10,9 +10,9 @@ from mmengine.registry import DefaultScope
 from torch import nn
 
 import mmcnn
+from mmcnn.errors import CheckpointError
 from mmcnn.models.wiring import set_num_classes, wire
 from mmcnn.registry import MODELS
-from mmcnn.weights import CheckpointError
 from mmcnn.weights.loading import load_state, load_weights
 from mmcnn.weights.ultralytics import from_ultralytics
 from mmcnn.weights.ultralytics_file import is_ultralytics, read_ultralytics

@@ -6,7 +6,7 @@ import signal
 import pytest
 import torch
 
-from mmcnn.weights.checkpoint import CheckpointError
+from mmcnn.errors import CheckpointError
 from mmcnn.weights.whole_file import check_writable, last_checkpoint, write_whole
 
 

@@ -16,8 +16,8 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import find_latest_checkpoint
 from torch import nn
 
+from mmcnn.errors import CheckpointError
 from mmcnn.registry import HOOKS
-from mmcnn.weights.checkpoint import CheckpointError
 from mmcnn.weights.whole_file import PART, write_whole
 
 #: What a run that was asked to stop leaves, in the middle of an epoch too.

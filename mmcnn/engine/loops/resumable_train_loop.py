@@ -14,16 +14,14 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop
 from torch.utils.data import DataLoader
 
-from mmcnn.datasets.coco_folder import DataError
 from mmcnn.datasets.seeded_dataset import seeded_loader
 from mmcnn.engine.hooks.atomic_checkpoint_hook import AtomicCheckpointHook
 from mmcnn.engine.refusals import Refusals
 from mmcnn.engine.step_guard import StepGuard, on_any_rank
 from mmcnn.engine.watch import RankWatch, StopSignals, guard_workers, start_failure, worker_death
+from mmcnn.errors import CheckpointError, DataError, TrainingError
 from mmcnn.random_state import seed_from
 from mmcnn.registry import LOOPS
-from mmcnn.training_error import TrainingError
-from mmcnn.weights.checkpoint import CheckpointError
 
 ON_NAN = ('stop', 'skip')
 #: Seconds that a step may take after a signal, on one rank and on several.

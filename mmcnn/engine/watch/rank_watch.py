@@ -14,7 +14,7 @@ import weakref
 from mmengine.dist import all_gather_object, broadcast_object_list, get_rank, get_world_size
 from mmengine.logging import print_log
 
-from mmcnn.training_error import TrainingError
+from mmcnn.errors import TrainingError
 
 from .stop_signals import end_now
 

@@ -1,7 +1,9 @@
 """Backbones, one family a file; importing this registers them all."""
 
+from mmcnn.errors import MissingLevelError
+
 from .backbone_with_neck import ResNetFPN
-from .base import Backbone, MissingLevelError, Stage
+from .base import Backbone, Stage
 from .csp_darknet import CSPDarknet, CSPDarknetFocus, CSPDarknetV6
 from .csp_densenet import CSPDenseNet
 from .csp_resnet import CSPResNet

@@ -15,8 +15,9 @@ from mmengine.model import BaseModule, PretrainedInit
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmcnn.errors import MissingLevelError, UsageError
 from mmcnn.models.layers.scaling import scale_channels, scale_depth
-from mmcnn.registry import nearest
+from mmcnn.nearest import nearest
 
 from .row import Row
 
@@ -35,14 +36,6 @@ class Stage:
     # A way from the trunk into a top-down path, not a part of the trunk: it gives the level's map in the trunk's place,
     # is built from the finest to the coarsest level asked for, and is never frozen.
     lateral: bool = False
-
-
-class MissingLevelError(ValueError):
-    """A network has no level of the number that is asked for; ``level`` is that number."""
-
-    def __init__(self, message: str, level: int) -> None:
-        super().__init__(message)
-        self.level = level
 
 
 class Backbone(BaseModule):
@@ -72,7 +65,7 @@ class Backbone(BaseModule):
         arch: the row; ``arch.image`` is the image format that its published weights expect.
 
     Raises:
-        ValueError: unknown variant, field, argument or level (a MissingLevelError), each with what there is.
+        UsageError: unknown variant, field, argument or level (a MissingLevelError), each with what there is.
     """
 
     variants: ClassVar[dict[str, Row]]
@@ -134,7 +127,7 @@ class Backbone(BaseModule):
     def check_images(self, x: Tensor) -> None:
         """Raises ValueError unless ``x`` is (N, in_channels, H, W)."""
         if x.ndim != 4 or x.shape[1] != self.in_channels:
-            raise ValueError(
+            raise UsageError(
                 f'{self.variant} takes images (N, {self.in_channels}, H, W), got {tuple(x.shape)}; '
                 'pass in_channels=... for another number of channels'
             )
@@ -167,7 +160,7 @@ class Backbone(BaseModule):
             super().init_weights()
             return
         # Not above: it needs MMEngine's Runner, a second to import, which a network without weights does not.
-        from mmcnn.weights.checkpoint import CheckpointError
+        from mmcnn.errors import CheckpointError
         from mmcnn.weights.loading import load_weights
 
         if len(every) > 1:
@@ -198,27 +191,27 @@ class Backbone(BaseModule):
                 for each in inspect.signature(cls.__init__).parameters.values()
                 if each.name == 'variant' or each.kind == each.KEYWORD_ONLY
             }
-            raise ValueError(f"{type(self).__name__} has no argument '{name}'; {nearest(name, known)}")
+            raise UsageError(f"{type(self).__name__} has no argument '{name}'; {nearest(name, known)}")
 
     def _resolve(self, variant: str, overrides: dict | None) -> Any:
         if variant not in self.variants:
-            raise ValueError(f"{type(self).__name__} has no variant '{variant}'; {nearest(variant, self.variants)}")
+            raise UsageError(f"{type(self).__name__} has no variant '{variant}'; {nearest(variant, self.variants)}")
         row = self.variants[variant]
         fields = [field.name for field in dataclasses.fields(row)]
         for name in overrides or {}:
             if name not in fields:
-                raise ValueError(f"{type(self).__name__}: arch has no field '{name}'; {nearest(name, fields)}")
+                raise UsageError(f"{type(self).__name__}: arch has no field '{name}'; {nearest(name, fields)}")
             count = len(getattr(row, name)) if isinstance(getattr(row, name), tuple) else None
             given = overrides[name]
             if count is not None and (not isinstance(given, Sequence) or len(given) != count):
-                raise ValueError(
+                raise UsageError(
                     f'{type(self).__name__}: arch field {name}={given!r} needs {count} entries, as in {variant}'
                 )
         return dataclasses.replace(row, **(overrides or {}))
 
     def _assemble(self, stages: list[Stage], out_indices: Sequence[int] | None) -> None:
         if out_indices is not None and not isinstance(out_indices, Sequence):
-            raise ValueError(
+            raise UsageError(
                 f'out_indices={out_indices!r} of {self.variant} has to be a list of levels, such as (3, 4, 5)'
             )
         last_at = {int(math.log2(stage.stride)): stage for stage in stages}
@@ -229,9 +222,9 @@ class Backbone(BaseModule):
             if type(level) is not int or level not in last_at:
                 raise MissingLevelError(f'{type(self).__name__} ({self.variant}) has no level {level!r}; {have}', level)
         if not wanted or list(wanted) != sorted(set(wanted)):
-            raise ValueError(f'out_indices={wanted} of {self.variant} has to be increasing and not empty; {have}')
+            raise UsageError(f'out_indices={wanted} of {self.variant} has to be increasing and not empty; {have}')
         if self.frozen_stages != -1 and self.frozen_stages not in last_at:
-            raise ValueError(f'frozen_stages={self.frozen_stages!r} of {self.variant} is not a level or -1; {have}')
+            raise UsageError(f'frozen_stages={self.frozen_stages!r} of {self.variant} is not a level or -1; {have}')
 
         self.out_indices = wanted
         self.out_channels = tuple(last_at[level].channels for level in wanted)
@@ -268,16 +261,16 @@ class Backbone(BaseModule):
 def _merge_norm(variant: str, own: dict | None, given: dict | None) -> dict | None:
     """The row's normalisation updated by the user's."""
     if not isinstance(given, dict | None):
-        raise ValueError(f"norm_cfg={given!r} of {variant} has to be a dict, such as dict(type='BN')")
+        raise UsageError(f"norm_cfg={given!r} of {variant} has to be a dict, such as dict(type='BN')")
     given = given or {}
     kind = given.get('type')
     if own is None and given and kind is None:
-        raise ValueError(f"{variant} has no normalisation: norm_cfg={given} needs a type, such as dict(type='BN')")
+        raise UsageError(f"{variant} has no normalisation: norm_cfg={given} needs a type, such as dict(type='BN')")
     keep = own if kind is None or kind.endswith(('BN', 'BN2d')) else None  # GN or LN know no momentum
     return {**(keep or {}), **given} or None
 
 
 def _positive(name: str, value: Any, kinds: type | tuple[type, ...]) -> Any:
     if isinstance(value, bool) or not isinstance(value, kinds) or not value > 0:
-        raise ValueError(f'{name}={value!r} has to be a positive number')
+        raise UsageError(f'{name}={value!r} has to be a positive number')
     return value

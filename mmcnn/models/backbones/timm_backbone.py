@@ -10,9 +10,11 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from mmcnn.registry import MODELS, nearest
+from mmcnn.errors import MissingLevelError, UsageError
+from mmcnn.nearest import nearest
+from mmcnn.registry import MODELS
 
-from .base import Backbone, MissingLevelError
+from .base import Backbone
 
 
 @MODELS.register_module()
@@ -34,7 +36,7 @@ class TimmBackbone(BaseModule):
 
     Raises:
         ImportError: timm is not installed.
-        ValueError: timm has no such network, it gives no maps, or it lacks a level (a MissingLevelError).
+        UsageError: timm has no such network, it gives no maps, or it lacks a level (a MissingLevelError).
     """
 
     def __init__(
@@ -52,12 +54,12 @@ class TimmBackbone(BaseModule):
         except ImportError as error:
             raise ImportError(f"the backbone '{model}' is timm's, which is not installed: pip install timm") from error
         if not timm.is_model(model):
-            raise ValueError(f"timm has no network '{model}'; {nearest(model, timm.list_models())}")
+            raise UsageError(f"timm has no network '{model}'; {nearest(model, timm.list_models())}")
         try:
             with torch.device('meta'):
                 info = timm.create_model(model, features_only=True).feature_info
         except (RuntimeError, AttributeError) as error:
-            raise ValueError(f"timm's '{model}' gives no feature maps: {error}") from error
+            raise UsageError(f"timm's '{model}' gives no feature maps: {error}") from error
         last_at = {int(math.log2(stride)): index for index, stride in enumerate(info.reduction())}
         wanted = (
             tuple(i for i in Backbone.default_levels if i in last_at) if out_indices is None else tuple(out_indices)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import textwrap
 
-from mmcnn.registry import nearest
-from mmcnn.weights.checkpoint import CheckpointError
+from mmcnn.errors import CheckpointError
+from mmcnn.nearest import nearest
 
 from . import darknet, keras, mmdet, timm, torchvision, ultralytics
 from .published import SCHEME, Published, activation_name

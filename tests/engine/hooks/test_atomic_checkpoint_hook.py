@@ -8,7 +8,7 @@ import torch
 from mmengine.hooks import Hook
 
 from mmcnn.engine.hooks import atomic_checkpoint_hook
-from mmcnn.weights.checkpoint import CheckpointError
+from mmcnn.errors import CheckpointError
 from mmcnn.weights.whole_file import last_checkpoint
 
 

@@ -5,9 +5,8 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
-from mmcnn.datasets import DataError
 from mmcnn.engine.loops import ResumableTrainLoop, resumable_train_loop
-from mmcnn.training_error import TrainingError
+from mmcnn.errors import DataError, TrainingError
 from mmcnn.weights.whole_file import last_checkpoint
 
 

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 import mmcnn
+from mmcnn.errors import CheckpointError
 from mmcnn.models.wiring import wire
-from mmcnn.weights.checkpoint import CheckpointError
 
 SMALL = dict(widen_factor=0.25, deepen_factor=0.33)
 # 1x1 from 256, 512, 1024 and 2048 to 256, four 3x3 from 256 to 256, all with bias.

@@ -13,8 +13,8 @@ import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 import mmcnn
+from mmcnn.errors import CheckpointError
 from mmcnn.registry import BACKBONE_FAMILIES, MODELS
-from mmcnn.weights.checkpoint import CheckpointError
 
 VARIANTS = mmcnn.list_backbones()
 #: The first row of each family stands for it where weights are needed.

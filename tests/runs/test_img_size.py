@@ -7,7 +7,7 @@ from mmengine.config import Config
 
 import mmcnn
 from mmcnn import cli
-from mmcnn.cli.img_size import image_size
+from mmcnn.runs.img_size import image_size
 
 CLASSIFIER = 'classification/darknet53'
 CONFIG = 'yolov4_cspdarknet53'

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from mmengine.config import Config
 
-from mmcnn.cli.data import inner_dataset, say
-from mmcnn.cli.img_size import image_size
 from mmcnn.datasets.anchors import anchors_of, best_possible_recall, box_sizes
+from mmcnn.runs.data import inner_dataset, say
+from mmcnn.runs.img_size import image_size
 
 #: Best possible recall below which anchors are called unfit, as in YOLOv5's check before training.
 MIN_RECALL = 0.98
@@ -45,7 +45,7 @@ def train_box_sizes(cfg: Config, img_size: int) -> np.ndarray:
     """Widths and heights (N, 2) of the boxes that a detector is trained on, pixels at the network's input.
 
     Args:
-        cfg: with data that is there (:func:`~mmcnn.cli.data.set_data`).
+        cfg: with data that is there (:func:`~mmcnn.runs.data.set_data`).
         img_size: of the longer side of each image.
     """
     dataset = inner_dataset(cfg.train_dataloader)

@@ -6,13 +6,13 @@ import pytest
 from mmengine.config import Config
 
 from mmcnn import cli
-from mmcnn.weights.checkpoint import CheckpointError
+from mmcnn.errors import CheckpointError
 
 CONFIG = 'yolov4_cspdarknet53'
 
 
 def test_amp_on_a_gpu(monkeypatch):
-    monkeypatch.setattr('mmcnn.cli.training.get_device', lambda: 'cuda')
+    monkeypatch.setattr('mmcnn.runs.training.get_device', lambda: 'cuda')
     cfg = cli.load_config(CONFIG)
     cli.set_amp(cfg, False)
     assert cfg.optim_wrapper.type == 'OptimWrapper'

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from mmcnn import cli
-from mmcnn.cli import data
-from mmcnn.datasets.coco_folder import DataError
+from mmcnn.runs import data
+from mmcnn.errors import DataError
 
 CLASSIFIER = 'classification/darknet53'
 CONFIG = 'yolov4_cspdarknet53'

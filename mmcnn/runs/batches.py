@@ -8,7 +8,7 @@ import os
 from mmengine.config import Config
 from mmengine.device import get_device
 
-from mmcnn.cli.model import is_classifier
+from mmcnn.runs.model import is_classifier
 
 #: A run of fewer optimizer steps than this does not accumulate micro-batches to the nominal batch.
 MIN_STEPS = 1000

@@ -9,15 +9,15 @@ from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
 
-from mmcnn.cli.configs import dicts_in
-from mmcnn.cli.errors import UsageError
-from mmcnn.cli.model import is_classifier
 from mmcnn.datasets.class_check import check_class_images, describe_left_out
 from mmcnn.datasets.class_folder import ClassData, read_class_folder
 from mmcnn.datasets.data_check import check_data
 from mmcnn.datasets.data_report import DetectorData
 from mmcnn.datasets.findings import listed
 from mmcnn.datasets.shapes import CLASSES_DONE, make_shape_classes, make_shapes
+from mmcnn.errors import UsageError
+from mmcnn.runs.configs import dicts_in
+from mmcnn.runs.model import is_classifier
 
 #: Where ``--data demo`` puts its pictures, below the current folder: those of detectors, those of classifiers.
 DEMO_DATA = Path('data') / 'mmcnn_demo'

@@ -6,7 +6,7 @@ import pytest
 from mmengine.config import Config
 
 from mmcnn import cli
-from mmcnn.cli.configs import config_folder
+from mmcnn.runs.configs import config_folder
 
 CONFIG = 'yolov4_cspdarknet53'
 

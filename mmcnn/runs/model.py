@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from mmengine.config import Config
 from torch import nn
 
-from mmcnn.cli.errors import UsageError
+from mmcnn.errors import UsageError
 
 
 def wire_model(cfg: Config) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 
-from mmcnn.cli.errors import UsageError
+from mmcnn.errors import UsageError
 
 
 def use_device(name: str | None) -> None:

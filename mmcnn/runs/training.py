@@ -7,8 +7,8 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.device import get_device
 
-from mmcnn.cli.configs import dicts_in
-from mmcnn.cli.errors import UsageError
+from mmcnn.errors import UsageError
+from mmcnn.runs.configs import dicts_in
 from mmcnn.weights.addresses import is_address, resolve
 from mmcnn.weights.whole_file import last_checkpoint, read_resumable
 

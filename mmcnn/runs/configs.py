@@ -8,9 +8,9 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmcnn.cli.errors import UsageError
-from mmcnn.cli.model import refusals
-from mmcnn.registry import nearest
+from mmcnn.errors import UsageError
+from mmcnn.nearest import nearest
+from mmcnn.runs.model import refusals
 from mmcnn.weights.checkpoint import read_checkpoint
 
 PACKAGE = Path(__file__).resolve().parents[1]

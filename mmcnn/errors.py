@@ -1,0 +1,63 @@
+"""The errors of mmcnn: each message is the whole story, in words for whoever called.
+
+All derive from :class:`MmcnnError`, so that one ``except`` catches them, and from the built-in exception that stood in
+their place before. A fault of the program itself is none of these and keeps its traceback. The command line prints
+``error:`` and the message, and ends with ``exit_code``.
+"""
+
+from __future__ import annotations
+
+
+class MmcnnError(Exception):
+    """Base class of all errors that mmcnn raises on purpose."""
+
+    exit_code = 1
+
+
+class UsageError(MmcnnError, ValueError):
+    """An argument, an option or a config entry does not fit; the message says which value would."""
+
+
+class MissingLevelError(UsageError):
+    """A backbone does not have a level that was asked for.
+
+    Attributes:
+        level: the first one that is missing.
+    """
+
+    def __init__(self, message: str, level: int) -> None:
+        super().__init__(message)
+        self.level = level
+
+
+class DataError(MmcnnError, ValueError):
+    """Data that cannot be used; the message says where and what.
+
+    Attributes:
+        path: the one file that is at fault, if it is one.
+    """
+
+    def __init__(self, message: str, path: str | None = None) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class CheckpointError(MmcnnError, ValueError):
+    """A file of weights is missing, unreadable or unsafe, does not fit the model, or cannot be written."""
+
+
+class TrainingError(MmcnnError, RuntimeError):
+    """A training cannot go on, through no fault of the program."""
+
+
+class StoppedError(MmcnnError):
+    """A run ended early because a signal asked it to; its checkpoint is whole.
+
+    Attributes:
+        signum: the number of the signal.
+    """
+
+    def __init__(self, message: str, signum: int) -> None:
+        super().__init__(message)
+        self.signum = signum
+        self.exit_code = 128 + signum

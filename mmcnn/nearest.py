@@ -1,0 +1,20 @@
+"""Names that a mistyped one may have meant."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import Any
+
+
+def nearest(name: str, known: Any, prefix: str = '', count: int = 5) -> str:
+    """The known names that begin with ``name`` or are most like it, as the tail of an error; all where they are few."""
+    names = sorted(known)
+    begin = [each for each in names if name and each.startswith(name)]
+    close = list(dict.fromkeys(begin + get_close_matches(name, names, n=count, cutoff=0.4)))[:count]
+    if close:
+        return 'did you mean ' + ' or '.join(prefix + each for each in close) + '?'
+    return (
+        'known: ' + ', '.join(prefix + each for each in names)
+        if len(names) <= 30
+        else f'none of the {len(names)} known names is near'
+    )

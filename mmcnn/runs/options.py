@@ -1,0 +1,134 @@
+"""What a run can be told, with types, defaults and help in one place; Python and the command line both read it here.
+
+Nothing here imports PyTorch, so that ``mmcnn --help`` is there at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+from mmcnn.errors import UsageError
+from mmcnn.nearest import nearest
+
+
+@dataclass(frozen=True)
+class Option:
+    """What the command line shows of a field, and the values that it may have."""
+
+    help: str
+    metavar: str | None = None
+    choices: Sequence[str] | None = None
+    minimum: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """Options of everything that builds one model from a config.
+
+    Raises:
+        UsageError: from the constructor, for a value that no run can have.
+    """
+
+    backbone: Annotated[str | None, Option('another backbone; mmcnn zoo lists them', 'NAME')] = None
+    cfg_options: Annotated[Mapping[str, Any], Option('override any config entry', 'KEY=VALUE')] = field(
+        default_factory=dict
+    )
+    device: Annotated[str | None, Option('cpu, cuda or cuda:N (default: a GPU if there is one)', 'DEVICE')] = None
+
+    def __post_init__(self) -> None:
+        for name, (_, known) in described(type(self)).items():
+            value = getattr(self, name)
+            if value is None:
+                continue
+            if known.minimum is not None and value < known.minimum:
+                raise UsageError(f'{name}={value}: the value must be at least {known.minimum:g}')
+            if known.choices and value not in known.choices:
+                raise UsageError(f'{name}={value!r}: {nearest(str(value), known.choices)}')
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions:
+    """Options of everything that reads a data set in batches."""
+
+    data: Annotated[
+        str | Path | None,
+        Option(
+            'a folder in COCO format (train.json, val.json, images/) or in the layout of COCO 2017, YOLO or VOC; for a '
+            'classifier with train/CLASS/ and val/CLASS/; or demo: a small set that is drawn for you',
+            'demo|PATH',
+        ),
+    ] = None
+    skip_bad: Annotated[bool, Option('leave out images and boxes that the check of --data finds at fault')] = False
+    img_size: Annotated[int | None, Option('side of the network input, in pixels', 'N')] = None
+    batch_size: Annotated[int | None, Option('images per GPU (or on the CPU) and iteration', 'N', minimum=1)] = None
+    workers: Annotated[int | None, Option('data-loading processes per GPU', 'N', minimum=0)] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(DataOptions, ModelOptions):
+    """Options that a training and an evaluation share."""
+
+    work_dir: Annotated[
+        str | Path | None, Option('folder for logs and results (default: a new one below work_dirs/)', 'DIR')
+    ] = None
+    launcher: Annotated[
+        str, Option('how several processes were started', choices=('none', 'pytorch', 'slurm', 'mpi'))
+    ] = 'none'
+    verbose: Annotated[bool, Option('print everything that goes to the log file')] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions(RunOptions):
+    """A training.
+
+    Attributes:
+        config: path of a config file, name of one that comes with mmcnn, or a loaded config.
+        resume: True continues the last run with this config, backbone and data, or the one in ``work_dir``; a path
+            continues from this checkpoint.
+    """
+
+    config: Any
+    epochs: Annotated[int | None, Option('length of the run', 'N', minimum=1)] = None
+    seed: Annotated[int, Option('random seed (default: 0)', 'N', minimum=0)] = 0
+    amp: Annotated[bool, Option('mixed precision, on a GPU')] = False
+    resume: Annotated[
+        bool | str | Path,
+        Option('continue the last run with this config, backbone and data, or from the checkpoint FILE', 'FILE'),
+    ] = False
+    load_from: Annotated[str | Path | None, Option('weights to start from', 'FILE')] = None
+    allow_head_mismatch: Annotated[
+        bool, Option('accept weights whose head is for another number of classes; the head then starts anew')
+    ] = False
+    on_nan: Annotated[
+        str | None,
+        Option('what to do if a loss or gradient is not finite (default: stop)', choices=('stop', 'skip')),
+    ] = None
+    cache_gb: Annotated[
+        float | None, Option('memory for decoded images, in 10^9 bytes (default: none)', 'G', minimum=0)
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestOptions(RunOptions):
+    """An evaluation.
+
+    Attributes:
+        checkpoint: a checkpoint, or with ``config`` weights of any kind that fits.
+        config: as for a training; None: the one inside the checkpoint.
+    """
+
+    __test__ = False  # for pytest
+
+    checkpoint: str | Path
+    config: Any = None
+
+
+def described(options: type) -> dict[str, tuple[Any, Option]]:
+    """Type and description of each field that the command line offers, by name, in the order of the class."""
+    hints = get_type_hints(options, include_extras=True)
+    return {
+        name: (hint.__origin__, hint.__metadata__[0]) for name, hint in hints.items() if hasattr(hint, '__metadata__')
+    }
