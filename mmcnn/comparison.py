@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -16,9 +17,12 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmcnn import cli
+from mmcnn.errors import UsageError
 from mmcnn.models.wiring import swap_backbone
 from mmcnn.runs.img_size import image_size
+from mmcnn.runs.options import TrainOptions
+from mmcnn.runs.prepare import prepare
+from mmcnn.runs.process_state import kept_process_state
 from mmcnn.visualization import read_scalars
 
 #: What a run leaves in its folder beside what every training leaves.
@@ -36,36 +40,39 @@ def on_backbone(cfg: Config, name: str) -> tuple[Config, list[str]]:
     try:
         cfg.model, notes = swap_backbone(cfg.model, name)
     except ValueError as error:
-        raise cli.UsageError(f'--backbone {name}: {error}') from error
+        raise UsageError(f'--backbone {name}: {error}') from error
     return cfg, notes
 
 
-def check(cfg: Config, names: Sequence[str], options: dict[str, Any]) -> tuple[int, int]:
-    """Builds the detector on each backbone, without memory, and says what else is changed for it.
+def check(options: TrainOptions, names: Sequence[str]) -> tuple[int, int]:
+    """Prepares the training of each backbone, without memory, and says what else is changed for it.
 
     Args:
-        cfg: with its data and image size set, without ``--cfg-options``.
+        options: of the trainings, without a backbone.
         names: short names of the backbones.
-        options: ``--cfg-options``.
 
     Returns:
-        width and height of the images that it is tested on, pixels.
+        width and height of the images that they are tested on, pixels.
 
     Raises:
-        UsageError: it cannot be built; the message names the backbone. Or its test pipeline tells no size.
+        MmcnnError: a training could not start; the message names the backbone where it is at fault. Or the config's
+            test pipeline tells no size.
     """
+    data = None
     for name in names:
-        changed, notes = on_backbone(cfg, name)
-        for note in notes:
+        with kept_process_state():
+            try:
+                run = prepare(dataclasses.replace(options, backbone=name), data=data)
+            except UsageError as error:
+                raise UsageError(f'--backbone {name}: {error}') from error
+        for line in run.warnings if data is None else []:
+            print(line, flush=True)
+        for note in run.notes:
             print(f'{name}: {note}', flush=True)
-        cli.merge_options(changed, options)
-        try:
-            cli.wire_model(changed)
-        except cli.UsageError as error:
-            raise cli.UsageError(f'--backbone {name}: {error}') from error
-    size = image_size(changed)
+        data = run.data
+    size = image_size(run.cfg)
     if size is None:
-        raise cli.UsageError(f'the test pipeline of {cfg.filename} has no transform with an img_scale or a scale')
+        raise UsageError(f'the test pipeline of {run.cfg.filename} has no transform with an img_scale or a scale')
     return size
 
 
@@ -82,7 +89,7 @@ class Run:
     config: str  # text of the detector's config on this backbone
     config_name: str  # of its file
     settings: dict[str, Any]  # what makes its result comparable: the recipe and the budget
-    arguments: tuple[str, ...]  # of tools/train.py beside config, folder and seed
+    arguments: tuple[str, ...]  # of mmcnn train beside config, folder and seed
 
     def record(self) -> dict[str, Any] | None:
         """What the run has recorded: settings, seconds, result, failure. None: it was never started."""
@@ -108,11 +115,11 @@ class Run:
         """
         record = self.record()
         if record is None and self.folder.is_dir() and any(self.folder.iterdir()):
-            raise cli.UsageError(f'{self.folder} holds files that are not of a comparison; choose another --work-dir')
+            raise UsageError(f'{self.folder} holds files that are not of a comparison; choose another --work-dir')
         if record is not None and record['settings'] != self.settings:
             old = record['settings']
             changes = [f'{key} {old.get(key)}, now {new}' for key, new in self.settings.items() if old.get(key) != new]
-            raise cli.UsageError(
+            raise UsageError(
                 f'{self.folder} holds a run with other settings ({"; ".join(changes)}); choose another --work-dir, or '
                 '--fresh to train all anew'
             )
@@ -177,9 +184,9 @@ def plan(
         names: short names of the backbones.
         seeds: of weights, order and augmentation.
         work_dir: each run is in ``BACKBONE/seed_S/`` below it.
-        budget: options of tools/train.py that results depend on, with their values or None: runs with others are not
+        budget: options of mmcnn train that results depend on, with their values or None: runs with others are not
             mixed with these.
-        **other: options of tools/train.py that they do not depend on.
+        **other: options of mmcnn train that they do not depend on.
 
     Raises:
         UsageError: as :func:`on_backbone`.

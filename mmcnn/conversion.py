@@ -10,13 +10,12 @@ from mmdet.registry import MODELS
 from mmengine.registry import DefaultScope
 from torch import nn
 
-from mmcnn import cli
-from mmcnn.errors import CheckpointError
+from mmcnn.errors import CheckpointError, UsageError
 from mmcnn.models.classifiers import build_classifier, list_classifiers
 from mmcnn.models.wiring import wire
 from mmcnn.nearest import nearest
 from mmcnn.registry import backbone_families
-from mmcnn.runs.configs import config_folder
+from mmcnn.runs.configs import config_folder, load_config
 from mmcnn.weights import catalog
 from mmcnn.weights.addresses import is_address
 from mmcnn.weights.darknet import write_darknet
@@ -59,7 +58,7 @@ def convert(
         CheckpointError: the file does not fit, or cannot be written.
     """
     if is_address(str(source)):
-        raise cli.UsageError(f'{source} is an address and SRC a file; init_cfg and load_weights take addresses')
+        raise UsageError(f'{source} is an address and SRC a file; init_cfg and load_weights take addresses')
     source, target = Path(source).expanduser(), Path(target).expanduser()
     ending = _check_target(source, target)
     model, report = _load(source, name, world, num_classes)
@@ -87,11 +86,11 @@ def convert(
 
 def _check_target(source: Path, target: Path) -> str:
     if target.suffix not in ENDINGS:
-        raise cli.UsageError(f'{target}: the ending says what to write: {", ".join(ENDINGS)}')
+        raise UsageError(f'{target}: the ending says what to write: {", ".join(ENDINGS)}')
     if not target.parent.is_dir():
-        raise cli.UsageError(f'{target}: there is no folder {target.parent}')
+        raise UsageError(f'{target}: there is no folder {target.parent}')
     if target.is_dir() or (target.exists() and source.exists() and target.samefile(source)):
-        raise cli.UsageError(f'{target} is {"a folder" if target.is_dir() else "the source itself"}: name another file')
+        raise UsageError(f'{target} is {"a folder" if target.is_dir() else "the source itself"}: name another file')
     return ENDINGS[target.suffix]
 
 
@@ -128,10 +127,10 @@ def _detector(name: str, num_classes: int | None) -> nn.Module:
     folder = config_folder()
     configs = [path.stem for path in folder.glob('*.py')]
     if name not in configs and not Path(name).is_file():
-        raise cli.UsageError(
+        raise UsageError(
             f"no network and no config is called '{name}'; {nearest(name, [*backbone_families(), *configs])}"
         )
-    cfg = cli.load_config(name)
+    cfg = load_config(name)
     model = wire(cfg.model)
     model.backbone.init_cfg = None
     if num_classes is not None:

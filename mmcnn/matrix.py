@@ -11,10 +11,10 @@ import torch
 from mmengine.config import Config, ConfigDict
 from torch import Tensor
 
-from mmcnn import cli
 from mmcnn.errors import MissingLevelError
 from mmcnn.models.wiring import swap_backbone
 from mmcnn.models.zoo_table import aligned, natural
+from mmcnn.runs.configs import load_config
 from mmcnn.runs.model import build_on_meta
 
 #: Name of a detector: the config that it is tried with.
@@ -96,7 +96,7 @@ def verdict(pairs: Sequence[Pair]) -> str:
 
 @functools.cache
 def _model(detector: str) -> ConfigDict:
-    return cli.load_config(DETECTORS[detector]).model
+    return load_config(DETECTORS[detector]).model
 
 
 @torch.no_grad()

@@ -8,14 +8,18 @@ import types
 import pytest
 from mmengine.config import Config
 
-from mmcnn import cli, comparison
+from mmcnn import comparison
+from mmcnn.cli.arguments import add_options, options_from
+from mmcnn.errors import UsageError
+from mmcnn.runs.configs import load_config
+from mmcnn.runs.options import TrainOptions
 
 BUDGET = dict(data='demo', epochs=3, img_size=64, batch_size=None, amp=False, cfg_options={'model.x': (1, 2)})
 
 
 @pytest.fixture(scope='module')
 def cfg():
-    return cli.load_config('yolov4_cspdarknet53')
+    return load_config('yolov4_cspdarknet53')
 
 
 @pytest.fixture
@@ -142,12 +146,12 @@ def test_interrupted_run_goes_on_and_its_time_counts(runs, trainings):
 def test_budgets_are_not_mixed(cfg, runs, trainings, tmp_path):
     comparison.train_all(runs[:1])
     (other,) = comparison.plan(cfg, ['darknet53'], [4], tmp_path, BUDGET | dict(epochs=5))
-    with pytest.raises(cli.UsageError, match=r'seed_4 holds a run with other settings \(epochs 3, now 5\); .*--fresh'):
+    with pytest.raises(UsageError, match=r'seed_4 holds a run with other settings \(epochs 3, now 5\); .*--fresh'):
         other.refuse_others()
     changed = cfg.copy()
     changed.nominal_batch_size = 32
     (other,) = comparison.plan(changed, ['darknet53'], [4], tmp_path, BUDGET)
-    with pytest.raises(cli.UsageError, match=r'\(recipe \w{12}, now \w{12}\)'):
+    with pytest.raises(UsageError, match=r'\(recipe \w{12}, now \w{12}\)'):
         other.refuse_others()
     # What does not change results may change.
     (other,) = comparison.plan(cfg, ['darknet53'], [4], tmp_path, BUDGET, workers=3, device='cpu')
@@ -159,7 +163,7 @@ def test_only_runs_of_comparisons_are_deleted(runs, trainings, tmp_path):
     mine = runs[1].folder / 'mine.txt'
     mine.parent.mkdir(parents=True)
     mine.touch()
-    with pytest.raises(cli.UsageError, match='seed_4 holds files that are not of a comparison'):
+    with pytest.raises(UsageError, match='seed_4 holds files that are not of a comparison'):
         runs[1].refuse_others()
     for run in runs:
         run.discard()
@@ -169,15 +173,15 @@ def test_only_runs_of_comparisons_are_deleted(runs, trainings, tmp_path):
 
 def test_options_are_read_again_as_they_were():
     parser = argparse.ArgumentParser()
-    cli.add_data_arguments(parser)
-    cli.add_model_arguments(parser)
+    add_options(parser, TrainOptions)
     words = [
         '--data', 'a folder', '--img-size', '64', '--cfg-options', 'a.b=1', 'c=(64,64)', "d=[(1,2.5),'x']", 'e=None',
         'f=True', 'g=text', 'h=1e-3',
     ]  # fmt: skip
-    first = parser.parse_args(words)
+    first = options_from(parser.parse_args(words), TrainOptions, config='x')
     assert first.cfg_options['d'] == [(1, 2.5), 'x']
-    assert vars(parser.parse_args(comparison.typed(vars(first)))) == vars(first)
+    again = comparison.typed({name: getattr(first, name) for name in ('data', 'img_size', 'cfg_options')})
+    assert options_from(parser.parse_args(again), TrainOptions, config='x') == first
     assert comparison.typed(dict(amp=True, fresh=False, epochs=None, cfg_options={}, workers=0)) == [
         '--amp', '--workers', '0',
     ]  # fmt: skip
@@ -191,14 +195,14 @@ def test_options_are_read_again_as_they_were():
         (['vgg16', 'darknet53'], {'model.backbone.depth': 3}, "--backbone vgg16: VGG has no argument 'depth'"),
     ],
 )
-def test_what_cannot_be_built_is_named(cfg, names, options, message):
-    with pytest.raises(cli.UsageError, match=message):
-        comparison.check(cfg, names, options)
+def test_what_cannot_be_built_is_named(cfg, shapes, names, options, message):
+    with pytest.raises(UsageError, match=message):
+        comparison.check(TrainOptions(config=cfg, data=shapes, cfg_options=options), names)
 
 
-def test_check_tells_size_and_changes(cfg, capsys):
+def test_check_tells_size_and_changes(cfg, shapes, capsys):
     before = cfg.pretty_text
-    assert comparison.check(cfg, ['vgg16', 'darknet53'], {}) == (640, 640)
+    assert comparison.check(TrainOptions(config=cfg, data=shapes), ['vgg16', 'darknet53']) == (640, 640)
     out = capsys.readouterr().out
     assert 'vgg16: images are normalised as vgg16 expects' in out
     assert 'darknet53: ' not in out

@@ -6,10 +6,11 @@ import torch
 from safetensors.torch import load_file
 
 import mmcnn
-from mmcnn import cli
 from mmcnn.conversion import convert
-from mmcnn.errors import CheckpointError
+from mmcnn.errors import CheckpointError, UsageError
 from mmcnn.registry import backbone_families
+from mmcnn.runs.configs import load_config
+from mmcnn.runs.model import wire_model
 from mmcnn.weights import read_checkpoint
 from mmcnn.weights.files import open_weights
 from mmcnn.weights.record import digest
@@ -100,8 +101,8 @@ def test_darknet_there_and_back(tmp_path):
 
 
 def test_a_detector_by_the_name_of_its_config(tmp_path):
-    cfg = cli.load_config('yolov4_cspdarknet53_narrow')
-    cli.wire_model(cfg)
+    cfg = load_config('yolov4_cspdarknet53_narrow')
+    wire_model(cfg)
     from mmcnn.registry import MODELS
 
     model = filled(MODELS.build({'_scope_': 'mmdet', **cfg.model}))
@@ -128,11 +129,11 @@ def test_clear_refusals(torchvision_file, tmp_path):
         ('resnet18', 'x.bin', r'x\.bin: the ending says what to write: \.pth, \.safetensors, \.weights'),
         ('resnet18', 'gone/x.pth', r'there is no folder .*gone'),
     ):
-        with pytest.raises(cli.UsageError, match=message):
+        with pytest.raises(UsageError, match=message):
             convert(torchvision_file, tmp_path / target, name)
-    with pytest.raises(cli.UsageError, match='open-mmlab://darknet53 is an address and SRC a file'):
+    with pytest.raises(UsageError, match='open-mmlab://darknet53 is an address and SRC a file'):
         convert('open-mmlab://darknet53', tmp_path / 'x.pth', 'darknet53')
-    with pytest.raises(cli.UsageError, match='is the source itself'):
+    with pytest.raises(UsageError, match='is the source itself'):
         convert(torchvision_file, torchvision_file, 'resnet18')
     with pytest.raises(CheckpointError, match=r'does not fit vgg11: .*the file looks like resnet18'):
         convert(torchvision_file, tmp_path / 'x.pth', 'vgg11')

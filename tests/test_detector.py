@@ -9,10 +9,10 @@ from mmengine.config import Config
 from PIL import Image
 
 import mmcnn
-from mmcnn.runs.configs import load_config
 from mmcnn.detector import Detections, Detector, classes_of, read_image
 from mmcnn.detector import test_pipeline as detector_pipeline  # pytest would take it for a test
 from mmcnn.errors import CheckpointError
+from mmcnn.runs.configs import load_config
 
 
 @pytest.fixture(scope='module')

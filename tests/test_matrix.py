@@ -3,10 +3,11 @@
 import pytest
 
 import mmcnn
-from mmcnn import cli, matrix
+from mmcnn import matrix
 from mmcnn.errors import MissingLevelError
 from mmcnn.models.wiring import swap_backbone
 from mmcnn.registry import backbone_families
+from mmcnn.runs.configs import load_config
 
 SIZES = ((640, 640), (416, 608))
 #: Strides of the head's levels in its order, channels of the maps that it gets, and channels of what it gives.
@@ -73,7 +74,7 @@ def test_every_network_in_every_detector(network):
 @pytest.mark.parametrize('network', sorted(set(FAMILIES.values()) - {'fpn'}))
 def test_every_family_trains_and_predicts_in_every_detector(network, detector, step_and_predict):
     options = {'widen_factor': 0.25, 'deepen_factor': 0.33, **NARROW[detector]}
-    cfg = cli.load_config(matrix.DETECTORS[detector], {f'model.{key}': value for key, value in options.items()})
+    cfg = load_config(matrix.DETECTORS[detector], {f'model.{key}': value for key, value in options.items()})
     model, _ = swap_backbone(cfg.model, network)
     built = step_and_predict(model)
     assert (built.backbone.variant, built.backbone.widen_factor) == (network, 0.25)
@@ -82,7 +83,7 @@ def test_every_family_trains_and_predicts_in_every_detector(network, detector, s
 def test_the_plain_fpn_trunk_trains_in_its_own_config(step_and_predict):
     options = {'widen_factor': 0.25, 'deepen_factor': 0.33, **NARROW['Faster R-CNN']}
     options = {f'model.{key}': value for key, value in options.items() if not key.startswith('neck.')}
-    built = step_and_predict(cli.load_config('faster_rcnn_fpn', options).model)
+    built = step_and_predict(load_config('faster_rcnn_fpn', options).model)
     assert built.backbone.variant == 'fpn' and built.rpn_head.in_channels == 64
 
 

@@ -1,1 +1,1 @@
-"""What tools/benchmark.py measures."""
+"""What ``mmcnn benchmark`` measures."""

@@ -6,7 +6,12 @@ import os
 from pathlib import Path
 
 import numpy as np
+from mmdet.registry import DATASETS
+from mmengine.dataset import pseudo_collate
 from torch.utils.data import DataLoader
+
+from mmcnn.benchmarks.pipeline import own_config
+from mmcnn.datasets.data_report import DetectorData
 
 
 def proportional_set_size(pid: int) -> int:
@@ -25,6 +30,18 @@ def family(pid: int) -> list[int]:
 
 def _children(task: Path) -> list[str]:
     return (task / 'children').read_text().split()
+
+
+def training_loader(folder: DetectorData, img_size: int, batch_size: int, workers: int, cache_gb: float) -> DataLoader:
+    """A loader of mosaics, as a training has it."""
+    return DataLoader(
+        DATASETS.build(own_config(folder, img_size, cache_gb=cache_gb)),
+        batch_size,
+        shuffle=True,
+        num_workers=workers,
+        collate_fn=pseudo_collate,
+        persistent_workers=workers > 0,
+    )
 
 
 def measure(loader: DataLoader, batches: int, every: int = 50) -> tuple[np.ndarray, np.ndarray]:

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import statistics
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
+from mmcnn.datasets.data_check import check_data
 from mmcnn.datasets.data_report import DetectorData
 from mmcnn.datasets.image_reader import decode
 
 #: Size of the drawn photographs, and how many there are.
 PHOTOGRAPH = (640, 480)
 NUM_PHOTOGRAPHS = 128
+
+
+@contextlib.contextmanager
+def data_folder(path: str | None) -> Iterator[DetectorData]:
+    """A checked data folder; None: one of drawn photographs, for as long as the context is open."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield check_data(path or make_photographs(Path(folder, 'photographs'))).usable()
 
 
 def make_photographs(root: Path) -> Path:

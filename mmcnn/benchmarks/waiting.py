@@ -3,12 +3,37 @@
 from __future__ import annotations
 
 import statistics
+import tempfile
 import time
+from dataclasses import replace
 
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 from torch import nn
+
+from mmcnn.runs.options import TrainOptions
+from mmcnn.runs.prepare import prepare
+from mmcnn.runs.process_state import kept_process_state
+
+
+def sides(options: TrainOptions, iterations: int, runs: int) -> dict[str, list[tuple[float, float]]]:
+    """:func:`measure` of a training whose images are drawn by the workers, and by the device, in turn (A B A B ...).
+
+    Args:
+        options: of the training; its work dir is a temporary one.
+        iterations: how many are measured each time.
+        runs: of each side.
+    """
+    results: dict[str, list[tuple[float, float]]] = {'drawn by the workers': [], 'drawn by the device': []}
+    for _ in range(runs):
+        for name, on_device in zip(results, (False, True), strict=True):
+            drawing = {'train_dataloader.dataset.device_augmentation': on_device}
+            with tempfile.TemporaryDirectory() as folder, kept_process_state():
+                side = replace(options, work_dir=folder, cfg_options={**options.cfg_options, **drawing})
+                results[name].append(measure(prepare(side).cfg, iterations))
+            print(f'{name}: {results[name][-1][0]:.1f} images/s', flush=True)
+    return results
 
 
 def measure(cfg: Config, iterations: int, warm_up: int = 10) -> tuple[float, float]:

@@ -1,53 +1,40 @@
-"""What the tools share: their arguments, what these change in a config, clear errors instead of tracebacks."""
+"""The command line: arguments in, options of :mod:`mmcnn.runs` out, errors as exit codes."""
 
-from mmcnn.cli.arguments import (
-    add_backbone_argument,
-    add_common_arguments,
-    add_data_arguments,
-    add_model_arguments,
-    at_least,
-    options_of,
-)
-from mmcnn.cli.errors import friendly_errors
-from mmcnn.cli.files import find_images, write_between_marks
-from mmcnn.errors import UsageError
-from mmcnn.runs.anchors import train_box_sizes, warn_of_anchors
-from mmcnn.runs.batches import describe_batches, set_batches
-from mmcnn.runs.configs import config_and_checkpoint, default_work_dir, load_config, merge_options
-from mmcnn.runs.data import check_classes, inner_dataset, set_cache, set_data
-from mmcnn.runs.device import use_device
-from mmcnn.runs.img_size import set_img_size
-from mmcnn.runs.model import is_classifier, wire_model
-from mmcnn.runs.training import check_initial_weights, set_amp, set_on_nan
+from __future__ import annotations
 
-__all__ = [
-    'UsageError',
-    'add_backbone_argument',
-    'add_common_arguments',
-    'add_data_arguments',
-    'add_model_arguments',
-    'at_least',
-    'check_classes',
-    'check_initial_weights',
-    'config_and_checkpoint',
-    'default_work_dir',
-    'describe_batches',
-    'find_images',
-    'friendly_errors',
-    'inner_dataset',
-    'is_classifier',
-    'load_config',
-    'merge_options',
-    'options_of',
-    'set_amp',
-    'set_batches',
-    'set_cache',
-    'set_data',
-    'set_img_size',
-    'set_on_nan',
-    'train_box_sizes',
-    'use_device',
-    'warn_of_anchors',
-    'wire_model',
-    'write_between_marks',
-]
+import importlib
+import warnings
+from typing import Any
+
+#: What stood here up to release 0.1, and where it is now.
+_MOVED = {
+    'UsageError': 'mmcnn.errors',
+    'check_classes': 'mmcnn.runs.data',
+    'check_initial_weights': 'mmcnn.runs.training',
+    'config_and_checkpoint': 'mmcnn.runs.configs',
+    'describe_batches': 'mmcnn.runs.batches',
+    'find_images': 'mmcnn.cli.files',
+    'friendly_errors': 'mmcnn.cli.errors',
+    'inner_dataset': 'mmcnn.runs.data',
+    'is_classifier': 'mmcnn.runs.model',
+    'load_config': 'mmcnn.runs.configs',
+    'merge_options': 'mmcnn.runs.configs',
+    'set_amp': 'mmcnn.runs.training',
+    'set_batches': 'mmcnn.runs.batches',
+    'set_cache': 'mmcnn.runs.data',
+    'set_data': 'mmcnn.runs.data',
+    'set_img_size': 'mmcnn.runs.img_size',
+    'set_on_nan': 'mmcnn.runs.training',
+    'train_box_sizes': 'mmcnn.runs.anchors',
+    'use_device': 'mmcnn.runs.device',
+    'warn_of_anchors': 'mmcnn.runs.anchors',
+    'wire_model': 'mmcnn.runs.model',
+    'write_between_marks': 'mmcnn.cli.files',
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MOVED:
+        raise AttributeError(f"module 'mmcnn.cli' has no attribute '{name}'")
+    warnings.warn(f'mmcnn.cli.{name} has moved to {_MOVED[name]}', DeprecationWarning, stacklevel=2)
+    return getattr(importlib.import_module(_MOVED[name]), name)

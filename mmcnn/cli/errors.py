@@ -1,4 +1,4 @@
-"""What the user got wrong, said in one sentence instead of a traceback."""
+"""Errors on the command line: one sentence and an exit code instead of a traceback."""
 
 from __future__ import annotations
 
@@ -8,30 +8,21 @@ import signal
 import sys
 from collections.abc import Iterator
 
-from mmcnn.errors import MmcnnError
+from mmcnn.errors import MmcnnError, StoppedError
 
 
 @contextlib.contextmanager
 def friendly_errors() -> Iterator[None]:
-    """Ends a tool with one clear message and exit code 1 where the user's input is at fault, or with 130 after Ctrl-C.
+    """Ends a command with the message and the exit code of an error of mmcnn, or with 130 after Ctrl-C.
 
-    So does a data-loading process that has died or cannot be started.
     ``MMCNN_TRACEBACK=1`` shows the traceback instead. A fault of the program itself always does.
     """
     try:
         yield
-    except MmcnnError as error:
+    except (MmcnnError, KeyboardInterrupt) as error:
         if os.environ.get('MMCNN_TRACEBACK') == '1':
             raise
-        sys.exit(f'error: {error}')
-    except (OSError, RuntimeError) as error:
-        from mmcnn.engine.watch import start_failure, worker_death  # takes a second
-
-        cause = start_failure(error) if isinstance(error, OSError) else worker_death(error)
-        if cause is None or os.environ.get('MMCNN_TRACEBACK') == '1':
-            raise
-        sys.exit(f'error: {cause}')
-    except KeyboardInterrupt:
-        if os.environ.get('MMCNN_TRACEBACK') == '1':
-            raise
-        sys.exit(128 + signal.SIGINT)
+        if isinstance(error, KeyboardInterrupt):
+            sys.exit(128 + signal.SIGINT)
+        print(f'{"" if isinstance(error, StoppedError) else "error: "}{error}', file=sys.stderr, flush=True)
+        sys.exit(error.exit_code)

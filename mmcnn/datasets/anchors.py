@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.cluster.vq import kmeans
 
+from mmcnn.errors import DataError
+
 #: Anchors of each level, (width, height) in pixels at the network's input.
 Anchors = Sequence[Sequence[tuple[float, float]]]
 
@@ -77,11 +79,11 @@ def propose_anchors(
         seed: of both.
 
     Raises:
-        ValueError: fewer different boxes than anchors.
+        DataError: fewer different boxes than anchors.
     """
     count = levels * per_level
     if len(np.unique(sizes, axis=0)) < count:
-        raise ValueError(f'{count} anchors need at least {count} boxes of different sizes, there are {len(sizes)}')
+        raise DataError(f'{count} anchors need at least {count} boxes of different sizes, there are {len(sizes)}')
     rng = np.random.default_rng(seed)
     centres = np.exp(kmeans(np.log(sizes), count, iter=30, rng=rng)[0])  # of logarithms: what counts are ratios
     # k-means may give up a centre; a box drawn from the set takes its place.

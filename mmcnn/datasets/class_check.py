@@ -5,32 +5,76 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from mmcnn.datasets.class_folder import ClassData, images_of_classes
-from mmcnn.datasets.findings import Finding, counts, listed
+from mmcnn.datasets.findings import Finding, Report, counts, listed, number
 from mmcnn.datasets.image_memory import ImageMemory
 from mmcnn.errors import DataError
 
 
-def check_class_images(folder: ClassData, names: Sequence[str], skip_bad: bool) -> tuple[ClassData, list[Finding]]:
-    """Decodes every picture, and looks for those to train on that are to validate on, too, by content.
+@dataclass(frozen=True)
+class ClassReport(Report):
+    """What :func:`check_class_folder` found in a classifier's data folder.
+
+    Attributes:
+        folder: As :func:`~mmcnn.datasets.class_folder.read_class_folder` gave it.
+        findings: All faults; ``file`` of each is relative to the folder.
+        images: Paths of the images, by part and class.
+    """
+
+    folder: ClassData
+    findings: tuple[Finding, ...]
+    images: dict[str, dict[str, list[str]]]
+
+    def title(self) -> str:
+        """How much there is, in a line."""
+        sizes = [f'{name}: {number(sum(map(len, classes.values())), "image")}' for name, classes in self.images.items()]
+        return f'{self.folder.root}: {"; ".join(sizes)}; {number(len(self.folder.classes), "class")}'
+
+    def usable(self, skip_bad: bool = False) -> ClassData:
+        """The folder with the numbers of images that are left.
+
+        Args:
+            skip_bad: Leave out what has an error.
+
+        Raises:
+            DataError: There are errors and they are not to be left out, or a class has no other images.
+        """
+        root = self.folder.root
+        if self.findings and not skip_bad:
+            lines = [f'{root}: not fit to be used:', *listed(self.findings)]
+            raise DataError('\n'.join([*lines, 'leave them out with --skip-bad, or mend the files']))
+        out = {finding.file for finding in self.findings}
+        for name, classes in self.images.items():
+            for label, paths in classes.items():
+                if all(_shown(path, root) in out for path in paths):
+                    raise DataError(f'{root / name / label} has no picture that can be used')
+        less = {name: sum(finding.part == name for finding in self.findings) for name in ('train', 'val')}
+        num_train = None if self.folder.num_train is None else self.folder.num_train - less['train']
+        return dataclasses.replace(
+            self.folder,
+            num_train=num_train,
+            num_val=self.folder.num_val - less['val'],
+            left_out=tuple((finding.part, finding.file) for finding in self.findings),
+        )
+
+
+def check_class_folder(folder: ClassData, names: Sequence[str] = ('train', 'val'), decode: bool = True) -> ClassReport:
+    """Decodes every image, and looks for training images that are in val, too, by content.
 
     What has not changed since the last time is remembered.
 
     Args:
         folder: As :func:`~mmcnn.datasets.class_folder.read_class_folder` gives it.
         names: Its folders to look into, of 'train' and 'val'.
-        skip_bad: Leave out what cannot be decoded, and of pictures in both folders those to train on.
-
-    Returns:
-        The folder with its numbers of images, and what is left out; ``file`` of each is relative to the folder.
-
-    Raises:
-        DataError: There are such pictures and they are not to be left out, or a class has no others.
+        decode: Look into the images at all.
     """
-    memory = ImageMemory(folder.root)
     images = {name: images_of_classes(folder.root / name)[0] for name in names}
+    if not decode:
+        return ClassReport(folder, (), images)
+    memory = ImageMemory(folder.root)
     facts = memory.facts(Path(path) for classes in images.values() for paths in classes.values() for path in paths)
     bad = [
         Finding(facts[Path(path)].problem, _shown(path, folder.root), facts[Path(path)].detail, part=name)
@@ -44,25 +88,11 @@ def check_class_images(folder: ClassData, names: Sequence[str], skip_bad: bool) 
         if (digest := facts[Path(path)].digest) in held_out and digest:
             same = f'is the picture of {_shown(held_out[digest], folder.root)}'
             bad.append(Finding('train image in val', _shown(path, folder.root), same, part='train'))
-    if bad and not skip_bad:
-        lines = [
-            f'{folder.root}: not fit to be used:',
-            *listed(bad),
-            'leave them out with --skip-bad, or mend the files',
-        ]
-        raise DataError('\n'.join(lines))
-    out = {finding.file for finding in bad}
-    for name, classes in images.items():
-        for label, paths in classes.items():
-            if all(_shown(path, folder.root) in out for path in paths):
-                raise DataError(f'{folder.root / name / label} has no picture that can be used')
-    less = {name: sum(finding.part == name for finding in bad) for name in ('train', 'val')}
-    num_train = None if folder.num_train is None else folder.num_train - less['train']
-    return dataclasses.replace(folder, num_train=num_train, num_val=folder.num_val - less['val']), bad
+    return ClassReport(folder, tuple(bad), images)
 
 
 def describe_left_out(bad: Sequence[Finding]) -> str:
-    """What :func:`check_class_images` left out, in a line."""
+    """What :meth:`ClassReport.usable` leaves out, in a line."""
     return 'left out: ' + ', '.join(f'{kind} {count}' for kind, count in counts(bad).items())
 
 

@@ -28,6 +28,7 @@ class ClassData:
         num_train: Number of training images; None where they were not asked for.
         num_val: Number of validation images.
         num_ignored: Files in the class folders that are no images by their names.
+        left_out: Part ('train' or 'val') and file, relative to ``root``, of images that are not to be used.
     """
 
     root: Path
@@ -35,6 +36,7 @@ class ClassData:
     num_train: int | None
     num_val: int
     num_ignored: int
+    left_out: tuple[tuple[str, str], ...] = ()
 
 
 def read_class_folder(path: str | Path, train: str | None = 'train', val: str = 'val') -> ClassData:

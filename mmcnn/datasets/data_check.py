@@ -10,6 +10,8 @@ from pathlib import Path
 import hotcoco
 
 from mmcnn.datasets.annotation_check import check_annotations, is_box, is_sized
+from mmcnn.datasets.class_check import ClassReport, check_class_folder
+from mmcnn.datasets.class_folder import read_class_folder
 from mmcnn.datasets.coco_folder import is_coco_folder, read_coco_folder
 from mmcnn.datasets.data_part import DataPart
 from mmcnn.datasets.data_report import DataReport
@@ -65,6 +67,18 @@ def check_data(path: str | Path, names: Sequence[str] = ('train', 'val'), decode
     for part, rest in zip(parts, kept, strict=True):
         findings += _what_is_missing(part, rest)
     return DataReport(root, tuple(parts), tuple(findings), kept)
+
+
+def check_folder(path: str | Path, decode: bool = True) -> DataReport | ClassReport:
+    """Checks the data folder of a detector (:func:`check_data`) or of a classifier, whichever it is.
+
+    Raises:
+        DataError: The folder is of no known layout, or a file that it needs is missing or cannot be read at all.
+    """
+    root = Path(path)
+    if (root / 'train').is_dir() and not is_detector_folder(root):
+        return check_class_folder(read_class_folder(root), decode=decode)
+    return check_data(root, decode=decode)
 
 
 def is_detector_folder(root: Path) -> bool:

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from mmcnn.datasets.cache_folder import cache_folder, write_cached
 from mmcnn.datasets.data_part import DataPart
-from mmcnn.datasets.findings import Finding, counts, listed, number
+from mmcnn.datasets.findings import Finding, Report, counts, listed, number
 from mmcnn.errors import DataError
 
 
 @dataclass(frozen=True)
-class DataReport:
+class DataReport(Report):
     """What :func:`~mmcnn.datasets.data_check.check_data` found in a folder.
 
     Attributes:
@@ -33,10 +33,6 @@ class DataReport:
     def classes(self) -> tuple[str, ...]:
         """Category names in the order of the files; label i is ``classes[i]``. Only where nothing is fatal."""
         return tuple(category['name'] for category in self.parts[-1].coco['categories'])
-
-    def of(self, *severities: str) -> list[Finding]:
-        """The findings that are 'fatal', 'error' or 'warning'."""
-        return [finding for finding in self.findings if finding.severity in severities]
 
     def title(self) -> str:
         """How much there is, in a line."""

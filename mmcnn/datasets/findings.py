@@ -67,6 +67,32 @@ class Finding:
         return f'{self.file}: {self.text}'
 
 
+class Report:
+    """What a check of a data folder found: its ``findings``, and a ``title`` that says how much there is."""
+
+    findings: tuple[Finding, ...]
+
+    def title(self) -> str:
+        """How much there is, in a line."""
+        raise NotImplementedError
+
+    @property
+    def ok(self) -> bool:
+        """Nothing keeps the data from being used; there may be warnings."""
+        return not self.of('fatal', 'error')
+
+    def of(self, *severities: str) -> list[Finding]:
+        """The findings that are 'fatal', 'error' or 'warning'."""
+        return [finding for finding in self.findings if finding.severity in severities]
+
+    def text(self, shown: int = SHOWN) -> str:
+        """The whole report, with so many findings of each kind."""
+        return '\n'.join([self.title(), *(listed(self.findings, shown) or ['no faults'])])
+
+    def __str__(self) -> str:
+        return self.text()
+
+
 def counts(findings: Iterable[Finding]) -> dict[str, int]:
     """Number of findings of each kind, in the order of :data:`SEVERITY`."""
     found = [finding.kind for finding in findings]

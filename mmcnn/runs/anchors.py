@@ -10,22 +10,23 @@ import numpy as np
 from mmengine.config import Config
 
 from mmcnn.datasets.anchors import anchors_of, best_possible_recall, box_sizes
-from mmcnn.runs.data import inner_dataset, say
+from mmcnn.runs.configs import Say
+from mmcnn.runs.data import inner_dataset
 from mmcnn.runs.img_size import image_size
 
 #: Best possible recall below which anchors are called unfit, as in YOLOv5's check before training.
 MIN_RECALL = 0.98
 
 
-def warn_of_anchors(cfg: Config, data: str | None) -> None:
+def warn_of_anchors(cfg: Config, data: str | Path | None, say: Say = print) -> None:
     """Says so if many training boxes are out of reach of a detector's anchors (:data:`MIN_RECALL`).
 
-    Nothing is said of a detector without anchors of fixed sizes, of data that is not in COCO format, nor by any but the
-    first of several processes.
+    Nothing is said of a detector without anchors of fixed sizes, nor of data that is not in COCO format.
 
     Args:
         cfg: complete, with data that is there.
-        data: ``--data``, for the command that the warning names.
+        data: the option, for the command that the warning names.
+        say: takes the warning.
     """
     anchors, size = anchors_of(cfg.model), image_size(cfg)
     if anchors is None or size is None:
@@ -35,10 +36,12 @@ def warn_of_anchors(cfg: Config, data: str | None) -> None:
     size = max(size)
     recall = best_possible_recall(train_box_sizes(cfg, size), anchors)
     if recall < MIN_RECALL:
-        command = ['python', 'tools/anchors.py', *(['--data', data] if data else [])]
+        command = ['mmcnn', 'anchors', *(['--data', str(data)] if data else [])]
         command += ['--config', str(cfg.filename), '--img-size', str(size)]
-        line = f'warning: the best possible recall of the anchors on the training boxes is {recall:.4f}; ones that fit '
-        say([f'{line}better: {shlex.join(command)}'])
+        say(
+            f'warning: the best possible recall of the anchors on the training boxes is {recall:.4f}; anchors that fit '
+            f'better: {shlex.join(command)}'
+        )
 
 
 def train_box_sizes(cfg: Config, img_size: int) -> np.ndarray:

@@ -1,21 +1,21 @@
-"""``--batch-size``, ``--workers`` and ``--launcher``: how many images a step of the optimizer sees."""
+"""``batch_size``, ``workers`` and ``launcher``: how many images a step of the optimizer sees."""
 
 from __future__ import annotations
 
-import argparse
 import os
 
 from mmengine.config import Config
 from mmengine.device import get_device
 
 from mmcnn.runs.model import is_classifier
+from mmcnn.runs.options import RunOptions
 
 #: A run of fewer optimizer steps than this does not accumulate micro-batches to the nominal batch.
 MIN_STEPS = 1000
 
 
-def set_batches(cfg: Config, args: argparse.Namespace, num_images: int | None) -> None:
-    """Batch size, workers and accumulation.
+def set_batches(cfg: Config, options: RunOptions, num_images: int | None) -> None:
+    """Sets batch size, workers and accumulation.
 
     Recipes with a ``nominal_batch_size`` give each step so many images, on all GPUs together: fewer are accumulated,
     and so many GPUs that the config's batch would be more take less each. A run that would have fewer than
@@ -24,15 +24,15 @@ def set_batches(cfg: Config, args: argparse.Namespace, num_images: int | None) -
     its losses are sums over the images of a GPU, rate, weight decay and clipping are for ``summed_batch_size`` of them.
     """
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        if args.batch_size is not None:
-            cfg[loader].batch_size = args.batch_size
-        if args.workers is not None:
-            cfg[loader].num_workers = args.workers
+        if options.batch_size is not None:
+            cfg[loader].batch_size = options.batch_size
+        if options.workers is not None:
+            cfg[loader].num_workers = options.workers
         # More processes than cores only wait for each other.
         cfg[loader].num_workers = min(cfg[loader].num_workers, os.cpu_count() or 1)
         cfg[loader].persistent_workers = cfg[loader].num_workers > 0
         cfg[loader].pin_memory = get_device() != 'cpu'
-    world = world_size(args.launcher)
+    world = world_size(options.launcher)
     if is_classifier(cfg) and num_images is not None:
         # BatchNorm cannot train on one value, which is what one small image leaves at stride 32.
         share, batch = -(-num_images // world), cfg.train_dataloader.batch_size
@@ -40,7 +40,7 @@ def set_batches(cfg: Config, args: argparse.Namespace, num_images: int | None) -
     nominal = cfg.get('nominal_batch_size')
     if nominal is None:
         return
-    if args.batch_size is None:
+    if options.batch_size is None:
         cfg.train_dataloader.batch_size = min(cfg.train_dataloader.batch_size, max(nominal // world, 1))
     together = cfg.train_dataloader.batch_size * world
     counts = max(round(nominal / together), 1)

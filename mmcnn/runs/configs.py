@@ -1,12 +1,14 @@
-"""Configs: found by name or in a checkpoint, changed by ``--cfg-options`` and ``--backbone``."""
+"""Configs: found by name or in a checkpoint, changed by ``cfg_options`` and ``backbone``."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import argparse
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 
 from mmcnn.errors import UsageError
 from mmcnn.nearest import nearest
@@ -14,8 +16,10 @@ from mmcnn.runs.model import refusals
 from mmcnn.weights.checkpoint import read_checkpoint
 
 PACKAGE = Path(__file__).resolve().parents[1]
-#: The entry that ``--backbone`` sets.
+#: The entry that names the backbone.
 BACKBONE = 'model.backbone.type'
+#: Takes a sentence for whoever started the run.
+Say = Callable[[str], object]
 
 
 def config_folder() -> Path:
@@ -24,33 +28,51 @@ def config_folder() -> Path:
     return installed if installed.is_dir() else PACKAGE.parent / 'configs'
 
 
-def load_config(name: str, options: dict[str, Any] | None = None) -> Config:
-    """A config by its path or by the name of one that comes with mmcnn, with overrides.
+def own_configs() -> dict[str, Path]:
+    """The configs that come with mmcnn, by name (``classification/resnet50``)."""
+    folder = config_folder()
+    paths = (path for path in sorted(folder.rglob('*.py')) if '_base_' not in path.parts)
+    return {path.relative_to(folder).with_suffix('').as_posix(): path for path in paths}
+
+
+def load_config(config: str | Path | Config, options: Mapping[str, Any] | None = None) -> Config:
+    """A config by its path or by the name of one that comes with mmcnn; a loaded one is copied.
 
     A config is a program: loading one runs it.
 
+    Args:
+        config: path, name, or a config.
+        options: entries to override, as ``cfg_options``; another ``model.backbone.type`` swaps the backbone.
+
     Raises:
-        UsageError: there is no such file or name (the nearest are listed), or the file cannot be read as a config.
+        UsageError: there is no such file or name (the nearest are listed), the file cannot be read as a config, or an
+            option does not fit.
     """
-    path = Path(name)
-    if not path.is_file():
-        folder = config_folder()
-        # "configs/yolov4.py" typed in another folder means the one that comes with mmcnn, too.
-        own = {str(p.relative_to(folder).with_suffix('')): p for p in folder.rglob('*.py') if '_base_' not in p.parts}
-        wanted = name.removeprefix('configs/').removesuffix('.py')
-        if wanted not in own:
-            raise UsageError(f"there is no config file '{name}', and none of that name comes with mmcnn; "
-                             f'{nearest(wanted, own)}')  # fmt: skip
-        path = own[wanted]
-    try:
-        cfg = Config.fromfile(path)
-    except (SyntaxError, KeyError, TypeError, AttributeError, OSError) as error:
-        raise UsageError(f"'{path}' is no usable config: {error}") from error
-    merge_options(cfg, options)
+    cfg = copy.deepcopy(config) if isinstance(config, Config) else _read(str(config))
+    if options:
+        set_backbone(cfg, None, options)
+        merge_options(cfg, options)
     return cfg
 
 
-def config_and_checkpoint(config: str | None, path: str, options: dict[str, Any] | None) -> tuple[Config, dict]:
+def _read(name: str) -> Config:
+    path = Path(name)
+    if not path.is_file():
+        # "configs/yolov4.py" typed in another folder means the one that comes with mmcnn, too.
+        own = own_configs()
+        wanted = name.removeprefix('configs/').removesuffix('.py')
+        if wanted not in own:
+            raise UsageError(
+                f"there is no config file '{name}', and none of that name comes with mmcnn; {nearest(wanted, own)}"
+            )
+        path = own[wanted]
+    try:
+        return Config.fromfile(path)
+    except (SyntaxError, KeyError, TypeError, AttributeError, OSError) as error:
+        raise UsageError(f"'{path}' cannot be read as a config: {error}") from error
+
+
+def config_and_checkpoint(config: str | Path | Config | None, path: str | Path) -> tuple[Config, dict]:
     """A checkpoint, and its config: the named one, else the one that the run recorded in the checkpoint.
 
     A file of weights of another kind (Darknet's, safetensors) has nothing to say beside them: the dict is empty.
@@ -61,46 +83,41 @@ def config_and_checkpoint(config: str | None, path: str, options: dict[str, Any]
     from mmcnn.weights.files import format_of
 
     if config is not None and format_of(path) != 'pytorch':
-        return load_config(config, options), {}
+        return load_config(config), {}
     checkpoint = read_checkpoint(path)
     if config is not None:
-        return load_config(config, options), checkpoint
+        return load_config(config), checkpoint
     from mmcnn.weights.recorded_config import recorded_config
 
-    cfg = recorded_config(checkpoint, path)
-    merge_options(cfg, options)
-    return cfg, checkpoint
+    return recorded_config(checkpoint, str(path)), checkpoint
 
 
-def merge_options(cfg: Config, options: dict[str, Any] | None) -> None:
-    """Applies ``--cfg-options``, and says which of them make a new entry inside a new one: most often that is a typo.
+def parse_key_values(pairs: Sequence[str]) -> dict[str, Any]:
+    """``['a.b=1', 'c=(2,3)']`` as ``{'a.b': 1, 'c': (2, 3)}``, read as MMEngine reads ``--cfg-options``."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument('pairs', nargs='*', action=DictAction)
+    return parser.parse_args(['--', *pairs]).pairs or {}
 
-    Another ``model.backbone.type`` swaps the backbone (:func:`~mmcnn.models.wiring.swap_backbone`), and says what that
-    changes.
+
+def set_backbone(cfg: Config, backbone: str | None, options: Mapping[str, Any], say: Say = print) -> None:
+    """Puts a config on another backbone (:func:`~mmcnn.models.wiring.swap_backbone`), and says what that changes.
+
+    Args:
+        cfg: changed in place.
+        backbone: short name of one of our backbones, with or without the scope; None: that of ``options``, if any.
+        options: ``cfg_options``, which may name the backbone, too (``model.backbone.type``).
+        say: takes what is changed, a sentence each.
 
     Raises:
-        UsageError: an entry cannot be set, or the backbone does not go with the model.
+        UsageError: both say which backbone, and not the same; or it does not go with the model.
     """
-    _swap_backbone(cfg, options or {})
-    for key in options or {}:
-        *parents, _ = key.split('.')
-        node = cfg
-        for i, parent in enumerate(parents):
-            if isinstance(node, dict | Config) and parent not in node:
-                where = '.'.join(parents[:i]) or 'the config'
-                print(
-                    f"note: {where} had no '{parent}' before --cfg-options {key}; {nearest(parent, node)}", flush=True
-                )
-                break
-            node = node[parent] if isinstance(node, dict | Config) else None
-    try:
-        cfg.merge_from_dict(options or {})
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
-        raise UsageError(f'--cfg-options {options} cannot be set: {error}') from error
-
-
-def _swap_backbone(cfg: Config, options: dict[str, Any]) -> None:
-    kind, old = options.get(BACKBONE), cfg.get('model', {}).get('backbone', {}).get('type')
+    kind = options.get(BACKBONE)
+    if backbone is not None:
+        wanted = 'mmcnn.' + backbone.removeprefix('mmcnn.')
+        if kind not in (None, wanted):
+            raise UsageError(f'backbone={backbone} and cfg_options {BACKBONE}={kind} contradict each other: name one')
+        kind = wanted
+    old = cfg.get('model', {}).get('backbone', {}).get('type')
     # A backbone of MMDetection or timm has arguments of its own, which the other options set.
     if kind in (None, old) or not kind.startswith('mmcnn.') or kind == 'mmcnn.TimmBackbone':
         return
@@ -109,14 +126,30 @@ def _swap_backbone(cfg: Config, options: dict[str, Any]) -> None:
     with refusals():
         weights = any(key.startswith('model.backbone.init_cfg') for key in options)
         cfg.model, notes = swap_backbone(cfg.model, kind, weights)
-    print(f'backbone: {kind.removeprefix("mmcnn.")} in place of {old}', flush=True)
+    say(f'backbone: {kind.removeprefix("mmcnn.")} in place of {old}')
     for note in notes:
-        print(f'note: {note}', flush=True)
+        say(f'note: {note}')
 
 
-def default_work_dir(cfg: Config, chosen: str | None) -> str:
-    """``--work-dir``, else ``work_dirs/`` and the config's name."""
-    return chosen or cfg.get('work_dir') or str(Path('work_dirs') / Path(cfg.filename or 'mmcnn').stem)
+def merge_options(cfg: Config, options: Mapping[str, Any], say: Say = print) -> None:
+    """Applies ``cfg_options``, and says which of them make a new entry inside a new one: most often that is a typo.
+
+    Raises:
+        UsageError: an entry cannot be set.
+    """
+    for key in options:
+        *parents, _ = key.split('.')
+        node = cfg
+        for i, parent in enumerate(parents):
+            if isinstance(node, dict | Config) and parent not in node:
+                where = '.'.join(parents[:i]) or 'the config'
+                say(f"note: {where} had no '{parent}' before --cfg-options {key}; {nearest(parent, node)}")
+                break
+            node = node[parent] if isinstance(node, dict | Config) else None
+    try:
+        cfg.merge_from_dict(dict(options))
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise UsageError(f'--cfg-options {dict(options)} cannot be set: {error}') from error
 
 
 def dicts_in(node: Any) -> Iterator[dict]:

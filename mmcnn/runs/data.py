@@ -1,42 +1,46 @@
-"""``--data``, ``--skip-bad`` and ``--cache-gb``: the data set of a config."""
+"""``data``, ``skip_bad`` and ``cache_gb``: the data set of a config."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
 
-from mmcnn.datasets.class_check import check_class_images, describe_left_out
+from mmcnn.datasets.cache_folder import cache_folder
+from mmcnn.datasets.class_check import check_class_folder, describe_left_out
 from mmcnn.datasets.class_folder import ClassData, read_class_folder
 from mmcnn.datasets.data_check import check_data
 from mmcnn.datasets.data_report import DetectorData
 from mmcnn.datasets.findings import listed
 from mmcnn.datasets.shapes import CLASSES_DONE, make_shape_classes, make_shapes
-from mmcnn.errors import UsageError
-from mmcnn.runs.configs import dicts_in
+from mmcnn.errors import DataError, UsageError
+from mmcnn.runs.configs import Say, dicts_in
 from mmcnn.runs.model import is_classifier
 
-#: Where ``--data demo`` puts its pictures, below the current folder: those of detectors, those of classifiers.
-DEMO_DATA = Path('data') / 'mmcnn_demo'
-DEMO_CLASSES = Path('data') / 'mmcnn_demo_classes'
+#: Folders of the demo data in the user's cache: for detectors, for classifiers.
+DEMO_DATA, DEMO_CLASSES = 'demo', 'demo_classes'
 #: Seconds that the other processes wait for it.
 DEMO_PATIENCE = 120
 _SHOWN = 20
 
 
 def set_data(
-    cfg: Config, data: str | None, checkpoint: dict | None = None, skip_bad: bool = False
+    cfg: Config,
+    data: str | Path | DetectorData | ClassData | None,
+    checkpoint: dict | None = None,
+    skip_bad: bool = False,
+    say: Say = print,
 ) -> DetectorData | ClassData | None:
-    """Points a config at ``--data``: files, classes, class counts and evaluators. None: the config's own, checked.
+    """Points a config at a data set: files, classes, class counts and evaluators. None: the config's own, checked.
 
     Args:
         cfg: changed in place.
-        data: 'demo', a folder, or None.
+        data: 'demo', a folder, one that has been checked already, or None.
         checkpoint: one to be tested; then only the images to test on have to be there, and with the same classes.
         skip_bad: leave out what the check of a folder finds at fault, and say how many of what.
+        say: takes the warnings of the check, line by line.
 
     Returns:
         what the folder holds; None for a detector's own data.
@@ -46,9 +50,9 @@ def set_data(
         DataError: the folder's is not usable.
     """
     if skip_bad and data in (None, 'demo'):
-        raise UsageError('--skip-bad goes with --data PATH: no other data is checked picture by picture')
+        raise UsageError('--skip-bad needs --data PATH: no other data is checked image by image')
     read = _class_folder if is_classifier(cfg) else _detector_folder
-    folder = read(cfg, data, checkpoint, skip_bad)
+    folder = read(cfg, data, checkpoint, skip_bad, say)
     if folder is None:
         return None
     trained = tuple(((checkpoint or {}).get('meta', {}).get('dataset_meta') or {}).get('classes') or folder.classes)
@@ -62,7 +66,9 @@ def set_data(
     return folder
 
 
-def _detector_folder(cfg: Config, data: str | None, checkpoint: dict | None, skip_bad: bool) -> DetectorData | None:
+def _detector_folder(
+    cfg: Config, data: str | Path | DetectorData | None, checkpoint: dict | None, skip_bad: bool, say: Say
+) -> DetectorData | None:
     from mmcnn.models.wiring import set_num_classes
 
     if data is None:
@@ -70,10 +76,14 @@ def _detector_folder(cfg: Config, data: str | None, checkpoint: dict | None, ski
             dataset = inner_dataset(cfg[loader])
             _check_present(cfg, dataset, (dataset.ann_file, dataset.data_prefix.get('img', '')))
         return None
-    root = _demo_data(make_shapes, DEMO_DATA, 'val.json') if data == 'demo' else data
-    report = check_data(root, ('val',) if checkpoint is not None else ('train', 'val'), decode=data != 'demo')
-    folder = report.usable(skip_bad)
-    say(listed(report.of('warning')) + ([report.left_out()] if report.of('error') else []))
+    if isinstance(data, DetectorData):
+        folder = data
+    else:
+        root = demo_data() if data == 'demo' else data
+        report = check_data(root, ('val',) if checkpoint is not None else ('train', 'val'), decode=data != 'demo')
+        folder = report.usable(skip_bad)
+        for line in listed(report.of('warning')) + ([report.left_out()] if report.of('error') else []):
+            say(line)
     for loader, part in (('train_dataloader', 'train'), ('val_dataloader', 'val'), ('test_dataloader', 'val')):
         if part in folder.files:
             ann_file, prefix = folder.files[part]
@@ -86,7 +96,9 @@ def _detector_folder(cfg: Config, data: str | None, checkpoint: dict | None, ski
     return folder
 
 
-def _class_folder(cfg: Config, data: str | None, checkpoint: dict | None, skip_bad: bool) -> ClassData:
+def _class_folder(
+    cfg: Config, data: str | Path | ClassData | None, checkpoint: dict | None, skip_bad: bool, say: Say
+) -> ClassData:
     if data is None:
         train, val = (inner_dataset(cfg[loader]) for loader in ('train_dataloader', 'test_dataloader'))
         for dataset in (val,) if checkpoint is not None else (train, val):
@@ -95,40 +107,54 @@ def _class_folder(cfg: Config, data: str | None, checkpoint: dict | None, skip_b
         below = [str(Path(dataset.data_root, dataset.data_prefix.img).resolve()) for dataset in (train, val)]
         folder = read_class_folder(val.data_root, None if checkpoint is not None else below[0], below[1])
     else:
-        root = _demo_data(make_shape_classes, DEMO_CLASSES, CLASSES_DONE) if data == 'demo' else data
-        folder, bad = read_class_folder(root, None if checkpoint is not None else 'train'), []
-        if data != 'demo':
-            folder, bad = check_class_images(folder, ('val',) if checkpoint is not None else ('train', 'val'), skip_bad)
-            say([describe_left_out(bad)] if bad else [])
+        folder = data if isinstance(data, ClassData) else _checked_classes(data, checkpoint, skip_bad, say)
         for loader, part in (('train_dataloader', 'train'), ('val_dataloader', 'val'), ('test_dataloader', 'val')):
-            dataset = inner_dataset(cfg[loader])
-            left_out = [finding.file for finding in bad if finding.part == part]
-            dataset.update(data_root=str(folder.root), data_prefix=dict(img=f'{part}/'), left_out=left_out)
+            left_out = [file for of, file in folder.left_out if of == part]
+            inner_dataset(cfg[loader]).update(
+                data_root=str(folder.root), data_prefix=dict(img=f'{part}/'), left_out=left_out
+            )
     cfg.model.num_classes = len(folder.classes)
     return folder
 
 
-def _demo_data(make: Callable[[Path], Path], folder: Path, last: str) -> str:
-    """Draws demo data, on one process of each machine; the others wait until the file that is written last is there."""
+def _checked_classes(data: str | Path, checkpoint: dict | None, skip_bad: bool, say: Say) -> ClassData:
+    root = demo_data(classifier=True) if data == 'demo' else data
+    folder = read_class_folder(root, None if checkpoint is not None else 'train')
+    if data == 'demo':
+        return folder
+    report = check_class_folder(folder, ('val',) if checkpoint is not None else ('train', 'val'))
+    folder = report.usable(skip_bad)
+    if report.findings:
+        say(describe_left_out(report.findings))
+    return folder
+
+
+def demo_data(classifier: bool = False) -> str:
+    """The folder of the demo data in the user's cache; drawn there the first time, which takes seconds.
+
+    One process of each machine draws; the others wait until the file that is written last is there.
+
+    Raises:
+        DataError: it cannot be drawn there, or was not drawn in time.
+    """
+    name, make, last = (
+        (DEMO_CLASSES, make_shape_classes, CLASSES_DONE) if classifier else (DEMO_DATA, make_shapes, 'val.json')
+    )
+    folder = cache_folder() / name
     if int(os.environ.get('LOCAL_RANK', os.environ.get('SLURM_LOCALID', 0))) == 0:
-        print(f'making the demo data in {folder} (kept for the next time) ...', flush=True)
         try:
             return str(make(folder))
-        except FileExistsError as error:
-            raise UsageError(f'--data demo: {error}') from error
+        except OSError as error:
+            raise DataError(
+                f'the demo data cannot be drawn in {folder}: {error.strerror or error}; set XDG_CACHE_HOME to a folder '
+                'that can be written to'
+            ) from error
     deadline = time.monotonic() + DEMO_PATIENCE
     while not (folder / last).is_file():
         if time.monotonic() > deadline:
-            raise UsageError(f'{folder} was not drawn by the first process within {DEMO_PATIENCE} s')
+            raise DataError(f'{folder} was not drawn by the first process within {DEMO_PATIENCE} s')
         time.sleep(0.2)
     return str(folder)
-
-
-def say(lines: list[str]) -> None:
-    """Prints lines, in the first of several processes."""
-    if not int(os.environ.get('RANK', os.environ.get('SLURM_PROCID', 0))):
-        for line in lines:
-            print(line, flush=True)
 
 
 def _check_present(cfg: Config, dataset: ConfigDict, names: tuple[str, ...]) -> None:

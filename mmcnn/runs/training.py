@@ -1,4 +1,4 @@
-"""``--amp``, ``--on-nan`` and ``--resume``: what a training does, and what it starts from."""
+"""``amp``, ``on_nan`` and ``resume``: what a training does, and what it starts from."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.device import get_device
 
 from mmcnn.errors import UsageError
-from mmcnn.runs.configs import dicts_in
+from mmcnn.runs.configs import Say, dicts_in
 from mmcnn.weights.addresses import is_address, resolve
 from mmcnn.weights.whole_file import last_checkpoint, read_resumable
 
@@ -41,32 +41,26 @@ def set_on_nan(cfg: Config, on_nan: str | None) -> None:
     cfg.train_cfg.on_nan = on_nan
 
 
-def check_initial_weights(cfg: Config, resume: str | None) -> None:
-    """Settles ``--resume`` and ``load_from``, and looks into the files before any work is lost.
+def check_initial_weights(cfg: Config, resume: bool | str | Path = False, say: Say = print) -> None:
+    """Settles what the run starts from, and looks into the files before any work is lost.
+
+    Args:
+        cfg: with its work dir and ``load_from``; ``resume`` and ``load_from`` are set to what MMEngine's Runner takes.
+        resume: True: from the last checkpoint in the work dir, if there is one; a path: from that one.
+        say: takes sentences about the checkpoint that was found, or not found.
 
     Raises:
         CheckpointError: the file is missing, broken or unsafe, or holds no state to resume; no weights have this name.
         UsageError: ``load_from`` is an address.
     """
-    load_from = cfg.get('load_from')
     from mmcnn.weights.files import open_weights
 
-    if resume is None and cfg.get('resume'):  # --cfg-options resume=True
-        resume = load_from or 'auto'
-    if resume is not None:
-        from mmcnn.weights.recorded_config import refuse_code_in_meta
-
-        found = last_checkpoint(cfg.work_dir) if resume == 'auto' else (Path(resume), read_resumable(resume), [])
-        if found is not None:
-            path, checkpoint, passed_over = found
-            refuse_code_in_meta(checkpoint, str(path))
-            for reason in passed_over:
-                print(f'note: {reason}; the run goes on from {path} instead', flush=True)
-            cfg.resume, cfg.load_from = True, str(path)
+    load_from = cfg.get('load_from')
+    if not resume and cfg.get('resume'):  # --cfg-options resume=True
+        resume = load_from or True
+    if resume:
+        if _resume_from(cfg, resume, say):
             return
-        print(f'there is no checkpoint in {cfg.work_dir} yet: starting from the beginning', flush=True)
-        if earlier := sorted(path.name for path in Path(cfg.work_dir).glob('epoch_*.pth')):
-            print(f'note: {", ".join(earlier)} there are of an earlier run; --resume FILE goes on from one', flush=True)
         cfg.resume = False
     if load_from:
         if is_address(load_from):  # MMEngine would run what a downloaded file says
@@ -78,3 +72,23 @@ def check_initial_weights(cfg: Config, resume: str | None) -> None:
                 resolve(node['checkpoint'])
             else:
                 open_weights(node['checkpoint'])
+
+
+def _resume_from(cfg: Config, resume: bool | str | Path, say: Say) -> bool:
+    """Points the config at the checkpoint to resume from; False: there is none."""
+    from mmcnn.weights.recorded_config import refuse_code_in_meta
+
+    found = last_checkpoint(cfg.work_dir) if resume is True else (Path(resume), read_resumable(resume), [])
+    if found is None:
+        say(f'there is no checkpoint in {cfg.work_dir} yet: starting from the beginning')
+        if earlier := sorted(path.name for path in Path(cfg.work_dir).glob('epoch_*.pth')):
+            say(f'note: {", ".join(earlier)} are of an earlier run; --resume FILE continues from one of them')
+        return False
+    path, checkpoint, passed_over = found
+    refuse_code_in_meta(checkpoint, str(path))
+    for reason in passed_over:
+        say(f'note: {reason}; the run continues from {path} instead')
+    cfg.resume, cfg.load_from = True, str(path)
+    done, total = checkpoint['meta'].get('epoch', 0), cfg.train_cfg.get('max_epochs')
+    say(f'continuing from {path}: {done} of {total} epochs in total are done')
+    return True

@@ -14,6 +14,8 @@ from mmcnn.weights.checkpoint import read_checkpoint
 
 #: Ending of a file that is being written.
 PART = '.part'
+#: Beginning of the name of a file that is written to try whether it can be.
+_TRIAL = 'trial-'
 #: Checkpoints of a training, in the names that MMEngine's and our hook give them.
 _CHECKPOINTS = ('epoch_*.pth', 'iter_*.pth', 'stopped_at_iter_*.pth')
 #: Where a folder cannot be synchronised; the renaming itself is whole all the same.
@@ -70,7 +72,7 @@ def check_writable(folder: str | Path) -> None:
         CheckpointError: names the folder and the reason.
     """
     folder = Path(folder)
-    trial = folder / f'trial-{os.getpid()}'
+    trial = folder / f'{_TRIAL}{os.getpid()}'
     try:
         folder.mkdir(parents=True, exist_ok=True)
         trial.write_bytes(bytes(4096))
@@ -79,6 +81,16 @@ def check_writable(folder: str | Path) -> None:
         with contextlib.suppress(OSError):
             trial.unlink()
         raise CheckpointError(f'nothing can be written to {folder}: {error.strerror}') from error
+
+
+def is_trial(path: Path) -> bool:
+    """Whether a file is one that :func:`check_writable` makes for a moment, of another rank perhaps."""
+    return path.name.startswith(_TRIAL)
+
+
+def checkpoints_in(folder: Path) -> set[Path]:
+    """The checkpoints of a training in a folder, but for the best one."""
+    return {path for pattern in _CHECKPOINTS for path in folder.glob(pattern)}
 
 
 def last_checkpoint(folder: str | Path) -> tuple[Path, dict, list[str]] | None:
@@ -103,7 +115,7 @@ def last_checkpoint(folder: str | Path) -> tuple[Path, dict, list[str]] | None:
     named = Path(record.read_text(encoding='utf-8', errors='replace').strip())
     # The folder may have been moved since.
     first = folder / named.name if (folder / named.name).is_file() else named
-    others = {path for pattern in _CHECKPOINTS for path in folder.glob(pattern)} - {first}
+    others = checkpoints_in(folder) - {first}
     refused: list[CheckpointError] = []
     for path in [first, *sorted(others, key=lambda each: each.stat().st_mtime, reverse=True)]:
         try:

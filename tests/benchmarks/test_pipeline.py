@@ -51,9 +51,9 @@ def test_sides_are_measured_in_turn(monkeypatch):
 
 
 def test_our_side_uses_the_shipped_recipe():
-    from mmcnn import cli
+    from mmcnn.runs.configs import load_config
 
-    shipped = cli.load_config('yolov5_s').train_dataloader.dataset.pipeline
+    shipped = load_config('yolov5_s').train_dataloader.dataset.pipeline
     folder = type('Folder', (), dict(root='x', classes=('a',), files=dict(train=('train.json', 'images/'))))
     mosaic, hsv = pipeline.own_config(folder, 640)['pipeline']
     assert {key: tuple(np.ravel(shipped[0][key])) for key in ('img_scale', 'scale', 'flip_prob')} == {

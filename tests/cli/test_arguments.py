@@ -1,26 +1,60 @@
+"""Options of the command line are the fields of the dataclasses, with their defaults."""
+
 import argparse
 
 import pytest
 
-from mmcnn import cli
+from mmcnn.cli.arguments import add_options, options_from
+from mmcnn.errors import UsageError
+from mmcnn.runs.options import TrainOptions
+
+
+@pytest.fixture
+def read():
+    """Options as they are typed, as the dataclass."""
+    parser = argparse.ArgumentParser()
+    add_options(parser, TrainOptions)
+    return lambda *words: options_from(parser.parse_args(list(map(str, words))), TrainOptions, config='x')
+
+
+def test_defaults_are_those_of_the_dataclass(read):
+    assert read() == TrainOptions(config='x')
+
+
+def test_every_field_has_its_option_and_type(read):
+    words = [
+        '--backbone', 'vgg11', '--device', 'cpu', '--data', 'd', '--skip-bad', '--img-size', 64, '--batch-size', 2,
+        '--workers', 0, '--work-dir', 'w', '--launcher', 'slurm', '--verbose', '--epochs', 3, '--seed', 4, '--amp',
+        '--resume', 'c.pth', '--load-from', 'l.pth', '--allow-head-mismatch', '--on-nan', 'skip', '--cache-gb', 1.5,
+        '--cfg-options', 'a.b=1', 'c=(2,3)',
+    ]  # fmt: skip
+    assert read(*words) == TrainOptions(
+        config='x', backbone='vgg11', device='cpu', data='d', skip_bad=True, img_size=64, batch_size=2, workers=0,
+        work_dir='w', launcher='slurm', verbose=True, epochs=3, seed=4, amp=True, resume='c.pth', load_from='l.pth',
+        allow_head_mismatch=True, on_nan='skip', cache_gb=1.5, cfg_options={'a.b': 1, 'c': (2, 3)},
+    )  # fmt: skip
+
+
+def test_resume_takes_a_file_or_none(read):
+    assert [read().resume, read('--resume').resume, read('--resume', 'f.pth').resume] == [False, True, 'f.pth']
+
+
+def test_cfg_options_may_be_given_more_than_once(read):
+    options = read('--cfg-options', 'a=1', 'b.c=[1,(2,3)]', '--cfg-options', "d='x'", 'e=None', 'f=1e-3', 'g=-1')
+    assert options.cfg_options == {'a': 1, 'b.c': [1, (2, 3)], 'd': 'x', 'e': None, 'f': 1e-3, 'g': -1}
 
 
 def test_option_without_value(run_tool):
     result = run_tool('train', 'yolov4_cspdarknet53', '--cfg-options', 'model')
     assert result.code == 2
-    assert result.err.splitlines()[-1] == "train.py: error: argument --cfg-options: 'model' is not KEY=VALUE"
+    assert result.err.splitlines() == [
+        "error: argument --cfg-options: 'model' is not KEY=VALUE",
+        'mmcnn train --help describes the options',
+    ]
 
 
-def options(backbone=None, **cfg_options):
-    return cli.options_of(argparse.Namespace(backbone=backbone, cfg_options=cfg_options))
-
-
-def test_backbone_is_one_of_the_options():
-    key = 'model.backbone.type'
-    assert options() == {}
-    assert options('resnet18', **{'a.b': 1}) == {key: 'mmcnn.resnet18', 'a.b': 1}
-    assert options('mmcnn.resnet18', **{key: 'mmcnn.resnet18'}) == {key: 'mmcnn.resnet18'}
-    with pytest.raises(
-        cli.UsageError, match=r'--backbone resnet18 and --cfg-options model\.backbone\.type=mmcnn\.vgg11'
-    ):
-        options('resnet18', **{key: 'mmcnn.vgg11'})
+def test_values_that_no_run_can_have_are_refused(read):
+    with pytest.raises(UsageError, match='epochs=0: the value must be at least 1'):
+        read('--epochs', 0)
+    with pytest.raises(UsageError, match=r'cache_gb=-1\.0: the value must be at least 0'):
+        read('--cache-gb', -1)

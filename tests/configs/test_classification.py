@@ -10,12 +10,12 @@ from mmengine.registry import DefaultScope
 from mmengine.structures import BaseDataElement
 
 import mmcnn
-from mmcnn import cli
 from mmcnn.datasets.transforms import RandomResizedCrop, ResizedCenterCrop
 from mmcnn.models.classifiers import list_classifiers
 from mmcnn.registry import BACKBONE_FAMILIES, DATASETS, MODELS, TRANSFORMS
-from mmcnn.runs.configs import config_folder
-from mmcnn.runs.model import build_on_meta
+from mmcnn.runs.configs import config_folder, load_config
+from mmcnn.runs.img_size import set_img_size
+from mmcnn.runs.model import build_on_meta, wire_model
 
 FOLDER = config_folder() / 'classification'
 LEAVES = sorted(path.stem for path in FOLDER.glob('*.py'))
@@ -24,7 +24,7 @@ EPOCHS = {'mobilenet': 300, 'mobilenetv2': 300, 'mobilenetv3-large': 300, 'effic
 
 
 def config(name):
-    return cli.load_config(f'classification/{name}')
+    return load_config(f'classification/{name}')
 
 
 def test_there_is_one_for_each_family():
@@ -39,7 +39,7 @@ def test_backbone_is_the_one_of_the_file_name(name):
     assert name in mmcnn.list_backbones()
     assert cfg.model.backbone == dict(type=f'mmcnn.{name}')
     assert cfg.model.type == 'mmcnn.Classifier'
-    cli.wire_model(cfg)
+    wire_model(cfg)
     built, own = build_on_meta(cfg), meta_classifier(name)
     assert mmcnn.count_parameters(built) == mmcnn.count_parameters(own)
     assert built.top.classes.out_features == 1000
@@ -53,7 +53,7 @@ def meta_classifier(name):
 @pytest.mark.parametrize('name', LEAVES)
 def test_images_have_the_size_of_the_row(name):
     cfg = config(name)
-    cli.set_img_size(cfg, None)
+    set_img_size(cfg, None)
     size = meta_classifier(name).image.size
     for part, crop in (('train', RandomResizedCrop), ('val', ResizedCenterCrop), ('test', ResizedCenterCrop)):
         with DefaultScope.overwrite_default_scope('mmdet'):
@@ -69,7 +69,7 @@ def test_a_narrow_form_learns_four_images(name):
     cfg.model.update(widen_factor=0.25, deepen_factor=0.33, num_classes=3)
     cfg.optim_wrapper.accumulative_counts = 1
     cfg.optim_wrapper.optimizer.lr = 0.03
-    cli.wire_model(cfg)
+    wire_model(cfg)
     with DefaultScope.overwrite_default_scope('mmdet'):
         model = MODELS.build(cfg.model)
         model.init_weights()

@@ -19,9 +19,9 @@ from mmengine.registry import (
 )
 
 import mmcnn
-from mmcnn import cli
 from mmcnn.ops import NMS_KINDS
-from mmcnn.runs.configs import config_folder
+from mmcnn.runs.configs import config_folder, load_config
+from mmcnn.runs.model import wire_model
 
 LEAVES = sorted(path for path in config_folder().rglob('*.py') if '_base_' not in path.parts)
 DETECTORS = sorted(config_folder().glob('*.py'))
@@ -56,7 +56,7 @@ REGISTRIES = {
 
 
 def config(name):
-    return cli.load_config(name)
+    return load_config(name)
 
 
 def types(node, keys=()):
@@ -113,7 +113,7 @@ def test_every_type_exists(path):
 
 
 def built(cfg):
-    cli.wire_model(cfg)
+    wire_model(cfg)
     with DefaultScope.overwrite_default_scope('mmdet'), torch.device('meta'):
         return MODELS.build(cfg.model)
 

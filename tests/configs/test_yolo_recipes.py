@@ -11,8 +11,9 @@ from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 from torch import nn
 
-from mmcnn import cli
 from mmcnn.registry import MODELS
+from mmcnn.runs.configs import load_config
+from mmcnn.runs.model import wire_model
 
 STRIDES = (8, 16, 32)
 LN2 = math.log(2)
@@ -36,16 +37,16 @@ NARROW = {
 
 
 def built_model(name, classes=80, **options):
-    cfg = cli.load_config(name, {'model.bbox_head.num_classes': classes, **options})
-    cli.wire_model(cfg)
+    cfg = load_config(name, {'model.bbox_head.num_classes': classes, **options})
+    wire_model(cfg)
     with DefaultScope.overwrite_default_scope('mmdet'):
         return MODELS.build(cfg.model)
 
 
 def built_head(name, classes=80, **options):
     """The head of a config alone, in double precision."""
-    cfg = cli.load_config(name, {'model.bbox_head.num_classes': classes, **options})
-    cli.wire_model(cfg)
+    cfg = load_config(name, {'model.bbox_head.num_classes': classes, **options})
+    wire_model(cfg)
     model = cfg.model
     # As MMDetection's detectors hand them on.
     return MODELS.build({**model.bbox_head, 'train_cfg': model.train_cfg, 'test_cfg': model.test_cfg}).double()

@@ -6,8 +6,13 @@ import cv2
 import pytest
 
 from mmcnn.datasets import ClassFolder, read_class_folder
-from mmcnn.datasets.class_check import check_class_images, describe_left_out
+from mmcnn.datasets.class_check import check_class_folder, describe_left_out
 from mmcnn.errors import DataError
+
+
+def check_class_images(folder, names, skip_bad):
+    report = check_class_folder(folder, names)
+    return report.usable(skip_bad), list(report.findings)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@
 ``CASES``: the last line that is printed is JSON.
 """
 
-import argparse
 import hashlib
 import importlib
 import json
@@ -113,22 +112,17 @@ def digests(folder):
 
 
 def config(data, work_dir, workers, launcher, case):
-    """As tools/train.py sets it up."""
-    from mmcnn import cli
+    """As ``mmcnn train`` prepares it, from the last checkpoint if there is one."""
+    from mmcnn.runs.options import TrainOptions
+    from mmcnn.runs.prepare import prepare
 
-    cli.use_device('cpu')
     name, own = CASES[case]
-    options = OPTIONS | own
-    cfg = cli.load_config(name, options)
-    cfg.work_dir = str(work_dir)
-    cli.set_data(cfg, str(data))
-    cli.set_img_size(cfg, 64)
-    cfg.train_cfg.max_epochs, cfg.train_cfg.val_interval = EPOCHS, 1
-    cli.set_batches(cfg, argparse.Namespace(batch_size=4, workers=workers, launcher=launcher), None)
-    cfg.randomness, cfg.launcher = dict(seed=3), launcher
-    cli.merge_options(cfg, options)
-    cli.wire_model(cfg)
-    return cfg
+    return prepare(
+        TrainOptions(
+            config=name, data=data, work_dir=work_dir, workers=workers, launcher=launcher, device='cpu', img_size=64,
+            epochs=EPOCHS, batch_size=4, seed=3, resume=True, cfg_options=OPTIONS | own,
+        )
+    ).cfg  # fmt: skip
 
 
 def fork(data, work_dir, workers, rank=None, port=None, case='yolov4', end=None):
@@ -149,15 +143,14 @@ def fork(data, work_dir, workers, rank=None, port=None, case='yolov4', end=None)
         with open(f'{work_dir}{"" if rank is None else f".{rank}"}.txt', 'a') as output:
             os.dup2(output.fileno(), 1)
             os.dup2(output.fileno(), 2)
-        from mmcnn import cli
+        from mmcnn.cli.errors import friendly_errors
         from mmcnn.engine import training
 
         training.plot_curves = training._leave_pictures = lambda *args: None
         cfg = config(data, work_dir, workers, launcher, case)
         if end:
             cfg.custom_hooks.append(dict(type='mmcnn.SignalItself', iterations=end[0], signum=end[1]))
-        cli.check_initial_weights(cfg, 'auto')
-        with cli.friendly_errors():
+        with friendly_errors():
             training.train(cfg)
         code = 0
     except SystemExit as end:

@@ -4,7 +4,6 @@ BatchNorm's statistics depend on the batch, so they are fixed. Box and class ter
 positives, so each micro-batch has the same number of them on each level.
 """
 
-import argparse
 import copy
 
 import pytest
@@ -14,8 +13,11 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 
-from mmcnn import cli
 from mmcnn.registry import MODELS
+from mmcnn.runs.batches import set_batches
+from mmcnn.runs.configs import load_config
+from mmcnn.runs.model import wire_model
+from mmcnn.runs.options import RunOptions
 
 IMAGES = 8
 NARROW = {'model.backbone.widen_factor': 0.0625, 'model.backbone.deepen_factor': 0.33}
@@ -25,10 +27,10 @@ CLASSES = {'model.bbox_head.num_classes': 3}
 
 def config(name, batch_size, **options):
     """As tools/train.py sets it up for steps of IMAGES images, ``batch_size`` at once."""
-    cfg = cli.load_config(name, {'nominal_batch_size': IMAGES, **NARROW, **CLASSES, **options})
-    cli.set_batches(cfg, argparse.Namespace(batch_size=batch_size, workers=0, launcher='none'), None)
+    cfg = load_config(name, {'nominal_batch_size': IMAGES, **NARROW, **CLASSES, **options})
+    set_batches(cfg, RunOptions(batch_size=batch_size, workers=0, launcher='none'), None)
     assert cfg.optim_wrapper.accumulative_counts == IMAGES // batch_size
-    cli.wire_model(cfg)
+    wire_model(cfg)
     return cfg
 
 

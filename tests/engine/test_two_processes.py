@@ -3,7 +3,6 @@
 Run as a program, this file is one of the two processes.
 """
 
-import argparse
 import os
 import subprocess
 import sys
@@ -17,8 +16,11 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 
-from mmcnn import cli
 from mmcnn.registry import MODELS
+from mmcnn.runs.batches import set_batches
+from mmcnn.runs.configs import load_config
+from mmcnn.runs.model import wire_model
+from mmcnn.runs.options import RunOptions
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ('yolov4_cspdarknet53', 'yolov4_cspdarknet53_darknet', 'yolov5_s')
@@ -56,12 +58,12 @@ def fix_statistics(model, images):
 
 def step(name, objects, rank, world):
     """What process ``rank`` of ``world`` sees of the step: its loss, the gradients and the weights after it."""
-    cfg = cli.load_config(name, OPTIONS)
+    cfg = load_config(name, OPTIONS)
     launcher = 'pytorch' if world > 1 else 'none'
-    args = argparse.Namespace(batch_size=IMAGES // world, workers=0, launcher=launcher)
-    cli.set_batches(cfg, args, None)
+    args = RunOptions(batch_size=IMAGES // world, workers=0, launcher=launcher)
+    set_batches(cfg, args, None)
     assert cfg.optim_wrapper.accumulative_counts == 1
-    cli.wire_model(cfg)
+    wire_model(cfg)
     torch.manual_seed(0)
     with DefaultScope.overwrite_default_scope('mmdet'):
         model = MODELS.build(cfg.model)

@@ -10,11 +10,11 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 import mmcnn
-from mmcnn import cli
 from mmcnn.errors import CheckpointError
 from mmcnn.models.layers import ConvNormAct, SameConv2d
 from mmcnn.models.wiring import wire
 from mmcnn.registry import BACKBONE_FAMILIES, MODELS
+from mmcnn.runs.configs import load_config
 from mmcnn.weights.loading import load_state
 
 FAMILIES = list({cls: name for name, cls in reversed(BACKBONE_FAMILIES.items())}.values())
@@ -60,7 +60,7 @@ def test_every_family_computes_the_same(name):
 
 @torch.no_grad()
 def test_whole_detector():
-    cfg = cli.load_config('yolov4_cspdarknet53_narrow')
+    cfg = load_config('yolov4_cspdarknet53_narrow')
     with DefaultScope.overwrite_default_scope('mmdet'):
         detector = randomised(MODELS.build(wire(cfg.model)))
     images = torch.rand(1, 3, 96, 128)

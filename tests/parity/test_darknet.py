@@ -11,7 +11,7 @@ from mmengine.registry import DefaultScope
 from torch.nn import functional as F
 
 import mmcnn
-from mmcnn import cli
+from mmcnn.runs.configs import load_config
 from mmcnn.weights.darknet import read_darknet
 
 CLASSES = 80
@@ -149,7 +149,7 @@ def run(layers, floats, image):
 
 
 def detector(config, device='cpu'):
-    model = dict(cli.load_config(config).model)
+    model = dict(load_config(config).model)
     model['backbone'] = {**model['backbone'], 'init_cfg': None}
     with DefaultScope.overwrite_default_scope('mmdet'), torch.device(device):
         return MODELS.build(model).eval()

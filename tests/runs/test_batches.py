@@ -1,18 +1,18 @@
 """Batch sizes, accumulation and learning rates, on any number of GPUs."""
 
-import argparse
-
 import pytest
 
-from mmcnn import cli
+from mmcnn.runs.batches import describe_batches, set_batches
+from mmcnn.runs.configs import load_config
+from mmcnn.runs.options import RunOptions
 
 CONFIG = 'yolov4_cspdarknet53'
 
 
 def batches(cfg, batch_size=None, launcher='none', num_images=None, workers=None):
-    args = argparse.Namespace(batch_size=batch_size, launcher=launcher, workers=workers)
-    cli.set_batches(cfg, args, num_images)
-    return cli.describe_batches(cfg, launcher), cfg.optim_wrapper.accumulative_counts
+    args = RunOptions(batch_size=batch_size, launcher=launcher, workers=workers)
+    set_batches(cfg, args, num_images)
+    return describe_batches(cfg, launcher), cfg.optim_wrapper.accumulative_counts
 
 
 @pytest.mark.parametrize(('launcher', 'variable'), [('pytorch', 'WORLD_SIZE'), ('slurm', 'SLURM_NTASKS')])
@@ -21,7 +21,7 @@ def batches(cfg, batch_size=None, launcher='none', num_images=None, workers=None
 )
 def test_a_step_sees_64_images_on_any_number_of_gpus(launcher, variable, processes, batch, counts, monkeypatch):
     monkeypatch.setenv(variable, str(processes))
-    cfg = cli.load_config(CONFIG)
+    cfg = load_config(CONFIG)
     line, found = batches(cfg, launcher=launcher, num_images=118_287)
     assert (cfg.train_dataloader.batch_size, found) == (batch, counts)
     images = batch * processes
@@ -30,14 +30,14 @@ def test_a_step_sees_64_images_on_any_number_of_gpus(launcher, variable, process
 
 def test_a_typed_batch_that_changes_the_recipe_is_said(monkeypatch):
     monkeypatch.setenv('WORLD_SIZE', '8')
-    line, counts = batches(cli.load_config(CONFIG), batch_size=16, launcher='pytorch')
+    line, counts = batches(load_config(CONFIG), batch_size=16, launcher='pytorch')
     assert counts == 1 and line.startswith('128 images an iteration, 1 iterations a step: 128 images a step')
     assert line.endswith('(the recipe is made for 64: it takes 0.5 times as many steps here)')
 
 
 def test_processes_of_another_launcher_do_not_count(monkeypatch):
     monkeypatch.setenv('WORLD_SIZE', '8')
-    assert batches(cli.load_config(CONFIG), batch_size=16)[1] == 4
+    assert batches(load_config(CONFIG), batch_size=16)[1] == 4
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_processes_of_another_launcher_do_not_count(monkeypatch):
     ],
 )
 def test_small_data_keeps_its_steps(epochs, images, counts):
-    cfg = cli.load_config(CONFIG)
+    cfg = load_config(CONFIG)
     cfg.train_cfg.max_epochs = epochs
     found = batches(cfg, batch_size=16, num_images=images)[1]
     iterations = epochs * -(-images // 16)
@@ -60,7 +60,7 @@ def test_small_data_keeps_its_steps(epochs, images, counts):
 
 def test_workers_and_batch_sizes_of_all_loaders(monkeypatch):
     monkeypatch.setattr('os.cpu_count', lambda: 4)
-    cfg = cli.load_config(CONFIG)
+    cfg = load_config(CONFIG)
     batches(cfg, batch_size=3, workers=9)
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         assert (loader.batch_size, loader.num_workers, loader.persistent_workers) == (3, 4, True)
@@ -70,7 +70,7 @@ def test_workers_and_batch_sizes_of_all_loaders(monkeypatch):
 
 
 def test_recipe_without_nominal_batch_is_left_alone():
-    cfg = cli.load_config(CONFIG)
+    cfg = load_config(CONFIG)
     cfg.pop('nominal_batch_size')
     assert batches(cfg, batch_size=1) == ('1 images an iteration, 4 iterations a step: 4 images a step', 4)
 
@@ -88,7 +88,7 @@ def test_recipe_without_nominal_batch_is_left_alone():
 )
 def test_rate_of_a_classifier_follows_the_images_of_a_step(batch, images, processes, counts, rate, monkeypatch):
     monkeypatch.setenv('WORLD_SIZE', str(processes))
-    cfg = cli.load_config('classification/darknet53')
+    cfg = load_config('classification/darknet53')
     line, found = batches(cfg, batch_size=batch, launcher='pytorch', num_images=images)
     assert found == counts
     assert cfg.optim_wrapper.optimizer.lr == pytest.approx(rate)
@@ -115,7 +115,7 @@ def test_rate_of_a_classifier_follows_the_images_of_a_step(batch, images, proces
 def test_rate_of_summed_losses(batch, images, processes, counts, rate, larger, monkeypatch):
     """YOLOv3: 1e-3 for 64 images of which 8 are summed; decay 5e-4 and clipping at 35 belong to those sums."""
     monkeypatch.setenv('WORLD_SIZE', str(processes))
-    cfg = cli.load_config('yolov3_darknet53')
+    cfg = load_config('yolov3_darknet53')
     for _ in range(2):  # the config that the run records gives the same again
         line, found = batches(cfg, batch_size=batch, launcher='pytorch', num_images=images)
         assert found == counts
@@ -126,7 +126,7 @@ def test_rate_of_summed_losses(batch, images, processes, counts, rate, larger, m
 
 
 def test_what_summed_losses_do_not_have_is_left_out():
-    cfg = cli.load_config('yolov3_darknet53', {'optim_wrapper.clip_grad': None})
+    cfg = load_config('yolov3_darknet53', {'optim_wrapper.clip_grad': None})
     cfg.optim_wrapper.optimizer.pop('weight_decay')
     batches(cfg, batch_size=16)
     assert cfg.optim_wrapper.clip_grad is None
@@ -147,7 +147,7 @@ def test_what_summed_losses_do_not_have_is_left_out():
 def test_rate_of_faster_rcnn(batch, images, processes, counts, rate, monkeypatch):
     """0.02 for 16 images. Its losses are means, so decay is the recipe's whatever the batch."""
     monkeypatch.setenv('WORLD_SIZE', str(processes))
-    cfg = cli.load_config('faster_rcnn_resnet-fpn')
+    cfg = load_config('faster_rcnn_resnet-fpn')
     for _ in range(2):
         line, found = batches(cfg, batch_size=batch, launcher='pytorch', num_images=images)
         assert found == counts
@@ -158,9 +158,9 @@ def test_rate_of_faster_rcnn(batch, images, processes, counts, rate, monkeypatch
 @pytest.mark.parametrize(('images', 'processes', 'drop'), [(17, 1, True), (18, 1, False), (33, 2, True), (1, 1, False)])
 def test_a_batch_of_one_image_is_left_out(images, processes, drop, monkeypatch):
     monkeypatch.setenv('WORLD_SIZE', str(processes))
-    cfg = cli.load_config('classification/darknet53')
+    cfg = load_config('classification/darknet53')
     batches(cfg, batch_size=16, launcher='pytorch', num_images=images)
     assert cfg.train_dataloader.drop_last is drop
-    cfg = cli.load_config(CONFIG)
+    cfg = load_config(CONFIG)
     batches(cfg, batch_size=16, launcher='pytorch', num_images=images)
     assert 'drop_last' not in cfg.train_dataloader

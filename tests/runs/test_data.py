@@ -1,15 +1,14 @@
 """--data and --cache-gb: what they change in a config, and what they say of a folder that does not fit."""
 
-import functools
 import re
 import shutil
-from pathlib import Path
 
 import pytest
 
-from mmcnn import cli
+from mmcnn.errors import DataError, UsageError
 from mmcnn.runs import data
-from mmcnn.errors import DataError
+from mmcnn.runs.configs import load_config
+from mmcnn.runs.data import check_classes, set_cache, set_data
 
 CLASSIFIER = 'classification/darknet53'
 CONFIG = 'yolov4_cspdarknet53'
@@ -29,37 +28,46 @@ def test_missing_coco_says_where_it_was_looked_for(run_tool, tmp_path):
     assert 'looked for data/coco/train2017 ' in result.err
 
 
-def test_demo_folder_of_someone_else(run_tool, tmp_path):
-    mine = tmp_path / data.DEMO_DATA / 'mine.txt'
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """An empty cache folder of the user."""
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    return tmp_path / 'cache' / 'mmcnn'
+
+
+def test_demo_folder_of_someone_else(run_tool, cache, tmp_path):
+    mine = cache / data.DEMO_DATA / 'mine.txt'
     mine.parent.mkdir(parents=True)
     mine.touch()
     result = run_tool('train', CONFIG, '--data', 'demo', cwd=tmp_path)
     assert result.code == 1
-    assert re.fullmatch(r'error: --data demo: \S+ holds files that make_shapes did not write.*\n', result.err)
+    assert re.fullmatch(
+        r'error: the demo data cannot be drawn in \S+: \S+ holds files that make_shapes did not write.*\n', result.err
+    )
     assert list(mine.parent.iterdir()) == [mine]
+    assert [path.name for path in tmp_path.iterdir()] == ['cache']  # nothing is dropped where one stands
 
 
-def test_demo_data_is_drawn_by_the_first_process(tmp_path, monkeypatch):
+def test_demo_data_is_drawn_by_the_first_process(cache, monkeypatch):
     def make(root):
-        root.mkdir()
+        root.mkdir(parents=True)
         return root
 
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(data, 'DEMO_PATIENCE', 0)
-    draw = functools.partial(data._demo_data, make, Path('drawn'), 'last')
+    monkeypatch.setattr(data, 'make_shapes', make)
     monkeypatch.setenv('LOCAL_RANK', '1')
-    with pytest.raises(cli.UsageError, match='drawn was not drawn by the first process'):
-        draw()
+    with pytest.raises(DataError, match='demo was not drawn by the first process'):
+        data.demo_data()
     monkeypatch.setenv('LOCAL_RANK', '0')
-    assert draw() == 'drawn'
-    (tmp_path / 'drawn' / 'last').touch()
+    assert data.demo_data() == str(cache / 'demo')
+    (cache / 'demo' / 'val.json').touch()
     monkeypatch.setenv('LOCAL_RANK', '1')
-    assert draw() == 'drawn'
+    assert data.demo_data() == str(cache / 'demo')
 
 
 def test_data_sets_classes_files_and_evaluators(shapes):
-    cfg = cli.load_config(CONFIG)
-    folder = cli.set_data(cfg, str(shapes))
+    cfg = load_config(CONFIG)
+    folder = set_data(cfg, str(shapes))
     assert (folder.num_train, folder.num_val) == (8, 4)
     datasets = [cfg.train_dataloader.dataset.dataset, cfg.val_dataloader.dataset, cfg.test_dataloader.dataset]
     assert [dataset.ann_file for dataset in datasets] == ['train.json', 'val.json', 'val.json']
@@ -72,36 +80,36 @@ def test_data_sets_classes_files_and_evaluators(shapes):
 
 
 def test_classes_of_the_own_data():
-    cfg = cli.load_config(CONFIG)
-    cli.check_classes(cfg)  # COCO's 80
+    cfg = load_config(CONFIG)
+    check_classes(cfg)  # COCO's 80
     dataset = cfg.train_dataloader.dataset.dataset
     dataset.metainfo = dict(classes=('cat', 'dog'))
-    with pytest.raises(cli.UsageError, match=r"num_classes=80 of mmcnn\.YOLOHead.* 2 classes, \('cat', 'dog'\): set"):
-        cli.check_classes(cfg)
+    with pytest.raises(UsageError, match=r"num_classes=80 of mmcnn\.YOLOHead.* 2 classes, \('cat', 'dog'\): set"):
+        check_classes(cfg)
     cfg.model.bbox_head.num_classes = 2
-    cli.check_classes(cfg)
+    check_classes(cfg)
     dataset.metainfo = dict(classes='cat')
-    with pytest.raises(cli.UsageError, match=r"num_classes=2 of .* 1 classes, \('cat',\)"):
-        cli.check_classes(cfg)
+    with pytest.raises(UsageError, match=r"num_classes=2 of .* 1 classes, \('cat',\)"):
+        check_classes(cfg)
     dataset.type, dataset.metainfo = 'BaseDataset', None  # which says nothing of its classes
-    cli.check_classes(cfg)
+    check_classes(cfg)
     cfg.model.roi_head = dict(bbox_head=[dict(type='A', num_classes=2), dict(type='B', num_classes=3)])  # a cascade
     cfg.model.rpn_head = dict(type='RPNHead', num_classes=1)
     dataset.metainfo = dict(classes=('cat', 'dog'))
-    with pytest.raises(cli.UsageError, match=r'num_classes=3 of B, but the training images have 2 classes'):
-        cli.check_classes(cfg)
+    with pytest.raises(UsageError, match=r'num_classes=3 of B, but the training images have 2 classes'):
+        check_classes(cfg)
 
 
 def test_data_of_a_checkpoint_has_to_have_its_classes(shapes):
     checkpoint = {'meta': {'dataset_meta': {'classes': ('square', 'circle', 'triangle')}}}
-    with pytest.raises(cli.UsageError, match=r"trained on the classes \('square', 'circle', 'triangle'\)"):
-        cli.set_data(cli.load_config(CONFIG), str(shapes), checkpoint)
-    cli.set_data(cli.load_config(CONFIG), str(shapes), {'meta': {}})  # a checkpoint that does not say
+    with pytest.raises(UsageError, match=r"trained on the classes \('square', 'circle', 'triangle'\)"):
+        set_data(load_config(CONFIG), str(shapes), checkpoint)
+    set_data(load_config(CONFIG), str(shapes), {'meta': {}})  # a checkpoint that does not say
 
 
 def test_folder_of_classes_sets_classes_and_files(shape_classes):
-    cfg = cli.load_config(CLASSIFIER)
-    folder = cli.set_data(cfg, str(shape_classes))
+    cfg = load_config(CLASSIFIER)
+    folder = set_data(cfg, str(shape_classes))
     assert (folder.num_train, folder.num_val) == (24, 12)
     datasets = [cfg.train_dataloader.dataset, cfg.val_dataloader.dataset, cfg.test_dataloader.dataset]
     assert [dataset.data_prefix.img for dataset in datasets] == ['train/', 'val/', 'val/']
@@ -112,22 +120,20 @@ def test_folder_of_classes_sets_classes_and_files(shape_classes):
 
 
 def test_what_another_folder_leaves_out_is_not_left_out_here(shape_classes):
-    cfg = cli.load_config(CLASSIFIER)
+    cfg = load_config(CLASSIFIER)
     cfg.train_dataloader.dataset.left_out = ['train/circle/a.jpg']  # as a recorded config has it
-    cli.set_data(cfg, str(shape_classes))
+    set_data(cfg, str(shape_classes))
     assert cfg.train_dataloader.dataset.left_out == []
 
 
 def test_own_imagenet_is_looked_at_too(shape_classes, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    cfg = cli.load_config(CLASSIFIER)
-    with pytest.raises(
-        cli.UsageError, match=r'darknet53\.py is not there: looked for data/imagenet/train .*train/CLASS'
-    ):
-        cli.set_data(cfg, None)
+    cfg = load_config(CLASSIFIER)
+    with pytest.raises(UsageError, match=r'darknet53\.py is not there: looked for data/imagenet/train .*train/CLASS'):
+        set_data(cfg, None)
     (tmp_path / 'data').mkdir()
     (tmp_path / 'data' / 'imagenet').symlink_to(shape_classes)
-    assert cli.set_data(cfg, None).num_train == 24
+    assert set_data(cfg, None).num_train == 24
     assert cfg.model.num_classes == 3  # a part of ImageNet is fine
     assert cfg.train_dataloader.dataset.data_root == 'data/imagenet/'
 
@@ -135,14 +141,14 @@ def test_own_imagenet_is_looked_at_too(shape_classes, tmp_path, monkeypatch):
 def test_only_the_test_images_of_a_checkpoint_are_needed(shape_classes, tmp_path):
     shutil.copytree(shape_classes / 'val', tmp_path / 'val')
     checkpoint = {'meta': {'dataset_meta': {'classes': ('circle', 'square', 'triangle')}}}
-    assert cli.set_data(cli.load_config(CLASSIFIER), str(tmp_path), checkpoint).num_val == 12
+    assert set_data(load_config(CLASSIFIER), str(tmp_path), checkpoint).num_val == 12
     # Weights of another kind than checkpoints say nothing of their classes.
-    assert cli.set_data(cli.load_config(CLASSIFIER), str(tmp_path), {}).num_val == 12
+    assert set_data(load_config(CLASSIFIER), str(tmp_path), {}).num_val == 12
     with pytest.raises(DataError, match=rf'{tmp_path}/train does not exist'):
-        cli.set_data(cli.load_config(CLASSIFIER), str(tmp_path))
+        set_data(load_config(CLASSIFIER), str(tmp_path))
     checkpoint['meta']['dataset_meta']['classes'] = tuple(f'n{i:08}' for i in range(1000))
-    with pytest.raises(cli.UsageError, match=r"classes \('n00000000', .* and 980 more\), but .* has \('circle', 'squ"):
-        cli.set_data(cli.load_config(CLASSIFIER), str(tmp_path), checkpoint)
+    with pytest.raises(UsageError, match=r"classes \('n00000000', .* and 980 more\), but .* has \('circle', 'squ"):
+        set_data(load_config(CLASSIFIER), str(tmp_path), checkpoint)
 
 
 @pytest.mark.parametrize(('config', 'other'), [(CLASSIFIER, 'shapes'), (CONFIG, 'shape_classes')])
@@ -155,18 +161,18 @@ def test_folder_for_the_other_kind_of_network_is_refused(run_tool, request, tmp_
 
 
 def test_memory_for_images_where_the_data_set_keeps_them():
-    cfg = cli.load_config('yolov5_s')
-    cli.set_cache(cfg, None)
+    cfg = load_config('yolov5_s')
+    set_cache(cfg, None)
     assert cfg.train_dataloader.dataset.cache_gb == 0
-    cli.set_cache(cfg, 2.5)
+    set_cache(cfg, 2.5)
     assert cfg.train_dataloader.dataset.cache_gb == 2.5
-    with pytest.raises(cli.UsageError, match=r'--cache-gb: only mmcnn\.MosaicDataset keeps decoded images'):
-        cli.set_cache(cli.load_config('yolov3_darknet53'), 2.5)
+    with pytest.raises(UsageError, match=r'--cache-gb: only mmcnn\.MosaicDataset keeps decoded images'):
+        set_cache(load_config('yolov3_darknet53'), 2.5)
 
 
 def test_a_half_switch_to_the_device_is_refused():
-    cfg = cli.load_config('yolov5_s', {'train_dataloader.dataset.device_augmentation': True})
-    cli.set_cache(cfg, None)
+    cfg = load_config('yolov5_s', {'train_dataloader.dataset.device_augmentation': True})
+    set_cache(cfg, None)
     cfg.model.data_preprocessor.type = 'DetDataPreprocessor'
-    with pytest.raises(cli.UsageError, match=r'type=mmcnn\.PlanPreprocessor, not with DetDataPreprocessor'):
-        cli.set_cache(cfg, None)
+    with pytest.raises(UsageError, match=r'type=mmcnn\.PlanPreprocessor, not with DetDataPreprocessor'):
+        set_cache(cfg, None)

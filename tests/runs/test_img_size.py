@@ -6,8 +6,10 @@ import pytest
 from mmengine.config import Config
 
 import mmcnn
-from mmcnn import cli
-from mmcnn.runs.img_size import image_size
+from mmcnn.errors import UsageError
+from mmcnn.runs.configs import load_config
+from mmcnn.runs.data import inner_dataset
+from mmcnn.runs.img_size import image_size, set_img_size
 
 CLASSIFIER = 'classification/darknet53'
 CONFIG = 'yolov4_cspdarknet53'
@@ -15,8 +17,8 @@ DARKNET = 'yolov4_cspdarknet53_darknet'
 
 
 def test_img_size_reaches_every_transform():
-    cfg = cli.load_config(DARKNET)
-    cli.set_img_size(cfg, 416)
+    cfg = load_config(DARKNET)
+    set_img_size(cfg, 416)
     sizes = re.findall(r"'img_scale': (\(\d+, \d+\))", repr(cfg.to_dict()))
     assert len(sizes) >= 4
     assert set(sizes[-4:]) == {'(416, 416)'}
@@ -28,40 +30,40 @@ def test_img_size_reaches_every_transform():
 
 
 def test_img_size_needs_a_transform_to_set():
-    with pytest.raises(cli.UsageError, match='no transform with an img_scale'):
-        cli.set_img_size(Config(dict(model=dict())), 64)
+    with pytest.raises(UsageError, match='no transform with an img_scale'):
+        set_img_size(Config(dict(model=dict())), 64)
 
 
 @pytest.mark.parametrize(
     ('config', 'size'), [(CONFIG, (640, 640)), (DARKNET, (608, 608)), ('faster_rcnn_fpn', (1333, 800))]
 )
 def test_image_size_is_that_of_the_test_pipeline(config, size):
-    cfg = cli.load_config(config)
+    cfg = load_config(config)
     assert image_size(cfg) == size
-    pipeline = cli.inner_dataset(cfg.test_dataloader).pipeline
+    pipeline = inner_dataset(cfg.test_dataloader).pipeline
     pipeline[:] = [step for step in pipeline if not {'img_scale', 'scale'} & step.keys()]
     assert image_size(cfg) is None
 
 
 def scales(cfg, loader):
-    return [t.scale for t in cli.inner_dataset(cfg[loader]).pipeline if 'scale' in t]
+    return [t.scale for t in inner_dataset(cfg[loader]).pipeline if 'scale' in t]
 
 
 def test_img_size_of_mmdetections_transforms_is_the_longer_side():
-    cfg = cli.load_config('yolov3_darknet53')
-    cli.set_img_size(cfg, 320)
+    cfg = load_config('yolov3_darknet53')
+    set_img_size(cfg, 320)
     # 320 to 608 px become 0.53 times as much, in multiples of 32: 5.3 and 10 of them.
     assert scales(cfg, 'train_dataloader') == [[(160, 160), (320, 320)]]
     assert scales(cfg, 'val_dataloader') == [(320, 320)]
-    cfg = cli.load_config('faster_rcnn_resnet-fpn')
-    cli.set_img_size(cfg, 320)
+    cfg = load_config('faster_rcnn_resnet-fpn')
+    set_img_size(cfg, 320)
     assert scales(cfg, 'train_dataloader') == scales(cfg, 'test_dataloader') == [(320, 320)]
-    with pytest.raises(cli.UsageError, match=r'--img-size 100: it has to be a multiple of 32'):
-        cli.set_img_size(cfg, 100)
+    with pytest.raises(UsageError, match=r'--img-size 100: it has to be a multiple of 32'):
+        set_img_size(cfg, 100)
 
 
 def pipelines(cfg):
-    return [cli.inner_dataset(cfg[f'{part}_dataloader']).pipeline for part in ('train', 'val', 'test')]
+    return [inner_dataset(cfg[f'{part}_dataloader']).pipeline for part in ('train', 'val', 'test')]
 
 
 def sizes(cfg):
@@ -69,24 +71,24 @@ def sizes(cfg):
 
 
 def test_image_size_is_that_of_the_row(shape_classes):
-    cfg = cli.load_config(CLASSIFIER)
+    cfg = load_config(CLASSIFIER)
     assert sizes(cfg) == [None] * 3
-    cli.set_img_size(cfg, None)
+    set_img_size(cfg, None)
     assert sizes(cfg) == [(256, 256)] * 3  # Darknet's ImageNet classifiers
-    cfg = cli.load_config(CLASSIFIER, {'model.backbone.type': 'mmcnn.cspdarknet53-focus'})
+    cfg = load_config(CLASSIFIER, {'model.backbone.type': 'mmcnn.cspdarknet53-focus'})
     own = mmcnn.build_classifier('cspdarknet53-focus').image.size
-    cli.set_img_size(cfg, None)
+    set_img_size(cfg, None)
     assert sizes(cfg) == [(own, own)] * 3
 
 
 def test_image_size_that_is_typed():
-    cfg = cli.load_config(CLASSIFIER)
-    cli.set_img_size(cfg, 100)
+    cfg = load_config(CLASSIFIER)
+    set_img_size(cfg, 100)
     assert sizes(cfg) == [(100, 100)] * 3
-    cli.set_img_size(cfg, None)  # as a recorded config has it
+    set_img_size(cfg, None)  # as a recorded config has it
     assert sizes(cfg) == [(100, 100)] * 3
-    with pytest.raises(cli.UsageError, match='--img-size 31: it has to be at least 32'):
-        cli.set_img_size(cfg, 31)
+    with pytest.raises(UsageError, match='--img-size 31: it has to be at least 32'):
+        set_img_size(cfg, 31)
 
 
 def test_image_too_small_for_the_network(monkeypatch):
@@ -94,5 +96,5 @@ def test_image_too_small_for_the_network(monkeypatch):
         raise RuntimeError('Kernel size can not be greater than actual input size\nand more')
 
     monkeypatch.setattr('mmcnn.models.classifiers.Classifier.forward', narrow_way)
-    with pytest.raises(cli.UsageError, match=r'--img-size 64: too small for mmcnn\.darknet53 \(Kernel size .* size\)$'):
-        cli.set_img_size(cli.load_config(CLASSIFIER), 64)
+    with pytest.raises(UsageError, match=r'--img-size 64: too small for mmcnn\.darknet53 \(Kernel size .* size\)$'):
+        set_img_size(load_config(CLASSIFIER), 64)

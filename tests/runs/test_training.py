@@ -5,33 +5,39 @@ import shutil
 import pytest
 from mmengine.config import Config
 
-from mmcnn import cli
-from mmcnn.errors import CheckpointError
+from mmcnn.errors import CheckpointError, UsageError
+from mmcnn.runs.configs import load_config
+from mmcnn.runs.training import check_initial_weights, set_amp, set_on_nan
 
 CONFIG = 'yolov4_cspdarknet53'
 
 
+def run_config(work_dir, **entries):
+    """The entries of a config that say what a run starts from."""
+    return Config(dict(work_dir=str(work_dir), train_cfg=dict(max_epochs=2), **entries))
+
+
 def test_amp_on_a_gpu(monkeypatch):
     monkeypatch.setattr('mmcnn.runs.training.get_device', lambda: 'cuda')
-    cfg = cli.load_config(CONFIG)
-    cli.set_amp(cfg, False)
+    cfg = load_config(CONFIG)
+    set_amp(cfg, False)
     assert cfg.optim_wrapper.type == 'OptimWrapper'
-    cli.set_amp(cfg, True)
+    set_amp(cfg, True)
     assert (cfg.optim_wrapper.type, cfg.optim_wrapper.loss_scale) == ('AmpOptimWrapper', 'dynamic')
     assert cfg.optim_wrapper.constructor == 'mmcnn.YOLOOptimWrapperConstructor'
 
 
 def test_on_nan():
-    cfg = cli.load_config(CONFIG)
-    cli.set_on_nan(cfg, None)
+    cfg = load_config(CONFIG)
+    set_on_nan(cfg, None)
     assert 'on_nan' not in cfg.train_cfg
-    cli.set_on_nan(cfg, 'skip')
+    set_on_nan(cfg, 'skip')
     assert cfg.train_cfg.on_nan == 'skip'
     cfg.train_cfg.type = 'EpochBasedTrainLoop'
     with pytest.raises(
-        cli.UsageError, match=r'--on-nan stop needs train_cfg\.type=mmcnn\.ResumableTrainLoop, .* has Epoch'
+        UsageError, match=r'--on-nan stop needs train_cfg\.type=mmcnn\.ResumableTrainLoop, .* has Epoch'
     ):
-        cli.set_on_nan(cfg, 'stop')
+        set_on_nan(cfg, 'stop')
 
 
 @pytest.mark.parametrize(
@@ -42,24 +48,28 @@ def test_on_nan():
     ],
 )
 def test_pretrained_backbones_are_looked_at_first(checkpoint, error, words):
-    cfg = cli.load_config(CONFIG, {'model.backbone.init_cfg': dict(type='Pretrained', checkpoint=checkpoint)})
+    cfg = load_config(CONFIG, {'model.backbone.init_cfg': dict(type='Pretrained', checkpoint=checkpoint)})
     with pytest.raises(error, match=words):
-        cli.check_initial_weights(cfg, None)
+        check_initial_weights(cfg)
 
 
 def test_nothing_to_resume_leaves_load_from(trained, tmp_path, capsys):
-    cfg = Config(dict(work_dir=str(tmp_path), load_from=str(trained.checkpoint), resume=False))
-    cli.check_initial_weights(cfg, 'auto')
+    cfg = Config(
+        dict(work_dir=str(tmp_path), load_from=str(trained.checkpoint), resume=False, train_cfg=dict(max_epochs=2))
+    )
+    check_initial_weights(cfg, True)
     assert 'starting from the beginning' in capsys.readouterr().out
     assert (cfg.resume, cfg.load_from) == (False, str(trained.checkpoint))
-    cli.check_initial_weights(cfg, str(trained.checkpoint))
+    check_initial_weights(cfg, str(trained.checkpoint))
     assert (cfg.resume, cfg.load_from) == (True, str(trained.checkpoint))
 
 
 def test_resume_option_is_the_same_as_the_flag(trained):
     for load_from in (None, str(trained.checkpoint)):
-        cfg = Config(dict(work_dir=str(trained.work_dir), load_from=load_from, resume=True))
-        cli.check_initial_weights(cfg, None)
+        cfg = Config(
+            dict(work_dir=str(trained.work_dir), load_from=load_from, resume=True, train_cfg=dict(max_epochs=2))
+        )
+        check_initial_weights(cfg)
         assert (cfg.resume, cfg.load_from) == (True, str(trained.checkpoint))
 
 
@@ -67,18 +77,21 @@ def test_a_damaged_last_checkpoint_is_passed_over_and_said_so(trained, tmp_path,
     shutil.copytree(trained.work_dir, tmp_path / 'run')
     torn = tmp_path / 'run' / 'epoch_2.pth'
     torn.write_bytes(torn.read_bytes()[:-1000])
-    cfg = Config(dict(work_dir=str(tmp_path / 'run')))
-    cli.check_initial_weights(cfg, 'auto')
+    cfg = run_config(tmp_path / 'run')
+    check_initial_weights(cfg, True)
     older = tmp_path / 'run' / 'epoch_1.pth'
     assert (cfg.resume, cfg.load_from) == (True, str(older))
     assert capsys.readouterr().out == (
-        f'note: {torn} is cut short: the end of the file is missing; the run goes on from {older} instead\n'
+        f'note: {torn} is cut short: the end of the file is missing; the run continues from {older} instead\n'
+        f'continuing from {older}: 1 of 2 epochs in total are done\n'
     )
 
 
 def test_an_earlier_run_s_checkpoints_are_pointed_out(tmp_path, capsys):
     (tmp_path / 'epoch_7.pth').touch()
-    cfg = Config(dict(work_dir=str(tmp_path)))
-    cli.check_initial_weights(cfg, 'auto')
+    cfg = run_config(tmp_path)
+    check_initial_weights(cfg, True)
     assert cfg.resume is False
-    assert 'note: epoch_7.pth there are of an earlier run; --resume FILE goes on from one' in capsys.readouterr().out
+    assert (
+        'note: epoch_7.pth are of an earlier run; --resume FILE continues from one of them' in capsys.readouterr().out
+    )

@@ -6,9 +6,9 @@ import re
 import pytest
 from PIL import Image
 
-from mmcnn import cli
 from mmcnn.datasets.anchors import anchors_of
-from mmcnn.runs.configs import config_folder
+from mmcnn.runs.configs import config_folder, load_config
+from mmcnn.runs.model import wire_model
 
 
 @pytest.fixture(scope='module')
@@ -86,12 +86,12 @@ def test_what_is_printed_takes_the_place_of_the_config_s(run_tool, boxes, config
     path = tmp_path / 'mine.py'
     base = config_folder() / f'{config}.py'
     path.write_text(f'_base_ = [{str(base)!r}]\nmodel = dict(bbox_head=dict(**{part!r}))\n')
-    cfg = cli.load_config(str(path))
-    cli.wire_model(cfg)
+    cfg = load_config(str(path))
+    wire_model(cfg)
     # Finest level first, whatever the order in the config: the head's coarse-to-fine order has to be kept.
     (written,) = entry.values()
     areas = [sum(w * h for w, h in level) for level in written]
-    present = next(iter(cli.load_config(config).model.bbox_head.get('anchors') or [None]))
+    present = next(iter(load_config(config).model.bbox_head.get('anchors') or [None]))
     assert areas == sorted(areas, reverse=present is None)
     again = run_tool('anchors', '--data', data, '--config', path, '--generations', 0).out.splitlines()[1]
     assert again.split()[-1] == result.out.splitlines()[2].split()[-1]  # what was promised

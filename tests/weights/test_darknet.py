@@ -8,8 +8,8 @@ from mmdet.registry import MODELS
 from mmengine.registry import DefaultScope
 
 import mmcnn
-from mmcnn import cli
 from mmcnn.errors import CheckpointError
+from mmcnn.runs.configs import load_config
 from mmcnn.weights.darknet import is_darknet, read_darknet, read_header, write_darknet
 from mmcnn.weights.darknet_order import order_of
 
@@ -22,7 +22,7 @@ def backbone(name='darknet53', **settings):
 
 
 def detector(name, classes=3, device='cpu', **settings):
-    model = {**cli.load_config(name).model, **settings}
+    model = {**load_config(name).model, **settings}
     model['backbone'] = {**model['backbone'], 'init_cfg': None}
     model['bbox_head'] = {**model['bbox_head'], 'num_classes': classes}
     with DefaultScope.overwrite_default_scope('mmdet'), torch.device(device):
@@ -30,7 +30,7 @@ def detector(name, classes=3, device='cpu', **settings):
 
 
 def narrow_yolov3():
-    head = {**cli.load_config('yolov3_darknet53').model.bbox_head, 'out_channels': [32, 32, 16]}
+    head = {**load_config('yolov3_darknet53').model.bbox_head, 'out_channels': [32, 32, 16]}
     neck = dict(type='YOLOV3Neck', num_scales=3, out_channels=[16, 16, 8])
     return detector('yolov3_darknet53', neck=neck, bbox_head=head, widen_factor=0.05)
 
@@ -210,7 +210,7 @@ def test_a_head_of_another_class_count_has_its_own_shapes(tmp_path):
     ],
 )  # fmt: skip
 def test_predictions_that_would_be_other_boxes_are_refused(config, settings, size, words, tmp_path):
-    head = {**cli.load_config(config).model.bbox_head, **settings}
+    head = {**load_config(config).model.bbox_head, **settings}
     model = detector(config, 80, device='meta', bbox_head=head)
     with pytest.raises(CheckpointError, match=rf'holds predictions for other {words}'):
         read_darknet(sparse(tmp_path / 'x', size), model)

@@ -4,8 +4,8 @@ from mmdet.registry import MODELS
 from mmengine.registry import DefaultScope
 
 import mmcnn
-from mmcnn import cli
 from mmcnn.errors import CheckpointError
+from mmcnn.runs.configs import load_config
 from mmcnn.weights.darknet_order import order_of
 
 # Sizes of the public files; each has a header of 20 bytes.
@@ -23,7 +23,7 @@ def meta(name, **settings):
     with torch.device('meta'):
         if name in mmcnn.list_backbones():
             return mmcnn.build_backbone(name, **settings)
-        model = {**cli.load_config(name).model, **settings.pop('model', {})}
+        model = {**load_config(name).model, **settings.pop('model', {})}
         model['backbone'] = {**model['backbone'], 'init_cfg': None, **settings}
         with DefaultScope.overwrite_default_scope('mmdet'):
             return MODELS.build(model)

@@ -6,9 +6,9 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmcnn import cli
 from mmcnn.errors import CheckpointError
-from mmcnn.runs.configs import config_folder
+from mmcnn.runs.configs import config_folder, load_config
+from mmcnn.runs.model import wire_model
 from mmcnn.weights.checkpoint import read_checkpoint
 from mmcnn.weights.recorded_config import parse_literals, recorded_config, refuse_code_in_meta
 
@@ -54,9 +54,9 @@ def test_config_of_a_saved_checkpoint(trained):
 
 @pytest.mark.parametrize('name', LEAVES)
 def test_every_config_of_ours_can_be_recorded(name):
-    cfg = cli.load_config(name)
+    cfg = load_config(name)
     assert recorded_config(with_config(cfg.pretty_text), 'x.pth').model == cfg.model  # as written, not yet wired
-    cli.wire_model(cfg)
+    wire_model(cfg)
     assert recorded_config(with_config(cfg.pretty_text), 'x.pth').to_dict() == cfg.to_dict()
 
 

@@ -19,7 +19,7 @@ from mmcnn.engine.hooks.atomic_checkpoint_hook import AtomicCheckpointHook
 from mmcnn.engine.refusals import Refusals
 from mmcnn.engine.step_guard import StepGuard, on_any_rank
 from mmcnn.engine.watch import RankWatch, StopSignals, guard_workers, start_failure, worker_death
-from mmcnn.errors import CheckpointError, DataError, TrainingError
+from mmcnn.errors import CheckpointError, DataError, StoppedError, TrainingError
 from mmcnn.random_state import seed_from
 from mmcnn.registry import LOOPS
 
@@ -212,10 +212,11 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             hook = self._checkpoint_hook
             if hook is not None:
                 hook.save_stopped(runner, self._epoch, self._iter)
-            runner.logger.info(f'stopped by {signal.Signals(signum).name}; {self._what_is_left()}; --resume goes on')
+            story = f'stopped by {signal.Signals(signum).name}; {self._what_is_left()}; --resume continues the run'
+            runner.logger.info(story)
             if get_world_size() > 1 and not self._validating:
                 barrier()  # a launcher ends all processes when the first one ends
-        raise SystemExit(128 + signum)
+        raise SystemExit(128 + signum) from StoppedError(story, signum)
 
     @property
     def _checkpoint_hook(self) -> AtomicCheckpointHook | None:

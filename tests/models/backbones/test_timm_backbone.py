@@ -19,9 +19,9 @@ def test_levels_are_named_by_stride():
 
 
 def test_inside_yolov4():
-    from mmcnn import cli
+    from mmcnn.runs.configs import load_config
 
-    cfg = cli.load_config('yolov4_cspdarknet53')
+    cfg = load_config('yolov4_cspdarknet53')
     cfg.model.backbone = dict(type='mmcnn.TimmBackbone', model='regnety_004', out_indices=(3, 4, 5))
     assert probe(cfg.model.backbone).strides == (8, 16, 32)
     assert wire(cfg.model).neck.in_channels == list(probe(cfg.model.backbone).channels) == [104, 208, 440]

@@ -14,7 +14,7 @@ from mmengine.structures import InstanceData
 from torch.nn.modules.batchnorm import _BatchNorm
 
 import mmcnn
-from mmcnn import cli
+from mmcnn.runs.configs import load_config
 
 CONFIGS = Path(mmdet.__file__).parent / '.mim' / 'configs'
 # ours: MMDetection's
@@ -69,7 +69,7 @@ def samples():
 @pytest.mark.parametrize('ours', PAIRS)
 def test_same_losses_and_detections(tmp_path, ours):
     name = PAIRS[ours]
-    cfg = cli.load_config(ours)
+    cfg = load_config(ours)
     theirs = random_statistics(build(Config.fromfile(CONFIGS / name).model))
     mine = build(cfg.model)
     # As a run with exponential moving averages is written: they are the state_dict.

@@ -2,8 +2,8 @@
 
 import pytest
 
-from mmcnn import cli
 from mmcnn.models.wiring import wire
+from mmcnn.runs.configs import load_config
 
 PREPROCESSOR = dict(type='DetDataPreprocessor', mean=[0.0] * 3, std=[255.0] * 3, bgr_to_rgb=True, pad_size_divisor=32)
 TEST = dict(nms_pre=100, min_bbox_size=0, score_thr=0.0, nms=dict(type='nms', iou_threshold=0.6), max_per_img=10)
@@ -93,7 +93,7 @@ def test_our_backbone_in_mmdets_detector(name, step_and_predict):
 def test_backbone_of_others_in_our_yolov4(backbone, channels, step_and_predict, request):
     if backbone['type'] == 'mmcnn.TimmBackbone':
         request.getfixturevalue('timm')
-    model = cli.load_config('yolov4_cspdarknet53').model
+    model = load_config('yolov4_cspdarknet53').model
     model.backbone = backbone
     model.neck.update(widen_factor=0.25, deepen_factor=0.33)
     model.test_cfg.update(score_thr=0.0, max_per_img=10)

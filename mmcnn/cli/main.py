@@ -1,0 +1,112 @@
+"""The command ``mmcnn``: one program with a command for each thing to do; ``tools/*.py`` are the same code."""
+
+# PYTHON_ARGCOMPLETE_OK
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+from typing import NoReturn
+
+from mmcnn.cli.errors import friendly_errors
+from mmcnn.nearest import nearest
+from mmcnn.version import __version__
+
+#: Every command with its module below mmcnn.cli and its line in ``mmcnn --help``. The modules are imported on demand.
+COMMANDS = {
+    'train': ('train', 'train a detector or a classifier'),
+    'test': ('test', 'evaluate a checkpoint'),
+    'infer': ('infer', 'find objects in images, folders, videos or a camera'),
+    'check-data': ('check_data', 'check a data folder and report its faults'),
+    'anchors': ('anchors', 'measure how well anchors fit a data set, and propose better ones'),
+    'compare': ('compare', 'train several backbones in one detector and compare them'),
+    'convert': ('convert', 'convert weights of other libraries, or list those that are known'),
+    'zoo': ('zoo', 'list all networks, or show one stage by stage'),
+    'configs': ('configs', 'list the configs that come with mmcnn'),
+    'benchmark': ('benchmark', 'measure speed and memory'),
+    'env': ('env', 'print the versions that a bug report needs'),
+}
+#: Names that the files in tools/ have, for ``python -m mmcnn model_zoo``.
+ALIASES = {
+    'check_data': 'check-data',
+    'compare_backbones': 'compare',
+    'convert_weights': 'convert',
+    'model_zoo': 'zoo',
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        argv: the arguments; None: those of the process.
+
+    Returns:
+        the exit code: 0, or what the command says. Errors of mmcnn end the process with their message and code.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if '_ARGCOMPLETE' in os.environ:
+        _complete()
+    name = ALIASES.get(argv[0], argv[0]) if argv else None
+    if name is None or name.startswith('-'):
+        _parser().parse_args(argv or ['--help'])
+        return 0
+    with friendly_errors():
+        if name not in COMMANDS:
+            _parser().error(f"there is no command '{argv[0]}'; {nearest(argv[0], COMMANDS)}")
+        module = _module(name)
+        return module.run(_command_parser(name, module).parse_args(argv[1:]))
+
+
+class _Parser(argparse.ArgumentParser):
+    """Names the command that prints help after a mistake, instead of all options."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f'error: {message}\n{self.prog} --help describes the options\n')
+
+
+def _parser() -> argparse.ArgumentParser:
+    """The parser of ``mmcnn`` without a command."""
+    width = max(map(len, COMMANDS))
+    lines = [f'  {name:{width}}  {text}' for name, (_, text) in COMMANDS.items()]
+    parser = _Parser(
+        prog='mmcnn',
+        usage='mmcnn COMMAND ...',
+        description='Classic convolutional backbones and YOLO detectors for MMDetection.\n\ncommands:\n'
+        + '\n'.join(lines),
+        epilog='mmcnn COMMAND --help describes a command. Try: mmcnn train yolov4_cspdarknet53_narrow --data demo',
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('--version', action='version', version=f'mmcnn {__version__}')
+    return parser
+
+
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(f'mmcnn.cli.{COMMANDS[name][0]}')
+
+
+def _command_parser(name: str, module: ModuleType) -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog=f'mmcnn {name}', description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    module.add_arguments(parser)
+    return parser
+
+
+def _complete() -> None:
+    """Answers the shell's question for completions (``eval "$(register-python-argcomplete mmcnn)"``)."""
+    import argcomplete
+
+    parser = _parser()
+    commands = parser.add_subparsers()
+    for name, (_, text) in COMMANDS.items():
+        module = _module(name)
+        module.add_arguments(commands.add_parser(name, help=text))
+    argcomplete.autocomplete(parser)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,33 @@
+"""Trains a detector or a classifier.
+
+CONFIG is the path of a config file or the name of one that comes with mmcnn (mmcnn configs lists them). A config is a
+program: loading one runs it, so take configs only from people you trust.
+
+  mmcnn train yolov4_cspdarknet53_narrow --data demo
+  mmcnn train yolov4_cspdarknet53 --data PATH --backbone vovnet39 --epochs 50
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from mmcnn.cli.arguments import add_options, options_from
+from mmcnn.runs.options import TrainOptions
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``mmcnn train``."""
+    parser.add_argument('config', metavar='CONFIG')
+    add_options(parser, TrainOptions)
+    # torch.distributed.launch passes this; torchrun sets the environment instead.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Trains."""
+    options = options_from(args, TrainOptions, config=args.config)
+
+    from mmcnn.runs.api import run_training
+
+    run_training(options)
+    return 0

@@ -1,0 +1,132 @@
+"""``mmcnn.train``, ``mmcnn.evaluate`` and ``mmcnn.check_data``: what the commands do, as functions."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mmcnn.errors import UsageError
+from mmcnn.nearest import nearest
+from mmcnn.runs.options import RunOptions, TestOptions, TrainOptions, described
+from mmcnn.runs.results import EvaluateResult, TrainResult
+
+
+def _takes(options: type[RunOptions], first: str) -> Callable[[Callable], Callable]:
+    """Gives a function the signature and the list of arguments of an options class, and refuses other names.
+
+    Args:
+        options: the class.
+        first: its field that the function takes by position.
+    """
+
+    def decorate(function: Callable) -> Callable:
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            known = {field.name for field in dataclasses.fields(options)}
+            for name in kwargs:
+                if name not in known:
+                    raise UsageError(f"{function.__name__}() has no option '{name}'; {nearest(name, known)}")
+            signature.bind(*args, **kwargs)
+            return function(options(**dict(zip([first], args, strict=False)), **kwargs))
+
+        parameters = inspect.signature(options).parameters
+        signature = inspect.Signature(
+            [
+                parameters[first].replace(kind=inspect.Parameter.POSITIONAL_OR_KEYWORD),
+                *(each for name, each in parameters.items() if name != first),
+            ],
+            return_annotation=inspect.signature(function).return_annotation,
+        )
+        call.__signature__ = signature
+        lines = [f'    {name}: {option.help}.' for name, (_, option) in described(options).items()]
+        call.__doc__ = f'{inspect.cleandoc(function.__doc__)}\n\nOptions:\n' + '\n'.join(lines)
+        return call
+
+    return decorate
+
+
+@_takes(TrainOptions, 'config')
+def train(options: TrainOptions) -> TrainResult:
+    """Trains a detector or a classifier, as ``mmcnn train`` does, and returns what came of it.
+
+    ``mmcnn.train('yolov4_cspdarknet53_narrow', data='demo', epochs=2).metrics``. The first argument is the path of a
+    config file, the name of one that comes with mmcnn, or a loaded config. The process is left as it was found, so that
+    several trainings can run one after the other, also after one that failed.
+
+    Raises:
+        MmcnnError: an option, the data or a file is at fault, or the training cannot go on; see :mod:`mmcnn.errors`.
+    """
+    return run_training(options)
+
+
+@_takes(TestOptions, 'checkpoint')
+def evaluate(options: TestOptions) -> EvaluateResult:
+    """Evaluates a checkpoint on the validation images, as ``mmcnn test`` does.
+
+    ``mmcnn.evaluate('best.pth', data='bccd').metrics['AP50']``. Config, backbone and classes come from the checkpoint
+    unless ``config`` names another; with one, the weights may be of any kind that fits.
+
+    Raises:
+        MmcnnError: an option, the data or the checkpoint is at fault; see :mod:`mmcnn.errors`.
+    """
+    return run_test(options)
+
+
+def run_training(options: TrainOptions) -> TrainResult:
+    """A training from its options; :func:`train` for callers that have them."""
+    from mmcnn.engine import training
+    from mmcnn.runs import work_dirs
+    from mmcnn.runs.causes import known_causes
+    from mmcnn.runs.console import Console
+    from mmcnn.runs.prepare import prepare
+    from mmcnn.runs.process_state import kept_process_state
+
+    console = Console(options.verbose)
+    with kept_process_state(), known_causes():
+        run = prepare(options, console.line)
+        begin = training.BeginHook(lambda: work_dirs.write_record(run))
+        with work_dirs.kept_unless(run.work_dir, lambda: begin.begun):
+            return training.train(
+                run.cfg, console, run=run, allow_head_mismatch=options.allow_head_mismatch, hooks=[begin]
+            )
+
+
+def run_test(options: TestOptions) -> EvaluateResult:
+    """An evaluation from its options; :func:`evaluate` for callers that have them."""
+    from mmcnn.engine import training
+    from mmcnn.runs import work_dirs
+    from mmcnn.runs.causes import known_causes
+    from mmcnn.runs.console import Console
+    from mmcnn.runs.prepare import prepare
+    from mmcnn.runs.process_state import kept_process_state
+
+    console = Console(options.verbose)
+    with kept_process_state(), known_causes():
+        run = prepare(options, console.line)
+        with work_dirs.kept_unless(run.work_dir, lambda: False):
+            return training.test(run.cfg, str(options.checkpoint), console, run=run)
+
+
+def check_data(path: str | Path, skip_images: bool = False) -> Any:
+    """The report of a data folder's check, as ``mmcnn check-data`` prints it; nothing is written to the folder.
+
+    Args:
+        path: the folder of a detector (COCO, COCO 2017, YOLO or VOC layout) or of a classifier (train/CLASS/,
+            val/CLASS/); 'demo' is the drawn set.
+        skip_images: check the annotations only and open no image.
+
+    Returns:
+        a :class:`~mmcnn.datasets.data_report.DataReport`, or for a classifier's folder a
+        :class:`~mmcnn.datasets.class_check.ClassReport`; ``report.ok``, ``report.findings`` and ``print(report)``.
+
+    Raises:
+        DataError: there is no such folder, or it is laid out in no known way.
+    """
+    from mmcnn.datasets.data_check import check_folder
+    from mmcnn.runs.data import demo_data
+
+    return check_folder(Path(demo_data() if path == 'demo' else path), decode=not skip_images)

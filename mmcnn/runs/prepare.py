@@ -1,0 +1,141 @@
+"""From options to a run that can start: the one place that knows the order in which a config is completed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mmengine.config import Config
+
+from mmcnn.datasets.class_folder import ClassData
+from mmcnn.datasets.data_report import DetectorData
+from mmcnn.runs import work_dirs
+from mmcnn.runs.anchors import warn_of_anchors
+from mmcnn.runs.batches import describe_batches, set_batches
+from mmcnn.runs.configs import config_and_checkpoint, load_config, merge_options, set_backbone
+from mmcnn.runs.data import check_classes, inner_dataset, set_cache, set_data
+from mmcnn.runs.device import use_device
+from mmcnn.runs.img_size import set_img_size
+from mmcnn.runs.model import wire_model
+from mmcnn.runs.options import RunOptions, TrainOptions
+from mmcnn.runs.training import check_initial_weights, set_amp, set_on_nan
+from mmcnn.runs.work_dirs import RunKind
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run whose config is complete and whose files have been looked into; nothing is written yet.
+
+    Attributes:
+        options: what it was made from.
+        cfg: complete and wired; MMEngine's Runner takes it.
+        kind: what tells it from other runs.
+        data: what the data folder holds; None: the config's own data.
+        notes: what was changed or found on the way, a sentence each.
+        warnings: what the check of the data says, line by line.
+    """
+
+    options: RunOptions
+    cfg: Config
+    kind: RunKind
+    data: DetectorData | ClassData | None
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def work_dir(self) -> Path:
+        """The folder of logs and results."""
+        return Path(self.cfg.work_dir)
+
+    def batches(self) -> str:
+        """How many images an iteration and a step of the optimizer see, in a line."""
+        return describe_batches(self.cfg, self.options.launcher)
+
+
+def prepare(
+    options: RunOptions,
+    progress: Callable[[str], object] = lambda line: None,
+    data: DetectorData | ClassData | None = None,
+) -> Run:
+    """Completes a config for a training or an evaluation, and refuses what cannot work before any work is lost.
+
+    Sets MMEngine's device for the whole process (:mod:`mmcnn.runs.process_state` puts it back).
+
+    Args:
+        options: a :class:`~mmcnn.runs.options.TrainOptions` or :class:`~mmcnn.runs.options.TestOptions`.
+        progress: takes a line before each part that takes long.
+        data: what ``options.data`` names, if it has been checked already.
+
+    Raises:
+        UsageError: an option does not fit the config, or the work dir holds another run.
+        DataError: the data cannot be used.
+        CheckpointError: a checkpoint or weights cannot be used.
+    """
+    notes: list[str] = []
+    warnings: list[str] = []
+    training = isinstance(options, TrainOptions)
+    use_device(options.device)
+    if training:
+        cfg, checkpoint = load_config(options.config), None
+    else:
+        cfg, checkpoint = config_and_checkpoint(options.config, options.checkpoint)
+    kind = _swap(cfg, options, notes)
+    merge_options(cfg, options.cfg_options, notes.append)
+    cfg.work_dir = str(_work_dir(cfg, options, kind))
+    if options.data is not None and data is None:
+        progress(f'checking the data: {options.data}')
+    folder = set_data(cfg, data or options.data, checkpoint, options.skip_bad, warnings.append)
+    set_img_size(cfg, options.img_size)
+    if training:
+        _set_epochs(cfg, options.epochs)
+    set_batches(cfg, options, folder.num_train if training and folder else None)
+    if training:
+        set_amp(cfg, options.amp)
+        set_on_nan(cfg, options.on_nan)
+        cfg.randomness = dict(seed=options.seed)
+        if options.load_from is not None:
+            cfg.load_from = str(options.load_from)
+    cfg.launcher = options.launcher
+    merge_options(cfg, options.cfg_options, lambda note: None)  # what is typed wins over what was worked out
+    if training:
+        set_cache(cfg, options.cache_gb)
+    wire_model(cfg)
+    if training:
+        check_classes(cfg)
+        check_initial_weights(cfg, options.resume, notes.append)
+        if options.data is not None:
+            warn_of_anchors(cfg, options.data, warnings.append)
+    return Run(options, cfg, kind, folder, notes, warnings)
+
+
+def _swap(cfg: Config, options: RunOptions, notes: list[str]) -> RunKind:
+    """Sets the backbone; what tells the run from others."""
+    before = cfg.get('model', {}).get('backbone', {}).get('type')
+    set_backbone(cfg, options.backbone, options.cfg_options, notes.append)
+    after = cfg.get('model', {}).get('backbone', {}).get('type')
+    data = options.data
+    if data is None:
+        data = inner_dataset(cfg.test_dataloader).get('data_root')
+    return RunKind(
+        Path(cfg.filename or 'mmcnn').stem,
+        None if after == before else str(after).removeprefix('mmcnn.'),
+        'demo' if data == 'demo' else str(Path(data or 'data').resolve()),
+    )
+
+
+def _work_dir(cfg: Config, options: RunOptions, kind: RunKind) -> Path:
+    if isinstance(options, TrainOptions):
+        return work_dirs.for_training(
+            kind, options.work_dir or cfg.get('work_dir'), options.resume or cfg.get('resume')
+        )
+    source = Path(options.checkpoint)
+    of = Path(cfg.filename).stem if cfg.filename else source.resolve().parent.name
+    return work_dirs.for_test(f'{of}-{source.stem}', options.work_dir)
+
+
+def _set_epochs(cfg: Config, epochs: int | None) -> None:
+    """Length of the run, with about ten validations."""
+    if epochs is not None:
+        cfg.train_cfg.max_epochs = epochs
+        cfg.train_cfg.val_interval = max(1, epochs // 10)
