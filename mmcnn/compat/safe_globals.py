@@ -19,10 +19,11 @@ STATISTICS = ('min', 'max', 'mean', 'current')
 
 
 def install() -> None:
-    """Extend torch's allow-list; harmless to repeat."""
-    missing = set(_safe_globals()) - set(torch.serialization.get_safe_globals())
+    """Extend torch's allow-list by the names that are not on it; harmless to repeat."""
+    allowed = {_name(entry) for entry in torch.serialization.get_safe_globals()}
+    missing = [entry for entry in _safe_globals() if _name(entry) not in allowed]
     if missing:
-        torch.serialization.add_safe_globals(list(missing))
+        torch.serialization.add_safe_globals(missing)
 
 
 class HistoryBufferStandIn:
@@ -54,6 +55,11 @@ def _safe_globals() -> list[Callable | tuple[Callable, str]]:
         *((rebuild_scalar, f'{module}.multiarray.scalar') for module in ('numpy.core', 'numpy._core')),
         (_statistic, 'builtins.getattr'),
     ]
+
+
+def _name(entry: Callable | tuple[Callable, str]) -> str:
+    """The name by which a file asks for an entry of the list."""
+    return entry[1] if isinstance(entry, tuple) else f'{entry.__module__}.{entry.__qualname__}'
 
 
 def _statistic(owner: object, name: str) -> Callable:

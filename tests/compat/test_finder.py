@@ -1,4 +1,4 @@
-import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -7,6 +7,7 @@ import mmcv
 import mmdet
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from mmcnn import compat
 
@@ -63,7 +64,7 @@ import sys
 import {first}
 import mmcnn
 import mmdet.models, mmcv.ops.nms
-print(mmcv.ops.nms.ext_module.nms(), 'mmcnn.compat.mmcv_ext' in sys.modules)
+print(sys.modules['mmcv.ops.nms'].ext_module.nms(), 'mmcnn.compat.mmcv_ext' in sys.modules)
 """
     assert python(code, tmp_path) == ('compiled nms False', '')
 
@@ -175,8 +176,9 @@ class Asking:
             return importlib.util.find_spec(name) if name == 'torch' else None
         finally:
             self.busy = False
-class Old:
-    pass
+class Old:  # Python 3.11 asks it, 3.12 passes it over
+    def find_module(self, name, path=None):
+        return None
 import mmcnn
 sys.meta_path.insert(0, Asking())
 sys.meta_path.insert(2, Asking())
@@ -190,7 +192,7 @@ def test_error_of_the_mending_is_not_hidden(tmp_path, python):
     (tmp_path / 'torch' / '__init__.py').write_text("__version__ = '2.9.0'\n")
     printed, error = python('import mmcnn; print("mmcnn"); import torch', tmp_path)
     assert printed == 'mmcnn'
-    assert error == "AttributeError: module 'torch' has no attribute 'serialization'"
+    assert re.match(r"AttributeError: .*module 'torch' has no attribute 'serialization'", error)
 
 
 def test_absent_torch_stays_absent(python):
@@ -226,8 +228,8 @@ model = dict(
     type='mmcnn.wired',
     detector='SingleStageDetector',
     backbone=dict(type='mmcnn.cspdarknet53', widen_factor=0.0625, deepen_factor=0.1, out_indices=(3, 4, 5)),
-    neck=dict(type='FPN', out_channels=8, num_outs=3),
-    bbox_head=dict(type='FCOSHead', num_classes=3, feat_channels=8, stacked_convs=1, strides=[8, 16, 32]),
+    neck=dict(type='FPN', out_channels=32, num_outs=3),
+    bbox_head=dict(type='FCOSHead', num_classes=3, feat_channels=32, stacked_convs=1, strides=[8, 16, 32]),
 )
 """)
     code = f"""
@@ -244,9 +246,9 @@ print(type(model).__module__, type(model.backbone).__name__, model.neck.in_chann
     assert python(code) == ('mmdet.models.detectors.single_stage CSPDarknet [16, 32, 64]', '')
 
 
-@pytest.mark.slow
-def test_mmdetections_own_tool_tests_a_checkpoint(tmp_path, python):
-    tool = Path(mmdet.__file__).parent / '.mim' / 'tools' / 'test.py'
+def test_mmdetections_own_tool_resumes_a_run(tmp_path, python):
+    """The only trace of mmcnn in that process is the config's custom_imports."""
+    tool = Path(mmdet.__file__).parent / '.mim' / 'tools' / 'train.py'
     if not tool.is_file():
         pytest.skip('this mmdet was installed without its tools')
     checkpoint = DATA / 'stopped_at_iter_4.pth'
@@ -255,13 +257,13 @@ def test_mmdetections_own_tool_tests_a_checkpoint(tmp_path, python):
     code = f"""
 import os, runpy, sys
 os.chdir({str(tmp_path)!r})
-sys.argv = ['test.py', 'config.py', {str(checkpoint)!r}, '--work-dir', 'test']
+sys.argv = ['train.py', 'config.py', '--work-dir', 'run', '--resume', {str(checkpoint)!r}]
 runpy.run_path({str(tool)!r}, run_name='__main__')
 """
     _, error = python(code)
-    (metrics,) = (tmp_path / 'test').glob('*/*.json')
-    found = json.loads(metrics.read_text())
-    expected = json.loads((DATA / 'expected.json').read_text())['metrics']
-    assert expected
+    end = tmp_path / 'run' / 'epoch_3.pth'
+    assert end.is_file(), error
+    found, expected = torch.load(end, weights_only=True)['state_dict'], load_file(DATA / 'end.safetensors')
+    assert found.keys() == expected.keys()
     for key, value in expected.items():
-        assert found[key] == pytest.approx(value, abs=1e-3), (key, error)
+        torch.testing.assert_close(found[key], value, rtol=1e-3, atol=1e-5)
