@@ -1,19 +1,24 @@
-"""mmcnn: classic convolutional backbones and YOLO detectors for MMDetection 3.x, with one interface."""
+"""mmcnn: classic convolutional backbones and YOLO detectors for MMDetection 3.x, with one interface.
+
+Importing this loads neither torch nor MMEngine; each name below loads what it needs when it is first asked for.
+"""
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from mmcnn import compat
-from mmcnn.errors import UsageError
-
-from .version import __version__
+from mmcnn.version import __version__
 
 if TYPE_CHECKING:
-    from torch import nn
-
-    from mmcnn.models.backbones import Backbone
+    from mmcnn import errors, ops
+    from mmcnn.detector import Detector
+    from mmcnn.models.classifiers import build_classifier, list_classifiers
+    from mmcnn.models.costs import count_parameters
+    from mmcnn.models.fuse import fuse
+    from mmcnn.registry import build_backbone, list_backbones
+    from mmcnn.weights.loading import load_weights
 
 compat.apply()
 
@@ -23,81 +28,39 @@ __all__ = [
     'build_backbone',
     'build_classifier',
     'count_parameters',
+    'errors',
     'fuse',
     'list_backbones',
     'list_classifiers',
     'load_weights',
+    'ops',
 ]
 
-
-def list_backbones(pattern: str = '*') -> list[str]:
-    """Short names of all backbones that match a shell pattern, sorted.
-
-    ``list_backbones('*darknet*')``. Any of them builds with :func:`build_backbone` or in a config as
-    ``dict(type='mmcnn.NAME')``.
-    """
-    from mmcnn.registry import backbone_families
-
-    return sorted(name for name in backbone_families() if fnmatchcase(name, pattern))
-
-
-def build_backbone(name: str, **kwargs: Any) -> Backbone:
-    """A backbone by its short name, with PyTorch's own initialisation unless ``init_cfg`` says otherwise.
-
-    Args:
-        name: one of :func:`list_backbones`.
-        **kwargs: see :class:`mmcnn.models.backbones.Backbone` (``out_indices``, ``frozen_stages``, ...).
-
-    Returns:
-        the backbone; ``.out_channels`` and ``.out_strides`` tell its outputs, fine to coarse.
-
-    Raises:
-        UsageError: no backbone has this name (the nearest are listed), or an argument does not fit.
-    """
-    from mmcnn.nearest import nearest
-    from mmcnn.registry import backbone_families
-
-    families = backbone_families()
-    if name not in families:
-        raise UsageError(f"no backbone is called '{name}'; {nearest(name, families)}")
-    backbone = families[name](variant=name, **kwargs)
-    if kwargs.get('init_cfg'):
-        backbone.init_weights()
-    return backbone
-
-
-def count_parameters(module: nn.Module) -> tuple[int, int]:
-    """Total and trainable parameters, counted as Keras counts.
-
-    Total: all parameters plus running mean and variance of BatchNorm (``num_batches_tracked`` is never counted).
-    Trainable: parameters with ``requires_grad``. Shared parameters count once.
-    """
-    parameters = list(module.parameters())
-    statistics = [
-        buffer.numel()
-        for name, buffer in module.named_buffers()
-        if name.rsplit('.', 1)[-1] in ('running_mean', 'running_var')
-    ]
-    total = sum(p.numel() for p in parameters) + sum(statistics)
-    return total, sum(p.numel() for p in parameters if p.requires_grad)
+#: Public name -> the module that holds it, or None where the name is that of a module of the package itself.
+_MODULE_OF = {
+    'Detector': 'mmcnn.detector',
+    'build_backbone': 'mmcnn.registry',
+    'build_classifier': 'mmcnn.models.classifiers',
+    'count_parameters': 'mmcnn.models.costs',
+    'errors': None,
+    'fuse': 'mmcnn.models.fuse',
+    'list_backbones': 'mmcnn.registry',
+    'list_classifiers': 'mmcnn.models.classifiers',
+    'load_weights': 'mmcnn.weights.loading',
+    'ops': None,
+}
 
 
 def __getattr__(name: str) -> Any:
-    # These need MMDetection's models, seconds to import, so only who asks for them pays for it.
-    if name == 'Detector':
-        from mmcnn.detector import Detector
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'mmcnn' has no attribute '{name}'")
+    module = _MODULE_OF[name]
+    try:
+        return getattr(import_module(module), name) if module else import_module(f'mmcnn.{name}')
+    except ModuleNotFoundError:
+        compat.check()  # without mmcv, this has more to say
+        raise
 
-        return Detector
-    if name in ('build_classifier', 'list_classifiers'):
-        from mmcnn.models import classifiers
 
-        return getattr(classifiers, name)
-    if name == 'load_weights':
-        from mmcnn.weights.loading import load_weights
-
-        return load_weights
-    if name == 'fuse':
-        from mmcnn.models.fuse import fuse
-
-        return fuse
-    raise AttributeError(f"module 'mmcnn' has no attribute '{name}'")
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -7,11 +7,18 @@ their place before. A fault of the program itself is none of these and keeps its
 
 from __future__ import annotations
 
+import copyreg
+from typing import Any
+
 
 class MmcnnError(Exception):
     """Base class of all errors that mmcnn raises on purpose."""
 
     exit_code = 1
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The standard one would call the class with the message alone, and some take more.
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__
 
 
 class UsageError(MmcnnError, ValueError):

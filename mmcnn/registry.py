@@ -8,21 +8,17 @@ itself when it meets the prefix, and the ``locations`` when it looks something u
 from __future__ import annotations
 
 import re
+from fnmatch import fnmatchcase
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from mmengine.registry import DATASETS as MMENGINE_DATASETS
-from mmengine.registry import HOOKS as MMENGINE_HOOKS
-from mmengine.registry import LOOPS as MMENGINE_LOOPS
-from mmengine.registry import METRICS as MMENGINE_METRICS
-from mmengine.registry import MODELS as MMENGINE_MODELS
-from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS
-from mmengine.registry import TASK_UTILS as MMENGINE_TASK_UTILS
-from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
-from mmengine.registry import Registry as MMEngineRegistry
-
+from mmcnn import compat
 from mmcnn.errors import UsageError
 from mmcnn.nearest import nearest
+
+compat.check()  # first: MMEngine would say less clearly what is missing
+
+from mmengine import registry as mmengine_registry  # noqa: E402
 
 if TYPE_CHECKING:
     from mmcnn.models.backbones.base import Backbone
@@ -30,7 +26,7 @@ if TYPE_CHECKING:
     BackboneClass = TypeVar('BackboneClass', bound=type[Backbone])
 
 
-class Registry(MMEngineRegistry):
+class Registry(mmengine_registry.Registry):
     """MMEngine's registry, with an error that lists the nearest names for one that it does not hold."""
 
     def get(self, key: str) -> Any:
@@ -42,19 +38,19 @@ class Registry(MMEngineRegistry):
         return found
 
 
-def _child(parent: MMEngineRegistry, location: str) -> Registry:
+def _child(parent: mmengine_registry.Registry, location: str) -> Registry:
     return Registry(parent.name, parent=parent, scope='mmcnn', locations=[location])
 
 
 # MMEngine's BACKBONES and NECKS are this one registry.
-MODELS = _child(MMENGINE_MODELS, 'mmcnn.models')
-TASK_UTILS = _child(MMENGINE_TASK_UTILS, 'mmcnn.models')
-DATASETS = _child(MMENGINE_DATASETS, 'mmcnn.datasets')
-TRANSFORMS = _child(MMENGINE_TRANSFORMS, 'mmcnn.datasets')
-METRICS = _child(MMENGINE_METRICS, 'mmcnn.evaluation')
-HOOKS = _child(MMENGINE_HOOKS, 'mmcnn.engine')
-LOOPS = _child(MMENGINE_LOOPS, 'mmcnn.engine')
-OPTIM_WRAPPER_CONSTRUCTORS = _child(MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS, 'mmcnn.engine')
+MODELS = _child(mmengine_registry.MODELS, 'mmcnn.models')
+TASK_UTILS = _child(mmengine_registry.TASK_UTILS, 'mmcnn.models')
+DATASETS = _child(mmengine_registry.DATASETS, 'mmcnn.datasets')
+TRANSFORMS = _child(mmengine_registry.TRANSFORMS, 'mmcnn.datasets')
+METRICS = _child(mmengine_registry.METRICS, 'mmcnn.evaluation')
+HOOKS = _child(mmengine_registry.HOOKS, 'mmcnn.engine')
+LOOPS = _child(mmengine_registry.LOOPS, 'mmcnn.engine')
+OPTIM_WRAPPER_CONSTRUCTORS = _child(mmengine_registry.OPTIM_WRAPPER_CONSTRUCTORS, 'mmcnn.engine')
 
 #: Short name of every variant -> its family's class, in order of registration.
 BACKBONE_FAMILIES: dict[str, type[Backbone]] = {}
@@ -68,6 +64,37 @@ def backbone_families() -> dict[str, type[Backbone]]:
     import mmcnn.models.backbones  # noqa: F401  registers them
 
     return BACKBONE_FAMILIES
+
+
+def list_backbones(pattern: str = '*') -> list[str]:
+    """Short names of all backbones that match a shell pattern, sorted.
+
+    ``list_backbones('*darknet*')``. Any of them builds with :func:`build_backbone` or in a config as
+    ``dict(type='mmcnn.NAME')``.
+    """
+    return sorted(name for name in backbone_families() if fnmatchcase(name, pattern))
+
+
+def build_backbone(name: str, **kwargs: Any) -> Backbone:
+    """A backbone by its short name, with PyTorch's own initialisation unless ``init_cfg`` says otherwise.
+
+    Args:
+        name: one of :func:`list_backbones`.
+        **kwargs: see :class:`mmcnn.models.backbones.Backbone` (``out_indices``, ``frozen_stages``, ...).
+
+    Returns:
+        the backbone; ``.out_channels`` and ``.out_strides`` tell its outputs, fine to coarse.
+
+    Raises:
+        UsageError: no backbone has this name (the nearest are listed), or an argument does not fit.
+    """
+    families = backbone_families()
+    if name not in families:
+        raise UsageError(f"no backbone is called '{name}'; {nearest(name, families)}")
+    backbone = families[name](variant=name, **kwargs)
+    if kwargs.get('init_cfg'):
+        backbone.init_weights()
+    return backbone
 
 
 def register_backbone(cls: BackboneClass) -> BackboneClass:

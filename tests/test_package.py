@@ -1,10 +1,13 @@
 """The package's face, what a plain installation holds, and the steps of make."""
 
+import ast
 import os
 import re
+import resource
 import runpy
 import shutil
 import stat
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -59,16 +62,47 @@ def test_count_parameters():
 def test_names():
     for name in mmcnn.__all__:
         assert getattr(mmcnn, name) is not None
+    assert set(mmcnn.__all__) <= set(dir(mmcnn))
     assert mmcnn.Detector.__module__ == 'mmcnn.detector'
     assert re.fullmatch(r'\d+\.\d+\.\d+', mmcnn.__version__)
     with pytest.raises(AttributeError, match="module 'mmcnn' has no attribute 'Detektor'"):
         mmcnn.Detektor  # noqa: B018
 
 
-def test_import_is_light(tmp_path):
-    code = 'import sys, mmcnn; print({"mmdet.models", "torchvision"} & set(sys.modules))'
+def test_names_are_the_same_for_type_checkers():
+    """What is loaded when it is asked for is also imported where only type checkers look, from the same module."""
+    tree = ast.parse(Path(mmcnn.__file__).read_text())
+    checked = next(node for node in tree.body if isinstance(node, ast.If))
+    assert ast.unparse(checked.test) == 'TYPE_CHECKING'
+    imported = {alias.name: node.module for node in checked.body for alias in node.names}
+    assert imported == {name: module or 'mmcnn' for name, module in mmcnn._MODULE_OF.items()}
+    assert {*imported, '__version__'} == set(mmcnn.__all__)
+
+
+HEAVY = {'torch', 'torchvision', 'mmengine', 'mmcv', 'mmdet', 'cv2', 'numpy', 'matplotlib', 'rich', 'yaml', 'PIL'}
+
+
+@pytest.mark.parametrize(
+    'code', ['import mmcnn', 'import mmcnn; mmcnn.errors.UsageError, mmcnn.__version__, dir(mmcnn)']
+)
+def test_import_loads_nothing_else(code, tmp_path):
+    code += '; import sys; print(sorted({name.split(".")[0] for name in sys.modules}))'
     result = process(sys.executable, '-c', code, cwd=tmp_path)
-    assert result.stdout == 'set()\n', result.stderr
+    assert result.returncode == 0, result.stderr
+    loaded = ast.literal_eval(result.stdout)
+    assert 'mmcnn' in loaded
+    assert not HEAVY & set(loaded)
+
+
+def test_import_takes_less_than_a_tenth_of_a_second(tmp_path):
+    def cpu_seconds(code):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert process(sys.executable, '-c', code, cwd=tmp_path).returncode == 0
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    # Measured: 0.01 s. What a busy machine adds is left out by the median of pairs.
+    assert statistics.median(cpu_seconds('import mmcnn') - cpu_seconds('pass') for _ in range(5)) < 0.1
 
 
 # --------------------------------------------------------------------------------------------------- python -m mmcnn

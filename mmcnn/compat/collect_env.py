@@ -8,7 +8,6 @@ while it writes the versions into its log (mmengine 0.10.7, ``utils/dl_utils/col
 import functools
 import sys
 from typing import Any
-from unittest.mock import patch
 
 import mmengine.utils.dl_utils as dl_utils
 
@@ -24,8 +23,13 @@ def install() -> None:
         try:
             return original()
         except RuntimeError:
-            with patch.dict(sys.modules, torchvision=None):  # its import now is a ModuleNotFoundError
+            if 'torchvision' in sys.modules:  # it was imported: the error has another cause
+                raise
+            sys.modules['torchvision'] = None  # its import now is a ModuleNotFoundError
+            try:
                 return original()
+            finally:
+                del sys.modules['torchvision']
 
     collect_env.without_torchvision = True
     dl_utils.collect_env = collect_env

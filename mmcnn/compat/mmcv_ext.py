@@ -6,10 +6,7 @@ has the same Python files and no extension, and then ``import mmdet.models`` fai
 :mod:`mmcnn.ops`; any other raises when it is called, not when it is imported. A compiled mmcv is never touched.
 """
 
-import importlib.util
-import sys
 from collections.abc import Callable
-from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import NoReturn
 
@@ -17,20 +14,13 @@ from torch import Tensor
 
 from mmcnn import ops
 
-NAME = 'mmcv._ext'
 
-
-def install() -> None:
-    """Put the stand-in into ``sys.modules``, unless mmcv has its extension."""
-    if NAME in sys.modules or importlib.util.find_spec(NAME) is not None:
-        return
-    extension = ModuleType(NAME, doc=__doc__)
-    # With a spec, find_spec() and through it mmcv's own check for operators see an ordinary module.
-    extension.__spec__ = ModuleSpec(NAME, loader=None, origin=__file__)
+def fill(extension: ModuleType) -> None:
+    """Make an empty module the stand-in; called when ``mmcv._ext`` is imported (:mod:`mmcnn.compat.finder`)."""
+    extension.__doc__ = __doc__
     for operator in _OPERATORS:
         setattr(extension, operator.__name__, operator)
     extension.__getattr__ = _missing
-    sys.modules[NAME] = extension
 
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Tensor:
@@ -116,7 +106,7 @@ _OPERATORS = (
 def _missing(name: str) -> Callable[..., NoReturn]:
     # Python looks such names up to learn about a module; an answer would be taken as yes.
     if name.startswith('__'):
-        raise AttributeError(f'module {NAME!r} has no attribute {name!r}')
+        raise AttributeError(f"module 'mmcv._ext' has no attribute {name!r}")
 
     def operator(*args: object, **kwargs: object) -> NoReturn:
         raise NotImplementedError(

@@ -3,35 +3,39 @@
 Since torch 2.6 ``torch.load`` builds only types on an allow-list, and MMEngine 0.10.7 cannot load the checkpoints that
 its Runner saves: the message hub's ``HistoryBuffer`` is not on it (open-mmlab/mmengine issue 1655), so resuming and
 testing fail. Switching the check off would run whatever a checkpoint says; the list is extended instead.
+
+The list is extended as soon as torch is imported, and MMEngine only when a checkpoint holds its type: it imports torch
+itself, so an import of it inside torch's would meet it half done, or a thread that waits for torch.
 """
 
-import io
 import pickle
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
-from mmengine.logging import HistoryBuffer
 
 STATISTICS = ('min', 'max', 'mean', 'current')
 
 
 def install() -> None:
-    """Extend torch's allow-list, unless a checkpoint with a message hub loads already."""
-    if not _loads_message_hub():
-        torch.serialization.add_safe_globals(_safe_globals())
+    """Extend torch's allow-list by the names that are not on it; harmless to repeat."""
+    allowed = {_name(entry) for entry in torch.serialization.get_safe_globals()}
+    missing = [entry for entry in _safe_globals() if _name(entry) not in allowed]
+    if missing:
+        torch.serialization.add_safe_globals(missing)
 
 
-def _loads_message_hub() -> bool:
-    """Whether what the Runner stores of a logged number comes back, which tells whether the list is needed."""
-    checkpoint = io.BytesIO()
-    torch.save({'log': HistoryBuffer([1.0], [1]), 'scalar': np.float64(1)}, checkpoint)
-    checkpoint.seek(0)
-    try:
-        torch.load(checkpoint, weights_only=True)
-    except pickle.UnpicklingError:
-        return False
-    return True
+class HistoryBufferStandIn:
+    """Stands on the list in place of MMEngine's ``HistoryBuffer``; its new object is one of that class."""
+
+    def __new__(cls) -> Any:
+        from mmengine.logging import HistoryBuffer
+
+        # torch fills a new object with its state only if its type is on the list. The name is another than that of the
+        # entry that it was made by: this must keep its place while a file is read.
+        torch.serialization.add_safe_globals([(HistoryBuffer, f'{__name__}.HistoryBuffer')])
+        return HistoryBuffer.__new__(HistoryBuffer)
 
 
 def _safe_globals() -> list[Callable | tuple[Callable, str]]:
@@ -40,7 +44,9 @@ def _safe_globals() -> list[Callable | tuple[Callable, str]]:
     rebuild_array = np.zeros(1).__reduce__()[0]
     rebuild_scalar = np.float64(0).__reduce__()[0]
     return [
-        HistoryBuffer,
+        # Also under its own name, so that it stays on the list if MMEngine's own class is put there, too.
+        HistoryBufferStandIn,
+        (HistoryBufferStandIn, 'mmengine.logging.history_buffer.HistoryBuffer'),
         np.ndarray,
         np.dtype,
         type(np.dtype(np.float64)),
@@ -51,13 +57,18 @@ def _safe_globals() -> list[Callable | tuple[Callable, str]]:
     ]
 
 
+def _name(entry: Callable | tuple[Callable, str]) -> str:
+    """The name by which a file asks for an entry of the list."""
+    return entry[1] if isinstance(entry, tuple) else f'{entry.__module__}.{entry.__qualname__}'
+
+
 def _statistic(owner: object, name: str) -> Callable:
     """Stands in for ``getattr``, by which a pickled HistoryBuffer names its statistics.
 
     The real one would hand any attribute of any allowed object to the author of a file.
 
     Args:
-        owner: ``HistoryBuffer``, the class.
+        owner: ``HistoryBuffer``, the class, or what stands for it on the list.
         name: One of :data:`STATISTICS`.
 
     Returns:
@@ -66,7 +77,9 @@ def _statistic(owner: object, name: str) -> Callable:
     Raises:
         pickle.UnpicklingError: For anything else.
     """
-    if owner is HistoryBuffer and type(name) is str and name in STATISTICS:
+    from mmengine.logging import HistoryBuffer
+
+    if (owner is HistoryBuffer or owner is HistoryBufferStandIn) and type(name) is str and name in STATISTICS:
         return getattr(HistoryBuffer, name)
     raise pickle.UnpicklingError(
         f'Unsupported use of GLOBAL builtins.getattr: only the statistics {", ".join(STATISTICS)} of HistoryBuffer may '

@@ -1,4 +1,4 @@
-"""What a network costs to run: multiply-adds and memory accesses, counted operator by operator as they are called."""
+"""What a network costs: parameters, and multiply-adds and memory accesses, counted operator by operator as called."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-
-import mmcnn
 
 aten = torch.ops.aten
 #: Matrix products, and where the two matrices are among their arguments.
@@ -45,10 +43,26 @@ class Part:
     """A part of a module: what it holds and what it costs, in all its calls together."""
 
     name: str  # path inside the module
-    total: int  # parameters, see mmcnn.count_parameters
+    total: int  # parameters, see count_parameters
     trainable: int
     cost: Cost = Cost()
     shapes: tuple[tuple[int, ...], ...] = ()  # of the maps that its last call gave
+
+
+def count_parameters(module: nn.Module) -> tuple[int, int]:
+    """Total and trainable parameters, counted as Keras counts.
+
+    Total: all parameters plus running mean and variance of BatchNorm (``num_batches_tracked`` is never counted).
+    Trainable: parameters with ``requires_grad``. Shared parameters count once.
+    """
+    parameters = list(module.parameters())
+    statistics = [
+        buffer.numel()
+        for name, buffer in module.named_buffers()
+        if name.rsplit('.', 1)[-1] in ('running_mean', 'running_var')
+    ]
+    total = sum(p.numel() for p in parameters) + sum(statistics)
+    return total, sum(p.numel() for p in parameters if p.requires_grad)
 
 
 def measure(module: nn.Module, *inputs: Tensor) -> tuple[Cost, list[Part]]:
@@ -62,7 +76,7 @@ def measure(module: nn.Module, *inputs: Tensor) -> tuple[Cost, list[Part]]:
         *inputs: what its forward takes, on the device of the module.
     """
     counter = _Counter()
-    parts = [Part(name, *mmcnn.count_parameters(part)) for name, part in parts_of(module)]
+    parts = [Part(name, *count_parameters(part)) for name, part in parts_of(module)]
     modes = {each: each.training for each in module.modules()}
     handles = [
         hook for (_, child), part in zip(parts_of(module), parts, strict=True) for hook in _watch(child, part, counter)

@@ -58,6 +58,34 @@ def test_files_of_either_numpy(here, there):
     assert content['y'].tolist() == [0.0, 0.0]
 
 
+class OrderedList(list):
+    """In place of the set that torch keeps: of two entries of one name the later one counts."""
+
+    def union(self, other):
+        return OrderedList([*self, *(each for each in other if each not in self)])
+
+
+@pytest.mark.parametrize('when', ['before', 'after', 'while a file is read'])
+def test_beside_mmengines_class_that_somebody_else_allows(when, fresh_list, monkeypatch):
+    data = saved({'first': HistoryBuffer([1.0], [1]), 'second': HistoryBuffer([2.0], [1])})
+    monkeypatch.setattr(torch._weights_only_unpickler, '_marked_safe_globals_set', OrderedList())
+    if when == 'before':
+        torch.serialization.add_safe_globals([HistoryBuffer])
+    safe_globals.install()
+    if when == 'after':
+        torch.serialization.add_safe_globals([HistoryBuffer])
+    fill = HistoryBuffer.__setstate__
+
+    def setstate(self, state):
+        torch.serialization.add_safe_globals([HistoryBuffer])
+        fill(self, state)
+
+    monkeypatch.setattr(HistoryBuffer, '__setstate__', setstate)
+    content = loaded(data)
+    assert [type(value) for value in content.values()] == [HistoryBuffer, HistoryBuffer]
+    assert [value.statistics('max') for value in content.values()] == [1.0, 2.0]
+
+
 def test_real_getattr_is_not_allowed():
     safe_globals.install()
     allowed = torch.serialization.get_safe_globals()

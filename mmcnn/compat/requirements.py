@@ -1,0 +1,48 @@
+"""What mmcnn requires and pip cannot say: any mmcv, compiled or not, and a torch that was there before."""
+
+from __future__ import annotations
+
+import importlib.util
+
+MINIMUM_TORCH = (2, 6)
+
+
+def check() -> None:
+    """Look for mmcv and at the version of torch, before something else stumbles over them.
+
+    Raises:
+        ImportError: When mmcv is not installed, or torch is older than 2.6 (whose ``torch.load`` runs what a
+            checkpoint says); one sentence with what to install.
+    """
+    _require_mmcv()
+    _require_torch()
+
+
+def torch_is_supported() -> bool:
+    """Whether the torch that is imported is not older than :data:`MINIMUM_TORCH`."""
+    import torch
+
+    return tuple(int(part) for part in torch.__version__.split('.')[:2]) >= MINIMUM_TORCH
+
+
+def _require_mmcv() -> None:
+    try:
+        found = importlib.util.find_spec('mmcv') is not None
+    except ModuleNotFoundError:
+        found = False
+    if not found:
+        raise ImportError(
+            'mmcnn needs mmcv, which is not installed: run `pip install "mmcnn[lite]"` for the version without '
+            'compiled operators, or install a compiled mmcv 2.1.0.'
+        )
+
+
+def _require_torch() -> None:
+    import torch
+
+    if not torch_is_supported():
+        minimum = '.'.join(str(part) for part in MINIMUM_TORCH)
+        raise ImportError(
+            f'mmcnn needs torch {minimum} or newer, whose torch.load does not run code from checkpoints, not '
+            f'{torch.__version__}: run `pip install -U torch`.'
+        )
