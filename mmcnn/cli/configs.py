@@ -1,8 +1,10 @@
-"""List the configs that come with mmcnn: the name that mmcnn train and the others take, and what it trains.
+"""List the configs that come with mmcnn, each with what it is for.
 
-mmcnn configs                            all of them; classifiers are called classification/NAME
-mmcnn configs 'yolov4*'                  those whose name matches
-mmcnn configs yolov5_s --path            where the file is, to read it or to name it in _base_ of your own config
+  mmcnn configs                     all of them
+  mmcnn configs 'yolov4*'           those whose name matches
+  mmcnn configs yolov5_s --path     where the file is, to read it or to name it in _base_ of a config of your own
+
+The names are what mmcnn train and the other commands take as CONFIG; those of classifiers begin with classification/.
 """
 
 from __future__ import annotations

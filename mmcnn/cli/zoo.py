@@ -53,7 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='try every network as the backbone of every detector instead, on images of --img-size (default: 640)',
     )
     form.add_argument(
-        '--into', metavar='FILE', help='write the Markdown into this file, between its marks <!-- zoo --> (or costs)'
+        '--into',
+        metavar='FILE',
+        help='write the Markdown into this file, between <!-- zoo --> and <!-- end of zoo --> (costs: <!-- costs -->)',
     )
     parser.add_argument('--plot', metavar='PNG', help='also plot parameters against multiply-adds into this file')
 
