@@ -28,8 +28,7 @@ PACKAGE = Path(__file__).resolve().parent
 OPENCV = ('opencv-python', 'opencv-python-headless', 'opencv-contrib-python', 'opencv-contrib-python-headless')
 #: Distributions whose version is reported without an import of theirs.
 OTHERS = (
-    'matplotlib', 'pillow', 'rich', 'safetensors', 'tensorboard', 'pycocotools', 'h5py', 'timm', 'keras', 'supervision',
-    'onnx', 'onnxruntime',
+    'matplotlib', 'pillow', 'rich', 'tensorboard', 'safetensors', 'pycocotools', 'h5py', 'timm', 'keras', 'supervision',
 )  # fmt: skip
 #: Environment variables that change how a run behaves.
 VARIABLES = ('CUDA_VISIBLE_DEVICES', 'OMP_NUM_THREADS', 'PYTORCH_CUDA_ALLOC_CONF', 'MMCNN_TRACEBACK')
@@ -135,8 +134,9 @@ def _usable_gpus(torch: ModuleType) -> str:
 def _others() -> str:
     installed = _installed(OTHERS)
     absent = [name for name in OTHERS if name not in installed]
-    texts = [f'{name} {version}' for name, version in installed.items()]
-    return ', '.join(texts) + (f'; not installed: {", ".join(absent)}' if absent else '')
+    texts = [', '.join(f'{name} {version}' for name, version in installed.items())]
+    texts.append(f'not installed: {", ".join(absent)}' if absent else '')
+    return '; '.join(filter(None, texts))
 
 
 # --------------------------------------------------------------------------------------------------------- installation
