@@ -38,6 +38,7 @@ parity: setup
 	  tests/weights/test_hostile_files.py tests/weights/test_hostile_kinds.py -m 'slow or not slow' --write-parity
 
 table: setup
+	$(BIN)/python -m mmcnn.zoo.measure
 	$(BIN)/python tools/model_zoo.py costs --into docs/costs.md
 	$(BIN)/python tools/model_zoo.py --into README.md --plot docs/zoo.png
 

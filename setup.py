@@ -41,6 +41,7 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.11',
     packages=find_packages(include=['mmcnn', 'mmcnn.*']),
+    package_data={'mmcnn.zoo': ['table.json']},
     cmdclass=dict(build_py=BuildWithConfigs, sdist=SourceWithConfigs),
     # No versions for torch, so that an installed one is never replaced (import checks it), and no mmcv at all: mmcv and
     # mmcv-lite own the same folder, and whoever has compiled operators keeps them.

@@ -48,7 +48,7 @@ def check(options: TrainOptions, names: Sequence[str]) -> tuple[int, int]:
     """Prepares the training of each backbone, without memory, and says what else is changed for it.
 
     Args:
-        options: of the trainings, without a backbone.
+        options: of the trainings, with a loaded config and without a backbone.
         names: short names of the backbones.
 
     Returns:
@@ -67,7 +67,7 @@ def check(options: TrainOptions, names: Sequence[str]) -> tuple[int, int]:
                 raise UsageError(f'--backbone {name}: {error}') from error
         for line in run.warnings if data is None else []:
             print(line, flush=True)
-        for note in run.notes:
+        for note in on_backbone(options.config, name)[1]:
             print(f'{name}: {note}', flush=True)
         data = run.data
     size = image_size(run.cfg)

@@ -19,7 +19,7 @@ from mmengine.device import get_device
 
 from mmcnn.comparison import Run
 from mmcnn.detector import Detector
-from mmcnn.models.zoo_plot import COLOURS, place_labels
+from mmcnn.zoo.plot import COLOURS, place_labels
 
 #: Forward passes of each network before the measured ones.
 WARM_UP = 3

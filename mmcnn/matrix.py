@@ -13,9 +13,9 @@ from torch import Tensor
 
 from mmcnn.errors import MissingLevelError
 from mmcnn.models.wiring import swap_backbone
-from mmcnn.models.zoo_table import aligned, natural
 from mmcnn.runs.configs import load_config
 from mmcnn.runs.model import build_on_meta
+from mmcnn.zoo.table import aligned, natural
 
 #: Name of a detector: the config that it is tried with.
 DETECTORS = {

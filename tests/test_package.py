@@ -160,6 +160,11 @@ def test_plain_install_has_configs_and_tools(installed):
     }
 
 
+def test_plain_install_has_the_numbers_of_the_zoo(installed):
+    stored = Path('mmcnn', 'zoo', 'table.json')
+    assert (installed / stored).read_bytes() == (ROOT / stored).read_bytes()
+
+
 def test_plain_install_requires_no_mmcv_and_no_torch_version(installed):
     metadata = next(installed.glob('mmcnn-*.dist-info/METADATA')).read_text()
     required = re.findall(r'^Requires-Dist: ([^;\n]+)$', metadata, flags=re.MULTILINE)

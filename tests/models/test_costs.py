@@ -5,8 +5,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mmcnn.models import cost_study, zoo_table
 from mmcnn.models.costs import Cost, measure, parts_of
+from mmcnn.zoo import cost_study
+from mmcnn.zoo.measure import describe
 
 #: Multiply-adds in millions as published, of the network with its top: (lowest, highest) that rounds to it.
 PUBLISHED = {
@@ -114,12 +115,12 @@ def test_module_is_left_as_it_was():
 @pytest.mark.parametrize('name', PUBLISHED)
 def test_published_multiply_adds(name):
     low, high = PUBLISHED[name]
-    assert low * 1e6 <= zoo_table.describe(name).multiply_adds < high * 1e6
+    assert low * 1e6 <= describe(name).multiply_adds < high * 1e6
 
 
 @pytest.mark.parametrize('name', TORCHVISION)
 def test_same_multiply_adds_as_torchvision(name):
-    assert round(zoo_table.describe(name).multiply_adds / 1e9, 3) == TORCHVISION[name]
+    assert round(describe(name).multiply_adds / 1e9, 3) == TORCHVISION[name]
 
 
 def test_resnet34_costs_less_than_a_fifth_of_vgg19():

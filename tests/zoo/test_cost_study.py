@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mmcnn.models import cost_study
+from mmcnn.zoo import cost_study
 
 DOCS = Path(__file__).resolve().parents[2] / 'docs' / 'costs.md'
 

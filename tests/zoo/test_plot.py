@@ -2,8 +2,8 @@
 
 from PIL import Image
 
-from mmcnn.models import zoo_plot
-from mmcnn.models.zoo_table import Network
+from mmcnn.zoo import plot
+from mmcnn.zoo.table import Network
 
 
 def network(i, family, exact=True):
@@ -16,7 +16,7 @@ def network(i, family, exact=True):
 
 
 def test_picture_fits_the_readme(tmp_path):
-    zoo_plot.plot([network(i, i // 2) for i in range(25)], tmp_path / 'new' / 'zoo.png')
+    plot.plot([network(i, i // 2) for i in range(25)], tmp_path / 'new' / 'zoo.png')
     image = Image.open(tmp_path / 'new' / 'zoo.png')
     assert image.format == 'PNG' and image.width == 900
     assert (tmp_path / 'new' / 'zoo.png').stat().st_size < 120_000
@@ -24,9 +24,7 @@ def test_picture_fits_the_readme(tmp_path):
 
 
 def test_no_two_families_look_alike():
-    dress = {
-        (zoo_plot.COLOURS[i % len(zoo_plot.COLOURS)], zoo_plot.MARKERS[i % len(zoo_plot.MARKERS)]) for i in range(70)
-    }
+    dress = {(plot.COLOURS[i % len(plot.COLOURS)], plot.MARKERS[i % len(plot.MARKERS)]) for i in range(70)}
     assert len(dress) == 70
 
 
@@ -41,7 +39,7 @@ def test_labels_overlap_nothing():
     axes = figure.subplots()
     axes.plot([n.multiply_adds / 1e9 for n in networks], [n.total / 1e6 for n in networks])
     canvas.draw()
-    zoo_plot._label(axes, networks, networks)
+    plot._label(axes, networks, networks)
     boxes = [text.get_window_extent() for text in axes.texts]
     assert 2 <= len(boxes) < 40
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[i + 1 :])
@@ -57,7 +55,7 @@ def test_labels_that_must_not_be_left_out():
         axes = figure.subplots()
         axes.plot([1, 1.1], [1, 1.1])
         canvas.draw()
-        zoo_plot.place_labels(axes, [(f'network {i}', 1.05, 1.05, 30) for i in range(20)], [(1.05, 1.05, 25)], always)
+        plot.place_labels(axes, [(f'network {i}', 1.05, 1.05, 30) for i in range(20)], [(1.05, 1.05, 25)], always)
         assert 4 <= len(axes.texts) <= count
         assert (len(axes.texts) == 20) is always
         marker = axes.transData.transform((1.05, 1.05))

@@ -1,0 +1,76 @@
+"""Convert weights of other libraries into mmcnn's own names, or list the published weights that mmcnn knows.
+
+  mmcnn convert SRC DST --model NAME
+  mmcnn convert --list [--model NAME]
+
+SRC is one of
+  Darknet        a .weights file, or one cut off after N layers (.conv.N)
+  Keras          a .h5, .weights.h5 or .keras file of keras.applications
+  ultralytics    a YOLOv5 .pt file
+  torchvision, timm, MMDetection, mmcnn
+                 a state dict or checkpoint, .pth or .safetensors
+and is recognised by its content, whatever it is called. NAME is a network (mmcnn zoo) or a config (mmcnn configs).
+DST ends in .pth or .safetensors and gets a record of where the weights came from. With --export, DST may also end in
+.weights, for the networks that Darknet has.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from mmcnn.errors import UsageError
+
+HELP = 'convert weights of other libraries, or list those that are known'
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of ``mmcnn convert``."""
+    parser.add_argument('source', nargs='?', metavar='SRC', help='the file to convert')
+    parser.add_argument('target', nargs='?', metavar='DST', help='the file to write')
+    parser.add_argument(
+        '--model', metavar='NAME', help='the network or config that the weights are for; with --list: show only its own'
+    )
+    parser.add_argument(
+        '--from',
+        dest='world',
+        metavar='LIBRARY',
+        help='whose layer names SRC uses, if they leave it in doubt: darknet, keras, torchvision, timm, mmdet, '
+        'ultralytics or mmcnn',
+    )
+    parser.add_argument(
+        '--num-classes', type=int, metavar='N', help="classes of SRC's head, if they are not the network's own"
+    )
+    parser.add_argument('--export', action='store_true', help='let DST be a Darknet .weights file')
+    parser.add_argument(
+        '--list', action='store_true', help='list the published weights: names, addresses, licences and hashes'
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Converts a file, or lists what is published.
+
+    Raises:
+        UsageError: an argument is missing or does not fit.
+        CheckpointError: the file does not fit the network, or cannot be read or written.
+    """
+    if args.list:
+        if args.source is not None:
+            raise UsageError(f"'{args.source}': --list takes the name of a network as --model {args.source}")
+        from mmcnn.weights import catalog
+
+        print(catalog.as_text(args.model or ''))
+        return 0
+    for name, value in (('SRC', args.source), ('DST', args.target), ('--model', args.model)):
+        if value is None:
+            raise UsageError(f'{name} is missing: mmcnn convert SRC DST --model NAME, or --list')
+    if args.num_classes is not None and args.num_classes < 1:
+        raise UsageError(f'--num-classes {args.num_classes}: the value must be at least 1')
+    if args.target.endswith('.weights') and not args.export:
+        raise UsageError(f'{args.target} is a Darknet file: say --export, or end DST in .pth or .safetensors')
+
+    from mmcnn.conversion import convert
+
+    report, record = convert(args.source, args.target, args.model, args.world, args.num_classes)
+    print(f'{args.target}: {report}')
+    print(f'model {record.model}, activation {record.activation}, sha256 of {record.source} {record.sha256}')
+    return 0

@@ -1,0 +1,185 @@
+"""List all networks of mmcnn, or show what one of them consists of.
+
+  mmcnn zoo               all networks: parameters, multiply-adds, memory accesses, levels and channels
+  mmcnn zoo show NAME     one network, stage by stage
+  mmcnn zoo costs         what the costs of the networks show, as Markdown (docs/costs.md)
+
+The exit code is 1 if a network misses the published parameter counts of the reference table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from mmcnn.errors import UsageError
+from mmcnn.nearest import nearest
+from mmcnn.zoo import table
+from mmcnn.zoo.reference_table import REFERENCE
+
+HELP = 'list all networks, or show one stage by stage'
+#: The options that each form of the command takes.
+FORMS = {
+    'table': ('filter', 'sort', 'img_size', 'json', 'markdown', 'into', 'plot'),
+    '--matrix': ('filter', 'img_size'),
+    'show': ('img_size',),
+    'costs': ('into',),
+}
+MINIMUM_SIZE = 32
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of ``mmcnn zoo``."""
+    parser.add_argument('what', nargs='?', choices=['table', 'show', 'costs'], default='table')
+    parser.add_argument('name', nargs='?', metavar='NAME', help='the network to show')
+    parser.add_argument('--filter', metavar='GLOB', help="only networks whose name matches, such as 'resnet*'")
+    parser.add_argument('--sort', metavar='COLUMN', help=f'sort by name (default), or the largest first by {_listed()}')
+    parser.add_argument(
+        '--img-size',
+        type=int,
+        metavar='N',
+        help='count for square images of N pixels a side (default: the size that each network was published for)',
+    )
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument('--json', action='store_true', help='print all numbers as JSON')
+    form.add_argument('--markdown', action='store_true', help='print the table as Markdown, as in the README')
+    form.add_argument(
+        '--matrix',
+        action='store_true',
+        help='try every network as the backbone of every detector instead, on images of --img-size (default: 640)',
+    )
+    form.add_argument(
+        '--into',
+        metavar='FILE',
+        help='write the Markdown into this file, between <!-- zoo --> and <!-- end of zoo --> (costs: <!-- costs -->)',
+    )
+    parser.add_argument('--plot', metavar='PNG', help='also plot parameters against multiply-adds into this file')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints what is asked for.
+
+    Returns:
+        1 if a row of the reference table is not met exactly, or with ``--matrix`` if a pair fails for another reason
+        than a missing level; else 0.
+
+    Raises:
+        UsageError: an argument does not fit.
+    """
+    _refuse_what_is_not_used(args)
+    if args.img_size is not None and args.img_size < MINIMUM_SIZE:
+        raise UsageError(f'--img-size {args.img_size}: the value must be at least {MINIMUM_SIZE}')
+    return _matrix(args) if args.matrix else dict(table=_table, show=_show, costs=_costs)[args.what](args)
+
+
+def _refuse_what_is_not_used(args: argparse.Namespace) -> None:
+    if args.matrix and args.what != 'table':
+        raise UsageError(f'--matrix does not go with {args.what}')
+    if args.name is not None and args.what != 'show':
+        raise UsageError(f"'{args.name}': only show takes a name; say mmcnn zoo show {args.name}, or --filter")
+    form = '--matrix' if args.matrix else args.what
+    for option in FORMS['table']:
+        if option not in FORMS[form] and getattr(args, option) not in (None, False):
+            raise UsageError(f'--{option.replace("_", "-")} does not go with {form}')
+
+
+def _table(args: argparse.Namespace) -> int:
+    column, pattern = args.sort or 'name', args.filter or '*'
+    if column not in table.SORT_COLUMNS:
+        raise UsageError(f"--sort '{column}': {nearest(column, table.SORT_COLUMNS)}")
+    if args.plot and Path(args.plot).is_dir():
+        raise UsageError(f'--plot {args.plot} is a folder: name a file, such as {Path(args.plot, "zoo.png")}')
+    networks = table.ordered(_counted(args.img_size, pattern) if args.img_size else _stored(pattern), column)
+    exact, line = table.verdict(networks, [name for name in REFERENCE if fnmatchcase(name, pattern)])
+    if args.into:
+        _write(args.into, 'zoo', table.as_markdown(networks))
+    else:
+        form = table.as_json if args.json else table.as_markdown if args.markdown else table.as_text
+        print(form(networks))
+    if args.plot:
+        from mmcnn.zoo.plot import plot
+
+        plot(networks, args.plot)
+    print(line, file=sys.stderr if args.json or args.markdown else sys.stdout)
+    return 0 if exact else 1
+
+
+def _stored(pattern: str) -> list[table.Network]:
+    networks = table.load()
+    names = _matching(pattern, [network.name for network in networks])
+    return [network for network in networks if network.name in names]
+
+
+def _counted(size: int, pattern: str) -> list[table.Network]:
+    import mmcnn
+    from mmcnn.zoo.measure import describe
+
+    names = _matching(pattern, mmcnn.list_backbones())
+    with _too_small(size):
+        return [describe(name, size) for name in names]
+
+
+def _matching(pattern: str, names: Sequence[str]) -> list[str]:
+    found = [name for name in names if fnmatchcase(name, pattern)]
+    if not found:
+        raise UsageError(f"--filter '{pattern}' fits no network; {nearest(pattern, names)}")
+    return found
+
+
+@contextlib.contextmanager
+def _too_small(size: int | None) -> Iterator[None]:
+    """Says that it is the size where networks without padding have nothing left to convolve."""
+    try:
+        yield
+    except RuntimeError as error:
+        if size is None:
+            raise
+        raise UsageError(f'--img-size {size}: too small for a network ({str(error).splitlines()[0]})') from error
+
+
+def _matrix(args: argparse.Namespace) -> int:
+    import mmcnn
+    from mmcnn import matrix
+
+    tried = matrix.try_pairs(_matching(args.filter or '*', mmcnn.list_backbones()), args.img_size or 640)
+    print(matrix.as_text(tried))
+    return int(any(pair.failed for pair in tried))
+
+
+def _show(args: argparse.Namespace) -> int:
+    if args.name is None:
+        raise UsageError('show needs the name of a network: mmcnn zoo show NAME')
+    import mmcnn
+    from mmcnn.zoo import measure
+
+    names = mmcnn.list_backbones()
+    if args.name not in names:
+        raise UsageError(f"no network is called '{args.name}'; {nearest(args.name, names)}")
+    with _too_small(args.img_size):
+        print(measure.stages_as_text(measure.stage_lines(args.name, args.img_size)))
+    return 0
+
+
+def _costs(args: argparse.Namespace) -> int:
+    from mmcnn.zoo.cost_study import report
+
+    if args.into:
+        _write(args.into, 'costs', report())
+    else:
+        print(report())
+    return 0
+
+
+def _write(path: str, mark: str, text: str) -> None:
+    from mmcnn.cli.files import write_between_marks
+
+    write_between_marks(path, mark, text)
+
+
+def _listed() -> str:
+    *most, last = table.SORT_COLUMNS[1:]
+    return f'{", ".join(most)} or {last}'

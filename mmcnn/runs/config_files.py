@@ -1,0 +1,37 @@
+"""The configs that come with mmcnn, as files: what they are called, where they are and what they say of themselves.
+
+A config is a program. Nothing here runs one, and nothing needs MMEngine.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def config_folder() -> Path:
+    """``configs/``: beside the package in a checkout, inside it after a plain install."""
+    installed = PACKAGE / '.mim' / 'configs'
+    return installed if installed.is_dir() else PACKAGE.parent / 'configs'
+
+
+def own_configs() -> dict[str, Path]:
+    """The configs that come with mmcnn, by name (``classification/resnet50``), detectors first."""
+    folder = config_folder()
+    paths = (path for path in folder.rglob('*.py') if '_base_' not in path.parts)
+    return {
+        path.relative_to(folder).with_suffix('').as_posix(): path
+        for path in sorted(paths, key=lambda path: (len(path.parts), path))
+    }
+
+
+def summary(path: Path) -> str:
+    """The first sentence of the comment that a config opens with; empty if it opens with none."""
+    lines = []
+    for line in path.read_text(encoding='utf-8').splitlines():
+        if not line.startswith('#'):
+            break
+        lines.append(line.lstrip('#').strip())
+    return re.split(r'(?<=\.)\s', ' '.join(lines), maxsplit=1)[0]
