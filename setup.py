@@ -42,16 +42,19 @@ setup(
     python_requires='>=3.11',
     packages=find_packages(include=['mmcnn', 'mmcnn.*']),
     package_data={'mmcnn.zoo': ['table.json']},
+    entry_points=dict(console_scripts=['mmcnn = mmcnn.cli.main:main']),
     cmdclass=dict(build_py=BuildWithConfigs, sdist=SourceWithConfigs),
     # No versions for torch, so that an installed one is never replaced (import checks it), and no mmcv at all: mmcv and
     # mmcv-lite own the same folder, and whoever has compiled operators keeps them.
     install_requires=[
+        'argcomplete',
         'torch',
         'mmengine>=0.10.4',
         'mmdet>=3.3',
         'hotcoco>=1.3',
         'matplotlib',
         'numpy',
+        'rich',
         'safetensors',
         'tensorboard',
     ],
@@ -69,6 +72,8 @@ setup(
             'torchvision',
             'h5py',
             'simplejpeg',
+            'nbclient',
+            'ipykernel',
         ],
     ),
 )

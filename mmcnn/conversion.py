@@ -15,7 +15,8 @@ from mmcnn.models.classifiers import build_classifier, list_classifiers
 from mmcnn.models.wiring import wire
 from mmcnn.nearest import nearest
 from mmcnn.registry import backbone_families
-from mmcnn.runs.configs import config_folder, load_config
+from mmcnn.runs.config_files import config_folder
+from mmcnn.runs.configs import load_config
 from mmcnn.weights import catalog
 from mmcnn.weights.addresses import is_address
 from mmcnn.weights.darknet import write_darknet

@@ -16,8 +16,6 @@ from mmcnn.errors import UsageError
 from mmcnn.nearest import nearest
 from mmcnn.runs.config_files import own_configs, summary
 
-HELP = 'list the configs that come with mmcnn'
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of ``mmcnn configs``."""

@@ -20,8 +20,6 @@ import argparse
 
 from mmcnn.errors import UsageError
 
-HELP = 'convert weights of other libraries, or list those that are known'
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of ``mmcnn convert``."""

@@ -9,8 +9,6 @@ import argparse
 
 from mmcnn.environment import lines
 
-HELP = 'print the versions that a bug report needs'
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """``mmcnn env`` takes none."""

@@ -21,7 +21,6 @@ from mmcnn.nearest import nearest
 from mmcnn.zoo import table
 from mmcnn.zoo.reference_table import REFERENCE
 
-HELP = 'list all networks, or show one stage by stage'
 #: The options that each form of the command takes.
 FORMS = {
     'table': ('filter', 'sort', 'img_size', 'json', 'markdown', 'into', 'plot'),

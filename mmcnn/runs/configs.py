@@ -12,27 +12,14 @@ from mmengine.config import Config, DictAction
 
 from mmcnn.errors import UsageError
 from mmcnn.nearest import nearest
+from mmcnn.runs.config_files import own_configs
 from mmcnn.runs.model import refusals
 from mmcnn.weights.checkpoint import read_checkpoint
 
-PACKAGE = Path(__file__).resolve().parents[1]
 #: The entry that names the backbone.
 BACKBONE = 'model.backbone.type'
 #: Takes a sentence for whoever started the run.
 Say = Callable[[str], object]
-
-
-def config_folder() -> Path:
-    """``configs/``: beside the package in a checkout, inside it after a plain install."""
-    installed = PACKAGE / '.mim' / 'configs'
-    return installed if installed.is_dir() else PACKAGE.parent / 'configs'
-
-
-def own_configs() -> dict[str, Path]:
-    """The configs that come with mmcnn, by name (``classification/resnet50``)."""
-    folder = config_folder()
-    paths = (path for path in sorted(folder.rglob('*.py')) if '_base_' not in path.parts)
-    return {path.relative_to(folder).with_suffix('').as_posix(): path for path in paths}
 
 
 def load_config(config: str | Path | Config, options: Mapping[str, Any] | None = None) -> Config:

@@ -21,7 +21,7 @@ RECORD = 'run_options.json'
 #: Below the current folder.
 WORK_DIRS = Path('work_dirs')
 _EPOCH = re.compile(r'epoch_(\d+)\.pth')
-_ITERATION = re.compile(r'stopped_at_iter_(\d+)\.pth')
+_ITERATION = re.compile(r'(?:stopped_at_)?iter_(\d+)\.pth')
 #: What MMEngine's Runner makes before a run has begun: a folder named by the second of the start.
 _STARTED_AT = re.compile(r'\d{8}_\d{6}')
 
@@ -189,5 +189,5 @@ def _progress(folder: Path, epochs: int | None) -> str:
     if found := _EPOCH.fullmatch(name):
         return f'{found[1]}{f" of {epochs}" if epochs else ""} epochs'
     if found := _ITERATION.fullmatch(name):
-        return f'stopped after iteration {found[1]}'
+        return f'up to iteration {found[1]}'
     return 'no checkpoint yet'

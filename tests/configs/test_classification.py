@@ -13,7 +13,8 @@ import mmcnn
 from mmcnn.datasets.transforms import RandomResizedCrop, ResizedCenterCrop
 from mmcnn.models.classifiers import list_classifiers
 from mmcnn.registry import BACKBONE_FAMILIES, DATASETS, MODELS, TRANSFORMS
-from mmcnn.runs.configs import config_folder, load_config
+from mmcnn.runs.config_files import config_folder
+from mmcnn.runs.configs import load_config
 from mmcnn.runs.img_size import set_img_size
 from mmcnn.runs.model import build_on_meta, wire_model
 

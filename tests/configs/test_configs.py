@@ -20,7 +20,8 @@ from mmengine.registry import (
 
 import mmcnn
 from mmcnn.ops import NMS_KINDS
-from mmcnn.runs.configs import config_folder, load_config
+from mmcnn.runs.config_files import config_folder
+from mmcnn.runs.configs import load_config
 from mmcnn.runs.model import wire_model
 
 LEAVES = sorted(path for path in config_folder().rglob('*.py') if '_base_' not in path.parts)

@@ -3,7 +3,8 @@
 import pytest
 
 from mmcnn.errors import UsageError
-from mmcnn.runs.configs import BACKBONE, config_and_checkpoint, config_folder, load_config, merge_options, set_backbone
+from mmcnn.runs.config_files import config_folder
+from mmcnn.runs.configs import BACKBONE, config_and_checkpoint, load_config, merge_options, set_backbone
 from mmcnn.runs.model import wire_model
 from mmcnn.runs.options import TrainOptions
 from mmcnn.runs.prepare import prepare

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from mmcnn.datasets.anchors import anchors_of
-from mmcnn.runs.configs import config_folder, load_config
+from mmcnn.runs.config_files import config_folder
+from mmcnn.runs.configs import load_config
 from mmcnn.runs.model import wire_model
 
 

@@ -13,7 +13,7 @@ import mmcnn
 from mmcnn.datasets.shapes import CLASSES, make_shape_classes
 from mmcnn.detector import read_image
 from mmcnn.errors import CheckpointError
-from mmcnn.runs.configs import config_folder
+from mmcnn.runs.config_files import config_folder
 from mmcnn.weights.checkpoint import read_checkpoint
 
 CONFIG = 'classification/darknet53'

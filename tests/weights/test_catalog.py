@@ -14,7 +14,7 @@ from mmengine.config import Config
 
 from mmcnn.errors import CheckpointError
 from mmcnn.registry import backbone_families
-from mmcnn.runs.configs import config_folder
+from mmcnn.runs.config_files import config_folder
 from mmcnn.weights import keras, timm, torchvision
 from mmcnn.weights import mmdet as mmdet_weights
 from mmcnn.weights.addresses import resolve

@@ -7,7 +7,8 @@ import torch
 from mmengine.config import Config
 
 from mmcnn.errors import CheckpointError
-from mmcnn.runs.configs import config_folder, load_config
+from mmcnn.runs.config_files import config_folder
+from mmcnn.runs.configs import load_config
 from mmcnn.runs.model import wire_model
 from mmcnn.weights.checkpoint import read_checkpoint
 from mmcnn.weights.recorded_config import parse_literals, recorded_config, refuse_code_in_meta
