@@ -8,6 +8,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
+from mmcnn.runs.config_files import own_configs
 from mmcnn.runs.options import Option, described
 
 
@@ -21,6 +22,11 @@ class KeyValues(argparse.Action):
             if '=' not in value:
                 raise argparse.ArgumentError(self, f"'{value}' is not KEY=VALUE")
         setattr(namespace, self.dest, [*(getattr(namespace, self.dest) or []), *values])
+
+
+def add_config(parser: argparse.ArgumentParser, **keywords: Any) -> None:
+    """Adds CONFIG; shells complete it with the configs that come with mmcnn."""
+    parser.add_argument('config', metavar='CONFIG', **keywords).completer = lambda **_: own_configs()
 
 
 def add_options(parser: argparse.ArgumentParser, options: type, leave_out: tuple[str, ...] = ()) -> None:

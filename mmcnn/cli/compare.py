@@ -14,7 +14,7 @@ import dataclasses
 from pathlib import Path
 from typing import Annotated
 
-from mmcnn.cli.arguments import add_options, options_from
+from mmcnn.cli.arguments import add_config, add_options, options_from
 from mmcnn.errors import UsageError
 from mmcnn.runs.options import DataOptions, ModelOptions, Option, TrainOptions
 
@@ -34,7 +34,7 @@ class CompareOptions(DataOptions, ModelOptions):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``mmcnn compare``."""
-    parser.add_argument('config', metavar='CONFIG')
+    add_config(parser)
     parser.add_argument(
         '--backbone', dest='backbones', action='append', required=True, metavar='NAME',
         help='a backbone to compare; give the option once for each',

@@ -13,12 +13,20 @@ from mmcnn.errors import MmcnnError, StoppedError
 
 @contextlib.contextmanager
 def friendly_errors() -> Iterator[None]:
-    """Ends a command with the message and the exit code of an error of mmcnn, or with 130 after Ctrl-C.
+    """Ends a command with the message and the exit code of an error of mmcnn, with 130 after Ctrl-C, and with
+    141 where nobody reads the output any more.
 
     ``MMCNN_TRACEBACK=1`` shows the traceback instead. A fault of the program itself always does.
     """
     try:
         yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        with contextlib.suppress(BrokenPipeError):
+            sys.stdout.flush()
+            raise  # another pipe: not the reader of the output, head for example, that has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
     except (MmcnnError, KeyboardInterrupt) as error:
         if os.environ.get('MMCNN_TRACEBACK') == '1':
             raise

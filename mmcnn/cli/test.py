@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import argparse
 
-from mmcnn.cli.arguments import add_options, options_from
+from mmcnn.cli.arguments import add_config, add_options, options_from
 from mmcnn.runs.options import TestOptions
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``mmcnn test``."""
-    parser.add_argument('config', metavar='CONFIG', nargs='?')
+    add_config(parser, nargs='?')
     parser.add_argument('checkpoint', metavar='CHECKPOINT')
     add_options(parser, TestOptions)
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import argparse
 
-from mmcnn.cli.arguments import add_options, options_from
+from mmcnn.cli.arguments import add_config, add_options, options_from
 from mmcnn.runs.options import TrainOptions
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``mmcnn train``."""
-    parser.add_argument('config', metavar='CONFIG')
+    add_config(parser)
     add_options(parser, TrainOptions)
     # torch.distributed.launch passes this; torchrun sets the environment instead.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
