@@ -2,9 +2,14 @@ import argparse
 import contextlib
 import importlib
 import io
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+
+PACKAGE = Path(__file__).resolve().parents[2] / 'mmcnn'
 
 
 @pytest.fixture(scope='session')
@@ -22,5 +27,28 @@ def run_command():
         with contextlib.chdir(cwd), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             code = command.run(parser.parse_args([str(arg) for arg in args]))
         return SimpleNamespace(code=code, out=out.getvalue(), err=err.getvalue())
+
+    return run
+
+
+@pytest.fixture(scope='session')
+def loaded_by():
+    """Packages that a command itself loads, without those of ``import mmcnn``: ``loaded_by('zoo', '--json')``."""
+
+    def run(name, *args):
+        # Bare packages in place of mmcnn and mmcnn.cli, whose own imports are not the command's.
+        code = (
+            'import argparse, importlib, sys, types\n'
+            f'for name, path in (("mmcnn", {str(PACKAGE)!r}), ("mmcnn.cli", {str(PACKAGE / "cli")!r})):\n'
+            '    sys.modules[name] = types.ModuleType(name)\n'
+            '    sys.modules[name].__path__ = [path]\n'
+            f'command = importlib.import_module("mmcnn.cli.{name}")\n'
+            'parser = argparse.ArgumentParser()\n'
+            'command.add_arguments(parser)\n'
+            'command.run(parser.parse_args(sys.argv[1:]))\n'
+            'print(*{name.partition(".")[0] for name in sys.modules}, file=sys.stderr)'
+        )
+        result = subprocess.run([sys.executable, '-c', code, *args], capture_output=True, text=True, check=True)
+        return set(result.stderr.split())
 
     return run

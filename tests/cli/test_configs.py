@@ -43,3 +43,8 @@ def test_a_name_that_does_not_exist(run_command):
     message = r"^no config that comes with mmcnn is called 'yolov4_cspdarknet35'; did you mean yolov4_cspdarknet53"
     with pytest.raises(UsageError, match=message):
         run_command('configs', 'yolov4_cspdarknet35')
+
+
+def test_loads_nothing_heavy(loaded_by):
+    loaded = loaded_by('configs')
+    assert 'mmcnn' in loaded and not loaded & {'torch', 'numpy', 'mmengine', 'mmcv', 'mmdet', 'matplotlib', 'cv2'}

@@ -118,3 +118,8 @@ def test_errors(run_command, args, message, tmp_path):
     with pytest.raises(UsageError, match=rf'^{message}[^\n]*$'):
         run_command('zoo', *args, cwd=tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_loads_nothing_heavy(loaded_by):
+    loaded = loaded_by('zoo')
+    assert 'mmcnn' in loaded and not loaded & {'torch', 'numpy', 'mmengine', 'mmcv', 'mmdet', 'matplotlib', 'cv2'}
