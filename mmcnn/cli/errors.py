@@ -22,9 +22,8 @@ def friendly_errors() -> Iterator[None]:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
-        with contextlib.suppress(BrokenPipeError):
-            sys.stdout.flush()
-            raise  # another pipe: not the reader of the output, head for example, that has seen enough
+        if not _nobody_reads():
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
     except (MmcnnError, KeyboardInterrupt) as error:
@@ -34,3 +33,12 @@ def friendly_errors() -> Iterator[None]:
             sys.exit(128 + signal.SIGINT)
         print(f'{"" if isinstance(error, StoppedError) else "error: "}{error}', file=sys.stderr, flush=True)
         sys.exit(error.exit_code)
+
+
+def _nobody_reads() -> bool:
+    """The reader of the output, ``head`` for example, has seen enough."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return True
+    return False
