@@ -212,7 +212,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             hook = self._checkpoint_hook
             if hook is not None:
                 hook.save_stopped(runner, self._epoch, self._iter)
-            runner.logger.info(f'stopped by {signal.Signals(signum).name}; {self._what_is_left()}; --resume goes on')
+            runner.logger.warning(f'stopped by {signal.Signals(signum).name}; {self._what_is_left()}; --resume goes on')
             if get_world_size() > 1 and not self._validating:
                 barrier()  # a launcher ends all processes when the first one ends
         raise SystemExit(128 + signum)
