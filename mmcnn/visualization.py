@@ -99,7 +99,11 @@ def draw_boxes(
 
 
 def prediction_grid(
-    pairs: Sequence[tuple[np.ndarray, np.ndarray]], path: str | os.PathLike, columns: int = 4, cell: int = 480
+    pairs: Sequence[tuple[np.ndarray, np.ndarray]],
+    path: str | os.PathLike,
+    columns: int = 4,
+    cell: int = 480,
+    caption: str = '',
 ) -> None:
     """Saves a grid in which every picture of the ground truth has the picture of the predictions at its right.
 
@@ -109,6 +113,7 @@ def prediction_grid(
         path (str | os.PathLike): The PNG file; its folder is made.
         columns (int): Pictures in a row, an even number: half of them ground truth, half predictions.
         cell (int): Width and height in pixels that a picture is fitted into.
+        caption (str): A line below the grid.
 
     Raises:
         ValueError: If there is no pair or ``columns`` is not a positive even number.
@@ -128,7 +133,8 @@ def prediction_grid(
     ]
     # Twice the gap between pairs, so that the eye keeps the two of a pair together.
     pair_width = 2 * cell + gap
-    size = (across * pair_width + 3 * gap * (across - 1) + 2 * gap, header + sum(heights) + gap * rows)
+    footer = header if caption else 0
+    size = (across * pair_width + 3 * gap * (across - 1) + 2 * gap, header + sum(heights) + gap * rows + footer)
     page = Image.new('RGB', size, PAGE)
     draw = ImageDraw.Draw(page)
     font = _font(header // 2)
@@ -145,6 +151,9 @@ def prediction_grid(
                 x = left + side * (cell + gap) + (cell - picture.width) // 2
                 page.paste(picture, (x, top + (height - picture.height) // 2))
         top += height + gap
+    if caption:
+        size = min(header / 2, (page.width - 2 * gap) / _font(100).getlength(caption) * 100)
+        draw.text((page.width / 2, top + footer / 2), caption, font=_font(int(size)), fill=INK, anchor='mm')
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     page.save(path, format='PNG')
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import sys
 from collections.abc import Iterator
@@ -37,8 +38,6 @@ def friendly_errors() -> Iterator[None]:
 
 def _nobody_reads() -> bool:
     """The reader of the output, ``head`` for example, has seen enough."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        return True
-    return False
+    output = select.poll()
+    output.register(sys.stdout.fileno(), 0)  # errors are always reported
+    return any(event & select.POLLERR for _, event in output.poll(0))

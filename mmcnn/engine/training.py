@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,95 +17,114 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner, find_latest_checkpoint
-from torch import nn
 
-import mmcnn
+from mmcnn.console import Console
 from mmcnn.detector import Detector, read_image
+from mmcnn.engine.console_runner import runner_for
+from mmcnn.engine.hooks import AtomicCheckpointHook, ConsoleHook, HistoryHook
+from mmcnn.engine.run_head import evaluation_rows, inner_dataset, shown_path, training_rows, unwrapped
+from mmcnn.evaluation import CocoMetric
 from mmcnn.models.classifiers import Classifier
 from mmcnn.models.fuse import fuse
+from mmcnn.runs.results import EvaluateResult, TrainResult, by_name, main_numbers
 from mmcnn.visualization import draw_boxes, plot_curves, prediction_grid
 from mmcnn.weights.checkpoint import read_checkpoint, state_dict_of
 from mmcnn.weights.loading import load_state, load_weights
 from mmcnn.weights.whole_file import check_writable
 
-#: The number that a run ends with, and where the metrics have it.
-RESULTS = {'AP50': 'coco/bbox_mAP_50', 'top-1': 'accuracy/top1'}
-#: Held-out images in the picture grid.
-GRID_IMAGES = 8
+#: Held-out images in the picture grid, and the score they are drawn at where no validation has found a better one.
+GRID_IMAGES, GRID_SCORE = 8, 0.25
+#: Variables by which our config files and MMDetection's are put together. Once a file is read they have no effect.
+HELPERS = ('max_epochs', 'img_scale', 'data_root', 'train_pipeline', 'test_pipeline')
 
 
-def train(cfg: Config, summary: str = '', allow_head_mismatch: bool = False) -> dict[str, float]:
+def train(
+    cfg: Config,
+    summary: str = '',
+    allow_head_mismatch: bool = False,
+    *,
+    console: Console | None = None,
+    notes: Sequence[str] = (),
+) -> TrainResult:
     """Trains, and leaves ``curves.png`` and, of a detector, ``predictions.png`` beside the checkpoints in the work dir.
 
     Args:
-        cfg: a complete, wired config.
-        summary: a line for the log.
+        cfg: a complete, wired config. Its variables without effect (:data:`HELPERS`) are removed.
+        summary: how many images an iteration and a step see, in words; '': worked out from the config.
         allow_head_mismatch: in a run that is not resumed the layers of ``load_from`` whose shape follows the number of
             classes may have other shapes; the model's start anew.
-
-    Returns:
-        the last validation's numbers.
+        console: where a person sees the run; None: a verbose one.
+        notes: lines about config and data, which are printed right before the first step.
 
     Raises:
         CheckpointError: ``load_from`` does not fit the model, or the work dir cannot be written to.
         DataError, TrainingError, SystemExit: See :class:`~mmcnn.engine.loops.ResumableTrainLoop`.
     """
+    console = console or Console(verbose=True)
     check_writable(cfg.work_dir)
     _join_ranks(cfg)
+    _drop_helpers(cfg)
     initial, resumes = cfg.get('load_from'), cfg.get('resume')
     if not resumes:
         cfg.load_from = None  # loaded by a hook
-    runner = Runner.from_cfg(cfg)
-    total, trainable = mmcnn.count_parameters(_unwrapped(runner.model))
-    print_log(f'{total:,} parameters, {trainable:,} of them trainable; {summary}', logger='current')
-    if initial and resumes:
-        # A check: the Runner, which loads it once more with its state, would say nothing of what does not fit.
-        load_state(_unwrapped(runner.model), state_dict_of(read_checkpoint(initial)), source=initial)
-    elif initial:
-        runner.register_hook(_InitialWeights(initial, allow_head_mismatch))
-    runner.train()
-
-    scalars = runner.message_hub.log_scalars
-    kinds = ('val/coco/', 'val/accuracy/')
-    metrics = {k.removeprefix('val/'): v.current() for k, v in scalars.items() if k.startswith(kinds)}
-    if is_main_process():
-        plot_curves(runner.work_dir, Path(runner.work_dir) / 'curves.png')
-        left = 'checkpoints and curves.png'
-        if not isinstance(_unwrapped(runner.model), Classifier):
-            _leave_pictures(runner)
-            left = 'checkpoints, curves.png and predictions.png'
-        print_log(f'{left} are in {cfg.work_dir}', logger='current')
-        for name, key in RESULTS.items():
-            if key in metrics:
-                print(f'{name} = {metrics[key]:.2f}', flush=True)
-    return metrics
+    with console.run():
+        runner = runner_for(console).from_cfg(cfg)
+        weights = None
+        if initial and resumes:
+            # A check: the Runner, which loads it once more with its state, would say nothing of what does not fit.
+            load_state(unwrapped(runner.model), state_dict_of(read_checkpoint(initial)), source=initial)
+        elif initial:
+            weights = _InitialWeights(initial, allow_head_mismatch)
+            runner.register_hook(weights)
+        runner.register_hook(HistoryHook())
+        runner.register_hook(
+            ConsoleHook(console, lambda runner: training_rows(runner, weights.story if weights else '', summary), notes)
+        )
+        runner.train()
+        result = _result(runner)
+        if is_main_process():
+            _leave_files(runner)
+            console.summary(_closing_rows(runner, result), main_numbers(result.metrics))
+    return result
 
 
-def test(cfg: Config, source: str) -> dict[str, float]:
+def test(cfg: Config, source: str, *, console: Console | None = None, notes: Sequence[str] = ()) -> EvaluateResult:
     """Evaluates weights, which have to fit exactly, and stores the numbers in ``metrics.json`` in the work dir.
 
     The network runs with BatchNorm folded into its convolutions.
 
     Args:
-        cfg: a complete, wired config.
+        cfg: a complete, wired config. Its variables without effect (:data:`HELPERS`) are removed.
         source: path of the checkpoint, or of weights in any other format that fits.
+        console: where a person sees the run; None: a verbose one.
+        notes: lines about config and data, which are printed right before the first image.
 
     Raises:
         CheckpointError: the weights do not fit the config's model.
     """
+    console = console or Console(verbose=True)
     cfg.load_from, cfg.resume = None, False
     _join_ranks(cfg)
-    runner = Runner.from_cfg(cfg)
-    report = load_weights(_unwrapped(runner.model), source)
-    print_log(str(report), logger='current')
-    _fuse(runner)
-    metrics = runner.test()
-    if is_main_process():
-        path = Path(cfg.work_dir) / 'metrics.json'
-        numbers = {k: None if math.isnan(v) else v for k, v in metrics.items() if isinstance(v, (int, float))}
-        path.write_text(json.dumps(dict(checkpoint=source, **numbers), indent=2, ensure_ascii=False) + '\n')
-        print(f'the numbers are in {path}', flush=True)
-    return metrics
+    _drop_helpers(cfg)
+    with console.run():
+        runner = runner_for(console).from_cfg(cfg)
+        runner.register_hook(ConsoleHook(console, partial(evaluation_rows, weights=source), notes))
+        report = load_weights(unwrapped(runner.model), source)
+        print_log(str(report), logger='current')
+        _fuse(runner)
+        logged = runner.test()
+        if is_main_process():
+            path = Path(cfg.work_dir) / 'metrics.json'
+            numbers = {k: None if math.isnan(v) else v for k, v in logged.items() if isinstance(v, (int, float))}
+            path.write_text(json.dumps(dict(checkpoint=source, **numbers), indent=2, ensure_ascii=False) + '\n')
+            console.summary([('numbers', shown_path(path))], main_numbers(by_name(logged)[0]))
+    return EvaluateResult(Path(cfg.work_dir), Path(source), *by_name(logged))
+
+
+def _drop_helpers(cfg: Config) -> None:
+    """What is dumped and logged of a config says only what is in effect."""
+    for name in HELPERS:
+        cfg.pop(name, None)
 
 
 def _join_ranks(cfg: Config) -> None:
@@ -125,15 +147,14 @@ class _InitialWeights(Hook):
     def __init__(self, path: str, allow_head_mismatch: bool) -> None:
         self.path = path
         self.allow_head_mismatch = allow_head_mismatch
+        self.story = ''
 
     def before_train(self, runner: Runner) -> None:
-        model = _unwrapped(runner.model)
-        report = load_weights(model, self.path, allow_head_mismatch=self.allow_head_mismatch)
+        report = load_weights(unwrapped(runner.model), self.path, allow_head_mismatch=self.allow_head_mismatch)
         print_log(f'{self.path}: {report}', logger='current')
-
-
-def _unwrapped(model: nn.Module) -> nn.Module:
-    return model.module if is_model_wrapper(model) else model
+        self.story = f'{shown_path(self.path)}: {len(report.used)} entries loaded'
+        if report.mismatched:
+            self.story += f', {len(report.mismatched)} of another shape start anew'
 
 
 def _fuse(runner: Runner) -> None:
@@ -144,9 +165,29 @@ def _fuse(runner: Runner) -> None:
         runner.model = fuse(runner.model)
 
 
+def _result(runner: Runner) -> TrainResult:
+    hub = runner.message_hub
+    hook = next((hook for hook in runner.hooks if isinstance(hook, AtomicCheckpointHook)), None)
+    if hook is None:
+        best, last = hub.get_info('best_ckpt', None), find_latest_checkpoint(runner.work_dir)
+        best, last = best and Path(best), last and Path(last)
+    else:
+        best, last = hook.best_and_last()
+    kinds = ('val/coco/', 'val/accuracy/')
+    logged = {k.removeprefix('val/'): v.current() for k, v in hub.log_scalars.items() if k.startswith(kinds)}
+    return TrainResult(Path(runner.work_dir), best, last, *by_name(logged), history=list(hub.get_info('history')))
+
+
+def _leave_files(runner: Runner) -> None:
+    plot_curves(runner.work_dir, Path(runner.work_dir) / 'curves.png')
+    if not isinstance(unwrapped(runner.model), Classifier) and runner.val_loop is not None:
+        _leave_pictures(runner)
+
+
 def _leave_pictures(runner: Runner) -> None:
     work_dir = Path(runner.work_dir)
-    detector = Detector(find_latest_checkpoint(runner.work_dir), runner.cfg)
+    score, caption = _shown_score(runner)
+    detector = Detector(find_latest_checkpoint(runner.work_dir), runner.cfg, score_thr=score)
     dataset = runner.val_dataloader.dataset
     pairs = []
     for i in range(min(GRID_IMAGES, len(dataset))):
@@ -159,4 +200,31 @@ def _leave_pictures(runner: Runner) -> None:
             draw_boxes(image, *truth, names=detector.classes),
             draw_boxes(image, found.boxes, found.labels, found.scores, detector.classes),
         ))  # fmt: skip
-    prediction_grid(pairs, work_dir / 'predictions.png')
+    prediction_grid(pairs, work_dir / 'predictions.png', caption=caption)
+
+
+def _shown_score(runner: Runner) -> tuple[float, str]:
+    """The score from which on predictions are drawn, and a sentence about it."""
+    metrics = [metric for metric in runner.val_evaluator.metrics if isinstance(metric, CocoMetric)]
+    score = metrics[0].best_f1_score if metrics else None
+    if score is not None:
+        return score, f'Predictions with a score of at least {score:.2f}, where F1 is best on the validation images.'
+    reason = 'no validation of this session has found a better one'
+    return GRID_SCORE, f'Predictions with a score of at least {GRID_SCORE}: {reason}.'
+
+
+def _closing_rows(runner: Runner, result: TrainResult) -> list[tuple[str, str]]:
+    """What a run has left, and what one may type next."""
+    work_dir = Path(runner.work_dir)
+    checkpoints = [path for path in (result.best, result.last) if path is not None]
+    files = [*checkpoints, *(work_dir / name for name in ('curves.png', 'predictions.png'))]
+    names = [path.name if path.parent == work_dir else shown_path(path) for path in files if path.is_file()]
+    rows = [('files', f'{shown_path(work_dir)}: {", ".join(names)}')]
+    if checkpoints:
+        checkpoint = shlex.quote(shown_path(checkpoints[0]))
+        rows.append(('next', f'mmcnn test {checkpoint}'))
+        if not isinstance(unwrapped(runner.model), Classifier):
+            loader = runner.train_dataloader if runner.val_loop is None else runner.val_dataloader
+            image = shown_path(inner_dataset(loader.dataset).get_data_info(0)['img_path'])
+            rows.append(('', f'mmcnn infer {checkpoint} {shlex.quote(image)}'))
+    return rows

@@ -8,6 +8,7 @@ from hotcoco import COCO, COCOeval
 from mmdet.evaluation import CocoMetric as MMDetCocoMetric
 from mmengine.logging import print_log
 
+from mmcnn.evaluation.best_f1 import best_f1_score
 from mmcnn.registry import METRICS
 
 # mmdet's names, in the order of COCO's summary.
@@ -50,6 +51,11 @@ class CocoMetric(MMDetCocoMetric):
         collect_device (str): 'cpu' or 'gpu': where the ranks of a distributed run exchange results.
         prefix (str, optional): Prefix of the keys. Default: 'coco'.
 
+    Attributes:
+        best_f1_score (float, optional): From the last evaluation on, in the process that computed it: the score from
+            which on detections have the best F1 at IoU 0.5 (:func:`~mmcnn.evaluation.best_f1.best_f1_score`). None
+            before, and where nothing was found.
+
     Raises:
         FileNotFoundError: From the constructor, if ``ann_file`` does not exist.
         ValueError: When evaluating, if the file lacks a class of ``dataset_meta`` or an evaluated image.
@@ -66,6 +72,7 @@ class CocoMetric(MMDetCocoMetric):
             raise FileNotFoundError(f'CocoMetric: the annotation file {ann_file!r} does not exist')
         super().__init__(outfile_prefix=outfile_prefix, collect_device=collect_device, prefix=prefix)
         self.ann_file = str(ann_file)
+        self.best_f1_score: float | None = None
         self._coco_api = COCO(self.ann_file)
 
     def compute_metrics(self, results: Sequence[tuple[dict, dict]]) -> dict[str, float]:
@@ -86,7 +93,8 @@ class CocoMetric(MMDetCocoMetric):
             os.makedirs(os.path.dirname(os.path.abspath(self.outfile_prefix)), exist_ok=True)
             self.results2json(predictions, self.outfile_prefix)
 
-        evaluation = COCOeval(self._coco_api, self._coco_api.load_res(self._result_array(predictions)), 'bbox')
+        detections = self._result_array(predictions)
+        evaluation = COCOeval(self._coco_api, self._coco_api.load_res(detections), 'bbox')
         evaluation.params.catIds = sorted(self.cat_ids)
         evaluation.params.maxDets = [1, 10, 100]
         evaluation.evaluate()
@@ -104,6 +112,12 @@ class CocoMetric(MMDetCocoMetric):
         ]
         print_log('\n' + _class_table(rows), logger='current')
         metrics.update({f'bbox_AP/{name}': float(ap) for name, _, ap, _, _ in rows})
+        # The ids of detections are 1, 2, ... in the order of the rows. Those that crowds absorb have no status.
+        status = evaluation.image_diagnostics(iou_thr=0.5, score_thr=0.0)['dt_status']
+        counted = np.array(sorted(status), dtype=int)
+        found = np.array([status[i] == 'tp' for i in counted.tolist()], dtype=bool)
+        scores, cat_ids = detections[counted - 1, 5], detections[counted - 1, 6]
+        self.best_f1_score = best_f1_score(scores, found, cat_ids, dict(zip(self.cat_ids, counts, strict=True)))
         return metrics
 
     def _category_ids(self, names: Sequence[str]) -> list[int]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +24,8 @@ from mmcnn.weights.whole_file import PART, write_whole
 
 #: What a run that was asked to stop leaves, in the middle of an epoch too.
 STOPPED = 'stopped_at_iter_{}.pth'
+#: Names under which the best and the last checkpoint of a run are found.
+BEST, LAST = 'best.pth', 'last.pth'
 
 
 @HOOKS.register_module()
@@ -36,6 +40,9 @@ class AtomicCheckpointHook(CheckpointHook):
     - Only files of the hook's own names in the run's own folder are ever deleted: what a checkpoint from elsewhere says
       of files is not believed.
     - A run that is not resumed forgets the ``last_checkpoint`` of an earlier one in its folder.
+    - ``best.pth`` (of the first ``save_best``) and ``last.pth`` are relative links to what they say; where the file
+      system has no symbolic links, hard links or copies. They are replaced after ``last_checkpoint``, before anything
+      is deleted, so that they never point to nothing. A file of this name that is not such a link is left alone.
 
     Writes to local folders only. Arguments are those of MMEngine's hook.
 
@@ -52,6 +59,7 @@ class AtomicCheckpointHook(CheckpointHook):
             raise ValueError(f'AtomicCheckpointHook writes to local folders, {folder} is none: use CheckpointHook')
         self._clean_info(runner)
         super().before_train(runner)
+        self._links: dict[str, Path | None] = {}
         self._newest: tuple[int, Path] | None = None  # iteration and file of the last one that was written or resumed
         resumed = self._resumed(runner)
         if resumed is not None:
@@ -64,9 +72,11 @@ class AtomicCheckpointHook(CheckpointHook):
         if resumed is None:
             stale = []
             (Path(runner.work_dir) / 'last_checkpoint').unlink(missing_ok=True)
+        self._link_best_and_last(resumed)
         self._remove(stale)
         for part in Path(self.out_dir).glob(f'*{PART}'):
-            if self._is_own(part.name.removesuffix(PART)):
+            name = part.name.removesuffix(PART)
+            if name in (BEST, LAST) or self._is_own(name):
                 part.unlink(missing_ok=True)
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
@@ -103,6 +113,10 @@ class AtomicCheckpointHook(CheckpointHook):
             self._save_whole(runner, STOPPED.format(iteration), meta, iteration)
         return self._newest[1]
 
+    def best_and_last(self) -> tuple[Path | None, Path | None]:
+        """``best.pth`` and ``last.pth``, or what they would link to; None for one that there is not yet."""
+        return self._links.get(BEST), self._links.get(LAST)
+
     def what_is_left(self) -> str:
         """The checkpoint to resume from, for the message of a run that ends."""
         if self._newest is None or not self._newest[1].is_file():
@@ -129,6 +143,7 @@ class AtomicCheckpointHook(CheckpointHook):
         self._set_best(dict.fromkeys(self._former_best))  # so that MMEngine deletes nothing
         with self._written_whole():
             super()._save_best_checkpoint(runner, metrics)
+            self._link_best_and_last(self._newest and self._newest[1])  # where nothing was saved since
         self._set_best({key: path or self._former_best[key] for key, path in self._best_paths().items()})
         self._remove(self._replaced_best())
         self._former_best = {}
@@ -144,7 +159,7 @@ class AtomicCheckpointHook(CheckpointHook):
                 self.out_dir,
                 filename,
                 save_optimizer=self.save_optimizer,
-                save_param_scheduler=self.save_param_scheduler,
+                save_param_scheduler=self.save_param_scheduler and runner.param_schedulers is not None,
                 meta=meta,
                 by_epoch=self.by_epoch,
                 backend_args=self.backend_args,
@@ -153,6 +168,7 @@ class AtomicCheckpointHook(CheckpointHook):
             if is_main_process():
                 record = Path(runner.work_dir) / 'last_checkpoint'
                 write_whole(record, lambda file: file.write(str(own / filename).encode()))
+                self._link_best_and_last(own / filename)
         self._newest = iteration, own / filename
         self._remove(stale)
 
@@ -176,7 +192,8 @@ class AtomicCheckpointHook(CheckpointHook):
         path = _source(runner)
         if path is None:
             return None
-        return Path(self.out_dir) / path.name if path.resolve().parent == Path(self.out_dir).resolve() else None
+        path = path.resolve()  # last.pth is a link
+        return Path(self.out_dir) / path.name if path.parent == Path(self.out_dir).resolve() else None
 
     def _clean_info(self, runner) -> None:
         """Makes what the message hub says of files true of this run's folder, or forgets it."""
@@ -201,6 +218,46 @@ class AtomicCheckpointHook(CheckpointHook):
         regular = re.escape(self.filename_tmpl).replace(r'\{\}', r'\d+')
         stopped = re.escape(STOPPED).replace(r'\{\}', r'\d+')
         return any(re.fullmatch(each, name) for each in (regular, f'best_.+_{regular}', stopped, 'last_checkpoint'))
+
+    def _link_best_and_last(self, last: Path | None) -> None:
+        """Makes best.pth and last.pth links to the best checkpoint and to this one, or removes them."""
+        if not is_main_process():
+            return
+        for name, target in ((BEST, self._best()), (LAST, last)):
+            link = Path(self.out_dir) / name
+            part = link.with_name(name + PART)
+            part.unlink(missing_ok=True)
+            self._links[name] = target
+            if target is None:
+                if self._is_link(link):
+                    link.unlink()
+                continue
+            try:
+                part.symlink_to(target.name)
+            except OSError:  # the file system has none, so that a file of this name is the hook's
+                try:
+                    os.link(target, part)
+                except OSError:
+                    shutil.copyfile(target, part)
+            else:
+                if link.exists() and not self._is_link(link):
+                    part.unlink()
+                    continue
+            os.replace(part, link)
+            part.unlink(missing_ok=True)  # to replace a hard link by another of the same file does nothing
+            self._links[name] = link
+
+    def _is_link(self, path: Path) -> bool:
+        """Whether a path is a link as this hook makes them."""
+        return path.is_symlink() and self._is_own(os.readlink(path))
+
+    def _best(self) -> Path | None:
+        """The best checkpoint of the first indicator, if there is one."""
+        if not self.save_best:
+            return None
+        key, path = next(iter(self._best_paths().items()))
+        path = path or self._former_best.get(key)
+        return Path(path) if path and Path(path).is_file() else None
 
     def _remove(self, names: list[str]) -> None:
         if is_main_process():

@@ -15,6 +15,8 @@ from mmcnn.weights.whole_file import last_checkpoint
 @pytest.fixture
 def journal(monkeypatch):
     """Names of files in the order in which they came (+) and went (-)."""
+    import matplotlib.font_manager  # noqa: F401  it changes files of its own when it is first imported
+
     steps = []
     real_write, real_unlink = atomic_checkpoint_hook.write_whole, Path.unlink
 
@@ -32,7 +34,16 @@ def journal(monkeypatch):
 
 
 def files(folder):
-    return sorted(path.name for pattern in ('*.pth', '*.part') for path in folder.glob(pattern))
+    """Files, without the two links."""
+    found = [path for pattern in ('*.pth', '*.part') for path in folder.glob(pattern)]
+    return sorted(path.name for path in found if not path.is_symlink())
+
+
+def links(folder):
+    """What best.pth and last.pth point to; None where there is none. They never dangle."""
+    paths = [folder / name for name in ('best.pth', 'last.pth')]
+    assert all(path.is_file() for path in paths if path.is_symlink())
+    return tuple(os.readlink(path) if path.is_symlink() else None for path in paths)
 
 
 def test_what_is_replaced_goes_last(make_runner, tmp_path, journal, scores):
@@ -127,7 +138,7 @@ def test_waiting_gradients_are_stored_only_where_they_wait(make_runner, tmp_path
     assert set(stored[0]['gradients']) == {'conv.weight', 'conv.bias', 'norm.weight', 'norm.bias'}
     assert all(value.abs().sum() > 0 for name, value in stored[0]['gradients'].items() if name != 'conv.bias')
     assert 'gradients' not in stored[1]
-    (best,) = tmp_path.glob('best*.pth')
+    (best,) = tmp_path.glob('best_*.pth')
     assert 'gradients' not in torch.load(best, weights_only=True)
 
 
@@ -176,3 +187,148 @@ def test_remote_folders_are_refused(make_runner, tmp_path):
     runner = make_runner(tmp_path, checkpoint=dict(out_dir='s3://bucket/x', backend_args=dict(backend='http')))
     with pytest.raises(ValueError, match=r'writes to local folders, .*bucket.* is none: use CheckpointHook'):
         runner.train()
+
+
+# -------------------------------------------------------------------------------------------- best.pth and last.pth
+
+
+def test_best_and_last_are_links(make_runner, tmp_path, scores):
+    scores(0.1, 0.3, 0.2)
+    runner = make_runner(tmp_path)
+    runner.train()
+    assert links(tmp_path) == ('best_x_score_epoch_2.pth', 'epoch_3.pth')
+    (hook,) = [hook for hook in runner.hooks if hasattr(hook, 'best_and_last')]
+    assert hook.best_and_last() == (tmp_path / 'best.pth', tmp_path / 'last.pth')
+    best, last = (torch.load(tmp_path / f'{name}.pth', weights_only=True) for name in ('best', 'last'))
+    assert (best['meta']['epoch'], last['meta']['epoch']) == (2, 3)
+    assert 'optimizer' not in best and 'optimizer' in last
+    shutil.move(tmp_path, tmp_path.with_name('moved'))
+    assert links(tmp_path.with_name('moved')) == ('best_x_score_epoch_2.pth', 'epoch_3.pth')
+
+
+def test_links_of_several_scores_and_of_none(make_runner, tmp_path, monkeypatch):
+    values = iter([dict(a=1, b=1), dict(a=0, b=2), dict(a=2, b=0)])
+    monkeypatch.setattr('mmengine.evaluator.Evaluator.evaluate', lambda *args: next(values))
+    make_runner(tmp_path / 'several', checkpoint=dict(save_best=['a', 'b'], rule='greater')).train()
+    assert links(tmp_path / 'several') == ('best_a_epoch_3.pth', 'epoch_3.pth')
+    values = iter([{}] * 3)
+    make_runner(tmp_path / 'none', checkpoint=dict(save_best=None, rule=None)).train()
+    assert links(tmp_path / 'none') == (None, 'epoch_3.pth')
+
+
+def test_a_best_one_without_a_new_last_one_is_linked(make_runner, tmp_path, scores):
+    scores(0.1, 0.2, 0.05)
+    seen = []
+
+    class Look(Hook):
+        priority = 'LOWEST'
+
+        def after_val_epoch(self, runner, metrics=None):
+            seen.append(links(tmp_path))
+
+    make_runner(tmp_path, checkpoint=dict(interval=3), hooks=[Look()]).train()
+    best = ['best_x_score_epoch_1.pth', 'best_x_score_epoch_2.pth']
+    assert seen == [(best[0], None), (best[1], None), (best[1], 'epoch_3.pth')]
+
+
+def test_resuming_from_a_link_is_resuming_from_what_it_names(make_runner, tmp_path, scores):
+    scores(0.1, 0.2, 0.3, 0.1)
+    make_runner(tmp_path, epochs=3).train()
+    runner = make_runner(tmp_path, epochs=4, resume=tmp_path / 'last.pth')
+    runner.train()
+    assert files(tmp_path) == ['best_x_score_epoch_3.pth', 'epoch_3.pth', 'epoch_4.pth']
+    assert links(tmp_path) == ('best_x_score_epoch_3.pth', 'epoch_4.pth')
+
+
+def test_a_new_run_takes_the_links_of_an_earlier_one_away(make_runner, tmp_path, monkeypatch):
+    make_runner(tmp_path, epochs=1).train()
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr('mmcnn.engine.loops.ResumableTrainLoop.run_iter', _interrupt)
+        make_runner(tmp_path, epochs=1).train()
+    assert links(tmp_path) == (None, None)
+
+
+def _interrupt(*args, **kwargs):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize('kind', ['file', 'link'])
+def test_files_of_these_names_that_are_not_the_hooks_are_left_alone(make_runner, tmp_path, kind):
+    run, mine = tmp_path / 'run', tmp_path / 'mine.pth'
+    run.mkdir()
+    mine.write_text('mine')
+    (run / 'best.pth').write_text('mine') if kind == 'file' else (run / 'best.pth').symlink_to('../mine.pth')
+    for resume in (None, True):
+        runner = make_runner(run, epochs=1 if resume is None else 2, resume=resume)
+        runner.train()
+        assert (run / 'best.pth').read_text() == mine.read_text() == 'mine'
+        assert not (run / 'best.pth.part').exists()
+    (hook,) = [hook for hook in runner.hooks if hasattr(hook, 'best_and_last')]
+    best, last = hook.best_and_last()
+    assert best.name.startswith('best_x_score_epoch_') and best.is_file()
+    assert last == run / 'last.pth' and os.readlink(last) == 'epoch_2.pth'
+
+
+@pytest.mark.parametrize('hard', [True, False])
+def test_without_symbolic_links_there_are_hard_links_or_copies(make_runner, tmp_path, monkeypatch, scores, hard):
+    def refuse(*args, **kwargs):
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    scores(0.1, 0.2, 0.1)
+    monkeypatch.setattr(Path, 'symlink_to', refuse)
+    if not hard:
+        monkeypatch.setattr(os, 'link', refuse)
+    make_runner(tmp_path).train()
+    for name, target in (('best', 'best_x_score_epoch_2'), ('last', 'epoch_3')):
+        path, other = tmp_path / f'{name}.pth', tmp_path / f'{target}.pth'
+        assert not path.is_symlink()
+        assert path.samefile(other) == hard
+        assert path.read_bytes() == other.read_bytes()
+    assert not list(tmp_path.glob('*.part'))
+
+
+@pytest.mark.slow
+def test_a_kill_at_any_moment_leaves_links_that_lead_somewhere(make_runner, tmp_path, monkeypatch):
+    """The process dies before its n-th change of the folder, for every n; then the run is resumed."""
+
+    class KilledError(BaseException):
+        pass
+
+    left, values = [0], {1: 0.1, 2: 0.3}
+
+    def dying(change):
+        def call(*args, **kwargs):
+            left[0] -= 1
+            if left[0] == 0:
+                raise KilledError
+            return change(*args, **kwargs)
+
+        return call
+
+    monkeypatch.setattr(
+        'mmengine.evaluator.Evaluator.evaluate', lambda evaluator, size: {'x/score': values[runners[-1].epoch]}
+    )
+    for owner, name in ((Path, 'symlink_to'), (Path, 'replace'), (Path, 'unlink'), (os, 'replace')):
+        monkeypatch.setattr(owner, name, dying(getattr(owner, name)))
+    runners, changes, keep = [], 0, dict(max_keep_ckpts=1)
+    while True:
+        changes += 1
+        folder = tmp_path / str(changes)
+        left[0] = changes
+        runners.append(make_runner(folder, 2, logs=False, checkpoint=keep))
+        try:
+            runners[-1].train()
+        except KilledError:
+            left[0] = 0
+            best, last = links(folder)
+            record = folder / 'last_checkpoint'
+            # The link is made just after the record, and the file that it led to is deleted later.
+            assert last is not None or not record.exists() or record.read_text().endswith('epoch_1.pth')
+            assert best is None or best.startswith('best_')
+            runners.append(make_runner(folder, 2, logs=False, checkpoint=keep, resume=True))
+            runners[-1].train()
+        assert links(folder) == ('best_x_score_epoch_2.pth', 'epoch_2.pth')
+        assert files(folder) == ['best_x_score_epoch_2.pth', 'epoch_2.pth']
+        if left[0] > 0:
+            break
+    assert changes > 25

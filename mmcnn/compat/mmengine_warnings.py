@@ -1,0 +1,16 @@
+"""Warnings of MMEngine about its own calls of what it has deprecated.
+
+Its CheckpointHook makes a ``FileClient``, and that a ``HardDiskBackend``; both warn in every run, and nobody who trains
+can change it (mmengine 0.10.7, ``hooks/checkpoint_hook.py`` and ``fileio/file_client.py``; not reported there so far).
+"""
+
+from __future__ import annotations
+
+from logging import LogRecord
+
+_OWN = ('"FileClient" will be deprecated', '"HardDiskBackend" is the alias')
+
+
+def concerns_users(record: LogRecord) -> bool:
+    """A filter for handlers of a log: whether a record is none of these warnings."""
+    return not record.getMessage().startswith(_OWN)

@@ -1,0 +1,5 @@
+"""What a person sees of a run: on a terminal, in a pipe, in a notebook. Imports neither PyTorch nor MMEngine."""
+
+from .console import Console
+
+__all__ = ['Console']

@@ -1,0 +1,52 @@
+"""Text in columns, and what a validation has found."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+#: Classes whose AP is listed; of more, so many best and worst.
+MAX_CLASSES, EXTREMES = 20, 5
+#: Columns of a validation's table.
+COLUMNS = ('AP', 'AP50', 'AP75', 'APs', 'APm', 'APl', 'AR100')
+#: Columns of a classifier's table, in percent.
+PERCENT = ('top1', 'top5')
+_LABEL = 8
+
+
+def labelled(rows: Sequence[tuple[str, str]]) -> list[str]:
+    """``label   text`` for each row."""
+    return [f'{label:<{_LABEL}} {text}' for label, text in rows]
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows with columns of one width each, the first one at the left, the others at the right."""
+    width = max(len(row[0]) for row in rows)
+    widths = [max(len(row[i]) for row in rows if i < len(row)) for i in range(max(map(len, rows)))]
+    return ['  '.join([f'{row[0]:<{width}}', *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows]
+
+
+def validation(metrics: Mapping[str, float], class_ap: Mapping[str, float]) -> list[list[str]]:
+    """Rows for :meth:`~mmcnn.console.Console.table`: all objects, then each class, or the best and the worst ones.
+
+    Args:
+        metrics: named as in :class:`~mmcnn.runs.results.EvaluateResult`.
+        class_ap: AP by class.
+    """
+    known = [name for name in (*COLUMNS, *PERCENT) if name in metrics] or list(metrics)
+    rows = [known, ['all', *(_number(metrics[name], name in PERCENT) for name in known)]]
+    found = {name: ap for name, ap in class_ap.items() if not math.isnan(ap)}
+    if len(class_ap) <= MAX_CLASSES:
+        return rows + [[name, _number(ap)] for name, ap in class_ap.items()]
+    ranked = sorted(found, key=found.get, reverse=True)
+    best, worst = ranked[:EXTREMES], ranked[max(EXTREMES, len(ranked) - EXTREMES) :]
+    for title, names in (('best classes', best), ('worst classes', worst)):
+        rows += [[f'{title}:'] if names else [], *([f'  {name}', _number(found[name])] for name in names)]
+    return [row for row in rows if row]
+
+
+def _number(value: float, percent: bool = False) -> str:
+    """A dash where there is nothing to measure: -1 in COCO's numbers, NaN in those of a class."""
+    if math.isnan(value) or value == -1:
+        return '-'
+    return f'{value:.2f} %' if percent else f'{value:.3f}'

@@ -1,0 +1,59 @@
+"""MMEngine's Runner, whose log goes to its file and not to the screen."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from mmengine.logging import MMLogger
+from mmengine.runner import Runner
+from torch.utils.data import DataLoader
+
+from mmcnn.compat import pycocotools_prints
+from mmcnn.compat.mmengine_warnings import concerns_users
+from mmcnn.console import Console
+
+
+def runner_for(console: Console) -> type[Runner]:
+    """A Runner of which a console shows the warnings, and if it is verbose everything.
+
+    What the console prints goes to the Runner's log file, too.
+    """
+
+    class ConsoleRunner(Runner):
+        def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+            logger = super().build_logger(*args, **kwargs)
+            if self.rank == 0:  # the other ranks print errors only
+                _redirect(logger, console)
+            return logger
+
+        @staticmethod
+        def build_dataloader(*args: Any, **kwargs: Any) -> DataLoader:
+            with pycocotools_prints.to_the_log():
+                return Runner.build_dataloader(*args, **kwargs)
+
+    return ConsoleRunner
+
+
+def _redirect(logger: MMLogger, console: Console) -> None:
+    files = [handler for handler in logger.handlers if isinstance(handler, logging.FileHandler)]
+    (screen,) = (handler for handler in logger.handlers if handler not in files)
+    logger.handlers = [_ConsoleHandler(console, screen.level, files[0].formatter), *files]
+    console.log = lambda text: logger.info(f'\n{text}' if '\n' in text else text, extra=dict(printed=True))
+
+
+class _ConsoleHandler(logging.Handler):
+    """Gives a console what it has not printed itself."""
+
+    def __init__(self, console: Console, level: int, formatter: logging.Formatter) -> None:
+        super().__init__(level if console.verbose else max(level, logging.WARNING))
+        self.console = console
+        self.setFormatter(formatter)
+        self.addFilter(concerns_users)
+        self.addFilter(lambda record: not getattr(record, 'printed', False))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self.console.verbose:
+            self.console.show(self.format(record))
+        else:
+            self.console.show(f'{record.levelname.lower()}: {record.getMessage()}')

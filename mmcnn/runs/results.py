@@ -1,0 +1,98 @@
+"""What a training and an evaluation give back; nothing here imports PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+#: Names of the numbers here, and in MMEngine's log.
+NAMES = {
+    'AP': 'coco/bbox_mAP',
+    'AP50': 'coco/bbox_mAP_50',
+    'AP75': 'coco/bbox_mAP_75',
+    'APs': 'coco/bbox_mAP_s',
+    'APm': 'coco/bbox_mAP_m',
+    'APl': 'coco/bbox_mAP_l',
+    'AR1': 'coco/bbox_AR@1',
+    'AR10': 'coco/bbox_AR@10',
+    'AR100': 'coco/bbox_AR@100',
+    'ARs': 'coco/bbox_AR_s@100',
+    'ARm': 'coco/bbox_AR_m@100',
+    'ARl': 'coco/bbox_AR_l@100',
+    'top1': 'accuracy/top1',
+    'top5': 'accuracy/top5',
+}
+#: What the name of a class follows in MMEngine's log.
+CLASS_AP = 'coco/bbox_AP/'
+#: Numbers that sum a result up, in this order.
+MAIN = ('AP', 'AP50', 'top1', 'top5')
+
+
+@dataclass(frozen=True, repr=False)
+class EvaluateResult:
+    """An evaluation.
+
+    Attributes:
+        work_dir: folder with ``metrics.json``.
+        checkpoint: what was evaluated.
+        metrics: of a detector the 12 COCO numbers ``AP AP50 AP75 APs APm APl AR1 AR10 AR100 ARs ARm ARl``, between 0
+            and 1, or -1 where no object has this size; of a classifier ``top1`` and ``top5`` in percent. What other
+            metrics of the config give stands there under MMEngine's name.
+        class_ap: AP of each class by its name; NaN for a class without objects.
+    """
+
+    work_dir: Path
+    checkpoint: Path
+    metrics: dict[str, float] = field(default_factory=dict)
+    class_ap: dict[str, float] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f'EvaluateResult({_in_short(self.metrics)}checkpoint={str(self.checkpoint)!r})'
+
+
+@dataclass(frozen=True, repr=False)
+class TrainResult:
+    """A training.
+
+    Attributes:
+        work_dir: folder with checkpoints, log and pictures.
+        best: the checkpoint with the best validation; None without any.
+        last: the checkpoint to resume from; None without any.
+        metrics: of the last validation, named as in :class:`EvaluateResult`; empty without any.
+        class_ap: AP of each class by its name, in the last validation; NaN for a class without objects.
+        history: a dict for each epoch, in order: ``epoch`` (from 1), the means of the training losses over it (``loss``
+            and its parts) and, where there was a validation, its metrics. It covers the epochs before a resume, too.
+            ``pandas.DataFrame(result.history)`` is a table of it.
+    """
+
+    work_dir: Path
+    best: Path | None = None
+    last: Path | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    class_ap: dict[str, float] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        return f'TrainResult({_in_short(self.metrics)}epochs={len(self.history)}, work_dir={str(self.work_dir)!r})'
+
+
+def by_name(logged: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, float]]:
+    """Metrics and AP of each class, from numbers under MMEngine's names.
+
+    What is no number is left out.
+    """
+    short = {key: name for name, key in NAMES.items()}
+    numbers = {key: float(value) for key, value in logged.items() if isinstance(value, int | float)}
+    class_ap = {key.removeprefix(CLASS_AP): value for key, value in numbers.items() if key.startswith(CLASS_AP)}
+    return {short.get(key, key): value for key, value in numbers.items() if not key.startswith(CLASS_AP)}, class_ap
+
+
+def main_numbers(metrics: Mapping[str, float]) -> Iterable[tuple[str, float]]:
+    """Those that sum a result up: AP and AP50, or top1 and top5."""
+    return [(name, metrics[name]) for name in MAIN if name in metrics]
+
+
+def _in_short(metrics: Mapping[str, float]) -> str:
+    return ''.join(f'{name}={value:.4g}, ' for name, value in main_numbers(metrics))
