@@ -18,36 +18,48 @@ if TYPE_CHECKING:
     from mmcnn.models.costs import count_parameters
     from mmcnn.models.fuse import fuse
     from mmcnn.registry import build_backbone, list_backbones
+    from mmcnn.runs.api import check_data, evaluate, train
+    from mmcnn.runs.results import EvaluateResult, TrainResult
     from mmcnn.weights.loading import load_weights
 
 compat.apply()
 
 __all__ = [
     'Detector',
+    'EvaluateResult',
+    'TrainResult',
     '__version__',
     'build_backbone',
     'build_classifier',
+    'check_data',
     'count_parameters',
     'errors',
+    'evaluate',
     'fuse',
     'list_backbones',
     'list_classifiers',
     'load_weights',
     'ops',
+    'train',
 ]
 
 #: Public name -> the module that holds it, or None where the name is that of a module of the package itself.
 _MODULE_OF = {
     'Detector': 'mmcnn.detector',
+    'EvaluateResult': 'mmcnn.runs.results',
+    'TrainResult': 'mmcnn.runs.results',
     'build_backbone': 'mmcnn.registry',
     'build_classifier': 'mmcnn.models.classifiers',
+    'check_data': 'mmcnn.runs.api',
     'count_parameters': 'mmcnn.models.costs',
     'errors': None,
+    'evaluate': 'mmcnn.runs.api',
     'fuse': 'mmcnn.models.fuse',
     'list_backbones': 'mmcnn.registry',
     'list_classifiers': 'mmcnn.models.classifiers',
     'load_weights': 'mmcnn.weights.loading',
     'ops': None,
+    'train': 'mmcnn.runs.api',
 }
 
 

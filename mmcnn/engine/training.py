@@ -45,6 +45,7 @@ def train(
     *,
     console: Console | None = None,
     notes: Sequence[str] = (),
+    hooks: Sequence[Hook] = (),
 ) -> TrainResult:
     """Trains, and leaves ``curves.png`` and, of a detector, ``predictions.png`` beside the checkpoints in the work dir.
 
@@ -55,6 +56,7 @@ def train(
             classes may have other shapes; the model's start anew.
         console: where a person sees the run; None: a verbose one.
         notes: lines about config and data, which are printed right before the first step.
+        hooks: more hooks of the runner.
 
     Raises:
         CheckpointError: ``load_from`` does not fit the model, or the work dir cannot be written to.
@@ -76,7 +78,8 @@ def train(
         elif initial:
             weights = _InitialWeights(initial, allow_head_mismatch)
             runner.register_hook(weights)
-        runner.register_hook(HistoryHook())
+        for hook in (HistoryHook(), *hooks):
+            runner.register_hook(hook)
         runner.register_hook(
             ConsoleHook(console, lambda runner: training_rows(runner, weights.story if weights else '', summary), notes)
         )

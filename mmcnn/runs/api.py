@@ -78,37 +78,43 @@ def evaluate(options: TestOptions) -> EvaluateResult:
 
 def run_training(options: TrainOptions) -> TrainResult:
     """A training from its options; :func:`train` for callers that have them."""
+    from mmcnn.console import Console
     from mmcnn.engine import training
-    from mmcnn.runs import work_dirs
+    from mmcnn.runs.begin_hook import BeginHook
     from mmcnn.runs.causes import known_causes
-    from mmcnn.runs.console import Console
     from mmcnn.runs.prepare import prepare
     from mmcnn.runs.process_state import kept_process_state
+    from mmcnn.runs.work_dirs import kept_unless
 
     console = Console(options.verbose)
     with kept_process_state(), known_causes():
         run = prepare(options, console.line)
-        begin = training.BeginHook(lambda: work_dirs.write_record(run))
-        with work_dirs.kept_unless(run.work_dir, lambda: begin.begun):
+        begin = BeginHook(run)
+        with kept_unless(run.work_dir, lambda: begin.has_begun):
             return training.train(
-                run.cfg, console, run=run, allow_head_mismatch=options.allow_head_mismatch, hooks=[begin]
+                run.cfg,
+                run.batches(),
+                options.allow_head_mismatch,
+                console=console,
+                notes=[*run.notes, *run.warnings],
+                hooks=[begin],
             )
 
 
 def run_test(options: TestOptions) -> EvaluateResult:
     """An evaluation from its options; :func:`evaluate` for callers that have them."""
+    from mmcnn.console import Console
     from mmcnn.engine import training
-    from mmcnn.runs import work_dirs
     from mmcnn.runs.causes import known_causes
-    from mmcnn.runs.console import Console
     from mmcnn.runs.prepare import prepare
     from mmcnn.runs.process_state import kept_process_state
+    from mmcnn.runs.work_dirs import kept_unless
 
     console = Console(options.verbose)
     with kept_process_state(), known_causes():
         run = prepare(options, console.line)
-        with work_dirs.kept_unless(run.work_dir, lambda: False):
-            return training.test(run.cfg, str(options.checkpoint), console, run=run)
+        with kept_unless(run.work_dir, lambda: False):
+            return training.test(run.cfg, str(options.checkpoint), console=console, notes=[*run.notes, *run.warnings])
 
 
 def check_data(path: str | Path, skip_images: bool = False) -> Any:

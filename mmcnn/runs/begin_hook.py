@@ -1,0 +1,42 @@
+"""The moment from which on a run's folder is its own."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+
+import mmcnn
+from mmcnn.runs.prepare import Run
+from mmcnn.runs.work_dirs import write_record
+
+
+class BeginHook(Hook):
+    """Writes down what the run is, once nothing can keep it from its first step.
+
+    Args:
+        run: the run.
+
+    Attributes:
+        has_begun: whether that moment has come.
+    """
+
+    priority = 'LOWEST'  # weights that do not fit, for example, are found by the hooks before
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.has_begun = False
+
+    def before_train(self, runner) -> None:
+        """Writes the record."""
+        self.has_begun = True
+        if is_main_process():
+            write_record(
+                self.run.work_dir,
+                self.run.kind,
+                epochs=runner.max_epochs,
+                seed=self.run.cfg.randomness.seed,
+                mmcnn=mmcnn.__version__,
+                started=datetime.now().astimezone().isoformat(timespec='seconds'),
+            )
