@@ -158,19 +158,10 @@ def run_tool():
 
     Gives the exit code, and what went to stdout and stderr. A traceback fails the test.
     """
-    import mmengine.device.utils as device_utils
-    from mmdet.visualization import DetLocalVisualizer
-    from mmengine.logging import MessageHub, MMLogger
-    from mmengine.registry import DefaultScope
-    from mmengine.visualization import Visualizer
 
     def run(name, *args, cwd='.'):
-        # MMEngine keeps them by the name of the config and the second of the start, which two runs here may share.
-        for kept in (DefaultScope, DetLocalVisualizer, Visualizer, MessageHub, MMLogger):
-            kept._instance_dict.clear()
         out, err, code = io.StringIO(), io.StringIO(), 0
         with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            patch.setattr(device_utils, 'DEVICE', device_utils.DEVICE)
             patch.setattr(sys, 'argv', [f'{name}.py', *map(str, args)])
             patch.chdir(cwd)
             try:

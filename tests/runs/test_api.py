@@ -1,0 +1,169 @@
+"""mmcnn.train, evaluate and check_data as a script or a notebook uses them."""
+
+import inspect
+import json
+import math
+import os
+import signal
+import threading
+
+import mmengine.device.utils as device_utils
+import pytest
+import torch
+from mmengine.logging import MMLogger
+
+import mmcnn
+from mmcnn.errors import DataError, MmcnnError, StoppedError, UsageError
+
+CONFIG = 'yolov4_cspdarknet53'
+TINY = {'model.widen_factor': 0.0625, 'model.deepen_factor': 0.33, 'model.test_cfg.score_thr': 0.0}
+SMALL = dict(img_size=64, batch_size=4, workers=0, device='cpu', cfg_options=TINY)
+NUMBERS = ['AP', 'AP50', 'AP75', 'APs', 'APm', 'APl', 'AR1', 'AR10', 'AR100', 'ARs', 'ARm', 'ARl']
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def weights(path):
+    return torch.load(path, weights_only=True)['state_dict']
+
+
+def test_two_runs_of_one_process_with_a_failing_one_between(shapes, here):
+    """Each has its own folder, log and state, and the failing one leaves no trace."""
+    scope = device_utils.DEVICE, dict(MMLogger._instance_dict), torch.get_rng_state()
+    first = mmcnn.train(CONFIG, data=shapes, epochs=2, **SMALL)
+    with pytest.raises(UsageError, match=r"no backbone is called 'vovnet93'; did you mean vovnet39"):
+        mmcnn.train(CONFIG, data=shapes, epochs=2, backbone='vovnet93', **SMALL)
+    diverging = TINY | {'custom_hooks.0.warmup_max_fraction': 0, 'optim_wrapper.optimizer.lr': 1e30}
+    with pytest.raises(MmcnnError, match='is not finite in iteration 2'):
+        mmcnn.train(CONFIG, data=shapes, epochs=2, **SMALL | dict(cfg_options=diverging))
+    second = mmcnn.train(CONFIG, data=shapes, epochs=2, **SMALL)
+
+    assert (device_utils.DEVICE, dict(MMLogger._instance_dict)) == scope[:2]
+    assert torch.equal(torch.get_rng_state(), scope[2])
+    names = [f'{CONFIG}-data', f'{CONFIG}-data-2', f'{CONFIG}-data-3']  # the diverging run has begun
+    assert sorted(path.name for path in (here / 'work_dirs').iterdir()) == names
+    assert [first.work_dir.name, second.work_dir.name] == [names[0], names[2]]
+    assert len(list(first.work_dir.glob('*/*.log'))) == len(list(second.work_dir.glob('*/*.log'))) == 1
+    for key, value in weights(first.last).items():
+        assert torch.equal(value, weights(second.last)[key]), key
+    assert first.metrics == pytest.approx(second.metrics, nan_ok=True)
+
+
+def test_what_a_training_gives_back(shapes, here):
+    result = mmcnn.train(CONFIG, data=str(shapes), epochs=2, **SMALL)
+    assert list(result.metrics) == NUMBERS
+    assert all(-1 <= value <= 1 for value in result.metrics.values())
+    assert set(result.class_ap) == {'circle', 'square', 'triangle'}
+    assert [entry['epoch'] for entry in result.history] == [1, 2]
+    assert all(math.isfinite(entry['loss']) and entry['loss_bbox'] > 0 for entry in result.history)
+    assert result.history[-1]['AP'] == result.metrics['AP']
+    assert (result.best.name, result.last.name) == ('best.pth', 'last.pth')
+    assert weights(result.last).keys() == weights(result.best).keys()
+    record = json.loads((result.work_dir / 'run_options.json').read_text())
+    assert (record['config'], record['backbone'], record['epochs'], record['seed']) == (CONFIG, None, 2, 0)
+
+    tested = mmcnn.evaluate(result.last, workers=0, device='cpu')
+    assert tested.metrics == pytest.approx(result.metrics, abs=1e-4)  # the folded network
+    assert tested.work_dir.name == f'{CONFIG}-data-last-test'
+    assert json.loads((tested.work_dir / 'metrics.json').read_text())['coco/bbox_mAP'] == tested.metrics['AP']
+    assert not (result.work_dir / 'metrics.json').exists()
+
+
+def test_a_backbone_and_a_resume(shapes, here, capsys):
+    options = dict(data=shapes, backbone='mobilenetv2', **SMALL)
+    first = mmcnn.train(CONFIG, epochs=1, **options)
+    assert first.work_dir.name == f'{CONFIG}-mobilenetv2-data'
+    with pytest.raises(UsageError, match=rf'holds a run of {CONFIG} on mobilenetv2 .* \(1 of 1 epochs\)'):
+        mmcnn.train(CONFIG, epochs=1, work_dir=first.work_dir, **options | dict(backbone='vgg11'))
+    capsys.readouterr()
+    second = mmcnn.train(CONFIG, epochs=2, resume=True, **options)
+    assert second.work_dir == first.work_dir
+    assert '1 of 2 epochs in total are done' in capsys.readouterr().out.replace('\n', ' ')
+    assert [entry['epoch'] for entry in second.history] == [1, 2]
+
+
+def test_a_failed_start_leaves_nothing(shapes, here):
+    with pytest.raises(MmcnnError):
+        mmcnn.train(CONFIG, data=shapes, load_from=here / 'nowhere.pth', **SMALL)
+    torch.save({'state_dict': {'backbone.stem.conv.weight': torch.zeros(1)}}, here / 'other.pth')
+    with pytest.raises(MmcnnError, match=r'other\.pth'):  # found only once the model is built
+        mmcnn.train(CONFIG, data=shapes, load_from=here / 'other.pth', **SMALL)
+    with pytest.raises(MmcnnError):
+        mmcnn.evaluate(here / 'other.pth', config=CONFIG, data=shapes, **SMALL)
+    assert [path.name for path in here.iterdir()] == ['other.pth']
+
+
+def test_a_signal_is_an_error_and_the_run_can_be_continued(shapes, here):
+    def stop(log):
+        while not log() or 'epoch 1/' not in log():
+            threading.Event().wait(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def log():
+        files = list((here / 'work_dirs').glob('*/*/vis_data/scalars.json'))
+        return 'epoch 1/' if files and files[0].stat().st_size else ''
+
+    threading.Thread(target=stop, args=(log,), daemon=True).start()
+    options = dict(data=shapes, epochs=4, **SMALL | dict(cfg_options=TINY | {'default_hooks.logger.interval': 1}))
+    with pytest.raises(StoppedError, match=r'stopped by SIGINT; the last checkpoint, .* is whole; --resume') as error:
+        mmcnn.train(CONFIG, **options)
+    assert error.value.exit_code == 130
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    result = mmcnn.train(CONFIG, resume=True, **options)
+    assert result.work_dir.name == f'{CONFIG}-data'
+    assert [entry['epoch'] for entry in result.history] == [1, 2, 3, 4]
+
+
+def test_options_are_checked_by_name():
+    with pytest.raises(UsageError, match=r"train\(\) has no option 'epoch'; did you mean epochs"):
+        mmcnn.train(CONFIG, epoch=3)
+    with pytest.raises(UsageError, match=r"evaluate\(\) has no option 'epochs'"):
+        mmcnn.evaluate('best.pth', epochs=3)
+    with pytest.raises(TypeError, match='config'):
+        mmcnn.train()
+    parameters = inspect.signature(mmcnn.train).parameters
+    assert next(iter(parameters)) == 'config' and parameters['seed'].default == 0
+    assert 'img_size: side of the network input' in mmcnn.train.__doc__
+
+
+def test_check_data(shapes, shape_classes, tmp_path):
+    report = mmcnn.check_data(shapes)
+    assert report.ok and not report.findings
+    assert str(report).endswith('; 3 classes\nno faults')
+    assert str(report).startswith(f'{shapes}: train.json: 8 images, ')
+    report = mmcnn.check_data(shape_classes)
+    assert report.ok and str(report) == f'{shape_classes}: train: 24 images; val: 12 images; 3 classes\nno faults'
+    broken = tmp_path / 'broken'
+    (broken / 'images').mkdir(parents=True)
+    coco = json.loads((shapes / 'train.json').read_text())
+    for part in ('train', 'val'):
+        (broken / f'{part}.json').write_text(json.dumps(coco))
+    report = mmcnn.check_data(broken)
+    assert not report.ok
+    assert {finding.kind for finding in report.findings} >= {'missing image', 'no images'}
+    with pytest.raises(DataError, match='does not exist'):
+        mmcnn.check_data(tmp_path / 'nowhere')
+
+
+@pytest.mark.slow
+def test_notebook(shapes, here):
+    nbclient, nbformat = pytest.importorskip('nbclient'), pytest.importorskip('nbformat')
+    arguments = f'data={str(shapes)!r}, img_size=64, batch_size=4, workers=0, device="cpu", cfg_options={TINY!r}'
+    cells = [
+        'import mmcnn',
+        f'result = mmcnn.train({CONFIG!r}, epochs=1, {arguments})\nresult',
+        f'try:\n    mmcnn.train({CONFIG!r}, epochs=0)\nexcept mmcnn.errors.MmcnnError as error:\n    print(error)',
+        f'mmcnn.train({CONFIG!r}, epochs=1, {arguments}).work_dir.name',
+        f'len(mmcnn.Detector(result.best)({str(next((shapes / "images").iterdir()))!r}).boxes) >= 0',
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    nbclient.NotebookClient(notebook, timeout=300, resources=dict(metadata=dict(path=str(here)))).execute()
+    printed = ''.join(output.get('text', '') for cell in notebook.cells for output in cell.outputs)
+    assert 'epochs=0: the value must be at least 1' in printed
+    assert '\x1b' not in printed and '\r' not in printed
+    values = [output['data']['text/plain'] for cell in notebook.cells for output in cell.outputs if 'data' in output]
+    assert values[0].startswith('TrainResult(AP=') and values[1:] == [repr(f'{CONFIG}-data-2'), 'True']
