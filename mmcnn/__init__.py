@@ -1,6 +1,6 @@
 """mmcnn: classic convolutional backbones and YOLO detectors for MMDetection 3.x, with one interface.
 
-Importing this loads neither torch nor MMEngine; each name below loads what it needs when it is first asked for.
+``import mmcnn`` loads neither torch nor MMEngine; each public name loads what it needs when it is first used.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def __getattr__(name: str) -> Any:
     try:
         return getattr(import_module(module), name) if module else import_module(f'mmcnn.{name}')
     except ModuleNotFoundError:
-        compat.check()  # without mmcv, this has more to say
+        compat.check()  # says what to install if it is mmcv that is missing
         raise
 
 
