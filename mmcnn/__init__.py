@@ -13,41 +13,56 @@ from mmcnn.version import __version__
 
 if TYPE_CHECKING:
     from mmcnn import errors, ops
+    from mmcnn.detections import Detections
     from mmcnn.detector import Detector
     from mmcnn.models.classifiers import build_classifier, list_classifiers
     from mmcnn.models.costs import count_parameters
     from mmcnn.models.fuse import fuse
     from mmcnn.registry import build_backbone, list_backbones
+    from mmcnn.runs.api import check_data, evaluate, train
+    from mmcnn.runs.results import EvaluateResult, TrainResult
     from mmcnn.weights.loading import load_weights
 
 compat.apply()
 
 __all__ = [
+    'Detections',
     'Detector',
+    'EvaluateResult',
+    'TrainResult',
     '__version__',
     'build_backbone',
     'build_classifier',
+    'check_data',
     'count_parameters',
     'errors',
+    'evaluate',
     'fuse',
     'list_backbones',
     'list_classifiers',
     'load_weights',
     'ops',
+    'train',
 ]
 
 #: Public name -> the module that holds it, or None where the name is that of a module of the package itself.
 _MODULE_OF = {
+    'Detections': 'mmcnn.detections',
     'Detector': 'mmcnn.detector',
+    'EvaluateResult': 'mmcnn.runs.results',
+    'TrainResult': 'mmcnn.runs.results',
     'build_backbone': 'mmcnn.registry',
     'build_classifier': 'mmcnn.models.classifiers',
+    'check_data': 'mmcnn.runs.api',
     'count_parameters': 'mmcnn.models.costs',
     'errors': None,
+    'evaluate': 'mmcnn.runs.api',
     'fuse': 'mmcnn.models.fuse',
     'list_backbones': 'mmcnn.registry',
     'list_classifiers': 'mmcnn.models.classifiers',
     'load_weights': 'mmcnn.weights.loading',
     'ops': None,
+    'train': 'mmcnn.runs.api',
 }
 
 
@@ -57,8 +72,9 @@ def __getattr__(name: str) -> Any:
     module = _MODULE_OF[name]
     try:
         return getattr(import_module(module), name) if module else import_module(f'mmcnn.{name}')
-    except ModuleNotFoundError:
-        compat.check()  # says what to install if it is mmcv that is missing
+    except ModuleNotFoundError as error:
+        if error.name == 'mmcv':
+            compat.check()  # says what to install
         raise
 
 
