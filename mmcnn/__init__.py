@@ -1,6 +1,6 @@
 """mmcnn: classic convolutional backbones and YOLO detectors for MMDetection 3.x, with one interface.
 
-Importing this loads neither torch nor MMEngine; each name below loads what it needs when it is first asked for.
+``import mmcnn`` loads neither torch nor MMEngine; each public name loads what it needs when it is first used.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from mmcnn.version import __version__
 
 if TYPE_CHECKING:
     from mmcnn import errors, ops
+    from mmcnn.detections import Detections
     from mmcnn.detector import Detector
     from mmcnn.models.classifiers import build_classifier, list_classifiers
     from mmcnn.models.costs import count_parameters
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 compat.apply()
 
 __all__ = [
+    'Detections',
     'Detector',
     'EvaluateResult',
     'TrainResult',
@@ -45,6 +47,7 @@ __all__ = [
 
 #: Public name -> the module that holds it, or None where the name is that of a module of the package itself.
 _MODULE_OF = {
+    'Detections': 'mmcnn.detections',
     'Detector': 'mmcnn.detector',
     'EvaluateResult': 'mmcnn.runs.results',
     'TrainResult': 'mmcnn.runs.results',
@@ -69,8 +72,9 @@ def __getattr__(name: str) -> Any:
     module = _MODULE_OF[name]
     try:
         return getattr(import_module(module), name) if module else import_module(f'mmcnn.{name}')
-    except ModuleNotFoundError:
-        compat.check()  # without mmcv, this has more to say
+    except ModuleNotFoundError as error:
+        if error.name == 'mmcv':
+            compat.check()  # says what to install
         raise
 
 

@@ -17,7 +17,7 @@ class MmcnnError(Exception):
     exit_code = 1
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The standard one would call the class with the message alone, and some take more.
+        # The default would call the class with the message alone, but some of the constructors require more.
         return copyreg.__newobj__, (type(self), *self.args), self.__dict__
 
 

@@ -16,7 +16,7 @@ from mmcnn import compat
 from mmcnn.errors import UsageError
 from mmcnn.nearest import nearest
 
-compat.check()  # first: MMEngine would say less clearly what is missing
+compat.check()  # before MMEngine is imported, whose own error would not say what to install
 
 from mmengine import registry as mmengine_registry  # noqa: E402
 

@@ -1,7 +1,7 @@
 """What exists only because a dependency is broken; each part names the upstream issue.
 
-``import mmcnn`` imports none of those packages: :func:`apply` puts a finder in place that does its work when one of
-them is imported. What mmcnn itself requires of them, :func:`check` looks at when mmcnn needs them.
+``import mmcnn`` imports none of those dependencies: it calls :func:`apply`, which puts a finder in place that patches
+each one when it is imported. :func:`check` makes sure that mmcv and a recent torch are there once mmcnn needs them.
 """
 
 from mmcnn.compat.finder import apply

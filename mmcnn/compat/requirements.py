@@ -1,4 +1,4 @@
-"""What mmcnn requires and pip cannot say: any mmcv, compiled or not, and a torch that was there before."""
+"""What mmcnn requires and its package metadata cannot state: an mmcv, compiled or not, and a recent enough torch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ MINIMUM_TORCH = (2, 6)
 
 
 def check() -> None:
-    """Look for mmcv and at the version of torch, before something else stumbles over them.
+    """Check that mmcv is installed and that torch is recent enough, before another package fails because of them.
 
     Raises:
         ImportError: When mmcv is not installed, or torch is older than 2.6 (whose ``torch.load`` runs what a
@@ -19,7 +19,7 @@ def check() -> None:
 
 
 def torch_is_supported() -> bool:
-    """Whether the torch that is imported is not older than :data:`MINIMUM_TORCH`."""
+    """Whether torch is at least of version :data:`MINIMUM_TORCH`."""
     import torch
 
     return tuple(int(part) for part in torch.__version__.split('.')[:2]) >= MINIMUM_TORCH

@@ -4,8 +4,9 @@ Since torch 2.6 ``torch.load`` builds only types on an allow-list, and MMEngine 
 its Runner saves: the message hub's ``HistoryBuffer`` is not on it (open-mmlab/mmengine issue 1655), so resuming and
 testing fail. Switching the check off would run whatever a checkpoint says; the list is extended instead.
 
-The list is extended as soon as torch is imported, and MMEngine only when a checkpoint holds its type: it imports torch
-itself, so an import of it inside torch's would meet it half done, or a thread that waits for torch.
+The list is extended as soon as torch has been imported, but MMEngine is imported only when a checkpoint contains its
+type. MMEngine imports torch itself: inside torch's import it may be only half initialised, or another thread may be
+importing it and be waiting for torch.
 """
 
 import pickle
@@ -19,7 +20,7 @@ STATISTICS = ('min', 'max', 'mean', 'current')
 
 
 def install() -> None:
-    """Extend torch's allow-list by the names that are not on it; harmless to repeat."""
+    """Add the names that are missing from torch's allow-list; harmless to repeat."""
     allowed = {_name(entry) for entry in torch.serialization.get_safe_globals()}
     missing = [entry for entry in _safe_globals() if _name(entry) not in allowed]
     if missing:
@@ -27,13 +28,13 @@ def install() -> None:
 
 
 class HistoryBufferStandIn:
-    """Stands on the list in place of MMEngine's ``HistoryBuffer``; its new object is one of that class."""
+    """Stands in for MMEngine's ``HistoryBuffer`` on the list; a new one is a real ``HistoryBuffer`` without state."""
 
     def __new__(cls) -> Any:
         from mmengine.logging import HistoryBuffer
 
-        # torch fills a new object with its state only if its type is on the list. The name is another than that of the
-        # entry that it was made by: this must keep its place while a file is read.
+        # torch sets the state of an object only if its type is on the list. It is added under a name of its own, since
+        # the stand-in has to keep the usual one until the file has been read.
         torch.serialization.add_safe_globals([(HistoryBuffer, f'{__name__}.HistoryBuffer')])
         return HistoryBuffer.__new__(HistoryBuffer)
 
@@ -44,7 +45,7 @@ def _safe_globals() -> list[Callable | tuple[Callable, str]]:
     rebuild_array = np.zeros(1).__reduce__()[0]
     rebuild_scalar = np.float64(0).__reduce__()[0]
     return [
-        # Also under its own name, so that it stays on the list if MMEngine's own class is put there, too.
+        # Also under its own name, so that it stays on the list if somebody adds the real class under the usual one.
         HistoryBufferStandIn,
         (HistoryBufferStandIn, 'mmengine.logging.history_buffer.HistoryBuffer'),
         np.ndarray,
@@ -58,7 +59,7 @@ def _safe_globals() -> list[Callable | tuple[Callable, str]]:
 
 
 def _name(entry: Callable | tuple[Callable, str]) -> str:
-    """The name by which a file asks for an entry of the list."""
+    """The name by which a checkpoint refers to an entry of the list."""
     return entry[1] if isinstance(entry, tuple) else f'{entry.__module__}.{entry.__qualname__}'
 
 
@@ -68,7 +69,7 @@ def _statistic(owner: object, name: str) -> Callable:
     The real one would hand any attribute of any allowed object to the author of a file.
 
     Args:
-        owner: ``HistoryBuffer``, the class, or what stands for it on the list.
+        owner: the class ``HistoryBuffer``, or its stand-in.
         name: One of :data:`STATISTICS`.
 
     Returns:
