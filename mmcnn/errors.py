@@ -21,6 +21,10 @@ class MmcnnError(Exception):
         return copyreg.__newobj__, (type(self), *self.args), self.__dict__
 
 
+class DependencyError(MmcnnError, ImportError):
+    """A package that mmcnn needs is missing or too old; the message has the command that installs it."""
+
+
 class UsageError(MmcnnError, ValueError):
     """An argument, an option or a config entry does not fit; the message says which value would."""
 

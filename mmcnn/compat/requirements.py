@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 
+from mmcnn.errors import DependencyError
+
 MINIMUM_TORCH = (2, 6)
 
 
@@ -11,7 +13,7 @@ def check() -> None:
     """Check that mmcv is installed and that torch is recent enough, before another package fails because of them.
 
     Raises:
-        ImportError: When mmcv is not installed, or torch is older than 2.6 (whose ``torch.load`` runs what a
+        DependencyError: When mmcv is not installed, or torch is older than 2.6 (whose ``torch.load`` runs what a
             checkpoint says); one sentence with what to install.
     """
     _require_mmcv()
@@ -31,7 +33,7 @@ def _require_mmcv() -> None:
     except ModuleNotFoundError:
         found = False
     if not found:
-        raise ImportError(
+        raise DependencyError(
             'mmcnn needs mmcv, which is not installed: run `pip install "mmcnn[lite]"` for the version without '
             'compiled operators, or install a compiled mmcv 2.1.0.'
         )
@@ -42,7 +44,7 @@ def _require_torch() -> None:
 
     if not torch_is_supported():
         minimum = '.'.join(str(part) for part in MINIMUM_TORCH)
-        raise ImportError(
+        raise DependencyError(
             f'mmcnn needs torch {minimum} or newer, whose torch.load does not run code from checkpoints, not '
             f'{torch.__version__}: run `pip install -U torch`.'
         )

@@ -116,7 +116,7 @@ class ClassifierTop(nn.Module):
 
 def list_classifiers(pattern: str = '*') -> list[str]:
     """Short names of all networks that match a shell pattern and classify, sorted."""
-    from mmcnn import list_backbones
+    from mmcnn.registry import list_backbones
 
     return [name for name in list_backbones(pattern) if backbone_families()[name].variants[name].top is not None]
 

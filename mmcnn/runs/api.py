@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from mmcnn import compat
 from mmcnn.errors import UsageError
 from mmcnn.nearest import nearest
 from mmcnn.runs.options import RunOptions, TestOptions, TrainOptions, described
@@ -78,6 +79,8 @@ def evaluate(options: TestOptions) -> EvaluateResult:
 
 def run_training(options: TrainOptions) -> TrainResult:
     """A training from its options; :func:`train` for callers that have them."""
+    compat.check()
+
     from mmcnn.console import Console
     from mmcnn.engine import training
     from mmcnn.runs.begin_hook import BeginHook
@@ -103,6 +106,8 @@ def run_training(options: TrainOptions) -> TrainResult:
 
 def run_test(options: TestOptions) -> EvaluateResult:
     """An evaluation from its options; :func:`evaluate` for callers that have them."""
+    compat.check()
+
     from mmcnn.console import Console
     from mmcnn.engine import training
     from mmcnn.runs.causes import known_causes
