@@ -30,7 +30,7 @@ print(mmcnn.__version__)
 def test_without_mmcv_one_sentence_says_what_to_install(need, python):
     printed, error = python(WITHOUT_MMCV + need)
     assert printed.count('.') == 2, 'import mmcnn alone needs none'
-    assert error.startswith('ImportError: mmcnn needs mmcv, which is not installed: run `pip install "mmcnn[lite]"`')
+    assert error.startswith('mmcnn.errors.DependencyError: mmcnn needs mmcv, which is not installed: run `pip install "mmcnn[lite]"`')
     assert error.endswith('or install a compiled mmcv 2.1.0.')
 
 
@@ -56,5 +56,5 @@ def test_old_torch_is_refused_before_mmengine_meets_it(fake_torch, python):
     code = 'import mmcnn, torch; print(torch.__version__, flush=True); import mmcnn.registry'
     printed, error = python(code, fake_torch('1.13.1+cu117'))
     assert printed == '1.13.1+cu117', 'torch alone is not refused: mmcnn does not need it yet'
-    assert error.startswith('ImportError: mmcnn needs torch 2.6 or newer')
+    assert error.startswith('mmcnn.errors.DependencyError: mmcnn needs torch 2.6 or newer')
     assert 'not 1.13.1+cu117' in error
