@@ -8,7 +8,7 @@ from mmcnn.runs.results import NAMES, EvaluateResult, TrainResult, by_name, main
 def test_every_number_of_the_metrics_has_its_coco_name():
     logged = {f'coco/{key}': i / 12 for i, key in enumerate(SUMMARY_KEYS)}
     metrics, class_ap = by_name({**logged, 'coco/bbox_AP/größe': 0.5, 'coco/bbox_AP/a/b': math.nan, 'time': 'x'})
-    names = 'AP AP50 AP75 APs APm APl AR1 AR10 AR100 ARs ARm ARl'.split()
+    names = ['AP', 'AP50', 'AP75', 'APs', 'APm', 'APl', 'AR1', 'AR10', 'AR100', 'ARs', 'ARm', 'ARl']
     assert metrics == {name: i / 12 for i, name in enumerate(names)}
     assert class_ap['größe'] == 0.5 and math.isnan(class_ap['a/b']) and len(class_ap) == 2
     assert by_name({'accuracy/top1': 50.0, 'accuracy/top5': 60, 'voc/mAP': 0.5})[0] == {
