@@ -3,7 +3,6 @@
 import errno
 import io
 import os
-import pty
 import re
 import subprocess
 import sys
@@ -41,45 +40,6 @@ console.summary([('files', 'best.pth'), ('', 'last.pth')], [('AP', 0.5), ('AP50'
 """
 
 
-def on_terminal(*args, width=60, term='xterm'):
-    """Exit code, and everything that a process writes to a terminal of its own, for both streams."""
-    ours, its = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, *args], stdin=its, stdout=its, stderr=its, start_new_session=True,
-        env=dict(os.environ, TERM=term, COLUMNS=str(width), PYTHONPATH=str(ROOT)),
-    )  # fmt: skip
-    os.close(its)
-    output = b''
-    while True:
-        try:
-            output += os.read(ours, 65536)
-        except OSError:  # what Linux says at the end
-            break
-    os.close(ours)
-    return process.wait(), output.decode()
-
-
-def screen(output):
-    """The lines that a terminal shows in the end, with the control sequences that rich uses for one live line."""
-    lines, row, column = [''], 0, 0
-    for token in re.findall(r'\x1b\[[0-9;?]*[A-Za-z]|.', output, re.DOTALL):
-        if token == '\r':
-            column = 0
-        elif token == '\n':
-            row += 1
-            lines += [''] * (row == len(lines))
-        elif token == '\x1b[2K':
-            lines[row] = ''
-        elif token == '\x1b[1A':
-            row -= 1
-        elif token.startswith('\x1b'):
-            assert token.endswith('m'), f'{token!r} is not looked after here'
-        else:
-            lines[row] = lines[row].ljust(column)[:column] + token + lines[row][column + 1 :]
-            column += 1
-    return [line.rstrip() for line in lines]
-
-
 EXPECTED = [
     'model    yolov4 [bold]x[/bold] :smile:',
     'log      a.log',
@@ -96,7 +56,7 @@ EXPECTED = [
 END = ['files    best.pth', '         last.pth', 'AP = 0.50', 'AP50 = 0.67']
 
 
-def test_a_terminal_has_one_live_line_below_the_rest(tmp_path):
+def test_a_terminal_has_one_live_line_below_the_rest(on_terminal, screen, tmp_path):
     (tmp_path / 'program.py').write_text(PROGRAM)
     code, output = on_terminal(tmp_path / 'program.py')
     assert code == 0
@@ -108,7 +68,7 @@ def test_a_terminal_has_one_live_line_below_the_rest(tmp_path):
     assert '\x1b[?25l' not in output  # a run that is killed would leave the cursor hidden
 
 
-def test_a_run_that_fails_leaves_the_terminal_whole(tmp_path):
+def test_a_run_that_fails_leaves_the_terminal_whole(on_terminal, screen, tmp_path):
     (tmp_path / 'program.py').write_text(PROGRAM)
     code, output = on_terminal(tmp_path / 'program.py', 'fail')
     assert code == 1
@@ -118,7 +78,7 @@ def test_a_run_that_fails_leaves_the_terminal_whole(tmp_path):
 
 
 @pytest.mark.parametrize('where', ['pipe', 'dumb terminal'])
-def test_plain_lines_elsewhere(tmp_path, where):
+def test_plain_lines_elsewhere(on_terminal, tmp_path, where):
     (tmp_path / 'program.py').write_text(PROGRAM)
     if where == 'pipe':
         environment = dict(os.environ, PYTHONPATH=str(ROOT), FORCE_COLOR='1', TERM='xterm')
