@@ -102,6 +102,19 @@ def test_grid_shows_truth_beside_prediction(tmp_path):
     assert (header < 128).any()  # the titles
 
 
+def test_a_caption_stands_below_the_grid_and_fits(tmp_path):
+    pairs = [(grey(100, 100), grey(100, 100))]
+    prediction_grid(pairs, tmp_path / 'without.png', columns=2, cell=100)
+    without = cv2.imread(str(tmp_path / 'without.png'))
+    for name, caption in (('short.png', 'a word'), ('long.png', 'a long sentence about a score ' * 5)):
+        prediction_grid(pairs, tmp_path / name, columns=2, cell=100, caption=caption)
+        page = cv2.imread(str(tmp_path / name))
+        assert page.shape[1] == without.shape[1]
+        assert (page[: len(without)] == without).all()
+        below = page[len(without) :].min(axis=2) < 200
+        assert below.any() and not below[:, :3].any() and not below[:, -3:].any()
+
+
 def test_grid_fits_pictures_of_any_size(tmp_path):
     pairs = [(grey(640, 480), grey(320, 240)), (grey(10, 300), grey(300, 10))]
     prediction_grid(pairs, tmp_path / 'grid.png', columns=2, cell=64)

@@ -38,7 +38,9 @@ def runner_for(console: Console) -> type[Runner]:
 def _redirect(logger: MMLogger, console: Console) -> None:
     files = [handler for handler in logger.handlers if isinstance(handler, logging.FileHandler)]
     (screen,) = (handler for handler in logger.handlers if handler not in files)
-    logger.handlers = [_ConsoleHandler(console, screen.level, files[0].formatter), *files]
+    shown = _ConsoleHandler(console, screen.level, files[0].formatter)
+    shown.filters += screen.filters  # MMEngine's, against warnings that repeat
+    logger.handlers = [shown, *files]
     console.log = lambda text: logger.info(f'\n{text}' if '\n' in text else text, extra=dict(printed=True))
 
 

@@ -20,13 +20,13 @@ import mmcnn
 _SHOWN = 6
 
 
-def training_rows(runner: Runner, weights: str = '', batches: str = '') -> list[tuple[str, str]]:
+def training_rows(runner: Runner, weights: str = '', summary: str = '') -> list[tuple[str, str]]:
     """Labelled rows of a training.
 
     Args:
         runner: ready for the first step.
         weights: what the weights came from, if it was a file.
-        batches: how many images an iteration and a step see; '': worked out from the config.
+        summary: how many images an iteration and a step see; '': worked out from the config.
     """
     loader, val_loader = runner.train_dataloader, runner.val_dataloader if runner.val_loop is not None else None
     images = f'{len(loader.dataset):,} images to train on'
@@ -39,7 +39,7 @@ def training_rows(runner: Runner, weights: str = '', batches: str = '') -> list[
         ('model', _model(runner)),
         ('data', _data(loader.dataset, images)),
         ('device', device),
-        ('steps', f'{runner.max_epochs} epochs x {len(loader)} iterations; {batches or _batches(runner)}'),
+        ('steps', f'{runner.max_epochs} epochs x {len(loader)} iterations; {summary or _batches(runner)}'),
     ]
     if runner.cfg.get('resume') and runner.iter:
         source = f'{shown_path(runner.cfg.load_from)}: ' if runner.cfg.get('load_from') else ''

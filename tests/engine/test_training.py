@@ -1,17 +1,26 @@
+import copy
 import json
+import os
+import re
 import shutil
+import signal
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.runner import loops
 from torch import nn
 
+from mmcnn.console import Console
 from mmcnn.engine import training
-from mmcnn.engine.hooks import ScheduleHook, StepEMAHook
+from mmcnn.engine.hooks import HistoryHook, ScheduleHook, StepEMAHook
 from mmcnn.engine.loops import ResumableTrainLoop
 from mmcnn.errors import CheckpointError
+from mmcnn.evaluation import CocoMetric
 from mmcnn.weights.checkpoint import read_checkpoint
 
 
@@ -23,6 +32,13 @@ def config(trained, tmp_path):
     cfg.val_evaluator.outfile_prefix = str(tmp_path / 'val')
     cfg.experiment_name = tmp_path.name  # MMEngine tells runs apart by it and the second of their start
     return cfg
+
+
+def scalars(work_dir, key):
+    """The logged entries that have the key."""
+    files = sorted(Path(work_dir).glob('*/vis_data/scalars.json'))
+    entries = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+    return [entry for entry in entries if key in entry]
 
 
 @pytest.fixture
@@ -129,20 +145,170 @@ def test_other_classes_cannot_be_resumed(trained, config):
         training.train(config)
 
 
-def test_training_gives_the_last_validation(trained, config, capsys):
+def test_training_gives_what_came_of_it(trained, config, capsys):
     config.train_cfg.max_epochs = 1
-    metrics = training.train(config, summary='a line of mine')
+    result = training.train(config, summary='a line of mine')
     out = capsys.readouterr().out
-    assert 'trainable; a line of mine' in out
-    assert set(metrics) >= {'coco/bbox_mAP', 'coco/bbox_AR@1', 'coco/bbox_AP/circle'}
+    assert re.search(r'^steps    1 epochs x 2 iterations; a line of mine$', out, re.MULTILINE)
+    assert list(result.metrics) == [
+        'AP',
+        'AP50',
+        'AP75',
+        'APs',
+        'APm',
+        'APl',
+        'AR1',
+        'AR10',
+        'AR100',
+        'ARs',
+        'ARm',
+        'ARl',
+    ]
+    assert set(result.class_ap) == {'circle', 'square', 'triangle'}
+    work_dir = Path(config.work_dir)
+    assert (result.work_dir, result.best, result.last) == (work_dir, work_dir / 'best.pth', work_dir / 'last.pth')
+    assert all(read_checkpoint(path)['meta']['epoch'] == 1 for path in (result.best, result.last))
     stored = read_checkpoint(f'{config.work_dir}/epoch_1.pth')['message_hub']['log_scalars']
     assert len(stored['train/loss'].data[0]) == 2
+    logged = scalars(config.work_dir, 'coco/bbox_mAP')[-1]
+    assert (
+        result.metrics['AP50'] == logged['coco/bbox_mAP_50'] and result.metrics['ARl'] == logged['coco/bbox_AR_l@100']
+    )
+    assert result.class_ap['circle'] == logged['coco/bbox_AP/circle']
+    (entry,) = result.history
+    assert entry == dict(epoch=1, **{name: entry[name] for name in entry if 'loss' in name}, **result.metrics)
+    assert entry['loss'] == pytest.approx(np.mean(stored['train/loss'].data[0]))
     # A finished run that is resumed trains nothing, and draws its pictures anew.
     config.resume, config.load_from = True, f'{config.work_dir}/epoch_1.pth'
     config.experiment_name += '_again'
     again = training.train(config)
-    assert again == metrics
+    assert (again.metrics, again.class_ap, again.history) == (result.metrics, result.class_ap, result.history)
     assert 'AP50 = ' in capsys.readouterr().out
+
+
+@pytest.fixture
+def quiet(config, capsys):
+    """Trains one epoch with a quiet console; gives the result and what was printed: ``quiet(notes=[...])``."""
+
+    def run(**settings):
+        config.train_cfg.max_epochs = 1
+        capsys.readouterr()
+        return training.train(config, console=Console(), **settings), capsys.readouterr()
+
+    return run
+
+
+def test_what_a_quiet_run_prints(quiet, config, shapes, monkeypatch):
+    monkeypatch.chdir(Path(config.work_dir).parent)
+    config.max_epochs, config.img_scale, config.data_root = 300, (640, 640), 'data/coco/'
+    config.my_own = 'kept'
+    config.work_dir = 'run'
+    result, printed = quiet(notes=['warning: 3 images without boxes'])
+    assert printed.err == ''
+    lines = printed.out.splitlines()
+    (log,) = Path('run').glob('*/*.log')
+    weights = read_checkpoint(result.last)['state_dict'].values()
+    parameters = sum(each.numel() for each in weights if each.is_floating_point())
+    assert re.fullmatch(
+        rf'model    yolov4_cspdarknet53, backbone cspdarknet53, {parameters:,} parameters, [\d,]+ of them trainable',
+        lines[0],
+    )
+    assert lines[1:6] == [
+        f'data     {shapes}: 8 images to train on, 4 to validate on; 3 classes (circle, square, triangle)',
+        'device   cpu',
+        'steps    1 epochs x 2 iterations; 4 images an iteration, 4 images a step',
+        f'log      {log}',
+        'warning: 3 images without boxes',
+    ]
+    assert lines[6].startswith('epoch 1/1  step 2/2  ')
+    assert lines[7].split() == ['epoch', '1', 'AP', 'AP50', 'AP75', 'APs', 'APm', 'APl', 'AR100']
+    assert lines[8].split()[:3] == ['all', f'{result.metrics["AP"]:.3f}', f'{result.metrics["AP50"]:.3f}']
+    for line, (name, ap) in zip(lines[9:12], result.class_ap.items(), strict=True):
+        assert line.split() == [name, f'{ap:.3f}']
+    assert lines[12:] == [
+        'files    run: best.pth, last.pth, curves.png, predictions.png',
+        'next     mmcnn test run/best.pth',
+        f'         mmcnn infer run/best.pth {shapes}/images/val_00000.jpg',
+        f'AP = {result.metrics["AP"]:.2f}',
+        f'AP50 = {result.metrics["AP50"]:.2f}',
+    ]
+    # The log has it all, and what a config says is in effect.
+    text = log.read_text()
+    for words in (
+        'System environment:', 'Hooks will be executed', 'Checkpoints will be saved', 'creating index...',
+        'Epoch(train) [1][2/2]', 'Average Precision', 'FileClient', *lines[:6], *lines[7:12], *lines[-4:],
+    ):  # fmt: skip
+        assert words in text, words
+    for dumped in (text, Path('run/yolov4_cspdarknet53.py').read_text()):
+        assert "my_own = 'kept'" in dumped and '_dim' not in dumped
+        assert not re.search(r'^(max_epochs|img_scale|data_root|train_pipeline|test_pipeline) =', dumped, re.MULTILINE)
+
+
+def test_warnings_of_the_log_are_printed(config, shapes, tmp_path, capfd):
+    data = tmp_path / 'data'
+    shutil.copytree(shapes, data)
+    (data / 'images' / 'train_00003.jpg').write_bytes(b'broken')
+    config.train_dataloader.dataset.dataset.data_root = str(data)
+    config.train_dataloader.update(num_workers=1, persistent_workers=True)  # which prints for itself
+    config.train_cfg.max_epochs = 1
+    training.train(config, console=Console())
+    (line,) = [line for line in capfd.readouterr().out.splitlines() if line.startswith('warning: ')]
+    assert 'train_00003.jpg cannot be used' in line and 'another sample takes its place' in line
+
+
+def test_a_run_that_is_stopped_says_where_its_checkpoint_is(config, capsys, monkeypatch):
+    monkeypatch.setattr(HistoryHook, 'before_train_iter', lambda *args, **kwargs: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(SystemExit):
+        training.train(config, console=Console())
+    said = (
+        f'stopped by SIGTERM; the last checkpoint, {config.work_dir}/stopped_at_iter_1.pth, is whole; --resume goes on'
+    )
+    assert said in capsys.readouterr().out.splitlines()[-1]
+    assert os.readlink(f'{config.work_dir}/last.pth') == 'stopped_at_iter_1.pth'
+
+
+def test_test_says_what_it_found(trained, config, capsys, monkeypatch):
+    monkeypatch.chdir(Path(config.work_dir).parent)
+    result = training.test(config, str(trained.checkpoint), console=Console(), notes=['warning: a note'])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[:5]] == ['model', 'weights', 'data', 'device', 'log']
+    assert lines[1] == f'weights  {trained.checkpoint}'
+    assert lines[2].endswith(': 4 images to test on; 3 classes (circle, square, triangle)')
+    assert lines[5] == 'warning: a note'
+    assert lines[7].split()[:2] == ['all', f'{result.metrics["AP"]:.3f}']
+    assert lines[-3:] == [
+        'numbers  run/metrics.json',
+        f'AP = {result.metrics["AP"]:.2f}',
+        f'AP50 = {result.metrics["AP50"]:.2f}',
+    ]
+    assert (result.work_dir, result.checkpoint) == (Path(config.work_dir), trained.checkpoint)
+    stored = json.loads((result.work_dir / 'metrics.json').read_text())
+    assert stored['coco/bbox_mAP_50'] == result.metrics['AP50']
+    assert stored['coco/bbox_AP/circle'] == result.class_ap['circle']
+
+
+def test_a_run_after_one_that_failed_is_like_the_first(config, capsys):
+    out, found, name = sys.stdout, [], config.experiment_name
+    for number, load_from in enumerate((None, 'gone.pth', None)):
+        run = copy.deepcopy(config)
+        run.work_dir = f'{config.work_dir}_{number}'
+        run.experiment_name = f'{name}_{number}'
+        run.train_cfg.max_epochs = 1
+        run.load_from = load_from
+        capsys.readouterr()
+        try:
+            result = training.train(run, console=Console())
+        except CheckpointError:
+            assert load_from
+            continue
+        lines = capsys.readouterr().out.replace(run.work_dir, 'RUN').splitlines()
+        found.append(
+            (result.metrics, result.history, [line for line in lines if 'images/s' not in line and '.log' not in line])
+        )
+        (log,) = Path(run.work_dir).glob('*/*.log')
+        assert log.read_text().count('Exp name') == 1
+    assert len(found) == 2 and found[0] == found[1]
+    assert sys.stdout is out
 
 
 def test_a_class_without_objects_is_null(shapes, trained, config, tmp_path):
@@ -162,7 +328,7 @@ def test_a_class_without_objects_is_null(shapes, trained, config, tmp_path):
 
 def test_testing_resumes_nothing(trained, config):
     config.resume, config.load_from = True, 'gone.pth'
-    assert training.test(config, str(trained.checkpoint))['coco/bbox_mAP'] >= 0
+    assert training.test(config, str(trained.checkpoint)).metrics['AP'] >= 0
     config.model.bbox_head.num_classes = 5
     with pytest.raises(CheckpointError, match=r'\.pth does not fit SingleStageDetector: 6 of another shape'):
         training.test(config, str(trained.checkpoint))
@@ -182,7 +348,9 @@ def test_testing_runs_on_folded_norms_with_the_same_numbers(trained, config, mon
     config.experiment_name += '_plain'
     plain = training.test(config, str(trained.checkpoint))
     assert not seen[0] and seen[1]
-    assert folded == pytest.approx(plain, abs=1e-4, nan_ok=True)
+    assert len(folded.metrics) == 12 and len(folded.class_ap) == 3
+    assert folded.metrics == pytest.approx(plain.metrics, abs=1e-4, nan_ok=True)
+    assert folded.class_ap == pytest.approx(plain.class_ap, abs=1e-4, nan_ok=True)
 
 
 def test_a_wrapped_model_is_folded_inside_its_wrapper():
@@ -191,25 +359,62 @@ def test_a_wrapped_model_is_folded_inside_its_wrapper():
     assert isinstance(runner.model, nn.DataParallel) and isinstance(runner.model.module[1], nn.Identity)
 
 
-def test_grid_shows_no_crowds(shapes, trained, monkeypatch, tmp_path):
-    drawn, grids = [], []
-    monkeypatch.setattr(training, 'draw_boxes', lambda image, boxes, *args, **kwargs: drawn.append(len(boxes)) or image)
-    monkeypatch.setattr(training, 'prediction_grid', lambda pairs, path: grids.append((len(pairs), path)))
-    monkeypatch.setattr(training, 'plot_curves', lambda source, path: None)
-    box = dict(bbox=[0, 0, 9, 9], bbox_label=0)
-    path = str(next((shapes / 'images').iterdir()))
-    sample = dict(img_path=path, instances=[box | dict(ignore_flag=0), box | dict(ignore_flag=1)])
+@pytest.fixture
+def leave_pictures(shapes, trained, monkeypatch):
+    """Leaves the pictures of a run that has nothing but a work dir and a metric; gives what was drawn."""
 
-    class Dataset(list):
-        def get_data_info(self, i):
-            return self[i]
+    def leave(metric):
+        drawn, grids = [], []
 
-    training._leave_pictures(
-        SimpleNamespace(
-            work_dir=str(trained.work_dir),
-            cfg=Config.fromfile(trained.work_dir / 'yolov4_cspdarknet53.py'),
-            val_dataloader=SimpleNamespace(dataset=Dataset([sample] * 11)),
+        def draw(image, boxes, labels, scores=None, *args, **kwargs):
+            drawn.append(len(boxes) if scores is None else scores)
+            return image
+
+        monkeypatch.setattr(training, 'draw_boxes', draw)
+        monkeypatch.setattr(
+            training, 'prediction_grid', lambda pairs, path, caption: grids.append((len(pairs), path, caption))
         )
-    )
-    assert grids == [(8, trained.work_dir / 'predictions.png')]
+        box = dict(bbox=[0, 0, 9, 9], bbox_label=0)
+        path = str(next((shapes / 'images').iterdir()))
+        sample = dict(img_path=path, instances=[box | dict(ignore_flag=0), box | dict(ignore_flag=1)])
+
+        class Dataset(list):
+            def get_data_info(self, i):
+                return self[i]
+
+        training._leave_pictures(
+            SimpleNamespace(
+                work_dir=str(trained.work_dir),
+                cfg=Config.fromfile(trained.work_dir / 'yolov4_cspdarknet53.py'),
+                val_dataloader=SimpleNamespace(dataset=Dataset([sample] * 11)),
+                val_evaluator=SimpleNamespace(metrics=[metric]),
+            )
+        )
+        return drawn, grids
+
+    return leave
+
+
+def test_grid_shows_no_crowds(leave_pictures, trained, shapes):
+    drawn, ((count, path, _),) = leave_pictures(CocoMetric(str(shapes / 'val.json')))
+    assert (count, path) == (8, trained.work_dir / 'predictions.png')
     assert drawn[::2] == [1] * 8  # ground truth and predictions take turns
+
+
+def test_predictions_are_drawn_at_the_score_of_the_best_f1(leave_pictures, shapes):
+    metric = CocoMetric(str(shapes / 'val.json'))
+    every = np.concatenate(leave_pictures_at(leave_pictures, metric, 1e-6)[0])
+    score = float(np.median(every))
+    shown, caption = leave_pictures_at(leave_pictures, metric, score)
+    assert all((each >= score).all() for each in shown)
+    assert sum(map(len, shown)) == (every >= score).sum() < len(every)
+    assert caption == f'Predictions with a score of at least {score:.2f}, where F1 is best on the validation images.'
+    shown, caption = leave_pictures_at(leave_pictures, metric, None)
+    assert all((each >= 0.25).all() for each in shown)
+    assert caption == 'Predictions with a score of at least 0.25: no validation of this session has found a better one.'
+
+
+def leave_pictures_at(leave_pictures, metric, score):
+    metric.best_f1_score = score
+    drawn, ((_, _, caption),) = leave_pictures(metric)
+    return drawn[1::2], caption

@@ -209,6 +209,75 @@ def test_tables_and_result_file(tmp_path):
     assert result == [{'image_id': 100, 'bbox': [10.0, 10.0, 100.0, 100.0], 'score': 0.75, 'category_id': 9}]
 
 
+def brute_force_best_f1(annotations, samples):
+    """Mean F1 of the classes by score: boxes matched in the order of the scores, as COCO says, in plain loops."""
+
+    def iou(a, b, crowd):
+        x = max(0, min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0]))
+        y = max(0, min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1]))
+        return x * y / (a[2] * a[3] + (0 if crowd else b[2] * b[3] - x * y))
+
+    counted = []  # score, found, class
+    for label, name in enumerate(CLASSES):
+        for data in samples:
+            found = data['pred_instances']
+            objects = [
+                a for a in annotations
+                if a['image_id'] == data['img_id'] and a['category_id'] == CATEGORY_IDS[name]
+            ]  # fmt: skip
+            taken = set()
+            own = [i for i in range(len(found['labels'])) if found['labels'][i] == label]
+            own.sort(key=lambda i: -found['scores'][i].item())
+            for i in own[:100]:
+                x1, y1, x2, y2 = found['bboxes'][i].double().tolist()
+                box, best = (x1, y1, x2 - x1, y2 - y1), None
+                for crowd in (0, 1):
+                    overlaps = {
+                        k: iou(box, a['bbox'], crowd) for k, a in enumerate(objects)
+                        if a['iscrowd'] == crowd and k not in taken
+                    }  # fmt: skip
+                    if best is None and overlaps and max(overlaps.values()) >= 0.5:
+                        best = max(overlaps, key=overlaps.get)
+                if best is None or not objects[best]['iscrowd']:
+                    counted.append((found['scores'][i].item(), best is not None, label))
+                    taken.add(best)
+    numbers = [sum(a['category_id'] == CATEGORY_IDS[n] and not a['iscrowd'] for a in annotations) for n in CLASSES]
+
+    def mean_f1(score):
+        values = []
+        for label, number in enumerate(numbers):
+            shown = [found for s, found, kind in counted if kind == label and s >= score]
+            values += [2 * sum(shown) / (len(shown) + number)] if number else []
+        return sum(values) / len(values)
+
+    return mean_f1, {score: mean_f1(score) for score, _, _ in counted}
+
+
+@pytest.mark.parametrize('seed', range(4))
+def test_best_f1_score_against_brute_force(tmp_path, seed):
+    annotations, samples = random_case(np.random.default_rng(seed))
+    metric = CocoMetric(ann_file=write_ground_truth(tmp_path / 'val.json', annotations, len(samples)))
+    metric.dataset_meta = {'classes': CLASSES}
+    assert metric.best_f1_score is None
+    for data in samples:
+        metric.process({}, [data])
+    metric.evaluate(size=len(samples))
+    mean_f1, every = brute_force_best_f1(annotations, samples)
+    best = max(every.values())
+    assert mean_f1(metric.best_f1_score) == pytest.approx(best)
+    # The case says something: the lowest and the highest score are worse.
+    assert mean_f1(0) < best - 0.02 and mean_f1(max(every)) < best - 0.02
+
+
+def test_without_detections_there_is_no_best_score(tmp_path):
+    metric = CocoMetric(ann_file=write_ground_truth(tmp_path / 'v.json', [annotation(0, 'dog', (1, 1, 60, 60))], 1))
+    metric.dataset_meta = {'classes': CLASSES}
+    metric.best_f1_score = 0.3  # of an earlier evaluation
+    metric.process({}, [sample(0, [], [], [])])
+    metric.evaluate(size=1)
+    assert metric.best_f1_score is None
+
+
 def test_missing_file_is_named():
     with pytest.raises(FileNotFoundError, match=r'no/such/val\.json'):
         CocoMetric(ann_file='no/such/val.json')

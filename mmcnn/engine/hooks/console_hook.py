@@ -69,9 +69,10 @@ class ConsoleHook(Hook):
         }
         self._window.append((now - self._since, len(data_batch['data_samples']), losses))
         self._since = now
-        step, steps = batch_idx + 1, len(runner.train_dataloader)
+        step = batch_idx + 1
         # The end of an epoch has a line of its own.
-        self._show_step(runner, step, _means([each for _, _, each in self._window]), step % self.interval == 0 != steps)
+        due = step % self.interval == 0 and step < len(runner.train_dataloader)
+        self._show_step(runner, step, _means([each for _, _, each in self._window]), due)
 
     def after_train_epoch(self, runner) -> None:
         """Shows the epoch, with the means over it."""

@@ -1,0 +1,19 @@
+import json
+
+import pytest
+from mmengine.logging import MMLogger
+
+from mmcnn.compat import pycocotools_prints
+
+
+def test_pycocotools_prints_into_the_log(tmp_path, capsys):
+    coco = pytest.importorskip('pycocotools.coco')
+    (tmp_path / 'a.json').write_text(json.dumps(dict(images=[], annotations=[], categories=[])))
+    logger = MMLogger.get_instance('test_pycocotools_prints', log_file=str(tmp_path / 'log.txt'))
+    logger.handlers = [handler for handler in logger.handlers if hasattr(handler, 'baseFilename')]
+    with pycocotools_prints.to_the_log():
+        coco.COCO(str(tmp_path / 'a.json'))
+    assert capsys.readouterr().out == ''
+    assert 'INFO - loading annotations into memory...' in (tmp_path / 'log.txt').read_text()
+    coco.COCO(str(tmp_path / 'a.json'))  # and afterwards as ever
+    assert 'loading annotations into memory...' in capsys.readouterr().out
