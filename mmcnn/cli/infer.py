@@ -20,7 +20,6 @@ from mmcnn.errors import UsageError
 from mmcnn.runs.config_files import own_configs
 from mmcnn.runs.options import LABEL_FORMATS, InferOptions
 
-HELP = 'find objects in images, folders, videos or a camera'
 _SHOWN = 20  # files that are left out
 
 
@@ -56,6 +55,10 @@ def run(args: argparse.Namespace) -> int:
     found = f'{_counted(result.objects, "object")} in {" and ".join(places)}'
     print(f'{found}; drawn {"images" if result.images else "videos"} and detections.json are in {result.folder}')
     return 0
+
+
+def _counted(number: int, noun: str) -> str:
+    return f'{number} {noun}{"" if number == 1 else "s"}'
 
 
 def split_arguments(names: Sequence[str]) -> tuple[str | None, str, list[str]]:
