@@ -223,7 +223,9 @@ def _files_of(root: Path, left_out: list[str]) -> list[Source]:
             elif suffix in LABEL_SUFFIXES:
                 labels[suffix] += 1
             else:
-                others.append(f'{path} is not read: by its name it is neither an image nor a video')
+                others.append(
+                    f'{path} is not read: its ending is not that of an image or video; name the file to read it'
+                )
     left_out += sorted(others)
     if labels:
         left_out.append(f'{root} holds {labels.total()} annotation files ({", ".join(sorted(labels))})')

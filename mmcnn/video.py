@@ -23,6 +23,8 @@ _COUNTED = ('.3gp', '.avi', '.m4v', '.mov', '.mp4')
 #: Frames a second of a written video whose source does not say how many it has.
 DEFAULT_FPS = 25.0
 _MOST_FPS = 1000
+#: After so many damaged frames in a row a video is at its end.
+_MOST_DAMAGED = 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,8 +52,8 @@ def read_video(path: Path, max_frames: int | None = None) -> Iterator[VideoFrame
         max_frames: no more than these; None: all.
 
     Raises:
-        DataError: there is no such file, OpenCV cannot open it, or no frame can be decoded; after the last frame: there
-            are fewer than the file announces.
+        DataError: there is no such file, OpenCV cannot open it, or no frame can be decoded; after the last frame:
+            fewer could be decoded than the file announces.
     """
     if not path.is_file():
         raise DataError(f'there is no video {path}', str(path))
@@ -66,11 +68,15 @@ def read_video(path: Path, max_frames: int | None = None) -> Iterator[VideoFrame
             raise DataError(f'{path} is no video that OpenCV can read: {reason}', str(path))
         capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
         fps, announced = _fps(capture), capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        count, last = 0, None
+        count, failures, last = 0, 0, None
         while max_frames is None or count < max_frames:
             done, image = capture.read()
             if not done:
-                break
+                failures += 1
+                if count + failures > announced or failures > _MOST_DAMAGED:
+                    break
+                continue  # a damaged frame; there may be others behind it
+            failures = 0
             milliseconds = capture.get(cv2.CAP_PROP_POS_MSEC)
             known = math.isfinite(milliseconds) and (milliseconds > 0 or count == 0) and fps is not None
             last = milliseconds / 1000 if known else None

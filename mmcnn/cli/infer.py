@@ -12,6 +12,7 @@ Nothing is overwritten. Config, backbone and classes come from the checkpoint un
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -42,6 +43,8 @@ def run(args: argparse.Namespace) -> int:
     config, checkpoint, sources = split_arguments([args.first, *args.rest])
     options = options_from(args, InferOptions, config=config, checkpoint=checkpoint, sources=sources)
 
+    # FFmpeg would print its own lines about damaged videos, which OpenCV looks for here when it first opens one.
+    os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
     from mmcnn.runs.infer import infer
 
     result = infer(options)
