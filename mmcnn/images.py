@@ -41,7 +41,7 @@ def as_image(image: object, what: str = 'the image') -> np.ndarray:
     - other floats and integers: if all are whole numbers from 0 to 255, as they are.
 
     Args:
-        image: the image. An array that has the right form already is returned itself, not a copy.
+        image: the image. An array that has the right form already is not copied.
         what: what messages call an image that is not a file.
 
     Raises:

@@ -61,7 +61,7 @@ def read_video(path: Path, max_frames: int | None = None) -> Iterator[VideoFrame
         raise DataError(f'{path} is no video that OpenCV can read: it is empty', str(path))
     # FFmpeg takes what precedes a colon for a protocol, but not in an absolute path. OpenCV's other backends would take
     # a name with digits for that of a series of images.
-    api = cv2.CAP_FFMPEG if cv2.CAP_FFMPEG in cv2.videoio_registry.getStreamBackends() else cv2.CAP_ANY
+    api = cv2.CAP_FFMPEG if cv2.videoio_registry.hasBackend(cv2.CAP_FFMPEG) else cv2.CAP_ANY
     with _opened(str(path.absolute()), api) as capture:
         if capture is None:
             reason = 'it is damaged or cut short, is no video, or has a codec that this build of OpenCV lacks'
