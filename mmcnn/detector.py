@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import itertools
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,21 +18,20 @@ from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
 from mmengine.registry import DefaultScope
 
-from mmcnn.errors import CheckpointError
+from mmcnn.detections import Detections
+from mmcnn.errors import CheckpointError, DataError, UsageError
+from mmcnn.images import as_image, read_image
 from mmcnn.models.fuse import fuse
 from mmcnn.models.wiring import is_classifier, set_num_classes, wire
+from mmcnn.sources import DetectedFrame, Sources, find_sources
 from mmcnn.weights.checkpoint import read_checkpoint, state_dict_of
 from mmcnn.weights.loading import load_state
 from mmcnn.weights.recorded_config import recorded_config
 
+__all__ = ['BATCH_SIZE', 'Detections', 'Detector', 'classes_of', 'read_image', 'test_pipeline']
 
-class Detections(NamedTuple):
-    """What was found in one image, best first, K boxes."""
-
-    boxes: np.ndarray  # (K, 4) float32: x1, y1, x2, y2 in pixels of the image as given
-    scores: np.ndarray  # (K,) float32 in [0, 1]
-    labels: np.ndarray  # (K,) int64 index of the class
-    names: list[str]  # of the K classes
+#: Images of a list that go through the network at once.
+BATCH_SIZE = 8
 
 
 class Detector:
@@ -84,38 +86,101 @@ class Detector:
         self.num_parameters = sum(parameter.numel() for parameter in network.parameters())
         self.model = fuse(network).to(device or get_device())
 
-    def __call__(self, image: str | Path | np.ndarray) -> Detections:
-        """Detects in one image.
+    def __call__(self, image: object) -> Detections | list[Detections]:
+        """Detects in one image, or in each of a list.
+
+        ``detector('street.jpg')``, ``detector(cv2.imread('street.jpg'))``, ``detector(['a.jpg', 'b.jpg'])``. NumPy
+        arrays are (H, W, 3) in BGR order, as OpenCV reads them; PyTorch tensors are (3, H, W) in RGB order and PIL
+        images in whatever order their mode says, as those libraries have them.
 
         Args:
-            image: a file, or (H, W, 3) uint8 in BGR order as OpenCV reads it.
+            image: a path, an array, a PIL image, a tensor, the bytes of an image file, or a list or tuple of these.
+                :func:`mmcnn.images.as_image` says which arrays are converted: grey ones, with alpha, with the channels
+                first, of floats from 0 to 1, of 16 bits ...
+
+        Returns:
+            the detections; of a list, a list of them in the same order, :data:`BATCH_SIZE` images at once.
 
         Raises:
-            FileNotFoundError: there is no such file.
-            ValueError: it is no image, or an array of another shape or type.
+            UsageError: it is nothing of these, or an array that is no image; the message says what would be right.
+            DataError: a file that cannot be read; also a FileNotFoundError where there is no such file.
         """
-        return self.batch([image])[0]
+        if not isinstance(image, list | tuple):
+            return self._detect([as_image(image)], [image])[0]
+        found = []
+        for start in range(0, len(image), BATCH_SIZE):
+            some = image[start : start + BATCH_SIZE]
+            found += self._detect(_arrays(some, start), some)
+        return found
 
-    def batch(self, images: Sequence[str | Path | np.ndarray]) -> list[Detections]:
-        """Detects in several images at once; see :meth:`__call__`."""
-        with torch.no_grad():
-            results = self.model(**self.prepare(images), mode='predict')
-        return [self._detections(result.pred_instances) for result in results]
+    def batch(self, images: Sequence[object]) -> list[Detections]:
+        """Detects in several images, all at once; see :meth:`__call__`."""
+        return self._detect(_arrays(images), images)
 
-    def prepare(self, images: Sequence[str | Path | np.ndarray]) -> dict:
+    def stream(
+        self,
+        source: str | os.PathLike | int | Sequence[str | os.PathLike | int] | Sources,
+        batch_size: int = 1,
+        max_frames: int | None = None,
+        on_skip: Callable[[DataError], None] | None = None,
+    ) -> Iterator[DetectedFrame]:
+        """Detects in all images of a folder, a video or a camera, one after the other.
+
+        ``for frame in detector.stream('clip.mp4'): print(frame.time, frame.found)``. No more than ``batch_size`` images
+        are in memory. The video or camera is released when the generator is exhausted or closed.
+
+        Args:
+            source: a folder, a pattern such as ``'day*/*.jpg'``, an image or video file, the number of a camera, or a
+                list of these; see :func:`mmcnn.sources.find_sources`. Videos are turned upright.
+            batch_size: images that go through the network at once.
+            max_frames: frames that are read of each video and camera at most; None: all.
+            on_skip: is told of each file that cannot be read, and of each video that ends early because it is damaged;
+                None: a warning is given. The stream goes on with the next file.
+
+        Yields:
+            for each image or frame the detections (``found``), the ``image`` (H, W, 3) uint8 BGR, and where it comes
+            from (``path``, ``index``, ``time`` in seconds).
+
+        Raises:
+            UsageError: at once: the source does not exist or holds no images, or a number is below 1; at the first
+                frame: there is no such camera.
+            DataError: no file could be read at all.
+        """
+        for name, value in (('batch_size', batch_size), ('max_frames', max_frames)):
+            if value is not None and value < 1:
+                raise UsageError(f'{name}={value}: the value must be at least 1')
+        sources = source if isinstance(source, Sources) else find_sources(source)
+        return self._stream(sources, batch_size, max_frames, on_skip or _warn)
+
+    def _stream(
+        self, sources: Sources, batch_size: int, max_frames: int | None, on_skip: Callable[[DataError], None]
+    ) -> Iterator[DetectedFrame]:
+        with contextlib.closing(sources.read(on_skip, max_frames)) as frames:
+            while batch := list(itertools.islice(frames, batch_size)):
+                files = [None if frame.source.is_video else frame.path for frame in batch]
+                for frame, found in zip(batch, self._detect([frame.image for frame in batch], files), strict=True):
+                    yield DetectedFrame(frame.source, frame.image, frame.index, frame.time, frame.fps, found=found)
+
+    def prepare(self, images: Sequence[object]) -> dict:
         """Images as the network takes them: ``inputs`` (N, 3, H, W), normalised, and ``data_samples``."""
-        samples = [self.pipeline(self._loaded(image)) for image in images]
-        return self.model.data_preprocessor(pseudo_collate(samples), False)
+        samples = [
+            dict(img=image, img_id=0, img_path=None, img_shape=image.shape[:2], ori_shape=image.shape[:2])
+            for image in _arrays(images)
+        ]
+        return self.model.data_preprocessor(pseudo_collate([self.pipeline(sample) for sample in samples]), False)
 
-    @staticmethod
-    def _loaded(image: str | Path | np.ndarray) -> dict:
-        if not isinstance(image, np.ndarray):
-            image = read_image(image)
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
-            raise ValueError(f'an image is (H, W, 3) of uint8 in BGR order, got {image.shape} of {image.dtype}')
-        return dict(img=image, img_id=0, img_path=None, img_shape=image.shape[:2], ori_shape=image.shape[:2])
+    def _detect(self, arrays: list[np.ndarray], given: Sequence[object]) -> list[Detections]:
+        """Detections in images (H, W, 3) uint8 BGR, which were given as paths or anything else."""
+        if not arrays:
+            return []
+        with torch.no_grad():
+            results = self.model(**self.prepare(arrays), mode='predict')
+        return [
+            self._detections(result.pred_instances, Path(each) if isinstance(each, str | os.PathLike) else None)
+            for result, each in zip(results, given, strict=True)
+        ]
 
-    def _detections(self, found: object) -> Detections:
+    def _detections(self, found: object, path: Path | None) -> Detections:
         sure = found.scores >= self.score_thr
         labels = found.labels[sure].cpu().numpy()
         return Detections(
@@ -123,25 +188,16 @@ class Detector:
             found.scores[sure].float().cpu().numpy(),
             labels,
             [self.classes[label] for label in labels],
+            path,
         )
 
 
-def read_image(path: str | Path) -> np.ndarray:
-    """A picture file as (H, W, 3) uint8 in BGR order, turned upright by its EXIF orientation.
+def _arrays(images: Sequence[object], first: int = 0) -> list[np.ndarray]:
+    return [as_image(image, f'images[{number}]') for number, image in enumerate(images, start=first)]
 
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is no picture that OpenCV can read.
-    """
-    import cv2
 
-    if not Path(path).is_file():
-        raise FileNotFoundError(f'there is no image {path}')
-    # Not cv2.imread: it cannot open non-ASCII names everywhere.
-    image = cv2.imdecode(np.fromfile(path, dtype=np.uint8), cv2.IMREAD_COLOR) if Path(path).stat().st_size else None
-    if image is None:
-        raise ValueError(f'{path} is no image that OpenCV can read')
-    return image
+def _warn(error: DataError) -> None:
+    warnings.warn(f'left out: {error}', stacklevel=2)
 
 
 def classes_of(checkpoint: dict, config: Config, source: str) -> tuple[str, ...]:

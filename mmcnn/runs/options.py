@@ -126,6 +126,48 @@ class TestOptions(RunOptions):
     config: Any = None
 
 
+#: Kinds of label files that an inference writes, for programs to label images and for training.
+LABEL_FORMATS = ('coco', 'yolo')
+
+
+@dataclass(frozen=True, kw_only=True)
+class InferOptions(ModelOptions):
+    """An inference on images, videos or a camera.
+
+    Attributes:
+        checkpoint: of a detector.
+        sources: an image, a folder, a pattern, a video, the number of a camera, or a list of these; see
+            :func:`mmcnn.sources.find_sources`.
+        config: as for a training; None: the one inside the checkpoint.
+    """
+
+    checkpoint: str | Path
+    sources: Any
+    config: Any = None
+    out: Annotated[
+        str | Path | None,
+        Option('folder for the results (default: detections, or detections-2 ... where that is not empty)', 'DIR'),
+    ] = None
+    score_thr: Annotated[float, Option('lowest score of a detection, 0 to 1 (default: 0.25)', 'S')] = 0.25
+    format: Annotated[
+        Sequence[str], Option('also write label files: coco (one JSON file) or yolo (text files)', 'FORMAT')
+    ] = ()
+    batch_size: Annotated[int, Option('images that go through the network at once (default: 1)', 'N', minimum=1)] = 1
+    max_frames: Annotated[
+        int | None, Option('frames to read of each video and camera at most (default: all)', 'N', minimum=1)
+    ] = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.score_thr <= 1:
+            raise UsageError(f'score_thr={self.score_thr}: the value must be between 0 and 1')
+        formats = (self.format,) if isinstance(self.format, str) else tuple(self.format)
+        for each in formats:
+            if each not in LABEL_FORMATS:
+                raise UsageError(f'format={each!r}: {nearest(str(each), LABEL_FORMATS)}')
+        object.__setattr__(self, 'format', formats)
+
+
 def described(options: type) -> dict[str, tuple[Any, Option]]:
     """Type and description of each field that the command line offers, by name, in the order of the class."""
     hints = get_type_hints(options, include_extras=True)

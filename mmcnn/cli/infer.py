@@ -1,0 +1,83 @@
+"""Finds objects in images, folders, videos or a camera.
+
+SOURCE is an image, a folder (with its subfolders), a pattern in quotes ('day*/*.jpg'), a video, or the number of a
+camera (0), which is read until Ctrl-C or for --max-frames N. The folder of the results holds each image and video with
+the boxes drawn, and detections.json: for each image a list of bbox (x1, y1, x2, y2 in pixels), score, label and name.
+Nothing is overwritten. Config, backbone and classes come from the checkpoint unless there is a CONFIG.
+
+  mmcnn infer work_dirs/RUN/best.pth street.jpg holiday/ clip.mp4
+  mmcnn infer work_dirs/RUN/best.pth new_images/ --format yolo --score-thr 0.4 --out labels_to_check
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmcnn.cli.arguments import add_options, options_from
+from mmcnn.errors import UsageError
+from mmcnn.runs.config_files import own_configs
+from mmcnn.runs.options import LABEL_FORMATS, InferOptions
+
+_SHOWN = 20  # files that are left out
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``mmcnn infer``."""
+    parser.usage = '%(prog)s [CONFIG] CHECKPOINT SOURCE [SOURCE ...] [options]'
+    # Two of them, so that options may stand after the first: CHECKPOINT --out D SOURCE.
+    parser.add_argument('first', metavar='[CONFIG] CHECKPOINT', help='a checkpoint, and before it a config if need be')
+    parser.add_argument('rest', metavar='SOURCE', nargs='+', help='image, folder, pattern, video or camera number')
+    add_options(parser, InferOptions, leave_out=('format',))
+    parser.add_argument(
+        '--format', action='append', choices=LABEL_FORMATS,
+        help='also write label files, to correct them or to train on them: coco.json, or text files in yolo/; may be '
+        'given more than once',
+    )  # fmt: skip
+
+
+def run(args: argparse.Namespace) -> int:
+    """Detects."""
+    config, checkpoint, sources = split_arguments([args.first, *args.rest])
+    options = options_from(args, InferOptions, config=config, checkpoint=checkpoint, sources=sources)
+
+    # FFmpeg would print its own lines about damaged videos, which OpenCV looks for here when it first opens one.
+    os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
+    from mmcnn.runs.infer import infer
+
+    result = infer(options)
+    for line in result.left_out[:_SHOWN]:
+        print(f'left out: {line}')
+    if len(result.left_out) > _SHOWN:
+        print(f'left out: {len(result.left_out) - _SHOWN} more')
+    places = [_counted(result.images, 'image')] if result.images or not result.frames else []
+    if result.frames:
+        places.append(f'{_counted(result.frames, "frame")} of {_counted(result.videos, "video")}')
+    found = f'{_counted(result.objects, "object")} in {" and ".join(places)}'
+    print(f'{found}; drawn {"images" if result.images else "videos"} and detections.json are in {result.folder}')
+    return 0
+
+
+def _counted(number: int, noun: str) -> str:
+    return f'{number} {noun}{"" if number == 1 else "s"}'
+
+
+def split_arguments(names: Sequence[str]) -> tuple[str | None, str, list[str]]:
+    """Config or None, checkpoint and sources.
+
+    The first argument is a config if it ends in .py or names one that comes with mmcnn, also if it is no file and a
+    checkpoint follows: then the error is that there is no such config.
+
+    Raises:
+        UsageError: no source is left.
+    """
+    first = names[0]
+    own = first.removeprefix('configs/') in own_configs()
+    follows = not Path(first).exists() and names[1].endswith('.pth') and Path(names[1]).is_file()
+    config, *others = names if first.endswith('.py') or own or follows else (None, *names)
+    checkpoint, *sources = others
+    if not sources:
+        raise UsageError(f'there is nothing to look at: name an image, a folder or a video after {checkpoint}')
+    return config, checkpoint, sources

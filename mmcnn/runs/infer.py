@@ -1,0 +1,125 @@
+"""Inference: detections, drawn images and videos, and label files of whatever a stream of images is."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmengine.config import Config
+
+from mmcnn.detector import Detector
+from mmcnn.errors import UsageError
+from mmcnn.runs.causes import known_causes
+from mmcnn.runs.configs import config_and_checkpoint, load_config, merge_options, set_backbone
+from mmcnn.runs.device import use_device
+from mmcnn.runs.infer_files import InferFiles, plan_files
+from mmcnn.runs.model import wire_model
+from mmcnn.runs.options import InferOptions
+from mmcnn.runs.process_state import kept_process_state
+from mmcnn.sources import find_sources
+from mmcnn.video import DEFAULT_FPS
+
+DEFAULT_FOLDER = 'detections'
+
+
+@dataclass(frozen=True)
+class InferResult:
+    """What came of an inference.
+
+    Attributes:
+        folder: holds ``detections.json``, the drawn images and videos, and the label files.
+        images: number of image files that were read.
+        videos: number of videos and cameras that gave frames.
+        frames: number of their frames.
+        objects: number of detections in all.
+        left_out: a sentence for each file that was not read, or not to its end.
+    """
+
+    folder: Path
+    images: int
+    videos: int
+    frames: int
+    objects: int
+    left_out: tuple[str, ...]
+
+
+def infer(options: InferOptions, say: Callable[[str], object] = print) -> InferResult:
+    """Detects in all images of the sources, and writes what is found to a folder.
+
+    - ``detections.json``: for each image (its name below the folder that was named; ``clip.mp4/000012`` for a frame) a
+      list of ``bbox`` (x1, y1, x2, y2 in pixels), ``score``, ``label`` and ``name``.
+    - Each image with its boxes, and each video with as many frames, at the same rate and size: MPEG-4 in .mp4, or MJPEG
+      in .avi if a side is odd.
+    - With ``format='coco'`` ``coco.json``, with ``'yolo'`` ``yolo/labels/`` and ``yolo/data.yaml``; the frames of
+      videos are then written to ``frames/``, too, without boxes.
+
+    Nothing is overwritten. After Ctrl-C what has been found so far is complete; for a camera it is the usual end.
+
+    Args:
+        options: what to read, by which checkpoint.
+        say: takes a sentence about each change of the config, and about a video of unknown rate.
+
+    Raises:
+        UsageError: an option does not fit, there is nothing to read, or a file would be overwritten.
+        CheckpointError: the checkpoint cannot be used.
+        DataError: no image could be read, or a result cannot be written.
+    """
+    sources = find_sources(options.sources)
+    folder = _folder(options.out)
+    drawn = plan_files(sources.sources, folder, options.format)
+    left_out = list(sources.left_out)
+    with kept_process_state(), known_causes():
+        use_device(options.device)
+        detector = Detector(options.checkpoint, _config(options, say), options.device, options.score_thr)
+        stream = detector.stream(
+            sources, options.batch_size, options.max_frames, on_skip=lambda error: left_out.append(str(error))
+        )
+        with InferFiles(folder, drawn, detector.classes, options.format) as files, contextlib.closing(stream):
+            try:
+                for frame in stream:
+                    files.add(frame)
+                    if frame.index == 0 and frame.fps is None:
+                        say(f'note: {frame.source.name} does not say how many frames a second it has; the drawn video '
+                            f'has {DEFAULT_FPS:g}')  # fmt: skip
+            except KeyboardInterrupt:
+                if not any(source.camera is not None for source in sources.sources):
+                    raise
+    return InferResult(folder, files.images, len(files.videos), files.frames, files.objects, tuple(left_out))
+
+
+def _config(options: InferOptions, say: Callable[[str], object]) -> Config | None:
+    """The config if it is another than the checkpoint's own, which the detector reads itself."""
+    if options.config is not None:
+        cfg = load_config(options.config)
+    elif options.backbone is not None or options.cfg_options:
+        cfg, _ = config_and_checkpoint(None, options.checkpoint)
+    else:
+        return None
+    set_backbone(cfg, options.backbone, options.cfg_options, say)
+    merge_options(cfg, options.cfg_options, say)
+    wire_model(cfg)
+    return cfg
+
+
+def _folder(chosen: str | Path | None) -> Path:
+    """The folder of the results, which need not exist yet.
+
+    Raises:
+        UsageError: it is a file or cannot be written to.
+    """
+    if chosen is None:
+        folder, number = Path(DEFAULT_FOLDER), 1
+        while folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+            number += 1
+            folder = Path(f'{DEFAULT_FOLDER}-{number}')
+    else:
+        folder = Path(chosen)
+    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise UsageError(f'out={folder}: {there} is a file; the results need a folder')
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UsageError(f'out={folder}: nothing can be written to {there}; choose another folder')
+    return folder
