@@ -176,6 +176,12 @@ def run_tool():
 
 
 @pytest.fixture(scope='session')
+def log_of():
+    """The whole text of the log files in a run's folder: ``log_of(work_dir)``."""
+    return lambda work_dir: '\n'.join(path.read_text() for path in sorted(Path(work_dir).glob('*/*.log')))
+
+
+@pytest.fixture(scope='session')
 def train_tiny(run_tool, shapes):
     """Trains a tiny YOLOv4: ``train_tiny(work_dir, 'key=value', ..., args=['--epochs', 1])``."""
 

@@ -7,6 +7,7 @@ from mmcnn import errors
 
 ALL = [
     errors.MmcnnError('what'),
+    errors.DependencyError('what'),
     errors.UsageError('what'),
     errors.MissingLevelError('what', level=6),
     errors.DataError('what'),

@@ -5,17 +5,23 @@ https://github.com/cocodataset/cocoapi/issues/112; pycocotools 2.0.8 and later a
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+import contextlib
+from collections.abc import Iterator
 from typing import Any
-from unittest.mock import patch
 
+import pycocotools.coco
 from mmengine.logging import print_log
 
 
-def to_the_log() -> AbstractContextManager:
+@contextlib.contextmanager
+def to_the_log() -> Iterator[None]:
     """While it is open, what pycocotools prints goes to the current log of MMEngine."""
 
     def log(*words: Any) -> None:
         print_log(' '.join(map(str, words)), logger='current')
 
-    return patch('pycocotools.coco.print', log, create=True)
+    pycocotools.coco.print = log  # a name of the module is found before the built-in one
+    try:
+        yield
+    finally:
+        del pycocotools.coco.print

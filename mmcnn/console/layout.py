@@ -11,6 +11,8 @@ MAX_CLASSES, EXTREMES = 20, 5
 COLUMNS = ('AP', 'AP50', 'AP75', 'APs', 'APm', 'APl', 'AR100')
 #: Columns of a classifier's table, in percent.
 PERCENT = ('top1', 'top5')
+#: How numbers are called in print.
+LABELS = {'top1': 'top-1', 'top5': 'top-5'}
 _LABEL = 8
 
 
@@ -34,7 +36,7 @@ def validation(metrics: Mapping[str, float], class_ap: Mapping[str, float]) -> l
         class_ap: AP by class.
     """
     known = [name for name in (*COLUMNS, *PERCENT) if name in metrics] or list(metrics)
-    rows = [known, ['all', *(_number(metrics[name], name in PERCENT) for name in known)]]
+    rows = [[LABELS.get(name, name) for name in known], ['all', *(_number(metrics[name], name in PERCENT) for name in known)]]
     found = {name: ap for name, ap in class_ap.items() if not math.isnan(ap)}
     if len(class_ap) <= MAX_CLASSES:
         return rows + [[name, _number(ap)] for name, ap in class_ap.items()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -154,7 +155,11 @@ class ClassFolder(BaseDataset):
                 f'{_difference(("the config", folder), dict.fromkeys(classes), images)}'
             )
         if ignored:
-            print_log(f'{folder}: {ignored} files that are no images by their names are left out', logger='current')
+            print_log(
+                f'{folder}: {ignored} files that are no images by their names are left out',
+                logger='current',
+                level=logging.WARNING,
+            )
         return [
             dict(img_path=path, gt_label=label)
             for label, name in enumerate(classes)

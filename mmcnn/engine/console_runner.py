@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 from typing import Any
 
@@ -31,6 +33,13 @@ def runner_for(console: Console) -> type[Runner]:
         def build_dataloader(*args: Any, **kwargs: Any) -> DataLoader:
             with pycocotools_prints.to_the_log():
                 return Runner.build_dataloader(*args, **kwargs)
+
+        def load_checkpoint(self, *args: Any, **kwargs: Any) -> dict:
+            # MMEngine prints where it loads from.
+            with contextlib.redirect_stdout(io.StringIO()) as said:
+                checkpoint = super().load_checkpoint(*args, **kwargs)
+            self.logger.info(said.getvalue().strip())
+            return checkpoint
 
     return ConsoleRunner
 

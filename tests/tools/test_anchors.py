@@ -127,7 +127,7 @@ def test_refusals(run_tool, boxes, tmp_path):
         (['--data', data], '9 anchors need at least 9 boxes of different sizes, there are 30'),
         (['--data', tmp_path / 'nowhere'], 'nowhere does not exist'),
         ([], 'the data of'),
-        (['--data', data, '--img-size', 0], '--img-size 0: it has to be at least 1'),
+        (['--data', data, '--img-size', 0], 'img_size=0: the value must be at least 1'),
         (['--data', data, '--config', 'yolov5_t'], "there is no config file 'yolov5_t'"),
     ):
         result = run_tool('anchors', *args, cwd=tmp_path)
@@ -141,12 +141,12 @@ def test_refusals(run_tool, boxes, tmp_path):
 
 
 def test_training_warns_of_anchors_that_do_not_fit(run_tool, boxes, monkeypatch):
-    monkeypatch.setattr('mmcnn.engine.training.train', lambda cfg, summary, *_: None)
+    monkeypatch.setattr('mmcnn.engine.training.train', lambda *_, notes, **__: print(*notes, sep='\n'))
     data = boxes([*WIDE, *SQUARE])
     result = run_tool('train', 'yolov5_s', '--data', data, '--img-size', 320, '--device', 'cpu')
     assert result.code == 0, result.err
     (line,) = [line for line in result.out.splitlines() if line.startswith('warning: ')]
-    pattern = r'.* best possible recall .* is 0\.1000; ones that fit better: python tools/(\w+)\.py (.*)'
+    pattern = r'.* best possible recall .* is 0\.1000; anchors that fit better: mmcnn (\w+) (.*)'
     tool, args = re.fullmatch(pattern, line).groups()
     # The command works as it is printed, and tells the same.
     again = run_tool(tool, *args.split(), '--generations', 0)

@@ -23,7 +23,7 @@ def test_sound_data(run_tool, shapes, tmp_path):
     assert lines[0].startswith(f'{shapes}: train.json: 8 images, ')
     assert lines[1] == 'no faults'
     assert lines[2].startswith('best possible recall of the anchors of yolov5_s at 64 px: ')
-    assert lines[3:] == [f'the picture is {tmp_path}/sub/a.png']
+    assert lines[3:] == [f'drawn: {tmp_path}/sub/a.png']
     assert read_image(tmp_path / 'sub' / 'a.png').std() > 10
 
 
@@ -32,7 +32,7 @@ def test_errors(run_tool, copy, tmp_path):
     for annotation in coco['annotations'][:7]:
         annotation['bbox'][2] = 0
     (copy / 'train.json').write_text(json.dumps(coco))
-    result = run_tool('check_data', copy, '--config', 'yolov4_cspdarknet53', cwd=tmp_path)
+    result = run_tool('check_data', copy, '--config', 'yolov4_cspdarknet53', '--plot', 'check_data.png', cwd=tmp_path)
     assert result.code == 1
     assert 'error: box of zero area (7)\n  train.json: annotation 1 has bbox ' in result.out
     assert '  and 2 more\n' in result.out
@@ -40,12 +40,13 @@ def test_errors(run_tool, copy, tmp_path):
     result = run_tool('check_data', copy, '--show', 7, cwd=tmp_path)
     assert result.out.count('of no area') == 7
     assert 'more' not in result.out
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == '.png'] == ['check_data.png']  # drawn when asked
 
 
 def test_what_has_no_picture(run_tool, copy, tmp_path):
     coco = json.loads((copy / 'val.json').read_text())
     (copy / 'val.json').write_text(json.dumps({**coco, 'images': [], 'annotations': []}))
-    result = run_tool('check_data', copy, cwd=tmp_path)
+    result = run_tool('check_data', copy, '--plot', 'check_data.png', cwd=tmp_path)
     assert result.code == 1
     assert result.out.endswith('error: no images (1)\n  val.json: holds no image\n')
     assert not (tmp_path / 'check_data.png').exists()
@@ -56,17 +57,17 @@ def test_warnings_are_no_errors(run_tool, copy, tmp_path):
         coco = json.loads((copy / f'{name}.json').read_text())
         coco['categories'].append(dict(id=99, name='細胞 $x'))
         (copy / f'{name}.json').write_text(json.dumps(coco))
-    result = run_tool('check_data', copy, '--config', 'faster_rcnn_fpn', cwd=tmp_path)  # which has no fixed anchors
+    result = run_tool('check_data', copy, '--config', 'faster_rcnn_fpn', '--plot', 'a.png', cwd=tmp_path)  # which has no fixed anchors
     assert result.code == 0
     assert 'warning: class without a box (2)' in result.out
     assert 'recall' not in result.out
 
 
-def test_refusals(run_tool, tmp_path):
+def test_refusals(run_tool, shapes, tmp_path):
     for args, message in (
         ((tmp_path / 'gone',), r'gone does not exist; a data folder holds'),
-        ((tmp_path, '--img-size', 0), '--img-size 0'),
-        ((tmp_path, '--config', 'yolov5_t'), "no config file 'yolov5_t'"),
+        ((tmp_path, '--img-size', 0), 'img_size=0'),
+        ((shapes, '--plot', 'a.png', '--config', 'yolov5_t'), "no config file 'yolov5_t'"),
     ):
         result = run_tool('check_data', *args, cwd=tmp_path)
         assert result.code == 1
@@ -76,10 +77,10 @@ def test_refusals(run_tool, tmp_path):
 
 def test_a_classifier_s_folder(run_tool, shape_classes, tmp_path):
     result = run_tool('check_data', shape_classes)
-    assert (result.code, result.out) == (0, f'{shape_classes}: 24 + 12 images of 3 classes; no faults\n')
+    assert (result.code, result.out) == (0, f'{shape_classes}: train: 24 images; val: 12 images; 3 classes\nno faults\n')
     shutil.copytree(shape_classes, tmp_path / 'data')
     Image.new('RGB', (9, 9)).save(tmp_path / 'data' / 'val' / 'square' / 'a.png')
     (tmp_path / 'data' / 'val' / 'square' / 'b.png').write_text('text')
     result = run_tool('check_data', tmp_path / 'data')
     assert result.code == 1
-    assert 'val/square/b.png: is no picture' in result.err
+    assert 'val/square/b.png: is no picture' in result.out

@@ -33,7 +33,7 @@ def losses(work_dir):
     return {entry['iter']: entry['loss'] for entry in entries if 'loss' in entry}
 
 
-def test_training_leaves_checkpoint_curves_and_top1(trained_classifier):
+def test_training_leaves_checkpoint_curves_and_top1(trained_classifier, log_of):
     content = read_checkpoint(trained_classifier.checkpoint)
     assert (content['meta']['epoch'], content['meta']['iter']) == (2, 12)
     assert content['meta']['dataset_meta']['classes'] == CLASSES
@@ -43,7 +43,7 @@ def test_training_leaves_checkpoint_curves_and_top1(trained_classifier):
     assert len(list(trained_classifier.work_dir.glob('best_accuracy_top1_epoch_*.pth'))) == 1
     last = trained_classifier.out.strip().splitlines()[-1]
     assert re.fullmatch(r'top-1 = \d+\.\d\d', last)
-    assert trained_classifier.out.count('top-5 of 3 classes is top-3') == 1
+    assert log_of(trained_classifier.work_dir).count('top-5 of 3 classes is top-3') == 1
     # 0.1 for 256 images.
     assert (
         '4 images an iteration, 1 iterations a step: 4 images a step, learning rate 0.00156' in trained_classifier.out
@@ -52,7 +52,7 @@ def test_training_leaves_checkpoint_curves_and_top1(trained_classifier):
 
 @pytest.mark.parametrize('with_config', [False, True])
 def test_testing_gives_the_numbers_of_the_last_validation(
-    run_tool, shape_classes, trained_classifier, tmp_path, with_config
+    run_tool, shape_classes, trained_classifier, log_of, tmp_path, with_config
 ):
     args = [trained_classifier.checkpoint, '--work-dir', tmp_path, '--device', 'cpu']
     if with_config:
@@ -64,15 +64,16 @@ def test_testing_gives_the_numbers_of_the_last_validation(
     assert metrics.pop('checkpoint') == str(trained_classifier.checkpoint)
     assert list(metrics) == ['accuracy/top1', 'accuracy/top3']
     assert trained_classifier.out.strip().splitlines()[-1] == f'top-1 = {metrics["accuracy/top1"]:.2f}'
-    assert f'top-1 {metrics["accuracy/top1"]:.2f} %, top-3 100.00 % of 12 images' in result.out
+    assert f'top-1 {metrics["accuracy/top1"]:.2f} %, top-3 100.00 % of 12 images' in log_of(tmp_path)
 
 
-def test_resume_goes_on_where_the_run_stopped(train_classifier, trained_classifier, tmp_path):
+def test_resume_goes_on_where_the_run_stopped(train_classifier, trained_classifier, log_of, tmp_path):
     first = train_classifier(tmp_path, args=['--epochs', 1, '--resume'])
     assert first.code == 0, first.err
     second = train_classifier(tmp_path, args=['--epochs', 2, '--resume'])
     assert second.code == 0, second.err
-    assert 'resumed epoch: 1, iter: 6' in second.out
+    assert 'resumed epoch: 1, iter: 6' in log_of(tmp_path)
+    assert '1 of 2 epochs in total are done' in second.out
     assert sorted(losses(tmp_path)) == [6, 12]
     assert read_checkpoint(tmp_path / 'epoch_2.pth')['meta']['iter'] == 12
 

@@ -50,7 +50,7 @@ def test_what_cannot_work_is_refused():
         CloseMosaicHook().before_train(runner(pipeline=[RandomHSV()]))
 
 
-def test_in_a_run_with_a_persistent_worker(train_tiny, tmp_path):
+def test_in_a_run_with_a_persistent_worker(train_tiny, log_of, tmp_path):
     result = train_tiny(
         tmp_path,
         'train_dataloader.persistent_workers=True',
@@ -58,4 +58,4 @@ def test_in_a_run_with_a_persistent_worker(train_tiny, tmp_path):
         args=['--epochs', 2, '--workers', 1],
     )
     assert result.code == 0, result.err
-    assert 'no mosaic from epoch 1 on' in result.out
+    assert 'no mosaic from epoch 1 on' in log_of(tmp_path)
