@@ -272,6 +272,9 @@ def test_test_says_what_it_found(trained, config, capsys, monkeypatch):
     result = training.test(config, str(trained.checkpoint), console=Console(), notes=['warning: a note'])
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[:5]] == ['model', 'weights', 'data', 'device', 'log']
+    weights = read_checkpoint(trained.checkpoint)['state_dict'].values()
+    parameters = sum(each.numel() for each in weights if each.is_floating_point())
+    assert lines[0] == f'model    yolov4_cspdarknet53, backbone cspdarknet53, {parameters:,} parameters'
     assert lines[1] == f'weights  {trained.checkpoint}'
     assert lines[2].endswith(': 4 images to test on; 3 classes (circle, square, triangle)')
     assert lines[5] == 'warning: a note'
