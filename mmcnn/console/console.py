@@ -93,7 +93,7 @@ class Console:
             rows: label and text of each line; a line without label belongs to the one above.
             numbers: name and value.
         """
-        self.line('\n'.join([*layout.labelled(rows), *(f'{layout.LABELS.get(name, name)} = {value:.2f}' for name, value in numbers)]))
+        self.line('\n'.join([*layout.labelled(rows), *(f'{name} = {value:.2f}' for name, value in numbers)]))
 
     def progress(self, text: str, due: bool = False) -> None:
         """How far a run is: the live line on a terminal, elsewhere a plain line where one is due.

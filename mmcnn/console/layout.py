@@ -9,10 +9,8 @@ from collections.abc import Mapping, Sequence
 MAX_CLASSES, EXTREMES = 20, 5
 #: Columns of a validation's table.
 COLUMNS = ('AP', 'AP50', 'AP75', 'APs', 'APm', 'APl', 'AR100')
-#: Columns of a classifier's table, in percent.
-PERCENT = ('top1', 'top5')
-#: How numbers are called in print.
-LABELS = {'top1': 'top-1', 'top5': 'top-5'}
+#: What the columns of a classifier's table begin with; they are in percent.
+PERCENT = 'top'
 _LABEL = 8
 
 
@@ -35,8 +33,8 @@ def validation(metrics: Mapping[str, float], class_ap: Mapping[str, float]) -> l
         metrics: named as in :class:`~mmcnn.runs.results.EvaluateResult`.
         class_ap: AP by class.
     """
-    known = [name for name in (*COLUMNS, *PERCENT) if name in metrics] or list(metrics)
-    rows = [[LABELS.get(name, name) for name in known], ['all', *(_number(metrics[name], name in PERCENT) for name in known)]]
+    known = [name for name in COLUMNS if name in metrics] or list(metrics)
+    rows = [known, ['all', *(_number(metrics[name], name.startswith(PERCENT)) for name in known)]]
     found = {name: ap for name, ap in class_ap.items() if not math.isnan(ap)}
     if len(class_ap) <= MAX_CLASSES:
         return rows + [[name, _number(ap)] for name, ap in class_ap.items()]

@@ -36,7 +36,7 @@ def training_rows(runner: Runner, weights: str = '', summary: str = '') -> list[
     if isinstance(runner.optim_wrapper, AmpOptimWrapper):
         device += ', mixed precision'
     rows = [
-        ('model', _model(runner)),
+        ('model', f'{_model(runner)}, {mmcnn.count_parameters(unwrapped(runner.model))[1]:,} of them trainable'),
         ('data', _data(loader.dataset, images)),
         ('device', device),
         ('steps', f'{runner.max_epochs} epochs x {len(loader)} iterations; {summary or _batches(runner)}'),
@@ -48,7 +48,7 @@ def training_rows(runner: Runner, weights: str = '', summary: str = '') -> list[
 
 
 def evaluation_rows(runner: Runner, weights: str) -> list[tuple[str, str]]:
-    """Labelled rows of an evaluation of these weights."""
+    """Labelled rows of an evaluation of these weights; ask before BatchNorm is folded."""
     dataset = runner.test_dataloader.dataset
     return [
         ('model', _model(runner)),
@@ -80,9 +80,7 @@ def inner_dataset(dataset: Dataset) -> Dataset:
 def _model(runner: Runner) -> str:
     cfg = runner.cfg
     name = Path(cfg.filename).stem if cfg.filename else unwrapped(runner.model).__class__.__name__
-    total, trainable = mmcnn.count_parameters(unwrapped(runner.model))
-    some = '' if trainable == total else f', {trainable:,} of them trainable'
-    return f'{name}{_backbone(cfg)}, {total:,} parameters{some}'
+    return f'{name}{_backbone(cfg)}, {mmcnn.count_parameters(unwrapped(runner.model))[0]:,} parameters'
 
 
 def _backbone(cfg: Config) -> str:

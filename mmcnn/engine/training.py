@@ -6,7 +6,6 @@ import json
 import math
 import shlex
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -111,7 +110,8 @@ def test(cfg: Config, source: str, *, console: Console | None = None, notes: Seq
     _drop_helpers(cfg)
     with console.run():
         runner = runner_for(console).from_cfg(cfg)
-        runner.register_hook(ConsoleHook(console, partial(evaluation_rows, weights=source), notes))
+        rows = evaluation_rows(runner, shown_path(source))
+        runner.register_hook(ConsoleHook(console, lambda runner: rows, notes))
         report = load_weights(unwrapped(runner.model), source)
         print_log(str(report), logger='current')
         _fuse(runner)

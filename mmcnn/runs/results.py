@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-#: Names of the numbers here, and in MMEngine's log.
+#: Names of COCO's numbers here, and in MMEngine's log.
 NAMES = {
     'AP': 'coco/bbox_mAP',
     'AP50': 'coco/bbox_mAP_50',
@@ -21,13 +21,13 @@ NAMES = {
     'ARs': 'coco/bbox_AR_s@100',
     'ARm': 'coco/bbox_AR_m@100',
     'ARl': 'coco/bbox_AR_l@100',
-    'top1': 'accuracy/top1',
-    'top5': 'accuracy/top5',
 }
+#: What the number k of a top-k accuracy follows there.
+TOP = 'accuracy/'
 #: What the name of a class follows in MMEngine's log.
 CLASS_AP = 'coco/bbox_AP/'
-#: Numbers that sum a result up, in this order.
-MAIN = ('AP', 'AP50', 'top1', 'top5')
+#: Numbers that sum a result up, in this order, and how they are written.
+MAIN = {'AP': 'AP', 'AP50': 'AP50', 'top1': 'top-1'}
 
 
 @dataclass(frozen=True, repr=False)
@@ -38,7 +38,8 @@ class EvaluateResult:
         work_dir: folder with ``metrics.json``.
         checkpoint: what was evaluated.
         metrics: of a detector the 12 COCO numbers ``AP AP50 AP75 APs APm APl AR1 AR10 AR100 ARs ARm ARl``, between 0
-            and 1, or -1 where no object has this size; of a classifier ``top1`` and ``top5`` in percent. What other
+            and 1, or -1 where no object has this size; of a classifier ``top1`` and ``top5`` in percent (of fewer than
+            five classes ``top1`` and, say, ``top3``). What other
             metrics of the config give stands there under MMEngine's name.
         class_ap: AP of each class by its name; NaN for a class without objects.
     """
@@ -86,13 +87,16 @@ def by_name(logged: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, floa
     short = {key: name for name, key in NAMES.items()}
     numbers = {key: float(value) for key, value in logged.items() if isinstance(value, int | float)}
     class_ap = {key.removeprefix(CLASS_AP): value for key, value in numbers.items() if key.startswith(CLASS_AP)}
-    return {short.get(key, key): value for key, value in numbers.items() if not key.startswith(CLASS_AP)}, class_ap
+    metrics = {
+        short.get(key, key.removeprefix(TOP)): value for key, value in numbers.items() if not key.startswith(CLASS_AP)
+    }
+    return metrics, class_ap
 
 
-def main_numbers(metrics: Mapping[str, float]) -> Iterable[tuple[str, float]]:
-    """Those that sum a result up: AP and AP50, or top1 and top5."""
-    return [(name, metrics[name]) for name in MAIN if name in metrics]
+def main_numbers(metrics: Mapping[str, float]) -> list[tuple[str, float]]:
+    """Those that sum a result up, as they are written: AP and AP50, or top-1."""
+    return [(label, metrics[name]) for name, label in MAIN.items() if name in metrics]
 
 
 def _in_short(metrics: Mapping[str, float]) -> str:
-    return ''.join(f'{name}={value:.4g}, ' for name, value in main_numbers(metrics))
+    return ''.join(f'{name}={metrics[name]:.4g}, ' for name in MAIN if name in metrics)

@@ -7,9 +7,11 @@ import sys
 from mmengine.config import Config
 from mmengine.hooks import Hook
 
+from mmcnn.cli.errors import friendly_errors
 from mmcnn.console import Console
 from mmcnn.engine import training
 from mmcnn.registry import HOOKS
+from mmcnn.runs.causes import known_causes
 
 
 @HOOKS.register_module()
@@ -26,4 +28,5 @@ if __name__ == '__main__':
     cfg = Config.fromfile(sys.argv[1])
     if len(sys.argv) > 2:
         cfg.custom_hooks.append(dict(type='mmcnn.StopItself', after=int(sys.argv[2])))
-    training.train(cfg, console=Console())
+    with friendly_errors(), known_causes():
+        training.train(cfg, console=Console())

@@ -43,5 +43,5 @@ def test_many_classes_of_which_few_have_objects():
 
 
 def test_a_classifier_has_percent_and_other_metrics_their_names():
-    assert validation({'top1': 50, 'top5': 99.987}, {}) == [['top-1', 'top-5'], ['all', '50.00 %', '99.99 %']]
+    assert validation({'top1': 50, 'top5': 99.987}, {}) == [['top1', 'top5'], ['all', '50.00 %', '99.99 %']]
     assert validation({'voc/mAP': 0.5}, {}) == [['voc/mAP'], ['all', '0.500']]

@@ -19,8 +19,9 @@ from mmcnn.console import Console
 from mmcnn.engine import training
 from mmcnn.engine.hooks import HistoryHook, ScheduleHook, StepEMAHook
 from mmcnn.engine.loops import ResumableTrainLoop
-from mmcnn.errors import CheckpointError
+from mmcnn.errors import CheckpointError, StoppedError
 from mmcnn.evaluation import CocoMetric
+from mmcnn.runs.causes import known_causes
 from mmcnn.weights.checkpoint import read_checkpoint
 
 
@@ -256,14 +257,14 @@ def test_warnings_of_the_log_are_printed(config, shapes, tmp_path, capfd):
     assert 'train_00003.jpg cannot be used' in line and 'another sample takes its place' in line
 
 
-def test_a_run_that_is_stopped_says_where_its_checkpoint_is(config, capsys, monkeypatch):
+def test_a_run_that_is_stopped_says_where_its_checkpoint_is(config, log_of, monkeypatch):
     monkeypatch.setattr(HistoryHook, 'before_train_iter', lambda *args, **kwargs: os.kill(os.getpid(), signal.SIGTERM))
-    with pytest.raises(SystemExit):
+    checkpoint = f'{config.work_dir}/stopped_at_iter_1.pth'
+    said = f'stopped by SIGTERM; the last checkpoint, {checkpoint}, is whole; --resume continues the run'
+    with pytest.raises(StoppedError) as error, known_causes():
         training.train(config, console=Console())
-    said = (
-        f'stopped by SIGTERM; the last checkpoint, {config.work_dir}/stopped_at_iter_1.pth, is whole; --resume goes on'
-    )
-    assert said in capsys.readouterr().out.splitlines()[-1]
+    assert str(error.value) == said
+    assert said in log_of(config.work_dir)
     assert os.readlink(f'{config.work_dir}/last.pth') == 'stopped_at_iter_1.pth'
 
 
@@ -272,6 +273,9 @@ def test_test_says_what_it_found(trained, config, capsys, monkeypatch):
     result = training.test(config, str(trained.checkpoint), console=Console(), notes=['warning: a note'])
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[:5]] == ['model', 'weights', 'data', 'device', 'log']
+    weights = read_checkpoint(trained.checkpoint)['state_dict'].values()
+    parameters = sum(each.numel() for each in weights if each.is_floating_point())
+    assert lines[0] == f'model    yolov4_cspdarknet53, backbone cspdarknet53, {parameters:,} parameters'
     assert lines[1] == f'weights  {trained.checkpoint}'
     assert lines[2].endswith(': 4 images to test on; 3 classes (circle, square, triangle)')
     assert lines[5] == 'warning: a note'

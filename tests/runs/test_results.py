@@ -16,7 +16,8 @@ def test_every_number_of_the_metrics_has_its_coco_name():
         'top5': 60.0,
         'voc/mAP': 0.5,
     }
-    assert len(NAMES) == 14
+    assert by_name({'accuracy/top1': 50.0, 'accuracy/top3': 100.0})[0] == {'top1': 50.0, 'top3': 100.0}
+    assert list(NAMES) == names
 
 
 def test_results_are_short_to_read():
@@ -26,5 +27,6 @@ def test_results_are_short_to_read():
     assert repr(result) == str(result) == "TrainResult(AP=0.5123, AP50=0.8, epochs=300, work_dir='w')"
     assert repr(TrainResult(Path('w'))) == "TrainResult(epochs=0, work_dir='w')"
     result = EvaluateResult(Path('w'), Path('w/best.pth'), {'top1': 93.1, 'top5': 99.0})
-    assert repr(result) == "EvaluateResult(top1=93.1, top5=99, checkpoint='w/best.pth')"
+    assert repr(result) == "EvaluateResult(top1=93.1, checkpoint='w/best.pth')"
     assert main_numbers(metrics) == [('AP', 0.51234567), ('AP50', 0.8)]
+    assert main_numbers(result.metrics) == [('top-1', 93.1)]

@@ -57,7 +57,9 @@ def test_warnings_are_no_errors(run_tool, copy, tmp_path):
         coco = json.loads((copy / f'{name}.json').read_text())
         coco['categories'].append(dict(id=99, name='細胞 $x'))
         (copy / f'{name}.json').write_text(json.dumps(coco))
-    result = run_tool('check_data', copy, '--config', 'faster_rcnn_fpn', '--plot', 'a.png', cwd=tmp_path)  # which has no fixed anchors
+    result = run_tool(
+        'check_data', copy, '--config', 'faster_rcnn_fpn', '--plot', 'a.png', cwd=tmp_path
+    )  # which has no fixed anchors
     assert result.code == 0
     assert 'warning: class without a box (2)' in result.out
     assert 'recall' not in result.out
@@ -77,7 +79,10 @@ def test_refusals(run_tool, shapes, tmp_path):
 
 def test_a_classifier_s_folder(run_tool, shape_classes, tmp_path):
     result = run_tool('check_data', shape_classes)
-    assert (result.code, result.out) == (0, f'{shape_classes}: train: 24 images; val: 12 images; 3 classes\nno faults\n')
+    assert (result.code, result.out) == (
+        0,
+        f'{shape_classes}: train: 24 images; val: 12 images; 3 classes\nno faults\n',
+    )
     shutil.copytree(shape_classes, tmp_path / 'data')
     Image.new('RGB', (9, 9)).save(tmp_path / 'data' / 'val' / 'square' / 'a.png')
     (tmp_path / 'data' / 'val' / 'square' / 'b.png').write_text('text')
