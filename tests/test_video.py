@@ -54,6 +54,7 @@ def test_no_more_frames_than_asked_for(videos, tmp_path):
         ('a.mp4', b'', 'is no video that OpenCV can read: it is empty$'),
         ('a.mp4', b'no video' * 100, 'is no video that OpenCV can read: it is damaged or cut short, is no video, or'),
         ('a.avi', b'RIFF', 'is no video that OpenCV can read'),
+        ('a.txt', b'text', r'a\.txt is neither an image nor a video that OpenCV can read$'),
     ],
 )
 def test_files_that_are_no_video(tmp_path, name, content, message):
