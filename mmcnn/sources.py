@@ -226,7 +226,8 @@ def _files_of(root: Path, left_out: list[str]) -> list[Source]:
                 )
     left_out += sorted(others)
     if labels:
-        left_out.append(f'{root} holds {labels.total()} annotation files ({", ".join(sorted(labels))})')
+        files = 'file' if labels.total() == 1 else 'files'
+        left_out.append(f'{root} holds {labels.total()} annotation {files} ({", ".join(sorted(labels))})')
     return sorted(sources, key=lambda source: source.path)
 
 

@@ -92,7 +92,7 @@ def test_patterns(album):
     assert names('album/*.png') == ['a.png']  # the folder of this ending is empty
     assert names('album/*.[Jp][Pn][Gg]') == ['a.png', 'b.JPG']
     assert names('album/[Ss]*') == ['é 1.tif', 'a.png']  # folders, as the shell would give them
-    assert names('album/**') == names('album')
+    assert set(names('album')) < set(names('album/**'))  # all files, whatever their ending
     assert names('**/a.*g') == ['album/a.png', 'album/sub/a.png']
     assert names('alb*') == names(album)
     put(Path('[1].png'))
