@@ -10,7 +10,7 @@ from PIL import Image
 import mmcnn
 from mmcnn.detector import Detections, Detector, classes_of, read_image
 from mmcnn.detector import test_pipeline as detector_pipeline  # pytest would take it for a test
-from mmcnn.errors import CheckpointError, DataError, UsageError
+from mmcnn.errors import CheckpointError
 from mmcnn.runs.configs import load_config
 
 
@@ -173,7 +173,7 @@ def test_detections_know_their_file(detector, picture):
     ids=lambda value: str(type(value)),
 )
 def test_images_of_another_form(detector, image, message):
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(mmcnn.errors.UsageError, match=message):
         detector(image)
 
 
@@ -223,7 +223,7 @@ def test_stream_in_batches(detector, album, monkeypatch):
     monkeypatch.setattr(detector, 'prepare', lambda images: sizes.append(len(images)) or prepare(images))
     frames = list(detector.stream(album, batch_size=4, on_skip=skipped.append))
     assert sizes == [4, 2]
-    assert [type(error) for error in skipped] == [DataError]
+    assert [type(error) for error in skipped] == [mmcnn.errors.DataError]
     for frame in frames:
         np.testing.assert_allclose(frame.found.boxes[:5], detector(frame.image).boxes[:5], atol=1e-2)
 
@@ -263,12 +263,12 @@ def test_stream_reads_no_further_than_it_is_asked(detector, album):
 
 
 def test_stream_refuses_at_once(detector, album):
-    with pytest.raises(UsageError, match='there is no image, video or folder'):
+    with pytest.raises(mmcnn.errors.UsageError, match='there is no image, video or folder'):
         detector.stream(album / 'gone')
     for name in ('batch_size', 'max_frames'):
-        with pytest.raises(UsageError, match=f'{name}=0: the value must be at least 1'):
+        with pytest.raises(mmcnn.errors.UsageError, match=f'{name}=0: the value must be at least 1'):
             detector.stream(album, **{name: 0})
-    with pytest.raises(DataError, match=r'broken\.jpg is no image that OpenCV can read'):
+    with pytest.raises(mmcnn.errors.DataError, match=r'broken\.jpg is no image that OpenCV can read'):
         next(detector.stream(album / 'broken.jpg'))
 
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mmcnn.datasets.data_check import check_folder
+from mmcnn.datasets.data_check import check_data
 from mmcnn.detector import Detector
 from mmcnn.errors import CheckpointError, DataError, UsageError
 from mmcnn.images import read_image
@@ -69,7 +69,8 @@ def test_the_file_is_laid_out_as_json_itself_does(run, album):
 @pytest.mark.parametrize('batch_size', [1, 4])
 def test_a_video_has_as_many_frames_the_same_rate_and_size(run, videos, detector, tmp_path, batch_size):
     made = videos.make_video(tmp_path / 'clip.mp4', count=7, fps=29.97)
-    result = run(made, out=tmp_path / 'out', batch_size=batch_size)
+    least = detector(videos.frame(3)).scores[4].item()
+    result = run(made, out=tmp_path / 'out', batch_size=batch_size, score_thr=least)
     assert (result.images, result.videos, result.frames, result.left_out) == (0, 1, 7, ())
     assert list(records(result.folder)) == [f'clip.mp4/00000{i}' for i in range(7)]
     source, drawn = list(read_video(made)), list(read_video(result.folder / 'clip.mp4'))
@@ -79,9 +80,12 @@ def test_a_video_has_as_many_frames_the_same_rate_and_size(run, videos, detector
     for one, other, record in zip(source, drawn, records(result.folder).values(), strict=True):
         assert other.image.shape == one.image.shape
         found = detector(one.image)
-        assert len(record) == pytest.approx(len(found), abs=2 * (batch_size - 1))
-        assert np.abs(found.plot(one.image).astype(int) - other.image).mean() < 12  # MPEG-4 is not exact
-        assert np.abs(one.image.astype(int) - other.image).mean() > 12  # boxes are drawn
+        found = found[found.scores >= least]
+        assert len(record) == pytest.approx(len(found), abs=batch_size - 1)
+        if len(record) == len(found) > 0:
+            apart = [np.abs(image.astype(int) - other.image).mean() for image in (found.plot(one.image), one.image)]
+            assert apart[0] < apart[1] / 2  # MPEG-4 is not exact, but boxes are drawn
+    assert result.objects > 5
 
 
 def test_videos_of_any_kind(run, videos, tmp_path):
@@ -167,8 +171,13 @@ def test_what_was_found_before_ctrl_c_is_kept(run, videos, album):
 
 # --------------------------------------------------------------------------------------------------------- label files
 
-#: What is found at fault because both parts are the same images, and because the network has learned little.
-COPIES = ('train image in val', 'class without a box', 'box below a pixel')
+
+def refused_nothing(report):
+    """All images and boxes can be trained on; of boxes that a network without training draws, some are tiny."""
+    assert {finding.kind for finding in report.findings} <= {'class without a box', 'box below a pixel'}, (
+        report.findings
+    )
+    assert len(report.kept['train']['images']) == 3
 
 
 def test_coco_labels_are_a_data_set(run, detector, album):
@@ -193,14 +202,12 @@ def test_coco_labels_are_a_data_set(run, detector, album):
     data = Path('data')
     data.mkdir()
     album.rename(data / 'images')
-    for part in ('train', 'val'):
-        (data / f'{part}.json').write_text(json.dumps(coco))
-    report = check_folder(data)
-    assert not [finding for finding in report.findings if finding.kind not in COPIES], report.findings
+    (data / 'train.json').write_text(json.dumps(coco))
+    refused_nothing(check_data(data, names=['train']))
 
 
 def test_yolo_labels_are_a_data_set(run, detector, album):
-    (result := run(album, format=('yolo', 'coco', 'yolo')))
+    result = run(album, format=('yolo', 'coco', 'yolo'))
     assert (result.folder / 'coco.json').is_file()
     folder = result.folder / 'yolo'
     labels = sorted(path.relative_to(folder).as_posix() for path in folder.rglob('*.txt'))
@@ -211,9 +218,9 @@ def test_yolo_labels_are_a_data_set(run, detector, album):
     cx, cy, w, h = np.array([line[1:] for line in lines], float).T * 64
     np.testing.assert_allclose(np.stack([cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2], 1), found.boxes, atol=1e-3)
     album.rename(folder / 'images')
-    report = check_folder(folder)
+    report = check_data(folder, names=['train'])
     assert report.classes == ('circle', 'square', 'triangle')
-    assert not [finding for finding in report.findings if finding.kind not in COPIES], report.findings
+    refused_nothing(report)
 
 
 def test_an_image_without_objects_has_an_empty_label_file(run, album):
@@ -361,5 +368,5 @@ def test_the_process_is_left_as_it_was(run, album):
     with warnings.catch_warnings():
         warnings.simplefilter('error', UserWarning)
         run(album)
-    assert device_utils.DEVICE == device
+    assert device == device_utils.DEVICE
     assert torch.equal(torch.get_rng_state(), state)
