@@ -160,7 +160,7 @@ def find_sources(named: str | os.PathLike | int | Sequence[str | os.PathLike | i
     if not found:
         reasons = f'; {left_out[0]}' if left_out else ''
         raise UsageError(f'{_shown(named)} holds no image and no video that can be read{reasons}')
-    return Sources(_uniquely_named(found), tuple(left_out))
+    return Sources(_uniquely_named(found), tuple(dict.fromkeys(left_out)))
 
 
 def _sources_of(named: str | os.PathLike | int, left_out: list[str]) -> list[Source]:
@@ -182,10 +182,8 @@ def _sources_of(named: str | os.PathLike | int, left_out: list[str]) -> list[Sou
     paths = [Path(path) for path in sorted(glob.glob(text, recursive=True))]
     if not paths:
         raise UsageError(f'no file matches {text}')
-    if any(path.is_file() for path in paths):
-        # Folders that a pattern meets on the way (**) are not meant themselves.
-        return [_file(path) for path in paths if path.is_file()]
-    return [source for path in paths for source in _files_of(path, left_out)]
+    found = [_files_of(path, left_out) if path.is_dir() else [_file(path)] for path in paths]
+    return [source for sources in found for source in sources]
 
 
 def _camera(number: int) -> Source:
@@ -228,7 +226,8 @@ def _files_of(root: Path, left_out: list[str]) -> list[Source]:
                 )
     left_out += sorted(others)
     if labels:
-        left_out.append(f'{root} holds {labels.total()} annotation files ({", ".join(sorted(labels))})')
+        files = 'file' if labels.total() == 1 else 'files'
+        left_out.append(f'{root} holds {labels.total()} annotation {files} ({", ".join(sorted(labels))})')
     return sorted(sources, key=lambda source: source.path)
 
 

@@ -64,6 +64,8 @@ def read_video(path: Path, max_frames: int | None = None) -> Iterator[VideoFrame
     api = cv2.CAP_FFMPEG if cv2.videoio_registry.hasBackend(cv2.CAP_FFMPEG) else cv2.CAP_ANY
     with _opened(str(path.absolute()), api) as capture:
         if capture is None:
+            if path.suffix.lower() not in SUFFIXES:
+                raise DataError(f'{path} is neither an image nor a video that OpenCV can read', str(path))
             reason = 'it is damaged or cut short, is no video, or has a codec that this build of OpenCV lacks'
             raise DataError(f'{path} is no video that OpenCV can read: {reason}', str(path))
         capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)

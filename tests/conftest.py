@@ -316,3 +316,9 @@ def trained_classifier(train_classifier, tmp_path_factory):
     result = train_classifier(work_dir, args=['--epochs', 2])
     assert result.code == 0, result.err
     return SimpleNamespace(work_dir=work_dir, checkpoint=work_dir / 'epoch_2.pth', out=result.out)
+
+
+@pytest.fixture(scope='session')
+def videos():
+    """The functions of tests/videos.py: ``videos.make_video(path, count=12)``, ``videos.turn(path, 90)`` ..."""
+    return SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name('videos.py'))))

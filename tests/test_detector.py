@@ -1,5 +1,4 @@
 import os
-import re
 
 import cv2
 import numpy as np
@@ -57,8 +56,8 @@ def test_boxes_are_pixels_of_the_image_as_given(detector, picture):
 
 def same(found, other):
     assert found.names == other.names
-    for one, two in zip(found[:3], other[:3], strict=True):
-        np.testing.assert_array_equal(one, two)
+    for field in ('boxes', 'scores', 'labels'):
+        np.testing.assert_array_equal(getattr(found, field), getattr(other, field))
 
 
 def test_folded_norms_change_nothing_that_is_found(detector, trained, picture, monkeypatch):
@@ -117,21 +116,64 @@ def test_threshold(trained, picture):
     assert nothing.names == []
 
 
+def test_forms_of_an_image_give_the_same(detector, picture):
+    image, expected = read_image(picture), detector(picture)
+    rgb = image[..., ::-1].copy()
+    with Image.open(picture) as pil:
+        given = dict(
+            text=str(picture),
+            array=image,
+            bytes=picture.read_bytes(),
+            pil=Image.fromarray(rgb),
+            file=pil,
+            tensor=torch.from_numpy(rgb).permute(2, 0, 1),
+            floats=image / 255,
+            bgra=np.dstack([image, image[..., :1]]),
+            first=image.transpose(2, 0, 1),
+        )
+        for form in given.values():
+            same(detector(form), expected)
+        for found in (detector(list(given.values())), detector.batch(tuple(given.values()))):
+            assert len(found) == len(given)
+            for one in found:
+                np.testing.assert_allclose(one.boxes[:10], expected.boxes[:10], atol=1e-2)
+
+
+def test_lists(detector, picture, monkeypatch):
+    assert detector([]) == detector(()) == detector.batch([]) == []
+    (found,) = detector([picture])
+    same(found, detector(picture))
+    sizes = []
+    prepare = detector.prepare
+    monkeypatch.setattr(detector, 'prepare', lambda images: sizes.append(len(images)) or prepare(images))
+    assert [each.path for each in detector([picture, read_image(picture)] * 10)] == [picture, None] * 10
+    assert sizes == [8, 8, 4]
+    assert len(detector.batch([picture] * 10)) == 10
+    assert sizes == [8, 8, 4, 10]
+
+
+def test_detections_know_their_file(detector, picture):
+    assert detector(str(picture)).path == detector(picture).path == picture
+    assert detector(read_image(picture)).path is None
+    found = detector(picture)[:3]
+    np.testing.assert_array_equal(found.plot(), found.plot(read_image(picture)))
+
+
 @pytest.mark.parametrize(
-    'image',
+    ('image', 'message'),
     [
-        np.zeros((8, 8), np.uint8),
-        np.zeros((8, 8, 1), np.uint8),
-        np.zeros((8, 8, 4), np.uint8),
-        np.zeros((8, 8, 3), np.float32),
-        np.zeros((1, 8, 8, 3), np.uint8),
-        np.zeros((0, 8, 3), np.uint8),
+        (np.zeros((1, 8, 8, 3), np.uint8), r'the image is a batch \(1, 8, 8, 3\) of uint8 of 1 images'),
+        (np.zeros((0, 8, 3), np.uint8), r'the image is \(0, 8, 3\) of uint8; right would be \(H, W, 3\) in BGR order'),
+        (np.full((8, 8, 3), np.nan), 'the image is .* NaN'),
+        ([np.zeros((8, 8, 3), np.uint8)] * 9 + [np.zeros(3)], r'images\[9\] is \(3,\) of float64; right would be'),
+        ([[1, 2, 3]], r'images\[0\] is of type list; it must be a path, a NumPy array'),
+        (None, 'the image is of type NoneType'),
+        ('https://example.com/a.jpg', 'download the file first'),
     ],
-    ids=lambda image: f'{image.shape} {image.dtype}',
+    ids=lambda value: str(type(value)),
 )
-def test_arrays_of_another_form(detector, image):
-    expected = re.escape(f'an image is (H, W, 3) of uint8 in BGR order, got {image.shape} of {image.dtype}')
-    with pytest.raises(ValueError, match=f'^{expected}$'):
+def test_images_of_another_form(detector, image, message):
+    with pytest.raises(mmcnn.errors.UsageError, match=message):
         detector(image)
 
 
@@ -144,6 +186,90 @@ def test_files_that_are_no_image(detector, tmp_path):
         (tmp_path / 'x.png').write_bytes(content)
         with pytest.raises(ValueError, match=r'x\.png is no image that OpenCV can read'):
             detector(str(tmp_path / 'x.png'))
+
+
+# -------------------------------------------------------------------------------------------------------------- stream
+
+
+@pytest.fixture
+def album(shapes, videos, tmp_path):
+    """A folder: two images, a damaged one and a video of four frames."""
+    sources = sorted((shapes / 'images').glob('val_*.jpg'))
+    for name, source in zip(('a.jpg', 'sub/b.jpg'), sources, strict=False):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(source.read_bytes())
+    (tmp_path / 'broken.jpg').write_bytes(b'no image')
+    videos.make_video(tmp_path / 'clip.mp4', count=4, size=(64, 64))
+    return tmp_path
+
+
+def test_stream(detector, album):
+    with pytest.warns(UserWarning, match=r'^left out: .*broken\.jpg is no image that OpenCV can read$'):
+        frames = list(detector.stream(album))
+    assert [frame.name for frame in frames] == ['a.jpg', *(f'clip.mp4/00000{i}' for i in range(4)), 'sub/b.jpg']
+    assert [frame.index for frame in frames] == [None, 0, 1, 2, 3, None]
+    assert [frame.time for frame in frames[1:5]] == pytest.approx([0, 0.1, 0.2, 0.3])
+    for frame in frames:
+        assert isinstance(frame.found, Detections)
+        same(frame.found, detector(frame.image))
+    assert [frame.path for frame in frames[::5]] == [album / 'a.jpg', album / 'sub' / 'b.jpg']
+    # A frame of a video is no file that could be read again.
+    assert [frame.found.path for frame in frames] == [album / 'a.jpg', *[None] * 4, album / 'sub' / 'b.jpg']
+
+
+def test_stream_in_batches(detector, album, monkeypatch):
+    sizes, skipped = [], []
+    prepare = detector.prepare
+    monkeypatch.setattr(detector, 'prepare', lambda images: sizes.append(len(images)) or prepare(images))
+    frames = list(detector.stream(album, batch_size=4, on_skip=skipped.append))
+    assert sizes == [4, 2]
+    assert [type(error) for error in skipped] == [mmcnn.errors.DataError]
+    for frame in frames:
+        np.testing.assert_allclose(frame.found.boxes[:5], detector(frame.image).boxes[:5], atol=1e-2)
+
+
+def test_stream_reads_no_further_than_it_is_asked(detector, album):
+    read = []
+
+    class Camera:
+        released = False
+
+        def read(self):
+            read.append(1)
+            return True, np.zeros((64, 64, 3), np.uint8)
+
+        def get(self, prop):
+            return 0.0
+
+        def isOpened(self):  # noqa: N802  OpenCV's name
+            return True
+
+        def release(self):
+            self.released = True
+
+    camera = Camera()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cv2, 'VideoCapture', lambda source, api: camera)
+        stream = detector.stream(0)
+        assert not read  # the camera is opened when the first frame is asked for
+        frame = next(stream)
+        assert (frame.name, frame.path, frame.index, len(read)) == ('camera0/000000', None, 0, 1)
+        next(stream)
+        assert len(read) == 2 and not camera.released
+        stream.close()
+        assert camera.released
+        assert [frame.index for frame in detector.stream('0', max_frames=3)] == [0, 1, 2]
+        assert len(read) == 5
+
+
+def test_stream_refuses_at_once(detector, album):
+    with pytest.raises(mmcnn.errors.UsageError, match='there is no image, video or folder'):
+        detector.stream(album / 'gone')
+    for name in ('batch_size', 'max_frames'):
+        with pytest.raises(mmcnn.errors.UsageError, match=f'{name}=0: the value must be at least 1'):
+            detector.stream(album, **{name: 0})
+    with pytest.raises(mmcnn.errors.DataError, match=r'broken\.jpg is no image that OpenCV can read'):
+        next(detector.stream(album / 'broken.jpg'))
 
 
 # ---------------------------------------------------------------------------------------------------------- read_image

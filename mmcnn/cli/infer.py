@@ -52,11 +52,15 @@ def run(args: argparse.Namespace) -> int:
         print(f'left out: {line}')
     if len(result.left_out) > _SHOWN:
         print(f'left out: {len(result.left_out) - _SHOWN} more')
-    places = [_counted(result.images, 'image')] if result.images or not result.frames else []
+    places, drawn = [], []
+    if result.images:
+        places.append(_counted(result.images, 'image'))
+        drawn.append('images')
     if result.frames:
         places.append(f'{_counted(result.frames, "frame")} of {_counted(result.videos, "video")}')
-    found = f'{_counted(result.objects, "object")} in {" and ".join(places)}'
-    print(f'{found}; drawn {"images" if result.images else "videos"} and detections.json are in {result.folder}')
+        drawn.append('videos')
+    print(f'{_counted(result.objects, "object")} in {" and ".join(places)}; the drawn {" and ".join(drawn)} and '
+          f'detections.json are in {result.folder}')  # fmt: skip
     return 0
 
 

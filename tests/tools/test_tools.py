@@ -342,7 +342,11 @@ def test_folder_of_pictures(run_tool, trained, album, tmp_path):
     found = tmp_path / 'found'
     records = json.loads((found / 'detections.json').read_text(encoding='utf-8'))
     assert list(records) == ['Straße/x/y.JPG', 'Straße/日本.jpg', 'a.jpg', 'a.png', 'b.webp']
-    assert 'left out: album/broken.jpg is no image' in result.out
+    assert [line for line in result.out.splitlines() if line.startswith('left out')] == [
+        'left out: album/dangling.jpg is not read: it is a link to a file that does not exist',
+        'left out: album holds 1 annotation file (.txt)',
+        'left out: album/broken.jpg is no image that OpenCV can read',
+    ]
     assert f'{sum(map(len, records.values()))} objects in 5 images' in result.out
     detector = Detector(trained.checkpoint, device='cpu', score_thr=0.001)
     for name, record in records.items():
@@ -363,7 +367,7 @@ def test_one_picture(run_tool, trained, album, tmp_path):
     assert result.code == 0, result.err
     assert json.loads((tmp_path / 'out' / 'detections.json').read_text()) == {'a.jpg': []}
     assert (tmp_path / 'out' / 'a.jpg').is_file()
-    assert '0 objects in 1 images' in result.out
+    assert '0 objects in 1 image;' in result.out
 
 
 def test_a_named_config_takes_the_classes_of_the_checkpoint(run_tool, trained, album, tmp_path):
@@ -381,27 +385,29 @@ def test_a_named_config_takes_the_classes_of_the_checkpoint(run_tool, trained, a
 def test_pictures_are_never_overwritten(run_tool, trained, album):
     before = (album / 'a.png').read_bytes()
     error = sentence(run_tool('infer', trained.checkpoint, album, '--out', album))
-    assert f'the image {album / "Straße" / "x" / "y.JPG"} would be overwritten' in error
+    assert f'{album / "Straße" / "x" / "y.JPG"} exists and would be overwritten' in error
     assert 'would be overwritten' in sentence(run_tool('infer', trained.checkpoint, album / 'a.png', '--out', album))
     assert (album / 'a.png').read_bytes() == before
 
 
 def test_no_pictures(run_tool, trained, tmp_path):
-    (tmp_path / 'empty').mkdir()
-    for path in (tmp_path / 'empty', tmp_path / 'nowhere'):
-        assert f'{path} is no image and no folder with images' in sentence(run_tool('infer', trained.checkpoint, path))
+    path = tmp_path / 'empty'
+    path.mkdir()
+    assert f'{path} holds no image and no video' in sentence(run_tool('infer', trained.checkpoint, path))
+    path = tmp_path / 'nowhere'
+    assert f'there is no image, video or folder {path}' in sentence(run_tool('infer', trained.checkpoint, path))
     broken = tmp_path / 'broken.jpg'
     broken.write_bytes(b'')
     out = tmp_path / 'out'
     error = sentence(run_tool('infer', trained.checkpoint, broken, '--out', out))
-    assert f'no image could be read; the first: {broken} is no image' in error
-    assert not (out / 'detections.json').exists()
+    assert f'error: {broken} is no image that OpenCV can read: it is empty' in error
+    assert not out.exists()
 
 
 def test_model_errors_of_infer_are_sentences(run_tool, trained, album):
     call = ['infer', CONFIG, trained.checkpoint, album, '--cfg-options']
     assert 'did you mean cspdarknet53' in sentence(run_tool(*call, 'model.backbone.type=mmcnn.cspdarknet35'))
-    assert '--score-thr 2.0' in sentence(run_tool('infer', trained.checkpoint, album, '--score-thr', 2))
+    assert 'score_thr=2.0: ' in sentence(run_tool('infer', trained.checkpoint, album, '--score-thr', 2))
 
 
 # ------------------------------------------------------------------------------------------- true processes, elsewhere

@@ -1,0 +1,108 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmcnn.cli.infer import split_arguments
+from mmcnn.errors import UsageError
+
+CONFIG = 'yolov4_cspdarknet53_narrow'
+PACKAGE = Path(__file__).resolve().parents[2] / 'mmcnn'
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ('best.pth', 'a.jpg', 'b.jpg', 'mine.py'):
+        (tmp_path / name).touch()
+
+
+@pytest.mark.parametrize(
+    ('names', 'expected'),
+    [
+        (['best.pth', 'a.jpg'], (None, 'best.pth', ['a.jpg'])),
+        (['best.pth', 'a.jpg', 'b.jpg'], (None, 'best.pth', ['a.jpg', 'b.jpg'])),
+        (['mine.py', 'best.pth', 'a.jpg'], ('mine.py', 'best.pth', ['a.jpg'])),
+        ([CONFIG, 'best.pth', 'a.jpg', 'b.jpg'], (CONFIG, 'best.pth', ['a.jpg', 'b.jpg'])),
+        ([f'configs/{CONFIG}.py', 'best.pth', 'a.jpg'], (f'configs/{CONFIG}.py', 'best.pth', ['a.jpg'])),
+        ([f'configs/{CONFIG}', 'best.pth', 'a.jpg'], (f'configs/{CONFIG}', 'best.pth', ['a.jpg'])),
+        # The config does not exist, and the error is to say so.
+        (['yolov4_cspdarknet35', 'best.pth', 'a.jpg'], ('yolov4_cspdarknet35', 'best.pth', ['a.jpg'])),
+        (['gone.pth', 'a.jpg', 'b.jpg'], (None, 'gone.pth', ['a.jpg', 'b.jpg'])),
+        (['best.pth', '0'], (None, 'best.pth', ['0'])),
+    ],
+)
+def test_config_checkpoint_and_sources_are_told_apart(here, names, expected):
+    assert split_arguments(names) == expected
+
+
+@pytest.mark.parametrize('names', [[CONFIG, 'best.pth'], ['mine.py', 'best.pth']])
+def test_a_source_has_to_be_named(here, names):
+    with pytest.raises(UsageError, match=r'there is nothing to look at: name an image, a folder or a video after best'):
+        split_arguments(names)
+
+
+def test_options_may_stand_anywhere(run_command, trained, shapes, tmp_path):
+    image = sorted((shapes / 'images').iterdir())[0]
+    calls = [
+        [trained.checkpoint, '--out', 'a', image],
+        ['--out', 'b', trained.checkpoint, image, '--score-thr', '0.5', '--format', 'coco', '--format', 'yolo'],
+        [trained.checkpoint, image, '--out', 'c', '--device', 'cpu'],
+    ]
+    for call in calls:
+        result = run_command('infer', *call, cwd=tmp_path)
+        assert result.code == 0
+        assert result.out.endswith(f'the drawn images and detections.json are in {call[call.index("--out") + 1]}\n')
+    assert all(list(json.loads((tmp_path / name / 'detections.json').read_text())) == [image.name] for name in 'abc')
+    assert sorted(os.listdir(tmp_path / 'b')) == ['coco.json', 'detections.json', image.name, 'yolo']
+
+
+def test_summary(run_command, trained, shapes, videos, tmp_path):
+    videos.make_video(tmp_path / 'clip.mp4', count=2)
+    for i in range(25):
+        (tmp_path / f'{i:02}.heic').touch()
+    args = [trained.checkpoint, tmp_path, '--score-thr', '1', '--out', tmp_path / 'out']
+    lines = run_command('infer', *args).out.splitlines()
+    assert len(lines) == 22
+    assert lines[0].startswith(f'left out: {tmp_path}/00.heic is not read')
+    assert lines[20] == 'left out: 5 more'
+    assert (
+        lines[21] == f'0 objects in 2 frames of 1 video; the drawn videos and detections.json are in {tmp_path / "out"}'
+    )
+    images = shapes / 'images'
+    args = [trained.checkpoint, images, tmp_path / 'clip.mp4', '--score-thr', '1', '--out', tmp_path / 'both']
+    (line,) = run_command('infer', *args).out.splitlines()
+    assert line.startswith(
+        '0 objects in 12 images and 2 frames of 1 video; the drawn images and videos and detections.json'
+    )
+
+
+def test_damaged_videos_are_one_sentence_each(run_tool, videos, trained, tmp_path, capfd):
+    videos.damage(videos.make_video(tmp_path / 'a.avi', count=40), 0.5, 0.52)
+    result = run_tool('infer', trained.checkpoint, tmp_path / 'a.avi', '--out', tmp_path / 'out')
+    assert result.code == 0
+    assert result.out.count('\n') == 2 and 'a.avi: only ' in result.out
+    videos.cut(videos.make_video(tmp_path / 'b.mp4'), 0.5)
+    result = run_tool('infer', trained.checkpoint, tmp_path / 'b.mp4', '--out', tmp_path / 'out2')
+    assert (result.code, result.err.count('\n')) == (1, 1)
+    assert 'b.mp4 is no video that OpenCV can read' in result.err
+
+
+def test_the_module_loads_nothing_heavy():
+    # Bare packages in place of mmcnn and mmcnn.cli, whose own imports are not the command's.
+    code = (
+        'import argparse, sys, types\n'
+        f'for name, path in (("mmcnn", {str(PACKAGE)!r}), ("mmcnn.cli", {str(PACKAGE / "cli")!r})):\n'
+        '    sys.modules[name] = types.ModuleType(name)\n'
+        '    sys.modules[name].__path__ = [path]\n'
+        'from mmcnn.cli import infer\n'
+        'infer.add_arguments(argparse.ArgumentParser())\n'
+        'print(*{name.partition(".")[0] for name in sys.modules})'
+    )
+    loaded = set(
+        subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.split()
+    )
+    assert not loaded & {'torch', 'cv2', 'numpy', 'PIL', 'matplotlib', 'mmengine', 'mmcv', 'mmdet'}
