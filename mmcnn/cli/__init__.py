@@ -13,7 +13,6 @@ _MOVED = {
     'check_initial_weights': 'mmcnn.runs.training',
     'config_and_checkpoint': 'mmcnn.runs.configs',
     'describe_batches': 'mmcnn.runs.batches',
-    'find_images': 'mmcnn.cli.files',
     'friendly_errors': 'mmcnn.cli.errors',
     'inner_dataset': 'mmcnn.runs.data',
     'is_classifier': 'mmcnn.runs.model',

@@ -1,30 +1,10 @@
-"""Files that tools read and write: pictures, and pages with marks."""
+"""Pages with marks, between which commands write."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from mmcnn.datasets.class_folder import IMAGE_SUFFIXES
 from mmcnn.errors import UsageError
-
-
-def find_images(path: str) -> list[Path]:
-    """The picture, or all pictures of a folder in order of their names.
-
-    Raises:
-        UsageError: there are none.
-    """
-    root = Path(path)
-    if root.is_file():
-        return [root]
-    found = (
-        sorted(p for p in root.rglob('*') if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
-        if root.is_dir()
-        else []
-    )
-    if not found:
-        raise UsageError(f'{path} is no image and no folder with images ({", ".join(IMAGE_SUFFIXES)})')
-    return found
 
 
 def write_between_marks(path: str, mark: str, text: str) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 
 #: Classes whose AP is listed; of more, so many best and worst.
 MAX_CLASSES, EXTREMES = 20, 5
-#: Columns of a validation's table.
+#: Columns of an evaluation's table: COCO's twelve numbers; of a validation's: those that one follows.
+ALL_COLUMNS = ('AP', 'AP50', 'AP75', 'APs', 'APm', 'APl', 'AR1', 'AR10', 'AR100', 'ARs', 'ARm', 'ARl')
 COLUMNS = ('AP', 'AP50', 'AP75', 'APs', 'APm', 'APl', 'AR100')
 #: What the columns of a classifier's table begin with; they are in percent.
 PERCENT = 'top'
@@ -26,14 +27,17 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     return ['  '.join([f'{row[0]:<{width}}', *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows]
 
 
-def validation(metrics: Mapping[str, float], class_ap: Mapping[str, float]) -> list[list[str]]:
+def validation(
+    metrics: Mapping[str, float], class_ap: Mapping[str, float], columns: Sequence[str] = COLUMNS
+) -> list[list[str]]:
     """Rows for :meth:`~mmcnn.console.Console.table`: all objects, then each class, or the best and the worst ones.
 
     Args:
         metrics: named as in :class:`~mmcnn.runs.results.EvaluateResult`.
         class_ap: AP by class.
+        columns: the metrics that are shown, if they are known at all.
     """
-    known = [name for name in COLUMNS if name in metrics] or list(metrics)
+    known = [name for name in columns if name in metrics] or list(metrics)
     rows = [known, ['all', *(_number(metrics[name], name.startswith(PERCENT)) for name in known)]]
     found = {name: ap for name, ap in class_ap.items() if not math.isnan(ap)}
     if len(class_ap) <= MAX_CLASSES:

@@ -34,6 +34,12 @@ def runner_for(console: Console) -> type[Runner]:
             with pycocotools_prints.to_the_log():
                 return Runner.build_dataloader(*args, **kwargs)
 
+        def resume(self, filename: str, resume_optimizer: bool = True, resume_param_scheduler: bool = True,
+                   map_location: Any = 'default') -> None:  # fmt: skip
+            # MMEngine warns of schedulers that it cannot resume where there are none.
+            schedulers = resume_param_scheduler and self.param_schedulers is not None
+            super().resume(filename, resume_optimizer, schedulers, map_location)
+
         def load_checkpoint(self, *args: Any, **kwargs: Any) -> dict:
             # MMEngine prints where it loads from.
             with contextlib.redirect_stdout(io.StringIO()) as said:

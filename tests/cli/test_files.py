@@ -1,19 +1,7 @@
 import pytest
 
-from mmcnn.cli.files import find_images, write_between_marks
+from mmcnn.cli.files import write_between_marks
 from mmcnn.errors import UsageError
-
-
-def test_find_images(tmp_path):
-    for name in ('b.JPG', 'a/c.png', 'a/notes.txt', 'x.json'):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    (tmp_path / 'folder.png').mkdir()
-    assert find_images(str(tmp_path)) == [tmp_path / 'a' / 'c.png', tmp_path / 'b.JPG']
-    assert find_images(str(tmp_path / 'x.json')) == [tmp_path / 'x.json']  # whoever names a file gets it read
-    for path in (tmp_path / 'folder.png', tmp_path / 'gone'):
-        with pytest.raises(UsageError, match='is no image and no folder with images'):
-            find_images(str(path))
 
 
 def test_only_what_is_between_the_marks_is_written(tmp_path):

@@ -77,15 +77,16 @@ def test_training_leaves_checkpoint_pictures_and_events(trained):
     assert (trained.work_dir / 'last_checkpoint').read_text() == str(trained.checkpoint)
 
 
-def test_training_prints_progress_and_ends_with_ap50(trained):
+def test_training_prints_progress_and_ends_with_ap50(trained, log_of):
     assert re.fullmatch(r'AP50 = \d\.\d\d', trained.out.strip().splitlines()[-1])
-    assert len(re.findall(r'Epoch\(train\) \[[12]\]\[2/2\].*eta: .*loss_bbox: ', trained.out)) == 2
+    assert len(re.findall(r'^epoch [12]/2  step 2/2  .* images/s  ETA .*loss .*bbox ', trained.out, re.MULTILINE)) == 2
+    assert len(re.findall(r'Epoch\(train\) *\[[12]\]\[2/2\].*eta: .*loss_bbox: ', log_of(trained.work_dir))) == 2
     assert '4 images an iteration, 1 iterations a step: 4 images a step' in trained.out
     recorded = scalars(trained.work_dir, 'coco/bbox_mAP_50')[-1]['coco/bbox_mAP_50']
     assert trained.out.strip().splitlines()[-1] == f'AP50 = {recorded:.2f}'
 
 
-def test_resume_goes_on_where_the_run_stopped(train_tiny, tmp_path, monkeypatch):
+def test_resume_goes_on_where_the_run_stopped(train_tiny, log_of, tmp_path, monkeypatch):
     real, calls = torch.load, []
     monkeypatch.setattr(torch, 'load', lambda *args, **kwargs: calls.append(kwargs) or real(*args, **kwargs))
     first = train_tiny(tmp_path, args=['--epochs', 1, '--resume'])
@@ -93,8 +94,9 @@ def test_resume_goes_on_where_the_run_stopped(train_tiny, tmp_path, monkeypatch)
     assert f'there is no checkpoint in {tmp_path} yet: starting from the beginning' in first.out
     second = train_tiny(tmp_path, args=['--epochs', 2, '--resume'])
     assert second.code == 0
-    assert 'resumed epoch: 1, iter: 2' in second.out
-    assert re.findall(r'Epoch\(train\) \[(\d)\]', second.out) == ['2']
+    assert 'resumed epoch: 1, iter: 2' in log_of(tmp_path)
+    assert 'warning' not in second.out
+    assert re.findall(r'^epoch (\d)/2  step', second.out, re.MULTILINE) == ['2']
     content = load(tmp_path / 'epoch_2.pth')
     assert (content['meta']['epoch'], content['meta']['iter']) == (2, 4)
     assert content['ema_state_dict']['steps'] == 4
@@ -122,21 +124,21 @@ def test_checkpoint_of_another_width_is_refused_before_the_first_step(train_tiny
     error = sentence(result)
     assert str(trained.checkpoint) in error
     assert re.search(r'of another shape: backbone\.\S+ \(8, 8, 3, 3\) for \(16, 8, 3, 3\)', error)
-    assert 'Epoch(train)' not in result.out
+    assert 'epoch 1/' not in result.out
     assert not list(tmp_path.glob('*.pth'))
 
 
 def test_a_diverging_run_stops_with_the_images_and_the_last_checkpoint(train_tiny, tmp_path):
     # Two batches an epoch; the steps of the second one are far too long.
     options = ['custom_hooks.0.warmup_max_fraction=0', 'optim_wrapper.optimizer.lr=1e30']
-    result = train_tiny(tmp_path, *options, args=['--epochs', 3])
+    result = train_tiny(tmp_path / 'stop', *options, args=['--epochs', 3])
     assert re.match(
         r'error: the loss \(.*loss_obj.*\) is not finite in iteration 2 \(epoch 1\); '
         r'nothing was stepped, --on-nan skip leaves such batches out\n'
         r'  the images of the batch:(\n    \S+/images/\S+\.\w+)+\n$',
         result.err[result.err.index('error: ') :],
     )
-    result = train_tiny(tmp_path, *options, args=['--epochs', 12, '--on-nan', 'skip'])
+    result = train_tiny(tmp_path / 'skip', *options, args=['--epochs', 12, '--on-nan', 'skip'])
     assert '; 11 batches were skipped, 11 of them in a row: that is too many\n  the images of' in result.err
 
 
@@ -266,7 +268,7 @@ def test_code_that_resuming_would_run_is_refused(train_tiny, trained, tmp_path):
 
 
 @pytest.mark.parametrize('with_config', [False, True])
-def test_testing_gives_the_numbers_of_the_last_validation(run_tool, shapes, trained, tmp_path, with_config):
+def test_testing_gives_the_numbers_of_the_last_validation(run_tool, shapes, trained, log_of, tmp_path, with_config):
     args = [trained.checkpoint, '--work-dir', tmp_path, '--device', 'cpu']
     options = [f'test_evaluator.outfile_prefix={tmp_path / "test"}']
     if with_config:
@@ -293,7 +295,9 @@ def test_testing_gives_the_numbers_of_the_last_validation(run_tool, shapes, trai
     # Two boxes of all but the same score may have changed places.
     same = np.isclose(rows, last_rows, rtol=1e-4, atol=1e-3).all(axis=1)
     assert same.mean() > 0.99
-    assert 'Average Recall' in result.out
+    header = next(line for line in result.out.splitlines() if line.split()[:2] == ['AP', 'AP50'])
+    assert header.split() == ['AP', 'AP50', 'AP75', 'APs', 'APm', 'APl', 'AR1', 'AR10', 'AR100', 'ARs', 'ARm', 'ARl']
+    assert 'Average Recall' in log_of(tmp_path)
 
 
 def test_other_classes_are_refused(run_tool, trained, one_class, tmp_path):

@@ -14,7 +14,7 @@ from mmengine.hooks import Hook, LoggerHook
 from mmengine.runner import Runner
 
 from mmcnn.console import Console
-from mmcnn.console.layout import validation
+from mmcnn.console.layout import ALL_COLUMNS, COLUMNS, validation
 from mmcnn.runs.results import by_name
 
 #: Iterations that rate, losses and the time that is left are the means of.
@@ -92,7 +92,7 @@ class ConsoleHook(Hook):
 
     def after_val_epoch(self, runner, metrics: dict[str, float] | None = None) -> None:
         """Prints a table of what was found."""
-        self._show_metrics(f'epoch {runner.epoch}', metrics)
+        self._show_metrics(f'epoch {runner.epoch}', metrics, COLUMNS)
 
     def after_test_iter(self, runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Shows the batch."""
@@ -102,12 +102,12 @@ class ConsoleHook(Hook):
     def after_test_epoch(self, runner, metrics: dict[str, float] | None = None) -> None:
         """Prints a table of what was found."""
         self.console.end_progress()
-        self._show_metrics('', metrics)
+        self._show_metrics('', metrics, ALL_COLUMNS)
 
-    def _show_metrics(self, title: str, logged: dict[str, float] | None) -> None:
+    def _show_metrics(self, title: str, logged: dict[str, float] | None, columns: Sequence[str]) -> None:
         metrics, class_ap = by_name(logged or {})
         if metrics:
-            self.console.table(title, validation(metrics, class_ap))
+            self.console.table(title, validation(metrics, class_ap, columns))
 
     def _show_step(self, runner: Runner, step: int, losses: dict[str, float], due: bool) -> None:
         seconds = sum(each for each, _, _ in self._window)
