@@ -14,7 +14,7 @@ $(STAMP): constraints.txt setup.py pyproject.toml mmcnn/version.py tools/setup_v
 	@touch $@
 
 demo: setup
-	@$(BIN)/python tools/train.py configs/yolov4_cspdarknet53_narrow.py --data demo --img-size 160 --epochs 30 --work-dir work_dirs/demo
+	@$(BIN)/python tools/train.py configs/yolov4_cspdarknet53_narrow.py --data demo --img-size 160 --epochs 30
 
 test: setup
 	$(BIN)/python -m pytest -n auto --maxprocesses 8

@@ -78,7 +78,7 @@ def check(options: TrainOptions, names: Sequence[str]) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Run:
-    """One training of one backbone with one seed, in a folder of its own, by ``tools/train.py`` in its own process.
+    """One training of one backbone with one seed, in a folder of its own, by ``mmcnn train`` in its own process.
 
     A process for each: one that dies, of memory for example, leaves the others alone.
     """

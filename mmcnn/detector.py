@@ -41,7 +41,7 @@ class Detector:
     Weights have to fit exactly.
 
     Args:
-        checkpoint: a .pth file that tools/train.py or MMEngine's Runner wrote.
+        checkpoint: a .pth file that mmcnn or MMEngine's Runner wrote.
         config: a config (its path, or loaded), for as many classes as the checkpoint has; None: the one inside the
             checkpoint.
         device: 'cpu', 'cuda', 'cuda:1', ...; None: a GPU where there is one.

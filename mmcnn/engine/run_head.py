@@ -26,7 +26,7 @@ def training_rows(runner: Runner, weights: str = '', summary: str = '') -> list[
     Args:
         runner: ready for the first step.
         weights: what the weights came from, if it was a file.
-        summary: how many images an iteration and a step see; '': worked out from the config.
+        summary: how many images an iteration and a step see, in words.
     """
     loader, val_loader = runner.train_dataloader, runner.val_dataloader if runner.val_loop is not None else None
     images = f'{len(loader.dataset):,} images to train on'
@@ -39,7 +39,7 @@ def training_rows(runner: Runner, weights: str = '', summary: str = '') -> list[
         ('model', f'{_model(runner)}, {mmcnn.count_parameters(unwrapped(runner.model))[1]:,} of them trainable'),
         ('data', _data(loader.dataset, images)),
         ('device', device),
-        ('steps', f'{runner.max_epochs} epochs x {len(loader)} iterations; {summary or _batches(runner)}'),
+        ('steps', f'{runner.max_epochs} epochs x {len(loader)} iterations{summary and f"; {summary}"}'),
     ]
     if runner.cfg.get('resume') and runner.iter:
         source = f'{shown_path(runner.cfg.load_from)}: ' if runner.cfg.get('load_from') else ''
@@ -102,12 +102,6 @@ def _device(runner: Runner) -> str:
     device = next(runner.model.parameters()).device
     name = f'{device} ({torch.cuda.get_device_name(device)})' if device.type == 'cuda' else str(device)
     return f'{name}, {get_world_size()} processes' if get_world_size() > 1 else name
-
-
-def _batches(runner: Runner) -> str:
-    together = runner.cfg.train_dataloader.batch_size * get_world_size()
-    counts = runner.cfg.optim_wrapper.get('accumulative_counts', 1)
-    return f'{together} images an iteration, {together * counts} images a step'
 
 
 def _log(runner: Runner) -> tuple[str, str]:

@@ -50,7 +50,7 @@ def train(
 
     Args:
         cfg: a complete, wired config. Its variables without effect (:data:`HELPERS`) are removed.
-        summary: how many images an iteration and a step see, in words; '': worked out from the config.
+        summary: how many images an iteration and a step see, in words.
         allow_head_mismatch: in a run that is not resumed the layers of ``load_from`` whose shape follows the number of
             classes may have other shapes; the model's start anew.
         console: where a person sees the run; None: a verbose one.

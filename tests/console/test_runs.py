@@ -69,4 +69,4 @@ def test_only_the_first_of_two_ranks_prints(config):
         assert len([line for line in lines if line.startswith(start)]) == 1, (start, result.stdout)
     assert 'device   cpu, 2 processes' in lines
     assert lines[-1].startswith('AP50 = ')
-    assert '2 epochs x 2 iterations; 4 images an iteration, 4 images a step' in result.stdout
+    assert 'steps    2 epochs x 2 iterations\n' in result.stdout

@@ -53,7 +53,7 @@ def test_rows_of_a_training(runner):
         ('model', 'Linear, backbone vgg16, 8 parameters, 6 of them trainable'),
         ('data', 'data: 1,200 images to train on, 60 to validate on; 2 classes (cat, dog)'),
         ('device', 'cpu'),
-        ('steps', '30 epochs x 600 iterations; 2 images an iteration, 8 images a step'),
+        ('steps', '30 epochs x 600 iterations'),
         ('log', 'run/a.log'),
     ]
 

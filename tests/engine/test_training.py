@@ -217,7 +217,7 @@ def test_what_a_quiet_run_prints(quiet, config, shapes, monkeypatch):
     assert lines[1:6] == [
         f'data     {shapes}: 8 images to train on, 4 to validate on; 3 classes (circle, square, triangle)',
         'device   cpu',
-        'steps    1 epochs x 2 iterations; 4 images an iteration, 4 images a step',
+        'steps    1 epochs x 2 iterations',
         f'log      {log}',
         'warning: 3 images without boxes',
     ]

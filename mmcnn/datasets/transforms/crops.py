@@ -17,7 +17,7 @@ class RandomResizedCrop(BaseTransform):
     fit, the largest middle part of an allowed ratio. Source: GoogLeNet (arXiv 1409.4842, section 6).
 
     Args:
-        img_scale: Size (w, h) in pixels of the result. None: left to tools/train.py, which puts in the size that
+        img_scale: Size (w, h) in pixels of the result. None: left to ``mmcnn train``, which puts in the size that
             the backbone's published weights expect.
         area: Least and largest share of the image's area.
         ratio: Least and largest width / height.
@@ -90,7 +90,7 @@ class ResizedCenterCrop(BaseTransform):
 def _size(name: str, img_scale: tuple[int, int] | None) -> tuple[int, int]:
     if img_scale is None:
         raise ValueError(
-            f"{name}: img_scale is None; tools/train.py and tools/test.py put in the backbone's size, elsewhere it has "
+            f"{name}: img_scale is None; mmcnn train and mmcnn test put in the backbone's size, elsewhere it has "
             'to be written, (w, h) in pixels'
         )
     return tuple(img_scale)
