@@ -192,7 +192,7 @@ def test_the_command_of_a_plain_install(installed, tmp_path):
     command = installed / 'bin' / 'mmcnn'
     for argv, printed in (
         (['--version'], f'mmcnn {mmcnn.__version__}\n'),
-        (['zoo', '--filter', 'vgg1*'], 'Networks that classify'),
+        (['zoo', '--filter', 'vgg1*'], 'Networks are counted with their top'),
         (['configs', 'yolov5_s'], 'yolov5_s  '),
     ):
         result = process(command, *argv, cwd=tmp_path, PYTHONPATH=str(installed))

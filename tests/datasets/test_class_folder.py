@@ -114,7 +114,7 @@ def test_classes_that_are_not_there(pets):
 
 def test_ignored_files_are_counted(pets, monkeypatch):
     lines = []
-    monkeypatch.setattr('mmcnn.datasets.class_folder.print_log', lambda line, logger: lines.append(line))
+    monkeypatch.setattr('mmcnn.datasets.class_folder.print_log', lambda line, logger, level: lines.append(line))
     ClassFolder(str(pets), dict(img='train/'))
     (line,) = lines
     assert re.fullmatch(r'\S+/train/?: 1 files that are no images by their names are left out', line)
