@@ -8,9 +8,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from mmengine.config import Config
-from mmengine.device import get_device
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
@@ -21,6 +19,7 @@ from mmcnn.console import Console
 from mmcnn.detector import Detector, read_image
 from mmcnn.engine.console_runner import runner_for
 from mmcnn.engine.hooks import AtomicCheckpointHook, ConsoleHook, HistoryHook
+from mmcnn.engine.ranks import join_ranks
 from mmcnn.engine.run_head import evaluation_rows, inner_dataset, shown_path, training_rows, unwrapped
 from mmcnn.evaluation import CocoMetric
 from mmcnn.models.classifiers import Classifier
@@ -63,7 +62,7 @@ def train(
     """
     console = console or Console(verbose=True)
     check_writable(cfg.work_dir)
-    _join_ranks(cfg)
+    join_ranks(cfg)
     _drop_helpers(cfg)
     initial, resumes = cfg.get('load_from'), cfg.get('resume')
     if not resumes:
@@ -106,7 +105,7 @@ def test(cfg: Config, source: str, *, console: Console | None = None, notes: Seq
     """
     console = console or Console(verbose=True)
     cfg.load_from, cfg.resume = None, False
-    _join_ranks(cfg)
+    join_ranks(cfg)
     _drop_helpers(cfg)
     with console.run():
         runner = runner_for(console).from_cfg(cfg)
@@ -128,20 +127,6 @@ def _drop_helpers(cfg: Config) -> None:
     """What is dumped and logged of a config says only what is in effect."""
     for name in HELPERS:
         cfg.pop(name, None)
-
-
-def _join_ranks(cfg: Config) -> None:
-    """Lets torchrun work on a CPU: MMEngine would ask for a GPU there."""
-    if cfg.get('launcher') != 'pytorch' or get_device() != 'cpu':
-        return
-    if not torch.distributed.is_initialized():
-        torch.distributed.init_process_group('gloo')
-    cfg.model_wrapper_cfg = dict(
-        type='MMDistributedDataParallel',
-        device_ids=None,
-        broadcast_buffers=False,
-        find_unused_parameters=cfg.get('find_unused_parameters', False),
-    )
 
 
 class _InitialWeights(Hook):

@@ -83,17 +83,19 @@ def run_training(options: TrainOptions) -> TrainResult:
 
     from mmcnn.console import Console
     from mmcnn.engine import training
+    from mmcnn.engine.ranks import join_ranks
     from mmcnn.runs.begin_hook import BeginHook
-    from mmcnn.runs.causes import known_causes
+    from mmcnn.runs.causes import known_causes, terminated
     from mmcnn.runs.prepare import prepare
     from mmcnn.runs.process_state import kept_process_state
-    from mmcnn.runs.work_dirs import kept_unless
+    from mmcnn.runs.work_dirs import taken
 
     console = Console(options.verbose)
-    with kept_process_state(), known_causes():
+    with kept_process_state(), known_causes(), terminated():
         run = prepare(options, console.line)
         begin = BeginHook(run)
-        with kept_unless(run.work_dir, lambda: begin.has_begun):
+        join_ranks(run.cfg)
+        with taken(run.cfg, run.new_work_dir, lambda: begin.has_begun):
             return training.train(
                 run.cfg,
                 run.batches(),
@@ -110,15 +112,17 @@ def run_test(options: TestOptions) -> EvaluateResult:
 
     from mmcnn.console import Console
     from mmcnn.engine import training
-    from mmcnn.runs.causes import known_causes
+    from mmcnn.engine.ranks import join_ranks
+    from mmcnn.runs.causes import known_causes, terminated
     from mmcnn.runs.prepare import prepare
     from mmcnn.runs.process_state import kept_process_state
-    from mmcnn.runs.work_dirs import kept_unless
+    from mmcnn.runs.work_dirs import taken
 
     console = Console(options.verbose)
-    with kept_process_state(), known_causes():
+    with kept_process_state(), known_causes(), terminated():
         run = prepare(options, console.line)
-        with kept_unless(run.work_dir, lambda: False):
+        join_ranks(run.cfg)
+        with taken(run.cfg, run.new_work_dir, lambda: False):
             return training.test(run.cfg, str(options.checkpoint), console=console, notes=[*run.notes, *run.warnings])
 
 

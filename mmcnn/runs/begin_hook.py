@@ -36,7 +36,7 @@ class BeginHook(Hook):
                 self.run.work_dir,
                 self.run.kind,
                 epochs=runner.max_epochs,
-                seed=self.run.cfg.randomness.seed,
+                seed=runner.seed,
                 mmcnn=mmcnn.__version__,
                 started=datetime.now().astimezone().isoformat(timespec='seconds'),
             )

@@ -4,10 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import threading
 from collections.abc import Iterator
+from typing import NoReturn
 
 from mmcnn.engine.watch import start_failure, worker_death
 from mmcnn.errors import StoppedError, TrainingError
+
+
+@contextlib.contextmanager
+def terminated() -> Iterator[None]:
+    """While it is open, SIGTERM is a :class:`~mmcnn.errors.StoppedError`; the training loop has a way of its own.
+
+    Python's own reaction would end the process without a chance to clean up. Does nothing outside of the main thread.
+    """
+
+    def stop(signum: int, frame: object) -> NoReturn:
+        raise StoppedError(f'stopped by {signal.Signals(signum).name}', signum)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager

@@ -92,7 +92,9 @@ class TrainOptions(RunOptions):
 
     config: Any
     epochs: Annotated[int | None, Option('length of the run', 'N', minimum=1)] = None
-    seed: Annotated[int, Option('random seed (default: 0)', 'N', minimum=0)] = 0
+    seed: Annotated[
+        int | None, Option('random seed (default: 0, or that of the run that is continued)', 'N', minimum=0)
+    ] = None
     amp: Annotated[bool, Option('mixed precision, on a GPU')] = False
     resume: Annotated[
         bool | str | Path,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,9 +11,10 @@ from mmengine.config import Config
 
 from mmcnn.datasets.class_folder import ClassData
 from mmcnn.datasets.data_report import DetectorData
+from mmcnn.errors import UsageError
 from mmcnn.runs import work_dirs
 from mmcnn.runs.anchors import warn_of_anchors
-from mmcnn.runs.batches import describe_batches, set_batches
+from mmcnn.runs.batches import describe_batches, set_batches, world_size
 from mmcnn.runs.configs import config_and_checkpoint, load_config, merge_options, set_backbone
 from mmcnn.runs.data import check_classes, inner_dataset, set_cache, set_data
 from mmcnn.runs.device import use_device
@@ -21,6 +23,9 @@ from mmcnn.runs.model import wire_model
 from mmcnn.runs.options import RunOptions, TrainOptions
 from mmcnn.runs.training import check_initial_weights, set_amp, set_on_nan
 from mmcnn.runs.work_dirs import RunKind
+
+#: Variable in which each launcher tells a process its rank.
+_RANK_OF = {'pytorch': 'RANK', 'slurm': 'SLURM_PROCID', 'mpi': 'OMPI_COMM_WORLD_RANK'}
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,7 @@ class Run:
         cfg: complete and wired; MMEngine's Runner takes it.
         kind: what tells it from other runs.
         data: what the data folder holds; None: the config's own data.
+        new_work_dir: the work dir is one that nobody named and that was not there.
         notes: what was changed or found on the way, a sentence each.
         warnings: what the check of the data says, line by line.
     """
@@ -40,6 +46,7 @@ class Run:
     cfg: Config
     kind: RunKind
     data: DetectorData | ClassData | None
+    new_work_dir: bool
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -80,9 +87,12 @@ def prepare(
         cfg, checkpoint = load_config(options.config), None
     else:
         cfg, checkpoint = config_and_checkpoint(options.config, options.checkpoint)
+    _check_launcher(options.launcher)
     kind = _swap(cfg, options, notes)
     merge_options(cfg, options.cfg_options, notes.append)
-    cfg.work_dir = str(_work_dir(cfg, options, kind))
+    named = options.work_dir is not None or (training and cfg.get('work_dir') is not None)
+    cfg.work_dir = str(_work_dir(cfg, options, kind, notes))
+    new_work_dir = not named and not Path(cfg.work_dir).exists()
     if options.data is not None and data is None:
         progress(f'checking the data: {options.data}')
     folder = set_data(cfg, data or options.data, checkpoint, options.skip_bad, warnings.append)
@@ -93,7 +103,7 @@ def prepare(
     if training:
         set_amp(cfg, options.amp)
         set_on_nan(cfg, options.on_nan)
-        cfg.randomness = dict(seed=options.seed)
+        cfg.randomness = dict(seed=options.seed or 0)
         if options.load_from is not None:
             cfg.load_from = str(options.load_from)
     cfg.launcher = options.launcher
@@ -103,10 +113,12 @@ def prepare(
     wire_model(cfg)
     if training:
         check_classes(cfg)
-        check_initial_weights(cfg, options.resume, notes.append)
+        resumed = check_initial_weights(cfg, options.resume, notes.append)
+        if options.seed is None and resumed is not None:
+            cfg.randomness.seed = resumed.get('seed', cfg.randomness.seed)
         if options.data is not None:
             warn_of_anchors(cfg, options.data, warnings.append)
-    return Run(options, cfg, kind, folder, notes, warnings)
+    return Run(options, cfg, kind, folder, new_work_dir, notes, warnings)
 
 
 def _swap(cfg: Config, options: RunOptions, notes: list[str]) -> RunKind:
@@ -124,14 +136,28 @@ def _swap(cfg: Config, options: RunOptions, notes: list[str]) -> RunKind:
     )
 
 
-def _work_dir(cfg: Config, options: RunOptions, kind: RunKind) -> Path:
+def _work_dir(cfg: Config, options: RunOptions, kind: RunKind, notes: list[str]) -> Path:
     if isinstance(options, TrainOptions):
         return work_dirs.for_training(
-            kind, options.work_dir or cfg.get('work_dir'), options.resume or cfg.get('resume')
+            kind,
+            options.work_dir or cfg.get('work_dir'),
+            options.resume or bool(cfg.get('resume')),
+            cfg.filename,
+            cfg.get('model', {}).get('backbone', {}).get('type', ''),
+            notes.append,
         )
     source = Path(options.checkpoint)
     of = Path(cfg.filename).stem if cfg.filename else source.resolve().parent.name
     return work_dirs.for_test(f'{of}-{source.stem}', options.work_dir)
+
+
+def _check_launcher(launcher: str) -> None:
+    """Refuses processes that do not know of each other: each would train alone, in one folder with the others."""
+    if launcher == 'none':
+        if 'RANK' in os.environ and world_size('pytorch') > 1:
+            raise UsageError(f'{world_size("pytorch")} processes were started together: say launcher=pytorch')
+    elif _RANK_OF[launcher] not in os.environ:
+        raise UsageError(f'launcher={launcher}: that launcher sets {_RANK_OF[launcher]}, which is not set here')
 
 
 def _set_epochs(cfg: Config, epochs: int | None) -> None:

@@ -41,13 +41,16 @@ def set_on_nan(cfg: Config, on_nan: str | None) -> None:
     cfg.train_cfg.on_nan = on_nan
 
 
-def check_initial_weights(cfg: Config, resume: bool | str | Path = False, say: Say = print) -> None:
+def check_initial_weights(cfg: Config, resume: bool | str | Path = False, say: Say = print) -> dict | None:
     """Settles what the run starts from, and looks into the files before any work is lost.
 
     Args:
         cfg: with its work dir and ``load_from``; ``resume`` and ``load_from`` are set to what MMEngine's Runner takes.
         resume: True: from the last checkpoint in the work dir, if there is one; a path: from that one.
         say: takes sentences about the checkpoint that was found, or not found.
+
+    Returns:
+        what the checkpoint to resume from says of its run (``meta``); None: the run starts anew.
 
     Raises:
         CheckpointError: the file is missing, broken or unsafe, or holds no state to resume; no weights have this name.
@@ -59,8 +62,9 @@ def check_initial_weights(cfg: Config, resume: bool | str | Path = False, say: S
     if not resume and cfg.get('resume'):  # --cfg-options resume=True
         resume = load_from or True
     if resume:
-        if _resume_from(cfg, resume, say):
-            return
+        meta = _resume_from(cfg, resume, say)
+        if meta is not None:
+            return meta
         cfg.resume = False
     if load_from:
         if is_address(load_from):  # MMEngine would run what a downloaded file says
@@ -72,10 +76,11 @@ def check_initial_weights(cfg: Config, resume: bool | str | Path = False, say: S
                 resolve(node['checkpoint'])
             else:
                 open_weights(node['checkpoint'])
+    return None
 
 
-def _resume_from(cfg: Config, resume: bool | str | Path, say: Say) -> bool:
-    """Points the config at the checkpoint to resume from; False: there is none."""
+def _resume_from(cfg: Config, resume: bool | str | Path, say: Say) -> dict | None:
+    """Points the config at the checkpoint to resume from; its ``meta``, or None if there is none."""
     from mmcnn.weights.recorded_config import refuse_code_in_meta
 
     found = last_checkpoint(cfg.work_dir) if resume is True else (Path(resume), read_resumable(resume), [])
@@ -83,7 +88,7 @@ def _resume_from(cfg: Config, resume: bool | str | Path, say: Say) -> bool:
         say(f'there is no checkpoint in {cfg.work_dir} yet: starting from the beginning')
         if earlier := sorted(path.name for path in Path(cfg.work_dir).glob('epoch_*.pth')):
             say(f'note: {", ".join(earlier)} are of an earlier run; --resume FILE continues from one of them')
-        return False
+        return None
     path, checkpoint, passed_over = found
     refuse_code_in_meta(checkpoint, str(path))
     for reason in passed_over:
@@ -91,4 +96,4 @@ def _resume_from(cfg: Config, resume: bool | str | Path, say: Say) -> bool:
     cfg.resume, cfg.load_from = True, str(path)
     done, total = checkpoint['meta'].get('epoch', 0), cfg.train_cfg.get('max_epochs')
     say(f'continuing from {path}: {done} of {total} epochs in total are done')
-    return True
+    return checkpoint['meta']

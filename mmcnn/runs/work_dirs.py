@@ -6,18 +6,24 @@ import contextlib
 import json
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mmengine.dist import is_main_process
+from mmengine.config import Config
+from mmengine.dist import broadcast_object_list, is_main_process
 
-from mmcnn.errors import UsageError
-from mmcnn.weights.whole_file import checkpoints_in, is_trial, write_whole
+from mmcnn.errors import CheckpointError, UsageError
+from mmcnn.runs.configs import Say
+from mmcnn.weights.recorded_config import recorded_config
+from mmcnn.weights.whole_file import checkpoints_in, last_checkpoint, write_whole
 
 #: Where a run writes down what it is.
 RECORD = 'run_options.json'
+#: Where an evaluation writes its numbers.
+METRICS = 'metrics.json'
 #: Below the current folder.
 WORK_DIRS = Path('work_dirs')
 _EPOCH = re.compile(r'epoch_(\d+)\.pth')
@@ -49,7 +55,14 @@ class RunKind:
         return f'{self.config}{f" on {self.backbone}" if self.backbone else ""} with the data {self.data}'
 
 
-def for_training(kind: RunKind, chosen: str | Path | None, resume: bool | str | Path) -> Path:
+def for_training(
+    kind: RunKind,
+    chosen: str | Path | None,
+    resume: bool | str | Path,
+    config: str | Path | None = None,
+    backbone: str = '',
+    say: Say = print,
+) -> Path:
     """The folder of a training; nothing is written.
 
     Args:
@@ -57,27 +70,37 @@ def for_training(kind: RunKind, chosen: str | Path | None, resume: bool | str | 
         chosen: the folder that the user or the config names; None: a new one below ``work_dirs/``, or with ``resume``
             the latest one there with a run of this kind.
         resume: as in :class:`~mmcnn.runs.options.TrainOptions`.
+        config: file of the config, if there is one.
+        backbone: type of the backbone, by which a run of a release without records is known.
+        say: takes a sentence if a checkpoint is continued outside of its folder.
 
     Raises:
-        UsageError: the chosen folder holds another run.
+        UsageError: the chosen folder holds another run, or the config itself.
+        CheckpointError: the checkpoint of a run without a record cannot be read.
     """
-    if chosen is None and resume is True:
-        return _latest_like(kind) or _unused(WORK_DIRS / kind.name())
-    if chosen is None and resume:
-        parent = Path(resume).parent
-        return parent if _record(parent) in (kind, None) and contents(parent) else _unused(WORK_DIRS / kind.name())
     if chosen is None:
+        if resume is True:
+            return _latest_like(kind, backbone) or _unused(WORK_DIRS / kind.name())
+        if resume and contents(parent := Path(resume).parent):
+            if _is_like(parent, kind, backbone):
+                return parent
+            say(f'{parent} holds {contents(parent)}; as {kind} the run continues in a folder of its own')
         return _unused(WORK_DIRS / kind.name())
     folder = Path(chosen)
     held = contents(folder)
     if held is None:
+        if config is not None and Path(config).resolve().parent == folder.resolve():
+            raise UsageError(
+                f'{config} lies in the work dir {folder}, where the complete config is written under the same name; '
+                'choose another --work-dir'
+            )
         return folder
     if resume is not True and (not resume or Path(resume).resolve().parent != folder.resolve()):
         raise UsageError(
             f'{folder} holds {held}, which this run would overwrite; choose another --work-dir, or continue that run '
             'with --resume'
         )
-    if _record(folder) not in (kind, None):
+    if not _is_like(folder, kind, backbone):
         raise UsageError(
             f'{folder} holds {held}, and that run cannot be continued as {kind}; choose another --work-dir, or the '
             'same config, backbone and data'
@@ -93,13 +116,15 @@ def for_test(name: str, chosen: str | Path | None) -> Path:
         chosen: the folder that the user names; None: a new one below ``work_dirs/``.
 
     Raises:
-        UsageError: the chosen folder is that of a training.
+        UsageError: the chosen folder is that of a training, or holds the numbers of another evaluation.
     """
     if chosen is None:
         return _unused(WORK_DIRS / f'{name}-test')
-    if held := contents(Path(chosen)):
-        raise UsageError(f'{chosen} holds {held}: choose another --work-dir for the results of the evaluation')
-    return Path(chosen)
+    folder = Path(chosen)
+    held = contents(folder) or (f'{METRICS} of another evaluation' if (folder / METRICS).exists() else None)
+    if held:
+        raise UsageError(f'{folder} holds {held}: choose another --work-dir for the results of this evaluation')
+    return folder
 
 
 def contents(folder: Path) -> str | None:
@@ -113,56 +138,116 @@ def contents(folder: Path) -> str | None:
 
 
 def write_record(folder: Path, kind: RunKind, **facts: Any) -> None:
-    """Writes down what a run is, so that no other one takes its folder."""
+    """Writes down what a run is, so that no other one takes its folder; what it was started as stays.
+
+    Args:
+        folder: of the run.
+        kind: what is run.
+        **facts: more of it; ``started`` is that of its first session.
+    """
+    facts |= {key: value for key, value in (_read(folder) or {}).items() if key == 'started'}
     content = json.dumps(asdict(kind) | facts, indent=1, ensure_ascii=False) + '\n'
     write_whole(folder / RECORD, lambda file: file.write(content.encode()))
 
 
 @contextlib.contextmanager
-def kept_unless(folder: Path, begun: Callable[[], bool]) -> Iterator[None]:
-    """Takes what a run that fails before it has begun left in its folder away again, and the folder if it was new.
+def taken(cfg: Config, new: bool, begun: Callable[[], bool]) -> Iterator[Path]:
+    """Takes the folder of a run; one that fails before it has begun leaves it as it was.
 
     Args:
-        folder: of the run.
+        cfg: of the run. Its ``work_dir`` is set to the next free number if another run has taken it in the meantime.
+        new: the folder was not named by the user: no other run may have it.
         begun: whether what is there is worth keeping.
     """
-    before = set(folder.iterdir()) if folder.is_dir() else None
-    parent_was_there = folder.parent.is_dir()
+    if new:
+        cfg.work_dir = str(_take(Path(cfg.work_dir)))
+    folder = Path(cfg.work_dir)
+    before = None if new or not folder.is_dir() else set(folder.iterdir())
+    # MMEngine dumps the config of a run that is continued over the one of its first session.
+    dumps = {path: path.read_bytes() for path in before or () if path.suffix == '.py' and path.is_file()}
+    start = time.strftime('%Y%m%d_%H%M%S')
     try:
-        yield
+        yield folder
     except BaseException:
         if is_main_process() and not begun():
-            _clear(folder, before, parent_was_there)
+            _clear(folder, before, Path(cfg.filename or '').name, start)
+            for path, content in dumps.items():
+                if path.read_bytes() != content:
+                    path.write_bytes(content)
         raise
 
 
-def _clear(folder: Path, before: set[Path] | None, parent_was_there: bool) -> None:
+def _take(folder: Path) -> Path:
+    """Makes a folder that nobody else has, on the first rank, and tells the others."""
+    found: list[Any] = [None]
+    if is_main_process():
+        try:
+            found = [str(_make(folder))]
+        except OSError as error:
+            found = [CheckpointError(f'nothing can be written to {folder}: {error.strerror}')]
+    broadcast_object_list(found)
+    if isinstance(found[0], CheckpointError):
+        raise found[0]
+    return Path(found[0])
+
+
+def _make(folder: Path) -> Path:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        folder = _unused(folder)
+        with contextlib.suppress(FileExistsError):  # another run was faster
+            folder.mkdir()
+            return folder
+
+
+def _clear(folder: Path, before: set[Path] | None, dump: str, start: str) -> None:
+    """Removes what MMEngine's Runner has made since ``start``, and the folder if it was new and nothing else is in."""
     for path in set(folder.iterdir()) - (before or set()) if folder.is_dir() else ():
-        if path.is_dir() and _STARTED_AT.fullmatch(path.name):
+        if path.is_dir() and _STARTED_AT.fullmatch(path.name) and path.name >= start:
             shutil.rmtree(path, ignore_errors=True)
-        elif path.suffix == '.py' and path.is_file():  # the config, as MMEngine dumps it
+        elif path.is_file() and (
+            path.name == dump or _STARTED_AT.fullmatch(path.stem)
+        ):  # the config; without a name, the time is its own
             path.unlink()
-    # Not empty: somebody else's files.
-    with contextlib.suppress(OSError):
-        if before is None:
+    if before is None:
+        with contextlib.suppress(OSError):  # not empty: somebody else's files
             folder.rmdir()
-            if not parent_was_there:
+            if folder.parent.name == WORK_DIRS.name:
                 folder.parent.rmdir()
 
 
-def _latest_like(kind: RunKind) -> Path | None:
+def _latest_like(kind: RunKind, backbone: str) -> Path | None:
     """The newest folder below ``work_dirs/`` with a checkpoint of a run of this kind."""
     folders = [folder for folder in WORK_DIRS.glob('*') if (folder / 'last_checkpoint').is_file()]
     like = [folder for folder in folders if _record(folder) == kind]
-    # Releases up to 0.1 named the folder after the config alone and wrote no record.
-    earlier = [folder for folder in folders if folder.name == kind.config and _read(folder) is None]
-    return max(like or earlier, key=lambda folder: (folder / 'last_checkpoint').stat().st_mtime, default=None)
+    if not like:
+        # Releases up to 0.1 named the folder after the config alone and wrote no record.
+        like = [folder for folder in folders if folder.name == kind.config and _is_like(folder, kind, backbone)]
+    return max(like, key=lambda folder: (folder / 'last_checkpoint').stat().st_mtime, default=None)
+
+
+def _is_like(folder: Path, kind: RunKind, backbone: str) -> bool:
+    """Whether the run in a folder can be continued as one of this kind."""
+    if _read(folder) is not None:
+        return _record(folder) in (kind, None)
+    found = last_checkpoint(folder)
+    if found is None:
+        return True
+    path, checkpoint, _ = found
+    try:
+        cfg = recorded_config(checkpoint, str(path))
+    except CheckpointError:  # nothing is known; that the weights fit is checked later
+        return True
+    root = cfg.get('test_dataloader', {}).get('dataset', {}).get('data_root')
+    old_demo = root is not None and Path(root).name == 'mmcnn_demo'
+    same_data = root is None or (old_demo if kind.data == 'demo' else str(Path(root).resolve()) == kind.data)
+    return same_data and backbone in ('', cfg.get('model', {}).get('backbone', {}).get('type'))
 
 
 def _unused(folder: Path) -> Path:
-    """The folder, or one with a number behind its name, that holds nothing but empty folders."""
+    """The folder, or the next one with a number behind its name, that is not there."""
     number, path = 1, folder
-    while path.exists() and (not path.is_dir() or any(not is_trial(each) for each in path.iterdir())):
+    while path.exists():
         number += 1
         path = folder.with_name(f'{folder.name}-{number}')
     return path

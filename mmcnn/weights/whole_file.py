@@ -14,8 +14,6 @@ from mmcnn.weights.checkpoint import read_checkpoint
 
 #: Ending of a file that is being written.
 PART = '.part'
-#: Beginning of the name of a file that is written to try whether it can be.
-_TRIAL = 'trial-'
 #: Checkpoints of a training, in the names that MMEngine's and our hook give them.
 _CHECKPOINTS = ('epoch_*.pth', 'iter_*.pth', 'stopped_at_iter_*.pth')
 #: Where a folder cannot be synchronised; the renaming itself is whole all the same.
@@ -72,7 +70,7 @@ def check_writable(folder: str | Path) -> None:
         CheckpointError: names the folder and the reason.
     """
     folder = Path(folder)
-    trial = folder / f'{_TRIAL}{os.getpid()}'
+    trial = folder / f'trial-{os.getpid()}'
     try:
         folder.mkdir(parents=True, exist_ok=True)
         trial.write_bytes(bytes(4096))
@@ -81,11 +79,6 @@ def check_writable(folder: str | Path) -> None:
         with contextlib.suppress(OSError):
             trial.unlink()
         raise CheckpointError(f'nothing can be written to {folder}: {error.strerror}') from error
-
-
-def is_trial(path: Path) -> bool:
-    """Whether a file is one that :func:`check_writable` makes for a moment, of another rank perhaps."""
-    return path.name.startswith(_TRIAL)
 
 
 def checkpoints_in(folder: Path) -> set[Path]:

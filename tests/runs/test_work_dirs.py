@@ -1,14 +1,22 @@
 """No run writes into another run's folder, and --resume finds its own."""
 
+import contextlib
+import copy
 import json
 import os
+import shutil
+import time
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from mmengine.config import Config
 
-from mmcnn.errors import UsageError
+from mmcnn.errors import CheckpointError, UsageError
 from mmcnn.runs import work_dirs
 from mmcnn.runs.work_dirs import RunKind
 
+OLD_RUN = Path(__file__).parents[1] / 'data' / 'run_of_0.1.0'
 KIND = RunKind('yolov5_n', None, '/data/bccd')
 OTHER = RunKind('yolov5_n', 'vovnet39', '/data/bccd')
 
@@ -54,13 +62,6 @@ def test_each_run_has_a_number_of_its_own(here):
     assert work_dirs.for_training(OTHER, None, False).name == 'yolov5_n-vovnet39-bccd'
 
 
-def test_a_file_that_another_rank_makes_for_a_moment_takes_no_number(here):
-    folder = work_dirs.for_training(KIND, None, False)
-    folder.mkdir(parents=True)
-    (folder / 'trial-123').touch()
-    assert work_dirs.for_training(KIND, None, False) == folder
-
-
 def test_resume_continues_the_latest_run_of_the_kind(here):
     for number, kind in enumerate((KIND, KIND, OTHER)):
         folder = run_in(here / 'work_dirs' / f'run-{number}', kind)
@@ -76,10 +77,23 @@ def test_resume_without_a_run_starts_a_new_one(here):
 
 
 def test_resume_finds_a_run_of_release_0_1(here):
-    run_in(here / 'work_dirs' / 'yolov5_n')
-    assert work_dirs.for_training(KIND, None, True).name == 'yolov5_n'
-    run_in(here / 'work_dirs' / 'yolov5_n-bccd', KIND)
-    assert work_dirs.for_training(KIND, None, True).name == 'yolov5_n-bccd'
+    """It has no record; the config in its checkpoint says what it is."""
+    folder = run_in(here / 'work_dirs' / 'yolov4_cspdarknet53', last='stopped_at_iter_4.pth')
+    shutil.copy(OLD_RUN / 'stopped_at_iter_4.pth', folder)
+    kind = RunKind('yolov4_cspdarknet53', None, str(here / 'data'))  # recorded as data_root='data'
+    own = 'mmcnn.cspdarknet53'
+
+    def found(kind, backbone):
+        return work_dirs.for_training(kind, None, True, backbone=backbone).name
+
+    assert found(kind, own) == 'yolov4_cspdarknet53'
+    assert found(replace(kind, backbone='vgg11'), 'mmcnn.vgg11') == 'yolov4_cspdarknet53-vgg11-data'
+    assert found(replace(kind, data='/other/data'), own) == 'yolov4_cspdarknet53-data'
+    assert found(replace(kind, data='demo'), own) == 'yolov4_cspdarknet53-demo'
+    with pytest.raises(UsageError, match='cannot be continued as yolov4_cspdarknet53 on vgg11 with the data'):
+        work_dirs.for_training(replace(kind, backbone='vgg11'), folder, True, backbone='mmcnn.vgg11')
+    run_in(here / 'work_dirs' / 'new', kind)
+    assert found(kind, own) == 'new'
 
 
 def test_a_folder_with_a_run_is_refused_by_name(here):
@@ -108,7 +122,8 @@ def test_runs_without_a_record_are_refused_too(here, last, progress):
     (folder / 'yolov3_darknet53.py').touch()
     with pytest.raises(UsageError, match=rf'mine holds a run of yolov3_darknet53 \({progress}\)'):
         work_dirs.for_training(KIND, 'mine', False)
-    assert str(work_dirs.for_training(KIND, 'mine', True)) == 'mine'
+    with pytest.raises(CheckpointError, match='is empty'):  # which says what run it is
+        work_dirs.for_training(KIND, 'mine', True)
 
 
 def test_a_folder_with_other_files_is_taken(here):
@@ -122,7 +137,12 @@ def test_a_folder_with_other_files_is_taken(here):
 def test_a_checkpoint_to_resume_from_brings_its_folder(here):
     folder = run_in(here / 'work_dirs' / 'a', KIND)
     assert work_dirs.for_training(KIND, None, folder / 'epoch_3.pth') == folder
-    assert work_dirs.for_training(OTHER, None, folder / 'epoch_3.pth').name == 'yolov5_n-vovnet39-bccd'
+    said = []
+    other = work_dirs.for_training(OTHER, None, folder / 'epoch_3.pth', say=said.append)
+    assert other.name == 'yolov5_n-vovnet39-bccd'
+    assert said == [
+        f'{folder} holds a run of {KIND} (3 of 5 epochs); as {OTHER} the run continues in a folder of its own'
+    ]
     assert work_dirs.for_training(KIND, 'elsewhere', folder / 'epoch_3.pth').name == 'elsewhere'
     assert work_dirs.for_training(KIND, folder, str(folder / 'epoch_3.pth')) == folder
     other = run_in(here / 'work_dirs' / 'b', KIND)
@@ -139,38 +159,80 @@ def test_an_evaluation_never_goes_into_a_run_s_folder(here):
     first.mkdir(parents=True)
     (first / 'metrics.json').touch()
     assert work_dirs.for_test('x', None).name == 'x-test-2'
-    assert work_dirs.for_test('x', str(first)) == first  # whoever names it may write there again
+    with pytest.raises(UsageError, match=r'x-test holds metrics\.json of another evaluation: choose another'):
+        work_dirs.for_test('x', first)
+    assert work_dirs.for_test('x', 'new').name == 'new'
 
 
-def test_a_start_that_fails_leaves_nothing(here):
-    folder = work_dirs.for_training(KIND, None, False)
+@pytest.fixture
+def cfg(here):
+    """Of a run of a config file ``yolov5_n.py``."""
+    (here / 'yolov5_n.py').write_text("work_dir = 'mine'\n")
+    return Config.fromfile(here / 'yolov5_n.py')
 
-    def start(begun):
-        with work_dirs.kept_unless(folder, lambda: begun):
-            (folder / '20260101_000000' / 'vis_data').mkdir(parents=True)
-            (folder / 'yolov5_n.py').touch()
-            raise RuntimeError('no memory')
 
+def a_start(cfg, begun=False, new=False):
+    """Leaves what MMEngine's Runner leaves, and fails."""
+    with work_dirs.taken(cfg, new, lambda: begun) as folder:
+        made = folder / time.strftime('%Y%m%d_%H%M%S') / 'vis_data'
+        made.mkdir(parents=True)
+        (folder / 'yolov5_n.py').write_text('a dump')
+        raise RuntimeError('no memory')
+
+
+def test_a_start_that_fails_leaves_nothing(here, cfg):
+    cfg.work_dir = str(work_dirs.for_training(KIND, None, False))
     with pytest.raises(RuntimeError, match='no memory'):
-        start(begun=False)
+        a_start(cfg, new=True)
     assert not (here / 'work_dirs').exists()
     with pytest.raises(RuntimeError):
-        start(begun=True)
-    assert (folder / '20260101_000000').is_dir()
+        a_start(cfg, new=True, begun=True)
+    assert len(list((here / cfg.work_dir).iterdir())) == 2
 
 
-def test_what_was_there_before_a_failed_start_stays(here):
+def test_a_failed_start_touches_nothing_else(here, cfg):
     folder = here / 'mine'
     (folder / '20250101_000000').mkdir(parents=True)
-    (folder / 'own.py').touch()
-    with pytest.raises(KeyboardInterrupt), work_dirs.kept_unless(folder, lambda: False):
-        (folder / '20260101_000000').mkdir()
-        (folder / 'mine.txt').touch()  # of somebody else, in the meantime
+    for name in ('own.py', 'yolov5_n.py'):  # the second one is the dump of an earlier session
+        (folder / name).write_text(f'of {name}')
+
+    with pytest.raises(KeyboardInterrupt), work_dirs.taken(cfg, False, lambda: False):
+        (folder / time.strftime('%Y%m%d_%H%M%S')).mkdir()
+        (folder / 'yolov5_n.py').write_text('a dump')
+        (folder / 'script.py').write_text('of somebody else, in the meantime')
+        (folder / '20250101_000001').mkdir()
         raise KeyboardInterrupt
-    assert sorted(path.name for path in folder.iterdir()) == ['20250101_000000', 'mine.txt', 'own.py']
+    assert {path.name: path.is_file() and path.read_text() for path in folder.iterdir()} == {
+        '20250101_000000': False, '20250101_000001': False, 'own.py': 'of own.py', 'yolov5_n.py': 'of yolov5_n.py',
+        'script.py': 'of somebody else, in the meantime',
+    }  # fmt: skip
+
+
+def test_runs_that_start_together_take_folders_of_their_own(here, cfg):
+    """Both have chosen while none was there."""
+    folder = work_dirs.for_training(KIND, None, False)
+    taken = []
+    with contextlib.ExitStack() as stack:
+        for _ in range(3):
+            each = copy.deepcopy(cfg)
+            each.work_dir = str(folder)
+            taken.append(stack.enter_context(work_dirs.taken(each, True, lambda: True)).name)
+            assert each.work_dir == f'work_dirs/{taken[-1]}'
+    assert taken == ['yolov5_n-bccd', 'yolov5_n-bccd-2', 'yolov5_n-bccd-3']
+
+
+def test_a_config_in_its_own_work_dir_is_refused(here, cfg):
+    with pytest.raises(UsageError, match=r'yolov5_n\.py lies in the work dir \., where .* under the same name'):
+        work_dirs.for_training(KIND, '.', False, cfg.filename)
+    run_in(here / 'run', KIND)  # one that is continued has the dump there
+    assert str(work_dirs.for_training(KIND, 'run', True, here / 'run' / 'yolov5_n.py')) == 'run'
 
 
 def test_the_record_says_what_the_run_is(here):
     folder = run_in(here / 'mine', OTHER, epochs=7)
     record = json.loads((folder / work_dirs.RECORD).read_text())
     assert record == dict(config='yolov5_n', backbone='vovnet39', data='/data/bccd', epochs=7)
+    for started, epochs in (('today', 8), ('tomorrow', 9)):  # it is continued
+        work_dirs.write_record(folder, OTHER, epochs=epochs, started=started)
+    record = json.loads((folder / work_dirs.RECORD).read_text())
+    assert (record['epochs'], record['started']) == (9, 'today')
