@@ -205,9 +205,8 @@ def _clear(folder: Path, before: set[Path] | None, dump: str, start: str) -> Non
     for path in set(folder.iterdir()) - (before or set()) if folder.is_dir() else ():
         if path.is_dir() and _STARTED_AT.fullmatch(path.name) and path.name >= start:
             shutil.rmtree(path, ignore_errors=True)
-        elif path.is_file() and (
-            path.name == dump or _STARTED_AT.fullmatch(path.stem)
-        ):  # the config; without a name, the time is its own
+        # The config; one that was not read from a file is named by the time.
+        elif path.is_file() and (path.name == dump or _STARTED_AT.fullmatch(path.stem)):
             path.unlink()
     if before is None:
         with contextlib.suppress(OSError):  # not empty: somebody else's files

@@ -211,8 +211,9 @@ def test_ranks_agree_on_a_new_folder(shapes, here):
     (here / 'rank.py').write_text(RANK)
     taken = here / 'work_dirs' / f'{CONFIG}-data'
     taken.mkdir(parents=True)
+    launcher = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2']
     result = subprocess.run(
-        [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2', 'rank.py', CONFIG, shapes],
+        [*launcher, 'rank.py', CONFIG, shapes],
         capture_output=True, text=True, env=dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1'), check=False,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr[-3000:]
