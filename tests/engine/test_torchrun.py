@@ -24,7 +24,7 @@ SECONDS = 15
 
 
 class Run:
-    """A training that has gone on to its second epoch."""
+    """A training of two ranks."""
 
     def __init__(self, folder):
         data = make_shapes(folder / 'data', num_train=18, num_val=4, size=64)
@@ -36,8 +36,10 @@ class Run:
                 env=os.environ | {'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1', MARK: self._mark},
                 stdout=output, stderr=subprocess.STDOUT, cwd=folder,
             )  # fmt: skip
+
+    def wait_for_the_second_epoch(self):
         deadline = time.monotonic() + 120
-        while not re.search(r'Epoch\(train\) +\[2\]\[2/', self.said()):
+        while 'epoch 2/300  step 2/' not in self.said():
             assert self.agent.poll() is None and time.monotonic() < deadline, self.said()[-3000:]
             time.sleep(0.02)
 
@@ -78,11 +80,15 @@ class Run:
 
 @pytest.fixture
 def started(tmp_path):
+    """A training that has gone on to its second epoch."""
     run = Run(tmp_path)
-    yield run
-    for pid in run.processes():
-        os.kill(pid, signal.SIGKILL)
-    run.agent.wait()
+    try:
+        run.wait_for_the_second_epoch()
+        yield run
+    finally:
+        for pid in run.processes():
+            os.kill(pid, signal.SIGKILL)
+        run.agent.wait()
 
 
 def assert_whole(path):

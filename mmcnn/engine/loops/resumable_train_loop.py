@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import signal
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,6 +27,8 @@ from mmcnn.registry import LOOPS
 ON_NAN = ('stop', 'skip')
 #: Seconds that a step may take after a signal, on one rank and on several.
 PATIENCE, PATIENCE_OF_RANKS = 30.0, 10.0
+#: Seconds that a rank which fails has to say why, before the others end.
+LAST_WORDS = 1.0
 #: What a disk says that takes no more.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 # What a seed is for, beside its position in the run; a sample's position is longer.
@@ -269,6 +272,8 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         if cause := self._ranks.wait_for_cause(5.0):
             if self._ranks.stopped:  # in a validation
                 raise SystemExit(128 + (self._signals.signum or signal.SIGTERM)) from error
+            # A launcher ends the other rank once this one has ended: it shall have said what it died of by then.
+            time.sleep(LAST_WORDS)
             raise TrainingError(cause) from error
 
 
