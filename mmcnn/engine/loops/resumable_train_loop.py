@@ -19,7 +19,7 @@ from mmcnn.datasets.seeded_dataset import seeded_loader
 from mmcnn.engine.hooks.atomic_checkpoint_hook import AtomicCheckpointHook
 from mmcnn.engine.refusals import Refusals
 from mmcnn.engine.step_guard import StepGuard, on_any_rank
-from mmcnn.engine.watch import RankWatch, StopSignals, guard_workers, start_failure, worker_death
+from mmcnn.engine.watch import RankWatch, StopSignals, dead_worker, guard_workers, start_failure, worker_death
 from mmcnn.errors import CheckpointError, DataError, StoppedError, TrainingError
 from mmcnn.random_state import seed_from
 from mmcnn.registry import LOOPS
@@ -100,7 +100,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         with self._signals, self._ranks:
             try:
                 self._run()
-            except (RuntimeError, DataError, OSError) as error:
+            except (RuntimeError, DataError, OSError, EOFError) as error:
                 self._explain(error)
                 raise
             finally:
@@ -241,10 +241,16 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         self._validating = True
         self._stop()
 
+    @property
+    def _loaders(self) -> list[DataLoader]:
+        return [self.dataloader] + ([] if self.runner.val_loop is None else [self.runner.val_dataloader])
+
+    def _dead_worker(self) -> str | None:
+        return next(filter(None, map(dead_worker, self._loaders)), None)
+
     def _end_workers(self) -> None:
         """Ends data-loading processes that outlive an epoch; garbage collection would wait 5 s for each."""
-        loaders = [self.dataloader] + ([] if self.runner.val_loop is None else [self.runner.val_dataloader])
-        for loader in loaders:
+        for loader in self._loaders:
             if loader._iterator is not None:
                 loader._iterator._shutdown_workers()
                 loader._iterator = None
@@ -258,6 +264,8 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             raise DataError(str(error).strip().rpartition(f'{DataError.__module__}.DataError: ')[2]) from error
         if isinstance(error, TrainingError):
             return
+        if isinstance(error, OSError | EOFError) and (death := self._dead_worker()):
+            raise TrainingError(death) from error
         if isinstance(error, OSError):
             if failure := start_failure(error):
                 raise TrainingError(failure) from error

@@ -18,6 +18,8 @@ from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from mmcnn import shared_memory
 
+#: Seconds in which the system is told of the end of a process whose connection has ended.
+_JOIN = 0.2
 _DEATH = re.compile(r'DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (?:is killed by signal: ([\w ]+)|exited unexpect)')
 
 
@@ -39,7 +41,26 @@ def worker_death(error: BaseException) -> str | None:
     if not found:
         return None
     pid, reason = found.groups()
-    how = f' ({reason.strip()})' if reason else ''
+    return _has_died(pid, (reason or '').strip())
+
+
+def dead_worker(loader: DataLoader) -> str | None:
+    """A sentence if one of the loader's processes was killed, else None.
+
+    For errors that say nothing of it: a batch that is handed over in that moment ends in the middle.
+    """
+    for worker in getattr(loader._iterator, '_workers', []):
+        try:
+            worker.join(_JOIN)
+        except RuntimeError as error:  # of PyTorch's handler of the system's news
+            return worker_death(error)
+        if worker.exitcode is not None and worker.exitcode < 0:
+            return _has_died(worker.pid, signal.strsignal(-worker.exitcode) or '')
+    return None
+
+
+def _has_died(pid: int | str, reason: str) -> str:
+    how = f' ({reason})' if reason else ''
     return (
         f'a data-loading process, pid {pid}, has died{how}; most often the machine has run out of memory, or '
         '/dev/shm of space: then fewer --workers or a smaller --batch-size help'

@@ -1,3 +1,4 @@
+import contextlib
 import gc
 import multiprocessing
 import os
@@ -8,7 +9,7 @@ import time
 import pytest
 from torch.utils.data import DataLoader
 
-from mmcnn.engine.watch import guard_workers, start_failure, worker_death
+from mmcnn.engine.watch import dead_worker, guard_workers, start_failure, worker_death
 
 
 def started(worker_id):
@@ -110,3 +111,17 @@ def test_a_worker_that_cannot_hand_a_batch_over_says_why_and_ends(capfd):
     assert 'cannot hand over a batch: unable to allocate shared memory' in said
     assert '--shm-size' in said
     assert 'Traceback' not in said
+
+
+def test_a_worker_that_died_while_it_handed_a_batch_over_is_found():
+    """The main process gets a broken connection then, which says nothing of a worker."""
+    loader = DataLoader(Slow(range(50)), batch_size=1, num_workers=2, worker_init_fn=started, persistent_workers=True)
+    assert dead_worker(loader) is None
+    iterator = iter(loader)
+    next(iterator)
+    assert dead_worker(loader) is None
+    worker = iterator._workers[1]
+    os.kill(worker.pid, signal.SIGKILL)
+    assert dead_worker(loader).startswith(f'a data-loading process, pid {worker.pid}, has died (Killed); most often')
+    with contextlib.suppress(RuntimeError):  # PyTorch notices it, too
+        iterator._shutdown_workers()
