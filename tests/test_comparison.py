@@ -191,7 +191,7 @@ def test_options_are_read_again_as_they_were():
     ('names', 'options', 'message'),
     [
         (['darknet53', 'darknet35'], {}, r"--backbone darknet35: no backbone is called 'darknet35'; did you mean"),
-        (['resnet-fpn-tv'], {'model.backbone.out_indices': (1,)}, r'--backbone resnet-fpn-tv: .*has no level 1'),
+        (['resnet-fpn-tv'], {'model.backbone.out_indices': (1,)}, r'backbone=resnet-fpn-tv: .*has no level 1'),
         (['vgg16', 'darknet53'], {'model.backbone.depth': 3}, "--backbone vgg16: VGG has no argument 'depth'"),
     ],
 )

@@ -1,4 +1,4 @@
-"""List the configs that come with mmcnn, each with what it is for.
+"""Lists the configs that come with mmcnn, each with what it is for.
 
   mmcnn configs                     all of them
   mmcnn configs 'yolov4*'           those whose name matches

@@ -52,8 +52,7 @@ def test_unusable_config(content, name, tmp_path):
 def test_misspelt_options_are_noticed(capsys):
     load_config(CONFIG, {'optim_wrapper.optimzer.lr': 0.1, 'train_dataloader.dataset.pipeline.0.scale': (1, 1)})
     assert capsys.readouterr().out == (
-        "note: optim_wrapper had no 'optimzer' before --cfg-options optim_wrapper.optimzer.lr; "
-        'did you mean optimizer?\n'
+        "note: cfg_options optim_wrapper.optimzer.lr: optim_wrapper had no 'optimzer' before; did you mean optimizer?\n"
     )
 
 
@@ -64,7 +63,7 @@ def test_what_is_typed_wins(finished):
     run = finished(epochs=50, cfg_options={'optim_wrapper.accumulative_counts': 3, 'model.widen_factor': 0.25})
     cfg = run.cfg
     assert cfg.optim_wrapper.accumulative_counts == 3
-    assert run.batches().startswith('16 images an iteration, 3 iterations a step: 48 images a step (the recipe is')
+    assert run.batches().startswith('16 images an iteration, 3 iterations a step: 48 images a step (made for 64')
     assert (cfg.train_cfg.max_epochs, cfg.train_cfg.val_interval) == (50, 5)
     assert cfg.model.neck.in_channels == [64, 128, 256]  # a quarter of 256, 512, 1024: wired, and dumped so
 

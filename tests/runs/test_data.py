@@ -166,7 +166,7 @@ def test_memory_for_images_where_the_data_set_keeps_them():
     assert cfg.train_dataloader.dataset.cache_gb == 0
     set_cache(cfg, 2.5)
     assert cfg.train_dataloader.dataset.cache_gb == 2.5
-    with pytest.raises(UsageError, match=r'--cache-gb: only mmcnn\.MosaicDataset keeps decoded images'):
+    with pytest.raises(UsageError, match=r'cache_gb=\S+: only mmcnn\.MosaicDataset keeps decoded images'):
         set_cache(load_config('yolov3_darknet53'), 2.5)
 
 

@@ -103,7 +103,7 @@ def test_refusals_come_before_any_training(compare, monkeypatch, tmp_path, args,
 def test_one_that_cannot_be_built_is_named_before_any_training(compare, monkeypatch):
     monkeypatch.setattr(comparison.Run, 'train', lambda run: pytest.fail('trained'))
     result = compare('--backbone', 'darknet53', options=['model.backbone.frozen_stages=9'])
-    assert result.err.startswith('error: --backbone darknet53: frozen_stages=9 of darknet53 is not a level')
+    assert result.err.startswith('error: backbone=darknet53: frozen_stages=9 of darknet53 is not a level')
     result = compare('--backbone', 'darknet53', config='classification/darknet53')
     assert result.err.startswith('error: classification/darknet53 is a classifier; ')
 

@@ -110,7 +110,7 @@ def test_resume_needs_the_state_of_a_run(train_tiny, trained, tmp_path):
     torch.save({'state_dict': load(trained.checkpoint)['state_dict']}, path)
     error = sentence(train_tiny(tmp_path / 'run', args=['--resume', path]))
     assert 'holds weights only' in error
-    assert f'--cfg-options load_from={path}' in error
+    assert f'use load_from={path}' in error
     assert 'does not exist' in sentence(train_tiny(tmp_path / 'run', args=['--resume', tmp_path / 'nowhere.pth']))
 
 
@@ -169,7 +169,7 @@ def test_one_class_from_weights_of_three(train_tiny, run_tool, trained, one_clas
     options = [f'load_from={trained.checkpoint}', 'default_hooks.logger.interval=1']
     result = train_tiny(run, *options, args=['--epochs', 1], data=one_class)
     assert result.code == 1
-    assert result.err.endswith('a head of another class count is kept as it is with --allow-head-mismatch\n')
+    assert result.err.endswith('a head of another class count is kept as it is with allow_head_mismatch=True\n')
     result = train_tiny(run, *options, args=['--epochs', 1, '--allow-head-mismatch'], data=one_class)
     assert result.code == 0, result.err
     # Loud about the layers that start anew, which are the predictions and nothing else.
