@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,6 +90,17 @@ def check_class_folder(folder: ClassData, names: Sequence[str] = ('train', 'val'
             same = f'is the image of {_shown(held_out[digest], folder.root)}'
             bad.append(Finding('train image in val', _shown(path, folder.root), same, part='train'))
     return ClassReport(folder, tuple(bad), images)
+
+
+def check_class_images(folder: ClassData, names: Sequence[str], skip_bad: bool) -> tuple[ClassData, list[Finding]]:
+    """The name and the form that :func:`check_class_folder` had up to release 0.1, kept for one release."""
+    warnings.warn(
+        'check_class_images has become check_class_folder(folder, names), a report, and its usable(skip_bad)',
+        DeprecationWarning,
+        stacklevel=2,
+    )
+    report = check_class_folder(folder, names)
+    return report.usable(skip_bad), list(report.findings)
 
 
 def describe_left_out(bad: Sequence[Finding]) -> str:

@@ -42,7 +42,7 @@ def test_broken_pictures_are_named(broken):
         f'  val/circle/{val}: is empty',
         'error: truncated image (1)',
         f'  train/square/{train}: cannot be decoded: image file is truncated',
-        'leave them out with --skip-bad, or mend the files',
+        'leave them out with skip_bad=True, or mend the files',
     ]
     with pytest.raises(DataError, match='is empty') as error:
         check_class_images(read_class_folder(broken), ('val',), skip_bad=False)
@@ -63,7 +63,7 @@ def test_broken_pictures_are_left_out(broken):
 def test_a_class_without_a_sound_picture(broken):
     for path in (broken / 'val' / 'circle').iterdir():
         path.write_bytes(b'')
-    with pytest.raises(DataError, match='val/circle has no picture that can be used'):
+    with pytest.raises(DataError, match='val/circle has no image that can be used'):
         check_class_images(read_class_folder(broken), ('train', 'val'), skip_bad=True)
 
 
@@ -78,7 +78,7 @@ def test_a_picture_to_train_on_that_is_in_val_too(shape_classes, tmp_path, monke
         check_class_images(read_class_folder(root), ('train', 'val'), skip_bad=False)
     assert str(error.value).splitlines()[1:3] == [
         'error: train image in val (1)',
-        f'  train/square/copy.png: is the picture of val/circle/{held_out.name}',
+        f'  train/square/copy.png: is the image of val/circle/{held_out.name}',
     ]
     folder, bad = check_class_images(read_class_folder(root), ('train', 'val'), skip_bad=True)
     assert (folder.num_train, folder.num_val) == (24, 12)
