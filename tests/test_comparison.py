@@ -207,3 +207,10 @@ def test_check_tells_size_and_changes(cfg, shapes, capsys):
     assert 'vgg16: images are normalised as vgg16 expects' in out
     assert 'darknet53: ' not in out
     assert cfg.pretty_text == before
+
+
+def test_check_minds_no_work_dir_of_the_config(cfg, shapes, trained, tmp_path):
+    """Each run has a folder of its own: what the config's holds is nobody's business."""
+    cfg.work_dir = str(trained.work_dir)
+    assert comparison.check(TrainOptions(config=cfg, data=shapes), ['darknet53']) == (640, 640)
+    assert cfg.work_dir == str(trained.work_dir)

@@ -41,12 +41,24 @@ def test_own_file_comes_before_the_name(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ('content', 'name'),
-    [('x = (', 'x.py'), ("_base_ = 'nowhere.py'\n", 'x.py'), ('x', 'x.txt')],
+    [
+        ('x = (', 'x.py'),
+        ("_base_ = 'nowhere.py'\n", 'x.py'),
+        ('x', 'x.txt'),
+        ('x = y', 'x.py'),
+        ('raise RuntimeError', 'x.py'),
+        ('x = 1 / 0', 'x.py'),
+    ],
 )
 def test_unusable_config(content, name, tmp_path):
     (tmp_path / name).write_text(content)
     with pytest.raises(UsageError, match=rf'{name}. cannot be read as a config: .'):
         load_config(str(tmp_path / name))
+
+
+def test_config_of_another_kind():
+    with pytest.raises(UsageError, match=r"config=\{'model': 3\}: it has to be a path, a name or a loaded config"):
+        load_config(dict(model=3))
 
 
 def test_misspelt_options_are_noticed(capsys):
