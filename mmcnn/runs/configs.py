@@ -14,7 +14,7 @@ from mmcnn.errors import UsageError
 from mmcnn.nearest import nearest
 from mmcnn.runs.config_files import own_configs
 from mmcnn.runs.model import refusals
-from mmcnn.runs.types import check_dicts
+from mmcnn.runs.types import check_structure
 from mmcnn.weights.checkpoint import read_checkpoint
 
 #: The entry that names the backbone.
@@ -133,7 +133,7 @@ def merge_options(cfg: Config, options: Mapping[str, Any], say: Say = print) -> 
         cfg.merge_from_dict(dict(options))
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise UsageError(f'cfg_options={dict(options)} cannot be set: {error}') from error
-    check_dicts(cfg)
+    check_structure(cfg)
 
 
 def dicts_in(node: Any) -> Iterator[dict]:

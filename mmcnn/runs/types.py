@@ -31,6 +31,17 @@ from mmcnn.runs.model import refusals
 #: Where an entry stands, the entry, and the registry that MMEngine's Runner looks its type up in.
 Entry = tuple[str, Any, Registry]
 
+_DATASETS = [f'{part}_dataloader.dataset{inner}' for part in ('train', 'val', 'test') for inner in ('', '.dataset')]
+#: Where dicts stand in a config, and whether a list of them may, too.
+_PLACES = {
+    **dict.fromkeys(('model', 'model.backbone', 'train_cfg', 'optim_wrapper', 'optim_wrapper.optimizer'), False),
+    **dict.fromkeys(('env_cfg', 'default_hooks', 'train_dataloader', 'val_dataloader', 'test_dataloader'), False),
+    **dict.fromkeys(_DATASETS, False),
+    **dict.fromkeys([f'{dataset}.pipeline' for dataset in _DATASETS], True),
+    **dict.fromkeys(('model.neck', 'model.bbox_head', 'model.rpn_head', 'model.roi_head'), True),
+    **dict.fromkeys(('custom_hooks', 'param_scheduler', 'val_evaluator', 'test_evaluator'), True),
+}
+
 
 def check_entries(cfg: Config, training: bool) -> None:
     """Refuses a config that lacks what every run needs, or has something else than a dict in its place.
@@ -47,26 +58,23 @@ def check_entries(cfg: Config, training: bool) -> None:
     for name in needed:
         if cfg.get(name) is None:
             raise UsageError(f"the config {cfg.filename or ''} has no '{name}'".replace('  ', ' '))
-    check_dicts(cfg)
+    check_structure(cfg)
 
 
-def check_dicts(cfg: Config) -> None:
-    """Refuses a config where something else stands in the place of a dict.
+def check_structure(cfg: Config) -> None:
+    """Refuses a config where a number, a string or a list stands in the place of a dict, or of a list of dicts.
+
+    Objects that have been built already are left alone, as the Runner takes them, too.
 
     Raises:
         UsageError: names the entry and its value.
     """
-    for path in (
-        'model', 'model.backbone', 'train_cfg', 'optim_wrapper', 'default_hooks',
-        *(f'{part}_dataloader{inner}' for part in ('train', 'val', 'test') for inner in ('', '.dataset')),
-    ):  # fmt: skip
+    for path, may_be_list in _PLACES.items():
         node: Any = cfg
         for key in path.split('.'):
-            node = node.get(key)
-            if node is None:
-                break
-            if not isinstance(node, dict):
-                raise UsageError(f'{path}={node!r}: it has to be a dict')
+            node = node.get(key) if isinstance(node, dict | Config) else None
+        if isinstance(node, str | int | float) or (isinstance(node, list | tuple) and not may_be_list):
+            raise UsageError(f'{path}={node!r}: it has to be a dict{" or a list of dicts" if may_be_list else ""}')
 
 
 def check_types(cfg: Config, training: bool = True) -> None:

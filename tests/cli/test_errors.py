@@ -54,6 +54,10 @@ ERRORS = {
     'meta': ([CONFIG, '--device', 'meta'], r'device=meta: this is no device'),
     'amp': ([CONFIG, '--amp', '--device', 'cpu'], r'amp=True needs a GPU'),
     'option': ([CONFIG, 'model.type.x=1'], r"cfg_options=\{'model\.type\.x': 1\} cannot be set"),
+    'large seed': ([CONFIG, '--seed', 2**40], r'seed=1099511627776: the value must be at most 4294967295'),
+    'brackets': ([CONFIG, 'a=[1,2'], r'--cfg-options a=\[1,2: the brackets do not match'),
+    'no dict': ([CONFIG, 'model=3'], r'model=3: it has to be a dict'),
+    'no loader': ([CONFIG, 'train_dataloader=1'], r'train_dataloader=1: it has to be a dict'),
     'load_from': ([CONFIG, 'load_from=nowhere.pth'], r'nowhere\.pth does not exist'),
     'address': ([CONFIG, 'load_from=https://x.org/y.pth'], r'load_from=https://x\.org/y\.pth is an address: download'),
 }

@@ -1,5 +1,7 @@
 """Every type in a config is looked up before anything is built."""
 
+import re
+
 import pytest
 from mmengine.config import Config
 from mmengine.registry import HOOKS, OPTIM_WRAPPER_CONSTRUCTORS
@@ -7,7 +9,7 @@ from mmengine.registry import HOOKS, OPTIM_WRAPPER_CONSTRUCTORS
 from mmcnn.errors import UsageError
 from mmcnn.runs.config_files import own_configs
 from mmcnn.runs.configs import load_config
-from mmcnn.runs.types import check_dicts, check_entries, check_types
+from mmcnn.runs.types import check_entries, check_structure, check_types
 
 CONFIG = 'yolov4_cspdarknet53'
 PIPELINE = 'val_dataloader.dataset.pipeline'
@@ -91,10 +93,25 @@ def test_what_a_run_needs_is_missed_by_name(name):
 
 
 @pytest.mark.parametrize(
-    'options', [{'model': 3}, {'train_dataloader': 1}, {'val_dataloader.dataset': 'x'}, {'model.backbone': 'vgg11'}]
+    'options',
+    [
+        {'model': 3},
+        {'train_dataloader': 1},
+        {'val_dataloader.dataset': 'x'},
+        {'model.backbone': 'vgg11'},
+        {'optim_wrapper.optimizer': 0.1},
+        {'train_dataloader.dataset.dataset': 1},
+        {'default_hooks': [1]},
+    ],
 )
 def test_what_has_to_be_a_dict(options):
     ((name, value),) = options.items()
-    with pytest.raises(UsageError, match=rf'^{name}={value!r}: it has to be a dict$'):
+    with pytest.raises(UsageError, match=f'^{re.escape(f"{name}={value!r}")}: it has to be a dict$'):
         load_config(CONFIG, options)
-    check_dicts(Config(dict(model=None)))
+    check_structure(Config(dict(model=None, custom_hooks=[], val_evaluator=[dict(type='x')])))
+
+
+@pytest.mark.parametrize('name', ['custom_hooks', 'val_evaluator', 'model.neck', 'train_dataloader.dataset.pipeline'])
+def test_what_may_be_a_list_of_dicts(name):
+    with pytest.raises(UsageError, match=rf'^{name}=1: it has to be a dict or a list of dicts$'):
+        load_config(CONFIG, {name: 1})
