@@ -40,7 +40,7 @@ def on_backbone(cfg: Config, name: str) -> tuple[Config, list[str]]:
     try:
         cfg.model, notes = swap_backbone(cfg.model, name)
     except ValueError as error:
-        raise UsageError(f'--backbone {name}: {error}') from error
+        raise UsageError(f'backbone={name}: {error}') from error
     return cfg, notes
 
 
@@ -58,13 +58,14 @@ def check(options: TrainOptions, names: Sequence[str]) -> tuple[int, int]:
         MmcnnError: a training could not start; the message names the backbone where it is at fault. Or the config's
             test pipeline tells no size.
     """
-    data = None
+    data, cfg = None, copy.deepcopy(options.config)
+    cfg.pop('work_dir', None)  # each run has its own folder, and nothing is written to the config's
     for name in names:
         with kept_process_state():
             try:
-                run = prepare(dataclasses.replace(options, backbone=name), data=data)
+                run = prepare(dataclasses.replace(options, config=cfg, backbone=name), data=data)
             except UsageError as error:
-                raise UsageError(f'--backbone {name}: {error}') from error
+                raise UsageError(f'backbone={name}: {error}') from error
         for line in run.warnings if data is None else []:
             print(line, flush=True)
         for note in on_backbone(options.config, name)[1]:
@@ -115,13 +116,13 @@ class Run:
         """
         record = self.record()
         if record is None and self.folder.is_dir() and any(self.folder.iterdir()):
-            raise UsageError(f'{self.folder} holds files that are not of a comparison; choose another --work-dir')
+            raise UsageError(f'{self.folder} holds files that are not of a comparison; choose another work_dir')
         if record is not None and record['settings'] != self.settings:
             old = record['settings']
             changes = [f'{key} {old.get(key)}, now {new}' for key, new in self.settings.items() if old.get(key) != new]
             raise UsageError(
-                f'{self.folder} holds a run with other settings ({"; ".join(changes)}); choose another --work-dir, or '
-                '--fresh to train all anew'
+                f'{self.folder} holds a run with other settings ({"; ".join(changes)}); choose another work_dir, or '
+                'fresh=True to train all anew'
             )
 
     def discard(self) -> None:
@@ -180,7 +181,7 @@ def plan(
     """The runs: of all backbones with the first seed, then of all with the next.
 
     Args:
-        cfg: as it was loaded, without ``--cfg-options``.
+        cfg: as it was loaded, without ``cfg_options``.
         names: short names of the backbones.
         seeds: of weights, order and augmentation.
         work_dir: each run is in ``BACKBONE/seed_S/`` below it.

@@ -19,6 +19,7 @@ from mmengine.device import get_device
 from mmengine.registry import DefaultScope
 
 from mmcnn.detections import Detections
+from mmcnn.device import device_called
 from mmcnn.errors import CheckpointError, DataError, UsageError
 from mmcnn.images import as_image, read_image
 from mmcnn.models.fuse import fuse
@@ -42,8 +43,8 @@ class Detector:
 
     Args:
         checkpoint: a .pth file that mmcnn or MMEngine's Runner wrote.
-        config: a config (its path, or loaded), for as many classes as the checkpoint has; None: the one inside the
-            checkpoint.
+        config: a config (its path, the name of one that comes with mmcnn, or loaded), for as many classes as
+            the checkpoint has; None: the one inside the checkpoint.
         device: 'cpu', 'cuda', 'cuda:1', ...; None: a GPU where there is one.
         score_thr: detections below it are left out.
 
@@ -54,20 +55,24 @@ class Detector:
 
     Raises:
         CheckpointError: the file is missing, broken or unsafe, holds no config, or does not fit the model.
+        UsageError: there is no such config or device.
     """
 
     def __init__(
         self,
         checkpoint: str | Path,
         config: str | Path | Config | None = None,
-        device: str | None = None,
+        device: str | torch.device | None = None,
         score_thr: float = 0.25,
     ) -> None:
+        from mmcnn.runs.configs import load_config  # which stands above this module
+
+        target = get_device() if device is None else device_called(device)
         content = read_checkpoint(checkpoint)
         if config is None:
             config = recorded_config(content, str(checkpoint))
         elif not isinstance(config, Config):
-            config = Config.fromfile(config)
+            config = load_config(config)
         if is_classifier(config.model):
             raise CheckpointError(
                 f'{checkpoint} holds a classifier, which finds no boxes; its backbone can start that of a detector: '
@@ -84,7 +89,7 @@ class Detector:
             load_state(network, state_dict_of(content), source=str(checkpoint))
             self.pipeline = Compose(test_pipeline(config))
         self.num_parameters = sum(parameter.numel() for parameter in network.parameters())
-        self.model = fuse(network).to(device or get_device())
+        self.model = fuse(network).to(target)
 
     def __call__(self, image: object) -> Detections | list[Detections]:
         """Detects in one image, or in each of a list.

@@ -146,7 +146,7 @@ def test_interrupted_run_goes_on_and_its_time_counts(runs, trainings):
 def test_budgets_are_not_mixed(cfg, runs, trainings, tmp_path):
     comparison.train_all(runs[:1])
     (other,) = comparison.plan(cfg, ['darknet53'], [4], tmp_path, BUDGET | dict(epochs=5))
-    with pytest.raises(UsageError, match=r'seed_4 holds a run with other settings \(epochs 3, now 5\); .*--fresh'):
+    with pytest.raises(UsageError, match=r'seed_4 holds a run with other settings \(epochs 3, now 5\); .*fresh=True'):
         other.refuse_others()
     changed = cfg.copy()
     changed.nominal_batch_size = 32
@@ -190,9 +190,9 @@ def test_options_are_read_again_as_they_were():
 @pytest.mark.parametrize(
     ('names', 'options', 'message'),
     [
-        (['darknet53', 'darknet35'], {}, r"--backbone darknet35: no backbone is called 'darknet35'; did you mean"),
-        (['resnet-fpn-tv'], {'model.backbone.out_indices': (1,)}, r'--backbone resnet-fpn-tv: .*has no level 1'),
-        (['vgg16', 'darknet53'], {'model.backbone.depth': 3}, "--backbone vgg16: VGG has no argument 'depth'"),
+        (['darknet53', 'darknet35'], {}, r"backbone=darknet35: no backbone is called 'darknet35'; did you mean"),
+        (['resnet-fpn-tv'], {'model.backbone.out_indices': (1,)}, r'backbone=resnet-fpn-tv: .*has no level 1'),
+        (['vgg16', 'darknet53'], {'model.backbone.depth': 3}, "backbone=vgg16: VGG has no argument 'depth'"),
     ],
 )
 def test_what_cannot_be_built_is_named(cfg, shapes, names, options, message):
@@ -207,3 +207,10 @@ def test_check_tells_size_and_changes(cfg, shapes, capsys):
     assert 'vgg16: images are normalised as vgg16 expects' in out
     assert 'darknet53: ' not in out
     assert cfg.pretty_text == before
+
+
+def test_check_minds_no_work_dir_of_the_config(cfg, shapes, trained, tmp_path):
+    """Each run has a folder of its own: what the config's holds is nobody's business."""
+    cfg.work_dir = str(trained.work_dir)
+    assert comparison.check(TrainOptions(config=cfg, data=shapes), ['darknet53']) == (640, 640)
+    assert cfg.work_dir == str(trained.work_dir)

@@ -10,7 +10,7 @@ from PIL import Image
 import mmcnn
 from mmcnn.detector import Detections, Detector, classes_of, read_image
 from mmcnn.detector import test_pipeline as detector_pipeline  # pytest would take it for a test
-from mmcnn.errors import CheckpointError
+from mmcnn.errors import CheckpointError, UsageError
 from mmcnn.runs.configs import load_config
 
 
@@ -408,3 +408,29 @@ def test_classes_come_from_the_run_else_from_the_config():
 def test_pipeline_reads_neither_file_nor_annotations():
     steps = detector_pipeline(load_config('yolov4_cspdarknet53'))
     assert [step.type for step in steps] == ['mmcnn.LetterBox', 'PackDetInputs']
+
+
+def test_config_by_name(trained):
+    """The narrow one is read, whose layers are not those of the checkpoint."""
+    with pytest.raises(CheckpointError, match='of another shape'):
+        Detector(trained.checkpoint, 'yolov4_cspdarknet53_narrow', device='cpu')
+    with pytest.raises(UsageError, match=r"no config file 'yolov4_cspdarknet35'.*did you mean yolov4_cspdarknet53"):
+        Detector(trained.checkpoint, 'yolov4_cspdarknet35')
+
+
+@pytest.mark.parametrize(
+    ('device', 'message'),
+    [
+        ('gpu', 'device=gpu: this is no device; say cpu, cuda or cuda:N'),
+        ('meta', 'device=meta: this is no device'),
+        ('cuda:99', r'device=cuda:99: PyTorch sees \d+ CUDA devices here'),
+        (7, 'device=7: this is no device'),
+    ],
+)
+def test_no_such_device(trained, device, message):
+    with pytest.raises(UsageError, match=message):
+        Detector(trained.checkpoint, device=device)
+
+
+def test_a_device_of_pytorch(trained):
+    assert next(Detector(trained.checkpoint, device=torch.device('cpu')).model.parameters()).device.type == 'cpu'

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-import warnings
-from typing import Any
+import sys
+from types import ModuleType
+
+from mmcnn.cli.moved import moved
 
 #: What stood here up to release 0.1, and where it is now.
 _MOVED = {
@@ -31,9 +32,12 @@ _MOVED = {
     'write_between_marks': 'mmcnn.cli.files',
 }
 
+#: Modules that stood here up to release 0.1; those of the same name in mmcnn.runs have what they held.
+_MOVED_MODULES = ('batches', 'data', 'device', 'img_size', 'model', 'training')
 
-def __getattr__(name: str) -> Any:
-    if name not in _MOVED:
-        raise AttributeError(f"module 'mmcnn.cli' has no attribute '{name}'")
-    warnings.warn(f'mmcnn.cli.{name} has moved to {_MOVED[name]}', DeprecationWarning, stacklevel=2)
-    return getattr(importlib.import_module(_MOVED[name]), name)
+__getattr__ = moved(__name__, _MOVED)
+
+for _name in _MOVED_MODULES:
+    _module = ModuleType(f'{__name__}.{_name}')
+    _module.__getattr__ = moved(_module.__name__, f'mmcnn.runs.{_name}')
+    globals()[_name] = sys.modules[_module.__name__] = _module

@@ -7,41 +7,52 @@ those of the config's own data. What is at fault in the folder of --data is left
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
 
+from mmcnn.cli.arguments import add_options, options_from
+from mmcnn.cli.moved import moved
 from mmcnn.errors import UsageError
+from mmcnn.runs.options import MAX_SEED, Option, Options
+
+__getattr__ = moved(__name__, dict.fromkeys(('MIN_RECALL', 'train_box_sizes', 'warn_of_anchors'), 'mmcnn.runs.anchors'))
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnchorOptions(Options):
+    """What is measured, and how long better anchors are looked for."""
+
+    data: Annotated[str | Path | None, Option('a data folder, as for mmcnn train', 'demo|PATH')] = None
+    config: Annotated[str, Option('whose anchors are measured (default: yolov5_s)', 'CONFIG')] = 'yolov5_s'
+    img_size: Annotated[int, Option('side of the network input (default: 640)', 'N', minimum=1)] = 640
+    generations: Annotated[int, Option('mutations to try (default: 1000)', 'N', minimum=0)] = 1000
+    seed: Annotated[int, Option('random seed (default: 0)', 'N', minimum=0, maximum=MAX_SEED)] = 0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``mmcnn anchors``."""
-    parser.add_argument('--data', metavar='demo|PATH', help='a data folder, as for mmcnn train')
-    parser.add_argument('--config', default='yolov5_s', help='whose anchors are measured (default: yolov5_s)')
-    parser.add_argument(
-        '--img-size', type=int, default=640, metavar='N', help='side of the network input (default: 640)'
-    )
-    parser.add_argument('--generations', type=int, default=1000, metavar='N', help='mutations to try (default: 1000)')
-    parser.add_argument('--seed', type=int, default=0, metavar='N', help='random seed (default: 0)')
+    add_options(parser, AnchorOptions)
 
 
 def run(args: argparse.Namespace) -> int:
     """Measures and proposes."""
-    for name, minimum in (('img_size', 1), ('generations', 0), ('seed', 0)):
-        if getattr(args, name) < minimum:
-            raise UsageError(f'{name}={getattr(args, name)}: the value must be at least {minimum}')
+    options = options_from(args, AnchorOptions)
 
     from mmcnn.datasets.anchors import anchors_of, as_config, best_possible_recall, propose_anchors
     from mmcnn.runs.anchors import train_box_sizes
     from mmcnn.runs.configs import load_config
     from mmcnn.runs.data import inner_dataset, set_data
 
-    cfg = load_config(args.config)
+    cfg = load_config(options.config)
     present = anchors_of(cfg.model)
     if present is None:
-        raise UsageError(f'{args.config} has no anchors of fixed sizes')
-    set_data(cfg, args.data, skip_bad=args.data not in (None, 'demo'))
-    sizes = train_box_sizes(cfg, args.img_size)
-    print(f'{len(sizes)} boxes of {inner_dataset(cfg.train_dataloader).data_root} at {args.img_size} px')
-    print(f'{args.config}: best possible recall {best_possible_recall(sizes, present):.4f}')
-    proposed = propose_anchors(sizes, len(present), len(present[0]), generations=args.generations, seed=args.seed)
+        raise UsageError(f'{options.config} has no anchors of fixed sizes')
+    set_data(cfg, options.data, skip_bad=options.data not in (None, 'demo'))
+    sizes = train_box_sizes(cfg, options.img_size)
+    print(f'{len(sizes)} boxes of {inner_dataset(cfg.train_dataloader).data_root} at {options.img_size} px')
+    print(f'{options.config}: best possible recall {best_possible_recall(sizes, present):.4f}')
+    proposed = propose_anchors(sizes, len(present), len(present[0]), generations=options.generations, seed=options.seed)
     print(f'proposed:  best possible recall {best_possible_recall(sizes, proposed):.4f}')
     print(as_config(cfg.model, proposed))
     return 0

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import types
-import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from types import NoneType
 from typing import Any
 
+from mmcnn.errors import UsageError
 from mmcnn.runs.config_files import own_configs
-from mmcnn.runs.options import Option, described
+from mmcnn.runs.options import Option, described, kinds_of
 
 
 class KeyValues(argparse.Action):
@@ -50,15 +50,13 @@ def options_from(args: argparse.Namespace, options: type, **fixed: Any) -> Any:
     """
     given = {name: getattr(args, name) for name in described(options) if getattr(args, name, None) is not None}
     if 'cfg_options' in given:
-        from mmcnn.runs.configs import parse_key_values  # MMEngine reads them
-
         given['cfg_options'] = parse_key_values(given['cfg_options'])
     return options(**given, **fixed)
 
 
 def _keywords(kind: Any, option: Option) -> dict[str, Any]:
     """Keywords of ``add_argument`` for a field of this type. The default is None: the dataclass has the real one."""
-    kinds = [each for each in typing.get_args(kind) if each is not type(None)] if _is_union(kind) else [kind]
+    kinds = [each for each in kinds_of(kind) if each is not NoneType]
     keywords: dict[str, Any] = dict(help=option.help, default=None)
     if bool in kinds:
         # A switch, or one that takes a value (--resume [FILE]).
@@ -66,14 +64,26 @@ def _keywords(kind: Any, option: Option) -> dict[str, Any]:
             dict(action='store_true') if kinds == [bool] else dict(nargs='?', const=True, metavar=option.metavar)
         )
     keywords |= dict(metavar=option.metavar, choices=option.choices)
-    origin = typing.get_origin(kinds[0]) or kinds[0]
-    if origin is Mapping:
+    if Mapping in kinds:
         return keywords | dict(nargs='+', action=KeyValues)
-    if origin is tuple:
-        return keywords | dict(nargs='+')
     number = next((each for each in (int, float) if each in kinds), None)
     return keywords | (dict(type=number) if number else {})
 
 
-def _is_union(kind: Any) -> bool:
-    return typing.get_origin(kind) in (types.UnionType, typing.Union)
+def parse_key_values(pairs: Sequence[str]) -> dict[str, Any]:
+    """``['a.b=1', 'c=(2,3)']`` as ``{'a.b': 1, 'c': (2, 3)}``, read as MMEngine reads ``--cfg-options``.
+
+    Raises:
+        UsageError: a value cannot be read.
+    """
+    from mmengine.config import DictAction
+
+    parser = argparse.ArgumentParser()
+    parser.add_argument('pairs', nargs='*', action=DictAction)
+    values = {}
+    for pair in pairs:
+        try:
+            values |= parser.parse_args(['--', pair]).pairs
+        except AssertionError as error:  # of MMEngine, for brackets
+            raise UsageError(f'--cfg-options {pair}: the brackets do not match') from error
+    return values

@@ -8,46 +8,53 @@ config's anchors. The exit code is 1 if there are errors.
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
+from typing import Annotated
 
+from mmcnn.cli.arguments import add_options, options_from
 from mmcnn.errors import UsageError
+from mmcnn.runs.options import Option, Options
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckOptions(Options):
+    """What a check of data shows."""
+
+    config: Annotated[str, Option('whose anchors --plot measures (default: yolov5_s)', 'CONFIG')] = 'yolov5_s'
+    img_size: Annotated[int, Option('side of the network input for --plot (default: 640)', 'N', minimum=1)] = 640
+    show: Annotated[int, Option('findings to list of each kind (default: 5)', 'N', minimum=0)] = 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``mmcnn check-data``."""
     parser.add_argument('path', metavar='demo|PATH')
     parser.add_argument('--plot', '--out', dest='plot', metavar='PNG', help='draw what is in the data to this file')
-    parser.add_argument('--config', default='yolov5_s', help='whose anchors --plot measures (default: yolov5_s)')
-    parser.add_argument(
-        '--img-size', type=int, default=640, metavar='N', help='side of the network input for --plot (default: 640)'
-    )
-    parser.add_argument('--show', type=int, default=5, metavar='N', help='findings to list of each kind (default: 5)')
+    add_options(parser, CheckOptions)
 
 
 def run(args: argparse.Namespace) -> int:
     """Checks; 1 if there are errors."""
-    for name, minimum in (('img_size', 1), ('show', 0)):
-        if getattr(args, name) < minimum:
-            raise UsageError(f'{name}={getattr(args, name)}: the value must be at least {minimum}')
+    options = options_from(args, CheckOptions)
 
     from mmcnn.datasets.data_report import DataReport
     from mmcnn.runs.api import check_data
 
     report = check_data(args.path)
-    print(report.text(args.show))
+    print(report.text(options.show))
     if args.plot is not None:
         if not isinstance(report, DataReport) or report.of('fatal'):
             raise UsageError(f'--plot {args.plot}: only boxes that can be read are drawn')
-        _plot(report, args)
+        _plot(report, options, args.plot)
     return 0 if report.ok else 1
 
 
-def _plot(report, args: argparse.Namespace) -> None:
+def _plot(report, options: CheckOptions, file: str) -> None:
     from mmcnn import data_picture
     from mmcnn.datasets.anchors import anchors_of
     from mmcnn.runs.configs import load_config
 
     cocos = {part.name: kept for part, kept in zip(report.parts, report.kept, strict=True)}
-    recall = data_picture.plot_data(cocos, anchors_of(load_config(args.config).model), args.img_size, args.plot)
+    recall = data_picture.plot_data(cocos, anchors_of(load_config(options.config).model), options.img_size, file)
     if recall is not None:
-        print(f'best possible recall of the anchors of {args.config} at {args.img_size} px: {recall:.4f}')
-    print(f'drawn: {args.plot}')
+        print(f'best possible recall of the anchors of {options.config} at {options.img_size} px: {recall:.4f}')
+    print(f'drawn: {file}')

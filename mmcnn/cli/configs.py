@@ -1,4 +1,4 @@
-"""List the configs that come with mmcnn, each with what it is for.
+"""Lists the configs that come with mmcnn, each with what it is for.
 
   mmcnn configs                     all of them
   mmcnn configs 'yolov4*'           those whose name matches
@@ -12,9 +12,21 @@ from __future__ import annotations
 import argparse
 from fnmatch import fnmatchcase
 
+from mmcnn.cli.moved import moved
 from mmcnn.errors import UsageError
 from mmcnn.nearest import nearest
 from mmcnn.runs.config_files import own_configs, summary
+
+__getattr__ = moved(
+    __name__,
+    {
+        'PACKAGE': 'mmcnn.runs.config_files',
+        'config_folder': 'mmcnn.runs.config_files',
+        **dict.fromkeys(
+            ('BACKBONE', 'config_and_checkpoint', 'dicts_in', 'load_config', 'merge_options'), 'mmcnn.runs.configs'
+        ),
+    },
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

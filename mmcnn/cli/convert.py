@@ -1,4 +1,4 @@
-"""Convert weights of other libraries into mmcnn's own names, or list the published weights that mmcnn knows.
+"""Converts weights of other libraries into mmcnn's own names, or lists the published weights that mmcnn knows.
 
   mmcnn convert SRC DST --model NAME
   mmcnn convert --list [--model NAME]

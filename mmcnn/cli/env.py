@@ -1,4 +1,4 @@
-"""Print what a bug report needs: the versions of mmcnn and of what it uses, the machine, and how mmcnn is installed.
+"""Prints what a bug report needs: the versions of mmcnn and of what it uses, the machine, and how mmcnn is installed.
 
 The output can be pasted into an issue as it is. It holds no user name, and the home folder is written as ~.
 """

@@ -9,7 +9,10 @@ import signal
 import sys
 from collections.abc import Iterator
 
+from mmcnn.cli.moved import moved
 from mmcnn.errors import MmcnnError, StoppedError
+
+__getattr__ = moved(__name__, {'UsageError': 'mmcnn.errors'})
 
 
 @contextlib.contextmanager

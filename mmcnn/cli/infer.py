@@ -45,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
 
     # FFmpeg would print its own lines about damaged videos, which OpenCV looks for here when it first opens one.
     os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
+    from mmcnn.datasets.findings import number
     from mmcnn.runs.infer import infer
 
     result = infer(options)
@@ -54,18 +55,14 @@ def run(args: argparse.Namespace) -> int:
         print(f'left out: {len(result.left_out) - _SHOWN} more')
     places, drawn = [], []
     if result.images:
-        places.append(_counted(result.images, 'image'))
+        places.append(number(result.images, 'image'))
         drawn.append('images')
     if result.frames:
-        places.append(f'{_counted(result.frames, "frame")} of {_counted(result.videos, "video")}')
+        places.append(f'{number(result.frames, "frame")} of {number(result.videos, "video")}')
         drawn.append('videos')
-    print(f'{_counted(result.objects, "object")} in {" and ".join(places)}; the drawn {" and ".join(drawn)} and '
+    print(f'{number(result.objects, "object")} in {" and ".join(places)}; the drawn {" and ".join(drawn)} and '
           f'detections.json are in {result.folder}')  # fmt: skip
     return 0
-
-
-def _counted(number: int, noun: str) -> str:
-    return f'{number} {noun}{"" if number == 1 else "s"}'
 
 
 def split_arguments(names: Sequence[str]) -> tuple[str | None, str, list[str]]:

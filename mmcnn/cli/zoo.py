@@ -1,4 +1,4 @@
-"""List all networks of mmcnn, or show what one of them consists of.
+"""Lists all networks of mmcnn, or shows what one of them consists of.
 
   mmcnn zoo               all networks: parameters, multiply-adds, memory accesses, levels and channels
   mmcnn zoo show NAME     one network, stage by stage

@@ -1,9 +1,10 @@
-"""The pictures of a classifier's data folder, decoded before anything is trained on them."""
+"""The images of a classifier's data folder, decoded before anything is trained on them."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,12 +46,12 @@ class ClassReport(Report):
         root = self.folder.root
         if self.findings and not skip_bad:
             lines = [f'{root}: not fit to be used:', *listed(self.findings)]
-            raise DataError('\n'.join([*lines, 'leave them out with --skip-bad, or mend the files']))
+            raise DataError('\n'.join([*lines, 'leave them out with skip_bad=True, or mend the files']))
         out = {finding.file for finding in self.findings}
         for name, classes in self.images.items():
             for label, paths in classes.items():
                 if all(_shown(path, root) in out for path in paths):
-                    raise DataError(f'{root / name / label} has no picture that can be used')
+                    raise DataError(f'{root / name / label} has no image that can be used')
         less = {name: sum(finding.part == name for finding in self.findings) for name in ('train', 'val')}
         num_train = None if self.folder.num_train is None else self.folder.num_train - less['train']
         return dataclasses.replace(
@@ -86,9 +87,20 @@ def check_class_folder(folder: ClassData, names: Sequence[str] = ('train', 'val'
     held_out = {facts[Path(path)].digest: path for paths in images.get('val', {}).values() for path in paths}
     for path in (path for paths in images.get('train', {}).values() for path in paths):
         if (digest := facts[Path(path)].digest) in held_out and digest:
-            same = f'is the picture of {_shown(held_out[digest], folder.root)}'
+            same = f'is the image of {_shown(held_out[digest], folder.root)}'
             bad.append(Finding('train image in val', _shown(path, folder.root), same, part='train'))
     return ClassReport(folder, tuple(bad), images)
+
+
+def check_class_images(folder: ClassData, names: Sequence[str], skip_bad: bool) -> tuple[ClassData, list[Finding]]:
+    """The name and the form that :func:`check_class_folder` had up to release 0.1, kept for one release."""
+    warnings.warn(
+        'check_class_images has become check_class_folder(folder, names), a report, and its usable(skip_bad)',
+        DeprecationWarning,
+        stacklevel=2,
+    )
+    report = check_class_folder(folder, names)
+    return report.usable(skip_bad), list(report.findings)
 
 
 def describe_left_out(bad: Sequence[Finding]) -> str:

@@ -43,7 +43,7 @@ class DataReport(Report):
         return f'{self.root}: {"; ".join(sizes)}; {number(len(self.parts[-1].coco["categories"]), "class")}'
 
     def left_out(self) -> str:
-        """What ``--skip-bad`` leaves out, in a line."""
+        """What ``skip_bad=True`` leaves out, in a line."""
         errors = ', '.join(f'{kind} {count}' for kind, count in counts(self.of('error')).items())
         less = [
             f'{number(len(part.coco["images"]) - len(kept["images"]), "image")} and '
@@ -63,7 +63,7 @@ class DataReport(Report):
         """
         blocking = self.of('fatal') if skip_bad else self.of('fatal', 'error')
         if blocking:
-            hint = ['leave out what has an error with --skip-bad, or mend the files']
+            hint = ['leave out what has an error with skip_bad=True, or mend the files']
             hint = [] if self.of('fatal') else hint
             raise DataError('\n'.join([f'{self.title()}; not fit to be used:', *listed(blocking), *hint]))
         numbers = {part.name: len(kept['images']) for part, kept in zip(self.parts, self.kept, strict=True)}

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 #: Every kind of finding, in the order of reports. A ``fatal`` one ends the run; an ``error`` does so unless it is left
-#: out (``--skip-bad``); after a ``warning`` the run goes on.
+#: out (``skip_bad``); after a ``warning`` the run goes on.
 SEVERITY = {
     'bad category': 'fatal',
     'different categories': 'fatal',
@@ -47,8 +47,8 @@ class Finding:
         text: The fault as the rest of a sentence about the file; it names the id.
         id: Of the image, annotation or category; None where it has none.
         part: 'train' or 'val'.
-        entry: The list of the COCO dict, 'images' or 'annotations', and the place in it that ``--skip-bad`` leaves
-            out; None: nothing that is in the dict.
+        entry: The list of the COCO dict, 'images' or 'annotations', and the place in it that ``skip_bad`` leaves out;
+            None: nothing that is in the dict.
     """
 
     kind: str

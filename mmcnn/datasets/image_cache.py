@@ -48,7 +48,7 @@ class ImageCache:
     def __getstate__(self) -> dict:
         raise DataError(
             'the image cache is shared by forking, which these data-loading processes are not started by: '
-            "use env_cfg.mp_cfg.mp_start_method='fork', or no --cache-gb"
+            "use env_cfg.mp_cfg.mp_start_method='fork', or no cache_gb"
         )
 
     @property

@@ -7,6 +7,7 @@ import os
 from mmengine.config import Config
 from mmengine.device import get_device
 
+from mmcnn.datasets.findings import number
 from mmcnn.runs.model import is_classifier
 from mmcnn.runs.options import RunOptions
 
@@ -17,10 +18,10 @@ MIN_STEPS = 1000
 def set_batches(cfg: Config, options: RunOptions, num_images: int | None) -> None:
     """Sets batch size, workers and accumulation.
 
-    Recipes with a ``nominal_batch_size`` give each step so many images, on all GPUs together: fewer are accumulated,
+    Configs with a ``nominal_batch_size`` give each step so many images, on all GPUs together: fewer are accumulated,
     and so many GPUs that the config's batch would be more take less each. A run that would have fewer than
     ``MIN_STEPS`` steps accumulates less: a small data set needs the steps more than it needs the smooth gradient.
-    Where a recipe has ``scale_lr=True``, its rate is for ``nominal_batch_size`` images and follows their number; where
+    Where a config has ``scale_lr=True``, its rate is for ``nominal_batch_size`` images and follows their number; where
     its losses are sums over the images of a GPU, rate, weight decay and clipping are for ``summed_batch_size`` of them.
     """
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
@@ -67,14 +68,15 @@ def describe_batches(cfg: Config, launcher: str) -> str:
     """A line for the log: how many images an iteration and a step of the optimizer see, on all GPUs together."""
     together = cfg.train_dataloader.batch_size * world_size(launcher)
     counts = cfg.optim_wrapper.get('accumulative_counts', 1)
-    line = f'{together} images an iteration, {counts} iterations a step: {together * counts} images a step'
+    line = f'{number(together * counts, "image")} a step'
+    if counts > 1:
+        line = f'{number(together, "image")} an iteration, {counts} iterations a step: {line}'
     if cfg.get('scale_lr'):
         return f'{line}, learning rate {cfg.optim_wrapper.optimizer.lr:.3g}'
     nominal = cfg.get('nominal_batch_size')
     if nominal is not None and together * counts != nominal:
-        line += (
-            f' (the recipe is made for {nominal}: it takes {nominal / together / counts:.2g} times as many steps here)'
-        )
+        times = nominal / together / counts
+        line += f' (made for {number(nominal, "image")} a step: it takes {times:.2g} times as many steps here)'
     return line
 
 

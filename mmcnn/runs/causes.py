@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import NoReturn
 
 from mmcnn.engine.watch import start_failure, worker_death
-from mmcnn.errors import StoppedError, TrainingError
+from mmcnn.errors import MmcnnError, StoppedError, TrainingError
 
 
 @contextlib.contextmanager
@@ -40,12 +40,27 @@ def known_causes() -> Iterator[None]:
     except SystemExit as end:  # how a loop under MMEngine's own tools ends after a signal
         if isinstance(end.__cause__, StoppedError):
             raise end.__cause__ from None
-        if not isinstance(end.code, int) or end.code <= 128:
+        if not isinstance(end.code, int) or end.code - 128 not in set(signal.Signals):
             raise
         signum = end.code - 128
         raise StoppedError(f'stopped by {signal.Signals(signum).name}', signum) from end
-    except (OSError, RuntimeError) as error:
-        cause = start_failure(error) if isinstance(error, OSError) else worker_death(error)
+    except MmcnnError:
+        raise
+    except Exception as error:
+        if (interrupt := _interrupt_behind(error)) is not None:
+            raise interrupt from None
+        cause = None
+        if isinstance(error, OSError):
+            cause = start_failure(error)
+        elif isinstance(error, RuntimeError):
+            cause = worker_death(error)
         if cause is None:
             raise
         raise TrainingError(cause) from error
+
+
+def _interrupt_behind(error: BaseException | None) -> KeyboardInterrupt | None:
+    """The Ctrl-C that an error came of: MMEngine says of one while it formats a config that the config is at fault."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 import copy
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
 from mmcnn.errors import UsageError
 from mmcnn.nearest import nearest
 from mmcnn.runs.config_files import own_configs
 from mmcnn.runs.model import refusals
+from mmcnn.runs.types import check_structure
 from mmcnn.weights.checkpoint import read_checkpoint
 
 #: The entry that names the backbone.
@@ -35,6 +36,8 @@ def load_config(config: str | Path | Config, options: Mapping[str, Any] | None =
         UsageError: there is no such file or name (the nearest are listed), the file cannot be read as a config, or an
             option does not fit.
     """
+    if not isinstance(config, str | os.PathLike | Config):
+        raise UsageError(f'config={config!r}: it has to be a path, a name or a loaded config')
     cfg = copy.deepcopy(config) if isinstance(config, Config) else _read(str(config))
     if options:
         set_backbone(cfg, None, options)
@@ -55,8 +58,8 @@ def _read(name: str) -> Config:
         path = own[wanted]
     try:
         return Config.fromfile(path)
-    except (SyntaxError, KeyError, TypeError, AttributeError, OSError) as error:
-        raise UsageError(f"'{path}' cannot be read as a config: {error}") from error
+    except Exception as error:  # a config is a program, and may raise anything
+        raise UsageError(f"'{path}' cannot be read as a config: {type(error).__name__}: {error}") from error
 
 
 def config_and_checkpoint(config: str | Path | Config | None, path: str | Path) -> tuple[Config, dict]:
@@ -77,13 +80,6 @@ def config_and_checkpoint(config: str | Path | Config | None, path: str | Path) 
     from mmcnn.weights.recorded_config import recorded_config
 
     return recorded_config(checkpoint, str(path)), checkpoint
-
-
-def parse_key_values(pairs: Sequence[str]) -> dict[str, Any]:
-    """``['a.b=1', 'c=(2,3)']`` as ``{'a.b': 1, 'c': (2, 3)}``, read as MMEngine reads ``--cfg-options``."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument('pairs', nargs='*', action=DictAction)
-    return parser.parse_args(['--', *pairs]).pairs or {}
 
 
 def set_backbone(cfg: Config, backbone: str | None, options: Mapping[str, Any], say: Say = print) -> None:
@@ -122,7 +118,7 @@ def merge_options(cfg: Config, options: Mapping[str, Any], say: Say = print) -> 
     """Applies ``cfg_options``, and says which of them make a new entry inside a new one: most often that is a typo.
 
     Raises:
-        UsageError: an entry cannot be set.
+        UsageError: an entry cannot be set, or what is no dict would stand where a run needs one.
     """
     for key in options:
         *parents, _ = key.split('.')
@@ -130,13 +126,14 @@ def merge_options(cfg: Config, options: Mapping[str, Any], say: Say = print) -> 
         for i, parent in enumerate(parents):
             if isinstance(node, dict | Config) and parent not in node:
                 where = '.'.join(parents[:i]) or 'the config'
-                say(f"note: {where} had no '{parent}' before --cfg-options {key}; {nearest(parent, node)}")
+                say(f"note: cfg_options {key}: {where} had no '{parent}' before; {nearest(parent, node)}")
                 break
             node = node[parent] if isinstance(node, dict | Config) else None
     try:
         cfg.merge_from_dict(dict(options))
     except (KeyError, TypeError, AttributeError, IndexError) as error:
-        raise UsageError(f'--cfg-options {dict(options)} cannot be set: {error}') from error
+        raise UsageError(f'cfg_options={dict(options)} cannot be set: {error}') from error
+    check_structure(cfg)
 
 
 def dicts_in(node: Any) -> Iterator[dict]:

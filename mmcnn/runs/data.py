@@ -50,7 +50,7 @@ def set_data(
         DataError: the folder's is not usable.
     """
     if skip_bad and data in (None, 'demo'):
-        raise UsageError('--skip-bad needs --data PATH: no other data is checked image by image')
+        raise UsageError('skip_bad=True needs data=PATH: no other data is checked image by image')
     read = _class_folder if is_classifier(cfg) else _detector_folder
     folder = read(cfg, data, checkpoint, skip_bad, say)
     if folder is None:
@@ -163,7 +163,7 @@ def _check_present(cfg: Config, dataset: ConfigDict, names: tuple[str, ...]) -> 
         if not path.exists():
             raise UsageError(
                 f'the data of {cfg.filename or "the config in the checkpoint"} is not there: looked for {path} (from '
-                f'{Path.cwd()}). Put it there, or use --data PATH for your own ({own}), or --data demo for a small set '
+                f'{Path.cwd()}). Put it there, or use data=PATH for your own ({own}), or data=demo for a small set '
                 'made here'
             )
 
@@ -210,7 +210,9 @@ def set_cache(cfg: Config, cache_gb: float | None) -> None:
     dataset = cfg.train_dataloader.dataset
     if cache_gb is not None:
         if dataset.type != 'mmcnn.MosaicDataset':
-            raise UsageError('--cache-gb: only mmcnn.MosaicDataset keeps decoded images, and this config has another')
+            raise UsageError(
+                f'cache_gb={cache_gb:g}: only mmcnn.MosaicDataset keeps decoded images, not {dataset.type}'
+            )
         dataset.cache_gb = cache_gb
     preprocessor = cfg.model.get('data_preprocessor', {}).get('type')
     if dataset.get('device_augmentation') and preprocessor != 'mmcnn.PlanPreprocessor':

@@ -1,11 +1,11 @@
-"""``--device``: where MMEngine puts its models."""
+"""``device``: where MMEngine puts its models."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
 
-from mmcnn.errors import UsageError
+from mmcnn.device import device_called
 
 
 def use_device(name: str | None) -> None:
@@ -18,16 +18,8 @@ def use_device(name: str | None) -> None:
     import torch
 
     if name is not None:
-        try:
-            device = torch.device(name)
-        except RuntimeError:
-            device = None
-        if device is None or device.type not in ('cpu', 'cuda'):
-            raise UsageError(f'--device {name}: this is no device; say cpu, cuda or cuda:N')
+        device = device_called(name)
         if device.type == 'cuda':
-            count = torch.cuda.device_count()
-            if (device.index or 0) >= count:
-                raise UsageError(f'--device {name}: PyTorch sees {count} CUDA devices here')
             torch.cuda.set_device(device.index or 0)
         # MMEngine keeps its choice in this constant and offers no other way to run on the CPU of a GPU machine.
         device_utils.DEVICE = device.type

@@ -1,4 +1,4 @@
-"""``--img-size``: the side of the network input, in every transform of a config."""
+"""``img_size``: the side of the network input, in every transform of a config."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def set_img_size(cfg: Config, size: int | None) -> None:
     sized = [node for node in transforms if 'img_scale' in node]
     scaled = [node for node in transforms if node['type'] in SCALED and 'scale' in node]
     if size is not None and not sized and not scaled:
-        raise UsageError('--img-size: this config has no transform with an img_scale or a scale; use --cfg-options')
+        raise UsageError(f'img_size={size}: this config has no transform with an img_scale or a scale; use cfg_options')
     if is_classifier(cfg):
         _set_classifier_size(cfg, size, sized)
         return
     if size is None:
         return
     if size < 32 or size % 32:
-        raise UsageError(f'--img-size {size}: it has to be a multiple of 32, the coarsest stride')
+        raise UsageError(f'img_size={size}: it has to be a multiple of 32, the coarsest stride')
     before = max(sized[0]['img_scale'] if sized else _sides(scaled[-1]['scale']))
     for node in sized:
         node['img_scale'] = (size, size)
@@ -69,13 +69,13 @@ def _set_classifier_size(cfg: Config, size: int | None, sized: list[dict]) -> No
     if size is None:
         return
     if size < MIN_IMAGE:
-        raise UsageError(f'--img-size {size}: it has to be at least {MIN_IMAGE}')
+        raise UsageError(f'img_size={size}: it has to be at least {MIN_IMAGE}')
     model = build_on_meta(cfg).eval()
     try:
         model(torch.empty(1, model.backbone.in_channels, size, size, device='meta'))
     except RuntimeError as error:  # 'valid' padding leaves nothing to convolve
         raise UsageError(
-            f'--img-size {size}: too small for {cfg.model.backbone.type} ({str(error).splitlines()[0]})'
+            f'img_size={size}: too small for {cfg.model.backbone.type} ({str(error).splitlines()[0]})'
         ) from error
     for node in sized:
         node['img_scale'] = (size, size)

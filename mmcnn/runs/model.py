@@ -52,9 +52,14 @@ def is_classifier(cfg: Config) -> bool:
 
 
 @contextlib.contextmanager
-def refusals() -> Iterator[None]:
-    """What the parts of a model say of their arguments, as UsageError."""
+def refusals(where: str = '') -> Iterator[None]:
+    """What the parts of a config say of their arguments, as UsageError.
+
+    Args:
+        where: the entry that the message begins with, unless the parts name it themselves.
+    """
     try:
         yield
     except (ValueError, KeyError, TypeError) as error:
-        raise UsageError(error.args[0] if error.args else str(error)) from error
+        message = error.args[0] if error.args else str(error)
+        raise UsageError(f'{where}: {message}' if where else message) from error

@@ -5,13 +5,19 @@ Nothing here imports PyTorch, so that ``mmcnn --help`` is there at once.
 
 from __future__ import annotations
 
+import os
+import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from mmcnn.errors import UsageError
 from mmcnn.nearest import nearest
+
+#: The largest seed that NumPy's generators take.
+MAX_SEED = 2**32 - 1
 
 
 @dataclass(frozen=True)
@@ -22,15 +28,43 @@ class Option:
     metavar: str | None = None
     choices: Sequence[str] | None = None
     minimum: float | None = None
+    maximum: float | None = None
+
+
+#: The types that fields have: what fits each (a bool is an integer to Python only), and its name in a message.
+_KINDS = {
+    bool: (lambda value: isinstance(value, bool), 'True or False'),
+    int: (lambda value: isinstance(value, Integral) and not isinstance(value, bool), 'an integer'),
+    float: (lambda value: isinstance(value, Real) and not isinstance(value, bool), 'a number'),
+    str: (lambda value: isinstance(value, str), 'a string'),
+    Path: (lambda value: isinstance(value, str | os.PathLike), 'a path'),
+    Mapping: (
+        lambda value: isinstance(value, Mapping) and all(isinstance(key, str) for key in value),
+        "a dict such as {'model.widen_factor': 0.5}",
+    ),
+    Sequence: (lambda value: isinstance(value, Sequence), 'a list'),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelOptions:
-    """Options of everything that builds one model from a config.
+class Options:
+    """What all options have in common: a value that no run can have is refused.
 
     Raises:
-        UsageError: from the constructor, for a value that no run can have.
+        UsageError: from the constructor; the message names the option, the value and what would be right.
     """
+
+    def __post_init__(self) -> None:
+        known = described(type(self))
+        for name, hint in get_type_hints(type(self)).items():
+            if hint is not Any and name in self.__dataclass_fields__:
+                object.__setattr__(self, name, _checked(name, getattr(self, name), hint))
+                _check_range(name, getattr(self, name), known[name][1] if name in known else Option(''))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions(Options):
+    """Options of everything that builds one model from a config."""
 
     backbone: Annotated[str | None, Option('another backbone; mmcnn zoo lists them', 'NAME')] = None
     cfg_options: Annotated[Mapping[str, Any], Option('override any config entry', 'KEY=VALUE')] = field(
@@ -38,19 +72,9 @@ class ModelOptions:
     )
     device: Annotated[str | None, Option('cpu, cuda or cuda:N (default: a GPU if there is one)', 'DEVICE')] = None
 
-    def __post_init__(self) -> None:
-        for name, (_, known) in described(type(self)).items():
-            value = getattr(self, name)
-            if value is None:
-                continue
-            if known.minimum is not None and value < known.minimum:
-                raise UsageError(f'{name}={value}: the value must be at least {known.minimum:g}')
-            if known.choices and value not in known.choices:
-                raise UsageError(f'{name}={value!r}: {nearest(str(value), known.choices)}')
-
 
 @dataclass(frozen=True, kw_only=True)
-class DataOptions:
+class DataOptions(Options):
     """Options of everything that reads a data set in batches."""
 
     data: Annotated[
@@ -61,7 +85,7 @@ class DataOptions:
             'demo|PATH',
         ),
     ] = None
-    skip_bad: Annotated[bool, Option('leave out images and boxes that the check of --data finds at fault')] = False
+    skip_bad: Annotated[bool, Option('leave out images and boxes that the check of the data finds at fault')] = False
     img_size: Annotated[int | None, Option('side of the network input, in pixels', 'N')] = None
     batch_size: Annotated[int | None, Option('images per GPU (or on the CPU) and iteration', 'N', minimum=1)] = None
     workers: Annotated[int | None, Option('data-loading processes per GPU', 'N', minimum=0)] = None
@@ -93,7 +117,8 @@ class TrainOptions(RunOptions):
     config: Any
     epochs: Annotated[int | None, Option('length of the run', 'N', minimum=1)] = None
     seed: Annotated[
-        int | None, Option('random seed (default: 0, or that of the run that is continued)', 'N', minimum=0)
+        int | None,
+        Option('random seed (default: 0, or that of the run that is continued)', 'N', minimum=0, maximum=MAX_SEED),
     ] = None
     amp: Annotated[bool, Option('mixed precision, on a GPU')] = False
     resume: Annotated[
@@ -176,3 +201,38 @@ def described(options: type) -> dict[str, tuple[Any, Option]]:
     return {
         name: (hint.__origin__, hint.__metadata__[0]) for name, hint in hints.items() if hasattr(hint, '__metadata__')
     }
+
+
+def kinds_of(hint: Any) -> tuple[Any, ...]:
+    """The types that a field's hint allows, without their arguments: ``(str, Path, NoneType)``, ``(Mapping,)``."""
+    kinds = get_args(hint) if get_origin(hint) in (types.UnionType, Union) else (hint,)
+    return tuple(get_origin(kind) or kind for kind in kinds)
+
+
+def _checked(name: str, value: Any, hint: Any) -> Any:
+    """The value, which fits the hint; NumPy's numbers as Python's, which a config can hold.
+
+    Raises:
+        UsageError: it does not fit.
+    """
+    kinds = [kind for kind in kinds_of(hint) if kind is not types.NoneType]
+    if value is None and len(kinds) < len(kinds_of(hint)):
+        return None
+    if not any(_KINDS[kind][0](value) for kind in kinds):
+        # Every path may be a string, too.
+        words = ' or '.join(_KINDS[kind][1] for kind in kinds if not (kind is str and Path in kinds))
+        raise UsageError(f'{name}={value!r}: it has to be {words}, not of type {type(value).__name__}')
+    if isinstance(value, Integral | Real) and not isinstance(value, bool):
+        return int(value) if isinstance(value, Integral) else float(value)
+    return value
+
+
+def _check_range(name: str, value: Any, option: Option) -> None:
+    if value is None:
+        return
+    if option.minimum is not None and not value >= option.minimum:  # NaN is not
+        raise UsageError(f'{name}={value}: the value must be at least {option.minimum:g}')
+    if option.maximum is not None and not value <= option.maximum:
+        raise UsageError(f'{name}={value}: the value must be at most {option.maximum}')
+    if option.choices and value not in option.choices:
+        raise UsageError(f'{name}={value!r}: {nearest(str(value), option.choices)}')

@@ -22,6 +22,7 @@ from mmcnn.runs.img_size import set_img_size
 from mmcnn.runs.model import wire_model
 from mmcnn.runs.options import RunOptions, TrainOptions
 from mmcnn.runs.training import check_initial_weights, set_amp, set_on_nan
+from mmcnn.runs.types import check_entries, check_types
 from mmcnn.runs.work_dirs import RunKind
 
 #: Variable in which each launcher tells a process its rank.
@@ -87,6 +88,7 @@ def prepare(
         cfg, checkpoint = load_config(options.config), None
     else:
         cfg, checkpoint = config_and_checkpoint(options.config, options.checkpoint)
+    check_entries(cfg, training)
     _check_launcher(options.launcher)
     kind = _swap(cfg, options, notes)
     merge_options(cfg, options.cfg_options, notes.append)
@@ -111,6 +113,7 @@ def prepare(
     if training:
         set_cache(cfg, options.cache_gb)
     wire_model(cfg)
+    check_types(cfg, training)
     if training:
         check_classes(cfg)
         resumed = check_initial_weights(cfg, options.resume, notes.append)

@@ -22,7 +22,7 @@ def set_amp(cfg: Config, amp: bool) -> None:
     if not amp:
         return
     if get_device() == 'cpu':
-        raise UsageError('--amp needs a GPU: mixed precision is not faster on a CPU, leave it out')
+        raise UsageError('amp=True needs a GPU: mixed precision is not faster on a CPU, leave it out')
     cfg.optim_wrapper.type = 'AmpOptimWrapper'
     cfg.optim_wrapper.loss_scale = 'dynamic'
 
@@ -37,7 +37,7 @@ def set_on_nan(cfg: Config, on_nan: str | None) -> None:
         return
     kind = cfg.train_cfg.get('type')
     if kind != 'mmcnn.ResumableTrainLoop':
-        raise UsageError(f'--on-nan {on_nan} needs train_cfg.type=mmcnn.ResumableTrainLoop, the config has {kind}')
+        raise UsageError(f'on_nan={on_nan} needs train_cfg.type=mmcnn.ResumableTrainLoop, the config has {kind}')
     cfg.train_cfg.on_nan = on_nan
 
 
@@ -59,7 +59,7 @@ def check_initial_weights(cfg: Config, resume: bool | str | Path = False, say: S
     from mmcnn.weights.files import open_weights
 
     load_from = cfg.get('load_from')
-    if not resume and cfg.get('resume'):  # --cfg-options resume=True
+    if not resume and cfg.get('resume'):  # of cfg_options, or the config's own
         resume = load_from or True
     if resume:
         meta = _resume_from(cfg, resume, say)
@@ -87,7 +87,7 @@ def _resume_from(cfg: Config, resume: bool | str | Path, say: Say) -> dict | Non
     if found is None:
         say(f'there is no checkpoint in {cfg.work_dir} yet: starting from the beginning')
         if earlier := sorted(path.name for path in Path(cfg.work_dir).glob('epoch_*.pth')):
-            say(f'note: {", ".join(earlier)} are of an earlier run; --resume FILE continues from one of them')
+            say(f'note: {", ".join(earlier)} are of an earlier run; resume=FILE continues from one of them')
         return None
     path, checkpoint, passed_over = found
     refuse_code_in_meta(checkpoint, str(path))

@@ -270,7 +270,7 @@ def _refusal(
     message = f'{file.path} does not fit {_name(model)}: {"; ".join(best.deviations(allowed))}'
     if best.mismatched and all(key.startswith(CLASS_LAYERS) for key, *_ in best.mismatched):
         if not best.missing and not best.unexpected:
-            message += '; a head of another class count is kept as it is with --allow-head-mismatch'
+            message += '; a head of another class count is kept as it is with allow_head_mismatch=True'
         return CheckpointError(message)
     if not best.missing and not best.unexpected and _is_other_input(model, best):
         message += "; a first convolution for 3 channels is spread over the image's with adapt_input=True"

@@ -126,5 +126,5 @@ def read_resumable(path: str | Path) -> dict:
     """
     checkpoint = read_checkpoint(path)
     if 'optimizer' not in checkpoint or 'meta' not in checkpoint:
-        raise CheckpointError(f'{path} holds weights only, no optimizer: use --cfg-options load_from={path}')
+        raise CheckpointError(f'{path} holds weights only, no optimizer: use load_from={path}')
     return checkpoint

@@ -58,3 +58,10 @@ def test_values_that_no_run_can_have_are_refused(read):
         read('--epochs', 0)
     with pytest.raises(UsageError, match=r'cache_gb=-1\.0: the value must be at least 0'):
         read('--cache-gb', -1)
+    with pytest.raises(UsageError, match='seed=4294967296: the value must be at most 4294967295'):
+        read('--seed', 2**32)
+
+
+def test_brackets_that_do_not_match(read):
+    with pytest.raises(UsageError, match=r'^--cfg-options a=\[1,2: the brackets do not match$'):
+        read('--cfg-options', 'b=1', 'a=[1,2')

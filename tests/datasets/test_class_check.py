@@ -6,11 +6,11 @@ import cv2
 import pytest
 
 from mmcnn.datasets import ClassFolder, read_class_folder
-from mmcnn.datasets.class_check import check_class_folder, describe_left_out
+from mmcnn.datasets.class_check import check_class_folder, check_class_images, describe_left_out
 from mmcnn.errors import DataError
 
 
-def check_class_images(folder, names, skip_bad):
+def checked(folder, names, skip_bad):
     report = check_class_folder(folder, names)
     return report.usable(skip_bad), list(report.findings)
 
@@ -29,28 +29,28 @@ def broken(shape_classes, tmp_path, monkeypatch):
 
 def test_sound_pictures(shape_classes):
     folder = read_class_folder(shape_classes)
-    assert check_class_images(folder, ('train', 'val'), skip_bad=False) == (folder, [])
+    assert checked(folder, ('train', 'val'), skip_bad=False) == (folder, [])
 
 
 def test_broken_pictures_are_named(broken):
     train, val = (sorted((broken / name).iterdir())[0].name for name in ('train/square', 'val/circle'))
     with pytest.raises(DataError) as error:
-        check_class_images(read_class_folder(broken), ('train', 'val'), skip_bad=False)
+        checked(read_class_folder(broken), ('train', 'val'), skip_bad=False)
     assert str(error.value).splitlines() == [
         f'{broken}: not fit to be used:',
         'error: unreadable image (1)',
         f'  val/circle/{val}: is empty',
         'error: truncated image (1)',
         f'  train/square/{train}: cannot be decoded: image file is truncated',
-        'leave them out with --skip-bad, or mend the files',
+        'leave them out with skip_bad=True, or mend the files',
     ]
     with pytest.raises(DataError, match='is empty') as error:
-        check_class_images(read_class_folder(broken), ('val',), skip_bad=False)
+        checked(read_class_folder(broken), ('val',), skip_bad=False)
     assert 'truncated' not in str(error.value)
 
 
 def test_broken_pictures_are_left_out(broken):
-    folder, bad = check_class_images(read_class_folder(broken), ('train', 'val'), skip_bad=True)
+    folder, bad = checked(read_class_folder(broken), ('train', 'val'), skip_bad=True)
     assert (folder.num_train, folder.num_val) == (23, 11)
     assert describe_left_out(bad) == 'left out: unreadable image 1, truncated image 1'
     left_out = [finding.file for finding in bad if finding.part == 'train']
@@ -63,8 +63,8 @@ def test_broken_pictures_are_left_out(broken):
 def test_a_class_without_a_sound_picture(broken):
     for path in (broken / 'val' / 'circle').iterdir():
         path.write_bytes(b'')
-    with pytest.raises(DataError, match='val/circle has no picture that can be used'):
-        check_class_images(read_class_folder(broken), ('train', 'val'), skip_bad=True)
+    with pytest.raises(DataError, match='val/circle has no image that can be used'):
+        checked(read_class_folder(broken), ('train', 'val'), skip_bad=True)
 
 
 def test_a_picture_to_train_on_that_is_in_val_too(shape_classes, tmp_path, monkeypatch):
@@ -75,13 +75,21 @@ def test_a_picture_to_train_on_that_is_in_val_too(shape_classes, tmp_path, monke
     held_out = sorted((root / 'val' / 'circle').iterdir())[0]
     cv2.imwrite(str(root / 'train' / 'square' / 'copy.png'), cv2.imread(str(held_out)))
     with pytest.raises(DataError) as error:
-        check_class_images(read_class_folder(root), ('train', 'val'), skip_bad=False)
+        checked(read_class_folder(root), ('train', 'val'), skip_bad=False)
     assert str(error.value).splitlines()[1:3] == [
         'error: train image in val (1)',
-        f'  train/square/copy.png: is the picture of val/circle/{held_out.name}',
+        f'  train/square/copy.png: is the image of val/circle/{held_out.name}',
     ]
-    folder, bad = check_class_images(read_class_folder(root), ('train', 'val'), skip_bad=True)
+    folder, bad = checked(read_class_folder(root), ('train', 'val'), skip_bad=True)
     assert (folder.num_train, folder.num_val) == (24, 12)
     assert [(finding.file, finding.part) for finding in bad] == [('train/square/copy.png', 'train')]
     # Without the training folder, as for an evaluation, there is nothing to compare with.
-    assert check_class_images(read_class_folder(root), ('val',), skip_bad=False)[1] == []
+    assert checked(read_class_folder(root), ('val',), skip_bad=False)[1] == []
+
+
+def test_the_name_of_release_0_1_warns_and_works(broken):
+    folder = read_class_folder(broken)
+    with pytest.warns(DeprecationWarning, match='check_class_images has become check_class_folder'):
+        found = check_class_images(folder, ('train', 'val'), True)
+    assert found == checked(folder, ('train', 'val'), skip_bad=True)
+    assert len(found[1]) == 2

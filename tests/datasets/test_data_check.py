@@ -322,7 +322,7 @@ def test_what_is_bad_is_left_out_and_counted(make):
     (root / 'images' / 'c.png').unlink()
     before = state(root)
     report = check_data(root)
-    with pytest.raises(DataError, match='leave out what has an error with --skip-bad'):
+    with pytest.raises(DataError, match='leave out what has an error with skip_bad=True'):
         report.usable()
     data = report.usable(skip_bad=True)
     assert report.left_out() == (

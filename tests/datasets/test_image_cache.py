@@ -111,7 +111,7 @@ def test_a_system_that_refuses_is_one_sentence(monkeypatch):
 
 
 def test_it_cannot_be_copied_to_a_process_that_is_not_forked():
-    with pytest.raises(DataError, match="mp_start_method='fork', or no --cache-gb"):
+    with pytest.raises(DataError, match="mp_start_method='fork', or no cache_gb"):
         copy.deepcopy(ImageCache(2, 1e-5))
 
 

@@ -187,7 +187,7 @@ def test_workers_share_what_they_decode(build, monkeypatch, tmp_path):
 
 def test_processes_that_are_not_forked_are_refused(build):
     dataset = build(cache_gb=0.1)
-    with pytest.raises(DataError, match='no --cache-gb'):
+    with pytest.raises(DataError, match='no cache_gb'):
         next(iter(batches(dataset, 1, multiprocessing_context='spawn')))
 
 

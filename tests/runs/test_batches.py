@@ -25,14 +25,15 @@ def test_a_step_sees_64_images_on_any_number_of_gpus(launcher, variable, process
     line, found = batches(cfg, launcher=launcher, num_images=118_287)
     assert (cfg.train_dataloader.batch_size, found) == (batch, counts)
     images = batch * processes
-    assert line == f'{images} images an iteration, {counts} iterations a step: 64 images a step'
+    every = f'{images} images an iteration, {counts} iterations a step: ' if counts > 1 else ''
+    assert line == f'{every}64 images a step'
 
 
 def test_a_typed_batch_that_changes_the_recipe_is_said(monkeypatch):
     monkeypatch.setenv('WORLD_SIZE', '8')
     line, counts = batches(load_config(CONFIG), batch_size=16, launcher='pytorch')
-    assert counts == 1 and line.startswith('128 images an iteration, 1 iterations a step: 128 images a step')
-    assert line.endswith('(the recipe is made for 64: it takes 0.5 times as many steps here)')
+    assert counts == 1 and line.startswith('128 images a step (')
+    assert line.endswith('(made for 64 images a step: it takes 0.5 times as many steps here)')
 
 
 def test_processes_of_another_launcher_do_not_count(monkeypatch):
@@ -72,7 +73,7 @@ def test_workers_and_batch_sizes_of_all_loaders(monkeypatch):
 def test_recipe_without_nominal_batch_is_left_alone():
     cfg = load_config(CONFIG)
     cfg.pop('nominal_batch_size')
-    assert batches(cfg, batch_size=1) == ('1 images an iteration, 4 iterations a step: 4 images a step', 4)
+    assert batches(cfg, batch_size=1) == ('1 image an iteration, 4 iterations a step: 4 images a step', 4)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import os
 import signal
 
 import pytest
+from mmengine.config import Config
 from torch.utils.data import DataLoader
 
 from mmcnn.errors import StoppedError, TrainingError
@@ -34,3 +35,32 @@ def test_the_end_after_a_signal_is_an_error_of_its_own():
 def test_faults_of_the_program_stay_what_they_are(error):
     with pytest.raises(type(error), match=r'^a bug$'), known_causes():
         raise error
+
+
+@pytest.mark.parametrize('code', [255, 128, 1, 'a reason', None])
+def test_an_end_that_is_no_signal_stays_what_it_is(code):
+    with pytest.raises(SystemExit) as end, known_causes():
+        raise SystemExit(code)
+    assert end.value.code == code
+
+
+def test_ctrl_c_while_mmengine_formats_a_config(monkeypatch):
+    """MMEngine answers anything that comes in there with a SyntaxError."""
+
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr('mmengine.config.config.FormatCode', interrupted)
+    with pytest.raises(KeyboardInterrupt), known_causes():
+        Config(dict(a=1)).pretty_text  # noqa: B018
+
+
+def test_an_error_on_purpose_after_ctrl_c_keeps_its_message():
+    def leave():
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            raise StoppedError('stopped by SIGINT; the last one is whole', 2)  # noqa: B904
+
+    with pytest.raises(StoppedError, match='the last one is whole'), known_causes():
+        leave()

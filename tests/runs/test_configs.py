@@ -41,7 +41,14 @@ def test_own_file_comes_before_the_name(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ('content', 'name'),
-    [('x = (', 'x.py'), ("_base_ = 'nowhere.py'\n", 'x.py'), ('x', 'x.txt')],
+    [
+        ('x = (', 'x.py'),
+        ("_base_ = 'nowhere.py'\n", 'x.py'),
+        ('x', 'x.txt'),
+        ('x = y', 'x.py'),
+        ('raise RuntimeError', 'x.py'),
+        ('x = 1 / 0', 'x.py'),
+    ],
 )
 def test_unusable_config(content, name, tmp_path):
     (tmp_path / name).write_text(content)
@@ -49,11 +56,15 @@ def test_unusable_config(content, name, tmp_path):
         load_config(str(tmp_path / name))
 
 
+def test_config_of_another_kind():
+    with pytest.raises(UsageError, match=r"config=\{'model': 3\}: it has to be a path, a name or a loaded config"):
+        load_config(dict(model=3))
+
+
 def test_misspelt_options_are_noticed(capsys):
     load_config(CONFIG, {'optim_wrapper.optimzer.lr': 0.1, 'train_dataloader.dataset.pipeline.0.scale': (1, 1)})
     assert capsys.readouterr().out == (
-        "note: optim_wrapper had no 'optimzer' before --cfg-options optim_wrapper.optimzer.lr; "
-        'did you mean optimizer?\n'
+        "note: cfg_options optim_wrapper.optimzer.lr: optim_wrapper had no 'optimzer' before; did you mean optimizer?\n"
     )
 
 
@@ -64,7 +75,7 @@ def test_what_is_typed_wins(finished):
     run = finished(epochs=50, cfg_options={'optim_wrapper.accumulative_counts': 3, 'model.widen_factor': 0.25})
     cfg = run.cfg
     assert cfg.optim_wrapper.accumulative_counts == 3
-    assert run.batches().startswith('16 images an iteration, 3 iterations a step: 48 images a step (the recipe is')
+    assert run.batches().startswith('16 images an iteration, 3 iterations a step: 48 images a step (made for 64')
     assert (cfg.train_cfg.max_epochs, cfg.train_cfg.val_interval) == (50, 5)
     assert cfg.model.neck.in_channels == [64, 128, 256]  # a quarter of 256, 512, 1024: wired, and dumped so
 

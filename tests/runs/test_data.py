@@ -20,8 +20,8 @@ def test_missing_coco_says_where_it_was_looked_for(run_tool, tmp_path):
     (line,) = result.err.splitlines()
     assert f'{CONFIG}.py is not there: looked for data/coco/annotations/instances_train2017.json' in line
     assert f'(from {tmp_path})' in line
-    assert '--data PATH' in line
-    assert '--data demo' in line
+    assert 'data=PATH' in line
+    assert 'data=demo' in line
     (tmp_path / 'data' / 'coco' / 'annotations').mkdir(parents=True)
     (tmp_path / 'data' / 'coco' / 'annotations' / 'instances_train2017.json').touch()
     result = run_tool('train', CONFIG, cwd=tmp_path)
@@ -166,7 +166,7 @@ def test_memory_for_images_where_the_data_set_keeps_them():
     assert cfg.train_dataloader.dataset.cache_gb == 0
     set_cache(cfg, 2.5)
     assert cfg.train_dataloader.dataset.cache_gb == 2.5
-    with pytest.raises(UsageError, match=r'--cache-gb: only mmcnn\.MosaicDataset keeps decoded images'):
+    with pytest.raises(UsageError, match=r'cache_gb=\S+: only mmcnn\.MosaicDataset keeps decoded images'):
         set_cache(load_config('yolov3_darknet53'), 2.5)
 
 

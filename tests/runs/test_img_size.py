@@ -1,4 +1,4 @@
-"""--img-size: the side of the network input, of detectors and of classifiers."""
+"""img_size: the side of the network input, of detectors and of classifiers."""
 
 import re
 
@@ -58,7 +58,7 @@ def test_img_size_of_mmdetections_transforms_is_the_longer_side():
     cfg = load_config('faster_rcnn_resnet-fpn')
     set_img_size(cfg, 320)
     assert scales(cfg, 'train_dataloader') == scales(cfg, 'test_dataloader') == [(320, 320)]
-    with pytest.raises(UsageError, match=r'--img-size 100: it has to be a multiple of 32'):
+    with pytest.raises(UsageError, match=r'img_size=100: it has to be a multiple of 32'):
         set_img_size(cfg, 100)
 
 
@@ -87,7 +87,7 @@ def test_image_size_that_is_typed():
     assert sizes(cfg) == [(100, 100)] * 3
     set_img_size(cfg, None)  # as a recorded config has it
     assert sizes(cfg) == [(100, 100)] * 3
-    with pytest.raises(UsageError, match='--img-size 31: it has to be at least 32'):
+    with pytest.raises(UsageError, match='img_size=31: it has to be at least 32'):
         set_img_size(cfg, 31)
 
 
@@ -96,5 +96,5 @@ def test_image_too_small_for_the_network(monkeypatch):
         raise RuntimeError('Kernel size can not be greater than actual input size\nand more')
 
     monkeypatch.setattr('mmcnn.models.classifiers.Classifier.forward', narrow_way)
-    with pytest.raises(UsageError, match=r'--img-size 64: too small for mmcnn\.darknet53 \(Kernel size .* size\)$'):
+    with pytest.raises(UsageError, match=r'img_size=64: too small for mmcnn\.darknet53 \(Kernel size .* size\)$'):
         set_img_size(load_config(CLASSIFIER), 64)

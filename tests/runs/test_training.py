@@ -34,9 +34,7 @@ def test_on_nan():
     set_on_nan(cfg, 'skip')
     assert cfg.train_cfg.on_nan == 'skip'
     cfg.train_cfg.type = 'EpochBasedTrainLoop'
-    with pytest.raises(
-        UsageError, match=r'--on-nan stop needs train_cfg\.type=mmcnn\.ResumableTrainLoop, .* has Epoch'
-    ):
+    with pytest.raises(UsageError, match=r'on_nan=stop needs train_cfg\.type=mmcnn\.ResumableTrainLoop, .* has Epoch'):
         set_on_nan(cfg, 'stop')
 
 
@@ -92,6 +90,4 @@ def test_an_earlier_run_s_checkpoints_are_pointed_out(tmp_path, capsys):
     cfg = run_config(tmp_path)
     check_initial_weights(cfg, True)
     assert cfg.resume is False
-    assert (
-        'note: epoch_7.pth are of an earlier run; --resume FILE continues from one of them' in capsys.readouterr().out
-    )
+    assert 'note: epoch_7.pth are of an earlier run; resume=FILE continues from one of them' in capsys.readouterr().out

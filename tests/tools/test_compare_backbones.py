@@ -81,12 +81,12 @@ def test_comparison_and_its_second_call(compare, tmp_path, monkeypatch):
     [
         (
             ['--backbone', 'darknet53', '--backbone', 'vgg61'],
-            "--backbone vgg61: no backbone is called 'vgg61'; did you",
+            "backbone=vgg61: no backbone is called 'vgg61'; did you",
         ),
-        (['--backbone', 'resnet-fpn-tv', '--backbone', 'inceptionv9'], '--backbone inceptionv9: no backbone'),
+        (['--backbone', 'resnet-fpn-tv', '--backbone', 'inceptionv9'], 'backbone=inceptionv9: no backbone'),
         (['--backbone', 'darknet53', '--seeds', '0'], 'seeds=0: the value must be at least 1'),
-        (['--backbone', 'darknet53', '--amp'], '--amp needs a GPU'),
-        (['--backbone', 'darknet53', '--img-size', '65'], '--img-size 65: it has to be a multiple of 32'),
+        (['--backbone', 'darknet53', '--amp'], 'amp=True needs a GPU'),
+        (['--backbone', 'darknet53', '--img-size', '65'], 'img_size=65: it has to be a multiple of 32'),
         (['--backbone', 'darknet53', '--data', 'nowhere'], 'nowhere does not exist'),
     ],
 )
@@ -103,7 +103,7 @@ def test_refusals_come_before_any_training(compare, monkeypatch, tmp_path, args,
 def test_one_that_cannot_be_built_is_named_before_any_training(compare, monkeypatch):
     monkeypatch.setattr(comparison.Run, 'train', lambda run: pytest.fail('trained'))
     result = compare('--backbone', 'darknet53', options=['model.backbone.frozen_stages=9'])
-    assert result.err.startswith('error: --backbone darknet53: frozen_stages=9 of darknet53 is not a level')
+    assert result.err.startswith('error: backbone=darknet53: frozen_stages=9 of darknet53 is not a level')
     result = compare('--backbone', 'darknet53', config='classification/darknet53')
     assert result.err.startswith('error: classification/darknet53 is a classifier; ')
 

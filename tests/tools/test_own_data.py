@@ -44,7 +44,7 @@ def test_what_is_at_fault_is_refused_before_anything_is_written(train_tiny, brok
         'error: truncated image (1)', 'error: train image in val (1)', 'error: unknown category (1)',
         'error: bad box (1)', 'error: box of zero area (1)',
     ]  # fmt: skip
-    assert lines[-1] == 'leave out what has an error with --skip-bad, or mend the files'
+    assert lines[-1] == 'leave out what has an error with skip_bad=True, or mend the files'
     assert not (tmp_path / 'run').exists()
 
 
@@ -91,7 +91,7 @@ def test_skip_bad_goes_with_own_data(run_tool, tmp_path):
     for data in ([], ['--data', 'demo']):
         result = run_tool('train', 'yolov4_cspdarknet53', *data, '--skip-bad', cwd=tmp_path)
         assert (result.code, result.err) == (
-            1, 'error: --skip-bad needs --data PATH: no other data is checked image by image\n',
+            1, 'error: skip_bad=True needs data=PATH: no other data is checked image by image\n',
         )  # fmt: skip
 
 

@@ -187,7 +187,7 @@ def test_a_head_of_another_class_count_has_its_own_shapes(tmp_path):
         for level, channels in enumerate((256, 512, 1024))
         for kind, shape in (('bias', (255,)), ('weight', (255, channels, 1, 1)))
     }
-    with pytest.raises(CheckpointError, match=r'6 of another shape: .*kept as it is with --allow-head-mismatch'):
+    with pytest.raises(CheckpointError, match=r'6 of another shape: .*kept as it is with allow_head_mismatch=True'):
         mmcnn.load_weights(detector('yolov4_cspdarknet53_darknet', 20), tmp_path / 'x')
 
 

@@ -191,7 +191,7 @@ def test_a_head_of_another_class_count_only_when_asked(tmp_path):
     source, target = filled(detector(classes=5)), detector(classes=2)
     path = saved(source.state_dict(), tmp_path / 'x.pth')
     before = values(target)
-    with pytest.raises(CheckpointError, match=r'6 of another shape.*kept as it is with --allow-head-mismatch'):
+    with pytest.raises(CheckpointError, match=r'6 of another shape.*kept as it is with allow_head_mismatch=True'):
         mmcnn.load_weights(target, path)
     report = mmcnn.load_weights(target, path, allow_head_mismatch=True)
     assert len(report.mismatched) == 6
