@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.dist import is_main_process
+from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
@@ -21,17 +21,17 @@ from mmcnn.console import Console
 from mmcnn.detector import Detector, read_image
 from mmcnn.engine.console_runner import runner_for
 from mmcnn.engine.hooks import AtomicCheckpointHook, ConsoleHook, HistoryHook
-from mmcnn.engine.run_head import evaluation_rows, inner_dataset, shown_path, training_rows, unwrapped
+from mmcnn.engine.run_head import evaluation_rows, file_dataset, shown_path, training_rows, unwrapped
 from mmcnn.evaluation import CocoMetric
 from mmcnn.models.classifiers import Classifier
 from mmcnn.models.fuse import fuse
-from mmcnn.runs.results import EvaluateResult, TrainResult, by_name, main_numbers
+from mmcnn.results import EvaluateResult, TrainResult, by_name, main_numbers
 from mmcnn.visualization import draw_boxes, plot_curves, prediction_grid
 from mmcnn.weights.checkpoint import read_checkpoint, state_dict_of
 from mmcnn.weights.loading import load_state, load_weights
 from mmcnn.weights.whole_file import check_writable
 
-#: Held-out images in the picture grid, and the score they are drawn at where no validation has found a better one.
+#: Held-out images in the image grid, and the score they are drawn at where no validation has found a better one.
 GRID_IMAGES, GRID_SCORE = 8, 0.25
 #: Variables by which our config files and MMDetection's are put together. Once a file is read they have no effect.
 HELPERS = ('max_epochs', 'img_scale', 'data_root', 'train_pipeline', 'test_pipeline')
@@ -61,7 +61,7 @@ def train(
         CheckpointError: ``load_from`` does not fit the model, or the work dir cannot be written to.
         DataError, TrainingError, SystemExit: See :class:`~mmcnn.engine.loops.ResumableTrainLoop`.
     """
-    console = console or Console(verbose=True)
+    console = console or Console(verbose=True, launcher=cfg.get('launcher', 'none'))
     check_writable(cfg.work_dir)
     _join_ranks(cfg)
     _drop_helpers(cfg)
@@ -85,7 +85,7 @@ def train(
         runner.train()
         result = _result(runner)
         if is_main_process():
-            _leave_files(runner)
+            _leave_files(runner, result.last)
             console.summary(_closing_rows(runner, result), main_numbers(result.metrics))
     return result
 
@@ -104,7 +104,7 @@ def test(cfg: Config, source: str, *, console: Console | None = None, notes: Seq
     Raises:
         CheckpointError: the weights do not fit the config's model.
     """
-    console = console or Console(verbose=True)
+    console = console or Console(verbose=True, launcher=cfg.get('launcher', 'none'))
     cfg.load_from, cfg.resume = None, False
     _join_ranks(cfg)
     _drop_helpers(cfg)
@@ -119,7 +119,8 @@ def test(cfg: Config, source: str, *, console: Console | None = None, notes: Seq
         if is_main_process():
             path = Path(cfg.work_dir) / 'metrics.json'
             numbers = {k: None if math.isnan(v) else v for k, v in logged.items() if isinstance(v, (int, float))}
-            path.write_text(json.dumps(dict(checkpoint=source, **numbers), indent=2, ensure_ascii=False) + '\n')
+            text = json.dumps(dict(checkpoint=source, **numbers), indent=2, ensure_ascii=False)
+            path.write_text(f'{text}\n', encoding='utf-8')
             console.summary([('numbers', shown_path(path))], main_numbers(by_name(logged)[0]))
     return EvaluateResult(Path(cfg.work_dir), Path(source), *by_name(logged))
 
@@ -173,22 +174,25 @@ def _result(runner: Runner) -> TrainResult:
         best, last = hub.get_info('best_ckpt', None), find_latest_checkpoint(runner.work_dir)
         best, last = best and Path(best), last and Path(last)
     else:
-        best, last = hook.best_and_last()
+        files = list(hook.best_and_last())
+        broadcast_object_list(files)  # the first rank writes them, and knows what became of them
+        best, last = files
     kinds = ('val/coco/', 'val/accuracy/')
     logged = {k.removeprefix('val/'): v.current() for k, v in hub.log_scalars.items() if k.startswith(kinds)}
     return TrainResult(Path(runner.work_dir), best, last, *by_name(logged), history=list(hub.get_info('history')))
 
 
-def _leave_files(runner: Runner) -> None:
+def _leave_files(runner: Runner, checkpoint: Path | None) -> None:
     plot_curves(runner.work_dir, Path(runner.work_dir) / 'curves.png')
-    if not isinstance(unwrapped(runner.model), Classifier) and runner.val_loop is not None:
-        _leave_pictures(runner)
+    is_detector = not isinstance(unwrapped(runner.model), Classifier)
+    if is_detector and runner.val_loop is not None and checkpoint is not None:
+        _leave_pictures(runner, checkpoint)
 
 
-def _leave_pictures(runner: Runner) -> None:
+def _leave_pictures(runner: Runner, checkpoint: Path) -> None:
     work_dir = Path(runner.work_dir)
     score, caption = _shown_score(runner)
-    detector = Detector(find_latest_checkpoint(runner.work_dir), runner.cfg, score_thr=score)
+    detector = Detector(checkpoint, runner.cfg, score_thr=score)
     dataset = runner.val_dataloader.dataset
     pairs = []
     for i in range(min(GRID_IMAGES, len(dataset))):
@@ -226,6 +230,6 @@ def _closing_rows(runner: Runner, result: TrainResult) -> list[tuple[str, str]]:
         rows.append(('next', f'mmcnn test {checkpoint}'))
         if not isinstance(unwrapped(runner.model), Classifier):
             loader = runner.train_dataloader if runner.val_loop is None else runner.val_dataloader
-            image = shown_path(inner_dataset(loader.dataset).get_data_info(0)['img_path'])
+            image = shown_path(file_dataset(loader.dataset).get_data_info(0)['img_path'])
             rows.append(('', f'mmcnn infer {checkpoint} {shlex.quote(image)}'))
     return rows

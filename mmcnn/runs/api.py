@@ -13,7 +13,7 @@ from mmcnn import compat
 from mmcnn.errors import UsageError
 from mmcnn.nearest import nearest
 from mmcnn.runs.options import RunOptions, TestOptions, TrainOptions, described
-from mmcnn.runs.results import EvaluateResult, TrainResult
+from mmcnn.results import EvaluateResult, TrainResult
 
 
 def _takes(options: type[RunOptions], first: str) -> Callable[[Callable], Callable]:
@@ -89,7 +89,7 @@ def run_training(options: TrainOptions) -> TrainResult:
     from mmcnn.runs.process_state import kept_process_state
     from mmcnn.runs.work_dirs import kept_unless
 
-    console = Console(options.verbose)
+    console = Console(options.verbose, options.launcher)
     with kept_process_state(), known_causes():
         run = prepare(options, console.line)
         begin = BeginHook(run)
@@ -115,7 +115,7 @@ def run_test(options: TestOptions) -> EvaluateResult:
     from mmcnn.runs.process_state import kept_process_state
     from mmcnn.runs.work_dirs import kept_unless
 
-    console = Console(options.verbose)
+    console = Console(options.verbose, options.launcher)
     with kept_process_state(), known_causes():
         run = prepare(options, console.line)
         with kept_unless(run.work_dir, lambda: False):

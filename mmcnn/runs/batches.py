@@ -7,6 +7,7 @@ import os
 from mmengine.config import Config
 from mmengine.device import get_device
 
+from mmcnn.launchers import world_size
 from mmcnn.runs.model import is_classifier
 from mmcnn.runs.options import RunOptions
 
@@ -76,9 +77,3 @@ def describe_batches(cfg: Config, launcher: str) -> str:
             f' (the recipe is made for {nominal}: it takes {nominal / together / counts:.2g} times as many steps here)'
         )
     return line
-
-
-def world_size(launcher: str) -> int:
-    """Processes that train together, before they have found each other."""
-    variable = {'pytorch': 'WORLD_SIZE', 'slurm': 'SLURM_NTASKS', 'mpi': 'OMPI_COMM_WORLD_SIZE'}.get(launcher)
-    return int(os.environ.get(variable, 1)) if variable else 1

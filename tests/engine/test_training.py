@@ -150,7 +150,7 @@ def test_training_gives_what_came_of_it(trained, config, capsys):
     config.train_cfg.max_epochs = 1
     result = training.train(config, summary='a line of mine')
     out = capsys.readouterr().out
-    assert re.search(r'^steps    1 epochs x 2 iterations; a line of mine$', out, re.MULTILINE)
+    assert re.search(r'^steps    1 epoch x 2 iterations; a line of mine$', out, re.MULTILINE)
     assert list(result.metrics) == [
         'AP',
         'AP50',
@@ -217,7 +217,7 @@ def test_what_a_quiet_run_prints(quiet, config, shapes, monkeypatch):
     assert lines[1:6] == [
         f'data     {shapes}: 8 images to train on, 4 to validate on; 3 classes (circle, square, triangle)',
         'device   cpu',
-        'steps    1 epochs x 2 iterations',
+        'steps    1 epoch x 2 iterations',
         f'log      {log}',
         'warning: 3 images without boxes',
     ]
