@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from mmcnn.models.costs import count_parameters
     from mmcnn.models.fuse import fuse
     from mmcnn.registry import build_backbone, list_backbones
-    from mmcnn.runs.api import check_data, evaluate, train
     from mmcnn.results import EvaluateResult, TrainResult
+    from mmcnn.runs.api import check_data, evaluate, train
     from mmcnn.weights.loading import load_weights
 
 compat.apply()

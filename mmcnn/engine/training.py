@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import shlex
@@ -35,6 +36,9 @@ from mmcnn.weights.whole_file import check_writable
 GRID_IMAGES, GRID_SCORE = 8, 0.25
 #: Variables by which our config files and MMDetection's are put together. Once a file is read they have no effect.
 HELPERS = ('max_epochs', 'img_scale', 'data_root', 'train_pipeline', 'test_pipeline')
+
+#: Numbers the runs of this process that its ranks have joined for.
+_joined = itertools.count()
 
 
 def train(
@@ -136,7 +140,11 @@ def _join_ranks(cfg: Config) -> None:
     if cfg.get('launcher') != 'pytorch' or get_device() != 'cpu':
         return
     if not torch.distributed.is_initialized():
-        torch.distributed.init_process_group('gloo')
+        # A launcher has one store for all runs of its processes: without keys of its own, the second would find the
+        # addresses of the first.
+        store, rank, world_size = next(torch.distributed.rendezvous('env://'))
+        store = torch.distributed.PrefixStore(f'run-{next(_joined)}', store)
+        torch.distributed.init_process_group('gloo', store=store, rank=rank, world_size=world_size)
     cfg.model_wrapper_cfg = dict(
         type='MMDistributedDataParallel',
         device_ids=None,

@@ -12,8 +12,8 @@ from typing import Any
 from mmcnn import compat
 from mmcnn.errors import UsageError
 from mmcnn.nearest import nearest
-from mmcnn.runs.options import RunOptions, TestOptions, TrainOptions, described
 from mmcnn.results import EvaluateResult, TrainResult
+from mmcnn.runs.options import RunOptions, TestOptions, TrainOptions, described
 
 
 def _takes(options: type[RunOptions], first: str) -> Callable[[Callable], Callable]:

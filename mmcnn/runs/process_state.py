@@ -93,12 +93,16 @@ def _kept_interpreter() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _own_group() -> Iterator[None]:
-    """Leaves the process group that the run has joined; one that was there before stays."""
+    """Leaves the process group that a run on CPUs has joined; one that was there before stays.
+
+    MMEngine's, of GPUs, stays as well, for the next run: joined a second time, it would find the first one's addresses.
+    """
     joined_before = torch.distributed.is_initialized()
     try:
         yield
     finally:
-        if torch.distributed.is_initialized() and not joined_before:
+        joined = torch.distributed.is_initialized() and not joined_before
+        if joined and torch.distributed.get_backend() == 'gloo':
             torch.distributed.destroy_process_group()
 
 

@@ -227,7 +227,7 @@ def test_processes_that_ask_at_once_share_one_drawing(tmp_path, monkeypatch, mak
         make(tmp_path / 'data', num_train=200, num_val=20, size=64)
         found.put(images())
 
-    processes = [context.Process(target=draw, args=(after,), daemon=True) for after in (0, 20)]
+    processes = [context.Process(target=draw, args=(after,), daemon=True) for after in (0, 150)]
     for process in processes:
         process.start()
     assert [found.get(timeout=60) for _ in processes] == [220, 220]

@@ -97,7 +97,9 @@ def test_a_checkpoint_without_a_record_begins_one(make_runner, tmp_path, scores)
 
 
 BY_ITERATIONS = dict(
-    loop=dict(type='IterBasedTrainLoop', max_iters=12), checkpoint=dict(by_epoch=False, interval=4, max_keep_ckpts=9), val_interval=5
+    loop=dict(type='IterBasedTrainLoop', max_iters=12),
+    checkpoint=dict(by_epoch=False, interval=4, max_keep_ckpts=9),
+    val_interval=5,
 )
 
 
