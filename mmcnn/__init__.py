@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from mmcnn.models.costs import count_parameters
     from mmcnn.models.fuse import fuse
     from mmcnn.registry import build_backbone, list_backbones
+    from mmcnn.results import EvaluateResult, TrainResult
     from mmcnn.runs.api import check_data, evaluate, train
-    from mmcnn.runs.results import EvaluateResult, TrainResult
     from mmcnn.weights.loading import load_weights
 
 compat.apply()
@@ -49,8 +49,8 @@ __all__ = [
 _MODULE_OF = {
     'Detections': 'mmcnn.detections',
     'Detector': 'mmcnn.detector',
-    'EvaluateResult': 'mmcnn.runs.results',
-    'TrainResult': 'mmcnn.runs.results',
+    'EvaluateResult': 'mmcnn.results',
+    'TrainResult': 'mmcnn.results',
     'build_backbone': 'mmcnn.registry',
     'build_classifier': 'mmcnn.models.classifiers',
     'check_data': 'mmcnn.runs.api',

@@ -49,7 +49,7 @@ def draw_boxes(
 ) -> np.ndarray:
     """Draws boxes with their class, and score if there is one, on a copy of an image.
 
-    A class has the same colour in every picture. An image whose longer side is below ``min_size`` is enlarged by a
+    A class has the same colour in every image. An image whose longer side is below ``min_size`` is enlarged by a
     whole factor first, so that the text stays readable and small beside the objects.
 
     Args:
@@ -58,7 +58,7 @@ def draw_boxes(
         labels (Sequence[int]): N class indices.
         scores (Sequence[float], optional): N scores, 0 to 1. Higher ones are drawn on top.
         names (Sequence[str]): Class names; a class beyond them is shown as its index.
-        min_size (int): Longer side in pixels that the picture has at least. 0: the image keeps its size.
+        min_size (int): Longer side in pixels that the drawn image has at least. 0: the image keeps its size.
 
     Returns:
         np.ndarray: (k H, k W, 3), uint8, BGR, with a whole number k >= 1.
@@ -105,31 +105,30 @@ def prediction_grid(
     cell: int = 480,
     caption: str = '',
 ) -> None:
-    """Saves a grid in which every picture of the ground truth has the picture of the predictions at its right.
+    """Saves a grid in which every image of the ground truth has the image of the predictions at its right.
 
     Args:
         pairs (Sequence[tuple[np.ndarray, np.ndarray]]): (ground truth, predictions) as :func:`draw_boxes` gives
             them, (H, W, 3) uint8 BGR, of any size.
         path (str | os.PathLike): The PNG file; its folder is made.
-        columns (int): Pictures in a row, an even number: half of them ground truth, half predictions.
-        cell (int): Width and height in pixels that a picture is fitted into.
+        columns (int): Images in a row, an even number: half of them ground truth, half predictions.
+        cell (int): Width and height in pixels that an image is fitted into.
         caption (str): A line below the grid.
 
     Raises:
         ValueError: If there is no pair or ``columns`` is not a positive even number.
     """
     if not pairs:
-        raise ValueError('prediction_grid needs at least one pair of pictures')
+        raise ValueError('prediction_grid needs at least one pair of images')
     if columns < 2 or columns % 2:
         raise ValueError(f'prediction_grid shows pairs, so columns must be even and at least 2, but is {columns}')
     gap, header = max(4, cell // 45), max(20, cell // 9)
     across = min(columns // 2, len(pairs))
     rows = -(-len(pairs) // across)
-    # A row is as high as its highest picture.
-    fitted = [[_fit(picture, cell) for picture in pair] for pair in pairs]
+    # A row is as high as its highest image.
+    fitted = [[_fit(image, cell) for image in pair] for pair in pairs]
     heights = [
-        max(picture.height for pair in fitted[row * across : (row + 1) * across] for picture in pair)
-        for row in range(rows)
+        max(image.height for pair in fitted[row * across : (row + 1) * across] for image in pair) for row in range(rows)
     ]
     # Twice the gap between pairs, so that the eye keeps the two of a pair together.
     pair_width = 2 * cell + gap

@@ -24,4 +24,5 @@ def to_the_log() -> Iterator[None]:
     try:
         yield
     finally:
-        del pycocotools.coco.print
+        # Another thread may have done so already.
+        vars(pycocotools.coco).pop('print', None)

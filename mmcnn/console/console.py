@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from mmcnn.launchers import rank
+
 from . import layout
 
 #: Lines of a head at most.
@@ -18,7 +20,6 @@ HEAD_LINES = 15
 _REFRESH = 0.1
 # A file may be called anything, but its name must not steer a terminal.
 _CONTROL = re.compile(r'[\x00-\x09\x0b-\x1f\x7f-\x9f]')
-_RANKS = ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK')
 
 
 class Console:
@@ -30,15 +31,16 @@ class Console:
 
     Args:
         verbose: the lines of MMEngine's log are printed, too.
+        launcher: what has started the processes of this run, 'none', 'pytorch', 'slurm' or 'mpi'.
 
     Attributes:
         log: takes each text that is printed, except for the progress; a run sets it to its log file.
     """
 
-    def __init__(self, verbose: bool = False) -> None:
+    def __init__(self, verbose: bool = False, launcher: str = 'none') -> None:
         self.verbose = verbose
         self.log: Callable[[str], Any] | None = None
-        self._silent = next((os.environ[name] for name in _RANKS if name in os.environ), '0') != '0'
+        self._silent = rank(launcher) != 0
         self._live: Any = None  # rich's
         self._screen: Any = None  # rich's, while there is a live line
         self._refreshed = 0.0
@@ -84,7 +86,7 @@ class Console:
             title: stands over the first column.
             rows: the names of the other columns, and then a row name with its cells for each row.
         """
-        self.line('\n'.join(layout.aligned([[title, *rows[0]], *rows[1:]])))
+        self.line(layout.aligned([title, *rows[0]], rows[1:]))
 
     def summary(self, rows: Sequence[tuple[str, str]], numbers: Sequence[tuple[str, float]] = ()) -> None:
         """What ends a run: labelled lines, and then ``NAME = NUMBER`` in a line each.

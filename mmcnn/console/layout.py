@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -20,11 +21,17 @@ def labelled(rows: Sequence[tuple[str, str]]) -> list[str]:
     return [f'{label:<{_LABEL}} {text}' for label, text in rows]
 
 
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows with columns of one width each, the first one at the left, the others at the right."""
-    width = max(len(row[0]) for row in rows)
-    widths = [max(len(row[i]) for row in rows if i < len(row)) for i in range(max(map(len, rows)))]
-    return ['  '.join([f'{row[0]:<{width}}', *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows]
+def aligned(head: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> str:
+    """Columns under their heads, the columns ``left`` to the left and the others, numbers, to the right.
+
+    A row may have fewer cells than there are columns.
+    """
+    lines = [head, *rows]
+    widths = [max(map(len, column)) for column in itertools.zip_longest(*lines, fillvalue='')]
+    return '\n'.join(
+        '  '.join(f'{cell:{"<" if i in left else ">"}{widths[i]}}' for i, cell in enumerate(line)).rstrip()
+        for line in lines
+    )
 
 
 def validation(
@@ -33,7 +40,7 @@ def validation(
     """Rows for :meth:`~mmcnn.console.Console.table`: all objects, then each class, or the best and the worst ones.
 
     Args:
-        metrics: named as in :class:`~mmcnn.runs.results.EvaluateResult`.
+        metrics: named as in :class:`~mmcnn.results.EvaluateResult`.
         class_ap: AP by class.
         columns: the metrics that are shown, if they are known at all.
     """

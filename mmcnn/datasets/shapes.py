@@ -9,6 +9,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from mmcnn.datasets.cache_folder import cache_folder, one_at_a_time
+
 CLASSES = ('circle', 'square', 'triangle')
 # Middle of each class's hues, degrees: colour helps, so that minutes of training show something.
 _HUES = {'circle': 15.0, 'square': 135.0, 'triangle': 255.0}
@@ -16,6 +18,7 @@ _HUE_SPREAD = 45.0
 
 _VERSION = 2  # of the drawing; raised when pictures change, so that older folders are drawn again
 _MARKER = 'made_by_make_shapes.json'
+_LOCK = 'shapes.lock'  # in the cache folder: whoever draws keeps the other processes waiting
 CLASSES_DONE = 'settings.json'
 _IMAGE_NAME = re.compile(r'(train|val)_\d{5}\.jpg')
 _OVERSAMPLING = 4
@@ -30,7 +33,8 @@ def make_shapes(root: str | Path, num_train: int = 240, num_val: int = 60, size:
     pictures. Boxes are the bounds of what was drawn, whether or not a later shape covers a part of it.
 
     A complete folder with the same settings is used as it is, one with other settings or an interrupted one is drawn
-    again. The annotation files are written last. One process at a time: launchers call it on their first rank only.
+    again. The annotation files are written last. Processes of one machine draw one after the other, so that those that
+    ask for the same folder at once find it complete.
 
     Args:
         root: The folder; made if absent.
@@ -52,10 +56,14 @@ def make_shapes(root: str | Path, num_train: int = 240, num_val: int = 60, size:
         raise ValueError(f'make_shapes: size is {size}; shapes need at least 64 pixels')
     root = Path(root)
     settings = {'version': _VERSION, 'num_train': num_train, 'num_val': num_val, 'size': size, 'seed': seed}
-    _claim(root)
-    if _is_complete(root, settings):
-        return root
+    with one_at_a_time(cache_folder() / _LOCK):
+        _claim(root)
+        if not _is_complete(root, settings):
+            _draw_shapes(root, settings)
+    return root
 
+
+def _draw_shapes(root: Path, settings: dict) -> None:
     images = root / 'images'
     images.mkdir(exist_ok=True)
     for name in ('train.json', 'val.json'):
@@ -63,11 +71,13 @@ def make_shapes(root: str | Path, num_train: int = 240, num_val: int = 60, size:
     for path in images.iterdir():
         if _IMAGE_NAME.fullmatch(path.name):
             path.unlink()
-    splits = [_draw_split(images, 'train', num_train, size, seed), _draw_split(images, 'val', num_val, size, seed)]
-    for name, coco in zip(('train.json', 'val.json'), splits, strict=True):
+    splits = {
+        split: _draw_split(images, split, settings[f'num_{split}'], settings['size'], settings['seed'])
+        for split in ('train', 'val')
+    }
+    for split, coco in splits.items():
         coco['info'] = {'description': 'mmcnn demo shapes', 'settings': settings}
-        _write_json(root / name, coco)
-    return root
+        _write_json(root / f'{split}.json', coco)
 
 
 def make_shape_classes(
@@ -77,7 +87,7 @@ def make_shape_classes(
 
     Each picture is a part of a scene as :func:`make_shapes` draws them, around one shape that takes half to five
     sixths of its side. As there, a complete folder with the same settings is used as it is, and the same arguments give
-    the same pictures; ``settings.json`` is written last.
+    the same pictures, and processes draw one after the other; ``settings.json`` is written last.
 
     Args:
         root: The folder; made if absent.
@@ -106,21 +116,25 @@ def make_shape_classes(
         for split, count in counts.items()
         for index in range(count)
     }
-    _claim(root)
-    done = root / CLASSES_DONE
-    if done.is_file() and done.read_text() == json.dumps(settings) and all(path.is_file() for path in paths.values()):
-        return root
+    done, whole = root / CLASSES_DONE, json.dumps(settings)
+    with one_at_a_time(cache_folder() / _LOCK):
+        _claim(root)
+        if not (done.is_file() and done.read_text() == whole and all(path.is_file() for path in paths.values())):
+            _draw_classes(root, settings, paths)
+    return root
 
+
+def _draw_classes(root: Path, settings: dict, paths: dict[tuple[str, int], Path]) -> None:
+    done = root / CLASSES_DONE
     done.unlink(missing_ok=True)
     for path in root.glob('*/*/*.jpg'):
         if _IMAGE_NAME.fullmatch(path.name):
             path.unlink()
     for (split, index), path in paths.items():
         path.parent.mkdir(parents=True, exist_ok=True)
-        rng = np.random.default_rng([seed, ('train', 'val').index(split), index])
-        _write_picture(path, _draw_close_up(rng, index % len(CLASSES), size))
+        rng = np.random.default_rng([settings['seed'], ('train', 'val').index(split), index])
+        _write_picture(path, _draw_close_up(rng, index % len(CLASSES), settings['size']))
     _write_json(done, settings)
-    return root
 
 
 def _draw_close_up(rng: np.random.Generator, label: int, size: int) -> np.ndarray:

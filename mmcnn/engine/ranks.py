@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import init_dist, is_distributed
+
+#: Counts the runs of this process.
+_joined = itertools.count()
 
 
 def join_ranks(cfg: Config) -> None:
@@ -21,7 +26,11 @@ def join_ranks(cfg: Config) -> None:
         return
     if launcher == 'pytorch' and get_device() == 'cpu':
         if not torch.distributed.is_initialized():
-            torch.distributed.init_process_group('gloo')
+            # A launcher has one store for all runs of its processes: without keys of its own, the second would find the
+            # addresses of the first.
+            store, rank, size = next(torch.distributed.rendezvous('env://'))
+            store = torch.distributed.PrefixStore(f'run-{next(_joined)}', store)
+            torch.distributed.init_process_group('gloo', store=store, rank=rank, world_size=size)
         cfg.model_wrapper_cfg = dict(
             type='MMDistributedDataParallel',
             device_ids=None,

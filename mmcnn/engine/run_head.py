@@ -15,6 +15,8 @@ from torch import nn
 from torch.utils.data import Dataset
 
 import mmcnn
+from mmcnn.datasets.findings import number
+from mmcnn.engine.hooks.history_hook import counts_epochs
 
 #: Class names that are shown.
 _SHOWN = 6
@@ -39,11 +41,8 @@ def training_rows(runner: Runner, weights: str = '', summary: str = '') -> list[
         ('model', f'{_model(runner)}, {mmcnn.count_parameters(unwrapped(runner.model))[1]:,} of them trainable'),
         ('data', _data(loader.dataset, images)),
         ('device', device),
-        ('steps', f'{runner.max_epochs} epochs x {len(loader)} iterations{summary and f"; {summary}"}'),
+        ('steps', f'{_length(runner)}{summary and f"; {summary}"}'),
     ]
-    if runner.cfg.get('resume') and runner.iter:
-        source = f'{shown_path(runner.cfg.load_from)}: ' if runner.cfg.get('load_from') else ''
-        rows.append(('resumed', f'{source}{runner.epoch} of {runner.max_epochs} epochs are done'))
     return [*rows, *([('weights', weights)] if weights else []), _log(runner)]
 
 
@@ -70,7 +69,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
     return model.module if is_model_wrapper(model) else model
 
 
-def inner_dataset(dataset: Dataset) -> Dataset:
+def file_dataset(dataset: Dataset) -> Dataset:
     """The dataset that reads files, inside the wrappers around it."""
     while hasattr(dataset, 'dataset'):
         dataset = dataset.dataset
@@ -94,8 +93,15 @@ def _data(dataset: Dataset, images: str) -> str:
     classes = dataset.metainfo.get('classes', ())
     classes = (classes,) if isinstance(classes, str) else classes
     more = ', ...' if len(classes) > _SHOWN else ''
-    root = shown_path(getattr(inner_dataset(dataset), 'data_root', '') or '.')
+    root = shown_path(getattr(file_dataset(dataset), 'data_root', '') or '.')
     return f'{root}: {images}; {len(classes)} classes ({", ".join(classes[:_SHOWN])}{more})'
+
+
+def _length(runner: Runner) -> str:
+    """How much there is to do; a loop counts epochs or iterations."""
+    if not counts_epochs(runner):
+        return number(runner.max_iters, 'iteration')
+    return f'{number(runner.max_epochs, "epoch")} x {number(len(runner.train_dataloader), "iteration")}'
 
 
 def _device(runner: Runner) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.dist import is_main_process
+from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
@@ -20,17 +20,17 @@ from mmcnn.detector import Detector, read_image
 from mmcnn.engine.console_runner import runner_for
 from mmcnn.engine.hooks import AtomicCheckpointHook, ConsoleHook, HistoryHook
 from mmcnn.engine.ranks import join_ranks
-from mmcnn.engine.run_head import evaluation_rows, inner_dataset, shown_path, training_rows, unwrapped
+from mmcnn.engine.run_head import evaluation_rows, file_dataset, shown_path, training_rows, unwrapped
 from mmcnn.evaluation import CocoMetric
 from mmcnn.models.classifiers import Classifier
 from mmcnn.models.fuse import fuse
-from mmcnn.runs.results import EvaluateResult, TrainResult, by_name, main_numbers
+from mmcnn.results import EvaluateResult, TrainResult, by_name, main_numbers
 from mmcnn.visualization import draw_boxes, plot_curves, prediction_grid
 from mmcnn.weights.checkpoint import read_checkpoint, state_dict_of
 from mmcnn.weights.loading import load_state, load_weights
 from mmcnn.weights.whole_file import check_writable
 
-#: Held-out images in the picture grid, and the score they are drawn at where no validation has found a better one.
+#: Held-out images in the image grid, and the score they are drawn at where no validation has found a better one.
 GRID_IMAGES, GRID_SCORE = 8, 0.25
 #: Variables by which our config files and MMDetection's are put together. Once a file is read they have no effect.
 HELPERS = ('max_epochs', 'img_scale', 'data_root', 'train_pipeline', 'test_pipeline')
@@ -60,7 +60,7 @@ def train(
         CheckpointError: ``load_from`` does not fit the model, or the work dir cannot be written to.
         DataError, TrainingError, SystemExit: See :class:`~mmcnn.engine.loops.ResumableTrainLoop`.
     """
-    console = console or Console(verbose=True)
+    console = console or Console(verbose=True, launcher=cfg.get('launcher', 'none'))
     check_writable(cfg.work_dir)
     join_ranks(cfg)
     _drop_helpers(cfg)
@@ -84,7 +84,7 @@ def train(
         runner.train()
         result = _result(runner)
         if is_main_process():
-            _leave_files(runner)
+            _leave_files(runner, result.last)
             console.summary(_closing_rows(runner, result), main_numbers(result.metrics))
     return result
 
@@ -103,7 +103,7 @@ def test(cfg: Config, source: str, *, console: Console | None = None, notes: Seq
     Raises:
         CheckpointError: the weights do not fit the config's model.
     """
-    console = console or Console(verbose=True)
+    console = console or Console(verbose=True, launcher=cfg.get('launcher', 'none'))
     cfg.load_from, cfg.resume = None, False
     join_ranks(cfg)
     _drop_helpers(cfg)
@@ -118,7 +118,8 @@ def test(cfg: Config, source: str, *, console: Console | None = None, notes: Seq
         if is_main_process():
             path = Path(cfg.work_dir) / 'metrics.json'
             numbers = {k: None if math.isnan(v) else v for k, v in logged.items() if isinstance(v, (int, float))}
-            path.write_text(json.dumps(dict(checkpoint=source, **numbers), indent=2, ensure_ascii=False) + '\n')
+            text = json.dumps(dict(checkpoint=source, **numbers), indent=2, ensure_ascii=False)
+            path.write_text(f'{text}\n', encoding='utf-8')
             console.summary([('numbers', shown_path(path))], main_numbers(by_name(logged)[0]))
     return EvaluateResult(Path(cfg.work_dir), Path(source), *by_name(logged))
 
@@ -158,22 +159,25 @@ def _result(runner: Runner) -> TrainResult:
         best, last = hub.get_info('best_ckpt', None), find_latest_checkpoint(runner.work_dir)
         best, last = best and Path(best), last and Path(last)
     else:
-        best, last = hook.best_and_last()
+        files = list(hook.best_and_last())
+        broadcast_object_list(files)  # the first rank writes them, and knows what became of them
+        best, last = files
     kinds = ('val/coco/', 'val/accuracy/')
     logged = {k.removeprefix('val/'): v.current() for k, v in hub.log_scalars.items() if k.startswith(kinds)}
     return TrainResult(Path(runner.work_dir), best, last, *by_name(logged), history=list(hub.get_info('history')))
 
 
-def _leave_files(runner: Runner) -> None:
+def _leave_files(runner: Runner, checkpoint: Path | None) -> None:
     plot_curves(runner.work_dir, Path(runner.work_dir) / 'curves.png')
-    if not isinstance(unwrapped(runner.model), Classifier) and runner.val_loop is not None:
-        _leave_pictures(runner)
+    is_detector = not isinstance(unwrapped(runner.model), Classifier)
+    if is_detector and runner.val_loop is not None and checkpoint is not None:
+        _leave_pictures(runner, checkpoint)
 
 
-def _leave_pictures(runner: Runner) -> None:
+def _leave_pictures(runner: Runner, checkpoint: Path) -> None:
     work_dir = Path(runner.work_dir)
     score, caption = _shown_score(runner)
-    detector = Detector(find_latest_checkpoint(runner.work_dir), runner.cfg, score_thr=score)
+    detector = Detector(checkpoint, runner.cfg, score_thr=score)
     dataset = runner.val_dataloader.dataset
     pairs = []
     for i in range(min(GRID_IMAGES, len(dataset))):
@@ -211,6 +215,6 @@ def _closing_rows(runner: Runner, result: TrainResult) -> list[tuple[str, str]]:
         rows.append(('next', f'mmcnn test {checkpoint}'))
         if not isinstance(unwrapped(runner.model), Classifier):
             loader = runner.train_dataloader if runner.val_loop is None else runner.val_dataloader
-            image = shown_path(inner_dataset(loader.dataset).get_data_info(0)['img_path'])
+            image = shown_path(file_dataset(loader.dataset).get_data_info(0)['img_path'])
             rows.append(('', f'mmcnn infer {checkpoint} {shlex.quote(image)}'))
     return rows

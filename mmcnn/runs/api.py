@@ -12,8 +12,8 @@ from typing import Any
 from mmcnn import compat
 from mmcnn.errors import UsageError
 from mmcnn.nearest import nearest
+from mmcnn.results import EvaluateResult, TrainResult
 from mmcnn.runs.options import RunOptions, TestOptions, TrainOptions, described
-from mmcnn.runs.results import EvaluateResult, TrainResult
 
 
 def _takes(options: type[RunOptions], first: str) -> Callable[[Callable], Callable]:
@@ -90,7 +90,7 @@ def run_training(options: TrainOptions) -> TrainResult:
     from mmcnn.runs.process_state import kept_process_state
     from mmcnn.runs.work_dirs import taken
 
-    console = Console(options.verbose)
+    console = Console(options.verbose, options.launcher)
     with kept_process_state(), known_causes(), terminated():
         run = prepare(options, console.line)
         begin = BeginHook(run)
@@ -118,7 +118,7 @@ def run_test(options: TestOptions) -> EvaluateResult:
     from mmcnn.runs.process_state import kept_process_state
     from mmcnn.runs.work_dirs import taken
 
-    console = Console(options.verbose)
+    console = Console(options.verbose, options.launcher)
     with kept_process_state(), known_causes(), terminated():
         run = prepare(options, console.line)
         join_ranks(run.cfg)

@@ -8,6 +8,7 @@ from mmengine.config import Config
 from mmengine.device import get_device
 
 from mmcnn.datasets.findings import number
+from mmcnn.launchers import world_size
 from mmcnn.runs.model import is_classifier
 from mmcnn.runs.options import RunOptions
 
@@ -78,9 +79,3 @@ def describe_batches(cfg: Config, launcher: str) -> str:
         times = nominal / together / counts
         line += f' (made for {number(nominal, "image")} a step: it takes {times:.2g} times as many steps here)'
     return line
-
-
-def world_size(launcher: str) -> int:
-    """Processes that train together, before they have found each other."""
-    variable = {'pytorch': 'WORLD_SIZE', 'slurm': 'SLURM_NTASKS', 'mpi': 'OMPI_COMM_WORLD_SIZE'}.get(launcher)
-    return int(os.environ.get(variable, 1)) if variable else 1

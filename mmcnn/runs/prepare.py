@@ -12,9 +12,10 @@ from mmengine.config import Config
 from mmcnn.datasets.class_folder import ClassData
 from mmcnn.datasets.data_report import DetectorData
 from mmcnn.errors import UsageError
+from mmcnn.launchers import VARIABLES, world_size
 from mmcnn.runs import work_dirs
 from mmcnn.runs.anchors import warn_of_anchors
-from mmcnn.runs.batches import describe_batches, set_batches, world_size
+from mmcnn.runs.batches import describe_batches, set_batches
 from mmcnn.runs.configs import config_and_checkpoint, load_config, merge_options, set_backbone
 from mmcnn.runs.data import check_classes, inner_dataset, set_cache, set_data
 from mmcnn.runs.device import use_device
@@ -24,9 +25,6 @@ from mmcnn.runs.options import RunOptions, TrainOptions
 from mmcnn.runs.training import check_initial_weights, set_amp, set_on_nan
 from mmcnn.runs.types import check_entries, check_types
 from mmcnn.runs.work_dirs import RunKind
-
-#: Variable in which each launcher tells a process its rank.
-_RANK_OF = {'pytorch': 'RANK', 'slurm': 'SLURM_PROCID', 'mpi': 'OMPI_COMM_WORLD_RANK'}
 
 
 @dataclass(frozen=True)
@@ -159,8 +157,8 @@ def _check_launcher(launcher: str) -> None:
     if launcher == 'none':
         if 'RANK' in os.environ and world_size('pytorch') > 1:
             raise UsageError(f'{world_size("pytorch")} processes were started together: say launcher=pytorch')
-    elif _RANK_OF[launcher] not in os.environ:
-        raise UsageError(f'launcher={launcher}: that launcher sets {_RANK_OF[launcher]}, which is not set here')
+    elif (rank := VARIABLES[launcher][0]) not in os.environ:
+        raise UsageError(f'launcher={launcher}: that launcher sets {rank}, which is not set here')
 
 
 def _set_epochs(cfg: Config, epochs: int | None) -> None:

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
+import sys
+import threading
 from collections.abc import Iterator
 
 import cv2
 import mmengine.device.utils as device_utils
 import torch
+import torch.distributed
 from mmengine.logging import MMLogger
 from mmengine.utils import ManagerMixin
 from mmengine.visualization import Visualizer
 
+from mmcnn.errors import UsageError
 from mmcnn.random_state import kept_random_state
+
+#: Held by the thread that a run goes on in; inside it, a part of the run may ask again.
+_RUN = threading.RLock()
 
 
 @contextlib.contextmanager
@@ -21,22 +29,81 @@ def kept_process_state() -> Iterator[None]:
     """Puts back what a run changes in the process, whether it succeeds or fails.
 
     That is MMEngine's device and its global loggers, message hubs, visualizers and default scopes (a run starts without
-    any; its own are closed), the random generators, cuDNN's and PyTorch's switches for determinism, OpenCV's threads
-    and the start method of processes.
+    any; its own are closed), the random generators, CUDA's device, cuDNN's and PyTorch's switches for determinism,
+    OpenCV's threads, the start method of processes, the environment, ``sys.path`` and the process group.
+
+    Raises:
+        UsageError: a run goes on in another thread; the two would use each other's log, random numbers and devices.
     """
+    if not _RUN.acquire(blocking=False):
+        raise UsageError(
+            'a run goes on in another thread of this process, which can have one at a time: wait until it has ended, '
+            'or start this one in a process of its own'
+        )
+    try:
+        with kept_random_state(), _kept_cuda(), _kept_interpreter(), _own_group(), _own_managers(), _kept_switches():
+            yield
+    finally:
+        _RUN.release()
+
+
+@contextlib.contextmanager
+def _kept_switches() -> Iterator[None]:
     device, threads = device_utils.DEVICE, cv2.getNumThreads()
     start_method = multiprocessing.get_start_method(allow_none=True)
     cudnn = torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic
     deterministic = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    with kept_random_state(), _own_managers():
-        try:
-            yield
-        finally:
-            device_utils.DEVICE = device
-            cv2.setNumThreads(threads)
-            multiprocessing.set_start_method(start_method, force=True)
-            torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = cudnn
-            torch.use_deterministic_algorithms(deterministic[0], warn_only=deterministic[1])
+    try:
+        yield
+    finally:
+        device_utils.DEVICE = device
+        cv2.setNumThreads(threads)
+        multiprocessing.set_start_method(start_method, force=True)
+        torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = cudnn
+        torch.use_deterministic_algorithms(deterministic[0], warn_only=deterministic[1])
+
+
+@contextlib.contextmanager
+def _kept_cuda() -> Iterator[None]:
+    """The current device and the generators of all; of a CUDA that the run starts, what it starts with."""
+    had_started, seed = torch.cuda.is_initialized(), torch.initial_seed()
+    device = torch.cuda.current_device() if had_started else 0
+    states = torch.cuda.get_rng_state_all() if had_started else []
+    try:
+        yield
+    finally:
+        if torch.cuda.is_initialized():
+            torch.cuda.set_device(device)
+            torch.cuda.manual_seed_all(seed)
+            torch.cuda.set_rng_state_all(states)
+
+
+@contextlib.contextmanager
+def _kept_interpreter() -> Iterator[None]:
+    """PyTorch's compiler, MMEngine's launchers and config files leave variables and paths behind."""
+    environment, path = dict(os.environ), [*sys.path]
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - environment.keys():
+            del os.environ[name]
+        os.environ.update(environment)
+        sys.path[:] = path
+
+
+@contextlib.contextmanager
+def _own_group() -> Iterator[None]:
+    """Leaves the process group that a run on CPUs has joined; one that was there before stays.
+
+    MMEngine's, of GPUs, stays as well, for the next run: joined a second time, it would find the first one's addresses.
+    """
+    joined_before = torch.distributed.is_initialized()
+    try:
+        yield
+    finally:
+        joined = torch.distributed.is_initialized() and not joined_before
+        if joined and torch.distributed.get_backend() == 'gloo':
+            torch.distributed.destroy_process_group()
 
 
 @contextlib.contextmanager

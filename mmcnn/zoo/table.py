@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mmcnn.console.layout import aligned
+
 from .reference_table import REFERENCE
 
 #: The numbers of all networks.
@@ -136,16 +138,6 @@ def markdown_line(network: Network) -> str:
         _list(network.channels),
     )  # fmt: skip
     return f'| {" | ".join(cells)} |'
-
-
-def aligned(head: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> str:
-    """Columns under their heads, numbers to the right and the columns ``left`` to the left."""
-    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-    lines = []
-    for row in [head, *rows]:
-        cells = zip(row, widths, strict=True)
-        lines.append('  '.join(f'{cell:{"<" if i in left else ">"}{width}}' for i, (cell, width) in enumerate(cells)))
-    return '\n'.join(line.rstrip() for line in lines)
 
 
 def _network(levels: list[int], channels: list[int], strides: list[int], **numbers: Any) -> Network:

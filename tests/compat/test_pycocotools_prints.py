@@ -17,3 +17,13 @@ def test_pycocotools_prints_into_the_log(tmp_path, capsys):
     assert 'INFO - loading annotations into memory...' in (tmp_path / 'log.txt').read_text()
     coco.COCO(str(tmp_path / 'a.json'))  # and afterwards as ever
     assert 'loading annotations into memory...' in capsys.readouterr().out
+
+
+def test_two_threads_do_not_end_in_an_error(capsys):
+    coco = pytest.importorskip('pycocotools.coco')
+    first, second = pycocotools_prints.to_the_log(), pycocotools_prints.to_the_log()
+    for context in (first, second):
+        context.__enter__()
+    for context in (first, second):
+        context.__exit__(None, None, None)
+    assert 'print' not in vars(coco)

@@ -29,4 +29,4 @@ if __name__ == '__main__':
     if len(sys.argv) > 2:
         cfg.custom_hooks.append(dict(type='mmcnn.StopItself', after=int(sys.argv[2])))
     with friendly_errors(), known_causes():
-        training.train(cfg, console=Console())
+        training.train(cfg, console=Console(launcher=cfg.get('launcher', 'none')))

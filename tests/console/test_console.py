@@ -2,6 +2,7 @@
 
 import errno
 import io
+import itertools
 import os
 import re
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from mmcnn.console import Console
+from mmcnn.launchers import VARIABLES
 
 ROOT = Path(__file__).parents[2]
 #: Prints a head, progress, a table, a warning of its own, of a forked process, and of Python; then ends or dies.
@@ -125,17 +127,21 @@ def test_a_verbose_console_leaves_plain_progress_to_the_log(capsys):
     assert capsys.readouterr().out == 'text\n'
 
 
-@pytest.mark.parametrize('variable', ['RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK'])
-def test_only_the_first_process_prints(capsys, monkeypatch, variable):
-    for name in ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK'):
+@pytest.mark.parametrize('launcher', VARIABLES)
+def test_only_the_first_process_prints(capsys, monkeypatch, launcher):
+    for name in itertools.chain.from_iterable(VARIABLES.values()):
         monkeypatch.delenv(name, raising=False)
+    variable, size = VARIABLES[launcher]
+    monkeypatch.setenv(size, '2')
     for rank in ('0', '1'):
         monkeypatch.setenv(variable, rank)
-        console = Console()
+        console = Console(launcher=launcher)
         console.head([('model', f'of rank {rank}')])
         console.progress(f'step of rank {rank}', due=True)
         console.warning(f'rank {rank}')
     assert capsys.readouterr().out == 'model    of rank 0\nstep of rank 0\nwarning: rank 0\n'
+    Console().line('a run of its own')
+    assert capsys.readouterr().out == 'a run of its own\n'
 
 
 def test_a_head_has_15_lines_at_most_and_the_log_all(capsys):
@@ -194,7 +200,7 @@ def test_nothing_heavy_is_imported():
 import sys, types
 sys.modules['mmcnn'] = types.ModuleType('mmcnn')
 sys.modules['mmcnn'].__path__ = [{str(ROOT / 'mmcnn')!r}]
-import mmcnn.console, mmcnn.runs.results
+import mmcnn.console, mmcnn.results
 mmcnn.console.Console().line('x')
 print({{'torch', 'mmengine', 'numpy', 'rich'}} & set(sys.modules))
 """

@@ -9,11 +9,15 @@ def test_labels_have_one_width():
 
 
 def test_columns_have_one_width_each():
-    assert aligned([['epoch 1', 'AP', 'AP50'], ['all', '0.5'], ['größer', '1', '0.75']]) == [
+    assert aligned(['epoch 1', 'AP', 'AP50'], [['all', '0.5'], ['größer', '1', '0.75']]).splitlines() == [
         'epoch 1   AP  AP50',
         'all      0.5',
         'größer     1  0.75',
     ]
+    # As `mmcnn zoo` has it.
+    assert aligned(['a', 'bc'], [['name', 'x'], ['n', 'long', 'more']], left=(1,)) == (
+        '   a  bc\nname  x\n   n  long  more'
+    )
 
 
 def test_few_classes_are_all_listed():

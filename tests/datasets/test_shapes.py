@@ -1,5 +1,7 @@
 import hashlib
 import json
+import multiprocessing
+import time
 
 import cv2
 import numpy as np
@@ -206,3 +208,29 @@ def test_class_folder_is_kept_redrawn_and_refused(tmp_path):
     for kwargs in (dict(num_train=2), dict(num_val=0), dict(size=16)):
         with pytest.raises(ValueError, match='there have to be 3 images of at least 32 pixels in each part'):
             few(tmp_path / 'd', **kwargs)
+
+
+@pytest.mark.parametrize('make', [make_shapes, make_shape_classes])
+def test_processes_that_ask_at_once_share_one_drawing(tmp_path, monkeypatch, make):
+    """A second process neither deletes the images of the first one nor comes back before they are all there."""
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    context = multiprocessing.get_context('fork')
+    found = context.Queue()
+
+    def images():
+        return len(list((tmp_path / 'data').rglob('*.jpg')))
+
+    def draw(after):
+        cv2.setNumThreads(0)
+        while images() < after:
+            time.sleep(0.001)
+        make(tmp_path / 'data', num_train=200, num_val=20, size=64)
+        found.put(images())
+
+    processes = [context.Process(target=draw, args=(after,), daemon=True) for after in (0, 150)]
+    for process in processes:
+        process.start()
+    assert [found.get(timeout=60) for _ in processes] == [220, 220]
+    for process in processes:
+        process.join()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['cache', 'data']

@@ -87,6 +87,8 @@ def make_runner():
         train = Pictures(bad)
         loop = dict(type='mmcnn.ResumableTrainLoop', max_epochs=epochs, val_interval=val_interval)
         loop |= kwargs.pop('loop', {})
+        if 'max_iters' in loop:
+            del loop['max_epochs']
         torch.manual_seed(seed)  # the Runner seeds too late for a model that is built before it
         model = Net()
         return Runner(

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.runner import IterBasedTrainLoop
 from torch import nn
 
 from mmcnn.engine.run_head import evaluation_rows, shown_path, training_rows, unwrapped
@@ -37,6 +38,7 @@ def runner(tmp_path, monkeypatch):
         cfg=cfg,
         model=model,
         max_epochs=30,
+        train_loop=None,
         epoch=0,
         iter=0,
         train_dataloader=type('Loader', (), dict(dataset=Wrapped(range(1200)), __len__=lambda self: 600))(),
@@ -66,10 +68,20 @@ def test_weights_and_what_a_run_goes_on_from(runner, tmp_path):
     assert rows['data'] == 'data: 1,200 images to train on; 2 classes (cat, dog)'
     assert rows['steps'] == '30 epochs x 600 iterations; a line'
     assert rows['weights'] == 'a.pth: 8 entries loaded'
+    # A note of the command says what is resumed, and how many epochs of it are done.
     runner.cfg.update(resume=True, load_from=str(tmp_path / 'run' / 'epoch_2.pth'))
-    assert 'resumed' not in dict(training_rows(runner))  # there was nothing to resume
     runner.epoch, runner.iter = 2, 1250
-    assert dict(training_rows(runner))['resumed'] == 'run/epoch_2.pth: 2 of 30 epochs are done'
+    assert list(dict(training_rows(runner))) == ['model', 'data', 'device', 'steps', 'log']
+
+
+def test_one_of_a_kind_is_no_plural(runner):
+    runner.max_epochs = 1
+    assert dict(training_rows(runner))['steps'] == '1 epoch x 600 iterations'
+
+
+def test_a_training_that_counts_iterations(runner):
+    runner.train_loop, runner.max_iters = IterBasedTrainLoop.__new__(IterBasedTrainLoop), 90_000
+    assert dict(training_rows(runner))['steps'] == '90,000 iterations'
 
 
 def test_rows_of_an_evaluation(runner):

@@ -1,5 +1,6 @@
 """Two ranks that torchrun has started: whatever dies, all end soon and say why."""
 
+import json
 import os
 import re
 import signal
@@ -124,3 +125,37 @@ def test_sigterm_stops_with_a_checkpoint(started):
     assert 'stopped by SIGTERM; the last checkpoint' in said
     assert 'has died' not in said and 'error: ' not in said
     assert_whole(started.work_dir / (started.work_dir / 'last_checkpoint').read_text())
+
+
+#: Trains twice and evaluates on both ranks; each writes down what it was given.
+PROGRAM = """
+import json, os, sys
+import torch
+import mmcnn
+
+tiny = {'model.widen_factor': 0.0625, 'model.deepen_factor': 0.33, 'model.test_cfg.score_thr': 0.0}
+options = dict(data=sys.argv[1], img_size=64, batch_size=4, workers=0, device='cpu', launcher='pytorch')
+results = []
+for folder in ('first', 'second'):
+    result = mmcnn.train('yolov4_cspdarknet53', epochs=1, work_dir=os.path.abspath(folder), cfg_options=tiny, **options)
+    results.append([str(result.best), str(result.last), result.metrics, torch.distributed.is_initialized()])
+json.dump(results, open(f'rank_{os.environ["RANK"]}.json', 'w'))
+"""
+
+
+@pytest.mark.slow
+def test_every_rank_is_given_the_same(shapes, tmp_path):
+    (tmp_path / 'program.py').write_text(PROGRAM)
+    launcher = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2']
+    result = subprocess.run(
+        [*launcher, 'program.py', shapes], cwd=tmp_path, capture_output=True, text=True, timeout=300,
+        env=os.environ | {'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'},
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr[-3000:]
+    first, second = (json.loads((tmp_path / f'rank_{rank}.json').read_text()) for rank in range(2))
+    assert first == second
+    assert [each[:2] for each in first] == [
+        [f'{tmp_path}/{folder}/best.pth', f'{tmp_path}/{folder}/last.pth'] for folder in ('first', 'second')
+    ]
+    assert not any(joined for *_, joined in first)
+    assert result.stdout.count('AP50 = ') == 2  # the second rank prints nothing

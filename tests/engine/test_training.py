@@ -150,7 +150,7 @@ def test_training_gives_what_came_of_it(trained, config, capsys):
     config.train_cfg.max_epochs = 1
     result = training.train(config, summary='a line of mine')
     out = capsys.readouterr().out
-    assert re.search(r'^steps    1 epochs x 2 iterations; a line of mine$', out, re.MULTILINE)
+    assert re.search(r'^steps    1 epoch x 2 iterations; a line of mine$', out, re.MULTILINE)
     assert list(result.metrics) == [
         'AP',
         'AP50',
@@ -217,7 +217,7 @@ def test_what_a_quiet_run_prints(quiet, config, shapes, monkeypatch):
     assert lines[1:6] == [
         f'data     {shapes}: 8 images to train on, 4 to validate on; 3 classes (circle, square, triangle)',
         'device   cpu',
-        'steps    1 epochs x 2 iterations',
+        'steps    1 epoch x 2 iterations',
         f'log      {log}',
         'warning: 3 images without boxes',
     ]
@@ -330,9 +330,36 @@ def test_a_class_without_objects_is_null(shapes, trained, config, tmp_path):
     assert metrics['coco/bbox_AP/circle'] is not None
 
 
+def test_metrics_are_utf_8_everywhere(trained, config, tmp_path, monkeypatch):
+    """Also where the system's encoding is another one."""
+    real = Path.write_text
+
+    def write(path, text, encoding='ascii', **kwargs):
+        return real(path, text, encoding, **kwargs)
+
+    checkpoint = shutil.copy(trained.checkpoint, tmp_path / 'größte.pth')
+    monkeypatch.setattr(Path, 'write_text', write)
+    training.test(config, str(checkpoint))
+    text = (tmp_path / 'run' / 'metrics.json').read_text(encoding='utf-8')
+    assert f'"checkpoint": "{checkpoint}"' in text
+
+
+def test_a_run_without_checkpoints_has_its_result(config):
+    config.default_hooks.checkpoint = None
+    config.train_cfg.max_epochs = 1
+    result = training.train(config)
+    assert (result.best, result.last) == (None, None)
+    assert len(result.metrics) == 12
+    work_dir = Path(config.work_dir)
+    assert (work_dir / 'curves.png').is_file() and not (work_dir / 'predictions.png').exists()
+
+
 def test_testing_resumes_nothing(trained, config):
     config.resume, config.load_from = True, 'gone.pth'
-    assert training.test(config, str(trained.checkpoint)).metrics['AP'] >= 0
+    (last,) = [entry for entry in scalars(trained.work_dir, 'coco/bbox_mAP') if entry['step'] == 2]
+    metrics = training.test(config, str(trained.checkpoint)).metrics
+    assert metrics['AP'] == pytest.approx(last['coco/bbox_mAP'], abs=1e-4)  # the folded network
+    assert metrics['AR100'] == pytest.approx(last['coco/bbox_AR@100'], abs=1e-4) and metrics['AR100'] > 0
     config.model.bbox_head.num_classes = 5
     with pytest.raises(CheckpointError, match=r'\.pth does not fit SingleStageDetector: 6 of another shape'):
         training.test(config, str(trained.checkpoint))
@@ -392,7 +419,8 @@ def leave_pictures(shapes, trained, monkeypatch):
                 cfg=Config.fromfile(trained.work_dir / 'yolov4_cspdarknet53.py'),
                 val_dataloader=SimpleNamespace(dataset=Dataset([sample] * 11)),
                 val_evaluator=SimpleNamespace(metrics=[metric]),
-            )
+            ),
+            trained.checkpoint,
         )
         return drawn, grids
 

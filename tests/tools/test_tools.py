@@ -451,9 +451,9 @@ def spied_train(runner):
     state = dict(parameters=dict(runner.model.named_parameters()), name=type(runner.model).__name__)
     torch.save(state, f'rank_{rank}.pth')
 
-def spied_leave(runner):
+def spied_leave(runner, checkpoint):
     open(f'pictures_{rank}', 'w').close()
-    leave(runner)
+    leave(runner, checkpoint)
 
 training.Runner.train, training._leave_pictures = spied_train, spied_leave
 sys.argv = sys.argv[1:]

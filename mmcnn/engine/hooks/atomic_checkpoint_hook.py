@@ -42,7 +42,8 @@ class AtomicCheckpointHook(CheckpointHook):
     - A run that is not resumed forgets the ``last_checkpoint`` of an earlier one in its folder.
     - ``best.pth`` (of the first ``save_best``) and ``last.pth`` are relative links to what they say; where the file
       system has no symbolic links, hard links or copies. They are replaced after ``last_checkpoint``, before anything
-      is deleted, so that they never point to nothing. A file of this name that is not such a link is left alone.
+      is deleted, so that they never point to nothing. A file of this name that is not such a link, or was there before
+      the run began, is left alone.
 
     Writes to local folders only. Arguments are those of MMEngine's hook.
 
@@ -59,13 +60,17 @@ class AtomicCheckpointHook(CheckpointHook):
             raise ValueError(f'AtomicCheckpointHook writes to local folders, {folder} is none: use CheckpointHook')
         self._clean_info(runner)
         super().before_train(runner)
-        self._links: dict[str, Path | None] = {}
+        self._links: dict[str, Path | None] = {}  # what stands for best.pth and last.pth
         self._newest: tuple[int, Path] | None = None  # iteration and file of the last one that was written or resumed
         resumed = self._resumed(runner)
         if resumed is not None:
             self._newest = runner.iter, resumed
             if resumed.name == self.filename_tmpl.format(runner.epoch if self.by_epoch else runner.iter):
                 self.last_ckpt = str(resumed)
+        # A copy does not tell whose it is. So each checkpoint says which of the two names the run found free.
+        own = [] if resumed is None else hub.get_info('own_links', [])
+        self._own_links = [name for name in (BEST, LAST) if name in own or self._is_free(Path(self.out_dir) / name)]
+        hub.update_info('own_links', self._own_links)
         if not is_main_process():
             return
         stale = hub.get_info('stale_ckpts', [])
@@ -234,18 +239,24 @@ class AtomicCheckpointHook(CheckpointHook):
                 continue
             try:
                 part.symlink_to(target.name)
-            except OSError:  # the file system has none, so that a file of this name is the hook's
+            except OSError:  # the file system has none
+                if name not in self._own_links:
+                    continue
                 try:
                     os.link(target, part)
                 except OSError:
                     shutil.copyfile(target, part)
             else:
-                if link.exists() and not self._is_link(link):
+                if not self._is_free(link):
                     part.unlink()
                     continue
             os.replace(part, link)
             part.unlink(missing_ok=True)  # to replace a hard link by another of the same file does nothing
             self._links[name] = link
+
+    def _is_free(self, path: Path) -> bool:
+        """Whether there is nothing but a link as this hook makes them, or a broken one."""
+        return not path.exists() or self._is_link(path)
 
     def _is_link(self, path: Path) -> bool:
         """Whether a path is a link as this hook makes them."""

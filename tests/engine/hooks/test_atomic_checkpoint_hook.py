@@ -269,11 +269,12 @@ def test_files_of_these_names_that_are_not_the_hooks_are_left_alone(make_runner,
     assert last == run / 'last.pth' and os.readlink(last) == 'epoch_2.pth'
 
 
+def refuse(*args, **kwargs):
+    raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+
 @pytest.mark.parametrize('hard', [True, False])
 def test_without_symbolic_links_there_are_hard_links_or_copies(make_runner, tmp_path, monkeypatch, scores, hard):
-    def refuse(*args, **kwargs):
-        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
-
     scores(0.1, 0.2, 0.1)
     monkeypatch.setattr(Path, 'symlink_to', refuse)
     if not hard:
@@ -285,6 +286,28 @@ def test_without_symbolic_links_there_are_hard_links_or_copies(make_runner, tmp_
         assert path.samefile(other) == hard
         assert path.read_bytes() == other.read_bytes()
     assert not list(tmp_path.glob('*.part'))
+
+
+@pytest.mark.parametrize('hard', [True, False])
+def test_without_symbolic_links_files_of_these_names_are_left_alone(make_runner, tmp_path, monkeypatch, scores, hard):
+    """A hard link or a copy does not tell whose it is, also when the run is resumed; last.pth goes on being ours."""
+    scores(0.1, 0.2)
+    monkeypatch.setattr(Path, 'symlink_to', refuse)
+    if not hard:
+        monkeypatch.setattr(os, 'link', refuse)
+    (tmp_path / 'best.pth').write_bytes(b'mine')
+    for epochs, resume in ((1, None), (2, True)):
+        runner = make_runner(tmp_path, epochs=epochs, resume=resume)
+        runner.train()
+        assert (tmp_path / 'best.pth').read_bytes() == b'mine'
+        newest = tmp_path / f'epoch_{epochs}.pth'
+        assert (tmp_path / 'last.pth').read_bytes() == newest.read_bytes()
+        assert not list(tmp_path.glob('*.part'))
+        # As a kill leaves it, after the checkpoint was written once more and before its link.
+        (tmp_path / 'last.pth').unlink()
+        (tmp_path / 'last.pth').write_bytes(b'the state before')
+    (hook,) = [hook for hook in runner.hooks if hasattr(hook, 'best_and_last')]
+    assert hook.best_and_last()[0].name.startswith('best_x_score_epoch_')
 
 
 @pytest.mark.slow

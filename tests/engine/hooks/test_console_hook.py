@@ -71,3 +71,16 @@ def test_an_epoch_without_a_step_has_no_losses(printed):
     assert [entry.keys() for entry in hub.get_info('history')] == [{'epoch', 'x/score'}]
     (line,) = [line for line in lines if line.startswith('epoch 1/1')]
     assert re.fullmatch(r'epoch 1/1  step 5/5  [\d.]+ images/s  ETA 0:00:00', line)
+
+
+def test_a_training_that_counts_iterations_is_shown_by_them(printed, scores):
+    scores(0.25, 0.5)
+    loop = dict(type='IterBasedTrainLoop', max_iters=7)
+    lines, _ = printed(interval=2, loop=loop, checkpoint=dict(by_epoch=False, interval=4), val_interval=4)
+    steps = [re.sub('  .*', '', line) for line in lines[1:]]
+    assert steps == [
+        'iteration 2/7', 'iteration 4/7', 'iteration 4', 'all', 'iteration 6/7', 'iteration 7/7', 'iteration 7', 'all',
+    ]  # fmt: skip
+    assert 'epoch' not in ''.join(lines[1:])
+    ends = [re.search(r' ETA (\S+)  loss ', line)[1] for line in lines if 'ETA' in line]
+    assert ends[-1] == '0:00:00'

@@ -65,6 +65,7 @@ class TrainResult:
         class_ap: AP of each class by its name, in the last validation; NaN for a class without objects.
         history: a dict for each epoch, in order: ``epoch`` (from 1), the means of the training losses over it (``loss``
             and its parts) and, where there was a validation, its metrics. It covers the epochs before a resume, too.
+            A training that counts iterations has a dict for each validation, with ``iteration`` in place of ``epoch``.
             ``pandas.DataFrame(result.history)`` is a table of it.
     """
 
@@ -76,7 +77,9 @@ class TrainResult:
     history: list[dict[str, Any]] = field(default_factory=list)
 
     def __repr__(self) -> str:
-        return f'TrainResult({_in_short(self.metrics)}epochs={len(self.history)}, work_dir={str(self.work_dir)!r})'
+        iterations = self.history[-1].get('iteration') if self.history else None
+        length = f'epochs={len(self.history)}' if iterations is None else f'iterations={iterations}'
+        return f'TrainResult({_in_short(self.metrics)}{length}, work_dir={str(self.work_dir)!r})'
 
 
 def by_name(logged: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, float]]:

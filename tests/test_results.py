@@ -2,7 +2,7 @@ import math
 from pathlib import Path
 
 from mmcnn.evaluation.coco_metric import SUMMARY_KEYS
-from mmcnn.runs.results import NAMES, EvaluateResult, TrainResult, by_name, main_numbers
+from mmcnn.results import NAMES, EvaluateResult, TrainResult, by_name, main_numbers
 
 
 def test_every_number_of_the_metrics_has_its_coco_name():
@@ -26,6 +26,8 @@ def test_results_are_short_to_read():
     result = TrainResult(Path('w'), Path('w/best.pth'), None, metrics, {str(i): 0.5 for i in range(80)}, history)
     assert repr(result) == str(result) == "TrainResult(AP=0.5123, AP50=0.8, epochs=300, work_dir='w')"
     assert repr(TrainResult(Path('w'))) == "TrainResult(epochs=0, work_dir='w')"
+    by_iterations = TrainResult(Path('w'), history=[{'iteration': 20, 'AP': 0.5}, {'iteration': 30, 'AP': 0.6}])
+    assert repr(by_iterations) == "TrainResult(iterations=30, work_dir='w')"
     result = EvaluateResult(Path('w'), Path('w/best.pth'), {'top1': 93.1, 'top5': 99.0})
     assert repr(result) == "EvaluateResult(top1=93.1, checkpoint='w/best.pth')"
     assert main_numbers(metrics) == [('AP', 0.51234567), ('AP50', 0.8)]

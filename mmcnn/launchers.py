@@ -1,0 +1,30 @@
+"""What the launchers of several processes say in the environment, before the processes have found each other."""
+
+from __future__ import annotations
+
+import os
+
+#: Of each launcher the variables that hold the rank of a process and the number of processes.
+VARIABLES = {
+    'pytorch': ('RANK', 'WORLD_SIZE'),
+    'slurm': ('SLURM_PROCID', 'SLURM_NTASKS'),
+    'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE'),
+}
+
+
+def rank(launcher: str) -> int:
+    """The number of this process among those that train together, from 0.
+
+    Variables of another launcher do not count: the processes of a sweep that SLURM has started, for example, are runs
+    of their own with the launcher 'none'.
+    """
+    return _read(launcher, 0, default=0) if world_size(launcher) > 1 else 0
+
+
+def world_size(launcher: str) -> int:
+    """How many processes train together; 1 with the launcher 'none'."""
+    return _read(launcher, 1, default=1)
+
+
+def _read(launcher: str, which: int, default: int) -> int:
+    return int(os.environ.get(VARIABLES[launcher][which], default)) if launcher in VARIABLES else default
