@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from mmdet.registry import DATASETS
 from mmengine.dataset import pseudo_collate
+from mmengine.registry import DefaultScope
 from torch.utils.data import DataLoader
 
 from mmcnn.benchmarks.pipeline import own_config
@@ -34,8 +35,10 @@ def _children(task: Path) -> list[str]:
 
 def training_loader(folder: DetectorData, img_size: int, batch_size: int, workers: int, cache_gb: float) -> DataLoader:
     """A loader of mosaics, as a training has it."""
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        dataset = DATASETS.build(own_config(folder, img_size, cache_gb=cache_gb))
     return DataLoader(
-        DATASETS.build(own_config(folder, img_size, cache_gb=cache_gb)),
+        dataset,
         batch_size,
         shuffle=True,
         num_workers=workers,

@@ -27,7 +27,6 @@ from mmcnn.runs.options import InferOptions, TestOptions, TrainOptions, describe
         (dict(data=3), 'data=3: it has to be a path, not of type int'),
         (dict(resume=3), 'resume=3: it has to be True or False or a path, not of type int'),
         (dict(device=0), 'device=0: it has to be a string, not of type int'),
-        (dict(seed=None), 'seed=None: it has to be an integer, not of type NoneType'),
         (dict(seed=2**40), 'seed=1099511627776: the value must be at most 4294967295'),
         (dict(launcher='ssh'), "launcher='ssh': known: mpi, none, pytorch, slurm"),
     ],

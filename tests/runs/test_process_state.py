@@ -213,9 +213,10 @@ def test_a_second_run_of_the_process_is_refused(shapes, tmp_path):
 
     def run():
         with kept_process_state(), kept_process_state():  # a part of a run may ask again
+            logger = MMLogger.get_instance('of this run')
             inside.set()
             over.wait(60)
-            found.append(MMLogger._instance_dict)
+            found.append(MMLogger._instance_dict.get('of this run') is logger)
 
     thread = threading.Thread(target=run)
     thread.start()
@@ -227,6 +228,6 @@ def test_a_second_run_of_the_process_is_refused(shapes, tmp_path):
     finally:
         over.set()
         thread.join()
-    assert found == [{}]
+    assert found == [True]
     with kept_process_state():  # and afterwards as ever
         pass

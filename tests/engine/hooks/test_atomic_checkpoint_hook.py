@@ -202,8 +202,8 @@ def test_best_and_last_are_links(make_runner, tmp_path, scores):
     best, last = (torch.load(tmp_path / f'{name}.pth', weights_only=True) for name in ('best', 'last'))
     assert (best['meta']['epoch'], last['meta']['epoch']) == (2, 3)
     assert 'optimizer' not in best and 'optimizer' in last
-    shutil.move(tmp_path, tmp_path.with_name('moved'))
-    assert links(tmp_path.with_name('moved')) == ('best_x_score_epoch_2.pth', 'epoch_3.pth')
+    shutil.move(tmp_path, tmp_path.with_name('moved_run'))
+    assert links(tmp_path.with_name('moved_run')) == ('best_x_score_epoch_2.pth', 'epoch_3.pth')
 
 
 def test_links_of_several_scores_and_of_none(make_runner, tmp_path, monkeypatch):
