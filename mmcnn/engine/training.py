@@ -152,7 +152,7 @@ class _InitialWeights(Hook):
     def before_train(self, runner: Runner) -> None:
         report = load_weights(unwrapped(runner.model), self.path, allow_head_mismatch=self.allow_head_mismatch)
         print_log(f'{self.path}: {report}', logger='current')
-        self.story = f'{shown_path(self.path)}: {len(report.used)} entries loaded'
+        self.story = f'{shown_path(self.path)}: {len(report.used)} entries used'
         if report.mismatched:
             self.story += f', {len(report.mismatched)} of another shape start anew'
 
