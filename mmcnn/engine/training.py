@@ -175,7 +175,9 @@ def _result(runner: Runner) -> TrainResult:
         best, last = hook.best_and_last()
     kinds = ('val/coco/', 'val/accuracy/')
     logged = {k.removeprefix('val/'): v.current() for k, v in hub.log_scalars.items() if k.startswith(kinds)}
-    return TrainResult(Path(runner.work_dir), best, last, *by_name(logged), history=list(hub.get_info('history')))
+    return TrainResult(
+        Path(runner.work_dir), best, last, *by_name(logged), history=[dict(entry) for entry in hub.get_info('history')]
+    )
 
 
 def _leave_files(runner: Runner) -> None:
