@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,7 @@ def by_name(logged: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, floa
     What is no number is left out.
     """
     short = {key: name for name, key in NAMES.items()}
-    numbers = {key: float(value) for key, value in logged.items() if isinstance(value, int | float)}
+    numbers = {key: float(value) for key, value in logged.items() if isinstance(value, Real)}
     class_ap = {key.removeprefix(CLASS_AP): value for key, value in numbers.items() if key.startswith(CLASS_AP)}
     metrics = {
         short.get(key, key.removeprefix(TOP)): value for key, value in numbers.items() if not key.startswith(CLASS_AP)

@@ -1,7 +1,8 @@
 """Warnings of MMEngine about its own calls of what it has deprecated.
 
 Its CheckpointHook makes a ``FileClient``, and that a ``HardDiskBackend``; both warn in every run, and nobody who trains
-can change it (mmengine 0.10.7, ``hooks/checkpoint_hook.py`` and ``fileio/file_client.py``; not reported there so far).
+can change it (mmengine 0.10.7, ``hooks/checkpoint_hook.py`` and ``fileio/file_client.py``; the class became
+deprecated with https://github.com/open-mmlab/mmengine/pull/533).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """pycocotools prints what it does ("loading annotations into memory..."), and has no switch for it.
 
-https://github.com/cocodataset/cocoapi/issues/112; pycocotools 2.0.8 and later as well (``pycocotools/coco.py``).
+https://github.com/cocodataset/cocoapi/issues/598; so in pycocotools 2.0.11 (``pycocotools/coco.py``).
 """
 
 from __future__ import annotations

@@ -41,6 +41,7 @@ class Console:
         self.verbose = verbose
         self.log: Callable[[str], Any] | None = None
         self._silent = rank(launcher) != 0
+        self._process = os.getpid()
         self._live: Any = None  # rich's
         self._screen: Any = None  # rich's, while there is a live line
         self._refreshed = 0.0
@@ -134,16 +135,22 @@ class Console:
 
     def show(self, text: str) -> None:
         """Prints lines without writing them to the log: what comes from there."""
-        if self._silent:
+        if self._silent or sys.stdout is None:
             return
         text = _printable(text)
         # A run of hours does not end because nobody listens any more.
         with contextlib.suppress(OSError, ValueError):
-            if self._screen is not None:
+            if self._screen is not None and os.getpid() == self._process:
                 self._screen.print(text, markup=False, highlight=False, emoji=False, soft_wrap=True)
                 return
-            encoding = getattr(sys.stdout, 'encoding', None) or 'utf-8'
-            print(text.encode(encoding, 'backslashreplace').decode(encoding), flush=True)
+            output = getattr(sys.stdout, 'rich_proxied_file', sys.stdout)
+            encoding = getattr(output, 'encoding', None) or 'utf-8'
+            text = text.encode(encoding, 'backslashreplace').decode(encoding)
+            if self.is_terminal and os.getpid() != self._process:
+                # A data-loading process does not know the live line, which is drawn anew with the next step.
+                text = f'\r\x1b[2K{text}'
+            output.write(f'{text}\n')
+            output.flush()
 
     def _to_log(self, text: str) -> None:
         if self.log is not None:

@@ -164,7 +164,9 @@ def _result(runner: Runner) -> TrainResult:
         best, last = files
     kinds = ('val/coco/', 'val/accuracy/')
     logged = {k.removeprefix('val/'): v.current() for k, v in hub.log_scalars.items() if k.startswith(kinds)}
-    return TrainResult(Path(runner.work_dir), best, last, *by_name(logged), history=list(hub.get_info('history')))
+    return TrainResult(
+        Path(runner.work_dir), best, last, *by_name(logged), history=[dict(entry) for entry in hub.get_info('history')]
+    )
 
 
 def _leave_files(runner: Runner, checkpoint: Path | None) -> None:

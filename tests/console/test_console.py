@@ -21,6 +21,11 @@ import os, sys, warnings
 from mmcnn.console import Console
 
 console = Console()
+reader, writer = os.pipe()
+if not os.fork():
+    os.read(reader, 1)
+    console.warning('of a process that is older than the live line')
+    os._exit(0)
 console.head([('model', 'yolov4 [bold]x[/bold] :smile:'), ('log', 'a.log')], ['warning: no boxes\nin 3 images'])
 with console.run():
     for step in range(1, 6):
@@ -34,6 +39,8 @@ with console.run():
             console.warning('the file of a data-loading process')
             os._exit(0)
         if step == 4:
+            os.wait()
+            os.write(writer, b'x')
             os.wait()
     console.table('epoch 1', [['AP', 'AP50'], ['all', '0.500', '0.7'], ['a long name', '0.4']])
     if 'fail' in sys.argv:
@@ -51,6 +58,7 @@ EXPECTED = [
     'a warning of Python',
     'a line of print',
     'warning: the file of a data-loading process',
+    'warning: of a process that is older than the live line',
     'epoch 1         AP  AP50',
     'all          0.500   0.7',
     'a long name    0.4',
