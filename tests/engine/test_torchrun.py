@@ -38,7 +38,7 @@ class Run:
                 stdout=output, stderr=subprocess.STDOUT, cwd=folder,
             )  # fmt: skip
         deadline = time.monotonic() + 120
-        while not re.search(r'Epoch\(train\) +\[2\]\[2/', self.said()):
+        while not re.search(r'epoch 2/\d+  step 2/', self.said()):
             assert self.agent.poll() is None and time.monotonic() < deadline, self.said()[-3000:]
             time.sleep(0.02)
 
