@@ -14,8 +14,8 @@ from mmcnn.launchers import rank
 
 from . import layout
 
-#: Lines of a head at most.
-HEAD_LINES = 15
+#: Lines of a head at most; with the one that says that the data is being checked, 15.
+HEAD_LINES = 14
 #: Seconds between two changes of the live line.
 _REFRESH = 0.1
 # A file may be called anything, but its name must not steer a terminal.
