@@ -152,14 +152,14 @@ def test_only_the_first_process_prints(capsys, monkeypatch, launcher):
     assert capsys.readouterr().out == 'a run of its own\n'
 
 
-def test_a_head_has_15_lines_at_most_and_the_log_all(capsys):
+def test_a_head_has_14_lines_at_most_and_the_log_all(capsys):
     console, logged = Console(), []
     console.log = logged.append
     notes = [f'warning: number {i}' for i in range(20)]
     console.head([('model', 'm'), ('data', 'd')], notes)
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 15
-    assert lines[-2:] == ['warning: number 11', '(8 more lines are in the log)']
+    assert len(lines) == 14
+    assert lines[-2:] == ['warning: number 10', '(9 more lines are in the log)']
     assert logged == ['\n'.join(['model    m', 'data     d', *notes])]
     console.head([('model', 'm')], notes[:14])
     assert capsys.readouterr().out.splitlines()[-1] == 'warning: number 13'
