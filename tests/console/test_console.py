@@ -161,8 +161,8 @@ def test_a_head_has_14_lines_at_most_and_the_log_all(capsys):
     assert len(lines) == 14
     assert lines[-2:] == ['warning: number 10', '(9 more lines are in the log)']
     assert logged == ['\n'.join(['model    m', 'data     d', *notes])]
-    console.head([('model', 'm')], notes[:14])
-    assert capsys.readouterr().out.splitlines()[-1] == 'warning: number 13'
+    console.head([('model', 'm')], notes[:13])
+    assert capsys.readouterr().out.splitlines()[-1] == 'warning: number 12'
 
 
 def test_the_log_takes_what_is_printed_until_the_run_ends(capsys):
