@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmcnn import compat
 from mmcnn.errors import UsageError
 from mmcnn.nearest import nearest
 from mmcnn.results import EvaluateResult, TrainResult
 from mmcnn.runs.options import RunOptions, TestOptions, TrainOptions, described
+
+if TYPE_CHECKING:
+    from mmcnn.console import Console
+    from mmcnn.runs.begin_hook import BeginHook
+    from mmcnn.runs.prepare import Run
 
 
 def _takes(options: type[RunOptions], first: str) -> Callable[[Callable], Callable]:
@@ -79,10 +85,37 @@ def evaluate(options: TestOptions) -> EvaluateResult:
 
 def run_training(options: TrainOptions) -> TrainResult:
     """A training from its options; :func:`train` for callers that have them."""
+    with _run(options) as (run, begin, console):
+        from mmcnn.engine import training
+
+        return training.train(
+            run.cfg,
+            run.batches(),
+            options.allow_head_mismatch,
+            console=console,
+            notes=[*run.notes, *run.warnings],
+            hooks=[begin],
+        )
+
+
+def run_test(options: TestOptions) -> EvaluateResult:
+    """An evaluation from its options; :func:`evaluate` for callers that have them."""
+    with _run(options) as (run, _, console):
+        from mmcnn.engine import training
+
+        return training.test(run.cfg, str(options.checkpoint), console=console, notes=[*run.notes, *run.warnings])
+
+
+@contextlib.contextmanager
+def _run(options: RunOptions) -> Iterator[tuple[Run, BeginHook, Console]]:
+    """A prepared run in its folder, with what surrounds every run.
+
+    Yields:
+        the run, the hook by which a training tells that it has begun, and the console.
+    """
     compat.check()
 
     from mmcnn.console import Console
-    from mmcnn.engine import training
     from mmcnn.engine.ranks import join_ranks
     from mmcnn.runs.begin_hook import BeginHook
     from mmcnn.runs.causes import known_causes, terminated
@@ -96,34 +129,7 @@ def run_training(options: TrainOptions) -> TrainResult:
         begin = BeginHook(run)
         join_ranks(run.cfg)
         with taken(run.cfg, run.new_work_dir, lambda: begin.has_begun):
-            return training.train(
-                run.cfg,
-                run.batches(),
-                options.allow_head_mismatch,
-                console=console,
-                notes=[*run.notes, *run.warnings],
-                hooks=[begin],
-            )
-
-
-def run_test(options: TestOptions) -> EvaluateResult:
-    """An evaluation from its options; :func:`evaluate` for callers that have them."""
-    compat.check()
-
-    from mmcnn.console import Console
-    from mmcnn.engine import training
-    from mmcnn.engine.ranks import join_ranks
-    from mmcnn.runs.causes import known_causes, terminated
-    from mmcnn.runs.prepare import prepare
-    from mmcnn.runs.process_state import kept_process_state
-    from mmcnn.runs.work_dirs import taken
-
-    console = Console(options.verbose, options.launcher)
-    with kept_process_state(), known_causes(), terminated():
-        run = prepare(options, console.line)
-        join_ranks(run.cfg)
-        with taken(run.cfg, run.new_work_dir, lambda: False):
-            return training.test(run.cfg, str(options.checkpoint), console=console, notes=[*run.notes, *run.warnings])
+            yield run, begin, console
 
 
 def check_data(path: str | Path, skip_images: bool = False) -> Any:
