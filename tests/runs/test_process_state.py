@@ -118,6 +118,7 @@ def warm(shapes, tmp_path_factory):
     mmcnn.train(CONFIG, data=shapes, work_dir=folder / 'run', cfg_options=TINY, **SMALL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('fails', [False, True])
 def test_a_real_run_leaves_no_trace(warm, shapes, tmp_path, fails):
     options = TINY | ({'optim_wrapper.optimizer.lr': 1e30, 'custom_hooks.0.warmup_max_fraction': 0} if fails else {})
