@@ -1,5 +1,8 @@
 """The command mmcnn: its commands, their help, and the tools that are the same code."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -56,3 +59,27 @@ def test_tools_are_short_and_the_same_code():
         assert len(text.splitlines()) <= 40
         names.add(text.split("main(['")[1].split("'")[0])
     assert names == set(COMMANDS) - {'configs', 'env'}
+
+
+@pytest.mark.parametrize(
+    ('line', 'expected'),
+    [
+        ('mmcnn ', {'train', 'check-data', 'zoo', '--version'}),
+        ('mmcnn train yolov5_n', {'yolov5_n', 'yolov5_n_small'}),
+        ('mmcnn train yolov5_n --ba', {'--backbone', '--batch-size'}),
+        ('mmcnn train yolov5_n --on-nan ', {'stop', 'skip'}),
+    ],
+)
+def test_shells_complete(line, expected, tmp_path):
+    found = tmp_path / 'found'
+    question = dict(
+        _ARGCOMPLETE='1', _ARGCOMPLETE_IFS='\n', _ARGCOMPLETE_COMP_WORDBREAKS=' ', COMP_TYPE='9', COMP_LINE=line,
+        COMP_POINT=str(len(line)), _ARGCOMPLETE_STDOUT_FILENAME=str(found),
+    )  # fmt: skip
+    root = str(Path(mmcnn.__file__).resolve().parents[1])
+    subprocess.run(
+        [sys.executable, '-m', 'mmcnn'], env=os.environ | question | dict(PYTHONPATH=root), cwd=tmp_path, check=True
+    )
+    offered = {word.strip() for word in found.read_text().split('\n')}
+    assert expected <= offered
+    assert line.endswith('mmcnn ') or offered == expected
