@@ -245,11 +245,13 @@ def _is_like(folder: Path, kind: RunKind, backbone: str) -> bool:
 
 def _unused(folder: Path) -> Path:
     """The folder, or the next one with a number behind its name, that is not there."""
-    number, path = 1, folder
-    while path.exists():
-        number += 1
-        path = folder.with_name(f'{folder.name}-{number}')
-    return path
+    name, _, number = folder.name.rpartition('-')
+    numbered = number.isdecimal() and folder.with_name(name).exists()  # by an earlier call
+    name, count = (name, int(number)) if numbered else (folder.name, 1)
+    while folder.exists():
+        count += 1
+        folder = folder.with_name(f'{name}-{count}')
+    return folder
 
 
 def _read(folder: Path) -> dict[str, Any] | None:

@@ -218,7 +218,9 @@ def test_runs_that_start_together_take_folders_of_their_own(here, cfg):
             each.work_dir = str(folder)
             taken.append(stack.enter_context(work_dirs.taken(each, True, lambda: True)).name)
             assert each.work_dir == f'work_dirs/{taken[-1]}'
-    assert taken == ['yolov5_n-bccd', 'yolov5_n-bccd-2', 'yolov5_n-bccd-3']
+        each.work_dir = 'work_dirs/yolov5_n-bccd-3'  # chosen while two were there
+        taken.append(stack.enter_context(work_dirs.taken(each, True, lambda: True)).name)
+    assert taken == ['yolov5_n-bccd', 'yolov5_n-bccd-2', 'yolov5_n-bccd-3', 'yolov5_n-bccd-4']
 
 
 def test_a_config_in_its_own_work_dir_is_refused(here, cfg):
