@@ -1,14 +1,9 @@
 """Each recipe, in a narrow form, learns a handful of images by heart: the gate before any long run."""
 
-import runpy
-import sys
-from pathlib import Path
-
 import pytest
 
 from mmcnn.datasets.shapes import make_shapes
 
-ROOT = Path(__file__).resolve().parents[2]
 IMAGES = 12
 
 PLAIN = ['train_dataloader.dataset.pipeline.0.mosaic_prob=0.0']
@@ -39,17 +34,17 @@ RECIPES = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize('config', RECIPES)
-def test_learns_twelve_images_by_heart(config, tmp_path, monkeypatch, capsys):
+def test_learns_twelve_images_by_heart(run_tool, config, tmp_path):
     data = make_shapes(tmp_path / 'data', num_train=IMAGES, num_val=1, size=128)
-    argv = [
-        'train.py', config, '--data', str(data), '--img-size', '128', '--batch-size', '4', '--workers', '0',
+    arguments = [
+        config, '--data', str(data), '--img-size', '128', '--batch-size', '4', '--workers', '0',
         '--epochs', '250', '--device', 'cpu', '--work-dir', str(tmp_path / 'run'), '--cfg-options',
         'model.widen_factor=0.25', 'model.deepen_factor=0.33', 'train_cfg.val_interval=1000',
         'default_hooks.checkpoint.interval=1000', 'custom_hooks.0.warmup_min_iters=30',
         'val_dataloader.dataset.ann_file=train.json', f'val_evaluator.ann_file={data / "train.json"}', *RECIPES[config],
     ]  # fmt: skip
-    monkeypatch.setattr(sys, 'argv', argv)
-    runpy.run_path(str(ROOT / 'tools' / 'train.py'), run_name='__main__')
-    last = capsys.readouterr().out.strip().splitlines()[-1]
+    result = run_tool('train', *arguments)
+    assert result.code == 0, result.err
+    last = result.out.strip().splitlines()[-1]
     assert last.startswith('AP50 = ')
     assert float(last.removeprefix('AP50 = ')) > 0.9
