@@ -35,6 +35,7 @@ def weights(path):
     return torch.load(path, weights_only=True)['state_dict']
 
 
+@pytest.mark.slow
 def test_two_runs_of_one_process_with_a_failing_one_between(shapes, here):
     """Each has its own folder, log and state, and the failing one leaves no trace."""
     scope = device_utils.DEVICE, dict(MMLogger._instance_dict), torch.get_rng_state()
