@@ -1,8 +1,7 @@
 """The errors of mmcnn: each message is the whole story, in words for whoever called.
 
 All derive from :class:`MmcnnError`, so that one ``except`` catches them, and from the built-in exception that stood in
-their place before. A fault of the program itself is none of these and keeps its traceback. The command line prints
-``error:`` and the message, and ends with ``exit_code``.
+their place before. A fault of the program itself is none of these and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -13,8 +12,6 @@ from typing import Any
 
 class MmcnnError(Exception):
     """Base class of all errors that mmcnn raises on purpose."""
-
-    exit_code = 1
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The default would call the class with the message alone, but some of the constructors require more.
@@ -71,4 +68,3 @@ class StoppedError(MmcnnError):
     def __init__(self, message: str, signum: int) -> None:
         super().__init__(message)
         self.signum = signum
-        self.exit_code = 128 + signum

@@ -29,4 +29,3 @@ def test_a_copy_and_what_another_process_gets_say_the_same(error):
         for again in (pickle.loads(pickle.dumps(error, protocol)), copy.copy(error)):
             assert type(again) is type(error)
             assert (str(again), again.args, vars(again)) == ('what', ('what',), vars(error))
-            assert again.exit_code == error.exit_code

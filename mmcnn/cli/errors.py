@@ -35,8 +35,9 @@ def friendly_errors() -> Iterator[None]:
             raise
         if isinstance(error, KeyboardInterrupt):
             sys.exit(128 + signal.SIGINT)
-        print(f'{"" if isinstance(error, StoppedError) else "error: "}{error}', file=sys.stderr, flush=True)
-        sys.exit(error.exit_code)
+        stopped = isinstance(error, StoppedError)
+        print(f'{"" if stopped else "error: "}{error}', file=sys.stderr, flush=True)
+        sys.exit(128 + error.signum if stopped else 1)  # as a shell tells of a signal
 
 
 def _nobody_reads() -> bool:

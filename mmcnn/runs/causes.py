@@ -46,7 +46,7 @@ def known_causes() -> Iterator[None]:
         raise StoppedError(f'stopped by {signal.Signals(signum).name}', signum) from end
     except MmcnnError:
         raise
-    except Exception as error:
+    except Exception as error:  # raised again, unless a known cause lies behind it
         if (interrupt := _interrupt_behind(error)) is not None:
             raise interrupt from None
         cause = None

@@ -26,7 +26,7 @@ def test_data_loading_processes_that_cannot_start_or_have_died(full_shm):
 def test_the_end_after_a_signal_is_an_error_of_its_own():
     with pytest.raises(StoppedError, match='stopped by SIGTERM; the last one') as error, known_causes():
         raise SystemExit(143) from StoppedError('stopped by SIGTERM; the last one is whole', 15)
-    assert (error.value.signum, error.value.exit_code) == (15, 143)
+    assert error.value.signum == 15
     with pytest.raises(StoppedError, match=r'^stopped by SIGINT$'), known_causes():
         raise SystemExit(130)
 
