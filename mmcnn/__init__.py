@@ -13,14 +13,14 @@ from mmcnn.version import __version__
 
 if TYPE_CHECKING:
     from mmcnn import errors, ops
-    from mmcnn.detections import Detections
-    from mmcnn.detector import Detector
+    from mmcnn.inference.detections import Detections
+    from mmcnn.inference.detector import Detector
     from mmcnn.models.classifiers import build_classifier, list_classifiers
     from mmcnn.models.costs import count_parameters
+    from mmcnn.models.families import build_backbone, list_backbones
     from mmcnn.models.fuse import fuse
-    from mmcnn.registry import build_backbone, list_backbones
-    from mmcnn.results import EvaluateResult, TrainResult
     from mmcnn.runs.api import check_data, evaluate, train
+    from mmcnn.runs.results import EvaluateResult, TrainResult
     from mmcnn.weights.loading import load_weights
 
 compat.apply()
@@ -47,18 +47,18 @@ __all__ = [
 
 #: Public name -> the module that holds it, or None where the name is that of a module of the package itself.
 _MODULE_OF = {
-    'Detections': 'mmcnn.detections',
-    'Detector': 'mmcnn.detector',
-    'EvaluateResult': 'mmcnn.results',
-    'TrainResult': 'mmcnn.results',
-    'build_backbone': 'mmcnn.registry',
+    'Detections': 'mmcnn.inference.detections',
+    'Detector': 'mmcnn.inference.detector',
+    'EvaluateResult': 'mmcnn.runs.results',
+    'TrainResult': 'mmcnn.runs.results',
+    'build_backbone': 'mmcnn.models.families',
     'build_classifier': 'mmcnn.models.classifiers',
     'check_data': 'mmcnn.runs.api',
     'count_parameters': 'mmcnn.models.costs',
     'errors': None,
     'evaluate': 'mmcnn.runs.api',
     'fuse': 'mmcnn.models.fuse',
-    'list_backbones': 'mmcnn.registry',
+    'list_backbones': 'mmcnn.models.families',
     'list_classifiers': 'mmcnn.models.classifiers',
     'load_weights': 'mmcnn.weights.loading',
     'ops': None,

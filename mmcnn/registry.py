@@ -8,11 +8,11 @@ itself when it meets the prefix, and the ``locations`` when it looks something u
 from __future__ import annotations
 
 import re
-from fnmatch import fnmatchcase
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mmcnn import compat
+from mmcnn.compat.moved import moved_names
 from mmcnn.errors import UsageError
 from mmcnn.nearest import nearest
 
@@ -38,8 +38,8 @@ class Registry(mmengine_registry.Registry):
         return found
 
 
-def _child(parent: mmengine_registry.Registry, location: str) -> Registry:
-    return Registry(parent.name, parent=parent, scope='mmcnn', locations=[location])
+def _child(parent: mmengine_registry.Registry, *locations: str) -> Registry:
+    return Registry(parent.name, parent=parent, scope='mmcnn', locations=[*locations])
 
 
 # MMEngine's BACKBONES and NECKS are this one registry.
@@ -48,7 +48,7 @@ TASK_UTILS = _child(mmengine_registry.TASK_UTILS, 'mmcnn.models')
 DATASETS = _child(mmengine_registry.DATASETS, 'mmcnn.datasets')
 TRANSFORMS = _child(mmengine_registry.TRANSFORMS, 'mmcnn.datasets')
 METRICS = _child(mmengine_registry.METRICS, 'mmcnn.evaluation')
-HOOKS = _child(mmengine_registry.HOOKS, 'mmcnn.engine')
+HOOKS = _child(mmengine_registry.HOOKS, 'mmcnn.engine', 'mmcnn.datasets')
 LOOPS = _child(mmengine_registry.LOOPS, 'mmcnn.engine')
 OPTIM_WRAPPER_CONSTRUCTORS = _child(mmengine_registry.OPTIM_WRAPPER_CONSTRUCTORS, 'mmcnn.engine')
 
@@ -57,44 +57,6 @@ BACKBONE_FAMILIES: dict[str, type[Backbone]] = {}
 
 # MMEngine splits a type at its first dot, so a name with one could never be found.
 _SHORT_NAME = re.compile(r'[a-z0-9]+([-_][a-z0-9]+)*')
-
-
-def backbone_families() -> dict[str, type[Backbone]]:
-    """Short name of every variant to its family's class, all registered."""
-    import mmcnn.models.backbones  # noqa: F401  registers them
-
-    return BACKBONE_FAMILIES
-
-
-def list_backbones(pattern: str = '*') -> list[str]:
-    """Short names of all backbones that match a shell pattern, sorted.
-
-    ``list_backbones('*darknet*')``. Any of them builds with :func:`build_backbone` or in a config as
-    ``dict(type='mmcnn.NAME')``.
-    """
-    return sorted(name for name in backbone_families() if fnmatchcase(name, pattern))
-
-
-def build_backbone(name: str, **kwargs: Any) -> Backbone:
-    """A backbone by its short name, with PyTorch's own initialisation unless ``init_cfg`` says otherwise.
-
-    Args:
-        name: one of :func:`list_backbones`.
-        **kwargs: see :class:`mmcnn.models.backbones.Backbone` (``out_indices``, ``frozen_stages``, ...).
-
-    Returns:
-        the backbone; ``.out_channels`` and ``.out_strides`` tell its outputs, fine to coarse.
-
-    Raises:
-        UsageError: no backbone has this name (the nearest are listed), or an argument does not fit.
-    """
-    families = backbone_families()
-    if name not in families:
-        raise UsageError(f"no backbone is called '{name}'; {nearest(name, families)}")
-    backbone = families[name](variant=name, **kwargs)
-    if kwargs.get('init_cfg'):
-        backbone.init_weights()
-    return backbone
 
 
 def register_backbone(cls: BackboneClass) -> BackboneClass:
@@ -114,3 +76,6 @@ def register_backbone(cls: BackboneClass) -> BackboneClass:
         BACKBONE_FAMILIES[name] = cls
         MODELS.register_module(name=name, module=partial(cls, variant=name))
     return cls
+
+
+__getattr__ = moved_names(__name__)

@@ -17,7 +17,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mmcnn.detector import Detector
+from mmcnn.inference.detector import Detector
 
 FOLDER = Path(__file__).parent / 'data' / 'run_of_0.1.0'
 CHECKPOINT = FOLDER / 'stopped_at_iter_4.pth'
@@ -110,15 +110,15 @@ def test_it_resumes_to_the_same_end(run_tool, one_thread, data, tmp_path):
         ('mmcnn.models.dense_heads.yolo_head', 'YOLOHead'),
         ('mmcnn.models', 'losses'),
         ('mmcnn.evaluation', 'CocoMetric'),
-        ('mmcnn.visualization', 'draw_boxes'),
+        ('mmcnn.plots.visualization', 'draw_boxes'),
         ('mmcnn.engine.loops', 'ResumableTrainLoop'),
         ('mmcnn.engine.loops.resumable_train_loop', 'ResumableTrainLoop'),
         ('mmcnn.weights', 'CheckpointError'),
         ('mmcnn.weights.checkpoint', 'read_checkpoint'),
         ('mmcnn.datasets', 'check_data'),
         ('mmcnn.datasets.coco_folder', 'DataError'),
-        ('mmcnn.detector', 'Detector'),
-        ('mmcnn.detector', 'Detections'),
+        ('mmcnn.inference.detector', 'Detector'),
+        ('mmcnn.inference.detector', 'Detections'),
     ],
 )
 def test_what_was_imported_still_is(module, name):

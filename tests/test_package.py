@@ -66,7 +66,7 @@ def test_every_public_name_is_there(name):
 
 def test_names():
     assert set(mmcnn.__all__) <= set(dir(mmcnn))
-    assert mmcnn.Detector.__module__ == 'mmcnn.detector'
+    assert mmcnn.Detector.__module__ == 'mmcnn.inference.detector'
     assert re.fullmatch(r'\d+\.\d+\.\d+', mmcnn.__version__)
     with pytest.raises(AttributeError, match="module 'mmcnn' has no attribute 'Detektor'"):
         mmcnn.Detektor  # noqa: B018

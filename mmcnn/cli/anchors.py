@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Annotated
 
 from mmcnn.cli.arguments import add_options, options_from
-from mmcnn.cli.moved import moved
+from mmcnn.compat.moved import moved_names
 from mmcnn.errors import UsageError
 from mmcnn.runs.options import MAX_SEED, Option, Options
 
-__getattr__ = moved(__name__, dict.fromkeys(('MIN_RECALL', 'train_box_sizes', 'warn_of_anchors'), 'mmcnn.runs.anchors'))
+__getattr__ = moved_names(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +39,9 @@ def run(args: argparse.Namespace) -> int:
     """Measures and proposes."""
     options = options_from(args, AnchorOptions)
 
+    from mmcnn.config.load import load_config
     from mmcnn.datasets.anchors import anchors_of, as_config, best_possible_recall, propose_anchors
     from mmcnn.runs.anchors import train_box_sizes
-    from mmcnn.runs.configs import load_config
     from mmcnn.runs.data import inner_dataset, set_data
 
     cfg = load_config(options.config)

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from types import NoneType
 from typing import Any
 
+from mmcnn.config.files import own_configs
 from mmcnn.errors import UsageError
-from mmcnn.runs.config_files import own_configs
 from mmcnn.runs.options import Option, described, kinds_of
 
 

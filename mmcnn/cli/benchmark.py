@@ -75,9 +75,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _step_seconds(options: BenchmarkOptions) -> float:
     from mmcnn.benchmarks import step
-    from mmcnn.runs.configs import load_config, merge_options, set_backbone
+    from mmcnn.config.load import load_config, merge_options, set_backbone
+    from mmcnn.config.model import wire_model
     from mmcnn.runs.device import use_device
-    from mmcnn.runs.model import wire_model
 
     cfg = load_config(options.config)
     set_backbone(cfg, options.backbone, options.cfg_options)

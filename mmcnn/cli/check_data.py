@@ -49,9 +49,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _plot(report, options: CheckOptions, file: str) -> None:
-    from mmcnn import data_picture
+    from mmcnn.config.load import load_config
     from mmcnn.datasets.anchors import anchors_of
-    from mmcnn.runs.configs import load_config
+    from mmcnn.plots import data as data_picture
 
     cocos = {part.name: kept for part, kept in zip(report.parts, report.kept, strict=True)}
     recall = data_picture.plot_data(cocos, anchors_of(load_config(options.config).model), options.img_size, file)

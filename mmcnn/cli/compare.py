@@ -46,9 +46,10 @@ def run(args: argparse.Namespace) -> int:
     """Compares; 1 if a run failed."""
     options = options_from(args, CompareOptions)
 
-    from mmcnn import comparison, comparison_table
-    from mmcnn.runs.configs import load_config
-    from mmcnn.runs.model import is_classifier
+    from mmcnn.compare import comparison
+    from mmcnn.compare import table as comparison_table
+    from mmcnn.config.load import load_config
+    from mmcnn.config.model import is_classifier
 
     cfg = load_config(args.config)
     if is_classifier(cfg):

@@ -12,21 +12,12 @@ from __future__ import annotations
 import argparse
 from fnmatch import fnmatchcase
 
-from mmcnn.cli.moved import moved
+from mmcnn.compat.moved import moved_names
+from mmcnn.config.files import own_configs, summary
 from mmcnn.errors import UsageError
 from mmcnn.nearest import nearest
-from mmcnn.runs.config_files import own_configs, summary
 
-__getattr__ = moved(
-    __name__,
-    {
-        'PACKAGE': 'mmcnn.runs.config_files',
-        'config_folder': 'mmcnn.runs.config_files',
-        **dict.fromkeys(
-            ('BACKBONE', 'config_and_checkpoint', 'dicts_in', 'load_config', 'merge_options'), 'mmcnn.runs.configs'
-        ),
-    },
-)
+__getattr__ = moved_names(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     if args.target.endswith('.weights') and not args.export:
         raise UsageError(f'{args.target} is a Darknet file: say --export, or end DST in .pth or .safetensors')
 
-    from mmcnn.conversion import convert
+    from mmcnn.weights.convert import convert
 
     report, record = convert(args.source, args.target, args.model, args.world, args.num_classes)
     print(f'{args.target}: {report}')

@@ -9,10 +9,10 @@ import signal
 import sys
 from collections.abc import Iterator
 
-from mmcnn.cli.moved import moved
+from mmcnn.compat.moved import moved_names
 from mmcnn.errors import MmcnnError, StoppedError
 
-__getattr__ = moved(__name__, {'UsageError': 'mmcnn.errors'})
+__getattr__ = moved_names(__name__)
 
 
 @contextlib.contextmanager

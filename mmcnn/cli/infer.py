@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmcnn.cli.arguments import add_options, options_from
+from mmcnn.config.files import own_configs
 from mmcnn.errors import UsageError
-from mmcnn.runs.config_files import own_configs
 from mmcnn.runs.options import LABEL_FORMATS, InferOptions
 
 _SHOWN = 20  # files that are left out

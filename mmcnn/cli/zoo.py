@@ -100,7 +100,7 @@ def _table(args: argparse.Namespace) -> int:
         form = table.as_json if args.json else table.as_markdown if args.markdown else table.as_text
         print(form(networks))
     if args.plot:
-        from mmcnn.zoo.plot import plot
+        from mmcnn.plots.zoo import plot
 
         plot(networks, args.plot)
     print(line, file=sys.stderr if args.json or args.markdown else sys.stdout)
@@ -142,7 +142,7 @@ def _too_small(size: int | None) -> Iterator[None]:
 
 def _matrix(args: argparse.Namespace) -> int:
     import mmcnn
-    from mmcnn import matrix
+    from mmcnn.zoo import matrix
 
     tried = matrix.try_pairs(_matching(args.filter or '*', mmcnn.list_backbones()), args.img_size or 640)
     print(matrix.as_text(tried))

@@ -1,6 +1,7 @@
 """A finder on ``sys.meta_path`` that patches packages when they are imported, so that mmcnn need not import them first.
 
 - ``mmcv._ext`` is the stand-in of :mod:`mmcnn.compat.mmcv_ext` where no other finder knows a compiled one.
+- Modules of mmcnn that stand elsewhere now are found under their old names (:mod:`mmcnn.compat.moved`).
 - After ``torch`` has been executed, its allow-list is extended (:mod:`mmcnn.compat.safe_globals`).
 - After ``mmengine.utils.dl_utils`` has been executed, its ``collect_env`` is wrapped
   (:mod:`mmcnn.compat.collect_env`).
@@ -19,6 +20,7 @@ from types import ModuleType
 from typing import Any
 
 from mmcnn.compat import requirements
+from mmcnn.compat.moved import MODULES, MovedLoader
 
 EXTENSION = 'mmcv._ext'
 STAND_IN = os.path.join(os.path.dirname(__file__), 'mmcv_ext.py')
@@ -56,7 +58,7 @@ PATCH_AFTER = {'torch': _patch_torch, 'mmengine.utils.dl_utils': _patch_dl_utils
 
 
 class Finder:
-    """Finds the stand-in for ``mmcv._ext``, and adds their patches to the modules of :data:`PATCH_AFTER`."""
+    """Finds the stand-in for ``mmcv._ext`` and moved modules; adds their patches to those of :data:`PATCH_AFTER`."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -64,6 +66,9 @@ class Finder:
         """See :meth:`importlib.abc.MetaPathFinder.find_spec`."""
         if name == EXTENSION:
             return self._found_by_others(name, path, target) or ModuleSpec(name, _StandInLoader(), origin=STAND_IN)
+        if name in MODULES:
+            is_package = any(each.startswith(f'{name}.') for each in MODULES)
+            return ModuleSpec(name, MovedLoader(), is_package=is_package)
         if name in PATCH_AFTER:
             found = self._found_by_others(name, path, target)
             if found is not None and found.loader is not None:

@@ -40,7 +40,7 @@ def validation(
     """Rows for :meth:`~mmcnn.console.Console.table`: all objects, then each class, or the best and the worst ones.
 
     Args:
-        metrics: named as in :class:`~mmcnn.results.EvaluateResult`.
+        metrics: named as in :class:`~mmcnn.runs.results.EvaluateResult`.
         class_ap: AP by class.
         columns: the metrics that are shown, if they are known at all.
     """

@@ -5,7 +5,6 @@ from mmcnn.datasets.data_check import check_data
 from mmcnn.datasets.data_report import DataReport, DetectorData
 from mmcnn.datasets.findings import Finding
 from mmcnn.datasets.mosaic_dataset import MosaicDataset
-from mmcnn.datasets.seeded_dataset import KeyedBatchSampler, SeededDataset
 from mmcnn.datasets.shapes import make_shape_classes, make_shapes
 from mmcnn.datasets.transforms import (
     DarknetHSV,
@@ -17,6 +16,7 @@ from mmcnn.datasets.transforms import (
     RandomResizedCrop,
     ResizedCenterCrop,
 )
+from mmcnn.engine.seeded_dataset import KeyedBatchSampler, SeededDataset
 from mmcnn.errors import DataError
 
 __all__ = [

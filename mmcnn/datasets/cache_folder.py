@@ -26,7 +26,7 @@ def cache_folder() -> Path:
 def write_cached(path: Path, content: bytes) -> None:
     """Writes a file, and its folder, so that another process sees all of it or the one before.
 
-    Unlike :func:`~mmcnn.weights.whole_file.write_whole`, several processes may write the same file at once.
+    Unlike :func:`~mmcnn.engine.atomic_file.write_whole`, several processes may write the same file at once.
 
     Raises:
         OSError: it cannot be written.

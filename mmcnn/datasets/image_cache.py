@@ -6,7 +6,7 @@ import os
 
 import numpy as np
 
-from mmcnn import shared_memory
+from mmcnn.engine import shared_memory
 from mmcnn.errors import DataError
 
 _EMPTY, _WRITING, _READY = 0, 1, 2

@@ -17,9 +17,9 @@ from pathlib import Path
 import cv2
 import PIL
 
-from mmcnn import shared_memory
 from mmcnn.datasets.cache_folder import cache_folder, one_at_a_time, write_cached
 from mmcnn.datasets.image_check import ImageFact, check_images, start_worker
+from mmcnn.engine import shared_memory
 from mmcnn.errors import DataError
 
 #: Pictures that a process takes at once.

@@ -15,8 +15,9 @@ from mmengine.registry import DefaultScope
 from torch import nn
 
 from mmcnn.errors import UsageError
+from mmcnn.models.families import backbone_families
 from mmcnn.nearest import nearest
-from mmcnn.registry import MODELS, backbone_families
+from mmcnn.registry import MODELS
 
 #: Necks that want ``in_channels`` coarse to fine, though their maps come fine to coarse.
 COARSE_TO_FINE_NECKS = ('YOLOV3Neck',)

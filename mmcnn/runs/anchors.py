@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from mmengine.config import Config
 
+from mmcnn.config.load import Say
 from mmcnn.datasets.anchors import anchors_of, best_possible_recall, box_sizes
-from mmcnn.runs.configs import Say
 from mmcnn.runs.data import inner_dataset
 from mmcnn.runs.img_size import image_size
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from mmcnn import compat
 from mmcnn.errors import UsageError
 from mmcnn.nearest import nearest
-from mmcnn.results import EvaluateResult, TrainResult
 from mmcnn.runs.options import RunOptions, TestOptions, TrainOptions, described
+from mmcnn.runs.results import EvaluateResult, TrainResult
 
 if TYPE_CHECKING:
     from mmcnn.console import Console
@@ -86,7 +86,7 @@ def evaluate(options: TestOptions) -> EvaluateResult:
 def run_training(options: TrainOptions) -> TrainResult:
     """A training from its options; :func:`train` for callers that have them."""
     with _run(options) as (run, begin, console):
-        from mmcnn.engine import training
+        from mmcnn.runs import execution as training
 
         return training.train(
             run.cfg,
@@ -101,7 +101,7 @@ def run_training(options: TrainOptions) -> TrainResult:
 def run_test(options: TestOptions) -> EvaluateResult:
     """An evaluation from its options; :func:`evaluate` for callers that have them."""
     with _run(options) as (run, _, console):
-        from mmcnn.engine import training
+        from mmcnn.runs import execution as training
 
         return training.test(run.cfg, str(options.checkpoint), console=console, notes=[*run.notes, *run.warnings])
 

@@ -7,9 +7,9 @@ import os
 from mmengine.config import Config
 from mmengine.device import get_device
 
+from mmcnn.config.model import is_classifier
 from mmcnn.datasets.findings import number
 from mmcnn.launchers import world_size
-from mmcnn.runs.model import is_classifier
 from mmcnn.runs.options import RunOptions
 
 #: A run of fewer optimizer steps than this does not accumulate micro-batches to the nominal batch.

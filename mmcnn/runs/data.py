@@ -8,6 +8,8 @@ from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
 
+from mmcnn.config.load import Say, dicts_in
+from mmcnn.config.model import is_classifier
 from mmcnn.datasets.cache_folder import cache_folder
 from mmcnn.datasets.class_check import check_class_folder, describe_left_out
 from mmcnn.datasets.class_folder import ClassData, read_class_folder
@@ -16,8 +18,6 @@ from mmcnn.datasets.data_report import DetectorData
 from mmcnn.datasets.findings import listed
 from mmcnn.datasets.shapes import CLASSES_DONE, make_shape_classes, make_shapes
 from mmcnn.errors import DataError, UsageError
-from mmcnn.runs.configs import Say, dicts_in
-from mmcnn.runs.model import is_classifier
 
 #: Folders of the demo data in the user's cache: for detectors, for classifiers.
 DEMO_DATA, DEMO_CLASSES = 'demo', 'demo_classes'

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from mmengine.config import Config
 
+from mmcnn.config.load import dicts_in
+from mmcnn.config.model import build_on_meta, is_classifier
 from mmcnn.errors import UsageError
-from mmcnn.runs.configs import dicts_in
 from mmcnn.runs.data import inner_dataset
-from mmcnn.runs.model import build_on_meta, is_classifier
 
 #: Smallest side of a classifier's images, pixels: one value is left of it at stride 32.
 MIN_IMAGE = 32

@@ -10,17 +10,17 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from mmcnn.detector import Detector
+from mmcnn.config.load import config_and_checkpoint, load_config, merge_options, set_backbone
+from mmcnn.config.model import wire_model
 from mmcnn.errors import UsageError
+from mmcnn.inference.detector import Detector
+from mmcnn.inference.sources import find_sources
+from mmcnn.inference.video import DEFAULT_FPS
 from mmcnn.runs.causes import known_causes
-from mmcnn.runs.configs import config_and_checkpoint, load_config, merge_options, set_backbone
 from mmcnn.runs.device import use_device
 from mmcnn.runs.infer_files import InferFiles, plan_files
-from mmcnn.runs.model import wire_model
 from mmcnn.runs.options import InferOptions
 from mmcnn.runs.process_state import kept_process_state
-from mmcnn.sources import find_sources
-from mmcnn.video import DEFAULT_FPS
 
 DEFAULT_FOLDER = 'detections'
 

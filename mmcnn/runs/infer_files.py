@@ -13,10 +13,10 @@ import yaml
 
 from mmcnn.datasets.class_folder import IMAGE_SUFFIXES
 from mmcnn.errors import UsageError
-from mmcnn.images import write_image
-from mmcnn.sources import DETECTIONS_FILE, DetectedFrame, Source
-from mmcnn.video import VideoWriter
-from mmcnn.visualization import draw_boxes
+from mmcnn.inference.images import write_image
+from mmcnn.inference.sources import DETECTIONS_FILE, DetectedFrame, Source
+from mmcnn.inference.video import VideoWriter
+from mmcnn.plots.visualization import draw_boxes
 
 COCO_FILE = 'coco.json'
 YOLO_FOLDER = 'yolo'
@@ -122,8 +122,8 @@ class InferFiles:
         """Writes an image with its detections.
 
         Raises:
-            DataError, UsageError: it cannot be written; see :func:`~mmcnn.images.write_image` and
-                :class:`~mmcnn.video.VideoWriter`.
+            DataError, UsageError: it cannot be written; see :func:`~mmcnn.inference.images.write_image` and
+                :class:`~mmcnn.inference.video.VideoWriter`.
         """
         if not self._labels:
             self._labels = self._opened()

@@ -164,7 +164,7 @@ class InferOptions(ModelOptions):
     Attributes:
         checkpoint: of a detector.
         sources: an image, a folder, a pattern, a video, the number of a camera, or a list of these; see
-            :func:`mmcnn.sources.find_sources`.
+            :func:`mmcnn.inference.sources.find_sources`.
         config: as for a training; None: the one inside the checkpoint.
     """
 

@@ -9,6 +9,9 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from mmcnn.config.load import config_and_checkpoint, load_config, merge_options, set_backbone
+from mmcnn.config.model import wire_model
+from mmcnn.config.types import check_entries, check_types
 from mmcnn.datasets.class_folder import ClassData
 from mmcnn.datasets.data_report import DetectorData
 from mmcnn.errors import UsageError
@@ -16,14 +19,11 @@ from mmcnn.launchers import VARIABLES, world_size
 from mmcnn.runs import work_dirs
 from mmcnn.runs.anchors import warn_of_anchors
 from mmcnn.runs.batches import describe_batches, set_batches
-from mmcnn.runs.configs import config_and_checkpoint, load_config, merge_options, set_backbone
 from mmcnn.runs.data import check_classes, inner_dataset, set_cache, set_data
 from mmcnn.runs.device import use_device
 from mmcnn.runs.img_size import set_img_size
-from mmcnn.runs.model import wire_model
 from mmcnn.runs.options import RunOptions, TrainOptions
 from mmcnn.runs.training import check_initial_weights, set_amp, set_on_nan
-from mmcnn.runs.types import check_entries, check_types
 from mmcnn.runs.work_dirs import RunKind
 
 

@@ -17,8 +17,8 @@ from mmengine.logging import MMLogger
 from mmengine.utils import ManagerMixin
 from mmengine.visualization import Visualizer
 
+from mmcnn.engine.random_state import kept_random_state
 from mmcnn.errors import UsageError
-from mmcnn.random_state import kept_random_state
 
 #: Held by the thread that a run goes on in; inside it, a part of the run may ask again.
 _RUN = threading.RLock()

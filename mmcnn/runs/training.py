@@ -7,10 +7,10 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.device import get_device
 
+from mmcnn.config.load import Say, dicts_in
 from mmcnn.errors import UsageError
-from mmcnn.runs.configs import Say, dicts_in
+from mmcnn.runs.checkpoints import last_checkpoint, read_resumable
 from mmcnn.weights.addresses import is_address, resolve
-from mmcnn.weights.whole_file import last_checkpoint, read_resumable
 
 
 def set_amp(cfg: Config, amp: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import shutil
 import time
@@ -15,10 +16,11 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.dist import broadcast_object_list, is_main_process
 
+from mmcnn.config.load import Say
+from mmcnn.engine.atomic_file import write_whole
 from mmcnn.errors import CheckpointError, UsageError
-from mmcnn.runs.configs import Say
+from mmcnn.runs.checkpoints import checkpoints_in, last_checkpoint
 from mmcnn.weights.recorded_config import recorded_config
-from mmcnn.weights.whole_file import checkpoints_in, last_checkpoint, write_whole
 
 #: Where a run writes down what it is.
 RECORD = 'run_options.json'
@@ -277,3 +279,21 @@ def _progress(folder: Path, epochs: int | None) -> str:
     if found := _ITERATION.fullmatch(name):
         return f'up to iteration {found[1]}'
     return 'no checkpoint yet'
+
+
+def check_writable(folder: str | Path) -> None:
+    """Makes a folder, and tries whether files can be written there.
+
+    Raises:
+        CheckpointError: names the folder and the reason.
+    """
+    folder = Path(folder)
+    trial = folder / f'trial-{os.getpid()}'
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        trial.write_bytes(bytes(4096))
+        trial.unlink()
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            trial.unlink()
+        raise CheckpointError(f'nothing can be written to {folder}: {error.strerror}') from error

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from mmcnn.engine.atomic_file import write_whole
 from mmcnn.errors import CheckpointError
 from mmcnn.weights.checkpoint import check_file, first_line
 from mmcnn.weights.darknet_order import UNBUILT, Entry, Order, order_of
 from mmcnn.weights.translate import Translation
-from mmcnn.weights.whole_file import write_whole
 
 VERSION = (0, 2, 5)  # of the files written
 FLOAT = 4  # bytes

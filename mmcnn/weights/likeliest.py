@@ -9,7 +9,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from mmcnn.registry import backbone_families
+from mmcnn.models.families import backbone_families
 
 #: Share of the tensors, of the file's and the network's together, that have to agree.
 ALIKE = 0.5

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mmcnn.errors import CheckpointError
 from mmcnn.image_format import IMAGENET
-from mmcnn.registry import backbone_families
+from mmcnn.models.families import backbone_families
 from mmcnn.weights.torchvision import RESNET, VGG_TOP, vgg_features
 from mmcnn.weights.translate import Rule, Translation, World
 

@@ -16,7 +16,7 @@ from torch import nn
 
 from mmcnn.errors import CheckpointError
 from mmcnn.image_format import in_words
-from mmcnn.registry import backbone_families
+from mmcnn.models.families import backbone_families
 from mmcnn.version import __version__
 
 from .catalog import Published, activation_name

@@ -10,10 +10,9 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from mmcnn.engine.atomic_file import write_whole
 from mmcnn.errors import CheckpointError
-
-from .checkpoint import check_file, refuse_enormous
-from .whole_file import write_whole
+from mmcnn.weights.checkpoint import check_file, refuse_enormous
 
 
 def is_safetensors(head: bytes, size: int) -> bool:

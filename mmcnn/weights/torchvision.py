@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 from mmcnn.image_format import IMAGENET
-from mmcnn.registry import backbone_families
+from mmcnn.models.families import backbone_families
 from mmcnn.weights.translate import Rule, World
 
 

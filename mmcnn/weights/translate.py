@@ -11,8 +11,8 @@ from torch import Tensor
 
 from mmcnn.errors import CheckpointError
 from mmcnn.image_format import ImageFormat, in_words
+from mmcnn.models.families import backbone_families
 from mmcnn.nearest import nearest
-from mmcnn.registry import backbone_families
 from mmcnn.weights.report import listed
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from mmcnn.errors import CheckpointError
-from mmcnn.registry import backbone_families
+from mmcnn.models.families import backbone_families
 
 from . import keras, mmdet, timm, torchvision
 from .darknet import read_darknet

@@ -51,7 +51,7 @@ def test_sides_are_measured_in_turn(monkeypatch):
 
 
 def test_our_side_uses_the_shipped_recipe():
-    from mmcnn.runs.configs import load_config
+    from mmcnn.config.load import load_config
 
     shipped = load_config('yolov5_s').train_dataloader.dataset.pipeline
     folder = type('Folder', (), dict(root='x', classes=('a',), files=dict(train=('train.json', 'images/'))))

@@ -1,8 +1,8 @@
 import pytest
 
 from mmcnn.benchmarks import step
-from mmcnn.runs.configs import load_config
-from mmcnn.runs.model import wire_model
+from mmcnn.config.load import load_config
+from mmcnn.config.model import wire_model
 
 
 def test_the_first_step_only_warms_up(monkeypatch):

@@ -10,13 +10,13 @@ from mmengine.registry import DefaultScope
 from mmengine.structures import BaseDataElement
 
 import mmcnn
+from mmcnn.config.files import config_folder
+from mmcnn.config.load import load_config
+from mmcnn.config.model import build_on_meta, wire_model
 from mmcnn.datasets.transforms import RandomResizedCrop, ResizedCenterCrop
 from mmcnn.models.classifiers import list_classifiers
 from mmcnn.registry import BACKBONE_FAMILIES, DATASETS, MODELS, TRANSFORMS
-from mmcnn.runs.config_files import config_folder
-from mmcnn.runs.configs import load_config
 from mmcnn.runs.img_size import set_img_size
-from mmcnn.runs.model import build_on_meta, wire_model
 
 FOLDER = config_folder() / 'classification'
 LEAVES = sorted(path.stem for path in FOLDER.glob('*.py'))

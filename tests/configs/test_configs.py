@@ -19,10 +19,10 @@ from mmengine.registry import (
 )
 
 import mmcnn
+from mmcnn.config.files import config_folder
+from mmcnn.config.load import load_config
+from mmcnn.config.model import wire_model
 from mmcnn.ops import NMS_KINDS
-from mmcnn.runs.config_files import config_folder
-from mmcnn.runs.configs import load_config
-from mmcnn.runs.model import wire_model
 
 LEAVES = sorted(path for path in config_folder().rglob('*.py') if '_base_' not in path.parts)
 DETECTORS = sorted(config_folder().glob('*.py'))

@@ -11,9 +11,9 @@ from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 from torch import nn
 
+from mmcnn.config.load import load_config
+from mmcnn.config.model import wire_model
 from mmcnn.registry import MODELS
-from mmcnn.runs.configs import load_config
-from mmcnn.runs.model import wire_model
 
 STRIDES = (8, 16, 32)
 LN2 = math.log(2)

@@ -9,8 +9,8 @@ from mmengine.hooks import Hook
 
 from mmcnn.cli.errors import friendly_errors
 from mmcnn.console import Console
-from mmcnn.engine import training
 from mmcnn.registry import HOOKS
+from mmcnn.runs import execution as training
 from mmcnn.runs.causes import known_causes
 
 

@@ -208,7 +208,7 @@ def test_nothing_heavy_is_imported():
 import sys, types
 sys.modules['mmcnn'] = types.ModuleType('mmcnn')
 sys.modules['mmcnn'].__path__ = [{str(ROOT / 'mmcnn')!r}]
-import mmcnn.console, mmcnn.results
+import mmcnn.console, mmcnn.runs.results
 mmcnn.console.Console().line('x')
 print({{'torch', 'mmengine', 'numpy', 'rich'}} & set(sys.modules))
 """

@@ -21,8 +21,8 @@ import torch
 from mmengine.hooks import Hook
 from torch.distributed import TCPStore
 
+from mmcnn.plots.visualization import read_scalars
 from mmcnn.registry import HOOKS
-from mmcnn.visualization import read_scalars
 
 #: Have to live as long as their ranks.
 STORES = []
@@ -144,7 +144,7 @@ def fork(data, work_dir, workers, rank=None, port=None, case='yolov4', end=None)
             os.dup2(output.fileno(), 1)
             os.dup2(output.fileno(), 2)
         from mmcnn.cli.errors import friendly_errors
-        from mmcnn.engine import training
+        from mmcnn.runs import execution as training
 
         training.plot_curves = training._leave_pictures = lambda *args: None
         cfg = config(data, work_dir, workers, launcher, case)
@@ -282,7 +282,7 @@ def ranks(data, folder):
 
 if __name__ == '__main__':
     command, data, folder, *more = sys.argv[1:]
-    for module in ('mmcnn.engine.training', 'mmdet.models'):
+    for module in ('mmcnn.runs.execution', 'mmdet.models'):
         importlib.import_module(module)
     torch.set_num_threads(1)
     more = (int(each) if each.isdigit() else each for each in more)

@@ -13,10 +13,10 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 
+from mmcnn.config.load import load_config
+from mmcnn.config.model import wire_model
 from mmcnn.registry import MODELS
 from mmcnn.runs.batches import set_batches
-from mmcnn.runs.configs import load_config
-from mmcnn.runs.model import wire_model
 from mmcnn.runs.options import RunOptions
 
 IMAGES = 8

@@ -10,11 +10,11 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 import mmcnn
+from mmcnn.config.load import load_config
 from mmcnn.errors import CheckpointError
 from mmcnn.models.layers import ConvNormAct, SameConv2d
 from mmcnn.models.wiring import wire
 from mmcnn.registry import BACKBONE_FAMILIES, MODELS
-from mmcnn.runs.configs import load_config
 from mmcnn.weights.loading import load_state
 
 FAMILIES = list({cls: name for name, cls in reversed(BACKBONE_FAMILIES.items())}.values())

@@ -11,7 +11,7 @@ from mmengine.registry import DefaultScope
 from torch.nn import functional as F
 
 import mmcnn
-from mmcnn.runs.configs import load_config
+from mmcnn.config.load import load_config
 from mmcnn.weights.darknet import read_darknet
 
 CLASSES = 80

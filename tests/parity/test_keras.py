@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from mmcnn.registry import backbone_families
+from mmcnn.models.families import backbone_families
 
 EFFICIENTNET_SIZES = (224, 240, 260, 300, 380, 456, 528, 600)
 # ours: (Keras's, its arguments, input size)

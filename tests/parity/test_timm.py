@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from mmcnn.registry import backbone_families
+from mmcnn.models.families import backbone_families
 
 # ours: (timm's, input size)
 PEERS = {

@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import torch
 
-from mmcnn.registry import backbone_families
+from mmcnn.models.families import backbone_families
 
 # ours: (torchvision's, input size)
 PEERS = {

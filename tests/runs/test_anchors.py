@@ -1,7 +1,7 @@
 import json
 
+from mmcnn.config.load import load_config
 from mmcnn.runs.anchors import warn_of_anchors
-from mmcnn.runs.configs import load_config
 from mmcnn.runs.img_size import set_img_size
 
 CLASSIFIER = 'classification/darknet53'

@@ -178,7 +178,7 @@ def test_sigterm_during_the_start_leaves_nothing(shapes, here, monkeypatch):
     def stop(cfg):
         os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr('mmcnn.engine.training.join_ranks', stop)
+    monkeypatch.setattr('mmcnn.runs.execution.join_ranks', stop)
     with pytest.raises(StoppedError, match=r'^stopped by SIGTERM$') as error:
         mmcnn.train(CONFIG, data=shapes, epochs=1, **SMALL)
     assert error.value.signum == signal.SIGTERM

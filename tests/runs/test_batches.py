@@ -2,8 +2,8 @@
 
 import pytest
 
+from mmcnn.config.load import load_config
 from mmcnn.runs.batches import describe_batches, set_batches
-from mmcnn.runs.configs import load_config
 from mmcnn.runs.options import RunOptions
 
 CONFIG = 'yolov4_cspdarknet53'

@@ -5,9 +5,9 @@ import shutil
 
 import pytest
 
+from mmcnn.config.load import load_config
 from mmcnn.errors import DataError, UsageError
 from mmcnn.runs import data
-from mmcnn.runs.configs import load_config
 from mmcnn.runs.data import check_classes, set_cache, set_data
 
 CLASSIFIER = 'classification/darknet53'

@@ -6,8 +6,8 @@ import pytest
 from mmengine.config import Config
 
 import mmcnn
+from mmcnn.config.load import load_config
 from mmcnn.errors import UsageError
-from mmcnn.runs.configs import load_config
 from mmcnn.runs.data import inner_dataset
 from mmcnn.runs.img_size import image_size, set_img_size
 

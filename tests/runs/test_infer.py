@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from mmcnn.datasets.data_check import check_data
-from mmcnn.detector import Detector
 from mmcnn.errors import CheckpointError, DataError, UsageError
-from mmcnn.images import read_image
+from mmcnn.inference.detector import Detector
+from mmcnn.inference.images import read_image
+from mmcnn.inference.video import read_video
 from mmcnn.runs.infer import infer
 from mmcnn.runs.options import InferOptions
-from mmcnn.video import read_video
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ def test_what_was_found_before_ctrl_c_is_kept(run, videos, album):
         return read_image(path)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr('mmcnn.sources.read_image', interrupted)
+        patch.setattr('mmcnn.inference.sources.read_image', interrupted)
         with pytest.raises(KeyboardInterrupt):
             run(album, out='out', format='coco')
     assert list(records(Path('out'))) == ['a.jpg']
@@ -351,11 +351,11 @@ def test_options_that_cannot_be(options, message):
 
 
 def test_the_checkpoint_is_read_once(run, album, monkeypatch):
-    from mmcnn import detector
+    from mmcnn.inference import detector
 
     read, paths = detector.read_checkpoint, []
-    monkeypatch.setattr('mmcnn.detector.read_checkpoint', lambda path: paths.append(path) or read(path))
-    monkeypatch.setattr('mmcnn.runs.configs.read_checkpoint', lambda path: paths.append(path) or read(path))
+    monkeypatch.setattr('mmcnn.inference.detector.read_checkpoint', lambda path: paths.append(path) or read(path))
+    monkeypatch.setattr('mmcnn.config.load.read_checkpoint', lambda path: paths.append(path) or read(path))
     run(album / 'a.jpg')
     assert len(paths) == 1
 

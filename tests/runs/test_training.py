@@ -5,8 +5,8 @@ import shutil
 import pytest
 from mmengine.config import Config
 
+from mmcnn.config.load import load_config
 from mmcnn.errors import CheckpointError, UsageError
-from mmcnn.runs.configs import load_config
 from mmcnn.runs.training import check_initial_weights, set_amp, set_on_nan
 
 CONFIG = 'yolov4_cspdarknet53'

@@ -6,10 +6,10 @@ import re
 import pytest
 from PIL import Image
 
+from mmcnn.config.files import config_folder
+from mmcnn.config.load import load_config
+from mmcnn.config.model import wire_model
 from mmcnn.datasets.anchors import anchors_of
-from mmcnn.runs.config_files import config_folder
-from mmcnn.runs.configs import load_config
-from mmcnn.runs.model import wire_model
 
 
 @pytest.fixture(scope='module')
@@ -141,7 +141,7 @@ def test_refusals(run_tool, boxes, tmp_path):
 
 
 def test_training_warns_of_anchors_that_do_not_fit(run_tool, boxes, monkeypatch):
-    monkeypatch.setattr('mmcnn.engine.training.train', lambda *_, notes, **__: print(*notes, sep='\n'))
+    monkeypatch.setattr('mmcnn.runs.execution.train', lambda *_, notes, **__: print(*notes, sep='\n'))
     data = boxes([*WIDE, *SQUARE])
     result = run_tool('train', 'yolov5_s', '--data', data, '--img-size', 320, '--device', 'cpu')
     assert result.code == 0, result.err

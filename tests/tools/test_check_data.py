@@ -6,7 +6,7 @@ import shutil
 import pytest
 from PIL import Image
 
-from mmcnn.detector import read_image
+from mmcnn.inference.detector import read_image
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 import mmcnn
+from mmcnn.config.files import config_folder
 from mmcnn.datasets.shapes import CLASSES, make_shape_classes
-from mmcnn.detector import read_image
 from mmcnn.errors import CheckpointError
-from mmcnn.runs.config_files import config_folder
+from mmcnn.inference.detector import read_image
 from mmcnn.weights.checkpoint import read_checkpoint
 
 CONFIG = 'classification/darknet53'

@@ -7,7 +7,7 @@ import re
 import pytest
 from PIL import Image
 
-from mmcnn import comparison
+from mmcnn.compare import comparison
 
 CONFIG = 'yolov4_cspdarknet53'
 OPTIONS = ['model.widen_factor=0.0625', 'model.deepen_factor=0.33', 'model.test_cfg.score_thr=0.0']

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmcnn.detector import Detector, read_image
+from mmcnn.inference.detector import Detector, read_image
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = 'yolov4_cspdarknet53'
@@ -440,7 +440,7 @@ def test_refusal_of_a_true_process_is_one_line(hostile, tmp_path):
 RANK = """
 import os, runpy, sys
 import torch
-import mmcnn.engine.training as training
+import mmcnn.runs.execution as training
 
 torch.distributed.init_process_group('gloo')  # MMEngine does so, and wraps the model, for GPUs only
 rank = os.environ['RANK']

@@ -12,9 +12,9 @@ import pytest
 import yaml
 from mmengine.config import Config
 
+from mmcnn.config.files import config_folder
 from mmcnn.errors import CheckpointError
-from mmcnn.registry import backbone_families
-from mmcnn.runs.config_files import config_folder
+from mmcnn.models.families import backbone_families
 from mmcnn.weights import keras, timm, torchvision
 from mmcnn.weights import mmdet as mmdet_weights
 from mmcnn.weights.addresses import resolve

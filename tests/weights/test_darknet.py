@@ -8,8 +8,8 @@ from mmdet.registry import MODELS
 from mmengine.registry import DefaultScope
 
 import mmcnn
+from mmcnn.config.load import load_config
 from mmcnn.errors import CheckpointError
-from mmcnn.runs.configs import load_config
 from mmcnn.weights.darknet import is_darknet, read_darknet, read_header, write_darknet
 from mmcnn.weights.darknet_order import order_of
 

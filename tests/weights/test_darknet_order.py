@@ -4,8 +4,8 @@ from mmdet.registry import MODELS
 from mmengine.registry import DefaultScope
 
 import mmcnn
+from mmcnn.config.load import load_config
 from mmcnn.errors import CheckpointError
-from mmcnn.runs.configs import load_config
 from mmcnn.weights.darknet_order import order_of
 
 # Sizes of the public files; each has a header of 20 bytes.

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from mmcnn.errors import CheckpointError
-from mmcnn.registry import backbone_families
+from mmcnn.models.families import backbone_families
 from mmcnn.weights.keras_arrays import prepare, to_torch
 
 B0 = backbone_families()['efficientnet-b0'].variants['efficientnet-b0']

@@ -6,10 +6,10 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from mmcnn.config.files import config_folder
+from mmcnn.config.load import load_config
+from mmcnn.config.model import wire_model
 from mmcnn.errors import CheckpointError
-from mmcnn.runs.config_files import config_folder
-from mmcnn.runs.configs import load_config
-from mmcnn.runs.model import wire_model
 from mmcnn.weights.checkpoint import read_checkpoint
 from mmcnn.weights.recorded_config import parse_literals, recorded_config, refuse_code_in_meta
 

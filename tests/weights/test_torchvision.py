@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import mmcnn
-from mmcnn.conversion import convert
 from mmcnn.errors import CheckpointError
+from mmcnn.weights.convert import convert
 from mmcnn.weights.torchvision import WORLD
 from mmcnn.weights.translate import OtherRowError
 

@@ -18,9 +18,9 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import find_latest_checkpoint
 from torch import nn
 
+from mmcnn.engine.atomic_file import PART, write_whole
 from mmcnn.errors import CheckpointError
 from mmcnn.registry import HOOKS
-from mmcnn.weights.whole_file import PART, write_whole
 
 #: What a run that was asked to stop leaves, in the middle of an epoch too.
 STOPPED = 'stopped_at_iter_{}.pth'
@@ -33,7 +33,7 @@ class AtomicCheckpointHook(CheckpointHook):
     """MMEngine's ``CheckpointHook`` for a run that may be killed at any moment.
 
     - A checkpoint, the best one and ``last_checkpoint`` are each written to a temporary file, synchronised and renamed
-      (:func:`~mmcnn.weights.whole_file.write_whole`), straight to the disk, without a second copy in memory.
+      (:func:`~mmcnn.engine.atomic_file.write_whole`), straight to the disk, without a second copy in memory.
     - What a new checkpoint replaces (the oldest of ``max_keep_ckpts``, the former best one, that of a stop) is deleted
       after it, not before. A kill between the two leaves a file too many; the resumed run deletes it.
     - Gradients that wait for the end of an accumulation are stored and restored.

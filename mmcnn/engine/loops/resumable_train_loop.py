@@ -15,13 +15,13 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop
 from torch.utils.data import DataLoader
 
-from mmcnn.datasets.seeded_dataset import seeded_loader
 from mmcnn.engine.hooks.atomic_checkpoint_hook import AtomicCheckpointHook
+from mmcnn.engine.random_state import seed_from
 from mmcnn.engine.refusals import Refusals
+from mmcnn.engine.seeded_dataset import seeded_loader
 from mmcnn.engine.step_guard import StepGuard, on_any_rank
 from mmcnn.engine.watch import RankWatch, StopSignals, dead_worker, guard_workers, start_failure, worker_death
 from mmcnn.errors import CheckpointError, DataError, StoppedError, TrainingError
-from mmcnn.random_state import seed_from
 from mmcnn.registry import LOOPS
 
 ON_NAN = ('stop', 'skip')

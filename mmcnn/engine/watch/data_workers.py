@@ -16,7 +16,7 @@ from typing import NoReturn
 from torch.utils.data import DataLoader
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
-from mmcnn import shared_memory
+from mmcnn.engine import shared_memory
 
 #: Seconds in which the system is told of the end of a process whose connection has ended.
 _JOIN = 0.2

@@ -9,7 +9,7 @@ from mmengine.hooks import Hook
 
 from mmcnn.engine.hooks import atomic_checkpoint_hook
 from mmcnn.errors import CheckpointError
-from mmcnn.weights.whole_file import last_checkpoint
+from mmcnn.runs.checkpoints import last_checkpoint
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from mmengine.hooks import Hook
 
 from mmcnn.engine.loops import ResumableTrainLoop, resumable_train_loop
 from mmcnn.errors import DataError, TrainingError
-from mmcnn.weights.whole_file import last_checkpoint
+from mmcnn.runs.checkpoints import last_checkpoint
 
 
 class At(Hook):

@@ -19,7 +19,7 @@ def test_levels_are_named_by_stride():
 
 
 def test_inside_yolov4():
-    from mmcnn.runs.configs import load_config
+    from mmcnn.config.load import load_config
 
     cfg = load_config('yolov4_cspdarknet53')
     cfg.model.backbone = dict(type='mmcnn.TimmBackbone', model='regnety_004', out_indices=(3, 4, 5))

@@ -14,7 +14,7 @@ from mmengine.structures import InstanceData
 from torch.nn.modules.batchnorm import _BatchNorm
 
 import mmcnn
-from mmcnn.runs.configs import load_config
+from mmcnn.config.load import load_config
 
 CONFIGS = Path(mmdet.__file__).parent / '.mim' / 'configs'
 # ours: MMDetection's

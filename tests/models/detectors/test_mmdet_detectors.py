@@ -2,8 +2,8 @@
 
 import pytest
 
+from mmcnn.config.load import load_config
 from mmcnn.models.wiring import wire
-from mmcnn.runs.configs import load_config
 
 PREPROCESSOR = dict(type='DetDataPreprocessor', mean=[0.0] * 3, std=[255.0] * 3, bgr_to_rgb=True, pad_size_divisor=32)
 TEST = dict(nms_pre=100, min_bbox_size=0, score_thr=0.0, nms=dict(type='nms', iou_threshold=0.6), max_per_img=10)

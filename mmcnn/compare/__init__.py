@@ -1,0 +1,1 @@
+"""Several backbones, trained in one detector at one budget and compared."""

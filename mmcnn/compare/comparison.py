@@ -1,0 +1,230 @@
+"""Several backbones in one detector, trained at one budget: runs that can be gone on with."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from mmcnn.errors import UsageError
+from mmcnn.models.wiring import swap_backbone
+from mmcnn.plots.visualization import read_scalars
+from mmcnn.runs.img_size import image_size
+from mmcnn.runs.options import TrainOptions
+from mmcnn.runs.prepare import prepare
+from mmcnn.runs.process_state import kept_process_state
+
+#: What a run leaves in its folder beside what every training leaves.
+RECORD, OUTPUT = 'run.json', 'output.txt'
+AP, AP50 = 'coco/bbox_mAP', 'coco/bbox_mAP_50'
+
+
+def on_backbone(cfg: Config, name: str) -> tuple[Config, list[str]]:
+    """A detector's config on another backbone, a copy, and what else was changed for it, a sentence each.
+
+    Raises:
+        UsageError: no backbone has this name, or it lacks a level that the detector uses.
+    """
+    cfg = copy.deepcopy(cfg)
+    try:
+        cfg.model, notes = swap_backbone(cfg.model, name)
+    except ValueError as error:
+        raise UsageError(f'backbone={name}: {error}') from error
+    return cfg, notes
+
+
+def check(options: TrainOptions, names: Sequence[str]) -> tuple[int, int]:
+    """Prepares the training of each backbone, without memory, and says what else is changed for it.
+
+    Args:
+        options: of the trainings, with a loaded config and without a backbone.
+        names: short names of the backbones.
+
+    Returns:
+        width and height of the images that they are tested on, pixels.
+
+    Raises:
+        MmcnnError: a training could not start; the message names the backbone where it is at fault. Or the config's
+            test pipeline tells no size.
+    """
+    data, cfg = None, copy.deepcopy(options.config)
+    cfg.pop('work_dir', None)  # each run has its own folder, and nothing is written to the config's
+    for name in names:
+        with kept_process_state():
+            try:
+                run = prepare(dataclasses.replace(options, config=cfg, backbone=name), data=data)
+            except UsageError as error:
+                raise UsageError(f'backbone={name}: {error}') from error
+        for line in run.warnings if data is None else []:
+            print(line, flush=True)
+        for note in on_backbone(options.config, name)[1]:
+            print(f'{name}: {note}', flush=True)
+        data = run.data
+    size = image_size(run.cfg)
+    if size is None:
+        raise UsageError(f'the test pipeline of {run.cfg.filename} has no transform with an img_scale or a scale')
+    return size
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training of one backbone with one seed, in a folder of its own, by ``mmcnn train`` in its own process.
+
+    A process for each: one that dies, of memory for example, leaves the others alone.
+    """
+
+    backbone: str
+    seed: int
+    folder: Path
+    config: str  # text of the detector's config on this backbone
+    config_name: str  # of its file
+    settings: dict[str, Any]  # what makes its result comparable: the recipe and the budget
+    arguments: tuple[str, ...]  # of mmcnn train beside config, folder and seed
+
+    def record(self) -> dict[str, Any] | None:
+        """What the run has recorded: settings, seconds, result, failure. None: it was never started."""
+        path = self.folder / RECORD
+        return json.loads(path.read_text(encoding='utf-8')) if path.is_file() else None
+
+    def result(self) -> dict[str, float] | None:
+        """AP and AP50 of the last weights on the validation set, and seconds; None: it did not finish."""
+        record = self.record()
+        return record['result'] if record and self.checkpoint().is_file() else None
+
+    def checkpoint(self) -> Path:
+        """The last one; a path without a file if there is none."""
+        last = self.folder / 'last_checkpoint'
+        # Only the name counts: the folder may have been moved.
+        return self.folder / (Path(last.read_text()).name if last.is_file() else 'none.pth')
+
+    def refuse_others(self) -> None:
+        """Refuses to mix budgets, or to write among files that are not of a comparison.
+
+        Raises:
+            UsageError: the folder holds a run with other settings, or something else.
+        """
+        record = self.record()
+        if record is None and self.folder.is_dir() and any(self.folder.iterdir()):
+            raise UsageError(f'{self.folder} holds files that are not of a comparison; choose another work_dir')
+        if record is not None and record['settings'] != self.settings:
+            old = record['settings']
+            changes = [f'{key} {old.get(key)}, now {new}' for key, new in self.settings.items() if old.get(key) != new]
+            raise UsageError(
+                f'{self.folder} holds a run with other settings ({"; ".join(changes)}); choose another work_dir, or '
+                'fresh=True to train all anew'
+            )
+
+    def discard(self) -> None:
+        """Deletes the folder if it holds a run of a comparison."""
+        if self.record() is not None:
+            shutil.rmtree(self.folder)
+
+    def train(self) -> str | None:
+        """Trains, or goes on from the last checkpoint; what is printed goes to ``output.txt``.
+
+        Time is that of the process, start and validations included, over all its sessions.
+
+        Returns:
+            why it gave no result, in a line; None: it did.
+        """
+        record = (self.record() or dict(seconds=0.0)) | dict(settings=self.settings, result=None, failure='interrupted')
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._write(record)
+        config = self.folder.parent / self.config_name
+        config.write_text(self.config, encoding='utf-8')
+        command = [
+            sys.executable, '-m', 'mmcnn', 'train', str(config), '--work-dir', str(self.folder),
+            '--seed', str(self.seed), '--resume', *self.arguments,
+        ]  # fmt: skip
+        start = time.perf_counter()
+        try:
+            with (self.folder / OUTPUT).open('a', encoding='utf-8') as output:
+                code = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT).returncode
+        finally:  # also when the comparison is interrupted
+            record['seconds'] += time.perf_counter() - start
+            self._write(record)
+        scores = {} if code else next(reversed(read_scalars(self.folder)[1].values()), {})
+        if code:
+            record['failure'] = self._reason(code)
+        elif AP not in scores:
+            record['failure'] = 'it ended without a validation'
+        else:
+            result = dict(AP=scores[AP], AP50=scores[AP50], seconds=record['seconds'])
+            record.update(result=result, failure=None)
+        self._write(record)
+        return record['failure']
+
+    def _reason(self, code: int) -> str:
+        lines = (self.folder / OUTPUT).read_text(encoding='utf-8', errors='replace').splitlines()
+        # What is indented goes with the line before it.
+        last = next((line.rstrip() for line in reversed(lines) if line[:1].strip()), 'no output')
+        return (f'killed by signal {-code}, after: ' if code < 0 else '') + last.removeprefix('error: ')
+
+    def _write(self, record: dict[str, Any]) -> None:
+        (self.folder / RECORD).write_text(json.dumps(record, indent=1) + '\n', encoding='utf-8')
+
+
+def plan(
+    cfg: Config, names: Sequence[str], seeds: Sequence[int], work_dir: Path, budget: dict[str, Any], **other: Any
+) -> list[Run]:
+    """The runs: of all backbones with the first seed, then of all with the next.
+
+    Args:
+        cfg: as it was loaded, without ``cfg_options``.
+        names: short names of the backbones.
+        seeds: of weights, order and augmentation.
+        work_dir: each run is in ``BACKBONE/seed_S/`` below it.
+        budget: options of mmcnn train that results depend on, with their values or None: runs with others are not
+            mixed with these.
+        **other: options of mmcnn train that they do not depend on.
+
+    Raises:
+        UsageError: as :func:`on_backbone`.
+    """
+    arguments = (*typed(other), *typed(budget))
+    texts = {name: on_backbone(cfg, name)[0].pretty_text for name in names}
+    return [
+        Run(
+            name, seed, work_dir / name / f'seed_{seed}', texts[name], Path(cfg.filename).name,
+            # As it is read again: JSON has no tuples.
+            json.loads(json.dumps(dict(recipe=hashlib.sha256(texts[name].encode()).hexdigest()[:12], **budget))),
+            arguments,
+        )
+        for seed in seeds
+        for name in names
+    ]  # fmt: skip
+
+
+def train_all(runs: Sequence[Run]) -> None:
+    """Trains what is not finished, one after the other, with a line for each."""
+    for i, run in enumerate(runs, start=1):
+        at = f'[{i}/{len(runs)}] {run.backbone}, seed {run.seed}:'
+        if run.result() is not None:
+            print(f'{at} trained already', flush=True)
+            continue
+        print(f'{at} training, see {run.folder / OUTPUT}', flush=True)
+        failure, result = run.train(), run.result()
+        print(f'{at} {f"failed: {failure}" if failure else "AP50 = {AP50:.2f}".format(**result)}', flush=True)
+
+
+def typed(options: dict[str, Any]) -> list[str]:
+    """Options as they are typed: ``dict(img_size=64, amp=True)`` is ``--img-size 64 --amp``; None and False are not."""
+    words = []
+    for name, value in options.items():
+        if isinstance(value, dict):
+            pairs = [f'{key}={entry}' for key, entry in value.items()]
+            words += [f'--{name.replace("_", "-")}', *pairs] if pairs else []
+        elif value is not None and value is not False:
+            words += [f'--{name.replace("_", "-")}', *([] if value is True else [str(value)])]
+    return words

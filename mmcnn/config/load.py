@@ -1,0 +1,149 @@
+"""Configs: found by name or in a checkpoint, changed by ``cfg_options`` and ``backbone``."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from mmcnn.config.files import own_configs
+from mmcnn.config.model import refusals
+from mmcnn.config.types import check_structure
+from mmcnn.errors import UsageError
+from mmcnn.nearest import nearest
+from mmcnn.weights.checkpoint import read_checkpoint
+
+#: The entry that names the backbone.
+BACKBONE = 'model.backbone.type'
+#: Takes a sentence for whoever started the run.
+Say = Callable[[str], object]
+
+
+def load_config(config: str | Path | Config, options: Mapping[str, Any] | None = None) -> Config:
+    """A config by its path or by the name of one that comes with mmcnn; a loaded one is copied.
+
+    A config is a program: loading one runs it.
+
+    Args:
+        config: path, name, or a config.
+        options: entries to override, as ``cfg_options``; another ``model.backbone.type`` swaps the backbone.
+
+    Raises:
+        UsageError: there is no such file or name (the nearest are listed), the file cannot be read as a config, or an
+            option does not fit.
+    """
+    if not isinstance(config, str | os.PathLike | Config):
+        raise UsageError(f'config={config!r}: it has to be a path, a name or a loaded config')
+    cfg = copy.deepcopy(config) if isinstance(config, Config) else _read(str(config))
+    if options:
+        set_backbone(cfg, None, options)
+        merge_options(cfg, options)
+    return cfg
+
+
+def _read(name: str) -> Config:
+    path = Path(name)
+    if not path.is_file():
+        # "configs/yolov4.py" typed in another folder means the one that comes with mmcnn, too.
+        own = own_configs()
+        wanted = name.removeprefix('configs/').removesuffix('.py')
+        if wanted not in own:
+            raise UsageError(
+                f"there is no config file '{name}', and none of that name comes with mmcnn; {nearest(wanted, own)}"
+            )
+        path = own[wanted]
+    try:
+        return Config.fromfile(path)
+    except Exception as error:  # a config is a program, and may raise anything
+        raise UsageError(f"'{path}' cannot be read as a config: {type(error).__name__}: {error}") from error
+
+
+def config_and_checkpoint(config: str | Path | Config | None, path: str | Path) -> tuple[Config, dict]:
+    """A checkpoint, and its config: the named one, else the one that the run recorded in the checkpoint.
+
+    A file of weights of another kind (Darknet's, safetensors) has nothing to say beside them: the dict is empty.
+
+    Raises:
+        UsageError, CheckpointError: what is missing or does not fit.
+    """
+    from mmcnn.weights.files import format_of
+
+    if config is not None and format_of(path) != 'pytorch':
+        return load_config(config), {}
+    checkpoint = read_checkpoint(path)
+    if config is not None:
+        return load_config(config), checkpoint
+    from mmcnn.weights.recorded_config import recorded_config
+
+    return recorded_config(checkpoint, str(path)), checkpoint
+
+
+def set_backbone(cfg: Config, backbone: str | None, options: Mapping[str, Any], say: Say = print) -> None:
+    """Puts a config on another backbone (:func:`~mmcnn.models.wiring.swap_backbone`), and says what that changes.
+
+    Args:
+        cfg: changed in place.
+        backbone: short name of one of our backbones, with or without the scope; None: that of ``options``, if any.
+        options: ``cfg_options``, which may name the backbone, too (``model.backbone.type``).
+        say: takes what is changed, a sentence each.
+
+    Raises:
+        UsageError: both say which backbone, and not the same; or it does not go with the model.
+    """
+    kind = options.get(BACKBONE)
+    if backbone is not None:
+        wanted = 'mmcnn.' + backbone.removeprefix('mmcnn.')
+        if kind not in (None, wanted):
+            raise UsageError(f'backbone={backbone} and cfg_options {BACKBONE}={kind} contradict each other: name one')
+        kind = wanted
+    old = cfg.get('model', {}).get('backbone', {}).get('type')
+    # A backbone of MMDetection or timm has arguments of its own, which the other options set.
+    if kind in (None, old) or not kind.startswith('mmcnn.') or kind == 'mmcnn.TimmBackbone':
+        return
+    from mmcnn.models.wiring import swap_backbone
+
+    with refusals():
+        weights = any(key.startswith('model.backbone.init_cfg') for key in options)
+        cfg.model, notes = swap_backbone(cfg.model, kind, weights)
+    say(f'backbone: {kind.removeprefix("mmcnn.")} in place of {old}')
+    for note in notes:
+        say(f'note: {note}')
+
+
+def merge_options(cfg: Config, options: Mapping[str, Any], say: Say = print) -> None:
+    """Applies ``cfg_options``, and says which of them make a new entry inside a new one: most often that is a typo.
+
+    Raises:
+        UsageError: an entry cannot be set, or what is no dict would stand where a run needs one.
+    """
+    for key in options:
+        *parents, _ = key.split('.')
+        node = cfg
+        for i, parent in enumerate(parents):
+            if isinstance(node, dict | Config) and parent not in node:
+                where = '.'.join(parents[:i]) or 'the config'
+                say(f"note: cfg_options {key}: {where} had no '{parent}' before; {nearest(parent, node)}")
+                break
+            node = node[parent] if isinstance(node, dict | Config) else None
+    try:
+        cfg.merge_from_dict(dict(options))
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise UsageError(f'cfg_options={dict(options)} cannot be set: {error}') from error
+    check_structure(cfg)
+
+
+def dicts_in(node: Any) -> Iterator[dict]:
+    """Every dict inside a config, outermost first."""
+    if isinstance(node, Config):
+        node = node._cfg_dict
+    if isinstance(node, dict):
+        yield node
+        for value in node.values():
+            yield from dicts_in(value)
+    elif isinstance(node, Sequence) and not isinstance(node, str):
+        for value in node:
+            yield from dicts_in(value)

@@ -1,0 +1,58 @@
+"""Files that are written whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+#: Ending of a file that is being written.
+PART = '.part'
+#: Where a folder cannot be synchronised; the renaming itself is whole all the same.
+_NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EACCES)
+
+
+def write_whole(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
+    """Writes a file so that a kill or a power cut at any moment leaves the old one or the new one.
+
+    The content goes to ``PATH.part``, is flushed to the disk (fsync) and then renamed.
+
+    Args:
+        path: of the file; its folder has to be there.
+        write: takes the open file.
+
+    Raises:
+        OSError: no space, no permission, no folder; the old file is as it was, and the part is removed if it can be.
+    """
+    path = Path(path)
+    part = path.with_name(path.name + PART)
+    try:
+        with part.open('wb') as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        # torch.save hides the reason behind a RuntimeError of its own.
+        if isinstance(error, RuntimeError) and isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """The renaming itself goes to the disk."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_SYNC:
+            raise

@@ -1,0 +1,181 @@
+"""A data set whose samples follow from (seed, epoch, index), and that survives samples which fail."""
+
+from __future__ import annotations
+
+import mmap
+import zlib
+from collections.abc import Iterator
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.logging import print_log
+from torch.utils.data import BatchSampler, DataLoader, Dataset, get_worker_info
+
+from mmcnn.engine.random_state import kept_random_state, seed_from
+from mmcnn.errors import DataError
+
+#: So many samples one after the other may fail in the place of one.
+MAX_SUBSTITUTES = 10
+#: Slots for failed files, by a hash of their path.
+_SLOTS = 1 << 16
+
+
+class SampleKey(int):
+    """An index that knows its epoch, so that workers which outlive an epoch draw anew in the next."""
+
+    epoch: int
+
+    def __new__(cls, index: int, epoch: int = 0) -> SampleKey:
+        key = super().__new__(cls, index)
+        key.epoch = epoch
+        return key
+
+
+class KeyedBatchSampler(BatchSampler):
+    """A batch sampler's batches as lists of :class:`SampleKey`, from any batch of the epoch on.
+
+    Batches before that are never loaded. The length stays that of the whole epoch.
+
+    Args:
+        batches (BatchSampler): PyTorch's or another with an attribute ``sampler``, such as MMDetection's
+            ``AspectRatioBatchSampler``.
+    """
+
+    def __init__(self, batches: BatchSampler) -> None:
+        self.batches = batches
+        self.epoch = self.first = 0
+
+    @property
+    def sampler(self) -> Any:
+        """The sampler of indices, whose ``set_epoch`` MMEngine calls."""
+        return self.batches.sampler
+
+    def start(self, epoch: int, first: int = 0) -> None:
+        """Sets the epoch and the first batch of the next iteration."""
+        self.epoch, self.first = epoch, first
+        if hasattr(self.sampler, 'set_epoch'):
+            self.sampler.set_epoch(epoch)
+
+    def __iter__(self) -> Iterator[list[SampleKey]]:
+        epoch, first = self.epoch, self.first
+        # A loader takes batches ahead: what start() says later is for the next iteration.
+        for number, batch in enumerate(self.batches):
+            if number >= first:
+                yield [SampleKey(index, epoch) for index in batch]
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+
+class SeededDataset(Dataset):
+    """Draws everything of a sample from (seed, epoch, index).
+
+    So a sample is the same whatever worker loads it, in whatever order, for any number of workers and processes, and in
+    a resumed run. Transforms have to draw from ``random``, NumPy's global generator or PyTorch's. The generators of the
+    caller are left as they were.
+
+    A sample that fails is named in the log (once for each file) and replaced by another, drawn from (seed, epoch,
+    index) too. Failed files are counted over all workers; more than ``max_failed`` of them end the run.
+
+    Other attributes are those of the inner data set.
+
+    Args:
+        dataset (Dataset): the inner one.
+        seed (int): of the run.
+        max_failed (int, optional): None: 1 % of the samples, but at least 10.
+
+    Raises:
+        DataError: when a sample is taken: more files than ``max_failed`` have failed, or 10 samples in a row.
+    """
+
+    def __init__(self, dataset: Dataset, seed: int, max_failed: int | None = None) -> None:
+        self.dataset = dataset
+        self.seed = seed
+        self.max_failed = max(10, len(dataset) // 100) if max_failed is None else max_failed
+        # Anonymous memory: forked workers share it, and nothing lies in /dev/shm. PyTorch shares it with spawned ones.
+        self._failed = torch.frombuffer(mmap.mmap(-1, _SLOTS), dtype=torch.uint8)
+
+    def __getattr__(self, name: str) -> Any:
+        # The inner data set's, while this one is unpickled; its own way to take a batch, which would go by the seeds.
+        if name == 'dataset' or name.startswith('__'):
+            raise AttributeError(name)
+        return getattr(self.dataset, name)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    @property
+    def num_failed(self) -> int:
+        """Files that have failed in this process's run, its workers' included."""
+        return int(self._failed.sum())
+
+    def __getitem__(self, key: int) -> Any:
+        index, epoch = int(key), getattr(key, 'epoch', 0)
+        # A worker's generators are nobody else's.
+        with kept_random_state() if get_worker_info() is None else nullcontext():
+            for attempt in range(MAX_SUBSTITUTES):
+                seed_from(self.seed, epoch, int(key), attempt, devices=False)
+                if attempt:
+                    index = int(np.random.randint(len(self)))
+                try:
+                    return self.dataset[index]
+                except Exception as error:  # whatever a file makes a decoder or a transform raise
+                    self._count(index, error)
+                    last = error
+        raise DataError(
+            f'{MAX_SUBSTITUTES} samples in a row cannot be loaded, the last for {_described(last)}'
+        ) from last
+
+    def _count(self, index: int, error: Exception) -> None:
+        path = getattr(error, 'path', None) or _path_in(error) or self._path_of(index)
+        slot = zlib.crc32(path.encode()) % _SLOTS
+        if self._failed[slot]:
+            return
+        self._failed[slot] = 1
+        count = self.num_failed
+        line = f'{path} cannot be used: {_described(error)}'
+        if count > self.max_failed:
+            raise DataError(
+                f'{count} files of the training data have failed, more than {self.max_failed}; the last: {line}'
+            ) from error
+        print_log(f'{line}; another sample takes its place ({count} such files so far)', logger='current', level=30)
+
+    def _path_of(self, index: int) -> str:
+        try:
+            return str(self.dataset.get_data_info(index)['img_path'])
+        except Exception:  # a data set without such records
+            return f'sample {index}'
+
+
+def seeded_loader(loader: DataLoader, seed: int, max_failed: int | None = None) -> DataLoader:
+    """The same loader, of seeded samples and of batches that can begin inside an epoch."""
+    names = ('num_workers', 'collate_fn', 'pin_memory', 'timeout', 'worker_init_fn', 'multiprocessing_context')
+    names += ('prefetch_factor', 'persistent_workers', 'pin_memory_device')
+    return DataLoader(
+        SeededDataset(loader.dataset, seed, max_failed),
+        batch_sampler=KeyedBatchSampler(loader.batch_sampler),
+        **{name: getattr(loader, name) for name in names},
+    )
+
+
+def _path_in(error: Exception) -> str | None:
+    """The image that was being read when an error arose: a mosaic's failing tile is not the sample that was asked for.
+
+    Every transform of MMDetection and MMCV holds the image's record, a dict with ``img_path``, in a variable.
+    """
+    frames, trace = [], error.__traceback__
+    while trace is not None:
+        frames.append(trace.tb_frame)
+        trace = trace.tb_next
+    for frame in reversed(frames):
+        for value in frame.f_locals.values():
+            if isinstance(value, dict) and isinstance(value.get('img_path'), str):
+                return value['img_path']
+    return None
+
+
+def _described(error: Exception) -> str:
+    text = ' '.join(str(error).split())
+    return f'{type(error).__name__}: {text}' if text else type(error).__name__

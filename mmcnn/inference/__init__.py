@@ -1,0 +1,1 @@
+"""Inference: what goes in (images, folders, videos, cameras), the detector, and what comes out."""

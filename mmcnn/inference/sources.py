@@ -1,0 +1,250 @@
+"""Streams of images: what a folder, a pattern, a list, a video or a camera number stands for, read one by one."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from mmcnn.datasets.class_folder import IMAGE_SUFFIXES
+from mmcnn.errors import DataError, UsageError
+from mmcnn.inference import video
+from mmcnn.inference.detections import Detections
+from mmcnn.inference.images import read_image, refuse_address
+
+#: Annotations, which lie beside images and are no images themselves.
+LABEL_SUFFIXES = ('.csv', '.json', '.txt', '.xml', '.yaml', '.yml')
+#: Where ``mmcnn infer`` writes what it finds; a folder with it holds drawn images, no new ones.
+DETECTIONS_FILE = 'detections.json'
+
+
+@dataclass(frozen=True)
+class Source:
+    """An image file, a video file or a camera.
+
+    Attributes:
+        name: unique among the sources of a stream: the path below the folder that was named, or the file's name.
+        path: the file; None: a camera.
+        camera: number of the camera; None: a file.
+        is_video: a video or a camera, which gives any number of frames.
+    """
+
+    name: str
+    path: Path | None = None
+    camera: int | None = None
+    is_video: bool = False
+
+    def read(self, max_frames: int | None = None) -> Iterator[Frame]:
+        """Its image, or its frames.
+
+        Raises:
+            DataError: it cannot be read, or not to its end.
+            UsageError: there is no such camera.
+        """
+        if not self.is_video:
+            yield Frame(self, read_image(self.path))
+            return
+        if self.camera is not None:
+            frames = video.read_camera(self.camera, max_frames)
+        else:
+            frames = video.read_video(self.path, max_frames)
+        with contextlib.closing(frames):
+            for frame in frames:
+                yield Frame(self, frame.image, frame.index, frame.time, frame.fps)
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """An image of a stream, and where it comes from.
+
+    Attributes:
+        source: the file or camera.
+        image: (H, W, 3) uint8 BGR.
+        index: number of the frame in its video or since the start of the camera, from 0; None: an image file.
+        time: seconds from the start of the video, or from the first frame of the camera; None: unknown.
+        fps: frames a second of the video or camera; None: unknown.
+    """
+
+    source: Source
+    image: np.ndarray = field(repr=False)
+    index: int | None = None
+    time: float | None = None
+    fps: float | None = None
+
+    @property
+    def name(self) -> str:
+        """Unique in the stream: ``sub/a.jpg``, ``clip.mp4/000012``, ``camera0/000012``."""
+        return self.source.name if self.index is None else f'{self.source.name}/{self.index:06}'
+
+    @property
+    def path(self) -> Path | None:
+        """The image or video file; None: a camera."""
+        return self.source.path
+
+
+@dataclass(frozen=True, eq=False)
+class DetectedFrame(Frame):
+    """A frame with what was found in it.
+
+    Attributes:
+        found: the detections; ``frame.found.plot(frame.image)`` draws them.
+    """
+
+    found: Detections = field(kw_only=True)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What a stream reads.
+
+    Attributes:
+        sources: images, videos and cameras, in order.
+        left_out: a sentence for each file of a folder that is not read, and one for all annotations.
+    """
+
+    sources: tuple[Source, ...]
+    left_out: tuple[str, ...] = ()
+
+    def read(self, on_skip: Callable[[DataError], None], max_frames: int | None = None) -> Iterator[Frame]:
+        """All images, one after the other.
+
+        Args:
+            on_skip: is told of each file that cannot be read, or not to its end; the stream goes on with the next one.
+            max_frames: frames that are read of each video and camera at most; None: all.
+
+        Raises:
+            DataError: no file could be read at all.
+            UsageError: there is no such camera.
+        """
+        read, errors = 0, []
+        for source in self.sources:
+            try:
+                with contextlib.closing(source.read(max_frames)) as frames:
+                    for frame in frames:
+                        read += 1
+                        yield frame
+            except DataError as error:
+                if len(self.sources) == 1 and not read:
+                    raise
+                errors.append(error)
+                on_skip(error)
+        if not read:
+            raise DataError(f'none of {len(self.sources)} files could be read; the first: {errors[0]}')
+
+
+def find_sources(named: str | os.PathLike | int | Sequence[str | os.PathLike | int]) -> Sources:
+    """Finds the images, videos and cameras that are named.
+
+    Args:
+        named: an image or video file; a folder, whose images and videos are taken with those of its subfolders, in
+            order of their names; a pattern (``'day*/*.jpg'``, ``'**/*.png'``); the number of a camera (``0`` or
+            ``'0'``); or a list of these. Of a folder, files are taken by their endings; any other file can be named
+            itself. A folder of ``mmcnn infer``'s results inside another folder is not read.
+
+    Raises:
+        UsageError: something of it does not exist, or there is nothing to read in it; an address on the network.
+    """
+    several = isinstance(named, list | tuple)
+    found: dict[object, Source] = {}  # by path or camera, so that each is read once
+    left_out: list[str] = []
+    for each in named if several else [named]:
+        for source in _sources_of(each, left_out):
+            found.setdefault(source.camera if source.path is None else os.path.abspath(source.path), source)
+    if not found:
+        reasons = f'; {left_out[0]}' if left_out else ''
+        raise UsageError(f'{_shown(named)} holds no image and no video that can be read{reasons}')
+    return Sources(_uniquely_named(found), tuple(dict.fromkeys(left_out)))
+
+
+def _sources_of(named: str | os.PathLike | int, left_out: list[str]) -> list[Source]:
+    if isinstance(named, int | np.integer) and not isinstance(named, bool):
+        return [_camera(int(named))]
+    if not isinstance(named, str | os.PathLike):
+        raise UsageError(f'a source of images is a file, a folder, a pattern or the number of a camera, but this is of '
+                         f'type {type(named).__name__}; images in memory go to the detector itself')  # fmt: skip
+    text = os.fspath(named)
+    if os.path.isdir(text):
+        return _files_of(Path(text), left_out)
+    if os.path.exists(text):
+        return [_file(Path(text))]
+    if text.isdecimal():
+        return [_camera(int(text))]
+    refuse_address(text)
+    if not glob.has_magic(text):
+        raise UsageError(f'there is no image, video or folder {text}')
+    paths = [Path(path) for path in sorted(glob.glob(text, recursive=True))]
+    if not paths:
+        raise UsageError(f'no file matches {text}')
+    found = [_files_of(path, left_out) if path.is_dir() else [_file(path)] for path in paths]
+    return [source for sources in found for source in sources]
+
+
+def _camera(number: int) -> Source:
+    if number < 0:
+        raise UsageError(f'camera {number}: cameras are numbered from 0')
+    return Source(f'camera{number}', camera=number, is_video=True)
+
+
+def _file(path: Path) -> Source:
+    """A file that was named itself: an image or a video by its ending, else by its content."""
+    suffix = path.suffix.lower()
+    is_video = suffix in video.SUFFIXES or (suffix not in IMAGE_SUFFIXES and not cv2.haveImageReader(str(path)))
+    return Source(path.name, path, is_video=is_video)
+
+
+def _files_of(root: Path, left_out: list[str]) -> list[Source]:
+    """The images and videos of a folder, sorted; why others are not read goes to ``left_out``."""
+    sources, others, labels = [], [], Counter()
+    for place, folders, names in os.walk(root):
+        folder = Path(place)
+        if folder != root and DETECTIONS_FILE in names:
+            others.append(f'{folder} is not read: its {DETECTIONS_FILE} says that these are drawn images')
+            folders.clear()
+            continue
+        links = [folder / name for name in folders if (folder / name).is_symlink()]
+        others += [f'{link} is not read: it is a link to a folder' for link in links]
+        for name in names:
+            path, suffix = folder / name, Path(name).suffix.lower()
+            if suffix in IMAGE_SUFFIXES or suffix in video.SUFFIXES:
+                if path.exists():
+                    relative = path.relative_to(root).as_posix()
+                    sources.append(Source(relative, path, is_video=suffix in video.SUFFIXES))
+                else:
+                    others.append(f'{path} is not read: it is a link to a file that does not exist')
+            elif suffix in LABEL_SUFFIXES:
+                labels[suffix] += 1
+            else:
+                others.append(
+                    f'{path} is not read: its ending is not that of an image or video; name the file to read it'
+                )
+    left_out += sorted(others)
+    if labels:
+        files = 'file' if labels.total() == 1 else 'files'
+        left_out.append(f'{root} holds {labels.total()} annotation {files} ({", ".join(sorted(labels))})')
+    return sorted(sources, key=lambda source: source.path)
+
+
+def _uniquely_named(found: dict[object, Source]) -> tuple[Source, ...]:
+    """The sources by the names that they have; by their paths below a common folder if two have the same."""
+    sources = list(found.values())
+    if len({source.name for source in sources}) == len(sources):
+        return tuple(sources)
+    paths = [os.path.abspath(source.path) for source in sources if source.path is not None]
+    common = os.path.commonpath([os.path.dirname(path) for path in paths])
+    return tuple(
+        source
+        if source.path is None
+        else Source(Path(os.path.relpath(source.path, common)).as_posix(), source.path, is_video=source.is_video)
+        for source in sources
+    )
+
+
+def _shown(named: object) -> str:
+    return ', '.join(str(each) for each in named) if isinstance(named, list | tuple) else str(named)

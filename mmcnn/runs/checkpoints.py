@@ -1,0 +1,60 @@
+"""The last whole checkpoint of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mmcnn.errors import CheckpointError
+from mmcnn.weights.checkpoint import read_checkpoint
+
+#: Checkpoints of a training, in the names that MMEngine's and our hook give them.
+_CHECKPOINTS = ('epoch_*.pth', 'iter_*.pth', 'stopped_at_iter_*.pth')
+
+
+def checkpoints_in(folder: Path) -> set[Path]:
+    """The checkpoints of a training in a folder, but for the best one."""
+    return {path for pattern in _CHECKPOINTS for path in folder.glob(pattern)}
+
+
+def last_checkpoint(folder: str | Path) -> tuple[Path, dict, list[str]] | None:
+    """The last checkpoint of a run that can be resumed from.
+
+    That is the one that the file ``last_checkpoint`` names; where that one is gone or damaged, the newest of the folder
+    that is whole.
+
+    Args:
+        folder: the work dir.
+
+    Returns:
+        its path, its content, and a sentence for each that was passed over; None: the run has not written any.
+
+    Raises:
+        CheckpointError: none of them can be used.
+    """
+    folder = Path(folder)
+    record = folder / 'last_checkpoint'
+    if not record.is_file():
+        return None
+    named = Path(record.read_text(encoding='utf-8', errors='replace').strip())
+    # The folder may have been moved since.
+    first = folder / named.name if (folder / named.name).is_file() else named
+    others = checkpoints_in(folder) - {first}
+    refused: list[CheckpointError] = []
+    for path in [first, *sorted(others, key=lambda each: each.stat().st_mtime, reverse=True)]:
+        try:
+            return path, read_resumable(path), [str(error) for error in refused]
+        except CheckpointError as error:
+            refused.append(error)
+    raise refused[0]
+
+
+def read_resumable(path: str | Path) -> dict:
+    """A checkpoint with everything that a run needs to go on.
+
+    Raises:
+        CheckpointError: as :func:`~mmcnn.weights.checkpoint.read_checkpoint`, or it holds weights only.
+    """
+    checkpoint = read_checkpoint(path)
+    if 'optimizer' not in checkpoint or 'meta' not in checkpoint:
+        raise CheckpointError(f'{path} holds weights only, no optimizer: use load_from={path}')
+    return checkpoint

@@ -1,0 +1,145 @@
+"""Shows a person how a run goes."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any
+
+from mmengine.dist import get_world_size
+from mmengine.hooks import Hook, LoggerHook
+from mmengine.runner import Runner
+
+from mmcnn.console import Console
+from mmcnn.console.layout import ALL_COLUMNS, COLUMNS, validation
+from mmcnn.runs.history_hook import HistoryHook, counts_epochs
+from mmcnn.runs.results import by_name
+
+#: Iterations that rate, losses and the time that is left are the means of.
+WINDOW = 50
+
+
+class ConsoleHook(Hook):
+    """Tells a console how far a run is, and what each validation has found.
+
+    Plain lines, where there is no terminal, come every ``interval`` iterations of the ``LoggerHook`` and at the end of
+    each epoch. A training that counts iterations is shown by them. A training needs a
+    :class:`~mmcnn.runs.history_hook.HistoryHook`, too, which knows the losses.
+
+    Args:
+        console: where it goes.
+        head: gives the labelled rows that begin the run; asked just before the first step.
+        notes: lines that follow them.
+    """
+
+    priority = 'LOWEST'  # when everything else has had its word
+
+    def __init__(
+        self, console: Console, head: Callable[[Runner], Sequence[tuple[str, str]]], notes: Sequence[str] = ()
+    ) -> None:
+        self.console = console
+        self.head = head
+        self.notes = notes
+
+    def before_train(self, runner) -> None:
+        """Prints the head."""
+        self._history = next(hook for hook in runner.hooks if isinstance(hook, HistoryHook))
+        self._by_epoch = counts_epochs(runner)
+        self._begin(runner)
+
+    def before_test(self, runner) -> None:
+        """Prints the head."""
+        self._begin(runner)
+
+    def _begin(self, runner: Runner) -> None:
+        self.interval = next((hook.interval for hook in runner.hooks if isinstance(hook, LoggerHook)), WINDOW)
+        self.console.head(self.head(runner), self.notes)
+
+    def before_train_epoch(self, runner) -> None:
+        """Begins to measure anew."""
+        self._window: deque[tuple[float, int, dict[str, float]]] = deque(maxlen=WINDOW)
+        self._since = time.perf_counter()
+
+    def after_train_iter(
+        self, runner, batch_idx: int, data_batch: Any = None, outputs: dict | Sequence | None = None
+    ) -> None:
+        """Shows the step."""
+        now = time.perf_counter()
+        self._window.append((now - self._since, len(data_batch['data_samples']), self._history.losses))
+        self._since = now
+        step = batch_idx + 1
+        if self._by_epoch:  # whose end has a line of its own
+            due = step % self.interval == 0 and step < len(runner.train_dataloader)
+        else:
+            due = step % self.interval == 0 or step == runner.max_iters
+        self._show_step(runner, step, _means([each for _, _, each in self._window]), due)
+
+    def after_train_epoch(self, runner) -> None:
+        """Shows the epoch, with the means over it."""
+        if not self._by_epoch:
+            return
+        steps = len(runner.train_dataloader)
+        entry = runner.message_hub.get_info('history')[-1]
+        losses = {name: value for name, value in entry.items() if name.startswith('loss')}
+        self._show_step(runner, steps, losses, True)
+
+    def after_train(self, runner) -> None:
+        """Takes the live line away."""
+        self.console.end_progress()
+
+    def after_val_iter(self, runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Shows the batch."""
+        over = (
+            f'epoch {runner.epoch}/{runner.max_epochs}'
+            if self._by_epoch
+            else f'iteration {runner.iter}/{runner.max_iters}'
+        )
+        self.console.progress(f'{over}  validation  batch {batch_idx + 1}/{len(runner.val_dataloader)}')
+
+    def after_val_epoch(self, runner, metrics: dict[str, float] | None = None) -> None:
+        """Prints a table of what was found."""
+        title = f'epoch {runner.epoch}' if self._by_epoch else f'iteration {runner.iter}'
+        self._show_metrics(title, metrics, COLUMNS)
+        self._since = time.perf_counter()  # a validation is not part of the rate
+
+    def after_test_iter(self, runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Shows the batch."""
+        step, steps = batch_idx + 1, len(runner.test_dataloader)
+        self.console.progress(f'batch {step}/{steps}', due=step % self.interval == 0)
+
+    def after_test_epoch(self, runner, metrics: dict[str, float] | None = None) -> None:
+        """Prints a table of what was found."""
+        self.console.end_progress()
+        self._show_metrics('', metrics, ALL_COLUMNS)
+
+    def _show_metrics(self, title: str, logged: dict[str, float] | None, columns: Sequence[str]) -> None:
+        metrics, class_ap = by_name(logged or {})
+        if metrics:
+            self.console.table(title, validation(metrics, class_ap, columns))
+
+    def _show_step(self, runner: Runner, step: int, losses: dict[str, float], due: bool) -> None:
+        seconds = sum(each for each, _, _ in self._window)
+        images = sum(each for _, each, _ in self._window) * get_world_size()
+        if self._by_epoch:
+            steps, epoch = len(runner.train_dataloader), runner.epoch + 1
+            words = [f'epoch {epoch}/{runner.max_epochs}', f'step {step}/{steps}']
+            left = (runner.max_epochs - epoch) * steps + steps - step
+        else:
+            words = [f'iteration {step}/{runner.max_iters}']
+            left = runner.max_iters - step
+        remaining = timedelta(seconds=round(left * seconds / max(len(self._window), 1)))
+        parts = ', '.join(
+            f'{name.removeprefix("loss_")} {value:.4g}' for name, value in losses.items() if name != 'loss'
+        )
+        words += [f'{images / seconds:.4g} images/s'] if seconds else []
+        words += [f'ETA {remaining}']
+        words += [f'loss {losses["loss"]:.4g}' + (f' ({parts})' if parts else '')] if 'loss' in losses else []
+        self.console.progress('  '.join(words), due)
+
+
+def _means(entries: Sequence[dict[str, float]]) -> dict[str, float]:
+    """The mean of each loss; entries of skipped batches are empty."""
+    entries = [entry for entry in entries if entry]
+    return {name: sum(entry[name] for entry in entries) / len(entries) for name in (entries[-1] if entries else {})}

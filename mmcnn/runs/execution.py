@@ -1,0 +1,226 @@
+"""A training or a test run from a finished config, with the pictures that it leaves."""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.dist import barrier, broadcast_object_list, is_main_process
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner, find_latest_checkpoint
+
+from mmcnn.console import Console
+from mmcnn.engine.hooks import AtomicCheckpointHook
+from mmcnn.engine.ranks import join_ranks
+from mmcnn.evaluation import CocoMetric
+from mmcnn.inference.detector import Detector, read_image
+from mmcnn.models.classifiers import Classifier
+from mmcnn.models.fuse import fuse
+from mmcnn.plots.visualization import draw_boxes, plot_curves, prediction_grid
+from mmcnn.runs.console_hook import ConsoleHook
+from mmcnn.runs.console_runner import runner_for
+from mmcnn.runs.head import evaluation_rows, file_dataset, shown_path, training_rows, unwrapped
+from mmcnn.runs.history_hook import HistoryHook
+from mmcnn.runs.results import EvaluateResult, TrainResult, by_name, main_numbers
+from mmcnn.runs.work_dirs import check_writable
+from mmcnn.weights.checkpoint import read_checkpoint, state_dict_of
+from mmcnn.weights.loading import load_state, load_weights
+
+#: Held-out images in the image grid, and the score they are drawn at where no validation has found a better one.
+GRID_IMAGES, GRID_SCORE = 8, 0.25
+#: Variables by which our config files and MMDetection's are put together. Once a file is read they have no effect.
+HELPERS = ('max_epochs', 'img_scale', 'data_root', 'train_pipeline', 'test_pipeline')
+
+
+def train(
+    cfg: Config,
+    summary: str = '',
+    allow_head_mismatch: bool = False,
+    *,
+    console: Console | None = None,
+    notes: Sequence[str] = (),
+    hooks: Sequence[Hook] = (),
+) -> TrainResult:
+    """Trains, and leaves ``curves.png`` and, of a detector, ``predictions.png`` beside the checkpoints in the work dir.
+
+    Args:
+        cfg: a complete, wired config. Its variables without effect (:data:`HELPERS`) are removed.
+        summary: how many images an iteration and a step see, in words.
+        allow_head_mismatch: in a run that is not resumed the layers of ``load_from`` whose shape follows the number of
+            classes may have other shapes; the model's start anew.
+        console: where a person sees the run; None: a verbose one.
+        notes: lines about config and data, which are printed right before the first step.
+        hooks: more hooks of the runner.
+
+    Raises:
+        CheckpointError: ``load_from`` does not fit the model, or the work dir cannot be written to.
+        DataError, TrainingError, SystemExit: See :class:`~mmcnn.engine.loops.ResumableTrainLoop`.
+    """
+    console = console or Console(verbose=True, launcher=cfg.get('launcher', 'none'))
+    check_writable(cfg.work_dir)
+    join_ranks(cfg)
+    _drop_helpers(cfg)
+    initial, resumes = cfg.get('load_from'), cfg.get('resume')
+    if not resumes:
+        cfg.load_from = None  # loaded by a hook
+    with console.run():
+        runner = runner_for(console).from_cfg(cfg)
+        weights = None
+        if initial and resumes:
+            # A check: the Runner, which loads it once more with its state, would say nothing of what does not fit.
+            load_state(unwrapped(runner.model), state_dict_of(read_checkpoint(initial)), source=initial)
+        elif initial:
+            weights = _InitialWeights(initial, allow_head_mismatch)
+            runner.register_hook(weights)
+        for hook in (HistoryHook(), *hooks):
+            runner.register_hook(hook)
+        runner.register_hook(
+            ConsoleHook(console, lambda runner: training_rows(runner, weights.story if weights else '', summary), notes)
+        )
+        runner.train()
+        result = _result(runner)
+        if is_main_process():
+            _leave_files(runner, result.last)
+            console.summary(_closing_rows(runner, result), main_numbers(result.metrics))
+    barrier()
+    return result
+
+
+def test(cfg: Config, source: str, *, console: Console | None = None, notes: Sequence[str] = ()) -> EvaluateResult:
+    """Evaluates weights, which have to fit exactly, and stores the numbers in ``metrics.json`` in the work dir.
+
+    The network runs with BatchNorm folded into its convolutions.
+
+    Args:
+        cfg: a complete, wired config. Its variables without effect (:data:`HELPERS`) are removed.
+        source: path of the checkpoint, or of weights in any other format that fits.
+        console: where a person sees the run; None: a verbose one.
+        notes: lines about config and data, which are printed right before the first image.
+
+    Raises:
+        CheckpointError: the weights do not fit the config's model.
+    """
+    console = console or Console(verbose=True, launcher=cfg.get('launcher', 'none'))
+    cfg.load_from, cfg.resume = None, False
+    join_ranks(cfg)
+    _drop_helpers(cfg)
+    with console.run():
+        runner = runner_for(console).from_cfg(cfg)
+        rows = evaluation_rows(runner, shown_path(source))
+        runner.register_hook(ConsoleHook(console, lambda runner: rows, notes))
+        report = load_weights(unwrapped(runner.model), source)
+        print_log(str(report), logger='current')
+        _fuse(runner)
+        logged = runner.test()
+        if is_main_process():
+            path = Path(cfg.work_dir) / 'metrics.json'
+            numbers = {k: None if math.isnan(v) else v for k, v in logged.items() if isinstance(v, (int, float))}
+            text = json.dumps(dict(checkpoint=source, **numbers), indent=2, ensure_ascii=False)
+            path.write_text(f'{text}\n', encoding='utf-8')
+            console.summary([('numbers', shown_path(path))], main_numbers(by_name(logged)[0]))
+    barrier()
+    return EvaluateResult(Path(cfg.work_dir), Path(source), *by_name(logged))
+
+
+def _drop_helpers(cfg: Config) -> None:
+    """What is dumped and logged of a config says only what is in effect."""
+    for name in HELPERS:
+        cfg.pop(name, None)
+
+
+class _InitialWeights(Hook):
+    """Loads weights just before the first step: the Runner initialises the whole model when it starts."""
+
+    def __init__(self, path: str, allow_head_mismatch: bool) -> None:
+        self.path = path
+        self.allow_head_mismatch = allow_head_mismatch
+        self.story = ''
+
+    def before_train(self, runner: Runner) -> None:
+        report = load_weights(unwrapped(runner.model), self.path, allow_head_mismatch=self.allow_head_mismatch)
+        print_log(f'{self.path}: {report}', logger='current')
+        self.story = f'{shown_path(self.path)}: {report}'
+
+
+def _fuse(runner: Runner) -> None:
+    """Folds BatchNorm into the convolutions of a Runner's model, inside the wrapper if there is one."""
+    if is_model_wrapper(runner.model):
+        runner.model.module = fuse(runner.model.module)
+    else:
+        runner.model = fuse(runner.model)
+
+
+def _result(runner: Runner) -> TrainResult:
+    hub = runner.message_hub
+    hook = next((hook for hook in runner.hooks if isinstance(hook, AtomicCheckpointHook)), None)
+    if hook is None:
+        best, last = hub.get_info('best_ckpt', None), find_latest_checkpoint(runner.work_dir)
+        best, last = best and Path(best), last and Path(last)
+    else:
+        files = list(hook.best_and_last())
+        broadcast_object_list(files)  # the first rank writes them, and knows what became of them
+        best, last = files
+    kinds = ('val/coco/', 'val/accuracy/')
+    logged = {k.removeprefix('val/'): v.current() for k, v in hub.log_scalars.items() if k.startswith(kinds)}
+    return TrainResult(
+        Path(runner.work_dir), best, last, *by_name(logged), history=[dict(entry) for entry in hub.get_info('history')]
+    )
+
+
+def _leave_files(runner: Runner, checkpoint: Path | None) -> None:
+    plot_curves(runner.work_dir, Path(runner.work_dir) / 'curves.png')
+    is_detector = not isinstance(unwrapped(runner.model), Classifier)
+    if is_detector and runner.val_loop is not None and checkpoint is not None:
+        _leave_pictures(runner, checkpoint)
+
+
+def _leave_pictures(runner: Runner, checkpoint: Path) -> None:
+    work_dir = Path(runner.work_dir)
+    score, caption = _shown_score(runner)
+    detector = Detector(checkpoint, runner.cfg, score_thr=score)
+    dataset = runner.val_dataloader.dataset
+    pairs = []
+    for i in range(min(GRID_IMAGES, len(dataset))):
+        sample = dataset.get_data_info(i)
+        image = read_image(sample['img_path'])
+        objects = [instance for instance in sample['instances'] if not instance['ignore_flag']]
+        truth = [instance['bbox'] for instance in objects], [instance['bbox_label'] for instance in objects]
+        found = detector(image)
+        pairs.append((
+            draw_boxes(image, *truth, names=detector.classes),
+            draw_boxes(image, found.boxes, found.labels, found.scores, detector.classes),
+        ))  # fmt: skip
+    prediction_grid(pairs, work_dir / 'predictions.png', caption=caption)
+
+
+def _shown_score(runner: Runner) -> tuple[float, str]:
+    """The score from which on predictions are drawn, and a sentence about it."""
+    metrics = [metric for metric in runner.val_evaluator.metrics if isinstance(metric, CocoMetric)]
+    score = metrics[0].best_f1_score if metrics else None
+    if score is not None:
+        return score, f'Predictions with a score of at least {score:.2f}, where F1 is best on the validation images.'
+    reason = 'no validation of this session has found a better one'
+    return GRID_SCORE, f'Predictions with a score of at least {GRID_SCORE}: {reason}.'
+
+
+def _closing_rows(runner: Runner, result: TrainResult) -> list[tuple[str, str]]:
+    """What a run has left, and what one may type next."""
+    work_dir = Path(runner.work_dir)
+    checkpoints = [path for path in (result.best, result.last) if path is not None]
+    files = [*checkpoints, *(work_dir / name for name in ('curves.png', 'predictions.png'))]
+    names = [path.name if path.parent == work_dir else shown_path(path) for path in files if path.is_file()]
+    rows = [('files', f'{shown_path(work_dir)}: {", ".join(names)}')]
+    if checkpoints:
+        checkpoint = shlex.quote(shown_path(checkpoints[0]))
+        rows.append(('next', f'mmcnn test {checkpoint}'))
+        if not isinstance(unwrapped(runner.model), Classifier):
+            loader = runner.train_dataloader if runner.val_loop is None else runner.val_dataloader
+            image = shown_path(file_dataset(loader.dataset).get_data_info(0)['img_path'])
+            rows.append(('', f'mmcnn infer {checkpoint} {shlex.quote(image)}'))
+    return rows

@@ -1,0 +1,114 @@
+"""What a run says of itself before its first step: only what is in effect."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.dist import get_world_size
+from mmengine.model import is_model_wrapper
+from mmengine.optim import AmpOptimWrapper
+from mmengine.runner import Runner
+from torch import nn
+from torch.utils.data import Dataset
+
+import mmcnn
+from mmcnn.datasets.findings import number
+from mmcnn.runs.history_hook import counts_epochs
+
+#: Class names that are shown.
+_SHOWN = 6
+
+
+def training_rows(runner: Runner, weights: str = '', summary: str = '') -> list[tuple[str, str]]:
+    """Labelled rows of a training.
+
+    Args:
+        runner: ready for the first step.
+        weights: what the weights came from, if it was a file.
+        summary: how many images an iteration and a step see, in words.
+    """
+    loader, val_loader = runner.train_dataloader, runner.val_dataloader if runner.val_loop is not None else None
+    images = f'{len(loader.dataset):,} images to train on'
+    if val_loader is not None:
+        images += f', {len(val_loader.dataset):,} to validate on'
+    device = _device(runner)
+    if isinstance(runner.optim_wrapper, AmpOptimWrapper):
+        device += ', mixed precision'
+    rows = [
+        ('model', f'{_model(runner)}, {mmcnn.count_parameters(unwrapped(runner.model))[1]:,} of them trainable'),
+        ('data', _data(loader.dataset, images)),
+        ('device', device),
+        ('steps', f'{_length(runner)}{summary and f"; {summary}"}'),
+    ]
+    return [*rows, *([('weights', weights)] if weights else []), _log(runner)]
+
+
+def evaluation_rows(runner: Runner, weights: str) -> list[tuple[str, str]]:
+    """Labelled rows of an evaluation of these weights; ask before BatchNorm is folded."""
+    dataset = runner.test_dataloader.dataset
+    return [
+        ('model', _model(runner)),
+        ('weights', weights),
+        ('data', _data(dataset, f'{len(dataset):,} images to test on')),
+        ('device', _device(runner)),
+        _log(runner),
+    ]
+
+
+def shown_path(path: str | os.PathLike) -> str:
+    """A path as one would type it here: relative where it is below the current folder."""
+    path = Path(os.path.abspath(path))
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """A model without the wrapper that a distributed run has around it."""
+    return model.module if is_model_wrapper(model) else model
+
+
+def file_dataset(dataset: Dataset) -> Dataset:
+    """The dataset that reads files, inside the wrappers around it."""
+    while hasattr(dataset, 'dataset'):
+        dataset = dataset.dataset
+    return dataset
+
+
+def _model(runner: Runner) -> str:
+    cfg = runner.cfg
+    name = Path(cfg.filename).stem if cfg.filename else unwrapped(runner.model).__class__.__name__
+    return f'{name}{_backbone(cfg)}, {mmcnn.count_parameters(unwrapped(runner.model))[0]:,} parameters'
+
+
+def _backbone(cfg: Config) -> str:
+    backbone = cfg.model.get('backbone', {})
+    name = backbone.get('variant') or str(backbone.get('type', '')).removeprefix('mmcnn.')
+    source = (backbone.get('init_cfg') or {}).get('checkpoint')
+    return (f', backbone {name}' if name else '') + (f' with weights of {source}' if source else '')
+
+
+def _data(dataset: Dataset, images: str) -> str:
+    classes = dataset.metainfo.get('classes', ())
+    classes = (classes,) if isinstance(classes, str) else classes
+    more = ', ...' if len(classes) > _SHOWN else ''
+    root = shown_path(getattr(file_dataset(dataset), 'data_root', '') or '.')
+    return f'{root}: {images}; {len(classes)} classes ({", ".join(classes[:_SHOWN])}{more})'
+
+
+def _length(runner: Runner) -> str:
+    """How much there is to do; a loop counts epochs or iterations."""
+    if not counts_epochs(runner):
+        return number(runner.max_iters, 'iteration')
+    return f'{number(runner.max_epochs, "epoch")} x {number(len(runner.train_dataloader), "iteration")}'
+
+
+def _device(runner: Runner) -> str:
+    device = next(runner.model.parameters()).device
+    name = f'{device} ({torch.cuda.get_device_name(device)})' if device.type == 'cuda' else str(device)
+    return f'{name}, {get_world_size()} processes' if get_world_size() > 1 else name
+
+
+def _log(runner: Runner) -> tuple[str, str]:
+    return 'log', shown_path(runner.logger.log_file)

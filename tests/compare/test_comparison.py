@@ -1,0 +1,216 @@
+"""Runs of a comparison: what they call, what they record, when they train again; with a stand-in for the training."""
+
+import argparse
+import json
+import os
+import types
+
+import pytest
+from mmengine.config import Config
+
+from mmcnn.cli.arguments import add_options, options_from
+from mmcnn.compare import comparison
+from mmcnn.config.load import load_config
+from mmcnn.errors import UsageError
+from mmcnn.runs.options import TrainOptions
+
+BUDGET = dict(data='demo', epochs=3, img_size=64, batch_size=None, amp=False, cfg_options={'model.x': (1, 2)})
+
+
+@pytest.fixture(scope='module')
+def cfg():
+    return load_config('yolov4_cspdarknet53')
+
+
+@pytest.fixture
+def runs(cfg, tmp_path):
+    return comparison.plan(cfg, ['darknet53', 'mobilenetv2'], [4, 5], tmp_path, BUDGET, workers=0, device=None)
+
+
+class Trainings:
+    """Stands in for the processes: keeps their commands and leaves what a training leaves, or fails as it is told."""
+
+    def __init__(self):
+        self.commands, self.plans, self.clock = [], {}, 0.0
+
+    def run(self, command, stdout, stderr):
+        self.commands.append(command)
+        folder = command[command.index('--work-dir') + 1]
+        plan = self.plans.pop(os.path.relpath(folder, os.path.join(folder, '..', '..')), {})
+        self.clock += plan.get('seconds', 10.0)
+        print(plan.get('says', 'done'), file=stdout)
+        if 'raises' in plan:
+            raise plan['raises']
+        if 'code' not in plan:
+            logs = os.path.join(folder, f'2026{len(self.commands)}', 'vis_data')
+            os.makedirs(logs)
+            entry = plan.get('entry', {'coco/bbox_mAP': 0.25, 'coco/bbox_mAP_50': 0.5, 'step': 3})
+            lines = [{'coco/bbox_mAP': 0.9, 'coco/bbox_mAP_50': 0.9, 'step': 1}] if 'coco/bbox_mAP' in entry else []
+            with open(os.path.join(logs, 'scalars.json'), 'w') as file:
+                file.writelines(json.dumps(line) + '\n' for line in [*lines, entry])
+            open(os.path.join(folder, 'epoch_3.pth'), 'w').close()
+            with open(os.path.join(folder, 'last_checkpoint'), 'w') as file:
+                file.write('/where/it/was/epoch_3.pth')
+        return types.SimpleNamespace(returncode=plan.get('code', 0))
+
+
+@pytest.fixture
+def trainings(monkeypatch):
+    trainings = Trainings()
+    monkeypatch.setattr(comparison.subprocess, 'run', trainings.run)
+    monkeypatch.setattr(comparison.time, 'perf_counter', lambda: trainings.clock)
+    return trainings
+
+
+def of(command):
+    """Backbone and seed that a command trains."""
+    backbone, seed = command[command.index('--work-dir') + 1].split('/')[-2:]
+    assert command[command.index('--seed') + 1] == seed.removeprefix('seed_')
+    return backbone, seed
+
+
+ALL = [('darknet53', 'seed_4'), ('mobilenetv2', 'seed_4'), ('darknet53', 'seed_5'), ('mobilenetv2', 'seed_5')]
+
+
+def test_every_backbone_trains_in_its_folder_by_the_ordinary_tool(runs, trainings, tmp_path):
+    comparison.train_all(runs)
+    assert [of(command) for command in trainings.commands] == ALL
+    command = trainings.commands[1]
+    assert command[1:4] == ['-m', 'mmcnn', 'train']
+    assert command[5:] == [
+        '--work-dir', str(tmp_path / 'mobilenetv2' / 'seed_4'), '--seed', '4', '--resume', '--workers', '0',
+        '--data', 'demo', '--epochs', '3', '--img-size', '64', '--cfg-options', 'model.x=(1, 2)',
+    ]  # fmt: skip
+    config = Config.fromfile(command[4])
+    assert config.model.backbone == dict(type='mmcnn.mobilenetv2', out_indices=(3, 4, 5))
+    assert config.model.data_preprocessor.mean == [127.5, 127.5, 127.5]
+    assert config.train_cfg.max_epochs == 300  # the budget is typed, not written in
+
+
+def test_last_validation_is_the_result(runs, trainings):
+    comparison.train_all(runs[:1])
+    assert runs[0].result() == dict(AP=0.25, AP50=0.5, seconds=10.0)
+
+
+def test_what_is_finished_is_not_trained_again(cfg, runs, trainings, tmp_path, capsys):
+    comparison.train_all(runs[:3])
+    comparison.train_all(runs)
+    assert [of(command) for command in trainings.commands] == ALL
+    assert '[1/4] darknet53, seed 4: trained already' in capsys.readouterr().out
+    # Also by a later call, which has read the records, and after the folder was moved.
+    tmp_path.rename(tmp_path.with_name('moved'))
+    again = comparison.plan(cfg, ['darknet53'], [4], tmp_path.with_name('moved'), BUDGET)
+    for run in again:
+        run.refuse_others()
+    comparison.train_all(again)
+    assert len(trainings.commands) == 4
+    again[0].checkpoint().unlink()
+    comparison.train_all(again)
+    assert len(trainings.commands) == 5
+
+
+@pytest.mark.parametrize(
+    ('plan', 'reason'),
+    [
+        (dict(code=1, says='Epoch 1\nerror: out of memory\n\n'), 'out of memory'),
+        (dict(code=1, says='error: not finite\n  the images:\n    a.jpg\n'), 'not finite'),
+        (dict(code=-9, says='Epoch 2'), 'killed by signal 9, after: Epoch 2'),
+        (dict(entry={'loss': 1.0, 'step': 3}), 'it ended without a validation'),
+    ],
+)
+def test_one_that_fails_leaves_the_others_alone(runs, trainings, plan, reason, capsys):
+    trainings.plans['mobilenetv2/seed_4'] = plan
+    comparison.train_all(runs)
+    assert f'[2/4] mobilenetv2, seed 4: failed: {reason}' in capsys.readouterr().out
+    assert [run.result() is not None for run in runs] == [True, False, True, True]
+    assert runs[1].record()['failure'] == reason
+    if 'code' in plan:
+        comparison.train_all(runs)  # it gets another chance
+        assert [of(command) for command in trainings.commands[4:]] == [ALL[1]]
+        assert runs[1].result() is not None
+        assert runs[1].record()['failure'] is None
+
+
+def test_interrupted_run_goes_on_and_its_time_counts(runs, trainings):
+    trainings.plans['darknet53/seed_4'] = dict(raises=KeyboardInterrupt(), seconds=7.0)
+    with pytest.raises(KeyboardInterrupt):
+        comparison.train_all(runs)
+    assert runs[0].result() is None
+    assert runs[0].record()['failure'] == 'interrupted'
+    runs[0].refuse_others()
+    comparison.train_all(runs[:1])
+    assert '--resume' in trainings.commands[1]
+    assert runs[0].result()['seconds'] == 17.0
+
+
+def test_budgets_are_not_mixed(cfg, runs, trainings, tmp_path):
+    comparison.train_all(runs[:1])
+    (other,) = comparison.plan(cfg, ['darknet53'], [4], tmp_path, BUDGET | dict(epochs=5))
+    with pytest.raises(UsageError, match=r'seed_4 holds a run with other settings \(epochs 3, now 5\); .*fresh=True'):
+        other.refuse_others()
+    changed = cfg.copy()
+    changed.nominal_batch_size = 32
+    (other,) = comparison.plan(changed, ['darknet53'], [4], tmp_path, BUDGET)
+    with pytest.raises(UsageError, match=r'\(recipe \w{12}, now \w{12}\)'):
+        other.refuse_others()
+    # What does not change results may change.
+    (other,) = comparison.plan(cfg, ['darknet53'], [4], tmp_path, BUDGET, workers=3, device='cpu')
+    other.refuse_others()
+
+
+def test_only_runs_of_comparisons_are_deleted(runs, trainings, tmp_path):
+    comparison.train_all(runs[:1])
+    mine = runs[1].folder / 'mine.txt'
+    mine.parent.mkdir(parents=True)
+    mine.touch()
+    with pytest.raises(UsageError, match='seed_4 holds files that are not of a comparison'):
+        runs[1].refuse_others()
+    for run in runs:
+        run.discard()
+    assert [path.is_dir() for path in (runs[0].folder, runs[1].folder)] == [False, True]
+    assert mine.is_file()
+
+
+def test_options_are_read_again_as_they_were():
+    parser = argparse.ArgumentParser()
+    add_options(parser, TrainOptions)
+    words = [
+        '--data', 'a folder', '--img-size', '64', '--cfg-options', 'a.b=1', 'c=(64,64)', "d=[(1,2.5),'x']", 'e=None',
+        'f=True', 'g=text', 'h=1e-3',
+    ]  # fmt: skip
+    first = options_from(parser.parse_args(words), TrainOptions, config='x')
+    assert first.cfg_options['d'] == [(1, 2.5), 'x']
+    again = comparison.typed({name: getattr(first, name) for name in ('data', 'img_size', 'cfg_options')})
+    assert options_from(parser.parse_args(again), TrainOptions, config='x') == first
+    assert comparison.typed(dict(amp=True, fresh=False, epochs=None, cfg_options={}, workers=0)) == [
+        '--amp', '--workers', '0',
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ('names', 'options', 'message'),
+    [
+        (['darknet53', 'darknet35'], {}, r"backbone=darknet35: no backbone is called 'darknet35'; did you mean"),
+        (['resnet-fpn-tv'], {'model.backbone.out_indices': (1,)}, r'backbone=resnet-fpn-tv: .*has no level 1'),
+        (['vgg16', 'darknet53'], {'model.backbone.depth': 3}, "backbone=vgg16: VGG has no argument 'depth'"),
+    ],
+)
+def test_what_cannot_be_built_is_named(cfg, shapes, names, options, message):
+    with pytest.raises(UsageError, match=message):
+        comparison.check(TrainOptions(config=cfg, data=shapes, cfg_options=options), names)
+
+
+def test_check_tells_size_and_changes(cfg, shapes, capsys):
+    before = cfg.pretty_text
+    assert comparison.check(TrainOptions(config=cfg, data=shapes), ['vgg16', 'darknet53']) == (640, 640)
+    out = capsys.readouterr().out
+    assert 'vgg16: images are normalised as vgg16 expects' in out
+    assert 'darknet53: ' not in out
+    assert cfg.pretty_text == before
+
+
+def test_check_minds_no_work_dir_of_the_config(cfg, shapes, trained, tmp_path):
+    """Each run has a folder of its own: what the config's holds is nobody's business."""
+    cfg.work_dir = str(trained.work_dir)
+    assert comparison.check(TrainOptions(config=cfg, data=shapes), ['darknet53']) == (640, 640)
+    assert cfg.work_dir == str(trained.work_dir)

@@ -1,0 +1,78 @@
+"""Every public name of release 0.1.0 is found where it stood, for one release, with a warning that says where it is."""
+
+import importlib
+import json
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+
+from mmcnn.compat.moved import MODULES, NAMES
+
+#: Module -> its public names, written down at the last commit of release 0.1.0.
+NAMES_OF_0_1_0 = json.loads((Path(__file__).parents[1] / 'data' / 'names_of_0.1.0.json').read_text())
+#: What took or made an ``argparse.Namespace``, and what was no interface; CHANGELOG.md lists the former.
+GONE = {
+    'mmcnn.cli': {
+        'add_backbone_argument', 'add_common_arguments', 'add_data_arguments', 'add_model_arguments', 'at_least',
+        'default_work_dir', 'find_images', 'options_of',
+    },
+    'mmcnn.cli.arguments': {
+        'BACKBONE', 'add_backbone_argument', 'add_common_arguments', 'add_data_arguments', 'add_model_arguments',
+        'at_least', 'options_of',
+    },
+    'mmcnn.cli.configs': {'default_work_dir'},
+    'mmcnn.cli.data': {'say'},
+    'mmcnn.cli.files': {'IMAGE_SUFFIXES', 'find_images'},
+    'mmcnn.compat': {'MINIMUM_TORCH'},
+    'mmcnn.compat.mmcv_ext': {'NAME', 'install'},
+    'mmcnn.engine.training': {'RESULTS'},
+    'mmcnn.models.zoo_table': {'BACKBONE_FAMILIES', 'REFERENCE'},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('module', NAMES_OF_0_1_0)
+def test_names_of_0_1_0_are_found(module):
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter('always')
+        found = importlib.import_module(module)
+        missing = {name for name in NAMES_OF_0_1_0[module] if not hasattr(found, name)}
+    assert missing == GONE.get(module, set())
+    if module in MODULES:
+        said = {str(each.message).partition(' has moved to ')[0] for each in seen}
+        assert {f'{module}.{name}' for name in NAMES_OF_0_1_0[module]} - said <= {f'{module}.{n}' for n in missing}
+
+
+@pytest.mark.parametrize('old', [*MODULES, *NAMES])
+def test_a_warning_names_the_new_place(old):
+    module, places = importlib.import_module(old), MODULES.get(old) or NAMES[old]
+    if isinstance(places, str):
+        places = dict.fromkeys(NAMES_OF_0_1_0[old], places)
+    places = {name: place for name, place in places.items() if name not in GONE.get(old, ())}
+    assert places
+    for name, place in places.items():
+        new, _, renamed = place.partition(':')
+        with pytest.warns(DeprecationWarning, match=rf'^{old}\.{name} has moved to {new}( as {renamed})?$') as seen:
+            found = getattr(module, name)
+        assert found is getattr(importlib.import_module(new), renamed or name)
+        assert seen[0].filename == __file__
+    with pytest.raises(AttributeError, match=rf"module '{old}' has no attribute 'nothing'"):
+        module.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    'line', ['from mmcnn.cli.data import set_data', 'import mmcnn.cli.data; mmcnn.cli.data.set_data',
+             'from mmcnn.cli import data; data.set_data'],
+)  # fmt: skip
+def test_every_form_of_import(line):
+    code = ['-W', 'default::DeprecationWarning', '-c', line]
+    result = subprocess.run([sys.executable, *code], capture_output=True, text=True, check=True)
+    assert 'DeprecationWarning: mmcnn.cli.data.set_data has moved to mmcnn.runs.data\n' in result.stderr
+
+
+def test_an_old_name_loads_nothing_until_it_is_used():
+    code = 'import sys, mmcnn.cli.data, mmcnn.detector; print({"torch", "mmengine"} & {*sys.modules})'
+    result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    assert result.stdout == 'set()\n'

@@ -1,0 +1,193 @@
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from mmcnn.plots.visualization import PALETTE, draw_boxes, plot_curves, prediction_grid, read_scalars
+
+GREY = 90
+
+
+def grey(height, width):
+    return np.full((height, width, 3), GREY, np.uint8)
+
+
+def bgr(label):
+    return list(PALETTE[label][::-1])
+
+
+def test_box_lies_where_it_should_in_its_class_colour():
+    image = grey(500, 600)
+    out = draw_boxes(image, [[100, 200, 300, 400]], [2])
+    assert out.shape == image.shape
+    assert (image == GREY).all()  # drawn on a copy
+    for x, y in ((100, 300), (299, 300), (200, 399)):  # left, right, lower edge
+        assert out[y, x].tolist() == bgr(2)
+    assert out[300, 200].tolist() == [GREY] * 3
+    assert out[300, 90].tolist() == out[300, 310].tolist() == out[410, 200].tolist() == [GREY] * 3
+    assert (out[180:200, 100:110] == bgr(2)).all(axis=2).any()  # the tag above the corner
+
+
+@pytest.mark.parametrize(('size', 'factor'), [((480, 100), 1), ((300, 479), 2), ((96, 96), 5), ((1000, 2000), 1)])
+def test_small_images_are_enlarged_by_a_whole_factor(size, factor):
+    height, width = size
+    out = draw_boxes(grey(height, width), [[10, 20, 40, 60]], [0])
+    assert out.shape == (height * factor, width * factor, 3)
+    assert out[40 * factor, 10 * factor].tolist() == bgr(0)
+    assert out[60 * factor - 1, 20 * factor].tolist() == bgr(0)
+    assert draw_boxes(grey(height, width), [], [], min_size=0).shape == (height, width, 3)
+
+
+def test_higher_scores_lie_on_top():
+    boxes = [[50, 50, 300, 300], [50, 50, 300, 300]]
+    for scores, top in (([0.9, 0.2], 0), ([0.2, 0.9], 1)):
+        out = draw_boxes(grey(480, 480), boxes, [0, 1], scores)
+        assert out[200, 50].tolist() == bgr(top)
+
+
+def test_anything_that_a_detector_may_give():
+    image = grey(480, 480)
+    names = ['größe', '猫', 'кошка', '']
+    boxes = [[-20, -30, 900, 700], [470, 470, 480, 480], [10, 10, 10, 10], [60, 60, 40, 40], [0, 0, 5, 5]]
+    out = draw_boxes(image, np.array(boxes, np.float32), [0, 1, 2, 3, 4000], [0.5] * 5, names)
+    assert out.shape == image.shape
+    assert (draw_boxes(image, np.zeros((0, 4)), [], []) == GREY).all()
+
+
+def test_names_and_scores_are_written():
+    image = grey(480, 480)
+    box = [[100, 100, 400, 400]]
+    plain = draw_boxes(image, box, [0])
+    assert not np.array_equal(plain, draw_boxes(image, box, [0], names=['cell']))
+    assert not np.array_equal(draw_boxes(image, box, [0], [0.31]), draw_boxes(image, box, [0], [0.87]))
+    assert np.array_equal(plain, draw_boxes(image, box, [0], names=['0']))
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ((grey(9, 9)[..., 0], [], []), r'\(9, 9\) of uint8'),
+        ((grey(9, 9).astype(float), [], []), 'float64'),
+        ((grey(9, 9), [[0, 0, 1, 1]], []), '1 boxes, 0 labels and no scores'),
+        ((grey(9, 9), [[0, 0, 1, 1]], [0], [0.5, 0.5]), '1 boxes, 1 labels and 2 scores'),
+    ],
+)
+def test_draw_boxes_names_what_is_wrong(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        draw_boxes(*arguments)
+
+
+def test_grid_shows_truth_beside_prediction(tmp_path):
+    """Five pairs, two a row: solid pictures whose colour says which one they are."""
+
+    def solid(blue):
+        return np.full((100, 200, 3), (blue, 5, 250), np.uint8)
+
+    pairs = [(solid(10 + 20 * i), solid(130 + 20 * i)) for i in range(5)]
+    path = tmp_path / 'new' / 'grid.png'
+    prediction_grid(pairs, path, columns=4, cell=200)
+    page = cv2.imread(str(path))
+    found = []
+    for value in [10 + 20 * i for i in range(5)] + [130 + 20 * i for i in range(5)]:
+        ys, xs = np.nonzero((page == (value, 5, 250)).all(axis=2))
+        assert len(ys) == 100 * 200
+        found.append((np.median(ys), np.median(xs)))
+    truth, prediction = np.array(found[:5]), np.array(found[5:])
+    assert (truth[:, 0] == prediction[:, 0]).all()  # side by side
+    assert (prediction[:, 1] - truth[:, 1] == 204).all()  # a cell and a gap to the right
+    assert truth[0, 0] == truth[1, 0] < truth[2, 0] == truth[3, 0] < truth[4, 0]  # two pairs a row
+    assert truth[0, 1] == truth[2, 1] == truth[4, 1] < truth[1, 1]
+    header = page[: int(truth[0, 0]) - 50]
+    assert (header < 128).any()  # the titles
+
+
+def test_a_caption_stands_below_the_grid_and_fits(tmp_path):
+    pairs = [(grey(100, 100), grey(100, 100))]
+    prediction_grid(pairs, tmp_path / 'without.png', columns=2, cell=100)
+    without = cv2.imread(str(tmp_path / 'without.png'))
+    for name, caption in (('short.png', 'a word'), ('long.png', 'a long sentence about a score ' * 5)):
+        prediction_grid(pairs, tmp_path / name, columns=2, cell=100, caption=caption)
+        page = cv2.imread(str(tmp_path / name))
+        assert page.shape[1] == without.shape[1]
+        assert (page[: len(without)] == without).all()
+        below = page[len(without) :].min(axis=2) < 200
+        assert below.any() and not below[:, :3].any() and not below[:, -3:].any()
+
+
+def test_grid_fits_pictures_of_any_size(tmp_path):
+    pairs = [(grey(640, 480), grey(320, 240)), (grey(10, 300), grey(300, 10))]
+    prediction_grid(pairs, tmp_path / 'grid.png', columns=2, cell=64)
+    page = cv2.imread(str(tmp_path / 'grid.png'))
+    assert page.shape[1] < 2 * 64 + 20  # one pair a row
+    with pytest.raises(ValueError, match='at least one pair'):
+        prediction_grid([], tmp_path / 'grid.png')
+    with pytest.raises(ValueError, match='columns must be even and at least 2, but is 3'):
+        prediction_grid(pairs, tmp_path / 'grid.png', columns=3)
+
+
+def write_run(work_dir, name, losses, scores, tail=''):
+    folder = work_dir / name / 'vis_data'
+    folder.mkdir(parents=True)
+    lines = [
+        {'lr': 0.01, 'loss': loss, 'loss_cls': loss / 2, 'time': 1.0, 'iter': step, 'step': step}
+        for step, loss in losses.items()
+    ]
+    lines += [{'coco/bbox_mAP': ap, 'coco/bbox_mAP_50': 2 * ap, 'step': epoch} for epoch, ap in scores.items()]
+    (folder / 'scalars.json').write_text('\n'.join(json.dumps(line) for line in lines) + '\n' + tail)
+
+
+def test_scalars_of_resumed_runs_are_joined(tmp_path):
+    # Killed in epoch 4 after step 35 and resumed from epoch 2, with another logging interval.
+    write_run(tmp_path, '20260101_100000', {10: 5, 20: 4, 25: 9, 35: 9}, {1: 0.1, 2: 0.2, 3: 0.9}, '{"loss": 1.2, "st')
+    write_run(tmp_path, '20260101_110000', {24: 3, 34: 2}, {3: 0.3, 4: float('nan')})
+    losses, scores = read_scalars(tmp_path)
+    assert {step: entry['loss'] for step, entry in losses.items()} == {10: 5, 20: 4, 24: 3, 34: 2}
+    assert list(losses) == sorted(losses)
+    assert losses[34] == {'loss': 2, 'loss_cls': 1}
+    assert [scores[epoch]['coco/bbox_mAP'] for epoch in (1, 2, 3)] == [0.1, 0.2, 0.3]
+    assert list(scores) == [1, 2, 3, 4]
+    one, _ = read_scalars(tmp_path / '20260101_110000' / 'vis_data' / 'scalars.json')
+    assert list(one) == [24, 34]
+
+
+def test_curves_are_drawn(tmp_path):
+    write_run(tmp_path / 'run', '20260101_100000', {step: 100 / step for step in range(1, 90)}, {1: 0.1, 2: 0.25})
+    plot_curves(tmp_path / 'run', tmp_path / 'new' / 'curves.png')
+    picture = cv2.imread(str(tmp_path / 'new' / 'curves.png'))
+    half = picture.shape[1] // 2
+    for side, colour in ((picture[:, :half], (40, 40, 40)), (picture[:, half:], bgr(0)), (picture[:, half:], bgr(1))):
+        assert (side == colour).all(axis=2).sum() > 100  # total loss left; AP and AP50 right
+
+
+def test_curves_of_a_classifier_are_in_percent(tmp_path):
+    folder = tmp_path / '20260101_100000' / 'vis_data'
+    folder.mkdir(parents=True)
+    lines = [{'loss': 9 / step, 'step': step} for step in range(1, 9)]
+    lines += [{'accuracy/top1': 20.0 * epoch, 'accuracy/top5': 30.0 * epoch, 'step': epoch} for epoch in (1, 2, 3)]
+    (folder / 'scalars.json').write_text('\n'.join(json.dumps(line) for line in lines) + '\n')
+    losses, scores = read_scalars(tmp_path)
+    assert (len(losses), [scores[epoch]['accuracy/top1'] for epoch in (1, 2, 3)]) == (8, [20.0, 40.0, 60.0])
+    plot_curves(tmp_path, tmp_path / 'curves.png')
+    picture = cv2.imread(str(tmp_path / 'curves.png'))
+    right = picture[:, picture.shape[1] // 2 :]
+    for colour in (bgr(0), bgr(1)):
+        rows, columns = np.nonzero((right == colour).all(axis=2))
+        # Top-1 goes from a fifth to three fifths of the axis, top-5 from three tenths to nine: both rise by much.
+        assert np.ptp(rows) > 0.3 * picture.shape[0]
+        assert np.ptp(columns) > 0.5 * right.shape[1]
+
+
+@pytest.mark.parametrize(('losses', 'scores'), [({10: 2.0}, {}), ({}, {1: 0.0}), ({10: 0.0, 20: 1.0}, {1: 0.5})])
+def test_curves_of_short_runs(tmp_path, losses, scores):
+    write_run(tmp_path, '20260101_100000', losses, scores)
+    plot_curves(tmp_path, tmp_path / 'curves.png')
+    assert cv2.imread(str(tmp_path / 'curves.png')) is not None
+
+
+def test_curves_name_what_is_missing(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r'scalars\.json'):
+        plot_curves(tmp_path, tmp_path / 'curves.png')
+    write_run(tmp_path, '20260101_100000', {}, {})
+    with pytest.raises(ValueError, match='neither losses nor'):
+        plot_curves(tmp_path, tmp_path / 'curves.png')
