@@ -15,6 +15,7 @@ from mmengine.registry import DefaultScope
 from torch import nn
 
 from mmcnn.errors import UsageError
+from mmcnn.models.backbones.pyramid import Pyramid
 from mmcnn.models.families import backbone_families
 from mmcnn.nearest import nearest
 from mmcnn.registry import MODELS
@@ -142,7 +143,7 @@ def swap_backbone(model: dict, name: str, weights: bool = False) -> tuple[Config
     if is_classifier(cfg):
         return cfg, notes
     maps = probe(old)
-    if families[name].pyramid and _is_plain_fpn(cfg.get('neck')):
+    if issubclass(families[name], Pyramid) and _is_plain_fpn(cfg.get('neck')):
         pyramid = _wire_neck(copy.deepcopy(cfg), maps)
         if set(pyramid.strides) <= set(probe(cfg.backbone).strides):
             notes.append(f'{name} has a pyramid of its own: the neck {cfg.neck.type} is dropped')

@@ -8,11 +8,11 @@ from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from mmcnn.registry import register_backbone
 
-from .base import Backbone, Stage
+from .base import Stage
+from .pyramid import Pyramid, PyramidStage
 from .resnet import VARIANTS as RESNETS
 from .resnet import Arch as ResNetArch
 from .resnet import ResNet
@@ -38,7 +38,7 @@ class PyramidConv(nn.Conv2d):
         nn.init.zeros_(self.bias)
 
 
-class BackboneWithNeck(Backbone):
+class BackboneWithNeck(Pyramid):
     """A family with a feature pyramid behind it, for a detector without a neck.
 
     ``class VoVNetFPN(BackboneWithNeck, VoVNet)`` is one, with rows of ``class Arch(PyramidArch, VoVNetArch)``.
@@ -63,7 +63,6 @@ class BackboneWithNeck(Backbone):
     """
 
     default_levels = (2, 3, 4, 5, 6)
-    pyramid = True
 
     def __init__(self, variant: str, *, neck: str | None = 'pyramid', **kwargs: Any) -> None:
         if neck not in ('pyramid', None):
@@ -87,40 +86,33 @@ class BackboneWithNeck(Backbone):
         for level in range(arch.finest, arch.coarsest + 1):
             lateral = partial(PyramidConv, maps[2**level], channels, 1)
             output = partial(PyramidConv, channels, channels, 3, padding=1)
-            yield Stage(f'lateral{level}', channels, 2**level, lateral, lateral=True)
-            yield Stage(f'output{level}', channels, 2**level, output, lateral=True)
+            yield PyramidStage(f'lateral{level}', channels, 2**level, lateral)
+            yield PyramidStage(f'output{level}', channels, 2**level, output)
         for level in range(arch.coarsest + 1, arch.coarsest + 1 + arch.extra):
-            yield Stage(f'output{level}', channels, 2**level, partial(nn.MaxPool2d, 1, stride=2), lateral=True)
+            yield PyramidStage(f'output{level}', channels, 2**level, partial(nn.MaxPool2d, 1, stride=2))
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Image (N, in_channels, H, W) to the maps of ``out_indices``, level i (N, C, ceil(H/2**i), ceil(W/2**i))."""
         if not self._has_neck:
             return super().forward(x)
-        self.check_images(x)
-        maps = {}
-        for name, stride in self._strides.items():
-            x = maps[stride] = getattr(self, name)(x)
-        sums, above, outputs = self._sums(), None, {}
-        for level in range(sums[-1], sums[0] - 1, -1):
-            lateral = getattr(self, f'lateral{level}')(maps[2**level])
-            above = lateral if above is None else lateral + F.interpolate(above, lateral.shape[-2:], mode='nearest')
-            if level in sums:
-                outputs[level] = getattr(self, f'output{level}')(above)
-        for level in range(sums[-1] + 1, self.out_indices[-1] + 1):
+        starts = self._starts()
+        sums = self.sums(x, starts[0], starts[-1])
+        outputs = {level: getattr(self, f'output{level}')(sums[level]) for level in starts}
+        for level in range(starts[-1] + 1, self.out_indices[-1] + 1):
             outputs[level] = getattr(self, f'output{level}')(outputs[level - 1])
         return tuple(outputs[level] for level in self.out_indices)
 
-    def _sums(self) -> list[int]:
+    def _starts(self) -> list[int]:
         """Levels of the sums that the outputs start from, fine to coarse: the extra levels start from the last."""
-        return [min(stride.bit_length() - 1, self.arch.coarsest) for stride in self.out_strides]
+        return sorted({min(stride.bit_length() - 1, self.arch.coarsest) for stride in self.out_strides})
 
     def _needs(self, stage: Stage) -> bool:
-        if not stage.lateral:
+        if not isinstance(stage, PyramidStage):
             return super()._needs(stage)
-        level, sums = stage.stride.bit_length() - 1, self._sums()
+        level, starts = stage.stride.bit_length() - 1, self._starts()
         if stage.name.startswith('output') and level <= self.arch.coarsest:
-            return level in sums
-        return sums[0] <= level and stage.stride <= self.out_strides[-1]
+            return level in starts
+        return starts[0] <= level and stage.stride <= self.out_strides[-1]
 
     def may_lack(self, keys: Collection[str]) -> dict[str, list[str]]:
         """The pyramid, where the weights are those of a trunk; a part of it may not be missing."""

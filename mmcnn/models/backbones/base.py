@@ -33,9 +33,6 @@ class Stage:
     channels: int  # of its output
     stride: int  # of its output against the image, pixels; a power of two
     build: Callable[[], nn.Module]  # called only if a level that is asked for needs the stage
-    # A way from the trunk into a top-down path, not a part of the trunk: it gives the level's map in the trunk's place,
-    # is built from the finest to the coarsest level asked for, and is never frozen.
-    lateral: bool = False
 
 
 class Backbone(BaseModule):
@@ -71,8 +68,6 @@ class Backbone(BaseModule):
     variants: ClassVar[dict[str, Row]]
     #: What ``out_indices=None`` asks for, as far as the family has it: the levels that detectors use.
     default_levels: ClassVar[tuple[int, ...]] = (2, 3, 4, 5)
-    #: Whether the outputs are a feature pyramid already: maps of one width, each with what the coarser ones know.
-    pyramid: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -231,14 +226,13 @@ class Backbone(BaseModule):
         self.out_strides = tuple(last_at[level].stride for level in wanted)
         returned = {last_at[level].name for level in wanted}
         self._plan: list[tuple[str, bool]] = []
-        self._strides: dict[str, int] = {}  # of the trunk's stages
+        self._strides: dict[str, int] = {}  # of the stages that frozen_stages counts
         self.unbuilt = frozenset(stage.name for stage in stages if not self._needs(stage))
         for stage in stages:
             if stage.name not in self.unbuilt:
                 self.add_module(stage.name, stage.build())
                 self._plan.append((stage.name, stage.name in returned))
-                if not stage.lateral:
-                    self._strides[stage.name] = stage.stride
+                self._strides[stage.name] = stage.stride
 
     def may_lack(self, keys: Collection[str]) -> dict[str, list[str]]:
         """Entries that a file of weights with these keys need not have, under the reason why."""
@@ -246,7 +240,7 @@ class Backbone(BaseModule):
 
     def _needs(self, stage: Stage) -> bool:
         """Whether a level that is asked for needs the stage."""
-        return stage.stride <= self.out_strides[-1] and not (stage.lateral and stage.stride < self.out_strides[0])
+        return stage.stride <= self.out_strides[-1]
 
     def _frozen(self) -> Iterator[nn.Module]:
         if self.frozen_stages >= 0:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import partial
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from mmcnn.models.layers import PlainStage
 from mmcnn.registry import register_backbone
 
-from .base import Backbone, Stage
+from .base import Stage
+from .pyramid import Pyramid, PyramidStage
 from .row import Row, Top
 
 
@@ -32,7 +32,7 @@ VARIANTS = {'fpn': Arch()}
 
 
 @register_backbone
-class FPNTrunk(Backbone):
+class FPNTrunk(Pyramid):
     """Bottom-up stages, 1x1 laterals, and the top-down path of a feature pyramid; levels 0 to 4.
 
     Every output is (N, 256, ceil(H/2**i), ceil(W/2**i)): the lateral of level i plus the next coarser output, upsampled
@@ -44,7 +44,6 @@ class FPNTrunk(Backbone):
 
     variants = VARIANTS
     default_levels = (0, 1, 2, 3, 4)
-    pyramid = True
 
     def stages(self) -> Iterator[Stage]:
         conv = dict(norm_cfg=self.norm_cfg, act_cfg=self.arch.act)
@@ -53,20 +52,9 @@ class FPNTrunk(Backbone):
         for i, (out, depth) in enumerate(zip(map(self.width, self.arch.channels), self.arch.depths, strict=True)):
             build = partial(PlainStage, channels, out, self.depth(depth), pool=i > 0, **conv)
             yield Stage(f'stage{i}', out, 2**i, build)
-            yield Stage(f'lateral{i}', pyramid, 2**i, partial(nn.Conv2d, out, pyramid, 1), lateral=True)
+            yield PyramidStage(f'lateral{i}', pyramid, 2**i, partial(nn.Conv2d, out, pyramid, 1))
             channels = out
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        self.check_images(x)
-        finest, coarsest = self.out_indices[0], self.out_indices[-1]
-        trunk = []
-        for level in range(coarsest + 1):
-            x = getattr(self, f'stage{level}')(x)
-            trunk.append(x)
-        outputs, above = [], None
-        for level in range(coarsest, finest - 1, -1):
-            x = getattr(self, f'lateral{level}')(trunk[level])
-            above = x if above is None else x + F.interpolate(above, size=x.shape[-2:], mode='nearest')
-            if level in self.out_indices:
-                outputs.insert(0, above)
-        return tuple(outputs)
+        sums = self.sums(x, self.out_indices[0], self.out_indices[-1])
+        return tuple(sums[level] for level in self.out_indices)
