@@ -103,6 +103,8 @@ NAMES: dict[str, dict[str, Place]] = {
     },
     'mmcnn.cli.errors': {'UsageError': 'mmcnn.errors'},
     'mmcnn.engine.hooks': {'CloseMosaicHook': 'mmcnn.datasets.close_mosaic_hook'},
+    'mmcnn.models.losses': {'LevelOutput': 'mmcnn.models.task_modules'},
+    'mmcnn.models.losses.yolo_loss': {'LevelOutput': 'mmcnn.models.task_modules'},
     'mmcnn.registry': dict.fromkeys(
         ('backbone_families', 'build_backbone', 'list_backbones'), 'mmcnn.models.families'
     ),

@@ -11,7 +11,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmcnn.models.layers import ConvNormAct
-from mmcnn.models.losses import LevelOutput
+from mmcnn.models.task_modules import LevelOutput
 from mmcnn.ops import batched_nms
 from mmcnn.registry import MODELS, TASK_UTILS
 

@@ -1,6 +1,9 @@
 """Losses of YOLO heads."""
 
-from .iou_loss import bbox_iou
-from .yolo_loss import DarknetLoss, LevelOutput, YOLOMeanLoss
+from mmcnn.compat.moved import moved_names
 
-__all__ = ['DarknetLoss', 'LevelOutput', 'YOLOMeanLoss', 'bbox_iou']
+from .iou_loss import bbox_iou
+from .yolo_loss import DarknetLoss, YOLOMeanLoss
+
+__all__ = ['DarknetLoss', 'YOLOMeanLoss', 'bbox_iou']
+__getattr__ = moved_names(__name__)

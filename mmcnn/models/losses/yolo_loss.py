@@ -3,46 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
-from mmdet.structures.bbox import bbox_overlaps
+from mmdet.structures.bbox import bbox_cxcywh_to_xyxy, bbox_overlaps
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmcnn.compat.moved import moved_names
 from mmcnn.registry import MODELS
 
 from .iou_loss import bbox_iou
 
 if TYPE_CHECKING:
-    from mmcnn.models.task_modules import LevelTargets, YOLOGridCoder
+    from mmcnn.models.task_modules import LevelOutput, LevelTargets
 
-
-class LevelOutput(NamedTuple):
-    """What a head says on one level."""
-
-    maps: Tensor  # (N, A, H, W, 5 + classes) logits in float32: x, y, w, h, objectness, classes
-    anchors: Tensor  # (A, 2) width and height, pixels
-    stride: int  # pixels
-    level: int  # index of the level, fine to coarse
-    coder: YOLOGridCoder
-
-    def at(self, targets: LevelTargets) -> tuple[Tensor, Tensor]:
-        """Decoded boxes (P, 4), pixels, and class logits (P, classes) of the positives."""
-        logits = self.maps[targets.image, targets.anchor, targets.row, targets.column]
-        cells = torch.stack([targets.column, targets.row], dim=-1)
-        boxes = self.coder.decode(logits[:, :4], cells, self.anchors[targets.anchor], self.stride, self.level)
-        return boxes, logits[:, 5:]
-
-    def boxes(self) -> Tensor:
-        """All decoded boxes (N, A, H, W, 4): centre x, centre y, width, height in pixels."""
-        height, width = self.maps.shape[2:4]
-        rows, columns = torch.meshgrid(
-            torch.arange(height, device=self.maps.device), torch.arange(width, device=self.maps.device), indexing='ij'
-        )
-        cells = torch.stack([columns, rows], dim=-1)
-        anchors = self.anchors[:, None, None]
-        return self.coder.decode(self.maps[..., :4], cells, anchors, self.stride, self.level)
+__getattr__ = moved_names(__name__)
 
 
 @MODELS.register_module()
@@ -186,10 +162,6 @@ class DarknetLoss(nn.Module):
             if len(objects) == 0:
                 sure.zero_()
             elif sure.any():
-                iou = bbox_overlaps(_corners(boxes[i][sure]), _corners(objects))
+                iou = bbox_overlaps(bbox_cxcywh_to_xyxy(boxes[i][sure]), bbox_cxcywh_to_xyxy(objects))
                 sure[sure.clone()] = iou.amax(-1) > self.ignore_iou
         return ignored
-
-
-def _corners(boxes: Tensor) -> Tensor:
-    return torch.cat([boxes[..., :2] - boxes[..., 2:] / 2, boxes[..., :2] + boxes[..., 2:] / 2], dim=-1)

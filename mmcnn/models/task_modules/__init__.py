@@ -1,6 +1,6 @@
 """Assigners and box coders."""
 
 from .yolo_assigners import LevelTargets, RatioAssigner, ShapeIoUAssigner
-from .yolo_bbox_coder import YOLOGridCoder
+from .yolo_bbox_coder import LevelOutput, YOLOGridCoder
 
-__all__ = ['LevelTargets', 'RatioAssigner', 'ShapeIoUAssigner', 'YOLOGridCoder']
+__all__ = ['LevelOutput', 'LevelTargets', 'RatioAssigner', 'ShapeIoUAssigner', 'YOLOGridCoder']

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from mmcnn.registry import TASK_UTILS
+
+from .yolo_assigners import LevelTargets
 
 
 @TASK_UTILS.register_module()
@@ -65,3 +68,30 @@ class YOLOGridCoder:
         else:
             size = t[..., 2:].clamp(max=self.max_exp).exp() * anchors
         return torch.cat([centre, size], dim=-1)
+
+
+class LevelOutput(NamedTuple):
+    """What a head says on one level."""
+
+    maps: Tensor  # (N, A, H, W, 5 + classes) logits in float32: x, y, w, h, objectness, classes
+    anchors: Tensor  # (A, 2) width and height, pixels
+    stride: int  # pixels
+    level: int  # index of the level, fine to coarse
+    coder: YOLOGridCoder
+
+    def at(self, targets: LevelTargets) -> tuple[Tensor, Tensor]:
+        """Decoded boxes (P, 4), pixels, and class logits (P, classes) of the positives."""
+        logits = self.maps[targets.image, targets.anchor, targets.row, targets.column]
+        cells = torch.stack([targets.column, targets.row], dim=-1)
+        boxes = self.coder.decode(logits[:, :4], cells, self.anchors[targets.anchor], self.stride, self.level)
+        return boxes, logits[:, 5:]
+
+    def boxes(self) -> Tensor:
+        """All decoded boxes (N, A, H, W, 4): centre x, centre y, width, height in pixels."""
+        height, width = self.maps.shape[2:4]
+        rows, columns = torch.meshgrid(
+            torch.arange(height, device=self.maps.device), torch.arange(width, device=self.maps.device), indexing='ij'
+        )
+        cells = torch.stack([columns, rows], dim=-1)
+        anchors = self.anchors[:, None, None]
+        return self.coder.decode(self.maps[..., :4], cells, anchors, self.stride, self.level)

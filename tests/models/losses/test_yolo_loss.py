@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from mmcnn.models.losses import DarknetLoss, LevelOutput, YOLOMeanLoss
-from mmcnn.models.task_modules import RatioAssigner, ShapeIoUAssigner, YOLOGridCoder
+from mmcnn.models.losses import DarknetLoss, YOLOMeanLoss
+from mmcnn.models.task_modules import LevelOutput, RatioAssigner, ShapeIoUAssigner, YOLOGridCoder
 
 V5 = [[(10, 13), (16, 30), (33, 23)], [(30, 61), (62, 45), (59, 119)], [(116, 90), (156, 198), (373, 326)]]
 STRIDES = (8, 16, 32)

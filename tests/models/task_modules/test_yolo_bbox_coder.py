@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mmcnn.models.task_modules import YOLOGridCoder
+from mmcnn.models.task_modules import LevelOutput, LevelTargets, YOLOGridCoder
 
 # t = (0.3, -0.7, 0.5, -0.2), cell (10, 7), stride 16, anchor (62, 45); expected centre and size in pixels.
 VECTORS = [
@@ -29,3 +29,18 @@ def test_exponential_is_bounded():
 def test_unknown_size():
     with pytest.raises(ValueError, match="size='tanh' is neither"):
         YOLOGridCoder(size='tanh')
+
+
+def test_boxes_of_a_level_and_of_its_positives():
+    """Zero logits: every box is its anchor, in the middle of its cell."""
+    anchors = torch.tensor([[10.0, 13.0], [16.0, 30.0]])
+    maps = torch.zeros(1, 2, 2, 3, 5 + 4)
+    maps[0, 1, 1, 2, 5:] = torch.arange(4.0)
+    output = LevelOutput(maps, anchors, stride=8, level=0, coder=YOLOGridCoder())
+    boxes = output.boxes()
+    assert boxes.shape == (1, 2, 2, 3, 4)
+    assert boxes[0, 0, 0, 1].tolist() == [12, 4, 10, 13]
+    slot = [torch.tensor([index]) for index in (0, 1, 1, 2)]  # image, anchor, row, column
+    positives, logits = output.at(LevelTargets(*slot, boxes=torch.zeros(1, 4), labels=torch.tensor([3])))
+    assert positives.tolist() == [[20, 12, 16, 30]] == boxes[0, 1, 1, 2][None].tolist()
+    assert logits.tolist() == [[0, 1, 2, 3]]
