@@ -3,10 +3,10 @@
 # Time: 273 epochs of 118,287 images.
 # Run:  python tools/train.py configs/yolov3_darknet53_416.py --amp
 _base_ = ['yolov3_darknet53.py']
-train_pipeline = _base_.train_pipeline
-train_pipeline[4] = dict(type='RandomResize', scale=[(320, 320), (416, 416)], keep_ratio=True)
-test_pipeline = _base_.test_pipeline
-test_pipeline[1] = dict(type='Resize', scale=(416, 416), keep_ratio=True)
+train_resize = dict(type='RandomResize', scale=[(320, 320), (416, 416)], keep_ratio=True)
+train_pipeline = [*_base_.before_train_resize, train_resize, *_base_.after_train_resize]
+test_resize = dict(type='Resize', scale=(416, 416), keep_ratio=True)
+test_pipeline = [*_base_.before_test_resize, test_resize, *_base_.after_test_resize]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader

@@ -6,9 +6,9 @@
 _base_ = ['yolov4_cspdarknet53.py']
 model = dict(widen_factor=0.25, deepen_factor=0.33, bbox_head=dict(loss=dict(cls_gain=2.0)))
 
-train_pipeline = _base_.train_pipeline
-train_pipeline[0].update(scale=(0.5, 1.5))
+mosaic_affine = dict(_base_.mosaic_affine, scale=(0.5, 1.5))
+train_pipeline = [mosaic_affine, _base_.random_hsv]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 
-custom_hooks = _base_.custom_hooks
-custom_hooks[0].update(lr_final=0.01)
+schedule_hook = dict(_base_.schedule_hook, lr_final=0.01)
+custom_hooks = [schedule_hook, _base_.ema_hook]

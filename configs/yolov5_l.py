@@ -9,9 +9,9 @@ _base_ = [
     '_base_/schedules/yolov5_300e.py',
     '_base_/default_runtime.py',
 ]
-train_pipeline = _base_.train_pipeline
-train_pipeline[0].update(mixup_prob=0.1)
+mosaic_affine = dict(_base_.mosaic_affine, mixup_prob=0.1)
+train_pipeline = [mosaic_affine, _base_.random_hsv]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 
-custom_hooks = _base_.custom_hooks
-custom_hooks[0].update(lr_final=0.1)
+schedule_hook = dict(_base_.schedule_hook, lr_final=0.1)
+custom_hooks = [schedule_hook, _base_.ema_hook]

@@ -10,6 +10,5 @@ train_dataloader = dict(batch_size=8)
 
 optim_wrapper = dict(accumulative_counts=8)
 
-custom_hooks = _base_.custom_hooks
-custom_hooks[1].update(gamma=100, momentum=0.02)
-custom_hooks.append(dict(type='mmcnn.CloseMosaicHook', epochs=5))
+ema_hook = dict(_base_.ema_hook, gamma=100, momentum=0.02)
+custom_hooks = [_base_.schedule_hook, ema_hook, dict(type='mmcnn.CloseMosaicHook', epochs=5)]

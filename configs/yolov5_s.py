@@ -13,6 +13,6 @@ model = dict(
     neck=dict(widen_factor=0.5, deepen_factor=0.33),
     bbox_head=dict(loss=dict(obj_gain=1.0, cls_gain=0.5)),
 )
-train_pipeline = _base_.train_pipeline
-train_pipeline[0].update(scale=(0.5, 1.5))
+mosaic_affine = dict(_base_.mosaic_affine, scale=(0.5, 1.5))
+train_pipeline = [mosaic_affine, _base_.random_hsv]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))

@@ -1,5 +1,8 @@
 """Every config in configs/: loads, is short and says what it is, builds, and names nothing that does not exist."""
 
+import ast
+import inspect
+
 import pytest
 import torch
 from mmcv import ops as mmcv_ops
@@ -17,16 +20,20 @@ from mmengine.registry import (
     WEIGHT_INITIALIZERS,
     DefaultScope,
 )
+from mmengine.runner import Runner
 
 import mmcnn
 from mmcnn.config.files import config_folder
 from mmcnn.config.load import load_config
 from mmcnn.config.model import wire_model
 from mmcnn.ops import NMS_KINDS
+from mmcnn.runs.execution import HELPERS
 
 LEAVES = sorted(path for path in config_folder().rglob('*.py') if '_base_' not in path.parts)
 DETECTORS = sorted(config_folder().glob('*.py'))
 YOLOV4 = ['yolov4_cspdarknet53', 'yolov4_cspdarknet53_darknet']
+#: Entries that something else reads than the arguments of MMEngine's Runner.
+OF_A_RUN = {'custom_imports', 'nominal_batch_size', 'scale_lr', 'summed_batch_size', 'vis_backends'}
 #: Registries by the key that holds the part; the deepest key on the way to a type decides.
 REGISTRIES = {
     'model': MODELS,
@@ -39,8 +46,10 @@ REGISTRIES = {
     'dataset': DATASETS,
     'sampler': DATA_SAMPLERS,
     'pipeline': TRANSFORMS,
-    'train_pipeline': TRANSFORMS,
-    'test_pipeline': TRANSFORMS,
+    **dict.fromkeys(('train_pipeline', 'test_pipeline', 'mosaic_affine', 'random_hsv'), TRANSFORMS),
+    **dict.fromkeys(('resize', 'train_resize', 'before_train_resize', 'after_train_resize'), TRANSFORMS),
+    **dict.fromkeys(('test_resize', 'before_test_resize', 'after_test_resize'), TRANSFORMS),
+    **dict.fromkeys(('schedule_hook', 'ema_hook'), HOOKS),
     'val_evaluator': METRICS,
     'test_evaluator': METRICS,
     'default_hooks': HOOKS,
@@ -90,6 +99,20 @@ def test_leaf_is_short_and_says_what_it_is(path):
     assert 'Time:' in text
     run = next(line for line in opening if line.startswith('# Run:'))
     assert f'python tools/train.py configs/{path.relative_to(config_folder())}' in run
+
+
+@pytest.mark.parametrize('path', sorted(config_folder().rglob('*.py')), ids=lambda path: path.stem)
+def test_parts_are_named_and_not_counted(path):
+    """No config reaches into a list of another one: its entries have names, from which a list is put together anew."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        assert not isinstance(node, ast.Subscript | ast.Delete | ast.AugAssign), ast.unparse(node)
+        assert not isinstance(node, ast.Call) or ast.unparse(node.func) == 'dict', ast.unparse(node)
+
+
+@pytest.mark.parametrize('path', LEAVES, ids=lambda path: path.stem)
+def test_every_variable_is_an_entry_of_a_run_or_a_helper(path):
+    runner = inspect.signature(Runner).parameters.keys() - {'cfg'}
+    assert set(config(str(path))) - set(HELPERS) <= runner | OF_A_RUN
 
 
 @pytest.mark.parametrize('path', LEAVES, ids=lambda path: path.stem)

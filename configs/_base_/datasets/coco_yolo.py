@@ -1,19 +1,19 @@
 # COCO 2017 with YOLOv5's augmentation: mosaic of four, affine, HSV, flip; a rectangular letterbox to test.
+# Another mosaic:  train_pipeline = [dict(_base_.mosaic_affine, ...), _base_.random_hsv]
 img_scale = (640, 640)  # width, height
 data_root = 'data/coco/'
 
-train_pipeline = [
-    dict(
-        type='mmcnn.MosaicAffine',
-        img_scale=img_scale,
-        mosaic_prob=1.0,
-        mixup_prob=0.0,
-        scale=(0.1, 1.9),
-        translate=0.1,
-        flip_prob=0.5,
-    ),
-    dict(type='mmcnn.RandomHSV', hue_gain=0.015, saturation_gain=0.7, value_gain=0.4),
-]
+mosaic_affine = dict(
+    type='mmcnn.MosaicAffine',
+    img_scale=img_scale,
+    mosaic_prob=1.0,
+    mixup_prob=0.0,
+    scale=(0.1, 1.9),
+    translate=0.1,
+    flip_prob=0.5,
+)
+random_hsv = dict(type='mmcnn.RandomHSV', hue_gain=0.015, saturation_gain=0.7, value_gain=0.4)
+train_pipeline = [mosaic_affine, random_hsv]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='mmcnn.LetterBox', img_scale=img_scale),

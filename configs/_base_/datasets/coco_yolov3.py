@@ -1,23 +1,30 @@
 # COCO 2017 as MMDetection's YOLOv3: expand, IoU crop, sizes from 320 to 608 px keeping the aspect, flip, colours.
+# A config of another size puts both pipelines together anew, around a Resize of its own.
 img_scale = (608, 608)  # width, height
 data_root = 'data/coco/'
 
-train_pipeline = [
+before_train_resize = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations', with_bbox=True),
     dict(type='Expand', mean=[0.0, 0.0, 0.0], to_rgb=True, ratio_range=(1, 2)),
     dict(type='MinIoURandomCrop', min_ious=(0.4, 0.5, 0.6, 0.7, 0.8, 0.9), min_crop_size=0.3),
-    dict(type='RandomResize', scale=[(320, 320), img_scale], keep_ratio=True),
+]
+after_train_resize = [
     dict(type='RandomFlip', prob=0.5),
     dict(type='PhotoMetricDistortion'),
     dict(type='PackDetInputs'),
 ]
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=img_scale, keep_ratio=True),
+train_pipeline = [
+    *before_train_resize,
+    dict(type='RandomResize', scale=[(320, 320), img_scale], keep_ratio=True),
+    *after_train_resize,
+]
+before_test_resize = [dict(type='LoadImageFromFile')]
+after_test_resize = [
     dict(type='LoadAnnotations', with_bbox=True),
     dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
 ]
+test_pipeline = [*before_test_resize, dict(type='Resize', scale=img_scale, keep_ratio=True), *after_test_resize]
 
 train_dataloader = dict(
     batch_size=8,

@@ -14,17 +14,16 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=35.0),  # in place of Darknet's max_delta, which clips each box gradient
     accumulative_counts=4,
 )
-custom_hooks = [
-    dict(
-        type='mmcnn.ScheduleHook',
-        schedule='step',
-        milestones=(0.8, 0.9),
-        gamma=0.1,
-        warmup_epochs=0.0,
-        warmup_min_iters=1000,
-        warmup_in_steps=True,
-        warmup_power=4.0,
-        warmup_bias_lr=None,
-        warmup_momentum=None,
-    ),
-]
+schedule_hook = dict(
+    type='mmcnn.ScheduleHook',
+    schedule='step',
+    milestones=(0.8, 0.9),
+    gamma=0.1,
+    warmup_epochs=0.0,
+    warmup_min_iters=1000,
+    warmup_in_steps=True,
+    warmup_power=4.0,
+    warmup_bias_lr=None,
+    warmup_momentum=None,
+)
+custom_hooks = [schedule_hook]

@@ -14,13 +14,12 @@ optim_wrapper = dict(
     optimizer=dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=1e-4, nesterov=True),
     accumulative_counts=4,
 )
-custom_hooks = [
-    dict(
-        type='mmcnn.ScheduleHook',
-        schedule='cosine',
-        lr_final=0.0,
-        warmup_epochs=5.0,
-        warmup_bias_lr=None,
-        warmup_momentum=None,
-    ),
-]
+schedule_hook = dict(
+    type='mmcnn.ScheduleHook',
+    schedule='cosine',
+    lr_final=0.0,
+    warmup_epochs=5.0,
+    warmup_bias_lr=None,
+    warmup_momentum=None,
+)
+custom_hooks = [schedule_hook]

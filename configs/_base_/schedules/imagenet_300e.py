@@ -4,4 +4,4 @@ _base_ = ['imagenet_100e.py']
 max_epochs = 300
 train_cfg = dict(max_epochs=max_epochs)
 optim_wrapper = dict(optimizer=dict(lr=0.05, weight_decay=4e-5))
-custom_hooks = [*_base_.custom_hooks, dict(type='mmcnn.StepEMAHook')]
+custom_hooks = [_base_.schedule_hook, dict(type='mmcnn.StepEMAHook')]

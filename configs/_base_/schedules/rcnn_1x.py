@@ -13,17 +13,16 @@ optim_wrapper = dict(
     optimizer=dict(type='SGD', lr=0.02, momentum=0.9, weight_decay=1e-4),
     accumulative_counts=8,
 )
-custom_hooks = [
-    dict(
-        type='mmcnn.ScheduleHook',
-        schedule='step',
-        milestones=(8 / 12, 11 / 12),
-        gamma=0.1,
-        warmup_epochs=0.0,
-        warmup_min_iters=500,
-        warmup_in_steps=True,
-        warmup_start=0.001,
-        warmup_bias_lr=None,
-        warmup_momentum=None,
-    ),
-]
+schedule_hook = dict(
+    type='mmcnn.ScheduleHook',
+    schedule='step',
+    milestones=(8 / 12, 11 / 12),
+    gamma=0.1,
+    warmup_epochs=0.0,
+    warmup_min_iters=500,
+    warmup_in_steps=True,
+    warmup_start=0.001,
+    warmup_bias_lr=None,
+    warmup_momentum=None,
+)
+custom_hooks = [schedule_hook]

@@ -2,5 +2,5 @@
 _base_ = ['rcnn_1x.py']
 max_epochs = 24
 train_cfg = dict(max_epochs=max_epochs)
-custom_hooks = _base_.custom_hooks
-custom_hooks[0].update(milestones=(16 / 24, 22 / 24))
+schedule_hook = dict(_base_.schedule_hook, milestones=(16 / 24, 22 / 24))
+custom_hooks = [schedule_hook]

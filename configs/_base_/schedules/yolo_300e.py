@@ -15,7 +15,6 @@ optim_wrapper = dict(
     constructor='mmcnn.YOLOOptimWrapperConstructor',
     accumulative_counts=4,
 )
-custom_hooks = [
-    dict(type='mmcnn.ScheduleHook', schedule='cosine', lr_final=0.1, warmup_epochs=3.0),
-    dict(type='mmcnn.StepEMAHook'),
-]
+schedule_hook = dict(type='mmcnn.ScheduleHook', schedule='cosine', lr_final=0.1, warmup_epochs=3.0)
+ema_hook = dict(type='mmcnn.StepEMAHook')
+custom_hooks = [schedule_hook, ema_hook]

@@ -16,17 +16,16 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=35.0),
     accumulative_counts=8,
 )
-custom_hooks = [
-    dict(
-        type='mmcnn.ScheduleHook',
-        schedule='step',
-        milestones=(218 / 273, 246 / 273),
-        gamma=0.1,
-        warmup_epochs=0.0,
-        warmup_min_iters=2000,
-        warmup_in_steps=True,
-        warmup_start=0.1,
-        warmup_bias_lr=None,
-        warmup_momentum=None,
-    ),
-]
+schedule_hook = dict(
+    type='mmcnn.ScheduleHook',
+    schedule='step',
+    milestones=(218 / 273, 246 / 273),
+    gamma=0.1,
+    warmup_epochs=0.0,
+    warmup_min_iters=2000,
+    warmup_in_steps=True,
+    warmup_start=0.1,
+    warmup_bias_lr=None,
+    warmup_momentum=None,
+)
+custom_hooks = [schedule_hook]

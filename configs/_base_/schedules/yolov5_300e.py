@@ -2,7 +2,5 @@
 _base_ = ['yolo_300e.py']
 
 optim_wrapper = dict(clip_grad=dict(max_norm=10.0))
-custom_hooks = [
-    dict(type='mmcnn.ScheduleHook', schedule='linear', lr_final=0.01, warmup_epochs=3.0),
-    dict(type='mmcnn.StepEMAHook'),
-]
+schedule_hook = dict(_base_.schedule_hook, schedule='linear', lr_final=0.01)
+custom_hooks = [schedule_hook, _base_.ema_hook]
