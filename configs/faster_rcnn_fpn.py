@@ -2,7 +2,7 @@
 # Expected: nothing is published for this trunk; no run here.
 # Time: 12 epochs of 118,287 images, from scratch.
 # Run:  python tools/train.py configs/faster_rcnn_fpn.py --amp
-_base_ = ['faster_rcnn_resnet-fpn.py']
+_base_ = ['faster_rcnn_resnet50_fpn.py']
 model = dict(
     backbone=dict(_delete_=True, type='mmcnn.fpn', out_indices=(2, 3, 4)),
     neck=dict(_delete_=True, type='mmcnn.ExtraMaxPools', num_outs=5),

@@ -27,6 +27,12 @@ def own_configs() -> dict[str, Path]:
     }
 
 
+def new_name(path: Path) -> str | None:
+    """What a config is called now, if it says so by MMEngine's ``_deprecation_``; MMEngine warns of it, too."""
+    found = re.search(r"^_deprecation_ = dict\(expected='([^']+)'\)", path.read_text(encoding='utf-8'), re.MULTILINE)
+    return found and found[1]
+
+
 def summary(path: Path) -> str:
     """The first sentence of the comment that a config opens with; empty if it opens with none."""
     lines = []

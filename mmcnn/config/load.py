@@ -10,7 +10,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmcnn.config.files import own_configs
+from mmcnn.config.files import new_name, own_configs
 from mmcnn.config.model import refusals
 from mmcnn.config.types import check_structure
 from mmcnn.errors import UsageError
@@ -23,7 +23,7 @@ BACKBONE = 'model.backbone.type'
 Say = Callable[[str], object]
 
 
-def load_config(config: str | Path | Config, options: Mapping[str, Any] | None = None) -> Config:
+def load_config(config: str | Path | Config, options: Mapping[str, Any] | None = None, say: Say = print) -> Config:
     """A config by its path or by the name of one that comes with mmcnn; a loaded one is copied.
 
     A config is a program: loading one runs it.
@@ -31,6 +31,7 @@ def load_config(config: str | Path | Config, options: Mapping[str, Any] | None =
     Args:
         config: path, name, or a config.
         options: entries to override, as ``cfg_options``; another ``model.backbone.type`` swaps the backbone.
+        say: takes what is to be known of it, a sentence each.
 
     Raises:
         UsageError: there is no such file or name (the nearest are listed), the file cannot be read as a config, or an
@@ -38,14 +39,14 @@ def load_config(config: str | Path | Config, options: Mapping[str, Any] | None =
     """
     if not isinstance(config, str | os.PathLike | Config):
         raise UsageError(f'config={config!r}: it has to be a path, a name or a loaded config')
-    cfg = copy.deepcopy(config) if isinstance(config, Config) else _read(str(config))
+    cfg = copy.deepcopy(config) if isinstance(config, Config) else _read(str(config), say)
     if options:
-        set_backbone(cfg, None, options)
-        merge_options(cfg, options)
+        set_backbone(cfg, None, options, say)
+        merge_options(cfg, options, say)
     return cfg
 
 
-def _read(name: str) -> Config:
+def _read(name: str, say: Say) -> Config:
     path = Path(name)
     if not path.is_file():
         # "configs/yolov4.py" typed in another folder means the one that comes with mmcnn, too.
@@ -57,12 +58,17 @@ def _read(name: str) -> Config:
             )
         path = own[wanted]
     try:
-        return Config.fromfile(path)
+        cfg = Config.fromfile(path)
     except Exception as error:  # a config is a program, and may raise anything
         raise UsageError(f"'{path}' cannot be read as a config: {type(error).__name__}: {error}") from error
+    if new := new_name(path):
+        say(f'note: {path.stem} is now called {new}; the old name goes with the next release')
+    return cfg
 
 
-def config_and_checkpoint(config: str | Path | Config | None, path: str | Path) -> tuple[Config, dict]:
+def config_and_checkpoint(
+    config: str | Path | Config | None, path: str | Path, say: Say = print
+) -> tuple[Config, dict]:
     """A checkpoint, and its config: the named one, else the one that the run recorded in the checkpoint.
 
     A file of weights of another kind (Darknet's, safetensors) has nothing to say beside them: the dict is empty.
@@ -73,10 +79,10 @@ def config_and_checkpoint(config: str | Path | Config | None, path: str | Path) 
     from mmcnn.weights.files import format_of
 
     if config is not None and format_of(path) != 'pytorch':
-        return load_config(config), {}
+        return load_config(config, say=say), {}
     checkpoint = read_checkpoint(path)
     if config is not None:
-        return load_config(config), checkpoint
+        return load_config(config, say=say), checkpoint
     from mmcnn.weights.recorded_config import recorded_config
 
     return recorded_config(checkpoint, str(path)), checkpoint

@@ -83,9 +83,9 @@ def prepare(
     training = isinstance(options, TrainOptions)
     use_device(options.device)
     if training:
-        cfg, checkpoint = load_config(options.config), None
+        cfg, checkpoint = load_config(options.config, say=notes.append), None
     else:
-        cfg, checkpoint = config_and_checkpoint(options.config, options.checkpoint)
+        cfg, checkpoint = config_and_checkpoint(options.config, options.checkpoint, notes.append)
     check_entries(cfg, training)
     _check_launcher(options.launcher)
     kind = _swap(cfg, options, notes)

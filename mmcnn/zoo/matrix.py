@@ -22,7 +22,7 @@ DETECTORS = {
     'YOLOv3': 'yolov3_darknet53',
     'YOLOv4': 'yolov4_cspdarknet53',
     'YOLOv5': 'yolov5_l',
-    'Faster R-CNN': 'faster_rcnn_resnet-fpn',
+    'Faster R-CNN': 'faster_rcnn_resnet50_fpn',
 }
 
 

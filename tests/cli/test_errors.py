@@ -35,7 +35,7 @@ ERRORS = {
         r'num_classes=80 of YOLOV3Head, but the training images have 3 classes',
     ),
     'classes of regions': (
-        ['faster_rcnn_resnet-fpn', 'model.roi_head.bbox_head.num_classes=4'],
+        ['faster_rcnn_resnet50_fpn', 'model.roi_head.bbox_head.num_classes=4'],
         r'num_classes=4 of Shared2FCBBoxHead, but the training images have 3 classes',
     ),
     'classes of a classifier': (

@@ -3,7 +3,7 @@
 import pytest
 
 from mmcnn.config import files as config_files
-from mmcnn.config.files import own_configs, summary
+from mmcnn.config.files import new_name, own_configs, summary
 
 
 def test_bases_are_no_configs():
@@ -33,6 +33,14 @@ def test_summary_is_the_first_sentence(text, expected, tmp_path):
     path = tmp_path / 'x.py'
     path.write_text(text)
     assert summary(path) == expected
+
+
+def test_a_config_may_say_that_it_has_a_new_name(tmp_path):
+    path = tmp_path / 'old.py'
+    path.write_text("# Old.\n_base_ = ['new.py']\n_deprecation_ = dict(expected='new')\n")
+    assert new_name(path) == 'new'
+    path.write_text("# _deprecation_ = dict(expected='new')\n")
+    assert new_name(path) is None
 
 
 def test_a_config_is_not_run(tmp_path):

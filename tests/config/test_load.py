@@ -114,8 +114,27 @@ def test_the_backbone_may_be_named_twice_but_not_two_of_them():
         on(CONFIG, 'resnet18', **{key: 'mmcnn.vgg11'})
 
 
+def test_an_old_name_loads_and_says_the_new_one_once(capsys):
+    said = []
+    cfg = load_config('faster_rcnn_resnet-fpn', {'model.neck.out_channels': 64}, said.append)
+    assert said == [
+        'note: faster_rcnn_resnet-fpn is now called faster_rcnn_resnet50_fpn; the old name goes with the next release'
+    ]
+    assert cfg.model.neck.out_channels == 64 and '_deprecation_' not in cfg
+    assert cfg.pretty_text == load_config('faster_rcnn_resnet50_fpn', {'model.neck.out_channels': 64}).pretty_text
+    assert capsys.readouterr().out == ''
+
+
+def test_an_old_name_is_a_note_of_the_run(finished, capsys):
+    run = finished('faster_rcnn_resnet-fpn', backbone='vgg11')
+    assert [note for note in run.notes if 'is now called' in note] == [
+        'note: faster_rcnn_resnet-fpn is now called faster_rcnn_resnet50_fpn; the old name goes with the next release'
+    ]
+    assert '_deprecation_' not in run.cfg and 'is now called' not in capsys.readouterr().out
+
+
 def test_a_swap_drops_what_belonged_to_the_old_backbone_and_says_so(capsys):
-    cfg = on('faster_rcnn_resnet-fpn', 'vgg16')
+    cfg = on('faster_rcnn_resnet50_fpn', 'vgg16')
     assert cfg.model.backbone == dict(type='mmcnn.vgg16', out_indices=(2, 3, 4, 5))
     assert cfg.model.data_preprocessor.mean == [103.939, 116.779, 123.68] and not cfg.model.data_preprocessor.bgr_to_rgb
     said = capsys.readouterr().out
@@ -129,7 +148,7 @@ def test_a_swap_drops_what_belonged_to_the_old_backbone_and_says_so(capsys):
 
 def test_with_weights_of_its_own_the_new_backbone_stays_frozen():
     weights = {'model.backbone.init_cfg.type': 'Pretrained', 'model.backbone.init_cfg.checkpoint': 'own.pth'}
-    cfg = on('faster_rcnn_resnet-fpn', 'resnet18', **weights)
+    cfg = on('faster_rcnn_resnet50_fpn', 'resnet18', **weights)
     assert cfg.model.backbone == dict(
         type='mmcnn.resnet18',
         out_indices=(2, 3, 4, 5),

@@ -23,14 +23,15 @@ from mmengine.registry import (
 from mmengine.runner import Runner
 
 import mmcnn
-from mmcnn.config.files import config_folder
+from mmcnn.config.files import config_folder, new_name, own_configs
 from mmcnn.config.load import load_config
 from mmcnn.config.model import wire_model
 from mmcnn.ops import NMS_KINDS
 from mmcnn.runs.execution import HELPERS
 
-LEAVES = sorted(path for path in config_folder().rglob('*.py') if '_base_' not in path.parts)
-DETECTORS = sorted(config_folder().glob('*.py'))
+LEAVES = sorted(path for path in own_configs().values() if new_name(path) is None)
+DETECTORS = [path for path in LEAVES if path.parent == config_folder()]
+RENAMED = {path.stem: new_name(path) for path in own_configs().values() if new_name(path)}
 YOLOV4 = ['yolov4_cspdarknet53', 'yolov4_cspdarknet53_darknet']
 #: Entries that something else reads than the arguments of MMEngine's Runner.
 OF_A_RUN = {'custom_imports', 'nominal_batch_size', 'scale_lr', 'summed_batch_size', 'vis_backends'}
@@ -167,7 +168,7 @@ PARAMETERS = {
     'yolov5_l': 46_563_709,
     'yolov5_x': 86_749_405,
     'yolov5_s_focus': 7_276_605,
-    'faster_rcnn_resnet-fpn': 41_527_712,
+    'faster_rcnn_resnet50_fpn': 41_527_712,
 }
 
 
@@ -176,8 +177,16 @@ def test_parameters_of_the_published_networks(name):
     assert mmcnn.count_parameters(built(config(name)))[1] == PARAMETERS[name]
 
 
+def test_old_names_are_children_of_the_new_ones():
+    assert {f'faster_rcnn_resnet-fpn{end}': f'faster_rcnn_resnet50_fpn{end}' for end in ('', '_2x')} == RENAMED
+    for old, new in RENAMED.items():
+        with pytest.warns(DeprecationWarning, match=f'Please use {new} instead'):  # MMEngine's, for MMDetection's tools
+            cfg = Config.fromfile(own_configs()[old])
+        assert cfg.to_dict() == Config.fromfile(own_configs()[new]).to_dict()
+
+
 def test_faster_rcnn_counts_what_is_frozen_too():
-    assert sum(p.numel() for p in built(config('faster_rcnn_resnet-fpn')).parameters()) == 41_753_056
+    assert sum(p.numel() for p in built(config('faster_rcnn_resnet50_fpn')).parameters()) == 41_753_056
 
 
 def test_the_two_recipes_differ_where_they_should():

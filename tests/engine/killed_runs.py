@@ -45,7 +45,7 @@ CASES = {
     ),
     # Fewer samples than there are candidates, so that they are drawn; steps that move the weights.
     'faster_rcnn': (
-        'faster_rcnn_resnet-fpn',
+        'faster_rcnn_resnet50_fpn',
         {
             'model.backbone.init_cfg': None,
             'model.neck.out_channels': 16,

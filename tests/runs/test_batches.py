@@ -148,7 +148,7 @@ def test_what_summed_losses_do_not_have_is_left_out():
 def test_rate_of_faster_rcnn(batch, images, processes, counts, rate, monkeypatch):
     """0.02 for 16 images. Its losses are means, so decay is the recipe's whatever the batch."""
     monkeypatch.setenv('WORLD_SIZE', str(processes))
-    cfg = load_config('faster_rcnn_resnet-fpn')
+    cfg = load_config('faster_rcnn_resnet50_fpn')
     for _ in range(2):
         line, found = batches(cfg, batch_size=batch, launcher='pytorch', num_images=images)
         assert found == counts

@@ -55,7 +55,7 @@ def test_img_size_of_mmdetections_transforms_is_the_longer_side():
     # 320 to 608 px become 0.53 times as much, in multiples of 32: 5.3 and 10 of them.
     assert scales(cfg, 'train_dataloader') == [[(160, 160), (320, 320)]]
     assert scales(cfg, 'val_dataloader') == [(320, 320)]
-    cfg = load_config('faster_rcnn_resnet-fpn')
+    cfg = load_config('faster_rcnn_resnet50_fpn')
     set_img_size(cfg, 320)
     assert scales(cfg, 'train_dataloader') == scales(cfg, 'test_dataloader') == [(320, 320)]
     with pytest.raises(UsageError, match=r'img_size=100: it has to be a multiple of 32'):

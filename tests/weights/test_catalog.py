@@ -116,6 +116,11 @@ def test_find_and_its_nearest_names():
         find('resnet50-tv')
 
 
+def test_an_old_name_is_found_with_a_warning():
+    with pytest.warns(DeprecationWarning, match='mmcnn://faster_rcnn_resnet-fpn_2x is now called mmcnn://faster_rcnn'):
+        assert find('faster_rcnn_resnet-fpn_2x/mmdet') is CATALOG['faster_rcnn_resnet50_fpn_2x/mmdet']
+
+
 def test_what_fits_a_model():
     assert [entry.name for entry in of_model('resnet50')] == ['resnet50/keras', 'resnet50/keras-notop']
     assert [entry.name for entry in of_model('cspdarknet-s')] == [

@@ -77,7 +77,7 @@ KNOWN = 'it has some for darknet53 and cspdarknet53, as backbones and as classif
         ('darknet53-timm', {}, 'darknet53-timm'),  # another activation
         ('yolov5_s', {}, 'cspdarknet-s'),
         ('yolov4_cspdarknet53_darknet', dict(type='mmcnn.vovnet39'), 'vovnet39'),
-        ('faster_rcnn_resnet-fpn', {}, 'resnet50-tv'),
+        ('faster_rcnn_resnet50_fpn', {}, 'resnet50-tv'),
         ('yolov4_cspdarknet53_darknet', dict(type='mmcnn.darknet53'), 'this SingleStageDetector on darknet53'),
         ('yolov4_cspdarknet53_darknet', dict(out_indices=(2, 3, 4)), 'this SingleStageDetector on cspdarknet53'),
     ],

@@ -2,6 +2,7 @@
 _base_ = ['coco_yolo.py']
 img_scale = (608, 608)  # width, height
 
+mosaic_affine = random_hsv = None  # other transforms take their place
 train_pipeline = [
     dict(type='mmcnn.DarknetMosaic', img_scale=img_scale, mosaic_prob=0.5, jitter=0.3, flip_prob=0.5),
     dict(type='mmcnn.DarknetHSV', hue=0.1, saturation=1.5, exposure=1.5),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+import warnings
 
 from mmcnn.errors import CheckpointError
 from mmcnn.nearest import nearest
@@ -28,6 +29,12 @@ CATALOG: dict[str, Published] = {
     )
 }
 
+#: Old names of models -> the new ones. The old ones are found for one release, with a warning.
+RENAMED = {
+    'faster_rcnn_resnet-fpn': 'faster_rcnn_resnet50_fpn',
+    'faster_rcnn_resnet-fpn_2x': 'faster_rcnn_resnet50_fpn_2x',
+}
+
 NOTES = (
     'Write mmcnn://NAME as a checkpoint. Licence: as the publisher states it of the weights, empty where it does not; '
     "weights trained on ImageNet may be under that data set's terms, too (non-commercial research). Hash: what a "
@@ -41,6 +48,10 @@ def find(name: str) -> Published:
     Raises:
         CheckpointError: there is none; the nearest names are listed.
     """
+    model, slash, version = name.partition('/')
+    if model in RENAMED:
+        name = RENAMED[model] + slash + version
+        warnings.warn(f'{SCHEME}{model} is now called {SCHEME}{RENAMED[model]}', DeprecationWarning, stacklevel=2)
     if name not in CATALOG:
         raise CheckpointError(f"no published weights are called '{SCHEME}{name}'; {nearest(name, CATALOG, SCHEME)}")
     return CATALOG[name]

@@ -31,11 +31,11 @@ YOLO_V3_FILES = [
      'yolov3_d53_320_273e_coco-421362b6', 27.9, 320),
 ]  # fmt: skip
 FASTER_RCNN_FILES = [
-    ('faster_rcnn_resnet-fpn/mmdet', 'faster_rcnn/faster_rcnn_r50_fpn_1x_coco/'
+    ('faster_rcnn_resnet50_fpn/mmdet', 'faster_rcnn/faster_rcnn_r50_fpn_1x_coco/'
      'faster_rcnn_r50_fpn_1x_coco_20200130-047c8118', 37.4, 800),
-    ('faster_rcnn_resnet-fpn_2x/mmdet', 'faster_rcnn/faster_rcnn_r50_fpn_2x_coco/'
+    ('faster_rcnn_resnet50_fpn_2x/mmdet', 'faster_rcnn/faster_rcnn_r50_fpn_2x_coco/'
      'faster_rcnn_r50_fpn_2x_coco_bbox_mAP-0.384_20200504_210434-a5d8aa15', 38.4, 800),
-    ('faster_rcnn_resnet-fpn_2x/mmdet-ms-3x', 'faster_rcnn/faster_rcnn_r50_fpn_mstrain_3x_coco/'
+    ('faster_rcnn_resnet50_fpn_2x/mmdet-ms-3x', 'faster_rcnn/faster_rcnn_r50_fpn_mstrain_3x_coco/'
      'faster_rcnn_r50_fpn_mstrain_3x_coco_20210524_110822-e10bd31c', 40.3, 800),
 ]  # fmt: skip
 

@@ -20,7 +20,7 @@ CONFIGS = Path(mmdet.__file__).parent / '.mim' / 'configs'
 # ours: MMDetection's
 PAIRS = {
     'yolov3_darknet53': 'yolo/yolov3_d53_8xb8-ms-608-273e_coco.py',
-    'faster_rcnn_resnet-fpn': 'faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py',
+    'faster_rcnn_resnet50_fpn': 'faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py',
 }
 
 
