@@ -12,7 +12,7 @@ from mmengine.registry import DefaultScope
 from torch.utils.data import DataLoader
 
 from mmcnn.benchmarks.pipeline import own_config
-from mmcnn.datasets.data_report import DetectorData
+from mmcnn.datasets.check.report import DetectorData
 
 
 def proportional_set_size(pid: int) -> int:

@@ -15,7 +15,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 import mmcnn
-from mmcnn.datasets.findings import number
+from mmcnn.datasets.folders.findings import number
 from mmcnn.runs.history_hook import counts_epochs
 
 #: Class names that are shown.
