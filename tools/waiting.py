@@ -1,20 +1,46 @@
-"""How long training waits for its data."""
+"""Measures how long a training waits for its data, where the workers draw the images and where the device does.
+
+Both sides train in turn (A B A B ...), on a GPU in bfloat16. Prints images a second and the share of the time in which
+the next batch was waited for. A measurement for developers of mmcnn, which is not installed with it; docs/benchmarks.md
+has what came of it.
+
+  python tools/waiting.py --data PATH --img-size 640 --batch-size 32 --workers 12 --cache-gb 20 --iterations 200
+"""
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import tempfile
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Annotated
 
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 from torch import nn
 
-from mmcnn.runs.options import TrainOptions
+from mmcnn.benchmarks.pipeline import data_folder
+from mmcnn.cli.arguments import add_options, options_from
+from mmcnn.cli.errors import friendly_errors
+from mmcnn.runs.options import ModelOptions, Option, TrainOptions
 from mmcnn.runs.prepare import prepare
 from mmcnn.runs.process_state import kept_process_state
+
+
+@dataclass(frozen=True, kw_only=True)
+class WaitingOptions(ModelOptions):
+    """What the measurement can be told."""
+
+    config: Annotated[str, Option('config of the model (default: yolov4_cspdarknet53)', 'NAME')] = 'yolov4_cspdarknet53'
+    data: Annotated[str | None, Option('a data folder (default: drawn photographs)', 'PATH')] = None
+    img_size: Annotated[int, Option('side of the images, in pixels (default: 320)', 'N', minimum=1)] = 320
+    batch_size: Annotated[int, Option('images per batch (default: 16)', 'N', minimum=1)] = 16
+    workers: Annotated[int, Option('data-loading processes (default: 2)', 'N', minimum=0)] = 2
+    cache_gb: Annotated[float, Option('memory for decoded images, in 10^9 bytes (default: 1)', 'G', minimum=0)] = 1.0
+    iterations: Annotated[int, Option('iterations of a run (default: 100)', 'N', minimum=1)] = 100
+    runs: Annotated[int, Option('runs of each side (default: 3)', 'N', minimum=1)] = 3
 
 
 def sides(options: TrainOptions, iterations: int, runs: int) -> dict[str, list[tuple[float, float]]]:
@@ -87,3 +113,22 @@ def report(results: dict[str, list[tuple[float, float]]]) -> str:
         f'{statistics.median(share for _, share in values):.1%} of the time waiting for data (median of {len(values)})'
         for name, values in results.items()
     )
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_options(parser, WaitingOptions)
+    with friendly_errors():
+        options = options_from(parser.parse_args(), WaitingOptions)
+        with data_folder(options.data) as folder:
+            training = TrainOptions(
+                config=options.config, backbone=options.backbone, cfg_options=options.cfg_options,
+                device=options.device, data=folder.root, img_size=options.img_size, batch_size=options.batch_size,
+                workers=options.workers, cache_gb=options.cache_gb,
+            )  # fmt: skip
+            print(report(sides(training, options.iterations, options.runs)))
+
+
+if __name__ == '__main__':
+    main()

@@ -1,9 +1,18 @@
-"""Whether the memory of training data's processes grows."""
+"""Measures whether the memory of the processes that prepare training data grows over many batches (Linux).
+
+Prints the memory of this process and its workers together, each shared page counted once, and its slope. A measurement
+for developers of mmcnn, which is not installed with it; docs/benchmarks.md has what came of it.
+
+  python tools/memory_slope.py --data PATH --img-size 640 --batch-size 4 --workers 2 --cache-gb 0.2
+"""
 
 from __future__ import annotations
 
+import argparse
 import os
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from mmdet.registry import DATASETS
@@ -11,8 +20,23 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import DefaultScope
 from torch.utils.data import DataLoader
 
-from mmcnn.benchmarks.pipeline import own_config
-from mmcnn.datasets.check.report import DetectorData
+from mmcnn.benchmarks.pipeline import data_folder, own_config
+from mmcnn.cli.arguments import add_options, options_from
+from mmcnn.cli.errors import friendly_errors
+from mmcnn.datasets import DetectorData
+from mmcnn.runs.options import Option, Options
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlopeOptions(Options):
+    """What the measurement can be told."""
+
+    data: Annotated[str | None, Option('a data folder (default: drawn photographs)', 'PATH')] = None
+    img_size: Annotated[int, Option('side of the images, in pixels (default: 320)', 'N', minimum=1)] = 320
+    batch_size: Annotated[int, Option('images per batch (default: 16)', 'N', minimum=1)] = 16
+    batches: Annotated[int, Option('number of batches (default: 2000)', 'N', minimum=100)] = 2000
+    workers: Annotated[int, Option('data-loading processes (default: 2)', 'N', minimum=0)] = 2
+    cache_gb: Annotated[float, Option('memory for decoded images, in 10^9 bytes (default: 1)', 'G', minimum=0)] = 1.0
 
 
 def proportional_set_size(pid: int) -> int:
@@ -79,3 +103,18 @@ def report(counts: np.ndarray, sizes: np.ndarray) -> str:
         f'{counts[-1]} batches: {first:.0f} MB after {counts[0]}, {middle:.0f} MB after {counts[half]}, {last:.0f} MB '
         f'at the end; slope of the second half {round(slope / 1000, 1) + 0.0:+.1f} MB for 1,000 batches'
     )
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_options(parser, SlopeOptions)
+    with friendly_errors():
+        options = options_from(parser.parse_args(), SlopeOptions)
+        with data_folder(options.data) as folder:
+            loader = training_loader(folder, options.img_size, options.batch_size, options.workers, options.cache_gb)
+            print(report(*measure(loader, options.batches)))
+
+
+if __name__ == '__main__':
+    main()

@@ -1,11 +1,15 @@
 import mmap
 import os
+import re
+import runpy
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from mmcnn.benchmarks import memory_slope
+memory_slope = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[2] / 'tools' / 'memory_slope.py')))
 
 
 def test_a_leak_is_seen_and_flat_memory_is_flat():
@@ -31,3 +35,11 @@ def test_memory_of_this_process():
 def test_readings_over_several_epochs():
     counts, sizes = memory_slope.measure(range(7), batches=20, every=5)
     assert counts.tolist() == [5, 10, 15, 20] and (sizes > 1e7).all()
+
+
+@pytest.mark.skipif(not sys.platform.startswith('linux'), reason='reads /proc')
+def test_the_program(run_tool, shapes):
+    options = ['--img-size', 64, '--batch-size', 2, '--workers', 0, '--cache-gb', 0.1, '--batches', 200]
+    result = run_tool('memory_slope', '--data', shapes, *options)
+    assert result.code == 0, result.err
+    assert re.search(r'200 batches: \d+ MB after 50, .* slope of the second half [+-][\d.]+ MB for 1,000', result.out)
