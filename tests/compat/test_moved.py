@@ -32,8 +32,11 @@ GONE = {
     'mmcnn.models.zoo_table': {'BACKBONE_FAMILIES', 'REFERENCE'},
 }  # fmt: skip
 
+#: Programs in tools/ now, which are not installed.
+GONE_MODULES = {'mmcnn.benchmarks.memory_slope', 'mmcnn.benchmarks.waiting'}
 
-@pytest.mark.parametrize('module', NAMES_OF_0_1_0)
+
+@pytest.mark.parametrize('module', [name for name in NAMES_OF_0_1_0 if name not in GONE_MODULES])
 def test_names_of_0_1_0_are_found(module):
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter('always')
