@@ -114,10 +114,10 @@ def _stored(pattern: str) -> list[table.Network]:
 
 
 def _counted(size: int, pattern: str) -> list[table.Network]:
-    import mmcnn
+    from mmcnn.models.families import list_backbones
     from mmcnn.zoo.measure import describe
 
-    names = _matching(pattern, mmcnn.list_backbones())
+    names = _matching(pattern, list_backbones())
     with _too_small(size):
         return [describe(name, size) for name in names]
 
@@ -141,10 +141,10 @@ def _too_small(size: int | None) -> Iterator[None]:
 
 
 def _matrix(args: argparse.Namespace) -> int:
-    import mmcnn
+    from mmcnn.models.families import list_backbones
     from mmcnn.zoo import matrix
 
-    tried = matrix.try_pairs(_matching(args.filter or '*', mmcnn.list_backbones()), args.img_size or 640)
+    tried = matrix.try_pairs(_matching(args.filter or '*', list_backbones()), args.img_size or 640)
     print(matrix.as_text(tried))
     return int(any(pair.failed for pair in tried))
 
@@ -152,10 +152,10 @@ def _matrix(args: argparse.Namespace) -> int:
 def _show(args: argparse.Namespace) -> int:
     if args.name is None:
         raise UsageError('show needs the name of a network: mmcnn zoo show NAME')
-    import mmcnn
+    from mmcnn.models.families import list_backbones
     from mmcnn.zoo import measure
 
-    names = mmcnn.list_backbones()
+    names = list_backbones()
     if args.name not in names:
         raise UsageError(f"no network is called '{args.name}'; {nearest(args.name, names)}")
     with _too_small(args.img_size):

@@ -1,6 +1,7 @@
 """Data: transforms, the embedded demo data and the reading of users' folders."""
 
 from mmcnn.datasets.class_folder import ClassData, ClassFolder, read_class_folder
+from mmcnn.datasets.close_mosaic_hook import CloseMosaicHook
 from mmcnn.datasets.data_check import check_data
 from mmcnn.datasets.data_report import DataReport, DetectorData
 from mmcnn.datasets.findings import Finding
@@ -22,6 +23,7 @@ from mmcnn.errors import DataError
 __all__ = [
     'ClassData',
     'ClassFolder',
+    'CloseMosaicHook',
     'DarknetHSV',
     'DarknetMosaic',
     'DataError',

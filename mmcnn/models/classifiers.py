@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from mmcnn.errors import UsageError
 from mmcnn.image_format import ImageFormat
-from mmcnn.models.families import backbone_families
+from mmcnn.models.families import backbone_families, list_backbones
 from mmcnn.nearest import nearest
 from mmcnn.registry import MODELS
 
@@ -117,8 +117,6 @@ class ClassifierTop(nn.Module):
 
 def list_classifiers(pattern: str = '*') -> list[str]:
     """Short names of all networks that match a shell pattern and classify, sorted."""
-    from mmcnn.models.families import list_backbones
-
     return [name for name in list_backbones(pattern) if backbone_families()[name].variants[name].top is not None]
 
 

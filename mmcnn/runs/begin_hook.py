@@ -7,9 +7,9 @@ from datetime import datetime
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
-import mmcnn
 from mmcnn.runs.prepare import Run
 from mmcnn.runs.work_dirs import write_record
+from mmcnn.version import __version__
 
 
 class BeginHook(Hook):
@@ -37,6 +37,6 @@ class BeginHook(Hook):
                 self.run.kind,
                 epochs=runner.max_epochs,
                 seed=runner.seed,
-                mmcnn=mmcnn.__version__,
+                mmcnn=__version__,
                 started=datetime.now().astimezone().isoformat(timespec='seconds'),
             )

@@ -14,8 +14,8 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import Dataset
 
-import mmcnn
 from mmcnn.datasets.findings import number
+from mmcnn.models.costs import count_parameters
 from mmcnn.runs.history_hook import counts_epochs
 
 #: Class names that are shown.
@@ -38,7 +38,7 @@ def training_rows(runner: Runner, weights: str = '', summary: str = '') -> list[
     if isinstance(runner.optim_wrapper, AmpOptimWrapper):
         device += ', mixed precision'
     rows = [
-        ('model', f'{_model(runner)}, {mmcnn.count_parameters(unwrapped(runner.model))[1]:,} of them trainable'),
+        ('model', f'{_model(runner)}, {count_parameters(unwrapped(runner.model))[1]:,} of them trainable'),
         ('data', _data(loader.dataset, images)),
         ('device', device),
         ('steps', f'{_length(runner)}{summary and f"; {summary}"}'),
@@ -79,7 +79,7 @@ def file_dataset(dataset: Dataset) -> Dataset:
 def _model(runner: Runner) -> str:
     cfg = runner.cfg
     name = Path(cfg.filename).stem if cfg.filename else unwrapped(runner.model).__class__.__name__
-    return f'{name}{_backbone(cfg)}, {mmcnn.count_parameters(unwrapped(runner.model))[0]:,} parameters'
+    return f'{name}{_backbone(cfg)}, {count_parameters(unwrapped(runner.model))[0]:,} parameters'
 
 
 def _backbone(cfg: Config) -> str:

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import torch
 
-import mmcnn
 from mmcnn.models.backbones import Backbone
 from mmcnn.models.classifiers import Classifier, build_classifier
-from mmcnn.models.costs import Part, measure
+from mmcnn.models.costs import Part, count_parameters, measure
+from mmcnn.models.families import build_backbone, list_backbones
 from mmcnn.registry import BACKBONE_FAMILIES
 
 from .reference_table import REFERENCE
@@ -38,7 +38,7 @@ def build(name: str) -> Classifier | Backbone:
     with torch.device('meta'):
         if classifies:
             return build_classifier(name)
-        return mmcnn.build_backbone(name, **(reference.arguments if reference else {}))
+        return build_backbone(name, **(reference.arguments if reference else {}))
 
 
 def image_size(name: str) -> int:
@@ -50,12 +50,12 @@ def describe(name: str, size: int | None = None) -> Network:
     """The table's line of a network.
 
     Args:
-        name: one of :func:`mmcnn.list_backbones`.
+        name: one of :func:`list_backbones`.
         size: side of the image, pixels; None: :func:`image_size`.
     """
     size = size or image_size(name)
     network, reference = build(name), REFERENCE.get(name)
-    total, trainable = mmcnn.count_parameters(network)
+    total, trainable = count_parameters(network)
     total += reference.outside if reference else 0
     cost, _ = measure(network, torch.empty(1, 3, size, size, device='meta'))
     backbone = network.backbone if isinstance(network, Classifier) else network
@@ -87,7 +87,7 @@ def stage_lines(name: str, size: int | None = None) -> list[StageLine]:
         with torch.no_grad():
             _, top = measure(network.top, backbone(images)[-1])
         parts += [dataclasses.replace(part, name=f'top.{part.name}') for part in top]
-    parts.append(Part('all', *mmcnn.count_parameters(network), measure(network, images)[0]))
+    parts.append(Part('all', *count_parameters(network), measure(network, images)[0]))
     return [StageLine(part, strides.get(part.name)) for part in parts]
 
 
@@ -121,4 +121,4 @@ def write_table(networks: Sequence[Network], path: Path = TABLE) -> None:
 
 
 if __name__ == '__main__':
-    write_table([describe(each) for each in mmcnn.list_backbones()])
+    write_table([describe(each) for each in list_backbones()])

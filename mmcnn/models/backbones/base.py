@@ -5,19 +5,18 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import math
-import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from mmengine.logging import print_log
 from mmengine.model import BaseModule, PretrainedInit
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmcnn.errors import MissingLevelError, UsageError
+from mmcnn.errors import CheckpointError, MissingLevelError, UsageError
 from mmcnn.models.layers.scaling import scale_channels, scale_depth
 from mmcnn.nearest import nearest
+from mmcnn.registry import WEIGHT_INITIALIZERS
 
 from .row import Row
 
@@ -146,10 +145,8 @@ class Backbone(BaseModule):
     def init_weights(self) -> None:
         """Applies ``init_cfg``.
 
-        Of ``dict(type='Pretrained', checkpoint=...)`` the checkpoint is a path, an https address, a name of the catalog
-        (``mmcnn://resnet50-tv/torchvision-v1``), or ``torchvision://resnet50`` and ``open-mmlab://darknet53``, in any
-        of the formats that :func:`~mmcnn.weights.loading.load_weights` reads; further entries are its arguments
-        (``prefix``, ``source``, ``adapt_input``).
+        ``dict(type='Pretrained', checkpoint=...)`` is :class:`mmcnn.weights.initializer.Pretrained`: any file that
+        mmcnn reads, held to fit exactly.
 
         Raises:
             CheckpointError: a pretrained file is missing, broken, unsafe or does not fit, or ``init_cfg`` says more
@@ -159,21 +156,10 @@ class Backbone(BaseModule):
         if not any(each.get('type') in ('Pretrained', PretrainedInit) for each in every):
             super().init_weights()
             return
-        # Not above: it needs MMEngine's Runner, a second to import, which a network without weights does not.
-        from mmcnn.errors import CheckpointError
-        from mmcnn.weights.loading import load_weights
-
         if len(every) > 1:
             raise CheckpointError(f"init_cfg of {self.variant}: 'Pretrained' fills every entry, so it stands alone")
-        settings = {key: value for key, value in every[0].items() if key != 'type'}
-        known = {'checkpoint', *inspect.signature(load_weights).parameters} - {'model', 'path'}
-        for name in settings:
-            if name not in known:
-                raise CheckpointError(f"init_cfg of {self.variant}: there is no '{name}'; {nearest(name, known)}")
-        if not isinstance(settings.get('checkpoint'), str | os.PathLike):
-            raise CheckpointError(f"init_cfg of {self.variant}: 'Pretrained' needs a checkpoint, a path or an address")
-        report = load_weights(self, settings.pop('checkpoint'), **settings)
-        print_log(f'{self.variant}: {report}', logger='current')
+        # By its name: the registry imports what loads weights, which stands above this module.
+        WEIGHT_INITIALIZERS.build({**every[0], 'type': 'mmcnn.Pretrained'})(self)
         self._is_init = True  # as MMEngine marks it
 
     def extra_repr(self) -> str:
