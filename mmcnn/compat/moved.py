@@ -16,7 +16,14 @@ from typing import Any
 #: A module, or ``module:name`` where the name is another now.
 Place = str
 
-#: Module that is gone -> the module that holds all its names, or the place of each.
+
+def _files(source: str, *names: str) -> dict[str, Place]:
+    """Tables of published files, which stand beside the rules of the same names now."""
+    return {name: f'mmcnn.weights.sources.{source}:{name}_FILES' for name in names}
+
+
+#: Module that is gone -> the module that holds all its names, or the place of each; '*': of all that
+#: are not named.
 MODULES: dict[str, Place | dict[str, Place]] = {
     'mmcnn.cli.batches': 'mmcnn.runs.batches',
     'mmcnn.cli.data': 'mmcnn.runs.data',
@@ -100,6 +107,53 @@ MODULES: dict[str, Place | dict[str, Place]] = {
     'mmcnn.shared_memory': 'mmcnn.engine.shared_memory',
     'mmcnn.training_error': 'mmcnn.errors',
     'mmcnn.visualization': 'mmcnn.plots.visualization',
+    'mmcnn.weights.catalog': 'mmcnn.weights.sources.catalog',
+    'mmcnn.weights.catalog.darknet': 'mmcnn.weights.sources.darknet',
+    'mmcnn.weights.catalog.keras': {
+        '*': 'mmcnn.weights.sources.keras',
+        **_files('keras', 'DENSENET', 'EFFICIENTNET', 'INCEPTION', 'MOBILENET', 'MOBILENET_V2', 'MOBILENET_V2_WIDTHS'),
+        **_files('keras', 'MOBILENET_V3', 'MOBILENET_WIDTHS', 'RESNET', 'RESNET_50', 'RESNET_V2', 'VGG', 'XCEPTION'),
+    },
+    'mmcnn.weights.catalog.mmdet': {
+        '*': 'mmcnn.weights.sources.mmdet',
+        'SOURCE': 'mmcnn.weights.sources.mmdet:RESULTS',
+    },
+    'mmcnn.weights.catalog.published': 'mmcnn.weights.sources.published',
+    'mmcnn.weights.catalog.timm': {
+        '*': 'mmcnn.weights.sources.timm',
+        **_files('timm', 'DARKNET', 'INCEPTION', 'RESNEXT', 'RESNEXT_INSTAGRAM', 'RESNEXT_YFCC', 'VOVNET'),
+        'SOURCE': 'mmcnn.weights.sources.timm:RESULTS',
+    },
+    'mmcnn.weights.catalog.torchvision': {
+        '*': 'mmcnn.weights.sources.torchvision',
+        **_files('torchvision', 'BATCH_NORM', 'EFFICIENTNET', 'EFFICIENTNET_LARGE', 'INCEPTION_V1', 'INCEPTION_V3'),
+        **_files('torchvision', 'MOBILENET_V2', 'MOBILENET_V3', 'VGG'),
+        'SOURCE': 'mmcnn.weights.sources.torchvision:RESULTS',
+    },
+    'mmcnn.weights.catalog.ultralytics': 'mmcnn.weights.sources.ultralytics',
+    'mmcnn.weights.darknet': {
+        '*': 'mmcnn.weights.formats.darknet_file',
+        **dict.fromkeys(('PUBLIC', 'UNBUILT', 'read_darknet', 'write_darknet'), 'mmcnn.weights.sources.darknet'),
+    },
+    'mmcnn.weights.darknet_order': 'mmcnn.weights.sources.darknet',
+    'mmcnn.weights.keras': {'*': 'mmcnn.weights.sources.keras', 'WORLD': 'mmcnn.weights.sources.keras:SOURCE'},
+    'mmcnn.weights.keras_arrays': 'mmcnn.weights.sources.keras',
+    'mmcnn.weights.keras_file': 'mmcnn.weights.formats.keras_file',
+    'mmcnn.weights.mmdet': {'*': 'mmcnn.weights.sources.mmdet', 'WORLD': 'mmcnn.weights.sources.mmdet:SOURCE'},
+    'mmcnn.weights.restricted_unpickler': 'mmcnn.weights.formats.restricted_unpickler',
+    'mmcnn.weights.safetensors_file': 'mmcnn.weights.formats.safetensors_file',
+    'mmcnn.weights.timm': {'*': 'mmcnn.weights.sources.timm', 'WORLD': 'mmcnn.weights.sources.timm:SOURCE'},
+    'mmcnn.weights.torch_file': 'mmcnn.weights.formats.torch_file',
+    'mmcnn.weights.torchvision': {
+        '*': 'mmcnn.weights.sources.torchvision',
+        'WORLD': 'mmcnn.weights.sources.torchvision:SOURCE',
+    },
+    'mmcnn.weights.translate': {
+        '*': 'mmcnn.weights.sources.translate',
+        'World': 'mmcnn.weights.sources.translate:Source',
+    },
+    'mmcnn.weights.ultralytics': 'mmcnn.weights.sources.ultralytics',
+    'mmcnn.weights.ultralytics_file': 'mmcnn.weights.formats.ultralytics_file',
     'mmcnn.weights.whole_file': {
         'PART': 'mmcnn.engine.atomic_file',
         'check_writable': 'mmcnn.runs.work_dirs',
@@ -153,6 +207,9 @@ NAMES: dict[str, dict[str, Place]] = {
     'mmcnn.engine.hooks': {'CloseMosaicHook': 'mmcnn.datasets.mosaic.close_mosaic_hook'},
     'mmcnn.models.losses': {'LevelOutput': 'mmcnn.models.task_modules'},
     'mmcnn.models.losses.yolo_loss': {'LevelOutput': 'mmcnn.models.task_modules'},
+    'mmcnn.weights.checkpoint': dict.fromkeys(
+        ('MAX_FILE', 'check_file', 'first_line', 'refuse_enormous'), 'mmcnn.weights.formats.files'
+    ),
     'mmcnn.registry': dict.fromkeys(
         ('backbone_families', 'build_backbone', 'list_backbones'), 'mmcnn.models.families'
     ),
@@ -164,7 +221,7 @@ def moved_names(module: str) -> Callable[[str], Any]:
     places = MODULES.get(module) or NAMES[module]
 
     def find(name: str) -> Any:
-        place = places if isinstance(places, str) else places.get(name)
+        place = places if isinstance(places, str) else places.get(name, places.get('*'))
         if place is not None and not name.startswith('__'):
             new, _, renamed = place.partition(':')
             found = getattr(importlib.import_module(new), renamed or name, find)

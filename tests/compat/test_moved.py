@@ -29,6 +29,7 @@ GONE = {
     'mmcnn.compat': {'MINIMUM_TORCH'},
     'mmcnn.compat.mmcv_ext': {'NAME', 'install'},
     'mmcnn.engine.training': {'RESULTS'},
+    'mmcnn.weights.checkpoint': {'MAX_OPERATIONS', 'REFUSED', 'pickled_globals'},
     'mmcnn.models.zoo_table': {'BACKBONE_FAMILIES', 'REFERENCE'},
 }  # fmt: skip
 
@@ -52,7 +53,10 @@ def test_names_of_0_1_0_are_found(module):
 def test_a_warning_names_the_new_place(old):
     module, places = importlib.import_module(old), MODULES.get(old) or NAMES[old]
     if isinstance(places, str):
-        places = dict.fromkeys(NAMES_OF_0_1_0[old], places)
+        places = {'*': places}
+    if '*' in places:
+        places = {**dict.fromkeys(NAMES_OF_0_1_0[old], places['*']), **places}
+        del places['*']
     places = {name: place for name, place in places.items() if name not in GONE.get(old, ())}
     assert places
     for name, place in places.items():
