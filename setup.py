@@ -8,6 +8,8 @@ from setuptools.command.build_py import build_py
 from setuptools.command.sdist import sdist
 
 ROOT = Path(__file__).parent
+#: Measurements for developers of mmcnn, which users do not get.
+NOT_INSTALLED = ('memory_slope.py', 'waiting.py')
 VERSION = (ROOT / 'mmcnn' / 'version.py').read_text().split("'")[1]
 
 
@@ -19,7 +21,8 @@ class BuildWithConfigs(build_py):
         if not self.editable_mode:
             for folder in ('configs', 'tools'):
                 target = Path(self.build_lib) / 'mmcnn' / '.mim' / folder
-                shutil.copytree(ROOT / folder, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns('__pycache__'))
+                ignored = shutil.ignore_patterns('__pycache__', *NOT_INSTALLED)
+                shutil.copytree(ROOT / folder, target, dirs_exist_ok=True, ignore=ignored)
 
 
 class SourceWithConfigs(sdist):

@@ -145,7 +145,7 @@ def full_shm(monkeypatch):
 @pytest.fixture(scope='session')
 def shapes(tmp_path_factory):
     """A data folder of 8 + 4 pictures of 64 x 64 pixels with circles, squares and triangles."""
-    from mmcnn.datasets.shapes import make_shapes
+    from mmcnn.datasets.folders.shapes import make_shapes
 
     return make_shapes(tmp_path_factory.mktemp('shapes') / 'data', num_train=8, num_val=4, size=64)
 
@@ -153,7 +153,7 @@ def shapes(tmp_path_factory):
 @pytest.fixture(scope='session')
 def shape_classes(tmp_path_factory):
     """A classifier's data folder of 24 + 12 pictures of 64 x 64 pixels: circle, square, triangle."""
-    from mmcnn.datasets.shapes import make_shape_classes
+    from mmcnn.datasets.folders.shapes import make_shape_classes
 
     return make_shape_classes(tmp_path_factory.mktemp('classes') / 'data', num_train=24, num_val=12, size=64)
 

@@ -14,9 +14,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from mmcnn.datasets.data_check import check_data
-from mmcnn.datasets.data_report import DetectorData
-from mmcnn.datasets.image_reader import decode
+from mmcnn.datasets.check.detector import check_data
+from mmcnn.datasets.check.report import DetectorData
+from mmcnn.datasets.image_file import read_image_file
 
 #: Size of the drawn photographs, and how many there are.
 PHOTOGRAPH = (640, 480)
@@ -114,7 +114,7 @@ def sides(folder: DetectorData, size: int, cache_gb: float) -> dict[str, Callabl
         for index in range(count):
             dataset.read(dataset.pipeline[0].plan([annotations[index]]).pictures[0][0])
     calls = {
-        'plain decode': lambda i: decode(annotations.path(i)),
+        'plain decode': lambda i: read_image_file(annotations.path(i)),
         'MMDetection': mmdet.__getitem__,
         'mmcnn': plain.__getitem__,
         'mmcnn, cached': cached.__getitem__,

@@ -4,9 +4,6 @@ nms       one class-wise NMS of 30,000 boxes, in pure PyTorch
 step      seconds of a training step on the CPU (forward and backward, without the loss), median of 6
 memory    a training step on the CPU with freed memory kept and handed back, in turn: medians and their ratio
 pipeline  images per second that one process prepares for training, beside MMDetection's mosaic, in turn
-slope     growth of memory over many batches, of this process and its workers together
-waiting   images per second of a training, drawn by the workers and by the device in turn, and the share of the time
-          that is spent waiting for data
 """
 
 from __future__ import annotations
@@ -17,9 +14,11 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from mmcnn.cli.arguments import add_options, options_from
-from mmcnn.runs.options import ModelOptions, Option, TrainOptions
+from mmcnn.runs.options import ModelOptions, Option
 
-WHAT = ('nms', 'step', 'memory', 'pipeline', 'slope', 'waiting')
+WHAT = ('nms', 'step', 'memory', 'pipeline')
+#: What was measured here up to release 0.1, and the program that does it now.
+PROGRAMS = {'slope': 'tools/memory_slope.py', 'waiting': 'tools/waiting.py'}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,22 +30,16 @@ class BenchmarkOptions(ModelOptions):
     batch_size: Annotated[int, Option('images per batch (default: 16)', 'N', minimum=1)] = 16
     runs: Annotated[int, Option('runs of each side (default: 3)', 'N', minimum=1)] = 3
     keep_memory: Annotated[bool, Option('step: keep freed memory')] = False
-    data: Annotated[
-        str | None, Option('pipeline, slope, waiting: a data folder (default: drawn photographs)', 'PATH')
-    ] = None
+    data: Annotated[str | None, Option('pipeline: a data folder (default: drawn photographs)', 'PATH')] = None
     cache_gb: Annotated[
-        float, Option('pipeline, slope, waiting: memory for decoded images, in 10^9 bytes (default: 1)', 'G', minimum=0)
+        float, Option('pipeline: memory for decoded images, in 10^9 bytes (default: 1)', 'G', minimum=0)
     ] = 1.0
-    samples: Annotated[
-        int, Option('pipeline: images of a run; waiting: iterations of a run (default: 100)', 'N', minimum=1)
-    ] = 100
-    batches: Annotated[int, Option('slope: number of batches (default: 2000)', 'N', minimum=1)] = 2000
-    workers: Annotated[int, Option('slope, waiting: data-loading processes (default: 2)', 'N', minimum=0)] = 2
+    samples: Annotated[int, Option('pipeline: images of a run (default: 100)', 'N', minimum=1)] = 100
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``mmcnn benchmark``."""
-    parser.add_argument('what', choices=WHAT, metavar=f'{{{",".join(WHAT)}}}')
+    parser.add_argument('what', type=_still_here, choices=WHAT, metavar=f'{{{",".join(WHAT)}}}')
     add_options(parser, BenchmarkOptions)
 
 
@@ -66,11 +59,21 @@ def run(args: argparse.Namespace) -> int:
     elif args.what == 'step':
         print(_step_seconds(options))
     else:
-        from mmcnn.benchmarks.pipeline import data_folder
+        from mmcnn.benchmarks import pipeline
 
-        with data_folder(options.data) as folder:
-            print({'pipeline': _pipeline, 'slope': _slope, 'waiting': _waiting}[args.what](options, folder))
+        with pipeline.data_folder(options.data) as folder:
+            calls = pipeline.sides(folder, options.img_size, options.cache_gb)
+            print(pipeline.report(pipeline.images_a_second(calls, options.samples, options.runs)))
     return 0
+
+
+def _still_here(what: str) -> str:
+    if what in PROGRAMS:
+        raise argparse.ArgumentTypeError(
+            f'{what} has become a program in the source repository of mmcnn: python {PROGRAMS[what]} --help '
+            'describes it'
+        )
+    return what
 
 
 def _step_seconds(options: BenchmarkOptions) -> float:
@@ -86,30 +89,3 @@ def _step_seconds(options: BenchmarkOptions) -> float:
     if options.keep_memory:
         use_device('cpu')
     return step.measure(cfg, options.batch_size, options.img_size)
-
-
-def _pipeline(options: BenchmarkOptions, folder) -> str:
-    from mmcnn.benchmarks import pipeline
-
-    calls = pipeline.sides(folder, options.img_size, options.cache_gb)
-    return pipeline.report(pipeline.images_a_second(calls, options.samples, options.runs))
-
-
-def _slope(options: BenchmarkOptions, folder) -> str:
-    from mmcnn.benchmarks import memory_slope
-
-    loader = memory_slope.training_loader(
-        folder, options.img_size, options.batch_size, options.workers, options.cache_gb
-    )
-    return memory_slope.report(*memory_slope.measure(loader, options.batches))
-
-
-def _waiting(options: BenchmarkOptions, folder) -> str:
-    from mmcnn.benchmarks import waiting
-
-    training = TrainOptions(
-        config=options.config, backbone=options.backbone, cfg_options=options.cfg_options, device=options.device,
-        data=folder.root, img_size=options.img_size, batch_size=options.batch_size, workers=options.workers,
-        cache_gb=options.cache_gb,
-    )  # fmt: skip
-    return waiting.report(waiting.sides(training, options.samples, options.runs))

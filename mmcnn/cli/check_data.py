@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     """Checks; 1 if there are errors."""
     options = options_from(args, CheckOptions)
 
-    from mmcnn.datasets.data_report import DataReport
+    from mmcnn.datasets.check.report import DataReport
     from mmcnn.runs.api import check_data
 
     report = check_data(args.path)
@@ -53,7 +53,7 @@ def _plot(report, options: CheckOptions, file: str) -> None:
     from mmcnn.datasets.anchors import anchors_of
     from mmcnn.plots import data as data_picture
 
-    cocos = {part.name: kept for part, kept in zip(report.parts, report.kept, strict=True)}
+    cocos = {split.name: kept for split, kept in zip(report.splits, report.kept, strict=True)}
     recall = data_picture.plot_data(cocos, anchors_of(load_config(options.config).model), options.img_size, file)
     if recall is not None:
         print(f'best possible recall of the anchors of {options.config} at {options.img_size} px: {recall:.4f}')

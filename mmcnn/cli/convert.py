@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     if args.list:
         if args.source is not None:
             raise UsageError(f"'{args.source}': --list takes the name of a network as --model {args.source}")
-        from mmcnn.weights import catalog
+        from mmcnn.weights.sources import catalog
 
         print(catalog.as_text(args.model or ''))
         return 0

@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
 
     # FFmpeg would print its own lines about damaged videos, which OpenCV looks for here when it first opens one.
     os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
-    from mmcnn.datasets.findings import number
+    from mmcnn.datasets.folders.findings import number
     from mmcnn.runs.infer import infer
 
     result = infer(options)

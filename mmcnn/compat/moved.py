@@ -16,7 +16,14 @@ from typing import Any
 #: A module, or ``module:name`` where the name is another now.
 Place = str
 
-#: Module that is gone -> the module that holds all its names, or the place of each.
+
+def _files(source: str, *names: str) -> dict[str, Place]:
+    """Tables of published files, which stand beside the rules of the same names now."""
+    return {name: f'mmcnn.weights.sources.{source}:{name}_FILES' for name in names}
+
+
+#: Module that is gone -> the module that holds all its names, or the place of each; '*': of all that
+#: are not named.
 MODULES: dict[str, Place | dict[str, Place]] = {
     'mmcnn.cli.batches': 'mmcnn.runs.batches',
     'mmcnn.cli.data': 'mmcnn.runs.data',
@@ -28,7 +35,51 @@ MODULES: dict[str, Place | dict[str, Place]] = {
     'mmcnn.comparison_table': 'mmcnn.compare.table',
     'mmcnn.conversion': 'mmcnn.weights.convert',
     'mmcnn.data_picture': 'mmcnn.plots.data',
+    'mmcnn.datasets.annotation_check': 'mmcnn.datasets.check.annotations',
+    'mmcnn.datasets.cache_folder': 'mmcnn.datasets.folders.cache_folder',
+    'mmcnn.datasets.class_check': 'mmcnn.datasets.check.classifier',
+    'mmcnn.datasets.class_folder': {
+        **dict.fromkeys(
+            ('ClassData', 'ClassFolder', 'DATASETS', 'images_of_classes', 'read_class_folder'),
+            'mmcnn.datasets.folders.classes',
+        ),
+        'IMAGE_SUFFIXES': 'mmcnn.datasets.image_file',
+    },
+    'mmcnn.datasets.coco_folder': 'mmcnn.datasets.folders.coco',
+    'mmcnn.datasets.data_check': {
+        'LAYOUTS': 'mmcnn.datasets.folders.layouts',
+        'YOLO_FILE': 'mmcnn.datasets.folders.yolo:FILE',
+        'check_data': 'mmcnn.datasets.check.detector',
+        'is_detector_folder': 'mmcnn.datasets.folders.layouts',
+    },
+    'mmcnn.datasets.data_part': {'DataPart': 'mmcnn.datasets.folders.split:DataSplit'},
+    'mmcnn.datasets.data_report': 'mmcnn.datasets.check.report',
+    'mmcnn.datasets.findings': 'mmcnn.datasets.folders.findings',
+    'mmcnn.datasets.flat_annotations': 'mmcnn.datasets.mosaic.flat_annotations',
+    'mmcnn.datasets.image_cache': {'ImageCache': 'mmcnn.datasets.mosaic.shared_image_cache:SharedImageCache'},
+    'mmcnn.datasets.image_check': 'mmcnn.datasets.check.images',
+    'mmcnn.datasets.image_memory': {
+        'CHUNK': 'mmcnn.datasets.check.image_records',
+        'ImageMemory': 'mmcnn.datasets.check.image_records:ImageRecords',
+    },
+    'mmcnn.datasets.image_reader': {
+        'ImageReader': 'mmcnn.datasets.mosaic.tile_reader:TileReader',
+        'decode': 'mmcnn.datasets.image_file:read_image_file',
+    },
+    'mmcnn.datasets.mosaic_dataset': 'mmcnn.datasets.mosaic.mosaic_dataset',
     'mmcnn.datasets.seeded_dataset': 'mmcnn.engine.seeded_dataset',
+    'mmcnn.datasets.shapes': 'mmcnn.datasets.folders.shapes',
+    'mmcnn.datasets.transforms.darknet_mosaic': 'mmcnn.datasets.mosaic.darknet_mosaic',
+    'mmcnn.datasets.transforms.mosaic_affine': 'mmcnn.datasets.mosaic.mosaic_affine',
+    'mmcnn.datasets.transforms.plan': 'mmcnn.datasets.mosaic.plan',
+    'mmcnn.datasets.transforms.render': 'mmcnn.datasets.mosaic.render',
+    'mmcnn.datasets.transforms.tiles': 'mmcnn.datasets.mosaic.tiles',
+    'mmcnn.datasets.voc_folder': 'mmcnn.datasets.folders.voc',
+    'mmcnn.datasets.yolo_folder': {
+        'FILE': 'mmcnn.datasets.folders.yolo',
+        'IMAGE_SUFFIXES': 'mmcnn.datasets.image_file',
+        'read_yolo_folder': 'mmcnn.datasets.folders.yolo',
+    },
     'mmcnn.detector': {
         'Detections': 'mmcnn.inference.detections',
         'Detector': 'mmcnn.inference.detector',
@@ -36,7 +87,7 @@ MODULES: dict[str, Place | dict[str, Place]] = {
         'read_image': 'mmcnn.inference.images',
         'test_pipeline': 'mmcnn.inference.detector',
     },
-    'mmcnn.engine.hooks.close_mosaic_hook': 'mmcnn.datasets.close_mosaic_hook',
+    'mmcnn.engine.hooks.close_mosaic_hook': 'mmcnn.datasets.mosaic.close_mosaic_hook',
     'mmcnn.engine.training': 'mmcnn.runs.execution',
     'mmcnn.matrix': 'mmcnn.zoo.matrix',
     'mmcnn.models.cost_study': 'mmcnn.zoo.cost_study',
@@ -56,6 +107,53 @@ MODULES: dict[str, Place | dict[str, Place]] = {
     'mmcnn.shared_memory': 'mmcnn.engine.shared_memory',
     'mmcnn.training_error': 'mmcnn.errors',
     'mmcnn.visualization': 'mmcnn.plots.visualization',
+    'mmcnn.weights.catalog': 'mmcnn.weights.sources.catalog',
+    'mmcnn.weights.catalog.darknet': 'mmcnn.weights.sources.darknet',
+    'mmcnn.weights.catalog.keras': {
+        '*': 'mmcnn.weights.sources.keras',
+        **_files('keras', 'DENSENET', 'EFFICIENTNET', 'INCEPTION', 'MOBILENET', 'MOBILENET_V2', 'MOBILENET_V2_WIDTHS'),
+        **_files('keras', 'MOBILENET_V3', 'MOBILENET_WIDTHS', 'RESNET', 'RESNET_50', 'RESNET_V2', 'VGG', 'XCEPTION'),
+    },
+    'mmcnn.weights.catalog.mmdet': {
+        '*': 'mmcnn.weights.sources.mmdet',
+        'SOURCE': 'mmcnn.weights.sources.mmdet:RESULTS',
+    },
+    'mmcnn.weights.catalog.published': 'mmcnn.weights.sources.published',
+    'mmcnn.weights.catalog.timm': {
+        '*': 'mmcnn.weights.sources.timm',
+        **_files('timm', 'DARKNET', 'INCEPTION', 'RESNEXT', 'RESNEXT_INSTAGRAM', 'RESNEXT_YFCC', 'VOVNET'),
+        'SOURCE': 'mmcnn.weights.sources.timm:RESULTS',
+    },
+    'mmcnn.weights.catalog.torchvision': {
+        '*': 'mmcnn.weights.sources.torchvision',
+        **_files('torchvision', 'BATCH_NORM', 'EFFICIENTNET', 'EFFICIENTNET_LARGE', 'INCEPTION_V1', 'INCEPTION_V3'),
+        **_files('torchvision', 'MOBILENET_V2', 'MOBILENET_V3', 'VGG'),
+        'SOURCE': 'mmcnn.weights.sources.torchvision:RESULTS',
+    },
+    'mmcnn.weights.catalog.ultralytics': 'mmcnn.weights.sources.ultralytics',
+    'mmcnn.weights.darknet': {
+        '*': 'mmcnn.weights.formats.darknet_file',
+        **dict.fromkeys(('PUBLIC', 'UNBUILT', 'read_darknet', 'write_darknet'), 'mmcnn.weights.sources.darknet'),
+    },
+    'mmcnn.weights.darknet_order': 'mmcnn.weights.sources.darknet',
+    'mmcnn.weights.keras': {'*': 'mmcnn.weights.sources.keras', 'WORLD': 'mmcnn.weights.sources.keras:SOURCE'},
+    'mmcnn.weights.keras_arrays': 'mmcnn.weights.sources.keras',
+    'mmcnn.weights.keras_file': 'mmcnn.weights.formats.keras_file',
+    'mmcnn.weights.mmdet': {'*': 'mmcnn.weights.sources.mmdet', 'WORLD': 'mmcnn.weights.sources.mmdet:SOURCE'},
+    'mmcnn.weights.restricted_unpickler': 'mmcnn.weights.formats.restricted_unpickler',
+    'mmcnn.weights.safetensors_file': 'mmcnn.weights.formats.safetensors_file',
+    'mmcnn.weights.timm': {'*': 'mmcnn.weights.sources.timm', 'WORLD': 'mmcnn.weights.sources.timm:SOURCE'},
+    'mmcnn.weights.torch_file': 'mmcnn.weights.formats.torch_file',
+    'mmcnn.weights.torchvision': {
+        '*': 'mmcnn.weights.sources.torchvision',
+        'WORLD': 'mmcnn.weights.sources.torchvision:SOURCE',
+    },
+    'mmcnn.weights.translate': {
+        '*': 'mmcnn.weights.sources.translate',
+        'World': 'mmcnn.weights.sources.translate:Source',
+    },
+    'mmcnn.weights.ultralytics': 'mmcnn.weights.sources.ultralytics',
+    'mmcnn.weights.ultralytics_file': 'mmcnn.weights.formats.ultralytics_file',
     'mmcnn.weights.whole_file': {
         'PART': 'mmcnn.engine.atomic_file',
         'check_writable': 'mmcnn.runs.work_dirs',
@@ -102,9 +200,16 @@ NAMES: dict[str, dict[str, Place]] = {
         'merge_options': 'mmcnn.config.load',
     },
     'mmcnn.cli.errors': {'UsageError': 'mmcnn.errors'},
-    'mmcnn.engine.hooks': {'CloseMosaicHook': 'mmcnn.datasets.close_mosaic_hook'},
+    'mmcnn.datasets.transforms': {
+        'DarknetMosaic': 'mmcnn.datasets.mosaic.darknet_mosaic',
+        'MosaicAffine': 'mmcnn.datasets.mosaic.mosaic_affine',
+    },
+    'mmcnn.engine.hooks': {'CloseMosaicHook': 'mmcnn.datasets.mosaic.close_mosaic_hook'},
     'mmcnn.models.losses': {'LevelOutput': 'mmcnn.models.task_modules'},
     'mmcnn.models.losses.yolo_loss': {'LevelOutput': 'mmcnn.models.task_modules'},
+    'mmcnn.weights.checkpoint': dict.fromkeys(
+        ('MAX_FILE', 'check_file', 'first_line', 'refuse_enormous'), 'mmcnn.weights.formats.files'
+    ),
     'mmcnn.registry': dict.fromkeys(
         ('backbone_families', 'build_backbone', 'list_backbones'), 'mmcnn.models.families'
     ),
@@ -116,7 +221,7 @@ def moved_names(module: str) -> Callable[[str], Any]:
     places = MODULES.get(module) or NAMES[module]
 
     def find(name: str) -> Any:
-        place = places if isinstance(places, str) else places.get(name)
+        place = places if isinstance(places, str) else places.get(name, places.get('*'))
         if place is not None and not name.startswith('__'):
             new, _, renamed = place.partition(':')
             found = getattr(importlib.import_module(new), renamed or name, find)

@@ -1,17 +1,21 @@
-"""Data: transforms, the embedded demo data and the reading of users' folders."""
+"""Data: folders and their readers, the check of what is in them, mosaics, transforms, anchors.
 
-from mmcnn.datasets.class_folder import ClassData, ClassFolder, read_class_folder
-from mmcnn.datasets.close_mosaic_hook import CloseMosaicHook
-from mmcnn.datasets.data_check import check_data
-from mmcnn.datasets.data_report import DataReport, DetectorData
-from mmcnn.datasets.findings import Finding
-from mmcnn.datasets.mosaic_dataset import MosaicDataset
-from mmcnn.datasets.shapes import make_shape_classes, make_shapes
+``folders`` knows the layouts. ``check`` stands on it, ``mosaic`` on ``transforms``; the two know nothing of each other.
+Image files are read by ``image_file`` alone.
+"""
+
+from mmcnn.datasets.check.detector import check_data
+from mmcnn.datasets.check.report import DataReport, DetectorData
+from mmcnn.datasets.folders.classes import ClassData, ClassFolder, read_class_folder
+from mmcnn.datasets.folders.findings import Finding
+from mmcnn.datasets.folders.shapes import make_shape_classes, make_shapes
+from mmcnn.datasets.mosaic.close_mosaic_hook import CloseMosaicHook
+from mmcnn.datasets.mosaic.darknet_mosaic import DarknetMosaic
+from mmcnn.datasets.mosaic.mosaic_affine import MosaicAffine
+from mmcnn.datasets.mosaic.mosaic_dataset import MosaicDataset
 from mmcnn.datasets.transforms import (
     DarknetHSV,
-    DarknetMosaic,
     LetterBox,
-    MosaicAffine,
     PackClassifierInputs,
     RandomHSV,
     RandomResizedCrop,

@@ -15,8 +15,8 @@ class JpegHeader(NamedTuple):
     Attributes:
         size: (w, h) in pixels.
         channels: 1, 3 or 4.
-        has_exif: Whether there are EXIF data, which may say that the picture is turned.
-        in_rows: Whether the file gives the picture row by row, each with all channels.
+        has_exif: Whether there are EXIF data, which may say that the image is turned.
+        in_rows: Whether the file gives the image row by row, each with all channels.
         height_at: Where the height stands in the file, two bytes, the higher one first.
     """
 

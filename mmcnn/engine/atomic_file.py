@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -15,7 +16,7 @@ PART = '.part'
 _NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EACCES)
 
 
-def write_whole(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
+def write_whole(path: str | Path, write: Callable[[BinaryIO], object], shared: bool = False) -> None:
     """Writes a file so that a kill or a power cut at any moment leaves the old one or the new one.
 
     The content goes to ``PATH.part``, is flushed to the disk (fsync) and then renamed.
@@ -23,12 +24,14 @@ def write_whole(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
     Args:
         path: of the file; its folder has to be there.
         write: takes the open file.
+        shared: several processes may write the file at once, and the last one's stays. Each has a part of its own name
+            then, which nobody finds again after a kill; without, the next one to write takes the place of it.
 
     Raises:
         OSError: no space, no permission, no folder; the old file is as it was, and the part is removed if it can be.
     """
     path = Path(path)
-    part = path.with_name(path.name + PART)
+    part = path.with_name(f'{path.name}.{uuid.uuid4().hex}{PART}' if shared else path.name + PART)
     try:
         with part.open('wb') as file:
             write(file)

@@ -12,6 +12,7 @@ import numpy as np
 import PIL.Image
 import PIL.ImageOps
 
+from mmcnn.datasets.image_file import decode_image, read_image_file
 from mmcnn.errors import DataError, UsageError
 
 _ADDRESS = re.compile(r'[a-z][a-z0-9+.-]+:/', re.IGNORECASE)  # of two letters or more: C:/ is a drive
@@ -52,7 +53,7 @@ def as_image(image: object, what: str = 'the image') -> np.ndarray:
     if isinstance(image, str | os.PathLike):
         return read_image(image)
     if isinstance(image, bytes | bytearray | memoryview):
-        return _decode(np.frombuffer(image, np.uint8), what)
+        return decode_image(bytes(image), what)
     if isinstance(image, np.ndarray):
         return _from_array(image, what)
     if isinstance(image, PIL.Image.Image):
@@ -70,8 +71,7 @@ def as_image(image: object, what: str = 'the image') -> np.ndarray:
 def read_image(path: str | os.PathLike) -> np.ndarray:
     """An image file as (H, W, 3) uint8 in BGR order, turned upright by its EXIF orientation.
 
-    Grey images get three equal channels, alpha is dropped, of 16 bits the upper eight are kept, and of several frames
-    or pages the first is taken.
+    :func:`~mmcnn.datasets.image_file.decode_image` says what becomes of other kinds of images.
 
     Raises:
         DataError: there is no such file (then it is a FileNotFoundError, too), or OpenCV cannot decode it.
@@ -83,12 +83,7 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
             raise ImageNotFoundError(f'there is no image {shown}: it is a folder; Detector.stream reads folders')
         refuse_address(path)
         raise ImageNotFoundError(f'there is no image {shown}')
-    try:
-        # Not cv2.imread: it cannot open non-ASCII names everywhere.
-        data = np.fromfile(path, dtype=np.uint8)
-    except OSError as error:
-        raise DataError(f'{shown} cannot be read: {error.strerror}', shown) from error
-    return _decode(data, shown, shown)
+    return read_image_file(path)
 
 
 def write_image(path: str | os.PathLike, image: np.ndarray) -> None:
@@ -123,18 +118,6 @@ def refuse_address(source: str | os.PathLike) -> None:
     """
     if _ADDRESS.match(os.fspath(source)):
         raise UsageError(f'{os.fspath(source)[:_SHOWN]} is an address, which is not fetched: download the file first')
-
-
-def _decode(data: np.ndarray, what: str, path: str | None = None) -> np.ndarray:
-    if not data.size:
-        raise DataError(f'{what} is no image that OpenCV can read: it is empty', path)
-    try:
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    except cv2.error as error:
-        raise DataError(f'{what} is no image that OpenCV can read: {error.err.strip()}', path) from error
-    if image is None:
-        raise DataError(f'{what} is no image that OpenCV can read', path)
-    return image
 
 
 def _from_array(array: np.ndarray, what: str) -> np.ndarray:

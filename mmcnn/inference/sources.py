@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mmcnn.datasets.class_folder import IMAGE_SUFFIXES
+from mmcnn.datasets.image_file import IMAGE_SUFFIXES
 from mmcnn.errors import DataError, UsageError
 from mmcnn.inference import video
 from mmcnn.inference.detections import Detections

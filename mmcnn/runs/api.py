@@ -141,13 +141,13 @@ def check_data(path: str | Path, skip_images: bool = False) -> Any:
         skip_images: check the annotations only and open no image.
 
     Returns:
-        a :class:`~mmcnn.datasets.data_report.DataReport`, or for a classifier's folder a
-        :class:`~mmcnn.datasets.class_check.ClassReport`; ``report.ok``, ``report.findings`` and ``print(report)``.
+        a :class:`~mmcnn.datasets.check.report.DataReport`, or for a classifier's folder a
+        :class:`~mmcnn.datasets.check.classifier.ClassReport`; ``report.ok``, ``report.findings`` and ``print(report)``.
 
     Raises:
         DataError: there is no such folder, or it is laid out in no known way.
     """
-    from mmcnn.datasets.data_check import check_folder
+    from mmcnn.datasets.check.detector import check_folder
     from mmcnn.runs.data import demo_data
 
     return check_folder(Path(demo_data() if path == 'demo' else path), decode=not skip_images)

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.device import get_device
 
 from mmcnn.config.model import is_classifier
-from mmcnn.datasets.findings import number
+from mmcnn.datasets.folders.findings import number
 from mmcnn.launchers import world_size
 from mmcnn.runs.options import RunOptions
 

@@ -10,13 +10,13 @@ from mmengine.config import Config, ConfigDict
 
 from mmcnn.config.load import Say, dicts_in
 from mmcnn.config.model import is_classifier
-from mmcnn.datasets.cache_folder import cache_folder
-from mmcnn.datasets.class_check import check_class_folder, describe_left_out
-from mmcnn.datasets.class_folder import ClassData, read_class_folder
-from mmcnn.datasets.data_check import check_data
-from mmcnn.datasets.data_report import DetectorData
-from mmcnn.datasets.findings import listed
-from mmcnn.datasets.shapes import CLASSES_DONE, make_shape_classes, make_shapes
+from mmcnn.datasets.check.classifier import check_class_folder, describe_left_out
+from mmcnn.datasets.check.detector import check_data
+from mmcnn.datasets.check.report import DetectorData
+from mmcnn.datasets.folders.cache_folder import cache_folder
+from mmcnn.datasets.folders.classes import ClassData, read_class_folder
+from mmcnn.datasets.folders.findings import listed
+from mmcnn.datasets.folders.shapes import CLASSES_DONE, make_shape_classes, make_shapes
 from mmcnn.errors import DataError, UsageError
 
 #: Folders of the demo data in the user's cache: for detectors, for classifiers.

@@ -14,7 +14,7 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import Dataset
 
-from mmcnn.datasets.findings import number
+from mmcnn.datasets.folders.findings import number
 from mmcnn.models.costs import count_parameters
 from mmcnn.runs.history_hook import counts_epochs
 

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import yaml
 
-from mmcnn.datasets.class_folder import IMAGE_SUFFIXES
+from mmcnn.datasets.image_file import IMAGE_SUFFIXES
 from mmcnn.errors import UsageError
 from mmcnn.inference.images import write_image
 from mmcnn.inference.sources import DETECTIONS_FILE, DetectedFrame, Source

@@ -12,8 +12,8 @@ from mmengine.config import Config
 from mmcnn.config.load import config_and_checkpoint, load_config, merge_options, set_backbone
 from mmcnn.config.model import wire_model
 from mmcnn.config.types import check_entries, check_types
-from mmcnn.datasets.class_folder import ClassData
-from mmcnn.datasets.data_report import DetectorData
+from mmcnn.datasets.check.report import DetectorData
+from mmcnn.datasets.folders.classes import ClassData
 from mmcnn.errors import UsageError
 from mmcnn.launchers import VARIABLES, world_size
 from mmcnn.runs import work_dirs

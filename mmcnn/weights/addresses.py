@@ -15,8 +15,8 @@ from mmengine.dist import barrier, get_dist_info
 
 from mmcnn.errors import CheckpointError
 from mmcnn.nearest import nearest
-from mmcnn.weights import catalog
-from mmcnn.weights.catalog import Published
+from mmcnn.weights.sources import catalog
+from mmcnn.weights.sources.published import Published
 
 #: Scheme -> MMEngine's list of names and addresses, and whose names the layers have.
 SCHEMES = {

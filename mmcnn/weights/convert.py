@@ -18,14 +18,14 @@ from mmcnn.models.classifiers import build_classifier, list_classifiers
 from mmcnn.models.families import backbone_families
 from mmcnn.models.wiring import wire
 from mmcnn.nearest import nearest
-from mmcnn.weights import catalog
 from mmcnn.weights.addresses import is_address
-from mmcnn.weights.darknet import write_darknet
 from mmcnn.weights.files import format_of
+from mmcnn.weights.formats.safetensors_file import write_safetensors
 from mmcnn.weights.loading import load_weights
 from mmcnn.weights.record import KEY, Record, describe, digest, to_json
 from mmcnn.weights.report import LoadReport, listed
-from mmcnn.weights.safetensors_file import write_safetensors
+from mmcnn.weights.sources import catalog
+from mmcnn.weights.sources.darknet import write_darknet
 
 #: Endings of the files that are written, and what they are.
 ENDINGS = {'.pth': 'pytorch', '.safetensors': 'safetensors', '.weights': 'darknet'}

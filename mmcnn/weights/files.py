@@ -9,12 +9,14 @@ from pathlib import Path
 
 from torch import Tensor
 
-from .checkpoint import check_file, pickled_globals, read_checkpoint, state_dict_of
-from .darknet import is_darknet
-from .keras_file import read_keras
-from .record import KEY, Record, from_json, record_of
-from .safetensors_file import is_safetensors, read_safetensors
-from .ultralytics_file import UltralyticsFile, is_ultralytics, read_ultralytics
+from mmcnn.weights.checkpoint import read_checkpoint, state_dict_of
+from mmcnn.weights.formats.darknet_file import is_darknet
+from mmcnn.weights.formats.files import check_file
+from mmcnn.weights.formats.keras_file import read_keras
+from mmcnn.weights.formats.safetensors_file import is_safetensors, read_safetensors
+from mmcnn.weights.formats.torch_file import pickled_globals
+from mmcnn.weights.formats.ultralytics_file import UltralyticsFile, is_ultralytics, read_ultralytics
+from mmcnn.weights.record import KEY, Record, from_json, record_of
 
 #: Kind of file -> whose layer names its tensors may have, in the order in which they are tried.
 WORLDS = {

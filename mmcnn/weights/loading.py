@@ -12,17 +12,16 @@ from torch import Tensor, nn
 from mmcnn.errors import CheckpointError
 from mmcnn.image_format import in_words
 from mmcnn.nearest import nearest
-
-from . import mmdet
-from .addresses import fetch, is_address
-from .catalog import Published
-from .darknet_order import TOP, UNBUILT
-from .files import WORLDS, WeightFile, open_weights
-from .likeliest import likeliest
-from .record import Record, of_published, of_row
-from .report import LoadReport, compare, explain, without_counters
-from .translate import OtherRowError, Translation
-from .worlds import TRANSLATE, backbone_of, is_backbone, is_detector
+from mmcnn.weights.addresses import fetch, is_address
+from mmcnn.weights.files import WORLDS, WeightFile, open_weights
+from mmcnn.weights.likeliest import likeliest
+from mmcnn.weights.record import Record, of_published, of_row
+from mmcnn.weights.report import LoadReport, compare, explain, without_counters
+from mmcnn.weights.sources import mmdet
+from mmcnn.weights.sources.darknet import TOP, UNBUILT
+from mmcnn.weights.sources.published import Published
+from mmcnn.weights.sources.translate import OtherRowError, Translation
+from mmcnn.weights.worlds import TRANSLATE, backbone_of, is_backbone, is_detector
 
 #: Layers whose shape follows the number of classes: of our heads, MMDetection's YOLOv3 and Faster R-CNN.
 CLASS_LAYERS = (

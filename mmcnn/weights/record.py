@@ -18,9 +18,8 @@ from mmcnn.errors import CheckpointError
 from mmcnn.image_format import in_words
 from mmcnn.models.families import backbone_families
 from mmcnn.version import __version__
-
-from .catalog import Published, activation_name
-from .recorded_config import recorded_config
+from mmcnn.weights.recorded_config import recorded_config
+from mmcnn.weights.sources.published import Published, activation_name
 
 #: Entry of a checkpoint's ``meta``, and of the metadata of a safetensors file (there as JSON).
 KEY = 'mmcnn'

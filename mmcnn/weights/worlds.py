@@ -9,12 +9,11 @@ from torch import nn
 
 from mmcnn.errors import CheckpointError
 from mmcnn.models.families import backbone_families
-
-from . import keras, mmdet, timm, torchvision
-from .darknet import read_darknet
-from .files import WeightFile
-from .translate import Translation, World
-from .ultralytics import from_ultralytics
+from mmcnn.weights.files import WeightFile
+from mmcnn.weights.sources import keras, mmdet, timm, torchvision
+from mmcnn.weights.sources.darknet import read_darknet
+from mmcnn.weights.sources.translate import Source, Translation
+from mmcnn.weights.sources.ultralytics import from_ultralytics
 
 if TYPE_CHECKING:
     from mmcnn.models.backbones import Backbone
@@ -50,7 +49,7 @@ def _own(file: WeightFile, model: nn.Module, prefix: str) -> Translation:
     return Translation(state)
 
 
-def _of_library(world: World) -> Callable[[WeightFile, nn.Module, str], Translation]:
+def _of_library(world: Source) -> Callable[[WeightFile, nn.Module, str], Translation]:
     def translate(file: WeightFile, model: nn.Module, prefix: str) -> Translation:
         if is_detector(model):
             raise CheckpointError(f'{file.path}: {world.name} has classifiers, no detectors; load it into the backbone')
@@ -62,7 +61,7 @@ def _of_library(world: World) -> Callable[[WeightFile, nn.Module, str], Translat
 def _of_mmdet(file: WeightFile, model: nn.Module, prefix: str) -> Translation:
     if is_detector(model):
         return mmdet.from_mmdet_detector(file.state, model)
-    return mmdet.WORLD.translate(file.state, backbone_of(model).variant)
+    return mmdet.SOURCE.translate(file.state, backbone_of(model).variant)
 
 
 def _of_darknet(file: WeightFile, model: nn.Module, prefix: str) -> Translation:
@@ -77,9 +76,9 @@ def _of_ultralytics(file: WeightFile, model: nn.Module, prefix: str) -> Translat
 TRANSLATE: dict[str, Callable[[WeightFile, nn.Module, str], Translation]] = {
     'mmcnn': _own,
     'mmdet': _of_mmdet,
-    'torchvision': _of_library(torchvision.WORLD),
-    'timm': _of_library(timm.WORLD),
-    'keras': _of_library(keras.WORLD),
+    'torchvision': _of_library(torchvision.SOURCE),
+    'timm': _of_library(timm.SOURCE),
+    'keras': _of_library(keras.SOURCE),
     'darknet': _of_darknet,
     'ultralytics': _of_ultralytics,
 }

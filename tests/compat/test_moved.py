@@ -29,11 +29,15 @@ GONE = {
     'mmcnn.compat': {'MINIMUM_TORCH'},
     'mmcnn.compat.mmcv_ext': {'NAME', 'install'},
     'mmcnn.engine.training': {'RESULTS'},
+    'mmcnn.weights.checkpoint': {'MAX_OPERATIONS', 'REFUSED', 'pickled_globals'},
     'mmcnn.models.zoo_table': {'BACKBONE_FAMILIES', 'REFERENCE'},
 }  # fmt: skip
 
+#: Programs in tools/ now, which are not installed.
+GONE_MODULES = {'mmcnn.benchmarks.memory_slope', 'mmcnn.benchmarks.waiting'}
 
-@pytest.mark.parametrize('module', NAMES_OF_0_1_0)
+
+@pytest.mark.parametrize('module', [name for name in NAMES_OF_0_1_0 if name not in GONE_MODULES])
 def test_names_of_0_1_0_are_found(module):
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter('always')
@@ -49,7 +53,10 @@ def test_names_of_0_1_0_are_found(module):
 def test_a_warning_names_the_new_place(old):
     module, places = importlib.import_module(old), MODULES.get(old) or NAMES[old]
     if isinstance(places, str):
-        places = dict.fromkeys(NAMES_OF_0_1_0[old], places)
+        places = {'*': places}
+    if '*' in places:
+        places = {**dict.fromkeys(NAMES_OF_0_1_0[old], places['*']), **places}
+        del places['*']
     places = {name: place for name, place in places.items() if name not in GONE.get(old, ())}
     assert places
     for name, place in places.items():

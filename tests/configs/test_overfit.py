@@ -2,7 +2,7 @@
 
 import pytest
 
-from mmcnn.datasets.shapes import make_shapes
+from mmcnn.datasets.folders.shapes import make_shapes
 
 IMAGES = 12
 

@@ -62,6 +62,20 @@ def test_a_full_disk_leaves_the_old_file(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_two_that_write_at_once_do_not_meet(tmp_path):
+    path = tmp_path / 'x.json'
+
+    def write(file):
+        file.write(b'first, ')
+        write_whole(path, lambda other: other.write(b'of the other'), shared=True)
+        assert path.read_bytes() == b'of the other'
+        file.write(b'whole')
+
+    write_whole(path, write, shared=True)
+    assert path.read_bytes() == b'first, whole'
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_a_folder_is_tried_before_the_run(tmp_path):
     check_writable(tmp_path / 'a' / 'b')
     assert list((tmp_path / 'a' / 'b').iterdir()) == []

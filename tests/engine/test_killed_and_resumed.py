@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mmcnn.datasets.shapes import make_shapes
+from mmcnn.datasets.folders.shapes import make_shapes
 
 PROGRAM = Path(__file__).with_name('killed_runs.py')
 ROOT = PROGRAM.parents[2]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmcnn.datasets.shapes import make_shapes
+from mmcnn.datasets.folders.shapes import make_shapes
 
 ROOT = Path(__file__).resolve().parents[2]
 MARK = 'MMCNN_TEST_RUN'

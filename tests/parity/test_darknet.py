@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 import mmcnn
 from mmcnn.config.load import load_config
-from mmcnn.weights.darknet import read_darknet
+from mmcnn.weights.sources.darknet import read_darknet
 
 CLASSES = 80
 IMAGE = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(3))

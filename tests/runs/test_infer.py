@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mmcnn.datasets.data_check import check_data
+from mmcnn.datasets.check.detector import check_data
 from mmcnn.errors import CheckpointError, DataError, UsageError
 from mmcnn.inference.detector import Detector
 from mmcnn.inference.images import read_image

@@ -88,4 +88,4 @@ def test_a_classifier_s_folder(run_tool, shape_classes, tmp_path):
     (tmp_path / 'data' / 'val' / 'square' / 'b.png').write_text('text')
     result = run_tool('check_data', tmp_path / 'data')
     assert result.code == 1
-    assert 'val/square/b.png: is no picture' in result.out
+    assert 'val/square/b.png: is no image' in result.out

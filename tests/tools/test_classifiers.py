@@ -11,7 +11,7 @@ import torch
 
 import mmcnn
 from mmcnn.config.files import config_folder
-from mmcnn.datasets.shapes import CLASSES, make_shape_classes
+from mmcnn.datasets.folders.shapes import CLASSES, make_shape_classes
 from mmcnn.errors import CheckpointError
 from mmcnn.inference.detector import read_image
 from mmcnn.weights.checkpoint import read_checkpoint

@@ -7,7 +7,7 @@ import torch
 import mmcnn
 from mmcnn.errors import CheckpointError
 from mmcnn.weights.addresses import fetch, is_address, resolve
-from mmcnn.weights.catalog import CATALOG
+from mmcnn.weights.sources.catalog import CATALOG
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ import pytest
 
 import mmcnn
 from mmcnn.errors import CheckpointError
-from mmcnn.weights.darknet import is_darknet, read_darknet, write_darknet
+from mmcnn.weights.formats.darknet_file import is_darknet
+from mmcnn.weights.sources.darknet import read_darknet, write_darknet
 
 hypothesis = pytest.importorskip('hypothesis')
 st = hypothesis.strategies

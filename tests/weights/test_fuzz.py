@@ -16,10 +16,10 @@ import torch
 from mmcnn.errors import CheckpointError
 from mmcnn.weights import read_checkpoint
 from mmcnn.weights.files import open_weights
-from mmcnn.weights.restricted_unpickler import RestrictedUnpickler
-from mmcnn.weights.safetensors_file import read_safetensors, write_safetensors
-from mmcnn.weights.torch_file import StoredTensor, TorchFile
-from mmcnn.weights.ultralytics_file import read_ultralytics
+from mmcnn.weights.formats.restricted_unpickler import RestrictedUnpickler
+from mmcnn.weights.formats.safetensors_file import read_safetensors, write_safetensors
+from mmcnn.weights.formats.torch_file import StoredTensor, TorchFile
+from mmcnn.weights.formats.ultralytics_file import read_ultralytics
 
 hypothesis = pytest.importorskip('hypothesis')
 st = hypothesis.strategies

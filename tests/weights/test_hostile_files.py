@@ -14,9 +14,9 @@ import torch
 import mmcnn
 from mmcnn.errors import CheckpointError
 from mmcnn.weights import read_checkpoint
+from mmcnn.weights.formats.safetensors_file import read_safetensors
+from mmcnn.weights.formats.ultralytics_file import read_ultralytics
 from mmcnn.weights.loading import load_weights
-from mmcnn.weights.safetensors_file import read_safetensors
-from mmcnn.weights.ultralytics_file import read_ultralytics
 
 READERS = {
     'load_weights': lambda path: load_weights(mmcnn.build_backbone('darknet53', widen_factor=0.1), path),

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 import mmcnn
 from mmcnn.errors import CheckpointError
-from mmcnn.weights.darknet import write_darknet
+from mmcnn.weights.sources.darknet import write_darknet
 
 
 def darknet53():

@@ -10,9 +10,9 @@ from mmcnn.errors import CheckpointError
 from mmcnn.models.wiring import wire
 from mmcnn.registry import MODELS
 from mmcnn.weights import LoadReport
-from mmcnn.weights.darknet import write_darknet
 from mmcnn.weights.loading import load_state
 from mmcnn.weights.record import of_row
+from mmcnn.weights.sources.darknet import write_darknet
 
 NARROW = dict(widen_factor=0.125, deepen_factor=0.33)
 

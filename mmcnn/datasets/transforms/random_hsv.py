@@ -1,11 +1,17 @@
 """Random hue, saturation and brightness, by lookup tables or factors on 8-bit HSV."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 
-from mmcnn.datasets.transforms.plan import Plan
 from mmcnn.registry import TRANSFORMS
+
+if TYPE_CHECKING:
+    from mmcnn.datasets.mosaic.plan import Plan
 
 _LEVELS = np.arange(256, dtype=np.float64)
 _HUES = 180  # OpenCV's 8-bit hue counts two degrees

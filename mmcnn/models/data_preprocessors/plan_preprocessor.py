@@ -6,7 +6,7 @@ from mmdet.models import DetDataPreprocessor
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from mmcnn.datasets.transforms.render import COLUMNS
+from mmcnn.datasets.mosaic.render import COLUMNS
 from mmcnn.registry import MODELS
 
 _HUES = 180  # OpenCV's 8-bit hue counts two degrees
@@ -35,7 +35,7 @@ def draw_batch(packed: dict[str, list[Tensor]], size: tuple[int, int]) -> Tensor
     """Draws the plans of a batch.
 
     Args:
-        packed: Lists, one entry a sample, of what :func:`~mmcnn.datasets.transforms.render.pack` gives.
+        packed: Lists, one entry a sample, of what :func:`~mmcnn.datasets.mosaic.render.pack` gives.
         size: (H, W) of the images.
 
     Returns:

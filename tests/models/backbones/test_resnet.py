@@ -2,7 +2,7 @@ import pytest
 import torch
 
 import mmcnn
-from mmcnn.weights.torchvision import WORLD
+from mmcnn.weights.sources.torchvision import WORLD
 
 # Total and trainable parameters with 1000 classes: keras.applications, and torchvision (which counts the trainable).
 CLASSIFIERS = {

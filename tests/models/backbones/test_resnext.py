@@ -5,7 +5,7 @@ from torch.nn import functional as F
 
 import mmcnn
 from mmcnn.models.backbones.resnext import SummedPaths
-from mmcnn.weights.torchvision import WORLD
+from mmcnn.weights.sources.torchvision import WORLD
 
 # Total and trainable parameters with 1000 classes; of the relatives, the trainable ones of torchvision and timm.
 CLASSIFIERS = {

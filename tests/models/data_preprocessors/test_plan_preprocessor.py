@@ -8,8 +8,8 @@ from mmengine.logging import MessageHub
 from mmengine.structures import InstanceData
 
 from mmcnn.datasets import DarknetHSV, DarknetMosaic, MosaicAffine, RandomHSV
-from mmcnn.datasets.transforms.plan import Source
-from mmcnn.datasets.transforms.render import Renderer, pack
+from mmcnn.datasets.mosaic.plan import Source
+from mmcnn.datasets.mosaic.render import Renderer, pack
 from mmcnn.models.data_preprocessors import PlanPreprocessor
 from mmcnn.models.data_preprocessors.plan_preprocessor import draw_batch, map_hsv
 

@@ -1,0 +1,150 @@
+"""The entries of a COCO dict, checked one by one; the images are not looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from mmcnn.datasets.folders.findings import Finding
+from mmcnn.datasets.folders.split import DataSplit
+
+#: Pixels that a box may stand out of its image unsaid: boxes are rounded.
+MARGIN = 2
+_LARGEST = 2**63
+
+
+def check_annotations(split: DataSplit, bad_images: Collection[int] = ()) -> Iterator[Finding]:
+    """Every fault in the categories, images and annotations of a split.
+
+    Gaps between category ids, crowd boxes and images without annotations are none; nor is a missing ``area`` or
+    ``iscrowd``, or a missing width and height (:func:`~mmcnn.datasets.check.detector.check_data` fills them in).
+
+    Args:
+        split: What was read.
+        bad_images: Places of the images whose files are at fault: boxes are not held to their sizes.
+    """
+    yield from _check_categories(split)
+    yield from _check_ids(split, 'images')
+    yield from _check_ids(split, 'annotations')
+    for index, image in _with_id(split.coco['images']):
+        for problem in _problems_of_image(image):
+            yield _finding(split, 'bad image entry', 'images', index, f'image {image["id"]} {problem}')
+    images = {  # of two with an id the first
+        image['id']: {} if index in bad_images else image
+        for index, image in reversed(list(_with_id(split.coco['images'])))
+    }
+    categories = {category['id'] for _, category in _with_id(split.coco['categories'])}
+    for index, annotation in _with_id(split.coco['annotations']):
+        for kind, problem in _problems_of_annotation(annotation, images, categories):
+            who = 'the box' if split.places else f'annotation {annotation["id"]}'
+            yield _finding(split, kind, 'annotations', index, f'{who} {problem}')
+
+
+def is_sized(image: dict) -> bool:
+    """An image entry says its width and height in pixels."""
+    return all(_is_positive(image.get(side)) for side in ('width', 'height'))
+
+
+def is_box(box: object) -> bool:
+    """Four finite numbers."""
+    return isinstance(box, list) and len(box) == 4 and all(map(_is_finite, box))
+
+
+def _check_categories(split: DataSplit) -> Iterator[Finding]:
+    ids, names = set(), set()
+    for index, category in enumerate(split.coco['categories']):
+        if not _has_id(category):
+            yield Finding('bad category', split.title, f'category entry {index} (counted from 0) has no integer id',
+                          split=split.name)  # fmt: skip
+            continue
+        number, name = category['id'], category.get('name')
+        if number in ids:
+            problem = f'category id {number} is used twice'
+        elif not isinstance(name, str) or not name:
+            problem = f'category {number} has no name'
+        elif name in names:
+            problem = f'category {number} has the name of an earlier one, {name!r}'
+        else:
+            problem = None
+        if problem:
+            yield Finding('bad category', split.title, problem, number, split.name)
+        ids.add(number)
+        names.add(name if isinstance(name, str) else None)
+
+
+def _check_ids(split: DataSplit, key: str) -> Iterator[Finding]:
+    seen = set()
+    for index, entry in enumerate(split.coco[key]):
+        if not _has_id(entry):
+            text = f'{key[:-1]} entry {index} (counted from 0) has no integer id from 0 on'
+            yield _finding(split, 'bad id', key, index, text)
+        elif entry['id'] in seen:
+            yield _finding(split, 'duplicate id', key, index, f'{key[:-1]} id {entry["id"]} is used twice')
+        else:
+            seen.add(entry['id'])
+
+
+def _problems_of_image(image: dict) -> Iterator[str]:
+    name = image.get('file_name')
+    if not isinstance(name, str) or not name or '\0' in name:
+        yield f'has file_name {name!r}'
+    for side in ('width', 'height'):
+        if image.get(side) is not None and not _is_positive(image[side]):
+            yield f'has {side} {image[side]!r}; it takes a number of pixels'
+
+
+def _problems_of_annotation(annotation: dict, images: dict, categories: set) -> Iterator[tuple[str, str]]:
+    """Kind and text of each."""
+    image_id, category_id = annotation.get('image_id'), annotation.get('category_id')
+    image = images.get(image_id) if _is_int(image_id) else None
+    if image is None:
+        yield 'unknown image', f'has image_id {image_id!r}, which is not defined'
+    if not _is_int(category_id) or category_id not in categories:
+        yield 'unknown category', f'has category_id {category_id!r}, which is not defined'
+    if annotation.get('iscrowd') not in (None, 0, 1):
+        yield 'bad iscrowd', f'has iscrowd {annotation["iscrowd"]!r}; it takes 0 or 1'
+    box, area = annotation.get('bbox'), annotation.get('area')
+    if not is_box(box):
+        yield 'bad box', f'has bbox {box!r}; it takes four finite numbers, x, y, width, height'
+        return
+    shown = f'{[float(f"{side:.7g}") for side in box]}'
+    if min(box[2:]) <= 0:
+        yield 'box of zero area', f'has bbox {shown}, of no area; width and height must be positive'
+        return
+    if area is not None and not _is_positive(area):
+        yield 'bad area', f'has area {area!r}; width times height takes its place'
+    if min(box[2:]) < 1:
+        yield 'box below a pixel', f'has bbox {shown}; training leaves out boxes less than 1 px wide or high'
+    if image is not None and is_sized(image):
+        x, y, w, h = box
+        width, height = image['width'], image['height']
+        size = f'the image of {width} x {height} px, {image.get("file_name")}'
+        if x >= width or y >= height or x + w <= 0 or y + h <= 0:
+            yield 'box outside the image', f'has bbox {shown}, outside {size}'
+        elif max(-x, -y, x + w - width, y + h - height) > MARGIN:
+            yield 'box partly outside the image', f'has bbox {shown}, which leaves {size}; training clips it'
+
+
+def _finding(split: DataSplit, kind: str, key: str, index: int, text: str) -> Finding:
+    place = split.places[index] if split.places and key == 'annotations' else split.title
+    entry = split.coco[key][index]
+    return Finding(kind, place, text, entry['id'] if _has_id(entry) else None, split.name, (key, index))
+
+
+def _with_id(entries: list) -> Iterator[tuple[int, dict]]:
+    return ((index, entry) for index, entry in enumerate(entries) if _has_id(entry))
+
+
+def _has_id(entry: object) -> bool:
+    return isinstance(entry, dict) and _is_int(entry.get('id')) and 0 <= entry['id'] < _LARGEST
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_finite(value: object) -> bool:
+    return (_is_int(value) or isinstance(value, float)) and abs(value) < _LARGEST  # which NaN is not, either
+
+
+def _is_positive(value: object) -> bool:
+    return _is_finite(value) and value > 0

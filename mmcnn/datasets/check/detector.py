@@ -1,0 +1,194 @@
+"""A detector's own data, checked before anything is trained on it: annotations, images, what both splits share."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import hotcoco
+
+from mmcnn.datasets.check.annotations import check_annotations, is_box, is_sized
+from mmcnn.datasets.check.classifier import ClassReport, check_class_folder
+from mmcnn.datasets.check.image_records import ImageRecords
+from mmcnn.datasets.check.images import ImageFact
+from mmcnn.datasets.check.report import DataReport
+from mmcnn.datasets.folders.classes import read_class_folder
+from mmcnn.datasets.folders.findings import Finding
+from mmcnn.datasets.folders.layouts import is_detector_folder, reader_of
+from mmcnn.datasets.folders.split import DataSplit
+
+#: Lists of a COCO dict, and what is used of their entries.
+_KEYS = ('images', 'annotations', 'categories')
+_USED = ('id', 'name', 'file_name', 'width', 'height', 'image_id', 'category_id', 'bbox', 'area', 'iscrowd')
+
+
+def check_data(path: str | Path, names: Sequence[str] = ('train', 'val'), decode: bool = True) -> DataReport:
+    """Reads a data folder in any layout that is known (``folders/layouts.py``) and checks all that is in it.
+
+    Missing widths, heights, areas and crowd flags are filled in. Nothing is written to the folder.
+
+    Args:
+        path: The folder.
+        names: The splits that are needed, of 'train' and 'val'.
+        decode: Look into the images. Those that have not changed since the last time are remembered.
+
+    Raises:
+        DataError: The folder is of no known layout, or a file that it needs is missing or cannot be read at all.
+    """
+    root = Path(path)
+    read, records = reader_of(root), ImageRecords(root)
+    splits = [read(root, name, records.sizes) for name in names]
+    images = [_named_images(split) for split in splits]
+    paths = [split.image_path(image) for split, named in zip(splits, images, strict=True) for _, image in named]
+    facts = records.facts(paths) if decode else {}
+    findings = [finding for split in splits for finding in split.findings]
+    for split, named in zip(splits, images, strict=True):
+        bad_images = list(_check_images(split, named, facts)) if decode else []
+        findings += bad_images
+        findings += check_annotations(split, {finding.entry[1] for finding in bad_images})
+        _fill_in(split)
+    if len(splits) == 2:
+        findings += _different_categories(*splits)
+        findings += _shared_images(*splits, *images, facts) if decode else []
+    kept = tuple(_readable(split, _without(split, findings)) for split in splits)
+    for split, rest in zip(splits, kept, strict=True):
+        findings += _what_is_missing(split, rest)
+    return DataReport(root, tuple(splits), tuple(findings), kept)
+
+
+def check_folder(path: str | Path, decode: bool = True) -> DataReport | ClassReport:
+    """Checks the data folder of a detector (:func:`check_data`) or of a classifier, whichever it is.
+
+    Raises:
+        DataError: The folder is of no known layout, or a file that it needs is missing or cannot be read at all.
+    """
+    root = Path(path)
+    if (root / 'train').is_dir() and not is_detector_folder(root):
+        return check_class_folder(read_class_folder(root), decode=decode)
+    return check_data(root, decode=decode)
+
+
+def _named_images(split: DataSplit) -> list[tuple[int, dict]]:
+    """The entries that name an image, with their places in the list."""
+    return [
+        (index, image)
+        for index, image in enumerate(split.coco['images'])
+        if isinstance(image, dict) and isinstance(image.get('file_name'), str) and image['file_name']
+    ]
+
+
+def _check_images(
+    split: DataSplit, images: Sequence[tuple[int, dict]], facts: dict[Path, ImageFact]
+) -> Iterator[Finding]:
+    """Images that cannot be used or have another size; sizes that are not there are filled in."""
+    for index, image in images:
+        fact, shown = facts[split.image_path(image)], split.shown_image(image)
+        who = dict(id=image.get('id'), split=split.name, entry=('images', index))
+        if fact.problem is not None:
+            yield Finding(fact.problem, shown, f'image {image.get("id")} {fact.detail}', **who)
+        elif image.get('width') is None or image.get('height') is None:
+            image.update(width=fact.width, height=fact.height)
+            split.changed = True
+        elif is_sized(image) and (image['width'], image['height']) != (fact.width, fact.height):
+            size = f'{image["width"]} x {image["height"]}'
+            turned = '' if (image['width'], image['height']) != fact.stored else (
+                ' once it is rotated as its EXIF entry says: size and boxes have to be those of the rotated image'
+            )  # fmt: skip
+            text = f'image {image.get("id")} has {fact.width} x {fact.height} px{turned}, but {size} in the annotations'
+            yield Finding('wrong size', shown, text, **who)
+
+
+def _fill_in(split: DataSplit) -> None:
+    """The area of boxes without one, and crowd flags that are null; neither is a fault."""
+    for annotation in split.coco['annotations']:
+        if not isinstance(annotation, dict) or not is_box(annotation.get('bbox')):
+            continue
+        area = annotation.get('area')
+        if not isinstance(area, int | float) or not 0 < area < float('inf'):
+            annotation['area'] = annotation['bbox'][2] * annotation['bbox'][3]
+            split.changed = True
+        if annotation.get('iscrowd', 0) is None:
+            annotation['iscrowd'] = 0
+            split.changed = True
+
+
+def _different_categories(train: DataSplit, val: DataSplit) -> Iterator[Finding]:
+    names, others = ([each.get('name') for each in split.coco['categories'] if isinstance(each, dict)]
+                     for split in (train, val))  # fmt: skip
+    if names == others:
+        return
+    only = [
+        f'only {split.title} has {", ".join(map(repr, missing))}'
+        for split, missing in (
+            (train, [name for name in names if name not in others]),
+            (val, [name for name in others if name not in names]),
+        )
+        if missing
+    ]
+    order = f'the same categories in another order: {", ".join(map(str, others))} against {", ".join(map(str, names))}'
+    yield Finding('different categories', val.title, f'compared with {train.title}, {"; ".join(only) or order}')
+
+
+def _shared_images(
+    train: DataSplit,
+    val: DataSplit,
+    train_images: Sequence[tuple[int, dict]],
+    val_images: Sequence[tuple[int, dict]],
+    facts: dict[Path, ImageFact],
+) -> Iterator[Finding]:
+    """Images to train on that are to validate on, too, by content: the numbers would not be those of new images."""
+    held_out = {facts[val.image_path(image)].digest: image for _, image in val_images}
+    for index, image in train_images:
+        digest = facts[train.image_path(image)].digest
+        if digest and digest in held_out:
+            other = held_out[digest]
+            shown, same = train.shown_image(image), f'image {other.get("id")} of {val.title}, {val.shown_image(other)}'
+            text = f'image {image.get("id")} is the same as {same}'
+            yield Finding('train image in val', shown, text, image.get('id'), 'train', ('images', index))
+
+
+def _without(split: DataSplit, findings: Sequence[Finding]) -> dict:
+    """The COCO dict less the entries with an error, and less the boxes of images that went."""
+    out = {finding.entry for finding in findings if finding.split == split.name and finding.severity == 'error'}
+    kept = {
+        key: [entry for index, entry in enumerate(split.coco[key]) if (key, index) not in out]
+        for key in ('images', 'annotations')
+    }
+    ids = {image['id'] for image in kept['images']}
+    kept['annotations'] = [each for each in kept['annotations'] if each['image_id'] in ids]
+    return {**split.coco, **kept}
+
+
+def _readable(split: DataSplit, kept: dict) -> dict:
+    """A COCO dict without entries that evaluation would stumble over: some tools write text where it takes numbers."""
+    if split.name == 'val':
+        notes = json.dumps({key: [] if key in _KEYS else value for key, value in kept.items()})
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                (file := Path(folder, 'notes.json')).write_text(notes)
+                hotcoco.COCO(str(file))
+            hotcoco.COCO().dataset = kept
+        except (TypeError, ValueError):
+            split.changed = True
+            used = {key: [each for each in kept[key] if isinstance(each, dict)] for key in _KEYS}
+            return {key: [{name: each[name] for name in _USED if name in each} for each in used[key]] for key in _KEYS}
+    return kept
+
+
+def _what_is_missing(split: DataSplit, kept: dict) -> Iterator[Finding]:
+    """Empty sets, and classes without a box, once what has an error is left out."""
+    left = ' without an error' if len(kept['images']) < len(split.coco['images']) else ''
+    boxes = [each['category_id'] for each in kept['annotations'] if not each.get('iscrowd')]
+    if not kept['images']:
+        yield Finding('no images', split.title, f'holds no image{left}', split=split.name)
+    elif not boxes and split.name == 'train':
+        yield Finding('no boxes', split.title, 'holds no box to train on', split=split.name)
+    else:
+        present = set(boxes)
+        for category in kept['categories']:
+            number = category.get('id') if isinstance(category, dict) else None
+            if isinstance(number, int) and number not in present:
+                text = f'category {number}, {category.get("name")!r}, has no box'
+                yield Finding('class without a box', split.title, text, number, split.name)

@@ -1,0 +1,120 @@
+"""What a check of a detector's data found, and the data as it is to be used."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmcnn.datasets.folders.cache_folder import cache_folder, write_cached
+from mmcnn.datasets.folders.findings import Finding, Report, counts, listed, number
+from mmcnn.datasets.folders.split import DataSplit
+from mmcnn.errors import DataError
+
+
+@dataclass(frozen=True)
+class DataReport(Report):
+    """What :func:`~mmcnn.datasets.check.detector.check_data` found in a folder.
+
+    Attributes:
+        root: The folder.
+        splits: As they were read, with missing sizes, areas and crowd flags filled in.
+        findings: All faults.
+        kept: The COCO dict of each split without what has an error.
+    """
+
+    root: Path
+    splits: tuple[DataSplit, ...]
+    findings: tuple[Finding, ...]
+    kept: tuple[dict, ...]
+
+    @property
+    def parts(self) -> tuple[DataSplit, ...]:
+        """The name of ``splits`` up to release 0.1, kept for one release."""
+        warnings.warn('DataReport.parts has become DataReport.splits', DeprecationWarning, stacklevel=2)
+        return self.splits
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Category names in the order of the files; label i is ``classes[i]``. Only where nothing is fatal."""
+        return tuple(category['name'] for category in self.splits[-1].coco['categories'])
+
+    def title(self) -> str:
+        """How much there is, in a line."""
+        sizes = [
+            f'{split.title}: {number(len(split.coco["images"]), "image")}, '
+            f'{number(len(split.coco["annotations"]), "box")}'
+            for split in self.splits
+        ]
+        return f'{self.root}: {"; ".join(sizes)}; {number(len(self.splits[-1].coco["categories"]), "class")}'
+
+    def left_out(self) -> str:
+        """What ``skip_bad=True`` leaves out, in a line."""
+        errors = ', '.join(f'{kind} {count}' for kind, count in counts(self.of('error')).items())
+        less = [
+            f'{number(len(split.coco["images"]) - len(kept["images"]), "image")} and '
+            f'{number(len(split.coco["annotations"]) - len(kept["annotations"]), "box")} of {split.title}'
+            for split, kept in zip(self.splits, self.kept, strict=True)
+        ]
+        return f'left out: {errors}; that is {", ".join(less)}'
+
+    def usable(self, skip_bad: bool = False) -> DetectorData:
+        """The data to train on: the user's own files where nothing changes, else ones in the cache folder.
+
+        Args:
+            skip_bad: Leave out what has an error.
+
+        Raises:
+            DataError: There are errors, or such as cannot be left out. The message lists the first of each kind.
+        """
+        blocking = self.of('fatal') if skip_bad else self.of('fatal', 'error')
+        if blocking:
+            hint = ['leave out what has an error with skip_bad=True, or mend the files']
+            hint = [] if self.of('fatal') else hint
+            raise DataError('\n'.join([f'{self.title()}; not fit to be used:', *listed(blocking), *hint]))
+        numbers = {split.name: len(kept['images']) for split, kept in zip(self.splits, self.kept, strict=True)}
+        files = [_ann_file(split, kept) for split, kept in zip(self.splits, self.kept, strict=True)]
+        return DetectorData(
+            self.root,
+            self.classes,
+            {split.name: (file, split.prefix) for split, file in zip(self.splits, files, strict=True)},
+            *(numbers.get(name) for name in ('train', 'val')),
+        )
+
+
+@dataclass(frozen=True)
+class DetectorData:
+    """Data that passed its check.
+
+    Attributes:
+        root: The user's folder.
+        classes: Category names; label i is ``classes[i]``.
+        files: Of each split its COCO file, relative to ``root`` if it is below it, and its folder of images.
+        num_train: Number of training images; None where they were not asked for.
+        num_val: The same of validation images.
+    """
+
+    root: Path
+    classes: tuple[str, ...]
+    files: dict[str, tuple[str, str]]
+    num_train: int | None
+    num_val: int | None
+
+
+def _ann_file(split: DataSplit, kept: dict) -> str:
+    """The user's own file if it is what is to be used; else one in the cache folder, written if it is not there yet."""
+    if not split.changed and all(len(kept[key]) == len(split.coco[key]) for key in ('images', 'annotations')):
+        return split.ann_file.relative_to(split.root).as_posix()
+    content = json.dumps(kept).encode()
+    path = cache_folder() / 'annotations' / hashlib.sha256(content).hexdigest()[:16] / f'{split.name}.json'
+    try:
+        if not path.is_file():
+            write_cached(path, content)
+    except OSError as error:
+        raise DataError(
+            f'{path} cannot be written: {error.strerror}. The annotations as they are used are kept there; set '
+            'XDG_CACHE_HOME to a folder that can be written to'
+        ) from error
+    return str(path.resolve())

@@ -1,0 +1,128 @@
+"""What is wrong with a data folder: each fault with its kind, file and id, and many of them as one readable report."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+#: Every kind of finding, in the order of reports. A ``fatal`` one ends the run; an ``error`` does so unless it is left
+#: out (``skip_bad``); after a ``warning`` the run goes on.
+SEVERITY = {
+    'bad category': 'fatal',
+    'different categories': 'fatal',
+    'bad id': 'error',
+    'duplicate id': 'error',
+    'bad image entry': 'error',
+    'missing image': 'error',
+    'unreadable image': 'error',
+    'truncated image': 'error',
+    'decompression bomb': 'error',
+    'wrong size': 'error',
+    'train image in val': 'error',
+    'unreadable annotation': 'error',
+    'unknown image': 'error',
+    'unknown category': 'error',
+    'bad box': 'error',
+    'box of zero area': 'error',
+    'box outside the image': 'error',
+    'bad iscrowd': 'error',
+    'no images': 'fatal',
+    'no boxes': 'fatal',
+    'box partly outside the image': 'warning',
+    'box below a pixel': 'warning',
+    'bad area': 'warning',
+    'class without a box': 'warning',
+    'annotation without an image': 'warning',
+}
+SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One fault.
+
+    Attributes:
+        kind: A key of :data:`SEVERITY`.
+        file: The user's file that is at fault, relative to the data folder; with ``:LINE`` where it has lines.
+        text: The fault as the rest of a sentence about the file; it names the id.
+        id: Of the image, annotation or category; None where it has none.
+        split: 'train' or 'val'.
+        entry: The list of the COCO dict, 'images' or 'annotations', and the place in it that ``skip_bad`` leaves out;
+            None: nothing that is in the dict.
+    """
+
+    kind: str
+    file: str
+    text: str
+    id: int | None = None
+    split: str = ''
+    entry: tuple[str, int] | None = None
+
+    @property
+    def part(self) -> str:
+        """The name of ``split`` up to release 0.1, kept for one release."""
+        warnings.warn('Finding.part has become Finding.split', DeprecationWarning, stacklevel=2)
+        return self.split
+
+    @property
+    def severity(self) -> str:
+        """'fatal', 'error' or 'warning'."""
+        return SEVERITY[self.kind]
+
+    def __str__(self) -> str:
+        return f'{self.file}: {self.text}'
+
+
+class Report:
+    """What a check of a data folder found: its ``findings``, and a ``title`` that says how much there is."""
+
+    findings: tuple[Finding, ...]
+
+    def title(self) -> str:
+        """How much there is, in a line."""
+        raise NotImplementedError
+
+    @property
+    def ok(self) -> bool:
+        """Nothing keeps the data from being used; there may be warnings."""
+        return not self.of('fatal', 'error')
+
+    def of(self, *severities: str) -> list[Finding]:
+        """The findings that are 'fatal', 'error' or 'warning'."""
+        return [finding for finding in self.findings if finding.severity in severities]
+
+    def text(self, shown: int = SHOWN) -> str:
+        """The whole report, with so many findings of each kind."""
+        return '\n'.join([self.title(), *(listed(self.findings, shown) or ['no faults'])])
+
+    def __str__(self) -> str:
+        return self.text()
+
+
+def counts(findings: Iterable[Finding]) -> dict[str, int]:
+    """Number of findings of each kind, in the order of :data:`SEVERITY`."""
+    found = [finding.kind for finding in findings]
+    return {kind: found.count(kind) for kind in SEVERITY if kind in set(found)}
+
+
+def listed(findings: Sequence[Finding], shown: int = SHOWN) -> list[str]:
+    """Lines of a report: for each kind its number and the first few of it."""
+    lines = []
+    by_kind: dict[str, list[Finding]] = {kind: [] for kind in SEVERITY}
+    for finding in findings:
+        by_kind[finding.kind].append(finding)
+    for kind, members in by_kind.items():
+        if members:
+            severity = 'warning' if SEVERITY[kind] == 'warning' else 'error'
+            lines.append(f'{severity}: {kind} ({len(members)})')
+            lines += [f'  {member}' for member in members[:shown]]
+            if len(members) > shown:
+                lines.append(f'  and {len(members) - shown} more')
+    return lines
+
+
+def number(count: int, noun: str) -> str:
+    """'1 box', '2,000 boxes'."""
+    plural = noun + ('es' if noun.endswith(('x', 's')) else 's')
+    return f'{count:,} {noun if count == 1 else plural}'

@@ -1,0 +1,47 @@
+"""The train or the val split of a detector's data folder, whatever its layout, as a COCO dict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mmcnn.datasets.folders.findings import Finding
+
+#: Tells (w, h) of image files in pixels, as they are trained on; None for one that cannot be read.
+Sizes = Callable[[Iterable[Path]], dict[Path, tuple[int, int] | None]]
+
+
+@dataclass
+class DataSplit:
+    """What a reader of one layout gives; a check fills in and judges it.
+
+    Attributes:
+        name: 'train' or 'val'.
+        title: The user's file that says what belongs to it, relative to the data folder.
+        root: The data folder.
+        prefix: The folder of the images, relative to ``root`` and ending in a slash; '' for ``root`` itself.
+        coco: The lists images, annotations and categories. Nothing in them has been looked at yet.
+        ann_file: The user's COCO file; None: the dict was converted from another layout.
+        places: For each annotation the user's file and line, where the dict was converted.
+        findings: What could not be read, and so is not in the dict.
+        changed: The dict has entries that ``ann_file`` has not.
+    """
+
+    name: str
+    title: str
+    root: Path
+    prefix: str
+    coco: dict
+    ann_file: Path | None = None
+    places: list[str] | None = None
+    findings: list[Finding] = field(default_factory=list)
+    changed: bool = False
+
+    def image_path(self, image: dict) -> Path:
+        """Where the image of an entry of ``coco['images']`` is."""
+        return self.root / self.prefix / image['file_name']
+
+    def shown_image(self, image: dict) -> str:
+        """The same for messages: relative to the data folder."""
+        return f'{self.prefix}{image["file_name"]}'

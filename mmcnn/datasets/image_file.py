@@ -1,0 +1,126 @@
+"""The one reader of image files: whoever trains, measures or infers on a file sees the same pixels.
+
+Only the check of data (:mod:`mmcnn.datasets.check.images`) decodes by itself: it asks decoders for what is wrong with a
+file, and a reader has to make the best of it.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+
+import cv2
+import numpy as np
+
+from mmcnn.datasets.jpeg_header import JpegHeader, read_jpeg_header
+from mmcnn.errors import DataError
+
+try:
+    import simplejpeg  # an extra: gives the pixels that OpenCV gives, sooner
+except ImportError:
+    simplejpeg = None
+
+#: Endings of the files of a folder that are taken for images.
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
+_FLAGS = {
+    1: cv2.IMREAD_COLOR,
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+}
+_MOST_PIXELS = 2**30  # OpenCV's own bound
+_BLOCK = 16  # rows that a JPEG file gives at a time, at most
+
+
+def read_image_file(
+    path: str | os.PathLike, reduction: int = 1, share: float = 1.0, size: tuple[int, int] | None = None
+) -> np.ndarray:
+    """The image in a file, by :func:`decode_image`.
+
+    Raises:
+        DataError: The file cannot be read, or is no image; the message names it.
+    """
+    path = os.fspath(path)
+    try:
+        with open(path, 'rb') as file:  # not cv2.imread, which cannot open non-ASCII names everywhere
+            data = file.read()
+    except OSError as error:
+        raise DataError(f'{path} cannot be read: {error.strerror}', path) from error
+    return decode_image(data, path, path, reduction, share, size)
+
+
+def decode_image(
+    data: bytes,
+    what: str,
+    path: str | None = None,
+    reduction: int = 1,
+    share: float = 1.0,
+    size: tuple[int, int] | None = None,
+) -> np.ndarray:
+    """An image as (ceil(H / reduction), ceil(W / reduction), 3) uint8 BGR, turned upright as its EXIF data say.
+
+    Grey images get three equal channels, alpha is dropped, of 16 bits the upper eight are kept, and of several frames
+    or pages the first is taken.
+
+    Args:
+        data: The content of an image file.
+        what: What messages call it.
+        path: Its file, for the error; None: it has none.
+        reduction: 1, 2, 4 or 8. A JPEG decoder reduces as it decodes, which takes less time; other images are averaged
+            afterwards.
+        share: Only the upper share of the image need be right; what is below may be left undefined, unless the image's
+            size is another than ``size``.
+        size: (w, h) in pixels that the image should have; None: any.
+
+    Raises:
+        DataError: It is no image.
+    """
+    if not data:
+        raise DataError(f'{what} is no image that OpenCV can read: it is empty', path)
+    header = read_jpeg_header(data)
+    if header and size not in (None, header.size):
+        share = 1.0
+    image = _decode_plain_jpeg(data, header, reduction, share) if header and simplejpeg else None
+    if image is not None:
+        return image
+    flags = _FLAGS[reduction if data[:2] == b'\xff\xd8' else 1]
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        raise DataError(f'{what} is no image that OpenCV can read: {error.err.strip()}', path) from error
+    if image is None:
+        raise DataError(f'{what} is no image that OpenCV can read', path)
+    if reduction == 1 or flags != _FLAGS[1]:
+        return image
+    height, width = (-(-side // reduction) for side in image.shape[:2])
+    missing = height * reduction - image.shape[0], width * reduction - image.shape[1]
+    image = cv2.copyMakeBorder(image, 0, missing[0], 0, missing[1], cv2.BORDER_REPLICATE)
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def _decode_plain_jpeg(data: bytes, header: JpegHeader, reduction: int, share: float) -> np.ndarray | None:
+    """Decodes a JPEG file faster than OpenCV does, to the same pixels; None: OpenCV has to say what it is."""
+    width, height = header.size
+    if header.has_exif or header.channels not in (1, 3) or not 0 < width * height <= _MOST_PIXELS:
+        return None
+    rows = math.ceil(share * height) + 2 * reduction  # colours are smoothed, with those of the next row
+    rows = min(-(-rows // _BLOCK) * _BLOCK, height) if header.in_rows else height
+    cut = rows < height
+    if cut:  # a file that says to be lower is decoded so far; the rest of it is a fault to the decoder, which it mends
+        data = bytearray(data)
+        data[header.height_at : header.height_at + 2] = rows.to_bytes(2, 'big')
+    image = np.empty((-(-height // reduction), -(-width // reduction), 3), np.uint8)
+    wanted = image[: -(-rows // reduction)]
+    try:
+        decoded = simplejpeg.decode_jpeg(
+            data,
+            'BGR',
+            min_height=wanted.shape[0],
+            min_width=wanted.shape[1],
+            min_factor=reduction,
+            buffer=wanted,
+            strict=not cut,
+        )
+    except ValueError:
+        return None
+    return image if decoded.shape == wanted.shape else None

@@ -1,0 +1,88 @@
+"""A bounded cache of decoded images that all data-loading processes share."""
+
+import mmap
+import multiprocessing
+import os
+
+import numpy as np
+
+from mmcnn.engine import shared_memory
+from mmcnn.errors import DataError
+
+_EMPTY, _WRITING, _READY = 0, 1, 2
+
+
+class SharedImageCache:
+    """Images of a data set in one block of memory, shared between a process and those that it forks.
+
+    The block is anonymous: no file, nothing in /dev/shm, gone with the last process that has it. Pages take memory when
+    an image is put there. When the next image does not fit it is not kept; nothing is thrown out, since a mosaic draws
+    every image equally often and no choice would be better. What one process puts there all can get, also one that
+    is forked later. Several processes of one machine that do not fork from each other (one for each GPU) have a block
+    each and share the bound.
+
+    Args:
+        num_images: Of the data set.
+        gigabytes: Bound of the block on this machine, in 10^9 bytes.
+
+    Raises:
+        DataError: The bound is not positive or more than the machine's memory, or the system gives no such block.
+    """
+
+    def __init__(self, num_images: int, gigabytes: float) -> None:
+        memory = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 1e9
+        if not 0 < gigabytes <= memory:
+            raise DataError(f'an image cache of {gigabytes:g} GB: this machine has {memory:.0f} GB of memory')
+        self.capacity = int(gigabytes * 1e9) // max(int(os.environ.get('LOCAL_WORLD_SIZE', 1)), 1)
+        try:
+            self._block = mmap.mmap(-1, max(self.capacity, 1))
+            index = mmap.mmap(-1, 8 * (1 + 4 * num_images))
+            self._lock = multiprocessing.get_context('fork').Lock()
+        except OSError as error:
+            reason = shared_memory.refusal(error)
+            raise DataError(f'an image cache of {gigabytes:g} GB: the system refuses it ({reason})') from error
+        numbers = np.frombuffer(index, np.int64)
+        self._used = numbers[:1]
+        self._state, self._offset, self._height, self._width = numbers[1:].reshape(4, num_images)
+
+    def __getstate__(self) -> dict:
+        raise DataError(
+            'the image cache is shared by forking, which these data-loading processes are not started by: '
+            "use env_cfg.mp_cfg.mp_start_method='fork', or no cache_gb"
+        )
+
+    @property
+    def used(self) -> int:
+        """Bytes taken so far."""
+        return int(self._used[0])
+
+    def get(self, index: int) -> np.ndarray | None:
+        """An image that was put, (h, w, 3) uint8, without a copy: not to be written to. None: it is not here."""
+        if self._state[index] != _READY:
+            return None
+        return self._view(index, int(self._height[index]), int(self._width[index]))
+
+    def put(self, index: int, image: np.ndarray) -> None:
+        """Keeps a copy of an image (h, w, 3) uint8, if there is room and no other process keeps it already."""
+        height, width, channels = image.shape
+        if channels != 3:
+            raise ValueError(f'SharedImageCache takes images of 3 channels, not {channels}')
+        # A process that was killed inside may hold the lock for ever: then nothing more is kept.
+        if not self._lock.acquire(timeout=1.0):
+            return
+        try:
+            if self._state[index] != _EMPTY or self.used + image.nbytes > self.capacity:
+                return
+            self._state[index], self._offset[index] = _WRITING, self.used
+            self._height[index], self._width[index] = height, width
+            self._used[0] += image.nbytes
+        finally:
+            self._lock.release()
+        self._view(index, height, width)[:] = image
+        # Taking the lock once more orders the pixels before the mark, also on processors that would exchange them.
+        if self._lock.acquire(timeout=1.0):
+            self._state[index] = _READY
+            self._lock.release()
+
+    def _view(self, index: int, height: int, width: int) -> np.ndarray:
+        return np.ndarray((height, width, 3), np.uint8, self._block, int(self._offset[index]))

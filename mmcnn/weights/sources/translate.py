@@ -1,0 +1,145 @@
+"""Names of other libraries' layers to ours, by rule tables: one :class:`Source` for each library."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from mmcnn.errors import CheckpointError
+from mmcnn.image_format import ImageFormat, in_words
+from mmcnn.models.families import backbone_families
+from mmcnn.nearest import nearest
+from mmcnn.weights.report import listed
+
+if TYPE_CHECKING:
+    from mmcnn.models.backbones.row import Row
+
+#: A pattern that has to match a whole layer name, and our name for it: a replacement as of ``re.sub``, a function of
+#: the match (a LookupError of it: there is no such layer), or None for layers that are left out on purpose (auxiliary
+#: heads).
+Rule = tuple[str, str | Callable[[re.Match], str] | None]
+
+
+class OtherRowError(CheckpointError):
+    """A library's file whose tensors would fit a row that computes something else with them."""
+
+
+@dataclass(frozen=True)
+class Translation:
+    """A file's tensors under our names, and a word for everything that is not simply renamed."""
+
+    #: Our name -> tensor in our layout.
+    state: dict[str, Tensor]
+    #: Why something of the file is not in ``state`` -> its keys there: 'auxiliary heads', 'the top', ...
+    left_out: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    #: Our names of the tensors that lie otherwise in the file (transposed, flattened, split).
+    reshaped: Sequence[str] = ()
+    #: Why the file ends before something of the model -> our names of it: 'behind the cut-off .conv.137', ...
+    absent: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    #: Sentences for whoever loads the file: what it was trained with and the row has otherwise.
+    notes: Sequence[str] = ()
+    #: The images that the network was trained on, in words, where the library is known to have others than our row.
+    images: str = ''
+
+
+@dataclass(frozen=True)
+class Source:
+    """A library whose weights can be loaded here."""
+
+    name: str
+    #: Class of our family -> its layer names, or a function of the variant where they depend on the row.
+    rules: Mapping[str, Sequence[Rule] | Callable[[str], Sequence[Rule]]]
+    #: Class of our family -> what no rule on names can say, done to the renamed state.
+    fixes: Mapping[str, Callable[[dict[str, Tensor]], dict[str, Tensor]]] = field(default_factory=dict)
+    #: The library's key and tensor -> the same in PyTorch's layout; None: it is PyTorch's.
+    layout: Callable[[str, Tensor], tuple[str, Tensor]] | None = None
+    #: Class of our family -> fields of a row that the library's networks have so, and no tensor shows:
+    #: ``dict(norm=dict(eps=1e-5))``. Rows that have them otherwise are refused.
+    demands: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    #: Class of our family -> the images that the library trains it on, where a row of ours says otherwise.
+    images: Mapping[str, ImageFormat] = field(default_factory=dict)
+    #: The file's state and the row -> what of it the rules are about, under the library's own names; None: all.
+    prepare: Callable[[Mapping[str, Tensor], Row], Translation] | None = None
+
+    def translate(self, state: Mapping[str, Tensor], variant: str) -> Translation:
+        """The library's state dict under the names of our :class:`~mmcnn.models.classifiers.Classifier`.
+
+        Raises:
+            CheckpointError: no variant has this name, the library has no network of its family, or a key has no
+                counterpart here.
+            OtherRowError: every key has one, but the library's network is not the row's.
+        """
+        families = backbone_families()
+        if variant not in families:
+            raise CheckpointError(f"no backbone is called '{variant}'; {nearest(variant, families)}")
+        names = [cls.__name__ for cls in families[variant].__mro__]  # a ResNet with a pyramid is a ResNet, too
+        family = next((name for name in names if name in self.rules), None)
+        if family is None:
+            known = ', '.join(sorted(self.rules))
+            raise CheckpointError(f'{self.name} has no weights for {variant} ({names[0]}); it has some for {known}')
+        row = families[variant].variants[variant]
+        given = self.prepare(state, row) if self.prepare else Translation(dict(state))
+        plain = dict(self.layout(key, value) for key, value in given.state.items()) if self.layout else given.state
+        rules = self.rules[family]
+        renamed = translate(plain, rules(variant) if callable(rules) else rules)
+        self._refuse_other(families[variant].variants, variant, self.demands.get(family, {}))
+        fixed = self.fixes[family](renamed.state) if family in self.fixes else renamed.state
+        moved = {id(value) for value in given.state.values()}  # the very tensors of the file
+        reshaped = [key for key, value in fixed.items() if id(value) not in moved]
+        images = in_words(self.images[family]) if family in self.images else ''
+        return Translation(fixed, {**given.left_out, **renamed.left_out}, reshaped, notes=given.notes, images=images)
+
+    def _refuse_other(self, rows: Mapping[str, Row], variant: str, demands: Mapping[str, Any]) -> None:
+        """Weights that would fit in their shapes, and give other results."""
+        for name, wanted in demands.items():
+            own = getattr(rows[variant], name)
+            if not _agree(own, wanted):
+                fitting = [other for other in rows if _agree(getattr(rows[other], name), wanted)]
+                raise OtherRowError(
+                    f"{self.name}'s network has {name}={wanted!r}, {variant} has {own!r} and would compute something "
+                    f'else with its weights; they fit {" or ".join(fitting)}'
+                )
+
+
+def _agree(own: Any, wanted: Any) -> bool:
+    """Whether a field of a row is as wanted; of a config only the entries that are wanted count."""
+    if isinstance(wanted, Mapping):
+        return isinstance(own, Mapping) and all(own.get(key) == value for key, value in wanted.items())
+    return own == wanted
+
+
+def translate(state: Mapping[str, Tensor], rules: Sequence[Rule]) -> Translation:
+    """Renames the layers of a state dict; what follows the last dot (``weight``, ``running_mean``) stays.
+
+    Layers that a rule names None for are left out as 'auxiliary heads': nothing else is left out by a rule.
+
+    Args:
+        state: ``'layer.name.weight'`` to tensor.
+        rules: the first that matches a layer's name holds.
+
+    Raises:
+        CheckpointError: no rule matches a layer, or two layers get the same name.
+    """
+    renamed, unknown, auxiliary = {}, [], []
+    for key, value in state.items():
+        layer, _, kind = key.rpartition('.')
+        matches = ((re.fullmatch(pattern, layer), ours) for pattern, ours in rules)
+        match, ours = next((pair for pair in matches if pair[0]), (None, None))
+        if match is None or ours is None:
+            (unknown if match is None else auxiliary).append(key)
+            continue
+        try:
+            name = f'{ours(match) if callable(ours) else match.expand(ours)}.{kind}'
+        except LookupError:
+            unknown.append(key)
+            continue
+        if name in renamed:
+            raise CheckpointError(f"two layers of the file are '{name}' here, the second is '{key}'")
+        renamed[name] = value
+    if unknown:
+        raise CheckpointError(f'{len(unknown)} keys of the file are unknown here: {listed(unknown, count=False)}')
+    return Translation(renamed, {'auxiliary heads': tuple(auxiliary)} if auxiliary else {})

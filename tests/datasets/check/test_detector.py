@@ -1,0 +1,503 @@
+"""The whole check of a detector's folder: what is found in images, between both splits, and what is left out."""
+
+import hashlib
+import json
+import shutil
+import struct
+import zlib
+from pathlib import Path
+
+import hotcoco
+import pytest
+from PIL import Image
+
+from mmcnn.datasets import check_data
+from mmcnn.datasets.folders.findings import listed
+from mmcnn.errors import DataError
+
+BCCD = Path(__file__).resolve().parents[3] / '..' / 'shared' / 'data' / 'bccd'
+COLOURS = {'a.png': 'red', 'b.png': 'green', 'c.png': 'blue', 'd.png': 'white'}
+
+
+def coco_of(*names):
+    """Each image has two boxes, one of each category; ids from 10 on."""
+    images = [dict(id=i, file_name=name, width=40, height=30) for i, name in enumerate(names, start=10)]
+    annotations = [
+        dict(id=2 * image['id'] + i, image_id=image['id'], category_id=id_, bbox=[1, 2, 10, 9], area=90, iscrowd=0)
+        for image in images
+        for i, id_ in enumerate((90, 3))
+    ]
+    return dict(images=images, annotations=annotations, categories=[dict(id=90, name='zèbre'), dict(id=3, name='$x_')])
+
+
+@pytest.fixture
+def make(tmp_path, monkeypatch):
+    """Writes a folder of three images to train and one to validate on; changes edit the COCO dicts first."""
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+
+    def write(change=lambda coco: None, val_change=lambda coco: None):
+        root = tmp_path / 'data'
+        (root / 'images').mkdir(parents=True)
+        for name, colour in COLOURS.items():
+            Image.new('RGB', (40, 30), colour).save(root / 'images' / name)
+        parts = {'train': (change, coco_of('a.png', 'b.png', 'c.png')), 'val': (val_change, coco_of('d.png'))}
+        for name, (edit, coco) in parts.items():
+            edit(coco)
+            (root / f'{name}.json').write_text(json.dumps(coco), encoding='utf-8')
+        return root
+
+    return write
+
+
+def state(root):
+    """Everything below a folder: names, content, times of change."""
+    return {
+        path: (path.stat().st_mtime_ns, hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None)
+        for path in [root, *root.rglob('*')]
+    }
+
+
+def found(root, *kinds):
+    """Kind, file and id of each finding."""
+    findings = check_data(root).findings
+    return [(each.kind, each.file, each.id) for each in findings if not kinds or each.kind in kinds]
+
+
+def read(data, part):
+    """The samples that MMDetection reads of a part that is usable."""
+    from mmdet.datasets import CocoDataset
+
+    ann_file, prefix = data.files[part]
+    dataset = CocoDataset(
+        data_root=str(data.root), ann_file=ann_file, data_prefix=dict(img=prefix), pipeline=[],
+        metainfo=dict(classes=data.classes), test_mode=True,
+    )  # fmt: skip
+    return [dataset.get_data_info(i) for i in range(len(dataset))]
+
+
+def test_a_good_folder(make):
+    root = make()
+    before = state(root)
+    report = check_data(str(root))
+    assert report.findings == ()
+    assert report.title() == f'{root}: train.json: 3 images, 6 boxes; val.json: 1 image, 2 boxes; 2 classes'
+    data = report.usable()
+    assert (data.root, data.classes, data.num_train, data.num_val) == (root, ('zèbre', '$x_'), 3, 1)
+    assert data.files == {'train': ('train.json', 'images/'), 'val': ('val.json', 'images/')}
+    assert report.usable(skip_bad=True) == data
+    assert state(root) == before
+    assert [len(sample['instances']) for sample in read(data, 'train')] == [2, 2, 2]
+
+
+def test_the_layout_of_coco_2017(make):
+    root = make()
+    (root / 'annotations').mkdir()
+    for name in ('train', 'val'):
+        (root / f'{name}.json').rename(root / 'annotations' / f'instances_{name}2017.json')
+        shutil.copytree(root / 'images', root / f'{name}2017')
+    shutil.rmtree(root / 'images')
+    data = check_data(root).usable()
+    samples = read(data, 'train')
+    assert [sample['img_path'] for sample in samples] == [str(root / 'train2017' / f'{each}.png') for each in 'abc']
+
+
+def test_only_val(make):
+    root = make()
+    (root / 'train.json').unlink()
+    data = check_data(root, ('val',)).usable()
+    assert (data.num_train, data.num_val, data.classes) == (None, 1, ('zèbre', '$x_'))
+    with pytest.raises(DataError, match=r'has no train\.json'):
+        check_data(root)
+
+
+def test_one_class_crowds_and_empty_images_are_fine(make):
+    def change(coco):
+        coco['categories'].pop()
+        coco['annotations'] = [each for each in coco['annotations'] if each['category_id'] == 90]
+        coco['annotations'] = coco['annotations'][:2]
+        coco['annotations'][1]['iscrowd'] = 1
+
+    def val_change(coco):
+        coco['categories'].pop()
+        coco['annotations'].pop()
+
+    report = check_data(make(change, val_change))
+    assert report.findings == ()
+    samples = read(report.usable(), 'train')
+    assert [[each['ignore_flag'] for each in sample['instances']] for sample in samples] == [[0], [1], []]
+
+
+def test_what_is_missing_is_filled_in(make, tmp_path):
+    def change(coco):
+        del coco['annotations'][0]['area']
+        coco['annotations'][1]['iscrowd'] = None
+        coco['annotations'][2]['area'] = 0
+        del coco['images'][1]['width'], coco['images'][1]['height']
+        coco['images'][2]['width'] = None
+
+    root = make(change)
+    before = state(root)
+    report = check_data(root)
+    assert [(each.kind, each.id) for each in report.findings] == [('bad area', 22)]
+    data = report.usable()
+    file = Path(data.files['train'][0])
+    assert file.is_relative_to(tmp_path / 'cache')
+    assert data.files['val'] == ('val.json', 'images/')
+    coco = json.loads(file.read_bytes())
+    assert [each['area'] for each in coco['annotations'][:3]] == [90, 90, 90]
+    assert [(each['width'], each['height']) for each in coco['images']] == [(40, 30)] * 3
+    assert [len(sample['instances']) for sample in read(data, 'train')] == [2, 2, 2]
+    assert check_data(root).usable() == data  # the same file
+    assert state(root) == before
+
+
+@pytest.mark.parametrize(
+    ('key', 'entry'), [('annotations', {'area': None}), ('annotations', {'iscrowd': None}), ('images', {'width': None})]
+)
+def test_each_of_it_makes_another_file(make, key, entry):
+    root = make(lambda coco: coco[key][0].update(entry))
+    file = check_data(root).usable().files['train'][0]
+    expected = coco_of('a.png', 'b.png', 'c.png')
+    assert json.loads((root / file).read_bytes()) == expected != json.loads((root / 'train.json').read_bytes())
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        lambda coco: coco.update(info='exported by a tool', licenses='free'),
+        lambda coco: coco.update(info=dict(year='2024', version='1')),
+        lambda coco: coco['categories'][0].update(keypoints='none'),
+        lambda coco: coco['images'][0].update(license='free'),
+        lambda coco: coco['annotations'][0].update(segmentation='none'),
+    ],
+)
+def test_notes_of_other_tools_do_not_stop_evaluation(make, change):
+    root = make(change, change)
+    data = check_data(root).usable()
+    coco = hotcoco.COCO(str(root / data.files['val'][0]))
+    assert (len(coco.get_img_ids()), len(coco.get_ann_ids())) == (1, 2)
+    assert data.files['train'][0] == 'train.json'
+
+
+def test_a_cache_folder_that_cannot_be_written(make, tmp_path, monkeypatch):
+    (tmp_path / 'file').touch()
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'file'))
+    root = make(lambda coco: coco['annotations'][0].pop('area'))
+    with pytest.raises(DataError, match=r'train\.json cannot be written: .*set XDG_CACHE_HOME to a folder that can'):
+        check_data(root).usable()
+
+
+def test_pictures_that_cannot_be_used(make):
+    root = make()
+    (root / 'images' / 'a.png').unlink()
+    content = (root / 'images' / 'b.png').read_bytes()
+    (root / 'images' / 'b.png').write_bytes(content[: len(content) * 2 // 3])
+    (root / 'images' / 'd.png').write_bytes(b'text')
+    assert found(root) == [
+        ('missing image', 'images/a.png', 10),
+        ('truncated image', 'images/b.png', 11),
+        ('unreadable image', 'images/d.png', 10),
+        ('no images', 'val.json', None),
+    ]
+
+
+def test_sizes(make):
+    root = make()
+    Image.new('RGB', (41, 30), 'red').save(root / 'images' / 'a.png')
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new('RGB', (40, 30), 'green').save(root / 'images' / 'b.png', exif=exif)
+    first, second = check_data(root).findings
+    assert str(first) == 'images/a.png: image 10 has 41 x 30 px, but 40 x 30 in the annotations'
+    assert str(second) == (
+        'images/b.png: image 11 has 30 x 40 px once it is rotated as its EXIF entry says: size and boxes have to be '
+        'those of the rotated image, but 40 x 30 in the annotations'
+    )
+    assert {first.kind, second.kind} == {'wrong size'}
+
+    # The same picture with the size that it has once it is rotated.
+    coco = coco_of('a.png', 'b.png', 'c.png')
+    coco['images'][0]['width'] = 41
+    coco['images'][1].update(width=30, height=40)
+    (root / 'train.json').write_text(json.dumps(coco))
+    assert found(root) == []
+
+
+def test_pictures_to_train_on_that_are_in_val(make):
+    root = make()
+    Image.open(root / 'images' / 'd.png').save(root / 'images' / 'b.png', optimize=True, compress_level=1)
+    assert (root / 'images' / 'd.png').read_bytes() != (root / 'images' / 'b.png').read_bytes()
+    (finding,) = check_data(root).findings
+    assert (finding.kind, finding.id) == ('train image in val', 11)
+    assert str(finding) == 'images/b.png: image 11 is the same as image 10 of val.json, images/d.png'
+    data = check_data(root).usable(skip_bad=True)
+    assert [sample['img_id'] for sample in read(data, 'train')] == [10, 12]
+    assert data.num_val == 1
+
+
+def test_empty_sets(make):
+    root = make(lambda coco: coco['images'].clear())
+    assert ('no images', 'train.json', None) in found(root)
+    with pytest.raises(DataError, match='holds no image'):
+        check_data(root).usable(skip_bad=True)
+
+
+def test_no_boxes(make):
+    assert found(make(lambda coco: coco['annotations'].clear())) == [('no boxes', 'train.json', None)]
+
+
+def test_a_set_that_is_empty_once_what_is_bad_is_left_out(make):
+    root = make()
+    (root / 'images' / 'd.png').write_bytes(b'')
+    with pytest.raises(DataError, match=r'(?s)error: no images \(1\)\n  val\.json: holds no image without an error$'):
+        check_data(root).usable(skip_bad=True)
+
+
+def test_classes_without_a_box(make):
+    def only_crowds(coco):
+        for annotation in coco['annotations']:
+            if annotation['category_id'] == 3:
+                annotation['iscrowd'] = 1
+
+    report = check_data(make(only_crowds))
+    (finding,) = report.findings
+    assert str(finding) == "train.json: category 3, '$x_', has no box"
+    assert (finding.kind, finding.severity, finding.id) == ('class without a box', 'warning', 3)
+    assert report.usable().num_train == 3
+
+
+@pytest.mark.parametrize(
+    ('categories', 'message'),
+    [
+        (
+            [{'id': 90, 'name': 'zèbre'}, {'id': 3, 'name': 'pear'}],
+            "only train.json has '$x_'; only val.json has 'pear'",
+        ),
+        ([{'id': 90, 'name': 'zèbre'}], "only train.json has '$x_'"),
+        ([{'id': 3, 'name': '$x_'}, {'id': 90, 'name': 'zèbre'}], 'in another order: $x_, zèbre against zèbre, $x_'),
+    ],
+)
+def test_val_with_other_categories(make, categories, message):
+    report = check_data(make(val_change=lambda coco: coco.update(categories=categories)))
+    (finding,) = report.of('fatal')
+    assert finding.kind == 'different categories'
+    assert message in finding.text
+    with pytest.raises(DataError, match='different categories'):
+        report.usable(skip_bad=True)
+
+
+def test_unusable_data_is_refused_with_a_list(make):
+    def change(coco):
+        coco['annotations'] = [{**coco['annotations'][0], 'id': i, 'bbox': [0, 0, 0, 0]} for i in range(1, 8)]
+        coco['annotations'].append({**coco['annotations'][0], 'id': 8, 'bbox': [1, 2, 10, 9], 'category_id': 4})
+
+    root = make(change, lambda coco: coco['annotations'][0].update(image_id=5))
+    with pytest.raises(DataError) as error:
+        check_data(root).usable()
+    assert str(error.value).splitlines() == [
+        f'{root}: train.json: 3 images, 8 boxes; val.json: 1 image, 2 boxes; 2 classes; not fit to be used:',
+        'error: unknown image (1)',
+        '  val.json: annotation 20 has image_id 5, which is not defined',
+        'error: unknown category (1)',
+        '  train.json: annotation 8 has category_id 4, which is not defined',
+        'error: box of zero area (7)',
+        *(
+            f'  train.json: annotation {i} has bbox [0.0, 0.0, 0.0, 0.0], of no area; width and height must be positive'
+            for i in range(1, 6)
+        ),
+        '  and 2 more',
+        'error: no boxes (1)',
+        '  train.json: holds no box to train on',
+    ]
+
+
+def test_what_is_bad_is_left_out_and_counted(make):
+    def change(coco):
+        coco['annotations'][0]['bbox'] = [1, 2, 0, 9]
+        coco['annotations'][1]['category_id'] = 7
+        coco['images'].append({**coco['images'][1], 'id': 10})
+        coco['annotations'].append({**coco['annotations'][2], 'id': 22})
+
+    root = make(change)
+    (root / 'images' / 'c.png').unlink()
+    before = state(root)
+    report = check_data(root)
+    with pytest.raises(DataError, match='leave out what has an error with skip_bad=True'):
+        report.usable()
+    data = report.usable(skip_bad=True)
+    assert report.left_out() == (
+        'left out: duplicate id 2, missing image 1, unknown category 1, box of zero area 1; that is 2 images and 5 '
+        'boxes of train.json, 0 images and 0 boxes of val.json'
+    )
+    assert (data.num_train, data.num_val) == (2, 1)
+    samples = read(data, 'train')
+    assert [(Path(sample['img_path']).name, len(sample['instances'])) for sample in samples] == [
+        ('a.png', 0),
+        ('b.png', 2),
+    ]
+    assert all(Path(sample['img_path']).is_file() for sample in samples)
+    assert state(root) == before
+
+
+def test_entries_of_all_sorts_are_no_traceback(make):
+    def change(coco):
+        coco['images'] += [None, {'id': 50}, {'id': 51, 'file_name': ['x']}, {'id': 52, 'file_name': 'nul\0'}]
+        coco['images'] += [
+            {'id': 53, 'file_name': '\ud800', 'width': 4, 'height': 4},
+            {'id': 54, 'file_name': 'x' * 999},
+        ]
+        coco['annotations'] += [None, 3, {'id': 90}, {'id': 91, 'image_id': {}, 'category_id': {}, 'bbox': 'x'}]
+
+    root = make(change)
+    data = check_data(root).usable(skip_bad=True)
+    assert (data.num_train, data.num_val) == (3, 1)
+
+
+def test_categories_of_all_sorts_are_no_traceback(make):
+    categories = [None, 5, {'id': 1}, {'id': [2], 'name': 'a'}]
+    report = check_data(make(val_change=lambda coco: coco.update(categories=categories)))
+    assert [each.text for each in report.of('fatal')][:4] == [
+        'category entry 0 (counted from 0) has no integer id',
+        'category entry 1 (counted from 0) has no integer id',
+        'category 1 has no name',
+        'category entry 3 (counted from 0) has no integer id',
+    ]
+    with pytest.raises(DataError, match='bad category'):
+        report.usable(skip_bad=True)
+
+
+def test_folders_of_no_known_layout(make, tmp_path):
+    for path, message in (
+        (tmp_path / 'gone', 'gone does not exist; a data folder holds train.json and val.json'),
+        (make() / 'train.json', 'train.json is not a folder'),
+        (tmp_path, 'is laid out in no known way; .*train2017/.*data.yaml, images/ and labels/ .YOLO.*JPEGImages/'),
+    ):
+        with pytest.raises(DataError, match=message):
+            check_data(path)
+    (tmp_path / 'train').mkdir()
+    with pytest.raises(DataError, match='it looks like the data folder of a classifier'):
+        check_data(tmp_path)
+
+
+def test_without_decoding_pictures_need_not_be_there(make):
+    root = make()
+    (root / 'images' / 'a.png').unlink()
+    assert check_data(root, decode=False).findings == ()
+
+
+# ------------------------------------------------------------------------------------------------- one fault of each
+
+EXPECTED = """\
+error: duplicate id (2)
+  train.json: image id 10 is used twice
+  train.json: annotation id 26 is used twice
+error: missing image (1)
+  images/BloodImage_00003.jpg: image 4 does not exist
+error: unreadable image (1)
+  images/BloodImage_00004.jpg: image 5 is no image that Pillow or OpenCV knows
+error: truncated image (2)
+  images/BloodImage_00005.jpg: image 6 cannot be decoded: image file is truncated
+  images/BloodImage_00006.jpg: image 7 is damaged: libjpeg says "Corrupt JPEG data: premature end of data segment"
+error: decompression bomb (1)
+  images/BloodImage_00008.jpg: image 8 is not decoded: its header says that it has more than 178,956,970 pixels
+error: wrong size (2)
+  images/BloodImage_00001.jpg: image 2 has 640 x 480 px, but 480 x 640 in the annotations
+  images/BloodImage_00002.jpg: image 3 has 480 x 640 px once it is rotated as its EXIF entry says: size and boxes have \
+to be those of the rotated image, but 640 x 480 in the annotations
+error: train image in val (1)
+  images/BloodImage_00009.jpg: image 9 is the same as image 293 of val.json, images/BloodImage_00007.jpg
+error: unknown image (1)
+  train.json: annotation 1 has image_id 9999, which is not defined
+error: unknown category (1)
+  train.json: annotation 2 has category_id 9, which is not defined
+error: bad box (1)
+  train.json: annotation 3 has bbox [213.0, nan, 107.0, 100.0]; it takes four finite numbers, x, y, width, height
+error: box of zero area (1)
+  train.json: annotation 4 has bbox [213.0, 361.0, 107.0, 0.0], of no area; width and height must be positive
+error: box outside the image (1)
+  train.json: annotation 5 has bbox [640.0, 351.0, 93.0, 94.0], outside the image of 640 x 480 px, BloodImage_00000.jpg
+warning: box partly outside the image (1)
+  train.json: annotation 6 has bbox [554.0, 355.0, 90.0, 100.0], which leaves the image of 640 x 480 px, \
+BloodImage_00000.jpg; training clips it
+warning: class without a box (2)
+  train.json: category 4, 'Schizozyten ß', has no box
+  val.json: category 4, 'Schizozyten ß', has no box
+"""
+
+
+def break_each(root):
+    """Puts one fault of each kind into a copy of bccd, whose training images 1 to 14 have ids and boxes in order."""
+    train, val = (json.loads((root / f'{name}.json').read_text()) for name in ('train', 'val'))
+    boxes, images = train['annotations'], train['images']
+    boxes[0]['image_id'] = 9999
+    boxes[1]['category_id'] = 9
+    boxes[2]['bbox'] = [213.0, float('nan'), 107.0, 100.0]
+    boxes[3]['bbox'][3] = 0.0
+    boxes[4]['bbox'][0] = 640.0
+    boxes[5]['bbox'][2] = 90.0  # 4 px beyond the right side
+    boxes[26]['id'] = 26
+    images.append({**images[9], 'file_name': 'BloodImage_00010.jpg'})
+    images[1].update(width=480, height=640)
+    for coco in (train, val):
+        coco['categories'].append(dict(id=4, name='Schizozyten ß'))
+    for name, coco in (('train', train), ('val', val)):
+        (root / f'{name}.json').write_text(json.dumps(coco))
+
+    def path(number):
+        return root / 'images' / images[number - 1]['file_name']
+
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.open(path(3)).save(path(3), exif=exif)
+    path(4).unlink()
+    path(5).write_text('<html>404</html>')
+    content = path(6).read_bytes()
+    path(6).write_bytes(content[: len(content) // 2])
+    content = path(7).read_bytes()
+    path(7).write_bytes(content[: len(content) // 2] + content[len(content) // 2 + 2000 :])
+    size = struct.pack('>II', 60000, 60000)
+    path(8).write_bytes(b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', size + bytes((8, 2, 0, 0, 0))) + chunk(b'IDAT', b''))
+    with Image.open(root / 'images' / val['images'][0]['file_name']) as held_out:
+        held_out.save(path(9), format='PNG')
+
+
+def chunk(kind, content):
+    return struct.pack('>I', len(content)) + kind + content + struct.pack('>I', zlib.crc32(kind + content))
+
+
+@pytest.mark.skipif(not BCCD.is_dir(), reason='the bccd data set is not here')
+def test_real_photographs():
+    report = check_data(BCCD)
+    assert report.findings == ()
+    data = report.usable()
+    assert data.classes == ('Platelets', 'RBC', 'WBC')
+    assert (data.num_train, data.num_val) == (292, 72)
+
+
+@pytest.mark.skipif(not BCCD.is_dir(), reason='the bccd data set is not here')
+def test_one_fault_of_each_kind_in_real_photographs(tmp_path, monkeypatch):
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    root = tmp_path / 'bccd'
+    shutil.copytree(BCCD, root)
+    break_each(root)
+    before = state(root)
+    report = check_data(root)
+    assert listed(report.findings) == EXPECTED.splitlines()
+    assert report.left_out() == (
+        'left out: duplicate id 2, missing image 1, unreadable image 1, truncated image 2, decompression bomb 1, '
+        'wrong size 2, train image in val 1, unknown image 1, unknown category 1, bad box 1, box of zero area 1, '
+        'box outside the image 1; that is 9 images and 148 boxes of train.json, 0 images and 0 boxes of val.json'
+    )
+    data = report.usable(skip_bad=True)
+    assert (data.num_train, data.num_val) == (284, 72)
+    assert state(root) == before
+
+    coco = json.loads((root / 'val.json').read_text())
+    (root / 'val.json').write_text(json.dumps({**coco, 'images': [], 'annotations': []}))
+    assert [str(finding) for finding in check_data(root).of('fatal')] == ['val.json: holds no image']
+
+
+def test_the_splits_by_their_former_name(make):
+    report = check_data(make())
+    with pytest.warns(DeprecationWarning, match=r'DataReport\.parts has become DataReport\.splits'):
+        assert report.parts is report.splits

@@ -1,0 +1,40 @@
+"""Reports of findings."""
+
+import pytest
+
+from mmcnn.datasets.folders.findings import Finding, counts, listed, number
+
+FINDINGS = [
+    Finding('box below a pixel', 'train.json', 'annotation 9 is small'),
+    *(Finding('box of zero area', 'train.json', f'annotation {i} has none', i) for i in range(7)),
+    Finding('duplicate id', 'val.json', 'image id 3 is used twice', 3),
+]
+
+
+def test_kinds_come_in_their_order_five_of_each():
+    assert listed(FINDINGS) == [
+        'error: duplicate id (1)',
+        '  val.json: image id 3 is used twice',
+        'error: box of zero area (7)',
+        *(f'  train.json: annotation {i} has none' for i in range(5)),
+        '  and 2 more',
+        'warning: box below a pixel (1)',
+        '  train.json: annotation 9 is small',
+    ]
+    assert listed(FINDINGS[1:8], shown=7)[-1] == '  train.json: annotation 6 has none'
+    assert listed([]) == []
+
+
+def test_counts():
+    assert list(counts(FINDINGS).items()) == [('duplicate id', 1), ('box of zero area', 7), ('box below a pixel', 1)]
+
+
+def test_the_split_by_its_former_name():
+    with pytest.warns(DeprecationWarning, match=r'Finding\.part has become Finding\.split'):
+        assert Finding('no boxes', 'train.json', 'holds no box', split='train').part == 'train'
+
+
+def test_numbers():
+    assert [number(1, 'box'), number(2000, 'box'), number(0, 'image'), number(2, 'class')] == [
+        '1 box', '2,000 boxes', '0 images', '2 classes',
+    ]  # fmt: skip

@@ -1,0 +1,120 @@
+import copy
+import multiprocessing
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mmcnn.datasets.mosaic.shared_image_cache import SharedImageCache
+from mmcnn.errors import DataError
+
+FORK = multiprocessing.get_context('fork')
+
+
+def image(value, height=20, width=25):
+    return np.full((height, width, 3), value, np.uint8)  # 1,500 bytes
+
+
+def test_images_come_back_and_the_bound_holds():
+    cache = SharedImageCache(5, gigabytes=5e-6)  # 5,000 bytes
+    assert cache.get(0) is None
+    for index in range(5):
+        cache.put(index, image(index))
+    assert cache.used == 4500 <= cache.capacity == 5000
+    assert [cache.get(index) is not None for index in range(5)] == [True, True, True, False, False]
+    assert all((cache.get(index) == image(index)).all() for index in range(3))
+    cache.put(4, image(44, 6, 25))  # 450 bytes still fit
+    assert (cache.get(4) == image(44, 6, 25)).all() and cache.used == 4950
+    cache.put(0, image(9))  # it is there already
+    assert (cache.get(0) == image(0)).all() and cache.used == 4950
+
+
+def test_what_one_process_puts_there_another_gets():
+    cache = SharedImageCache(3, gigabytes=1e-5)
+
+    def put(index):
+        cache.put(index, image(10 + index))
+
+    for index in range(2):
+        worker = FORK.Process(target=put, args=(index,))
+        worker.start()
+        worker.join()
+        assert worker.exitcode == 0
+    assert cache.get(0)[0, 0, 0] == 10 and cache.get(1)[0, 0, 0] == 11 and cache.get(2) is None
+    # A process that is forked later has them, too.
+    worker = FORK.Process(target=lambda: os._exit(int(cache.get(1)[3, 3, 2])))
+    worker.start()
+    worker.join()
+    assert worker.exitcode == 11
+
+
+def test_many_processes_at_once_lose_nothing():
+    cache = SharedImageCache(40, gigabytes=1e-4)
+
+    def put_all(start):
+        for step in range(40):
+            index = (start + step) % 40
+            cache.put(index, image(index))
+
+    workers = [FORK.Process(target=put_all, args=(10 * number,)) for number in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert cache.used == 60_000  # each once
+    assert all((cache.get(index) == image(index)).all() for index in range(40))
+
+
+def test_a_process_killed_inside_blocks_nobody():
+    cache = SharedImageCache(2, gigabytes=1e-5)
+    cache.put(0, image(1))
+    cache._lock.acquire()
+    cache.put(1, image(2))
+    assert cache.get(1) is None and (cache.get(0) == image(1)).all()
+
+
+def test_processes_of_several_gpus_share_the_bound(monkeypatch):
+    monkeypatch.setenv('LOCAL_WORLD_SIZE', '4')
+    assert SharedImageCache(2, gigabytes=1e-5).capacity == 2500
+
+
+@pytest.mark.skipif(not Path('/dev/shm').is_dir(), reason='no /dev/shm here')
+def test_it_leaves_no_file():
+    before = sorted(os.listdir('/dev/shm'))
+    cache = SharedImageCache(2, gigabytes=0.5)  # more than a container may have there; taken page by page
+    cache.put(0, image(1))
+    assert sorted(os.listdir('/dev/shm')) == before
+
+
+def test_no_room_for_its_lock_is_one_sentence(full_shm):
+    full_shm()
+    with pytest.raises(DataError, match=r'^an image cache of 0\.5 GB: the system refuses it \(/dev/shm is full: '):
+        SharedImageCache(2, gigabytes=0.5)
+
+
+@pytest.mark.parametrize('gigabytes', [-1.0, 1e9])
+def test_more_than_the_machine_has_is_refused(gigabytes):
+    with pytest.raises(DataError, match=r'an image cache of .* GB: this machine has \d+ GB of memory'):
+        SharedImageCache(2, gigabytes)
+
+
+def test_a_system_that_refuses_is_one_sentence(monkeypatch):
+    def refuse(*_):
+        raise OSError(12, 'Cannot allocate memory')
+
+    monkeypatch.setattr('mmap.mmap', refuse)
+    with pytest.raises(
+        DataError, match=r'an image cache of 0.001 GB: the system refuses it \(Cannot allocate memory\)'
+    ):
+        SharedImageCache(2, 0.001)
+
+
+def test_it_cannot_be_copied_to_a_process_that_is_not_forked():
+    with pytest.raises(DataError, match="mp_start_method='fork', or no cache_gb"):
+        copy.deepcopy(SharedImageCache(2, 1e-5))
+
+
+def test_only_bgr():
+    with pytest.raises(ValueError, match='3 channels, not 4'):
+        SharedImageCache(2, 1e-5).put(0, np.zeros((2, 2, 4), np.uint8))

@@ -1,0 +1,63 @@
+import re
+
+import pytest
+import torch
+
+import mmcnn
+from mmcnn.errors import CheckpointError
+from mmcnn.weights.convert import convert
+from mmcnn.weights.sources.torchvision import SOURCE
+from mmcnn.weights.sources.translate import OtherRowError
+
+
+def test_published_densenets_have_older_names(torchvision):
+    with torch.device('meta'):
+        state = torchvision.models.densenet121(weights=None).state_dict()
+    old = {re.sub(r'(denselayer\d+\.(?:norm|conv))(\d)', r'\1.\2', key): value for key, value in state.items()}
+    assert 'features.denseblock1.denselayer1.norm.1.weight' in old and not old.keys() <= state.keys()
+    new = SOURCE.translate(state, 'densenet121-tv').state
+    assert {key: id(value) for key, value in SOURCE.translate(old, 'densenet121-tv').state.items()} == {
+        key: id(value) for key, value in new.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ('network', 'row', 'fitting'),
+    [
+        ('mobilenet_v2', 'mobilenetv2', 'mobilenetv2-tv'),
+        ('mobilenet_v3_small', 'mobilenetv3-small', 'mobilenetv3-small-tv or mobilenetv3-large-tv'),
+        ('efficientnet_b0', 'efficientnet-b0', 'efficientnet-b0-tv or'),
+        ('densenet121', 'densenet121', 'densenet121-tv or'),
+    ],
+)
+def test_rows_of_another_form_are_refused(torchvision, network, row, fitting):
+    with torch.device('meta'):
+        state = torchvision.models.get_model(network, weights=None).state_dict()
+    with pytest.raises(OtherRowError, match=rf"torchvision's network has .*, {row} has .*; they fit {fitting}"):
+        SOURCE.translate(state, row)
+    assert SOURCE.translate(state, f'{row}-tv').left_out == {}
+
+
+def test_other_networks_are_refused(torchvision):
+    with torch.device('meta'):
+        state = torchvision.models.resnet18(weights=None).state_dict()
+    with pytest.raises(CheckpointError, match=r'keys of the file are unknown here: conv1\.weight, bn1\.weight'):
+        SOURCE.translate(state, 'vgg16')
+
+
+def test_other_images_are_said(torchvision, tmp_path):
+    """torchvision's VGG takes RGB by ImageNet's mean and deviation, Keras's and our row BGR by the mean alone."""
+    theirs = 'RGB, mean (123.675, 116.28, 103.53), std (58.395, 57.12, 57.375)'
+    state = {key: value for key, value in torchvision.models.vgg16(weights=None).state_dict().items() if key[0] == 'f'}
+    torch.save(state, tmp_path / 'x.pth')
+    backbone = mmcnn.build_backbone('vgg16')
+    report = mmcnn.load_weights(backbone, tmp_path / 'x.pth')
+    expects = 'BGR, mean (103.939, 116.779, 123.68), std (1, 1, 1)'
+    assert f'warning: trained on images in {theirs}; vgg16 expects {expects}' in str(report)
+    # The record of a conversion does not forget it.
+    _, record = convert(tmp_path / 'x.pth', tmp_path / 'y.pth', 'vgg16')
+    assert record.images == theirs
+    assert f'warning: trained on images in {theirs}' in str(mmcnn.load_weights(backbone, tmp_path / 'y.pth'))
+    with_norm = torchvision.models.vgg11_bn(weights=None).state_dict()
+    torch.save({key: value for key, value in with_norm.items() if key[0] == 'f'}, tmp_path / 'x.pth')
+    assert 'warning' not in str(mmcnn.load_weights(mmcnn.build_backbone('vgg11-bn'), tmp_path / 'x.pth'))
