@@ -1,4 +1,4 @@
-"""Channels and strides from backbone to neck to heads, so that nobody types them."""
+"""Image format, channels and strides from backbone to data preprocessor, neck and heads, so that nobody types them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from mmengine.registry import DefaultScope
 from torch import nn
 
 from mmcnn.errors import UsageError
+from mmcnn.image_format import ImageFormat
 from mmcnn.models.backbones.pyramid import Pyramid
 from mmcnn.models.families import backbone_families
 from mmcnn.nearest import nearest
@@ -78,12 +79,15 @@ def probe(cfg: dict, inputs: Maps | None = None) -> Maps:
 
 
 def wire(model: dict) -> ConfigDict:
-    """A detector's config with every channel number and stride filled in.
+    """A detector's config with every channel number and stride filled in, and how its images are normalised.
 
     ``dict(type='mmcnn.wired', detector='FasterRCNN', ...)`` becomes the plain ``dict(type='FasterRCNN', ...)``. Filled
     where absent: ``in_channels`` of neck and heads, ``strides`` of heads and anchor generators, channels and strides of
     the RoI extractor. ``widen_factor`` and ``deepen_factor`` of the detector multiply those of backbone and neck where
     those are ours and have them. A wired config wires to itself.
+
+    So are ``mean``, ``std`` and ``bgr_to_rgb`` of the data preprocessor, from the row of a backbone of ours; but not in
+    a plain config, such as a run has recorded: where that has none, its network was trained on images as they are.
 
     Args:
         model: config of a detector with ``backbone``, optional ``neck`` and its heads. Not changed.
@@ -95,6 +99,7 @@ def wire(model: dict) -> ConfigDict:
     if cfg.get('type') == 'mmcnn.wired':
         if 'detector' not in cfg:
             raise UsageError("dict(type='mmcnn.wired', ...) needs detector='...', the detector's type in MMDetection")
+        _wire_preprocessor(cfg)
         cfg.type = cfg.pop('detector')
     if 'backbone' not in cfg:
         return cfg
@@ -132,6 +137,8 @@ def swap_backbone(model: dict, name: str, weights: bool = False) -> tuple[Config
     if name not in families:
         raise UsageError(f"no backbone is called '{name}'; {nearest(name, families)}")
     cfg, notes = ConfigDict(copy.deepcopy(dict(model))), []
+    if cfg.get('type') == 'mmcnn.wired':
+        _wire_preprocessor(cfg)
     old, cfg.backbone = cfg.backbone, ConfigDict(type=f'mmcnn.{name}')
     for key in ('init_cfg', 'frozen_stages', 'norm_eval'):
         if old.get(key) in (None, False, -1):
@@ -151,7 +158,7 @@ def swap_backbone(model: dict, name: str, weights: bool = False) -> tuple[Config
     cfg.backbone.out_indices = tuple(int(math.log2(stride)) for stride in maps.strides)
     probe(cfg.backbone)  # says which levels there are, if one is lacking
     image, preprocessor = families[name].variants[name].image, cfg.get('data_preprocessor')
-    wanted = dict(mean=list(image.mean), std=list(image.std), bgr_to_rgb=image.order == 'rgb')
+    wanted = _normalisation(image)
     if preprocessor is not None and any(_plain(preprocessor.get(key)) != value for key, value in wanted.items()):
         preprocessor.update(wanted, rgb_to_bgr=False)
         if preprocessor.get('pad_value'):  # the same grey as before where the padding was grey
@@ -231,6 +238,30 @@ def _fill(cfg: ConfigDict, key: str, value: Any, where: str, giver: str) -> None
         raise UsageError(
             f'{where}.{key}={written} does not fit {giver}, which gives {value}; leave {key} out and it is filled in'
         )
+
+
+def _wire_preprocessor(cfg: ConfigDict) -> None:
+    """Fills in how images are normalised, as the row of the backbone says it, if that is ours."""
+    preprocessor, image = cfg.get('data_preprocessor'), _image(cfg.get('backbone'))
+    if image is None or not isinstance(preprocessor, dict) or 'type' not in preprocessor:
+        return
+    for key, value in _normalisation(image).items():
+        if key in _arguments(preprocessor) and not (key == 'bgr_to_rgb' and 'rgb_to_bgr' in preprocessor):
+            preprocessor.setdefault(key, value)
+
+
+def _image(backbone: Any) -> ImageFormat | None:
+    """The images that the row of a backbone's config expects; None: the backbone is not ours, or timm's."""
+    if not isinstance(backbone, dict) or 'type' not in backbone or not _ours(backbone):
+        return None
+    name = backbone.get('variant') or _short(backbone)
+    families = backbone_families()
+    return families[name].variants[name].image if name in families else None
+
+
+def _normalisation(image: ImageFormat) -> dict[str, Any]:
+    """What MMDetection's data preprocessor, which gets BGR images, is told; mean and deviation are after the swap."""
+    return dict(mean=list(image.mean), std=list(image.std), bgr_to_rgb=image.order == 'rgb')
 
 
 def _wire_neck(cfg: ConfigDict, maps: Maps) -> Maps:

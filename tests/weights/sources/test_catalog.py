@@ -15,6 +15,7 @@ from mmengine.config import Config
 from mmcnn.config.files import config_folder
 from mmcnn.errors import CheckpointError
 from mmcnn.models.families import backbone_families
+from mmcnn.models.wiring import wire
 from mmcnn.weights.addresses import resolve
 from mmcnn.weights.sources import keras, timm, torchvision
 from mmcnn.weights.sources import mmdet as mmdet_weights
@@ -66,7 +67,7 @@ def test_model_exists_and_is_what_was_trained(entry):
     if entry.backbone:
         config = Config.fromfile(CONFIGS[entry.model])
         assert config.model.backbone.type == f'mmcnn.{entry.backbone}'
-        preprocessor = config.model.data_preprocessor
+        preprocessor = wire(config.model).data_preprocessor
         assert tuple(preprocessor.mean) == pytest.approx(entry.image.mean)
         assert tuple(preprocessor.std) == pytest.approx(entry.image.std)
         assert preprocessor.bgr_to_rgb == (entry.image.order == 'rgb')
