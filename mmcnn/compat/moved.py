@@ -31,8 +31,12 @@ MODULES: dict[str, Place | dict[str, Place]] = {
     'mmcnn.cli.img_size': 'mmcnn.runs.img_size',
     'mmcnn.cli.model': 'mmcnn.config.model',
     'mmcnn.cli.training': 'mmcnn.runs.training',
-    'mmcnn.comparison': 'mmcnn.compare.comparison',
-    'mmcnn.comparison_table': 'mmcnn.compare.table',
+    'mmcnn.comparison': 'mmcnn.compare.trainings',
+    'mmcnn.comparison_table': {
+        **dict.fromkeys(('Row', 'Table', 'WARM_UP', 'collect', 'latencies', 'medians'), 'mmcnn.compare.table'),
+        'BUBBLE': 'mmcnn.plots.comparison',
+        'COLOURS': 'mmcnn.plots.style:LINE_COLOURS',
+    },
     'mmcnn.conversion': 'mmcnn.weights.convert',
     'mmcnn.data_picture': 'mmcnn.plots.data',
     'mmcnn.datasets.annotation_check': 'mmcnn.datasets.check.annotations',
@@ -92,7 +96,13 @@ MODULES: dict[str, Place | dict[str, Place]] = {
     'mmcnn.matrix': 'mmcnn.zoo.matrix',
     'mmcnn.models.cost_study': 'mmcnn.zoo.cost_study',
     'mmcnn.models.reference_table': 'mmcnn.zoo.reference_table',
-    'mmcnn.models.zoo_plot': 'mmcnn.plots.zoo',
+    'mmcnn.models.zoo_plot': {
+        'COLOURS': 'mmcnn.plots.style:LINE_COLOURS',
+        **dict.fromkeys(('GAP', 'MARKERS'), 'mmcnn.plots.zoo'),
+        **dict.fromkeys(('MARGIN', 'PLACES', 'place_labels'), 'mmcnn.plots.style'),
+        **dict.fromkeys(('GIGA', 'MEGA'), 'mmcnn.zoo.table'),
+        'plot': 'mmcnn.plots.zoo:plot_zoo',
+    },
     'mmcnn.models.zoo_table': {
         **dict.fromkeys(
             ('SORT_COLUMNS', 'GIGA', 'HEADER', 'MEGA', 'NOTES', 'Network', 'aligned', 'as_json', 'as_markdown'),
@@ -106,7 +116,6 @@ MODULES: dict[str, Place | dict[str, Place]] = {
     'mmcnn.random_state': 'mmcnn.engine.random_state',
     'mmcnn.shared_memory': 'mmcnn.engine.shared_memory',
     'mmcnn.training_error': 'mmcnn.errors',
-    'mmcnn.visualization': 'mmcnn.plots.visualization',
     'mmcnn.weights.catalog': 'mmcnn.weights.sources.catalog',
     'mmcnn.weights.catalog.darknet': 'mmcnn.weights.sources.darknet',
     'mmcnn.weights.catalog.keras': {
@@ -154,6 +163,11 @@ MODULES: dict[str, Place | dict[str, Place]] = {
     },
     'mmcnn.weights.ultralytics': 'mmcnn.weights.sources.ultralytics',
     'mmcnn.weights.ultralytics_file': 'mmcnn.weights.formats.ultralytics_file',
+    'mmcnn.visualization': {
+        **dict.fromkeys(('CURVES', 'SCORE_MARKERS', 'plot_curves', 'read_scalars'), 'mmcnn.plots.curves'),
+        **dict.fromkeys(('INK', 'PAGE', 'PALETTE'), 'mmcnn.plots.style'),
+        **dict.fromkeys(('draw_boxes', 'prediction_grid'), 'mmcnn.plots.boxes'),
+    },
     'mmcnn.weights.whole_file': {
         'PART': 'mmcnn.engine.atomic_file',
         'check_writable': 'mmcnn.runs.work_dirs',

@@ -22,7 +22,8 @@ from mmcnn.evaluation import CocoMetric
 from mmcnn.inference.detector import Detector, read_image
 from mmcnn.models.classifiers import Classifier
 from mmcnn.models.fuse import fuse
-from mmcnn.plots.visualization import draw_boxes, plot_curves, prediction_grid
+from mmcnn.plots.boxes import draw_boxes, prediction_grid
+from mmcnn.plots.curves import plot_curves
 from mmcnn.runs.console_hook import ConsoleHook
 from mmcnn.runs.console_runner import runner_for
 from mmcnn.runs.head import evaluation_rows, file_dataset, shown_path, training_rows, unwrapped
