@@ -386,11 +386,11 @@ def _redmon(file: str) -> tuple[str, ...]:
     return tuple(folder + file for folder in REDMON)
 
 
-DARKNET53 = dict(model='darknet53', world='darknet', activation='LeakyReLU(0.1)', norm_eps=1e-5)
+DARKNET53 = dict(model='darknet53', library='darknet', activation='LeakyReLU(0.1)', norm_eps=1e-5)
 YOLO_V4 = dict(
     model='yolov4_cspdarknet53_darknet',
     backbone='cspdarknet53',
-    world='darknet',
+    library='darknet',
     image=replace(UNIT, size=608),
     activation='Mish',
     norm_eps=1e-5,
@@ -428,7 +428,7 @@ ENTRIES = [
     Published(
         name='cspdarknet53/darknet-conv105',  # csdarknet53-omega, the start of YOLOv4
         model='cspdarknet53',
-        world='darknet',
+        library='darknet',
         urls=(f'{ALEXEY}darknet_yolo_v4_pre/csdarknet53-omega.conv.105',),
         top=False,
         image=UNIT_256,
@@ -441,7 +441,7 @@ ENTRIES = [
         name='yolov3_darknet53/darknet',
         model='yolov3_darknet53',
         backbone='darknet53',
-        world='darknet',
+        library='darknet',
         urls=_redmon('yolov3.weights'),
         sha256='523e4e69e1d015393a1b0a441cef1d9c7659e3eb2d7e15f793f060a21b32f297',
         top=True,
