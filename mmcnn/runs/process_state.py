@@ -10,13 +10,13 @@ import threading
 from collections.abc import Iterator
 
 import cv2
-import mmengine.device.utils as device_utils
 import torch
 import torch.distributed
 from mmengine.logging import MMLogger
 from mmengine.utils import ManagerMixin
 from mmengine.visualization import Visualizer
 
+from mmcnn.compat import private_names
 from mmcnn.engine.random_state import kept_random_state
 from mmcnn.errors import UsageError
 
@@ -49,14 +49,14 @@ def kept_process_state() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _kept_switches() -> Iterator[None]:
-    device, threads = device_utils.DEVICE, cv2.getNumThreads()
+    device, threads = private_names.device_of_mmengine(), cv2.getNumThreads()
     start_method = multiprocessing.get_start_method(allow_none=True)
     cudnn = torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic
     deterministic = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     try:
         yield
     finally:
-        device_utils.DEVICE = device
+        private_names.set_device_of_mmengine(device)
         cv2.setNumThreads(threads)
         multiprocessing.set_start_method(start_method, force=True)
         torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = cudnn
@@ -110,19 +110,16 @@ def _own_group() -> Iterator[None]:
 def _own_managers() -> Iterator[None]:
     """MMEngine keeps objects by the name of a run, made of its config and the second of its start.
 
-    Two runs of one process may share both. ``_instance_dict`` is MMEngine 0.10's; it has no public way to drop one.
+    Two runs of one process may share both.
     """
-    before = {cls: dict(cls._instance_dict) for cls in _subclasses(ManagerMixin)}
-    for cls in before:
-        cls._instance_dict.clear()
+    before = {cls: private_names.taken_instances(cls) for cls in _subclasses(ManagerMixin)}
     try:
         yield
     finally:
         for cls in _subclasses(ManagerMixin):
-            for instance in cls._instance_dict.values():
+            for instance in private_names.taken_instances(cls).values():
                 _close(instance)
-            cls._instance_dict.clear()
-            cls._instance_dict.update(before.get(cls, {}))
+            private_names.put_instances(cls, before.get(cls, {}))
 
 
 def _close(instance: ManagerMixin) -> None:

@@ -29,6 +29,8 @@ GONE = {
     'mmcnn.compat': {'MINIMUM_TORCH'},
     'mmcnn.compat.mmcv_ext': {'NAME', 'install'},
     'mmcnn.engine.training': {'RESULTS'},
+    'mmcnn.engine.watch': {'start_failure'},
+    'mmcnn.engine.watch.data_workers': {'start_failure'},
     'mmcnn.models.zoo_table': {'BACKBONE_FAMILIES', 'REFERENCE'},
 }  # fmt: skip
 

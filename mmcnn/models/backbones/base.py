@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 from mmengine.logging import print_log
 from mmengine.model import BaseModule, PretrainedInit
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmcnn.compat.private_names import BatchNorm
 from mmcnn.errors import MissingLevelError, UsageError
 from mmcnn.models.layers.scaling import scale_channels, scale_depth
 from mmcnn.nearest import nearest
@@ -139,7 +139,7 @@ class Backbone(BaseModule):
             stage.eval()
         if self.norm_eval:
             for module in self.modules():
-                if isinstance(module, _BatchNorm):
+                if isinstance(module, BatchNorm):
                     module.eval()
         return self
 
@@ -174,7 +174,7 @@ class Backbone(BaseModule):
             raise CheckpointError(f"init_cfg of {self.variant}: 'Pretrained' needs a checkpoint, a path or an address")
         report = load_weights(self, settings.pop('checkpoint'), **settings)
         print_log(f'{self.variant}: {report}', logger='current')
-        self._is_init = True  # as MMEngine marks it
+        self.is_init = True  # as MMEngine marks it
 
     def extra_repr(self) -> str:
         return f'variant={self.variant!r}, out_indices={self.out_indices}, out_channels={self.out_channels}'
