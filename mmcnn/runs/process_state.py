@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import multiprocessing
 import os
 import sys
@@ -95,6 +96,9 @@ def _kept_interpreter() -> Iterator[None]:
 def _own_group() -> Iterator[None]:
     """Leaves the process group that a run on CPUs has joined; one that was there before stays.
 
+    Its threads end here. While a model of the run holds the group, in MMEngine's circles of runner and loops, they go
+    on, and would be ended with the interpreter, after the modules that they use.
+
     MMEngine's, of GPUs, stays as well, for the next run: joined a second time, it would find the first one's addresses.
     """
     joined_before = torch.distributed.is_initialized()
@@ -103,6 +107,7 @@ def _own_group() -> Iterator[None]:
     finally:
         joined = torch.distributed.is_initialized() and not joined_before
         if joined and torch.distributed.get_backend() == 'gloo':
+            gc.collect()
             torch.distributed.destroy_process_group()
 
 
