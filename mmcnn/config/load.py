@@ -135,7 +135,7 @@ def merge_options(cfg: Config, options: Mapping[str, Any], say: Say = print) -> 
 def dicts_in(node: Any) -> Iterator[dict]:
     """Every dict inside a config, outermost first."""
     if isinstance(node, Config):
-        node = node._cfg_dict
+        node = [*node.values()]
     if isinstance(node, dict):
         yield node
         for value in node.values():

@@ -31,6 +31,8 @@ GONE = {
     'mmcnn.compat.mmcv_ext': {'NAME', 'install'},
     'mmcnn.engine.training': {'RESULTS'},
     'mmcnn.weights.checkpoint': {'MAX_OPERATIONS', 'REFUSED', 'pickled_globals'},
+    'mmcnn.engine.watch': {'start_failure'},
+    'mmcnn.engine.watch.data_workers': {'start_failure'},
     'mmcnn.models.zoo_table': {'BACKBONE_FAMILIES', 'REFERENCE'},
 }  # fmt: skip
 

@@ -17,8 +17,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmcnn.compat.private_names import BatchNorm
 from mmcnn.errors import CheckpointError
 from mmcnn.image_format import UNIT, UNIT_256
 from mmcnn.weights.formats.darknet_file import count_floats, read_floats, read_header, write_file
@@ -233,7 +233,7 @@ def _entries(name: str, module: nn.Module, unbuilt: str = '') -> Iterator[Entry]
         yield Entry(f'{name}.weight', tuple(module.weight.shape), unbuilt, by_classes=True)
     elif hasattr(module, 'conv'):  # our ConvNormAct, MMCV's ConvModule
         norm = getattr(module, 'bn', None)
-        plain = module.conv.bias is None and isinstance(norm, _BatchNorm) and norm.affine and norm.track_running_stats
+        plain = module.conv.bias is None and isinstance(norm, BatchNorm) and norm.affine and norm.track_running_stats
         if not plain:
             raise CheckpointError(
                 f'{name} is not a convolution with BatchNorm behind it, as Darknet has it (mmcnn.fuse folds it away)'
@@ -242,7 +242,7 @@ def _entries(name: str, module: nn.Module, unbuilt: str = '') -> Iterator[Entry]
             yield Entry(f'{name}.bn.{kind}', tuple(norm.running_mean.shape), unbuilt)
         yield Entry(f'{name}.conv.weight', tuple(module.conv.weight.shape), unbuilt)
     else:
-        own = tuple(module._modules) if isinstance(module, nn.Sequential) else ()
+        own = tuple(name for name, _ in module.named_children()) if isinstance(module, nn.Sequential) else ()
         for part in PARTS.get(type(module).__name__, own):
             yield from _entries(f'{name}.{part}', getattr(module, part), unbuilt)
 

@@ -12,8 +12,8 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmcnn.compat.private_names import BatchNorm
 from mmcnn.errors import CheckpointError
 from mmcnn.image_format import UNIT
 from mmcnn.weights.formats.ultralytics_file import ANCHORS, FOCUS, V6, UltralyticsFile, described
@@ -105,7 +105,7 @@ def _compare_heads(file: UltralyticsFile, head: nn.Module) -> None:
 
 def _compare_layers(file: UltralyticsFile, model: nn.Module) -> None:
     """What no shape shows: BatchNorm's eps and the activation."""
-    eps = tuple(sorted({module.eps for module in model.modules() if isinstance(module, _BatchNorm)}))
+    eps = tuple(sorted({module.eps for module in model.modules() if isinstance(module, BatchNorm)}))
     if file.eps and file.eps != eps:
         raise CheckpointError(f"{file.path} has BatchNorm's eps {_listed(file.eps)}, the model {_listed(eps)}")
     activations = tuple(sorted({type(module.act).__name__ for module in model.modules() if hasattr(module, 'act')}))
