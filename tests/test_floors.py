@@ -28,8 +28,8 @@ FLOORS = [
 ]
 #: Inside of models/, likewise.
 MODELS = [
-    ['layers', 'costs', 'fuse'],
-    ['losses', 'necks', 'task_modules', 'backbones', 'data_preprocessors'],
+    ['layers', 'costs', 'task_modules', 'data_preprocessors'],
+    ['losses', 'necks', 'backbones', 'fuse'],
     ['families', 'dense_heads'],
     ['classifiers', 'wiring'],
 ]

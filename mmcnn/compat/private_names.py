@@ -135,7 +135,7 @@ PRIVATE_NAMES = (
         'validates as often as MMEngine would', 'a public method',
     ),
     PrivateName(
-        'mmengine.dataset.BaseDataset._metainfo', 'mmcnn/datasets/class_folder.py',
+        'mmengine.dataset.BaseDataset._metainfo', 'mmcnn/datasets/folders/classes.py',
         'the classes are known once the folders are read; metainfo is a copy', 'a public setter',
     ),
     PrivateName(
