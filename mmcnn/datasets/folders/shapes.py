@@ -106,7 +106,7 @@ def make_shape_classes(
     if min(num_train, num_val) < len(CLASSES) or size < 32:
         raise ValueError(
             f'make_shape_classes: num_train is {num_train}, num_val is {num_val}, size is {size}; there have to be '
-            f'{len(CLASSES)} images of at least 32 pixels in each part'
+            f'{len(CLASSES)} images of at least 32 pixels in each split'
         )
     root = Path(root)
     counts = {'train': num_train, 'val': num_val}
