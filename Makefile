@@ -34,7 +34,7 @@ golden: setup
 	$(BIN)/python -m pytest tests/models/backbones -k golden --update-golden
 
 parity: setup
-	$(BIN)/python -m pytest -n auto --maxprocesses 8 tests/parity tests/weights/test_ultralytics.py \
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 tests/parity tests/weights/sources/test_ultralytics.py \
 	  tests/weights/test_hostile_files.py tests/weights/test_hostile_kinds.py -m 'slow or not slow' --write-parity
 
 table: setup

@@ -110,7 +110,7 @@ def test_it_resumes_to_the_same_end(run_tool, one_thread, data, tmp_path):
         ('mmcnn.models.dense_heads.yolo_head', 'YOLOHead'),
         ('mmcnn.models', 'losses'),
         ('mmcnn.evaluation', 'CocoMetric'),
-        ('mmcnn.plots.visualization', 'draw_boxes'),
+        ('mmcnn.visualization', 'draw_boxes'),
         ('mmcnn.engine.loops', 'ResumableTrainLoop'),
         ('mmcnn.engine.loops.resumable_train_loop', 'ResumableTrainLoop'),
         ('mmcnn.weights', 'CheckpointError'),

@@ -50,11 +50,14 @@ def run(args: argparse.Namespace) -> int:
 
 def _plot(report, options: CheckOptions, file: str) -> None:
     from mmcnn.config.load import load_config
-    from mmcnn.datasets.anchors import anchors_of
-    from mmcnn.plots import data as data_picture
+    from mmcnn.datasets.anchors import anchors_of, box_sizes, within_reach
+    from mmcnn.plots.data import plot_data
 
     cocos = {split.name: kept for split, kept in zip(report.splits, report.kept, strict=True)}
-    recall = data_picture.plot_data(cocos, anchors_of(load_config(options.config).model), options.img_size, file)
-    if recall is not None:
-        print(f'best possible recall of the anchors of {options.config} at {options.img_size} px: {recall:.4f}')
+    sizes = {split: box_sizes(coco, options.img_size) for split, coco in cocos.items()}
+    anchors = anchors_of(load_config(options.config).model)
+    reached = None if anchors is None else within_reach(sizes['train'], anchors)
+    plot_data(cocos, sizes, options.img_size, file, anchors, reached)
+    if reached is not None:
+        print(f'best possible recall of the anchors of {options.config} at {options.img_size} px: {reached.mean():.4f}')
     print(f'drawn: {file}')

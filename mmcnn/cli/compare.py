@@ -46,8 +46,8 @@ def run(args: argparse.Namespace) -> int:
     """Compares; 1 if a run failed."""
     options = options_from(args, CompareOptions)
 
-    from mmcnn.compare import comparison
-    from mmcnn.compare import table as comparison_table
+    from mmcnn.compare import trainings
+    from mmcnn.compare.table import collect
     from mmcnn.config.load import load_config
     from mmcnn.config.model import is_classifier
 
@@ -64,14 +64,14 @@ def run(args: argparse.Namespace) -> int:
     work_dir = Path(options.work_dir or Path('work_dirs') / f'compare_{Path(cfg.filename).stem}').resolve()
     seeds = range(options.seed, options.seed + options.seeds)
     # All that can be refused is refused before anything is trained.
-    runs = comparison.plan(cfg, names, seeds, work_dir, budget, **other)
-    size = comparison.check(TrainOptions(config=cfg, seed=options.seed, **budget, **other), names)
+    runs = trainings.plan(cfg, names, seeds, work_dir, budget, **other)
+    size = trainings.check(TrainOptions(config=cfg, seed=options.seed, **budget, **other), names)
     for each in runs:
         each.discard() if options.fresh else each.refuse_others()
 
-    comparison.train_all(runs)
-    title = f'{" ".join([Path(cfg.filename).stem, *comparison.typed(budget)])}, seeds {", ".join(map(str, seeds))}'
-    table = comparison_table.collect(runs, title, size, options.latency_runs)
+    trainings.train_all(runs)
+    title = f'{" ".join([Path(cfg.filename).stem, *trainings.typed(budget)])}, seeds {", ".join(map(str, seeds))}'
+    table = collect(runs, title, size, options.latency_runs)
     table.write(work_dir)
     print(f'{table.as_markdown()}\n\ncomparison.md, .json and .png are in {work_dir}')
     return 1 if any(row.failures for row in table.rows) else 0

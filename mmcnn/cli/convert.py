@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--from',
-        dest='world',
+        dest='library',
         metavar='LIBRARY',
         help='whose layer names SRC uses, if they leave it in doubt: darknet, keras, torchvision, timm, mmdet, '
         'ultralytics or mmcnn',
@@ -66,9 +66,9 @@ def run(args: argparse.Namespace) -> int:
     if args.target.endswith('.weights') and not args.export:
         raise UsageError(f'{args.target} is a Darknet file: say --export, or end DST in .pth or .safetensors')
 
-    from mmcnn.weights.convert import convert
+    from mmcnn.runs.convert import convert
 
-    report, record = convert(args.source, args.target, args.model, args.world, args.num_classes)
+    report, record = convert(args.source, args.target, args.model, args.library, args.num_classes)
     print(f'{args.target}: {report}')
     print(f'model {record.model}, activation {record.activation}, sha256 of {record.source} {record.sha256}')
     return 0

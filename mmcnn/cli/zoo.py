@@ -100,9 +100,9 @@ def _table(args: argparse.Namespace) -> int:
         form = table.as_json if args.json else table.as_markdown if args.markdown else table.as_text
         print(form(networks))
     if args.plot:
-        from mmcnn.plots.zoo import plot
+        from mmcnn.plots.zoo import plot_zoo
 
-        plot(networks, args.plot)
+        plot_zoo(networks, args.plot)
     print(line, file=sys.stderr if args.json or args.markdown else sys.stdout)
     return 0 if exact else 1
 

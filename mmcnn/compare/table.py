@@ -1,9 +1,8 @@
-"""What a comparison of backbones found: scores, parameters and latencies as a table and a picture."""
+"""What a comparison of backbones found: scores, parameters and latencies as a table and a plot."""
 
 from __future__ import annotations
 
 import json
-import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -13,18 +12,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from mmengine.device import get_device
 
-from mmcnn.compare.comparison import Run
+from mmcnn.compare.trainings import Run
 from mmcnn.inference.detector import Detector
-from mmcnn.plots.zoo import COLOURS, place_labels
+from mmcnn.plots.comparison import plot_comparison
 
 #: Forward passes of each network before the measured ones.
 WARM_UP = 3
-#: Area of the largest bubble of the picture, square points.
-BUBBLE = 900
 
 
 def latencies(detectors: dict[str, Detector], size: tuple[int, int], rounds: int) -> dict[str, float]:
@@ -114,34 +109,8 @@ class Table:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / 'comparison.md').write_text(self.as_markdown() + '\n', encoding='utf-8')
         (folder / 'comparison.json').write_text(self.as_json() + '\n', encoding='utf-8')
-        if any(row.AP for row in self.rows):
-            self.plot(folder / 'comparison.png')
-
-    def plot(self, path: Path) -> None:
-        """Saves a PNG: mean AP against latency, bubbles with areas as the parameters; without those that failed."""
-        rows = [row for row in self.rows if row.AP]
-        figure = Figure(figsize=(8, 5.5), dpi=100, layout='constrained')
-        canvas = FigureCanvasAgg(figure)
-        axes = figure.subplots()
-        largest = max(row.parameters for row in rows)
-        labels, markers = [], []
-        for i, row in enumerate(rows):
-            area = BUBBLE * row.parameters / largest
-            point = row.latency_ms, statistics.mean(row.AP)
-            axes.scatter(*point, s=area, color=COLOURS[i % len(COLOURS)], alpha=0.6, linewidths=0)
-            if len(row.AP) > 1:
-                axes.errorbar(*point, yerr=statistics.stdev(row.AP), color=COLOURS[i % len(COLOURS)], capsize=3)
-            radius = (area / math.pi) ** 0.5  # points
-            labels.append((f'{row.backbone}, {row.parameters / 1e6:.3g} M', *point, radius + 3))
-            markers.append((*point, radius * figure.dpi / 72))
-        axes.set(xlabel='latency, ms', ylabel='AP', title=self.title)
-        axes.title.set(fontsize=9, wrap=True)
-        axes.margins(0.2)
-        axes.grid(alpha=0.25)
-        axes.spines[['top', 'right']].set_visible(False)
-        canvas.draw()  # fixes the layout, which places of labels depend on
-        place_labels(axes, labels, markers, always=True)
-        figure.savefig(path, format='png', dpi=100)
+        if finished := [row for row in self.rows if row.AP]:
+            plot_comparison(finished, self.title, folder / 'comparison.png')
 
 
 def collect(runs: Sequence[Run], title: str, size: tuple[int, int], rounds: int) -> Table:

@@ -6,14 +6,16 @@ The finder (:mod:`mmcnn.compat.finder`) makes a module of each of :data:`MODULES
 
 from __future__ import annotations
 
+import functools
 import importlib
+import inspect
 import warnings
 from collections.abc import Callable
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-#: A module, or ``module:name`` where the name is another now.
+#: A module, or ``module:name`` (``module:class.name``) where the name is another now.
 Place = str
 
 
@@ -31,9 +33,17 @@ MODULES: dict[str, Place | dict[str, Place]] = {
     'mmcnn.cli.img_size': 'mmcnn.runs.img_size',
     'mmcnn.cli.model': 'mmcnn.config.model',
     'mmcnn.cli.training': 'mmcnn.runs.training',
-    'mmcnn.comparison': 'mmcnn.compare.comparison',
-    'mmcnn.comparison_table': 'mmcnn.compare.table',
-    'mmcnn.conversion': 'mmcnn.weights.convert',
+    'mmcnn.comparison': 'mmcnn.compare.trainings',
+    'mmcnn.comparison_table': {
+        **dict.fromkeys(('Row', 'Table', 'WARM_UP', 'collect', 'latencies', 'medians'), 'mmcnn.compare.table'),
+        'BUBBLE': 'mmcnn.plots.comparison',
+        'COLOURS': 'mmcnn.plots.style:LINE_COLOURS',
+    },
+    'mmcnn.conversion': {
+        'ENDINGS': 'mmcnn.weights.convert',
+        'KEY': 'mmcnn.weights.record',
+        'convert': 'mmcnn.runs.convert',
+    },
     'mmcnn.data_picture': 'mmcnn.plots.data',
     'mmcnn.datasets.annotation_check': 'mmcnn.datasets.check.annotations',
     'mmcnn.datasets.cache_folder': 'mmcnn.datasets.folders.cache_folder',
@@ -92,7 +102,13 @@ MODULES: dict[str, Place | dict[str, Place]] = {
     'mmcnn.matrix': 'mmcnn.zoo.matrix',
     'mmcnn.models.cost_study': 'mmcnn.zoo.cost_study',
     'mmcnn.models.reference_table': 'mmcnn.zoo.reference_table',
-    'mmcnn.models.zoo_plot': 'mmcnn.plots.zoo',
+    'mmcnn.models.zoo_plot': {
+        'COLOURS': 'mmcnn.plots.style:LINE_COLOURS',
+        **dict.fromkeys(('GAP', 'MARKERS'), 'mmcnn.plots.zoo'),
+        **dict.fromkeys(('MARGIN', 'PLACES', 'place_labels'), 'mmcnn.plots.style'),
+        **dict.fromkeys(('GIGA', 'MEGA'), 'mmcnn.zoo.table'),
+        'plot': 'mmcnn.plots.zoo:plot_zoo',
+    },
     'mmcnn.models.zoo_table': {
         **dict.fromkeys(
             ('SORT_COLUMNS', 'GIGA', 'HEADER', 'MEGA', 'NOTES', 'Network', 'aligned', 'as_json', 'as_markdown'),
@@ -106,7 +122,6 @@ MODULES: dict[str, Place | dict[str, Place]] = {
     'mmcnn.random_state': 'mmcnn.engine.random_state',
     'mmcnn.shared_memory': 'mmcnn.engine.shared_memory',
     'mmcnn.training_error': 'mmcnn.errors',
-    'mmcnn.visualization': 'mmcnn.plots.visualization',
     'mmcnn.weights.catalog': 'mmcnn.weights.sources.catalog',
     'mmcnn.weights.catalog.darknet': 'mmcnn.weights.sources.darknet',
     'mmcnn.weights.catalog.keras': {
@@ -136,6 +151,13 @@ MODULES: dict[str, Place | dict[str, Place]] = {
         **dict.fromkeys(('PUBLIC', 'UNBUILT', 'read_darknet', 'write_darknet'), 'mmcnn.weights.sources.darknet'),
     },
     'mmcnn.weights.darknet_order': 'mmcnn.weights.sources.darknet',
+    'mmcnn.weights.files': {
+        'KEY': 'mmcnn.weights.record',
+        'WORLDS': 'mmcnn.weights.loading:SOURCES',
+        'WeightFile': 'mmcnn.weights.checkpoint:Checkpoint',
+        'format_of': 'mmcnn.weights.checkpoint',
+        'open_weights': 'mmcnn.weights.checkpoint:Checkpoint.open',
+    },
     'mmcnn.weights.keras': {'*': 'mmcnn.weights.sources.keras', 'WORLD': 'mmcnn.weights.sources.keras:SOURCE'},
     'mmcnn.weights.keras_arrays': 'mmcnn.weights.sources.keras',
     'mmcnn.weights.keras_file': 'mmcnn.weights.formats.keras_file',
@@ -154,6 +176,14 @@ MODULES: dict[str, Place | dict[str, Place]] = {
     },
     'mmcnn.weights.ultralytics': 'mmcnn.weights.sources.ultralytics',
     'mmcnn.weights.ultralytics_file': 'mmcnn.weights.formats.ultralytics_file',
+    'mmcnn.visualization': {
+        **dict.fromkeys(('CURVES', 'SCORE_MARKERS', 'plot_curves', 'read_scalars'), 'mmcnn.plots.curves'),
+        **dict.fromkeys(('INK', 'PAGE', 'PALETTE'), 'mmcnn.plots.style'),
+        **dict.fromkeys(('draw_boxes', 'prediction_grid'), 'mmcnn.plots.boxes'),
+    },
+    'mmcnn.weights.worlds': {
+        '*': 'mmcnn.weights.loading',
+    },
     'mmcnn.weights.whole_file': {
         'PART': 'mmcnn.engine.atomic_file',
         'check_writable': 'mmcnn.runs.work_dirs',
@@ -208,8 +238,9 @@ NAMES: dict[str, dict[str, Place]] = {
     'mmcnn.models.losses': {'LevelOutput': 'mmcnn.models.task_modules'},
     'mmcnn.models.losses.yolo_loss': {'LevelOutput': 'mmcnn.models.task_modules'},
     'mmcnn.weights.checkpoint': dict.fromkeys(
-        ('MAX_FILE', 'check_file', 'first_line', 'refuse_enormous'), 'mmcnn.weights.formats.files'
+        ('MAX_FILE', 'first_line', 'refuse_enormous'), 'mmcnn.weights.formats.files'
     ),
+    'mmcnn.weights.loading': {'WORLDS': 'mmcnn.weights.loading:SOURCES'},
     'mmcnn.registry': dict.fromkeys(
         ('backbone_families', 'build_backbone', 'list_backbones'), 'mmcnn.models.families'
     ),
@@ -224,14 +255,51 @@ def moved_names(module: str) -> Callable[[str], Any]:
         place = places if isinstance(places, str) else places.get(name, places.get('*'))
         if place is not None and not name.startswith('__'):
             new, _, renamed = place.partition(':')
-            found = getattr(importlib.import_module(new), renamed or name, find)
-            if found is not find:
+            found = importlib.import_module(new)
+            for part in (renamed or name).split('.'):
+                found = getattr(found, part, None)
+            if found is not None:
                 as_what = f' as {renamed}' if renamed else ''
                 warnings.warn(f'{module}.{name} has moved to {new}{as_what}', DeprecationWarning, stacklevel=2)
                 return found
         raise AttributeError(f"module '{module}' has no attribute '{name}'")
 
     return find
+
+
+def renamed_attribute(old: str, new: str) -> property:
+    """A property for the name that an attribute had; it warns."""
+
+    def get(self: Any) -> Any:
+        warnings.warn(f'{type(self).__name__}.{old} is called {new} now', DeprecationWarning, stacklevel=2)
+        return getattr(self, new)
+
+    return property(get)
+
+
+def renamed_arguments(**names: str) -> Callable[[Callable], Callable]:
+    """Takes keywords under the names that they had, and warns.
+
+    Args:
+        **names: old name -> new name. One that means another argument now is taken for the old one where the new one is
+            not given.
+    """
+
+    def decorate(function: Callable) -> Callable:
+        parameters = list(inspect.signature(function).parameters)
+
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            for old, new in names.items():
+                given = new in kwargs or parameters.index(new) < len(args)
+                if old in kwargs and not (given and old in parameters):
+                    warnings.warn(f'{function.__name__}({old}=) is called {new} now', DeprecationWarning, stacklevel=2)
+                    kwargs[new] = kwargs.pop(old)
+            return function(*args, **kwargs)
+
+        return call
+
+    return decorate
 
 
 class MovedLoader:

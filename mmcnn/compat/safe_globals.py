@@ -21,10 +21,15 @@ STATISTICS = ('min', 'max', 'mean', 'current')
 
 def install() -> None:
     """Add the names that are missing from torch's allow-list; harmless to repeat."""
-    allowed = {_name(entry) for entry in torch.serialization.get_safe_globals()}
+    allowed = names()
     missing = [entry for entry in _safe_globals() if _name(entry) not in allowed]
     if missing:
         torch.serialization.add_safe_globals(missing)
+
+
+def names() -> set[str]:
+    """The names that were added to torch's allow-list, by whomever."""
+    return {_name(entry) for entry in torch.serialization.get_safe_globals()}
 
 
 class HistoryBufferStandIn:

@@ -15,7 +15,7 @@ from mmcnn.config.model import refusals
 from mmcnn.config.types import check_structure
 from mmcnn.errors import UsageError
 from mmcnn.nearest import nearest
-from mmcnn.weights.checkpoint import read_checkpoint
+from mmcnn.weights.checkpoint import Checkpoint
 
 #: The entry that names the backbone.
 BACKBONE = 'model.backbone.type'
@@ -68,24 +68,14 @@ def _read(name: str, say: Say) -> Config:
 
 def config_and_checkpoint(
     config: str | Path | Config | None, path: str | Path, say: Say = print
-) -> tuple[Config, dict]:
-    """A checkpoint, and its config: the named one, else the one that the run recorded in the checkpoint.
-
-    A file of weights of another kind (Darknet's, safetensors) has nothing to say beside them: the dict is empty.
+) -> tuple[Config, Checkpoint]:
+    """A checkpoint, opened, and its config: the named one, else the one that the run recorded in the checkpoint.
 
     Raises:
         UsageError, CheckpointError: what is missing or does not fit.
     """
-    from mmcnn.weights.files import format_of
-
-    if config is not None and format_of(path) != 'pytorch':
-        return load_config(config, say=say), {}
-    checkpoint = read_checkpoint(path)
-    if config is not None:
-        return load_config(config, say=say), checkpoint
-    from mmcnn.weights.recorded_config import recorded_config
-
-    return recorded_config(checkpoint, str(path)), checkpoint
+    checkpoint = Checkpoint.open(path)
+    return checkpoint.config if config is None else load_config(config, say=say), checkpoint
 
 
 def set_backbone(cfg: Config, backbone: str | None, options: Mapping[str, Any], say: Say = print) -> None:
@@ -145,7 +135,7 @@ def merge_options(cfg: Config, options: Mapping[str, Any], say: Say = print) -> 
 def dicts_in(node: Any) -> Iterator[dict]:
     """Every dict inside a config, outermost first."""
     if isinstance(node, Config):
-        node = node._cfg_dict
+        node = [*node.values()]
     if isinstance(node, dict):
         yield node
         for value in node.values():

@@ -36,7 +36,12 @@ def best_possible_recall(sizes: np.ndarray, anchors: Anchors, ratio: float = 4.0
         anchors: of each level.
         ratio: of the assigner (YOLOv5: 4).
     """
-    return float((_closeness(sizes, _flat(anchors)) > 1 / ratio).mean()) if len(sizes) else 1.0
+    return float(within_reach(sizes, anchors, ratio).mean()) if len(sizes) else 1.0
+
+
+def within_reach(sizes: np.ndarray, anchors: Anchors, ratio: float = 4.0) -> np.ndarray:
+    """(N,) bool, of each box whether an anchor can match it; arguments as :func:`best_possible_recall` takes them."""
+    return _closeness(sizes, _flat(anchors)) > 1 / ratio
 
 
 def anchors_of(model: dict) -> Anchors | None:

@@ -9,6 +9,8 @@ from mmengine.dist import all_reduce, get_world_size
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
+from mmcnn.compat import private_names
+
 #: A dynamic loss scale that has been lowered so often in a row (65,536 to 0.06) will not find a finite gradient.
 MAX_OVERFLOWS = 20
 
@@ -50,7 +52,7 @@ class StepGuard:
             self.refused = 'loss'
             if self.stop:
                 return
-            wrapper._inner_count += 1  # as its backward() does
+            private_names.count_iteration(wrapper)
             if wrapper.should_update():
                 self.average()  # this call would have done so
         else:

@@ -152,7 +152,7 @@ class Detections:
             DataError: the image cannot be read, or the drawn one cannot be written.
         """
         from mmcnn.inference.images import as_image, write_image
-        from mmcnn.plots.visualization import draw_boxes
+        from mmcnn.plots.boxes import draw_boxes
 
         if image is None:
             image = self.path

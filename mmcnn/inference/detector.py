@@ -18,6 +18,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
 from mmengine.registry import DefaultScope
 
+from mmcnn.compat.moved import renamed_arguments
 from mmcnn.device import device_called
 from mmcnn.errors import CheckpointError, DataError, UsageError
 from mmcnn.inference.detections import Detections
@@ -25,9 +26,8 @@ from mmcnn.inference.images import as_image, read_image
 from mmcnn.inference.sources import DetectedFrame, Sources, find_sources
 from mmcnn.models.fuse import fuse
 from mmcnn.models.wiring import is_classifier, set_num_classes, wire
-from mmcnn.weights.checkpoint import read_checkpoint, state_dict_of
+from mmcnn.weights.checkpoint import Checkpoint, classes_in
 from mmcnn.weights.loading import load_state
-from mmcnn.weights.recorded_config import recorded_config
 
 __all__ = ['BATCH_SIZE', 'Detections', 'Detector', 'classes_of', 'read_image', 'test_pipeline']
 
@@ -42,7 +42,7 @@ class Detector:
     Weights have to fit exactly.
 
     Args:
-        checkpoint: a .pth file that mmcnn or MMEngine's Runner wrote.
+        checkpoint: a .pth file, opened or not, that mmcnn or MMEngine's Runner wrote.
         config: a config (its path, the name of one that comes with mmcnn, or loaded), for as many classes as
             the checkpoint has; None: the one inside the checkpoint.
         device: 'cpu', 'cuda', 'cuda:1', ...; None: a GPU where there is one.
@@ -60,7 +60,7 @@ class Detector:
 
     def __init__(
         self,
-        checkpoint: str | Path,
+        checkpoint: str | Path | Checkpoint,
         config: str | Path | Config | None = None,
         device: str | torch.device | None = None,
         score_thr: float = 0.25,
@@ -68,25 +68,25 @@ class Detector:
         from mmcnn.config.load import load_config  # which stands above this module
 
         target = get_device() if device is None else device_called(device)
-        content = read_checkpoint(checkpoint)
+        file = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint.open(checkpoint)
         if config is None:
-            config = recorded_config(content, str(checkpoint))
+            config = file.config
         elif not isinstance(config, Config):
             config = load_config(config)
         if is_classifier(config.model):
             raise CheckpointError(
-                f'{checkpoint} holds a classifier, which finds no boxes; its backbone can start that of a detector: '
+                f'{file.path} holds a classifier, which finds no boxes; its backbone can start that of a detector: '
                 "init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone.')"
             )
         self.score_thr = score_thr
-        self.classes = classes_of(content, config, str(checkpoint))
+        self.classes = classes_of({'meta': file.meta}, config, str(file.path))
         # The data preprocessor is a registered type too, so the scope has to hold while anything is built.
         with DefaultScope.overwrite_default_scope('mmdet'):
             model = wire(config.model)
             set_num_classes(model, len(self.classes))
             model.backbone.init_cfg = None  # the checkpoint has the weights
             network = MODELS.build(model)
-            load_state(network, state_dict_of(content), source=str(checkpoint))
+            load_state(network, file.state_dict, file.path)
             self.pipeline = Compose(test_pipeline(config))
         self.num_parameters = sum(parameter.numel() for parameter in network.parameters())
         self.model = fuse(network).to(target)
@@ -205,19 +205,19 @@ def _warn(error: DataError) -> None:
     warnings.warn(f'left out: {error}', stacklevel=2)
 
 
-def classes_of(checkpoint: dict, config: Config, source: str) -> tuple[str, ...]:
+@renamed_arguments(source='path')
+def classes_of(checkpoint: dict, config: Config, path: str) -> tuple[str, ...]:
     """Class names of a checkpoint: as recorded by the run, else those of the config's data set.
 
     Raises:
         CheckpointError: neither knows them.
     """
-    recorded = checkpoint.get('meta', {}).get('dataset_meta') or {}
-    classes = recorded.get('classes') or recorded.get('CLASSES')
+    classes = classes_in(checkpoint.get('meta', {}))
     if not classes:
         dataset = config.get('test_dataloader', {}).get('dataset', {})
         classes = (dataset.get('metainfo') or {}).get('classes')
     if not classes:
-        raise CheckpointError(f'{source} does not say what its classes are (meta.dataset_meta.classes)')
+        raise CheckpointError(f'{path} does not say what its classes are (meta.dataset_meta.classes)')
     return (classes,) if isinstance(classes, str) else tuple(classes)
 
 

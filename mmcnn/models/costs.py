@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
+
+from mmcnn.compat.private_names import TorchDispatchMode
 
 aten = torch.ops.aten
 #: Matrix products, and where the two matrices are among their arguments.

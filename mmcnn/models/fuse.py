@@ -9,9 +9,10 @@ from itertools import pairwise
 from mmcv.cnn import Conv2d as MMCVConv2d
 from mmcv.cnn import ConvModule
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import parametrize
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from mmcnn.compat.private_names import BatchNorm, has_forward_hooks
 
 from .layers import ConvNormAct, SameConv2d
 
@@ -53,15 +54,18 @@ def _pairs(module: nn.Module) -> Iterator[tuple[str, str]]:
         if module.with_norm and module.order[:2] == ('conv', 'norm'):
             yield 'conv', module.norm_name
     elif forward is nn.Sequential.forward:
-        yield from pairwise(module._modules)
+        # named_children() leaves out a child that comes twice
+        yield from pairwise(
+            name for name, _ in module.named_modules(remove_duplicate=False) if name and '.' not in name
+        )
 
 
 def _folds(conv: nn.Module, norm: nn.Module) -> bool:
-    hooks = [each for module in (conv, norm) for each in (*module._forward_hooks, *module._forward_pre_hooks)]
     return (
         type(conv) in FOLDABLE
-        and isinstance(norm, _BatchNorm)
+        and isinstance(norm, BatchNorm)
         and norm.running_mean is not None
-        and not hooks  # they may change the kernel (spectral norm) or want to see the map between the two
+        # They may change the kernel (spectral norm) or want to see the map between the two.
+        and not (has_forward_hooks(conv) or has_forward_hooks(norm))
         and not parametrize.is_parametrized(conv)
     )

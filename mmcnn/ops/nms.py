@@ -32,7 +32,7 @@ def torchvision_op(name: str, device_type: str) -> Callable | None:
 
         op = getattr(torch.ops.torchvision, name)
         key = {'cpu': 'CPU', 'cuda': 'CUDA'}[device_type]
-        return op if torch._C._dispatch_has_kernel_for_dispatch_key(f'torchvision::{name}', key) else None
+        return op if op.default.has_kernel_for_dispatch_key(key) else None
     except Exception:
         # A torchvision that does not match torch fails with ImportError, RuntimeError, OSError or AttributeError,
         # depending on the two versions; each means the same: it cannot be used.

@@ -1,1 +1,1 @@
-"""Pictures of boxes, curves, data and networks."""
+"""Plots of boxes, training curves, data sets, networks and comparisons; they get what they draw as arguments."""

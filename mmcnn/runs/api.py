@@ -92,6 +92,7 @@ def run_training(options: TrainOptions) -> TrainResult:
             run.cfg,
             run.batches(),
             options.allow_head_mismatch,
+            checkpoint=run.checkpoint,
             console=console,
             notes=[*run.notes, *run.warnings],
             hooks=[begin],
@@ -103,7 +104,7 @@ def run_test(options: TestOptions) -> EvaluateResult:
     with _run(options) as (run, _, console):
         from mmcnn.runs import execution as training
 
-        return training.test(run.cfg, str(options.checkpoint), console=console, notes=[*run.notes, *run.warnings])
+        return training.test(run.cfg, run.checkpoint, console=console, notes=[*run.notes, *run.warnings])
 
 
 @contextlib.contextmanager

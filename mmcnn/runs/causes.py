@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from typing import NoReturn
 
-from mmcnn.engine.watch import start_failure, worker_death
+from mmcnn.engine.watch import worker_death
 from mmcnn.errors import MmcnnError, StoppedError, TrainingError
 
 
@@ -49,14 +49,9 @@ def known_causes() -> Iterator[None]:
     except Exception as error:  # raised again, unless a known cause lies behind it
         if (interrupt := _interrupt_behind(error)) is not None:
             raise interrupt from None
-        cause = None
-        if isinstance(error, OSError):
-            cause = start_failure(error)
-        elif isinstance(error, RuntimeError):
-            cause = worker_death(error)
-        if cause is None:
-            raise
-        raise TrainingError(cause) from error
+        if isinstance(error, RuntimeError | OSError | EOFError) and (death := worker_death()):
+            raise TrainingError(death) from error
+        raise
 
 
 def _interrupt_behind(error: BaseException | None) -> KeyboardInterrupt | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mmcnn.errors import CheckpointError
-from mmcnn.weights.checkpoint import read_checkpoint
+from mmcnn.weights.checkpoint import Checkpoint
 
 #: Checkpoints of a training, in the names that MMEngine's and our hook give them.
 _CHECKPOINTS = ('epoch_*.pth', 'iter_*.pth', 'stopped_at_iter_*.pth')
@@ -16,7 +16,7 @@ def checkpoints_in(folder: Path) -> set[Path]:
     return {path for pattern in _CHECKPOINTS for path in folder.glob(pattern)}
 
 
-def last_checkpoint(folder: str | Path) -> tuple[Path, dict, list[str]] | None:
+def last_checkpoint(folder: str | Path) -> tuple[Path, Checkpoint, list[str]] | None:
     """The last checkpoint of a run that can be resumed from.
 
     That is the one that the file ``last_checkpoint`` names; where that one is gone or damaged, the newest of the folder
@@ -26,7 +26,7 @@ def last_checkpoint(folder: str | Path) -> tuple[Path, dict, list[str]] | None:
         folder: the work dir.
 
     Returns:
-        its path, its content, and a sentence for each that was passed over; None: the run has not written any.
+        its path, the checkpoint, opened, and a sentence for each that was passed over; None: the run has written none.
 
     Raises:
         CheckpointError: none of them can be used.
@@ -42,19 +42,20 @@ def last_checkpoint(folder: str | Path) -> tuple[Path, dict, list[str]] | None:
     refused: list[CheckpointError] = []
     for path in [first, *sorted(others, key=lambda each: each.stat().st_mtime, reverse=True)]:
         try:
-            return path, read_resumable(path), [str(error) for error in refused]
+            checkpoint = Checkpoint.open(path)
+            checkpoint.refuse_unresumable()
+            return path, checkpoint, [str(error) for error in refused]
         except CheckpointError as error:
             refused.append(error)
     raise refused[0]
 
 
 def read_resumable(path: str | Path) -> dict:
-    """A checkpoint with everything that a run needs to go on.
+    """The content of a checkpoint with everything that a run needs to go on.
 
     Raises:
-        CheckpointError: as :func:`~mmcnn.weights.checkpoint.read_checkpoint`, or it holds weights only.
+        CheckpointError: as :func:`~mmcnn.weights.checkpoint.read_checkpoint`, or a run cannot go on from it.
     """
-    checkpoint = read_checkpoint(path)
-    if 'optimizer' not in checkpoint or 'meta' not in checkpoint:
-        raise CheckpointError(f'{path} holds weights only, no optimizer: use load_from={path}')
-    return checkpoint
+    checkpoint = Checkpoint.open(path)
+    checkpoint.refuse_unresumable()
+    return checkpoint.content

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from mmcnn.compat import pycocotools_prints
 from mmcnn.compat.mmengine_warnings import concerns_users
 from mmcnn.console import Console
+from mmcnn.engine.watch import guard_workers
 
 
 def runner_for(console: Console) -> type[Runner]:
@@ -32,7 +33,9 @@ def runner_for(console: Console) -> type[Runner]:
         @staticmethod
         def build_dataloader(*args: Any, **kwargs: Any) -> DataLoader:
             with pycocotools_prints.to_the_log():
-                return Runner.build_dataloader(*args, **kwargs)
+                loader = Runner.build_dataloader(*args, **kwargs)
+            guard_workers(loader)
+            return loader
 
         def resume(self, filename: str, resume_optimizer: bool = True, resume_param_scheduler: bool = True,
                    map_location: Any = 'default') -> None:  # fmt: skip

@@ -14,16 +14,17 @@ def use_device(name: str | None) -> None:
     Raises:
         UsageError: there is no such device.
     """
-    import mmengine.device.utils as device_utils
     import torch
+
+    from mmcnn.compat import private_names
 
     if name is not None:
         device = device_called(name)
         if device.type == 'cuda':
             torch.cuda.set_device(device.index or 0)
         # MMEngine keeps its choice in this constant and offers no other way to run on the CPU of a GPU machine.
-        device_utils.DEVICE = device.type
-    if device_utils.DEVICE == 'cpu':
+        private_names.set_device_of_mmengine(device.type)
+    if private_names.device_of_mmengine() == 'cpu':
         _keep_freed_memory()
 
 

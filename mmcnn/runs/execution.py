@@ -15,6 +15,7 @@ from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner, find_latest_checkpoint
 
+from mmcnn.compat.moved import renamed_arguments
 from mmcnn.console import Console
 from mmcnn.engine.hooks import AtomicCheckpointHook
 from mmcnn.engine.ranks import join_ranks
@@ -22,14 +23,15 @@ from mmcnn.evaluation import CocoMetric
 from mmcnn.inference.detector import Detector, read_image
 from mmcnn.models.classifiers import Classifier
 from mmcnn.models.fuse import fuse
-from mmcnn.plots.visualization import draw_boxes, plot_curves, prediction_grid
+from mmcnn.plots.boxes import draw_boxes, prediction_grid
+from mmcnn.plots.curves import plot_curves
 from mmcnn.runs.console_hook import ConsoleHook
 from mmcnn.runs.console_runner import runner_for
 from mmcnn.runs.head import evaluation_rows, file_dataset, shown_path, training_rows, unwrapped
 from mmcnn.runs.history_hook import HistoryHook
 from mmcnn.runs.results import EvaluateResult, TrainResult, by_name, main_numbers
 from mmcnn.runs.work_dirs import check_writable
-from mmcnn.weights.checkpoint import read_checkpoint, state_dict_of
+from mmcnn.weights.checkpoint import Checkpoint
 from mmcnn.weights.loading import load_state, load_weights
 
 #: Held-out images in the image grid, and the score they are drawn at where no validation has found a better one.
@@ -47,6 +49,7 @@ def train(
     summary: str = '',
     allow_head_mismatch: bool = False,
     *,
+    checkpoint: Checkpoint | None = None,
     console: Console | None = None,
     notes: Sequence[str] = (),
     hooks: Sequence[Hook] = (),
@@ -58,6 +61,7 @@ def train(
         summary: how many images an iteration and a step see, in words.
         allow_head_mismatch: in a run that is not resumed the layers of ``load_from`` whose shape follows the number of
             classes may have other shapes; the model's start anew.
+        checkpoint: what ``load_from`` names, opened; None: it is opened here.
         console: where a person sees the run; None: a verbose one.
         notes: lines about config and data, which are printed right before the first step.
         hooks: more hooks of the runner.
@@ -70,17 +74,20 @@ def train(
     check_writable(cfg.work_dir)
     join_ranks(cfg)
     _drop_helpers(cfg)
-    initial, resumes = cfg.get('load_from'), cfg.get('resume')
+    resumes = cfg.get('resume')
+    if cfg.get('load_from') and checkpoint is None:
+        checkpoint = Checkpoint.open(cfg.load_from)
     if not resumes:
         cfg.load_from = None  # loaded by a hook
     with console.run():
         runner = runner_for(console).from_cfg(cfg)
         weights = None
-        if initial and resumes:
+        if checkpoint is not None and resumes:
             # A check: the Runner, which loads it once more with its state, would say nothing of what does not fit.
-            load_state(unwrapped(runner.model), state_dict_of(read_checkpoint(initial)), source=initial)
-        elif initial:
-            weights = _InitialWeights(initial, allow_head_mismatch)
+            load_state(unwrapped(runner.model), checkpoint.state_dict, checkpoint.path)
+            checkpoint.release()
+        elif checkpoint is not None:
+            weights = _InitialWeights(checkpoint, allow_head_mismatch)
             runner.register_hook(weights)
         for hook in (HistoryHook(), *hooks):
             runner.register_hook(hook)
@@ -96,14 +103,17 @@ def train(
     return result
 
 
-def test(cfg: Config, source: str, *, console: Console | None = None, notes: Sequence[str] = ()) -> EvaluateResult:
+@renamed_arguments(source='checkpoint')
+def test(
+    cfg: Config, checkpoint: str | Path | Checkpoint, *, console: Console | None = None, notes: Sequence[str] = ()
+) -> EvaluateResult:
     """Evaluates weights, which have to fit exactly, and stores the numbers in ``metrics.json`` in the work dir.
 
     The network runs with BatchNorm folded into its convolutions.
 
     Args:
         cfg: a complete, wired config. Its variables without effect (:data:`HELPERS`) are removed.
-        source: path of the checkpoint, or of weights in any other format that fits.
+        checkpoint: a checkpoint, or weights in any other format that fit: the path, or opened.
         console: where a person sees the run; None: a verbose one.
         notes: lines about config and data, which are printed right before the first image.
 
@@ -116,20 +126,23 @@ def test(cfg: Config, source: str, *, console: Console | None = None, notes: Seq
     _drop_helpers(cfg)
     with console.run():
         runner = runner_for(console).from_cfg(cfg)
-        rows = evaluation_rows(runner, shown_path(source))
+        path = str(checkpoint.path if isinstance(checkpoint, Checkpoint) else checkpoint)
+        rows = evaluation_rows(runner, shown_path(path))
         runner.register_hook(ConsoleHook(console, lambda runner: rows, notes))
-        report = load_weights(unwrapped(runner.model), source)
+        report = load_weights(unwrapped(runner.model), checkpoint)
+        if isinstance(checkpoint, Checkpoint):
+            checkpoint.release()
         print_log(str(report), logger='current')
         _fuse(runner)
         logged = runner.test()
         if is_main_process():
-            path = Path(cfg.work_dir) / 'metrics.json'
+            metrics = Path(cfg.work_dir) / 'metrics.json'
             numbers = {k: None if math.isnan(v) else v for k, v in logged.items() if isinstance(v, (int, float))}
-            text = json.dumps(dict(checkpoint=source, **numbers), indent=2, ensure_ascii=False)
-            path.write_text(f'{text}\n', encoding='utf-8')
-            console.summary([('numbers', shown_path(path))], main_numbers(by_name(logged)[0]))
+            text = json.dumps(dict(checkpoint=path, **numbers), indent=2, ensure_ascii=False)
+            metrics.write_text(f'{text}\n', encoding='utf-8')
+            console.summary([('numbers', shown_path(metrics))], main_numbers(by_name(logged)[0]))
     barrier()
-    return EvaluateResult(Path(cfg.work_dir), Path(source), *by_name(logged))
+    return EvaluateResult(Path(cfg.work_dir), Path(path), *by_name(logged))
 
 
 def _drop_helpers(cfg: Config) -> None:
@@ -141,15 +154,16 @@ def _drop_helpers(cfg: Config) -> None:
 class _InitialWeights(Hook):
     """Loads weights just before the first step: the Runner initialises the whole model when it starts."""
 
-    def __init__(self, path: str, allow_head_mismatch: bool) -> None:
-        self.path = path
+    def __init__(self, checkpoint: Checkpoint, allow_head_mismatch: bool) -> None:
+        self.checkpoint = checkpoint
         self.allow_head_mismatch = allow_head_mismatch
         self.story = ''
 
     def before_train(self, runner: Runner) -> None:
-        report = load_weights(unwrapped(runner.model), self.path, allow_head_mismatch=self.allow_head_mismatch)
-        print_log(f'{self.path}: {report}', logger='current')
-        self.story = f'{shown_path(self.path)}: {report}'
+        report = load_weights(unwrapped(runner.model), self.checkpoint, allow_head_mismatch=self.allow_head_mismatch)
+        self.checkpoint.release()
+        print_log(f'{self.checkpoint.path}: {report}', logger='current')
+        self.story = f'{shown_path(self.checkpoint.path)}: {report}'
 
 
 def _fuse(runner: Runner) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from mmcnn.config.load import config_and_checkpoint, load_config, merge_options, set_backbone
+from mmcnn.config.load import load_config, merge_options, set_backbone
 from mmcnn.config.model import wire_model
 from mmcnn.errors import UsageError
 from mmcnn.inference.detector import Detector
@@ -21,6 +21,7 @@ from mmcnn.runs.device import use_device
 from mmcnn.runs.infer_files import InferFiles, plan_files
 from mmcnn.runs.options import InferOptions
 from mmcnn.runs.process_state import kept_process_state
+from mmcnn.weights.checkpoint import Checkpoint
 
 DEFAULT_FOLDER = 'detections'
 
@@ -73,7 +74,8 @@ def infer(options: InferOptions, say: Callable[[str], object] = print) -> InferR
     left_out = list(sources.left_out)
     with kept_process_state(), known_causes():
         use_device(options.device)
-        detector = Detector(options.checkpoint, _config(options, say), options.device, options.score_thr)
+        checkpoint = Checkpoint.open(options.checkpoint)
+        detector = Detector(checkpoint, _config(options, checkpoint, say), options.device, options.score_thr)
         stream = detector.stream(
             sources, options.batch_size, options.max_frames, on_skip=lambda error: left_out.append(str(error))
         )
@@ -90,12 +92,12 @@ def infer(options: InferOptions, say: Callable[[str], object] = print) -> InferR
     return InferResult(folder, files.images, len(files.videos), files.frames, files.objects, tuple(left_out))
 
 
-def _config(options: InferOptions, say: Callable[[str], object]) -> Config | None:
+def _config(options: InferOptions, checkpoint: Checkpoint, say: Callable[[str], object]) -> Config | None:
     """The config if it is another than the checkpoint's own, which the detector reads itself."""
     if options.config is not None:
         cfg = load_config(options.config)
     elif options.backbone is not None or options.cfg_options:
-        cfg, _ = config_and_checkpoint(None, options.checkpoint)
+        cfg = checkpoint.config
     else:
         return None
     set_backbone(cfg, options.backbone, options.cfg_options, say)

@@ -16,7 +16,7 @@ from mmcnn.errors import UsageError
 from mmcnn.inference.images import write_image
 from mmcnn.inference.sources import DETECTIONS_FILE, DetectedFrame, Source
 from mmcnn.inference.video import VideoWriter
-from mmcnn.plots.visualization import draw_boxes
+from mmcnn.plots.boxes import draw_boxes
 
 COCO_FILE = 'coco.json'
 YOLO_FOLDER = 'yolo'

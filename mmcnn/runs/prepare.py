@@ -25,6 +25,7 @@ from mmcnn.runs.img_size import set_img_size
 from mmcnn.runs.options import RunOptions, TrainOptions
 from mmcnn.runs.training import check_initial_weights, set_amp, set_on_nan
 from mmcnn.runs.work_dirs import RunKind
+from mmcnn.weights.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Run:
         kind: what tells it from other runs.
         data: what the data folder holds; None: the config's own data.
         new_work_dir: the work dir is one that nobody named and that was not there.
+        checkpoint: the weights that it starts from or evaluates, opened; None: it starts anew.
         notes: what was changed or found on the way, a sentence each.
         warnings: what the check of the data says, line by line.
     """
@@ -46,6 +48,7 @@ class Run:
     kind: RunKind
     data: DetectorData | ClassData | None
     new_work_dir: bool
+    checkpoint: Checkpoint | None
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -95,7 +98,8 @@ def prepare(
     new_work_dir = not named and not Path(cfg.work_dir).exists()
     if options.data is not None and data is None:
         progress(f'checking the data: {options.data}')
-    folder = set_data(cfg, data or options.data, checkpoint, options.skip_bad, warnings.append)
+    trained = checkpoint and {'meta': checkpoint.meta}
+    folder = set_data(cfg, data or options.data, trained, options.skip_bad, warnings.append)
     set_img_size(cfg, options.img_size)
     if training:
         _set_epochs(cfg, options.epochs)
@@ -114,12 +118,12 @@ def prepare(
     check_types(cfg, training)
     if training:
         check_classes(cfg)
-        resumed = check_initial_weights(cfg, options.resume, notes.append)
-        if options.seed is None and resumed is not None:
-            cfg.randomness.seed = resumed.get('seed', cfg.randomness.seed)
+        checkpoint = check_initial_weights(cfg, options.resume, notes.append)
+        if options.seed is None and cfg.get('resume'):
+            cfg.randomness.seed = checkpoint.meta.get('seed', cfg.randomness.seed)
         if options.data is not None:
             warn_of_anchors(cfg, options.data, warnings.append)
-    return Run(options, cfg, kind, folder, new_work_dir, notes, warnings)
+    return Run(options, cfg, kind, folder, new_work_dir, checkpoint, notes, warnings)
 
 
 def _swap(cfg: Config, options: RunOptions, notes: list[str]) -> RunKind:

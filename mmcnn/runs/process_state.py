@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import multiprocessing
 import os
 import sys
@@ -10,13 +11,13 @@ import threading
 from collections.abc import Iterator
 
 import cv2
-import mmengine.device.utils as device_utils
 import torch
 import torch.distributed
 from mmengine.logging import MMLogger
 from mmengine.utils import ManagerMixin
 from mmengine.visualization import Visualizer
 
+from mmcnn.compat import private_names
 from mmcnn.engine.random_state import kept_random_state
 from mmcnn.errors import UsageError
 
@@ -49,14 +50,14 @@ def kept_process_state() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _kept_switches() -> Iterator[None]:
-    device, threads = device_utils.DEVICE, cv2.getNumThreads()
+    device, threads = private_names.device_of_mmengine(), cv2.getNumThreads()
     start_method = multiprocessing.get_start_method(allow_none=True)
     cudnn = torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic
     deterministic = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     try:
         yield
     finally:
-        device_utils.DEVICE = device
+        private_names.set_device_of_mmengine(device)
         cv2.setNumThreads(threads)
         multiprocessing.set_start_method(start_method, force=True)
         torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = cudnn
@@ -95,6 +96,9 @@ def _kept_interpreter() -> Iterator[None]:
 def _own_group() -> Iterator[None]:
     """Leaves the process group that a run on CPUs has joined; one that was there before stays.
 
+    Its threads end here. While a model of the run holds the group, in MMEngine's circles of runner and loops, they go
+    on, and would be ended with the interpreter, after the modules that they use.
+
     MMEngine's, of GPUs, stays as well, for the next run: joined a second time, it would find the first one's addresses.
     """
     joined_before = torch.distributed.is_initialized()
@@ -103,6 +107,7 @@ def _own_group() -> Iterator[None]:
     finally:
         joined = torch.distributed.is_initialized() and not joined_before
         if joined and torch.distributed.get_backend() == 'gloo':
+            gc.collect()
             torch.distributed.destroy_process_group()
 
 
@@ -110,19 +115,16 @@ def _own_group() -> Iterator[None]:
 def _own_managers() -> Iterator[None]:
     """MMEngine keeps objects by the name of a run, made of its config and the second of its start.
 
-    Two runs of one process may share both. ``_instance_dict`` is MMEngine 0.10's; it has no public way to drop one.
+    Two runs of one process may share both.
     """
-    before = {cls: dict(cls._instance_dict) for cls in _subclasses(ManagerMixin)}
-    for cls in before:
-        cls._instance_dict.clear()
+    before = {cls: private_names.taken_instances(cls) for cls in _subclasses(ManagerMixin)}
     try:
         yield
     finally:
         for cls in _subclasses(ManagerMixin):
-            for instance in cls._instance_dict.values():
+            for instance in private_names.taken_instances(cls).values():
                 _close(instance)
-            cls._instance_dict.clear()
-            cls._instance_dict.update(before.get(cls, {}))
+            private_names.put_instances(cls, before.get(cls, {}))
 
 
 def _close(instance: ManagerMixin) -> None:

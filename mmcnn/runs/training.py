@@ -9,8 +9,9 @@ from mmengine.device import get_device
 
 from mmcnn.config.load import Say, dicts_in
 from mmcnn.errors import UsageError
-from mmcnn.runs.checkpoints import last_checkpoint, read_resumable
+from mmcnn.runs.checkpoints import last_checkpoint
 from mmcnn.weights.addresses import is_address, resolve
+from mmcnn.weights.checkpoint import Checkpoint
 
 
 def set_amp(cfg: Config, amp: bool) -> None:
@@ -41,7 +42,7 @@ def set_on_nan(cfg: Config, on_nan: str | None) -> None:
     cfg.train_cfg.on_nan = on_nan
 
 
-def check_initial_weights(cfg: Config, resume: bool | str | Path = False, say: Say = print) -> dict | None:
+def check_initial_weights(cfg: Config, resume: bool | str | Path = False, say: Say = print) -> Checkpoint | None:
     """Settles what the run starts from, and looks into the files before any work is lost.
 
     Args:
@@ -50,50 +51,51 @@ def check_initial_weights(cfg: Config, resume: bool | str | Path = False, say: S
         say: takes sentences about the checkpoint that was found, or not found.
 
     Returns:
-        what the checkpoint to resume from says of its run (``meta``); None: the run starts anew.
+        what the run is resumed or starts from, opened; None: it starts anew.
 
     Raises:
         CheckpointError: the file is missing, broken or unsafe, or holds no state to resume; no weights have this name.
         UsageError: ``load_from`` is an address.
     """
-    from mmcnn.weights.files import open_weights
-
     load_from = cfg.get('load_from')
     if not resume and cfg.get('resume'):  # of cfg_options, or the config's own
         resume = load_from or True
     if resume:
-        meta = _resume_from(cfg, resume, say)
-        if meta is not None:
-            return meta
+        checkpoint = _resume_from(cfg, resume, say)
+        if checkpoint is not None:
+            return checkpoint
         cfg.resume = False
+    checkpoint = None
     if load_from:
         if is_address(load_from):  # MMEngine would run what a downloaded file says
             raise UsageError(f'load_from={load_from} is an address: download the file and name it')
-        open_weights(load_from)
+        checkpoint = Checkpoint.open(load_from)
+        checkpoint.state_dict  # noqa: B018  raises for what cannot be read
     for node in dicts_in(cfg.get('model')):
         if node.get('type') == 'Pretrained':
             if is_address(node['checkpoint']):
                 resolve(node['checkpoint'])
             else:
-                open_weights(node['checkpoint'])
-    return None
+                Checkpoint.open(node['checkpoint']).state_dict  # noqa: B018  likewise
+    return checkpoint
 
 
-def _resume_from(cfg: Config, resume: bool | str | Path, say: Say) -> dict | None:
-    """Points the config at the checkpoint to resume from; its ``meta``, or None if there is none."""
-    from mmcnn.weights.recorded_config import refuse_code_in_meta
-
-    found = last_checkpoint(cfg.work_dir) if resume is True else (Path(resume), read_resumable(resume), [])
+def _resume_from(cfg: Config, resume: bool | str | Path, say: Say) -> Checkpoint | None:
+    """Points the config at the checkpoint to resume from; None: there is none."""
+    if resume is True:
+        found = last_checkpoint(cfg.work_dir)
+    else:
+        found = Path(resume), Checkpoint.open(resume), []
+        found[1].refuse_unresumable()
     if found is None:
         say(f'there is no checkpoint in {cfg.work_dir} yet: starting from the beginning')
         if earlier := sorted(path.name for path in Path(cfg.work_dir).glob('epoch_*.pth')):
             say(f'note: {", ".join(earlier)} are of an earlier run; resume=FILE continues from one of them')
         return None
     path, checkpoint, passed_over = found
-    refuse_code_in_meta(checkpoint, str(path))
     for reason in passed_over:
         say(f'note: {reason}; the run continues from {path} instead')
     cfg.resume, cfg.load_from = True, str(path)
-    done, total = checkpoint['meta'].get('epoch', 0), cfg.train_cfg.get('max_epochs')
+    done, total = checkpoint.meta.get('epoch', 0), cfg.train_cfg.get('max_epochs')
     say(f'continuing from {path}: {done} of {total} epochs in total are done')
-    return checkpoint['meta']
+    return checkpoint

@@ -20,7 +20,6 @@ from mmcnn.config.load import Say
 from mmcnn.engine.atomic_file import write_whole
 from mmcnn.errors import CheckpointError, UsageError
 from mmcnn.runs.checkpoints import checkpoints_in, last_checkpoint
-from mmcnn.weights.recorded_config import recorded_config
 
 #: Where a run writes down what it is.
 RECORD = 'run_options.json'
@@ -234,9 +233,9 @@ def _is_like(folder: Path, kind: RunKind, backbone: str) -> bool:
     found = last_checkpoint(folder)
     if found is None:
         return True
-    path, checkpoint, _ = found
+    _, checkpoint, _ = found
     try:
-        cfg = recorded_config(checkpoint, str(path))
+        cfg = checkpoint.config
     except CheckpointError:  # nothing is known; that the weights fit is checked later
         return True
     root = cfg.get('test_dataloader', {}).get('dataset', {}).get('data_root')

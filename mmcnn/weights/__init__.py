@@ -1,4 +1,4 @@
-"""Weights from files of every world: read as data, loaded in full or with a word about what is not."""
+"""Weights from files of every source: read as data, loaded in full or with a word about what is not."""
 
 from mmcnn.errors import CheckpointError
 from mmcnn.weights.checkpoint import read_checkpoint, state_dict_of

@@ -13,6 +13,7 @@ import mmengine
 import torch
 from mmengine.dist import barrier, get_dist_info
 
+from mmcnn.compat.moved import renamed_attribute
 from mmcnn.errors import CheckpointError
 from mmcnn.nearest import nearest
 from mmcnn.weights.sources import catalog
@@ -29,16 +30,20 @@ class Address(NamedTuple):
     """Where a file is to be had, and what is known of it."""
 
     urls: tuple[str, ...]  # the same file at each
-    world: str | None  # whose layer names it has; None: found out when it is read
+    source: str | None  # whose layer names it has; None: found out when it is read
     published: Published | None  # its entry in the catalog
+
+    world = renamed_attribute('world', 'source')
 
 
 class Download(NamedTuple):
     """A file that is here now, and what is known of it."""
 
     path: Path
-    world: str | None
+    source: str | None
     published: Published | None
+
+    world = renamed_attribute('world', 'source')
 
 
 def is_address(checkpoint: str) -> bool:
@@ -57,17 +62,17 @@ def resolve(address: str) -> Address:
         return Address((address,), None, None)
     if address.startswith(catalog.SCHEME):
         published = catalog.find(name)
-        return Address(published.urls, published.world, published)
+        return Address(published.urls, published.library, published)
     if scheme not in SCHEMES:
         known = ', '.join((catalog.SCHEME, *(f'{each}://' for each in SCHEMES), 'https://'))
         raise CheckpointError(f"{address}: there is no '{scheme}://'; known: {known}")
-    file, world = SCHEMES[scheme]
+    file, source = SCHEMES[scheme]
     listed = json.loads((Path(mmengine.__file__).parent / 'hub' / file).read_text())
     names = {each: url for each, url in listed.items() if url}  # null where the library has no weights
     if name not in names:
         raise CheckpointError(f'{address}: no such name; {nearest(name, names, prefix=f"{scheme}://")}')
     url = names[name]
-    return Address((url,), world, next((each for each in catalog.CATALOG.values() if url in each.urls), None))
+    return Address((url,), source, next((each for each in catalog.CATALOG.values() if url in each.urls), None))
 
 
 def fetch(address: str) -> Download:
@@ -79,14 +84,14 @@ def fetch(address: str) -> Download:
     Raises:
         CheckpointError: an unknown name, or the download fails.
     """
-    urls, world, published = resolve(address)
+    urls, source, published = resolve(address)
     name = published.file if published else urls[0].rpartition('/')[2]
     path = Path(torch.hub.get_dir()) / 'checkpoints' / name
     if get_dist_info()[0] == 0 and not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         _download(address, urls, path, published)
     barrier()
-    return Download(path, world, published)
+    return Download(path, source, published)
 
 
 def _download(address: str, urls: tuple[str, ...], path: Path, published: Published | None) -> None:

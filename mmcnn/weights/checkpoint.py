@@ -1,24 +1,197 @@
-"""Checkpoints read as data: nothing in a file runs."""
+"""Files of weights, opened once and read as data: nothing in a file runs."""
 
+from __future__ import annotations
+
+import contextlib
+import pickle
+import zipfile
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.config import Config
 from torch import Tensor
 
-from mmcnn.compat.moved import moved_names
+from mmcnn.compat.moved import moved_names, renamed_attribute
 from mmcnn.errors import CheckpointError
-from mmcnn.weights.formats.torch_file import open_inert, unreadable
+from mmcnn.weights.formats.darknet_file import is_darknet
+from mmcnn.weights.formats.files import check_file
+from mmcnn.weights.formats.keras_file import read_keras
+from mmcnn.weights.formats.restricted_unpickler import StandIn
+from mmcnn.weights.formats.safetensors_file import is_safetensors, read_safetensors
+from mmcnn.weights.formats.torch_file import StoredStorage, StoredTensor, TorchFile, TorchFileError, open_inert
+from mmcnn.weights.formats.ultralytics_file import UltralyticsFile, is_ultralytics, read_ultralytics
+from mmcnn.weights.record import KEY, Record, digest, from_json, record_of
+from mmcnn.weights.recorded_config import recorded_config, refuse_code_in_meta
 from mmcnn.weights.report import NAMED_KEYS
 
 __getattr__ = moved_names(__name__)
+
+_HDF5 = b'\x89HDF\r\n\x1a\n'
+
+
+class Checkpoint:
+    """A file of weights of any kind: what it is, is told by its content, and nothing in it is run.
+
+    ``Checkpoint.open('best.pth').state_dict``. A file of PyTorch has been looked through as a whole once it is open;
+    all else is read when it is first asked for, and once. Every part raises CheckpointError for a file that is broken,
+    unsafe or has changed.
+
+    Attributes:
+        path: the file.
+        format: 'pytorch', 'safetensors', 'keras', 'darknet' or 'ultralytics'.
+    """
+
+    def __init__(self, path: Path, format: str, file: TorchFile | None = None) -> None:
+        self.path = path
+        self.format = format
+        self._file = file
+
+    @staticmethod
+    def open(path: str | Path) -> Checkpoint:
+        """Opens a file. 'pytorch' is also what is none of the other kinds.
+
+        Raises:
+            CheckpointError: it is missing or empty; or one of PyTorch's that is cut short, damaged, lies about its
+                sizes or asks to run code (nothing is run). One sentence that names the path.
+        """
+        path = Path(path).expanduser()
+        check_file(path)
+        try:
+            with path.open('rb') as file:
+                head, size = file.read(64), path.stat().st_size
+        except PermissionError as error:
+            raise CheckpointError(f'{path} may not be read by this user') from error
+        if head.startswith(_HDF5):
+            return Checkpoint(path, 'keras')
+        if is_safetensors(head, size):
+            return Checkpoint(path, 'safetensors')
+        if not head.startswith((b'PK', b'\x80')) and is_darknet(head, size):
+            return Checkpoint(path, 'darknet')
+        try:
+            file = open_inert(path)
+        except CheckpointError:
+            if head.startswith(b'PK') and _is_keras_archive(path):
+                return Checkpoint(path, 'keras')
+            raise
+        if is_ultralytics(file.names):
+            return Checkpoint(path, 'ultralytics', file)
+        checkpoint = Checkpoint(path, 'pytorch', file)
+        if file.foreign():
+            checkpoint.content  # noqa: B018  torch decides over what is not known here
+        return checkpoint
+
+    @cached_property
+    def state_dict(self) -> dict[str, Tensor]:
+        """The tensors under the file's own names, but for ``module.``, which a distributed wrapper puts before all.
+
+        Empty for Darknet's, whose stream means nothing without a network.
+        """
+        if self.format == 'darknet':
+            return {}
+        if self.format == 'keras':
+            return read_keras(self.path)
+        if self.format == 'safetensors':
+            return self._safetensors[0]
+        if self.tree is not None:
+            return self.tree.state
+        stored = self._stored_state()
+        if stored is None or 'content' in self.__dict__:
+            try:
+                return state_dict_of(self.content)
+            except CheckpointError as error:
+                raise CheckpointError(f'{self.path}: {error}') from None
+        try:
+            # As torch.load does, which does not look at the checksums either.
+            return _without_wrapper(self._file.tensors(stored, checksums=False))
+        except (OSError, TorchFileError) as error:
+            raise CheckpointError(f'{self.path} is refused: {error}') from error
+
+    @cached_property
+    def content(self) -> dict:
+        """The whole checkpoint, as ``torch.load(weights_only=True)`` builds it; empty for the other formats."""
+        if self.format not in ('pytorch', 'ultralytics'):
+            return {}
+        return _load(self.path, self._file, 'cpu')
+
+    @cached_property
+    def meta(self) -> dict:
+        """What a run wrote down beside the weights; empty: nothing."""
+        content = self._file.content if self._file is not None else None
+        meta = content.get('meta') if isinstance(content, dict) and 'state_dict' in content else None
+        if meta is not None and not _is_plain(meta):
+            meta = self.content['meta']
+        return meta if isinstance(meta, dict) else {}
+
+    @property
+    def config(self) -> Config:
+        """The config that the run recorded, read anew each time; see :mod:`mmcnn.weights.recorded_config`."""
+        return recorded_config({'meta': self.meta}, str(self.path))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes that the run recorded; empty: it did not."""
+        return classes_in(self.meta)
+
+    @cached_property
+    def record(self) -> Record | None:
+        """What a conversion or a run of ours wrote down of the weights."""
+        if self.format == 'safetensors':
+            metadata = self._safetensors[1]
+            return from_json(metadata[KEY], self.path) if KEY in metadata else None
+        return record_of({'state_dict': {}, 'meta': self.meta}, self.path) if self.meta else None
+
+    @cached_property
+    def tree(self) -> UltralyticsFile | None:
+        """Of an ultralytics file, with what its pickled modules say."""
+        return read_ultralytics(self._file) if self.format == 'ultralytics' else None
+
+    @property
+    def sha256(self) -> str:
+        """Of the file, which is read for it."""
+        return digest(self.path)
+
+    def refuse_unresumable(self) -> None:
+        """Raises CheckpointError unless a run can go on from it: it holds weights only, or code in its ``meta``."""
+        content = self._file.content if self._file is not None else None
+        if not isinstance(content, dict) or 'optimizer' not in content or 'meta' not in content:
+            raise CheckpointError(f'{self.path} holds weights only, no optimizer: use load_from={self.path}')
+        refuse_code_in_meta({'meta': self.meta}, str(self.path))
+
+    def release(self) -> None:
+        """Lets go of the tensors; who asks for them again reads the file again."""
+        for part in ('state_dict', 'content', 'tree', '_safetensors'):
+            self.__dict__.pop(part, None)
+
+    state = renamed_attribute('state', 'state_dict')
+
+    @cached_property
+    def _safetensors(self) -> tuple[dict[str, Tensor], dict[str, str]]:
+        return read_safetensors(self.path)
+
+    def _stored_state(self) -> dict[str, StoredTensor] | None:
+        """The state dict of a file of plain tensors, each in its own storage or place; None: torch has to build it."""
+        content = self._file.content
+        state = content.get('state_dict', content) if isinstance(content, dict) else None
+        plain = isinstance(state, dict) and all(
+            isinstance(key, str) and isinstance(value, StoredTensor) for key, value in state.items()
+        )
+        return state if plain and state and self._file.overlap(state.values()) is None else None
+
+
+def classes_in(meta: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of the classes in a checkpoint's ``meta``; empty: it has none."""
+    recorded = meta.get('dataset_meta') or {}
+    classes = recorded.get('classes') or recorded.get('CLASSES') or ()
+    return (classes,) if isinstance(classes, str) else tuple(classes)
 
 
 def read_checkpoint(path: str | Path, map_location: Any = 'cpu') -> dict:
     """Read a ``.pth`` file as data: with ``torch.load(weights_only=True)``, never otherwise.
 
-    :func:`open_inert` looks through the file first, since a pickle can exhaust the memory or end the process there too.
+    The file is looked through first, since a pickle can exhaust the memory or end the process there too.
 
     Args:
         path: The file.
@@ -32,16 +205,25 @@ def read_checkpoint(path: str | Path, map_location: Any = 'cpu') -> dict:
             code (nothing is run); or holds no state dict. One sentence that names the path.
     """
     path = Path(path).expanduser()
-    open_inert(path)
-    try:
-        checkpoint = torch.load(path, map_location=map_location, weights_only=True)
-    except Exception as error:  # a damaged file makes the unpickler fail in any way: IndexError, KeyError, struct.error
-        raise unreadable(path, error) from error
+    checkpoint = _load(path, open_inert(path), map_location)
     try:
         state_dict_of(checkpoint)
     except CheckpointError as error:
         raise CheckpointError(f'{path}: {error}') from None
     return checkpoint
+
+
+def format_of(path: str | Path) -> str:
+    """What a file is; 'pytorch' also for what is none of the kinds, broken or unsafe.
+
+    Raises:
+        CheckpointError: there is no such file, or it is empty.
+    """
+    path = Path(path).expanduser()
+    check_file(path)
+    with contextlib.suppress(CheckpointError):
+        return Checkpoint.open(path).format
+    return 'pytorch'
 
 
 def state_dict_of(checkpoint: Any) -> dict[str, Tensor]:
@@ -67,5 +249,48 @@ def state_dict_of(checkpoint: Any) -> dict[str, Tensor]:
         raise CheckpointError(
             f'the checkpoint {kind}; its entries: {", ".join(map(str, list(checkpoint)[:NAMED_KEYS]))}'
         )
+    return _without_wrapper(state_dict)
+
+
+def _load(path: Path, file: TorchFile, map_location: Any) -> Any:
+    """What torch builds of a file that has been looked through."""
+    foreign = file.foreign()
+    try:
+        return torch.load(path, map_location=map_location, weights_only=True)
+    except Exception as error:  # a damaged file makes the unpickler fail in any way: IndexError, KeyError, struct.error
+        if foreign and isinstance(error, pickle.UnpicklingError):
+            raise CheckpointError(
+                f'{path} is refused: it asks for `{foreign[0]}`, which is no plain data and could run code; nothing '
+                'was run'
+            ) from error
+        raise CheckpointError(
+            f'{path} cannot be read as a checkpoint, it is damaged or of another kind ({type(error).__name__} in '
+            'torch.load)'
+        ) from error
+
+
+def _without_wrapper(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     prefix = 'module.' if all(key.startswith('module.') for key in state_dict) else ''
     return {key.removeprefix(prefix): value for key, value in state_dict.items()}
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether inert content is the very data: containers of numbers and text, no stand-ins."""
+    pending, seen = [value], set()
+    while pending:
+        each = pending.pop()
+        if isinstance(each, StandIn | StoredTensor | StoredStorage):
+            return False
+        if isinstance(each, dict | list | tuple | set | frozenset) and id(each) not in seen:
+            seen.add(id(each))
+            pending += each
+            pending += each.values() if isinstance(each, dict) else ()
+    return True
+
+
+def _is_keras_archive(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return 'model.weights.h5' in archive.namelist()
+    except Exception:  # whatever a damaged file provokes in zipfile; who reads it says what is wrong
+        return False

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmdet.registry import MODELS
 from mmengine.registry import DefaultScope
 from torch import nn
 
-from mmcnn.config.files import config_folder
-from mmcnn.config.load import load_config
 from mmcnn.engine.atomic_file import write_whole
 from mmcnn.errors import CheckpointError, UsageError
 from mmcnn.models.classifiers import build_classifier, list_classifiers
 from mmcnn.models.families import backbone_families
-from mmcnn.models.wiring import wire
+from mmcnn.models.wiring import set_num_classes, wire
 from mmcnn.nearest import nearest
 from mmcnn.weights.addresses import is_address
-from mmcnn.weights.files import format_of
+from mmcnn.weights.checkpoint import Checkpoint
 from mmcnn.weights.formats.safetensors_file import write_safetensors
 from mmcnn.weights.loading import load_weights
-from mmcnn.weights.record import KEY, Record, describe, digest, to_json
+from mmcnn.weights.record import KEY, Record, describe, to_json
 from mmcnn.weights.report import LoadReport, listed
 from mmcnn.weights.sources import catalog
 from mmcnn.weights.sources.darknet import write_darknet
@@ -32,24 +32,26 @@ ENDINGS = {'.pth': 'pytorch', '.safetensors': 'safetensors', '.weights': 'darkne
 
 
 def convert(
-    source: str | Path,
+    path: str | Path,
     target: str | Path,
     name: str,
-    world: str | None = None,
+    source: str | None = None,
     num_classes: int | None = None,
+    model_cfg: Mapping[str, Any] | None = None,
 ) -> tuple[LoadReport, Record]:
-    """Reads weights of any world into one of our networks and writes them under our names.
+    """Reads weights of any source into one of our networks and writes them under our names.
 
     A network of the zoo is written as a classifier where the file has the top of one, else as a backbone; both under
     ``backbone.``, so that either starts the backbone of a detector.
 
     Args:
-        source: the file; see :func:`~mmcnn.weights.loading.load_weights`.
+        path: the file; see :func:`~mmcnn.weights.loading.load_weights`.
         target: what is written, by its ending: ``.pth`` or ``.safetensors`` with a record inside, ``.weights`` for
             Darknet. Written whole or not at all.
-        name: a network of the zoo, or a config that comes with mmcnn.
-        world: whose layer names the file has; None: found out.
+        name: a network of the zoo, or of what ``model_cfg`` describes.
+        source: whose layer names the file has; None: found out.
         num_classes: of the file's top or head, where they are not the config's or ImageNet's.
+        model_cfg: ``model`` of a detector's config; None: ``name`` is a network of the zoo.
 
     Returns:
         what became of each entry, and the record.
@@ -58,21 +60,24 @@ def convert(
         UsageError: no network of this name, an address in place of a file, or an ending that says nothing.
         CheckpointError: the file does not fit, or cannot be written.
     """
-    if is_address(str(source)):
-        raise UsageError(f'{source} is an address and SRC a file; init_cfg and load_weights take addresses')
-    source, target = Path(source).expanduser(), Path(target).expanduser()
-    ending = _check_target(source, target)
-    model, report = _load(source, name, world, num_classes)
-    sha256 = digest(source)
-    published = catalog.of_file(source.name, sha256)
+    if is_address(str(path)):
+        raise UsageError(f'{path} is an address and SRC a file; init_cfg and load_weights take addresses')
+    path, target = Path(path).expanduser(), Path(target).expanduser()
+    ending = _check_target(path, target)
+    if model_cfg is None and name not in backbone_families():
+        raise UsageError(f"no network is called '{name}'; {nearest(name, backbone_families())}")
+    file = Checkpoint.open(path)
+    model, report = _load(file, name, source, num_classes, model_cfg)
+    sha256 = file.sha256
+    published = catalog.of_file(path.name, sha256)
     own = describe(model, name)
     record = dataclasses.replace(
         own,
         images=report.images or own.images,
-        source=source.name,
+        source=path.name,
         sha256=sha256,
-        format=format_of(source),
-        world=world or report.world,
+        format=file.format,
+        library=report.source,
         licence=published.licence if published else '',
     )
     try:
@@ -85,31 +90,33 @@ def convert(
     return report, record
 
 
-def _check_target(source: Path, target: Path) -> str:
+def _check_target(path: Path, target: Path) -> str:
     if target.suffix not in ENDINGS:
         raise UsageError(f'{target}: the ending says what to write: {", ".join(ENDINGS)}')
     if not target.parent.is_dir():
         raise UsageError(f'{target}: there is no folder {target.parent}')
-    if target.is_dir() or (target.exists() and source.exists() and target.samefile(source)):
+    if target.is_dir() or (target.exists() and path.exists() and target.samefile(path)):
         raise UsageError(f'{target} is {"a folder" if target.is_dir() else "the source itself"}: name another file')
     return ENDINGS[target.suffix]
 
 
-def _load(source: Path, name: str, world: str | None, num_classes: int | None) -> tuple[nn.Module, LoadReport]:
-    if name not in backbone_families():
-        model = _detector(name, num_classes)
-        report = load_weights(model, source, world)
+def _load(
+    file: Checkpoint, name: str, source: str | None, num_classes: int | None, model_cfg: Mapping[str, Any] | None
+) -> tuple[nn.Module, LoadReport]:
+    if model_cfg is not None:
+        model = _detector(model_cfg, num_classes)
+        report = load_weights(model, file, source)
         if report.absent:
             keys = listed([key for each in report.absent.values() for key in each])
             raise CheckpointError(
-                f'{source} holds a part of {name} only, {keys} are missing: a conversion would fill them with random '
-                'values; start a training from the file as it is (load_from), or convert it for a backbone'
+                f'{file.path} holds a part of {name} only, {keys} are missing: a conversion would fill them with '
+                'random values; start a training from the file as it is (load_from), or convert it for a backbone'
             )
         return model, report
     if name in list_classifiers():
         model = build_classifier(name, num_classes or 1000)
         try:
-            report = load_weights(model, source, world)
+            report = load_weights(model, file, source)
             if not report.absent:  # Darknet's cut-offs have no top, and one that was never trained is not written
                 return model, report
         except CheckpointError:
@@ -119,20 +126,11 @@ def _load(source: Path, name: str, world: str | None, num_classes: int | None) -
     with torch.device('meta'):
         levels = backbone_families()[name](variant=name).levels
     model = backbone_families()[name](variant=name, out_indices=levels)
-    return model, load_weights(model, source, world)
+    return model, load_weights(model, file, source)
 
 
-def _detector(name: str, num_classes: int | None) -> nn.Module:
-    from mmcnn.models.wiring import set_num_classes
-
-    folder = config_folder()
-    configs = [path.stem for path in folder.glob('*.py')]
-    if name not in configs and not Path(name).is_file():
-        raise UsageError(
-            f"no network and no config is called '{name}'; {nearest(name, [*backbone_families(), *configs])}"
-        )
-    cfg = load_config(name)
-    model = wire(cfg.model)
+def _detector(model_cfg: Mapping[str, Any], num_classes: int | None) -> nn.Module:
+    model = wire(model_cfg)
     model.backbone.init_cfg = None
     if num_classes is not None:
         set_num_classes(model, num_classes)

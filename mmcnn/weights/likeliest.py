@@ -9,6 +9,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from mmcnn.models.classifiers import build_classifier, list_classifiers
 from mmcnn.models.families import backbone_families
 
 #: Share of the tensors, of the file's and the network's together, that have to agree.
@@ -34,8 +35,6 @@ def likeliest(state: Mapping[str, Tensor]) -> list[str]:
 @cache
 def _networks() -> dict[str, Counter]:
     """Sizes of every network's tensors, with its top where it has one."""
-    from mmcnn.models.classifiers import build_classifier, list_classifiers  # above this floor, and slow to import
-
     with torch.device('meta'):
         models = {name: build_classifier(name) for name in list_classifiers()}
         models |= {name: cls(variant=name) for name, cls in backbone_families().items() if name not in models}

@@ -1,28 +1,41 @@
-"""Weights from every world into our networks, exactly or not at all, with a word for every entry."""
+"""Weights from every source into our networks, exactly or not at all, with a word for every entry."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from mmcnn.compat.moved import moved_names, renamed_arguments
 from mmcnn.errors import CheckpointError
 from mmcnn.image_format import in_words
+from mmcnn.models.backbones import Backbone
+from mmcnn.models.families import backbone_families
 from mmcnn.nearest import nearest
 from mmcnn.weights.addresses import fetch, is_address
-from mmcnn.weights.files import WORLDS, WeightFile, open_weights
+from mmcnn.weights.checkpoint import Checkpoint
 from mmcnn.weights.likeliest import likeliest
 from mmcnn.weights.record import Record, of_published, of_row
 from mmcnn.weights.report import LoadReport, compare, explain, without_counters
-from mmcnn.weights.sources import mmdet
-from mmcnn.weights.sources.darknet import TOP, UNBUILT
+from mmcnn.weights.sources import keras, mmdet, timm, torchvision
+from mmcnn.weights.sources.darknet import TOP, UNBUILT, read_darknet
 from mmcnn.weights.sources.published import Published
-from mmcnn.weights.sources.translate import OtherRowError, Translation
-from mmcnn.weights.worlds import TRANSLATE, backbone_of, is_backbone, is_detector
+from mmcnn.weights.sources.translate import OtherRowError, Source, Translation
+from mmcnn.weights.sources.ultralytics import from_ultralytics
 
+__getattr__ = moved_names(__name__)
+
+#: Kind of file -> whose layer names its tensors may have, in the order in which they are tried.
+SOURCES = {
+    'darknet': ('darknet',),
+    'keras': ('keras',),
+    'ultralytics': ('ultralytics',),
+    'safetensors': ('mmcnn', 'torchvision', 'timm', 'mmdet', 'ultralytics'),
+    'pytorch': ('mmcnn', 'torchvision', 'timm', 'mmdet', 'ultralytics'),
+}
 #: Layers whose shape follows the number of classes: of our heads, MMDetection's YOLOv3 and Faster R-CNN.
 CLASS_LAYERS = (
     'top.classes.',
@@ -35,7 +48,7 @@ CLASS_LAYERS = (
 
 def load_weights(
     model: nn.Module,
-    path: str | Path,
+    path: str | Path | Checkpoint,
     source: str | None = None,
     *,
     prefix: str = '',
@@ -54,7 +67,7 @@ def load_weights(
 
     Args:
         model: keeps its values when anything does not fit.
-        path: the file, or an address: ``mmcnn://NAME`` of the catalog, ``torchvision://resnet50``,
+        path: the file, opened or not, or an address: ``mmcnn://NAME`` of the catalog, ``torchvision://resnet50``,
             ``open-mmlab://darknet53``, https.
         source: whose layer names it has: 'darknet', 'keras', 'torchvision', 'timm', 'mmdet', 'ultralytics' or 'mmcnn';
             None: found out.
@@ -73,25 +86,27 @@ def load_weights(
     """
     if source is not None and source not in TRANSLATE:
         raise CheckpointError(f"source='{source}' is unknown; {nearest(source, TRANSLATE)}")
+    file, published = None, None
+    if isinstance(path, Checkpoint):
+        file, path = path, path.path
     mmdet.refuse_caffe_style(path)
-    published = None
-    if is_address(str(path)):
-        path, world, published = fetch(str(path))
-        source = source or world
+    if file is None and is_address(str(path)):
+        path, known, published = fetch(str(path))
+        source = source or known
         record = record or (published and of_published(published))
-    file = open_weights(path)
+    file = file or Checkpoint.open(path)
     record = file.record or record
-    worlds = ('mmcnn',) if prefix else WORLDS[file.format] if source is None else (source,)
-    if source is not None and source not in WORLDS[file.format]:
+    sources = SOURCES[file.format]
+    if source is not None and source not in sources:
         raise CheckpointError(
             f'{path} is a file of the kind {file.format}, which does not hold weights of {source}, but of '
-            f'{" or ".join(WORLDS[file.format])}'
+            f'{" or ".join(sources)}'
         )
     own, best, refusals = model.state_dict(), None, []
     allowed = CLASS_LAYERS if allow_head_mismatch else ()
-    for world in worlds:
+    for each in ('mmcnn',) if prefix else sources if source is None else (source,):
         try:
-            translation = TRANSLATE[world](file, model, prefix)
+            translation = TRANSLATE[each](file, model, prefix)
         except OtherRowError as error:  # its names settle whose file it is
             raise CheckpointError(f'{path}: {error}') from None
         except CheckpointError as error:
@@ -105,7 +120,7 @@ def load_weights(
         report = explain(compare(own, state), {**_may_lack(model, state), **translation.absent})
         if not report.deviations(allowed):
             refuse_senseless(state, own, path)
-            if trained := record or _trained(model, world):
+            if trained := record or _trained(model, each):
                 trained.refuse_other(model, path)
             model.load_state_dict({key: state[key] for key in own if _fits(own, state, key)}, strict=False)
             images = translation.images or (record.images if record else '')
@@ -113,17 +128,22 @@ def load_weights(
                 report,
                 reshaped=tuple(dict.fromkeys((*(k for k in translation.reshaped if k in own), *adapted))),
                 left_out={reason: tuple(keys) for reason, keys in translation.left_out.items() if keys},
-                world=world,
+                source=each,
                 images=images,
-                notes=(*_notes(file, world, record, images, model, adapted), *translation.notes, *_warnings(published)),
+                notes=(
+                    *_notes(file, each, record, images, model, adapted),
+                    *translation.notes,
+                    *_warnings(published),
+                ),
             )
         if best is None or len(report.used) > len(best.used):
             best = report
     raise _refusal(file, record, model, best, refusals, allowed)
 
 
+@renamed_arguments(source='path')
 def load_state(
-    model: nn.Module, state_dict: Mapping[str, Tensor], source: str = '', allow_mismatch: tuple[str, ...] = ()
+    model: nn.Module, state_dict: Mapping[str, Tensor], path: str | Path = '', allow_mismatch: tuple[str, ...] = ()
 ) -> LoadReport:
     """Loads a state dict under the model's own names, all of it or not at all.
 
@@ -132,7 +152,7 @@ def load_state(
     Args:
         model: Keeps its values when anything does not fit.
         state_dict: Name to tensor, see :func:`~mmcnn.weights.checkpoint.state_dict_of`.
-        source: Path of the checkpoint, for messages.
+        path: Of the checkpoint, for messages.
         allow_mismatch: Prefixes of keys whose shapes may differ; these keep the model's values and are listed in the
             report.
 
@@ -145,31 +165,102 @@ def load_state(
     own = model.state_dict()
     report = compare(own, state_dict)
     if deviations := report.deviations(allow_mismatch):
-        raise CheckpointError(f'{source or "the checkpoint"} does not fit the model: {"; ".join(deviations)}')
-    refuse_senseless(state_dict, own, source or 'the checkpoint')
+        raise CheckpointError(f'{path or "the checkpoint"} does not fit the model: {"; ".join(deviations)}')
+    refuse_senseless(state_dict, own, path or 'the checkpoint')
     model.load_state_dict({key: state_dict[key] for key in own if _fits(own, state_dict, key)}, strict=False)
     return report
 
 
-def refuse_senseless(state: Mapping[str, Tensor], own: Mapping[str, Tensor], source: str | Path) -> None:
+@renamed_arguments(source='path')
+def refuse_senseless(state: Mapping[str, Tensor], own: Mapping[str, Tensor], path: str | Path) -> None:
     """Raises CheckpointError for what no training leaves: NaN, infinity, a negative running variance, other numbers.
 
     Args:
-        state: of a file, under the model's names. own: the model's. source: of the file, for messages.
+        state: of a file, under the model's names. own: the model's. path: of the file, for messages.
     """
     for key in without_counters(state):
         value = state[key]
         floating = own.get(key, value).is_floating_point()
         if value.layout != torch.strided or value.is_meta or value.is_floating_point() != floating:
             kind = 'floats' if floating else 'integers'
-            raise CheckpointError(f'{source}: {key} is no plain tensor of {kind}: {value.dtype}, {value.layout}')
+            raise CheckpointError(f'{path}: {key} is no plain tensor of {kind}: {value.dtype}, {value.layout}')
         if not floating:
             continue
         values = value.float()  # as they will be: 1e300 is infinite; and 8-bit floats compare to nothing
         if not torch.isfinite(values).all():
-            raise CheckpointError(f'{source}: {key} holds values that are not finite')
+            raise CheckpointError(f'{path}: {key} holds values that are not finite')
         if key.endswith('running_var') and (values < 0).any():
-            raise CheckpointError(f'{source}: {key} holds negative variances')
+            raise CheckpointError(f'{path}: {key} holds negative variances')
+
+
+# ------------------------------------------------------------------------------------------- from their names to ours
+
+
+def backbone_of(model: nn.Module) -> Backbone | None:
+    """The backbone of a classifier or a detector, a backbone itself; None: it is none of ours."""
+    backbone = getattr(model, 'backbone', model)
+    return backbone if is_backbone(backbone) else None
+
+
+def is_backbone(model: nn.Module) -> bool:
+    return isinstance(model, tuple(set(backbone_families().values())))
+
+
+def is_detector(model: nn.Module) -> bool:
+    return not is_backbone(model) and not hasattr(model, 'top')
+
+
+def _own(file: Checkpoint, model: nn.Module, prefix: str) -> Translation:
+    """Names of mmcnn: of the model itself, of a classifier or detector around it."""
+    state = dict(file.state_dict)
+    if prefix:
+        prefix = prefix.removesuffix('.') + '.'
+        outside = tuple(key for key in state if not key.startswith(prefix))
+        inside = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+        return Translation(inside, {f'not under {prefix}': outside} if outside else {})
+    parts = {key.split('.')[0] for key in state}
+    if is_backbone(model) and 'backbone' in parts and parts - {'backbone', 'top'}:
+        raise CheckpointError(
+            f"{file.path} holds a whole detector: say prefix='backbone.' to load its backbone into {model.variant}"
+        )
+    return Translation(state)
+
+
+def _of_library(library: Source) -> Callable[[Checkpoint, nn.Module, str], Translation]:
+    def translate(file: Checkpoint, model: nn.Module, prefix: str) -> Translation:
+        if is_detector(model):
+            raise CheckpointError(
+                f'{file.path}: {library.name} has classifiers, no detectors; load it into the backbone'
+            )
+        return library.translate(file.state_dict, backbone_of(model).variant)
+
+    return translate
+
+
+def _of_mmdet(file: Checkpoint, model: nn.Module, prefix: str) -> Translation:
+    if is_detector(model):
+        return mmdet.from_mmdet_detector(file.state_dict, model)
+    return mmdet.SOURCE.translate(file.state_dict, backbone_of(model).variant)
+
+
+def _of_darknet(file: Checkpoint, model: nn.Module, prefix: str) -> Translation:
+    return read_darknet(file.path, model)
+
+
+def _of_ultralytics(file: Checkpoint, model: nn.Module, prefix: str) -> Translation:
+    return from_ultralytics(file.tree or file.state_dict, model)
+
+
+#: Source -> what renames the tensors of a file for a model; the third argument is load_weights' prefix.
+TRANSLATE: dict[str, Callable[[Checkpoint, nn.Module, str], Translation]] = {
+    'mmcnn': _own,
+    'mmdet': _of_mmdet,
+    'torchvision': _of_library(torchvision.SOURCE),
+    'timm': _of_library(timm.SOURCE),
+    'keras': _of_library(keras.SOURCE),
+    'darknet': _of_darknet,
+    'ultralytics': _of_ultralytics,
+}
 
 
 # --------------------------------------------------------------------------------------------------- what may differ
@@ -216,10 +307,10 @@ def _adapted_input(model: nn.Module, own: Mapping[str, Tensor], state: Mapping[s
     return {}
 
 
-def _trained(model: nn.Module, world: str) -> Record | None:
+def _trained(model: nn.Module, source: str) -> Record | None:
     """What another library's network is trained with: what our row says, which ``arch`` and ``norm_cfg`` can change."""
     backbone = backbone_of(model)
-    return of_row(backbone.variant) if world != 'mmcnn' and backbone is not None else None
+    return of_row(backbone.variant) if source != 'mmcnn' and backbone is not None else None
 
 
 def _fits(own: Mapping[str, Tensor], state: Mapping[str, Tensor], key: str) -> bool:
@@ -236,9 +327,14 @@ def _name(model: nn.Module) -> str:
 
 
 def _notes(
-    file: WeightFile, world: str, record: Record | None, images: str, model: nn.Module, adapted: Mapping[str, Tensor]
+    file: Checkpoint,
+    source: str,
+    record: Record | None,
+    images: str,
+    model: nn.Module,
+    adapted: Mapping[str, Tensor],
 ) -> tuple[str, ...]:
-    notes = [f'a {file.format} file with the names of {world}']
+    notes = [f'a {file.format} file with the names of {source}']
     backbone = backbone_of(model)
     if record is not None and backbone is not None and record.model != backbone.variant:
         notes.append(f'weights of {record.model}')
@@ -255,7 +351,7 @@ def _warnings(published: Published | None) -> list[str]:
 
 
 def _refusal(
-    file: WeightFile,
+    file: Checkpoint,
     record: Record | None,
     model: nn.Module,
     best: LoadReport | None,
@@ -263,7 +359,7 @@ def _refusal(
     allowed: tuple[str, ...],
 ) -> CheckpointError:
     """The sentence about a file that fits in no way."""
-    if best is None or (refusals and not best.used and len(WORLDS[file.format]) == 1):
+    if best is None or (refusals and not best.used and len(SOURCES[file.format]) == 1):
         said = str(refusals[0])
         return CheckpointError((said if str(file.path) in said else f'{file.path}: {said}') + _looks_like(file))
     message = f'{file.path} does not fit {_name(model)}: {"; ".join(best.deviations(allowed))}'
@@ -289,6 +385,6 @@ def _is_other_input(model: nn.Module, report: LoadReport) -> bool:
     return rest == 0 and in_model == (in_file[0], groups * backbone.in_channels, *in_file[2:])
 
 
-def _looks_like(file: WeightFile) -> str:
-    found = likeliest(file.state) if file.state else ()
+def _looks_like(file: Checkpoint) -> str:
+    found = likeliest(file.state_dict) if file.state_dict else ()
     return f'; the file looks like {" or ".join(found)}' if found else ''

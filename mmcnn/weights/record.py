@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from mmcnn.compat.moved import renamed_attribute
 from mmcnn.errors import CheckpointError
 from mmcnn.image_format import in_words
 from mmcnn.models.families import backbone_families
@@ -36,10 +37,10 @@ class Record:
         activation: of the network that was trained, ``LeakyReLU(0.1)``.
         norm_eps: of its BatchNorm.
         images: how those that it was trained on were normalised, as :func:`~mmcnn.image_format.in_words` says it.
-        source: name of the file that was converted.
+        source: name of the file that was converted, or the address of a published one.
         sha256: of that file.
         format: what it was: 'pytorch', 'safetensors', 'keras', 'darknet', 'ultralytics'.
-        world: whose layer names it had: 'torchvision', 'timm', ...
+        library: whose layer names it had: 'torchvision', 'timm', ...
         licence: of the weights, as the publisher says; empty: not known.
         date: on which it was written.
         version: of mmcnn.
@@ -52,10 +53,12 @@ class Record:
     source: str = ''
     sha256: str = ''
     format: str = ''
-    world: str = ''
+    library: str = ''
     licence: str = ''
     date: str = ''
     version: str = __version__
+
+    world = renamed_attribute('world', 'library')
 
     def refuse_other(self, model: nn.Module, path: str | Path) -> None:
         """Raises CheckpointError if the network's activation or norm is not what the weights were trained with."""
@@ -114,6 +117,8 @@ def from_dict(content: Any, path: str | Path) -> Record:
     fields = [field.name for field in dataclasses.fields(Record)]
     if not isinstance(content, dict) or 'model' not in content:
         raise CheckpointError(f'{path}: its record has no model')
+    if 'world' in content:  # as release 0.1 called it
+        content = {'library': content['world'], **content}
     known = {key: content[key] for key in fields if key in content}
     for key, value in known.items():
         if not isinstance(value, str) or len(value) > _LONGEST:
@@ -150,7 +155,7 @@ def of_published(published: Published) -> Record:
         norm_eps='' if published.norm_eps is None else f'{published.norm_eps}',
         images=in_words(published.image),
         source=published.urls[0],
-        world=published.world,
+        library=published.library,
         licence=published.licence,
     )
 

@@ -11,6 +11,7 @@ import mmengine.runner
 from mmengine.config import Config
 
 import mmcnn.registry
+from mmcnn.compat.moved import renamed_arguments
 from mmcnn.errors import CheckpointError
 from mmcnn.ops import NMS_KINDS
 
@@ -70,7 +71,8 @@ HARMLESS = (
 )
 
 
-def recorded_config(checkpoint: dict, source: str) -> Config:
+@renamed_arguments(source='path')
+def recorded_config(checkpoint: dict, path: str) -> Config:
     """The config that a run wrote into its checkpoint (``meta['cfg']``).
 
     MMEngine stores a config as Python text and reads such text back by running it, and a registry imports whatever
@@ -79,22 +81,23 @@ def recorded_config(checkpoint: dict, source: str) -> Config:
 
     Args:
         checkpoint: as :func:`~mmcnn.weights.checkpoint.read_checkpoint` gives it.
-        source: its path, for messages.
+        path: of the file, for messages.
 
     Raises:
         CheckpointError: there is none, or it holds more than data.
     """
     text = checkpoint.get('meta', {}).get('cfg')
     if not isinstance(text, str):
-        raise CheckpointError(f'{source} holds no config (meta.cfg); name the config that it was trained with')
-    values = parse_literals(text, source)
+        raise CheckpointError(f'{path} holds no config (meta.cfg); name the config that it was trained with')
+    values = parse_literals(text, path)
     try:
         return Config(values)
     except KeyError as error:  # a name that MMEngine keeps for itself
-        raise CheckpointError(f'the config inside {source} cannot be read: {error.args[0]}') from error
+        raise CheckpointError(f'the config inside {path} cannot be read: {error.args[0]}') from error
 
 
-def refuse_code_in_meta(checkpoint: dict, source: str) -> None:
+@renamed_arguments(source='path')
+def refuse_code_in_meta(checkpoint: dict, path: str) -> None:
     """Refuses a checkpoint to resume from whose ``meta['config']`` is more than data.
 
     MMEngine's ``Runner.resume`` runs that entry as Python (an entry of old MMCV runs; today's write ``meta['cfg']``).
@@ -104,10 +107,11 @@ def refuse_code_in_meta(checkpoint: dict, source: str) -> None:
     """
     text = checkpoint.get('meta', {}).get('config')
     if text is not None:
-        parse_literals(str(text), source)
+        parse_literals(str(text), path)
 
 
-def parse_literals(text: str, source: str) -> dict[str, Any]:
+@renamed_arguments(source='path')
+def parse_literals(text: str, path: str) -> dict[str, Any]:
     """Assignments of literals and ``dict(...)``, name by name.
 
     Raises:
@@ -118,49 +122,49 @@ def parse_literals(text: str, source: str) -> dict[str, Any]:
         for statement in ast.parse(text).body:
             match statement:
                 case ast.Assign(targets=[ast.Name(id=name)], value=value):
-                    values[name] = _literal(value, source)
+                    values[name] = _literal(value, path)
                 case _:
-                    raise _refused(statement, source)
+                    raise _refused(statement, path)
     except CheckpointError:
         raise
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
-        raise CheckpointError(f'the config inside {source} cannot be read: {error}') from error
+        raise CheckpointError(f'the config inside {path} cannot be read: {error}') from error
     return values
 
 
-def _literal(node: ast.expr, source: str) -> Any:
+def _literal(node: ast.expr, path: str) -> Any:
     match node:
         case ast.Constant(value=value):
             return value
         case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float()) | ast.Name(id='inf') as operand):
-            return -_literal(operand, source)
+            return -_literal(operand, path)
         case ast.Name(id='inf' | 'nan' as name):  # how repr writes them
             return float(name)
         case ast.List(elts=items):
-            return [_literal(item, source) for item in items]
+            return [_literal(item, path) for item in items]
         case ast.Tuple(elts=items):
-            return tuple(_literal(item, source) for item in items)
+            return tuple(_literal(item, path) for item in items)
         case ast.Set(elts=items):
-            return {_literal(item, source) for item in items}
+            return {_literal(item, path) for item in items}
         case ast.Dict(keys=keys, values=values) if all(key is not None for key in keys):
             pairs = zip(keys, values, strict=True)
-            return _checked({_literal(key, source): _literal(value, source) for key, value in pairs}, node, source)
+            return _checked({_literal(key, path): _literal(value, path) for key, value in pairs}, node, path)
         case ast.Call(func=ast.Name(id='dict'), args=[], keywords=keywords) if all(k.arg for k in keywords):
-            return _checked({k.arg: _literal(k.value, source) for k in keywords}, node, source)
+            return _checked({k.arg: _literal(k.value, path) for k in keywords}, node, path)
         case ast.Call(func=ast.Name(id='dict'), args=[ast.Dict() as items], keywords=[]):  # keys that are no names
-            return _literal(items, source)
-    raise _refused(node, source)
+            return _literal(items, path)
+    raise _refused(node, path)
 
 
-def _checked(value: dict, node: ast.AST, source: str) -> dict:
+def _checked(value: dict, node: ast.AST, path: str) -> dict:
     for key, kind in value.items():
         is_type = key in TYPE_KEYS or str(key).endswith('_type')
         if is_type and isinstance(kind, str) and kind not in KINDS:
             scope, _, name = kind.rpartition('.')
             if (scope and scope not in SCOPES) or name not in _harmless():
-                raise _refused(node, source, f'{key}={kind!r}')
+                raise _refused(node, path, f'{key}={kind!r}')
     if value.get('proposal_file'):  # MMDetection unpickles it
-        raise _refused(node, source, f'proposal_file={value["proposal_file"]!r}')
+        raise _refused(node, path, f'proposal_file={value["proposal_file"]!r}')
     return value
 
 
@@ -181,9 +185,9 @@ def _harmless() -> frozenset[str]:
     return frozenset(names - others)
 
 
-def _refused(node: ast.AST, source: str, what: str = '') -> CheckpointError:
+def _refused(node: ast.AST, path: str, what: str = '') -> CheckpointError:
     line = (what or ast.unparse(node)).splitlines()[0][:80]
     return CheckpointError(
-        f'the config inside {source} is refused, line {node.lineno}: `{line}` is not plain data and could run code; '
+        f'the config inside {path} is refused, line {node.lineno}: `{line}` is not plain data and could run code; '
         'nothing was run. Name the config file instead'
     )

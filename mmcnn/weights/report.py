@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
+from mmcnn.compat.moved import renamed_attribute
+
 NAMED_KEYS = 5  # how many keys of a kind a message names
 _LONGEST_KEY = 120  # characters of a key, or of a key and its two shapes, that a message shows
 
@@ -30,7 +32,7 @@ class LoadReport:
         reshaped: Keys of the model whose values lie otherwise in the file (transposed, flattened, adapted).
         left_out: Reason -> keys of the file that are not wanted: 'the top', 'stages that are not built', ...
         absent: Reason -> keys of the model that the file need not have.
-        world: Whose names the file's entries have: 'torchvision', 'darknet', ...
+        source: Whose names the file's entries have: 'torchvision', 'darknet', ...
         images: How those that the network was trained on were normalised, where it is known.
         notes: Further sentences: of which network the weights are, what was adapted.
     """
@@ -42,9 +44,11 @@ class LoadReport:
     reshaped: tuple[str, ...] = ()
     left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     absent: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    world: str = 'mmcnn'
+    source: str = 'mmcnn'
     images: str = ''
     notes: tuple[str, ...] = ()
+
+    world = renamed_attribute('world', 'source')
 
     def __str__(self) -> str:
         lines = [f'{len(self.used)} entries loaded', *self.notes]

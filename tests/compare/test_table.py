@@ -1,10 +1,9 @@
-"""The table and the picture of a comparison, and how latencies are measured."""
+"""The table of a comparison, and how latencies are measured."""
 
 import json
 import re
 import types
 
-import pytest
 import torch
 from PIL import Image
 
@@ -77,30 +76,11 @@ def test_files(tmp_path):
     rows = json.loads((tmp_path / 'new' / 'comparison.json').read_text())['rows']
     assert [row['AP'] for row in rows] == [[0.31, 0.33], [0.2], []]
     assert rows[1]['failures'] == {'1': 'CUDA out of memory'}
-    picture = Image.open(tmp_path / 'new' / 'comparison.png')
-    assert (picture.format, picture.size) == ('PNG', (800, 550))
+    image = Image.open(tmp_path / 'new' / 'comparison.png')
+    assert (image.format, image.size) == ('PNG', (800, 550))
     Table('t', 'm', [Row('vgg16', failures={0: 'no'})]).write(tmp_path)
     assert (tmp_path / 'comparison.md').is_file()
     assert not (tmp_path / 'comparison.png').exists()
-
-
-def test_picture_names_every_network_and_its_parameters(tmp_path, monkeypatch):
-    drawn = {}
-    real = comparison_table.place_labels
-
-    def spied(axes, labels, markers, **options):
-        real(axes, labels, markers, **options)
-        drawn['texts'] = {text.get_text(): text.xy for text in axes.texts}
-        drawn['areas'] = [float(points.get_sizes()[0]) for points in axes.collections if hasattr(points, 'get_sizes')]
-
-    monkeypatch.setattr(comparison_table, 'place_labels', spied)
-    rows = [Row(f'net{i}', (i + 1) * 10**6, 12.0, [0.2], [0.2], [1]) for i in range(12)]  # all at one point
-    Table('t', 'm', [*rows, *table().rows]).plot(tmp_path / 'x.png')
-    assert set(drawn['texts']) == {f'net{i}, {i + 1} M' for i in range(12)} | {'darknet53, 61.2 M', 'vgg16, 20 M'}
-    assert drawn['texts']['darknet53, 61.2 M'] == pytest.approx((40.04, 0.32))
-    net0, net1 = drawn['areas'][:2]
-    assert net1 == pytest.approx(2 * net0)
-    assert max(drawn['areas']) == comparison_table.BUBBLE
 
 
 def test_rows_collect_the_seeds(trained):

@@ -83,7 +83,7 @@ def test_what_is_typed_wins(finished):
 def test_config_and_checkpoint(trained):
     recorded, checkpoint = config_and_checkpoint(None, str(trained.checkpoint))
     assert recorded.model.bbox_head.num_classes == 3
-    assert checkpoint['meta']['epoch'] == 2
+    assert checkpoint.meta['epoch'] == 2
     named, _ = config_and_checkpoint(CONFIG, str(trained.checkpoint))
     assert named.model.bbox_head.num_classes == 80
 

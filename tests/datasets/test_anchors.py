@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mmcnn.datasets.anchors import anchors_of, as_config, best_possible_recall, box_sizes, propose_anchors
+from mmcnn.datasets.anchors import anchors_of, as_config, best_possible_recall, box_sizes, propose_anchors, within_reach
 
 COCO = [[(10, 13), (16, 30), (33, 23)], [(30, 61), (62, 45), (59, 119)], [(116, 90), (156, 198), (373, 326)]]
 
@@ -27,6 +27,8 @@ def test_recall_by_hand():
     assert best_possible_recall(np.array([[60.0, 90], [12, 300]]), COCO) == 0.5
     assert best_possible_recall(np.array([[1600.0, 1304], [1492, 1304], [1491, 1303], [60, 90]]), COCO) == 0.5
     assert best_possible_recall(np.array([[1492.0, 1304]]), COCO, ratio=5) == 1
+    assert within_reach(np.array([[60.0, 90], [12, 300]]), COCO).tolist() == [True, False]
+    assert within_reach(np.zeros((0, 2)), COCO).tolist() == []
 
 
 def test_proposed_anchors_find_the_sizes_there_are():

@@ -21,7 +21,7 @@ import torch
 from mmengine.hooks import Hook
 from torch.distributed import TCPStore
 
-from mmcnn.plots.visualization import read_scalars
+from mmcnn.plots.curves import read_scalars
 from mmcnn.registry import HOOKS
 
 #: Have to live as long as their ranks.

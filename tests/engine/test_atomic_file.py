@@ -95,7 +95,7 @@ def test_the_last_checkpoint_is_the_named_one(tmp_path):
     assert last_checkpoint(tmp_path) is None  # an earlier run's
     (tmp_path / 'last_checkpoint').write_text('/moved/since/epoch_1.pth')
     path, content, passed_over = last_checkpoint(tmp_path)
-    assert (path, content['meta']['epoch'], passed_over) == (tmp_path / 'epoch_1.pth', 1, [])
+    assert (path, content.meta['epoch'], passed_over) == (tmp_path / 'epoch_1.pth', 1, [])
 
 
 @pytest.mark.parametrize('damage', ['gone', 'cut', 'empty', 'no name'])
@@ -112,7 +112,7 @@ def test_a_damaged_one_is_passed_over(tmp_path, damage):
         last.write_bytes(b'')
     path, content, (reason,) = last_checkpoint(tmp_path)
     expected = 3 if damage == 'no name' else 2
-    assert (path.name, content['meta']['epoch']) == (f'epoch_{expected}.pth', expected)
+    assert (path.name, content.meta['epoch']) == (f'epoch_{expected}.pth', expected)
     assert {'gone': 'does not exist', 'cut': 'is cut short', 'empty': 'is empty', 'no name': ''}[damage] in reason
 
 

@@ -129,7 +129,7 @@ def test_sigterm_stops_with_a_checkpoint(started):
 
 #: Trains twice and evaluates on both ranks; each writes down what it was given.
 PROGRAM = """
-import json, os, sys
+import glob, json, os, sys, threading
 import torch
 import mmcnn
 
@@ -138,7 +138,10 @@ options = dict(data=sys.argv[1], img_size=64, batch_size=4, workers=0, device='c
 results = []
 for folder in ('first', 'second'):
     result = mmcnn.train('yolov4_cspdarknet53', epochs=1, work_dir=os.path.abspath(folder), cfg_options=tiny, **options)
-    results.append([str(result.best), str(result.last), result.metrics, torch.distributed.is_initialized()])
+    threads = [open(file).read().strip() for file in glob.glob('/proc/self/task/*/comm')]
+    threads += [thread.name for thread in threading.enumerate()]
+    left = [torch.distributed.is_initialized(), *(name for name in threads if 'gloo' in name or 'mmcnn' in name)]
+    results.append([str(result.best), str(result.last), result.metrics, left])
 json.dump(results, open(f'rank_{os.environ["RANK"]}.json', 'w'))
 """
 
@@ -147,15 +150,17 @@ json.dump(results, open(f'rank_{os.environ["RANK"]}.json', 'w'))
 def test_every_rank_is_given_the_same(shapes, tmp_path):
     (tmp_path / 'program.py').write_text(PROGRAM)
     launcher = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2']
+    launcher += ['--tee', '2', '--log-dir', 'logs']  # a file for what each rank says on stderr
     result = subprocess.run(
         [*launcher, 'program.py', shapes], cwd=tmp_path, capture_output=True, text=True, timeout=300,
-        env=os.environ | {'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'},
+        env=os.environ | {'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1', 'PYTHONFAULTHANDLER': '1'},
     )  # fmt: skip
-    assert result.returncode == 0, result.stderr[-3000:]
+    said = [f'{file}:\n{file.read_text()[-5000:]}' for file in sorted((tmp_path / 'logs').rglob('stderr.log'))]
+    assert result.returncode == 0, '\n'.join([*said, result.stderr[-3000:]])
     first, second = (json.loads((tmp_path / f'rank_{rank}.json').read_text()) for rank in range(2))
     assert first == second
     assert [each[:2] for each in first] == [
         [f'{tmp_path}/{folder}/best.pth', f'{tmp_path}/{folder}/last.pth'] for folder in ('first', 'second')
     ]
-    assert not any(joined for *_, joined in first)
+    assert all(left == [False] for *_, left in first + second)
     assert result.stdout.count('AP50 = ') == 2  # the second rank prints nothing

@@ -174,7 +174,7 @@ def test_plot_draws_on_a_copy(found):
 
 def test_plot_names_the_classes(found, monkeypatch):
     seen = []
-    monkeypatch.setattr('mmcnn.plots.visualization.draw_boxes', lambda image, *args, **_: seen.append(args) or image)
+    monkeypatch.setattr('mmcnn.plots.boxes.draw_boxes', lambda image, *args, **_: seen.append(args) or image)
     found[:2].plot(np.zeros((40, 60, 3), np.uint8))
     boxes, labels, scores, names = seen[0]
     assert [names[label] for label in labels] == ['tree', 'car']

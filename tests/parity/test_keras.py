@@ -92,7 +92,7 @@ def test_same_logits(keras, compare, variant):
 
     suffix = SUFFIXES[list(PEERS).index(variant) % 3]
     report = compare(variant, partial(save, peer), suffix, logits, f'keras {name}', size)
-    assert report.world == 'keras'
+    assert report.source == 'keras'
     assert list(report.left_out) == ['input normalisation'] * variant.startswith('efficientnet')
 
 

@@ -48,7 +48,7 @@ def test_same_logits(torchvision, random_statistics, compare, variant):
     name, size = PEERS[variant]
     peer = random_statistics(torchvision.models.get_model(name, weights=None, **ARGUMENTS.get(name, {})))
     report = compare(variant, partial(torch.save, peer.state_dict()), '.pth', peer, f'torchvision {name}', size)
-    assert report.world == 'torchvision'
+    assert report.source == 'torchvision'
     auxiliary = [key for key in peer.state_dict() if key.lower().startswith('aux')]
     assert report.left_out == ({'auxiliary heads': tuple(auxiliary)} if name in ARGUMENTS else {})
 

@@ -1,10 +1,11 @@
-"""The picture of a data set: what each panel shows."""
+"""The plot of a data set: what each panel shows."""
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from mmcnn.datasets.anchors import box_sizes, within_reach
 from mmcnn.plots.data import plot_data
 
 
@@ -36,8 +37,9 @@ def test_panels(axes, tmp_path):
     train['annotations'].append(dict(image_id=1, category_id=0, bbox=[0, 0, 9, 9], iscrowd=1))
     path = tmp_path / 'sub' / 'a.png'
     # At 200 px the boxes are 20 x 20, 40 x 20 and 160 x 4.
-    recall = plot_data(dict(train=train, val=coco([(1, 10, 10)])), [[(20, 20)], [(40, 40)]], 200, path)
-    assert recall == 0.5
+    cocos = dict(train=train, val=coco([(1, 10, 10)]))
+    sizes, anchors = {split: box_sizes(each, 200) for split, each in cocos.items()}, [[(20, 20)], [(40, 40)]]
+    plot_data(cocos, sizes, 200, path, anchors, within_reach(sizes['train'], anchors))
     assert np.asarray(Image.open(path)).std() > 10
     classes, scatter, ratios, reach = axes
     assert [label.get_text() for label in classes.get_yticklabels()] == ['a', '細胞', '$\\broken{']
@@ -52,10 +54,11 @@ def test_panels(axes, tmp_path):
 
 
 def test_many_classes_no_anchors_and_no_boxes_to_validate_on(axes, tmp_path):
-    names = [f'class {i}' for i in range(80)]
-    train = coco([(i, 5, 5) for i in range(80)] + [(77, 5, 5)], names)
-    assert plot_data(dict(train=train, val=coco([], names)), None, 640, tmp_path / 'a.png') is None
+    names = [f'class {i}' for i in range(78)] + ['a name that takes up too much room', 'class 79']
+    train = coco([(i, 5, 5) for i in range(80)] + [(77, 5, 5)] * 2 + [(78, 5, 5)], names)
+    cocos = dict(train=train, val=coco([], names))
+    plot_data(cocos, {split: box_sizes(each, 640) for split, each in cocos.items()}, 640, tmp_path / 'a.png')
     labels = [label.get_text() for label in axes[0].get_yticklabels()]
-    assert (len(labels), labels[0]) == (30, 'class 77')
+    assert (len(labels), labels[:2]) == (30, ['class 77', 'a name that takes up to…'])
     assert axes[0].get_title() == 'boxes of each class, the 30 most frequent of 80'
     assert axes[3].get_title() == 'sizes of the training boxes'

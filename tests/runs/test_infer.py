@@ -351,11 +351,10 @@ def test_options_that_cannot_be(options, message):
 
 
 def test_the_checkpoint_is_read_once(run, album, monkeypatch):
-    from mmcnn.inference import detector
+    from mmcnn.weights.checkpoint import Checkpoint
 
-    read, paths = detector.read_checkpoint, []
-    monkeypatch.setattr('mmcnn.inference.detector.read_checkpoint', lambda path: paths.append(path) or read(path))
-    monkeypatch.setattr('mmcnn.config.load.read_checkpoint', lambda path: paths.append(path) or read(path))
+    open_file, paths = Checkpoint.open, []
+    monkeypatch.setattr(Checkpoint, 'open', staticmethod(lambda path: paths.append(path) or open_file(path)))
     run(album / 'a.jpg')
     assert len(paths) == 1
 

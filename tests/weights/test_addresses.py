@@ -26,14 +26,14 @@ def pretrained(checkpoint):
 def test_names_become_addresses():
     found = resolve('torchvision://resnet50')
     assert found.urls == ('https://download.pytorch.org/models/resnet50-0676ba61.pth',)
-    assert found.world == 'torchvision' and found.published is CATALOG['resnet50-tv/torchvision-v1']
+    assert found.source == 'torchvision' and found.published is CATALOG['resnet50-tv/torchvision-v1']
     assert resolve('mmcnn://resnet50-tv/torchvision-v1') == found
     found = resolve('open-mmlab://darknet53')
     assert found.urls[0].endswith('/darknet53-a628ea1b.pth')
-    assert found.world == 'mmdet' and found.published is CATALOG['darknet53/mmdet']
+    assert found.source == 'mmdet' and found.published is CATALOG['darknet53/mmdet']
     assert resolve('torchvision://alexnet').published is None
     assert resolve('https://x.org/y.pth') == (('https://x.org/y.pth',), None, None)
-    assert resolve('mmcnn://yolov4_cspdarknet53_darknet/darknet').world == 'darknet'
+    assert resolve('mmcnn://yolov4_cspdarknet53_darknet/darknet').source == 'darknet'
     assert is_address('torchvision://resnet50') and not is_address('/home/me/resnet50.pth')
 
 
@@ -95,7 +95,7 @@ def test_a_file_of_the_catalog_is_held_to_its_hash(cache, tmp_path, publish, kin
     publish(published, **{kind: hash_of(kind, b'some weights')})
     found = fetch('mmcnn://vgg16/ours')
     assert found.path.read_bytes() == b'some weights' and list(cache.iterdir()) == [found.path]
-    assert found.world == 'keras' and found.published is CATALOG['vgg16/ours']
+    assert found.source == 'keras' and found.published is CATALOG['vgg16/ours']
 
 
 def test_a_mirror_steps_in(cache, tmp_path, publish):

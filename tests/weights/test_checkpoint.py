@@ -5,10 +5,14 @@ import zipfile
 import pytest
 import torch
 from mmengine.logging import HistoryBuffer
+from safetensors.torch import save_file
 from torch import nn
 
+import mmcnn
 from mmcnn.errors import CheckpointError
 from mmcnn.weights import read_checkpoint, state_dict_of
+from mmcnn.weights.checkpoint import Checkpoint, format_of
+from mmcnn.weights.record import of_row, to_json
 
 
 class Call:
@@ -64,7 +68,9 @@ def test_calling_a_statistic_is_refused(tmp_path):
     path = tmp_path / 'hostile.pth'
     lookup = b'cbuiltins\ngetattr\n(cmmengine.logging.history_buffer\nHistoryBuffer\nX\x03\x00\x00\x00mintR'
     path.write_bytes(b'\x80\x02' + lookup + b'(X\x01\x00\x00\x00xtR.')
-    with pytest.raises(CheckpointError, match=r'is refused: it asks for `<function HistoryBuffer\.min'):
+    with pytest.raises(
+        CheckpointError, match=r'is refused: it asks for `mmengine\.logging\.history_buffer\.HistoryBuffer\.min`'
+    ):
         read_checkpoint(path)
 
 
@@ -196,3 +202,26 @@ def test_checkpoint_of_the_runner_is_read_and_resumed(tmp_path):
     losses = read_checkpoint(tmp_path / 'epoch_2.pth')['message_hub']['log_scalars']['train/loss'].data[0]
     assert losses[:2].tolist() == checkpoint['message_hub']['log_scalars']['train/loss'].data[0].tolist()
     assert len(losses) == 4
+
+
+def test_the_content_says_what_a_file_is(tmp_path):
+    state = mmcnn.build_backbone('vgg11', widen_factor=0.125).state_dict()
+    path = tmp_path / 'misnamed.weights'
+    for zipped in (True, False):
+        torch.save(state, path, _use_new_zipfile_serialization=zipped)
+        assert format_of(path) == 'pytorch'
+    save_file(state, path, metadata=dict(mmcnn=to_json(of_row('vgg11'))))
+    assert format_of(path) == 'safetensors'
+    file = Checkpoint.open(path)
+    assert file.record == of_row('vgg11')
+    assert file.state_dict.keys() == state.keys()
+    path.write_bytes(b'\x89HDF\r\n\x1a\n' + bytes(100))
+    assert format_of(path) == 'keras'
+
+
+def test_files_that_are_not_there(tmp_path):
+    with pytest.raises(CheckpointError, match='does not exist'):
+        Checkpoint.open(tmp_path / 'x.weights')
+    (tmp_path / 'x.weights').touch()
+    with pytest.raises(CheckpointError, match='is empty'):
+        Checkpoint.open(tmp_path / 'x.weights')

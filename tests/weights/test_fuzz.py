@@ -15,7 +15,7 @@ import torch
 
 from mmcnn.errors import CheckpointError
 from mmcnn.weights import read_checkpoint
-from mmcnn.weights.files import open_weights
+from mmcnn.weights.checkpoint import Checkpoint
 from mmcnn.weights.formats.restricted_unpickler import RestrictedUnpickler
 from mmcnn.weights.formats.safetensors_file import read_safetensors, write_safetensors
 from mmcnn.weights.formats.torch_file import StoredTensor, TorchFile
@@ -163,7 +163,7 @@ def test_streams_of_opcodes(examples, seen, tmp_path):
                 archive.writestr(f'x/{name}', data)
         seen['archive', outcome(read_checkpoint, path)] += 1
         seen['ultralytics', outcome(read_ultralytics, path)] += 1
-        seen['any', outcome(open_weights, path)] += 1
+        seen['any', outcome(Checkpoint.open, path)] += 1
         with contextlib.suppress(pickle.UnpicklingError):
             file = TorchFile(path)
             wanted = {str(key): value for key, value in _items(file.content) if isinstance(value, StoredTensor)}
@@ -226,7 +226,7 @@ def test_mutated_checkpoints(examples, seen, valid, tmp_path):
             with zipfile.ZipFile(path, 'w') as archive:
                 for member, data in members[name].items():
                     archive.writestr(member, edited(data, edits) if member.endswith('data.pkl') else data)
-        for reader in (open_weights, read_ultralytics, read_checkpoint):
+        for reader in (Checkpoint.open, read_ultralytics, read_checkpoint):
             seen[reader.__name__, outcome(reader, path)] += 1
 
     fuzzed(examples, st.tuples(st.sampled_from(sorted(valid)), st.booleans(), st.lists(EDITS, max_size=3)), check)

@@ -92,7 +92,7 @@ def check_images(paths: Sequence[str]) -> list[ImageFact]:
 
 def _decoded(data: bytes, stored: tuple[int, int]) -> ImageFact:
     _new_messages()
-    try:
+    try:  # not decode_image: simplejpeg, which it may take, would leave out what libjpeg says of damage
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:
         return ImageFact('unreadable image', f'cannot be decoded by OpenCV: {error.err}')

@@ -2,6 +2,7 @@
 
 from mmengine.hooks import Hook
 
+from mmcnn.compat import private_names
 from mmcnn.datasets.mosaic.mosaic_affine import MosaicAffine
 from mmcnn.registry import HOOKS
 
@@ -38,7 +39,7 @@ class CloseMosaicHook(Hook):
         for mosaic in mosaics:
             mosaic.mosaic_prob = mosaic.mixup_prob = 0.0
         # Persistent workers hold copies of the data set: the next iterator has to start new ones.
-        runner.train_dataloader._iterator = None
+        private_names.end_workers(runner.train_dataloader)
         runner.logger.info(f'no mosaic from epoch {runner.epoch + 1} on')
 
     @staticmethod

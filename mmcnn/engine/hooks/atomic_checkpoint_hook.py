@@ -9,15 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook
 from mmengine.model import is_model_wrapper
-from mmengine.runner import find_latest_checkpoint
 from torch import nn
 
+from mmcnn.compat import private_names
 from mmcnn.engine.atomic_file import PART, write_whole
 from mmcnn.errors import CheckpointError
 from mmcnn.registry import HOOKS
@@ -95,7 +94,7 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         """Puts accumulated gradients back where the run was stopped."""
-        if not runner._resume:
+        if not private_names.is_resumed(runner):
             return
         stored = checkpoint.get('gradients', {})
         for name, parameter in _plain(runner.model).named_parameters():
@@ -185,7 +184,7 @@ class AtomicCheckpointHook(CheckpointHook):
             write_whole(filename, lambda file: torch.save(checkpoint, file))
 
         try:
-            with patch('mmengine.runner.runner.save_checkpoint', save):
+            with private_names.checkpoints_saved_by(save):
                 yield
         except OSError as error:
             raise CheckpointError(
@@ -194,7 +193,7 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def _resumed(self, runner) -> Path | None:
         """The checkpoint that is resumed, if it lies in this run's folder."""
-        path = _source(runner)
+        path = private_names.resumed_file(runner)
         if path is None:
             return None
         path = path.resolve()  # last.pth is a link
@@ -206,7 +205,7 @@ class AtomicCheckpointHook(CheckpointHook):
         # MMEngine sets the folder only after it has used these.
         name = Path(runner.work_dir).name
         folder = Path(runner.work_dir) if self.out_dir in (None, runner.work_dir) else Path(self.out_dir) / name
-        path = _source(runner)
+        path = private_names.resumed_file(runner)
         own = path is not None and path.resolve().parent == folder.resolve()
         for key in [key for key in hub.runtime_info if key == 'best_ckpt' or key.startswith('best_ckpt_')]:
             best = Path(str(hub.get_info(key))).name
@@ -294,12 +293,6 @@ class AtomicCheckpointHook(CheckpointHook):
             return []
         new = self._best_paths()
         return [Path(old).name for key, old in self._former_best.items() if old and new[key] and old != new[key]]
-
-
-def _source(runner) -> Path | None:
-    """The file that the Runner has resumed from, found as it finds it."""
-    path = (runner._load_from or find_latest_checkpoint(runner.work_dir)) if runner._resume else None
-    return None if path is None else Path(path)
 
 
 def _plain(model: nn.Module) -> nn.Module:

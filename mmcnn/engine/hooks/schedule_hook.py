@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop
 
+from mmcnn.compat import private_names
 from mmcnn.registry import HOOKS
 
 SCHEDULES = ('cosine', 'linear', 'step')
@@ -187,7 +188,7 @@ class ScheduleHook(Hook):
     def before_train_iter(self, runner, batch_idx: int, data_batch: dict | tuple | list | None = None) -> None:
         """Sets ``lr`` and momentum of every group for the iteration that is about to run."""
         defaults = runner.optim_wrapper.defaults
-        iterations = runner.optim_wrapper._accumulative_counts if self.warmup_in_steps else 1  # of one of them
+        iterations = private_names.accumulative_counts(runner.optim_wrapper) if self.warmup_in_steps else 1  # of a step
         length = warmup_iters(
             self.warmup_epochs,
             len(runner.train_dataloader),

@@ -15,12 +15,13 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop
 from torch.utils.data import DataLoader
 
+from mmcnn.compat import private_names
 from mmcnn.engine.hooks.atomic_checkpoint_hook import AtomicCheckpointHook
 from mmcnn.engine.random_state import seed_from
 from mmcnn.engine.refusals import Refusals
 from mmcnn.engine.seeded_dataset import seeded_loader
 from mmcnn.engine.step_guard import StepGuard, on_any_rank
-from mmcnn.engine.watch import RankWatch, StopSignals, dead_worker, guard_workers, start_failure, worker_death
+from mmcnn.engine.watch import RankWatch, StopSignals, guard_workers, worker_death
 from mmcnn.errors import CheckpointError, DataError, StoppedError, TrainingError
 from mmcnn.registry import LOOPS
 
@@ -154,7 +155,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             guard_workers(runner.val_dataloader)
         runner.register_hook(_StopInValidation(self))
         # MMDetection's BatchSyncRandomResize keeps the size of the last ten iterations to itself.
-        self._resizing = [module for module in self._module.modules() if hasattr(module, '_input_size')]
+        self._resizing = private_names.resizing_modules(self._module)
         done, size, sizes = runner.message_hub.get_info('position_in_epoch', (0, 0, []))
         if done and size != len(self.dataloader):
             runner.logger.warning(
@@ -164,13 +165,13 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             done = 0
         self._done = done
         for module, input_size in zip(self._resizing, sizes, strict=False):
-            module._input_size = input_size and tuple(input_size)
+            private_names.set_input_size(module, input_size and tuple(input_size))
 
     def _run(self) -> None:
         if self._done == 0 and self.runner.message_hub.get_info('epoch_validated') != self._epoch:
             self._decide_current_val_interval()
             self._validate()  # a kill came before it could
-        while self._epoch < self._max_epochs and not self.stop_training:
+        while self._epoch < self.max_epochs and not self.stop_training:
             self.run_epoch()
             self._done = 0
             self._stop_if_asked()
@@ -179,7 +180,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
 
     def _validate(self) -> None:
         """The validation of the epochs that are over, where one is due."""
-        due = self._epoch % self.val_interval == 0 or self._epoch == self._max_epochs
+        due = self._epoch % self.val_interval == 0 or self._epoch == self.max_epochs
         if self.runner.val_loop is None or self._epoch < max(self.val_begin, 1) or not due:
             return
         seed_from(self.runner.seed, _VALIDATION, self._epoch, get_rank())
@@ -188,7 +189,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
 
     def _note_position(self, done: int) -> None:
         """For checkpoints: the batches of this epoch that are over."""
-        sizes = [module._input_size for module in self._resizing]
+        sizes = [private_names.input_size(module) for module in self._resizing]
         self.runner.message_hub.update_info('position_in_epoch', (done, len(self.dataloader), sizes))
 
     # ------------------------------------------------------------------------------------------------------- signals
@@ -237,7 +238,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             return
         for hook in self.runner.hooks:
             if isinstance(hook, EMAHook):
-                hook._swap_ema_parameters()
+                hook.after_val_epoch(self.runner)  # puts the raw weights back
         self._validating = True
         self._stop()
 
@@ -245,15 +246,10 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     def _loaders(self) -> list[DataLoader]:
         return [self.dataloader] + ([] if self.runner.val_loop is None else [self.runner.val_dataloader])
 
-    def _dead_worker(self) -> str | None:
-        return next(filter(None, map(dead_worker, self._loaders)), None)
-
     def _end_workers(self) -> None:
         """Ends data-loading processes that outlive an epoch; garbage collection would wait 5 s for each."""
         for loader in self._loaders:
-            if loader._iterator is not None:
-                loader._iterator._shutdown_workers()
-                loader._iterator = None
+            private_names.end_workers(loader)
 
     # -------------------------------------------------------------------------------------------------------- faults
 
@@ -264,19 +260,15 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             raise DataError(str(error).strip().rpartition(f'{DataError.__module__}.DataError: ')[2]) from error
         if isinstance(error, TrainingError):
             return
-        if isinstance(error, OSError | EOFError) and (death := self._dead_worker()):
+        if death := worker_death():
             raise TrainingError(death) from error
         if isinstance(error, OSError):
-            if failure := start_failure(error):
-                raise TrainingError(failure) from error
             # Of a log, an event file: the checkpoint hook explains its own.
             work_dir = self.runner.work_dir
             if error.errno in FULL or str(error.filename or '').startswith(work_dir):
                 where = error.filename or work_dir
                 raise CheckpointError(f'{where} cannot be written: {error.strerror}; {self._what_is_left()}') from error
             return
-        if death := worker_death(error):
-            raise TrainingError(death) from error
         if cause := self._ranks.wait_for_cause(5.0):
             if self._ranks.stopped:  # in a validation
                 raise SystemExit(128 + (self._signals.signum or signal.SIGTERM)) from error

@@ -22,6 +22,8 @@ from .stop_signals import end_now
 GRACE = 3.0
 #: Seconds that a rank may take to connect.
 _PATIENCE = 30
+#: Seconds in which the watching thread has ended once its connections have.
+_JOIN = 2.0
 _HELLO = 64  # bytes
 _GOODBYE, _ERROR, _STOPPED = b'.', b'!', b'~'
 #: The kernel finds a machine that is gone in 3 + 3 * 2 s. It answers for a process that is merely slow.
@@ -77,7 +79,8 @@ class RankWatch:
         if self._socket is not None:
             _watches.add(self)
             work = self._serve if get_rank() == 0 else self._listen_to_first
-            threading.Thread(target=work, name='mmcnn-rank-watch', daemon=True).start()
+            self._thread = threading.Thread(target=work, name='mmcnn-rank-watch', daemon=True)
+            self._thread.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
@@ -86,9 +89,12 @@ class RankWatch:
         self._over.set()
         _watches.discard(self)
         self._say({None: _GOODBYE, SystemExit: _STOPPED}.get(kind, _ERROR))
-        for each in (*self._clients, self._socket):
+        connections = (*self._clients, self._socket)
+        for each in connections:
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
+        self._thread.join(_JOIN)  # wakes up by that; what it waits for is not closed before
+        for each in connections:
             each.close()
 
     def say_stopped(self) -> None:
@@ -146,7 +152,7 @@ class RankWatch:
         with contextlib.suppress(OSError, ValueError), selectors.DefaultSelector() as selector:
             for client in self._clients:
                 selector.register(client, selectors.EVENT_READ)
-            while not self._over.is_set():
+            while selector.get_map() and not self._over.is_set():
                 for key, _ in selector.select(timeout=1):
                     said = _read(key.fileobj)
                     selector.unregister(key.fileobj)

@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 
 from mmengine.model import BaseModule, PretrainedInit
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmcnn.compat.private_names import BatchNorm
 from mmcnn.errors import CheckpointError, MissingLevelError, UsageError
 from mmcnn.models.layers.scaling import scale_channels, scale_depth
 from mmcnn.nearest import nearest
@@ -133,7 +133,7 @@ class Backbone(BaseModule):
             stage.eval()
         if self.norm_eval:
             for module in self.modules():
-                if isinstance(module, _BatchNorm):
+                if isinstance(module, BatchNorm):
                     module.eval()
         return self
 
@@ -155,7 +155,7 @@ class Backbone(BaseModule):
             raise CheckpointError(f"init_cfg of {self.variant}: 'Pretrained' fills every entry, so it stands alone")
         # By its name: the registry imports what loads weights, which stands above this module.
         WEIGHT_INITIALIZERS.build({**every[0], 'type': 'mmcnn.Pretrained'})(self)
-        self._is_init = True  # as MMEngine marks it
+        self.is_init = True  # as MMEngine marks it
 
     def extra_repr(self) -> str:
         return f'variant={self.variant!r}, out_indices={self.out_indices}, out_channels={self.out_channels}'

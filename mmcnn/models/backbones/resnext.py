@@ -9,8 +9,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmcnn.compat.private_names import BatchNorm
 from mmcnn.models.layers import Bottleneck, ConvNormAct, ResidualStage
 from mmcnn.registry import register_backbone
 
@@ -105,7 +105,7 @@ class SummedPaths(ConvNormAct):
     def _is_affine(self) -> bool:
         """Whether the normalisation is a scale and a shift for each channel that :meth:`_folded` can tell."""
         bn = self.bn  # Identity: there is none, or it has been folded into the convolution
-        return type(bn) in (nn.BatchNorm2d, nn.Identity) or (isinstance(bn, _BatchNorm) and not bn.training)
+        return type(bn) in (nn.BatchNorm2d, nn.Identity) or (isinstance(bn, BatchNorm) and not bn.training)
 
     def _folded(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Kernel (C_out, paths * c, 1, 1) and bias (C_out,) of the one convolution, in float32 at least."""
@@ -113,7 +113,7 @@ class SummedPaths(ConvNormAct):
         kernel = conv.weight.to(torch.promote_types(x.dtype, torch.float32))
         kernel = kernel.view(conv.groups, -1, kernel.shape[1])  # (paths, C_out, c)
         shift = kernel.new_zeros(conv.out_channels) if conv.bias is None else conv.bias.to(kernel.dtype)
-        if isinstance(bn, _BatchNorm):
+        if isinstance(bn, BatchNorm):
             if bn.training or bn.running_mean is None:
                 mean, var = self._batch_statistics(x.to(kernel.dtype), kernel)
                 mean = mean + shift

@@ -85,6 +85,7 @@ class RestrictedUnpickler:
 
     Attributes:
         names: of all classes and functions that the pickle names, in its order.
+        calls: names of those that it calls, but for the builders; ``NAME()`` calls what a call of NAME has given.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class RestrictedUnpickler:
         self.builders = {'collections.OrderedDict': _ordered_dict, **(builders or {})}
         self.persistent = persistent
         self.names: list[str] = []
+        self.calls: list[str] = []
         self._stack: list[Any] = []
         self._marked: list[list[Any]] = []  # the stacks below each mark
         self._memo: dict[int, Any] = {}
@@ -269,8 +271,11 @@ class RestrictedUnpickler:
         if type(function) is not StandIn or type(arguments) is not tuple:
             raise pickle.UnpicklingError(f'a call of a {type(function).__name__}')
         build = self.builders.get(function.name) if function.args is None else None
-        made = build and len(arguments) <= MAX_ARGUMENTS
-        self._stack.append(build(*arguments) if made else StandIn(function.name, arguments))
+        if build and len(arguments) <= MAX_ARGUMENTS:
+            self._stack.append(build(*arguments))
+            return
+        self.calls.append(function.name if function.args is None else f'{function.name}()')
+        self._stack.append(StandIn(function.name, arguments))
 
     def _build(self) -> None:
         state, target = self._stack.pop(), self._stack[-1]

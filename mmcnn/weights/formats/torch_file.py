@@ -5,16 +5,14 @@ Both forms: zip archives, and the plain files that torch wrote before version 1.
 
 from __future__ import annotations
 
-import contextlib
 import io
-import itertools
 import math
 import pickle
-import pickletools
-import re
+import struct
 import sys
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+import zlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,11 +20,11 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
+from mmcnn.compat import safe_globals
 from mmcnn.errors import CheckpointError
 from mmcnn.weights.formats.files import MAX_FILE, check_file, first_line, refuse_enormous
 from mmcnn.weights.formats.restricted_unpickler import (
     MAX_BYTES,
-    MAX_OPERATIONS,
     BoundedReader,
     RestrictedUnpickler,
     StandIn,
@@ -54,11 +52,15 @@ DTYPES = {
     )
 } | {'torch.storage.UntypedStorage': torch.uint8}
 
-# How torch's safe unpickler words a refusal: a global that is not on its list, or a use of one that is.
-REFUSED = re.compile(
-    r'GLOBAL (\w+(?:\.\w+)*)(?= |:)|unrecognized function (.+?)(?: which|$)|`add_safe_globals`,? but got (.+)$',
-    re.MULTILINE,
-)
+#: Names that torch builds data of in any file; those that a checkpoint of a training has.
+PLAIN = DTYPES.keys() | {
+    *('collections.OrderedDict', '_codecs.encode', 'builtins.set', 'builtins.complex', 'builtins.bytearray'),
+    *('torch._utils._rebuild_tensor_v2', 'torch._utils._rebuild_parameter', 'torch.Size', 'torch.device'),
+}
+#: By which a pickle asks for an attribute; MMEngine's HistoryBuffer names its statistics so.
+GETATTR, HISTORY_BUFFER = 'builtins.getattr', 'mmengine.logging.history_buffer.HistoryBuffer'
+#: Of a member of an archive, in front of its name: signature, 22 bytes, lengths of the name and of what follows it.
+_LOCAL_HEADER = struct.Struct('<4s22xHH')
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,58 +112,80 @@ class TorchFile:
         self.path = Path(path)
         self._storages: dict[str, StoredStorage] = {}
         self._positions: dict[str, int] = {}  # of the storages in a plain file
-        self._prefix: str | None = None  # of the members of an archive
-        check_archive(self.path)
+        self._members: dict[str, zipfile.ZipInfo] | None = None  # of an archive, by the keys of the storages
+        self._misused: list[str] = []
         with self.path.open('rb') as file:
             unpickler = self._open_archive(file) if is_archive(file) else self._open_plain(file)
         self.names: list[str] = unpickler.names
+        self._calls = unpickler.calls
 
-    def tensors(self, wanted: Mapping[str, StoredTensor]) -> dict[str, Tensor]:
+    def foreign(self) -> list[str]:
+        """Names in the file of what is not known to be plain data: torch refuses to build most of it, and may run it.
+
+        MMEngine's own types are known (:mod:`mmcnn.compat.safe_globals`), and what else was put on torch's list.
+        """
+        known = PLAIN | safe_globals.names()
+        return [name for name in (*self.names, *self._calls) if name not in known] + self._misused
+
+    def overlap(self, wanted: Iterable[StoredTensor]) -> StoredStorage | None:
+        """A storage that different tensors share, so that these could be many times the file's size."""
+        needed: dict[StoredStorage, int] = {}
+        for stored in set(wanted):
+            needed[stored.storage] = needed.get(stored.storage, 0) + stored.numel
+        return next((storage for storage, numel in needed.items() if numel > storage.numel), None)
+
+    def tensors(self, wanted: Mapping[str, StoredTensor], checksums: bool = True) -> dict[str, Tensor]:
         """Reads tensors, as they are in the file; equal entries give the same tensor.
+
+        Args:
+            wanted: any of those in ``content``.
+            checksums: whether the storages of an archive are held to its checksums.
 
         Raises:
             TorchFileError: they cannot be read, or share numbers, so that they could be many times the file's size.
         """
-        needed: dict[StoredStorage, int] = {}
-        for stored in set(wanted.values()):
-            needed[stored.storage] = needed.get(stored.storage, 0) + stored.numel
-        for storage, numel in needed.items():
-            if numel > storage.numel:
-                raise TorchFileError(f'tensors overlap in its storage {storage.key!r:.40}')
+        if storage := self.overlap(wanted.values()):
+            raise TorchFileError(f'tensors overlap in its storage {storage.key!r:.40}')
         with self.path.open('rb') as file:
-            numbers = dict(self._numbers(file, needed))
+            storages = dict.fromkeys(stored.storage for stored in wanted.values())
+            numbers = {storage: self._numbers(file, storage, checksums) for storage in storages}
         read = {stored: numbers[stored.storage] for stored in wanted.values()}
         read = {stored: flat.as_strided(stored.size, stored.stride, stored.offset) for stored, flat in read.items()}
         return {name: read[stored] for name, stored in wanted.items()}
 
-    def _numbers(self, file: BinaryIO, storages: Iterable[StoredStorage]) -> Iterator[tuple[StoredStorage, Tensor]]:
-        archive = None if self._prefix is None else zipfile.ZipFile(file)
-        for storage in storages:
-            try:
-                if archive is not None:
-                    data = archive.read(f'{self._prefix}data/{storage.key}')
-                else:
-                    file.seek(self._positions[storage.key])
-                    data = file.read(storage.nbytes)
-            except Exception as error:  # whatever a damaged file provokes in zipfile
-                raise TorchFileError(f'its storage {storage.key!r:.40} cannot be read ({error})') from error
-            empty = torch.empty(0, dtype=storage.dtype)  # of which there may be no buffer
-            yield storage, torch.frombuffer(bytearray(data), dtype=storage.dtype) if data else empty
+    def _numbers(self, file: BinaryIO, storage: StoredStorage, checksums: bool) -> Tensor:
+        """The numbers of a storage, straight into memory of their own: the file may change or vanish later."""
+        data = torch.empty(storage.nbytes, dtype=torch.uint8)
+        try:
+            member = self._members[storage.key] if self._members is not None and storage.nbytes else None
+            file.seek(self._positions.get(storage.key, 0) if member is None else _data_of(file, member))
+            if file.readinto(data.numpy()) < storage.nbytes:
+                raise EOFError('the file has become shorter')
+            if member is not None and checksums and zlib.crc32(data.numpy()) != member.CRC:
+                raise zipfile.BadZipFile('bad CRC-32')
+        except Exception as error:  # whatever a file provokes that was changed since it was opened
+            raise TorchFileError(f'its storage {storage.key!r:.40} cannot be read ({error})') from error
+        return data.view(storage.dtype)
 
     # ------------------------------------------------------------------------------------------------------ opening
 
     def _open_archive(self, file: BinaryIO) -> RestrictedUnpickler:
         with zipfile.ZipFile(file) as archive:
+            check_archive(archive, self.path.stat().st_size)
             entry = next((name for name in archive.namelist() if name.endswith(PICKLE)), None)
             if entry is None:
                 raise pickle.UnpicklingError(f'an archive without {PICKLE}')
             data = archive.read(entry)
-            sizes = {info.filename: info.file_size for info in archive.infolist()}
-        self._prefix = entry.removesuffix(PICKLE)
+            folder = f'{entry.removesuffix(PICKLE)}data/'
+            members = {info.filename: info for info in archive.infolist()}
         unpickler = self._unpickler(BoundedReader(io.BytesIO(data), len(data)))
         self.content = unpickler.load()
-        for storage in self._storages.values():
-            self._compare(storage, sizes.get(f'{self._prefix}data/{storage.key}', 0))
+        self._members = {}
+        for key, storage in self._storages.items():
+            member = members.get(folder + key)
+            self._compare(storage, member.file_size if member else 0)
+            if member:
+                self._members[key] = member
         return unpickler
 
     def _open_plain(self, file: BinaryIO) -> RestrictedUnpickler:
@@ -201,8 +225,18 @@ class TorchFile:
             'torch._utils._rebuild_tensor': _tensor,
             'torch._utils._rebuild_tensor_v2': _tensor,
             'torch._utils._rebuild_parameter': lambda data, *_: data,
+            GETATTR: self._statistic,
         }
         return RestrictedUnpickler(reader, builders, self._persistent)
+
+    def _statistic(self, *arguments: Any) -> StandIn:
+        """A statistic of a HistoryBuffer by its name; nothing else may be asked for."""
+        match arguments:
+            case StandIn(name=name, args=None), str(statistic) if name == HISTORY_BUFFER:
+                if statistic in safe_globals.STATISTICS:
+                    return StandIn(f'{HISTORY_BUFFER}.{statistic}')
+        self._misused.append(GETATTR)
+        return StandIn(GETATTR, arguments)
 
     def _persistent(self, identity: Any) -> StoredStorage | StandIn:
         """What torch keeps beside the pickle: ``('storage', torch.FloatStorage, '0', 'cpu', numel)``.
@@ -222,7 +256,7 @@ class TorchFile:
         return storage
 
 
-def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> StoredTensor | StandIn:
+def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *more: Any) -> StoredTensor | StandIn:
     """Stands in for torch's function that makes a tensor of a storage, and believes nothing."""
     if type(storage) is StandIn:  # a plain pickle has whole files of torch inside
         return storage
@@ -232,6 +266,8 @@ def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Store
         raise TorchFileError(f'it has a tensor of {len(size)} dimensions and {len(stride)} strides')
     if not all(map(_is_count, (offset, *size, *stride))):
         raise TorchFileError('it has a tensor with an offset, a size or a stride that is none')
+    if len(more) > 2 and more[2]:  # bits of a conjugated or a negated tensor
+        return StandIn('torch._utils._rebuild_tensor_v2', (storage, offset, size, stride, *more))
     tensor = StoredTensor(storage, offset, size, stride)
     last = offset + sum((count - 1) * step for count, step in zip(size, stride, strict=True))
     if tensor.numel > storage.numel or (tensor.numel and last >= storage.numel):
@@ -251,36 +287,41 @@ def is_archive(file: BinaryIO) -> bool:
     return head == b'PK\x03\x04'
 
 
-def check_archive(path: Path) -> None:
-    """Compares what an archive's directory promises with the file, before a member is read; passes other files.
+def check_archive(archive: zipfile.ZipFile, size: int) -> None:
+    """Compares what an archive's directory promises with the file of ``size`` bytes, before a member is read.
 
     Raises:
         TorchFileError: compressed members, more bytes than the file has, the other byte order, ...
     """
-    size = path.stat().st_size
-    with path.open('rb') as file:
-        if not is_archive(file):
-            return
-        with zipfile.ZipFile(file) as archive:
-            members, names = archive.infolist(), archive.namelist()
-            if packed := [each for each in members if each.compress_type != zipfile.ZIP_STORED]:
-                unpacked = sum(each.file_size for each in packed)
-                raise TorchFileError(f'its members are compressed ({unpacked} bytes unpacked), which torch never does')
-            if sum(each.compress_size for each in members) > size or any(
-                each.compress_size != each.file_size for each in members
-            ):
-                raise TorchFileError('its directory promises more bytes than the file has')
-            if len(set(names)) != len(names) or sum(name.endswith(PICKLE) for name in names) > 1:
-                raise TorchFileError('two of its members have one name')
-            if any(each.flag_bits & 1 for each in members):
-                raise TorchFileError('its members are encrypted')
-            for each in members:
-                if each.filename.endswith(PICKLE) and each.file_size > MAX_BYTES:
-                    raise TorchFileError(f'its pickle has {each.file_size} bytes without any tensor')
-                if each.filename.endswith('byteorder'):
-                    with archive.open(each) as member:
-                        if member.read(8) != sys.byteorder.encode():
-                            raise TorchFileError(f'its numbers are not {sys.byteorder}-endian')
+    members, names = archive.infolist(), archive.namelist()
+    if packed := [each for each in members if each.compress_type != zipfile.ZIP_STORED]:
+        unpacked = sum(each.file_size for each in packed)
+        raise TorchFileError(f'its members are compressed ({unpacked} bytes unpacked), which torch never does')
+    if sum(each.compress_size for each in members) > size or any(
+        each.compress_size != each.file_size for each in members
+    ):
+        raise TorchFileError('its directory promises more bytes than the file has')
+    if len(set(names)) != len(names) or sum(name.endswith(PICKLE) for name in names) > 1:
+        raise TorchFileError('two of its members have one name')
+    if any(each.flag_bits & 1 for each in members):
+        raise TorchFileError('its members are encrypted')
+    for each in members:
+        if each.filename.endswith(PICKLE) and each.file_size > MAX_BYTES:
+            raise TorchFileError(f'its pickle has {each.file_size} bytes without any tensor')
+        if each.filename.endswith('byteorder'):
+            with archive.open(each) as member:
+                if member.read(8) != sys.byteorder.encode():
+                    raise TorchFileError(f'its numbers are not {sys.byteorder}-endian')
+
+
+def _data_of(file: BinaryIO, member: zipfile.ZipInfo) -> int:
+    """Where the bytes of a stored member begin, behind its own header."""
+    file.seek(member.header_offset)
+    signature, name, extra = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
+    encoding = 'utf-8' if member.flag_bits & 0x800 else 'cp437'
+    if signature != b'PK\x03\x04' or file.read(name) != member.orig_filename.encode(encoding):
+        raise zipfile.BadZipFile('the directory and the member differ')
+    return member.header_offset + _LOCAL_HEADER.size + name + extra
 
 
 def open_inert(path: Path) -> TorchFile:
@@ -293,65 +334,17 @@ def open_inert(path: Path) -> TorchFile:
     refuse_enormous(path)
     try:
         return TorchFile(path)
+    except PermissionError as error:
+        raise CheckpointError(f'{path} may not be read by this user') from error
     except TorchFileError as error:
         raise CheckpointError(f'{path} is refused: {error}') from error
     except Exception as error:  # whatever a damaged file provokes in zipfile
-        raise unreadable(path, error) from error
-
-
-def unreadable(path: Path, error: Exception) -> CheckpointError:
-    """Why torch could not read a file, in one sentence."""
-    if isinstance(error, PermissionError):
-        return CheckpointError(f'{path} may not be read by this user')
-    globals_named = pickled_globals(path)
-    if globals_named is None and (line := first_line(path)) is not None:
-        return CheckpointError(f'{path} is a text file, not a checkpoint; it begins with {line!r}')
-    if name := _refused_name(error, globals_named):
-        return CheckpointError(
-            f'{path} is refused: it asks for `{name}`, which is no plain data and could run code; nothing was run'
-        )
-    with path.open('rb') as file:
-        if file.read(2) == b'PK' and not zipfile.is_zipfile(file):
-            return CheckpointError(f'{path} is cut short: the end of the file is missing')
-    # torch wraps its reasons in pages of advice, some of it to switch the safety off.
-    reason = re.split(r'\.\s|\n', str(error).rpartition('WeightsUnpickler error:')[2].strip())[0]
-    return CheckpointError(
-        f'{path} cannot be read as a checkpoint, it is damaged or of another kind ({type(error).__name__}: {reason})'
-    )
-
-
-def _refused_name(error: Exception, globals_named: list[str] | None) -> str | None:
-    """What a pickle asked for and did not get."""
-    if not isinstance(error, pickle.UnpicklingError):
-        return None
-    if wanted := REFUSED.search(str(error)):
-        name = next(filter(None, wanted.groups()))
-        return name if '.' in name or ' ' in name else f'builtins.{name}'  # torch leaves this module's name out
-    # torch gives up at the first byte of a newer protocol, before it meets the name.
-    if 'Unsupported operand' in str(error) and globals_named:
-        return globals_named[0]
-    return None
-
-
-def pickled_globals(path: Path) -> list[str] | None:
-    """Names that the first pickle in a file would import, found without running it; None if it holds no whole one."""
-    names, strings = [], []
-    try:
-        with contextlib.ExitStack() as stack:
-            stream = stack.enter_context(path.open('rb'))
-            if is_archive(stream):
-                archive = stack.enter_context(zipfile.ZipFile(stream))
-                entry = next(name for name in archive.namelist() if name.endswith('data.pkl'))
-                stream = stack.enter_context(archive.open(entry))
-            stream = BoundedReader(stream, path.stat().st_size)
-            for opcode, argument, _ in itertools.islice(pickletools.genops(stream), MAX_OPERATIONS):
-                if opcode.name == 'GLOBAL':
-                    module, name = argument.split(' ', 1)
-                    names.append(f'{"builtins" if module == "__builtin__" else module}.{name}')
-                elif opcode.name == 'STACK_GLOBAL':
-                    names.append('.'.join(strings[-2:]))
-                elif isinstance(argument, str):
-                    strings.append(argument)
-    except Exception:  # whatever a damaged file provokes in zipfile or pickletools: it holds no pickle to speak of
-        return None
-    return names
+        if (line := first_line(path)) is not None:
+            raise CheckpointError(f'{path} is a text file, not a checkpoint; it begins with {line!r}') from error
+        with path.open('rb') as file:
+            if file.read(2) == b'PK' and not zipfile.is_zipfile(file):
+                raise CheckpointError(f'{path} is cut short: the end of the file is missing') from error
+        reason = f'{type(error).__name__}: {error}'.partition('\n')[0]
+        raise CheckpointError(
+            f'{path} cannot be read as a checkpoint, it is damaged or of another kind ({reason})'
+        ) from error

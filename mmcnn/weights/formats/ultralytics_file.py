@@ -15,9 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmcnn.compat.moved import renamed_attribute
 from mmcnn.errors import CheckpointError
 from mmcnn.weights.formats.restricted_unpickler import StandIn
-from mmcnn.weights.formats.torch_file import StoredTensor, TorchFileError, open_inert
+from mmcnn.weights.formats.torch_file import StoredTensor, TorchFile, TorchFileError, open_inert
 
 # Number of a layer in the file -> its kind and our name for it; those between have no weights.
 NECK_AND_HEAD = {
@@ -53,7 +54,7 @@ class UltralyticsFile:
     """A detector of YOLOv5 as its file describes it.
 
     Attributes:
-        source: what messages call it.
+        path: what messages call it.
         state: ultralytics' names to tensors, float32 (BatchNorm's counters int64).
         form: 'v6' (6x6 stem, SPPF; v6.0 to v7.0) or 'focus' (v4.0 and v5.0).
         anchors: of each level, (width, height) of each anchor, pixels.
@@ -64,7 +65,7 @@ class UltralyticsFile:
         activations: class names of the activations; empty likewise.
     """
 
-    source: str
+    path: str
     state: dict[str, Tensor]
     form: str
     anchors: tuple[tuple[tuple[float, float], ...], ...]
@@ -74,6 +75,8 @@ class UltralyticsFile:
     eps: tuple[float, ...] = ()
     activations: tuple[str, ...] = ()
 
+    source = renamed_attribute('source', 'path')
+
 
 def is_ultralytics(names: Iterable[str]) -> bool:
     """Whether the names in a file, of a pickle's classes or of a state dict's entries, are ultralytics'."""
@@ -82,8 +85,8 @@ def is_ultralytics(names: Iterable[str]) -> bool:
     )
 
 
-def read_ultralytics(path: str | Path) -> UltralyticsFile:
-    """Reads a ``.pt`` file: the averaged weights (``ema``) where there are some, else ``model``.
+def read_ultralytics(path: str | Path | TorchFile) -> UltralyticsFile:
+    """Reads a ``.pt`` file, or an opened one: the averaged weights (``ema``) where there are some, else ``model``.
 
     Nothing of the file is run, nor are ultralytics' classes needed. A plain state dict of such a model is read, too.
 
@@ -91,8 +94,8 @@ def read_ultralytics(path: str | Path) -> UltralyticsFile:
         CheckpointError: the file is missing, broken or of another network (YOLOv5 before v4.0, YOLOv8 and later,
             four-level, segmentation and classification models).
     """
-    path = Path(path).expanduser()
-    file = open_inert(path)
+    file = path if isinstance(path, TorchFile) else open_inert(Path(path).expanduser())
+    path = file.path
     root = _root(file.content)
     try:
         if isinstance(root, dict):
@@ -192,12 +195,12 @@ def _refuse_others(modules: Mapping[str, StandIn]) -> None:
             )
 
 
-def described(entries: Mapping[str, Tensor], source: str, **said: Any) -> UltralyticsFile:
+def described(entries: Mapping[str, Tensor], path: str, **said: Any) -> UltralyticsFile:
     """A file from its state dict.
 
     Args:
         entries: ultralytics' names to tensors of any precision.
-        source: what messages call it.
+        path: what messages call it.
         **said: what only modules say: ``classes``, ``eps``, ``activations``.
 
     Raises:
@@ -206,13 +209,13 @@ def described(entries: Mapping[str, Tensor], source: str, **said: Any) -> Ultral
     focus, grid = 'model.0.conv.conv.weight' in entries, entries.get(ANCHORS[0])
     biases = [entries[name] for level in range(len(STRIDES)) if (name := f'{DETECT}.m.{level}.bias') in entries]
     if not (focus or 'model.0.conv.weight' in entries) or grid is None or len(biases) < len(STRIDES):
-        raise CheckpointError(f'{source} has not the entries of a YOLOv5 detector: model.0.conv, {DETECT}, ...')
+        raise CheckpointError(f'{path} has not the entries of a YOLOv5 detector: model.0.conv, {DETECT}, ...')
     if any('.cv4.' in key for key in entries):
-        raise CheckpointError(f'{source} is refused: {TOO_OLD}')
+        raise CheckpointError(f'{path} is refused: {TOO_OLD}')
     if grid.ndim != 3 or len(grid) != len(STRIDES) or grid.shape[2] != 2 or not grid.is_floating_point():
-        raise CheckpointError(f'{source} is refused: its anchors {tuple(grid.shape)} are not ({len(STRIDES)}, n, 2)')
+        raise CheckpointError(f'{path} is refused: its anchors {tuple(grid.shape)} are not ({len(STRIDES)}, n, 2)')
     pixels = (grid.float() * torch.tensor(STRIDES)[:, None, None]).tolist()
     anchors = tuple(tuple((width, height) for width, height in level) for level in pixels)
     num_classes = biases[0].numel() // max(grid.shape[1], 1) - 5
     state = {key: value.float() if value.is_floating_point() else value for key, value in entries.items()}
-    return UltralyticsFile(source, state, 'focus' if focus else 'v6', anchors, STRIDES, num_classes, **said)
+    return UltralyticsFile(path, state, 'focus' if focus else 'v6', anchors, STRIDES, num_classes, **said)

@@ -79,11 +79,13 @@ def as_text(only: str = '') -> str:
     Raises:
         CheckpointError: nothing is listed for it; the nearest models are named.
     """
-    entries = [entry for entry in CATALOG.values() if only in (entry.backbone, entry.world) or only in entry.name]
+    entries = [entry for entry in CATALOG.values() if only in (entry.backbone, entry.library) or only in entry.name]
     if not entries:
-        models = {model for entry in CATALOG.values() for model in (entry.model, entry.backbone, entry.world) if model}
+        models = {
+            model for entry in CATALOG.values() for model in (entry.model, entry.backbone, entry.library) if model
+        }
         raise CheckpointError(f"no published weights are known for '{only}'; {nearest(only, models)}")
-    head = ('name', 'world', 'holds', 'image', 'published', 'trained on', 'licence', 'hash')
+    head = ('name', 'source', 'holds', 'image', 'published', 'trained on', 'licence', 'hash')
     rows = [head, *map(_cells, entries)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
     lines = ['  '.join(f'{cell:<{width}}' for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
@@ -99,7 +101,7 @@ def _cells(entry: Published) -> tuple[str, ...]:
     kind = next((kind for kind in ('sha256', 'hash_prefix', 'md5') if getattr(entry, kind)), '')
     return (
         entry.name,
-        entry.world,
+        entry.library,
         'all' if entry.top else 'trunk',
         f'{entry.image.size} {entry.image.order}',
         entry.metric,

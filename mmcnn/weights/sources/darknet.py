@@ -17,8 +17,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmcnn.compat.private_names import BatchNorm
 from mmcnn.errors import CheckpointError
 from mmcnn.image_format import UNIT, UNIT_256
 from mmcnn.weights.formats.darknet_file import count_floats, read_floats, read_header, write_file
@@ -233,7 +233,7 @@ def _entries(name: str, module: nn.Module, unbuilt: str = '') -> Iterator[Entry]
         yield Entry(f'{name}.weight', tuple(module.weight.shape), unbuilt, by_classes=True)
     elif hasattr(module, 'conv'):  # our ConvNormAct, MMCV's ConvModule
         norm = getattr(module, 'bn', None)
-        plain = module.conv.bias is None and isinstance(norm, _BatchNorm) and norm.affine and norm.track_running_stats
+        plain = module.conv.bias is None and isinstance(norm, BatchNorm) and norm.affine and norm.track_running_stats
         if not plain:
             raise CheckpointError(
                 f'{name} is not a convolution with BatchNorm behind it, as Darknet has it (mmcnn.fuse folds it away)'
@@ -242,7 +242,7 @@ def _entries(name: str, module: nn.Module, unbuilt: str = '') -> Iterator[Entry]
             yield Entry(f'{name}.bn.{kind}', tuple(norm.running_mean.shape), unbuilt)
         yield Entry(f'{name}.conv.weight', tuple(module.conv.weight.shape), unbuilt)
     else:
-        own = tuple(module._modules) if isinstance(module, nn.Sequential) else ()
+        own = tuple(name for name, _ in module.named_children()) if isinstance(module, nn.Sequential) else ()
         for part in PARTS.get(type(module).__name__, own):
             yield from _entries(f'{name}.{part}', getattr(module, part), unbuilt)
 
@@ -386,11 +386,11 @@ def _redmon(file: str) -> tuple[str, ...]:
     return tuple(folder + file for folder in REDMON)
 
 
-DARKNET53 = dict(model='darknet53', world='darknet', activation='LeakyReLU(0.1)', norm_eps=1e-5)
+DARKNET53 = dict(model='darknet53', library='darknet', activation='LeakyReLU(0.1)', norm_eps=1e-5)
 YOLO_V4 = dict(
     model='yolov4_cspdarknet53_darknet',
     backbone='cspdarknet53',
-    world='darknet',
+    library='darknet',
     image=replace(UNIT, size=608),
     activation='Mish',
     norm_eps=1e-5,
@@ -428,7 +428,7 @@ ENTRIES = [
     Published(
         name='cspdarknet53/darknet-conv105',  # csdarknet53-omega, the start of YOLOv4
         model='cspdarknet53',
-        world='darknet',
+        library='darknet',
         urls=(f'{ALEXEY}darknet_yolo_v4_pre/csdarknet53-omega.conv.105',),
         top=False,
         image=UNIT_256,
@@ -441,7 +441,7 @@ ENTRIES = [
         name='yolov3_darknet53/darknet',
         model='yolov3_darknet53',
         backbone='darknet53',
-        world='darknet',
+        library='darknet',
         urls=_redmon('yolov3.weights'),
         sha256='523e4e69e1d015393a1b0a441cef1d9c7659e3eb2d7e15f793f060a21b32f297',
         top=True,

@@ -477,7 +477,7 @@ def _entries(
             yield Published(
                 name=f'{model}/{name}',
                 model=model,
-                world='keras',
+                library='keras',
                 urls=(f'{folder}{start}{end}.h5',),
                 md5=digest,
                 top=top,

@@ -148,7 +148,7 @@ def _detectors(files: list[tuple], image: ImageFormat, **facts: Any) -> Iterator
             **facts,
             name=name,
             model=name.partition('/')[0],
-            world='mmdet',
+            library='mmdet',
             urls=(f'{FOLDER}{file}.pth',),
             hash_prefix=file.rpartition('-')[2],
             top=True,
@@ -163,7 +163,7 @@ ENTRIES = [
         **DARKNET53,
         name='darknet53/mmdet',  # open-mmlab://darknet53
         model='darknet53',
-        world='mmdet',
+        library='mmdet',
         urls=('https://download.openmmlab.com/pretrain/third_party/darknet53-a628ea1b.pth',),
         hash_prefix='a628ea1b',
         top=False,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mmcnn.compat.moved import renamed_attribute
 from mmcnn.image_format import ImageFormat
 
 SCHEME = 'mmcnn://'
@@ -25,7 +26,7 @@ class Published:
     #: The row of the trunk, where ``model`` is a config.
     backbone: str = ''
     #: Whose layer names and file format it has: darknet, keras, torchvision, timm, mmdet or ultralytics.
-    world: str
+    library: str
     #: Where it is, mirrors last.
     urls: tuple[str, ...]
     #: SHA-256 of the file, 64 hex digits.
@@ -51,6 +52,8 @@ class Published:
     trained_on: str = 'ImageNet-1k'
     #: What must not be done with it.
     warning: str = ''
+
+    world = renamed_attribute('world', 'library')
 
     @property
     def address(self) -> str:

@@ -293,7 +293,7 @@ def _entries(
         yield Published(
             name=f'{model}/timm-{version}',
             model=model,
-            world='timm',
+            library='timm',
             urls=(f'https://huggingface.co/timm/{timm_name}/resolve/main/model.safetensors',),
             top=True,
             licence=licence,
@@ -316,7 +316,7 @@ ENTRIES = [
     Published(
         name='vovnetv2-57/timm-ra4',
         model='vovnetv2-57',
-        world='timm',
+        library='timm',
         urls=('https://huggingface.co/timm/ese_vovnet57b.ra4_e3600_r256_in1k/resolve/main/model.safetensors',),
         top=True,
         licence=APACHE,
@@ -327,7 +327,7 @@ ENTRIES = [
     Published(
         name='xception-timm/timm-tf',
         model='xception-timm',
-        world='timm',
+        library='timm',
         # Nobody says that the digits in the name are of the file's SHA-256, as torchvision's are.
         urls=(
             'https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-cadene/xception-43020ad28.pth',

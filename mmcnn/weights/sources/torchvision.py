@@ -271,7 +271,7 @@ def _entries(rows: list[tuple], activation: str, eps: float | None, image: Image
         yield Published(
             name=f'{model}/torchvision-v{version}',
             model=model,
-            world='torchvision',
+            library='torchvision',
             urls=(f'{FOLDER}{file}.pth',),
             hash_prefix=file.rpartition('-')[2],
             top=True,

@@ -12,8 +12,8 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmcnn.compat.private_names import BatchNorm
 from mmcnn.errors import CheckpointError
 from mmcnn.image_format import UNIT
 from mmcnn.weights.formats.ultralytics_file import ANCHORS, FOCUS, V6, UltralyticsFile, described
@@ -61,7 +61,7 @@ def from_ultralytics(file: UltralyticsFile | Mapping[str, Tensor], model: nn.Mod
     if not fits or (detector and type(model.neck).__name__ != 'YOLOv5PAFPN'):
         has = f'{type(trunk).__name__} and {type(model.neck).__name__}' if detector else type(model).__name__
         raise CheckpointError(
-            f'{file.source} holds YOLOv5 for a {family}, alone or with a YOLOv5PAFPN behind it; the model is a {has}'
+            f'{file.path} holds YOLOv5 for a {family}, alone or with a YOLOv5PAFPN behind it; the model is a {has}'
         )
     if detector:
         _compare_heads(file, model.bbox_head)
@@ -76,7 +76,7 @@ def from_ultralytics(file: UltralyticsFile | Mapping[str, Tensor], model: nn.Mod
     blocks = {name: blocks.get(name, 0) for name in own}  # a trunk may have built fewer
     if (theirs, blocks) != (ours, own):
         raise CheckpointError(
-            f'{file.source} holds another size of YOLOv5: {theirs} channels at first and C3 layers of '
+            f'{file.path} holds another size of YOLOv5: {theirs} channels at first and C3 layers of '
             f'{list(blocks.values())} bottlenecks, the model has {ours} and {list(own.values())}'
         )
     return Translation(renamed, left_out)
@@ -92,26 +92,26 @@ def _rules(layers: Mapping[int, tuple[str, str]]) -> list[Rule]:
 
 def _compare_heads(file: UltralyticsFile, head: nn.Module) -> None:
     if tuple(head.strides) != file.strides:
-        raise CheckpointError(f"{file.source} has the strides {file.strides}, the model's head {tuple(head.strides)}")
+        raise CheckpointError(f"{file.path} has the strides {file.strides}, the model's head {tuple(head.strides)}")
     theirs, ours = torch.tensor(file.anchors), [[list(anchor) for anchor in level] for level in head.anchors]
     same = [len(level) for level in ours] == [len(level) for level in file.anchors]
     # The file's are stored in cells, in half precision.
     if not same or not torch.allclose(theirs, torch.tensor(ours), rtol=1e-3):
         raise CheckpointError(
-            f'{file.source} has the anchors {_text(file.anchors)}, the model has {_text(ours)}: boxes would be wrong; '
+            f'{file.path} has the anchors {_text(file.anchors)}, the model has {_text(ours)}: boxes would be wrong; '
             "give the config's bbox_head the anchors of the file"
         )
 
 
 def _compare_layers(file: UltralyticsFile, model: nn.Module) -> None:
     """What no shape shows: BatchNorm's eps and the activation."""
-    eps = tuple(sorted({module.eps for module in model.modules() if isinstance(module, _BatchNorm)}))
+    eps = tuple(sorted({module.eps for module in model.modules() if isinstance(module, BatchNorm)}))
     if file.eps and file.eps != eps:
-        raise CheckpointError(f"{file.source} has BatchNorm's eps {_listed(file.eps)}, the model {_listed(eps)}")
+        raise CheckpointError(f"{file.path} has BatchNorm's eps {_listed(file.eps)}, the model {_listed(eps)}")
     activations = tuple(sorted({type(module.act).__name__ for module in model.modules() if hasattr(module, 'act')}))
     if file.activations and file.activations != activations:
         raise CheckpointError(
-            f'{file.source} has the activation {_listed(file.activations)}, the model {_listed(activations)}'
+            f'{file.path} has the activation {_listed(file.activations)}, the model {_listed(activations)}'
         )
 
 
@@ -161,7 +161,7 @@ ENTRIES = [
         name=f'{model}/ultralytics-{release}',
         model=model,
         backbone=backbone,
-        world='ultralytics',
+        library='ultralytics',
         urls=(f'{RELEASES}download/{release}/{file}.pt',),
         sha256=sha256,
         top=True,

@@ -77,7 +77,7 @@ def test_same_losses_and_detections(tmp_path, ours):
     raw = {'steps': torch.tensor(1), **{f'module.{key}': torch.zeros_like(value) for key, value in state.items()}}
     torch.save(dict(meta=dict(epoch=12), state_dict=state, ema_state_dict=raw), tmp_path / 'epoch_12.pth')
     report = mmcnn.load_weights(mine, tmp_path / 'epoch_12.pth')
-    assert report.world == 'mmdet' and not report.left_out
+    assert report.source == 'mmdet' and not report.left_out
 
     losses, found = [], []
     for model in (theirs, mine):

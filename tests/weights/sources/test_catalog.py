@@ -28,8 +28,8 @@ KERAS_PEERS = runpy.run_path(str(Path(__file__).parents[2] / 'parity' / 'test_ke
 SHA256 = re.compile(r'[0-9a-f]{64}')
 
 
-def entries_of(world):
-    found = [entry for entry in ENTRIES if entry.world == world]
+def entries_of(library):
+    found = [entry for entry in ENTRIES if entry.library == library]
     assert found
     return found
 
@@ -41,7 +41,7 @@ def row_of(entry):
 @pytest.mark.parametrize('entry', ENTRIES, ids=lambda entry: entry.name)
 def test_entry_is_well_formed(entry):
     assert re.fullmatch(r'[a-z0-9_-]+/[a-z0-9._-]+', entry.name)
-    assert entry.name.startswith(f'{entry.model}/{entry.world.replace("ultralytics", "ultralytics-v")}')
+    assert entry.name.startswith(f'{entry.model}/{entry.library.replace("ultralytics", "ultralytics-v")}')
     assert entry.address == f'mmcnn://{entry.name}'
     assert entry.urls and all(url.startswith('https://') for url in entry.urls)
     assert len({url.rpartition('/')[2] for url in entry.urls}) == 1  # mirrors of one file
@@ -71,7 +71,7 @@ def test_model_exists_and_is_what_was_trained(entry):
         assert tuple(preprocessor.mean) == pytest.approx(entry.image.mean)
         assert tuple(preprocessor.std) == pytest.approx(entry.image.std)
         assert preprocessor.bgr_to_rgb == (entry.image.order == 'rgb')
-    elif entry.model not in ('vgg16', 'vgg19') or entry.world == 'keras':  # those two rows say Keras's format
+    elif entry.model not in ('vgg16', 'vgg19') or entry.library == 'keras':  # those two rows say Keras's format
         assert replace(entry.image, size=row.image.size) == row.image
     assert entry.activation == activation_name(row.act)
     assert entry.norm_eps == (row.norm and row.norm['eps'])
@@ -84,14 +84,14 @@ def test_sizes_that_are_not_the_rows():
     assert other == {'darknet53/darknet-448': 448, 'darknet53/darknet-conv74': 448, **focus}
 
 
-WORLDS = dict(keras=keras.SOURCE, mmdet=mmdet_weights.SOURCE, timm=timm.SOURCE, torchvision=torchvision.SOURCE)
+LIBRARIES = dict(keras=keras.SOURCE, mmdet=mmdet_weights.SOURCE, timm=timm.SOURCE, torchvision=torchvision.SOURCE)
 
 
-@pytest.mark.parametrize('world', WORLDS)
-def test_a_library_has_rules_for_the_rows_that_it_is_listed_for(world):
-    for entry in entries_of(world):
+@pytest.mark.parametrize('library', LIBRARIES)
+def test_a_library_has_rules_for_the_rows_that_it_is_listed_for(library):
+    for entry in entries_of(library):
         names = [cls.__name__ for cls in backbone_families()[entry.backbone or entry.model].__mro__]
-        assert any(name in WORLDS[world].rules for name in names), entry.name
+        assert any(name in LIBRARIES[library].rules for name in names), entry.name
 
 
 def test_what_saw_val2017_says_so():
@@ -202,7 +202,7 @@ def keras_downloads(keras, monkeypatch):
 
 #: The rows whose networks Keras builds in no time.
 QUICK = ['mobilenet-050', 'mobilenetv2-035', 'mobilenetv3-small-075']
-KERAS = [entry.name for entry in ENTRIES if entry.world == 'keras']
+KERAS = [entry.name for entry in ENTRIES if entry.library == 'keras']
 
 
 @pytest.mark.parametrize(

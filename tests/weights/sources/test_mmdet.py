@@ -36,7 +36,7 @@ def test_mmpretrain_resnet(torchvision, tmp_path):
     path = checkpoint(tmp_path / 'x.pth', state)
     model = mmcnn.build_classifier('resnet18')
     report = mmcnn.load_weights(model, path)
-    assert report.world == 'mmdet' and report.left_out == {}
+    assert report.source == 'mmdet' and report.left_out == {}
     assert torch.equal(model.top.classes.weight, state['head.fc.weight'])
     assert torch.equal(model.backbone.stage1.blocks[0].conv1.bn.weight, state['backbone.layer1.0.bn1.weight'])
 

@@ -44,7 +44,7 @@ def test_the_mish_row_takes_no_leaky_weights(state_of, tmp_path):
         "{'type': 'mmcnn.Mish'} and would compute something else with its weights; they fit cspdarknet53-timm"
     )
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
-    assert mmcnn.load_weights(mmcnn.build_backbone('cspdarknet53-timm', out_indices=(1,)), path).world == 'timm'
+    assert mmcnn.load_weights(mmcnn.build_backbone('cspdarknet53-timm', out_indices=(1,)), path).source == 'timm'
 
 
 def test_both_forms_of_efficientnet_are_taken(state_of):

@@ -9,7 +9,7 @@ import pytest
 from mmengine.config import Config
 
 from mmcnn.cli.arguments import add_options, options_from
-from mmcnn.compare import comparison
+from mmcnn.compare import trainings as compare_trainings
 from mmcnn.config.load import load_config
 from mmcnn.errors import UsageError
 from mmcnn.runs.options import TrainOptions
@@ -24,7 +24,7 @@ def cfg():
 
 @pytest.fixture
 def runs(cfg, tmp_path):
-    return comparison.plan(cfg, ['darknet53', 'mobilenetv2'], [4, 5], tmp_path, BUDGET, workers=0, device=None)
+    return compare_trainings.plan(cfg, ['darknet53', 'mobilenetv2'], [4, 5], tmp_path, BUDGET, workers=0, device=None)
 
 
 class Trainings:
@@ -57,8 +57,8 @@ class Trainings:
 @pytest.fixture
 def trainings(monkeypatch):
     trainings = Trainings()
-    monkeypatch.setattr(comparison.subprocess, 'run', trainings.run)
-    monkeypatch.setattr(comparison.time, 'perf_counter', lambda: trainings.clock)
+    monkeypatch.setattr(compare_trainings.subprocess, 'run', trainings.run)
+    monkeypatch.setattr(compare_trainings.time, 'perf_counter', lambda: trainings.clock)
     return trainings
 
 
@@ -73,7 +73,7 @@ ALL = [('darknet53', 'seed_4'), ('mobilenetv2', 'seed_4'), ('darknet53', 'seed_5
 
 
 def test_every_backbone_trains_in_its_folder_by_the_ordinary_tool(runs, trainings, tmp_path):
-    comparison.train_all(runs)
+    compare_trainings.train_all(runs)
     assert [of(command) for command in trainings.commands] == ALL
     command = trainings.commands[1]
     assert command[1:4] == ['-m', 'mmcnn', 'train']
@@ -88,24 +88,37 @@ def test_every_backbone_trains_in_its_folder_by_the_ordinary_tool(runs, training
 
 
 def test_last_validation_is_the_result(runs, trainings):
-    comparison.train_all(runs[:1])
+    compare_trainings.train_all(runs[:1])
     assert runs[0].result() == dict(AP=0.25, AP50=0.5, seconds=10.0)
 
 
+def test_a_record_that_cannot_be_written_whole_stays_as_it_was(runs, trainings, monkeypatch):
+    compare_trainings.train_all(runs[:1])
+    before = runs[0].record()
+
+    def full(*args):
+        raise OSError('no space')
+
+    monkeypatch.setattr(os, 'replace', full)
+    with pytest.raises(OSError, match='no space'):
+        runs[0].train()
+    assert runs[0].record() == before
+
+
 def test_what_is_finished_is_not_trained_again(cfg, runs, trainings, tmp_path, capsys):
-    comparison.train_all(runs[:3])
-    comparison.train_all(runs)
+    compare_trainings.train_all(runs[:3])
+    compare_trainings.train_all(runs)
     assert [of(command) for command in trainings.commands] == ALL
     assert '[1/4] darknet53, seed 4: trained already' in capsys.readouterr().out
     # Also by a later call, which has read the records, and after the folder was moved.
     tmp_path.rename(tmp_path.with_name('moved'))
-    again = comparison.plan(cfg, ['darknet53'], [4], tmp_path.with_name('moved'), BUDGET)
+    again = compare_trainings.plan(cfg, ['darknet53'], [4], tmp_path.with_name('moved'), BUDGET)
     for run in again:
         run.refuse_others()
-    comparison.train_all(again)
+    compare_trainings.train_all(again)
     assert len(trainings.commands) == 4
     again[0].checkpoint().unlink()
-    comparison.train_all(again)
+    compare_trainings.train_all(again)
     assert len(trainings.commands) == 5
 
 
@@ -120,12 +133,12 @@ def test_what_is_finished_is_not_trained_again(cfg, runs, trainings, tmp_path, c
 )
 def test_one_that_fails_leaves_the_others_alone(runs, trainings, plan, reason, capsys):
     trainings.plans['mobilenetv2/seed_4'] = plan
-    comparison.train_all(runs)
+    compare_trainings.train_all(runs)
     assert f'[2/4] mobilenetv2, seed 4: failed: {reason}' in capsys.readouterr().out
     assert [run.result() is not None for run in runs] == [True, False, True, True]
     assert runs[1].record()['failure'] == reason
     if 'code' in plan:
-        comparison.train_all(runs)  # it gets another chance
+        compare_trainings.train_all(runs)  # it gets another chance
         assert [of(command) for command in trainings.commands[4:]] == [ALL[1]]
         assert runs[1].result() is not None
         assert runs[1].record()['failure'] is None
@@ -134,32 +147,32 @@ def test_one_that_fails_leaves_the_others_alone(runs, trainings, plan, reason, c
 def test_interrupted_run_goes_on_and_its_time_counts(runs, trainings):
     trainings.plans['darknet53/seed_4'] = dict(raises=KeyboardInterrupt(), seconds=7.0)
     with pytest.raises(KeyboardInterrupt):
-        comparison.train_all(runs)
+        compare_trainings.train_all(runs)
     assert runs[0].result() is None
     assert runs[0].record()['failure'] == 'interrupted'
     runs[0].refuse_others()
-    comparison.train_all(runs[:1])
+    compare_trainings.train_all(runs[:1])
     assert '--resume' in trainings.commands[1]
     assert runs[0].result()['seconds'] == 17.0
 
 
 def test_budgets_are_not_mixed(cfg, runs, trainings, tmp_path):
-    comparison.train_all(runs[:1])
-    (other,) = comparison.plan(cfg, ['darknet53'], [4], tmp_path, BUDGET | dict(epochs=5))
+    compare_trainings.train_all(runs[:1])
+    (other,) = compare_trainings.plan(cfg, ['darknet53'], [4], tmp_path, BUDGET | dict(epochs=5))
     with pytest.raises(UsageError, match=r'seed_4 holds a run with other settings \(epochs 3, now 5\); .*fresh=True'):
         other.refuse_others()
     changed = cfg.copy()
     changed.nominal_batch_size = 32
-    (other,) = comparison.plan(changed, ['darknet53'], [4], tmp_path, BUDGET)
+    (other,) = compare_trainings.plan(changed, ['darknet53'], [4], tmp_path, BUDGET)
     with pytest.raises(UsageError, match=r'\(recipe \w{12}, now \w{12}\)'):
         other.refuse_others()
     # What does not change results may change.
-    (other,) = comparison.plan(cfg, ['darknet53'], [4], tmp_path, BUDGET, workers=3, device='cpu')
+    (other,) = compare_trainings.plan(cfg, ['darknet53'], [4], tmp_path, BUDGET, workers=3, device='cpu')
     other.refuse_others()
 
 
 def test_only_runs_of_comparisons_are_deleted(runs, trainings, tmp_path):
-    comparison.train_all(runs[:1])
+    compare_trainings.train_all(runs[:1])
     mine = runs[1].folder / 'mine.txt'
     mine.parent.mkdir(parents=True)
     mine.touch()
@@ -180,9 +193,9 @@ def test_options_are_read_again_as_they_were():
     ]  # fmt: skip
     first = options_from(parser.parse_args(words), TrainOptions, config='x')
     assert first.cfg_options['d'] == [(1, 2.5), 'x']
-    again = comparison.typed({name: getattr(first, name) for name in ('data', 'img_size', 'cfg_options')})
+    again = compare_trainings.typed({name: getattr(first, name) for name in ('data', 'img_size', 'cfg_options')})
     assert options_from(parser.parse_args(again), TrainOptions, config='x') == first
-    assert comparison.typed(dict(amp=True, fresh=False, epochs=None, cfg_options={}, workers=0)) == [
+    assert compare_trainings.typed(dict(amp=True, fresh=False, epochs=None, cfg_options={}, workers=0)) == [
         '--amp', '--workers', '0',
     ]  # fmt: skip
 
@@ -197,12 +210,12 @@ def test_options_are_read_again_as_they_were():
 )
 def test_what_cannot_be_built_is_named(cfg, shapes, names, options, message):
     with pytest.raises(UsageError, match=message):
-        comparison.check(TrainOptions(config=cfg, data=shapes, cfg_options=options), names)
+        compare_trainings.check(TrainOptions(config=cfg, data=shapes, cfg_options=options), names)
 
 
 def test_check_tells_size_and_changes(cfg, shapes, capsys):
     before = cfg.pretty_text
-    assert comparison.check(TrainOptions(config=cfg, data=shapes), ['vgg16', 'darknet53']) == (640, 640)
+    assert compare_trainings.check(TrainOptions(config=cfg, data=shapes), ['vgg16', 'darknet53']) == (640, 640)
     out = capsys.readouterr().out
     assert 'vgg16: images are normalised as vgg16 expects' in out
     assert 'darknet53: ' not in out
@@ -212,5 +225,5 @@ def test_check_tells_size_and_changes(cfg, shapes, capsys):
 def test_check_minds_no_work_dir_of_the_config(cfg, shapes, trained, tmp_path):
     """Each run has a folder of its own: what the config's holds is nobody's business."""
     cfg.work_dir = str(trained.work_dir)
-    assert comparison.check(TrainOptions(config=cfg, data=shapes), ['darknet53']) == (640, 640)
+    assert compare_trainings.check(TrainOptions(config=cfg, data=shapes), ['darknet53']) == (640, 640)
     assert cfg.work_dir == str(trained.work_dir)

@@ -1,6 +1,5 @@
-"""Pictures: boxes on an image, a grid of ground truth and predictions, curves of a training run."""
+"""Boxes drawn on an image, and a grid of ground truth beside predictions."""
 
-import json
 import os
 from collections.abc import Sequence
 from functools import cache
@@ -9,34 +8,9 @@ from pathlib import Path
 import cv2
 import matplotlib
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullLocator
 from PIL import Image, ImageDraw, ImageFont
 
-# Okabe and Ito's palette without black and with a red and a violet added: told apart in any colour vision, RGB.
-PALETTE = (
-    (0, 114, 178),
-    (230, 159, 0),
-    (0, 158, 115),
-    (213, 94, 0),
-    (204, 121, 167),
-    (86, 180, 233),
-    (240, 228, 66),
-    (200, 30, 50),
-    (120, 80, 200),
-)
-#: Scores that are drawn: key in the log, name, colour, and the best that there can be.
-CURVES = (
-    ('coco/bbox_mAP_50', 'AP50', PALETTE[1], 1),
-    ('coco/bbox_mAP', 'AP', PALETTE[0], 1),
-    ('accuracy/top5', 'top-5, %', PALETTE[1], 100),
-    ('accuracy/top1', 'top-1, %', PALETTE[0], 100),
-)
-#: Entries of the log with one of these are validations.
-SCORE_MARKERS = ('coco/bbox_mAP', 'accuracy/top1')
-PAGE = (255, 255, 255)
-INK = (40, 40, 40)
+from mmcnn.plots.style import INK, PAGE, PALETTE
 
 
 def draw_boxes(
@@ -146,9 +120,9 @@ def prediction_grid(
     for row, height in enumerate(heights):
         for position, pair in enumerate(fitted[row * across : (row + 1) * across]):
             left = gap + position * (pair_width + 3 * gap)
-            for side, picture in enumerate(pair):
-                x = left + side * (cell + gap) + (cell - picture.width) // 2
-                page.paste(picture, (x, top + (height - picture.height) // 2))
+            for side, image in enumerate(pair):
+                x = left + side * (cell + gap) + (cell - image.width) // 2
+                page.paste(image, (x, top + (height - image.height) // 2))
         top += height + gap
     if caption:
         size = min(header / 2, (page.width - 2 * gap) / _font(100).getlength(caption) * 100)
@@ -157,116 +131,10 @@ def prediction_grid(
     page.save(path, format='PNG')
 
 
-def plot_curves(source: str | os.PathLike, path: str | os.PathLike) -> None:
-    """Draws a training run as one PNG: losses by iteration; AP and AP50, or a classifier's accuracies, by epoch.
-
-    Args:
-        source (str | os.PathLike): A ``scalars.json`` of MMEngine, or a work directory. Of the latter all runs are
-            joined by time; where a resumed run went over the same ground again, the later one counts.
-        path (str | os.PathLike): The PNG file; its folder is made.
-
-    Raises:
-        FileNotFoundError: If there is no ``scalars.json``.
-        ValueError: If there is no loss and no score in what was found.
-    """
-    losses, scores = read_scalars(source)
-    if not losses and not scores:
-        raise ValueError(f'{os.fspath(source)!r} holds neither losses nor {" nor ".join(SCORE_MARKERS)}')
-    figure = Figure(figsize=(11, 4), layout='constrained')
-    FigureCanvasAgg(figure)
-    loss_axes, score_axes = figure.subplots(1, 2)
-
-    names = sorted({name for entry in losses.values() for name in entry}, key=lambda name: (name != 'loss', name))
-    for i, name in enumerate(names):
-        steps = [step for step, entry in losses.items() if name in entry]
-        values = [losses[step][name] for step in steps]
-        total = name == 'loss'
-        loss_axes.plot(
-            steps,
-            values,
-            label='total' if total else name.removeprefix('loss_'),
-            color=_hex(INK) if total else _hex(PALETTE[(i - 1) % len(PALETTE)]),
-            linewidth=1.8 if total else 1.2,
-            marker='.' if len(steps) == 1 else None,
-        )
-    positive = [value for entry in losses.values() for value in entry.values() if value > 0]
-    # Components differ by orders of magnitude, and so do the first and the last value.
-    if positive and max(positive) > 20 * min(positive):
-        loss_axes.set_yscale('log')
-        loss_axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        loss_axes.yaxis.set_major_formatter('{x:g}')
-        loss_axes.yaxis.set_minor_locator(NullLocator())
-    loss_axes.set(title='training loss', xlabel='iteration')
-
-    top = 1
-    for key, label, colour, whole in CURVES:
-        epochs = [epoch for epoch, entry in scores.items() if key in entry]
-        values = [scores[epoch][key] for epoch in epochs]
-        if values:
-            top = whole
-            best = f'{label}, best {max(values):.{3 if whole == 1 else 2}f}'
-            score_axes.plot(epochs, values, label=best, color=_hex(colour), linewidth=1.8, marker='.')
-    score_axes.set(title='validation', xlabel='epoch', ylim=(0, top))
-    score_axes.xaxis.get_major_locator().set_params(integer=True)
-    for axes in (loss_axes, score_axes):
-        axes.grid(alpha=0.3, which='major')
-        axes.spines[['top', 'right']].set_visible(False)
-        if axes.get_legend_handles_labels()[0]:
-            axes.legend(frameon=False)
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, format='png', dpi=120)
-
-
-def read_scalars(source: str | os.PathLike) -> tuple[dict[int, dict[str, float]], dict[int, dict[str, float]]]:
-    """Reads what :func:`plot_curves` draws.
-
-    Args:
-        source (str | os.PathLike): A ``scalars.json`` of MMEngine or a work directory, as there.
-
-    Returns:
-        tuple: (losses by iteration, e.g. ``{50: {'loss': 3.1, 'loss_cls': 0.4}}``; entries of the validation by epoch,
-        e.g. ``{1: {'coco/bbox_mAP': 0.2, ...}}``), both in ascending order.
-
-    Raises:
-        FileNotFoundError: If there is no ``scalars.json``.
-    """
-    source = Path(source)
-    # The folders of the runs are named by their start.
-    files = [source] if source.is_file() else sorted(source.glob('*/vis_data/scalars.json'))
-    if not files:
-        raise FileNotFoundError(f'no scalars.json of a training run at {os.fspath(source)!r}')
-    losses: dict[int, dict[str, float]] = {}
-    scores: dict[int, dict[str, float]] = {}
-    for file in files:
-        entries = _read_lines(file)
-        for kept, markers in ((losses, ('loss',)), (scores, SCORE_MARKERS)):
-            run = {entry['step']: entry for entry in entries if any(marker in entry for marker in markers)}
-            # A resumed run starts inside the older one and replaces the rest of it.
-            for step in [step for step in kept if run and step >= min(run)]:
-                del kept[step]
-            kept.update(run)
-    only_losses = {
-        step: {name: value for name, value in entry.items() if name == 'loss' or name.startswith('loss_')}
-        for step, entry in losses.items()
-    }
-    return only_losses, scores
-
-
-def _read_lines(file: Path) -> list[dict]:
-    entries = []
-    for line in file.read_text(encoding='utf-8').splitlines():
-        try:
-            entries.append(json.loads(line))
-        except json.JSONDecodeError:
-            # A killed run leaves half a line behind.
-            continue
-    return entries
-
-
-def _fit(picture: np.ndarray, cell: int) -> Image.Image:
-    scale = cell / max(picture.shape[:2])
-    size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
-    return Image.fromarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)).resize(size, Image.Resampling.LANCZOS)
+def _fit(image: np.ndarray, cell: int) -> Image.Image:
+    scale = cell / max(image.shape[:2])
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    return Image.fromarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)).resize(size, Image.Resampling.LANCZOS)
 
 
 def _draw_tag(
@@ -277,7 +145,7 @@ def _draw_tag(
     colour: tuple[int, int, int],
     width: int,
 ) -> None:
-    """A filled tag above the box's upper left corner, moved inside the picture."""
+    """A filled tag above the box's upper left corner, moved inside the image."""
     ascent, descent = font.getmetrics()
     pad = max(1, font.size // 8)
     tag_width, tag_height = draw.textlength(text, font=font) + 2 * pad, ascent + descent
@@ -293,7 +161,3 @@ def _draw_tag(
 def _font(size: int) -> ImageFont.FreeTypeFont:
     # Matplotlib brings this font along; OpenCV's own draws question marks for what is not ASCII.
     return ImageFont.truetype(os.path.join(matplotlib.get_data_path(), 'fonts', 'ttf', 'DejaVuSans.ttf'), size)
-
-
-def _hex(colour: tuple[int, int, int]) -> str:
-    return '#{:02x}{:02x}{:02x}'.format(*colour)

@@ -10,9 +10,9 @@ from mmcnn.config.load import load_config
 from mmcnn.config.model import wire_model
 from mmcnn.errors import CheckpointError, UsageError
 from mmcnn.models.families import backbone_families
+from mmcnn.runs.convert import convert
 from mmcnn.weights import read_checkpoint
-from mmcnn.weights.convert import convert
-from mmcnn.weights.files import open_weights
+from mmcnn.weights.checkpoint import Checkpoint
 from mmcnn.weights.record import digest
 
 
@@ -53,15 +53,15 @@ def torchvision_file(tmp_path_factory):
 def test_what_is_written_says_where_it_came_from(torchvision_file, ending, tmp_path):
     target = tmp_path / f'x.{ending}'
     report, record = convert(torchvision_file, target, 'resnet18')
-    assert report.world == 'torchvision'
+    assert report.source == 'torchvision'
     assert record.source == torchvision_file.name
     assert record.sha256 == digest(torchvision_file)
-    assert (record.model, record.format, record.world) == ('resnet18', 'pytorch', 'torchvision')
+    assert (record.model, record.format, record.library) == ('resnet18', 'pytorch', 'torchvision')
     assert record.activation == 'ReLU' and record.date and record.version == mmcnn.__version__
-    file = open_weights(target)
+    file = Checkpoint.open(target)
     assert (file.format, file.record) == ('pytorch' if ending == 'pth' else ending, record)
     given = filled(mmcnn.build_classifier('resnet18')).state_dict()
-    assert equal(given, dict(file.state))
+    assert equal(given, dict(file.state_dict))
     # It starts a backbone as it is.
     init_cfg = dict(type='Pretrained', checkpoint=str(target))
     backbone = mmcnn.build_backbone('resnet18', init_cfg=init_cfg)
@@ -92,7 +92,7 @@ def test_darknet_there_and_back(tmp_path):
     first = torch.cat([norm.bias, norm.weight, norm.running_mean, norm.running_var, model.stem.conv.weight.flatten()])
     assert np.array_equal(floats[: len(first)], first.detach().numpy())
     _, record = convert(tmp_path / 'x.weights', tmp_path / 'back.safetensors', 'darknet53')
-    assert (record.world, record.format) == ('darknet', 'darknet')
+    assert (record.library, record.format) == ('darknet', 'darknet')
     back = {key.removeprefix('backbone.'): value for key, value in load_file(tmp_path / 'back.safetensors').items()}
     assert equal(model.state_dict(), back)
     assert back.keys() == model.state_dict().keys()  # no top that was never trained

@@ -17,9 +17,10 @@ from typing import Any
 
 from mmengine.config import Config
 
+from mmcnn.engine.atomic_file import write_whole
 from mmcnn.errors import UsageError
 from mmcnn.models.wiring import swap_backbone
-from mmcnn.plots.visualization import read_scalars
+from mmcnn.plots.curves import read_scalars
 from mmcnn.runs.img_size import image_size
 from mmcnn.runs.options import TrainOptions
 from mmcnn.runs.prepare import prepare
@@ -172,7 +173,8 @@ class Run:
         return (f'killed by signal {-code}, after: ' if code < 0 else '') + last.removeprefix('error: ')
 
     def _write(self, record: dict[str, Any]) -> None:
-        (self.folder / RECORD).write_text(json.dumps(record, indent=1) + '\n', encoding='utf-8')
+        content = f'{json.dumps(record, indent=1)}\n'.encode()
+        write_whole(self.folder / RECORD, lambda file: file.write(content))
 
 
 def plan(

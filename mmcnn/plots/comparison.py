@@ -1,0 +1,47 @@
+"""Backbones that were compared: AP against latency."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mmcnn.plots.style import LINE_COLOURS, place_labels, saved_figure, tidy
+
+if TYPE_CHECKING:
+    from mmcnn.compare.table import Row
+
+#: Area of the largest bubble, square points.
+BUBBLE = 900
+
+
+def plot_comparison(rows: Sequence[Row], title: str, path: str | Path) -> None:
+    """Saves a PNG: mean AP against latency, bubbles with areas as the parameters.
+
+    Args:
+        rows: The backbones, each with a result at least.
+        title: Config and budget.
+        path: The PNG; its folder is made.
+    """
+    largest = max(row.parameters for row in rows)
+    labels, markers = [], []
+    with saved_figure(path, 8, 5.5) as figure:
+        axes = figure.subplots()
+        for i, row in enumerate(rows):
+            colour = LINE_COLOURS[i % len(LINE_COLOURS)]
+            area = BUBBLE * row.parameters / largest
+            point = row.latency_ms, statistics.mean(row.AP)
+            axes.scatter(*point, s=area, color=colour, alpha=0.6, linewidths=0)
+            if len(row.AP) > 1:
+                axes.errorbar(*point, yerr=statistics.stdev(row.AP), color=colour, capsize=3)
+            radius = (area / math.pi) ** 0.5  # points
+            labels.append((f'{row.backbone}, {row.parameters / 1e6:.3g} M', *point, radius + 3))
+            markers.append((*point, radius * figure.dpi / 72))
+        axes.set(xlabel='latency, ms', ylabel='AP', title=title)
+        axes.title.set(fontsize=9, wrap=True)
+        axes.margins(0.2)
+        tidy(axes)
+        figure.canvas.draw()  # fixes the layout, which places of labels depend on
+        place_labels(axes, labels, markers, always=True)

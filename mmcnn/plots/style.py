@@ -1,0 +1,121 @@
+"""What all plots share: one palette, figures without pyplot, labels that cover nothing."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
+from matplotlib.transforms import Bbox
+
+#: Okabe and Ito's palette without black, which is told apart in any colour vision; then red, violet, brown, grey. RGB.
+PALETTE = (
+    (0, 114, 178),
+    (230, 159, 0),
+    (0, 158, 115),
+    (213, 94, 0),
+    (204, 121, 167),
+    (86, 180, 233),
+    (240, 228, 66),
+    (200, 30, 50),
+    (120, 80, 200),
+    (130, 80, 50),
+    (85, 85, 85),
+)
+PAGE = (255, 255, 255)
+INK = (40, 40, 40)
+#: Where a label may stand: the way to it from its marker, and how it is aligned.
+PLACES = (
+    (1, 0, 'left', 'center'), (-1, 0, 'right', 'center'), (0, 1, 'center', 'bottom'), (0, -1, 'center', 'top'),
+    (5 / 6, 5 / 6, 'left', 'bottom'), (5 / 6, -5 / 6, 'left', 'top'), (-5 / 6, 5 / 6, 'right', 'bottom'),
+    (-5 / 6, -5 / 6, 'right', 'top'),
+)  # fmt: skip
+#: Space kept free around a marker and a label, pixels.
+MARGIN = 3
+
+
+def as_hex(colour: tuple[int, int, int]) -> str:
+    """A colour as Matplotlib takes it."""
+    return '#{:02x}{:02x}{:02x}'.format(*colour)
+
+
+#: The colours of lines and markers on a white page: all but yellow.
+LINE_COLOURS = tuple(as_hex(colour) for colour in PALETTE if colour != (240, 228, 66))
+
+
+@contextmanager
+def saved_figure(path: str | Path, width: float, height: float, dpi: int = 100) -> Iterator[Figure]:
+    """A figure of ``width`` x ``height`` inches to draw on, which is saved as a PNG at the end.
+
+    Without pyplot, which would ask for a display and keep every figure in memory.
+
+    Args:
+        path: The PNG; its folder is made.
+        width, height: Inches.
+        dpi: Pixels of an inch.
+    """
+    figure = Figure(figsize=(width, height), dpi=dpi, layout='constrained')
+    FigureCanvasAgg(figure)
+    yield figure
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', message='Glyph')  # names in scripts that the font lacks
+        figure.savefig(path, format='png')
+
+
+def tidy(axes: Axes) -> None:
+    """A faint grid behind what is drawn, and no frame."""
+    axes.grid(alpha=0.25, which='major')
+    axes.set_axisbelow(True)
+    axes.spines[['top', 'right']].set_visible(False)
+
+
+def plain_log_ticks(axis: Axis) -> None:
+    """Ticks of a logarithmic axis at 1, 2, 5, 10 ..., written as plain numbers."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter('{x:g}')
+    axis.set_minor_locator(NullLocator())
+
+
+def place_labels(
+    axes: Axes,
+    labels: Sequence[tuple[str, float, float, float]],
+    markers: Sequence[tuple[float, float, float]],
+    always: bool = False,
+) -> None:
+    """Writes labels beside their points where they cover no marker, no other label and stay inside the axes.
+
+    The layout has to be fixed: draw the canvas first.
+
+    Args:
+        axes: changed in place.
+        labels: text, x and y of its point (data coordinates), distance from it in points; the first choose first.
+        markers: x and y (data coordinates) and the side that is kept free to each side of it, pixels.
+        always: a label that finds no free place stands in the first one; else it is left out.
+    """
+    centres = [(*axes.transData.transform((x, y)), side) for x, y, side in markers]
+    taken = [Bbox.from_bounds(x - side, y - side, 2 * side, 2 * side) for x, y, side in centres]
+    inside = axes.get_window_extent()
+    for label, x, y, gap in labels:
+        first = None
+        for dx, dy, across, up in PLACES:
+            text = axes.annotate(
+                label, (x, y), (dx * gap, dy * gap),
+                textcoords='offset points', ha=across, va=up, fontsize=7.5, color=as_hex(INK), in_layout=False,
+            )  # fmt: skip
+            box = text.get_window_extent()
+            within = inside.x0 <= box.x0 and box.x1 <= inside.x1 and inside.y0 <= box.y0 and box.y1 <= inside.y1
+            if within and not any(box.overlaps(other) for other in taken):
+                taken.append(box.padded(MARGIN / 2))
+                break
+            text.remove()
+            first = first or text
+        else:
+            if always:
+                axes.add_artist(first)

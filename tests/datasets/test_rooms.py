@@ -1,0 +1,47 @@
+"""The rooms of mmcnn/datasets: who may import whom, and that image files are read in one place."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import mmcnn
+
+PACKAGE = Path(mmcnn.__file__).parent
+#: Room -> the rooms that it may import from; all may import from image_file.py, jpeg_header.py and anchors.py.
+BELOW = {'folders': set(), 'check': {'folders'}, 'transforms': set(), 'mosaic': {'transforms'}}
+
+
+def nodes_of(path):
+    """All nodes of a module but those that only a type checker sees."""
+    tree = ast.parse(path.read_text(encoding='utf-8'))
+    tree.body = [
+        node for node in tree.body if not (isinstance(node, ast.If) and 'TYPE_CHECKING' in ast.dump(node.test))
+    ]
+    return ast.walk(tree)
+
+
+@pytest.mark.parametrize('room', BELOW)
+def test_rooms_import_downwards_only(room):
+    imported = {
+        node.module.split('.')[2]
+        for path in (PACKAGE / 'datasets' / room).glob('*.py')
+        for node in nodes_of(path)
+        if isinstance(node, ast.ImportFrom) and node.module.startswith('mmcnn.datasets.')
+    }
+    assert imported & BELOW.keys() <= {room} | BELOW[room]
+
+
+def test_every_package_is_a_room():
+    assert {path.parent.name for path in (PACKAGE / 'datasets').glob('*/__init__.py')} == set(BELOW)
+
+
+def test_image_files_are_decoded_by_one_reader_and_by_the_check():
+    names = {'imread', 'imdecode', 'imfrombytes', 'decode_jpeg'}
+    found = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in PACKAGE.rglob('*.py')
+        for node in nodes_of(path)
+        if isinstance(node, ast.Attribute) and node.attr in names
+    }
+    assert found == {'datasets/image_file.py', 'datasets/check/images.py'}
