@@ -35,6 +35,8 @@ NOTES = (
     "EfficientNet's totals include, as published, 7 values of Keras's input normalisation, which our networks do not "
     'have.',
     'resnet-fpn is counted without its pyramid (neck=None), as in the reference table.',
+    'inception-resnet has the graph of Inception-v4: that is what the reference table counts under this name, and the '
+    "same network is the row inceptionv4. The paper's Inception-ResNets are inception-resnet-v1 and -v2.",
 )
 
 

@@ -276,9 +276,8 @@ def test_images_are_normalised_as_the_row_says():
 
 def test_what_is_written_of_the_images_stays():
     vgg = dict(type='mmcnn.vgg16')
-    assert preprocessor(vgg, mean=None, std=None) == dict(
-        type='DetDataPreprocessor', **CAFFE | dict(mean=None, std=None)
-    )
+    nothing = dict(mean=None, std=None)
+    assert preprocessor(vgg, **nothing) == dict(type='DetDataPreprocessor', **CAFFE | nothing)
     assert preprocessor(vgg, bgr_to_rgb=True, mean=[1, 2, 3]) == dict(
         type='DetDataPreprocessor', mean=[1, 2, 3], std=[1.0] * 3, bgr_to_rgb=True
     )
@@ -287,12 +286,8 @@ def test_what_is_written_of_the_images_stays():
 
 def test_images_of_foreign_parts_and_of_plain_configs_stay_as_they_are():
     bare = dict(type='DetDataPreprocessor')
-    assert (
-        wire(yolov4(backbone=dict(type='ResNet', depth=18, out_indices=(1, 2, 3)), data_preprocessor=bare))[
-            'data_preprocessor'
-        ]
-        == bare
-    )
+    foreign = yolov4(backbone=dict(type='ResNet', depth=18, out_indices=(1, 2, 3)), data_preprocessor=bare)
+    assert wire(foreign).data_preprocessor == bare
     plain = yolov4(type='SingleStageDetector', data_preprocessor=bare)  # as a run has recorded it
     del plain['detector']
     assert wire(plain).data_preprocessor == bare

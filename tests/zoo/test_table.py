@@ -59,6 +59,14 @@ def test_a_row_that_is_off_is_said(darknets):
     assert '**0 of 1 reference rows exact' in table.as_markdown([off])
 
 
+def test_the_row_that_is_inception_v4_says_so():
+    """By the numbers it is, and every form of the table says it in words."""
+    row, inceptionv4 = STORED['inception-resnet'], STORED['inceptionv4']
+    assert replace(row, name='inceptionv4', exact=True) == inceptionv4
+    for text in (table.as_text([row]), table.as_markdown([row])):
+        assert 'inception-resnet has the graph of Inception-v4' in ' '.join(text.split())
+
+
 def test_order(darknets):
     names = lambda column: [network.name for network in table.ordered(darknets, column)]  # noqa: E731
     assert names('name') == ['cspdarknet53', 'cspdarknet53-focus', 'darknet53']

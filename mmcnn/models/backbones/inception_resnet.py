@@ -1,4 +1,8 @@
-"""Inception-ResNet v1 and v2 (Szegedy et al., arXiv 1602.07261, figures 7 and 10 to 19)."""
+"""Inception-ResNet v1 and v2 (Szegedy et al., arXiv 1602.07261, figures 7 and 10 to 19).
+
+The row ``inception-resnet`` is none of them: the reference table means Inception-v4 by it, and ``inception_v4.py`` has
+it.
+"""
 
 from __future__ import annotations
 

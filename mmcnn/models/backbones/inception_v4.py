@@ -80,8 +80,8 @@ class Arch(Row):
 INCEPTION_V4 = Arch()
 VARIANTS = {
     'inceptionv4': INCEPTION_V4,
-    # The same network under the name that the reference table of counts gives it. The paper's Inception-ResNets are
-    # another family: inception-resnet-v1 and -v2.
+    # Inception-v4 under the name that the reference table of counts gives it. The paper's Inception-ResNets are another
+    # family: inception-resnet-v1 and -v2.
     'inception-resnet': INCEPTION_V4,
     # timm's form, with gamma: 42,679,816 trainable.
     'inceptionv4-timm': replace(INCEPTION_V4, norm=dict(type='BN', eps=1e-3, momentum=0.1)),
@@ -90,7 +90,10 @@ VARIANTS = {
 
 @register_backbone
 class InceptionV4(Backbone):
-    """Inception-v4; levels 1 to 5. Arguments: :class:`~mmcnn.models.backbones.base.Backbone`."""
+    """Inception-v4, which the row ``inception-resnet`` is, too; levels 1 to 5.
+
+    Arguments: :class:`~mmcnn.models.backbones.base.Backbone`.
+    """
 
     variants = VARIANTS
 
