@@ -18,5 +18,5 @@ def test_a_detector_is_what_its_config_says(tmp_path):
     assert (report.source, record.library, record.source) == ('mmcnn', 'mmcnn', 'x.pth')
     assert Checkpoint.open(tmp_path / 'y.pth').record == record
     cfg = load_config('yolov4_cspdarknet53_narrow').model
-    with pytest.raises(CheckpointError, match=r'does not fit YOLO\w+: '):
+    with pytest.raises(CheckpointError, match=r'does not fit SingleStageDetector: '):
         convert(path, tmp_path / 'y.pth', 'anything', model_cfg=cfg)
