@@ -3,6 +3,7 @@
 nms       one class-wise NMS of 30,000 boxes, in pure PyTorch
 step      seconds of a training step on the CPU (forward and backward, without the loss), median of 6
 memory    a training step on the CPU with freed memory kept and handed back, in turn: medians and their ratio
+loading   seconds that the weights of a checkpoint take to read, beside a bare torch.load, in turn: best of each
 pipeline  images per second that one process prepares for training, beside MMDetection's mosaic, in turn
 """
 
@@ -10,13 +11,18 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from dataclasses import dataclass
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 from mmcnn.cli.arguments import add_options, options_from
 from mmcnn.runs.options import ModelOptions, Option
 
-WHAT = ('nms', 'step', 'memory', 'pipeline')
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+WHAT = ('nms', 'step', 'memory', 'loading', 'pipeline')
 #: What was measured here up to release 0.1, and the program that does it now.
 PROGRAMS = {'slope': 'tools/memory_slope.py', 'waiting': 'tools/waiting.py'}
 
@@ -29,6 +35,9 @@ class BenchmarkOptions(ModelOptions):
     img_size: Annotated[int, Option('side of the images, in pixels (default: 320)', 'N', minimum=1)] = 320
     batch_size: Annotated[int, Option('images per batch (default: 16)', 'N', minimum=1)] = 16
     runs: Annotated[int, Option('runs of each side (default: 3)', 'N', minimum=1)] = 3
+    checkpoint: Annotated[
+        str | None, Option('loading: the file (default: one that is written as a training of the config does)', 'PATH')
+    ] = None
     keep_memory: Annotated[bool, Option('step: keep freed memory')] = False
     data: Annotated[str | None, Option('pipeline: a data folder (default: drawn photographs)', 'PATH')] = None
     cache_gb: Annotated[
@@ -56,6 +65,8 @@ def run(args: argparse.Namespace) -> int:
 
         command = [sys.executable, '-m', 'mmcnn', 'benchmark', 'step', *sys.argv[sys.argv.index('memory') + 1 :]]
         print(memory.report(memory.measure(command, options.runs)))
+    elif args.what == 'loading':
+        print(_loading(options))
     elif args.what == 'step':
         print(_step_seconds(options))
     else:
@@ -76,16 +87,32 @@ def _still_here(what: str) -> str:
     return what
 
 
-def _step_seconds(options: BenchmarkOptions) -> float:
-    from mmcnn.benchmarks import step
+def _wired(options: BenchmarkOptions) -> Config:
     from mmcnn.config.load import load_config, merge_options, set_backbone
     from mmcnn.config.model import wire_model
-    from mmcnn.runs.device import use_device
 
     cfg = load_config(options.config)
     set_backbone(cfg, options.backbone, options.cfg_options)
     merge_options(cfg, options.cfg_options)
     wire_model(cfg)
+    return cfg
+
+
+def _loading(options: BenchmarkOptions) -> str:
+    from mmcnn.benchmarks import loading
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(options.checkpoint or f'{folder}/{options.config}.pth')
+        if options.checkpoint is None:
+            loading.write_checkpoint(_wired(options), path)
+        return loading.report(path, loading.measure(loading.sides(path), options.runs))
+
+
+def _step_seconds(options: BenchmarkOptions) -> float:
+    from mmcnn.benchmarks import step
+    from mmcnn.runs.device import use_device
+
+    cfg = _wired(options)
     if options.keep_memory:
         use_device('cpu')
     return step.measure(cfg, options.batch_size, options.img_size)

@@ -86,3 +86,32 @@ def test_an_old_name_loads_nothing_until_it_is_used():
     code = 'import sys, mmcnn.cli.data, mmcnn.detector; print({"torch", "mmengine"} & {*sys.modules})'
     result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
     assert result.stdout == 'set()\n'
+
+
+def test_attributes_and_arguments_under_the_names_that_they_had():
+    from mmcnn.compat.moved import renamed_arguments
+    from mmcnn.weights.record import Record
+    from mmcnn.weights.report import LoadReport
+    from mmcnn.weights.sources.catalog import find
+
+    @renamed_arguments(source='path', world='source')
+    def convert(path, target, source=None):
+        return path, target, source
+
+    with pytest.warns(DeprecationWarning, match=r'^convert\(source=\) is called path now$'):
+        assert convert(source='a', target='b', world='keras') == ('a', 'b', 'keras')
+    with pytest.warns(DeprecationWarning, match=r'^convert\(world=\) is called source now$') as seen:
+        assert convert('a', 'b', world='keras') == ('a', 'b', 'keras')
+    assert seen[0].filename == __file__ and len(seen) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        assert convert('a', 'b', source='keras') == convert('a', 'b', 'keras') == ('a', 'b', 'keras')
+    with pytest.raises(TypeError, match='unexpected keyword'):
+        convert('a', 'b', 'c', word='d')
+    for object_, new, value in (
+        (LoadReport((), source='timm'), 'source', 'timm'),
+        (Record('vgg16', library='keras'), 'library', 'keras'),
+        (find('vgg16/keras'), 'library', 'keras'),
+    ):
+        with pytest.warns(DeprecationWarning, match=rf'^{type(object_).__name__}\.world is called {new} now$'):
+            assert object_.world == value

@@ -1,7 +1,9 @@
 import os
 import pickle
 import zipfile
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mmengine.logging import HistoryBuffer
@@ -12,6 +14,7 @@ import mmcnn
 from mmcnn.errors import CheckpointError
 from mmcnn.weights import read_checkpoint, state_dict_of
 from mmcnn.weights.checkpoint import Checkpoint, format_of
+from mmcnn.weights.formats.torch_file import DTYPES, PLAIN, TorchFile
 from mmcnn.weights.record import of_row, to_json
 
 
@@ -225,3 +228,102 @@ def test_files_that_are_not_there(tmp_path):
     (tmp_path / 'x.weights').touch()
     with pytest.raises(CheckpointError, match='is empty'):
         Checkpoint.open(tmp_path / 'x.weights')
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """Paths of the files that are opened, each time."""
+    paths, path_open, load = [], Path.open, torch.load
+    monkeypatch.setattr(Path, 'open', lambda self, *args: paths.append(self) or path_open(self, *args))
+    monkeypatch.setattr(torch, 'load', lambda path, **kwargs: paths.append('torch.load') or load(path, **kwargs))
+    return paths
+
+
+def test_parts_are_read_once_and_when_they_are_asked_for(opened, trained):
+    checkpoint = Checkpoint.open(trained.checkpoint)
+    at_first = len(opened)
+    checkpoint.refuse_unresumable()
+    assert checkpoint.classes == ('circle', 'square', 'triangle')
+    assert checkpoint.record.model == 'cspdarknet53' and checkpoint.config.model.bbox_head.num_classes == 3
+    assert len(opened) == at_first  # all of it is known
+    state = checkpoint.state_dict
+    assert checkpoint.state_dict is state and len(opened) == at_first + 1
+    assert 'torch.load' not in opened
+    expected = torch.load(trained.checkpoint, weights_only=True)
+    assert state.keys() == expected['state_dict'].keys()
+    assert all(torch.equal(state[key], value) for key, value in expected['state_dict'].items())
+    assert checkpoint.meta == expected['meta']
+    checkpoint.release()
+    assert checkpoint.state_dict is not state
+
+
+def test_the_tensors_do_not_depend_on_the_file(tmp_path):
+    for zipped in (True, False):
+        torch.save({'a': torch.arange(1000.0)}, tmp_path / 'x.pth', _use_new_zipfile_serialization=zipped)
+        state = Checkpoint.open(tmp_path / 'x.pth').state_dict
+        with (tmp_path / 'x.pth').open('r+b') as file:
+            file.write(bytes(6000))
+            file.truncate()
+        assert torch.equal(state['a'], torch.arange(1000.0))
+
+
+def test_a_file_that_changes_after_it_was_opened(tmp_path):
+    for zipped in (True, False):
+        torch.save({'a': torch.ones(1000)}, tmp_path / 'x.pth', _use_new_zipfile_serialization=zipped)
+        checkpoint = Checkpoint.open(tmp_path / 'x.pth')
+        (tmp_path / 'x.pth').write_bytes((tmp_path / 'x.pth').read_bytes()[:2000])
+        with pytest.raises(CheckpointError, match=r"x\.pth is refused: its storage '\w+' cannot be read \("):
+            checkpoint.state_dict  # noqa: B018
+        (tmp_path / 'x.pth').unlink()
+        with pytest.raises(CheckpointError, match=r'x\.pth is refused: .*No such file'):
+            checkpoint.state_dict  # noqa: B018
+
+
+BASE = torch.arange(8.0)
+
+
+@pytest.mark.parametrize(
+    ('state', 'builds'),
+    [
+        ({'a': BASE, 'b': BASE}, False),  # tied
+        ({'a': BASE[:4], 'b': BASE[4:]}, False),
+        ({'a': BASE[:6], 'b': BASE[2:]}, True),  # overlap
+        ({'a': torch.eye(3).to_sparse()}, True),
+        ({'a': torch.ones(3).to(torch.float8_e4m3fn)}, True),
+        ({'a': torch.tensor([1 + 2j]).conj()}, True),
+        ({'module.a': nn.Parameter(BASE)}, False),
+    ],
+)
+def test_what_is_no_plain_tensor_is_built_by_torch(state, builds, opened, tmp_path):
+    torch.save({'state_dict': state}, tmp_path / 'x.pth')
+    read = Checkpoint.open(tmp_path / 'x.pth').state_dict
+    assert ('torch.load' in opened) == builds
+    for key, value in state.items():
+        found = read[key.removeprefix('module.')]
+        assert found.dtype == value.dtype and found.layout == value.layout
+        assert (
+            found.to_dense().tolist() == value.to_dense().tolist() if found.is_sparse else bool((found == value).all())
+        )
+
+
+def test_meta_that_is_more_than_numbers_and_text(tmp_path):
+    meta = dict(epoch=np.float64(3), shape=torch.Size([2]))
+    torch.save({'state_dict': {'a': torch.ones(1)}, 'meta': meta}, tmp_path / 'x.pth')
+    assert Checkpoint.open(tmp_path / 'x.pth').meta == meta
+    torch.save({'a': torch.ones(1), 'meta': torch.ones(1)}, tmp_path / 'x.pth')
+    checkpoint = Checkpoint.open(tmp_path / 'x.pth')
+    assert checkpoint.meta == {} and checkpoint.record is None
+    with pytest.raises(CheckpointError, match='holds no config'):
+        checkpoint.config  # noqa: B018
+
+
+def test_torch_builds_every_name_that_is_known_as_plain(tmp_path):
+    """What is known here is on torch's own list or was put there: else a file could be passed that torch refuses."""
+    names = [name for name in PLAIN if name not in DTYPES]  # storages are persistent ids
+    named = [f'c{module}\n{name}\n' for module, _, name in (each.rpartition('.') for each in names)]
+    with zipfile.ZipFile(tmp_path / 'x.pth', 'w') as archive:
+        archive.writestr('x/data.pkl', b'\x80\x02(' + ''.join(named).encode() + b't.')
+        archive.writestr('x/version', b'3\n')
+        archive.writestr('x/byteorder', b'little')
+    assert torch.serialization.get_unsafe_globals_in_checkpoint(tmp_path / 'x.pth') == []
+    assert TorchFile(tmp_path / 'x.pth').names == names

@@ -22,6 +22,10 @@ def test_what_the_tensors_do_not_show():
 def test_there_and_back():
     record = Record('vgg16', source='\u732b "x".h5', licence='MIT', date='2026-01-02')
     assert from_json(to_json(record), 'x') == record
+    # A record of release 0.1.
+    assert from_dict(dict(model='vgg16', source='x.h5', world='keras'), 'x') == Record(
+        'vgg16', source='x.h5', library='keras'
+    )
     # Entries of later versions are passed over.
     assert from_dict({**asdict(record), 'later': [1]}, 'x') == record
 
