@@ -7,7 +7,7 @@ import pytest
 from mmengine.config import Config
 from torch.utils.data import DataLoader
 
-from mmcnn.engine.watch import guard_workers
+from mmcnn.engine.data_workers import guard_workers
 from mmcnn.errors import StoppedError, TrainingError
 from mmcnn.runs.causes import known_causes
 

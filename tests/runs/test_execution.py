@@ -16,10 +16,11 @@ from mmengine.runner import loops
 from torch import nn
 
 from mmcnn.console import Console
-from mmcnn.engine.hooks import ScheduleHook, StepEMAHook
-from mmcnn.engine.loops import ResumableTrainLoop
+from mmcnn.engine.resumable_train_loop import ResumableTrainLoop
 from mmcnn.errors import CheckpointError, StoppedError
 from mmcnn.evaluation import CocoMetric
+from mmcnn.recipes.schedule_hook import ScheduleHook
+from mmcnn.recipes.step_ema_hook import StepEMAHook
 from mmcnn.runs import execution as training
 from mmcnn.runs.causes import known_causes
 from mmcnn.runs.history_hook import HistoryHook

@@ -10,7 +10,7 @@ import time
 import pytest
 from torch.utils.data import DataLoader
 
-from mmcnn.engine.watch import guard_workers, worker_death
+from mmcnn.engine.data_workers import guard_workers, worker_death
 from mmcnn.errors import TrainingError
 
 

@@ -16,12 +16,14 @@ from mmengine.runner import EpochBasedTrainLoop
 from torch.utils.data import DataLoader
 
 from mmcnn.compat import private_names
-from mmcnn.engine.hooks.atomic_checkpoint_hook import AtomicCheckpointHook
+from mmcnn.engine.atomic_checkpoint_hook import AtomicCheckpointHook
+from mmcnn.engine.data_workers import guard_workers, worker_death
 from mmcnn.engine.random_state import seed_from
+from mmcnn.engine.rank_watch import RankWatch
 from mmcnn.engine.refusals import Refusals
 from mmcnn.engine.seeded_dataset import seeded_loader
 from mmcnn.engine.step_guard import StepGuard, on_any_rank
-from mmcnn.engine.watch import RankWatch, StopSignals, guard_workers, worker_death
+from mmcnn.engine.stop_signals import StopSignals
 from mmcnn.errors import CheckpointError, DataError, StoppedError, TrainingError
 from mmcnn.registry import LOOPS
 
@@ -40,10 +42,10 @@ _EPOCH, _ITERATION, _VALIDATION = range(3)
 class ResumableTrainLoop(EpochBasedTrainLoop):
     """MMEngine's epoch loop for a run that may be killed at any moment.
 
-    **Resuming.** Samples follow from (seed, epoch, index) (:class:`~mmcnn.datasets.SeededDataset`), all other random
+    **Resuming.** Samples follow from (seed, epoch, index) (:class:`~.seeded_dataset.SeededDataset`), all other random
     numbers of the process from (seed, iteration, rank): no state of a generator has to be kept, and nothing that runs
     in between shifts them. A checkpoint from inside an epoch goes on with the next batch; one from before its epoch's
-    validation validates first. With :class:`~mmcnn.engine.hooks.AtomicCheckpointHook` a resumed run therefore ends in
+    validation validates first. With :class:`~mmcnn.engine.AtomicCheckpointHook` a resumed run therefore ends in
     the weights, averages and optimizer state of the uninterrupted one, bit for bit: on the same machine and PyTorch,
     with the same config, number of ranks and of threads; on a GPU, where the algorithms are deterministic
     (``randomness.deterministic``).
