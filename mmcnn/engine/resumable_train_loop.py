@@ -156,7 +156,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         if runner.val_loop is not None:
             guard_workers(runner.val_dataloader)
         runner.register_hook(_StopInValidation(self))
-        # MMDetection's BatchSyncRandomResize keeps the size of the last ten iterations to itself.
+        # Sizes that are drawn for several iterations at once, and that no state dict has.
         self._resizing = private_names.resizing_modules(self._module)
         done, size, sizes = runner.message_hub.get_info('position_in_epoch', (0, 0, []))
         if done and size != len(self.dataloader):
@@ -218,7 +218,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             hook = self._checkpoint_hook
             if hook is not None:
                 hook.save_stopped(runner, self._epoch, self._iter)
-            story = f'stopped by {signal.Signals(signum).name}; {self._what_is_left()}; --resume continues the run'
+            story = f'stopped by {signal.Signals(signum).name}; {self._what_is_left()}; resume continues the run'
             runner.logger.info(story)
             if get_world_size() > 1 and not self._validating:
                 barrier()  # a launcher ends all processes when the first one ends

@@ -262,7 +262,7 @@ def test_warnings_of_the_log_are_printed(config, shapes, tmp_path, capfd):
 def test_a_run_that_is_stopped_says_where_its_checkpoint_is(config, log_of, monkeypatch):
     monkeypatch.setattr(HistoryHook, 'before_train_iter', lambda *args, **kwargs: os.kill(os.getpid(), signal.SIGTERM))
     checkpoint = f'{config.work_dir}/stopped_at_iter_1.pth'
-    said = f'stopped by SIGTERM; the last checkpoint, {checkpoint}, is whole; --resume continues the run'
+    said = f'stopped by SIGTERM; the last checkpoint, {checkpoint}, is whole; resume continues the run'
     with pytest.raises(StoppedError) as error, known_causes():
         training.train(config, console=Console())
     assert str(error.value) == said
