@@ -48,10 +48,10 @@ TASK_UTILS = _child(mmengine_registry.TASK_UTILS, 'mmcnn.models')
 DATASETS = _child(mmengine_registry.DATASETS, 'mmcnn.datasets')
 TRANSFORMS = _child(mmengine_registry.TRANSFORMS, 'mmcnn.datasets')
 METRICS = _child(mmengine_registry.METRICS, 'mmcnn.evaluation')
-HOOKS = _child(mmengine_registry.HOOKS, 'mmcnn.engine', 'mmcnn.datasets')
+HOOKS = _child(mmengine_registry.HOOKS, 'mmcnn.engine', 'mmcnn.recipes', 'mmcnn.datasets')
 LOOPS = _child(mmengine_registry.LOOPS, 'mmcnn.engine')
 WEIGHT_INITIALIZERS = _child(mmengine_registry.WEIGHT_INITIALIZERS, 'mmcnn.weights.initializer')
-OPTIM_WRAPPER_CONSTRUCTORS = _child(mmengine_registry.OPTIM_WRAPPER_CONSTRUCTORS, 'mmcnn.engine')
+OPTIM_WRAPPER_CONSTRUCTORS = _child(mmengine_registry.OPTIM_WRAPPER_CONSTRUCTORS, 'mmcnn.recipes')
 
 #: Short name of every variant -> its family's class, in order of registration.
 BACKBONE_FAMILIES: dict[str, type[Backbone]] = {}

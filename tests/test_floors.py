@@ -13,7 +13,7 @@ FLOORS = [
     ['ops', 'device'],
     ['compat'],
     ['registry', 'console'],
-    ['engine'],
+    ['engine', 'recipes'],
     ['datasets', 'evaluation', 'plots'],
     ['models'],
     ['weights'],

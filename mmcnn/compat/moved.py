@@ -97,8 +97,29 @@ MODULES: dict[str, Place | dict[str, Place]] = {
         'read_image': 'mmcnn.inference.images',
         'test_pipeline': 'mmcnn.inference.detector',
     },
+    'mmcnn.engine.hooks': {
+        'AtomicCheckpointHook': 'mmcnn.engine.atomic_checkpoint_hook',
+        'CloseMosaicHook': 'mmcnn.datasets.mosaic.close_mosaic_hook',
+        'StepEMAHook': 'mmcnn.recipes.step_ema_hook',
+        **dict.fromkeys(('ScheduleHook', 'lr_factor', 'warmup_iters', 'warmup_value'), 'mmcnn.recipes.schedule_hook'),
+    },
+    'mmcnn.engine.hooks.atomic_checkpoint_hook': 'mmcnn.engine.atomic_checkpoint_hook',
     'mmcnn.engine.hooks.close_mosaic_hook': 'mmcnn.datasets.mosaic.close_mosaic_hook',
+    'mmcnn.engine.hooks.schedule_hook': 'mmcnn.recipes.schedule_hook',
+    'mmcnn.engine.hooks.step_ema_hook': 'mmcnn.recipes.step_ema_hook',
+    'mmcnn.engine.loops': 'mmcnn.engine.resumable_train_loop',
+    'mmcnn.engine.loops.resumable_train_loop': 'mmcnn.engine.resumable_train_loop',
+    'mmcnn.engine.optimizers': 'mmcnn.recipes.yolo_optim_constructor',
+    'mmcnn.engine.optimizers.yolo_optim_constructor': 'mmcnn.recipes.yolo_optim_constructor',
     'mmcnn.engine.training': 'mmcnn.runs.execution',
+    'mmcnn.engine.watch': {
+        'RankWatch': 'mmcnn.engine.rank_watch',
+        **dict.fromkeys(('StopSignals', 'end_now'), 'mmcnn.engine.stop_signals'),
+        **dict.fromkeys(('guard_workers', 'worker_death'), 'mmcnn.engine.data_workers'),
+    },
+    'mmcnn.engine.watch.data_workers': 'mmcnn.engine.data_workers',
+    'mmcnn.engine.watch.rank_watch': 'mmcnn.engine.rank_watch',
+    'mmcnn.engine.watch.stop_signals': 'mmcnn.engine.stop_signals',
     'mmcnn.matrix': 'mmcnn.zoo.matrix',
     'mmcnn.models.cost_study': 'mmcnn.zoo.cost_study',
     'mmcnn.models.reference_table': 'mmcnn.zoo.reference_table',
@@ -234,13 +255,17 @@ NAMES: dict[str, dict[str, Place]] = {
         'DarknetMosaic': 'mmcnn.datasets.mosaic.darknet_mosaic',
         'MosaicAffine': 'mmcnn.datasets.mosaic.mosaic_affine',
     },
-    'mmcnn.engine.hooks': {'CloseMosaicHook': 'mmcnn.datasets.mosaic.close_mosaic_hook'},
     'mmcnn.models.losses': {'LevelOutput': 'mmcnn.models.task_modules'},
     'mmcnn.models.losses.yolo_loss': {'LevelOutput': 'mmcnn.models.task_modules'},
     'mmcnn.weights.checkpoint': dict.fromkeys(
         ('MAX_FILE', 'first_line', 'refuse_enormous'), 'mmcnn.weights.formats.files'
     ),
     'mmcnn.weights.loading': {'WORLDS': 'mmcnn.weights.loading:SOURCES'},
+    'mmcnn.engine': {
+        'ScheduleHook': 'mmcnn.recipes.schedule_hook',
+        'StepEMAHook': 'mmcnn.recipes.step_ema_hook',
+        'YOLOOptimWrapperConstructor': 'mmcnn.recipes.yolo_optim_constructor',
+    },
     'mmcnn.registry': dict.fromkeys(
         ('backbone_families', 'build_backbone', 'list_backbones'), 'mmcnn.models.families'
     ),

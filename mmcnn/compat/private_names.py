@@ -47,8 +47,8 @@ class PrivateName(NamedTuple):
 #: What the names were tried with. The tests of each are to be run with whatever replaces one of these.
 TRIED_WITH = {'python': '3.11', 'torch': '2.13', 'mmengine': '0.10.7', 'mmdet': '3.3.0'}
 
-_HOOK = 'mmcnn/engine/hooks/atomic_checkpoint_hook.py'
-_LOOP = 'mmcnn/engine/loops/resumable_train_loop.py'
+_HOOK = 'mmcnn/engine/atomic_checkpoint_hook.py'
+_LOOP = 'mmcnn/engine/resumable_train_loop.py'
 
 PRIVATE_NAMES = (
     PrivateName(

@@ -1,13 +1,9 @@
-"""What runs around a training step: loop, checkpoints, optimizer groups, learning-rate schedule, weight averaging."""
+"""A training of any model that may be killed at any moment: its loop and checkpoints, its guards and its watches."""
 
-from .hooks import AtomicCheckpointHook, ScheduleHook, StepEMAHook
-from .loops import ResumableTrainLoop
-from .optimizers import YOLOOptimWrapperConstructor
+from mmcnn.compat.moved import moved_names
+from mmcnn.engine.atomic_checkpoint_hook import AtomicCheckpointHook
+from mmcnn.engine.resumable_train_loop import ResumableTrainLoop
 
-__all__ = [
-    'AtomicCheckpointHook',
-    'ResumableTrainLoop',
-    'ScheduleHook',
-    'StepEMAHook',
-    'YOLOOptimWrapperConstructor',
-]
+__all__ = ['AtomicCheckpointHook', 'ResumableTrainLoop']
+
+__getattr__ = moved_names(__name__)

@@ -68,7 +68,7 @@ class Refusals:
         story = f'{what} is not finite in iteration {runner.iter + 1} (epoch {runner.epoch + 1})'
         listed = self._listed(images, whose, story)
         if self.guard.stop:
-            raise TrainingError(f'{story}; nothing was stepped, --on-nan skip leaves such batches out{listed}')
+            raise TrainingError(f'{story}; nothing was stepped, on_nan=skip leaves such batches out{listed}')
         for buffer, kept in zip(self._model.buffers(), self._buffers, strict=True):
             buffer.copy_(kept)
         skipped = runner.message_hub.get_info('skipped_batches', 0) + 1
@@ -98,7 +98,7 @@ class Refusals:
 
 
 def image_paths(batch: Any) -> list[str]:
-    """Paths of a batch's images, those of a mosaic's tiles too where the samples name them."""
+    """Paths of a batch's images: of each sample all that it names, for it may be made of several."""
     samples = batch.get('data_samples', []) if isinstance(batch, dict) else []
     paths: list[str] = []
     for sample in samples:

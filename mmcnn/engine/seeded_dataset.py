@@ -39,8 +39,8 @@ class KeyedBatchSampler(BatchSampler):
     Batches before that are never loaded. The length stays that of the whole epoch.
 
     Args:
-        batches (BatchSampler): PyTorch's or another with an attribute ``sampler``, such as MMDetection's
-            ``AspectRatioBatchSampler``.
+        batches (BatchSampler): PyTorch's or another with an attribute ``sampler``, such as one
+            that groups samples by their shape.
     """
 
     def __init__(self, batches: BatchSampler) -> None:
@@ -161,9 +161,9 @@ def seeded_loader(loader: DataLoader, seed: int, max_failed: int | None = None) 
 
 
 def _path_in(error: Exception) -> str | None:
-    """The image that was being read when an error arose: a mosaic's failing tile is not the sample that was asked for.
+    """The file that was being read when an error arose: a sample may be made of others than the one that was asked for.
 
-    Every transform of MMDetection and MMCV holds the image's record, a dict with ``img_path``, in a variable.
+    Transforms after MMCV's hold the record of a file, a dict with ``img_path``, in a variable.
     """
     frames, trace = [], error.__traceback__
     while trace is not None:

@@ -2,7 +2,7 @@
 
 import errno
 
-FULL = '/dev/shm is full: fewer --workers or a smaller --batch-size, in Docker --shm-size or --ipc=host'
+FULL = '/dev/shm is full: fewer workers or a smaller batch size, in Docker --shm-size or --ipc=host'
 
 
 def refusal(error: OSError) -> str:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from typing import NoReturn
 
-from mmcnn.engine.watch import worker_death
+from mmcnn.engine.data_workers import worker_death
 from mmcnn.errors import MmcnnError, StoppedError, TrainingError
 
 

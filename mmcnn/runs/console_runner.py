@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from mmcnn.compat import pycocotools_prints
 from mmcnn.compat.mmengine_warnings import concerns_users
 from mmcnn.console import Console
-from mmcnn.engine.watch import guard_workers
+from mmcnn.engine.data_workers import guard_workers
 
 
 def runner_for(console: Console) -> type[Runner]:

@@ -17,7 +17,7 @@ from mmengine.runner import Runner, find_latest_checkpoint
 
 from mmcnn.compat.moved import renamed_arguments
 from mmcnn.console import Console
-from mmcnn.engine.hooks import AtomicCheckpointHook
+from mmcnn.engine.atomic_checkpoint_hook import AtomicCheckpointHook
 from mmcnn.engine.ranks import join_ranks
 from mmcnn.evaluation import CocoMetric
 from mmcnn.inference.detector import Detector, read_image
@@ -68,7 +68,7 @@ def train(
 
     Raises:
         CheckpointError: ``load_from`` does not fit the model, or the work dir cannot be written to.
-        DataError, TrainingError, SystemExit: See :class:`~mmcnn.engine.loops.ResumableTrainLoop`.
+        DataError, TrainingError, SystemExit: See :class:`~mmcnn.engine.ResumableTrainLoop`.
     """
     console = console or Console(verbose=True, launcher=cfg.get('launcher', 'none'))
     check_writable(cfg.work_dir)

@@ -7,7 +7,7 @@ import pytest
 from mmengine.config import Config
 from torch.utils.data import DataLoader
 
-from mmcnn.engine.watch import guard_workers
+from mmcnn.engine.data_workers import guard_workers
 from mmcnn.errors import StoppedError, TrainingError
 from mmcnn.runs.causes import known_causes
 
@@ -17,8 +17,8 @@ def test_data_loading_processes_that_cannot_start_or_have_died(full_shm):
     loader = DataLoader(range(50), num_workers=1, multiprocessing_context='fork')
     guard_workers(loader)
     batches = iter(loader)
-    os.kill(batches._workers[0].pid, signal.SIGKILL)
     with pytest.raises(TrainingError, match=r'^a data-loading process, pid \d+, has died'), known_causes():
+        os.kill(batches._workers[0].pid, signal.SIGKILL)
         list(batches)
     full_shm()
     with pytest.raises(TrainingError, match='processes cannot be started: /dev/shm is full'), known_causes():

@@ -16,10 +16,11 @@ from mmengine.runner import loops
 from torch import nn
 
 from mmcnn.console import Console
-from mmcnn.engine.hooks import ScheduleHook, StepEMAHook
-from mmcnn.engine.loops import ResumableTrainLoop
+from mmcnn.engine.resumable_train_loop import ResumableTrainLoop
 from mmcnn.errors import CheckpointError, StoppedError
 from mmcnn.evaluation import CocoMetric
+from mmcnn.recipes.schedule_hook import ScheduleHook
+from mmcnn.recipes.step_ema_hook import StepEMAHook
 from mmcnn.runs import execution as training
 from mmcnn.runs.causes import known_causes
 from mmcnn.runs.history_hook import HistoryHook
@@ -261,7 +262,7 @@ def test_warnings_of_the_log_are_printed(config, shapes, tmp_path, capfd):
 def test_a_run_that_is_stopped_says_where_its_checkpoint_is(config, log_of, monkeypatch):
     monkeypatch.setattr(HistoryHook, 'before_train_iter', lambda *args, **kwargs: os.kill(os.getpid(), signal.SIGTERM))
     checkpoint = f'{config.work_dir}/stopped_at_iter_1.pth'
-    said = f'stopped by SIGTERM; the last checkpoint, {checkpoint}, is whole; --resume continues the run'
+    said = f'stopped by SIGTERM; the last checkpoint, {checkpoint}, is whole; resume continues the run'
     with pytest.raises(StoppedError) as error, known_causes():
         training.train(config, console=Console())
     assert str(error.value) == said

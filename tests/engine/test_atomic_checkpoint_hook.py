@@ -7,7 +7,7 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
-from mmcnn.engine.hooks import atomic_checkpoint_hook
+from mmcnn.engine import atomic_checkpoint_hook
 from mmcnn.errors import CheckpointError
 from mmcnn.runs.checkpoints import last_checkpoint
 
@@ -126,7 +126,7 @@ def test_a_new_run_forgets_the_checkpoint_of_an_earlier_one(make_runner, tmp_pat
 
     runner = make_runner(tmp_path, epochs=1)
     with pytest.MonkeyPatch.context() as patch, pytest.raises(StoppedError):
-        patch.setattr('mmcnn.engine.loops.ResumableTrainLoop.run', stop)
+        patch.setattr('mmcnn.engine.resumable_train_loop.ResumableTrainLoop.run', stop)
         runner.train()
     assert last_checkpoint(tmp_path) is None
     assert 'epoch_1.pth' in files(tmp_path)
@@ -243,7 +243,7 @@ def test_resuming_from_a_link_is_resuming_from_what_it_names(make_runner, tmp_pa
 def test_a_new_run_takes_the_links_of_an_earlier_one_away(make_runner, tmp_path, monkeypatch):
     make_runner(tmp_path, epochs=1).train()
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr('mmcnn.engine.loops.ResumableTrainLoop.run_iter', _interrupt)
+        patch.setattr('mmcnn.engine.resumable_train_loop.ResumableTrainLoop.run_iter', _interrupt)
         make_runner(tmp_path, epochs=1).train()
     assert links(tmp_path) == (None, None)
 

@@ -9,7 +9,9 @@ import traceback
 import pytest
 import torch
 
-from mmcnn.engine.watch import RankWatch, StopSignals, rank_watch
+from mmcnn.engine import rank_watch
+from mmcnn.engine.rank_watch import RankWatch
+from mmcnn.engine.stop_signals import StopSignals
 
 RANKS = 3
 DEATH = 'has died: killed, most often because the memory was full, or its machine is gone'

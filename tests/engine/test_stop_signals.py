@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from mmcnn.engine.watch import StopSignals, stop_signals
+from mmcnn.engine import stop_signals
+from mmcnn.engine.stop_signals import StopSignals
 
 
 def in_a_fork(work):

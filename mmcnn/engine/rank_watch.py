@@ -14,9 +14,8 @@ import weakref
 from mmengine.dist import all_gather_object, broadcast_object_list, get_rank, get_world_size
 from mmengine.logging import print_log
 
+from mmcnn.engine.stop_signals import end_now
 from mmcnn.errors import TrainingError
-
-from .stop_signals import end_now
 
 #: Seconds between the news of another rank's error and the end of this process, for its own error message.
 GRACE = 3.0

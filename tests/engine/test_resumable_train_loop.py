@@ -5,7 +5,8 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
-from mmcnn.engine.loops import ResumableTrainLoop, resumable_train_loop
+from mmcnn.engine import resumable_train_loop
+from mmcnn.engine.resumable_train_loop import ResumableTrainLoop
 from mmcnn.errors import DataError, TrainingError
 from mmcnn.runs.checkpoints import last_checkpoint
 

@@ -20,7 +20,7 @@ class YOLOOptimWrapperConstructor(DefaultOptimWrapperConstructor):
       optimizer's own ``weight_decay``.
     - ``norm``: weights of normalisation layers, and any other parameter with one dimension or none; no decay.
     - ``bias``: all biases, those of normalisation layers included; no decay. The name lets
-      :class:`~mmcnn.engine.hooks.ScheduleHook` warm their learning rate up from above.
+      :class:`~mmcnn.recipes.ScheduleHook` warm their learning rate up from above.
 
     Parameters that need no gradient when the optimizer is built (frozen levels) are left out, a shared parameter is
     taken once, an empty group is dropped. Source: Darknet and YOLOv5 (decay on convolution weights only).

@@ -68,7 +68,7 @@ class ScheduleHook(Hook):
     Everything follows from (iteration, epoch, length of the run) and the optimizer's own ``defaults``, so a resumed
     run needs no state and follows the config it is resumed with. The rate is ``defaults['lr'] * lr_factor(...)``;
     during the warm-up it grows to that from ``warmup_start`` times it, or from ``warmup_bias_lr`` in the group named
-    ``bias`` (:class:`~mmcnn.engine.optimizers.YOLOOptimWrapperConstructor`), and the momentum (SGD's ``momentum`` or
+    ``bias`` (:class:`~mmcnn.recipes.YOLOOptimWrapperConstructor`), and the momentum (SGD's ``momentum`` or
     Adam's first beta) from ``warmup_momentum``; a momentum of 0 stays 0. Iterations are counted as the data loader
     gives them, accumulated or not, as YOLOv5 does (but see ``warmup_in_steps``); its growing accumulation during the
     warm-up is left out. Nothing depends on the batch size.

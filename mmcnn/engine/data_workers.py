@@ -65,7 +65,7 @@ def worker_death() -> str | None:
     how = f' ({", ".join(sorted(signals))})' if any(signals) else ''
     return (
         f'a data-loading process, pid {", ".join(str(process.pid) for process in dead)}, has died{how}; most often the '
-        'machine has run out of memory, or /dev/shm of space: then fewer --workers or a smaller --batch-size help'
+        'machine has run out of memory, or /dev/shm of space: then fewer workers or a smaller batch size help'
     )
 
 

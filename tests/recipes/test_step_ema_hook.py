@@ -9,7 +9,7 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
-from mmcnn.engine.hooks import StepEMAHook
+from mmcnn.recipes.step_ema_hook import StepEMAHook
 
 # d_k of YOLOv5 (momentum 1e-4, gamma 2000).
 DECAYS = {

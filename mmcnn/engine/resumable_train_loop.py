@@ -16,12 +16,14 @@ from mmengine.runner import EpochBasedTrainLoop
 from torch.utils.data import DataLoader
 
 from mmcnn.compat import private_names
-from mmcnn.engine.hooks.atomic_checkpoint_hook import AtomicCheckpointHook
+from mmcnn.engine.atomic_checkpoint_hook import AtomicCheckpointHook
+from mmcnn.engine.data_workers import guard_workers, worker_death
 from mmcnn.engine.random_state import seed_from
+from mmcnn.engine.rank_watch import RankWatch
 from mmcnn.engine.refusals import Refusals
 from mmcnn.engine.seeded_dataset import seeded_loader
 from mmcnn.engine.step_guard import StepGuard, on_any_rank
-from mmcnn.engine.watch import RankWatch, StopSignals, guard_workers, worker_death
+from mmcnn.engine.stop_signals import StopSignals
 from mmcnn.errors import CheckpointError, DataError, StoppedError, TrainingError
 from mmcnn.registry import LOOPS
 
@@ -40,10 +42,10 @@ _EPOCH, _ITERATION, _VALIDATION = range(3)
 class ResumableTrainLoop(EpochBasedTrainLoop):
     """MMEngine's epoch loop for a run that may be killed at any moment.
 
-    **Resuming.** Samples follow from (seed, epoch, index) (:class:`~mmcnn.datasets.SeededDataset`), all other random
+    **Resuming.** Samples follow from (seed, epoch, index) (:class:`~.seeded_dataset.SeededDataset`), all other random
     numbers of the process from (seed, iteration, rank): no state of a generator has to be kept, and nothing that runs
     in between shifts them. A checkpoint from inside an epoch goes on with the next batch; one from before its epoch's
-    validation validates first. With :class:`~mmcnn.engine.hooks.AtomicCheckpointHook` a resumed run therefore ends in
+    validation validates first. With :class:`~mmcnn.engine.AtomicCheckpointHook` a resumed run therefore ends in
     the weights, averages and optimizer state of the uninterrupted one, bit for bit: on the same machine and PyTorch,
     with the same config, number of ranks and of threads; on a GPU, where the algorithms are deterministic
     (``randomness.deterministic``).
@@ -154,7 +156,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         if runner.val_loop is not None:
             guard_workers(runner.val_dataloader)
         runner.register_hook(_StopInValidation(self))
-        # MMDetection's BatchSyncRandomResize keeps the size of the last ten iterations to itself.
+        # Sizes that are drawn for several iterations at once, and that no state dict has.
         self._resizing = private_names.resizing_modules(self._module)
         done, size, sizes = runner.message_hub.get_info('position_in_epoch', (0, 0, []))
         if done and size != len(self.dataloader):
@@ -216,7 +218,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             hook = self._checkpoint_hook
             if hook is not None:
                 hook.save_stopped(runner, self._epoch, self._iter)
-            story = f'stopped by {signal.Signals(signum).name}; {self._what_is_left()}; --resume continues the run'
+            story = f'stopped by {signal.Signals(signum).name}; {self._what_is_left()}; resume continues the run'
             runner.logger.info(story)
             if get_world_size() > 1 and not self._validating:
                 barrier()  # a launcher ends all processes when the first one ends

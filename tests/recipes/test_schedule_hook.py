@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
-from mmcnn.engine.hooks import ScheduleHook, lr_factor, warmup_iters, warmup_value
+from mmcnn.recipes.schedule_hook import ScheduleHook, lr_factor, warmup_iters, warmup_value
 
 ITERS = 6  # iterations of an epoch of the toy run
 

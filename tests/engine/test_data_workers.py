@@ -10,7 +10,7 @@ import time
 import pytest
 from torch.utils.data import DataLoader
 
-from mmcnn.engine.watch import guard_workers, worker_death
+from mmcnn.engine.data_workers import guard_workers, worker_death
 from mmcnn.errors import TrainingError
 
 
@@ -63,7 +63,7 @@ def test_a_dead_worker_is_one_sentence(signum, how):
             pass
     assert worker_death() == (
         f'a data-loading process, pid {pid}, has died ({how}); most often the machine has run out of memory, or '
-        '/dev/shm of space: then fewer --workers or a smaller --batch-size help'
+        '/dev/shm of space: then fewer workers or a smaller batch size help'
     )
     assert worker_death() is None  # of an error that comes later
 
@@ -102,7 +102,7 @@ def test_workers_that_cannot_be_started_are_one_sentence(full_shm, monkeypatch, 
     del error
     gc.collect()
     assert found == (
-        'the data-loading processes cannot be started: /dev/shm is full: fewer --workers or a smaller --batch-size, '
+        'the data-loading processes cannot be started: /dev/shm is full: fewer workers or a smaller batch size, '
         'in Docker --shm-size or --ipc=host'
     )
     assert not unraisable

@@ -1,3 +1,0 @@
-from .yolo_optim_constructor import YOLOOptimWrapperConstructor
-
-__all__ = ['YOLOOptimWrapperConstructor']
