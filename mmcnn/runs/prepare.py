@@ -23,7 +23,7 @@ from mmcnn.runs.data import check_classes, inner_dataset, set_cache, set_data
 from mmcnn.runs.device import use_device
 from mmcnn.runs.img_size import set_img_size
 from mmcnn.runs.options import RunOptions, TrainOptions
-from mmcnn.runs.training import check_initial_weights, set_amp, set_on_nan
+from mmcnn.runs.training import check_initial_weights, set_amp, set_on_nan, warn_of_other_images
 from mmcnn.runs.work_dirs import RunKind
 from mmcnn.weights.checkpoint import Checkpoint
 
@@ -123,6 +123,8 @@ def prepare(
             cfg.randomness.seed = checkpoint.meta.get('seed', cfg.randomness.seed)
         if options.data is not None:
             warn_of_anchors(cfg, options.data, warnings.append)
+    if checkpoint is not None and (not training or cfg.get('resume')):
+        warn_of_other_images(cfg, checkpoint, warnings.append)
     return Run(options, cfg, kind, folder, new_work_dir, checkpoint, notes, warnings)
 
 
