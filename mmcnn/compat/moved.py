@@ -258,7 +258,7 @@ NAMES: dict[str, dict[str, Place]] = {
     'mmcnn.models.losses': {'LevelOutput': 'mmcnn.models.task_modules'},
     'mmcnn.models.losses.yolo_loss': {'LevelOutput': 'mmcnn.models.task_modules'},
     'mmcnn.weights.checkpoint': dict.fromkeys(
-        ('MAX_FILE', 'first_line', 'refuse_enormous'), 'mmcnn.weights.formats.files'
+        ('MAX_FILE', 'first_line', 'refuse_enormous'), 'mmcnn.weights.formats'
     ),
     'mmcnn.weights.loading': {'WORLDS': 'mmcnn.weights.loading:SOURCES'},
     'mmcnn.engine': {

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from mmcnn.compat.moved import moved_names, renamed_attribute
 from mmcnn.errors import CheckpointError
+from mmcnn.weights.formats import check_file
 from mmcnn.weights.formats.darknet_file import is_darknet
-from mmcnn.weights.formats.files import check_file
 from mmcnn.weights.formats.keras_file import read_keras
 from mmcnn.weights.formats.restricted_unpickler import StandIn
 from mmcnn.weights.formats.safetensors_file import is_safetensors, read_safetensors

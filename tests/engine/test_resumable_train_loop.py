@@ -214,7 +214,7 @@ def test_nan_stops_before_weights_and_names_the_images(make_runner, tmp_path):
     with pytest.raises(TrainingError) as error:
         runner.train()
     story, title, *images = str(error.value).splitlines()
-    assert story.startswith('the loss (') and 'loss_a' in story and '--on-nan skip' in story
+    assert story.startswith('the loss (') and 'loss_a' in story and 'on_nan=skip' in story
     assert title == '  the images of the batch:' and len(images) == 2 and '    3.jpg' in images
     assert f'in iteration {runner.iter + 1} (epoch 1)' in story
     if runner.iter == 0:

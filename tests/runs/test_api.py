@@ -114,7 +114,9 @@ def test_a_signal_is_an_error_and_the_run_can_be_continued(shapes, here):
 
     threading.Thread(target=stop, args=(log,), daemon=True).start()
     options = dict(data=shapes, epochs=4, **SMALL | dict(cfg_options=TINY | {'default_hooks.logger.interval': 1}))
-    with pytest.raises(StoppedError, match=r'stopped by SIGINT; the last checkpoint, .* is whole; --resume') as error:
+    with pytest.raises(
+        StoppedError, match=r'stopped by SIGINT; the last checkpoint, .* is whole; resume continues the run'
+    ) as error:
         mmcnn.train(CONFIG, **options)
     assert error.value.signum == signal.SIGINT
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

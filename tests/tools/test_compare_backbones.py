@@ -25,6 +25,7 @@ def compare(run_tool, shapes, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_comparison_and_its_second_call(compare, tmp_path, monkeypatch):
     work_dir = tmp_path / 'runs'
     result = compare('--backbone', 'mobilenetv2', '--backbone', 'mmcnn.darknet53', '--backbone', 'mobilenetv2')

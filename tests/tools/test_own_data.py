@@ -48,6 +48,7 @@ def test_what_is_at_fault_is_refused_before_anything_is_written(train_tiny, brok
     assert not (tmp_path / 'run').exists()
 
 
+@pytest.mark.slow
 def test_it_is_trained_and_tested_without_what_is_bad(train_tiny, run_tool, log_of, broken, tmp_path):
     before = files(broken)
     trained = train_tiny(tmp_path / 'run', args=['--epochs', 1, '--skip-bad'], data=broken)

@@ -15,7 +15,7 @@ import numpy as np
 
 from mmcnn.engine.atomic_file import write_whole
 from mmcnn.errors import CheckpointError
-from mmcnn.weights.formats.files import check_file, first_line
+from mmcnn.weights.formats import check_file, first_line
 
 VERSION = (0, 2, 5)  # of the files written
 FLOAT = 4  # bytes

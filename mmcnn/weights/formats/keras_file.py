@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from mmcnn.errors import CheckpointError
-from mmcnn.weights.formats.files import check_file, first_line
+from mmcnn.weights.formats import check_file, first_line
 
 #: The program that reads a file, run apart: see there.
 READER = Path(__file__).with_name('keras_reader.py')

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mmcnn.engine.atomic_file import write_whole
 from mmcnn.errors import CheckpointError
-from mmcnn.weights.formats.files import check_file, refuse_enormous
+from mmcnn.weights.formats import check_file, refuse_enormous
 
 
 def is_safetensors(head: bytes, size: int) -> bool:

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from mmcnn.compat import safe_globals
 from mmcnn.errors import CheckpointError
-from mmcnn.weights.formats.files import MAX_FILE, check_file, first_line, refuse_enormous
+from mmcnn.weights.formats import MAX_FILE, check_file, first_line, refuse_enormous
 from mmcnn.weights.formats.restricted_unpickler import (
     MAX_BYTES,
     BoundedReader,

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 import mmcnn
-from mmcnn.weights.sources.torchvision import WORLD
+from mmcnn.weights.sources.torchvision import SOURCE
 
 # Total and trainable parameters with 1000 classes: keras.applications, and torchvision (which counts the trainable).
 CLASSIFIERS = {
@@ -89,7 +89,7 @@ def test_equals_mmdet_with_the_same_weights(name, depth, style):
         for key, value in peer.state_dict().items():
             if 'running' in key:
                 value.uniform_(0.5, 1.5)
-    renamed = WORLD.translate(peer.state_dict(), name).state
+    renamed = SOURCE.translate(peer.state_dict(), name).state
     ours.load_state_dict({key.removeprefix('backbone.'): value for key, value in renamed.items()}, strict=True)
     peer.eval(), ours.eval()
     image = torch.randn(1, 3, 65, 96)

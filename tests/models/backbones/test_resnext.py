@@ -5,7 +5,7 @@ from torch.nn import functional as F
 
 import mmcnn
 from mmcnn.models.backbones.resnext import SummedPaths
-from mmcnn.weights.sources.torchvision import WORLD
+from mmcnn.weights.sources.torchvision import SOURCE
 
 # Total and trainable parameters with 1000 classes; of the relatives, the trainable ones of torchvision and timm.
 CLASSIFIERS = {
@@ -48,7 +48,7 @@ def test_equals_mmdet_with_the_same_weights():
         for key, value in peer.state_dict().items():
             if 'running' in key:
                 value.uniform_(0.5, 1.5)
-    renamed = WORLD.translate(peer.state_dict(), 'resnext50-32x4d').state
+    renamed = SOURCE.translate(peer.state_dict(), 'resnext50-32x4d').state
     ours.load_state_dict({key.removeprefix('backbone.'): value for key, value in renamed.items()}, strict=True)
     peer.eval(), ours.eval()
     image = torch.randn(1, 3, 65, 96)
