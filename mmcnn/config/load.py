@@ -14,6 +14,7 @@ from mmcnn.config.files import new_name, own_configs
 from mmcnn.config.model import refusals
 from mmcnn.config.types import check_structure
 from mmcnn.errors import UsageError
+from mmcnn.models.wiring import swap_backbone
 from mmcnn.nearest import nearest
 from mmcnn.weights.checkpoint import Checkpoint
 
@@ -100,8 +101,6 @@ def set_backbone(cfg: Config, backbone: str | None, options: Mapping[str, Any], 
     # A backbone of MMDetection or timm has arguments of its own, which the other options set.
     if kind in (None, old) or not kind.startswith('mmcnn.') or kind == 'mmcnn.TimmBackbone':
         return
-    from mmcnn.models.wiring import swap_backbone
-
     with refusals():
         weights = any(key.startswith('model.backbone.init_cfg') for key in options)
         cfg.model, notes = swap_backbone(cfg.model, kind, weights)

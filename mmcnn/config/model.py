@@ -5,10 +5,15 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+import torch
+from mmdet.registry import MODELS
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
 from torch import nn
 
 from mmcnn.errors import UsageError
+from mmcnn.models import wiring
+from mmcnn.models.wiring import wire
 
 
 def wire_model(cfg: Config) -> None:
@@ -19,8 +24,6 @@ def wire_model(cfg: Config) -> None:
     Raises:
         UsageError: the parts of the model do not fit, or a type or an argument does not exist.
     """
-    from mmcnn.models.wiring import wire
-
     with refusals():
         cfg.model = wire(cfg.model)
     # Some of MMDetection's parts compute while they are built, which the meta device cannot.
@@ -34,20 +37,12 @@ def build_on_meta(cfg: Config) -> nn.Module:
     Raises:
         UsageError: as :func:`wire_model`.
     """
-    import torch
-    from mmdet.registry import MODELS
-    from mmengine.registry import DefaultScope
-
-    from mmcnn.models.wiring import wire
-
     with refusals(), DefaultScope.overwrite_default_scope('mmdet'), torch.device('meta'):
         return MODELS.build(wire(cfg.model))
 
 
 def is_classifier(cfg: Config) -> bool:
     """Whether a config is that of a classifier, not of a detector."""
-    from mmcnn.models import wiring
-
     return wiring.is_classifier(cfg.get('model', {}))
 
 

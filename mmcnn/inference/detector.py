@@ -19,6 +19,7 @@ from mmengine.device import get_device
 from mmengine.registry import DefaultScope
 
 from mmcnn.compat.moved import renamed_arguments
+from mmcnn.config.load import load_config
 from mmcnn.device import device_called
 from mmcnn.errors import CheckpointError, DataError, UsageError
 from mmcnn.inference.detections import Detections
@@ -65,8 +66,6 @@ class Detector:
         device: str | torch.device | None = None,
         score_thr: float = 0.25,
     ) -> None:
-        from mmcnn.config.load import load_config  # which stands above this module
-
         target = get_device() if device is None else device_called(device)
         file = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint.open(checkpoint)
         if config is None:

@@ -86,9 +86,9 @@ def evaluate(options: TestOptions) -> EvaluateResult:
 def run_training(options: TrainOptions) -> TrainResult:
     """A training from its options; :func:`train` for callers that have them."""
     with _run(options) as (run, begin, console):
-        from mmcnn.runs import execution as training
+        from mmcnn.runs import execution
 
-        return training.train(
+        return execution.train(
             run.cfg,
             run.batches(),
             options.allow_head_mismatch,
@@ -102,9 +102,9 @@ def run_training(options: TrainOptions) -> TrainResult:
 def run_test(options: TestOptions) -> EvaluateResult:
     """An evaluation from its options; :func:`evaluate` for callers that have them."""
     with _run(options) as (run, _, console):
-        from mmcnn.runs import execution as training
+        from mmcnn.runs import execution
 
-        return training.test(run.cfg, run.checkpoint, console=console, notes=[*run.notes, *run.warnings])
+        return execution.test(run.cfg, run.checkpoint, console=console, notes=[*run.notes, *run.warnings])
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from mmcnn.datasets.folders.classes import ClassData, read_class_folder
 from mmcnn.datasets.folders.findings import listed
 from mmcnn.datasets.folders.shapes import CLASSES_DONE, make_shape_classes, make_shapes
 from mmcnn.errors import DataError, UsageError
+from mmcnn.models.wiring import set_num_classes
 
 #: Folders of the demo data in the user's cache: for detectors, for classifiers.
 DEMO_DATA, DEMO_CLASSES = 'demo', 'demo_classes'
@@ -69,8 +70,6 @@ def set_data(
 def _detector_folder(
     cfg: Config, data: str | Path | DetectorData | None, checkpoint: dict | None, skip_bad: bool, say: Say
 ) -> DetectorData | None:
-    from mmcnn.models.wiring import set_num_classes
-
     if data is None:
         for loader in ('test_dataloader',) if checkpoint is not None else ('train_dataloader', 'val_dataloader'):
             dataset = inner_dataset(cfg[loader])
