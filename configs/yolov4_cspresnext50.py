@@ -4,6 +4,6 @@
 # Run:  python tools/train.py configs/yolov4_cspresnext50.py --amp
 _base_ = ['yolov4_cspdarknet53.py']
 model = dict(
-    data_preprocessor=dict(pad_value=0.0),  # of the normalised image
+    data_preprocessor=dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], pad_value=0.0),
     backbone=dict(type='mmcnn.cspresnext50'),
 )

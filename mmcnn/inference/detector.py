@@ -29,6 +29,7 @@ from mmcnn.models.fuse import fuse
 from mmcnn.models.wiring import is_classifier, set_num_classes, wire
 from mmcnn.weights.checkpoint import Checkpoint, classes_in
 from mmcnn.weights.loading import load_state
+from mmcnn.weights.recorded_config import other_normalisation
 
 __all__ = ['BATCH_SIZE', 'Detections', 'Detector', 'classes_of', 'read_image', 'test_pipeline']
 
@@ -84,6 +85,8 @@ class Detector:
             model = wire(config.model)
             set_num_classes(model, len(self.classes))
             model.backbone.init_cfg = None  # the checkpoint has the weights
+            if warning := other_normalisation(model.get('data_preprocessor'), {'meta': file.meta}, file.path):
+                warnings.warn(warning.removeprefix('warning: '), stacklevel=2)
             network = MODELS.build(model)
             load_state(network, file.state_dict, file.path)
             self.pipeline = Compose(test_pipeline(config))

@@ -86,8 +86,9 @@ def wire(model: dict) -> ConfigDict:
     the RoI extractor. ``widen_factor`` and ``deepen_factor`` of the detector multiply those of backbone and neck where
     those are ours and have them. A wired config wires to itself.
 
-    So are ``mean``, ``std`` and ``bgr_to_rgb`` of the data preprocessor, from the row of a backbone of ours; but not in
-    a plain config, such as a run has recorded: where that has none, its network was trained on images as they are.
+    So are ``mean``, ``std`` and ``bgr_to_rgb`` of the data preprocessor where none of them is written, from the row of
+    a backbone of ours that takes images of three channels; but not in a plain config, such as a run has recorded: where
+    that has none, its network was trained on images as they are.
 
     Args:
         model: config of a detector with ``backbone``, optional ``neck`` and its heads. Not changed.
@@ -241,18 +242,23 @@ def _fill(cfg: ConfigDict, key: str, value: Any, where: str, giver: str) -> None
 
 
 def _wire_preprocessor(cfg: ConfigDict) -> None:
-    """Fills in how images are normalised, as the row of the backbone says it, if that is ours."""
+    """Fills in how images are normalised, as the row of the backbone says it, if that is ours; all of it or nothing.
+
+    Mean and deviation are of an order of the channels, so whoever writes one of the three says what the others are.
+    """
     preprocessor, image = cfg.get('data_preprocessor'), _image(cfg.get('backbone'))
     if image is None or not isinstance(preprocessor, dict) or 'type' not in preprocessor:
         return
-    for key, value in _normalisation(image).items():
-        if key in _arguments(preprocessor) and not (key == 'bgr_to_rgb' and 'rgb_to_bgr' in preprocessor):
-            preprocessor.setdefault(key, value)
+    wanted = _normalisation(image)
+    if wanted.keys() <= _arguments(preprocessor) and not {*wanted, 'rgb_to_bgr'} & preprocessor.keys():
+        preprocessor.update(wanted)
 
 
 def _image(backbone: Any) -> ImageFormat | None:
-    """The images that the row of a backbone's config expects; None: the backbone is not ours, or timm's."""
+    """The images that the row of a backbone's config expects; None: it is not ours, timm's, or takes other images."""
     if not isinstance(backbone, dict) or 'type' not in backbone or not _ours(backbone):
+        return None
+    if backbone.get('in_channels', 3) != 3:
         return None
     name = backbone.get('variant') or _short(backbone)
     families = backbone_families()

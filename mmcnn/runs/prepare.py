@@ -23,9 +23,10 @@ from mmcnn.runs.data import check_classes, inner_dataset, set_cache, set_data
 from mmcnn.runs.device import use_device
 from mmcnn.runs.img_size import set_img_size
 from mmcnn.runs.options import RunOptions, TrainOptions
-from mmcnn.runs.training import check_initial_weights, set_amp, set_on_nan, warn_of_other_images
+from mmcnn.runs.training import check_initial_weights, set_amp, set_on_nan
 from mmcnn.runs.work_dirs import RunKind
 from mmcnn.weights.checkpoint import Checkpoint
+from mmcnn.weights.recorded_config import other_normalisation
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,9 @@ def prepare(
         if options.data is not None:
             warn_of_anchors(cfg, options.data, warnings.append)
     if checkpoint is not None and (not training or cfg.get('resume')):
-        warn_of_other_images(cfg, checkpoint, warnings.append)
+        preprocessor = cfg.model.get('data_preprocessor')
+        if warning := other_normalisation(preprocessor, {'meta': checkpoint.meta}, checkpoint.path):
+            warnings.append(warning)
     return Run(options, cfg, kind, folder, new_work_dir, checkpoint, notes, warnings)
 
 

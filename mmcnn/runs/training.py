@@ -80,27 +80,6 @@ def check_initial_weights(cfg: Config, resume: bool | str | Path = False, say: S
     return checkpoint
 
 
-def warn_of_other_images(cfg: Config, checkpoint: Checkpoint, say: Say) -> None:
-    """Says so where a run goes on with, or evaluates, weights that were trained on images normalised in another way.
-
-    Args:
-        cfg: of the run, wired.
-        checkpoint: the weights; of one whose run recorded no config nothing is known.
-        say: takes the warning.
-    """
-    if 'cfg' not in checkpoint.meta:
-        return
-    own, theirs = (each.model.get('data_preprocessor') or {} for each in (cfg, checkpoint.config))
-    other = [name for name in ('mean', 'std', 'bgr_to_rgb') if name in theirs and own.get(name) != theirs[name]]
-    if other:
-        trained = ', '.join(f'{name}={theirs[name]}' for name in other)
-        says = ', '.join(f'{name}={own.get(name)}' for name in other)
-        say(
-            f'warning: {checkpoint.path} was trained with {trained} in model.data_preprocessor, this config has '
-            f'{says}: its boxes will be wrong; set them as they were'
-        )
-
-
 def _resume_from(cfg: Config, resume: bool | str | Path, say: Say) -> Checkpoint | None:
     """Points the config at the checkpoint to resume from; None: there is none."""
     if resume is True:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import mmengine.registry
@@ -70,6 +72,9 @@ HARMLESS = (
     'mmdet.visualization',
 )
 
+#: What a data preprocessor says of the colours of its images.
+NORMALISATION = ('mean', 'std', 'bgr_to_rgb', 'rgb_to_bgr')
+
 
 @renamed_arguments(source='path')
 def recorded_config(checkpoint: dict, path: str) -> Config:
@@ -94,6 +99,58 @@ def recorded_config(checkpoint: dict, path: str) -> Config:
         return Config(values)
     except KeyError as error:  # a name that MMEngine keeps for itself
         raise CheckpointError(f'the config inside {path} cannot be read: {error.args[0]}') from error
+
+
+def other_normalisation(preprocessor: Mapping[str, Any] | None, checkpoint: dict, path: str | Path) -> str | None:
+    """A sentence if a run normalised its images in another way than a data preprocessor does; else None.
+
+    Only these numbers are read of the recorded config: nothing is built, so whatever else it holds does no harm.
+
+    Args:
+        preprocessor: ``model.data_preprocessor`` of a wired config; None: nothing is known.
+        checkpoint: with the ``meta`` that the run wrote down.
+        path: of the file, for the sentence.
+    """
+    theirs = _recorded_preprocessor(checkpoint)
+    if preprocessor is None or theirs is None:
+        return None
+    own = {name: _plain(preprocessor.get(name)) for name in NORMALISATION}
+    theirs = {name: _plain(theirs.get(name)) for name in NORMALISATION}
+    other = [name for name in NORMALISATION if (own[name] or None) != (theirs[name] or None)]
+    if not other:
+        return None
+    trained, now = (', '.join(f'{name}={each[name]}' for name in other) for each in (theirs, own))
+    return (
+        f'warning: {path} was trained with {trained} in model.data_preprocessor, this config has {now}: its results '
+        'will be wrong; set them as they were'
+    )
+
+
+def _recorded_preprocessor(checkpoint: dict) -> dict[str, Any] | None:
+    """Entries of the recorded data preprocessor, those of :data:`NORMALISATION`; None: the file does not say."""
+    text = checkpoint.get('meta', {}).get('cfg')
+    try:
+        assigned = {ast.unparse(each.targets[0]): each.value for each in ast.parse(text).body}
+        model = _entries(assigned['model'])
+        entries = _entries(model['data_preprocessor'])
+        found = {name: ast.literal_eval(entries[name]) for name in NORMALISATION if name in entries}
+        wired_later = ast.literal_eval(model['type']) == 'mmcnn.wired' and not found
+    except (AttributeError, KeyError, MemoryError, RecursionError, SyntaxError, TypeError, ValueError):
+        return None  # no text, or one that says it in other words
+    return None if wired_later else found
+
+
+def _entries(node: ast.expr) -> dict[str, ast.expr]:
+    match node:
+        case ast.Call(func=ast.Name(id='dict'), args=[], keywords=keywords):
+            return {keyword.arg: keyword.value for keyword in keywords}
+        case ast.Dict(keys=keys, values=values):
+            return {ast.literal_eval(key): value for key, value in zip(keys, values, strict=True)}
+    raise TypeError(f'{ast.unparse(node)[:80]} is no dict')
+
+
+def _plain(value: Any) -> Any:
+    return [float(each) for each in value] if isinstance(value, Sequence) else value
 
 
 @renamed_arguments(source='path')

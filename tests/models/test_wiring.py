@@ -274,14 +274,20 @@ def test_images_are_normalised_as_the_row_says():
     assert (unit.mean, unit.std, unit.bgr_to_rgb) == ([0.0] * 3, [255.0] * 3, True)
 
 
-def test_what_is_written_of_the_images_stays():
-    vgg = dict(type='mmcnn.vgg16')
-    nothing = dict(mean=None, std=None)
-    assert preprocessor(vgg, **nothing) == dict(type='DetDataPreprocessor', **CAFFE | nothing)
-    assert preprocessor(vgg, bgr_to_rgb=True, mean=[1, 2, 3]) == dict(
-        type='DetDataPreprocessor', mean=[1, 2, 3], std=[1.0] * 3, bgr_to_rgb=True
-    )
-    assert 'bgr_to_rgb' not in preprocessor(vgg, rgb_to_bgr=False)
+@pytest.mark.parametrize(
+    'written',
+    [dict(mean=None, std=None), dict(mean=[1, 2, 3], std=[4, 5, 6]), dict(bgr_to_rgb=True), dict(rgb_to_bgr=False)],
+)
+def test_what_is_written_of_the_images_stays(written):
+    """One of them says how the others are meant: a mean in BGR order, and no swap."""
+    written = dict(type='DetDataPreprocessor') | written
+    assert preprocessor(dict(type='mmcnn.cspdarknet53'), **written) == written
+
+
+@pytest.mark.parametrize('channels', [1, 4])
+def test_images_of_other_channels_stay_as_they_are(channels):
+    bare = dict(type='DetDataPreprocessor')
+    assert preprocessor(dict(type='mmcnn.cspdarknet53', in_channels=channels)) == bare
 
 
 def test_images_of_foreign_parts_and_of_plain_configs_stay_as_they_are():

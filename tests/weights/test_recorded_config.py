@@ -11,7 +11,7 @@ from mmcnn.config.load import load_config
 from mmcnn.config.model import wire_model
 from mmcnn.errors import CheckpointError
 from mmcnn.weights.checkpoint import read_checkpoint
-from mmcnn.weights.recorded_config import parse_literals, recorded_config, refuse_code_in_meta
+from mmcnn.weights.recorded_config import other_normalisation, parse_literals, recorded_config, refuse_code_in_meta
 
 LEAVES = sorted(
     str(path.relative_to(config_folder()).with_suffix(''))
@@ -195,3 +195,49 @@ def test_what_resuming_would_run():
     for code in ('import os', 'gpu_ids = range(2)', torch.Size([1])):
         with pytest.raises(CheckpointError, match=r'x\.pth is refused, line 1'):
             refuse_code_in_meta({'meta': {'config': code}}, 'x.pth')
+
+
+UNIT = dict(type='DetDataPreprocessor', mean=(0.0, 0.0, 0.0), std=[255, 255, 255], bgr_to_rgb=True)
+
+
+def recorded(preprocessor, kind='SingleStageDetector', hook=''):
+    """A checkpoint of a run with this data preprocessor; ``hook`` is more text of its config."""
+    text = f'{hook}\nmodel = dict(type={kind!r}, data_preprocessor={preprocessor})'
+    return dict(meta=dict(cfg=text))
+
+
+@pytest.mark.parametrize(
+    ('now', 'then', 'other'),
+    [
+        (UNIT, UNIT, None),
+        (UNIT, "dict(mean=[0, 0, 0], std=[255.0, 255.0, 255.0], bgr_to_rgb=True, type=object())", None),
+        (UNIT, {'mean': [0, 0, 0], 'std': [255] * 3, 'bgr_to_rgb': True, 'rgb_to_bgr': False}, None),
+        (UNIT, dict(UNIT, mean=[1, 0, 0]), 'trained with mean=[1.0, 0.0, 0.0] in model.data_preprocessor, this config '
+         'has mean=[0.0, 0.0, 0.0]'),
+        (UNIT, {}, 'trained with mean=None, std=None, bgr_to_rgb=None in'),  # a plain config without: as they are
+        ({}, UNIT, 'this config has mean=None, std=None, bgr_to_rgb=None: its results will be wrong'),
+        (None, UNIT, None),
+    ],
+)  # fmt: skip
+def test_another_normalisation_is_told(now, then, other):
+    # A hook of somebody's own, which a config that is built may not have, is none of this.
+    said = other_normalisation(now, recorded(then, hook="custom_hooks = [dict(type='my.Hook'), open('x')]"), 'x.pth')
+    assert said is None if other is None else other in said
+
+
+@pytest.mark.parametrize(
+    'checkpoint',
+    [
+        {},
+        dict(meta={}),
+        dict(meta=dict(cfg=None)),
+        dict(meta=dict(cfg='model = (')),
+        dict(meta=dict(cfg='a = 1')),
+        dict(meta=dict(cfg="model = dict(type='A')")),
+        recorded({}, 'mmcnn.wired'),  # the backbone's row said it, in the release that trained it
+        recorded('dict(mean=[f(), 1, 2])'),
+        recorded('build()'),
+    ],
+)
+def test_what_a_run_did_not_say_is_not_told(checkpoint):
+    assert other_normalisation(UNIT, checkpoint, 'x.pth') is None

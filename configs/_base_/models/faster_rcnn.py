@@ -1,9 +1,15 @@
 # Faster R-CNN with FPN (arXiv 1506.01497, 1612.03144) as MMDetection has it, on a backbone of ours; 41,753,056
-# parameters on resnet50-tv with 80 classes. Channels, strides and the image format are wired from the backbone.
+# parameters on resnet50-tv with 80 classes. Channels and strides are wired from the backbone.
 model = dict(
     type='mmcnn.wired',
     detector='FasterRCNN',
-    data_preprocessor=dict(type='DetDataPreprocessor', pad_size_divisor=32),
+    data_preprocessor=dict(
+        type='DetDataPreprocessor',
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        bgr_to_rgb=True,
+        pad_size_divisor=32,
+    ),
     backbone=dict(type='mmcnn.resnet50-tv', out_indices=(2, 3, 4, 5)),
     neck=dict(type='FPN', out_channels=256, num_outs=5),
     rpn_head=dict(

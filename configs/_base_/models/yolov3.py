@@ -1,9 +1,15 @@
 # YOLOv3 (arXiv 1804.02767) as MMDetection has it: its neck, head, assigner and losses on our Darknet-53; 61,949,149
-# parameters with 80 classes. Channels, strides and the image format are wired from the backbone.
+# parameters with 80 classes. Channels and strides are wired from the backbone.
 model = dict(
     type='mmcnn.wired',
     detector='YOLOV3',
-    data_preprocessor=dict(type='DetDataPreprocessor', pad_size_divisor=32),
+    data_preprocessor=dict(
+        type='DetDataPreprocessor',
+        mean=[0.0, 0.0, 0.0],
+        std=[255.0, 255.0, 255.0],
+        bgr_to_rgb=True,
+        pad_size_divisor=32,
+    ),
     backbone=dict(type='mmcnn.darknet53', out_indices=(3, 4, 5)),
     neck=dict(type='YOLOV3Neck', num_scales=3, out_channels=[512, 256, 128]),  # coarse to fine, as the head's
     bbox_head=dict(

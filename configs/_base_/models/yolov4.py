@@ -1,11 +1,14 @@
 # YOLOv4 (arXiv 2004.10934): the layer graph of the public yolov4.cfg, 64,363,101 trainable parameters with 80 classes.
 # Decoding, assignment and loss after WongKinYiu's training of it; BatchNorm's eps is Darknet's 1e-5, not his 1e-4.
-# Channels, strides and the image format are wired from the backbone.
+# Channels and strides are wired from the backbone.
 model = dict(
     type='mmcnn.wired',
     detector='SingleStageDetector',
     data_preprocessor=dict(
         type='mmcnn.PlanPreprocessor',
+        mean=[0.0, 0.0, 0.0],
+        std=[255.0, 255.0, 255.0],
+        bgr_to_rgb=True,
         pad_size_divisor=32,
         pad_value=114 / 255,  # of the normalised image
     ),
