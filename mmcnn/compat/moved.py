@@ -303,7 +303,7 @@ def renamed_attribute(old: str, new: str) -> property:
 
 
 def renamed_arguments(**names: str) -> Callable[[Callable], Callable]:
-    """Takes keywords under the names that they had, and warns.
+    """Takes keywords of a function, or of the constructor of a class, under the names that they had, and warns.
 
     Args:
         **names: old name -> new name. One that means another argument now is taken for the old one where the new one is
@@ -311,6 +311,10 @@ def renamed_arguments(**names: str) -> Callable[[Callable], Callable]:
     """
 
     def decorate(function: Callable) -> Callable:
+        if isinstance(function, type):
+            function.__init__ = decorate(function.__init__)
+            return function
+        called = function.__qualname__.removesuffix('.__init__').rpartition('.')[2]
         parameters = list(inspect.signature(function).parameters)
 
         @functools.wraps(function)
@@ -318,7 +322,7 @@ def renamed_arguments(**names: str) -> Callable[[Callable], Callable]:
             for old, new in names.items():
                 given = new in kwargs or parameters.index(new) < len(args)
                 if old in kwargs and not (given and old in parameters):
-                    warnings.warn(f'{function.__name__}({old}=) is called {new} now', DeprecationWarning, stacklevel=2)
+                    warnings.warn(f'{called}({old}=) is called {new} now', DeprecationWarning, stacklevel=2)
                     kwargs[new] = kwargs.pop(old)
             return function(*args, **kwargs)
 

@@ -89,6 +89,7 @@ class Detector:
                 warnings.warn(warning.removeprefix('warning: '), stacklevel=2)
             network = MODELS.build(model)
             load_state(network, file.state_dict, file.path)
+            file.release()
             self.pipeline = Compose(test_pipeline(config))
         self.num_parameters = sum(parameter.numel() for parameter in network.parameters())
         self.model = fuse(network).to(target)

@@ -29,7 +29,7 @@ def fuse(model: nn.Module) -> nn.Module:
 
     The copy is for inference: no parameter asks for a gradient, and no BatchNorm is left to train. Its state dict, with
     ``conv.bias`` and without ``bn.*``, is not that of the network: each is refused where the other is loaded strictly,
-    as :func:`mmcnn.weights.checkpoint.load_state` does. So keep the weights of ``model``, which is left as it was, and
+    as :func:`mmcnn.weights.loading.load_state` does. So keep the weights of ``model``, which is left as it was, and
     fold again after loading.
     """
     fused = copy.deepcopy(model)

@@ -42,12 +42,22 @@ def last_checkpoint(folder: str | Path) -> tuple[Path, Checkpoint, list[str]] | 
     refused: list[CheckpointError] = []
     for path in [first, *sorted(others, key=lambda each: each.stat().st_mtime, reverse=True)]:
         try:
-            checkpoint = Checkpoint.open(path)
-            checkpoint.refuse_unresumable()
-            return path, checkpoint, [str(error) for error in refused]
+            return path, open_resumable(path), [str(error) for error in refused]
         except CheckpointError as error:
             refused.append(error)
     raise refused[0]
+
+
+def open_resumable(path: str | Path) -> Checkpoint:
+    """A checkpoint that a run can go on from, opened and tried: torch can build all of it.
+
+    Raises:
+        CheckpointError: it is missing, broken or unsafe, or a run cannot go on from it.
+    """
+    checkpoint = Checkpoint.open(path)
+    checkpoint.refuse_unresumable()
+    checkpoint.refuse_unbuildable()
+    return checkpoint
 
 
 def read_resumable(path: str | Path) -> dict:
@@ -56,6 +66,4 @@ def read_resumable(path: str | Path) -> dict:
     Raises:
         CheckpointError: as :func:`~mmcnn.weights.checkpoint.read_checkpoint`, or a run cannot go on from it.
     """
-    checkpoint = Checkpoint.open(path)
-    checkpoint.refuse_unresumable()
-    return checkpoint.content
+    return open_resumable(path).content

@@ -9,7 +9,7 @@ from mmengine.device import get_device
 
 from mmcnn.config.load import Say, dicts_in
 from mmcnn.errors import UsageError
-from mmcnn.runs.checkpoints import last_checkpoint
+from mmcnn.runs.checkpoints import last_checkpoint, open_resumable
 from mmcnn.weights.addresses import is_address, resolve
 from mmcnn.weights.checkpoint import Checkpoint
 
@@ -82,11 +82,7 @@ def check_initial_weights(cfg: Config, resume: bool | str | Path = False, say: S
 
 def _resume_from(cfg: Config, resume: bool | str | Path, say: Say) -> Checkpoint | None:
     """Points the config at the checkpoint to resume from; None: there is none."""
-    if resume is True:
-        found = last_checkpoint(cfg.work_dir)
-    else:
-        found = Path(resume), Checkpoint.open(resume), []
-        found[1].refuse_unresumable()
+    found = last_checkpoint(cfg.work_dir) if resume is True else (Path(resume), open_resumable(resume), [])
     if found is None:
         say(f'there is no checkpoint in {cfg.work_dir} yet: starting from the beginning')
         if earlier := sorted(path.name for path in Path(cfg.work_dir).glob('epoch_*.pth')):

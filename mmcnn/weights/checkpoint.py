@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import os
 import pickle
 import zipfile
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 import torch
@@ -16,7 +19,7 @@ from torch import Tensor
 
 from mmcnn.compat.moved import moved_names, renamed_attribute
 from mmcnn.errors import CheckpointError
-from mmcnn.weights.formats import check_file
+from mmcnn.weights.formats import SameFile, check_file
 from mmcnn.weights.formats.darknet_file import is_darknet
 from mmcnn.weights.formats.keras_file import read_keras
 from mmcnn.weights.formats.restricted_unpickler import StandIn
@@ -44,10 +47,12 @@ class Checkpoint:
         format: 'pytorch', 'safetensors', 'keras', 'darknet' or 'ultralytics'.
     """
 
-    def __init__(self, path: Path, format: str, file: TorchFile | None = None) -> None:
-        self.path = path
+    def __init__(self, same: SameFile, format: str, file: TorchFile | None = None) -> None:
+        self.path = same.path
         self.format = format
-        self._file = file
+        self._same = same
+        if file is not None:
+            self._file = file
 
     @staticmethod
     def open(path: str | Path) -> Checkpoint:
@@ -61,24 +66,24 @@ class Checkpoint:
         check_file(path)
         try:
             with path.open('rb') as file:
-                head, size = file.read(64), path.stat().st_size
+                head, size, same = file.read(64), os.fstat(file.fileno()).st_size, SameFile(path, file)
         except PermissionError as error:
             raise CheckpointError(f'{path} may not be read by this user') from error
         if head.startswith(_HDF5):
-            return Checkpoint(path, 'keras')
+            return Checkpoint(same, 'keras')
         if is_safetensors(head, size):
-            return Checkpoint(path, 'safetensors')
+            return Checkpoint(same, 'safetensors')
         if not head.startswith((b'PK', b'\x80')) and is_darknet(head, size):
-            return Checkpoint(path, 'darknet')
+            return Checkpoint(same, 'darknet')
         try:
             file = open_inert(path)
         except CheckpointError:
             if head.startswith(b'PK') and _is_keras_archive(path):
-                return Checkpoint(path, 'keras')
+                return Checkpoint(same, 'keras')
             raise
         if is_ultralytics(file.names):
-            return Checkpoint(path, 'ultralytics', file)
-        checkpoint = Checkpoint(path, 'pytorch', file)
+            return Checkpoint(file.same, 'ultralytics', file)
+        checkpoint = Checkpoint(file.same, 'pytorch', file)
         if file.foreign():
             checkpoint.content  # noqa: B018  torch decides over what is not known here
         return checkpoint
@@ -92,15 +97,17 @@ class Checkpoint:
         if self.format == 'darknet':
             return {}
         if self.format == 'keras':
-            return read_keras(self.path)
+            with self.unchanged() as path:
+                return read_keras(path)
         if self.format == 'safetensors':
             return self._safetensors[0]
         if self.tree is not None:
             return self.tree.state
         stored = self._stored_state()
         if stored is None or 'content' in self.__dict__:
+            content = self.content
             try:
-                return state_dict_of(self.content)
+                return state_dict_of(content)
             except CheckpointError as error:
                 raise CheckpointError(f'{self.path}: {error}') from None
         try:
@@ -114,12 +121,12 @@ class Checkpoint:
         """The whole checkpoint, as ``torch.load(weights_only=True)`` builds it; empty for the other formats."""
         if self.format not in ('pytorch', 'ultralytics'):
             return {}
-        return _load(self.path, self._file, 'cpu')
+        return _load(self._file, 'cpu')
 
     @cached_property
     def meta(self) -> dict:
         """What a run wrote down beside the weights; empty: nothing."""
-        content = self._file.content if self._file is not None else None
+        content = self._file.content if self._file else None
         meta = content.get('meta') if isinstance(content, dict) and 'state_dict' in content else None
         if meta is not None and not _is_plain(meta):
             meta = self.content['meta']
@@ -151,25 +158,60 @@ class Checkpoint:
     @property
     def sha256(self) -> str:
         """Of the file, which is read for it."""
-        return digest(self.path)
+        with self.unchanged() as path:
+            return digest(path)
+
+    def unchanged(self) -> contextlib.AbstractContextManager[Path]:
+        """For readers of the path: gives it, and raises CheckpointError if the file is not the one that was opened."""
+        return self._same.unchanged()
 
     def refuse_unresumable(self) -> None:
-        """Raises CheckpointError unless a run can go on from it: it holds weights only, or code in its ``meta``."""
-        content = self._file.content if self._file is not None else None
+        """Raises CheckpointError if no run can go on from it: it has no weights, only weights, or code in ``meta``."""
+        content = self._file.content if self._file else {}
+        if isinstance(content, StandIn):
+            content = self.content
+        if self._file:
+            # A stand-in may become a tensor of an unusual kind: refuse_unbuildable() tells.
+            self._refuse_stateless(content, Tensor | StoredTensor | StandIn)
         if not isinstance(content, dict) or 'optimizer' not in content or 'meta' not in content:
             raise CheckpointError(f'{self.path} holds weights only, no optimizer: use load_from={self.path}')
         refuse_code_in_meta({'meta': self.meta}, str(self.path))
 
+    def refuse_unbuildable(self) -> None:
+        """Raises CheckpointError for what only torch finds wrong: it builds everything but the numbers of tensors."""
+        if self._file is None or 'content' in self.__dict__:
+            return
+        try:
+            content = _load(self._file, 'meta')
+        except CheckpointError:  # what it cannot build without numbers, either
+            content = self.content
+        self._refuse_stateless(content, Tensor)
+
     def release(self) -> None:
-        """Lets go of the tensors; who asks for them again reads the file again."""
-        for part in ('state_dict', 'content', 'tree', '_safetensors'):
+        """Lets go of all but ``meta``, where that was asked for; who asks for the rest again reads the file again."""
+        for part in ('state_dict', 'content', 'tree', '_safetensors', '_file'):
             self.__dict__.pop(part, None)
 
     state = renamed_attribute('state', 'state_dict')
 
     @cached_property
+    def _file(self) -> TorchFile | None:
+        """The file as it was looked through, which :meth:`open` has set and :meth:`release` forgets."""
+        if self.format not in ('pytorch', 'ultralytics'):
+            return None
+        with self.unchanged() as path:
+            return open_inert(path)
+
+    @cached_property
     def _safetensors(self) -> tuple[dict[str, Tensor], dict[str, str]]:
-        return read_safetensors(self.path)
+        with self.unchanged() as path:
+            return read_safetensors(path)
+
+    def _refuse_stateless(self, content: Any, kind: type | UnionType) -> None:
+        try:
+            _state_of(content, kind)
+        except CheckpointError as error:
+            raise CheckpointError(f'{self.path}: {error}') from None
 
     def _stored_state(self) -> dict[str, StoredTensor] | None:
         """The state dict of a file of plain tensors, each in its own storage or place; None: torch has to build it."""
@@ -205,7 +247,7 @@ def read_checkpoint(path: str | Path, map_location: Any = 'cpu') -> dict:
             code (nothing is run); or holds no state dict. One sentence that names the path.
     """
     path = Path(path).expanduser()
-    checkpoint = _load(path, open_inert(path), map_location)
+    checkpoint = _load(open_inert(path), map_location)
     try:
         state_dict_of(checkpoint)
     except CheckpointError as error:
@@ -238,35 +280,66 @@ def state_dict_of(checkpoint: Any) -> dict[str, Tensor]:
     Raises:
         CheckpointError: There is no dict, or none of tensors.
     """
+    return _without_wrapper(_state_of(checkpoint, Tensor))
+
+
+def _state_of(checkpoint: Any, kind: type | UnionType) -> Mapping[str, Any]:
+    """The state dict, whose values have to be of this kind."""
     if not isinstance(checkpoint, Mapping):
         raise CheckpointError(f'a checkpoint is a dict, this is a {type(checkpoint).__name__}')
     state_dict = checkpoint.get('state_dict', checkpoint)
     tensors = isinstance(state_dict, Mapping) and all(
-        isinstance(key, str) and isinstance(value, Tensor) for key, value in state_dict.items()
+        isinstance(key, str) and isinstance(value, kind) for key, value in state_dict.items()
     )
     if not tensors or not state_dict:
         kind = 'has a state_dict that is no dict of tensors' if 'state_dict' in checkpoint else 'has no state_dict'
         raise CheckpointError(
             f'the checkpoint {kind}; its entries: {", ".join(map(str, list(checkpoint)[:NAMED_KEYS]))}'
         )
-    return _without_wrapper(state_dict)
+    return state_dict
 
 
-def _load(path: Path, file: TorchFile, map_location: Any) -> Any:
+def _load(file: TorchFile, map_location: Any) -> Any:
     """What torch builds of a file that has been looked through."""
-    foreign = file.foreign()
+    foreign, path = file.foreign(), file.path
     try:
-        return torch.load(path, map_location=map_location, weights_only=True)
+        with file.same.open() as opened:
+            return torch.load(opened, map_location=map_location, weights_only=True)
+    except CheckpointError:  # it has changed
+        raise
     except Exception as error:  # a damaged file makes the unpickler fail in any way: IndexError, KeyError, struct.error
         if foreign and isinstance(error, pickle.UnpicklingError):
             raise CheckpointError(
-                f'{path} is refused: it asks for `{foreign[0]}`, which is no plain data and could run code; nothing '
-                'was run'
+                f'{path} is refused: it asks for `{_refused(foreign)}`, which is no plain data and could run code; '
+                'nothing was run'
             ) from error
         raise CheckpointError(
-            f'{path} cannot be read as a checkpoint, it is damaged or of another kind ({type(error).__name__} in '
-            'torch.load)'
+            f'{path} cannot be read as a checkpoint, it is damaged or of another kind ({_reason(error)})'
         ) from error
+
+
+def _refused(foreign: list[str]) -> str:
+    """The first of the names that torch does not know as data, found out by asking it; else the first."""
+    for name in dict.fromkeys(foreign):
+        module, _, attribute = name.rpartition('.')
+        if not name.isprintable():
+            return name
+        naming = b'\x80\x02c' + f'{module}\n{attribute}\n.'.encode(errors='replace')  # calls nothing
+        try:
+            torch.load(io.BytesIO(naming), weights_only=True)
+        except pickle.UnpicklingError:
+            return name
+        except RuntimeError:  # torch has looked it up; it is no checkpoint
+            continue
+    return foreign[0]
+
+
+def _reason(error: Exception) -> str:
+    """torch's reason in a line, but for that of its unpickler, which advises to switch the safety off."""
+    line = ''.join(str(error).strip().splitlines()[:1])[:200]
+    if isinstance(error, pickle.UnpicklingError) or not line or not line.isprintable():
+        return f'{type(error).__name__} in torch.load'
+    return f'{type(error).__name__}: {line}'
 
 
 def _without_wrapper(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:

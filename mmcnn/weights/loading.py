@@ -244,7 +244,8 @@ def _of_mmdet(file: Checkpoint, model: nn.Module, prefix: str) -> Translation:
 
 
 def _of_darknet(file: Checkpoint, model: nn.Module, prefix: str) -> Translation:
-    return read_darknet(file.path, model)
+    with file.unchanged() as path:
+        return read_darknet(path, model)
 
 
 def _of_ultralytics(file: Checkpoint, model: nn.Module, prefix: str) -> Translation:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from mmcnn.compat.moved import renamed_attribute
+from mmcnn.compat.moved import renamed_arguments, renamed_attribute
 from mmcnn.errors import CheckpointError
 from mmcnn.image_format import in_words
 from mmcnn.models.families import backbone_families
@@ -28,6 +28,7 @@ _LONGEST = 1_000  # characters of one entry: a record is a page, not a payload
 _SHOWN = ('model', 'activation', 'norm_eps')  # entries that stand in sentences
 
 
+@renamed_arguments(world='library')
 @dataclass(frozen=True)
 class Record:
     """Where weights came from, and what the tensors do not show: a network has them in the wrong form otherwise.

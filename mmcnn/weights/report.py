@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
-from mmcnn.compat.moved import renamed_attribute
+from mmcnn.compat.moved import renamed_arguments, renamed_attribute
 
 NAMED_KEYS = 5  # how many keys of a kind a message names
 _LONGEST_KEY = 120  # characters of a key, or of a key and its two shapes, that a message shows
@@ -16,6 +16,7 @@ _LONGEST_KEY = 120  # characters of a key, or of a key and its two shapes, that 
 Mismatch = tuple[str, tuple[int, ...], tuple[int, ...]]
 
 
+@renamed_arguments(world='source')
 @dataclass(frozen=True)
 class LoadReport:
     """What became of each key; those of BatchNorm's counters, which older files lack, aside.

@@ -93,6 +93,10 @@ def test_attributes_and_arguments_under_the_names_that_they_had():
     from mmcnn.weights.record import Record
     from mmcnn.weights.report import LoadReport
     from mmcnn.weights.sources.catalog import find
+    from mmcnn.weights.sources.published import Published
+
+    published = vars(find('vgg16/keras')).copy()
+    del published['library']
 
     @renamed_arguments(source='path', world='source')
     def convert(path, target, source=None):
@@ -115,3 +119,11 @@ def test_attributes_and_arguments_under_the_names_that_they_had():
     ):
         with pytest.warns(DeprecationWarning, match=rf'^{type(object_).__name__}\.world is called {new} now$'):
             assert object_.world == value
+    for call, new in (
+        (lambda: Record('vgg16', world='keras'), 'library'),
+        (lambda: LoadReport((), world='keras'), 'source'),
+        (lambda: Published(**{**published, 'world': 'keras'}), 'library'),
+    ):
+        with pytest.warns(DeprecationWarning, match=rf'^\w+\(world=\) is called {new} now$') as seen:
+            assert getattr(call(), new) == 'keras'
+        assert seen[0].filename == __file__ and str(seen[0].message).startswith(type(call()).__name__)

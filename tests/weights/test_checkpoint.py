@@ -1,7 +1,13 @@
+import gc
 import os
 import pickle
+import re
+import sys
+import weakref
 import zipfile
+from collections import Counter
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -14,6 +20,7 @@ import mmcnn
 from mmcnn.errors import CheckpointError
 from mmcnn.weights import read_checkpoint, state_dict_of
 from mmcnn.weights.checkpoint import Checkpoint, format_of
+from mmcnn.weights.formats import torch_file
 from mmcnn.weights.formats.torch_file import DTYPES, PLAIN, TorchFile
 from mmcnn.weights.record import of_row, to_json
 
@@ -272,11 +279,138 @@ def test_a_file_that_changes_after_it_was_opened(tmp_path):
         torch.save({'a': torch.ones(1000)}, tmp_path / 'x.pth', _use_new_zipfile_serialization=zipped)
         checkpoint = Checkpoint.open(tmp_path / 'x.pth')
         (tmp_path / 'x.pth').write_bytes((tmp_path / 'x.pth').read_bytes()[:2000])
-        with pytest.raises(CheckpointError, match=r"x\.pth is refused: its storage '\w+' cannot be read \("):
-            checkpoint.state_dict  # noqa: B018
+        for part in ('state_dict', 'content', 'sha256'):
+            with pytest.raises(CheckpointError, match=r'x\.pth has changed since it was opened$'):
+                getattr(checkpoint, part)
         (tmp_path / 'x.pth').unlink()
-        with pytest.raises(CheckpointError, match=r'x\.pth is refused: .*No such file'):
-            checkpoint.state_dict  # noqa: B018
+        for part in ('state_dict', 'content', 'sha256'):
+            with pytest.raises(CheckpointError, match=r'x\.pth has changed since it was opened: No such file'):
+                getattr(checkpoint, part)
+
+
+def darknet_bytes():
+    return np.array([0, 2, 5, 0, 0], '<i4').tobytes() + bytes(400)
+
+
+@pytest.mark.parametrize('kind', ['pytorch', 'legacy', 'safetensors', 'keras', 'darknet', 'ultralytics'])
+def test_another_file_in_its_place_is_not_read(kind, tmp_path, monkeypatch):
+    module = ModuleType('models.yolo')
+    module.Model = type('Model', (), {'__module__': 'models.yolo'})
+    for name in ('models', 'models.yolo'):
+        monkeypatch.setitem(sys.modules, name, module)
+    path, other = tmp_path / 'x', tmp_path / 'other'
+
+    def write(where, value):
+        state = {'model.0.conv.conv.weight': torch.full((100,), value)}
+        if kind == 'safetensors':
+            save_file(state, where)
+        elif kind == 'keras':
+            where.write_bytes(b'\x89HDF\r\n\x1a\n' + bytes(100))
+        elif kind == 'darknet':
+            where.write_bytes(darknet_bytes())
+        else:
+            content = dict(model=state, kind=module.Model) if kind == 'ultralytics' else state
+            torch.save(content, where, _use_new_zipfile_serialization=kind != 'legacy')
+
+    write(path, 1.0)
+    write(other, 2.0)
+    checkpoint = Checkpoint.open(path)
+    assert (checkpoint.path, checkpoint.format) == (path, 'pytorch' if kind == 'legacy' else kind)
+    os.replace(other, path)
+    parts = {'pytorch': ['content'], 'legacy': ['content'], 'ultralytics': ['tree', 'content']}.get(kind, [])
+    for part in [*parts, 'sha256', *(['state_dict'] if kind != 'darknet' else [])]:
+        with pytest.raises(CheckpointError, match=r'x has changed since it was opened$'):
+            getattr(checkpoint, part)
+    if kind == 'darknet':
+        with pytest.raises(CheckpointError, match=r'x has changed since it was opened$'):
+            mmcnn.load_weights(mmcnn.build_backbone('darknet53', widen_factor=0.125), checkpoint)
+    assert Checkpoint.open(path).sha256
+
+
+def test_a_released_one_does_not_become_another(tmp_path):
+    for name, value in (('x.pth', 1.0), ('other.pth', 2.0)):
+        torch.save({'state_dict': {'a': torch.full((2,), value)}, 'meta': dict(epoch=value)}, tmp_path / name)
+    checkpoint = Checkpoint.open(tmp_path / 'x.pth')
+    assert checkpoint.meta == dict(epoch=1.0)
+    checkpoint.release()
+    assert checkpoint.state_dict['a'].tolist() == [1, 1]
+    checkpoint.release()
+    os.replace(tmp_path / 'other.pth', tmp_path / 'x.pth')
+    assert checkpoint.meta == dict(epoch=1.0)
+    with pytest.raises(CheckpointError, match='has changed since it was opened'):
+        checkpoint.state_dict  # noqa: B018
+
+
+def test_releasing_lets_go_of_the_log(trained):
+    checkpoint = Checkpoint.open(trained.checkpoint)
+    assert checkpoint.meta and checkpoint.state_dict
+    content = weakref.ref(checkpoint._file)
+    checkpoint.release()
+    gc.collect()
+    assert content() is None
+
+
+def test_a_path_is_the_same_file_from_another_folder(tmp_path, monkeypatch):
+    (tmp_path / 'sub').mkdir()
+    torch.save({'a': torch.ones(2)}, tmp_path / 'x.pth')
+    save_file({'a': torch.ones(2)}, tmp_path / 'x.safetensors')
+    monkeypatch.chdir(tmp_path)
+    opened = [Checkpoint.open(name) for name in ('x.pth', 'x.safetensors')]
+    digests = [checkpoint.sha256 for checkpoint in opened]
+    monkeypatch.chdir(tmp_path / 'sub')
+    torch.save({'a': torch.zeros(2)}, 'x.pth')
+    for checkpoint, digest in zip(opened, digests, strict=True):
+        assert checkpoint.state_dict['a'].tolist() == [1, 1] and checkpoint.sha256 == digest
+    (tmp_path / 'x.pth').unlink()
+    opened[0].release()
+    with pytest.raises(CheckpointError, match=r'^x\.pth has changed since it was opened'):
+        opened[0].state_dict  # noqa: B018
+
+
+def test_what_torch_builds_is_not_blamed(tmp_path):
+    class Home:
+        def __reduce__(self):
+            return Path, ('x',)
+
+    system = f'{os.system.__module__}.system'
+    path = f'{Path("x").__class__.__module__}.{Path.__qualname__}'
+    for content, culprit in (
+        ({'dtype': torch.float32, 'x': Call(os.system, 'true')}, system),
+        ({'log': Counter('ab'), 'x': Home()}, path),
+        ({'log': Counter('ab'), 'x': Call(getattr, HistoryBuffer, '__class__')}, 'builtins.getattr'),
+    ):
+        for zipped in (True, False):
+            torch.save(content, tmp_path / 'x.pth', _use_new_zipfile_serialization=zipped)
+            with pytest.raises(CheckpointError, match=re.escape(f'is refused: it asks for `{culprit}`, which is no')):
+                Checkpoint.open(tmp_path / 'x.pth')
+
+
+def test_torch_s_reason_is_given(tmp_path):
+    torch.save({'state_dict': {'a': torch.ones(2)}, 'x': Call(torch.device, 'nowhere')}, tmp_path / 'x.pth')
+    checkpoint = Checkpoint.open(tmp_path / 'x.pth')
+    with pytest.raises(CheckpointError, match=r'another kind \(RuntimeError: .*nowhere[^\n]*\)$') as error:
+        checkpoint.content  # noqa: B018
+    assert len(str(error.value)) < len(str(tmp_path)) + 320
+    with pytest.raises(CheckpointError) as again:
+        Checkpoint.open(tmp_path / 'x.pth').refuse_unbuildable()
+    assert str(again.value) == str(error.value)
+    # What torch says of a pickle advises to switch its safety off.
+    torch.save({'state_dict': {'a': torch.ones(2)}, 'x': Counter('ab'), 'y': torch.ones(3)[None]}, tmp_path / 'x.pth')
+    assert Checkpoint.open(tmp_path / 'x.pth').content['x'] == Counter('ab')
+
+
+def test_a_path_is_named_once(tmp_path):
+    torch.save({'state_dict': {'a': torch.eye(3).to_sparse()}, 'x': Call(torch.device, 'nowhere')}, tmp_path / 'x.pth')
+    with pytest.raises(CheckpointError) as error:
+        Checkpoint.open(tmp_path / 'x.pth').state_dict  # noqa: B018
+    assert str(error.value).count(str(tmp_path)) == 1
+
+
+def test_a_file_that_vanishes_is_not_called_damaged(tmp_path, monkeypatch):
+    torch.save({'a': torch.ones(2)}, tmp_path / 'x.pth')
+    monkeypatch.setattr(torch_file, 'refuse_enormous', Path.unlink)
+    with pytest.raises(CheckpointError, match=r'x\.pth does not exist any more$'):
+        read_checkpoint(tmp_path / 'x.pth')
 
 
 BASE = torch.arange(8.0)

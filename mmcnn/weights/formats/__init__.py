@@ -3,14 +3,67 @@
 Here is what is told of a file before it is read as anything.
 """
 
+import contextlib
 import difflib
+import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from mmcnn.errors import CheckpointError
 from mmcnn.weights.report import NAMED_KEYS
 
 #: Bytes of a file; no training state of a network of this package comes near it.
 MAX_FILE = 2**34
+
+
+class SameFile:
+    """A file that was opened once and has to be the same one, unchanged, each time that it is opened again.
+
+    Attributes:
+        path: as it was given, for messages.
+    """
+
+    def __init__(self, path: Path, file: BinaryIO) -> None:
+        """``file``: the path, opened."""
+        self.path = path
+        self._absolute = path.absolute()
+        self._identity = _identity(os.fstat(file.fileno()))
+
+    @property
+    def place(self) -> Path:
+        """Where it can be read: the path as it was given, unless the working folder has changed."""
+        return self.path if self.path.absolute() == self._absolute else self._absolute
+
+    def open(self) -> BinaryIO:
+        """Opens it again.
+
+        Raises:
+            CheckpointError: it has changed since the first time, or is gone.
+        """
+        try:
+            file = self.place.open('rb')
+        except OSError as error:
+            raise CheckpointError(f'{self.path} has changed since it was opened: {error.strerror}') from error
+        if _identity(os.fstat(file.fileno())) != self._identity:
+            file.close()
+            raise CheckpointError(f'{self.path} has changed since it was opened')
+        return file
+
+    @contextlib.contextmanager
+    def unchanged(self) -> Iterator[Path]:
+        """For readers that open a path themselves: :attr:`place`, which is the same file before and after.
+
+        Raises:
+            CheckpointError: as :meth:`open`.
+        """
+        self.open().close()
+        yield self.place
+        self.open().close()
+
+
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def check_file(path: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import pickle
 import struct
 import sys
@@ -22,7 +23,7 @@ from torch import Tensor
 
 from mmcnn.compat import safe_globals
 from mmcnn.errors import CheckpointError
-from mmcnn.weights.formats import MAX_FILE, check_file, first_line, refuse_enormous
+from mmcnn.weights.formats import MAX_FILE, SameFile, check_file, first_line, refuse_enormous
 from mmcnn.weights.formats.restricted_unpickler import (
     MAX_BYTES,
     BoundedReader,
@@ -98,6 +99,7 @@ class TorchFile:
     """A file of ``torch.save``, checked as a whole: every tensor lies in its storage and every storage in the file.
 
     Attributes:
+        same: the file, which can be opened again as long as it has not changed.
         content: what was saved, made of containers, :class:`StoredTensor` and
             :class:`~mmcnn.weights.formats.restricted_unpickler.StandIn`.
         names: of the classes and functions that its pickle names.
@@ -111,10 +113,11 @@ class TorchFile:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._storages: dict[str, StoredStorage] = {}
-        self._positions: dict[str, int] = {}  # of the storages in a plain file
+        self._positions: dict[str, int] = {}  # of the bytes of each storage that has any
         self._members: dict[str, zipfile.ZipInfo] | None = None  # of an archive, by the keys of the storages
         self._misused: list[str] = []
         with self.path.open('rb') as file:
+            self.same = SameFile(self.path, file)
             unpickler = self._open_archive(file) if is_archive(file) else self._open_plain(file)
         self.names: list[str] = unpickler.names
         self._calls = unpickler.calls
@@ -122,10 +125,11 @@ class TorchFile:
     def foreign(self) -> list[str]:
         """Names in the file of what is not known to be plain data: torch refuses to build most of it, and may run it.
 
-        MMEngine's own types are known (:mod:`mmcnn.compat.safe_globals`), and what else was put on torch's list.
+        The misused come first, then the others in the order of the file. MMEngine's own types are known
+        (:mod:`mmcnn.compat.safe_globals`), and what else was put on torch's list.
         """
         known = PLAIN | safe_globals.names()
-        return [name for name in (*self.names, *self._calls) if name not in known] + self._misused
+        return self._misused + [name for name in (*self.names, *self._calls) if name not in known]
 
     def overlap(self, wanted: Iterable[StoredTensor]) -> StoredStorage | None:
         """A storage that different tensors share, so that these could be many times the file's size."""
@@ -143,10 +147,11 @@ class TorchFile:
 
         Raises:
             TorchFileError: they cannot be read, or share numbers, so that they could be many times the file's size.
+            CheckpointError: the file has changed.
         """
         if storage := self.overlap(wanted.values()):
             raise TorchFileError(f'tensors overlap in its storage {storage.key!r:.40}')
-        with self.path.open('rb') as file:
+        with self.same.open() as file:
             storages = dict.fromkeys(stored.storage for stored in wanted.values())
             numbers = {storage: self._numbers(file, storage, checksums) for storage in storages}
         read = {stored: numbers[stored.storage] for stored in wanted.values()}
@@ -158,20 +163,21 @@ class TorchFile:
         data = torch.empty(storage.nbytes, dtype=torch.uint8)
         try:
             member = self._members[storage.key] if self._members is not None and storage.nbytes else None
-            file.seek(self._positions.get(storage.key, 0) if member is None else _data_of(file, member))
+            file.seek(self._positions.get(storage.key, 0))
             if file.readinto(data.numpy()) < storage.nbytes:
                 raise EOFError('the file has become shorter')
             if member is not None and checksums and zlib.crc32(data.numpy()) != member.CRC:
                 raise zipfile.BadZipFile('bad CRC-32')
-        except Exception as error:  # whatever a file provokes that was changed since it was opened
+        except Exception as error:  # whatever a file provokes that changes while it is read
             raise TorchFileError(f'its storage {storage.key!r:.40} cannot be read ({error})') from error
         return data.view(storage.dtype)
 
     # ------------------------------------------------------------------------------------------------------ opening
 
     def _open_archive(self, file: BinaryIO) -> RestrictedUnpickler:
+        size = os.fstat(file.fileno()).st_size
         with zipfile.ZipFile(file) as archive:
-            check_archive(archive, self.path.stat().st_size)
+            check_archive(archive, size)
             entry = next((name for name in archive.namelist() if name.endswith(PICKLE)), None)
             if entry is None:
                 raise pickle.UnpicklingError(f'an archive without {PICKLE}')
@@ -184,12 +190,14 @@ class TorchFile:
         for key, storage in self._storages.items():
             member = members.get(folder + key)
             self._compare(storage, member.file_size if member else 0)
-            if member:
+            if storage.nbytes:
                 self._members[key] = member
+                self._positions[key] = _data_of(file, member)
+                self._compare(storage, min(storage.nbytes, max(0, size - self._positions[key])))
         return unpickler
 
     def _open_plain(self, file: BinaryIO) -> RestrictedUnpickler:
-        size = self.path.stat().st_size
+        size = os.fstat(file.fileno()).st_size
         reader = BoundedReader(file, size)
         unpickler = self._unpickler(reader)
         self.content = unpickler.load()
@@ -315,12 +323,13 @@ def check_archive(archive: zipfile.ZipFile, size: int) -> None:
 
 
 def _data_of(file: BinaryIO, member: zipfile.ZipInfo) -> int:
-    """Where the bytes of a stored member begin, behind its own header."""
+    """Where the bytes of a stored member begin, behind its own header, in which a damage is found."""
     file.seek(member.header_offset)
-    signature, name, extra = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
+    head = file.read(_LOCAL_HEADER.size).ljust(_LOCAL_HEADER.size, b'\0')
+    signature, name, extra = _LOCAL_HEADER.unpack(head)
     encoding = 'utf-8' if member.flag_bits & 0x800 else 'cp437'
     if signature != b'PK\x03\x04' or file.read(name) != member.orig_filename.encode(encoding):
-        raise zipfile.BadZipFile('the directory and the member differ')
+        raise TorchFileError(f'the header of {member.filename!r:.60} in it is damaged')
     return member.header_offset + _LOCAL_HEADER.size + name + extra
 
 
@@ -336,6 +345,8 @@ def open_inert(path: Path) -> TorchFile:
         return TorchFile(path)
     except PermissionError as error:
         raise CheckpointError(f'{path} may not be read by this user') from error
+    except FileNotFoundError as error:
+        raise CheckpointError(f'{path} does not exist any more') from error
     except TorchFileError as error:
         raise CheckpointError(f'{path} is refused: {error}') from error
     except Exception as error:  # whatever a damaged file provokes in zipfile

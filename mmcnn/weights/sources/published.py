@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mmcnn.compat.moved import renamed_attribute
+from mmcnn.compat.moved import renamed_arguments, renamed_attribute
 from mmcnn.image_format import ImageFormat
 
 SCHEME = 'mmcnn://'
 
 
+@renamed_arguments(world='library')
 @dataclass(frozen=True, kw_only=True)
 class Published:
     """A file of weights, and what the file itself cannot say.

@@ -212,6 +212,28 @@ def test_a_damaged_storage(tmp_path):
         file.tensors(file.content)
 
 
+def header_of(path, name):
+    with zipfile.ZipFile(path) as archive:
+        return archive.getinfo(name).header_offset
+
+
+@pytest.mark.parametrize('damage', [bytes(30), b'PK\x03\x04' + bytes(22) + b'\x08\x00\xff\xff'])
+def test_a_damaged_header_of_a_storage(damage, tmp_path):
+    path = saved(tmp_path, {'a': torch.ones(1000), 'b': torch.ones(10)})
+    position = header_of(path, 'x/data/1')
+    with path.open('r+b') as file:
+        file.seek(position)
+        file.write(damage)
+    with pytest.raises(TorchFileError, match=r"the header of 'x/data/1' in it is damaged|'1' is cut short: 0 bytes of"):
+        TorchFile(path)
+
+
+def test_an_archive_with_a_name_of_other_letters(tmp_path):
+    torch.save({'a': torch.ones(2)}, tmp_path / 'größe.pt')
+    file = TorchFile(tmp_path / 'größe.pt')
+    assert file.tensors(file.content)['a'].tolist() == [1, 1]
+
+
 def test_a_pickle_that_is_too_long(tmp_path, monkeypatch):
     monkeypatch.setattr(torch_file, 'MAX_BYTES', 50)
     with pytest.raises(TorchFileError, match=r'its pickle has \d+ bytes without any tensor'):
