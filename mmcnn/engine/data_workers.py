@@ -8,15 +8,15 @@ import os
 import signal
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Event
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
 from mmcnn.compat import private_names
 from mmcnn.engine import shared_memory
@@ -25,6 +25,7 @@ from mmcnn.errors import TrainingError
 #: Seconds in which the system is told of the end of a process whose connection has ended.
 _JOIN = 0.2
 _contexts: weakref.WeakSet[_WorkerContext] = weakref.WeakSet()
+Given = TypeVar('Given')
 
 private_names.delete_unstarted_iterators_quietly()
 
@@ -42,26 +43,24 @@ def guard_workers(loader: DataLoader) -> None:
         return
     base = type(loader.multiprocessing_context or multiprocessing.get_context())
     loader.multiprocessing_context = type('WorkerContext', (_WorkerContext, base), {})()
+    loader.multiprocessing_context.is_iterable = isinstance(loader.dataset, IterableDataset)
     loader.worker_init_fn = partial(_begin, loader.worker_init_fn)
 
 
-def worker_death() -> str | None:
-    """A sentence if data-loading processes of guarded loaders have died, else None; each death is told once.
+def worker_death(error: Exception) -> str | None:
+    """A sentence if an error may come of the death of data-loading processes of guarded loaders, and some have died.
 
-    To be asked after an error of any kind: PyTorch's own may arise anywhere in the main thread, and of a worker that
-    dies while it hands a batch over the main process learns only that the connection has ended.
+    Each death is told once. PyTorch's own error is a RuntimeError that may arise anywhere in the main thread; of a
+    worker that dies while it hands a batch over, the main process learns only that the connection has ended, or that
+    there is no such shared memory. Errors of a more special kind, as of the memory of a GPU, come of something else.
     """
-    with contextlib.suppress(RuntimeError):  # of PyTorch's handler of SIGCHLD, at any moment
-        alive = {process.sentinel: process for process in _started() if process.exitcode is None}
-        if len(alive) == len(_started()):
-            for sentinel in connection.wait([*alive], _JOIN):
-                alive[sentinel].join(_JOIN)
-    dead = [process for process in _started() if process.exitcode]
-    for each in _contexts:
-        each.processes = [process for process in each.processes if process not in dead]
+    if type(error) is not RuntimeError and not isinstance(error, OSError | EOFError):
+        return None
+    dead = _despite_news(_find_dead)
     if not dead:
         return None
-    signals = {signal.strsignal(-process.exitcode) or '' for process in dead if process.exitcode < 0}
+    _despite_news(lambda: _forget(dead))
+    signals = {signal.strsignal(-code) or '' for code in dead.values() if code < 0}
     how = f' ({", ".join(sorted(signals))})' if any(signals) else ''
     return (
         f'a data-loading process, pid {", ".join(str(process.pid) for process in dead)}, has died{how}; most often the '
@@ -69,15 +68,64 @@ def worker_death() -> str | None:
     )
 
 
-def _started() -> list[BaseProcess]:
-    return [process for each in _contexts for process in each.processes]
+def forget_deaths() -> None:
+    """Forgets the workers that have ended up to now: no later error comes of them."""
+    _despite_news(lambda: _forget([each.process for each in _started() if each.process.exitcode is not None]))
+
+
+def _despite_news(act: Callable[[], Given]) -> Given:
+    """What ``act`` returns; PyTorch's handler of SIGCHLD may raise inside it, once for each of PyTorch's iterators."""
+    while True:
+        with contextlib.suppress(RuntimeError):
+            return act()
+
+
+def _find_dead() -> dict[BaseProcess, int]:
+    """Those that have died, and their exit codes."""
+    if not any(each.has_died() for each in _started()):
+        alive = {each.process.sentinel: each.process for each in _started() if each.process.exitcode is None}
+        for sentinel in connection.wait([*alive], _JOIN):
+            alive[sentinel].join(_JOIN)
+    return {each.process: each.process.exitcode for each in _started() if each.has_died()}
+
+
+def _forget(processes: Collection[BaseProcess]) -> None:
+    for context in _contexts:
+        context.workers = [each for each in context.workers if each.process not in processes]
+
+
+def _started() -> list[_Worker]:
+    return [each for context in _contexts for each in context.workers]
+
+
+class _ShutDown(Event):
+    """What an iterator tells its workers their end by."""
+
+    #: Known without the lock, which a worker that was killed may hold: whether a worker may end by itself.
+    ends_workers = False
+
+    def set(self) -> None:
+        self.ends_workers = True
+        super().set()
+
+
+class _Worker(NamedTuple):
+    process: BaseProcess
+    shut_down: _ShutDown
+
+    def has_died(self) -> bool:
+        """Whether it has ended in another way than with its iterator; ``os._exit(0)`` in a data set is one, too."""
+        code = self.process.exitcode
+        return code is not None and (code != 0 or not self.shut_down.ends_workers)
 
 
 class _WorkerContext:
     """What a ``DataLoader`` starts its workers with, mixed into a context of multiprocessing; knows its workers."""
 
+    is_iterable = False  # the data set: each worker ends with its part of it
+
     def __init__(self) -> None:
-        self.processes: list[BaseProcess] = []  # of the current iterator, and those that have outlived an earlier one
+        self.workers: list[_Worker] = []  # of the current iterator, and those that have outlived an earlier one
         _contexts.add(self)
 
     def Queue(self, maxsize: int = 0) -> Queue:  # noqa: N802
@@ -85,8 +133,11 @@ class _WorkerContext:
             return super().Queue(maxsize)
 
     def Event(self) -> Event:  # noqa: N802
+        """Of each iterator: there is one, made before its workers."""
         with self._refusal_named():
-            return super().Event()
+            self._shut_down = _ShutDown(ctx=self.get_context())
+        self._shut_down.ends_workers = self.is_iterable
+        return self._shut_down
 
     def Process(self, *args: Any, **kwargs: Any) -> BaseProcess:  # noqa: N802
         process = super().Process(*args, **kwargs)
@@ -95,24 +146,24 @@ class _WorkerContext:
 
     def _start(self, process: BaseProcess) -> None:
         del process.start  # the class's own; a process that is spawned is sent all that it has
-        self.processes = [each for each in self.processes if each.exitcode is None]
+        self.workers = [each for each in self.workers if each.process.exitcode is None]
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})  # until it is deaf for them
         try:
             with self._refusal_named():
                 process.start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        self.processes.append(process)
+        self.workers.append(_Worker(process, self._shut_down))
 
     @contextlib.contextmanager
     def _refusal_named(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            for process in self.processes:  # the first ones have been started
-                process.kill()
-                process.join()
-            self.processes = []
+            for each in self.workers:  # the first ones have been started
+                each.process.kill()
+                each.process.join()
+            self.workers = []
             why = shared_memory.refusal(error)
             raise TrainingError(f'the data-loading processes cannot be started: {why}') from error
 

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from mmcnn.compat import private_names
 from mmcnn.engine.atomic_checkpoint_hook import AtomicCheckpointHook
-from mmcnn.engine.data_workers import guard_workers, worker_death
+from mmcnn.engine.data_workers import forget_deaths, guard_workers, worker_death
 from mmcnn.engine.random_state import seed_from
 from mmcnn.engine.rank_watch import RankWatch
 from mmcnn.engine.refusals import Refusals
@@ -95,6 +95,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     def run(self) -> torch.nn.Module:
         """Trains to the end, or until a signal."""
         runner = self.runner
+        forget_deaths()
         runner.call_hook('before_train')
         self._take_up()
         patience = PATIENCE if get_world_size() == 1 else PATIENCE_OF_RANKS
@@ -262,7 +263,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             raise DataError(str(error).strip().rpartition(f'{DataError.__module__}.DataError: ')[2]) from error
         if isinstance(error, TrainingError):
             return
-        if death := worker_death():
+        if death := worker_death(error):
             raise TrainingError(death) from error
         if isinstance(error, OSError):
             # Of a log, an event file: the checkpoint hook explains its own.

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from typing import NoReturn
 
-from mmcnn.engine.data_workers import worker_death
+from mmcnn.engine.data_workers import forget_deaths, worker_death
 from mmcnn.errors import MmcnnError, StoppedError, TrainingError
 
 
@@ -35,6 +35,7 @@ def terminated() -> Iterator[None]:
 @contextlib.contextmanager
 def known_causes() -> Iterator[None]:
     """Raises what is known to lie behind an error as one of :mod:`mmcnn.errors`."""
+    forget_deaths()
     try:
         yield
     except SystemExit as end:  # how a loop under MMEngine's own tools ends after a signal
@@ -49,7 +50,7 @@ def known_causes() -> Iterator[None]:
     except Exception as error:  # raised again, unless a known cause lies behind it
         if (interrupt := _interrupt_behind(error)) is not None:
             raise interrupt from None
-        if isinstance(error, RuntimeError | OSError | EOFError) and (death := worker_death()):
+        if death := worker_death(error):
             raise TrainingError(death) from error
         raise
 

@@ -8,10 +8,14 @@ import sys
 import time
 
 import pytest
-from torch.utils.data import DataLoader
+import torch
+from torch.utils.data import DataLoader, IterableDataset
 
-from mmcnn.engine.data_workers import guard_workers, worker_death
+from mmcnn.engine import data_workers
+from mmcnn.engine.data_workers import forget_deaths, guard_workers, worker_death
 from mmcnn.errors import TrainingError
+
+BROKEN = EOFError()  # what is left of a connection
 
 
 def started(worker_id):
@@ -57,15 +61,15 @@ def test_a_dead_worker_is_one_sentence(signum, how):
     iterator = iter(loader)
     next(iterator)
     pid = iterator._workers[0].pid
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeError) as error:
         os.kill(pid, signum)
         for _ in iterator:
             pass
-    assert worker_death() == (
+    assert worker_death(error.value) == (
         f'a data-loading process, pid {pid}, has died ({how}); most often the machine has run out of memory, or '
         '/dev/shm of space: then fewer workers or a smaller batch size help'
     )
-    assert worker_death() is None  # of an error that comes later
+    assert worker_death(error.value) is None  # of an error that comes later
 
 
 def test_several_dead_workers_are_one_sentence():
@@ -78,15 +82,130 @@ def test_several_dead_workers_are_one_sentence():
         with contextlib.suppress(RuntimeError):  # PyTorch is told
             os.kill(worker.pid, signum)
             worker.join(10)
-    assert f'pid {first.pid}, {second.pid}, has died (Bus error, Killed);' in worker_death()
+    assert f'pid {first.pid}, {second.pid}, has died (Bus error, Killed);' in worker_death(BROKEN)
 
 
-def test_workers_that_have_ended_well_are_not_dead():
-    loader = DataLoader(Slow(range(8)), batch_size=1, num_workers=2, worker_init_fn=started)
+class Leaving(list):
+    """Ends its process after the first items, without an error."""
+
+    def __init__(self, leave):
+        super().__init__(range(8))
+        self.leave = leave
+
+    def __getitem__(self, index):
+        if index > 1:
+            self.leave(0)
+        return index
+
+
+@pytest.mark.parametrize(
+    ('leave', 'persistent', 'method'),
+    [(os._exit, False, 'fork'), (sys.exit, False, 'fork'), (os._exit, True, 'fork'), (sys.exit, True, 'spawn')],
+)
+def test_workers_that_exit_without_an_error_have_died_too(leave, persistent, method):
+    loader = DataLoader(
+        Leaving(leave), batch_size=1, num_workers=2, persistent_workers=persistent, multiprocessing_context=method
+    )
+    guard_workers(loader)
+    iterator = iter(loader)
+    first, second = iterator._workers
+    for worker in (first, second):
+        worker.join(60)
+        assert worker.exitcode == 0
+    with pytest.raises(RuntimeError, match='exited unexpectedly') as error:
+        list(iterator)
+    assert f'a data-loading process, pid {first.pid}, {second.pid}, has died;' in worker_death(error.value)
+    assert worker_death(error.value) is None
+
+
+class Stream(IterableDataset):
+    """Each worker's part has another length."""
+
+    def __iter__(self):
+        return iter(range(1 + 20 * torch.utils.data.get_worker_info().id))
+
+
+@pytest.mark.parametrize('persistent', [False, True])
+@pytest.mark.parametrize('dataset', [Slow(range(8)), Stream()], ids=['items', 'stream'])
+def test_workers_that_have_ended_well_are_not_dead(dataset, persistent):
+    loader = DataLoader(
+        dataset, batch_size=1, num_workers=2, worker_init_fn=started, collate_fn=list, persistent_workers=persistent
+    )
     guard_workers(loader)
     for _ in range(2):
-        assert len(list(loader)) == 8
-    assert worker_death() is None
+        assert len(list(loader)) == {Slow: 8, Stream: 22}[type(dataset)]
+        assert worker_death(BROKEN) is None
+    iterator = iter(loader)
+    workers = iterator._workers
+    for _ in range(5):
+        next(iterator)
+    if type(dataset) is Stream and not persistent:  # a part is over, the iterator is not
+        workers[0].join(10)
+        assert workers[0].exitcode == 0
+    assert worker_death(BROKEN) is None
+    iterator._shutdown_workers()  # as if it had been left
+    for worker in workers:
+        worker.join(10)
+        assert worker.exitcode == 0
+    assert worker_death(BROKEN) is None
+
+
+class Killed:
+    """A process that was killed; PyTorch's handler speaks up when it is looked at for the n-th time."""
+
+    pid, sentinel = 7, None
+
+    def __init__(self, n):
+        self.left = n
+
+    @property
+    def exitcode(self):
+        self.left -= 1
+        if self.left == 0:
+            raise RuntimeError('DataLoader worker (pid 8) is killed by signal: Killed.')
+        return -signal.SIGKILL
+
+
+@pytest.mark.parametrize('n', range(1, 5))
+def test_pytorch_may_speak_up_while_the_dead_are_looked_for(n):
+    loader = DataLoader(range(2), num_workers=1)
+    guard_workers(loader)
+    context = loader.multiprocessing_context
+    context.workers.append(data_workers._Worker(Killed(n), context.Event()))
+    assert 'pid 7, has died (Killed);' in worker_death(BROKEN)
+    assert worker_death(BROKEN) is None
+    context.workers.append(data_workers._Worker(Killed(n), context.Event()))
+    forget_deaths()
+    assert worker_death(BROKEN) is None
+
+
+@pytest.mark.parametrize(
+    'error', [torch.OutOfMemoryError('CUDA'), NotImplementedError(), TrainingError(), ValueError()]
+)
+def test_errors_that_come_of_something_else(error):
+    loader = DataLoader(range(2), num_workers=1)
+    guard_workers(loader)
+    context = loader.multiprocessing_context
+    context.workers.append(data_workers._Worker(Killed(0), context.Event()))
+    assert worker_death(error) is None
+    assert worker_death(ConnectionResetError()) is not None
+    start = time.monotonic()
+    assert worker_death(error) is None and time.monotonic() - start < 0.1  # nor is anything waited for
+
+
+def test_the_dead_of_an_earlier_run_are_forgotten_and_the_living_are_not():
+    loader = DataLoader(Slow(range(50)), batch_size=1, num_workers=2, worker_init_fn=started)
+    guard_workers(loader)
+    iterator = iter(loader)
+    next(iterator)
+    first, second = iterator._workers
+    for worker in (first, second):
+        with contextlib.suppress(RuntimeError):  # PyTorch is told
+            os.kill(worker.pid, signal.SIGKILL)
+            worker.join(10)
+        if worker is first:
+            forget_deaths()
+    assert f'pid {second.pid}, has died' in worker_death(BROKEN)
 
 
 @pytest.mark.parametrize('room', [0, 3, 8, 11])  # for parts of the first queue, of an event, of a worker's queue
@@ -124,7 +243,7 @@ def test_a_process_that_the_system_refuses_is_one_sentence(method, monkeypatch):
     sentence = '^the data-loading processes cannot be started: Resource temporarily unavailable$'
     with pytest.raises(TrainingError, match=sentence):
         iter(loader)
-    assert worker_death() is None
+    assert worker_death(BROKEN) is None
 
 
 @pytest.mark.parametrize('method', ['spawn', 'forkserver'])
@@ -138,7 +257,7 @@ def test_workers_of_every_start_method(method):
     with pytest.raises(RuntimeError):
         os.kill(worker.pid, signal.SIGKILL)
         list(loader)
-    assert f'pid {worker.pid}, has died (Killed);' in worker_death()
+    assert f'pid {worker.pid}, has died (Killed);' in worker_death(BROKEN)
 
 
 class FullSharedMemory:
@@ -154,7 +273,7 @@ def test_a_worker_that_cannot_hand_a_batch_over_says_why_and_ends(capfd):
     guard_workers(loader)
     with pytest.raises(RuntimeError):
         next(iter(loader))
-    assert 'data-loading process' in worker_death()
+    assert 'data-loading process' in worker_death(BROKEN)
     said = capfd.readouterr().err
     assert 'cannot hand over a batch: unable to allocate shared memory' in said
     assert '--shm-size' in said
@@ -164,19 +283,19 @@ def test_a_worker_that_cannot_hand_a_batch_over_says_why_and_ends(capfd):
 def death_after_a_kill(pid):
     try:
         os.kill(pid, signal.SIGKILL)
-        return worker_death()
+        return worker_death(BROKEN)
     except RuntimeError:  # PyTorch was told first, before there was anything to ask
-        return worker_death()
+        return worker_death(BROKEN)
 
 
 def test_a_worker_that_died_while_it_handed_a_batch_over_is_found():
     """The main process gets a broken connection then, which says nothing of a worker."""
     loader = DataLoader(Slow(range(50)), batch_size=1, num_workers=2, worker_init_fn=started, persistent_workers=True)
     guard_workers(loader)
-    assert worker_death() is None
+    assert worker_death(BROKEN) is None
     iterator = iter(loader)
     next(iterator)
-    assert worker_death() is None
+    assert worker_death(BROKEN) is None
     worker = iterator._workers[1]
     assert death_after_a_kill(worker.pid).startswith(
         f'a data-loading process, pid {worker.pid}, has died (Killed); most often'

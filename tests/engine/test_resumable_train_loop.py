@@ -1,3 +1,4 @@
+import contextlib
 import os
 import signal
 
@@ -281,6 +282,24 @@ def test_a_dead_data_worker_is_named(make_runner, tmp_path):
     runner = make_runner(tmp_path, hooks=[At('before_train_iter', 2, shoot)], workers=2)
     with pytest.raises(TrainingError, match=r'a data-loading process, pid [\d, ]+, has died.*run out of memory'):
         runner.train()
+
+
+@pytest.mark.parametrize('error', [torch.OutOfMemoryError('CUDA out of memory'), KeyboardInterrupt()])
+def test_a_dead_data_worker_is_not_the_cause_of_every_error(make_runner, tmp_path, error):
+    def shoot(runner):
+        worker = runner.train_dataloader._iterator._workers[0]
+        with contextlib.suppress(RuntimeError):  # PyTorch is told
+            os.kill(worker.pid, signal.SIGKILL)
+            worker.join()
+        raise error
+
+    def fail(runner):
+        raise RuntimeError('of the model')
+
+    with pytest.raises(type(error)):
+        make_runner(tmp_path / 'first', hooks=[At('before_train_iter', 2, shoot)], workers=2).train()
+    with pytest.raises(RuntimeError, match=r'^of the model$'):  # nor of the next run's
+        make_runner(tmp_path / 'next', hooks=[At('before_train_iter', 2, fail)], workers=2).train()
 
 
 def test_signals_to_the_workers_are_left_to_the_main_process(make_runner, whole, tmp_path):

@@ -1,5 +1,6 @@
 """Errors of PyTorch and MMEngine, as those of mmcnn."""
 
+import contextlib
 import os
 import signal
 
@@ -23,6 +24,20 @@ def test_data_loading_processes_that_cannot_start_or_have_died(full_shm):
     full_shm()
     with pytest.raises(TrainingError, match='processes cannot be started: /dev/shm is full'), known_causes():
         iter(loader)
+
+
+def test_a_death_of_a_run_that_was_interrupted_is_not_the_cause_of_the_next_ones_error():
+    loader = DataLoader(range(50), num_workers=1, multiprocessing_context='fork')
+    guard_workers(loader)
+    with pytest.raises(KeyboardInterrupt), known_causes():
+        batches = iter(loader)
+        worker = batches._workers[0]
+        with contextlib.suppress(RuntimeError):  # PyTorch is told
+            os.kill(worker.pid, signal.SIGKILL)
+            worker.join(10)
+        raise KeyboardInterrupt
+    with pytest.raises(RuntimeError, match=r'^CUDA out of memory$'), known_causes():
+        raise RuntimeError('CUDA out of memory')
 
 
 def test_the_end_after_a_signal_is_an_error_of_its_own():
