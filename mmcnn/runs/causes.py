@@ -53,6 +53,8 @@ def known_causes() -> Iterator[None]:
         if death := worker_death(error):
             raise TrainingError(death) from error
         raise
+    finally:
+        forget_deaths()  # and with them the files by which the system tells of processes
 
 
 def _interrupt_behind(error: BaseException | None) -> KeyboardInterrupt | None:
