@@ -151,7 +151,7 @@ def swap_backbone(model: dict, name: str, weights: bool = False) -> tuple[Config
     if is_classifier(cfg):
         return cfg, notes
     maps = probe(old)
-    if issubclass(families[name], Pyramid) and _is_plain_fpn(cfg.get('neck')):
+    if _has_pyramid(families[name]) and _is_plain_fpn(cfg.get('neck')):
         pyramid = _wire_neck(copy.deepcopy(cfg), maps)
         if set(pyramid.strides) <= set(probe(cfg.backbone).strides):
             notes.append(f'{name} has a pyramid of its own: the neck {cfg.neck.type} is dropped')
@@ -198,6 +198,11 @@ def _meta_input(part: nn.Module, inputs: Maps | None) -> torch.Tensor | tuple[to
     if inputs is None:
         return torch.empty(1, getattr(part, 'in_channels', 3), PROBE_SIZE, PROBE_SIZE)
     return tuple(torch.empty(1, c, PROBE_SIZE // s, PROBE_SIZE // s) for c, s in zip(*inputs, strict=True))
+
+
+def _has_pyramid(family: type) -> bool:
+    """Whether a family's maps are those of an FPN; the attribute is that of release 0.1.0, kept for one release."""
+    return issubclass(family, Pyramid) or getattr(family, 'pyramid', False) is True
 
 
 def _is_plain_fpn(neck: Any) -> bool:

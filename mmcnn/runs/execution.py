@@ -36,7 +36,8 @@ from mmcnn.weights.loading import load_state, load_weights
 
 #: Held-out images in the image grid, and the score they are drawn at where no validation has found a better one.
 GRID_IMAGES, GRID_SCORE = 8, 0.25
-#: Variables by which our config files and MMDetection's are put together. Once a file is read they have no effect.
+#: Variables by which our config files and MMDetection's are put together. Once a file is read they have no effect. A
+#: config's own variables of these names, such as a ``resize`` of somebody's, are dropped from what is dumped, too.
 HELPERS = (
     *('max_epochs', 'img_scale', 'data_root', 'train_pipeline', 'test_pipeline'),
     *('mosaic_affine', 'random_hsv', 'resize', 'train_resize', 'test_resize', 'schedule_hook', 'ema_hook'),

@@ -5,8 +5,9 @@ from mmengine.registry import DefaultScope
 
 import mmcnn
 from mmcnn.errors import MissingLevelError
+from mmcnn.models.families import backbone_families
 from mmcnn.models.wiring import Maps, probe, set_num_classes, swap_backbone, wire
-from mmcnn.registry import MODELS
+from mmcnn.registry import BACKBONE_FAMILIES, MODELS
 
 ANCHORS = [[(12, 16), (19, 36), (40, 28)], [(36, 75), (76, 55), (72, 146)], [(142, 110), (192, 243), (459, 401)]]
 
@@ -350,6 +351,18 @@ def test_swap_to_a_pyramid_does_without_the_fpn():
     assert wired.rpn_head.anchor_generator.strides == [4, 8, 16, 32, 64]
     with pytest.raises(ValueError, match=r'VGG \(vgg16\) has no level 6'):  # and not the other way
         swap_backbone(swapped, 'vgg16')
+
+
+def test_swap_to_a_pyramid_of_release_0_1(monkeypatch):
+    with pytest.warns(DeprecationWarning):
+
+        class Family(backbone_families()['darknet53']):
+            pyramid = True
+
+    monkeypatch.setitem(BACKBONE_FAMILIES, 'darknet53', Family)
+    model = faster_rcnn(backbone=dict(type='mmcnn.vgg16'), neck=dict(type='FPN', out_channels=32, num_outs=4))
+    swapped, notes = swap_backbone(model, 'darknet53')
+    assert swapped.neck is None and 'darknet53 has a pyramid of its own: the neck FPN is dropped' in notes
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import math
+import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from typing import Any, ClassVar
 
 from mmengine.model import BaseModule, PretrainedInit
@@ -32,6 +33,14 @@ class Stage:
     channels: int  # of its output
     stride: int  # of its output against the image, pixels; a power of two
     build: Callable[[], nn.Module]  # called only if a level that is asked for needs the stage
+    lateral: InitVar[bool] = False  # of release 0.1.0, kept for one release: True has a class of its own
+
+    def __post_init__(self, lateral: bool) -> None:
+        if lateral and not type(self).lateral:
+            raise UsageError(
+                f"stage '{self.name}': lateral=True is a mmcnn.models.backbones.pyramid.PyramidStage now; its family "
+                'derives from mmcnn.models.backbones.pyramid.Pyramid in place of Backbone'
+            )
 
 
 class Backbone(BaseModule):
@@ -67,6 +76,16 @@ class Backbone(BaseModule):
     variants: ClassVar[dict[str, Row]]
     #: What ``out_indices=None`` asks for, as far as the family has it: the levels that detectors use.
     default_levels: ClassVar[tuple[int, ...]] = (2, 3, 4, 5)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if vars(cls).get('pyramid') is True:  # of release 0.1.0, kept for one release
+            warnings.warn(
+                f'{cls.__name__}.pyramid: a family with a pyramid of its own derives from '
+                'mmcnn.models.backbones.pyramid.Pyramid now, and needs no such attribute',
+                DeprecationWarning,
+                stacklevel=3,  # of the class; its metaclass is in between
+            )
 
     def __init__(
         self,

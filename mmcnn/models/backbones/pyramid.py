@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -18,6 +18,8 @@ class PyramidStage(Stage):
     It gives the level's map in the trunk's place, is built from the finest to the coarsest level asked for, and is
     never frozen. A family yields it after the trunk's stage whose map it takes.
     """
+
+    lateral: InitVar[bool] = True  # what release 0.1.0 called it, kept for one release
 
 
 class Pyramid(Backbone):

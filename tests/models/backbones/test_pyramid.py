@@ -1,9 +1,12 @@
+import dataclasses
 from dataclasses import dataclass
 
+import pytest
 import torch
 from torch import nn
 
-from mmcnn.models.backbones.base import Stage
+from mmcnn.errors import UsageError
+from mmcnn.models.backbones.base import Backbone, Stage
 from mmcnn.models.backbones.pyramid import Pyramid, PyramidStage
 from mmcnn.models.backbones.row import Row
 
@@ -58,3 +61,23 @@ def test_the_path_is_not_frozen_with_its_level():
     backbone = Means('means', in_channels=1, frozen_stages=2).train()
     assert all(parameter.requires_grad for parameter in backbone.parameters())
     assert {name for name, part in backbone.named_children() if part.training} == {'lateral0', 'lateral1', 'lateral2'}
+
+
+def test_a_lateral_of_release_0_1_is_told_its_class():
+    with pytest.raises(UsageError, match=r"stage 'lateral3': lateral=True is a mmcnn\S+\.PyramidStage now.*\.Pyramid "):
+        Stage('lateral3', 1, 8, doubled, lateral=True)
+    trunk = Stage('stage3', 1, 8, doubled, lateral=False)
+    assert trunk == Stage('stage3', 1, 8, doubled) and not trunk.lateral
+    part = PyramidStage('lateral3', 1, 8, doubled)
+    assert part.lateral and dataclasses.replace(part, stride=4) == PyramidStage('lateral3', 1, 4, doubled)
+
+
+def test_a_pyramid_of_release_0_1_is_told_its_class():
+    with pytest.warns(
+        DeprecationWarning, match=r'Family\.pyramid: .* mmcnn\.models\.backbones\.pyramid\.Pyramid'
+    ) as told:
+
+        class Family(Backbone):
+            pyramid = True
+
+    assert told[0].filename == __file__
