@@ -126,7 +126,7 @@ class Checkpoint:
     @cached_property
     def meta(self) -> dict:
         """What a run wrote down beside the weights; empty: nothing."""
-        content = self._file.content if self._file else None
+        content = self._file.content if self._file is not None else None
         meta = content.get('meta') if isinstance(content, dict) and 'state_dict' in content else None
         if meta is not None and not _is_plain(meta):
             meta = self.content['meta']
@@ -167,10 +167,9 @@ class Checkpoint:
 
     def refuse_unresumable(self) -> None:
         """Raises CheckpointError if no run can go on from it: it has no weights, only weights, or code in ``meta``."""
-        content = self._file.content if self._file else {}
-        if isinstance(content, StandIn):
-            content = self.content
-        if self._file:
+        content = None
+        if self._file is not None:
+            content = self.content if isinstance(self._file.content, StandIn) else self._file.content
             # A stand-in may become a tensor of an unusual kind: refuse_unbuildable() tells.
             self._refuse_stateless(content, Tensor | StoredTensor | StandIn)
         if not isinstance(content, dict) or 'optimizer' not in content or 'meta' not in content:
@@ -179,10 +178,10 @@ class Checkpoint:
 
     def refuse_unbuildable(self) -> None:
         """Raises CheckpointError for what only torch finds wrong: it builds everything but the numbers of tensors."""
-        if self._file is None or 'content' in self.__dict__:
+        if self._file is None:
             return
         try:
-            content = _load(self._file, 'meta')
+            content = self.__dict__.get('content') or _load(self._file, 'meta')
         except CheckpointError:  # what it cannot build without numbers, either
             content = self.content
         self._refuse_stateless(content, Tensor)

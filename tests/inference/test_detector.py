@@ -1,4 +1,6 @@
+import gc
 import os
+import weakref
 
 import cv2
 import numpy as np
@@ -12,6 +14,7 @@ from mmcnn.config.load import load_config
 from mmcnn.errors import CheckpointError, UsageError
 from mmcnn.inference.detector import Detections, Detector, classes_of, read_image
 from mmcnn.inference.detector import test_pipeline as detector_pipeline  # pytest would take it for a test
+from mmcnn.weights.checkpoint import Checkpoint
 
 
 @pytest.fixture(scope='module')
@@ -23,6 +26,15 @@ def detector(trained):
 def picture(shapes):
     """The path of a picture of 64 x 64 pixels."""
     return sorted((shapes / 'images').glob('val_*.jpg'))[0]
+
+
+def test_the_file_s_tensors_are_let_go_of(trained):
+    file = Checkpoint.open(trained.checkpoint)
+    tensors = [weakref.ref(value) for value in file.state_dict.values()]
+    detector = Detector(file, device='cpu')
+    gc.collect()
+    assert detector.num_parameters > 0 and tensors and not any(tensor() is not None for tensor in tensors)
+    assert file.classes == detector.classes
 
 
 def test_what_is_found(detector, picture):

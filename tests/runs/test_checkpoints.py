@@ -1,5 +1,5 @@
 import zipfile
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 
 import pytest
 import torch
@@ -57,6 +57,9 @@ BROKEN = {
     'an empty state dict': (content(state_dict={}), 'has a state_dict that is no dict of tensors'),
     'a device in the state dict': (
         content(state_dict={'a': torch.device('cpu')}), 'has a state_dict that is no dict of tensors',
+    ),
+    'a counter in the state dict': (
+        content(state_dict={'a': Counter('ab')}), 'has a state_dict that is no dict of tensors',
     ),
     'a list instead of a checkpoint': ([1, 2], 'a checkpoint is a dict, this is a list'),
     'an empty file': ({}, 'the checkpoint has no state_dict'),
