@@ -1,8 +1,10 @@
 """Mixed precision, values that are not finite, and the weights that a training starts from."""
 
 import shutil
+import zipfile
 
 import pytest
+import torch
 from mmengine.config import Config
 
 from mmcnn.config.load import load_config
@@ -87,6 +89,22 @@ def test_a_damaged_last_checkpoint_is_passed_over_and_said_so(trained, tmp_path,
         f'note: {torn} is cut short: the end of the file is missing; the run continues from {older} instead\n'
         f'continuing from {older}: 1 of 2 epochs in total are done\n'
     )
+
+
+def test_a_named_one_that_torch_cannot_build_is_refused_before_the_run(trained, tmp_path):
+    path = tmp_path / 'x.pth'
+    content = dict(state_dict={'a': torch.ones(3)}, optimizer=dict(m=torch.ones(500)), meta=dict(epoch=1))
+    torch.save(content, path)
+    with zipfile.ZipFile(path) as archive:
+        start = archive.getinfo('x/data/1').header_offset
+    with path.open('r+b') as file:
+        file.seek(start)
+        file.write(bytes(30))
+    with pytest.raises(CheckpointError, match=r"x\.pth is refused: the header of 'x/data/1' in it is damaged$"):
+        check_initial_weights(run_config(tmp_path), str(path))
+    torch.save({**content, 'state_dict': {'a': 3}}, path)
+    with pytest.raises(CheckpointError, match=r'x\.pth: the checkpoint has a state_dict that is no dict of tensors'):
+        check_initial_weights(run_config(tmp_path), str(path))
 
 
 def test_an_earlier_run_s_checkpoints_are_pointed_out(tmp_path, capsys):
