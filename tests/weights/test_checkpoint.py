@@ -394,8 +394,8 @@ def test_torch_s_reason_is_given(tmp_path):
     with pytest.raises(CheckpointError) as again:
         Checkpoint.open(tmp_path / 'x.pth').refuse_unbuildable()
     assert str(again.value) == str(error.value)
-    # What torch says of a pickle advises to switch its safety off: here of a size that is given a state.
-    (tmp_path / 'x.pth').write_bytes(b'\x80\x02ctorch\nSize\n)R}b.')
+    # What torch says of a pickle advises to switch its safety off: here of a size that is appended to.
+    (tmp_path / 'x.pth').write_bytes(b'\x80\x02ctorch\nSize\n)RK\x01a.')
     with pytest.raises(CheckpointError, match=r'another kind \(UnpicklingError in torch\.load\)$'):
         read_checkpoint(tmp_path / 'x.pth')
 
