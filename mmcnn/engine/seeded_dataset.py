@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import zlib
-from collections.abc import Iterator
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -91,6 +91,7 @@ class SeededDataset(Dataset):
     """
 
     def __init__(self, dataset: Dataset, seed: int, max_failed: int | None = None) -> None:
+        _name_files(dataset)
         self.dataset = dataset
         self.seed = seed
         self.max_failed = max(10, len(dataset) // 100) if max_failed is None else max_failed
@@ -114,7 +115,7 @@ class SeededDataset(Dataset):
     def __getitem__(self, key: int) -> Any:
         index, epoch = int(key), getattr(key, 'epoch', 0)
         # A worker's generators are nobody else's.
-        with kept_random_state() if get_worker_info() is None else nullcontext():
+        with kept_random_state() if get_worker_info() is None else contextlib.nullcontext():
             for attempt in range(MAX_SUBSTITUTES):
                 seed_from(self.seed, epoch, int(key), attempt, devices=False)
                 if attempt:
@@ -129,7 +130,7 @@ class SeededDataset(Dataset):
         ) from last
 
     def _count(self, index: int, error: Exception) -> None:
-        path = getattr(error, 'path', None) or _path_in(error) or self._path_of(index)
+        path = getattr(error, 'path', None) or self._path_of(index)
         slot = zlib.crc32(path.encode()) % _SLOTS
         if self._failed[slot]:
             return
@@ -160,20 +161,39 @@ def seeded_loader(loader: DataLoader, seed: int, max_failed: int | None = None) 
     )
 
 
-def _path_in(error: Exception) -> str | None:
-    """The file that was being read when an error arose: a sample may be made of others than the one that was asked for.
+class _NamingPipeline:
+    """A pipeline whose errors know the file of the record that it was given: their ``path``."""
 
-    Transforms after MMCV's hold the record of a file, a dict with ``img_path``, in a variable.
+    def __init__(self, pipeline: Callable[[Any], Any]) -> None:
+        self.pipeline = pipeline
+
+    def __getattr__(self, name: str) -> Any:
+        if name == 'pipeline' or name.startswith('__'):  # while this one is unpickled
+            raise AttributeError(name)
+        return getattr(self.pipeline, name)
+
+    def __call__(self, record: Any) -> Any:
+        path = record.get('img_path') if isinstance(record, dict) else None
+        try:
+            return self.pipeline(record)
+        except Exception as error:  # raised again
+            if path is not None and getattr(error, 'path', None) is None:
+                error.path = path
+            raise
+
+
+def _name_files(dataset: Any) -> None:
+    """Lets the pipelines of a data set, and of those inside it, name the file that fails.
+
+    A sample may be made of others than the one that was asked for, as a mosaic of MMDetection's is.
     """
-    frames, trace = [], error.__traceback__
-    while trace is not None:
-        frames.append(trace.tb_frame)
-        trace = trace.tb_next
-    for frame in reversed(frames):
-        for value in frame.f_locals.values():
-            if isinstance(value, dict) and isinstance(value.get('img_path'), str):
-                return value['img_path']
-    return None
+    if callable(pipeline := getattr(dataset, 'pipeline', None)) and not isinstance(pipeline, _NamingPipeline):
+        with contextlib.suppress(AttributeError):  # a property: its files stay unnamed
+            dataset.pipeline = _NamingPipeline(pipeline)
+    inside = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
+    for each in inside:
+        if each is not None:
+            _name_files(each)
 
 
 def _described(error: Exception) -> str:

@@ -47,14 +47,31 @@ class Noise:
         return [index, random.random(), float(np.random.rand()), float(torch.rand(()))]
 
 
-class Mosaic(Noise):
-    """Each sample also reads image 3, which is no picture."""
+class Files(Noise):
+    """As MMEngine's: a pipeline makes a sample of a record. Image 3 is no image."""
+
+    def __init__(self):
+        super().__init__()
+        self.pipeline = self.load
 
     def __getitem__(self, index):
-        return self.load(dict(img_path='images/3.jpg'))
+        return self.pipeline(self.get_data_info(index))
 
     def load(self, results):
-        raise OSError('no picture')
+        if results.pop('img_path') == 'images/3.jpg':
+            raise OSError('no image')
+        return results
+
+
+class Mosaic(Noise):
+    """As MMDetection's MultiImageMixDataset: each sample also reads image 3 of the data set inside."""
+
+    def __init__(self):
+        super().__init__()
+        self.dataset = Files()
+
+    def __getitem__(self, index):
+        return [self.dataset[index], self.dataset[3]]
 
 
 def loader(dataset, workers=0, persistent=False, batches=None, **kwargs):
@@ -169,10 +186,10 @@ def test_what_is_sent_to_a_spawned_worker_counts_with_the_others():
 def test_the_failing_tile_is_named_not_the_mosaic(capsys):
     dataset = SeededDataset(Mosaic(), seed=1)
     for index in range(2):
-        with pytest.raises(DataError, match='10 samples in a row cannot be loaded, the last for OSError: no picture'):
+        with pytest.raises(DataError, match='10 samples in a row cannot be loaded, the last for OSError: no image'):
             dataset[index]
     assert dataset.num_failed == 1
-    assert 'images/3.jpg cannot be used: OSError: no picture' in capsys.readouterr().out
+    assert 'images/3.jpg cannot be used: OSError: no image' in capsys.readouterr().out
 
 
 def test_too_many_failed_files_end_the_run():
