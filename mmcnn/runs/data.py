@@ -81,7 +81,7 @@ def _detector_folder(
         root = demo_data() if data == 'demo' else data
         report = check_data(root, ('val',) if checkpoint is not None else ('train', 'val'), decode=data != 'demo')
         folder = report.usable(skip_bad)
-        for line in listed(report.of('warning')) + ([report.left_out()] if report.of('error') else []):
+        for line in listed(report.of('warning', 'note')) + ([report.left_out()] if report.of('error') else []):
             say(line)
     for loader, part in (('train_dataloader', 'train'), ('val_dataloader', 'val'), ('test_dataloader', 'val')):
         if part in folder.files:

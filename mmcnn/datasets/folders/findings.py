@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 #: Every kind of finding, in the order of reports. A ``fatal`` one ends the run; an ``error`` does so unless it is left
-#: out (``skip_bad``); after a ``warning`` the run goes on.
+#: out (``skip_bad``); after a ``warning`` the run goes on; a ``note`` says what was read otherwise than it is written.
 SEVERITY = {
     'bad category': 'fatal',
     'different categories': 'fatal',
@@ -34,6 +34,7 @@ SEVERITY = {
     'bad area': 'warning',
     'class without a box': 'warning',
     'annotation without an image': 'warning',
+    'read as': 'note',
 }
 SHOWN = 5
 
@@ -67,7 +68,7 @@ class Finding:
 
     @property
     def severity(self) -> str:
-        """'fatal', 'error' or 'warning'."""
+        """'fatal', 'error', 'warning' or 'note'."""
         return SEVERITY[self.kind]
 
     def __str__(self) -> str:
@@ -85,11 +86,11 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Nothing keeps the data from being used; there may be warnings."""
+        """Nothing keeps the data from being used; there may be warnings and notes."""
         return not self.of('fatal', 'error')
 
     def of(self, *severities: str) -> list[Finding]:
-        """The findings that are 'fatal', 'error' or 'warning'."""
+        """The findings that are 'fatal', 'error', 'warning' or 'note'."""
         return [finding for finding in self.findings if finding.severity in severities]
 
     def text(self, shown: int = SHOWN) -> str:
@@ -114,7 +115,7 @@ def listed(findings: Sequence[Finding], shown: int = SHOWN) -> list[str]:
         by_kind[finding.kind].append(finding)
     for kind, members in by_kind.items():
         if members:
-            severity = 'warning' if SEVERITY[kind] == 'warning' else 'error'
+            severity = 'error' if SEVERITY[kind] == 'fatal' else SEVERITY[kind]
             lines.append(f'{severity}: {kind} ({len(members)})')
             lines += [f'  {member}' for member in members[:shown]]
             if len(members) > shown:
