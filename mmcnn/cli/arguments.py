@@ -8,6 +8,7 @@ from types import NoneType
 from typing import Any
 
 from mmcnn.config.files import own_configs
+from mmcnn.config.values import parse_value
 from mmcnn.errors import UsageError
 from mmcnn.runs.options import Option, described, kinds_of
 
@@ -71,19 +72,16 @@ def _keywords(kind: Any, option: Option) -> dict[str, Any]:
 
 
 def parse_key_values(pairs: Sequence[str]) -> dict[str, Any]:
-    """``['a.b=1', 'c=(2,3)']`` as ``{'a.b': 1, 'c': (2, 3)}``, read as MMEngine reads ``--cfg-options``.
+    """``['a.b=1', 'c=(2,3)']`` as ``{'a.b': 1, 'c': (2, 3)}`` (:func:`~mmcnn.config.values.parse_value`).
 
     Raises:
         UsageError: a value cannot be read.
     """
-    from mmengine.config import DictAction
-
-    parser = argparse.ArgumentParser()
-    parser.add_argument('pairs', nargs='*', action=DictAction)
     values = {}
     for pair in pairs:
+        key, text = pair.split('=', maxsplit=1)
         try:
-            values |= parser.parse_args(['--', pair]).pairs
-        except AssertionError as error:  # of MMEngine, for brackets
-            raise UsageError(f'--cfg-options {pair}: the brackets do not match') from error
+            values[key.strip()] = parse_value(text)
+        except UsageError as error:
+            raise UsageError(f'--cfg-options {key}={error}') from error
     return values
