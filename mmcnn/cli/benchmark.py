@@ -88,7 +88,8 @@ def _still_here(what: str) -> str:
 
 
 def _wired(options: BenchmarkOptions) -> Config:
-    from mmcnn.config.load import load_config, merge_options, set_backbone
+    from mmcnn.config.entries import merge_options
+    from mmcnn.config.load import load_config, set_backbone
     from mmcnn.config.model import wire_model
 
     cfg = load_config(options.config)

@@ -227,7 +227,7 @@ NAMES: dict[str, dict[str, Place]] = {
         'inner_dataset': 'mmcnn.runs.data',
         'is_classifier': 'mmcnn.config.model',
         'load_config': 'mmcnn.config.load',
-        'merge_options': 'mmcnn.config.load',
+        'merge_options': 'mmcnn.config.entries',
         'set_amp': 'mmcnn.runs.training',
         'set_batches': 'mmcnn.runs.batches',
         'set_cache': 'mmcnn.runs.data',
@@ -248,7 +248,7 @@ NAMES: dict[str, dict[str, Place]] = {
         'config_folder': 'mmcnn.config.files',
         'dicts_in': 'mmcnn.config.load',
         'load_config': 'mmcnn.config.load',
-        'merge_options': 'mmcnn.config.load',
+        'merge_options': 'mmcnn.config.entries',
     },
     'mmcnn.cli.errors': {'UsageError': 'mmcnn.errors'},
     'mmcnn.datasets.transforms': {

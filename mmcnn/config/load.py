@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
+from mmcnn.config.entries import Say, merge_options
 from mmcnn.config.files import new_name, own_configs
 from mmcnn.config.model import refusals
-from mmcnn.config.types import check_structure
 from mmcnn.errors import UsageError
 from mmcnn.models.wiring import swap_backbone
 from mmcnn.nearest import nearest
@@ -20,8 +20,6 @@ from mmcnn.weights.checkpoint import Checkpoint
 
 #: The entry that names the backbone.
 BACKBONE = 'model.backbone.type'
-#: Takes a sentence for whoever started the run.
-Say = Callable[[str], object]
 
 
 def load_config(config: str | Path | Config, options: Mapping[str, Any] | None = None, say: Say = print) -> Config:
@@ -107,28 +105,6 @@ def set_backbone(cfg: Config, backbone: str | None, options: Mapping[str, Any], 
     say(f'backbone: {kind.removeprefix("mmcnn.")} in place of {old}')
     for note in notes:
         say(f'note: {note}')
-
-
-def merge_options(cfg: Config, options: Mapping[str, Any], say: Say = print) -> None:
-    """Applies ``cfg_options``, and says which of them make a new entry inside a new one: most often that is a typo.
-
-    Raises:
-        UsageError: an entry cannot be set, or what is no dict would stand where a run needs one.
-    """
-    for key in options:
-        *parents, _ = key.split('.')
-        node = cfg
-        for i, parent in enumerate(parents):
-            if isinstance(node, dict | Config) and parent not in node:
-                where = '.'.join(parents[:i]) or 'the config'
-                say(f"note: cfg_options {key}: {where} had no '{parent}' before; {nearest(parent, node)}")
-                break
-            node = node[parent] if isinstance(node, dict | Config) else None
-    try:
-        cfg.merge_from_dict(dict(options))
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
-        raise UsageError(f'cfg_options={dict(options)} cannot be set: {error}') from error
-    check_structure(cfg)
 
 
 def dicts_in(node: Any) -> Iterator[dict]:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from mmcnn.config.load import load_config, merge_options, set_backbone
+from mmcnn.config.entries import merge_options
+from mmcnn.config.load import load_config, set_backbone
 from mmcnn.config.model import wire_model
 from mmcnn.errors import UsageError
 from mmcnn.inference.detector import Detector
