@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
@@ -68,11 +70,11 @@ def merge_options(cfg: Config, options: Mapping[str, Any], say: Say = print) -> 
 
 
 def say_unread(cfg: Config, say: Say) -> None:
-    """Says which variables of a config file have no effect: a file sets ``img_scale`` or ``max_epochs`` of its base.
+    """Says which variables that a config file sets have no effect: ``img_scale`` or ``max_epochs`` of its base.
 
     Those are variables that no entry has its value from, although entries have their name, and pipelines.
     """
-    for name in [name for name in cfg if name not in READ]:
+    for name in [name for name in _assigned_in(cfg.filename) if name in cfg and name not in READ]:
         value = cfg[name]
         if isinstance(value, dict) or _copies(cfg, name, value):
             continue
@@ -83,6 +85,15 @@ def say_unread(cfg: Config, say: Say) -> None:
         elif name in _PIPELINES and value:
             read = [path for path, node in _effective(cfg) if path.endswith('.pipeline') and node]
             say(f"note: '{name}' of the config has no effect: what is read is {_listed(read)}")
+
+
+def _assigned_in(path: str | None) -> list[str]:
+    """Variables that a file sets itself, not its base."""
+    if path is None or not path.endswith('.py'):
+        return []
+    body = ast.parse(Path(path).read_text(encoding='utf-8')).body
+    targets = [target for node in body if isinstance(node, ast.Assign) for target in node.targets]
+    return list(dict.fromkeys(target.id for target in targets if isinstance(target, ast.Name)))
 
 
 def set_entries(cfg: Config, entries: Mapping[str, Any]) -> None:

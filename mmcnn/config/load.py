@@ -99,6 +99,8 @@ def set_backbone(cfg: Config, backbone: str | None, options: Mapping[str, Any], 
     # A backbone of MMDetection or timm has arguments of its own, which the other options set.
     if kind in (None, old) or not kind.startswith('mmcnn.') or kind == 'mmcnn.TimmBackbone':
         return
+    if cfg.get('model') is None:
+        raise UsageError(f"the config {cfg.filename or ''} has no 'model'".replace('  ', ' '))
     with refusals():
         weights = any(key.startswith('model.backbone.init_cfg') for key in options)
         cfg.model, notes = swap_backbone(cfg.model, kind, weights)

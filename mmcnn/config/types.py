@@ -1,30 +1,40 @@
-"""Whether every ``type`` in a config names something, before anything is built or written."""
+"""Whether every ``type`` in a config names something that takes its arguments, before anything is built or written."""
 
 from __future__ import annotations
 
+import inspect
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
-from mmengine.hooks import LoggerHook
+from mmengine.hooks import CheckpointHook, EMAHook, LoggerHook
 from mmengine.optim import DefaultOptimWrapperConstructor
 from mmengine.registry import (
+    DATA_SAMPLERS,
     DATASETS,
     EVALUATOR,
     HOOKS,
+    LOG_PROCESSORS,
     LOOPS,
     METRICS,
+    MODELS,
     OPTIM_WRAPPER_CONSTRUCTORS,
     OPTIM_WRAPPERS,
     OPTIMIZERS,
     PARAM_SCHEDULERS,
     TRANSFORMS,
+    VISUALIZERS,
     DefaultScope,
     Registry,
 )
+from mmengine.runner import Runner
+from torch.nn.utils import clip_grad_norm_
+from torch.utils.data import DataLoader
 
 from mmcnn.config.model import refusals
+from mmcnn.config.parts import argument_names, metrics_of, takes
 from mmcnn.errors import UsageError
 from mmcnn.nearest import nearest
 
@@ -42,22 +52,56 @@ _PLACES = {
     **dict.fromkeys(('custom_hooks', 'param_scheduler', 'val_evaluator', 'test_evaluator'), True),
 }
 
+_COUNT, _AMOUNT = ((int,), (1,), 'an integer of at least 1'), ((int,), (0,), 'an integer of at least 0')
+_TEXT, _YES = ((str,), (), 'a string'), ((bool,), (), 'True or False')
+#: Where single values stand: their types, their minimum and what they are called.
+_VALUES = {
+    **dict.fromkeys(('default_scope', 'log_level', 'experiment_name'), _TEXT),
+    **dict.fromkeys(('work_dir', 'load_from'), ((str, os.PathLike), (), 'a path')),
+    'resume': _YES,
+    **dict.fromkeys([f'{part}_dataloader.batch_size' for part in ('train', 'val', 'test')], _COUNT),
+    **dict.fromkeys([f'{part}_dataloader.num_workers' for part in ('train', 'val', 'test')], _AMOUNT),
+    **dict.fromkeys(('train_cfg.max_epochs', 'train_cfg.max_iters', 'train_cfg.val_interval'), _COUNT),
+    **dict.fromkeys(('optim_wrapper.accumulative_counts', 'nominal_batch_size', 'summed_batch_size'), _COUNT),
+    'optim_wrapper.optimizer.lr': ((int, float), (0,), 'a number of at least 0'),
+}
+#: Entries that are no arguments of the class that ``type`` names.
+_ASIDE = {'type', '_scope_'}
+#: What MMEngine takes out of a hook's, a schedule's and a data loader's dict, or adds.
+_ASIDE_OF = {
+    'hook': {'priority'},
+    'parameter scheduler': {'convert_to_iter_based'},
+    'loop': {'by_epoch'},
+    'optim_wrapper': {'constructor', 'paramwise_cfg'},
+    'data loader': {'num_batch_per_epoch'},
+}
+
 
 def check_entries(cfg: Config, training: bool) -> None:
-    """Refuses a config that lacks what every run needs, or has something else than a dict in its place.
+    """Refuses a config that lacks what a run needs, or has something else than a dict in its place.
+
+    A training may go without validation and without test: then all three entries of it are None.
 
     Args:
-        cfg: as it was loaded, or later.
+        cfg: with the options that were typed.
         training: whether it is to be trained, not only tested.
 
     Raises:
         UsageError: names the entry.
     """
-    needed = ['model', 'val_dataloader', 'val_evaluator', 'test_dataloader', 'test_evaluator', 'train_dataloader']
-    needed += ['train_cfg', 'optim_wrapper'] if training else []
-    for name in needed:
+    needed = ['train_dataloader', 'train_cfg', 'optim_wrapper'] if training else ['test_dataloader', 'test_evaluator']
+    for name in ['model', *needed]:
         if cfg.get(name) is None:
             raise UsageError(f"the config {cfg.filename or ''} has no '{name}'".replace('  ', ' '))
+    for part in ('val', 'test'):
+        names = [f'{part}_{end}' for end in ('cfg', 'dataloader', 'evaluator')]
+        none = [name for name in names if cfg.get(name) is None]
+        if 0 < len(none) < len(names):
+            there = ' and '.join(name for name in names if name not in none)
+            raise UsageError(
+                f'{" and ".join(none)} {"is" if len(none) == 1 else "are"} None or missing, but not {there}: MMEngine '
+                f'takes all three of {", ".join(names)}, or none of them'
+            )
     check_structure(cfg)
 
 
@@ -75,6 +119,15 @@ def check_structure(cfg: Config) -> None:
             node = node.get(key) if isinstance(node, dict | Config) else None
         if isinstance(node, str | int | float) or (isinstance(node, list | tuple) and not may_be_list):
             raise UsageError(f'{path}={node!r}: it has to be a dict{" or a list of dicts" if may_be_list else ""}')
+    for path, (kinds, minimum, words) in _VALUES.items():
+        *parents, last = path.split('.')
+        node = cfg
+        for key in parents:
+            node = node.get(key) if isinstance(node, dict | Config) else None
+        value = node.get(last) if isinstance(node, dict | Config) else None
+        is_bool = isinstance(value, bool) and bool not in kinds  # an integer to Python only
+        if value is not None and (is_bool or not isinstance(value, kinds) or (minimum and not value >= minimum[0])):
+            raise UsageError(f'{path}={value!r}: it has to be {words}')
 
 
 def check_types(cfg: Config, training: bool = True) -> None:
@@ -92,7 +145,9 @@ def check_types(cfg: Config, training: bool = True) -> None:
     """
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmengine')):
         for where, node, registry in _entries(cfg, training):
-            _found(where, node, registry)
+            _check_arguments(where, node, _takes(_found(where, node, registry), node), registry.name)
+        for part in ('train', 'val') if training else ('test',):
+            _check_arguments(f'{part}_dataloader', cfg.get(f'{part}_dataloader'), takes(DataLoader), 'data loader')
 
 
 def _entries(cfg: Config, training: bool) -> Iterator[Entry]:
@@ -103,16 +158,22 @@ def _entries(cfg: Config, training: bool) -> Iterator[Entry]:
         _check_logger(where, node)
     if training:
         yield from _optimization(cfg)
+    for name, registry in (('visualizer', VISUALIZERS), ('log_processor', LOG_PROCESSORS)):
+        if 'type' in (cfg.get(name) or {}):
+            yield name, cfg[name], registry
     for part in ('train', 'val') if training else ('test',):
-        yield from _dataset(f'{part}_dataloader.dataset', (cfg.get(f'{part}_dataloader') or {}).get('dataset'))
+        loader = cfg.get(f'{part}_dataloader') or {}
+        yield from _dataset(f'{part}_dataloader.dataset', loader.get('dataset'))
+        if 'type' in (loader.get('sampler') or {}):
+            yield f'{part}_dataloader.sampler', loader['sampler'], DATA_SAMPLERS
+        if 'type' in (cfg.get(f'{part}_cfg') or {}):
+            yield f'{part}_cfg', cfg[f'{part}_cfg'], LOOPS
     yield from _evaluator('val_evaluator' if training else 'test_evaluator', cfg)
 
 
 def _optimization(cfg: Config) -> Iterator[Entry]:
     for name, node in _numbered('param_scheduler', cfg.get('param_scheduler')):
         yield name, node, PARAM_SCHEDULERS
-    if 'type' in (cfg.get('train_cfg') or {}):
-        yield 'train_cfg', cfg.train_cfg, LOOPS
     wrapper = cfg.get('optim_wrapper')
     if not isinstance(wrapper, dict):
         return
@@ -123,6 +184,10 @@ def _optimization(cfg: Config) -> Iterator[Entry]:
     if 'type' in wrapper:
         yield 'optim_wrapper', wrapper, OPTIM_WRAPPERS
     yield 'optim_wrapper.optimizer', wrapper.get('optimizer'), OPTIMIZERS
+    clip_grad = wrapper.get('clip_grad') or {}
+    if clip_grad.get('type', 'norm') == 'norm':
+        known = {*inspect.signature(clip_grad_norm_).parameters} - {'parameters'}
+        _check_arguments('optim_wrapper.clip_grad', clip_grad, known, 'clipping by the norm')
 
 
 def _dataset(where: str, node: Any) -> Iterator[Entry]:
@@ -141,12 +206,9 @@ def _dataset(where: str, node: Any) -> Iterator[Entry]:
 
 def _evaluator(where: str, cfg: Config) -> Iterator[Entry]:
     node = cfg.get(where)
-    if isinstance(node, dict) and 'metrics' in node:
-        if 'type' in node:
-            yield where, node, EVALUATOR
-        where, node = f'{where}.metrics', node.metrics
-    for name, metric in [(where, node)] if isinstance(node, dict) else _numbered(where, node):
-        yield name, metric, METRICS
+    if isinstance(node, dict) and 'metrics' in node and 'type' in node:
+        yield where, node, EVALUATOR
+    yield from ((name, metric, METRICS) for name, metric in metrics_of(cfg, where))
 
 
 def _numbered(where: str, nodes: Any) -> list[tuple[str, Any]]:
@@ -174,6 +236,28 @@ def _found(where: str, node: Any, registry: Registry) -> Any:
         if found is None:
             raise UsageError(f'{where}.type={name}: no {registry.name} has this name; {nearest(name, _names(scoped))}')
     return found
+
+
+def _takes(kind: Any, node: Any) -> set[str] | None:
+    """Names of the arguments of what a type stands for; two of MMEngine's hooks pass theirs on to others."""
+    if isinstance(kind, type) and issubclass(kind, CheckpointHook):
+        return argument_names(kind) | {*inspect.signature(Runner.save_checkpoint).parameters}
+    if isinstance(kind, type) and issubclass(kind, EMAHook):
+        average = node.get('ema_type') or inspect.signature(kind).parameters['ema_type'].default
+        averaged = takes(MODELS.get(average) if isinstance(average, str) else average)
+        return averaged and argument_names(kind) | averaged
+    return takes(kind)
+
+
+def _check_arguments(where: str, node: Any, known: set[str] | None, kind: str) -> None:
+    """Refuses what a class does not take; None: it does not say what it takes."""
+    if not isinstance(node, dict) or known is None:
+        return
+    known = known | _ASIDE_OF.get(kind, set())
+    for name in node:
+        if name not in known | _ASIDE:
+            what = f'{node["type"]} takes' if 'type' in node else f'a {kind} takes'
+            raise UsageError(f"{where}: {what} no '{name}'; {nearest(name, known)}")
 
 
 def _names(registry: Registry | None) -> set[str]:

@@ -22,6 +22,8 @@ SCORE_MARKERS = ('coco/bbox_mAP', 'accuracy/top1')
 def plot_curves(source: str | os.PathLike, path: str | os.PathLike) -> None:
     """Draws a training run as one PNG: losses by iteration; AP and AP50, or a classifier's accuracies, by epoch.
 
+    A run without validations has the losses only.
+
     Args:
         source (str | os.PathLike): A ``scalars.json`` of MMEngine, or a work directory. Of the latter all runs are
             joined by time; where a resumed run went over the same ground again, the later one counts.
@@ -34,10 +36,10 @@ def plot_curves(source: str | os.PathLike, path: str | os.PathLike) -> None:
     losses, scores = read_scalars(source)
     if not losses and not scores:
         raise ValueError(f'{os.fspath(source)!r} holds neither losses nor {" nor ".join(SCORE_MARKERS)}')
-    with saved_figure(path, 11, 4, dpi=120) as figure:
-        loss_axes, score_axes = figure.subplots(1, 2)
-        _draw_losses(loss_axes, losses)
-        _draw_scores(score_axes, scores)
+    panels = [(_draw_losses, losses), (_draw_scores, scores)] if scores else [(_draw_losses, losses)]
+    with saved_figure(path, 11 if scores else 6, 4, dpi=120) as figure:
+        for axes, (draw, values) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+            draw(axes, values)
 
 
 def _draw_losses(axes: Axes, losses: dict[int, dict[str, float]]) -> None:

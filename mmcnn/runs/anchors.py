@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from mmengine.config import Config
 
-from mmcnn.config.load import Say
+from mmcnn.config.entries import Say
+from mmcnn.config.parts import inner_datasets
 from mmcnn.datasets.anchors import anchors_of, best_possible_recall, box_sizes
-from mmcnn.runs.data import inner_dataset
 from mmcnn.runs.img_size import image_size
 
 #: Best possible recall below which anchors are called unfit, as in YOLOv5's check before training.
@@ -31,7 +31,7 @@ def warn_of_anchors(cfg: Config, data: str | Path | None, say: Say = print) -> N
     anchors, size = anchors_of(cfg.model), image_size(cfg)
     if anchors is None or size is None:
         return
-    if not inner_dataset(cfg.train_dataloader).ann_file.endswith('.json'):
+    if not all(str(each.get('ann_file')).endswith('.json') for each in inner_datasets(cfg.train_dataloader.dataset)):
         return
     size = max(size)
     recall = best_possible_recall(train_box_sizes(cfg, size), anchors)
@@ -51,5 +51,8 @@ def train_box_sizes(cfg: Config, img_size: int) -> np.ndarray:
         cfg: with data that is there (:func:`~mmcnn.runs.data.set_data`).
         img_size: of the longer side of each image.
     """
-    dataset = inner_dataset(cfg.train_dataloader)
-    return box_sizes(json.loads(Path(dataset.data_root or '', dataset.ann_file).read_bytes()), img_size)
+    files = [
+        Path(dataset.get('data_root') or '', dataset.ann_file)
+        for dataset in inner_datasets(cfg.train_dataloader.dataset)
+    ]
+    return np.concatenate([box_sizes(json.loads(file.read_bytes()), img_size) for file in files])

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 
 from mmengine.config import Config
 from mmengine.device import get_device
 
+from mmcnn.config.entries import Say
 from mmcnn.config.model import is_classifier
+from mmcnn.config.parts import loaders_of
 from mmcnn.datasets.folders.findings import number
 from mmcnn.launchers import world_size
 from mmcnn.runs.options import RunOptions
 
 #: A run of fewer optimizer steps than this does not accumulate micro-batches to the nominal batch.
 MIN_STEPS = 1000
+#: Arguments of a data loader that only one with worker processes takes.
+_OF_WORKERS = ('persistent_workers', 'prefetch_factor', 'timeout')
 
 
 def set_batches(cfg: Config, options: RunOptions, num_images: int | None) -> None:
@@ -25,15 +30,15 @@ def set_batches(cfg: Config, options: RunOptions, num_images: int | None) -> Non
     Where a config has ``scale_lr=True``, its rate is for ``nominal_batch_size`` images and follows their number; where
     its losses are sums over the images of a GPU, rate, weight decay and clipping are for ``summed_batch_size`` of them.
     """
-    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+    for loader in loaders_of(cfg).values():
         if options.batch_size is not None:
-            cfg[loader].batch_size = options.batch_size
+            loader.batch_size = options.batch_size
         if options.workers is not None:
-            cfg[loader].num_workers = options.workers
+            loader.num_workers = options.workers
         # More processes than cores only wait for each other.
-        cfg[loader].num_workers = min(cfg[loader].num_workers, os.cpu_count() or 1)
-        cfg[loader].persistent_workers = cfg[loader].num_workers > 0
-        cfg[loader].pin_memory = get_device() != 'cpu'
+        loader.num_workers = min(loader.get('num_workers', 0), os.cpu_count() or 1)
+        loader.persistent_workers = loader.num_workers > 0
+        loader.pin_memory = get_device() != 'cpu'
     world = world_size(options.launcher)
     if is_classifier(cfg) and num_images is not None:
         # BatchNorm cannot train on one value, which is what one small image leaves at stride 32.
@@ -63,6 +68,21 @@ def set_batches(cfg: Config, options: RunOptions, num_images: int | None) -> Non
                 if key in node:
                     node[key] *= larger
             cfg.summed_batch_size = cfg.train_dataloader.batch_size
+
+
+def drop_of_workers(cfg: Config, typed: Collection[str], say: Say) -> None:
+    """Drops what a data loader without worker processes does not take, and says what of it was typed.
+
+    PyTorch refuses ``persistent_workers``, ``prefetch_factor`` and ``timeout`` with ``num_workers=0``.
+    """
+    for name, loader in loaders_of(cfg).items():
+        if loader.get('num_workers'):
+            continue
+        dropped = {key: loader.pop(key) for key in _OF_WORKERS if loader.get(key)}
+        if shown := [f'{key}={value}' for key, value in dropped.items() if f'{name}.{key}' in typed]:
+            say(
+                f'note: {name}: {", ".join(shown)} is for worker processes, and there are none (num_workers=0): dropped'
+            )
 
 
 def describe_batches(cfg: Config, launcher: str) -> str:

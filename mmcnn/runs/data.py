@@ -8,8 +8,10 @@ from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
 
-from mmcnn.config.load import Say, dicts_in
+from mmcnn.config.entries import Say
+from mmcnn.config.load import dicts_in
 from mmcnn.config.model import is_classifier
+from mmcnn.config.parts import inner_datasets, loaders_of, metrics_of, takes, validates
 from mmcnn.datasets.check.classifier import check_class_folder, describe_left_out
 from mmcnn.datasets.check.detector import check_data
 from mmcnn.datasets.check.report import DetectorData
@@ -24,6 +26,8 @@ from mmcnn.models.wiring import set_num_classes
 DEMO_DATA, DEMO_CLASSES = 'demo', 'demo_classes'
 #: Seconds that the other processes wait for it.
 DEMO_PATIENCE = 120
+#: The split that each data loader reads.
+SPLITS = {'train_dataloader': 'train', 'val_dataloader': 'val', 'test_dataloader': 'val'}
 _SHOWN = 20
 
 
@@ -52,6 +56,9 @@ def set_data(
     """
     if skip_bad and data in (None, 'demo'):
         raise UsageError('skip_bad=True needs data=PATH: no other data is checked image by image')
+    if data is not None:
+        for name, loader in loaders_of(cfg).items():
+            single_dataset(name, loader, say)
     read = _class_folder if is_classifier(cfg) else _detector_folder
     folder = read(cfg, data, checkpoint, skip_bad, say)
     if folder is None:
@@ -62,35 +69,42 @@ def set_data(
             f'the checkpoint was trained on the classes {_shown(trained)}, but {folder.root} has '
             f'{_shown(folder.classes)}'
         )
-    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        inner_dataset(cfg[loader]).metainfo = dict(classes=folder.classes)
+    for loader in loaders_of(cfg).values():
+        inner_dataset(loader).metainfo = dict(classes=folder.classes)
     return folder
 
 
 def _detector_folder(
     cfg: Config, data: str | Path | DetectorData | None, checkpoint: dict | None, skip_bad: bool, say: Say
 ) -> DetectorData | None:
+    from mmdet.registry import METRICS
+
     if data is None:
-        for loader in ('test_dataloader',) if checkpoint is not None else ('train_dataloader', 'val_dataloader'):
-            dataset = inner_dataset(cfg[loader])
-            _check_present(cfg, dataset, (dataset.ann_file, dataset.data_prefix.get('img', '')))
+        for name, loader in loaders_of(cfg).items():
+            if (name == 'test_dataloader') == (checkpoint is not None):
+                for dataset in inner_datasets(loader.dataset):
+                    prefix = dataset.get('data_prefix') or {}
+                    _check_present(cfg, dataset, (dataset.get('ann_file'), prefix.get('img', prefix.get('img_path'))))
         return None
     if isinstance(data, DetectorData):
         folder = data
     else:
         root = demo_data() if data == 'demo' else data
-        report = check_data(root, ('val',) if checkpoint is not None else ('train', 'val'), decode=data != 'demo')
+        splits = ('val',) if checkpoint is not None else ('train', 'val') if validates(cfg) else ('train',)
+        report = check_data(root, splits, decode=data != 'demo')
         folder = report.usable(skip_bad)
         for line in listed(report.of('warning', 'note')) + ([report.left_out()] if report.of('error') else []):
             say(line)
-    for loader, part in (('train_dataloader', 'train'), ('val_dataloader', 'val'), ('test_dataloader', 'val')):
-        if part in folder.files:
-            ann_file, prefix = folder.files[part]
-            inner_dataset(cfg[loader]).update(
-                data_root=str(folder.root), ann_file=ann_file, data_prefix=dict(img=prefix)
-            )
-    for evaluator in (cfg.val_evaluator, cfg.test_evaluator):
-        evaluator.ann_file = str(folder.root / folder.files['val'][0])
+    for name, loader in loaders_of(cfg).items():
+        if (split := SPLITS[name]) in folder.files:
+            ann_file, prefix = folder.files[split]
+            dataset = inner_dataset(loader)
+            _read_as_coco(name, dataset, say)
+            dataset.update(data_root=str(folder.root), ann_file=ann_file, data_prefix=dict(img=prefix))
+    for evaluator in ('val_evaluator', 'test_evaluator') if 'val' in folder.files else ():
+        for _, metric in metrics_of(cfg, evaluator):
+            if 'ann_file' in metric or 'ann_file' in (takes(METRICS.get(metric.get('type'))) or ()):
+                metric.ann_file = str(folder.root / folder.files['val'][0])
     set_num_classes(cfg.model, len(folder.classes))
     return folder
 
@@ -107,10 +121,11 @@ def _class_folder(
         folder = read_class_folder(val.data_root, None if checkpoint is not None else below[0], below[1])
     else:
         folder = data if isinstance(data, ClassData) else _checked_classes(data, checkpoint, skip_bad, say)
-        for loader, part in (('train_dataloader', 'train'), ('val_dataloader', 'val'), ('test_dataloader', 'val')):
-            left_out = [file for of, file in folder.left_out if of == part]
-            inner_dataset(cfg[loader]).update(
-                data_root=str(folder.root), data_prefix=dict(img=f'{part}/'), left_out=left_out
+        for name, loader in loaders_of(cfg).items():
+            split = SPLITS[name]
+            left_out = [file for of, file in folder.left_out if of == split]
+            inner_dataset(loader).update(
+                data_root=str(folder.root), data_prefix=dict(img=f'{split}/'), left_out=left_out
             )
     cfg.model.num_classes = len(folder.classes)
     return folder
@@ -156,9 +171,36 @@ def demo_data(classifier: bool = False) -> str:
     return str(folder)
 
 
-def _check_present(cfg: Config, dataset: ConfigDict, names: tuple[str, ...]) -> None:
+def single_dataset(name: str, loader: ConfigDict, say: Say) -> None:
+    """Puts the first of several data sets in the place of a wrapper around them (``datasets=[...]``), and says so."""
+    node = loader
+    while 'dataset' in node:
+        inside = node.dataset
+        if 'datasets' in inside:
+            several = [*inner_datasets(inside)]
+            say(f'note: {name}: data= takes the place of the {len(several)} data sets in {inside.type}')
+            node.dataset = several[0]
+            return
+        node = inside
+
+
+def _read_as_coco(name: str, dataset: ConfigDict, say: Say) -> None:
+    """Makes a data set of another format one of COCO's, as which a folder is read, whatever its layout."""
+    from mmdet.datasets import CocoDataset
+    from mmdet.registry import DATASETS
+
+    kind = DATASETS.get(dataset.type) if isinstance(dataset.type, str) else dataset.type
+    if isinstance(kind, type) and not issubclass(kind, CocoDataset):
+        say(f'note: {name}: data= is read by CocoDataset, in place of {dataset.type}')
+        kept = {key: dataset[key] for key in ('pipeline', 'test_mode', 'filter_cfg', 'backend_args') if key in dataset}
+        dataset.clear()
+        dataset.update(type='CocoDataset', **kept)
+
+
+def _check_present(cfg: Config, dataset: ConfigDict, names: tuple[str | None, ...]) -> None:
     own = 'train/CLASS/, val/CLASS/' if is_classifier(cfg) else 'train.json, val.json, images/'
-    for path in (Path(dataset.get('data_root') or '') / name for name in names):
+    root = dataset.get('data_root') or ''
+    for path in (Path(root) / name for name in names if name is not None and '://' not in f'{root}{name}'):
         if not path.exists():
             raise UsageError(
                 f'the data of {cfg.filename or "the config in the checkpoint"} is not there: looked for {path} (from '
@@ -173,15 +215,16 @@ def check_classes(cfg: Config) -> None:
     A data set that does not say what its classes are is taken as it is.
 
     Raises:
-        UsageError: names the part of the model and both numbers.
+        UsageError: names the part of the model and both numbers, or two data sets with different classes.
     """
-    from mmdet.registry import DATASETS
-
-    dataset = inner_dataset(cfg.train_dataloader)
-    kind = DATASETS.get(dataset.type) if isinstance(dataset.type, str) else dataset.type
-    known = {**getattr(kind, 'METAINFO', {}), **(dataset.get('metainfo') or {})}
-    classes = known.get('classes') or ()
-    classes = (classes,) if isinstance(classes, str) else tuple(classes)
+    several = {_classes(dataset): dataset for dataset in inner_datasets(cfg.train_dataloader.dataset)}
+    if len(several) > 1:
+        (one, a), (other, b) = [*several.items()][:2]
+        raise UsageError(
+            f'train_dataloader: its data sets have different classes: {_shown(one)} in {a.get("ann_file") or a.type}, '
+            f'{_shown(other)} in {b.get("ann_file") or b.type}; give both the same metainfo=dict(classes=(...))'
+        )
+    classes = next(iter(several))
     model = cfg.model
     # Not every part: a region proposal network has one class of its own.
     heads = dicts_in([model.get('bbox_head'), (model.get('roi_head') or {}).get('bbox_head')])
@@ -191,6 +234,15 @@ def check_classes(cfg: Config) -> None:
                 f'num_classes={part.num_classes} of {part.type}, but the training images have {len(classes)} classes, '
                 f'{_shown(classes)}: set num_classes to their number'
             )
+
+
+def _classes(dataset: ConfigDict) -> tuple[str, ...]:
+    """The classes that a data set says it has; empty: it does not say."""
+    from mmdet.registry import DATASETS
+
+    kind = DATASETS.get(dataset.type) if isinstance(dataset.type, str) else dataset.type
+    classes = {**getattr(kind, 'METAINFO', {}), **(dataset.get('metainfo') or {})}.get('classes') or ()
+    return (classes,) if isinstance(classes, str) else tuple(classes)
 
 
 def _shown(classes: tuple[str, ...]) -> str:
@@ -207,14 +259,16 @@ def set_cache(cfg: Config, cache_gb: float | None) -> None:
             does not.
     """
     dataset = cfg.train_dataloader.dataset
+    mosaics = [node for node in dicts_in(dataset) if node.get('type') == 'mmcnn.MosaicDataset']
     if cache_gb is not None:
-        if dataset.type != 'mmcnn.MosaicDataset':
+        if not mosaics:
             raise UsageError(
                 f'cache_gb={cache_gb:g}: only mmcnn.MosaicDataset keeps decoded images, not {dataset.type}'
             )
-        dataset.cache_gb = cache_gb
+        for node in mosaics:
+            node.cache_gb = cache_gb / len(mosaics)
     preprocessor = cfg.model.get('data_preprocessor', {}).get('type')
-    if dataset.get('device_augmentation') and preprocessor != 'mmcnn.PlanPreprocessor':
+    if any(node.get('device_augmentation') for node in mosaics) and preprocessor != 'mmcnn.PlanPreprocessor':
         raise UsageError(
             'train_dataloader.dataset.device_augmentation: the device draws with '
             f'model.data_preprocessor.type=mmcnn.PlanPreprocessor, not with {preprocessor}'
@@ -222,8 +276,5 @@ def set_cache(cfg: Config, cache_gb: float | None) -> None:
 
 
 def inner_dataset(loader: ConfigDict) -> ConfigDict:
-    """The dataset that reads files, inside the wrappers around it."""
-    dataset = loader.dataset
-    while 'dataset' in dataset:
-        dataset = dataset.dataset
-    return dataset
+    """The dataset that reads files, inside the wrappers around it; the first of several."""
+    return next(inner_datasets(loader.dataset))

@@ -27,7 +27,7 @@ from mmcnn.plots.boxes import draw_boxes, prediction_grid
 from mmcnn.plots.curves import plot_curves
 from mmcnn.runs.console_hook import ConsoleHook
 from mmcnn.runs.console_runner import runner_for
-from mmcnn.runs.head import evaluation_rows, file_dataset, shown_path, training_rows, unwrapped
+from mmcnn.runs.head import evaluation_rows, file_datasets, shown_path, training_rows, unwrapped
 from mmcnn.runs.history_hook import HistoryHook
 from mmcnn.runs.results import EvaluateResult, TrainResult, by_name, main_numbers
 from mmcnn.runs.work_dirs import check_writable
@@ -185,8 +185,9 @@ def _result(runner: Runner) -> TrainResult:
         files = list(hook.best_and_last())
         broadcast_object_list(files)  # the first rank writes them, and knows what became of them
         best, last = files
-    kinds = ('val/coco/', 'val/accuracy/')
-    logged = {k.removeprefix('val/'): v.current() for k, v in hub.log_scalars.items() if k.startswith(kinds)}
+    times = ('val/time', 'val/data_time')
+    names = [name for name in hub.log_scalars if name.startswith('val/') and name not in times]
+    logged = {name.removeprefix('val/'): hub.log_scalars[name].current() for name in names}
     return TrainResult(
         Path(runner.work_dir), best, last, *by_name(logged), history=[dict(entry) for entry in hub.get_info('history')]
     )
@@ -235,11 +236,14 @@ def _closing_rows(runner: Runner, result: TrainResult) -> list[tuple[str, str]]:
     files = [*checkpoints, *(work_dir / name for name in ('curves.png', 'predictions.png'))]
     names = [path.name if path.parent == work_dir else shown_path(path) for path in files if path.is_file()]
     rows = [('files', f'{shown_path(work_dir)}: {", ".join(names)}')]
+    if runner.val_loop is None:
+        rows.append(('note', 'without validation there is no best.pth, no score and no predictions.png'))
     if checkpoints:
         checkpoint = shlex.quote(shown_path(checkpoints[0]))
-        rows.append(('next', f'mmcnn test {checkpoint}'))
+        commands = [f'mmcnn test {checkpoint}'] if runner.val_loop is not None else []
         if not isinstance(unwrapped(runner.model), Classifier):
             loader = runner.train_dataloader if runner.val_loop is None else runner.val_dataloader
-            image = shown_path(file_dataset(loader.dataset).get_data_info(0)['img_path'])
-            rows.append(('', f'mmcnn infer {checkpoint} {shlex.quote(image)}'))
+            image = shown_path(file_datasets(loader.dataset)[0].get_data_info(0)['img_path'])
+            commands.append(f'mmcnn infer {checkpoint} {shlex.quote(image)}')
+        rows += zip(['next', *[''] * len(commands)], commands, strict=False)
     return rows

@@ -32,8 +32,7 @@ def training_rows(runner: Runner, weights: str = '', summary: str = '') -> list[
     """
     loader, val_loader = runner.train_dataloader, runner.val_dataloader if runner.val_loop is not None else None
     images = f'{len(loader.dataset):,} images to train on'
-    if val_loader is not None:
-        images += f', {len(val_loader.dataset):,} to validate on'
+    images += ', no validation' if val_loader is None else f', {len(val_loader.dataset):,} to validate on'
     device = _device(runner)
     if isinstance(runner.optim_wrapper, AmpOptimWrapper):
         device += ', mixed precision'
@@ -69,11 +68,10 @@ def unwrapped(model: nn.Module) -> nn.Module:
     return model.module if is_model_wrapper(model) else model
 
 
-def file_dataset(dataset: Dataset) -> Dataset:
-    """The dataset that reads files, inside the wrappers around it."""
-    while hasattr(dataset, 'dataset'):
-        dataset = dataset.dataset
-    return dataset
+def file_datasets(dataset: Dataset) -> list[Dataset]:
+    """The datasets that read files, inside the wrappers around them; MMEngine's ConcatDataset has several."""
+    inside = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
+    return [found for each in inside if each is not None for found in file_datasets(each)] or [dataset]
 
 
 def _model(runner: Runner) -> str:
@@ -93,8 +91,8 @@ def _data(dataset: Dataset, images: str) -> str:
     classes = dataset.metainfo.get('classes', ())
     classes = (classes,) if isinstance(classes, str) else classes
     more = ', ...' if len(classes) > _SHOWN else ''
-    root = shown_path(getattr(file_dataset(dataset), 'data_root', '') or '.')
-    return f'{root}: {images}; {len(classes)} classes ({", ".join(classes[:_SHOWN])}{more})'
+    roots = dict.fromkeys(shown_path(getattr(each, 'data_root', '') or '.') for each in file_datasets(dataset))
+    return f'{", ".join(roots)}: {images}; {len(classes)} classes ({", ".join(classes[:_SHOWN])}{more})'
 
 
 def _length(runner: Runner) -> str:

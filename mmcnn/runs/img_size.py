@@ -9,8 +9,8 @@ from mmengine.config import Config
 
 from mmcnn.config.load import dicts_in
 from mmcnn.config.model import build_on_meta, is_classifier
+from mmcnn.config.parts import loaders_of
 from mmcnn.errors import UsageError
-from mmcnn.runs.data import inner_dataset
 
 #: Smallest side of a classifier's images, pixels: one value is left of it at stride 32.
 MIN_IMAGE = 32
@@ -82,6 +82,11 @@ def _set_classifier_size(cfg: Config, size: int | None, sized: list[dict]) -> No
 
 
 def image_size(cfg: Config) -> tuple[int, int] | None:
-    """Width and height that a detector's test pipeline scales images into, pixels; None: no transform of it says so."""
-    sizes = (step.get('img_scale') or step.get('scale') for step in inner_dataset(cfg.test_dataloader).pipeline)
+    """Width and height that a detector's images are scaled into to test it, pixels; None: no transform says so.
+
+    Of a config without a test, to validate or else to train it.
+    """
+    loader = next(iter([*loaders_of(cfg).values()][::-1]))
+    steps = (step for step in dicts_in(loader) if 'type' in step and ('img_scale' in step or step['type'] in SCALED))
+    sizes = (step.get('img_scale') or step.get('scale') for step in steps)
     return next((tuple(size) for size in sizes if size is not None), None)

@@ -126,6 +126,10 @@ class TrainOptions(RunOptions):
         Option('continue the last run with this config, backbone and data, or from the checkpoint FILE', 'FILE'),
     ] = False
     load_from: Annotated[str | Path | None, Option('weights to start from', 'FILE')] = None
+    backbone_weights: Annotated[
+        str | Path | None,
+        Option('weights for the backbone of a detector, such as a checkpoint of a classifier of it', 'FILE'),
+    ] = None
     allow_head_mismatch: Annotated[
         bool, Option('accept weights whose head is for another number of classes; the head then starts anew')
     ] = False

@@ -6,27 +6,35 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 
-from mmcnn.config.load import config_and_checkpoint, load_config, merge_options, set_backbone
+from mmcnn.config.entries import READ, merge_options, paths_in, say_unread, set_entries
+from mmcnn.config.load import config_and_checkpoint, load_config, set_backbone
 from mmcnn.config.model import wire_model
-from mmcnn.config.types import check_entries, check_types
+from mmcnn.config.optimizer import drop_left_over, optimizer_types
+from mmcnn.config.parts import loaders_of
+from mmcnn.config.types import check_entries, check_structure, check_types
 from mmcnn.datasets.check.report import DetectorData
 from mmcnn.datasets.folders.classes import ClassData
 from mmcnn.errors import UsageError
 from mmcnn.launchers import VARIABLES, world_size
 from mmcnn.runs import work_dirs
 from mmcnn.runs.anchors import warn_of_anchors
-from mmcnn.runs.batches import describe_batches, set_batches
+from mmcnn.runs.batch_norm import check_batch_norm
+from mmcnn.runs.batches import describe_batches, drop_of_workers, set_batches
 from mmcnn.runs.data import check_classes, inner_dataset, set_cache, set_data
 from mmcnn.runs.device import use_device
 from mmcnn.runs.img_size import set_img_size
 from mmcnn.runs.options import RunOptions, TrainOptions
-from mmcnn.runs.training import check_initial_weights, set_amp, set_on_nan
+from mmcnn.runs.training import check_amp, check_backbone_weights, check_initial_weights, set_amp, set_on_nan
 from mmcnn.runs.work_dirs import RunKind
 from mmcnn.weights.checkpoint import Checkpoint
 from mmcnn.weights.recorded_config import other_normalisation
+
+#: The entry that ``backbone_weights`` sets.
+BACKBONE_WEIGHTS = 'model.backbone.init_cfg'
 
 
 @dataclass(frozen=True)
@@ -90,10 +98,18 @@ def prepare(
         cfg, checkpoint = load_config(options.config, say=notes.append), None
     else:
         cfg, checkpoint = config_and_checkpoint(options.config, options.checkpoint, notes.append)
-    check_entries(cfg, training)
+    check_structure(cfg)
+    say_unread(cfg, notes.append)
     _check_launcher(options.launcher)
-    kind = _swap(cfg, options, notes)
-    merge_options(cfg, options.cfg_options, notes.append)
+    typed = _typed(options)
+    kind = _swap(cfg, options, typed, notes)
+    optimizers = optimizer_types(cfg)
+    done = merge_options(cfg, typed, notes.append)
+    check_entries(cfg, training)
+    if training and options.backbone_weights is not None:
+        check_backbone_weights(cfg, options.backbone_weights, warnings.append)
+    if options.data is not None and any(key.endswith('data_root') for key in typed if key.split('.')[0] not in READ):
+        raise UsageError(f'data={options.data} and cfg_options data_root both say where the data is: name one')
     named = options.work_dir is not None or (training and cfg.get('work_dir') is not None)
     cfg.work_dir = str(_work_dir(cfg, options, kind, notes))
     new_work_dir = not named and not Path(cfg.work_dir).exists()
@@ -112,13 +128,18 @@ def prepare(
         if options.load_from is not None:
             cfg.load_from = str(options.load_from)
     cfg.launcher = options.launcher
-    merge_options(cfg, options.cfg_options, lambda note: None)  # what is typed wins over what was worked out
+    set_entries(cfg, done)  # what is typed wins over what was worked out
+    paths = {path for key, value in done.items() for path in (key, *(inside for inside, _ in paths_in(value, key)))}
+    drop_of_workers(cfg, paths, notes.append)
     if training:
+        drop_left_over(cfg, optimizers, paths, notes.append)
+        check_amp(cfg)
         set_cache(cfg, options.cache_gb)
     wire_model(cfg)
     check_types(cfg, training)
     if training:
         check_classes(cfg)
+        check_batch_norm(cfg, options.launcher, folder and folder.num_train, notes.append)
         checkpoint = check_initial_weights(cfg, options.resume, notes.append)
         if options.seed is None and cfg.get('resume'):
             cfg.randomness.seed = checkpoint.meta.get('seed', cfg.randomness.seed)
@@ -131,14 +152,32 @@ def prepare(
     return Run(options, cfg, kind, folder, new_work_dir, checkpoint, notes, warnings)
 
 
-def _swap(cfg: Config, options: RunOptions, notes: list[str]) -> RunKind:
+def _typed(options: RunOptions) -> dict[str, Any]:
+    """``cfg_options``, with ``backbone_weights`` as the entry that it stands for.
+
+    Raises:
+        UsageError: what else is asked for would replace these weights.
+    """
+    typed = dict(options.cfg_options)
+    weights = options.backbone_weights if isinstance(options, TrainOptions) else None
+    if weights is None:
+        return typed
+    others = [name for name in ('load_from', 'resume') if getattr(options, name)]
+    others += [f'cfg_options {key}' for key in typed if key.startswith(BACKBONE_WEIGHTS)]
+    if others:
+        raise UsageError(f'backbone_weights={weights} and {others[0]} both say what to start from: name one')
+    typed[BACKBONE_WEIGHTS] = dict(_delete_=True, type='Pretrained', checkpoint=str(weights))
+    return typed
+
+
+def _swap(cfg: Config, options: RunOptions, typed: dict[str, Any], notes: list[str]) -> RunKind:
     """Sets the backbone; what tells the run from others."""
     before = cfg.get('model', {}).get('backbone', {}).get('type')
-    set_backbone(cfg, options.backbone, options.cfg_options, notes.append)
+    set_backbone(cfg, options.backbone, typed, notes.append)
     after = cfg.get('model', {}).get('backbone', {}).get('type')
     data = options.data
-    if data is None:
-        data = inner_dataset(cfg.test_dataloader).get('data_root')
+    if data is None and (loaders := [*loaders_of(cfg).values()]):
+        data = inner_dataset(loaders[-1]).get('data_root')
     return RunKind(
         Path(cfg.filename or 'mmcnn').stem,
         None if after == before else str(after).removeprefix('mmcnn.'),

@@ -7,15 +7,19 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.device import get_device
 
-from mmcnn.config.load import Say, dicts_in
+from mmcnn.config.entries import Say
+from mmcnn.config.load import dicts_in
+from mmcnn.config.model import is_classifier
 from mmcnn.errors import UsageError
+from mmcnn.models.families import backbone_families
 from mmcnn.runs.checkpoints import last_checkpoint, open_resumable
 from mmcnn.weights.addresses import is_address, resolve
 from mmcnn.weights.checkpoint import Checkpoint
+from mmcnn.weights.recorded_config import other_normalisation
 
 
 def set_amp(cfg: Config, amp: bool) -> None:
-    """Mixed precision (MMEngine's AmpOptimWrapper, dynamic loss scale).
+    """Mixed precision (MMEngine's AmpOptimWrapper, dynamic loss scale unless the config has another).
 
     Raises:
         UsageError: there is no GPU; MMEngine has mixed precision on GPUs only.
@@ -25,7 +29,25 @@ def set_amp(cfg: Config, amp: bool) -> None:
     if get_device() == 'cpu':
         raise UsageError('amp=True needs a GPU: mixed precision is not faster on a CPU, leave it out')
     cfg.optim_wrapper.type = 'AmpOptimWrapper'
-    cfg.optim_wrapper.loss_scale = 'dynamic'
+    cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+
+
+def check_amp(cfg: Config) -> None:
+    """Refuses what a config or ``cfg_options`` ask for of mixed precision and cannot have.
+
+    Raises:
+        UsageError: there is no GPU; or a loss scale without mixed precision, which has no use for one.
+    """
+    kind = cfg.optim_wrapper.get('type')
+    if kind == 'AmpOptimWrapper' and get_device() == 'cpu':
+        raise UsageError(
+            'optim_wrapper.type=AmpOptimWrapper needs a GPU: mixed precision is not faster on a CPU, use OptimWrapper'
+        )
+    if kind == 'OptimWrapper' and 'loss_scale' in cfg.optim_wrapper:
+        raise UsageError(
+            f'optim_wrapper.loss_scale={cfg.optim_wrapper.loss_scale}: a loss scale is for mixed precision, which is '
+            'amp=True (or optim_wrapper.type=AmpOptimWrapper)'
+        )
 
 
 def set_on_nan(cfg: Config, on_nan: str | None) -> None:
@@ -40,6 +62,38 @@ def set_on_nan(cfg: Config, on_nan: str | None) -> None:
     if kind != 'mmcnn.ResumableTrainLoop':
         raise UsageError(f'on_nan={on_nan} needs train_cfg.type=mmcnn.ResumableTrainLoop, the config has {kind}')
     cfg.train_cfg.on_nan = on_nan
+
+
+def check_backbone_weights(cfg: Config, weights: str | Path, say: Say) -> None:
+    """Refuses weights for the backbone of what is no detector with one of our backbones; looks into a file of them.
+
+    Args:
+        cfg: with its backbone.
+        weights: a path, or a name or address that :class:`~mmcnn.weights.initializer.Pretrained` takes.
+        say: takes a warning if the weights were trained on images that were normalised otherwise.
+
+    Raises:
+        CheckpointError: the file is missing, broken or unsafe; no weights have this name.
+        UsageError: the model is a classifier, or its backbone is not ours.
+    """
+    if is_classifier(cfg):
+        raise UsageError(
+            f'backbone_weights={weights} is for detectors: a classifier starts from load_from={weights}, with '
+            'allow_head_mismatch=True if it has other classes'
+        )
+    name = str(cfg.model.get('backbone', {}).get('type')).removeprefix('mmcnn.')
+    if name not in backbone_families():
+        raise UsageError(
+            f"backbone_weights={weights}: {name} is none of mmcnn's backbones (mmcnn zoo lists them); it takes weights "
+            "by cfg_options model.backbone.init_cfg=dict(type='Pretrained', checkpoint=...)"
+        )
+    if is_address(str(weights)):
+        resolve(str(weights))
+        return
+    checkpoint = Checkpoint.open(weights)
+    checkpoint.state_dict  # noqa: B018  raises for what cannot be read
+    if warning := other_normalisation(cfg.model.get('data_preprocessor'), {'meta': checkpoint.meta}, weights):
+        say(warning)
 
 
 def check_initial_weights(cfg: Config, resume: bool | str | Path = False, say: Say = print) -> Checkpoint | None:

@@ -65,7 +65,7 @@ def test_weights_and_what_a_run_goes_on_from(runner, tmp_path):
     runner.val_loop = None
     rows = dict(training_rows(runner, weights='a.pth: 8 entries loaded', summary='a line'))
     assert rows['model'].startswith('Linear, backbone vgg16 with weights of vgg.pth, ')
-    assert rows['data'] == 'data: 1,200 images to train on; 2 classes (cat, dog)'
+    assert rows['data'] == 'data: 1,200 images to train on, no validation; 2 classes (cat, dog)'
     assert rows['steps'] == '30 epochs x 600 iterations; a line'
     assert rows['weights'] == 'a.pth: 8 entries loaded'
     # A note of the command says what is resumed, and how many epochs of it are done.

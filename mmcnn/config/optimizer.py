@@ -1,0 +1,74 @@
+"""Another optimizer in the place of a config's: what only the old one knew stays behind."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.registry import OPTIM_WRAPPERS, OPTIMIZERS, DefaultScope, Registry
+
+from mmcnn.config.entries import Say
+from mmcnn.config.parts import takes
+
+#: Entries, their registries, and the type whose arguments a config file may have inherited from its base.
+_PLACES = (('optim_wrapper', OPTIM_WRAPPERS, 'AmpOptimWrapper'), ('optim_wrapper.optimizer', OPTIMIZERS, 'SGD'))
+#: Of the wrapper's entries, what its constructor reads.
+_OF_CONSTRUCTOR = {'type', 'constructor', 'paramwise_cfg', 'optimizer'}
+
+
+def optimizer_types(cfg: Config) -> dict[str, Any]:
+    """The types of the optimizer and its wrapper, by their entries; None where a config does not say."""
+    return {where: (_dict_at(cfg, where) or {}).get('type') for where, _, _ in _PLACES}
+
+
+def drop_left_over(cfg: Config, before: dict[str, Any], typed: Collection[str], say: Say) -> None:
+    """Drops the arguments that an optimizer (or its wrapper) does not take and the one before it did, and says so.
+
+    Those of SGD, which all recipes here use, also where a config file puts another in its place and inherits them.
+    What nobody knows, and what was typed, stays, and is refused where types are checked.
+
+    Args:
+        cfg: with the options that were typed; changed in place.
+        before: :func:`optimizer_types` without them.
+        typed: the entries that were typed.
+        say: takes a sentence for each optimizer that loses arguments.
+    """
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmengine'):
+        for where, registry, base in _PLACES:
+            node = _dict_at(cfg, where)
+            known = _takes(registry, node and node.get('type'))
+            if node is None or known is None:
+                continue
+            old = (_takes(registry, before[where]) or set()) | (_takes(registry, base) or set())
+            dropped = {
+                name: node.pop(name)
+                for name in [*node]
+                if name in old - known - _OF_CONSTRUCTOR and f'{where}.{name}' not in typed
+            }
+            if dropped:
+                say(f'note: {_sentence(where, node, dropped, before[where], typed)}')
+
+
+def _sentence(where: str, node: dict, dropped: dict[str, Any], before: Any, typed: Collection[str]) -> str:
+    kept = ', '.join(f'{name}={value}' for name, value in node.items() if name in ('lr', 'weight_decay'))
+    text = f'{where}: {node["type"]} does not take {", ".join(f"{k}={v}" for k, v in dropped.items())}, dropped'
+    if not kept:
+        return text
+    whole = {f'{where}.lr', where}
+    of_other = before not in (None, node['type']) and not whole & {*typed}
+    return f'{text}; it uses {kept}' + (f', which are those for {before}' if of_other else '')
+
+
+def _dict_at(cfg: Config, where: str) -> dict | None:
+    node: Any = cfg
+    for key in where.split('.'):
+        node = node.get(key) if isinstance(node, dict | Config) else None
+    return node if isinstance(node, dict) else None
+
+
+def _takes(registry: Registry, kind: Any) -> set[str] | None:
+    try:
+        return takes(registry.get(kind) if isinstance(kind, str) else kind)
+    except KeyError:  # of one of our registries; check_types names it
+        return None
