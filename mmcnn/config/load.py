@@ -10,9 +10,10 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmcnn.config.entries import Say, merge_options
+from mmcnn.config.entries import merge_options
 from mmcnn.config.files import new_name, own_configs
 from mmcnn.config.model import refusals
+from mmcnn.config.variables import Say
 from mmcnn.errors import UsageError
 from mmcnn.models.wiring import swap_backbone
 from mmcnn.nearest import nearest

@@ -8,8 +8,8 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import OPTIM_WRAPPERS, OPTIMIZERS, DefaultScope, Registry
 
-from mmcnn.config.entries import Say
 from mmcnn.config.parts import takes
+from mmcnn.config.variables import Say
 
 #: Entries, their registries, and the type whose arguments a config file may have inherited from its base.
 _PLACES = (('optim_wrapper', OPTIM_WRAPPERS, 'AmpOptimWrapper'), ('optim_wrapper.optimizer', OPTIMIZERS, 'SGD'))
@@ -31,7 +31,7 @@ def drop_left_over(cfg: Config, before: dict[str, Any], typed: Collection[str], 
     Args:
         cfg: with the options that were typed; changed in place.
         before: :func:`optimizer_types` without them.
-        typed: the entries that were typed.
+        typed: the entries that were typed, and what is around them.
         say: takes a sentence for each optimizer that loses arguments.
     """
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmengine'):
@@ -55,8 +55,7 @@ def _sentence(where: str, node: dict, dropped: dict[str, Any], before: Any, type
     text = f'{where}: {node["type"]} does not take {", ".join(f"{k}={v}" for k, v in dropped.items())}, dropped'
     if not kept:
         return text
-    whole = {f'{where}.lr', where}
-    of_other = before not in (None, node['type']) and not whole & {*typed}
+    of_other = before not in (None, node['type']) and f'{where}.lr' not in typed
     return f'{text}; it uses {kept}' + (f', which are those for {before}' if of_other else '')
 
 

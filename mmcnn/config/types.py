@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from mmdet.evaluation import CocoMetric
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.hooks import CheckpointHook, EMAHook, LoggerHook
@@ -146,6 +147,7 @@ def check_types(cfg: Config, training: bool = True) -> None:
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmengine')):
         for where, node, registry in _entries(cfg, training):
             _check_arguments(where, node, _takes(_found(where, node, registry), node), registry.name)
+        _check_reports('val_evaluator' if training else 'test_evaluator', cfg)
         for part in ('train', 'val') if training else ('test',):
             _check_arguments(f'{part}_dataloader', cfg.get(f'{part}_dataloader'), takes(DataLoader), 'data loader')
 
@@ -211,6 +213,24 @@ def _evaluator(where: str, cfg: Config) -> Iterator[Entry]:
     yield from ((name, metric, METRICS) for name, metric in metrics_of(cfg, where))
 
 
+def _check_reports(where: str, cfg: Config) -> None:
+    """Refuses two COCO metrics that report the same numbers: MMEngine finds that out after the first validation."""
+    seen: dict[tuple[str, str], str] = {}
+    for name, node in metrics_of(cfg, where):
+        kind = _found(name, node, METRICS)
+        if not (isinstance(kind, type) and issubclass(kind, CocoMetric)):
+            continue
+        metrics = node.get('metric', 'bbox')
+        for metric in [metrics] if isinstance(metrics, str) else metrics:
+            number = (node.get('prefix') or kind.default_prefix, metric)
+            if number in seen:
+                raise UsageError(
+                    f'{seen[number]} and {name} both report {"/".join(number)}: give one of them a prefix, such as '
+                    "prefix='second'"
+                )
+            seen[number] = name
+
+
 def _numbered(where: str, nodes: Any) -> list[tuple[str, Any]]:
     if isinstance(nodes, dict):
         return [(where, nodes)]
@@ -243,9 +263,9 @@ def _takes(kind: Any, node: Any) -> set[str] | None:
     if isinstance(kind, type) and issubclass(kind, CheckpointHook):
         return argument_names(kind) | {*inspect.signature(Runner.save_checkpoint).parameters}
     if isinstance(kind, type) and issubclass(kind, EMAHook):
-        average = node.get('ema_type') or inspect.signature(kind).parameters['ema_type'].default
-        averaged = takes(MODELS.get(average) if isinstance(average, str) else average)
-        return averaged and argument_names(kind) | averaged
+        average = node.get('ema_type') or 'mmdet.ExpMomentumEMA'  # it takes what MMEngine's do, and more
+        average = MODELS.get(average) if isinstance(average, str) else average
+        return argument_names(kind) | argument_names(average) if isinstance(average, type) else None
     return takes(kind)
 
 

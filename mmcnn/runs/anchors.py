@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from mmengine.config import Config
 
-from mmcnn.config.entries import Say
 from mmcnn.config.parts import inner_datasets
+from mmcnn.config.variables import Say
 from mmcnn.datasets.anchors import anchors_of, best_possible_recall, box_sizes
 from mmcnn.runs.img_size import image_size
 

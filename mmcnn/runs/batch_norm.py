@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import torch
 from mmengine.config import Config
 
-from mmcnn.config.entries import Say
 from mmcnn.config.load import dicts_in
 from mmcnn.config.model import build_on_meta, is_classifier
+from mmcnn.config.variables import Say
 from mmcnn.errors import UsageError
 from mmcnn.launchers import world_size
 

@@ -8,9 +8,9 @@ from collections.abc import Collection
 from mmengine.config import Config
 from mmengine.device import get_device
 
-from mmcnn.config.entries import Say
 from mmcnn.config.model import is_classifier
 from mmcnn.config.parts import loaders_of
+from mmcnn.config.variables import Say
 from mmcnn.datasets.folders.findings import number
 from mmcnn.launchers import world_size
 from mmcnn.runs.options import RunOptions

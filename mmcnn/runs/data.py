@@ -8,10 +8,10 @@ from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
 
-from mmcnn.config.entries import Say
 from mmcnn.config.load import dicts_in
 from mmcnn.config.model import is_classifier
 from mmcnn.config.parts import inner_datasets, loaders_of, metrics_of, takes, validates
+from mmcnn.config.variables import Say
 from mmcnn.datasets.check.classifier import check_class_folder, describe_left_out
 from mmcnn.datasets.check.detector import check_data
 from mmcnn.datasets.check.report import DetectorData

@@ -10,12 +10,14 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmcnn.config.entries import READ, merge_options, paths_in, say_unread, set_entries
+from mmcnn.config.entries import merge_options, set_again
 from mmcnn.config.load import config_and_checkpoint, load_config, set_backbone
 from mmcnn.config.model import wire_model
 from mmcnn.config.optimizer import drop_left_over, optimizer_types
 from mmcnn.config.parts import loaders_of
+from mmcnn.config.paths import paths_in
 from mmcnn.config.types import check_entries, check_structure, check_types
+from mmcnn.config.variables import READ, say_unread
 from mmcnn.datasets.check.report import DetectorData
 from mmcnn.datasets.folders.classes import ClassData
 from mmcnn.errors import UsageError
@@ -128,8 +130,8 @@ def prepare(
         if options.load_from is not None:
             cfg.load_from = str(options.load_from)
     cfg.launcher = options.launcher
-    set_entries(cfg, done)  # what is typed wins over what was worked out
-    paths = {path for key, value in done.items() for path in (key, *(inside for inside, _ in paths_in(value, key)))}
+    set_again(cfg, done)  # what is typed wins over what was worked out
+    paths = _with_parents(done)
     drop_of_workers(cfg, paths, notes.append)
     if training:
         drop_left_over(cfg, optimizers, paths, notes.append)
@@ -168,6 +170,13 @@ def _typed(options: RunOptions) -> dict[str, Any]:
         raise UsageError(f'backbone_weights={weights} and {others[0]} both say what to start from: name one')
     typed[BACKBONE_WEIGHTS] = dict(_delete_=True, type='Pretrained', checkpoint=str(weights))
     return typed
+
+
+def _with_parents(entries: dict[str, Any]) -> set[str]:
+    """Paths of entries, of all that is inside of them and all that is around them."""
+    paths = [path for key, value in entries.items() for path in (key, *(each for each, _ in paths_in(value, key)))]
+    parts = [path.split('.') for path in paths]
+    return {'.'.join(each[:end]) for each in parts for end in range(1, len(each) + 1)}
 
 
 def _swap(cfg: Config, options: RunOptions, typed: dict[str, Any], notes: list[str]) -> RunKind:

@@ -7,9 +7,9 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.device import get_device
 
-from mmcnn.config.entries import Say
 from mmcnn.config.load import dicts_in
 from mmcnn.config.model import is_classifier
+from mmcnn.config.variables import Say
 from mmcnn.errors import UsageError
 from mmcnn.models.families import backbone_families
 from mmcnn.runs.checkpoints import last_checkpoint, open_resumable

@@ -3,8 +3,7 @@
 import pytest
 from mmengine.config import Config
 
-from mmcnn.config.entries import merge_options, say_unread, set_entries
-from mmcnn.config.files import own_configs
+from mmcnn.config.entries import merge_options, set_again
 from mmcnn.config.load import load_config
 from mmcnn.errors import UsageError
 
@@ -132,9 +131,20 @@ def test_what_was_set_can_be_set_again():
     assert cfg.optim_wrapper.optimizer == dict(type='Adam')
     cfg.train_dataloader.dataset.pipeline[0].img_scale = (1, 1)
     cfg.optim_wrapper.optimizer.lr = 0.5  # worked out since
-    set_entries(cfg, done)
+    set_again(cfg, done)
     assert cfg.train_dataloader.dataset.pipeline[0].img_scale == (64, 64)
     assert cfg.optim_wrapper.optimizer == dict(type='Adam', lr=0.5)
+
+
+def test_what_was_worked_out_inside_of_a_typed_list_stays():
+    cfg = load_config(NARROW)
+    typed = {'val_evaluator': [dict(type='A', x=1), dict(type='B')], 'train_dataloader.dataset': dict(type='C', y=2)}
+    done = merge_options(cfg, typed, lambda note: None)
+    cfg.val_evaluator[0].update(x=3, ann_file='val.json')
+    cfg.train_dataloader.dataset = dict(type='D', z=1)
+    set_again(cfg, done)
+    assert cfg.val_evaluator == [dict(type='A', x=1, ann_file='val.json'), dict(type='B')]
+    assert cfg.train_dataloader.dataset == dict(type='D', z=1)
 
 
 @pytest.mark.parametrize('before', [None, 'nothing', dict(type='Other', prefix='x')])
@@ -171,26 +181,3 @@ def test_an_entry_that_nothing_would_refuse_is_said():
         "note: cfg_options model.test_cfg.score_thrr: model.test_cfg had no 'score_thrr' before; "
         'did you mean score_thr?'
     )
-
-
-def test_variables_of_a_file_that_have_no_effect(tmp_path):
-    path = tmp_path / 'own.py'
-    path.write_text(
-        f"_base_ = ['{own_configs()[NARROW]}']\nimg_scale = (320, 320)\nmax_epochs = 5\nmine = 3\n"
-        "train_pipeline = [dict(type='X')]\n"
-    )
-    said = []
-    say_unread(load_config(path), said.append)
-    assert sorted(said) == [
-        "note: 'train_pipeline' of the config has no effect: what is read is train_dataloader.dataset.pipeline, "
-        'val_dataloader.dataset.pipeline, test_dataloader.dataset.pipeline',
-        f'note: img_scale=(320, 320) of the config has no effect: what is read is {MOSAIC}.img_scale=(640, 640)',
-        'note: max_epochs=5 of the config has no effect: what is read is train_cfg.max_epochs=300',
-    ]
-
-
-@pytest.mark.parametrize('name', own_configs())
-def test_own_configs_have_no_such_variables(name):
-    said = []
-    say_unread(load_config(name, say=lambda note: None), said.append)
-    assert said == []

@@ -1,0 +1,45 @@
+"""Entries of a config by their paths: ``train_dataloader.dataset.pipeline.0``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from mmengine.config import Config
+
+
+def paths_in(node: Any, path: str = '') -> Iterator[tuple[str, Any]]:
+    """Path and value of every entry inside a config, outer ones first."""
+    if isinstance(node, dict | Config):
+        inside = node.items()
+    elif isinstance(node, list | tuple):
+        inside = enumerate(node)
+    else:
+        return
+    for key, value in inside:
+        below = f'{path}.{key}' if path else str(key)
+        yield below, value
+        yield from paths_in(value, below)
+
+
+def child_of(node: Any, key: str) -> Any:
+    """What a dict or a list has under a key; None: nothing."""
+    if isinstance(node, dict | Config):
+        return node.get(key)
+    if isinstance(node, list) and key.isdigit() and int(key) < len(node):
+        return node[int(key)]
+    return None
+
+
+def place_of(cfg: Config, key: str) -> tuple[Any, str]:
+    """What an entry stands in, and its name there."""
+    around, _, name = key.rpartition('.')
+    return (entry(cfg, around) if around else cfg), name
+
+
+def entry(cfg: Config, key: str) -> Any:
+    """What stands at a path; None: nothing."""
+    node: Any = cfg
+    for part in key.split('.'):
+        node = child_of(node, part)
+    return node
