@@ -84,12 +84,92 @@ def test_what_the_runner_would_build_is_not_refused(monkeypatch):
         check_types(cfg)
 
 
-@pytest.mark.parametrize('name', ['model', 'test_dataloader', 'optim_wrapper'])
+@pytest.mark.parametrize('name', ['model', 'train_dataloader', 'optim_wrapper'])
 def test_what_a_run_needs_is_missed_by_name(name):
     cfg = load_config(CONFIG)
     cfg.pop(name)
     with pytest.raises(UsageError, match=rf"{CONFIG}\.py has no '{name}'$"):
         check_entries(cfg, training=True)
+
+
+def test_a_training_has_all_of_validation_or_none_of_it():
+    cfg = load_config(CONFIG)
+    cfg.update(val_cfg=None, val_dataloader=None, val_evaluator=None)
+    check_entries(cfg, training=True)
+    cfg.pop('test_dataloader')
+    with pytest.raises(UsageError, match=r'^test_dataloader is None or missing, but not test_cfg and test_evaluator'):
+        check_entries(cfg, training=True)
+    cfg.update(test_cfg=None, test_evaluator=None)
+    check_entries(cfg, training=True)
+    with pytest.raises(UsageError, match="has no 'test_dataloader'"):
+        check_entries(cfg, training=False)
+
+
+@pytest.mark.parametrize(
+    ('path', 'value', 'words'),
+    [
+        ('default_scope', 1, 'a string'),
+        ('train_dataloader.batch_size', 'x', 'an integer of at least 1'),
+        ('train_dataloader.batch_size', True, 'an integer of at least 1'),
+        ('val_dataloader.num_workers', -1, 'an integer of at least 0'),
+        ('train_cfg.max_epochs', 2.5, 'an integer of at least 1'),
+        ('optim_wrapper.optimizer.lr', 'fast', 'a number of at least 0'),
+        ('optim_wrapper.optimizer.lr', float('nan'), 'a number of at least 0'),
+        ('resume', 'yes', 'True or False'),
+    ],
+)
+def test_a_value_of_another_kind_is_named(path, value, words):
+    with pytest.raises(UsageError, match=rf'^{re.escape(f"{path}={value!r}")}: it has to be {words}$'):
+        load_config(CONFIG, {path: value})
+
+
+@pytest.mark.parametrize(
+    ('options', 'words'),
+    [
+        ({'train_dataloader.batchsize': 2}, r"train_dataloader: a data loader takes no 'batchsize'; .*mean batch_size"),
+        ({'train_dataloader.sampler.x': 2}, r"train_dataloader\.sampler: DefaultSampler takes no 'x'"),
+        ({'train_cfg.max_epoch': 2}, r"train_cfg: mmcnn\.ResumableTrainLoop takes no 'max_epoch'; did you mean max_ep"),
+        ({'val_cfg.x': 2}, r"val_cfg: ValLoop takes no 'x'"),
+        ({'default_hooks.checkpoint.intervall': 2}, "AtomicCheckpointHook takes no 'intervall'; did you mean interval"),
+        ({'custom_hooks.1.momentun': 2}, "StepEMAHook takes no 'momentun'; did you mean momentum"),
+        ({'train_dataloader.dataset.pipeline.0.mosic_prob': 2}, "MosaicAffine takes no 'mosic_prob'; .* mosaic_prob"),
+        ({'val_dataloader.dataset.ann': 2}, "CocoDataset takes no 'ann'; did you mean ann_file"),
+        ({'val_evaluator.ann': 2}, "CocoMetric takes no 'ann'; did you mean ann_file"),
+        ({'log_processor.windw': 2}, "LogProcessor takes no 'windw'; did you mean window_size"),
+        ({'optim_wrapper.clip_grad.max_nrm': 2}, "clipping by the norm takes no 'max_nrm'; did you mean max_norm"),
+        ({'optim_wrapper.accumulative_count': 2}, "OptimWrapper takes no 'accumulative_count'"),
+        ({'param_scheduler': [dict(type='LinearLR', strt=2)]}, r"param_scheduler\.0: LinearLR takes no 'strt'"),
+    ],
+)
+def test_an_argument_that_a_class_does_not_take_is_refused(options, words):
+    with pytest.raises(UsageError, match=words):
+        check_types(load_config(CONFIG, options, say=lambda note: None))
+
+
+def test_arguments_that_are_passed_on_are_known():
+    options = {
+        'default_hooks.checkpoint.save_optimizer': False,
+        'default_hooks.checkpoint.backend_args': None,
+        'custom_hooks.1.begin_epoch': 1,
+        'custom_hooks.1.priority': 49,
+        'param_scheduler': [dict(type='LinearLR', start_factor=0.1, convert_to_iter_based=True, end=1)],
+        'train_dataloader.drop_last': True,
+        'train_dataloader.num_batch_per_epoch': 3,
+        'optim_wrapper.clip_grad': dict(type='value', clip_value=1.0),
+    }
+    check_types(load_config(CONFIG, options))
+
+
+def test_two_metrics_that_report_the_same_numbers_are_refused_before_a_validation():
+    cfg = load_config(CONFIG)
+    ours, mmdets = dict(type='mmcnn.CocoMetric', ann_file='a'), dict(type='CocoMetric', ann_file='a')
+    cfg.val_evaluator = [ours, mmdets]
+    with pytest.raises(UsageError, match=r'val_evaluator\.0 and val_evaluator\.1 both report coco/bbox: give one'):
+        check_types(cfg)
+    cfg.val_evaluator = [ours, mmdets | dict(prefix='second'), dict(type='VOCMetric')]
+    check_types(cfg)
+    cfg.val_evaluator = [ours, mmdets | dict(metric='proposal_fast')]
+    check_types(cfg)
 
 
 @pytest.mark.parametrize(

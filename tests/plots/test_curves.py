@@ -71,6 +71,15 @@ def test_curves_of_short_runs(tmp_path, losses, scores):
     assert cv2.imread(str(tmp_path / 'curves.png')) is not None
 
 
+def test_without_a_validation_there_is_no_panel_for_it(tmp_path):
+    sizes = []
+    for name, scores in (('with', {1: 0.5}), ('without', {})):
+        write_run(tmp_path / name, 'run', {10: 2.0, 20: 1.0}, scores)
+        plot_curves(tmp_path / name, tmp_path / f'{name}.png')
+        sizes.append(cv2.imread(str(tmp_path / f'{name}.png')).shape)
+    assert sizes[0][0] == sizes[1][0] and sizes[1][1] < 0.7 * sizes[0][1]
+
+
 def test_curves_name_what_is_missing(tmp_path):
     with pytest.raises(FileNotFoundError, match=r'scalars\.json'):
         plot_curves(tmp_path, tmp_path / 'curves.png')

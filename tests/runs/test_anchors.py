@@ -35,6 +35,17 @@ def test_unfit_anchors_are_warned_of(tmp_path, capsys):
     assert 'is 0.9700' in capsys.readouterr().out
 
 
+def test_the_boxes_of_all_data_sets_count(tmp_path, capsys):
+    (tmp_path / 'a').mkdir()
+    (tmp_path / 'b').mkdir()
+    cfg = with_boxes(tmp_path / 'a', [(160, 160)] * 97)
+    other = with_boxes(tmp_path / 'b', [(400, 10)] * 3).train_dataloader.dataset.dataset
+    both = [cfg.train_dataloader.dataset.dataset, other]
+    cfg.train_dataloader.dataset.dataset = dict(type='ConcatDataset', datasets=both)
+    warn_of_anchors(cfg, None)
+    assert 'is 0.9700' in capsys.readouterr().out
+
+
 def test_anchors_are_not_warned_of_where_there_is_nothing_to_say(tmp_path, capsys):
     cfg = with_boxes(tmp_path, [(400, 10)])
     cfg.model.bbox_head.pop('anchors')

@@ -3,7 +3,7 @@
 import pytest
 
 from mmcnn.config.load import load_config
-from mmcnn.runs.batches import describe_batches, set_batches
+from mmcnn.runs.batches import describe_batches, drop_of_workers, set_batches
 from mmcnn.runs.options import RunOptions
 
 CONFIG = 'yolov4_cspdarknet53'
@@ -154,6 +154,26 @@ def test_rate_of_faster_rcnn(batch, images, processes, counts, rate, monkeypatch
         assert found == counts
         assert (cfg.optim_wrapper.optimizer.lr, cfg.optim_wrapper.optimizer.weight_decay) == pytest.approx((rate, 1e-4))
         assert line.endswith(f'images a step, learning rate {rate:.3g}')
+
+
+def test_what_is_for_workers_goes_with_them():
+    said = []
+    cfg = load_config(CONFIG)
+    batches(cfg, workers=2)
+    cfg.train_dataloader.update(num_workers=0, persistent_workers=True, prefetch_factor=2, timeout=30)  # typed
+    drop_of_workers(cfg, {'train_dataloader.num_workers', 'train_dataloader.prefetch_factor'}, said.append)
+    loader = cfg.train_dataloader
+    assert not {'persistent_workers', 'prefetch_factor', 'timeout'} & {*loader}
+    assert (cfg.val_dataloader.num_workers, cfg.val_dataloader.persistent_workers) == (2, True)
+    assert said == [
+        'note: train_dataloader: prefetch_factor=2 is for worker processes, and there are none (num_workers=0): dropped'
+    ]
+
+
+def test_a_training_without_validation_has_one_loader():
+    cfg = load_config(CONFIG, dict(val_dataloader=None, test_dataloader=None))
+    batches(cfg, batch_size=3, workers=0)
+    assert (cfg.train_dataloader.batch_size, cfg.val_dataloader, cfg.test_dataloader) == (3, None, None)
 
 
 @pytest.mark.parametrize(('images', 'processes', 'drop'), [(17, 1, True), (18, 1, False), (33, 2, True), (1, 1, False)])

@@ -176,3 +176,89 @@ def test_a_half_switch_to_the_device_is_refused():
     cfg.model.data_preprocessor.type = 'DetDataPreprocessor'
     with pytest.raises(UsageError, match=r'type=mmcnn\.PlanPreprocessor, not with DetDataPreprocessor'):
         set_cache(cfg, None)
+
+
+def several(*roots, classes=('circle', 'square', 'triangle'), kind='CocoDataset'):
+    """A wrapper around a data set in each folder."""
+    files = dict(ann_file='train.json', data_prefix=dict(img='images/'), metainfo=dict(classes=classes))
+    return dict(type='ConcatDataset', datasets=[dict(type=kind, data_root=str(root), **files) for root in roots])
+
+
+def test_several_data_sets_of_a_config_are_all_looked_at(shapes, tmp_path):
+    cfg = load_config(CONFIG)
+    cfg.val_dataloader.dataset.update(data_root=str(shapes), ann_file='val.json', data_prefix=dict(img='images/'))
+    cfg.train_dataloader.dataset.dataset = several(shapes, shapes)
+    assert set_data(cfg, None) is None
+    cfg.train_dataloader.dataset.dataset = several(shapes, tmp_path / 'gone')
+    with pytest.raises(UsageError, match=rf'looked for {tmp_path}/gone/train\.json'):
+        set_data(cfg, None)
+
+
+def test_a_mosaic_mixes_images_of_several_data_sets(shapes):
+    from mmcnn.registry import DATASETS
+
+    cfg = load_config(CONFIG, {'mosaic_affine.img_scale': (64, 64)}, say=lambda note: None)
+    cfg.train_dataloader.dataset.dataset = several(shapes, shapes)
+    dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    assert len(dataset) == 16 and dataset.metainfo['classes'] == ('circle', 'square', 'triangle')
+    assert dataset.get_data_info(11)['img_path'] == dataset.get_data_info(3)['img_path']
+    assert dataset.annotations.path(11) == dataset.get_data_info(11)['img_path']
+    assert tuple(dataset[11]['inputs'].shape) == (3, 64, 64)
+
+
+def test_data_takes_the_place_of_several_data_sets_and_says_so(shapes, tmp_path):
+    cfg, said = load_config(CONFIG), []
+    cfg.train_dataloader.dataset.dataset = several(tmp_path / 'a', tmp_path / 'b')
+    set_data(cfg, str(shapes), say=said.append)
+    dataset = cfg.train_dataloader.dataset.dataset
+    assert (dataset.type, dataset.data_root, dataset.ann_file) == ('CocoDataset', str(shapes), 'train.json')
+    assert said == ['note: train_dataloader: data= takes the place of the 2 data sets in ConcatDataset']
+
+
+def test_data_sets_of_another_format_are_read_as_coco(shapes):
+    cfg, said = load_config(CONFIG), []
+    cfg.train_dataloader.dataset.dataset = dict(
+        type='RepeatDataset', times=3, dataset=several('x', kind='VOCDataset')['datasets'][0] | dict(img_subdir='J')
+    )
+    set_data(cfg, str(shapes), say=said.append)
+    dataset = cfg.train_dataloader.dataset.dataset.dataset
+    assert (dataset.type, dataset.ann_file, 'img_subdir' in dataset) == ('CocoDataset', 'train.json', False)
+    assert said == ['note: train_dataloader: data= is read by CocoDataset, in place of VOCDataset']
+
+
+def test_several_data_sets_have_the_same_classes(shapes):
+    cfg = load_config(CONFIG)
+    cfg.model.bbox_head.num_classes = 3
+    cfg.train_dataloader.dataset.dataset = several(shapes, shapes)
+    check_classes(cfg)
+    cfg.train_dataloader.dataset.dataset.datasets[1].metainfo = dict(classes=('cat', 'dog', 'cow'))
+    with pytest.raises(UsageError, match=r"its data sets have different classes: \('circle'.* \('cat', 'dog', 'cow'\)"):
+        check_classes(cfg)
+
+
+def test_every_metric_with_an_annotation_file_gets_that_of_the_data(shapes):
+    cfg = load_config(CONFIG)
+    cfg.val_evaluator = [dict(type='mmcnn.CocoMetric'), dict(type='VOCMetric'), dict(type='CocoMetric', prefix='x')]
+    cfg.test_evaluator = dict(type='Evaluator', metrics=[dict(type='mmcnn.CocoMetric', ann_file='old')])
+    set_data(cfg, str(shapes))
+    file = str(shapes / 'val.json')
+    assert [metric.get('ann_file') for metric in cfg.val_evaluator] == [file, None, file]
+    assert cfg.test_evaluator.metrics[0].ann_file == file and 'ann_file' not in cfg.test_evaluator
+
+
+def test_without_validation_only_the_training_images_are_needed(shapes, tmp_path):
+    root = shutil.copytree(shapes, tmp_path / 'data')
+    (root / 'val.json').unlink()
+    cfg = load_config(CONFIG, dict(val_cfg=None, val_dataloader=None, val_evaluator=None))
+    assert set_data(cfg, str(root)).num_train == 8
+    assert cfg.train_dataloader.dataset.dataset.data_root == str(root)
+    with pytest.raises(DataError):
+        set_data(load_config(CONFIG), str(root))
+
+
+def test_a_cache_is_shared_between_several_mosaics():
+    cfg = load_config(CONFIG)
+    mosaic = cfg.train_dataloader.dataset
+    cfg.train_dataloader.dataset = dict(type='ConcatDataset', datasets=[mosaic, dict(mosaic)])
+    set_cache(cfg, 4)
+    assert [each.cache_gb for each in cfg.train_dataloader.dataset.datasets] == [2, 2]

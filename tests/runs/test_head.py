@@ -7,13 +7,20 @@ from mmengine.config import Config
 from mmengine.runner import IterBasedTrainLoop
 from torch import nn
 
-from mmcnn.runs.head import evaluation_rows, shown_path, training_rows, unwrapped
+from mmcnn.runs.head import evaluation_rows, file_datasets, shown_path, training_rows, unwrapped
 
 
 class Data(list):
     def __init__(self, length, classes, root='somewhere'):
         super().__init__(range(length))
         self.metainfo, self.data_root = dict(classes=classes), root
+
+
+def test_data_sets_inside_of_wrappers():
+    files = [Data(3, ('a',), root=name) for name in 'ab']
+    several = SimpleNamespace(dataset=SimpleNamespace(datasets=[SimpleNamespace(dataset=files[0]), files[1]]))
+    assert [each.data_root for each in file_datasets(several)] == ['a', 'b']
+    assert file_datasets(files[0])[0] is files[0]
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from mmcnn.errors import CheckpointError, UsageError
 from mmcnn.runs.options import TestOptions, TrainOptions
 from mmcnn.runs.prepare import prepare
 from mmcnn.runs.process_state import kept_process_state
-from mmcnn.runs.training import check_initial_weights, set_amp, set_on_nan
+from mmcnn.runs.training import check_amp, check_backbone_weights, check_initial_weights, set_amp, set_on_nan
 from mmcnn.weights.checkpoint import Checkpoint
 
 CONFIG = 'yolov4_cspdarknet53'
@@ -31,6 +31,58 @@ def test_amp_on_a_gpu(monkeypatch):
     set_amp(cfg, True)
     assert (cfg.optim_wrapper.type, cfg.optim_wrapper.loss_scale) == ('AmpOptimWrapper', 'dynamic')
     assert cfg.optim_wrapper.constructor == 'mmcnn.YOLOOptimWrapperConstructor'
+
+
+def test_amp_keeps_a_loss_scale_of_the_config(monkeypatch):
+    monkeypatch.setattr('mmcnn.runs.training.get_device', lambda: 'cuda')
+    cfg = load_config(CONFIG, {'optim_wrapper.loss_scale': dict(init_scale=512.0)}, say=lambda note: None)
+    with pytest.raises(UsageError, match=r'loss_scale=\{.*512.* is for mixed precision, which is amp=True'):
+        check_amp(cfg)
+    set_amp(cfg, True)
+    check_amp(cfg)
+    assert cfg.optim_wrapper.loss_scale == dict(init_scale=512.0)
+
+
+def test_mixed_precision_of_a_config_needs_a_gpu(monkeypatch):
+    monkeypatch.setattr('mmcnn.runs.training.get_device', lambda: 'cpu')
+    cfg = load_config(CONFIG, {'optim_wrapper.type': 'AmpOptimWrapper'})
+    with pytest.raises(UsageError, match=r'optim_wrapper\.type=AmpOptimWrapper needs a GPU'):
+        check_amp(cfg)
+
+
+def test_weights_of_a_backbone_are_looked_into(trained_classifier_file):
+    cfg, said = load_config('yolov3_darknet53'), []
+    check_backbone_weights(cfg, trained_classifier_file, said.append)
+    (line,) = said
+    assert line.startswith(f'warning: {trained_classifier_file} was trained with mean=[1.0, 2.0, 3.0]')
+    for weights in ('/not/there.pth', 'mmcnn://nothing/here'):
+        with pytest.raises(CheckpointError):
+            check_backbone_weights(cfg, weights, said.append)
+
+
+@pytest.mark.parametrize(
+    ('config', 'options', 'words'),
+    [
+        ('classification/darknet53', {}, 'is for detectors: a classifier starts from load_from=x.pth, with allow_head'),
+        (
+            'faster_rcnn_resnet50_fpn',
+            {'model.backbone': dict(_delete_=True, type='ResNet', depth=18)},
+            'ResNet is none',
+        ),
+    ],
+)
+def test_weights_of_a_backbone_are_for_detectors_on_ours(config, options, words):
+    with pytest.raises(UsageError, match=words):
+        check_backbone_weights(load_config(config, options), 'x.pth', print)
+
+
+@pytest.fixture
+def trained_classifier_file(tmp_path):
+    """A checkpoint whose run normalised its images in a way of its own."""
+    images = 'dict(mean=[1.0, 2.0, 3.0], std=[4.0, 5.0, 6.0], bgr_to_rgb=False)'
+    cfg = f'model = dict(type="mmcnn.Classifier", data_preprocessor={images})'
+    torch.save(dict(state_dict={'backbone.a': torch.ones(3)}, meta=dict(cfg=cfg)), tmp_path / 'c.pth')
+    return tmp_path / 'c.pth'
 
 
 def test_on_nan():

@@ -1,0 +1,85 @@
+"""The order in which a config is completed: what is typed, what is worked out, and what contradicts."""
+
+import pytest
+import torch
+
+from mmcnn.errors import CheckpointError, UsageError
+from mmcnn.runs.options import TrainOptions
+from mmcnn.runs.prepare import prepare
+from mmcnn.runs.process_state import kept_process_state
+
+NARROW = {'model.widen_factor': 0.125, 'model.deepen_factor': 0.1}
+NO_VALIDATION = dict(val_cfg=None, val_dataloader=None, val_evaluator=None)
+
+
+@pytest.fixture
+def finished(shapes, tmp_path):
+    """The run of a tiny detector: ``finished({'cfg option': value}, epochs=3)``."""
+
+    def finish(cfg_options=(), config='yolov4_cspdarknet53_narrow', **options):
+        defaults = dict(data=shapes, work_dir=tmp_path / 'run', device='cpu', img_size=64, batch_size=2, workers=0)
+        small = NARROW if config.startswith('yolov4') else {}
+        with kept_process_state():
+            return prepare(TrainOptions(config=config, cfg_options=small | dict(cfg_options), **defaults | options))
+
+    return finish
+
+
+def test_an_option_to_a_variable_wins_over_what_is_worked_out(finished):
+    run = finished({'img_scale': (96, 96), 'max_epochs': 7, 'train_pipeline.0.mosaic_prob': 0}, epochs=3)
+    mosaic = run.cfg.train_dataloader.dataset.pipeline[0]
+    assert (mosaic.img_scale, mosaic.mosaic_prob, run.cfg.train_cfg.max_epochs) == ((96, 96), 0, 7)
+    assert len([note for note in run.notes if 'is only a variable of the config' in note]) == 3
+
+
+def test_two_places_for_the_data_contradict_each_other(finished, shapes):
+    with pytest.raises(UsageError, match=rf'^data={shapes} and cfg_options data_root both say where the data is'):
+        finished({'data_root': '/elsewhere'})
+
+
+def test_workers_that_are_typed_away(finished):
+    run = finished({'train_dataloader.num_workers': 0, 'train_dataloader.prefetch_factor': 4}, workers=1)
+    loader = run.cfg.train_dataloader
+    assert loader.num_workers == 0 and not {'persistent_workers', 'prefetch_factor'} & {*loader}
+    assert any('prefetch_factor=4 is for worker processes' in note for note in run.notes)
+
+
+def test_a_training_without_validation(finished):
+    run = finished(NO_VALIDATION)
+    assert run.data.num_train == 8 and run.data.num_val is None and run.cfg.val_dataloader is None
+    with pytest.raises(UsageError, match=r'^val_cfg is None or missing, but not val_dataloader and val_evaluator'):
+        finished(dict(val_cfg=None))
+    none = dict(test_cfg=None, test_dataloader=None, test_evaluator=None)
+    assert finished(NO_VALIDATION | none).cfg.test_dataloader is None
+
+
+def test_metrics_that_are_typed_get_the_data(finished, shapes):
+    metrics = [dict(type='mmcnn.CocoMetric'), dict(type='VOCMetric', metric='mAP')]
+    cfg = finished(dict(val_evaluator=metrics)).cfg
+    assert cfg.val_evaluator[0].ann_file == str(shapes / 'val.json') and 'ann_file' not in cfg.val_evaluator[1]
+
+
+def test_a_loss_scale_needs_mixed_precision(finished):
+    with pytest.raises(UsageError, match=r"loss_scale=\{'init_scale': 512\}: a loss scale is for mixed precision"):
+        finished({'optim_wrapper.loss_scale.init_scale': 512})
+
+
+def test_another_optimizer_and_its_rate(finished):
+    run = finished({'optim_wrapper.optimizer.type': 'AdamW', 'optim_wrapper.optimizer.lr': 2e-3})
+    assert run.cfg.optim_wrapper.optimizer == dict(type='AdamW', lr=2e-3, weight_decay=5e-4)
+    assert any('AdamW does not take momentum=0.937, nesterov=True, dropped' in note for note in run.notes)
+
+
+def test_weights_for_the_backbone_alone(finished, tmp_path):
+    path = tmp_path / 'c.pth'
+    torch.save(dict(state_dict={'a': torch.ones(3)}), path)
+    run = finished(backbone_weights=path)
+    assert run.cfg.model.backbone.init_cfg == dict(type='Pretrained', checkpoint=str(path))
+    swapped = finished(config='faster_rcnn_resnet50_fpn', backbone='resnet18', backbone_weights=path)
+    assert swapped.cfg.model.backbone.init_cfg == dict(type='Pretrained', checkpoint=str(path))
+    assert swapped.cfg.model.backbone.frozen_stages == 2  # as with weights of any other kind
+    for other in (dict(resume=True), dict(load_from=path), dict(cfg_options={'model.backbone.init_cfg.type': 'x'})):
+        with pytest.raises(UsageError, match=r'^backbone_weights=\S+c\.pth and .* both say what to start from'):
+            finished(backbone_weights=path, **other)
+    with pytest.raises(CheckpointError, match=r'gone\.pth does not exist'):
+        finished(backbone_weights=tmp_path / 'gone.pth')
