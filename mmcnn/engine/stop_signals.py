@@ -18,6 +18,8 @@ from typing import NoReturn
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 #: A second Ctrl-C counts after so many seconds: launchers pass on the one that the terminal has sent already.
 _SECOND_AFTER = 2.0
+#: Contexts that are open in this process.
+_OPEN: set[StopSignals] = set()
 
 
 def end_now(code: int, line: str) -> NoReturn:
@@ -76,6 +78,7 @@ class StopSignals:
         # C code writes the signal's number there, even when Python code does not get its turn.
         self._old_descriptor = signal.set_wakeup_fd(mouth.fileno(), warn_on_full_buffer=False)
         self._old = {signum: signal.signal(signum, self._note) for signum in SIGNALS}
+        _OPEN.add(self)
         self._thread = threading.Thread(target=self._watch, name='mmcnn-stop-signals', daemon=True)
         self._thread.start()
         return self
@@ -84,6 +87,7 @@ class StopSignals:
         if not self._active:
             return
         self._active = False
+        _OPEN.discard(self)
         for signum, handler in self._old.items():
             signal.signal(signum, handler)
         signal.set_wakeup_fd(self._old_descriptor)
@@ -122,3 +126,17 @@ class StopSignals:
                     f'{name}: the step did not end in {self.patience:g} s, so no checkpoint was written; the last one '
                     'is whole',
                 )
+
+
+def _let_go_in_child() -> None:
+    """In a forked process: SIGTERM ends it, as whoever started it expects, and is no word to this one's watchdog.
+
+    Metrics of MMDetection evaluate in a pool of processes, which ends them so.
+    """
+    if _OPEN:
+        _OPEN.clear()
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+os.register_at_fork(after_in_child=_let_go_in_child)

@@ -91,3 +91,18 @@ def test_another_thread_changes_nothing():
     thread.start()
     thread.join()
     assert seen == [(False, True)]
+
+
+def test_a_process_that_a_metric_starts_can_be_ended():
+    with StopSignals(patience=0.2) as signals:
+        ready, started = os.pipe()
+        pid = os.fork()
+        if not pid:
+            os.write(started, b'1')
+            time.sleep(30)
+            os._exit(99)
+        os.read(ready, 1)
+        os.kill(pid, signal.SIGTERM)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGTERM
+        time.sleep(1.0)  # longer than the watchdog waits
+        assert not signals.asked()

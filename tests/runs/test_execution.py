@@ -452,3 +452,37 @@ def leave_pictures_at(leave_pictures, metric, score):
     metric.best_f1_score = score
     drawn, ((_, _, caption),) = leave_pictures(metric)
     return drawn[1::2], caption
+
+
+@pytest.mark.slow
+def test_several_data_sets_without_validation_resume_bit_for_bit(run_tool, shapes, tmp_path):
+    from mmcnn.config.files import own_configs
+
+    one = f"dict(type='CocoDataset', data_root='{shapes}', ann_file='train.json', data_prefix=dict(img='images/'), **m)"
+    path = tmp_path / 'two.py'
+    path.write_text(
+        f"_base_ = ['{own_configs()['yolov4_cspdarknet53_narrow']}']\n"
+        "m = dict(metainfo=dict(classes=('circle', 'square', 'triangle')))\n"
+        'model = dict(widen_factor=0.125, deepen_factor=0.1, bbox_head=dict(num_classes=3))\n'
+        "train_dataloader = dict(dataset=dict(dataset=dict(_delete_=True, type='ConcatDataset', datasets=["
+        f'{one}, {one}])))\n'
+        'val_cfg = val_dataloader = val_evaluator = test_cfg = test_dataloader = test_evaluator = None\n'
+    )
+    options = ['--img-size', '64', '--batch-size', '8', '--workers', '0', '--device', 'cpu']
+
+    def train(name, epochs, *more):
+        result = run_tool('train', path, *options, '--work-dir', tmp_path / name, '--epochs', epochs, *more)
+        assert result.code == 0, result.err
+        return result.out
+
+    out = train('whole', 2)
+    assert '16 images to train on, no validation' in out
+    assert 'note     without validation there is no best.pth, no score and no predictions.png' in out
+    assert sorted(each.name for each in (tmp_path / 'whole').glob('*.p*')) == [
+        'curves.png', 'epoch_1.pth', 'epoch_2.pth', 'last.pth', 'two.py'
+    ]  # fmt: skip
+    train('parts', 2, '--resume', tmp_path / 'whole' / 'epoch_1.pth')
+    whole, parts = (read_checkpoint(tmp_path / name / 'epoch_2.pth')['state_dict'] for name in ('whole', 'parts'))
+    first = read_checkpoint(tmp_path / 'whole' / 'epoch_1.pth')['state_dict']
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    assert not all(torch.equal(whole[name], first[name]) for name in whole)
