@@ -53,7 +53,7 @@ ERRORS = {
     'device': ([CONFIG, '--device', 'nonsense'], r'device=nonsense: this is no device; say cpu, cuda or cuda:N'),
     'meta': ([CONFIG, '--device', 'meta'], r'device=meta: this is no device'),
     'amp': ([CONFIG, '--amp', '--device', 'cpu'], r'amp=True needs a GPU'),
-    'option': ([CONFIG, 'model.type.x=1'], r"cfg_options=\{'model\.type\.x': 1\} cannot be set"),
+    'option': ([CONFIG, 'model.type.x=1'], r"cfg_options model\.type\.x: model\.type='mmcnn\.wired' has no ent"),
     'large seed': ([CONFIG, '--seed', 2**40], r'seed=1099511627776: the value must be at most 4294967295'),
     'brackets': ([CONFIG, 'a=[1,2'], r'--cfg-options a=\[1,2: the brackets do not match'),
     'no dict': ([CONFIG, 'model=3'], r'model=3: it has to be a dict'),

@@ -68,7 +68,7 @@ def test_tools_are_short_and_the_same_code():
     [
         ('mmcnn ', {'train', 'check-data', 'zoo', '--version'}),
         ('mmcnn train yolov5_n', {'yolov5_n', 'yolov5_n_small'}),
-        ('mmcnn train yolov5_n --ba', {'--backbone', '--batch-size'}),
+        ('mmcnn train yolov5_n --ba', {'--backbone', '--backbone-weights', '--batch-size'}),
         ('mmcnn train yolov5_n --on-nan ', {'stop', 'skip'}),
     ],
 )
