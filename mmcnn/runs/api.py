@@ -122,14 +122,14 @@ def _run(options: RunOptions) -> Iterator[tuple[Run, BeginHook, Console]]:
     from mmcnn.runs.causes import known_causes, terminated
     from mmcnn.runs.prepare import prepare
     from mmcnn.runs.process_state import kept_process_state
-    from mmcnn.runs.work_dirs import taken
+    from mmcnn.runs.taken import taken
 
     console = Console(options.verbose, options.launcher)
     with kept_process_state(), known_causes(), terminated():
         run = prepare(options, console.line)
         begin = BeginHook(run)
         join_ranks(run.cfg)
-        with taken(run.cfg, run.new_work_dir, lambda: begin.has_begun):
+        with taken(run.cfg, run.new_work_dir, lambda: begin.has_begun, run.notes.append):
             yield run, begin, console
 
 
