@@ -66,7 +66,7 @@ def _keywords(kind: Any, option: Option) -> dict[str, Any]:
     keywords |= dict(metavar=option.metavar, choices=option.choices)
     if Mapping in kinds:
         return keywords | dict(nargs='+', action=KeyValues)
-    number = next((each for each in (int, float) if each in kinds), None)
+    number = next((each for each in (int, float) if each in kinds and str not in kinds), None)
     return keywords | (dict(type=number) if number else {})
 
 

@@ -27,6 +27,7 @@ from mmcnn.inference.images import as_image, read_image
 from mmcnn.inference.sources import DetectedFrame, Sources, find_sources
 from mmcnn.models.fuse import fuse
 from mmcnn.models.wiring import is_classifier, set_num_classes, wire
+from mmcnn.nearest import as_share
 from mmcnn.weights.checkpoint import Checkpoint, classes_in
 from mmcnn.weights.loading import load_state
 from mmcnn.weights.recorded_config import other_normalisation
@@ -47,7 +48,7 @@ class Detector:
         checkpoint: a .pth file, opened or not, that mmcnn or MMEngine's Runner wrote.
         config: a config (its path, the name of one that comes with mmcnn, or loaded), for as many classes as
             the checkpoint has; None: the one inside the checkpoint.
-        device: 'cpu', 'cuda', 'cuda:1', ...; None: a GPU where there is one.
+        device: 'cpu', 'cuda', 'cuda:1' or 1, ...; None: a GPU where there is one.
         score_thr: detections below it are left out.
 
     Attributes:
@@ -57,16 +58,18 @@ class Detector:
 
     Raises:
         CheckpointError: the file is missing, broken or unsafe, holds no config, or does not fit the model.
-        UsageError: there is no such config or device.
+        UsageError: there is no such config or device, or no such score.
     """
 
     def __init__(
         self,
         checkpoint: str | Path | Checkpoint,
         config: str | Path | Config | None = None,
-        device: str | torch.device | None = None,
+        device: str | int | torch.device | None = None,
         score_thr: float = 0.25,
     ) -> None:
+        if not 0 <= score_thr <= 1:
+            raise UsageError(f'score_thr={score_thr}: the value must be between 0 and 1{as_share(score_thr)}')
         target = get_device() if device is None else device_called(device)
         file = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint.open(checkpoint)
         if config is None:

@@ -14,6 +14,7 @@ from mmcnn.config.load import load_config, merge_options, set_backbone
 from mmcnn.config.model import wire_model
 from mmcnn.errors import UsageError
 from mmcnn.inference.detector import Detector
+from mmcnn.inference.images import frames_in
 from mmcnn.inference.sources import find_sources
 from mmcnn.inference.video import DEFAULT_FPS
 from mmcnn.runs.causes import known_causes
@@ -24,6 +25,9 @@ from mmcnn.runs.process_state import kept_process_state
 from mmcnn.weights.checkpoint import Checkpoint
 
 DEFAULT_FOLDER = 'detections'
+#: Endings of formats that never hold more than one image, or whose other ones are small copies of it.
+_SINGLE = ('.jpg', '.jpeg', '.jfif', '.png', '.bmp')
+_SHOWN = 3  # names in a note
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,8 @@ def infer(options: InferOptions, say: Callable[[str], object] = print) -> InferR
 
     Args:
         options: what to read, by which checkpoint.
-        say: takes a sentence about each change of the config, and about a video of unknown rate.
+        say: takes a sentence about each change of the config, about a video of unknown rate, and about images with
+            several frames.
 
     Raises:
         UsageError: an option does not fit, there is nothing to read, or a file would be overwritten.
@@ -72,6 +77,7 @@ def infer(options: InferOptions, say: Callable[[str], object] = print) -> InferR
     folder = _folder(options.out)
     drawn = plan_files(sources.sources, folder, options.format)
     left_out = list(sources.left_out)
+    several: list[str] = []
     with kept_process_state(), known_causes():
         use_device(options.device)
         checkpoint = Checkpoint.open(options.checkpoint)
@@ -83,13 +89,22 @@ def infer(options: InferOptions, say: Callable[[str], object] = print) -> InferR
             try:
                 for frame in stream:
                     files.add(frame)
+                    if frame.index is None and (count := _frames_of(frame.path)) > 1:
+                        several.append(f'{frame.name} ({count})')
                     if frame.index == 0 and frame.fps is None:
                         say(f'note: {frame.source.name} does not say how many frames a second it has; the drawn video '
                             f'has {DEFAULT_FPS:g}')  # fmt: skip
             except KeyboardInterrupt:
                 if not any(source.camera is not None for source in sources.sources):
                     raise
+    if several:
+        more = f' and {len(several) - _SHOWN} more' if len(several) > _SHOWN else ''
+        say(f'note: of images with several frames or pages the first is read: {", ".join(several[:_SHOWN])}{more}')
     return InferResult(folder, files.images, len(files.videos), files.frames, files.objects, tuple(left_out))
+
+
+def _frames_of(path: Path) -> int:
+    return 1 if path.suffix.lower() in _SINGLE else frames_in(path)
 
 
 def _config(options: InferOptions, checkpoint: Checkpoint, say: Callable[[str], object]) -> Config | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from mmcnn.errors import UsageError
-from mmcnn.nearest import nearest
+from mmcnn.nearest import as_share, nearest
 
 #: The largest seed that NumPy's generators take.
 MAX_SEED = 2**32 - 1
@@ -70,7 +70,10 @@ class ModelOptions(Options):
     cfg_options: Annotated[Mapping[str, Any], Option('override any config entry', 'KEY=VALUE')] = field(
         default_factory=dict
     )
-    device: Annotated[str | None, Option('cpu, cuda or cuda:N (default: a GPU if there is one)', 'DEVICE')] = None
+    device: Annotated[
+        str | int | None,
+        Option('cpu, cuda, or cuda:N or N for one of several (default: a GPU if there is one)', 'DEVICE'),
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,7 +178,9 @@ class InferOptions(ModelOptions):
         str | Path | None,
         Option('folder for the results (default: detections, or detections-2 ... where that is not empty)', 'DIR'),
     ] = None
-    score_thr: Annotated[float, Option('lowest score of a detection, 0 to 1 (default: 0.25)', 'S')] = 0.25
+    score_thr: Annotated[
+        float, Option('lowest score of a detection, 0 to 1 (default: 0.25)', 'S', minimum=0, maximum=1)
+    ] = 0.25
     format: Annotated[
         Sequence[str], Option('also write label files: coco (one JSON file) or yolo (text files)', 'FORMAT')
     ] = ()
@@ -186,8 +191,6 @@ class InferOptions(ModelOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.score_thr <= 1:
-            raise UsageError(f'score_thr={self.score_thr}: the value must be between 0 and 1')
         formats = (self.format,) if isinstance(self.format, str) else tuple(self.format)
         for each in formats:
             if each not in LABEL_FORMATS:
@@ -230,6 +233,8 @@ def _checked(name: str, value: Any, hint: Any) -> Any:
 def _check_range(name: str, value: Any, option: Option) -> None:
     if value is None:
         return
+    if (option.minimum, option.maximum) == (0, 1) and not 0 <= value <= 1:
+        raise UsageError(f'{name}={value}: the value must be between 0 and 1{as_share(value)}')
     if option.minimum is not None and not value >= option.minimum:  # NaN is not
         raise UsageError(f'{name}={value}: the value must be at least {option.minimum:g}')
     if option.maximum is not None and not value <= option.maximum:

@@ -11,6 +11,7 @@ from PIL import Image
 
 import mmcnn
 from mmcnn.config.load import load_config
+from mmcnn.device import device_called
 from mmcnn.errors import CheckpointError, UsageError
 from mmcnn.inference.detector import Detections, Detector, classes_of, read_image
 from mmcnn.inference.detector import test_pipeline as detector_pipeline  # pytest would take it for a test
@@ -433,15 +434,35 @@ def test_config_by_name(trained):
 @pytest.mark.parametrize(
     ('device', 'message'),
     [
-        ('gpu', 'device=gpu: this is no device; say cpu, cuda or cuda:N'),
+        ('gpus', 'device=gpus: this is no device; say cpu, cuda or cuda:N$'),
+        ('gpu:99', r'device=gpu:99, which is cuda:99: PyTorch sees \d+ CUDA devices here'),
+        ('99', r'device=99, which is cuda:99: PyTorch sees \d+ CUDA devices here'),
+        ('0,1', r'device=0,1: this is no device; .*; a process uses one, and torchrun starts one for each'),
+        (True, 'device=True: this is no device'),
+        (-1, 'device=-1: this is no device'),
         ('meta', 'device=meta: this is no device'),
         ('cuda:99', r'device=cuda:99: PyTorch sees \d+ CUDA devices here'),
-        (7, 'device=7: this is no device'),
+        (99, r'device=99, which is cuda:99: PyTorch sees \d+ CUDA devices here'),
     ],
 )
 def test_no_such_device(trained, device, message):
     with pytest.raises(UsageError, match=message):
         Detector(trained.checkpoint, device=device)
+
+
+@pytest.mark.parametrize(('name', 'device'), [('gpu', 'cuda'), ('GPU:1', 'cuda:1'), ('0', 'cuda:0'), (1, 'cuda:1')])
+def test_a_gpu_by_other_names(monkeypatch, name, device):
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
+    assert device_called(name) == torch.device(device)
+
+
+@pytest.mark.parametrize(
+    ('score', 'message'),
+    [(25, 'between 0 and 1; 25 % is 0.25$'), (-0.1, 'between 0 and 1$'), (float('nan'), 'between')],
+)
+def test_a_score_that_no_box_can_have(score, message):
+    with pytest.raises(UsageError, match=f'score_thr={score}: the value must be {message}'):
+        Detector('x.pth', score_thr=score)
 
 
 def test_a_device_of_pytorch(trained):
