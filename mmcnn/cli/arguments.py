@@ -63,6 +63,8 @@ def _keywords(kind: Any, option: Option) -> dict[str, Any]:
         return keywords | (
             dict(action='store_true') if kinds == [bool] else dict(nargs='?', const=True, metavar=option.metavar)
         )
+    if Sequence in kinds:  # whose names are looked at once commas are gone
+        return keywords | dict(metavar=option.metavar, action='append')
     keywords |= dict(metavar=option.metavar, choices=option.choices)
     if Mapping in kinds:
         return keywords | dict(nargs='+', action=KeyValues)

@@ -1,9 +1,10 @@
 """Finds objects in images, folders, videos or a camera.
 
-SOURCE is an image, a folder (with its subfolders), a pattern in quotes ('day*/*.jpg'), a video, or the number of a
-camera (0), which is read until Ctrl-C or for --max-frames N. The folder of the results holds each image and video with
-the boxes drawn, and detections.json: for each image a list of bbox (x1, y1, x2, y2 in pixels), score, label and name.
-Nothing is overwritten. Config, backbone and classes come from the checkpoint unless there is a CONFIG.
+SOURCE is an image, a folder (with its subfolders), a pattern in quotes ('day*/*.jpg'), a text file with a path in each
+line (.txt), a video, or the number of a camera (0), which is read until Ctrl-C or for --max-frames N. The folder of the
+results holds each image and video with the boxes drawn, and detections.json: for each image a list of bbox (x1, y1, x2,
+y2 in pixels), score, label and name. Nothing is overwritten. Config, backbone and classes come from the checkpoint
+unless there is a CONFIG.
 
   mmcnn infer work_dirs/RUN/best.pth street.jpg holiday/ clip.mp4
   mmcnn infer work_dirs/RUN/best.pth new_images/ --format yolo --score-thr 0.4 --out labels_to_check
@@ -19,7 +20,7 @@ from pathlib import Path
 from mmcnn.cli.arguments import add_options, options_from
 from mmcnn.config.files import own_configs
 from mmcnn.errors import UsageError
-from mmcnn.runs.options import LABEL_FORMATS, InferOptions
+from mmcnn.runs.options import InferOptions
 
 _SHOWN = 20  # files that are left out
 
@@ -30,12 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     # Two of them, so that options may stand after the first: CHECKPOINT --out D SOURCE.
     parser.add_argument('first', metavar='[CONFIG] CHECKPOINT', help='a checkpoint, and before it a config if need be')
     parser.add_argument('rest', metavar='SOURCE', nargs='+', help='image, folder, pattern, video or camera number')
-    add_options(parser, InferOptions, leave_out=('format',))
-    parser.add_argument(
-        '--format', action='append', choices=LABEL_FORMATS,
-        help='also write label files, to correct them or to train on them: coco.json, or text files in yolo/; may be '
-        'given more than once',
-    )  # fmt: skip
+    add_options(parser, InferOptions)
 
 
 def run(args: argparse.Namespace) -> int:

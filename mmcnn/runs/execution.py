@@ -18,6 +18,7 @@ from mmengine.runner import Runner, find_latest_checkpoint
 from mmcnn.compat.moved import renamed_arguments
 from mmcnn.console import Console
 from mmcnn.engine.atomic_checkpoint_hook import AtomicCheckpointHook
+from mmcnn.engine.early_stopping_hook import ResumableEarlyStoppingHook
 from mmcnn.engine.ranks import join_ranks
 from mmcnn.evaluation import CocoMetric
 from mmcnn.inference.detector import Detector, read_image
@@ -27,8 +28,9 @@ from mmcnn.plots.boxes import draw_boxes, prediction_grid
 from mmcnn.plots.curves import plot_curves
 from mmcnn.runs.console_hook import ConsoleHook
 from mmcnn.runs.console_runner import runner_for
+from mmcnn.runs.first_use import FirstUseHook
 from mmcnn.runs.head import evaluation_rows, file_dataset, shown_path, training_rows, unwrapped
-from mmcnn.runs.history_hook import HistoryHook
+from mmcnn.runs.history_hook import HistoryHook, counts_epochs
 from mmcnn.runs.results import EvaluateResult, TrainResult, by_name, main_numbers
 from mmcnn.runs.work_dirs import check_writable
 from mmcnn.weights.checkpoint import Checkpoint
@@ -90,7 +92,7 @@ def train(
         elif checkpoint is not None:
             weights = _InitialWeights(checkpoint, allow_head_mismatch)
             runner.register_hook(weights)
-        for hook in (HistoryHook(), *hooks):
+        for hook in (FirstUseHook(), HistoryHook(), *hooks):
             runner.register_hook(hook)
         runner.register_hook(
             ConsoleHook(console, lambda runner: training_rows(runner, weights.story if weights else '', summary), notes)
@@ -228,6 +230,13 @@ def _shown_score(runner: Runner) -> tuple[float, str]:
     return GRID_SCORE, f'Predictions with a score of at least {GRID_SCORE}: {reason}.'
 
 
+def _early_end(runner: Runner) -> str:
+    done = (runner.epoch, runner.max_epochs, 'epochs')
+    done, total, unit = done if counts_epochs(runner) else (runner.iter, runner.max_iters, 'iterations')
+    stories = [hook.story for hook in runner.hooks if isinstance(hook, ResumableEarlyStoppingHook) and hook.story]
+    return f'early, after {done} of {total} {unit}: {stories[0] if stories else "a hook has asked for it"}'
+
+
 def _closing_rows(runner: Runner, result: TrainResult) -> list[tuple[str, str]]:
     """What a run has left, and what one may type next."""
     work_dir = Path(runner.work_dir)
@@ -235,6 +244,8 @@ def _closing_rows(runner: Runner, result: TrainResult) -> list[tuple[str, str]]:
     files = [*checkpoints, *(work_dir / name for name in ('curves.png', 'predictions.png'))]
     names = [path.name if path.parent == work_dir else shown_path(path) for path in files if path.is_file()]
     rows = [('files', f'{shown_path(work_dir)}: {", ".join(names)}')]
+    if getattr(runner.train_loop, 'stop_training', False):
+        rows.insert(0, ('ended', _early_end(runner)))
     if checkpoints:
         checkpoint = shlex.quote(shown_path(checkpoints[0]))
         rows.append(('next', f'mmcnn test {checkpoint}'))

@@ -58,8 +58,12 @@ class Options:
         known = described(type(self))
         for name, hint in get_type_hints(type(self)).items():
             if hint is not Any and name in self.__dataclass_fields__:
-                object.__setattr__(self, name, _checked(name, getattr(self, name), hint))
-                _check_range(name, getattr(self, name), known[name][1] if name in known else Option(''))
+                option = known[name][1] if name in known else Option('')
+                value = _checked(name, getattr(self, name), hint)
+                if option.choices and Sequence in kinds_of(hint) and value is not None:
+                    value = _listed(value)
+                object.__setattr__(self, name, value)
+                _check_range(name, value, option)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +111,10 @@ class RunOptions(DataOptions, ModelOptions):
     verbose: Annotated[bool, Option('print everything that goes to the log file')] = False
 
 
+#: Where the numbers of a training can go beside its own files.
+LOGGERS = ('tensorboard', 'wandb', 'mlflow', 'trackio', 'none')
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions(RunOptions):
     """A training.
@@ -139,6 +147,24 @@ class TrainOptions(RunOptions):
     cache_gb: Annotated[
         float | None, Option('memory for decoded images, in 10^9 bytes (default: none)', 'G', minimum=0)
     ] = None
+    patience: Annotated[
+        int | None,
+        Option('end early once N validations in a row were no better than the best before them', 'N', minimum=1),
+    ] = None
+    logger: Annotated[
+        Sequence[str] | None,
+        Option(
+            'where numbers go beside the own files: tensorboard, wandb, mlflow, trackio, or none; several with commas '
+            'or by repeating it (default: as the config says, tensorboard for detectors)',
+            'NAME',
+            choices=LOGGERS,
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.logger and 'none' in self.logger and len(self.logger) > 1:
+            raise UsageError(f'logger={",".join(self.logger)}: none goes with no other')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,20 +208,18 @@ class InferOptions(ModelOptions):
         float, Option('lowest score of a detection, 0 to 1 (default: 0.25)', 'S', minimum=0, maximum=1)
     ] = 0.25
     format: Annotated[
-        Sequence[str], Option('also write label files: coco (one JSON file) or yolo (text files)', 'FORMAT')
+        Sequence[str],
+        Option(
+            'also write label files, to correct them or to train on them: coco (coco.json) or yolo (text files in '
+            'yolo/), or both with a comma or by repeating it',
+            'FORMAT',
+            choices=LABEL_FORMATS,
+        ),
     ] = ()
     batch_size: Annotated[int, Option('images that go through the network at once (default: 1)', 'N', minimum=1)] = 1
     max_frames: Annotated[
         int | None, Option('frames to read of each video and camera at most (default: all)', 'N', minimum=1)
     ] = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        formats = (self.format,) if isinstance(self.format, str) else tuple(self.format)
-        for each in formats:
-            if each not in LABEL_FORMATS:
-                raise UsageError(f'format={each!r}: {nearest(str(each), LABEL_FORMATS)}')
-        object.__setattr__(self, 'format', formats)
 
 
 def described(options: type) -> dict[str, tuple[Any, Option]]:
@@ -230,6 +254,12 @@ def _checked(name: str, value: Any, hint: Any) -> Any:
     return value
 
 
+def _listed(value: Sequence[str]) -> tuple[str, ...]:
+    """The names in ``'a,b'``, ``['a', 'b']`` or ``['a,b', 'c']``, each once."""
+    texts = [value] if isinstance(value, str) else value
+    return tuple(dict.fromkeys(name.strip() for text in texts for name in str(text).split(',')))
+
+
 def _check_range(name: str, value: Any, option: Option) -> None:
     if value is None:
         return
@@ -239,5 +269,6 @@ def _check_range(name: str, value: Any, option: Option) -> None:
         raise UsageError(f'{name}={value}: the value must be at least {option.minimum:g}')
     if option.maximum is not None and not value <= option.maximum:
         raise UsageError(f'{name}={value}: the value must be at most {option.maximum}')
-    if option.choices and value not in option.choices:
-        raise UsageError(f'{name}={value!r}: {nearest(str(value), option.choices)}')
+    for each in value if isinstance(value, tuple) else (value,):
+        if option.choices and each not in option.choices:
+            raise UsageError(f'{name}={each!r}: {nearest(str(each), option.choices)}')

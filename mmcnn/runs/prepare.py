@@ -21,9 +21,11 @@ from mmcnn.runs.anchors import warn_of_anchors
 from mmcnn.runs.batches import describe_batches, set_batches
 from mmcnn.runs.data import check_classes, inner_dataset, set_cache, set_data
 from mmcnn.runs.device import use_device
+from mmcnn.runs.first_use import check_watching_hooks
 from mmcnn.runs.img_size import set_img_size
+from mmcnn.runs.loggers import check_backends, set_loggers
 from mmcnn.runs.options import RunOptions, TrainOptions
-from mmcnn.runs.training import check_initial_weights, set_amp, set_on_nan
+from mmcnn.runs.training import check_initial_weights, set_amp, set_on_nan, set_patience
 from mmcnn.runs.work_dirs import RunKind
 from mmcnn.weights.checkpoint import Checkpoint
 from mmcnn.weights.recorded_config import other_normalisation
@@ -108,6 +110,8 @@ def prepare(
     if training:
         set_amp(cfg, options.amp)
         set_on_nan(cfg, options.on_nan)
+        set_patience(cfg, options.patience, notes.append)
+        set_loggers(cfg, options.logger)
         cfg.randomness = dict(seed=options.seed or 0)
         if options.load_from is not None:
             cfg.load_from = str(options.load_from)
@@ -117,7 +121,9 @@ def prepare(
         set_cache(cfg, options.cache_gb)
     wire_model(cfg)
     check_types(cfg, training)
+    check_backends(cfg, training, notes.append)
     if training:
+        check_watching_hooks(cfg)
         check_classes(cfg)
         checkpoint = check_initial_weights(cfg, options.resume, notes.append)
         if options.seed is None and cfg.get('resume'):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from mmengine.config import Config
@@ -9,6 +10,7 @@ from mmengine.device import get_device
 
 from mmcnn.config.load import Say, dicts_in
 from mmcnn.errors import UsageError
+from mmcnn.models.wiring import is_classifier
 from mmcnn.runs.checkpoints import last_checkpoint, open_resumable
 from mmcnn.weights.addresses import is_address, resolve
 from mmcnn.weights.checkpoint import Checkpoint
@@ -40,6 +42,35 @@ def set_on_nan(cfg: Config, on_nan: str | None) -> None:
     if kind != 'mmcnn.ResumableTrainLoop':
         raise UsageError(f'on_nan={on_nan} needs train_cfg.type=mmcnn.ResumableTrainLoop, the config has {kind}')
     cfg.train_cfg.on_nan = on_nan
+
+
+def set_patience(cfg: Config, patience: int | None, say: Say = print) -> None:
+    """Ends the training early once so many validations in a row have been no better; what the best is saved by counts.
+
+    Args:
+        cfg: with the length of the run.
+        patience: validations; None: it trains to its end.
+        say: takes a sentence if the run has too few validations.
+
+    Raises:
+        UsageError: there are no validations.
+    """
+    if patience is None:
+        return
+    if cfg.get('val_evaluator') is None:
+        raise UsageError(f'patience={patience}: the config has no validation (val_evaluator) to look at')
+    checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
+    best = checkpoint.get('save_best')
+    best = best[0] if isinstance(best, list | tuple) and best else best
+    monitor = best if isinstance(best, str) and best != 'auto' else None
+    monitor = monitor or ('accuracy/top1' if is_classifier(cfg.model) else 'coco/bbox_mAP')
+    rule = checkpoint.get('rule')
+    hook = dict(type='mmcnn.ResumableEarlyStoppingHook', monitor=monitor, patience=patience)
+    hook |= dict(rule=rule) if isinstance(rule, str) else {}
+    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
+    length, interval = cfg.train_cfg.get('max_epochs'), cfg.train_cfg.get('val_interval', 1)
+    if length is not None and patience >= (count := math.ceil(length / interval)):
+        say(f'note: patience={patience} can end no run of {count} validations (one after every {interval} epochs)')
 
 
 def check_initial_weights(cfg: Config, resume: bool | str | Path = False, say: Say = print) -> Checkpoint | None:

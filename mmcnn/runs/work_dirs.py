@@ -131,7 +131,7 @@ def for_test(name: str, chosen: str | Path | None) -> Path:
 
 def contents(folder: Path) -> str | None:
     """What a folder holds of a training, for a sentence; None: nothing."""
-    record, kind = _read(folder), _record(folder)
+    record, kind = read_record(folder), _record(folder)
     if record is None and not checkpoints_in(folder):
         return None
     dumped = next((path.stem for path in sorted(folder.glob('*.py'))), None)
@@ -147,7 +147,7 @@ def write_record(folder: Path, kind: RunKind, **facts: Any) -> None:
         kind: what is run.
         **facts: more of it; ``started`` is that of its first session.
     """
-    facts |= {key: value for key, value in (_read(folder) or {}).items() if key == 'started'}
+    facts |= {key: value for key, value in (read_record(folder) or {}).items() if key == 'started'}
     content = json.dumps(asdict(kind) | facts, indent=1, ensure_ascii=False) + '\n'
     write_whole(folder / RECORD, lambda file: file.write(content.encode()))
 
@@ -164,7 +164,7 @@ def _latest_like(kind: RunKind, backbone: str) -> Path | None:
 
 def _is_like(folder: Path, kind: RunKind, backbone: str) -> bool:
     """Whether the run in a folder can be continued as one of this kind."""
-    if _read(folder) is not None:
+    if read_record(folder) is not None:
         return _record(folder) in (kind, None)
     found = last_checkpoint(folder)
     if found is None:
@@ -191,7 +191,8 @@ def unused(folder: Path) -> Path:
     return folder
 
 
-def _read(folder: Path) -> dict[str, Any] | None:
+def read_record(folder: Path) -> dict[str, Any] | None:
+    """What :func:`write_record` has written; None: nothing that can be read."""
     try:
         record = json.loads((folder / RECORD).read_text(encoding='utf-8'))
     except (OSError, ValueError):
@@ -201,7 +202,7 @@ def _read(folder: Path) -> dict[str, Any] | None:
 
 def _record(folder: Path) -> RunKind | None:
     """The kind of the run in a folder; None: it was not written down."""
-    record = _read(folder) or {}
+    record = read_record(folder) or {}
     fields = {key: record.get(key) for key in RunKind.__dataclass_fields__}
     return RunKind(**fields) if fields['config'] and fields['data'] else None
 
