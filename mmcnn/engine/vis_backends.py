@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
@@ -14,6 +16,8 @@ from mmcnn.registry import VISBACKENDS
 
 #: What MLflow takes no name with, in every release: letters, digits and these are possible.
 _NOT_OF_MLFLOW = re.compile(r'[^\w/. -]')
+#: trackio keeps this name for itself; in MMEngine's log it is the seconds that an iteration takes.
+_OTHER_NAMES_FOR_TRACKIO = {'time': 'iter_time'}
 
 
 @VISBACKENDS.register_module()
@@ -60,7 +64,8 @@ class TrackioVisBackend(BaseVisBackend):
 
     def add_scalars(self, scalar_dict: dict, step: int = 0, file_path: str | None = None, **kwargs: Any) -> None:
         """Sends several numbers of one step."""
-        self.experiment.log({name: float(value) for name, value in scalar_dict.items()}, step=step)
+        numbers = {_OTHER_NAMES_FOR_TRACKIO.get(name, name): float(value) for name, value in scalar_dict.items()}
+        self.experiment.log(numbers, step=step)
 
     def close(self) -> None:
         """Ends the run."""
@@ -73,8 +78,22 @@ class TrackioVisBackend(BaseVisBackend):
 class MLflowVisBackend(MMEngineMLflowVisBackend):
     """MMEngine's, with names that MLflow takes: ``coco/bbox_AR@1`` is logged as ``coco/bbox_AR_1``.
 
-    Names that would become the same get numbers behind them.
+    Names that would become the same get numbers behind them. Without an address of a server, here or in the variable
+    ``MLFLOW_TRACKING_URI``, everything goes to ``mlflow.db`` and ``mlartifacts/`` beside the run's log; the plain files
+    that MMEngine asks for are refused by MLflow 3.
+
+    Args:
+        save_dir (str): Folder of the run's log.
+        **kwargs: As MMEngine's.
     """
+
+    def __init__(self, save_dir: str, **kwargs: Any) -> None:
+        folder = Path(save_dir).absolute()
+        if not kwargs.get('tracking_uri'):
+            kwargs['tracking_uri'] = os.environ.get('MLFLOW_TRACKING_URI') or f'sqlite:///{folder / "mlflow.db"}'
+        if kwargs['tracking_uri'].startswith('sqlite:'):
+            kwargs.setdefault('artifact_location', (folder / 'mlartifacts').as_uri())
+        super().__init__(save_dir, **kwargs)
 
     def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
         """Logs a number."""
@@ -91,3 +110,8 @@ class MLflowVisBackend(MMEngineMLflowVisBackend):
                 new = f'{first}_{count}'
             allowed[new] = float(value)
         super().add_scalars(allowed, step)
+
+    def close(self) -> None:
+        """Ends the run; MMEngine's cannot where it has not begun."""
+        if hasattr(self, 'cfg'):
+            super().close()

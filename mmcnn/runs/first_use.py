@@ -83,10 +83,10 @@ def _watched(runner: Runner) -> Iterator[tuple[str, str]]:
 
 
 def _meant(name: str, names: Sequence[str], prefixes: Sequence[Any]) -> str:
-    same = [each for each in (NAMES.get(name), *names) if each in names and each.rpartition('/')[2] == name]
-    same = [NAMES[name]] if NAMES.get(name) in names else same
-    if same:
-        return f'did you mean {same[0]}?'
+    longer = sorted((each for each in names if each.endswith(name)), key=len)
+    longer = [NAMES[name]] if NAMES.get(name) in names else longer
+    if longer:
+        return f'did you mean {longer[0]}?'
     if names:
         return nearest(name, names)
     return 'it begins with ' + ' or '.join(f'{prefix}/' for prefix in prefixes)

@@ -126,12 +126,8 @@ def _entry(logger: str, run: str) -> dict[str, Any]:
     return {
         'tensorboard': dict(type='TensorboardVisBackend'),
         'wandb': dict(type='WandbVisBackend', init_kwargs=dict(**project('WANDB_PROJECT'), name=run)),
-        # Without an address of a server, into the run's folder.
         'mlflow': dict(
-            type='mmcnn.MLflowVisBackend',
-            exp_name=os.environ.get('MLFLOW_EXPERIMENT_NAME', 'mmcnn'),
-            run_name=run,
-            tracking_uri=os.environ.get('MLFLOW_TRACKING_URI'),
+            type='mmcnn.MLflowVisBackend', exp_name=os.environ.get('MLFLOW_EXPERIMENT_NAME', 'mmcnn'), run_name=run
         ),
         'trackio': dict(type='mmcnn.TrackioVisBackend', init_kwargs=dict(project='mmcnn', name=run)),
     }[logger]
