@@ -68,7 +68,8 @@ class ResumableEarlyStoppingHook(EarlyStoppingHook):
             return
         runner.train_loop.stop_training = True
         best = f'was best ({state["best"]:.4g}) after {state["at"]}' if 'best' in state else 'was never a number'
-        self.story = f'{self.monitor} has got no better for {state["waited"]} validations; it {best}'
+        validations = 'a validation' if state['waited'] == 1 else f'{state["waited"]} validations'
+        self.story = f'{self.monitor} has got no better for {validations}; it {best}'
         print_log(f'the training ends early: {self.story}', logger='current')
 
     @staticmethod

@@ -62,7 +62,11 @@ def nothing_left(cfg: Config, checkpoint: Checkpoint | None) -> tuple[str, Train
         _with_nan(end.get('class_ap', {})),
         [_with_nan(entry) for entry in end.get('history', [])],
     )
-    story = f'all {done} {unit} are done' if done == length else f'{done} {unit} are done, and {length} were asked for'
+    story = (
+        f'{done} of {length} {unit} are done'
+        if done == length
+        else f'{done} {unit} are done, and {length} were asked for'
+    )
     more = '--epochs' if unit == 'epochs' else 'train_cfg.max_iters'
     return f'nothing left to train: {story} ({checkpoint.path}); more of them ({more}) continue the run', result
 

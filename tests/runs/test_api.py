@@ -78,6 +78,39 @@ def test_what_a_training_gives_back(shapes, here):
     assert not (result.work_dir / 'metrics.json').exists()
 
 
+def test_a_finished_run_has_nothing_left_and_its_numbers_are_in_tensorboard(shapes, here, capsys):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    options = dict(data=shapes, work_dir='run', logger='tensorboard', **SMALL)
+    first = mmcnn.train(CONFIG, epochs=1, **options)
+    (events,) = first.work_dir.glob('*/vis_data/events.*')
+    accumulator = EventAccumulator(str(events))
+    accumulator.Reload()
+    tags = set(accumulator.Tags()['scalars'])
+    assert {'loss', 'lr', 'coco/bbox_mAP', 'coco/bbox_AR@100', 'coco/bbox_AP/circle'} <= tags
+    assert accumulator.Scalars('coco/bbox_mAP')[0].value == pytest.approx(first.metrics['AP'], abs=1e-3)
+    before = {path: path.stat().st_mtime_ns for path in first.work_dir.rglob('*')}
+    capsys.readouterr()
+    again = mmcnn.train(CONFIG, epochs=1, resume=True, **options)
+    assert capsys.readouterr().out.splitlines()[-1].startswith('nothing left to train: 1 of 1 epochs are done (run/')
+    assert {path: path.stat().st_mtime_ns for path in first.work_dir.rglob('*')} == before
+    assert (again.best, again.last, again.history) == (first.best, first.last, first.history)
+    assert again.metrics == first.metrics
+
+
+def test_a_training_that_gets_no_better_ends_early(shapes, here, capsys):
+    nothing_found = SMALL | dict(cfg_options=TINY | {'model.test_cfg.score_thr': 1.0})
+    result = mmcnn.train(CONFIG, data=shapes, epochs=4, patience=1, logger='none', **nothing_found)
+    assert [entry['epoch'] for entry in result.history] == [1, 2]
+    assert result.last.resolve().name == 'epoch_2.pth' and result.best.is_file()
+    assert not list(result.work_dir.rglob('events.*'))
+    out = ' '.join(capsys.readouterr().out.split())
+    assert (
+        'ended early, after 2 of 4 epochs: coco/bbox_mAP has got no better for a validation; it was best (0) after '
+        'epoch 1' in out
+    )
+
+
 def test_a_backbone_and_a_resume(shapes, here, capsys):
     options = dict(data=shapes, backbone='mobilenetv2', **SMALL)
     first = mmcnn.train(CONFIG, epochs=1, **options)

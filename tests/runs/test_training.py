@@ -12,7 +12,7 @@ from mmcnn.errors import CheckpointError, UsageError
 from mmcnn.runs.options import TestOptions, TrainOptions
 from mmcnn.runs.prepare import prepare
 from mmcnn.runs.process_state import kept_process_state
-from mmcnn.runs.training import check_initial_weights, set_amp, set_on_nan
+from mmcnn.runs.training import check_initial_weights, set_amp, set_on_nan, set_patience
 from mmcnn.weights.checkpoint import Checkpoint
 
 CONFIG = 'yolov4_cspdarknet53'
@@ -42,6 +42,48 @@ def test_on_nan():
     cfg.train_cfg.type = 'EpochBasedTrainLoop'
     with pytest.raises(UsageError, match=r'on_nan=stop needs train_cfg\.type=mmcnn\.ResumableTrainLoop, .* has Epoch'):
         set_on_nan(cfg, 'stop')
+
+
+def test_an_amp_wrapper_on_a_cpu(monkeypatch):
+    monkeypatch.setattr('mmcnn.runs.training.get_device', lambda: 'cpu')
+    cfg = load_config(CONFIG, {'optim_wrapper.type': 'AmpOptimWrapper'})
+    with pytest.raises(UsageError, match=r'^optim_wrapper\.type=AmpOptimWrapper needs a GPU; say OptimWrapper'):
+        set_amp(cfg, False)
+
+
+@pytest.mark.parametrize(
+    ('config', 'options', 'monitor'),
+    [
+        (CONFIG, {}, 'coco/bbox_mAP'),
+        (CONFIG, {'default_hooks.checkpoint.save_best': 'auto'}, 'coco/bbox_mAP'),
+        (CONFIG, {'default_hooks.checkpoint.save_best': ['coco/bbox_mAP_50', 'coco/bbox_mAP']}, 'coco/bbox_mAP_50'),
+        (CONFIG, {'default_hooks.checkpoint': None}, 'coco/bbox_mAP'),
+        ('classification/darknet53', {}, 'accuracy/top1'),
+        ('classification/darknet53', {'default_hooks.checkpoint.save_best': None}, 'accuracy/top1'),
+    ],
+)
+def test_patience_watches_what_the_best_is_saved_by(config, options, monitor):
+    cfg = load_config(config, options)
+    before = list(cfg.get('custom_hooks') or [])
+    set_patience(cfg, None)
+    assert list(cfg.get('custom_hooks') or []) == before
+    said = []
+    set_patience(cfg, 3, said.append)
+    assert cfg.custom_hooks[:-1] == before
+    assert cfg.custom_hooks[-1] == dict(type='mmcnn.ResumableEarlyStoppingHook', monitor=monitor, patience=3)
+    assert said == []
+
+
+def test_patience_that_has_nothing_to_look_at_or_no_time():
+    cfg = load_config(CONFIG, {'default_hooks.checkpoint.rule': 'less'})
+    cfg.train_cfg.max_epochs, cfg.train_cfg.val_interval, said = 30, 3, []
+    set_patience(cfg, 9, said.append)
+    assert cfg.custom_hooks[-1].rule == 'less' and said == []
+    set_patience(cfg, 10, said.append)
+    assert said == ['note: patience=10 can end no run of 10 validations (one after every 3 epochs)']
+    cfg.val_evaluator = None
+    with pytest.raises(UsageError, match=r'patience=3: the config has no validation'):
+        set_patience(cfg, 3)
 
 
 @pytest.mark.parametrize(
