@@ -48,7 +48,7 @@ def nothing_left(cfg: Config, checkpoint: Checkpoint | None) -> tuple[str, Train
         return None
     unit, length = _length(cfg)
     done = checkpoint.meta.get('epoch' if unit == 'epochs' else 'iter', 0)
-    folder = Path(cfg.work_dir)
+    folder = Path(cfg.work_dir).absolute()
     end = (read_record(folder) or {}).get(_FINISHED)
     end = end if isinstance(end, dict) else {}
     if length is None or done < length or (done == length and end.get(unit, 0) < length):

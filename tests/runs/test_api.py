@@ -14,6 +14,7 @@ import mmengine.device.utils as device_utils
 import pytest
 import torch
 from mmengine.logging import MMLogger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import mmcnn
 from mmcnn.errors import CheckpointError, DataError, MmcnnError, StoppedError, UsageError
@@ -58,7 +59,7 @@ def test_two_runs_of_one_process_with_a_failing_one_between(shapes, here):
     assert first.metrics == pytest.approx(second.metrics, nan_ok=True)
 
 
-def test_what_a_training_gives_back(shapes, here):
+def test_what_a_training_gives_back(shapes, here, capsys):
     result = mmcnn.train(CONFIG, data=str(shapes), epochs=2, **SMALL)
     assert list(result.metrics) == NUMBERS
     assert all(-1 <= value <= 1 for value in result.metrics.values())
@@ -71,6 +72,22 @@ def test_what_a_training_gives_back(shapes, here):
     record = json.loads((result.work_dir / 'run_options.json').read_text())
     assert (record['config'], record['backbone'], record['epochs'], record['seed']) == (CONFIG, None, 2, 0)
 
+    accumulator = EventAccumulator(str(next(result.work_dir.glob('*/vis_data/events.*'))))
+    accumulator.Reload()
+    tags = accumulator.Tags()['scalars']
+    assert {'loss', 'lr', 'coco/bbox_mAP', 'coco/bbox_AR@100', 'coco/bbox_AP/circle'} <= set(tags)
+    assert accumulator.Scalars('coco/bbox_mAP')[-1].value == pytest.approx(result.metrics['AP'], abs=1e-3)
+
+    # There is nothing left to train, and nothing is touched.
+    before = {path: path.stat().st_mtime_ns for path in here.rglob('*')}
+    capsys.readouterr()
+    again = mmcnn.train(CONFIG, data=str(shapes), epochs=1, resume=True, **SMALL)
+    said = 'nothing left to train: 2 epochs are done, and 1 were asked for (work_dirs/'
+    assert capsys.readouterr().out.splitlines()[-1].startswith(said)
+    assert {path: path.stat().st_mtime_ns for path in here.rglob('*')} == before
+    assert (again.work_dir, again.best, again.last) == (result.work_dir, result.best, result.last)
+    assert (again.metrics, again.history) == (result.metrics, result.history)
+
     tested = mmcnn.evaluate(result.last, workers=0, device='cpu')
     assert tested.metrics == pytest.approx(result.metrics, abs=1e-4)  # the folded network
     assert tested.work_dir.name == f'{CONFIG}-data-last-test'
@@ -78,26 +95,7 @@ def test_what_a_training_gives_back(shapes, here):
     assert not (result.work_dir / 'metrics.json').exists()
 
 
-def test_a_finished_run_has_nothing_left_and_its_numbers_are_in_tensorboard(shapes, here, capsys):
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    options = dict(data=shapes, work_dir='run', logger='tensorboard', **SMALL)
-    first = mmcnn.train(CONFIG, epochs=1, **options)
-    (events,) = first.work_dir.glob('*/vis_data/events.*')
-    accumulator = EventAccumulator(str(events))
-    accumulator.Reload()
-    tags = set(accumulator.Tags()['scalars'])
-    assert {'loss', 'lr', 'coco/bbox_mAP', 'coco/bbox_AR@100', 'coco/bbox_AP/circle'} <= tags
-    assert accumulator.Scalars('coco/bbox_mAP')[0].value == pytest.approx(first.metrics['AP'], abs=1e-3)
-    before = {path: path.stat().st_mtime_ns for path in first.work_dir.rglob('*')}
-    capsys.readouterr()
-    again = mmcnn.train(CONFIG, epochs=1, resume=True, **options)
-    assert capsys.readouterr().out.splitlines()[-1].startswith('nothing left to train: 1 of 1 epochs are done (run/')
-    assert {path: path.stat().st_mtime_ns for path in first.work_dir.rglob('*')} == before
-    assert (again.best, again.last, again.history) == (first.best, first.last, first.history)
-    assert again.metrics == first.metrics
-
-
+@pytest.mark.slow
 def test_a_training_that_gets_no_better_ends_early(shapes, here, capsys):
     nothing_found = SMALL | dict(cfg_options=TINY | {'model.test_cfg.score_thr': 1.0})
     result = mmcnn.train(CONFIG, data=shapes, epochs=4, patience=1, logger='none', **nothing_found)
