@@ -44,7 +44,7 @@ class DataReport(Report):
     def title(self) -> str:
         """How much there is, in a line."""
         sizes = [
-            f'{split.title}: {number(len(split.coco["images"]), "image")}, '
+            f'{split.title}: {number(len(split.coco["images"]), "image")}{_unlabelled(split)}, '
             f'{number(len(split.coco["annotations"]), "box")}'
             for split in self.splits
         ]
@@ -101,6 +101,11 @@ class DetectorData:
     files: dict[str, tuple[str, str]]
     num_train: int | None
     num_val: int | None
+
+
+def _unlabelled(split: DataSplit) -> str:
+    count = split.num_unlabelled
+    return '' if count is None else f' ({count:,} without a label file)'
 
 
 def _ann_file(split: DataSplit, kept: dict) -> str:
