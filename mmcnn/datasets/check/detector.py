@@ -20,6 +20,7 @@ from mmcnn.datasets.folders.findings import Finding
 from mmcnn.datasets.folders.layouts import Layout, layout_of, looks_like_classes
 from mmcnn.datasets.folders.split import DataSplit
 from mmcnn.datasets.folders.yolo_labels import classes_from_one
+from mmcnn.errors import DataError
 
 #: Lists of a COCO dict, and what is used of their entries.
 _KEYS = ('images', 'annotations', 'categories')
@@ -85,8 +86,8 @@ def check_folder(
     root = Path(path)
     if looks_like_classes(root):
         if val_fraction is not None:
-            raise DataError(f'val_fraction={val_fraction:g}: {root} is the data folder of a classifier, whose images to '
-                            'validate on are those in val/')  # fmt: skip
+            raise DataError(f'val_fraction={val_fraction:g}: {root} is the data folder of a classifier, which is '
+                            'validated on val/')  # fmt: skip
         return check_class_folder(read_class_folder(root), decode=decode)
     return check_data(root, decode=decode, val_fraction=val_fraction, split_seed=split_seed)
 
@@ -131,9 +132,8 @@ def _check_images(
         who = dict(id=image.get('id'), split=split.name, entry=('images', index))
         if fact.problem is not None:
             why = split.problems.get(image['file_name']) if fact.problem == 'missing image' else None
-            yield Finding(
-                fact.problem, shown, f'image {image.get("id")} {fact.detail}{f": {why}" if why else ""}', **who
-            )
+            text = f'image {image.get("id")} {fact.detail}'
+            yield Finding(fact.problem, shown, f'{text}: {why}' if why else text, **who)
         elif image.get('width') is None or image.get('height') is None:
             image.update(width=fact.width, height=fact.height)
             split.changed = True

@@ -11,7 +11,7 @@ from pathlib import Path
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
-from mmcnn.datasets.folders.coco_files import other_files
+from mmcnn.datasets.folders.coco_files import other_files, usual_files
 from mmcnn.errors import DataError
 from mmcnn.registry import DATASETS
 
@@ -63,7 +63,7 @@ def read_class_folder(path: str | Path, train: str | None = 'train', val: str = 
         state = 'is not a folder' if root.exists() else 'does not exist'
         raise DataError(f'{root} {state}; {_LAYOUT}')
     splits = [root / name for name in (train, val) if name is not None]
-    if not all(map(_has_folders, splits)) and (files := other_files(root)):
+    if not all(map(_has_folders, splits)) and (files := usual_files(root) or other_files(root)):
         raise DataError(f'{root} holds {files[0]}: it is the data folder of a detector, this config trains a '
                         f'classifier; {_LAYOUT}')  # fmt: skip
     for split in splits:
@@ -97,11 +97,9 @@ def images_of_classes(folder: str | Path) -> tuple[dict[str, list[str]], int]:
     classes = [entry for entry in entries if entry.is_dir() and not entry.name.startswith('.')]
     if not classes:
         loose = sum(_is_image(entry.name) for entry in entries)
-        annotated = next(
-            (entry.name for entry in entries if entry.name.lower().endswith(('.json', '.xml', '.txt'))), None
-        )
-        advice = f"and {annotated}: they are a detector's" if annotated else 'move each into a folder of its class'
-        beside = f', but {loose} images{" " if annotated else ": "}{advice}' if loose else ''
+        texts = [entry.name for entry in entries if entry.name.lower().endswith(('.json', '.xml'))]
+        advice = f' and {texts[0]}: they are those of a detector' if texts else ': move each into a folder of its class'
+        beside = f', but {loose} images{advice}' if loose else ''
         raise DataError(f'{folder} holds no class folders{beside}; {_LAYOUT}')
     images: dict[str, list[str]] = {}
     ignored = 0

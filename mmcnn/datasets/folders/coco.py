@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from mmcnn.datasets.folders.coco_files import AnnotationFile, choose_file, has_usual_files, other_files
+from mmcnn.datasets.folders.coco_files import AnnotationFile, choose_file, other_files, usual_files
 from mmcnn.datasets.folders.file_names import SPLIT_WORDS, FileFinder, split_words, used_to_validate
 from mmcnn.datasets.folders.split import DataSplit
 from mmcnn.errors import DataError
@@ -18,7 +18,7 @@ _TRIED = 50  # entries by which the folder of the images is found
 
 def is_coco_folder(root: Path) -> bool:
     """One of the annotation files is there by its usual name."""
-    return has_usual_files(root)
+    return bool(usual_files(root))
 
 
 def holds_coco_files(root: Path) -> bool:
@@ -62,16 +62,15 @@ def _folder_of_images(root: Path, file: AnnotationFile, names: list[str]) -> str
         DataError: There is no such folder, or several hold as many of the images.
     """
     usual = [each for each in dict.fromkeys(file.folders) if (root / each).is_dir()]
-    words = set(SPLIT_WORDS['train' if file.word not in SPLIT_WORDS['train'] else 'val'])  # of the other split
-    others = [
-        f'{path.name}/' for path in sorted(root.iterdir()) if path.is_dir() and not split_words(path.name) & words
-    ]
+    of_other = set(SPLIT_WORDS['val' if file.word in SPLIT_WORDS['train'] else 'train'])
+    others = [path for path in sorted(root.iterdir()) if path.is_dir() and not split_words(path.name) & of_other]
+    others = [f'{path.name}/' for path in others if f'{path.name}/' not in usual]
     tried = names[:: max(1, len(names) // _TRIED)]
     for written in (tried, [name.replace('\\', '/').rpartition('/')[2] for name in tried]):
-        for folders in (usual, [each for each in others if each not in usual]):
+        for folders in (usual, others):
             there = [sum(os.path.isfile(os.path.join(root, each, name)) for name in written) for each in folders]
             best = [each for each, count in zip(folders, there, strict=True) if count and count == max(there)]
-            if len(best) > 1 and folders is not usual:
+            if len(best) > 1 and folders is others:
                 raise DataError(f'{root} has the images of {file.title} in several folders, {", ".join(best)}; those '
                                 f'that are meant are looked for in {file.folders[0]} first')  # fmt: skip
             if best:

@@ -33,15 +33,15 @@ class AnnotationFile:
     folders: tuple[str, ...]
 
 
-def has_usual_files(root: Path) -> bool:
-    """train.json or val.json, COCO 2017's files or Roboflow's are there."""
-    return any(
-        (root / each.title).exists()
+def usual_files(root: Path) -> list[str]:
+    """train.json or val.json, COCO 2017's files or Roboflow's, as far as they are there."""
+    return [
+        each.title
         for name, words in SPLIT_WORDS.items()
         for word in words
         for each in _usual_files(word)
-        if word == name or each.title.endswith(ROBOFLOW)
-    )
+        if (word == name or each.title.endswith(ROBOFLOW)) and (root / each.title).exists()
+    ]
 
 
 def other_files(root: Path) -> list[str]:

@@ -88,7 +88,7 @@ class FileFinder:
             Finding(
                 'read as',
                 title,
-                f'{number(len(names), "file name")} with {" and ".join(changes)}: {names[0][0]!r} is read as '
+                f'{number(len(names), "file name")} with {" and ".join(changes)}: "{names[0][0]}" is read as '
                 f'{shown(names[0][1], self.root)}',
                 split=split,
             )

@@ -90,7 +90,5 @@ def _looks(root: Path) -> str:
         more = f' and {len(files) - _SHOWN} more' if len(files) > _SHOWN else ''
         return f'holds {", ".join(files[:_SHOWN])}{more}, none of them with the lists of COCO format'
     if train.is_dir() and any(path.suffix.lower() in ('.txt', '.xml') for path in train.iterdir()):
-        return (
-            'holds train/ with a file of annotations beside each image, and nothing that names the classes and splits'
-        )
+        return 'holds train/ with annotations beside each image, and nothing that names the classes and splits'
     return _CLASSES if train.is_dir() else 'is laid out in no known way'

@@ -38,7 +38,7 @@ class YoloSettings:
 
 
 def settings_files(root: Path) -> list[Path]:
-    """The file that says what a YOLO folder holds: data.yaml, else what is left that names classes; in doubt several."""
+    """The file that says what a YOLO folder holds: data.yaml, else those that name classes and a split."""
     known = [root / name for name in FILES if (root / name).is_file()]
     if known:
         return known[:1]
@@ -93,10 +93,9 @@ def _names_classes(path: Path) -> bool:
         settings = yaml.safe_load(path.read_text(encoding='utf-8-sig'))
     except (OSError, UnicodeDecodeError, ValueError, yaml.YAMLError):
         return False
-    words = {word for words in SPLIT_WORDS.values() for word in words}
-    return (
-        isinstance(settings, dict) and isinstance(settings.get('names'), list | dict) and bool(words & settings.keys())
-    )
+    if not isinstance(settings, dict) or not isinstance(settings.get('names'), list | dict):
+        return False
+    return any(word in settings for words in SPLIT_WORDS.values() for word in words)
 
 
 def _entries(path: Path, tree: yaml.MappingNode) -> dict[str, yaml.Node]:
@@ -153,8 +152,8 @@ def _check_number(path: Path, settings: dict, read: YoloSettings) -> None:
 def _from_folders(root: Path) -> YoloSettings:
     file = next((name for name in _CLASS_FILES if (root / name).is_file()), None)
     if file is None:
-        raise DataError(f'{root} has folders of images and labels and no {FILES[0]}: it names the classes, as names: [cat, dog], '
-                        'and the folders, as train: images/train and val: images/val')  # fmt: skip
+        raise DataError(f'{root} has folders of images and labels and no {FILES[0]}: it names the classes, as names: '
+                        '[cat, dog], and the folders, as train: images/train and val: images/val')  # fmt: skip
     try:
         lines = (root / file).read_text(encoding='utf-8-sig').splitlines()
     except (OSError, UnicodeDecodeError) as error:
