@@ -42,7 +42,8 @@ def run(args: argparse.Namespace) -> int:
     from mmcnn.config.load import load_config
     from mmcnn.datasets.anchors import anchors_of, as_config, best_possible_recall, propose_anchors
     from mmcnn.runs.anchors import train_box_sizes
-    from mmcnn.runs.data import draw_of, inner_dataset, set_data
+    from mmcnn.runs.data import inner_dataset, set_data
+    from mmcnn.runs.drawn_split import draw_of
 
     cfg = load_config(options.config)
     present = anchors_of(cfg.model)

@@ -155,7 +155,7 @@ def check_data(
     """
     from mmcnn.datasets.check.detector import check_folder
     from mmcnn.runs.data import demo_data
+    from mmcnn.runs.drawn_split import draw_of
 
-    SplitOptions(val_fraction=val_fraction, split_seed=split_seed)
-    folder = Path(demo_data() if path == 'demo' else path)
-    return check_folder(folder, not skip_images, val_fraction, split_seed or 0)
+    draw = draw_of(SplitOptions(val_fraction=val_fraction, split_seed=split_seed))
+    return check_folder(Path(demo_data() if path == 'demo' else path), not skip_images, draw)

@@ -92,9 +92,7 @@ class SplitOptions(Options):
         if self.val_fraction is None and self.split_seed is not None:
             raise UsageError(f'split_seed={self.split_seed} needs val_fraction: without it nothing is drawn')
         if self.val_fraction is not None and not 0 < self.val_fraction < 1:
-            raise UsageError(
-                f'val_fraction={self.val_fraction:g}: it has to be above 0 and below 1'
-            )
+            raise UsageError(f'val_fraction={self.val_fraction:g}: it has to be above 0 and below 1')
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,13 +11,13 @@ import hotcoco
 
 from mmcnn.datasets.check.annotations import check_annotations, is_box, is_sized
 from mmcnn.datasets.check.classifier import ClassReport, check_class_folder
-from mmcnn.datasets.check.drawn_split import as_val_alone, draw_split
+from mmcnn.datasets.check.drawn_split import Draw, DrawnSplit, as_val_alone, draw_split
 from mmcnn.datasets.check.image_records import ImageRecords
 from mmcnn.datasets.check.images import ImageFact
 from mmcnn.datasets.check.report import DataReport
 from mmcnn.datasets.folders.classes import read_class_folder
 from mmcnn.datasets.folders.findings import Finding
-from mmcnn.datasets.folders.layouts import Layout, layout_of, looks_like_classes
+from mmcnn.datasets.folders.layouts import layout_of, looks_like_classes
 from mmcnn.datasets.folders.split import DataSplit
 from mmcnn.datasets.folders.yolo_labels import classes_from_one
 from mmcnn.errors import DataError
@@ -31,8 +31,7 @@ def check_data(
     path: str | Path,
     names: Sequence[str] = ('train', 'val'),
     decode: bool = True,
-    val_fraction: float | None = None,
-    split_seed: int = 0,
+    draw: Draw | None = None,
 ) -> DataReport:
     """Reads a data folder in any layout that is known (``folders/layouts.py``) and checks all that is in it.
 
@@ -42,20 +41,21 @@ def check_data(
         path: The folder.
         names: The splits that are needed, of 'train' and 'val'.
         decode: Look into the images. Those that have not changed since the last time are remembered.
-        val_fraction: Share of the images that are drawn to validate on, where the folder does not say which; these are
-            looked into in any case.
-        split_seed: Of the draw (:mod:`mmcnn.datasets.check.drawn_split`).
+        draw: Images to validate on, where the folder does not say which; all images are looked into to draw them.
 
     Raises:
         DataError: The folder is of no known layout, a file that it needs is missing or cannot be read at all, or it has
-            no split to validate on, or has one and ``val_fraction`` is given.
+            no split to validate on, or has one and is to be drawn from.
     """
     root = Path(path)
     layout, records = layout_of(root), ImageRecords(root)
-    is_drawn = _is_drawn(layout, root, names, val_fraction)
+    is_drawn, drawn = 'val' in names and not layout.has_val(root), None
+    if draw is not None and not is_drawn:
+        raise DataError(f'val_fraction={draw.fraction:g}: {root} says itself which images are to validate on; without '
+                        'the option these are used')  # fmt: skip
     splits = [layout.read(root, name, records.sizes) for name in (('train',) if is_drawn else names)]
     if is_drawn:
-        splits = _drawn_splits(splits[0], names, val_fraction, split_seed, records)
+        splits, drawn = _drawn_splits(splits[0], names, draw, records)
     images = [_named_images(split) for split in splits]
     paths = [split.image_path(image) for split, named in zip(splits, images, strict=True) for _, image in named]
     facts = records.facts(paths) if decode else {}
@@ -72,12 +72,10 @@ def check_data(
     kept = tuple(_readable(split, _without(split, findings)) for split in splits)
     for split, rest in zip(splits, kept, strict=True):
         findings += _what_is_missing(split, rest)
-    return DataReport(root, tuple(splits), tuple(findings), kept)
+    return DataReport(root, tuple(splits), tuple(findings), kept, drawn)
 
 
-def check_folder(
-    path: str | Path, decode: bool = True, val_fraction: float | None = None, split_seed: int = 0
-) -> DataReport | ClassReport:
+def check_folder(path: str | Path, decode: bool = True, draw: Draw | None = None) -> DataReport | ClassReport:
     """Checks the data folder of a detector (:func:`check_data`) or of a classifier, whichever it is.
 
     Raises:
@@ -85,33 +83,31 @@ def check_folder(
     """
     root = Path(path)
     if looks_like_classes(root):
-        if val_fraction is not None:
-            raise DataError(f'val_fraction={val_fraction:g}: {root} is the data folder of a classifier, which is '
+        if draw is not None:
+            raise DataError(f'val_fraction={draw.fraction:g}: {root} is the data folder of a classifier, which is '
                             'validated on val/')  # fmt: skip
         return check_class_folder(read_class_folder(root), decode=decode)
-    return check_data(root, decode=decode, val_fraction=val_fraction, split_seed=split_seed)
+    return check_data(root, decode=decode, draw=draw)
 
 
-def _is_drawn(layout: Layout, root: Path, names: Sequence[str], val_fraction: float | None) -> bool:
-    """Whether images to validate on are to be drawn."""
-    if 'val' not in names:
-        return False
-    has_val = layout.has_val(root)
-    if has_val and val_fraction is not None:
-        raise DataError(f'val_fraction={val_fraction:g}: {root} says itself which images are to validate on; without '
-                        'the option these are used')  # fmt: skip
-    return not has_val
+def needs_draw(root: Path) -> bool:
+    """Images to validate on have to be drawn: the folder does not say which they are.
+
+    Raises:
+        DataError: The folder is of no known layout, or a file that says so cannot be read.
+    """
+    return not layout_of(root).has_val(root)
 
 
 def _drawn_splits(
-    whole: DataSplit, names: Sequence[str], val_fraction: float | None, split_seed: int, records: ImageRecords
-) -> list[DataSplit]:
-    if val_fraction is None:
+    whole: DataSplit, names: Sequence[str], draw: Draw | None, records: ImageRecords
+) -> tuple[list[DataSplit], DrawnSplit]:
+    if draw is None:
         raise DataError(f'{whole.root} holds {whole.title} and nothing to validate on: --val-fraction 0.2 draws every '
                         'fifth image for it (val_fraction=0.2), once, with --split-seed N')  # fmt: skip
     facts = records.facts([whole.image_path(image) for _, image in _named_images(whole)])
-    train, val = draw_split(whole, val_fraction, split_seed, facts)
-    return [train, val] if 'train' in names else [as_val_alone(val, train)]
+    train, val, drawn = draw_split(whole, draw, facts)
+    return [train, val] if 'train' in names else [as_val_alone(val, train)], drawn
 
 
 def _named_images(split: DataSplit) -> list[tuple[int, dict]]:

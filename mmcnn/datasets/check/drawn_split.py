@@ -7,8 +7,9 @@ import json
 import os
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from mmcnn.datasets.check.images import ImageFact
 from mmcnn.datasets.folders.cache_folder import cache_folder, one_at_a_time, write_cached
@@ -18,9 +19,35 @@ from mmcnn.datasets.folders.split import DataSplit
 from mmcnn.errors import DataError
 
 
+class Draw(NamedTuple):
+    """Which images are to be drawn: their share, between 0 and 1, and the seed."""
+
+    fraction: float
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class DrawnSplit:
+    """A draw as a run records it.
+
+    Attributes:
+        val_fraction: Share of the images to validate on.
+        split_seed: Of the draw.
+        held_out: Digest of the names of the images to validate on.
+    """
+
+    val_fraction: float
+    split_seed: int
+    held_out: str
+
+    def flags(self) -> str:
+        """The options in words."""
+        return f'val_fraction={self.val_fraction:g} and split_seed={self.split_seed}'
+
+
 def draw_split(
-    whole: DataSplit, fraction: float, seed: int, facts: Mapping[Path, ImageFact]
-) -> tuple[DataSplit, DataSplit]:
+    whole: DataSplit, draw: Draw, facts: Mapping[Path, ImageFact]
+) -> tuple[DataSplit, DataSplit, DrawnSplit]:
     """Parts a split into images to train and to validate on, copies of an image together.
 
     The draw is stored by folder, fraction and seed, and used again as long as an image of it is there; images that came
@@ -28,8 +55,7 @@ def draw_split(
 
     Args:
         whole: What was read, all of it.
-        fraction: Share of the images to validate on, between 0 and 1.
-        seed: Of the draw.
+        draw: Which.
         facts: Of the images, for what they show.
 
     Raises:
@@ -43,7 +69,7 @@ def draw_split(
     paths = {names[index]: whole.image_path(whole.coco['images'][index]) for index in names}
     digests = {name: facts[path].digest or name for name, path in paths.items()}  # unreadable: by its name
     title = whole.title.removesuffix(f' ({whole.name})')
-    key = json.dumps([os.path.abspath(whole.root), title, fraction, seed])
+    key = json.dumps([os.path.abspath(whole.root), title, *draw])
     file = cache_folder() / 'splits' / f'{hashlib.sha256(key.encode(errors="replace")).hexdigest()[:16]}.json'
     with one_at_a_time(file.with_suffix('.lock')):
         stored = _stored(file)
@@ -51,18 +77,19 @@ def draw_split(
         new = [name for name in digests if stored and name not in stored['train'] and name not in stored['val']]
         how = 'as drawn before' if held_out else 'drawn'
         if not held_out:
-            held_out, new = _drawn(whole, digests, fraction, seed), []
+            held_out, new = _drawn(whole, digests, draw), []
             _store(file, key, digests, held_out)
+    drawn = DrawnSplit(*draw, hashlib.sha256(json.dumps(sorted(held_out)).encode()).hexdigest()[:16])
     text = (
-        f'{len(held_out)} of {number(len(digests), "image")} are to validate on, {how} with val_fraction={fraction:g} '
-        f'and split_seed={seed} and kept in {file}'
+        f'{len(held_out)} of {number(len(digests), "image")} are to validate on, {how} with {drawn.flags()} and kept '
+        f'in {file}'
     )
     if new:
         text += f'; {number(len(new), "image")} came later'
     inside = {index for index, name in names.items() if name in held_out}
     train, val = (_cut(whole, title, name, inside) for name in ('train', 'val'))
     train.findings = [*whole.findings, Finding('read as', title, text)]
-    return train, val
+    return train, val, drawn
 
 
 def as_val_alone(val: DataSplit, train: DataSplit) -> DataSplit:
@@ -70,7 +97,7 @@ def as_val_alone(val: DataSplit, train: DataSplit) -> DataSplit:
     return replace(val, findings=[replace(finding, split='val') for finding in train.findings])
 
 
-def _drawn(whole: DataSplit, digests: Mapping[str, str], fraction: float, seed: int) -> set[str]:
+def _drawn(whole: DataSplit, digests: Mapping[str, str], draw: Draw) -> set[str]:
     groups: dict[str, list[str]] = {}
     for name in sorted(digests):
         groups.setdefault(digests[name], []).append(name)
@@ -78,8 +105,8 @@ def _drawn(whole: DataSplit, digests: Mapping[str, str], fraction: float, seed: 
         raise DataError(f'{whole.title} holds {number(len(groups), "different image")}: none can be set apart to '
                         'validate on')  # fmt: skip
     order = list(groups.values())
-    random.Random(seed).shuffle(order)
-    wanted, held_out = max(1, round(fraction * len(digests))), set()
+    random.Random(draw.seed).shuffle(order)
+    wanted, held_out = max(1, round(draw.fraction * len(digests))), set()
     for group in order[:-1]:
         if len(held_out) < wanted:
             held_out.update(group)
