@@ -74,8 +74,8 @@ class LabelReader:
             first = self.unlabelled[0]
             places = ' or '.join(shown(place, split.root) for place in label_places(first))
             text = (
-                f'{len(self.unlabelled)} of {number(len(files), "image")} have no label file and are read as images '
-                f'without objects: {shown(first, split.root)} first, without {places}'
+                f'no label file for {len(self.unlabelled)} of {number(len(files), "image")}, read without objects: '
+                f'{shown(first, split.root)} first, which has no {places}'
             )
             split.findings.append(Finding('read as', split.title, text, split=split.name))
         if self.doubled:
