@@ -106,7 +106,8 @@ def read_set(root: Path, chosen: ImageSet, name: str) -> VocImages:
     for written in names:
         bare = written[: -len(Path(written).suffix)] if Path(written).suffix.lower() in IMAGE_SUFFIXES else written
         found, tree = images.find(written), trees.find(bare)
-        image = f'{bare}.jpg' if found.path is None else found.path.relative_to(root / 'JPEGImages').as_posix()
+        missing = bare if found.problem else f'{bare}.jpg'  # of several, none is to be found there
+        image = missing if found.path is None else found.path.relative_to(root / 'JPEGImages').as_posix()
         annotation = f'{bare}.xml' if tree.path is None else tree.path.relative_to(annotations).as_posix()
         read.images.append(VocImage(image, annotation, found.problem, tree.problem))
     read.images = list(dict.fromkeys(read.images))

@@ -58,9 +58,7 @@ def test_which_list_is_which_split(make, lists, train, val):
 
 def test_lists_that_cannot_be_told_apart(make):
     root = make({'one': 'a', 'two': 'b'})
-    with pytest.raises(
-        DataError, match=r'Main holds one\.txt, two\.txt, and their names do not tell which is to train'
-    ):
+    with pytest.raises(DataError, match=r'Main holds one\.txt, two\.txt, and their names do not tell which is to'):
         choose_set(root, 'train')
 
 
@@ -121,6 +119,6 @@ def test_of_two_images_the_one_that_the_annotations_name(make):
     assert report.splits[0].coco['images'][0]['file_name'] == 'a.jpg'
     (root / 'Annotations' / 'a.xml').write_text(XML.format(''))
     (finding,) = check_data(root).of('error')
-    assert finding.text == 'image 0 does not exist: 2 files may be meant: JPEGImages/a.jpg, JPEGImages/a.png' or (
-        finding.kind == 'missing image'
+    assert str(finding) == (
+        'JPEGImages/a: image 0 does not exist: 2 files may be meant: JPEGImages/a.jpg, JPEGImages/a.png'
     )
