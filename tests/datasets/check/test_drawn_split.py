@@ -130,7 +130,7 @@ def test_too_few_images(root):
 def test_a_cache_folder_that_cannot_be_written(root, tmp_path, monkeypatch):
     (tmp_path / 'file').touch()
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'file'))
-    with pytest.raises(DataError, match='cannot be written: .*Which images are to validate on is kept there'):
+    with pytest.raises(DataError, match=r'cannot be written: .*Which images are to validate on is kept there'):
         check_data(root, draw=DRAW)
 
 
