@@ -11,7 +11,8 @@ from mmcnn.datasets.folders.file_names import SPLIT_WORDS, used_to_validate
 from mmcnn.datasets.folders.findings import Finding, number
 from mmcnn.errors import DataError
 
-FILES = ('data.yaml', 'data.yml', 'dataset.yaml', 'dataset.yml')
+FILE = 'data.yaml'
+FILES = (FILE, 'data.yml', 'dataset.yaml', 'dataset.yml')
 #: Text files with the names of the classes, a line each, where there is no data.yaml.
 _CLASS_FILES = ('classes.txt', 'labels/classes.txt', 'obj.names', 'classes.names')
 _LARGEST = 2**20  # bytes of a file that may be a data.yaml by another name
@@ -57,7 +58,7 @@ def read_settings(root: Path) -> YoloSettings:
         return _from_folders(root)
     if len(files) > 1:
         raise DataError(f'{root} has several files that name classes, {", ".join(path.name for path in files)}: call '
-                        f'the one that is meant {FILES[0]}')  # fmt: skip
+                        f'the one that is meant {FILE}')  # fmt: skip
     path = files[0]
     try:
         text = path.read_text(encoding='utf-8-sig')
@@ -152,7 +153,7 @@ def _check_number(path: Path, settings: dict, read: YoloSettings) -> None:
 def _from_folders(root: Path) -> YoloSettings:
     file = next((name for name in _CLASS_FILES if (root / name).is_file()), None)
     if file is None:
-        raise DataError(f'{root} has folders of images and labels and no {FILES[0]}: it names the classes, as names: '
+        raise DataError(f'{root} has folders of images and labels and no {FILE}: it names the classes, as names: '
                         '[cat, dog], and the folders, as train: images/train and val: images/val')  # fmt: skip
     try:
         lines = (root / file).read_text(encoding='utf-8-sig').splitlines()
@@ -172,7 +173,7 @@ def _from_folders(root: Path) -> YoloSettings:
             read.findings += used_to_validate(folders[word], word) if name == 'val' else []
     if not read.places:
         read.places['train'] = ['images']
-    text = f'names the {number(len(names), "class")}: there is no {FILES[0]}'
+    text = f'names the {number(len(names), "class")}: there is no {FILE}'
     read.findings.append(Finding('read as', file, text))
     return read
 
