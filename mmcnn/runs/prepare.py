@@ -21,6 +21,7 @@ from mmcnn.runs.anchors import warn_of_anchors
 from mmcnn.runs.batches import describe_batches, set_batches
 from mmcnn.runs.data import check_classes, inner_dataset, set_cache, set_data
 from mmcnn.runs.device import use_device
+from mmcnn.runs.drawn_split import draw_of, refuse_other_images
 from mmcnn.runs.first_use import check_watching_hooks
 from mmcnn.runs.img_size import set_img_size
 from mmcnn.runs.loggers import check_backends, set_loggers
@@ -102,7 +103,7 @@ def prepare(
     if options.data is not None and data is None:
         progress(f'checking the data: {options.data}')
     trained = checkpoint and {'meta': checkpoint.meta}
-    folder = set_data(cfg, data or options.data, trained, options.skip_bad, warnings.append)
+    folder = set_data(cfg, data or options.data, trained, options.skip_bad, warnings.append, draw_of(options))
     set_img_size(cfg, options.img_size)
     if training:
         _set_epochs(cfg, options.epochs)
@@ -126,6 +127,8 @@ def prepare(
         check_watching_hooks(cfg)
         check_classes(cfg)
         checkpoint = check_initial_weights(cfg, options.resume, notes.append)
+        if cfg.get('resume') and isinstance(folder, DetectorData):
+            refuse_other_images(checkpoint.config, folder.drawn)
         if options.seed is None and cfg.get('resume'):
             cfg.randomness.seed = checkpoint.meta.get('seed', cfg.randomness.seed)
         if options.data is not None:
