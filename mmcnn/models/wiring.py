@@ -24,7 +24,7 @@ from mmcnn.registry import MODELS
 #: Necks that want ``in_channels`` coarse to fine, though their maps come fine to coarse.
 COARSE_TO_FINE_NECKS = ('YOLOV3Neck',)
 #: Heads with one ``in_channels`` a level; all others take one number for all levels.
-PER_LEVEL_HEADS = ('YOLOHead', 'YOLOV3Head')
+PER_LEVEL_HEADS = ('YOLOHead', 'YOLOV3Head', 'DarknetYOLOV3Head')
 #: Necks whose maps are those of a backbone with a pyramid of its own.
 PYRAMID_NECKS = ('FPN',)
 #: Side of the square image that foreign parts are probed with; a multiple of every usual stride.

@@ -143,8 +143,8 @@ class TestOptions(RunOptions):
     """An evaluation.
 
     Attributes:
-        checkpoint: a checkpoint, or with ``config`` weights of any kind that fits.
-        config: as for a training; None: the one inside the checkpoint.
+        checkpoint: a checkpoint, or weights of any kind.
+        config: as for a training; None: the one inside the checkpoint, else the one of ours that holds the weights.
     """
 
     __test__ = False  # for pytest
@@ -162,10 +162,10 @@ class InferOptions(ModelOptions):
     """An inference on images, videos or a camera.
 
     Attributes:
-        checkpoint: of a detector.
+        checkpoint: of a detector, or its published weights.
         sources: an image, a folder, a pattern, a video, the number of a camera, or a list of these; see
             :func:`mmcnn.inference.sources.find_sources`.
-        config: as for a training; None: the one inside the checkpoint.
+        config: as for a training; None: the one inside the checkpoint, else the one of ours that holds the weights.
     """
 
     checkpoint: str | Path
@@ -174,6 +174,13 @@ class InferOptions(ModelOptions):
     out: Annotated[
         str | Path | None,
         Option('folder for the results (default: detections, or detections-2 ... where that is not empty)', 'DIR'),
+    ] = None
+    classes: Annotated[
+        str | Path | Sequence | None,
+        Option(
+            'names of the classes of weights that do not say them: a,b,c or a file with one on each line',
+            'NAMES|FILE',
+        ),
     ] = None
     score_thr: Annotated[float, Option('lowest score of a detection, 0 to 1 (default: 0.25)', 'S')] = 0.25
     format: Annotated[

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from mmcnn.config.load import config_and_checkpoint, load_config, merge_options, set_backbone
+from mmcnn.config.load import load_config, merge_options, set_backbone
 from mmcnn.config.model import wire_model
+from mmcnn.config.of_weights import config_and_checkpoint
 from mmcnn.config.types import check_entries, check_types
 from mmcnn.datasets.check.report import DetectorData
 from mmcnn.datasets.folders.classes import ClassData
@@ -87,9 +88,12 @@ def prepare(
     training = isinstance(options, TrainOptions)
     use_device(options.device)
     if training:
-        cfg, checkpoint = load_config(options.config, say=notes.append), None
+        cfg, checkpoint, trained = load_config(options.config, say=notes.append), None, None
     else:
-        cfg, checkpoint = config_and_checkpoint(options.config, options.checkpoint, notes.append)
+        cfg, checkpoint = config_and_checkpoint(
+            options.config, options.checkpoint, notes.append, names_needed=options.data is None
+        )
+        trained = _trained(cfg, checkpoint, named=options.config is not None)
     check_entries(cfg, training)
     _check_launcher(options.launcher)
     kind = _swap(cfg, options, notes)
@@ -99,7 +103,6 @@ def prepare(
     new_work_dir = not named and not Path(cfg.work_dir).exists()
     if options.data is not None and data is None:
         progress(f'checking the data: {options.data}')
-    trained = checkpoint and {'meta': checkpoint.meta}
     folder = set_data(cfg, data or options.data, trained, options.skip_bad, warnings.append)
     set_img_size(cfg, options.img_size)
     if training:
@@ -129,6 +132,14 @@ def prepare(
         if warning := other_normalisation(preprocessor, {'meta': checkpoint.meta}, checkpoint.path):
             warnings.append(warning)
     return Run(options, cfg, kind, folder, new_work_dir, checkpoint, notes, warnings)
+
+
+def _trained(cfg: Config, checkpoint: Checkpoint, named: bool) -> dict:
+    """What the data of an evaluation has to fit: the checkpoint, with the classes that its config was found with."""
+    found = () if named else (inner_dataset(cfg.test_dataloader).get('metainfo') or {}).get('classes')
+    if checkpoint.meta or not found:
+        return {'meta': checkpoint.meta}
+    return {'meta': {'dataset_meta': {'classes': tuple(found)}}}
 
 
 def _swap(cfg: Config, options: RunOptions, notes: list[str]) -> RunKind:

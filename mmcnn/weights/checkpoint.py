@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import pickle
 import zipfile
@@ -32,6 +33,8 @@ from mmcnn.weights.report import NAMED_KEYS
 
 __getattr__ = moved_names(__name__)
 
+#: Entry of the metadata of a safetensors file: the names of the classes, a list in JSON.
+CLASSES = 'classes'
 _HDF5 = b'\x89HDF\r\n\x1a\n'
 
 
@@ -139,7 +142,11 @@ class Checkpoint:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes that the run recorded; empty: it did not."""
+        """Names of the classes that a run or a conversion recorded, or YOLOv5's modules; empty: the file has none."""
+        if self.tree is not None:
+            return self.tree.classes
+        if self.format == 'safetensors':
+            return _names_in(self._safetensors[1].get(CLASSES, '[]'))
         return classes_in(self.meta)
 
     @cached_property
@@ -223,10 +230,19 @@ class Checkpoint:
 
 
 def classes_in(meta: Mapping[str, Any]) -> tuple[str, ...]:
-    """Names of the classes in a checkpoint's ``meta``; empty: it has none."""
+    """Names of the classes in a checkpoint's ``meta`` (``CLASSES`` is MMDetection 2's); empty: it has none."""
     recorded = meta.get('dataset_meta') or {}
-    classes = recorded.get('classes') or recorded.get('CLASSES') or ()
+    classes = recorded.get('classes') or recorded.get('CLASSES') or meta.get('CLASSES') or ()
     return (classes,) if isinstance(classes, str) else tuple(classes)
+
+
+def _names_in(text: str) -> tuple[str, ...]:
+    """A list of names in JSON; empty for anything else."""
+    with contextlib.suppress(ValueError, RecursionError):
+        names = json.loads(text)
+        if isinstance(names, list) and all(isinstance(name, str) for name in names):
+            return tuple(names)
+    return ()
 
 
 def read_checkpoint(path: str | Path, map_location: Any = 'cpu') -> dict:

@@ -23,6 +23,7 @@ from mmcnn.weights.report import LoadReport, compare, explain, without_counters
 from mmcnn.weights.sources import keras, mmdet, timm, torchvision
 from mmcnn.weights.sources.darknet import TOP, UNBUILT, read_darknet
 from mmcnn.weights.sources.published import Published
+from mmcnn.weights.sources.torchvision_detectors import from_torchvision_detector
 from mmcnn.weights.sources.translate import OtherRowError, Source, Translation
 from mmcnn.weights.sources.ultralytics import from_ultralytics
 
@@ -237,6 +238,12 @@ def _of_library(library: Source) -> Callable[[Checkpoint, nn.Module, str], Trans
     return translate
 
 
+def _of_torchvision(file: Checkpoint, model: nn.Module, prefix: str) -> Translation:
+    if is_detector(model):
+        return from_torchvision_detector(file.state_dict, model)
+    return torchvision.SOURCE.translate(file.state_dict, backbone_of(model).variant)
+
+
 def _of_mmdet(file: Checkpoint, model: nn.Module, prefix: str) -> Translation:
     if is_detector(model):
         return mmdet.from_mmdet_detector(file.state_dict, model)
@@ -256,7 +263,7 @@ def _of_ultralytics(file: Checkpoint, model: nn.Module, prefix: str) -> Translat
 TRANSLATE: dict[str, Callable[[Checkpoint, nn.Module, str], Translation]] = {
     'mmcnn': _own,
     'mmdet': _of_mmdet,
-    'torchvision': _of_library(torchvision.SOURCE),
+    'torchvision': _of_torchvision,
     'timm': _of_library(timm.SOURCE),
     'keras': _of_library(keras.SOURCE),
     'darknet': _of_darknet,
@@ -311,6 +318,8 @@ def _adapted_input(model: nn.Module, own: Mapping[str, Tensor], state: Mapping[s
 def _trained(model: nn.Module, source: str) -> Record | None:
     """What another library's network is trained with: what our row says, which ``arch`` and ``norm_cfg`` can change."""
     backbone = backbone_of(model)
+    if source == 'torchvision' and is_detector(model):  # its norms are not the row's, and were compared with the file
+        return None
     return of_row(backbone.variant) if source != 'mmcnn' and backbone is not None else None
 
 

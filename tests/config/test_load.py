@@ -3,7 +3,7 @@
 import pytest
 
 from mmcnn.config.files import config_folder
-from mmcnn.config.load import BACKBONE, config_and_checkpoint, load_config, merge_options, set_backbone
+from mmcnn.config.load import BACKBONE, load_config, merge_options, set_backbone
 from mmcnn.config.model import wire_model
 from mmcnn.errors import UsageError
 from mmcnn.runs.options import TrainOptions

@@ -1,5 +1,6 @@
 """Assigners and box coders."""
 
+from .torchvision_anchors import TorchvisionAnchorGenerator
 from .yolo_assigners import LevelTargets, RatioAssigner, ShapeIoUAssigner
 from .yolo_bbox_coder import DarknetBBoxCoder, LevelOutput, YOLOGridCoder
 
@@ -9,5 +10,6 @@ __all__ = [
     'LevelTargets',
     'RatioAssigner',
     'ShapeIoUAssigner',
+    'TorchvisionAnchorGenerator',
     'YOLOGridCoder',
 ]

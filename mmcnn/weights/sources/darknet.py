@@ -195,8 +195,8 @@ def order_of(model: nn.Module) -> Order:
 
 def _is_detector(model: nn.Module, graph: Graph) -> bool:
     neck, head = getattr(model, 'neck', None), getattr(model, 'bbox_head', None)
-    kinds = type(neck).__name__, type(head).__name__
-    return kinds == (graph.neck, graph.head) and model.backbone.out_indices == (3, 4, 5)
+    kinds = [{cls.__name__ for cls in type(part).__mro__} for part in (neck, head)]
+    return graph.neck in kinds[0] and graph.head in kinds[1] and model.backbone.out_indices == (3, 4, 5)
 
 
 def _other_boxes(head: nn.Module, graph: Graph) -> str:
