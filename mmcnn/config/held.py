@@ -64,7 +64,9 @@ def own_held(file: Checkpoint, state: Mapping[str, Tensor]) -> Held:
     wanted = [record.model] if record is not None and record.model in own_configs() else _families(prefix)
     fitting: dict[str, Held] = {}
     for name in wanted:
-        held = Held(name, 'weights under the names of mmcnn', _own_classes(state), notes=('all else from the config',))
+        held = Held(
+            name, "a detector under mmcnn's own names", _own_classes(state), notes=('all else from the config',)
+        )
         try:
             checked(file, held, 'mmcnn')
         except CheckpointError as error:
@@ -98,7 +100,7 @@ def _own_classes(state: Mapping[str, Tensor]) -> int:
 
 
 def per_anchor(bias: Tensor) -> int:
-    """Number of classes of a YOLO head with three anchors a level, by the bias (3 * (5 + classes),) of its last layer."""
+    """Number of classes of a YOLO head of three anchors a level, by the bias (3 * (5 + classes),) of its last layer."""
     return len(bias) // 3 - 5
 
 
@@ -131,8 +133,8 @@ def checked(file: Checkpoint, held: Held, source: str) -> Held:
         deviations = [str(error)]
     if deviations:
         raise CheckpointError(
-            f'{file.path} looks like {held.what}, and {held.config} does not hold it: {"; ".join(deviations)}; name the '
-            'config that does'
+            f'{file.path} looks like {held.what}, and {held.config} does not hold it: {"; ".join(deviations)}; name '
+            'the config that does'
         )
     return held
 

@@ -78,7 +78,7 @@ def _darknet_v3(file: Checkpoint, classes: int, version: tuple[int, int, int]) -
     test = dict(DARKNET_TEST, conf_thr=0.005, nms=dict(type='nms', iou_threshold=0.45, split_thr=0))
     return Held(
         'yolov3_darknet53',
-        "Darknet's YOLOv3 by its size",
+        "Darknet's YOLOv3, by its size",
         classes,
         {
             'model.bbox_head.type': 'mmcnn.DarknetYOLOV3Head',
@@ -93,7 +93,7 @@ def _darknet_v3(file: Checkpoint, classes: int, version: tuple[int, int, int]) -
 def _darknet_v4(file: Checkpoint, classes: int, version: tuple[int, int, int]) -> Held:
     return Held(
         'yolov4_cspdarknet53_darknet',
-        "Darknet's YOLOv4 by its size",
+        "Darknet's YOLOv4, by its size",
         classes,
         {'model.test_cfg': dict(DARKNET_TEST, nms=dict(type='iou', iou_threshold=0.45))},
         dict(type='Resize', scale=DARKNET_SIDE, keep_ratio=False),
@@ -133,15 +133,17 @@ def _ultralytics(file: Checkpoint, tree: UltralyticsFile) -> Held:
 
 
 def _torchvision(file: Checkpoint, state: Mapping[str, Tensor]) -> Held:
-    eps = torchvision.norm_eps(state)
+    eps, *others = torchvision.norm_eps(state)
     roi_layer = dict(type='RoIAlign', output_size=7, sampling_ratio=2, aligned=False)
     options = {
         'model.backbone.norm_cfg': dict(type='BN', eps=eps),
         'model.rpn_head.anchor_generator.type': 'mmcnn.TorchvisionAnchorGenerator',
         'model.roi_head.bbox_roi_extractor.roi_layer': roi_layer,
     }
-    why = 'as in its COCO weights' if eps == 0 else 'since its norms have counters'
-    notes = (f"eps of BatchNorm {eps:g} {why}; anchors, RoIAlign, image format and NMS are torchvision's",)
+    why = 'as its norms have counters'
+    if others:
+        why = 'as in its COCO weights and what is fine-tuned from them (else model.backbone.norm_cfg.eps=1e-5)'
+    notes = (f"anchors, RoIAlign, image format and NMS are torchvision's, eps of BatchNorm {eps:g}, {why}",)
     classes = len(state[f'{torchvision.CLS}.bias']) - 1 if f'{torchvision.CLS}.bias' in state else 0
     return _on_resnet(file, "torchvision's Faster R-CNN", classes, options, notes, 'torchvision')
 
@@ -166,7 +168,7 @@ def _on_resnet(
     file: Checkpoint, what: str, classes: int, options: Mapping[str, Any], notes: tuple[str, ...], source: str
 ) -> Held:
     """Faster R-CNN on the ResNet that a file is of."""
-    refusals = []
+    refusals: list[CheckpointError] = []
     for row in RESNETS:
         changed = {**options, 'model.backbone.type': f'mmcnn.{row}'}
         held = Held('faster_rcnn_resnet50_fpn', f'{what} on {row}', classes, changed, notes=notes)
@@ -174,6 +176,4 @@ def _on_resnet(
             return checked(file, held, source)
         except CheckpointError as error:
             refusals.append(error)
-    raise refusals[0]
-
-
+    raise CheckpointError(f'{file.path} is {what} on none of {", ".join(RESNETS)}; {refusals[0]}')

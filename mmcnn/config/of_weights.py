@@ -1,7 +1,7 @@
 """The config of a file of weights: the one that its run recorded, else the one of ours that holds it.
 
-Which one that is, is found by the names and the shapes in the file, and the network is then held against the whole file.
-What the names and shapes leave open is said; where it would be a guess, the file is refused.
+Which one that is, is found by the names and the shapes in the file, and its network is held against the whole file.
+What these leave open is said; where it would be a guess, the file is refused.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def config_of(
     names, whose = _names(file, held, given, names_needed)
     for loader in ('val_dataloader', 'test_dataloader') if names else ():
         cfg[loader].dataset.metainfo = dict(classes=names)
-    say(f'note: {file.path}: {held.what}, held by {held.config}; {"; ".join(filter(None, [whose, *held.notes]))}')
+    say(f'note: {file.path} is {held.what}, which {held.config} holds; {"; ".join([whose, *held.notes])}')
     return cfg, names
 
 

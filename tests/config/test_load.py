@@ -80,14 +80,6 @@ def test_what_is_typed_wins(finished):
     assert cfg.model.neck.in_channels == [64, 128, 256]  # a quarter of 256, 512, 1024: wired, and dumped so
 
 
-def test_config_and_checkpoint(trained):
-    recorded, checkpoint = config_and_checkpoint(None, str(trained.checkpoint))
-    assert recorded.model.bbox_head.num_classes == 3
-    assert checkpoint.meta['epoch'] == 2
-    named, _ = config_and_checkpoint(CONFIG, str(trained.checkpoint))
-    assert named.model.bbox_head.num_classes == 80
-
-
 @pytest.mark.parametrize('options', [dict(backbone='darknet53'), dict(cfg_options={BACKBONE: 'mmcnn.darknet53'})])
 def test_swapping_the_backbone_takes_one_option(finished, options):
     run = finished(**options)

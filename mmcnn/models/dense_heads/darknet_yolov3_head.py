@@ -16,7 +16,8 @@ from mmcnn.registry import MODELS
 class DarknetYOLOV3Head(YOLOV3Head):
     """MMDetection's YOLOv3 head for images that are padded on all sides, with boxes that end with the image.
 
-    Sizes that overflow need :class:`~mmcnn.models.task_modules.DarknetBBoxCoder`. Suppression goes before the boxes are placed in the original image: IoU is the same in both, and Darknet's is there.
+    Sizes that overflow need :class:`~mmcnn.models.task_modules.DarknetBBoxCoder`. Suppression goes before the boxes are
+    placed in the original image: IoU is the same in both, and Darknet's is there.
     """
 
     def predict_by_feat(

@@ -44,13 +44,13 @@ RULES: list[Rule] = [
 ]
 
 
-def norm_eps(state: Mapping[str, Tensor]) -> float:
-    """The eps of BatchNorm that a file was trained with, which it does not hold.
+def norm_eps(state: Mapping[str, Tensor]) -> tuple[float, ...]:
+    """Which eps of BatchNorm a file may have been trained with, the likelier first; it does not hold it.
 
     torchvision sets 0 for its COCO weights, and so for what is fine-tuned from them: their norms are frozen, without
-    counters. A network of norms that learn has 1e-5.
+    counters. Norms frozen at ImageNet's statistics, and all that learn, have 1e-5.
     """
-    return 1e-5 if any(key.endswith('num_batches_tracked') for key in state) else 0.0
+    return (1e-5,) if any(key.endswith('num_batches_tracked') for key in state) else (0.0, 1e-5)
 
 
 def from_torchvision_detector(state: Mapping[str, Tensor], model: nn.Module) -> Translation:
@@ -64,7 +64,7 @@ def from_torchvision_detector(state: Mapping[str, Tensor], model: nn.Module) -> 
         CheckpointError: it is another detector, or the model would make other boxes of it.
     """
     if SIGN not in state or CLS + '.weight' not in state or REG + '.weight' not in state:
-        raise CheckpointError('it has not the layers of torchvision\'s fasterrcnn_resnet50_fpn: ' + SIGN)
+        raise CheckpointError(f"it has not the layers of torchvision's fasterrcnn_resnet50_fpn: {SIGN}, {CLS}, {REG}")
     _refuse_other_boxes(state, model)
     renamed = translate(state, RULES).state
     for kind in ('weight', 'bias'):
@@ -83,10 +83,10 @@ def _refuse_other_boxes(state: Mapping[str, Tensor], model: nn.Module) -> None:
     if any(layer.aligned or layer.sampling_ratio != 2 for layer in layers):
         other.append('RoIAlign')
     eps = {module.eps for module in model.modules() if isinstance(module, BatchNorm)}
-    if eps - {norm_eps(state)}:
-        other.append(f'eps of BatchNorm ({norm_eps(state):g} there)')
+    if not eps <= {*norm_eps(state)}:
+        other.append(f'eps of BatchNorm ({norm_eps(state)[0]:g} there)')
     if other:
         raise CheckpointError(
-            f"torchvision's Faster R-CNN has other {listed(other, count=False)} than this model, which would make other "
-            'boxes of its weights: leave the config out, then it is made to fit'
+            f"torchvision's Faster R-CNN has other {listed(other, count=False)} than this model, which would make "
+            'other boxes of its weights: leave the config out, then it is made to fit'
         )
