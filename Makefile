@@ -20,7 +20,7 @@ test: setup
 	$(BIN)/python -m pytest -n auto --maxprocesses 8
 
 test-all: setup
-	$(BIN)/python -m pytest -n auto --maxprocesses 8 -m 'not campaign'
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 -m 'not campaign and not real_weights'
 
 lint: setup
 	$(BIN)/ruff check .

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,11 +21,13 @@ from mmcnn.weights.sources.darknet import PUBLIC, order_of
 
 #: Channels of YOLOv5's first convolution -> its size.
 YOLO_V5 = {16: 'n', 32: 's', 48: 'm', 64: 'l', 80: 'x'}
-#: Rows of ours for the ResNets and ResNeXts of torchvision and MMDetection.
-RESNETS = (
-    *('resnet50-tv', 'resnet101-tv', 'resnet152-tv', 'resnet18', 'resnet34'),
-    *('resnext50-32x4d', 'resnext101-32x4d', 'resnext101-32x8d', 'resnext101-64x4d'),
-)
+#: Blocks of each stage -> our rows of the ResNets and ResNeXts that torchvision and MMDetection have of so many.
+RESNETS = {
+    (2, 2, 2, 2): ('resnet18',),
+    (3, 4, 6, 3): ('resnet50-tv', 'resnet34', 'resnext50-32x4d'),
+    (3, 4, 23, 3): ('resnet101-tv', 'resnext101-32x4d', 'resnext101-32x8d', 'resnext101-64x4d'),
+    (3, 8, 36, 3): ('resnet152-tv',),
+}
 #: What Darknet's programs test with: every box of a score of 0.005, plain suppression at IoU 0.45 (yolov4.cfg's
 #: greedynms compares IoU, too).
 DARKNET_TEST = dict(score_thr=0.005, nms_pre=30000, max_per_img=300)
@@ -168,12 +172,17 @@ def _on_resnet(
     file: Checkpoint, what: str, classes: int, options: Mapping[str, Any], notes: tuple[str, ...], source: str
 ) -> Held:
     """Faster R-CNN on the ResNet that a file is of."""
+    found = (re.match(r'backbone\.(?:body\.)?layer([1-4])\.(\d+)\.', key) for key in file.state_dict)
+    blocks = Counter(match[1] for match in {match[0]: match for match in found if match}.values())
+    depths = tuple(blocks[stage] for stage in '1234')
     refusals: list[CheckpointError] = []
-    for row in RESNETS:
+    for row in RESNETS.get(depths, ()):
         changed = {**options, 'model.backbone.type': f'mmcnn.{row}'}
         held = Held('faster_rcnn_resnet50_fpn', f'{what} on {row}', classes, changed, notes=notes)
         try:
             return checked(file, held, source)
         except CheckpointError as error:
             refusals.append(error)
-    raise CheckpointError(f'{file.path} is {what} on none of {", ".join(RESNETS)}; {refusals[0]}')
+    if refusals:
+        raise refusals[0]
+    raise CheckpointError(f'{file.path} is {what} on none of our networks: its stages have {depths} blocks of a ResNet')

@@ -17,6 +17,7 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
 from mmengine.registry import DefaultScope
+from torch import nn
 
 from mmcnn.compat.moved import renamed_arguments
 from mmcnn.config.class_names import class_names
@@ -30,7 +31,7 @@ from mmcnn.inference.sources import DetectedFrame, Sources, find_sources
 from mmcnn.models.fuse import fuse
 from mmcnn.models.wiring import is_classifier, set_num_classes, wire
 from mmcnn.weights.checkpoint import Checkpoint, classes_in
-from mmcnn.weights.loading import load_weights
+from mmcnn.weights.loading import load_state, load_weights
 from mmcnn.weights.recorded_config import other_normalisation
 
 __all__ = ['BATCH_SIZE', 'Detections', 'Detector', 'classes_of', 'read_image', 'test_pipeline']
@@ -98,11 +99,9 @@ class Detector:
             if warning := other_normalisation(model.get('data_preprocessor'), {'meta': file.meta}, file.path):
                 warnings.warn(warning.removeprefix('warning: '), stacklevel=2)
             network = MODELS.build(model)
-            report = load_weights(network, file)
+            _load(network, file)
             file.release()
             self.pipeline = Compose(test_pipeline(config))
-        if report.absent:
-            raise CheckpointError(f'{file.path} holds a part of the detector only: {report}')
         self.num_parameters = sum(parameter.numel() for parameter in network.parameters())
         self.model = fuse(network).to(target)
 
@@ -210,6 +209,15 @@ class Detector:
             [self.classes[label] for label in labels],
             path,
         )
+
+
+def _load(network: nn.Module, file: Checkpoint) -> None:
+    """All of a file into a network, under the names of whatever library it is of."""
+    if isinstance(file.meta.get('cfg'), str) and network.state_dict().keys() == file.state_dict.keys():
+        load_state(network, file.state_dict, file.path)
+    elif absent := load_weights(network, file).absent:  # of a network that Darknet cut off
+        reasons = ', '.join(absent)
+        raise CheckpointError(f'{file.path} holds a part of the detector only; what is {reasons} is not in it')
 
 
 def _arrays(images: Sequence[object], first: int = 0) -> list[np.ndarray]:
