@@ -64,6 +64,7 @@ def build(cfg):
         return MODELS.build(model).eval()
 
 
+@pytest.mark.slow
 def test_boxes_are_torchvision_s(operators, tmp_path):
     theirs = peer('resnet18')
     torch.save(theirs.state_dict(), tmp_path / 'a.pth')
