@@ -45,7 +45,7 @@ def likeliest(file: Checkpoint) -> list[str]:
     state = file.tree.state if file.tree is not None else file.state_dict
     given = sizes_of(state.values())
     shares = {}
-    for name, own in _stored().items():
+    for name, own in stored_sizes().items():
         whole = own.backbone + own.behind
         if own.is_detector:
             if not whole - given and (given - whole).total() <= _HEADS:
@@ -56,7 +56,7 @@ def likeliest(file: Checkpoint) -> list[str]:
     for tried, name in enumerate(sorted(shares, key=lambda name: (-shares[name], name))):
         if tried >= _TRIED or len(found) >= _NAMED or shares[name] < best - 1e-9:
             break
-        if _stored()[name].is_detector or _holds(name, file):
+        if stored_sizes()[name].is_detector or _holds(name, file):
             found.append(name)
             best = shares[name]
     return found
@@ -90,7 +90,9 @@ def _holds(name: str, file: Checkpoint) -> bool:
 
 
 @cache
-def _stored() -> dict[str, Sizes]:
+def stored_sizes() -> dict[str, Sizes]:
+    """What :data:`STORED` says of each network and each detector's config."""
+
     def read(sizes: dict[str, int]) -> Counter[int]:
         return Counter({int(size): count for size, count in sizes.items()})
 
