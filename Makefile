@@ -39,6 +39,7 @@ parity: setup
 
 table: setup
 	$(BIN)/python -m mmcnn.zoo.measure
+	$(BIN)/python -m mmcnn.zoo.sizes
 	$(BIN)/python tools/model_zoo.py costs --into docs/costs.md
 	$(BIN)/python tools/model_zoo.py --into README.md --plot docs/zoo.png
 

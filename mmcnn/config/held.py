@@ -15,9 +15,8 @@ from mmcnn.config.model import build_on_meta
 from mmcnn.errors import CheckpointError
 from mmcnn.models.wiring import set_num_classes
 from mmcnn.weights.checkpoint import Checkpoint
+from mmcnn.weights.fitting import Request, attempt
 from mmcnn.weights.likeliest import likeliest
-from mmcnn.weights.loading import TRANSLATE
-from mmcnn.weights.report import compare
 
 #: An entry of every file of a form of ours -> what its configs' names begin with.
 OWN = {
@@ -59,7 +58,7 @@ def own_held(file: Checkpoint, state: Mapping[str, Tensor]) -> Held:
     """
     prefix = next((name for sign, name in OWN.items() if any(key.startswith(sign) for key in state)), None)
     if prefix is None or not any(key.startswith('backbone.') for key in state):
-        raise CheckpointError(_none(file, state))
+        raise CheckpointError(_none(file))
     record = file.record
     wanted = [record.model] if record is not None and record.model in own_configs() else _families(prefix)
     fitting: dict[str, Held] = {}
@@ -74,7 +73,7 @@ def own_held(file: Checkpoint, state: Mapping[str, Tensor]) -> Held:
             continue
         fitting.setdefault(_finds(load_config(name)), held)
     if not fitting:
-        raise CheckpointError(_none(file, state)) from refusal
+        raise CheckpointError(_none(file)) from refusal
     if len(fitting) > 1:
         names = ' and '.join(held.config for held in fitting.values())
         raise CheckpointError(
@@ -126,21 +125,18 @@ def checked(file: Checkpoint, held: Held, source: str) -> Held:
     cfg.merge_from_dict(dict(held.options))
     set_num_classes(cfg.model, held.num_classes)
     model = build_on_meta(cfg)
-    try:
-        translation = TRANSLATE[source](file, model, '')
-        deviations = compare(model.state_dict(), translation.state).deviations()
-    except CheckpointError as error:
-        deviations = [str(error)]
-    if deviations:
+    attempts = attempt(file, Request(model, source))
+    if attempts.fit is None:
+        misfits = [*(each.report.deviations() for each in attempts.misfits), *([str(e)] for e in attempts.refusals)]
         raise CheckpointError(
-            f'{file.path} looks like {held.what}, and {held.config} does not hold it: {"; ".join(deviations)}; name '
+            f'{file.path} looks like {held.what}, and {held.config} does not hold it: {"; ".join(misfits[0])}; name '
             'the config that does'
         )
     return held
 
 
-def _none(file: Checkpoint, state: Mapping[str, Tensor]) -> str:
-    alike = likeliest(state) if state else ()
+def _none(file: Checkpoint) -> str:
+    alike = likeliest(file)
     what = f', but look like {" or ".join(alike)}' if alike else ''
     return (
         f'{file.path} holds no config (meta.cfg), and its names and shapes are not those of a detector that comes with '

@@ -24,6 +24,7 @@ from mmcnn.weights.checkpoint import CLASSES, Checkpoint
 from mmcnn.weights.formats.safetensors_file import write_safetensors
 from mmcnn.weights.loading import load_weights
 from mmcnn.weights.record import KEY, Record, describe, to_json
+from mmcnn.weights.refusal import UnfitError
 from mmcnn.weights.report import LoadReport, listed
 from mmcnn.weights.sources import catalog
 from mmcnn.weights.sources.darknet import write_darknet
@@ -107,7 +108,7 @@ def _load(
 ) -> tuple[nn.Module, LoadReport]:
     if model_cfg is not None:
         model = _detector(model_cfg, num_classes)
-        report = load_weights(model, file, source)
+        report = _loaded(model, file, source)
         if report.absent:
             keys = listed([key for each in report.absent.values() for key in each])
             raise CheckpointError(
@@ -118,7 +119,7 @@ def _load(
     if name in list_classifiers():
         model = build_classifier(name, num_classes or 1000)
         try:
-            report = load_weights(model, file, source)
+            report = _loaded(model, file, source)
             if not report.absent:  # Darknet's cut-offs have no top, and one that was never trained is not written
                 return model, report
         except CheckpointError:
@@ -128,7 +129,16 @@ def _load(
     with torch.device('meta'):
         levels = backbone_families()[name](variant=name).levels
     model = backbone_families()[name](variant=name, out_indices=levels)
-    return model, load_weights(model, file, source)
+    return model, _loaded(model, file, source)
+
+
+def _loaded(model: nn.Module, file: Checkpoint, source: str | None) -> LoadReport:
+    """Raises CheckpointError with the advice that a conversion can be given."""
+    try:
+        return load_weights(model, file, source)
+    except UnfitError as error:
+        advice = f'; num_classes={error.classes} makes the network one for as many classes' if error.classes else ''
+        raise CheckpointError(error.sentence + advice) from None
 
 
 def _detector(model_cfg: Mapping[str, Any], num_classes: int | None) -> nn.Module:
