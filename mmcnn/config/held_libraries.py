@@ -163,7 +163,13 @@ def _mmdet_yolov3(file: Checkpoint, state: Mapping[str, Tensor]) -> Held:
 
 
 def _mmdet_faster_rcnn(file: Checkpoint, state: Mapping[str, Tensor]) -> Held:
-    notes = ('size, anchors and NMS are those of the config, for the file holds none',)
+    # MMDetection 2 recorded its config under another name, and in a form that is not read.
+    if re.search(r"""style['"]?\s*[=:]\s*['"]caffe""", str(file.meta.get('config', ''))):
+        raise CheckpointError(
+            f"{file.path} holds MMDetection's Faster R-CNN on a ResNet of style 'caffe', whose strides are on the "
+            'first 1x1 convolutions; none of our rows is built so: it would load and be wrong'
+        )
+    notes = ("style 'pytorch' of the ResNet, size, anchors and NMS are those of the config, for the file holds none",)
     classes = len(state['roi_head.bbox_head.fc_cls.weight']) - 1
     return _on_resnet(file, "MMDetection's Faster R-CNN", classes, {}, notes, 'mmdet')
 

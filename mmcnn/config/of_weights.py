@@ -17,7 +17,7 @@ from mmcnn.config.held import Held
 from mmcnn.config.held_libraries import hold
 from mmcnn.config.load import Say, dicts_in, load_config
 from mmcnn.errors import CheckpointError, UsageError
-from mmcnn.models.wiring import set_num_classes
+from mmcnn.models.wiring import num_classes, set_num_classes
 from mmcnn.weights.checkpoint import Checkpoint
 from mmcnn.weights.sources.torchvision_detectors import COCO_90, WITH_HOLES
 
@@ -58,7 +58,8 @@ def config_of(
     """
     given = None if classes is None else class_names(classes)
     if isinstance(file.meta.get('cfg'), str):
-        return file.config, _recorded_names(file, given)
+        cfg = file.config
+        return cfg, _recorded_names(file, cfg, given, say)
     held = hold(file)
     cfg = load_config(held.config, say=say)
     cfg.merge_from_dict(dict(held.options))
@@ -86,10 +87,17 @@ def config_and_checkpoint(
     return config_of(checkpoint, None, say, names_needed=names_needed)[0], checkpoint
 
 
-def _recorded_names(file: Checkpoint, given: tuple[str, ...] | None) -> tuple[str, ...]:
-    if given and file.classes and len(given) != len(file.classes):
-        raise UsageError(_other_number(file, given, len(file.classes)))
-    return given or file.classes
+def _recorded_names(file: Checkpoint, cfg: Config, given: tuple[str, ...] | None, say: Say) -> tuple[str, ...]:
+    """The names where a run has recorded its config: its own, else what the config says; empty: neither knows them."""
+    dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
+    names = file.classes or (dataset.get('metainfo') or {}).get('classes') or ()
+    names = (names,) if isinstance(names, str) else tuple(names)
+    if given and names and len(given) != len(names):
+        raise UsageError(_other_number(file, given, len(names)))
+    if not (given or names) and dataset.get('type') == 'CocoDataset' and num_classes(cfg.model) == {80}:
+        names, whose = KNOWN_CLASSES[80]
+        say(f'note: {file.path} does not name its 80 classes, they are those of its CocoDataset, {whose}')
+    return given or names
 
 
 def _names(file: Checkpoint, held: Held, given: tuple[str, ...] | None, needed: bool) -> tuple[tuple[str, ...], str]:

@@ -183,6 +183,14 @@ def set_num_classes(model: dict, num_classes: int) -> None:
         model['num_classes'] = num_classes
 
 
+def num_classes(model: dict) -> set[int]:
+    """Every ``num_classes`` of the heads inside a model's config; a region proposal network's own is none of them."""
+    parts = [part for name, part in model.items() if name != 'rpn_head']
+    inside = (each for part in parts for each in (part if isinstance(part, list | tuple) else [part]))
+    found = {number for each in inside if isinstance(each, dict) for number in num_classes(each)}
+    return found | ({model['num_classes']} if 'num_classes' in model else set())
+
+
 @MODELS.register_module()
 def wired(**model: Any) -> nn.Module:
     """Builds a detector of MMDetection from a config without channel numbers; see :func:`wire`.

@@ -176,6 +176,28 @@ def test_faster_rcnn_of_mmdetection_on_another_depth(tmp_path):
     assert cfg.model.roi_head.bbox_head.num_classes == 80 and "MMDetection's Faster R-CNN on resnet101-tv" in line
 
 
+def test_a_resnet_of_style_caffe_is_refused(tmp_path):
+    state = mmdet_state('faster_rcnn/faster-rcnn_r50-caffe_fpn_1x_coco.py', 'ResNet')
+    meta = {'config': "model = dict(\n    backbone=dict(\n        type='ResNet',\n        style='caffe'))"}
+    torch.save(dict(meta=meta, state_dict=state), tmp_path / 'a.pth')
+    with pytest.raises(CheckpointError, match=r"ResNet of style 'caffe'.* it would load and be wrong"):
+        found(tmp_path / 'a.pth')
+    torch.save(dict(meta={}, state_dict=state), tmp_path / 'a.pth')
+    assert "style 'pytorch' of the ResNet" in found(tmp_path / 'a.pth')[2][0]
+
+
+def test_a_config_of_mmdetection_that_a_run_recorded_is_taken(tmp_path):
+    """Its CocoDataset has COCO's classes where nothing else says them."""
+    theirs = Config.fromfile(Path(mmdet.__file__).parent / '.mim/configs/yolo/yolov3_d53_8xb8-320-273e_coco.py')
+    torch.save(dict(meta=dict(cfg=theirs.pretty_text), state_dict={'a': torch.zeros(1)}), tmp_path / 'a.pth')
+    cfg, names, (line,) = found(tmp_path / 'a.pth')
+    assert cfg.model.backbone.type == 'Darknet' and names == COCO and 'those of its CocoDataset' in line
+    theirs.model.bbox_head.num_classes = 3
+    torch.save(dict(meta=dict(cfg=theirs.pretty_text), state_dict={'a': torch.zeros(1)}), tmp_path / 'a.pth')
+    assert found(tmp_path / 'a.pth')[1:] == ((), [])
+    assert found(tmp_path / 'a.pth', 'a,b,c')[1:] == (('a', 'b', 'c'), [])
+
+
 def test_weights_of_ours_that_one_config_holds(tmp_path):
     torch.save(state_of('yolov5_n_small', 3), tmp_path / 'a.pth')
     cfg, _, (line,) = found(tmp_path / 'a.pth', 'a,b,c')
