@@ -16,6 +16,8 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 from mmcnn.errors import UsageError
 from mmcnn.nearest import nearest
 
+#: How a network is trained: as the config says, or as one whose weights are good already.
+FROM_SCRATCH, WARM_START = RECIPES = ('from-scratch', 'warm-start')
 #: The largest seed that NumPy's generators take.
 MAX_SEED = 2**32 - 1
 
@@ -125,7 +127,25 @@ class TrainOptions(RunOptions):
         bool | str | Path,
         Option('continue the last run with this config, backbone and data, or from the checkpoint FILE', 'FILE'),
     ] = False
-    load_from: Annotated[str | Path | None, Option('weights to start from', 'FILE')] = None
+    weights: Annotated[
+        str | Path | None,
+        Option(
+            'fine-tune from these weights, of any kind that mmcnn reads: the head starts anew where the classes are '
+            'others, and the recipe is warm-start',
+            'FILE|mmcnn://NAME',
+        ),
+    ] = None
+    recipe: Annotated[
+        str | None,
+        Option(
+            "warm-start: a lower rate and a short warm-up (the default with weights); from-scratch: the config's own",
+            choices=RECIPES,
+        ),
+    ] = None
+    load_from: Annotated[
+        str | Path | None,
+        Option('start from exactly these weights, head and recipe as they are (to fine-tune, use weights)', 'FILE'),
+    ] = None
     allow_head_mismatch: Annotated[
         bool, Option('accept weights whose head is for another number of classes; the head then starts anew')
     ] = False
@@ -136,6 +156,14 @@ class TrainOptions(RunOptions):
     cache_gb: Annotated[
         float | None, Option('memory for decoded images, in 10^9 bytes (default: none)', 'G', minimum=0)
     ] = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, value in (('resume', self.resume), ('load_from', self.load_from)):
+            if self.weights is not None and value not in (None, False):
+                raise UsageError(
+                    f'weights={self.weights} and {name}={value}: weights start a new training; use one of them'
+                )
 
 
 @dataclass(frozen=True, kw_only=True)

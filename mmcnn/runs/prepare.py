@@ -22,8 +22,9 @@ from mmcnn.runs.anchors import warn_of_anchors
 from mmcnn.runs.batches import describe_batches, set_batches
 from mmcnn.runs.data import check_classes, inner_dataset, set_cache, set_data
 from mmcnn.runs.device import use_device
+from mmcnn.runs.fine_tuning import RECIPE_ENTRIES, check_weights, set_recipe
 from mmcnn.runs.img_size import set_img_size
-from mmcnn.runs.options import RunOptions, TrainOptions
+from mmcnn.runs.options import WARM_START, RunOptions, TrainOptions
 from mmcnn.runs.training import check_initial_weights, set_amp, set_on_nan
 from mmcnn.runs.work_dirs import RunKind
 from mmcnn.weights.checkpoint import Checkpoint
@@ -114,15 +115,23 @@ def prepare(
         cfg.randomness = dict(seed=options.seed or 0)
         if options.load_from is not None:
             cfg.load_from = str(options.load_from)
+        set_recipe(cfg, options.recipe or (WARM_START if options.weights is not None else None), notes.append)
     cfg.launcher = options.launcher
     merge_options(cfg, options.cfg_options, lambda note: None)  # what is typed wins over what was worked out
+    if training and options.weights is not None:
+        checkpoint = check_weights(cfg, options.weights)
     if training:
         set_cache(cfg, options.cache_gb)
     wire_model(cfg)
     check_types(cfg, training)
     if training:
         check_classes(cfg)
-        checkpoint = check_initial_weights(cfg, options.resume, notes.append)
+        if options.weights is None:
+            checkpoint = check_initial_weights(cfg, options.resume, notes.append)
+        if cfg.get('resume') and options.recipe is None:
+            set_recipe(cfg, checkpoint.config.get('recipe'), notes.append)
+            typed = {key: value for key, value in options.cfg_options.items() if key.startswith(RECIPE_ENTRIES)}
+            merge_options(cfg, typed, lambda note: None)
         if options.seed is None and cfg.get('resume'):
             cfg.randomness.seed = checkpoint.meta.get('seed', cfg.randomness.seed)
         if options.data is not None:

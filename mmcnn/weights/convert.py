@@ -137,7 +137,7 @@ def _loaded(model: nn.Module, file: Checkpoint, source: str | None) -> LoadRepor
     try:
         return load_weights(model, file, source)
     except UnfitError as error:
-        advice = f'; num_classes={error.classes} makes the network one for as many classes' if error.classes else ''
+        advice = f'; its head is for {error.classes} classes: say num_classes={error.classes}' if error.classes else ''
         raise CheckpointError(error.sentence + advice) from None
 
 

@@ -35,6 +35,12 @@ def test_every_field_has_its_option_and_type(read):
     )  # fmt: skip
 
 
+def test_weights_and_their_recipe(read):
+    assert read('--weights', 'mmcnn://x/y', '--recipe', 'from-scratch') == TrainOptions(
+        config='x', weights='mmcnn://x/y', recipe='from-scratch'
+    )
+
+
 def test_resume_takes_a_file_or_none(read):
     assert [read().resume, read('--resume').resume, read('--resume', 'f.pth').resume] == [False, True, 'f.pth']
 
