@@ -103,7 +103,7 @@ def train(
                 console,
                 lambda runner: training_rows(runner, initial.story if initial else '', summary),
                 notes,
-                from_scratch=checkpoint is None,
+                from_scratch=checkpoint is None and weights is None,
             )
         )
         runner.train()
