@@ -221,7 +221,7 @@ NAMES: dict[str, dict[str, Place]] = {
         'UsageError': 'mmcnn.errors',
         'check_classes': 'mmcnn.runs.data',
         'check_initial_weights': 'mmcnn.runs.training',
-        'config_and_checkpoint': 'mmcnn.config.load',
+        'config_and_checkpoint': 'mmcnn.config.of_weights',
         'describe_batches': 'mmcnn.runs.batches',
         'friendly_errors': 'mmcnn.cli.errors',
         'inner_dataset': 'mmcnn.runs.data',
@@ -244,7 +244,7 @@ NAMES: dict[str, dict[str, Place]] = {
     'mmcnn.cli.configs': {
         'BACKBONE': 'mmcnn.config.load',
         'PACKAGE': 'mmcnn.config.files',
-        'config_and_checkpoint': 'mmcnn.config.load',
+        'config_and_checkpoint': 'mmcnn.config.of_weights',
         'config_folder': 'mmcnn.config.files',
         'dicts_in': 'mmcnn.config.load',
         'load_config': 'mmcnn.config.load',

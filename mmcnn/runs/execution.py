@@ -28,6 +28,7 @@ from mmcnn.plots.boxes import draw_boxes, prediction_grid
 from mmcnn.plots.curves import plot_curves
 from mmcnn.runs.console_hook import ConsoleHook
 from mmcnn.runs.console_runner import runner_for
+from mmcnn.runs.fine_tuning import FineTuningHook
 from mmcnn.runs.first_use import FirstUseHook
 from mmcnn.runs.head import evaluation_rows, file_dataset, shown_path, training_rows, unwrapped
 from mmcnn.runs.history_hook import HistoryHook, counts_epochs
@@ -53,6 +54,7 @@ def train(
     allow_head_mismatch: bool = False,
     *,
     checkpoint: Checkpoint | None = None,
+    weights: str | Path | None = None,
     console: Console | None = None,
     notes: Sequence[str] = (),
     hooks: Sequence[Hook] = (),
@@ -64,13 +66,14 @@ def train(
         summary: how many images an iteration and a step see, in words.
         allow_head_mismatch: in a run that is not resumed the layers of ``load_from`` whose shape follows the number of
             classes may have other shapes; the model's start anew.
-        checkpoint: what ``load_from`` names, opened; None: it is opened here.
+        checkpoint: what ``load_from`` or ``weights`` names, opened; None: it is opened here.
+        weights: a path or an address to fine-tune from, see :class:`~mmcnn.runs.fine_tuning.FineTuningHook`.
         console: where a person sees the run; None: a verbose one.
         notes: lines about config and data, which are printed right before the first step.
         hooks: more hooks of the runner.
 
     Raises:
-        CheckpointError: ``load_from`` does not fit the model, or the work dir cannot be written to.
+        CheckpointError: ``load_from`` or ``weights`` do not fit the model, or the work dir cannot be written to.
         DataError, TrainingError, SystemExit: See :class:`~mmcnn.engine.ResumableTrainLoop`.
     """
     console = console or Console(verbose=True, launcher=cfg.get('launcher', 'none'))
@@ -84,22 +87,25 @@ def train(
         cfg.load_from = None  # loaded by a hook
     with console.run():
         runner = runner_for(console).from_cfg(cfg)
-        weights = None
-        if checkpoint is not None and resumes:
+        initial = None
+        if weights is not None:
+            initial = FineTuningHook(checkpoint or str(weights))
+        elif checkpoint is not None and resumes:
             # A check: the Runner, which loads it once more with its state, would say nothing of what does not fit.
             load_state(unwrapped(runner.model), checkpoint.state_dict, checkpoint.path)
             checkpoint.release()
         elif checkpoint is not None:
-            weights = _InitialWeights(checkpoint, allow_head_mismatch)
-            runner.register_hook(weights)
+            initial = _InitialWeights(checkpoint, allow_head_mismatch)
+        if initial is not None:
+            runner.register_hook(initial)
         for hook in (FirstUseHook(), HistoryHook(), *hooks):
             runner.register_hook(hook)
         runner.register_hook(
             ConsoleHook(
                 console,
-                lambda runner: training_rows(runner, weights.story if weights else '', summary),
+                lambda runner: training_rows(runner, initial.story if initial else '', summary),
                 notes,
-                from_scratch=checkpoint is None,
+                from_scratch=checkpoint is None and weights is None,
             )
         )
         runner.train()

@@ -8,10 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmengine.config import Config
-
 from mmcnn.config.load import load_config, merge_options, set_backbone
 from mmcnn.config.model import wire_model
+from mmcnn.config.of_weights import config_of
 from mmcnn.errors import UsageError
 from mmcnn.inference.detector import Detector
 from mmcnn.inference.images import frames_in
@@ -81,7 +80,7 @@ def infer(options: InferOptions, say: Callable[[str], object] = print) -> InferR
     with kept_process_state(), known_causes():
         use_device(options.device)
         checkpoint = Checkpoint.open(options.checkpoint)
-        detector = Detector(checkpoint, _config(options, checkpoint, say), options.device, options.score_thr)
+        detector = _detector(options, checkpoint, say)
         stream = detector.stream(
             sources, options.batch_size, options.max_frames, on_skip=lambda error: left_out.append(str(error))
         )
@@ -107,18 +106,18 @@ def _frames_of(path: Path) -> int:
     return 1 if path.suffix.lower() in _SINGLE else frames_in(path)
 
 
-def _config(options: InferOptions, checkpoint: Checkpoint, say: Callable[[str], object]) -> Config | None:
-    """The config if it is another than the checkpoint's own, which the detector reads itself."""
+def _detector(options: InferOptions, checkpoint: Checkpoint, say: Callable[[str], object]) -> Detector:
+    cfg, classes = None, options.classes
     if options.config is not None:
-        cfg = load_config(options.config)
+        cfg = load_config(options.config, say=say)
     elif options.backbone is not None or options.cfg_options:
-        cfg = checkpoint.config
-    else:
-        return None
-    set_backbone(cfg, options.backbone, options.cfg_options, say)
-    merge_options(cfg, options.cfg_options, say)
-    wire_model(cfg)
-    return cfg
+        cfg, names = config_of(checkpoint, classes, say)
+        classes = names or None
+    if cfg is not None:
+        set_backbone(cfg, options.backbone, options.cfg_options, say)
+        merge_options(cfg, options.cfg_options, say)
+        wire_model(cfg)
+    return Detector(checkpoint, cfg, options.device, options.score_thr, classes, say)
 
 
 def _folder(chosen: str | Path | None) -> Path:

@@ -16,6 +16,8 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 from mmcnn.errors import UsageError
 from mmcnn.nearest import as_share, nearest
 
+#: How a network is trained: as the config says, or as one whose weights are good already.
+FROM_SCRATCH, WARM_START = RECIPES = ('from-scratch', 'warm-start')
 #: The largest seed that NumPy's generators take.
 MAX_SEED = 2**32 - 1
 
@@ -158,7 +160,25 @@ class TrainOptions(RunOptions):
         bool | str | Path,
         Option('continue the last run with this config, backbone and data, or from the checkpoint FILE', 'FILE'),
     ] = False
-    load_from: Annotated[str | Path | None, Option('weights to start from', 'FILE')] = None
+    weights: Annotated[
+        str | Path | None,
+        Option(
+            'fine-tune from these weights, of any kind that mmcnn reads: the head starts anew where the classes are '
+            'others, and the recipe is warm-start',
+            'FILE|mmcnn://NAME',
+        ),
+    ] = None
+    recipe: Annotated[
+        str | None,
+        Option(
+            "warm-start: a lower rate and a short warm-up (the default with weights); from-scratch: the config's own",
+            choices=RECIPES,
+        ),
+    ] = None
+    load_from: Annotated[
+        str | Path | None,
+        Option('start from exactly these weights, head and recipe as they are (to fine-tune, use weights)', 'FILE'),
+    ] = None
     allow_head_mismatch: Annotated[
         bool, Option('accept weights whose head is for another number of classes; the head then starts anew')
     ] = False
@@ -187,6 +207,11 @@ class TrainOptions(RunOptions):
         super().__post_init__()
         if self.logger and 'none' in self.logger and len(self.logger) > 1:
             raise UsageError(f'logger={",".join(self.logger)}: none goes with no other')
+        for name, value in (('resume', self.resume), ('load_from', self.load_from)):
+            if self.weights is not None and value not in (None, False):
+                raise UsageError(
+                    f'weights={self.weights} and {name}={value}: weights start a new training; use one of them'
+                )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,8 +219,8 @@ class TestOptions(RunOptions):
     """An evaluation.
 
     Attributes:
-        checkpoint: a checkpoint, or with ``config`` weights of any kind that fits.
-        config: as for a training; None: the one inside the checkpoint.
+        checkpoint: a checkpoint, or weights of any kind.
+        config: as for a training; None: the one inside the checkpoint, else the one of ours that holds the weights.
     """
 
     __test__ = False  # for pytest
@@ -213,10 +238,10 @@ class InferOptions(ModelOptions):
     """An inference on images, videos or a camera.
 
     Attributes:
-        checkpoint: of a detector.
+        checkpoint: of a detector, or its published weights.
         sources: an image, a folder, a pattern, a video, the number of a camera, or a list of these; see
             :func:`mmcnn.inference.sources.find_sources`.
-        config: as for a training; None: the one inside the checkpoint.
+        config: as for a training; None: the one inside the checkpoint, else the one of ours that holds the weights.
     """
 
     checkpoint: str | Path
@@ -229,6 +254,14 @@ class InferOptions(ModelOptions):
     score_thr: Annotated[
         float, Option('lowest score of a detection, 0 to 1 (default: 0.25)', 'S', minimum=0, maximum=1)
     ] = 0.25
+    classes: Annotated[
+        str | Path | Sequence | None,
+        Option(
+            'names of the classes of weights that do not say them: a,b,c or a file with one on each line',
+            'NAMES|FILE',
+        ),
+    ] = None
+    score_thr: Annotated[float, Option('lowest score of a detection, 0 to 1 (default: 0.25)', 'S')] = 0.25
     format: Annotated[
         Sequence[str],
         Option(

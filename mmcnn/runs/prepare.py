@@ -9,8 +9,9 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from mmcnn.config.load import config_and_checkpoint, load_config, merge_options, set_backbone
+from mmcnn.config.load import load_config, merge_options, set_backbone
 from mmcnn.config.model import wire_model
+from mmcnn.config.of_weights import config_and_checkpoint
 from mmcnn.config.types import check_entries, check_types
 from mmcnn.datasets.check.report import DetectorData
 from mmcnn.datasets.folders.classes import ClassData
@@ -22,10 +23,11 @@ from mmcnn.runs.batches import describe_batches, set_batches
 from mmcnn.runs.data import check_classes, inner_dataset, set_cache, set_data
 from mmcnn.runs.device import use_device
 from mmcnn.runs.drawn_split import draw_of, refuse_other_images
+from mmcnn.runs.fine_tuning import RECIPE_ENTRIES, check_weights, set_recipe
 from mmcnn.runs.first_use import check_watching_hooks
 from mmcnn.runs.img_size import set_img_size
 from mmcnn.runs.loggers import check_backends, set_loggers
-from mmcnn.runs.options import RunOptions, TrainOptions
+from mmcnn.runs.options import WARM_START, RunOptions, TrainOptions
 from mmcnn.runs.training import check_initial_weights, set_amp, set_on_nan, set_patience
 from mmcnn.runs.work_dirs import RunKind
 from mmcnn.weights.checkpoint import Checkpoint
@@ -90,9 +92,12 @@ def prepare(
     training = isinstance(options, TrainOptions)
     use_device(options.device)
     if training:
-        cfg, checkpoint = load_config(options.config, say=notes.append), None
+        cfg, checkpoint, trained = load_config(options.config, say=notes.append), None, None
     else:
-        cfg, checkpoint = config_and_checkpoint(options.config, options.checkpoint, notes.append)
+        cfg, checkpoint = config_and_checkpoint(
+            options.config, options.checkpoint, notes.append, names_needed=options.data is None
+        )
+        trained = _trained(cfg, checkpoint, named=options.config is not None)
     check_entries(cfg, training)
     _check_launcher(options.launcher)
     kind = _swap(cfg, options, notes)
@@ -102,7 +107,6 @@ def prepare(
     new_work_dir = not named and not Path(cfg.work_dir).exists()
     if options.data is not None and data is None:
         progress(f'checking the data: {options.data}')
-    trained = checkpoint and {'meta': checkpoint.meta}
     folder = set_data(cfg, data or options.data, trained, options.skip_bad, warnings.append, draw_of(options))
     set_img_size(cfg, options.img_size)
     if training:
@@ -116,8 +120,11 @@ def prepare(
         cfg.randomness = dict(seed=options.seed or 0)
         if options.load_from is not None:
             cfg.load_from = str(options.load_from)
+        set_recipe(cfg, options.recipe or (WARM_START if options.weights is not None else None), notes.append)
     cfg.launcher = options.launcher
     merge_options(cfg, options.cfg_options, lambda note: None)  # what is typed wins over what was worked out
+    if training and options.weights is not None:
+        checkpoint = check_weights(cfg, options.weights)
     if training:
         set_cache(cfg, options.cache_gb)
     wire_model(cfg)
@@ -126,7 +133,12 @@ def prepare(
     if training:
         check_watching_hooks(cfg)
         check_classes(cfg)
-        checkpoint = check_initial_weights(cfg, options.resume, notes.append)
+        if options.weights is None:
+            checkpoint = check_initial_weights(cfg, options.resume, notes.append)
+        if cfg.get('resume') and options.recipe is None:
+            set_recipe(cfg, checkpoint.config.get('recipe'), notes.append)
+            typed = {key: value for key, value in options.cfg_options.items() if key.startswith(RECIPE_ENTRIES)}
+            merge_options(cfg, typed, lambda note: None)
         if cfg.get('resume') and isinstance(folder, DetectorData):
             refuse_other_images(checkpoint.config, folder.drawn)
         if options.seed is None and cfg.get('resume'):
@@ -138,6 +150,14 @@ def prepare(
         if warning := other_normalisation(preprocessor, {'meta': checkpoint.meta}, checkpoint.path):
             warnings.append(warning)
     return Run(options, cfg, kind, folder, new_work_dir, checkpoint, notes, warnings)
+
+
+def _trained(cfg: Config, checkpoint: Checkpoint, named: bool) -> dict:
+    """What the data of an evaluation has to fit: the checkpoint, with the classes that its config was found with."""
+    found = () if named else (inner_dataset(cfg.test_dataloader).get('metainfo') or {}).get('classes')
+    if checkpoint.meta or not found:
+        return {'meta': checkpoint.meta}
+    return {'meta': {'dataset_meta': {'classes': tuple(found)}}}
 
 
 def _swap(cfg: Config, options: RunOptions, notes: list[str]) -> RunKind:

@@ -40,6 +40,12 @@ def test_the_number_of_a_gpu(read):
     assert read('--device', 0).device == '0'
 
 
+def test_weights_and_their_recipe(read):
+    assert read('--weights', 'mmcnn://x/y', '--recipe', 'from-scratch') == TrainOptions(
+        config='x', weights='mmcnn://x/y', recipe='from-scratch'
+    )
+
+
 def test_resume_takes_a_file_or_none(read):
     assert [read().resume, read('--resume').resume, read('--resume', 'f.pth').resume] == [False, True, 'f.pth']
 

@@ -4,6 +4,7 @@ import inspect
 import json
 import math
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -275,3 +276,37 @@ def test_notebook(shapes, here):
     assert '\x1b' not in printed and '\r' not in printed
     values = [output['data']['text/plain'] for cell in notebook.cells for output in cell.outputs if 'data' in output]
     assert values[0].startswith('TrainResult(AP=') and values[1:] == [repr(f'{CONFIG}-data-2'), '(0, 4)']
+
+
+# ------------------------------------------------------------------------------------------- weights without a config
+
+#: ultralytics' network, as the tests of its files have it.
+yolov5 = runpy.run_path(str(ROOT / 'tests' / 'weights' / 'conftest.py'))['yolov5']
+
+
+def published(yolov5, path, names):
+    model = yolov5.model('n', nc=len(names))
+    model.names = dict(enumerate(names))
+    return yolov5.save(model, path)
+
+
+def test_published_weights_are_evaluated_without_a_config(yolov5, shapes, here, capsys):
+    path = published(yolov5, here / 'a.pt', ('circle', 'square', 'triangle'))
+    result = mmcnn.evaluate(path, data=shapes, img_size=64, batch_size=2, workers=0, device='cpu')
+    assert list(result.metrics) == NUMBERS and set(result.class_ap) == {'circle', 'square', 'triangle'}
+    said = capsys.readouterr().out
+    assert 'YOLOv5n (v6.0 to v7.0), which yolov5_n holds; its 3 classes as the file names them' in said
+
+
+def test_published_weights_of_other_classes_are_not_evaluated(yolov5, shapes, here):
+    path = published(yolov5, here / 'a.pt', ('cat', 'dog', 'bird'))
+    with pytest.raises(UsageError, match=r"trained on the classes \('cat', 'dog', 'bird'\)"):
+        mmcnn.evaluate(path, data=shapes, img_size=64, workers=0, device='cpu')
+
+
+def test_classes_that_a_file_does_not_name_are_those_of_the_data(yolov5, shapes, here):
+    torch.save(yolov5.model('n', nc=3).state_dict(), here / 'a.pt')
+    result = mmcnn.evaluate(here / 'a.pt', data=shapes, img_size=64, batch_size=2, workers=0, device='cpu')
+    assert set(result.class_ap) == {'circle', 'square', 'triangle'}
+    with pytest.raises(CheckpointError, match='has 3 classes and does not say what they are called'):
+        mmcnn.evaluate(here / 'a.pt', img_size=64, workers=0, device='cpu')
