@@ -13,11 +13,11 @@ from typing import Annotated
 
 from mmcnn.cli.arguments import add_options, options_from
 from mmcnn.errors import UsageError
-from mmcnn.runs.options import Option, Options
+from mmcnn.runs.options import Option, SplitOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckOptions(Options):
+class CheckOptions(SplitOptions):
     """What a check of data shows."""
 
     config: Annotated[str, Option('whose anchors --plot measures (default: yolov5_s)', 'CONFIG')] = 'yolov5_s'
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     from mmcnn.datasets.check.report import DataReport
     from mmcnn.runs.api import check_data
 
-    report = check_data(args.path)
+    report = check_data(args.path, val_fraction=options.val_fraction, split_seed=options.split_seed)
     print(report.text(options.show))
     if args.plot is not None:
         if not isinstance(report, DataReport) or report.of('fatal'):

@@ -12,6 +12,7 @@ from mmcnn.config.load import Say, dicts_in
 from mmcnn.config.model import is_classifier
 from mmcnn.datasets.check.classifier import check_class_folder, describe_left_out
 from mmcnn.datasets.check.detector import check_data
+from mmcnn.datasets.check.drawn_split import Draw
 from mmcnn.datasets.check.report import DetectorData
 from mmcnn.datasets.folders.cache_folder import cache_folder
 from mmcnn.datasets.folders.classes import ClassData, read_class_folder
@@ -19,6 +20,7 @@ from mmcnn.datasets.folders.findings import listed
 from mmcnn.datasets.folders.shapes import CLASSES_DONE, make_shape_classes, make_shapes
 from mmcnn.errors import DataError, UsageError
 from mmcnn.models.wiring import set_num_classes
+from mmcnn.runs.drawn_split import draw_for, other_images, record_draw
 
 #: Folders of the demo data in the user's cache: for detectors, for classifiers.
 DEMO_DATA, DEMO_CLASSES = 'demo', 'demo_classes'
@@ -33,6 +35,7 @@ def set_data(
     checkpoint: dict | None = None,
     skip_bad: bool = False,
     say: Say = print,
+    draw: Draw | None = None,
 ) -> DetectorData | ClassData | None:
     """Points a config at a data set: files, classes, class counts and evaluators. None: the config's own, checked.
 
@@ -42,6 +45,7 @@ def set_data(
         checkpoint: one to be tested; then only the images to test on have to be there, and with the same classes.
         skip_bad: leave out what the check of a folder finds at fault, and say how many of what.
         say: takes the warnings of the check, line by line.
+        draw: images to validate on, where a folder does not say which; None: those that the config records.
 
     Returns:
         what the folder holds; None for a detector's own data.
@@ -52,8 +56,13 @@ def set_data(
     """
     if skip_bad and data in (None, 'demo'):
         raise UsageError('skip_bad=True needs data=PATH: no other data is checked image by image')
-    read = _class_folder if is_classifier(cfg) else _detector_folder
-    folder = read(cfg, data, checkpoint, skip_bad, say)
+    if draw is not None and (data in (None, 'demo') or is_classifier(cfg)):
+        what = 'a classifier is validated on val/' if is_classifier(cfg) else 'it needs data=PATH'
+        raise UsageError(f'val_fraction={draw.fraction:g}: {what}')
+    if is_classifier(cfg):
+        folder = _class_folder(cfg, data, checkpoint, skip_bad, say)
+    else:
+        folder = _detector_folder(cfg, data, checkpoint, skip_bad, say, draw)
     if folder is None:
         return None
     trained = tuple(((checkpoint or {}).get('meta', {}).get('dataset_meta') or {}).get('classes') or folder.classes)
@@ -68,7 +77,12 @@ def set_data(
 
 
 def _detector_folder(
-    cfg: Config, data: str | Path | DetectorData | None, checkpoint: dict | None, skip_bad: bool, say: Say
+    cfg: Config,
+    data: str | Path | DetectorData | None,
+    checkpoint: dict | None,
+    skip_bad: bool,
+    say: Say,
+    draw: Draw | None,
 ) -> DetectorData | None:
     if data is None:
         for loader in ('test_dataloader',) if checkpoint is not None else ('train_dataloader', 'val_dataloader'):
@@ -79,8 +93,11 @@ def _detector_folder(
         folder = data
     else:
         root = demo_data() if data == 'demo' else data
-        report = check_data(root, ('val',) if checkpoint is not None else ('train', 'val'), decode=data != 'demo')
+        names = ('val',) if checkpoint is not None else ('train', 'val')
+        report = check_data(root, names, decode=data != 'demo', draw=draw_for(cfg, Path(root), draw))
         folder = report.usable(skip_bad)
+        if checkpoint is not None and (text := other_images(cfg, folder.drawn)):
+            say(f'warning: {text}')
         for line in listed(report.of('warning', 'note')) + ([report.left_out()] if report.of('error') else []):
             say(line)
     for loader, part in (('train_dataloader', 'train'), ('val_dataloader', 'val'), ('test_dataloader', 'val')):
@@ -92,6 +109,7 @@ def _detector_folder(
     for evaluator in (cfg.val_evaluator, cfg.test_evaluator):
         evaluator.ann_file = str(folder.root / folder.files['val'][0])
     set_num_classes(cfg.model, len(folder.classes))
+    record_draw(cfg, folder.drawn)
     return folder
 
 

@@ -99,7 +99,12 @@ def train(
         for hook in (HistoryHook(), *hooks):
             runner.register_hook(hook)
         runner.register_hook(
-            ConsoleHook(console, lambda runner: training_rows(runner, initial.story if initial else '', summary), notes)
+            ConsoleHook(
+                console,
+                lambda runner: training_rows(runner, initial.story if initial else '', summary),
+                notes,
+                from_scratch=checkpoint is None and weights is None,
+            )
         )
         runner.train()
         result = _result(runner)

@@ -21,6 +21,7 @@ from mmcnn.runs.anchors import warn_of_anchors
 from mmcnn.runs.batches import describe_batches, set_batches
 from mmcnn.runs.data import check_classes, inner_dataset, set_cache, set_data
 from mmcnn.runs.device import use_device
+from mmcnn.runs.drawn_split import draw_of, refuse_other_images
 from mmcnn.runs.fine_tuning import RECIPE_ENTRIES, check_weights, set_recipe
 from mmcnn.runs.img_size import set_img_size
 from mmcnn.runs.options import WARM_START, RunOptions, TrainOptions
@@ -101,7 +102,7 @@ def prepare(
     if options.data is not None and data is None:
         progress(f'checking the data: {options.data}')
     trained = checkpoint and {'meta': checkpoint.meta}
-    folder = set_data(cfg, data or options.data, trained, options.skip_bad, warnings.append)
+    folder = set_data(cfg, data or options.data, trained, options.skip_bad, warnings.append, draw_of(options))
     set_img_size(cfg, options.img_size)
     if training:
         _set_epochs(cfg, options.epochs)
@@ -129,6 +130,8 @@ def prepare(
             set_recipe(cfg, checkpoint.config.get('recipe'), notes.append)
             typed = {key: value for key, value in options.cfg_options.items() if key.startswith(RECIPE_ENTRIES)}
             merge_options(cfg, typed, lambda note: None)
+        if cfg.get('resume') and isinstance(folder, DetectorData):
+            refuse_other_images(checkpoint.config, folder.drawn)
         if options.seed is None and cfg.get('resume'):
             cfg.randomness.seed = checkpoint.meta.get('seed', cfg.randomness.seed)
         if options.data is not None:

@@ -147,6 +147,9 @@ def _held(source: str, translation: Translation, prefix: str, request: Request) 
     adapted = _adapted_input(model, own, state) if request.adapt_input else {}
     state |= adapted
     report = explain(compare(own, state), {**_may_lack(model, state), **absent})
+    if request.drop_head and STARTS_ANEW in report.absent:  # what was dropped is said already
+        lacking = tuple(key for key in report.absent[STARTS_ANEW] if key not in translation.left_out[OTHER_CLASSES])
+        report = replace(report, absent={**report.absent, STARTS_ANEW: lacking})
     return Fit(source, report, state, translation, prefix, adapted)
 
 
