@@ -4,9 +4,9 @@ SOURCE is an image, a folder (with its subfolders), a pattern in quotes ('day*/*
 line (.txt), a video, or the number of a camera (0), which is read until Ctrl-C or for --max-frames N. The folder of the
 results holds each image and video with the boxes drawn, and detections.json: for each image a list of bbox (x1, y1, x2,
 y2 in pixels), score, label and name. Nothing is overwritten. Config, backbone and classes come from the checkpoint
-unless there is a CONFIG. CHECKPOINT may be the published weights of YOLOv5 (.pt), YOLOv3 and YOLOv4 (Darknet's .weights),
-of MMDetection's YOLOv3 and Faster R-CNN or of torchvision's Faster R-CNN (.pth): the config of mmcnn that holds them is
-found.
+unless there is a CONFIG. CHECKPOINT may be the published weights of YOLOv5 (.pt), YOLOv3 and YOLOv4 (Darknet's
+.weights), of MMDetection's YOLOv3 and Faster R-CNN or of torchvision's Faster R-CNN (.pth): the config of mmcnn that
+holds them is found.
 
   mmcnn infer work_dirs/RUN/best.pth street.jpg holiday/ clip.mp4
   mmcnn infer yolov5s.pt street.jpg

@@ -174,7 +174,7 @@ MODULES: dict[str, Place | dict[str, Place]] = {
     'mmcnn.weights.darknet_order': 'mmcnn.weights.sources.darknet',
     'mmcnn.weights.files': {
         'KEY': 'mmcnn.weights.record',
-        'WORLDS': 'mmcnn.weights.loading:SOURCES',
+        'WORLDS': 'mmcnn.weights.names:SOURCES',
         'WeightFile': 'mmcnn.weights.checkpoint:Checkpoint',
         'format_of': 'mmcnn.weights.checkpoint',
         'open_weights': 'mmcnn.weights.checkpoint:Checkpoint.open',
@@ -204,6 +204,8 @@ MODULES: dict[str, Place | dict[str, Place]] = {
     },
     'mmcnn.weights.worlds': {
         '*': 'mmcnn.weights.loading',
+        **dict.fromkeys(('CLASS_LAYERS', 'is_backbone', 'is_detector'), 'mmcnn.weights.names'),
+        **dict.fromkeys(('TOP', 'UNBUILT'), 'mmcnn.weights.sources.darknet'),
     },
     'mmcnn.weights.whole_file': {
         'PART': 'mmcnn.engine.atomic_file',
@@ -257,10 +259,15 @@ NAMES: dict[str, dict[str, Place]] = {
     },
     'mmcnn.models.losses': {'LevelOutput': 'mmcnn.models.task_modules'},
     'mmcnn.models.losses.yolo_loss': {'LevelOutput': 'mmcnn.models.task_modules'},
-    'mmcnn.weights.checkpoint': dict.fromkeys(
-        ('MAX_FILE', 'first_line', 'refuse_enormous'), 'mmcnn.weights.formats'
-    ),
-    'mmcnn.weights.loading': {'WORLDS': 'mmcnn.weights.loading:SOURCES'},
+    'mmcnn.weights.checkpoint': {
+        **dict.fromkeys(('MAX_FILE', 'first_line', 'refuse_enormous'), 'mmcnn.weights.formats'),
+        'NAMED_KEYS': 'mmcnn.weights.report',
+    },
+    'mmcnn.weights.loading': {
+        **dict.fromkeys(('TOP', 'UNBUILT'), 'mmcnn.weights.sources.darknet'),
+        **dict.fromkeys(('CLASS_LAYERS', 'is_backbone', 'is_detector'), 'mmcnn.weights.names'),
+        'WORLDS': 'mmcnn.weights.names:SOURCES',
+    },
     'mmcnn.engine': {
         'ScheduleHook': 'mmcnn.recipes.schedule_hook',
         'StepEMAHook': 'mmcnn.recipes.step_ema_hook',

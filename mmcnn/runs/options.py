@@ -261,7 +261,6 @@ class InferOptions(ModelOptions):
             'NAMES|FILE',
         ),
     ] = None
-    score_thr: Annotated[float, Option('lowest score of a detection, 0 to 1 (default: 0.25)', 'S')] = 0.25
     format: Annotated[
         Sequence[str],
         Option(

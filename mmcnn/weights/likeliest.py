@@ -15,13 +15,14 @@ from torch import Tensor
 from mmcnn.errors import CheckpointError
 from mmcnn.models.families import backbone_families
 from mmcnn.weights.checkpoint import Checkpoint
-from mmcnn.weights.fitting import CLASS_LAYERS, Request, attempt
+from mmcnn.weights.fitting import attempt
+from mmcnn.weights.names import CLASS_LAYERS, Request
 
 #: Numbers of values of the tensors of every network and of every detector that a config comes for: to build them all
 #: would take half a minute. ``make table`` writes it with :mod:`mmcnn.zoo.sizes`.
 STORED = Path(__file__).with_name('sizes.json')
 #: Share of a backbone's tensors that a file has to have: libraries lay some of them together.
-_ALIKE = 0.6
+ALIKE = 0.6
 #: Networks that are built, and that are named, at most.
 _TRIED, _NAMED = 4, 4
 #: Tensors of a detector's file that may be its head's, or its anchors.
@@ -50,7 +51,7 @@ def likeliest(file: Checkpoint) -> list[str]:
         if own.is_detector:
             if not whole - given and (given - whole).total() <= _HEADS:
                 shares[name] = _share(given, whole)
-        elif (given & own.backbone).total() >= _ALIKE * own.backbone.total():
+        elif (given & own.backbone).total() >= ALIKE * own.backbone.total():
             shares[name] = max(_share(given, own.backbone), _share(given, whole))
     found, best = [], 0.0
     for tried, name in enumerate(sorted(shares, key=lambda name: (-shares[name], name))):

@@ -16,35 +16,14 @@ from mmcnn.models.backbones import Backbone
 from mmcnn.nearest import nearest
 from mmcnn.weights.addresses import fetch, is_address
 from mmcnn.weights.checkpoint import Checkpoint
-from mmcnn.weights.fitting import (
-    CLASS_LAYERS,
-    SOURCES,
-    TRANSLATE,
-    Fit,
-    Request,
-    attempt,
-    backbone_of,
-    is_backbone,
-    is_detector,
-)
+from mmcnn.weights.fitting import Fit, attempt
+from mmcnn.weights.names import SOURCES, TRANSLATE, Request, backbone_of
 from mmcnn.weights.record import Record, of_published, of_row
 from mmcnn.weights.refusal import other_row, refusal
 from mmcnn.weights.report import LoadReport, compare, without_counters
 from mmcnn.weights.sources import mmdet
 from mmcnn.weights.sources.published import Published
 from mmcnn.weights.sources.translate import OtherRowError
-
-__all__ = [
-    'CLASS_LAYERS',
-    'SOURCES',
-    'TRANSLATE',
-    'backbone_of',
-    'is_backbone',
-    'is_detector',
-    'load_state',
-    'load_weights',
-    'refuse_senseless',
-]
 
 __getattr__ = moved_names(__name__)
 

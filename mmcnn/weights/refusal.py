@@ -6,8 +6,9 @@ from torch import nn
 
 from mmcnn.errors import CheckpointError
 from mmcnn.weights.checkpoint import Checkpoint
-from mmcnn.weights.fitting import CLASS_LAYERS, HEADS, SOURCES, Attempts, Request, backbone_of, name_of
+from mmcnn.weights.fitting import Attempts
 from mmcnn.weights.likeliest import likeliest
+from mmcnn.weights.names import CLASS_LAYERS, HEADS, SOURCES, Request, backbone_of, name_of
 from mmcnn.weights.record import Record
 from mmcnn.weights.report import LoadReport
 from mmcnn.weights.sources.darknet import BOX
