@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from mmcnn.datasets.folders.coco_entries import KEYS, missing_lists
 from mmcnn.datasets.folders.split import DataSplit
 from mmcnn.errors import DataError
-
-_KEYS = ('images', 'annotations', 'categories')
 
 
 def is_coco_folder(root: Path) -> bool:
@@ -53,8 +52,7 @@ def _read(path: Path) -> dict:
     except (OSError, RecursionError, ValueError) as error:  # ValueError: a number of thousands of digits
         raise DataError(f'{path} cannot be read: {getattr(error, "strerror", None) or error}') from error
     if not isinstance(coco, dict):
-        raise DataError(f'{path} holds a JSON {type(coco).__name__}; COCO format is an object with {", ".join(_KEYS)}')
-    absent = [key for key in _KEYS if not isinstance(coco.get(key), list)]
-    if absent:
-        raise DataError(f'{path} has no list of {", ".join(absent)}; COCO format has {", ".join(_KEYS)}')
+        raise DataError(f'{path} holds a JSON {type(coco).__name__}; COCO format is an object with {", ".join(KEYS)}')
+    if missing := missing_lists(coco):
+        raise DataError(f'{path} {missing}')
     return coco
