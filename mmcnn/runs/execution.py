@@ -17,6 +17,7 @@ from mmengine.runner import Runner, find_latest_checkpoint
 
 from mmcnn.compat.moved import renamed_arguments
 from mmcnn.console import Console
+from mmcnn.console.layout import NOTHING, nothing_measured
 from mmcnn.engine.atomic_checkpoint_hook import AtomicCheckpointHook
 from mmcnn.engine.ranks import join_ranks
 from mmcnn.evaluation import CocoMetric
@@ -99,7 +100,7 @@ def train(
         result = _result(runner)
         if is_main_process():
             _leave_files(runner, result.last)
-            console.summary(_closing_rows(runner, result), main_numbers(result.metrics))
+            console.summary(_closing_rows(runner, result) + _nothing(result.metrics), main_numbers(result.metrics))
     barrier()
     return result
 
@@ -141,7 +142,8 @@ def test(
             numbers = {k: None if math.isnan(v) else v for k, v in logged.items() if isinstance(v, (int, float))}
             text = json.dumps(dict(checkpoint=path, **numbers), indent=2, ensure_ascii=False)
             metrics.write_text(f'{text}\n', encoding='utf-8')
-            console.summary([('numbers', shown_path(metrics))], main_numbers(by_name(logged)[0]))
+            found = by_name(logged)[0]
+            console.summary([('numbers', shown_path(metrics)), *_nothing(found)], main_numbers(found))
     barrier()
     return EvaluateResult(Path(cfg.work_dir), Path(path), *by_name(logged))
 
@@ -226,6 +228,11 @@ def _shown_score(runner: Runner) -> tuple[float, str]:
         return score, f'Predictions with a score of at least {score:.2f}, where F1 is best on the validation images.'
     reason = 'no validation of this session has found a better one'
     return GRID_SCORE, f'Predictions with a score of at least {GRID_SCORE}: {reason}.'
+
+
+def _nothing(metrics: dict[str, float]) -> list[tuple[str, str]]:
+    """In place of numbers where there was nothing to measure by."""
+    return [('result', NOTHING)] if nothing_measured(metrics) else []
 
 
 def _closing_rows(runner: Runner, result: TrainResult) -> list[tuple[str, str]]:

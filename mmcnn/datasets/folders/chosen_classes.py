@@ -67,8 +67,8 @@ def choose_classes(split: DataSplit, choice: Choice) -> Iterator[Finding]:
     gone = len(before) - len(split.coco['annotations'])
     if left:
         text = (
-            f'{len(chosen)} of {number(len(named), "class")}; boxes of the others, which are left out: {gone:,}; images '
-            f'that keep no box and stay as background: {len(emptied):,}'
+            f'{len(chosen)} of {number(len(named), "class")}; boxes of the others, which are left out: {gone:,}; '
+            f'images that keep no box and stay as background: {len(emptied):,}'
         )
         yield Finding('classes in use', split.title, text, split=split.name)
 
