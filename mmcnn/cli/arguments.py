@@ -66,6 +66,8 @@ def _keywords(kind: Any, option: Option) -> dict[str, Any]:
     keywords |= dict(metavar=option.metavar, choices=option.choices)
     if Mapping in kinds:
         return keywords | dict(nargs='+', action=KeyValues)
+    if Sequence in kinds:
+        return keywords | dict(nargs='+', action='extend')
     number = next((each for each in (int, float) if each in kinds), None)
     return keywords | (dict(type=number) if number else {})
 

@@ -1,9 +1,10 @@
-"""``data``, ``skip_bad`` and ``cache_gb``: the data set of a config."""
+"""``data``, ``classes``, ``skip_bad`` and ``cache_gb``: the data set of a config."""
 
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
@@ -14,11 +15,14 @@ from mmcnn.datasets.check.classifier import check_class_folder, describe_left_ou
 from mmcnn.datasets.check.detector import check_data
 from mmcnn.datasets.check.report import DetectorData
 from mmcnn.datasets.folders.cache_folder import cache_folder
+from mmcnn.datasets.folders.chosen_classes import Choice, names_of
 from mmcnn.datasets.folders.classes import ClassData, read_class_folder
 from mmcnn.datasets.folders.findings import listed
 from mmcnn.datasets.folders.shapes import CLASSES_DONE, make_shape_classes, make_shapes
 from mmcnn.errors import DataError, UsageError
 from mmcnn.models.wiring import set_num_classes
+from mmcnn.nearest import nearest
+from mmcnn.weights.checkpoint import classes_in
 
 #: Folders of the demo data in the user's cache: for detectors, for classifiers.
 DEMO_DATA, DEMO_CLASSES = 'demo', 'demo_classes'
@@ -33,43 +37,96 @@ def set_data(
     checkpoint: dict | None = None,
     skip_bad: bool = False,
     say: Say = print,
+    classes: Sequence[str] | None = None,
 ) -> DetectorData | ClassData | None:
     """Points a config at a data set: files, classes, class counts and evaluators. None: the config's own, checked.
 
     Args:
         cfg: changed in place.
         data: 'demo', a folder, one that has been checked already, or None.
-        checkpoint: one to be tested; then only the images to test on have to be there, and with the same classes.
+        checkpoint: one to be tested; then only the images to test on have to be there, and its classes.
         skip_bad: leave out what the check of a folder finds at fault, and say how many of what.
         say: takes the warnings of the check, line by line.
+        classes: of a detector's folder those to use; boxes of others are left out. With a checkpoint those to evaluate.
 
     Returns:
         what the folder holds; None for a detector's own data.
 
     Raises:
-        UsageError: the config's own data is not there, or the checkpoint was trained on other classes.
+        UsageError: the config's own data is not there, the checkpoint was trained on other classes, or ``classes`` are
+            none of the folder's.
         DataError: the folder's is not usable.
     """
     if skip_bad and data in (None, 'demo'):
         raise UsageError('skip_bad=True needs data=PATH: no other data is checked image by image')
-    read = _class_folder if is_classifier(cfg) else _detector_folder
-    folder = read(cfg, data, checkpoint, skip_bad, say)
+    if classes is not None and (data is None or is_classifier(cfg)):
+        wants = 'a detector' if data is not None else 'data=PATH: other data has its classes in the config'
+        raise UsageError(f'classes={classes!r} needs {wants}')
+    if is_classifier(cfg):
+        folder = _class_folder(cfg, data, checkpoint, skip_bad, say)
+    else:
+        folder = _detector_folder(cfg, data, checkpoint, skip_bad, say, classes)
     if folder is None:
         return None
-    trained = tuple(((checkpoint or {}).get('meta', {}).get('dataset_meta') or {}).get('classes') or folder.classes)
+    trained = _trained(checkpoint) or folder.classes
     if trained != folder.classes:
-        raise UsageError(
-            f'the checkpoint was trained on the classes {_shown(trained)}, but {folder.root} has '
-            f'{_shown(folder.classes)}'
-        )
+        raise _other_classes(trained, str(folder.root), folder.classes)
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         inner_dataset(cfg[loader]).metainfo = dict(classes=folder.classes)
     return folder
 
 
+def _trained(checkpoint: dict | None) -> tuple[str, ...]:
+    return classes_in((checkpoint or {}).get('meta', {}))
+
+
+def refuse_other_classes(checkpoint: dict, folder: DetectorData | ClassData) -> None:
+    """Refuses to resume a run on data whose labels mean other classes.
+
+    Raises:
+        UsageError: names both.
+    """
+    trained = _trained(checkpoint)
+    if trained and trained != folder.classes:
+        raise _other_classes(trained, str(folder.root), folder.classes)
+
+
+def _other_classes(trained: Sequence[str], where: str, classes: Sequence[str]) -> UsageError:
+    return UsageError(
+        f'the checkpoint was trained on the classes {_shown(tuple(trained))}, but {where} has {_shown(tuple(classes))}'
+    )
+
+
+def _choice(root: Path, classes: Sequence[str] | None, trained: Sequence[str]) -> Choice | None:
+    """Which classes of a folder are used: all; those that were asked for; those of a checkpoint, by their names."""
+    if classes is None and not trained:
+        return None
+
+    def choose(known: Sequence[str], title: str) -> Sequence[str]:
+        if not trained:
+            return names_of(classes, known, f'{root / title}')
+        wanted = trained if classes is None else names_of(classes, trained, 'the checkpoint')
+        missing = [name for name in wanted if name not in known]
+        if missing and classes is None:
+            both = ', '.join(name for name in trained if name in known)
+            hint = f'; classes=... evaluates some of those that both have: {both}' if both else ''
+            raise UsageError(f'{_other_classes(trained, str(root), known)}{hint}')
+        if missing:
+            raise UsageError(f'classes={missing[0]!r}: {root / title} has no such class; {nearest(missing[0], known)}')
+        return trained
+
+    return choose
+
+
 def _detector_folder(
-    cfg: Config, data: str | Path | DetectorData | None, checkpoint: dict | None, skip_bad: bool, say: Say
+    cfg: Config,
+    data: str | Path | DetectorData | None,
+    checkpoint: dict | None,
+    skip_bad: bool,
+    say: Say,
+    classes: Sequence[str] | None,
 ) -> DetectorData | None:
+    trained = _trained(checkpoint)
     if data is None:
         for loader in ('test_dataloader',) if checkpoint is not None else ('train_dataloader', 'val_dataloader'):
             dataset = inner_dataset(cfg[loader])
@@ -79,7 +136,8 @@ def _detector_folder(
         folder = data
     else:
         root = demo_data() if data == 'demo' else data
-        report = check_data(root, ('val',) if checkpoint is not None else ('train', 'val'), decode=data != 'demo')
+        names = ('val',) if checkpoint is not None else ('train', 'val')
+        report = check_data(root, names, data != 'demo', _choice(Path(root), classes, trained))
         folder = report.usable(skip_bad)
         for line in listed(report.of('warning', 'note')) + ([report.left_out()] if report.of('error') else []):
             say(line)
@@ -89,8 +147,15 @@ def _detector_folder(
             inner_dataset(cfg[loader]).update(
                 data_root=str(folder.root), ann_file=ann_file, data_prefix=dict(img=prefix)
             )
+    evaluated = tuple(names_of(classes, trained, 'the checkpoint')) if classes is not None and trained else ()
     for evaluator in (cfg.val_evaluator, cfg.test_evaluator):
         evaluator.ann_file = str(folder.root / folder.files['val'][0])
+        if evaluated:
+            evaluator.classes = list(evaluated)
+    if evaluated:
+        say(
+            f'note: evaluated are {len(evaluated)} of the {len(trained)} classes of the checkpoint: {_shown(evaluated)}'
+        )
     set_num_classes(cfg.model, len(folder.classes))
     return folder
 

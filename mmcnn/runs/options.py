@@ -85,6 +85,10 @@ class DataOptions(Options):
             'demo|PATH',
         ),
     ] = None
+    classes: Annotated[
+        Sequence[str] | None,
+        Option('use only these classes of a detection data set, by name: a,b or a b (default: all)', 'NAME'),
+    ] = None
     skip_bad: Annotated[bool, Option('leave out images and boxes that the check of the data finds at fault')] = False
     img_size: Annotated[int | None, Option('side of the network input, in pixels', 'N')] = None
     batch_size: Annotated[int | None, Option('images per GPU (or on the CPU) and iteration', 'N', minimum=1)] = None

@@ -19,7 +19,7 @@ from mmcnn.launchers import VARIABLES, world_size
 from mmcnn.runs import work_dirs
 from mmcnn.runs.anchors import warn_of_anchors
 from mmcnn.runs.batches import describe_batches, set_batches
-from mmcnn.runs.data import check_classes, inner_dataset, set_cache, set_data
+from mmcnn.runs.data import check_classes, inner_dataset, refuse_other_classes, set_cache, set_data
 from mmcnn.runs.device import use_device
 from mmcnn.runs.img_size import set_img_size
 from mmcnn.runs.options import RunOptions, TrainOptions
@@ -100,7 +100,7 @@ def prepare(
     if options.data is not None and data is None:
         progress(f'checking the data: {options.data}')
     trained = checkpoint and {'meta': checkpoint.meta}
-    folder = set_data(cfg, data or options.data, trained, options.skip_bad, warnings.append)
+    folder = set_data(cfg, data or options.data, trained, options.skip_bad, warnings.append, options.classes)
     set_img_size(cfg, options.img_size)
     if training:
         _set_epochs(cfg, options.epochs)
@@ -120,6 +120,8 @@ def prepare(
     if training:
         check_classes(cfg)
         checkpoint = check_initial_weights(cfg, options.resume, notes.append)
+        if cfg.get('resume') and folder is not None:
+            refuse_other_classes({'meta': checkpoint.meta}, folder)
         if options.seed is None and cfg.get('resume'):
             cfg.randomness.seed = checkpoint.meta.get('seed', cfg.randomness.seed)
         if options.data is not None:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from mmcnn.datasets.folders.findings import Finding, number
 from mmcnn.datasets.folders.split import DataSplit
+from mmcnn.errors import UsageError
+from mmcnn.nearest import nearest
 
 #: Chooses from the names of a split's categories, given its title: the classes, in their order.
 Choice = Callable[[Sequence[str], str], Sequence[str]]
@@ -34,6 +36,27 @@ def leave_out_grouping(splits: Sequence[DataSplit]) -> Iterator[Finding]:
             'name it as their supercategory'
         )
         yield Finding('read as', split.title, text, group['id'], split.name)
+
+
+def names_of(words: str | Sequence[str], known: Sequence[str], where: str) -> list[str]:
+    """The classes that are meant, in the order of ``known``: a word is a name, or several with commas between them.
+
+    Args:
+        words: As they were typed.
+        known: The names that there are.
+        where: What has them, for the message.
+
+    Raises:
+        UsageError: There is no such class, or none is named.
+    """
+    names = []
+    for word in [words] if isinstance(words, str) else words:
+        names += [word] if word in known else [each.strip() for each in word.split(',') if each.strip()]
+    if not names:
+        raise UsageError(f'classes={words!r}: name at least one of {where}')
+    if unknown := next((name for name in names if name not in known), None):
+        raise UsageError(f'classes={unknown!r}: {where} has no such class; {nearest(unknown, known)}')
+    return [name for name in known if name in names]
 
 
 def choose_classes(split: DataSplit, choice: Choice) -> Iterator[Finding]:
@@ -68,7 +91,7 @@ def choose_classes(split: DataSplit, choice: Choice) -> Iterator[Finding]:
     if left:
         text = (
             f'{len(chosen)} of {number(len(named), "class")}; boxes of the others, which are left out: {gone:,}; '
-            f'images that keep no box and stay as background: {len(emptied):,}'
+            f'images that keep no box, background where the config trains on such: {len(emptied):,}'
         )
         yield Finding('classes in use', split.title, text, split=split.name)
 

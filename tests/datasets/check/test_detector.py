@@ -440,8 +440,8 @@ def test_chosen_classes(make):
     root = make(lambda coco: coco['annotations'].pop())
     report = check_data(root, choice=choice)
     assert [str(each) for each in report.findings] == [
-        f'{name}.json: 1 of 2 classes; boxes of the others, which are left out: {boxes}; images that keep no box and '
-        f'stay as background: {images}'
+        f'{name}.json: 1 of 2 classes; boxes of the others, which are left out: {boxes}; images that keep no box, '
+        f'background where the config trains on such: {images}'
         for name, boxes, images in (('train', 3, 1), ('val', 1, 0))
     ]
     data = report.usable()

@@ -3,8 +3,11 @@
 import copy
 from pathlib import Path
 
-from mmcnn.datasets.folders.chosen_classes import choose_classes, leave_out_grouping
+import pytest
+
+from mmcnn.datasets.folders.chosen_classes import choose_classes, leave_out_grouping, names_of
 from mmcnn.datasets.folders.split import DataSplit
+from mmcnn.errors import UsageError
 
 GROUP = {'id': 0, 'name': 'things', 'supercategory': 'none'}
 CATEGORIES = [{'id': i, 'name': name, 'supercategory': 'things'} for i, name in enumerate('abc', start=1)]
@@ -69,7 +72,8 @@ def test_chosen_classes():
     assert len(split.coco['images']) == 4 and split.changed
     assert (note.kind, note.severity) == ('classes in use', 'note')
     assert note.text == (
-        '2 of 3 classes; boxes of the others, which are left out: 2; images that keep no box and stay as background: 2'
+        '2 of 3 classes; boxes of the others, which are left out: 2; images that keep no box, background where the config '
+        'trains on such: 2'
     )
 
 
@@ -85,6 +89,19 @@ def test_chosen_classes_come_in_their_order_and_may_be_absent():
     assert len(split.coco['annotations']) == 4 and split.changed
     same = split_of(categories=CATEGORIES)
     assert list(choose_classes(same, lambda known, title: known)) == [] and not same.changed
+
+
+def test_names_as_they_are_typed():
+    known = ['a', 'b', 'a/b, c', '-', 'd e']
+    for words, names in (
+        (['a', 'b'], ['a', 'b']), (['b,a'], ['a', 'b']), ('b, a', ['a', 'b']), (['a/b, c', '-'], ['a/b, c', '-']),
+        (['d e,a'], ['a', 'd e']), (['a', 'a'], ['a']),
+    ):  # fmt: skip
+        assert names_of(words, known, 'train.json') == names
+    with pytest.raises(UsageError, match=r"classes='person': train\.json has no such class; did you mean persons\?"):
+        names_of(['cat,person'], ['cat', 'persons'], 'train.json')
+    with pytest.raises(UsageError, match='name at least one of'):
+        names_of([], known, 'train.json')
 
 
 def test_places_of_converted_boxes_go_with_them():
