@@ -52,7 +52,9 @@ def _plot(report, options: CheckOptions, file: str) -> None:
     from mmcnn.config.load import load_config
     from mmcnn.datasets.anchors import anchors_of, box_sizes, within_reach
     from mmcnn.plots.data import plot_data
+    from mmcnn.plots.fonts import say_what_is_missing
 
+    say_what_is_missing(report.classes, say=print)
     cocos = {split.name: kept for split, kept in zip(report.splits, report.kept, strict=True)}
     sizes = {split: box_sizes(coco, options.img_size) for split, coco in cocos.items()}
     anchors = anchors_of(load_config(options.config).model)

@@ -224,15 +224,17 @@ class CocoMetric(MMDetCocoMetric):
         if self._has_said_limit or (objects and not beyond):
             return
         self._has_said_limit = True
-        text = f'{self.ann_file} has no object of the evaluated classes: there is nothing to measure'
-        if beyond:
+        if not objects:  # which the numbers say, too
+            text = f'{self.ann_file} has no object of the evaluated classes: there is nothing to measure'
+            print_log(f'CocoMetric: {text}', logger='current')
+        else:
             images, classes = ({key[i] for key in beyond} for i in (0, 1))
             text = (
                 f'images with more than {limit} objects of a class: {len(images):,}, classes: {len(classes):,}; AP '
                 f'counts {limit} detections of a class in an image and stays below 1 there. '
                 f'val_evaluator.proposal_nums=(1,10,{max(beyond.values())}) counts more, which is not what COCO does'
             )
-        print_log(f'CocoMetric: {text}', logger='current', level=logging.WARNING)
+            print_log(f'CocoMetric: {text}', logger='current', level=logging.WARNING)
 
     def _category_ids(self, names: Sequence[str], evaluated: Sequence[str]) -> list[int | None]:
         """The category of each label; None for a class that is not evaluated."""

@@ -183,6 +183,9 @@ class InferOptions(ModelOptions):
     format: Annotated[
         Sequence[str], Option('also write label files: coco (one JSON file) or yolo (text files)', 'FORMAT')
     ] = ()
+    font: Annotated[
+        str | Path | None, Option('font file for class names (default: fonts of the system that have them)', 'FILE')
+    ] = None
     batch_size: Annotated[int, Option('images that go through the network at once (default: 1)', 'N', minimum=1)] = 1
     max_frames: Annotated[
         int | None, Option('frames to read of each video and camera at most (default: all)', 'N', minimum=1)

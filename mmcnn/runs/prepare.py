@@ -16,6 +16,7 @@ from mmcnn.datasets.check.report import DetectorData
 from mmcnn.datasets.folders.classes import ClassData
 from mmcnn.errors import UsageError
 from mmcnn.launchers import VARIABLES, world_size
+from mmcnn.plots.fonts import say_what_is_missing
 from mmcnn.runs import work_dirs
 from mmcnn.runs.anchors import warn_of_anchors
 from mmcnn.runs.batches import describe_batches, set_batches
@@ -126,6 +127,8 @@ def prepare(
             cfg.randomness.seed = checkpoint.meta.get('seed', cfg.randomness.seed)
         if options.data is not None:
             warn_of_anchors(cfg, options.data, warnings.append)
+        if isinstance(folder, DetectorData):  # whose classes are drawn at the end
+            say_what_is_missing(folder.classes, say=notes.append)
     if checkpoint is not None and (not training or cfg.get('resume')):
         preprocessor = cfg.model.get('data_preprocessor')
         if warning := other_normalisation(preprocessor, {'meta': checkpoint.meta}, checkpoint.path):

@@ -385,25 +385,27 @@ def test_a_class_that_is_not_evaluated_need_not_be_in_the_file(tmp_path):
 # ------------------------------------------------------------------------------------------- what cannot be measured
 
 
-def warnings_of(log_file, name):
+def logged(log_file, name, level):
     MMLogger.get_instance(name, log_file=str(log_file), log_level='INFO')
-    return lambda: [line for line in log_file.read_text(encoding='utf-8').splitlines() if 'WARNING' in line]
+    return lambda: [
+        line for line in log_file.read_text(encoding='utf-8').splitlines() if f'{level} - CocoMetric:' in line
+    ]
 
 
 def test_nothing_to_measure(tmp_path):
-    warned = warnings_of(tmp_path / 'log.txt', 'nothing to measure')
+    said = logged(tmp_path / 'log.txt', 'nothing to measure', 'INFO')
     crowd = annotation(0, 'dog', (10, 10, 60, 60), iscrowd=1)
     for i, annotations in enumerate(([], [crowd], [annotation(0, 'not ours', (10, 10, 60, 60))])):
         ann_file = write_ground_truth(tmp_path / f'{i}.json', annotations, 1)
         metrics = run(ann_file, [sample(0, [[10, 10, 60, 60]], [0.9], [1])])
         assert list(metrics) == [f'coco/{key}' for key in SUMMARY] + [f'coco/bbox_AP/{name}' for name in CLASSES]
         assert all(map(math.isnan, metrics.values()))
-    assert len(warned()) == 3
-    assert warned()[0].endswith('0.json has no object of the evaluated classes: there is nothing to measure')
+    assert len(said()) == 3
+    assert said()[0].endswith('0.json has no object of the evaluated classes: there is nothing to measure')
 
 
 def test_more_objects_than_ap_counts_are_said_once(tmp_path):
-    warned = warnings_of(tmp_path / 'log.txt', 'more objects')
+    warned = logged(tmp_path / 'log.txt', 'more objects', 'WARNING')
     annotations = [annotation(i, 'dog', (10, 10, 60, 60)) for i in (0, 1) for _ in range(101)]
     ann_file = write_ground_truth(tmp_path / 'val.json', annotations, 2)
     metric = CocoMetric(ann_file)

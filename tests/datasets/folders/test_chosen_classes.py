@@ -72,8 +72,8 @@ def test_chosen_classes():
     assert len(split.coco['images']) == 4 and split.changed
     assert (note.kind, note.severity) == ('classes in use', 'note')
     assert note.text == (
-        '2 of 3 classes; boxes of the others, which are left out: 2; images that keep no box, background where the config '
-        'trains on such: 2'
+        '2 of 3 classes; boxes of the others, which are left out: 2; images that keep no box, background where the '
+        'config trains on such: 2'
     )
 
 
