@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from mmcnn.cli.arguments import add_options, options_from
-from mmcnn.errors import UsageError
 from mmcnn.runs.options import Option, Options
 
 
@@ -40,10 +39,11 @@ def run(args: argparse.Namespace) -> int:
     from mmcnn.runs.api import check_data
 
     report = check_data(args.path)
+    is_drawn = args.plot is not None and isinstance(report, DataReport) and not report.of('fatal')
+    if args.plot is not None and not is_drawn:  # before the report, whose end is the cause
+        print(f'--plot {args.plot}: nothing is drawn, only boxes that can be read are')
     print(report.text(options.show))
-    if args.plot is not None:
-        if not isinstance(report, DataReport) or report.of('fatal'):
-            raise UsageError(f'--plot {args.plot}: only boxes that can be read are drawn')
+    if is_drawn:
         _plot(report, options, args.plot)
     return 0 if report.ok else 1
 
