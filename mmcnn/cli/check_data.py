@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Checks; 1 if there are errors."""
+    """Checks; 1 if there are errors, or nothing to draw where it was asked for."""
     options = options_from(args, CheckOptions)
 
     from mmcnn.datasets.check.report import DataReport
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     print(report.text(options.show))
     if is_drawn:
         _plot(report, options, args.plot)
-    return 0 if report.ok else 1
+    return 0 if report.ok and (args.plot is None or is_drawn) else 1
 
 
 def _plot(report, options: CheckOptions, file: str) -> None:
