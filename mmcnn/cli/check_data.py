@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from mmcnn.cli.arguments import add_options, options_from
-from mmcnn.runs.options import Option, Options
+from mmcnn.runs.options import Option, SplitOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckOptions(Options):
+class CheckOptions(SplitOptions):
     """What a check of data shows."""
 
     config: Annotated[str, Option('whose anchors --plot measures (default: yolov5_s)', 'CONFIG')] = 'yolov5_s'
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     from mmcnn.datasets.check.report import DataReport
     from mmcnn.runs.api import check_data
 
-    report = check_data(args.path)
+    report = check_data(args.path, val_fraction=options.val_fraction, split_seed=options.split_seed)
     is_drawn = args.plot is not None and isinstance(report, DataReport) and not report.of('fatal')
     if args.plot is not None and not is_drawn:  # before the report, whose end is the cause
         print(f'--plot {args.plot}: nothing is drawn, only boxes that can be read are')

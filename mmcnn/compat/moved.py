@@ -58,7 +58,7 @@ MODULES: dict[str, Place | dict[str, Place]] = {
     'mmcnn.datasets.coco_folder': 'mmcnn.datasets.folders.coco',
     'mmcnn.datasets.data_check': {
         'LAYOUTS': 'mmcnn.datasets.folders.layouts',
-        'YOLO_FILE': 'mmcnn.datasets.folders.yolo:FILE',
+        'YOLO_FILE': 'mmcnn.datasets.folders.yolo_settings:FILE',
         'check_data': 'mmcnn.datasets.check.detector',
         'is_detector_folder': 'mmcnn.datasets.folders.layouts',
     },
@@ -86,7 +86,7 @@ MODULES: dict[str, Place | dict[str, Place]] = {
     'mmcnn.datasets.transforms.tiles': 'mmcnn.datasets.mosaic.tiles',
     'mmcnn.datasets.voc_folder': 'mmcnn.datasets.folders.voc',
     'mmcnn.datasets.yolo_folder': {
-        'FILE': 'mmcnn.datasets.folders.yolo',
+        'FILE': 'mmcnn.datasets.folders.yolo_settings',
         'IMAGE_SUFFIXES': 'mmcnn.datasets.image_file',
         'read_yolo_folder': 'mmcnn.datasets.folders.yolo',
     },

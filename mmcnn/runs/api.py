@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mmcnn import compat
 from mmcnn.errors import UsageError
 from mmcnn.nearest import nearest
-from mmcnn.runs.options import RunOptions, TestOptions, TrainOptions, described
+from mmcnn.runs.options import RunOptions, SplitOptions, TestOptions, TrainOptions, described
 from mmcnn.runs.results import EvaluateResult, TrainResult
 
 if TYPE_CHECKING:
@@ -133,13 +133,17 @@ def _run(options: RunOptions) -> Iterator[tuple[Run, BeginHook, Console]]:
             yield run, begin, console
 
 
-def check_data(path: str | Path, skip_images: bool = False) -> Any:
+def check_data(
+    path: str | Path, skip_images: bool = False, val_fraction: float | None = None, split_seed: int | None = None
+) -> Any:
     """The report of a data folder's check, as ``mmcnn check-data`` prints it; nothing is written to the folder.
 
     Args:
         path: the folder of a detector (COCO, COCO 2017, YOLO or VOC layout) or of a classifier (train/CLASS/,
             val/CLASS/); 'demo' is the drawn set.
         skip_images: check the annotations only and open no image.
+        val_fraction: share of the images that is drawn to validate on, where the folder has no such split.
+        split_seed: of the draw; None: 0.
 
     Returns:
         a :class:`~mmcnn.datasets.check.report.DataReport`, or for a classifier's folder a
@@ -147,8 +151,11 @@ def check_data(path: str | Path, skip_images: bool = False) -> Any:
 
     Raises:
         DataError: there is no such folder, or it is laid out in no known way.
+        UsageError: ``val_fraction`` is not between 0 and 1, or there is only a seed.
     """
     from mmcnn.datasets.check.detector import check_folder
     from mmcnn.runs.data import demo_data
+    from mmcnn.runs.drawn_split import draw_of
 
-    return check_folder(Path(demo_data() if path == 'demo' else path), decode=not skip_images)
+    draw = draw_of(SplitOptions(val_fraction=val_fraction, split_seed=split_seed))
+    return check_folder(Path(demo_data() if path == 'demo' else path), not skip_images, draw)

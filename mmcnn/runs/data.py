@@ -13,22 +13,22 @@ from mmcnn.config.load import Say, dicts_in
 from mmcnn.config.model import is_classifier
 from mmcnn.datasets.check.classifier import check_class_folder, describe_left_out
 from mmcnn.datasets.check.detector import check_data
+from mmcnn.datasets.check.drawn_split import Draw
 from mmcnn.datasets.check.report import DetectorData
 from mmcnn.datasets.folders.cache_folder import cache_folder
-from mmcnn.datasets.folders.chosen_classes import Choice, names_of
+from mmcnn.datasets.folders.chosen_classes import names_of
 from mmcnn.datasets.folders.classes import ClassData, read_class_folder
 from mmcnn.datasets.folders.findings import listed
 from mmcnn.datasets.folders.shapes import CLASSES_DONE, make_shape_classes, make_shapes
 from mmcnn.errors import DataError, UsageError
 from mmcnn.models.wiring import set_num_classes
-from mmcnn.nearest import nearest
-from mmcnn.weights.checkpoint import classes_in
+from mmcnn.runs.classes_of_data import choice_of, other_classes, shown_classes, trained_classes
+from mmcnn.runs.drawn_split import draw_for, other_images, record_draw
 
 #: Folders of the demo data in the user's cache: for detectors, for classifiers.
 DEMO_DATA, DEMO_CLASSES = 'demo', 'demo_classes'
 #: Seconds that the other processes wait for it.
 DEMO_PATIENCE = 120
-_SHOWN = 20
 
 
 def set_data(
@@ -37,6 +37,7 @@ def set_data(
     checkpoint: dict | None = None,
     skip_bad: bool = False,
     say: Say = print,
+    draw: Draw | None = None,
     classes: Sequence[str] | None = None,
 ) -> DetectorData | ClassData | None:
     """Points a config at a data set: files, classes, class counts and evaluators. None: the config's own, checked.
@@ -47,6 +48,7 @@ def set_data(
         checkpoint: one to be tested; then only the images to test on have to be there, and its classes.
         skip_bad: leave out what the check of a folder finds at fault, and say how many of what.
         say: takes the warnings of the check, line by line.
+        draw: images to validate on, where a folder does not say which; None: those that the config records.
         classes: of a detector's folder those to use; boxes of others are left out. With a checkpoint those to evaluate.
 
     Returns:
@@ -59,63 +61,24 @@ def set_data(
     """
     if skip_bad and data in (None, 'demo'):
         raise UsageError('skip_bad=True needs data=PATH: no other data is checked image by image')
+    if draw is not None and (data in (None, 'demo') or is_classifier(cfg)):
+        what = 'a classifier is validated on val/' if is_classifier(cfg) else 'it needs data=PATH'
+        raise UsageError(f'val_fraction={draw.fraction:g}: {what}')
     if classes is not None and (data is None or is_classifier(cfg)):
         wants = 'a detector' if data is not None else 'data=PATH: other data has its classes in the config'
         raise UsageError(f'classes={classes!r} needs {wants}')
     if is_classifier(cfg):
         folder = _class_folder(cfg, data, checkpoint, skip_bad, say)
     else:
-        folder = _detector_folder(cfg, data, checkpoint, skip_bad, say, classes)
+        folder = _detector_folder(cfg, data, checkpoint, skip_bad, say, draw, classes)
     if folder is None:
         return None
-    trained = _trained(checkpoint) or folder.classes
+    trained = trained_classes(checkpoint) or folder.classes
     if trained != folder.classes:
-        raise _other_classes(trained, str(folder.root), folder.classes)
+        raise other_classes(trained, str(folder.root), folder.classes)
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         inner_dataset(cfg[loader]).metainfo = dict(classes=folder.classes)
     return folder
-
-
-def _trained(checkpoint: dict | None) -> tuple[str, ...]:
-    return classes_in((checkpoint or {}).get('meta', {}))
-
-
-def refuse_other_classes(checkpoint: dict, folder: DetectorData | ClassData) -> None:
-    """Refuses to resume a run on data whose labels mean other classes.
-
-    Raises:
-        UsageError: names both.
-    """
-    trained = _trained(checkpoint)
-    if trained and trained != folder.classes:
-        raise _other_classes(trained, str(folder.root), folder.classes)
-
-
-def _other_classes(trained: Sequence[str], where: str, classes: Sequence[str]) -> UsageError:
-    return UsageError(
-        f'the checkpoint was trained on the classes {_shown(tuple(trained))}, but {where} has {_shown(tuple(classes))}'
-    )
-
-
-def _choice(root: Path, classes: Sequence[str] | None, trained: Sequence[str]) -> Choice | None:
-    """Which classes of a folder are used: all; those that were asked for; those of a checkpoint, by their names."""
-    if classes is None and not trained:
-        return None
-
-    def choose(known: Sequence[str], title: str) -> Sequence[str]:
-        if not trained:
-            return names_of(classes, known, f'{root / title}')
-        wanted = trained if classes is None else names_of(classes, trained, 'the checkpoint')
-        missing = [name for name in wanted if name not in known]
-        if missing and classes is None:
-            both = ', '.join(name for name in trained if name in known)
-            hint = f'; classes=... evaluates some of those that both have: {both}' if both else ''
-            raise UsageError(f'{_other_classes(trained, str(root), known)}{hint}')
-        if missing:
-            raise UsageError(f'classes={missing[0]!r}: {root / title} has no such class; {nearest(missing[0], known)}')
-        return trained
-
-    return choose
 
 
 def _detector_folder(
@@ -124,9 +87,10 @@ def _detector_folder(
     checkpoint: dict | None,
     skip_bad: bool,
     say: Say,
+    draw: Draw | None,
     classes: Sequence[str] | None,
 ) -> DetectorData | None:
-    trained = _trained(checkpoint)
+    trained = trained_classes(checkpoint)
     if data is None:
         for loader in ('test_dataloader',) if checkpoint is not None else ('train_dataloader', 'val_dataloader'):
             dataset = inner_dataset(cfg[loader])
@@ -137,8 +101,11 @@ def _detector_folder(
     else:
         root = demo_data() if data == 'demo' else data
         names = ('val',) if checkpoint is not None else ('train', 'val')
-        report = check_data(root, names, data != 'demo', _choice(Path(root), classes, trained))
+        choice = choice_of(Path(root), classes, trained)
+        report = check_data(root, names, data != 'demo', draw_for(cfg, Path(root), draw), choice)
         folder = report.usable(skip_bad)
+        if checkpoint is not None and (text := other_images(cfg, folder.drawn)):
+            say(f'warning: {text}')
         for line in listed(report.of('warning', 'note')) + ([report.left_out()] if report.of('error') else []):
             say(line)
     for loader, part in (('train_dataloader', 'train'), ('val_dataloader', 'val'), ('test_dataloader', 'val')):
@@ -154,9 +121,11 @@ def _detector_folder(
             evaluator.classes = list(evaluated)
     if evaluated:
         say(
-            f'note: evaluated are {len(evaluated)} of the {len(trained)} classes of the checkpoint: {_shown(evaluated)}'
+            f'note: evaluated are {len(evaluated)} of the {len(trained)} classes of the checkpoint: '
+            f'{shown_classes(evaluated)}'
         )
     set_num_classes(cfg.model, len(folder.classes))
+    record_draw(cfg, folder.drawn)
     return folder
 
 
@@ -254,14 +223,8 @@ def check_classes(cfg: Config) -> None:
         if classes and part.get('num_classes', len(classes)) != len(classes):
             raise UsageError(
                 f'num_classes={part.num_classes} of {part.type}, but the training images have {len(classes)} classes, '
-                f'{_shown(classes)}: set num_classes to their number'
+                f'{shown_classes(classes)}: set num_classes to their number'
             )
-
-
-def _shown(classes: tuple[str, ...]) -> str:
-    if len(classes) <= _SHOWN:
-        return str(classes)
-    return f'({", ".join(map(repr, classes[:_SHOWN]))} and {len(classes) - _SHOWN} more)'
 
 
 def set_cache(cfg: Config, cache_gb: float | None) -> None:

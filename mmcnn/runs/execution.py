@@ -94,7 +94,12 @@ def train(
         for hook in (HistoryHook(), *hooks):
             runner.register_hook(hook)
         runner.register_hook(
-            ConsoleHook(console, lambda runner: training_rows(runner, weights.story if weights else '', summary), notes)
+            ConsoleHook(
+                console,
+                lambda runner: training_rows(runner, weights.story if weights else '', summary),
+                notes,
+                from_scratch=checkpoint is None,
+            )
         )
         runner.train()
         result = _result(runner)

@@ -74,7 +74,29 @@ class ModelOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataOptions(Options):
+class SplitOptions(Options):
+    """Options of everything that reads a data folder which may not say what is to be validated on."""
+
+    val_fraction: Annotated[
+        float | None,
+        Option(
+            'share of the images, 0 to 1, that is drawn to validate on where the folder of --data has no such split; '
+            'drawn once and kept',
+            'F',
+        ),
+    ] = None
+    split_seed: Annotated[int | None, Option('seed of that draw (default: 0)', 'N', minimum=0, maximum=MAX_SEED)] = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.val_fraction is None and self.split_seed is not None:
+            raise UsageError(f'split_seed={self.split_seed} needs val_fraction: without it nothing is drawn')
+        if self.val_fraction is not None and not 0 < self.val_fraction < 1:
+            raise UsageError(f'val_fraction={self.val_fraction:g}: it has to be above 0 and below 1')
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions(SplitOptions):
     """Options of everything that reads a data set in batches."""
 
     data: Annotated[

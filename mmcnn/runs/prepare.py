@@ -20,8 +20,10 @@ from mmcnn.plots.fonts import say_what_is_missing
 from mmcnn.runs import work_dirs
 from mmcnn.runs.anchors import warn_of_anchors
 from mmcnn.runs.batches import describe_batches, set_batches
-from mmcnn.runs.data import check_classes, inner_dataset, refuse_other_classes, set_cache, set_data
+from mmcnn.runs.classes_of_data import refuse_other_classes
+from mmcnn.runs.data import check_classes, inner_dataset, set_cache, set_data
 from mmcnn.runs.device import use_device
+from mmcnn.runs.drawn_split import draw_of, refuse_other_images
 from mmcnn.runs.img_size import set_img_size
 from mmcnn.runs.options import RunOptions, TrainOptions
 from mmcnn.runs.training import check_initial_weights, set_amp, set_on_nan
@@ -101,7 +103,9 @@ def prepare(
     if options.data is not None and data is None:
         progress(f'checking the data: {options.data}')
     trained = checkpoint and {'meta': checkpoint.meta}
-    folder = set_data(cfg, data or options.data, trained, options.skip_bad, warnings.append, options.classes)
+    folder = set_data(
+        cfg, data or options.data, trained, options.skip_bad, warnings.append, draw_of(options), options.classes
+    )
     set_img_size(cfg, options.img_size)
     if training:
         _set_epochs(cfg, options.epochs)
@@ -123,6 +127,8 @@ def prepare(
         checkpoint = check_initial_weights(cfg, options.resume, notes.append)
         if cfg.get('resume') and folder is not None:
             refuse_other_classes({'meta': checkpoint.meta}, folder)
+        if cfg.get('resume') and isinstance(folder, DetectorData):
+            refuse_other_images(checkpoint.config, folder.drawn)
         if options.seed is None and cfg.get('resume'):
             cfg.randomness.seed = checkpoint.meta.get('seed', cfg.randomness.seed)
         if options.data is not None:

@@ -10,7 +10,7 @@ import pytest
 from mmcnn.config.load import load_config
 from mmcnn.errors import DataError, UsageError
 from mmcnn.runs import data
-from mmcnn.runs.data import check_classes, refuse_other_classes, set_cache, set_data
+from mmcnn.runs.data import check_classes, set_cache, set_data
 
 CLASSIFIER = 'classification/darknet53'
 CONFIG = 'yolov4_cspdarknet53'
@@ -149,7 +149,7 @@ def test_chosen_classes_of_a_training(shapes):
 
 def test_chosen_classes_of_a_test(shapes):
     cfg, said = load_config(CONFIG), []
-    folder = set_data(cfg, str(shapes), trained_on('ring', 'square', 'circle'), False, said.append, ['square'])
+    folder = set_data(cfg, str(shapes), trained_on('ring', 'square', 'circle'), say=said.append, classes=['square'])
     assert folder.classes == ('ring', 'square', 'circle')  # the labels of the network
     assert cfg.test_evaluator.classes == ['square']
     assert said[-1] == "note: evaluated are 1 of the 3 classes of the checkpoint: ('square',)"
@@ -166,14 +166,6 @@ def test_where_classes_cannot_be_chosen(shape_classes):
         set_data(load_config(CONFIG), None, classes=['a'])
     with pytest.raises(UsageError, match=r"classes=\['circle'\] needs a detector"):
         set_data(load_config(CLASSIFIER), str(shape_classes), classes=['circle'])
-
-
-def test_a_run_is_not_resumed_on_other_classes(shapes):
-    folder = set_data(load_config(CONFIG), str(shapes))
-    refuse_other_classes(trained_on('circle', 'square', 'triangle'), folder)
-    refuse_other_classes({'meta': {}}, folder)
-    with pytest.raises(UsageError, match=r"trained on the classes \('circle', 'triangle', 'square'\), but"):
-        refuse_other_classes(trained_on('circle', 'triangle', 'square'), folder)
 
 
 def test_folder_of_classes_sets_classes_and_files(shape_classes):

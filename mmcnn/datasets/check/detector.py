@@ -12,6 +12,7 @@ import hotcoco
 from mmcnn.datasets.check.annotations import check_annotations, is_box, is_sized
 from mmcnn.datasets.check.boxes import all_crowds, check_crowding, check_crowds, check_format, number_of_crowds
 from mmcnn.datasets.check.classifier import ClassReport, check_class_folder
+from mmcnn.datasets.check.drawn_split import Draw, DrawnSplit, as_val_alone, draw_split
 from mmcnn.datasets.check.image_records import ImageRecords
 from mmcnn.datasets.check.images import ImageFact
 from mmcnn.datasets.check.report import DataReport
@@ -19,8 +20,10 @@ from mmcnn.datasets.folders.chosen_classes import Choice, choose_classes, leave_
 from mmcnn.datasets.folders.classes import read_class_folder
 from mmcnn.datasets.folders.coco_entries import read_entries
 from mmcnn.datasets.folders.findings import Finding
-from mmcnn.datasets.folders.layouts import is_detector_folder, reader_of
+from mmcnn.datasets.folders.layouts import layout_of, looks_like_classes
 from mmcnn.datasets.folders.split import DataSplit
+from mmcnn.datasets.folders.yolo_labels import classes_from_one
+from mmcnn.errors import DataError
 
 #: Lists of a COCO dict, and what is used of their entries.
 _KEYS = ('images', 'annotations', 'categories')
@@ -28,7 +31,11 @@ _USED = ('id', 'name', 'file_name', 'width', 'height', 'image_id', 'category_id'
 
 
 def check_data(
-    path: str | Path, names: Sequence[str] = ('train', 'val'), decode: bool = True, choice: Choice | None = None
+    path: str | Path,
+    names: Sequence[str] = ('train', 'val'),
+    decode: bool = True,
+    draw: Draw | None = None,
+    choice: Choice | None = None,
 ) -> DataReport:
     """Reads a data folder in any layout that is known (``folders/layouts.py``) and checks all that is in it.
 
@@ -38,24 +45,35 @@ def check_data(
         path: The folder.
         names: The splits that are needed, of 'train' and 'val'.
         decode: Look into the images. Those that have not changed since the last time are remembered.
+        draw: Images to validate on, where the folder does not say which; all images are looked into to draw them.
         choice: Of the names of the categories those that are the classes, in their order, and the boxes of the others
             are left out; None: all but one that only names the group of the others.
 
     Raises:
-        DataError: The folder is of no known layout, or a file that it needs is missing or cannot be read at all.
+        DataError: The folder is of no known layout, a file that it needs is missing or cannot be read at all, or it has
+            no split to validate on, or has one and is to be drawn from.
     """
     root = Path(path)
-    read, records = reader_of(root), ImageRecords(root)
-    splits = [read(root, name, records.sizes) for name in names]
-    read_otherwise = [finding for split in splits if split.ann_file is not None for finding in read_entries(split)]
+    layout, records = layout_of(root), ImageRecords(root)
+    is_drawn, drawn = 'val' in names and not layout.has_val(root), None
+    if draw is not None and not is_drawn:
+        raise DataError(f'val_fraction={draw.fraction:g}: {root} says itself which images are to validate on; without '
+                        'the option these are used')  # fmt: skip
+    splits = [layout.read(root, name, records.sizes) for name in (('train',) if is_drawn else names)]
+    for split in splits:
+        if split.ann_file is not None:
+            split.findings += read_entries(split)
+    if is_drawn:
+        splits, drawn = _drawn_splits(splits[0], names, draw, records)
+    findings = list(dict.fromkeys(finding for split in splits for finding in split.findings))
+    findings += classes_from_one(splits)
     if choice is None:
-        read_otherwise += leave_out_grouping(splits)
+        findings += leave_out_grouping(splits)
     else:
-        read_otherwise += [finding for split in splits for finding in choose_classes(split, choice)]
+        findings += [finding for split in splits for finding in choose_classes(split, choice)]
     images = [_named_images(split) for split in splits]
     paths = [split.image_path(image) for split, named in zip(splits, images, strict=True) for _, image in named]
     facts = records.facts(paths) if decode else {}
-    findings = [finding for split in splits for finding in split.findings] + read_otherwise
     for split, named in zip(splits, images, strict=True):
         bad_images = list(_check_images(split, named, facts)) if decode else []
         findings += bad_images
@@ -69,19 +87,42 @@ def check_data(
     kept = tuple(_readable(split, _without(split, findings)) for split in splits)
     for split, rest in zip(splits, kept, strict=True):
         findings += _what_is_missing(split, rest, [each for each in findings if each.split == split.name])
-    return DataReport(root, tuple(splits), tuple(findings), kept)
+    return DataReport(root, tuple(splits), tuple(findings), kept, drawn)
 
 
-def check_folder(path: str | Path, decode: bool = True) -> DataReport | ClassReport:
+def check_folder(path: str | Path, decode: bool = True, draw: Draw | None = None) -> DataReport | ClassReport:
     """Checks the data folder of a detector (:func:`check_data`) or of a classifier, whichever it is.
 
     Raises:
-        DataError: The folder is of no known layout, or a file that it needs is missing or cannot be read at all.
+        DataError: See :func:`check_data`; a classifier's folder has no images that are drawn to validate on.
     """
     root = Path(path)
-    if (root / 'train').is_dir() and not is_detector_folder(root):
+    if looks_like_classes(root):
+        if draw is not None:
+            raise DataError(f'val_fraction={draw.fraction:g}: {root} is the data folder of a classifier, which is '
+                            'validated on val/')  # fmt: skip
         return check_class_folder(read_class_folder(root), decode=decode)
-    return check_data(root, decode=decode)
+    return check_data(root, decode=decode, draw=draw)
+
+
+def needs_draw(root: Path) -> bool:
+    """Images to validate on have to be drawn: the folder does not say which they are.
+
+    Raises:
+        DataError: The folder is of no known layout, or a file that says so cannot be read.
+    """
+    return not layout_of(root).has_val(root)
+
+
+def _drawn_splits(
+    whole: DataSplit, names: Sequence[str], draw: Draw | None, records: ImageRecords
+) -> tuple[list[DataSplit], DrawnSplit]:
+    if draw is None:
+        raise DataError(f'{whole.root} holds {whole.title} and nothing to validate on: --val-fraction 0.2 draws every '
+                        'fifth image for it (val_fraction=0.2), once, with --split-seed N')  # fmt: skip
+    facts = records.facts([whole.image_path(image) for _, image in _named_images(whole)])
+    train, val, drawn = draw_split(whole, draw, facts)
+    return [train, val] if 'train' in names else [as_val_alone(val, train)], drawn
 
 
 def _named_images(split: DataSplit) -> list[tuple[int, dict]]:
@@ -101,7 +142,9 @@ def _check_images(
         fact, shown = facts[split.image_path(image)], split.shown_image(image)
         who = dict(id=image.get('id'), split=split.name, entry=('images', index))
         if fact.problem is not None:
-            yield Finding(fact.problem, shown, f'image {image.get("id")} {fact.detail}', **who)
+            why = split.problems.get(image['file_name']) if fact.problem == 'missing image' else None
+            text = f'image {image.get("id")} {fact.detail}'
+            yield Finding(fact.problem, shown, f'{text}: {why}' if why else text, **who)
         elif image.get('width') is None or image.get('height') is None:
             image.update(width=fact.width, height=fact.height)
             split.changed = True

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from mmcnn.datasets import check_data
+from mmcnn.datasets.check.drawn_split import Draw
 from mmcnn.datasets.folders.findings import listed
 from mmcnn.errors import DataError
 
@@ -411,6 +412,21 @@ def test_ids_and_boxes_as_text_are_read_with_notes(make):
     assert [len(sample['instances']) for sample in read(data, 'train')] == [2, 2, 2]
     coco = hotcoco.COCO(str(data.root / data.files['val'][0]))
     assert (coco.get_img_ids(), sorted(coco.get_cat_ids()), coco.get_ann_ids()) == ([10], [3, 90], [20, 21])
+
+
+def test_ids_as_text_are_read_before_a_split_is_drawn(make):
+    def change(coco):
+        for key, names in dict(images=['id'], annotations=['id', 'image_id']).items():
+            for entry in coco[key]:
+                entry.update({name: str(entry[name]) for name in names})
+
+    root = make(change)
+    (root / 'val.json').unlink()
+    report = check_data(root, draw=Draw(0.34, 0))
+    assert report.ok and sum('id of 3 images is read otherwise' in each.text for each in report.findings) == 1
+    data = report.usable()
+    assert (data.num_train, data.num_val) == (2, 1)
+    assert [len(sample['instances']) for part in ('train', 'val') for sample in read(data, part)] == [2, 2, 2]
 
 
 def test_a_grouping_category_is_no_class(make):

@@ -83,8 +83,12 @@ def test_other_names_of_the_sets(make):
 
 
 def test_missing_sets(make):
-    with pytest.raises(DataError, match=r'Main has neither train\.txt and val\.txt nor trainval\.txt and test\.txt'):
-        check_data(make(sets=(('train', 'a'), ('test', 'b'))))
+    root = make(sets=(('val', 'a'),))
+    with pytest.raises(DataError, match=r'Main has no set to train on: train\.txt and val\.txt, or trainval\.txt and'):
+        check_data(root)
+    (root / 'ImageSets' / 'Main' / 'val.txt').rename(root / 'ImageSets' / 'Main' / 'train.txt')
+    with pytest.raises(DataError, match=r'Main/train\.txt and nothing to validate on: --val-fraction 0\.2 draws'):
+        check_data(root)
 
 
 @pytest.mark.parametrize('size', ['', '<size><width>0</width><height>0</height></size>'])
