@@ -16,8 +16,8 @@ from mmcnn.errors import CheckpointError
 from mmcnn.models.wiring import set_num_classes
 from mmcnn.weights.checkpoint import Checkpoint
 from mmcnn.weights.fitting import attempt
-from mmcnn.weights.names import Request
 from mmcnn.weights.likeliest import likeliest
+from mmcnn.weights.names import Request
 
 #: An entry of every file of a form of ours -> what its configs' names begin with.
 OWN = {

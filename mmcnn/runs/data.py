@@ -1,9 +1,10 @@
-"""``data``, ``skip_bad`` and ``cache_gb``: the data set of a config."""
+"""``data``, ``classes``, ``skip_bad`` and ``cache_gb``: the data set of a config."""
 
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
@@ -15,18 +16,19 @@ from mmcnn.datasets.check.detector import check_data
 from mmcnn.datasets.check.drawn_split import Draw
 from mmcnn.datasets.check.report import DetectorData
 from mmcnn.datasets.folders.cache_folder import cache_folder
+from mmcnn.datasets.folders.chosen_classes import names_of
 from mmcnn.datasets.folders.classes import ClassData, read_class_folder
 from mmcnn.datasets.folders.findings import listed
 from mmcnn.datasets.folders.shapes import CLASSES_DONE, make_shape_classes, make_shapes
 from mmcnn.errors import DataError, UsageError
 from mmcnn.models.wiring import set_num_classes
+from mmcnn.runs.classes_of_data import choice_of, other_classes, shown_classes, trained_classes
 from mmcnn.runs.drawn_split import draw_for, other_images, record_draw
 
 #: Folders of the demo data in the user's cache: for detectors, for classifiers.
 DEMO_DATA, DEMO_CLASSES = 'demo', 'demo_classes'
 #: Seconds that the other processes wait for it.
 DEMO_PATIENCE = 120
-_SHOWN = 20
 
 
 def set_data(
@@ -36,22 +38,25 @@ def set_data(
     skip_bad: bool = False,
     say: Say = print,
     draw: Draw | None = None,
+    classes: Sequence[str] | None = None,
 ) -> DetectorData | ClassData | None:
     """Points a config at a data set: files, classes, class counts and evaluators. None: the config's own, checked.
 
     Args:
         cfg: changed in place.
         data: 'demo', a folder, one that has been checked already, or None.
-        checkpoint: one to be tested; then only the images to test on have to be there, and with the same classes.
+        checkpoint: one to be tested; then only the images to test on have to be there, and its classes.
         skip_bad: leave out what the check of a folder finds at fault, and say how many of what.
         say: takes the warnings of the check, line by line.
         draw: images to validate on, where a folder does not say which; None: those that the config records.
+        classes: of a detector's folder those to use; boxes of others are left out. With a checkpoint those to evaluate.
 
     Returns:
         what the folder holds; None for a detector's own data.
 
     Raises:
-        UsageError: the config's own data is not there, or the checkpoint was trained on other classes.
+        UsageError: the config's own data is not there, the checkpoint was trained on other classes, or ``classes`` are
+            none of the folder's.
         DataError: the folder's is not usable.
     """
     if skip_bad and data in (None, 'demo'):
@@ -59,18 +64,18 @@ def set_data(
     if draw is not None and (data in (None, 'demo') or is_classifier(cfg)):
         what = 'a classifier is validated on val/' if is_classifier(cfg) else 'it needs data=PATH'
         raise UsageError(f'val_fraction={draw.fraction:g}: {what}')
+    if classes is not None and (data is None or is_classifier(cfg)):
+        wants = 'a detector' if data is not None else 'data=PATH: other data has its classes in the config'
+        raise UsageError(f'classes={classes!r} needs {wants}')
     if is_classifier(cfg):
         folder = _class_folder(cfg, data, checkpoint, skip_bad, say)
     else:
-        folder = _detector_folder(cfg, data, checkpoint, skip_bad, say, draw)
+        folder = _detector_folder(cfg, data, checkpoint, skip_bad, say, draw, classes)
     if folder is None:
         return None
-    trained = tuple(((checkpoint or {}).get('meta', {}).get('dataset_meta') or {}).get('classes') or folder.classes)
+    trained = trained_classes(checkpoint) or folder.classes
     if trained != folder.classes:
-        raise UsageError(
-            f'the checkpoint was trained on the classes {_shown(trained)}, but {folder.root} has '
-            f'{_shown(folder.classes)}'
-        )
+        raise other_classes(trained, str(folder.root), folder.classes)
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         inner_dataset(cfg[loader]).metainfo = dict(classes=folder.classes)
     return folder
@@ -83,7 +88,9 @@ def _detector_folder(
     skip_bad: bool,
     say: Say,
     draw: Draw | None,
+    classes: Sequence[str] | None,
 ) -> DetectorData | None:
+    trained = trained_classes(checkpoint)
     if data is None:
         for loader in ('test_dataloader',) if checkpoint is not None else ('train_dataloader', 'val_dataloader'):
             dataset = inner_dataset(cfg[loader])
@@ -94,7 +101,8 @@ def _detector_folder(
     else:
         root = demo_data() if data == 'demo' else data
         names = ('val',) if checkpoint is not None else ('train', 'val')
-        report = check_data(root, names, decode=data != 'demo', draw=draw_for(cfg, Path(root), draw))
+        choice = choice_of(Path(root), classes, trained)
+        report = check_data(root, names, data != 'demo', draw_for(cfg, Path(root), draw), choice)
         folder = report.usable(skip_bad)
         if checkpoint is not None and (text := other_images(cfg, folder.drawn)):
             say(f'warning: {text}')
@@ -106,8 +114,16 @@ def _detector_folder(
             inner_dataset(cfg[loader]).update(
                 data_root=str(folder.root), ann_file=ann_file, data_prefix=dict(img=prefix)
             )
+    evaluated = tuple(names_of(classes, trained, 'the checkpoint')) if classes is not None and trained else ()
     for evaluator in (cfg.val_evaluator, cfg.test_evaluator):
         evaluator.ann_file = str(folder.root / folder.files['val'][0])
+        if evaluated:
+            evaluator.classes = list(evaluated)
+    if evaluated:
+        say(
+            f'note: evaluated are {len(evaluated)} of the {len(trained)} classes of the checkpoint: '
+            f'{shown_classes(evaluated)}'
+        )
     set_num_classes(cfg.model, len(folder.classes))
     record_draw(cfg, folder.drawn)
     return folder
@@ -207,14 +223,8 @@ def check_classes(cfg: Config) -> None:
         if classes and part.get('num_classes', len(classes)) != len(classes):
             raise UsageError(
                 f'num_classes={part.num_classes} of {part.type}, but the training images have {len(classes)} classes, '
-                f'{_shown(classes)}: set num_classes to their number'
+                f'{shown_classes(classes)}: set num_classes to their number'
             )
-
-
-def _shown(classes: tuple[str, ...]) -> str:
-    if len(classes) <= _SHOWN:
-        return str(classes)
-    return f'({", ".join(map(repr, classes[:_SHOWN]))} and {len(classes) - _SHOWN} more)'
 
 
 def set_cache(cfg: Config, cache_gb: float | None) -> None:

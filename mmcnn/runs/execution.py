@@ -17,6 +17,7 @@ from mmengine.runner import Runner, find_latest_checkpoint
 
 from mmcnn.compat.moved import renamed_arguments
 from mmcnn.console import Console
+from mmcnn.console.layout import NOTHING, nothing_measured
 from mmcnn.engine.atomic_checkpoint_hook import AtomicCheckpointHook
 from mmcnn.engine.early_stopping_hook import ResumableEarlyStoppingHook
 from mmcnn.engine.ranks import join_ranks
@@ -112,7 +113,7 @@ def train(
         result = _result(runner)
         if is_main_process():
             _leave_files(runner, result.last)
-            console.summary(_closing_rows(runner, result), main_numbers(result.metrics))
+            console.summary(_closing_rows(runner, result) + _nothing(result.metrics), main_numbers(result.metrics))
     barrier()
     return result
 
@@ -154,7 +155,8 @@ def test(
             numbers = {k: None if math.isnan(v) else v for k, v in logged.items() if isinstance(v, (int, float))}
             text = json.dumps(dict(checkpoint=path, **numbers), indent=2, ensure_ascii=False)
             metrics.write_text(f'{text}\n', encoding='utf-8')
-            console.summary([('numbers', shown_path(metrics))], main_numbers(by_name(logged)[0]))
+            found = by_name(logged)[0]
+            console.summary([('numbers', shown_path(metrics)), *_nothing(found)], main_numbers(found))
     barrier()
     return EvaluateResult(Path(cfg.work_dir), Path(path), *by_name(logged))
 
@@ -246,6 +248,11 @@ def _early_end(runner: Runner) -> str:
     done, total, unit = done if counts_epochs(runner) else (runner.iter, runner.max_iters, 'iterations')
     stories = [hook.story for hook in runner.hooks if isinstance(hook, ResumableEarlyStoppingHook) and hook.story]
     return f'early, after {done} of {total} {unit}: {stories[0] if stories else "a hook has asked for it"}'
+
+
+def _nothing(metrics: dict[str, float]) -> list[tuple[str, str]]:
+    """In place of numbers where there was nothing to measure by."""
+    return [('result', NOTHING)] if nothing_measured(metrics) else []
 
 
 def _closing_rows(runner: Runner, result: TrainResult) -> list[tuple[str, str]]:

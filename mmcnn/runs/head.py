@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import Dataset
 
+from mmcnn.console.layout import shortened
 from mmcnn.datasets.folders.findings import number
 from mmcnn.models.costs import count_parameters
 from mmcnn.runs.history_hook import counts_epochs
@@ -94,7 +95,7 @@ def _data(dataset: Dataset, images: str) -> str:
     classes = (classes,) if isinstance(classes, str) else classes
     more = ', ...' if len(classes) > _SHOWN else ''
     root = shown_path(getattr(file_dataset(dataset), 'data_root', '') or '.')
-    return f'{root}: {images}; {len(classes)} classes ({", ".join(classes[:_SHOWN])}{more})'
+    return f'{root}: {images}; {len(classes)} classes ({", ".join(map(shortened, classes[:_SHOWN]))}{more})'
 
 
 def _length(runner: Runner) -> str:

@@ -16,6 +16,7 @@ from mmcnn.inference.detector import Detector
 from mmcnn.inference.images import frames_in
 from mmcnn.inference.sources import find_sources
 from mmcnn.inference.video import DEFAULT_FPS
+from mmcnn.plots.fonts import check_font, say_what_is_missing
 from mmcnn.runs.causes import known_causes
 from mmcnn.runs.device import use_device
 from mmcnn.runs.infer_files import InferFiles, plan_files
@@ -72,6 +73,7 @@ def infer(options: InferOptions, say: Callable[[str], object] = print) -> InferR
         CheckpointError: the checkpoint cannot be used.
         DataError: no image could be read, or a result cannot be written.
     """
+    check_font(options.font)
     sources = find_sources(options.sources)
     folder = _folder(options.out)
     drawn = plan_files(sources.sources, folder, options.format)
@@ -84,7 +86,11 @@ def infer(options: InferOptions, say: Callable[[str], object] = print) -> InferR
         stream = detector.stream(
             sources, options.batch_size, options.max_frames, on_skip=lambda error: left_out.append(str(error))
         )
-        with InferFiles(folder, drawn, detector.classes, options.format) as files, contextlib.closing(stream):
+        say_what_is_missing(detector.classes, options.font, say)
+        with (
+            InferFiles(folder, drawn, detector.classes, options.format, options.font) as files,
+            contextlib.closing(stream),
+        ):
             try:
                 for frame in stream:
                     files.add(frame)

@@ -116,6 +116,10 @@ class DataOptions(SplitOptions):
             'demo|PATH',
         ),
     ] = None
+    classes: Annotated[
+        Sequence[str] | None,
+        Option('use only these classes of a detection data set, by name: a,b or a b (default: all)', 'NAME'),
+    ] = None
     skip_bad: Annotated[bool, Option('leave out images and boxes that the check of the data finds at fault')] = False
     img_size: Annotated[int | None, Option('side of the network input, in pixels', 'N')] = None
     batch_size: Annotated[int | None, Option('images per GPU (or on the CPU) and iteration', 'N', minimum=1)] = None
@@ -270,6 +274,9 @@ class InferOptions(ModelOptions):
             choices=LABEL_FORMATS,
         ),
     ] = ()
+    font: Annotated[
+        str | Path | None, Option('font file for class names (default: fonts of the system that have them)', 'FILE')
+    ] = None
     batch_size: Annotated[int, Option('images that go through the network at once (default: 1)', 'N', minimum=1)] = 1
     max_frames: Annotated[
         int | None, Option('frames to read of each video and camera at most (default: all)', 'N', minimum=1)

@@ -17,9 +17,11 @@ from mmcnn.datasets.check.report import DetectorData
 from mmcnn.datasets.folders.classes import ClassData
 from mmcnn.errors import UsageError
 from mmcnn.launchers import VARIABLES, world_size
+from mmcnn.plots.fonts import say_what_is_missing
 from mmcnn.runs import work_dirs
 from mmcnn.runs.anchors import warn_of_anchors
 from mmcnn.runs.batches import describe_batches, set_batches
+from mmcnn.runs.classes_of_data import refuse_other_classes
 from mmcnn.runs.data import check_classes, inner_dataset, set_cache, set_data
 from mmcnn.runs.device import use_device
 from mmcnn.runs.drawn_split import draw_of, refuse_other_images
@@ -107,7 +109,9 @@ def prepare(
     new_work_dir = not named and not Path(cfg.work_dir).exists()
     if options.data is not None and data is None:
         progress(f'checking the data: {options.data}')
-    folder = set_data(cfg, data or options.data, trained, options.skip_bad, warnings.append, draw_of(options))
+    folder = set_data(
+        cfg, data or options.data, trained, options.skip_bad, warnings.append, draw_of(options), options.classes
+    )
     set_img_size(cfg, options.img_size)
     if training:
         _set_epochs(cfg, options.epochs)
@@ -139,12 +143,16 @@ def prepare(
             set_recipe(cfg, checkpoint.config.get('recipe'), notes.append)
             typed = {key: value for key, value in options.cfg_options.items() if key.startswith(RECIPE_ENTRIES)}
             merge_options(cfg, typed, lambda note: None)
+        if cfg.get('resume') and folder is not None:
+            refuse_other_classes({'meta': checkpoint.meta}, folder)
         if cfg.get('resume') and isinstance(folder, DetectorData):
             refuse_other_images(checkpoint.config, folder.drawn)
         if options.seed is None and cfg.get('resume'):
             cfg.randomness.seed = checkpoint.meta.get('seed', cfg.randomness.seed)
         if options.data is not None:
             warn_of_anchors(cfg, options.data, warnings.append)
+        if isinstance(folder, DetectorData):  # whose classes are drawn at the end
+            say_what_is_missing(folder.classes, say=notes.append)
     if checkpoint is not None and (not training or cfg.get('resume')):
         preprocessor = cfg.model.get('data_preprocessor')
         if warning := other_normalisation(preprocessor, {'meta': checkpoint.meta}, checkpoint.path):

@@ -17,7 +17,7 @@ from mmcnn.nearest import nearest
 from mmcnn.weights.addresses import fetch, is_address
 from mmcnn.weights.checkpoint import Checkpoint
 from mmcnn.weights.fitting import Fit, attempt
-from mmcnn.weights.names import SOURCES, TRANSLATE, Request, backbone_of
+from mmcnn.weights.names import SOURCES, TRANSLATE, Request, backbone_of, is_detector
 from mmcnn.weights.record import Record, of_published, of_row
 from mmcnn.weights.refusal import other_row, refusal
 from mmcnn.weights.report import LoadReport, compare, without_counters

@@ -55,6 +55,11 @@ def test_cfg_options_may_be_given_more_than_once(read):
     assert options.cfg_options == {'a': 1, 'b.c': [1, (2, 3)], 'd': 'x', 'e': None, 'f': 1e-3, 'g': -1}
 
 
+def test_classes_are_words_of_one_option_or_several(read):
+    assert read('--classes', 'a,b', 'c d', '--classes', 'e').classes == ['a,b', 'c d', 'e']
+    assert read().classes is None
+
+
 def test_option_without_value(run_tool):
     result = run_tool('train', 'yolov4_cspdarknet53', '--cfg-options', 'model')
     assert result.code == 2

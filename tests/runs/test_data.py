@@ -1,7 +1,9 @@
 """--data and --cache-gb: what they change in a config, and what they say of a folder that does not fit."""
 
+import json
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -100,11 +102,70 @@ def test_classes_of_the_own_data():
         check_classes(cfg)
 
 
+def trained_on(*classes):
+    return {'meta': {'dataset_meta': {'classes': classes}}}
+
+
+def val_of(cfg):
+    """Names of the categories and number of the boxes that a config is tested on; labels follow their order."""
+    dataset = cfg.test_dataloader.dataset
+    assert cfg.test_evaluator.ann_file == str(Path(dataset.data_root) / dataset.ann_file)
+    coco = json.loads(Path(cfg.test_evaluator.ann_file).read_bytes())
+    assert tuple(each['name'] for each in coco['categories']) == tuple(dataset.metainfo.classes)
+    return tuple(dataset.metainfo.classes), len(coco['annotations'])
+
+
 def test_data_of_a_checkpoint_has_to_have_its_classes(shapes):
-    checkpoint = {'meta': {'dataset_meta': {'classes': ('square', 'circle', 'triangle')}}}
-    with pytest.raises(UsageError, match=r"trained on the classes \('square', 'circle', 'triangle'\)"):
-        set_data(load_config(CONFIG), str(shapes), checkpoint)
+    with pytest.raises(UsageError, match=r"on the classes \('square', 'ring'\), but .* has \('circle', 'square', 't.*"
+                                         r'classes=... evaluates some of those that both have: square'):  # fmt: skip
+        set_data(load_config(CONFIG), str(shapes), trained_on('square', 'ring'))
     set_data(load_config(CONFIG), str(shapes), {'meta': {}})  # a checkpoint that does not say
+
+
+def test_classes_of_a_checkpoint_fit_by_their_names(shapes):
+    cfg, said = load_config(CONFIG), []
+    set_data(cfg, str(shapes), trained_on('square', 'circle', 'triangle'), say=said.append)
+    assert (val_of(cfg)[0], said) == (('square', 'circle', 'triangle'), [])
+    every = val_of(cfg)[1]
+    folder = set_data(cfg, str(shapes), trained_on('triangle', 'circle'), say=said.append)
+    assert (folder.classes, cfg.model.bbox_head.num_classes) == (('triangle', 'circle'), 2)
+    assert val_of(cfg)[0] == ('triangle', 'circle') and 0 < val_of(cfg)[1] < every
+    assert said[0] == 'note: classes in use (1)' and said[1].startswith(
+        '  val.json: 2 of 3 classes; boxes of the others'
+    )
+    assert 'classes' not in cfg.test_evaluator
+
+
+def test_chosen_classes_of_a_training(shapes):
+    cfg, said = load_config(CONFIG), []
+    folder = set_data(cfg, str(shapes), say=said.append, classes=['triangle,circle'])
+    assert (folder.classes, folder.num_train, folder.num_val) == (('circle', 'triangle'), 8, 4)
+    assert val_of(cfg)[0] == ('circle', 'triangle')
+    assert cfg.train_dataloader.dataset.dataset.metainfo.classes == ('circle', 'triangle')
+    assert (cfg.model.bbox_head.num_classes, said[0]) == (2, 'note: classes in use (2)')
+    with pytest.raises(UsageError, match=r"classes='sqare': .*train\.json has no such class; did you mean square\?"):
+        set_data(load_config(CONFIG), str(shapes), classes=['sqare'])
+
+
+def test_chosen_classes_of_a_test(shapes):
+    cfg, said = load_config(CONFIG), []
+    folder = set_data(cfg, str(shapes), trained_on('ring', 'square', 'circle'), say=said.append, classes=['square'])
+    assert folder.classes == ('ring', 'square', 'circle')  # the labels of the network
+    assert cfg.test_evaluator.classes == ['square']
+    assert said[-1] == "note: evaluated are 1 of the 3 classes of the checkpoint: ('square',)"
+    for classes, message in (
+        (['ring'], r"classes='ring': .*val\.json has no such"),
+        (['oval'], 'the checkpoint has no'),
+    ):
+        with pytest.raises(UsageError, match=message):
+            set_data(load_config(CONFIG), str(shapes), trained_on('ring', 'square'), classes=classes)
+
+
+def test_where_classes_cannot_be_chosen(shape_classes):
+    with pytest.raises(UsageError, match=r"classes=\['a'\] needs data=PATH"):
+        set_data(load_config(CONFIG), None, classes=['a'])
+    with pytest.raises(UsageError, match=r"classes=\['circle'\] needs a detector"):
+        set_data(load_config(CLASSIFIER), str(shape_classes), classes=['circle'])
 
 
 def test_folder_of_classes_sets_classes_and_files(shape_classes):

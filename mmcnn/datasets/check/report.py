@@ -72,11 +72,13 @@ class DataReport(Report):
         Raises:
             DataError: There are errors, or such as cannot be left out. The message lists the first of each kind.
         """
-        blocking = self.of('fatal') if skip_bad else self.of('fatal', 'error')
-        if blocking:
-            hint = ['leave out what has an error with skip_bad=True, or mend the files']
-            hint = [] if self.of('fatal') else hint
-            raise DataError('\n'.join([f'{self.title()}; not fit to be used:', *listed(blocking), *hint]))
+        fatal = self.of('fatal')
+        if fatal or (self.of('error') and not skip_bad):
+            # Nothing is left because of the errors: these are the cause, also where they are left out.
+            blocking = self.of('fatal', 'error') if not skip_bad or any(each.follows for each in fatal) else fatal
+            hint = '' if fatal else ' (skip_bad=True leaves out what has an error)'
+            wrong = [*blocking, *(each for each in self.of('warning') if each.follows)]
+            raise DataError('\n'.join([f'{self.title()}; not fit to be used{hint}:', *listed(wrong)]))
         numbers = {split.name: len(kept['images']) for split, kept in zip(self.splits, self.kept, strict=True)}
         files = [_ann_file(split, kept) for split, kept in zip(self.splits, self.kept, strict=True)]
         return DetectorData(

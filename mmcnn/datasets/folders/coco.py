@@ -7,12 +7,12 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from mmcnn.datasets.folders.coco_entries import KEYS, missing_lists
 from mmcnn.datasets.folders.coco_files import AnnotationFile, choose_file, other_files, usual_files
 from mmcnn.datasets.folders.file_names import SPLIT_WORDS, FileFinder, split_words, used_to_validate
 from mmcnn.datasets.folders.split import DataSplit
 from mmcnn.errors import DataError
 
-_KEYS = ('images', 'annotations', 'categories')
 _TRIED = 50  # entries by which the folder of the images is found
 
 
@@ -142,8 +142,7 @@ def _read(path: Path) -> dict:
     except (OSError, RecursionError, ValueError) as error:  # ValueError: a number of thousands of digits
         raise DataError(f'{path} cannot be read: {getattr(error, "strerror", None) or error}') from error
     if not isinstance(coco, dict):
-        raise DataError(f'{path} holds a JSON {type(coco).__name__}; COCO format is an object with {", ".join(_KEYS)}')
-    absent = [key for key in _KEYS if not isinstance(coco.get(key), list)]
-    if absent:
-        raise DataError(f'{path} has no list of {", ".join(absent)}; COCO format has {", ".join(_KEYS)}')
+        raise DataError(f'{path} holds a JSON {type(coco).__name__}; COCO format is an object with {", ".join(KEYS)}')
+    if missing := missing_lists(coco):
+        raise DataError(f'{path} {missing}')
     return coco

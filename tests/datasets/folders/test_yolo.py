@@ -174,7 +174,7 @@ def test_labels_that_are_no_text_and_labels_without_a_picture(make):
         ('annotation without an image', 'warning', 'labels/train/z.txt'),
         ('unreadable annotation', 'error', 'labels/val/ü c.txt'),
         ('unreadable image', 'error', 'images/train/b.png'),
-        ('class without a box', 'warning', 'data.yaml (val)'),
+        ('nothing to measure', 'warning', 'data.yaml (val)'),
     ]
 
 
