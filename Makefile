@@ -20,7 +20,7 @@ test: setup
 	$(BIN)/python -m pytest -n auto --maxprocesses 8
 
 test-all: setup
-	$(BIN)/python -m pytest -n auto --maxprocesses 8 -m 'not campaign'
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 -m 'not campaign and not real_weights'
 
 lint: setup
 	$(BIN)/ruff check .
@@ -39,6 +39,7 @@ parity: setup
 
 table: setup
 	$(BIN)/python -m mmcnn.zoo.measure
+	$(BIN)/python -m mmcnn.zoo.sizes
 	$(BIN)/python tools/model_zoo.py costs --into docs/costs.md
 	$(BIN)/python tools/model_zoo.py --into README.md --plot docs/zoo.png
 

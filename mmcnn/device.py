@@ -7,21 +7,31 @@ import torch
 from mmcnn.errors import UsageError
 
 
-def device_called(name: str | torch.device) -> torch.device:
+def device_called(name: str | int | torch.device) -> torch.device:
     """The device of this name.
 
     Args:
-        name: 'cpu', 'cuda' or 'cuda:N', or the device itself.
+        name: 'cpu', 'cuda' or 'cuda:N', or the device itself; also 'gpu' and 'gpu:N', and the number of a GPU alone.
 
     Raises:
         UsageError: there is no such device here.
     """
     try:
-        device = torch.device(name) if isinstance(name, str | torch.device) else None
-    except RuntimeError:
+        device = torch.device(_of_torch(str(name)) if isinstance(name, str | int) else name)
+    except (RuntimeError, TypeError):
         device = None
-    if device is None or device.type not in ('cpu', 'cuda'):
-        raise UsageError(f'device={name}: this is no device; say cpu, cuda or cuda:N')
+    if isinstance(name, bool) or device is None or device.type not in ('cpu', 'cuda'):
+        several = ''
+        if isinstance(name, str) and ',' in name:
+            several = '; a process uses one, and torchrun starts one for each of several GPUs'
+        raise UsageError(f'device={name}: this is no device; say cpu, cuda or cuda:N{several}')
     if device.type == 'cuda' and (device.index or 0) >= (count := torch.cuda.device_count()):
-        raise UsageError(f'device={name}: PyTorch sees {count} CUDA devices here')
+        meant = '' if str(name) == str(device) else f', which is {device}'
+        raise UsageError(f'device={name}{meant}: PyTorch sees {count} CUDA devices here')
     return device
+
+
+def _of_torch(name: str) -> str:
+    """PyTorch's name of a device: 'gpu' is its 'cuda', and a number is that of a GPU."""
+    name = name.strip().lower()
+    return f'cuda:{name}' if name.isdecimal() else name.replace('gpu', 'cuda', 1) if name.startswith('gpu') else name

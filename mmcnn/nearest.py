@@ -1,4 +1,4 @@
-"""Names that a mistyped one may have meant."""
+"""What a mistyped name or value may have meant."""
 
 from __future__ import annotations
 
@@ -18,3 +18,8 @@ def nearest(name: str, known: Any, prefix: str = '', count: int = 5) -> str:
         if len(names) <= 30
         else f'none of the {len(names)} known names is near'
     )
+
+
+def as_share(value: float) -> str:
+    """The tail of an error about a value that is not between 0 and 1: what it is if it was meant in percent."""
+    return f'; {value:g} % is {value / 100:g}' if 1 < value <= 100 else ''

@@ -50,6 +50,7 @@ TRANSFORMS = _child(mmengine_registry.TRANSFORMS, 'mmcnn.datasets')
 METRICS = _child(mmengine_registry.METRICS, 'mmcnn.evaluation')
 HOOKS = _child(mmengine_registry.HOOKS, 'mmcnn.engine', 'mmcnn.recipes', 'mmcnn.datasets')
 LOOPS = _child(mmengine_registry.LOOPS, 'mmcnn.engine')
+VISBACKENDS = _child(mmengine_registry.VISBACKENDS, 'mmcnn.engine')
 WEIGHT_INITIALIZERS = _child(mmengine_registry.WEIGHT_INITIALIZERS, 'mmcnn.weights.initializer')
 OPTIM_WRAPPER_CONSTRUCTORS = _child(mmengine_registry.OPTIM_WRAPPER_CONSTRUCTORS, 'mmcnn.recipes')
 

@@ -7,6 +7,7 @@ default_hooks = dict(
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='mmcnn.AtomicCheckpointHook', interval=1, max_keep_ckpts=3, save_best='coco/bbox_mAP'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
+    bn_statistics=dict(type='mmcnn.BNStatisticsHook'),
     visualization=dict(type='DetVisualizationHook'),
 )
 env_cfg = dict(

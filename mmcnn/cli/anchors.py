@@ -14,13 +14,13 @@ from typing import Annotated
 from mmcnn.cli.arguments import add_options, options_from
 from mmcnn.compat.moved import moved_names
 from mmcnn.errors import UsageError
-from mmcnn.runs.options import MAX_SEED, Option, Options
+from mmcnn.runs.options import MAX_SEED, Option, SplitOptions
 
 __getattr__ = moved_names(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnchorOptions(Options):
+class AnchorOptions(SplitOptions):
     """What is measured, and how long better anchors are looked for."""
 
     data: Annotated[str | Path | None, Option('a data folder, as for mmcnn train', 'demo|PATH')] = None
@@ -42,13 +42,15 @@ def run(args: argparse.Namespace) -> int:
     from mmcnn.config.load import load_config
     from mmcnn.datasets.anchors import anchors_of, as_config, best_possible_recall, propose_anchors
     from mmcnn.runs.anchors import train_box_sizes
-    from mmcnn.runs.data import inner_dataset, set_data
+    from mmcnn.runs.data import set_data
+    from mmcnn.runs.data_sets import inner_dataset
+    from mmcnn.runs.drawn_split import draw_of
 
     cfg = load_config(options.config)
     present = anchors_of(cfg.model)
     if present is None:
         raise UsageError(f'{options.config} has no anchors of fixed sizes')
-    set_data(cfg, options.data, skip_bad=options.data not in (None, 'demo'))
+    set_data(cfg, options.data, skip_bad=options.data not in (None, 'demo'), draw=draw_of(options))
     sizes = train_box_sizes(cfg, options.img_size)
     print(f'{len(sizes)} boxes of {inner_dataset(cfg.train_dataloader).data_root} at {options.img_size} px')
     print(f'{options.config}: best possible recall {best_possible_recall(sizes, present):.4f}')

@@ -64,10 +64,14 @@ def _keywords(kind: Any, option: Option) -> dict[str, Any]:
         return keywords | (
             dict(action='store_true') if kinds == [bool] else dict(nargs='?', const=True, metavar=option.metavar)
         )
+    if Sequence in kinds and str not in kinds:
+        # Names to choose from are looked at once commas are gone.
+        several = dict(action='append') if option.choices else dict(nargs='+', action='extend')
+        return keywords | dict(metavar=option.metavar) | several
     keywords |= dict(metavar=option.metavar, choices=option.choices)
     if Mapping in kinds:
         return keywords | dict(nargs='+', action=KeyValues)
-    number = next((each for each in (int, float) if each in kinds), None)
+    number = next((each for each in (int, float) if each in kinds and str not in kinds), None)
     return keywords | (dict(type=number) if number else {})
 
 

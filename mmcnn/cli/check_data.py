@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from mmcnn.cli.arguments import add_options, options_from
-from mmcnn.errors import UsageError
-from mmcnn.runs.options import Option, Options
+from mmcnn.runs.options import Option, SplitOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckOptions(Options):
+class CheckOptions(SplitOptions):
     """What a check of data shows."""
 
     config: Annotated[str, Option('whose anchors --plot measures (default: yolov5_s)', 'CONFIG')] = 'yolov5_s'
@@ -33,26 +32,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Checks; 1 if there are errors."""
+    """Checks; 1 if there are errors, or nothing to draw where it was asked for."""
     options = options_from(args, CheckOptions)
 
     from mmcnn.datasets.check.report import DataReport
     from mmcnn.runs.api import check_data
 
-    report = check_data(args.path)
+    report = check_data(args.path, val_fraction=options.val_fraction, split_seed=options.split_seed)
+    is_drawn = args.plot is not None and isinstance(report, DataReport) and not report.of('fatal')
+    if args.plot is not None and not is_drawn:  # before the report, whose end is the cause
+        print(f'--plot {args.plot}: nothing is drawn, only boxes that can be read are')
     print(report.text(options.show))
-    if args.plot is not None:
-        if not isinstance(report, DataReport) or report.of('fatal'):
-            raise UsageError(f'--plot {args.plot}: only boxes that can be read are drawn')
+    if is_drawn:
         _plot(report, options, args.plot)
-    return 0 if report.ok else 1
+    return 0 if report.ok and (args.plot is None or is_drawn) else 1
 
 
 def _plot(report, options: CheckOptions, file: str) -> None:
     from mmcnn.config.load import load_config
     from mmcnn.datasets.anchors import anchors_of, box_sizes, within_reach
     from mmcnn.plots.data import plot_data
+    from mmcnn.plots.fonts import say_what_is_missing
 
+    say_what_is_missing(report.classes, say=print)
     cocos = {split.name: kept for split, kept in zip(report.splits, report.kept, strict=True)}
     sizes = {split: box_sizes(coco, options.img_size) for split, coco in cocos.items()}
     anchors = anchors_of(load_config(options.config).model)

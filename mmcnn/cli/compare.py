@@ -59,6 +59,7 @@ def run(args: argparse.Namespace) -> int:
     budget = dict(
         data=data, epochs=options.epochs, img_size=options.img_size, batch_size=options.batch_size, amp=options.amp,
         cfg_options=dict(options.cfg_options), **(dict(skip_bad=True) if options.skip_bad else {}),
+        **(dict(classes=options.classes) if options.classes else {}),
     )  # fmt: skip
     other = dict(workers=options.workers, device=options.device)
     work_dir = Path(options.work_dir or Path('work_dirs') / f'compare_{Path(cfg.filename).stem}').resolve()

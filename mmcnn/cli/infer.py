@@ -1,11 +1,16 @@
 """Finds objects in images, folders, videos or a camera.
 
-SOURCE is an image, a folder (with its subfolders), a pattern in quotes ('day*/*.jpg'), a video, or the number of a
-camera (0), which is read until Ctrl-C or for --max-frames N. The folder of the results holds each image and video with
-the boxes drawn, and detections.json: for each image a list of bbox (x1, y1, x2, y2 in pixels), score, label and name.
-Nothing is overwritten. Config, backbone and classes come from the checkpoint unless there is a CONFIG.
+SOURCE is an image, a folder (with its subfolders), a pattern in quotes ('day*/*.jpg'), a text file with a path in each
+line (.txt), a video, or the number of a camera (0), which is read until Ctrl-C or for --max-frames N. The folder of the
+results holds each image and video with the boxes drawn, and detections.json: for each image a list of bbox (x1, y1, x2,
+y2 in pixels), score, label and name. Nothing is overwritten. Config, backbone and classes come from the checkpoint
+unless there is a CONFIG. CHECKPOINT may be the published weights of YOLOv5 (.pt), YOLOv3 and YOLOv4 (Darknet's
+.weights), of MMDetection's YOLOv3 and Faster R-CNN or of torchvision's Faster R-CNN (.pth): the config of mmcnn that
+holds them is found.
 
   mmcnn infer work_dirs/RUN/best.pth street.jpg holiday/ clip.mp4
+  mmcnn infer yolov5s.pt street.jpg
+  mmcnn infer cards.weights table.jpg --classes cards.names
   mmcnn infer work_dirs/RUN/best.pth new_images/ --format yolo --score-thr 0.4 --out labels_to_check
 """
 
@@ -19,9 +24,11 @@ from pathlib import Path
 from mmcnn.cli.arguments import add_options, options_from
 from mmcnn.config.files import own_configs
 from mmcnn.errors import UsageError
-from mmcnn.runs.options import LABEL_FORMATS, InferOptions
+from mmcnn.runs.options import InferOptions
 
 _SHOWN = 20  # files that are left out
+#: Endings of files of weights.
+WEIGHTS = ('.pth', '.pt', '.weights', '.safetensors')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,12 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     # Two of them, so that options may stand after the first: CHECKPOINT --out D SOURCE.
     parser.add_argument('first', metavar='[CONFIG] CHECKPOINT', help='a checkpoint, and before it a config if need be')
     parser.add_argument('rest', metavar='SOURCE', nargs='+', help='image, folder, pattern, video or camera number')
-    add_options(parser, InferOptions, leave_out=('format',))
-    parser.add_argument(
-        '--format', action='append', choices=LABEL_FORMATS,
-        help='also write label files, to correct them or to train on them: coco.json, or text files in yolo/; may be '
-        'given more than once',
-    )  # fmt: skip
+    add_options(parser, InferOptions)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -69,14 +71,14 @@ def split_arguments(names: Sequence[str]) -> tuple[str | None, str, list[str]]:
     """Config or None, checkpoint and sources.
 
     The first argument is a config if it ends in .py or names one that comes with mmcnn, also if it is no file and a
-    checkpoint follows: then the error is that there is no such config.
+    file of weights follows: then the error is that there is no such config.
 
     Raises:
         UsageError: no source is left.
     """
     first = names[0]
     own = first.removeprefix('configs/') in own_configs()
-    follows = not Path(first).exists() and names[1].endswith('.pth') and Path(names[1]).is_file()
+    follows = not Path(first).exists() and names[1].endswith(WEIGHTS) and Path(names[1]).is_file()
     config, *others = names if first.endswith('.py') or own or follows else (None, *names)
     checkpoint, *sources = others
     if not sources:

@@ -1,10 +1,11 @@
 """Evaluates a checkpoint on the validation images.
 
 Prints the 12 COCO numbers and the AP of each class, or the top-1 and top-5 accuracy of a classifier, and stores them in
-metrics.json. Config, backbone and classes come from the checkpoint. With a CONFIG, CHECKPOINT may be weights of any
-kind that fits (yolov4.weights, .safetensors, ...).
+metrics.json. Config, backbone and classes come from the checkpoint, or from published weights (yolov5s.pt,
+yolov4.weights, ...) as mmcnn infer --help lists them. With a CONFIG, CHECKPOINT may be weights of any kind that fits.
 
   mmcnn test work_dirs/RUN/best.pth
+  mmcnn test yolov5s.pt --data PATH
   mmcnn test yolov3_darknet53 yolov3.weights --data PATH
 """
 

@@ -5,6 +5,7 @@ program: loading one runs it, so take configs only from people you trust.
 
   mmcnn train yolov4_cspdarknet53_narrow --data demo
   mmcnn train yolov4_cspdarknet53 --data PATH --backbone vovnet39 --epochs 50
+  mmcnn train yolov5_s --data PATH --weights yolov5s.pt
 """
 
 from __future__ import annotations

@@ -227,6 +227,8 @@ def typed(options: dict[str, Any]) -> list[str]:
         if isinstance(value, dict):
             pairs = [f'{key}={entry}' for key, entry in value.items()]
             words += [f'--{name.replace("_", "-")}', *pairs] if pairs else []
+        elif isinstance(value, list | tuple):
+            words += [f'--{name.replace("_", "-")}', *value]
         elif value is not None and value is not False:
             words += [f'--{name.replace("_", "-")}', *([] if value is True else [str(value)])]
     return words

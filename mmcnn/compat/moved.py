@@ -58,7 +58,7 @@ MODULES: dict[str, Place | dict[str, Place]] = {
     'mmcnn.datasets.coco_folder': 'mmcnn.datasets.folders.coco',
     'mmcnn.datasets.data_check': {
         'LAYOUTS': 'mmcnn.datasets.folders.layouts',
-        'YOLO_FILE': 'mmcnn.datasets.folders.yolo:FILE',
+        'YOLO_FILE': 'mmcnn.datasets.folders.yolo_settings:FILE',
         'check_data': 'mmcnn.datasets.check.detector',
         'is_detector_folder': 'mmcnn.datasets.folders.layouts',
     },
@@ -86,7 +86,7 @@ MODULES: dict[str, Place | dict[str, Place]] = {
     'mmcnn.datasets.transforms.tiles': 'mmcnn.datasets.mosaic.tiles',
     'mmcnn.datasets.voc_folder': 'mmcnn.datasets.folders.voc',
     'mmcnn.datasets.yolo_folder': {
-        'FILE': 'mmcnn.datasets.folders.yolo',
+        'FILE': 'mmcnn.datasets.folders.yolo_settings',
         'IMAGE_SUFFIXES': 'mmcnn.datasets.image_file',
         'read_yolo_folder': 'mmcnn.datasets.folders.yolo',
     },
@@ -174,7 +174,7 @@ MODULES: dict[str, Place | dict[str, Place]] = {
     'mmcnn.weights.darknet_order': 'mmcnn.weights.sources.darknet',
     'mmcnn.weights.files': {
         'KEY': 'mmcnn.weights.record',
-        'WORLDS': 'mmcnn.weights.loading:SOURCES',
+        'WORLDS': 'mmcnn.weights.names:SOURCES',
         'WeightFile': 'mmcnn.weights.checkpoint:Checkpoint',
         'format_of': 'mmcnn.weights.checkpoint',
         'open_weights': 'mmcnn.weights.checkpoint:Checkpoint.open',
@@ -204,6 +204,8 @@ MODULES: dict[str, Place | dict[str, Place]] = {
     },
     'mmcnn.weights.worlds': {
         '*': 'mmcnn.weights.loading',
+        **dict.fromkeys(('CLASS_LAYERS', 'is_backbone', 'is_detector'), 'mmcnn.weights.names'),
+        **dict.fromkeys(('TOP', 'UNBUILT'), 'mmcnn.weights.sources.darknet'),
     },
     'mmcnn.weights.whole_file': {
         'PART': 'mmcnn.engine.atomic_file',
@@ -221,10 +223,10 @@ NAMES: dict[str, dict[str, Place]] = {
         'UsageError': 'mmcnn.errors',
         'check_classes': 'mmcnn.runs.data',
         'check_initial_weights': 'mmcnn.runs.training',
-        'config_and_checkpoint': 'mmcnn.config.load',
+        'config_and_checkpoint': 'mmcnn.config.of_weights',
         'describe_batches': 'mmcnn.runs.batches',
         'friendly_errors': 'mmcnn.cli.errors',
-        'inner_dataset': 'mmcnn.runs.data',
+        'inner_dataset': 'mmcnn.runs.data_sets',
         'is_classifier': 'mmcnn.config.model',
         'load_config': 'mmcnn.config.load',
         'merge_options': 'mmcnn.config.entries',
@@ -244,7 +246,7 @@ NAMES: dict[str, dict[str, Place]] = {
     'mmcnn.cli.configs': {
         'BACKBONE': 'mmcnn.config.load',
         'PACKAGE': 'mmcnn.config.files',
-        'config_and_checkpoint': 'mmcnn.config.load',
+        'config_and_checkpoint': 'mmcnn.config.of_weights',
         'config_folder': 'mmcnn.config.files',
         'dicts_in': 'mmcnn.config.load',
         'load_config': 'mmcnn.config.load',
@@ -257,10 +259,15 @@ NAMES: dict[str, dict[str, Place]] = {
     },
     'mmcnn.models.losses': {'LevelOutput': 'mmcnn.models.task_modules'},
     'mmcnn.models.losses.yolo_loss': {'LevelOutput': 'mmcnn.models.task_modules'},
-    'mmcnn.weights.checkpoint': dict.fromkeys(
-        ('MAX_FILE', 'first_line', 'refuse_enormous'), 'mmcnn.weights.formats'
-    ),
-    'mmcnn.weights.loading': {'WORLDS': 'mmcnn.weights.loading:SOURCES'},
+    'mmcnn.weights.checkpoint': {
+        **dict.fromkeys(('MAX_FILE', 'first_line', 'refuse_enormous'), 'mmcnn.weights.formats'),
+        'NAMED_KEYS': 'mmcnn.weights.report',
+    },
+    'mmcnn.weights.loading': {
+        **dict.fromkeys(('TOP', 'UNBUILT'), 'mmcnn.weights.sources.darknet'),
+        **dict.fromkeys(('CLASS_LAYERS', 'is_backbone', 'is_detector'), 'mmcnn.weights.names'),
+        'WORLDS': 'mmcnn.weights.names:SOURCES',
+    },
     'mmcnn.engine': {
         'ScheduleHook': 'mmcnn.recipes.schedule_hook',
         'StepEMAHook': 'mmcnn.recipes.step_ema_hook',

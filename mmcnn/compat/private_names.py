@@ -135,6 +135,10 @@ PRIVATE_NAMES = (
         'validates as often as MMEngine would', 'a public method',
     ),
     PrivateName(
+        'mmengine.visualization.vis_backend.BaseVisBackend._init_env', 'mmcnn/engine/vis_backends.py',
+        'every back end has to define it, though its name says otherwise', 'a public abstract method',
+    ),
+    PrivateName(
         'mmengine.dataset.BaseDataset._metainfo', 'mmcnn/datasets/folders/classes.py',
         'the classes are known once the folders are read; metainfo is a copy', 'a public setter',
     ),

@@ -70,7 +70,7 @@ def _set_again(around: Any, name: str, value: Any) -> None:
         if value.get('type') in (None, node.get('type')):
             for key, each in value.items():
                 _set_again(node, key, each)
-    elif isinstance(value, list) and isinstance(node, list) and len(value) == len(node):
+    elif isinstance(value, list) and isinstance(node, list) and len(value) <= len(node):
         for number, each in enumerate(value):
             _set_again(node, str(number), each)
     elif isinstance(around, list):

@@ -1,4 +1,4 @@
-"""Configs: found by name or in a checkpoint, changed by ``cfg_options`` and ``backbone``."""
+"""Configs: found by name, changed by ``cfg_options`` and ``backbone``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from mmcnn.config.variables import Say
 from mmcnn.errors import UsageError
 from mmcnn.models.wiring import swap_backbone
 from mmcnn.nearest import nearest
-from mmcnn.weights.checkpoint import Checkpoint
 
 #: The entry that names the backbone.
 BACKBONE = 'model.backbone.type'
@@ -64,18 +63,6 @@ def _read(name: str, say: Say) -> Config:
     if new := new_name(path):
         say(f'note: {path.stem} is now called {new}; the old name goes with the next release')
     return cfg
-
-
-def config_and_checkpoint(
-    config: str | Path | Config | None, path: str | Path, say: Say = print
-) -> tuple[Config, Checkpoint]:
-    """A checkpoint, opened, and its config: the named one, else the one that the run recorded in the checkpoint.
-
-    Raises:
-        UsageError, CheckpointError: what is missing or does not fit.
-    """
-    checkpoint = Checkpoint.open(path)
-    return checkpoint.config if config is None else load_config(config, say=say), checkpoint
 
 
 def set_backbone(cfg: Config, backbone: str | None, options: Mapping[str, Any], say: Say = print) -> None:

@@ -20,7 +20,7 @@ Say = Callable[[str], object]
 #: a variable by which a config is put together; once the file is read, only the copies of its value have an effect.
 READ = frozenset(
     {*inspect.signature(Runner).parameters, 'custom_imports', 'env_variables'}
-    | {'nominal_batch_size', 'scale_lr', 'summed_batch_size'}
+    | {'nominal_batch_size', 'scale_lr', 'summed_batch_size', 'drawn_split', 'recipe'}
 ) - {'cfg'}
 #: Variables for the pipelines of data sets, by MMDetection's convention.
 _PIPELINES = ('train_pipeline', 'test_pipeline')

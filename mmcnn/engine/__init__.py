@@ -2,8 +2,18 @@
 
 from mmcnn.compat.moved import moved_names
 from mmcnn.engine.atomic_checkpoint_hook import AtomicCheckpointHook
+from mmcnn.engine.bn_statistics_hook import BNStatisticsHook
+from mmcnn.engine.early_stopping_hook import ResumableEarlyStoppingHook
 from mmcnn.engine.resumable_train_loop import ResumableTrainLoop
+from mmcnn.engine.vis_backends import MLflowVisBackend, TrackioVisBackend
 
-__all__ = ['AtomicCheckpointHook', 'ResumableTrainLoop']
+__all__ = [
+    'AtomicCheckpointHook',
+    'BNStatisticsHook',
+    'MLflowVisBackend',
+    'ResumableEarlyStoppingHook',
+    'ResumableTrainLoop',
+    'TrackioVisBackend',
+]
 
 __getattr__ = moved_names(__name__)

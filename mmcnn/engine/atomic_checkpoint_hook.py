@@ -36,6 +36,7 @@ class AtomicCheckpointHook(CheckpointHook):
     - What a new checkpoint replaces (the oldest of ``max_keep_ckpts``, the former best one, that of a stop) is deleted
       after it, not before. A kill between the two leaves a file too many; the resumed run deletes it.
     - Gradients that wait for the end of an accumulation are stored and restored.
+    - A validation that had nothing to measure by, NaN or in COCO's numbers -1, is no best one.
     - Only files of the hook's own names in the run's own folder are ever deleted: what a checkpoint from elsewhere says
       of files is not believed.
     - A run that is not resumed forgets the ``last_checkpoint`` of an earlier one in its folder.
@@ -72,9 +73,8 @@ class AtomicCheckpointHook(CheckpointHook):
         hub.update_info('own_links', self._own_links)
         if not is_main_process():
             return
-        stale = hub.get_info('stale_ckpts', [])
+        stale = [] if resumed is None else hub.get_info('stale_ckpts', [])
         if resumed is None:
-            stale = []
             (Path(runner.work_dir) / 'last_checkpoint').unlink(missing_ok=True)
         self._link_best_and_last(resumed)
         self._remove(stale)
@@ -143,6 +143,7 @@ class AtomicCheckpointHook(CheckpointHook):
     def _save_best_checkpoint(self, runner, metrics: dict) -> None:
         if not self.save_best:
             return
+        metrics = {k: float('nan') if value == -1 and k.startswith('coco/') else value for k, value in metrics.items()}
         self._former_best = self._best_paths()
         self._set_best(dict.fromkeys(self._former_best))  # so that MMEngine deletes nothing
         with self._written_whole():
@@ -289,9 +290,7 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def _replaced_best(self) -> list[str]:
         """Names of former best checkpoints that a new one has taken the place of."""
-        if not self._former_best:
-            return []
-        new = self._best_paths()
+        new = self._best_paths() if self._former_best else {}
         return [Path(old).name for key, old in self._former_best.items() if old and new[key] and old != new[key]]
 
 

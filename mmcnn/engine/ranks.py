@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import os
+from collections.abc import Iterator
 
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import init_dist, is_distributed
+
+from mmcnn.errors import UsageError
 
 #: Counts the runs of this process.
 _joined = itertools.count()
@@ -20,6 +25,9 @@ def join_ranks(cfg: Config) -> None:
 
     Args:
         cfg: complete; on a CPU its ``model_wrapper_cfg`` is set.
+
+    Raises:
+        UsageError: the port by which they find each other is in use.
     """
     launcher = cfg.get('launcher', 'none')
     if launcher == 'none':
@@ -28,7 +36,8 @@ def join_ranks(cfg: Config) -> None:
         if not torch.distributed.is_initialized():
             # A launcher has one store for all runs of its processes: without keys of its own, the second would find the
             # addresses of the first.
-            store, rank, size = next(torch.distributed.rendezvous('env://'))
+            with _port_in_use():
+                store, rank, size = next(torch.distributed.rendezvous('env://'))
             store = torch.distributed.PrefixStore(f'run-{next(_joined)}', store)
             torch.distributed.init_process_group('gloo', store=store, rank=rank, world_size=size)
         cfg.model_wrapper_cfg = dict(
@@ -38,4 +47,20 @@ def join_ranks(cfg: Config) -> None:
             find_unused_parameters=cfg.get('find_unused_parameters', False),
         )
     elif not is_distributed():
-        init_dist(launcher, **cfg.get('env_cfg', {}).get('dist_cfg', {}))
+        with _port_in_use():
+            init_dist(launcher, **cfg.get('env_cfg', {}).get('dist_cfg', {}))
+
+
+@contextlib.contextmanager
+def _port_in_use() -> Iterator[None]:
+    """Says in a sentence that the port by which the processes find each other belongs to another program."""
+    try:
+        yield
+    except torch.distributed.DistNetworkError as error:
+        if 'EADDRINUSE' not in str(error):
+            raise
+        port = os.environ.get('MASTER_PORT')
+        raise UsageError(
+            f'port {port}, by which the processes find each other, is in use on this machine, by another training '
+            'most often: choose another one (MASTER_PORT=N, torchrun --master-port N)'
+        ) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -35,7 +35,7 @@ LAST_WORDS = 1.0
 #: What a disk says that takes no more.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 # What a seed is for, beside its position in the run; a sample's position is longer.
-_EPOCH, _ITERATION, _VALIDATION = range(3)
+_EPOCH, _ITERATION, _VALIDATION, _AGAIN = range(4)
 
 
 @LOOPS.register_module()
@@ -139,6 +139,21 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         self._note_position(idx + 1)
         runner.call_hook('after_train_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs)
         self._iter += 1
+
+    def first_batches(self, num_images: int) -> Iterator[Any]:
+        """The first batches of an epoch that is over once more, with the same samples, of so many images on all ranks.
+
+        A resumed run that comes here draws the same random numbers.
+
+        Args:
+            num_images (int): At least; fewer if the epoch has not as many.
+        """
+        sampler = self.dataloader.batch_sampler
+        together = sampler.batches.batch_size * get_world_size()
+        count = min(-(-num_images // together), len(self.dataloader))
+        seed_from(self.runner.seed, _AGAIN, self._epoch, get_rank())
+        sampler.start(self._epoch, 0, count)
+        yield from self.dataloader
 
     # ------------------------------------------------------------------------------------------------- start and end
 

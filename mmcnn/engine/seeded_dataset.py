@@ -34,9 +34,9 @@ class SampleKey(int):
 
 
 class KeyedBatchSampler(BatchSampler):
-    """A batch sampler's batches as lists of :class:`SampleKey`, from any batch of the epoch on.
+    """A batch sampler's batches as lists of :class:`SampleKey`, from any batch of the epoch on and up to any.
 
-    Batches before that are never loaded. The length stays that of the whole epoch.
+    The others are never loaded. The length stays that of the whole epoch.
 
     Args:
         batches (BatchSampler): PyTorch's or another with an attribute ``sampler``, such as one
@@ -46,23 +46,25 @@ class KeyedBatchSampler(BatchSampler):
     def __init__(self, batches: BatchSampler) -> None:
         self.batches = batches
         self.epoch = self.first = 0
+        self.end: int | None = None
 
     @property
     def sampler(self) -> Any:
         """The sampler of indices, whose ``set_epoch`` MMEngine calls."""
         return self.batches.sampler
 
-    def start(self, epoch: int, first: int = 0) -> None:
-        """Sets the epoch and the first batch of the next iteration."""
-        self.epoch, self.first = epoch, first
+    def start(self, epoch: int, first: int = 0, end: int | None = None) -> None:
+        """Sets the epoch, the first batch and the one that comes after the last of the next iteration."""
+        self.epoch, self.first, self.end = epoch, first, end
         if hasattr(self.sampler, 'set_epoch'):
             self.sampler.set_epoch(epoch)
 
     def __iter__(self) -> Iterator[list[SampleKey]]:
-        epoch, first = self.epoch, self.first
-        # A loader takes batches ahead: what start() says later is for the next iteration.
+        epoch, first, end = self.epoch, self.first, self.end
+        # A loader takes batches ahead: what start() says later is for the next iteration. The inner sampler always runs
+        # to its end: one that groups by shape would keep what is left for the next epoch.
         for number, batch in enumerate(self.batches):
-            if number >= first:
+            if number >= first and (end is None or number < end):
                 yield [SampleKey(index, epoch) for index in batch]
 
     def __len__(self) -> int:

@@ -48,6 +48,10 @@ class TopK(BaseMetric):
             worse = int(torch.count_nonzero(scores < scores[label]))
             self.results.append((len(scores) - 1 - worse, len(scores)))
 
+    def stand_in_results(self) -> list[tuple[int, int]]:
+        """What :meth:`process` leaves of an image, for whoever wants to know the names of the numbers."""
+        return [(0, len(self.dataset_meta['classes']))]
+
     def compute_metrics(self, results: Sequence[tuple[int, int]]) -> dict[str, float]:
         """Percentages from (rank, number of classes) of all images."""
         ranks, num_classes = np.array([rank for rank, _ in results]), results[0][1]

@@ -1,31 +1,36 @@
 """The twelve COCO numbers and the AP of every class, for boxes."""
 
+import logging
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from hotcoco import COCO, COCOeval
 from mmdet.evaluation import CocoMetric as MMDetCocoMetric
+from mmengine.fileio import get_local_path
 from mmengine.logging import print_log
 
+from mmcnn.console.layout import aligned
+from mmcnn.errors import UsageError
 from mmcnn.evaluation.best_f1 import best_f1_score
+from mmcnn.evaluation.coco_summary import (
+    LIMITS,
+    at_threshold,
+    checked_limits,
+    checked_thresholds,
+    class_keys,
+    class_table,
+    summary,
+    summary_keys,
+)
+from mmcnn.nearest import nearest
 from mmcnn.registry import METRICS
 
-# mmdet's names, in the order of COCO's summary.
-SUMMARY_KEYS = (
-    'bbox_mAP',
-    'bbox_mAP_50',
-    'bbox_mAP_75',
-    'bbox_mAP_s',
-    'bbox_mAP_m',
-    'bbox_mAP_l',
-    'bbox_AR@1',
-    'bbox_AR@10',
-    'bbox_AR@100',
-    'bbox_AR_s@100',
-    'bbox_AR_m@100',
-    'bbox_AR_l@100',
-)
+#: What of a prediction has a row for each box.
+_OF_BOXES = ('bboxes', 'scores', 'labels', 'masks', 'mask_scores')
+
+SUMMARY_KEYS = summary_keys()
 
 
 @METRICS.register_module()
@@ -38,8 +43,9 @@ class CocoMetric(MMDetCocoMetric):
 
     - the 12 numbers ``bbox_mAP``, ``bbox_mAP_50``, ``bbox_mAP_75``, ``bbox_mAP_{s,m,l}`` (areas below 32**2, below
       96**2, above, in pixels of the original image), ``bbox_AR@{1,10,100}``, ``bbox_AR_{s,m,l}@100``; -1, as in
-      pycocotools, where the ground truth has no box of that size;
-    - ``bbox_AP/<class name>`` for each class; NaN for a class without ground truth, which no mean contains.
+      pycocotools, where the ground truth has no box of that size, and NaN where it has no box at all;
+    - ``bbox_AP/<class name>`` for each class, its name on one line; NaN for a class without ground truth, which no
+      mean contains.
 
     Label i is the class ``dataset_meta['classes'][i]`` and is matched with the file's categories by name. Every image
     of the file counts, also one without detections. Crowd boxes match any number of detections and count as neither.
@@ -50,6 +56,20 @@ class CocoMetric(MMDetCocoMetric):
             COCO's result format.
         collect_device (str): 'cpu' or 'gpu': where the ranks of a distributed run exchange results.
         prefix (str, optional): Prefix of the keys. Default: 'coco'.
+        classes (Sequence[str], optional): The classes that are evaluated; detections of the others are left out.
+            Default: all.
+        metric (str | Sequence[str]): 'bbox', as mmdet's key; there is no other.
+        classwise (bool): Whether the AP of each class is returned.
+        proposal_nums (Sequence[int]): The limits, in place of 1, 10 and 100: ``bbox_AR@<limit>`` for each and
+            ``bbox_AR_{s,m,l}@<largest limit>``. AP counts 100 detections if 100 is among them, else the largest.
+        iou_thrs (float | Sequence[float], optional): IoU thresholds that AP and AR are the means over, in place of
+            0.5, 0.55 ... 0.95. AP50 and AP75 are -1 where theirs are not among them.
+        metric_items (Sequence[str], optional): Of the 12 numbers those to return, with or without ``bbox_``.
+        format_only (bool): Only write the detections, for a test server, and return nothing. Needs
+            ``outfile_prefix``; the file needs no annotations.
+        backend_args (dict, optional): How MMEngine reads ``ann_file`` from elsewhere than the disk.
+        sort_categories (bool): Without effect, as mmdet's key: the order of categories does not matter here.
+        use_mp_eval (bool): Without effect, as mmdet's key: hotcoco always takes all cores.
 
     Attributes:
         best_f1_score (float, optional): From the last evaluation on, in the process that computed it: the score from
@@ -58,7 +78,8 @@ class CocoMetric(MMDetCocoMetric):
 
     Raises:
         FileNotFoundError: From the constructor, if ``ann_file`` does not exist.
-        ValueError: When evaluating, if the file lacks a class of ``dataset_meta`` or an evaluated image.
+        UsageError: From the constructor, if an argument is none of the above; when evaluating, if the file lacks a
+            class of ``dataset_meta`` or an evaluated image.
     """
 
     def __init__(
@@ -67,13 +88,41 @@ class CocoMetric(MMDetCocoMetric):
         outfile_prefix: str | None = None,
         collect_device: str = 'cpu',
         prefix: str | None = None,
+        *,
+        classes: Sequence[str] | None = None,
+        metric: str | Sequence[str] = 'bbox',
+        classwise: bool = True,
+        proposal_nums: Sequence[int] = LIMITS,
+        iou_thrs: float | Sequence[float] | None = None,
+        metric_items: Sequence[str] | None = None,
+        format_only: bool = False,
+        backend_args: Mapping | None = None,
+        sort_categories: bool = False,
+        use_mp_eval: bool = False,
     ) -> None:
-        if not os.path.isfile(ann_file):
+        if backend_args is None and not os.path.isfile(ann_file):
             raise FileNotFoundError(f'CocoMetric: the annotation file {ann_file!r} does not exist')
-        super().__init__(outfile_prefix=outfile_prefix, collect_device=collect_device, prefix=prefix)
+        if (metrics := [metric] if isinstance(metric, str) else list(metric)) != ['bbox']:
+            raise UsageError(f"CocoMetric: metric={metric!r}: only boxes are evaluated here, with metric='bbox'")
+        if format_only and outfile_prefix is None:
+            raise UsageError('CocoMetric: format_only=True needs outfile_prefix, where the detections are written to')
+        super().__init__(
+            metric=metrics, classwise=classwise, proposal_nums=checked_limits(proposal_nums),
+            format_only=format_only, outfile_prefix=outfile_prefix, collect_device=collect_device, prefix=prefix,
+        )  # fmt: skip
+        self.iou_thrs = checked_thresholds(iou_thrs)
+        self.metric_items = self._checked_items(metric_items)
         self.ann_file = str(ann_file)
+        self.classes = None if classes is None else tuple(classes)
         self.best_f1_score: float | None = None
-        self._coco_api = COCO(self.ann_file)
+        self._has_said_limit = False
+        self._objects: Counter[tuple[int, int]] | None = None
+        with get_local_path(self.ann_file, backend_args=backend_args) as path:
+            self._coco_api = COCO(str(path))
+
+    def stand_in_results(self) -> list[tuple[dict, dict]]:
+        """What :meth:`process` leaves of no image, for whoever wants to know the names of the numbers."""
+        return []
 
     def compute_metrics(self, results: Sequence[tuple[dict, dict]]) -> dict[str, float]:
         """Evaluates what :meth:`process` has collected.
@@ -83,64 +132,149 @@ class CocoMetric(MMDetCocoMetric):
                 ``bboxes`` (N, 4) as xyxy in pixels of the original image, ``scores`` (N,) and ``labels`` (N,).
 
         Returns:
-            dict[str, float]: The numbers that the class names.
+            dict[str, float]: The numbers that the class names; none with ``format_only``.
         """
         names = self.dataset_meta['classes']
-        self.cat_ids = self._category_ids(names)
-        predictions = [prediction for _, prediction in results]
+        names = [names] if isinstance(names, str) else list(names)
+        evaluated = names if self.classes is None else [name for name in names if name in self.classes]
+        self.cat_ids = self._category_ids(names, evaluated)
+        predictions = self._of_classes([prediction for _, prediction in results])
         self._check_images(predictions)
         if self.outfile_prefix is not None and predictions:
             os.makedirs(os.path.dirname(os.path.abspath(self.outfile_prefix)), exist_ok=True)
             self.results2json(predictions, self.outfile_prefix)
+        if self.format_only:
+            return {}
+        cat_ids = [each for each in self.cat_ids if each is not None]
+        objects = {key: count for key, count in self._count_objects().items() if key[1] in set(cat_ids)}
+        self._say_what_limits(objects)
 
         detections = self._result_array(predictions)
         evaluation = COCOeval(self._coco_api, self._coco_api.load_res(detections), 'bbox')
-        evaluation.params.catIds = sorted(self.cat_ids)
-        evaluation.params.maxDets = [1, 10, 100]
+        evaluation.params.catIds = sorted(cat_ids)
+        evaluation.params.maxDets = self.proposal_nums
+        if self.iou_thrs is not None:
+            evaluation.params.iouThrs = self.iou_thrs
         evaluation.evaluate()
         evaluation.accumulate()
-        print_log('\n' + '\n'.join(evaluation.summary_lines()), logger='current')
-        metrics = {key: float(value) for key, value in zip(SUMMARY_KEYS, evaluation.stats, strict=True)}
+        # (IoU threshold, recall, category, area range, limit), and the same without recall.
+        precision, recall = evaluation.eval['precision'], evaluation.eval['recall']
+        thresholds = np.asarray(evaluation.params.iouThrs)
+        metrics = summary(precision[..., self._limit_of_ap], recall, thresholds, self.proposal_nums)
+        lines = evaluation.summary_lines()
+        if tuple(self.proposal_nums) != LIMITS or self.iou_thrs is not None:  # which the lines do not tell rightly
+            lines = [aligned(['', 'value'], [[key, f'{value:.3f}'] for key, value in metrics.items()])]
+        print_log('\n' + '\n'.join(lines), logger='current')
 
-        # (IoU threshold, recall, category, area range, detections per image); all areas and 100 detections are taken.
-        precision = evaluation.eval['precision'][:, :, np.argsort(np.argsort(self.cat_ids)), 0, -1].mean(axis=1).T
-        precision = np.where(precision > -1, precision, np.nan)
-        counts = [len(self._coco_api.get_ann_ids(cat_ids=[cat_id], iscrowd=False)) for cat_id in self.cat_ids]
+        of_class = precision[:, :, np.argsort(np.argsort(cat_ids)), 0, self._limit_of_ap].mean(axis=1).T
+        of_class = np.where(of_class > -1, of_class, np.nan)
+        counts = Counter()
+        for (_, category), count in objects.items():
+            counts[category] += count
         rows = [
-            (name, count, iou_ap.mean(), iou_ap[0], iou_ap[5])
-            for name, count, iou_ap in zip(names, counts, precision, strict=True)
+            (name, counts[cat_id], iou_ap.mean(), *(at_threshold(iou_ap, thresholds, each) for each in (0.5, 0.75)))
+            for name, cat_id, iou_ap in zip(evaluated, cat_ids, of_class, strict=True)
         ]
-        print_log('\n' + _class_table(rows), logger='current')
-        metrics.update({f'bbox_AP/{name}': float(ap) for name, _, ap, _, _ in rows})
+        if self.classwise:
+            print_log('\n' + class_table(rows), logger='current')
         # The ids of detections are 1, 2, ... in the order of the rows. Those that crowds absorb have no status.
         status = evaluation.image_diagnostics(iou_thr=0.5, score_thr=0.0)['dt_status']
         counted = np.array(sorted(status), dtype=int)
         found = np.array([status[i] == 'tp' for i in counted.tolist()], dtype=bool)
-        scores, cat_ids = detections[counted - 1, 5], detections[counted - 1, 6]
-        self.best_f1_score = best_f1_score(scores, found, cat_ids, dict(zip(self.cat_ids, counts, strict=True)))
+        scores, categories = detections[counted - 1, 5], detections[counted - 1, 6]
+        self.best_f1_score = best_f1_score(scores, found, categories, {each: counts[each] for each in cat_ids})
+        if not objects:
+            metrics = dict.fromkeys(metrics, float('nan'))
+        if self.metric_items is not None:
+            metrics = {key: metrics[key] for key in self.metric_items}
+        if self.classwise:
+            metrics.update(
+                {f'bbox_AP/{key}': float(row[2]) for key, row in zip(class_keys(evaluated), rows, strict=True)}
+            )
         return metrics
 
-    def _category_ids(self, names: Sequence[str]) -> list[int]:
+    @property
+    def _limit_of_ap(self) -> int:
+        """The place of AP's limit: COCO's 100 if it is one of them, else the largest."""
+        return self.proposal_nums.index(100) if 100 in self.proposal_nums else -1
+
+    def _checked_items(self, items: Sequence[str] | None) -> list[str] | None:
+        if items is None:
+            return None
+        known = summary_keys(self.proposal_nums)
+        keys = [item if item in known else f'bbox_{item}' for item in ([items] if isinstance(items, str) else items)]
+        for item, key in zip(items, keys, strict=False):
+            if key not in known:
+                raise UsageError(f'CocoMetric: metric_items has {item!r}; {nearest(key, known)}')
+        return keys
+
+    def _count_objects(self) -> Counter[tuple[int, int]]:
+        """(image id, category id) -> number of objects that are no crowds."""
+        if self._objects is None:  # once: of a large file this takes a while
+            boxes = self._coco_api.dataset.get('annotations') or []
+            self._objects = Counter(
+                (each['image_id'], each['category_id']) for each in boxes if not each.get('iscrowd')
+            )
+        return self._objects
+
+    def _say_what_limits(self, objects: Mapping[tuple[int, int], int]) -> None:
+        """Once: that there is nothing to measure by, or more objects than AP counts detections.
+
+        Args:
+            objects: (image id, category id) -> number of objects.
+        """
+        limit = self.proposal_nums[self._limit_of_ap]
+        beyond = {key: count for key, count in objects.items() if count > limit}
+        if self._has_said_limit or (objects and not beyond):
+            return
+        self._has_said_limit = True
+        if not objects:  # which the numbers say, too
+            text = f'{self.ann_file} has no object of the evaluated classes: there is nothing to measure'
+            print_log(f'CocoMetric: {text}', logger='current')
+        else:
+            images, classes = ({key[i] for key in beyond} for i in (0, 1))
+            text = (
+                f'images with more than {limit} objects of a class: {len(images):,}, classes: {len(classes):,}; AP '
+                f'counts {limit} detections of a class in an image and stays below 1 there. '
+                f'val_evaluator.proposal_nums=(1,10,{max(beyond.values())}) counts more, which is not what COCO does'
+            )
+            print_log(f'CocoMetric: {text}', logger='current', level=logging.WARNING)
+
+    def _category_ids(self, names: Sequence[str], evaluated: Sequence[str]) -> list[int | None]:
+        """The category of each label; None for a class that is not evaluated."""
         ids = {category['name']: category['id'] for category in self._coco_api.cats.values()}
-        missing = [name for name in names if name not in ids]
+        missing = [name for name in evaluated if name not in ids]
         if missing:
-            raise ValueError(
+            raise UsageError(
                 f'CocoMetric: {self.ann_file} has no category named {", ".join(map(repr, missing))}; it has '
                 f"{', '.join(map(repr, ids))}. The classes of the dataset's metainfo and of the file must agree"
             )
-        return [ids[name] for name in names]
+        unknown = [name for name in self.classes or () if name not in names]
+        if unknown or not evaluated:
+            raise UsageError(f'CocoMetric: classes={self.classes}: {nearest((unknown or [""])[0], names)}')
+        return [ids[name] if name in evaluated else None for name in names]
+
+    def _of_classes(self, predictions: Sequence[dict]) -> list[dict]:
+        """The predictions of the classes that are evaluated."""
+        if None not in self.cat_ids:
+            return list(predictions)
+        wanted = np.array([each is not None for each in self.cat_ids])
+        return [
+            {key: value[wanted[each['labels']]] if key in _OF_BOXES else value for key, value in each.items()}
+            for each in predictions
+        ]
 
     def _check_images(self, predictions: Sequence[dict]) -> None:
         unknown = sorted({prediction['img_id'] for prediction in predictions} - set(self._coco_api.get_img_ids()))
         if unknown:
-            raise ValueError(
+            raise UsageError(
                 f'CocoMetric: {len(unknown)} evaluated images, first the one with id {unknown[0]!r}, are not in '
                 f'{self.ann_file}; the data loader and the evaluator must use the same annotation file'
             )
 
     def _result_array(self, predictions: Sequence[dict]) -> np.ndarray:
         """All detections as rows (image id, x, y, w, h, score, category id), in float64."""
-        cat_ids = np.array(self.cat_ids, dtype=np.float64)
+        cat_ids = np.array([-1 if each is None else each for each in self.cat_ids], dtype=np.float64)
         rows = [np.empty((0, 7))]
         for prediction in predictions:
             boxes = prediction['bboxes'].astype(np.float64).reshape(-1, 4)
@@ -156,11 +290,3 @@ class CocoMetric(MMDetCocoMetric):
                 )
             )
         return np.concatenate(rows)
-
-
-def _class_table(rows: Sequence[tuple[str, int, float, float, float]]) -> str:
-    width = max(len('class'), *(len(name) for name, *_ in rows))
-    lines = [f'{"class":<{width}}  {"boxes":>7}  {"AP":>6}  {"AP50":>6}  {"AP75":>6}']
-    for name, count, *values in rows:
-        lines.append('  '.join([f'{name:<{width}}', f'{count:>7}', *(f'{value:6.3f}' for value in values)]))
-    return '\n'.join(lines)

@@ -134,7 +134,7 @@ class Detections:
             )  # fmt: skip
         return result
 
-    def plot(self, image: object = None, path: str | Path | None = None) -> np.ndarray:
+    def plot(self, image: object = None, path: str | Path | None = None, font: str | Path | None = None) -> np.ndarray:
         """Draws the boxes with their classes and scores on a copy of the image.
 
         Detections do not keep images, only the path of a file, which is read again.
@@ -143,12 +143,14 @@ class Detections:
             image: the image that they were found in, in any form that :class:`mmcnn.Detector` takes; None: the file
                 at ``self.path``.
             path: where the drawn image is written, too; the ending gives the format.
+            font: a font file for the names; None: fonts of the system that have their characters.
 
         Returns:
             (H, W, 3) uint8 BGR.
 
         Raises:
-            UsageError: there is no image, ``path`` is the file of the image, or its ending is no format.
+            UsageError: there is no image, ``path`` is the file of the image, its ending is no format, or
+                ``font`` is none.
             DataError: the image cannot be read, or the drawn one cannot be written.
         """
         from mmcnn.inference.images import as_image, write_image
@@ -165,7 +167,7 @@ class Detections:
         names = [''] * (self.labels.max(initial=-1) + 1)
         for label, name in zip(self.labels, self.names, strict=True):
             names[label] = name
-        drawn = draw_boxes(as_image(image), self.boxes, self.labels, self.scores, names, min_size=0)
+        drawn = draw_boxes(as_image(image), self.boxes, self.labels, self.scores, names, min_size=0, font=font)
         if path is not None:
             write_image(path, drawn)
         return drawn

@@ -17,9 +17,12 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
 from mmengine.registry import DefaultScope
+from torch import nn
 
 from mmcnn.compat.moved import renamed_arguments
-from mmcnn.config.load import load_config
+from mmcnn.config.class_names import class_names
+from mmcnn.config.load import Say, load_config
+from mmcnn.config.of_weights import config_of
 from mmcnn.device import device_called
 from mmcnn.errors import CheckpointError, DataError, UsageError
 from mmcnn.inference.detections import Detections
@@ -27,8 +30,9 @@ from mmcnn.inference.images import as_image, read_image
 from mmcnn.inference.sources import DetectedFrame, Sources, find_sources
 from mmcnn.models.fuse import fuse
 from mmcnn.models.wiring import is_classifier, set_num_classes, wire
+from mmcnn.nearest import as_share
 from mmcnn.weights.checkpoint import Checkpoint, classes_in
-from mmcnn.weights.loading import load_state
+from mmcnn.weights.loading import load_state, load_weights
 from mmcnn.weights.recorded_config import other_normalisation
 
 __all__ = ['BATCH_SIZE', 'Detections', 'Detector', 'classes_of', 'read_image', 'test_pipeline']
@@ -38,17 +42,21 @@ BATCH_SIZE = 8
 
 
 class Detector:
-    """A detector with the weights, classes and test pipeline of a checkpoint.
+    """A detector with the weights, classes and test pipeline of a checkpoint, or of published weights.
 
-    ``Detector('best.pth')('street.jpg').boxes``. Config and classes come from the checkpoint unless a config is given.
+    ``Detector('best.pth')('street.jpg').boxes``, ``Detector('yolov5s.pt')``, ``Detector('yolov4.weights')``. Config and
+    classes come from the file unless they are given; :func:`~mmcnn.config.of_weights.config_of` says of which files.
     Weights have to fit exactly.
 
     Args:
-        checkpoint: a .pth file, opened or not, that mmcnn or MMEngine's Runner wrote.
+        checkpoint: a file, opened or not: of a run of mmcnn or MMEngine's Runner, a conversion, or of another library.
         config: a config (its path, the name of one that comes with mmcnn, or loaded), for as many classes as
-            the checkpoint has; None: the one inside the checkpoint.
-        device: 'cpu', 'cuda', 'cuda:1', ...; None: a GPU where there is one.
+            the file has; None: the one inside a checkpoint, else the one of ours that holds the file.
+        device: 'cpu', 'cuda', 'cuda:1' or 1, ...; None: a GPU where there is one.
         score_thr: detections below it are left out.
+        classes: names of the classes of a file that does not say them: a list, ``'cat,dog'``, or a file with one on
+            each line.
+        say: takes a sentence about what was taken from where, where a file has no config inside.
 
     Attributes:
         classes: tuple of the class names.
@@ -56,30 +64,36 @@ class Detector:
         num_parameters: of the network before the folding, without BatchNorm's statistics.
 
     Raises:
-        CheckpointError: the file is missing, broken or unsafe, holds no config, or does not fit the model.
-        UsageError: there is no such config or device.
+        CheckpointError: the file is missing, broken or unsafe, no config is known for it, it does not fit the model, or
+            nothing says what its classes are called.
+        UsageError: there is no such config, device or score, or ``classes`` are not as many as the file has.
     """
 
     def __init__(
         self,
         checkpoint: str | Path | Checkpoint,
         config: str | Path | Config | None = None,
-        device: str | torch.device | None = None,
+        device: str | int | torch.device | None = None,
         score_thr: float = 0.25,
+        classes: str | Path | Sequence[str] | None = None,
+        say: Say = print,
     ) -> None:
+        if not 0 <= score_thr <= 1:
+            raise UsageError(f'score_thr={score_thr}: the value must be between 0 and 1{as_share(score_thr)}')
         target = get_device() if device is None else device_called(device)
         file = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint.open(checkpoint)
+        named = class_names(classes) if classes is not None else ()
         if config is None:
-            config = file.config
+            config, named = config_of(file, named or None, say)
         elif not isinstance(config, Config):
-            config = load_config(config)
+            config = load_config(config, say=say)
         if is_classifier(config.model):
             raise CheckpointError(
                 f'{file.path} holds a classifier, which finds no boxes; its backbone can start that of a detector: '
                 "init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone.')"
             )
         self.score_thr = score_thr
-        self.classes = classes_of({'meta': file.meta}, config, str(file.path))
+        self.classes = named or classes_of({'meta': file.meta}, config, str(file.path))
         # The data preprocessor is a registered type too, so the scope has to hold while anything is built.
         with DefaultScope.overwrite_default_scope('mmdet'):
             model = wire(config.model)
@@ -88,7 +102,7 @@ class Detector:
             if warning := other_normalisation(model.get('data_preprocessor'), {'meta': file.meta}, file.path):
                 warnings.warn(warning.removeprefix('warning: '), stacklevel=2)
             network = MODELS.build(model)
-            load_state(network, file.state_dict, file.path)
+            _load(network, file)
             file.release()
             self.pipeline = Compose(test_pipeline(config))
         self.num_parameters = sum(parameter.numel() for parameter in network.parameters())
@@ -198,6 +212,15 @@ class Detector:
             [self.classes[label] for label in labels],
             path,
         )
+
+
+def _load(network: nn.Module, file: Checkpoint) -> None:
+    """All of a file into a network, under the names of whatever library it is of."""
+    if isinstance(file.meta.get('cfg'), str) and network.state_dict().keys() == file.state_dict.keys():
+        load_state(network, file.state_dict, file.path)
+    elif absent := load_weights(network, file).absent:  # of a network that Darknet cut off
+        reasons = ', '.join(absent)
+        raise CheckpointError(f'{file.path} holds a part of the detector only; what is {reasons} is not in it')
 
 
 def _arrays(images: Sequence[object], first: int = 0) -> list[np.ndarray]:

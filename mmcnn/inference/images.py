@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import warnings
 from pathlib import Path
 
 import cv2
@@ -17,7 +18,8 @@ from mmcnn.errors import DataError, UsageError
 
 _ADDRESS = re.compile(r'[a-z][a-z0-9+.-]+:/', re.IGNORECASE)  # of two letters or more: C:/ is a drive
 _CHANNELS = (1, 3, 4)
-_SHOWN = 200  # characters of a path in a message: it may be anything
+#: Characters of a path in a message: it may be anything.
+SHOWN = 200
 
 
 class ImageNotFoundError(DataError, FileNotFoundError):
@@ -77,13 +79,22 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
         DataError: there is no such file (then it is a FileNotFoundError, too), or OpenCV cannot decode it.
         UsageError: it is an address on the network.
     """
-    shown = os.fspath(path)[:_SHOWN]
+    shown = os.fspath(path)[:SHOWN]
     if not os.path.isfile(path):
         if os.path.isdir(path):
             raise ImageNotFoundError(f'there is no image {shown}: it is a folder; Detector.stream reads folders')
         refuse_address(path)
         raise ImageNotFoundError(f'there is no image {shown}')
     return read_image_file(path)
+
+
+def frames_in(path: str | os.PathLike) -> int:
+    """How many frames or pages an image file holds, of which :func:`read_image` takes the first; 1 if nobody knows."""
+    try:
+        with warnings.catch_warnings(action='ignore'), PIL.Image.open(path) as image:
+            return getattr(image, 'n_frames', 1)
+    except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError):  # Pillow knows less formats
+        return 1
 
 
 def write_image(path: str | os.PathLike, image: np.ndarray) -> None:
@@ -117,7 +128,7 @@ def refuse_address(source: str | os.PathLike) -> None:
         UsageError: it is one.
     """
     if _ADDRESS.match(os.fspath(source)):
-        raise UsageError(f'{os.fspath(source)[:_SHOWN]} is an address, which is not fetched: download the file first')
+        raise UsageError(f'{os.fspath(source)[:SHOWN]} is an address, which is not fetched: download the file first')
 
 
 def _from_array(array: np.ndarray, what: str) -> np.ndarray:

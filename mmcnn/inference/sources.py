@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import glob
 import os
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,10 +16,11 @@ from mmcnn.datasets.image_file import IMAGE_SUFFIXES
 from mmcnn.errors import DataError, UsageError
 from mmcnn.inference import video
 from mmcnn.inference.detections import Detections
-from mmcnn.inference.images import read_image, refuse_address
+from mmcnn.inference.images import SHOWN, read_image, refuse_address
+from mmcnn.inference.other_files import OtherFiles
 
-#: Annotations, which lie beside images and are no images themselves.
-LABEL_SUFFIXES = ('.csv', '.json', '.txt', '.xml', '.yaml', '.yml')
+#: Ending of a text file with the paths of images, one a line.
+LIST_SUFFIX = '.txt'
 #: Where ``mmcnn infer`` writes what it finds; a folder with it holds drawn images, no new ones.
 DETECTIONS_FILE = 'detections.json'
 
@@ -106,7 +106,7 @@ class Sources:
 
     Attributes:
         sources: images, videos and cameras, in order.
-        left_out: a sentence for each file of a folder that is not read, and one for all annotations.
+        left_out: a sentence for each file of a folder that may be an image and is not read, and one for all others.
     """
 
     sources: tuple[Source, ...]
@@ -145,11 +145,14 @@ def find_sources(named: str | os.PathLike | int | Sequence[str | os.PathLike | i
     Args:
         named: an image or video file; a folder, whose images and videos are taken with those of its subfolders, in
             order of their names; a pattern (``'day*/*.jpg'``, ``'**/*.png'``); the number of a camera (``0`` or
-            ``'0'``); or a list of these. Of a folder, files are taken by their endings; any other file can be named
-            itself. A folder of ``mmcnn infer``'s results inside another folder is not read.
+            ``'0'``); a text file (``.txt``) with a path in each line, seen from the current folder or from its own; or
+            a list of these. Of a folder, files are taken by their endings, and those with other endings (``.jfif``,
+            ``.gif``, none) by their content; any file can be named itself. A folder of ``mmcnn infer``'s results
+            inside another folder is not read.
 
     Raises:
-        UsageError: something of it does not exist, or there is nothing to read in it; an address on the network.
+        UsageError: something of it does not exist, or there is nothing to read in it; an address on the network; a
+            path of a list that could be either of two files.
     """
     several = isinstance(named, list | tuple)
     found: dict[object, Source] = {}  # by path or camera, so that each is read once
@@ -173,7 +176,7 @@ def _sources_of(named: str | os.PathLike | int, left_out: list[str]) -> list[Sou
     if os.path.isdir(text):
         return _files_of(Path(text), left_out)
     if os.path.exists(text):
-        return [_file(Path(text))]
+        return _listed(Path(text), left_out) if text.lower().endswith(LIST_SUFFIX) else [_file(Path(text))]
     if text.isdecimal():
         return [_camera(int(text))]
     refuse_address(text)
@@ -182,8 +185,16 @@ def _sources_of(named: str | os.PathLike | int, left_out: list[str]) -> list[Sou
     paths = [Path(path) for path in sorted(glob.glob(text, recursive=True))]
     if not paths:
         raise UsageError(f'no file matches {text}')
-    found = [_files_of(path, left_out) if path.is_dir() else [_file(path)] for path in paths]
-    return [source for sources in found for source in sources]
+    found: list[Source] = []
+    others = OtherFiles(text)
+    folders = {path for path in paths if path.is_dir()}
+    for path in paths:
+        if path in folders:
+            found += _files_of(path, left_out)
+        elif folders.isdisjoint(path.parents) and not others.is_plain(path):
+            found.append(_file(path))
+    left_out += others.lines()
+    return found
 
 
 def _camera(number: int) -> Source:
@@ -199,35 +210,58 @@ def _file(path: Path) -> Source:
     return Source(path.name, path, is_video=is_video)
 
 
+def _listed(path: Path, left_out: list[str]) -> list[Source]:
+    """The files and folders that a text file names, a path in each line; what is missing goes to ``left_out``."""
+    try:
+        lines = [line.strip() for line in path.read_text(encoding='utf-8-sig').splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        left_out.append(f'{path} cannot be read as a list of images, one path a line: {error}')
+        return []
+    lines = [line for line in lines if line]
+    found: list[Source] = []
+    missing = []
+    for line in lines:
+        refuse_address(line)
+        places = [place for place in (Path(line), path.parent / line) if os.path.exists(place)]
+        if len(places) == 2 and not places[0].samefile(places[1]):
+            raise UsageError(f'{path} names {line}, which is there in the current folder and in {path.parent}: write '
+                             'the whole path')  # fmt: skip
+        if not places:
+            missing.append(f'{path} names {line[:SHOWN]}, which does not exist')
+        elif places[0].is_dir():
+            found += _files_of(places[0], left_out)
+        else:
+            found.append(_file(places[0]))
+    if not found:
+        first = f': its first line is {lines[0][:SHOWN]!r}, and there is no such file' if lines else ': it is empty'
+        missing = [f'{path} is no list of images, one path a line{first}']
+    left_out += missing
+    return found
+
+
 def _files_of(root: Path, left_out: list[str]) -> list[Source]:
     """The images and videos of a folder, sorted; why others are not read goes to ``left_out``."""
-    sources, others, labels = [], [], Counter()
+    sources, named, others = [], [], OtherFiles(root)
     for place, folders, names in os.walk(root):
         folder = Path(place)
         if folder != root and DETECTIONS_FILE in names:
-            others.append(f'{folder} is not read: its {DETECTIONS_FILE} says that these are drawn images')
+            named.append(f'{folder} is not read: its {DETECTIONS_FILE} says that these are drawn images')
             folders.clear()
             continue
         links = [folder / name for name in folders if (folder / name).is_symlink()]
-        others += [f'{link} is not read: it is a link to a folder' for link in links]
-        for name in names:
-            path, suffix = folder / name, Path(name).suffix.lower()
-            if suffix in IMAGE_SUFFIXES or suffix in video.SUFFIXES:
-                if path.exists():
-                    relative = path.relative_to(root).as_posix()
-                    sources.append(Source(relative, path, is_video=suffix in video.SUFFIXES))
-                else:
-                    others.append(f'{path} is not read: it is a link to a file that does not exist')
-            elif suffix in LABEL_SUFFIXES:
-                labels[suffix] += 1
+        named += [f'{link} is not read: it is a link to a folder' for link in links]
+        for path in (folder / name for name in names):
+            is_video = path.suffix.lower() in video.SUFFIXES
+            if others.is_plain(path):
+                continue
+            if not path.exists():
+                named.append(f'{path} is not read: it is a link to a file that does not exist')
+            elif is_video or path.suffix.lower() in IMAGE_SUFFIXES or cv2.haveImageReader(str(path)):
+                sources.append(Source(path.relative_to(root).as_posix(), path, is_video=is_video))
             else:
-                others.append(
-                    f'{path} is not read: its ending is not that of an image or video; name the file to read it'
-                )
-    left_out += sorted(others)
-    if labels:
-        files = 'file' if labels.total() == 1 else 'files'
-        left_out.append(f'{root} holds {labels.total()} annotation {files} ({", ".join(sorted(labels))})')
+                named.append(f'{path} is not read: it is no image in a format that OpenCV reads, and its ending is '
+                             'not that of a video')  # fmt: skip
+    left_out += [*sorted(named), *others.lines()]
     return sorted(sources, key=lambda source: source.path)
 
 

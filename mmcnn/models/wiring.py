@@ -24,7 +24,7 @@ from mmcnn.registry import MODELS
 #: Necks that want ``in_channels`` coarse to fine, though their maps come fine to coarse.
 COARSE_TO_FINE_NECKS = ('YOLOV3Neck',)
 #: Heads with one ``in_channels`` a level; all others take one number for all levels.
-PER_LEVEL_HEADS = ('YOLOHead', 'YOLOV3Head')
+PER_LEVEL_HEADS = ('YOLOHead', 'YOLOV3Head', 'DarknetYOLOV3Head')
 #: Necks whose maps are those of a backbone with a pyramid of its own.
 PYRAMID_NECKS = ('FPN',)
 #: Side of the square image that foreign parts are probed with; a multiple of every usual stride.
@@ -181,6 +181,14 @@ def set_num_classes(model: dict, num_classes: int) -> None:
                 set_num_classes(part, num_classes)
     if 'num_classes' in model:
         model['num_classes'] = num_classes
+
+
+def num_classes(model: dict) -> set[int]:
+    """Every ``num_classes`` of the heads inside a model's config; a region proposal network's own is none of them."""
+    parts = [part for name, part in model.items() if name != 'rpn_head']
+    inside = (each for part in parts for each in (part if isinstance(part, list | tuple) else [part]))
+    found = {number for each in inside if isinstance(each, dict) for number in num_classes(each)}
+    return found | ({model['num_classes']} if 'num_classes' in model else set())
 
 
 @MODELS.register_module()

@@ -6,10 +6,11 @@ from functools import cache
 from pathlib import Path
 
 import cv2
-import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from mmcnn.console.layout import MAX_NAME, shortened
+from mmcnn.plots.fonts import OWN, check_font, draw_text, line_metrics, say_what_is_missing, text_width
 from mmcnn.plots.style import INK, PAGE, PALETTE
 
 
@@ -20,11 +21,15 @@ def draw_boxes(
     scores: Sequence[float] | None = None,
     names: Sequence[str] = (),
     min_size: int = 480,
+    font: str | os.PathLike | None = None,
 ) -> np.ndarray:
     """Draws boxes with their class, and score if there is one, on a copy of an image.
 
     A class has the same colour in every image. An image whose longer side is below ``min_size`` is enlarged by a
     whole factor first, so that the text stays readable and small beside the objects.
+
+    Names are written on one line, long ones cut with an ellipsis. Characters that Matplotlib's own font lacks are
+    looked for in the fonts of the system; which of them no font has is said once, as a warning.
 
     Args:
         image (np.ndarray): (H, W, 3), uint8, BGR.
@@ -33,13 +38,16 @@ def draw_boxes(
         scores (Sequence[float], optional): N scores, 0 to 1. Higher ones are drawn on top.
         names (Sequence[str]): Class names; a class beyond them is shown as its index.
         min_size (int): Longer side in pixels that the drawn image has at least. 0: the image keeps its size.
+        font (str | os.PathLike, optional): A font file that is asked first.
 
     Returns:
         np.ndarray: (k H, k W, 3), uint8, BGR, with a whole number k >= 1.
 
     Raises:
-        ValueError: If the image is not (H, W, 3) uint8 or the numbers of boxes, labels and scores differ.
+        ValueError: If the image is not (H, W, 3) uint8, the numbers of boxes, labels and scores differ, or there is no
+            such font.
     """
+    check_font(font)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f'draw_boxes needs an image (H, W, 3) of uint8, but got {image.shape} of {image.dtype}')
     boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
@@ -54,7 +62,7 @@ def draw_boxes(
     canvas = Image.fromarray(cv2.cvtColor(enlarged, cv2.COLOR_BGR2RGB))
     draw = ImageDraw.Draw(canvas)
     size = max(width, height)
-    font = _font(round(min(max(size / 45, 11), 36)))
+    points = round(min(max(size / 45, 11), 36))
     line = max(2, round(size / 320))
     order = range(len(boxes)) if scores is None else np.argsort(np.asarray(scores), kind='stable')
     tags = []
@@ -64,11 +72,12 @@ def draw_boxes(
         x1, x2 = np.sort(boxes[i, [0, 2]].clip(0, image.shape[1]) * factor)
         y1, y2 = np.sort(boxes[i, [1, 3]].clip(0, image.shape[0]) * factor)
         draw.rectangle((x1, y1, max(x1, x2 - 1), max(y1, y2 - 1)), outline=colour, width=line)
-        text = names[label] if label < len(names) else str(label)
-        tags.append(((x1, y1), text if scores is None else f'{text} {scores[i]:.2f}', colour))
+        name = names[label] if label < len(names) else str(label)
+        tags.append(((x1, y1), name, '' if scores is None else f' {scores[i]:.2f}', colour))
+    say_what_is_missing({name for _, name, _, _ in tags}, font)
     # All tags after all boxes, so that no line crosses a text.
-    for corner, text, colour in tags:
-        _draw_tag(draw, corner, text, font, colour, width)
+    for corner, name, score, colour in tags:
+        _draw_tag(draw, corner, _fitting(name, score, points, font, width), points, font, colour, width)
     return cv2.cvtColor(np.asarray(canvas), cv2.COLOR_RGB2BGR)
 
 
@@ -141,23 +150,35 @@ def _draw_tag(
     draw: ImageDraw.ImageDraw,
     corner: tuple[float, float],
     text: str,
-    font: ImageFont.FreeTypeFont,
+    size: int,
+    font: str | os.PathLike | None,
     colour: tuple[int, int, int],
     width: int,
 ) -> None:
     """A filled tag above the box's upper left corner, moved inside the image."""
-    ascent, descent = font.getmetrics()
-    pad = max(1, font.size // 8)
-    tag_width, tag_height = draw.textlength(text, font=font) + 2 * pad, ascent + descent
+    pad = _pad(size)
+    tag_width, tag_height = text_width(text, size, font) + 2 * pad, sum(line_metrics(size, font))
     x = max(0.0, min(corner[0], width - tag_width))
     y = corner[1] - tag_height if corner[1] >= tag_height else corner[1]
     draw.rectangle((x, y, x + tag_width, y + tag_height), fill=colour)
     # Black or white, whichever contrasts with the tag (luma of ITU-R BT.601).
     luma = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]
-    draw.text((x + pad, y), text, font=font, fill=(0, 0, 0) if luma > 140 else (255, 255, 255))
+    draw_text(draw, (x + pad, y), text, size, (0, 0, 0) if luma > 140 else (255, 255, 255), font)
+
+
+def _fitting(name: str, score: str, size: int, font: str | os.PathLike | None, width: int) -> str:
+    """A name on one line and its score, the name cut to what the image has room for."""
+    columns = MAX_NAME
+    while text_width(shortened(name, columns) + score, size, font) > width - 2 * _pad(size) and columns > 2:
+        columns -= 1
+    return shortened(name, columns) + score
+
+
+def _pad(size: int) -> int:
+    """Pixels beside the text of a tag."""
+    return max(1, size // 8)
 
 
 @cache
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    # Matplotlib brings this font along; OpenCV's own draws question marks for what is not ASCII.
-    return ImageFont.truetype(os.path.join(matplotlib.get_data_path(), 'fonts', 'ttf', 'DejaVuSans.ttf'), size)
+    return ImageFont.truetype(OWN, size)

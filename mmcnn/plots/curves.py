@@ -1,6 +1,7 @@
 """Curves of a training run: losses by iteration, scores by epoch."""
 
 import json
+import math
 import os
 from pathlib import Path
 
@@ -69,7 +70,8 @@ def _draw_losses(axes: Axes, losses: dict[int, dict[str, float]]) -> None:
 def _draw_scores(axes: Axes, scores: dict[int, dict[str, float]]) -> None:
     top = 1
     for key, label, colour, whole in CURVES:
-        epochs = [epoch for epoch, entry in scores.items() if key in entry]
+        # NaN where there was nothing to measure by.
+        epochs = [epoch for epoch, entry in scores.items() if key in entry and not math.isnan(entry[key])]
         values = [scores[epoch][key] for epoch in epochs]
         if values:
             top = whole

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.axes import Axes
 
+from mmcnn.console.layout import shortened
+from mmcnn.plots.fonts import families
 from mmcnn.plots.style import PALETTE, as_hex, plain_log_ticks, saved_figure, tidy
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ COLOURS = {'train': as_hex(PALETTE[0]), 'val': as_hex(PALETTE[3])}
 _MATCHED, _UNMATCHED = as_hex(PALETTE[2]), as_hex(PALETTE[7])
 #: Classes that have a bar; the rest are counted.
 CLASSES = 30
-_NAME = 24  # characters of a class name that are written
+_NAME = 24  # columns that a class name may take
 #: Boxes that have a point.
 POINTS = 20000
 BINS = 24
@@ -63,10 +65,12 @@ def _draw_classes(axes: Axes, cocos: dict[str, dict]) -> None:
     places = np.arange(len(shown))
     for i, (split, of) in enumerate(counts.items()):
         axes.barh(places + 0.4 * i, [of[number] for number in shown], 0.4, color=COLOURS[split], label=split)
-    labels = [name if len(name) <= _NAME else f'{name[: _NAME - 1]}…' for name in (names[each] for each in shown)]
+    labels = [shortened(names[each], _NAME) for each in shown]
+    fonts = families(labels)
     axes.set_yticks(places + 0.2 * (len(counts) - 1), labels, fontsize=8)
     for label in axes.get_yticklabels():
         label.set_parse_math(False)  # a name may hold a $
+        label.set_fontfamily(fonts)
     more = f', the {CLASSES} most frequent of {len(names)}' if len(names) > CLASSES else ''
     axes.set(title=f'boxes of each class{more}', xscale='symlog')
     axes.set_xlim(0)

@@ -12,6 +12,7 @@ from mmengine.config import Config
 from mmcnn.config.parts import inner_datasets
 from mmcnn.config.variables import Say
 from mmcnn.datasets.anchors import anchors_of, best_possible_recall, box_sizes
+from mmcnn.runs.drawn_split import drawn_flags
 from mmcnn.runs.img_size import image_size
 
 #: Best possible recall below which anchors are called unfit, as in YOLOv5's check before training.
@@ -36,7 +37,7 @@ def warn_of_anchors(cfg: Config, data: str | Path | None, say: Say = print) -> N
     size = max(size)
     recall = best_possible_recall(train_box_sizes(cfg, size), anchors)
     if recall < MIN_RECALL:
-        command = ['mmcnn', 'anchors', *(['--data', str(data)] if data else [])]
+        command = ['mmcnn', 'anchors', *(['--data', str(data)] if data else []), *drawn_flags(cfg)]
         command += ['--config', str(cfg.filename), '--img-size', str(size)]
         say(
             f'warning: the best possible recall of the anchors on the training boxes is {recall:.4f}; anchors that fit '

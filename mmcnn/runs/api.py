@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mmcnn import compat
 from mmcnn.errors import UsageError
 from mmcnn.nearest import nearest
-from mmcnn.runs.options import RunOptions, TestOptions, TrainOptions, described
+from mmcnn.runs.options import RunOptions, SplitOptions, TestOptions, TrainOptions, described
 from mmcnn.runs.results import EvaluateResult, TrainResult
 
 if TYPE_CHECKING:
@@ -85,61 +85,76 @@ def evaluate(options: TestOptions) -> EvaluateResult:
 
 def run_training(options: TrainOptions) -> TrainResult:
     """A training from its options; :func:`train` for callers that have them."""
-    with _run(options) as (run, begin, console):
+    with _prepared(options) as (run, console):
         from mmcnn.runs import execution
+        from mmcnn.runs.finished import note_finished, nothing_left
 
-        return execution.train(
-            run.cfg,
-            run.batches(),
-            options.allow_head_mismatch,
-            checkpoint=run.checkpoint,
-            console=console,
-            notes=[*run.notes, *run.warnings],
-            hooks=[begin],
-        )
+        if end := nothing_left(run.cfg, run.checkpoint):
+            story, result = end
+            console.line(story)
+            return result
+        with _taken(run) as begin:
+            result = execution.train(
+                run.cfg,
+                run.batches(),
+                options.allow_head_mismatch,
+                checkpoint=run.checkpoint,
+                weights=options.weights,
+                console=console,
+                notes=[*run.notes, *run.warnings],
+                hooks=[begin],
+            )
+            note_finished(run.work_dir, run.cfg, result)
+            return result
 
 
 def run_test(options: TestOptions) -> EvaluateResult:
     """An evaluation from its options; :func:`evaluate` for callers that have them."""
-    with _run(options) as (run, _, console):
+    with _prepared(options) as (run, console), _taken(run):
         from mmcnn.runs import execution
 
         return execution.test(run.cfg, run.checkpoint, console=console, notes=[*run.notes, *run.warnings])
 
 
 @contextlib.contextmanager
-def _run(options: RunOptions) -> Iterator[tuple[Run, BeginHook, Console]]:
-    """A prepared run in its folder, with what surrounds every run.
-
-    Yields:
-        the run, the hook by which a training tells that it has begun, and the console.
-    """
+def _prepared(options: RunOptions) -> Iterator[tuple[Run, Console]]:
+    """A prepared run, of which nothing is written yet, and the console; with what surrounds every run."""
     compat.check()
 
     from mmcnn.console import Console
-    from mmcnn.engine.ranks import join_ranks
-    from mmcnn.runs.begin_hook import BeginHook
     from mmcnn.runs.causes import known_causes, terminated
     from mmcnn.runs.prepare import prepare
     from mmcnn.runs.process_state import kept_process_state
-    from mmcnn.runs.work_dirs import taken
 
     console = Console(options.verbose, options.launcher)
     with kept_process_state(), known_causes(), terminated():
-        run = prepare(options, console.line)
-        begin = BeginHook(run)
-        join_ranks(run.cfg)
-        with taken(run.cfg, run.new_work_dir, lambda: begin.has_begun):
-            yield run, begin, console
+        yield prepare(options, console.line), console
 
 
-def check_data(path: str | Path, skip_images: bool = False) -> Any:
+@contextlib.contextmanager
+def _taken(run: Run) -> Iterator[BeginHook]:
+    """A run in its folder, with the ranks that it has; the hook by which a training tells that it has begun."""
+    from mmcnn.engine.ranks import join_ranks
+    from mmcnn.runs.begin_hook import BeginHook
+    from mmcnn.runs.taken import taken
+
+    begin = BeginHook(run)
+    join_ranks(run.cfg)
+    with taken(run.cfg, run.new_work_dir, lambda: begin.has_begun, run.notes.append):
+        yield begin
+
+
+def check_data(
+    path: str | Path, skip_images: bool = False, val_fraction: float | None = None, split_seed: int | None = None
+) -> Any:
     """The report of a data folder's check, as ``mmcnn check-data`` prints it; nothing is written to the folder.
 
     Args:
         path: the folder of a detector (COCO, COCO 2017, YOLO or VOC layout) or of a classifier (train/CLASS/,
             val/CLASS/); 'demo' is the drawn set.
         skip_images: check the annotations only and open no image.
+        val_fraction: share of the images that is drawn to validate on, where the folder has no such split.
+        split_seed: of the draw; None: 0.
 
     Returns:
         a :class:`~mmcnn.datasets.check.report.DataReport`, or for a classifier's folder a
@@ -147,8 +162,11 @@ def check_data(path: str | Path, skip_images: bool = False) -> Any:
 
     Raises:
         DataError: there is no such folder, or it is laid out in no known way.
+        UsageError: ``val_fraction`` is not between 0 and 1, or there is only a seed.
     """
     from mmcnn.datasets.check.detector import check_folder
     from mmcnn.runs.data import demo_data
+    from mmcnn.runs.drawn_split import draw_of
 
-    return check_folder(Path(demo_data() if path == 'demo' else path), decode=not skip_images)
+    draw = draw_of(SplitOptions(val_fraction=val_fraction, split_seed=split_seed))
+    return check_folder(Path(demo_data() if path == 'demo' else path), not skip_images, draw)

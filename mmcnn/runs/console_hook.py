@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -12,11 +12,15 @@ from mmengine.dist import get_world_size
 from mmengine.hooks import Hook, LoggerHook
 from mmengine.runner import Runner
 
+from mmcnn.compat import private_names
 from mmcnn.console import Console
 from mmcnn.console.layout import ALL_COLUMNS, COLUMNS, validation
+from mmcnn.datasets.folders.findings import number
 from mmcnn.runs.history_hook import HistoryHook, counts_epochs
 from mmcnn.runs.results import by_name
 
+#: A run of fewer steps is young: an AP, or a top-1 as a multiple of chance, below these is what one may expect of it.
+YOUNG_STEPS, YOUNG_AP, YOUNG_TOP1 = 1000, 0.1, 1.5
 #: Iterations that rate, losses and the time that is left are the means of.
 WINDOW = 50
 
@@ -32,16 +36,22 @@ class ConsoleHook(Hook):
         console: where it goes.
         head: gives the labelled rows that begin the run; asked just before the first step.
         notes: lines that follow them.
+        from_scratch: the run begins with random weights; the first validation of a young one says what is normal.
     """
 
     priority = 'LOWEST'  # when everything else has had its word
 
     def __init__(
-        self, console: Console, head: Callable[[Runner], Sequence[tuple[str, str]]], notes: Sequence[str] = ()
+        self,
+        console: Console,
+        head: Callable[[Runner], Sequence[tuple[str, str]]],
+        notes: Sequence[str] = (),
+        from_scratch: bool = False,
     ) -> None:
         self.console = console
         self.head = head
         self.notes = notes
+        self.from_scratch = from_scratch
 
     def before_train(self, runner) -> None:
         """Prints the head."""
@@ -102,6 +112,12 @@ class ConsoleHook(Hook):
         """Prints a table of what was found."""
         title = f'epoch {runner.epoch}' if self._by_epoch else f'iteration {runner.iter}'
         self._show_metrics(title, metrics, COLUMNS)
+        if self.from_scratch:
+            self.from_scratch = False
+            steps = runner.iter // private_names.accumulative_counts(runner.optim_wrapper)
+            classes = (runner.val_evaluator.dataset_meta or {}).get('classes', ())
+            if note := what_is_normal(steps, by_name(metrics or {})[0], len(classes)):
+                self.console.line(note)
         self._since = time.perf_counter()  # a validation is not part of the rate
 
     def after_test_iter(self, runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
@@ -137,6 +153,27 @@ class ConsoleHook(Hook):
         words += [f'ETA {remaining}']
         words += [f'loss {losses["loss"]:.4g}' + (f' ({parts})' if parts else '')] if 'loss' in losses else []
         self.console.progress('  '.join(words), due)
+
+
+def what_is_normal(steps: int, metrics: Mapping[str, float], num_classes: int) -> str | None:
+    """A sentence for whoever sees the first numbers of a run that has begun with random weights; None: none is needed.
+
+    Args:
+        steps: of the optimizer so far.
+        metrics: named as in :class:`~mmcnn.runs.results.EvaluateResult`.
+        num_classes: of the data.
+    """
+    if steps >= YOUNG_STEPS:
+        return None
+    begun = f'note: these are the numbers after {number(steps, "step")} from random weights'
+    if 0 <= metrics.get('AP', -1) < YOUNG_AP:
+        return (
+            f'{begun}: an AP of 0 to 0.1 is normal before a few hundred, and grows for thousands (docs/benchmarks.md)'
+        )
+    chance = 100 / max(num_classes, 1)
+    if 0 <= metrics.get('top1', -1) < YOUNG_TOP1 * chance:
+        return f'{begun}: a top-1 near {chance:.3g} %, which guessing has, is normal before a few hundred'
+    return None
 
 
 def _means(entries: Sequence[dict[str, float]]) -> dict[str, float]:

@@ -9,12 +9,14 @@ from typing import Any
 
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
+from mmengine.visualization import Visualizer
 from torch.utils.data import DataLoader
 
 from mmcnn.compat import pycocotools_prints
 from mmcnn.compat.mmengine_warnings import concerns_users
 from mmcnn.console import Console
 from mmcnn.engine.data_workers import guard_workers
+from mmcnn.errors import MmcnnError, UsageError
 
 
 def runner_for(console: Console) -> type[Runner]:
@@ -29,6 +31,15 @@ def runner_for(console: Console) -> type[Runner]:
             if self.rank == 0:  # the other ranks print errors only
                 _redirect(logger, console)
             return logger
+
+        def build_visualizer(self, visualizer: Any = None) -> Visualizer:
+            nodes = visualizer.get('vis_backends') or [] if isinstance(visualizer, dict) else []
+            names = [node.get('name') or node.get('type') for node in nodes if isinstance(node, dict)]
+            built = super().build_visualizer(visualizer)
+            if self.rank == 0:
+                for name in names:
+                    _start(built, name)
+            return built
 
         @staticmethod
         def build_dataloader(*args: Any, **kwargs: Any) -> DataLoader:
@@ -53,6 +64,20 @@ def runner_for(console: Console) -> type[Runner]:
     return ConsoleRunner
 
 
+def _start(visualizer: Visualizer, name: Any) -> None:
+    """Starts a back end of a visualizer now; whoever is not logged in there, for example, is told so in a sentence."""
+    backend = visualizer.get_backend(name.rpartition('.')[2]) if isinstance(name, str) else None
+    if backend is None:
+        return
+    try:
+        backend.experiment  # noqa: B018  starts it
+    except MmcnnError:
+        raise
+    except Exception as error:  # of any library
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip('.')
+        raise UsageError(f'{name} cannot start: {reason}; choose another logger, or none') from error
+
+
 def _redirect(logger: MMLogger, console: Console) -> None:
     files = [handler for handler in logger.handlers if isinstance(handler, logging.FileHandler)]
     (screen,) = (handler for handler in logger.handlers if handler not in files)
@@ -68,6 +93,7 @@ class _ConsoleHandler(logging.Handler):
     def __init__(self, console: Console, level: int, formatter: logging.Formatter) -> None:
         super().__init__(level if console.verbose else max(level, logging.WARNING))
         self.console = console
+        self.stream = io.StringIO()  # where MMEngine's MLflowVisBackend looks whether a handler is closed
         self.setFormatter(formatter)
         self.addFilter(concerns_users)
         self.addFilter(lambda record: not getattr(record, 'printed', False))

@@ -1,9 +1,10 @@
-"""``data``, ``skip_bad`` and ``cache_gb``: the data set of a config."""
+"""``data``, ``classes``, ``skip_bad`` and ``cache_gb``: the data set of a config."""
 
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
@@ -14,13 +15,18 @@ from mmcnn.config.parts import inner_datasets, loaders_of, metrics_of, takes, va
 from mmcnn.config.variables import Say
 from mmcnn.datasets.check.classifier import check_class_folder, describe_left_out
 from mmcnn.datasets.check.detector import check_data
+from mmcnn.datasets.check.drawn_split import Draw
 from mmcnn.datasets.check.report import DetectorData
 from mmcnn.datasets.folders.cache_folder import cache_folder
+from mmcnn.datasets.folders.chosen_classes import names_of
 from mmcnn.datasets.folders.classes import ClassData, read_class_folder
 from mmcnn.datasets.folders.findings import listed
 from mmcnn.datasets.folders.shapes import CLASSES_DONE, make_shape_classes, make_shapes
 from mmcnn.errors import DataError, UsageError
 from mmcnn.models.wiring import set_num_classes
+from mmcnn.runs.classes_of_data import choice_of, other_classes, shown_classes, trained_classes
+from mmcnn.runs.data_sets import inner_dataset, read_as_coco, single_dataset
+from mmcnn.runs.drawn_split import draw_for, other_images, record_draw
 
 #: Folders of the demo data in the user's cache: for detectors, for classifiers.
 DEMO_DATA, DEMO_CLASSES = 'demo', 'demo_classes'
@@ -28,7 +34,6 @@ DEMO_DATA, DEMO_CLASSES = 'demo', 'demo_classes'
 DEMO_PATIENCE = 120
 #: The split that each data loader reads.
 SPLITS = {'train_dataloader': 'train', 'val_dataloader': 'val', 'test_dataloader': 'val'}
-_SHOWN = 20
 
 
 def set_data(
@@ -37,48 +42,65 @@ def set_data(
     checkpoint: dict | None = None,
     skip_bad: bool = False,
     say: Say = print,
+    draw: Draw | None = None,
+    classes: Sequence[str] | None = None,
 ) -> DetectorData | ClassData | None:
     """Points a config at a data set: files, classes, class counts and evaluators. None: the config's own, checked.
 
     Args:
         cfg: changed in place.
         data: 'demo', a folder, one that has been checked already, or None.
-        checkpoint: one to be tested; then only the images to test on have to be there, and with the same classes.
+        checkpoint: one to be tested; then only the images to test on have to be there, and its classes.
         skip_bad: leave out what the check of a folder finds at fault, and say how many of what.
         say: takes the warnings of the check, line by line.
+        draw: images to validate on, where a folder does not say which; None: those that the config records.
+        classes: of a detector's folder those to use; boxes of others are left out. With a checkpoint those to evaluate.
 
     Returns:
         what the folder holds; None for a detector's own data.
 
     Raises:
-        UsageError: the config's own data is not there, or the checkpoint was trained on other classes.
+        UsageError: the config's own data is not there, the checkpoint was trained on other classes, or ``classes`` are
+            none of the folder's.
         DataError: the folder's is not usable.
     """
     if skip_bad and data in (None, 'demo'):
         raise UsageError('skip_bad=True needs data=PATH: no other data is checked image by image')
+    if draw is not None and (data in (None, 'demo') or is_classifier(cfg)):
+        what = 'a classifier is validated on val/' if is_classifier(cfg) else 'it needs data=PATH'
+        raise UsageError(f'val_fraction={draw.fraction:g}: {what}')
+    if classes is not None and (data is None or is_classifier(cfg)):
+        wants = 'a detector' if data is not None else 'data=PATH: other data has its classes in the config'
+        raise UsageError(f'classes={classes!r} needs {wants}')
     if data is not None:
         for name, loader in loaders_of(cfg).items():
             single_dataset(name, loader, say)
-    read = _class_folder if is_classifier(cfg) else _detector_folder
-    folder = read(cfg, data, checkpoint, skip_bad, say)
+    if is_classifier(cfg):
+        folder = _class_folder(cfg, data, checkpoint, skip_bad, say)
+    else:
+        folder = _detector_folder(cfg, data, checkpoint, skip_bad, say, draw, classes)
     if folder is None:
         return None
-    trained = tuple(((checkpoint or {}).get('meta', {}).get('dataset_meta') or {}).get('classes') or folder.classes)
+    trained = trained_classes(checkpoint) or folder.classes
     if trained != folder.classes:
-        raise UsageError(
-            f'the checkpoint was trained on the classes {_shown(trained)}, but {folder.root} has '
-            f'{_shown(folder.classes)}'
-        )
+        raise other_classes(trained, str(folder.root), folder.classes)
     for loader in loaders_of(cfg).values():
         inner_dataset(loader).metainfo = dict(classes=folder.classes)
     return folder
 
 
 def _detector_folder(
-    cfg: Config, data: str | Path | DetectorData | None, checkpoint: dict | None, skip_bad: bool, say: Say
+    cfg: Config,
+    data: str | Path | DetectorData | None,
+    checkpoint: dict | None,
+    skip_bad: bool,
+    say: Say,
+    draw: Draw | None,
+    classes: Sequence[str] | None,
 ) -> DetectorData | None:
     from mmdet.registry import METRICS
 
+    trained = trained_classes(checkpoint)
     if data is None:
         for name, loader in loaders_of(cfg).items():
             if (name == 'test_dataloader') == (checkpoint is not None):
@@ -90,22 +112,35 @@ def _detector_folder(
         folder = data
     else:
         root = demo_data() if data == 'demo' else data
-        splits = ('val',) if checkpoint is not None else ('train', 'val') if validates(cfg) else ('train',)
-        report = check_data(root, splits, decode=data != 'demo')
+        names = ('val',) if checkpoint is not None else ('train', 'val') if validates(cfg) else ('train',)
+        choice = choice_of(Path(root), classes, trained)
+        report = check_data(root, names, data != 'demo', draw_for(cfg, Path(root), draw), choice)
         folder = report.usable(skip_bad)
+        if checkpoint is not None and (text := other_images(cfg, folder.drawn)):
+            say(f'warning: {text}')
         for line in listed(report.of('warning', 'note')) + ([report.left_out()] if report.of('error') else []):
             say(line)
     for name, loader in loaders_of(cfg).items():
         if (split := SPLITS[name]) in folder.files:
             ann_file, prefix = folder.files[split]
             dataset = inner_dataset(loader)
-            _read_as_coco(name, dataset, say)
+            read_as_coco(name, dataset, say)
             dataset.update(data_root=str(folder.root), ann_file=ann_file, data_prefix=dict(img=prefix))
+    evaluated = tuple(names_of(classes, trained, 'the checkpoint')) if classes is not None and trained else ()
     for evaluator in ('val_evaluator', 'test_evaluator') if 'val' in folder.files else ():
         for _, metric in metrics_of(cfg, evaluator):
-            if 'ann_file' in metric or 'ann_file' in (takes(METRICS.get(metric.get('type'))) or ()):
+            known = takes(METRICS.get(metric.get('type'))) or ()
+            if 'ann_file' in metric or 'ann_file' in known:
                 metric.ann_file = str(folder.root / folder.files['val'][0])
+            if evaluated and 'classes' in known:
+                metric.classes = list(evaluated)
+    if evaluated:
+        say(
+            f'note: evaluated are {len(evaluated)} of the {len(trained)} classes of the checkpoint: '
+            f'{shown_classes(evaluated)}'
+        )
     set_num_classes(cfg.model, len(folder.classes))
+    record_draw(cfg, folder.drawn)
     return folder
 
 
@@ -171,32 +206,6 @@ def demo_data(classifier: bool = False) -> str:
     return str(folder)
 
 
-def single_dataset(name: str, loader: ConfigDict, say: Say) -> None:
-    """Puts the first of several data sets in the place of a wrapper around them (``datasets=[...]``), and says so."""
-    node = loader
-    while 'dataset' in node:
-        inside = node.dataset
-        if 'datasets' in inside:
-            several = [*inner_datasets(inside)]
-            say(f'note: {name}: data= takes the place of the {len(several)} data sets in {inside.type}')
-            node.dataset = several[0]
-            return
-        node = inside
-
-
-def _read_as_coco(name: str, dataset: ConfigDict, say: Say) -> None:
-    """Makes a data set of another format one of COCO's, as which a folder is read, whatever its layout."""
-    from mmdet.datasets import CocoDataset
-    from mmdet.registry import DATASETS
-
-    kind = DATASETS.get(dataset.type) if isinstance(dataset.type, str) else dataset.type
-    if isinstance(kind, type) and not issubclass(kind, CocoDataset):
-        say(f'note: {name}: data= is read by CocoDataset, in place of {dataset.type}')
-        kept = {key: dataset[key] for key in ('pipeline', 'test_mode', 'filter_cfg', 'backend_args') if key in dataset}
-        dataset.clear()
-        dataset.update(type='CocoDataset', **kept)
-
-
 def _check_present(cfg: Config, dataset: ConfigDict, names: tuple[str | None, ...]) -> None:
     own = 'train/CLASS/, val/CLASS/' if is_classifier(cfg) else 'train.json, val.json, images/'
     root = dataset.get('data_root') or ''
@@ -221,8 +230,10 @@ def check_classes(cfg: Config) -> None:
     if len(several) > 1:
         (one, a), (other, b) = [*several.items()][:2]
         raise UsageError(
-            f'train_dataloader: its data sets have different classes: {_shown(one)} in {a.get("ann_file") or a.type}, '
-            f'{_shown(other)} in {b.get("ann_file") or b.type}; give both the same metainfo=dict(classes=(...))'
+            f'train_dataloader: its data sets have different classes: {shown_classes(one)} in '
+            f'{a.get("ann_file") or a.type}, {shown_classes(other)} in {b.get("ann_file") or b.type}; give both the '
+            'same metainfo=dict(classes=(...))'
+            'same metainfo=dict(classes=(...))'
         )
     classes = next(iter(several))
     model = cfg.model
@@ -232,7 +243,7 @@ def check_classes(cfg: Config) -> None:
         if classes and part.get('num_classes', len(classes)) != len(classes):
             raise UsageError(
                 f'num_classes={part.num_classes} of {part.type}, but the training images have {len(classes)} classes, '
-                f'{_shown(classes)}: set num_classes to their number'
+                f'{shown_classes(classes)}: set num_classes to their number'
             )
 
 
@@ -243,12 +254,6 @@ def _classes(dataset: ConfigDict) -> tuple[str, ...]:
     kind = DATASETS.get(dataset.type) if isinstance(dataset.type, str) else dataset.type
     classes = {**getattr(kind, 'METAINFO', {}), **(dataset.get('metainfo') or {})}.get('classes') or ()
     return (classes,) if isinstance(classes, str) else tuple(classes)
-
-
-def _shown(classes: tuple[str, ...]) -> str:
-    if len(classes) <= _SHOWN:
-        return str(classes)
-    return f'({", ".join(map(repr, classes[:_SHOWN]))} and {len(classes) - _SHOWN} more)'
 
 
 def set_cache(cfg: Config, cache_gb: float | None) -> None:
@@ -273,8 +278,3 @@ def set_cache(cfg: Config, cache_gb: float | None) -> None:
             'train_dataloader.dataset.device_augmentation: the device draws with '
             f'model.data_preprocessor.type=mmcnn.PlanPreprocessor, not with {preprocessor}'
         )
-
-
-def inner_dataset(loader: ConfigDict) -> ConfigDict:
-    """The dataset that reads files, inside the wrappers around it; the first of several."""
-    return next(inner_datasets(loader.dataset))

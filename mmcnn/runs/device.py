@@ -8,7 +8,7 @@ import ctypes
 from mmcnn.device import device_called
 
 
-def use_device(name: str | None) -> None:
+def use_device(name: str | int | None) -> None:
     """Makes MMEngine put its models on this device; None: its own choice, a GPU where there is one.
 
     Raises:

@@ -17,7 +17,9 @@ from mmengine.runner import Runner, find_latest_checkpoint
 
 from mmcnn.compat.moved import renamed_arguments
 from mmcnn.console import Console
+from mmcnn.console.layout import NOTHING, nothing_measured
 from mmcnn.engine.atomic_checkpoint_hook import AtomicCheckpointHook
+from mmcnn.engine.early_stopping_hook import ResumableEarlyStoppingHook
 from mmcnn.engine.ranks import join_ranks
 from mmcnn.evaluation import CocoMetric
 from mmcnn.inference.detector import Detector, read_image
@@ -27,8 +29,10 @@ from mmcnn.plots.boxes import draw_boxes, prediction_grid
 from mmcnn.plots.curves import plot_curves
 from mmcnn.runs.console_hook import ConsoleHook
 from mmcnn.runs.console_runner import runner_for
+from mmcnn.runs.fine_tuning import FineTuningHook
+from mmcnn.runs.first_use import FirstUseHook
 from mmcnn.runs.head import evaluation_rows, file_datasets, shown_path, training_rows, unwrapped
-from mmcnn.runs.history_hook import HistoryHook
+from mmcnn.runs.history_hook import HistoryHook, counts_epochs
 from mmcnn.runs.results import EvaluateResult, TrainResult, by_name, main_numbers
 from mmcnn.runs.work_dirs import check_writable
 from mmcnn.weights.checkpoint import Checkpoint
@@ -51,6 +55,7 @@ def train(
     allow_head_mismatch: bool = False,
     *,
     checkpoint: Checkpoint | None = None,
+    weights: str | Path | None = None,
     console: Console | None = None,
     notes: Sequence[str] = (),
     hooks: Sequence[Hook] = (),
@@ -62,13 +67,14 @@ def train(
         summary: how many images an iteration and a step see, in words.
         allow_head_mismatch: in a run that is not resumed the layers of ``load_from`` whose shape follows the number of
             classes may have other shapes; the model's start anew.
-        checkpoint: what ``load_from`` names, opened; None: it is opened here.
+        checkpoint: what ``load_from`` or ``weights`` names, opened; None: it is opened here.
+        weights: a path or an address to fine-tune from, see :class:`~mmcnn.runs.fine_tuning.FineTuningHook`.
         console: where a person sees the run; None: a verbose one.
         notes: lines about config and data, which are printed right before the first step.
         hooks: more hooks of the runner.
 
     Raises:
-        CheckpointError: ``load_from`` does not fit the model, or the work dir cannot be written to.
+        CheckpointError: ``load_from`` or ``weights`` do not fit the model, or the work dir cannot be written to.
         DataError, TrainingError, SystemExit: See :class:`~mmcnn.engine.ResumableTrainLoop`.
     """
     console = console or Console(verbose=True, launcher=cfg.get('launcher', 'none'))
@@ -82,24 +88,32 @@ def train(
         cfg.load_from = None  # loaded by a hook
     with console.run():
         runner = runner_for(console).from_cfg(cfg)
-        weights = None
-        if checkpoint is not None and resumes:
+        initial = None
+        if weights is not None:
+            initial = FineTuningHook(checkpoint or str(weights))
+        elif checkpoint is not None and resumes:
             # A check: the Runner, which loads it once more with its state, would say nothing of what does not fit.
             load_state(unwrapped(runner.model), checkpoint.state_dict, checkpoint.path)
             checkpoint.release()
         elif checkpoint is not None:
-            weights = _InitialWeights(checkpoint, allow_head_mismatch)
-            runner.register_hook(weights)
-        for hook in (HistoryHook(), *hooks):
+            initial = _InitialWeights(checkpoint, allow_head_mismatch)
+        if initial is not None:
+            runner.register_hook(initial)
+        for hook in (FirstUseHook(), HistoryHook(), *hooks):
             runner.register_hook(hook)
         runner.register_hook(
-            ConsoleHook(console, lambda runner: training_rows(runner, weights.story if weights else '', summary), notes)
+            ConsoleHook(
+                console,
+                lambda runner: training_rows(runner, initial.story if initial else '', summary),
+                notes,
+                from_scratch=checkpoint is None and weights is None,
+            )
         )
         runner.train()
         result = _result(runner)
         if is_main_process():
             _leave_files(runner, result.last)
-            console.summary(_closing_rows(runner, result), main_numbers(result.metrics))
+            console.summary(_closing_rows(runner, result) + _nothing(result.metrics), main_numbers(result.metrics))
     barrier()
     return result
 
@@ -141,7 +155,8 @@ def test(
             numbers = {k: None if math.isnan(v) else v for k, v in logged.items() if isinstance(v, (int, float))}
             text = json.dumps(dict(checkpoint=path, **numbers), indent=2, ensure_ascii=False)
             metrics.write_text(f'{text}\n', encoding='utf-8')
-            console.summary([('numbers', shown_path(metrics))], main_numbers(by_name(logged)[0]))
+            found = by_name(logged)[0]
+            console.summary([('numbers', shown_path(metrics)), *_nothing(found)], main_numbers(found))
     barrier()
     return EvaluateResult(Path(cfg.work_dir), Path(path), *by_name(logged))
 
@@ -229,6 +244,18 @@ def _shown_score(runner: Runner) -> tuple[float, str]:
     return GRID_SCORE, f'Predictions with a score of at least {GRID_SCORE}: {reason}.'
 
 
+def _early_end(runner: Runner) -> str:
+    done = (runner.epoch, runner.max_epochs, 'epochs')
+    done, total, unit = done if counts_epochs(runner) else (runner.iter, runner.max_iters, 'iterations')
+    stories = [hook.story for hook in runner.hooks if isinstance(hook, ResumableEarlyStoppingHook) and hook.story]
+    return f'early, after {done} of {total} {unit}: {stories[0] if stories else "a hook has asked for it"}'
+
+
+def _nothing(metrics: dict[str, float]) -> list[tuple[str, str]]:
+    """In place of numbers where there was nothing to measure by."""
+    return [('result', NOTHING)] if nothing_measured(metrics) else []
+
+
 def _closing_rows(runner: Runner, result: TrainResult) -> list[tuple[str, str]]:
     """What a run has left, and what one may type next."""
     work_dir = Path(runner.work_dir)
@@ -238,6 +265,8 @@ def _closing_rows(runner: Runner, result: TrainResult) -> list[tuple[str, str]]:
     rows = [('files', f'{shown_path(work_dir)}: {", ".join(names)}')]
     if runner.val_loop is None:
         rows.append(('note', 'without validation there is no best.pth, no score and no predictions.png'))
+    if getattr(runner.train_loop, 'stop_training', False):
+        rows.insert(0, ('ended', _early_end(runner)))
     if checkpoints:
         checkpoint = shlex.quote(shown_path(checkpoints[0]))
         commands = [f'mmcnn test {checkpoint}'] if runner.val_loop is not None else []

@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import Dataset
 
+from mmcnn.console.layout import shortened
 from mmcnn.datasets.folders.findings import number
 from mmcnn.models.costs import count_parameters
 from mmcnn.runs.history_hook import counts_epochs
@@ -92,7 +93,8 @@ def _data(dataset: Dataset, images: str) -> str:
     classes = (classes,) if isinstance(classes, str) else classes
     more = ', ...' if len(classes) > _SHOWN else ''
     roots = dict.fromkeys(shown_path(getattr(each, 'data_root', '') or '.') for each in file_datasets(dataset))
-    return f'{", ".join(roots)}: {images}; {len(classes)} classes ({", ".join(classes[:_SHOWN])}{more})'
+    names = ', '.join(map(shortened, classes[:_SHOWN]))
+    return f'{", ".join(roots)}: {images}; {len(classes)} classes ({names}{more})'
 
 
 def _length(runner: Runner) -> str:

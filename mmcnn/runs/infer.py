@@ -8,15 +8,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmengine.config import Config
-
 from mmcnn.config.entries import merge_options
 from mmcnn.config.load import load_config, set_backbone
 from mmcnn.config.model import wire_model
+from mmcnn.config.of_weights import config_of
 from mmcnn.errors import UsageError
 from mmcnn.inference.detector import Detector
+from mmcnn.inference.images import frames_in
 from mmcnn.inference.sources import find_sources
 from mmcnn.inference.video import DEFAULT_FPS
+from mmcnn.plots.fonts import check_font, say_what_is_missing
 from mmcnn.runs.causes import known_causes
 from mmcnn.runs.device import use_device
 from mmcnn.runs.infer_files import InferFiles, plan_files
@@ -25,6 +26,9 @@ from mmcnn.runs.process_state import kept_process_state
 from mmcnn.weights.checkpoint import Checkpoint
 
 DEFAULT_FOLDER = 'detections'
+#: Endings of formats that never hold more than one image, or whose other ones are small copies of it.
+_SINGLE = ('.jpg', '.jpeg', '.jfif', '.png', '.bmp')
+_SHOWN = 3  # names in a note
 
 
 @dataclass(frozen=True)
@@ -62,49 +66,65 @@ def infer(options: InferOptions, say: Callable[[str], object] = print) -> InferR
 
     Args:
         options: what to read, by which checkpoint.
-        say: takes a sentence about each change of the config, and about a video of unknown rate.
+        say: takes a sentence about each change of the config, about a video of unknown rate, and about images with
+            several frames.
 
     Raises:
         UsageError: an option does not fit, there is nothing to read, or a file would be overwritten.
         CheckpointError: the checkpoint cannot be used.
         DataError: no image could be read, or a result cannot be written.
     """
+    check_font(options.font)
     sources = find_sources(options.sources)
     folder = _folder(options.out)
     drawn = plan_files(sources.sources, folder, options.format)
     left_out = list(sources.left_out)
+    several: list[str] = []
     with kept_process_state(), known_causes():
         use_device(options.device)
         checkpoint = Checkpoint.open(options.checkpoint)
-        detector = Detector(checkpoint, _config(options, checkpoint, say), options.device, options.score_thr)
+        detector = _detector(options, checkpoint, say)
         stream = detector.stream(
             sources, options.batch_size, options.max_frames, on_skip=lambda error: left_out.append(str(error))
         )
-        with InferFiles(folder, drawn, detector.classes, options.format) as files, contextlib.closing(stream):
+        say_what_is_missing(detector.classes, options.font, say)
+        with (
+            InferFiles(folder, drawn, detector.classes, options.format, options.font) as files,
+            contextlib.closing(stream),
+        ):
             try:
                 for frame in stream:
                     files.add(frame)
+                    if frame.index is None and (count := _frames_of(frame.path)) > 1:
+                        several.append(f'{frame.name} ({count})')
                     if frame.index == 0 and frame.fps is None:
                         say(f'note: {frame.source.name} does not say how many frames a second it has; the drawn video '
                             f'has {DEFAULT_FPS:g}')  # fmt: skip
             except KeyboardInterrupt:
                 if not any(source.camera is not None for source in sources.sources):
                     raise
+    if several:
+        more = f' and {len(several) - _SHOWN} more' if len(several) > _SHOWN else ''
+        say(f'note: of images with several frames or pages the first is read: {", ".join(several[:_SHOWN])}{more}')
     return InferResult(folder, files.images, len(files.videos), files.frames, files.objects, tuple(left_out))
 
 
-def _config(options: InferOptions, checkpoint: Checkpoint, say: Callable[[str], object]) -> Config | None:
-    """The config if it is another than the checkpoint's own, which the detector reads itself."""
+def _frames_of(path: Path) -> int:
+    return 1 if path.suffix.lower() in _SINGLE else frames_in(path)
+
+
+def _detector(options: InferOptions, checkpoint: Checkpoint, say: Callable[[str], object]) -> Detector:
+    cfg, classes = None, options.classes
     if options.config is not None:
-        cfg = load_config(options.config)
+        cfg = load_config(options.config, say=say)
     elif options.backbone is not None or options.cfg_options:
-        cfg = checkpoint.config
-    else:
-        return None
-    set_backbone(cfg, options.backbone, options.cfg_options, say)
-    merge_options(cfg, options.cfg_options, say)
-    wire_model(cfg)
-    return cfg
+        cfg, names = config_of(checkpoint, classes, say)
+        classes = names or None
+    if cfg is not None:
+        set_backbone(cfg, options.backbone, options.cfg_options, say)
+        merge_options(cfg, options.cfg_options, say)
+        wire_model(cfg)
+    return Detector(checkpoint, cfg, options.device, options.score_thr, classes, say)
 
 
 def _folder(chosen: str | Path | None) -> Path:

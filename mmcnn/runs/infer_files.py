@@ -91,6 +91,7 @@ class InferFiles:
         drawn: from :func:`plan_files`.
         classes: names of all classes.
         formats: of label files.
+        font: a font file for the class names; None: fonts of the system.
 
     Attributes:
         images: number of image files so far.
@@ -99,8 +100,15 @@ class InferFiles:
         objects: number of detections.
     """
 
-    def __init__(self, folder: Path, drawn: dict[Source, Path], classes: Sequence[str], formats: Sequence[str]) -> None:
-        self.folder, self.classes = folder, classes
+    def __init__(
+        self,
+        folder: Path,
+        drawn: dict[Source, Path],
+        classes: Sequence[str],
+        formats: Sequence[str],
+        font: str | Path | None = None,
+    ) -> None:
+        self.folder, self.classes, self.font = folder, classes, font
         self.images = self.frames = self.objects = 0
         self.videos: dict[Source, Path] = {}
         self._drawn, self._formats = drawn, formats
@@ -143,7 +151,9 @@ class InferFiles:
 
     def _draw(self, frame: DetectedFrame) -> None:
         found, path = frame.found, self._drawn[frame.source]
-        drawn = draw_boxes(frame.image, found.boxes, found.labels, found.scores, self.classes, min_size=0)
+        drawn = draw_boxes(
+            frame.image, found.boxes, found.labels, found.scores, self.classes, min_size=0, font=self.font
+        )
         path.parent.mkdir(parents=True, exist_ok=True)
         if not frame.source.is_video:
             self.images += 1

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from mmcnn.errors import UsageError
-from mmcnn.nearest import nearest
+from mmcnn.nearest import as_share, nearest
 
+#: How a network is trained: as the config says, or as one whose weights are good already.
+FROM_SCRATCH, WARM_START = RECIPES = ('from-scratch', 'warm-start')
 #: The largest seed that NumPy's generators take.
 MAX_SEED = 2**32 - 1
 
@@ -58,8 +60,12 @@ class Options:
         known = described(type(self))
         for name, hint in get_type_hints(type(self)).items():
             if hint is not Any and name in self.__dataclass_fields__:
-                object.__setattr__(self, name, _checked(name, getattr(self, name), hint))
-                _check_range(name, getattr(self, name), known[name][1] if name in known else Option(''))
+                option = known[name][1] if name in known else Option('')
+                value = _checked(name, getattr(self, name), hint)
+                if option.choices and Sequence in kinds_of(hint) and value is not None:
+                    value = _listed(value)
+                object.__setattr__(self, name, value)
+                _check_range(name, value, option)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,11 +76,36 @@ class ModelOptions(Options):
     cfg_options: Annotated[Mapping[str, Any], Option('override any config entry', 'KEY=VALUE')] = field(
         default_factory=dict
     )
-    device: Annotated[str | None, Option('cpu, cuda or cuda:N (default: a GPU if there is one)', 'DEVICE')] = None
+    device: Annotated[
+        str | int | None,
+        Option('cpu, cuda, or cuda:N or N for one of several (default: a GPU if there is one)', 'DEVICE'),
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataOptions(Options):
+class SplitOptions(Options):
+    """Options of everything that reads a data folder which may not say what is to be validated on."""
+
+    val_fraction: Annotated[
+        float | None,
+        Option(
+            'share of the images, 0 to 1, that is drawn to validate on where the folder of --data has no such split; '
+            'drawn once and kept',
+            'F',
+        ),
+    ] = None
+    split_seed: Annotated[int | None, Option('seed of that draw (default: 0)', 'N', minimum=0, maximum=MAX_SEED)] = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.val_fraction is None and self.split_seed is not None:
+            raise UsageError(f'split_seed={self.split_seed} needs val_fraction: without it nothing is drawn')
+        if self.val_fraction is not None and not 0 < self.val_fraction < 1:
+            raise UsageError(f'val_fraction={self.val_fraction:g}: it has to be above 0 and below 1')
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions(SplitOptions):
     """Options of everything that reads a data set in batches."""
 
     data: Annotated[
@@ -84,6 +115,10 @@ class DataOptions(Options):
             'classifier with train/CLASS/ and val/CLASS/; or demo: a small set that is drawn for you',
             'demo|PATH',
         ),
+    ] = None
+    classes: Annotated[
+        Sequence[str] | None,
+        Option('use only these classes of a detection data set, by name: a,b or a b (default: all)', 'NAME'),
     ] = None
     skip_bad: Annotated[bool, Option('leave out images and boxes that the check of the data finds at fault')] = False
     img_size: Annotated[int | None, Option('side of the network input, in pixels', 'N')] = None
@@ -102,6 +137,10 @@ class RunOptions(DataOptions, ModelOptions):
         str, Option('how several processes were started', choices=('none', 'pytorch', 'slurm', 'mpi'))
     ] = 'none'
     verbose: Annotated[bool, Option('print everything that goes to the log file')] = False
+
+
+#: Where the numbers of a training can go beside its own files.
+LOGGERS = ('tensorboard', 'wandb', 'mlflow', 'trackio', 'none')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +164,25 @@ class TrainOptions(RunOptions):
         bool | str | Path,
         Option('continue the last run with this config, backbone and data, or from the checkpoint FILE', 'FILE'),
     ] = False
-    load_from: Annotated[str | Path | None, Option('weights to start from', 'FILE')] = None
+    weights: Annotated[
+        str | Path | None,
+        Option(
+            'fine-tune from these weights, of any kind that mmcnn reads: the head starts anew where the classes are '
+            'others, and the recipe is warm-start',
+            'FILE|mmcnn://NAME',
+        ),
+    ] = None
+    recipe: Annotated[
+        str | None,
+        Option(
+            "warm-start: a lower rate and a short warm-up (the default with weights); from-scratch: the config's own",
+            choices=RECIPES,
+        ),
+    ] = None
+    load_from: Annotated[
+        str | Path | None,
+        Option('start from exactly these weights, head and recipe as they are (to fine-tune, use weights)', 'FILE'),
+    ] = None
     backbone_weights: Annotated[
         str | Path | None,
         Option('weights for the backbone of a detector, such as a checkpoint of a classifier of it', 'FILE'),
@@ -140,6 +197,29 @@ class TrainOptions(RunOptions):
     cache_gb: Annotated[
         float | None, Option('memory for decoded images, in 10^9 bytes (default: none)', 'G', minimum=0)
     ] = None
+    patience: Annotated[
+        int | None,
+        Option('end early once N validations in a row were no better than the best before them', 'N', minimum=1),
+    ] = None
+    logger: Annotated[
+        Sequence[str] | None,
+        Option(
+            'where numbers go beside the own files: tensorboard, wandb, mlflow, trackio, or none; several with commas '
+            'or by repeating it (default: as the config says, tensorboard for detectors)',
+            'NAME',
+            choices=LOGGERS,
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.logger and 'none' in self.logger and len(self.logger) > 1:
+            raise UsageError(f'logger={",".join(self.logger)}: none goes with no other')
+        for name, value in (('resume', self.resume), ('load_from', self.load_from)):
+            if self.weights is not None and value not in (None, False):
+                raise UsageError(
+                    f'weights={self.weights} and {name}={value}: weights start a new training; use one of them'
+                )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,8 +227,8 @@ class TestOptions(RunOptions):
     """An evaluation.
 
     Attributes:
-        checkpoint: a checkpoint, or with ``config`` weights of any kind that fits.
-        config: as for a training; None: the one inside the checkpoint.
+        checkpoint: a checkpoint, or weights of any kind.
+        config: as for a training; None: the one inside the checkpoint, else the one of ours that holds the weights.
     """
 
     __test__ = False  # for pytest
@@ -166,10 +246,10 @@ class InferOptions(ModelOptions):
     """An inference on images, videos or a camera.
 
     Attributes:
-        checkpoint: of a detector.
+        checkpoint: of a detector, or its published weights.
         sources: an image, a folder, a pattern, a video, the number of a camera, or a list of these; see
             :func:`mmcnn.inference.sources.find_sources`.
-        config: as for a training; None: the one inside the checkpoint.
+        config: as for a training; None: the one inside the checkpoint, else the one of ours that holds the weights.
     """
 
     checkpoint: str | Path
@@ -179,24 +259,32 @@ class InferOptions(ModelOptions):
         str | Path | None,
         Option('folder for the results (default: detections, or detections-2 ... where that is not empty)', 'DIR'),
     ] = None
-    score_thr: Annotated[float, Option('lowest score of a detection, 0 to 1 (default: 0.25)', 'S')] = 0.25
+    score_thr: Annotated[
+        float, Option('lowest score of a detection, 0 to 1 (default: 0.25)', 'S', minimum=0, maximum=1)
+    ] = 0.25
+    classes: Annotated[
+        str | Path | Sequence | None,
+        Option(
+            'names of the classes of weights that do not say them: a,b,c or a file with one on each line',
+            'NAMES|FILE',
+        ),
+    ] = None
     format: Annotated[
-        Sequence[str], Option('also write label files: coco (one JSON file) or yolo (text files)', 'FORMAT')
+        Sequence[str],
+        Option(
+            'also write label files, to correct them or to train on them: coco (coco.json) or yolo (text files in '
+            'yolo/), or both with a comma or by repeating it',
+            'FORMAT',
+            choices=LABEL_FORMATS,
+        ),
     ] = ()
+    font: Annotated[
+        str | Path | None, Option('font file for class names (default: fonts of the system that have them)', 'FILE')
+    ] = None
     batch_size: Annotated[int, Option('images that go through the network at once (default: 1)', 'N', minimum=1)] = 1
     max_frames: Annotated[
         int | None, Option('frames to read of each video and camera at most (default: all)', 'N', minimum=1)
     ] = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 <= self.score_thr <= 1:
-            raise UsageError(f'score_thr={self.score_thr}: the value must be between 0 and 1')
-        formats = (self.format,) if isinstance(self.format, str) else tuple(self.format)
-        for each in formats:
-            if each not in LABEL_FORMATS:
-                raise UsageError(f'format={each!r}: {nearest(str(each), LABEL_FORMATS)}')
-        object.__setattr__(self, 'format', formats)
 
 
 def described(options: type) -> dict[str, tuple[Any, Option]]:
@@ -231,12 +319,21 @@ def _checked(name: str, value: Any, hint: Any) -> Any:
     return value
 
 
+def _listed(value: Sequence[str]) -> tuple[str, ...]:
+    """The names in ``'a,b'``, ``['a', 'b']`` or ``['a,b', 'c']``, each once."""
+    texts = [value] if isinstance(value, str) else value
+    return tuple(dict.fromkeys(name.strip() for text in texts for name in str(text).split(',')))
+
+
 def _check_range(name: str, value: Any, option: Option) -> None:
     if value is None:
         return
+    if (option.minimum, option.maximum) == (0, 1) and not 0 <= value <= 1:
+        raise UsageError(f'{name}={value}: the value must be between 0 and 1{as_share(value)}')
     if option.minimum is not None and not value >= option.minimum:  # NaN is not
         raise UsageError(f'{name}={value}: the value must be at least {option.minimum:g}')
     if option.maximum is not None and not value <= option.maximum:
         raise UsageError(f'{name}={value}: the value must be at most {option.maximum}')
-    if option.choices and value not in option.choices:
-        raise UsageError(f'{name}={value!r}: {nearest(str(value), option.choices)}')
+    for each in value if isinstance(value, tuple) else (value,):
+        if option.choices and each not in option.choices:
+            raise UsageError(f'{name}={each!r}: {nearest(str(each), option.choices)}')

@@ -11,8 +11,9 @@ from typing import Any
 from mmengine.config import Config
 
 from mmcnn.config.entries import merge_options, set_again
-from mmcnn.config.load import config_and_checkpoint, load_config, set_backbone
+from mmcnn.config.load import load_config, set_backbone
 from mmcnn.config.model import wire_model
+from mmcnn.config.of_weights import config_and_checkpoint
 from mmcnn.config.optimizer import drop_left_over, optimizer_types
 from mmcnn.config.parts import loaders_of
 from mmcnn.config.paths import paths_in
@@ -22,21 +23,32 @@ from mmcnn.datasets.check.report import DetectorData
 from mmcnn.datasets.folders.classes import ClassData
 from mmcnn.errors import UsageError
 from mmcnn.launchers import VARIABLES, world_size
+from mmcnn.plots.fonts import say_what_is_missing
 from mmcnn.runs import work_dirs
 from mmcnn.runs.anchors import warn_of_anchors
+from mmcnn.runs.backbone_weights import check_backbone_weights, typed_options
 from mmcnn.runs.batch_norm import check_batch_norm
 from mmcnn.runs.batches import describe_batches, drop_of_workers, set_batches
-from mmcnn.runs.data import check_classes, inner_dataset, set_cache, set_data
+from mmcnn.runs.classes_of_data import refuse_other_classes
+from mmcnn.runs.data import check_classes, set_cache, set_data
+from mmcnn.runs.data_sets import inner_dataset
 from mmcnn.runs.device import use_device
+from mmcnn.runs.drawn_split import draw_of, refuse_other_images
+from mmcnn.runs.fine_tuning import RECIPE_ENTRIES, check_weights, set_recipe
+from mmcnn.runs.first_use import check_watching_hooks
 from mmcnn.runs.img_size import set_img_size
-from mmcnn.runs.options import RunOptions, TrainOptions
-from mmcnn.runs.training import check_amp, check_backbone_weights, check_initial_weights, set_amp, set_on_nan
+from mmcnn.runs.loggers import check_backends, set_loggers
+from mmcnn.runs.options import WARM_START, RunOptions, TrainOptions
+from mmcnn.runs.training import (
+    check_amp,
+    check_initial_weights,
+    set_amp,
+    set_on_nan,
+    set_patience,
+)
 from mmcnn.runs.work_dirs import RunKind
 from mmcnn.weights.checkpoint import Checkpoint
 from mmcnn.weights.recorded_config import other_normalisation
-
-#: The entry that ``backbone_weights`` sets.
-BACKBONE_WEIGHTS = 'model.backbone.init_cfg'
 
 
 @dataclass(frozen=True)
@@ -97,13 +109,16 @@ def prepare(
     training = isinstance(options, TrainOptions)
     use_device(options.device)
     if training:
-        cfg, checkpoint = load_config(options.config, say=notes.append), None
+        cfg, checkpoint, trained = load_config(options.config, say=notes.append), None, None
     else:
-        cfg, checkpoint = config_and_checkpoint(options.config, options.checkpoint, notes.append)
+        cfg, checkpoint = config_and_checkpoint(
+            options.config, options.checkpoint, notes.append, names_needed=options.data is None
+        )
+        trained = _trained(cfg, checkpoint, named=options.config is not None)
     check_structure(cfg)
     say_unread(cfg, notes.append)
     _check_launcher(options.launcher)
-    typed = _typed(options)
+    typed = typed_options(options)
     kind = _swap(cfg, options, typed, notes)
     optimizers = optimizer_types(cfg)
     done = merge_options(cfg, typed, notes.append)
@@ -117,8 +132,9 @@ def prepare(
     new_work_dir = not named and not Path(cfg.work_dir).exists()
     if options.data is not None and data is None:
         progress(f'checking the data: {options.data}')
-    trained = checkpoint and {'meta': checkpoint.meta}
-    folder = set_data(cfg, data or options.data, trained, options.skip_bad, warnings.append)
+    folder = set_data(
+        cfg, data or options.data, trained, options.skip_bad, warnings.append, draw_of(options), options.classes
+    )
     set_img_size(cfg, options.img_size)
     if training:
         _set_epochs(cfg, options.epochs)
@@ -126,27 +142,44 @@ def prepare(
     if training:
         set_amp(cfg, options.amp)
         set_on_nan(cfg, options.on_nan)
+        set_patience(cfg, options.patience, notes.append)
+        set_loggers(cfg, options.logger)
         cfg.randomness = dict(seed=options.seed or 0)
         if options.load_from is not None:
             cfg.load_from = str(options.load_from)
+        set_recipe(cfg, options.recipe or (WARM_START if options.weights is not None else None), notes.append)
     cfg.launcher = options.launcher
     set_again(cfg, done)  # what is typed wins over what was worked out
     paths = _with_parents(done)
     drop_of_workers(cfg, paths, notes.append)
+    if training and options.weights is not None:
+        checkpoint = check_weights(cfg, options.weights)
     if training:
         drop_left_over(cfg, optimizers, paths, notes.append)
         check_amp(cfg)
         set_cache(cfg, options.cache_gb)
     wire_model(cfg)
     check_types(cfg, training)
+    check_backends(cfg, training, notes.append)
     if training:
+        check_watching_hooks(cfg)
         check_classes(cfg)
         check_batch_norm(cfg, options.launcher, folder and folder.num_train, notes.append)
-        checkpoint = check_initial_weights(cfg, options.resume, notes.append)
+        if options.weights is None:
+            checkpoint = check_initial_weights(cfg, options.resume, notes.append)
+        if cfg.get('resume') and options.recipe is None:
+            set_recipe(cfg, checkpoint.config.get('recipe'), notes.append)
+            set_again(cfg, {key: value for key, value in done.items() if key.startswith(RECIPE_ENTRIES)})
+        if cfg.get('resume') and folder is not None:
+            refuse_other_classes({'meta': checkpoint.meta}, folder)
+        if cfg.get('resume') and isinstance(folder, DetectorData):
+            refuse_other_images(checkpoint.config, folder.drawn)
         if options.seed is None and cfg.get('resume'):
             cfg.randomness.seed = checkpoint.meta.get('seed', cfg.randomness.seed)
         if options.data is not None:
             warn_of_anchors(cfg, options.data, warnings.append)
+        if isinstance(folder, DetectorData):  # whose classes are drawn at the end
+            say_what_is_missing(folder.classes, say=notes.append)
     if checkpoint is not None and (not training or cfg.get('resume')):
         preprocessor = cfg.model.get('data_preprocessor')
         if warning := other_normalisation(preprocessor, {'meta': checkpoint.meta}, checkpoint.path):
@@ -154,29 +187,20 @@ def prepare(
     return Run(options, cfg, kind, folder, new_work_dir, checkpoint, notes, warnings)
 
 
-def _typed(options: RunOptions) -> dict[str, Any]:
-    """``cfg_options``, with ``backbone_weights`` as the entry that it stands for.
-
-    Raises:
-        UsageError: what else is asked for would replace these weights.
-    """
-    typed = dict(options.cfg_options)
-    weights = options.backbone_weights if isinstance(options, TrainOptions) else None
-    if weights is None:
-        return typed
-    others = [name for name in ('load_from', 'resume') if getattr(options, name)]
-    others += [f'cfg_options {key}' for key in typed if key.startswith(BACKBONE_WEIGHTS)]
-    if others:
-        raise UsageError(f'backbone_weights={weights} and {others[0]} both say what to start from: name one')
-    typed[BACKBONE_WEIGHTS] = dict(_delete_=True, type='Pretrained', checkpoint=str(weights))
-    return typed
-
-
 def _with_parents(entries: dict[str, Any]) -> set[str]:
     """Paths of entries, of all that is inside of them and all that is around them."""
     paths = [path for key, value in entries.items() for path in (key, *(each for each, _ in paths_in(value, key)))]
     parts = [path.split('.') for path in paths]
     return {'.'.join(each[:end]) for each in parts for end in range(1, len(each) + 1)}
+
+
+def _trained(cfg: Config, checkpoint: Checkpoint, named: bool) -> dict:
+    """What the data of an evaluation has to fit: the checkpoint, with the classes that its config was found with."""
+    loader = loaders_of(cfg).get('test_dataloader')
+    found = () if named or loader is None else (inner_dataset(loader).get('metainfo') or {}).get('classes')
+    if checkpoint.meta or not found:
+        return {'meta': checkpoint.meta}
+    return {'meta': {'dataset_meta': {'classes': tuple(found)}}}
 
 
 def _swap(cfg: Config, options: RunOptions, typed: dict[str, Any], notes: list[str]) -> RunKind:

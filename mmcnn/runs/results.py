@@ -8,6 +8,8 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
+from mmcnn.console.layout import nothing_measured
+
 #: Names of COCO's numbers here, and in MMEngine's log.
 NAMES = {
     'AP': 'coco/bbox_mAP',
@@ -39,9 +41,9 @@ class EvaluateResult:
         work_dir: folder with ``metrics.json``.
         checkpoint: what was evaluated.
         metrics: of a detector the 12 COCO numbers ``AP AP50 AP75 APs APm APl AR1 AR10 AR100 ARs ARm ARl``, between 0
-            and 1, or -1 where no object has this size; of a classifier ``top1`` and ``top5`` in percent (of fewer than
-            five classes ``top1`` and, say, ``top3``). What other
-            metrics of the config give stands there under MMEngine's name.
+            and 1, -1 where no object has this size, or NaN where there is no object at all; of a classifier ``top1``
+            and ``top5`` in percent (of fewer than five classes ``top1`` and, say, ``top3``). What other metrics of the
+            config give stands there under MMEngine's name.
         class_ap: AP of each class by its name; NaN for a class without objects.
     """
 
@@ -98,8 +100,8 @@ def by_name(logged: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, floa
 
 
 def main_numbers(metrics: Mapping[str, float]) -> list[tuple[str, float]]:
-    """Those that sum a result up, as they are written: AP and AP50, or top-1."""
-    return [(label, metrics[name]) for name, label in MAIN.items() if name in metrics]
+    """Those that sum a result up, as they are written: AP and AP50, or top-1; none where nothing was measured."""
+    return [(label, metrics[name]) for name, label in MAIN.items() if name in metrics and not nothing_measured(metrics)]
 
 
 def _in_short(metrics: Mapping[str, float]) -> str:

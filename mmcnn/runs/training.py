@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.device import get_device
 
 from mmcnn.config.load import dicts_in
-from mmcnn.config.model import is_classifier
 from mmcnn.config.variables import Say
 from mmcnn.errors import UsageError
-from mmcnn.models.families import backbone_families
+from mmcnn.models.wiring import is_classifier
 from mmcnn.runs.checkpoints import last_checkpoint, open_resumable
 from mmcnn.weights.addresses import is_address, resolve
 from mmcnn.weights.checkpoint import Checkpoint
-from mmcnn.weights.recorded_config import other_normalisation
 
 
 def set_amp(cfg: Config, amp: bool) -> None:
@@ -25,6 +24,8 @@ def set_amp(cfg: Config, amp: bool) -> None:
         UsageError: there is no GPU; MMEngine has mixed precision on GPUs only.
     """
     if not amp:
+        if (cfg.optim_wrapper.get('type') == 'AmpOptimWrapper') and get_device() == 'cpu':
+            raise UsageError('optim_wrapper.type=AmpOptimWrapper needs a GPU; say OptimWrapper for a CPU')
         return
     if get_device() == 'cpu':
         raise UsageError('amp=True needs a GPU: mixed precision is not faster on a CPU, leave it out')
@@ -64,36 +65,33 @@ def set_on_nan(cfg: Config, on_nan: str | None) -> None:
     cfg.train_cfg.on_nan = on_nan
 
 
-def check_backbone_weights(cfg: Config, weights: str | Path, say: Say) -> None:
-    """Refuses weights for the backbone of what is no detector with one of our backbones; looks into a file of them.
+def set_patience(cfg: Config, patience: int | None, say: Say = print) -> None:
+    """Ends the training early once so many validations in a row have been no better; what the best is saved by counts.
 
     Args:
-        cfg: with its backbone.
-        weights: a path, or a name or address that :class:`~mmcnn.weights.initializer.Pretrained` takes.
-        say: takes a warning if the weights were trained on images that were normalised otherwise.
+        cfg: with the length of the run.
+        patience: validations; None: it trains to its end.
+        say: takes a sentence if the run has too few validations.
 
     Raises:
-        CheckpointError: the file is missing, broken or unsafe; no weights have this name.
-        UsageError: the model is a classifier, or its backbone is not ours.
+        UsageError: there are no validations.
     """
-    if is_classifier(cfg):
-        raise UsageError(
-            f'backbone_weights={weights} is for detectors: a classifier starts from load_from={weights}, with '
-            'allow_head_mismatch=True if it has other classes'
-        )
-    name = str(cfg.model.get('backbone', {}).get('type')).removeprefix('mmcnn.')
-    if name not in backbone_families():
-        raise UsageError(
-            f"backbone_weights={weights}: {name} is none of mmcnn's backbones (mmcnn zoo lists them); it takes weights "
-            "by cfg_options model.backbone.init_cfg=dict(type='Pretrained', checkpoint=...)"
-        )
-    if is_address(str(weights)):
-        resolve(str(weights))
+    if patience is None:
         return
-    checkpoint = Checkpoint.open(weights)
-    checkpoint.state_dict  # noqa: B018  raises for what cannot be read
-    if warning := other_normalisation(cfg.model.get('data_preprocessor'), {'meta': checkpoint.meta}, weights):
-        say(warning)
+    if cfg.get('val_evaluator') is None:
+        raise UsageError(f'patience={patience}: the config has no validation (val_evaluator) to look at')
+    checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
+    best = checkpoint.get('save_best')
+    best = best[0] if isinstance(best, list | tuple) and best else best
+    monitor = best if isinstance(best, str) and best != 'auto' else None
+    monitor = monitor or ('accuracy/top1' if is_classifier(cfg.model) else 'coco/bbox_mAP')
+    rule = checkpoint.get('rule')
+    hook = dict(type='mmcnn.ResumableEarlyStoppingHook', monitor=monitor, patience=patience)
+    hook |= dict(rule=rule) if isinstance(rule, str) else {}
+    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
+    length, interval = cfg.train_cfg.get('max_epochs'), cfg.train_cfg.get('val_interval', 1)
+    if length is not None and patience >= (count := math.ceil(length / interval)):
+        say(f'note: patience={patience} can end no run of {count} validations (one after every {interval} epochs)')
 
 
 def check_initial_weights(cfg: Config, resume: bool | str | Path = False, say: Say = print) -> Checkpoint | None:

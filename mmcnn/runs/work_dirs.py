@@ -6,20 +6,15 @@ import contextlib
 import json
 import os
 import re
-import shutil
-import time
-from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-
-from mmengine.config import Config
-from mmengine.dist import broadcast_object_list, is_main_process
 
 from mmcnn.config.load import Say
 from mmcnn.engine.atomic_file import write_whole
 from mmcnn.errors import CheckpointError, UsageError
 from mmcnn.runs.checkpoints import checkpoints_in, last_checkpoint
+from mmcnn.runs.run_lock import refuse_live
 
 #: Where a run writes down what it is.
 RECORD = 'run_options.json'
@@ -29,8 +24,6 @@ METRICS = 'metrics.json'
 WORK_DIRS = Path('work_dirs')
 _EPOCH = re.compile(r'epoch_(\d+)\.pth')
 _ITERATION = re.compile(r'(?:stopped_at_)?iter_(\d+)\.pth')
-#: What MMEngine's Runner makes before a run has begun: a folder named by the second of the start.
-_STARTED_AT = re.compile(r'\d{8}_\d{6}')
 
 
 @dataclass(frozen=True)
@@ -76,18 +69,24 @@ def for_training(
         say: takes a sentence if a checkpoint is continued outside of its folder.
 
     Raises:
-        UsageError: the chosen folder holds another run, or the config itself.
+        UsageError: the chosen folder, or the run to continue, is that of a run that goes on, or holds another run, or
+            the config itself.
         CheckpointError: the checkpoint of a run without a record cannot be read.
     """
     if chosen is None:
         if resume is True:
-            return _latest_like(kind, backbone) or _unused(WORK_DIRS / kind.name())
+            latest = _latest_like(kind, backbone)
+            if latest is not None:
+                refuse_live(latest)
+            return latest or unused(WORK_DIRS / kind.name())
         if resume and contents(parent := Path(resume).parent):
             if _is_like(parent, kind, backbone):
+                refuse_live(parent)
                 return parent
             say(f'{parent} holds {contents(parent)}; as {kind} the run continues in a folder of its own')
-        return _unused(WORK_DIRS / kind.name())
+        return unused(WORK_DIRS / kind.name())
     folder = Path(chosen)
+    refuse_live(folder)
     held = contents(folder)
     if held is None:
         if config is not None and Path(config).resolve().parent == folder.resolve():
@@ -117,11 +116,13 @@ def for_test(name: str, chosen: str | Path | None) -> Path:
         chosen: the folder that the user names; None: a new one below ``work_dirs/``.
 
     Raises:
-        UsageError: the chosen folder is that of a training, or holds the numbers of another evaluation.
+        UsageError: a run goes on in the chosen folder, or it is that of a training, or holds the numbers of another
+            evaluation.
     """
     if chosen is None:
-        return _unused(WORK_DIRS / f'{name}-test')
+        return unused(WORK_DIRS / f'{name}-test')
     folder = Path(chosen)
+    refuse_live(folder)
     held = contents(folder) or (f'{METRICS} of another evaluation' if (folder / METRICS).exists() else None)
     if held:
         raise UsageError(f'{folder} holds {held}: choose another --work-dir for the results of this evaluation')
@@ -130,7 +131,7 @@ def for_test(name: str, chosen: str | Path | None) -> Path:
 
 def contents(folder: Path) -> str | None:
     """What a folder holds of a training, for a sentence; None: nothing."""
-    record, kind = _read(folder), _record(folder)
+    record, kind = read_record(folder), _record(folder)
     if record is None and not checkpoints_in(folder):
         return None
     dumped = next((path.stem for path in sorted(folder.glob('*.py'))), None)
@@ -146,74 +147,9 @@ def write_record(folder: Path, kind: RunKind, **facts: Any) -> None:
         kind: what is run.
         **facts: more of it; ``started`` is that of its first session.
     """
-    facts |= {key: value for key, value in (_read(folder) or {}).items() if key == 'started'}
+    facts |= {key: value for key, value in (read_record(folder) or {}).items() if key == 'started'}
     content = json.dumps(asdict(kind) | facts, indent=1, ensure_ascii=False) + '\n'
     write_whole(folder / RECORD, lambda file: file.write(content.encode()))
-
-
-@contextlib.contextmanager
-def taken(cfg: Config, new: bool, begun: Callable[[], bool]) -> Iterator[Path]:
-    """Takes the folder of a run; one that fails before it has begun leaves it as it was.
-
-    Args:
-        cfg: of the run. Its ``work_dir`` is set to the next free number if another run has taken it in the meantime.
-        new: the folder was not named by the user: no other run may have it.
-        begun: whether what is there is worth keeping.
-    """
-    if new:
-        cfg.work_dir = str(_take(Path(cfg.work_dir)))
-    folder = Path(cfg.work_dir)
-    before = None if new or not folder.is_dir() else set(folder.iterdir())
-    # MMEngine dumps the config of a run that is continued over the one of its first session.
-    dumps = {path: path.read_bytes() for path in before or () if path.suffix == '.py' and path.is_file()}
-    start = time.strftime('%Y%m%d_%H%M%S')
-    try:
-        yield folder
-    except BaseException:
-        if is_main_process() and not begun():
-            _clear(folder, before, Path(cfg.filename or '').name, start)
-            for path, content in dumps.items():
-                if path.read_bytes() != content:
-                    path.write_bytes(content)
-        raise
-
-
-def _take(folder: Path) -> Path:
-    """Makes a folder that nobody else has, on the first rank, and tells the others."""
-    found: list[Any] = [None]
-    if is_main_process():
-        try:
-            found = [str(_make(folder))]
-        except OSError as error:
-            found = [CheckpointError(f'nothing can be written to {folder}: {error.strerror}')]
-    broadcast_object_list(found)
-    if isinstance(found[0], CheckpointError):
-        raise found[0]
-    return Path(found[0])
-
-
-def _make(folder: Path) -> Path:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    while True:
-        folder = _unused(folder)
-        with contextlib.suppress(FileExistsError):  # another run was faster
-            folder.mkdir()
-            return folder
-
-
-def _clear(folder: Path, before: set[Path] | None, dump: str, start: str) -> None:
-    """Removes what MMEngine's Runner has made since ``start``, and the folder if it was new and nothing else is in."""
-    for path in set(folder.iterdir()) - (before or set()) if folder.is_dir() else ():
-        if path.is_dir() and _STARTED_AT.fullmatch(path.name) and path.name >= start:
-            shutil.rmtree(path, ignore_errors=True)
-        # The config; one that was not read from a file is named by the time.
-        elif path.is_file() and (path.name == dump or _STARTED_AT.fullmatch(path.stem)):
-            path.unlink()
-    if before is None:
-        with contextlib.suppress(OSError):  # not empty: somebody else's files
-            folder.rmdir()
-            if folder.parent.name == WORK_DIRS.name:
-                folder.parent.rmdir()
 
 
 def _latest_like(kind: RunKind, backbone: str) -> Path | None:
@@ -228,7 +164,7 @@ def _latest_like(kind: RunKind, backbone: str) -> Path | None:
 
 def _is_like(folder: Path, kind: RunKind, backbone: str) -> bool:
     """Whether the run in a folder can be continued as one of this kind."""
-    if _read(folder) is not None:
+    if read_record(folder) is not None:
         return _record(folder) in (kind, None)
     found = last_checkpoint(folder)
     if found is None:
@@ -244,7 +180,7 @@ def _is_like(folder: Path, kind: RunKind, backbone: str) -> bool:
     return same_data and backbone in ('', cfg.get('model', {}).get('backbone', {}).get('type'))
 
 
-def _unused(folder: Path) -> Path:
+def unused(folder: Path) -> Path:
     """The folder, or the next one with a number behind its name, that is not there."""
     name, _, number = folder.name.rpartition('-')
     numbered = number.isdecimal() and folder.with_name(name).exists()  # by an earlier call
@@ -255,7 +191,8 @@ def _unused(folder: Path) -> Path:
     return folder
 
 
-def _read(folder: Path) -> dict[str, Any] | None:
+def read_record(folder: Path) -> dict[str, Any] | None:
+    """What :func:`write_record` has written; None: nothing that can be read."""
     try:
         record = json.loads((folder / RECORD).read_text(encoding='utf-8'))
     except (OSError, ValueError):
@@ -265,7 +202,7 @@ def _read(folder: Path) -> dict[str, Any] | None:
 
 def _record(folder: Path) -> RunKind | None:
     """The kind of the run in a folder; None: it was not written down."""
-    record = _read(folder) or {}
+    record = read_record(folder) or {}
     fields = {key: record.get(key) for key in RunKind.__dataclass_fields__}
     return RunKind(**fields) if fields['config'] and fields['data'] else None
 

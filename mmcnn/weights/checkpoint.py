@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import pickle
 import zipfile
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from mmcnn.compat.moved import moved_names, renamed_attribute
 from mmcnn.errors import CheckpointError
+from mmcnn.weights.entries import WRAPPERS, weights_in, without_wrappers
 from mmcnn.weights.formats import SameFile, check_file
 from mmcnn.weights.formats.darknet_file import is_darknet
 from mmcnn.weights.formats.keras_file import read_keras
@@ -28,10 +30,11 @@ from mmcnn.weights.formats.torch_file import StoredStorage, StoredTensor, TorchF
 from mmcnn.weights.formats.ultralytics_file import UltralyticsFile, is_ultralytics, read_ultralytics
 from mmcnn.weights.record import KEY, Record, digest, from_json, record_of
 from mmcnn.weights.recorded_config import recorded_config, refuse_code_in_meta
-from mmcnn.weights.report import NAMED_KEYS
 
 __getattr__ = moved_names(__name__)
 
+#: Entry of the metadata of a safetensors file: the names of the classes, a list in JSON.
+CLASSES = 'classes'
 _HDF5 = b'\x89HDF\r\n\x1a\n'
 
 
@@ -90,9 +93,11 @@ class Checkpoint:
 
     @cached_property
     def state_dict(self) -> dict[str, Tensor]:
-        """The tensors under the file's own names, but for ``module.``, which a distributed wrapper puts before all.
+        """The tensors under the file's own names, but for what PyTorch's wrappers put into them (:attr:`notes`).
 
-        Empty for Darknet's, whose stream means nothing without a network.
+        Of a training state the weights are those of ``state_dict``, ``model`` or another entry, as
+        :func:`~mmcnn.weights.entries.weights_in` says. Empty for Darknet's, whose stream means nothing without a
+        network.
         """
         if self.format == 'darknet':
             return {}
@@ -112,7 +117,7 @@ class Checkpoint:
                 raise CheckpointError(f'{self.path}: {error}') from None
         try:
             # As torch.load does, which does not look at the checksums either.
-            return _without_wrapper(self._file.tensors(stored, checksums=False))
+            return without_wrappers(self._file.tensors(stored, checksums=False))[0]
         except (OSError, TorchFileError) as error:
             raise CheckpointError(f'{self.path} is refused: {error}') from error
 
@@ -124,10 +129,31 @@ class Checkpoint:
         return _load(self._file, 'cpu')
 
     @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What was read otherwise than it is written, a phrase each: an entry, wrappers in names, half precision."""
+        notes = []
+        if self.format == 'pytorch':
+            content = self._file.content
+            if isinstance(content, StandIn):
+                content = self.content
+            entry, state = self._weights(content, Tensor | StoredTensor | StandIn)
+            if entry not in ('', 'state_dict'):
+                notes.append(f"its entry '{entry}' was read")
+            if taken := without_wrappers(state)[1]:
+                notes.append(f'{" and ".join(taken)} taken off the names')
+        narrow = {value.dtype for value in self.state_dict.values() if value.is_floating_point()} - {torch.float32}
+        if narrow:
+            kinds = ' and '.join(sorted(str(dtype).removeprefix('torch.') for dtype in narrow))
+            notes.append(f'stored as {kinds}, used as float32')
+        return tuple(notes)
+
+    @cached_property
     def meta(self) -> dict:
         """What a run wrote down beside the weights; empty: nothing."""
         content = self._file.content if self._file is not None else None
-        meta = content.get('meta') if isinstance(content, dict) and 'state_dict' in content else None
+        meta = content.get('meta') if isinstance(content, dict) else None
+        if isinstance(meta, StoredTensor):  # an entry of a bare state dict
+            return {}
         if meta is not None and not _is_plain(meta):
             meta = self.content['meta']
         return meta if isinstance(meta, dict) else {}
@@ -139,7 +165,11 @@ class Checkpoint:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes that the run recorded; empty: it did not."""
+        """Names of the classes that a run or a conversion recorded, or YOLOv5's modules; empty: the file has none."""
+        if self.tree is not None:
+            return self.tree.classes
+        if self.format == 'safetensors':
+            return _names_in(self._safetensors[1].get(CLASSES, '[]'))
         return classes_in(self.meta)
 
     @cached_property
@@ -171,10 +201,17 @@ class Checkpoint:
         if self._file is not None:
             content = self.content if isinstance(self._file.content, StandIn) else self._file.content
             # A stand-in may become a tensor of an unusual kind: refuse_unbuildable() tells.
-            self._refuse_stateless(content, Tensor | StoredTensor | StandIn)
+            self._weights(content, Tensor | StoredTensor | StandIn)
         if not isinstance(content, dict) or 'optimizer' not in content or 'meta' not in content:
             raise CheckpointError(f'{self.path} holds weights only, no optimizer: use load_from={self.path}')
         refuse_code_in_meta({'meta': self.meta}, str(self.path))
+        # MMEngine reads 'state_dict' and takes off 'module.' itself, and passes over what then does not fit.
+        names = content.get('state_dict', {})
+        if not names or any(part in WRAPPERS for name in names for part in name.split('.')):
+            raise CheckpointError(
+                f'{self.path} was written by another program ({"; ".join(self.notes)}), and only a checkpoint of '
+                f'mmcnn or MMEngine can be continued: start from it with load_from={self.path}'
+            )
 
     def refuse_unbuildable(self) -> None:
         """Raises CheckpointError for what only torch finds wrong: it builds everything but the numbers of tensors."""
@@ -184,11 +221,11 @@ class Checkpoint:
             content = self.__dict__.get('content') or _load(self._file, 'meta')
         except CheckpointError:  # what it cannot build without numbers, either
             content = self.content
-        self._refuse_stateless(content, Tensor)
+        self._weights(content, Tensor)
 
     def release(self) -> None:
         """Lets go of all but ``meta``, where that was asked for; who asks for the rest again reads the file again."""
-        for part in ('state_dict', 'content', 'tree', '_safetensors', '_file'):
+        for part in ('state_dict', 'notes', 'content', 'tree', '_safetensors', '_file'):
             self.__dict__.pop(part, None)
 
     state = renamed_attribute('state', 'state_dict')
@@ -206,27 +243,36 @@ class Checkpoint:
         with self.unchanged() as path:
             return read_safetensors(path)
 
-    def _refuse_stateless(self, content: Any, kind: type | UnionType) -> None:
+    def _weights(self, content: Any, kind: type | UnionType) -> tuple[str, Mapping[str, Any]]:
+        """The entry of the weights and the state dict in it, whose values have to be of this kind."""
         try:
-            _state_of(content, kind)
+            return weights_in(content, kind)
         except CheckpointError as error:
             raise CheckpointError(f'{self.path}: {error}') from None
 
     def _stored_state(self) -> dict[str, StoredTensor] | None:
         """The state dict of a file of plain tensors, each in its own storage or place; None: torch has to build it."""
-        content = self._file.content
-        state = content.get('state_dict', content) if isinstance(content, dict) else None
-        plain = isinstance(state, dict) and all(
-            isinstance(key, str) and isinstance(value, StoredTensor) for key, value in state.items()
-        )
-        return state if plain and state and self._file.overlap(state.values()) is None else None
+        try:
+            state = weights_in(self._file.content, StoredTensor)[1]
+        except CheckpointError:
+            return None
+        return state if isinstance(state, dict) and self._file.overlap(state.values()) is None else None
 
 
 def classes_in(meta: Mapping[str, Any]) -> tuple[str, ...]:
-    """Names of the classes in a checkpoint's ``meta``; empty: it has none."""
+    """Names of the classes in a checkpoint's ``meta`` (``CLASSES`` is MMDetection 2's); empty: it has none."""
     recorded = meta.get('dataset_meta') or {}
-    classes = recorded.get('classes') or recorded.get('CLASSES') or ()
+    classes = recorded.get('classes') or recorded.get('CLASSES') or meta.get('CLASSES') or ()
     return (classes,) if isinstance(classes, str) else tuple(classes)
+
+
+def _names_in(text: str) -> tuple[str, ...]:
+    """A list of names in JSON; empty for anything else."""
+    with contextlib.suppress(ValueError, RecursionError):
+        names = json.loads(text)
+        if isinstance(names, list) and all(isinstance(name, str) for name in names):
+            return tuple(names)
+    return ()
 
 
 def read_checkpoint(path: str | Path, map_location: Any = 'cpu') -> dict:
@@ -271,31 +317,16 @@ def state_dict_of(checkpoint: Any) -> dict[str, Tensor]:
     """The model's tensors in a checkpoint.
 
     Args:
-        checkpoint: What :func:`read_checkpoint` returns: a dict with a ``state_dict``, or itself one.
+        checkpoint: What :func:`read_checkpoint` returns: a dict with a ``state_dict`` or another entry that
+            :func:`~mmcnn.weights.entries.weights_in` knows, or itself one.
 
     Returns:
-        Name to tensor; ``module.``, which a distributed wrapper puts before every name, is taken away.
+        Name to tensor, without what PyTorch's wrappers put into the names (``module.``, ``_orig_mod.``).
 
     Raises:
-        CheckpointError: There is no dict, or none of tensors.
+        CheckpointError: There is no dict, or none of tensors, or it is not said which of several is meant.
     """
-    return _without_wrapper(_state_of(checkpoint, Tensor))
-
-
-def _state_of(checkpoint: Any, kind: type | UnionType) -> Mapping[str, Any]:
-    """The state dict, whose values have to be of this kind."""
-    if not isinstance(checkpoint, Mapping):
-        raise CheckpointError(f'a checkpoint is a dict, this is a {type(checkpoint).__name__}')
-    state_dict = checkpoint.get('state_dict', checkpoint)
-    tensors = isinstance(state_dict, Mapping) and all(
-        isinstance(key, str) and isinstance(value, kind) for key, value in state_dict.items()
-    )
-    if not tensors or not state_dict:
-        kind = 'has a state_dict that is no dict of tensors' if 'state_dict' in checkpoint else 'has no state_dict'
-        raise CheckpointError(
-            f'the checkpoint {kind}; its entries: {", ".join(map(str, list(checkpoint)[:NAMED_KEYS]))}'
-        )
-    return state_dict
+    return without_wrappers(weights_in(checkpoint, Tensor)[1])[0]
 
 
 def _load(file: TorchFile, map_location: Any) -> Any:
@@ -339,11 +370,6 @@ def _reason(error: Exception) -> str:
     if isinstance(error, pickle.UnpicklingError) or not line or not line.isprintable():
         return f'{type(error).__name__} in torch.load'
     return f'{type(error).__name__}: {line}'
-
-
-def _without_wrapper(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    prefix = 'module.' if all(key.startswith('module.') for key in state_dict) else ''
-    return {key.removeprefix(prefix): value for key, value in state_dict.items()}
 
 
 def _is_plain(value: Any) -> bool:

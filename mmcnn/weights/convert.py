@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,11 @@ from mmcnn.models.families import backbone_families
 from mmcnn.models.wiring import set_num_classes, wire
 from mmcnn.nearest import nearest
 from mmcnn.weights.addresses import is_address
-from mmcnn.weights.checkpoint import Checkpoint
+from mmcnn.weights.checkpoint import CLASSES, Checkpoint
 from mmcnn.weights.formats.safetensors_file import write_safetensors
 from mmcnn.weights.loading import load_weights
 from mmcnn.weights.record import KEY, Record, describe, to_json
+from mmcnn.weights.refusal import UnfitError
 from mmcnn.weights.report import LoadReport, listed
 from mmcnn.weights.sources import catalog
 from mmcnn.weights.sources.darknet import write_darknet
@@ -70,6 +72,7 @@ def convert(
     model, report = _load(file, name, source, num_classes, model_cfg)
     sha256 = file.sha256
     published = catalog.of_file(path.name, sha256)
+    classes = () if name in backbone_families() else file.classes  # of a detector's
     own = describe(model, name)
     record = dataclasses.replace(
         own,
@@ -84,7 +87,7 @@ def convert(
         if ending == 'darknet':
             write_darknet(model, target)
         else:
-            _write(model, target, record)
+            _write(model, target, record, classes)
     except OSError as error:
         raise CheckpointError(f'{target} cannot be written: {error.strerror or error}') from error
     return report, record
@@ -105,7 +108,7 @@ def _load(
 ) -> tuple[nn.Module, LoadReport]:
     if model_cfg is not None:
         model = _detector(model_cfg, num_classes)
-        report = load_weights(model, file, source)
+        report = _loaded(model, file, source)
         if report.absent:
             keys = listed([key for each in report.absent.values() for key in each])
             raise CheckpointError(
@@ -116,7 +119,7 @@ def _load(
     if name in list_classifiers():
         model = build_classifier(name, num_classes or 1000)
         try:
-            report = load_weights(model, file, source)
+            report = _loaded(model, file, source)
             if not report.absent:  # Darknet's cut-offs have no top, and one that was never trained is not written
                 return model, report
         except CheckpointError:
@@ -126,7 +129,16 @@ def _load(
     with torch.device('meta'):
         levels = backbone_families()[name](variant=name).levels
     model = backbone_families()[name](variant=name, out_indices=levels)
-    return model, load_weights(model, file, source)
+    return model, _loaded(model, file, source)
+
+
+def _loaded(model: nn.Module, file: Checkpoint, source: str | None) -> LoadReport:
+    """Raises CheckpointError with the advice that a conversion can be given."""
+    try:
+        return load_weights(model, file, source)
+    except UnfitError as error:
+        advice = f'; its head is for {error.classes} classes: say num_classes={error.classes}' if error.classes else ''
+        raise CheckpointError(error.sentence + advice) from None
 
 
 def _detector(model_cfg: Mapping[str, Any], num_classes: int | None) -> nn.Module:
@@ -138,11 +150,13 @@ def _detector(model_cfg: Mapping[str, Any], num_classes: int | None) -> nn.Modul
         return MODELS.build(model)
 
 
-def _write(model: nn.Module, target: Path, record: Record) -> None:
+def _write(model: nn.Module, target: Path, record: Record, classes: tuple[str, ...]) -> None:
     prefix = '' if hasattr(model, 'backbone') else 'backbone.'
     state = {prefix + key: value.contiguous() for key, value in model.state_dict().items()}
     if ENDINGS[target.suffix] == 'safetensors':
-        write_safetensors(state, {KEY: to_json(record)}, target)
+        names = {CLASSES: json.dumps(classes, ensure_ascii=False)} if classes else {}
+        write_safetensors(state, {KEY: to_json(record), **names}, target)
         return
-    content = dict(meta={KEY: dataclasses.asdict(record)}, state_dict=state)
+    names = {'dataset_meta': {'classes': classes}} if classes else {}
+    content = dict(meta={KEY: dataclasses.asdict(record), **names}, state_dict=state)
     write_whole(target, lambda file: torch.save(content, file))

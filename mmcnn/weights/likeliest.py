@@ -1,45 +1,104 @@
-"""Which network a file of weights is most likely of, by the shapes of its tensors."""
+"""Which network a file of weights is of, by the shapes of its tensors: never one that cannot hold it."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable
 from functools import cache
+from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from mmcnn.models.classifiers import build_classifier, list_classifiers
+from mmcnn.errors import CheckpointError
 from mmcnn.models.families import backbone_families
+from mmcnn.weights.checkpoint import Checkpoint
+from mmcnn.weights.fitting import attempt
+from mmcnn.weights.names import CLASS_LAYERS, Request
 
-#: Share of the tensors, of the file's and the network's together, that have to agree.
-ALIKE = 0.5
-_NAMED = 3
+#: Numbers of values of the tensors of every network and of every detector that a config comes for: to build them all
+#: would take half a minute. ``make table`` writes it with :mod:`mmcnn.zoo.sizes`.
+STORED = Path(__file__).with_name('sizes.json')
+#: Share of a backbone's tensors that a file has to have: libraries lay some of them together.
+ALIKE = 0.6
+#: Networks that are built, and that are named, at most.
+_TRIED, _NAMED = 4, 4
+#: Tensors of a detector's file that may be its head's, or its anchors.
+_HEADS = 12
 
 
-def likeliest(state: Mapping[str, Tensor]) -> list[str]:
-    """Short names of the networks most like a file, the best first; none where no network is like it.
+class Sizes(NamedTuple):
+    """Numbers of values of a network's tensors, without those that follow the number of classes."""
 
-    Compared are the numbers of values, not the shapes: these survive every library's layout, and every name.
+    is_detector: bool
+    backbone: Counter[int]
+    behind: Counter[int]  # of a classifier's top, or of a detector's neck and head
 
-    Args:
-        state: the file's tensors under any names.
+
+def likeliest(file: Checkpoint) -> list[str]:
+    """Names of the networks and configs that hold a file, the most alike; none where no network does.
+
+    Compared are the numbers of values, which survive every library's layout and every name. Networks that are alike
+    are built without their values, and the file is held against them as if it were loaded.
     """
-    given = _sizes(state.values())
-    scores = {name: (given & own).total() / max((given | own).total(), 1) for name, own in _networks().items()}
-    best = max(scores.values())
-    names = sorted(scores, key=lambda name: (-scores[name], name))
-    return [name for name in names if scores[name] >= max(ALIKE, best - 1e-9)][:_NAMED]
+    state = file.tree.state if file.tree is not None else file.state_dict
+    given = sizes_of(state.values())
+    shares = {}
+    for name, own in stored_sizes().items():
+        whole = own.backbone + own.behind
+        if own.is_detector:
+            if not whole - given and (given - whole).total() <= _HEADS:
+                shares[name] = _share(given, whole)
+        elif (given & own.backbone).total() >= ALIKE * own.backbone.total():
+            shares[name] = max(_share(given, own.backbone), _share(given, whole))
+    found, best = [], 0.0
+    for tried, name in enumerate(sorted(shares, key=lambda name: (-shares[name], name))):
+        if tried >= _TRIED or len(found) >= _NAMED or shares[name] < best - 1e-9:
+            break
+        if stored_sizes()[name].is_detector or _holds(name, file):
+            found.append(name)
+            best = shares[name]
+    return found
+
+
+def sizes_of(tensors: Iterable[Tensor]) -> Counter[int]:
+    """How many tensors have how many values; single numbers, such as BatchNorm's counters, aside."""
+    return Counter(tensor.numel() for tensor in tensors if tensor.numel() > 1)
+
+
+def sizes_of_parts(state: dict[str, Tensor], is_detector: bool) -> Sizes:
+    """The sizes of a classifier or a detector by the names of its tensors (``backbone. ...``)."""
+    kept = {key: value for key, value in state.items() if not key.startswith(CLASS_LAYERS)}
+    backbone = {key: value for key, value in kept.items() if key.startswith('backbone.')}
+    behind = (value for key, value in kept.items() if key not in backbone)
+    return Sizes(is_detector, sizes_of(backbone.values()), sizes_of(behind))
+
+
+def _share(given: Counter[int], own: Counter[int]) -> float:
+    return (given & own).total() / max((given | own).total(), 1)
+
+
+def _holds(name: str, file: Checkpoint) -> bool:
+    """Whether a network takes the file as its weights, the head aside."""
+    with torch.device('meta'):
+        model = backbone_families()[name](variant=name)
+    try:
+        return attempt(file, Request(model)).fit is not None
+    except CheckpointError:
+        return False
 
 
 @cache
-def _networks() -> dict[str, Counter]:
-    """Sizes of every network's tensors, with its top where it has one."""
-    with torch.device('meta'):
-        models = {name: build_classifier(name) for name in list_classifiers()}
-        models |= {name: cls(variant=name) for name, cls in backbone_families().items() if name not in models}
-    return {name: _sizes(model.state_dict().values()) for name, model in models.items()}
+def stored_sizes() -> dict[str, Sizes]:
+    """What :data:`STORED` says of each network and each detector's config."""
 
+    def read(sizes: dict[str, int]) -> Counter[int]:
+        return Counter({int(size): count for size, count in sizes.items()})
 
-def _sizes(tensors) -> Counter:
-    return Counter(tensor.numel() for tensor in tensors if tensor.numel() > 1)
+    content = json.loads(STORED.read_text(encoding='utf-8'))
+    return {
+        name: Sizes(is_detector, read(backbone), read(behind))
+        for name, (is_detector, backbone, behind) in content.items()
+    }

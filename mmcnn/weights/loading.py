@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,37 +13,19 @@ from mmcnn.compat.moved import moved_names, renamed_arguments
 from mmcnn.errors import CheckpointError
 from mmcnn.image_format import in_words
 from mmcnn.models.backbones import Backbone
-from mmcnn.models.families import backbone_families
 from mmcnn.nearest import nearest
 from mmcnn.weights.addresses import fetch, is_address
 from mmcnn.weights.checkpoint import Checkpoint
-from mmcnn.weights.likeliest import likeliest
+from mmcnn.weights.fitting import Fit, attempt
+from mmcnn.weights.names import SOURCES, TRANSLATE, Request, backbone_of, is_detector
 from mmcnn.weights.record import Record, of_published, of_row
-from mmcnn.weights.report import LoadReport, compare, explain, without_counters
-from mmcnn.weights.sources import keras, mmdet, timm, torchvision
-from mmcnn.weights.sources.darknet import TOP, UNBUILT, read_darknet
+from mmcnn.weights.refusal import other_row, refusal
+from mmcnn.weights.report import LoadReport, compare, without_counters
+from mmcnn.weights.sources import mmdet
 from mmcnn.weights.sources.published import Published
-from mmcnn.weights.sources.translate import OtherRowError, Source, Translation
-from mmcnn.weights.sources.ultralytics import from_ultralytics
+from mmcnn.weights.sources.translate import OtherRowError
 
 __getattr__ = moved_names(__name__)
-
-#: Kind of file -> whose layer names its tensors may have, in the order in which they are tried.
-SOURCES = {
-    'darknet': ('darknet',),
-    'keras': ('keras',),
-    'ultralytics': ('ultralytics',),
-    'safetensors': ('mmcnn', 'torchvision', 'timm', 'mmdet', 'ultralytics'),
-    'pytorch': ('mmcnn', 'torchvision', 'timm', 'mmdet', 'ultralytics'),
-}
-#: Layers whose shape follows the number of classes: of our heads, MMDetection's YOLOv3 and Faster R-CNN.
-CLASS_LAYERS = (
-    'top.classes.',
-    'bbox_head.predictions.',
-    'bbox_head.convs_pred.',
-    'roi_head.bbox_head.fc_cls.',
-    'roi_head.bbox_head.fc_reg.',
-)
 
 
 def load_weights(
@@ -54,6 +36,7 @@ def load_weights(
     prefix: str = '',
     allow_head_mismatch: bool = False,
     adapt_input: bool = False,
+    drop_head: bool = False,
     record: Record | None = None,
 ) -> LoadReport:
     """Loads a file of weights into one of our backbones, classifiers or detectors, all of it or not at all.
@@ -62,8 +45,10 @@ def load_weights(
     timm, MMDetection and mmcnn in ``.pth`` or ``.safetensors``, ultralytics' ``.pt``. What a file is, is told by its
     content.
 
-    Left over may only be: the top and the stages that a backbone has not, auxiliary heads, what a Darknet cut-off ends
-    before, and what the arguments allow. The report lists each.
+    Left over may only be: the top and the stages that a backbone has not, a classifier of somebody's own behind one
+    (``fc.1``, ``dense_2``), auxiliary heads, what a Darknet cut-off ends before, and what the arguments allow. What
+    stands before all names (``module.``, ``net.``) is taken off where that explains every entry of the model. The
+    report lists each.
 
     Args:
         model: keeps its values when anything does not fit.
@@ -71,10 +56,13 @@ def load_weights(
             ``open-mmlab://darknet53``, https.
         source: whose layer names it has: 'darknet', 'keras', 'torchvision', 'timm', 'mmdet', 'ultralytics' or 'mmcnn';
             None: found out.
-        prefix: only entries that begin so are the model's, ``'backbone.'`` of a detector; names of mmcnn only.
-        allow_head_mismatch: layers whose shape follows the number of classes may differ; these keep their values.
+        prefix: only entries that begin so are the model's, ``'student.'``; needed where two prefixes would do.
+        allow_head_mismatch: layers whose shape follows the number of classes may differ, of a classifier all that is
+            behind its backbone may be missing, too; what differs keeps the model's values.
         adapt_input: a first convolution made for 3 channels is spread over the model's ``in_channels``: each gets the
             sum over the three, divided by their number, so that a grey image is seen as before.
+        drop_head: as ``allow_head_mismatch``, and the file's layers that follow the number of classes are not taken
+            though their shapes fit: its classes are others.
         record: what is known of the file where it says nothing itself.
 
     Returns:
@@ -102,43 +90,27 @@ def load_weights(
             f'{path} is a file of the kind {file.format}, which does not hold weights of {source}, but of '
             f'{" or ".join(sources)}'
         )
-    own, best, refusals = model.state_dict(), None, []
-    allowed = CLASS_LAYERS if allow_head_mismatch else ()
-    for each in ('mmcnn',) if prefix else sources if source is None else (source,):
-        try:
-            translation = TRANSLATE[each](file, model, prefix)
-        except OtherRowError as error:  # its names settle whose file it is
-            raise CheckpointError(f'{path}: {error}') from None
-        except CheckpointError as error:
-            refusals.append(error)
-            continue
-        translation = _for_model(model, translation)
-        adapted = {}
-        if adapt_input:
-            adapted = _adapted_input(model, own, translation.state)
-        state = {**translation.state, **adapted}
-        report = explain(compare(own, state), {**_may_lack(model, state), **translation.absent})
-        if not report.deviations(allowed):
-            refuse_senseless(state, own, path)
-            if trained := record or _trained(model, each):
-                trained.refuse_other(model, path)
-            model.load_state_dict({key: state[key] for key in own if _fits(own, state, key)}, strict=False)
-            images = translation.images or (record.images if record else '')
-            return replace(
-                report,
-                reshaped=tuple(dict.fromkeys((*(k for k in translation.reshaped if k in own), *adapted))),
-                left_out={reason: tuple(keys) for reason, keys in translation.left_out.items() if keys},
-                source=each,
-                images=images,
-                notes=(
-                    *_notes(file, each, record, images, model, adapted),
-                    *translation.notes,
-                    *_warnings(published),
-                ),
-            )
-        if best is None or len(report.used) > len(best.used):
-            best = report
-    raise _refusal(file, record, model, best, refusals, allowed)
+    request = Request(model, source, prefix, allow_head_mismatch, adapt_input, drop_head)
+    try:
+        attempts = attempt(file, request)
+    except OtherRowError as error:
+        raise other_row(file, error) from None
+    if (fit := attempts.fit) is None:
+        raise refusal(file, record, request, attempts)
+    own = model.state_dict()
+    refuse_senseless(fit.state, own, path)
+    if trained := record or _trained(model, fit.source):
+        trained.refuse_other(model, path)
+    model.load_state_dict({key: fit.state[key] for key in own if _fits(own, fit.state, key)}, strict=False)
+    images = fit.translation.images or (record.images if record else '')
+    return replace(
+        fit.report,
+        reshaped=tuple(dict.fromkeys((*(key for key in fit.translation.reshaped if key in own), *fit.adapted))),
+        left_out={reason: tuple(keys) for reason, keys in fit.translation.left_out.items() if keys},
+        source=fit.source,
+        images=images,
+        notes=(*_notes(file, fit, record, images, model), *fit.translation.notes, *_warnings(published)),
+    )
 
 
 @renamed_arguments(source='path')
@@ -193,124 +165,11 @@ def refuse_senseless(state: Mapping[str, Tensor], own: Mapping[str, Tensor], pat
             raise CheckpointError(f'{path}: {key} holds negative variances')
 
 
-# ------------------------------------------------------------------------------------------- from their names to ours
-
-
-def backbone_of(model: nn.Module) -> Backbone | None:
-    """The backbone of a classifier or a detector, a backbone itself; None: it is none of ours."""
-    backbone = getattr(model, 'backbone', model)
-    return backbone if is_backbone(backbone) else None
-
-
-def is_backbone(model: nn.Module) -> bool:
-    return isinstance(model, tuple(set(backbone_families().values())))
-
-
-def is_detector(model: nn.Module) -> bool:
-    return not is_backbone(model) and not hasattr(model, 'top')
-
-
-def _own(file: Checkpoint, model: nn.Module, prefix: str) -> Translation:
-    """Names of mmcnn: of the model itself, of a classifier or detector around it."""
-    state = dict(file.state_dict)
-    if prefix:
-        prefix = prefix.removesuffix('.') + '.'
-        outside = tuple(key for key in state if not key.startswith(prefix))
-        inside = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
-        return Translation(inside, {f'not under {prefix}': outside} if outside else {})
-    parts = {key.split('.')[0] for key in state}
-    if is_backbone(model) and 'backbone' in parts and parts - {'backbone', 'top'}:
-        raise CheckpointError(
-            f"{file.path} holds a whole detector: say prefix='backbone.' to load its backbone into {model.variant}"
-        )
-    return Translation(state)
-
-
-def _of_library(library: Source) -> Callable[[Checkpoint, nn.Module, str], Translation]:
-    def translate(file: Checkpoint, model: nn.Module, prefix: str) -> Translation:
-        if is_detector(model):
-            raise CheckpointError(
-                f'{file.path}: {library.name} has classifiers, no detectors; load it into the backbone'
-            )
-        return library.translate(file.state_dict, backbone_of(model).variant)
-
-    return translate
-
-
-def _of_mmdet(file: Checkpoint, model: nn.Module, prefix: str) -> Translation:
-    if is_detector(model):
-        return mmdet.from_mmdet_detector(file.state_dict, model)
-    return mmdet.SOURCE.translate(file.state_dict, backbone_of(model).variant)
-
-
-def _of_darknet(file: Checkpoint, model: nn.Module, prefix: str) -> Translation:
-    with file.unchanged() as path:
-        return read_darknet(path, model)
-
-
-def _of_ultralytics(file: Checkpoint, model: nn.Module, prefix: str) -> Translation:
-    return from_ultralytics(file.tree or file.state_dict, model)
-
-
-#: Source -> what renames the tensors of a file for a model; the third argument is load_weights' prefix.
-TRANSLATE: dict[str, Callable[[Checkpoint, nn.Module, str], Translation]] = {
-    'mmcnn': _own,
-    'mmdet': _of_mmdet,
-    'torchvision': _of_library(torchvision.SOURCE),
-    'timm': _of_library(timm.SOURCE),
-    'keras': _of_library(keras.SOURCE),
-    'darknet': _of_darknet,
-    'ultralytics': _of_ultralytics,
-}
-
-
-# --------------------------------------------------------------------------------------------------- what may differ
-
-
-def _for_model(model: nn.Module, translation: Translation) -> Translation:
-    """Of a classifier's entries those that a bare backbone has; the declared rest is left out."""
-    if not is_backbone(model):
-        return translation
-    state, left_out = {}, {TOP: [], UNBUILT: []}
-    for key, value in translation.state.items():
-        name = key.removeprefix('backbone.')
-        if key.startswith('top.'):
-            left_out[TOP].append(key)
-        elif name.split('.')[0] in model.unbuilt:
-            left_out[UNBUILT].append(key)
-        else:
-            state[name] = value
-    reshaped = [key.removeprefix('backbone.') for key in translation.reshaped]
-    return replace(translation, state=state, left_out={**translation.left_out, **left_out}, reshaped=reshaped)
-
-
-def _may_lack(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, list[str]]:
-    backbone = backbone_of(model)
-    if backbone is None:
-        return {}
-    prefix = '' if backbone is model else 'backbone.'
-    own = {key.removeprefix(prefix) for key in state if key.startswith(prefix)}
-    return {reason: [prefix + key for key in keys] for reason, keys in backbone.may_lack(own).items()}
-
-
-def _adapted_input(model: nn.Module, own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The first convolution's kernel (C_out, 3 m, h, w) as (C_out, C m, h, w); m is 4 behind a Focus, else 1."""
-    if (backbone := backbone_of(model)) is None:
-        return {}
-    channels = backbone.in_channels
-    for key, value in state.items():
-        if key in own and value.ndim == 4 and value.shape != own[key].shape:
-            groups = value.shape[1] // 3
-            if value.shape[1] != 3 * groups or own[key].shape[1] != channels * groups:
-                break
-            kernel = value.unflatten(1, (groups, 3)).sum(2, keepdim=True) / channels
-            return {key: kernel.repeat_interleave(channels, dim=2).flatten(1, 2)}
-    return {}
-
-
 def _trained(model: nn.Module, source: str) -> Record | None:
     """What another library's network is trained with: what our row says, which ``arch`` and ``norm_cfg`` can change."""
     backbone = backbone_of(model)
+    if source == 'torchvision' and is_detector(model):  # its norms are not the row's, and were compared with the file
+        return None
     return of_row(backbone.variant) if source != 'mmcnn' and backbone is not None else None
 
 
@@ -318,24 +177,10 @@ def _fits(own: Mapping[str, Tensor], state: Mapping[str, Tensor], key: str) -> b
     return key in state and own[key].shape == state[key].shape
 
 
-# ------------------------------------------------------------------------------------------------------ what is said
-
-
-def _name(model: nn.Module) -> str:
-    if is_detector(model):
-        return type(model).__name__
-    return backbone_of(model).variant
-
-
-def _notes(
-    file: Checkpoint,
-    source: str,
-    record: Record | None,
-    images: str,
-    model: nn.Module,
-    adapted: Mapping[str, Tensor],
-) -> tuple[str, ...]:
-    notes = [f'a {file.format} file with the names of {source}']
+def _notes(file: Checkpoint, fit: Fit, record: Record | None, images: str, model: nn.Module) -> tuple[str, ...]:
+    notes = [f'a {file.format} file with the names of {fit.source}', *file.notes]
+    if fit.prefix:
+        notes.append(f'{fit.prefix} taken off the names')
     backbone = backbone_of(model)
     if record is not None and backbone is not None and record.model != backbone.variant:
         notes.append(f'weights of {record.model}')
@@ -343,49 +188,22 @@ def _notes(
         notes.append(
             f'warning: trained on images in {images}; {backbone.variant} expects {in_words(backbone.arch.image)}'
         )
-    notes += [f'{key} spread over {backbone.in_channels} channels' for key in adapted]
+    if backbone is model and fit.source != 'mmcnn':
+        notes += _other_than_classifier(backbone)
+    notes += [f'{key} spread over {backbone.in_channels} channels' for key in fit.adapted]
     return tuple(notes)
+
+
+def _other_than_classifier(backbone: Backbone) -> list[str]:
+    """What the network that the weights were trained in computes otherwise, and the switch that makes it equal."""
+    row = backbone.arch
+    other = {name: value for name, value in row.as_classifier.items() if getattr(row, name) != value}
+    return [
+        f'{backbone.variant} was trained as a classifier with {name}={value!r}, and this backbone has '
+        f'{name}={getattr(row, name)!r}: arch=dict({name}={value!r}) makes the maps equal'
+        for name, value in other.items()
+    ]
 
 
 def _warnings(published: Published | None) -> list[str]:
     return [f'warning: {published.warning}'] if published and published.warning else []
-
-
-def _refusal(
-    file: Checkpoint,
-    record: Record | None,
-    model: nn.Module,
-    best: LoadReport | None,
-    refusals: list[CheckpointError],
-    allowed: tuple[str, ...],
-) -> CheckpointError:
-    """The sentence about a file that fits in no way."""
-    if best is None or (refusals and not best.used and len(SOURCES[file.format]) == 1):
-        said = str(refusals[0])
-        return CheckpointError((said if str(file.path) in said else f'{file.path}: {said}') + _looks_like(file))
-    message = f'{file.path} does not fit {_name(model)}: {"; ".join(best.deviations(allowed))}'
-    if best.mismatched and all(key.startswith(CLASS_LAYERS) for key, *_ in best.mismatched):
-        if not best.missing and not best.unexpected:
-            message += '; a head of another class count is kept as it is with allow_head_mismatch=True'
-        return CheckpointError(message)
-    if not best.missing and not best.unexpected and _is_other_input(model, best):
-        message += "; a first convolution for 3 channels is spread over the image's with adapt_input=True"
-    elif record is not None:
-        message += f'; it holds weights of {record.model}'
-    else:
-        message += _looks_like(file)
-    return CheckpointError(message)
-
-
-def _is_other_input(model: nn.Module, report: LoadReport) -> bool:
-    backbone = backbone_of(model)
-    if backbone is None or len(report.mismatched) != 1:
-        return False
-    _, in_file, in_model = report.mismatched[0]
-    groups, rest = divmod(in_file[1], 3) if len(in_file) == 4 else (0, 1)
-    return rest == 0 and in_model == (in_file[0], groups * backbone.in_channels, *in_file[2:])
-
-
-def _looks_like(file: Checkpoint) -> str:
-    found = likeliest(file.state_dict) if file.state_dict else ()
-    return f'; the file looks like {" or ".join(found)}' if found else ''

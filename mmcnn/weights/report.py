@@ -56,7 +56,7 @@ class LoadReport:
         if self.reshaped:
             lines.append(f'{len(self.reshaped)} of them laid out anew')
         lines += [f'left out, {reason}: {listed(keys)}' for reason, keys in self.left_out.items()]
-        lines += [f'not in the file, {reason}: {listed(keys)}' for reason, keys in self.absent.items()]
+        lines += [f'not in the file, {reason}: {listed(keys)}' for reason, keys in self.absent.items() if keys]
         return '; '.join(lines + self.deviations())
 
     def deviations(self, allow_mismatch: tuple[str, ...] = ()) -> list[str]:

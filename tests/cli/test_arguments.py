@@ -26,13 +26,24 @@ def test_every_field_has_its_option_and_type(read):
         '--backbone', 'vgg11', '--device', 'cpu', '--data', 'd', '--skip-bad', '--img-size', 64, '--batch-size', 2,
         '--workers', 0, '--work-dir', 'w', '--launcher', 'slurm', '--verbose', '--epochs', 3, '--seed', 4, '--amp',
         '--resume', 'c.pth', '--load-from', 'l.pth', '--allow-head-mismatch', '--on-nan', 'skip', '--cache-gb', 1.5,
-        '--cfg-options', 'a.b=1', 'c=(2,3)',
+        '--patience', 5, '--logger', 'wandb,mlflow', '--logger', 'trackio', '--cfg-options', 'a.b=1', 'c=(2,3)',
     ]  # fmt: skip
     assert read(*words) == TrainOptions(
         config='x', backbone='vgg11', device='cpu', data='d', skip_bad=True, img_size=64, batch_size=2, workers=0,
         work_dir='w', launcher='slurm', verbose=True, epochs=3, seed=4, amp=True, resume='c.pth', load_from='l.pth',
-        allow_head_mismatch=True, on_nan='skip', cache_gb=1.5, cfg_options={'a.b': 1, 'c': (2, 3)},
+        allow_head_mismatch=True, on_nan='skip', cache_gb=1.5, patience=5,
+        logger=('wandb', 'mlflow', 'trackio'), cfg_options={'a.b': 1, 'c': (2, 3)},
     )  # fmt: skip
+
+
+def test_the_number_of_a_gpu(read):
+    assert read('--device', 0).device == '0'
+
+
+def test_weights_and_their_recipe(read):
+    assert read('--weights', 'mmcnn://x/y', '--recipe', 'from-scratch') == TrainOptions(
+        config='x', weights='mmcnn://x/y', recipe='from-scratch'
+    )
 
 
 def test_resume_takes_a_file_or_none(read):
@@ -42,6 +53,11 @@ def test_resume_takes_a_file_or_none(read):
 def test_cfg_options_may_be_given_more_than_once(read):
     options = read('--cfg-options', 'a=1', 'b.c=[1,(2,3)]', '--cfg-options', "d='x'", 'e=None', 'f=1e-3', 'g=-1')
     assert options.cfg_options == {'a': 1, 'b.c': [1, (2, 3)], 'd': 'x', 'e': None, 'f': 1e-3, 'g': -1}
+
+
+def test_classes_are_words_of_one_option_or_several(read):
+    assert read('--classes', 'a,b', 'c d', '--classes', 'e').classes == ['a,b', 'c d', 'e']
+    assert read().classes is None
 
 
 def test_option_without_value(run_tool):

@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / 'mmcnn'
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ('best.pth', 'a.jpg', 'b.jpg', 'mine.py'):
+    for name in ('best.pth', 'v4.weights', 'a.jpg', 'b.jpg', 'mine.py'):
         (tmp_path / name).touch()
 
 
@@ -31,6 +31,8 @@ def here(tmp_path, monkeypatch):
         ([f'configs/{CONFIG}', 'best.pth', 'a.jpg'], (f'configs/{CONFIG}', 'best.pth', ['a.jpg'])),
         # The config does not exist, and the error is to say so.
         (['yolov4_cspdarknet35', 'best.pth', 'a.jpg'], ('yolov4_cspdarknet35', 'best.pth', ['a.jpg'])),
+        (['yolov4_cspdarknet35', 'v4.weights', 'a.jpg'], ('yolov4_cspdarknet35', 'v4.weights', ['a.jpg'])),
+        (['v4.weights', 'a.jpg'], (None, 'v4.weights', ['a.jpg'])),
         (['gone.pth', 'a.jpg', 'b.jpg'], (None, 'gone.pth', ['a.jpg', 'b.jpg'])),
         (['best.pth', '0'], (None, 'best.pth', ['0'])),
     ],

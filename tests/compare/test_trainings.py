@@ -195,6 +195,7 @@ def test_options_are_read_again_as_they_were():
     assert first.cfg_options['d'] == [(1, 2.5), 'x']
     again = compare_trainings.typed({name: getattr(first, name) for name in ('data', 'img_size', 'cfg_options')})
     assert options_from(parser.parse_args(again), TrainOptions, config='x') == first
+    assert compare_trainings.typed(dict(classes=['a', 'b c'])) == ['--classes', 'a', 'b c']
     assert compare_trainings.typed(dict(amp=True, fresh=False, epochs=None, cfg_options={}, workers=0)) == [
         '--amp', '--workers', '0',
     ]  # fmt: skip

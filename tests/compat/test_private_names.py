@@ -21,6 +21,7 @@ from mmengine.model import BaseModel, revert_sync_batchnorm
 from mmengine.optim import OptimWrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmengine.structures import InstanceData
+from mmengine.visualization.vis_backend import BaseVisBackend
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -192,6 +193,10 @@ def coco_api():
     assert '_coco_api' in CocoMetric.compute_metrics.__code__.co_names
 
 
+def back_ends():
+    assert BaseVisBackend.__abstractmethods__ == {'experiment', '_init_env'}
+
+
 LOOP = 'mmengine.runner.EpochBasedTrainLoop'
 ITERATOR = 'torch.utils.data.dataloader._MultiProcessingDataLoaderIter'
 CHECKS = {
@@ -219,6 +224,7 @@ CHECKS = {
     f'{LOOP}._decide_current_val_interval': loop,
     'mmengine.dataset.BaseDataset._metainfo': metainfo,
     'mmdet.evaluation.CocoMetric._coco_api': coco_api,
+    'mmengine.visualization.vis_backend.BaseVisBackend._init_env': back_ends,
 }
 
 

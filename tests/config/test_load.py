@@ -4,7 +4,7 @@ import pytest
 
 from mmcnn.config.entries import merge_options
 from mmcnn.config.files import config_folder
-from mmcnn.config.load import BACKBONE, config_and_checkpoint, load_config, set_backbone
+from mmcnn.config.load import BACKBONE, load_config, set_backbone
 from mmcnn.config.model import wire_model
 from mmcnn.errors import UsageError
 from mmcnn.runs.options import TrainOptions
@@ -79,14 +79,6 @@ def test_what_is_typed_wins(finished):
     assert run.batches().startswith('16 images an iteration, 3 iterations a step: 48 images a step (made for 64')
     assert (cfg.train_cfg.max_epochs, cfg.train_cfg.val_interval) == (50, 5)
     assert cfg.model.neck.in_channels == [64, 128, 256]  # a quarter of 256, 512, 1024: wired, and dumped so
-
-
-def test_config_and_checkpoint(trained):
-    recorded, checkpoint = config_and_checkpoint(None, str(trained.checkpoint))
-    assert recorded.model.bbox_head.num_classes == 3
-    assert checkpoint.meta['epoch'] == 2
-    named, _ = config_and_checkpoint(CONFIG, str(trained.checkpoint))
-    assert named.model.bbox_head.num_classes == 80
 
 
 @pytest.mark.parametrize('options', [dict(backbone='darknet53'), dict(cfg_options={BACKBONE: 'mmcnn.darknet53'})])

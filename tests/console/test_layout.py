@@ -1,4 +1,4 @@
-from mmcnn.console.layout import aligned, labelled, validation
+from mmcnn.console.layout import NOTHING, aligned, labelled, one_line, shortened, validation
 
 NAN = float('nan')
 METRICS = {'AP': 0.5, 'AP50': 0.75, 'AP75': 0.25, 'APs': -1.0, 'APm': 0.125, 'APl': 0.6, 'AR1': 0.3, 'AR100': 0.55}
@@ -49,3 +49,26 @@ def test_many_classes_of_which_few_have_objects():
 def test_a_classifier_has_percent_and_other_metrics_their_names():
     assert validation({'top1': 50, 'top5': 99.987}, {}) == [['top1', 'top5'], ['all', '50.00 %', '99.99 %']]
     assert validation({'voc/mAP': 0.5}, {}) == [['voc/mAP'], ['all', '0.500']]
+
+
+def test_where_nothing_was_measured_it_says_so():
+    for value in (NAN, -1.0):
+        assert validation({'AP': value, 'AP50': value}, {'cat': NAN}) == [[], ['all', NOTHING]]
+    assert validation({'AP': -1.0, 'AP50': 0.0}, {})[1] == ['all', '-', '0.000']
+
+
+def test_names_stay_on_their_line():
+    assert one_line('line\nbreak\t and\x1b[2J ') == 'line break and\ufffd[2J'
+    assert one_line('a\u202eb \ud800') == 'a\ufffdb \ufffd'
+    assert one_line('مرحبا') == 'مرحبا' and one_line('👩\u200d🚒') == '👩\u200d🚒'
+    assert shortened('x' * 40) == 'x' * 40
+    assert shortened('x' * 41) == 'x' * 39 + '…'
+    assert shortened('安' * 21) == '安' * 19 + '…'  # 40 columns hold 20 of them
+    rows = validation({'AP': 0.5}, {'line\nbreak': 0.5, 'y' * 99: 0.25})
+    assert [row[0] for row in rows[2:]] == ['line break', 'y' * 39 + '…']
+
+
+def test_wide_characters_take_two_columns():
+    assert aligned(['', 'AP'], [['安全帽', '0.5'], ['cat', '0.25']]).splitlines() == [
+        '          AP', '安全帽   0.5', 'cat     0.25',
+    ]  # fmt: skip

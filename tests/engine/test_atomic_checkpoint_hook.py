@@ -206,6 +206,22 @@ def test_best_and_last_are_links(make_runner, tmp_path, scores):
     assert links(tmp_path.with_name('moved_run')) == ('best_x_score_epoch_2.pth', 'epoch_3.pth')
 
 
+def test_a_validation_that_measured_nothing_is_no_best_one(make_runner, tmp_path, scores):
+    values = (-1.0, float('nan'), 0.25, -1.0)
+    scores(*values)
+    runner = make_runner(tmp_path / 'coco', epochs=4, checkpoint=dict(save_best='coco/score', max_keep_ckpts=1))
+    runner.val_evaluator.metrics[0].prefix = 'coco'
+    runner.train()
+    assert links(tmp_path / 'coco') == ('best_coco_score_epoch_3.pth', 'epoch_4.pth')
+    assert files(tmp_path / 'coco') == ['best_coco_score_epoch_3.pth', 'epoch_4.pth']
+    scores(*values[:2])  # of other metrics, -1 may be a number like any other
+    make_runner(tmp_path / 'x', epochs=2).train()
+    assert links(tmp_path / 'x') == ('best_x_score_epoch_1.pth', 'epoch_2.pth')
+    scores(float('nan'))
+    make_runner(tmp_path / 'none', epochs=1).train()
+    assert links(tmp_path / 'none') == (None, 'epoch_1.pth')
+
+
 def test_links_of_several_scores_and_of_none(make_runner, tmp_path, monkeypatch):
     values = iter([dict(a=1, b=1), dict(a=0, b=2), dict(a=2, b=0)])
     monkeypatch.setattr('mmengine.evaluator.Evaluator.evaluate', lambda *args: next(values))

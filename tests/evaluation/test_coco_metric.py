@@ -11,6 +11,7 @@ import torch
 from mmengine.logging import MMLogger
 from mmengine.registry import METRICS
 
+from mmcnn.errors import UsageError
 from mmcnn.evaluation import CocoMetric
 
 CLASSES = ('chat', 'dog', 'größe', 'never annotated')
@@ -276,6 +277,172 @@ def test_without_detections_there_is_no_best_score(tmp_path):
     metric.process({}, [sample(0, [], [], [])])
     metric.evaluate(size=1)
     assert metric.best_f1_score is None
+
+
+# ---------------------------------------------------------------------------------------------------- mmdet's own keys
+
+
+def one_object(tmp_path, count=1, **kwargs):
+    """``count`` dogs at one place, of which a detection finds each exactly; and a cat that is missed."""
+    annotations = [annotation(0, 'dog', (10, 10, 60, 60))] * count + [annotation(0, 'chat', (200, 200, 40, 40))]
+    ann_file = write_ground_truth(tmp_path / 'val.json', annotations, 1)
+    return run(ann_file, [sample(0, [[10, 10, 60, 60]] * count, [0.9] * count, [1] * count)], **kwargs)
+
+
+def test_keys_that_change_nothing(tmp_path):
+    plain = one_object(tmp_path)
+    everyday = one_object(
+        tmp_path, metric=['bbox'], classwise=True, sort_categories=True, use_mp_eval=True,
+        backend_args=dict(backend='local'), proposal_nums=(1, 10, 100),
+    )  # fmt: skip
+    assert list(everyday) == list(plain)
+    np.testing.assert_equal(list(everyday.values()), list(plain.values()))
+    assert plain['coco/bbox_mAP'] == pytest.approx(0.5)
+
+
+def test_classwise_false_leaves_the_classes_out(tmp_path):
+    assert list(one_object(tmp_path, classwise=False)) == [f'coco/{key}' for key in SUMMARY]
+
+
+def test_limits_of_ones_own(tmp_path):
+    many = one_object(tmp_path, 120, proposal_nums=(1, 10, 100))
+    assert many['coco/bbox_AP/dog'] == pytest.approx(84 / 101)  # 100 of 120: recall 0.833 at precision 1
+    more = one_object(tmp_path, 120, proposal_nums=(300, 1))
+    assert more['coco/bbox_AP/dog'] == pytest.approx(1)
+    assert more['coco/bbox_AR@300'] == pytest.approx(0.5)
+    assert more['coco/bbox_AR@1'] == pytest.approx(0.5 / 120)
+    assert more['coco/bbox_AR_m@300'] == pytest.approx(0.5)
+    # As mmdet has it: AP is COCO's where 100 is among the limits.
+    mmdets = one_object(tmp_path, 120, proposal_nums=(100, 300, 1000))
+    assert mmdets['coco/bbox_mAP'] == many['coco/bbox_mAP'] == pytest.approx(84 / 202)
+    assert [key for key in mmdets if 'AR' in key] == [
+        f'coco/bbox_{key}' for key in ('AR@100', 'AR@300', 'AR@1000', 'AR_s@1000', 'AR_m@1000', 'AR_l@1000')
+    ]
+    assert (mmdets['coco/bbox_AR@100'], mmdets['coco/bbox_AR@300']) == (pytest.approx(5 / 12), pytest.approx(0.5))
+
+
+def test_iou_thresholds_of_ones_own(tmp_path):
+    annotations = [annotation(0, 'dog', (10, 10, 100, 100))]
+    ann_file = write_ground_truth(tmp_path / 'val.json', annotations, 1)
+    samples = [sample(0, [[10, 10, 100, 72]], [0.9], [1])]  # IoU 0.72
+    for thresholds, expected in ((0.5, (1, 1, -1)), ([0.75, 0.7], (0.5, -1, 0)), (None, (0.5, 1, 0))):
+        metrics = run(ann_file, samples, iou_thrs=thresholds)
+        found = [metrics[f'coco/bbox_{key}'] for key in ('mAP', 'mAP_50', 'mAP_75')]
+        assert found == pytest.approx(expected)
+        assert metrics['coco/bbox_AP/dog'] == pytest.approx(expected[0])
+
+
+def test_items_and_nothing_but_the_file(tmp_path):
+    items = one_object(tmp_path, metric_items=['mAP_50', 'bbox_AR@1'], classwise=False)
+    assert items == pytest.approx({'coco/bbox_mAP_50': 0.5, 'coco/bbox_AR@1': 0.5})
+    assert one_object(tmp_path, format_only=True, outfile_prefix=str(tmp_path / 'out')) == {}
+    assert [each['category_id'] for each in json.loads((tmp_path / 'out.bbox.json').read_text())] == [3]
+    # A test server gives no annotations.
+    coco = json.loads((tmp_path / 'val.json').read_text())
+    del coco['annotations']
+    (tmp_path / 'val.json').write_text(json.dumps(coco))
+    prefix = str(tmp_path / 'more')
+    assert run(str(tmp_path / 'val.json'), [sample(0, [[1, 1, 9, 9]], [0.5], [0])], format_only=True,
+               outfile_prefix=prefix) == {}  # fmt: skip
+    assert len(json.loads((tmp_path / 'more.bbox.json').read_text())) == 1
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (dict(metric='segm'), "metric='segm': only boxes are evaluated here, with metric='bbox'"),
+        (dict(metric=['bbox', 'segm']), r"metric=\['bbox', 'segm'\]: only boxes"),
+        (dict(format_only=True), 'format_only=True needs outfile_prefix'),
+        (dict(proposal_nums=(0, 10)), r'proposal_nums=\[0, 10\]: these are numbers of detections'),
+        (dict(iou_thrs=[0.5, 75]), r'iou_thrs=\[0.5, 75\]: the thresholds are above 0 and at most 1'),
+        (dict(metric_items=['AR@300']), r"metric_items has 'AR@300'; did you mean bbox_AR@1"),
+    ],
+)
+def test_what_cannot_be_honoured_is_one_sentence(tmp_path, arguments, message):
+    ann_file = write_ground_truth(tmp_path / 'val.json', [], 1)
+    with pytest.raises(UsageError, match=message):
+        CocoMetric(ann_file, **arguments)
+
+
+def test_some_of_the_classes(tmp_path):
+    one = one_object(tmp_path, classes=['dog'])
+    assert [key for key in one if '/bbox_AP/' in key] == ['coco/bbox_AP/dog']
+    assert one['coco/bbox_mAP'] == one['coco/bbox_AP/dog'] == pytest.approx(1)
+    assert one_object(tmp_path, classes=['chat'])['coco/bbox_mAP'] == 0
+    with pytest.raises(UsageError, match=r"classes=\('dgo',\): did you mean dog"):
+        one_object(tmp_path, classes=['dgo'])
+
+
+def test_a_class_that_is_not_evaluated_need_not_be_in_the_file(tmp_path):
+    ann_file = write_ground_truth(tmp_path / 'val.json', [annotation(0, 'dog', (10, 10, 60, 60))], 1)
+    metric = CocoMetric(ann_file, classes=['dog'], outfile_prefix=str(tmp_path / 'out'))
+    metric.dataset_meta = {'classes': ('unicorn', 'dog')}
+    metric.process({}, [sample(0, [[1, 1, 9, 9], [10, 10, 60, 60]], [0.9, 0.5], [0, 1])])
+    assert metric.evaluate(size=1)['coco/bbox_mAP'] == pytest.approx(1)
+    assert [each['category_id'] for each in json.loads((tmp_path / 'out.bbox.json').read_text())] == [3]
+
+
+# ------------------------------------------------------------------------------------------- what cannot be measured
+
+
+def logged(log_file, name, level):
+    MMLogger.get_instance(name, log_file=str(log_file), log_level='INFO')
+    return lambda: [
+        line for line in log_file.read_text(encoding='utf-8').splitlines() if f'{level} - CocoMetric:' in line
+    ]
+
+
+def test_nothing_to_measure(tmp_path):
+    said = logged(tmp_path / 'log.txt', 'nothing to measure', 'INFO')
+    crowd = annotation(0, 'dog', (10, 10, 60, 60), iscrowd=1)
+    for i, annotations in enumerate(([], [crowd], [annotation(0, 'not ours', (10, 10, 60, 60))])):
+        ann_file = write_ground_truth(tmp_path / f'{i}.json', annotations, 1)
+        metrics = run(ann_file, [sample(0, [[10, 10, 60, 60]], [0.9], [1])])
+        assert list(metrics) == [f'coco/{key}' for key in SUMMARY] + [f'coco/bbox_AP/{name}' for name in CLASSES]
+        assert all(map(math.isnan, metrics.values()))
+    assert len(said()) == 3
+    assert said()[0].endswith('0.json has no object of the evaluated classes: there is nothing to measure')
+
+
+def test_more_objects_than_ap_counts_are_said_once(tmp_path):
+    warned = logged(tmp_path / 'log.txt', 'more objects', 'WARNING')
+    annotations = [annotation(i, 'dog', (10, 10, 60, 60)) for i in (0, 1) for _ in range(101)]
+    ann_file = write_ground_truth(tmp_path / 'val.json', annotations, 2)
+    metric = CocoMetric(ann_file)
+    metric.dataset_meta = {'classes': CLASSES}
+    for _ in range(2):
+        for image in range(2):
+            metric.process({}, [sample(image, [], [], [])])
+        metric.evaluate(size=2)
+    (line,) = warned()
+    assert line.endswith(
+        'images with more than 100 objects of a class: 2, classes: 1; AP counts 100 detections of a class in an image '
+        'and stays below 1 there. val_evaluator.proposal_nums=(1,10,101) counts more, which is not what COCO does'
+    )
+    one_object(tmp_path, 101, proposal_nums=(1, 10, 101))
+    assert len(warned()) == 1
+
+
+def test_names_of_all_sorts(tmp_path):
+    log_file = tmp_path / 'log.txt'
+    MMLogger.get_instance('names', log_file=str(log_file), log_level='INFO')
+    names = ['-', 'a/b, c', '{x}', '100 %', 'line\nbreak', '安全帽', 'x' * 120, ' lead', 'line break']
+    coco = dict(
+        images=[dict(id=100, width=640, height=480, file_name='a')],
+        categories=[dict(id=i, name=name) for i, name in enumerate(names)],
+        annotations=[dict(id=1, image_id=100, category_id=0, bbox=[1, 1, 9, 9], area=81, iscrowd=0)],
+    )
+    (tmp_path / 'val.json').write_text(json.dumps(coco))
+    metric = CocoMetric(str(tmp_path / 'val.json'))
+    metric.dataset_meta = {'classes': names}
+    metric.process({}, [sample(0, [], [], [])])
+    keys = [key.removeprefix('coco/bbox_AP/') for key in metric.evaluate(size=1) if '/bbox_AP/' in key]
+    assert keys == ['-', 'a/b, c', '{x}', '100 %', "'line\\nbreak'", '安全帽', 'x' * 120, 'lead', "'line break'"]
+    rows = log_file.read_text(encoding='utf-8').splitlines()
+    first = next(i for i, row in enumerate(rows) if row.startswith('class '))
+    table = rows[first : first + 1 + len(names)]
+    assert all(len(row) <= 40 + 4 * 9 for row in table)
+    assert table[6].startswith('安全帽    ') and table[7].startswith('x' * 39 + '…  ')
 
 
 def test_missing_file_is_named():

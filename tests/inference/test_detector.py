@@ -1,6 +1,8 @@
 import gc
 import os
+import runpy
 import weakref
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,10 +13,14 @@ from PIL import Image
 
 import mmcnn
 from mmcnn.config.load import load_config
+from mmcnn.device import device_called
 from mmcnn.errors import CheckpointError, UsageError
 from mmcnn.inference.detector import Detections, Detector, classes_of, read_image
 from mmcnn.inference.detector import test_pipeline as detector_pipeline  # pytest would take it for a test
 from mmcnn.weights.checkpoint import Checkpoint
+
+#: ultralytics' network, as the tests of its files have it.
+yolov5 = runpy.run_path(str(Path(__file__).parents[1] / 'weights' / 'conftest.py'))['yolov5']
 
 
 @pytest.fixture(scope='module')
@@ -64,6 +70,37 @@ def test_boxes_are_pixels_of_the_image_as_given(detector, picture):
     np.testing.assert_allclose(large_boxes / 2, small_boxes, atol=1e-3)
     wide = detector(np.concatenate([image, image], axis=1)).boxes
     assert wide[:, [0, 2]].max() > 64 >= wide[:, [1, 3]].max()
+
+
+def test_published_weights_need_no_config(yolov5, picture, tmp_path, capsys):
+    """The surest box of a YOLOv5 of ultralytics' layers is ours, too; the file says all that is needed."""
+    peer = yolov5.model('n', nc=3)
+    detector = Detector(yolov5.save(peer, tmp_path / 'a.pt'), device='cpu', score_thr=0)
+    assert detector.classes == ('thing 0', 'thing 1', 'thing 2')
+    assert 'YOLOv5n (v6.0 to v7.0), which yolov5_n holds' in capsys.readouterr().out
+    data = detector.prepare([picture])
+    sample = data['data_samples'][0]
+    with torch.no_grad():
+        maps = peer.maps(data['inputs'])
+        rows = peer.boxes(maps[-1])[0]
+    scores = (rows[:, 4:5] * rows[:, 5:]).max(1).values
+    x, y, w, h = rows[scores.argmax(), :4].tolist()
+    found = detector(picture)
+    corners = np.array([x - w / 2, y - h / 2, x + w / 2, y + h / 2])
+    expected = (corners - np.tile(sample.pad_param[::-1], 2)) / np.tile(sample.scale_factor, 2)
+    np.testing.assert_allclose(found.boxes[0], expected.clip(0, 64), atol=1e-2)
+    assert found.scores[0] == pytest.approx(scores.max().item(), abs=1e-5)
+
+
+def test_names_for_classes_that_a_file_does_not_name(yolov5, picture, tmp_path):
+    torch.save(yolov5.model('n', nc=2).state_dict(), tmp_path / 'a.pt')
+    with pytest.raises(CheckpointError, match='has 2 classes and does not say what they are called'):
+        Detector(tmp_path / 'a.pt')
+    (tmp_path / 'my.names').write_text('cat\ndog\n')
+    said = []
+    detector = Detector(tmp_path / 'a.pt', device='cpu', classes=tmp_path / 'my.names', score_thr=0, say=said.append)
+    assert detector.classes == ('cat', 'dog') and set(detector(picture).names) <= {'cat', 'dog'}
+    assert 'its 2 classes are called as given' in said[0]
 
 
 def same(found, other):
@@ -433,15 +470,35 @@ def test_config_by_name(trained):
 @pytest.mark.parametrize(
     ('device', 'message'),
     [
-        ('gpu', 'device=gpu: this is no device; say cpu, cuda or cuda:N'),
+        ('gpus', 'device=gpus: this is no device; say cpu, cuda or cuda:N$'),
+        ('gpu:99', r'device=gpu:99, which is cuda:99: PyTorch sees \d+ CUDA devices here'),
+        ('99', r'device=99, which is cuda:99: PyTorch sees \d+ CUDA devices here'),
+        ('0,1', r'device=0,1: this is no device; .*; a process uses one, and torchrun starts one for each'),
+        (True, 'device=True: this is no device'),
+        (-1, 'device=-1: this is no device'),
         ('meta', 'device=meta: this is no device'),
         ('cuda:99', r'device=cuda:99: PyTorch sees \d+ CUDA devices here'),
-        (7, 'device=7: this is no device'),
+        (99, r'device=99, which is cuda:99: PyTorch sees \d+ CUDA devices here'),
     ],
 )
 def test_no_such_device(trained, device, message):
     with pytest.raises(UsageError, match=message):
         Detector(trained.checkpoint, device=device)
+
+
+@pytest.mark.parametrize(('name', 'device'), [('gpu', 'cuda'), ('GPU:1', 'cuda:1'), ('0', 'cuda:0'), (1, 'cuda:1')])
+def test_a_gpu_by_other_names(monkeypatch, name, device):
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
+    assert device_called(name) == torch.device(device)
+
+
+@pytest.mark.parametrize(
+    ('score', 'message'),
+    [(25, 'between 0 and 1; 25 % is 0.25$'), (-0.1, 'between 0 and 1$'), (float('nan'), 'between')],
+)
+def test_a_score_that_no_box_can_have(score, message):
+    with pytest.raises(UsageError, match=f'score_thr={score}: the value must be {message}'):
+        Detector('x.pth', score_thr=score)
 
 
 def test_a_device_of_pytorch(trained):

@@ -28,7 +28,7 @@ def album(tmp_path, monkeypatch):
     """The current folder: images in two folders, a video, and files that are neither."""
     monkeypatch.chdir(tmp_path)
     put(Path('album/b.JPG'), Path('album/a.png'), Path('album/sub/a.png'), Path('album/Straße/é 1.tif'))
-    for name in ('clip.MP4', 'notes.txt', 'sub/a.txt', 'sub/x.json', 'old.heic', 'no_ending'):
+    for name in ('clip.MP4', 'notes.txt', 'sub/a.txt', 'sub/x.json', 'old.heic', 'no_ending', '.DS_Store', '._b.JPG'):
         Path('album', name).write_bytes(b'x')
     put(Path('album/anim.gif'))
     Path('album/folder.png').mkdir()
@@ -38,20 +38,27 @@ def album(tmp_path, monkeypatch):
 
 def test_folder(album):
     found = find_sources(album)
-    assert [source.name for source in found.sources] == ['Straße/é 1.tif', 'a.png', 'b.JPG', 'clip.MP4', 'sub/a.png']
+    expected = ['Straße/é 1.tif', 'a.png', 'anim.gif', 'b.JPG', 'clip.MP4', 'sub/a.png']
+    assert [source.name for source in found.sources] == expected
     assert [source.path for source in found.sources] == [album / source.name for source in found.sources]
-    assert [source.is_video for source in found.sources] == [False, False, False, True, False]
+    assert [source.name for source in found.sources if source.is_video] == ['clip.MP4']
     assert found == find_sources(str(album)) == find_sources([album])
 
 
+def test_an_image_with_another_ending_or_none_is_known_by_its_content(album):
+    before = names(album)
+    put(album / 'photo.jfif', album / 'scan', album / 'x.PNG_')
+    assert sorted(set(names(album)) - set(before)) == ['photo.jfif', 'scan', 'x.PNG_']
+    assert all(frame.image.shape == IMAGE.shape for frame in find_sources(album / 'photo.jfif').read(None))
+
+
 def test_what_is_not_read_of_a_folder_is_named(album):
-    reason = 'is not read: its ending is not that of an image or video; name the file to read it'
+    reason = 'is not read: it is no image in a format that OpenCV reads, and its ending is not that of a video'
     assert find_sources(album).left_out == (
-        f'album/anim.gif {reason}',
         'album/dangling.jpg is not read: it is a link to a file that does not exist',
         f'album/no_ending {reason}',
         f'album/old.heic {reason}',
-        'album holds 3 annotation files (.json, .txt)',
+        '5 files of album that are no image and no video: 1 .json, 2 .txt, 2 hidden',
     )
 
 
@@ -75,10 +82,10 @@ def test_results_of_an_inference_are_no_images(album):
 
 @pytest.mark.parametrize(
     ('name', 'is_video'),
-    [('a.png', False), ('anim.gif', False), ('clip.MP4', True), ('no_ending', True), ('notes.txt', True)],
+    [('a.png', False), ('anim.gif', False), ('clip.MP4', True), ('no_ending', True), ('sub/x.json', True)],
 )
 def test_a_named_file_is_read_whatever_its_ending(album, name, is_video):
-    assert find_sources(album / name).sources == (Source(name, album / name, is_video=is_video),)
+    assert find_sources(album / name).sources == (Source(Path(name).name, album / name, is_video=is_video),)
 
 
 def test_an_image_without_an_ending(album):
@@ -92,7 +99,9 @@ def test_patterns(album):
     assert names('album/*.png') == ['a.png']  # the folder of this ending is empty
     assert names('album/*.[Jp][Pn][Gg]') == ['a.png', 'b.JPG']
     assert names('album/[Ss]*') == ['é 1.tif', 'a.png']  # folders, as the shell would give them
-    assert set(names('album')) < set(names('album/**'))  # all files, whatever their ending
+    assert names('album/**') == names('album')
+    others = '1 file of album/*.txt that is no image and no video: 1 .txt'
+    assert find_sources(['album/a.png', 'album/*.txt']).left_out == (others,)
     assert names('**/a.*g') == ['a.png', 'sub/a.png']  # below the folder that they share
     assert names('alb*') == names(album)
     put(Path('[1].png'))
@@ -150,9 +159,54 @@ def test_what_cannot_be_read_is_said_at_once(album, named, message):
 def test_folder_without_images(tmp_path):
     with pytest.raises(UsageError, match=f'^{tmp_path} holds no image and no video that can be read$'):
         find_sources(tmp_path)
-    put(tmp_path / 'a.gif')
-    with pytest.raises(UsageError, match=r'can be read; .*a\.gif is not read: its ending is not that of an image'):
+    (tmp_path / 'a.heic').touch()
+    with pytest.raises(UsageError, match=r'can be read; .*a\.heic is not read: it is no image in a format that OpenCV'):
         find_sources(tmp_path)
+
+
+# --------------------------------------------------------------------------------------------------------------- lists
+
+
+def test_a_list_of_paths(album):
+    """Seen from the current folder or from the list's own."""
+    text = '\ufeffalbum/a.png\r\n\n  b.JPG \nsub\ngone.jpg\n'
+    (album / 'list.txt').write_text(text, encoding='utf-8')
+    found = find_sources('album/list.txt')
+    assert [source.name for source in found.sources] == ['a.png', 'b.JPG', 'sub/a.png']
+    assert found.left_out == (
+        '2 files of album/sub that are no image and no video: 1 .json, 1 .txt',
+        'album/list.txt names gone.jpg, which does not exist',
+    )
+
+
+def test_a_path_of_a_list_that_could_be_either_of_two(album):
+    put(Path('a.png'))
+    (album / 'list.txt').write_text('a.png\n')
+    with pytest.raises(UsageError, match=r'names a\.png, which is there in the current folder and in album: write'):
+        find_sources('album/list.txt')
+    Path('a.png').unlink()
+    Path('a.png').symlink_to(album / 'a.png')
+    assert names('album/list.txt') == ['a.png']
+
+
+@pytest.mark.parametrize(
+    ('content', 'reason'),
+    [
+        (b'', r'is no list of images, one path a line: it is empty'),
+        (
+            b'0 0.5 0.5 0.2 0.2\n',
+            r"its first line is '0 0\.5 0\.5 0\.2 0\.2', and there is no such file",
+        ),
+        (b'x' * 5000, r"its first line is 'x{200}', and"),
+        (b'\xff\xfe', 'cannot be read as a list of images, one path a line: .*utf-8'),
+    ],
+)
+def test_a_text_that_is_no_list(album, content, reason):
+    (album / 'list.txt').write_bytes(content)
+    with pytest.raises(UsageError, match=reason):
+        find_sources('album/list.txt')
+    found = find_sources(['album/list.txt', 'album/a.png'])  # as the shell gives them
+    assert [source.name for source in found.sources] == ['a.png'] and len(found.left_out) == 1
 
 
 # ------------------------------------------------------------------------------------------------------------- reading
@@ -164,14 +218,15 @@ def test_images_and_frames_in_order(album, videos):
     skipped = []
     frames = list(find_sources(album).read(skipped.append))
     assert [frame.name for frame in frames] == [
-        'Straße/é 1.tif', 'a.png', 'b.JPG', 'clip.mp4/000000', 'clip.mp4/000001', 'clip.mp4/000002', 'sub/a.png',
+        'Straße/é 1.tif', 'a.png', 'anim.gif', 'b.JPG', 'clip.mp4/000000', 'clip.mp4/000001', 'clip.mp4/000002',
+        'sub/a.png',
     ]  # fmt: skip
-    assert [frame.index for frame in frames] == [None, None, None, 0, 1, 2, None]
-    assert [frame.time for frame in frames[:4]] == [None, None, None, 0]
-    assert frames[4].time == pytest.approx(0.1)
-    assert frames[4].path == album / 'clip.mp4' and frames[0].path == album / 'Straße' / 'é 1.tif'
+    assert [frame.index for frame in frames] == [None, None, None, None, 0, 1, 2, None]
+    assert [frame.time for frame in frames[:5]] == [None, None, None, None, 0]
+    assert frames[5].time == pytest.approx(0.1)
+    assert frames[5].path == album / 'clip.mp4' and frames[0].path == album / 'Straße' / 'é 1.tif'
     assert not skipped
-    assert [frame.image.shape for frame in frames[2:4]] == [IMAGE.shape, (64, 96, 3)]
+    assert [frame.image.shape for frame in frames[3:5]] == [IMAGE.shape, (64, 96, 3)]
 
 
 def test_what_is_broken_is_reported_and_the_rest_is_read(album, videos):
@@ -179,8 +234,9 @@ def test_what_is_broken_is_reported_and_the_rest_is_read(album, videos):
     videos.cut(videos.make_video(album / 'short.avi', count=40), 0.7)
     skipped = []
     frames = list(find_sources(album).read(skipped.append))
-    assert [frame.name for frame in frames if frame.index is None] == ['Straße/é 1.tif', 'a.png', 'b.JPG', 'sub/a.png']
-    count = len(frames) - 4
+    images = ['Straße/é 1.tif', 'a.png', 'anim.gif', 'b.JPG', 'sub/a.png']
+    assert [frame.name for frame in frames if frame.index is None] == images
+    count = len(frames) - 5
     assert [str(error) for error in skipped] == [
         'album/aa.png is no image that OpenCV can read: it is empty',
         'album/clip.MP4 is no video that OpenCV can read: it is damaged or cut short, is no video, or has a codec that '

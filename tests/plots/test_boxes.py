@@ -63,6 +63,27 @@ def test_names_and_scores_are_written():
     assert np.array_equal(plain, draw_boxes(image, box, [0], names=['0']))
 
 
+def test_long_names_and_line_breaks_stay_in_the_image():
+    image, box = grey(480, 480), [[0, 100, 400, 400]]
+    one_line = draw_boxes(image, box, [0], names=['a b'])
+    assert np.array_equal(one_line, draw_boxes(image, box, [0], names=['a\nb']))
+    long = draw_boxes(image, box, [0], [0.5], ['x' * 120])
+    assert np.array_equal(long, draw_boxes(image, box, [0], [0.5], ['x' * 300]))
+    assert not np.array_equal(long, draw_boxes(image, box, [0], [0.75], ['x' * 120]))  # the score is not cut
+    tag = (long[85:100] == bgr(0)).all(axis=2).any(axis=0)
+    assert 100 < tag.sum() < 480
+    narrow = grey(480, 60)
+    assert not np.array_equal(
+        draw_boxes(narrow, [[0, 100, 50, 200]], [0], [0.5], ['x' * 120], 0),
+        draw_boxes(narrow, [[0, 100, 50, 200]], [0], [0.75], ['x' * 120], 0),
+    )
+
+
+def test_a_font_that_is_none():
+    with pytest.raises(ValueError, match=r'font=no\.ttf: there is no such file'):
+        draw_boxes(grey(9, 9), [], [], font='no.ttf')
+
+
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [

@@ -3,7 +3,9 @@ import json
 import cv2
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
+from mmcnn.plots import curves
 from mmcnn.plots.curves import plot_curves, read_scalars
 from mmcnn.plots.style import PALETTE
 
@@ -86,3 +88,11 @@ def test_curves_name_what_is_missing(tmp_path):
     write_run(tmp_path, '20260101_100000', {}, {})
     with pytest.raises(ValueError, match='neither losses nor'):
         plot_curves(tmp_path, tmp_path / 'curves.png')
+
+
+def test_where_nothing_was_measured_there_is_no_point():
+    axes = Figure().subplots()
+    nan = float('nan')
+    curves._draw_scores(axes, {1: {'coco/bbox_mAP': nan}, 2: {'coco/bbox_mAP': 0.25}, 3: {'coco/bbox_mAP': nan}})
+    (line,) = axes.lines
+    assert (line.get_xdata(), line.get_ydata(), line.get_label()) == ([2], [0.25], 'AP, best 0.250')

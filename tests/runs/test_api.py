@@ -4,6 +4,7 @@ import inspect
 import json
 import math
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import mmengine.device.utils as device_utils
 import pytest
 import torch
 from mmengine.logging import MMLogger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import mmcnn
 from mmcnn.errors import CheckpointError, DataError, MmcnnError, StoppedError, UsageError
@@ -58,7 +60,7 @@ def test_two_runs_of_one_process_with_a_failing_one_between(shapes, here):
     assert first.metrics == pytest.approx(second.metrics, nan_ok=True)
 
 
-def test_what_a_training_gives_back(shapes, here):
+def test_what_a_training_gives_back(shapes, here, capsys):
     result = mmcnn.train(CONFIG, data=str(shapes), epochs=2, **SMALL)
     assert list(result.metrics) == NUMBERS
     assert all(-1 <= value <= 1 for value in result.metrics.values())
@@ -71,11 +73,41 @@ def test_what_a_training_gives_back(shapes, here):
     record = json.loads((result.work_dir / 'run_options.json').read_text())
     assert (record['config'], record['backbone'], record['epochs'], record['seed']) == (CONFIG, None, 2, 0)
 
+    accumulator = EventAccumulator(str(next(result.work_dir.glob('*/vis_data/events.*'))))
+    accumulator.Reload()
+    tags = accumulator.Tags()['scalars']
+    assert {'loss', 'lr', 'coco/bbox_mAP', 'coco/bbox_AR@100', 'coco/bbox_AP/circle'} <= set(tags)
+    assert accumulator.Scalars('coco/bbox_mAP')[-1].value == pytest.approx(result.metrics['AP'], abs=1e-3)
+
+    # There is nothing left to train, and nothing is touched.
+    before = {path: path.stat().st_mtime_ns for path in here.rglob('*')}
+    capsys.readouterr()
+    again = mmcnn.train(CONFIG, data=str(shapes), epochs=1, resume=True, **SMALL)
+    said = 'nothing left to train: 2 epochs are done, and 1 were asked for (work_dirs/'
+    assert capsys.readouterr().out.splitlines()[-1].startswith(said)
+    assert {path: path.stat().st_mtime_ns for path in here.rglob('*')} == before
+    assert (again.work_dir, again.best, again.last) == (result.work_dir, result.best, result.last)
+    assert (again.metrics, again.history) == (result.metrics, result.history)
+
     tested = mmcnn.evaluate(result.last, workers=0, device='cpu')
     assert tested.metrics == pytest.approx(result.metrics, abs=1e-4)  # the folded network
     assert tested.work_dir.name == f'{CONFIG}-data-last-test'
     assert json.loads((tested.work_dir / 'metrics.json').read_text())['coco/bbox_mAP'] == tested.metrics['AP']
     assert not (result.work_dir / 'metrics.json').exists()
+
+
+@pytest.mark.slow
+def test_a_training_that_gets_no_better_ends_early(shapes, here, capsys):
+    nothing_found = SMALL | dict(cfg_options=TINY | {'model.test_cfg.score_thr': 1.0})
+    result = mmcnn.train(CONFIG, data=shapes, epochs=4, patience=1, logger='none', **nothing_found)
+    assert [entry['epoch'] for entry in result.history] == [1, 2]
+    assert result.last.resolve().name == 'epoch_2.pth' and result.best.is_file()
+    assert not list(result.work_dir.rglob('events.*'))
+    out = ' '.join(capsys.readouterr().out.split())
+    assert (
+        'ended early, after 2 of 4 epochs: coco/bbox_mAP has got no better for a validation; it was best (0) after '
+        'epoch 1' in out
+    )
 
 
 def test_a_backbone_and_a_resume(shapes, here, capsys):
@@ -244,3 +276,37 @@ def test_notebook(shapes, here):
     assert '\x1b' not in printed and '\r' not in printed
     values = [output['data']['text/plain'] for cell in notebook.cells for output in cell.outputs if 'data' in output]
     assert values[0].startswith('TrainResult(AP=') and values[1:] == [repr(f'{CONFIG}-data-2'), '(0, 4)']
+
+
+# ------------------------------------------------------------------------------------------- weights without a config
+
+#: ultralytics' network, as the tests of its files have it.
+yolov5 = runpy.run_path(str(ROOT / 'tests' / 'weights' / 'conftest.py'))['yolov5']
+
+
+def published(yolov5, path, names):
+    model = yolov5.model('n', nc=len(names))
+    model.names = dict(enumerate(names))
+    return yolov5.save(model, path)
+
+
+def test_published_weights_are_evaluated_without_a_config(yolov5, shapes, here, capsys):
+    path = published(yolov5, here / 'a.pt', ('circle', 'square', 'triangle'))
+    result = mmcnn.evaluate(path, data=shapes, img_size=64, batch_size=2, workers=0, device='cpu')
+    assert list(result.metrics) == NUMBERS and set(result.class_ap) == {'circle', 'square', 'triangle'}
+    said = capsys.readouterr().out
+    assert 'YOLOv5n (v6.0 to v7.0), which yolov5_n holds; its 3 classes as the file names them' in said
+
+
+def test_published_weights_of_other_classes_are_not_evaluated(yolov5, shapes, here):
+    path = published(yolov5, here / 'a.pt', ('cat', 'dog', 'bird'))
+    with pytest.raises(UsageError, match=r"trained on the classes \('cat', 'dog', 'bird'\)"):
+        mmcnn.evaluate(path, data=shapes, img_size=64, workers=0, device='cpu')
+
+
+def test_classes_that_a_file_does_not_name_are_those_of_the_data(yolov5, shapes, here):
+    torch.save(yolov5.model('n', nc=3).state_dict(), here / 'a.pt')
+    result = mmcnn.evaluate(here / 'a.pt', data=shapes, img_size=64, batch_size=2, workers=0, device='cpu')
+    assert set(result.class_ap) == {'circle', 'square', 'triangle'}
+    with pytest.raises(CheckpointError, match='has 3 classes and does not say what they are called'):
+        mmcnn.evaluate(here / 'a.pt', img_size=64, workers=0, device='cpu')

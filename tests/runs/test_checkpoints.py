@@ -51,7 +51,7 @@ BROKEN = {
     'a header of the optimizer': (zeroed_header, r"is refused: the header of 'epoch_2/data/1' in it is damaged"),
     'the version of the archive': (other_version, r'is damaged or of another kind \(\w+: .+\)'),
     'a device': (content(extra=Nowhere()), r'is damaged or of another kind \(RuntimeError: .*nowhere'),
-    'no state dict': ({'optimizer': {}, 'meta': {}}, r'the checkpoint has no state_dict; its entries: optimizer, meta'),
+    'no state dict': ({'optimizer': {}, 'meta': {}}, 'the state of an optimizer and no weights; its entries: opt'),
     'a number in the state dict': (content(state_dict={'a': 3}), 'has a state_dict that is no dict of tensors'),
     'a list': (content(state_dict=[torch.ones(1)]), 'has a state_dict that is no dict of tensors'),
     'an empty state dict': (content(state_dict={}), 'has a state_dict that is no dict of tensors'),

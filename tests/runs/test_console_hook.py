@@ -6,7 +6,7 @@ import pytest
 from mmengine.hooks import Hook
 
 from mmcnn.console import Console
-from mmcnn.runs.console_hook import ConsoleHook
+from mmcnn.runs.console_hook import ConsoleHook, what_is_normal
 from mmcnn.runs.history_hook import HistoryHook
 
 
@@ -85,3 +85,34 @@ def test_a_training_that_counts_iterations_is_shown_by_them(printed, scores):
     assert 'epoch' not in ''.join(lines[1:])
     ends = [re.search(r' ETA (\S+)  loss ', line)[1] for line in lines if 'ETA' in line]
     assert ends[-1] == '0:00:00'
+
+
+@pytest.mark.parametrize(
+    'steps, metrics, says',
+    [
+        (57, dict(AP=0.034), '57 steps from random weights: an AP of 0 to 0.1'),
+        (57, dict(AP=0.2), None),
+        (1000, dict(AP=0.0), None),
+        (57, dict(AP=-1), None),  # nothing to measure
+        (12, dict(top1=33.3), '12 steps from random weights: a top-1 near 33.3 %'),
+        (12, dict(top1=66.7), None),
+        (12, {'x/score': 0.0}, None),
+    ],
+)
+def test_the_first_numbers_of_a_young_run_are_put_in_place(steps, metrics, says):
+    found = what_is_normal(steps, metrics, 3)
+    assert (found is None) == (says is None) and (says or '') in (found or '')
+
+
+def test_the_first_validation_alone_says_what_is_normal(make_runner, tmp_path, capsys, monkeypatch):
+    def notes(from_scratch):
+        console = ConsoleHook(Console(), lambda runner: [], from_scratch=from_scratch)
+        runner = make_runner(tmp_path / str(from_scratch), 2, hooks=[HistoryHook(), console])
+        monkeypatch.setattr(runner.val_evaluator, 'evaluate', lambda size: {'coco/bbox_mAP': 0.0, 'x/score': 0.0})
+        capsys.readouterr()
+        runner.train()
+        return [line for line in capsys.readouterr().out.splitlines() if line.startswith('note:')]
+
+    assert notes(False) == []
+    (note,) = notes(True)
+    assert '2 steps from random weights' in note  # 5 iterations, 2 a step

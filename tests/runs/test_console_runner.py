@@ -4,11 +4,13 @@ import os
 import signal
 
 import pytest
+from mmengine.visualization.vis_backend import BaseVisBackend
 
 from mmcnn.console import Console
-from mmcnn.errors import TrainingError
+from mmcnn.errors import MmcnnError, TrainingError
 from mmcnn.runs.causes import known_causes
 from mmcnn.runs.console_runner import runner_for
+from mmcnn.runs.process_state import kept_process_state
 
 
 def test_the_loaders_of_every_loop_are_guarded(full_shm):
@@ -22,3 +24,35 @@ def test_the_loaders_of_every_loop_are_guarded(full_shm):
     full_shm()
     with pytest.raises(TrainingError, match='processes cannot be started: /dev/shm is full'), known_causes():
         iter(loader)
+
+
+class Tracker(BaseVisBackend):
+    """Of a library that asks for something when it is first used."""
+
+    reason: Exception | None = None
+
+    @property
+    def experiment(self):
+        if self.reason is not None:
+            raise self.reason
+        return self
+
+    def _init_env(self):
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    ('reason', 'said'),
+    [
+        (RuntimeError('no API key.\nhttps://...'), r'^mine cannot start: no API key; choose another logger, or none$'),
+        (KeyError(), '^mine cannot start: KeyError;'),
+        (TrainingError('of our own'), '^of our own$'),
+    ],
+)
+def test_a_logger_that_cannot_start_says_so_in_a_sentence(monkeypatch, tmp_path, reason, said):
+    monkeypatch.setattr(Tracker, 'reason', reason)
+    runner = object.__new__(runner_for(Console()))
+    vars(runner).update(_rank=0, _experiment_name=str(tmp_path), _log_dir=str(tmp_path))
+    node = dict(type='Visualizer', vis_backends=[dict(type=Tracker, name='mine')])
+    with kept_process_state(), pytest.raises(MmcnnError, match=said):
+        runner.build_visualizer(node)

@@ -123,6 +123,19 @@ def test_a_part_of_a_detector_is_not_converted(tmp_path):
     assert not (tmp_path / 'x.pth').exists()
 
 
+def test_advice_is_an_option_of_the_conversion(torchvision_file, tmp_path):
+    state = torch.load(torchvision_file)
+    torch.save({**state, 'fc.weight': torch.ones(7, 512), 'fc.bias': torch.ones(7)}, tmp_path / 'x.pth')
+    with pytest.raises(CheckpointError) as error:
+        convert(tmp_path / 'x.pth', tmp_path / 'y.pth', 'resnet18', num_classes=5)
+    assert str(error.value).endswith('; its head is for 7 classes: say num_classes=7')
+    assert 'allow_head_mismatch' not in str(error.value)
+    torch.save({**state, 'conv1.weight': torch.ones(64, 6, 7, 7)}, tmp_path / 'x.pth')
+    with pytest.raises(CheckpointError, match='1 of another shape') as error:
+        convert(tmp_path / 'x.pth', tmp_path / 'y.pth', 'resnet18')
+    assert 'adapt_input' not in str(error.value)
+
+
 def test_clear_refusals(torchvision_file, tmp_path):
     for name, target, message in (
         ('resnet1', 'x.pth', "no network and no config is called 'resnet1'; did you mean resnet101"),

@@ -1,7 +1,9 @@
 """--data and --cache-gb: what they change in a config, and what they say of a folder that does not fit."""
 
+import json
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -79,32 +81,70 @@ def test_data_sets_classes_files_and_evaluators(shapes):
     assert cfg.val_evaluator.ann_file == cfg.test_evaluator.ann_file == str(shapes / 'val.json')
 
 
-def test_classes_of_the_own_data():
-    cfg = load_config(CONFIG)
-    check_classes(cfg)  # COCO's 80
-    dataset = cfg.train_dataloader.dataset.dataset
-    dataset.metainfo = dict(classes=('cat', 'dog'))
-    with pytest.raises(UsageError, match=r"num_classes=80 of mmcnn\.YOLOHead.* 2 classes, \('cat', 'dog'\): set"):
-        check_classes(cfg)
-    cfg.model.bbox_head.num_classes = 2
-    check_classes(cfg)
-    dataset.metainfo = dict(classes='cat')
-    with pytest.raises(UsageError, match=r"num_classes=2 of .* 1 classes, \('cat',\)"):
-        check_classes(cfg)
-    dataset.type, dataset.metainfo = 'BaseDataset', None  # which says nothing of its classes
-    check_classes(cfg)
-    cfg.model.roi_head = dict(bbox_head=[dict(type='A', num_classes=2), dict(type='B', num_classes=3)])  # a cascade
-    cfg.model.rpn_head = dict(type='RPNHead', num_classes=1)
-    dataset.metainfo = dict(classes=('cat', 'dog'))
-    with pytest.raises(UsageError, match=r'num_classes=3 of B, but the training images have 2 classes'):
-        check_classes(cfg)
+def trained_on(*classes):
+    return {'meta': {'dataset_meta': {'classes': classes}}}
+
+
+def val_of(cfg):
+    """Names of the categories and number of the boxes that a config is tested on; labels follow their order."""
+    dataset = cfg.test_dataloader.dataset
+    assert cfg.test_evaluator.ann_file == str(Path(dataset.data_root) / dataset.ann_file)
+    coco = json.loads(Path(cfg.test_evaluator.ann_file).read_bytes())
+    assert tuple(each['name'] for each in coco['categories']) == tuple(dataset.metainfo.classes)
+    return tuple(dataset.metainfo.classes), len(coco['annotations'])
 
 
 def test_data_of_a_checkpoint_has_to_have_its_classes(shapes):
-    checkpoint = {'meta': {'dataset_meta': {'classes': ('square', 'circle', 'triangle')}}}
-    with pytest.raises(UsageError, match=r"trained on the classes \('square', 'circle', 'triangle'\)"):
-        set_data(load_config(CONFIG), str(shapes), checkpoint)
+    with pytest.raises(UsageError, match=r"on the classes \('square', 'ring'\), but .* has \('circle', 'square', 't.*"
+                                         r'classes=... evaluates some of those that both have: square'):  # fmt: skip
+        set_data(load_config(CONFIG), str(shapes), trained_on('square', 'ring'))
     set_data(load_config(CONFIG), str(shapes), {'meta': {}})  # a checkpoint that does not say
+
+
+def test_classes_of_a_checkpoint_fit_by_their_names(shapes):
+    cfg, said = load_config(CONFIG), []
+    set_data(cfg, str(shapes), trained_on('square', 'circle', 'triangle'), say=said.append)
+    assert (val_of(cfg)[0], said) == (('square', 'circle', 'triangle'), [])
+    every = val_of(cfg)[1]
+    folder = set_data(cfg, str(shapes), trained_on('triangle', 'circle'), say=said.append)
+    assert (folder.classes, cfg.model.bbox_head.num_classes) == (('triangle', 'circle'), 2)
+    assert val_of(cfg)[0] == ('triangle', 'circle') and 0 < val_of(cfg)[1] < every
+    assert said[0] == 'note: classes in use (1)' and said[1].startswith(
+        '  val.json: 2 of 3 classes; boxes of the others'
+    )
+    assert 'classes' not in cfg.test_evaluator
+
+
+def test_chosen_classes_of_a_training(shapes):
+    cfg, said = load_config(CONFIG), []
+    folder = set_data(cfg, str(shapes), say=said.append, classes=['triangle,circle'])
+    assert (folder.classes, folder.num_train, folder.num_val) == (('circle', 'triangle'), 8, 4)
+    assert val_of(cfg)[0] == ('circle', 'triangle')
+    assert cfg.train_dataloader.dataset.dataset.metainfo.classes == ('circle', 'triangle')
+    assert (cfg.model.bbox_head.num_classes, said[0]) == (2, 'note: classes in use (2)')
+    with pytest.raises(UsageError, match=r"classes='sqare': .*train\.json has no such class; did you mean square\?"):
+        set_data(load_config(CONFIG), str(shapes), classes=['sqare'])
+
+
+def test_chosen_classes_of_a_test(shapes):
+    cfg, said = load_config(CONFIG), []
+    folder = set_data(cfg, str(shapes), trained_on('ring', 'square', 'circle'), say=said.append, classes=['square'])
+    assert folder.classes == ('ring', 'square', 'circle')  # the labels of the network
+    assert cfg.test_evaluator.classes == ['square']
+    assert said[-1] == "note: evaluated are 1 of the 3 classes of the checkpoint: ('square',)"
+    for classes, message in (
+        (['ring'], r"classes='ring': .*val\.json has no such"),
+        (['oval'], 'the checkpoint has no'),
+    ):
+        with pytest.raises(UsageError, match=message):
+            set_data(load_config(CONFIG), str(shapes), trained_on('ring', 'square'), classes=classes)
+
+
+def test_where_classes_cannot_be_chosen(shape_classes):
+    with pytest.raises(UsageError, match=r"classes=\['a'\] needs data=PATH"):
+        set_data(load_config(CONFIG), None, classes=['a'])
+    with pytest.raises(UsageError, match=r"classes=\['circle'\] needs a detector"):
+        set_data(load_config(CLASSIFIER), str(shape_classes), classes=['circle'])
 
 
 def test_folder_of_classes_sets_classes_and_files(shape_classes):
@@ -226,16 +266,6 @@ def test_data_sets_of_another_format_are_read_as_coco(shapes):
     assert said == ['note: train_dataloader: data= is read by CocoDataset, in place of VOCDataset']
 
 
-def test_several_data_sets_have_the_same_classes(shapes):
-    cfg = load_config(CONFIG)
-    cfg.model.bbox_head.num_classes = 3
-    cfg.train_dataloader.dataset.dataset = several(shapes, shapes)
-    check_classes(cfg)
-    cfg.train_dataloader.dataset.dataset.datasets[1].metainfo = dict(classes=('cat', 'dog', 'cow'))
-    with pytest.raises(UsageError, match=r"its data sets have different classes: \('circle'.* \('cat', 'dog', 'cow'\)"):
-        check_classes(cfg)
-
-
 def test_every_metric_with_an_annotation_file_gets_that_of_the_data(shapes):
     cfg = load_config(CONFIG)
     cfg.val_evaluator = [dict(type='mmcnn.CocoMetric'), dict(type='VOCMetric'), dict(type='CocoMetric', prefix='x')]
@@ -262,3 +292,35 @@ def test_a_cache_is_shared_between_several_mosaics():
     cfg.train_dataloader.dataset = dict(type='ConcatDataset', datasets=[mosaic, dict(mosaic)])
     set_cache(cfg, 4)
     assert [each.cache_gb for each in cfg.train_dataloader.dataset.datasets] == [2, 2]
+
+
+def test_classes_of_the_own_data():
+    cfg = load_config(CONFIG)
+    check_classes(cfg)  # COCO's 80
+    dataset = cfg.train_dataloader.dataset.dataset
+    dataset.metainfo = dict(classes=('cat', 'dog'))
+    with pytest.raises(UsageError, match=r"num_classes=80 of mmcnn\.YOLOHead.* 2 classes, \('cat', 'dog'\): set"):
+        check_classes(cfg)
+    cfg.model.bbox_head.num_classes = 2
+    check_classes(cfg)
+    dataset.metainfo = dict(classes='cat')
+    with pytest.raises(UsageError, match=r"num_classes=2 of .* 1 classes, \('cat',\)"):
+        check_classes(cfg)
+    dataset.type, dataset.metainfo = 'BaseDataset', None  # which says nothing of its classes
+    check_classes(cfg)
+    cfg.model.roi_head = dict(bbox_head=[dict(type='A', num_classes=2), dict(type='B', num_classes=3)])  # a cascade
+    cfg.model.rpn_head = dict(type='RPNHead', num_classes=1)
+    dataset.metainfo = dict(classes=('cat', 'dog'))
+    with pytest.raises(UsageError, match=r'num_classes=3 of B, but the training images have 2 classes'):
+        check_classes(cfg)
+
+
+def test_several_data_sets_have_the_same_classes():
+    cfg = load_config(CONFIG)
+    both = [dict(type='CocoDataset', metainfo=dict(classes=('circle', 'square', 'triangle'))) for _ in range(2)]
+    cfg.model.bbox_head.num_classes = 3
+    cfg.train_dataloader.dataset.dataset = dict(type='ConcatDataset', datasets=both)
+    check_classes(cfg)
+    cfg.train_dataloader.dataset.dataset.datasets[1].metainfo = dict(classes=('cat', 'dog', 'cow'))
+    with pytest.raises(UsageError, match=r"its data sets have different classes: \('circle'.* \('cat', 'dog', 'cow'\)"):
+        check_classes(cfg)

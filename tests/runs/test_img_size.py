@@ -8,7 +8,7 @@ from mmengine.config import Config
 import mmcnn
 from mmcnn.config.load import load_config
 from mmcnn.errors import UsageError
-from mmcnn.runs.data import inner_dataset
+from mmcnn.runs.data_sets import inner_dataset
 from mmcnn.runs.img_size import image_size, set_img_size
 
 CLASSIFIER = 'classification/darknet53'

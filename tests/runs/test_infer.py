@@ -5,6 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from mmcnn.datasets.check.detector import check_data
 from mmcnn.errors import CheckpointError, DataError, UsageError
@@ -111,6 +112,17 @@ def test_videos_of_any_kind(run, videos, tmp_path):
         assert len(frames) == (damaged if stem == 'damaged' else 3)
         assert frames[0].image.shape == shapes[stem]
         assert frames[0].fps == 10
+
+
+def test_of_images_with_several_frames_the_first_is_read_and_that_is_said(trained, album, capsys):
+    for name in ('g.gif', 'm.tif', 'one.gif'):
+        frames = [Image.new('RGB', (40, 30), colour) for colour in ('red', 'blue', 'green')]
+        frames[0].save(album / name, save_all=True, append_images=[] if name == 'one.gif' else frames[1:])
+    result = infer(InferOptions(checkpoint=trained.checkpoint, sources='album', device='cpu', score_thr=1.0))
+    assert result.images == 6
+    said = capsys.readouterr().out
+    assert said == 'note: of images with several frames or pages the first is read: g.gif (3), m.tif (3)\n'
+    assert read_image(result.folder / 'g.png')[0, 0].argmax() == 2  # red
 
 
 def test_max_frames(run, videos, album, tmp_path):
@@ -329,6 +341,7 @@ def test_everything_is_checked_before_the_checkpoint_is_read(album):
     refused('there is no image, video or folder nowhere', sources='nowhere')
     Path('file').touch()
     refused('is a file; the results need a folder', out='file')
+    refused(r'font=gone\.ttf: there is no such file', font='gone.ttf')
     with pytest.raises(CheckpointError, match=r'gone\.pth does not exist'):
         infer(InferOptions(checkpoint='gone.pth', sources='album'))
     assert not Path('detections').exists()
@@ -337,7 +350,7 @@ def test_everything_is_checked_before_the_checkpoint_is_read(album):
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(score_thr=2.0), r'^score_thr=2\.0: the value must be between 0 and 1$'),
+        (dict(score_thr=2.0), r'^score_thr=2\.0: the value must be between 0 and 1; 2 % is 0\.02$'),
         (dict(score_thr=float('nan')), r'score_thr=nan'),
         (dict(batch_size=0), '^batch_size=0: the value must be at least 1$'),
         (dict(max_frames=0), '^max_frames=0: the value must be at least 1$'),

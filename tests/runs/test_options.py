@@ -26,7 +26,7 @@ from mmcnn.runs.options import InferOptions, TestOptions, TrainOptions, describe
         (dict(backbone=3), 'backbone=3: it has to be a string, not of type int'),
         (dict(data=3), 'data=3: it has to be a path, not of type int'),
         (dict(resume=3), 'resume=3: it has to be True or False or a path, not of type int'),
-        (dict(device=0), 'device=0: it has to be a string, not of type int'),
+        (dict(device=0.5), 'device=0.5: it has to be a string or an integer, not of type float'),
         (dict(seed=2**40), 'seed=1099511627776: the value must be at most 4294967295'),
         (dict(launcher='ssh'), "launcher='ssh': known: mpi, none, pytorch, slurm"),
     ],

@@ -32,3 +32,9 @@ def test_results_are_short_to_read():
     assert repr(result) == "EvaluateResult(top1=93.1, checkpoint='w/best.pth')"
     assert main_numbers(metrics) == [('AP', 0.51234567), ('AP50', 0.8)]
     assert main_numbers(result.metrics) == [('top-1', 93.1)]
+
+
+def test_nothing_that_was_measured_is_no_number():
+    nan = float('nan')
+    assert main_numbers({'AP': nan, 'AP50': nan}) == main_numbers({'AP': -1.0, 'AP50': -1.0}) == []
+    assert main_numbers({'AP': 0.0, 'AP50': 0.5, 'APs': -1.0}) == [('AP', 0.0), ('AP50', 0.5)]

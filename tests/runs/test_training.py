@@ -12,7 +12,13 @@ from mmcnn.errors import CheckpointError, UsageError
 from mmcnn.runs.options import TestOptions, TrainOptions
 from mmcnn.runs.prepare import prepare
 from mmcnn.runs.process_state import kept_process_state
-from mmcnn.runs.training import check_amp, check_backbone_weights, check_initial_weights, set_amp, set_on_nan
+from mmcnn.runs.training import (
+    check_amp,
+    check_initial_weights,
+    set_amp,
+    set_on_nan,
+    set_patience,
+)
 from mmcnn.weights.checkpoint import Checkpoint
 
 CONFIG = 'yolov4_cspdarknet53'
@@ -50,41 +56,6 @@ def test_mixed_precision_of_a_config_needs_a_gpu(monkeypatch):
         check_amp(cfg)
 
 
-def test_weights_of_a_backbone_are_looked_into(trained_classifier_file):
-    cfg, said = load_config('yolov3_darknet53'), []
-    check_backbone_weights(cfg, trained_classifier_file, said.append)
-    (line,) = said
-    assert line.startswith(f'warning: {trained_classifier_file} was trained with mean=[1.0, 2.0, 3.0]')
-    for weights in ('/not/there.pth', 'mmcnn://nothing/here'):
-        with pytest.raises(CheckpointError):
-            check_backbone_weights(cfg, weights, said.append)
-
-
-@pytest.mark.parametrize(
-    ('config', 'options', 'words'),
-    [
-        ('classification/darknet53', {}, 'is for detectors: a classifier starts from load_from=x.pth, with allow_head'),
-        (
-            'faster_rcnn_resnet50_fpn',
-            {'model.backbone': dict(_delete_=True, type='ResNet', depth=18)},
-            'ResNet is none',
-        ),
-    ],
-)
-def test_weights_of_a_backbone_are_for_detectors_on_ours(config, options, words):
-    with pytest.raises(UsageError, match=words):
-        check_backbone_weights(load_config(config, options), 'x.pth', print)
-
-
-@pytest.fixture
-def trained_classifier_file(tmp_path):
-    """A checkpoint whose run normalised its images in a way of its own."""
-    images = 'dict(mean=[1.0, 2.0, 3.0], std=[4.0, 5.0, 6.0], bgr_to_rgb=False)'
-    cfg = f'model = dict(type="mmcnn.Classifier", data_preprocessor={images})'
-    torch.save(dict(state_dict={'backbone.a': torch.ones(3)}, meta=dict(cfg=cfg)), tmp_path / 'c.pth')
-    return tmp_path / 'c.pth'
-
-
 def test_on_nan():
     cfg = load_config(CONFIG)
     set_on_nan(cfg, None)
@@ -94,6 +65,48 @@ def test_on_nan():
     cfg.train_cfg.type = 'EpochBasedTrainLoop'
     with pytest.raises(UsageError, match=r'on_nan=stop needs train_cfg\.type=mmcnn\.ResumableTrainLoop, .* has Epoch'):
         set_on_nan(cfg, 'stop')
+
+
+def test_an_amp_wrapper_on_a_cpu(monkeypatch):
+    monkeypatch.setattr('mmcnn.runs.training.get_device', lambda: 'cpu')
+    cfg = load_config(CONFIG, {'optim_wrapper.type': 'AmpOptimWrapper'})
+    with pytest.raises(UsageError, match=r'^optim_wrapper\.type=AmpOptimWrapper needs a GPU; say OptimWrapper'):
+        set_amp(cfg, False)
+
+
+@pytest.mark.parametrize(
+    ('config', 'options', 'monitor'),
+    [
+        (CONFIG, {}, 'coco/bbox_mAP'),
+        (CONFIG, {'default_hooks.checkpoint.save_best': 'auto'}, 'coco/bbox_mAP'),
+        (CONFIG, {'default_hooks.checkpoint.save_best': ['coco/bbox_mAP_50', 'coco/bbox_mAP']}, 'coco/bbox_mAP_50'),
+        (CONFIG, {'default_hooks.checkpoint': None}, 'coco/bbox_mAP'),
+        ('classification/darknet53', {}, 'accuracy/top1'),
+        ('classification/darknet53', {'default_hooks.checkpoint.save_best': None}, 'accuracy/top1'),
+    ],
+)
+def test_patience_watches_what_the_best_is_saved_by(config, options, monitor):
+    cfg = load_config(config, options)
+    before = list(cfg.get('custom_hooks') or [])
+    set_patience(cfg, None)
+    assert list(cfg.get('custom_hooks') or []) == before
+    said = []
+    set_patience(cfg, 3, said.append)
+    assert cfg.custom_hooks[:-1] == before
+    assert cfg.custom_hooks[-1] == dict(type='mmcnn.ResumableEarlyStoppingHook', monitor=monitor, patience=3)
+    assert said == []
+
+
+def test_patience_that_has_nothing_to_look_at_or_no_time():
+    cfg = load_config(CONFIG, {'default_hooks.checkpoint.rule': 'less'})
+    cfg.train_cfg.max_epochs, cfg.train_cfg.val_interval, said = 30, 3, []
+    set_patience(cfg, 9, said.append)
+    assert cfg.custom_hooks[-1].rule == 'less' and said == []
+    set_patience(cfg, 10, said.append)
+    assert said == ['note: patience=10 can end no run of 10 validations (one after every 3 epochs)']
+    cfg.val_evaluator = None
+    with pytest.raises(UsageError, match=r'patience=3: the config has no validation'):
+        set_patience(cfg, 3)
 
 
 @pytest.mark.parametrize(

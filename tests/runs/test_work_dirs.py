@@ -1,11 +1,8 @@
 """No run writes into another run's folder, and --resume finds its own."""
 
-import contextlib
-import copy
 import json
 import os
 import shutil
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +11,7 @@ from mmengine.config import Config
 
 from mmcnn.errors import CheckpointError, UsageError
 from mmcnn.runs import work_dirs
+from mmcnn.runs.run_lock import RunLock
 from mmcnn.runs.work_dirs import RunKind
 
 OLD_RUN = Path(__file__).parents[1] / 'data' / 'run_of_0.1.0'
@@ -171,58 +169,6 @@ def cfg(here):
     return Config.fromfile(here / 'yolov5_n.py')
 
 
-def a_start(cfg, begun=False, new=False):
-    """Leaves what MMEngine's Runner leaves, and fails."""
-    with work_dirs.taken(cfg, new, lambda: begun) as folder:
-        made = folder / time.strftime('%Y%m%d_%H%M%S') / 'vis_data'
-        made.mkdir(parents=True)
-        (folder / 'yolov5_n.py').write_text('a dump')
-        raise RuntimeError('no memory')
-
-
-def test_a_start_that_fails_leaves_nothing(here, cfg):
-    cfg.work_dir = str(work_dirs.for_training(KIND, None, False))
-    with pytest.raises(RuntimeError, match='no memory'):
-        a_start(cfg, new=True)
-    assert not (here / 'work_dirs').exists()
-    with pytest.raises(RuntimeError):
-        a_start(cfg, new=True, begun=True)
-    assert len(list((here / cfg.work_dir).iterdir())) == 2
-
-
-def test_a_failed_start_touches_nothing_else(here, cfg):
-    folder = here / 'mine'
-    (folder / '20250101_000000').mkdir(parents=True)
-    for name in ('own.py', 'yolov5_n.py'):  # the second one is the dump of an earlier session
-        (folder / name).write_text(f'of {name}')
-
-    with pytest.raises(KeyboardInterrupt), work_dirs.taken(cfg, False, lambda: False):
-        (folder / time.strftime('%Y%m%d_%H%M%S')).mkdir()
-        (folder / 'yolov5_n.py').write_text('a dump')
-        (folder / 'script.py').write_text('of somebody else, in the meantime')
-        (folder / '20250101_000001').mkdir()
-        raise KeyboardInterrupt
-    assert {path.name: path.is_file() and path.read_text() for path in folder.iterdir()} == {
-        '20250101_000000': False, '20250101_000001': False, 'own.py': 'of own.py', 'yolov5_n.py': 'of yolov5_n.py',
-        'script.py': 'of somebody else, in the meantime',
-    }  # fmt: skip
-
-
-def test_runs_that_start_together_take_folders_of_their_own(here, cfg):
-    """Both have chosen while none was there."""
-    folder = work_dirs.for_training(KIND, None, False)
-    taken = []
-    with contextlib.ExitStack() as stack:
-        for _ in range(3):
-            each = copy.deepcopy(cfg)
-            each.work_dir = str(folder)
-            taken.append(stack.enter_context(work_dirs.taken(each, True, lambda: True)).name)
-            assert each.work_dir == f'work_dirs/{taken[-1]}'
-        each.work_dir = 'work_dirs/yolov5_n-bccd-3'  # chosen while two were there
-        taken.append(stack.enter_context(work_dirs.taken(each, True, lambda: True)).name)
-    assert taken == ['yolov5_n-bccd', 'yolov5_n-bccd-2', 'yolov5_n-bccd-3', 'yolov5_n-bccd-4']
-
-
 def test_a_config_in_its_own_work_dir_is_refused(here, cfg):
     with pytest.raises(UsageError, match=r'yolov5_n\.py lies in the work dir \., where .* under the same name'):
         work_dirs.for_training(KIND, '.', False, cfg.filename)
@@ -238,3 +184,22 @@ def test_the_record_says_what_the_run_is(here):
         work_dirs.write_record(folder, OTHER, epochs=epochs, started=started)
     record = json.loads((folder / work_dirs.RECORD).read_text())
     assert (record['epochs'], record['started']) == (9, 'today')
+
+
+def test_the_folder_of_a_live_run_is_refused_whatever_is_asked_of_it(here):
+    """Before its checkpoints are looked at: to continue a run that goes on is no way out."""
+    folder = run_in(here / 'work_dirs' / 'live', KIND)
+    lock = RunLock(folder)
+    lock.acquire()
+    for ask in (
+        lambda: work_dirs.for_training(KIND, folder, False),
+        lambda: work_dirs.for_training(KIND, folder, True),
+        lambda: work_dirs.for_training(KIND, None, True),  # the latest run of this name
+        lambda: work_dirs.for_training(KIND, None, folder / 'epoch_3.pth'),
+        lambda: work_dirs.for_test('x', folder),
+    ):
+        with pytest.raises(UsageError, match=rf'a run goes on in {folder.relative_to(here)}|a run goes on in {folder}'):
+            ask()
+    assert work_dirs.for_training(KIND, None, False).name == 'yolov5_n-bccd'  # a folder of its own
+    lock.release()
+    assert work_dirs.for_training(KIND, None, True).name == 'live'

@@ -65,6 +65,22 @@ def test_warnings_are_no_errors(run_tool, copy, tmp_path):
     assert 'recall' not in result.out
 
 
+def test_what_cannot_be_drawn_is_said_before_the_report(run_tool, shapes, shape_classes, tmp_path):
+    copy = tmp_path / 'data'
+    shutil.copytree(shapes, copy)
+    coco = json.loads((copy / 'train.json').read_bytes())
+    for annotation in coco['annotations']:
+        annotation['iscrowd'] = 1
+    (copy / 'train.json').write_text(json.dumps(coco))
+    for folder, last in ((copy, 'iscrowd has to be 0 where a box is of one object'), (shape_classes, 'no faults')):
+        result = run_tool('check_data', folder, '--plot', 'a.png', cwd=tmp_path)
+        lines = result.out.splitlines()
+        assert (result.code, result.err) == (1, '')
+        assert lines[0] == '--plot a.png: nothing is drawn, only boxes that can be read are'
+        assert lines[-1].endswith(last)
+        assert not (tmp_path / 'a.png').exists()
+
+
 def test_refusals(run_tool, shapes, tmp_path):
     for args, message in (
         ((tmp_path / 'gone',), r'gone does not exist; a data folder holds'),

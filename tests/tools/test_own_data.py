@@ -39,12 +39,13 @@ def test_what_is_at_fault_is_refused_before_anything_is_written(train_tiny, brok
     assert result.code == 1
     lines = result.err.splitlines()
     assert lines[0].startswith(f'error: {broken}: train.json: 8 images, ')
-    assert lines[0].endswith('; not fit to be used:')
+    assert lines[0].endswith('; not fit to be used (skip_bad=True leaves out what has an error):')
     assert [line for line in lines if line.startswith('error: ')][1:] == [
         'error: truncated image (1)', 'error: train image in val (1)', 'error: unknown category (1)',
         'error: bad box (1)', 'error: box of zero area (1)',
     ]  # fmt: skip
-    assert lines[-1] == 'leave out what has an error with skip_bad=True, or mend the files'
+    assert lines[-2] == 'error: box of zero area (1)'  # the causes stand at the end
+    assert lines[-1].endswith('of no area; width and height must be positive')
     assert not (tmp_path / 'run').exists()
 
 

@@ -146,7 +146,15 @@ def test_other_archives(tmp_path):
     ('content', 'message'),
     [
         ([torch.ones(1)], 'a checkpoint is a dict, this is a list'),
-        ({'model': {'a': torch.ones(1)}, 'epoch': 1}, 'has no state_dict; its entries: model, epoch'),
+        ({'epoch': 1, 'args': {'a': 2}}, 'has no state_dict; its entries: epoch, args'),
+        (
+            {'optimizer': {'state': {}}, 'epoch': 1},
+            'holds the state of an optimizer and no weights; its entries: optimizer, epoch',
+        ),
+        (
+            {'student': {'a': torch.ones(1)}, 'teacher': {'a': torch.ones(1)}},
+            'holds weights in student and in teacher, and does not say which are meant',
+        ),
         ({}, 'has no state_dict'),
         ({'state_dict': {}}, 'has a state_dict that is no dict of tensors'),
         ({'state_dict': [torch.ones(1)]}, 'has a state_dict that is no dict of tensors'),

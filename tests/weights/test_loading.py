@@ -175,16 +175,16 @@ def test_weights_of_another_network_are_refused_and_it_is_named(tmp_path):
         assert all(torch.equal(value, before[key]) for key, value in target.state_dict().items())
 
 
-def test_a_detector_needs_a_prefix_for_its_backbone(tmp_path):
+def test_a_detector_gives_its_backbone_and_the_report_names_the_rest(tmp_path):
     source = filled(detector())
     path = saved(source.state_dict(), tmp_path / 'x.pth')
     backbone = mmcnn.build_backbone('cspdarknet53', **NARROW)
-    with pytest.raises(CheckpointError, match=r"holds a whole detector: say prefix='backbone\.'"):
-        mmcnn.load_weights(backbone, path)
-    report = mmcnn.load_weights(backbone, path, prefix='backbone.')
-    assert {key.split('.')[0] for key in report.left_out['not under backbone.']} == {'neck', 'bbox_head'}
     given = source.state_dict()
-    assert all(torch.equal(v, given[f'backbone.{k}']) for k, v in trainable(backbone.state_dict()).items())
+    for prefix in ('', 'backbone.'):
+        report = mmcnn.load_weights(filled(backbone, 1), path, prefix=prefix)
+        assert {key.split('.')[0] for key in report.left_out['not under backbone.']} == {'neck', 'bbox_head'}
+        assert 'backbone. taken off the names' in report.notes
+        assert all(torch.equal(v, given[f'backbone.{k}']) for k, v in trainable(backbone.state_dict()).items())
 
 
 def test_a_head_of_another_class_count_only_when_asked(tmp_path):

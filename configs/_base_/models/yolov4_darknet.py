@@ -10,7 +10,7 @@ model = dict(
         ],
     ),
     bbox_head=dict(
-        bbox_coder=dict(type='mmcnn.YOLOGridCoder', scale_xy=(1.2, 1.1, 1.05), size='exp'),
+        bbox_coder=dict(type='mmcnn.YOLOGridCoder', scale_xy=(1.2, 1.1, 1.05), size='exp', max_exp=None),
         loss=dict(_delete_=True, type='mmcnn.DarknetLoss', box_gain=4.0, ignore_iou=0.7, ignore_probability=0.25),
     ),
     train_cfg=dict(assigner=dict(_delete_=True, type='mmcnn.ShapeIoUAssigner', iou_threshold=0.213)),

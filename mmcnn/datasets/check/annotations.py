@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
+from mmcnn.datasets.folders.coco_entries import misnamed
 from mmcnn.datasets.folders.findings import Finding
 from mmcnn.datasets.folders.split import DataSplit
 
@@ -53,8 +54,8 @@ def _check_categories(split: DataSplit) -> Iterator[Finding]:
     ids, names = set(), set()
     for index, category in enumerate(split.coco['categories']):
         if not _has_id(category):
-            yield Finding('bad category', split.title, f'category entry {index} (counted from 0) has no integer id',
-                          split=split.name)  # fmt: skip
+            text = f'category entry {index} (counted from 0) has no integer id{_written(category)}'
+            yield Finding('bad category', split.title, text, split=split.name)
             continue
         number, name = category['id'], category.get('name')
         if number in ids:
@@ -75,7 +76,7 @@ def _check_ids(split: DataSplit, key: str) -> Iterator[Finding]:
     seen = set()
     for index, entry in enumerate(split.coco[key]):
         if not _has_id(entry):
-            text = f'{key[:-1]} entry {index} (counted from 0) has no integer id from 0 on'
+            text = f'{key[:-1]} entry {index} (counted from 0) has no integer id from 0 on{_written(entry)}'
             yield _finding(split, 'bad id', key, index, text)
         elif entry['id'] in seen:
             yield _finding(split, 'duplicate id', key, index, f'{key[:-1]} id {entry["id"]} is used twice')
@@ -85,7 +86,9 @@ def _check_ids(split: DataSplit, key: str) -> Iterator[Finding]:
 
 def _problems_of_image(image: dict) -> Iterator[str]:
     name = image.get('file_name')
-    if not isinstance(name, str) or not name or '\0' in name:
+    if 'file_name' not in image and (cause := misnamed(image, 'file_name')):
+        yield f'has no file_name: {cause}'
+    elif not isinstance(name, str) or not name or '\0' in name:
         yield f'has file_name {name!r}'
     for side in ('width', 'height'):
         if image.get(side) is not None and not _is_positive(image[side]):
@@ -97,14 +100,14 @@ def _problems_of_annotation(annotation: dict, images: dict, categories: set) -> 
     image_id, category_id = annotation.get('image_id'), annotation.get('category_id')
     image = images.get(image_id) if _is_int(image_id) else None
     if image is None:
-        yield 'unknown image', f'has image_id {image_id!r}, which is not defined'
+        yield 'unknown image', _has(annotation, 'image_id', 'which is not defined')
     if not _is_int(category_id) or category_id not in categories:
-        yield 'unknown category', f'has category_id {category_id!r}, which is not defined'
+        yield 'unknown category', _has(annotation, 'category_id', 'which is not defined')
     if annotation.get('iscrowd') not in (None, 0, 1):
         yield 'bad iscrowd', f'has iscrowd {annotation["iscrowd"]!r}; it takes 0 or 1'
     box, area = annotation.get('bbox'), annotation.get('area')
     if not is_box(box):
-        yield 'bad box', f'has bbox {box!r}; it takes four finite numbers, x, y, width, height'
+        yield 'bad box', _has(annotation, 'bbox', 'it takes four finite numbers, x, y, width, height', ';')
         return
     shown = f'{[float(f"{side:.7g}") for side in box]}'
     if min(box[2:]) <= 0:
@@ -124,6 +127,12 @@ def _problems_of_annotation(annotation: dict, images: dict, categories: set) -> 
             yield 'box partly outside the image', f'has bbox {shown}, which leaves {size}; training clips it'
 
 
+def _has(entry: dict, key: str, what: str, sign: str = ',') -> str:
+    """The value of a key and what is wrong with it, or under which other name the entry has it."""
+    cause = '' if key in entry else misnamed(entry, key)
+    return f'has no {key}: {cause}' if cause else f'has {key} {entry.get(key)!r}{sign} {what}'
+
+
 def _finding(split: DataSplit, kind: str, key: str, index: int, text: str) -> Finding:
     place = split.places[index] if split.places and key == 'annotations' else split.title
     entry = split.coco[key][index]
@@ -132,6 +141,14 @@ def _finding(split: DataSplit, kind: str, key: str, index: int, text: str) -> Fi
 
 def _with_id(entries: list) -> Iterator[tuple[int, dict]]:
     return ((index, entry) for index, entry in enumerate(entries) if _has_id(entry))
+
+
+def _written(entry: object) -> str:
+    """The id that an entry has in place of an integer, for a message."""
+    value = entry.get('id') if isinstance(entry, dict) else None
+    if not isinstance(value, str | float):
+        return ''
+    return f' but {value!r}, which is not unambiguously one'
 
 
 def _has_id(entry: object) -> bool:

@@ -10,21 +10,33 @@ from pathlib import Path
 import hotcoco
 
 from mmcnn.datasets.check.annotations import check_annotations, is_box, is_sized
+from mmcnn.datasets.check.boxes import all_crowds, check_crowding, check_crowds, check_format, number_of_crowds
 from mmcnn.datasets.check.classifier import ClassReport, check_class_folder
+from mmcnn.datasets.check.drawn_split import Draw, DrawnSplit, as_val_alone, draw_split
 from mmcnn.datasets.check.image_records import ImageRecords
 from mmcnn.datasets.check.images import ImageFact
 from mmcnn.datasets.check.report import DataReport
+from mmcnn.datasets.folders.chosen_classes import Choice, choose_classes, leave_out_grouping
 from mmcnn.datasets.folders.classes import read_class_folder
+from mmcnn.datasets.folders.coco_entries import read_entries
 from mmcnn.datasets.folders.findings import Finding
-from mmcnn.datasets.folders.layouts import is_detector_folder, reader_of
+from mmcnn.datasets.folders.layouts import layout_of, looks_like_classes
 from mmcnn.datasets.folders.split import DataSplit
+from mmcnn.datasets.folders.yolo_labels import classes_from_one
+from mmcnn.errors import DataError
 
 #: Lists of a COCO dict, and what is used of their entries.
 _KEYS = ('images', 'annotations', 'categories')
 _USED = ('id', 'name', 'file_name', 'width', 'height', 'image_id', 'category_id', 'bbox', 'area', 'iscrowd')
 
 
-def check_data(path: str | Path, names: Sequence[str] = ('train', 'val'), decode: bool = True) -> DataReport:
+def check_data(
+    path: str | Path,
+    names: Sequence[str] = ('train', 'val'),
+    decode: bool = True,
+    draw: Draw | None = None,
+    choice: Choice | None = None,
+) -> DataReport:
     """Reads a data folder in any layout that is known (``folders/layouts.py``) and checks all that is in it.
 
     Missing widths, heights, areas and crowd flags are filled in. Nothing is written to the folder.
@@ -33,41 +45,84 @@ def check_data(path: str | Path, names: Sequence[str] = ('train', 'val'), decode
         path: The folder.
         names: The splits that are needed, of 'train' and 'val'.
         decode: Look into the images. Those that have not changed since the last time are remembered.
+        draw: Images to validate on, where the folder does not say which; all images are looked into to draw them.
+        choice: Of the names of the categories those that are the classes, in their order, and the boxes of the others
+            are left out; None: all but one that only names the group of the others.
 
     Raises:
-        DataError: The folder is of no known layout, or a file that it needs is missing or cannot be read at all.
+        DataError: The folder is of no known layout, a file that it needs is missing or cannot be read at all, or it has
+            no split to validate on, or has one and is to be drawn from.
     """
     root = Path(path)
-    read, records = reader_of(root), ImageRecords(root)
-    splits = [read(root, name, records.sizes) for name in names]
+    layout, records = layout_of(root), ImageRecords(root)
+    is_drawn, drawn = 'val' in names and not layout.has_val(root), None
+    if draw is not None and not is_drawn:
+        raise DataError(f'val_fraction={draw.fraction:g}: {root} says itself which images are to validate on; without '
+                        'the option these are used')  # fmt: skip
+    splits = [layout.read(root, name, records.sizes) for name in (('train',) if is_drawn else names)]
+    for split in splits:
+        if split.ann_file is not None:
+            split.findings += read_entries(split)
+    if is_drawn:
+        splits, drawn = _drawn_splits(splits[0], names, draw, records)
+    findings = list(dict.fromkeys(finding for split in splits for finding in split.findings))
+    findings += classes_from_one(splits)
+    if choice is None:
+        findings += leave_out_grouping(splits)
+    else:
+        findings += [finding for split in splits for finding in choose_classes(split, choice)]
     images = [_named_images(split) for split in splits]
     paths = [split.image_path(image) for split, named in zip(splits, images, strict=True) for _, image in named]
     facts = records.facts(paths) if decode else {}
-    findings = [finding for split in splits for finding in split.findings]
     for split, named in zip(splits, images, strict=True):
         bad_images = list(_check_images(split, named, facts)) if decode else []
         findings += bad_images
         findings += check_annotations(split, {finding.entry[1] for finding in bad_images})
+        for check in (check_format, check_crowds, check_crowding):
+            findings += check(split)
         _fill_in(split)
     if len(splits) == 2:
         findings += _different_categories(*splits)
         findings += _shared_images(*splits, *images, facts) if decode else []
     kept = tuple(_readable(split, _without(split, findings)) for split in splits)
     for split, rest in zip(splits, kept, strict=True):
-        findings += _what_is_missing(split, rest)
-    return DataReport(root, tuple(splits), tuple(findings), kept)
+        findings += _what_is_missing(split, rest, [each for each in findings if each.split == split.name])
+    return DataReport(root, tuple(splits), tuple(findings), kept, drawn)
 
 
-def check_folder(path: str | Path, decode: bool = True) -> DataReport | ClassReport:
+def check_folder(path: str | Path, decode: bool = True, draw: Draw | None = None) -> DataReport | ClassReport:
     """Checks the data folder of a detector (:func:`check_data`) or of a classifier, whichever it is.
 
     Raises:
-        DataError: The folder is of no known layout, or a file that it needs is missing or cannot be read at all.
+        DataError: See :func:`check_data`; a classifier's folder has no images that are drawn to validate on.
     """
     root = Path(path)
-    if (root / 'train').is_dir() and not is_detector_folder(root):
+    if looks_like_classes(root):
+        if draw is not None:
+            raise DataError(f'val_fraction={draw.fraction:g}: {root} is the data folder of a classifier, which is '
+                            'validated on val/')  # fmt: skip
         return check_class_folder(read_class_folder(root), decode=decode)
-    return check_data(root, decode=decode)
+    return check_data(root, decode=decode, draw=draw)
+
+
+def needs_draw(root: Path) -> bool:
+    """Images to validate on have to be drawn: the folder does not say which they are.
+
+    Raises:
+        DataError: The folder is of no known layout, or a file that says so cannot be read.
+    """
+    return not layout_of(root).has_val(root)
+
+
+def _drawn_splits(
+    whole: DataSplit, names: Sequence[str], draw: Draw | None, records: ImageRecords
+) -> tuple[list[DataSplit], DrawnSplit]:
+    if draw is None:
+        raise DataError(f'{whole.root} holds {whole.title} and nothing to validate on: --val-fraction 0.2 draws every '
+                        'fifth image for it (val_fraction=0.2), once, with --split-seed N')  # fmt: skip
+    facts = records.facts([whole.image_path(image) for _, image in _named_images(whole)])
+    train, val, drawn = draw_split(whole, draw, facts)
+    return [train, val] if 'train' in names else [as_val_alone(val, train)], drawn
 
 
 def _named_images(split: DataSplit) -> list[tuple[int, dict]]:
@@ -87,7 +142,9 @@ def _check_images(
         fact, shown = facts[split.image_path(image)], split.shown_image(image)
         who = dict(id=image.get('id'), split=split.name, entry=('images', index))
         if fact.problem is not None:
-            yield Finding(fact.problem, shown, f'image {image.get("id")} {fact.detail}', **who)
+            why = split.problems.get(image['file_name']) if fact.problem == 'missing image' else None
+            text = f'image {image.get("id")} {fact.detail}'
+            yield Finding(fact.problem, shown, f'{text}: {why}' if why else text, **who)
         elif image.get('width') is None or image.get('height') is None:
             image.update(width=fact.width, height=fact.height)
             split.changed = True
@@ -177,18 +234,43 @@ def _readable(split: DataSplit, kept: dict) -> dict:
     return kept
 
 
-def _what_is_missing(split: DataSplit, kept: dict) -> Iterator[Finding]:
-    """Empty sets, and classes without a box, once what has an error is left out."""
+#: Errors by which boxes lose their class or image, so that it is not known which classes they were of.
+_LOSING = {'unknown category', 'unknown image', 'bad id', 'bad category', 'bad image entry', 'unreadable annotation'}
+
+
+def _what_is_missing(split: DataSplit, kept: dict, found: Sequence[Finding]) -> Iterator[Finding]:
+    """Empty sets, and classes without a box, once what has an error is left out.
+
+    Args:
+        split: What was read.
+        kept: Its dict without what has an error.
+        found: All that is wrong with the split.
+    """
     left = ' without an error' if len(kept['images']) < len(split.coco['images']) else ''
-    boxes = [each['category_id'] for each in kept['annotations'] if not each.get('iscrowd')]
+    before, boxes = _classes_of_boxes(split.coco), _classes_of_boxes(kept)
+    loses = any(finding.kind in _LOSING for finding in found)
+    where = dict(split=split.name)
     if not kept['images']:
-        yield Finding('no images', split.title, f'holds no image{left}', split=split.name)
-    elif not boxes and split.name == 'train':
-        yield Finding('no boxes', split.title, 'holds no box to train on', split=split.name)
+        follows = bool(split.coco['images'])
+        yield Finding('no images', split.title, f'holds no image{left}', **where, follows=follows)
+    elif not boxes:
+        where['follows'] = loses or bool(before)
+        why = f': {all_crowds(split)}' if number_of_crowds(kept) else ''
+        if split.name == 'train':
+            yield Finding('no boxes', split.title, f'holds no box to train on{why}', **where)
+        else:
+            text = f'holds no object to measure by, so that there will be no AP and no best checkpoint{why}'
+            yield Finding('nothing to measure', split.title, text, **where)
     else:
-        present = set(boxes)
         for category in kept['categories']:
-            number = category.get('id') if isinstance(category, dict) else None
-            if isinstance(number, int) and number not in present:
-                text = f'category {number}, {category.get("name")!r}, has no box'
-                yield Finding('class without a box', split.title, text, number, split.name)
+            category_id = category.get('id') if isinstance(category, dict) else None
+            if isinstance(category_id, int) and category_id not in boxes:
+                text = f'category {category_id}, {category.get("name")!r}, has no box'
+                follows = loses or category_id in before
+                yield Finding('class without a box', split.title, text, category_id, **where, follows=follows)
+
+
+def _classes_of_boxes(coco: dict) -> set[int]:
+    """Ids of the categories that have a box which is trained on."""
+    boxes = (box for box in coco['annotations'] if isinstance(box, dict) and not box.get('iscrowd'))
+    return {box['category_id'] for box in boxes if isinstance(box.get('category_id'), int)}

@@ -8,6 +8,7 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
+from mmcnn.datasets.check.drawn_split import DrawnSplit
 from mmcnn.datasets.folders.cache_folder import cache_folder, write_cached
 from mmcnn.datasets.folders.findings import Finding, Report, counts, listed, number
 from mmcnn.datasets.folders.split import DataSplit
@@ -23,12 +24,14 @@ class DataReport(Report):
         splits: As they were read, with missing sizes, areas and crowd flags filled in.
         findings: All faults.
         kept: The COCO dict of each split without what has an error.
+        drawn: The images to validate on were drawn so; None: the folder says which they are.
     """
 
     root: Path
     splits: tuple[DataSplit, ...]
     findings: tuple[Finding, ...]
     kept: tuple[dict, ...]
+    drawn: DrawnSplit | None = None
 
     @property
     def parts(self) -> tuple[DataSplit, ...]:
@@ -44,7 +47,7 @@ class DataReport(Report):
     def title(self) -> str:
         """How much there is, in a line."""
         sizes = [
-            f'{split.title}: {number(len(split.coco["images"]), "image")}, '
+            f'{split.title}: {number(len(split.coco["images"]), "image")}{_unlabelled(split)}, '
             f'{number(len(split.coco["annotations"]), "box")}'
             for split in self.splits
         ]
@@ -69,11 +72,13 @@ class DataReport(Report):
         Raises:
             DataError: There are errors, or such as cannot be left out. The message lists the first of each kind.
         """
-        blocking = self.of('fatal') if skip_bad else self.of('fatal', 'error')
-        if blocking:
-            hint = ['leave out what has an error with skip_bad=True, or mend the files']
-            hint = [] if self.of('fatal') else hint
-            raise DataError('\n'.join([f'{self.title()}; not fit to be used:', *listed(blocking), *hint]))
+        fatal = self.of('fatal')
+        if fatal or (self.of('error') and not skip_bad):
+            # Nothing is left because of the errors: these are the cause, also where they are left out.
+            blocking = self.of('fatal', 'error') if not skip_bad or any(each.follows for each in fatal) else fatal
+            hint = '' if fatal else ' (skip_bad=True leaves out what has an error)'
+            wrong = [*blocking, *(each for each in self.of('warning') if each.follows)]
+            raise DataError('\n'.join([f'{self.title()}; not fit to be used{hint}:', *listed(wrong)]))
         numbers = {split.name: len(kept['images']) for split, kept in zip(self.splits, self.kept, strict=True)}
         files = [_ann_file(split, kept) for split, kept in zip(self.splits, self.kept, strict=True)]
         return DetectorData(
@@ -81,6 +86,7 @@ class DataReport(Report):
             self.classes,
             {split.name: (file, split.prefix) for split, file in zip(self.splits, files, strict=True)},
             *(numbers.get(name) for name in ('train', 'val')),
+            self.drawn,
         )
 
 
@@ -94,6 +100,7 @@ class DetectorData:
         files: Of each split its COCO file, relative to ``root`` if it is below it, and its folder of images.
         num_train: Number of training images; None where they were not asked for.
         num_val: The same of validation images.
+        drawn: See :class:`DataReport`.
     """
 
     root: Path
@@ -101,6 +108,12 @@ class DetectorData:
     files: dict[str, tuple[str, str]]
     num_train: int | None
     num_val: int | None
+    drawn: DrawnSplit | None = None
+
+
+def _unlabelled(split: DataSplit) -> str:
+    count = split.num_unlabelled
+    return '' if count is None else f' ({count:,} without a label file)'
 
 
 def _ann_file(split: DataSplit, kept: dict) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
+from mmcnn.datasets.folders.coco_files import other_files, usual_files
 from mmcnn.errors import DataError
 from mmcnn.registry import DATASETS
 
@@ -61,10 +62,10 @@ def read_class_folder(path: str | Path, train: str | None = 'train', val: str = 
     if not root.is_dir():
         state = 'is not a folder' if root.exists() else 'does not exist'
         raise DataError(f'{root} {state}; {_LAYOUT}')
-    if (root / 'train.json').is_file() and not (root / val).is_dir():
-        raise DataError(f'{root} holds train.json: it is the data folder of a detector, this config trains a '
-                        f'classifier; {_LAYOUT}')  # fmt: skip
     splits = [root / name for name in (train, val) if name is not None]
+    if not all(map(_has_folders, splits)) and (files := usual_files(root) or other_files(root)):
+        raise DataError(f'{root} holds {files[0]}: it is the data folder of a detector, this config trains a '
+                        f'classifier; {_LAYOUT}')  # fmt: skip
     for split in splits:
         if not split.is_dir():
             raise DataError(f'{split} does not exist; {_LAYOUT}')
@@ -96,7 +97,9 @@ def images_of_classes(folder: str | Path) -> tuple[dict[str, list[str]], int]:
     classes = [entry for entry in entries if entry.is_dir() and not entry.name.startswith('.')]
     if not classes:
         loose = sum(_is_image(entry.name) for entry in entries)
-        beside = f', but {loose} images: move each into a folder of its class' if loose else ''
+        texts = [entry.name for entry in entries if entry.name.lower().endswith(('.json', '.xml'))]
+        advice = f' and {texts[0]}: they are those of a detector' if texts else ': move each into a folder of its class'
+        beside = f', but {loose} images{advice}' if loose else ''
         raise DataError(f'{folder} holds no class folders{beside}; {_LAYOUT}')
     images: dict[str, list[str]] = {}
     ignored = 0
@@ -166,6 +169,10 @@ class ClassFolder(BaseDataset):
             for path in images[name]
             if not self.left_out or os.path.normpath(path) not in self.left_out
         ]
+
+
+def _has_folders(folder: Path) -> bool:
+    return folder.is_dir() and any(path.is_dir() and not path.name.startswith('.') for path in folder.iterdir())
 
 
 def _is_image(name: str) -> bool:

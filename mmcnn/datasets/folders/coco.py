@@ -1,46 +1,135 @@
-"""A user's own data in COCO format: train.json, val.json and images/, or laid out as COCO 2017."""
+"""A user's own data in COCO format: where its files and images are, and the split as it is written there."""
 
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
+from mmcnn.datasets.folders.coco_entries import KEYS, missing_lists
+from mmcnn.datasets.folders.coco_files import AnnotationFile, choose_file, other_files, usual_files
+from mmcnn.datasets.folders.file_names import SPLIT_WORDS, FileFinder, split_words, used_to_validate
 from mmcnn.datasets.folders.split import DataSplit
 from mmcnn.errors import DataError
 
-_KEYS = ('images', 'annotations', 'categories')
+_TRIED = 50  # entries by which the folder of the images is found
 
 
 def is_coco_folder(root: Path) -> bool:
-    """One of the annotation files is there."""
-    return any((root / file).exists() for split in ('train', 'val') for file, _ in _places(split))
+    """One of the annotation files is there by its usual name."""
+    return bool(usual_files(root))
+
+
+def holds_coco_files(root: Path) -> bool:
+    """There are files in COCO format, by any name."""
+    return bool(other_files(root))
+
+
+def has_coco_val(root: Path) -> bool:
+    """There is a file of annotations to validate on."""
+    return choose_file(root, 'val') is not None
 
 
 def read_coco_folder(root: Path, name: str) -> DataSplit:
-    """Reads one split; what the lists of its file hold is not looked at.
+    """Reads one split; what the lists of its file hold is not looked at, but for the files of the images.
 
     Args:
         root: The data folder.
         name: 'train' or 'val'.
 
     Raises:
-        DataError: The file or the folder of the images is missing, or the file is not JSON with COCO's three lists.
+        DataError: The file or the folder of the images is missing, it cannot be told which file is meant, or the file
+            is not JSON with COCO's three lists.
     """
-    for title, prefix in _places(name):
-        file, images = root / title, root / prefix
-        if not file.exists():
-            continue
-        if not images.is_dir():
-            raise DataError(f'{images} is not a folder' if images.exists() else f'{images} does not exist: {title} '
-                            'names images in it')  # fmt: skip
-        return DataSplit(name, title, root, prefix, _read(file), ann_file=file)
-    raise DataError(f'{root} has no {" or ".join(title for title, _ in _places(name))}, the annotations to '
-                    f'{"train" if name == "train" else "validate"} on')  # fmt: skip
+    file = choose_file(root, name)
+    if file is None:
+        raise DataError(f'{root} has no {name}.json or annotations/instances_{name}2017.json, the annotations to '
+                        f'{"train" if name == "train" else "validate"} on')  # fmt: skip
+    coco = _read(root / file.title)
+    names = [image['file_name'] for image in coco['images'] if _is_named(image)]
+    split = DataSplit(name, file.title, root, _folder_of_images(root, file, names), coco, ann_file=root / file.title)
+    if name == 'val':
+        split.findings += used_to_validate(file.title, file.word)
+    _find_images(split)
+    return split
 
 
-def _places(name: str) -> tuple[tuple[str, str], ...]:
-    """Where a split's annotations and images may be."""
-    return (f'{name}.json', 'images/'), (f'annotations/instances_{name}2017.json', f'{name}2017/')
+def _folder_of_images(root: Path, file: AnnotationFile, names: list[str]) -> str:
+    """Where most of the images are that a file names, '' or with a slash at its end; else where they should be.
+
+    Raises:
+        DataError: There is no such folder, or several hold as many of the images.
+    """
+    usual = [each for each in dict.fromkeys(file.folders) if (root / each).is_dir()]
+    of_other = set(SPLIT_WORDS['val' if file.word in SPLIT_WORDS['train'] else 'train'])
+    others = [path for path in sorted(root.iterdir()) if path.is_dir() and not split_words(path.name) & of_other]
+    others = [f'{path.name}/' for path in others if f'{path.name}/' not in usual]
+    tried = names[:: max(1, len(names) // _TRIED)]
+    for written in (tried, [name.replace('\\', '/').rpartition('/')[2] for name in tried]):
+        for folders in (usual, others):
+            there = [sum(os.path.isfile(os.path.join(root, each, name)) for name in written) for each in folders]
+            best = [each for each, count in zip(folders, there, strict=True) if count and count == max(there)]
+            if len(best) > 1 and folders is others:
+                raise DataError(f'{root} has the images of {file.title} in several folders, {", ".join(best)}; those '
+                                f'that are meant are looked for in {file.folders[0]} first')  # fmt: skip
+            if best:
+                return best[0]
+    images = root / file.folders[0]
+    if not images.is_dir() and not any(usual):
+        raise DataError(f'{images} is not a folder' if images.exists() else f'{images} does not exist: {file.title} '
+                        'names images in it')  # fmt: skip
+    return next(each for each in usual if each)
+
+
+def _find_images(split: DataSplit) -> None:
+    """Sets the names of images to those that the files have here; notes say what was read otherwise."""
+    below = split.root / split.prefix
+    finder = FileFinder(split.root, [below], [below], also=[split.root, split.ann_file.parent])
+    found: dict[str, Path] = {}
+    problems: dict[str, str] = {}
+    for name in dict.fromkeys(image['file_name'] for image in split.coco['images'] if _is_named(image)):
+        place = finder.find(name)
+        if place.path is not None:
+            found[name] = place.path
+        elif place.problem:
+            problems[name] = place.problem
+    for name, first in list(_of_the_same_file(below, found)):
+        problems[name] = f'the only file that may be meant is that of {first!r}'
+        finder.forget(name)
+        del found[name]
+    moved = {name: path for name, path in found.items() if path != below / name}
+    inside = all(path.is_relative_to(below) for path in moved.values())
+    for image in split.coco['images'] if moved else ():
+        if _is_named(image):
+            name = image['file_name']
+            path = moved.get(name, name if inside else os.path.join(below, name))
+            image['file_name'] = _relative(path, below if inside else split.root)
+            if name in problems:
+                problems[image['file_name']] = problems[name]
+    if moved:
+        split.prefix, split.changed = split.prefix if inside else '', True
+    split.problems = problems
+    split.findings += finder.notes(split.title, split.name)
+
+
+def _of_the_same_file(below: Path, found: dict[str, Path]) -> Iterator[tuple[str, str]]:
+    """Names that were read otherwise than they are written and lead where another name leads, with the other."""
+    first: dict[Path, str] = {}
+    for name in sorted(found, key=lambda name: found[name] != below / name):  # as they are written first
+        if found[name] in first and found[name] != below / name:
+            yield name, first[found[name]]
+        first.setdefault(found[name], name)
+
+
+def _relative(path: str | Path, root: Path) -> str:
+    """A path as COCO writes it: relative to the folder where it is below it."""
+    path = Path(path)
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+
+
+def _is_named(image: object) -> bool:
+    return isinstance(image, dict) and isinstance(image.get('file_name'), str) and bool(image['file_name'])
 
 
 def _read(path: Path) -> dict:
@@ -53,8 +142,7 @@ def _read(path: Path) -> dict:
     except (OSError, RecursionError, ValueError) as error:  # ValueError: a number of thousands of digits
         raise DataError(f'{path} cannot be read: {getattr(error, "strerror", None) or error}') from error
     if not isinstance(coco, dict):
-        raise DataError(f'{path} holds a JSON {type(coco).__name__}; COCO format is an object with {", ".join(_KEYS)}')
-    absent = [key for key in _KEYS if not isinstance(coco.get(key), list)]
-    if absent:
-        raise DataError(f'{path} has no list of {", ".join(absent)}; COCO format has {", ".join(_KEYS)}')
+        raise DataError(f'{path} holds a JSON {type(coco).__name__}; COCO format is an object with {", ".join(KEYS)}')
+    if missing := missing_lists(coco):
+        raise DataError(f'{path} {missing}')
     return coco

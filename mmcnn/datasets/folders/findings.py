@@ -11,6 +11,7 @@ from dataclasses import dataclass
 SEVERITY = {
     'bad category': 'fatal',
     'different categories': 'fatal',
+    'box format': 'fatal',
     'bad id': 'error',
     'duplicate id': 'error',
     'bad image entry': 'error',
@@ -34,9 +35,15 @@ SEVERITY = {
     'bad area': 'warning',
     'class without a box': 'warning',
     'annotation without an image': 'warning',
+    'crowd boxes': 'warning',
+    'nothing to measure': 'warning',
     'read as': 'note',
+    'classes in use': 'note',
+    'objects beyond AP': 'note',
 }
 SHOWN = 5
+#: The severities in the order of a report.
+_LEVELS = (('note',), ('warning',), ('error', 'fatal'))
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,7 @@ class Finding:
         split: 'train' or 'val'.
         entry: The list of the COCO dict, 'images' or 'annotations', and the place in it that ``skip_bad`` leaves out;
             None: nothing that is in the dict.
+        follows: It is a consequence of errors: a class without a box because its boxes have errors, for example.
     """
 
     kind: str
@@ -59,6 +67,7 @@ class Finding:
     id: int | None = None
     split: str = ''
     entry: tuple[str, int] | None = None
+    follows: bool = False
 
     @property
     def part(self) -> str:
@@ -108,22 +117,41 @@ def counts(findings: Iterable[Finding]) -> dict[str, int]:
 
 
 def listed(findings: Sequence[Finding], shown: int = SHOWN) -> list[str]:
-    """Lines of a report: for each kind its number and the first few of it."""
+    """Lines of a report: for each kind its number and the first few of it.
+
+    What is worst comes last, nearest to where one looks: notes, then warnings, then what only follows from errors, in
+    one line, and then the errors.
+    """
     lines = []
     by_kind: dict[str, list[Finding]] = {kind: [] for kind in SEVERITY}
     for finding in findings:
-        by_kind[finding.kind].append(finding)
-    for kind, members in by_kind.items():
-        if members:
-            severity = 'error' if SEVERITY[kind] == 'fatal' else SEVERITY[kind]
-            lines.append(f'{severity}: {kind} ({len(members)})')
-            lines += [f'  {member}' for member in members[:shown]]
-            if len(members) > shown:
-                lines.append(f'  and {len(members) - shown} more')
+        if not finding.follows:
+            by_kind[finding.kind].append(finding)
+    for severities in _LEVELS:
+        if 'error' in severities:
+            lines += _folded([finding for finding in findings if finding.follows])
+        for kind, members in by_kind.items():
+            if members and SEVERITY[kind] in severities:
+                lines.append(f'{"error" if "error" in severities else SEVERITY[kind]}: {kind} ({len(members)})')
+                lines += [f'  {member}' for member in members[:shown]]
+                if len(members) > shown:
+                    lines.append(f'  and {len(members) - shown} more')
     return lines
 
 
+def _folded(findings: Sequence[Finding]) -> list[str]:
+    """One line about all that follows from errors."""
+    counts_by: dict[tuple[str, str], int] = {}
+    for finding in findings:
+        counts_by[finding.file, finding.kind] = counts_by.get((finding.file, finding.kind), 0) + 1
+    words = [
+        f'{file} has {number(count, "class")} without a box' if kind == 'class without a box' else f'{file} has {kind}'
+        for (file, kind), count in counts_by.items()
+    ]
+    return [f'consequences of the errors below: {"; ".join(words)}'] if words else []
+
+
 def number(count: int, noun: str) -> str:
-    """'1 box', '2,000 boxes'."""
-    plural = noun + ('es' if noun.endswith(('x', 's')) else 's')
+    """'1 box', '2,000 boxes', '3 categories'."""
+    plural = f'{noun[:-1]}ies' if noun.endswith('ry') else noun + ('es' if noun.endswith(('x', 's')) else 's')
     return f'{count:,} {noun if count == 1 else plural}'

@@ -1,49 +1,94 @@
-"""In which layout a detector's data folder is, and the function that reads it."""
+"""In which layout a detector's data folder is, and the functions that read it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-from mmcnn.datasets.folders.coco import is_coco_folder, read_coco_folder
+from mmcnn.datasets.folders.coco import has_coco_val, holds_coco_files, is_coco_folder, read_coco_folder
+from mmcnn.datasets.folders.coco_files import json_files
 from mmcnn.datasets.folders.split import DataSplit, Sizes
-from mmcnn.datasets.folders.voc import is_voc_folder, read_voc_folder
-from mmcnn.datasets.folders.yolo import is_yolo_folder, read_yolo_folder
+from mmcnn.datasets.folders.voc import has_voc_val, is_voc_folder, read_voc_folder
+from mmcnn.datasets.folders.yolo import has_yolo_val, is_yolo_folder, lacks_settings, read_yolo_folder
 from mmcnn.errors import DataError
 
 LAYOUTS = (
     'a data folder holds train.json and val.json (COCO format) and images/; or annotations/instances_train2017.json, '
-    'instances_val2017.json, train2017/ and val2017/; or data.yaml, images/ and labels/ (YOLO); or JPEGImages/, '
-    'Annotations/ and ImageSets/Main/ (VOC)'
+    'instances_val2017.json, train2017/ and val2017/; or train/ and valid/ with _annotations.coco.json in each '
+    '(Roboflow); or data.yaml, images/ and labels/ (YOLO); or JPEGImages/, Annotations/ and ImageSets/Main/ (VOC)'
 )
-#: Each layout by what tells it, the first that fits counts, and its reader: of the folder, 'train' or 'val', and what
-#: tells images' sizes.
-_READERS: dict[Callable[[Path], bool], Callable[[Path, str, Sizes], DataSplit]] = {
-    is_coco_folder: lambda root, name, sizes: read_coco_folder(root, name),
-    is_yolo_folder: read_yolo_folder,
-    is_voc_folder: lambda root, name, sizes: read_voc_folder(root, name),
-}
+_CLASSES = (
+    'holds train/ and no annotations: it looks like the data folder of a classifier, this config trains a detector'
+)
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A way to lay out a data folder.
+
+    Attributes:
+        fits: Whether a folder is laid out so.
+        read: Reads a split of the folder: 'train' or 'val', with what tells images' sizes.
+        has_val: Whether the folder says what is to be validated on.
+    """
+
+    fits: Callable[[Path], bool]
+    read: Callable[[Path, str, Sizes], DataSplit]
+    has_val: Callable[[Path], bool]
+
+
+def _read_coco(root: Path, name: str, sizes: Sizes) -> DataSplit:
+    return read_coco_folder(root, name)
+
+
+def _read_voc(root: Path, name: str, sizes: Sizes) -> DataSplit:
+    return read_voc_folder(root, name)
+
+
+#: The first that fits counts.
+_LAYOUTS = (
+    Layout(is_coco_folder, _read_coco, has_coco_val),
+    Layout(is_yolo_folder, read_yolo_folder, has_yolo_val),
+    Layout(is_voc_folder, _read_voc, has_voc_val),
+    Layout(holds_coco_files, _read_coco, has_coco_val),
+    Layout(lacks_settings, read_yolo_folder, has_yolo_val),
+)
 
 
 def is_detector_folder(root: Path) -> bool:
     """The folder is in one of the layouts that are read."""
-    return any(fits(root) for fits in _READERS)
+    return any(layout.fits(root) for layout in _LAYOUTS)
 
 
-def reader_of(root: Path) -> Callable[[Path, str, Sizes], DataSplit]:
-    """The function that reads a split of a folder in this layout.
+def looks_like_classes(root: Path) -> bool:
+    """The folder is not a detector's, and may be a classifier's: it holds train/ and no annotations."""
+    return (root / 'train').is_dir() and not is_detector_folder(root) and _looks(root) == _CLASSES
+
+
+def layout_of(root: Path) -> Layout:
+    """The layout that a folder is in.
 
     Raises:
         DataError: There is no such folder, or its layout is not known.
     """
     if not root.is_dir():
         raise DataError(f'{root} {"is not a folder" if root.exists() else "does not exist"}; {LAYOUTS}')
-    for fits, read in _READERS.items():
-        if fits(root):
-            return read
-    looks = (
-        'holds train/ and no annotations: it looks like the data folder of a classifier, this config trains a detector'
-        if (root / 'train').is_dir()
-        else 'is laid out in no known way'
-    )
-    raise DataError(f'{root} {looks}; {LAYOUTS}')
+    for layout in _LAYOUTS:
+        if layout.fits(root):
+            return layout
+    raise DataError(f'{root} {_looks(root)}; {LAYOUTS}')
+
+
+def _looks(root: Path) -> str:
+    train = root / 'train'
+    if train.is_dir() and any(path.is_dir() and path.name not in ('images', 'labels') for path in train.iterdir()):
+        return _CLASSES
+    files = [path.relative_to(root).as_posix() for path in json_files(root)]
+    if files:
+        more = f' and {len(files) - _SHOWN} more' if len(files) > _SHOWN else ''
+        return f'holds {", ".join(files[:_SHOWN])}{more}, none of them with the lists of COCO format'
+    if train.is_dir() and any(path.suffix.lower() in ('.txt', '.xml') for path in train.iterdir()):
+        return 'holds train/ with annotations beside each image, and nothing that names the classes and splits'
+    return _CLASSES if train.is_dir() else 'is laid out in no known way'

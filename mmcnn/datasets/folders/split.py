@@ -26,6 +26,9 @@ class DataSplit:
         places: For each annotation the user's file and line, where the dict was converted.
         findings: What could not be read, and so is not in the dict.
         changed: The dict has entries that ``ann_file`` has not.
+        unlabelled: ``file_name`` of the images without a label file; None in layouts where images have no files of
+            their own.
+        problems: Of images that were not found, by their ``file_name``: why not, where more can be said.
     """
 
     name: str
@@ -37,6 +40,8 @@ class DataSplit:
     places: list[str] | None = None
     findings: list[Finding] = field(default_factory=list)
     changed: bool = False
+    unlabelled: set[str] | None = None
+    problems: dict[str, str] = field(default_factory=dict)
 
     def image_path(self, image: dict) -> Path:
         """Where the image of an entry of ``coco['images']`` is."""
@@ -45,3 +50,10 @@ class DataSplit:
     def shown_image(self, image: dict) -> str:
         """The same for messages: relative to the data folder."""
         return f'{self.prefix}{image["file_name"]}'
+
+    @property
+    def num_unlabelled(self) -> int | None:
+        """Number of images without a label file; None in layouts without."""
+        if self.unlabelled is None:
+            return None
+        return sum(image['file_name'] in self.unlabelled for image in self.coco['images'])

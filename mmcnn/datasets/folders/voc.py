@@ -8,12 +8,9 @@ from xml.etree import ElementTree
 
 from mmcnn.datasets.folders.findings import Finding
 from mmcnn.datasets.folders.split import DataSplit
+from mmcnn.datasets.folders.voc_sets import FOLDER, VocImage, choose_set, read_set
 from mmcnn.errors import DataError
 from mmcnn.nearest import nearest
-
-_SETS = Path('ImageSets') / 'Main'
-#: The sets to train and to validate on: the first pair that is there.
-_PAIRS = (('train', 'val'), ('trainval', 'test'))
 
 
 def is_voc_folder(root: Path) -> bool:
@@ -21,11 +18,17 @@ def is_voc_folder(root: Path) -> bool:
     return (root / 'JPEGImages').is_dir() and (root / 'Annotations').is_dir()
 
 
+def has_voc_val(root: Path) -> bool:
+    """There is a set of images to validate on."""
+    return choose_set(root, 'val') is not None
+
+
 def read_voc_folder(root: Path, name: str) -> DataSplit:
     """Reads one split: the images in train.txt or val.txt, or where one is missing in trainval.txt or test.txt.
 
-    Classes are the names in the training split, sorted. Corners count pixels from 1 and belong to the box; an object
-    that is ``difficult`` becomes a crowd box, which is neither trained on nor counted against a detector.
+    A single set of another name, and all annotations where there are no sets, is what there is to train on. Classes are
+    the names in the training split, sorted. Corners count pixels from 1 and belong to the box; an object that is
+    ``difficult`` becomes a crowd box, which is neither trained on nor counted against a detector.
 
     Args:
         root: The data folder.
@@ -34,22 +37,31 @@ def read_voc_folder(root: Path, name: str) -> DataSplit:
     Raises:
         DataError: There are no such sets of images.
     """
-    pair = next((pair for pair in _PAIRS if all((root / _SETS / f'{each}.txt').is_file() for each in pair)), None)
-    if pair is None:
-        raise DataError(f'{root / _SETS} has neither train.txt and val.txt nor trainval.txt and test.txt')
-    read = {each: _read_set(root, _SETS / f'{chosen}.txt') for each, chosen in zip(('train', 'val'), pair, strict=True)}
-    classes = sorted({word for _, tree, _ in read['train'] for word in _names(tree)})
+    chosen = choose_set(root, name)
+    if chosen is None:
+        raise DataError(f'{root / FOLDER} has no set to {"train" if name == "train" else "validate"} on: train.txt and '
+                        'val.txt, or trainval.txt and test.txt')  # fmt: skip
+    sets = {name: read_set(root, chosen, name)}
+    if name != 'train' and (other := choose_set(root, 'train')):
+        sets['train'] = read_set(root, other, 'train')
+    trees = {each: [(image, *_read_tree(root, image)) for image in images.images] for each, images in sets.items()}
+    classes = sorted({word for _, tree, _ in trees.get('train', trees[name]) for word in _names(tree)})
     numbers = {word: i for i, word in enumerate(classes)}
     coco = dict(images=[], annotations=[], categories=[dict(id=i, name=word) for word, i in numbers.items()])
-    title = (_SETS / f'{pair[name == "val"]}.txt').as_posix()
-    split = DataSplit(name, title, root, 'JPEGImages/', coco, places=[], changed=True)
-    files = {path.stem: path.name for path in sorted((root / 'JPEGImages').iterdir(), reverse=True)}
-    for number, (stem, tree, problem) in enumerate(read[name]):
-        place = f'Annotations/{stem}.xml'
+    split = DataSplit(name, chosen.title, root, 'JPEGImages/', coco, places=[], changed=True,
+                      findings=sets[name].findings)  # fmt: skip
+    for number, (entry, tree, problem) in enumerate(trees[name]):
+        place = f'Annotations/{entry.annotation}'
         if tree is None:
             split.findings.append(Finding('unreadable annotation', place, problem, split=name))
             continue
-        image = dict(id=number, file_name=files.get(stem, f'{stem}.jpg'))
+        image = dict(id=number, file_name=entry.image)
+        if entry.problem:
+            named = Path(entry.image).with_name(Path(tree.findtext('filename', '').replace('\\', '/')).name or '_')
+            if (root / 'JPEGImages' / named).is_file():  # of x.jpg and x.png, the one that the annotations name
+                image['file_name'] = named.as_posix()
+            else:
+                split.problems[entry.image] = entry.problem
         size = [_number(tree.find(f'size/{side}')) for side in ('width', 'height')]
         if all(size):  # some tools write 0
             image.update(width=int(size[0]), height=int(size[1]))
@@ -59,21 +71,16 @@ def read_voc_folder(root: Path, name: str) -> DataSplit:
     return split
 
 
-def _read_set(root: Path, title: Path) -> list[tuple[str, ElementTree.Element | None, str]]:
-    """Name, annotations and, where those cannot be read, what is wrong with them, of each image of a set."""
-    lines = (root / title).read_text(encoding='utf-8-sig', errors='replace').splitlines()
-    stems = dict.fromkeys(line.strip() for line in lines if line.strip())
-    return [(stem, *_read_tree(root / 'Annotations' / f'{stem}.xml')) for stem in stems]
-
-
-def _read_tree(path: Path) -> tuple[ElementTree.Element | None, str]:
+def _read_tree(root: Path, entry: VocImage) -> tuple[ElementTree.Element | None, str]:
+    """Annotations of an image and, where those cannot be read, what is wrong with them."""
+    path = root / 'Annotations' / entry.annotation
     try:
         content = path.read_bytes()
         if b'<!DOCTYPE' in content:  # its entities could stand for gigabytes
             return None, 'has a document type, which is not read'
         return ElementTree.fromstring(content), ''
     except FileNotFoundError:
-        return None, 'does not exist'
+        return None, f'does not exist: {entry.annotation_problem}' if entry.annotation_problem else 'does not exist'
     except OSError as error:
         return None, f'cannot be read: {error.strerror}'
     except (ElementTree.ParseError, ValueError, LookupError) as error:  # an unknown encoding, for one

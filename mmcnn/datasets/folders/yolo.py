@@ -2,32 +2,46 @@
 
 from __future__ import annotations
 
-import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
-
-from mmcnn.datasets.folders.findings import Finding
+from mmcnn.datasets.folders.file_names import FileFinder, find_place, normal, shown
+from mmcnn.datasets.folders.findings import Finding, number
 from mmcnn.datasets.folders.split import DataSplit, Sizes
+from mmcnn.datasets.folders.yolo_labels import LabelReader, label_places
+from mmcnn.datasets.folders.yolo_settings import YoloSettings, folders_with_labels, read_settings, settings_files
 from mmcnn.datasets.image_file import IMAGE_SUFFIXES
 from mmcnn.errors import DataError
 
-FILE = 'data.yaml'
+#: Text files beside labels that belong to no image and are none of anybody's.
+_OTHER_TEXTS = {'classes.txt', 'readme.txt', 'license.txt', 'train.txt', 'val.txt', 'valid.txt', 'test.txt'}
 
 
 def is_yolo_folder(root: Path) -> bool:
-    """There is a data.yaml."""
-    return (root / FILE).is_file()
+    """There is a data.yaml, or a file of another name that stands in its place."""
+    return bool(settings_files(root))
+
+
+def lacks_settings(root: Path) -> bool:
+    """There are folders of images and labels, and no data.yaml."""
+    return bool(folders_with_labels(root))
+
+
+def has_yolo_val(root: Path) -> bool:
+    """Images to validate on are named.
+
+    Raises:
+        DataError: data.yaml cannot be read.
+    """
+    return 'val' in read_settings(root).places
 
 
 def read_yolo_folder(root: Path, name: str, sizes: Sizes) -> DataSplit:
     """Reads one split: ``train`` or ``val`` of data.yaml, a folder or a list of images, and their label files.
 
-    The labels of ``images/X.jpg`` are in ``labels/X.txt``, a line for each object: its class, counted from 0, and the
-    box as x and y of its middle, width and height, or a polygon of three or more points, all as shares of the rotated
-    image's sides. An image without a label file has no objects.
+    The labels of ``images/X.jpg`` are in ``labels/X.txt``, or beside the image in ``images/X.txt``; a line for each
+    object: its class, counted from 0, and the box as x and y of its middle, width and height, or a polygon of three or
+    more points, all as shares of the rotated image's sides. An image without a label file has no objects.
 
     Args:
         root: The data folder.
@@ -37,141 +51,110 @@ def read_yolo_folder(root: Path, name: str, sizes: Sizes) -> DataSplit:
     Raises:
         DataError: data.yaml cannot be read, or does not name classes and images.
     """
-    settings = _read_settings(root)
-    files, folders = _find_images(root, settings, name)
+    settings = read_settings(root)
+    categories = [dict(id=i, name=each) for i, each in enumerate(settings.names)]
+    title = f'{settings.file} ({name})'
+    split = DataSplit(name, title, root, '', dict(images=[], annotations=[], categories=categories), places=[],
+                      findings=list(settings.findings), changed=True)  # fmt: skip
+    files, folders = _find_images(split, settings)
     known_sizes = sizes(files)
-    split = DataSplit(name, f'{FILE} ({name})', root, '', _empty(settings), places=[], changed=True)
-    labels = [_label_file(file) for file in files]
-    for number, (file, label) in enumerate(zip(files, labels, strict=True)):
-        image = dict(id=number, file_name=_shown(file, root))
+    reader = LabelReader(split, settings.names)
+    for index, file in enumerate(files):
+        image = dict(id=index, file_name=shown(file, root))
         if (size := known_sizes[file]) is not None:
             image.update(width=size[0], height=size[1])
-            _add_boxes(split, image, label)
+        reader.read(image, file)
         split.coco['images'].append(image)
-    known = set(labels)
-    for folder in dict.fromkeys(_label_file(folder / 'x').parent for folder in folders):
-        for label in sorted(set(folder.rglob('*.txt')) - known):
-            if label.name != 'classes.txt':
-                text = 'there is no image of this name'
-                split.findings.append(Finding('annotation without an image', _shown(label, root), text, split=name))
+    reader.finish(files)
+    split.findings += _without_image(split, files, folders)
     return split
 
 
-def _read_settings(root: Path) -> dict:
-    path = root / FILE
-    try:
-        settings = yaml.safe_load(path.read_text(encoding='utf-8-sig'))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DataError(f'{path} is not valid YAML: {" ".join(str(error).split())}') from error
-    except OSError as error:
-        raise DataError(f'{path} cannot be read: {error.strerror}') from error
-    names = settings.get('names') if isinstance(settings, dict) else None
-    if isinstance(names, dict) and sorted(names, key=str) == sorted(range(len(names)), key=str):
-        names = [names[i] for i in range(len(names))]
-    if not isinstance(names, list) or not names:
-        raise DataError(f'{path} has names: {names!r}; it takes the names of the classes, a list or 0: NAME, 1: NAME')
-    if settings.get('nc', len(names)) != len(names):
-        raise DataError(f'{path} has nc: {settings["nc"]}, but {len(names)} names')
-    return settings | dict(names=[str(each) for each in names])
+def _without_image(split: DataSplit, files: Sequence[Path], folders: Sequence[Path]) -> list[Finding]:
+    """Text files in the folders of images and labels that belong to no image, listed or not."""
+    folders = list(dict.fromkeys([*folders, *(file.parent for file in files)]))
+    folders = [folder for folder in folders if not any(parent in folders for parent in folder.parents)]
+    images = {path for folder in folders for path in folder.rglob('*') if path.suffix.lower() in IMAGE_SUFFIXES}
+    images.update(files)
+    known = {place for image in images for place in label_places(image)}
+    stems = {place.with_suffix('') for place in known}
+    orphans = {
+        path
+        for folder in {place.parent for folder in folders for place in label_places(folder / 'x')}
+        for path in folder.rglob('*')
+        if path.suffix.lower() == '.txt' and path not in known and path.name.lower() not in _OTHER_TEXTS
+    }
+    return [
+        Finding(
+            'annotation without an image',
+            shown(path, split.root),
+            f'is not read: labels end in .txt, not in {path.suffix}'
+            if path.with_suffix('') in stems
+            else 'there is no image of this name',
+        )
+        for path in sorted(orphans)
+    ]
 
 
-def _empty(settings: dict) -> dict:
-    categories = [dict(id=i, name=name) for i, name in enumerate(settings['names'])]
-    return dict(images=[], annotations=[], categories=categories)
-
-
-def _find_images(root: Path, settings: dict, name: str) -> tuple[list[Path], list[Path]]:
+def _find_images(split: DataSplit, settings: YoloSettings) -> tuple[list[Path], list[Path]]:
     """The images of a split, sorted, and the folders among what names them."""
-    entries = settings.get(name)
-    entries = entries if isinstance(entries, list) else [entries]
-    if not all(isinstance(entry, str) and entry for entry in entries):
-        raise DataError(f'{root / FILE} has {name}: {settings.get(name)!r}; it takes the folder of the images, '
-                        f'images/{name} for example')  # fmt: skip
+    root = split.root
+    entries = settings.places.get(split.name)
+    if entries is None:
+        raise DataError(f'{root / settings.file} has {split.name}: None; it takes the folder of the images, '
+                        f'images/{split.name} for example')  # fmt: skip
+    bases = _bases(split, settings)
     files, folders = [], []
     for entry in entries:
-        place = _find(root, settings, entry)
-        if place is None:
-            raise DataError(
-                f'{root / FILE} has {name}: {entry}, but {_places(root, settings, entry)[0]} does not exist'
-            )
+        place, changes = find_place(entry, bases)
+        if place is None or (changes and place in _places_of_others(split.name, settings, bases)):
+            missing = normal(bases[0] / entry.replace('\\', '/'))
+            raise DataError(f'{root / settings.file} has {split.name}: {entry}, but {missing} does not exist')
+        if changes:
+            text = f'{split.name}: {entry} has {" and ".join(changes)}; it is read as {shown(place, root)}'
+            split.findings.append(Finding('read as', settings.file, text, split=split.name))
         if place.is_dir():
             folders.append(place)
             files += [path for path in place.rglob('*') if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
         else:
-            lines = place.read_text(encoding='utf-8', errors='replace').splitlines()
-            files += [_normal(place.parent / line.strip()) for line in lines if line.strip()]
+            files += _listed_images(split, place, bases)
     return sorted(set(files)), folders
 
 
-def _places(root: Path, settings: dict, entry: str) -> list[Path]:
-    """Where an entry may be: below ``path``, below data.yaml, and below it where ``../`` was meant for ``./``."""
-    base = settings.get('path')
-    below = [root / base] if isinstance(base, str) else []
-    return [_normal(folder / each) for each in (entry, entry.removeprefix('../')) for folder in (*below, root)]
+def _bases(split: DataSplit, settings: YoloSettings) -> list[Path]:
+    """What names may be relative to: ``path``, and the folder of data.yaml."""
+    if settings.base is None:
+        return [split.root]
+    base, changes = find_place(settings.base, [split.root])
+    if base is not None and not changes:
+        return list(dict.fromkeys([base, normal(split.root)]))
+    if base is None or changes:
+        text = f'path: {settings.base} is not here; its names are read as relative to the data folder'
+        split.findings.append(Finding('read as', settings.file, text))
+    return [split.root]
 
 
-def _find(root: Path, settings: dict, entry: str) -> Path | None:
-    return next((place for place in _places(root, settings, entry) if place.exists()), None)
+def _places_of_others(name: str, settings: YoloSettings, bases: Sequence[Path]) -> set[Path | None]:
+    """Where the entries of the other splits lead: a name that is cut must not lead there, too."""
+    others = [entry for other, entries in settings.places.items() if other != name for entry in entries]
+    return {find_place(entry, bases)[0] for entry in others}
 
 
-def _normal(path: Path) -> Path:
-    return Path(os.path.normpath(path))
-
-
-def _label_file(image: Path) -> Path:
-    """``labels/`` in place of the last ``images/`` of a path; beside the image where there is none."""
-    parts = list(image.parts)
-    if 'images' in parts:
-        parts[len(parts) - 1 - parts[::-1].index('images')] = 'labels'
-    return Path(*parts).with_suffix('.txt')
-
-
-def _add_boxes(split: DataSplit, image: dict, label: Path) -> None:
-    shown = _shown(label, split.root)
-    try:
-        lines = label.read_text(encoding='utf-8-sig').splitlines()
-    except FileNotFoundError:
-        return
-    except (OSError, UnicodeDecodeError) as error:
-        text = f'cannot be read: {getattr(error, "strerror", None) or "it is not UTF-8 text"}'
-        split.findings.append(Finding('unreadable annotation', shown, text, split=split.name))
-        return
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        place = f'{shown}:{number}'
-        try:
-            category, box = _parse(line.split(), image['width'], image['height'])
-        except (ValueError, OverflowError):
-            text = (
-                f'"{line.strip()[:60]}" is not a class, counted from 0, and 4 numbers or a polygon of 3 points or more'
-            )
-            split.findings.append(Finding('unreadable annotation', place, text, split=split.name))
-            continue
-        split.coco['annotations'].append(
-            dict(id=len(split.places), image_id=image['id'], category_id=category, bbox=box, iscrowd=0)
-        )
-        split.places.append(place)
-
-
-def _parse(words: Sequence[str], width: int, height: int) -> tuple[int, list[float]]:
-    """Class and box (x, y, width, height in pixels) of a line.
-
-    Raises:
-        ValueError, OverflowError: it is none.
-    """
-    category, *numbers = map(float, words)
-    if category != int(category) or category < 0:
-        raise ValueError
-    if len(numbers) == 4:
-        x, y, w, h = numbers
-        return int(category), [(x - w / 2) * width, (y - h / 2) * height, w * width, h * height]
-    if len(numbers) < 6 or len(numbers) % 2 or not all(map(math.isfinite, numbers)):
-        raise ValueError
-    xs, ys = numbers[::2], numbers[1::2]
-    left, top = min(xs) * width, min(ys) * height
-    return int(category), [left, top, max(xs) * width - left, max(ys) * height - top]
-
-
-def _shown(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+def _listed_images(split: DataSplit, file: Path, bases: Sequence[Path]) -> list[Path]:
+    """The images that a list names, a line each, relative to the list, to ``path`` or to the data folder."""
+    lines = file.read_text(encoding='utf-8-sig', errors='replace').splitlines()
+    finder = FileFinder(split.root, [file.parent, *bases], bases)
+    images = []
+    for line in filter(None, map(str.strip, lines)):
+        found = finder.find(line)
+        path = normal(found.path or file.parent / line.replace('\\', '/'))
+        images.append(path)
+        if found.path is None and found.problem:
+            split.problems[shown(path, split.root)] = found.problem
+    split.findings += finder.notes(shown(file, split.root), split.name)
+    if not images:
+        raise DataError(f'{file} names no image; it takes a path on each line')
+    if len(set(images)) < len(images):
+        text = f'{number(len(images) - len(set(images)), "image")} named more than once; each is read once'
+        split.findings.append(Finding('read as', shown(file, split.root), text, split=split.name))
+    return images

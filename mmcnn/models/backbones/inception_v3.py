@@ -93,7 +93,12 @@ VARIANTS = {
 
 @register_backbone
 class InceptionV3(Backbone):
-    """Inception v3; levels 1 (the first three 3x3) to 5. Arguments: :class:`~mmcnn.models.backbones.base.Backbone`."""
+    """Inception v3; levels 1 (the first three 3x3) to 5. Arguments: :class:`~mmcnn.models.backbones.base.Backbone`.
+
+    A backbone pads where the paper's classifier, Keras's and torchvision's do not, so that its maps have the sizes that
+    detectors count on: with their weights its maps are close to theirs and not equal. ``arch=dict(padding='valid')``
+    makes them equal; :func:`~mmcnn.models.classifiers.build_classifier` has it so by itself.
+    """
 
     variants = VARIANTS
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+from mmdet.models.task_modules.coders import YOLOBBoxCoder
 from torch import Tensor
 
 from mmcnn.registry import TASK_UTILS
 
 from .yolo_assigners import LevelTargets
+
+#: Where exp(t) ends that has no other bound: 1e15 anchors are beyond every image, and their areas fit float32.
+OVERFLOW = math.log(1e15)
 
 
 @TASK_UTILS.register_module()
@@ -32,21 +37,24 @@ class YOLOGridCoder:
     Args:
         scale_xy: k, one number or one for each level.
         size: 'sigmoid' or 'exp'.
-        max_exp: bound of tw and th before the exponential, ln(1000 / 16) as in Faster R-CNN's coder; Darknet has none
-            and can overflow.
+        max_exp: bound of tw and th before the exponential, ln(1000 / 16) as in Faster R-CNN's coder; None: none, as in
+            Darknet, but for :data:`OVERFLOW`, so that boxes are finite and can be clipped.
 
     Raises:
         ValueError: unknown ``size``.
     """
 
     def __init__(
-        self, scale_xy: float | Sequence[float] = 2.0, size: str = 'sigmoid', max_exp: float = 4.135166556742356
+        self,
+        scale_xy: float | Sequence[float] = 2.0,
+        size: str = 'sigmoid',
+        max_exp: float | None = 4.135166556742356,
     ) -> None:
         if size not in ('sigmoid', 'exp'):
             raise ValueError(f"size={size!r} is neither 'sigmoid' nor 'exp'")
         self.scale_xy = scale_xy
         self.size = size
-        self.max_exp = max_exp
+        self.max_exp = OVERFLOW if max_exp is None else max_exp
 
     def decode(self, t: Tensor, cells: Tensor, anchors: Tensor, stride: int, level: int) -> Tensor:
         """Logits to boxes.
@@ -68,6 +76,28 @@ class YOLOGridCoder:
         else:
             size = t[..., 2:].clamp(max=self.max_exp).exp() * anchors
         return torch.cat([centre, size], dim=-1)
+
+
+@TASK_UTILS.register_module()
+class DarknetBBoxCoder(YOLOBBoxCoder):
+    """MMDetection's coder for YOLOv3, whose sizes overflow to infinity, as Darknet's do, with sizes that stay finite.
+
+    Equal to it up to :data:`OVERFLOW`.
+    """
+
+    def decode(self, bboxes: Tensor, pred_bboxes: Tensor, stride: Tensor | int) -> Tensor:
+        """Logits to boxes.
+
+        Args:
+            bboxes: (..., 4) anchors, xyxy pixels.
+            pred_bboxes: (..., 4): x and y behind the sigmoid, logits of width and height.
+            stride: pixels.
+
+        Returns:
+            (..., 4) xyxy pixels of the network's input.
+        """
+        finite = torch.cat([pred_bboxes[..., :2], pred_bboxes[..., 2:].clamp(max=OVERFLOW)], dim=-1)
+        return super().decode(bboxes, finite, stride)
 
 
 class LevelOutput(NamedTuple):

@@ -195,8 +195,8 @@ def order_of(model: nn.Module) -> Order:
 
 def _is_detector(model: nn.Module, graph: Graph) -> bool:
     neck, head = getattr(model, 'neck', None), getattr(model, 'bbox_head', None)
-    kinds = type(neck).__name__, type(head).__name__
-    return kinds == (graph.neck, graph.head) and model.backbone.out_indices == (3, 4, 5)
+    kinds = [{cls.__name__ for cls in type(part).__mro__} for part in (neck, head)]
+    return graph.neck in kinds[0] and graph.head in kinds[1] and model.backbone.out_indices == (3, 4, 5)
 
 
 def _other_boxes(head: nn.Module, graph: Graph) -> str:
@@ -265,7 +265,7 @@ def _no_order(name: str) -> CheckpointError:
     )
 
 
-def read_darknet(path: str | Path, model: nn.Module) -> Translation:
+def read_darknet(path: str | Path, model: nn.Module, predictions: bool = True) -> Translation:
     """A Darknet file under the names of a model.
 
     The file holds the whole network, or ends where a public cut-off of it ends: behind the trunk (``.conv.74`` or
@@ -281,6 +281,7 @@ def read_darknet(path: str | Path, model: nn.Module) -> Translation:
         model: a ``darknet53`` or ``cspdarknet53`` as a backbone, in a :class:`~mmcnn.models.classifiers.Classifier`, in
             YOLOv3 or YOLOv4; it may be on the meta device. A bare backbone leaves out the top of an ImageNet classifier
             and its own stages that are not built.
+        predictions: False: those of the file will not be used, so that they may be for other anchors and decodings.
 
     Returns:
         the tensors; ``left_out`` of the file and ``absent`` of the model, each with its reason.
@@ -297,7 +298,7 @@ def read_darknet(path: str | Path, model: nn.Module) -> Translation:
         if classes is None or order.entries[-1].unbuilt:
             raise CheckpointError(f'{path} {_other_size(floats, order)}')
         order = order.with_classes(classes)
-    if floats == order.floats and order.other_boxes:
+    if predictions and floats == order.floats and order.other_boxes:
         raise CheckpointError(
             f'{path} holds predictions for other {order.other_boxes} than those of this model, which would make wrong '
             'boxes of them; take a config that has them (yolov4_cspdarknet53_darknet), or a cut-off without predictions'

@@ -6,13 +6,19 @@ Licence: its README leaves that to the terms of the data they were trained on, a
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from torch import Tensor
 
 from mmcnn.image_format import IMAGENET, SYMMETRIC, SYMMETRIC_299, ImageFormat
 from mmcnn.models.families import backbone_families
 from mmcnn.weights.sources.published import Published
-from mmcnn.weights.sources.translate import Rule, Source
+from mmcnn.weights.sources.translate import Rule, Source, Translation
+
+if TYPE_CHECKING:
+    from mmcnn.models.backbones.row import Row
 
 
 def _dense_layer(m: re.Match) -> str:
@@ -114,8 +120,27 @@ MOBILENET_V2: list[Rule] = [
     *_conv_bn(r'features\.(\d+)\.conv\.1', r'backbone.block\1.depthwise'),
     (r'features\.(\d+)\.conv\.2', r'backbone.block\1.project.conv'),
     (r'features\.(\d+)\.conv\.3', r'backbone.block\1.project.bn'),
-    (r'classifier\.1', r'top.classes'),
+    (r'classifier(?:\.1)?', r'top.classes'),
 ]
+# The layers of a block in the form that came before torchvision's release: one flat sequence, activations counted. The
+# number there -> the name today; of block 1, then of the others.
+_FLAT_FIRST = {'0': '0.0', '1': '0.1', '3': '1', '4': '2'}
+_FLAT = {'0': '0.0', '1': '0.1', '3': '1.0', '4': '1.1', '6': '2', '7': '3'}
+
+
+def _prepare(state: Mapping[str, Tensor], row: Row) -> Translation:
+    """Gives the blocks of MobileNetV2's older form the names of today."""
+    if 'features.1.conv.0.weight' not in state:
+        return Translation(dict(state))
+    renamed = {}
+    for key, value in state.items():
+        if match := re.fullmatch(r'features\.(\d+)\.conv\.(\d)\.(\w+)', key):
+            block, layer, kind = match.groups()
+            layer = (_FLAT_FIRST if block == '1' else _FLAT).get(layer, f'unknown.{layer}')
+            key = f'features.{block}.conv.{layer}.{kind}'
+        renamed[key] = value
+    return Translation(renamed, notes=["the names are of MobileNetV2's form before torchvision's"])
+
 
 # MobileNetV3: which layer is which.
 MOBILENET_V3: list[Rule] = [
@@ -200,7 +225,7 @@ DEMANDS = {
 }
 
 
-SOURCE = Source('torchvision', RULES, demands=DEMANDS, images={'VGG': IMAGENET})
+SOURCE = Source('torchvision', RULES, demands=DEMANDS, prepare=_prepare, images={'VGG': IMAGENET})
 
 
 # The published ImageNet weights; the file names carry 8 digits of the SHA-256.

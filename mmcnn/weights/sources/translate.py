@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +24,26 @@ if TYPE_CHECKING:
 Rule = tuple[str, str | Callable[[re.Match], str] | None]
 
 
+#: Why layers behind the backbone are left out that are no library's own.
+OWN_CLASSIFIER = 'a classifier of its own'
+#: What people call the layers that they put behind a backbone, and Keras calls a Dense layer.
+_CLASSIFIER = re.compile(
+    r'(fc|heads?|cls|classif(?:ier|ication)?|last_linear|linear|logits?|predictions?|probs|dense|outputs?)'
+    r'(_?\d+)?([._/].*)?',
+    re.IGNORECASE | re.ASCII,
+)
+
+
 class OtherRowError(CheckpointError):
-    """A library's file whose tensors would fit a row that computes something else with them."""
+    """A library's file whose tensors would fit a row that computes something else with them.
+
+    Attributes:
+        fitting: the rows that compute the same, of any size.
+    """
+
+    def __init__(self, sentence: str, fitting: Sequence[str] = ()) -> None:
+        super().__init__(sentence)
+        self.fitting = tuple(fitting)
 
 
 @dataclass(frozen=True)
@@ -98,10 +116,10 @@ class Source:
         for name, wanted in demands.items():
             own = getattr(rows[variant], name)
             if not _agree(own, wanted):
-                fitting = [other for other in rows if _agree(getattr(rows[other], name), wanted)]
                 raise OtherRowError(
                     f"{self.name}'s network has {name}={wanted!r}, {variant} has {own!r} and would compute something "
-                    f'else with its weights; they fit {" or ".join(fitting)}'
+                    'else with its weights',
+                    [other for other in rows if _agree(getattr(rows[other], name), wanted)],
                 )
 
 
@@ -115,7 +133,8 @@ def _agree(own: Any, wanted: Any) -> bool:
 def translate(state: Mapping[str, Tensor], rules: Sequence[Rule]) -> Translation:
     """Renames the layers of a state dict; what follows the last dot (``weight``, ``running_mean``) stays.
 
-    Layers that a rule names None for are left out as 'auxiliary heads': nothing else is left out by a rule.
+    Layers that a rule names None for are left out as 'auxiliary heads', and those without a rule that are called as
+    people call their own classifiers (``fc.1``, ``dense_2``, ``head``) as :data:`OWN_CLASSIFIER`.
 
     Args:
         state: ``'layer.name.weight'`` to tensor.
@@ -140,6 +159,24 @@ def translate(state: Mapping[str, Tensor], rules: Sequence[Rule]) -> Translation
         if name in renamed:
             raise CheckpointError(f"two layers of the file are '{name}' here, the second is '{key}'")
         renamed[name] = value
-    if unknown:
+    classifier = _own_classifier(unknown)
+    if unknown and (not renamed or len(classifier) < len(unknown)):
         raise CheckpointError(f'{len(unknown)} keys of the file are unknown here: {listed(unknown, count=False)}')
-    return Translation(renamed, {'auxiliary heads': tuple(auxiliary)} if auxiliary else {})
+    reasons = {'auxiliary heads': tuple(auxiliary), OWN_CLASSIFIER: classifier}
+    return Translation(renamed, {reason: keys for reason, keys in reasons.items() if keys})
+
+
+def without_own_classifier(state: Mapping[str, Tensor], known: Collection[str]) -> Translation:
+    """Entries as they are, but for somebody's own classifier; ``known`` are names that are none of it."""
+    classifier = _own_classifier([key for key in state if key not in known])
+    kept = {key: value for key, value in state.items() if key not in classifier}
+    return Translation(kept, {OWN_CLASSIFIER: classifier} if classifier else {})
+
+
+def _own_classifier(keys: Sequence[str]) -> tuple[str, ...]:
+    """Those of unknown keys that are a classifier's: by their names, and Keras's norms between its Dense layers."""
+    if not any(_CLASSIFIER.fullmatch(key.rpartition('.')[0]) for key in keys):
+        return ()
+    norm = re.compile(r'batch_normalization_\d+')
+    layers = {key: key.rpartition('.')[0] for key in keys}
+    return tuple(key for key, layer in layers.items() if _CLASSIFIER.fullmatch(layer) or norm.fullmatch(layer))

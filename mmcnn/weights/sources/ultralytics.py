@@ -39,7 +39,9 @@ FORMS = {'v6': ('CSPDarknetV6', V6), 'focus': ('CSPDarknetFocus', FOCUS)}
 BEHIND_TRUNK = re.compile(r'model\.[12]\d\.')
 
 
-def from_ultralytics(file: UltralyticsFile | Mapping[str, Tensor], model: nn.Module) -> Translation:
+def from_ultralytics(
+    file: UltralyticsFile | Mapping[str, Tensor], model: nn.Module, predictions: bool = True
+) -> Translation:
     """The file's tensors under the names of one of our YOLOv5 detectors, or of a bare trunk of one.
 
     A head of another number of classes is the caller's to judge, as are stages that a trunk has not built.
@@ -47,6 +49,7 @@ def from_ultralytics(file: UltralyticsFile | Mapping[str, Tensor], model: nn.Mod
     Args:
         file: of :func:`read_ultralytics`, or a plain state dict with ultralytics' names.
         model: built from configs/yolov5_*.py, or a ``cspdarknet-*`` or ``cspdarknet-focus-*`` backbone.
+        predictions: False: those of the file will not be used, so that they may be for other anchors.
 
     Raises:
         CheckpointError: the file and the model differ in form, size, anchors, strides, activation or BatchNorm's eps;
@@ -63,7 +66,7 @@ def from_ultralytics(file: UltralyticsFile | Mapping[str, Tensor], model: nn.Mod
         raise CheckpointError(
             f'{file.path} holds YOLOv5 for a {family}, alone or with a YOLOv5PAFPN behind it; the model is a {has}'
         )
-    if detector:
+    if detector and predictions:
         _compare_heads(file, model.bbox_head)
     _compare_layers(file, model)
     weights = {key: value for key, value in file.state.items() if key not in ANCHORS}

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from mmcnn.datasets import check_data
+from mmcnn.datasets.check.drawn_split import Draw
 from mmcnn.datasets.folders.findings import listed
 from mmcnn.errors import DataError
 
@@ -122,7 +123,10 @@ def test_one_class_crowds_and_empty_images_are_fine(make):
         coco['annotations'].pop()
 
     report = check_data(make(change, val_change))
-    assert report.findings == ()
+    assert list(map(str, report.findings)) == [
+        'train.json: 1 of 2 boxes are crowd (iscrowd is 1) and are not trained on'
+    ]
+    assert report.ok
     samples = read(report.usable(), 'train')
     assert [[each['ignore_flag'] for each in sample['instances']] for sample in samples] == [[0], [1], []]
 
@@ -249,8 +253,13 @@ def test_no_boxes(make):
 def test_a_set_that_is_empty_once_what_is_bad_is_left_out(make):
     root = make()
     (root / 'images' / 'd.png').write_bytes(b'')
-    with pytest.raises(DataError, match=r'(?s)error: no images \(1\)\n  val\.json: holds no image without an error$'):
+    with pytest.raises(DataError) as error:
         check_data(root).usable(skip_bad=True)
+    assert str(error.value).splitlines()[1:] == [
+        'consequences of the errors below: val.json has no images',
+        'error: unreadable image (1)',
+        '  images/d.png: image 10 is empty',
+    ]
 
 
 def test_classes_without_a_box(make):
@@ -260,7 +269,8 @@ def test_classes_without_a_box(make):
                 annotation['iscrowd'] = 1
 
     report = check_data(make(only_crowds))
-    (finding,) = report.findings
+    crowds, finding = report.findings
+    assert str(crowds) == 'train.json: 3 of 6 boxes are crowd (iscrowd is 1) and are not trained on'
     assert str(finding) == "train.json: category 3, '$x_', has no box"
     assert (finding.kind, finding.severity, finding.id) == ('class without a box', 'warning', 3)
     assert report.usable().num_train == 3
@@ -296,6 +306,7 @@ def test_unusable_data_is_refused_with_a_list(make):
         check_data(root).usable()
     assert str(error.value).splitlines() == [
         f'{root}: train.json: 3 images, 8 boxes; val.json: 1 image, 2 boxes; 2 classes; not fit to be used:',
+        'consequences of the errors below: train.json has no boxes; val.json has 1 class without a box',
         'error: unknown image (1)',
         '  val.json: annotation 20 has image_id 5, which is not defined',
         'error: unknown category (1)',
@@ -306,8 +317,6 @@ def test_unusable_data_is_refused_with_a_list(make):
             for i in range(1, 6)
         ),
         '  and 2 more',
-        'error: no boxes (1)',
-        '  train.json: holds no box to train on',
     ]
 
 
@@ -322,7 +331,7 @@ def test_what_is_bad_is_left_out_and_counted(make):
     (root / 'images' / 'c.png').unlink()
     before = state(root)
     report = check_data(root)
-    with pytest.raises(DataError, match='leave out what has an error with skip_bad=True'):
+    with pytest.raises(DataError, match=r'not fit to be used \(skip_bad=True leaves out what has an error\):'):
         report.usable()
     data = report.usable(skip_bad=True)
     assert report.left_out() == (
@@ -385,9 +394,137 @@ def test_without_decoding_pictures_need_not_be_there(make):
     assert check_data(root, decode=False).findings == ()
 
 
+# --------------------------------------------------------------------------- what is read otherwise than it is written
+
+
+def test_ids_and_boxes_as_text_are_read_with_notes(make):
+    def change(coco):
+        for key, names in dict(images=['id'], annotations=['id', 'image_id'], categories=['id']).items():
+            for entry in coco[key]:
+                entry.update({name: str(entry[name]) for name in names})
+        for entry in coco['annotations']:
+            entry.update(category_id=float(entry['category_id']), bbox=[str(side) for side in entry['bbox']])
+
+    report = check_data(make(change, change))
+    assert report.ok
+    assert {each.kind for each in report.findings} == {'read as'}
+    data = report.usable()
+    assert [len(sample['instances']) for sample in read(data, 'train')] == [2, 2, 2]
+    coco = hotcoco.COCO(str(data.root / data.files['val'][0]))
+    assert (coco.get_img_ids(), sorted(coco.get_cat_ids()), coco.get_ann_ids()) == ([10], [3, 90], [20, 21])
+
+
+def test_ids_as_text_are_read_before_a_split_is_drawn(make):
+    def change(coco):
+        for key, names in dict(images=['id'], annotations=['id', 'image_id']).items():
+            for entry in coco[key]:
+                entry.update({name: str(entry[name]) for name in names})
+
+    root = make(change)
+    (root / 'val.json').unlink()
+    report = check_data(root, draw=Draw(0.34, 0))
+    assert report.ok and sum('id of 3 images is read otherwise' in each.text for each in report.findings) == 1
+    data = report.usable()
+    assert (data.num_train, data.num_val) == (2, 1)
+    assert [len(sample['instances']) for part in ('train', 'val') for sample in read(data, part)] == [2, 2, 2]
+
+
+def test_a_grouping_category_is_no_class(make):
+    def change(coco):
+        for category in coco['categories']:
+            category['supercategory'] = 'signs'
+        coco['categories'].insert(0, dict(id=0, name='signs', supercategory='none'))
+
+    root = make(change, change)
+    report = check_data(root)
+    assert [str(each)[:39] for each in report.findings] == [
+        "train.json: category 0, 'signs', is lef", "val.json: category 0, 'signs', is left ",
+    ]  # fmt: skip
+    assert report.title().endswith('; 2 classes')
+    data = report.usable()
+    assert data.classes == ('zèbre', '$x_')
+    labels = [each['bbox_label'] for sample in read(data, 'train') for each in sample['instances']]
+    assert labels == [0, 1] * 3
+    assert check_data(root, ('val',)).usable().classes == ('zèbre', '$x_')
+    assert check_data(root, ('val',), choice=lambda names, title: names).usable().classes == ('signs', 'zèbre', '$x_')
+
+
+def test_chosen_classes(make):
+    def choice(names, title):
+        return [name for name in names if name == '$x_']
+
+    root = make(lambda coco: coco['annotations'].pop())
+    report = check_data(root, choice=choice)
+    assert [str(each) for each in report.findings] == [
+        f'{name}.json: 1 of 2 classes; boxes of the others, which are left out: {boxes}; images that keep no box, '
+        f'background where the config trains on such: {images}'
+        for name, boxes, images in (('train', 3, 1), ('val', 1, 0))
+    ]
+    data = report.usable()
+    assert (data.classes, data.num_train, data.num_val) == (('$x_',), 3, 1)
+    assert [len(sample['instances']) for sample in read(data, 'train')] == [1, 1, 0]
+    assert {each['bbox_label'] for sample in read(data, 'train') for each in sample['instances']} == {0}
+
+
+def test_all_boxes_are_crowds(make):
+    def change(coco):
+        for annotation in coco['annotations']:
+            annotation['iscrowd'] = 1
+
+    report = check_data(make(change, change))
+    assert [str(each) for each in report.findings] == [
+        'train.json: 6 of 6 boxes are crowd (iscrowd is 1) and are not trained on',
+        'val.json: 2 of 2 boxes are crowd (iscrowd is 1) and are not counted, whether they are found or not',
+        'train.json: holds no box to train on: all boxes are crowd; iscrowd has to be 0 where a box is of one object',
+        'val.json: holds no object to measure by, so that there will be no AP and no best checkpoint: all boxes are '
+        'crowd; iscrowd has to be 0 where a box is of one object',
+    ]
+    with pytest.raises(DataError, match=r'holds no box to train on: all boxes are crowd; iscrowd has to be 0'):
+        report.usable()
+
+
+def test_val_without_objects_is_a_warning(make):
+    report = check_data(make(val_change=lambda coco: coco['annotations'].clear()))
+    (finding,) = report.findings
+    assert (finding.kind, finding.severity) == ('nothing to measure', 'warning')
+    assert report.usable().num_val == 1
+
+
+def test_keys_of_other_names_are_the_cause(make):
+    def change(coco):
+        for image in coco['images']:
+            image['filename'] = image.pop('file_name')
+
+    with pytest.raises(DataError) as error:
+        check_data(make(change)).usable()
+    assert str(error.value).splitlines()[1:] == [
+        'consequences of the errors below: train.json has no images',
+        'error: bad image entry (3)',
+        *(
+            f"  train.json: image {i} has no file_name: its key is `filename`, COCO's is `file_name`"
+            for i in (10, 11, 12)
+        ),
+    ]
+
+
+def test_corners_end_the_run_also_where_errors_are_left_out(make):
+    def change(coco):
+        for annotation in coco['annotations']:
+            annotation['bbox'] = [15, 12, 35, 28]
+
+    with pytest.raises(DataError, match=r'(?s)error: box format \(1\)\n  train\.json: are bbox corners\?'):
+        check_data(make(change)).usable(skip_bad=True)
+
+
 # ------------------------------------------------------------------------------------------------- one fault of each
 
 EXPECTED = """\
+warning: box partly outside the image (1)
+  train.json: annotation 6 has bbox [554.0, 355.0, 90.0, 100.0], which leaves the image of 640 x 480 px, \
+BloodImage_00000.jpg; training clips it
+warning: class without a box (1)
+  val.json: category 4, 'Schizozyten ß', has no box
+consequences of the errors below: train.json has 1 class without a box
 error: duplicate id (2)
   train.json: image id 10 is used twice
   train.json: annotation id 26 is used twice
@@ -416,12 +553,6 @@ error: box of zero area (1)
   train.json: annotation 4 has bbox [213.0, 361.0, 107.0, 0.0], of no area; width and height must be positive
 error: box outside the image (1)
   train.json: annotation 5 has bbox [640.0, 351.0, 93.0, 94.0], outside the image of 640 x 480 px, BloodImage_00000.jpg
-warning: box partly outside the image (1)
-  train.json: annotation 6 has bbox [554.0, 355.0, 90.0, 100.0], which leaves the image of 640 x 480 px, \
-BloodImage_00000.jpg; training clips it
-warning: class without a box (2)
-  train.json: category 4, 'Schizozyten ß', has no box
-  val.json: category 4, 'Schizozyten ß', has no box
 """
 
 

@@ -3,7 +3,9 @@
 import json
 
 import pytest
+from PIL import Image
 
+from mmcnn.datasets import check_data
 from mmcnn.datasets.folders.coco import is_coco_folder, read_coco_folder
 from mmcnn.errors import DataError
 
@@ -80,3 +82,122 @@ def test_val_json_that_is_a_folder(root):
     (root / 'val.json').mkdir()
     with pytest.raises(DataError, match=r'val\.json cannot be read: Is a directory'):
         read_coco_folder(root, 'val')
+
+
+# ----------------------------------------------------------------------------------------- the images that it names
+
+BOX = dict(category_id=1, bbox=[1, 2, 10, 9], area=90, iscrowd=0)
+
+
+def write_folder(root, names, files, split='train', title=None):
+    """A file with an image of each name and a box each, and images of 40 x 30 pixels, each in a colour of its own."""
+    images = [dict(id=i, file_name=name, width=40, height=30) for i, name in enumerate(names)]
+    coco = dict(
+        images=images,
+        annotations=[dict(BOX, id=image['id'], image_id=image['id']) for image in images],
+        categories=[dict(id=1, name='cat')],
+    )
+    path = root / (title or f'{split}.json')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(coco))
+    for i, file in enumerate(files):
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        Image.new('RGB', (40, 30), (40 * i, 0, 250 if split == 'val' else 0)).save(root / file)
+
+
+def files_of(split):
+    return [split.image_path(image).relative_to(split.root).as_posix() for image in split.coco['images']]
+
+
+@pytest.mark.parametrize(
+    ('names', 'changed'),
+    [
+        (['a.png', 'b.png'], False),
+        (['./a.png', './b.png'], False),
+        (['images/a.png', 'images/b.png'], False),
+        (['images\\a.png', 'images\\b.png'], True),
+        (['..\\..\\label-tool\\upload\\4\\a.png', '..\\..\\label-tool\\upload\\4\\b.png'], True),
+        (['/home/me/a.png', '/home/me/b.png'], True),
+        (['A.png', 'b.PNG'], True),
+        (['a', 'b.jpg'], True),
+        (['a.png', 'images/b.png'], True),
+    ],
+)
+def test_names_lead_to_the_images_and_what_was_changed_is_used(tmp_path, names, changed):
+    write_folder(tmp_path, names, ['images/a.png', 'images/b.png'])
+    split = read_coco_folder(tmp_path, 'train')
+    assert files_of(split) == ['images/a.png', 'images/b.png']
+    assert (split.changed, bool(split.findings), split.problems) == (changed, changed, {})
+
+
+def test_the_samples_of_corrected_names_are_those_of_the_files(tmp_path, monkeypatch):
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    root = tmp_path / 'data'
+    write_folder(root, ['images\\a.png', 'images\\b.png'], ['images/a.png', 'images/b.png'])
+    write_folder(root, ['D:\\images\\c.png'], ['images/c.png'], 'val')
+    data = check_data(root).usable()
+    for name, expected in (('train', ['a.png', 'b.png']), ('val', ['c.png'])):
+        file, prefix = data.files[name]
+        assert [image['file_name'] for image in json.loads((root / file).read_bytes())['images']] == expected
+        assert prefix == 'images/'
+
+
+def test_images_that_cannot_be_told_say_why(tmp_path, monkeypatch):
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    root = tmp_path / 'data'
+    names = ['x\\s.png', 'x\\gone.png', 'gone.png', 'a.png', 'A.png']
+    write_folder(root, names, ['images/one/s.png', 'images/two/s.png', 'images/a.png'])
+    write_folder(root, ['c.png'], ['images/c.png'], 'val')
+    report = check_data(root)
+    assert [str(each) for each in report.of('error')] == [
+        'images/x\\s.png: image 0 does not exist: 2 files may be meant: images/one/s.png, images/two/s.png',
+        'images/x\\gone.png: image 1 does not exist: it is written on Windows, and no file has this name',
+        'images/gone.png: image 2 does not exist',
+        "images/A.png: image 4 does not exist: the only file that may be meant is that of 'a.png'",
+    ]
+    assert report.of('note') == []
+
+
+def test_images_of_another_split_are_not_taken(tmp_path):
+    files = ['train2017/a.png', 'val2017/a.png', 'val2017/b.png']
+    write_folder(tmp_path, ['a.png', 'b.png'], files, title='annotations/instances_train2017.json')
+    split = read_coco_folder(tmp_path, 'train')
+    assert files_of(split) == ['train2017/a.png', 'train2017/b.png']  # the second is missing
+    assert not split.changed
+
+
+@pytest.mark.parametrize(
+    ('title', 'folder'),
+    [
+        ('train/_annotations.coco.json', 'train'),
+        ('train/_annotations.coco.json', 'train/images'),
+        ('train.json', 'images/train'),
+        ('train.json', 'train'),
+        ('train.json', 'photos'),
+        ('annotations/instances_train2017.json', 'images/train2017'),
+        ('annotations/train.json', 'train'),
+        ('annotations/instances_default.json', 'images/default'),
+        ('labels.json', 'data'),
+        ('annotations.json', '.'),
+    ],
+)
+def test_where_images_are_laid(tmp_path, title, folder):
+    (tmp_path / 'images').mkdir()
+    write_folder(tmp_path, ['a.png'], [f'{folder}/a.png', 'val/a.png'], title=title)
+    split = read_coco_folder(tmp_path, 'train')
+    assert files_of(split) == [f'{folder}/a.png'.removeprefix('./')]
+    assert not split.changed
+
+
+def test_two_folders_that_may_be_meant(tmp_path):
+    write_folder(tmp_path, ['a.png'], ['one/a.png', 'two/a.png'])
+    with pytest.raises(DataError, match=r'has the images of train\.json in several folders, one/, two/'):
+        read_coco_folder(tmp_path, 'train')
+
+
+def test_val_by_another_name_is_said(root):
+    (root / 'val.json').rename(root / 'valid.json')
+    split = read_coco_folder(root, 'val')
+    assert [str(each) for each in split.findings] == [
+        'valid.json: is the split to validate on: there is none that is called val'
+    ]

@@ -13,16 +13,33 @@ FINDINGS = [
 
 def test_kinds_come_in_their_order_five_of_each():
     assert listed(FINDINGS) == [
+        'warning: box below a pixel (1)',
+        '  train.json: annotation 9 is small',
         'error: duplicate id (1)',
         '  val.json: image id 3 is used twice',
         'error: box of zero area (7)',
         *(f'  train.json: annotation {i} has none' for i in range(5)),
         '  and 2 more',
-        'warning: box below a pixel (1)',
-        '  train.json: annotation 9 is small',
     ]
     assert listed(FINDINGS[1:8], shown=7)[-1] == '  train.json: annotation 6 has none'
     assert listed([]) == []
+
+
+def test_the_cause_comes_last_and_what_follows_is_one_line():
+    what_follows = [
+        *(Finding('class without a box', 'val.json', f'category {i} has no box', i, follows=True) for i in range(3)),
+        Finding('no boxes', 'train.json', 'holds no box to train on', follows=True),
+    ]
+    note = Finding('read as', 'val.json', "id of 1 image is '1'")
+    assert listed([*FINDINGS[8:], *what_follows, FINDINGS[0], note]) == [
+        'note: read as (1)',
+        "  val.json: id of 1 image is '1'",
+        'warning: box below a pixel (1)',
+        '  train.json: annotation 9 is small',
+        'consequences of the errors below: val.json has 3 classes without a box; train.json has no boxes',
+        'error: duplicate id (1)',
+        '  val.json: image id 3 is used twice',
+    ]
 
 
 def test_counts():
@@ -35,6 +52,6 @@ def test_the_split_by_its_former_name():
 
 
 def test_numbers():
-    assert [number(1, 'box'), number(2000, 'box'), number(0, 'image'), number(2, 'class')] == [
-        '1 box', '2,000 boxes', '0 images', '2 classes',
+    assert [number(1, 'box'), number(2000, 'box'), number(0, 'image'), number(2, 'class'), number(2, 'category')] == [
+        '1 box', '2,000 boxes', '0 images', '2 classes', '2 categories',
     ]  # fmt: skip

@@ -44,7 +44,8 @@ def make(tmp_path, monkeypatch):
 def test_boxes_classes_and_sets(make):
     root = make(SIZE + thing('zèbre', (5, 6.5, 14, 15), '<difficult>1</difficult>') + thing('cat', (1, 1, 40, 20)))
     report = check_data(root)
-    assert [finding.kind for finding in report.findings] == ['class without a box']
+    assert [finding.kind for finding in report.findings] == ['crowd boxes', 'class without a box']
+    assert report.findings[0].text == '1 of 4 boxes are difficult (difficult is 1) and are not trained on'
     train, val = (split.coco for split in report.splits)
     assert [image['file_name'] for image in train['images']] == ['a.png', 'b.png']
     assert [(each['category_id'], each['bbox'], each['iscrowd'], each['area']) for each in train['annotations']] == [
@@ -82,8 +83,12 @@ def test_other_names_of_the_sets(make):
 
 
 def test_missing_sets(make):
-    with pytest.raises(DataError, match=r'Main has neither train\.txt and val\.txt nor trainval\.txt and test\.txt'):
-        check_data(make(sets=(('train', 'a'), ('test', 'b'))))
+    root = make(sets=(('val', 'a'),))
+    with pytest.raises(DataError, match=r'Main has no set to train on: train\.txt and val\.txt, or trainval\.txt and'):
+        check_data(root)
+    (root / 'ImageSets' / 'Main' / 'val.txt').rename(root / 'ImageSets' / 'Main' / 'train.txt')
+    with pytest.raises(DataError, match=r'Main/train\.txt and nothing to validate on: --val-fraction 0\.2 draws'):
+        check_data(root)
 
 
 @pytest.mark.parametrize('size', ['', '<size><width>0</width><height>0</height></size>'])

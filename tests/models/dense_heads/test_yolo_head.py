@@ -124,6 +124,17 @@ def test_boxes_are_clipped_to_the_original_image():
     assert found.bboxes.tolist() == [[0.0, 0.0, 96.0, 64.0]]
 
 
+def test_sizes_that_overflow_are_clipped_and_suppress_nothing_by_accident():
+    """Without Darknet's missing bound: a box of e^200 anchors covers the image, the small one inside it stays."""
+    maps = logits_for(2, 2, 0, 0, (0, 0, 200.0, 200.0, 3.0, 3.0, -20.0, -20.0))
+    small = logits_for(0, 0, 1, 1, (0, 0, 0, 0, 2.0, 3.0, -20.0, -20.0))
+    maps[0] = small[0]
+    meta = dict(img_shape=(64, 96), ori_shape=(64, 96), scale_factor=(1.0, 1.0))
+    it = head(bbox_coder=dict(type='mmcnn.YOLOGridCoder', scale_xy=(1.2, 1.1, 1.05), size='exp', max_exp=None))
+    (found,) = it.predict_by_feat(maps, [meta], rescale=True)
+    assert found.bboxes.tolist() == [[0.0, 0.0, 96.0, 64.0], [7.0, 5.5, 17.0, 18.5]]
+
+
 def test_several_classes_of_one_box():
     maps = logits_for(0, 0, 1, 1, (0, 0, 0, 0, 3.0, 2.0, 1.0, -20.0))
     meta = [dict(img_shape=(64, 96))]

@@ -192,3 +192,16 @@ def test_darknet_shared_slot():
     double['loss_cls'].backward()
     gradient = levels[0].maps.grad[0, 0, 12, 12, 5:]
     assert gradient.tolist() == pytest.approx([0.5, -0.5, 0.5, -0.5])
+
+
+@pytest.mark.parametrize('t', [10.0, 50.0, 1e4])
+def test_darknet_s_unbounded_sizes_have_finite_losses_and_gradients(t):
+    levels = outputs(coder=YOLOGridCoder((1.2, 1.1, 1.05), 'exp', max_exp=None), dtype=torch.float32)
+    with torch.no_grad():
+        for level in levels:
+            level.maps[..., 2:4] = t
+    boxes = torch.tensor([(100.0, 100.0, 20.0, 20.0)])
+    losses = DarknetLoss()(levels, assigned(levels, boxes.tolist(), [5], [0], ShapeIoUAssigner()), [boxes])
+    sum(losses.values()).backward()
+    assert all(value.isfinite() for value in losses.values())
+    assert all(level.maps.grad.isfinite().all() for level in levels)

@@ -1,7 +1,8 @@
 import pytest
 import torch
+from mmdet.models.task_modules.coders import YOLOBBoxCoder
 
-from mmcnn.models.task_modules import LevelOutput, LevelTargets, YOLOGridCoder
+from mmcnn.models.task_modules import DarknetBBoxCoder, LevelOutput, LevelTargets, YOLOGridCoder
 
 # t = (0.3, -0.7, 0.5, -0.2), cell (10, 7), stride 16, anchor (62, 45); expected centre and size in pixels.
 VECTORS = [
@@ -24,6 +25,24 @@ def test_vectors(settings, expected):
 def test_exponential_is_bounded():
     box = YOLOGridCoder(1.0, 'exp').decode(torch.full((4,), 1e4), torch.zeros(2), torch.ones(2) * 16, 8, 0)
     torch.testing.assert_close(box[2:], torch.full((2,), 1000.0))
+
+
+def test_without_a_bound_sizes_are_darknet_s_as_long_as_they_are_finite():
+    coder = YOLOGridCoder(1.0, 'exp', max_exp=None)
+    t = torch.tensor([[0.0, 0.0, 6.0, 20.0], [0.0, 0.0, 1e4, torch.inf]])
+    boxes = coder.decode(t, torch.zeros(2), torch.tensor([16.0, 400.0]), 8, 0)
+    torch.testing.assert_close(boxes[0, 2:], torch.tensor([16.0, 400.0]) * t[0, 2:].exp())
+    assert boxes.isfinite().all() and boxes[1, 2:].min() > 1e15
+    assert boxes[1, 2:].prod().isfinite()  # the area, in float32
+
+
+def test_the_coder_of_yolov3_is_mmdetection_s_but_finite():
+    anchors = torch.tensor([[0.0, 0.0, 16.0, 30.0]]).repeat(3, 1)
+    t = torch.tensor([[0.3, 0.7, 0.5, -0.2], [0.5, 0.5, 6.0, 20.0], [0.5, 0.5, 200.0, torch.inf]])
+    found, expected = DarknetBBoxCoder().decode(anchors, t, 8), YOLOBBoxCoder().decode(anchors, t, 8)
+    assert torch.equal(found[:2], expected[:2])
+    assert not expected[2].isfinite().any() and found[2].isfinite().all()
+    assert found[2, 0] < -1e9 and found[2, 3] > 1e9
 
 
 def test_unknown_size():

@@ -24,17 +24,18 @@ def test_published_densenets_have_older_names(torchvision):
 @pytest.mark.parametrize(
     ('network', 'row', 'fitting'),
     [
-        ('mobilenet_v2', 'mobilenetv2', 'mobilenetv2-tv'),
-        ('mobilenet_v3_small', 'mobilenetv3-small', 'mobilenetv3-small-tv or mobilenetv3-large-tv'),
-        ('efficientnet_b0', 'efficientnet-b0', 'efficientnet-b0-tv or'),
-        ('densenet121', 'densenet121', 'densenet121-tv or'),
+        ('mobilenet_v2', 'mobilenetv2', ['mobilenetv2-tv']),
+        ('mobilenet_v3_small', 'mobilenetv3-small', ['mobilenetv3-small-tv', 'mobilenetv3-large-tv']),
+        ('efficientnet_b0', 'efficientnet-b0', [f'efficientnet-b{i}-tv' for i in range(8)]),
+        ('densenet121', 'densenet121', [f'densenet{depth}-tv' for depth in (121, 169, 201)]),
     ],
 )
 def test_rows_of_another_form_are_refused(torchvision, network, row, fitting):
     with torch.device('meta'):
         state = torchvision.models.get_model(network, weights=None).state_dict()
-    with pytest.raises(OtherRowError, match=rf"torchvision's network has .*, {row} has .*; they fit {fitting}"):
+    with pytest.raises(OtherRowError, match=rf"torchvision's network has .*, {row} has .*") as error:
         SOURCE.translate(state, row)
+    assert sorted(error.value.fitting) == sorted(fitting)
     assert SOURCE.translate(state, f'{row}-tv').left_out == {}
 
 
@@ -61,3 +62,34 @@ def test_other_images_are_said(torchvision, tmp_path):
     with_norm = torchvision.models.vgg11_bn(weights=None).state_dict()
     torch.save({key: value for key, value in with_norm.items() if key[0] == 'f'}, tmp_path / 'x.pth')
     assert 'warning' not in str(mmcnn.load_weights(mmcnn.build_backbone('vgg11-bn'), tmp_path / 'x.pth'))
+
+
+def test_mobilenet_v2_before_torchvisions_own_form(torchvision, tmp_path):
+    """One flat sequence a block, activations counted: ``conv.0/1/3/4`` in block 1, ``conv.0/1/3/4/6/7`` behind it."""
+    peer = torchvision.models.mobilenet_v2(weights=None).eval()
+    for module in peer.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.running_mean, -0.1, 0.1)
+            torch.nn.init.uniform_(module.weight, 0.8, 1.2)
+    first = {'0.0': '0', '0.1': '1', '1': '3', '2': '4'}
+    others = {'0.0': '0', '0.1': '1', '1.0': '3', '1.1': '4', '2': '6', '3': '7'}
+    flat = {}
+    for key, value in peer.state_dict().items():
+        if match := re.fullmatch(r'features\.(\d+)\.conv\.(.+)\.(\w+)', key):
+            number, layer, kind = match.groups()
+            key = f'features.{number}.conv.{(first if number == "1" else others)[layer]}.{kind}'
+        flat[key] = value
+    assert 'features.1.conv.4.bias' in flat and 'features.17.conv.7.running_var' in flat
+    flat['classifier.weight'] = flat.pop('classifier.1.weight')  # some have no dropout before it
+    flat['classifier.bias'] = flat.pop('classifier.1.bias')
+    torch.save(flat, tmp_path / 'x.pth')
+    images = torch.randn(1, 3, 64, 64)
+    classifier = mmcnn.build_classifier('mobilenetv2-tv').eval()
+    report = mmcnn.load_weights(classifier, tmp_path / 'x.pth')
+    assert "the names are of MobileNetV2's form before torchvision's" in report.notes
+    with torch.no_grad():
+        assert torch.equal(classifier(images), peer(images))
+    # With another layer between them they are no MobileNetV2 of either form.
+    torch.save({**flat, 'features.2.conv.2.weight': torch.ones(1)}, tmp_path / 'x.pth')
+    with pytest.raises(CheckpointError, match='unknown'):
+        SOURCE.translate(torch.load(tmp_path / 'x.pth'), 'mobilenetv2-tv')

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from mmcnn.errors import CheckpointError
-from mmcnn.weights.sources.translate import OtherRowError, Source, Translation, translate
+from mmcnn.weights.sources.translate import OWN_CLASSIFIER, OtherRowError, Source, Translation, translate
 
 RULES = [
     (r'features\.(\d+)\.conv', r'stage\1.conv'),
@@ -32,8 +32,29 @@ def test_the_first_rule_that_matches_the_whole_name_holds():
 
 
 def test_keys_without_a_rule_are_named():
-    with pytest.raises(CheckpointError, match=r'2 keys of the file are unknown here: head\.weight, head\.bias'):
-        translate(state('fc.weight', 'head.weight', 'head.bias'), RULES)
+    with pytest.raises(CheckpointError, match=r'2 keys of the file are unknown here: neck\.weight, neck\.bias'):
+        translate(state('fc.weight', 'neck.weight', 'neck.bias'), RULES)
+
+
+@pytest.mark.parametrize('name', ['head', 'fc.1', 'classifier.0', 'dense_1', 'last_linear', 'Logits', 'fc_new'])
+def test_somebodys_own_classifier_is_left_out(name):
+    key = f'{name}.weight'
+    rules = [(r'conv1', 'backbone.stem.conv')]
+    translation = translate(state('conv1.weight', key), rules)
+    assert (list(translation.state), translation.left_out) == (['backbone.stem.conv.weight'], {OWN_CLASSIFIER: (key,)})
+    # Nothing else is passed over beside it, and no file is nothing but a classifier.
+    for names in (('conv1.weight', key, 'se.weight'), (key,), ('conv1.weight', 'layer1.fc.weight')):
+        with pytest.raises(CheckpointError, match='keys of the file are unknown here'):
+            translate(state(*names), rules)
+
+
+def test_norms_between_dense_layers_of_keras_go_with_them():
+    rules = [(r'conv1', 'backbone.stem.conv')]
+    norm = 'batch_normalization_0.weight'
+    left_out = translate(state('conv1.weight', norm, 'dense.weight'), rules).left_out
+    assert left_out == {OWN_CLASSIFIER: (norm, 'dense.weight')}
+    with pytest.raises(CheckpointError, match='1 keys of the file are unknown here: batch_normalization_0'):
+        translate(state('conv1.weight', norm), rules)
 
 
 def test_two_layers_of_one_name_are_refused():
@@ -62,9 +83,10 @@ def test_a_source_prepares_and_demands():
     assert translation == Translation(
         {'backbone.stem.conv.weight': given['conv.weight']}, {'input': ['input.mean']}, [], notes=['eps 1e-05']
     )
-    told = r"Peer's network has act=\{'negative_slope': 0\.1\}, darknet53-timm has .*; they fit darknet53$"
-    with pytest.raises(OtherRowError, match=told):
+    told = r"Peer's network has act=\{'negative_slope': 0\.1\}, darknet53-timm has .*"
+    with pytest.raises(OtherRowError, match=told) as error:
         source.translate(given, 'darknet53-timm')
+    assert error.value.fitting == ('darknet53',)
     # A file of something else is not told about rows.
     with pytest.raises(CheckpointError, match='unknown here: fc'):
         source.translate(state('fc.weight'), 'darknet53-timm')

@@ -1,0 +1,43 @@
+"""Names of the classes of a file that does not say them: typed, or from a file of names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmcnn.errors import UsageError
+
+#: Endings of files with a name on each line; Darknet's are called ``coco.names``.
+NAME_FILES = ('.names', '.txt')
+
+
+def class_names(given: str | Path | Sequence[str]) -> tuple[str, ...]:
+    """The names in ``'cat,dog'``, in a list of names, or on the lines of a file (``coco.names``).
+
+    Raises:
+        UsageError: the file cannot be read, there are no names, or one is empty or there twice.
+    """
+    if isinstance(given, str | os.PathLike):
+        if str(given).endswith(NAME_FILES):
+            names = _lines(Path(given).expanduser())
+        else:
+            names = [name.strip() for name in str(given).split(',')]
+    else:
+        names = list(given)
+    if not names or not all(isinstance(name, str) and name.strip() for name in names):
+        raise UsageError(f'classes={given!r}: give the names, separated by commas, or a file with one on each line')
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise UsageError(f'classes={given!r}: {twice!r} is there more than once')
+    return tuple(names)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        lines = path.read_text(encoding='utf-8-sig').splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else 'it is no text in UTF-8'
+        raise UsageError(f'classes={path}: the file of names cannot be read: {reason}') from error
+    while lines and not lines[-1].strip():  # an empty line at the end is no class
+        lines.pop()
+    return [line.strip() for line in lines]

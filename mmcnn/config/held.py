@@ -1,0 +1,149 @@
+"""A config of ours that holds a file of weights, by the names and the shapes in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mmengine.config import Config
+from torch import Tensor
+
+from mmcnn.config.files import new_name, own_configs
+from mmcnn.config.load import load_config
+from mmcnn.config.model import build_on_meta
+from mmcnn.errors import CheckpointError
+from mmcnn.models.wiring import set_num_classes
+from mmcnn.weights.checkpoint import Checkpoint
+from mmcnn.weights.fitting import attempt
+from mmcnn.weights.likeliest import likeliest
+from mmcnn.weights.names import Request
+
+#: An entry of every file of a form of ours -> what its configs' names begin with.
+OWN = {
+    'neck.spp.': 'yolov4',
+    'neck.bottom_up5.main_conv.': 'yolov5',
+    'bbox_head.convs_pred.': 'yolov3',
+    'roi_head.bbox_head.': 'faster_rcnn',
+}
+#: Parts of a model's config that change nothing of what it finds.
+TRAINING = ('train_cfg', 'init_cfg', 'frozen_stages', 'norm_eval', 'batch_augments')
+
+
+@dataclass(frozen=True)
+class Held:
+    """A config of ours that holds a file.
+
+    Attributes:
+        config: its name.
+        what: what the file is, in words.
+        num_classes: of the file's head.
+        options: entries of the config that the file has otherwise, as ``cfg_options``.
+        resize: the transform that gives the test images their size; None: the config's.
+        notes: phrases about what was taken from where, and what was assumed.
+    """
+
+    config: str
+    what: str
+    num_classes: int
+    options: Mapping[str, Any] = field(default_factory=dict)
+    resize: dict | None = None
+    notes: tuple[str, ...] = ()
+
+
+def own_held(file: Checkpoint, state: Mapping[str, Tensor]) -> Held:
+    """The config of a file under our own names, of a conversion or of a run.
+
+    Raises:
+        CheckpointError: there is none, or several that would make other boxes of it.
+    """
+    prefix = next((name for sign, name in OWN.items() if any(key.startswith(sign) for key in state)), None)
+    if prefix is None or not any(key.startswith('backbone.') for key in state):
+        raise CheckpointError(_none(file))
+    record = file.record
+    wanted = [record.model] if record is not None and record.model in own_configs() else _families(prefix)
+    fitting: dict[str, Held] = {}
+    for name in wanted:
+        held = Held(
+            name, "a detector under mmcnn's own names", _own_classes(state), notes=('all else from the config',)
+        )
+        try:
+            checked(file, held, 'mmcnn')
+        except CheckpointError as error:
+            refusal = error
+            continue
+        fitting.setdefault(_finds(load_config(name)), held)
+    if not fitting:
+        raise CheckpointError(_none(file)) from refusal
+    if len(fitting) > 1:
+        names = ' and '.join(held.config for held in fitting.values())
+        raise CheckpointError(
+            f'{file.path} holds no config (meta.cfg), and its names and shapes are those of {names}, which make other '
+            'boxes of the same weights: name the config that it was trained with'
+        )
+    return next(iter(fitting.values()))
+
+
+def _families(prefix: str) -> list[str]:
+    return [name for name, path in own_configs().items() if name.startswith(prefix) and not new_name(path)]
+
+
+def _own_classes(state: Mapping[str, Tensor]) -> int:
+    for name, count in (
+        ('bbox_head.predictions.0.bias', per_anchor),
+        ('bbox_head.convs_pred.0.bias', per_anchor),
+        ('roi_head.bbox_head.fc_cls.bias', lambda bias: len(bias) - 1),
+    ):
+        if name in state:
+            return max(count(state[name]), 1)
+    return 1  # the head is missing, which the comparison will say
+
+
+def per_anchor(bias: Tensor) -> int:
+    """Number of classes of a YOLO head of three anchors a level, by the bias (3 * (5 + classes),) of its last layer."""
+    return len(bias) // 3 - 5
+
+
+def _finds(cfg: Config) -> str:
+    """All of a model's config that says what it finds; equal for configs that are trained otherwise only."""
+    return repr(_without_training(cfg.model.to_dict()))
+
+
+def _without_training(node: Any) -> Any:
+    if isinstance(node, Mapping):
+        kept = {k: v for k, v in sorted(node.items()) if k not in TRAINING and not k.startswith('loss')}
+        return {key: _without_training(value) for key, value in kept.items()}
+    return [_without_training(each) for each in node] if isinstance(node, list | tuple) else node
+
+
+def checked(file: Checkpoint, held: Held, source: str) -> Held:
+    """The same, if its network has exactly the entries of the file, under the names of ``source``.
+
+    Raises:
+        CheckpointError: it has not; names the first that differ.
+    """
+    cfg = load_config(held.config, say=_nothing)
+    cfg.merge_from_dict(dict(held.options))
+    set_num_classes(cfg.model, held.num_classes)
+    model = build_on_meta(cfg)
+    attempts = attempt(file, Request(model, source))
+    if attempts.fit is None:
+        misfits = [*(each.report.deviations() for each in attempts.misfits), *([str(e)] for e in attempts.refusals)]
+        raise CheckpointError(
+            f'{file.path} looks like {held.what}, and {held.config} does not hold it: {"; ".join(misfits[0])}; name '
+            'the config that does'
+        )
+    return held
+
+
+def _none(file: Checkpoint) -> str:
+    alike = likeliest(file)
+    what = f', but look like {" or ".join(alike)}' if alike else ''
+    return (
+        f'{file.path} holds no config (meta.cfg), and its names and shapes are not those of a detector that comes with '
+        f'mmcnn{what}: name the config that it was trained with'
+    )
+
+
+def _nothing(line: str) -> None:
+    """Says nothing of a config that is only looked at."""

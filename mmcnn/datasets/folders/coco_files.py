@@ -1,0 +1,123 @@
+"""Which file of a folder holds a split's annotations in COCO format, and where its images may be."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmcnn.datasets.folders.file_names import SPLIT_WORDS, split_words
+from mmcnn.errors import DataError
+
+#: The file that an export of Roboflow has in each of its folders.
+ROBOFLOW = '_annotations.coco.json'
+#: JSON files of a folder beyond which they belong to an image each, as LabelMe's do.
+_MOST_FILES = 20
+_LOOKS = re.compile(rb'"(images|annotations?|categories)"\s*:')
+
+
+@dataclass(frozen=True)
+class AnnotationFile:
+    """A file of annotations.
+
+    Attributes:
+        title: The file, relative to the data folder.
+        word: The word for its split, of :data:`~mmcnn.datasets.folders.file_names.SPLIT_WORDS`.
+        folders: Where its images may be, relative to the data folder: '' or with a slash at the end; where nothing
+            decides, in the first.
+    """
+
+    title: str
+    word: str
+    folders: tuple[str, ...]
+
+
+def usual_files(root: Path) -> list[str]:
+    """train.json or val.json, COCO 2017's files or Roboflow's, as far as they are there."""
+    return [
+        each.title
+        for name, words in SPLIT_WORDS.items()
+        for word in words
+        for each in _usual_files(word)
+        if (word == name or each.title.endswith(ROBOFLOW)) and (root / each.title).exists()
+    ]
+
+
+def other_files(root: Path) -> list[str]:
+    """Files in COCO format by any name, relative to the data folder, as far as a look at them tells."""
+    return [path.relative_to(root).as_posix() for path in json_files(root) if _looks_like_coco(path)]
+
+
+def choose_file(root: Path, name: str) -> AnnotationFile | None:
+    """The file of a split, 'train' or 'val'; None: there is none.
+
+    A file that is the only one, and whose name tells of no split, holds what there is to train on.
+
+    Raises:
+        DataError: Several may be meant.
+    """
+    for word in SPLIT_WORDS[name]:
+        for usual in _usual_files(word):
+            if (root / usual.title).exists():
+                return usual
+    others = {title: _words_of(title) for title in other_files(root)}
+    for word in SPLIT_WORDS[name]:
+        matches = [title for title, words in others.items() if words == {word}]
+        matches = [title for title in matches if 'instances' in Path(title).name] or matches
+        if len(matches) > 1:
+            raise DataError(f'{root} has several files for {word}, {", ".join(matches)}: call the one that is meant '
+                            f'{word}.json')  # fmt: skip
+        if matches:
+            return _file(matches[0], word)
+    unnamed = [title for title, words in others.items() if not words]
+    if name == 'train' and len(unnamed) > 1:
+        raise DataError(f'{root} holds {", ".join(unnamed)}, and their names do not tell which is to train on: call it '
+                        'train.json, and the one to validate on val.json')  # fmt: skip
+    return _file(unnamed[0], 'train') if name == 'train' and unnamed and len(others) == 1 else None
+
+
+def _usual_files(word: str) -> tuple[AnnotationFile, ...]:
+    return (
+        AnnotationFile(f'{word}.json', word, ('images/', f'images/{word}/', f'{word}/', '')),
+        AnnotationFile(
+            f'annotations/instances_{word}2017.json', word, (f'{word}2017/', f'images/{word}2017/', 'images/', '')
+        ),
+        AnnotationFile(f'{word}/{ROBOFLOW}', word, (f'{word}/', f'{word}/images/', '')),
+    )
+
+
+def _file(title: str, word: str) -> AnnotationFile:
+    own = title.rpartition('/')[0]
+    beside = [f'{own}/', f'{own}/images/'] if own and own != 'annotations' else []
+    named = [f'{folder}{word}{year}/' for folder in ('', 'images/') for year in ('', '2017', '2014')]
+    return AnnotationFile(title, word, ('images/', *beside, *named, 'images/default/', 'data/', ''))
+
+
+def _words_of(title: str) -> set[str]:
+    """The words for splits in a file's name, else in those of its folders."""
+    *folders, name = title.split('/')
+    return split_words(name) or split_words(' '.join(folders))
+
+
+def json_files(root: Path) -> Iterator[Path]:
+    """JSON files in the folder and, two levels deep, in folders that are named after a split or annotations."""
+    level = [root]
+    for _ in range(3):
+        for folder in level:
+            files = sorted(path for path in folder.iterdir() if path.suffix.lower() == '.json' and path.is_file())
+            if len(files) <= _MOST_FILES:
+                yield from files
+        level = [
+            path
+            for folder in level
+            for path in sorted(folder.iterdir())
+            if (split_words(path.name) or path.name.lower().startswith('annotation')) and path.is_dir()
+        ]
+
+
+def _looks_like_coco(path: Path) -> bool:
+    try:
+        return _LOOKS.search(path.read_bytes()) is not None
+    except OSError:
+        return False

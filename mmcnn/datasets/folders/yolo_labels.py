@@ -1,0 +1,198 @@
+"""The label file of an image in a YOLO data folder: found, read line by line, and its variants told apart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from mmcnn.datasets.folders.file_names import shown
+from mmcnn.datasets.folders.findings import Finding, number
+from mmcnn.datasets.folders.split import DataSplit
+from mmcnn.nearest import nearest
+
+#: Shares of a side beyond which no rounding and no box that leaves its image explains a value.
+_MOST = 2.0
+_TAKES = 'is not a class, counted from 0, and 4 numbers or a polygon of 3 points or more'
+
+
+class _NoLabelError(ValueError):
+    """A line that is no label; the message is the rest of a sentence about it."""
+
+
+def label_places(image: Path) -> list[Path]:
+    """Where the labels of an image may be: ``labels/`` in place of the last ``images/`` of its path, or beside it."""
+    parts = list(image.parts)
+    last = next((i for i in reversed(range(len(parts) - 1)) if parts[i].lower() == 'images'), None)
+    beside = image.with_suffix('.txt')
+    if last is None:
+        return [beside]
+    words = dict.fromkeys(('labels', 'Labels' if parts[last].istitle() else 'labels'))
+    return [Path(*parts[:last], word, *parts[last + 1 :]).with_suffix('.txt') for word in words] + [beside]
+
+
+class LabelReader:
+    """Adds the boxes of images to a split, and at the end says what was read otherwise than it is written.
+
+    Args:
+        split: Gets annotations, their places, and findings.
+        names: Of the classes.
+    """
+
+    def __init__(self, split: DataSplit, names: Sequence[str]) -> None:
+        self.split = split
+        self.numbers = {name: i for i, name in enumerate(names)}
+        self.unlabelled: list[Path] = []
+        self.doubled: list[tuple[Path, Path]] = []
+        self.variants: dict[str, list[str]] = {}
+
+    def read(self, image: dict, file: Path) -> None:
+        """Reads the label file of an image; the boxes of one whose size is not known are left out."""
+        there = [place for place in label_places(file) if place.is_file()]
+        if not there:
+            self.unlabelled.append(file)
+            return
+        if any(_content(there[0]) != _content(other) for other in there[1:]):
+            self.doubled.append((there[0], there[1]))
+        if 'width' not in image:
+            return
+        where = shown(there[0], self.split.root)
+        try:
+            lines = there[0].read_text(encoding='utf-8-sig').splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            self._add(where, f'cannot be read: {getattr(error, "strerror", None) or "it is not UTF-8 text"}')
+            return
+        for index, line in enumerate(lines, start=1):
+            if line.strip():
+                self._read_line(image, line.strip(), f'{where}:{index}')
+
+    def finish(self, files: Sequence[Path]) -> None:
+        """Says how many images have no label file, and how many lines of which variant there were."""
+        split = self.split
+        split.unlabelled = {shown(file, split.root) for file in self.unlabelled}
+        if self.unlabelled:
+            first = self.unlabelled[0]
+            places = ' or '.join(shown(place, split.root) for place in label_places(first))
+            text = (
+                f'no label file for {len(self.unlabelled)} of {number(len(files), "image")}, read without objects: '
+                f'{shown(first, split.root)} first, which has no {places}'
+            )
+            split.findings.append(Finding('read as', split.title, text, split=split.name))
+        if self.doubled:
+            read, other = (shown(path, split.root) for path in self.doubled[0])
+            text = f'{number(len(self.doubled), "image")} with two label files that differ: {read} is read, {other} not'
+            split.findings.append(Finding('read as', split.title, text, split=split.name))
+        for variant, places in self.variants.items():
+            text = f'{number(len(places), "line")} with {variant}, {places[0]} first'
+            split.findings.append(Finding('read as', split.title, text, split=split.name))
+
+    def _read_line(self, image: dict, line: str, place: str) -> None:
+        variants: list[str] = []
+        try:
+            category, box = self._parse(line, image['width'], image['height'], variants)
+        except _NoLabelError as error:
+            self._add(place, f'"{line[:60]}" {error}')
+            return
+        for variant in variants:
+            self.variants.setdefault(variant, []).append(place)
+        split = self.split
+        split.coco['annotations'].append(
+            dict(id=len(split.places), image_id=image['id'], category_id=category, bbox=box, iscrowd=0)
+        )
+        split.places.append(place)
+
+    def _add(self, place: str, text: str) -> None:
+        self.split.findings.append(Finding('unreadable annotation', place, text, split=self.split.name))
+
+    def _parse(self, line: str, width: int, height: int, variants: list[str]) -> tuple[int, list[float]]:
+        """Class and box (x, y, width, height in pixels) of a line.
+
+        Raises:
+            _NoLabelError: It is none.
+        """
+        words = _words(line, variants)
+        category, words = self._class_of(words, variants)
+        try:
+            values = [float(word) for word in words]
+        except ValueError:
+            raise _NoLabelError(_TAKES) from None
+        if len(values) == 5:
+            if not 0 <= values[4] <= 1:
+                raise _NoLabelError('has a number after its box that is no score from 0 to 1')
+            variants.append('a sixth number, read as a score and left out')
+            values.pop()
+        if max(map(abs, filter(math.isfinite, values)), default=0) > _MOST:
+            raise _NoLabelError('has values above 1: pixels? YOLO writes shares of the width and height of the image')
+        if len(values) == 4:
+            x, y, w, h = values
+            return category, [(x - w / 2) * width, (y - h / 2) * height, w * width, h * height]
+        if len(values) < 6 or len(values) % 2 or not all(map(math.isfinite, values)):
+            raise _NoLabelError(_TAKES)
+        xs, ys = values[::2], values[1::2]
+        left, top = min(xs) * width, min(ys) * height
+        return category, [left, top, max(xs) * width - left, max(ys) * height - top]
+
+    def _class_of(self, words: list[str], variants: list[str]) -> tuple[int, list[str]]:
+        """The class of a line and the words behind it."""
+        try:
+            category = float(words[0])
+        except ValueError:
+            return self._named_class(words, variants)
+        if not math.isfinite(category) or category != int(category) or category < 0:
+            raise _NoLabelError(_TAKES)
+        return int(category), words[1:]
+
+    def _named_class(self, words: list[str], variants: list[str]) -> tuple[int, list[str]]:
+        for length in range(len(words) - 1, 0, -1):  # names may have several words
+            if (name := ' '.join(words[:length])) in self.numbers:
+                variants.append('the name of a class in place of its number')
+                return self.numbers[name], words[length:]
+        name = ' '.join(word for word in words if not _is_number(word))
+        raise _NoLabelError(f'{_TAKES}; no class has the name {name!r}, {nearest(name, self.numbers)}')
+
+
+def classes_from_one(splits: Sequence[DataSplit]) -> Iterator[Finding]:
+    """The cause where label files count classes from 1: the last one has no name and none is 0, in all of the data.
+
+    It could also be that a name is missing, so that it is not read but refused: else every class would be another's.
+    """
+    if any(split.unlabelled is None for split in splits):
+        return
+    count = len(splits[0].coco['categories'])
+    used = {each['category_id'] for split in splits for each in split.coco['annotations']}
+    if used and min(used) >= 1 and max(used) == count:
+        text = (
+            f'class ids run from {min(used)} to {count}, YOLO counts from 0: those of the {number(count, "name")} are '
+            f'0 to {count - 1}; subtract 1 from each id, or add the name of class {count}'
+        )
+        yield Finding('bad category', splits[0].title.partition(' (')[0], text)
+
+
+def _words(line: str, variants: list[str]) -> list[str]:
+    """The words of a line, separated by spaces, tabs or commas.
+
+    Raises:
+        _NoLabelError: Its commas may be those of decimals.
+    """
+    if ',' not in line:
+        return line.split()
+    inside = [word.strip(',') for word in line.split() if ',' in word.strip(',')]
+    if not all('.' in word for word in inside):
+        raise _NoLabelError('has commas that may be decimal points; YOLO writes 0.5, with spaces between numbers')
+    variants.append('commas between numbers')
+    return line.replace(',', ' ').split()
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b''

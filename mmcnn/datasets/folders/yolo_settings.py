@@ -1,0 +1,190 @@
+"""data.yaml: the classes of a YOLO data folder and where its images are, or what stands in its place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from mmcnn.datasets.folders.file_names import SPLIT_WORDS, used_to_validate
+from mmcnn.datasets.folders.findings import Finding, number
+from mmcnn.errors import DataError
+
+FILE = 'data.yaml'
+FILES = (FILE, 'data.yml', 'dataset.yaml', 'dataset.yml')
+#: Text files with the names of the classes, a line each, where there is no data.yaml.
+_CLASS_FILES = ('classes.txt', 'labels/classes.txt', 'obj.names', 'classes.names')
+_LARGEST = 2**20  # bytes of a file that may be a data.yaml by another name
+_NOT_TEXT = {'bool': 'yes or no', 'int': 'a number', 'float': 'a number', 'null': 'nothing', 'timestamp': 'a date'}
+
+
+@dataclass
+class YoloSettings:
+    """What names the classes and the images of a YOLO data folder.
+
+    Attributes:
+        file: The file that says so, relative to the data folder.
+        names: Of the classes; label i is ``names[i]``.
+        places: 'train' and 'val' -> folders or lists of images as they are written; a split without is not in it.
+        base: What these may be relative to besides the data folder: ``path``.
+        findings: What was read otherwise than it is written.
+    """
+
+    file: str
+    names: list[str]
+    places: dict[str, list[str]]
+    base: str | None = None
+    findings: list[Finding] = field(default_factory=list)
+
+
+def settings_files(root: Path) -> list[Path]:
+    """The file that says what a YOLO folder holds: data.yaml, else those that name classes and a split."""
+    known = [root / name for name in FILES if (root / name).is_file()]
+    if known:
+        return known[:1]
+    others = sorted(path for path in root.glob('*') if path.suffix.lower() in ('.yaml', '.yml') and path.is_file())
+    return [path for path in others if _names_classes(path)]
+
+
+def read_settings(root: Path) -> YoloSettings:
+    """Reads data.yaml; without one, classes.txt and the folders below images/.
+
+    Raises:
+        DataError: It cannot be read, or does not name classes as text.
+    """
+    files = settings_files(root)
+    if not files:
+        return _from_folders(root)
+    if len(files) > 1:
+        raise DataError(f'{root} has several files that name classes, {", ".join(path.name for path in files)}: call '
+                        f'the one that is meant {FILE}')  # fmt: skip
+    path = files[0]
+    try:
+        text = path.read_text(encoding='utf-8-sig')
+        settings, tree = yaml.safe_load(text), yaml.compose(text, Loader=yaml.SafeLoader)
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:  # ValueError: the 31st of February
+        raise DataError(f'{path} is not valid YAML: {" ".join(str(error).split())}') from error
+    except OSError as error:
+        raise DataError(f'{path} cannot be read: {error.strerror}') from error
+    settings = settings if isinstance(settings, dict) else {}
+    entries = _entries(path, tree) if isinstance(tree, yaml.MappingNode) else {}
+    read = YoloSettings(path.name, _class_names(path, text, settings.get('names'), entries.get('names')), {})
+    _check_number(path, settings, read)
+    base = settings.get('path')
+    read.base = base if isinstance(base, str) and base else None
+    for name in ('train', 'val'):
+        word = next((word for word in SPLIT_WORDS[name] if settings.get(word) is not None), None)
+        if word is None:
+            continue
+        listed = settings[word] if isinstance(settings[word], list) else [settings[word]]
+        if not listed or not all(isinstance(entry, str) and entry for entry in listed):
+            raise DataError(f'{path} has {word}: {settings[word]!r}; it takes the folder of the images, images/{word} '
+                            'for example')  # fmt: skip
+        read.places[name] = listed
+        if name == 'val':
+            read.findings += used_to_validate(f'{path.name} ({word})', word)
+    return read
+
+
+def _names_classes(path: Path) -> bool:
+    try:
+        if path.stat().st_size > _LARGEST:
+            return False
+        settings = yaml.safe_load(path.read_text(encoding='utf-8-sig'))
+    except (OSError, UnicodeDecodeError, ValueError, yaml.YAMLError):
+        return False
+    if not isinstance(settings, dict) or not isinstance(settings.get('names'), list | dict):
+        return False
+    return any(word in settings for words in SPLIT_WORDS.values() for word in words)
+
+
+def _entries(path: Path, tree: yaml.MappingNode) -> dict[str, yaml.Node]:
+    """Key -> value; a key that is there twice is refused, as YAML's readers take the last one unsaid."""
+    entries: dict[str, yaml.Node] = {}
+    for key, value in tree.value:
+        word = str(key.value)
+        if word in entries:
+            raise DataError(f'{path}, line {key.start_mark.line + 1}: {word} is there twice; only one can be meant')
+        entries[word] = value
+    return entries
+
+
+def _class_names(path: Path, text: str, names: object, node: yaml.Node | None) -> list[str]:
+    takes = 'it takes the names of the classes, a list or 0: NAME, 1: NAME'
+    if isinstance(names, dict) and isinstance(node, yaml.MappingNode):
+        entries = _entries(path, node)
+        if sorted(entries) != sorted(map(str, range(len(entries)))):
+            raise DataError(f'{path} has names: {names!r}; {takes}')
+        nodes = [entries[str(i)] for i in range(len(entries))]
+        names = [names[key] for key in sorted(names, key=int)]
+    elif isinstance(names, list) and isinstance(node, yaml.SequenceNode):
+        nodes = node.value
+    else:
+        raise DataError(f'{path} has names: {names!r}; {takes}')
+    if not names:
+        raise DataError(f'{path} has names: {names!r}; {takes}')
+    lines = text.splitlines()
+    for index, (name, each) in enumerate(zip(names, nodes, strict=True)):
+        line = each.start_mark.line
+        where = f'{path}, line {line + 1}, "{lines[line].strip()[:60]}"' if line < len(lines) else str(path)
+        if not isinstance(name, str):
+            word = _NOT_TEXT.get(each.tag.rpartition(':')[2], f'a {type(name).__name__}')
+            raw = each.value if isinstance(each, yaml.ScalarNode) else ''
+            raise DataError(f"{where}: the class name {raw or name} is not text, YAML reads it as {word}: put it into "
+                            f"quotes, '{raw or 'NAME'}'")  # fmt: skip
+        if not name.strip():
+            raise DataError(f'{where}: class {index} has the empty name {name!r}; {takes}')
+        if name in names[:index]:
+            raise DataError(f'{where}: two classes have the name {name!r}; each takes its own')
+    return names
+
+
+def _check_number(path: Path, settings: dict, read: YoloSettings) -> None:
+    """``nc`` has to be the number of names."""
+    count = settings.get('nc', len(read.names))
+    if isinstance(count, str) and count.strip().isdecimal():
+        read.findings.append(Finding('read as', path.name, f"nc: '{count}' is read as the number {int(count)}"))
+        count = int(count)
+    if count != len(read.names):
+        raise DataError(f'{path} has nc: {settings["nc"]}, but {len(read.names)} names')
+
+
+def _from_folders(root: Path) -> YoloSettings:
+    file = next((name for name in _CLASS_FILES if (root / name).is_file()), None)
+    if file is None:
+        raise DataError(f'{root} has folders of images and labels and no {FILE}: it names the classes, as names: '
+                        '[cat, dog], and the folders, as train: images/train and val: images/val')  # fmt: skip
+    try:
+        lines = (root / file).read_text(encoding='utf-8-sig').splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, 'strerror', None) or 'it is not UTF-8 text'
+        raise DataError(f'{root / file} cannot be read: {reason}') from error
+    names = [line.strip() for line in lines if line.strip()]
+    if not names or len(set(names)) < len(names):
+        raise DataError(f'{root / file} has {"a name twice" if names else "no names"}; it takes the name of a class on '
+                        'each line')  # fmt: skip
+    read = YoloSettings(file, names, {})
+    folders = folders_with_labels(root)
+    for name in ('train', 'val'):
+        word = next((word for word in SPLIT_WORDS[name] if word in folders), None)
+        if word is not None:
+            read.places[name] = [folders[word]]
+            read.findings += used_to_validate(folders[word], word) if name == 'val' else []
+    if not read.places:
+        read.places['train'] = ['images']
+    text = f'names the {number(len(names), "class")}: there is no {FILE}'
+    read.findings.append(Finding('read as', file, text))
+    return read
+
+
+def folders_with_labels(root: Path) -> dict[str, str]:
+    """The folders of images that have one of labels, by their words for splits: images/train, or train/images."""
+    folders = {}
+    if (root / 'images').is_dir() and (root / 'labels').is_dir():
+        folders[''] = 'images'
+    for word in (word for words in SPLIT_WORDS.values() for word in words):
+        for images, labels in ((f'images/{word}', f'labels/{word}'), (f'{word}/images', f'{word}/labels')):
+            if (root / images).is_dir() and (root / labels).is_dir():
+                folders[word] = images
+    return folders

@@ -1,0 +1,78 @@
+"""A training that ends when its validations have got no better for a while, also where it was killed in between."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.hooks import EarlyStoppingHook
+from mmengine.logging import print_log
+from mmengine.runner import IterBasedTrainLoop
+
+from mmcnn.errors import TrainingError
+from mmcnn.registry import HOOKS
+
+#: Where the message hub, and with it every checkpoint, has what has been seen so far.
+STATE = 'early_stopping'
+
+
+@HOOKS.register_module()
+class ResumableEarlyStoppingHook(EarlyStoppingHook):
+    """Ends the training after ``patience`` validations in a row of which none was better than the best before them.
+
+    MMEngine's hook forgets what it has counted when a run is resumed, and takes an equal number for a better one. This
+    one keeps its count in the message hub, so that a resumed run ends where the uninterrupted one does. A number that
+    is NaN is not better.
+
+    Args:
+        monitor (str): Name of the number, ``coco/bbox_mAP`` for example.
+        patience (int): Validations.
+        rule (str, optional): 'greater' or 'less', which of two numbers is better. None: by the name, as MMEngine does.
+        min_delta (float): By how much a better number has to differ.
+
+    Attributes:
+        story: why the training has ended early, in words; None: it has not.
+
+    Raises:
+        ValueError: From the constructor, if the rule cannot be told from the name.
+        TrainingError: A validation gives no number of this name.
+    """
+
+    # Before the checkpoint of a better validation is written, which is to have the count.
+    priority = 'LOW'
+
+    def __init__(self, monitor: str, patience: int = 5, rule: str | None = None, min_delta: float = 0.0) -> None:
+        super().__init__(monitor=monitor, rule=rule, min_delta=min_delta, patience=patience)
+        self.story: str | None = None
+
+    def before_train(self, runner) -> None:
+        """Takes up the count of the checkpoint that is resumed; it may be enough for a smaller patience."""
+        self._stop_if_due(runner)
+
+    def after_val_epoch(self, runner, metrics: dict[str, Any] | None = None) -> None:
+        """Counts a validation, and asks the loop to end if it is one too many."""
+        if self.monitor not in (metrics or {}):
+            raise TrainingError(f'early stopping: the validation gives no {self.monitor}')
+        value = float(metrics[self.monitor])
+        state = dict(runner.message_hub.get_info(STATE, {}))
+        best = state.get('best')
+        if value == value and (best is None or self.rule_map[self.rule](value, best + self.min_delta)):
+            state = dict(best=value, at=self._position(runner), waited=0)
+        else:
+            state = state | dict(waited=state.get('waited', 0) + 1)
+        runner.message_hub.update_info(STATE, state)
+        self._stop_if_due(runner)
+
+    def _stop_if_due(self, runner) -> None:
+        state = runner.message_hub.get_info(STATE, {})
+        if state.get('waited', 0) < self.patience:
+            return
+        runner.train_loop.stop_training = True
+        best = f'was best ({state["best"]:.4g}) after {state["at"]}' if 'best' in state else 'was never a number'
+        validations = 'a validation' if state['waited'] == 1 else f'{state["waited"]} validations'
+        self.story = f'{self.monitor} has got no better for {validations}; it {best}'
+        print_log(f'the training ends early: {self.story}', logger='current')
+
+    @staticmethod
+    def _position(runner) -> str:
+        by_iteration = isinstance(runner.train_loop, IterBasedTrainLoop)
+        return f'iteration {runner.iter}' if by_iteration else f'epoch {runner.epoch}'

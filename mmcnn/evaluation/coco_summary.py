@@ -1,0 +1,90 @@
+"""COCO's numbers out of the arrays of an evaluation, under mmdet's names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mmcnn.console.layout import aligned, one_line, shortened
+from mmcnn.errors import UsageError
+
+#: Detections of a class in an image that AR counts; the largest of these is AP's limit in COCO.
+LIMITS = (1, 10, 100)
+# mmdet's names, in the order of COCO's summary.
+_PRECISIONS = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l')
+_SIZES = ('s', 'm', 'l')
+
+
+def summary_keys(limits: Sequence[int] = LIMITS) -> tuple[str, ...]:
+    """The names of the numbers: six of AP, AR at each limit, and AR of each size at the largest."""
+    recalls = [f'AR@{limit}' for limit in limits] + [f'AR_{size}@{limits[-1]}' for size in _SIZES]
+    return tuple(f'bbox_{name}' for name in (*_PRECISIONS, *recalls))
+
+
+def summary(
+    precision: np.ndarray, recall: np.ndarray, thresholds: np.ndarray, limits: Sequence[int]
+) -> dict[str, float]:
+    """The numbers by :func:`summary_keys`.
+
+    Args:
+        precision: (IoU threshold, recall, category, area range), -1 where there are no objects.
+        recall: (IoU threshold, category, area range, limit), the same.
+        thresholds: of IoU.
+        limits: of detections.
+    """
+    values = [precision[..., 0], *(precision[np.isclose(thresholds, each), ..., 0] for each in (0.5, 0.75))]
+    values += [precision[..., 1 + i] for i in range(len(_SIZES))]
+    values += [recall[:, :, 0, i] for i in range(len(limits))]
+    values += [recall[:, :, 1 + i, -1] for i in range(len(_SIZES))]
+    return {key: _mean(value) for key, value in zip(summary_keys(limits), values, strict=True)}
+
+
+def checked_limits(limits: Sequence[int]) -> list[int]:
+    """``proposal_nums``, ascending.
+
+    Raises:
+        UsageError: They are no numbers of detections.
+    """
+    limits = [limits] if isinstance(limits, int) else list(limits)
+    if not limits or any(type(each) is not int or each < 1 for each in limits):
+        raise UsageError(f'CocoMetric: proposal_nums={limits}: these are numbers of detections, such as {LIMITS}')
+    return sorted(set(limits))
+
+
+def checked_thresholds(thresholds: float | Sequence[float] | None) -> list[float] | None:
+    """``iou_thrs``, ascending; None: COCO's own.
+
+    Raises:
+        UsageError: One is no IoU.
+    """
+    if thresholds is None:
+        return None
+    values = [float(each) for each in np.atleast_1d(thresholds)]
+    if not values or not all(0 < each <= 1 for each in values):
+        raise UsageError(f'CocoMetric: iou_thrs={thresholds}: the thresholds are above 0 and at most 1, such as 0.5')
+    return sorted(values)
+
+
+def _mean(values: np.ndarray) -> float:
+    """The mean of what could be measured, -1 where nothing could: as pycocotools has it."""
+    values = values[values > -1]
+    return float(values.mean()) if values.size else -1.0
+
+
+def at_threshold(values: np.ndarray, thresholds: np.ndarray, threshold: float) -> float:
+    """The value at an IoU threshold; NaN where it is not one."""
+    place = np.flatnonzero(np.isclose(thresholds, threshold))
+    return values[place[0]] if place.size else float('nan')
+
+
+def class_keys(names: Sequence[str]) -> list[str]:
+    """The names as parts of keys: on one line, since the log has a line for all of them, and no two the same."""
+    keys = [one_line(name) for name in names]
+    return [key if keys.count(key) == 1 else repr(name) for key, name in zip(keys, names, strict=True)]
+
+
+def class_table(rows: Sequence[tuple[str, int, float, float, float]]) -> str:
+    """Rows of class, objects, AP, AP50 and AP75 as a table."""
+    cells = [[shortened(name), str(count), *(f'{value:.3f}' for value in values)] for name, count, *values in rows]
+    return aligned(['class', 'boxes', 'AP', 'AP50', 'AP75'], cells)

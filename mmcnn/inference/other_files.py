@@ -1,0 +1,49 @@
+"""What lies among images and is none: counted by kind, where naming each file would hide what matters."""
+
+from __future__ import annotations
+
+import mimetypes
+import os
+from collections import Counter
+from pathlib import Path
+
+from mmcnn.datasets.image_file import IMAGE_SUFFIXES
+from mmcnn.inference import video
+
+
+class OtherFiles:
+    """Counts the files of a folder that are plainly no images, instead of naming each.
+
+    Args:
+        where: the folder or pattern, for the sentence.
+    """
+
+    # Without what the system adds: everywhere the same files are named.
+    _kinds = mimetypes.MimeTypes()
+
+    def __init__(self, where: str | os.PathLike) -> None:
+        self.where = where
+        self._counts: Counter[str] = Counter()
+
+    def is_plain(self, path: Path) -> bool:
+        """Whether it is no image and no video by its name: a hidden file, a text, an archive; then it is counted."""
+        suffix = path.suffix.lower()
+        if suffix in IMAGE_SUFFIXES or suffix in video.SUFFIXES:
+            kind = 'hidden' if path.name.startswith('._') else None  # macOS keeps what a file's name cannot say there
+        elif path.name.startswith('.'):
+            kind = 'hidden'
+        else:
+            guess = self._kinds.guess_type(f'x{suffix}')[0]
+            kind = suffix if guess and not guess.startswith(('image/', 'video/')) else None
+        if kind is not None:
+            self._counts[kind] += 1
+        return kind is not None
+
+    def lines(self) -> list[str]:
+        """One sentence, if there were any."""
+        total = self._counts.total()
+        if not total:
+            return []
+        kinds = ', '.join(f'{count} {kind}' for kind, count in sorted(self._counts.items()))
+        return [f'{total} {"file" if total == 1 else "files"} of {self.where} that {"is" if total == 1 else "are"} no '
+                f'image and no video: {kinds}']  # fmt: skip

@@ -1,0 +1,53 @@
+"""YOLOv3's head with the images of Darknet's program."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from mmdet.models.dense_heads import YOLOV3Head
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from mmcnn.registry import MODELS
+
+
+@MODELS.register_module()
+class DarknetYOLOV3Head(YOLOV3Head):
+    """MMDetection's YOLOv3 head for images that are padded on all sides, with boxes that end with the image.
+
+    Sizes that overflow need :class:`~mmcnn.models.task_modules.DarknetBBoxCoder`. Suppression goes before the boxes are
+    placed in the original image: IoU is the same in both, and Darknet's is there.
+    """
+
+    def predict_by_feat(
+        self,
+        pred_maps: Sequence[Tensor],
+        batch_img_metas: Sequence[dict],
+        cfg: dict | None = None,
+        rescale: bool = False,
+        with_nms: bool = True,
+    ) -> list[InstanceData]:
+        """Detections of each image, best first.
+
+        Args:
+            pred_maps: logits (N, 3 * (5 + classes), H, W) of each level, coarse to fine.
+            batch_img_metas: of each image ``img_shape``; with ``rescale`` also ``ori_shape``, ``scale_factor`` (w, h)
+                and, after a letterbox, ``pad_param`` (top, left).
+            cfg: in place of ``test_cfg``.
+            rescale: boxes in the original image instead of the network's input.
+            with_nms: suppress overlapping boxes.
+
+        Returns:
+            for each image ``bboxes`` (K, 4) xyxy pixels, clipped to the image, ``scores`` (K,) and ``labels`` (K,).
+        """
+        results = super().predict_by_feat(pred_maps, batch_img_metas, cfg, rescale=False, with_nms=with_nms)
+        for found, meta in zip(results, batch_img_metas, strict=True):
+            boxes = found.bboxes
+            height, width = meta['img_shape'][:2]
+            if rescale:
+                top, left = meta.get('pad_param', (0, 0))
+                boxes = (boxes - boxes.new_tensor([left, top] * 2)) / boxes.new_tensor([*meta['scale_factor'][:2]] * 2)
+                height, width = meta['ori_shape'][:2]
+            found.bboxes = torch.min(boxes.clamp(min=0), boxes.new_tensor([width, height] * 2))
+        return results

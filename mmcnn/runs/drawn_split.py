@@ -1,0 +1,75 @@
+"""``val_fraction`` and ``split_seed``: which images were drawn to validate on is recorded with the run, and held to."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+from mmengine.config import Config
+
+from mmcnn.datasets.check.detector import needs_draw
+from mmcnn.datasets.check.drawn_split import Draw, DrawnSplit
+from mmcnn.errors import UsageError
+from mmcnn.runs.options import SplitOptions
+
+#: The entry of a config that records it.
+KEY = 'drawn_split'
+
+
+def draw_of(options: SplitOptions) -> Draw | None:
+    """What the options ask for."""
+    return None if options.val_fraction is None else Draw(options.val_fraction, options.split_seed or 0)
+
+
+def draw_for(cfg: Config, root: Path, draw: Draw | None) -> Draw | None:
+    """The draw that is asked for, else the one that a config records, where the folder needs any."""
+    recorded = _recorded(cfg)
+    if draw is None and recorded is not None and needs_draw(root):
+        return Draw(recorded.val_fraction, recorded.split_seed)
+    return draw
+
+
+def other_images(cfg: Config, drawn: DrawnSplit | None) -> str:
+    """A sentence where other images were drawn than those that a run recorded in its config; else ''."""
+    recorded = _recorded(cfg)
+    if recorded is None or drawn is None or recorded.held_out == drawn.held_out:
+        return ''
+    return (
+        f'the images to validate on are not those of the training: it drew them with {recorded.flags()}, and now they '
+        f'are drawn with {drawn.flags()}; some of them may have been trained on'
+    )
+
+
+def record_draw(cfg: Config, drawn: DrawnSplit | None) -> None:
+    """Records a draw in a config, and so in the checkpoints of its run."""
+    cfg.pop(KEY, None)
+    if drawn is not None:
+        cfg[KEY] = dataclasses.asdict(drawn)
+
+
+def refuse_other_images(recorded: Config, drawn: DrawnSplit | None) -> None:
+    """Refuses to continue a run that held other images out.
+
+    Raises:
+        UsageError: names the options of both.
+    """
+    if text := other_images(recorded, drawn):
+        raise UsageError(f'{text}. Continue the run with {_recorded(recorded).flags()}, or start a new one')
+
+
+def drawn_flags(cfg: Config) -> list[str]:
+    """The options of the command line by which a config's images were drawn; none where they were not."""
+    recorded = _recorded(cfg)
+    if recorded is None:
+        return []
+    return ['--val-fraction', f'{recorded.val_fraction:g}', '--split-seed', str(recorded.split_seed)]
+
+
+def _recorded(cfg: Config) -> DrawnSplit | None:
+    """What is recorded; a config from elsewhere may hold anything under this name, and that is none."""
+    entry = cfg.get(KEY)
+    try:
+        return DrawnSplit(**entry) if isinstance(entry, Mapping) else None
+    except TypeError:
+        return None

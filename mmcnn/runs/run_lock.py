@@ -1,0 +1,144 @@
+"""One run at a time in a folder: a lock that ends with the process that holds it, however that ends."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import socket
+import time
+import weakref
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from mmcnn.errors import CheckpointError, UsageError
+
+#: Which file of a folder is locked; it says who holds it.
+LOCK = 'run.lock'
+#: What the system says where another process has the lock, and where the file system knows no locks.
+_TAKEN = (errno.EAGAIN, errno.EACCES)
+_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+# Whoever only asks holds the lock for a moment, too.
+_TRIES, _PAUSE = 4, 0.1
+#: Locks that this process holds.
+_held: weakref.WeakSet[RunLock] = weakref.WeakSet()
+
+
+class RunLock:
+    """The right to write to a folder as its one run (``flock``), which a killed process loses with its life.
+
+    Args:
+        folder: of the run; it has to be there.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / LOCK
+        self._file: BinaryIO | None = None
+
+    def acquire(self) -> str | None:
+        """Takes the lock, and writes host, process and time into its file.
+
+        Returns:
+            a sentence if the file system knows no locks; then the folder is taken without one. Else None.
+
+        Raises:
+            UsageError: a run goes on in the folder; the message says which.
+            CheckpointError: nothing can be written there.
+        """
+        try:
+            self._file = self._locked()
+            if self._file is not None:
+                self._sign(self._file)
+                _held.add(self)
+                return None
+        except OSError as error:
+            self.release()
+            raise CheckpointError(f'nothing can be written to {self.path.parent}: {error.strerror}') from error
+        return (
+            f'note: {self.path.parent} is on a file system without locks: another run that is told to write there '
+            'would not be noticed'
+        )
+
+    def release(self) -> None:
+        """Lets go of the lock and removes its file; does nothing if it is not held."""
+        file, self._file = self._file, None
+        _held.discard(self)
+        if file is not None:
+            with contextlib.suppress(OSError):  # the folder may be gone
+                self.path.unlink()
+            file.close()
+
+    def close_in_child(self) -> None:
+        """In a forked process, which would hold the lock longer than the run lasts."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _locked(self) -> BinaryIO | None:
+        """The file, locked; None: the file system knows no locks."""
+        for left in reversed(range(_TRIES)):
+            file = self.path.open('a+b')
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # The run that had it may have removed the file since it was opened.
+                if self.path.exists() and os.path.samestat(os.fstat(file.fileno()), self.path.stat()):
+                    return file
+            except OSError as error:
+                if error.errno in _NO_LOCKS:
+                    file.close()
+                    self.path.unlink(missing_ok=True)
+                    return None
+                if error.errno not in _TAKEN:
+                    file.close()
+                    raise
+                if not left:
+                    file.close()
+                    raise UsageError(_refusal(self.path)) from None
+                time.sleep(_PAUSE)
+            file.close()
+        raise UsageError(_refusal(self.path))
+
+    @staticmethod
+    def _sign(file: BinaryIO) -> None:
+        started = datetime.now().astimezone().isoformat(sep=' ', timespec='seconds')
+        file.truncate(0)
+        file.write(json.dumps(dict(host=socket.gethostname(), pid=os.getpid(), started=started)).encode() + b'\n')
+        file.flush()
+
+
+def refuse_live(folder: str | Path) -> None:
+    """Refuses a folder in which a run goes on, in this process or another; nothing is written.
+
+    Raises:
+        UsageError: names host, process and start of that run.
+    """
+    path = Path(folder) / LOCK
+    with contextlib.suppress(OSError), path.open('rb') as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in _TAKEN:
+                raise UsageError(_refusal(path)) from None
+
+
+def _refusal(path: Path) -> str:
+    try:
+        holder = json.loads(path.read_text(encoding='utf-8'))
+        who = f'process {holder["pid"]} on {holder["host"]}, started {holder["started"]}'
+    except (OSError, ValueError, KeyError, TypeError):  # it has not written it yet
+        who = 'it has just started'
+    return (
+        f'a run goes on in {path.parent} ({who}): wait until it has ended, or choose another --work-dir; two runs in '
+        'one folder would overwrite each other'
+    )
+
+
+def _close_in_child() -> None:
+    for lock in [*_held]:
+        lock.close_in_child()
+
+
+os.register_at_fork(after_in_child=_close_in_child)

@@ -1,0 +1,75 @@
+"""Where the weights stand in what a training program saved, and the names that they have there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import UnionType
+from typing import Any
+
+from mmcnn.errors import CheckpointError
+from mmcnn.weights.report import NAMED_KEYS
+
+#: Entries that training programs keep their weights in, in the order in which they are taken where there are several.
+ENTRIES = ('state_dict', 'model', 'model_state_dict', 'net', 'network', 'weights', 'params')
+#: What PyTorch's own wrappers put into names: torch.compile, FullyShardedDataParallel, checkpoint_wrapper.
+WRAPPERS = ('_orig_mod', '_fsdp_wrapped_module', '_checkpoint_wrapped_module')
+
+
+def weights_in(content: Any, kind: type | UnionType) -> tuple[str, Mapping[str, Any]]:
+    """Where the weights stand in a file's content, and the weights.
+
+    Args:
+        content: Of the file.
+        kind: What tensors are: PyTorch's, or what stands for one that is not read yet.
+
+    Returns:
+        The name of the entry, ``''`` where the content itself is the state dict; and name to tensor.
+
+    Raises:
+        CheckpointError: There is no dict, or none of tensors, or it is not said which of several is meant.
+    """
+    if not isinstance(content, Mapping):
+        raise CheckpointError(f'a checkpoint is a dict, this is a {type(content).__name__}')
+    if 'state_dict' not in content and _is_state(content, kind):
+        return '', content
+    names = ['state_dict'] if 'state_dict' in content else list(content)
+    found = [name for name in names if isinstance(name, str) and _is_state(content[name], kind)]
+    known = [name for name in ENTRIES if name in found]
+    if known or len(found) == 1:
+        name = (known or found)[0]
+        return name, content[name]
+    entries = ', '.join(map(str, list(content)[:NAMED_KEYS]))
+    if found:
+        raise CheckpointError(
+            f'the checkpoint holds weights in {" and in ".join(found[:NAMED_KEYS])}, and does not say which are meant: '
+            "save one of them as 'state_dict'"
+        )
+    if 'state_dict' not in content and any('optim' in str(name) for name in content):
+        raise CheckpointError(f'the checkpoint holds the state of an optimizer and no weights; its entries: {entries}')
+    kind = 'has a state_dict that is no dict of tensors' if 'state_dict' in content else 'has no state_dict'
+    raise CheckpointError(f'the checkpoint {kind}; its entries: {entries}')
+
+
+def _is_state(value: Any, kind: type | UnionType) -> bool:
+    """Whether it is a dict of at least one tensor and of nothing else."""
+    return (
+        isinstance(value, Mapping)
+        and bool(value)
+        and all(isinstance(key, str) and isinstance(each, kind) for key, each in value.items())
+    )
+
+
+def without_wrappers(state: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The tensors without what PyTorch's wrappers put into their names, and what was taken off.
+
+    ``module.`` of a distributed wrapper is taken off where it stands before all; the others are no names that anybody
+    gives, and are taken off wherever they stand.
+    """
+    inner = {'.'.join(part for part in key.split('.') if part not in WRAPPERS): value for key, value in state.items()}
+    if len(inner) < len(state):  # two names would be one
+        return dict(state), []
+    taken = [f'{word}.' for word in WRAPPERS if any(word in key.split('.') for key in state)]
+    while all(key.startswith('module.') for key in inner):
+        inner = {key.removeprefix('module.'): value for key, value in inner.items()}
+        taken = list(dict.fromkeys(['module.', *taken]))
+    return inner, taken

@@ -1,0 +1,197 @@
+"""A file of weights held against a model: what stands before its names, and what may differ."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from torch import Tensor, nn
+
+from mmcnn.errors import CheckpointError
+from mmcnn.weights.checkpoint import Checkpoint
+from mmcnn.weights.names import CLASS_LAYERS, SOURCES, TRANSLATE, Names, Request, backbone_of, is_backbone, name_of
+from mmcnn.weights.report import LoadReport, compare, explain
+from mmcnn.weights.sources.darknet import TOP, UNBUILT
+from mmcnn.weights.sources.translate import OtherRowError, Translation
+
+#: Why a head of the model keeps its values, and why one of the file is not taken.
+STARTS_ANEW, OTHER_CLASSES = 'the head, which starts anew', 'the head, whose classes are others'
+#: Share of a file's entries that has to stand behind a prefix, and how many names deep one is looked for.
+_LEAST_SHARE, _DEEPEST = 1 / 8, 4
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A file's tensors under a model's names.
+
+    Attributes:
+        source: whose names the file has.
+        report: what will become of each entry.
+        state: our name -> tensor.
+        translation: what the source says of them.
+        prefix: what stands before the names of the file.
+        adapted: entries of ``state`` that were made for another number of image channels.
+    """
+
+    source: str
+    report: LoadReport
+    state: Mapping[str, Tensor]
+    translation: Translation
+    prefix: str = ''
+    adapted: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass
+class Attempts:
+    """What was tried: ``fit`` is the way in which the file fits, None: there is none.
+
+    Attributes:
+        misfits: the others whose names are known, the best first.
+        refusals: why other sources have no such names.
+    """
+
+    fit: Fit | None = None
+    misfits: list[Fit] = field(default_factory=list)
+    refusals: list[CheckpointError] = field(default_factory=list)
+
+
+def attempt(file: Checkpoint, request: Request) -> Attempts:
+    """Holds a file against a model: its names as they are, then without what stands before them.
+
+    ``net.`` or ``module.model.`` is taken off where what is behind it explains every entry of the model.
+
+    Raises:
+        OtherRowError: every name is known, and is one of another row.
+        CheckpointError: two prefixes explain the model, and nobody says which is meant.
+    """
+    sources = SOURCES[file.format] if request.source is None else (request.source,)
+    names = _behind(file, request.prefix) if request.prefix else Names(file, file.state_dict)
+    attempts = _try(names, sources, request)
+    if attempts.fit is None and not request.prefix:
+        attempts.fit = _behind_some_prefix(file, sources, request)
+    return attempts
+
+
+def _behind_some_prefix(file: Checkpoint, sources: tuple[str, ...], request: Request) -> Fit | None:
+    found: list[Fit] = []
+    for prefix in _prefixes(file.state_dict):
+        if any(prefix.startswith(each.prefix) for each in found):
+            continue
+        fit = _try(_behind(file, prefix), sources, request).fit
+        if fit is not None:
+            found.append(fit)
+    if len(found) > 1:
+        names = ' and '.join(f"'{each.prefix}'" for each in found)
+        raise CheckpointError(
+            f'{file.path}: the entries behind {names} are each a whole {name_of(request.model)}; say which with prefix='
+        )
+    return found[0] if found else None
+
+
+def _behind(file: Checkpoint, prefix: str) -> Names:
+    prefix = prefix.removesuffix('.') + '.'
+    inside = {key.removeprefix(prefix): value for key, value in file.state_dict.items() if key.startswith(prefix)}
+    outside = tuple(key for key in file.state_dict if not key.startswith(prefix))
+    return Names(file, inside, prefix, outside)
+
+
+def _prefixes(state: Mapping[str, Tensor]) -> Iterator[str]:
+    """What stands before so many names that it may be a wrapper's, the shortest first."""
+    level, least = [''], max(len(state) * _LEAST_SHARE, 1)
+    for _ in range(_DEEPEST):
+        counts: Counter[str] = Counter()
+        for prefix in level:
+            inside = (key.removeprefix(prefix) for key in state if key.startswith(prefix))
+            counts.update(f'{prefix}{key.partition(".")[0]}.' for key in inside if '.' in key)
+        level = [prefix for prefix, count in counts.items() if count >= least]
+        yield from level
+
+
+def _try(names: Names, sources: tuple[str, ...], request: Request) -> Attempts:
+    """Under the names of each source, up to the first that fits."""
+    attempts = Attempts()
+    for source in sources:
+        try:
+            translation = TRANSLATE[source](names, request)
+        except OtherRowError:  # its names settle whose file it is
+            raise
+        except CheckpointError as error:
+            attempts.refusals.append(error)
+            continue
+        if names.outside:
+            left_out = {**translation.left_out, f'not under {names.prefix}': names.outside}
+            translation = replace(translation, left_out=left_out)
+        fit = _held(source, translation, names.prefix, request)
+        if not fit.report.deviations(request.allowed):
+            attempts.fit = fit
+            return attempts
+        attempts.misfits.append(fit)
+    attempts.misfits.sort(key=lambda each: -len(each.report.used))
+    return attempts
+
+
+def _held(source: str, translation: Translation, prefix: str, request: Request) -> Fit:
+    """The tensors, as far as the model is to have them, against the model's."""
+    model = request.model
+    own = model.state_dict()
+    translation = _for_model(model, translation)
+    state, absent = dict(translation.state), dict(translation.absent)
+    if request.drop_head:
+        dropped = [key for key in state if key.startswith(CLASS_LAYERS)]
+        state = {key: value for key, value in state.items() if key not in dropped}
+        translation = replace(translation, left_out={**translation.left_out, OTHER_CLASSES: dropped})
+        absent[STARTS_ANEW] = [key for key in own if key.startswith(CLASS_LAYERS)]
+    if request.allowed and hasattr(model, 'top'):
+        absent[STARTS_ANEW] = [key for key in own if key.startswith('top.')]
+    adapted = _adapted_input(model, own, state) if request.adapt_input else {}
+    state |= adapted
+    report = explain(compare(own, state), {**_may_lack(model, state), **absent})
+    if request.drop_head and STARTS_ANEW in report.absent:  # what was dropped is said already
+        lacking = tuple(key for key in report.absent[STARTS_ANEW] if key not in translation.left_out[OTHER_CLASSES])
+        report = replace(report, absent={**report.absent, STARTS_ANEW: lacking})
+    return Fit(source, report, state, translation, prefix, adapted)
+
+
+# --------------------------------------------------------------------------------------------------- what may differ
+
+
+def _for_model(model: nn.Module, translation: Translation) -> Translation:
+    """Of a classifier's entries those that a bare backbone has; the declared rest is left out."""
+    if not is_backbone(model):
+        return translation
+    state, left_out = {}, {TOP: [], UNBUILT: []}
+    for key, value in translation.state.items():
+        name = key.removeprefix('backbone.')
+        if key.startswith('top.'):
+            left_out[TOP].append(key)
+        elif name.split('.')[0] in model.unbuilt:
+            left_out[UNBUILT].append(key)
+        else:
+            state[name] = value
+    reshaped = [key.removeprefix('backbone.') for key in translation.reshaped]
+    return replace(translation, state=state, left_out={**translation.left_out, **left_out}, reshaped=reshaped)
+
+
+def _may_lack(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, list[str]]:
+    backbone = backbone_of(model)
+    if backbone is None:
+        return {}
+    prefix = '' if backbone is model else 'backbone.'
+    own = {key.removeprefix(prefix) for key in state if key.startswith(prefix)}
+    return {reason: [prefix + key for key in keys] for reason, keys in backbone.may_lack(own).items()}
+
+
+def _adapted_input(model: nn.Module, own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The first convolution's kernel (C_out, 3 m, h, w) as (C_out, C m, h, w); m is 4 behind a Focus, else 1."""
+    if (backbone := backbone_of(model)) is None:
+        return {}
+    channels = backbone.in_channels
+    for key, value in state.items():
+        if key in own and value.ndim == 4 and value.shape != own[key].shape:
+            groups = value.shape[1] // 3
+            if value.shape[1] != 3 * groups or own[key].shape[1] != channels * groups:
+                break
+            kernel = value.unflatten(1, (groups, 3)).sum(2, keepdim=True) / channels
+            return {key: kernel.repeat_interleave(channels, dim=2).flatten(1, 2)}
+    return {}

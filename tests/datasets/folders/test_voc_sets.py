@@ -1,0 +1,124 @@
+"""ImageSets/Main: which list is which split, and the lines that people write in them."""
+
+import pytest
+from PIL import Image
+
+from mmcnn.datasets import check_data
+from mmcnn.datasets.folders.voc_sets import VocImage, choose_set, read_set
+from mmcnn.errors import DataError
+
+XML = (
+    '<annotation>{}<size><width>40</width><height>20</height></size><object><name>cat</name><bndbox><xmin>1</xmin>'
+    '<ymin>1</ymin><xmax>10</xmax><ymax>20</ymax></bndbox></object></annotation>'
+)
+
+
+@pytest.fixture
+def make(tmp_path, monkeypatch):
+    """Writes images and annotations by their names, and lists by theirs."""
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+
+    def write(lists, stems=('a', 'b', 'c'), ending='.png', filename=''):
+        root = tmp_path / 'data'
+        (root / 'ImageSets' / 'Main').mkdir(parents=True)
+        for i, stem in enumerate(stems):
+            for folder in ('JPEGImages', 'Annotations'):
+                (root / folder / stem).parent.mkdir(parents=True, exist_ok=True)
+            Image.new('RGB', (40, 20), (50 * i, 0, 0)).save(root / 'JPEGImages' / f'{stem}{ending}')
+            (root / 'Annotations' / f'{stem}.xml').write_text(XML.format(filename))
+        for name, content in lists.items():
+            (root / 'ImageSets' / 'Main' / f'{name}.txt').write_text(content, encoding='utf-8')
+        return root
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ('lists', 'train', 'val'),
+    [
+        ('train val', 'train', 'val'),
+        ('train val trainval test', 'train', 'val'),
+        ('train test', 'train', 'test'),
+        ('trainval test', 'trainval', 'test'),
+        ('train trainval test', 'trainval', 'test'),
+        ('training validation', 'training', 'validation'),
+        ('train', 'train', None),
+        ('default', 'default', None),
+        ('val', None, 'val'),
+        ('cat_train dog_train cat_val cat_trainval', '*_train', '*_val'),
+    ],
+)
+def test_which_list_is_which_split(make, lists, train, val):
+    root = make(dict.fromkeys(lists.split(), 'a\n'))
+    chosen = [choose_set(root, name) for name in ('train', 'val')]
+    assert [each and each.title for each in chosen] == [
+        name and f'ImageSets/Main/{name}.txt' for name in (train, val)
+    ]  # fmt: skip
+
+
+def test_lists_that_cannot_be_told_apart(make):
+    root = make({'one': 'a', 'two': 'b'})
+    with pytest.raises(DataError, match=r'Main holds one\.txt, two\.txt, and their names do not tell which is to'):
+        choose_set(root, 'train')
+
+
+@pytest.mark.parametrize(
+    ('content', 'note'),
+    [
+        ('\ufeffa\r\nb\r\n\r\n', None),
+        ('a  1\nb -1\n', '2 lines with a second column, which is left out: "a  1" first'),
+        ('a.png\nb.png\n', '2 file names with an ending: "a.png" is read as JPEGImages/a.png'),
+        ('JPEGImages/a.png\nb\n', '1 file name with other folders and an ending: "JPEGImages/a.png" is read as'),
+        ('a.jpg\nb\n', '1 file name with another ending: "a.jpg" is read as JPEGImages/a.png'),
+        ('A\nb\n', '1 file name with upper and lower case or accents: "A" is read as JPEGImages/a.png'),
+    ],
+)
+def test_lines_that_can_only_mean_one_image(make, content, note):
+    root = make({'train': content, 'val': 'c'})
+    read = read_set(root, choose_set(root, 'train'), 'train')
+    assert read.images == [VocImage('a.png', 'a.xml'), VocImage('b.png', 'b.xml')]
+    assert all(note and note in finding.text for finding in read.findings[:1])
+    assert bool(read.findings) == bool(note)
+    report = check_data(root)
+    assert report.of('fatal', 'error') == []
+    assert report.usable().num_train == 2
+
+
+def test_a_name_that_ends_like_a_flag(make):
+    root = make({'train': 'a 1\nb\n', 'val': 'c'}, ('a 1', 'b', 'c'))
+    read = read_set(root, choose_set(root, 'train'), 'train')
+    assert ([each.image for each in read.images], read.findings) == (['a 1.png', 'b.png'], [])
+
+
+def test_images_in_subfolders(make):
+    root = make({'train': 'cam/a\nb\n', 'val': 'cam/c'}, ('cam/a', 'cam/b', 'cam/c'))
+    read = read_set(root, choose_set(root, 'train'), 'train')
+    assert read.images == [VocImage('cam/a.png', 'cam/a.xml'), VocImage('cam/b.png', 'cam/b.xml')]
+    assert ['"b" is read as' in each.text for each in read.findings] == [True, True]  # images and annotations
+    assert check_data(root).of('fatal', 'error') == []
+
+
+def test_lists_for_classes_count_together(make):
+    root = make({'cat_train': 'a 1\nb -1\n', 'dog_train': 'a -1\nb  0\n', 'cat_val': 'c 1'})
+    report = check_data(root)
+    assert [split.title for split in report.splits] == ['ImageSets/Main/*_train.txt', 'ImageSets/Main/*_val.txt']
+    assert (report.usable().num_train, report.usable().num_val) == (2, 1)
+
+
+def test_without_lists_all_annotations_are_to_train_on(make):
+    root = make({})
+    read = read_set(root, choose_set(root, 'train'), 'train')
+    assert [each.annotation for each in read.images] == ['a.xml', 'b.xml', 'c.xml']
+    assert choose_set(root, 'val') is None
+
+
+def test_of_two_images_the_one_that_the_annotations_name(make):
+    root = make({'train': 'a\nb\n', 'val': 'c'}, filename='<filename>a.jpg</filename>')
+    Image.new('RGB', (40, 20), 'white').save(root / 'JPEGImages' / 'a.jpg')
+    report = check_data(root)
+    assert report.splits[0].coco['images'][0]['file_name'] == 'a.jpg'
+    (root / 'Annotations' / 'a.xml').write_text(XML.format(''))
+    (finding,) = check_data(root).of('error')
+    assert str(finding) == (
+        'JPEGImages/a: image 0 does not exist: 2 files may be meant: JPEGImages/a.jpg, JPEGImages/a.png'
+    )

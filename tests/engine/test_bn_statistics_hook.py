@@ -1,0 +1,138 @@
+"""Statistics of young runs, against those worked out from the batches that were trained on."""
+
+import pytest
+import torch
+from mmengine.dataset import DefaultSampler
+from mmengine.hooks import Hook
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+from torch import nn
+from torch.utils.data import DataLoader
+
+from mmcnn.engine import BNStatisticsHook
+
+BATCH, EPOCH = 8, 5
+
+
+class Net(BaseModel):
+    """One BatchNorm that is trained, one that is frozen, one that averages over everything, one without statistics."""
+
+    def __init__(self, momentum=0.03):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = nn.Conv2d(1, 2, 1)
+        self.norm = nn.BatchNorm2d(2, momentum=momentum)
+        self.frozen = nn.BatchNorm2d(2)
+        self.cumulative = nn.BatchNorm2d(2, momentum=None)
+        self.none = nn.BatchNorm2d(2, track_running_stats=False)
+
+    def train(self, mode=True):
+        super().train(mode)
+        self.frozen.eval()
+        return self
+
+    def forward(self, inputs, mode='tensor'):
+        x = self.conv(inputs)
+        normed = self.none(self.norm(x))
+        return {'loss': ((normed + self.frozen(normed) + self.cumulative(x)) * x - 3 * inputs).square().mean()}
+
+
+class Batches(Hook):
+    """The batches of the last epoch."""
+
+    def before_train_epoch(self, runner):
+        self.seen = []
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        self.seen.append(data_batch['inputs'].clone())
+
+
+def train(work_dir, model, *hooks, epochs=2, ema=False, **kwargs):
+    images = torch.randn(BATCH * EPOCH, 1, 4, 4, generator=torch.Generator().manual_seed(1)) + 2
+    data = [{'inputs': image} for image in images]
+    averages = [dict(type='mmcnn.StepEMAHook', momentum=0.3, gamma=2)] if ema else []
+    runner = Runner(
+        model=model,
+        work_dir=str(work_dir),
+        train_dataloader=DataLoader(data, batch_size=BATCH, sampler=DefaultSampler(data, seed=3)),
+        train_cfg=dict(type='mmcnn.ResumableTrainLoop', max_epochs=epochs),
+        optim_wrapper={'optimizer': {'type': 'SGD', 'lr': 0.01}},
+        custom_hooks=[*averages, *hooks],
+        default_hooks=dict(checkpoint=dict(type='mmcnn.AtomicCheckpointHook', interval=1)),
+        randomness=dict(seed=3),
+        experiment_name=f'{work_dir} {epochs}',
+        **kwargs,
+    )
+    runner.train()
+    return torch.load(f'{work_dir}/epoch_{epochs}.pth', weights_only=False)
+
+
+@pytest.mark.parametrize('ema', [False, True], ids=['raw', 'averaged'])
+@pytest.mark.parametrize('num_images, count', [(1, 1), (17, 3), (1000, EPOCH)])
+def test_what_is_saved_has_the_statistics_of_its_own_weights(tmp_path, ema, num_images, count):
+    batches = Batches()
+    saved = train(tmp_path, Net(), BNStatisticsHook(num_images), batches, ema=ema)['state_dict']
+    anew = Net()
+    anew.load_state_dict(saved)
+    with torch.no_grad():
+        outputs = [anew.conv(inputs) for inputs in batches.seen[:count]]
+    mean = torch.stack([each.mean(dim=(0, 2, 3)) for each in outputs]).mean(dim=0)
+    var = torch.stack([each.var(dim=(0, 2, 3)) for each in outputs]).mean(dim=0)
+    torch.testing.assert_close(saved['norm.running_mean'], mean)
+    torch.testing.assert_close(saved['norm.running_var'], var)
+
+
+@pytest.mark.parametrize('ema', [False, True], ids=['raw', 'averaged'])
+def test_nothing_else_changes(tmp_path, ema):
+    without = train(tmp_path / 'without', Net(), ema=ema)
+    measured = train(tmp_path / 'measured', Net(), BNStatisticsHook(), ema=ema)
+    differ = {
+        key for key, value in measured['state_dict'].items() if not torch.equal(value, without['state_dict'][key])
+    }
+    assert differ == {'norm.running_mean', 'norm.running_var'}
+    if ema:  # the weights that are trained keep running statistics, but for what the average hands over to nobody
+        for key, value in measured['ema_state_dict'].items():
+            assert torch.equal(value, without['ema_state_dict'][key]), key
+
+
+def test_layers_keep_their_momentum(tmp_path):
+    model = Net()
+    train(tmp_path, model, BNStatisticsHook())
+    assert (model.norm.momentum, model.frozen.momentum, model.cumulative.momentum) == (0.03, 0.1, None)
+    assert model.norm.num_batches_tracked == 2 * EPOCH
+
+
+@pytest.mark.parametrize(
+    'momentum, windows, young', [(0.03, 30, True), (0.3, 1.4, False), (0.3, 1.6, True), (0.03, 0, False)]
+)
+def test_a_run_is_young_for_some_windows_of_the_average(tmp_path, momentum, windows, young):
+    without = train(tmp_path / 'without', Net(momentum))['state_dict']
+    measured = train(tmp_path / 'measured', Net(momentum), BNStatisticsHook(windows=windows))['state_dict']
+    # The first epoch has 5 iterations: 1.5 windows of 1 / 0.3.
+    assert torch.equal(measured['norm.running_mean'], without['norm.running_mean']) != young
+
+
+def test_a_resumed_run_measures_the_same(tmp_path):
+    whole = train(tmp_path / 'whole', Net(), BNStatisticsHook(), epochs=3, ema=True)
+    train(tmp_path / 'part', Net(), BNStatisticsHook(), epochs=1, ema=True)
+    resumed = train(tmp_path / 'part', Net(), BNStatisticsHook(), epochs=3, ema=True, resume=True)
+    for part in ('state_dict', 'ema_state_dict'):
+        for key, value in whole[part].items():
+            assert torch.equal(value, resumed[part][key]), (part, key)
+
+
+def test_statistics_that_are_not_finite_are_not_taken(tmp_path):
+    class Breaks(Hook):
+        priority = 'VERY_HIGH'
+
+        def after_train_epoch(self, runner):
+            runner.model.conv.bias.data[0] = float('inf')
+
+    measured = train(tmp_path, Net(), Breaks(), BNStatisticsHook(), epochs=1)['state_dict']
+    assert measured['norm.running_mean'].isfinite().all() and measured['norm.running_var'].isfinite().all()
+
+
+@pytest.mark.parametrize('argument', [dict(num_images=0), dict(windows=-1), dict(windows=float('nan'))])
+def test_an_argument_out_of_range_is_refused(argument):
+    with pytest.raises(ValueError, match=next(iter(argument))):
+        BNStatisticsHook(**argument)

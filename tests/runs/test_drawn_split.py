@@ -1,0 +1,124 @@
+"""--val-fraction and --split-seed in runs: recorded in the config, held to in a test and when a run is continued."""
+
+import json
+import re
+
+import pytest
+from PIL import Image
+
+from mmcnn.config.load import load_config
+from mmcnn.datasets.check.drawn_split import Draw
+from mmcnn.errors import DataError, UsageError
+from mmcnn.runs.api import check_data
+from mmcnn.runs.data import set_data
+from mmcnn.runs.drawn_split import draw_for, draw_of, drawn_flags, refuse_other_images
+from mmcnn.runs.options import SplitOptions
+
+CONFIG = 'yolov4_cspdarknet53'
+CHECKPOINT = {'meta': {'dataset_meta': {'classes': ('cat',)}}}
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """annotations.json with ten images of a box each."""
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    root = tmp_path / 'data'
+    (root / 'images').mkdir(parents=True)
+    for i in range(10):
+        Image.new('RGB', (40, 30), (20 * i, 0, 0)).save(root / 'images' / f'{i}.png')
+    coco = dict(
+        images=[dict(id=i, file_name=f'{i}.png', width=40, height=30) for i in range(10)],
+        annotations=[dict(id=i, image_id=i, category_id=1, bbox=[1, 2, 10, 9]) for i in range(10)],
+        categories=[dict(id=1, name='cat')],
+    )
+    (root / 'annotations.json').write_text(json.dumps(coco))
+    return root
+
+
+def train(root, draw):
+    cfg = load_config(CONFIG)
+    return cfg, set_data(cfg, root, say=lambda line: None, draw=draw)
+
+
+def images_of(dataset):
+    return {image['file_name'] for image in json.loads(open(dataset.ann_file, 'rb').read())['images']}
+
+
+def test_a_training_uses_both_sides_and_records_the_draw(root):
+    cfg, folder = train(root, Draw(0.3, 5))
+    train_images, val_images = images_of(cfg.train_dataloader.dataset.dataset), images_of(cfg.val_dataloader.dataset)
+    assert (len(train_images), len(val_images), len(train_images | val_images)) == (7, 3, 10)
+    assert (cfg.drawn_split.val_fraction, cfg.drawn_split.split_seed) == (0.3, 5)
+    assert cfg.val_evaluator.ann_file == cfg.val_dataloader.dataset.ann_file
+    assert (folder.num_train, folder.num_val) == (7, 3)
+    assert drawn_flags(cfg) == ['--val-fraction', '0.3', '--split-seed', '5']
+    cfg, _ = train(root, Draw(0.3, 5))
+    assert images_of(cfg.val_dataloader.dataset) == val_images
+
+
+@pytest.mark.parametrize('draw', [None, Draw(0.3, 5)])
+def test_a_test_uses_the_images_of_the_training(root, draw):
+    cfg, _ = train(root, Draw(0.3, 5))
+    held_out, said = images_of(cfg.val_dataloader.dataset), []
+    set_data(cfg, root, CHECKPOINT, say=said.append, draw=draw)
+    assert images_of(cfg.test_dataloader.dataset) == held_out
+    assert not [line for line in said if line.startswith('warning')]
+
+
+def test_a_test_on_other_images_says_so(root):
+    cfg, _ = train(root, Draw(0.3, 5))
+    said = []
+    set_data(cfg, root, CHECKPOINT, say=said.append, draw=Draw(0.5))
+    (line,) = [line for line in said if line.startswith('warning')]
+    assert line == (
+        'warning: the images to validate on are not those of the training: it drew them with val_fraction=0.3 and '
+        'split_seed=5, and now they are drawn with val_fraction=0.5 and split_seed=0; some of them may have been '
+        'trained on'
+    )
+
+
+def test_a_run_is_not_continued_on_other_images(root):
+    recorded, folder = train(root, Draw(0.3, 5))
+    refuse_other_images(recorded, folder.drawn)
+    _, other = train(root, Draw(0.3, 6))
+    with pytest.raises(UsageError, match=r'trained on\. Continue the run with val_fraction=0\.3 and split_seed=5, or'):
+        refuse_other_images(recorded, other.drawn)
+    refuse_other_images(load_config(CONFIG), other.drawn)  # one that recorded none
+
+
+def test_what_is_recorded_counts_only_where_it_is_needed(root, shapes):
+    cfg, _ = train(root, Draw(0.3, 5))
+    assert draw_for(cfg, root, None) == Draw(0.3, 5)
+    assert draw_for(cfg, shapes, None) is None  # which has val.json
+    set_data(cfg, shapes, say=lambda line: None)
+    assert 'drawn_split' not in cfg
+    cfg.drawn_split = dict(anything=1)  # somebody else's entry
+    assert draw_for(cfg, root, None) is None
+    assert drawn_flags(cfg) == []
+
+
+def test_options(root, shapes, shape_classes):
+    assert draw_of(SplitOptions()) is None
+    assert draw_of(SplitOptions(val_fraction=0.2)) == Draw(0.2, 0)
+    for fraction in (0, 1, -0.1, 1.5, float('nan')):
+        with pytest.raises(UsageError, match=rf'val_fraction={fraction:g}: it has to be above 0 and below 1'):
+            SplitOptions(val_fraction=fraction)
+    with pytest.raises(UsageError, match='split_seed=3 needs val_fraction'):
+        SplitOptions(split_seed=3)
+    with pytest.raises(UsageError, match=r'val_fraction=0\.2: it needs data=PATH'):
+        set_data(load_config(CONFIG), 'demo', draw=Draw(0.2))
+    with pytest.raises(UsageError, match=r'val_fraction=0\.2: a classifier is validated on val/'):
+        set_data(load_config('classification/darknet53'), shape_classes, draw=Draw(0.2))
+    with pytest.raises(DataError, match='says itself which images'):
+        set_data(load_config(CONFIG), shapes, draw=Draw(0.2))
+
+
+def test_check_data_draws_too(root, run_tool):
+    report = check_data(root, val_fraction=0.3, split_seed=5)
+    assert [len(split.coco['images']) for split in report.splits] == [7, 3]
+    result = run_tool('check_data', root, '--val-fraction', 0.3, '--split-seed', 5)
+    assert result.code == 0
+    assert re.search(r'\(train\): 7 images, 7 boxes; annotations\.json \(val\): 3 images, 3 boxes', result.out)
+    result = run_tool('check_data', root)
+    assert result.code == 1
+    assert '--val-fraction 0.2' in result.err

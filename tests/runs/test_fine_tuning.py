@@ -1,0 +1,204 @@
+"""Weights of an earlier training: what becomes of the head, and the warm-start recipe."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+import mmcnn
+from mmcnn.config.load import load_config
+from mmcnn.errors import CheckpointError, UsageError
+from mmcnn.models.wiring import wire
+from mmcnn.registry import MODELS
+from mmcnn.runs.fine_tuning import FineTuningHook, check_weights, load_for_classes, set_recipe
+from mmcnn.runs.options import TrainOptions
+from mmcnn.runs.prepare import prepare
+from mmcnn.runs.process_state import kept_process_state
+from mmcnn.weights.checkpoint import Checkpoint
+from mmcnn.zoo.sizes import detector_configs
+from tests.weights.conftest import yolov5  # noqa: F401  the peer's fixture
+from tests.weights.test_loading import detector, filled, saved, trainable, values
+
+HEAD = 'bbox_head.predictions.'
+SHAPES = ('circle', 'square', 'triangle')
+
+
+def schedule(cfg):
+    return next(hook for hook in cfg.custom_hooks if hook.type == 'mmcnn.ScheduleHook')
+
+
+# ---------------------------------------------------------------------------------------------------------- the head
+
+
+@pytest.mark.parametrize(
+    ('theirs', 'kept', 'said'),
+    [
+        (('a', 'b'), True, 'the head is kept, its classes are the same'),
+        ((), True, 'the head is kept, it is for 2 classes as the data; the file does not say for which'),
+        (('b', 'a'), False, 'the head starts anew, the file is for 2 classes (b, a), the data for 2 classes (a, b)'),
+        (('a', 'c'), False, 'the head starts anew, the file is for 2 classes (a, c), the data for 2 classes (a, b)'),
+    ],
+)
+def test_the_head_is_kept_only_for_the_same_classes(theirs, kept, said, tmp_path):
+    source, model = filled(detector(2)), filled(detector(2), 3)
+    before = values(model)
+    file = Checkpoint.open(saved(source.state_dict(), tmp_path / 'x.pth'))
+    _, sentence = load_for_classes(model, file, theirs, ('a', 'b'))
+    assert sentence == said
+    for key, value in trainable(model.state_dict()).items():
+        given = before if key.startswith(HEAD) and not kept else source.state_dict()
+        assert torch.equal(value, given[key]), key
+
+
+def test_another_number_of_classes_is_told_by_the_shapes_too(tmp_path):
+    source, model = filled(detector(5)), filled(detector(2), 3)
+    before = values(model)
+    file = Checkpoint.open(saved(source.state_dict(), tmp_path / 'x.pth'))
+    report, sentence = load_for_classes(model, file, (), ('a', 'b'))
+    assert sentence.startswith("the head starts anew, the file's does not fit SingleStageDetector: 6 of another shape")
+    assert torch.equal(model.state_dict()[f'{HEAD}0.bias'], before[f'{HEAD}0.bias'])
+    assert torch.equal(model.backbone.stem.conv.weight, source.backbone.stem.conv.weight)
+    assert len(report.left_out['the head, whose classes are others']) == 6
+
+
+def test_weights_of_another_network_are_refused_and_nothing_is_changed(tmp_path):
+    model = filled(detector(2))
+    before = values(model)
+    file = Checkpoint.open(saved(mmcnn.build_backbone('resnet18').state_dict(), tmp_path / 'x.pth'))
+    with pytest.raises(CheckpointError, match=r'does not fit SingleStageDetector: .*; the file looks like resnet18$'):
+        load_for_classes(model, file, (), ('a', 'b'))
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+def test_a_yolov5_file_says_its_classes_itself(yolov5, tmp_path):  # noqa: F811
+    path = tmp_path / 'yolov5n.pt'
+    peer = yolov5.model('n', focus=False, nc=2)
+    peer.names = ['cat', 'dog']
+    yolov5.save(peer, path)
+    cfg = load_config('yolov5_n')
+    cfg.model.bbox_head.num_classes = 2
+    for classes, kept in ((('cat', 'dog'), True), (('dog', 'cat'), False)):
+        model = MODELS.build({**wire(cfg.model), '_scope_': 'mmdet'})
+        before = values(model)
+        dataset = SimpleNamespace(metainfo=dict(classes=classes))
+        hook = FineTuningHook(Checkpoint.open(path))
+        hook.before_train(SimpleNamespace(model=model, train_dataloader=SimpleNamespace(dataset=dataset)))
+        given = dict(peer.state_dict())['model.24.m.0.weight'].float() if kept else before[f'{HEAD}0.weight']
+        assert torch.equal(model.state_dict()[f'{HEAD}0.weight'], given)
+        assert torch.equal(model.backbone.stem.conv.weight, peer.state_dict()['model.0.conv.weight'].float())
+        assert hook.story.startswith(f'{path}: the head {"is kept" if kept else "starts anew"}')
+
+
+# --------------------------------------------------------------------------------------------------------- the recipe
+
+
+@pytest.mark.parametrize('name', [*detector_configs(), 'classification/resnet50', 'classification/mobilenetv2'])
+def test_warm_start_lowers_the_rate_and_shortens_the_warm_up_of_every_recipe(name):
+    cfg, own, said = load_config(name), load_config(name), []
+    set_recipe(cfg, 'warm-start', said.append)
+    assert cfg.optim_wrapper.optimizer.lr == pytest.approx(own.optim_wrapper.optimizer.lr / 4)
+    hook, before = schedule(cfg), schedule(own)
+    assert hook.warmup_epochs <= 1 and hook.warmup_min_iters <= 100 and hook.warmup_max_fraction == 0.1
+    assert hook.warmup_epochs <= before.get('warmup_epochs', 3)
+    assert hook.warmup_bias_lr is None
+    changed = {'warmup_epochs', 'warmup_min_iters', 'warmup_max_fraction', 'warmup_bias_lr'}
+    assert {key for key in hook if hook[key] != before.get(key)} <= changed
+    (sentence,) = said
+    rate = own.optim_wrapper.optimizer.lr
+    assert f'learning rate {rate / 4:.3g} in place of {rate:.3g}, a warm-up of a tenth of the run at most' in sentence
+    assert ('biases at the rate of the others' in sentence) == (before.get('warmup_bias_lr', 0.1) is not None)
+
+
+@pytest.mark.parametrize('recipe', [None, 'from-scratch'])
+def test_from_scratch_is_the_configs_own(recipe):
+    cfg, said = load_config('yolov5_s'), []
+    set_recipe(cfg, recipe, said.append)
+    assert cfg.pretty_text == load_config('yolov5_s').pretty_text and not said
+
+
+def prepared(shapes, tmp_path, **options):
+    with kept_process_state():
+        return prepare(
+            TrainOptions(
+                config='yolov4_cspdarknet53_narrow', data=shapes, work_dir=tmp_path / 'run', device='cpu', **options
+            )
+        )
+
+
+def test_weights_bring_the_recipe_and_what_is_typed_wins(shapes, trained, tmp_path):
+    own = load_config('yolov4_cspdarknet53_narrow').optim_wrapper.optimizer.lr
+    plain = prepared(shapes, tmp_path)
+    warm = prepared(shapes, tmp_path, weights=trained.checkpoint)
+    assert plain.cfg.optim_wrapper.optimizer.lr == own and 'recipe' not in plain.cfg
+    assert warm.cfg.optim_wrapper.optimizer.lr == pytest.approx(own / 4) and warm.cfg.recipe == 'warm-start'
+    assert warm.checkpoint.path == trained.checkpoint and warm.cfg.load_from is None
+    assert any(note.startswith('note: recipe warm-start: learning rate') for note in warm.notes)
+    scratch = prepared(shapes, tmp_path, weights=trained.checkpoint, recipe='from-scratch')
+    assert scratch.cfg.optim_wrapper.optimizer.lr == own
+    typed = {'optim_wrapper.optimizer.lr': 0.5}
+    assert (
+        prepared(shapes, tmp_path, weights=trained.checkpoint, cfg_options=typed).cfg.optim_wrapper.optimizer.lr == 0.5
+    )
+    assert prepared(shapes, tmp_path, recipe='warm-start').cfg.optim_wrapper.optimizer.lr == pytest.approx(own / 4)
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(resume=True), r'weights=x\.pth and resume=True: weights start a new training; use one of them'),
+        (dict(load_from='y.pth'), r'weights=x\.pth and load_from=y\.pth: weights start a new training'),
+    ],
+)
+def test_weights_are_the_only_start(options, message):
+    with pytest.raises(UsageError, match=message):
+        TrainOptions(config='x', weights='x.pth', **options)
+    cfg = load_config('yolov5_s')
+    cfg.update(options)
+    with pytest.raises(
+        UsageError, match=r'weights=x\.pth and the config with (resume|load_from)=\S+: a training starts'
+    ):
+        check_weights(cfg, 'x.pth')
+
+
+@pytest.mark.parametrize(
+    ('weights', 'message'),
+    [
+        ('nowhere.pth', r'nowhere\.pth does not exist'),
+        ('mmcnn://yolov5_s/ultralytics-v9', r"no published weights are called 'mmcnn://yolov5_s/.*did you mean"),
+    ],
+)
+def test_weights_are_looked_at_before_the_run(weights, message):
+    with pytest.raises(CheckpointError, match=message):
+        check_weights(load_config('yolov5_s'), weights)
+
+
+def test_the_backbones_own_weights_are_not_asked_for():
+    cfg = load_config('faster_rcnn_resnet50_fpn')
+    cfg.model.backbone.init_cfg = dict(type='Pretrained', checkpoint='torchvision://resnet50')
+    assert check_weights(cfg, 'mmcnn://faster_rcnn_resnet50_fpn/mmdet') is None
+    assert cfg.model.backbone.init_cfg is None
+
+
+def test_a_run_that_was_warm_is_continued_warm(shapes, trained, tmp_path):
+    content = torch.load(trained.checkpoint, weights_only=False)
+    content['meta']['cfg'] += "\nrecipe = 'warm-start'\n"
+    torch.save(content, tmp_path / 'x.pth')
+    wide = {'model.widen_factor': 0.0625, 'model.deepen_factor': 0.33}
+    run = prepared(shapes, tmp_path, resume=tmp_path / 'x.pth', cfg_options=wide)
+    assert (run.cfg.optim_wrapper.optimizer.lr, run.cfg.recipe) == (0.0025, 'warm-start')
+    assert any(note.startswith('note: recipe warm-start: learning rate 0.0025 in place of 0.01') for note in run.notes)
+    typed = wide | {'optim_wrapper.optimizer.lr': 0.5}
+    run = prepared(shapes, tmp_path, resume=tmp_path / 'x.pth', cfg_options=typed)
+    assert run.cfg.optim_wrapper.optimizer.lr == 0.5
+    run = prepared(shapes, tmp_path, resume=trained.checkpoint, cfg_options=wide)
+    assert run.cfg.optim_wrapper.optimizer.lr == 0.01
+
+
+@pytest.mark.slow
+def test_one_line_from_a_finished_run_to_a_fine_tuned_one(train_tiny, trained, tmp_path):
+    result = train_tiny(tmp_path / 'run', args=['--epochs', 1, '--weights', trained.checkpoint])
+    assert result.code == 0, result.err
+    assert 'the head is kept, its classes are the same' in result.out
+    assert 'note: recipe warm-start: learning rate 0.0025 in place of 0.01' in result.out
+    checkpoint = Checkpoint.open(tmp_path / 'run' / 'epoch_1.pth')
+    assert (checkpoint.config.recipe, checkpoint.config.optim_wrapper.optimizer.lr) == ('warm-start', 0.0025)
