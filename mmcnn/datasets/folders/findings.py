@@ -6,9 +6,9 @@ import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-#: Every kind of finding, in the order of reports: what other errors come from stands last. A ``fatal`` one ends the run;
-#: an ``error`` does so unless it is left out (``skip_bad``); after a ``warning`` the run goes on; a ``note`` says what was
-#: read otherwise than it is written.
+#: Every kind of finding, in the order of reports: what other errors come from stands last. A ``fatal`` one ends the
+#: run; an ``error`` does so unless it is left out (``skip_bad``); after a ``warning`` the run goes on; a ``note`` says
+#: what was read otherwise than it is written.
 SEVERITY = {
     'bad id': 'error',
     'duplicate id': 'error',
