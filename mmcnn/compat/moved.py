@@ -265,7 +265,7 @@ NAMES: dict[str, dict[str, Place]] = {
     },
     'mmcnn.weights.loading': {
         **dict.fromkeys(('TOP', 'UNBUILT'), 'mmcnn.weights.sources.darknet'),
-        **dict.fromkeys(('CLASS_LAYERS', 'is_backbone', 'is_detector'), 'mmcnn.weights.names'),
+        **dict.fromkeys(('CLASS_LAYERS', 'is_backbone'), 'mmcnn.weights.names'),
         'WORLDS': 'mmcnn.weights.names:SOURCES',
     },
     'mmcnn.engine': {

@@ -203,7 +203,8 @@ class Detector:
         ]
 
     def _detections(self, found: object, path: Path | None) -> Detections:
-        sure = found.scores >= self.score_thr
+        # What a network that has just begun places outside of the image has no area once it is clipped.
+        sure = (found.scores >= self.score_thr) & (found.bboxes[:, 2:] > found.bboxes[:, :2]).all(dim=1)
         labels = found.labels[sure].cpu().numpy()
         return Detections(
             found.bboxes[sure].float().cpu().numpy(),

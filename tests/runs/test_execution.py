@@ -228,7 +228,8 @@ def test_what_a_quiet_run_prints(quiet, config, shapes, monkeypatch):
     assert lines[8].split()[:3] == ['all', f'{result.metrics["AP"]:.3f}', f'{result.metrics["AP50"]:.3f}']
     for line, (name, ap) in zip(lines[9:12], result.class_ap.items(), strict=True):
         assert line.split() == [name, f'{ap:.3f}']
-    assert lines[12:] == [
+    assert lines[12].startswith('note: these are the numbers after 2 steps from random weights')
+    assert lines[13:] == [
         'files    run: best.pth, last.pth, curves.png, predictions.png',
         'next     mmcnn test run/best.pth',
         f'         mmcnn infer run/best.pth {shapes}/images/val_00000.jpg',

@@ -6,12 +6,10 @@ import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-#: Every kind of finding, in the order of reports. A ``fatal`` one ends the run; an ``error`` does so unless it is left
-#: out (``skip_bad``); after a ``warning`` the run goes on; a ``note`` says what was read otherwise than it is written.
+#: Every kind of finding, in the order of reports: what other errors come from stands last. A ``fatal`` one ends the
+#: run; an ``error`` does so unless it is left out (``skip_bad``); after a ``warning`` the run goes on; a ``note`` says
+#: what was read otherwise than it is written.
 SEVERITY = {
-    'bad category': 'fatal',
-    'different categories': 'fatal',
-    'box format': 'fatal',
     'bad id': 'error',
     'duplicate id': 'error',
     'bad image entry': 'error',
@@ -30,6 +28,9 @@ SEVERITY = {
     'bad iscrowd': 'error',
     'no images': 'fatal',
     'no boxes': 'fatal',
+    'different categories': 'fatal',
+    'bad category': 'fatal',
+    'box format': 'fatal',
     'box partly outside the image': 'warning',
     'box below a pixel': 'warning',
     'bad area': 'warning',
