@@ -28,7 +28,7 @@ from mmcnn.runs import work_dirs
 from mmcnn.runs.anchors import warn_of_anchors
 from mmcnn.runs.backbone_weights import check_backbone_weights, typed_options
 from mmcnn.runs.batch_norm import check_batch_norm
-from mmcnn.runs.batches import describe_batches, drop_of_workers, set_batches
+from mmcnn.runs.batches import describe_batches, drop_of_workers, images_of_own_data, set_batches
 from mmcnn.runs.classes_of_data import refuse_other_classes
 from mmcnn.runs.data import check_classes, set_cache, set_data
 from mmcnn.runs.data_sets import inner_dataset
@@ -138,7 +138,8 @@ def prepare(
     set_img_size(cfg, options.img_size)
     if training:
         _set_epochs(cfg, options.epochs)
-    set_batches(cfg, options, folder.num_train if training and folder else None)
+    num_images = (folder.num_train if folder else images_of_own_data(cfg)) if training else None
+    set_batches(cfg, options, num_images)
     if training:
         set_amp(cfg, options.amp)
         set_on_nan(cfg, options.on_nan)
