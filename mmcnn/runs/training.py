@@ -154,10 +154,7 @@ def _keep_statistics(cfg: Config, checkpoint: Checkpoint, say: Say) -> None:
     """A run that began without :class:`~mmcnn.engine.BNStatisticsHook`, in release 0.1, goes on without it."""
     own, recorded = (each.get('default_hooks') or {} for each in (cfg, checkpoint.entries))
     hook = own.get('bn_statistics')
-    if (
-        hook
-        and recorded
-        and (recorded.get('bn_statistics') or {'windows': 0}).get('windows') == 0 != hook.get('windows')
-    ):
+    began_without = recorded and (recorded.get('bn_statistics') or {'windows': 0}).get('windows') == 0
+    if hook and began_without and hook.get('windows') != 0:
         hook.windows = 0  # or it would not end where it would have
         say('note: the run began without statistics of BatchNorm that are measured anew, and goes on so')
