@@ -61,7 +61,7 @@ class BNStatisticsHook(Hook):
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         layers = [layer for layer in model.modules() if self._is_young(layer, runner.iter)]
         if layers:
-            with _averaged_weights(runner):
+            with averaged_weights(runner):
                 _measure(runner, model, layers, self.num_images)
 
     def _is_young(self, layer: nn.Module, iterations: int) -> bool:
@@ -76,7 +76,7 @@ class BNStatisticsHook(Hook):
 
 
 @contextlib.contextmanager
-def _averaged_weights(runner: Runner) -> Iterator[None]:
+def averaged_weights(runner: Runner) -> Iterator[None]:
     """In the model are the averaged weights, if there are any, with buffers of their own."""
     hooks = [hook for hook in runner.hooks if isinstance(hook, EMAHook)]
     for hook in hooks:
