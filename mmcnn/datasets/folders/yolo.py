@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmcnn.datasets.folders.file_names import FileFinder, find_place, normal, shown
+from mmcnn.datasets.folders.file_finder import FileFinder
+from mmcnn.datasets.folders.file_names import SPLIT_WORDS, find_place, normal, shown, split_words
 from mmcnn.datasets.folders.findings import Finding, number
 from mmcnn.datasets.folders.split import DataSplit, Sizes
 from mmcnn.datasets.folders.yolo_labels import LabelReader, label_places
@@ -143,10 +144,13 @@ def _places_of_others(name: str, settings: YoloSettings, bases: Sequence[Path]) 
 def _listed_images(split: DataSplit, file: Path, bases: Sequence[Path]) -> list[Path]:
     """The images that a list names, a line each, relative to the list, to ``path`` or to the data folder."""
     lines = file.read_text(encoding='utf-8-sig', errors='replace').splitlines()
-    finder = FileFinder(split.root, [file.parent, *bases], bases)
+    words = split_words(file.stem) or SPLIT_WORDS[split.name]
+    finder = FileFinder(split.root, [file.parent, *bases], bases, split=words)
+    names = list(filter(None, map(str.strip, lines)))
+    places = finder.find(names)
     images = []
-    for line in filter(None, map(str.strip, lines)):
-        found = finder.find(line)
+    for line in names:
+        found = places[line]
         path = normal(found.path or file.parent / line.replace('\\', '/'))
         images.append(path)
         if found.path is None and found.problem:

@@ -198,3 +198,13 @@ def test_labels_that_are_no_text_and_labels_without_a_picture(make):
 def test_settings_that_cannot_be_used(make, settings, message):
     with pytest.raises(DataError, match=message):
         check_data(make(settings))
+
+
+def test_a_list_of_a_folder_that_is_not_unpacked_is_not_read_from_another(make):
+    root = make('train: images/train\nval: val.txt\nnames: [cat]\n')
+    (root / 'val.txt').write_text('images/val/a.png\nimages/val/b.png\n')
+    shutil.rmtree(root / 'images' / 'val')
+    assert {(each.kind, each.file) for each in faults(check_data(root)) if each.severity == 'error'} == {
+        ('missing image', 'images/val/a.png'),
+        ('missing image', 'images/val/b.png'),
+    }
