@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import hashlib
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from mmcnn.console.layout import NOTHING
 from mmcnn.engine.atomic_file import write_whole
 from mmcnn.errors import UsageError
 from mmcnn.models.wiring import swap_backbone
@@ -98,8 +100,11 @@ class Run:
         path = self.folder / RECORD
         return json.loads(path.read_text(encoding='utf-8')) if path.is_file() else None
 
-    def result(self) -> dict[str, float] | None:
-        """AP and AP50 of the last weights on the validation set, and seconds; None: it did not finish."""
+    def result(self) -> dict[str, float | None] | None:
+        """AP and AP50 of the last weights on the validation set, and seconds; None: it did not finish.
+
+        AP and AP50 are None where there was nothing to measure.
+        """
         record = self.record()
         return record['result'] if record and self.checkpoint().is_file() else None
 
@@ -161,7 +166,9 @@ class Run:
         elif AP not in scores:
             record['failure'] = 'it ended without a validation'
         else:
-            result = dict(AP=scores[AP], AP50=scores[AP50], seconds=record['seconds'])
+            # JSON has no NaN, and a validation without objects gives no number.
+            numbers = {key: None if math.isnan(scores[of]) else scores[of] for key, of in (('AP', AP), ('AP50', AP50))}
+            result = dict(numbers, seconds=record['seconds'])
             record.update(result=result, failure=None)
         self._write(record)
         return record['failure']
@@ -217,7 +224,11 @@ def train_all(runs: Sequence[Run]) -> None:
             continue
         print(f'{at} training, see {run.folder / OUTPUT}', flush=True)
         failure, result = run.train(), run.result()
-        print(f'{at} {f"failed: {failure}" if failure else "AP50 = {AP50:.2f}".format(**result)}', flush=True)
+        print(f'{at} {f"failed: {failure}" if failure else _score(result)}', flush=True)
+
+
+def _score(result: dict[str, float | None]) -> str:
+    return NOTHING if result['AP50'] is None else f'AP50 = {result["AP50"]:.2f}'
 
 
 def typed(options: dict[str, Any]) -> list[str]:

@@ -36,12 +36,12 @@ def find_place(written: str, bases: Sequence[Path]) -> tuple[Path | None, tuple[
     spellings = spellings_of(written)
     for name, changes in spellings:
         for base in bases:
-            if (place := normal(base / name)).exists():
+            if os.path.exists(place := normal(base / name)):
                 return place, changes
     parts, (name, changes) = parts_of(written), spellings[-1]
     for start in range(len(parts)):
         for base in bases:
-            if (place := base.joinpath(*parts[start:])).exists():
+            if os.path.exists(place := base.joinpath(*parts[start:])):
                 cut = start > 0 or bool(PureWindowsPath(name).anchor)
                 return place, (*changes, OTHER_MACHINE) if cut else changes
     return None, ()
