@@ -107,12 +107,16 @@ class Table:
         rest = [*nothing, *(['', *failures] if failures else [])]
         return '\n'.join([f'{self.title}.', '', *lines, '', self.measured, *rest])
 
+    def measured_rows(self) -> list[Row]:
+        """Those with a score of each seed that ended."""
+        return [row for row in self.rows if row.AP and None not in row.AP]
+
     def write(self, folder: Path) -> None:
         """Writes ``comparison.md``, ``.json`` and, unless all failed, ``.png``."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / 'comparison.md').write_text(self.as_markdown() + '\n', encoding='utf-8')
         (folder / 'comparison.json').write_text(self.as_json() + '\n', encoding='utf-8')
-        if finished := [row for row in self.rows if row.AP and None not in row.AP]:
+        if finished := self.measured_rows():
             plot_comparison(finished, self.title, folder / 'comparison.png')
 
 

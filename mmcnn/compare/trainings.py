@@ -6,7 +6,6 @@ import copy
 import dataclasses
 import hashlib
 import json
-import math
 import shutil
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmcnn.console.layout import NOTHING
+from mmcnn.console.layout import NOTHING, nothing_measured
 from mmcnn.engine.atomic_file import write_whole
 from mmcnn.errors import UsageError
 from mmcnn.models.wiring import swap_backbone
@@ -98,7 +97,9 @@ class Run:
     def record(self) -> dict[str, Any] | None:
         """What the run has recorded: settings, seconds, result, failure. None: it was never started."""
         path = self.folder / RECORD
-        return json.loads(path.read_text(encoding='utf-8')) if path.is_file() else None
+        if not path.is_file():
+            return None
+        return json.loads(path.read_text(encoding='utf-8'), parse_constant=lambda name: None)  # NaN of release 0.1
 
     def result(self) -> dict[str, float | None] | None:
         """AP and AP50 of the last weights on the validation set, and seconds; None: it did not finish.
@@ -167,8 +168,8 @@ class Run:
             record['failure'] = 'it ended without a validation'
         else:
             # JSON has no NaN, and a validation without objects gives no number.
-            numbers = {key: None if math.isnan(scores[of]) else scores[of] for key, of in (('AP', AP), ('AP50', AP50))}
-            result = dict(numbers, seconds=record['seconds'])
+            scores = {key: None if nothing_measured({key: scores[key]}) else scores[key] for key in (AP, AP50)}
+            result = dict(AP=scores[AP], AP50=scores[AP50], seconds=record['seconds'])
             record.update(result=result, failure=None)
         self._write(record)
         return record['failure']
