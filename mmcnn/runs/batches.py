@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Collection
+from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.device import get_device
@@ -17,6 +19,8 @@ from mmcnn.runs.options import RunOptions
 
 #: A run of fewer optimizer steps than this does not accumulate micro-batches to the nominal batch.
 MIN_STEPS = 1000
+#: Annotation files of more bytes, some 20,000 images, are not read to see how many steps a run will have.
+LARGE = 50_000_000
 #: Arguments of a data loader that only one with worker processes takes.
 _OF_WORKERS = ('persistent_workers', 'prefetch_factor', 'timeout')
 
@@ -83,6 +87,29 @@ def drop_of_workers(cfg: Config, typed: Collection[str], say: Say) -> None:
             say(
                 f'note: {name}: {", ".join(shown)} is for worker processes, and there are none (num_workers=0): dropped'
             )
+
+
+def images_of_own_data(cfg: Config) -> int | None:
+    """Training images in the COCO files that a config names itself, repetitions counted.
+
+    Returns:
+        their number; None: the data is of another kind, or a file of more than ``LARGE`` bytes, which is no small data.
+    """
+    try:
+        return _images_in(cfg.train_dataloader.dataset)
+    except (AttributeError, KeyError, OSError, TypeError, ValueError):  # the run itself will say what is wrong with it
+        return None
+
+
+def _images_in(dataset: dict) -> int:
+    if 'datasets' in dataset:
+        return sum(map(_images_in, dataset['datasets']))
+    if 'dataset' in dataset:
+        return _images_in(dataset['dataset']) * dataset.get('times', 1)
+    path = Path(dataset.get('data_root') or '', dataset['ann_file'])
+    if path.stat().st_size > LARGE:
+        raise ValueError(path)
+    return len(json.loads(path.read_bytes())['images'])
 
 
 def describe_batches(cfg: Config, launcher: str) -> str:

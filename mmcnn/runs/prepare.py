@@ -29,7 +29,7 @@ from mmcnn.runs import work_dirs
 from mmcnn.runs.anchors import warn_of_anchors
 from mmcnn.runs.backbone_weights import check_backbone_weights, typed_options
 from mmcnn.runs.batch_norm import check_batch_norm
-from mmcnn.runs.batches import describe_batches, drop_of_workers, set_batches
+from mmcnn.runs.batches import describe_batches, drop_of_workers, images_of_own_data, set_batches
 from mmcnn.runs.classes_of_data import refuse_other_classes
 from mmcnn.runs.data import check_classes, set_cache, set_data
 from mmcnn.runs.data_sets import inner_dataset
@@ -147,7 +147,8 @@ def prepare(
     set_img_size(cfg, options.img_size)
     if training:
         _set_epochs(cfg, options.epochs)
-    set_batches(cfg, options, folder.num_train if training and folder else None)
+    num_images = (folder.num_train if folder else images_of_own_data(cfg)) if training else None
+    set_batches(cfg, options, num_images)
     if training:
         set_amp(cfg, options.amp)
         set_on_nan(cfg, options.on_nan)
@@ -177,12 +178,12 @@ def prepare(
         if options.weights is None:
             checkpoint = check_initial_weights(cfg, options.resume, notes.append)
         if cfg.get('resume') and options.recipe is None:
-            set_recipe(cfg, checkpoint.config.get('recipe'), notes.append)
+            set_recipe(cfg, checkpoint.entries.get('recipe'), notes.append)
             set_again(cfg, {key: value for key, value in done.items() if key.startswith(RECIPE_ENTRIES)})
         if cfg.get('resume') and folder is not None:
             refuse_other_classes({'meta': checkpoint.meta}, folder)
         if cfg.get('resume') and isinstance(folder, DetectorData):
-            refuse_other_images(checkpoint.config, folder.drawn)
+            refuse_other_images(checkpoint.entries, folder.drawn)
         if options.seed is None and cfg.get('resume'):
             cfg.randomness.seed = checkpoint.meta.get('seed', cfg.randomness.seed)
         if options.data is not None:

@@ -1,9 +1,11 @@
 """Batch sizes, accumulation and learning rates, on any number of GPUs."""
 
+import json
+
 import pytest
 
 from mmcnn.config.load import load_config
-from mmcnn.runs.batches import describe_batches, drop_of_workers, set_batches
+from mmcnn.runs.batches import describe_batches, drop_of_workers, images_of_own_data, set_batches
 from mmcnn.runs.options import RunOptions
 
 CONFIG = 'yolov4_cspdarknet53'
@@ -185,3 +187,29 @@ def test_a_batch_of_one_image_is_left_out(images, processes, drop, monkeypatch):
     cfg = load_config(CONFIG)
     batches(cfg, batch_size=16, launcher='pytorch', num_images=images)
     assert 'drop_last' not in cfg.train_dataloader
+
+
+def test_small_data_of_a_config_s_own_is_counted(tmp_path):
+    for name, count in (('a', 10), ('b', 20)):
+        images = [dict(id=number, file_name='x.png') for number in range(count)]
+        (tmp_path / f'{name}.json').write_text(json.dumps(dict(images=images, annotations=[], categories=[])))
+    cfg = load_config(CONFIG)
+    a, b = (dict(type='CocoDataset', data_root=str(tmp_path), ann_file=f'{name}.json') for name in 'ab')
+    cfg.train_dataloader.dataset.dataset = dict(
+        type='ConcatDataset', datasets=[a, dict(type='RepeatDataset', times=3, dataset=b)]
+    )
+    assert images_of_own_data(cfg) == 70
+    cfg.train_cfg.max_epochs = 10
+    assert batches(cfg, batch_size=4, num_images=images_of_own_data(cfg))[1] == 1  # 180 iterations
+
+
+def test_data_of_another_kind_or_of_many_images_is_not_counted(tmp_path, monkeypatch):
+    cfg = load_config(CONFIG)
+    assert images_of_own_data(cfg) is None  # COCO is not there
+    (tmp_path / 'a.json').write_text('{"images": [], "annotations": [], "categories": []}')
+    cfg.train_dataloader.dataset.dataset = dict(type='CocoDataset', ann_file=str(tmp_path / 'a.json'))
+    assert images_of_own_data(cfg) == 0
+    monkeypatch.setattr('mmcnn.runs.batches.LARGE', 10)
+    assert images_of_own_data(cfg) is None
+    cfg.train_dataloader.dataset.dataset = dict(type='XMLDataset', data_root=str(tmp_path), ann_file='a.txt')
+    assert images_of_own_data(cfg) is None
