@@ -60,8 +60,8 @@ class ResumableEarlyStoppingHook(EarlyStoppingHook):
         nothing = value != value or (value == -1 and self.monitor.startswith('coco/'))
         if nothing and best is None:  # no objects to validate on: no validation is worse than another
             if not self._said:
-                print_log(f'early stopping: {self.monitor} has nothing to measure, so that patience={self.patience} has '
-                          'no effect', logger='current', level=logging.WARNING)  # fmt: skip
+                text = f'{self.monitor} has nothing to measure: patience={self.patience} has no effect'
+                print_log(text, logger='current', level=logging.WARNING)
             self._said = True
             return
         if not nothing and (best is None or self.rule_map[self.rule](value, best + self.min_delta)):
