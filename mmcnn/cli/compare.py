@@ -74,5 +74,6 @@ def run(args: argparse.Namespace) -> int:
     title = f'{" ".join([Path(cfg.filename).stem, *trainings.typed(budget)])}, seeds {", ".join(map(str, seeds))}'
     table = collect(runs, title, size, options.latency_runs)
     table.write(work_dir)
-    print(f'{table.as_markdown()}\n\ncomparison.md, .json and .png are in {work_dir}')
+    files = 'comparison.md, .json and .png' if table.measured_rows() else 'comparison.md and .json'
+    print(f'{table.as_markdown()}\n\n{files} are in {work_dir}')
     return 1 if any(row.failures for row in table.rows) else 0

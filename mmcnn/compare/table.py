@@ -15,6 +15,7 @@ import torch
 from mmengine.device import get_device
 
 from mmcnn.compare.trainings import Run
+from mmcnn.console.layout import NOTHING
 from mmcnn.inference.detector import Detector
 from mmcnn.plots.comparison import plot_comparison
 
@@ -68,8 +69,8 @@ class Row:
     backbone: str
     parameters: int | None = None  # of the whole detector, without BatchNorm's statistics
     latency_ms: float | None = None
-    AP: list[float] = field(default_factory=list)
-    AP50: list[float] = field(default_factory=list)
+    AP: list[float | None] = field(default_factory=list)  # None: there was nothing to measure
+    AP50: list[float | None] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     failures: dict[int, str] = field(default_factory=dict)  # seed to reason
 
@@ -84,7 +85,7 @@ class Table:
 
     def as_json(self) -> str:
         """All numbers, of each seed."""
-        return json.dumps(asdict(self), indent=1)
+        return json.dumps(asdict(self), indent=1, allow_nan=False)
 
     def as_markdown(self) -> str:
         """Rows in the order of the backbones; of several seeds mean and standard deviation."""
@@ -102,14 +103,20 @@ class Table:
         failures = [
             f'- `{row.backbone}`, seed {s}: failed: {why}' for row in self.rows for s, why in row.failures.items()
         ]
-        return '\n'.join([f'{self.title}.', '', *lines, '', self.measured, *(['', *failures] if failures else [])])
+        nothing = ['', f'{NOTHING[0].upper()}{NOTHING[1:]}.'] if any(None in row.AP for row in self.rows) else []
+        rest = [*nothing, *(['', *failures] if failures else [])]
+        return '\n'.join([f'{self.title}.', '', *lines, '', self.measured, *rest])
+
+    def measured_rows(self) -> list[Row]:
+        """Those with a score of each seed that ended."""
+        return [row for row in self.rows if row.AP and None not in row.AP]
 
     def write(self, folder: Path) -> None:
         """Writes ``comparison.md``, ``.json`` and, unless all failed, ``.png``."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / 'comparison.md').write_text(self.as_markdown() + '\n', encoding='utf-8')
         (folder / 'comparison.json').write_text(self.as_json() + '\n', encoding='utf-8')
-        if finished := [row for row in self.rows if row.AP]:
+        if finished := self.measured_rows():
             plot_comparison(finished, self.title, folder / 'comparison.png')
 
 
@@ -147,7 +154,9 @@ def collect(runs: Sequence[Run], title: str, size: tuple[int, int], rounds: int)
     return Table(title, measured, list(rows.values()))
 
 
-def _spread(values: Sequence[float]) -> str:
+def _spread(values: Sequence[float | None]) -> str:
+    if None in values:
+        return '-'
     mean = f'{statistics.mean(values):.3f}'
     return f'{mean} ± {statistics.stdev(values):.3f}' if len(values) > 1 else mean
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from mmcnn.console.layout import NOTHING, nothing_measured
 from mmcnn.engine.atomic_file import write_whole
 from mmcnn.errors import UsageError
 from mmcnn.models.wiring import swap_backbone
@@ -96,10 +97,15 @@ class Run:
     def record(self) -> dict[str, Any] | None:
         """What the run has recorded: settings, seconds, result, failure. None: it was never started."""
         path = self.folder / RECORD
-        return json.loads(path.read_text(encoding='utf-8')) if path.is_file() else None
+        if not path.is_file():
+            return None
+        return json.loads(path.read_text(encoding='utf-8'), parse_constant=lambda name: None)  # NaN of release 0.1
 
-    def result(self) -> dict[str, float] | None:
-        """AP and AP50 of the last weights on the validation set, and seconds; None: it did not finish."""
+    def result(self) -> dict[str, float | None] | None:
+        """AP and AP50 of the last weights on the validation set, and seconds; None: it did not finish.
+
+        AP and AP50 are None where there was nothing to measure.
+        """
         record = self.record()
         return record['result'] if record and self.checkpoint().is_file() else None
 
@@ -161,6 +167,8 @@ class Run:
         elif AP not in scores:
             record['failure'] = 'it ended without a validation'
         else:
+            # JSON has no NaN, and a validation without objects gives no number.
+            scores = {key: None if nothing_measured({key: scores[key]}) else scores[key] for key in (AP, AP50)}
             result = dict(AP=scores[AP], AP50=scores[AP50], seconds=record['seconds'])
             record.update(result=result, failure=None)
         self._write(record)
@@ -217,7 +225,11 @@ def train_all(runs: Sequence[Run]) -> None:
             continue
         print(f'{at} training, see {run.folder / OUTPUT}', flush=True)
         failure, result = run.train(), run.result()
-        print(f'{at} {f"failed: {failure}" if failure else "AP50 = {AP50:.2f}".format(**result)}', flush=True)
+        print(f'{at} {f"failed: {failure}" if failure else _score(result)}', flush=True)
+
+
+def _score(result: dict[str, float | None]) -> str:
+    return NOTHING if result['AP50'] is None else f'AP50 = {result["AP50"]:.2f}'
 
 
 def typed(options: dict[str, Any]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from mmengine.hooks import EarlyStoppingHook
@@ -43,6 +44,7 @@ class ResumableEarlyStoppingHook(EarlyStoppingHook):
     def __init__(self, monitor: str, patience: int = 5, rule: str | None = None, min_delta: float = 0.0) -> None:
         super().__init__(monitor=monitor, rule=rule, min_delta=min_delta, patience=patience)
         self.story: str | None = None
+        self._said = False
 
     def before_train(self, runner) -> None:
         """Takes up the count of the checkpoint that is resumed; it may be enough for a smaller patience."""
@@ -55,7 +57,14 @@ class ResumableEarlyStoppingHook(EarlyStoppingHook):
         value = float(metrics[self.monitor])
         state = dict(runner.message_hub.get_info(STATE, {}))
         best = state.get('best')
-        if value == value and (best is None or self.rule_map[self.rule](value, best + self.min_delta)):
+        nothing = value != value or (value == -1 and self.monitor.startswith('coco/'))
+        if nothing and best is None:  # no objects to validate on: no validation is worse than another
+            if not self._said:
+                text = f'{self.monitor} has nothing to measure: patience={self.patience} has no effect'
+                print_log(text, logger='current', level=logging.WARNING)
+            self._said = True
+            return
+        if not nothing and (best is None or self.rule_map[self.rule](value, best + self.min_delta)):
             state = dict(best=value, at=self._position(runner), waited=0)
         else:
             state = state | dict(waited=state.get('waited', 0) + 1)
@@ -64,12 +73,12 @@ class ResumableEarlyStoppingHook(EarlyStoppingHook):
 
     def _stop_if_due(self, runner) -> None:
         state = runner.message_hub.get_info(STATE, {})
-        if state.get('waited', 0) < self.patience:
+        if 'best' not in state or state['waited'] < self.patience:
             return
         runner.train_loop.stop_training = True
-        best = f'was best ({state["best"]:.4g}) after {state["at"]}' if 'best' in state else 'was never a number'
         validations = 'a validation' if state['waited'] == 1 else f'{state["waited"]} validations'
-        self.story = f'{self.monitor} has got no better for {validations}; it {best}'
+        best = f'it was best ({state["best"]:.4g}) after {state["at"]}'
+        self.story = f'{self.monitor} has got no better for {validations}; {best}'
         print_log(f'the training ends early: {self.story}', logger='current')
 
     @staticmethod

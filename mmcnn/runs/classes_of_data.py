@@ -40,13 +40,20 @@ def other_classes(trained: Sequence[str], where: str, classes: Sequence[str]) ->
 
 
 def choice_of(root: Path, classes: Sequence[str] | None, trained: Sequence[str]) -> Choice | None:
-    """Which classes of a folder are used: all; those that were asked for; those of a checkpoint, by their names."""
+    """Which classes of a folder are used: all; those that were asked for; those of a checkpoint, by their names.
+
+    Those that were asked for are in the order of the first split also where another one has them in its own.
+    """
     if classes is None and not trained:
         return None
 
+    first: list[str] = []
+
     def choose(known: Sequence[str], title: str) -> Sequence[str]:
         if not trained:
-            return names_of(classes, known, f'{root / title}')
+            chosen = names_of(classes, known, f'{root / title}')
+            first.extend([] if first else chosen)
+            return sorted(chosen, key=first.index) if set(chosen) == set(first) else chosen
         wanted = trained if classes is None else names_of(classes, trained, 'the checkpoint')
         missing = [name for name in wanted if name not in known]
         if missing and classes is None:

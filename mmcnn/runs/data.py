@@ -44,6 +44,7 @@ def set_data(
     say: Say = print,
     draw: Draw | None = None,
     classes: Sequence[str] | None = None,
+    recorded: Config | None = None,
 ) -> DetectorData | ClassData | None:
     """Points a config at a data set: files, classes, class counts and evaluators. None: the config's own, checked.
 
@@ -53,8 +54,9 @@ def set_data(
         checkpoint: one to be tested; then only the images to test on have to be there, and its classes.
         skip_bad: leave out what the check of a folder finds at fault, and say how many of what.
         say: takes the warnings of the check, line by line.
-        draw: images to validate on, where a folder does not say which; None: those that the config records.
+        draw: images to validate on, where a folder does not say which; None: those that ``recorded`` has.
         classes: of a detector's folder those to use; boxes of others are left out. With a checkpoint those to evaluate.
+        recorded: the config that the checkpoint was trained with; None: ``cfg``.
 
     Returns:
         what the folder holds; None for a detector's own data.
@@ -78,7 +80,7 @@ def set_data(
     if is_classifier(cfg):
         folder = _class_folder(cfg, data, checkpoint, skip_bad, say)
     else:
-        folder = _detector_folder(cfg, data, checkpoint, skip_bad, say, draw, classes)
+        folder = _detector_folder(cfg, data, checkpoint, skip_bad, say, draw, classes, recorded or cfg)
     if folder is None:
         return None
     trained = trained_classes(checkpoint) or folder.classes
@@ -97,6 +99,7 @@ def _detector_folder(
     say: Say,
     draw: Draw | None,
     classes: Sequence[str] | None,
+    recorded: Config,
 ) -> DetectorData | None:
     from mmdet.registry import METRICS
 
@@ -114,9 +117,9 @@ def _detector_folder(
         root = demo_data() if data == 'demo' else data
         names = ('val',) if checkpoint is not None else ('train', 'val') if validates(cfg) else ('train',)
         choice = choice_of(Path(root), classes, trained)
-        report = check_data(root, names, data != 'demo', draw_for(cfg, Path(root), draw), choice)
+        report = check_data(root, names, data != 'demo', draw_for(recorded, Path(root), draw), choice)
         folder = report.usable(skip_bad)
-        if checkpoint is not None and (text := other_images(cfg, folder.drawn)):
+        if checkpoint is not None and (text := other_images(recorded, folder.drawn)):
             say(f'warning: {text}')
         for line in listed(report.of('warning', 'note')) + ([report.left_out()] if report.of('error') else []):
             say(line)
@@ -140,7 +143,7 @@ def _detector_folder(
             f'{shown_classes(evaluated)}'
         )
     set_num_classes(cfg.model, len(folder.classes))
-    record_draw(cfg, folder.drawn)
+    record_draw(cfg, folder.drawn, folder.root)
     return folder
 
 

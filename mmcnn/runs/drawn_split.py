@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from pathlib import Path
 
 from mmengine.config import Config
 
-from mmcnn.datasets.check.detector import needs_draw
+from mmcnn.datasets.check.detector import images_of_undrawn, needs_draw
 from mmcnn.datasets.check.drawn_split import Draw, DrawnSplit
 from mmcnn.errors import UsageError
 from mmcnn.runs.options import SplitOptions
 
 #: The entry of a config that records it.
 KEY = 'drawn_split'
+#: In it, the data folder.
+FOLDER = 'data'
 
 
 def draw_of(options: SplitOptions) -> Draw | None:
@@ -23,11 +24,16 @@ def draw_of(options: SplitOptions) -> Draw | None:
 
 
 def draw_for(cfg: Config, root: Path, draw: Draw | None) -> Draw | None:
-    """The draw that is asked for, else the one that a config records, where the folder needs any."""
+    """The draw that is asked for, else the one that a config records, where the folder is the one that it parted.
+
+    That is one in the same place, or with the same images.
+    """
     recorded = _recorded(cfg)
-    if draw is None and recorded is not None and needs_draw(root):
+    if draw is not None or recorded is None or not needs_draw(root):
+        return draw
+    if cfg[KEY].get(FOLDER) == _place(root) or recorded.images == images_of_undrawn(root):
         return Draw(recorded.val_fraction, recorded.split_seed)
-    return draw
+    return None
 
 
 def other_images(cfg: Config, drawn: DrawnSplit | None) -> str:
@@ -41,19 +47,25 @@ def other_images(cfg: Config, drawn: DrawnSplit | None) -> str:
     )
 
 
-def record_draw(cfg: Config, drawn: DrawnSplit | None) -> None:
-    """Records a draw in a config, and so in the checkpoints of its run."""
+def record_draw(cfg: Config, drawn: DrawnSplit | None, root: Path) -> None:
+    """Records a draw and the data folder in a config, and so in the checkpoints of its run."""
     cfg.pop(KEY, None)
     if drawn is not None:
-        cfg[KEY] = dataclasses.asdict(drawn)
+        cfg[KEY] = {**dataclasses.asdict(drawn), FOLDER: _place(root)}
 
 
 def refuse_other_images(recorded: Config, drawn: DrawnSplit | None) -> None:
     """Refuses to continue a run that held other images out.
 
     Raises:
-        UsageError: names the options of both.
+        UsageError: names the options of both, or the one that drew its images where the other did not.
     """
+    before = _recorded(recorded)
+    if (before is None) != (drawn is None):
+        was, flags = ('were drawn', before.flags()) if before else ('were not drawn', 'the data as it was')
+        raise UsageError(f'the images to validate on {was} in the training that is to be continued, and now they are '
+                         f'{"not" if before else "drawn"}; some of them may have been trained on. Continue the run '
+                         f'with {flags}, or start a new one')  # fmt: skip
     if text := other_images(recorded, drawn):
         raise UsageError(f'{text}. Continue the run with {_recorded(recorded).flags()}, or start a new one')
 
@@ -70,6 +82,10 @@ def _recorded(cfg: Config) -> DrawnSplit | None:
     """What is recorded; a config from elsewhere may hold anything under this name, and that is none."""
     entry = cfg.get(KEY)
     try:
-        return DrawnSplit(**entry) if isinstance(entry, Mapping) else None
-    except TypeError:
+        return DrawnSplit(**{key: value for key, value in entry.items() if key != FOLDER})
+    except (AttributeError, TypeError):
         return None
+
+
+def _place(root: Path) -> str:
+    return str(root.resolve())

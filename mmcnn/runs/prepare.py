@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from mmcnn.config.types import check_entries, check_structure, check_types
 from mmcnn.config.variables import READ, say_unread
 from mmcnn.datasets.check.report import DetectorData
 from mmcnn.datasets.folders.classes import ClassData
-from mmcnn.errors import UsageError
+from mmcnn.errors import CheckpointError, UsageError
 from mmcnn.launchers import VARIABLES, world_size
 from mmcnn.plots.fonts import say_what_is_missing
 from mmcnn.runs import work_dirs
@@ -132,8 +133,16 @@ def prepare(
     new_work_dir = not named and not Path(cfg.work_dir).exists()
     if options.data is not None and data is None:
         progress(f'checking the data: {options.data}')
+    recorded = _recorded_config(checkpoint) if options.config is not None else None
     folder = set_data(
-        cfg, data or options.data, trained, options.skip_bad, warnings.append, draw_of(options), options.classes
+        cfg,
+        data or options.data,
+        trained,
+        options.skip_bad,
+        warnings.append,
+        draw_of(options),
+        options.classes,
+        recorded,
     )
     set_img_size(cfg, options.img_size)
     if training:
@@ -202,6 +211,15 @@ def _trained(cfg: Config, checkpoint: Checkpoint, named: bool) -> dict:
     if checkpoint.meta or not found:
         return {'meta': checkpoint.meta}
     return {'meta': {'dataset_meta': {'classes': tuple(found)}}}
+
+
+def _recorded_config(checkpoint: Checkpoint | None) -> Config | None:
+    """The config of a checkpoint whose own is not used; None: it has none that can be read, which is no fault."""
+    if checkpoint is None or 'cfg' not in checkpoint.meta:
+        return None
+    with contextlib.suppress(CheckpointError):
+        return checkpoint.config
+    return None
 
 
 def _swap(cfg: Config, options: RunOptions, typed: dict[str, Any], notes: list[str]) -> RunKind:

@@ -103,3 +103,13 @@ def test_rows_collect_the_seeds(trained):
     assert a.parameters == b.parameters == sum(learned)
     assert a.latency_ms > 0
     assert re.search('one image of 64 x 64 px, .* on a CPU .* median of 1 in turn', found.measured)
+
+
+def test_where_there_was_nothing_to_measure(tmp_path):
+    nothing = Table('yolo', 'Latency: as measured.', [Row('vgg16', 20_000_000, 12.25, [None], [None], [5])])
+    lines = nothing.as_markdown().splitlines()
+    assert lines[4] == '| `vgg16` | 20,000,000 | - | - | 12.2 | 5 s |'
+    assert lines[-1] == 'Nothing to measure: there are no objects to validate on.'
+    nothing.write(tmp_path)
+    assert json.loads((tmp_path / 'comparison.json').read_text())['rows'][0]['AP'] == [None]
+    assert not (tmp_path / 'comparison.png').exists()

@@ -228,3 +228,14 @@ def test_check_minds_no_work_dir_of_the_config(cfg, shapes, trained, tmp_path):
     cfg.work_dir = str(trained.work_dir)
     assert compare_trainings.check(TrainOptions(config=cfg, data=shapes), ['darknet53']) == (640, 640)
     assert cfg.work_dir == str(trained.work_dir)
+
+
+@pytest.mark.parametrize('nothing', [float('nan'), -1.0])
+def test_a_run_with_nothing_to_measure(runs, trainings, capsys, nothing):
+    trainings.plans[f'{runs[0].backbone}/seed_4'] = dict(
+        entry={'coco/bbox_mAP': nothing, 'coco/bbox_mAP_50': nothing, 'step': 3}
+    )
+    compare_trainings.train_all(runs[:1])
+    assert runs[0].result()['AP'] is None and runs[0].result()['AP50'] is None
+    assert 'NaN' not in (runs[0].folder / compare_trainings.RECORD).read_text()
+    assert 'seed 4: nothing to measure: there are no objects to validate on' in capsys.readouterr().out

@@ -21,7 +21,8 @@ def early(runner):
         ((0.1, 0.3, 0.2, 0.25, 0.9), 4, 'x/score has got no better for 2 validations; it was best (0.3) after epoch 2'),
         ((0.3, 0.3, 0.3, 0.9), 3, 'it was best (0.3) after epoch 1'),  # an equal number is not better
         ((0.0, 0.1, 0.0, 0.2, 0.1), 5, None),
-        ((math.nan, math.nan, 0.5), 2, 'it was never a number'),
+        ((math.nan, math.nan, 0.5, 0.4, 0.9), 5, None),  # nothing to measure is not worse
+        ((math.nan, 0.5, math.nan, math.nan, 0.9), 4, 'it was best (0.5) after epoch 2'),
     ],
 )
 def test_when_a_training_ends(make_runner, scores, tmp_path, values, epochs, story):

@@ -34,3 +34,10 @@ def test_which_classes_are_used():
         choice_of(Path('/data'), None, ('b', 'gone'))(known, 'val.json')
     with pytest.raises(UsageError, match=r"classes='gone': /data/val\.json has no such class"):
         choice_of(Path('/data'), ['gone'], ('b', 'gone'))(known, 'val.json')
+
+
+def test_the_classes_that_are_asked_for_have_one_order_in_all_splits():
+    choose = choice_of(Path('data'), ['b,a'], ())
+    assert choose(['a', 'b', 'c'], 'train.json') == ['a', 'b']
+    assert choose(['c', 'b', 'a'], 'val.json') == ['a', 'b']
+    assert choose(['b', 'a'], 'val.json') == ['a', 'b']

@@ -1,7 +1,9 @@
 """--val-fraction and --split-seed in runs: recorded in the config, held to in a test and when a run is continued."""
 
+import copy
 import json
 import re
+import shutil
 
 import pytest
 from PIL import Image
@@ -77,13 +79,63 @@ def test_a_test_on_other_images_says_so(root):
     )
 
 
+def test_with_a_config_by_its_name_the_checkpoint_says_what_was_drawn(root):
+    recorded, _ = train(root, Draw(0.3, 5))
+    cfg, said = load_config(CONFIG), []
+    set_data(cfg, root, CHECKPOINT, say=said.append, recorded=recorded)
+    assert images_of(cfg.test_dataloader.dataset) == images_of(recorded.val_dataloader.dataset)
+    set_data(cfg, root, CHECKPOINT, say=said.append, draw=Draw(0.5), recorded=recorded)
+    assert [line for line in said if line.startswith('warning: the images to validate on are not those')]
+
+
+def other_images_than(root, place):
+    shutil.copytree(root, place)
+    for i in range(10):
+        Image.new('RGB', (40, 30), (0, 20 * i, 9)).save(place / 'images' / f'{i}.png')
+    return place
+
+
+def test_another_folder_is_tested_on_whole(root, tmp_path):
+    cfg, _ = train(root, Draw(0.3, 5))
+    held_out = images_of(cfg.val_dataloader.dataset)
+    said = []
+    for start in (cfg, load_config(CONFIG)):  # a run of ours; published weights
+        tested = copy.deepcopy(start)
+        place = tmp_path / f'others{len(said)}'
+        set_data(tested, other_images_than(root, place), CHECKPOINT, say=said.append)
+        assert len(images_of(tested.test_dataloader.dataset)) == 10
+        assert said[-1].strip() == ('annotations.json: all 10 images are to evaluate on: the folder does not part them')
+        assert 'drawn_split' not in tested
+    shutil.copytree(root, tmp_path / 'moved')
+    set_data(cfg, tmp_path / 'moved', CHECKPOINT, say=said.append)
+    assert images_of(cfg.test_dataloader.dataset) == held_out
+
+
+def test_another_folder_is_not_trained_on_with_a_recorded_draw(root, tmp_path):
+    cfg, _ = train(root, Draw(0.3, 5))
+    with pytest.raises(DataError, match='nothing to validate on: --val-fraction'):
+        set_data(cfg, other_images_than(root, tmp_path / 'others'))
+
+
 def test_a_run_is_not_continued_on_other_images(root):
     recorded, folder = train(root, Draw(0.3, 5))
     refuse_other_images(recorded, folder.drawn)
     _, other = train(root, Draw(0.3, 6))
     with pytest.raises(UsageError, match=r'trained on\. Continue the run with val_fraction=0\.3 and split_seed=5, or'):
         refuse_other_images(recorded, other.drawn)
-    refuse_other_images(load_config(CONFIG), other.drawn)  # one that recorded none
+
+
+def test_a_run_is_not_continued_on_drawn_images_if_it_had_others_nor_the_other_way(root):
+    recorded, folder = train(root, Draw(0.3, 5))
+    with pytest.raises(
+        UsageError, match=r'were not drawn in .*, and now they are drawn; .* with the data as it was, or'
+    ):
+        refuse_other_images(load_config(CONFIG), folder.drawn)
+    with pytest.raises(
+        UsageError, match=r'were drawn in .*, and now they are not; .* with val_fraction=0\.3 and split_s'
+    ):
+        refuse_other_images(recorded, None)
+    refuse_other_images(load_config(CONFIG), None)
 
 
 def test_what_is_recorded_counts_only_where_it_is_needed(root, shapes):

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from mmcnn.datasets.check.annotations import MARGIN, is_box, is_sized
 from mmcnn.datasets.folders.findings import Finding, number
 from mmcnn.datasets.folders.split import DataSplit
 
+#: x, y, width and height of a box, and the width and height of its image, all in pixels.
+SizedBox = tuple[Sequence[float], int, int]
 #: Detections of a class in an image that COCO's AP counts.
 MAX_DETECTIONS = 100
-#: The share of boxes that leave their images as x, y, width, height, from which on they are taken for corners.
-_LEAVING = 0.25
+#: The share and number of boxes that leave their images as x, y, width, height, from which on they are taken for
+#: corners.
+_LEAVING, _FEWEST = 0.25, 5
 
 
 def check_format(split: DataSplit) -> Iterator[Finding]:
-    """Boxes that all seem to be corners, or shares of the image's sides: to train on them would teach nonsense."""
-    images = {image['id']: image for image in split.coco['images'] if _has_int(image, 'id') and is_sized(image)}
-    boxes = [
-        (box['bbox'], images[box['image_id']]['width'], images[box['image_id']]['height'])
-        for box in split.coco['annotations']
-        if _has_int(box, 'image_id') and box['image_id'] in images and is_box(box.get('bbox'))
-    ]
+    """Boxes that are all shares of the image's sides: to train on them would teach nonsense."""
+    boxes = _sized_boxes(split)
     if not boxes or split.ann_file is None:  # readers of other formats know what they read
         return
     if all(min(box) >= 0 and max(box) <= 1 for box, _, _ in boxes):
@@ -31,19 +29,48 @@ def check_format(split: DataSplit) -> Iterator[Finding]:
             'pixels, not shares of the sides'
         )
         yield Finding('box format', split.title, text, split=split.name)
+
+
+def check_corners(splits: Sequence[DataSplit]) -> Iterator[Finding]:
+    """Boxes that all seem to be corners, in all splits together: a small one may look so by chance."""
+    judged = [split for split in splits if split.ann_file is not None]
+    boxes = [box for split in judged for box in _sized_boxes(split)]
+    if (text := _corners(boxes)) and sum(_leaves(*each) for each in boxes) >= _FEWEST:
+        yield Finding('box format', ' and '.join(split.title for split in judged), text)
         return
-    leaving = sum(x + w > width + MARGIN or y + h > height + MARGIN for (x, y, w, h), width, height in boxes)
-    corners = all(
+    for split in judged:
+        if text := _corners(_sized_boxes(split)):
+            yield Finding('corners?', split.title, text, split=split.name)
+
+
+def _corners(boxes: Sequence[SizedBox]) -> str:
+    """A sentence about boxes that seem to be corners; '' where they do not."""
+    leaving = [box for box, width, height in boxes if _leaves(box, width, height)]
+    fit = all(
         0 <= x < right <= width + MARGIN and 0 <= y < low <= height + MARGIN
         for (x, y, right, low), width, height in boxes
     )
-    if corners and leaving >= max(_LEAVING * len(boxes), 1):
-        text = (
-            f'are bbox corners? All {number(len(boxes), "box")} fit their images as x1, y1, x2, y2, and {leaving:,} of '
-            f"them leave their images as COCO's x, y, width, height, the first is {boxes[0][0]}; write width and "
-            'height, or clip those that leave their images'
-        )
-        yield Finding('box format', split.title, text, split=split.name)
+    if not fit or len(leaving) < max(_LEAVING * len(boxes), 1):
+        return ''
+    return (
+        f'are bbox corners? All {number(len(boxes), "box")} fit their images as x1, y1, x2, y2, and {len(leaving):,} '
+        f"of them leave their images as COCO's x, y, width, height, the first is {leaving[0]}; write width and height, "
+        'or clip those that leave their images'
+    )
+
+
+def _leaves(box: Sequence[float], width: int, height: int) -> bool:
+    """Whether x, y, width, height is in part outside of an image, by more than rounding."""
+    return box[0] + box[2] > width + MARGIN or box[1] + box[3] > height + MARGIN
+
+
+def _sized_boxes(split: DataSplit) -> list[SizedBox]:
+    images = {image['id']: image for image in split.coco['images'] if _has_int(image, 'id') and is_sized(image)}
+    return [
+        (box['bbox'], images[box['image_id']]['width'], images[box['image_id']]['height'])
+        for box in split.coco['annotations']
+        if _has_int(box, 'image_id') and box['image_id'] in images and is_box(box.get('bbox'))
+    ]
 
 
 def check_crowds(split: DataSplit) -> Iterator[Finding]:

@@ -9,12 +9,26 @@ from pathlib import Path
 
 import hotcoco
 
-from mmcnn.datasets.check.annotations import check_annotations, is_box, is_sized
-from mmcnn.datasets.check.boxes import all_crowds, check_crowding, check_crowds, check_format, number_of_crowds
+from mmcnn.datasets.check.annotations import check_annotations, is_box
+from mmcnn.datasets.check.boxes import (
+    all_crowds,
+    check_corners,
+    check_crowding,
+    check_crowds,
+    check_format,
+    number_of_crowds,
+)
 from mmcnn.datasets.check.classifier import ClassReport, check_class_folder
-from mmcnn.datasets.check.drawn_split import Draw, DrawnSplit, as_val_alone, draw_split
+from mmcnn.datasets.check.drawn_split import (
+    Draw,
+    DrawnSplit,
+    as_val_alone,
+    digest_of_images,
+    draw_split,
+    whole_as_val,
+)
 from mmcnn.datasets.check.image_records import ImageRecords
-from mmcnn.datasets.check.images import ImageFact
+from mmcnn.datasets.check.named_images import check_named_images, check_named_twice, check_shared_images, named_images
 from mmcnn.datasets.check.report import DataReport
 from mmcnn.datasets.folders.chosen_classes import Choice, choose_classes, leave_out_grouping
 from mmcnn.datasets.folders.classes import read_class_folder
@@ -46,6 +60,7 @@ def check_data(
         names: The splits that are needed, of 'train' and 'val'.
         decode: Look into the images. Those that have not changed since the last time are remembered.
         draw: Images to validate on, where the folder does not say which; all images are looked into to draw them.
+            None: where only 'val' is needed, all images are to validate on.
         choice: Of the names of the categories those that are the classes, in their order, and the boxes of the others
             are left out; None: all but one that only names the group of the others.
 
@@ -71,19 +86,21 @@ def check_data(
         findings += leave_out_grouping(splits)
     else:
         findings += [finding for split in splits for finding in choose_classes(split, choice)]
-    images = [_named_images(split) for split in splits]
+    images = [named_images(split) for split in splits]
     paths = [split.image_path(image) for split, named in zip(splits, images, strict=True) for _, image in named]
     facts = records.facts(paths) if decode else {}
     for split, named in zip(splits, images, strict=True):
-        bad_images = list(_check_images(split, named, facts)) if decode else []
+        bad_images = list(check_named_images(split, named, facts)) if decode else []
         findings += bad_images
         findings += check_annotations(split, {finding.entry[1] for finding in bad_images})
         for check in (check_format, check_crowds, check_crowding):
             findings += check(split)
+        findings += check_named_twice(split, named)
         _fill_in(split)
+    findings += check_corners(splits)
     if len(splits) == 2:
         findings += _different_categories(*splits)
-        findings += _shared_images(*splits, *images, facts) if decode else []
+        findings += check_shared_images(*splits, *images, facts) if decode else []
     kept = tuple(_readable(split, _without(split, findings)) for split in splits)
     for split, rest in zip(splits, kept, strict=True):
         findings += _what_is_missing(split, rest, [each for each in findings if each.split == split.name])
@@ -114,47 +131,28 @@ def needs_draw(root: Path) -> bool:
     return not layout_of(root).has_val(root)
 
 
+def images_of_undrawn(root: Path) -> str:
+    """What is recorded of all images of a folder when some are drawn (``DrawnSplit.images``).
+
+    Raises:
+        DataError: The folder cannot be read.
+    """
+    records = ImageRecords(root)
+    whole = layout_of(root).read(root, 'train', records.sizes)
+    return digest_of_images(whole, records.facts([whole.image_path(image) for _, image in named_images(whole)]))
+
+
 def _drawn_splits(
     whole: DataSplit, names: Sequence[str], draw: Draw | None, records: ImageRecords
-) -> tuple[list[DataSplit], DrawnSplit]:
+) -> tuple[list[DataSplit], DrawnSplit | None]:
+    if draw is None and 'train' not in names:
+        return [whole_as_val(whole)], None
     if draw is None:
         raise DataError(f'{whole.root} holds {whole.title} and nothing to validate on: --val-fraction 0.2 draws every '
                         'fifth image for it (val_fraction=0.2), once, with --split-seed N')  # fmt: skip
-    facts = records.facts([whole.image_path(image) for _, image in _named_images(whole)])
+    facts = records.facts([whole.image_path(image) for _, image in named_images(whole)])
     train, val, drawn = draw_split(whole, draw, facts)
     return [train, val] if 'train' in names else [as_val_alone(val, train)], drawn
-
-
-def _named_images(split: DataSplit) -> list[tuple[int, dict]]:
-    """The entries that name an image, with their places in the list."""
-    return [
-        (index, image)
-        for index, image in enumerate(split.coco['images'])
-        if isinstance(image, dict) and isinstance(image.get('file_name'), str) and image['file_name']
-    ]
-
-
-def _check_images(
-    split: DataSplit, images: Sequence[tuple[int, dict]], facts: dict[Path, ImageFact]
-) -> Iterator[Finding]:
-    """Images that cannot be used or have another size; sizes that are not there are filled in."""
-    for index, image in images:
-        fact, shown = facts[split.image_path(image)], split.shown_image(image)
-        who = dict(id=image.get('id'), split=split.name, entry=('images', index))
-        if fact.problem is not None:
-            why = split.problems.get(image['file_name']) if fact.problem == 'missing image' else None
-            text = f'image {image.get("id")} {fact.detail}'
-            yield Finding(fact.problem, shown, f'{text}: {why}' if why else text, **who)
-        elif image.get('width') is None or image.get('height') is None:
-            image.update(width=fact.width, height=fact.height)
-            split.changed = True
-        elif is_sized(image) and (image['width'], image['height']) != (fact.width, fact.height):
-            size = f'{image["width"]} x {image["height"]}'
-            turned = '' if (image['width'], image['height']) != fact.stored else (
-                ' once it is rotated as its EXIF entry says: size and boxes have to be those of the rotated image'
-            )  # fmt: skip
-            text = f'image {image.get("id")} has {fact.width} x {fact.height} px{turned}, but {size} in the annotations'
-            yield Finding('wrong size', shown, text, **who)
 
 
 def _fill_in(split: DataSplit) -> None:
@@ -186,24 +184,6 @@ def _different_categories(train: DataSplit, val: DataSplit) -> Iterator[Finding]
     ]
     order = f'the same categories in another order: {", ".join(map(str, others))} against {", ".join(map(str, names))}'
     yield Finding('different categories', val.title, f'compared with {train.title}, {"; ".join(only) or order}')
-
-
-def _shared_images(
-    train: DataSplit,
-    val: DataSplit,
-    train_images: Sequence[tuple[int, dict]],
-    val_images: Sequence[tuple[int, dict]],
-    facts: dict[Path, ImageFact],
-) -> Iterator[Finding]:
-    """Images to train on that are to validate on, too, by content: the numbers would not be those of new images."""
-    held_out = {facts[val.image_path(image)].digest: image for _, image in val_images}
-    for index, image in train_images:
-        digest = facts[train.image_path(image)].digest
-        if digest and digest in held_out:
-            other = held_out[digest]
-            shown, same = train.shown_image(image), f'image {other.get("id")} of {val.title}, {val.shown_image(other)}'
-            text = f'image {image.get("id")} is the same as {same}'
-            yield Finding('train image in val', shown, text, image.get('id'), 'train', ('images', index))
 
 
 def _without(split: DataSplit, findings: Sequence[Finding]) -> dict:

@@ -34,11 +34,13 @@ class DrawnSplit:
         val_fraction: Share of the images to validate on.
         split_seed: Of the draw.
         held_out: Digest of the names of the images to validate on.
+        images: Digest of what all images show, by which the data is known in another place.
     """
 
     val_fraction: float
     split_seed: int
     held_out: str
+    images: str
 
     def flags(self) -> str:
         """The options in words."""
@@ -61,13 +63,8 @@ def draw_split(
     Raises:
         DataError: There are not two different images, or the draw cannot be stored.
     """
-    names = {  # place in the list -> file
-        index: shown(whole.image_path(image), whole.root)
-        for index, image in enumerate(whole.coco['images'])
-        if isinstance(image, dict) and isinstance(image.get('file_name'), str)
-    }
-    paths = {names[index]: whole.image_path(whole.coco['images'][index]) for index in names}
-    digests = {name: facts[path].digest or name for name, path in paths.items()}  # unreadable: by its name
+    names = _names(whole)
+    digests = _digests(whole, names, facts)
     title = whole.title.removesuffix(f' ({whole.name})')
     key = json.dumps([os.path.abspath(whole.root), title, *draw])
     file = cache_folder() / 'splits' / f'{hashlib.sha256(key.encode(errors="replace")).hexdigest()[:16]}.json'
@@ -79,7 +76,7 @@ def draw_split(
         if not held_out:
             held_out, new = _drawn(whole, digests, draw), []
             _store(file, key, digests, held_out)
-    drawn = DrawnSplit(*draw, hashlib.sha256(json.dumps(sorted(held_out)).encode()).hexdigest()[:16])
+    drawn = DrawnSplit(*draw, _digest(sorted(held_out)), digest_of_images(whole, facts))
     text = (
         f'{len(held_out)} of {number(len(digests), "image")} are to validate on, {how} with {drawn.flags()} and kept '
         f'in {file}'
@@ -87,6 +84,7 @@ def draw_split(
     if new:
         text += f'; {number(len(new), "image")} came later'
     inside = {index for index, name in names.items() if name in held_out}
+    inside |= _with_ids_of(whole, inside)
     train, val = (_cut(whole, title, name, inside) for name in ('train', 'val'))
     train.findings = [*whole.findings, Finding('read as', title, text)]
     return train, val, drawn
@@ -95,6 +93,44 @@ def draw_split(
 def as_val_alone(val: DataSplit, train: DataSplit) -> DataSplit:
     """The drawn images to validate on with what was found in all of the data, where those to train on are not used."""
     return replace(val, findings=[replace(finding, split='val') for finding in train.findings])
+
+
+def whole_as_val(whole: DataSplit) -> DataSplit:
+    """All images as those to validate on, for data on which nothing is trained, with a note."""
+    text = f'all {number(len(whole.coco["images"]), "image")} are to evaluate on: the folder does not part them'
+    note = Finding('read as', whole.title, text)
+    return as_val_alone(replace(whole, name='val'), replace(whole, findings=[*whole.findings, note]))
+
+
+def digest_of_images(whole: DataSplit, facts: Mapping[Path, ImageFact]) -> str:
+    """Equal for data sets whose images have the same names and show the same."""
+    return _digest(sorted(_digests(whole, _names(whole), facts).items()))
+
+
+def _names(whole: DataSplit) -> dict[int, str]:
+    """Place in the list of images -> file, as messages show it."""
+    return {
+        index: shown(whole.image_path(image), whole.root)
+        for index, image in enumerate(whole.coco['images'])
+        if isinstance(image, dict) and isinstance(image.get('file_name'), str) and image['file_name']
+    }
+
+
+def _digests(whole: DataSplit, names: Mapping[int, str], facts: Mapping[Path, ImageFact]) -> dict[str, str]:
+    """File -> what it shows; of one that cannot be read its name."""
+    images = whole.coco['images']
+    return {name: facts[whole.image_path(images[index])].digest or name for index, name in names.items()}
+
+
+def _digest(entries: Sequence) -> str:
+    return hashlib.sha256(json.dumps(entries).encode()).hexdigest()[:16]
+
+
+def _with_ids_of(whole: DataSplit, inside: set[int]) -> set[int]:
+    """Images that share the id of one to validate on: apart, each would hide that the other has its boxes."""
+    images = whole.coco['images']
+    ids = {each for each in (images[index].get('id') for index in inside) if isinstance(each, int)}
+    return {index for index, image in enumerate(images) if isinstance(image, dict) and _is_in(image.get('id'), ids)}
 
 
 def _drawn(whole: DataSplit, digests: Mapping[str, str], draw: Draw) -> set[str]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 from mmcnn.datasets.folders.coco_entries import KEYS, missing_lists
 from mmcnn.datasets.folders.coco_files import AnnotationFile, choose_file, other_files, usual_files
-from mmcnn.datasets.folders.file_names import SPLIT_WORDS, FileFinder, split_words, used_to_validate
+from mmcnn.datasets.folders.file_finder import FileFinder
+from mmcnn.datasets.folders.file_names import SPLIT_WORDS, split_words, used_to_validate
 from mmcnn.datasets.folders.split import DataSplit
 from mmcnn.errors import DataError
 
@@ -51,7 +51,7 @@ def read_coco_folder(root: Path, name: str) -> DataSplit:
     split = DataSplit(name, file.title, root, _folder_of_images(root, file, names), coco, ann_file=root / file.title)
     if name == 'val':
         split.findings += used_to_validate(file.title, file.word)
-    _find_images(split)
+    _find_images(split, split_words(file.title) & {file.word})
     return split
 
 
@@ -82,22 +82,13 @@ def _folder_of_images(root: Path, file: AnnotationFile, names: list[str]) -> str
     return next(each for each in usual if each)
 
 
-def _find_images(split: DataSplit) -> None:
+def _find_images(split: DataSplit, words: set[str]) -> None:
     """Sets the names of images to those that the files have here; notes say what was read otherwise."""
     below = split.root / split.prefix
-    finder = FileFinder(split.root, [below], [below], also=[split.root, split.ann_file.parent])
-    found: dict[str, Path] = {}
-    problems: dict[str, str] = {}
-    for name in dict.fromkeys(image['file_name'] for image in split.coco['images'] if _is_named(image)):
-        place = finder.find(name)
-        if place.path is not None:
-            found[name] = place.path
-        elif place.problem:
-            problems[name] = place.problem
-    for name, first in list(_of_the_same_file(below, found)):
-        problems[name] = f'the only file that may be meant is that of {first!r}'
-        finder.forget(name)
-        del found[name]
+    finder = FileFinder(split.root, [below], [below], also=[split.root, split.ann_file.parent], split=words)
+    places = finder.find(image['file_name'] for image in split.coco['images'] if _is_named(image))
+    found = {name: place.path for name, place in places.items() if place.path is not None}
+    problems = {name: place.problem for name, place in places.items() if place.problem}
     moved = {name: path for name, path in found.items() if path != below / name}
     inside = all(path.is_relative_to(below) for path in moved.values())
     for image in split.coco['images'] if moved else ():
@@ -111,15 +102,6 @@ def _find_images(split: DataSplit) -> None:
         split.prefix, split.changed = split.prefix if inside else '', True
     split.problems = problems
     split.findings += finder.notes(split.title, split.name)
-
-
-def _of_the_same_file(below: Path, found: dict[str, Path]) -> Iterator[tuple[str, str]]:
-    """Names that were read otherwise than they are written and lead where another name leads, with the other."""
-    first: dict[Path, str] = {}
-    for name in sorted(found, key=lambda name: found[name] != below / name):  # as they are written first
-        if found[name] in first and found[name] != below / name:
-            yield name, first[found[name]]
-        first.setdefault(found[name], name)
 
 
 def _relative(path: str | Path, root: Path) -> str:

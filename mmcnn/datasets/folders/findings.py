@@ -34,6 +34,8 @@ SEVERITY = {
     'box partly outside the image': 'warning',
     'box below a pixel': 'warning',
     'bad area': 'warning',
+    'corners?': 'warning',
+    'image named twice': 'warning',
     'class without a box': 'warning',
     'annotation without an image': 'warning',
     'crowd boxes': 'warning',

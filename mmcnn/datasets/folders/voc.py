@@ -50,6 +50,7 @@ def read_voc_folder(root: Path, name: str) -> DataSplit:
     coco = dict(images=[], annotations=[], categories=[dict(id=i, name=word) for word, i in numbers.items()])
     split = DataSplit(name, chosen.title, root, 'JPEGImages/', coco, places=[], changed=True,
                       findings=sets[name].findings)  # fmt: skip
+    taken = {entry.image for entry, _, _ in trees[name] if not entry.problem}
     for number, (entry, tree, problem) in enumerate(trees[name]):
         place = f'Annotations/{entry.annotation}'
         if tree is None:
@@ -58,8 +59,11 @@ def read_voc_folder(root: Path, name: str) -> DataSplit:
         image = dict(id=number, file_name=entry.image)
         if entry.problem:
             named = Path(entry.image).with_name(Path(tree.findtext('filename', '').replace('\\', '/')).name or '_')
-            if (root / 'JPEGImages' / named).is_file():  # of x.jpg and x.png, the one that the annotations name
+            if (
+                named.as_posix() not in taken and (root / 'JPEGImages' / named).is_file()
+            ):  # of x.jpg and x.png, the one that the annotations name
                 image['file_name'] = named.as_posix()
+                taken.add(named.as_posix())
             else:
                 split.problems[entry.image] = entry.problem
         size = [_number(tree.find(f'size/{side}')) for side in ('width', 'height')]
@@ -73,6 +77,8 @@ def read_voc_folder(root: Path, name: str) -> DataSplit:
 
 def _read_tree(root: Path, entry: VocImage) -> tuple[ElementTree.Element | None, str]:
     """Annotations of an image and, where those cannot be read, what is wrong with them."""
+    if entry.annotation_problem:
+        return None, entry.annotation_problem
     path = root / 'Annotations' / entry.annotation
     try:
         content = path.read_bytes()
@@ -80,7 +86,7 @@ def _read_tree(root: Path, entry: VocImage) -> tuple[ElementTree.Element | None,
             return None, 'has a document type, which is not read'
         return ElementTree.fromstring(content), ''
     except FileNotFoundError:
-        return None, f'does not exist: {entry.annotation_problem}' if entry.annotation_problem else 'does not exist'
+        return None, 'does not exist'
     except OSError as error:
         return None, f'cannot be read: {error.strerror}'
     except (ElementTree.ParseError, ValueError, LookupError) as error:  # an unknown encoding, for one

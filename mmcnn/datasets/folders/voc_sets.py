@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
-from mmcnn.datasets.folders.file_names import SPLIT_WORDS, FileFinder, used_to_validate
+from mmcnn.datasets.folders.file_finder import FileFinder
+from mmcnn.datasets.folders.file_names import (
+    OTHER_FOLDERS,
+    SPELLING,
+    SPLIT_WORDS,
+    key_of,
+    parts_of,
+    split_words,
+    used_to_validate,
+)
 from mmcnn.datasets.folders.findings import Finding, number
 from mmcnn.datasets.image_file import IMAGE_SUFFIXES
 from mmcnn.errors import DataError
@@ -39,7 +50,7 @@ class VocImage:
         image: Its file, below JPEGImages/.
         annotation: The file of its annotations, below Annotations/.
         problem: Why the image was not found, where more can be said.
-        annotation_problem: Why the file of its annotations was not.
+        annotation_problem: What is wrong with the file of its annotations, as the rest of a sentence about it.
     """
 
     image: str
@@ -101,18 +112,94 @@ def read_set(root: Path, chosen: ImageSet, name: str) -> VocImages:
         names = [
             path.relative_to(annotations).with_suffix('').as_posix() for path in sorted(annotations.rglob('*.xml'))
         ]
-    images = FileFinder(root, [root / 'JPEGImages'], [root / 'JPEGImages'], has_ending=False)
-    trees = FileFinder(root, [annotations], [annotations], ('.xml',), has_ending=False)
-    for written in names:
-        bare = written[: -len(Path(written).suffix)] if Path(written).suffix.lower() in IMAGE_SUFFIXES else written
-        found, tree = images.find(written), trees.find(bare)
-        missing = bare if found.problem else f'{bare}.jpg'  # of several, none is to be found there
-        image = missing if found.path is None else found.path.relative_to(root / 'JPEGImages').as_posix()
-        annotation = f'{bare}.xml' if tree.path is None else tree.path.relative_to(annotations).as_posix()
-        read.images.append(VocImage(image, annotation, found.problem, tree.problem))
-    read.images = list(dict.fromkeys(read.images))
-    read.findings += images.notes(chosen.title, name) + trees.notes(chosen.title, name)
+    folder = root / 'JPEGImages'
+    words = split_words(Path(chosen.title).name) if chosen.files else ()
+    images = FileFinder(root, [folder], [folder], has_ending=False, split=words)
+    places = images.find(names)
+    files = {name: place.path.relative_to(folder).as_posix() for name, place in places.items() if place.path}
+    bare = {name: _without_ending(name) for name in names}
+    stems = {
+        written: Path(files[written]).with_suffix('') if written in files else Path(*parts_of(bare[written]))
+        for written in places
+    }
+    trees = _Trees(root, stems, files)
+    for written, place in places.items():
+        missing = bare[written] if place.problem else f'{bare[written]}.jpg'  # of several, none is to be found there
+        annotation, problem = trees.of[written]
+        read.images.append(VocImage(files.get(written, missing), annotation, place.problem, problem))
+    read.findings += [*images.notes(chosen.title, name), *trees.notes(chosen.title, name)]
     return read
+
+
+class _Trees:
+    """The file of annotations of each image: below Annotations/ as the image is below JPEGImages/, or in no folder.
+
+    Args:
+        root: The data folder.
+        stems: Name in the list -> the image's file without its ending, relative to JPEGImages/.
+        found: The names that have an image.
+
+    Attributes:
+        of: Name -> its file, below Annotations/, and what is wrong with it, as the rest of a sentence; '': nothing.
+    """
+
+    def __init__(self, root: Path, stems: dict[str, Path], found: Collection[str]) -> None:
+        self.root, self.stems = root, stems
+        folder = root / 'Annotations'
+        self._files: dict[str, list[Path]] = {}
+        self._namesakes: dict[str, list[Path]] = {}
+        for path in sorted(folder.rglob('*')):
+            if path.suffix.lower() == '.xml':
+                file = path.relative_to(folder)
+                self._files.setdefault(key_of(file.with_suffix('').as_posix()), []).append(file)
+                self._namesakes.setdefault(key_of(file.stem), []).append(file)
+        files = {name: self._find(stem) for name, stem in stems.items()}
+        names_of: dict[Path, list[str]] = {}
+        for name, file in files.items():
+            names_of.setdefault(file, []).append(name)
+        self.of: dict[str, tuple[str, str]] = {}
+        for name, file in files.items():
+            problem = '' if file else self._why_none(stems[name])
+            owners = [each for each in names_of[file] if each in found]
+            if file and len(names_of[file]) > 1 and owners != [name]:
+                other = next(each for each in (*owners, *names_of[file]) if each != name)
+                problem = f'is that of {other!r} as well as of {name!r}; an image has a file of its own'
+            self.of[name] = ((file or stems[name].with_name(f'{stems[name].name}.xml')).as_posix(), problem)
+
+    def notes(self, title: str, split: str) -> Iterator[Finding]:
+        """How many files are in other folders, or spelled otherwise, than the list says."""
+        read_as: dict[str, list[str]] = {}
+        for name, (file, problem) in self.of.items():
+            written, here = parts_of(_without_ending(name)), Path(file).with_suffix('').parts
+            if not problem and tuple(written) != here:
+                is_spelling = list(map(key_of, written)) == list(map(key_of, here))
+                read_as.setdefault(SPELLING if is_spelling else OTHER_FOLDERS, []).append(name)
+        for changes, names in read_as.items():
+            text = f'{number(len(names), "file name")} with {changes}: "{names[0]}" is read as '
+            yield Finding('read as', title, f'{text}Annotations/{self.of[names[0]][0]}', split=split)
+
+    def _find(self, stem: Path) -> Path | None:
+        files = self._files.get(key_of(stem.as_posix()), [])
+        if not files and stem.name != str(stem) and self._stems_of_images[key_of(stem.name)] == 1:
+            files = self._files.get(key_of(stem.name), [])
+        own = [file for file in files if file.with_suffix('') == stem]
+        return own[0] if own else files[0] if len(files) == 1 else None
+
+    @cached_property
+    def _stems_of_images(self) -> Counter[str]:
+        paths = (self.root / 'JPEGImages').rglob('*')
+        stems = {path.with_suffix('') for path in paths if path.suffix.lower() in IMAGE_SUFFIXES}
+        return Counter(key_of(stem.name) for stem in stems)
+
+    def _why_none(self, stem: Path) -> str:
+        others = self._namesakes.get(key_of(stem.name), [])
+        if not others:
+            return 'does not exist'
+        return f'does not exist, and Annotations/{others[0].as_posix()} is in another folder and not taken for it'
+
+
+def _without_ending(name: str) -> str:
+    return name[: -len(suffix)] if (suffix := Path(name).suffix).lower() in IMAGE_SUFFIXES else name
 
 
 def _listed(chosen: ImageSet, annotations: Path, read: VocImages, name: str) -> list[str]:

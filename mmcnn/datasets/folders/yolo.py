@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmcnn.datasets.folders.file_names import FileFinder, find_place, normal, shown
+from mmcnn.datasets.folders.file_finder import FileFinder
+from mmcnn.datasets.folders.file_names import SPLIT_WORDS, find_place, normal, shown, split_words
 from mmcnn.datasets.folders.findings import Finding, number
 from mmcnn.datasets.folders.split import DataSplit, Sizes
 from mmcnn.datasets.folders.yolo_labels import LabelReader, label_places
@@ -72,8 +73,8 @@ def read_yolo_folder(root: Path, name: str, sizes: Sizes) -> DataSplit:
 
 def _without_image(split: DataSplit, files: Sequence[Path], folders: Sequence[Path]) -> list[Finding]:
     """Text files in the folders of images and labels that belong to no image, listed or not."""
-    folders = list(dict.fromkeys([*folders, *(file.parent for file in files)]))
-    folders = [folder for folder in folders if not any(parent in folders for parent in folder.parents)]
+    named = {*folders, *(file.parent for file in files)}
+    folders = sorted(folder for folder in named if not any(parent in named for parent in folder.parents))
     images = {path for folder in folders for path in folder.rglob('*') if path.suffix.lower() in IMAGE_SUFFIXES}
     images.update(files)
     known = {place for image in images for place in label_places(image)}
@@ -107,12 +108,16 @@ def _find_images(split: DataSplit, settings: YoloSettings) -> tuple[list[Path], 
     files, folders = [], []
     for entry in entries:
         place, changes = find_place(entry, bases)
-        if place is None or (changes and place in _places_of_others(split.name, settings, bases)):
+        others = _places_of_others(split.name, settings, bases) if changes else {}
+        if place is None or any(place == other or _holds(place, other) or _holds(other, place) for other in others):
             missing = normal(bases[0] / entry.replace('\\', '/'))
             raise DataError(f'{root / settings.file} has {split.name}: {entry}, but {missing} does not exist')
         if changes:
             text = f'{split.name}: {entry} has {" and ".join(changes)}; it is read as {shown(place, root)}'
             split.findings.append(Finding('read as', settings.file, text, split=split.name))
+        if place.suffix.lower() in IMAGE_SUFFIXES and place.is_file():
+            raise DataError(f'{root / settings.file} has {split.name}: {entry}, which is an image; it takes a '
+                            'folder of images, or a text file that names one on each line')  # fmt: skip
         if place.is_dir():
             folders.append(place)
             files += [path for path in place.rglob('*') if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
@@ -134,19 +139,27 @@ def _bases(split: DataSplit, settings: YoloSettings) -> list[Path]:
     return [split.root]
 
 
-def _places_of_others(name: str, settings: YoloSettings, bases: Sequence[Path]) -> set[Path | None]:
+def _holds(place: Path, other: Path) -> bool:
+    """Whether a folder has another place in it. A list of images in it is none: it is what it names."""
+    return place.is_dir() and other.is_dir() and place in other.parents
+
+
+def _places_of_others(name: str, settings: YoloSettings, bases: Sequence[Path]) -> set[Path]:
     """Where the entries of the other splits lead: a name that is cut must not lead there, too."""
     others = [entry for other, entries in settings.places.items() if other != name for entry in entries]
-    return {find_place(entry, bases)[0] for entry in others}
+    return {place for place in (find_place(entry, bases)[0] for entry in others) if place is not None}
 
 
 def _listed_images(split: DataSplit, file: Path, bases: Sequence[Path]) -> list[Path]:
     """The images that a list names, a line each, relative to the list, to ``path`` or to the data folder."""
     lines = file.read_text(encoding='utf-8-sig', errors='replace').splitlines()
-    finder = FileFinder(split.root, [file.parent, *bases], bases)
+    words = split_words(file.stem) or SPLIT_WORDS[split.name]
+    finder = FileFinder(split.root, [file.parent, *bases], bases, split=words)
+    names = list(filter(None, map(str.strip, lines)))
+    places = finder.find(names)
     images = []
-    for line in filter(None, map(str.strip, lines)):
-        found = finder.find(line)
+    for line in names:
+        found = places[line]
         path = normal(found.path or file.parent / line.replace('\\', '/'))
         images.append(path)
         if found.path is None and found.problem:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -48,7 +49,9 @@ class LabelReader:
 
     def read(self, image: dict, file: Path) -> None:
         """Reads the label file of an image; the boxes of one whose size is not known are left out."""
-        there = [place for place in label_places(file) if place.is_file()]
+        there = [place for place in label_places(file) if os.path.isfile(place)]
+        if file.is_relative_to(self.split.root):  # a folder images/ above the data folder is not one of its own
+            there.sort(key=lambda place: not place.is_relative_to(self.split.root))
         if not there:
             self.unlabelled.append(file)
             return

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mmcnn.datasets.check.boxes import check_crowding, check_crowds, check_format
+from mmcnn.datasets.check.boxes import check_corners, check_crowding, check_crowds, check_format
 from mmcnn.datasets.folders.split import DataSplit
 
 
@@ -23,11 +23,12 @@ def split_of(boxes, name='train', crowds=0, images=None, converted=False):
 
 
 def test_corners_are_refused_with_their_cause():
-    corners = [(60, 50, 90, 70), (5, 5, 10, 20), (70, 60, 100, 80), (1, 1, 30, 30)]
-    (finding,) = check_format(split_of(corners))
-    assert (finding.kind, finding.severity, finding.split) == ('box format', 'fatal', 'train')
+    corners = [(5, 5, 10, 20), (60, 50, 90, 70), *[(70, 60, 100, 80)] * 3, (1, 1, 30, 30)]
+    val = split_of([(60, 50, 90, 70)], 'val')  # all together have five that leave their images
+    (finding,) = check_corners([split_of(corners), val])
+    assert (finding.kind, finding.severity, finding.file) == ('box format', 'fatal', 'train.json and val.json')
     assert finding.text == (
-        "are bbox corners? All 4 boxes fit their images as x1, y1, x2, y2, and 2 of them leave their images as COCO's "
+        "are bbox corners? All 7 boxes fit their images as x1, y1, x2, y2, and 5 of them leave their images as COCO's "
         'x, y, width, height, the first is [60, 50, 90, 70]; write width and height, or clip those that leave their '
         'images'
     )
@@ -44,7 +45,17 @@ def test_corners_are_refused_with_their_cause():
     ],
 )
 def test_what_may_be_width_and_height_is_left_alone(boxes):
-    assert list(check_format(split_of(boxes))) == []
+    assert list(check_corners([split_of(boxes)])) == []
+
+
+def test_a_small_split_that_may_be_corners_is_only_warned_of():
+    val = split_of([(60, 50, 90, 70), (1, 1, 30, 30)], 'val')
+    for train in (split_of([(60, 50, 30, 20)] * 9), split_of([(60, 50, 90, 70)] * 3)):
+        findings = list(check_corners([train, val]))
+        assert {(each.kind, each.severity) for each in findings} == {('corners?', 'warning')}
+        assert findings[-1].file == 'val.json'
+        assert findings[-1].text.startswith('are bbox corners? All 2 boxes fit')
+    assert list(check_corners([split_of([(60, 50, 90, 70)] * 9, converted=True)])) == []
 
 
 def test_shares_of_the_sides_are_refused_with_their_cause():

@@ -512,7 +512,9 @@ def test_corners_end_the_run_also_where_errors_are_left_out(make):
         for annotation in coco['annotations']:
             annotation['bbox'] = [15, 12, 35, 28]
 
-    with pytest.raises(DataError, match=r'(?s)error: box format \(1\)\n  train\.json: are bbox corners\?'):
+    with pytest.raises(
+        DataError, match=r'(?s)error: box format \(1\)\n  train\.json and val\.json: are bbox corners\?'
+    ):
         check_data(make(change)).usable(skip_bad=True)
 
 

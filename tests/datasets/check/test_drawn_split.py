@@ -163,3 +163,22 @@ def test_yolo_data_without_val(tmp_path, monkeypatch, labelled):
         images = {image['id']: image['file_name'] for image in split.coco['images']}
         stems = [images[each['image_id']][7:-4] for each in split.coco['annotations']]
         assert [place.partition('.')[0] for place in split.places] == [f'labels/{stem}' for stem in stems]
+
+
+def test_images_that_share_an_id_are_found_whatever_is_drawn(root):
+    coco = json.loads((root / 'annotations.json').read_text())
+    coco['images'][6]['id'] = coco['images'][5]['id']
+    coco['annotations'] = [each for each in coco['annotations'] if each['image_id'] != 7]
+    (root / 'annotations.json').write_text(json.dumps(coco))
+    for seed in range(8):
+        report = check_data(root, draw=Draw(0.25, seed))
+        assert [each.kind for each in report.of('error')] == ['duplicate id']
+
+
+def test_without_a_draw_all_images_can_be_evaluated_on(root):
+    report = check_data(root, ('val',))
+    assert names(report) == {'val': {f'{i}.png' for i in range(8)}}
+    assert [note.text for note in report.of('note')] == [
+        'all 8 images are to evaluate on: the folder does not part them'
+    ]
+    assert report.usable().num_val == 8

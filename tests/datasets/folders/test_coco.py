@@ -201,3 +201,12 @@ def test_val_by_another_name_is_said(root):
     assert [str(each) for each in split.findings] == [
         'valid.json: is the split to validate on: there is none that is called val'
     ]
+
+
+def test_a_missing_image_is_not_replaced_by_its_namesake(tmp_path):
+    files = ['images/v1/1.png', 'images/v2/1.png', 'images/v2/3.png']
+    write_folder(tmp_path, ['v1/1.png', 'v1/3.png', 'v2/1.png'], files)
+    split = read_coco_folder(tmp_path, 'train')
+    assert files_of(split) == ['images/v1/1.png', 'images/v1/3.png', 'images/v2/1.png']
+    assert not split.changed
+    assert list(split.problems) == ['v1/3.png']

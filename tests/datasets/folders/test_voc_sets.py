@@ -122,3 +122,62 @@ def test_of_two_images_the_one_that_the_annotations_name(make):
     assert str(finding) == (
         'JPEGImages/a: image 0 does not exist: 2 files may be meant: JPEGImages/a.jpg, JPEGImages/a.png'
     )
+
+
+# -------------------------------------------------------------------------- annotations are those of their own image
+
+
+def test_annotations_of_another_folder_are_not_taken(make):
+    root = make({'train': 'a/1\nb/1\na/2\nb/3\n', 'val': 'c'}, ('a/1', 'b/1', 'a/2', 'b/2', 'b/3', 'c'))
+    (root / 'Annotations' / 'a' / '1.xml').unlink()
+    (root / 'JPEGImages' / 'a' / '2.png').unlink()
+    report = check_data(root)
+    assert [(each.kind, str(each)) for each in report.of('error')] == [
+        (
+            'unreadable annotation',
+            'Annotations/a/1.xml: does not exist, and Annotations/b/1.xml is in another folder and not taken for it',
+        ),
+        (
+            'missing image',
+            'JPEGImages/a/2: image 2 does not exist: a file of this name is in another folder, and not taken for it: '
+            'JPEGImages/b/2.png',
+        ),
+    ]
+
+
+def test_one_flat_folder_of_annotations(make):
+    root = make({'train': 'cam/a\ncam/b\n', 'val': 'c'}, ('cam/a', 'cam/b', 'c'))
+    for stem in 'ab':
+        (root / 'Annotations' / 'cam' / f'{stem}.xml').rename(root / 'Annotations' / f'{stem}.xml')
+    read = read_set(root, choose_set(root, 'train'), 'train')
+    assert read.images == [VocImage('cam/a.png', 'a.xml'), VocImage('cam/b.png', 'b.xml')]
+    assert [each.text for each in read.findings] == [
+        '2 file names with other folders: "cam/a" is read as Annotations/a.xml'
+    ]
+    Image.new('RGB', (40, 20)).save(root / 'JPEGImages' / 'a.png')  # which may be the one that a.xml is of
+    read = read_set(root, choose_set(root, 'train'), 'train')
+    assert [bool(each.annotation_problem) for each in read.images] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ('lines', 'stems', 'refused'),
+    [
+        ('cam/a\na\n', ('cam/a',), ['a']),  # one image, two names
+        ('a.jpg\na.png\n', ('a',), ['a.jpg']),
+    ],
+)
+def test_two_lines_for_one_image(make, lines, stems, refused):
+    root = make({'train': lines, 'val': 'c'}, (*stems, 'c'))
+    read = read_set(root, choose_set(root, 'train'), 'train')
+    assert [name for name, each in zip(lines.split(), read.images, strict=True) if each.problem] == refused
+    assert sum(bool(each.annotation_problem) for each in read.images) == 1
+    assert [each.kind for each in check_data(root).of('error')] == ['unreadable annotation']
+
+
+def test_two_images_with_one_file_of_annotations(make):
+    root = make({'train': 'a.jpg\na.png\nb\n', 'val': 'c'})
+    Image.new('RGB', (40, 20), 'white').save(root / 'JPEGImages' / 'a.jpg')
+    assert [str(each) for each in check_data(root).of('error')] == [
+        "Annotations/a.xml: is that of 'a.png' as well as of 'a.jpg'; an image has a file of its own",
+        "Annotations/a.xml: is that of 'a.jpg' as well as of 'a.png'; an image has a file of its own",
+    ]

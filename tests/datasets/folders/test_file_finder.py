@@ -1,0 +1,166 @@
+"""How written file names find their files: what is read as it is, what is read otherwise and said, what is refused."""
+
+import os
+import unicodedata
+
+import pytest
+
+from mmcnn.datasets.folders.file_finder import FileFinder, Found
+
+
+@pytest.fixture
+def root(tmp_path):
+    """images/ with files of which some share their names."""
+    for name in ('a.png', 'B.JPG', 'x.v1.jpg', 'one/s.png', 'two/s.png', 'one/u.png', 'é.png'):
+        path = tmp_path / 'images' / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return tmp_path
+
+
+def finder(root, **keywords):
+    return FileFinder(root, [root / 'images'], [root / 'images'], also=[root], **keywords)
+
+
+def one(finder, name):
+    return finder.find([name])[name]
+
+
+@pytest.mark.parametrize(
+    ('written', 'file', 'changes'),
+    [
+        ('a.png', 'a.png', ()),
+        ('./one/s.png', 'one/s.png', ()),
+        ('ROOT/images/a.png', 'a.png', ()),
+        ('images/a.png', 'a.png', ('other folders',)),
+        ('images\\a.png', 'a.png', ('Windows separators', 'other folders')),
+        ('one\\s.png', 'one/s.png', ('Windows separators',)),
+        ('..\\..\\tool\\upload\\4\\a.png', 'a.png', ('Windows separators', 'folders of another machine')),
+        ('C:\\data\\images\\two\\s.png', 'two/s.png', ('Windows separators', 'folders of another machine')),
+        ('/home/me/images/one/s.png', 'one/s.png', ('folders of another machine',)),
+        ('other/u.png', 'one/u.png', ('other folders',)),
+        ('u.png', 'one/u.png', ('other folders',)),
+        ('A.PNG', 'a.png', ('upper and lower case or accents',)),
+        ('One/u.png', 'one/u.png', ('upper and lower case or accents',)),
+        (unicodedata.normalize('NFD', 'é.png'), 'é.png', ('upper and lower case or accents',)),
+        ('a', 'a.png', ('no ending',)),
+        ('a.jpg', 'a.png', ('another ending',)),
+        ('x.v1', 'x.v1.jpg', ('no ending',)),
+        ('b.png', 'B.JPG', ('upper and lower case or accents', 'another ending')),
+    ],
+)
+def test_names_that_lead_to_one_file(root, written, file, changes):
+    found = one(finder(root), written.replace('ROOT', str(root)))
+    assert os.path.normpath(found.path) == str(root / 'images' / file)
+    assert sorted(found.changes) == sorted(changes)
+
+
+@pytest.mark.parametrize(
+    ('written', 'problem'),
+    [
+        ('s.png', '2 files may be meant: images/one/s.png, images/two/s.png'),
+        ('C:\\upload\\s.png', '2 files may be meant: images/one/s.png, images/two/s.png'),
+        ('C:\\upload\\gone.png', 'it is written on Windows, and no file has this name'),
+        ('gone.png', ''),
+        ('..', ''),
+        ('nul\0.png', ''),
+        ('\ud800', ''),
+    ],
+)
+def test_names_that_lead_to_none_say_why(root, written, problem):
+    assert one(finder(root), written) == Found(None, (), problem)
+
+
+def test_one_note_for_each_kind_of_change(root):
+    find = finder(root)
+    find.find(['images\\a.png', 'images\\B.JPG', 'gone.png', 'x.v1.png'])
+    assert [str(note) for note in find.notes('train.json', 'train')] == [
+        'train.json: 2 file names with Windows separators and other folders: "images\\a.png" is read as images/a.png',
+        'train.json: 1 file name with another ending: "x.v1.png" is read as images/x.v1.jpg',
+    ]
+
+
+def test_names_without_endings(root):
+    find = finder(root, has_ending=False)
+    assert one(find, 'a') == Found(root / 'images' / 'a.png')
+    assert one(find, 'one/s') == Found(root / 'images' / 'one' / 's.png')
+    assert one(find, 'a.png').changes == ('an ending',)
+    assert one(find, 's').problem.startswith('2 files may be meant')
+
+
+# -------------------------------------------------------------------------------- a namesake is not the missing file
+
+
+def lay(root, *files):
+    for file in files:
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        (root / file).touch()
+
+
+def paths(root, names, folders=('images',), **keywords):
+    """Where names lead, relative to the data folder; None: nowhere."""
+    folders = [root / each for each in folders]
+    found = FileFinder(root, folders, folders, **keywords).find(names)
+    return [each.path and os.path.normpath(each.path.relative_to(root)) for each in found.values()]
+
+
+@pytest.mark.parametrize(
+    ('files', 'names', 'expected'),
+    [
+        # the folder is here, and the file is not in it
+        (['v1/1.png', 'v2/3.png'], ['v1/1.png', 'v1/3.png'], ['images/v1/1.png', None]),
+        (['a/1.png', 'b/3.png'], ['b/3.png', 'a/3.png'], ['images/b/3.png', None]),
+        # the folder is not here, but another one was meant
+        (['train/1.png', 'train/2.png'], ['val/1.png', 'val/2.png'], [None, None]),
+        (['v2/1.png'], ['v2/1.png', 'v1/1.png'], ['images/v2/1.png', None]),
+        (['v2/1.png', 'v2/2.png'], ['v2/1.png', 'v1/1.png', 'v1/2.png'], ['images/v2/1.png', None, None]),
+        (['v2/images/1.png'], ['v2/sub/1.png'], [None]),
+        # of another machine: one folder for one folder, with all of its files
+        (['b/1.png', 'b/2.png'], ['D:\\x\\1.png', 'D:\\x\\2.png'], ['images/b/1.png', 'images/b/2.png']),
+        (['b/1.png', 'c/2.png'], ['D:\\x\\1.png', 'D:\\x\\2.png'], [None, None]),
+        (['b/1.png'], ['D:\\x\\1.png', 'D:\\x\\2.png'], [None, None]),
+        (['1.png'], ['D:\\x\\1.png', 'D:\\x\\2.png'], ['images/1.png', None]),
+        # two folders of another machine in one: only where no names are the same
+        (['1.png', '2.png'], ['D:\\x\\1.png', 'D:\\y\\2.png'], ['images/1.png', 'images/2.png']),
+        (['1.png', '2.png'], ['D:\\x\\1.png', 'D:\\y\\1.png', 'D:\\y\\2.png'], [None, None, None]),
+        (['1.png', '2.png'], ['1.png', 'D:\\y\\1.png', 'D:\\y\\2.png'], ['images/1.png', None, None]),
+        # the end of the written folders, or their beginning is left out here
+        (['b/1.png'], ['/home/me/b/1.png'], ['images/b/1.png']),
+        (['x/b/1.png'], ['b/1.png'], ['images/x/b/1.png']),
+    ],
+)
+def test_a_file_of_the_same_name_in_another_folder_is_not_taken(tmp_path, files, names, expected):
+    lay(tmp_path / 'images', *files)
+    assert paths(tmp_path, names) == expected
+
+
+def test_a_bare_name_is_not_looked_for_in_the_folder_of_another_split(tmp_path):
+    lay(tmp_path, 'images/val/1.png')
+    assert paths(tmp_path, ['1.png'], split={'train'}) == [None]
+    assert paths(tmp_path, ['1.png'], split={'valid'}) == ['images/val/1.png']
+    assert paths(tmp_path, ['1.png']) == ['images/val/1.png']
+
+
+def test_lists_of_a_folder_that_is_not_unpacked(tmp_path):
+    lay(tmp_path, 'images/train/1.png', 'images/train/2.png')
+    names = ['images/val/1.png', '/data/set/images/val/2.png']
+    assert paths(tmp_path, names, ['.'], split={'val'}) == [None, None]
+
+
+def test_two_names_of_one_file(tmp_path):
+    lay(tmp_path, 'images/a.png')
+    found = FileFinder(tmp_path, [tmp_path / 'images'], [tmp_path / 'images']).find(['a.jpg', 'a.png', 'A.PNG'])
+    assert found['a.png'].path == tmp_path / 'images' / 'a.png'
+    assert {found[name].problem for name in ('a.jpg', 'A.PNG')} == {
+        "the only file that may be meant is that of 'a.png'"
+    }
+    assert paths(tmp_path, ['a.jpg', 'A.PNG']) == [None, None]  # neither is written as it is
+
+
+def test_why_a_namesake_is_not_taken(tmp_path):
+    lay(tmp_path, 'images/a/1.png', 'images/b/3.png')
+    find = FileFinder(tmp_path, [tmp_path / 'images'], [tmp_path / 'images'])
+    assert one(find, 'a/3.png').problem == (
+        'a file of this name is in another folder, and not taken for it: images/b/3.png'
+    )
+    assert find.notes('train.json', 'train') == []
