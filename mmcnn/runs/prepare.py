@@ -143,7 +143,6 @@ def prepare(
     if training:
         set_amp(cfg, options.amp)
         set_on_nan(cfg, options.on_nan)
-        set_patience(cfg, options.patience, notes.append)
         set_loggers(cfg, options.logger)
         cfg.randomness = dict(seed=options.seed or 0)
         if options.load_from is not None:
@@ -151,6 +150,8 @@ def prepare(
         set_recipe(cfg, options.recipe or (WARM_START if options.weights is not None else None), notes.append)
     cfg.launcher = options.launcher
     set_again(cfg, done)  # what is typed wins over what was worked out
+    if training:
+        set_patience(cfg, options.patience, notes.append)  # beside hooks that are typed
     paths = _with_parents(done)
     drop_of_workers(cfg, paths, notes.append)
     if training and options.weights is not None:
