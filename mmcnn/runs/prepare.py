@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,12 +16,12 @@ from mmcnn.config.of_weights import config_and_checkpoint
 from mmcnn.config.optimizer import drop_left_over, optimizer_types
 from mmcnn.config.parts import loaders_of
 from mmcnn.config.paths import paths_in
+from mmcnn.config.process import check_process
 from mmcnn.config.types import check_entries, check_structure, check_types
 from mmcnn.config.variables import READ, say_unread
 from mmcnn.datasets.check.report import DetectorData
 from mmcnn.datasets.folders.classes import ClassData
 from mmcnn.errors import UsageError
-from mmcnn.launchers import VARIABLES, world_size
 from mmcnn.plots.fonts import say_what_is_missing
 from mmcnn.runs import work_dirs
 from mmcnn.runs.anchors import warn_of_anchors
@@ -37,6 +36,7 @@ from mmcnn.runs.drawn_split import draw_of, refuse_other_images
 from mmcnn.runs.fine_tuning import RECIPE_ENTRIES, check_weights, set_recipe
 from mmcnn.runs.first_use import check_watching_hooks
 from mmcnn.runs.img_size import set_img_size
+from mmcnn.runs.launcher import check_launcher
 from mmcnn.runs.loggers import check_backends, set_loggers
 from mmcnn.runs.options import WARM_START, RunOptions, TrainOptions
 from mmcnn.runs.training import (
@@ -117,12 +117,13 @@ def prepare(
         trained = _trained(cfg, checkpoint, named=options.config is not None)
     check_structure(cfg)
     say_unread(cfg, notes.append)
-    _check_launcher(options.launcher)
+    check_launcher(options.launcher)
     typed = typed_options(options)
     kind = _swap(cfg, options, typed, notes)
     optimizers = optimizer_types(cfg)
     done = merge_options(cfg, typed, notes.append)
     check_entries(cfg, training)
+    check_process(cfg, notes.append)
     if training and options.backbone_weights is not None:
         check_backbone_weights(cfg, options.backbone_weights, warnings.append)
     if options.data is not None and any(key.endswith('data_root') for key in typed if key.split('.')[0] not in READ):
@@ -233,15 +234,6 @@ def _work_dir(cfg: Config, options: RunOptions, kind: RunKind, notes: list[str])
     source = Path(options.checkpoint)
     of = Path(cfg.filename).stem if cfg.filename else source.resolve().parent.name
     return work_dirs.for_test(f'{of}-{source.stem}', options.work_dir)
-
-
-def _check_launcher(launcher: str) -> None:
-    """Refuses processes that do not know of each other: each would train alone, in one folder with the others."""
-    if launcher == 'none':
-        if 'RANK' in os.environ and world_size('pytorch') > 1:
-            raise UsageError(f'{world_size("pytorch")} processes were started together: say launcher=pytorch')
-    elif (rank := VARIABLES[launcher][0]) not in os.environ:
-        raise UsageError(f'launcher={launcher}: that launcher sets {rank}, which is not set here')
 
 
 def _set_epochs(cfg: Config, epochs: int | None) -> None:

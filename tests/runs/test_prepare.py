@@ -101,3 +101,10 @@ def test_a_typed_optimizer_without_a_rate_is_warmed(finished):
     typed = {'optim_wrapper.optimizer': dict(_delete_=True, type='AdamW')}
     run = finished(typed, recipe='warm-start')
     assert run.cfg.optim_wrapper.optimizer == dict(type='AdamW', lr=pytest.approx(1e-3 / 4))
+
+
+def test_an_environment_that_the_runner_cannot_set_up(finished):
+    with pytest.raises(UsageError, match=r"^env_cfg\.mp_cfg takes no 'start_method'"):
+        finished({'env_cfg.mp_cfg.start_method': 'fork'})
+    with pytest.raises(UsageError, match=r"^env_cfg\.mp_cfg\.mp_start_method='frok': did you mean"):
+        finished({'env_cfg.mp_cfg.mp_start_method': 'frok'})
