@@ -104,7 +104,7 @@ def run_training(options: TrainOptions) -> TrainResult:
                 notes=[*run.notes, *run.warnings],
                 hooks=[begin],
             )
-            note_finished(run.work_dir, run.cfg, result)
+            note_finished(run.work_dir, run.cfg, result, begin.early_end)
             return result
 
 

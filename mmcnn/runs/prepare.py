@@ -30,7 +30,7 @@ from mmcnn.runs.batch_norm import check_batch_norm
 from mmcnn.runs.batches import describe_batches, drop_of_workers, images_of_own_data, set_batches
 from mmcnn.runs.classes_of_data import refuse_other_classes
 from mmcnn.runs.data import check_classes, set_cache, set_data
-from mmcnn.runs.data_sets import inner_dataset
+from mmcnn.runs.data_sets import check_balanced, inner_dataset
 from mmcnn.runs.device import use_device
 from mmcnn.runs.drawn_split import draw_of, refuse_other_images
 from mmcnn.runs.fine_tuning import RECIPE_ENTRIES, check_weights, set_recipe
@@ -163,6 +163,7 @@ def prepare(
         set_cache(cfg, options.cache_gb)
     wire_model(cfg)
     check_types(cfg, training)
+    check_balanced(cfg)
     check_backends(cfg, training, notes.append)
     if training:
         check_watching_hooks(cfg)
