@@ -11,7 +11,7 @@ from mmengine.config import Config
 
 from mmcnn.config.entries import merge_options, set_again
 from mmcnn.config.load import load_config, set_backbone
-from mmcnn.config.model import wire_model
+from mmcnn.config.model import is_classifier, wire_model
 from mmcnn.config.of_weights import config_and_checkpoint
 from mmcnn.config.optimizer import drop_left_over, optimizer_types
 from mmcnn.config.parts import loaders_of
@@ -19,6 +19,8 @@ from mmcnn.config.paths import paths_in
 from mmcnn.config.process import check_process
 from mmcnn.config.types import check_entries, check_structure, check_types
 from mmcnn.config.variables import READ, say_unread
+from mmcnn.datasets.check.detector import needs_draw
+from mmcnn.datasets.check.drawn_split import Draw
 from mmcnn.datasets.check.report import DetectorData
 from mmcnn.datasets.folders.classes import ClassData
 from mmcnn.errors import UsageError
@@ -32,7 +34,7 @@ from mmcnn.runs.classes_of_data import refuse_other_classes
 from mmcnn.runs.data import check_classes, set_cache, set_data
 from mmcnn.runs.data_sets import check_balanced, inner_dataset
 from mmcnn.runs.device import use_device
-from mmcnn.runs.drawn_split import draw_of, refuse_other_images
+from mmcnn.runs.drawn_split import draw_of, draw_to_continue, refuse_other_images
 from mmcnn.runs.fine_tuning import RECIPE_ENTRIES, check_weights, set_recipe
 from mmcnn.runs.first_use import check_watching_hooks
 from mmcnn.runs.img_size import set_img_size
@@ -42,6 +44,7 @@ from mmcnn.runs.options import WARM_START, RunOptions, TrainOptions
 from mmcnn.runs.training import (
     check_amp,
     check_initial_weights,
+    resumed_checkpoint,
     set_amp,
     set_on_nan,
     set_patience,
@@ -134,7 +137,7 @@ def prepare(
     if options.data is not None and data is None:
         progress(f'checking the data: {options.data}')
     folder = set_data(
-        cfg, data or options.data, trained, options.skip_bad, warnings.append, draw_of(options), options.classes
+        cfg, data or options.data, trained, options.skip_bad, warnings.append, _draw(cfg, options), options.classes
     )
     set_img_size(cfg, options.img_size)
     if training:
@@ -196,6 +199,17 @@ def _with_parents(entries: dict[str, Any]) -> set[str]:
     paths = [path for key, value in entries.items() for path in (key, *(each for each, _ in paths_in(value, key)))]
     parts = [path.split('.') for path in paths]
     return {'.'.join(each[:end]) for each in parts for end in range(1, len(each) + 1)}
+
+
+def _draw(cfg: Config, options: RunOptions) -> Draw | None:
+    """The images to validate on that are asked for, or are those of the run that is continued."""
+    resume = isinstance(options, TrainOptions) and (
+        options.resume or (cfg.get('resume') and (options.load_from or cfg.get('load_from') or True))
+    )
+    root = None if options.data in (None, 'demo') or is_classifier(cfg) else Path(options.data)
+    if not resume or root is None or not needs_draw(root) or (found := resumed_checkpoint(cfg, resume)) is None:
+        return draw_of(options)
+    return draw_to_continue(found[1].config, root, options)
 
 
 def _trained(cfg: Config, checkpoint: Checkpoint, named: bool) -> dict:

@@ -134,9 +134,22 @@ def check_initial_weights(cfg: Config, resume: bool | str | Path = False, say: S
     return checkpoint
 
 
+def resumed_checkpoint(cfg: Config, resume: bool | str | Path) -> tuple[Path, Checkpoint, list[str]] | None:
+    """What a run is resumed from, as :func:`~mmcnn.runs.checkpoints.last_checkpoint` gives it.
+
+    Args:
+        cfg: with its work dir.
+        resume: True: the last checkpoint there; a path: this one.
+
+    Raises:
+        CheckpointError: the file is missing, broken or unsafe, or holds no state to resume.
+    """
+    return last_checkpoint(cfg.work_dir) if resume is True else (Path(resume), open_resumable(resume), [])
+
+
 def _resume_from(cfg: Config, resume: bool | str | Path, say: Say) -> Checkpoint | None:
     """Points the config at the checkpoint to resume from; None: there is none."""
-    found = last_checkpoint(cfg.work_dir) if resume is True else (Path(resume), open_resumable(resume), [])
+    found = resumed_checkpoint(cfg, resume)
     if found is None:
         say(f'there is no checkpoint in {cfg.work_dir} yet: starting from the beginning')
         if earlier := sorted(path.name for path in Path(cfg.work_dir).glob('epoch_*.pth')):
