@@ -32,6 +32,15 @@ class CompareOptions(DataOptions, ModelOptions):
     fresh: Annotated[bool, Option('train everything anew; deletes the runs in DIR')] = False
 
 
+#: Options of each training that its result depends on.
+BUDGET = (
+    *(each.name for each in dataclasses.fields(DataOptions) if each.name != 'workers'),
+    'epochs',
+    'amp',
+    'cfg_options',
+)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``mmcnn compare``."""
     add_config(parser)
@@ -50,30 +59,31 @@ def run(args: argparse.Namespace) -> int:
     from mmcnn.compare.table import collect
     from mmcnn.config.load import load_config
     from mmcnn.config.model import is_classifier
+    from mmcnn.runs.run_lock import refuse_live
 
     cfg = load_config(args.config)
     if is_classifier(cfg):
         raise UsageError(f'{args.config} is a classifier; backbones are compared in a detector')
     names = list(dict.fromkeys(name.removeprefix('mmcnn.') for name in args.backbones))
     data = options.data if options.data in (None, 'demo') else str(Path(options.data).resolve())
-    budget = dict(
-        data=data, epochs=options.epochs, img_size=options.img_size, batch_size=options.batch_size, amp=options.amp,
-        cfg_options=dict(options.cfg_options), **(dict(skip_bad=True) if options.skip_bad else {}),
-        **(dict(classes=options.classes) if options.classes else {}),
-    )  # fmt: skip
+    budget = {name: getattr(options, name) for name in BUDGET} | dict(data=data)
     other = dict(workers=options.workers, device=options.device)
     work_dir = Path(options.work_dir or Path('work_dirs') / f'compare_{Path(cfg.filename).stem}').resolve()
     seeds = range(options.seed, options.seed + options.seeds)
     # All that can be refused is refused before anything is trained.
+    refuse_live(work_dir)
     runs = trainings.plan(cfg, names, seeds, work_dir, budget, **other)
     size = trainings.check(TrainOptions(config=cfg, seed=options.seed, **budget, **other), names)
-    for each in runs:
-        each.discard() if options.fresh else each.refuse_others()
+    with trainings.locked(work_dir):
+        for each in runs:
+            refuse_live(each.folder) if options.fresh else each.refuse_others()
+        for each in runs if options.fresh else ():
+            each.discard()
 
-    trainings.train_all(runs)
-    title = f'{" ".join([Path(cfg.filename).stem, *trainings.typed(budget)])}, seeds {", ".join(map(str, seeds))}'
-    table = collect(runs, title, size, options.latency_runs)
-    table.write(work_dir)
+        trainings.train_all(runs)
+        title = f'{" ".join([Path(cfg.filename).stem, *trainings.typed(budget)])}, seeds {", ".join(map(str, seeds))}'
+        table = collect(runs, title, size, options.latency_runs)
+        table.write(work_dir)
     files = 'comparison.md, .json and .png' if table.measured_rows() else 'comparison.md and .json'
     print(f'{table.as_markdown()}\n\n{files} are in {work_dir}')
     return 1 if any(row.failures for row in table.rows) else 0

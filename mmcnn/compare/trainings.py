@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import hashlib
@@ -10,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,17 +20,20 @@ from mmengine.config import Config
 
 from mmcnn.console.layout import NOTHING, nothing_measured
 from mmcnn.engine.atomic_file import write_whole
-from mmcnn.errors import UsageError
+from mmcnn.errors import CheckpointError, UsageError
 from mmcnn.models.wiring import swap_backbone
 from mmcnn.plots.curves import read_scalars
 from mmcnn.runs.img_size import image_size
 from mmcnn.runs.options import TrainOptions
 from mmcnn.runs.prepare import prepare
 from mmcnn.runs.process_state import kept_process_state
+from mmcnn.runs.run_lock import RunLock, refuse_live
 
 #: What a run leaves in its folder beside what every training leaves.
 RECORD, OUTPUT = 'run.json', 'output.txt'
 AP, AP50 = 'coco/bbox_mAP', 'coco/bbox_mAP_50'
+#: Values of options that were not given; records of earlier releases lack some of these options.
+_NOT_GIVEN = (None, False, {}, [])
 
 
 def on_backbone(cfg: Config, name: str) -> tuple[Config, list[str]]:
@@ -79,6 +83,27 @@ def check(options: TrainOptions, names: Sequence[str]) -> tuple[int, int]:
     return size
 
 
+@contextlib.contextmanager
+def locked(work_dir: Path) -> Iterator[None]:
+    """The folder of a comparison, which no other comparison or run has meanwhile.
+
+    Raises:
+        UsageError: a comparison or a run goes on there; names its host, process and start.
+        CheckpointError: nothing can be written there.
+    """
+    try:
+        work_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CheckpointError(f'nothing can be written to {work_dir}: {error.strerror}') from error
+    lock = RunLock(work_dir)
+    if note := lock.acquire():
+        print(note, flush=True)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 @dataclass(frozen=True)
 class Run:
     """One training of one backbone with one seed, in a folder of its own, by ``mmcnn train`` in its own process.
@@ -119,21 +144,25 @@ class Run:
         """Refuses to mix budgets, or to write among files that are not of a comparison.
 
         Raises:
-            UsageError: the folder holds a run with other settings, or something else.
+            UsageError: the folder holds a run with other settings, something else, or a run that goes on.
         """
+        refuse_live(self.folder)
         record = self.record()
         if record is None and self.folder.is_dir() and any(self.folder.iterdir()):
             raise UsageError(f'{self.folder} holds files that are not of a comparison; choose another work_dir')
-        if record is not None and record['settings'] != self.settings:
-            old = record['settings']
-            changes = [f'{key} {old.get(key)}, now {new}' for key, new in self.settings.items() if old.get(key) != new]
+        if record is not None and (changes := _changes(record['settings'], self.settings)):
             raise UsageError(
                 f'{self.folder} holds a run with other settings ({"; ".join(changes)}); choose another work_dir, or '
                 'fresh=True to train all anew'
             )
 
     def discard(self) -> None:
-        """Deletes the folder if it holds a run of a comparison."""
+        """Deletes the folder if it holds a run of a comparison.
+
+        Raises:
+            UsageError: that run goes on, of a comparison that was killed for example.
+        """
+        refuse_live(self.folder)
         if self.record() is not None:
             shutil.rmtree(self.folder)
 
@@ -214,6 +243,16 @@ def plan(
         for seed in seeds
         for name in names
     ]  # fmt: skip
+
+
+def _changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """What has changed in the settings of a run. An option that was not given may be missing, None or False."""
+    pairs = {key: (old.get(key), new.get(key)) for key in {**new, **old}}
+    return [
+        f'{key} {before}, now {now}'
+        for key, (before, now) in pairs.items()
+        if before != now and not (before in _NOT_GIVEN and now in _NOT_GIVEN)
+    ]
 
 
 def train_all(runs: Sequence[Run]) -> None:

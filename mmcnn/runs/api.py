@@ -104,7 +104,7 @@ def run_training(options: TrainOptions) -> TrainResult:
                 notes=[*run.notes, *run.warnings],
                 hooks=[begin],
             )
-            note_finished(run.work_dir, run.cfg, result)
+            note_finished(run.work_dir, run.cfg, result, begin.early_end)
             return result
 
 
@@ -123,9 +123,11 @@ def _prepared(options: RunOptions) -> Iterator[tuple[Run, Console]]:
 
     from mmcnn.console import Console
     from mmcnn.runs.causes import known_causes, terminated
+    from mmcnn.runs.launcher import check_launcher
     from mmcnn.runs.prepare import prepare
     from mmcnn.runs.process_state import kept_process_state
 
+    check_launcher(options.launcher)  # by whose rank the console speaks
     console = Console(options.verbose, options.launcher)
     with kept_process_state(), known_causes(), terminated():
         yield prepare(options, console.line), console

@@ -1,4 +1,4 @@
-"""The moment from which on a run's folder is its own."""
+"""The moment from which on a run's folder is its own, and how the run has ended."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from datetime import datetime
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
+from mmcnn.runs.finished import EarlyEnd
 from mmcnn.runs.prepare import Run
 from mmcnn.runs.work_dirs import write_record
 from mmcnn.version import __version__
@@ -20,6 +21,7 @@ class BeginHook(Hook):
 
     Attributes:
         has_begun: whether that moment has come.
+        early_end: of a run that has ended before its full length; None: it has not.
     """
 
     priority = 'LOWEST'  # weights that do not fit, for example, are found by the hooks before
@@ -27,6 +29,7 @@ class BeginHook(Hook):
     def __init__(self, run: Run) -> None:
         self.run = run
         self.has_begun = False
+        self.early_end: EarlyEnd | None = None
 
     def before_train(self, runner) -> None:
         """Writes the record."""
@@ -40,3 +43,7 @@ class BeginHook(Hook):
                 mmcnn=__version__,
                 started=datetime.now().astimezone().isoformat(timespec='seconds'),
             )
+
+    def after_train(self, runner) -> None:
+        """Looks whether another hook has ended the training."""
+        self.early_end = EarlyEnd.of(runner)

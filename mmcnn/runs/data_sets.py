@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from mmengine.config import ConfigDict
+from typing import Any
 
-from mmcnn.config.parts import inner_datasets
+from mmengine.config import Config, ConfigDict
+from mmengine.dataset import ClassBalancedDataset
+
+from mmcnn.config.parts import inner_datasets, loaders_of
 from mmcnn.config.variables import Say
+from mmcnn.errors import UsageError
 
 
 def inner_dataset(loader: ConfigDict) -> ConfigDict:
@@ -26,14 +30,48 @@ def single_dataset(name: str, loader: ConfigDict, say: Say) -> None:
         node = inside
 
 
+def check_balanced(cfg: Config) -> None:
+    """Refuses a wrapper that repeats images by their classes around a data set that does not tell them.
+
+    Raises:
+        UsageError: names the entry, and where the wrapper would work.
+    """
+    for name, loader in loaders_of(cfg).items():
+        _check_balanced(f'{name}.dataset', loader.dataset)
+
+
+def _check_balanced(where: str, node: Any) -> None:
+    if not isinstance(node, dict):
+        return
+    kind, inside = _kind(node), node.get('dataset')
+    if isinstance(kind, type) and issubclass(kind, ClassBalancedDataset) and isinstance(inside, dict):
+        inner = _kind(inside)
+        if isinstance(inner, type) and not hasattr(inner, 'get_cat_ids'):
+            within = 'each of the data sets' if 'datasets' in inside else 'the data set'
+            raise UsageError(
+                f'{where}: {kind.__name__} counts the classes of every image, and {inner.__name__} does not tell them '
+                f'(it has no get_cat_ids): put it around {within} inside of {inner.__name__}'
+            )
+    _check_balanced(f'{where}.dataset', inside)
+    for number, each in enumerate(node.get('datasets') or ()):
+        _check_balanced(f'{where}.datasets.{number}', each)
+
+
 def read_as_coco(name: str, dataset: ConfigDict, say: Say) -> None:
     """Makes a data set of another format one of COCO's, as which a folder is read, whatever its layout."""
     from mmdet.datasets import CocoDataset
-    from mmdet.registry import DATASETS
 
-    kind = DATASETS.get(dataset.type) if isinstance(dataset.type, str) else dataset.type
+    kind = _kind(dataset)
     if isinstance(kind, type) and not issubclass(kind, CocoDataset):
         say(f'note: {name}: data= is read by CocoDataset, in place of {dataset.type}')
         kept = {key: dataset[key] for key in ('pipeline', 'test_mode', 'filter_cfg', 'backend_args') if key in dataset}
         dataset.clear()
         dataset.update(type='CocoDataset', **kept)
+
+
+def _kind(dataset: dict) -> Any:
+    """What the type of a data set stands for; None: nothing has this name."""
+    from mmdet.registry import DATASETS
+
+    kind = dataset.get('type')
+    return DATASETS.get(kind) if isinstance(kind, str) else kind

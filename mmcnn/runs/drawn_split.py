@@ -36,6 +36,14 @@ def draw_for(cfg: Config, root: Path, draw: Draw | None) -> Draw | None:
     return None
 
 
+def draw_to_continue(recorded: Config, root: Path, options: SplitOptions) -> Draw | None:
+    """The draw of a run that is continued: what the options do not say is that of the config of the run."""
+    draw, before = draw_of(options), _recorded(recorded)
+    if draw is None:
+        return draw_for(recorded, root, None)
+    return draw if before is None or options.split_seed is not None else Draw(draw.fraction, before.split_seed)
+
+
 def other_images(cfg: Config, drawn: DrawnSplit | None) -> str:
     """A sentence where other images were drawn than those that a run recorded in its config; else ''."""
     recorded = _recorded(cfg)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import inspect
 from collections.abc import Sequence
+from numbers import Real
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
+from mmengine.registry import OPTIMIZERS, DefaultScope
 from mmengine.runner import Runner
 
 from mmcnn.config.load import Say, dicts_in
 from mmcnn.errors import CheckpointError, UsageError
 from mmcnn.runs.head import shown_path, unwrapped
-from mmcnn.runs.options import WARM_START
+from mmcnn.runs.options import FROM_SCRATCH, WARM_START
 from mmcnn.weights.addresses import fetch, is_address, resolve
 from mmcnn.weights.checkpoint import Checkpoint
 from mmcnn.weights.loading import load_weights
@@ -60,19 +65,27 @@ def set_recipe(cfg: Config, recipe: str | None, say: Say) -> None:
     """The warm-start recipe: a lower rate and a short warm-up, for a network whose weights are good already.
 
     The config's other entries (schedule, length, augmentation) stay. The run records the recipe in its config, so that
-    it is the same when the run is continued.
+    it is the same when the run is continued. A config that such a run has left has the recipe already.
 
     Args:
         cfg: changed in place; with the rate that it would have from scratch.
         recipe: one of :data:`~mmcnn.runs.options.RECIPES`; None is the config's own.
         say: takes a sentence about what is changed.
+
+    Raises:
+        UsageError: the optimizer has no learning rate that could be lowered.
     """
+    if cfg.get('recipe') == WARM_START and recipe is not None:
+        meant = 'recipe=from-scratch does not undo it' if recipe == FROM_SCRATCH else 'it is not applied a second time'
+        say(f'note: the config is that of a run with the recipe warm-start: {meant}')
+        return
     if recipe != WARM_START:
         return
     cfg.recipe = recipe
-    optimizer = cfg.optim_wrapper.optimizer
-    changes = [f'learning rate {optimizer.lr * WARM_RATE:.3g} in place of {optimizer.lr:.3g}']
-    optimizer.lr *= WARM_RATE
+    optimizer = cfg.optim_wrapper.get('optimizer')
+    rate = _learning_rate(optimizer)
+    changes = [f'learning rate {rate * WARM_RATE:.3g} in place of {rate:.3g}']
+    optimizer['lr'] = rate * WARM_RATE
     for hook in cfg.get('custom_hooks') or []:
         if hook.get('type') != 'mmcnn.ScheduleHook':
             continue
@@ -84,6 +97,26 @@ def set_recipe(cfg: Config, recipe: str | None, say: Say) -> None:
             hook['warmup_bias_lr'] = None
             changes.append('biases at the rate of the others')
     say(f'note: recipe warm-start: {", ".join(changes)}')
+
+
+def _learning_rate(optimizer: Any) -> float:
+    """The rate of a config's optimizer; where the config has none, the optimizer's own default."""
+    rate = optimizer.get('lr', _default_rate(optimizer.get('type'))) if isinstance(optimizer, dict) else None
+    if isinstance(rate, Real) and not isinstance(rate, bool):
+        return rate
+    found = f'optim_wrapper.optimizer={optimizer!r}' if rate is None else f'optim_wrapper.optimizer.lr={rate!r}'
+    raise UsageError(
+        f'the recipe warm-start lowers the learning rate, and {found} has no number for it: give '
+        'optim_wrapper.optimizer.lr, or say recipe=from-scratch'
+    )
+
+
+def _default_rate(kind: Any) -> Any:
+    """The learning rate that an optimizer has if it is told none."""
+    with contextlib.suppress(KeyError, TypeError, ValueError), DefaultScope.overwrite_default_scope('mmengine'):
+        kind = OPTIMIZERS.get(kind) if isinstance(kind, str) else kind
+        return inspect.signature(kind).parameters['lr'].default
+    return None
 
 
 class FineTuningHook(Hook):

@@ -4,29 +4,69 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.dist import is_main_process
+from mmengine.runner import Runner
 
 from mmcnn.engine.atomic_checkpoint_hook import BEST, LAST
 from mmcnn.engine.atomic_file import write_whole
+from mmcnn.engine.early_stopping_hook import STATE, ResumableEarlyStoppingHook
+from mmcnn.runs.history_hook import counts_epochs
 from mmcnn.runs.results import TrainResult
 from mmcnn.runs.work_dirs import RECORD, read_record
 from mmcnn.weights.checkpoint import Checkpoint
 
-_FINISHED = 'finished'
+_FINISHED, _EARLY = 'finished', 'ended_early'
 
 
-def note_finished(folder: Path, cfg: Config, result: TrainResult) -> None:
-    """Writes into the record of a run that it has come to its end, and with which numbers."""
+@dataclass(frozen=True)
+class EarlyEnd:
+    """A run that a hook has ended before its full length.
+
+    Attributes:
+        done: epochs that it has trained, or iterations where it counts those.
+        story: why, in words; '': by a hook that does not say.
+        monitor: the number that got no better; None: it ended for another reason.
+        waited: validations in a row in which it got no better.
+    """
+
+    done: int
+    story: str = ''
+    monitor: str | None = None
+    waited: int = 0
+
+    @classmethod
+    def of(cls, runner: Runner) -> EarlyEnd | None:
+        """That of a runner whose training is over; None: it was trained to its full length, or longer."""
+        done, length = (runner.epoch, runner.max_epochs) if counts_epochs(runner) else (runner.iter, runner.max_iters)
+        if done >= length or not getattr(runner.train_loop, 'stop_training', False):
+            return None
+        for hook in runner.hooks:
+            if isinstance(hook, ResumableEarlyStoppingHook) and hook.story:
+                return cls(done, hook.story, hook.monitor, runner.message_hub.get_info(STATE)['waited'])
+        return cls(done)
+
+
+def note_finished(folder: Path, cfg: Config, result: TrainResult, early: EarlyEnd | None = None) -> None:
+    """Writes into the record of a run that it has come to its end, and with which numbers.
+
+    Args:
+        folder: of the run.
+        cfg: complete, as it was trained.
+        result: of the run.
+        early: its end if that was before its full length.
+    """
     if not is_main_process():
         return
     record = read_record(folder) or {}
     unit, length = _length(cfg)
     record[_FINISHED] = {
-        unit: length,
+        unit: length if early is None else early.done,
+        **({} if early is None else {_EARLY: asdict(early)}),
         'metrics': _without_nan(result.metrics),
         'class_ap': _without_nan(result.class_ap),
         'history': [_without_nan(entry) for entry in result.history],
@@ -38,7 +78,8 @@ def note_finished(folder: Path, cfg: Config, result: TrainResult) -> None:
 def nothing_left(cfg: Config, checkpoint: Checkpoint | None) -> tuple[str, TrainResult] | None:
     """A sentence and the result of a run that is to be continued and has nothing left to train; None: it has.
 
-    A run that was killed after its last step has its last validation left.
+    A run that was killed after its last step has its last validation left. One that has ended early has its other
+    epochs left, unless it is to be continued with a patience that has run out.
 
     Args:
         cfg: complete, with ``resume`` and the work dir.
@@ -51,7 +92,9 @@ def nothing_left(cfg: Config, checkpoint: Checkpoint | None) -> tuple[str, Train
     folder = Path(cfg.work_dir).absolute()
     end = (read_record(folder) or {}).get(_FINISHED)
     end = end if isinstance(end, dict) else {}
-    if length is None or done < length or (done == length and end.get(unit, 0) < length):
+    early = _early_end(end) if end.get(unit) == done else None
+    out_of_patience = early is not None and length is not None and done < length and _has_run_out(cfg, early)
+    if not out_of_patience and (length is None or done < length or (done == length and end.get(unit, 0) < length)):
         return None
     best, last = (path if path.exists() else None for path in (folder / BEST, folder / LAST))
     result = TrainResult(
@@ -62,6 +105,12 @@ def nothing_left(cfg: Config, checkpoint: Checkpoint | None) -> tuple[str, Train
         _with_nan(end.get('class_ap', {})),
         [_with_nan(entry) for entry in end.get('history', [])],
     )
+    if out_of_patience:
+        return (
+            f'nothing left to train: the run has ended early, after {done} of {length} {unit}: {early.story} '
+            f'({checkpoint.path}); without patience, or with one above {early.waited}, it continues',
+            result,
+        )
     story = (
         f'{done} of {length} {unit} are done'
         if done == length
@@ -69,6 +118,21 @@ def nothing_left(cfg: Config, checkpoint: Checkpoint | None) -> tuple[str, Train
     )
     more = '--epochs' if unit == 'epochs' else 'train_cfg.max_iters'
     return f'nothing left to train: {story} ({checkpoint.path}); more of them ({more}) continue the run', result
+
+
+def _early_end(end: dict[str, Any]) -> EarlyEnd | None:
+    """What a record says of an early end; None: nothing."""
+    try:
+        return EarlyEnd(**end[_EARLY])
+    except (KeyError, TypeError):
+        return None
+
+
+def _has_run_out(cfg: Config, early: EarlyEnd) -> bool:
+    """Whether the patience of a config is not more than the validations that a run has waited for."""
+    kinds = (ResumableEarlyStoppingHook, f'mmcnn.{ResumableEarlyStoppingHook.__name__}')
+    hooks = [hook for hook in cfg.get('custom_hooks') or [] if hook.get('type') in kinds]
+    return any(hook.get('monitor') == early.monitor and hook.get('patience', 5) <= early.waited for hook in hooks)
 
 
 def _length(cfg: Config) -> tuple[str, int | None]:

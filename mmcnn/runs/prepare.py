@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,17 +11,19 @@ from mmengine.config import Config
 
 from mmcnn.config.entries import merge_options, set_again
 from mmcnn.config.load import load_config, set_backbone
-from mmcnn.config.model import wire_model
+from mmcnn.config.model import is_classifier, wire_model
 from mmcnn.config.of_weights import config_and_checkpoint
 from mmcnn.config.optimizer import drop_left_over, optimizer_types
 from mmcnn.config.parts import loaders_of
 from mmcnn.config.paths import paths_in
+from mmcnn.config.process import check_process
 from mmcnn.config.types import check_entries, check_structure, check_types
 from mmcnn.config.variables import READ, say_unread
+from mmcnn.datasets.check.detector import needs_draw
+from mmcnn.datasets.check.drawn_split import Draw
 from mmcnn.datasets.check.report import DetectorData
 from mmcnn.datasets.folders.classes import ClassData
-from mmcnn.errors import CheckpointError, UsageError
-from mmcnn.launchers import VARIABLES, world_size
+from mmcnn.errors import UsageError
 from mmcnn.plots.fonts import say_what_is_missing
 from mmcnn.runs import work_dirs
 from mmcnn.runs.anchors import warn_of_anchors
@@ -32,17 +32,19 @@ from mmcnn.runs.batch_norm import check_batch_norm
 from mmcnn.runs.batches import describe_batches, drop_of_workers, images_of_own_data, set_batches
 from mmcnn.runs.classes_of_data import refuse_other_classes
 from mmcnn.runs.data import check_classes, set_cache, set_data
-from mmcnn.runs.data_sets import inner_dataset
+from mmcnn.runs.data_sets import check_balanced, inner_dataset
 from mmcnn.runs.device import use_device
-from mmcnn.runs.drawn_split import draw_of, refuse_other_images
+from mmcnn.runs.drawn_split import draw_of, draw_to_continue, refuse_other_images
 from mmcnn.runs.fine_tuning import RECIPE_ENTRIES, check_weights, set_recipe
 from mmcnn.runs.first_use import check_watching_hooks
 from mmcnn.runs.img_size import set_img_size
+from mmcnn.runs.launcher import check_launcher
 from mmcnn.runs.loggers import check_backends, set_loggers
 from mmcnn.runs.options import WARM_START, RunOptions, TrainOptions
 from mmcnn.runs.training import (
     check_amp,
     check_initial_weights,
+    resumed_checkpoint,
     set_amp,
     set_on_nan,
     set_patience,
@@ -118,12 +120,13 @@ def prepare(
         trained = _trained(cfg, checkpoint, named=options.config is not None)
     check_structure(cfg)
     say_unread(cfg, notes.append)
-    _check_launcher(options.launcher)
+    check_launcher(options.launcher)
     typed = typed_options(options)
     kind = _swap(cfg, options, typed, notes)
     optimizers = optimizer_types(cfg)
     done = merge_options(cfg, typed, notes.append)
     check_entries(cfg, training)
+    check_process(cfg, notes.append)
     if training and options.backbone_weights is not None:
         check_backbone_weights(cfg, options.backbone_weights, warnings.append)
     if options.data is not None and any(key.endswith('data_root') for key in typed if key.split('.')[0] not in READ):
@@ -133,14 +136,14 @@ def prepare(
     new_work_dir = not named and not Path(cfg.work_dir).exists()
     if options.data is not None and data is None:
         progress(f'checking the data: {options.data}')
-    recorded = _recorded_config(checkpoint) if options.config is not None else None
+    recorded = checkpoint.entries if checkpoint is not None and options.config is not None else None
     folder = set_data(
         cfg,
         data or options.data,
         trained,
         options.skip_bad,
         warnings.append,
-        draw_of(options),
+        _draw(cfg, options),
         options.classes,
         recorded,
     )
@@ -152,7 +155,6 @@ def prepare(
     if training:
         set_amp(cfg, options.amp)
         set_on_nan(cfg, options.on_nan)
-        set_patience(cfg, options.patience, notes.append)
         set_loggers(cfg, options.logger)
         cfg.randomness = dict(seed=options.seed or 0)
         if options.load_from is not None:
@@ -160,6 +162,8 @@ def prepare(
         set_recipe(cfg, options.recipe or (WARM_START if options.weights is not None else None), notes.append)
     cfg.launcher = options.launcher
     set_again(cfg, done)  # what is typed wins over what was worked out
+    if training:
+        set_patience(cfg, options.patience, notes.append)  # beside hooks that are typed
     paths = _with_parents(done)
     drop_of_workers(cfg, paths, notes.append)
     if training and options.weights is not None:
@@ -170,6 +174,7 @@ def prepare(
         set_cache(cfg, options.cache_gb)
     wire_model(cfg)
     check_types(cfg, training)
+    check_balanced(cfg)
     check_backends(cfg, training, notes.append)
     if training:
         check_watching_hooks(cfg)
@@ -204,6 +209,17 @@ def _with_parents(entries: dict[str, Any]) -> set[str]:
     return {'.'.join(each[:end]) for each in parts for end in range(1, len(each) + 1)}
 
 
+def _draw(cfg: Config, options: RunOptions) -> Draw | None:
+    """The images to validate on that are asked for, or are those of the run that is continued."""
+    resume = isinstance(options, TrainOptions) and (
+        options.resume or (cfg.get('resume') and (options.load_from or cfg.get('load_from') or True))
+    )
+    root = None if options.data in (None, 'demo') or is_classifier(cfg) else Path(options.data)
+    if not resume or root is None or not needs_draw(root) or (found := resumed_checkpoint(cfg, resume)) is None:
+        return draw_of(options)
+    return draw_to_continue(found[1].entries, root, options)
+
+
 def _trained(cfg: Config, checkpoint: Checkpoint, named: bool) -> dict:
     """What the data of an evaluation has to fit: the checkpoint, with the classes that its config was found with."""
     loader = loaders_of(cfg).get('test_dataloader')
@@ -211,15 +227,6 @@ def _trained(cfg: Config, checkpoint: Checkpoint, named: bool) -> dict:
     if checkpoint.meta or not found:
         return {'meta': checkpoint.meta}
     return {'meta': {'dataset_meta': {'classes': tuple(found)}}}
-
-
-def _recorded_config(checkpoint: Checkpoint | None) -> Config | None:
-    """The config of a checkpoint whose own is not used; None: it has none that can be read, which is no fault."""
-    if checkpoint is None or 'cfg' not in checkpoint.meta:
-        return None
-    with contextlib.suppress(CheckpointError):
-        return checkpoint.config
-    return None
 
 
 def _swap(cfg: Config, options: RunOptions, typed: dict[str, Any], notes: list[str]) -> RunKind:
@@ -250,15 +257,6 @@ def _work_dir(cfg: Config, options: RunOptions, kind: RunKind, notes: list[str])
     source = Path(options.checkpoint)
     of = Path(cfg.filename).stem if cfg.filename else source.resolve().parent.name
     return work_dirs.for_test(f'{of}-{source.stem}', options.work_dir)
-
-
-def _check_launcher(launcher: str) -> None:
-    """Refuses processes that do not know of each other: each would train alone, in one folder with the others."""
-    if launcher == 'none':
-        if 'RANK' in os.environ and world_size('pytorch') > 1:
-            raise UsageError(f'{world_size("pytorch")} processes were started together: say launcher=pytorch')
-    elif (rank := VARIABLES[launcher][0]) not in os.environ:
-        raise UsageError(f'launcher={launcher}: that launcher sets {rank}, which is not set here')
 
 
 def _set_epochs(cfg: Config, epochs: int | None) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from mmengine.config import Config
-from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.dist import barrier, broadcast_object_list, is_main_process
 
 from mmcnn.config.load import Say
 from mmcnn.errors import CheckpointError, MmcnnError
@@ -38,6 +38,8 @@ def taken(cfg: Config, new: bool, begun: Callable[[], bool], say: Say = print) -
         UsageError: a run goes on in the folder that was named.
         CheckpointError: nothing can be written there.
     """
+    # Every rank has looked for another run there before the first one takes it: it would be that run for the others.
+    barrier()
     if new:
         cfg.work_dir = _on_first_rank(lambda: str(_make(Path(cfg.work_dir))))
     folder = Path(cfg.work_dir)

@@ -10,6 +10,7 @@ from mmengine.device import get_device
 
 from mmcnn.config.load import dicts_in
 from mmcnn.config.variables import Say
+from mmcnn.datasets.folders.findings import number
 from mmcnn.errors import UsageError
 from mmcnn.models.wiring import is_classifier
 from mmcnn.runs.checkpoints import last_checkpoint, open_resumable
@@ -91,7 +92,8 @@ def set_patience(cfg: Config, patience: int | None, say: Say = print) -> None:
     cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
     length, interval = cfg.train_cfg.get('max_epochs'), cfg.train_cfg.get('val_interval', 1)
     if length is not None and patience >= (count := math.ceil(length / interval)):
-        say(f'note: patience={patience} can end no run of {count} validations (one after every {interval} epochs)')
+        each = 'epoch' if interval == 1 else number(interval, 'epoch')
+        say(f'note: patience={patience} can end no run of {number(count, "validation")} (one after every {each})')
 
 
 def check_initial_weights(cfg: Config, resume: bool | str | Path = False, say: Say = print) -> Checkpoint | None:
@@ -132,9 +134,22 @@ def check_initial_weights(cfg: Config, resume: bool | str | Path = False, say: S
     return checkpoint
 
 
+def resumed_checkpoint(cfg: Config, resume: bool | str | Path) -> tuple[Path, Checkpoint, list[str]] | None:
+    """What a run is resumed from, as :func:`~mmcnn.runs.checkpoints.last_checkpoint` gives it.
+
+    Args:
+        cfg: with its work dir.
+        resume: True: the last checkpoint there; a path: this one.
+
+    Raises:
+        CheckpointError: the file is missing, broken or unsafe, or holds no state to resume.
+    """
+    return last_checkpoint(cfg.work_dir) if resume is True else (Path(resume), open_resumable(resume), [])
+
+
 def _resume_from(cfg: Config, resume: bool | str | Path, say: Say) -> Checkpoint | None:
     """Points the config at the checkpoint to resume from; None: there is none."""
-    found = last_checkpoint(cfg.work_dir) if resume is True else (Path(resume), open_resumable(resume), [])
+    found = resumed_checkpoint(cfg, resume)
     if found is None:
         say(f'there is no checkpoint in {cfg.work_dir} yet: starting from the beginning')
         if earlier := sorted(path.name for path in Path(cfg.work_dir).glob('epoch_*.pth')):

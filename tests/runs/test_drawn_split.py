@@ -6,6 +6,7 @@ import re
 import shutil
 
 import pytest
+import torch
 from PIL import Image
 
 from mmcnn.config.load import load_config
@@ -13,8 +14,11 @@ from mmcnn.datasets.check.drawn_split import Draw
 from mmcnn.errors import DataError, UsageError
 from mmcnn.runs.api import check_data
 from mmcnn.runs.data import set_data
-from mmcnn.runs.drawn_split import draw_for, draw_of, drawn_flags, refuse_other_images
-from mmcnn.runs.options import SplitOptions
+from mmcnn.runs.drawn_split import draw_for, draw_of, draw_to_continue, drawn_flags, refuse_other_images
+from mmcnn.runs.options import SplitOptions, TrainOptions
+from mmcnn.runs.prepare import prepare
+from mmcnn.runs.process_state import kept_process_state
+from mmcnn.runs.work_dirs import RunKind, write_record
 
 CONFIG = 'yolov4_cspdarknet53'
 CHECKPOINT = {'meta': {'dataset_meta': {'classes': ('cat',)}}}
@@ -174,3 +178,54 @@ def test_check_data_draws_too(root, run_tool):
     result = run_tool('check_data', root)
     assert result.code == 1
     assert '--val-fraction 0.2' in result.err
+
+
+@pytest.mark.parametrize(
+    ('typed', 'draw'),
+    [
+        ({}, Draw(0.3, 5)),
+        (dict(val_fraction=0.3), Draw(0.3, 5)),
+        (dict(val_fraction=0.3, split_seed=6), Draw(0.3, 6)),
+        (dict(val_fraction=0.4), Draw(0.4, 5)),
+    ],
+)
+def test_what_is_not_typed_is_that_of_the_run_that_is_continued(root, shapes, typed, draw):
+    recorded, _ = train(root, Draw(0.3, 5))
+    assert draw_to_continue(recorded, root, SplitOptions(**typed)) == draw
+    assert draw_to_continue(recorded, shapes, SplitOptions()) is None  # which has val.json
+    none = load_config(CONFIG)
+    assert draw_to_continue(none, root, SplitOptions(**typed)) == draw_of(SplitOptions(**typed))
+
+
+def test_a_run_is_continued_without_its_fraction(root, tmp_path, monkeypatch):
+    recorded, _ = train(root, Draw(0.3, 5))
+    run = tmp_path / 'run'
+    run.mkdir()
+    meta = dict(cfg=f'drawn_split = {dict(recorded.drawn_split)!r}\n', epoch=2, iter=4)
+    torch.save(dict(state_dict={'x': torch.ones(1)}, optimizer={}, meta=meta), run / 'epoch_2.pth')
+    (run / 'last_checkpoint').write_text(str(run / 'epoch_2.pth'))
+    write_record(run, RunKind(CONFIG, None, str(root.resolve())))
+    draws = []
+
+    def reached(cfg, *args):
+        draws.extend(each for each in args if isinstance(each, Draw))
+        raise EOFError
+
+    monkeypatch.setattr('mmcnn.runs.prepare.set_data', reached)
+
+    def drawn(**typed):
+        draws.clear()
+        with kept_process_state(), pytest.raises(EOFError):
+            prepare(TrainOptions(config=CONFIG, data=root, device='cpu', **typed))
+        return draws[0] if draws else None
+
+    for typed in (
+        dict(resume=True, work_dir=run),
+        dict(resume=run / 'epoch_2.pth', work_dir=run),
+        dict(resume=True, work_dir=run, val_fraction=0.3),
+        dict(cfg_options=dict(resume=True), load_from=run / 'epoch_2.pth', work_dir=tmp_path / 'other'),
+    ):
+        assert drawn(**typed) == Draw(0.3, 5), typed
+    assert drawn(resume=True, work_dir=run, val_fraction=0.3, split_seed=6) == Draw(0.3, 6)
+    assert drawn(work_dir=tmp_path / 'new') is None
+    assert drawn(resume=True, work_dir=tmp_path / 'new') is None  # there is no checkpoint yet

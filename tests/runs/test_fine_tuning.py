@@ -1,5 +1,6 @@
 """Weights of an earlier training: what becomes of the head, and the warm-start recipe."""
 
+import shutil
 from types import SimpleNamespace
 
 import pytest
@@ -192,6 +193,70 @@ def test_a_run_that_was_warm_is_continued_warm(shapes, trained, tmp_path):
     assert run.cfg.optim_wrapper.optimizer.lr == 0.5
     run = prepared(shapes, tmp_path, resume=trained.checkpoint, cfg_options=wide)
     assert run.cfg.optim_wrapper.optimizer.lr == 0.01
+
+
+@pytest.mark.parametrize('options', [dict(resume=True), dict(weights='x.pth'), dict(recipe='warm-start')])
+def test_the_config_that_a_warm_run_has_left_is_not_warmed_again(shapes, trained, tmp_path, options):
+    own = load_config('yolov4_cspdarknet53_narrow')
+    set_recipe(own, 'warm-start', lambda line: None)
+    rate, warm_up = own.optim_wrapper.optimizer.lr, dict(schedule(own))
+    work_dir = tmp_path / 'run'
+    if options.get('resume'):
+        shutil.copytree(trained.work_dir, work_dir)
+        (work_dir / 'run_options.json').unlink()
+        content = torch.load(trained.checkpoint, weights_only=False)
+        content['meta']['cfg'] += "\nrecipe = 'warm-start'\n"
+        torch.save(content, work_dir / 'epoch_2.pth')
+        (work_dir / 'last_checkpoint').write_text(str(work_dir / 'epoch_2.pth'))
+    if 'weights' in options:
+        options = dict(weights=trained.checkpoint)
+    wide = {'model.widen_factor': 0.0625, 'model.deepen_factor': 0.33}
+    with kept_process_state():
+        run = prepare(
+            TrainOptions(config=own, data=shapes, work_dir=work_dir, device='cpu', cfg_options=wide, **options)
+        )
+    assert run.cfg.optim_wrapper.optimizer.lr == rate
+    assert {key: schedule(run.cfg)[key] for key in warm_up} == warm_up
+    assert not any('in place of' in note for note in run.notes)
+    assert any('recipe warm-start: it is not applied a second time' in note for note in run.notes)
+
+
+def test_a_warm_config_stays_warm_and_says_so():
+    cfg, said = load_config('yolov5_s'), []
+    set_recipe(cfg, 'warm-start', lambda line: None)
+    rate = cfg.optim_wrapper.optimizer.lr
+    set_recipe(cfg, 'from-scratch', said.append)
+    assert cfg.optim_wrapper.optimizer.lr == rate and cfg.recipe == 'warm-start'
+    assert said == [
+        'note: the config is that of a run with the recipe warm-start: recipe=from-scratch does not undo it'
+    ]
+    set_recipe(cfg, None, said.append)
+    assert len(said) == 1 and cfg.optim_wrapper.optimizer.lr == rate
+
+
+@pytest.mark.parametrize('kind', ['AdamW', torch.optim.AdamW])
+def test_a_rate_that_the_config_leaves_to_the_optimizer(kind):
+    cfg, said = load_config('yolov5_s'), []
+    cfg.optim_wrapper.optimizer = dict(type=kind)
+    set_recipe(cfg, 'warm-start', said.append)
+    assert cfg.optim_wrapper.optimizer.lr == pytest.approx(1e-3 / 4)
+    assert 'learning rate 0.00025 in place of 0.001' in said[0]
+
+
+@pytest.mark.parametrize(
+    ('optimizer', 'found'),
+    [
+        (dict(type='AdamW', lr=None), r"optim_wrapper\.optimizer=\{'type': 'AdamW', 'lr': None\}"),
+        (dict(type='AdamW', lr='fast'), r"optim_wrapper\.optimizer\.lr='fast'"),
+        (dict(type='NoSuchOptimizer'), r"optim_wrapper\.optimizer=\{'type': 'NoSuchOptimizer'\}"),
+        (None, r'optim_wrapper\.optimizer=None'),
+    ],
+)
+def test_a_rate_that_cannot_be_lowered(optimizer, found):
+    cfg = load_config('yolov5_s')
+    cfg.optim_wrapper.optimizer = optimizer
+    with pytest.raises(UsageError, match=f'^the recipe warm-start lowers the learning rate, and {found} has no number'):
+        set_recipe(cfg, 'warm-start', print)
 
 
 @pytest.mark.slow

@@ -7,8 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 from mmengine.config import Config
+from mmengine.hooks import Hook
 
-from mmcnn.runs.finished import note_finished, nothing_left
+from mmcnn.runs.begin_hook import BeginHook
+from mmcnn.runs.finished import EarlyEnd, note_finished, nothing_left
 from mmcnn.runs.results import TrainResult
 from mmcnn.runs.work_dirs import RECORD, RunKind, write_record
 
@@ -60,6 +62,78 @@ def test_a_run_that_was_killed_after_its_last_step_has_its_validation_left(finis
     assert nothing_left(finished(6), checkpoint(epoch=6)) is None
     story, result = nothing_left(finished(5), checkpoint(epoch=6))
     assert story.startswith('nothing left to train: 6 epochs are done, and 5') and result.metrics == {}
+
+
+PATIENCE = dict(type='mmcnn.ResumableEarlyStoppingHook', monitor='x/score')
+
+
+@pytest.fixture
+def ended_early(make_runner, scores, tmp_path):
+    """``ended_early(6, hook, ...)``: config of a run that has ended after 3 of 6 epochs, to be resumed."""
+    scores(0.3, 0.2, 0.1)
+    hook = dict(PATIENCE, rule='greater', patience=2)
+    runner = make_runner(tmp_path, 6, [hook], checkpoint=dict(save_best=None))
+    begin = BeginHook(SimpleNamespace(work_dir=tmp_path, kind=RunKind('x', None, 'demo')))
+    runner.register_hook(begin)
+    runner.train()
+    assert (begin.early_end.done, begin.early_end.monitor, begin.early_end.waited) == (3, 'x/score', 2)
+    note_finished(
+        tmp_path, config(tmp_path, max_epochs=6), TrainResult(tmp_path, metrics=dict(AP=0.1)), begin.early_end
+    )
+
+    def resumed(epochs, *hooks):
+        cfg = config(tmp_path, max_epochs=epochs)
+        cfg.custom_hooks = [dict(hook) for hook in hooks]
+        return cfg
+
+    return resumed
+
+
+def test_a_run_that_has_ended_early_is_recorded_as_such(ended_early, tmp_path):
+    record = json.loads((tmp_path / RECORD).read_text())['finished']
+    assert record['epochs'] == 3
+    story = 'x/score has got no better for 2 validations; it was best (0.3) after epoch 1'
+    assert record['ended_early'] == dict(done=3, monitor='x/score', waited=2, story=story)
+
+
+def test_without_patience_it_goes_on(ended_early):
+    assert nothing_left(ended_early(6), checkpoint(epoch=3)) is None
+    assert nothing_left(ended_early(6, PATIENCE | dict(patience=3)), checkpoint(epoch=3)) is None
+    assert nothing_left(ended_early(6, PATIENCE | dict(monitor='y', patience=1)), checkpoint(epoch=3)) is None
+    assert nothing_left(ended_early(6, PATIENCE | dict(patience=1)), checkpoint(epoch=2)) is None  # an earlier one
+    assert nothing_left(ended_early(6, dict(type='EMAHook')), checkpoint(epoch=3)) is None
+
+
+@pytest.mark.parametrize('patience', [1, 2])
+def test_with_the_same_patience_nothing_is_left(ended_early, patience):
+    story, result = nothing_left(ended_early(9, PATIENCE | dict(patience=patience)), checkpoint(epoch=3))
+    assert story == (
+        'nothing left to train: the run has ended early, after 3 of 9 epochs: x/score has got no better for 2 '
+        'validations; it was best (0.3) after epoch 1 (epoch_6.pth); without patience, or with one above 2, it '
+        'continues'
+    )
+    assert result.metrics == dict(AP=0.1)
+    story, _ = nothing_left(ended_early(3), checkpoint(epoch=3))
+    assert story.startswith('nothing left to train: 3 of 3 epochs are done')
+
+
+def test_a_patience_that_runs_out_at_the_last_epoch_is_no_early_end(make_runner, scores, tmp_path):
+    scores(0.3, 0.2, 0.1)
+    runner = make_runner(tmp_path, 3, [dict(PATIENCE, rule='greater', patience=2)])
+    runner.train()
+    assert EarlyEnd.of(runner) is None
+
+
+def test_another_hook_may_end_a_run(make_runner, tmp_path):
+    runner = make_runner(tmp_path, 3)
+    hook = Hook()
+    hook.after_train_epoch = lambda runner: setattr(runner.train_loop, 'stop_training', True)
+    runner.register_hook(hook)
+    runner.train()
+    assert EarlyEnd.of(runner) == EarlyEnd(1)
+    cfg = config(tmp_path, max_epochs=3)
+    note_finished(tmp_path, cfg, TrainResult(tmp_path), EarlyEnd(1))
+    assert nothing_left(cfg, checkpoint(epoch=1)) is None
 
 
 def test_iterations(tmp_path):

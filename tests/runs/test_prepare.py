@@ -83,3 +83,28 @@ def test_weights_for_the_backbone_alone(finished, tmp_path):
             finished(backbone_weights=path, **other)
     with pytest.raises(CheckpointError, match=r'gone\.pth does not exist'):
         finished(backbone_weights=tmp_path / 'gone.pth')
+
+
+@pytest.mark.parametrize('hooks', [[], (), None, [dict(type='mmcnn.StepEMAHook')]])
+def test_patience_beside_hooks_that_are_typed(finished, hooks):
+    run = finished(dict(custom_hooks=hooks), patience=2)
+    *typed, last = run.cfg.custom_hooks
+    assert typed == list(hooks or []) and (last.type, last.patience) == ('mmcnn.ResumableEarlyStoppingHook', 2)
+
+
+def test_patience_is_compared_with_the_length_that_is_typed(finished):
+    run = finished({'train_cfg.max_epochs': 2, 'train_cfg.val_interval': 2}, patience=1, epochs=30)
+    assert 'note: patience=1 can end no run of 1 validation (one after every 2 epochs)' in run.notes
+
+
+def test_a_typed_optimizer_without_a_rate_is_warmed(finished):
+    typed = {'optim_wrapper.optimizer': dict(_delete_=True, type='AdamW')}
+    run = finished(typed, recipe='warm-start')
+    assert run.cfg.optim_wrapper.optimizer == dict(type='AdamW', lr=pytest.approx(1e-3 / 4))
+
+
+def test_an_environment_that_the_runner_cannot_set_up(finished):
+    with pytest.raises(UsageError, match=r"^env_cfg\.mp_cfg takes no 'start_method'"):
+        finished({'env_cfg.mp_cfg.start_method': 'fork'})
+    with pytest.raises(UsageError, match=r"^env_cfg\.mp_cfg\.mp_start_method='frok': did you mean"):
+        finished({'env_cfg.mp_cfg.mp_start_method': 'frok'})

@@ -93,6 +93,20 @@ def test_a_named_folder_is_one_run_s_at_a_time(here, cfg):
         pass
 
 
+def test_a_slower_rank_does_not_take_the_first_one_for_another_run(here, cfg, monkeypatch):
+    """In a process group that is there before the run, nothing else has made the first rank wait."""
+    cfg.work_dir, looked = 'mine', []
+
+    def slower_rank():
+        looked.append(work_dirs.for_training(KIND, 'mine', False))
+
+    monkeypatch.setattr('mmcnn.runs.taken.barrier', slower_rank)
+    with taken(cfg, False, lambda: True) as folder:
+        assert looked == [folder]
+        with pytest.raises(UsageError, match='a run goes on in mine'):
+            slower_rank()
+
+
 def test_a_refused_start_in_a_new_named_folder_leaves_nothing(here, cfg):
     with pytest.raises(RuntimeError, match='no memory'):
         a_start(cfg)

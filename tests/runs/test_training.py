@@ -104,6 +104,9 @@ def test_patience_that_has_nothing_to_look_at_or_no_time():
     assert cfg.custom_hooks[-1].rule == 'less' and said == []
     set_patience(cfg, 10, said.append)
     assert said == ['note: patience=10 can end no run of 10 validations (one after every 3 epochs)']
+    cfg.train_cfg.max_epochs, cfg.train_cfg.val_interval = 1, 1
+    set_patience(cfg, 1, said.append)
+    assert said[1] == 'note: patience=1 can end no run of 1 validation (one after every epoch)'
     cfg.val_evaluator = None
     with pytest.raises(UsageError, match=r'patience=3: the config has no validation'):
         set_patience(cfg, 3)

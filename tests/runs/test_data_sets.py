@@ -1,0 +1,70 @@
+"""Wrappers around data sets that cannot work are told from those that can, before anything is built."""
+
+import pytest
+from mmengine.config import Config
+from mmengine.dataset import ClassBalancedDataset
+
+import mmcnn  # noqa: F401  registers the data sets
+from mmcnn.config.load import load_config
+from mmcnn.errors import UsageError
+from mmcnn.registry import DATASETS
+from mmcnn.runs.data_sets import check_balanced
+from mmcnn.runs.options import TrainOptions
+from mmcnn.runs.prepare import prepare
+from mmcnn.runs.process_state import kept_process_state
+
+
+def coco(shapes, split='train'):
+    return dict(
+        type='CocoDataset', data_root=str(shapes), ann_file=f'{split}.json', data_prefix=dict(img='images/'),
+        metainfo=dict(classes=('circle', 'square', 'triangle')),
+    )  # fmt: skip
+
+
+def balanced(dataset, kind='ClassBalancedDataset'):
+    return dict(type=kind, oversample_thr=0.5, dataset=dataset)
+
+
+def two(*datasets):
+    return dict(type='ConcatDataset', datasets=list(datasets))
+
+
+@pytest.mark.parametrize('kind', ['ClassBalancedDataset', ClassBalancedDataset])
+@pytest.mark.parametrize(
+    ('wrap', 'message'),
+    [
+        (
+            lambda one, kind: balanced(two(one, one), kind),
+            r'^train_dataloader\.dataset: ClassBalancedDataset counts the classes of every image, and ConcatDataset '
+            r'does not tell them \(it has no get_cat_ids\): put it around each of the data sets inside of Concat',
+        ),
+        (
+            lambda one, kind: two(one, balanced(dict(type='RepeatDataset', times=2, dataset=one), kind)),
+            r'^train_dataloader\.dataset\.datasets\.1: ClassBalancedDataset .*: put it around the data set inside of',
+        ),
+    ],
+)
+def test_classes_that_nobody_tells(shapes, wrap, kind, message):
+    dataset = wrap(coco(shapes), kind)
+    with pytest.raises(UsageError, match=message):
+        check_balanced(Config(dict(train_dataloader=dict(dataset=dataset))))
+
+
+def test_classes_that_are_told(shapes):
+    """What the message advises is built, and repeats images."""
+    dataset = two(balanced(coco(shapes)), balanced(coco(shapes)))
+    check_balanced(Config(dict(train_dataloader=dict(dataset=dataset))))
+    dataset['datasets'] = [each | dict(oversample_thr=1.0) for each in dataset['datasets']]
+    assert len(DATASETS.build(dict(dataset, _scope_='mmdet'))) > 16
+
+
+def test_it_is_found_before_the_run(shapes, tmp_path):
+    cfg = load_config('faster_rcnn_resnet50_fpn')
+    pipeline = cfg.train_dataloader.dataset.pipeline
+    cfg.train_dataloader.dataset = balanced(two(coco(shapes) | dict(pipeline=pipeline)))
+    cfg.val_dataloader.dataset.update(coco(shapes, 'val'))
+    cfg.test_dataloader.dataset.update(coco(shapes, 'val'))
+    cfg.model.roi_head.bbox_head.num_classes = 3
+    cfg.val_evaluator.ann_file = cfg.test_evaluator.ann_file = str(shapes / 'val.json')
+    with kept_process_state(), pytest.raises(UsageError, match='ClassBalancedDataset counts the classes'):
+        prepare(TrainOptions(config=cfg, device='cpu', work_dir=tmp_path / 'run'))
