@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mmcnn.errors import CheckpointError
 from mmcnn.weights.checkpoint import Checkpoint
-from mmcnn.weights.names import CLASS_LAYERS, SOURCES, TRANSLATE, Names, Request, backbone_of, is_backbone, name_of
+from mmcnn.weights.names import SOURCES, TRANSLATE, Names, Request, backbone_of, is_backbone, name_of
 from mmcnn.weights.report import LoadReport, compare, explain
 from mmcnn.weights.sources.darknet import TOP, UNBUILT
 from mmcnn.weights.sources.translate import OtherRowError, Translation
@@ -138,10 +138,10 @@ def _held(source: str, translation: Translation, prefix: str, request: Request) 
     translation = _for_model(model, translation)
     state, absent = dict(translation.state), dict(translation.absent)
     if request.drop_head:
-        dropped = [key for key in state if key.startswith(CLASS_LAYERS)]
+        dropped = [key for key in state if key.startswith(request.class_layers)]
         state = {key: value for key, value in state.items() if key not in dropped}
         translation = replace(translation, left_out={**translation.left_out, OTHER_CLASSES: dropped})
-        absent[STARTS_ANEW] = [key for key in own if key.startswith(CLASS_LAYERS)]
+        absent[STARTS_ANEW] = [key for key in own if key.startswith(request.class_layers)]
     if request.allowed and hasattr(model, 'top'):
         absent[STARTS_ANEW] = [key for key in own if key.startswith('top.')]
     adapted = _adapted_input(model, own, state) if request.adapt_input else {}
