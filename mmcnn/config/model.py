@@ -50,14 +50,18 @@ def class_layers(cfg: Config) -> tuple[str, ...]:
     Raises:
         UsageError: as :func:`wire_model`.
     """
-    number = max(wiring.num_classes(cfg.model), default=1)
-    one, other = (_shapes(cfg, count) for count in (number, number + 1))
+    more = copy.deepcopy(cfg.model)
+    set_num_classes(more, max(wiring.num_classes(more), default=1) + 1)
+    one, other = shapes(cfg), shapes(Config(dict(model=more)))
     return tuple(name for name, shape in one.items() if shape != other.get(name))
 
 
-def _shapes(cfg: Config, num_classes: int) -> dict[str, torch.Size]:
-    cfg = Config(dict(model=copy.deepcopy(cfg.model)))
-    set_num_classes(cfg.model, num_classes)
+def shapes(cfg: Config) -> dict[str, torch.Size]:
+    """Shape of each entry of a config's model.
+
+    Raises:
+        UsageError: as :func:`wire_model`.
+    """
     try:
         model = build_on_meta(cfg)
     except RuntimeError:  # a part that computes while it is built

@@ -21,6 +21,10 @@ STARTS_ANEW, OTHER_CLASSES = 'the head, which starts anew', 'the head, whose cla
 _LEAST_SHARE, _DEEPEST = 1 / 8, 4
 
 
+class AmbiguousError(CheckpointError):
+    """A file holds the entries of a model more than once."""
+
+
 @dataclass(frozen=True)
 class Fit:
     """A file's tensors under a model's names.
@@ -75,7 +79,7 @@ def attempt(file: Checkpoint, request: Request) -> Attempts:
 
 def _behind_some_prefix(file: Checkpoint, sources: tuple[str, ...], request: Request) -> Fit | None:
     found: list[Fit] = []
-    for prefix in _prefixes(file.state_dict):
+    for prefix in prefixes(file.state_dict):
         if any(prefix.startswith(each.prefix) for each in found):
             continue
         fit = _try(_behind(file, prefix), sources, request).fit
@@ -83,8 +87,9 @@ def _behind_some_prefix(file: Checkpoint, sources: tuple[str, ...], request: Req
             found.append(fit)
     if len(found) > 1:
         names = ' and '.join(f"'{each.prefix}'" for each in found)
-        raise CheckpointError(
-            f'{file.path}: the entries behind {names} are each a whole {name_of(request.model)}; say which with prefix='
+        raise AmbiguousError(
+            f'{file.path}: the entries behind {names} are each a whole {name_of(request.model)}; say which '
+            'with prefix=, or save one of them alone'
         )
     return found[0] if found else None
 
@@ -96,7 +101,7 @@ def _behind(file: Checkpoint, prefix: str) -> Names:
     return Names(file, inside, prefix, outside)
 
 
-def _prefixes(state: Mapping[str, Tensor]) -> Iterator[str]:
+def prefixes(state: Mapping[str, Tensor]) -> Iterator[str]:
     """What stands before so many names that it may be a wrapper's, the shortest first."""
     level, least = [''], max(len(state) * _LEAST_SHARE, 1)
     for _ in range(_DEEPEST):
