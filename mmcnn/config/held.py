@@ -119,16 +119,16 @@ def per_anchor(bias: Tensor) -> int:
     return len(bias) // 3 - 5
 
 
-def finds(cfg: Config) -> str:
+def finds(cfg: Config) -> tuple:
     """All of a model's config that says what it finds; equal for configs that are trained otherwise only."""
-    return repr(_without_training(wire(cfg.model).to_dict()))
+    return _without_training(wire(cfg.model).to_dict())
 
 
 def _without_training(node: Any) -> Any:
     if isinstance(node, Mapping):
         kept = {k: v for k, v in sorted(node.items()) if k not in TRAINING and not k.startswith('loss')}
-        return {key: _without_training(value) for key, value in kept.items()}
-    return [_without_training(each) for each in node] if isinstance(node, list | tuple) else node
+        return tuple((key, _without_training(value)) for key, value in kept.items())
+    return tuple(_without_training(each) for each in node) if isinstance(node, list | tuple) else node
 
 
 def checked(file: Checkpoint, held: Held, source: str) -> Held:
