@@ -169,12 +169,12 @@ def prepare(
         if options.weights is None:
             checkpoint = check_initial_weights(cfg, options.resume, notes.append)
         if cfg.get('resume') and options.recipe is None:
-            set_recipe(cfg, checkpoint.config.get('recipe'), notes.append)
+            set_recipe(cfg, checkpoint.entries.get('recipe'), notes.append)
             set_again(cfg, {key: value for key, value in done.items() if key.startswith(RECIPE_ENTRIES)})
         if cfg.get('resume') and folder is not None:
             refuse_other_classes({'meta': checkpoint.meta}, folder)
         if cfg.get('resume') and isinstance(folder, DetectorData):
-            refuse_other_images(checkpoint.config, folder.drawn)
+            refuse_other_images(checkpoint.entries, folder.drawn)
         if options.seed is None and cfg.get('resume'):
             cfg.randomness.seed = checkpoint.meta.get('seed', cfg.randomness.seed)
         if options.data is not None:

@@ -146,4 +146,15 @@ def _resume_from(cfg: Config, resume: bool | str | Path, say: Say) -> Checkpoint
     cfg.resume, cfg.load_from = True, str(path)
     done, total = checkpoint.meta.get('epoch', 0), cfg.train_cfg.get('max_epochs')
     say(f'continuing from {path}: {done} of {total} epochs in total are done')
+    _keep_statistics(cfg, checkpoint, say)
     return checkpoint
+
+
+def _keep_statistics(cfg: Config, checkpoint: Checkpoint, say: Say) -> None:
+    """A run that began without :class:`~mmcnn.engine.BNStatisticsHook`, in release 0.1, goes on without it."""
+    own, recorded = (each.get('default_hooks') or {} for each in (cfg, checkpoint.entries))
+    hook = own.get('bn_statistics')
+    began_without = recorded and (recorded.get('bn_statistics') or {'windows': 0}).get('windows') == 0
+    if hook and began_without and hook.get('windows') != 0:
+        hook.windows = 0  # or it would not end where it would have
+        say('note: the run began without statistics of BatchNorm that are measured anew, and goes on so')

@@ -29,7 +29,7 @@ from mmcnn.weights.formats.safetensors_file import is_safetensors, read_safetens
 from mmcnn.weights.formats.torch_file import StoredStorage, StoredTensor, TorchFile, TorchFileError, open_inert
 from mmcnn.weights.formats.ultralytics_file import UltralyticsFile, is_ultralytics, read_ultralytics
 from mmcnn.weights.record import KEY, Record, digest, from_json, record_of
-from mmcnn.weights.recorded_config import recorded_config, refuse_code_in_meta
+from mmcnn.weights.recorded_config import recorded_config, recorded_entries, refuse_code_in_meta
 
 __getattr__ = moved_names(__name__)
 
@@ -169,6 +169,11 @@ class Checkpoint:
     def config(self) -> Config:
         """The config that the run recorded, read anew each time; see :mod:`mmcnn.weights.recorded_config`."""
         return recorded_config({'meta': self.meta}, str(self.path))
+
+    @property
+    def entries(self) -> Config:
+        """The same where it is only read, never built: whatever its types are; empty where there is none."""
+        return recorded_entries({'meta': self.meta})
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,8 @@ HARMLESS = (
     'mmdet.visualization',
 )
 
+#: Looks at a dict of a config, its node and the file's path, and gives the dict back.
+Check = Callable[[dict, ast.expr, str], dict]
 #: What a data preprocessor says of the colours of its images.
 NORMALISATION = ('mean', 'std', 'bgr_to_rgb', 'rgb_to_bgr')
 
@@ -101,6 +103,21 @@ def recorded_config(checkpoint: dict, path: str) -> Config:
         return Config(values)
     except KeyError as error:  # a name that MMEngine keeps for itself
         raise CheckpointError(f'the config inside {path} cannot be read: {error.args[0]}') from error
+
+
+def recorded_entries(checkpoint: dict) -> Config:
+    """The same config for what is only read of it and never built: types that are not known do no harm there.
+
+    Returns:
+        the entries; none where the file holds no config, or one that is more than data.
+    """
+    text = checkpoint.get('meta', {}).get('cfg')
+    try:
+        return Config(
+            parse_literals(text, '', check=lambda values, node, path: values) if isinstance(text, str) else {}
+        )
+    except (CheckpointError, KeyError):
+        return Config()
 
 
 def other_normalisation(preprocessor: Mapping[str, Any] | None, checkpoint: dict, path: str | Path) -> str | None:
@@ -170,8 +187,13 @@ def refuse_code_in_meta(checkpoint: dict, path: str) -> None:
 
 
 @renamed_arguments(source='path')
-def parse_literals(text: str, path: str) -> dict[str, Any]:
+def parse_literals(text: str, path: str, check: Check | None = None) -> dict[str, Any]:
     """Assignments of literals and ``dict(...)``, name by name.
+
+    Args:
+        text: of the config.
+        path: of the file, for messages.
+        check: takes each dict with its node and the path, and gives it back; None: refuses types that may do harm.
 
     Raises:
         CheckpointError: the text is anything else; names the line.
@@ -181,7 +203,7 @@ def parse_literals(text: str, path: str) -> dict[str, Any]:
         for statement in ast.parse(text).body:
             match statement:
                 case ast.Assign(targets=[ast.Name(id=name)], value=value):
-                    values[name] = _literal(value, path)
+                    values[name] = _literal(value, path, check or _checked)
                 case _:
                     raise _refused(statement, path)
     except CheckpointError:
@@ -191,27 +213,27 @@ def parse_literals(text: str, path: str) -> dict[str, Any]:
     return values
 
 
-def _literal(node: ast.expr, path: str) -> Any:
+def _literal(node: ast.expr, path: str, check: Check) -> Any:
     match node:
         case ast.Constant(value=value):
             return value
         case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float()) | ast.Name(id='inf') as operand):
-            return -_literal(operand, path)
+            return -_literal(operand, path, check)
         case ast.Name(id='inf' | 'nan' as name):  # how repr writes them
             return float(name)
         case ast.List(elts=items):
-            return [_literal(item, path) for item in items]
+            return [_literal(item, path, check) for item in items]
         case ast.Tuple(elts=items):
-            return tuple(_literal(item, path) for item in items)
+            return tuple(_literal(item, path, check) for item in items)
         case ast.Set(elts=items):
-            return {_literal(item, path) for item in items}
+            return {_literal(item, path, check) for item in items}
         case ast.Dict(keys=keys, values=values) if all(key is not None for key in keys):
             pairs = zip(keys, values, strict=True)
-            return _checked({_literal(key, path): _literal(value, path) for key, value in pairs}, node, path)
+            return check({_literal(key, path, check): _literal(value, path, check) for key, value in pairs}, node, path)
         case ast.Call(func=ast.Name(id='dict'), args=[], keywords=keywords) if all(k.arg for k in keywords):
-            return _checked({k.arg: _literal(k.value, path) for k in keywords}, node, path)
+            return check({k.arg: _literal(k.value, path, check) for k in keywords}, node, path)
         case ast.Call(func=ast.Name(id='dict'), args=[ast.Dict() as items], keywords=[]):  # keys that are no names
-            return _literal(items, path)
+            return _literal(items, path, check)
     raise _refused(node, path)
 
 

@@ -11,7 +11,13 @@ from mmcnn.config.load import load_config
 from mmcnn.config.model import wire_model
 from mmcnn.errors import CheckpointError
 from mmcnn.weights.checkpoint import read_checkpoint
-from mmcnn.weights.recorded_config import other_normalisation, parse_literals, recorded_config, refuse_code_in_meta
+from mmcnn.weights.recorded_config import (
+    other_normalisation,
+    parse_literals,
+    recorded_config,
+    recorded_entries,
+    refuse_code_in_meta,
+)
 
 LEAVES = sorted(
     str(path.relative_to(config_folder()).with_suffix(''))
@@ -252,3 +258,17 @@ def test_another_normalisation_is_told(now, then, other):
 )
 def test_what_a_run_did_not_say_is_not_told(checkpoint):
     assert other_normalisation(UNIT, checkpoint, 'x.pth') is None
+
+
+def test_entries_are_read_whatever_their_types_are():
+    text = "model = dict(type='os.system')\nrecipe = 'warm-start'\n"
+    assert recorded_entries({'meta': {'cfg': text}}).recipe == 'warm-start'
+    with pytest.raises(CheckpointError):
+        recorded_config({'meta': {'cfg': text}}, 'a.pth')
+
+
+@pytest.mark.parametrize(
+    'meta', [{}, {'cfg': None}, {'cfg': "recipe = open('x')"}, {'cfg': 'for'}, {'cfg': 'text = 1'}]
+)
+def test_what_is_no_data_has_no_entries(meta):
+    assert recorded_entries({'meta': meta}).get('recipe') is None
