@@ -13,9 +13,9 @@ from mmcnn.config.files import new_name, own_configs
 from mmcnn.config.load import load_config
 from mmcnn.config.model import build_on_meta
 from mmcnn.errors import CheckpointError
-from mmcnn.models.wiring import set_num_classes
+from mmcnn.models.wiring import set_num_classes, wire
 from mmcnn.weights.checkpoint import Checkpoint
-from mmcnn.weights.fitting import attempt
+from mmcnn.weights.fitting import AmbiguousError, attempt, prefixes
 from mmcnn.weights.likeliest import likeliest
 from mmcnn.weights.names import Request
 
@@ -57,22 +57,27 @@ def own_held(file: Checkpoint, state: Mapping[str, Tensor]) -> Held:
     Raises:
         CheckpointError: there is none, or several that would make other boxes of it.
     """
-    prefix = next((name for sign, name in OWN.items() if any(key.startswith(sign) for key in state)), None)
-    if prefix is None or not any(key.startswith('backbone.') for key in state):
+    state, family = _detector_in(state)
+    if not family:
         raise CheckpointError(_none(file))
-    record = file.record
-    wanted = [record.model] if record is not None and record.model in own_configs() else _families(prefix)
+    if file.record is not None and file.record.source:
+        raise CheckpointError(
+            f'{file.path} is a conversion of {file.record.source} without its config, and the weights do not say what '
+            'boxes they make (anchors, decoding, size): convert the source anew, or name the config'
+        )
     fitting: dict[str, Held] = {}
-    for name in wanted:
+    for name in _families(family):
         held = Held(
             name, "a detector under mmcnn's own names", _own_classes(state), notes=('all else from the config',)
         )
         try:
             checked(file, held, 'mmcnn')
+        except AmbiguousError:
+            raise
         except CheckpointError as error:
             refusal = error
             continue
-        fitting.setdefault(_finds(load_config(name)), held)
+        fitting.setdefault(finds(load_config(name)), held)
     if not fitting:
         raise CheckpointError(_none(file)) from refusal
     if len(fitting) > 1:
@@ -82,6 +87,16 @@ def own_held(file: Checkpoint, state: Mapping[str, Tensor]) -> Held:
             'boxes of the same weights: name the config that it was trained with'
         )
     return next(iter(fitting.values()))
+
+
+def _detector_in(state: Mapping[str, Tensor]) -> tuple[Mapping[str, Tensor], str]:
+    """The entries of a detector of ours, without what a program has put before all their names, and its family."""
+    for prefix in ('', *prefixes(state)):
+        inside = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+        family = next((name for sign, name in OWN.items() if any(key.startswith(sign) for key in inside)), '')
+        if family and any(key.startswith('backbone.') for key in inside):
+            return inside, family
+    return state, ''
 
 
 def _families(prefix: str) -> list[str]:
@@ -104,16 +119,16 @@ def per_anchor(bias: Tensor) -> int:
     return len(bias) // 3 - 5
 
 
-def _finds(cfg: Config) -> str:
+def finds(cfg: Config) -> tuple:
     """All of a model's config that says what it finds; equal for configs that are trained otherwise only."""
-    return repr(_without_training(cfg.model.to_dict()))
+    return _without_training(wire(cfg.model).to_dict())
 
 
 def _without_training(node: Any) -> Any:
     if isinstance(node, Mapping):
         kept = {k: v for k, v in sorted(node.items()) if k not in TRAINING and not k.startswith('loss')}
-        return {key: _without_training(value) for key, value in kept.items()}
-    return [_without_training(each) for each in node] if isinstance(node, list | tuple) else node
+        return tuple((key, _without_training(value)) for key, value in kept.items())
+    return tuple(_without_training(each) for each in node) if isinstance(node, list | tuple) else node
 
 
 def checked(file: Checkpoint, held: Held, source: str) -> Held:

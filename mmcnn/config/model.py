@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Iterator
 
 import torch
@@ -13,7 +14,7 @@ from torch import nn
 
 from mmcnn.errors import UsageError
 from mmcnn.models import wiring
-from mmcnn.models.wiring import wire
+from mmcnn.models.wiring import set_num_classes, wire
 
 
 def wire_model(cfg: Config) -> None:
@@ -39,6 +40,34 @@ def build_on_meta(cfg: Config) -> nn.Module:
     """
     with refusals(), DefaultScope.overwrite_default_scope('mmdet'), torch.device('meta'):
         return MODELS.build(wire(cfg.model))
+
+
+def class_layers(cfg: Config) -> tuple[str, ...]:
+    """Names of the entries of a config's model whose shape follows the number of classes; empty: it has none.
+
+    They are found by building it for two numbers of classes.
+
+    Raises:
+        UsageError: as :func:`wire_model`.
+    """
+    more = copy.deepcopy(cfg.model)
+    set_num_classes(more, max(wiring.num_classes(more), default=1) + 1)
+    one, other = shapes(cfg), shapes(Config(dict(model=more)))
+    return tuple(name for name, shape in one.items() if shape != other.get(name))
+
+
+def shapes(cfg: Config) -> dict[str, torch.Size]:
+    """Shape of each entry of a config's model.
+
+    Raises:
+        UsageError: as :func:`wire_model`.
+    """
+    try:
+        model = build_on_meta(cfg)
+    except RuntimeError:  # a part that computes while it is built
+        with refusals(), DefaultScope.overwrite_default_scope('mmdet'), torch.random.fork_rng(devices=[]):
+            model = MODELS.build(wire(cfg.model))
+    return {name: value.shape for name, value in model.state_dict().items()}
 
 
 def is_classifier(cfg: Config) -> bool:

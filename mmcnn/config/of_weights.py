@@ -13,9 +13,10 @@ from mmdet.datasets import CocoDataset
 from mmengine.config import Config
 
 from mmcnn.config.class_names import class_names
-from mmcnn.config.held import Held
+from mmcnn.config.held import Held, finds
 from mmcnn.config.held_libraries import hold
 from mmcnn.config.load import Say, dicts_in, load_config
+from mmcnn.config.model import shapes
 from mmcnn.errors import CheckpointError, UsageError
 from mmcnn.models.wiring import num_classes, set_num_classes
 from mmcnn.weights.checkpoint import Checkpoint
@@ -69,7 +70,7 @@ def config_of(
     names, whose = _names(file, held, given, names_needed)
     for loader in ('val_dataloader', 'test_dataloader') if names else ():
         cfg[loader].dataset.metainfo = dict(classes=names)
-    say(f'note: {file.path} is {held.what}, which {held.config} holds; {"; ".join([whose, *held.notes])}')
+    say(f'note: {file.path} is {held.what}, which {held.config} holds; {"; ".join([whose, *held.notes, *file.notes])}')
     return cfg, names
 
 
@@ -85,6 +86,46 @@ def config_and_checkpoint(
     if config is not None:
         return load_config(config, say=say), checkpoint
     return config_of(checkpoint, None, say, names_needed=names_needed)[0], checkpoint
+
+
+def config_of_conversion(file: Checkpoint, named: Config, say: Say = print) -> Config | None:
+    """The config that a conversion of a detector has to record to make the boxes that its source makes.
+
+    Weights do not say what anchors, decoding, size and NMS they are for. The source's own config does, or what is known
+    of its library; the one that is named for a conversion decides only where neither says anything.
+
+    Args:
+        file: the source, opened.
+        named: the config whose names and shapes the weights get, for as many classes as the source has.
+        say: takes a sentence about what was taken from where.
+
+    Returns:
+        the config; None: the source has one that does not fit the converted weights, or is a conversion without one.
+
+    Raises:
+        UsageError: the parts of ``named`` do not fit.
+    """
+    wanted = shapes(named)
+    try:
+        cfg, _ = config_of(file, say=say, names_needed=False)
+        fits = shapes(cfg) == wanted
+    except (CheckpointError, UsageError):
+        if not isinstance(file.meta.get('cfg'), str) and not (file.record and file.record.source):
+            return named
+        fits = False
+    if not fits:
+        say(
+            f'note: {file.path} has no config that the converted weights fit, so none is recorded; to detect with '
+            'them, name one that has the anchors, the decoding and the image size of their training'
+        )
+        return None
+    if finds(cfg) != finds(named) or _test_pipeline(cfg) != _test_pipeline(named):
+        say('note: the config of the source is recorded; the named one differs in what it makes of the same weights')
+    return cfg
+
+
+def _test_pipeline(cfg: Config) -> list[dict]:
+    return cfg.test_dataloader.dataset.pipeline
 
 
 def _recorded_names(file: Checkpoint, cfg: Config, given: tuple[str, ...] | None, say: Say) -> tuple[str, ...]:

@@ -6,34 +6,55 @@ from pathlib import Path
 
 from mmcnn.compat.moved import renamed_arguments
 from mmcnn.config.files import config_folder
-from mmcnn.config.load import load_config
+from mmcnn.config.load import Say, load_config
+from mmcnn.config.model import is_classifier
+from mmcnn.config.of_weights import config_of_conversion
 from mmcnn.errors import UsageError
 from mmcnn.models.families import backbone_families
+from mmcnn.models.wiring import set_num_classes
 from mmcnn.nearest import nearest
 from mmcnn.weights import convert as weights
+from mmcnn.weights.checkpoint import Checkpoint
 from mmcnn.weights.record import Record
 from mmcnn.weights.report import LoadReport
 
 
 @renamed_arguments(source='path', world='source')
 def convert(
-    path: str | Path, target: str | Path, name: str, source: str | None = None, num_classes: int | None = None
+    path: str | Path,
+    target: str | Path,
+    name: str,
+    source: str | None = None,
+    num_classes: int | None = None,
+    say: Say = print,
 ) -> tuple[LoadReport, Record]:
     """Reads weights of any source into one of our networks and writes them under our names.
 
     Args:
         path, target, source, num_classes: see :func:`mmcnn.weights.convert.convert`, and there for what is returned.
         name: a network of the zoo, or a config: its path, or the name of one that comes with mmcnn.
+        say: takes a sentence about the config that is recorded for a detector, see
+            :func:`~mmcnn.config.of_weights.config_of_conversion`.
 
     Raises:
         UsageError: no network and no config of this name, or what else does not fit.
         CheckpointError: the file does not fit, or cannot be written.
     """
-    model_cfg = None
+    named = config = None
+    said: list[str] = []
     if name not in backbone_families():
         configs = [each.stem for each in config_folder().glob('*.py')]
         if name not in configs and not Path(name).is_file():
             known = nearest(name, [*backbone_families(), *configs])
             raise UsageError(f"no network and no config is called '{name}'; {known}")
-        model_cfg = load_config(name).model
-    return weights.convert(path, target, name, source, num_classes, model_cfg)
+        named = load_config(name)
+        if num_classes is not None:
+            set_num_classes(named.model, num_classes)
+        recorded = not str(target).endswith('.weights') and not is_classifier(named)  # Darknet's files hold no config
+        if recorded and Path(path).expanduser().is_file():
+            config = config_of_conversion(Checkpoint.open(path), named, said.append)
+    model_cfg = None if named is None else named.model
+    done = weights.convert(path, target, name, source, num_classes, model_cfg, config)
+    for line in said:
+        say(line)
+    return done

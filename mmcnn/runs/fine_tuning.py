@@ -16,12 +16,14 @@ from mmengine.registry import OPTIMIZERS, DefaultScope
 from mmengine.runner import Runner
 
 from mmcnn.config.load import Say, dicts_in
+from mmcnn.config.model import class_layers
 from mmcnn.errors import CheckpointError, UsageError
 from mmcnn.runs.head import shown_path, unwrapped
 from mmcnn.runs.options import FROM_SCRATCH, WARM_START
 from mmcnn.weights.addresses import fetch, is_address, resolve
 from mmcnn.weights.checkpoint import Checkpoint
 from mmcnn.weights.loading import load_weights
+from mmcnn.weights.names import CLASS_LAYERS
 from mmcnn.weights.report import LoadReport
 
 #: Factor on the learning rate of the warm-start recipe.
@@ -139,7 +141,8 @@ class FineTuningHook(Hook):
         classes = (classes,) if isinstance(classes, str) else tuple(classes)
         weights = self.weights
         file = weights if isinstance(weights, Checkpoint) else Checkpoint.open(fetch(weights).path)
-        report, head = load_for_classes(unwrapped(runner.model), weights, classes_of(file), classes)
+        layers = class_layers(runner.cfg)
+        report, head = load_for_classes(unwrapped(runner.model), weights, classes_of(file), classes, layers)
         name = shown_path(weights.path) if isinstance(weights, Checkpoint) else weights
         file.release()
         print_log(f'{name}: {head}; {report}', logger='current')
@@ -147,7 +150,11 @@ class FineTuningHook(Hook):
 
 
 def load_for_classes(
-    model, weights: Checkpoint | str, theirs: Sequence[str], classes: Sequence[str]
+    model,
+    weights: Checkpoint | str,
+    theirs: Sequence[str],
+    classes: Sequence[str],
+    layers: tuple[str, ...] = CLASS_LAYERS,
 ) -> tuple[LoadReport, str]:
     """Loads weights into a model for some classes, the head only where it is for the same.
 
@@ -156,20 +163,21 @@ def load_for_classes(
         weights: a file, opened, or an address.
         theirs: classes of the weights; empty: not known.
         classes: of the model.
+        layers: of the model that follow the number of classes, see :func:`~mmcnn.config.model.class_layers`.
 
     Returns:
         what became of every entry, and a sentence about the head.
 
     Raises:
-        CheckpointError: they fit in no way.
+        CheckpointError: they fit in no way, or the head would have to start anew and is not known.
     """
     if theirs and tuple(theirs) != tuple(classes):
-        report = load_weights(model, weights, drop_head=True)
+        report = load_weights(model, weights, drop_head=True, class_layers=layers)
         return report, f'the head starts anew, the file is for {_in_words(theirs)}, the data for {_in_words(classes)}'
     try:
         report = load_weights(model, weights)
     except CheckpointError as misfit:
-        report = load_weights(model, weights, drop_head=True)
+        report = load_weights(model, weights, drop_head=True, class_layers=layers)
         reason = str(misfit).removeprefix(f'{getattr(weights, "path", weights)} ')
         return report, f"the head starts anew, the file's {reason}"
     if report.absent:

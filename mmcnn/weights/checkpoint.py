@@ -20,7 +20,7 @@ from torch import Tensor
 
 from mmcnn.compat.moved import moved_names, renamed_attribute
 from mmcnn.errors import CheckpointError
-from mmcnn.weights.entries import WRAPPERS, weights_in, without_wrappers
+from mmcnn.weights.entries import WRAPPERS, states_in, weights_in, without_wrappers
 from mmcnn.weights.formats import SameFile, check_file
 from mmcnn.weights.formats.darknet_file import is_darknet
 from mmcnn.weights.formats.keras_file import read_keras
@@ -35,6 +35,8 @@ __getattr__ = moved_names(__name__)
 
 #: Entry of the metadata of a safetensors file: the names of the classes, a list in JSON.
 CLASSES = 'classes'
+#: Another: the config of a detector, as text; of a checkpoint it is ``meta['cfg']``.
+CONFIG = 'mmcnn.config'
 _HDF5 = b'\x89HDF\r\n\x1a\n'
 
 
@@ -138,7 +140,9 @@ class Checkpoint:
                 content = self.content
             entry, state = self._weights(content, Tensor | StoredTensor | StandIn)
             if entry not in ('', 'state_dict'):
-                notes.append(f"its entry '{entry}' was read")
+                others = [name for name in states_in(content, Tensor | StoredTensor | StandIn) if name != entry]
+                rest = f', its {" and ".join(map(repr, others))} not' if others else ''
+                notes.append(f"its entry '{entry}' was read{rest}")
             if taken := without_wrappers(state)[1]:
                 notes.append(f'{" and ".join(taken)} taken off the names')
         narrow = {value.dtype for value in self.state_dict.values() if value.is_floating_point()} - {torch.float32}
@@ -149,7 +153,10 @@ class Checkpoint:
 
     @cached_property
     def meta(self) -> dict:
-        """What a run wrote down beside the weights; empty: nothing."""
+        """What a run or a conversion wrote down beside the weights; empty: nothing."""
+        if self.format == 'safetensors':
+            metadata = self._safetensors[1]
+            return {'cfg': metadata[CONFIG]} if CONFIG in metadata else {}
         content = self._file.content if self._file is not None else None
         meta = content.get('meta') if isinstance(content, dict) else None
         if isinstance(meta, StoredTensor):  # an entry of a bare state dict

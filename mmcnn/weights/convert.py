@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from mmdet.registry import MODELS
+from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import nn
 
@@ -20,7 +21,7 @@ from mmcnn.models.families import backbone_families
 from mmcnn.models.wiring import set_num_classes, wire
 from mmcnn.nearest import nearest
 from mmcnn.weights.addresses import is_address
-from mmcnn.weights.checkpoint import CLASSES, Checkpoint
+from mmcnn.weights.checkpoint import CLASSES, CONFIG, Checkpoint
 from mmcnn.weights.formats.safetensors_file import write_safetensors
 from mmcnn.weights.loading import load_weights
 from mmcnn.weights.record import KEY, Record, describe, to_json
@@ -40,6 +41,7 @@ def convert(
     source: str | None = None,
     num_classes: int | None = None,
     model_cfg: Mapping[str, Any] | None = None,
+    config: Config | None = None,
 ) -> tuple[LoadReport, Record]:
     """Reads weights of any source into one of our networks and writes them under our names.
 
@@ -54,6 +56,8 @@ def convert(
         source: whose layer names the file has; None: found out.
         num_classes: of the file's top or head, where they are not the config's or ImageNet's.
         model_cfg: ``model`` of a detector's config; None: ``name`` is a network of the zoo.
+        config: of a detector, whole: what boxes the weights make. It is written beside them; None: it is not known, and
+            whoever detects with the conversion has to name it.
 
     Returns:
         what became of each entry, and the record.
@@ -73,7 +77,7 @@ def convert(
     sha256 = file.sha256
     published = catalog.of_file(path.name, sha256)
     classes = () if name in backbone_families() else file.classes  # of a detector's
-    own = describe(model, name)
+    own = describe(model if config is None else _backbone_of(config), name)
     record = dataclasses.replace(
         own,
         images=report.images or own.images,
@@ -87,7 +91,7 @@ def convert(
         if ending == 'darknet':
             write_darknet(model, target)
         else:
-            _write(model, target, record, classes)
+            _write(model, target, record, classes, config)
     except OSError as error:
         raise CheckpointError(f'{target} cannot be written: {error.strerror or error}') from error
     return report, record
@@ -150,13 +154,20 @@ def _detector(model_cfg: Mapping[str, Any], num_classes: int | None) -> nn.Modul
         return MODELS.build(model)
 
 
-def _write(model: nn.Module, target: Path, record: Record, classes: tuple[str, ...]) -> None:
+def _backbone_of(config: Config) -> nn.Module:
+    with DefaultScope.overwrite_default_scope('mmdet'), torch.device('meta'):
+        return MODELS.build(wire(config.model).backbone)
+
+
+def _write(model: nn.Module, target: Path, record: Record, classes: tuple[str, ...], config: Config | None) -> None:
     prefix = '' if hasattr(model, 'backbone') else 'backbone.'
     state = {prefix + key: value.contiguous() for key, value in model.state_dict().items()}
     if ENDINGS[target.suffix] == 'safetensors':
         names = {CLASSES: json.dumps(classes, ensure_ascii=False)} if classes else {}
+        names |= {CONFIG: config.pretty_text} if config else {}
         write_safetensors(state, {KEY: to_json(record), **names}, target)
         return
     names = {'dataset_meta': {'classes': classes}} if classes else {}
+    names |= {'cfg': config.pretty_text} if config else {}
     content = dict(meta={KEY: dataclasses.asdict(record), **names}, state_dict=state)
     write_whole(target, lambda file: torch.save(content, file))

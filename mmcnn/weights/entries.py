@@ -32,8 +32,7 @@ def weights_in(content: Any, kind: type | UnionType) -> tuple[str, Mapping[str, 
         raise CheckpointError(f'a checkpoint is a dict, this is a {type(content).__name__}')
     if 'state_dict' not in content and _is_state(content, kind):
         return '', content
-    names = ['state_dict'] if 'state_dict' in content else list(content)
-    found = [name for name in names if isinstance(name, str) and _is_state(content[name], kind)]
+    found = states_in(content, kind)
     known = [name for name in ENTRIES if name in found]
     if known or len(found) == 1:
         name = (known or found)[0]
@@ -48,6 +47,12 @@ def weights_in(content: Any, kind: type | UnionType) -> tuple[str, Mapping[str, 
         raise CheckpointError(f'the checkpoint holds the state of an optimizer and no weights; its entries: {entries}')
     kind = 'has a state_dict that is no dict of tensors' if 'state_dict' in content else 'has no state_dict'
     raise CheckpointError(f'the checkpoint {kind}; its entries: {entries}')
+
+
+def states_in(content: Mapping[str, Any], kind: type | UnionType) -> list[str]:
+    """Names of the entries that could be the weights: ``state_dict`` where there is one, else each dict of tensors."""
+    names = ['state_dict'] if 'state_dict' in content else list(content)
+    return [name for name in names if isinstance(name, str) and _is_state(content[name], kind)]
 
 
 def _is_state(value: Any, kind: type | UnionType) -> bool:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mmcnn.errors import CheckpointError
 from mmcnn.weights.checkpoint import Checkpoint
-from mmcnn.weights.names import CLASS_LAYERS, SOURCES, TRANSLATE, Names, Request, backbone_of, is_backbone, name_of
+from mmcnn.weights.names import SOURCES, TRANSLATE, Names, Request, backbone_of, is_backbone, name_of
 from mmcnn.weights.report import LoadReport, compare, explain
 from mmcnn.weights.sources.darknet import TOP, UNBUILT
 from mmcnn.weights.sources.translate import OtherRowError, Translation
@@ -19,6 +19,10 @@ from mmcnn.weights.sources.translate import OtherRowError, Translation
 STARTS_ANEW, OTHER_CLASSES = 'the head, which starts anew', 'the head, whose classes are others'
 #: Share of a file's entries that has to stand behind a prefix, and how many names deep one is looked for.
 _LEAST_SHARE, _DEEPEST = 1 / 8, 4
+
+
+class AmbiguousError(CheckpointError):
+    """A file holds the entries of a model more than once."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ def attempt(file: Checkpoint, request: Request) -> Attempts:
 
 def _behind_some_prefix(file: Checkpoint, sources: tuple[str, ...], request: Request) -> Fit | None:
     found: list[Fit] = []
-    for prefix in _prefixes(file.state_dict):
+    for prefix in prefixes(file.state_dict):
         if any(prefix.startswith(each.prefix) for each in found):
             continue
         fit = _try(_behind(file, prefix), sources, request).fit
@@ -83,8 +87,9 @@ def _behind_some_prefix(file: Checkpoint, sources: tuple[str, ...], request: Req
             found.append(fit)
     if len(found) > 1:
         names = ' and '.join(f"'{each.prefix}'" for each in found)
-        raise CheckpointError(
-            f'{file.path}: the entries behind {names} are each a whole {name_of(request.model)}; say which with prefix='
+        raise AmbiguousError(
+            f'{file.path}: the entries behind {names} are each a whole {name_of(request.model)}; say which '
+            'with prefix=, or save one of them alone'
         )
     return found[0] if found else None
 
@@ -96,7 +101,7 @@ def _behind(file: Checkpoint, prefix: str) -> Names:
     return Names(file, inside, prefix, outside)
 
 
-def _prefixes(state: Mapping[str, Tensor]) -> Iterator[str]:
+def prefixes(state: Mapping[str, Tensor]) -> Iterator[str]:
     """What stands before so many names that it may be a wrapper's, the shortest first."""
     level, least = [''], max(len(state) * _LEAST_SHARE, 1)
     for _ in range(_DEEPEST):
@@ -138,10 +143,10 @@ def _held(source: str, translation: Translation, prefix: str, request: Request) 
     translation = _for_model(model, translation)
     state, absent = dict(translation.state), dict(translation.absent)
     if request.drop_head:
-        dropped = [key for key in state if key.startswith(CLASS_LAYERS)]
+        dropped = [key for key in state if key.startswith(request.class_layers)]
         state = {key: value for key, value in state.items() if key not in dropped}
         translation = replace(translation, left_out={**translation.left_out, OTHER_CLASSES: dropped})
-        absent[STARTS_ANEW] = [key for key in own if key.startswith(CLASS_LAYERS)]
+        absent[STARTS_ANEW] = [key for key in own if key.startswith(request.class_layers)]
     if request.allowed and hasattr(model, 'top'):
         absent[STARTS_ANEW] = [key for key in own if key.startswith('top.')]
     adapted = _adapted_input(model, own, state) if request.adapt_input else {}

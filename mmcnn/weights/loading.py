@@ -17,7 +17,16 @@ from mmcnn.nearest import nearest
 from mmcnn.weights.addresses import fetch, is_address
 from mmcnn.weights.checkpoint import Checkpoint
 from mmcnn.weights.fitting import Fit, attempt
-from mmcnn.weights.names import SOURCES, TRANSLATE, Request, backbone_of, is_detector
+from mmcnn.weights.names import (
+    CLASS_LAYERS,
+    SOURCES,
+    TRANSLATE,
+    Request,
+    backbone_of,
+    is_backbone,
+    is_detector,
+    name_of,
+)
 from mmcnn.weights.record import Record, of_published, of_row
 from mmcnn.weights.refusal import other_row, refusal
 from mmcnn.weights.report import LoadReport, compare, without_counters
@@ -37,6 +46,7 @@ def load_weights(
     allow_head_mismatch: bool = False,
     adapt_input: bool = False,
     drop_head: bool = False,
+    class_layers: tuple[str, ...] = CLASS_LAYERS,
     record: Record | None = None,
 ) -> LoadReport:
     """Loads a file of weights into one of our backbones, classifiers or detectors, all of it or not at all.
@@ -63,6 +73,9 @@ def load_weights(
             sum over the three, divided by their number, so that a grey image is seen as before.
         drop_head: as ``allow_head_mismatch``, and the file's layers that follow the number of classes are not taken
             though their shapes fit: its classes are others.
+        class_layers: what the names of the layers begin with whose shape follows the number of classes: those of our
+            heads and of MMDetection's YOLOv3 and Faster R-CNN; of another detector,
+            :func:`mmcnn.config.model.class_layers` finds them.
         record: what is known of the file where it says nothing itself.
 
     Returns:
@@ -70,7 +83,8 @@ def load_weights(
 
     Raises:
         CheckpointError: a file that is missing, broken, unsafe or of another network; the sentence names the first keys
-            and the networks that the file looks like. Or there is no such source.
+            and the networks that the file looks like. Or there is no such source, or nothing that ``drop_head`` could
+            drop.
     """
     if source is not None and source not in TRANSLATE:
         raise CheckpointError(f"source='{source}' is unknown; {nearest(source, TRANSLATE)}")
@@ -90,7 +104,12 @@ def load_weights(
             f'{path} is a file of the kind {file.format}, which does not hold weights of {source}, but of '
             f'{" or ".join(sources)}'
         )
-    request = Request(model, source, prefix, allow_head_mismatch, adapt_input, drop_head)
+    if drop_head and not (is_backbone(model) or any(key.startswith(class_layers) for key in model.state_dict())):
+        raise CheckpointError(
+            f'{path} is for other classes, and no layer of {name_of(model)} is known to follow their number: its head '
+            'cannot start anew'
+        )
+    request = Request(model, source, prefix, allow_head_mismatch, adapt_input, drop_head, class_layers)
     try:
         attempts = attempt(file, request)
     except OtherRowError as error:

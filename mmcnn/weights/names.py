@@ -47,11 +47,12 @@ class Request:
     allow_head_mismatch: bool = False
     adapt_input: bool = False
     drop_head: bool = False
+    class_layers: tuple[str, ...] = CLASS_LAYERS
 
     @property
     def allowed(self) -> tuple[str, ...]:
         """Prefixes of the model's entries that may be otherwise in the file."""
-        return HEADS if self.allow_head_mismatch or self.drop_head else ()
+        return (*HEADS, *self.class_layers) if self.allow_head_mismatch or self.drop_head else ()
 
 
 @dataclass(frozen=True)

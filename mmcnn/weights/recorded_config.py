@@ -24,7 +24,8 @@ TYPE_KEYS = ('type', 'detector', 'constructor')
 #: Values of ``type`` that are looked up elsewhere: kinds of NMS and of RoI operator.
 KINDS = (*NMS_KINDS, 'nms', 'RoIAlign')
 #: Packages and modules whose types work on tensors and images and do no more. MMDetection's trackers evaluate strings
-#: of their config, its distilling detectors, language models and other data sets fetch and unpickle files.
+#: of their config, its distilling detectors, language models and other data sets fetch and unpickle files, as do some
+#: of its other metrics; that of Cityscapes deletes a folder which its config names.
 HARMLESS = (
     'mmcnn',
     'torch',
@@ -49,9 +50,10 @@ HARMLESS = (
     'mmdet.datasets.transforms.loading',
     'mmdet.datasets.transforms.transforms',
     'mmdet.datasets.transforms.wrappers',
+    'mmdet.datasets.voc',
     'mmdet.engine.hooks',
     'mmdet.engine.schedulers',
-    'mmdet.evaluation.metrics.coco_metric',
+    *(f'mmdet.evaluation.metrics.{name}_metric' for name in ('coco', 'lvis', 'openimages', 'voc')),
     'mmdet.models.backbones',
     'mmdet.models.data_preprocessors',
     'mmdet.models.dense_heads',

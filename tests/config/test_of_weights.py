@@ -10,11 +10,12 @@ from mmengine.registry import DefaultScope
 
 from mmcnn.config.load import load_config
 from mmcnn.config.model import build_on_meta
-from mmcnn.config.of_weights import KNOWN_CLASSES, config_and_checkpoint, config_of
+from mmcnn.config.of_weights import KNOWN_CLASSES, config_and_checkpoint, config_of, config_of_conversion
 from mmcnn.errors import CheckpointError, UsageError
 from mmcnn.models.wiring import set_num_classes
+from mmcnn.runs.convert import convert
+from mmcnn.weights import convert as weights_convert
 from mmcnn.weights.checkpoint import Checkpoint
-from mmcnn.weights.convert import convert
 
 COCO = KNOWN_CLASSES[80][0]
 #: Floats of Darknet's whole YOLOv3 and YOLOv4 without classes, and of each class: 3 anchors on maps of 1024, 512, 256.
@@ -152,6 +153,10 @@ def state_of(name, classes):
     return small(build_on_meta(cfg).state_dict())
 
 
+def filled_state(name, classes):
+    return {key: value.clone() for key, value in state_of(name, classes).items()}
+
+
 def mmdet_state(path, backbone, **changes):
     cfg = Config.fromfile(Path(mmdet.__file__).parent / '.mim' / 'configs' / path)
     cfg.merge_from_dict({**changes, 'model.backbone.init_cfg': None, 'model.backbone.type': backbone})
@@ -234,11 +239,87 @@ def test_a_part_of_a_detector_is_refused(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize('ending', ['pth', 'safetensors'])
 def test_a_conversion_keeps_config_and_classes(tmp_path, yolov5, ending):
-    path, target = yolov5.save(yolov5.model('n', nc=3), tmp_path / 'a.pt'), tmp_path / f'b.{ending}'
-    convert(path, target, 'yolov5_n', num_classes=3, model_cfg=load_config('yolov5_n').model)
-    cfg, names, (line,) = found(target)
-    assert names == ('thing 0', 'thing 1', 'thing 2') and cfg.model.bbox_head.num_classes == 3
-    assert "a detector under mmcnn's own names, which yolov5_n holds; its 3 classes as the file names them" in line
+    path, target = tmp_path / 'a.pt', tmp_path / f'b.{ending}'
+    said = []
+    convert(yolov5.save(yolov5.model('n', nc=3), path), target, 'yolov5_n', num_classes=3, say=said.append)
+    cfg, names, lines = found(target)
+    assert names == ('thing 0', 'thing 1', 'thing 2') and cfg.model.bbox_head.num_classes == 3 and not lines
+    assert cfg.model == found(path)[0].model
+    (line,) = said
+    assert 'YOLOv5n (v6.0 to v7.0), which yolov5_n holds; its 3 classes as the file names them' in line
+
+
+@pytest.mark.parametrize(
+    ('network', 'name', 'version'),
+    [
+        ('yolov3', 'yolov3_darknet53', (0, 2, 0)),
+        ('yolov3', 'yolov3_darknet53', (0, 2, 5)),
+        ('yolov4', 'yolov4_cspdarknet53_darknet', (0, 2, 5)),
+        ('yolov4', 'yolov4_cspdarknet53', (0, 2, 5)),
+    ],
+)
+def test_a_conversion_of_darknets_is_decoded_as_darknet_does(network, name, version, tmp_path):
+    path = darknet(tmp_path / 'a.weights', network, 2, version)
+    named, source = load_config(name), found(path, 'cat,dog')[0]
+    set_num_classes(named.model, 2)
+    cfg = config_of_conversion(Checkpoint.open(path), named, [].append)
+    assert cfg.model == source.model
+    assert cfg.test_dataloader.dataset.pipeline == source.test_dataloader.dataset.pipeline
+    assert cfg.test_dataloader.dataset.pipeline != named.test_dataloader.dataset.pipeline
+
+
+def test_a_conversion_without_a_config_is_refused(tmp_path):
+    """As those that earlier versions wrote."""
+    torch.save(filled_state('yolov5_n', 3), tmp_path / 'a.pth')
+    weights_convert.convert(tmp_path / 'a.pth', tmp_path / 'b.pth', 'yolov5_n', None, 3, load_config('yolov5_n').model)
+    with pytest.raises(
+        CheckpointError, match=r'b\.pth is a conversion of a\.pth without its config, .* name the config'
+    ):
+        found(tmp_path / 'b.pth', 'a,b,c')
+    named, said = load_config('yolov5_n'), []
+    set_num_classes(named.model, 3)
+    assert config_of_conversion(Checkpoint.open(tmp_path / 'b.pth'), named, said.append) is None
+    assert 'so none is recorded; to detect with them, name one that has the anchors' in said[-1]
+
+
+def test_the_named_config_is_recorded_where_nothing_else_is_known(tmp_path):
+    """The weights alone are refused: two configs make other boxes of them."""
+    torch.save(state_of('yolov4_cspdarknet53', 3), tmp_path / 'a.pth')
+    named = load_config('yolov4_cspdarknet53_darknet')
+    set_num_classes(named.model, 3)
+    assert config_of_conversion(Checkpoint.open(tmp_path / 'a.pth'), named, [].append) == named
+
+
+def test_a_config_that_does_not_fit_the_converted_names_is_not_recorded(tmp_path):
+    theirs = Config.fromfile(Path(mmdet.__file__).parent / '.mim/configs/yolo/yolov3_d53_8xb8-320-273e_coco.py')
+    torch.save(dict(meta=dict(cfg=theirs.pretty_text), state_dict={'a': torch.zeros(1)}), tmp_path / 'a.pth')
+    said = []
+    assert (
+        config_of_conversion(Checkpoint.open(tmp_path / 'a.pth'), load_config('yolov3_darknet53'), said.append) is None
+    )
+    assert 'has no config that the converted weights fit, so none is recorded' in said[-1]
+
+
+@pytest.mark.parametrize('prefix', ['model.', 'module.net.'])
+def test_weights_of_ours_behind_a_prefix(tmp_path, prefix):
+    state = {prefix + key: value for key, value in state_of('yolov5_n', 3).items()}
+    torch.save(dict(state_dict=state), tmp_path / 'a.pth')
+    cfg, _, (line,) = found(tmp_path / 'a.pth', 'a,b,c')
+    assert cfg.model.bbox_head.num_classes == 3 and 'yolov5_n holds' in line
+
+
+def test_two_detectors_in_a_file_are_refused(tmp_path):
+    own = state_of('yolov5_n', 3)
+    state = {f'{prefix}.{key}': value for prefix in ('student', 'teacher') for key, value in own.items()}
+    torch.save(dict(state_dict=state), tmp_path / 'a.pth')
+    with pytest.raises(CheckpointError, match=r"behind 'student\.' and 'teacher\.' .* save one of them alone"):
+        found(tmp_path / 'a.pth', 'a,b,c')
+
+
+def test_what_was_not_read_of_a_file_is_said(tmp_path):
+    own = state_of('yolov5_n', 3)
+    torch.save(dict(model=own, ema=own), tmp_path / 'a.pth')
+    assert "its entry 'model' was read, its 'ema' not" in found(tmp_path / 'a.pth', 'a,b,c')[2][0]
 
 
 def test_names_and_head_of_a_file_that_contradict_each_other(tmp_path):

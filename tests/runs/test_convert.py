@@ -10,10 +10,12 @@ from mmcnn.config.load import load_config
 from mmcnn.config.model import wire_model
 from mmcnn.errors import CheckpointError, UsageError
 from mmcnn.models.families import backbone_families
+from mmcnn.registry import MODELS
 from mmcnn.runs.convert import convert
 from mmcnn.weights import read_checkpoint
 from mmcnn.weights.checkpoint import Checkpoint
 from mmcnn.weights.record import digest
+from mmcnn.weights.sources.darknet import write_darknet
 
 
 def filled(model):
@@ -103,13 +105,58 @@ def test_darknet_there_and_back(tmp_path):
 def test_a_detector_by_the_name_of_its_config(tmp_path):
     cfg = load_config('yolov4_cspdarknet53_narrow')
     wire_model(cfg)
-    from mmcnn.registry import MODELS
-
     model = filled(MODELS.build({'_scope_': 'mmdet', **cfg.model}))
     torch.save(dict(state_dict=model.state_dict()), tmp_path / 'x.pth')
     _, record = convert(tmp_path / 'x.pth', tmp_path / 'y.safetensors', 'yolov4_cspdarknet53_narrow')
     assert (record.model, record.activation) == ('yolov4_cspdarknet53_narrow', 'Mish')
     assert equal(model.state_dict(), load_file(tmp_path / 'y.safetensors'))
+
+
+@pytest.mark.parametrize('ending', ['pth', 'safetensors'])
+def test_the_conversion_of_a_run_makes_the_boxes_of_the_run(trained, shapes, ending, tmp_path):
+    """Its anchors and its image size are others than those of the config that is named."""
+    content = torch.load(trained.checkpoint, weights_only=False)
+    cfg = Checkpoint.open(trained.checkpoint).config
+    cfg.model.bbox_head.anchors = [[(2 * w, h) for w, h in level] for level in cfg.model.bbox_head.anchors]
+    for step in cfg.test_dataloader.dataset.pipeline:
+        if 'img_scale' in step:
+            step['img_scale'] = (96, 96)
+    content['meta']['cfg'] = cfg.pretty_text
+    torch.save(content, tmp_path / 'x.pth')
+    named, target, said = trained.work_dir / 'yolov4_cspdarknet53.py', tmp_path / f'y.{ending}', []
+    convert(tmp_path / 'x.pth', target, str(named), say=said.append)
+    assert said == [
+        'note: the config of the source is recorded; the named one differs in what it makes of the same weights'
+    ]
+    image = min((shapes / 'images').glob('val_*.jpg'))
+    source, converted, other = (
+        mmcnn.Detector(file, config, device='cpu', score_thr=0)(image)
+        for file, config in ((tmp_path / 'x.pth', None), (target, None), (tmp_path / 'x.pth', str(named)))
+    )
+    assert len(source.boxes) > 10 and not np.array_equal(source.boxes, other.boxes)
+    for part in ('boxes', 'scores', 'labels'):
+        assert np.array_equal(getattr(converted, part), getattr(source, part)), part
+
+
+@pytest.mark.slow
+def test_the_conversion_of_a_darknet_file_makes_the_boxes_of_the_file(shapes, tmp_path):
+    cfg = load_config('yolov3_darknet53')
+    cfg.model.bbox_head.type = 'mmcnn.DarknetYOLOV3Head'
+    cfg.model.bbox_head.bbox_coder.type = 'mmcnn.DarknetBBoxCoder'
+    wire_model(cfg)
+    torch.manual_seed(0)
+    model = MODELS.build({'_scope_': 'mmdet', **cfg.model})
+    for layer in model.bbox_head.convs_pred:
+        torch.nn.init.uniform_(layer.bias, -1, 2.5)
+    write_darknet(model, tmp_path / 'x.weights')
+    convert(tmp_path / 'x.weights', tmp_path / 'y.pth', 'yolov3_darknet53')
+    image = min((shapes / 'images').glob('val_*.jpg'))
+    source, converted = (
+        mmcnn.Detector(tmp_path / name, device='cpu', score_thr=0.01)(image) for name in ('x.weights', 'y.pth')
+    )
+    assert len(source.boxes) > 10
+    for part in ('boxes', 'scores', 'labels'):
+        assert np.array_equal(getattr(converted, part), getattr(source, part)), part
 
 
 def test_a_part_of_a_detector_is_not_converted(tmp_path):

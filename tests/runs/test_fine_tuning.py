@@ -1,15 +1,19 @@
 """Weights of an earlier training: what becomes of the head, and the warm-start recipe."""
 
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
+import mmdet
 import pytest
 import torch
+from mmengine.config import Config
 
 import mmcnn
 from mmcnn.config.load import load_config
+from mmcnn.config.model import class_layers
 from mmcnn.errors import CheckpointError, UsageError
-from mmcnn.models.wiring import wire
+from mmcnn.models.wiring import set_num_classes, wire
 from mmcnn.registry import MODELS
 from mmcnn.runs.fine_tuning import FineTuningHook, check_weights, load_for_classes, set_recipe
 from mmcnn.runs.options import TrainOptions
@@ -83,11 +87,89 @@ def test_a_yolov5_file_says_its_classes_itself(yolov5, tmp_path):  # noqa: F811
         before = values(model)
         dataset = SimpleNamespace(metainfo=dict(classes=classes))
         hook = FineTuningHook(Checkpoint.open(path))
-        hook.before_train(SimpleNamespace(model=model, train_dataloader=SimpleNamespace(dataset=dataset)))
+        hook.before_train(SimpleNamespace(model=model, cfg=cfg, train_dataloader=SimpleNamespace(dataset=dataset)))
         given = dict(peer.state_dict())['model.24.m.0.weight'].float() if kept else before[f'{HEAD}0.weight']
         assert torch.equal(model.state_dict()[f'{HEAD}0.weight'], given)
         assert torch.equal(model.backbone.stem.conv.weight, peer.state_dict()['model.0.conv.weight'].float())
         assert hook.story.startswith(f'{path}: the head {"is kept" if kept else "starts anew"}')
+
+
+#: Detectors of MMDetection -> their layers that follow the number of classes, and no others.
+CLASS_LAYERS_OF = {
+    'retinanet_r50_fpn': ('bbox_head.retina_cls.',),
+    'cascade-rcnn_r50_fpn': tuple(f'roi_head.bbox_head.{i}.fc_cls.' for i in range(3)),
+    'mask-rcnn_r50_fpn': (
+        'roi_head.bbox_head.fc_cls.',
+        'roi_head.bbox_head.fc_reg.',
+        'roi_head.mask_head.conv_logits.',
+    ),
+    'faster-rcnn_r50_fpn': ('roi_head.bbox_head.fc_cls.', 'roi_head.bbox_head.fc_reg.'),
+}
+MODELS_OF_MMDET = Path(mmdet.__file__).parent / '.mim/configs/_base_/models'
+
+
+def of_mmdet(name, classes):
+    """A config of MMDetection's on a small backbone of ours, and its network of distinct values."""
+    cfg = Config.fromfile(MODELS_OF_MMDET / f'{name}.py')
+    cfg.model.backbone = dict(type='mmcnn.mobilenetv2', out_indices=(2, 3, 4, 5))
+    cfg.model.neck.pop('in_channels')
+    cfg.model.neck.out_channels = 8
+    set_channels(cfg.model)
+    set_num_classes(cfg.model, classes)
+    cfg.model = wire(cfg.model)
+    return cfg, MODELS.build({**cfg.model, '_scope_': 'mmdet'})
+
+
+def set_channels(node):
+    """8 in place of the 256 and 1024 of the heads."""
+    for key, value in node.items():
+        for each in value if isinstance(value, list) else [value]:
+            if isinstance(each, dict):
+                set_channels(each)
+        if value in (256, 1024) and key.endswith('channels'):
+            node[key] = 8
+
+
+@pytest.mark.skipif(not MODELS_OF_MMDET.is_dir(), reason='this MMDetection comes without its configs')
+@pytest.mark.parametrize('name', CLASS_LAYERS_OF)
+@pytest.mark.parametrize('theirs', [('dog', 'cat'), ('cat', 'dog', 'cow')])
+def test_the_head_of_every_detector_starts_anew_for_other_classes(name, theirs, tmp_path):
+    _, source = of_mmdet(name, len(theirs))
+    content = dict(state_dict=filled(source).state_dict(), meta=dict(dataset_meta=dict(classes=theirs)))
+    torch.save(content, tmp_path / 'x.pth')
+    cfg, model = of_mmdet(name, 2)
+    before = values(filled(model, 3))
+    hook = FineTuningHook(Checkpoint.open(tmp_path / 'x.pth'))
+    data = SimpleNamespace(dataset=SimpleNamespace(metainfo=dict(classes=('cat', 'dog'))))
+    hook.before_train(SimpleNamespace(model=model, cfg=cfg, train_dataloader=data))
+    assert f'the head starts anew, the file is for {len(theirs)} classes' in hook.story
+    anew = [key for key in before if key.startswith(CLASS_LAYERS_OF[name])]
+    assert class_layers(cfg) == tuple(anew)
+    for key, value in trainable(model.state_dict()).items():
+        given = before if key in anew else source.state_dict()
+        assert torch.equal(value, given[key]), key
+
+
+def test_a_head_that_could_not_start_anew_is_no_head_that_does(tmp_path):
+    source, model = filled(detector(2)), filled(detector(2), 3)
+    before = values(model)
+    file = Checkpoint.open(saved(source.state_dict(), tmp_path / 'x.pth'))
+    with pytest.raises(CheckpointError, match='no layer of SingleStageDetector is known to follow their number'):
+        load_for_classes(model, file, ('b', 'a'), ('a', 'b'), ())
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+def test_layers_that_follow_the_number_of_classes_of_a_part_that_computes_while_it_is_built(monkeypatch):
+    cfg, expected = load_config('yolov5_n'), class_layers(load_config('yolov5_n'))
+    assert len(expected) == 6 and all(key.startswith(HEAD) for key in expected)
+
+    def refuse(cfg):
+        raise RuntimeError('Tensor.item() cannot be called on meta tensors')
+
+    monkeypatch.setattr('mmcnn.config.model.build_on_meta', refuse)
+    state = torch.get_rng_state()
+    assert class_layers(cfg) == expected and torch.equal(torch.get_rng_state(), state)
+    assert cfg.model.bbox_head.num_classes == 80
 
 
 # --------------------------------------------------------------------------------------------------------- the recipe

@@ -65,7 +65,8 @@ def test_two_prefixes_that_would_do_are_refused_until_one_is_named(torchvision, 
     with pytest.raises(CheckpointError) as error:
         mmcnn.load_weights(model, path)
     assert str(error.value) == (
-        f"{path}: the entries behind 'student.' and 'teacher.' are each a whole resnet18; say which with prefix="
+        f"{path}: the entries behind 'student.' and 'teacher.' are each a whole resnet18; say which with prefix=, "
+        'or save one of them alone'
     )
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
     report = mmcnn.load_weights(model, path, prefix='teacher.')
@@ -97,6 +98,15 @@ def test_an_entry_of_another_name_is_read_and_said(entry, tmp_path):
     report = mmcnn.load_weights(target, path)
     assert f"its entry '{entry}' was read" in report.notes
     assert torch.equal(target.head.bias, source.head.bias)
+
+
+def test_entries_that_were_not_read_are_said(tmp_path):
+    raw, averaged, target = filled(network()), filled(network(), 5), network()
+    content = {'model': raw.state_dict(), 'ema': averaged.state_dict(), 'optimizer': {'state': {}, 'param_groups': []}}
+    torch.save(content, tmp_path / 'x.pth')
+    report = mmcnn.load_weights(target, tmp_path / 'x.pth')
+    assert "its entry 'model' was read, its 'ema' not" in report.notes
+    assert torch.equal(target.head.bias, raw.head.bias)
 
 
 def test_mmengines_average_alone_is_read(tmp_path):

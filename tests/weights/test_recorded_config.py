@@ -75,10 +75,18 @@ def test_every_config_of_ours_can_be_recorded(name):
         'retinanet/retinanet_r50_fpn_1x_coco.py',
         'yolo/yolov3_d53_8xb8-ms-608-273e_coco.py',
         'fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py',
+        'pascal_voc/faster-rcnn_r50_fpn_1x_voc0712.py',
+        'pascal_voc/retinanet_r50_fpn_1x_voc0712.py',
     ],
 )
 def test_plain_detectors_of_mmdetection_are_accepted(name):
     cfg = Config.fromfile(MMDET / name)
+    assert recorded_config(with_config(cfg.pretty_text), 'x.pth').to_dict() == cfg.to_dict()
+
+
+@pytest.mark.parametrize('metric', ['CocoMetric', 'LVISMetric', 'OpenImagesMetric', 'VOCMetric'])
+def test_metrics_that_only_count_are_accepted(metric):
+    cfg = Config(dict(test_evaluator=dict(type=metric), val_evaluator=[dict(type=f'mmdet.{metric}')]))
     assert recorded_config(with_config(cfg.pretty_text), 'x.pth').to_dict() == cfg.to_dict()
 
 
@@ -155,6 +163,9 @@ def test_anything_but_literals_is_refused(code, tmp_path):
         dict(type='RFSearchHook', mode='search'),
         dict(type='OpenImagesDataset', meta_file='x.pkl'),
         dict(type='CocoDataset', proposal_file='x.pkl'),
+        dict(type='CityScapesMetric', outfile_prefix='x'),
+        dict(type='CocoOccludedSeparatedMetric', occluded_ann='x.pkl'),
+        dict(type='DumpDetResults', out_file_path='x.pkl'),
         dict(type='BertModel', name='x'),
         dict(type='Detectron2Wrapper'),
     ],

@@ -10,10 +10,11 @@ from torch import nn
 from mmcnn import ops
 from mmcnn.config.load import load_config
 from mmcnn.config.model import build_on_meta
-from mmcnn.config.of_weights import config_of
+from mmcnn.config.of_weights import config_of, config_of_conversion
 from mmcnn.errors import CheckpointError
 from mmcnn.models.wiring import set_num_classes, wire
 from mmcnn.weights.checkpoint import Checkpoint
+from mmcnn.weights.convert import convert
 from mmcnn.weights.loading import load_weights
 from mmcnn.weights.sources.torchvision_detectors import COCO_90, from_torchvision_detector, norm_eps
 
@@ -102,6 +103,21 @@ def test_frozen_norms_have_the_eps_of_the_coco_weights(torchvision, tmp_path):
     cfg, _ = config_of(Checkpoint.open(tmp_path / 'a.pth'), 'a,b,c', said.append)
     assert cfg.model.backbone.norm_cfg.eps == 0 and 'eps of BatchNorm 0, as in its COCO weights' in said[0]
     load_weights(build(cfg), tmp_path / 'a.pth')
+
+
+def test_a_conversion_keeps_what_decides_its_boxes(torchvision, tmp_path):
+    """A config that has other anchors, RoIAlign or eps is refused; the conversion remembers the one that fits."""
+    from torchvision.ops import FrozenBatchNorm2d
+
+    torch.save(peer('resnet18', FrozenBatchNorm2d).state_dict(), tmp_path / 'a.pth')
+    file = Checkpoint.open(tmp_path / 'a.pth')
+    named, _ = config_of(file, ['a', 'b', 'c'])
+    cfg = config_of_conversion(file, named, [].append)
+    _, record = convert(file.path, tmp_path / 'b.pth', 'mine', model_cfg=named.model, config=cfg)
+    converted, source = (config_of(Checkpoint.open(tmp_path / name), ['a', 'b', 'c'])[0] for name in ('b.pth', 'a.pth'))
+    assert converted.model == source.model
+    assert record.norm_eps == str(source.model.backbone.norm_cfg.eps)
+    load_weights(build(converted), tmp_path / 'b.pth')  # as mmcnn test does, which looks at the record
 
 
 def test_a_config_that_makes_other_boxes_is_refused(torchvision):
