@@ -17,16 +17,7 @@ from mmcnn.nearest import nearest
 from mmcnn.weights.addresses import fetch, is_address
 from mmcnn.weights.checkpoint import Checkpoint
 from mmcnn.weights.fitting import Fit, attempt
-from mmcnn.weights.names import (
-    CLASS_LAYERS,
-    SOURCES,
-    TRANSLATE,
-    Request,
-    backbone_of,
-    is_backbone,
-    is_detector,
-    name_of,
-)
+from mmcnn.weights.names import SOURCES, TRANSLATE, Request, backbone_of, is_detector, name_of
 from mmcnn.weights.record import Record, of_published, of_row
 from mmcnn.weights.refusal import other_row, refusal
 from mmcnn.weights.report import LoadReport, compare, without_counters
@@ -46,7 +37,7 @@ def load_weights(
     allow_head_mismatch: bool = False,
     adapt_input: bool = False,
     drop_head: bool = False,
-    class_layers: tuple[str, ...] = CLASS_LAYERS,
+    class_layers: tuple[str, ...] = Request.class_layers,
     record: Record | None = None,
 ) -> LoadReport:
     """Loads a file of weights into one of our backbones, classifiers or detectors, all of it or not at all.
@@ -104,7 +95,9 @@ def load_weights(
             f'{path} is a file of the kind {file.format}, which does not hold weights of {source}, but of '
             f'{" or ".join(sources)}'
         )
-    if drop_head and not (is_backbone(model) or any(key.startswith(class_layers) for key in model.state_dict())):
+    if drop_head and not (
+        backbone_of(model) is model or any(key.startswith(class_layers) for key in model.state_dict())
+    ):
         raise CheckpointError(
             f'{path} is for other classes, and no layer of {name_of(model)} is known to follow their number: its head '
             'cannot start anew'
