@@ -38,7 +38,7 @@ def test_a_training_on_a_terminal(on_terminal, screen, config):
     starts = [line.split()[0] for line in lines if not line.startswith('warning')]
     table = ['epoch', 'all', 'circle', 'square', 'triangle']
     assert starts == [
-        'model', 'data', 'device', 'steps', 'log', *table, *table, 'files', 'next', 'mmcnn', 'AP', 'AP50'
+        'model', 'data', 'device', 'steps', 'log', *table, 'note:', *table, 'files', 'next', 'mmcnn', 'AP', 'AP50'
     ]  # fmt: skip
     (warning,) = [line for line in lines if line.startswith('warning')]
     assert 'train_00003.jpg cannot be used' in warning

@@ -235,11 +235,14 @@ def test_several_data_sets_of_a_config_are_all_looked_at(shapes, tmp_path):
 
 
 def test_a_mosaic_mixes_images_of_several_data_sets(shapes):
+    from mmengine.registry import DefaultScope
+
     from mmcnn.registry import DATASETS
 
     cfg = load_config(CONFIG, {'mosaic_affine.img_scale': (64, 64)}, say=lambda note: None)
     cfg.train_dataloader.dataset.dataset = several(shapes, shapes)
-    dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    with DefaultScope.overwrite_default_scope('mmdet'):  # as a Runner has it
+        dataset = DATASETS.build(cfg.train_dataloader.dataset)
     assert len(dataset) == 16 and dataset.metainfo['classes'] == ('circle', 'square', 'triangle')
     assert dataset.get_data_info(11)['img_path'] == dataset.get_data_info(3)['img_path']
     assert dataset.annotations.path(11) == dataset.get_data_info(11)['img_path']
