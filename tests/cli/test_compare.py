@@ -76,6 +76,9 @@ def test_the_lock_is_held_until_the_table_is_written(run_command, monkeypatch, t
         def as_markdown(self):
             return 'a table'
 
+        def measured_rows(self):
+            return []
+
     monkeypatch.setattr(trainings, 'check', lambda *args: (64, 64))
     monkeypatch.setattr(trainings, 'train_all', lambda runs: None)
     monkeypatch.setattr(tables, 'collect', lambda *args: Table())

@@ -44,6 +44,7 @@ def test_a_training_on_a_terminal(on_terminal, screen, config):
     assert 'train_00003.jpg cannot be used' in warning
 
 
+@pytest.mark.slow
 def test_a_stopped_training_on_a_terminal(on_terminal, screen, config, tmp_path):
     code, output = on_terminal(PROGRAM, config, '3', width=100)
     assert code == 143, output

@@ -110,6 +110,7 @@ def test_a_training_that_gets_no_better_ends_early(shapes, here, capsys):
     )
 
 
+@pytest.mark.slow
 def test_a_backbone_and_a_resume(shapes, here, capsys):
     options = dict(data=shapes, backbone='mobilenetv2', **SMALL)
     first = mmcnn.train(CONFIG, epochs=1, **options)
@@ -199,6 +200,7 @@ def test_a_resume_that_fails_leaves_the_run_as_it_was(shapes, here):
     assert mmcnn.train(CONFIG, epochs=2, resume=True, **options).work_dir == first.work_dir
 
 
+@pytest.mark.slow
 def test_a_run_that_is_continued_keeps_its_seed(shapes, here, capsys):
     options = dict(data=shapes, **SMALL)
     first = mmcnn.train(CONFIG, epochs=1, seed=3, **options)

@@ -248,6 +248,7 @@ def test_what_a_quiet_run_prints(quiet, config, shapes, monkeypatch):
         assert not re.search(r'^(max_epochs|img_scale|data_root|train_pipeline|test_pipeline) =', dumped, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_warnings_of_the_log_are_printed(config, shapes, tmp_path, capfd):
     data = tmp_path / 'data'
     shutil.copytree(shapes, data)

@@ -124,6 +124,7 @@ def test_iterations_without_a_validation_are_one_entry(make_runner, tmp_path):
     assert entry.keys() == {'iteration', 'loss', 'loss_a', 'loss_b'} and entry['iteration'] == 12
 
 
+@pytest.mark.slow
 def test_iterations_are_gone_on_with(make_runner, tmp_path, scores):
     scores(0.1, 0.2, 0.3, 0.4, 0.5)
     make_runner(tmp_path, hooks=[HistoryHook()], **BY_ITERATIONS).train()

@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -10,6 +11,7 @@ from mmcnn.config.files import config_folder
 from mmcnn.config.load import load_config
 from mmcnn.config.model import wire_model
 from mmcnn.datasets.anchors import anchors_of
+from mmcnn.runs.results import TrainResult
 
 
 @pytest.fixture(scope='module')
@@ -141,7 +143,11 @@ def test_refusals(run_tool, boxes, tmp_path):
 
 
 def test_training_warns_of_anchors_that_do_not_fit(run_tool, boxes, monkeypatch):
-    monkeypatch.setattr('mmcnn.runs.execution.train', lambda *_, notes, **__: print(*notes, sep='\n'))
+    def train(cfg, *args, notes, **kwargs):
+        print(*notes, sep='\n')
+        return TrainResult(Path(cfg.work_dir))
+
+    monkeypatch.setattr('mmcnn.runs.execution.train', train)
     data = boxes([*WIDE, *SQUARE])
     result = run_tool('train', 'yolov5_s', '--data', data, '--img-size', 320, '--device', 'cpu')
     assert result.code == 0, result.err

@@ -164,6 +164,7 @@ def one_class(shapes, tmp_path_factory):
     return root
 
 
+@pytest.mark.slow
 def test_one_class_from_weights_of_three(train_tiny, run_tool, trained, one_class, tmp_path):
     run = tmp_path / 'run'
     options = [f'load_from={trained.checkpoint}', 'default_hooks.logger.interval=1']
@@ -348,7 +349,7 @@ def test_folder_of_pictures(run_tool, trained, album, tmp_path):
     assert list(records) == ['Straße/x/y.JPG', 'Straße/日本.jpg', 'a.jpg', 'a.png', 'b.webp']
     assert [line for line in result.out.splitlines() if line.startswith('left out')] == [
         'left out: album/dangling.jpg is not read: it is a link to a file that does not exist',
-        'left out: album holds 1 annotation file (.txt)',
+        'left out: 1 file of album that is no image and no video: 1 .txt',
         'left out: album/broken.jpg is no image that OpenCV can read',
     ]
     assert f'{sum(map(len, records.values()))} objects in 5 images' in result.out
@@ -485,6 +486,7 @@ def test_two_processes_train_one_model(shapes, tmp_path):
     assert result.stdout.count('AP50 = ') == 1
 
 
+@pytest.mark.slow
 def test_a_swapped_detector_needs_its_flag_once(run_tool, train_tiny, shapes, tmp_path):
     result = train_tiny(tmp_path / 'run', args=['--epochs', 1, '--backbone', 'mobilenetv2'])
     assert result.code == 0, result.err
