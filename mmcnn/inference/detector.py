@@ -102,7 +102,7 @@ class Detector:
             if warning := other_normalisation(model.get('data_preprocessor'), {'meta': file.meta}, file.path):
                 warnings.warn(warning.removeprefix('warning: '), stacklevel=2)
             network = MODELS.build(model)
-            _load(network, file)
+            _load(network, file, say)
             file.release()
             self.pipeline = Compose(test_pipeline(config))
         self.num_parameters = sum(parameter.numel() for parameter in network.parameters())
@@ -215,13 +215,20 @@ class Detector:
         )
 
 
-def _load(network: nn.Module, file: Checkpoint) -> None:
-    """All of a file into a network, under the names of whatever library it is of."""
-    if isinstance(file.meta.get('cfg'), str) and network.state_dict().keys() == file.state_dict.keys():
+def _load(network: nn.Module, file: Checkpoint, say: Say) -> None:
+    """All of a file into a network, under the names of whatever library it is of; says what was read otherwise."""
+    is_run = isinstance(file.meta.get('cfg'), str)
+    if is_run and network.state_dict().keys() == file.state_dict.keys():
         load_state(network, file.state_dict, file.path)
-    elif absent := load_weights(network, file).absent:  # of a network that Darknet cut off
-        reasons = ', '.join(absent)
+        if file.notes:
+            say(f'note: {file.path}: {"; ".join(file.notes)}')
+        return
+    report = load_weights(network, file)
+    if report.absent:  # of a network that Darknet cut off
+        reasons = ', '.join(report.absent)
         raise CheckpointError(f'{file.path} holds a part of the detector only; what is {reasons} is not in it')
+    if is_run:
+        say(f'note: {file.path}: {report}')
 
 
 def _arrays(images: Sequence[object], first: int = 0) -> list[np.ndarray]:

@@ -19,7 +19,7 @@ from mmcnn.device import device_called
 from mmcnn.errors import CheckpointError, UsageError
 from mmcnn.inference.detector import Detections, Detector, classes_of, read_image
 from mmcnn.inference.detector import test_pipeline as detector_pipeline  # pytest would take it for a test
-from mmcnn.weights.checkpoint import Checkpoint
+from mmcnn.weights.checkpoint import Checkpoint, read_checkpoint
 
 #: ultralytics' network, as the tests of its files have it.
 yolov5 = runpy.run_path(str(Path(__file__).parents[1] / 'weights' / 'conftest.py'))['yolov5']
@@ -71,6 +71,25 @@ def test_boxes_without_area_are_no_detections(detector, picture, monkeypatch):
 
     monkeypatch.setattr(detector.model, 'forward', predict)
     assert detector(picture).boxes.tolist() == [[1, 2, 5, 6]]
+
+
+@pytest.mark.parametrize(
+    'change, says',
+    [
+        (lambda state: {f'module.{key}': value for key, value in state.items()}, 'module. taken off the names'),
+        (lambda state: {f'net.{key}': value for key, value in state.items()}, 'net. taken off the names'),
+        (lambda state: {key: value.half() if value.is_floating_point() else value for key, value in state.items()},
+         'float16'),
+        (dict, None),
+    ],
+    ids=['module', 'net', 'half', 'as it is'],
+)  # fmt: skip
+def test_what_was_read_otherwise_than_it_is_written_is_said(trained, picture, tmp_path, change, says):
+    content = read_checkpoint(trained.checkpoint)
+    torch.save(dict(meta=content['meta'], state_dict=change(content['state_dict'])), tmp_path / 'a.pth')
+    said = []
+    found = Detector(tmp_path / 'a.pth', device='cpu', score_thr=0.001, say=said.append)(picture)
+    assert len(found) and ''.join(said).count('note: ') == (says is not None) and (says or '') in ''.join(said)
 
 
 def test_boxes_are_pixels_of_the_image_as_given(detector, picture):
