@@ -94,8 +94,8 @@ def main() -> None:
     args = parser.parse_args()
     with friendly_errors():
         own = options_from(args, ShortRunsOptions)
-        shared = {name: getattr(own, name) for name in ('config', 'device', 'cfg_options', 'cache_gb')}
-        shared |= {name: getattr(own, name) for name in DataOptions.__dataclass_fields__}
+        names = {'config', 'cache_gb', *ModelOptions.__dataclass_fields__, *DataOptions.__dataclass_fields__}
+        shared = {name: getattr(own, name) for name in names}
         for epochs in args.lengths:
             for seed in range(own.seeds):
                 for line in short_run(TrainOptions(**shared, epochs=epochs, seed=seed, logger=('none',))):
