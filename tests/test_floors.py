@@ -10,8 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 #: The longest name that fits a module says where it stands.
 FLOORS = [
     ['errors', 'nearest', 'image_format', 'jpeg_header', 'launchers', 'version'],
-    ['image_file'],
-    ['ops', 'device'],
+    ['ops', 'device', 'fit', 'image_file'],
     ['compat'],
     ['registry', 'console'],
     ['engine', 'recipes'],
@@ -20,6 +19,7 @@ FLOORS = [
     ['weights'],
     ['config'],
     ['inference'],
+    ['runtime'],
     ['runs'],
     ['zoo'],
     ['compare', 'benchmarks'],
