@@ -65,8 +65,8 @@ class Checkpoint:
         """Opens a file. 'pytorch' is also what is none of the other kinds.
 
         Raises:
-            CheckpointError: it is missing, empty or an exported network; or a file of PyTorch's that is cut short, damaged,
-                lies about its sizes or asks to run code (nothing is run). One sentence that names the path.
+            CheckpointError: it is missing, empty or an exported network; or one of PyTorch's that is cut short,
+                damaged, lies about its sizes or asks to run code (nothing is run). One sentence that names the path.
         """
         path = Path(path).expanduser()
         check_file(path)
