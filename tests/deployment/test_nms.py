@@ -19,6 +19,7 @@ CLASSES = 3
 OURS = dict(score_thr=0.3, nms=dict(type='iou', iou_threshold=0.5), nms_pre=150, max_per_img=60, multi_label=True)
 #: Case -> what differs from OURS: all in the graph; the best class of a box only; and a cut that is not in the graph.
 CASES = {'cut': {}, 'best-class': dict(multi_label=False, score_thr=0.0), 'uncut': dict(nms_pre=MAX_CUT + 1)}
+SLOW = pytest.mark.slow
 MMDET = dict(score_thr=0.0, nms=dict(type='nms', iou_threshold=0.45), nms_pre=200, max_per_img=30)
 ANY = ({0: torch.export.Dim('n'), 1: torch.export.Dim('b')},) * 2
 #: Number of images and size of the canvas; the last has fewer candidates than nms_pre and fewer boxes than K.
@@ -66,7 +67,7 @@ def files(exported):
     return get
 
 
-@pytest.mark.parametrize('case', CASES)
+@pytest.mark.parametrize('case', ['cut', 'best-class', pytest.param('uncut', marks=SLOW)])
 def test_it_finds_what_yolo_head_finds(files, case):
     test_cfg = {**OURS, **CASES[case]}
     head = YOLOHead(CLASSES, (8, 8, 8), ANCHORS, STRIDES, bridge=False, test_cfg=test_cfg)
@@ -195,14 +196,17 @@ def test_images_without_a_detection(files, name, test_cfg):
     assert num.tolist() == [0] and all((each == -1).all() for each in rest)
 
 
+@pytest.mark.parametrize('as_onnx', [False, pytest.param(True, marks=SLOW)])
 @pytest.mark.parametrize('name', ['tensorrt', 'deepstream'])
-def test_layouts_of_other_readers(exported, name):
+def test_layouts_of_other_readers(exported, name, as_onnx):
     boxes, scores = torch.rand(2, 30, 4).cumsum(-1) * 9, torch.rand(2, 30, CLASSES)
     scores[1, 2:] = 0
     test_cfg = {**OURS, 'max_per_img': 50}
     num, *plain = NMS(test_cfg)(boxes, scores)
     assert 0 < num[1] < num[0] < 50
-    found = exported(NMS(test_cfg, name), (boxes, scores), ({0: torch.export.Dim('n')},) * 2)(boxes, scores)
+    module = NMS(test_cfg, name)
+    run = exported(module, (boxes, scores), ({0: torch.export.Dim('n')},) * 2) if as_onnx else module
+    found = run(boxes, scores)
     assert len(found) == len(OUTPUTS[name])
     if name == 'tensorrt':
         assert [(each.dtype, tuple(each.shape)) for each in found] == [
