@@ -9,22 +9,23 @@ Faster R-CNN's go through the proposals of one image too.
 from __future__ import annotations
 
 import functools
+import sys
 from typing import Any
 
 import torch
-from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
 
 from mmcnn.errors import UsageError
 
 
 def install() -> None:
-    """Make all heads of MMDetection refuse to predict while they are traced, once."""
-    original = BaseDenseHead.predict
+    """Make all dense heads refuse to predict while they are traced, once; MMDetection's base class has been imported."""
+    head = sys.modules['mmdet.models.dense_heads.base_dense_head'].BaseDenseHead  # an import would wait for mmdet.models
+    original = head.predict
     if hasattr(original, 'refuses_tracing'):
         return
 
     @functools.wraps(original)
-    def predict(self: BaseDenseHead, *args: Any, **kwargs: Any) -> Any:
+    def predict(self: Any, *args: Any, **kwargs: Any) -> Any:
         if torch.jit.is_tracing():
             raise UsageError(
                 f'the detections of {type(self).__name__} cannot be traced, the boxes of this one image would be '
@@ -33,4 +34,4 @@ def install() -> None:
         return original(self, *args, **kwargs)
 
     predict.refuses_tracing = True
-    BaseDenseHead.predict = predict
+    head.predict = predict
