@@ -5,6 +5,8 @@
 - After ``torch`` has been executed, its allow-list is extended (:mod:`mmcnn.compat.safe_globals`).
 - After ``mmengine.utils.dl_utils`` has been executed, its ``collect_env`` is wrapped
   (:mod:`mmcnn.compat.collect_env`).
+- After ``mmdet.models.dense_heads.base_dense_head`` has been executed, its ``predict`` refuses to be traced
+  (:mod:`mmcnn.compat.traced_predict`).
 
 A patch imports nothing that imports the patched module in turn: another thread might be doing so, and waiting for it.
 """
@@ -53,8 +55,18 @@ def _patch_dl_utils() -> None:
     collect_env.install()
 
 
+def _patch_base_dense_head() -> None:
+    from mmcnn.compat import traced_predict
+
+    traced_predict.install()
+
+
 #: Name of a module -> the patch that is applied once it has been executed; harmless to repeat.
-PATCH_AFTER = {'torch': _patch_torch, 'mmengine.utils.dl_utils': _patch_dl_utils}
+PATCH_AFTER = {
+    'torch': _patch_torch,
+    'mmengine.utils.dl_utils': _patch_dl_utils,
+    'mmdet.models.dense_heads.base_dense_head': _patch_base_dense_head,
+}
 
 
 class Finder:

@@ -18,7 +18,7 @@ from mmcnn.nearest import nearest
 from mmcnn.registry import MODELS
 
 from .backbones.base import Backbone
-from .layers import ConvNormAct
+from .layers import ConvNormAct, ExportableAdaptiveAvgPool2d
 
 
 @MODELS.register_module()
@@ -98,7 +98,7 @@ class ClassifierTop(nn.Module):
         if row.conv is not None:
             self.conv = ConvNormAct(channels, trunk.width(row.conv), 1, **act)
             channels = trunk.width(row.conv)
-        self.pool = nn.AdaptiveAvgPool2d(row.pool)
+        self.pool = ExportableAdaptiveAvgPool2d(row.pool)
         features = channels * row.pool**2
         self.hidden = nn.ModuleList()
         for out in row.hidden:

@@ -1,5 +1,6 @@
 """Layers that at least two families or necks share."""
 
+from .adaptive_pool import ExportableAdaptiveAvgPool2d
 from .chain import AveragePool, Chain, ChainTable, Conv, Fork, LocalNorm, MaxPool, chain_channels, widen_chain
 from .conv import ConvNormAct, build_norm
 from .csp import C3, DarknetBottleneck, csp_transitions
@@ -26,6 +27,7 @@ __all__ = [
     'ConvNormAct',
     'DarknetBottleneck',
     'DenseBlock',
+    'ExportableAdaptiveAvgPool2d',
     'Focus',
     'Fork',
     'InvertedResidual',

@@ -1,4 +1,9 @@
-"""'same' padding as TensorFlow and Caffe have it: of an odd total, the odd pixel goes right and to the bottom."""
+"""'same' padding as TensorFlow and Caffe have it: of an odd total, the odd pixel goes right and to the bottom.
+
+The arithmetic also holds in a graph that is recorded at one size and run at another. While it is recorded, a size is no
+number but a symbol (``torch.export``, ``torch.onnx.export(dynamo=True)``) or a tensor (``torch.jit.trace``), and an
+``if``, a ``max`` or an ``int()`` would write what is right for this one size into the graph.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +13,26 @@ from torch.nn import functional as F
 
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
     """Pixels to pad before and behind ``size``, for ``ceil(size / stride)`` outputs."""
-    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+    # Up to the next multiple of the stride; of 2, a form whose range the exporters' solver knows.
+    missing = size % 2 if stride == 2 else (stride - size % stride) % stride
+    total = kernel - stride + missing
+    if kernel < stride:
+        total = (total + abs(total)) // 2  # max(total, 0), of a tensor too
     return total // 2, total - total // 2
+
+
+def pad(x: Tensor, pads: tuple[int, int, int, int], value: float = 0.0) -> Tensor:
+    """Pads (N, C, H, W) by (left, right, top, bottom) pixels; ``x`` itself where these are known to be 0."""
+    if all(isinstance(each, int) and each == 0 for each in pads):
+        return x
+    return F.pad(x, pads, value=value)
 
 
 def pad_same(x: Tensor, kernel: tuple[int, int], stride: tuple[int, int], value: float = 0.0) -> Tensor:
     """Pads (N, C, H, W) so that a kernel without padding of its own gives (ceil(H/stride), ceil(W/stride))."""
-    top, bottom = same_padding(x.shape[-2], kernel[0], stride[0])
-    left, right = same_padding(x.shape[-1], kernel[1], stride[1])
-    return F.pad(x, (left, right, top, bottom), value=value) if top or bottom or left or right else x
+    rows = same_padding(x.shape[-2], kernel[0], stride[0])
+    columns = same_padding(x.shape[-1], kernel[1], stride[1])
+    return pad(x, (*columns, *rows), value)
 
 
 class SameConv2d(nn.Conv2d):

@@ -1,0 +1,38 @@
+"""A detector's ``predict`` is not traced: the trace would be wrong for every other image, and silently.
+
+``torch.jit.trace``, and ``torch.onnx.export(dynamo=False)`` with it, writes down what was done for one image: how many
+candidates were left, which of them were suppressed, where the boxes were clipped (mmdet 3.3.0; a traced YOLOv5 gave 220
+boxes of another image in place of 217). Maps, which ``mode='tensor'`` of a single-stage detector gives, trace well;
+Faster R-CNN's go through the proposals of one image too.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from typing import Any
+
+import torch
+
+from mmcnn.errors import UsageError
+
+
+def install() -> None:
+    """Make all dense heads refuse to predict while they are traced, once; their base class has been imported."""
+    # An import would wait for mmdet.models.
+    head = sys.modules['mmdet.models.dense_heads.base_dense_head'].BaseDenseHead
+    original = head.predict
+    if hasattr(original, 'refuses_tracing'):
+        return
+
+    @functools.wraps(original)
+    def predict(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if torch.jit.is_tracing():
+            raise UsageError(
+                f'the detections of {type(self).__name__} cannot be traced, the boxes of this one image would be '
+                'written into the graph; `mmcnn export` makes a graph that decodes and suppresses boxes'
+            )
+        return original(self, *args, **kwargs)
+
+    predict.refuses_tracing = True
+    head.predict = predict
