@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 #: The longest name that fits a module says where it stands.
 FLOORS = [
     ['errors', 'nearest', 'image_format', 'launchers', 'version'],
-    ['ops', 'device'],
+    ['ops', 'device', 'fit'],
     ['compat'],
     ['registry', 'console'],
     ['engine', 'recipes'],
@@ -19,6 +19,7 @@ FLOORS = [
     ['weights'],
     ['config'],
     ['inference'],
+    ['runtime'],
     ['runs'],
     ['zoo'],
     ['compare', 'benchmarks'],
