@@ -248,12 +248,10 @@ def _draw(cfg: Config, options: RunOptions) -> Draw | None:
 
 
 def _trained(cfg: Config, checkpoint: Checkpoint, named: bool) -> dict:
-    """What the data of an evaluation has to fit: the checkpoint, with the classes that its config was found with."""
+    """What the data of an evaluation has to fit: the classes of the file, else those that its config was found with."""
     loader = loaders_of(cfg).get('test_dataloader')
     found = () if named or loader is None else (inner_dataset(loader).get('metainfo') or {}).get('classes')
-    if checkpoint.meta or not found:
-        return {'meta': checkpoint.meta}
-    return {'meta': {'dataset_meta': {'classes': tuple(found)}}}
+    return {'meta': {'dataset_meta': {'classes': checkpoint.classes or found}}}
 
 
 def _swap(cfg: Config, options: RunOptions, typed: dict[str, Any], notes: list[str]) -> RunKind:
