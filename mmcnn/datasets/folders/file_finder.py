@@ -33,7 +33,7 @@ from mmcnn.datasets.folders.file_names import (
     split_words,
 )
 from mmcnn.datasets.folders.findings import Finding, number
-from mmcnn.datasets.image_file import IMAGE_SUFFIXES
+from mmcnn.image_file import IMAGE_SUFFIXES
 
 _SHOWN = 3
 
