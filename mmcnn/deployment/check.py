@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +15,14 @@ import numpy as np
 import torch
 from mmcv.transforms import Compose
 from mmdet.structures import DetDataSample
+from mmengine.registry import DefaultScope
 
 from mmcnn.deployment.files import EXTRA_FILE, ExportError
 from mmcnn.deployment.plan import EXAMPLE_BATCH, Plan
 from mmcnn.fit import Fitted
 from mmcnn.inference.detections import Detections
 from mmcnn.inference.detector import test_pipeline
+from mmcnn.models.fuse import fuse
 from mmcnn.runtime.detector import Detector
 from mmcnn.runtime.metadata import DETECTION
 from mmcnn.runtime.sessions import Session, open_session
@@ -136,7 +139,8 @@ def check_export(plan: Plan, path: Path, images: Sequence[np.ndarray]) -> Checke
 
 def compare_detections(plan: Plan, path: Path, images: Sequence[np.ndarray]) -> Matches:
     """Final detections of a file, of one image after the other and of all at once, against PyTorch's."""
-    detector = Detector(path, score_thr=0.0, threads=1)
+    with warnings.catch_warnings(action='ignore'):  # of form nms: that it has a threshold of its own
+        detector = Detector(path, score_thr=0.0, threads=1)
     theirs = [reference(plan, image) for image in images]
     ours = [detector(image) for image in images]
     fitted = [plan.fit.apply(image) for image in images]
@@ -207,11 +211,18 @@ def time_ratio(plan: Plan, session: Session) -> float:
     """CPU time of a file as a share of PyTorch's, both on one thread, one image; medians of interleaved rounds."""
     example = plan.example(1)
     feeds = _feeds(plan, example)
+    network, canvas = fuse(plan.found.network), example[0].numpy()[0]
+    canvas = canvas if plan.uint8 else canvas.transpose(1, 2, 0)
+
+    def predict() -> object:
+        """PyTorch's way to detections, where these are in the file, too."""
+        fitted = Fitted(canvas, canvas.shape[:2], (0, 0), (1.0, 1.0), canvas.shape[:2])
+        return network(**_prepared(network, fitted), mode='predict')
+
     times: dict[str, list[float]] = dict(torch=[], file=[])
     with one_thread(), torch.no_grad():
-        runs: dict[str, Callable[[], object]] = dict(
-            torch=lambda: plan.module(*example), file=lambda: session.run(feeds)
-        )
+        as_file = predict if plan.form == 'nms' else lambda: plan.module(*example)
+        runs: dict[str, Callable[[], object]] = dict(torch=as_file, file=lambda: session.run(feeds))
         for number in range(ROUNDS + 1):
             for name, run in runs.items():
                 start = time.process_time()
@@ -256,7 +267,9 @@ def _compare_outputs(plan: Plan, session: Session, images: Sequence[np.ndarray])
 
 def _compare_fit(plan: Plan, images: Sequence[np.ndarray]) -> None:
     """Whether the runner gives the network the pixels that the config's test pipeline gives it."""
-    network, pipeline = plan.found.network, Compose(test_pipeline(plan.found.config))
+    network = plan.found.network
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        pipeline = Compose(test_pipeline(plan.found.config))
     for image in images:
         sample = dict(img=image, img_id=0, img_path=None, img_shape=image.shape[:2], ori_shape=image.shape[:2])
         packed = pipeline(sample)

@@ -138,7 +138,7 @@ class Plan:
             for axis, name in ((first, 'height'), (first + 1, 'width')):
                 dim = torch.export.Dim(name, min=1 if stride > 1 else 32, max=MAX_SIDE // stride)
                 axes[axis] = dim if stride == 1 else stride * dim
-        return (axes, {}) if self.found.is_two_stage else (axes,)
+        return (axes, ({},)) if self.found.is_two_stage else (axes,)
 
     def metadata(self) -> Metadata:
         """What the file says of itself."""

@@ -15,6 +15,8 @@ from mmcnn.models.task_modules import LevelOutput
 from mmcnn.ops import batched_nms
 from mmcnn.registry import MODELS, TASK_UTILS
 
+from .placement import placed
+
 
 @MODELS.register_module()
 class YOLOHead(BaseDenseHead):
@@ -176,7 +178,8 @@ class YOLOHead(BaseDenseHead):
                     max_keep=test_cfg['max_per_img'],
                 )
                 found = found[keep]
-            results.append(self._placed(found, meta, rescale))
+            found.bboxes = placed(found.bboxes, meta, rescale)
+            results.append(found)
         return results
 
     def decode(self, logits: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
@@ -222,18 +225,6 @@ class YOLOHead(BaseDenseHead):
             scores, best = scores.topk(test_cfg['nms_pre'])
             index, labels = index[best], labels[best]
         return InstanceData(bboxes=boxes[index], scores=scores, labels=labels)
-
-    @staticmethod
-    def _placed(found: InstanceData, meta: dict, rescale: bool) -> InstanceData:
-        boxes = found.bboxes
-        height, width = meta['img_shape'][:2]
-        if rescale:
-            top, left = meta.get('pad_param', (0, 0))
-            boxes = (boxes - boxes.new_tensor([left, top] * 2)) / boxes.new_tensor([*meta['scale_factor'][:2]] * 2)
-            height, width = meta['ori_shape'][:2]
-        limit = boxes.new_tensor([width, height] * 2)
-        found.bboxes = torch.min(boxes.clamp(min=0), limit)
-        return found
 
 
 def _centred(boxes: Tensor) -> Tensor:
