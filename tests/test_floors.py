@@ -9,8 +9,8 @@ ROOT = Path(__file__).resolve().parents[1]
 #: From the ground up. A module or package on a floor imports those of lower floors, and of its own what it holds.
 #: The longest name that fits a module says where it stands.
 FLOORS = [
-    ['errors', 'nearest', 'image_format', 'launchers', 'version'],
-    ['ops', 'device'],
+    ['errors', 'nearest', 'exported_file', 'image_format', 'jpeg_header', 'launchers', 'version'],
+    ['ops', 'device', 'fit', 'image_file'],
     ['compat'],
     ['registry', 'console'],
     ['engine', 'recipes'],
@@ -19,6 +19,7 @@ FLOORS = [
     ['weights'],
     ['config'],
     ['inference'],
+    ['runtime'],
     ['runs'],
     ['zoo'],
     ['compare', 'benchmarks'],

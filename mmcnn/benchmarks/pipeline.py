@@ -16,7 +16,7 @@ import numpy as np
 
 from mmcnn.datasets.check.detector import check_data
 from mmcnn.datasets.check.report import DetectorData
-from mmcnn.datasets.image_file import read_image_file
+from mmcnn.image_file import read_image_file
 
 #: Size of the drawn photographs, and how many there are.
 PHOTOGRAPH = (640, 480)

@@ -53,7 +53,7 @@ MODULES: dict[str, Place | dict[str, Place]] = {
             ('ClassData', 'ClassFolder', 'DATASETS', 'images_of_classes', 'read_class_folder'),
             'mmcnn.datasets.folders.classes',
         ),
-        'IMAGE_SUFFIXES': 'mmcnn.datasets.image_file',
+        'IMAGE_SUFFIXES': 'mmcnn.image_file',
     },
     'mmcnn.datasets.coco_folder': 'mmcnn.datasets.folders.coco',
     'mmcnn.datasets.data_check': {
@@ -68,14 +68,18 @@ MODULES: dict[str, Place | dict[str, Place]] = {
     'mmcnn.datasets.flat_annotations': 'mmcnn.datasets.mosaic.flat_annotations',
     'mmcnn.datasets.image_cache': {'ImageCache': 'mmcnn.datasets.mosaic.shared_image_cache:SharedImageCache'},
     'mmcnn.datasets.image_check': 'mmcnn.datasets.check.images',
+    'mmcnn.datasets.image_file': dict.fromkeys(
+        ('IMAGE_SUFFIXES', 'decode_image', 'read_image_file'), 'mmcnn.image_file'
+    ),
     'mmcnn.datasets.image_memory': {
         'CHUNK': 'mmcnn.datasets.check.image_records',
         'ImageMemory': 'mmcnn.datasets.check.image_records:ImageRecords',
     },
     'mmcnn.datasets.image_reader': {
         'ImageReader': 'mmcnn.datasets.mosaic.tile_reader:TileReader',
-        'decode': 'mmcnn.datasets.image_file:read_image_file',
+        'decode': 'mmcnn.image_file:read_image_file',
     },
+    'mmcnn.datasets.jpeg_header': dict.fromkeys(('JpegHeader', 'read_jpeg_header'), 'mmcnn.jpeg_header'),
     'mmcnn.datasets.mosaic_dataset': 'mmcnn.datasets.mosaic.mosaic_dataset',
     'mmcnn.datasets.seeded_dataset': 'mmcnn.engine.seeded_dataset',
     'mmcnn.datasets.shapes': 'mmcnn.datasets.folders.shapes',
@@ -87,7 +91,7 @@ MODULES: dict[str, Place | dict[str, Place]] = {
     'mmcnn.datasets.voc_folder': 'mmcnn.datasets.folders.voc',
     'mmcnn.datasets.yolo_folder': {
         'FILE': 'mmcnn.datasets.folders.yolo_settings',
-        'IMAGE_SUFFIXES': 'mmcnn.datasets.image_file',
+        'IMAGE_SUFFIXES': 'mmcnn.image_file',
         'read_yolo_folder': 'mmcnn.datasets.folders.yolo',
     },
     'mmcnn.detector': {

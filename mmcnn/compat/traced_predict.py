@@ -19,7 +19,7 @@ from mmcnn.errors import UsageError
 
 def install() -> None:
     """Make all dense heads refuse to predict while they are traced, once; their base class has been imported."""
-    # An import would wait for all of mmdet.models.
+    # An import would wait for mmdet.models.
     head = sys.modules['mmdet.models.dense_heads.base_dense_head'].BaseDenseHead
     original = head.predict
     if hasattr(original, 'refuses_tracing'):

@@ -1,7 +1,7 @@
 """Data: folders and their readers, the check of what is in them, mosaics, transforms, anchors.
 
 ``folders`` knows the layouts. ``check`` stands on it, ``mosaic`` on ``transforms``; the two know nothing of each other.
-Image files are read by ``image_file`` alone.
+Image files are read by :mod:`mmcnn.image_file` alone.
 """
 
 from mmcnn.datasets.check.detector import check_data

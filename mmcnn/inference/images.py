@@ -7,14 +7,16 @@ import re
 import sys
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import PIL.Image
-import PIL.ImageOps
 
-from mmcnn.datasets.image_file import decode_image, read_image_file
 from mmcnn.errors import DataError, UsageError
+from mmcnn.image_file import decode_image, read_image_file
+
+if TYPE_CHECKING:
+    import PIL.Image
 
 _ADDRESS = re.compile(r'[a-z][a-z0-9+.-]+:/', re.IGNORECASE)  # of two letters or more: C:/ is a drive
 _CHANNELS = (1, 3, 4)
@@ -58,9 +60,10 @@ def as_image(image: object, what: str = 'the image') -> np.ndarray:
         return decode_image(bytes(image), what)
     if isinstance(image, np.ndarray):
         return _from_array(image, what)
-    if isinstance(image, PIL.Image.Image):
+    # Whoever has a PIL image or a tensor has imported what it is made of.
+    pil, torch = sys.modules.get('PIL.Image'), sys.modules.get('torch')
+    if pil is not None and isinstance(image, pil.Image):
         return _from_pil(image, what)
-    torch = sys.modules.get('torch')  # whoever has a tensor has imported it
     if torch is not None and isinstance(image, torch.Tensor):
         return _from_tensor(image, what)
     hint = '; hand over what its read() gives' if hasattr(image, 'read') else ''
@@ -73,7 +76,7 @@ def as_image(image: object, what: str = 'the image') -> np.ndarray:
 def read_image(path: str | os.PathLike) -> np.ndarray:
     """An image file as (H, W, 3) uint8 in BGR order, turned upright by its EXIF orientation.
 
-    :func:`~mmcnn.datasets.image_file.decode_image` says what becomes of other kinds of images.
+    :func:`~mmcnn.image_file.decode_image` says what becomes of other kinds of images.
 
     Raises:
         DataError: there is no such file (then it is a FileNotFoundError, too), or OpenCV cannot decode it.
@@ -90,6 +93,8 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
 
 def frames_in(path: str | os.PathLike) -> int:
     """How many frames or pages an image file holds, of which :func:`read_image` takes the first; 1 if nobody knows."""
+    import PIL.Image
+
     try:
         with warnings.catch_warnings(action='ignore'), PIL.Image.open(path) as image:
             return getattr(image, 'n_frames', 1)
@@ -154,6 +159,8 @@ def _from_tensor(tensor: object, what: str) -> np.ndarray:
 
 
 def _from_pil(image: PIL.Image.Image, what: str) -> np.ndarray:
+    import PIL.ImageOps
+
     try:
         image = PIL.ImageOps.exif_transpose(image)
         if image.mode not in ('I', 'F') and not image.mode.startswith('I;'):

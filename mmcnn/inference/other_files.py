@@ -7,7 +7,7 @@ import os
 from collections import Counter
 from pathlib import Path
 
-from mmcnn.datasets.image_file import IMAGE_SUFFIXES
+from mmcnn.image_file import IMAGE_SUFFIXES
 from mmcnn.inference import video
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mmcnn.datasets.image_file import IMAGE_SUFFIXES
 from mmcnn.errors import DataError, UsageError
+from mmcnn.image_file import IMAGE_SUFFIXES
 from mmcnn.inference import video
 from mmcnn.inference.detections import Detections
 from mmcnn.inference.images import SHOWN, read_image, refuse_address

@@ -1,8 +1,20 @@
-"""Operators that MMDetection expects in compiled form, in plain PyTorch and NumPy."""
+"""Operators that MMDetection expects in compiled form, in plain PyTorch and NumPy.
 
-from mmcnn.ops.focal_loss import sigmoid_focal_loss_backward, sigmoid_focal_loss_forward
-from mmcnn.ops.nms import NMS_KINDS, batched_nms, nms, torchvision_op
-from mmcnn.ops.roi_align import roi_align_backward, roi_align_forward
+Each name is loaded when it is first used: ``greedy_sweep`` alone needs no PyTorch.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mmcnn.ops.focal_loss import sigmoid_focal_loss_backward, sigmoid_focal_loss_forward
+    from mmcnn.ops.greedy_sweep import NMS_KINDS
+    from mmcnn.ops.nms import batched_nms, nms, torchvision_op
+    from mmcnn.ops.roi_align import roi_align_backward, roi_align_forward
 
 __all__ = [
     'NMS_KINDS',
@@ -14,3 +26,38 @@ __all__ = [
     'sigmoid_focal_loss_forward',
     'torchvision_op',
 ]
+
+#: Name -> the module that holds it.
+_MODULE_OF = {
+    'NMS_KINDS': 'greedy_sweep',
+    'batched_nms': 'nms',
+    'nms': 'nms',
+    'roi_align_backward': 'roi_align',
+    'roi_align_forward': 'roi_align',
+    'sigmoid_focal_loss_backward': 'focal_loss',
+    'sigmoid_focal_loss_forward': 'focal_loss',
+    'torchvision_op': 'nms',
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'mmcnn.ops' has no attribute '{name}'")
+    value = getattr(import_module(f'{__name__}.{_MODULE_OF[name]}'), name)
+    setattr(sys.modules[__name__], name, value)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class _Operators(ModuleType):
+    """``mmcnn.ops.nms`` is the function, whoever imports the module of that name, which Python would put there."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _MODULE_OF and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Operators

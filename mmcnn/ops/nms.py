@@ -1,18 +1,15 @@
 """Greedy non-maximum suppression without compiled code, exact and fast enough for 30,000 boxes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
 import torch
 from torch import Tensor
 
-NMS_KINDS = ('iou', 'greedy_diou', 'diou')
-# Boxes that are decided together. Large enough to keep the Python loop short, small enough that little work
-# is spent on boxes that the block itself suppresses.
-BLOCK_SIZE = 512
-# Pairs that are compared together, so that memory stays below 100 MB however many boxes overlap.
-MAX_PAIRS = 1 << 20
+from mmcnn.ops.greedy_sweep import BLOCK_SIZE, MAX_PAIRS, NMS_KINDS, sweep
+
+__all__ = ['BLOCK_SIZE', 'MAX_PAIRS', 'NMS_KINDS', 'batched_nms', 'nms', 'torchvision_op']
 
 
 @cache
@@ -144,116 +141,5 @@ def _nms_cpu(
     order = scores.detach().cpu().sort(descending=True, stable=True).indices
     sorted_boxes = boxes.detach().cpu()[order].float().numpy()
     sorted_labels = np.zeros(len(order), np.int64) if labels is None else labels.detach().cpu()[order].numpy()
-    # Infinite and undefined coordinates compare false and so suppress nothing; no need to warn about them.
-    with np.errstate(all='ignore'):
-        kept = _GreedySweep(sorted_boxes, sorted_labels, np.float32(iou_threshold), offset, kind).run(max_keep)
+    kept = sweep(sorted_boxes, sorted_labels, iou_threshold, offset, kind, max_keep)
     return order[torch.from_numpy(kept)].to(boxes.device)
-
-
-class _GreedySweep:
-    """Greedy suppression over boxes in score order.
-
-    Block by block: the block's own survivors are found, then all later boxes that they suppress are removed. Only
-    pairs of one label whose x extents touch are compared; a pair without intersection cannot exceed a threshold >= 0.
-
-    A box occupies the integer interval [start, stop): ranks of its left and right edge among all left edges, plus a
-    distance per label that keeps labels apart exactly. Two boxes can intersect only if one starts within the other.
-    """
-
-    def __init__(self, boxes: np.ndarray, labels: np.ndarray, threshold: np.float32, offset: int, kind: str) -> None:
-        self.x1, self.y1, self.x2, self.y2 = np.ascontiguousarray(boxes.T)
-        self.offset = np.float32(offset)
-        self.area = (self.x2 - self.x1 + self.offset) * (self.y2 - self.y1 + self.offset)
-        self.threshold = threshold
-        self.kind = kind
-        left_edges = np.sort(self.x1)
-        apart = np.unique(labels, return_inverse=True)[1] * (len(boxes) + 1)
-        self.start = apart + np.searchsorted(left_edges, self.x1)
-        # In float64 the sum cannot round below a float32 edge that it reaches, so no touching pair is lost.
-        self.stop = apart + np.searchsorted(left_edges, self.x2.astype(np.float64) + offset, side='right')
-
-    def run(self, max_keep: int | None = None) -> np.ndarray:
-        """Indices (ascending: the boxes are in score order) of the boxes that survive, the first ``max_keep``."""
-        alive = np.ones(len(self.x1), bool)
-        waiting = np.arange(len(self.x1))
-        waiting_by_start = self._by_start(waiting)
-        while waiting.size:
-            block = waiting[:BLOCK_SIZE]
-            self._suppress_within(block, alive)
-            if max_keep is not None:
-                decided = np.flatnonzero(alive[: block[-1] + 1])
-                if len(decided) >= max_keep:
-                    return decided[:max_keep]
-            waiting_by_start = waiting_by_start[waiting_by_start > block[-1]]
-            survivors = self._by_start(block[alive[block]])
-            for _, suppressed in self._suppressing_pairs(survivors, waiting_by_start):
-                alive[suppressed] = False
-            waiting_by_start = waiting_by_start[alive[waiting_by_start]]
-            waiting = waiting[BLOCK_SIZE:]
-            waiting = waiting[alive[waiting]]
-        return np.flatnonzero(alive)
-
-    def _suppress_within(self, block: np.ndarray, alive: np.ndarray) -> None:
-        """Set ``alive`` to False for the boxes of the block that a better survivor of the block suppresses."""
-        by_start = self._by_start(block)
-        pairs = [(i[i < j], j[i < j]) for i, j in self._suppressing_pairs(by_start, by_start)]
-        suppressor = np.concatenate([block[:0], *(i for i, _ in pairs)])
-        suppressed = np.concatenate([block[:0], *(j for _, j in pairs)])
-        order = np.argsort(suppressor, kind='stable')
-        suppressed = suppressed[order]
-        rows, begins, counts = np.unique(suppressor[order], return_index=True, return_counts=True)
-        for row, begin, end in zip(rows.tolist(), begins.tolist(), (begins + counts).tolist(), strict=True):
-            if alive[row]:
-                alive[suppressed[begin:end]] = False
-
-    def _by_start(self, indices: np.ndarray) -> np.ndarray:
-        return indices[np.argsort(self.start[indices], kind='stable')]
-
-    def _suppressing_pairs(self, a: np.ndarray, b: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield (i, j), i from a and j from b (both sorted by start), whose criterion exceeds the threshold."""
-        a_start, b_start = self.start[a], self.start[b]
-        # b starts inside a ...
-        for rows, columns in _expand(np.searchsorted(b_start, a_start), np.searchsorted(b_start, self.stop[a])):
-            yield self._over_threshold(a[rows], b[columns])
-        # ... or a starts inside b.
-        begins = np.searchsorted(a_start, b_start, side='right')
-        for rows, columns in _expand(begins, np.searchsorted(a_start, self.stop[b])):
-            yield self._over_threshold(a[columns], b[rows])
-
-    def _over_threshold(self, i: np.ndarray, j: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        height = np.minimum(self.y2[i], self.y2[j]) - np.maximum(self.y1[i], self.y1[j]) + self.offset
-        touching = np.flatnonzero(height > 0)
-        i, j, height = i[touching], j[touching], height[touching]
-        width = np.minimum(self.x2[i], self.x2[j]) - np.maximum(self.x1[i], self.x1[j]) + self.offset
-        intersection = np.maximum(width, np.float32(0)) * height
-        criterion = intersection / (self.area[i] + self.area[j] - intersection)
-        if self.kind != 'iou':
-            # The penalty is not negative: only pairs whose IoU passes need it.
-            passed = np.flatnonzero(criterion > self.threshold)
-            i, j = i[passed], j[passed]
-            exponent = np.float32(0.6 if self.kind == 'greedy_diou' else 1)
-            criterion = criterion[passed] - self._distance_ratio(i, j) ** exponent
-        over = np.flatnonzero(criterion > self.threshold)
-        return i[over], j[over]
-
-    def _distance_ratio(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
-        """rho^2 / c^2: squared distance of the centres over the squared diagonal of the enclosing box."""
-        dx = (self.x1[i] + self.x2[i] - self.x1[j] - self.x2[j]) / 2
-        dy = (self.y1[i] + self.y2[i] - self.y1[j] - self.y2[j]) / 2
-        enclosing_width = np.maximum(self.x2[i], self.x2[j]) - np.minimum(self.x1[i], self.x1[j]) + self.offset
-        enclosing_height = np.maximum(self.y2[i], self.y2[j]) - np.minimum(self.y1[i], self.y1[j]) + self.offset
-        return (dx * dx + dy * dy) / (enclosing_width * enclosing_width + enclosing_height * enclosing_height)
-
-
-def _expand(begins: np.ndarray, ends: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield (rows, columns) of all ``columns`` in ``[begins[row], ends[row])``, about ``MAX_PAIRS`` at a time."""
-    counts = np.maximum(ends - begins, 0)
-    totals = np.cumsum(counts)
-    first, done = 0, 0
-    while first < len(counts) and done < totals[-1]:
-        last = max(int(np.searchsorted(totals, done + MAX_PAIRS, side='right')), first + 1)
-        chunk = counts[first:last]
-        rows = np.repeat(np.arange(first, last), chunk)
-        row_begins = begins[first:last] - (np.cumsum(chunk) - chunk)
-        yield rows, np.arange(len(rows)) + np.repeat(row_begins, chunk)
-        first, done = last, int(totals[last - 1])

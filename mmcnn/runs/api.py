@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mmcnn import compat
 from mmcnn.errors import UsageError
 from mmcnn.nearest import nearest
-from mmcnn.runs.options import RunOptions, SplitOptions, TestOptions, TrainOptions, described
+from mmcnn.runs.options import Options, RunOptions, SplitOptions, TestOptions, TrainOptions, described
 from mmcnn.runs.results import EvaluateResult, TrainResult
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mmcnn.runs.prepare import Run
 
 
-def _takes(options: type[RunOptions], first: str) -> Callable[[Callable], Callable]:
+def takes(options: type[Options], first: str) -> Callable[[Callable], Callable]:
     """Gives a function the signature and the list of arguments of an options class, and refuses other names.
 
     Args:
@@ -56,7 +56,7 @@ def _takes(options: type[RunOptions], first: str) -> Callable[[Callable], Callab
     return decorate
 
 
-@_takes(TrainOptions, 'config')
+@takes(TrainOptions, 'config')
 def train(options: TrainOptions) -> TrainResult:
     """Trains a detector or a classifier, as ``mmcnn train`` does, and returns what came of it.
 
@@ -70,7 +70,7 @@ def train(options: TrainOptions) -> TrainResult:
     return run_training(options)
 
 
-@_takes(TestOptions, 'checkpoint')
+@takes(TestOptions, 'checkpoint')
 def evaluate(options: TestOptions) -> EvaluateResult:
     """Evaluates a checkpoint on the validation images, as ``mmcnn test`` does.
 

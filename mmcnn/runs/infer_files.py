@@ -11,8 +11,8 @@ from typing import Any, Self
 
 import yaml
 
-from mmcnn.datasets.image_file import IMAGE_SUFFIXES
 from mmcnn.errors import UsageError
+from mmcnn.image_file import IMAGE_SUFFIXES
 from mmcnn.inference.images import write_image
 from mmcnn.inference.sources import DETECTIONS_FILE, DetectedFrame, Source
 from mmcnn.inference.video import VideoWriter

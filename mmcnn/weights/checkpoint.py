@@ -20,6 +20,7 @@ from torch import Tensor
 
 from mmcnn.compat.moved import moved_names, renamed_attribute
 from mmcnn.errors import CheckpointError
+from mmcnn.exported_file import reader_of
 from mmcnn.weights.entries import WRAPPERS, states_in, weights_in, without_wrappers
 from mmcnn.weights.formats import SameFile, check_file
 from mmcnn.weights.formats.darknet_file import is_darknet
@@ -64,11 +65,13 @@ class Checkpoint:
         """Opens a file. 'pytorch' is also what is none of the other kinds.
 
         Raises:
-            CheckpointError: it is missing or empty; or one of PyTorch's that is cut short, damaged, lies about its
-                sizes or asks to run code (nothing is run). One sentence that names the path.
+            CheckpointError: it is missing, empty or an exported network; or one of PyTorch's that is cut short,
+                damaged, lies about its sizes or asks to run code (nothing is run). One sentence that names the path.
         """
         path = Path(path).expanduser()
         check_file(path)
+        if reader := reader_of(path):
+            raise CheckpointError(f'{path} is an exported network and no file of weights: {reader} can read it')
         try:
             with path.open('rb') as file:
                 head, size, same = file.read(64), os.fstat(file.fileno()).st_size, SameFile(path, file)

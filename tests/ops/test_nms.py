@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from mmcnn.ops import batched_nms, nms, torchvision_op
+from mmcnn.ops import batched_nms, greedy_sweep, nms, torchvision_op
 
-nms_module = sys.modules['mmcnn.ops.nms']
 REFERENCE = Path(__file__).resolve().parents[2] / '..' / 'shared' / 'data' / 'reference' / 'mmcv_ops_reference.npz'
 
 
@@ -80,8 +79,8 @@ def test_equals_compiled_operator(case):
 @pytest.mark.parametrize(('kind', 'offset'), [('iou', 0), ('iou', 1), ('greedy_diou', 0), ('diou', 0)])
 def test_equals_definition(kind, offset, small, monkeypatch):
     if small:  # many blocks, many chunks
-        monkeypatch.setattr(nms_module, 'BLOCK_SIZE', 7)
-        monkeypatch.setattr(nms_module, 'MAX_PAIRS', 5)
+        monkeypatch.setattr(greedy_sweep, 'BLOCK_SIZE', 7)
+        monkeypatch.setattr(greedy_sweep, 'MAX_PAIRS', 5)
     boxes, scores = random_boxes(300, seed=offset)
     scores = (scores * 20).round() / 20  # many equal scores
     boxes[::17, 2:] = boxes[::17, :2]  # without extent

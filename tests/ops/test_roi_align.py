@@ -1,3 +1,4 @@
+import importlib
 import math
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from mmcnn.ops import roi_align_backward, roi_align_forward
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / '..' / 'shared' / 'data' / 'reference' / 'mmcv_ops_reference.npz'
-module = sys.modules['mmcnn.ops.roi_align']
+module = importlib.import_module('mmcnn.ops.roi_align')
 
 # Ordinary, tall, wide, crossing the border, outside, without extent, the whole map, tiny; (image, x1, y1, x2, y2).
 ROIS = torch.tensor(

@@ -19,8 +19,8 @@ from mmcnn.datasets.folders.file_names import (
     used_to_validate,
 )
 from mmcnn.datasets.folders.findings import Finding, number
-from mmcnn.datasets.image_file import IMAGE_SUFFIXES
 from mmcnn.errors import DataError
+from mmcnn.image_file import IMAGE_SUFFIXES
 
 FOLDER = 'ImageSets/Main'
 #: What VOC's lists for a class say of each image: its objects are absent, only difficult, present.

@@ -11,8 +11,8 @@ from mmcnn.datasets.folders.findings import Finding, number
 from mmcnn.datasets.folders.split import DataSplit, Sizes
 from mmcnn.datasets.folders.yolo_labels import LabelReader, label_places
 from mmcnn.datasets.folders.yolo_settings import YoloSettings, folders_with_labels, read_settings, settings_files
-from mmcnn.datasets.image_file import IMAGE_SUFFIXES
 from mmcnn.errors import DataError
+from mmcnn.image_file import IMAGE_SUFFIXES
 
 #: Text files beside labels that belong to no image and are none of anybody's.
 _OTHER_TEXTS = {'classes.txt', 'readme.txt', 'license.txt', 'train.txt', 'val.txt', 'valid.txt', 'test.txt'}
@@ -133,9 +133,8 @@ def _bases(split: DataSplit, settings: YoloSettings) -> list[Path]:
     base, changes = find_place(settings.base, [split.root])
     if base is not None and not changes:
         return list(dict.fromkeys([base, normal(split.root)]))
-    if base is None or changes:
-        text = f'path: {settings.base} is not here; its names are read as relative to the data folder'
-        split.findings.append(Finding('read as', settings.file, text))
+    text = f'path: {settings.base} is not here; its names are read as relative to the data folder'
+    split.findings.append(Finding('read as', settings.file, text))
     return [split.root]
 
 

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mmcnn.datasets.image_file import read_image_file
 from mmcnn.datasets.mosaic.plan import Tile, reduction_for
 from mmcnn.datasets.mosaic.shared_image_cache import SharedImageCache
 from mmcnn.datasets.mosaic.tiles import is_shrunk, scales, visible_part
+from mmcnn.image_file import read_image_file
 
 
 class TileReader:

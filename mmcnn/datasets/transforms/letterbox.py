@@ -1,11 +1,8 @@
 """Resize with the aspect ratio kept and pad around the centre, as YOLOv5 validates."""
 
-import math
-
-import cv2
-import numpy as np
 from mmcv.transforms import BaseTransform
 
+from mmcnn.fit import Fit
 from mmcnn.registry import TRANSFORMS
 
 
@@ -38,11 +35,8 @@ class LetterBox(BaseTransform):
         extra: float = 0.5,
         pad_val: int = 114,
     ) -> None:
-        self.img_scale = tuple(img_scale)
-        self.rect = rect
-        self.stride = stride
-        self.extra = extra
-        self.pad_val = pad_val
+        stride = stride if rect else None
+        self.fit = Fit(scale=tuple(img_scale), stride=stride, extra=extra, value=(pad_val,) * 3)
 
     def transform(self, results: dict) -> dict:
         """Resizes and pads ``img``, (H, W, 3) uint8, and moves ``gt_bboxes`` along if there are any.
@@ -51,29 +45,12 @@ class LetterBox(BaseTransform):
             ``results`` with ``img``, ``img_shape`` (h, w, padded), ``scale_factor`` (w, h: resized / original) and
             ``pad_param`` (top, left) in pixels.
         """
-        image = results['img']
-        h, w = image.shape[:2]
-        ratio = min(self.img_scale[0] / w, self.img_scale[1] / h)
-        new_w, new_h = max(1, round(w * ratio)), max(1, round(h * ratio))
-        if (new_w, new_h) != (w, h):
-            interpolation = cv2.INTER_AREA if ratio < 1 else cv2.INTER_LINEAR
-            image = cv2.resize(image, (new_w, new_h), interpolation=interpolation)
-
-        width, height = self._padded(new_w, new_h)
-        top, left = (height - new_h) // 2, (width - new_w) // 2
-        padded = np.full((height, width, 3), self.pad_val, np.uint8)
-        padded[top : top + new_h, left : left + new_w] = image
-
-        results['img'] = padded
-        results['img_shape'] = (height, width)
-        results['scale_factor'] = (new_w / w, new_h / h)
-        results['pad_param'] = (top, left)
+        fitted = self.fit.apply(results['img'])
+        results['img'] = fitted.image
+        results['img_shape'] = fitted.image.shape[:2]
+        results['scale_factor'] = fitted.scale_factor
+        results['pad_param'] = top, left = fitted.pad
         if 'gt_bboxes' in results:
             results['gt_bboxes'].rescale_(results['scale_factor'])
             results['gt_bboxes'].translate_((left, top))
         return results
-
-    def _padded(self, new_w: int, new_h: int) -> tuple[int, int]:
-        if not self.rect:
-            return self.img_scale
-        return tuple(math.ceil(side / self.stride + self.extra) * self.stride for side in (new_w, new_h))

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from mmcnn.datasets import DarknetMosaic, MosaicAffine
-from mmcnn.datasets.image_file import read_image_file
 from mmcnn.datasets.mosaic.plan import Plan, Source, Tile
 from mmcnn.datasets.mosaic.render import Renderer, pack
 from mmcnn.datasets.mosaic.shared_image_cache import SharedImageCache
 from mmcnn.datasets.mosaic.tile_reader import TileReader
+from mmcnn.image_file import read_image_file
 
 
 def smooth(height, width):

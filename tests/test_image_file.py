@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmcnn.datasets.image_file import read_image_file
 from mmcnn.errors import DataError
+from mmcnn.image_file import read_image_file
 
 
 def smooth(height, width):
@@ -121,7 +121,7 @@ def test_without_the_extra_opencv_decodes(tmp_path, monkeypatch):
     path = str(tmp_path / 'x.jpg')
     cv2.imwrite(path, smooth(100, 200))
     found = read_image_file(path, 2)
-    monkeypatch.setattr('mmcnn.datasets.image_file.simplejpeg', None)
+    monkeypatch.setattr('mmcnn.image_file.simplejpeg', None)
     assert (read_image_file(path, 2) == found).all()
 
 

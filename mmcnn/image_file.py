@@ -12,8 +12,8 @@ import os
 import cv2
 import numpy as np
 
-from mmcnn.datasets.jpeg_header import JpegHeader, read_jpeg_header
 from mmcnn.errors import DataError
+from mmcnn.jpeg_header import JpegHeader, read_jpeg_header
 
 try:
     import simplejpeg  # an extra: gives the pixels that OpenCV gives, sooner

@@ -1,0 +1,186 @@
+"""MMDetection's Faster R-CNN with a forward that can be exported: no size in it depends on what it finds.
+
+Its modules compute the maps; anchors, proposals and detections follow ``RPNHead``, ``StandardRoIHead`` and ``BBoxHead``
+of MMDetection 3.3, with MMCV's ``batched_nms`` and RoIAlign as operators of ONNX.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from mmcv.ops import RoIAlign
+from mmdet.models.dense_heads import RPNHead
+from mmdet.models.detectors import FasterRCNN
+from mmdet.models.roi_heads import StandardRoIHead
+from mmdet.models.roi_heads.bbox_heads import BBoxHead, ConvFCBBoxHead, Shared2FCBBoxHead, Shared4Conv1FCBBoxHead
+from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor
+from mmdet.models.task_modules.coders import DeltaXYWHBBoxCoder
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mmcnn.errors import UsageError
+
+from .nms import NmsSettings, check_layout, laid_out, rows_of, shifted_nms, top
+from .operators import NONE, roi_align
+
+BBOX_HEADS = (Shared2FCBBoxHead, ConvFCBBoxHead, Shared4Conv1FCBBoxHead, BBoxHead)
+#: Bound of the logarithm of what a coder multiplies a side with, the default of MMDetection's ``decode``.
+MAX_LOG_RATIO = abs(math.log(16 / 1000))
+
+
+class ExportableFasterRCNN(nn.Module):
+    """Faster R-CNN on one image, with the outputs of form ``nms``.
+
+    Args:
+        model: a ``FasterRCNN`` of MMDetection, folded or not, on any backbone; a neck or none. Its ``test_cfg`` counts.
+        layout: who reads the outputs, a key of :data:`~mmcnn.deployment.nms.OUTPUTS`.
+
+    Raises:
+        UsageError: a part that computes in another way than this forward, or an NMS that ONNX does not have.
+    """
+
+    def __init__(self, model: nn.Module, layout: str = 'plain') -> None:
+        super().__init__()
+        _check(model)
+        check_layout(layout)
+        self.model = model.eval()
+        self.layout = layout
+        self.rpn_nms = replace(
+            NmsSettings.of({**model.rpn_head.test_cfg, 'score_thr': 0.0}, 'test_cfg.rpn'),
+            score_thr=NONE / 2,  # no proposal is too bad, a score of 0 included
+        )
+        self.nms = NmsSettings.of(model.roi_head.test_cfg, 'test_cfg.rcnn')
+        self.pad_value = float(getattr(model.data_preprocessor, 'pad_value', 0))
+
+    def forward(self, images: Tensor, im_size: Tensor) -> tuple[Tensor, ...]:
+        """Detections, best first.
+
+        Args:
+            images: (1, 3, H, W), normalised; H and W what the strides divide. The image is at the top left. What is
+                outside of it may be anything: it is set to the preprocessor's ``pad_value`` here, after normalisation,
+                as ``DetDataPreprocessor`` does.
+            im_size: (2,) int64, height and width of the image on this canvas; boxes end there.
+
+        Returns:
+            see :func:`~mmcnn.deployment.nms.laid_out`; boxes in pixels of the canvas.
+        """
+        maps = self.model.extract_feat(self._padded(images, im_size))
+        limits = im_size.flip(0).to(images.dtype)  # w, h
+        rois, there = self._proposals(maps, limits)
+        boxes, scores = self._of_rois(maps, rois, limits)
+        scores = torch.where(there[:, None], scores, NONE).reshape(1, -1)
+        classes = self.model.roi_head.bbox_head.num_classes
+        labels = torch.arange(classes, device=rois.device).repeat(rois.shape[0])[None]
+        boxes = boxes.reshape(1, -1, 4)
+        found, index = top(shifted_nms(boxes, scores, labels, self.nms), self.nms.max_per_img)
+        return laid_out(self.layout, rows_of(boxes, index), found, labels.gather(1, index))
+
+    def _padded(self, images: Tensor, im_size: Tensor) -> Tensor:
+        rows = torch.arange(images.shape[2], device=images.device) < im_size[0]
+        columns = torch.arange(images.shape[3], device=images.device) < im_size[1]
+        return torch.where(rows[:, None] & columns, images, self.pad_value)
+
+    def _proposals(self, maps: Sequence[Tensor], limits: Tensor) -> tuple[Tensor, Tensor]:
+        """RoIs (R, 4), and which of them are some (R,); the others are empty boxes at the origin."""
+        head = self.model.rpn_head
+        logits, deltas = head(maps)
+        anchors = head.prior_generator.grid_priors([m.shape[-2:] for m in logits], device=maps[0].device)
+        candidates = [self._candidates(*each) for each in zip(logits, deltas, anchors, strict=True)]
+        scores, deltas, anchors = (torch.cat(part) for part in zip(*candidates, strict=True))
+        boxes = decode(head.bbox_coder, anchors, deltas, limits)
+        smallest = head.test_cfg.get('min_bbox_size', -1)
+        if smallest >= 0:
+            sides = boxes[:, 2:] - boxes[:, :2]
+            scores = torch.where((sides > smallest).all(1), scores, NONE)
+        levels = torch.cat([torch.full_like(each[0], i) for i, each in enumerate(candidates)])
+        kept = shifted_nms(boxes[None], scores[None], levels, self.rpn_nms)
+        found, index = top(kept, self.rpn_nms.max_per_img)
+        there = found[0] >= 0
+        return torch.where(there[:, None], rows_of(boxes[None], index)[0], 0.0), there
+
+    def _candidates(self, logits: Tensor, deltas: Tensor, anchors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Scores (P,), deltas (P, 4) and anchors (P, 4) of the best anchors of a level."""
+        head = self.model.rpn_head
+        logits = logits[0].permute(1, 2, 0).reshape(-1, head.cls_out_channels)
+        deltas = deltas[0].permute(1, 2, 0).reshape(-1, 4)
+        scores = logits.sigmoid()[:, 0] if head.use_sigmoid_cls else logits.softmax(-1)[:, 0]
+        count, size = self.rpn_nms.nms_pre, scores.shape[0]
+        if count is None or (isinstance(size, int) and size <= count):
+            return scores, deltas, anchors
+        scores, index = top(scores[None], count)
+        return scores[0], deltas[index[0]], anchors[index[0]]
+
+    def _of_rois(self, maps: Sequence[Tensor], rois: Tensor, limits: Tensor) -> tuple[Tensor, Tensor]:
+        """Boxes (R, C, 4) and scores (R, C) of the classes in each RoI."""
+        extractor, head = self.model.roi_head.bbox_roi_extractor, self.model.roi_head.bbox_head
+        count, layer = extractor.num_inputs, extractor.roi_layers[0]
+        levels = extractor.map_roi_levels(F.pad(rois, (1, 0)), count)
+        size, scales = list(layer.output_size), [each.spatial_scale for each in extractor.roi_layers]
+        pooled = roi_align(list(maps[:count]), rois, levels, size, scales, layer.sampling_ratio, layer.aligned)
+        logits, deltas = head(pooled)
+        scores = logits.softmax(-1)[:, : head.num_classes]
+        deltas = deltas.view(-1, 1 if head.reg_class_agnostic else head.num_classes, 4)
+        boxes = decode(head.bbox_coder, rois[:, None], deltas, limits)
+        return boxes.expand(-1, head.num_classes, -1), scores
+
+
+def decode(coder: DeltaXYWHBBoxCoder, boxes: Tensor, deltas: Tensor, limits: Tensor) -> Tensor:
+    """What ``coder.decode`` computes, with the end of the image as a tensor.
+
+    Args:
+        boxes: (..., 4) anchors or RoIs, xyxy pixels.
+        deltas: (..., 4) dx, dy, dw, dh, normalised.
+        limits: (2,) width and height of the image in pixels.
+
+    Returns:
+        (..., 4) xyxy pixels.
+    """
+    deltas = deltas * deltas.new_tensor(coder.stds) + deltas.new_tensor(coder.means)
+    centre, size = (boxes[..., :2] + boxes[..., 2:]) * 0.5, boxes[..., 2:] - boxes[..., :2]
+    shift, ratio = size * deltas[..., :2], deltas[..., 2:]
+    if coder.add_ctr_clamp:
+        shift, ratio = shift.clamp(-coder.ctr_clamp, coder.ctr_clamp), ratio.clamp(max=MAX_LOG_RATIO)
+    else:
+        ratio = ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
+    centre, half = centre + shift, size * ratio.exp() * 0.5
+    corners = torch.cat([centre - half, centre + half], dim=-1)
+    return torch.minimum(corners.clamp(min=0), limits.repeat(2)) if coder.clip_border else corners
+
+
+def _check(model: nn.Module) -> None:
+    """Refuse what this forward would compute otherwise."""
+    if type(model) is not FasterRCNN:
+        raise UsageError(
+            f'{type(model).__name__} has no form that can be exported with its detections; of the two-stage detectors '
+            "only MMDetection's FasterRCNN has"
+        )
+    rpn, roi = model.rpn_head, model.roi_head
+    _one_of('rpn_head', rpn, RPNHead)
+    _one_of('roi_head', roi, StandardRoIHead)
+    for name, there in (('mask_head', roi.with_mask), ('shared_head', roi.with_shared_head)):
+        if there:
+            raise UsageError(f'roi_head.{name}={type(getattr(roi, name)).__name__} cannot be exported; leave it out')
+    _one_of('roi_head.bbox_roi_extractor', roi.bbox_roi_extractor, SingleRoIExtractor)
+    _one_of('roi_head.bbox_head', roi.bbox_head, *BBOX_HEADS)
+    if not (roi.bbox_head.with_cls and roi.bbox_head.with_reg):
+        raise UsageError('roi_head.bbox_head has to have with_cls=True and with_reg=True to be exported')
+    if roi.bbox_head.custom_cls_channels:
+        loss = type(roi.bbox_head.loss_cls).__name__
+        raise UsageError(f'roi_head.bbox_head.loss_cls={loss} has scores of its own, which cannot be exported')
+    for name, head in (('rpn_head', rpn), ('roi_head.bbox_head', roi.bbox_head)):
+        _one_of(f'{name}.bbox_coder', head.bbox_coder, DeltaXYWHBBoxCoder)
+    for layer in roi.bbox_roi_extractor.roi_layers:
+        _one_of('roi_head.bbox_roi_extractor.roi_layer', layer, RoIAlign)
+        if layer.pool_mode != 'avg':
+            raise UsageError(
+                f'roi_layer.pool_mode={layer.pool_mode!r} means something else in ONNX; only avg can be exported'
+            )
+
+
+def _one_of(name: str, part: nn.Module, *types: type) -> None:
+    if type(part) not in types:
+        known = ', '.join(each.__name__ for each in types)
+        raise UsageError(f'{name} is a {type(part).__name__}, which cannot be exported; {known} can')

@@ -1,0 +1,264 @@
+"""The last step of a detector as ONNX operators: from all boxes to a fixed number of detections for each image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mmcnn.errors import UsageError
+from mmcnn.ops import NMS_KINDS
+
+from .operators import NONE, non_max_suppression
+
+#: The outputs by who reads them: mmcnn.runtime and everybody else, readers of TensorRT's EfficientNMS plugin (the names
+#: in its README), and DeepStream's parsers of YOLO.
+OUTPUTS = {
+    'plain': ('num_dets', 'boxes', 'scores', 'labels'),
+    'tensorrt': ('num_detections', 'detection_boxes', 'detection_scores', 'detection_classes'),
+    'deepstream': ('detections',),
+}
+#: A cut to more candidates than this stays outside of the graph: TopK of YOLOv5's 30,000 of 2 million (640 pixels, 80
+#: classes) takes 25 ms on one core where NMS takes 6 to 30; a cut to 5,000 saves more than it takes.
+MAX_CUT = 5000
+
+
+@dataclass(frozen=True)
+class NmsSettings:
+    """What NMS depends on.
+
+    Attributes:
+        iou_threshold: a box is suppressed where its IoU with a better one exceeds it.
+        score_thr: boxes whose score does not exceed it are not considered.
+        max_per_img: K, detections of an image.
+        nms_pre: candidates, a box with one class each, of which the best so many take part; None: all.
+        multi_label: one box may give several classes; else its best one.
+        shifted: how classes are kept apart. MMCV moves the boxes of each class to a place of their own, where float32
+            has fewer digits left, so that now and then another box is suppressed; ours leaves them where they are. The
+            graph does as PyTorch does.
+    """
+
+    iou_threshold: float
+    score_thr: float
+    max_per_img: int
+    nms_pre: int | None = None
+    multi_label: bool = True
+    shifted: bool = False
+
+    @classmethod
+    def of(cls, test_cfg: Mapping[str, Any], where: str = 'test_cfg') -> NmsSettings:
+        """Read from a head's ``test_cfg``: ``score_thr``, ``nms``, ``nms_pre``, ``max_per_img``, ``multi_label``.
+
+        Args:
+            where: name of ``test_cfg`` in messages.
+
+        Raises:
+            UsageError: an NMS that ONNX does not have, or a setting that leaves the number of detections open.
+        """
+        nms = dict(test_cfg.get('nms') or {})
+        kind = nms.pop('type', 'iou')
+        kind = kind if isinstance(kind, str) else getattr(kind, '__name__', repr(kind))
+        if kind not in ('iou', 'nms'):
+            instead = (
+                'export the form decoded, which leaves NMS to mmcnn.runtime, or set its type to iou'
+                if kind in NMS_KINDS
+                else 'set its type to nms'
+            )
+            raise UsageError(f'{where}.nms.type={kind!r} has no operator in ONNX; {instead}')
+        if 'iou_threshold' not in nms:
+            raise UsageError(f'{where}.nms={dict(test_cfg.get("nms") or {})} has no iou_threshold')
+        iou_threshold = float(nms.pop('iou_threshold'))
+        nms.pop('split_thr', None)  # how MMCV divides the work
+        if nms:
+            raise UsageError(f'{where}.nms has {", ".join(nms)}, which the exported NMS does not know; leave it out')
+        if not 0 <= iou_threshold <= 1:
+            raise UsageError(f'{where}.nms.iou_threshold={iou_threshold} must be between 0 and 1')
+        score_thr, count = float(test_cfg.get('score_thr', 0.0)), int(test_cfg.get('max_per_img', -1))
+        if score_thr < 0:
+            raise UsageError(f'{where}.score_thr={score_thr} must be at least 0')
+        if count < 1:
+            raise UsageError(
+                f'{where}.max_per_img={count} leaves open how many detections an image has; an exported NMS needs a '
+                'positive number'
+            )
+        pre = int(test_cfg.get('nms_pre', -1))
+        multi_label = bool(test_cfg.get('multi_label', True))
+        return cls(iou_threshold, score_thr, count, pre if pre > 0 else None, multi_label, kind == 'nms')
+
+
+class NMS(nn.Module):
+    """NMS of each class on decoded boxes, for any number of images.
+
+    Equal scores keep the order of boxes, then of classes. Boxes are not clipped, as the network does not know where the
+    image ends on its canvas.
+
+    Args:
+        test_cfg: see :meth:`NmsSettings.of`; of MMDetection's YOLOV3Head with ``score_thr=0``, as its thresholds are in
+            the decoded scores.
+        layout: who reads the outputs, a key of :data:`OUTPUTS`.
+
+    Attributes:
+        dropped: sentences on what PyTorch does and the graph does not.
+
+    Raises:
+        UsageError: as :meth:`NmsSettings.of`; an unknown layout.
+    """
+
+    def __init__(self, test_cfg: Mapping[str, Any], layout: str = 'plain') -> None:
+        super().__init__()
+        check_layout(layout)
+        self.settings, self.layout = NmsSettings.of(test_cfg), layout
+        self.cut, self.dropped = self.settings.nms_pre, []
+        if self.cut is not None and self.cut > MAX_CUT and not self.settings.shifted:
+            self.dropped += [
+                f'nms_pre={self.cut} is not in the graph: where more candidates are above score_thr, all of them take '
+                f'part in NMS, which shows only if the best {self.cut} give fewer than '
+                f'max_per_img={self.settings.max_per_img} detections.'
+            ]
+            self.cut = None
+
+    def forward(self, boxes: Tensor, scores: Tensor) -> tuple[Tensor, ...]:
+        """Detections, best first.
+
+        Args:
+            boxes: (N, B, 4) xyxy pixels.
+            scores: (N, B, C); what is 0 is not considered.
+
+        Returns:
+            see :func:`laid_out`.
+        """
+        it = self.settings
+        classes = scores.shape[2]
+        if not it.multi_label and classes > 1:
+            best = torch.arange(classes, device=scores.device) == scores.argmax(-1, keepdim=True)
+            scores = torch.where(best, scores, 0.0)
+        if it.shifted:
+            scores = scores.flatten(1)
+            if self.cut is None:
+                index = torch.arange(scores.shape[1], device=scores.device).expand_as(scores)
+            else:
+                scores, index = top(scores, self.cut)
+            boxes, labels = rows_of(boxes, index // classes), index % classes
+            kept = shifted_nms(boxes, scores, labels, it)
+            found, index = top(kept, it.max_per_img)
+            return laid_out(self.layout, rows_of(boxes, index), found, labels.gather(1, index))
+        if self.cut is not None:
+            scores = best_candidates(scores, self.cut)
+        kept = non_max_suppression(
+            boxes, scores.transpose(1, 2).contiguous(), it.max_per_img, it.iou_threshold, it.score_thr
+        )
+        found, index = top(kept.transpose(1, 2).flatten(1), it.max_per_img)
+        return laid_out(self.layout, rows_of(boxes, index // classes), found, index % classes)
+
+
+class WithNMS(nn.Module):
+    """A detector of form ``decoded``, and :class:`NMS` behind it.
+
+    Args:
+        decoded: images (N, 3, H, W) to boxes (N, B, 4), xyxy pixels, and scores (N, B, C).
+        test_cfg, layout: see :class:`NMS`.
+
+    Attributes:
+        dropped: see :class:`NMS`.
+    """
+
+    def __init__(self, decoded: nn.Module, test_cfg: Mapping[str, Any], layout: str = 'plain') -> None:
+        super().__init__()
+        self.decoded, self.nms = decoded, NMS(test_cfg, layout)
+        self.dropped = self.nms.dropped
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        return self.nms(*self.decoded(images))
+
+
+def check_layout(layout: str) -> None:
+    """Refuse a layout that is none of :data:`OUTPUTS` with a UsageError."""
+    if layout not in OUTPUTS:
+        raise UsageError(f'layout={layout!r} of the detections is none of {", ".join(OUTPUTS)}')
+
+
+def shifted_nms(boxes: Tensor, scores: Tensor, groups: Tensor, settings: NmsSettings) -> Tensor:
+    """NMS as MMCV's ``batched_nms``: in one pass, after each group was moved to a place where no other is.
+
+    Args:
+        boxes: (N, P, 4) xyxy pixels.
+        scores: (N, P).
+        groups: (N, P) or (P,) integers; only boxes of one group suppress each other.
+        settings: ``iou_threshold``, ``score_thr`` and ``max_per_img`` of them.
+
+    Returns:
+        (N, P): the scores of the kept boxes, -1 elsewhere.
+    """
+    considered = scores > settings.score_thr
+    largest = torch.where(considered[..., None], boxes, 0.0).flatten(1).amax(1)
+    moved = boxes + (groups.to(boxes.dtype) * (largest[:, None] + 1))[..., None]
+    kept = non_max_suppression(moved, scores[:, None], settings.max_per_img, settings.iou_threshold, settings.score_thr)
+    return kept[:, 0]
+
+
+def best_candidates(scores: Tensor, count: int) -> Tensor:
+    """The best ``count`` scores of each image, 0 elsewhere: the cut that ``nms_pre`` makes before NMS.
+
+    Args:
+        scores: (N, B, C).
+    """
+    flat = scores.flatten(1)
+    size = flat.shape[1]
+    if isinstance(size, int) and size <= count:
+        return scores
+    best, index = top(flat, count)
+    # Where there are fewer, the surplus goes to a column of its own, which is left out.
+    index = torch.where(best > NONE, index, size)
+    return flat.new_zeros(flat.shape[0], size + 1).scatter(1, index, best)[:, :size].view_as(scores)
+
+
+def top(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The best ``count`` of each row, best first; of equal scores the first in order, as ONNX's TopK says.
+
+    Args:
+        scores: (N, P), more than -1 where they count.
+
+    Returns:
+        scores (N, count), -1 where a row has fewer; indices (N, count), of any column there.
+    """
+    size = scores.shape[1]
+    if not isinstance(size, int) or size < count:
+        values, index = F.pad(scores, (0, count), value=NONE).topk(count)
+        return values, index.clamp(max=size - 1)
+    return scores.topk(count)
+
+
+def rows_of(boxes: Tensor, index: Tensor) -> Tensor:
+    """Boxes (N, B, 4) by indices (N, K): (N, K, 4)."""
+    return boxes.gather(1, index[..., None].expand(-1, -1, 4))
+
+
+def laid_out(layout: str, boxes: Tensor, scores: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+    """Detections as their readers want them.
+
+    Args:
+        layout: a key of :data:`OUTPUTS`.
+        boxes: (N, K, 4) xyxy pixels.
+        scores: (N, K), best first, -1 where there is none.
+        labels: (N, K) int64.
+
+    Returns:
+        for ``plain`` num_dets (N,) int64, boxes (N, K, 4), scores (N, K) and labels (N, K) int64, with -1 in what is
+        left over; for ``tensorrt`` the same with num_dets (N, 1) and both integers int32; for ``deepstream`` one
+        (N, K, 6): x1, y1, x2, y2, score, label, with 0 in what is left over, as its parsers look a threshold up by the
+        label before they compare the score.
+    """
+    there = scores >= 0
+    if layout == 'deepstream':
+        rows = torch.cat([boxes, scores[..., None], labels[..., None].to(boxes.dtype)], dim=-1)
+        return (torch.where(there[..., None], rows, 0.0),)
+    boxes = torch.where(there[..., None], boxes, NONE)
+    scores = torch.where(there, scores, NONE)
+    labels = torch.where(there, labels, -1)
+    if layout == 'tensorrt':
+        return there.sum(1, keepdim=True).to(torch.int32), boxes, scores, labels.to(torch.int32)
+    return there.sum(1), boxes, scores, labels

@@ -1,0 +1,23 @@
+"""Files that ``mmcnn export`` makes, told by the endings of their names, and who reads them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+#: Files that mmcnn itself can run: ONNX, and OpenVINO's.
+RUNNABLE = ('.onnx', '.xml')
+_READERS = {
+    **dict.fromkeys(RUNNABLE, 'mmcnn.runtime.Detector, mmcnn infer and mmcnn test'),
+    '.pt2': 'torch.export.load',
+}
+
+
+def is_exported(path: object) -> bool:
+    """Whether a path is that of an exported network that :mod:`mmcnn.runtime` reads."""
+    return isinstance(path, str | os.PathLike) and Path(path).suffix.lower() in RUNNABLE
+
+
+def reader_of(path: Path) -> str | None:
+    """Who reads an exported network, in words; None: the path is not that of one."""
+    return _READERS.get(path.suffix.lower())

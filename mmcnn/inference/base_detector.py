@@ -1,0 +1,141 @@
+"""What the detectors share: mmcnn.Detector, and the runner of exported files, which has no PyTorch."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mmcnn.errors import DataError, UsageError
+from mmcnn.inference.detections import Detections
+from mmcnn.inference.images import as_image
+from mmcnn.inference.sources import DetectedFrame, Sources, find_sources
+from mmcnn.nearest import as_share
+
+#: Images of a list that go through the network at once.
+BATCH_SIZE = 8
+
+
+class BaseDetector(ABC):
+    """Finds objects in images, in lists of them and in streams.
+
+    Attributes:
+        classes: tuple of the class names.
+        score_thr: detections below it are left out.
+    """
+
+    classes: tuple[str, ...]
+    score_thr: float
+
+    @abstractmethod
+    def _detect(self, arrays: list[np.ndarray], given: Sequence[object]) -> list[Detections]:
+        """Detections in images (H, W, 3) uint8 BGR, which were given as paths or anything else."""
+
+    def __call__(self, image: object) -> Detections | list[Detections]:
+        """Detects in one image, or in each of a list.
+
+        ``detector('street.jpg')``, ``detector(cv2.imread('street.jpg'))``, ``detector(['a.jpg', 'b.jpg'])``. NumPy
+        arrays are (H, W, 3) in BGR order, as OpenCV reads them; PyTorch tensors are (3, H, W) in RGB order and PIL
+        images in whatever order their mode says, as those libraries have them.
+
+        Args:
+            image: a path, an array, a PIL image, a tensor, the bytes of an image file, or a list or tuple of these.
+                :func:`mmcnn.inference.images.as_image` says which arrays are converted: grey ones, with alpha, with the
+                channels first, of floats from 0 to 1, of 16 bits ...
+
+        Returns:
+            the detections; of a list, a list of them in the same order, :data:`BATCH_SIZE` images at once.
+
+        Raises:
+            UsageError: it is nothing of these, or an array that is no image; the message says what would be right.
+            DataError: a file that cannot be read; also a FileNotFoundError where there is no such file.
+        """
+        if not isinstance(image, list | tuple):
+            return self._detect([as_image(image)], [image])[0]
+        found = []
+        for start in range(0, len(image), BATCH_SIZE):
+            some = image[start : start + BATCH_SIZE]
+            found += self._detect(arrays_of(some, start), some)
+        return found
+
+    def batch(self, images: Sequence[object]) -> list[Detections]:
+        """Detects in several images, all at once; see :meth:`__call__`."""
+        return self._detect(arrays_of(images), images)
+
+    def stream(
+        self,
+        source: str | os.PathLike | int | Sequence[str | os.PathLike | int] | Sources,
+        batch_size: int = 1,
+        max_frames: int | None = None,
+        on_skip: Callable[[DataError], None] | None = None,
+    ) -> Iterator[DetectedFrame]:
+        """Detects in all images of a folder, a video or a camera, one after the other.
+
+        ``for frame in detector.stream('clip.mp4'): print(frame.time, frame.found)``. No more than ``batch_size`` images
+        are in memory. The video or camera is released when the generator is exhausted or closed.
+
+        Args:
+            source: a folder, a pattern such as ``'day*/*.jpg'``, an image or video file, the number of a camera, or a
+                list of these; see :func:`mmcnn.inference.sources.find_sources`. Videos are turned upright.
+            batch_size: images that go through the network at once.
+            max_frames: frames that are read of each video and camera at most; None: all.
+            on_skip: is told of each file that cannot be read, and of each video that ends early because it is damaged;
+                None: a warning is given. The stream goes on with the next file.
+
+        Yields:
+            for each image or frame the detections (``found``), the ``image`` (H, W, 3) uint8 BGR, and where it comes
+            from (``path``, ``index``, ``time`` in seconds).
+
+        Raises:
+            UsageError: at once: the source does not exist or holds no images, or a number is below 1; at the first
+                frame: there is no such camera.
+            DataError: no file could be read at all.
+        """
+        for name, value in (('batch_size', batch_size), ('max_frames', max_frames)):
+            if value is not None and value < 1:
+                raise UsageError(f'{name}={value}: the value must be at least 1')
+        sources = source if isinstance(source, Sources) else find_sources(source)
+        return self._stream(sources, batch_size, max_frames, on_skip or _warn)
+
+    def _stream(
+        self, sources: Sources, batch_size: int, max_frames: int | None, on_skip: Callable[[DataError], None]
+    ) -> Iterator[DetectedFrame]:
+        with contextlib.closing(sources.read(on_skip, max_frames)) as frames:
+            while batch := list(itertools.islice(frames, batch_size)):
+                files = [None if frame.source.is_video else frame.path for frame in batch]
+                for frame, found in zip(batch, self._detect([frame.image for frame in batch], files), strict=True):
+                    yield DetectedFrame(frame.source, frame.image, frame.index, frame.time, frame.fps, found=found)
+
+    def _detections(self, boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, given: object) -> Detections:
+        """Boxes (K, 4), scores (K,) and labels (K,) of an image, without those below the threshold or without area."""
+        # What a network that has just begun places outside of the image has no area once it is clipped.
+        sure = (scores >= self.score_thr) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+        names = [self.classes[label] for label in labels[sure].tolist()]
+        path = Path(given) if isinstance(given, str | os.PathLike) else None
+        return Detections(boxes[sure], scores[sure], labels[sure], names, path)
+
+
+def checked_score(score_thr: float) -> float:
+    """A threshold of scores.
+
+    Raises:
+        UsageError: it is not between 0 and 1.
+    """
+    if not 0 <= score_thr <= 1:
+        raise UsageError(f'score_thr={score_thr}: the value must be between 0 and 1{as_share(score_thr)}')
+    return score_thr
+
+
+def arrays_of(images: Sequence[object], first: int = 0) -> list[np.ndarray]:
+    """Images in any form as arrays; ``first`` is the number of the first one in messages."""
+    return [as_image(image, f'images[{number}]') for number, image in enumerate(images, start=first)]
+
+
+def _warn(error: DataError) -> None:
+    warnings.warn(f'left out: {error}', stacklevel=2)

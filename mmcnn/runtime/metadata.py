@@ -1,0 +1,165 @@
+"""What an exported file says of itself: everything that is needed to use it, so that nothing is guessed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mmcnn.errors import CheckpointError
+from mmcnn.fit import Fit
+
+#: Of the metadata; a file of a newer one is refused.
+FORMAT_VERSION = 1
+#: Name of the entry that holds them as JSON, in an ONNX file's ``metadata_props`` and OpenVINO's ``model_info``.
+KEY = 'mmcnn'
+DETECTION, CLASSIFICATION, FEATURES = TASKS = ('detection', 'classification', 'features')
+#: What the outputs of each task may be.
+FORMS = {DETECTION: ('decoded', 'nms', 'raw'), CLASSIFICATION: ('logits',), FEATURES: ('maps',)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Input:
+    """The images that a file takes, as its input ``images``.
+
+    Attributes:
+        dtype: 'float32', with values 0 to 255 where ``normalised`` is False; or 'uint8'.
+        layout: 'NCHW' or 'NHWC'.
+        channel_order: 'bgr' or 'rgb'.
+        normalised: True: whoever calls has to subtract ``mean`` and divide by ``std``; False: the file does.
+        mean, std: of each channel in ``channel_order``, of values 0 to 255.
+        size: (H, W) in pixels; None: any multiple of ``stride``.
+        stride: 1 where any size will do.
+        batch: number of images; None: any.
+        image_size: whether there is a second input ``im_size`` (2,) int64: height and width in pixels of the image
+            that lies in the upper left corner of the canvas.
+    """
+
+    dtype: str = 'float32'
+    layout: str = 'NCHW'
+    channel_order: str = 'bgr'
+    normalised: bool = False
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    std: tuple[float, ...] = (255.0, 255.0, 255.0)
+    size: tuple[int, int] | None = None
+    stride: int = 32
+    batch: int | None = None
+    image_size: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metadata:
+    """What an exported file says of itself.
+
+    Attributes:
+        task: one of :data:`TASKS`.
+        form: of the outputs, one of :data:`FORMS` of the task.
+        network: the config or network that was exported, in words.
+        classes: names of the classes; of a backbone none.
+        input: the images.
+        fit: how an image becomes one of ``input``; None: not a detector.
+        test_cfg: of a detector ``score_thr``, ``nms`` (``type``, ``iou_threshold``), ``nms_pre``, ``max_per_img`` and
+            ``multi_label``: those of the network that was exported.
+        clip: whether the boxes of a detector end where the image ends.
+        layout: of form nms: 'plain', 'tensorrt' or 'deepstream'.
+        precision: 'fp32', 'fp16' or 'int8'.
+        dropped: a sentence for each step of PyTorch's post-processing that neither the file nor the runner takes.
+        versions: of mmcnn, torch and what else made the file.
+        checkpoint: name and SHA-256 of the file of weights; None: there was none.
+        licence: of the weights, as their source says; None: it says nothing.
+        format_version: see :data:`FORMAT_VERSION`.
+    """
+
+    task: str
+    form: str
+    network: str
+    classes: tuple[str, ...] = ()
+    input: Input = field(default_factory=Input)
+    fit: Fit | None = None
+    test_cfg: dict[str, Any] = field(default_factory=dict)
+    clip: bool = True
+    layout: str = 'plain'
+    precision: str = 'fp32'
+    dropped: tuple[str, ...] = ()
+    versions: dict[str, str] = field(default_factory=dict)
+    checkpoint: dict[str, str] | None = None
+    licence: str | None = None
+    format_version: int = FORMAT_VERSION
+
+    def to_json(self) -> str:
+        """As text, for :meth:`from_json`."""
+        return json.dumps(dataclasses.asdict(self), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str | None, path: str | Path) -> Metadata:
+        """What a file says of itself.
+
+        Args:
+            text: the entry :data:`KEY` of the file; None: it has none.
+            path: the file, for messages.
+
+        Raises:
+            CheckpointError: there is no such text, it is of a newer format, or it is not whole.
+        """
+        if text is None:
+            raise CheckpointError(
+                f'{path} has no metadata of mmcnn, so nothing says its classes, its image size and its normalisation; '
+                'a file that mmcnn export made has them'
+            )
+        try:
+            values = json.loads(text)
+            version = values['format_version']
+            if isinstance(version, int) and version > FORMAT_VERSION:
+                raise CheckpointError(
+                    f'{path} has metadata of format {version}, and this mmcnn reads up to {FORMAT_VERSION}: '
+                    'pip install --upgrade mmcnn'
+                )
+            fit = values['fit']
+            whole = cls(
+                **values | dict(
+                    input=_of(Input, values['input']),
+                    fit=None if fit is None else _of(Fit, fit),
+                    classes=tuple(values['classes']),
+                    dropped=tuple(values['dropped']),
+                )
+            )  # fmt: skip
+            whole._check()
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            if isinstance(error, CheckpointError):
+                raise
+            raise CheckpointError(f'{path} has metadata of mmcnn that are not whole: {_reason(error)}') from error
+        return whole
+
+    def _check(self) -> None:
+        """Refuses what would be noticed late.
+
+        Raises:
+            ValueError: a value is none of the possible ones.
+        """
+        if self.format_version != FORMAT_VERSION:
+            raise ValueError(f'format_version is {self.format_version!r}')
+        if self.task not in TASKS or self.form not in FORMS[self.task]:
+            raise ValueError(f'task is {self.task!r} with the form {self.form!r}')
+        if self.input.dtype not in ('float32', 'uint8') or self.input.layout not in ('NCHW', 'NHWC'):
+            raise ValueError(f'input is {self.input.dtype!r} in the layout {self.input.layout!r}')
+        if self.input.channel_order not in ('bgr', 'rgb'):
+            raise ValueError(f'channel_order is {self.input.channel_order!r}')
+        if self.task == DETECTION:
+            if self.fit is None:
+                raise ValueError('fit is missing')
+            if not self.classes or not all(isinstance(name, str) for name in self.classes):
+                raise ValueError('classes are missing')
+            for name in ('score_thr', 'nms', 'nms_pre', 'max_per_img', 'multi_label'):
+                if name not in self.test_cfg:
+                    raise ValueError(f'test_cfg has no {name}')
+
+
+def _of(kind: type, values: dict[str, Any]) -> Any:
+    """A dataclass from what JSON made of it, which has lists for tuples."""
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+
+def _reason(error: Exception) -> str:
+    return f'{error.args[0]!r} is missing' if isinstance(error, KeyError) else str(error)

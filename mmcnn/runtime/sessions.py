@@ -1,0 +1,153 @@
+"""What computes an exported file: ONNX Runtime, or OpenVINO's own runtime, which look the same from outside."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from mmcnn.errors import CheckpointError, DependencyError, UsageError
+from mmcnn.runtime.metadata import KEY
+
+#: Short names of ONNX Runtime's providers; 'openvino' is OpenVINO's own runtime, which reads both kinds of files.
+PROVIDERS = {'cpu': 'CPUExecutionProvider', 'cuda': 'CUDAExecutionProvider', 'tensorrt': 'TensorrtExecutionProvider'}
+OPENVINO = 'openvino'
+#: Names of the inputs: the images, and in some files the size of the image that lies on the canvas.
+IMAGES, IMAGE_SIZE = 'images', 'im_size'
+
+Shape = tuple[int | None, ...]  # None: any number
+
+
+class Session(Protocol):
+    """A file that is ready to be computed.
+
+    Attributes:
+        metadata: what the file says of itself, as text; None: nothing.
+        inputs: NumPy's name of the type, and the shape, of each input by its name.
+        outputs: the shape of each output, in order.
+    """
+
+    metadata: str | None
+    inputs: dict[str, tuple[str, Shape]]
+    outputs: list[Shape]
+
+    def run(self, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+        """The outputs, in order."""
+        ...
+
+
+def open_session(path: Path, provider: str | None, threads: int | None) -> Session:
+    """Loads a file.
+
+    Args:
+        path: an ONNX file, or the .xml of OpenVINO's format with its .bin beside it.
+        provider: 'cpu', 'cuda', 'tensorrt', 'openvino' or the full name of a provider of ONNX Runtime; None: the CPU.
+        threads: that share the work of an operator; None: as many as there are cores.
+
+    Raises:
+        CheckpointError: there is no such file, or it cannot be read.
+        UsageError: there is no such provider here; lists those that there are.
+        DependencyError: the package that reads the file is not installed.
+    """
+    if not path.is_file():
+        raise CheckpointError(f'{path} is a folder, no exported file' if path.is_dir() else f'there is no file {path}')
+    if not path.stat().st_size:
+        raise CheckpointError(f'{path} is empty')
+    if threads is not None and threads < 1:
+        raise UsageError(f'threads={threads}: the value must be at least 1')
+    if path.suffix.lower() == '.xml':
+        if provider not in (None, 'cpu', OPENVINO):
+            raise UsageError(f"provider={provider!r}: {path.name} is OpenVINO's, which runs on the CPU: leave it out")
+        return _OpenVINO(path, threads)
+    if provider == OPENVINO:
+        return _OpenVINO(path, threads)
+    return _OnnxRuntime(path, provider, threads)
+
+
+class _OnnxRuntime:
+    def __init__(self, path: Path, provider: str | None, threads: int | None) -> None:
+        try:
+            import onnxruntime
+        except ModuleNotFoundError as error:
+            raise DependencyError('reading ONNX files needs another package: pip install onnxruntime') from error
+        name = PROVIDERS.get(provider or 'cpu', provider)
+        available = onnxruntime.get_available_providers()
+        if name not in available:
+            short = [each for each, long in PROVIDERS.items() if long in available]
+            short += [OPENVINO] if importlib.util.find_spec(OPENVINO) else []
+            raise UsageError(f'provider={provider!r} is not available here; available are {", ".join(short)} and, by '
+                             f'their full names, {", ".join(available)}')  # fmt: skip
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4  # what goes wrong is an exception, too
+        options.intra_op_num_threads = threads or 0
+        # Without a fallback: it would print several lines, and go on by the CPU where something else was asked for.
+        names = list(dict.fromkeys([name, PROVIDERS['cpu']]))
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=names, enable_fallback=0)
+        except Exception as error:  # the classes of its errors are in a private module
+            raise _unreadable(path, 'an ONNX file', error) from error
+        if (first := self._session.get_providers()[0]) != name:
+            raise UsageError(f'provider={provider!r} does not start here, so {first} would be used: its libraries are '
+                             'missing or there is no such device')  # fmt: skip
+        self.metadata = self._session.get_modelmeta().custom_metadata_map.get(KEY)
+        self.inputs = {each.name: (_numpy_type(each.type), _shape(each.shape)) for each in self._session.get_inputs()}
+        self.outputs = [_shape(each.shape) for each in self._session.get_outputs()]
+
+    def run(self, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+        return self._session.run(None, feeds)
+
+
+class _OpenVINO:
+    def __init__(self, path: Path, threads: int | None) -> None:
+        try:
+            import openvino
+        except ModuleNotFoundError as error:
+            raise DependencyError(f'reading {path.name} needs another package: pip install openvino') from error
+        # By default it computes in bfloat16 where the processor can, and then the detections are others.
+        config: dict[str, Any] = {'INFERENCE_PRECISION_HINT': 'f32'}
+        if threads is not None:
+            config['INFERENCE_NUM_THREADS'] = threads
+        core = openvino.Core()
+        try:
+            model = core.read_model(path)
+            self._model = core.compile_model(model, 'CPU', config)
+        except Exception as error:  # a RuntimeError, of several lines
+            kind = "OpenVINO's" if path.suffix.lower() == '.xml' else 'an ONNX file'
+            raise _unreadable(path, kind, error) from error
+        places = ['model_info', KEY], ['framework', KEY]  # the second one holds an ONNX file's
+        found = next((place for place in places if model.has_rt_info(place)), None)
+        self.metadata = found and model.get_rt_info(found).astype(str)
+        self.inputs = {
+            _input_name(each.names): (each.get_element_type().to_dtype().name, _shape(each.get_partial_shape()))
+            for each in self._model.inputs
+        }
+        self.outputs = [_shape(each.get_partial_shape()) for each in self._model.outputs]
+
+    def run(self, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+        return list(self._model(feeds).values())
+
+
+def _shape(shape: Any) -> Shape:
+    """A shape by ONNX Runtime, which names what may be any number, or by OpenVINO, where it is no static dimension."""
+    sides = [each.get_length() if getattr(each, 'is_static', False) else each for each in shape]
+    return tuple(side if isinstance(side, int) else None for side in sides)
+
+
+def _input_name(names: set[str]) -> str:
+    """Of the names that OpenVINO has for an input: it has those of what it only copies, too."""
+    return next((name for name in (IMAGES, IMAGE_SIZE) if name in names), ' or '.join(sorted(names)))
+
+
+def _numpy_type(name: str) -> str:
+    """'float32' of ``tensor(float)``, 'uint8' of ``tensor(uint8)``."""
+    name = name.removeprefix('tensor(').removesuffix(')')
+    return {'float': 'float32', 'double': 'float64'}.get(name, name)
+
+
+def _unreadable(path: Path, kind: str, error: Exception) -> CheckpointError:
+    reason = [line.strip() for line in str(error).splitlines() if line.strip()][-1:] or [type(error).__name__]
+    return CheckpointError(
+        f'{path} cannot be read as {kind}: it is damaged, cut short or of another kind ({reason[0][:200]})'
+    )

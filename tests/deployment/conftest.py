@@ -1,0 +1,50 @@
+"""Modules as ONNX files, run by ONNX Runtime."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+onnx = pytest.importorskip('onnx')
+pytest.importorskip('onnxscript')
+onnxruntime = pytest.importorskip('onnxruntime')
+
+
+@pytest.fixture(scope='session')
+def exported():
+    """``exported(module, inputs, dynamic_shapes)`` gives a function from tensors to the outputs as tensors.
+
+    Fails unless the file has operators of ONNX's own domain only and passes ONNX's checker.
+    """
+    from mmcnn.deployment.operators import translations
+
+    def export(module, inputs, dynamic_shapes=None):
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            program = torch.onnx.export(
+                module.eval(),
+                inputs,
+                dynamo=True,
+                opset_version=18,
+                dynamic_shapes=dynamic_shapes,
+                custom_translation_table=translations(),
+                verbose=False,
+            )
+        file = program.model_proto
+        assert {node.domain for node in file.graph.node} == {''}
+        assert [(entry.domain, entry.version) for entry in file.opset_import] == [('', 18)]
+        assert not file.functions
+        onnx.checker.check_model(file, full_check=True)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        session = onnxruntime.InferenceSession(file.SerializeToString(), options, providers=['CPUExecutionProvider'])
+        names = [entry.name for entry in session.get_inputs()]
+
+        def run(*tensors):
+            arrays = [np.ascontiguousarray(tensor.numpy()) for tensor in tensors]
+            return [torch.from_numpy(array) for array in session.run(None, dict(zip(names, arrays, strict=True)))]
+
+        return run
+
+    return export
