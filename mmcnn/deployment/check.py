@@ -17,8 +17,9 @@ from mmcv.transforms import Compose
 from mmdet.structures import DetDataSample
 from mmengine.registry import DefaultScope
 
-from mmcnn.deployment.files import EXTRA_FILE, ExportError
+from mmcnn.deployment.files import EXTRA_FILE
 from mmcnn.deployment.plan import EXAMPLE_BATCH, Plan
+from mmcnn.errors import ExportError
 from mmcnn.fit import Fitted
 from mmcnn.inference.detections import Detections
 from mmcnn.inference.detector import test_pipeline
