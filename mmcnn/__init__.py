@@ -13,6 +13,7 @@ from mmcnn.version import __version__
 
 if TYPE_CHECKING:
     from mmcnn import errors, ops
+    from mmcnn.deployment.export import export
     from mmcnn.inference.detections import Detections
     from mmcnn.inference.detector import Detector
     from mmcnn.models.classifiers import build_classifier, list_classifiers
@@ -37,6 +38,7 @@ __all__ = [
     'count_parameters',
     'errors',
     'evaluate',
+    'export',
     'fuse',
     'list_backbones',
     'list_classifiers',
@@ -57,6 +59,7 @@ _MODULE_OF = {
     'count_parameters': 'mmcnn.models.costs',
     'errors': None,
     'evaluate': 'mmcnn.runs.api',
+    'export': 'mmcnn.deployment.export',
     'fuse': 'mmcnn.models.fuse',
     'list_backbones': 'mmcnn.models.families',
     'list_classifiers': 'mmcnn.models.classifiers',

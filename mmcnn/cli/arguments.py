@@ -67,6 +67,7 @@ def _keywords(kind: Any, option: Option) -> dict[str, Any]:
     if Sequence in kinds and str not in kinds:
         # Names to choose from are looked at once commas are gone.
         several = dict(action='append') if option.choices else dict(nargs='+', action='extend')
+        several |= dict(type=int) if int in kinds else {}
         return keywords | dict(metavar=option.metavar) | several
     keywords |= dict(metavar=option.metavar, choices=option.choices)
     if Mapping in kinds:

@@ -20,6 +20,7 @@ COMMANDS = {
     'train': ('train', 'train a detector or a classifier'),
     'test': ('test', 'evaluate a checkpoint'),
     'infer': ('infer', 'find objects in images, folders, videos or a camera'),
+    'export': ('export', 'write a network as ONNX, for OpenVINO or as a PyTorch program'),
     'check-data': ('check_data', 'check a data folder and report its faults'),
     'anchors': ('anchors', 'measure how well anchors fit a data set, and propose better ones'),
     'compare': ('compare', 'train several backbones in one detector and compare them'),

@@ -18,8 +18,9 @@ from mmcnn.errors import UsageError
 
 
 def install() -> None:
-    """Make all dense heads refuse to predict while they are traced, once; MMDetection's base class has been imported."""
-    head = sys.modules['mmdet.models.dense_heads.base_dense_head'].BaseDenseHead  # an import would wait for mmdet.models
+    """Make all dense heads refuse to predict while they are traced, once; their base class has been imported."""
+    # An import would wait for mmdet.models.
+    head = sys.modules['mmdet.models.dense_heads.base_dense_head'].BaseDenseHead
     original = head.predict
     if hasattr(original, 'refuses_tracing'):
         return

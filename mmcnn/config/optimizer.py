@@ -9,6 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import OPTIM_WRAPPERS, OPTIMIZERS, DefaultScope, Registry
 
 from mmcnn.config.parts import takes
+from mmcnn.config.paths import entry
 from mmcnn.config.variables import Say
 
 #: Entries, their registries, and the type whose arguments a config file may have inherited from its base.
@@ -60,9 +61,7 @@ def _sentence(where: str, node: dict, dropped: dict[str, Any], before: Any, type
 
 
 def _dict_at(cfg: Config, where: str) -> dict | None:
-    node: Any = cfg
-    for key in where.split('.'):
-        node = node.get(key) if isinstance(node, dict | Config) else None
+    node = entry(cfg, where)
     return node if isinstance(node, dict) else None
 
 

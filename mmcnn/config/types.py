@@ -36,6 +36,7 @@ from torch.utils.data import DataLoader
 
 from mmcnn.config.model import refusals
 from mmcnn.config.parts import argument_names, metrics_of, takes
+from mmcnn.config.paths import entry
 from mmcnn.errors import UsageError
 from mmcnn.nearest import nearest
 
@@ -115,17 +116,11 @@ def check_structure(cfg: Config) -> None:
         UsageError: names the entry and its value.
     """
     for path, may_be_list in _PLACES.items():
-        node: Any = cfg
-        for key in path.split('.'):
-            node = node.get(key) if isinstance(node, dict | Config) else None
+        node = entry(cfg, path)
         if isinstance(node, str | int | float) or (isinstance(node, list | tuple) and not may_be_list):
             raise UsageError(f'{path}={node!r}: it has to be a dict{" or a list of dicts" if may_be_list else ""}')
     for path, (kinds, minimum, words) in _VALUES.items():
-        *parents, last = path.split('.')
-        node = cfg
-        for key in parents:
-            node = node.get(key) if isinstance(node, dict | Config) else None
-        value = node.get(last) if isinstance(node, dict | Config) else None
+        value = entry(cfg, path)
         is_bool = isinstance(value, bool) and bool not in kinds  # an integer to Python only
         if value is not None and (is_bool or not isinstance(value, kinds) or (minimum and not value >= minimum[0])):
             raise UsageError(f'{path}={value!r}: it has to be {words}')

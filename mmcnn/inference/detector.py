@@ -84,7 +84,7 @@ class Detector(BaseDetector):
                 f'{file.path} holds a classifier, which finds no boxes; its backbone can start that of a detector: '
                 "init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone.')"
             )
-        self.classes = named or classes_of({'meta': file.meta}, config, str(file.path))
+        self.classes = named or file.classes or classes_of({'meta': file.meta}, config, str(file.path))
         # The data preprocessor is a registered type too, so the scope has to hold while anything is built.
         with DefaultScope.overwrite_default_scope('mmdet'):
             model = wire(config.model)
@@ -147,7 +147,10 @@ def classes_of(checkpoint: dict, config: Config, path: str) -> tuple[str, ...]:
         dataset = config.get('test_dataloader', {}).get('dataset', {})
         classes = (dataset.get('metainfo') or {}).get('classes')
     if not classes:
-        raise CheckpointError(f'{path} does not say what its classes are (meta.dataset_meta.classes)')
+        raise CheckpointError(
+            f'{path} does not say what its classes are (meta.dataset_meta.classes): name them, classes=a,b,c or a file '
+            'with a name on each line (--classes FILE.names)'
+        )
     return (classes,) if isinstance(classes, str) else tuple(classes)
 
 

@@ -104,7 +104,7 @@ def say_what_is_missing(
     more = 's' if len(new) > 1 else ''
     sentence = (
         f'no font of this system has {len(new)} character{more} of the class names, {shown}: they are drawn as empty '
-        'boxes; install a font that has them, or name one where there is font=FILE'
+        'boxes; install a font that has them, or name a file of one (font=FILE, mmcnn infer --font FILE)'
     )
     if say is None:
         warnings.warn(sentence, stacklevel=3)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from mmcnn import compat
 from mmcnn.errors import UsageError
+from mmcnn.exported_file import is_exported
 from mmcnn.nearest import nearest
-from mmcnn.runs.options import RunOptions, SplitOptions, TestOptions, TrainOptions, described
+from mmcnn.runs.options import Options, RunOptions, SplitOptions, TestOptions, TrainOptions, described
 from mmcnn.runs.results import EvaluateResult, TrainResult
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from mmcnn.runs.prepare import Run
 
 
-def _takes(options: type[RunOptions], first: str) -> Callable[[Callable], Callable]:
+def takes(options: type[Options], first: str) -> Callable[[Callable], Callable]:
     """Gives a function the signature and the list of arguments of an options class, and refuses other names.
 
     Args:
@@ -56,7 +57,7 @@ def _takes(options: type[RunOptions], first: str) -> Callable[[Callable], Callab
     return decorate
 
 
-@_takes(TrainOptions, 'config')
+@takes(TrainOptions, 'config')
 def train(options: TrainOptions) -> TrainResult:
     """Trains a detector or a classifier, as ``mmcnn train`` does, and returns what came of it.
 
@@ -70,12 +71,13 @@ def train(options: TrainOptions) -> TrainResult:
     return run_training(options)
 
 
-@_takes(TestOptions, 'checkpoint')
+@takes(TestOptions, 'checkpoint')
 def evaluate(options: TestOptions) -> EvaluateResult:
     """Evaluates a checkpoint on the validation images, as ``mmcnn test`` does.
 
     ``mmcnn.evaluate('best.pth', data='bccd').metrics['AP50']``. Config, backbone and classes come from the checkpoint
-    unless ``config`` names another; with one, the weights may be of any kind that fits.
+    unless ``config`` names another; with one, the weights may be of any kind that fits. An exported network, .onnx or
+    .xml, is evaluated on ``data``, by ONNX Runtime or OpenVINO.
 
     Raises:
         MmcnnError: an option, the data or the checkpoint is at fault; see :mod:`mmcnn.errors`.
@@ -110,6 +112,11 @@ def run_training(options: TrainOptions) -> TrainResult:
 
 def run_test(options: TestOptions) -> EvaluateResult:
     """An evaluation from its options; :func:`evaluate` for callers that have them."""
+    if is_exported(options.checkpoint):
+        compat.check()
+        from mmcnn.runs.exported_evaluation import evaluate_exported
+
+        return evaluate_exported(options)
     with _prepared(options) as (run, console), _taken(run):
         from mmcnn.runs import execution
 

@@ -236,7 +236,6 @@ def check_classes(cfg: Config) -> None:
             f'train_dataloader: its data sets have different classes: {shown_classes(one)} in '
             f'{a.get("ann_file") or a.type}, {shown_classes(other)} in {b.get("ann_file") or b.type}; give both the '
             'same metainfo=dict(classes=(...))'
-            'same metainfo=dict(classes=(...))'
         )
     classes = next(iter(several))
     model = cfg.model

@@ -142,7 +142,7 @@ class FineTuningHook(Hook):
         weights = self.weights
         file = weights if isinstance(weights, Checkpoint) else Checkpoint.open(fetch(weights).path)
         layers = class_layers(runner.cfg)
-        report, head = load_for_classes(unwrapped(runner.model), weights, classes_of(file), classes, layers)
+        report, head = load_for_classes(unwrapped(runner.model), weights, file.classes, classes, layers)
         name = shown_path(weights.path) if isinstance(weights, Checkpoint) else weights
         file.release()
         print_log(f'{name}: {head}; {report}', logger='current')
@@ -185,11 +185,6 @@ def load_for_classes(
     if theirs:
         return report, 'the head is kept, its classes are the same'
     return report, f'the head is kept, it is for {len(classes)} classes as the data; the file does not say for which'
-
-
-def classes_of(file: Checkpoint) -> tuple[str, ...]:
-    """Names of the classes that a file of any kind is for; empty: it does not say."""
-    return file.classes or (file.tree.classes if file.tree is not None else ())
 
 
 def _in_words(classes: Sequence[str]) -> str:

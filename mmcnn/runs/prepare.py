@@ -153,13 +153,7 @@ def prepare(
     num_images = (folder.num_train if folder else images_of_own_data(cfg)) if training else None
     set_batches(cfg, options, num_images)
     if training:
-        set_amp(cfg, options.amp)
-        set_on_nan(cfg, options.on_nan)
-        set_loggers(cfg, options.logger)
-        cfg.randomness = dict(seed=options.seed or 0)
-        if options.load_from is not None:
-            cfg.load_from = str(options.load_from)
-        set_recipe(cfg, options.recipe or (WARM_START if options.weights is not None else None), notes.append)
+        _set_training(cfg, options, notes)
     cfg.launcher = options.launcher
     set_again(cfg, done)  # what is typed wins over what was worked out
     if training:
@@ -182,15 +176,8 @@ def prepare(
         check_batch_norm(cfg, options.launcher, folder and folder.num_train, notes.append)
         if options.weights is None:
             checkpoint = check_initial_weights(cfg, options.resume, notes.append)
-        if cfg.get('resume') and options.recipe is None:
-            set_recipe(cfg, checkpoint.entries.get('recipe'), notes.append)
-            set_again(cfg, {key: value for key, value in done.items() if key.startswith(RECIPE_ENTRIES)})
-        if cfg.get('resume') and folder is not None:
-            refuse_other_classes({'meta': checkpoint.meta}, folder)
-        if cfg.get('resume') and isinstance(folder, DetectorData):
-            refuse_other_images(checkpoint.entries, folder.drawn)
-        if options.seed is None and cfg.get('resume'):
-            cfg.randomness.seed = checkpoint.meta.get('seed', cfg.randomness.seed)
+        if cfg.get('resume'):
+            _continue(cfg, options, checkpoint, folder, done, notes)
         if options.data is not None:
             warn_of_anchors(cfg, options.data, warnings.append)
         if isinstance(folder, DetectorData):  # whose classes are drawn at the end
@@ -200,6 +187,46 @@ def prepare(
         if warning := other_normalisation(preprocessor, {'meta': checkpoint.meta}, checkpoint.path):
             warnings.append(warning)
     return Run(options, cfg, kind, folder, new_work_dir, checkpoint, notes, warnings)
+
+
+def _set_training(cfg: Config, options: TrainOptions, notes: list[str]) -> None:
+    """What the options of a training say of how it is trained."""
+    set_amp(cfg, options.amp)
+    set_on_nan(cfg, options.on_nan)
+    set_loggers(cfg, options.logger)
+    cfg.randomness = dict(seed=options.seed or 0)
+    if options.load_from is not None:
+        cfg.load_from = str(options.load_from)
+    set_recipe(cfg, options.recipe or (WARM_START if options.weights is not None else None), notes.append)
+
+
+def _continue(
+    cfg: Config,
+    options: TrainOptions,
+    checkpoint: Checkpoint,
+    folder: DetectorData | ClassData | None,
+    done: dict[str, Any],
+    notes: list[str],
+) -> None:
+    """Takes recipe and seed from the run that is resumed, unless they are typed, and refuses data that is not its own.
+
+    Args:
+        cfg: changed in place.
+        options: of this session.
+        checkpoint: of the run.
+        folder: the data; None: the config's own.
+        done: entries that were typed, which win over those of the recipe.
+        notes: takes sentences about the recipe.
+    """
+    if options.recipe is None:
+        set_recipe(cfg, checkpoint.entries.get('recipe'), notes.append)
+        set_again(cfg, {key: value for key, value in done.items() if key.startswith(RECIPE_ENTRIES)})
+    if folder is not None:
+        refuse_other_classes({'meta': checkpoint.meta}, folder)
+    if isinstance(folder, DetectorData):
+        refuse_other_images(checkpoint.entries, folder.drawn)
+    if options.seed is None:
+        cfg.randomness.seed = checkpoint.meta.get('seed', cfg.randomness.seed)
 
 
 def _with_parents(entries: dict[str, Any]) -> set[str]:
@@ -221,12 +248,10 @@ def _draw(cfg: Config, options: RunOptions) -> Draw | None:
 
 
 def _trained(cfg: Config, checkpoint: Checkpoint, named: bool) -> dict:
-    """What the data of an evaluation has to fit: the checkpoint, with the classes that its config was found with."""
+    """What the data of an evaluation has to fit: the classes of the file, else those that its config was found with."""
     loader = loaders_of(cfg).get('test_dataloader')
     found = () if named or loader is None else (inner_dataset(loader).get('metainfo') or {}).get('classes')
-    if checkpoint.meta or not found:
-        return {'meta': checkpoint.meta}
-    return {'meta': {'dataset_meta': {'classes': tuple(found)}}}
+    return {'meta': {'dataset_meta': {'classes': checkpoint.classes or found}}}
 
 
 def _swap(cfg: Config, options: RunOptions, typed: dict[str, Any], notes: list[str]) -> RunKind:

@@ -10,7 +10,7 @@ from mmengine.device import get_device
 
 from mmcnn.config.load import dicts_in
 from mmcnn.config.variables import Say
-from mmcnn.datasets.folders.findings import number
+from mmcnn.console.layout import number
 from mmcnn.errors import UsageError
 from mmcnn.models.wiring import is_classifier
 from mmcnn.runs.checkpoints import last_checkpoint, open_resumable
@@ -25,8 +25,6 @@ def set_amp(cfg: Config, amp: bool) -> None:
         UsageError: there is no GPU; MMEngine has mixed precision on GPUs only.
     """
     if not amp:
-        if (cfg.optim_wrapper.get('type') == 'AmpOptimWrapper') and get_device() == 'cpu':
-            raise UsageError('optim_wrapper.type=AmpOptimWrapper needs a GPU; say OptimWrapper for a CPU')
         return
     if get_device() == 'cpu':
         raise UsageError('amp=True needs a GPU: mixed precision is not faster on a CPU, leave it out')

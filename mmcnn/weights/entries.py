@@ -74,7 +74,7 @@ def without_wrappers(state: Mapping[str, Any]) -> tuple[dict[str, Any], list[str
     if len(inner) < len(state):  # two names would be one
         return dict(state), []
     taken = [f'{word}.' for word in WRAPPERS if any(word in key.split('.') for key in state)]
-    while all(key.startswith('module.') for key in inner):
+    while inner and all(key.startswith('module.') for key in inner):
         inner = {key.removeprefix('module.'): value for key, value in inner.items()}
         taken = list(dict.fromkeys(['module.', *taken]))
     return inner, taken

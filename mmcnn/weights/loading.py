@@ -190,7 +190,8 @@ def _fits(own: Mapping[str, Tensor], state: Mapping[str, Tensor], key: str) -> b
 
 
 def _notes(file: Checkpoint, fit: Fit, record: Record | None, images: str, model: nn.Module) -> tuple[str, ...]:
-    notes = [f'a {file.format} file with the names of {fit.source}', *file.notes]
+    kind = f'{"an" if file.format[0] in "aeiou" else "a"} {file.format} file'
+    notes = [kind if fit.source == file.format else f'{kind} with the names of {fit.source}', *file.notes]
     if fit.prefix:
         notes.append(f'{fit.prefix} taken off the names')
     backbone = backbone_of(model)

@@ -109,6 +109,7 @@ def test_published_weights_need_no_config(yolov5, picture, tmp_path, capsys):
     detector = Detector(yolov5.save(peer, tmp_path / 'a.pt'), device='cpu', score_thr=0)
     assert detector.classes == ('thing 0', 'thing 1', 'thing 2')
     assert 'YOLOv5n (v6.0 to v7.0), which yolov5_n holds' in capsys.readouterr().out
+    assert Detector(tmp_path / 'a.pt', 'yolov5_n', device='cpu').classes == detector.classes
     data = detector.prepare([picture])
     sample = data['data_samples'][0]
     with torch.no_grad():
@@ -484,7 +485,7 @@ def test_classes_come_from_the_run_else_from_the_config():
     assert classes_of({'meta': {}}, named, 'f') == ('a', 'b')
     assert classes_of({}, config_with('circle'), 'f') == ('circle',)
     for unknown in (config_with(None), Config()):
-        with pytest.raises(CheckpointError, match=r'f does not say what its classes are'):
+        with pytest.raises(CheckpointError, match=r'^f does not say what its classes are .*: name them, classes=a,b,c'):
             classes_of({}, unknown, 'f')
 
 

@@ -325,5 +325,7 @@ def test_several_data_sets_have_the_same_classes():
     cfg.train_dataloader.dataset.dataset = dict(type='ConcatDataset', datasets=both)
     check_classes(cfg)
     cfg.train_dataloader.dataset.dataset.datasets[1].metainfo = dict(classes=('cat', 'dog', 'cow'))
-    with pytest.raises(UsageError, match=r"its data sets have different classes: \('circle'.* \('cat', 'dog', 'cow'\)"):
+    advice = r'in CocoDataset; give both the same metainfo=dict\(classes=\(\.\.\.\)\)$'
+    message = rf"its data sets have different classes: \('circle'.* \('cat', 'dog', 'cow'\) {advice}"
+    with pytest.raises(UsageError, match=message):
         check_classes(cfg)

@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from mmcnn.errors import CheckpointError, UsageError
-from mmcnn.runs.options import TrainOptions
+from mmcnn.runs.options import TestOptions, TrainOptions
 from mmcnn.runs.prepare import prepare
 from mmcnn.runs.process_state import kept_process_state
+from tests.weights.conftest import yolov5  # noqa: F401  the peer's fixture
 
 NARROW = {'model.widen_factor': 0.125, 'model.deepen_factor': 0.1}
 NO_VALIDATION = dict(val_cfg=None, val_dataloader=None, val_evaluator=None)
@@ -108,3 +109,19 @@ def test_an_environment_that_the_runner_cannot_set_up(finished):
         finished({'env_cfg.mp_cfg.start_method': 'fork'})
     with pytest.raises(UsageError, match=r"^env_cfg\.mp_cfg\.mp_start_method='frok': did you mean"):
         finished({'env_cfg.mp_cfg.mp_start_method': 'frok'})
+
+
+@pytest.mark.parametrize('config', [None, 'yolov5_n'])
+def test_data_is_evaluated_by_the_classes_that_the_weights_name(config, yolov5, shapes, tmp_path):  # noqa: F811
+    """Also where the config is named; those of the data are in another order, which nothing else would tell."""
+    peer = yolov5.model('n', focus=False, nc=3)
+    peer.names = ['triangle', 'circle', 'square']
+    path = yolov5.save(peer, tmp_path / 'yolov5n.pt')
+    options = dict(data=shapes, work_dir=tmp_path / 'run', device='cpu', workers=0)
+    with kept_process_state():
+        run = prepare(TestOptions(checkpoint=path, config=config, **options))
+        assert run.data.classes == ('triangle', 'circle', 'square')
+        peer.names = ['triangle', 'circle', 'ring']
+        path = yolov5.save(peer, tmp_path / 'other.pt')
+        with pytest.raises(UsageError, match=r"was trained on the classes \('triangle', 'circle', 'ring'\), but"):
+            prepare(TestOptions(checkpoint=path, config=config, **options))

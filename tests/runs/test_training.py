@@ -52,7 +52,7 @@ def test_amp_keeps_a_loss_scale_of_the_config(monkeypatch):
 def test_mixed_precision_of_a_config_needs_a_gpu(monkeypatch):
     monkeypatch.setattr('mmcnn.runs.training.get_device', lambda: 'cpu')
     cfg = load_config(CONFIG, {'optim_wrapper.type': 'AmpOptimWrapper'})
-    with pytest.raises(UsageError, match=r'optim_wrapper\.type=AmpOptimWrapper needs a GPU'):
+    with pytest.raises(UsageError, match=r'^optim_wrapper\.type=AmpOptimWrapper needs a GPU: .*, use OptimWrapper$'):
         check_amp(cfg)
 
 
@@ -65,13 +65,6 @@ def test_on_nan():
     cfg.train_cfg.type = 'EpochBasedTrainLoop'
     with pytest.raises(UsageError, match=r'on_nan=stop needs train_cfg\.type=mmcnn\.ResumableTrainLoop, .* has Epoch'):
         set_on_nan(cfg, 'stop')
-
-
-def test_an_amp_wrapper_on_a_cpu(monkeypatch):
-    monkeypatch.setattr('mmcnn.runs.training.get_device', lambda: 'cpu')
-    cfg = load_config(CONFIG, {'optim_wrapper.type': 'AmpOptimWrapper'})
-    with pytest.raises(UsageError, match=r'^optim_wrapper\.type=AmpOptimWrapper needs a GPU; say OptimWrapper'):
-        set_amp(cfg, False)
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ class FileFinder:
         below: Folders in which a file is looked for that is in none of ``folders``.
         has_ending: The names are written with their endings; False: without.
         also: Other folders that names are tried to be relative to; what is found there is said.
-        split: Words for the split that the names are of; folders of another split are not looked into. None: any.
+        split: Words for the split that the names are of; folders of another split are not looked into. Empty: any.
     """
 
     def __init__(

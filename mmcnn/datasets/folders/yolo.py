@@ -133,9 +133,8 @@ def _bases(split: DataSplit, settings: YoloSettings) -> list[Path]:
     base, changes = find_place(settings.base, [split.root])
     if base is not None and not changes:
         return list(dict.fromkeys([base, normal(split.root)]))
-    if base is None or changes:
-        text = f'path: {settings.base} is not here; its names are read as relative to the data folder'
-        split.findings.append(Finding('read as', settings.file, text))
+    text = f'path: {settings.base} is not here; its names are read as relative to the data folder'
+    split.findings.append(Finding('read as', settings.file, text))
     return [split.root]
 
 

@@ -160,7 +160,10 @@ def _from_folders(root: Path) -> YoloSettings:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, 'strerror', None) or 'it is not UTF-8 text'
         raise DataError(f'{root / file} cannot be read: {reason}') from error
+    while lines and not lines[-1].strip():  # an empty line at the end is no class
+        lines.pop()
     names = [line.strip() for line in lines if line.strip()]
+    empty = len(lines) - len(names)
     if not names or len(set(names)) < len(names):
         raise DataError(f'{root / file} has {"a name twice" if names else "no names"}; it takes the name of a class on '
                         'each line')  # fmt: skip
@@ -175,6 +178,9 @@ def _from_folders(root: Path) -> YoloSettings:
         read.places['train'] = ['images']
     text = f'names the {number(len(names), "class")}: there is no {FILE}'
     read.findings.append(Finding('read as', file, text))
+    if empty:
+        read.findings.append(Finding('read as', file, f'{number(empty, "empty line")} before or between the names '
+                                     f'{"counts" if empty == 1 else "count"} as no class'))  # fmt: skip
     return read
 
 

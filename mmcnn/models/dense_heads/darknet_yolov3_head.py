@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from mmdet.models.dense_heads import YOLOV3Head
 from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmcnn.registry import MODELS
+
+from .placement import placed
 
 
 @MODELS.register_module()
@@ -43,11 +44,5 @@ class DarknetYOLOV3Head(YOLOV3Head):
         """
         results = super().predict_by_feat(pred_maps, batch_img_metas, cfg, rescale=False, with_nms=with_nms)
         for found, meta in zip(results, batch_img_metas, strict=True):
-            boxes = found.bboxes
-            height, width = meta['img_shape'][:2]
-            if rescale:
-                top, left = meta.get('pad_param', (0, 0))
-                boxes = (boxes - boxes.new_tensor([left, top] * 2)) / boxes.new_tensor([*meta['scale_factor'][:2]] * 2)
-                height, width = meta['ori_shape'][:2]
-            found.bboxes = torch.min(boxes.clamp(min=0), boxes.new_tensor([width, height] * 2))
+            found.bboxes = placed(found.bboxes, meta, rescale)
         return results

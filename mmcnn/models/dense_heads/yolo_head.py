@@ -15,6 +15,8 @@ from mmcnn.models.task_modules import LevelOutput
 from mmcnn.ops import batched_nms
 from mmcnn.registry import MODELS, TASK_UTILS
 
+from .placement import placed
+
 
 @MODELS.register_module()
 class YOLOHead(BaseDenseHead):
@@ -162,9 +164,7 @@ class YOLOHead(BaseDenseHead):
             for each image ``bboxes`` (K, 4) xyxy pixels, clipped to the image, ``scores`` (K,) and ``labels`` (K,).
         """
         test_cfg = {**self.test_cfg, **(cfg or {})}
-        outputs = self._outputs(logits)
-        boxes = torch.cat([output.boxes().flatten(1, 3) for output in outputs], dim=1)
-        scores = torch.cat([output.maps[..., 4:].flatten(1, 3) for output in outputs], dim=1).sigmoid()
+        boxes, scores = self.decode(logits)
         results = []
         for image_boxes, image_scores, meta in zip(boxes, scores, batch_img_metas, strict=True):
             found = self._candidates(image_boxes, image_scores, test_cfg)
@@ -178,8 +178,25 @@ class YOLOHead(BaseDenseHead):
                     max_keep=test_cfg['max_per_img'],
                 )
                 found = found[keep]
-            results.append(self._placed(found, meta, rescale))
+            found.bboxes = placed(found.bboxes, meta, rescale)
+            results.append(found)
         return results
+
+    def decode(self, logits: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """All boxes of a batch, whatever their scores.
+
+        Args:
+            logits: of each level, from :meth:`forward`.
+
+        Returns:
+            boxes (N, B, 4), xyxy pixels of the network's input, and scores (N, B, 1 + classes) from 0 to 1: of the
+            object, and of each class if there is one.
+        """
+        outputs = self._outputs(logits)
+        boxes = torch.cat([output.boxes().flatten(1, 3) for output in outputs], dim=1)
+        scores = torch.cat([output.maps[..., 4:].flatten(1, 3) for output in outputs], dim=1).sigmoid()
+        half = boxes[..., 2:] / 2
+        return torch.cat([boxes[..., :2] - half, boxes[..., :2] + half], dim=-1), scores
 
     def _outputs(self, logits: Sequence[Tensor]) -> list[LevelOutput]:
         outputs = []
@@ -193,7 +210,7 @@ class YOLOHead(BaseDenseHead):
 
     @staticmethod
     def _candidates(boxes: Tensor, scores: Tensor, test_cfg: dict) -> InstanceData:
-        """Boxes (K, 4) cxcywh and scores (K, 1 + classes) above the threshold, best ``nms_pre``, unsorted corners."""
+        """Boxes (K, 4) and scores (K, 1 + classes) above the threshold, the best ``nms_pre`` of them, unsorted."""
         threshold = test_cfg['score_thr']
         sure = scores[:, 0] > threshold
         boxes, scores = boxes[sure], scores[sure, 1:] * scores[sure, :1]
@@ -207,21 +224,7 @@ class YOLOHead(BaseDenseHead):
         if len(scores) > test_cfg['nms_pre']:
             scores, best = scores.topk(test_cfg['nms_pre'])
             index, labels = index[best], labels[best]
-        half = boxes[index, 2:] / 2
-        corners = torch.cat([boxes[index, :2] - half, boxes[index, :2] + half], dim=-1)
-        return InstanceData(bboxes=corners, scores=scores, labels=labels)
-
-    @staticmethod
-    def _placed(found: InstanceData, meta: dict, rescale: bool) -> InstanceData:
-        boxes = found.bboxes
-        height, width = meta['img_shape'][:2]
-        if rescale:
-            top, left = meta.get('pad_param', (0, 0))
-            boxes = (boxes - boxes.new_tensor([left, top] * 2)) / boxes.new_tensor([*meta['scale_factor'][:2]] * 2)
-            height, width = meta['ori_shape'][:2]
-        limit = boxes.new_tensor([width, height] * 2)
-        found.bboxes = torch.min(boxes.clamp(min=0), limit)
-        return found
+        return InstanceData(bboxes=boxes[index], scores=scores, labels=labels)
 
 
 def _centred(boxes: Tensor) -> Tensor:

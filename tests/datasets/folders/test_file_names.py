@@ -5,16 +5,6 @@ import pytest
 from mmcnn.datasets.folders.file_names import find_place, means_other_split, split_words, used_to_validate
 
 
-@pytest.fixture
-def root(tmp_path):
-    """images/ with files of which some share their names."""
-    for name in ('a.png', 'B.JPG', 'x.v1.jpg', 'one/s.png', 'two/s.png', 'one/u.png', 'é.png'):
-        path = tmp_path / 'images' / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    return tmp_path
-
-
 def test_places_of_another_machine(root):
     assert find_place('images/one', [root]) == (root / 'images' / 'one', ())
     assert find_place('../images/one', [root]) == (root / 'images' / 'one', ())

@@ -103,6 +103,7 @@ def test_files_are_recognised_and_loaded(yolov5, tmp_path):
     report = load_weights(ours, path)
     assert report.source == 'ultralytics' and not report.missing and len(report.used) == 57 * 5 + 6
     assert report.left_out == {'anchors, which the config has': ('model.24.anchors',)}
+    assert report.notes[0] == 'an ultralytics file'
     x = torch.rand(1, 3, 64, 64)
     assert_close(ours.bbox_head(ours.neck(ours.backbone(x)))[0], peer.maps(x)[24])
 

@@ -1,0 +1,123 @@
+"""What the config of a detector says of its images and of its post-processing, in the words of the runner."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmdet.models import DetDataPreprocessor, FasterRCNN
+from mmdet.models.dense_heads import YOLOV3Head
+from mmengine.config import Config
+from torch import nn
+
+from mmcnn.errors import UsageError
+from mmcnn.fit import Fit
+from mmcnn.image_format import ImageFormat
+from mmcnn.inference.detector import test_pipeline
+from mmcnn.models.classifiers import Classifier
+from mmcnn.models.dense_heads import DarknetYOLOV3Head, YOLOHead
+
+#: Steps of a test pipeline that leave the pixels alone.
+_WITHOUT_PIXELS = ('PackDetInputs', 'LoadAnnotations')
+
+
+def image_of(network: nn.Module, cfg: Config) -> ImageFormat:
+    """Mean, deviation and channel order of the images that a model of a config takes.
+
+    Raises:
+        UsageError: they are not normalised by one mean and deviation for each of three channels.
+    """
+    if isinstance(network, Classifier) and not cfg.model.get('data_preprocessor'):
+        return network.image
+    settings = cfg.model.get('data_preprocessor') or {}
+    mean, std = (tuple(float(value) for value in settings.get(key) or ()) for key in ('mean', 'std'))
+    if len(mean) != 3 or len(std) != 3:
+        raise UsageError(
+            f'the data preprocessor has mean={settings.get("mean")} and std={settings.get("std")}; an export needs one '
+            'number for each of three channels'
+        )
+    if isinstance(network.data_preprocessor, DetDataPreprocessor) and settings.get('rgb_to_bgr'):
+        raise UsageError(
+            'the data preprocessor has rgb_to_bgr=True, so its images are not read as BGR, as a file reads them'
+        )
+    return ImageFormat(mean=mean, std=std, order='rgb' if settings.get('bgr_to_rgb') else 'bgr')
+
+
+def fit_of(cfg: Config, image: ImageFormat) -> Fit:
+    """How the test pipeline and the data preprocessor of a config bring an image to a detector's input.
+
+    Raises:
+        UsageError: they do something that the runner does not know; names it.
+    """
+    steps = [step for step in test_pipeline(cfg) if _short(step) not in _WITHOUT_PIXELS]
+    if len(steps) != 1 or _short(steps[0]) not in ('LetterBox', 'Resize'):
+        names = ', '.join(_short(step) for step in steps) or 'nothing'
+        raise UsageError(
+            f'the test pipeline changes images by {names}; the runner of an export knows one LetterBox or one Resize'
+        )
+    step = {key: value for key, value in steps[0].items() if key != 'type'}
+    settings = cfg.model.data_preprocessor
+    if _short(steps[0]) == 'LetterBox':
+        rect, grey = step.get('rect', True), float(step.get('pad_val', 114))
+        return Fit(
+            scale=tuple(step.get('img_scale', (640, 640))),
+            stride=step.get('stride', 32) if rect else None,
+            extra=step.get('extra', 0.5),
+            value=(grey,) * 3,
+        )
+    scale = step.get('scale')
+    if scale is None or isinstance(scale, int) or set(step) - {'scale', 'keep_ratio'} or not step.get('keep_ratio'):
+        raise UsageError(
+            f'the test pipeline has {steps[0]}; the runner of an export knows Resize with scale=(W, H) and '
+            'keep_ratio=True'
+        )
+    pad = float(settings.get('pad_value', 0))
+    value = tuple(pad * std + mean for mean, std in zip(image.mean, image.std, strict=True))
+    return Fit(
+        scale=tuple(scale),
+        rule='long-short',
+        rounding='half-up',
+        shrink='linear',
+        place='corner',
+        stride=max(settings.get('pad_size_divisor', 1), 32),
+        extra=0.0,
+        value=value[::-1] if image.order == 'rgb' else value,  # of BGR images
+    )
+
+
+def test_cfg_of(network: nn.Module) -> dict[str, Any]:
+    """The post-processing of a detector: score_thr, nms, nms_pre, max_per_img and multi_label.
+
+    Raises:
+        UsageError: of this detector there is no export.
+    """
+    if isinstance(network, FasterRCNN):
+        cfg = network.test_cfg.rcnn
+        return _plain(cfg, cfg.score_thr, cfg.max_per_img)
+    head = getattr(network, 'bbox_head', None)
+    if isinstance(head, YOLOHead):
+        cfg = head.test_cfg
+        return _plain(cfg, cfg['score_thr'], cfg['nms_pre'], cfg['multi_label'])
+    if isinstance(head, YOLOV3Head):
+        # Its own threshold and cut go by the scores of classes alone, and are in the graph (forms.Decoded).
+        return _plain(head.test_cfg, 0.0, head.test_cfg.get('nms_pre', -1))
+    kind = type(head or network).__name__
+    raise UsageError(f'{kind} has no export; YOLOHead, YOLOV3Head and FasterRCNN have, and every backbone by itself')
+
+
+def clips(network: nn.Module) -> bool:
+    """Whether the boxes of a detector end where the image ends; of MMDetection's heads they need not."""
+    return isinstance(getattr(network, 'bbox_head', None), YOLOHead | DarknetYOLOV3Head)
+
+
+def _plain(cfg: dict, score_thr: float, nms_pre: int, multi_label: bool = True) -> dict[str, Any]:
+    return dict(
+        score_thr=float(score_thr),
+        nms=dict(type=cfg['nms'].get('type', 'iou'), iou_threshold=float(cfg['nms']['iou_threshold'])),
+        nms_pre=int(nms_pre),
+        max_per_img=int(cfg['max_per_img']),
+        multi_label=bool(multi_label),
+    )
+
+
+def _short(step: dict) -> str:
+    return step['type'].rpartition('.')[2]

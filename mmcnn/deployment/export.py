@@ -1,0 +1,135 @@
+"""``mmcnn.export``: a network to a file, checked against PyTorch before it is there."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mmcnn.datasets.check.detector import check_data
+from mmcnn.deployment.check import Checked, check_export
+from mmcnn.deployment.files import check_packages, write
+from mmcnn.deployment.networks import exportable
+from mmcnn.deployment.options import SUFFIXES, ExportOptions
+from mmcnn.deployment.plan import plan_export
+from mmcnn.deployment.random_weights import spread
+from mmcnn.errors import DataError, UsageError
+from mmcnn.inference.images import read_image
+from mmcnn.runs.api import takes
+from mmcnn.runs.causes import known_causes
+from mmcnn.runs.data import demo_data
+from mmcnn.runs.drawn_split import draw_of
+from mmcnn.runs.process_state import kept_process_state
+from mmcnn.runtime.metadata import Metadata
+
+#: Images of the check. Every second one is cut, so that there are several aspect ratios.
+CHECK_IMAGES = 8
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """What came of an export.
+
+    Attributes:
+        path: the file; of OpenVINO the .xml, with the weights in a .bin beside it.
+        size: of the file or files, bytes.
+        metadata: what it says of itself.
+        checked: what the check found.
+    """
+
+    path: Path
+    size: int
+    metadata: Metadata
+    checked: Checked
+
+
+@takes(ExportOptions, 'source')
+def export(options: ExportOptions) -> ExportResult:
+    """Writes a network as ``mmcnn export`` does: ONNX, OpenVINO's format or one of PyTorch's exported programs.
+
+    ``mmcnn.export('best.pth', form='nms').path``. The first argument is a checkpoint, published weights, the name of a
+    network or config, or a loaded config. The file is compared with PyTorch before it is there.
+
+    Raises:
+        MmcnnError: an option, the weights or the data are at fault, or the file would not give what PyTorch gives; see
+            :mod:`mmcnn.errors`.
+    """
+    return run_export(options)
+
+
+def run_export(options: ExportOptions, say: Callable[[str], object] = print) -> ExportResult:
+    """An export from its options; :func:`mmcnn.export` for callers that have them.
+
+    Raises:
+        UsageError: an option does not fit, or the file exists.
+        DependencyError: a package is missing.
+        CheckpointError: the weights cannot be used.
+        ExportError: PyTorch cannot export the network, or the file does not give what PyTorch gives; there is no file.
+        DataError: the images of ``data`` cannot be used.
+    """
+    check_packages(options.to)
+    with kept_process_state(), known_causes():
+        target = _target(options)
+        images = images_to_check(options)
+        found = exportable(options, say)
+        plan = plan_export(found, options)
+        if found.checkpoint is None:
+            spread(found.network, plan.canvases(images))
+        metadata = plan.metadata()
+        for sentence in metadata.dropped:
+            say(f'note: {sentence}')
+        # Not in its place before it is checked: who finds a file there can use it.
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f'.{target.stem}-') as folder:
+            path = Path(folder) / target.name
+            write(plan, path, metadata)
+            checked = check_export(plan, path, images)
+            files = sorted(Path(folder).iterdir(), key=lambda each: each.suffix == target.suffix)
+            size = sum(each.stat().st_size for each in files)
+            for each in files:
+                os.replace(each, target.parent / each.name)
+    return ExportResult(target, size, metadata, checked)
+
+
+def images_to_check(options: ExportOptions) -> list[np.ndarray]:
+    """Images (H, W, 3) uint8 BGR of the validation split of ``data``, or drawn ones.
+
+    Raises:
+        DataError: there are none.
+    """
+    data = options.data
+    folder = demo_data() if data in (None, 'demo') else data
+    split = check_data(folder, ('val',), decode=False, draw=draw_of(options)).splits[-1]
+    entries = split.coco['images']
+    if not entries:
+        raise DataError(f'{split.title} has no images to check the export on')
+    step = max(len(entries) // CHECK_IMAGES, 1)
+    images = [read_image(split.image_path(entry)) for entry in entries[::step][:CHECK_IMAGES]]
+    return [image[: max(image.shape[0] * 2 // 3, 1)] if i % 2 else image for i, image in enumerate(images)]
+
+
+def _target(options: ExportOptions) -> Path:
+    """The file to write.
+
+    Raises:
+        UsageError: it exists, has another ending, or its folder does not exist.
+    """
+    suffix = SUFFIXES[options.to]
+    if options.out is not None:
+        target = Path(options.out).expanduser()
+        if target.suffix != suffix:
+            raise UsageError(f'out={target}: a file of to={options.to} ends in {suffix}')
+    else:
+        name = Path(str(options.source)).stem if isinstance(options.source, str | Path) else 'network'
+        target = Path(f'{name}{suffix}')
+    for each in (target, target.with_suffix('.bin')) if options.to == 'openvino' else (target,):
+        if each.exists():
+            raise UsageError(f'out={each} exists and would be overwritten; choose another name')
+    if not target.parent.is_dir():
+        raise UsageError(f'out={target}: there is no folder {target.parent}')
+    if not os.access(target.parent, os.W_OK | os.X_OK):
+        raise UsageError(f'out={target}: nothing can be written to {target.parent}')
+    return target

@@ -1,0 +1,124 @@
+"""The files of an export: ONNX, OpenVINO, and PyTorch's exported programs."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from mmcnn.deployment.operators import translations
+from mmcnn.deployment.plan import Plan
+from mmcnn.errors import DependencyError, MmcnnError
+from mmcnn.runtime.metadata import KEY, Metadata
+
+#: Of the operators; what ONNX Runtime 1.14 (2023), TensorRT 10 and OpenVINO 2024 read.
+OPSET = 18
+#: The packages that each kind of file needs, and the extra of mmcnn that has them.
+NEEDED = {
+    'onnx': (('onnx', 'onnxscript', 'onnxruntime'), 'export'),
+    'openvino': (('onnx', 'onnxscript', 'onnxruntime', 'openvino'), 'export,openvino'),
+    'torch-export': ((), ''),
+}
+#: Name of the entry of the metadata in a file of PyTorch.
+EXTRA_FILE = f'{KEY}.json'
+
+
+class ExportError(MmcnnError, RuntimeError):
+    """A network cannot be exported, or what was written does not give what PyTorch gives."""
+
+
+def check_packages(to: str) -> None:
+    """Raises DependencyError where a package is missing that the kind of file needs."""
+    packages, extra = NEEDED[to]
+    for name in packages:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise DependencyError(f"to={to} needs the package {name}: pip install 'mmcnn[{extra}]'") from error
+
+
+def write(plan: Plan, path: Path, metadata: Metadata) -> None:
+    """Writes what a plan says, in float32.
+
+    Raises:
+        ExportError: PyTorch cannot export the network.
+    """
+    if plan.options.to == 'torch-export':
+        with _quiet(), torch.no_grad():
+            program = torch.export.export(plan.module, plan.example(), dynamic_shapes=plan.dynamic_shapes())
+            torch.export.save(program, path, extra_files={EXTRA_FILE: metadata.to_json()})
+        return
+    onnx_path = path.with_suffix('.onnx')
+    write_onnx(plan, onnx_path, metadata)
+    if plan.options.to == 'openvino':
+        write_openvino(onnx_path, path, metadata)
+        onnx_path.unlink()
+
+
+def write_onnx(plan: Plan, path: Path, metadata: Metadata) -> None:
+    """Writes an ONNX file with operators of ONNX's own domain only.
+
+    Raises:
+        ExportError: PyTorch cannot export the network, or the file is not valid.
+    """
+    import onnx
+
+    try:
+        with _quiet(), torch.no_grad():
+            program = torch.onnx.export(
+                plan.module,
+                plan.example(),
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=plan.input_names,
+                output_names=plan.output_names,
+                dynamic_shapes=plan.dynamic_shapes(),
+                custom_translation_table=translations(),
+                external_data=False,
+                verbose=False,
+            )
+    except torch.onnx.OnnxExporterError as error:
+        reason = str(error.__cause__ or error).strip().splitlines()[0]
+        raise ExportError(f'{plan.found.name} cannot be exported by PyTorch {torch.__version__}: {reason}') from error
+    model = program.model_proto
+    keep_metadata(model, metadata)
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except onnx.checker.ValidationError as error:
+        raise ExportError(f'the file of {plan.found.name} would not be valid: {error}') from error
+    onnx.save(model, path)
+
+
+def keep_metadata(model, metadata: Metadata) -> None:
+    """Puts the metadata into an ONNX model; tools that rewrite it lose them now and then."""
+    import onnx
+
+    del model.metadata_props[:]
+    onnx.helper.set_model_props(model, {KEY: metadata.to_json()})
+
+
+def write_openvino(source: Path, path: Path, metadata: Metadata) -> None:
+    """Converts an ONNX file; the weights lie beside ``path``, in a .bin file of the same name."""
+    import openvino
+
+    model = openvino.convert_model(source)
+    model.set_rt_info(metadata.to_json(), ['model_info', KEY])
+    openvino.save_model(model, path, compress_to_fp16=metadata.precision == 'fp16')
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without PyTorch's remarks about its own exporter."""
+    logger = logging.getLogger('torch.onnx')
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(action='ignore'):
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,216 @@
+"""What is to be exported: a network with everything that a file has to say of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmdet.models import FasterRCNN
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from torch import nn
+
+from mmcnn.config.class_names import class_names
+from mmcnn.config.entries import merge_options
+from mmcnn.config.files import own_configs
+from mmcnn.config.load import load_config, set_backbone
+from mmcnn.config.model import is_classifier, wire_model
+from mmcnn.config.of_weights import KNOWN_CLASSES, config_of
+from mmcnn.deployment.detectors import clips, fit_of, image_of, test_cfg_of
+from mmcnn.deployment.options import ExportOptions
+from mmcnn.errors import UsageError
+from mmcnn.fit import Fit
+from mmcnn.image_format import ImageFormat
+from mmcnn.inference.detector import Detector
+from mmcnn.models.classifiers import build_classifier
+from mmcnn.models.families import build_backbone, list_backbones
+from mmcnn.models.wiring import num_classes, set_num_classes
+from mmcnn.nearest import nearest
+from mmcnn.runtime.metadata import CLASSIFICATION, DETECTION, FEATURES
+from mmcnn.weights.checkpoint import Checkpoint
+from mmcnn.weights.loading import load_state, load_weights
+from mmcnn.weights.record import digest
+
+Say = Callable[[str], object]
+#: Seed of the weights of a network that is called by its name.
+SEED = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exportable:
+    """A network with everything that a file has to say of it.
+
+    Attributes:
+        network: in evaluation mode, on the CPU.
+        task: one of :data:`~mmcnn.runtime.metadata.TASKS`.
+        name: of the network or config.
+        image: the images that it takes.
+        classes: names of the classes; of a backbone none.
+        config: of a detector; None: it is none.
+        fit: how an image becomes the input of a detector.
+        test_cfg: of a detector, as :class:`~mmcnn.runtime.metadata.Metadata` has it.
+        clip: whether the boxes of a detector end where the image ends.
+        checkpoint: name and SHA-256 of the file of weights; None: they are random.
+        licence: of the weights; None: their file says nothing.
+    """
+
+    network: nn.Module
+    task: str
+    name: str
+    image: ImageFormat
+    classes: tuple[str, ...] = ()
+    config: Config | None = None
+    fit: Fit | None = None
+    test_cfg: dict[str, Any] | None = None
+    clip: bool = True
+    checkpoint: dict[str, str] | None = None
+    licence: str | None = None
+
+    @property
+    def is_two_stage(self) -> bool:
+        """Whether it is a Faster R-CNN, which looks at one image at a time."""
+        return isinstance(self.network, FasterRCNN)
+
+    @property
+    def stride(self) -> int:
+        """What the sides of its input have to be multiples of, pixels; 1: any size will do."""
+        return 32 if self.task == DETECTION else 1
+
+
+def exportable(options: ExportOptions, say: Say) -> Exportable:
+    """The network that is to be exported.
+
+    Raises:
+        UsageError: there is no such file, network or config, or an option does not go with it.
+        CheckpointError: the weights cannot be used.
+    """
+    source = options.source
+    if isinstance(source, Config):
+        return _of_config(load_config(source, say=say), 'config', options, say)
+    name = str(source)
+    if Path(name).is_file() and not name.endswith('.py'):
+        if options.weights is not None:
+            raise UsageError(f'weights={options.weights}: {name} has weights of its own; leave the option out')
+        return _of_file(Checkpoint.open(name), options, say)
+    if name.endswith('.py') or name.removeprefix('configs/') in own_configs():
+        return _of_config(load_config(name, say=say), Path(name).stem, options, say)
+    return _of_network(name, options, say)
+
+
+def _of_network(name: str, options: ExportOptions, say: Say) -> Exportable:
+    """A backbone or classifier by its name."""
+    networks = list_backbones()
+    if name not in networks:
+        known = [*networks, *own_configs()]
+        raise UsageError(f"'{name}' is no file, and no network or config is called so; {nearest(name, known)}")
+    for option in ('backbone', 'cfg_options', 'config'):
+        if getattr(options, option):
+            raise UsageError(f'{option} changes a config, and {name} is a network')
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)
+        classifies = options.form == 'logits'
+        network = build_classifier(name) if classifies else build_backbone(name)
+    licence = _loaded(network, options.weights, name, say)
+    return Exportable(
+        network=network.eval(),
+        task=CLASSIFICATION if classifies else FEATURES,
+        name=name,
+        image=network.image if classifies else network.arch.image,
+        classes=_class_names(options, network.num_classes) if classifies else (),
+        **_provenance(options.weights, licence),
+    )
+
+
+def _of_config(cfg: Config, name: str, options: ExportOptions, say: Say) -> Exportable:
+    """The model of a config, with random weights unless there are ``weights``."""
+    _adapt(cfg, options, say)
+    if options.classes is not None:
+        set_num_classes(cfg.model, len(class_names(options.classes)))
+    wire_model(cfg)
+    # PyTorch's own initialisation: what the config says may be a download, and makes scores that no check can compare.
+    with DefaultScope.overwrite_default_scope('mmdet'), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)
+        network = MODELS.build(cfg.model)
+    licence = _loaded(network, options.weights, name, say)
+    count = max(num_classes(cfg.model))
+    known = KNOWN_CLASSES[count][0] if options.classes is None and count in KNOWN_CLASSES else None
+    classes = known or _class_names(options, count)
+    return _described(network, cfg, name, classes, **_provenance(options.weights, licence))
+
+
+def _of_file(file: Checkpoint, options: ExportOptions, say: Say) -> Exportable:
+    """A checkpoint of a run, or published weights of a detector."""
+    given = _provenance(file.path, file.record.licence if file.record else None)
+    if options.config is None and isinstance(file.meta.get('cfg'), str) and is_classifier(file.config):
+        cfg = file.config
+        _adapt(cfg, options, say)
+        with DefaultScope.overwrite_default_scope('mmdet'):
+            network = MODELS.build(cfg.model)
+        load_state(network, file.state_dict, file.path)
+        classes = file.classes or _class_names(options, network.num_classes)
+        return _described(network, cfg, network.backbone.variant, classes, **given)
+    if options.config is None:
+        cfg, names = config_of(file, options.classes, say)
+    else:
+        cfg, names = load_config(options.config, say=say), options.classes
+    _adapt(cfg, options, say)
+    wire_model(cfg)
+    detector = Detector(file, cfg, 'cpu', classes=names or None, say=say)
+    return _described(detector.model, cfg, Path(cfg.filename or file.path).stem, detector.classes, **given)
+
+
+def _described(network: nn.Module, cfg: Config, name: str, classes: Sequence[str], **given: Any) -> Exportable:
+    """A network with what its config says."""
+    image = image_of(network, cfg)
+    known = dict(network=network.eval(), name=name, image=image, classes=tuple(classes), **given)
+    if is_classifier(cfg):
+        return Exportable(task=CLASSIFICATION, **known)
+    fit = fit_of(cfg, image)
+    return Exportable(
+        task=DETECTION, config=cfg, fit=fit, test_cfg=test_cfg_of(network), clip=clips(network), **known
+    )  # fmt: skip
+
+
+def _adapt(cfg: Config, options: ExportOptions, say: Say) -> None:
+    set_backbone(cfg, options.backbone, options.cfg_options, say)
+    merge_options(cfg, options.cfg_options, say)
+
+
+def _loaded(network: nn.Module, weights: str | Path | None, name: str, say: Say) -> str | None:
+    """Loads weights, and says what they are; their licence, if their file names one."""
+    if weights is None:
+        say(f'note: the weights of {name} are random; weights=FILE loads trained ones')
+        return None
+    file = Checkpoint.open(weights)
+    say(f'{file.path}: {load_weights(network, file)}')
+    return file.record.licence if file.record else None
+
+
+def _provenance(weights: str | Path | None, licence: str | None) -> dict[str, Any]:
+    if weights is None:
+        return {}
+    path = Path(weights).expanduser()
+    return dict(checkpoint=dict(name=path.name, sha256=digest(path)), licence=licence or None)
+
+
+def _class_names(options: ExportOptions, count: int) -> tuple[str, ...]:
+    """The names that are given, or numbers.
+
+    Raises:
+        UsageError: there are not as many as classes.
+    """
+    if options.classes is None:
+        return tuple(f'class {i}' for i in range(count))
+    names = class_names(options.classes)
+    if len(names) != count:
+        raise UsageError(f'classes: {len(names)} names for {count} classes')
+    return names
+
+
+def with_size(network: Exportable, size: tuple[int, int]) -> Exportable:
+    """A detector whose images all get a canvas of this size (H, W), pixels."""
+    return replace(network, fit=replace(network.fit, canvas=size))

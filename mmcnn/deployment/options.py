@@ -1,0 +1,125 @@
+"""What an export can be told; Python and the command line both read it here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from mmcnn.errors import UsageError
+from mmcnn.runs.options import ModelOptions, Option, SplitOptions
+
+#: What can be written, and the ending of its file.
+SUFFIXES = {'onnx': '.onnx', 'openvino': '.xml', 'torch-export': '.pt2'}
+FORMS = ('decoded', 'nms', 'raw', 'logits', 'maps')
+DYNAMIC = ('batch', 'all', 'none')
+PRECISIONS = ('fp32', 'fp16', 'int8')
+LAYOUTS = ('plain', 'tensorrt', 'deepstream')
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions(SplitOptions, ModelOptions):
+    """An export.
+
+    Attributes:
+        source: a checkpoint, published weights, or the name of a network or config (its weights are random then,
+            unless there are ``weights``).
+        config: as for an inference; None: the one inside the checkpoint, else the one of ours that holds the weights.
+    """
+
+    source: Any
+    config: Any = None
+    out: Annotated[
+        str | Path | None, Option('the file to write (default: named after the source, in this folder)', 'FILE')
+    ] = None
+    to: Annotated[str, Option('what to write (default: onnx)', choices=tuple(SUFFIXES))] = 'onnx'
+    form: Annotated[
+        str | None,
+        Option(
+            'what the outputs are. Of a detector: decoded boxes and scores (the default), nms, raw maps. Of a network '
+            'by name: maps (the default) or logits',
+            choices=FORMS,
+        ),
+    ] = None
+    weights: Annotated[
+        str | Path | None, Option('weights of any kind for a network or config that is called by its name', 'FILE')
+    ] = None
+    classes: Annotated[
+        str | Path | Sequence | None,
+        Option(
+            'names of the classes of weights that do not say them: a,b,c or a file with one on each line', 'NAMES|FILE'
+        ),
+    ] = None
+    img_size: Annotated[
+        Sequence[int] | int | None,
+        Option(
+            'height and width of the input, or one number for both, in pixels (default: what a square image gets in '
+            'the test)',
+            'N',
+        ),
+    ] = None
+    dynamic: Annotated[
+        str | None,
+        Option(
+            'what may differ from call to call: the batch (the default), all (height and width, too) or none',
+            choices=DYNAMIC,
+        ),
+    ] = None
+    input: Annotated[
+        str,
+        Option(
+            'float (N, 3, H, W) or uint8 (N, H, W, 3), both BGR from 0 to 255 as OpenCV reads images (default: float)',
+            choices=('float', 'uint8'),
+        ),
+    ] = 'float'
+    precision: Annotated[str, Option('of the weights and of what is computed (default: fp32)', choices=PRECISIONS)] = (
+        'fp32'
+    )
+    data: Annotated[
+        str | Path | None,
+        Option('folder of a data set, whose validation images the check and int8 use (default: drawn images)', 'PATH'),
+    ] = None
+    max_loss: Annotated[float, Option('AP that int8 may cost at most (default: 0.01)', 'AP', minimum=0, maximum=1)] = (
+        0.01
+    )
+    score_thr: Annotated[
+        float | None,
+        Option('lowest score that form nms gives (default: that of the config)', 'S', minimum=0, maximum=1),
+    ] = None
+    layout: Annotated[
+        str,
+        Option(
+            'of the outputs of form nms: plain; tensorrt, 32-bit integers as of its EfficientNMS; deepstream, '
+            'one tensor (N, K, 6) (default: plain)',
+            choices=LAYOUTS,
+        ),
+    ] = 'plain'
+    mish: Annotated[
+        str,
+        Option(
+            'Mish as a quotient of polynomials of exp(x), which ONNX Runtime computes in half the time (the default), '
+            'or by its operators',
+            choices=('fast', 'exact'),
+        ),
+    ] = 'fast'
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        size = self.img_size
+        if size is not None:
+            sides = (size,) * 2 if isinstance(size, int) else tuple(size)
+            sides = sides * 2 if len(sides) == 1 else sides
+            if len(sides) != 2 or any(isinstance(side, bool) or not isinstance(side, int) for side in sides):
+                raise UsageError(f'img_size={size!r}: it has to be one whole number, or height and width')
+            if min(sides) < 1:
+                raise UsageError(f'img_size={size!r}: each side has to be at least 1 pixel')
+            object.__setattr__(self, 'img_size', sides)
+        if self.layout != 'plain' and self.form != 'nms':
+            raise UsageError(f'layout={self.layout} is of form=nms only')
+        if self.score_thr is not None and self.form != 'nms':
+            raise UsageError(
+                f'score_thr={self.score_thr:g} is of form=nms only: with other forms whoever reads the outputs chooses'
+            )
+        if self.precision == 'int8' and self.data is None:
+            raise UsageError('precision=int8 needs data=PATH: the ranges of the maps are measured on its images')

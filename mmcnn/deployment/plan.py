@@ -1,0 +1,227 @@
+"""An export before any work is done: form, size, what may differ from call to call, and the module that computes it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mmcnn.deployment.faster_rcnn import ExportableFasterRCNN
+from mmcnn.deployment.forms import Decoded, Logits, Maps, Normalised, with_rational_mish
+from mmcnn.deployment.networks import Exportable
+from mmcnn.deployment.nms import OUTPUTS, WithNMS
+from mmcnn.deployment.options import ExportOptions
+from mmcnn.errors import UsageError
+from mmcnn.fit import Fit
+from mmcnn.models.fuse import fuse
+from mmcnn.runtime.metadata import FORMS, Input, Metadata
+from mmcnn.version import __version__
+
+#: Batch of the example that a network is traced with: 2, since PyTorch takes 1 for a constant.
+EXAMPLE_BATCH = 2
+#: Largest batch, and largest side in pixels, that a file with dynamic ones is made for.
+MAX_BATCH, MAX_SIDE = 1024, 8192
+#: Name of the second input: height and width of the image on the canvas.
+IM_SIZE = 'im_size'
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is written.
+
+    Attributes:
+        found: the network.
+        options: what was asked for.
+        form: of the outputs.
+        size: (H, W) in pixels of the input, or of the example where they are dynamic.
+        dynamic: 'batch', 'all' or 'none'.
+        fit: how an image becomes the input of a detector; None: not a detector.
+    """
+
+    found: Exportable
+    options: ExportOptions
+    form: str
+    size: tuple[int, int]
+    dynamic: str
+    fit: Fit | None
+
+    @property
+    def uint8(self) -> bool:
+        """Whether images are (N, H, W, 3) uint8."""
+        return self.options.input == 'uint8'
+
+    @property
+    def batch(self) -> int | None:
+        """Number of images that the file takes; None: any."""
+        return 1 if self.dynamic == 'none' or self.found.is_two_stage else None
+
+    @cached_property
+    def module(self) -> nn.Module:
+        """What the file computes, in evaluation mode: of a copy of the network, with BatchNorm folded."""
+        network = fuse(self.found.network)
+        if self.options.mish == 'fast':
+            with_rational_mish(network)
+        return Normalised(self._inner(network), self.found.image, self.uint8).eval()
+
+    def _inner(self, network: nn.Module) -> nn.Module:
+        if self.found.is_two_stage:
+            if self.options.score_thr is not None:
+                network.roi_head.test_cfg.score_thr = self.options.score_thr
+            return ExportableFasterRCNN(network, self.options.layout)
+        if self.form == 'logits':
+            return Logits(network)
+        if self.form in ('maps', 'raw'):
+            return Maps(network)
+        decoded, layout = Decoded(network), self.options.layout
+        return WithNMS(decoded, self._test_cfg, layout) if self.form == 'nms' else decoded
+
+    @property
+    def _test_cfg(self) -> dict[str, Any]:
+        given = self.options.score_thr
+        return {**(self.found.test_cfg or {}), **({} if given is None else dict(score_thr=given))}
+
+    @property
+    def output_names(self) -> list[str]:
+        """Names of the outputs."""
+        if self.form in ('maps', 'raw'):
+            with torch.no_grad():
+                return [f'map{i}' for i in range(len(self.module(*self.example(1))))]
+        if self.form == 'nms':
+            return list(OUTPUTS[self.options.layout])
+        return dict(logits=['logits'], decoded=['boxes', 'scores'])[self.form]
+
+    def example(self, batch: int | None = None) -> tuple[Tensor, ...]:
+        """Inputs to trace the module with: noise."""
+        height, width = self.size
+        draw, count = np.random.default_rng(0), batch or self.batch or EXAMPLE_BATCH
+        return self.inputs([draw.integers(0, 256, (height, width, 3), np.uint8) for _ in range(count)], self.size)
+
+    def inputs(self, images: Sequence[np.ndarray], size: tuple[int, int]) -> tuple[Tensor, ...]:
+        """Images (H, W, 3) uint8 BGR, stretched to a size (h, w) in pixels, as the module takes them."""
+        pixels = torch.from_numpy(np.stack([cv2.resize(image, size[::-1]) for image in images]))
+        pixels = pixels if self.uint8 else pixels.permute(0, 3, 1, 2).float().contiguous()
+        return (pixels, torch.tensor(size)) if self.found.is_two_stage else (pixels,)
+
+    def canvases(self, images: Sequence[np.ndarray]) -> Tensor:
+        """Images (H, W, 3) uint8 BGR as the network takes them: (N, 3, H, W) at the size of the input, normalised."""
+        fit = self.fit and replace(self.fit, canvas=self.size)
+        fitted = [fit.apply(each, np.float32).image if fit else cv2.resize(each, self.size[::-1]) for each in images]
+        inputs, image = torch.from_numpy(np.stack(fitted)).permute(0, 3, 1, 2).float(), self.found.image
+        mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (image.mean, image.std))
+        return ((inputs.flip(1) if image.order == 'rgb' else inputs) - mean) / std
+
+    @property
+    def other_size(self) -> tuple[int, int]:
+        """A second size (H, W) in pixels to try a file at that takes any: odd, where that may be."""
+        height, width = self.size
+        return (height + 32, max(width - 64, 32)) if self.found.stride > 1 else (height + 3, width + 10)
+
+    @property
+    def input_names(self) -> list[str]:
+        """Names of the inputs."""
+        return ['images', IM_SIZE] if self.found.is_two_stage else ['images']
+
+    def dynamic_shapes(self) -> tuple[dict, ...]:
+        """Which axes of the inputs may have other sizes, as ``torch.export`` wants it."""
+        axes = {}
+        if self.batch is None:
+            axes[0] = torch.export.Dim('N', min=1, max=MAX_BATCH)
+        if self.dynamic == 'all':
+            first, stride = (1 if self.uint8 else 2), self.found.stride
+            for axis, name in ((first, 'height'), (first + 1, 'width')):
+                dim = torch.export.Dim(name, min=1 if stride > 1 else 32, max=MAX_SIDE // stride)
+                axes[axis] = dim if stride == 1 else stride * dim
+        return (axes, ({},)) if self.found.is_two_stage else (axes,)
+
+    def metadata(self) -> Metadata:
+        """What the file says of itself."""
+        found, image = self.found, self.found.image
+        test_cfg = self._test_cfg
+        if test_cfg:
+            kind = test_cfg['nms']['type']
+            test_cfg['nms'] = dict(test_cfg['nms'], type='iou' if kind == 'nms' else kind)
+        turn = slice(None, None, -1 if image.order == 'rgb' else 1)
+        return Metadata(
+            task=found.task,
+            form=self.form,
+            network=found.name,
+            classes=found.classes,
+            input=Input(
+                dtype='uint8' if self.uint8 else 'float32',
+                layout='NHWC' if self.uint8 else 'NCHW',
+                mean=tuple(image.mean[turn]),
+                std=tuple(image.std[turn]),
+                size=None if self.dynamic == 'all' else self.size,
+                stride=found.stride,
+                batch=self.batch,
+                image_size=found.is_two_stage,
+            ),
+            fit=self.fit,
+            test_cfg=test_cfg,
+            clip=found.clip,
+            layout=self.options.layout,
+            precision=self.options.precision,
+            dropped=tuple(getattr(self.module.inner, 'dropped', ())),
+            versions=_versions(self.options.to),
+            checkpoint=found.checkpoint,
+            licence=found.licence,
+        )
+
+
+def plan_export(found: Exportable, options: ExportOptions) -> Plan:
+    """What is written, of a network and what was asked for.
+
+    Raises:
+        UsageError: an option does not go with the network.
+    """
+    form = _form(found, options)
+    dynamic = options.dynamic or ('all' if found.is_two_stage else 'batch')
+    if found.is_two_stage and dynamic == 'batch':
+        raise UsageError('dynamic=batch: Faster R-CNN looks at one image at a time; all and none are possible')
+    size, fit = options.img_size, found.fit
+    if size is not None and any(side % found.stride for side in size):
+        raise UsageError(
+            f'img_size={size[0]} x {size[1]}: each side has to be a multiple of {found.stride}, the coarsest stride'
+        )
+    if fit is None:
+        return Plan(found, options, form, size or (found.image.size,) * 2, dynamic, None)
+    if size is not None:
+        fit = replace(fit, scale=size[::-1])
+    else:
+        sides = (max(fit.scale),) * 2 if fit.rule == 'inside' else (min(fit.scale), max(fit.scale))
+        size = fit.padded(*fit.resized(*sides))
+    if dynamic != 'all':
+        fit = replace(fit, canvas=size)
+    return Plan(found, options, form, size, dynamic, fit)
+
+
+def _form(found: Exportable, options: ExportOptions) -> str:
+    possible = ('nms',) if found.is_two_stage else FORMS[found.task]
+    form = options.form or possible[0]
+    if form not in possible:
+        what = 'a Faster R-CNN' if found.is_two_stage else dict(features='a backbone').get(found.task, found.task)
+        raise UsageError(f'form={form}: {found.name} is {what}, whose form is {" or ".join(possible)}')
+    if options.to == 'torch-export' and form == 'nms':
+        raise UsageError(
+            "form=nms has ONNX's operators, which PyTorch does not have; of to=torch-export "
+            f'{" and ".join(each for each in possible if each != "nms") or "no form of a Faster R-CNN"} can be written'
+        )
+    return form
+
+
+def _versions(to: str) -> dict[str, str]:
+    packages = dict(onnx=('torch', 'onnx', 'onnxscript'), openvino=('torch', 'onnx', 'openvino')).get(to, ('torch',))
+    found = dict(mmcnn=__version__)
+    for name in packages:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # built from source, without metadata
+            continue
+    return found
