@@ -11,8 +11,9 @@ from pathlib import Path
 
 import torch
 
+from mmcnn.deployment.half import in_half
 from mmcnn.deployment.operators import translations
-from mmcnn.deployment.plan import Plan
+from mmcnn.deployment.plan import QUANTIZERS, Plan
 from mmcnn.errors import DependencyError, MmcnnError
 from mmcnn.runtime.metadata import KEY, Metadata
 
@@ -32,10 +33,10 @@ class ExportError(MmcnnError, RuntimeError):
     """A network cannot be exported, or what was written does not give what PyTorch gives."""
 
 
-def check_packages(to: str) -> None:
+def check_packages(to: str, precision: str = 'fp32') -> None:
     """Raises DependencyError where a package is missing that the kind of file needs."""
     packages, extra = NEEDED[to]
-    for name in packages:
+    for name in (*packages, QUANTIZERS[to]) if precision == 'int8' else packages:
         try:
             importlib.import_module(name)
         except ImportError as error:
@@ -43,7 +44,7 @@ def check_packages(to: str) -> None:
 
 
 def write(plan: Plan, path: Path, metadata: Metadata) -> None:
-    """Writes what a plan says, in float32.
+    """Writes what a plan says, in float32, or in float16 where that is its precision.
 
     Raises:
         ExportError: PyTorch cannot export the network.
@@ -68,10 +69,12 @@ def write_onnx(plan: Plan, path: Path, metadata: Metadata) -> None:
     """
     import onnx
 
+    # OpenVINO's format keeps weights in float16 by itself, and the runtime chooses what it computes in.
+    module = in_half(plan.module) if metadata.precision == 'fp16' and plan.options.to == 'onnx' else plan.module
     try:
         with _quiet(), torch.no_grad():
             program = torch.onnx.export(
-                plan.module,
+                module,
                 plan.example(),
                 dynamo=True,
                 opset_version=OPSET,

@@ -21,7 +21,7 @@ from mmcnn.deployment.options import ExportOptions
 from mmcnn.errors import UsageError
 from mmcnn.fit import Fit
 from mmcnn.models.fuse import fuse
-from mmcnn.runtime.metadata import FORMS, Input, Metadata
+from mmcnn.runtime.metadata import DETECTION, FORMS, Input, Metadata
 from mmcnn.version import __version__
 
 #: Batch of the example that a network is traced with: 2, since PyTorch takes 1 for a constant.
@@ -30,6 +30,8 @@ EXAMPLE_BATCH = 2
 MAX_BATCH, MAX_SIDE = 1024, 8192
 #: Name of the second input: height and width of the image on the canvas.
 IM_SIZE = 'im_size'
+#: The package that quantises each kind of file.
+QUANTIZERS = {'onnx': 'onnxruntime', 'openvino': 'nncf'}
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,7 @@ class Plan:
             layout=self.options.layout,
             precision=self.options.precision,
             dropped=tuple(getattr(self.module.inner, 'dropped', ())),
-            versions=_versions(self.options.to),
+            versions=_versions(self.options.to, self.options.precision),
             checkpoint=found.checkpoint,
             licence=found.licence,
         )
@@ -185,6 +187,8 @@ def plan_export(found: Exportable, options: ExportOptions) -> Plan:
     dynamic = options.dynamic or ('all' if found.is_two_stage else 'batch')
     if found.is_two_stage and dynamic == 'batch':
         raise UsageError('dynamic=batch: Faster R-CNN looks at one image at a time; all and none are possible')
+    if options.precision == 'int8':
+        _check_int8(found, form)
     size, fit = options.img_size, found.fit
     if size is not None and any(side % found.stride for side in size):
         raise UsageError(
@@ -216,8 +220,27 @@ def _form(found: Exportable, options: ExportOptions) -> str:
     return form
 
 
-def _versions(to: str) -> dict[str, str]:
+def _check_int8(found: Exportable, form: str) -> None:
+    """Raises UsageError where AP, by which int8 is checked, cannot be measured."""
+    if found.task != DETECTION:
+        raise UsageError(
+            f'precision=int8: what it costs is measured as AP, and {found.name} is no detector; fp16 is possible'
+        )
+    if form == 'raw':
+        raise UsageError(
+            'precision=int8: what it costs is measured as AP, and form=raw gives no boxes; form=decoded does'
+        )
+    if found.checkpoint is None:
+        raise UsageError(
+            f'precision=int8: what it costs is measured as AP, and the weights of {found.name} are random; '
+            'weights=FILE loads trained ones'
+        )
+
+
+def _versions(to: str, precision: str) -> dict[str, str]:
     packages = dict(onnx=('torch', 'onnx', 'onnxscript'), openvino=('torch', 'onnx', 'openvino')).get(to, ('torch',))
+    if precision == 'int8':
+        packages += (QUANTIZERS[to],)
     found = dict(mmcnn=__version__)
     for name in packages:
         try:
