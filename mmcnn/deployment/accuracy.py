@@ -11,8 +11,8 @@ import numpy as np
 from mmengine.logging import MMLogger
 
 from mmcnn.deployment.check import predicted
-from mmcnn.deployment.files import ExportError
 from mmcnn.deployment.plan import Plan
+from mmcnn.errors import ExportError
 from mmcnn.runs.data import set_data
 from mmcnn.runs.drawn_split import draw_of
 from mmcnn.runs.exported_evaluation import data_and_metric, data_config, measured

@@ -28,6 +28,8 @@ from mmcnn.version import __version__
 EXAMPLE_BATCH = 2
 #: Largest batch, and largest side in pixels, that a file with dynamic ones is made for.
 MAX_BATCH, MAX_SIDE = 1024, 8192
+#: Smallest side in pixels of the input of a backbone whose sides are dynamic.
+SMALLEST = 64
 #: Name of the second input: height and width of the image on the canvas.
 IM_SIZE = 'im_size'
 #: The package that quantises each kind of file.
@@ -130,16 +132,22 @@ class Plan:
         """Names of the inputs."""
         return ['images', IM_SIZE] if self.found.is_two_stage else ['images']
 
-    def dynamic_shapes(self) -> tuple[dict, ...]:
-        """Which axes of the inputs may have other sizes, as ``torch.export`` wants it."""
-        axes = {}
+    def dynamic_shapes(self, proven: bool = True) -> tuple[Any, ...]:
+        """Which axes of the inputs may have other sizes, as ``torch.export`` wants it.
+
+        Args:
+            proven: PyTorch has to prove that the graph is right at every size. What a pool with ``ceil_mode`` asks of
+                the sizes is beyond it; False leaves the proof to the check, at sizes of its own.
+        """
+        axes: dict[int, Any] = {}
         if self.batch is None:
             axes[0] = torch.export.Dim('N', min=1, max=MAX_BATCH)
         if self.dynamic == 'all':
             first, stride = (1 if self.uint8 else 2), self.found.stride
             for axis, name in ((first, 'height'), (first + 1, 'width')):
-                dim = torch.export.Dim(name, min=1 if stride > 1 else 32, max=MAX_SIDE // stride)
-                axes[axis] = dim if stride == 1 else stride * dim
+                least = 1 if stride > 1 else SMALLEST
+                dim = torch.export.Dim(name, min=least, max=MAX_SIDE // stride)
+                axes[axis] = (dim if stride == 1 else stride * dim) if proven else torch.export.Dim.DYNAMIC
         return (axes, ({},)) if self.found.is_two_stage else (axes,)
 
     def metadata(self) -> Metadata:

@@ -18,10 +18,10 @@ from mmdet.models.dense_heads import YOLOV3Head
 from torch import nn
 
 from mmcnn.datasets.check.detector import check_data, needs_draw
-from mmcnn.deployment.files import ExportError, keep_metadata
+from mmcnn.deployment.files import keep_metadata
 from mmcnn.deployment.options import ExportOptions
 from mmcnn.deployment.plan import Plan
-from mmcnn.errors import DataError
+from mmcnn.errors import DataError, ExportError
 from mmcnn.image_file import read_image_file
 from mmcnn.models.dense_heads import YOLOHead
 from mmcnn.runs.data import demo_data

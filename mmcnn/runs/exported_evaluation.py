@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,10 +51,10 @@ def evaluate_exported(options: TestOptions) -> EvaluateResult:
         raise UsageError(f'{options.checkpoint} is an exported network and names no data: data=PATH is evaluated on')
     console, notes = Console(options.verbose), []
     with kept_process_state(), known_causes(), terminated(), console.run():
-        with warnings.catch_warnings(record=True) as said:
-            warnings.simplefilter('always')
-            detector = Detector(options.checkpoint, score_thr=0.0)
-        notes += [f'note: {each.message}' for each in said]
+        detector = Detector(options.checkpoint, score_thr=0.0)
+        if detector.metadata.form == 'nms':
+            least = detector.metadata.test_cfg['score_thr']
+            notes.append(f'note: {detector.path} leaves out scores up to {least:g} by itself, which AP would count')
         cfg = data_config(detector.classes)
         cfg.work_dir = str(for_test(f'{detector.path.resolve().parent.name}-{detector.path.stem}', options.work_dir))
         console.line(f'checking the data: {options.data}')

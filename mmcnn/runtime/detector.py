@@ -30,7 +30,7 @@ class Detector(BaseDetector):
 
     Args:
         path: an ONNX file, or the .xml of OpenVINO's format with its .bin beside it.
-        score_thr: detections below it are left out.
+        score_thr: detections below it are left out; 0: whatever the file gives.
         provider: 'cpu', 'cuda', 'tensorrt', 'openvino' or the full name of a provider of ONNX Runtime; None: the CPU.
         threads: that share the work of an operator; None: as many as there are cores.
 
@@ -57,7 +57,7 @@ class Detector(BaseDetector):
         self._check()
         self.classes = self.metadata.classes
         least = self.metadata.test_cfg['score_thr']
-        if self.metadata.form == 'nms' and score_thr < least:
+        if self.metadata.form == 'nms' and 0 < score_thr < least:
             warnings.warn(
                 f'score_thr={score_thr:g}: {self.path} leaves out scores up to {least:g} by itself', stacklevel=2
             )

@@ -1,5 +1,6 @@
 """The runner beside nothing but NumPy, ONNX Runtime and OpenCV, in an environment of its own."""
 
+import ast
 import os
 import resource
 import shutil
@@ -87,3 +88,16 @@ def test_the_command_says_what_is_missing(python, exported, tmp_path):
     assert result.returncode == 1
     assert result.stderr.startswith('error: mmcnn needs mmcv, which is not installed')
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_the_runner_is_small():
+    """At most 250 lines of code beside the metadata; docstrings, comments and blank lines are none."""
+    count = 0
+    for name in ('__init__', 'detector', 'sessions'):
+        tree = ast.parse((ROOT / 'mmcnn' / 'runtime' / f'{name}.py').read_text())
+        texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)]
+        documented = {line for text in texts if isinstance(text, ast.Constant)
+                      for line in range(text.lineno, text.end_lineno + 1)}  # fmt: skip
+        nodes = [node for node in ast.walk(tree) if isinstance(node, ast.stmt | ast.expr | ast.arg)]
+        count += len({line for node in nodes for line in (node.lineno, node.end_lineno)} - documented)
+    assert 100 < count <= 250
