@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from mmengine.logging import MMLogger
 
-from mmcnn.deployment.check import predicted
 from mmcnn.deployment.plan import Plan
+from mmcnn.deployment.reference import predicted
 from mmcnn.errors import ExportError
 from mmcnn.runs.data import set_data
 from mmcnn.runs.drawn_split import draw_of

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
-from typing import Any
 
 import numpy as np
 import torch
 from mmcv.transforms import Compose
-from mmdet.structures import DetDataSample
 from mmengine.registry import DefaultScope
 
 from mmcnn.deployment.files import EXTRA_FILE
 from mmcnn.deployment.plan import EXAMPLE_BATCH, Plan
+from mmcnn.deployment.reference import prepared, reference
+from mmcnn.deployment.timing import time_ratio
 from mmcnn.errors import ExportError
-from mmcnn.fit import Fitted
 from mmcnn.inference.detections import Detections
 from mmcnn.inference.detector import test_pipeline
-from mmcnn.models.fuse import fuse
 from mmcnn.runtime.detector import Detector
 from mmcnn.runtime.metadata import DETECTION
 from mmcnn.runtime.sessions import Session, open_session
@@ -34,8 +29,6 @@ SURE = 0.25
 FEWEST = 20
 #: Largest difference of outputs, as a share of the largest value, by precision.
 OUTPUT_TOLERANCES = {'fp32': 5e-6, 'fp16': 2e-2}
-#: Rounds of the comparison of times.
-ROUNDS = 5
 
 
 @dataclass(frozen=True)
@@ -165,22 +158,6 @@ def compare_detections(plan: Plan, path: Path, images: Sequence[np.ndarray]) -> 
     return match(theirs, ours, [each.scale_factor for each in fitted], tolerance, cfg['score_thr'], cfg['max_per_img'])
 
 
-def reference(plan: Plan, image: np.ndarray) -> Detections:
-    """What PyTorch finds in an image (H, W, 3) uint8 BGR, on the canvas that the runner gives it."""
-    boxes, scores, labels = predicted(plan, image)
-    whole = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
-    boxes, scores, labels = boxes[whole], scores[whole], labels[whole]
-    return Detections(boxes, scores, labels, [plan.found.classes[label] for label in labels])
-
-
-@torch.no_grad()
-def predicted(plan: Plan, image: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The same as boxes (K, 4), scores (K,) and labels (K,), with boxes that have no area."""
-    network = plan.found.network
-    found = network(**_prepared(network, plan.fit.apply(image, np.float32)), mode='predict')[0].pred_instances
-    return tuple(found[name].numpy() for name in ('bboxes', 'scores', 'labels'))
-
-
 def match(
     theirs: Sequence[Detections],
     ours: Sequence[Detections],
@@ -226,42 +203,6 @@ def match(
     return Matches(sure, found_sure, every, found, *largest.tolist())
 
 
-def time_ratio(plan: Plan, session: Session) -> float:
-    """CPU time of a file as a share of PyTorch's, both on one thread, one image; medians of interleaved rounds."""
-    example = plan.example(1)
-    feeds = _feeds(plan, example)
-    network, canvas = fuse(plan.found.network), example[0].numpy()[0]
-    canvas = canvas if plan.uint8 else canvas.transpose(1, 2, 0)
-
-    def predict() -> object:
-        """PyTorch's way to detections, where these are in the file, too."""
-        fitted = Fitted(canvas, canvas.shape[:2], (0, 0), (1.0, 1.0), canvas.shape[:2])
-        return network(**_prepared(network, fitted), mode='predict')
-
-    times: dict[str, list[float]] = dict(torch=[], file=[])
-    with one_thread(), torch.no_grad():
-        as_file = predict if plan.form == 'nms' else lambda: plan.module(*example)
-        runs: dict[str, Callable[[], object]] = dict(torch=as_file, file=lambda: session.run(feeds))
-        for number in range(ROUNDS + 1):
-            for name, run in runs.items():
-                start = time.process_time()
-                run()
-                if number:  # the first one warms up
-                    times[name].append(time.process_time() - start)
-    return median(times['file']) / median(times['torch'])
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """PyTorch on one thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
 def _compare_outputs(plan: Plan, session: Session, images: Sequence[np.ndarray]) -> tuple[float, str]:
     """The largest difference of an output as a share of its largest value, and what was compared, in words."""
     if plan.form == 'nms':  # of equal scores another one may come first
@@ -275,7 +216,7 @@ def _compare_outputs(plan: Plan, session: Session, images: Sequence[np.ndarray])
             with torch.no_grad():
                 wanted = plan.module(*inputs)
             wanted = wanted if isinstance(wanted, tuple) else (wanted,)
-            for a, b in zip(wanted, session.run(_feeds(plan, inputs)), strict=True):
+            for a, b in zip(wanted, session.run(plan.feeds(inputs)), strict=True):
                 if tuple(a.shape) != b.shape:
                     raise ExportError(f'the file gives an output {b.shape}, where PyTorch gives {tuple(a.shape)}')
                 difference = np.abs(a.numpy() - b).max() / max(float(a.abs().max()), 1e-30)
@@ -295,29 +236,12 @@ def _compare_fit(plan: Plan, images: Sequence[np.ndarray]) -> None:
         wanted = network.data_preprocessor(
             dict(inputs=[packed['inputs']], data_samples=[packed['data_samples']]), False
         )['inputs']
-        given = _prepared(network, plan.found.fit.apply(image, np.float32))['inputs']
+        given = prepared(network, plan.found.fit.apply(image, np.float32))['inputs']
         if not torch.equal(wanted, given):
             raise ExportError(
                 f'the runner would make other images than the test pipeline of {plan.found.name}: '
                 f'{tuple(given.shape)} in place of {tuple(wanted.shape)}'
             )
-
-
-def _prepared(network: torch.nn.Module, fitted: Fitted) -> dict[str, Any]:
-    """An image on its canvas as a detector of MMDetection takes it."""
-    corner = fitted.pad == (0, 0)
-    meta = dict(
-        img_shape=fitted.size if corner else fitted.image.shape[:2],
-        ori_shape=fitted.original,
-        scale_factor=fitted.scale_factor,
-        pad_param=fitted.pad,
-    )
-    inputs = torch.from_numpy(np.ascontiguousarray(fitted.image.transpose(2, 0, 1)))
-    return network.data_preprocessor(dict(inputs=[inputs], data_samples=[DetDataSample(metainfo=meta)]), False)
-
-
-def _feeds(plan: Plan, inputs: Sequence[torch.Tensor]) -> dict[str, np.ndarray]:
-    return {name: each.numpy() for name, each in zip(plan.input_names, inputs, strict=True)}
 
 
 def _threshold(plan: Plan) -> float:

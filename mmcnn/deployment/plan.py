@@ -72,6 +72,10 @@ class Plan:
         network = fuse(self.found.network)
         if self.options.mish == 'fast':
             with_rational_mish(network)
+        return self.around(network)
+
+    def around(self, network: nn.Module) -> nn.Module:
+        """A module that gives what the file gives, by a network like the one that is exported."""
         return Normalised(self._inner(network), self.found.image, self.uint8).eval()
 
     def _inner(self, network: nn.Module) -> nn.Module:
@@ -112,6 +116,10 @@ class Plan:
         pixels = torch.from_numpy(np.stack([cv2.resize(image, size[::-1]) for image in images]))
         pixels = pixels if self.uint8 else pixels.permute(0, 3, 1, 2).float().contiguous()
         return (pixels, torch.tensor(size)) if self.found.is_two_stage else (pixels,)
+
+    def feeds(self, inputs: Sequence[Tensor]) -> dict[str, np.ndarray]:
+        """Inputs by their names, as a file takes them."""
+        return {name: each.numpy() for name, each in zip(self.input_names, inputs, strict=True)}
 
     def canvases(self, images: Sequence[np.ndarray]) -> Tensor:
         """Images (H, W, 3) uint8 BGR as the network takes them: (N, 3, H, W) at the size of the input, normalised."""
