@@ -27,8 +27,9 @@ from mmcnn.runtime.sessions import Session, open_session
 SURE = 0.25
 #: Fewer compared detections say nothing.
 FEWEST = 20
-#: Largest difference of outputs, as a share of the largest value, by precision.
-OUTPUT_TOLERANCES = {'fp32': 5e-6, 'fp16': 2e-2}
+#: Largest difference of outputs, as a share of the largest value, by precision. In float16 it was 0.001 to 0.05 for
+#: random weights of six families; an overflow makes it infinite.
+OUTPUT_TOLERANCES = {'fp32': 5e-6, 'fp16': 0.1}
 
 
 @dataclass(frozen=True)
@@ -50,17 +51,18 @@ class Tolerance:
         return matches.found_sure >= self.sure * matches.sure and matches.found >= self.every * matches.every
 
 
-#: By precision. Of float16 a mantissa has 11 bits, and a map of YOLO ends in a box by two products of 8 to 32 px.
-TOLERANCES = {'fp32': Tolerance(1e-3, 1e-5), 'fp16': Tolerance(1.0, 1e-2)}
+#: By precision. Those of float16 were found on detectors trained on bccd and cards at 160 to 320 px: 99 % of the boxes
+#: within 0.2 px and of the scores within 0.001, and under 1 % of the detections others, since of two boxes that are about
+#: as good as each other a rounding decides which one stays.
+TOLERANCES = {'fp32': Tolerance(1e-3, 1e-5), 'fp16': Tolerance(0.5, 2e-3, sure=0.98, every=0.99)}
 #: Random weights let a rounding grow from layer to layer, PyTorch's own as well: ten times that of trained ones. And
 #: thousands of boxes are about as good as each other, so that a rounding decides which of them are candidates.
-RANDOM = Tolerance(1e-2, 1e-4, sure=0.99, every=0.99)
+RANDOM = {'fp32': Tolerance(1e-2, 1e-4, sure=0.99, every=0.99), 'fp16': Tolerance(5.0, 2e-2, sure=0.9, every=0.9)}
 
 
 def tolerance_of(plan: Plan) -> Tolerance:
     """How much a detection of a file may differ from PyTorch's."""
-    is_random = plan.found.checkpoint is None and plan.options.precision == 'fp32'
-    return RANDOM if is_random else TOLERANCES[plan.options.precision]
+    return (RANDOM if plan.found.checkpoint is None else TOLERANCES)[plan.options.precision]
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
 """Convolutions in 8-bit integers: of ONNX files by ONNX Runtime's quantiser, of OpenVINO's by NNCF.
 
-Only convolutions, with a scale for each channel of their kernels. What comes after the last ones, which predict, is
-boxes: in 8 bits a coordinate of 640 px has steps of 2.5 px. So these convolutions stay in float, too.
+Only convolutions, with a scale for each channel of their kernels, and in ONNX files the SiLU behind them, which ONNX
+Runtime looks up in a table then; in float it would take longer than what the convolutions win (docs/benchmarks.md).
+What comes after the last convolutions, which predict, is boxes: in 8 bits a coordinate of 640 px has steps of 2.5 px.
+So these convolutions stay in float, too.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mmdet.models.dense_heads import YOLOV3Head
@@ -109,23 +112,36 @@ def _quantize_onnx(
         def get_next(self) -> dict[str, np.ndarray] | None:
             return next(feeds, None)
 
-    convolutions = [node for node in onnx.load(source).graph.node if node.op_type == 'Conv']
-    in_float = [node.name for node in convolutions if node.input[1] in kept]
+    nodes = onnx.load(source).graph.node
+    convolutions = [node for node in nodes if node.op_type == 'Conv']
     _check_found({node.input[1] for node in convolutions}, kept)
+    chosen = [node for node in convolutions if node.input[1] not in kept]
+    chosen += _silus(nodes, {node.output[0] for node in chosen})
     quantization.quantize_static(
         source,
         path,
         Feeds(),
         quant_format=quantization.QuantFormat.QDQ,
-        op_types_to_quantize=['Conv'],
+        op_types_to_quantize=sorted({node.op_type for node in chosen}),
+        nodes_to_quantize=[node.name for node in chosen],
         per_channel=True,
-        nodes_to_exclude=in_float,
         activation_type=quantization.QuantType.QUInt8,
         weight_type=quantization.QuantType.QInt8,
     )
     model = onnx.load(path)
     keep_metadata(model, metadata)
     onnx.save(model, path)
+
+
+def _silus(nodes: Sequence[Any], maps: set[str]) -> list[Any]:
+    """Nodes that compute x sigmoid(x) of maps x, two for each."""
+    gates = {node.output[0]: node for node in nodes if node.op_type == 'Sigmoid' and node.input[0] in maps}
+    found = []
+    for node in nodes:
+        for gate, x in (tuple(node.input), tuple(node.input)[::-1]) if node.op_type == 'Mul' else ():
+            if gate in gates and gates[gate].input[0] == x:
+                found += [gates[gate], node]
+    return found
 
 
 def _quantize_openvino(
