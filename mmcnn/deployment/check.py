@@ -52,8 +52,8 @@ class Tolerance:
 
 
 #: By precision. Those of float16 were found on detectors trained on bccd and cards at 160 to 320 px: 99 % of the boxes
-#: within 0.2 px and of the scores within 0.001, and under 1 % of the detections others, since of two boxes that are about
-#: as good as each other a rounding decides which one stays.
+#: within 0.2 px and of the scores within 0.001, and under 1 % of the detections others, since a rounding decides which
+#: one stays of two boxes that are about as good as each other.
 TOLERANCES = {'fp32': Tolerance(1e-3, 1e-5), 'fp16': Tolerance(0.5, 2e-3, sure=0.98, every=0.99)}
 #: Random weights let a rounding grow from layer to layer, PyTorch's own as well: ten times that of trained ones. And
 #: thousands of boxes are about as good as each other, so that a rounding decides which of them are candidates.
