@@ -79,9 +79,9 @@ def run_export(options: ExportOptions, say: Callable[[str], object] = print) -> 
     check_packages(options.to, options.precision)
     with kept_process_state(), known_causes():
         target = _target(options)
-        images = images_to_check(options)
         found = exportable(options, say)
         plan = plan_export(found, options)
+        images = images_to_check(options)
         if found.checkpoint is None:
             spread(found.network, plan.canvases(images))
         int8, accuracy = options.precision == 'int8', None

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from mmcnn.deployment.faster_rcnn import ExportableFasterRCNN
 from mmcnn.deployment.forms import Decoded, Logits, Maps, Normalised, with_rational_mish
 from mmcnn.deployment.networks import Exportable
-from mmcnn.deployment.nms import OUTPUTS, WithNMS
+from mmcnn.deployment.nms import OUTPUTS, NmsSettings, WithNMS
 from mmcnn.deployment.options import ExportOptions
 from mmcnn.errors import UsageError
 from mmcnn.fit import Fit
 from mmcnn.models.fuse import fuse
-from mmcnn.runtime.metadata import DETECTION, FORMS, Input, Metadata
+from mmcnn.runtime.metadata import CLASSIFICATION, DETECTION, FEATURES, FORMS, Input, Metadata
 from mmcnn.version import __version__
 
 #: Batch of the example that a network is traced with: 2, since PyTorch takes 1 for a constant.
@@ -200,6 +200,8 @@ def plan_export(found: Exportable, options: ExportOptions) -> Plan:
         UsageError: an option does not go with the network.
     """
     form = _form(found, options)
+    if form == 'nms' and not found.is_two_stage:
+        NmsSettings.of(found.test_cfg)
     dynamic = options.dynamic or ('all' if found.is_two_stage else 'batch')
     if found.is_two_stage and dynamic == 'batch':
         raise UsageError('dynamic=batch: Faster R-CNN looks at one image at a time; all and none are possible')
@@ -226,7 +228,8 @@ def _form(found: Exportable, options: ExportOptions) -> str:
     possible = ('nms',) if found.is_two_stage else FORMS[found.task]
     form = options.form or possible[0]
     if form not in possible:
-        what = 'a Faster R-CNN' if found.is_two_stage else dict(features='a backbone').get(found.task, found.task)
+        kinds = {DETECTION: 'a detector', CLASSIFICATION: 'a classifier', FEATURES: 'a backbone'}
+        what = 'a Faster R-CNN' if found.is_two_stage else kinds[found.task]
         raise UsageError(f'form={form}: {found.name} is {what}, whose form is {" or ".join(possible)}')
     if options.to == 'torch-export' and form == 'nms':
         raise UsageError(
