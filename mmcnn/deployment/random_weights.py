@@ -11,7 +11,7 @@ from mmcnn.models.dense_heads import YOLOHead
 
 #: Largest logit of a detector on the images that its weights are fitted to. PyTorch's initialisation leaves logits all
 #: but equal, and of boxes with equal scores it is chance which one suppresses the others.
-LARGEST_LOGIT = 2.0
+LARGEST_LOGIT = 1.0
 
 
 @torch.no_grad()
