@@ -4,6 +4,7 @@ import pytest
 
 from mmcnn.benchmarks import export
 from mmcnn.cli.main import main
+from mmcnn.datasets.folders.shapes import make_shapes
 from mmcnn.deployment.options import ExportOptions
 
 
@@ -15,11 +16,13 @@ def test_ratios_are_of_the_same_round():
 
 
 def test_only_an_export_has_a_source(capsys):
-    assert main(['benchmark', 'nms', 'yolov5_n']) == 2
+    with pytest.raises(SystemExit) as end:
+        main(['benchmark', 'nms', 'yolov5_n'])
+    assert end.value.code == 1
     assert "'yolov5_n': only mmcnn benchmark export takes a SOURCE; --config names the model" in capsys.readouterr().err
 
 
-def test_what_cannot_be_measured_is_said(monkeypatch):
+def test_what_cannot_be_measured_is_said(tmp_path, monkeypatch):
     """A compiler that fails, and packages that are missing."""
     from mmcnn.errors import DependencyError
 
@@ -32,8 +35,8 @@ def test_what_cannot_be_measured_is_said(monkeypatch):
     monkeypatch.setattr(export.torch, 'compile', lambda module, **_: fail)
     monkeypatch.setattr(export, 'check_packages', missing)
     monkeypatch.setattr(export, 'LEAST', 0)
-    said = []
-    seconds = export.measure(ExportOptions(source='resnet18', img_size=32), 2, said.append)
+    said, scenes = [], make_shapes(tmp_path / 'data', num_train=1, num_val=2, size=64)
+    seconds = export.measure(ExportOptions(source='resnet18', img_size=32, data=scenes), 2, said.append)
     assert list(seconds) == ['PyTorch', 'PyTorch, folded']
     assert said[1:] == [
         'torch.compile: not measured, it fails here (no compiler)',
