@@ -22,7 +22,7 @@ from mmcnn.deployment.files import check_packages, write
 from mmcnn.deployment.forms import RationalMish
 from mmcnn.deployment.half import in_half
 from mmcnn.deployment.networks import exportable
-from mmcnn.deployment.options import ExportOptions
+from mmcnn.deployment.options import SUFFIXES, ExportOptions
 from mmcnn.deployment.plan import plan_export
 from mmcnn.errors import DependencyError, ExportError, UsageError
 from mmcnn.runs.process_state import kept_process_state
@@ -269,6 +269,23 @@ def test_layers_are_in_half_and_boxes_are_not(scenes, weights):
     assert 0 < (boxes - wanted[0]).abs().max() < 0.5 and (scores - wanted[1]).abs().max() < 1e-2
 
 
+@pytest.mark.parametrize(('to', 'dtype'), [('onnx', torch.float16), ('openvino', torch.float32)])
+def test_what_is_traced(to, dtype, scenes, weights, tmp_path, monkeypatch):
+    """Of OpenVINO's format float32: it keeps the weights in float16 by itself."""
+    traced = []
+
+    def trace(module, *args, **kwargs):
+        traced.append(module)
+        raise torch.onnx.OnnxExporterError('that is all')
+
+    monkeypatch.setattr(torch.onnx, 'export', trace)
+    plan = plan_of(scenes, weights, precision='fp16', to=to)
+    with pytest.raises(ExportError, match=r'yolov5_n cannot be exported by PyTorch .*: that is all'):
+        write(plan, tmp_path / f'half{SUFFIXES[to]}', plan.metadata())
+    assert {each.dtype for each in traced[0].inner.network.parameters()} == {dtype}
+
+
+@pytest.mark.slow
 def test_a_file_in_half(scenes, weights, tmp_path):
     plan = plan_of(scenes, weights, precision='fp16')
     write(plan, tmp_path / 'half.onnx', plan.metadata())
@@ -283,3 +300,40 @@ def test_a_file_in_half(scenes, weights, tmp_path):
 def test_rational_mish_in_half_does_not_overflow():
     x = torch.linspace(-30, 60, 2000)
     assert torch.allclose(RationalMish()(x.half()).float(), torch.nn.functional.mish(x), rtol=4e-3, atol=2e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('precision', ['fp16', 'int8'])
+@pytest.mark.parametrize('to', ['onnx', 'openvino'])
+def test_precisions_of_a_trained_detector(to, precision, scenes_to_train_on, trained, tmp_path, monkeypatch):
+    """fp16 finds what PyTorch finds; int8 keeps AP."""
+    if to == 'openvino':
+        pytest.importorskip('nncf')
+    monkeypatch.chdir(tmp_path)
+    result = mmcnn.export(trained, data=scenes_to_train_on, to=to, precision=precision, max_loss=0.02, img_size=96)
+    assert Detector(result.path).metadata.precision == precision
+    if precision == 'int8':
+        assert result.accuracy.before > 0.1 and result.accuracy.loss <= 0.02
+    else:
+        assert result.checked.matches.every >= 20
+    assert sorted(each.suffix for each in tmp_path.iterdir()) == sorted(
+        ['.onnx'] if to == 'onnx' else ['.xml', '.bin']
+    )  # fmt: skip
+
+
+@pytest.fixture(scope='module')
+def scenes_to_train_on(tmp_path_factory):
+    return make_shapes(tmp_path_factory.mktemp('train') / 'data', num_train=64, num_val=24, size=96)
+
+
+@pytest.fixture(scope='module')
+def trained(scenes_to_train_on, tmp_path_factory):
+    """A narrow detector after some epochs."""
+    result = mmcnn.train(
+        'yolov4_cspdarknet53_narrow',
+        data=scenes_to_train_on,
+        epochs=20,
+        img_size=96,
+        work_dir=tmp_path_factory.mktemp('trained') / 'run',
+    )
+    return result.work_dir / 'best.pth'
