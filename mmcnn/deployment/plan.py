@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from mmcnn.deployment.faster_rcnn import ExportableFasterRCNN
 from mmcnn.deployment.forms import Decoded, Logits, Maps, Normalised, with_rational_mish
 from mmcnn.deployment.networks import Exportable
-from mmcnn.deployment.nms import OUTPUTS, WithNMS
+from mmcnn.deployment.nms import KINDS, OUTPUTS, WithNMS
 from mmcnn.deployment.options import ExportOptions
 from mmcnn.errors import UsageError
 from mmcnn.fit import Fit
 from mmcnn.models.fuse import fuse
-from mmcnn.runtime.metadata import FORMS, Input, Metadata
+from mmcnn.runtime.metadata import DETECTION, FORMS, Input, Metadata
 from mmcnn.version import __version__
 
 #: Batch of the example that a network is traced with: 2, since PyTorch takes 1 for a constant.
@@ -204,9 +204,13 @@ def plan_export(found: Exportable, options: ExportOptions) -> Plan:
 
 def _form(found: Exportable, options: ExportOptions) -> str:
     possible = ('nms',) if found.is_two_stage else FORMS[found.task]
+    what = 'a Faster R-CNN' if found.is_two_stage else dict(features='a backbone').get(found.task, found.task)
+    if options.web is not None and found.task != DETECTION:
+        raise UsageError(f'web={options.web}: the page draws the boxes of a detector, and {found.name} is {what}')
     form = options.form or possible[0]
+    if options.web is not None and options.form is None and found.test_cfg['nms']['type'] in KINDS:
+        form = 'nms'
     if form not in possible:
-        what = 'a Faster R-CNN' if found.is_two_stage else dict(features='a backbone').get(found.task, found.task)
         raise UsageError(f'form={form}: {found.name} is {what}, whose form is {" or ".join(possible)}')
     if options.to == 'torch-export' and form == 'nms':
         raise UsageError(
