@@ -82,8 +82,12 @@ def _files(folder: Path, what: str) -> dict[str, bytes]:
 
 
 def _licence(package: Path) -> dict[str, bytes]:
-    """The package's own; it has had none, and the Python package of the same repository has the same one."""
+    """The package's own licence; it has had none, and the Python package of the same repository has the same one."""
     own = {path.name: path.read_bytes() for path in sorted(package.glob('LICENSE*')) if path.is_file()}
     if own:
         return own
-    return {name: (resources.files('onnxruntime') / name).read_bytes() for name in ('LICENSE', 'ThirdPartyNotices.txt')}
+    place = resources.files('onnxruntime')
+    found = {name: place / name for name in ('LICENSE', 'ThirdPartyNotices.txt') if (place / name).is_file()}
+    if 'LICENSE' not in found:
+        raise UsageError(f'{package} has no LICENSE, which has to lie beside {PACKAGE}; put it there')
+    return {name: path.read_bytes() for name, path in found.items()}
