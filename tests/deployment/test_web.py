@@ -6,6 +6,7 @@ import http.server
 import json
 import shutil
 import threading
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -267,16 +268,24 @@ def cells(request, library, tmp_path):
 
 
 def assert_same(page, expected, box, score):
-    """What the page lists, and the detections of the runner: the same but for the order of nearly equal scores."""
+    """What the page lists, and the detections of the runner: the same but for the order of nearly equal scores.
+
+    Where scores may differ, one that is about as high as the threshold may be above it in one of the two only.
+    """
     names, scores, boxes = page.found
-    assert len(names) == len(expected.boxes)
-    left = list(range(len(names)))
-    for name, wanted, corners in zip(expected.names, expected.scores, expected.boxes, strict=True):
-        near = [i for i in left if names[i] == name and abs(scores[i] - wanted) <= score]
-        assert near, f'the page has no {name} with a score of {wanted:.3f}'
-        best = min(near, key=lambda i: np.abs(boxes[i] - corners).max())
-        assert np.abs(boxes[best] - corners).max() <= box
-        left.remove(best)
+    ours = list(zip(names, scores, boxes, strict=True))
+    theirs = list(zip(expected.names, expected.scores, expected.boxes, strict=True))
+    lowest = float(page.driver.execute_script('return threshold.value')) + (score if score > 0.001 else 0)
+    for some, others in ((ours, theirs), (theirs, ours)):
+        left = list(others)
+        for name, wanted, corners in some:
+            near = [each for each in left if each[0] == name and abs(each[1] - wanted) <= score]
+            near = [each for each in near if np.abs(each[2] - corners).max() <= box]
+            assert near or wanted < lowest, (
+                f'{name} with a score of {wanted:.3f} at {corners} is only in one of the two'
+            )
+            left = [each for each in left if not near or each is not near[0]]
+    assert len(ours) == len(theirs) or min(scores.min(), expected.scores.min()) < lowest
 
 
 @pytest.mark.slow
@@ -287,7 +296,7 @@ def assert_same(page, expected, box, score):
         dict(form='nms'),
         dict(input=dict(dtype='uint8', layout='NHWC')),
         dict(
-            input=dict(layout='NHWC', channel_order='rgb', normalised=True, mean=(9.0, 8.0, 7.0), std=(99.0, 88.0, 77.0))
+            input=dict(layout='NHWC', channel_order='rgb', normalised=True, mean=(9.0, 8.0, 7.0), std=(9.0, 8.0, 7.0))
         ),
         dict(form='nms', input=dict(image_size=True, batch=1)),
     ],
@@ -393,14 +402,10 @@ def test_the_command_makes_a_page_that_finds_what_the_runner_finds(library, open
     assert result.path == tmp_path / 'page' / 'model.onnx' and result.metadata.form == 'nms'
     page, detector = opened(tmp_path / 'page'), Detector(result.path)
     total = 0
-    for path in sorted((demo_data() / 'images').glob('val_*.jpg'))[:6]:
+    for path in sorted(Path(demo_data(), 'images').glob('val_*.jpg'))[:6]:
         page.choose(path)
-        # At the threshold itself interpolation decides; those that are surely above or below it are compared.
-        edges = [each for each in Detector(result.path, score_thr=0.2)(path).scores if abs(each - 0.25) < 0.02]
-        if edges:
-            continue
         expected = detector(path)
         assert_same(page, expected, box=3, score=0.02)
-        total += len(expected.boxes)
+        total += int((expected.scores > 0.27).sum())
     assert total >= 5
     assert page.errors == []
