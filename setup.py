@@ -65,6 +65,8 @@ setup(
         lite=['mmcv-lite>=2.0.1,<2.2'],
         fast=['simplejpeg'],  # mosaics without a cache
         keras=['h5py'],  # to read Keras's files
+        export=['onnx', 'onnxscript', 'onnxruntime'],  # mmcnn export, and what runs its files
+        openvino=['openvino', 'nncf'],
         test=[
             'pytest',
             'pytest-xdist',
@@ -77,6 +79,11 @@ setup(
             'simplejpeg',
             'nbclient',
             'ipykernel',
+            'onnx',
+            'onnxscript',
+            'onnxruntime',
+            'openvino',
+            'nncf',
             'selenium',  # drives the Chromium that is installed
         ],
     ),

@@ -54,6 +54,10 @@ class CheckpointError(MmcnnError, ValueError):
     """A file of weights is missing, unreadable or unsafe, does not fit the model, or cannot be written."""
 
 
+class ExportError(MmcnnError, RuntimeError):
+    """A network cannot be exported, or the file would not give what PyTorch gives."""
+
+
 class TrainingError(MmcnnError, RuntimeError):
     """A training cannot go on, through no fault of the program."""
 

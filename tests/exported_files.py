@@ -4,6 +4,9 @@ Each cell of 32 x 32 pixels gives a box of 48 x 48 that ends in its lower right 
 three channels, so that a detector of blue, green and red comes out.
 """
 
+import json
+
+import cv2
 import numpy as np
 import pytest
 
@@ -165,6 +168,25 @@ def exported(tmp_path):
 
     make.cells, make.metadata_of, make.model_of = cells, metadata_of, model_of
     return make
+
+
+@pytest.fixture
+def exported_data(tmp_path):
+    """A data folder of three images: each colour once, and a red one that is annotated as blue."""
+    red, green, folder = (0, 0, 255), (0, 255, 0), tmp_path / 'data'
+    (folder / 'images').mkdir(parents=True)
+    places = [(0, 1, red), (1, 2, green), (1, 1, red)]
+    boxes = [[16, 0, 48, 32], [48, 16, 48, 48], [16, 16, 48, 48]]  # x, y, width, height
+    images, annotations = [], []
+    for i, (place, box, category) in enumerate(zip(places, boxes, (3, 2, 1), strict=True), start=1):
+        cv2.imwrite(str(folder / 'images' / f'{i}.png'), cells(place))
+        images.append(dict(id=i, file_name=f'{i}.png', width=96, height=64))
+        annotations.append(dict(id=i, image_id=i, category_id=category, bbox=box, area=box[2] * box[3], iscrowd=0))
+    categories = [dict(id=i, name=name) for i, name in enumerate(('blue', 'green', 'red'), start=1)]
+    content = json.dumps(dict(images=images, annotations=annotations, categories=categories))
+    for split in ('train', 'val'):
+        (folder / f'{split}.json').write_text(content)
+    return folder
 
 
 def cells(*colours, shape=(2, 3), side=32):

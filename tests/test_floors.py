@@ -21,7 +21,7 @@ FLOORS = [
     ['inference'],
     ['runtime'],
     ['runs'],
-    ['zoo'],
+    ['zoo', 'deployment'],
     ['compare', 'benchmarks'],
     ['environment'],
     ['cli'],

@@ -6,11 +6,12 @@ results holds each image and video with the boxes drawn, and detections.json: fo
 y2 in pixels), score, label and name. Nothing is overwritten. Config, backbone and classes come from the checkpoint
 unless there is a CONFIG. CHECKPOINT may be the published weights of YOLOv5 (.pt), YOLOv3 and YOLOv4 (Darknet's
 .weights), of MMDetection's YOLOv3 and Faster R-CNN or of torchvision's Faster R-CNN (.pth): the config of mmcnn that
-holds them is found.
+holds them is found. CHECKPOINT may also be what mmcnn export has made of one, .onnx or .xml, which needs no PyTorch.
 
   mmcnn infer work_dirs/RUN/best.pth street.jpg holiday/ clip.mp4
   mmcnn infer yolov5s.pt street.jpg
   mmcnn infer cards.weights table.jpg --classes cards.names
+  mmcnn infer yolov5s.onnx street.jpg
   mmcnn infer work_dirs/RUN/best.pth new_images/ --format yolo --score-thr 0.4 --out labels_to_check
 """
 
@@ -23,12 +24,16 @@ from pathlib import Path
 
 from mmcnn.cli.arguments import add_options, options_from
 from mmcnn.config.files import own_configs
-from mmcnn.errors import UsageError
+from mmcnn.console.layout import number
+from mmcnn.errors import DependencyError, UsageError
+from mmcnn.exported_file import RUNNABLE
 from mmcnn.runs.options import InferOptions
 
 _SHOWN = 20  # files that are left out
-#: Endings of files of weights.
-WEIGHTS = ('.pth', '.pt', '.weights', '.safetensors')
+#: What an inference needs beside what mmcnn.runtime does: module -> package.
+_DRAWING = {'matplotlib': 'matplotlib', 'PIL': 'pillow', 'yaml': 'pyyaml'}
+#: Endings of files of weights and of exported networks.
+WEIGHTS = ('.pth', '.pt', '.weights', '.safetensors', *RUNNABLE)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,8 +52,15 @@ def run(args: argparse.Namespace) -> int:
 
     # FFmpeg would print its own lines about damaged videos, which OpenCV looks for here when it first opens one.
     os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
-    from mmcnn.datasets.folders.findings import number
-    from mmcnn.runs.infer import infer
+    try:
+        from mmcnn.runs.infer import infer
+    except ModuleNotFoundError as error:
+        if error.name not in _DRAWING:
+            raise
+        packages = ' '.join(_DRAWING.values())
+        raise DependencyError(
+            f'mmcnn infer draws what it finds, and {error.name} is not installed: pip install {packages}'
+        ) from error
 
     result = infer(options)
     for line in result.left_out[:_SHOWN]:

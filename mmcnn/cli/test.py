@@ -3,9 +3,11 @@
 Prints the 12 COCO numbers and the AP of each class, or the top-1 and top-5 accuracy of a classifier, and stores them in
 metrics.json. Config, backbone and classes come from the checkpoint, or from published weights (yolov5s.pt,
 yolov4.weights, ...) as mmcnn infer --help lists them. With a CONFIG, CHECKPOINT may be weights of any kind that fits.
+CHECKPOINT may also be what mmcnn export has made of one, .onnx or .xml; then --data says what it is evaluated on.
 
   mmcnn test work_dirs/RUN/best.pth
   mmcnn test yolov5s.pt --data PATH
+  mmcnn test yolov5s.onnx --data PATH
   mmcnn test yolov3_darknet53 yolov3.weights --data PATH
 """
 

@@ -26,6 +26,12 @@ def one_line(name: str) -> str:
     return ''.join('\ufffd' if _is_unseen(each) else each for each in ' '.join(name.split()))
 
 
+def number(count: int, noun: str) -> str:
+    """'1 box', '2,000 boxes', '3 categories'."""
+    plural = f'{noun[:-1]}ies' if noun.endswith('ry') else noun + ('es' if noun.endswith(('x', 's')) else 's')
+    return f'{count:,} {noun if count == 1 else plural}'
+
+
 def shortened(name: str, width: int = MAX_NAME) -> str:
     """A name on one line, cut with an ellipsis where it would take more than ``width`` columns of a terminal."""
     from rich.cells import cell_len, set_cell_size

@@ -78,10 +78,10 @@ def run_export(options: ExportOptions, say: Callable[[str], object] = print) -> 
     check_packages(options.to)
     with kept_process_state(), known_causes():
         base, file = _target(options)
-        library = onnxruntime_web(options.ort_web) if options.web is not None else None
-        images = images_to_check(options)
         found = exportable(options, say)
         plan = plan_export(found, options)
+        library = onnxruntime_web(options.ort_web) if options.web is not None else None
+        images = images_to_check(options)
         if found.checkpoint is None:
             spread(found.network, plan.canvases(images))
         metadata = plan.metadata()

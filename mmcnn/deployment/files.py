@@ -13,7 +13,7 @@ import torch
 
 from mmcnn.deployment.operators import translations
 from mmcnn.deployment.plan import Plan
-from mmcnn.errors import DependencyError, MmcnnError
+from mmcnn.errors import DependencyError, ExportError
 from mmcnn.runtime.metadata import KEY, Metadata
 
 #: Of the operators; what ONNX Runtime 1.14 (2023), TensorRT 10 and OpenVINO 2024 read.
@@ -26,10 +26,6 @@ NEEDED = {
 }
 #: Name of the entry of the metadata in a file of PyTorch.
 EXTRA_FILE = f'{KEY}.json'
-
-
-class ExportError(MmcnnError, RuntimeError):
-    """A network cannot be exported, or what was written does not give what PyTorch gives."""
 
 
 def check_packages(to: str) -> None:
@@ -68,30 +64,36 @@ def write_onnx(plan: Plan, path: Path, metadata: Metadata) -> None:
     """
     import onnx
 
-    try:
-        with _quiet(), torch.no_grad():
-            program = torch.onnx.export(
-                plan.module,
-                plan.example(),
-                dynamo=True,
-                opset_version=OPSET,
-                input_names=plan.input_names,
-                output_names=plan.output_names,
-                dynamic_shapes=plan.dynamic_shapes(),
-                custom_translation_table=translations(),
-                external_data=False,
-                verbose=False,
-            )
-    except torch.onnx.OnnxExporterError as error:
-        reason = str(error.__cause__ or error).strip().splitlines()[0]
-        raise ExportError(f'{plan.found.name} cannot be exported by PyTorch {torch.__version__}: {reason}') from error
-    model = program.model_proto
+    model = _onnx_program(plan).model_proto
     keep_metadata(model, metadata)
     try:
         onnx.checker.check_model(model, full_check=True)
     except onnx.checker.ValidationError as error:
         raise ExportError(f'the file of {plan.found.name} would not be valid: {error}') from error
     onnx.save(model, path)
+
+
+def _onnx_program(plan: Plan) -> torch.onnx.ONNXProgram:
+    failure = None
+    for proven in (True, False) if plan.dynamic == 'all' else (True,):
+        try:
+            with _quiet(), torch.no_grad():
+                return torch.onnx.export(
+                    plan.module,
+                    plan.example(),
+                    dynamo=True,
+                    opset_version=OPSET,
+                    input_names=plan.input_names,
+                    output_names=plan.output_names,
+                    dynamic_shapes=plan.dynamic_shapes(proven),
+                    custom_translation_table=translations(),
+                    external_data=False,
+                    verbose=False,
+                )
+        except torch.onnx.OnnxExporterError as error:
+            failure = error
+    reason = str(failure.__cause__ or failure).strip().splitlines()[0]
+    raise ExportError(f'{plan.found.name} cannot be exported by PyTorch {torch.__version__}: {reason}') from failure
 
 
 def keep_metadata(model, metadata: Metadata) -> None:

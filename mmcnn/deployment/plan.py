@@ -16,18 +16,20 @@ from torch import Tensor, nn
 from mmcnn.deployment.faster_rcnn import ExportableFasterRCNN
 from mmcnn.deployment.forms import Decoded, Logits, Maps, Normalised, with_rational_mish
 from mmcnn.deployment.networks import Exportable
-from mmcnn.deployment.nms import KINDS, OUTPUTS, WithNMS
+from mmcnn.deployment.nms import KINDS, OUTPUTS, NmsSettings, WithNMS
 from mmcnn.deployment.options import ExportOptions
 from mmcnn.errors import UsageError
 from mmcnn.fit import Fit
 from mmcnn.models.fuse import fuse
-from mmcnn.runtime.metadata import DETECTION, FORMS, Input, Metadata
+from mmcnn.runtime.metadata import CLASSIFICATION, DETECTION, FEATURES, FORMS, Input, Metadata
 from mmcnn.version import __version__
 
 #: Batch of the example that a network is traced with: 2, since PyTorch takes 1 for a constant.
 EXAMPLE_BATCH = 2
 #: Largest batch, and largest side in pixels, that a file with dynamic ones is made for.
 MAX_BATCH, MAX_SIDE = 1024, 8192
+#: Smallest side in pixels of the input of a backbone whose sides are dynamic.
+SMALLEST = 64
 #: Name of the second input: height and width of the image on the canvas.
 IM_SIZE = 'im_size'
 
@@ -128,16 +130,22 @@ class Plan:
         """Names of the inputs."""
         return ['images', IM_SIZE] if self.found.is_two_stage else ['images']
 
-    def dynamic_shapes(self) -> tuple[dict, ...]:
-        """Which axes of the inputs may have other sizes, as ``torch.export`` wants it."""
-        axes = {}
+    def dynamic_shapes(self, proven: bool = True) -> tuple[Any, ...]:
+        """Which axes of the inputs may have other sizes, as ``torch.export`` wants it.
+
+        Args:
+            proven: PyTorch has to prove that the graph is right at every size. What a pool with ``ceil_mode`` asks of
+                the sizes is beyond it; False leaves the proof to the check, at sizes of its own.
+        """
+        axes: dict[int, Any] = {}
         if self.batch is None:
             axes[0] = torch.export.Dim('N', min=1, max=MAX_BATCH)
         if self.dynamic == 'all':
             first, stride = (1 if self.uint8 else 2), self.found.stride
             for axis, name in ((first, 'height'), (first + 1, 'width')):
-                dim = torch.export.Dim(name, min=1 if stride > 1 else 32, max=MAX_SIDE // stride)
-                axes[axis] = dim if stride == 1 else stride * dim
+                least = 1 if stride > 1 else SMALLEST
+                dim = torch.export.Dim(name, min=least, max=MAX_SIDE // stride)
+                axes[axis] = (dim if stride == 1 else stride * dim) if proven else torch.export.Dim.DYNAMIC
         return (axes, ({},)) if self.found.is_two_stage else (axes,)
 
     def metadata(self) -> Metadata:
@@ -182,6 +190,8 @@ def plan_export(found: Exportable, options: ExportOptions) -> Plan:
         UsageError: an option does not go with the network.
     """
     form = _form(found, options)
+    if form == 'nms' and not found.is_two_stage:
+        NmsSettings.of(found.test_cfg)
     dynamic = options.dynamic or ('all' if found.is_two_stage else 'batch')
     if found.is_two_stage and dynamic == 'batch':
         raise UsageError('dynamic=batch: Faster R-CNN looks at one image at a time; all and none are possible')
@@ -204,7 +214,8 @@ def plan_export(found: Exportable, options: ExportOptions) -> Plan:
 
 def _form(found: Exportable, options: ExportOptions) -> str:
     possible = ('nms',) if found.is_two_stage else FORMS[found.task]
-    what = 'a Faster R-CNN' if found.is_two_stage else dict(features='a backbone').get(found.task, found.task)
+    kinds = {DETECTION: 'a detector', CLASSIFICATION: 'a classifier', FEATURES: 'a backbone'}
+    what = 'a Faster R-CNN' if found.is_two_stage else kinds[found.task]
     if options.web is not None and found.task != DETECTION:
         raise UsageError(f'web={options.web}: the page draws the boxes of a detector, and {found.name} is {what}')
     form = options.form or possible[0]

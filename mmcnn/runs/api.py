@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmcnn import compat
 from mmcnn.errors import UsageError
+from mmcnn.exported_file import is_exported
 from mmcnn.nearest import nearest
 from mmcnn.runs.options import Options, RunOptions, SplitOptions, TestOptions, TrainOptions, described
 from mmcnn.runs.results import EvaluateResult, TrainResult
@@ -75,7 +76,8 @@ def evaluate(options: TestOptions) -> EvaluateResult:
     """Evaluates a checkpoint on the validation images, as ``mmcnn test`` does.
 
     ``mmcnn.evaluate('best.pth', data='bccd').metrics['AP50']``. Config, backbone and classes come from the checkpoint
-    unless ``config`` names another; with one, the weights may be of any kind that fits.
+    unless ``config`` names another; with one, the weights may be of any kind that fits. An exported network, .onnx or
+    .xml, is evaluated on ``data``, by ONNX Runtime or OpenVINO.
 
     Raises:
         MmcnnError: an option, the data or the checkpoint is at fault; see :mod:`mmcnn.errors`.
@@ -110,6 +112,11 @@ def run_training(options: TrainOptions) -> TrainResult:
 
 def run_test(options: TestOptions) -> EvaluateResult:
     """An evaluation from its options; :func:`evaluate` for callers that have them."""
+    if is_exported(options.checkpoint):
+        compat.check()
+        from mmcnn.runs.exported_evaluation import evaluate_exported
+
+        return evaluate_exported(options)
     with _prepared(options) as (run, console), _taken(run):
         from mmcnn.runs import execution
 

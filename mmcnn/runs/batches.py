@@ -13,7 +13,7 @@ from mmengine.device import get_device
 from mmcnn.config.model import is_classifier
 from mmcnn.config.parts import loaders_of
 from mmcnn.config.variables import Say
-from mmcnn.datasets.folders.findings import number
+from mmcnn.console.layout import number
 from mmcnn.launchers import world_size
 from mmcnn.runs.options import RunOptions
 

@@ -14,8 +14,7 @@ from mmengine.runner import Runner
 
 from mmcnn.compat import private_names
 from mmcnn.console import Console
-from mmcnn.console.layout import ALL_COLUMNS, COLUMNS, validation
-from mmcnn.datasets.folders.findings import number
+from mmcnn.console.layout import ALL_COLUMNS, COLUMNS, number, validation
 from mmcnn.runs.history_hook import HistoryHook, counts_epochs
 from mmcnn.runs.results import by_name
 

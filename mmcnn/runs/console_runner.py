@@ -29,7 +29,7 @@ def runner_for(console: Console) -> type[Runner]:
         def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
             logger = super().build_logger(*args, **kwargs)
             if self.rank == 0:  # the other ranks print errors only
-                _redirect(logger, console)
+                redirect(logger, console)
             return logger
 
         def build_visualizer(self, visualizer: Any = None) -> Visualizer:
@@ -78,7 +78,8 @@ def _start(visualizer: Visualizer, name: Any) -> None:
         raise UsageError(f'{name} cannot start: {reason}; choose another logger, or none') from error
 
 
-def _redirect(logger: MMLogger, console: Console) -> None:
+def redirect(logger: MMLogger, console: Console) -> None:
+    """A console shows the warnings of a log, or all of it; what the console prints goes to the log's file, too."""
     files = [handler for handler in logger.handlers if isinstance(handler, logging.FileHandler)]
     (screen,) = (handler for handler in logger.handlers if handler not in files)
     shown = _ConsoleHandler(console, screen.level, files[0].formatter)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +15,6 @@ from mmengine.runner import Runner, find_latest_checkpoint
 
 from mmcnn.compat.moved import renamed_arguments
 from mmcnn.console import Console
-from mmcnn.console.layout import NOTHING, nothing_measured
 from mmcnn.engine.atomic_checkpoint_hook import AtomicCheckpointHook
 from mmcnn.engine.early_stopping_hook import ResumableEarlyStoppingHook
 from mmcnn.engine.ranks import join_ranks
@@ -33,7 +30,7 @@ from mmcnn.runs.fine_tuning import FineTuningHook
 from mmcnn.runs.first_use import FirstUseHook
 from mmcnn.runs.head import evaluation_rows, file_datasets, shown_path, training_rows, unwrapped
 from mmcnn.runs.history_hook import HistoryHook, counts_epochs
-from mmcnn.runs.results import EvaluateResult, TrainResult, by_name, main_numbers
+from mmcnn.runs.results import EvaluateResult, TrainResult, by_name, main_numbers, nothing_rows, write_metrics
 from mmcnn.runs.work_dirs import check_writable
 from mmcnn.weights.checkpoint import Checkpoint
 from mmcnn.weights.loading import load_state, load_weights
@@ -113,7 +110,7 @@ def train(
         result = _result(runner)
         if is_main_process():
             _leave_files(runner, result.last)
-            console.summary(_closing_rows(runner, result) + _nothing(result.metrics), main_numbers(result.metrics))
+            console.summary(_closing_rows(runner, result) + nothing_rows(result.metrics), main_numbers(result.metrics))
     barrier()
     return result
 
@@ -151,12 +148,9 @@ def test(
         _fuse(runner)
         logged = runner.test()
         if is_main_process():
-            metrics = Path(cfg.work_dir) / 'metrics.json'
-            numbers = {k: None if math.isnan(v) else v for k, v in logged.items() if isinstance(v, (int, float))}
-            text = json.dumps(dict(checkpoint=path, **numbers), indent=2, ensure_ascii=False)
-            metrics.write_text(f'{text}\n', encoding='utf-8')
+            metrics = write_metrics(Path(cfg.work_dir), path, logged)
             found = by_name(logged)[0]
-            console.summary([('numbers', shown_path(metrics)), *_nothing(found)], main_numbers(found))
+            console.summary([('numbers', shown_path(metrics)), *nothing_rows(found)], main_numbers(found))
     barrier()
     return EvaluateResult(Path(cfg.work_dir), Path(path), *by_name(logged))
 
@@ -249,11 +243,6 @@ def _early_end(runner: Runner) -> str:
     done, total, unit = done if counts_epochs(runner) else (runner.iter, runner.max_iters, 'iterations')
     stories = [hook.story for hook in runner.hooks if isinstance(hook, ResumableEarlyStoppingHook) and hook.story]
     return f'early, after {done} of {total} {unit}: {stories[0] if stories else "a hook has asked for it"}'
-
-
-def _nothing(metrics: dict[str, float]) -> list[tuple[str, str]]:
-    """In place of numbers where there was nothing to measure by."""
-    return [('result', NOTHING)] if nothing_measured(metrics) else []
 
 
 def _closing_rows(runner: Runner, result: TrainResult) -> list[tuple[str, str]]:

@@ -14,8 +14,7 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import Dataset
 
-from mmcnn.console.layout import shortened
-from mmcnn.datasets.folders.findings import number
+from mmcnn.console.layout import number, shortened
 from mmcnn.models.costs import count_parameters
 from mmcnn.runs.history_hook import counts_epochs
 
@@ -39,7 +38,7 @@ def training_rows(runner: Runner, weights: str = '', summary: str = '') -> list[
         device += ', mixed precision'
     rows = [
         ('model', f'{_model(runner)}, {count_parameters(unwrapped(runner.model))[1]:,} of them trainable'),
-        ('data', _data(loader.dataset, images)),
+        ('data', data_row(loader.dataset, images)),
         ('device', device),
         ('steps', f'{_length(runner)}{summary and f"; {summary}"}'),
     ]
@@ -52,7 +51,7 @@ def evaluation_rows(runner: Runner, weights: str) -> list[tuple[str, str]]:
     return [
         ('model', _model(runner)),
         ('weights', weights),
-        ('data', _data(dataset, f'{len(dataset):,} images to test on')),
+        ('data', data_row(dataset, f'{len(dataset):,} images to test on')),
         ('device', _device(runner)),
         _log(runner),
     ]
@@ -88,7 +87,8 @@ def _backbone(cfg: Config) -> str:
     return (f', backbone {name}' if name else '') + (f' with weights of {source}' if source else '')
 
 
-def _data(dataset: Dataset, images: str) -> str:
+def data_row(dataset: Dataset, images: str) -> str:
+    """A data set in a line: its folders, how many images it has in words, its classes."""
     classes = dataset.metainfo.get('classes', ())
     classes = (classes,) if isinstance(classes, str) else classes
     more = ', ...' if len(classes) > _SHOWN else ''

@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmcnn.config.entries import merge_options
-from mmcnn.config.load import load_config, set_backbone
-from mmcnn.config.model import wire_model
-from mmcnn.config.of_weights import config_of
+from mmcnn import compat
 from mmcnn.errors import UsageError
-from mmcnn.inference.detector import Detector
+from mmcnn.exported_file import is_exported
+from mmcnn.inference.base_detector import BaseDetector
 from mmcnn.inference.images import frames_in
 from mmcnn.inference.sources import find_sources
 from mmcnn.inference.video import DEFAULT_FPS
 from mmcnn.plots.fonts import check_font, say_what_is_missing
-from mmcnn.runs.causes import known_causes
-from mmcnn.runs.device import use_device
+from mmcnn.runs.exported import NAMES, WITHOUT_MEANING, refuse_options
 from mmcnn.runs.infer_files import InferFiles, plan_files
 from mmcnn.runs.options import InferOptions
-from mmcnn.runs.process_state import kept_process_state
-from mmcnn.weights.checkpoint import Checkpoint
 
 DEFAULT_FOLDER = 'detections'
 #: Endings of formats that never hold more than one image, or whose other ones are small copies of it.
@@ -65,13 +60,13 @@ def infer(options: InferOptions, say: Callable[[str], object] = print) -> InferR
     Nothing is overwritten. After Ctrl-C what has been found so far is complete; for a camera it is the usual end.
 
     Args:
-        options: what to read, by which checkpoint.
+        options: what to read, by which checkpoint or exported network.
         say: takes a sentence about each change of the config, about a video of unknown rate, and about images with
             several frames.
 
     Raises:
         UsageError: an option does not fit, there is nothing to read, or a file would be overwritten.
-        CheckpointError: the checkpoint cannot be used.
+        CheckpointError: the checkpoint or the exported network cannot be used.
         DataError: no image could be read, or a result cannot be written.
     """
     check_font(options.font)
@@ -80,10 +75,7 @@ def infer(options: InferOptions, say: Callable[[str], object] = print) -> InferR
     drawn = plan_files(sources.sources, folder, options.format)
     left_out = list(sources.left_out)
     several: list[str] = []
-    with kept_process_state(), known_causes():
-        use_device(options.device)
-        checkpoint = Checkpoint.open(options.checkpoint)
-        detector = _detector(options, checkpoint, say)
+    with _opened(options, say) as detector:
         stream = detector.stream(
             sources, options.batch_size, options.max_frames, on_skip=lambda error: left_out.append(str(error))
         )
@@ -113,18 +105,20 @@ def _frames_of(path: Path) -> int:
     return 1 if path.suffix.lower() in _SINGLE else frames_in(path)
 
 
-def _detector(options: InferOptions, checkpoint: Checkpoint, say: Callable[[str], object]) -> Detector:
-    cfg, classes = None, options.classes
-    if options.config is not None:
-        cfg = load_config(options.config, say=say)
-    elif options.backbone is not None or options.cfg_options:
-        cfg, names = config_of(checkpoint, classes, say)
-        classes = names or None
-    if cfg is not None:
-        set_backbone(cfg, options.backbone, options.cfg_options, say)
-        merge_options(cfg, options.cfg_options, say)
-        wire_model(cfg)
-    return Detector(checkpoint, cfg, options.device, options.score_thr, classes, say)
+@contextlib.contextmanager
+def _opened(options: InferOptions, say: Callable[[str], object]) -> Iterator[BaseDetector]:
+    """The detector of a checkpoint, with what surrounds every run of PyTorch; or of an exported network, without it."""
+    if is_exported(options.checkpoint):
+        from mmcnn.runtime import Detector
+
+        refuse_options(options, WITHOUT_MEANING | dict(classes=NAMES))
+        yield Detector(options.checkpoint, options.score_thr)
+        return
+    compat.check()
+    from mmcnn.runs.checkpoint_detector import checkpoint_detector
+
+    with checkpoint_detector(options, say) as detector:
+        yield detector
 
 
 def _folder(chosen: str | Path | None) -> Path:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from mmcnn.console.layout import nothing_measured
+from mmcnn.console.layout import NOTHING, nothing_measured
 
 #: Names of COCO's numbers here, and in MMEngine's log.
 NAMES = {
@@ -102,6 +104,21 @@ def by_name(logged: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, floa
 def main_numbers(metrics: Mapping[str, float]) -> list[tuple[str, float]]:
     """Those that sum a result up, as they are written: AP and AP50, or top-1; none where nothing was measured."""
     return [(label, metrics[name]) for name, label in MAIN.items() if name in metrics and not nothing_measured(metrics)]
+
+
+def nothing_rows(metrics: Mapping[str, float]) -> list[tuple[str, str]]:
+    """A labelled row in place of numbers where there was nothing to measure by."""
+    return [('result', NOTHING)] if nothing_measured(metrics) else []
+
+
+def write_metrics(folder: Path, checkpoint: str, logged: Mapping[str, Any]) -> Path:
+    """Stores the numbers of an evaluation, under MMEngine's names, in ``metrics.json``; what is NaN as null."""
+    numbers = {key: None if math.isnan(value) else value for key, value in logged.items()
+               if isinstance(value, int | float)}  # fmt: skip
+    text = json.dumps(dict(checkpoint=checkpoint, **numbers), indent=2, ensure_ascii=False)
+    file = folder / 'metrics.json'
+    file.write_text(f'{text}\n', encoding='utf-8')
+    return file
 
 
 def _in_short(metrics: Mapping[str, float]) -> str:

@@ -10,7 +10,7 @@ from mmengine.device import get_device
 
 from mmcnn.config.load import dicts_in
 from mmcnn.config.variables import Say
-from mmcnn.datasets.folders.findings import number
+from mmcnn.console.layout import number
 from mmcnn.errors import UsageError
 from mmcnn.models.wiring import is_classifier
 from mmcnn.runs.checkpoints import last_checkpoint, open_resumable

@@ -18,6 +18,8 @@ from mmcnn.runtime.sessions import IMAGE_SIZE, IMAGES, open_session
 
 #: Number of outputs of form nms, by its layout.
 _NMS_OUTPUTS = {'plain': 4, 'tensorrt': 4, 'deepstream': 1}
+#: Boxes (K, 4), scores (K,) and labels (K,) of an image.
+Found = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 class Detector(BaseDetector):
@@ -28,13 +30,14 @@ class Detector(BaseDetector):
 
     Args:
         path: an ONNX file, or the .xml of OpenVINO's format with its .bin beside it.
-        score_thr: detections below it are left out.
+        score_thr: detections below it are left out; 0: whatever the file gives.
         provider: 'cpu', 'cuda', 'tensorrt', 'openvino' or the full name of a provider of ONNX Runtime; None: the CPU.
         threads: that share the work of an operator; None: as many as there are cores.
 
     Attributes:
         classes: tuple of the class names.
         metadata: what the file says of itself.
+        runtime: what computes it, in words.
 
     Raises:
         CheckpointError: the file is missing or damaged, has no metadata of mmcnn or those of a newer one, or is no
@@ -50,10 +53,11 @@ class Detector(BaseDetector):
         self.path = Path(path).expanduser()
         self._session = open_session(self.path, provider, threads)
         self.metadata = Metadata.from_json(self._session.metadata, self.path)
+        self.runtime = self._session.runtime
         self._check()
         self.classes = self.metadata.classes
         least = self.metadata.test_cfg['score_thr']
-        if self.metadata.form == 'nms' and score_thr < least:
+        if self.metadata.form == 'nms' and 0 < score_thr < least:
             warnings.warn(
                 f'score_thr={score_thr:g}: {self.path} leaves out scores up to {least:g} by itself', stacklevel=2
             )
@@ -89,8 +93,20 @@ class Detector(BaseDetector):
             )
 
     def _detect(self, arrays: list[np.ndarray], given: Sequence[object]) -> list[Detections]:
+        return [self._detections(*found, each) for found, each in zip(self.find(arrays), given, strict=True)]
+
+    def find(self, arrays: Sequence[np.ndarray]) -> list[Found]:
+        """Everything that the post-processing leaves, for an evaluation; :meth:`__call__` has what to look at.
+
+        Args:
+            arrays: images (H, W, 3) uint8 BGR.
+
+        Returns:
+            for each image, best first: boxes (K, 4) float32, xyxy in pixels of the image, also those without area;
+            scores (K,) float32; labels (K,) int64.
+        """
         fitted = [self._fitted(array) for array in arrays]
-        found: dict[int, Detections] = {}
+        found: dict[int, Found] = {}
         for numbers in self._batches([each.image.shape for each in fitted]):
             feeds = {IMAGES: self._images([fitted[i] for i in numbers])}
             if self.metadata.input.image_size:
@@ -98,8 +114,7 @@ class Detector(BaseDetector):
             outputs = self._session.run(feeds)
             for row, i in enumerate(numbers):
                 boxes, scores, labels = self._found(outputs, row)
-                boxes = fitted[i].back(boxes, self.metadata.clip)
-                found[i] = self._detections(boxes, scores, labels, given[i])
+                found[i] = fitted[i].back(boxes, self.metadata.clip), scores, labels.astype(np.int64)
         return [found[i] for i in range(len(arrays))]
 
     def _fitted(self, image: np.ndarray) -> Fitted:
@@ -130,7 +145,7 @@ class Detector(BaseDetector):
         missing = (of.batch or 0) - len(images)
         return np.concatenate([images, *[images[-1:]] * missing]) if missing > 0 else images
 
-    def _found(self, outputs: list[np.ndarray], row: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _found(self, outputs: list[np.ndarray], row: int) -> Found:
         """Boxes (K, 4) on the canvas, scores (K,) and labels (K,) of an image of the batch, best first."""
         if self.metadata.form == 'decoded':
             return self._suppressed(*(each[row].astype(np.float32, copy=False) for each in outputs))
@@ -144,7 +159,7 @@ class Detector(BaseDetector):
             raise CheckpointError(f'{self.path} finds class {labels.max()}, and names {len(self.classes)} classes')
         return boxes.astype(np.float32), scores.astype(np.float32), labels
 
-    def _suppressed(self, boxes: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _suppressed(self, boxes: np.ndarray, scores: np.ndarray) -> Found:
         """What the post-processing leaves of boxes (B, 4) with scores (B, C)."""
         cfg = self.metadata.test_cfg
         # Boxes below the threshold of this detector suppress none above it.

@@ -27,8 +27,10 @@ class Session(Protocol):
         metadata: what the file says of itself, as text; None: nothing.
         inputs: NumPy's name of the type, and the shape, of each input by its name.
         outputs: the shape of each output, in order.
+        runtime: what computes it, in words.
     """
 
+    runtime: str
     metadata: str | None
     inputs: dict[str, tuple[str, Shape]]
     outputs: list[Shape]
@@ -91,6 +93,7 @@ class _OnnxRuntime:
         if (first := self._session.get_providers()[0]) != name:
             raise UsageError(f'provider={provider!r} does not start here, so {first} would be used: its libraries are '
                              'missing or there is no such device')  # fmt: skip
+        self.runtime = f'ONNX Runtime {onnxruntime.__version__}, {name}'
         self.metadata = self._session.get_modelmeta().custom_metadata_map.get(KEY)
         self.inputs = {each.name: (_numpy_type(each.type), _shape(each.shape)) for each in self._session.get_inputs()}
         self.outputs = [_shape(each.shape) for each in self._session.get_outputs()]
@@ -116,6 +119,7 @@ class _OpenVINO:
         except Exception as error:  # a RuntimeError, of several lines
             kind = "OpenVINO's" if path.suffix.lower() == '.xml' else 'an ONNX file'
             raise _unreadable(path, kind, error) from error
+        self.runtime = f'OpenVINO {openvino.__version__.partition("-")[0]}'
         places = ['model_info', KEY], ['framework', KEY]  # the second one holds an ONNX file's
         found = next((place for place in places if model.has_rt_info(place)), None)
         self.metadata = found and model.get_rt_info(found).astype(str)

@@ -4,10 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import pytest
 
+from mmcnn.cli import infer as cli_infer
 from mmcnn.cli.infer import split_arguments
-from mmcnn.errors import UsageError
+from mmcnn.errors import DependencyError, UsageError
 
 CONFIG = 'yolov4_cspdarknet53_narrow'
 PACKAGE = Path(__file__).resolve().parents[2] / 'mmcnn'
@@ -108,3 +110,31 @@ def test_the_module_loads_nothing_heavy():
         subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.split()
     )
     assert not loaded & {'torch', 'cv2', 'numpy', 'PIL', 'matplotlib', 'mmengine', 'mmcv', 'mmdet'}
+
+
+def test_exported_networks_need_no_pytorch(exported, tmp_path):
+    cv2.imwrite(str(tmp_path / 'a.png'), exported.cells((0, 1, (0, 0, 255))))
+    code = """
+import sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split('.')[0] in ('torch', 'torchvision', 'mmcv', 'mmengine', 'mmdet'):
+            raise AssertionError(f'{name} is imported')
+
+sys.meta_path.insert(0, Blocked())
+from mmcnn.cli.main import main
+sys.exit(main(sys.argv[1:]))
+"""
+    call = [sys.executable, '-c', code, 'infer', exported(), tmp_path / 'a.png', '--out', tmp_path / 'out']
+    result = subprocess.run(list(map(str, call)), capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, '')
+    assert result.stdout == f'1 object in 1 image; the drawn images and detections.json are in {tmp_path / "out"}\n'
+
+
+def test_packages_that_drawing_needs(exported, run_command, tmp_path, monkeypatch):
+    monkeypatch.delitem(sys.modules, 'mmcnn.runs.infer', raising=False)
+    monkeypatch.setitem(sys.modules, 'mmcnn.plots.fonts', None)  # as if what it imports were not there
+    monkeypatch.setattr(cli_infer, '_DRAWING', {'mmcnn.plots.fonts': 'matplotlib', 'PIL': 'pillow'})
+    with pytest.raises(DependencyError, match=r'mmcnn\.plots\.fonts is not installed: pip install matplotlib pillow$'):
+        run_command('infer', exported(), tmp_path)

@@ -1,4 +1,4 @@
-from mmcnn.console.layout import NOTHING, aligned, labelled, one_line, shortened, validation
+from mmcnn.console.layout import NOTHING, aligned, labelled, number, one_line, shortened, validation
 
 NAN = float('nan')
 METRICS = {'AP': 0.5, 'AP50': 0.75, 'AP75': 0.25, 'APs': -1.0, 'APm': 0.125, 'APl': 0.6, 'AR1': 0.3, 'AR100': 0.55}
@@ -71,4 +71,10 @@ def test_names_stay_on_their_line():
 def test_wide_characters_take_two_columns():
     assert aligned(['', 'AP'], [['安全帽', '0.5'], ['cat', '0.25']]).splitlines() == [
         '          AP', '安全帽   0.5', 'cat     0.25',
+    ]  # fmt: skip
+
+
+def test_numbers():
+    assert [number(1, 'box'), number(2000, 'box'), number(0, 'image'), number(2, 'class'), number(2, 'category')] == [
+        '1 box', '2,000 boxes', '0 images', '2 classes', '2 categories',
     ]  # fmt: skip

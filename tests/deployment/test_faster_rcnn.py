@@ -47,7 +47,7 @@ def built(model):
         network = MODELS.build(wire(model)).eval()
     head = network.roi_head.bbox_head
     # Of the RPN less: of scores that float32 rounds to 1, torch.topk takes any, where ONNX's TopK takes the first.
-    spread = {network.rpn_head.rpn_cls: 1.0, network.rpn_head.rpn_reg: 0.3, head.fc_cls: 3.0, head.fc_reg: 1.0}
+    spread = {network.rpn_head.rpn_cls: 1.0, network.rpn_head.rpn_reg: 0.3, head.fc_cls: 1.0, head.fc_reg: 0.5}
     hooks = [
         layer.register_forward_hook(partial(scaled_to, spread.get(layer, 1.0), set()))
         for layer in network.modules()
@@ -57,6 +57,11 @@ def built(model):
     for hook in hooks:
         hook.remove()
     return network
+
+
+def folded(model):
+    """Folding rounds otherwise, and random weights make more than 1e-5 of that: both sides are folded then."""
+    return mmcnn.fuse(built(model))
 
 
 def scaled_to(std, done, layer, inputs, output):
@@ -95,11 +100,19 @@ def predicted(network, image, canvas):
         return network.predict(on_canvas(image, canvas, value), samples, rescale=False)[0].pred_instances
 
 
+def at_threshold(box, others, threshold):
+    """Whether NMS keeps a box or not by how its IoU with another one is rounded."""
+    sides = (torch.minimum(box[2:], others[:, 2:]) - torch.maximum(box[:2], others[:, :2])).clamp(min=0)
+    areas = [(each[..., 2:] - each[..., :2]).prod(-1) for each in (box, others)]
+    both = sides.prod(-1)
+    return bool(((both / (areas[0] + areas[1] - both) - threshold).abs() < 1e-6).any())
+
+
 def assert_matches(run, network, image, canvas, least=1.0):
     """Each of MMDetection's detections at 0.25, and ``least`` of all, is found, one for one, and the order is right.
 
     Returns:
-        how many there were at 0.25, and of which scores.
+        the scores of MMDetection's.
     """
     size = torch.tensor(image.shape[2:])
     with torch.no_grad():
@@ -108,16 +121,23 @@ def assert_matches(run, network, image, canvas, least=1.0):
     expected = predicted(network, image, canvas)
     assert (scores[num:] == -1).all() and (boxes[num:] == -1).all() and (labels[num:] == -1).all()
     assert (scores[:num].diff() <= 0).all()
-    free, missing = torch.ones(int(num), dtype=torch.bool), []
-    for box, score, label in zip(expected.bboxes, expected.scores, expected.labels, strict=True):
-        same = free & (labels[:num] == label) & ((scores[:num] - score).abs() <= 1e-5)
-        same &= (boxes[:num] - box).abs().amax(1) <= 1e-3
-        if same.any():
-            free[same.nonzero()[0, 0]] = False
+    found, theirs = (boxes[:num], scores[:num], labels[:num]), (expected.bboxes, expected.scores, expected.labels)
+    same = (found[2] == theirs[2][:, None]) & ((found[1] - theirs[1][:, None]).abs() <= 1e-5)
+    same &= (found[0] - theirs[0][:, None]).abs().amax(-1) <= 1e-3
+    free, missing = torch.ones(len(found[1]), dtype=torch.bool), []
+    for row, fits in enumerate(same):
+        fits &= free
+        if fits.any():
+            free[fits.nonzero()[0, 0]] = False
         else:
-            missing.append(float(score))
-    assert not missing or max(missing) <= 0.25
-    assert len(missing) + int(free.sum()) <= (1 - least) * (len(expected.scores) + int(num))
+            missing.append(row)
+    threshold, open_ = network.test_cfg.rcnn.nms.iou_threshold, 0
+    for rows, one, other in ((missing, theirs, found), (free.nonzero()[:, 0].tolist(), found, theirs)):
+        for row in rows:
+            open_ += at_threshold(one[0][row], other[0][other[2] == one[2][row]], threshold)
+    # Where NMS falls out otherwise, the last of max_per_img is another one, too.
+    assert len(missing) + int(free.sum()) <= (1 - least) * (len(theirs[1]) + len(found[1])) + 2 * open_
+    assert sum(theirs[1][row] > 0.25 for row in missing) <= open_
     return expected.scores
 
 
@@ -182,8 +202,8 @@ def test_its_settings_are_read_from_the_model(name):
 @SLOW
 @pytest.mark.parametrize('name', ['faster_rcnn_resnet50_fpn', 'faster_rcnn_fpn', 'faster_rcnn_vovnet39'])
 def test_configs_as_onnx(exported, name):
-    network = built(config_of(name, classes=80))
-    run = exported(ExportableFasterRCNN(mmcnn.fuse(network)), (draw(CANVAS), torch.tensor(SIZES[1])))
+    network = folded(config_of(name, classes=20))
+    run = exported(ExportableFasterRCNN(network), (draw(CANVAS), torch.tensor(SIZES[1])))
     for seed, size in enumerate(SIZES):
         assert len(assert_matches(run, network, draw(size, seed), CANVAS, least=0.999)) == 100
 
@@ -192,9 +212,9 @@ def test_configs_as_onnx(exported, name):
 @pytest.mark.parametrize('name', ['as it is', 'one level', 'as torchvision'])
 def test_any_canvas_of_a_multiple_of_32(exported, name):
     """Small ones too, which have fewer anchors than nms_pre and fewer proposals than max_per_img."""
-    network = built(config_of(options=OPTIONS[name]))
+    network = folded(config_of(options=OPTIONS[name]))
     dims = {2: 32 * torch.export.Dim('height', min=1, max=64), 3: 32 * torch.export.Dim('width', min=1, max=64)}
-    run = exported(ExportableFasterRCNN(mmcnn.fuse(network)), (draw(CANVAS), torch.tensor(SIZES[1])), (dims, {}))
+    run = exported(ExportableFasterRCNN(network), (draw(CANVAS), torch.tensor(SIZES[1])), (dims, {}))
     for seed, canvas in enumerate([CANVAS, (64, 64), (256, 96), (32, 32), (320, 416)]):
         for size in (canvas, (canvas[0] - 7, canvas[1] - 19)):
             assert len(assert_matches(run, network, draw(size, seed), canvas, least=0.999))
@@ -202,11 +222,11 @@ def test_any_canvas_of_a_multiple_of_32(exported, name):
 
 @SLOW
 def test_low_thresholds_and_real_numbers_of_candidates(exported):
-    """1,000 anchors a level and 1,000 proposals of 80 classes at a threshold of 0.001."""
+    """1,000 anchors a level and 1,000 proposals of 20 classes at a threshold of 0.001."""
     options = {'test_cfg.rpn.nms_pre': 1000, 'test_cfg.rpn.max_per_img': 1000, 'test_cfg.rcnn.score_thr': 0.001}
-    network = built(config_of('faster_rcnn_resnet50_fpn', classes=80, options=options))
+    network = folded(config_of('faster_rcnn_resnet50_fpn', classes=20, options=options))
     canvas = (320, 416)
-    run = exported(ExportableFasterRCNN(mmcnn.fuse(network)), (draw(canvas), torch.tensor((300, 400))))
+    run = exported(ExportableFasterRCNN(network), (draw(canvas), torch.tensor((300, 400))))
     for seed, size in enumerate([canvas, (300, 416), (311, 401)]):
         assert_matches(run, network, draw(size, seed), canvas, least=0.999)
 

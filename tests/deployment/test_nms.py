@@ -34,11 +34,7 @@ def logits_of(images, size, seed):
 
 def decoded_of(head, logits):
     """Boxes (N, B, 4) and scores (N, B, C) of a YOLOHead."""
-    levels = head._outputs(logits)
-    boxes = torch.cat([level.boxes().flatten(1, 3) for level in levels], dim=1)
-    scores = torch.cat([level.maps[..., 4:].flatten(1, 3) for level in levels], dim=1).sigmoid()
-    half = boxes[..., 2:] / 2
-    boxes = torch.cat([boxes[..., :2] - half, boxes[..., :2] + half], dim=-1)
+    boxes, scores = head.decode(logits)
     return boxes, scores[..., 1:] * scores[..., :1]
 
 

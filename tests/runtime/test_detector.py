@@ -100,6 +100,7 @@ def test_a_score_below_that_of_the_file_is_not_silent(exported):
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         Detector(path, score_thr=0.5)
+        Detector(path, score_thr=0)
 
 
 def test_image_size_is_handed_over(exported):

@@ -6,6 +6,8 @@ import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from mmcnn.console.layout import number
+
 #: Every kind of finding, in the order of reports: what other errors come from stands last. A ``fatal`` one ends the
 #: run; an ``error`` does so unless it is left out (``skip_bad``); after a ``warning`` the run goes on; a ``note`` says
 #: what was read otherwise than it is written.
@@ -152,9 +154,3 @@ def _folded(findings: Sequence[Finding]) -> list[str]:
         for (file, kind), count in counts_by.items()
     ]
     return [f'consequences of the errors below: {"; ".join(words)}'] if words else []
-
-
-def number(count: int, noun: str) -> str:
-    """'1 box', '2,000 boxes', '3 categories'."""
-    plural = f'{noun[:-1]}ies' if noun.endswith('ry') else noun + ('es' if noun.endswith(('x', 's')) else 's')
-    return f'{count:,} {noun if count == 1 else plural}'

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mmcnn.datasets.folders.findings import Finding, counts, listed, number
+from mmcnn.datasets.folders.findings import Finding, counts, listed
 
 FINDINGS = [
     Finding('box below a pixel', 'train.json', 'annotation 9 is small'),
@@ -49,9 +49,3 @@ def test_counts():
 def test_the_split_by_its_former_name():
     with pytest.warns(DeprecationWarning, match=r'Finding\.part has become Finding\.split'):
         assert Finding('no boxes', 'train.json', 'holds no box', split='train').part == 'train'
-
-
-def test_numbers():
-    assert [number(1, 'box'), number(2000, 'box'), number(0, 'image'), number(2, 'class'), number(2, 'category')] == [
-        '1 box', '2,000 boxes', '0 images', '2 classes', '2 categories',
-    ]  # fmt: skip

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -84,3 +87,26 @@ def test_pools_of_the_two_rows_differ_at_even_sizes_only():
     even, odd = torch.randn(1, 4, 8, 8), torch.randn(1, 4, 9, 9)
     assert torch.equal(pools[0](odd), pools[1](odd))
     assert pools[0](even).shape == pools[1](even).shape and not torch.equal(pools[0](even), pools[1](even))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('fused', [False, True], ids=['plain', 'fused'])
+@pytest.mark.parametrize('build', ['build_backbone', 'build_classifier'])
+def test_channels_last_does_not_end_the_process(build, fused):
+    """Issue 15 reports a crash, which torch 2.13.0 did not show here; if another one does, this says so."""
+    code = f"""
+import torch, mmcnn
+network = mmcnn.{build}('xception').eval()
+network = mmcnn.fuse(network) if {fused} else network
+found = {{}}
+for form in (torch.contiguous_format, torch.channels_last):
+    network = network.to(memory_format=form)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        maps = network(torch.rand(1, 3, 299, 299).to(memory_format=form))
+    found[form] = maps if isinstance(maps, torch.Tensor) else maps[-1]
+torch.testing.assert_close(*found.values(), rtol=1e-3, atol=1e-4)
+print('survived')
+"""
+    run = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert (run.returncode, run.stdout.strip()) == (0, 'survived'), run.stderr

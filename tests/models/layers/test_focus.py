@@ -16,3 +16,11 @@ def test_odd_sizes_are_padded_right_and_bottom():
     out = Focus()(torch.ones(1, 1, 3, 5))
     assert out.shape == (1, 4, 2, 3)
     assert out[0, 0].eq(1).all() and out[0, 3].tolist() == [[1, 1, 0], [0, 0, 0]]
+
+
+def test_exported_at_one_size_right_at_others():
+    sides = {2: torch.export.Dim('height', min=8), 3: torch.export.Dim('width', min=8)}
+    exported = torch.export.export(Focus(), (torch.rand(1, 3, 11, 12),), dynamic_shapes=(sides,)).module()
+    for size in ((12, 11), (8, 8), (9, 13)):
+        image = torch.rand(1, 3, *size)
+        assert torch.equal(exported(image), Focus()(image))

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from mmcnn.models.layers import SameConv2d, SameMaxPool2d, max_pool
-from mmcnn.models.layers.padding import same_padding
+from mmcnn.models.layers.padding import pad_same, same_padding
 
 
 @pytest.mark.parametrize(
@@ -54,3 +54,41 @@ def test_even_sizes_pool_as_in_caffe():
     x = torch.randn(2, 3, 12, 8)
     assert torch.equal(max_pool(3, 2)(x), F.max_pool2d(x, 3, 2, ceil_mode=True))
     assert torch.equal(max_pool(3, 2, 'valid')(x), F.max_pool2d(x, 3, 2))
+
+
+def tensorflow_pads(size, kernel, stride):
+    """TensorFlow's documentation of 'SAME', in its own cases."""
+    along = max(kernel - stride, 0) if size % stride == 0 else max(kernel - size % stride, 0)
+    return along // 2, along - along // 2
+
+
+@pytest.mark.parametrize('stride', [1, 2, 3, 4, 5])
+@pytest.mark.parametrize('kernel', [1, 2, 3, 4, 5, 6, 7, 11])
+def test_pads_are_tensorflows(kernel, stride):
+    for size in range(1, 70):
+        assert same_padding(size, kernel, stride) == tensorflow_pads(size, kernel, stride), size
+
+
+@pytest.mark.parametrize('how', ['trace', 'export'])
+@pytest.mark.parametrize(('kernel', 'stride'), [(3, 2), (1, 2), (2, 4)])
+def test_recorded_at_one_size_right_at_others(kernel, stride, how):
+    pool = SameMaxPool2d(kernel, stride)
+    x = torch.randn(1, 2, 11, 12)
+    if how == 'trace':
+        recorded = torch.jit.trace(pool, x)
+    else:
+        sides = {2: torch.export.Dim('height', min=8), 3: torch.export.Dim('width', min=8)}
+        recorded = torch.export.export(pool, (x,), dynamic_shapes=(sides,)).module()
+    for height in range(8, 14):
+        for width in range(8, 14):
+            x = torch.randn(1, 2, height, width)
+            assert torch.equal(recorded(x), pool(x)), (height, width)
+            top, bottom = tensorflow_pads(height, kernel, stride)
+            left, right = tensorflow_pads(width, kernel, stride)
+            padded = F.pad(x, (left, right, top, bottom), value=float('-inf'))
+            assert torch.equal(pool(x), F.max_pool2d(padded, kernel, stride))
+
+
+def test_what_needs_no_padding_is_not_copied():
+    x = torch.randn(1, 2, 8, 6)
+    assert pad_same(x, (2, 2), (2, 2)) is x

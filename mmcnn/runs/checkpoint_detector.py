@@ -1,0 +1,48 @@
+"""The detector of an inference by PyTorch, from its options."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+from mmcnn.config.entries import merge_options
+from mmcnn.config.load import load_config, set_backbone
+from mmcnn.config.model import wire_model
+from mmcnn.config.of_weights import config_of
+from mmcnn.inference.detector import Detector
+from mmcnn.runs.causes import known_causes
+from mmcnn.runs.device import use_device
+from mmcnn.runs.options import InferOptions
+from mmcnn.runs.process_state import kept_process_state
+from mmcnn.weights.checkpoint import Checkpoint
+
+
+@contextlib.contextmanager
+def checkpoint_detector(options: InferOptions, say: Callable[[str], object]) -> Iterator[Detector]:
+    """The detector of a checkpoint; what it changes in the process is put back at the end.
+
+    Args:
+        options: by which checkpoint, and what of its config is changed.
+        say: takes a sentence about each change of the config.
+
+    Raises:
+        UsageError: an option does not fit.
+        CheckpointError: the checkpoint cannot be used.
+    """
+    with kept_process_state(), known_causes():
+        use_device(options.device)
+        yield _detector(options, Checkpoint.open(options.checkpoint), say)
+
+
+def _detector(options: InferOptions, checkpoint: Checkpoint, say: Callable[[str], object]) -> Detector:
+    cfg, classes = None, options.classes
+    if options.config is not None:
+        cfg = load_config(options.config, say=say)
+    elif options.backbone is not None or options.cfg_options:
+        cfg, names = config_of(checkpoint, classes, say)
+        classes = names or None
+    if cfg is not None:
+        set_backbone(cfg, options.backbone, options.cfg_options, say)
+        merge_options(cfg, options.cfg_options, say)
+        wire_model(cfg)
+    return Detector(checkpoint, cfg, options.device, options.score_thr, classes, say)

@@ -1,0 +1,121 @@
+"""An evaluation of an exported network: the data and the metric of one by PyTorch, and no model of PyTorch's."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmdet.registry import DATASETS, METRICS
+from mmengine.config import Config
+from mmengine.logging import MMLogger
+from mmengine.registry import DefaultScope
+
+from mmcnn.compat import pycocotools_prints
+from mmcnn.console import Console
+from mmcnn.console.layout import ALL_COLUMNS, validation
+from mmcnn.errors import UsageError
+from mmcnn.image_file import read_image_file
+from mmcnn.runs.causes import known_causes, terminated
+from mmcnn.runs.console_runner import redirect
+from mmcnn.runs.data import set_data
+from mmcnn.runs.drawn_split import draw_of
+from mmcnn.runs.exported import WITHOUT_MEANING, refuse_options
+from mmcnn.runs.head import data_row, shown_path
+from mmcnn.runs.options import TestOptions
+from mmcnn.runs.process_state import kept_process_state
+from mmcnn.runs.results import EvaluateResult, by_name, main_numbers, nothing_rows, write_metrics
+from mmcnn.runs.taken import taken
+from mmcnn.runs.work_dirs import for_test
+from mmcnn.runtime import Detector
+
+#: Batches between two lines where there is no terminal, as MMEngine's LoggerHook has it.
+_INTERVAL = 50
+
+
+def evaluate_exported(options: TestOptions) -> EvaluateResult:
+    """Evaluates an exported detector on the validation images of a data folder, as a checkpoint is evaluated.
+
+    Raises:
+        UsageError: an option has no meaning for it, or does not fit.
+        CheckpointError: the file cannot be used, or nothing can be written to the work dir.
+        DataError: the data cannot be used.
+    """
+    refuse_options(options, WITHOUT_MEANING)
+    if options.data is None:
+        raise UsageError(f'{options.checkpoint} is an exported network and names no data: data=PATH is evaluated on')
+    console, notes = Console(options.verbose), []
+    with kept_process_state(), known_causes(), terminated(), console.run():
+        detector = Detector(options.checkpoint, score_thr=0.0)
+        if detector.metadata.form == 'nms':
+            least = detector.metadata.test_cfg['score_thr']
+            notes.append(f'note: {detector.path} leaves out scores up to {least:g} by itself, which AP would count')
+        cfg = _data_config(detector.classes)
+        cfg.work_dir = str(for_test(f'{detector.path.resolve().parent.name}-{detector.path.stem}', options.work_dir))
+        console.line(f'checking the data: {options.data}')
+        trained = {'meta': {'dataset_meta': {'classes': detector.classes}}}
+        set_data(cfg, options.data, trained, options.skip_bad, notes.append, draw_of(options), classes=options.classes)
+        new, begun = options.work_dir is None and not Path(cfg.work_dir).exists(), []
+        with taken(cfg, new, lambda: bool(begun), notes.append):
+            return _evaluate(detector, cfg, options, console, notes, begun)
+
+
+def _data_config(classes: tuple[str, ...]) -> Config:
+    """What a config says of the data of an evaluation."""
+    dataset = dict(type='CocoDataset', data_prefix=dict(), test_mode=True, pipeline=[])
+    return Config(
+        dict(
+            model=dict(type='exported', bbox_head=dict(num_classes=len(classes))),
+            test_dataloader=dict(dataset=dataset),
+            test_evaluator=dict(type='mmcnn.CocoMetric'),
+        )
+    )
+
+
+def _evaluate(
+    detector: Detector, cfg: Config, options: TestOptions, console: Console, notes: list[str], begun: list[Any]
+) -> EvaluateResult:
+    work_dir, now = Path(cfg.work_dir), time.strftime('%Y%m%d_%H%M%S')
+    log = work_dir / now / f'{now}.log'
+    log.parent.mkdir(parents=True)
+    begun.append(log)
+    logger = MMLogger.get_instance(f'{work_dir.name}_{now}', logger_name='mmcnn', log_file=str(log), log_level='INFO')
+    redirect(logger, console)
+    with DefaultScope.overwrite_default_scope('mmdet'), pycocotools_prints.to_the_log():
+        dataset = DATASETS.build(cfg.test_dataloader.dataset)
+        metric = METRICS.build(cfg.test_evaluator)
+    metric.dataset_meta = dataset.metainfo
+    rows = [
+        ('model', f'{detector.metadata.network}, exported in form {detector.metadata.form}, '
+                  f'{detector.metadata.precision}'),
+        ('weights', shown_path(detector.path)),
+        ('data', data_row(dataset, f'{len(dataset):,} images to test on')),
+        ('device', f'cpu ({detector.runtime})'),
+        ('log', shown_path(log)),
+    ]  # fmt: skip
+    console.head(rows, notes)
+    size = options.batch_size or 1
+    starts = range(0, len(dataset), size)
+    for step, start in enumerate(starts, start=1):
+        infos = [dataset.get_data_info(i) for i in range(start, min(start + size, len(dataset)))]
+        found = detector.find([read_image_file(info['img_path']) for info in infos])
+        metric.process({}, [_sample(info, *each) for info, each in zip(infos, found, strict=True)])
+        console.progress(f'batch {step}/{len(starts)}', due=step % _INTERVAL == 0)
+    logged = metric.evaluate(len(dataset))
+    console.end_progress()
+    metrics, class_ap = by_name(logged)
+    console.table('', validation(metrics, class_ap, ALL_COLUMNS))
+    file = write_metrics(work_dir, str(options.checkpoint), logged)
+    console.summary([('numbers', shown_path(file)), *nothing_rows(metrics)], main_numbers(metrics))
+    return EvaluateResult(work_dir, Path(options.checkpoint), metrics, class_ap)
+
+
+def _sample(info: dict, boxes: Any, scores: Any, labels: Any) -> dict:
+    """What was found in an image, in the form in which a metric takes it."""
+    found = dict(bboxes=boxes, scores=scores, labels=labels)
+    return dict(
+        img_id=info['img_id'],
+        ori_shape=(info['height'], info['width']),
+        pred_instances={name: torch.from_numpy(value) for name, value in found.items()},
+    )

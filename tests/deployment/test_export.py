@@ -1,0 +1,182 @@
+"""``mmcnn.export``: files against PyTorch, and what is refused before any work is done."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import mmcnn
+from mmcnn.datasets.folders.shapes import make_shapes
+from mmcnn.deployment import check, export
+from mmcnn.deployment.networks import exportable
+from mmcnn.deployment.options import ExportOptions
+from mmcnn.deployment.plan import plan_export
+from mmcnn.errors import CheckpointError, ExportError, UsageError
+from mmcnn.runtime import Detector
+from mmcnn.runtime.metadata import KEY, Metadata
+
+onnx = pytest.importorskip('onnx')
+pytest.importorskip('onnxscript')
+pytest.importorskip('onnxruntime')
+
+TINY = {
+    'model.backbone.widen_factor': 0.125,
+    'model.backbone.deepen_factor': 0.33,
+    'model.neck.widen_factor': 0.125,
+    'model.neck.deepen_factor': 0.33,
+    'model.bbox_head.num_classes': 3,
+}
+SMALL = dict(source='yolov5_n', classes='circle,square,triangle', img_size=96, cfg_options=TINY)
+
+
+@pytest.fixture(scope='session')
+def scenes(tmp_path_factory):
+    return make_shapes(tmp_path_factory.mktemp('scenes') / 'data', num_train=1, num_val=6, size=128)
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope='session')
+def written(scenes, tmp_path_factory):
+    """One small detector, exported once."""
+    target = tmp_path_factory.mktemp('written') / 'tiny.onnx'
+    said = []
+    result = export.run_export(ExportOptions(**SMALL, data=scenes, out=target), said.append)
+    return result, said
+
+
+def test_a_detector_gives_what_pytorch_gives(written):
+    result, said = written
+    assert said[-1] == 'note: the weights of yolov5_n are random; weights=FILE loads trained ones'
+    matches = result.checked.matches
+    assert matches.every >= check.FEWEST and matches.found >= 0.99 * matches.every
+    assert result.size == result.path.stat().st_size
+    assert [each.name for each in result.path.parent.iterdir()] == ['tiny.onnx']  # nothing is left of the work
+
+
+def test_what_the_file_says_of_itself(written):
+    file = onnx.load(written[0].path)
+    stored = {entry.key: entry.value for entry in file.metadata_props}
+    said = Metadata.from_json(stored[KEY], 'tiny.onnx')
+    assert said == written[0].metadata
+    assert (said.task, said.form, said.classes) == ('detection', 'decoded', ('circle', 'square', 'triangle'))
+    assert said.input.size == said.fit.canvas == (96, 96) and said.fit.scale == (96, 96) and said.input.batch is None
+    assert said.test_cfg['nms'] == dict(type='iou', iou_threshold=0.65) and said.checkpoint is None
+    assert said.versions['torch'] == torch.__version__
+    assert {node.domain for node in file.graph.node} == {''}
+    assert file.graph.input[0].type.tensor_type.shape.dim[0].dim_param == 'N'
+
+
+def test_the_runner_reads_it(written):
+    image = np.random.default_rng(0).integers(0, 256, (100, 60, 3), np.uint8)
+    found = Detector(written[0].path, score_thr=0.0)(image)
+    assert len(found) and set(found.names) <= {'circle', 'square', 'triangle'}
+
+
+def test_a_file_that_gives_something_else_is_not_there(scenes, tmp_path, monkeypatch):
+    """A fault in the graph: boxes that are three pixels to the lower right."""
+    original = export.write
+
+    def shifted(plan, path, metadata):
+        decoded = plan.module.inner.forward
+        plan.module.inner.forward = lambda images: (decoded(images)[0] + 3, decoded(images)[1])
+        original(plan, path, metadata)
+        del plan.module.inner.forward
+
+    monkeypatch.setattr(export, 'write', shifted)
+    with pytest.raises(ExportError, match=r'the file does not give what PyTorch gives: \d+ of [\d,]+ detections'):
+        export.run_export(ExportOptions(**SMALL, data=scenes), lambda line: None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_too_few_detections_are_no_check(scenes, tmp_path):
+    never = {**TINY, 'model.test_cfg.score_thr': 0.999}
+    with pytest.raises(ExportError, match='not checked: PyTorch has 0 detections on 6 images'):
+        export.run_export(ExportOptions(**{**SMALL, 'cfg_options': never}, data=scenes), lambda line: None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_images_that_the_runner_would_make_otherwise(scenes):
+    options = ExportOptions(**{**SMALL, 'img_size': None}, data=scenes)
+    plan = plan_export(exportable(options, lambda line: None), options)
+    images = export.images_to_check(options)
+    check._compare_fit(plan, images)
+    plan.found.config.test_dataloader.dataset.pipeline[1].pad_val = 113
+    with pytest.raises(ExportError, match='the runner would make other images than the test pipeline of yolov5_n'):
+        check._compare_fit(plan, images)
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(source='yolov5_x9'), "'yolov5_x9' is no file, and no network or config is called so; did you mean"),
+        (dict(source='mobilenetv2', form='decoded'), 'form=decoded: mobilenetv2 is a backbone, whose form is maps'),
+        (dict(source='yolov5_n', form='logits'), 'yolov5_n is a detector, whose form is decoded or nms or raw'),
+        (dict(source='fpn', form='logits'), 'fpn is no classifier'),
+        (dict(source='mobilenetv2', cfg_options={'a': 1}), 'cfg_options changes a config, and mobilenetv2 is'),
+        (dict(source='yolov5_n', img_size=100), 'img_size=100 x 100: each side has to be a multiple of 32'),
+        (dict(source='yolov5_n', img_size=(32, 64, 96)), r'img_size=\(32, 64, 96\): it has to be one whole number'),
+        (dict(source='yolov5_n', layout='tensorrt'), 'layout=tensorrt is of form=nms only'),
+        (dict(source='yolov5_n', score_thr=0.1), 'score_thr=0.1 is of form=nms only'),
+        (dict(source='yolov5_n', precision='int8'), 'precision=int8 needs data=PATH'),
+        (dict(source='yolov5_n', to='torch-export', form='nms'), "form=nms has ONNX's operators"),
+        (dict(source='yolov5_n', out='a.pb'), r'out=a.pb: a file of to=onnx ends in .onnx'),
+        (dict(source='yolov5_n', out='none/a.onnx'), 'out=none/a.onnx: there is no folder none'),
+        (dict(source='yolov5_n', to='tflite'), "to='tflite'"),
+        (dict(source='faster_rcnn_resnet-fpn', dynamic='batch'), 'Faster R-CNN looks at one image at a time'),
+        (dict(source='faster_rcnn_resnet-fpn', form='decoded'), 'a Faster R-CNN, whose form is nms'),
+        (
+            dict(source='yolov5_n', form='nms', cfg_options={**TINY, 'model.test_cfg.nms.type': 'greedy_diou'}),
+            "nms.type='greedy_diou' has no operator in ONNX; export the form decoded",
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_refused(options, message):
+    with pytest.raises(UsageError, match=message):
+        export.run_export(ExportOptions(**options), lambda line: None)
+
+
+def test_a_file_that_exists_is_kept(tmp_path):
+    (tmp_path / 'yolov5_n.onnx').write_text('mine')
+    with pytest.raises(UsageError, match=r'out=yolov5_n\.onnx exists and would be overwritten'):
+        mmcnn.export('yolov5_n')
+    assert (tmp_path / 'yolov5_n.onnx').read_text() == 'mine'
+
+
+def test_weights_of_a_file_are_its_own(tmp_path):
+    torch.save(mmcnn.build_backbone('resnet18').state_dict(), tmp_path / 'a.pth')
+    with pytest.raises(UsageError, match=r'a\.pth has weights of its own'):
+        mmcnn.export('a.pth', weights='b.pth')
+    with pytest.raises(CheckpointError):  # of a backbone: no config of a detector holds it
+        mmcnn.export('a.pth')
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('options', [
+    dict(form='nms', input='uint8'),
+    dict(form='nms', layout='tensorrt'),
+    dict(form='nms', layout='deepstream', dynamic='none'),
+    dict(form='raw'),
+    dict(dynamic='all', img_size=None),
+    dict(to='torch-export', dynamic='all'),
+    dict(to='openvino', form='nms'),
+], ids=str)  # fmt: skip
+def test_every_form_is_checked(scenes, options):
+    result = export.run_export(ExportOptions(**{**SMALL, **options}, data=scenes), lambda line: None)
+    assert result.path.is_file() and (result.checked.matches or options.get('form') == 'raw' or 'to' in options)
+
+
+def test_the_command_line(scenes, capsys):
+    from mmcnn.cli.main import main
+
+    args = ['export', 'resnet18', '--form', 'logits', '--img-size', '40', '48', '--data', str(scenes)]
+    assert main(args) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].startswith('checked  6 images; 40 x 48 px in batches of 1 and 3; largest difference of an output')
+    assert lines[3].startswith('resnet18.onnx: ') and lines[3].endswith('MB, classification, form logits')
+    said = json.loads(onnx.load('resnet18.onnx').metadata_props[0].value)
+    assert said['classes'][999] == 'class 999' and said['input']['size'] == [40, 48]
