@@ -69,7 +69,7 @@ Fitted fitted(const cv::Mat& image, const json& fit) {
 }
 
 int run(const std::string& path, const std::string& image_path, float lowest) {
-    const Ort::Env env(ORT_LOGGING_LEVEL_WARNING, "detect");
+    Ort::Env env(ORT_LOGGING_LEVEL_WARNING, "detect");
     Ort::Session session(env, std::basic_string<ORTCHAR_T>(path.begin(), path.end()).c_str(), Ort::SessionOptions());
     Ort::AllocatorWithDefaultOptions allocator;
     const auto text = session.GetModelMetadata().LookupCustomMetadataMapAllocated("mmcnn", allocator);
@@ -108,7 +108,7 @@ int run(const std::string& path, const std::string& image_path, float lowest) {
         feeds.push_back(Ort::Value::CreateTensor<int64_t>(memory, im_size.data(), 2, two.data(), 1));
     }
     const std::vector<const char*> outputs{"num_dets", "boxes", "scores", "labels"};
-    const auto found = session.Run(Ort::RunOptions(), names.data(), feeds.data(), feeds.size(), outputs.data(), 4);
+    const auto found = session.Run(Ort::RunOptions{nullptr}, names.data(), feeds.data(), feeds.size(), outputs.data(), 4);
 
     const int64_t count = *found[0].GetTensorData<int64_t>();
     const auto *boxes = found[1].GetTensorData<float>(), *scores = found[2].GetTensorData<float>();

@@ -6,6 +6,7 @@ import http.server
 import json
 import shutil
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -13,8 +14,12 @@ import numpy as np
 import onnx
 import pytest
 
+from mmcnn.deployment import export
 from mmcnn.deployment.export import run_export
+from mmcnn.deployment.files import ExportError
+from mmcnn.deployment.networks import exportable
 from mmcnn.deployment.options import ExportOptions
+from mmcnn.deployment.plan import plan_export
 from mmcnn.deployment.web import LIBRARY, onnxruntime_web, write_page
 from mmcnn.errors import DependencyError, UsageError
 from mmcnn.fit import Fit
@@ -22,7 +27,7 @@ from mmcnn.ops import NMS_KINDS
 from mmcnn.ops.greedy_sweep import greedy_nms
 from mmcnn.runs.data import demo_data
 from mmcnn.runtime import Detector
-from mmcnn.runtime.metadata import KEY
+from mmcnn.runtime.metadata import KEY, Metadata
 
 # ------------------------------------------------------------------------------------------------------ onnxruntime-web
 
@@ -124,6 +129,55 @@ def test_a_backbone_has_no_page(tmp_path, package):
     with pytest.raises(UsageError, match=r'page: the page draws the boxes of a detector, and mobilenet is a backbone'):
         run_export(ExportOptions(source='mobilenet', web=tmp_path / 'page', ort_web=package), say=lambda line: None)
     assert not (tmp_path / 'page').exists()
+
+
+@pytest.mark.parametrize(('kind', 'form'), [('iou', 'nms'), ('greedy_diou', 'decoded')])
+def test_the_form_of_a_page_is_nms_where_it_has_an_operator(kind, form, tmp_path):
+    changes = {'model.test_cfg.nms.type': kind}
+    options = ExportOptions(source='yolov4_cspdarknet53_narrow', web=tmp_path / 'page', cfg_options=changes)
+    found = exportable(options, say=lambda line: None)
+    assert plan_export(found, options).form == form
+    assert plan_export(found, replace(options, web=None)).form == 'decoded'
+
+
+@pytest.mark.parametrize('fails', [False, True])
+@pytest.mark.parametrize('kind', ['web', 'triton'])
+def test_a_folder_is_there_once_it_was_checked(kind, fails, package, tmp_path, monkeypatch, request):
+    files = request.config.pluginmanager.get_plugin('exported_files')
+
+    def write(plan, path, metadata):
+        onnx.save(files.model_of(files.metadata_of(form='nms')), path)
+
+    def check(plan, path, images):
+        assert path.is_file() and not list(place.rglob('*.onnx'))
+        if fails:
+            raise ExportError('it gives something else')
+
+    place = tmp_path / 'new' / 'place'
+    (tmp_path / 'new').mkdir()
+    monkeypatch.setattr(export, 'write', write)
+    monkeypatch.setattr(export, 'check_export', check)
+    monkeypatch.setattr(export, 'images_to_check', lambda options: [np.zeros((64, 64, 3), np.uint8)])
+    ours = dict(web=place, ort_web=package) if kind == 'web' else dict(triton=place)
+    options = ExportOptions(source='yolov4_cspdarknet53_narrow', form='nms', img_size=64, **ours)
+    if fails:
+        with pytest.raises(ExportError):
+            run_export(options, say=lambda line: None)
+        assert not list((tmp_path / 'new').iterdir())
+        return
+    result = run_export(options, say=lambda line: None)
+    model = 'model.onnx' if kind == 'web' else 'yolov4_cspdarknet53_narrow/1/model.onnx'
+    assert result.path == place / model and result.size == result.path.stat().st_size
+    library = [f'ort/{name}' for name in (*LIBRARY, 'LICENSE', 'ThirdPartyNotices.txt', 'package.json')]
+    expected = {
+        'web': ['index.html', 'page.js', 'detector.js', 'model.json', *library],
+        'triton': ['yolov4_cspdarknet53_narrow/config.pbtxt', 'yolov4_cspdarknet53_narrow/labels.txt'],
+    }
+    there = {str(path.relative_to(place)) for path in (tmp_path / 'new').rglob('*') if path.is_file()}
+    assert there == {model, *expected[kind]}
+    if kind == 'web':
+        text = (place / 'model.json').read_text(encoding='utf-8')
+        assert Metadata.from_json(text, place / 'model.json') == result.metadata
 
 
 # ------------------------------------------------------------------------------------------------------------- browser
@@ -373,8 +427,15 @@ def test_what_is_wrong_is_said_in_words(cells, opened, tmp_path):
     page = opened(folder)
     text = tmp_path / 'notes.png'
     text.write_text('no image')
+    cv2.imwrite(str(tmp_path / 'black.png'), np.zeros((64, 96, 3), np.uint8))
+    page.choose(tmp_path / 'black.png')
+    assert page.says.startswith('black.png: nothing with a score of 0.25 or more (')
+    assert page.driver.find_element('id', 'result').is_displayed()
     page.choose(text)
     assert page.says == 'notes.png is no image that this browser can read.'
+    assert not page.driver.find_element('id', 'result').is_displayed()  # of the image before
+    page.choose(tmp_path / 'black.png')
+    assert page.driver.find_element('id', 'result').is_displayed()
 
     said = json.loads((folder / 'model.json').read_text())
     (folder / 'model.json').write_text(json.dumps(said | dict(format_version=2)))

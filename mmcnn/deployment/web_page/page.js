@@ -11,7 +11,7 @@ const PALETTE = [
 ];
 const byId = (id) => document.getElementById(id);
 let model; // of detector.js
-let shown; // {image, detections} of the image on the page
+let shown; // {name, image, detections, seconds} of the image on the page
 let turn = Promise.resolve(); // images are detected in one after the other
 let newest = 0;
 
@@ -22,6 +22,13 @@ function say(text, { wrong = false, progress = null } = {}) {
   if (progress !== null) byId('progress').value = progress;
 }
 
+/** Says what is wrong with an image, and takes the one before it off the page. */
+function refuse(text) {
+  shown = undefined;
+  byId('result').hidden = true;
+  say(text, { wrong: true });
+}
+
 const colourOf = (label) => PALETTE[label % PALETTE.length];
 
 /** Black or white, whichever is read better on a colour. */
@@ -30,7 +37,10 @@ function inkOn(colour) {
   return 0.299 * r + 0.587 * g + 0.114 * b > 140 ? '#000' : '#fff';
 }
 
-function draw({ image }, detections) {
+const sure = () => shown.detections.filter(({ score }) => score >= Number(byId('threshold').value));
+
+function draw() {
+  const { image } = shown;
   const canvas = byId('canvas');
   const factor = Math.max(1, Math.ceil(FEWEST_PIXELS / Math.max(image.width, image.height)));
   [canvas.width, canvas.height] = [image.width * factor, image.height * factor];
@@ -40,7 +50,7 @@ function draw({ image }, detections) {
   const unit = Math.max(1, canvas.width / (byId('result').clientWidth || canvas.width));
   context.font = `${13 * unit}px system-ui, sans-serif`;
   context.textBaseline = 'middle';
-  for (const { box, score, label } of [...detections].reverse()) { // higher scores on top
+  for (const { box, score, label } of sure().reverse()) { // higher scores on top
     const [x1, y1, x2, y2] = box.map((value) => value * factor);
     context.strokeStyle = context.fillStyle = colourOf(label);
     context.lineWidth = 2 * unit;
@@ -73,9 +83,9 @@ function show() {
   const lowest = Number(byId('threshold').value);
   byId('lowest').value = lowest.toFixed(2);
   if (!shown) return;
-  const detections = shown.detections.filter(({ score }) => score >= lowest);
+  const detections = sure();
   byId('result').hidden = false;
-  draw(shown, detections);
+  draw();
   list(detections);
   const counts = new Map();
   for (const { label } of detections) counts.set(label, (counts.get(label) ?? 0) + 1);
@@ -94,7 +104,7 @@ function open(file) {
     try {
       image = await createImageBitmap(file, { colorSpaceConversion: 'none' });
     } catch {
-      say(`${file.name} is no image that this browser can read.`, { wrong: true });
+      refuse(`${file.name} is no image that this browser can read.`);
       return;
     }
     say(`Detecting in ${file.name} …`);
@@ -105,7 +115,7 @@ function open(file) {
       shown = { name: file.name, image, detections, seconds: (performance.now() - start) / 1000 };
       show();
     } catch (error) {
-      say(`The model cannot be run on ${file.name} (${image.width} × ${image.height}): ${error.message}`, { wrong: true });
+      refuse(`The model cannot be run on ${file.name} (${image.width} × ${image.height}): ${error.message}`);
     }
   });
 }
@@ -168,7 +178,7 @@ byId('file').addEventListener('change', ({ target }) => {
 });
 byId('file').addEventListener('click', ({ target }) => { target.value = ''; }); // the same file may be chosen again
 byId('threshold').addEventListener('input', show);
-window.addEventListener('resize', show);
+window.addEventListener('resize', () => { if (shown) draw(); });
 document.addEventListener('dragover', (event) => {
   event.preventDefault();
   byId('drop').classList.add('over');
