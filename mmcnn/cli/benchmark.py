@@ -5,6 +5,7 @@ step      seconds of a training step on the CPU (forward and backward, without t
 memory    a training step on the CPU with freed memory kept and handed back, in turn: medians and their ratio
 loading   seconds that the weights of a checkpoint take to read, beside a bare torch.load, in turn: best of each
 pipeline  images per second that one process prepares for training, beside MMDetection's mosaic, in turn
+export    CPU time of one image, one thread, in exported files beside PyTorch, in turn; SOURCE as in mmcnn export
 """
 
 from __future__ import annotations
@@ -17,12 +18,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from mmcnn.cli.arguments import add_options, options_from
+from mmcnn.errors import UsageError
 from mmcnn.runs.options import ModelOptions, Option
 
 if TYPE_CHECKING:
     from mmengine.config import Config
 
-WHAT = ('nms', 'step', 'memory', 'loading', 'pipeline')
+    from mmcnn.deployment.options import ExportOptions
+
+WHAT = ('nms', 'step', 'memory', 'loading', 'pipeline', 'export')
 #: What was measured here up to release 0.1, and the program that does it now.
 PROGRAMS = {'slope': 'tools/memory_slope.py', 'waiting': 'tools/waiting.py'}
 
@@ -39,7 +43,14 @@ class BenchmarkOptions(ModelOptions):
         str | None, Option('loading: the file (default: one that is written as a training of the config does)', 'PATH')
     ] = None
     keep_memory: Annotated[bool, Option('step: keep freed memory')] = False
-    data: Annotated[str | None, Option('pipeline: a data folder (default: drawn photographs)', 'PATH')] = None
+    data: Annotated[
+        str | None,
+        Option(
+            'pipeline: a data folder (default: drawn photographs). export: one on whose images int8 is calibrated '
+            '(default: int8 is left out)',
+            'PATH',
+        ),
+    ] = None
     cache_gb: Annotated[
         float, Option('pipeline: memory for decoded images, in 10^9 bytes (default: 1)', 'G', minimum=0)
     ] = 1.0
@@ -49,12 +60,15 @@ class BenchmarkOptions(ModelOptions):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``mmcnn benchmark``."""
     parser.add_argument('what', type=_still_here, choices=WHAT, metavar=f'{{{",".join(WHAT)}}}')
+    parser.add_argument('source', metavar='SOURCE', nargs='?', help='export: a checkpoint, network or config')
     add_options(parser, BenchmarkOptions)
 
 
 def run(args: argparse.Namespace) -> int:
     """Measures and prints."""
     options = options_from(args, BenchmarkOptions)
+    if args.source is not None and args.what != 'export':
+        raise UsageError(f"'{args.source}': only mmcnn benchmark export takes a SOURCE; --config names the model")
     if args.what == 'nms':
         from mmcnn.benchmarks import nms
 
@@ -67,6 +81,10 @@ def run(args: argparse.Namespace) -> int:
         print(memory.report(memory.measure(command, options.runs)))
     elif args.what == 'loading':
         print(_loading(options))
+    elif args.what == 'export':
+        from mmcnn.benchmarks import export
+
+        print(export.report(export.measure(_export_options(options, args.source), options.runs)))
     elif args.what == 'step':
         print(_step_seconds(options))
     else:
@@ -97,6 +115,18 @@ def _wired(options: BenchmarkOptions) -> Config:
     merge_options(cfg, options.cfg_options)
     wire_model(cfg)
     return cfg
+
+
+def _export_options(options: BenchmarkOptions, source: str | None) -> ExportOptions:
+    from mmcnn.deployment.options import ExportOptions
+
+    return ExportOptions(
+        source=source or options.config,
+        img_size=options.img_size,
+        data=options.data,
+        backbone=options.backbone,
+        cfg_options=options.cfg_options,
+    )
 
 
 def _loading(options: BenchmarkOptions) -> str:

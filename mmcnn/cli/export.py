@@ -40,6 +40,11 @@ def run(args: argparse.Namespace) -> int:
     result = run_export(options)
     checked = result.checked
     print(f'checked  {checked.summary}')
+    if accuracy := result.accuracy:
+        print(
+            f'AP       {accuracy.before:.4f} by PyTorch, {accuracy.after:.4f} by the file ({-accuracy.loss:+.4f}, '
+            f'{accuracy.images:,} images)'
+        )
     print(f'time     {checked.time_ratio:.2f} of PyTorch (BatchNorm folded, one thread, one image)')
     print(f'{result.path}: {result.size / 1e6:.1f} MB, {result.metadata.task}, form {result.metadata.form}')
     if options.web is not None:

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
-from typing import Any
 
 import numpy as np
 import torch
 from mmcv.transforms import Compose
-from mmdet.structures import DetDataSample
 from mmengine.registry import DefaultScope
 
 from mmcnn.deployment.files import EXTRA_FILE
 from mmcnn.deployment.plan import EXAMPLE_BATCH, Plan
+from mmcnn.deployment.reference import prepared, reference
+from mmcnn.deployment.timing import time_ratio
 from mmcnn.errors import ExportError
-from mmcnn.fit import Fitted
 from mmcnn.inference.detections import Detections
 from mmcnn.inference.detector import test_pipeline
-from mmcnn.models.fuse import fuse
 from mmcnn.runtime.detector import Detector
 from mmcnn.runtime.metadata import DETECTION
 from mmcnn.runtime.sessions import Session, open_session
@@ -32,10 +27,6 @@ from mmcnn.runtime.sessions import Session, open_session
 SURE = 0.25
 #: Fewer compared detections say nothing.
 FEWEST = 20
-#: Largest difference of outputs, as a share of the largest value, in float32.
-OUTPUT_TOLERANCE = 5e-6
-#: Rounds of the comparison of times.
-ROUNDS = 5
 
 
 @dataclass(frozen=True)
@@ -45,29 +36,36 @@ class Tolerance:
     Attributes:
         box: in pixels of the input. score: of a detection.
         sure: share of the detections from :data:`SURE` on that have to be found. every: the same of all.
+        output: of the values of an output, where these are no detections, as a share of the largest one.
     """
 
     box: float
     score: float
     sure: float = 1.0
     every: float = 0.999
+    output: float = 5e-6
 
     def allows(self, matches: Matches) -> bool:
         """Whether a file's detections are those of PyTorch."""
         return matches.found_sure >= self.sure * matches.sure and matches.found >= self.every * matches.every
 
 
-#: By precision. Of float16 a mantissa has 11 bits, and a map of YOLO ends in a box by two products of 8 to 32 px.
-TOLERANCES = {'fp32': Tolerance(1e-3, 1e-5), 'fp16': Tolerance(1.0, 1e-2)}
+#: By precision. Those of float16 were found on detectors trained on bccd and cards at 160 to 320 px: 99 % of the boxes
+#: within 0.2 px and of the scores within 0.001, and under 1 % of the detections others, since a rounding decides which
+#: one stays of two boxes that are about as good as each other. Their maps were within 0.001 of the largest value.
+TOLERANCES = {'fp32': Tolerance(1e-3, 1e-5), 'fp16': Tolerance(0.5, 2e-3, sure=0.98, every=0.99, output=1e-2)}
 #: Random weights let a rounding grow from layer to layer, PyTorch's own as well: ten times that of trained ones. And
-#: thousands of boxes are about as good as each other, so that a rounding decides which of them are candidates.
-RANDOM = Tolerance(1e-2, 1e-4, sure=0.99, every=0.99)
+#: thousands of boxes are about as good as each other, so that a rounding decides which of them are candidates. Maps in
+#: float16 of six families were within 0.001 to 0.05; an overflow is infinite.
+RANDOM = {
+    'fp32': Tolerance(1e-2, 1e-4, sure=0.99, every=0.99),
+    'fp16': Tolerance(5.0, 2e-2, sure=0.9, every=0.9, output=0.1),
+}
 
 
 def tolerance_of(plan: Plan) -> Tolerance:
     """How much a detection of a file may differ from PyTorch's."""
-    is_random = plan.found.checkpoint is None and plan.options.precision == 'fp32'
-    return RANDOM if is_random else TOLERANCES[plan.options.precision]
+    return (RANDOM if plan.found.checkpoint is None else TOLERANCES)[plan.options.precision]
 
 
 @dataclass(frozen=True)
@@ -123,9 +121,15 @@ def check_export(plan: Plan, path: Path, images: Sequence[np.ndarray]) -> Checke
     session = _ProgramSession(path, plan.input_names) if path.suffix == '.pt2' else open_session(path, None, 1)
     largest, cases = _compare_outputs(plan, session, images)
     matches = None
-    if plan.found.task == DETECTION and plan.form != 'raw' and path.suffix != '.pt2':
-        if plan.options.img_size is None:
-            _compare_fit(plan, images)
+    of_boxes = plan.found.task == DETECTION and plan.form != 'raw' and path.suffix != '.pt2'
+    if of_boxes and plan.options.img_size is None:
+        _compare_fit(plan, images)
+    if plan.options.precision == 'int8':
+        # By AP (accuracy.py): in steps of 8 bits no detection is the same.
+        if not np.isfinite(largest):
+            raise ExportError('the file gives values that are not finite')
+        return Checked(f'{len(images)} images; {cases}: shapes and finite values', time_ratio(plan, session))
+    if of_boxes:
         matches = compare_detections(plan, path, images)
         if matches.every < FEWEST:
             raise ExportError(
@@ -135,10 +139,10 @@ def check_export(plan: Plan, path: Path, images: Sequence[np.ndarray]) -> Checke
             )
         if not tolerance_of(plan).allows(matches):
             raise ExportError(f'the file does not give what PyTorch gives: {matches}')
-    elif largest > OUTPUT_TOLERANCE and plan.options.precision == 'fp32':
+    elif largest > (most := tolerance_of(plan).output):
         raise ExportError(
             f'the file does not give what PyTorch gives: outputs differ by {largest:.2g} of the largest value, more '
-            f'than {OUTPUT_TOLERANCE:g}'
+            f'than {most:g}'
         )
     words = [f'{len(images)} images', cases]
     words.append(str(matches) if matches else f'largest difference of an output {largest:.2g} of its largest value')
@@ -157,17 +161,6 @@ def compare_detections(plan: Plan, path: Path, images: Sequence[np.ndarray]) -> 
     cfg = detector.metadata.test_cfg
     tolerance = tolerance_of(plan)
     return match(theirs, ours, [each.scale_factor for each in fitted], tolerance, cfg['score_thr'], cfg['max_per_img'])
-
-
-@torch.no_grad()
-def reference(plan: Plan, image: np.ndarray) -> Detections:
-    """What PyTorch finds in an image (H, W, 3) uint8 BGR, on the canvas that the runner gives it."""
-    fitted = plan.fit.apply(image, np.float32)
-    network = plan.found.network
-    found = network(**_prepared(network, fitted), mode='predict')[0].pred_instances
-    whole = (found.bboxes[:, 2:] > found.bboxes[:, :2]).all(dim=1)
-    boxes, scores, labels = (found[name][whole].numpy() for name in ('bboxes', 'scores', 'labels'))
-    return Detections(boxes, scores, labels, [plan.found.classes[label] for label in labels])
 
 
 def match(
@@ -215,42 +208,6 @@ def match(
     return Matches(sure, found_sure, every, found, *largest.tolist())
 
 
-def time_ratio(plan: Plan, session: Session) -> float:
-    """CPU time of a file as a share of PyTorch's, both on one thread, one image; medians of interleaved rounds."""
-    example = plan.example(1)
-    feeds = _feeds(plan, example)
-    network, canvas = fuse(plan.found.network), example[0].numpy()[0]
-    canvas = canvas if plan.uint8 else canvas.transpose(1, 2, 0)
-
-    def predict() -> object:
-        """PyTorch's way to detections, where these are in the file, too."""
-        fitted = Fitted(canvas, canvas.shape[:2], (0, 0), (1.0, 1.0), canvas.shape[:2])
-        return network(**_prepared(network, fitted), mode='predict')
-
-    times: dict[str, list[float]] = dict(torch=[], file=[])
-    with one_thread(), torch.no_grad():
-        as_file = predict if plan.form == 'nms' else lambda: plan.module(*example)
-        runs: dict[str, Callable[[], object]] = dict(torch=as_file, file=lambda: session.run(feeds))
-        for number in range(ROUNDS + 1):
-            for name, run in runs.items():
-                start = time.process_time()
-                run()
-                if number:  # the first one warms up
-                    times[name].append(time.process_time() - start)
-    return median(times['file']) / median(times['torch'])
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """PyTorch on one thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
 def _compare_outputs(plan: Plan, session: Session, images: Sequence[np.ndarray]) -> tuple[float, str]:
     """The largest difference of an output as a share of its largest value, and what was compared, in words."""
     if plan.form == 'nms':  # of equal scores another one may come first
@@ -264,7 +221,7 @@ def _compare_outputs(plan: Plan, session: Session, images: Sequence[np.ndarray])
             with torch.no_grad():
                 wanted = plan.module(*inputs)
             wanted = wanted if isinstance(wanted, tuple) else (wanted,)
-            for a, b in zip(wanted, session.run(_feeds(plan, inputs)), strict=True):
+            for a, b in zip(wanted, session.run(plan.feeds(inputs)), strict=True):
                 if tuple(a.shape) != b.shape:
                     raise ExportError(f'the file gives an output {b.shape}, where PyTorch gives {tuple(a.shape)}')
                 difference = np.abs(a.numpy() - b).max() / max(float(a.abs().max()), 1e-30)
@@ -284,29 +241,12 @@ def _compare_fit(plan: Plan, images: Sequence[np.ndarray]) -> None:
         wanted = network.data_preprocessor(
             dict(inputs=[packed['inputs']], data_samples=[packed['data_samples']]), False
         )['inputs']
-        given = _prepared(network, plan.found.fit.apply(image, np.float32))['inputs']
+        given = prepared(network, plan.found.fit.apply(image, np.float32))['inputs']
         if not torch.equal(wanted, given):
             raise ExportError(
                 f'the runner would make other images than the test pipeline of {plan.found.name}: '
                 f'{tuple(given.shape)} in place of {tuple(wanted.shape)}'
             )
-
-
-def _prepared(network: torch.nn.Module, fitted: Fitted) -> dict[str, Any]:
-    """An image on its canvas as a detector of MMDetection takes it."""
-    corner = fitted.pad == (0, 0)
-    meta = dict(
-        img_shape=fitted.size if corner else fitted.image.shape[:2],
-        ori_shape=fitted.original,
-        scale_factor=fitted.scale_factor,
-        pad_param=fitted.pad,
-    )
-    inputs = torch.from_numpy(np.ascontiguousarray(fitted.image.transpose(2, 0, 1)))
-    return network.data_preprocessor(dict(inputs=[inputs], data_samples=[DetDataSample(metainfo=meta)]), False)
-
-
-def _feeds(plan: Plan, inputs: Sequence[torch.Tensor]) -> dict[str, np.ndarray]:
-    return {name: each.numpy() for name, each in zip(plan.input_names, inputs, strict=True)}
 
 
 def _threshold(plan: Plan) -> float:

@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from mmcnn.datasets.check.detector import check_data
+from mmcnn.deployment.accuracy import Accuracy, AccuracyCheck
 from mmcnn.deployment.check import Checked, check_export
 from mmcnn.deployment.files import check_packages, write
 from mmcnn.deployment.networks import exportable
 from mmcnn.deployment.options import SUFFIXES, ExportOptions
 from mmcnn.deployment.plan import plan_export
+from mmcnn.deployment.quantize import calibration_images, quantize
 from mmcnn.deployment.random_weights import spread
 from mmcnn.deployment.triton import write_config
 from mmcnn.deployment.web import onnxruntime_web, write_page
@@ -43,12 +45,14 @@ class ExportResult:
         size: of the file or files, bytes.
         metadata: what it says of itself.
         checked: what the check found.
+        accuracy: AP before and after, of int8; None: of another precision.
     """
 
     path: Path
     size: int
     metadata: Metadata
     checked: Checked
+    accuracy: Accuracy | None = None
 
 
 @takes(ExportOptions, 'source')
@@ -72,10 +76,11 @@ def run_export(options: ExportOptions, say: Callable[[str], object] = print) -> 
         UsageError: an option does not fit, or the file exists.
         DependencyError: a package is missing.
         CheckpointError: the weights cannot be used.
-        ExportError: PyTorch cannot export the network, or the file does not give what PyTorch gives; there is no file.
+        ExportError: PyTorch cannot export the network, or the file does not give what PyTorch gives, or costs more AP
+            than ``max_loss``; there is no file.
         DataError: the images of ``data`` cannot be used.
     """
-    check_packages(options.to)
+    check_packages(options.to, options.precision)
     with kept_process_state(), known_causes():
         base, file = _target(options)
         found = exportable(options, say)
@@ -84,6 +89,11 @@ def run_export(options: ExportOptions, say: Callable[[str], object] = print) -> 
         images = images_to_check(options)
         if found.checkpoint is None:
             spread(found.network, plan.canvases(images))
+        int8, accuracy = options.precision == 'int8', None
+        if int8:
+            accuracy_of = AccuracyCheck(plan, say)
+            calibration, sentence = calibration_images(options)
+            say(f'note: {sentence}')
         metadata = plan.metadata()
         for sentence in metadata.dropped:
             say(f'note: {sentence}')
@@ -92,7 +102,11 @@ def run_export(options: ExportOptions, say: Callable[[str], object] = print) -> 
             path = Path(folder) / file
             path.parent.mkdir(exist_ok=True)
             write(plan, path, metadata)
+            if int8:
+                quantize(plan, path, metadata, calibration)
             checked = check_export(plan, path, images)
+            if int8:
+                accuracy = accuracy_of(path)
             size = sum(each.stat().st_size for each in path.parent.iterdir())
             if library is not None:
                 write_page(path.parent, metadata, library)
@@ -101,7 +115,7 @@ def run_export(options: ExportOptions, say: Callable[[str], object] = print) -> 
             base.mkdir(parents=True, exist_ok=True)
             for each in sorted(Path(folder).iterdir(), key=lambda each: each.name == file.parts[0]):
                 os.replace(each, base / each.name)
-    return ExportResult(base / file, size, metadata, checked)
+    return ExportResult(base / file, size, metadata, checked, accuracy)
 
 
 def images_to_check(options: ExportOptions) -> list[np.ndarray]:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import torch
 
+from mmcnn.deployment.half import in_half
 from mmcnn.deployment.operators import translations
-from mmcnn.deployment.plan import Plan
+from mmcnn.deployment.plan import QUANTIZERS, Plan
 from mmcnn.errors import DependencyError, ExportError
 from mmcnn.runtime.metadata import KEY, Metadata
 
@@ -28,10 +29,10 @@ NEEDED = {
 EXTRA_FILE = f'{KEY}.json'
 
 
-def check_packages(to: str) -> None:
+def check_packages(to: str, precision: str = 'fp32') -> None:
     """Raises DependencyError where a package is missing that the kind of file needs."""
     packages, extra = NEEDED[to]
-    for name in packages:
+    for name in (*packages, QUANTIZERS[to]) if precision == 'int8' else packages:
         try:
             importlib.import_module(name)
         except ImportError as error:
@@ -39,7 +40,7 @@ def check_packages(to: str) -> None:
 
 
 def write(plan: Plan, path: Path, metadata: Metadata) -> None:
-    """Writes what a plan says, in float32.
+    """Writes what a plan says, in float32, or in float16 where that is its precision.
 
     Raises:
         ExportError: PyTorch cannot export the network.
@@ -74,12 +75,14 @@ def write_onnx(plan: Plan, path: Path, metadata: Metadata) -> None:
 
 
 def _onnx_program(plan: Plan) -> torch.onnx.ONNXProgram:
+    # OpenVINO's format keeps weights in float16 by itself, and its runtime chooses what it computes in.
+    module = in_half(plan.module) if plan.options.precision == 'fp16' and plan.options.to == 'onnx' else plan.module
     failure = None
     for proven in (True, False) if plan.dynamic == 'all' else (True,):
         try:
             with _quiet(), torch.no_grad():
                 return torch.onnx.export(
-                    plan.module,
+                    module,
                     plan.example(),
                     dynamo=True,
                     opset_version=OPSET,

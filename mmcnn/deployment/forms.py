@@ -115,12 +115,13 @@ def _decode_yolov3(head: YOLOV3Head, maps: Sequence[Tensor]) -> tuple[Tensor, Te
 class RationalMish(nn.Module):
     """Mish without softplus and tanh: with e = exp(x) and n = e (e + 2), x tanh(ln(1 + e)) is x n / (n + 2).
 
-    From x = 20 on n / (n + 2) is 1 in float32, so that exp cannot overflow. ONNX Runtime and OpenVINO compute this in
-    half the time that their operators for softplus and tanh take (docs/benchmarks.md).
+    From x = 20 on n / (n + 2) is 1 in float32, and in float16 from x = 5 on, so that neither exp nor n can overflow.
+    ONNX Runtime and OpenVINO compute this in half the time that their operators for softplus and tanh take
+    (docs/benchmarks.md).
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        e = x.clamp(max=20.0).exp()
+        e = x.clamp(max=5.0 if x.dtype == torch.float16 else 20.0).exp()
         n = e * (e + 2.0)
         return x * (n / (n + 2.0))
 

@@ -141,8 +141,14 @@ class ExportOptions(SplitOptions, ModelOptions):
             raise UsageError(
                 f'score_thr={self.score_thr:g} is of form=nms only: with other forms whoever reads the outputs chooses'
             )
+        if self.precision != 'fp32' and self.to == 'torch-export':
+            raise UsageError(
+                f'precision={self.precision} is of to=onnx and to=openvino; to=torch-export writes in fp32'
+            )
         if self.precision == 'int8' and self.data is None:
-            raise UsageError('precision=int8 needs data=PATH: the ranges of the maps are measured on its images')
+            raise UsageError(
+                'precision=int8 needs data=PATH: the ranges of the maps, and AP, are measured on its images'
+            )
 
     def _check_folders(self) -> None:
         """Refuses what does not go with ``web`` and ``triton``.

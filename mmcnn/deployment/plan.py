@@ -32,6 +32,8 @@ MAX_BATCH, MAX_SIDE = 1024, 8192
 SMALLEST = 64
 #: Name of the second input: height and width of the image on the canvas.
 IM_SIZE = 'im_size'
+#: The package that quantises each kind of file.
+QUANTIZERS = {'onnx': 'onnxruntime', 'openvino': 'nncf'}
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,10 @@ class Plan:
         network = fuse(self.found.network)
         if self.options.mish == 'fast':
             with_rational_mish(network)
+        return self.around(network)
+
+    def around(self, network: nn.Module) -> nn.Module:
+        """A module that gives what the file gives, by a network like the one that is exported."""
         return Normalised(self._inner(network), self.found.image, self.uint8).eval()
 
     def _inner(self, network: nn.Module) -> nn.Module:
@@ -110,6 +116,10 @@ class Plan:
         pixels = torch.from_numpy(np.stack([cv2.resize(image, size[::-1]) for image in images]))
         pixels = pixels if self.uint8 else pixels.permute(0, 3, 1, 2).float().contiguous()
         return (pixels, torch.tensor(size)) if self.found.is_two_stage else (pixels,)
+
+    def feeds(self, inputs: Sequence[Tensor]) -> dict[str, np.ndarray]:
+        """Inputs by their names, as a file takes them."""
+        return {name: each.numpy() for name, each in zip(self.input_names, inputs, strict=True)}
 
     def canvases(self, images: Sequence[np.ndarray]) -> Tensor:
         """Images (H, W, 3) uint8 BGR as the network takes them: (N, 3, H, W) at the size of the input, normalised."""
@@ -177,7 +187,7 @@ class Plan:
             layout=self.options.layout,
             precision=self.options.precision,
             dropped=tuple(getattr(self.module.inner, 'dropped', ())),
-            versions=_versions(self.options.to),
+            versions=_versions(self.options.to, self.options.precision),
             checkpoint=found.checkpoint,
             licence=found.licence,
         )
@@ -195,6 +205,8 @@ def plan_export(found: Exportable, options: ExportOptions) -> Plan:
     dynamic = options.dynamic or ('all' if found.is_two_stage else 'batch')
     if found.is_two_stage and dynamic == 'batch':
         raise UsageError('dynamic=batch: Faster R-CNN looks at one image at a time; all and none are possible')
+    if options.precision == 'int8':
+        _check_int8(found, form)
     size, fit = options.img_size, found.fit
     if size is not None and any(side % found.stride for side in size):
         raise UsageError(
@@ -231,8 +243,27 @@ def _form(found: Exportable, options: ExportOptions) -> str:
     return form
 
 
-def _versions(to: str) -> dict[str, str]:
+def _check_int8(found: Exportable, form: str) -> None:
+    """Raises UsageError where AP, by which int8 is checked, cannot be measured."""
+    if found.task != DETECTION:
+        raise UsageError(
+            f'precision=int8: what it costs is measured as AP, and {found.name} is no detector; fp16 is possible'
+        )
+    if form == 'raw':
+        raise UsageError(
+            'precision=int8: what it costs is measured as AP, and form=raw gives no boxes; form=decoded does'
+        )
+    if found.checkpoint is None:
+        raise UsageError(
+            f'precision=int8: what it costs is measured as AP, and the weights of {found.name} are random; '
+            'weights=FILE loads trained ones'
+        )
+
+
+def _versions(to: str, precision: str) -> dict[str, str]:
     packages = dict(onnx=('torch', 'onnx', 'onnxscript'), openvino=('torch', 'onnx', 'openvino')).get(to, ('torch',))
+    if precision == 'int8':
+        packages += (QUANTIZERS[to],)
     found = dict(mmcnn=__version__)
     for name in packages:
         try:

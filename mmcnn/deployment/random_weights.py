@@ -27,7 +27,8 @@ def spread(network: nn.Module, inputs: Tensor) -> None:
     norms = [each for each in network.modules() if isinstance(each, BatchNorm) and each.track_running_stats]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
-        norm.weight.fill_(0.5)
+        if norm.weight is not None:  # Inception's has none
+            norm.weight.fill_(0.5)
         norm.train()
         norm.momentum = 1.0
     maps = _maps(network, inputs)

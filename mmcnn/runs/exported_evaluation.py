@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from mmdet.registry import DATASETS, METRICS
 from mmengine.config import Config
@@ -33,6 +35,8 @@ from mmcnn.runtime import Detector
 #: Batches between two lines where there is no terminal, as MMEngine's LoggerHook has it.
 _INTERVAL = 50
 
+Find = Callable[[Sequence[np.ndarray]], Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]]
+
 
 def evaluate_exported(options: TestOptions) -> EvaluateResult:
     """Evaluates an exported detector on the validation images of a data folder, as a checkpoint is evaluated.
@@ -51,7 +55,7 @@ def evaluate_exported(options: TestOptions) -> EvaluateResult:
         if detector.metadata.form == 'nms':
             least = detector.metadata.test_cfg['score_thr']
             notes.append(f'note: {detector.path} leaves out scores up to {least:g} by itself, which AP would count')
-        cfg = _data_config(detector.classes)
+        cfg = data_config(detector.classes)
         cfg.work_dir = str(for_test(f'{detector.path.resolve().parent.name}-{detector.path.stem}', options.work_dir))
         console.line(f'checking the data: {options.data}')
         trained = {'meta': {'dataset_meta': {'classes': detector.classes}}}
@@ -61,8 +65,8 @@ def evaluate_exported(options: TestOptions) -> EvaluateResult:
             return _evaluate(detector, cfg, options, console, notes, begun)
 
 
-def _data_config(classes: tuple[str, ...]) -> Config:
-    """What a config says of the data of an evaluation."""
+def data_config(classes: tuple[str, ...]) -> Config:
+    """What a config says of the data of an evaluation, without the data; for :func:`~mmcnn.runs.data.set_data`."""
     dataset = dict(type='CocoDataset', data_prefix=dict(), test_mode=True, pipeline=[])
     return Config(
         dict(
@@ -82,10 +86,7 @@ def _evaluate(
     begun.append(log)
     logger = MMLogger.get_instance(f'{work_dir.name}_{now}', logger_name='mmcnn', log_file=str(log), log_level='INFO')
     redirect(logger, console)
-    with DefaultScope.overwrite_default_scope('mmdet'), pycocotools_prints.to_the_log():
-        dataset = DATASETS.build(cfg.test_dataloader.dataset)
-        metric = METRICS.build(cfg.test_evaluator)
-    metric.dataset_meta = dataset.metainfo
+    dataset, metric = data_and_metric(cfg)
     rows = [
         ('model', f'{detector.metadata.network}, exported in form {detector.metadata.form}, '
                   f'{detector.metadata.precision}'),
@@ -95,20 +96,49 @@ def _evaluate(
         ('log', shown_path(log)),
     ]  # fmt: skip
     console.head(rows, notes)
-    size = options.batch_size or 1
-    starts = range(0, len(dataset), size)
-    for step, start in enumerate(starts, start=1):
-        infos = [dataset.get_data_info(i) for i in range(start, min(start + size, len(dataset)))]
-        found = detector.find([read_image_file(info['img_path']) for info in infos])
-        metric.process({}, [_sample(info, *each) for info, each in zip(infos, found, strict=True)])
-        console.progress(f'batch {step}/{len(starts)}', due=step % _INTERVAL == 0)
-    logged = metric.evaluate(len(dataset))
+    logged = measured(
+        detector.find,
+        dataset,
+        metric,
+        options.batch_size or 1,
+        lambda step, steps: console.progress(f'batch {step}/{steps}', due=step % _INTERVAL == 0),
+    )
     console.end_progress()
     metrics, class_ap = by_name(logged)
     console.table('', validation(metrics, class_ap, ALL_COLUMNS))
     file = write_metrics(work_dir, str(options.checkpoint), logged)
     console.summary([('numbers', shown_path(file)), *nothing_rows(metrics)], main_numbers(metrics))
     return EvaluateResult(work_dir, Path(options.checkpoint), metrics, class_ap)
+
+
+def data_and_metric(cfg: Config) -> tuple[Any, Any]:
+    """The data set and the metric of a config of :func:`data_config`."""
+    with DefaultScope.overwrite_default_scope('mmdet'), pycocotools_prints.to_the_log():
+        dataset = DATASETS.build(cfg.test_dataloader.dataset)
+        metric = METRICS.build(cfg.test_evaluator)
+    metric.dataset_meta = dataset.metainfo
+    return dataset, metric
+
+
+def measured(
+    find: Find, dataset: Any, metric: Any, batch_size: int = 1, progress: Callable[[int, int], object] = lambda *_: None
+) -> dict[str, float]:
+    """What a metric says of what is found in the images of a data set, by the names that it logs.
+
+    Args:
+        find: takes images (H, W, 3) uint8 BGR; gives boxes (K, 4) xyxy in pixels, scores (K,) and labels (K,) of each.
+        dataset: of :func:`data_and_metric`.
+        metric: the same.
+        batch_size: images that ``find`` takes at once.
+        progress: called after each batch with its number, from 1, and how many there are.
+    """
+    starts = range(0, len(dataset), batch_size)
+    for step, start in enumerate(starts, start=1):
+        infos = [dataset.get_data_info(i) for i in range(start, min(start + batch_size, len(dataset)))]
+        found = find([read_image_file(info['img_path']) for info in infos])
+        metric.process({}, [_sample(info, *each) for info, each in zip(infos, found, strict=True)])
+        progress(step, len(starts))
+    return metric.evaluate(len(dataset))
 
 
 def _sample(info: dict, boxes: Any, scores: Any, labels: Any) -> dict:

@@ -108,14 +108,20 @@ class Detector(BaseDetector):
         fitted = [self._fitted(array) for array in arrays]
         found: dict[int, Found] = {}
         for numbers in self._batches([each.image.shape for each in fitted]):
-            feeds = {IMAGES: self._images([fitted[i] for i in numbers])}
-            if self.metadata.input.image_size:
-                feeds[IMAGE_SIZE] = np.array(fitted[numbers[0]].size, np.int64)
-            outputs = self._session.run(feeds)
+            outputs = self._session.run(self._feeds([fitted[i] for i in numbers]))
             for row, i in enumerate(numbers):
                 boxes, scores, labels = self._found(outputs, row)
                 found[i] = fitted[i].back(boxes, self.metadata.clip), scores, labels.astype(np.int64)
         return [found[i] for i in range(len(arrays))]
+
+    def feeds(self, array: np.ndarray) -> dict[str, np.ndarray]:
+        """What the file takes for an image (H, W, 3) uint8 BGR, by the names of its inputs."""
+        return self._feeds([self._fitted(array)])
+
+    def _feeds(self, fitted: list[Fitted]) -> dict[str, np.ndarray]:
+        """The same of images on canvases of one size."""
+        size = {IMAGE_SIZE: np.array(fitted[0].size, np.int64)} if self.metadata.input.image_size else {}
+        return {IMAGES: self._images(fitted), **size}
 
     def _fitted(self, image: np.ndarray) -> Fitted:
         fit = self.metadata.fit

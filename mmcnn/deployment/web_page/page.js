@@ -92,7 +92,7 @@ function show() {
   const words = [...counts].map(([label, count]) => `${count} × ${model.info.classes[label]}`).join(', ');
   const found = words || `nothing with a score of ${lowest.toFixed(2)} or more`;
   byId('canvas').setAttribute('aria-label', `${shown.name}: ${found}`);
-  say(`${shown.name}: ${found} (${shown.seconds.toFixed(2)} s)`);
+  say(`${shown.name}: ${found} (${shown.seconds.toFixed(2)}\u00a0s)`);
 }
 
 /** Detects in a file; of files that come while one is detected in, the newest is shown. */

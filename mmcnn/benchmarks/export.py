@@ -1,0 +1,107 @@
+"""CPU time of a network in its exported files, beside PyTorch's."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import statistics
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from mmcnn.deployment.export import images_to_check
+from mmcnn.deployment.files import check_packages, write
+from mmcnn.deployment.networks import exportable
+from mmcnn.deployment.options import SUFFIXES, ExportOptions
+from mmcnn.deployment.plan import Plan, plan_export
+from mmcnn.deployment.quantize import calibration_images, quantize
+from mmcnn.deployment.random_weights import spread
+from mmcnn.deployment.timing import Call, cpu_seconds, one_thread, session_call, torch_call
+from mmcnn.errors import DependencyError
+from mmcnn.models.fuse import fuse
+from mmcnn.runs.process_state import kept_process_state
+from mmcnn.runtime.metadata import DETECTION
+from mmcnn.runtime.sessions import open_session
+
+#: The side that all others are compared with.
+FOLDED = 'PyTorch, folded'
+#: CPU seconds of a call in a round, at least: short calls are repeated.
+LEAST = 0.2
+
+Say = Callable[[str], object]
+
+
+def measure(options: ExportOptions, rounds: int, say: Say = print) -> dict[str, list[float]]:
+    """CPU seconds of one image on one thread in each round, for every way to compute a network that is possible here.
+
+    In turn, and each round starts with another one. Files in 8-bit integers are among them where the options name data
+    to measure ranges on.
+
+    Raises:
+        MmcnnError: as an export; a package that is missing or a compiler that fails is said, and that side left out.
+    """
+    with kept_process_state(), tempfile.TemporaryDirectory() as folder, one_thread():
+        found = exportable(options, say)
+        plan = plan_export(found, options)
+        if found.checkpoint is None:
+            spread(found.network, plan.canvases(images_to_check(options)))
+        folded = fuse(found.network)
+        calls = {'PyTorch': torch_call(plan, copy.deepcopy(found.network)), FOLDED: torch_call(plan, folded)}
+        calls |= _compiled(plan, folded, say)
+        for name, call in _files(plan, Path(folder), say):
+            calls[name] = call
+        single = cpu_seconds({FOLDED: calls[FOLDED]}, 1)[FOLDED][0]
+        return cpu_seconds(calls, rounds, max(1, round(LEAST / max(single, 1e-4))))
+
+
+def report(seconds: dict[str, list[float]]) -> str:
+    """Medians and ratios to folded PyTorch of the same round, with the smallest and the largest, a line each."""
+    lines = []
+    for name, values in seconds.items():
+        ratios = [value / base for value, base in zip(values, seconds[FOLDED], strict=True)]
+        lines.append(
+            f'{name:28s} {statistics.median(values) * 1e3:9.2f} ms   {statistics.median(ratios):5.2f} of folded '
+            f'({min(ratios):.2f} to {max(ratios):.2f})'
+        )
+    return '\n'.join(lines)
+
+
+def _compiled(plan: Plan, network: nn.Module, say: Say) -> dict[str, Call]:
+    """The network by ``torch.compile``, where there is a compiler."""
+    if plan.form == 'nms':
+        say('torch.compile: not measured, since the way to detections has as many steps as there are boxes')
+        return {}
+    module, example = torch.compile(plan.around(network), dynamic=False), plan.example(1)
+    call = torch.no_grad()(lambda: module(*example))
+    try:
+        call()
+    except Exception as error:  # of many kinds: no compiler, or one that cannot
+        say(f'torch.compile: not measured, it fails here ({(str(error).splitlines() or [type(error).__name__])[0]})')
+        return {}
+    return {'torch.compile': call}
+
+
+def _files(plan: Plan, folder: Path, say: Say) -> Iterator[tuple[str, Call]]:
+    has_mish = any(isinstance(each, nn.Mish) for each in plan.found.network.modules())
+    kinds = [('ONNX Runtime', dict(to='onnx', mish='fast'))]
+    if has_mish:
+        kinds.append(('ONNX Runtime, exact Mish', dict(to='onnx', mish='exact')))
+    kinds.append(('OpenVINO', dict(to='openvino', mish='fast')))
+    if plan.options.data is not None and plan.found.task == DETECTION:
+        kinds += [(f'{name}, int8', dict(kind, precision='int8')) for name, kind in (kinds[0], kinds[-1])]
+    for name, kind in kinds:
+        try:
+            check_packages(kind['to'], kind.get('precision', 'fp32'))
+        except DependencyError as error:
+            say(f'{name}: not measured, {error}')
+            continue
+        other = dataclasses.replace(plan, options=dataclasses.replace(plan.options, **kind))
+        path = folder / f'{name.replace(", ", "-").replace(" ", "-")}{SUFFIXES[kind["to"]]}'
+        metadata = other.metadata()
+        write(other, path, metadata)
+        if 'precision' in kind:
+            quantize(other, path, metadata, calibration_images(other.options)[0])
+        yield name, session_call(other, open_session(path, None, 1))

@@ -1,0 +1,104 @@
+"""AP of a detector by PyTorch and by its file, on the validation images of a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.logging import MMLogger
+
+from mmcnn.deployment.plan import Plan
+from mmcnn.deployment.reference import predicted
+from mmcnn.errors import ExportError
+from mmcnn.runs.data import set_data
+from mmcnn.runs.drawn_split import draw_of
+from mmcnn.runs.exported_evaluation import data_and_metric, data_config, measured
+from mmcnn.runs.results import by_name
+from mmcnn.runtime import Detector
+
+Say = Callable[[str], object]
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """What a precision costs.
+
+    Attributes:
+        before: AP (IoU 0.5 to 0.95) of the detector, by PyTorch in float32.
+        after: that of the file.
+        images: on how many.
+    """
+
+    before: float
+    after: float
+    images: int
+
+    @property
+    def loss(self) -> float:
+        """AP that is lost; negative: won."""
+        return self.before - self.after
+
+
+class AccuracyCheck:
+    """Measures what a precision costs, and refuses what costs too much.
+
+    Args:
+        plan: of the export.
+        say: takes what is to be said of the data, line by line.
+
+    Raises:
+        UsageError: the detector does not have the classes of the data.
+        DataError: the data cannot be used.
+        ExportError: AP is too low to see a loss.
+    """
+
+    def __init__(self, plan: Plan, say: Say) -> None:
+        self.plan, options = plan, plan.options
+        self.config = data_config(plan.found.classes)
+        trained = {'meta': {'dataset_meta': {'classes': plan.found.classes}}}
+        set_data(self.config, options.data, trained, say=say, draw=draw_of(options))
+        # The tables of the metric go to the current log, and of an export there is none.
+        MMLogger.get_instance('export', logger_name='mmcnn', log_level='ERROR')
+        self.before, self.images = self._ap(self._by_torch)
+        if not self.before > options.max_loss:  # it may be NaN
+            raise ExportError(
+                f'not checked: AP by PyTorch is {self.before:.4f} on {self.images} images, so that it could not fall '
+                f'by more than max_loss={options.max_loss:g}; data=PATH takes images that the detector knows'
+            )
+
+    def __call__(self, path: Path) -> Accuracy:
+        """AP before and after, of a file.
+
+        Raises:
+            ExportError: more is lost than ``max_loss``.
+        """
+        detector = Detector(path, score_thr=self._least)
+        after, images = self._ap(detector.find)
+        found, most = Accuracy(self.before, after, images), self.plan.options.max_loss
+        if not found.loss <= most:
+            raise ExportError(
+                f'precision={self.plan.options.precision} costs {found.loss:.4f} AP ({found.before:.4f} by PyTorch, '
+                f'{found.after:.4f} by the file, {images} images), and max_loss={most:g} is allowed'
+            )
+        return found
+
+    @property
+    def _least(self) -> float:
+        """The lowest score that counts for both."""
+        return self.plan.metadata().test_cfg['score_thr']
+
+    def _by_torch(self, images: Sequence[np.ndarray]) -> list[tuple[np.ndarray, ...]]:
+        found = []
+        for image in images:
+            boxes, scores, labels = predicted(self.plan, image)
+            sure = scores >= self._least  # a file of form nms may have another threshold than the config
+            found.append((boxes[sure], scores[sure], labels[sure]))
+        return found
+
+    def _ap(self, find: Callable[[Sequence[np.ndarray]], Any]) -> tuple[float, int]:
+        dataset, metric = data_and_metric(self.config)
+        metrics, _ = by_name(measured(find, dataset, metric))
+        return metrics['AP'], len(dataset)

@@ -1,0 +1,87 @@
+"""CPU time of a file beside PyTorch's."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from statistics import median
+
+import torch
+from torch import nn
+
+from mmcnn.deployment.plan import Plan
+from mmcnn.deployment.reference import prepared
+from mmcnn.fit import Fitted
+from mmcnn.models.fuse import fuse
+from mmcnn.runtime.sessions import Session
+
+#: Rounds of the comparison of a check.
+ROUNDS = 5
+
+Call = Callable[[], object]
+
+
+def time_ratio(plan: Plan, session: Session) -> float:
+    """CPU time of a file as a share of PyTorch's, folded, both on one thread, one image: median of interleaved rounds.
+
+    PyTorch computes the network as it is, with its own Mish.
+    """
+    calls = dict(torch=torch_call(plan, fuse(plan.found.network)), file=session_call(plan, session))
+    with one_thread():
+        seconds = cpu_seconds(calls, ROUNDS)
+    return median(file / torch for file, torch in zip(seconds['file'], seconds['torch'], strict=True))
+
+
+def torch_call(plan: Plan, network: nn.Module) -> Call:
+    """What a network takes to give what a file of the plan gives, of one image: a call.
+
+    Of form nms that is the network's own way to detections.
+    """
+    example = plan.example(1)
+    if plan.form != 'nms':
+        module = plan.around(network)
+        return torch.inference_mode()(lambda: module(*example))
+    canvas = example[0].numpy()[0]
+    canvas = canvas if plan.uint8 else canvas.transpose(1, 2, 0)
+    fitted = Fitted(canvas, canvas.shape[:2], (0, 0), (1.0, 1.0), canvas.shape[:2])
+    return torch.inference_mode()(lambda: network(**prepared(network, fitted), mode='predict'))
+
+
+def session_call(plan: Plan, session: Session) -> Call:
+    """The same of a file."""
+    feeds = plan.feeds(plan.example(1))
+    return lambda: session.run(feeds)
+
+
+def cpu_seconds(calls: Mapping[str, Call], rounds: int, repeat: int = 1) -> dict[str, list[float]]:
+    """Seconds that the CPU is busy with each call, on whatever threads, in each round.
+
+    Every round starts with another call, so that none always follows the same one.
+
+    Args:
+        calls: by name.
+        rounds: that are measured, after one that only warms up.
+        repeat: how often a call is made in a round.
+    """
+    names, seconds = list(calls), {name: [] for name in calls}
+    for number in range(-1, rounds):
+        first = max(number, 0) % len(names)
+        for name in names[first:] + names[:first]:
+            start = time.process_time()
+            for _ in range(repeat):
+                calls[name]()
+            if number >= 0:
+                seconds[name].append((time.process_time() - start) / repeat)
+    return seconds
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """PyTorch on one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -1,0 +1,285 @@
+"""int8 and fp16: what is computed in which precision, what is kept, and what is refused."""
+
+import contextlib
+import io
+import json
+import logging
+import re
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import mmcnn
+from mmcnn.datasets.folders.shapes import make_shapes
+from mmcnn.deployment import accuracy, export, quantize
+from mmcnn.deployment.files import check_packages, write
+from mmcnn.deployment.forms import RationalMish
+from mmcnn.deployment.half import in_half
+from mmcnn.deployment.networks import exportable
+from mmcnn.deployment.options import ExportOptions
+from mmcnn.deployment.plan import plan_export
+from mmcnn.errors import DependencyError, ExportError, UsageError
+from mmcnn.runs.process_state import kept_process_state
+from mmcnn.runtime import Detector
+from mmcnn.runtime.metadata import KEY, Metadata
+
+onnx = pytest.importorskip('onnx')
+pytest.importorskip('onnxscript')
+pytest.importorskip('onnxruntime')
+
+TINY = {
+    'model.backbone.widen_factor': 0.125,
+    'model.backbone.deepen_factor': 0.33,
+    'model.neck.widen_factor': 0.125,
+    'model.neck.deepen_factor': 0.33,
+    'model.bbox_head.num_classes': 3,
+}
+SMALL = dict(source='yolov5_n', classes='circle,square,triangle', img_size=64, cfg_options=TINY)
+
+
+@pytest.fixture(scope='module')
+def scenes(tmp_path_factory):
+    return make_shapes(tmp_path_factory.mktemp('scenes') / 'data', num_train=4, num_val=3, size=96)
+
+
+@pytest.fixture(scope='module')
+def weights(tmp_path_factory):
+    """Weights of the small detector: random, but of a file."""
+    path = tmp_path_factory.mktemp('weights') / 'small.pth'
+    torch.save(exportable(ExportOptions(**SMALL), lambda line: None).network.state_dict(), path)
+    return path
+
+
+def plan_of(scenes, weights, **options):
+    options = ExportOptions(**SMALL, weights=weights, data=scenes, **options)
+    return plan_export(exportable(options, lambda line: None), options)
+
+
+@pytest.fixture(scope='module')
+def float_file(scenes, weights, tmp_path_factory):
+    """The small detector in float32, to be quantised."""
+    path = tmp_path_factory.mktemp('float') / 'small.onnx'
+    plan = plan_of(scenes, weights, precision='int8')
+    write(plan, path, plan.metadata())
+    return path
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """The same in 8 bits, what was printed and logged on the way, and what is left among temporary files."""
+
+    path: Path
+    metadata: Metadata
+    said: str
+    left: list[Path]
+
+
+@pytest.fixture(scope='module')
+def int8_file(scenes, weights, float_file, tmp_path_factory):
+    path, temporary = tmp_path_factory.mktemp('int8') / 'small.onnx', tmp_path_factory.mktemp('temporary')
+    shutil.copy(float_file, path)
+    plan, said, records = plan_of(scenes, weights, precision='int8'), io.StringIO(), logging.Handler()
+    records.emit = lambda record: said.write(record.getMessage())
+    with pytest.MonkeyPatch.context() as patched, contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        patched.setattr(tempfile, 'tempdir', str(temporary))
+        patched.setattr(logging.root, 'handlers', [records])
+        quantize.quantize(plan, path, plan.metadata(), quantize.calibration_images(plan.options)[0])
+        logging.warning('again')
+    return Quantized(path, plan.metadata(), said.getvalue(), list(temporary.iterdir()))
+
+
+def test_convolutions_are_in_8_bits_and_those_that_predict_in_float(int8_file):
+    nodes = onnx.load(int8_file.path).graph.node
+    made_by = {output: node for node in nodes for output in node.output}
+    kernels = [made_by.get(node.input[1]) for node in nodes if node.op_type == 'Conv']
+    in_float = [node.input[1] for node in nodes if node.op_type == 'Conv' and node.input[1] not in made_by]
+    assert in_float == [f'inner.network.bbox_head.predictions.{i}.weight' for i in range(3)]
+    values = {each.name: each for each in onnx.load(int8_file.path).graph.initializer}
+    for each in filter(None, kernels):
+        assert each.op_type == 'DequantizeLinear'
+        kernel, scale = (onnx.numpy_helper.to_array(values[name]) for name in each.input[:2])
+        assert kernel.dtype == np.int8 and scale.shape == (len(kernel),)  # a scale for each channel
+
+
+def test_silu_is_looked_up_and_decoding_is_not(int8_file):
+    nodes = onnx.load(int8_file.path).graph.node
+    made_by = {output: node for node in nodes for output in node.output}
+    sigmoids = [node for node in nodes if node.op_type == 'Sigmoid']
+    looked_up = [node for node in sigmoids if made_by[node.input[0]].op_type == 'DequantizeLinear']
+    convolutions = sum(node.op_type == 'Conv' for node in nodes)
+    assert len(looked_up) == convolutions - 3
+    assert len(sigmoids) > len(looked_up)  # of the predictions
+
+
+def test_metadata_are_kept_and_nothing_is_left_behind(int8_file):
+    stored = {entry.key: entry.value for entry in onnx.load(int8_file.path).metadata_props}
+    assert list(stored) == [KEY] and Metadata.from_json(stored[KEY], int8_file.path) == int8_file.metadata
+    assert int8_file.metadata.precision == 'int8' and 'onnxruntime' in int8_file.metadata.versions
+    assert [each.name for each in int8_file.path.parent.iterdir()] == ['small.onnx'] and int8_file.left == []
+
+
+def test_the_quantiser_is_silent(int8_file):
+    assert int8_file.said == 'again'  # what is logged afterwards is not lost
+
+
+def test_it_runs(int8_file, scenes):
+    detector = Detector(int8_file.path, score_thr=0.0)
+    assert all(len(found) for found in detector.batch(sorted((scenes / 'images').iterdir())[:2]))
+
+
+def test_a_tool_that_rewrites_the_file_keeps_the_metadata(float_file, tmp_path):
+    onnxslim = pytest.importorskip('onnxslim')
+    onnxslim.slim(str(float_file), str(tmp_path / 'slim.onnx'))
+    assert Detector(tmp_path / 'slim.onnx').metadata == Detector(float_file).metadata
+
+
+def test_calibration_is_on_training_images(scenes):
+    paths, said = quantize.calibration_images(ExportOptions(**SMALL, data=scenes, precision='int8'))
+    names = {image['file_name'] for image in json.loads((scenes / 'train.json').read_text())['images']}
+    assert said == 'calibrated on 4 of the 4 images of train.json'
+    assert len(paths) == 4 and {path.name for path in paths} == {name.rpartition('/')[2] for name in names}
+
+
+def test_calibration_on_validation_images_is_said(scenes, tmp_path):
+    alone = tmp_path / 'alone'
+    alone.mkdir()
+    for each in scenes.iterdir():
+        if each.name != 'train.json':
+            (alone / each.name).symlink_to(each)
+    paths, said = quantize.calibration_images(ExportOptions(**SMALL, data=alone, precision='int8'))
+    assert len(paths) == 3 and said.startswith(
+        'calibrated on 3 of the 3 images of val.json, on which AP is measured, too: '
+    )
+
+
+def test_a_file_without_the_predictions_is_refused(scenes, weights, float_file, tmp_path):
+    model = onnx.load(float_file)
+    name = 'inner.network.bbox_head.predictions.1.weight'
+    next(each for each in model.graph.initializer if each.name == name).name = 'other'
+    for node in model.graph.node:
+        node.input[:] = ['other' if each == name else each for each in node.input]
+    onnx.save(model, tmp_path / 'small.onnx')
+    plan = plan_of(scenes, weights, precision='int8')
+    with pytest.raises(ExportError, match=f'no convolution with the weights {re.escape(name)}, which must stay'):
+        quantize.quantize(plan, tmp_path / 'small.onnx', plan.metadata(), [])
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(source='resnet18'), 'measured as AP, and resnet18 is no detector; fp16 is possible'),
+        (dict(source='yolov5_n'), 'measured as AP, and the weights of yolov5_n are random; weights=FILE'),
+        (dict(source='yolov5_n', form='raw'), 'measured as AP, and form=raw gives no boxes; form=decoded does'),
+        (dict(source='yolov5_n', to='torch-export'), 'precision=int8 is of to=onnx and to=openvino'),
+    ],
+)
+def test_what_int8_refuses(options, message, scenes, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=message):
+        mmcnn.export(**options, precision='int8', data=scenes)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_int8_of_openvino_needs_nncf(monkeypatch):
+    pytest.importorskip('openvino')
+    monkeypatch.setitem(sys.modules, 'nncf', None)
+    check_packages('openvino')
+    with pytest.raises(DependencyError, match=r"needs the package nncf: pip install 'mmcnn\[export,openvino\]'"):
+        check_packages('openvino', 'int8')
+
+
+@pytest.fixture
+def ap(monkeypatch):
+    """Makes these the APs that are measured: by PyTorch, then by the file."""
+
+    def use(*values):
+        left = list(values)
+        monkeypatch.setattr(accuracy.AccuracyCheck, '_ap', lambda self, find: (left.pop(0), 3))
+
+    return use
+
+
+@pytest.mark.parametrize(('after', 'most'), [(0.48, 0.01), (0.0, 0.4), (float('nan'), 0.01)])
+def test_what_costs_too_much_is_not_there(after, most, ap, scenes, weights, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(export, 'write', lambda plan, path, metadata: path.write_bytes(b'file'))
+    monkeypatch.setattr(export, 'quantize', lambda *args: None)
+    monkeypatch.setattr(export, 'check_export', lambda *args: None)
+    monkeypatch.setattr(accuracy, 'Detector', lambda path, score_thr: type('Found', (), dict(find=None)))
+    ap(0.5, after)
+    options = ExportOptions(**SMALL, weights=weights, data=scenes, precision='int8', max_loss=most)
+    with pytest.raises(ExportError, match=f'costs .* AP .0.5000 by PyTorch, .* and max_loss={most:g} is allowed'):
+        export.run_export(options, lambda line: None)
+    assert list(tmp_path.iterdir()) == []
+    ap(0.5, 0.495)
+    result = export.run_export(
+        ExportOptions(**SMALL, weights=weights, data=scenes, precision='int8'), lambda line: None
+    )
+    assert result.accuracy.loss == pytest.approx(0.005) and result.path.is_file()
+
+
+@pytest.mark.parametrize('before', [0.0, 0.01, float('nan')])
+def test_an_ap_that_cannot_fall_is_no_check(before, ap, scenes, weights):
+    ap(before)
+    message = r'not checked: AP by PyTorch is .* could not fall by more than max_loss=0\.01'
+    with kept_process_state(), pytest.raises(ExportError, match=message):
+        accuracy.AccuracyCheck(plan_of(scenes, weights, precision='int8'), lambda line: None)
+
+
+def test_ap_is_of_the_validation_images(scenes, weights, monkeypatch):
+    """A detector that finds what is annotated there has 1, and one that finds half of the objects less."""
+    truth = json.loads((scenes / 'val.json').read_text())
+    images = iter(truth['images'] * 2)
+    shown, kept = [], [1, 2]
+
+    def found(plan, image):
+        entry = next(images)
+        shown.append(image.shape[:2] == (entry['height'], entry['width']))
+        own = [each for each in truth['annotations'] if each['image_id'] == entry['id']]
+        own = own[:: kept[len(shown) > len(truth['images'])]]
+        boxes = np.array([each['bbox'] for each in own], np.float32)
+        boxes[:, 2:] += boxes[:, :2]
+        return boxes, np.ones(len(own), np.float32), np.array([each['category_id'] for each in own]) - first
+
+    first = min(each['id'] for each in truth['categories'])
+    monkeypatch.setattr(accuracy, 'predicted', found)
+    plan = plan_of(scenes, weights, precision='int8')
+    with kept_process_state():
+        assert accuracy.AccuracyCheck(plan, lambda line: None).before == pytest.approx(1.0)
+    with kept_process_state():
+        assert 0.1 < accuracy.AccuracyCheck(plan, lambda line: None).before < 0.9
+    assert all(shown) and len(shown) == 6
+
+
+def test_layers_are_in_half_and_boxes_are_not(scenes, weights):
+    plan = plan_of(scenes, weights, precision='fp16')
+    halved = in_half(plan.module)
+    assert {each.dtype for each in halved.inner.network.parameters()} == {torch.float16}
+    assert {each.dtype for each in plan.module.parameters()} == {torch.float32}  # the original is left as it was
+    assert halved.mean.dtype == torch.float32
+    boxes, scores = halved(*plan.example(1))
+    wanted = plan.module(*plan.example(1))
+    assert boxes.dtype == scores.dtype == torch.float32
+    assert 0 < (boxes - wanted[0]).abs().max() < 0.5 and (scores - wanted[1]).abs().max() < 1e-2
+
+
+def test_a_file_in_half(scenes, weights, tmp_path):
+    plan = plan_of(scenes, weights, precision='fp16')
+    write(plan, tmp_path / 'half.onnx', plan.metadata())
+    graph = onnx.load(tmp_path / 'half.onnx').graph
+    kinds = {each.name: each.data_type for each in graph.initializer}
+    convolutions = [node for node in graph.node if node.op_type == 'Conv']
+    assert {kinds[node.input[1]] for node in convolutions} == {onnx.TensorProto.FLOAT16}
+    assert {each.type.tensor_type.elem_type for each in (*graph.input, *graph.output)} == {onnx.TensorProto.FLOAT}
+    assert sum(node.op_type == 'Cast' for node in graph.node) <= 1 + 3  # in, and out of each level
+
+
+def test_rational_mish_in_half_does_not_overflow():
+    x = torch.linspace(-30, 60, 2000)
+    assert torch.allclose(RationalMish()(x.half()).float(), torch.nn.functional.mish(x), rtol=4e-3, atol=2e-3)
