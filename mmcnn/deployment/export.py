@@ -19,7 +19,7 @@ from mmcnn.deployment.options import SUFFIXES, ExportOptions
 from mmcnn.deployment.plan import plan_export
 from mmcnn.deployment.quantize import calibration_images, quantize
 from mmcnn.deployment.random_weights import spread
-from mmcnn.deployment.triton import write_config
+from mmcnn.deployment.triton import check_labels, write_config
 from mmcnn.deployment.web import onnxruntime_web, write_page
 from mmcnn.errors import DataError, UsageError
 from mmcnn.inference.images import read_image
@@ -85,6 +85,8 @@ def run_export(options: ExportOptions, say: Callable[[str], object] = print) -> 
         base, file = _target(options)
         found = exportable(options, say)
         plan = plan_export(found, options)
+        if options.triton is not None:
+            check_labels(found.classes)
         library = onnxruntime_web(options.ort_web) if options.web is not None else None
         images = images_to_check(options)
         if found.checkpoint is None:

@@ -6,6 +6,7 @@ The fields are those of "Model Configuration" in Triton's user guide.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from mmcnn.errors import UsageError
@@ -18,6 +19,13 @@ MAX_BATCH = 8
 LABELS = 'labels.txt'
 
 
+def check_labels(classes: Sequence[str]) -> None:
+    """Raises UsageError where the name of a class has a line break or is empty, which labels.txt cannot hold."""
+    for each in classes:
+        if each.splitlines() != [each]:
+            raise UsageError(f'{LABELS} has a class on each line, and {each!r} is not one line')
+
+
 def write_config(path: Path, name: str, metadata: Metadata) -> None:
     """Puts config.pbtxt, and labels.txt with the names of the classes, beside the folder of a model.
 
@@ -25,14 +33,8 @@ def write_config(path: Path, name: str, metadata: Metadata) -> None:
         path: the model, NAME/1/model.onnx.
         name: of the model in the repository.
         metadata: of it.
-
-    Raises:
-        UsageError: the name of a class has a line break, which labels.txt cannot hold.
     """
     folder = path.parent.parent
-    for each in metadata.classes:
-        if each.splitlines() != [each]:
-            raise UsageError(f'{LABELS} has a class on each line, and {each!r} is not one line')
     if metadata.classes:
         (folder / LABELS).write_text('\n'.join(metadata.classes) + '\n', encoding='utf-8')
     (folder / 'config.pbtxt').write_text(config_of(path, name, metadata), encoding='utf-8')

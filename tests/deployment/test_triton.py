@@ -6,6 +6,8 @@ import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 from onnx import TensorProto, helper
 
+from mmcnn.deployment.export import run_export
+from mmcnn.deployment.options import ExportOptions
 from mmcnn.deployment.triton import write_config
 from mmcnn.errors import UsageError
 from mmcnn.runtime.metadata import Input, Metadata
@@ -139,10 +141,13 @@ def test_a_backbone_has_no_labels(parsed):
     assert {path.name for path in folder.iterdir()} == {'1', 'config.pbtxt'}
 
 
-def test_a_class_of_two_lines_is_refused(parsed):
-    metadata = Metadata(task='detection', form='nms', network='x', classes=('a', 'b\nc'))
+def test_a_class_of_two_lines_is_refused_before_anything_is_written(tmp_path):
+    options = ExportOptions(
+        source='yolov4_cspdarknet53_narrow', triton=tmp_path / 'models', classes=('a', 'b\nc'), form='nms'
+    )
     with pytest.raises(UsageError, match=r"a class on each line, and 'b\\nc' is not one line"):
-        parsed(metadata, [('images', TensorProto.FLOAT, ['N', 3, 32, 32])], NMS)
+        run_export(options, say=lambda line: None)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_config_is_that_of_the_file(config_class, tmp_path, request):
