@@ -34,7 +34,8 @@ class Tolerance:
     """How much the detections of a file may differ.
 
     Attributes:
-        box: in pixels of the input. score: of a detection.
+        box: in pixels of the input; or ``side`` times the longer side of the box, where that is more: float32 rounds by
+            shares. score: of a detection.
         sure: share of the detections from :data:`SURE` on that have to be found. every: the same of all.
         output: of the values of an output, where these are no detections, as a share of the largest one.
     """
@@ -44,6 +45,7 @@ class Tolerance:
     sure: float = 1.0
     every: float = 0.999
     output: float = 5e-6
+    side: float = 1e-5
 
     def allows(self, matches: Matches) -> bool:
         """Whether a file's detections are those of PyTorch."""
@@ -196,8 +198,9 @@ def match(
             counts[rows, 0] += 1
             boxes = (np.abs(got.boxes - box) * [*scale, *scale]).max(axis=1, initial=0)
             scores = np.abs(got.scores - score)
+            most = max(tolerance.box, tolerance.side * ((box[2:] - box[:2]) * scale).max())
             fits = np.flatnonzero(
-                free & (got.labels == label) & (boxes <= tolerance.box) & (scores <= tolerance.score)
+                free & (got.labels == label) & (boxes <= most) & (scores <= tolerance.score)
             )  # fmt: skip
             if len(fits):
                 best = fits[np.argmin(boxes[fits])]
