@@ -46,8 +46,9 @@ def config_of(path: Path, name: str, metadata: Metadata) -> str:
 
     graph = onnx.load(path, load_external_data=False).graph
     batched = metadata.input.batch is None
-    about = [f'{metadata.network}: {metadata.task}, form {metadata.form}, layout {metadata.layout}.']
-    if metadata.form == 'logits':
+    layout = f', layout {metadata.layout}' if metadata.form == 'nms' else ''
+    about = [f'{metadata.network}: {metadata.task}, form {metadata.form}{layout}.']
+    if metadata.form == 'logits' and metadata.classes:
         about.append(f'The classification extension of clients names the classes by {LABELS}.')
     elif metadata.classes:
         about.append(f'Label i is the class on line i + 1 of {LABELS}.')
