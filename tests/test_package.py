@@ -161,9 +161,12 @@ def test_plain_install_has_configs_and_tools(installed):
     }
 
 
-def test_plain_install_has_the_numbers_of_the_zoo(installed):
-    stored = Path('mmcnn', 'zoo', 'table.json')
-    assert (installed / stored).read_bytes() == (ROOT / stored).read_bytes()
+def test_plain_install_has_the_files_that_are_no_modules(installed):
+    stored = [Path('mmcnn', 'zoo', 'table.json')]
+    stored += [path.relative_to(ROOT) for path in (ROOT / 'mmcnn' / 'deployment' / 'web_page').iterdir()]
+    assert len(stored) == 4
+    for path in stored:
+        assert (installed / path).read_bytes() == (ROOT / path).read_bytes()
 
 
 def test_plain_install_requires_no_mmcv_and_no_torch_version(installed):

@@ -10,6 +10,8 @@ Before it is there, it is compared with PyTorch on several images; if it gives a
   mmcnn export work_dirs/RUN/best.pth
   mmcnn export yolov5s.pt --form nms --img-size 640 --out yolov5s_nms.onnx
   mmcnn export best.pth --to openvino --precision int8 --data PATH
+  mmcnn export best.pth --web page && python -m http.server --directory page
+  mmcnn export best.pth --triton model_repository
   mmcnn export mobilenetv2 --weights mobilenet_v2.pth --dynamic all
 """
 
@@ -45,4 +47,6 @@ def run(args: argparse.Namespace) -> int:
         )
     print(f'time     {checked.time_ratio:.2f} of PyTorch (BatchNorm folded, one thread, one image)')
     print(f'{result.path}: {result.size / 1e6:.1f} MB, {result.metadata.task}, form {result.metadata.form}')
+    if options.web is not None:
+        print(f'page     python -m http.server --directory {options.web} 8000, then http://localhost:8000')
     return 0

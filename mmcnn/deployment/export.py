@@ -19,6 +19,8 @@ from mmcnn.deployment.options import SUFFIXES, ExportOptions
 from mmcnn.deployment.plan import plan_export
 from mmcnn.deployment.quantize import calibration_images, quantize
 from mmcnn.deployment.random_weights import spread
+from mmcnn.deployment.triton import check_labels, write_config
+from mmcnn.deployment.web import onnxruntime_web, write_page
 from mmcnn.errors import DataError, UsageError
 from mmcnn.inference.images import read_image
 from mmcnn.runs.api import takes
@@ -28,6 +30,8 @@ from mmcnn.runs.drawn_split import draw_of
 from mmcnn.runs.process_state import kept_process_state
 from mmcnn.runtime.metadata import Metadata
 
+#: Name of the file in the folders of ``web`` and ``triton``.
+MODEL = 'model.onnx'
 #: Images of the check. Every second one is cut, so that there are several aspect ratios.
 CHECK_IMAGES = 8
 
@@ -78,9 +82,12 @@ def run_export(options: ExportOptions, say: Callable[[str], object] = print) -> 
     """
     check_packages(options.to, options.precision)
     with kept_process_state(), known_causes():
-        target = _target(options)
+        base, file = _target(options)
         found = exportable(options, say)
         plan = plan_export(found, options)
+        if options.triton is not None:
+            check_labels(found.classes)
+        library = onnxruntime_web(options.ort_web) if options.web is not None else None
         images = images_to_check(options)
         if found.checkpoint is None:
             spread(found.network, plan.canvases(images))
@@ -93,19 +100,24 @@ def run_export(options: ExportOptions, say: Callable[[str], object] = print) -> 
         for sentence in metadata.dropped:
             say(f'note: {sentence}')
         # Not in its place before it is checked: who finds a file there can use it.
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f'.{target.stem}-') as folder:
-            path = Path(folder) / target.name
+        with tempfile.TemporaryDirectory(dir=_existing(base), prefix=f'.{file.stem}-') as folder:
+            path = Path(folder) / file
+            path.parent.mkdir(exist_ok=True)
             write(plan, path, metadata)
             if int8:
                 quantize(plan, path, metadata, calibration)
             checked = check_export(plan, path, images)
             if int8:
                 accuracy = accuracy_of(path)
-            files = sorted(Path(folder).iterdir(), key=lambda each: each.suffix == target.suffix)
-            size = sum(each.stat().st_size for each in files)
-            for each in files:
-                os.replace(each, target.parent / each.name)
-    return ExportResult(target, size, metadata, checked, accuracy)
+            size = sum(each.stat().st_size for each in path.parent.iterdir())
+            if library is not None:
+                write_page(path.parent, metadata, library)
+            if options.triton is not None:
+                write_config(path, base.name, metadata)
+            base.mkdir(parents=True, exist_ok=True)
+            for each in sorted(Path(folder).iterdir(), key=lambda each: each.name == file.parts[0]):
+                os.replace(each, base / each.name)
+    return ExportResult(base / file, size, metadata, checked, accuracy)
 
 
 def images_to_check(options: ExportOptions) -> list[np.ndarray]:
@@ -125,25 +137,36 @@ def images_to_check(options: ExportOptions) -> list[np.ndarray]:
     return [image[: max(image.shape[0] * 2 // 3, 1)] if i % 2 else image for i, image in enumerate(images)]
 
 
-def _target(options: ExportOptions) -> Path:
-    """The file to write.
+def _target(options: ExportOptions) -> tuple[Path, Path]:
+    """The folder that gets the files, and the main one of them in it.
 
     Raises:
         UsageError: it exists, has another ending, or its folder does not exist.
     """
     suffix = SUFFIXES[options.to]
-    if options.out is not None:
-        target = Path(options.out).expanduser()
+    name = Path(str(options.source)).stem if isinstance(options.source, str | Path) else 'network'
+    if options.web is not None or options.triton is not None:
+        base = Path(options.triton).expanduser() / name if options.web is None else Path(options.web).expanduser()
+        if base.is_file() or (base.is_dir() and any(base.iterdir())):
+            raise UsageError(f'{base} exists and would be overwritten; choose another folder')
+        file = Path(MODEL if options.web is not None else f'1/{MODEL}')
+        target, folder = base / file, _existing(base)
+    else:
+        target = Path(f'{name}{suffix}') if options.out is None else Path(options.out).expanduser()
         if target.suffix != suffix:
             raise UsageError(f'out={target}: a file of to={options.to} ends in {suffix}')
-    else:
-        name = Path(str(options.source)).stem if isinstance(options.source, str | Path) else 'network'
-        target = Path(f'{name}{suffix}')
-    for each in (target, target.with_suffix('.bin')) if options.to == 'openvino' else (target,):
-        if each.exists():
-            raise UsageError(f'out={each} exists and would be overwritten; choose another name')
-    if not target.parent.is_dir():
-        raise UsageError(f'out={target}: there is no folder {target.parent}')
-    if not os.access(target.parent, os.W_OK | os.X_OK):
-        raise UsageError(f'out={target}: nothing can be written to {target.parent}')
-    return target
+        for each in (target, target.with_suffix('.bin')) if options.to == 'openvino' else (target,):
+            if each.exists():
+                raise UsageError(f'out={each} exists and would be overwritten; choose another name')
+        base, file = target.parent, Path(target.name)
+        folder = base
+        if not folder.is_dir():
+            raise UsageError(f'out={target}: there is no folder {folder}')
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(f'{target} cannot be written: nothing can be written to {folder}')
+    return base, file
+
+
+def _existing(folder: Path) -> Path:
+    """A folder, or the nearest one above it that there is."""
+    return next(each for each in (folder.absolute(), *folder.absolute().parents) if each.is_dir())

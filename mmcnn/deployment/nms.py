@@ -22,6 +22,8 @@ OUTPUTS = {
     'tensorrt': ('num_detections', 'detection_boxes', 'detection_scores', 'detection_classes'),
     'deepstream': ('detections',),
 }
+#: Kinds of NMS that ONNX has an operator for: ours, and MMCV's.
+KINDS = ('iou', 'nms')
 #: A cut to more candidates than this stays outside of the graph: TopK of YOLOv5's 30,000 of 2 million (640 pixels, 80
 #: classes) takes 25 ms on one core where NMS takes 6 to 30; a cut to 5,000 saves more than it takes.
 MAX_CUT = 5000
@@ -62,7 +64,7 @@ class NmsSettings:
         nms = dict(test_cfg.get('nms') or {})
         kind = nms.pop('type', 'iou')
         kind = kind if isinstance(kind, str) else getattr(kind, '__name__', repr(kind))
-        if kind not in ('iou', 'nms'):
+        if kind not in KINDS:
             instead = (
                 'export the form decoded, which leaves NMS to mmcnn.runtime, or set its type to iou'
                 if kind in NMS_KINDS

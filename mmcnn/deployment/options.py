@@ -104,8 +104,28 @@ class ExportOptions(SplitOptions, ModelOptions):
         ),
     ] = 'fast'
 
+    web: Annotated[
+        str | Path | None,
+        Option(
+            'make this folder: a page that detects in the browser, with the model and onnxruntime-web beside it (form '
+            'nms, or decoded where the NMS has no operator)',
+            'DIR',
+        ),
+    ] = None
+    ort_web: Annotated[
+        str | Path | None,
+        Option('the folder of onnxruntime-web that web copies from (default: npm install, in a folder of its own)',
+               'FOLDER'),
+    ] = None  # fmt: skip
+    triton: Annotated[
+        str | Path | None,
+        Option("add the model to this folder, a model repository of NVIDIA's Triton: config.pbtxt and 1/model.onnx",
+               'DIR'),
+    ] = None  # fmt: skip
+
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._check_folders()
         size = self.img_size
         if size is not None:
             sides = (size,) * 2 if isinstance(size, int) else tuple(size)
@@ -129,3 +149,25 @@ class ExportOptions(SplitOptions, ModelOptions):
             raise UsageError(
                 'precision=int8 needs data=PATH: the ranges of the maps, and AP, are measured on its images'
             )
+
+    def _check_folders(self) -> None:
+        """Refuses what does not go with ``web`` and ``triton``.
+
+        Raises:
+            UsageError: names it.
+        """
+        if self.ort_web is not None and self.web is None:
+            raise UsageError(f'ort_web={self.ort_web} is of web=DIR only')
+        if self.web is not None and self.triton is not None:
+            raise UsageError(f'web={self.web} and triton={self.triton}: one folder is made at a time')
+        for name, folder in (('web', self.web), ('triton', self.triton)):
+            if folder is None:
+                continue
+            if self.to != 'onnx':
+                raise UsageError(f'{name}={folder} holds an ONNX file; to={self.to} does not go with it')
+            if self.out is not None:
+                raise UsageError(f'{name}={folder} says where the file goes; leave out={self.out} out')
+        if self.web is not None and self.form not in (None, 'nms', 'decoded'):
+            raise UsageError(f'web={self.web}: the page reads the forms nms and decoded, not form={self.form}')
+        if self.web is not None and self.layout != 'plain':
+            raise UsageError(f'web={self.web}: the page reads layout=plain, not {self.layout}')

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from mmcnn.deployment.faster_rcnn import ExportableFasterRCNN
 from mmcnn.deployment.forms import Decoded, Logits, Maps, Normalised, with_rational_mish
 from mmcnn.deployment.networks import Exportable
-from mmcnn.deployment.nms import OUTPUTS, NmsSettings, WithNMS
+from mmcnn.deployment.nms import KINDS, OUTPUTS, NmsSettings, WithNMS
 from mmcnn.deployment.options import ExportOptions
 from mmcnn.errors import UsageError
 from mmcnn.fit import Fit
@@ -226,10 +226,14 @@ def plan_export(found: Exportable, options: ExportOptions) -> Plan:
 
 def _form(found: Exportable, options: ExportOptions) -> str:
     possible = ('nms',) if found.is_two_stage else FORMS[found.task]
+    kinds = {DETECTION: 'a detector', CLASSIFICATION: 'a classifier', FEATURES: 'a backbone'}
+    what = 'a Faster R-CNN' if found.is_two_stage else kinds[found.task]
+    if options.web is not None and found.task != DETECTION:
+        raise UsageError(f'web={options.web}: the page draws the boxes of a detector, and {found.name} is {what}')
     form = options.form or possible[0]
+    if options.web is not None and options.form is None and found.test_cfg['nms']['type'] in KINDS:
+        form = 'nms'
     if form not in possible:
-        kinds = {DETECTION: 'a detector', CLASSIFICATION: 'a classifier', FEATURES: 'a backbone'}
-        what = 'a Faster R-CNN' if found.is_two_stage else kinds[found.task]
         raise UsageError(f'form={form}: {found.name} is {what}, whose form is {" or ".join(possible)}')
     if options.to == 'torch-export' and form == 'nms':
         raise UsageError(
