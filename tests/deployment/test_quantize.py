@@ -310,10 +310,10 @@ def test_precisions_of_a_trained_detector(to, precision, scenes_to_train_on, tra
     if to == 'openvino':
         pytest.importorskip('nncf')
     monkeypatch.chdir(tmp_path)
-    result = mmcnn.export(trained, data=scenes_to_train_on, to=to, precision=precision, max_loss=0.02, img_size=96)
+    result = mmcnn.export(trained, data=scenes_to_train_on, to=to, precision=precision, img_size=96)
     assert Detector(result.path).metadata.precision == precision
     if precision == 'int8':
-        assert result.accuracy.before > 0.1 and result.accuracy.loss <= 0.02
+        assert result.accuracy.before > 0.03 and result.accuracy.loss <= 0.01  # it has learnt something
     else:
         assert result.checked.matches.every >= 20
     assert sorted(each.suffix for each in tmp_path.iterdir()) == sorted(
