@@ -13,6 +13,7 @@ ALL = [
     errors.DataError('what'),
     errors.DataError('what', path='train.json'),
     errors.CheckpointError('what'),
+    errors.ExportError('what'),
     errors.TrainingError('what'),
     errors.StoppedError('what', signum=15),
 ]

@@ -87,6 +87,7 @@ def test_it_tests_the_same(run_tool, data, tmp_path):
         assert metrics[key] == pytest.approx(value, abs=1e-3), key
 
 
+@pytest.mark.slow
 def test_it_resumes_to_the_same_end(run_tool, one_thread, data, tmp_path):
     run = tmp_path / 'run'
     result = run_tool(

@@ -187,6 +187,7 @@ print('torch:', len(torch.serialization.allowed))
         assert re.search(r'^mmengine: 1\d$', printed, re.MULTILINE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'again',
     [
@@ -287,6 +288,7 @@ print(type(model).__module__, type(model.backbone).__name__, model.neck.in_chann
     assert python(code) == ('mmdet.models.detectors.single_stage CSPDarknet [16, 32, 64]', '')
 
 
+@pytest.mark.slow
 def test_mmdetections_own_tool_resumes_a_run(tmp_path, python):
     """The only trace of mmcnn in that process is the config's custom_imports."""
     tool = Path(mmdet.__file__).parent / '.mim' / 'tools' / 'train.py'

@@ -72,6 +72,7 @@ def test_a_warning_names_the_new_place(old):
         module.nothing  # noqa: B018
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'line', ['from mmcnn.cli.data import set_data', 'import mmcnn.cli.data; mmcnn.cli.data.set_data',
              'from mmcnn.cli import data; data.set_data'],

@@ -28,6 +28,7 @@ def config(trained, shapes, tmp_path):
     return tmp_path / 'config.py'
 
 
+@pytest.mark.slow
 def test_a_training_on_a_terminal(on_terminal, screen, config):
     code, output = on_terminal(PROGRAM, config, width=100)
     assert code == 0, output

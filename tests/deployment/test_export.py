@@ -93,6 +93,7 @@ def test_a_file_that_gives_something_else_is_not_there(scenes, tmp_path, monkeyp
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_too_few_detections_are_no_check(scenes, tmp_path):
     never = {**TINY, 'model.test_cfg.score_thr': 0.999}
     with pytest.raises(ExportError, match='not checked: PyTorch has 0 detections on 6 images'):

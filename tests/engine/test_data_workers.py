@@ -246,6 +246,7 @@ def test_a_process_that_the_system_refuses_is_one_sentence(method, monkeypatch):
     assert worker_death(BROKEN) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('method', ['spawn', 'forkserver'])
 def test_workers_of_every_start_method(method):
     loader = DataLoader(

@@ -68,9 +68,17 @@ def save(model, path):
 
 
 #: Large ones.
-SLOW = {'vgg19', 'resnet101', 'resnet152', 'resnet152v2', 'inception-resnet-v2'} | {
-    f'efficientnet-b{i}' for i in (5, 6, 7)
-}
+SLOW = {
+    'vgg16',
+    'vgg19',
+    'densenet169',
+    'densenet201',
+    'resnet101v2',
+    'resnet101',
+    'resnet152',
+    'resnet152v2',
+    'inception-resnet-v2',
+} | {f'efficientnet-b{i}' for i in (3, 4, 5, 6, 7)}
 
 
 @pytest.mark.parametrize('variant', [pytest.param(v, marks=[pytest.mark.slow] * (v in SLOW)) for v in PEERS])

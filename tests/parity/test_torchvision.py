@@ -38,9 +38,18 @@ TRANSFORMS_INPUT = ('googlenet', 'inception_v3')
 
 
 #: Large ones.
-SLOW = {'vgg13', 'vgg19', 'vgg11', 'vgg13-bn', 'vgg16-bn', 'vgg19-bn', 'resnet152-tv', 'resnext101-64x4d'} | {
-    f'efficientnet-b{i}-tv' for i in (5, 6, 7)
-}
+SLOW = {
+    'vgg11',
+    'vgg13',
+    'vgg16',
+    'vgg19',
+    'vgg11-bn',
+    'vgg13-bn',
+    'vgg16-bn',
+    'vgg19-bn',
+    'resnet152-tv',
+    'resnext101-64x4d',
+} | {f'efficientnet-b{i}-tv' for i in (5, 6, 7)}
 
 
 @pytest.mark.parametrize('variant', [pytest.param(v, marks=[pytest.mark.slow] * (v in SLOW)) for v in PEERS])

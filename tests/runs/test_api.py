@@ -135,6 +135,7 @@ def test_a_failed_start_leaves_nothing(shapes, here):
     assert [path.name for path in here.iterdir()] == ['other.pth']
 
 
+@pytest.mark.slow
 def test_a_signal_is_an_error_and_the_run_can_be_continued(shapes, here):
     def stop(log):
         while not log() or 'epoch 1/' not in log():
@@ -189,6 +190,7 @@ def test_check_data(shapes, shape_classes, tmp_path):
         mmcnn.check_data(tmp_path / 'nowhere')
 
 
+@pytest.mark.slow
 def test_a_resume_that_fails_leaves_the_run_as_it_was(shapes, here):
     options = dict(data=shapes, **SMALL)
     first = mmcnn.train(CONFIG, epochs=1, **options)

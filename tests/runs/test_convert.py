@@ -202,6 +202,7 @@ def test_clear_refusals(torchvision_file, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_every_network_has_a_way_in():
     """Each is either a classifier or a backbone for convert(): it builds with all its levels."""
     for name, family in backbone_families().items():

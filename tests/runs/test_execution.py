@@ -295,6 +295,7 @@ def test_test_says_what_it_found(trained, config, capsys, monkeypatch):
     assert stored['coco/bbox_AP/circle'] == result.class_ap['circle']
 
 
+@pytest.mark.slow
 def test_a_run_after_one_that_failed_is_like_the_first(config, capsys):
     out, found, name = sys.stdout, [], config.experiment_name
     for number, load_from in enumerate((None, 'gone.pth', None)):

@@ -158,6 +158,7 @@ def test_a_classifier_finds_no_boxes(run_tool, trained_classifier, shape_classes
 # ------------------------------------------------------------------------------------------------- into a detector
 
 
+@pytest.mark.slow
 def test_backbone_of_a_classifier_starts_a_detector(train_tiny, trained_classifier, tmp_path):
     """The backbone is frozen, so that what the run saves is what it was given."""
     options = {

@@ -128,6 +128,7 @@ def test_checkpoint_of_another_width_is_refused_before_the_first_step(train_tiny
     assert not list(tmp_path.glob('*.pth'))
 
 
+@pytest.mark.slow
 def test_a_diverging_run_stops_with_the_images_and_the_last_checkpoint(train_tiny, tmp_path):
     # Two batches an epoch; the steps of the second one are far too long.
     options = ['custom_hooks.0.warmup_max_fraction=0', 'optim_wrapper.optimizer.lr=1e30']
@@ -425,6 +426,7 @@ def process(*args, cwd, **env):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_refusal_of_a_true_process_is_one_line(hostile, tmp_path):
     call = [ROOT / 'tools' / 'test.py', 'hostile.pth']
     result = process(*call, cwd=tmp_path)

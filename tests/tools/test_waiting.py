@@ -1,6 +1,9 @@
 import re
 
+import pytest
 
+
+@pytest.mark.slow
 def test_both_sides_are_measured(run_tool, shapes):
     result = run_tool(
         'waiting', '--data', shapes, '--img-size', 64, '--batch-size', 2, '--workers', 0, '--cache-gb', 0.1,
