@@ -31,6 +31,7 @@ from mmcnn.runs.data import demo_data
 from mmcnn.runs.drawn_split import draw_of
 from mmcnn.runtime import Detector
 from mmcnn.runtime.metadata import KEY, Metadata
+from mmcnn.runtime.sessions import openvino_core
 
 #: Images on which the ranges of the maps are measured.
 CALIBRATION_IMAGES = 100
@@ -152,7 +153,7 @@ def _quantize_openvino(
     import nncf
     import openvino
 
-    model = openvino.Core().read_model(source)
+    model = openvino_core().read_model(source)
     operators = model.get_ops()
     convolutions = [each for each in operators if each.get_type_name() in ('Convolution', 'GroupConvolution')]
     kernels = {each.friendly_name: each.input_value(1).get_node().friendly_name for each in convolutions}

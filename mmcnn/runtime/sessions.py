@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
 import importlib.util
 from pathlib import Path
 from typing import Any, Protocol
@@ -102,17 +104,30 @@ class _OnnxRuntime:
         return self._session.run(None, feeds)
 
 
+@functools.cache
+def openvino_core() -> Any:
+    """The one Core of OpenVINO in this process, which lives as long as it.
+
+    On processors with AMX its CPU plugin gives the thread a stack of its own for signals. A Core that ends sets that of
+    the Core before it again, which may be freed by then, and the next signal that Python handles ends the process
+    (OpenVINO 2026.4.1).
+    """
+    import openvino
+
+    return openvino.Core()
+
+
 class _OpenVINO:
     def __init__(self, path: Path, threads: int | None) -> None:
         try:
-            import openvino
+            openvino = importlib.import_module(OPENVINO)
         except ModuleNotFoundError as error:
             raise DependencyError(f'reading {path.name} needs another package: pip install openvino') from error
         # By default it computes in bfloat16 where the processor can, and then the detections are others.
         config: dict[str, Any] = {'INFERENCE_PRECISION_HINT': 'f32'}
         if threads is not None:
             config['INFERENCE_NUM_THREADS'] = threads
-        core = openvino.Core()
+        core = openvino_core()
         try:
             model = core.read_model(path)
             self._model = core.compile_model(model, 'CPU', config)

@@ -1,5 +1,6 @@
 """Who computes a file, and by how many threads; nobody else does so silently."""
 
+import subprocess
 import sys
 
 import onnxruntime
@@ -45,6 +46,32 @@ def test_openvino_finds_the_same(openvino_file, exported):
 def test_openvino_computes_in_float32(openvino_file):
     model = Detector(openvino_file())._session._model
     assert model.get_property('INFERENCE_PRECISION_HINT').to_dtype().name == 'float32'
+
+
+def test_signals_after_several_sessions_of_openvino(openvino_file):
+    """OpenVINO's Cores leave the thread a freed stack for signals, where the processor has AMX; ours is one."""
+    code = f"""
+import gc, signal, subprocess, sys
+from pathlib import Path
+import numpy as np
+from mmcnn.runtime import Detector
+signal.signal(signal.SIGCHLD, lambda *_: None)
+image = np.zeros((64, 64, 3), np.uint8)
+first, second = (Detector({str(openvino_file())!r}) for _ in range(2))
+first(image), second(image)
+del first
+gc.collect()
+del second
+gc.collect()
+for _ in range(3):
+    Detector({str(openvino_file())!r})(image)
+gc.collect()
+for _ in range(5):
+    subprocess.run([sys.executable, '-c', ''], check=True)
+print('alive')
+"""
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, 'alive\n'), done.stderr
 
 
 def test_openvino_without_its_weights(openvino_file, exported):
