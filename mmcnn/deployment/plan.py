@@ -133,7 +133,7 @@ class Plan:
     def other_size(self) -> tuple[int, int]:
         """A second size (H, W) in pixels to try a file at that takes any: odd, where that may be."""
         height, width = self.size
-        return (height + 32, max(width - 64, 32)) if self.found.stride > 1 else (height + 3, width + 10)
+        return (height + 32, max(width - 64, 64)) if self.found.stride > 1 else (height + 3, width + 10)
 
     @property
     def input_names(self) -> list[str]:

@@ -162,7 +162,7 @@ def test_weights_of_a_file_are_its_own(tmp_path):
     dict(form='nms', layout='tensorrt'),
     dict(form='nms', layout='deepstream', dynamic='none'),
     dict(form='raw'),
-    dict(dynamic='all', img_size=None),
+    dict(dynamic='all', img_size=160),
     dict(to='torch-export', dynamic='all'),
     dict(to='openvino', form='nms'),
 ], ids=str)  # fmt: skip

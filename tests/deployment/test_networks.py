@@ -28,7 +28,7 @@ ROWS = {family: name for name, family in sorted(backbone_families().items(), rev
 OTHERS = ('inceptionv1-tv', 'inceptionv4', 'vovnetv2-39', 'xception-timm', 'resnet50v2')
 CLASSIFIERS = ('vgg11', 'xception', 'efficientnet-b0', 'resnext50-32x4d', 'inceptionv3', 'mobilenetv3-small')
 SIZES = ((97, 100), (64, 96), (127, 65))
-NARROW = dict(widen_factor=0.125, deepen_factor=0.33)
+NARROW = dict(widen_factor=0.125, deepen_factor=0.1)
 
 
 def with_random_statistics(network):
