@@ -1,8 +1,8 @@
 """A detector's ``predict`` is not traced: the trace would be wrong for every other image, and silently.
 
 ``torch.jit.trace``, and ``torch.onnx.export(dynamo=False)`` with it, writes down what was done for one image: how many
-candidates were left, which of them were suppressed, where the boxes were clipped (mmdet 3.3.0; a traced YOLOv5 gave 220
-boxes of another image in place of 217). Maps, which ``mode='tensor'`` of a single-stage detector gives, trace well;
+candidates were left, which of them were suppressed, where the boxes were clipped (mmdet 3.3.0; a traced detector gave
+220 boxes of another image in place of 217). Maps, which ``mode='tensor'`` of a single-stage detector gives, trace well;
 Faster R-CNN's go through the proposals of one image too.
 """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -209,8 +209,3 @@ def _class_names(options: ExportOptions, count: int) -> tuple[str, ...]:
     if len(names) != count:
         raise UsageError(f'classes: {len(names)} names for {count} classes')
     return names
-
-
-def with_size(network: Exportable, size: tuple[int, int]) -> Exportable:
-    """A detector whose images all get a canvas of this size (H, W), pixels."""
-    return replace(network, fit=replace(network.fit, canvas=size))

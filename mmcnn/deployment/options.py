@@ -125,6 +125,8 @@ class ExportOptions(SplitOptions, ModelOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.device is not None:
+            raise UsageError(f'device={self.device}: an export is made and checked on the CPU; leave the option out')
         self._check_folders()
         size = self.img_size
         if size is not None:
