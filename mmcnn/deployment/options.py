@@ -139,12 +139,6 @@ class ExportOptions(SplitOptions, ModelOptions):
             if min(sides) < 1:
                 raise UsageError(f'img_size={size!r}: each side has to be at least 1 pixel')
             object.__setattr__(self, 'img_size', sides)
-        if self.layout != 'plain' and self.form != 'nms':
-            raise UsageError(f'layout={self.layout} is of form=nms only')
-        if self.score_thr is not None and self.form != 'nms':
-            raise UsageError(
-                f'score_thr={self.score_thr:g} is of form=nms only: with other forms whoever reads the outputs chooses'
-            )
         if self.precision != 'fp32' and self.to == 'torch-export':
             raise UsageError(
                 f'precision={self.precision} is of to=onnx and to=openvino; to=torch-export writes in fp32'

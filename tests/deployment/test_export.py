@@ -123,6 +123,8 @@ def test_images_that_the_runner_would_make_otherwise(scenes):
         (dict(source='yolov5_n', img_size=(32, 64, 96)), r'img_size=\(32, 64, 96\): it has to be one whole number'),
         (dict(source='yolov5_n', layout='tensorrt'), 'layout=tensorrt is of form=nms only'),
         (dict(source='yolov5_n', score_thr=0.1), 'score_thr=0.1 is of form=nms only'),
+        (dict(source='yolov5_n', config='yolov5_s'), 'config=yolov5_s: yolov5_n is a config already'),
+        (dict(source='mobilenetv2', classes='a,b'), 'classes: mobilenetv2 gives maps and has none'),
         (dict(source='yolov5_n', device='cuda'), 'device=cuda: an export is made and checked on the CPU'),
         (dict(source='yolov5_n', precision='int8'), 'precision=int8 needs data=PATH'),
         (dict(source='yolov5_n', to='torch-export', form='nms'), "form=nms has ONNX's operators"),
