@@ -129,6 +129,8 @@ def _plain(cfg: dict, where: str, score_thr: float, nms_pre: int, multi_label: b
     kind, iou_threshold = kind_and_threshold(cfg, where)
     if kind not in (*KINDS, *NMS_KINDS):
         raise UsageError(f'{where}.nms.type={kind!r} cannot be exported; {", ".join((*KINDS, *NMS_KINDS[1:]))} can')
+    if not 0 <= score_thr <= 1:
+        raise UsageError(f'{where}.score_thr={score_thr} must be between 0 and 1')
     return dict(
         score_thr=float(score_thr),
         nms=dict(type=kind, iou_threshold=iou_threshold),

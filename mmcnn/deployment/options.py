@@ -9,13 +9,12 @@ from typing import Annotated, Any
 
 from mmcnn.errors import UsageError
 from mmcnn.runs.options import ModelOptions, Option, SplitOptions
+from mmcnn.runtime.metadata import LAYOUTS, PRECISIONS
 
 #: What can be written, and the ending of its file.
 SUFFIXES = {'onnx': '.onnx', 'openvino': '.xml', 'torch-export': '.pt2'}
 FORMS = ('decoded', 'nms', 'raw', 'logits', 'maps')
 DYNAMIC = ('batch', 'all', 'none')
-PRECISIONS = ('fp32', 'fp16', 'int8')
-LAYOUTS = ('plain', 'tensorrt', 'deepstream')
 
 
 @dataclass(frozen=True, kw_only=True)

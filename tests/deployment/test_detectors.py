@@ -57,6 +57,12 @@ def test_a_step_that_a_file_does_not_take_is_refused_in_every_form(changes, mess
         cfg_of(detector(YOLOV3 | changes))
 
 
+def test_a_score_that_no_detection_has():
+    ours = dict(score_thr=-0.1, nms=dict(type='iou', iou_threshold=0.6), nms_pre=9, max_per_img=8, multi_label=True)
+    with pytest.raises(UsageError, match='test_cfg.score_thr=-0.1 must be between 0 and 1'):
+        cfg_of(detector(ours, YOLOHead))
+
+
 @pytest.mark.parametrize('kind', ['iou', 'greedy_diou', 'diou'])
 def test_our_kinds_of_nms_are_read(kind):
     test_cfg = dict(score_thr=0.001, nms=dict(type=kind, iou_threshold=0.6), nms_pre=9, max_per_img=8, multi_label=True)
