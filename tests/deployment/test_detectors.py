@@ -59,7 +59,7 @@ def test_a_step_that_a_file_does_not_take_is_refused_in_every_form(changes, mess
 
 def test_a_score_that_no_detection_has():
     ours = dict(score_thr=-0.1, nms=dict(type='iou', iou_threshold=0.6), nms_pre=9, max_per_img=8, multi_label=True)
-    with pytest.raises(UsageError, match='test_cfg.score_thr=-0.1 must be between 0 and 1'):
+    with pytest.raises(UsageError, match=r'test_cfg\.score_thr=-0\.1 must be between 0 and 1'):
         cfg_of(detector(ours, YOLOHead))
 
 
