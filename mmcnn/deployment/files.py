@@ -15,6 +15,7 @@ from mmcnn.deployment.half import in_half
 from mmcnn.deployment.operators import translations
 from mmcnn.deployment.plan import QUANTIZERS, Plan
 from mmcnn.errors import DependencyError, ExportError
+from mmcnn.runs.causes import interrupt_behind
 from mmcnn.runtime.metadata import KEY, Metadata
 
 #: Of the operators; what ONNX Runtime 1.14 (2023), TensorRT 10 and OpenVINO 2024 read.
@@ -94,6 +95,8 @@ def _onnx_program(plan: Plan) -> torch.onnx.ONNXProgram:
                     verbose=False,
                 )
         except torch.onnx.OnnxExporterError as error:
+            if (interrupt := interrupt_behind(error)) is not None:
+                raise interrupt from None
             failure = error
     reason = str(failure.__cause__ or failure).strip().splitlines()[0]
     raise ExportError(f'{plan.found.name} cannot be exported by PyTorch {torch.__version__}: {reason}') from failure
