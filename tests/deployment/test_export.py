@@ -191,6 +191,23 @@ def test_sigterm_is_not_taken_for_a_fault_of_the_network(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
+def test_a_program_whose_sizes_pytorch_cannot_prove(tmp_path):
+    """Pools with ceil_mode: the check is the proof, and it is at sizes of its own."""
+    result = mmcnn.export('vovnet27-slim', to='torch-export', dynamic='all', out='a.pt2')
+    assert '224 x 224 and 227 x 234 px' in result.checked.summary
+
+
+def test_what_pytorch_cannot_trace_is_one_sentence(tmp_path, monkeypatch):
+    def fails(*args, **kwargs):
+        raise RuntimeError('no such operator\nand more lines')
+
+    monkeypatch.setattr(torch.export, 'export', fails)
+    with pytest.raises(ExportError, match=r'mobilenetv2-035 cannot be exported by PyTorch [\w.+]+: no such operator$'):
+        mmcnn.export('mobilenetv2-035', to='torch-export', img_size=32)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_weights_of_a_file_are_its_own(tmp_path):
     torch.save(mmcnn.build_backbone('resnet18').state_dict(), tmp_path / 'a.pth')
     with pytest.raises(UsageError, match=r'a\.pth has weights of its own'):
