@@ -9,12 +9,14 @@ from mmdet.models.dense_heads import YOLOV3Head
 from mmengine.config import Config
 from torch import nn
 
+from mmcnn.deployment.nms import KINDS, kind_and_threshold
 from mmcnn.errors import UsageError
 from mmcnn.fit import Fit
 from mmcnn.image_format import ImageFormat
 from mmcnn.inference.detector import test_pipeline
 from mmcnn.models.classifiers import Classifier
 from mmcnn.models.dense_heads import DarknetYOLOV3Head, YOLOHead
+from mmcnn.ops import NMS_KINDS
 
 #: Steps of a test pipeline that leave the pixels alone.
 _WITHOUT_PIXELS = ('PackDetInputs', 'LoadAnnotations')
@@ -88,20 +90,34 @@ def test_cfg_of(network: nn.Module) -> dict[str, Any]:
     """The post-processing of a detector: score_thr, nms, nms_pre, max_per_img and multi_label.
 
     Raises:
-        UsageError: of this detector there is no export.
+        UsageError: of this detector there is no export, or its post-processing has a step that neither a file nor the
+            runner takes.
     """
     if isinstance(network, FasterRCNN):
         cfg = network.test_cfg.rcnn
-        return _plain(cfg, cfg.score_thr, cfg.max_per_img)
+        return _plain(cfg, 'test_cfg.rcnn', cfg.score_thr, cfg.max_per_img)
     head = getattr(network, 'bbox_head', None)
     if isinstance(head, YOLOHead):
         cfg = head.test_cfg
-        return _plain(cfg, cfg['score_thr'], cfg['nms_pre'], cfg['multi_label'])
+        return _plain(cfg, 'test_cfg', cfg['score_thr'], cfg['nms_pre'], cfg['multi_label'])
     if isinstance(head, YOLOV3Head):
+        if (smallest := head.test_cfg.get('min_bbox_size', 0)) > 0:
+            raise UsageError(f'test_cfg.min_bbox_size={smallest} has no place in an export; leave it out')
         # Its own threshold and cut go by the scores of classes alone, and are in the graph (forms.Decoded).
-        return _plain(head.test_cfg, 0.0, head.test_cfg.get('nms_pre', -1))
+        return _plain(head.test_cfg, 'test_cfg', 0.0, head.test_cfg.get('nms_pre', -1))
     kind = type(head or network).__name__
     raise UsageError(f'{kind} has no export; YOLOHead, YOLOV3Head and FasterRCNN have, and every backbone by itself')
+
+
+def set_score_thr(network: nn.Module, score_thr: float) -> None:
+    """Makes a detector find from a score on, so that it can be compared with a file of another one than its config's.
+
+    Of MMDetection's YOLOV3Head the thresholds stay as they are, since they go by other scores.
+    """
+    if isinstance(network, FasterRCNN):
+        network.roi_head.test_cfg.score_thr = score_thr
+    elif isinstance(network.bbox_head, YOLOHead):
+        network.bbox_head.test_cfg['score_thr'] = score_thr
 
 
 def clips(network: nn.Module) -> bool:
@@ -109,10 +125,15 @@ def clips(network: nn.Module) -> bool:
     return isinstance(getattr(network, 'bbox_head', None), YOLOHead | DarknetYOLOV3Head)
 
 
-def _plain(cfg: dict, score_thr: float, nms_pre: int, multi_label: bool = True) -> dict[str, Any]:
+def _plain(cfg: dict, where: str, score_thr: float, nms_pre: int, multi_label: bool = True) -> dict[str, Any]:
+    kind, iou_threshold = kind_and_threshold(cfg, where)
+    if kind not in (*KINDS, *NMS_KINDS):
+        raise UsageError(f'{where}.nms.type={kind!r} cannot be exported; {", ".join((*KINDS, *NMS_KINDS[1:]))} can')
+    if not 0 <= score_thr <= 1:
+        raise UsageError(f'{where}.score_thr={score_thr} must be between 0 and 1')
     return dict(
         score_thr=float(score_thr),
-        nms=dict(type=cfg['nms'].get('type', 'iou'), iou_threshold=float(cfg['nms']['iou_threshold'])),
+        nms=dict(type=kind, iou_threshold=iou_threshold),
         nms_pre=int(nms_pre),
         max_per_img=int(cfg['max_per_img']),
         multi_label=bool(multi_label),

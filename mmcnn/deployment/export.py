@@ -24,7 +24,7 @@ from mmcnn.deployment.web import onnxruntime_web, write_page
 from mmcnn.errors import DataError, UsageError
 from mmcnn.inference.images import read_image
 from mmcnn.runs.api import takes
-from mmcnn.runs.causes import known_causes
+from mmcnn.runs.causes import known_causes, terminated
 from mmcnn.runs.data import demo_data
 from mmcnn.runs.drawn_split import draw_of
 from mmcnn.runs.process_state import kept_process_state
@@ -79,9 +79,10 @@ def run_export(options: ExportOptions, say: Callable[[str], object] = print) -> 
         ExportError: PyTorch cannot export the network, or the file does not give what PyTorch gives, or costs more AP
             than ``max_loss``; there is no file.
         DataError: the images of ``data`` cannot be used.
+        StoppedError: by SIGTERM; nothing is left behind.
     """
     check_packages(options.to, options.precision)
-    with kept_process_state(), known_causes():
+    with kept_process_state(), known_causes(), terminated():
         base, file = _target(options)
         found = exportable(options, say)
         plan = plan_export(found, options)
@@ -114,6 +115,7 @@ def run_export(options: ExportOptions, say: Callable[[str], object] = print) -> 
                 write_page(path.parent, metadata, library)
             if options.triton is not None:
                 write_config(path, base.name, metadata)
+            _target(options)  # it may have come into being meanwhile
             base.mkdir(parents=True, exist_ok=True)
             for each in sorted(Path(folder).iterdir(), key=lambda each: each.name == file.parts[0]):
                 os.replace(each, base / each.name)

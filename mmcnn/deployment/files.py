@@ -6,8 +6,9 @@ import contextlib
 import importlib
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -15,6 +16,7 @@ from mmcnn.deployment.half import in_half
 from mmcnn.deployment.operators import translations
 from mmcnn.deployment.plan import QUANTIZERS, Plan
 from mmcnn.errors import DependencyError, ExportError
+from mmcnn.runs.causes import interrupt_behind
 from mmcnn.runtime.metadata import KEY, Metadata
 
 #: Of the operators; what ONNX Runtime 1.14 (2023), TensorRT 10 and OpenVINO 2024 read.
@@ -46,9 +48,10 @@ def write(plan: Plan, path: Path, metadata: Metadata) -> None:
         ExportError: PyTorch cannot export the network.
     """
     if plan.options.to == 'torch-export':
-        with _quiet(), torch.no_grad():
-            program = torch.export.export(plan.module, plan.example(), dynamic_shapes=plan.dynamic_shapes())
-            torch.export.save(program, path, extra_files={EXTRA_FILE: metadata.to_json()})
+        # What it raises is of many kinds, and some of them are private.
+        program = _traced(plan, lambda shapes: torch.export.export(plan.module, plan.example(), dynamic_shapes=shapes),
+                          Exception)  # fmt: skip
+        torch.export.save(program, path, extra_files={EXTRA_FILE: metadata.to_json()})
         return
     onnx_path = path.with_suffix('.onnx')
     write_onnx(plan, onnx_path, metadata)
@@ -77,23 +80,38 @@ def write_onnx(plan: Plan, path: Path, metadata: Metadata) -> None:
 def _onnx_program(plan: Plan) -> torch.onnx.ONNXProgram:
     # OpenVINO's format keeps weights in float16 by itself, and its runtime chooses what it computes in.
     module = in_half(plan.module) if plan.options.precision == 'fp16' and plan.options.to == 'onnx' else plan.module
+    return _traced(
+        plan,
+        lambda shapes: torch.onnx.export(
+            module,
+            plan.example(),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=plan.input_names,
+            output_names=plan.output_names,
+            dynamic_shapes=shapes,
+            custom_translation_table=translations(),
+            external_data=False,
+            verbose=False,
+        ),
+        torch.onnx.OnnxExporterError,
+    )
+
+
+def _traced(plan: Plan, trace: Callable[[Any], Any], failures: type[Exception]) -> Any:
+    """What ``trace`` makes of the dynamic shapes of a plan; where PyTorch cannot prove them, the check is the proof.
+
+    Raises:
+        ExportError: it raises one of the ``failures``.
+    """
     failure = None
     for proven in (True, False) if plan.dynamic == 'all' else (True,):
         try:
             with _quiet(), torch.no_grad():
-                return torch.onnx.export(
-                    module,
-                    plan.example(),
-                    dynamo=True,
-                    opset_version=OPSET,
-                    input_names=plan.input_names,
-                    output_names=plan.output_names,
-                    dynamic_shapes=plan.dynamic_shapes(proven),
-                    custom_translation_table=translations(),
-                    external_data=False,
-                    verbose=False,
-                )
-        except torch.onnx.OnnxExporterError as error:
+                return trace(plan.dynamic_shapes(proven))
+        except failures as error:
+            if (interrupt := interrupt_behind(error)) is not None:
+                raise interrupt from None
             failure = error
     reason = str(failure.__cause__ or failure).strip().splitlines()[0]
     raise ExportError(f'{plan.found.name} cannot be exported by PyTorch {torch.__version__}: {reason}') from failure

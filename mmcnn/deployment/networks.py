@@ -33,7 +33,7 @@ from mmcnn.nearest import nearest
 from mmcnn.runtime.metadata import CLASSIFICATION, DETECTION, FEATURES
 from mmcnn.weights.checkpoint import Checkpoint
 from mmcnn.weights.loading import load_state, load_weights
-from mmcnn.weights.record import digest
+from mmcnn.weights.sources.catalog import of_file
 
 Say = Callable[[str], object]
 #: Seed of the weights of a network that is called by its name.
@@ -89,14 +89,17 @@ def exportable(options: ExportOptions, say: Say) -> Exportable:
         CheckpointError: the weights cannot be used.
     """
     source = options.source
+    name = 'the source' if isinstance(source, Config) else str(source)
+    is_config = isinstance(source, Config) or name.endswith('.py') or name.removeprefix('configs/') in own_configs()
+    if is_config and options.config is not None:
+        raise UsageError(f'config={options.config}: {name} is a config already; leave the option out')
     if isinstance(source, Config):
         return _of_config(load_config(source, say=say), 'config', options, say)
-    name = str(source)
     if Path(name).is_file() and not name.endswith('.py'):
         if options.weights is not None:
             raise UsageError(f'weights={options.weights}: {name} has weights of its own; leave the option out')
         return _of_file(Checkpoint.open(name), options, say)
-    if name.endswith('.py') or name.removeprefix('configs/') in own_configs():
+    if is_config:
         return _of_config(load_config(name, say=say), Path(name).stem, options, say)
     return _of_network(name, options, say)
 
@@ -110,18 +113,20 @@ def _of_network(name: str, options: ExportOptions, say: Say) -> Exportable:
     for option in ('backbone', 'cfg_options', 'config'):
         if getattr(options, option):
             raise UsageError(f'{option} changes a config, and {name} is a network')
+    classifies = options.form == 'logits'
+    if options.classes is not None and not classifies:
+        raise UsageError(f'classes: {name} gives maps and has none; form=logits gives those of its classifier')
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
-        classifies = options.form == 'logits'
         network = build_classifier(name) if classifies else build_backbone(name)
-    licence = _loaded(network, options.weights, name, say)
+    file = _loaded(network, options.weights, name, say)
     return Exportable(
         network=network.eval(),
         task=CLASSIFICATION if classifies else FEATURES,
         name=name,
         image=network.image if classifies else network.arch.image,
-        classes=_class_names(options, network.num_classes) if classifies else (),
-        **_provenance(options.weights, licence),
+        classes=_class_names(options, network.num_classes, file.classes if file else ()) if classifies else (),
+        **_provenance(file),
     )
 
 
@@ -135,23 +140,22 @@ def _of_config(cfg: Config, name: str, options: ExportOptions, say: Say) -> Expo
     with DefaultScope.overwrite_default_scope('mmdet'), torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         network = MODELS.build(cfg.model)
-    licence = _loaded(network, options.weights, name, say)
+    file = _loaded(network, options.weights, name, say)
     count = max(num_classes(cfg.model))
-    known = KNOWN_CLASSES[count][0] if options.classes is None and count in KNOWN_CLASSES else None
-    classes = known or _class_names(options, count)
-    return _described(network, cfg, name, classes, **_provenance(options.weights, licence))
+    names = _class_names(options, count, file.classes if file else (), _names_of_data(cfg), whose=name, say=say)
+    return _described(network, cfg, name, names, **_provenance(file))
 
 
 def _of_file(file: Checkpoint, options: ExportOptions, say: Say) -> Exportable:
     """A checkpoint of a run, or published weights of a detector."""
-    given = _provenance(file.path, file.record.licence if file.record else None)
+    given = _provenance(file)
     if options.config is None and isinstance(file.meta.get('cfg'), str) and is_classifier(file.config):
         cfg = file.config
         _adapt(cfg, options, say)
         with DefaultScope.overwrite_default_scope('mmdet'):
             network = MODELS.build(cfg.model)
         load_state(network, file.state_dict, file.path)
-        classes = file.classes or _class_names(options, network.num_classes)
+        classes = _class_names(options, network.num_classes, file.classes)
         return _described(network, cfg, network.backbone.variant, classes, **given)
     if options.config is None:
         cfg, names = config_of(file, options.classes, say)
@@ -180,32 +184,56 @@ def _adapt(cfg: Config, options: ExportOptions, say: Say) -> None:
     merge_options(cfg, options.cfg_options, say)
 
 
-def _loaded(network: nn.Module, weights: str | Path | None, name: str, say: Say) -> str | None:
-    """Loads weights, and says what they are; their licence, if their file names one."""
+def _loaded(network: nn.Module, weights: str | Path | None, name: str, say: Say) -> Checkpoint | None:
+    """Loads weights, and says what they are; their file."""
     if weights is None:
         say(f'note: the weights of {name} are random; weights=FILE loads trained ones')
         return None
     file = Checkpoint.open(weights)
     say(f'{file.path}: {load_weights(network, file)}')
-    return file.record.licence if file.record else None
+    return file
 
 
-def _provenance(weights: str | Path | None, licence: str | None) -> dict[str, Any]:
-    if weights is None:
+def _provenance(file: Checkpoint | None) -> dict[str, Any]:
+    """Name, hash and licence of a file of weights: as it says itself, else as the catalog knows it."""
+    if file is None:
         return {}
-    path = Path(weights).expanduser()
-    return dict(checkpoint=dict(name=path.name, sha256=digest(path)), licence=licence or None)
+    published = of_file(file.path.name, file.sha256)
+    licence = file.record.licence if file.record else ''
+    return dict(
+        checkpoint=dict(name=file.path.name, sha256=file.sha256),
+        licence=licence or (published.licence if published else '') or None,
+    )
 
 
-def _class_names(options: ExportOptions, count: int) -> tuple[str, ...]:
-    """The names that are given, or numbers.
+def _names_of_data(cfg: Config) -> tuple[str, ...]:
+    """The names that a config gives to the classes of its data."""
+    dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
+    names = (dataset.get('metainfo') or {}).get('classes') or ()
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def _class_names(
+    options: ExportOptions, count: int, *recorded: Sequence[str], whose: str = '', say: Say | None = None
+) -> tuple[str, ...]:
+    """The names that are given, else the first that are recorded for as many classes, else known ones or numbers.
+
+    Args:
+        whose: the detector whose classes may be COCO's by their number, which is said; empty: they may not.
 
     Raises:
         UsageError: there are not as many as classes.
     """
-    if options.classes is None:
-        return tuple(f'class {i}' for i in range(count))
-    names = class_names(options.classes)
-    if len(names) != count:
-        raise UsageError(f'classes: {len(names)} names for {count} classes')
-    return names
+    if options.classes is not None:
+        names = class_names(options.classes)
+        if len(names) != count:
+            raise UsageError(f'classes: {len(names)} names for {count} classes')
+        return names
+    for names in recorded:
+        if len(names) == count:
+            return tuple(names)
+    if whose and count in KNOWN_CLASSES:
+        names, theirs = KNOWN_CLASSES[count]
+        say(f'note: nothing names the {count} classes of {whose}, they are taken to be {theirs}')
+        return names
+    return tuple(f'class {i}' for i in range(count))

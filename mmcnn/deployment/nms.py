@@ -61,9 +61,7 @@ class NmsSettings:
         Raises:
             UsageError: an NMS that ONNX does not have, or a setting that leaves the number of detections open.
         """
-        nms = dict(test_cfg.get('nms') or {})
-        kind = nms.pop('type', 'iou')
-        kind = kind if isinstance(kind, str) else getattr(kind, '__name__', repr(kind))
+        kind, iou_threshold = kind_and_threshold(test_cfg, where)
         if kind not in KINDS:
             instead = (
                 'export the form decoded, which leaves NMS to mmcnn.runtime, or set its type to iou'
@@ -71,14 +69,6 @@ class NmsSettings:
                 else 'set its type to nms'
             )
             raise UsageError(f'{where}.nms.type={kind!r} has no operator in ONNX; {instead}')
-        if 'iou_threshold' not in nms:
-            raise UsageError(f'{where}.nms={dict(test_cfg.get("nms") or {})} has no iou_threshold')
-        iou_threshold = float(nms.pop('iou_threshold'))
-        nms.pop('split_thr', None)  # how MMCV divides the work
-        if nms:
-            raise UsageError(f'{where}.nms has {", ".join(nms)}, which the exported NMS does not know; leave it out')
-        if not 0 <= iou_threshold <= 1:
-            raise UsageError(f'{where}.nms.iou_threshold={iou_threshold} must be between 0 and 1')
         score_thr, count = float(test_cfg.get('score_thr', 0.0)), int(test_cfg.get('max_per_img', -1))
         if score_thr < 0:
             raise UsageError(f'{where}.score_thr={score_thr} must be at least 0')
@@ -175,6 +165,29 @@ class WithNMS(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         return self.nms(*self.decoded(images))
+
+
+def kind_and_threshold(test_cfg: Mapping[str, Any], where: str) -> tuple[str, float]:
+    """Kind of the NMS of a head's ``test_cfg``, and its threshold of IoU.
+
+    Args:
+        where: name of ``test_cfg`` in messages.
+
+    Raises:
+        UsageError: there is no threshold, or a setting that no file and no runner knows.
+    """
+    nms = dict(test_cfg.get('nms') or {})
+    kind = nms.pop('type', 'iou')
+    kind = kind if isinstance(kind, str) else getattr(kind, '__name__', repr(kind))
+    if 'iou_threshold' not in nms:
+        raise UsageError(f'{where}.nms={dict(test_cfg.get("nms") or {})} has no iou_threshold')
+    iou_threshold = float(nms.pop('iou_threshold'))
+    nms.pop('split_thr', None)  # how MMCV divides the work
+    if nms:
+        raise UsageError(f'{where}.nms has {", ".join(nms)}, which the exported NMS does not know; leave it out')
+    if not 0 <= iou_threshold <= 1:
+        raise UsageError(f'{where}.nms.iou_threshold={iou_threshold} must be between 0 and 1')
+    return kind, iou_threshold
 
 
 def check_layout(layout: str) -> None:

@@ -9,13 +9,12 @@ from typing import Annotated, Any
 
 from mmcnn.errors import UsageError
 from mmcnn.runs.options import ModelOptions, Option, SplitOptions
+from mmcnn.runtime.metadata import LAYOUTS, PRECISIONS
 
 #: What can be written, and the ending of its file.
 SUFFIXES = {'onnx': '.onnx', 'openvino': '.xml', 'torch-export': '.pt2'}
 FORMS = ('decoded', 'nms', 'raw', 'logits', 'maps')
 DYNAMIC = ('batch', 'all', 'none')
-PRECISIONS = ('fp32', 'fp16', 'int8')
-LAYOUTS = ('plain', 'tensorrt', 'deepstream')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,12 +138,6 @@ class ExportOptions(SplitOptions, ModelOptions):
             if min(sides) < 1:
                 raise UsageError(f'img_size={size!r}: each side has to be at least 1 pixel')
             object.__setattr__(self, 'img_size', sides)
-        if self.layout != 'plain' and self.form != 'nms':
-            raise UsageError(f'layout={self.layout} is of form=nms only')
-        if self.score_thr is not None and self.form != 'nms':
-            raise UsageError(
-                f'score_thr={self.score_thr:g} is of form=nms only: with other forms whoever reads the outputs chooses'
-            )
         if self.precision != 'fp32' and self.to == 'torch-export':
             raise UsageError(
                 f'precision={self.precision} is of to=onnx and to=openvino; to=torch-export writes in fp32'

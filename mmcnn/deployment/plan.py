@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mmcnn.deployment.detectors import set_score_thr
 from mmcnn.deployment.faster_rcnn import ExportableFasterRCNN
 from mmcnn.deployment.forms import Decoded, Logits, Maps, Normalised, with_rational_mish, with_zeros_that_count
 from mmcnn.deployment.networks import Exportable
@@ -82,20 +83,13 @@ class Plan:
 
     def _inner(self, network: nn.Module) -> nn.Module:
         if self.found.is_two_stage:
-            if self.options.score_thr is not None:
-                network.roi_head.test_cfg.score_thr = self.options.score_thr
             return ExportableFasterRCNN(network, self.options.layout)
         if self.form == 'logits':
             return Logits(network)
         if self.form in ('maps', 'raw'):
             return Maps(network)
         decoded, layout = Decoded(network), self.options.layout
-        return WithNMS(decoded, self._test_cfg, layout) if self.form == 'nms' else decoded
-
-    @property
-    def _test_cfg(self) -> dict[str, Any]:
-        given = self.options.score_thr
-        return {**(self.found.test_cfg or {}), **({} if given is None else dict(score_thr=given))}
+        return WithNMS(decoded, self.found.test_cfg, layout) if self.form == 'nms' else decoded
 
     @property
     def output_names(self) -> list[str]:
@@ -163,7 +157,7 @@ class Plan:
     def metadata(self) -> Metadata:
         """What the file says of itself."""
         found, image = self.found, self.found.image
-        test_cfg = self._test_cfg
+        test_cfg = dict(found.test_cfg or {})
         if test_cfg:
             kind = test_cfg['nms']['type']
             test_cfg['nms'] = dict(test_cfg['nms'], type='iou' if kind == 'nms' else kind)
@@ -202,6 +196,15 @@ def plan_export(found: Exportable, options: ExportOptions) -> Plan:
         UsageError: an option does not go with the network.
     """
     form = _form(found, options)
+    if form != 'nms' and options.layout != 'plain':
+        raise UsageError(f'layout={options.layout} is of form=nms only, and the form is {form}')
+    if options.score_thr is not None:
+        if form != 'nms':
+            raise UsageError(
+                f'score_thr={options.score_thr:g} is of form=nms only: of form={form} whoever reads the outputs chooses'
+            )
+        set_score_thr(found.network, options.score_thr)
+        found = replace(found, test_cfg={**found.test_cfg, 'score_thr': options.score_thr})
     if form == 'nms' and not found.is_two_stage:
         NmsSettings.of(found.test_cfg)
     dynamic = options.dynamic or ('all' if found.is_two_stage else 'batch')

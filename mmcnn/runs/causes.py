@@ -48,7 +48,7 @@ def known_causes() -> Iterator[None]:
     except MmcnnError:
         raise
     except Exception as error:  # raised again, unless a known cause lies behind it
-        if (interrupt := _interrupt_behind(error)) is not None:
+        if (interrupt := interrupt_behind(error)) is not None:
             raise interrupt from None
         if death := worker_death(error):
             raise TrainingError(death) from error
@@ -57,8 +57,12 @@ def known_causes() -> Iterator[None]:
         forget_deaths()  # and with them the files by which the system tells of processes
 
 
-def _interrupt_behind(error: BaseException | None) -> KeyboardInterrupt | None:
-    """The Ctrl-C that an error came of: MMEngine says of one while it formats a config that the config is at fault."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
+def interrupt_behind(error: BaseException | None) -> KeyboardInterrupt | StoppedError | None:
+    """The Ctrl-C or SIGTERM that an error came of.
+
+    MMEngine says of one while it formats a config that the config is at fault, PyTorch while it exports a network that
+    the network is.
+    """
+    while error is not None and not isinstance(error, KeyboardInterrupt | StoppedError):
         error = error.__cause__ or error.__context__
     return error

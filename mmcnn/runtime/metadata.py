@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from mmcnn.errors import CheckpointError
 from mmcnn.fit import Fit
+from mmcnn.ops.greedy_sweep import NMS_KINDS
 
 #: Of the metadata; a file of a newer one is refused.
 FORMAT_VERSION = 1
@@ -18,6 +21,12 @@ KEY = 'mmcnn'
 DETECTION, CLASSIFICATION, FEATURES = TASKS = ('detection', 'classification', 'features')
 #: What the outputs of each task may be.
 FORMS = {DETECTION: ('decoded', 'nms', 'raw'), CLASSIFICATION: ('logits',), FEATURES: ('maps',)}
+#: Of form nms, who reads its outputs.
+LAYOUTS = ('plain', 'tensorrt', 'deepstream')
+PRECISIONS = ('fp32', 'fp16', 'int8')
+#: What ``test_cfg`` of a detector has, and its ``nms``.
+_TEST_CFG = dict(score_thr=float, nms=dict[str, Any], nms_pre=int, max_per_img=int, multi_label=bool)
+_NMS = dict(type=str, iou_threshold=float)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +99,7 @@ class Metadata:
 
     def to_json(self) -> str:
         """As text, for :meth:`from_json`."""
-        return json.dumps(dataclasses.asdict(self), ensure_ascii=False)
+        return json.dumps(dataclasses.asdict(self), ensure_ascii=False, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str | None, path: str | Path) -> Metadata:
@@ -116,17 +125,9 @@ class Metadata:
                     f'{path} has metadata of format {version}, and this mmcnn reads up to {FORMAT_VERSION}: '
                     'pip install --upgrade mmcnn'
                 )
-            fit = values['fit']
-            whole = cls(
-                **values | dict(
-                    input=_of(Input, values['input']),
-                    fit=None if fit is None else _of(Fit, fit),
-                    classes=tuple(values['classes']),
-                    dropped=tuple(values['dropped']),
-                )
-            )  # fmt: skip
+            whole = _of(cls, values)
             whole._check()
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError) as error:
             if isinstance(error, CheckpointError):
                 raise
             raise CheckpointError(f'{path} has metadata of mmcnn that are not whole: {_reason(error)}') from error
@@ -146,19 +147,81 @@ class Metadata:
             raise ValueError(f'input is {self.input.dtype!r} in the layout {self.input.layout!r}')
         if self.input.channel_order not in ('bgr', 'rgb'):
             raise ValueError(f'channel_order is {self.input.channel_order!r}')
+        if self.layout not in LAYOUTS or self.precision not in PRECISIONS:
+            raise ValueError(f'layout is {self.layout!r} and precision {self.precision!r}')
+        if not len(self.input.mean) == len(self.input.std) == 3 or not all(self.input.std):
+            raise ValueError(f'mean is {self.input.mean} and std {self.input.std}')
+        if _least(self.input.stride, self.input.batch, *(self.input.size or ())) < 1:
+            raise ValueError('input has a size, a stride or a batch below 1')
         if self.task == DETECTION:
-            if self.fit is None:
-                raise ValueError('fit is missing')
-            if not self.classes or not all(isinstance(name, str) for name in self.classes):
-                raise ValueError('classes are missing')
-            for name in ('score_thr', 'nms', 'nms_pre', 'max_per_img', 'multi_label'):
-                if name not in self.test_cfg:
-                    raise ValueError(f'test_cfg has no {name}')
+            self._check_detector()
+
+    def _check_detector(self) -> None:
+        if self.fit is None:
+            raise ValueError('fit is missing')
+        if _least(*self.fit.scale, *(self.fit.canvas or ()), self.fit.stride) < 1:
+            raise ValueError('fit has a scale, a canvas or a stride below 1 pixel')
+        if not all(0 <= value <= 255 for value in self.fit.value):
+            raise ValueError(f'value of fit is {self.fit.value}, and images have 0 to 255')
+        if not self.classes:
+            raise ValueError('classes are missing')
+        for settings, kinds, name in (
+            (self.test_cfg, _TEST_CFG, 'test_cfg'),
+            (self.test_cfg.get('nms', {}), _NMS, 'nms'),
+        ):
+            for key, kind in kinds.items():
+                if key not in settings:
+                    raise ValueError(f'{name} has no {key}')
+                _valued(kind, settings[key], key)
+        nms = self.test_cfg['nms']
+        if nms['type'] not in NMS_KINDS:
+            raise ValueError(f'type of nms is {nms["type"]!r}')
+        for key, value in (('score_thr', self.test_cfg['score_thr']), ('iou_threshold', nms['iou_threshold'])):
+            if not 0 <= value <= 1:
+                raise ValueError(f'{key} is {value!r}')
 
 
-def _of(kind: type, values: dict[str, Any]) -> Any:
-    """A dataclass from what JSON made of it, which has lists for tuples."""
-    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+def _least(*numbers: int | None) -> int:
+    """The smallest; None is none."""
+    return min(number for number in numbers if number is not None)
+
+
+def _of(kind: type, values: Any, name: str = 'the whole') -> Any:
+    """A dataclass from what JSON made of it: all of its fields, since nothing is filled in, and none besides.
+
+    Raises:
+        ValueError: a value is of another type. KeyError: a field is missing.
+    """
+    if not isinstance(values, dict):
+        raise ValueError(f'{name} is {values!r}')
+    hints = get_type_hints(kind)
+    if others := sorted(values.keys() - hints.keys()):
+        raise ValueError(f'{name} has {others[0]!r}, which is not known')
+    return kind(**{field: _valued(hint, values[field], field) for field, hint in hints.items()})
+
+
+def _valued(hint: Any, value: Any, name: str) -> Any:
+    """A value of JSON as a type says it: its lists are tuples, and a whole number is a float as well.
+
+    Raises:
+        ValueError: it is of another type.
+    """
+    of, inner = get_origin(hint), get_args(hint)
+    if of is UnionType:
+        return None if value is None else _valued(inner[0], value, name)
+    if dataclasses.is_dataclass(hint):
+        return _of(hint, value, name)
+    if of is tuple and isinstance(value, list):
+        kinds = inner[:1] * len(value) if inner[1:] == (...,) else inner
+        if len(kinds) == len(value):
+            return tuple(_valued(each, part, name) for each, part in zip(kinds, value, strict=True))
+    elif of is dict and isinstance(value, dict):
+        return {key: _valued(inner[1], part, name) for key, part in value.items()}
+    elif hint is float and type(value) in (int, float) and math.isfinite(value):
+        return float(value)
+    elif hint is Any or (of is None and type(value) is hint):
+        return value
+    raise ValueError(f'{name} is {value!r}')
 
 
 def _reason(error: Exception) -> str:

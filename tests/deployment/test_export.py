@@ -1,6 +1,7 @@
 """``mmcnn.export``: files against PyTorch, and what is refused before any work is done."""
 
 import json
+import signal
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from mmcnn.deployment import check, export
 from mmcnn.deployment.networks import exportable
 from mmcnn.deployment.options import ExportOptions
 from mmcnn.deployment.plan import plan_export
-from mmcnn.errors import CheckpointError, ExportError, UsageError
+from mmcnn.errors import CheckpointError, ExportError, StoppedError, UsageError
 from mmcnn.runtime import Detector
 from mmcnn.runtime.metadata import KEY, Metadata
 
@@ -123,6 +124,8 @@ def test_images_that_the_runner_would_make_otherwise(scenes):
         (dict(source='yolov5_n', img_size=(32, 64, 96)), r'img_size=\(32, 64, 96\): it has to be one whole number'),
         (dict(source='yolov5_n', layout='tensorrt'), 'layout=tensorrt is of form=nms only'),
         (dict(source='yolov5_n', score_thr=0.1), 'score_thr=0.1 is of form=nms only'),
+        (dict(source='yolov5_n', config='yolov5_s'), 'config=yolov5_s: yolov5_n is a config already'),
+        (dict(source='mobilenetv2', classes='a,b'), 'classes: mobilenetv2 gives maps and has none'),
         (dict(source='yolov5_n', device='cuda'), 'device=cuda: an export is made and checked on the CPU'),
         (dict(source='yolov5_n', precision='int8'), 'precision=int8 needs data=PATH'),
         (dict(source='yolov5_n', to='torch-export', form='nms'), "form=nms has ONNX's operators"),
@@ -147,6 +150,62 @@ def test_a_file_that_exists_is_kept(tmp_path):
     with pytest.raises(UsageError, match=r'out=yolov5_n\.onnx exists and would be overwritten'):
         mmcnn.export('yolov5_n')
     assert (tmp_path / 'yolov5_n.onnx').read_text() == 'mine'
+
+
+@pytest.fixture
+def interrupted(monkeypatch):
+    """``interrupted(act)``: an export that writes a few bytes, and calls ``act(file)`` in place of their check."""
+
+    def run(act):
+        checked = check.Checked('', 1.0)
+        monkeypatch.setattr(export, 'write', lambda plan, path, metadata: path.write_bytes(b'file'))
+        monkeypatch.setattr(export, 'check_export', lambda plan, path, images: act(path) or checked)
+        return mmcnn.export('mobilenetv2-035', img_size=32)
+
+    return run
+
+
+def test_a_file_that_comes_meanwhile_is_kept(interrupted, tmp_path):
+    target = tmp_path / 'mobilenetv2-035.onnx'
+    with pytest.raises(UsageError, match=r'out=mobilenetv2-035\.onnx exists and would be overwritten'):
+        interrupted(lambda path: target.write_text('mine') and None)
+    assert [each.name for each in tmp_path.iterdir()] == [target.name] and target.read_text() == 'mine'
+
+
+def test_nothing_is_left_after_sigterm(interrupted, tmp_path):
+    with pytest.raises(StoppedError, match='stopped by SIGTERM'):
+        interrupted(lambda path: signal.raise_signal(signal.SIGTERM))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sigterm_is_not_taken_for_a_fault_of_the_network(tmp_path, monkeypatch):
+    def stopped(*args, **kwargs):
+        try:
+            raise StoppedError('stopped by SIGTERM', signal.SIGTERM)
+        except StoppedError as error:
+            raise torch.onnx.OnnxExporterError('Failed to export the model') from error
+
+    monkeypatch.setattr(torch.onnx, 'export', stopped)
+    with pytest.raises(StoppedError):
+        mmcnn.export('mobilenetv2-035', img_size=32)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_program_whose_sizes_pytorch_cannot_prove(tmp_path):
+    """Pools with ceil_mode: the check is the proof, and it is at sizes of its own."""
+    result = mmcnn.export('vovnet27-slim', to='torch-export', dynamic='all', out='a.pt2')
+    assert '224 x 224 and 227 x 234 px' in result.checked.summary
+
+
+def test_what_pytorch_cannot_trace_is_one_sentence(tmp_path, monkeypatch):
+    def fails(*args, **kwargs):
+        raise RuntimeError('no such operator\nand more lines')
+
+    monkeypatch.setattr(torch.export, 'export', fails)
+    with pytest.raises(ExportError, match=r'mobilenetv2-035 cannot be exported by PyTorch [\w.+]+: no such operator$'):
+        mmcnn.export('mobilenetv2-035', to='torch-export', img_size=32)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_weights_of_a_file_are_its_own(tmp_path):

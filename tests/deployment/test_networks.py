@@ -4,6 +4,8 @@ BatchNorm has random statistics. The slow tests take a narrow row of each family
 whose result is in docs/benchmarks.md.
 """
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -11,12 +13,15 @@ from torch import nn
 
 import mmcnn
 from mmcnn.compat.private_names import BatchNorm
+from mmcnn.config.load import load_config
 from mmcnn.deployment.files import write
-from mmcnn.deployment.networks import Exportable
+from mmcnn.deployment.networks import Exportable, exportable
 from mmcnn.deployment.options import ExportOptions
 from mmcnn.deployment.plan import plan_export
 from mmcnn.models.families import backbone_families
 from mmcnn.runtime.metadata import CLASSIFICATION, FEATURES
+from mmcnn.weights.record import digest
+from mmcnn.weights.sources.catalog import CATALOG
 
 onnxruntime = pytest.importorskip('onnxruntime')
 pytest.importorskip('onnxscript')
@@ -108,3 +113,38 @@ def test_all_classifiers(name, tmp_path):
     side = network.image.size
     for number, size in enumerate([(side, side), (side + 1, side + 2)]):
         check(network, tmp_path / f'{number}.onnx', [size], 'batch')
+
+
+NARROW = {'model.backbone.widen_factor': 0.125, 'model.neck.widen_factor': 0.125, 'model.bbox_head.num_classes': 3}
+
+
+def described(source, **options):
+    said = []
+    return exportable(ExportOptions(source=source, **options), said.append), said
+
+
+def test_names_of_classes_are_those_of_the_configs_data():
+    cfg = load_config('yolov5_n', NARROW)
+    cfg.test_dataloader.dataset.metainfo = dict(classes=('ant', 'bee', 'cat'))
+    assert described(cfg)[0].classes == ('ant', 'bee', 'cat')
+    assert described(cfg, classes='x,y,z')[0].classes == ('x', 'y', 'z')
+
+
+def test_names_that_are_taken_to_be_those_of_coco_are_said():
+    found, said = described('yolov5_n', cfg_options=NARROW | {'model.bbox_head.num_classes': 80})
+    assert found.classes[:2] == ('person', 'bicycle')
+    assert said[-1] == "note: nothing names the 80 classes of yolov5_n, they are taken to be COCO's"
+    assert described('yolov5_n', cfg_options=NARROW)[0].classes == ('class 0', 'class 1', 'class 2')
+
+
+def test_names_and_licence_of_the_file_of_weights(tmp_path, monkeypatch):
+    """Weights as they are published say no licence; the catalog knows it by name and hash."""
+    path, meta = tmp_path / 'tiny.pth', dict(dataset_meta=dict(classes=('ant', 'bee', 'cat')))
+    model = described('yolov5_n', cfg_options=NARROW)[0].network
+    torch.save(dict(state_dict=model.state_dict(), meta=meta), path)
+    found, _ = described('yolov5_n', cfg_options=NARROW, weights=path)
+    assert found.classes == ('ant', 'bee', 'cat') and found.licence is None
+    known = SimpleNamespace(file='tiny.pth', urls=('tiny.pth',), sha256=digest(path), licence='AGPL-3.0')
+    monkeypatch.setitem(CATALOG, 'tiny', known)
+    found, _ = described('yolov5_n', cfg_options=NARROW, weights=path)
+    assert found.licence == 'AGPL-3.0' and found.checkpoint == dict(name='tiny.pth', sha256=digest(path))

@@ -1,5 +1,6 @@
 """What an exported file says of itself goes through JSON unchanged, and nothing is filled in."""
 
+import copy
 import json
 
 import pytest
@@ -33,6 +34,24 @@ def changed(**changes):
     return json.dumps(json.loads(metadata().to_json()) | changes)
 
 
+def within(part, **changes):
+    return changed(**{part: json.loads(metadata().to_json())[part] | changes})
+
+
+def leaves(values, path=()):
+    """Where each value of a JSON text stands: keys and places of lists."""
+    for key in values if isinstance(values, dict) else range(len(values)):
+        yield (*path, key)
+        if isinstance(values[key], dict | list):
+            yield from leaves(values[key], (*path, key))
+
+
+def part_of(values, path):
+    for key in path:
+        values = values[key]
+    return values
+
+
 def test_through_json_and_back():
     assert Metadata.from_json(metadata().to_json(), 'm.onnx') == metadata()
     of_backbone = metadata(task='features', form='maps', fit=None, classes=(), checkpoint=None)
@@ -57,16 +76,48 @@ def without(name):
         (without('fit'), "not whole: 'fit' is missing"),
         (changed(fit=None), 'not whole: fit is missing'),
         (changed(classes=[]), 'not whole: classes are missing'),
-        (changed(classes=[1, 2]), 'not whole: classes are missing'),
+        (changed(classes=[1, 2]), 'not whole: classes is 1'),
+        (changed(layout='rows'), "not whole: layout is 'rows'"),
+        (changed(test_cfg=TEST_CFG | dict(score_thr=25)), 'not whole: score_thr is 25'),
+        (changed(test_cfg=TEST_CFG | dict(nms=dict(type='soft_nms', iou_threshold=0.5))), "type of nms is 'soft_nms'"),
+        (changed(test_cfg=TEST_CFG | dict(nms=dict(type='iou'))), 'not whole: nms has no iou_threshold'),
+        (within('fit', scale=[0, 640]), 'not whole: fit has a scale, a canvas or a stride below 1 pixel'),
+        (within('fit', value=[0, 0, 256]), 'not whole: value of fit is'),
+        (within('input', batch=0), 'not whole: input has a size, a stride or a batch below 1'),
+        (within('input', std=[1, 1, 0]), 'not whole: mean is'),
         (changed(test_cfg={}), 'not whole: test_cfg has no score_thr'),
         (changed(task='segmentation'), "not whole: task is 'segmentation' with the form 'decoded'"),
         (changed(form='maps'), "not whole: task is 'detection' with the form 'maps'"),
-        (changed(input=dict(dtype='int4')), "not whole: input is 'int4'"),
-        (changed(input=dict(channel_order='gbr')), "not whole: channel_order is 'gbr'"),
+        (within('input', dtype='int4'), "not whole: input is 'int4'"),
+        (within('input', channel_order='gbr'), "not whole: channel_order is 'gbr'"),
         (changed(anything=1), "not whole: .*'anything'"),
-        (changed(fit=dict(scale=[1, 1], rule='outside')), "not whole: rule='outside' is not known"),
+        (within('fit', rule='outside'), "not whole: rule='outside' is not known"),
     ],
 )
 def test_what_is_refused(text, message):
     with pytest.raises(CheckpointError, match=message):
         Metadata.from_json(text, 'm.onnx')
+
+
+def test_nothing_is_filled_in_and_nothing_is_of_another_type():
+    values = json.loads(metadata().to_json())
+    fields = [
+        path for path in leaves(values) if isinstance(path[-1], str) and path[0] not in ('versions', 'checkpoint')
+    ]
+    assert len(fields) > 30
+    for path in fields:
+        broken = copy.deepcopy(values)
+        del part_of(broken, path[:-1])[path[-1]]
+        with pytest.raises(CheckpointError, match=f'not whole: .*{path[-1]}'):
+            Metadata.from_json(json.dumps(broken), 'm.onnx')
+    for path in leaves(values):
+        for other in (True, 1.5, 'x', [], {}, [None] * 9, float('nan')):
+            before = part_of(values, path)
+            if type(other) is type(before) or (before is None and other == 'x') or path[:2] == ('fit', 'value'):
+                continue
+            if type(before) is float and other != other:
+                continue
+            broken = copy.deepcopy(values)
+            part_of(broken, path[:-1])[path[-1]] = other
+            with pytest.raises(CheckpointError, match='not whole: '):
+                Metadata.from_json(json.dumps(broken), 'm.onnx')
