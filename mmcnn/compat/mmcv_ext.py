@@ -10,6 +10,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import NoReturn
 
+import torch
 from torch import Tensor
 
 from mmcnn import ops
@@ -81,6 +82,88 @@ def sigmoid_focal_loss_backward(
     grad_input.copy_(ops.sigmoid_focal_loss_backward(logits, target, weight, gamma, alpha))
 
 
+def deform_conv_forward(
+    features: Tensor, weight: Tensor, offset: Tensor, output: Tensor, columns: Tensor, ones: Tensor, **settings: int
+) -> None:
+    """Fill ``output``, see :func:`mmcnn.ops.deform_conv_forward`; the two buffers stay as they are."""
+    output.copy_(ops.deform_conv_forward(features, offset, weight, conv=_conv_of_v1(**settings)))
+
+
+def deform_conv_backward_input(
+    features: Tensor,
+    offset: Tensor,
+    grad_output: Tensor,
+    grad_input: Tensor,
+    grad_offset: Tensor,
+    weight: Tensor,
+    columns: Tensor,
+    **settings: int,
+) -> None:
+    """Fill ``grad_input`` and ``grad_offset``, see :func:`mmcnn.ops.deform_conv_backward`."""
+    conv = _conv_of_v1(**settings)
+    grads = ops.deform_conv_backward(grad_output, features, offset, weight, conv=conv, wanted=('input', 'offset'))
+    grad_input.copy_(grads.input)
+    grad_offset.copy_(grads.offset)
+
+
+def deform_conv_backward_parameters(
+    features: Tensor,
+    offset: Tensor,
+    grad_output: Tensor,
+    grad_weight: Tensor,
+    columns: Tensor,
+    ones: Tensor,
+    scale: float,
+    **settings: int,
+) -> None:
+    """Add ``scale`` times the gradient of the weight to ``grad_weight``."""
+    conv = _conv_of_v1(**settings)
+    grads = ops.deform_conv_backward(grad_output, features, offset, grad_weight, conv=conv, wanted=('weight',))
+    grad_weight.add_(grads.weight, alpha=scale)
+
+
+def modulated_deform_conv_forward(
+    features: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    ones: Tensor,
+    offset: Tensor,
+    mask: Tensor,
+    output: Tensor,
+    columns: Tensor,
+    with_bias: bool,
+    **settings: int,
+) -> None:
+    """Fill ``output``, see :func:`mmcnn.ops.deform_conv_forward`; the two buffers stay as they are."""
+    conv = _conv_of_v2(**settings)
+    output.copy_(ops.deform_conv_forward(features, offset, weight, mask, bias if with_bias else None, conv))
+
+
+def modulated_deform_conv_backward(
+    features: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    ones: Tensor,
+    offset: Tensor,
+    mask: Tensor,
+    columns: Tensor,
+    grad_input: Tensor,
+    grad_weight: Tensor,
+    grad_bias: Tensor,
+    grad_offset: Tensor,
+    grad_mask: Tensor,
+    grad_output: Tensor,
+    with_bias: bool,
+    **settings: int,
+) -> None:
+    """Fill the gradients, see :func:`mmcnn.ops.deform_conv_backward`."""
+    grads = ops.deform_conv_backward(grad_output, features, offset, weight, mask, _conv_of_v2(**settings))
+    for destination, grad in zip((grad_input, grad_offset, grad_weight, grad_mask), grads, strict=True):
+        destination.copy_(grad)
+    if with_bias:
+        grad_bias.copy_(grad_output.sum((0, 2, 3), dtype=torch.promote_types(grad_output.dtype, torch.float32)))
+
+
 def get_compiler_version() -> str:
     """What ``mmcv.utils.collect_env()`` reports; it would stop at an error."""
     return 'n/a'
@@ -91,6 +174,40 @@ def get_compiling_cuda_version() -> str:
     return 'n/a'
 
 
+def _conv_of_v1(
+    *,
+    kH: int,
+    kW: int,
+    dH: int,
+    dW: int,
+    padH: int,
+    padW: int,
+    dilationH: int,
+    dilationW: int,
+    group: int,
+    deformable_group: int,
+    im2col_step: int,
+) -> ops.DeformConv:
+    # Images of a step are bounded by their size in mmcnn.ops, so that im2col_step says nothing here.
+    return ops.DeformConv((dH, dW), (padH, padW), (dilationH, dilationW), group, deformable_group)
+
+
+def _conv_of_v2(
+    *,
+    kernel_h: int,
+    kernel_w: int,
+    stride_h: int,
+    stride_w: int,
+    pad_h: int,
+    pad_w: int,
+    dilation_h: int,
+    dilation_w: int,
+    group: int,
+    deformable_group: int,
+) -> ops.DeformConv:
+    return ops.DeformConv((stride_h, stride_w), (pad_h, pad_w), (dilation_h, dilation_w), group, deformable_group)
+
+
 _POOL_MODES = ('max', 'avg')
 _OPERATORS = (
     nms,
@@ -98,6 +215,11 @@ _OPERATORS = (
     roi_align_backward,
     sigmoid_focal_loss_forward,
     sigmoid_focal_loss_backward,
+    deform_conv_forward,
+    deform_conv_backward_input,
+    deform_conv_backward_parameters,
+    modulated_deform_conv_forward,
+    modulated_deform_conv_backward,
     get_compiler_version,
     get_compiling_cuda_version,
 )

@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mmcnn.ops.deform_conv import DeformConv, DeformConvGradients, deform_conv_backward, deform_conv_forward
     from mmcnn.ops.focal_loss import sigmoid_focal_loss_backward, sigmoid_focal_loss_forward
     from mmcnn.ops.greedy_sweep import NMS_KINDS
     from mmcnn.ops.nms import batched_nms, nms, torchvision_op
@@ -18,7 +19,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     'NMS_KINDS',
+    'DeformConv',
+    'DeformConvGradients',
     'batched_nms',
+    'deform_conv_backward',
+    'deform_conv_forward',
     'nms',
     'roi_align_backward',
     'roi_align_forward',
@@ -30,7 +35,11 @@ __all__ = [
 #: Name -> the module that holds it.
 _MODULE_OF = {
     'NMS_KINDS': 'greedy_sweep',
+    'DeformConv': 'deform_conv',
+    'DeformConvGradients': 'deform_conv',
     'batched_nms': 'nms',
+    'deform_conv_backward': 'deform_conv',
+    'deform_conv_forward': 'deform_conv',
     'nms': 'nms',
     'roi_align_backward': 'roi_align',
     'roi_align_forward': 'roi_align',
