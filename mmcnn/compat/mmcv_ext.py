@@ -6,7 +6,7 @@ has the same Python files and no extension, and then ``import mmdet.models`` fai
 :mod:`mmcnn.ops`; any other raises when it is called, not when it is imported. A compiled mmcv is never touched.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import NoReturn
 
@@ -86,7 +86,7 @@ def deform_conv_forward(
     features: Tensor, weight: Tensor, offset: Tensor, output: Tensor, columns: Tensor, ones: Tensor, **settings: int
 ) -> None:
     """Fill ``output``, see :func:`mmcnn.ops.deform_conv_forward`; the two buffers stay as they are."""
-    output.copy_(ops.deform_conv_forward(features, offset, weight, conv=_conv_of_v1(**settings)))
+    output.copy_(ops.deform_conv_forward(features, offset, weight, conv=_conv_of_v1(settings)))
 
 
 def deform_conv_backward_input(
@@ -100,7 +100,7 @@ def deform_conv_backward_input(
     **settings: int,
 ) -> None:
     """Fill ``grad_input`` and ``grad_offset``, see :func:`mmcnn.ops.deform_conv_backward`."""
-    conv = _conv_of_v1(**settings)
+    conv = _conv_of_v1(settings)
     grads = ops.deform_conv_backward(grad_output, features, offset, weight, conv=conv, wanted=('input', 'offset'))
     grad_input.copy_(grads.input)
     grad_offset.copy_(grads.offset)
@@ -117,7 +117,7 @@ def deform_conv_backward_parameters(
     **settings: int,
 ) -> None:
     """Add ``scale`` times the gradient of the weight to ``grad_weight``."""
-    conv = _conv_of_v1(**settings)
+    conv = _conv_of_v1(settings)
     grads = ops.deform_conv_backward(grad_output, features, offset, grad_weight, conv=conv, wanted=('weight',))
     grad_weight.add_(grads.weight, alpha=scale)
 
@@ -135,7 +135,7 @@ def modulated_deform_conv_forward(
     **settings: int,
 ) -> None:
     """Fill ``output``, see :func:`mmcnn.ops.deform_conv_forward`; the two buffers stay as they are."""
-    conv = _conv_of_v2(**settings)
+    conv = _conv_of_v2(settings)
     output.copy_(ops.deform_conv_forward(features, offset, weight, mask, bias if with_bias else None, conv))
 
 
@@ -157,7 +157,7 @@ def modulated_deform_conv_backward(
     **settings: int,
 ) -> None:
     """Fill the gradients, see :func:`mmcnn.ops.deform_conv_backward`."""
-    grads = ops.deform_conv_backward(grad_output, features, offset, weight, mask, _conv_of_v2(**settings))
+    grads = ops.deform_conv_backward(grad_output, features, offset, weight, mask, _conv_of_v2(settings))
     for destination, grad in zip((grad_input, grad_offset, grad_weight, grad_mask), grads, strict=True):
         destination.copy_(grad)
     if with_bias:
@@ -174,38 +174,15 @@ def get_compiling_cuda_version() -> str:
     return 'n/a'
 
 
-def _conv_of_v1(
-    *,
-    kH: int,
-    kW: int,
-    dH: int,
-    dW: int,
-    padH: int,
-    padW: int,
-    dilationH: int,
-    dilationW: int,
-    group: int,
-    deformable_group: int,
-    im2col_step: int,
-) -> ops.DeformConv:
-    # Images of a step are bounded by their size in mmcnn.ops, so that im2col_step says nothing here.
-    return ops.DeformConv((dH, dW), (padH, padW), (dilationH, dilationW), group, deformable_group)
+def _conv_of_v1(of: Mapping[str, int]) -> ops.DeformConv:
+    # kH and kW are the weight's; mmcnn.ops bounds its memory without im2col_step.
+    pairs = ((of['dH'], of['dW']), (of['padH'], of['padW']), (of['dilationH'], of['dilationW']))
+    return ops.DeformConv(*pairs, of['group'], of['deformable_group'])
 
 
-def _conv_of_v2(
-    *,
-    kernel_h: int,
-    kernel_w: int,
-    stride_h: int,
-    stride_w: int,
-    pad_h: int,
-    pad_w: int,
-    dilation_h: int,
-    dilation_w: int,
-    group: int,
-    deformable_group: int,
-) -> ops.DeformConv:
-    return ops.DeformConv((stride_h, stride_w), (pad_h, pad_w), (dilation_h, dilation_w), group, deformable_group)
+def _conv_of_v2(of: Mapping[str, int]) -> ops.DeformConv:
+    pairs = ((of[f'{name}_h'], of[f'{name}_w']) for name in ('stride', 'pad', 'dilation'))
+    return ops.DeformConv(*pairs, of['group'], of['deformable_group'])
 
 
 _POOL_MODES = ('max', 'avg')

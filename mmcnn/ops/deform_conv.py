@@ -1,4 +1,6 @@
-"""Deformable convolution and its gradients in plain PyTorch (Dai et al., arXiv 1703.06211; Zhu et al., arXiv 1811.11168).
+"""Deformable convolution and its gradients in plain PyTorch.
+
+Version 1 is of Dai et al. (arXiv 1703.06211), version 2 with its mask of Zhu et al. (arXiv 1811.11168).
 
 A sample is a weighted sum of the four cells around it, which is what ``embedding_bag`` computes: the cells are its
 table, the bilinear weights (times the mask of v2) its ``per_sample_weights``. Its own gradients scatter to the cells
@@ -41,7 +43,7 @@ class DeformConv(NamedTuple):
 
 
 class DeformConvGradients(NamedTuple):
-    """Gradients, each in the shape and the type of what it belongs to; None: not asked for, or there is no such input."""
+    """Gradients, each in the shape and the type of what it belongs to; None: not asked for, or there is no mask."""
 
     input: Tensor | None = None
     offset: Tensor | None = None
@@ -154,15 +156,15 @@ def _check(
     outputs, per_group, *kernel = weight.shape
     if channels != per_group * conv.groups or outputs % conv.groups or channels % conv.deform_groups:
         raise ValueError(
-            f'{channels} channels, a weight {tuple(weight.shape)}, {conv.groups} groups and {conv.deform_groups} deform '
-            'groups do not belong together: both kinds of groups must divide the channels, and the weight has '
+            f'{channels} channels, a weight {tuple(weight.shape)}, {conv.groups} groups and {conv.deform_groups} '
+            'deform groups do not belong together: both kinds of groups must divide the channels, and the weight has '
             'channels / groups of them'
         )
     size = conv.output_size(tuple(input.shape[2:]), tuple(kernel))
     if min(size) < 1:
         raise ValueError(
-            f'an input of {input.size(2)} x {input.size(3)} with a padding of {conv.padding} is smaller than the kernel '
-            f'of {kernel[0]} x {kernel[1]} with a dilation of {conv.dilation}'
+            f'an input of {input.size(2)} x {input.size(3)} with a padding of {conv.padding} is smaller than the '
+            f'kernel of {kernel[0]} x {kernel[1]} with a dilation of {conv.dilation}'
         )
     samples = conv.deform_groups * kernel[0] * kernel[1]
     expected = dict(offset=(batch, 2 * samples, *size), mask=(batch, samples, *size), bias=(outputs,))

@@ -221,7 +221,7 @@ def operators_in_torchvisions_order(name, tensor):
         return plain_deform_conv(*given, bias, conv)
 
     def backward(grad, *arguments):
-        given, bias, conv = split(*arguments)
+        given, _, conv = split(*arguments)
         grads = gradients_of_definition(given, grad, conv)
         # Five gradients, whether there is a mask or not.
         return grads['input'], grads['weight'], grads['offset'], grads.get('mask', arguments[3]), grad.sum((0, 2, 3))
