@@ -12,6 +12,7 @@ from typing import NoReturn
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from mmcnn import ops
 
@@ -134,8 +135,13 @@ def modulated_deform_conv_forward(
     with_bias: bool,
     **settings: int,
 ) -> None:
-    """Fill ``output``, see :func:`mmcnn.ops.deform_conv_forward`; the two buffers stay as they are."""
+    """Fill ``output``, see :func:`mmcnn.ops.deform_conv_forward`; the two buffers stay as they are.
+
+    Each image of ``offset`` and ``mask`` is read from its start as if it had the size of the output, and may be larger.
+    MMDetection's DyHead, and with it its published weights, gives those of a finer level.
+    """
     conv = _conv_of_v2(settings)
+    offset, mask = (_of_size(each, output.shape[2:]) for each in (offset, mask))
     output.copy_(ops.deform_conv_forward(features, offset, weight, mask, bias if with_bias else None, conv))
 
 
@@ -156,12 +162,38 @@ def modulated_deform_conv_backward(
     with_bias: bool,
     **settings: int,
 ) -> None:
-    """Fill the gradients, see :func:`mmcnn.ops.deform_conv_backward`."""
-    grads = ops.deform_conv_backward(grad_output, features, offset, weight, mask, _conv_of_v2(settings))
-    for destination, grad in zip((grad_input, grad_offset, grad_weight, grad_mask), grads, strict=True):
-        destination.copy_(grad)
+    """Fill the gradients, see :func:`mmcnn.ops.deform_conv_backward`; what was not read of an offset or mask has 0."""
+    conv = _conv_of_v2(settings)
+    offset, mask = (_of_size(each, grad_output.shape[2:]) for each in (offset, mask))
+    grads = ops.deform_conv_backward(grad_output, features, offset, weight, mask, conv)
+    grad_input.copy_(grads.input)
+    grad_weight.copy_(grads.weight)
+    for destination, grad in ((grad_offset, grads.offset), (grad_mask, grads.mask)):
+        rest = destination[0].numel() - grad[0].numel() if len(grad) else 0
+        destination.copy_(F.pad(grad.flatten(1), (0, rest)).view_as(destination))
     if with_bias:
         grad_bias.copy_(grad_output.sum((0, 2, 3), dtype=torch.promote_types(grad_output.dtype, torch.float32)))
+
+
+def masked_im2col_forward(
+    features: Tensor,
+    y: Tensor,
+    x: Tensor,
+    columns: Tensor,
+    kernel_h: int,
+    kernel_w: int,
+    pad_h: int,
+    pad_w: int,
+) -> None:
+    """Fill ``columns``, see :func:`mmcnn.ops.masked_im2col`."""
+    columns.copy_(ops.masked_im2col(features, y, x, (kernel_h, kernel_w), (pad_h, pad_w)))
+
+
+def masked_col2im_forward(
+    columns: Tensor, y: Tensor, x: Tensor, output: Tensor, height: int, width: int, channels: int
+) -> None:
+    """Fill ``output``, see :func:`mmcnn.ops.masked_col2im`."""
+    output.copy_(ops.masked_col2im(columns, y, x, (height, width)))
 
 
 def get_compiler_version() -> str:
@@ -185,6 +217,14 @@ def _conv_of_v2(of: Mapping[str, int]) -> ops.DeformConv:
     return ops.DeformConv(*pairs, of['group'], of['deformable_group'])
 
 
+def _of_size(tensor: Tensor, size: tuple[int, int]) -> Tensor:
+    """The start of each image of ``(N, C, H, W)`` as ``(N, C, *size)``; as it is where it holds too little for that."""
+    count = tensor.size(1) * size[0] * size[1]
+    if tensor.shape[2:] == size or count > tensor.size(1) * tensor.size(2) * tensor.size(3):
+        return tensor
+    return tensor.flatten(1)[:, :count].unflatten(1, (-1, *size))
+
+
 _POOL_MODES = ('max', 'avg')
 _OPERATORS = (
     nms,
@@ -197,6 +237,8 @@ _OPERATORS = (
     deform_conv_backward_parameters,
     modulated_deform_conv_forward,
     modulated_deform_conv_backward,
+    masked_im2col_forward,
+    masked_col2im_forward,
     get_compiler_version,
     get_compiling_cuda_version,
 )

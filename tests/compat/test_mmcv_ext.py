@@ -168,3 +168,31 @@ def test_deform_conv_trains_under_autocast():
     output.float().square().sum().backward()
     assert conv.weight.grad.dtype == torch.float32
     torch.testing.assert_close(conv.weight.grad, expected, rtol=0.05, atol=0.05 * expected.abs().max())
+
+
+def test_an_offset_of_a_finer_level_is_read_from_its_start():
+    # As MMDetection's DyHead calls the operator: mmcv takes each image's buffer for one of the output's size.
+    from mmcv.ops import modulated_deform_conv2d
+
+    features, weight = doubles(2, 3, 4, 5), doubles(2, 3, 3, 3, seed=1)
+    both = doubles(2, 27, 8, 10, seed=2)
+    offset, mask = both[:, :18], both[:, 18:].sigmoid()
+    as_read = [each.flatten(1)[:, : len(each[0]) * 20].view(2, -1, 4, 5) for each in (offset, mask)]
+    expected = modulated_deform_conv2d(features, *as_read, weight, None, 1, 1)
+    output = modulated_deform_conv2d(features, offset, mask, weight, None, 1, 1)
+    torch.testing.assert_close(output, expected)
+    grads, expected = (
+        torch.autograd.grad(each.square().sum(), both, retain_graph=True)[0] for each in (output, expected)
+    )
+    torch.testing.assert_close(grads, expected)
+    with pytest.raises(ValueError, match=r'the offset must have shape \(2, 18, 4, 5\), not \(2, 18, 2, 5\)'):
+        modulated_deform_conv2d(features, offset[:, :, :2, :5], mask, weight, None, 1, 1)
+
+
+def test_masked_conv_through_mmcv():
+    from mmcv.ops import MaskedConv2d
+
+    conv, features = MaskedConv2d(3, 4, 3, padding=1), doubles(1, 3, 6, 5).float().detach()
+    mask = torch.arange(30).view(1, 6, 5) % 3 == 0
+    expected = torch.nn.functional.conv2d(features, conv.weight, conv.bias, padding=1) * mask
+    torch.testing.assert_close(conv(features, mask), expected)

@@ -172,8 +172,8 @@ def test_whose_error_it_is_in_half_precision(monkeypatch):
     exact = roi_align_forward(features.double(), rois.double(), *settings)[0]
     eps = torch.finfo(torch.float16).eps
     torch.testing.assert_close(ours.double(), exact, rtol=eps, atol=eps)
-    # 0.4 eps against 6.8 of torchvision 0.28, which has positions and sums in half precision: an eps of a position of up to 17 cells is that times the
-    # slope between two cells, and each of up to 64 samples of a bin adds a rounding.
+    # 0.4 eps against 6.8 of torchvision 0.28, which has positions and sums in half precision: an eps of a position of
+    # up to 17 cells is that times the slope between two cells, and each of up to 64 samples of a bin adds a rounding.
     slope = 2 * max(float(features.diff(dim=axis).abs().max()) for axis in (2, 3))
     assert (theirs.double() - exact).abs().max() < eps * (17 * slope + 64 * float(features.abs().max()))
 
