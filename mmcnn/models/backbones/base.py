@@ -156,6 +156,12 @@ class Backbone(BaseModule):
                     module.eval()
         return self
 
+    @property
+    def is_pretrained(self) -> bool:
+        """Whether ``init_cfg`` names a file of weights."""
+        every = self.init_cfg if isinstance(self.init_cfg, list) else [self.init_cfg or {}]
+        return any(each.get('type') in ('Pretrained', PretrainedInit) for each in every)
+
     def init_weights(self) -> None:
         """Applies ``init_cfg``.
 
@@ -166,10 +172,10 @@ class Backbone(BaseModule):
             CheckpointError: a pretrained file is missing, broken, unsafe or does not fit, or ``init_cfg`` says more
                 than that.
         """
-        every = self.init_cfg if isinstance(self.init_cfg, list) else [self.init_cfg or {}]
-        if not any(each.get('type') in ('Pretrained', PretrainedInit) for each in every):
+        if not self.is_pretrained:
             super().init_weights()
             return
+        every = self.init_cfg if isinstance(self.init_cfg, list) else [self.init_cfg]
         if len(every) > 1:
             raise CheckpointError(f"init_cfg of {self.variant}: 'Pretrained' fills every entry, so it stands alone")
         # By its name: the registry imports what loads weights, which stands above this module.
@@ -184,6 +190,11 @@ class Backbone(BaseModule):
     def _refuse_unknown(self, unknown: dict[str, object]) -> None:
         if unknown:
             name = next(iter(unknown))
+            if name in ('dcn', 'stage_with_dcn'):
+                raise UsageError(
+                    f'{type(self).__name__} has no bottleneck whose 3x3 {name} could deform; ResNet, ResNetV2 and '
+                    'ResNeXt have'
+                )
             known = {
                 each.name
                 for cls in type(self).__mro__
