@@ -147,7 +147,8 @@ class SummedPaths(ConvNormAct):
         bn = self.bn
         if not bn.training or bn.running_mean is None:
             return
-        bn.num_batches_tracked += 1
+        if bn.num_batches_tracked is not None:  # None, with a momentum of 0: the batch has been counted
+            bn.num_batches_tracked += 1
         momentum = 1 / float(bn.num_batches_tracked) if bn.momentum is None else bn.momentum
         bn.running_mean.lerp_(mean.to(bn.running_mean.dtype), momentum)
         bn.running_var.lerp_((var * (count / (count - 1))).to(bn.running_var.dtype), momentum)
