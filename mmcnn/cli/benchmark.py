@@ -1,6 +1,7 @@
 """Measures what the documentation claims.
 
 nms       one class-wise NMS of 30,000 boxes, in pure PyTorch
+deform    CPU time of a deformable convolution, beside a plain one and torchvision's operator where it loads
 step      seconds of a training step on the CPU (forward and backward, without the loss), median of 6
 memory    a training step on the CPU with freed memory kept and handed back, in turn: medians and their ratio
 loading   seconds that the weights of a checkpoint take to read, beside a bare torch.load, in turn: best of each
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from mmcnn.deployment.options import ExportOptions
 
-WHAT = ('nms', 'step', 'memory', 'loading', 'pipeline', 'export')
+WHAT = ('nms', 'deform', 'step', 'memory', 'loading', 'pipeline', 'export')
 #: What was measured here up to release 0.1, and the program that does it now.
 PROGRAMS = {'slope': 'tools/memory_slope.py', 'waiting': 'tools/waiting.py'}
 
@@ -74,6 +75,11 @@ def run(args: argparse.Namespace) -> int:
 
         for name, call in nms.sides().items():
             print(nms.report(name, *nms.measure(call, options.runs)))
+    elif args.what == 'deform':
+        from mmcnn.benchmarks import deform_conv
+
+        for name, side in deform_conv.sides().items():
+            print(deform_conv.report(name, deform_conv.measure(side, options.runs)))
     elif args.what == 'memory':
         from mmcnn.benchmarks import memory
 

@@ -6,11 +6,13 @@ has the same Python files and no extension, and then ``import mmdet.models`` fai
 :mod:`mmcnn.ops`; any other raises when it is called, not when it is imported. A compiled mmcv is never touched.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import NoReturn
 
+import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from mmcnn import ops
 
@@ -81,6 +83,119 @@ def sigmoid_focal_loss_backward(
     grad_input.copy_(ops.sigmoid_focal_loss_backward(logits, target, weight, gamma, alpha))
 
 
+def deform_conv_forward(
+    features: Tensor, weight: Tensor, offset: Tensor, output: Tensor, columns: Tensor, ones: Tensor, **settings: int
+) -> None:
+    """Fill ``output``, see :func:`mmcnn.ops.deform_conv_forward`; the two buffers stay as they are."""
+    output.copy_(ops.deform_conv_forward(features, offset, weight, conv=_conv_of_v1(settings)))
+
+
+def deform_conv_backward_input(
+    features: Tensor,
+    offset: Tensor,
+    grad_output: Tensor,
+    grad_input: Tensor,
+    grad_offset: Tensor,
+    weight: Tensor,
+    columns: Tensor,
+    **settings: int,
+) -> None:
+    """Fill ``grad_input`` and ``grad_offset``, see :func:`mmcnn.ops.deform_conv_backward`."""
+    conv = _conv_of_v1(settings)
+    grads = ops.deform_conv_backward(grad_output, features, offset, weight, conv=conv, wanted=('input', 'offset'))
+    grad_input.copy_(grads.input)
+    grad_offset.copy_(grads.offset)
+
+
+def deform_conv_backward_parameters(
+    features: Tensor,
+    offset: Tensor,
+    grad_output: Tensor,
+    grad_weight: Tensor,
+    columns: Tensor,
+    ones: Tensor,
+    scale: float,
+    **settings: int,
+) -> None:
+    """Add ``scale`` times the gradient of the weight to ``grad_weight``."""
+    conv = _conv_of_v1(settings)
+    grads = ops.deform_conv_backward(grad_output, features, offset, grad_weight, conv=conv, wanted=('weight',))
+    grad_weight.add_(grads.weight, alpha=scale)
+
+
+def modulated_deform_conv_forward(
+    features: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    ones: Tensor,
+    offset: Tensor,
+    mask: Tensor,
+    output: Tensor,
+    columns: Tensor,
+    with_bias: bool,
+    **settings: int,
+) -> None:
+    """Fill ``output``, see :func:`mmcnn.ops.deform_conv_forward`; the two buffers stay as they are.
+
+    Each image of ``offset`` and ``mask`` is read from its start as if it had the size of the output, and may be larger.
+    MMDetection's DyHead, and with it its published weights, gives those of a finer level.
+    """
+    conv = _conv_of_v2(settings)
+    offset, mask = (_of_size(each, output.shape[2:]) for each in (offset, mask))
+    output.copy_(ops.deform_conv_forward(features, offset, weight, mask, bias if with_bias else None, conv))
+
+
+def modulated_deform_conv_backward(
+    features: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    ones: Tensor,
+    offset: Tensor,
+    mask: Tensor,
+    columns: Tensor,
+    grad_input: Tensor,
+    grad_weight: Tensor,
+    grad_bias: Tensor,
+    grad_offset: Tensor,
+    grad_mask: Tensor,
+    grad_output: Tensor,
+    with_bias: bool,
+    **settings: int,
+) -> None:
+    """Fill the gradients, see :func:`mmcnn.ops.deform_conv_backward`; what was not read of an offset or mask has 0."""
+    conv = _conv_of_v2(settings)
+    offset, mask = (_of_size(each, grad_output.shape[2:]) for each in (offset, mask))
+    grads = ops.deform_conv_backward(grad_output, features, offset, weight, mask, conv)
+    grad_input.copy_(grads.input)
+    grad_weight.copy_(grads.weight)
+    for destination, grad in ((grad_offset, grads.offset), (grad_mask, grads.mask)):
+        rest = destination[0].numel() - grad[0].numel() if len(grad) else 0
+        destination.copy_(F.pad(grad.flatten(1), (0, rest)).view_as(destination))
+    if with_bias:
+        grad_bias.copy_(grad_output.sum((0, 2, 3), dtype=torch.promote_types(grad_output.dtype, torch.float32)))
+
+
+def masked_im2col_forward(
+    features: Tensor,
+    y: Tensor,
+    x: Tensor,
+    columns: Tensor,
+    kernel_h: int,
+    kernel_w: int,
+    pad_h: int,
+    pad_w: int,
+) -> None:
+    """Fill ``columns``, see :func:`mmcnn.ops.masked_im2col`."""
+    columns.copy_(ops.masked_im2col(features, y, x, (kernel_h, kernel_w), (pad_h, pad_w)))
+
+
+def masked_col2im_forward(
+    columns: Tensor, y: Tensor, x: Tensor, output: Tensor, height: int, width: int, channels: int
+) -> None:
+    """Fill ``output``, see :func:`mmcnn.ops.masked_col2im`."""
+    output.copy_(ops.masked_col2im(columns, y, x, (height, width)))
+
+
 def get_compiler_version() -> str:
     """What ``mmcv.utils.collect_env()`` reports; it would stop at an error."""
     return 'n/a'
@@ -91,6 +206,25 @@ def get_compiling_cuda_version() -> str:
     return 'n/a'
 
 
+def _conv_of_v1(of: Mapping[str, int]) -> ops.DeformConv:
+    # kH and kW are the weight's; mmcnn.ops bounds its memory without im2col_step.
+    pairs = ((of['dH'], of['dW']), (of['padH'], of['padW']), (of['dilationH'], of['dilationW']))
+    return ops.DeformConv(*pairs, of['group'], of['deformable_group'])
+
+
+def _conv_of_v2(of: Mapping[str, int]) -> ops.DeformConv:
+    pairs = ((of[f'{name}_h'], of[f'{name}_w']) for name in ('stride', 'pad', 'dilation'))
+    return ops.DeformConv(*pairs, of['group'], of['deformable_group'])
+
+
+def _of_size(tensor: Tensor, size: tuple[int, int]) -> Tensor:
+    """The start of each image of ``(N, C, H, W)`` as ``(N, C, *size)``; as it is where it holds too little for that."""
+    count = tensor.size(1) * size[0] * size[1]
+    if tensor.shape[2:] == size or count > tensor.size(1) * tensor.size(2) * tensor.size(3):
+        return tensor
+    return tensor.flatten(1)[:, :count].unflatten(1, (-1, *size))
+
+
 _POOL_MODES = ('max', 'avg')
 _OPERATORS = (
     nms,
@@ -98,6 +232,13 @@ _OPERATORS = (
     roi_align_backward,
     sigmoid_focal_loss_forward,
     sigmoid_focal_loss_backward,
+    deform_conv_forward,
+    deform_conv_backward_input,
+    deform_conv_backward_parameters,
+    modulated_deform_conv_forward,
+    modulated_deform_conv_backward,
+    masked_im2col_forward,
+    masked_col2im_forward,
     get_compiler_version,
     get_compiling_cuda_version,
 )

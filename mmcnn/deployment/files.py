@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from mmcnn.deployment import deformable
 from mmcnn.deployment.half import in_half
 from mmcnn.deployment.operators import translations
 from mmcnn.deployment.plan import QUANTIZERS, Plan
@@ -86,11 +87,11 @@ def _onnx_program(plan: Plan) -> torch.onnx.ONNXProgram:
             module,
             plan.example(),
             dynamo=True,
-            opset_version=OPSET,
+            opset_version=deformable.OPSET if deformable.has_deform_conv(module) else OPSET,
             input_names=plan.input_names,
             output_names=plan.output_names,
             dynamic_shapes=shapes,
-            custom_translation_table=translations(),
+            custom_translation_table={**translations(), **deformable.translations()},
             external_data=False,
             verbose=False,
         ),

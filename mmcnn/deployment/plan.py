@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mmcnn.deployment.deformable import has_deform_conv, with_exportable_deform_conv
 from mmcnn.deployment.detectors import set_score_thr
 from mmcnn.deployment.faster_rcnn import ExportableFasterRCNN
 from mmcnn.deployment.forms import Decoded, Logits, Maps, Normalised, with_rational_mish, with_zeros_that_count
@@ -71,6 +72,7 @@ class Plan:
     def module(self) -> nn.Module:
         """What the file computes, in evaluation mode: of a copy of the network, with BatchNorm folded."""
         network = fuse(self.found.network)
+        with_exportable_deform_conv(network)
         if self.options.mish == 'fast':
             with_rational_mish(network)
         if self.options.to == 'onnx':
@@ -207,6 +209,11 @@ def plan_export(found: Exportable, options: ExportOptions) -> Plan:
         found = replace(found, test_cfg={**found.test_cfg, 'score_thr': options.score_thr})
     if form == 'nms' and not found.is_two_stage:
         NmsSettings.of(found.test_cfg)
+    if options.to == 'torch-export' and has_deform_conv(found.network):
+        raise UsageError(
+            f"the deformable convolutions of {found.name} are written as ONNX's operator, which PyTorch does not have; "
+            'to=onnx writes them'
+        )
     dynamic = options.dynamic or ('all' if found.is_two_stage else 'batch')
     if found.is_two_stage and dynamic == 'batch':
         raise UsageError('dynamic=batch: Faster R-CNN looks at one image at a time; all and none are possible')

@@ -11,14 +11,22 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mmcnn.ops.deform_conv import DeformConv, DeformConvGradients, deform_conv_backward, deform_conv_forward
     from mmcnn.ops.focal_loss import sigmoid_focal_loss_backward, sigmoid_focal_loss_forward
     from mmcnn.ops.greedy_sweep import NMS_KINDS
+    from mmcnn.ops.masked_conv import masked_col2im, masked_im2col
     from mmcnn.ops.nms import batched_nms, nms, torchvision_op
     from mmcnn.ops.roi_align import roi_align_backward, roi_align_forward
 
 __all__ = [
     'NMS_KINDS',
+    'DeformConv',
+    'DeformConvGradients',
     'batched_nms',
+    'deform_conv_backward',
+    'deform_conv_forward',
+    'masked_col2im',
+    'masked_im2col',
     'nms',
     'roi_align_backward',
     'roi_align_forward',
@@ -30,7 +38,13 @@ __all__ = [
 #: Name -> the module that holds it.
 _MODULE_OF = {
     'NMS_KINDS': 'greedy_sweep',
+    'DeformConv': 'deform_conv',
+    'DeformConvGradients': 'deform_conv',
     'batched_nms': 'nms',
+    'deform_conv_backward': 'deform_conv',
+    'deform_conv_forward': 'deform_conv',
+    'masked_col2im': 'masked_conv',
+    'masked_im2col': 'masked_conv',
     'nms': 'nms',
     'roi_align_backward': 'roi_align',
     'roi_align_forward': 'roi_align',

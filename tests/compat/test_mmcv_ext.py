@@ -97,3 +97,102 @@ def test_looks_like_a_module():
     assert extension.__spec__.name == 'mmcv._ext'
     assert extension.__doc__.startswith('A stand-in for ``mmcv._ext``')
     assert extension.ms_deform_attn_forward.__name__ == 'ms_deform_attn_forward'
+
+
+def doubles(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).requires_grad_()
+
+
+@pytest.mark.parametrize(
+    ('stride', 'padding', 'dilation', 'groups', 'deform_groups'), [(1, 1, 1, 1, 1), ((2, 1), (1, 2), (1, 2), 2, 3)]
+)
+def test_deform_conv_through_mmcv(stride, padding, dilation, groups, deform_groups):
+    from mmcv.ops import deform_conv2d, modulated_deform_conv2d
+
+    settings = (stride, padding, dilation, groups, deform_groups)
+    height, width = (5, 4) if groups == 1 else (3, 6)
+    features, weight, bias = doubles(2, 6, 5, 4), doubles(4, 6 // groups, 3, 3, seed=1), doubles(4, seed=2)
+    offset = (doubles(2, deform_groups * 18, height, width, seed=3) * 2).detach().requires_grad_()
+    mask = doubles(2, deform_groups * 9, height, width, seed=4)
+    if groups != 1:
+        weight, offset, mask = weight[..., :2], offset[:, : 12 * deform_groups], mask[:, : 6 * deform_groups]
+        weight, offset, mask = (each.detach().requires_grad_() for each in (weight, offset, mask))
+    # The slopes are taken numerically: nothing here knows how the gradients are computed.
+    assert torch.autograd.gradcheck(
+        lambda *given: deform_conv2d(*given, *settings), (features, offset, weight), fast_mode=True
+    )
+    assert torch.autograd.gradcheck(
+        lambda *given: modulated_deform_conv2d(*given, *settings),
+        (features, offset, mask, weight, bias),
+        fast_mode=True,
+    )
+    assert torch.autograd.gradcheck(
+        lambda *given: modulated_deform_conv2d(*given, None, *settings),
+        (features, offset, mask, weight),
+        fast_mode=True,
+    )
+
+
+def test_fresh_deformable_layers_are_plain_convolutions():
+    from mmcv.ops import DeformConv2dPack, ModulatedDeformConv2dPack
+
+    features = doubles(3, 4, 7, 6).float()
+    for layer, factor in ((DeformConv2dPack, 1.0), (ModulatedDeformConv2dPack, 0.5)):
+        conv = layer(4, 8, 3, stride=2, padding=1, groups=2)
+        bias = getattr(conv, 'bias', None)
+        expected = torch.nn.functional.conv2d(features, conv.weight * factor, bias, 2, 1, groups=2)
+        torch.testing.assert_close(conv(features), expected)
+        conv(features).sum().backward()
+        assert conv.conv_offset.weight.grad.abs().sum() > 0
+
+
+def test_deform_conv_of_an_image_smaller_than_its_kernel():
+    from mmcv.ops import DeformConv2d
+
+    conv = DeformConv2d(2, 3, 3, padding=1, im2col_step=1)
+    features = torch.ones(2, 2, 2, 2)
+    output = conv(features, torch.zeros(2, 18, 2, 2))
+    torch.testing.assert_close(output, torch.nn.functional.conv2d(features, conv.weight, padding=1))
+
+
+def test_deform_conv_trains_under_autocast():
+    from mmcv.ops import ModulatedDeformConv2dPack
+
+    conv, features = ModulatedDeformConv2dPack(4, 4, 3, padding=1), doubles(1, 4, 6, 6).float()
+    conv(features).square().sum().backward()
+    expected = conv.weight.grad.clone()
+    conv.zero_grad()
+    with torch.autocast('cpu', torch.bfloat16):
+        output = conv(features)
+    assert output.dtype == torch.bfloat16  # mmcv follows the offset, which autocast rounds
+    output.float().square().sum().backward()
+    assert conv.weight.grad.dtype == torch.float32
+    torch.testing.assert_close(conv.weight.grad, expected, rtol=0.05, atol=0.05 * expected.abs().max())
+
+
+def test_an_offset_of_a_finer_level_is_read_from_its_start():
+    # As MMDetection's DyHead calls the operator: mmcv takes each image's buffer for one of the output's size.
+    from mmcv.ops import modulated_deform_conv2d
+
+    features, weight = doubles(2, 3, 4, 5), doubles(2, 3, 3, 3, seed=1)
+    both = doubles(2, 27, 8, 10, seed=2)
+    offset, mask = both[:, :18], both[:, 18:].sigmoid()
+    as_read = [each.flatten(1)[:, : len(each[0]) * 20].view(2, -1, 4, 5) for each in (offset, mask)]
+    expected = modulated_deform_conv2d(features, *as_read, weight, None, 1, 1)
+    output = modulated_deform_conv2d(features, offset, mask, weight, None, 1, 1)
+    torch.testing.assert_close(output, expected)
+    grads, expected = (
+        torch.autograd.grad(each.square().sum(), both, retain_graph=True)[0] for each in (output, expected)
+    )
+    torch.testing.assert_close(grads, expected)
+    with pytest.raises(ValueError, match=r'the offset must have shape \(2, 18, 4, 5\), not \(2, 18, 2, 5\)'):
+        modulated_deform_conv2d(features, offset[:, :, :2, :5], mask, weight, None, 1, 1)
+
+
+def test_masked_conv_through_mmcv():
+    from mmcv.ops import MaskedConv2d
+
+    conv, features = MaskedConv2d(3, 4, 3, padding=1), doubles(1, 3, 6, 5).float().detach()
+    mask = torch.arange(30).view(1, 6, 5) % 3 == 0
+    expected = torch.nn.functional.conv2d(features, conv.weight, conv.bias, padding=1) * mask
+    torch.testing.assert_close(conv(features, mask), expected)

@@ -13,27 +13,28 @@ onnxruntime = pytest.importorskip('onnxruntime')
 
 @pytest.fixture(scope='session')
 def exported():
-    """``exported(module, inputs, dynamic_shapes)`` gives a function from tensors to the outputs as tensors.
+    """``exported(module, inputs, dynamic_shapes, opset=18)`` gives a function from tensors to the outputs as tensors.
 
     Fails unless the file has operators of ONNX's own domain only and passes ONNX's checker.
     """
+    from mmcnn.deployment import deformable
     from mmcnn.deployment.operators import translations
 
-    def export(module, inputs, dynamic_shapes=None):
+    def export(module, inputs, dynamic_shapes=None, opset=18):
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
             program = torch.onnx.export(
                 module.eval(),
                 inputs,
                 dynamo=True,
-                opset_version=18,
+                opset_version=opset,
                 dynamic_shapes=dynamic_shapes,
-                custom_translation_table=translations(),
+                custom_translation_table={**translations(), **deformable.translations()},
                 verbose=False,
             )
         file = program.model_proto
         assert {node.domain for node in file.graph.node} == {''}
-        assert [(entry.domain, entry.version) for entry in file.opset_import] == [('', 18)]
+        assert [(entry.domain, entry.version) for entry in file.opset_import] == [('', opset)]
         assert not file.functions
         onnx.checker.check_model(file, full_check=True)
         options = onnxruntime.SessionOptions()

@@ -117,7 +117,8 @@ class BackboneWithNeck(Pyramid):
     def may_lack(self, keys: Collection[str]) -> dict[str, list[str]]:
         """The pyramid, where the weights are those of a trunk; a part of it may not be missing."""
         pyramid = [key for key in self.state_dict() if key.split('.')[0] not in self._strides]
-        return {} if set(pyramid) & set(keys) else {'the pyramid, which starts anew': pyramid}
+        missing = {} if set(pyramid) & set(keys) else {'the pyramid, which starts anew': pyramid}
+        return {**super().may_lack(keys), **missing}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,11 +10,13 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import InitVar, dataclass
 from typing import Any, ClassVar
 
+import torch
 from mmengine.model import BaseModule, PretrainedInit
 from torch import Tensor, nn
 
 from mmcnn.compat.private_names import BatchNorm
 from mmcnn.errors import CheckpointError, MissingLevelError, UsageError
+from mmcnn.models.layers.checkpointing import checkpointed
 from mmcnn.models.layers.scaling import scale_channels, scale_depth
 from mmcnn.nearest import nearest
 from mmcnn.registry import WEIGHT_INITIALIZERS
@@ -61,6 +63,8 @@ class Backbone(BaseModule):
         out_indices: levels to return, fine to coarse; None: those of ``default_levels`` that the family has.
         frozen_stages: freezes every stage up to and including this level; -1: none.
         norm_eval: keeps BatchNorm statistics fixed in training.
+        with_cp: keeps only the inputs of the blocks in training and computes the rest again for the gradient, see
+            :func:`~mmcnn.models.layers.checkpointing.checkpointed`: less memory, more time, the same gradients.
         init_cfg: MMEngine initialisation. ``dict(type='Pretrained', checkpoint=FILE, prefix='backbone.')`` has to fit
             exactly, stages that are not built aside; without ``prefix`` the keys are those of the backbone itself.
 
@@ -99,6 +103,7 @@ class Backbone(BaseModule):
         out_indices: Sequence[int] | None = None,
         frozen_stages: int = -1,
         norm_eval: bool = False,
+        with_cp: bool = False,
         init_cfg: dict | list[dict] | None = None,
         **unknown: object,
     ) -> None:
@@ -112,6 +117,7 @@ class Backbone(BaseModule):
         self.norm_cfg = _merge_norm(variant, self.arch.norm, norm_cfg)
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
+        self.with_cp = with_cp
         self._assemble(list(self.stages()), out_indices)
         self._freeze()
 
@@ -132,10 +138,15 @@ class Backbone(BaseModule):
         self.check_images(x)
         outputs = []
         for name, returned in self._plan:
-            x = getattr(self, name)(x)
+            x = self.run_stage(name, x)
             if returned:
                 outputs.append(x)
         return tuple(outputs)
+
+    def run_stage(self, name: str, x: Tensor) -> Tensor:
+        """What a built stage gives; in training under ``with_cp``."""
+        stage = getattr(self, name)
+        return checkpointed(stage, x) if self.with_cp and self.training and torch.is_grad_enabled() else stage(x)
 
     def check_images(self, x: Tensor) -> None:
         """Raises ValueError unless ``x`` is (N, in_channels, H, W)."""
@@ -156,6 +167,12 @@ class Backbone(BaseModule):
                     module.eval()
         return self
 
+    @property
+    def is_pretrained(self) -> bool:
+        """Whether ``init_cfg`` names a file of weights."""
+        every = self.init_cfg if isinstance(self.init_cfg, list) else [self.init_cfg or {}]
+        return any(each.get('type') in ('Pretrained', PretrainedInit) for each in every)
+
     def init_weights(self) -> None:
         """Applies ``init_cfg``.
 
@@ -166,10 +183,10 @@ class Backbone(BaseModule):
             CheckpointError: a pretrained file is missing, broken, unsafe or does not fit, or ``init_cfg`` says more
                 than that.
         """
-        every = self.init_cfg if isinstance(self.init_cfg, list) else [self.init_cfg or {}]
-        if not any(each.get('type') in ('Pretrained', PretrainedInit) for each in every):
+        if not self.is_pretrained:
             super().init_weights()
             return
+        every = self.init_cfg if isinstance(self.init_cfg, list) else [self.init_cfg]
         if len(every) > 1:
             raise CheckpointError(f"init_cfg of {self.variant}: 'Pretrained' fills every entry, so it stands alone")
         # By its name: the registry imports what loads weights, which stands above this module.
@@ -184,6 +201,11 @@ class Backbone(BaseModule):
     def _refuse_unknown(self, unknown: dict[str, object]) -> None:
         if unknown:
             name = next(iter(unknown))
+            if name in ('dcn', 'stage_with_dcn'):
+                raise UsageError(
+                    f'{type(self).__name__} has no bottleneck whose 3x3 {name} could deform; ResNet, ResNetV2 and '
+                    'ResNeXt have'
+                )
             known = {
                 each.name
                 for cls in type(self).__mro__

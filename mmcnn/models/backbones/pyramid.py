@@ -42,7 +42,7 @@ class Pyramid(Backbone):
         self.check_images(x)
         maps = {}
         for name, stride in self._strides.items():
-            x = maps[stride] = getattr(self, name)(x)
+            x = maps[stride] = self.run_stage(name, x)
         sums: dict[int, Tensor] = {}
         for level in range(coarsest, finest - 1, -1):
             lateral = getattr(self, f'lateral{level}')(maps[2**level])

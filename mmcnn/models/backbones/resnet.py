@@ -10,7 +10,8 @@ from mmcnn.image_format import CAFFE, IMAGENET, ImageFormat
 from mmcnn.models.layers import BasicBlock, Bottleneck, ConvNormAct, ResidualStage
 from mmcnn.registry import register_backbone
 
-from .base import Backbone, Stage
+from .base import Stage
+from .deformable import Deformable
 from .row import Row
 
 
@@ -43,8 +44,8 @@ VARIANTS |= {'resnet18': replace(_BASIC, depths=(2, 2, 2, 2)), 'resnet34': _BASI
 
 
 @register_backbone
-class ResNet(Backbone):
-    """ResNet; levels 1 (the stem) to 5. Arguments: :class:`~mmcnn.models.backbones.base.Backbone`.
+class ResNet(Deformable):
+    """ResNet; levels 1 (the stem) to 5. Arguments: :class:`~mmcnn.models.backbones.deformable.Deformable`.
 
     ``resnet50`` and its deeper relatives are those of Keras, ``resnet50-tv`` those of torchvision, whose ``resnet18``
     and ``resnet34`` are the only ones.
@@ -57,11 +58,14 @@ class ResNet(Backbone):
         conv = dict(norm_cfg=self.norm_cfg, act_cfg=arch.act, bias=arch.bias or None)
         channels = self.width(arch.stem)
         yield Stage('stem', channels, 2, partial(ConvNormAct, self.in_channels, channels, 7, stride=2, **conv))
+        hidden = [self.width(wide // 4) for wide in arch.channels]
+        dcn = self.deformed(hidden, arch.bias, arch.bottleneck)
         for i, (wide, depth) in enumerate(zip(arch.channels, arch.depths, strict=True), start=1):
             out = self.width(wide)
             block = partial(BasicBlock, **conv)
             if arch.bottleneck:
-                block = partial(Bottleneck, hidden=self.width(wide // 4), stride_on_3x3=arch.stride_on_3x3, **conv)
+                form = dict(hidden=hidden[i - 1], stride_on_3x3=arch.stride_on_3x3, dcn=dcn[i - 1])
+                block = partial(Bottleneck, **form, **conv)
             build = partial(ResidualStage, block, channels, out, self.depth(depth), pool=i == 1)
             yield Stage(f'stage{i}', out, 2 ** (i + 1), build)
             channels = out

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from math import gcd
 
 from mmcv.cnn import build_activation_layer
 from torch import Tensor, nn
@@ -13,7 +14,8 @@ from mmcnn.image_format import SYMMETRIC, ImageFormat
 from mmcnn.models.layers import ConvNormAct, build_norm
 from mmcnn.registry import register_backbone
 
-from .base import Backbone, Stage
+from .base import Stage
+from .deformable import Deformable
 from .row import Row
 
 
@@ -42,11 +44,19 @@ class PreActBottleneck(nn.Module):
 
     (N, C_in, H, W) to (N, C_out, ceil(H/stride), ceil(W/stride)). Only the last 1x1 and the shortcut's have a bias. A
     shortcut to other channels is a 1x1 behind the first activation; to the same channels it is the input itself, of
-    which a stride takes every second pixel.
+    which a stride takes every second pixel. ``dcn`` is the config of a deformable 3x3.
     """
 
     def __init__(
-        self, in_channels: int, hidden: int, out_channels: int, stride: int = 1, *, norm_cfg: dict, act_cfg: dict
+        self,
+        in_channels: int,
+        hidden: int,
+        out_channels: int,
+        stride: int = 1,
+        *,
+        norm_cfg: dict,
+        act_cfg: dict,
+        dcn: dict | None = None,
     ) -> None:
         super().__init__()
         conv = dict(norm_cfg=norm_cfg, act_cfg=act_cfg)
@@ -55,7 +65,7 @@ class PreActBottleneck(nn.Module):
         self.project = nn.Conv2d(in_channels, out_channels, 1, stride) if in_channels != out_channels else None
         self.subsample = nn.MaxPool2d(1, stride)
         self.conv1 = ConvNormAct(in_channels, hidden, 1, **conv)
-        self.conv2 = ConvNormAct(hidden, hidden, 3, stride=stride, **conv)
+        self.conv2 = ConvNormAct(hidden, hidden, 3, stride=stride, conv_cfg=dcn, **conv)
         self.conv3 = nn.Conv2d(hidden, out_channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -72,7 +82,7 @@ class PreActStage(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, hidden: int, out_channels: int, depth: int, down_hidden: int | None, **cfg: dict
+        self, in_channels: int, hidden: int, out_channels: int, depth: int, down_hidden: int | None, **cfg: dict | None
     ) -> None:
         super().__init__()
         self.down = (
@@ -87,11 +97,12 @@ class PreActStage(nn.Module):
 
 
 @register_backbone
-class ResNetV2(Backbone):
+class ResNetV2(Deformable):
     """ResNet v2; levels 1 (the stem) to 5. Level 5 ends with the last norm and activation, the others with an addition.
 
     Keras halves in the *last* block of conv2_x to conv4_x. A stage opens with its downsampling, so that block is the
-    first of the next stage here, ``stage3.down`` say. Arguments: :class:`~mmcnn.models.backbones.base.Backbone`.
+    first of the next stage here, ``stage3.down`` say. Arguments:
+    :class:`~mmcnn.models.backbones.deformable.Deformable`.
     """
 
     variants = VARIANTS
@@ -101,10 +112,13 @@ class ResNetV2(Backbone):
         channels, down_hidden, last = self.width(arch.stem), None, len(arch.depths) - 1
         stem = partial(ConvNormAct, self.in_channels, channels, 7, stride=2, norm_cfg=None, act_cfg=None)
         yield Stage('stem', channels, 2, stem)
+        widths = [self.width(each) for each in arch.hidden]
+        # The bottleneck that opens a stage is as wide inside as those of the one before.
+        dcn = self.deformed([gcd(*widths[max(i - 1, 0) : i + 1]) for i in range(last + 1)])
         for i, depth in enumerate(map(self.depth, arch.depths)):
-            hidden, out = self.width(arch.hidden[i]), self.width(arch.channels[i])
+            hidden, out = widths[i], self.width(arch.channels[i])
             depth = depth if i == last else max(depth - 1, 1)  # the last block is the next stage's ``down``
-            build = partial(PreActStage, channels, hidden, out, depth, down_hidden, **cfg)
+            build = partial(PreActStage, channels, hidden, out, depth, down_hidden, dcn=dcn[i], **cfg)
             yield Stage(f'stage{i + 1}', out, 2 ** (i + 2), build)
             channels, down_hidden = out, hidden
         yield Stage('post', channels, 2 ** (last + 2), partial(post_activation, channels, **cfg))

@@ -14,7 +14,8 @@ from mmcnn.compat.private_names import BatchNorm
 from mmcnn.models.layers import Bottleneck, ConvNormAct, ResidualStage
 from mmcnn.registry import register_backbone
 
-from .base import Backbone, Stage
+from .base import Stage
+from .deformable import Deformable
 from .row import Row
 
 
@@ -45,8 +46,8 @@ VARIANTS |= {
 
 
 @register_backbone
-class ResNeXt(Backbone):
-    """ResNeXt; levels 1 (the stem) to 5. Arguments: :class:`~mmcnn.models.backbones.base.Backbone`.
+class ResNeXt(Deformable):
+    """ResNeXt; levels 1 (the stem) to 5. Arguments: :class:`~mmcnn.models.backbones.deformable.Deformable`.
 
     A ``widen_factor`` leaves the number of paths and scales the width of each.
     """
@@ -59,10 +60,12 @@ class ResNeXt(Backbone):
         last = partial(SummedPaths, paths=arch.groups) if arch.norm_each_path else ConvNormAct
         channels = self.width(arch.stem)
         yield Stage('stem', channels, 2, partial(ConvNormAct, self.in_channels, channels, 7, stride=2, **conv))
+        path_widths = [max(round(arch.group_width * 2**i * self.widen_factor), 1) for i in range(len(arch.depths))]
+        hidden = [arch.groups * each for each in path_widths]
+        dcn = self.deformed(hidden)
         for i, (out, depth) in enumerate(zip(arch.channels, arch.depths, strict=True), start=1):
             out = self.width(out)
-            hidden = arch.groups * max(round(arch.group_width * 2 ** (i - 1) * self.widen_factor), 1)
-            block = partial(Bottleneck, hidden=hidden, groups=arch.groups, last=last, **conv)
+            block = partial(Bottleneck, hidden=hidden[i - 1], groups=arch.groups, last=last, dcn=dcn[i - 1], **conv)
             build = partial(ResidualStage, block, channels, out, self.depth(depth), pool=i == 1)
             yield Stage(f'stage{i}', out, 2 ** (i + 1), build)
             channels = out
@@ -144,7 +147,8 @@ class SummedPaths(ConvNormAct):
         bn = self.bn
         if not bn.training or bn.running_mean is None:
             return
-        bn.num_batches_tracked += 1
+        if bn.num_batches_tracked is not None:  # None, with a momentum of 0: the batch has been counted
+            bn.num_batches_tracked += 1
         momentum = 1 / float(bn.num_batches_tracked) if bn.momentum is None else bn.momentum
         bn.running_mean.lerp_(mean.to(bn.running_mean.dtype), momentum)
         bn.running_var.lerp_((var * (count / (count - 1))).to(bn.running_var.dtype), momentum)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from mmcv.cnn import build_activation_layer, build_norm_layer
+from functools import partial
+
+from mmcv.cnn import build_activation_layer, build_conv_layer, build_norm_layer
 from torch import Tensor, nn
 
 from mmcnn.registry import MODELS
@@ -36,12 +38,14 @@ class ConvNormAct(nn.Module):
             differs where a stride meets an even size; 'valid': none.
         groups: groups of the convolution.
         bias: a bias in the convolution; None: only where there is no normalisation.
+        conv_cfg: MMCV config of another kind of convolution (``dict(type='DCNv2')``), for the padding None; None:
+            Conv2d.
         norm_cfg: MMEngine config of the normalisation (``dict(type='BN', eps=1e-5)``), see :func:`build_norm`; None:
             none.
         act_cfg: MMEngine config of the activation (``dict(type='mmcnn.Mish')``); None: none.
 
     Raises:
-        ValueError: another ``padding``.
+        ValueError: another ``padding``, or one beside a ``conv_cfg``.
     """
 
     def __init__(
@@ -54,6 +58,7 @@ class ConvNormAct(nn.Module):
         padding: str | None = None,
         groups: int = 1,
         bias: bool | None = None,
+        conv_cfg: dict | None = None,
         norm_cfg: dict | None,
         act_cfg: dict | None,
     ) -> None:
@@ -65,6 +70,12 @@ class ConvNormAct(nn.Module):
         asymmetric = padding == 'same' and stride > 1 and kernel != (1, 1)
         pads = (0, 0) if asymmetric or padding == 'valid' else (kernel[0] // 2, kernel[1] // 2)
         conv = SameConv2d if asymmetric else nn.Conv2d
+        if conv_cfg is not None:
+            if padding is not None:
+                raise ValueError(f'padding={padding!r} is for Conv2d, not for {conv_cfg}')
+            import mmcv.ops  # noqa: F401  (registers its convolutions)
+
+            conv = partial(build_conv_layer, conv_cfg)
         self.conv = conv(in_channels, out_channels, kernel, stride, pads, groups=groups, bias=bias)
         self.bn = build_norm(norm_cfg, out_channels) if norm_cfg else nn.Identity()
         self.act = build_activation_layer(act_cfg) if act_cfg else nn.Identity()

@@ -40,6 +40,7 @@ class Bottleneck(nn.Module):
         groups: of the 3x3.
         stride_on_3x3: the 3x3 has the stride (PyTorch's networks), not the first 1x1 (the paper).
         last: makes the last 1x1; called as ConvNormAct is.
+        dcn: config of a deformable convolution in place of the 3x3; None: a plain one.
     """
 
     def __init__(
@@ -52,13 +53,14 @@ class Bottleneck(nn.Module):
         groups: int = 1,
         stride_on_3x3: bool = True,
         last: Callable[..., nn.Module] = ConvNormAct,
+        dcn: dict | None = None,
         act_cfg: dict,
         **conv: object,
     ) -> None:
         super().__init__()
         first, second = (1, stride) if stride_on_3x3 else (stride, 1)
         self.conv1 = ConvNormAct(in_channels, hidden, 1, first, act_cfg=act_cfg, **conv)
-        self.conv2 = ConvNormAct(hidden, hidden, 3, second, groups=groups, act_cfg=act_cfg, **conv)
+        self.conv2 = ConvNormAct(hidden, hidden, 3, second, groups=groups, conv_cfg=dcn, act_cfg=act_cfg, **conv)
         self.conv3 = last(hidden, out_channels, 1, act_cfg=None, **conv)
         self.shortcut = _shortcut(in_channels, out_channels, stride, **conv)
         self.act = build_activation_layer(act_cfg)

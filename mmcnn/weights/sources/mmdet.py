@@ -31,7 +31,12 @@ DARKNET: list[Rule] = [
 ]
 
 # ResNet and ResNeXt: torchvision's names; MMPretrain's head is apart.
-RESNETS: list[Rule] = [*RESNET, (r'head\.fc', 'top.classes')]
+RESNETS: list[Rule] = [
+    *RESNET,
+    (r'head\.fc', 'top.classes'),
+    # of deformable convolutions; the second form is that of MMDetection 1
+    (r'layer(\d)\.(\d+)\.conv2(?:\.conv)?_offset', r'backbone.stage\1.blocks.\2.conv2.conv.conv_offset'),
+]
 
 
 def vgg_rules(variant: str) -> list[Rule]:

@@ -1,0 +1,119 @@
+"""Deformable convolutions in place of the 3x3 of bottlenecks, as MMDetection's ResNet has them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from torch import nn
+
+from mmcnn.errors import UsageError
+from mmcnn.nearest import nearest
+
+from .base import Backbone
+
+KINDS = ('DCN', 'DCNv2')
+FIELDS = ('type', 'deform_groups', 'im2col_step', 'fallback_on_stride')
+
+
+class Deformable(Backbone):
+    """A family whose bottlenecks can sample where they learn it.
+
+    Args:
+        variant: row of the family's table.
+        dcn: ``dict(type='DCNv2')`` (Zhu et al., arXiv 1811.11168) or ``dict(type='DCN')`` (Dai et al., arXiv
+            1703.06211), with ``deform_groups`` among which the channels are divided. None: there is none.
+        stage_with_dcn: which of the stages behind the stem have it; None: all but the first, C3 to C5.
+        **kwargs: see :class:`~mmcnn.models.backbones.base.Backbone`.
+
+    The offsets start at 0, and weights without them are those of the plain network (the mask of DCNv2 starts at 0.5,
+    as everywhere).
+
+    Raises:
+        UsageError: also for a ``dcn`` that the family cannot be given.
+    """
+
+    def __init__(
+        self, variant: str, *, dcn: dict | None = None, stage_with_dcn: Sequence[bool] | None = None, **kwargs: Any
+    ) -> None:
+        self.dcn = dcn
+        self.stage_with_dcn = stage_with_dcn
+        super().__init__(variant, **kwargs)
+
+    def deformed(self, hidden: Sequence[int], bias: bool = False, bottleneck: bool = True) -> list[dict | None]:
+        """The config of the 3x3 of each stage; None: a plain convolution.
+
+        Args:
+            hidden: channels of the 3x3 of each stage.
+            bias: whether they have a bias.
+            bottleneck: whether the blocks have one 3x3, not two.
+
+        Raises:
+            UsageError: ``dcn`` and ``stage_with_dcn`` say something that cannot be done.
+        """
+        stages = len(hidden)
+        if self.dcn is None:
+            if self.stage_with_dcn is not None and any(self.stage_with_dcn):
+                raise UsageError(
+                    f"stage_with_dcn={self.stage_with_dcn!r} of {self.variant} needs dcn=dict(type='DCNv2') beside it"
+                )
+            return [None] * stages
+        cfg = self._checked(bias, bottleneck)
+        chosen = (False, *[True] * (stages - 1)) if self.stage_with_dcn is None else tuple(self.stage_with_dcn)
+        if len(chosen) != stages or not all(isinstance(each, bool) for each in chosen):
+            raise UsageError(f'stage_with_dcn={chosen!r} of {self.variant} has to be {stages} of True or False')
+        groups = cfg.get('deform_groups', 1)
+        for channels, is_chosen in zip(hidden, chosen, strict=True):
+            if is_chosen and channels % groups:
+                raise UsageError(
+                    f'deform_groups={groups} of {self.variant} has to divide {channels}, the channels of a 3x3'
+                )
+        return [dict(cfg) if each else None for each in chosen]
+
+    def _checked(self, bias: bool, bottleneck: bool) -> dict:
+        """``dcn`` as a config of the convolution."""
+        kind = self.dcn.get('type') if isinstance(self.dcn, dict) else None
+        if kind not in KINDS:
+            raise UsageError(
+                f"dcn={self.dcn!r} of {self.variant} has to be dict(type='DCNv2') or dict(type='DCN'), "
+                'or None for plain convolutions'
+            )
+        for name in self.dcn:
+            if name not in FIELDS:
+                raise UsageError(f"dcn of {self.variant} has no field '{name}'; {nearest(name, FIELDS)}")
+        if not bottleneck:
+            raise UsageError(
+                f"dcn takes the 3x3 of a bottleneck, and {self.variant}'s blocks are of two 3x3; as in MMDetection, it "
+                'is for resnet50 and deeper'
+            )
+        if bias and kind == 'DCN':
+            raise UsageError(
+                f"dcn=dict(type='DCN') of {self.variant}: its convolutions have biases, which DCN has not; DCNv2 has "
+                f'them, or take {self.variant}-tv'
+            )
+        if self.dcn.get('fallback_on_stride'):
+            raise UsageError(
+                f'dcn of {self.variant}: fallback_on_stride=True makes plain convolutions, as leaving dcn out does'
+            )
+        groups = self.dcn.get('deform_groups', 1)
+        if isinstance(groups, bool) or not isinstance(groups, int) or groups < 1:
+            raise UsageError(f'deform_groups={groups!r} of {self.variant} has to be a positive whole number')
+        return {name: value for name, value in self.dcn.items() if name != 'fallback_on_stride'}
+
+    def init_weights(self) -> None:
+        """As every backbone; what ``init_cfg`` says of convolutions does not concern those that give the offsets."""
+        super().init_weights()
+        if not self.is_pretrained:
+            for name, parameter in self.named_parameters():
+                if _is_offset(name):
+                    nn.init.zeros_(parameter)
+
+    def may_lack(self, keys: Collection[str]) -> dict[str, list[str]]:
+        """The offsets, where the weights are those of a plain network; a part of them may not be missing."""
+        offsets = [key for key in self.state_dict() if _is_offset(key)]
+        missing = {} if not offsets or set(offsets) & set(keys) else {'offsets, which start at 0': offsets}
+        return {**super().may_lack(keys), **missing}
+
+
+def _is_offset(key: str) -> bool:
+    return '.conv_offset.' in key

@@ -1,0 +1,46 @@
+"""Activation checkpointing: less memory in training for a second forward pass (Chen et al., arXiv 1604.06174)."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from mmcnn.compat.private_names import BatchNorm, has_forward_hooks
+
+
+def checkpointed(module: nn.Module, x: Tensor) -> Tensor:
+    """What ``module(x)`` gives, by keeping the inputs of its blocks only and computing the rest again for the gradient.
+
+    A block is what a chain of ``nn.Sequential`` consists of; any other module is one. Random numbers are drawn as the
+    first time, and BatchNorm counts a batch once: its statistics stay as they are while a block is computed again.
+    """
+    for block in _blocks(module):
+        x = checkpoint(
+            block, x, use_reentrant=False, context_fn=lambda block=block: (contextlib.nullcontext(), _seen(block))
+        )
+    return x
+
+
+def _blocks(module: nn.Module) -> Iterator[nn.Module]:
+    if type(module).forward is nn.Sequential.forward and not has_forward_hooks(module):
+        for child in module:
+            yield from _blocks(child)
+    else:
+        yield module
+
+
+@contextlib.contextmanager
+def _seen(block: nn.Module) -> Iterator[None]:
+    """While it is open, BatchNorm in training leaves its statistics as they are, and saves the same tensors as ever."""
+    norms = [each for each in block.modules() if isinstance(each, BatchNorm)]
+    kept = [(each.momentum, each.num_batches_tracked) for each in norms]
+    for norm in norms:
+        norm.momentum, norm.num_batches_tracked = 0.0, None
+    try:
+        yield
+    finally:
+        for norm, (momentum, count) in zip(norms, kept, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, count
