@@ -14,6 +14,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import nn
 
+from mmcnn.compat.packaged_configs import is_packaged
 from mmcnn.config.class_names import class_names
 from mmcnn.config.entries import merge_options
 from mmcnn.config.files import own_configs
@@ -96,7 +97,7 @@ def exportable(options: ExportOptions, say: Say) -> Exportable:
         if options.weights is not None:
             raise UsageError(f'weights={options.weights}: {name} has weights of its own; leave the option out')
         return _of_file(Checkpoint.open(name), options, say)
-    if name.endswith('.py') or name.removeprefix('configs/') in own_configs():
+    if name.endswith('.py') or name.removeprefix('configs/') in own_configs() or is_packaged(name):
         return _of_config(load_config(name, say=say), Path(name).stem, options, say)
     return _of_network(name, options, say)
 
