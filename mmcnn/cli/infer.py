@@ -83,8 +83,8 @@ def run(args: argparse.Namespace) -> int:
 def split_arguments(names: Sequence[str]) -> tuple[str | None, str, list[str]]:
     """Config or None, checkpoint and sources.
 
-    The first argument is a config if it ends in .py or names one of a package, mmcnn or another, also if it is no file and a
-    file of weights follows: then the error is that there is no such config.
+    The first argument is a config if it ends in .py or names one that comes with mmcnn or another package, also if it
+    is no file and a file of weights follows: then the error is that there is no such config.
 
     Raises:
         UsageError: no source is left.

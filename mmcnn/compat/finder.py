@@ -5,8 +5,8 @@
 - After ``torch`` has been executed, its allow-list is extended (:mod:`mmcnn.compat.safe_globals`).
 - After ``mmengine.utils.dl_utils`` has been executed, its ``collect_env`` is wrapped
   (:mod:`mmcnn.compat.collect_env`).
-- After ``mmengine.utils.package_utils`` and ``mmengine.config.config`` have been executed, configs of packages are found
-  by name (:mod:`mmcnn.compat.packaged_configs`).
+- After ``mmengine.utils.package_utils`` and ``mmengine.config.config`` have been executed, configs of packages are
+  found by name (:mod:`mmcnn.compat.packaged_configs`).
 - After ``mmdet.models.dense_heads.base_dense_head`` has been executed, its ``predict`` refuses to be traced
   (:mod:`mmcnn.compat.traced_predict`).
 

@@ -1,7 +1,7 @@
 """``mmdet::retinanet/retinanet_r50_fpn_1x_coco``: the configs that come with a package, by name.
 
-MMEngine 0.10.7 knows such names in ``_base_`` (``Config._get_cfg_path``) and in ``mmengine.hub``, and finds none of them
-beside setuptools 82 and newer, which have no ``pkg_resources`` any more (mended in
+MMEngine 0.10.7 knows such names in ``_base_`` (``Config._get_cfg_path``) and in ``mmengine.hub``, and finds none of
+them beside setuptools 82 and newer, which have no ``pkg_resources`` any more (mended in
 https://github.com/open-mmlab/mmengine/pull/1676, which no release has). It takes neither ``mmcnn::`` nor a name without
 a folder. Here the package is looked up as Python's import finds it, so that a checkout serves as well as an
 installation, and nothing of it is imported.
@@ -130,7 +130,7 @@ def install_names() -> None:
         if MARK not in cfg_path:
             return original(cfg_path, filename)
         path, package = packaged_config(cfg_path), cfg_path.partition(MARK)[0]
-        # MMEngine marks the base's parts with the scope that their bare names are from; those of ours are MMDetection's.
+        # MMEngine marks the base's parts with the scope of their bare names; those in our configs are MMDetection's.
         return str(path), None if package == 'mmcnn' else package
 
     get_cfg_path.finds_packaged_configs = True

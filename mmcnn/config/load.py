@@ -24,12 +24,12 @@ BACKBONE = 'model.backbone.type'
 
 
 def load_config(config: str | Path | Config, options: Mapping[str, Any] | None = None, say: Say = print) -> Config:
-    """A config by its path, by the name of one that comes with mmcnn, or by package and name; a loaded one is copied.
+    """A config by its path, by the name of one of mmcnn's, or by package and name; a loaded one is copied.
 
     A config is a program: loading one runs it.
 
     Args:
-        config: path, name (``yolov5_s``), package and name (``mmdet::retinanet/retinanet_r50_fpn_1x_coco``), or a config.
+        config: path, name (``yolov5_s``), package and name (``mmdet::retinanet/retinanet_r50_fpn_1x_coco``) or config.
         options: entries to override, as ``cfg_options``; another ``model.backbone.type`` swaps the backbone.
         say: takes what is to be known of it, a sentence each.
 

@@ -1,9 +1,9 @@
 """``init_cfg`` of MMDetection's own parts: published weights by address, without torchvision.
 
-MMEngine 0.10.7 asks torchvision for its list before it looks ``torchvision://resnet50`` up in a list of its own, so that
-training MMDetection's configs as they are ends in a traceback where torchvision is missing or does not fit the torch
-beside it, and in another one where there is no network. Here the same addresses lead to the same files, which are held
-to the hashes in their names.
+MMEngine 0.10.7 asks torchvision for its list before it looks ``torchvision://resnet50`` up in a list of its own, so
+that training MMDetection's configs as they are ends in a traceback where torchvision is missing or does not fit the
+torch beside it, and in another one where there is no network. Here the same addresses lead to the same files, which are
+held to the hashes in their names.
 """
 
 from __future__ import annotations

@@ -61,7 +61,10 @@ def test_a_package_that_is_installed_has_its_own_inside(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ('name', 'words'),
     [
-        ('mmdet::retinanet/retinanet_r50_fpn_1x_cocoo', "mmdet has no config .*_cocoo'; did you mean retinanet/retinanet"),
+        (
+            'mmdet::retinanet/retinanet_r50_fpn_1x_cocoo',
+            "mmdet has no config .*_cocoo'; did you mean retinanet/retinanet",
+        ),
         ('mmdet::retinanet_r50_fpn_1x_coco', 'did you mean retinanet/retinanet_r50_fpn_1x_coco[?]$'),
         ('mmdet::../../__init__', "mmdet has no config '../../__init__'"),
         ('mmcnn::yolov5_z', "mmcnn has no config 'yolov5_z'; did you mean .*yolov5_"),

@@ -50,7 +50,9 @@ def test_what_cannot_be_downloaded_is_said_with_a_way_out(address, cache):
 
 
 def test_a_name_that_nobody_has(cache):
-    with pytest.raises(CheckpointError, match=r"torchvision://resnet5: no such name; did you mean torchvision://resnet50"):
+    with pytest.raises(
+        CheckpointError, match=r'torchvision://resnet5: no such name; did you mean torchvision://resnet50'
+    ):
         load('torchvision://resnet5')
 
 
