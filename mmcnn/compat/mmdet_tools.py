@@ -61,7 +61,7 @@ def run_tool(name: str, arguments: Sequence[str]) -> None:
     that it reads.
 
     Raises:
-        UsageError: there is no such tool or config.
+        UsageError: there is no such tool or config, or the tool is for other heads than the config's.
         DependencyError: see :func:`tools`.
     """
     requirements.check()
@@ -72,5 +72,12 @@ def run_tool(name: str, arguments: Sequence[str]) -> None:
     sys.path.insert(0, str(path.parent))
     try:
         runpy.run_path(str(path), run_name='__main__')
+    except AttributeError as error:
+        if path.stem == 'optimize_anchors' and 'anchor_generator' in str(error):
+            raise UsageError(
+                "optimize_anchors reads model.bbox_head.anchor_generator, which MMDetection's YOLOV3Head has and the "
+                'head of this config does not: mmcnn anchors proposes anchors for ours'
+            ) from error
+        raise
     finally:
         sys.argv, sys.path[:] = before
