@@ -63,6 +63,13 @@ def _read(name: str, say: Say) -> Config:
         cfg = Config.fromfile(path)
     except MmcnnError as error:  # of a base that is named by its package, for one
         raise UsageError(f"'{path}' cannot be read as a config: {error}") from error
+    except ImportError as error:
+        if isinstance(error.__cause__, ImportError):  # of its custom_imports; MMEngine lists all of sys.path
+            raise UsageError(
+                f"'{path}' cannot be read as a config: its custom_imports: {error.__cause__}; install the package, or "
+                'put the folder that holds it on PYTHONPATH'
+            ) from error
+        raise UsageError(f"'{path}' cannot be read as a config: {type(error).__name__}: {error}") from error
     except Exception as error:  # a config is a program, and may raise anything
         raise UsageError(f"'{path}' cannot be read as a config: {type(error).__name__}: {error}") from error
     if new := new_name(path):

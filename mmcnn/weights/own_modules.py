@@ -13,8 +13,12 @@ import os
 import sys
 from collections.abc import Sequence
 
+from mmengine.config import Config
+
 from mmcnn.errors import UsageError
 
+#: Packages of which only parts that are known to be harmless are built from a checkpoint, whoever imports them.
+_NEVER = ('mmcnn', 'mmcv', 'mmdet', 'mmengine', 'torch')
 _TRUSTED: set[str] = set()
 
 
@@ -42,7 +46,17 @@ def import_modules(names: Sequence[str] | None) -> None:
             raise UsageError(f"import='{name}': its import fails: {type(error).__name__}: {error}") from error
         except Exception as error:  # it is a program, and may raise anything
             raise UsageError(f"import='{name}': its import fails: {type(error).__name__}: {error}") from error
-        _TRUSTED.add(name.partition('.')[0])
+        if (package := name.partition('.')[0]) not in _NEVER:
+            _TRUSTED.add(package)
+
+
+def record_imports(cfg: Config, names: Sequence[str] | None) -> None:
+    """Writes modules that were imported down in a config, so that whoever has its checkpoint is told of them."""
+    if names:
+        entry = cfg.get('custom_imports') or dict(allow_failed_imports=False)
+        known = entry.get('imports') or []
+        known = [known] if isinstance(known, str) else [*known]
+        cfg.custom_imports = dict(entry, imports=[*dict.fromkeys((*known, *names))])
 
 
 def is_trusted(name: str) -> bool:
