@@ -9,10 +9,12 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmcnn.compat.moved import renamed_arguments
+from mmcnn.compat.moved import moved_names, renamed_arguments
 from mmcnn.errors import CheckpointError
 from mmcnn.weights.own_modules import recorded_imports
 from mmcnn.weights.recorded_types import UnknownTypeError, check_types, refused
+
+__getattr__ = moved_names(__name__)
 
 #: Looks at a dict of a config, its node and the file's path, and gives the dict back.
 Check = Callable[[dict, ast.expr, str], dict]
