@@ -22,6 +22,7 @@ from pathlib import Path
 from types import ModuleType
 from urllib.parse import unquote
 
+from mmcnn.compat import extension_file
 from mmcnn.version import __version__
 
 PACKAGE = Path(__file__).resolve().parent
@@ -100,6 +101,8 @@ def _mmcv() -> str:
         return text
     if PathFinder.find_spec('mmcv._ext', spec.submodule_search_locations) is None:
         return f"{text}, without compiled operators; mmcnn's take their place"
+    if (place := extension_file.look()).state in ('ours', 'other release'):
+        return f"{text}, without compiled operators; mmcnn's take their place, by {place.found.name}"
     loaded, error = _import('mmcv._ext')
     broken = '' if loaded is not None else f', which cannot be loaded: {_short(error)}'
     return f'{text}, with compiled operators{broken}'

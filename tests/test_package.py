@@ -192,6 +192,16 @@ def test_plain_install_works_from_another_folder(installed, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_configs_of_a_plain_install_are_bases_by_their_names(installed, tmp_path):
+    (tmp_path / 'mine.py').write_text("_base_ = 'mmcnn::yolov4_cspdarknet53_narrow'\nmax_epochs = 7\n")
+    code = (
+        'import mmcnn; from mmengine.config import Config; cfg = Config.fromfile("mine.py"); '
+        'print(cfg.max_epochs, cfg.model.widen_factor, mmcnn.__file__)'
+    )
+    result = process(sys.executable, '-c', code, cwd=tmp_path, PYTHONPATH=str(installed))
+    assert result.stdout == f'7 0.25 {installed / "mmcnn" / "__init__.py"}\n', result.stderr
+
+
 def test_the_command_of_a_plain_install(installed, tmp_path):
     command = installed / 'bin' / 'mmcnn'
     for argv, printed in (

@@ -40,7 +40,8 @@ def add_options(parser: argparse.ArgumentParser, options: type, leave_out: tuple
     """
     for name, (kind, option) in described(options).items():
         if name not in leave_out:
-            parser.add_argument(f'--{name.replace("_", "-")}', **_keywords(kind, option))
+            flag = option.flag or name.replace('_', '-')
+            parser.add_argument(f'--{flag}', dest=name, **_keywords(kind, option))
 
 
 def options_from(args: argparse.Namespace, options: type, **fixed: Any) -> Any:
@@ -66,7 +67,7 @@ def _keywords(kind: Any, option: Option) -> dict[str, Any]:
         )
     if Sequence in kinds and str not in kinds:
         # Names to choose from are looked at once commas are gone.
-        several = dict(action='append') if option.choices else dict(nargs='+', action='extend')
+        several = dict(action='append') if option.choices or option.flag else dict(nargs='+', action='extend')
         several |= dict(type=int) if int in kinds else {}
         return keywords | dict(metavar=option.metavar) | several
     keywords |= dict(metavar=option.metavar, choices=option.choices)

@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``mmcnn benchmark``."""
     parser.add_argument('what', type=_still_here, choices=WHAT, metavar=f'{{{",".join(WHAT)}}}')
     parser.add_argument('source', metavar='SOURCE', nargs='?', help='export: a checkpoint, network or config')
-    add_options(parser, BenchmarkOptions)
+    add_options(parser, BenchmarkOptions, leave_out=('imports',))
 
 
 def run(args: argparse.Namespace) -> int:

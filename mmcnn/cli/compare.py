@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--backbone', dest='backbones', action='append', required=True, metavar='NAME',
         help='a backbone to compare; give the option once for each',
     )  # fmt: skip
-    add_options(parser, CompareOptions, leave_out=('backbone',))
+    add_options(parser, CompareOptions, leave_out=('backbone', 'imports'))
 
 
 def run(args: argparse.Namespace) -> int:

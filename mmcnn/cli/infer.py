@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmcnn.cli.arguments import add_options, options_from
+from mmcnn.compat.packaged_configs import is_packaged
 from mmcnn.config.files import own_configs
 from mmcnn.console.layout import number
 from mmcnn.errors import DependencyError, UsageError
@@ -82,14 +83,14 @@ def run(args: argparse.Namespace) -> int:
 def split_arguments(names: Sequence[str]) -> tuple[str | None, str, list[str]]:
     """Config or None, checkpoint and sources.
 
-    The first argument is a config if it ends in .py or names one that comes with mmcnn, also if it is no file and a
-    file of weights follows: then the error is that there is no such config.
+    The first argument is a config if it ends in .py or names one that comes with mmcnn or another package, also if it
+    is no file and a file of weights follows: then the error is that there is no such config.
 
     Raises:
         UsageError: no source is left.
     """
     first = names[0]
-    own = first.removeprefix('configs/') in own_configs()
+    own = first.removeprefix('configs/') in own_configs() or is_packaged(first)
     follows = not Path(first).exists() and names[1].endswith(WEIGHTS) and Path(names[1]).is_file()
     config, *others = names if first.endswith('.py') or own or follows else (None, *names)
     checkpoint, *sources = others

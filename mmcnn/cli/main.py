@@ -27,6 +27,8 @@ COMMANDS = {
     'convert': ('convert', 'convert weights of other libraries, or list those that are known'),
     'zoo': ('zoo', 'list all networks, or show one stage by stage'),
     'configs': ('configs', 'list the configs that come with mmcnn'),
+    'run': ('run', "run MMDetection's own tools"),
+    'compat': ('compat', "let MMDetection's own programs run without compiled operators"),
     'benchmark': ('benchmark', 'measure speed and memory'),
     'env': ('env', 'print the versions that a bug report needs'),
 }

@@ -5,6 +5,10 @@
 - After ``torch`` has been executed, its allow-list is extended (:mod:`mmcnn.compat.safe_globals`).
 - After ``mmengine.utils.dl_utils`` has been executed, its ``collect_env`` is wrapped
   (:mod:`mmcnn.compat.collect_env`).
+- After ``mmengine.utils.package_utils`` and ``mmengine.config.config`` have been executed, configs of packages are
+  found by name (:mod:`mmcnn.compat.packaged_configs`).
+- After ``mmdet.datasets.utils`` has been executed, MMDetection's tools know what our mosaics load
+  (:mod:`mmcnn.compat.loading_pipeline`).
 - After ``mmdet.models.dense_heads.base_dense_head`` has been executed, its ``predict`` refuses to be traced
   (:mod:`mmcnn.compat.traced_predict`).
 
@@ -55,6 +59,24 @@ def _patch_dl_utils() -> None:
     collect_env.install()
 
 
+def _patch_package_utils() -> None:
+    from mmcnn.compat import packaged_configs
+
+    packaged_configs.install_functions()
+
+
+def _patch_config() -> None:
+    from mmcnn.compat import packaged_configs
+
+    packaged_configs.install_names()
+
+
+def _patch_dataset_utils() -> None:
+    from mmcnn.compat import loading_pipeline
+
+    loading_pipeline.install()
+
+
 def _patch_base_dense_head() -> None:
     from mmcnn.compat import traced_predict
 
@@ -65,6 +87,9 @@ def _patch_base_dense_head() -> None:
 PATCH_AFTER = {
     'torch': _patch_torch,
     'mmengine.utils.dl_utils': _patch_dl_utils,
+    'mmengine.utils.package_utils': _patch_package_utils,
+    'mmengine.config.config': _patch_config,
+    'mmdet.datasets.utils': _patch_dataset_utils,
     'mmdet.models.dense_heads.base_dense_head': _patch_base_dense_head,
 }
 

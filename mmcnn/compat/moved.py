@@ -272,6 +272,10 @@ NAMES: dict[str, dict[str, Place]] = {
         **dict.fromkeys(('CLASS_LAYERS', 'is_backbone'), 'mmcnn.weights.names'),
         'WORLDS': 'mmcnn.weights.names:SOURCES',
     },
+    'mmcnn.weights.recorded_config': {
+        **dict.fromkeys(('HARMLESS', 'KINDS', 'SCOPES', 'TYPE_KEYS'), 'mmcnn.weights.recorded_types'),
+        'NMS_KINDS': 'mmcnn.ops',
+    },
     'mmcnn.engine': {
         'ScheduleHook': 'mmcnn.recipes.schedule_hook',
         'StepEMAHook': 'mmcnn.recipes.step_ema_hook',

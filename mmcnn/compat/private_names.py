@@ -135,6 +135,11 @@ PRIVATE_NAMES = (
         'validates as often as MMEngine would', 'a public method',
     ),
     PrivateName(
+        'mmengine.config.Config._get_cfg_path', 'mmcnn/compat/packaged_configs.py',
+        'a base named by its package is looked up by pkg_resources, which is gone, and mmcnn:: is not known',
+        'a release of MMEngine with https://github.com/open-mmlab/mmengine/pull/1676 that knows mmcnn, too',
+    ),
+    PrivateName(
         'mmengine.visualization.vis_backend.BaseVisBackend._init_env', 'mmcnn/engine/vis_backends.py',
         'every back end has to define it, though its name says otherwise', 'a public abstract method',
     ),

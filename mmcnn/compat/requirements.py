@@ -29,7 +29,8 @@ def torch_is_supported() -> bool:
 
 def _require_mmcv() -> None:
     try:
-        found = importlib.util.find_spec('mmcv') is not None
+        spec = importlib.util.find_spec('mmcv')
+        found = spec is not None and spec.origin is not None  # a folder without __init__.py is what pip has left of one
     except ModuleNotFoundError:
         found = False
     if not found:

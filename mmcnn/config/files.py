@@ -8,23 +8,19 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from mmcnn.compat.packaged_configs import configs_below, folder_below
+
 PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def config_folder() -> Path:
     """``configs/``: beside the package in a checkout, inside it after a plain install."""
-    installed = PACKAGE / '.mim' / 'configs'
-    return installed if installed.is_dir() else PACKAGE.parent / 'configs'
+    return folder_below(PACKAGE)
 
 
 def own_configs() -> dict[str, Path]:
     """The configs that come with mmcnn, by name (``classification/resnet50``), detectors first."""
-    folder = config_folder()
-    paths = (path for path in folder.rglob('*.py') if '_base_' not in path.parts)
-    return {
-        path.relative_to(folder).with_suffix('').as_posix(): path
-        for path in sorted(paths, key=lambda path: (len(path.parts), path))
-    }
+    return {name: path for name, path in configs_below(config_folder()).items() if '_base_' not in path.parts}
 
 
 def new_name(path: Path) -> str | None:

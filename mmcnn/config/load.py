@@ -10,11 +10,12 @@ from typing import Any
 
 from mmengine.config import Config
 
+from mmcnn.compat.packaged_configs import is_packaged, packaged_config
 from mmcnn.config.entries import merge_options
 from mmcnn.config.files import new_name, own_configs
 from mmcnn.config.model import refusals
 from mmcnn.config.variables import Say
-from mmcnn.errors import UsageError
+from mmcnn.errors import MmcnnError, UsageError
 from mmcnn.models.wiring import swap_backbone
 from mmcnn.nearest import nearest
 
@@ -23,12 +24,12 @@ BACKBONE = 'model.backbone.type'
 
 
 def load_config(config: str | Path | Config, options: Mapping[str, Any] | None = None, say: Say = print) -> Config:
-    """A config by its path or by the name of one that comes with mmcnn; a loaded one is copied.
+    """A config by its path, by the name of one of mmcnn's, or by package and name; a loaded one is copied.
 
     A config is a program: loading one runs it.
 
     Args:
-        config: path, name, or a config.
+        config: path, name (``yolov5_s``), package and name (``mmdet::retinanet/retinanet_r50_fpn_1x_coco``) or config.
         options: entries to override, as ``cfg_options``; another ``model.backbone.type`` swaps the backbone.
         say: takes what is to be known of it, a sentence each.
 
@@ -47,7 +48,9 @@ def load_config(config: str | Path | Config, options: Mapping[str, Any] | None =
 
 def _read(name: str, say: Say) -> Config:
     path = Path(name)
-    if not path.is_file():
+    if is_packaged(name):
+        path = packaged_config(name)
+    elif not path.is_file():
         # "configs/yolov4.py" typed in another folder means the one that comes with mmcnn, too.
         own = own_configs()
         wanted = name.removeprefix('configs/').removesuffix('.py')
@@ -58,6 +61,15 @@ def _read(name: str, say: Say) -> Config:
         path = own[wanted]
     try:
         cfg = Config.fromfile(path)
+    except MmcnnError as error:  # of a base that is named by its package, for one
+        raise UsageError(f"'{path}' cannot be read as a config: {error}") from error
+    except ImportError as error:
+        if isinstance(error.__cause__, ImportError):  # of its custom_imports; MMEngine lists all of sys.path
+            raise UsageError(
+                f"'{path}' cannot be read as a config: its custom_imports: {error.__cause__}; install the package, or "
+                'put the folder that holds it on PYTHONPATH'
+            ) from error
+        raise UsageError(f"'{path}' cannot be read as a config: {type(error).__name__}: {error}") from error
     except Exception as error:  # a config is a program, and may raise anything
         raise UsageError(f"'{path}' cannot be read as a config: {type(error).__name__}: {error}") from error
     if new := new_name(path):

@@ -29,6 +29,7 @@ from mmcnn.runs.data import demo_data
 from mmcnn.runs.drawn_split import draw_of
 from mmcnn.runs.process_state import kept_process_state
 from mmcnn.runtime.metadata import Metadata
+from mmcnn.weights.own_modules import import_modules
 
 #: Name of the file in the folders of ``web`` and ``triton``.
 MODEL = 'model.onnx'
@@ -83,6 +84,7 @@ def run_export(options: ExportOptions, say: Callable[[str], object] = print) -> 
     """
     check_packages(options.to, options.precision)
     with kept_process_state(), known_causes(), terminated():
+        import_modules(options.imports)
         base, file = _target(options)
         found = exportable(options, say)
         plan = plan_export(found, options)

@@ -14,6 +14,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import nn
 
+from mmcnn.compat.packaged_configs import is_packaged
 from mmcnn.config.class_names import class_names
 from mmcnn.config.entries import merge_options
 from mmcnn.config.files import own_configs
@@ -90,7 +91,8 @@ def exportable(options: ExportOptions, say: Say) -> Exportable:
     """
     source = options.source
     name = 'the source' if isinstance(source, Config) else str(source)
-    is_config = isinstance(source, Config) or name.endswith('.py') or name.removeprefix('configs/') in own_configs()
+    is_named = name.endswith('.py') or name.removeprefix('configs/') in own_configs() or is_packaged(name)
+    is_config = isinstance(source, Config) or is_named
     if is_config and options.config is not None:
         raise UsageError(f'config={options.config}: {name} is a config already; leave the option out')
     if isinstance(source, Config):
@@ -100,7 +102,7 @@ def exportable(options: ExportOptions, say: Say) -> Exportable:
             raise UsageError(f'weights={options.weights}: {name} has weights of its own; leave the option out')
         return _of_file(Checkpoint.open(name), options, say)
     if is_config:
-        return _of_config(load_config(name, say=say), Path(name).stem, options, say)
+        return _of_config(load_config(name, say=say), Path(name.rpartition('::')[2]).stem, options, say)
     return _of_network(name, options, say)
 
 

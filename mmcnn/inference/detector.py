@@ -29,6 +29,7 @@ from mmcnn.models.fuse import fuse
 from mmcnn.models.wiring import is_classifier, set_num_classes, wire
 from mmcnn.weights.checkpoint import Checkpoint, classes_in
 from mmcnn.weights.loading import load_state, load_weights
+from mmcnn.weights.own_modules import import_modules
 from mmcnn.weights.recorded_config import other_normalisation
 
 __all__ = ['BATCH_SIZE', 'Detections', 'Detector', 'classes_of', 'read_image', 'test_pipeline']
@@ -50,6 +51,7 @@ class Detector(BaseDetector):
         classes: names of the classes of a file that does not say them: a list, ``'cat,dog'``, or a file with one on
             each line.
         say: takes a sentence about what was taken from where, where a file has no config inside.
+        imports: modules of your own that register what the checkpoint's config names, and that you trust.
 
     Attributes:
         classes: tuple of the class names.
@@ -59,7 +61,7 @@ class Detector(BaseDetector):
     Raises:
         CheckpointError: the file is missing, broken or unsafe, no config is known for it, it does not fit the model, or
             nothing says what its classes are called.
-        UsageError: there is no such config, device or score, or ``classes`` are not as many as the file has.
+        UsageError: there is no such config, device, score or module, or ``classes`` are not as many as the file has.
     """
 
     def __init__(
@@ -70,7 +72,9 @@ class Detector(BaseDetector):
         score_thr: float = 0.25,
         classes: str | Path | Sequence[str] | None = None,
         say: Say = print,
+        imports: Sequence[str] | None = None,
     ) -> None:
+        import_modules(imports)
         self.score_thr = checked_score(score_thr)
         target = get_device() if device is None else device_called(device)
         file = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint.open(checkpoint)
@@ -89,7 +93,7 @@ class Detector(BaseDetector):
         with DefaultScope.overwrite_default_scope('mmdet'):
             model = wire(config.model)
             set_num_classes(model, len(self.classes))
-            model.backbone.init_cfg = None  # the checkpoint has the weights
+            model.backbone.pop('init_cfg', None)  # the checkpoint has the weights
             if warning := other_normalisation(model.get('data_preprocessor'), {'meta': file.meta}, file.path):
                 warnings.warn(warning.removeprefix('warning: '), stacklevel=2)
             network = MODELS.build(model)

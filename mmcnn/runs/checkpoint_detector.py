@@ -15,6 +15,7 @@ from mmcnn.runs.device import use_device
 from mmcnn.runs.options import InferOptions
 from mmcnn.runs.process_state import kept_process_state
 from mmcnn.weights.checkpoint import Checkpoint
+from mmcnn.weights.own_modules import import_modules
 
 
 @contextlib.contextmanager
@@ -30,6 +31,7 @@ def checkpoint_detector(options: InferOptions, say: Callable[[str], object]) -> 
         CheckpointError: the checkpoint cannot be used.
     """
     with kept_process_state(), known_causes():
+        import_modules(options.imports)
         use_device(options.device)
         yield _detector(options, Checkpoint.open(options.checkpoint), say)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mmcnn.compat.moved import renamed_arguments
+from mmcnn.compat.packaged_configs import is_packaged
 from mmcnn.config.files import config_folder
 from mmcnn.config.load import Say, load_config
 from mmcnn.config.model import is_classifier
@@ -44,7 +45,7 @@ def convert(
     said: list[str] = []
     if name not in backbone_families():
         configs = [each.stem for each in config_folder().glob('*.py')]
-        if name not in configs and not Path(name).is_file():
+        if name not in configs and not Path(name).is_file() and not is_packaged(name):
             known = nearest(name, [*backbone_families(), *configs])
             raise UsageError(f"no network and no config is called '{name}'; {known}")
         named = load_config(name)

@@ -27,6 +27,7 @@ from mmcnn.models.wiring import set_num_classes
 from mmcnn.runs.classes_of_data import choice_of, other_classes, shown_classes, trained_classes
 from mmcnn.runs.data_sets import inner_dataset, read_as_coco, single_dataset
 from mmcnn.runs.drawn_split import draw_for, other_images, record_draw
+from mmcnn.runs.masks import check_masks
 
 #: Folders of the demo data in the user's cache: for detectors, for classifiers.
 DEMO_DATA, DEMO_CLASSES = 'demo', 'demo_classes'
@@ -62,9 +63,9 @@ def set_data(
         what the folder holds; None for a detector's own data.
 
     Raises:
-        UsageError: the config's own data is not there, the checkpoint was trained on other classes, or ``classes`` are
-            none of the folder's.
-        DataError: the folder's is not usable.
+        UsageError: the config's own data is not there or is of a kind that no folder has, the checkpoint was trained on
+            other classes, or ``classes`` are none of the folder's.
+        DataError: the folder's is not usable, or lacks the masks that the config reads.
     """
     if skip_bad and data in (None, 'demo'):
         raise UsageError('skip_bad=True needs data=PATH: no other data is checked image by image')
@@ -142,6 +143,7 @@ def _detector_folder(
             f'note: evaluated are {len(evaluated)} of the {len(trained)} classes of the checkpoint: '
             f'{shown_classes(evaluated)}'
         )
+    check_masks(cfg, folder, SPLITS)
     set_num_classes(cfg.model, len(folder.classes))
     record_draw(cfg, folder.drawn, folder.root)
     return folder

@@ -34,6 +34,7 @@ from mmcnn.runs.results import EvaluateResult, TrainResult, by_name, main_number
 from mmcnn.runs.work_dirs import check_writable
 from mmcnn.weights.checkpoint import Checkpoint
 from mmcnn.weights.loading import load_state, load_weights
+from mmcnn.weights.schemes import register_schemes
 
 #: Held-out images in the image grid, and the score they are drawn at where no validation has found a better one.
 GRID_IMAGES, GRID_SCORE = 8, 0.25
@@ -77,6 +78,7 @@ def train(
     console = console or Console(verbose=True, launcher=cfg.get('launcher', 'none'))
     check_writable(cfg.work_dir)
     join_ranks(cfg)
+    register_schemes()
     _drop_helpers(cfg)
     resumes = cfg.get('resume')
     if cfg.get('load_from') and checkpoint is None:

@@ -10,6 +10,7 @@ WITHOUT_MEANING = {
     'config': 'the network is in the file',
     'backbone': 'the network is in the file',
     'cfg_options': 'there is no config',
+    'imports': 'the network is in the file',
     'img_size': 'the file says which sizes it takes; mmcnn export --img-size makes one for another',
     'device': "it runs on the CPU; mmcnn.runtime.Detector(provider='cuda') runs it elsewhere",
     'workers': 'images are read as they are needed',

@@ -31,6 +31,7 @@ class Option:
     choices: Sequence[str] | None = None
     minimum: float | None = None
     maximum: float | None = None
+    flag: str | None = None  # what the command line calls it, once for each value; None: as the field is called
 
 
 #: The types that fields have: what fits each (a bool is an integer to Python only), and its name in a message.
@@ -76,6 +77,15 @@ class ModelOptions(Options):
     cfg_options: Annotated[Mapping[str, Any], Option('override any config entry', 'KEY=VALUE')] = field(
         default_factory=dict
     )
+    imports: Annotated[
+        Sequence[str] | None,
+        Option(
+            'import this module of your own, which registers a backbone or what else the config names; may be '
+            'repeated. A checkpoint names such modules too, and they are only imported if you say so',
+            'MODULE',
+            flag='import',
+        ),
+    ] = None
     device: Annotated[
         str | int | None,
         Option('cpu, cuda, or cuda:N or N for one of several (default: a GPU if there is one)', 'DEVICE'),

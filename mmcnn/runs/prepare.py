@@ -51,6 +51,7 @@ from mmcnn.runs.training import (
 )
 from mmcnn.runs.work_dirs import RunKind
 from mmcnn.weights.checkpoint import Checkpoint
+from mmcnn.weights.own_modules import import_modules, record_imports
 from mmcnn.weights.recorded_config import other_normalisation
 
 
@@ -110,6 +111,7 @@ def prepare(
     notes: list[str] = []
     warnings: list[str] = []
     training = isinstance(options, TrainOptions)
+    import_modules(options.imports)
     use_device(options.device)
     if training:
         cfg, checkpoint, trained = load_config(options.config, say=notes.append), None, None
@@ -118,6 +120,7 @@ def prepare(
             options.config, options.checkpoint, notes.append, names_needed=options.data is None
         )
         trained = _trained(cfg, checkpoint, named=options.config is not None)
+    record_imports(cfg, options.imports)
     check_structure(cfg)
     say_unread(cfg, notes.append)
     check_launcher(options.launcher)

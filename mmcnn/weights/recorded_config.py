@@ -4,75 +4,17 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import mmengine.registry
-import mmengine.runner
 from mmengine.config import Config
 
-import mmcnn.registry
-from mmcnn.compat.moved import renamed_arguments
+from mmcnn.compat.moved import moved_names, renamed_arguments
 from mmcnn.errors import CheckpointError
-from mmcnn.ops import NMS_KINDS
+from mmcnn.weights.own_modules import recorded_imports
+from mmcnn.weights.recorded_types import UnknownTypeError, check_types, refused
 
-#: Scopes whose registries a recorded config may build from.
-SCOPES = ('mmengine', 'mmcv', 'mmdet', 'mmcnn')
-#: Entries that MMEngine or mmcnn looks up in a registry; so are all whose names end in ``_type``.
-TYPE_KEYS = ('type', 'detector', 'constructor')
-#: Values of ``type`` that are looked up elsewhere: kinds of NMS and of RoI operator.
-KINDS = (*NMS_KINDS, 'nms', 'RoIAlign')
-#: Packages and modules whose types work on tensors and images and do no more. MMDetection's trackers evaluate strings
-#: of their config, its distilling detectors, language models and other data sets fetch and unpickle files, as do some
-#: of its other metrics; that of Cityscapes deletes a folder which its config names.
-HARMLESS = (
-    'mmcnn',
-    'torch',
-    'mmcv.cnn.bricks',
-    'mmcv.ops',
-    'mmcv.transforms',
-    'mmengine.dataset',
-    'mmengine.evaluator.evaluator',
-    'mmengine.hooks',
-    'mmengine.model',
-    'mmengine.optim',
-    'mmengine.runner.log_processor',
-    'mmengine.runner.loops',
-    'mmengine.utils.dl_utils.parrots_wrapper',
-    'mmengine.visualization',
-    'mmdet.datasets.coco',
-    'mmdet.datasets.dataset_wrappers',
-    'mmdet.datasets.samplers',
-    'mmdet.datasets.transforms.colorspace',
-    'mmdet.datasets.transforms.formatting',
-    'mmdet.datasets.transforms.geometric',
-    'mmdet.datasets.transforms.loading',
-    'mmdet.datasets.transforms.transforms',
-    'mmdet.datasets.transforms.wrappers',
-    'mmdet.datasets.voc',
-    'mmdet.engine.hooks',
-    'mmdet.engine.schedulers',
-    *(f'mmdet.evaluation.metrics.{name}_metric' for name in ('coco', 'lvis', 'openimages', 'voc')),
-    'mmdet.models.backbones',
-    'mmdet.models.data_preprocessors',
-    'mmdet.models.dense_heads',
-    *(
-        f'mmdet.models.detectors.{name}'
-        for name in ('atss', 'cascade_rcnn', 'faster_rcnn', 'fcos', 'gfl', 'retinanet', 'rtmdet')
-    ),
-    *(f'mmdet.models.detectors.{name}' for name in ('single_stage', 'two_stage', 'yolo', 'yolof', 'yolox')),
-    'mmdet.models.layers',
-    'mmdet.models.losses',
-    'mmdet.models.necks',
-    'mmdet.models.roi_heads',
-    'mmdet.models.task_modules.assigners',
-    'mmdet.models.task_modules.coders',
-    'mmdet.models.task_modules.prior_generators',
-    'mmdet.models.task_modules.samplers',
-    'mmdet.models.test_time_augs',
-    'mmdet.visualization',
-)
+__getattr__ = moved_names(__name__)
 
 #: Looks at a dict of a config, its node and the file's path, and gives the dict back.
 Check = Callable[[dict, ast.expr, str], dict]
@@ -203,9 +145,11 @@ def parse_literals(text: str, path: str, check: Check | None = None) -> dict[str
         for statement in ast.parse(text).body:
             match statement:
                 case ast.Assign(targets=[ast.Name(id=name)], value=value):
-                    values[name] = _literal(value, path, check or _checked)
+                    values[name] = _literal(value, path, check or check_types)
                 case _:
-                    raise _refused(statement, path)
+                    raise refused(statement, path)
+    except UnknownTypeError as error:
+        raise error.with_imports(recorded_imports(text)) from None
     except CheckpointError:
         raise
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
@@ -234,41 +178,4 @@ def _literal(node: ast.expr, path: str, check: Check) -> Any:
             return check({k.arg: _literal(k.value, path, check) for k in keywords}, node, path)
         case ast.Call(func=ast.Name(id='dict'), args=[ast.Dict() as items], keywords=[]):  # keys that are no names
             return _literal(items, path, check)
-    raise _refused(node, path)
-
-
-def _checked(value: dict, node: ast.AST, path: str) -> dict:
-    for key, kind in value.items():
-        is_type = key in TYPE_KEYS or str(key).endswith('_type')
-        if is_type and isinstance(kind, str) and kind not in KINDS:
-            scope, _, name = kind.rpartition('.')
-            if (scope and scope not in SCOPES) or name not in _harmless():
-                raise _refused(node, path, f'{key}={kind!r}')
-    if value.get('proposal_file'):  # MMDetection unpickles it
-        raise _refused(node, path, f'proposal_file={value["proposal_file"]!r}')
-    return value
-
-
-@cache
-def _harmless() -> frozenset[str]:
-    """Names in the registries of MMEngine, MMDetection and mmcnn that stand for nothing but harmless parts."""
-    import mmdet.registry
-
-    names: set[str] = set()
-    others: set[str] = set()
-    for package in (mmengine.registry, mmdet.registry, mmcnn.registry):
-        for registry in vars(package).values():
-            if isinstance(registry, mmengine.registry.Registry):
-                registry.import_from_location()
-                for name, part in registry.module_dict.items():
-                    module = getattr(part, 'func', part).__module__ + '.'
-                    (names if module.startswith(tuple(f'{each}.' for each in HARMLESS)) else others).add(name)
-    return frozenset(names - others)
-
-
-def _refused(node: ast.AST, path: str, what: str = '') -> CheckpointError:
-    line = (what or ast.unparse(node)).splitlines()[0][:80]
-    return CheckpointError(
-        f'the config inside {path} is refused, line {node.lineno}: `{line}` is not plain data and could run code; '
-        'nothing was run. Name the config file instead'
-    )
+    raise refused(node, path)

@@ -13,6 +13,7 @@ import torch
 from mmdet.evaluation import CocoMetric
 from mmdet.models import BatchSyncRandomResize
 from mmdet.structures import DetDataSample
+from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.device import get_device
 from mmengine.hooks import CheckpointHook
@@ -193,6 +194,12 @@ def coco_api():
     assert '_coco_api' in CocoMetric.compute_metrics.__code__.co_names
 
 
+def bases():
+    assert '_get_cfg_path' in Config._file2dict.__code__.co_names
+    assert parameters(Config._get_cfg_path) == ['cfg_path', 'filename']
+    assert Config._get_cfg_path('b.py', '/a/c.py') == ('/a/b.py', None)
+
+
 def back_ends():
     assert BaseVisBackend.__abstractmethods__ == {'experiment', '_init_env'}
 
@@ -224,6 +231,7 @@ CHECKS = {
     f'{LOOP}._decide_current_val_interval': loop,
     'mmengine.dataset.BaseDataset._metainfo': metainfo,
     'mmdet.evaluation.CocoMetric._coco_api': coco_api,
+    'mmengine.config.Config._get_cfg_path': bases,
     'mmengine.visualization.vis_backend.BaseVisBackend._init_env': back_ends,
 }
 

@@ -34,6 +34,22 @@ def test_config_by_name_or_path(name, tmp_path, monkeypatch):
     assert cfg.model.bbox_head.num_classes == 7
 
 
+@pytest.mark.parametrize('name', ['mmdet::retinanet/retinanet_r50_fpn_1x_coco', f'mmcnn::{CONFIG}.py'])
+def test_config_by_its_package_and_name(name):
+    cfg = load_config(name)
+    assert cfg.filename.endswith(f'{name.partition("::")[2].removesuffix(".py")}.py')
+    assert cfg.model.bbox_head.type in ('RetinaHead', 'mmcnn.YOLOHead')
+
+
+def test_a_mistyped_name_of_a_package_is_refused_with_the_nearest(tmp_path):
+    words = r"mmdet has no config 'retinanet/retinanet_r50_fpn_1x'; did you mean retinanet/retinanet_r50_fpn_1x_coco"
+    with pytest.raises(UsageError, match=f'^{words}'):
+        load_config('mmdet::retinanet/retinanet_r50_fpn_1x')
+    (tmp_path / 'mine.py').write_text("_base_ = 'mmdet::retinanet/retinanet_r50_fpn_1x'\n")
+    with pytest.raises(UsageError, match=f'mine.py. cannot be read as a config: {words}'):
+        load_config(str(tmp_path / 'mine.py'))
+
+
 def test_own_file_comes_before_the_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / CONFIG).with_suffix('.py').write_text('x = 1\n')

@@ -1,0 +1,83 @@
+"""MMDetection's own tools (``mmdet/.mim/tools``), found by name and run in a process where mmcnn has been imported.
+
+Run by their paths they end with ``No module named 'mmcv._ext'`` beside mmcv-lite (mmdetection issue 11475).
+"""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmcnn.compat import requirements
+from mmcnn.compat.packaged_configs import is_packaged, package_folder, packaged_config
+from mmcnn.errors import DependencyError, UsageError
+from mmcnn.nearest import nearest
+
+
+def tools() -> dict[str, Path]:
+    """All tools by their paths below the folder, without ``.py``, outer ones first: ``analysis_tools/get_flops``.
+
+    Raises:
+        DependencyError: MMDetection is not installed, or came without its tools.
+    """
+    package = package_folder('mmdet')
+    if package is None:
+        raise DependencyError('MMDetection is not installed: pip install mmdet')
+    folder = next((each for each in (package / '.mim' / 'tools', package.parent / 'tools') if each.is_dir()), None)
+    if folder is None:
+        raise DependencyError(f'{package} has no tools: looked in {package / ".mim" / "tools"}')
+    paths = sorted(folder.rglob('*.py'), key=lambda path: (len(path.parts), path))
+    return {path.relative_to(folder).with_suffix('').as_posix(): path for path in paths}
+
+
+def find_tool(name: str) -> Path:
+    """A tool by its name; of several of one name that in the fewest folders, the others by their paths.
+
+    Args:
+        name: ``browse_dataset``, ``analysis_tools/mot/browse_dataset``; ``tools/`` before it and ``.py`` after it may
+            stand there.
+
+    Raises:
+        UsageError: there is none; the nearest are listed.
+        DependencyError: see :func:`tools`.
+    """
+    known = tools()
+    wanted = name.removeprefix('tools/').removesuffix('.py')
+    found = [known[each] for each in known if each == wanted or each.endswith(f'/{wanted}')]
+    if not found:
+        names = {each.rpartition('/')[2]: None for each in known}
+        raise UsageError(
+            f"MMDetection has no tool '{name}'; {nearest(wanted, names)} (mmcnn run mmdet-tool lists all {len(known)})"
+        )
+    return found[0]
+
+
+def run_tool(name: str, arguments: Sequence[str]) -> None:
+    """Runs a tool in this process, as ``python PATH ARGUMENTS`` would; what it raises comes through.
+
+    A config that is named by its package, ``mmdet::retinanet/retinanet_r50_fpn_1x_coco``, reaches the tool as the path
+    that it reads.
+
+    Raises:
+        UsageError: there is no such tool or config, or the tool is for other heads than the config's.
+        DependencyError: see :func:`tools`.
+    """
+    requirements.check()
+    path = find_tool(name)
+    arguments = [str(packaged_config(each)) if is_packaged(each) else each for each in arguments]
+    before = sys.argv, sys.path[:]
+    sys.argv = [str(path), *arguments]
+    sys.path.insert(0, str(path.parent))
+    try:
+        runpy.run_path(str(path), run_name='__main__')
+    except AttributeError as error:
+        if path.stem == 'optimize_anchors' and 'anchor_generator' in str(error):
+            raise UsageError(
+                "optimize_anchors reads model.bbox_head.anchor_generator, which MMDetection's YOLOV3Head has and the "
+                'head of this config does not: mmcnn anchors proposes anchors for ours'
+            ) from error
+        raise
+    finally:
+        sys.argv, sys.path[:] = before
