@@ -1,0 +1,66 @@
+"""What the check of a GPU can be told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from mmcnn.errors import UsageError
+from mmcnn.runs.options import Option, Options
+
+#: The stages in the order in which they run, each with its share of the minutes.
+STAGES = {
+    'card': 0.04,
+    'parity': 0.12,
+    'operators': 0.05,
+    'determinism': 0.14,
+    'speed': 0.52,
+    'latency': 0.13,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class GpuCheckOptions(Options):
+    """What the check of a GPU can be told.
+
+    Raises:
+        UsageError: the check is to run on the CPU and is not the tiny one, which alone is quick enough there.
+    """
+
+    minutes: Annotated[float, Option('how long it may take, all in all (default: 8)', 'M', minimum=0)] = 8.0
+    stages: Annotated[
+        Sequence[str], Option('only these stages, with commas (default: all)', 'NAME', choices=tuple(STAGES))
+    ] = tuple(STAGES)
+    only: Annotated[
+        str | None, Option('only measurements with this in their name, such as yolov5_s or bf16', 'TEXT')
+    ] = None
+    data: Annotated[
+        str | None, Option('a data folder to train detectors on (default: drawn photographs of 80 classes)', 'PATH')
+    ] = None
+    workers: Annotated[
+        int | None, Option('data-loading processes (default: one a core but for two, 16 at most)', 'N', minimum=0)
+    ] = None
+    cache_gb: Annotated[float, Option('memory for decoded images, in 10^9 bytes (default: 0)', 'G', minimum=0)] = 0.0
+    batch_size: Annotated[
+        int | None, Option('images per batch (default: by recipe and memory of the card)', 'N', minimum=1)
+    ] = None
+    train: Annotated[
+        str | None,
+        Option('instead of the stages, a real training with AP on this data, 5 minutes by default', 'demo|PATH'),
+    ] = None
+    config: Annotated[str, Option('config of that training (default: yolov4_cspdarknet53)', 'NAME')] = (
+        'yolov4_cspdarknet53'
+    )
+    device: Annotated[str, Option('cuda, or cpu with --tiny', choices=('cuda', 'cpu'))] = 'cuda'
+    tiny: Annotated[
+        bool, Option('narrow networks and small images: tries the program itself, its speeds say nothing')
+    ] = False
+    out: Annotated[str | Path, Option('the results (default: gpu_check.json)', 'FILE')] = 'gpu_check.json'
+    table: Annotated[str | Path | None, Option('measure nothing: print the tables of these results', 'FILE')] = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.device == 'cpu' and not self.tiny:
+            raise UsageError('device=cpu: there is no GPU to check; tiny=True tries the program itself on the CPU')
