@@ -61,8 +61,8 @@ def _speed(found: dict[str, Any], stages: dict[str, Any]) -> str:
         rows.append([
             name, each.get('batch_size'), _shape(each), each.get('step_images_per_second'),
             each.get('images_per_second'), aim, _percent(each.get('waiting_share')),
-            each.get('loader_images_per_second'), each.get('memory_gb'), _percent(share), each.get('kernels'), _sum(each.get('waits')),
-            _percent(each.get('idle_share')),
+            each.get('loader_images_per_second'), each.get('memory_gb'), _percent(share), each.get('kernels'),
+            _sum(each.get('waits')), _percent(each.get('idle_share')),
         ])  # fmt: skip
     heads = [
         'training', 'batch', 'input', 'step, images/s', 'with loader', 'aim', 'waiting', 'loader alone', 'GB',
