@@ -79,17 +79,21 @@ def _speed(found: dict[str, Any], stages: dict[str, Any]) -> str:
 
 
 def _parity(found: dict[str, Any], stages: dict[str, Any]) -> str:
-    rows = [
-        [
-            recipe, precision, _number(each[precision]['loss_error']), _number(each[precision]['loss_error_bound']),
-            _number(each[precision]['gradient_error']), _number(each[precision]['gradient_error_bound']),
-            'yes' if each[precision]['passed'] else '**no**',
-        ]
-        for recipe, each in found.items()
-        for precision in ('fp32', 'bf16', 'fp16')
-        if precision in each
-    ]  # fmt: skip
-    return _markdown(['recipe', 'precision', 'loss', 'bound', 'gradient', 'bound', 'within'], rows)
+    rows = []
+    for recipe, each in found.items():
+        for precision in ('fp32', 'batch_fp32', 'bf16', 'fp16'):
+            if values := each.get(precision):
+                shown = [_number(values.get(f'{key}{end}')) for key, end in _ERRORS]
+                rows.append([recipe, _PRECISIONS.get(precision, precision), *shown, _yes(values['passed'])])
+    heads = ['recipe', 'precision', 'loss', 'bound', 'gradient', 'bound', 'worst layer', 'bound', 'within']
+    return _markdown(heads, rows)
+
+
+_ERRORS = (
+    *(('loss_error', ''), ('loss_error', '_bound'), ('gradient_error', ''), ('gradient_error', '_bound')),
+    *(('layer_error', ''), ('layer_bound', '')),
+)
+_PRECISIONS = {'fp32': 'fp32, statistics fixed', 'batch_fp32': 'fp32, statistics of the batch'}
 
 
 def _operators(found: dict[str, Any], stages: dict[str, Any]) -> str:
@@ -99,7 +103,7 @@ def _operators(found: dict[str, Any], stages: dict[str, Any]) -> str:
             if isinstance(values, dict):
                 same = values.get('same_as_cpu', values.get('passed'))
                 rows.append([
-                    name if key in _RATES else '', key, _number(values.get('error')), 'yes' if same else '**no**',
+                    name if key in _RATES else '', key, _number(values.get('error')), _yes(same),
                     values.get('ms'), values.get('ms_of_torchvision'),
                 ])  # fmt: skip
     return _markdown(['operator', 'case', 'error', 'right', 'ms', "torchvision's"], rows)
@@ -152,3 +156,7 @@ def _number(value: float | None) -> str | None:
 
 def _sum(counts: dict[str, float] | None) -> float | None:
     return None if counts is None else round(sum(counts.values()), 1)
+
+
+def _yes(passed: bool) -> str:
+    return 'yes' if passed else '**no**'
