@@ -6,6 +6,7 @@ operators    NMS, RoIAlign and focal loss against a reference, with torchvision'
 determinism  the same training twice, and killed and resumed: SHA-256 of the weights, and what determinism costs
 speed        images a second, memory, waiting, kernels and waits of trainings
 latency      from images to detections, by the size of the batch
+compiled     as speed, with torch.compile, which takes what is left of the minutes
 
 Every result is written to --out as soon as it is there, and printed; a measurement that fails stops no other. The
 tables at the end are for docs/benchmarks.md. --train is a call of its own.
@@ -32,13 +33,14 @@ def main() -> None:
         options = options_from(parser.parse_args(), GpuCheckOptions)
         from mmcnn.benchmarks.gpu.check import check
         from mmcnn.benchmarks.gpu.results import read_results
-        from mmcnn.benchmarks.gpu.stages import measurements
+        from mmcnn.benchmarks.gpu.stages import measurements, of_training
         from mmcnn.benchmarks.gpu.table import tables
 
         if options.table is not None:
             print(tables(read_results(options.table)))
             return
-        results = check(options, measurements(), lambda line: print(line, flush=True))
+        chosen = measurements() if options.train is None else of_training(options.train, options.config)
+        results = check(options, chosen, lambda line: print(line, flush=True))
         print(f'\n{tables(results.content)}\n\n{results.path} has all of it.')
 
 

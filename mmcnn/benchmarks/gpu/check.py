@@ -44,12 +44,12 @@ def check(options: GpuCheckOptions, measurements: Sequence[Measurement], say: Sa
     """
     chosen = _chosen(options, measurements)
     stages = dict.fromkeys(each.stage for each in chosen)
-    budget = Budget(60 * options.minutes, {stage: STAGES.get(stage, 1.0) for stage in stages})
+    budget = Budget(options.seconds, {stage: STAGES.get(stage, 1.0) for stage in stages})
     results = Results(options.out, _about(options))
     worker = Worker(results.path.with_suffix('.log'))
     try:
         with tempfile.TemporaryDirectory(prefix='gpu_check-') as folder:
-            detectors, classifiers = data.draw(Path(folder), options.tiny)
+            detectors, classifiers = ('', '') if options.train else data.draw(Path(folder), options.tiny)
             circumstances = Circumstances(
                 device=options.device,
                 tiny=options.tiny,
@@ -68,11 +68,13 @@ def check(options: GpuCheckOptions, measurements: Sequence[Measurement], say: Sa
                     _measure(worker, measurement, circumstances, allowed, budget.left(), results, say)
     finally:
         worker.close()
-        results.about(seconds=round(60 * options.minutes - budget.left(), 1))
+        results.about(seconds=round(options.seconds - budget.left(), 1))
     return results
 
 
 def _chosen(options: GpuCheckOptions, measurements: Sequence[Measurement]) -> list[Measurement]:
+    if options.train is not None:
+        return [*measurements]
     wanted = [each for each in measurements if each.stage in options.stages]
     if options.only is not None:
         # The rates of the card are what the others are seen against, and they say how much memory there is.
@@ -120,7 +122,7 @@ def story(found: dict) -> str:
         parts.append(f'FAILED, {found["cause"]}')
     if 'passed' in found:
         parts.append('passed' if found['passed'] else 'DIFFERS')
-    if 'images_per_second' in found:
+    if 'waiting_share' in found:
         parts.append(f'{found["images_per_second"]} images/s, {found["waiting_share"]:.1%} waiting')
     if 'step_images_per_second' in found:
         parts.append(f'step alone {found["step_images_per_second"]} images/s')
@@ -130,6 +132,9 @@ def story(found: dict) -> str:
         parts.append(f'{found["kernels"]:.0f} kernels, {sum(found["waits"].values()):.0f} waits a step')
     if 'bf16_tflops' in found:
         parts.append(f'{found.get("card", "cpu")}, bf16 {found["bf16_tflops"]} TFLOP/s')
+    if 'validations' in found:
+        best = max((each['AP'] for each in found['validations']), default=None)
+        parts.append(f'{found["epochs"]} epochs, {found["ended"]}, best AP {best}')
     parts += [f'{key}: {each["end_to_end_ms"]} ms' for key, each in found.items() if 'end_to_end_ms' in str(each)]
     return ', '.join(parts) or found['outcome']
 

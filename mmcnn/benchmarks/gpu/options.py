@@ -13,12 +13,15 @@ from mmcnn.runs.options import Option, Options
 #: The stages in the order in which they run, each with its share of the minutes.
 STAGES = {
     'card': 0.04,
-    'parity': 0.12,
-    'operators': 0.05,
-    'determinism': 0.14,
-    'speed': 0.52,
-    'latency': 0.13,
+    'parity': 0.13,
+    'operators': 0.04,
+    'determinism': 0.2,
+    'speed': 0.41,
+    'latency': 0.1,
+    'compiled': 0.08,
 }
+#: Minutes of the stages and of a training, where nothing else is said.
+MINUTES, TRAINING_MINUTES = 8.0, 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +32,9 @@ class GpuCheckOptions(Options):
         UsageError: the check is to run on the CPU and is not the tiny one, which alone is quick enough there.
     """
 
-    minutes: Annotated[float, Option('how long it may take, all in all (default: 8)', 'M', minimum=0)] = 8.0
+    minutes: Annotated[
+        float | None, Option('how long it may take, all in all (default: 8; with --train 5)', 'M', minimum=0)
+    ] = None
     stages: Annotated[
         Sequence[str], Option('only these stages, with commas (default: all)', 'NAME', choices=tuple(STAGES))
     ] = tuple(STAGES)
@@ -48,7 +53,7 @@ class GpuCheckOptions(Options):
     ] = None
     train: Annotated[
         str | None,
-        Option('instead of the stages, a real training with AP on this data, 5 minutes by default', 'demo|PATH'),
+        Option('instead of the stages, a real training with AP on this data', 'demo|PATH'),
     ] = None
     config: Annotated[str, Option('config of that training (default: yolov4_cspdarknet53)', 'NAME')] = (
         'yolov4_cspdarknet53'
@@ -64,3 +69,11 @@ class GpuCheckOptions(Options):
         super().__post_init__()
         if self.device == 'cpu' and not self.tiny:
             raise UsageError('device=cpu: there is no GPU to check; tiny=True tries the program itself on the CPU')
+        if self.train is not None and (self.stages != tuple(STAGES) or self.only is not None):
+            raise UsageError(f'train={self.train}: the training is a call of its own, without stages and only')
+
+    @property
+    def seconds(self) -> float:
+        """How long it may take."""
+        default = MINUTES if self.train is None else TRAINING_MINUTES
+        return 60 * (default if self.minutes is None else self.minutes)

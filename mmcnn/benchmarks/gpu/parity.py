@@ -32,7 +32,7 @@ from mmcnn.compat.private_names import BatchNorm
 from mmcnn.engine.random_state import seed_from
 
 #: Side of the images in pixels, and images.
-SIZE, IMAGES = 192, 2
+SIZE, IMAGES = 128, 2
 #: How much farther from float64 the device may be than the CPU in the same precision.
 FACTOR = 10.0
 #: Share below which no difference counts: the rounding of one float32.
