@@ -55,8 +55,8 @@ def measure(circumstances: Circumstances, timer: Timer, report: Report, *, recip
             killed.wait()
             report(killed_with=sorted(path.name for path in runs['killed'].glob('*.pth')))
             processes['resumed'] = _start(recipe, circumstances, data, runs['killed'], ('--resume',))
-            for process in processes.values():
-                _end(process)
+            for name, process in processes.items():
+                _end(process, runs[{'resumed': 'killed'}.get(name, name)])
         finally:
             for process in processes.values():
                 process.kill()
@@ -102,24 +102,24 @@ def _start(
         '--cfg-options', *(f'{key}={value}' for key, value in options.items()),
     ]  # fmt: skip
     path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get('PYTHONPATH')]))
-    return subprocess.Popen(
-        [*map(str, command)],
-        env=dict(os.environ, PYTHONPATH=path, **ENVIRONMENT),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    with open(_said(work_dir), 'ab') as said:
+        return subprocess.Popen(
+            [*map(str, command)], env=dict(os.environ, PYTHONPATH=path, **ENVIRONMENT), stdout=said, stderr=said
+        )
+
+
+def _said(work_dir: Path) -> Path:
+    return work_dir.with_suffix('.txt')
 
 
 def _wait_for(path: Path, process: subprocess.Popen) -> None:
     while not path.exists():
         if process.poll() is not None:
-            _end(process)
+            _end(process, path.parent)
         time.sleep(0.05)
 
 
-def _end(process: subprocess.Popen) -> None:
-    _, said = process.communicate()
-    if process.returncode:
-        last = (said.strip().splitlines() or [''])[-1]
+def _end(process: subprocess.Popen, work_dir: Path) -> None:
+    if process.wait():
+        last = (_said(work_dir).read_text(errors='replace').strip().splitlines() or [''])[-1]
         raise TrainingError(f'a training ended with exit code {process.returncode}: {last}')
