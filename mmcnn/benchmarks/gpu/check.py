@@ -16,6 +16,7 @@ from mmcnn.benchmarks.gpu.measurement import Circumstances, Measurement
 from mmcnn.benchmarks.gpu.options import STAGES, GpuCheckOptions
 from mmcnn.benchmarks.gpu.process import Worker
 from mmcnn.benchmarks.gpu.results import DONE, FAILED, LEFT_OUT, Results
+from mmcnn.device import device_called
 from mmcnn.errors import UsageError
 
 #: Seconds without which a measurement says nothing.
@@ -44,6 +45,7 @@ def check(options: GpuCheckOptions, measurements: Sequence[Measurement], say: Sa
     """
     chosen = _chosen(options, measurements)
     stages = dict.fromkeys(each.stage for each in chosen)
+    device_called(options.device)  # before anything is drawn
     budget = Budget(options.seconds, {stage: STAGES.get(stage, 1.0) for stage in stages})
     results = Results(options.out, _about(options))
     worker = Worker(results.path.with_suffix('.log'))
@@ -160,7 +162,7 @@ def _about(options: GpuCheckOptions) -> dict:
         cores=len(os.sched_getaffinity(0)),
         python=platform.python_version(),
         torch=torch.__version__,
-        data='drawn photographs of 640 x 480 px, 80 classes' if options.data is None else str(options.data),
+        data=options.train or options.data or 'drawn photographs of 640 x 480 px, 80 classes',
         began=time.strftime('%Y-%m-%d %H:%M:%S'),
     )
 

@@ -48,23 +48,34 @@ def measure(circumstances: Circumstances, timer: Timer, report: Report, *, recip
     precisions = ('fp32', *_HALF) if device.type == 'cuda' else ('fp32',)
     calls = [(precision, batch) for precision in precisions for batch in batches]
     for number, (precision, batch) in enumerate(calls):
-        half = _HALF.get(precision)
-        context = torch.autocast(device.type, half) if half is not None else contextlib.nullcontext()
-        chosen = images[:batch]
-        with torch.no_grad(), context:
-            prepared = detector.prepare(chosen)
-            each = {
-                'network_ms': lambda prepared=prepared: detector.model(prepared['inputs'], mode='tensor'),
-                'predict_ms': lambda prepared=prepared: detector.model(**prepared, mode='predict'),
-                'end_to_end_ms': lambda chosen=chosen: detector.batch(chosen),
-            }
-            if hasattr(detector.model, 'roi_head'):
-                del each['network_ms']  # what it does next depends on what it finds
-            seconds = timer.left() / (len(calls) - number) / len(each)
-            found = {name: round(1e3 * _median(call, seconds, device), 3) for name, call in each.items()}
-        found['images_per_second'] = round(1e3 * batch / found['end_to_end_ms'], 1)
-        found['input_shape'] = list(prepared['inputs'].shape)
+        seconds = timer.left() / (len(calls) - number)
+        try:
+            found = _times(detector, images[:batch], _HALF.get(precision), seconds)
+        except RuntimeError as error:  # a precision that an operator does not take, or too little memory
+            found = dict(failed=str(error).splitlines()[0])
         report(**{f'{precision}, batch {batch}': found})
+
+
+def _times(
+    detector: Detector, images: list[np.ndarray], half: torch.dtype | None, seconds: float
+) -> dict[str, float | list[int]]:
+    device = next(detector.model.parameters()).device
+    context = torch.autocast(device.type, half) if half is not None else contextlib.nullcontext()
+    with torch.no_grad(), context:
+        prepared = detector.prepare(images)
+        calls = {
+            'network_ms': lambda: detector.model(prepared['inputs'], mode='tensor'),
+            'predict_ms': lambda: detector.model(**prepared, mode='predict'),
+            'end_to_end_ms': lambda: detector.batch(images),
+        }
+        if hasattr(detector.model, 'roi_head'):
+            del calls['network_ms']  # what it does next depends on what it finds
+        found = {name: round(1e3 * _median(call, seconds / len(calls), device), 3) for name, call in calls.items()}
+    return dict(
+        found,
+        images_per_second=round(1e3 * len(images) / found['end_to_end_ms'], 1),
+        input_shape=list(prepared['inputs'].shape),
+    )
 
 
 def _detector(circumstances: Circumstances, recipe: str) -> Detector:

@@ -107,7 +107,7 @@ def places_of_waits(step: Callable[[], None]) -> list[list[Any]]:
         finally:
             torch.cuda.set_sync_debug_mode(before)
     places = Counter(
-        f'{_short(each.filename)}:{each.lineno}' for each in found if 'synchroniz' in str(each.message).lower()
+        f'{_short(each.filename)}:{each.lineno}' for each in found if 'called a synchronizing' in str(each.message)
     )
     return [list(pair) for pair in places.most_common()]
 

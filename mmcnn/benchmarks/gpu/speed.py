@@ -62,8 +62,6 @@ def measure(
     report(size=chosen.size, note=chosen.note, workers=circumstances.workers)
 
     def prepared(model: nn.Module) -> None:
-        if channels_last:
-            model.to(memory_format=torch.channels_last)
         for part in ('backbone', 'neck') if compiled else ():
             if getattr(model, part, None) is not None:
                 getattr(model, part).compile(dynamic=False)
@@ -75,6 +73,8 @@ def measure(
                 cfg = complete_config(chosen, circumstances, folder, batch_size=batch_size, options=options)
                 _for_measuring(cfg, precision, deterministic, circumstances)
                 runner = Runner.from_cfg(cfg)
+                if channels_last:  # before averages and momenta are made
+                    runner.model.to(memory_format=torch.channels_last)
                 runner.train_loop.measure(timer, report, prepared, with_loader)
                 runner.train()
             return

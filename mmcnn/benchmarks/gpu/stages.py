@@ -28,7 +28,13 @@ def measurements() -> list[Measurement]:
         Measurement(stage='operators', name='roi_align', function=operators.roi_align),
         Measurement(stage='operators', name='focal_loss', function=operators.focal_loss),
         *(
-            Measurement(stage='determinism', name=recipe, function=determinism.measure, arguments=dict(recipe=recipe))
+            Measurement(
+                stage='determinism',
+                name=recipe,
+                function=determinism.measure,
+                arguments=dict(recipe=recipe),
+                environment=determinism.ENVIRONMENT,
+            )
             for recipe in STEADY
         ),
         *(

@@ -117,12 +117,40 @@ def _latency(found: dict[str, Any], stages: dict[str, Any]) -> str:
         ]
         for recipe, each in found.items()
         for key, values in each.items()
-        if isinstance(values, dict)
+        if 'end_to_end_ms' in str(values)
     ]  # fmt: skip
     return _markdown(['detector', 'precision', 'network, ms', 'with NMS', 'from images', 'images/s'], rows)
 
 
-_TABLES = {'speed': _speed, 'parity': _parity, 'operators': _operators, 'latency': _latency}
+def _determinism(found: dict[str, Any], stages: dict[str, Any]) -> str:
+    rows = []
+    for recipe, each in found.items():
+        times = [found.get(f'{recipe} {how}', {}).get('step_ms') for how in ('as it is', 'deterministic')]
+        if 'passed' in each or any(times):
+            cost = _percent(times[1] / times[0] - 1) if all(times) else None
+            rows.append([recipe, _yes(each['passed']) if 'passed' in each else None, *times, cost])
+    return _markdown(['recipe', 'same weights', 'step, ms', 'deterministic, ms', 'cost'], rows)
+
+
+def _training(found: dict[str, Any], stages: dict[str, Any]) -> str:
+    parts = []
+    for name, each in found.items():
+        if validations := each.get('validations'):
+            line = f'{name}: {each["epochs"]} epochs planned, {each["ended"]}, {each["training_seconds"]} s.'
+            rows = [[one['epoch'], _score(one['AP']), _score(one['AP50'])] for one in validations]
+            parts.append(f'{line}\n\n{_markdown(["epoch", "AP", "AP50"], rows)}')
+    return '\n\n'.join(parts)
+
+
+_TABLES = {
+    'speed': _speed,
+    'compiled': _speed,
+    'parity': _parity,
+    'operators': _operators,
+    'determinism': _determinism,
+    'latency': _latency,
+    'training': _training,
+}
 
 
 def _failures(stages: dict[str, Any]) -> Iterator[str]:
@@ -152,6 +180,10 @@ def _percent(share: float | None) -> str | None:
 
 def _number(value: float | None) -> str | None:
     return None if value is None else f'{float(value):.1e}'
+
+
+def _score(value: float | None) -> str | None:
+    return None if value is None else f'{float(value):.3f}'
 
 
 def _sum(counts: dict[str, float] | None) -> float | None:

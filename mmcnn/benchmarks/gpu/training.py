@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from mmcnn.benchmarks.gpu.measurement import Circumstances, Report, Timer
+from mmcnn.errors import StoppedError
 from mmcnn.plots.curves import read_scalars
 from mmcnn.runs.api import run_training
 from mmcnn.runs.options import TrainOptions
@@ -65,7 +66,7 @@ def measure(circumstances: Circumstances, timer: Timer, report: Report, *, data:
             with kept_process_state():
                 run_training(TrainOptions(work_dir=whole, epochs=epochs, **common))
             report(ended='as planned')
-        except SystemExit:
+        except StoppedError:
             report(ended='stopped: the minutes were used up')
         finally:
             alarm.cancel()
