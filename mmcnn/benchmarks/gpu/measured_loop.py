@@ -76,11 +76,11 @@ class MeasuredTrainLoop(ResumableTrainLoop):
 
     def _batches(self) -> Iterator[Any]:
         while True:
-            self.dataloader.batch_sampler.start(self._epoch, 0)
+            self.dataloader.batch_sampler.start(self.epoch, 0)
             yield from self.dataloader
 
     def _iterate(self, batch: Any) -> None:
-        self.run_iter(self._iter, batch)
+        self.run_iter(self.iter, batch)
 
     def _wait(self) -> None:
         if self._device.type == 'cuda':
