@@ -77,9 +77,9 @@ def check(options: GpuCheckOptions, measurements: Sequence[Measurement], say: Sa
 def _chosen(options: GpuCheckOptions, measurements: Sequence[Measurement]) -> list[Measurement]:
     if options.train is not None:
         return [*measurements]
-    wanted = [each for each in measurements if each.stage in options.stages]
+    # The rates of the card are what all others are seen against, and they say how much memory there is.
+    wanted = [each for each in measurements if each.stage in ('card', *options.stages)]
     if options.only is not None:
-        # The rates of the card are what the others are seen against, and they say how much memory there is.
         wanted = [each for each in wanted if options.only in each.name or each.stage == 'card']
     if options.only is not None and all(each.stage == 'card' for each in wanted):
         names = ', '.join(each.name for each in measurements if each.stage in options.stages)

@@ -36,7 +36,8 @@ class GpuCheckOptions(Options):
         float | None, Option('how long it may take, all in all (default: 8; with --train 5)', 'M', minimum=0)
     ] = None
     stages: Annotated[
-        Sequence[str], Option('only these stages, with commas (default: all)', 'NAME', choices=tuple(STAGES))
+        Sequence[str],
+        Option('only the card and these stages, with commas (default: all)', 'NAME', choices=tuple(STAGES)),
     ] = tuple(STAGES)
     only: Annotated[
         str | None, Option('only measurements with this in their name, such as yolov5_s or bf16', 'TEXT')
