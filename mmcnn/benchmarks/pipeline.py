@@ -30,15 +30,20 @@ def data_folder(path: str | None) -> Iterator[DetectorData]:
         yield check_data(path or make_photographs(Path(folder, 'photographs'))).usable()
 
 
-def make_photographs(root: Path) -> Path:
+def make_photographs(root: Path, num_classes: int = 1, copies: int = 1) -> Path:
     """Draws a data folder of JPEG files that cost a decoder what photographs do: detail at all scales, about 110 KB.
 
-    Each has eight boxes of one class. The last one is that of val.json, all others are train.json's.
+    Each has eight boxes. The last one is that of val.json, all others are train.json's.
+
+    Args:
+        root: of the folder; made.
+        num_classes: of the boxes, which have them in turn.
+        copies: names of each photograph that is trained on (hard links), with boxes of their own: a longer epoch.
     """
     (root / 'images').mkdir(parents=True)
     rng = np.random.default_rng(0)
     width, height = PHOTOGRAPH
-    images, annotations = [], []
+    corners = {}
     for number in range(NUM_PHOTOGRAPHS):
         image = np.full((height, width, 3), 110.0)
         for cell in (1, 2, 4, 8, 32, 160):
@@ -46,16 +51,29 @@ def make_photographs(root: Path) -> Path:
             image += cv2.resize(noise, PHOTOGRAPH, interpolation=cv2.INTER_CUBIC)
         name = f'{number:03d}.jpg'
         cv2.imwrite(str(root / 'images' / name), np.clip(image, 0, 255), [cv2.IMWRITE_JPEG_QUALITY, 88])
+        corners[name] = rng.integers(0, (width - 200, height - 200), (8, 2)).tolist()
+    *trained, validated = corners
+    for name in trained:
+        for copy in range(1, copies):
+            other = f'{Path(name).stem}-{copy}.jpg'
+            (root / 'images' / other).hardlink_to(root / 'images' / name)
+            corners[other] = rng.integers(0, (width - 200, height - 200), (8, 2)).tolist()
+    categories = [dict(id=i + 1, name='thing' if num_classes == 1 else f'thing {i + 1}') for i in range(num_classes)]
+    images, annotations = [], []
+    for number, (name, of_image) in enumerate(corners.items()):
         images.append(dict(id=number, file_name=name, width=width, height=height))
-        for x, y in rng.integers(0, (width - 200, height - 200), (8, 2)).tolist():
+        for x, y in of_image:
+            category, box = 1 + len(annotations) % num_classes, [x, y, 150, 120]
             annotations.append(
-                dict(id=len(annotations), image_id=number, category_id=1, bbox=[x, y, 150, 120], area=18000, iscrowd=0)
+                dict(id=len(annotations), image_id=number, category_id=category, bbox=box, area=18000, iscrowd=0)
             )
-    for name, chosen in (('train.json', images[:-1]), ('val.json', images[-1:])):
+    for file, chosen in (
+        ('train.json', [image for image in images if image['file_name'] != validated]),
+        ('val.json', [image for image in images if image['file_name'] == validated]),
+    ):
         ids = {image['id'] for image in chosen}
         boxes = [each for each in annotations if each['image_id'] in ids]
-        coco = dict(images=chosen, annotations=boxes, categories=[dict(id=1, name='thing')])
-        (root / name).write_text(json.dumps(coco))
+        (root / file).write_text(json.dumps(dict(images=chosen, annotations=boxes, categories=categories)))
     return root
 
 

@@ -1,0 +1,1 @@
+"""What ``tools/gpu_check.py`` measures on a GPU, stage by stage, within a number of minutes."""

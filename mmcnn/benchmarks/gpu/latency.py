@@ -1,0 +1,111 @@
+"""Stage 5: seconds from images in memory to their detections, by the size of the batch."""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmdet.registry import MODELS
+from mmengine.registry import DefaultScope
+
+from mmcnn.benchmarks.gpu.measurement import Circumstances, Report, Timer
+from mmcnn.benchmarks.gpu.recipes import RECIPES, TINY_BATCH, complete_config
+from mmcnn.benchmarks.pipeline import PHOTOGRAPH
+from mmcnn.deployment.random_weights import spread
+from mmcnn.inference.detector import Detector
+
+BATCHES, TINY_BATCHES = (1, 8, 32), (1, 2)
+#: Calls before any is measured, and measured calls at least.
+WARM_UP, LEAST = 3, 5
+#: Calls at most; a median needs no more.
+MOST = 100
+_HALF = {'bf16': torch.bfloat16, 'fp16': torch.float16}
+
+
+def measure(circumstances: Circumstances, timer: Timer, report: Report, *, recipe: str) -> None:
+    """Medians, in milliseconds a batch: the network alone, with NMS, and all from arrays to detections.
+
+    The weights are random, with logits that are set apart, so that NMS has as much to do as it can have.
+
+    Args:
+        circumstances: device.
+        timer: seconds that it may take.
+        report: takes the values, by precision and batch.
+        recipe: a detector's key of :data:`~.recipes.RECIPES`.
+    """
+    batches = TINY_BATCHES if circumstances.tiny else BATCHES
+    detector = _detector(circumstances, recipe)
+    width, height = PHOTOGRAPH
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, (height, width, 3), dtype=np.uint8) for _ in range(max(batches))]
+    device = next(detector.model.parameters()).device
+    precisions = ('fp32', *_HALF) if device.type == 'cuda' else ('fp32',)
+    calls = [(precision, batch) for precision in precisions for batch in batches]
+    for number, (precision, batch) in enumerate(calls):
+        seconds = timer.left() / (len(calls) - number)
+        try:
+            found = _times(detector, images[:batch], _HALF.get(precision), seconds)
+        except RuntimeError as error:  # a precision that an operator does not take, or too little memory
+            found = dict(failed=str(error).splitlines()[0])
+        report(**{f'{precision}, batch {batch}': found})
+
+
+def _times(
+    detector: Detector, images: list[np.ndarray], half: torch.dtype | None, seconds: float
+) -> dict[str, float | list[int]]:
+    device = next(detector.model.parameters()).device
+    context = torch.autocast(device.type, half) if half is not None else contextlib.nullcontext()
+    with torch.no_grad(), context:
+        prepared = detector.prepare(images)
+        calls = {
+            'network_ms': lambda: detector.model(prepared['inputs'], mode='tensor'),
+            'predict_ms': lambda: detector.model(**prepared, mode='predict'),
+            'end_to_end_ms': lambda: detector.batch(images),
+        }
+        if hasattr(detector.model, 'roi_head'):
+            del calls['network_ms']  # what it does next depends on what it finds
+        found = {name: round(1e3 * _median(call, seconds / len(calls), device), 3) for name, call in calls.items()}
+    return dict(
+        found,
+        images_per_second=round(1e3 * len(images) / found['end_to_end_ms'], 1),
+        input_shape=list(prepared['inputs'].shape),
+    )
+
+
+def _detector(circumstances: Circumstances, recipe: str) -> Detector:
+    """A detector with random weights, as it is read from a checkpoint."""
+    with tempfile.TemporaryDirectory() as folder:
+        cfg = complete_config(RECIPES[recipe], circumstances, folder, batch_size=TINY_BATCH, workers=0)
+        torch.manual_seed(0)
+        with DefaultScope.overwrite_default_scope('mmdet'):
+            model = MODELS.build(cfg.model)
+        model.init_weights()
+        spread(model, torch.randn(2, 3, 128, 128))
+        classes = tuple(cfg.train_dataloader.dataset.get('dataset', cfg.train_dataloader.dataset).metainfo.classes)
+        path = Path(folder, 'random.pth')
+        torch.save(dict(state_dict=model.state_dict(), meta=dict(dataset_meta=dict(classes=classes))), path)
+        return Detector(path, cfg, device=circumstances.device, say=lambda line: None)
+
+
+def _median(call: Callable[[], object], seconds: float, device: torch.device) -> float:
+    """Seconds of a call, waited for each time."""
+    times: list[float] = []
+    end = time.perf_counter() + seconds
+    for number in range(WARM_UP + MOST):
+        if time.perf_counter() > end and len(times) >= LEAST:
+            break
+        if device.type == 'cuda':
+            torch.cuda.synchronize(device)
+        start = time.perf_counter()
+        call()
+        if device.type == 'cuda':
+            torch.cuda.synchronize(device)
+        if number >= WARM_UP:
+            times.append(time.perf_counter() - start)
+    return statistics.median(times)

@@ -1,0 +1,107 @@
+"""Stage 4: images a second of a training, memory, waiting, kernels and waits for the device."""
+
+from __future__ import annotations
+
+import gc
+import tempfile
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+from torch import nn
+
+from mmcnn.benchmarks.gpu import measured_loop
+from mmcnn.benchmarks.gpu.measurement import Circumstances, Report, Timer
+from mmcnn.benchmarks.gpu.recipes import RECIPES, batch_size_of, complete_config
+from mmcnn.config.load import dicts_in
+from mmcnn.errors import UsageError
+from mmcnn.runs.process_state import kept_process_state
+
+#: Mixed precision by its name.
+HALF = {'bf16': 'bfloat16', 'fp16': 'float16'}
+#: How often a batch that does not fit is halved.
+HALVINGS = 3
+
+
+def measure(
+    circumstances: Circumstances,
+    timer: Timer,
+    report: Report,
+    *,
+    recipe: str,
+    precision: str = 'fp32',
+    channels_last: bool = False,
+    compiled: bool = False,
+    on_device: bool = False,
+    deterministic: bool = False,
+    with_loader: bool = True,
+) -> None:
+    """Takes the times of a training (:class:`~.measured_loop.MeasuredTrainLoop`).
+
+    Args:
+        circumstances: data and device.
+        timer: seconds that it may take.
+        report: takes the values.
+        recipe: a key of :data:`~.recipes.RECIPES`.
+        precision: 'fp32', which is PyTorch's default (TF32 in convolutions), 'bf16' or 'fp16'.
+        channels_last: memory format of the network.
+        compiled: backbone and neck by ``torch.compile``.
+        on_device: the device draws the mosaics.
+        deterministic: with ``randomness.deterministic``.
+        with_loader: take the time of the loader, too.
+
+    Raises:
+        UsageError: mixed precision on a CPU.
+    """
+    if precision != 'fp32' and circumstances.device == 'cpu':
+        raise UsageError(f'precision={precision}: mixed precision needs a GPU')
+    chosen = RECIPES[recipe]
+    options: dict[str, Any] = {'train_dataloader.dataset.device_augmentation': True} if on_device else {}
+    batch_size = batch_size_of(chosen, circumstances)
+    report(size=chosen.size, note=chosen.note, workers=circumstances.workers)
+
+    def prepared(model: nn.Module) -> None:
+        for part in ('backbone', 'neck') if compiled else ():
+            if getattr(model, part, None) is not None:
+                getattr(model, part).compile(dynamic=False)
+
+    for halving in range(HALVINGS + 1):
+        report(batch_size=batch_size)
+        try:
+            with tempfile.TemporaryDirectory() as folder, kept_process_state():
+                cfg = complete_config(chosen, circumstances, folder, batch_size=batch_size, options=options)
+                _for_measuring(cfg, precision, deterministic, circumstances)
+                runner = Runner.from_cfg(cfg)
+                if channels_last:  # before averages and momenta are made
+                    runner.model.to(memory_format=torch.channels_last)
+                runner.train_loop.measure(timer, report, prepared, with_loader)
+                runner.train()
+            return
+        except torch.OutOfMemoryError:
+            if halving == HALVINGS or batch_size == 1:
+                raise
+            report(did_not_fit=batch_size)
+            batch_size //= 2
+        runner = None  # with all that is on the device
+        gc.collect()
+        torch.cuda.empty_cache()
+
+
+def _for_measuring(cfg: Config, precision: str, deterministic: bool, circumstances: Circumstances) -> None:
+    """Puts the measuring loop in the place of the config's, and leaves out what a step has no part in."""
+    cfg.train_cfg = dict(type=f'mmcnn.{measured_loop.MeasuredTrainLoop.__name__}', max_epochs=cfg.train_cfg.max_epochs)
+    for name in ('val', 'test'):
+        cfg[f'{name}_cfg'] = cfg[f'{name}_dataloader'] = cfg[f'{name}_evaluator'] = None
+    cfg.default_hooks.checkpoint = None
+    cfg.default_hooks.pop('bn_statistics', None)
+    cfg.visualizer = dict(type='Visualizer', vis_backends=[])
+    cfg.randomness.deterministic = deterministic
+    if precision in HALF:
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.dtype = HALF[precision]
+    for node in dicts_in(cfg.train_dataloader):
+        if node.get('type') == 'RandomResize':
+            node.scale = [node.scale[-1]] * 2
+        if 'cache_gb' in node:
+            node.cache_gb = circumstances.cache_gb

@@ -1,0 +1,48 @@
+"""Checks and measures mmcnn on a GPU, in stages that share some minutes; no network, no weights, no installation.
+
+card         matrix products and copies of the card, which all other numbers are seen against
+parity       losses and gradients of every recipe on the GPU, beside those of the CPU in float64
+operators    NMS, RoIAlign and focal loss against a reference, with torchvision's beside them
+determinism  the same training twice, and killed and resumed: SHA-256 of the weights, and what determinism costs
+speed        images a second, memory, waiting, kernels and waits of trainings
+latency      from images to detections, by the size of the batch
+compiled     as speed, with torch.compile, which takes what is left of the minutes
+
+Every result is written to --out as soon as it is there, and printed; a measurement that fails stops no other. The
+tables at the end are for docs/benchmarks.md. --train is a call of its own.
+
+  python tools/gpu_check.py --minutes 8
+  python tools/gpu_check.py --stages speed --only yolov5_s --minutes 3
+  python tools/gpu_check.py --train PATH --minutes 5
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from mmcnn.benchmarks.gpu.options import GpuCheckOptions
+from mmcnn.cli.arguments import add_options, options_from
+from mmcnn.cli.errors import friendly_errors
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_options(parser, GpuCheckOptions)
+    with friendly_errors():
+        options = options_from(parser.parse_args(), GpuCheckOptions)
+        from mmcnn.benchmarks.gpu.check import check
+        from mmcnn.benchmarks.gpu.results import read_results
+        from mmcnn.benchmarks.gpu.stages import measurements, of_training
+        from mmcnn.benchmarks.gpu.table import tables
+
+        if options.table is not None:
+            print(tables(read_results(options.table)))
+            return
+        chosen = measurements() if options.train is None else of_training(options.train, options.config)
+        results = check(options, chosen, lambda line: print(line, flush=True))
+        print(f'\n{tables(results.content)}\n\n{results.path} has all of it.')
+
+
+if __name__ == '__main__':
+    main()
