@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ import torch
 from mmdet.registry import MODELS
 from mmdet.testing import demo_mm_inputs, demo_mm_proposals
 from mmengine.config import Config
+from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import DefaultScope
 from torch import nn
 
@@ -31,7 +32,7 @@ from mmcnn.config.load import load_config
 from mmcnn.config.model import build_on_meta, refusals
 from mmcnn.engine.atomic_file import write_whole
 from mmcnn.errors import UsageError
-from mmcnn.models.wiring import swap_backbone, wire
+from mmcnn.models.wiring import prove, swap_backbone, wire
 
 #: Where MMDetection keeps its configs after an installation.
 FOLDER = Path(mmdet.__file__).parent / '.mim' / 'configs'
@@ -134,7 +135,7 @@ SIDES = {'ssd/': 320, 'dino/': 256, 'ddq/': 256, 'mask2former/': 128}
 SIDE = 128
 #: Beginning of a config's name -> by how much its semantic map is smaller than the image.
 SEMANTIC_STRIDES = {'htc/': 8, 'scnet/': 8}
-STAGES = ('load', 'swap', 'build', 'step', 'predict')
+STAGES = ('load', 'swap', 'build', 'prove', 'step', 'predict')
 
 
 @dataclass(frozen=True)
@@ -175,11 +176,12 @@ def try_config(config: str, network: str, last: str = 'predict') -> Tried:
         if last == 'build':
             build_on_meta(cfg)
             return tried()
+        stage = 'prove'
+        notes += prove(cfg.model)
         _shrink(cfg, _of(SIDES, config, SIDE))
         torch.manual_seed(0)
         with DefaultScope.overwrite_default_scope('mmdet'):
-            model = MODELS.build(_without_weights(cfg.model))
-            model.init_weights()
+            model = revert_sync_batchnorm(MODELS.build(_without_weights(cfg.model)))
             stage = 'step'
             step(model, config)
             if last == 'predict':
@@ -296,7 +298,9 @@ def _shrink(cfg: Config, side: int) -> None:
     """Makes what pads or resizes a batch do so to the size of the images that are tried."""
     preprocessor = cfg.model.get('data_preprocessor') or {}
     for each in preprocessor.get('batch_augments') or []:
-        each.update({key: value for key, value in (('size', (side, side)), ('random_size_range', (side, side))) if key in each})
+        each.update(
+            {key: value for key, value in (('size', (side, side)), ('random_size_range', (side, side))) if key in each}
+        )
 
 
 def _without_weights(model: dict) -> dict:
@@ -327,5 +331,5 @@ def _batch(model: nn.Module, config: str) -> dict[str, Any]:
         sample.proposals = proposals
     if hasattr(model, 'student') and model.training:
         branches = ('sup', 'unsup_teacher', 'unsup_student')
-        data = {key: {branch: value for branch in branches} for key, value in data.items()}
+        data = {key: dict.fromkeys(branches, value) for key, value in data.items()}
     return model.data_preprocessor(data, model.training)
