@@ -20,6 +20,7 @@ from time import monotonic
 from typing import Any
 
 import mmdet
+import numpy as np
 import torch
 from mmdet.registry import MODELS
 from mmdet.testing import demo_mm_inputs, demo_mm_proposals
@@ -135,6 +136,8 @@ SIDES = {'ssd/': 320, 'dino/': 256, 'ddq/': 256, 'mask2former/': 128}
 SIDE = 128
 #: Beginning of a config's name -> by how much its semantic map is smaller than the image.
 SEMANTIC_STRIDES = {'htc/': 8, 'scnet/': 8}
+#: Beginning of the names of configs whose detectors take masks for something else if there are some.
+WITHOUT_MASKS = ('rtmdet/rtmdet_',)
 STAGES = ('load', 'swap', 'build', 'prove', 'step', 'predict')
 
 
@@ -295,12 +298,15 @@ def _of(table: dict[str, int], config: str, default: int) -> int:
 
 
 def _shrink(cfg: Config, side: int) -> None:
-    """Makes what pads or resizes a batch do so to the size of the images that are tried."""
-    preprocessor = cfg.model.get('data_preprocessor') or {}
-    for each in preprocessor.get('batch_augments') or []:
-        each.update(
-            {key: value for key, value in (('size', (side, side)), ('random_size_range', (side, side))) if key in each}
-        )
+    """Makes what pads or resizes a batch do so to the size of the images that are tried, and lets few boxes do."""
+    small = {'size': (side, side), 'random_size_range': (side, side)}
+    few = {'nms_pre': 50, 'max_per_img': 50, 'num': 32}
+    for part in _dicts(cfg.model):
+        for each in part.get('batch_augments') or []:
+            each.update({key: value for key, value in small.items() if key in each})
+        for name in ('train_cfg', 'test_cfg'):
+            for settings in _dicts(part.get(name)):
+                settings.update({key: min(value, settings[key]) for key, value in few.items() if settings.get(key)})
 
 
 def _without_weights(model: dict) -> dict:
@@ -320,16 +326,21 @@ def _dicts(node: Any) -> Iterator[dict]:
 
 
 def _batch(model: nn.Module, config: str) -> dict[str, Any]:
-    """Two random images with two boxes each, masks, a semantic map and proposals, as the model's forward takes them."""
+    """Two random images with two boxes each, as the model's forward takes them, with all that a detector may want."""
     side = _of(SIDES, config, SIDE)
     shape = (3, side, side)
     data = demo_mm_inputs(
-        2, shape, [2, 2], with_mask=True, with_semantic=True,
+        2,
+        shape,
+        [2, 2],
+        with_mask=not config.startswith(WITHOUT_MASKS),
+        with_semantic=True,
         sem_seg_output_strides=_of(SEMANTIC_STRIDES, config, 1),
-    )  # fmt: skip
+    )
     for sample, proposals in zip(data['data_samples'], demo_mm_proposals([shape] * 2, 20), strict=True):
-        sample.proposals = proposals
+        sample.set_metainfo(dict(homography_matrix=np.eye(3)))  # of the augmentation, which Soft Teacher undoes
+        if hasattr(model, 'roi_head') and not hasattr(model, 'rpn_head'):  # Fast R-CNN
+            sample.proposals = proposals
     if hasattr(model, 'student') and model.training:
-        branches = ('sup', 'unsup_teacher', 'unsup_student')
-        data = {key: dict.fromkeys(branches, value) for key, value in data.items()}
+        data = {key: dict.fromkeys(('sup', 'unsup_teacher', 'unsup_student'), value) for key, value in data.items()}
     return model.data_preprocessor(data, model.training)

@@ -10,7 +10,7 @@ from mmcnn.models.wiring.filling import wire, wired
 from mmcnn.models.wiring.probing import PROBE_SIZE, Maps, probe
 from mmcnn.models.wiring.proving import prove
 from mmcnn.models.wiring.slots import COARSE_TO_FINE_NECKS, PER_LEVEL_HEADS
-from mmcnn.models.wiring.swapping import PYRAMID_NECKS, swap_backbone
+from mmcnn.models.wiring.swapping import PYRAMID_NECKS, backbone_of, named_backbone, swap_backbone
 
 __all__ = [
     'COARSE_TO_FINE_NECKS',
@@ -18,7 +18,9 @@ __all__ = [
     'PROBE_SIZE',
     'PYRAMID_NECKS',
     'Maps',
+    'backbone_of',
     'is_classifier',
+    'named_backbone',
     'num_classes',
     'probe',
     'prove',

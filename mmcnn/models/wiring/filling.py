@@ -13,7 +13,7 @@ from torch import nn
 
 from mmcnn.errors import UsageError
 from mmcnn.models.wiring.images import fill_preprocessor
-from mmcnn.models.wiring.parts import arguments, at, is_list, ours, plain, short
+from mmcnn.models.wiring.parts import arguments, at, is_list, is_part, ours, plain, short
 from mmcnn.models.wiring.slots import Levels, Slot, slots
 from mmcnn.registry import MODELS
 
@@ -47,7 +47,7 @@ def wire(model: dict) -> ConfigDict:
             raise UsageError("dict(type='mmcnn.wired', ...) needs detector='...', the detector's type in MMDetection")
         fill_preprocessor(cfg)
         cfg.type = cfg.pop('detector')
-    if 'backbone' not in cfg:
+    if not is_part(cfg.get('backbone')):
         if isinstance(cfg.get('detector'), dict):
             cfg.detector = wire(cfg.detector)
         return cfg

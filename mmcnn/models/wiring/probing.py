@@ -37,7 +37,7 @@ def probe(cfg: dict, inputs: Maps | None = None, side: int | None = None, one_ma
     any other is sent a forward pass, on the CPU and with a smaller image where it cannot do with the meta device.
 
     Args:
-        cfg: MMEngine config of the part; its ``init_cfg`` is ignored.
+        cfg: MMEngine config of the part; weights that its ``init_cfg`` names are not loaded.
         inputs: for a neck, what its backbone gives.
         side: of the image, pixels, where the strides follow it (SSD's last maps); None: any.
         one_map: the part takes its one input as it is, not as a tuple.
@@ -46,7 +46,6 @@ def probe(cfg: dict, inputs: Maps | None = None, side: int | None = None, one_ma
         UsageError: a foreign part cannot be built, or does not run.
     """
     cfg = ConfigDict(copy.deepcopy(dict(cfg)))
-    cfg.init_cfg = None
     with DefaultScope.overwrite_default_scope('mmdet'):
         if inputs is None and ours(cfg):
             with torch.device('meta'):

@@ -17,8 +17,13 @@ from torch import nn
 from mmcnn.errors import UsageError
 from mmcnn.models.wiring.slots import one_size
 
-#: Side of the square image, pixels: the coarsest map of stride 128 is two pixels wide.
-SIDE = 256
+#: Sides of the square images, pixels. What does not run on the first may want more places than that has, such as the
+#: 900 best of a DINO: it is tried with the second.
+SIDES = (128, 256)
+#: Where a part is that cannot even be built.
+BUILDING = 'its construction'
+#: As many proposals and boxes are enough to see whether a head takes them.
+FEW = 8
 #: What torch says where sizes do not fit; anything else that a forward without labels raises may be its own fault.
 MISFITS = ('channels', 'size', 'shape', 'must match', 'compiled mmcv')
 
@@ -39,19 +44,26 @@ def prove(model: dict) -> list[str]:
         UsageError: a part does not take what the one before it gives, or needs an operator that is not there; names
             the part.
     """
-    side = one_size(model) or SIDE
+    cfg, side = _light(model), one_size(model)
     with torch.random.fork_rng(devices=[]), DefaultScope.overwrite_default_scope('mmdet'):
-        if _runs(model, 'meta', 'tensor', side) is None:
-            return []
-        predicted = _runs(model, 'cpu', 'predict', side)
-        forward = _runs(model, 'cpu', 'tensor', side) if _has_rois(model) else predicted
-    for found in (predicted, forward):
-        if found is not None and found.is_misfit:
-            raise UsageError(f'the parts of the model do not fit together at {found.where}: {found.message}')
-    if predicted is not None:
-        words = f'not proven before the first step: {predicted.where} ({predicted.message})'
-        return [words]
-    return []
+        for each in (side,) if side else SIDES:
+            if (found := _first_misfit(cfg, each)) is None:
+                return []
+    if found.is_misfit:
+        raise UsageError(f'the model does not run at {found.where}: {found.message}')
+    return [f'not proven before the first step: {found.where} ({found.message})']
+
+
+def _first_misfit(cfg: ConfigDict, side: int) -> _Found | None:
+    """What keeps a detector from running; None: it runs."""
+    if _runs(cfg, 'meta', 'tensor', side) is None:
+        return None
+    if (found := _runs(cfg, 'cpu', 'predict', side)) is not None or not _has_rois(cfg):
+        return found
+    # A mask head gets no boxes from a network without training, but all proposals in this way, which some detectors
+    # lack.
+    found = _runs(cfg, 'cpu', 'tensor', side)
+    return found if found is not None and found.is_misfit else None
 
 
 class _Found:
@@ -60,21 +72,24 @@ class _Found:
     def __init__(self, where: str, error: Exception) -> None:
         lines = str(error).strip().splitlines()
         self.where, self.message = where, lines[0] if lines else type(error).__name__
-        self.is_misfit = isinstance(error, RuntimeError | AssertionError | ValueError | IndexError) and (
-            any(word in self.message for word in MISFITS) or isinstance(error, NotImplementedError)
+        self.is_misfit = where == BUILDING or (
+            isinstance(error, RuntimeError | AssertionError | ValueError | IndexError)
+            and any(word in self.message for word in MISFITS)
         )
 
 
 def _runs(model: dict, device: str, mode: str, side: int) -> _Found | None:
     """How a forward ends: None, or where it breaks off."""
     entered: list[str] = []
+    where = BUILDING
     try:
         with torch.device(device), torch.no_grad():
-            built = MMDET_MODELS.build(_without_weights(model)).eval()
+            built = MMDET_MODELS.build(copy.deepcopy(model)).eval()
+            where = str(model.get('type'))
             with _watched(built, entered):
-                built(torch.zeros(1, 3, side, side), [_sample(side)], mode=mode)
+                built(torch.zeros(1, 3, side, side), [_sample(side, model)], mode=mode)
     except Exception as error:  # of whatever part; what it says decides
-        return _Found(_named(entered, model), error)
+        return _Found(entered[-1] if entered else where, error)
     return None
 
 
@@ -93,11 +108,7 @@ def _watched(model: nn.Module, entered: list[str]) -> Iterator[None]:
             hook.remove()
 
 
-def _named(entered: list[str], model: dict) -> str:
-    return entered[-1] if entered else str(model.get('type'))
-
-
-def _sample(side: int) -> DetDataSample:
+def _sample(side: int, model: dict) -> DetDataSample:
     """An image's own: its size, and proposals for a detector that gets them with the data (Fast R-CNN)."""
     size = (side, side)
     sample = DetDataSample(
@@ -106,6 +117,8 @@ def _sample(side: int) -> DetDataSample:
             border=(0, side, 0, side), flip=False,
         )
     )  # fmt: skip
+    if not _has_rois(model) or 'rpn_head' in model:
+        return sample
     boxes = torch.tensor([[0.0, 0.0, side / 2, side / 2], [side / 4, side / 4, side, side]])
     sample.proposals = InstanceData(bboxes=boxes, scores=torch.ones(2), labels=torch.zeros(2, dtype=torch.long))
     return sample
@@ -116,10 +129,19 @@ def _has_rois(model: dict) -> bool:
     return 'roi_head' in (inner if isinstance(inner, dict) else model)
 
 
-def _without_weights(model: dict) -> ConfigDict:
-    """The config with no file to be loaded."""
+def _light(model: dict) -> ConfigDict:
+    """The config with few proposals."""
     cfg = ConfigDict(copy.deepcopy(dict(model)))
     for part in (cfg, cfg.get('detector')):
-        if isinstance(part, dict) and isinstance(part.get('backbone'), dict):
-            part['backbone']['init_cfg'] = None
+        if isinstance(part, dict):
+            for settings in _dicts_in(part.get('test_cfg')):
+                few = {key: min(settings[key], FEW) for key in ('nms_pre', 'max_per_img') if settings.get(key)}
+                settings.update(few)
     return cfg
+
+
+def _dicts_in(settings: object) -> Iterator[dict]:
+    if isinstance(settings, dict):
+        yield settings
+        for value in settings.values():
+            yield from _dicts_in(value)

@@ -81,7 +81,7 @@ def slots(cfg: dict) -> Iterator[Slot | Levels]:
         yield from _neck_slots(neck, path, maps, giver)
         maps, giver = probe(neck, maps, side), _type(neck)
     for name in cfg:
-        if name not in NOT_HEADS:
+        if name not in NOT_HEADS and not name.startswith('teacher_'):  # of another network in the same config (LAD)
             for path, head in each(cfg, name):
                 yield from _head_slots(head, path, maps, giver)
     if is_part(cfg.get('roi_head')):
@@ -93,7 +93,8 @@ def one_size(cfg: dict) -> int | None:
     for _, head in each(cfg, 'bbox_head'):
         generator = head.get('anchor_generator')
         if is_part(generator) and short(generator) in ONE_SIZE_GENERATORS:
-            return generator.get('input_size', 300)
+            # Where it is not written, the last map is one pixel, whose stride is the image's side.
+            return generator.get('input_size') or max(generator.get('strides') or [300])
     return None
 
 

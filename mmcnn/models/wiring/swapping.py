@@ -57,7 +57,7 @@ def swap_backbone(model: dict, name: str | dict, weights: bool = False) -> tuple
         UsageError: no backbone has this name, it lacks a level that the detector uses (a MissingLevelError), or the
             detector goes with its own backbone only; says what that gives.
     """
-    new = _backbone(name)
+    new = ConfigDict(copy.deepcopy(dict(name))) if isinstance(name, dict) else named_backbone(name)
     cfg, notes = ConfigDict(copy.deepcopy(dict(model))), []
     if cfg.get('type') == 'mmcnn.wired':
         fill_preprocessor(cfg)
@@ -94,10 +94,15 @@ class _Before(NamedTuple):
     values: dict[tuple[Path, str], Any]
 
 
-def _backbone(name: str | dict) -> ConfigDict:
-    """The config of the new backbone, without its levels."""
-    if isinstance(name, dict):
-        return ConfigDict(copy.deepcopy(dict(name)))
+def named_backbone(name: str) -> ConfigDict:
+    """The config of a backbone by its name, without its levels.
+
+    Args:
+        name: short name of one of ours, with or without the scope; ``mmdet.TYPE``; or ``timm.NETWORK``.
+
+    Raises:
+        UsageError: none of ours has this name.
+    """
     scope, _, rest = name.partition('.')
     if scope == 'timm' and rest:
         return ConfigDict(type='mmcnn.TimmBackbone', model=rest)
@@ -109,6 +114,13 @@ def _backbone(name: str | dict) -> ConfigDict:
             f"no backbone is called '{name}'; {nearest(name, families)}; others' go by mmdet.TYPE and timm.NETWORK"
         )
     return ConfigDict(type=f'mmcnn.{name}')
+
+
+def backbone_of(model: dict) -> dict | None:
+    """The backbone of a model's config, or that of the detector inside of it; None: it has none."""
+    inner = model.get('detector')
+    found = model.get('backbone', inner.get('backbone') if isinstance(inner, dict) else None)
+    return found if isinstance(found, dict) else None
 
 
 def _name(backbone: dict) -> str:
