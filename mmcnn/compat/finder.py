@@ -6,7 +6,8 @@
 - After ``mmengine.utils.dl_utils`` has been executed, its ``collect_env`` is wrapped
   (:mod:`mmcnn.compat.collect_env`).
 - After ``mmdet.models.dense_heads.base_dense_head`` has been executed, its ``predict`` refuses to be traced
-  (:mod:`mmcnn.compat.traced_predict`).
+  (:mod:`mmcnn.compat.traced_predict`); after ``mmdet.models.dense_heads.ssd_head``, that head predicts
+  (:mod:`mmcnn.compat.ssd_head`).
 
 A patch imports nothing that imports the patched module in turn: another thread might be doing so, and waiting for it.
 """
@@ -61,11 +62,18 @@ def _patch_base_dense_head() -> None:
     traced_predict.install()
 
 
+def _patch_ssd_head() -> None:
+    from mmcnn.compat import ssd_head
+
+    ssd_head.install()
+
+
 #: Name of a module -> the patch that is applied once it has been executed; harmless to repeat.
 PATCH_AFTER = {
     'torch': _patch_torch,
     'mmengine.utils.dl_utils': _patch_dl_utils,
     'mmdet.models.dense_heads.base_dense_head': _patch_base_dense_head,
+    'mmdet.models.dense_heads.ssd_head': _patch_ssd_head,
 }
 
 

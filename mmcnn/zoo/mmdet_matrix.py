@@ -25,6 +25,7 @@ import torch
 from mmdet.registry import MODELS
 from mmdet.testing import demo_mm_inputs, demo_mm_proposals
 from mmengine.config import Config
+from mmengine.logging import MessageHub
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import DefaultScope
 from torch import nn
@@ -130,9 +131,9 @@ CONFIGS = (
     'yolox/yolox_tiny_8xb8-300e_coco',
 )
 #: Beginning of a config's name -> side of the images that it is tried with, where it cannot do with :data:`SIDE`:
-#: SSD's last convolutions have no padding, YOLACT's masks are compared at its own size, and the first queries of DINO
-#: and DDQ are the best 900 of all places.
-SIDES = {'ssd/': 320, 'dino/': 256, 'ddq/': 256, 'mask2former/': 128}
+#: SSD's last convolutions have no padding, the first queries of DINO and DDQ are the best 900 of all places, and boxes of
+#: a random QueryInst leave a small image.
+SIDES = {'ssd/': 320, 'dino/': 256, 'ddq/': 256, 'queryinst/': 256}
 SIDE = 128
 #: Beginning of a config's name -> by how much its semantic map is smaller than the image.
 SEMANTIC_STRIDES = {'htc/': 8, 'scnet/': 8}
@@ -204,6 +205,7 @@ def step(model: nn.Module, config: str) -> None:
         ValueError: the loss is not finite, or a parameter of the backbone gets no gradient.
     """
     model.train()
+    MessageHub.get_current_instance().update_info('iter', 0)  # counted by the Runner, read by YOLOX's resizing
     data = _batch(model, config)
     loss, _ = model.parse_losses(model(**data, mode='loss'))
     if not torch.isfinite(loss):
@@ -298,15 +300,17 @@ def _of(table: dict[str, int], config: str, default: int) -> int:
 
 
 def _shrink(cfg: Config, side: int) -> None:
-    """Makes what pads or resizes a batch do so to the size of the images that are tried, and lets few boxes do."""
+    """Makes what pads or resizes a batch do so to the size of the images that are tried, and lets few proposals do."""
     small = {'size': (side, side), 'random_size_range': (side, side)}
     few = {'nms_pre': 50, 'max_per_img': 50, 'num': 32}
     for part in _dicts(cfg.model):
         for each in part.get('batch_augments') or []:
             each.update({key: value for key, value in small.items() if key in each})
-        for name in ('train_cfg', 'test_cfg'):
-            for settings in _dicts(part.get(name)):
-                settings.update({key: min(value, settings[key]) for key, value in few.items() if settings.get(key)})
+        for name in ('rpn', 'rpn_proposal', 'sampler'):
+            if isinstance(part.get(name), dict):
+                part[name].update(
+                    {key: min(value, part[name][key]) for key, value in few.items() if part[name].get(key)}
+                )
 
 
 def _without_weights(model: dict) -> dict:
@@ -338,7 +342,9 @@ def _batch(model: nn.Module, config: str) -> dict[str, Any]:
         sem_seg_output_strides=_of(SEMANTIC_STRIDES, config, 1),
     )
     for sample, proposals in zip(data['data_samples'], demo_mm_proposals([shape] * 2, 20), strict=True):
-        sample.set_metainfo(dict(homography_matrix=np.eye(3)))  # of the augmentation, which Soft Teacher undoes
+        sample.set_metainfo(
+            dict(homography_matrix=np.eye(3, dtype=np.float32))
+        )  # of the augmentation, which Soft Teacher undoes
         if hasattr(model, 'roi_head') and not hasattr(model, 'rpn_head'):  # Fast R-CNN
             sample.proposals = proposals
     if hasattr(model, 'student') and model.training:

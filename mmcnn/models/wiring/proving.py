@@ -133,15 +133,8 @@ def _light(model: dict) -> ConfigDict:
     """The config with few proposals."""
     cfg = ConfigDict(copy.deepcopy(dict(model)))
     for part in (cfg, cfg.get('detector')):
-        if isinstance(part, dict):
-            for settings in _dicts_in(part.get('test_cfg')):
-                few = {key: min(settings[key], FEW) for key in ('nms_pre', 'max_per_img') if settings.get(key)}
-                settings.update(few)
+        proposals = ((part or {}).get('test_cfg') or {}).get('rpn') if isinstance(part, dict) else None
+        if isinstance(proposals, dict):
+            few = {key: min(proposals[key], FEW) for key in ('nms_pre', 'max_per_img') if proposals.get(key)}
+            proposals.update(few)
     return cfg
-
-
-def _dicts_in(settings: object) -> Iterator[dict]:
-    if isinstance(settings, dict):
-        yield settings
-        for value in settings.values():
-            yield from _dicts_in(value)
