@@ -193,6 +193,15 @@ def coco_api():
     assert '_coco_api' in CocoMetric.compute_metrics.__code__.co_names
 
 
+def bases(tmp_path):
+    (tmp_path / 'base.py').write_text('x = 1\n')
+    own, lazy = tmp_path / 'own.py', tmp_path / 'lazy.py'
+    own.write_text("_base_ = 'base.py'\n")
+    lazy.write_text('from mmengine.config import read_base\nwith read_base():\n    from .base import *\n')
+    assert private_names.base_files(own) == [str(tmp_path / 'base.py')]
+    assert private_names.base_files(lazy) == private_names.base_files(tmp_path / 'base.py') == []
+
+
 def back_ends():
     assert BaseVisBackend.__abstractmethods__ == {'experiment', '_init_env'}
 
@@ -222,6 +231,9 @@ CHECKS = {
     f'{LOOP}._epoch': loop,
     f'{LOOP}._iter': loop,
     f'{LOOP}._decide_current_val_interval': loop,
+    'mmengine.config.Config._get_base_files': bases,
+    'mmengine.config.Config._get_cfg_path': bases,
+    'mmengine.config.Config._is_lazy_import': bases,
     'mmengine.dataset.BaseDataset._metainfo': metainfo,
     'mmdet.evaluation.CocoMetric._coco_api': coco_api,
     'mmengine.visualization.vis_backend.BaseVisBackend._init_env': back_ends,
