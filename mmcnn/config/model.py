@@ -100,5 +100,7 @@ def refusals(where: str = '') -> Iterator[None]:
     try:
         yield
     except (ValueError, KeyError, TypeError) as error:
+        if isinstance(error, UsageError) and not where:
+            raise  # with what it says beside its message, such as the level that is missing
         message = error.args[0] if error.args else str(error)
         raise UsageError(f'{where}: {message}' if where else message) from error
