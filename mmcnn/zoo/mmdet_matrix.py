@@ -21,6 +21,7 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import DefaultScope
 from torch import nn
 
+from mmcnn.compat.private_names import BatchNorm
 from mmcnn.config.load import load_config
 from mmcnn.config.model import build_on_meta, refusals
 from mmcnn.engine.atomic_file import write_whole
@@ -76,6 +77,9 @@ def try_config(config: str, network: str, last: str = 'predict') -> Tried:
         torch.manual_seed(0)
         with DefaultScope.overwrite_default_scope('mmdet'):
             model = revert_sync_batchnorm(MODELS.build(_without_weights(cfg.model)))
+            for module in model.modules():
+                if isinstance(module, BatchNorm):
+                    module.momentum = 1.0  # one batch is all that they see; a tenth of it would predict nonsense
             stage = 'step'
             step(model, config)
             if last == 'predict':

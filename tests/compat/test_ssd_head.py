@@ -2,6 +2,7 @@
 
 import torch
 from mmdet.models.dense_heads import SSDHead
+from mmengine.config import ConfigDict
 
 from mmcnn.compat import ssd_head
 
@@ -13,7 +14,9 @@ def test_an_ssd_predicts():
         anchor_generator=dict(
             type='SSDAnchorGenerator', scale_major=False, strides=[8], ratios=[[2]], min_sizes=[9], max_sizes=[19]
         ),
-        test_cfg=dict(nms=dict(type='nms', iou_threshold=0.5), min_bbox_size=0, score_thr=0, max_per_img=5, nms_pre=9),
+        test_cfg=ConfigDict(
+            nms=dict(type='nms', iou_threshold=0.5), min_bbox_size=0, score_thr=0, max_per_img=5, nms_pre=9
+        ),
     )  # fmt: skip
     maps = head((torch.rand(1, 8, 8, 8),))
     found = head.predict_by_feat(*maps, batch_img_metas=[dict(img_shape=(64, 64), scale_factor=(1, 1))])
