@@ -89,7 +89,7 @@ def _files(plan: Plan, folder: Path, say: Say) -> Iterator[tuple[str, Call]]:
     kinds = [('ONNX Runtime', dict(to='onnx', mish='fast'))]
     if has_mish:
         kinds.append(('ONNX Runtime, exact Mish', dict(to='onnx', mish='exact')))
-    kinds.append(('OpenVINO', dict(to='openvino', mish='fast')))
+    kinds.append(('OpenVINO', dict(to='openvino', mish='exact')))
     if plan.options.data is not None and plan.found.task == DETECTION:
         kinds += [(f'{name}, int8', dict(kind, precision='int8')) for name, kind in (kinds[0], kinds[-1])]
     for name, kind in kinds:

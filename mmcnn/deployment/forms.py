@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from mmdet.models.dense_heads import YOLOV3Head
@@ -116,8 +116,7 @@ class RationalMish(nn.Module):
     """Mish without softplus and tanh: with e = exp(x) and n = e (e + 2), x tanh(ln(1 + e)) is x n / (n + 2).
 
     From x = 20 on n / (n + 2) is 1 in float32, and in float16 from x = 5 on, so that neither exp nor n can overflow.
-    ONNX Runtime and OpenVINO compute this in half the time that their operators for softplus and tanh take
-    (docs/benchmarks.md).
+    ONNX Runtime computes this in half the time that its own operators for Mish take (docs/benchmarks.md).
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -126,10 +125,34 @@ class RationalMish(nn.Module):
         return x * (n / (n + 2.0))
 
 
+class ZerosThatCount(nn.Module):
+    """Zeros around a map (N, C, H, W), which a max-pool behind them sees.
+
+    ONNX Runtime 1.30 makes padding with zeros a part of a max-pool behind it, where it means minus infinity (1.32 does
+    not). The clamp changes nothing and stands between them.
+    """
+
+    def __init__(self, pad: nn.ZeroPad2d) -> None:
+        super().__init__()
+        self.pad = pad
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.pad(x).clamp(min=torch.finfo(x.dtype).min)
+
+
 def with_rational_mish(network: nn.Module) -> int:
     """Puts :class:`RationalMish` in the place of every ``nn.Mish``, in place; how many there were."""
-    found = [(parent, name) for parent in network.modules() for name, each in parent.named_children()
-             if isinstance(each, nn.Mish)]  # fmt: skip
-    for parent, name in found:
-        setattr(parent, name, RationalMish())
+    return _replace(network, nn.Mish, lambda mish: RationalMish())
+
+
+def with_zeros_that_count(network: nn.Module) -> int:
+    """Puts :class:`ZerosThatCount` in the place of every ``nn.ZeroPad2d``, in place; how many there were."""
+    return _replace(network, nn.ZeroPad2d, ZerosThatCount)
+
+
+def _replace(network: nn.Module, kind: type[nn.Module], make: Callable[[nn.Module], nn.Module]) -> int:
+    found = [(parent, name, each) for parent in network.modules() for name, each in parent.named_children()
+             if type(each) is kind]  # fmt: skip
+    for parent, name, each in found:
+        setattr(parent, name, make(each))
     return len(found)

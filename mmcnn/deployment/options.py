@@ -96,13 +96,13 @@ class ExportOptions(SplitOptions, ModelOptions):
         ),
     ] = 'plain'
     mish: Annotated[
-        str,
+        str | None,
         Option(
-            'Mish as a quotient of polynomials of exp(x), which ONNX Runtime computes in half the time (the default), '
-            'or by its operators',
+            'Mish as a quotient of polynomials of exp(x), which ONNX Runtime computes in half the time (the default of '
+            'ONNX files), or by its own operator, which OpenVINO and PyTorch compute faster (the default of theirs)',
             choices=('fast', 'exact'),
         ),
-    ] = 'fast'
+    ] = None
 
     web: Annotated[
         str | Path | None,
@@ -128,6 +128,8 @@ class ExportOptions(SplitOptions, ModelOptions):
         if self.device is not None:
             raise UsageError(f'device={self.device}: an export is made and checked on the CPU; leave the option out')
         self._check_folders()
+        if self.mish is None:
+            object.__setattr__(self, 'mish', 'fast' if self.to == 'onnx' else 'exact')
         size = self.img_size
         if size is not None:
             sides = (size,) * 2 if isinstance(size, int) else tuple(size)

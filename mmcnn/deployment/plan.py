@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from mmcnn.deployment.faster_rcnn import ExportableFasterRCNN
-from mmcnn.deployment.forms import Decoded, Logits, Maps, Normalised, with_rational_mish
+from mmcnn.deployment.forms import Decoded, Logits, Maps, Normalised, with_rational_mish, with_zeros_that_count
 from mmcnn.deployment.networks import Exportable
 from mmcnn.deployment.nms import KINDS, OUTPUTS, NmsSettings, WithNMS
 from mmcnn.deployment.options import ExportOptions
@@ -72,6 +72,8 @@ class Plan:
         network = fuse(self.found.network)
         if self.options.mish == 'fast':
             with_rational_mish(network)
+        if self.options.to == 'onnx':
+            with_zeros_that_count(network)
         return self.around(network)
 
     def around(self, network: nn.Module) -> nn.Module:

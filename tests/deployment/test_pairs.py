@@ -32,7 +32,7 @@ def scenes(tmp_path_factory):
 
 def export(network, detector, scenes, folder):
     options = {**BACKBONE, **NARROW[detector]}
-    if detector == 'Faster R-CNN' and network.endswith('fpn'):
+    if detector == 'Faster R-CNN' and 'fpn' in network:
         options.pop('model.neck.out_channels')
     return run_export(
         ExportOptions(
