@@ -107,9 +107,8 @@ CONFIGS = (
     'yolox/yolox_tiny_8xb8-300e_coco',
 )
 #: Beginning of a config's name -> side of the images that it is tried with, where it cannot do with :data:`SIDE`:
-#: SSD's last convolutions have no padding, the first queries of DINO and DDQ are the best 900 of all places, and
-#: boxes of a random QueryInst leave a small image.
-SIDES = {'ssd/': 320, 'dino/': 256, 'ddq/': 256, 'queryinst/': 256}
+#: SSD's last convolutions have no padding, and the first queries of DINO and DDQ are the best 900 of all places.
+SIDES = {'ssd/': 320, 'dino/': 256, 'ddq/': 256}
 SIDE = 128
 #: Beginning of a config's name -> by how much its semantic map is smaller than the image.
 SEMANTIC_STRIDES = {'htc/': 8, 'scnet/': 8}

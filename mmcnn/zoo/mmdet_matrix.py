@@ -16,7 +16,7 @@ import torch
 from mmdet.registry import MODELS
 from mmdet.testing import demo_mm_inputs, demo_mm_proposals
 from mmengine.config import Config
-from mmengine.logging import MessageHub
+from mmengine.logging import MessageHub, MMLogger
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import DefaultScope
 from torch import nn
@@ -77,6 +77,7 @@ def try_config(config: str, network: str, last: str = 'predict') -> Tried:
         torch.manual_seed(0)
         with DefaultScope.overwrite_default_scope('mmdet'):
             model = revert_sync_batchnorm(MODELS.build(_without_weights(cfg.model)))
+            model.init_weights()  # as the Runner does: without it, boxes of a QueryInst leave the image
             for module in model.modules():
                 if isinstance(module, BatchNorm):
                     module.momentum = 1.0  # one batch is all that they see; a tenth of it would predict nonsense
@@ -186,6 +187,7 @@ def _apart(config: str, network: str, last: str, timeout: float) -> Tried:
 
 def _send(sending: Any, config: str, network: str, last: str) -> None:
     torch.set_num_threads(1)
+    MMLogger.get_current_instance().setLevel('WARNING')  # each tensor is told otherwise when it is initialised
     sending.send(try_config(config, network, last))
 
 
