@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 from mmengine.config import ConfigDict
 
@@ -15,7 +15,7 @@ from mmcnn.models.families import backbone_families
 from mmcnn.models.wiring.classes import is_classifier
 from mmcnn.models.wiring.filling import fits
 from mmcnn.models.wiring.images import fill_preprocessor, set_preprocessor
-from mmcnn.models.wiring.parts import Path, arguments, at, is_a, is_part, ours, plain, short
+from mmcnn.models.wiring.parts import Path, arguments, at, is_a, is_list, is_part, ours, plain, short
 from mmcnn.models.wiring.probing import Maps, levels_of, probe
 from mmcnn.models.wiring.slots import Slot, slots
 from mmcnn.nearest import nearest
@@ -31,7 +31,18 @@ BOUND = {
     'LAD': "learns from a teacher's file (teacher_ckpt), whose network stands in the same config",
 }
 #: Arguments of a backbone that change what it computes or how it learns, worth a sentence when they go.
-TOLD = ('init_cfg', 'frozen_stages', 'norm_eval', 'norm_cfg', 'conv_cfg', 'dcn', 'sac', 'plugins', 'with_cp')
+TOLD = (
+    'init_cfg',
+    'frozen_stages',
+    'norm_eval',
+    'norm_cfg',
+    'conv_cfg',
+    'dcn',
+    'sac',
+    'plugins',
+    'dilations',
+    'with_cp',
+)
 
 
 def swap_backbone(model: dict, name: str | dict, weights: bool = False) -> tuple[ConfigDict, list[str]]:
@@ -72,26 +83,21 @@ def swap_backbone(model: dict, name: str | dict, weights: bool = False) -> tuple
     notes += _keep_settings(old, new, weights)
     if is_classifier(cfg):
         return cfg, notes
-    before = _before(cfg, old)
-    maps = before.maps
+    was = copy.deepcopy(cfg)
+    # Deformable convolutions change no shape, and need an operator that may not be there.
+    was.backbone = ConfigDict({key: value for key, value in old.items() if key not in ('dcn', 'sac')})
+    maps = probe(was.backbone)
+    _refuse_odd_strides(cfg, old, maps)
     if _has_pyramid(new) and _is_plain_fpn(cfg.get('neck')):
-        pyramid = before.neck_maps
+        pyramid = probe({**cfg.neck, 'in_channels': list(maps.channels)}, maps)
         if set(pyramid.strides) <= set(probe(cfg.backbone).strides):
             notes.append(f'{_name(new)} has a pyramid of its own: the neck {cfg.neck.type} is dropped')
             cfg.neck, maps = None, pyramid
     _set_levels(new, old, maps)
     notes += _replace_shared_head(cfg, old)
-    notes += _replace(cfg, before.values)
+    notes += _replace(cfg, was)
     _set_images(cfg, new, notes)
     return cfg, notes
-
-
-class _Before(NamedTuple):
-    """What the old backbone gave, and what had to be written because of it."""
-
-    maps: Maps
-    neck_maps: Maps
-    values: dict[tuple[Path, str], Any]
 
 
 def named_backbone(name: str) -> ConfigDict:
@@ -142,7 +148,7 @@ def _keep_settings(old: dict, new: dict, weights: bool) -> list[str]:
     notes = []
     for key in TOLD:
         value = old.get(key)
-        if value in (None, False, -1) or (key in ('norm_cfg', 'conv_cfg') and _is_usual(value)) or key in new:
+        if value in (None, False, -1) or _is_usual(value) or key in new:
             continue
         if (key == 'with_cp' and key in arguments(new)) or (weights and key == 'norm_eval'):
             new[key] = value
@@ -157,9 +163,11 @@ def _keep_settings(old: dict, new: dict, weights: bool) -> list[str]:
     return notes
 
 
-def _is_usual(value: dict) -> bool:
-    """Whether it is the BatchNorm or the convolution that a backbone has anyway."""
-    return value.get('type') in ('BN', 'BN2d', 'Conv', 'Conv2d', None)
+def _is_usual(value: Any) -> bool:
+    """Whether it is the BatchNorm or the convolution that a backbone has anyway, or no dilation."""
+    if isinstance(value, dict):
+        return value.get('type') in ('BN', 'BN2d', 'Conv', 'Conv2d')
+    return is_list(value) and all(each == 1 for each in value)
 
 
 def _frozen_level(old: dict) -> int | None:
@@ -170,26 +178,16 @@ def _frozen_level(old: dict) -> int | None:
     return old['frozen_stages'] + 1 if is_a(old, ('ResNet',)) else None
 
 
-def _before(cfg: ConfigDict, old: dict) -> _Before:
-    """Walks the detector as it was. A number that does not fit there is no obstacle: it is checked later."""
-    was = copy.deepcopy(cfg)
-    # Deformable convolutions change no shape, and need an operator that may not be there.
-    was.backbone = old = ConfigDict({key: value for key, value in old.items() if key not in ('dcn', 'sac')})
-    maps = probe(old)
-    _refuse_odd_strides(cfg, old, maps)
-    values, neck_maps = {}, maps
-    try:
+def _described(was: ConfigDict) -> dict[tuple[Path, str], Any]:
+    """What had to be written because of the old backbone. A number that does not fit even there is no obstacle."""
+    was, values = copy.deepcopy(was), {}
+    with contextlib.suppress(ValueError):  # it did not fit the old backbone either: the new one judges what follows
         for slot in slots(was):
             if isinstance(slot, Slot):
                 values[slot.path, slot.key] = slot.value
                 if at(was, slot.path).get(slot.key) is None:
                     at(was, slot.path)[slot.key] = slot.value
-    except ValueError:
-        pass  # it did not fit the old backbone either: what follows is judged with the new one
-    if _is_plain_fpn(was.get('neck')):
-        was.neck.in_channels = list(maps.channels)
-        neck_maps = probe(was.neck, maps)
-    return _Before(maps, neck_maps, values)
+    return values
 
 
 def _refuse_odd_strides(cfg: ConfigDict, old: dict, maps: Maps) -> None:
@@ -235,9 +233,10 @@ def _replace_shared_head(cfg: ConfigDict, old: dict) -> list[str]:
     return [f'roi_head.shared_head is what {_name(new)} has behind level {last}, and starts with random weights']
 
 
-def _replace(cfg: ConfigDict, before: dict[tuple[Path, str], Any]) -> list[str]:
+def _replace(cfg: ConfigDict, was: ConfigDict) -> list[str]:
     """Replaces the numbers that are not what they were, in place; those that are absent stay so."""
     trial, notes = copy.deepcopy(cfg), []
+    described: dict[tuple[Path, str], Any] | None = None
     with contextlib.suppress(ValueError):  # what does not fit even so is said by wire, which has to follow
         for slot in slots(trial):
             if not isinstance(slot, Slot):
@@ -246,7 +245,11 @@ def _replace(cfg: ConfigDict, before: dict[tuple[Path, str], Any]) -> list[str]:
             written = part.get(slot.key)
             if written is None:
                 part[slot.key] = slot.value
-            elif before.get((slot.path, slot.key)) != slot.value and not fits(written, slot.value):
+                continue
+            if fits(written, slot.value):
+                continue
+            described = _described(was) if described is None else described
+            if described.get((slot.path, slot.key)) != slot.value:
                 part[slot.key] = at(cfg, slot.path)[slot.key] = slot.value
                 words = f'{slot.where}.{slot.key} was {plain(written)} and is {slot.value}'
                 notes.append(f'{words}, as {slot.giver} gives it')

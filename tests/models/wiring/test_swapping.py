@@ -238,6 +238,7 @@ def test_detectors_that_go_with_one_backbone_are_refused_by_name(model, words):
 
 
 def test_what_was_frozen_is_counted_by_strides_where_weights_come():
+    several = [dict(type='Kaiming', layer='Conv2d'), dict(type='Constant', val=1, layer='BatchNorm2d')]
     backbone = dict(type='ResNet', depth=18, out_indices=(1, 2, 3), frozen_stages=1, norm_eval=True)
     swapped, notes = swap_backbone(plain(backbone=backbone), 'resnet34', weights=True)
     assert swapped.backbone.frozen_stages == 2 and swapped.backbone.norm_eval
@@ -245,6 +246,7 @@ def test_what_was_frozen_is_counted_by_strides_where_weights_come():
     swapped, notes = swap_backbone(plain(backbone=dict(backbone, norm_cfg=dict(type='SyncBN'))), 'resnet34')
     assert swapped.backbone == dict(type='mmcnn.resnet34', out_indices=(3, 4, 5))
     assert [note.split('=')[0] for note in notes[:3]] == ['frozen_stages', 'norm_eval', 'norm_cfg']
+    assert swap_backbone(plain(backbone=dict(backbone, init_cfg=several)), 'resnet34')[1][0].startswith('init_cfg=[')
 
 
 def test_an_old_backbone_with_deformable_convolutions_needs_no_operator():
@@ -252,3 +254,13 @@ def test_an_old_backbone_with_deformable_convolutions_needs_no_operator():
                     stage_with_dcn=(False, True, True, True))  # fmt: skip
     swapped, notes = swap_backbone(plain(backbone=backbone), 'mobilenetv2')
     assert swapped.neck.in_channels == [32, 96, 320] and notes[0].startswith('dcn=')
+
+
+def test_dilated_stages_are_replaced_by_the_level_of_their_stride():
+    backbone = dict(type='ResNet', depth=18, strides=(1, 2, 2, 1), dilations=(1, 1, 1, 2), out_indices=(3,))
+    model = faster_rcnn(type='FasterRCNN', backbone=backbone, neck=None)
+    del model['detector']
+    model['rpn_head']['anchor_generator']['strides'] = [16]
+    swapped, notes = swap_backbone(wire(model), 'mobilenetv2')
+    assert swapped.backbone.out_indices == (4,) and swapped.rpn_head.in_channels == 96
+    assert 'dilations=(1, 1, 1, 2) belonged to ResNet and is dropped' in notes
