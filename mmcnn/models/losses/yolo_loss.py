@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -82,7 +83,7 @@ class YOLOMeanLoss(nn.Module):
                 iou = bbox_iou(boxes / output.stride, positives.boxes / output.stride)
                 box = box + (1 - iou).mean()
                 slots = (positives.image, positives.anchor, positives.row, positives.column)
-                wanted[slots] = iou.detach().clamp(min=0)
+                wanted[slots] = iou.detach().clamp(min=0)[_last_of_slot(slots, wanted.shape)]
                 if classes > 1:
                     labels = F.one_hot(positives.labels, classes).to(logits.dtype)
                     cls = cls + F.binary_cross_entropy_with_logits(logits, labels)
@@ -165,3 +166,15 @@ class DarknetLoss(nn.Module):
                 iou = bbox_overlaps(bbox_cxcywh_to_xyxy(boxes[i][sure]), bbox_cxcywh_to_xyxy(objects))
                 sure[sure.clone()] = iou.amax(-1) > self.ignore_iou
         return ignored
+
+
+def _last_of_slot(slots: tuple[Tensor, ...], shape: Sequence[int]) -> Tensor:
+    """Of each positive, the number of the last one in its slot (P,).
+
+    Of several that are written to one slot, a GPU keeps any: all of them have to bring the same value.
+    """
+    flat = slots[0]
+    for index, side in zip(slots[1:], shape[1:], strict=True):
+        flat = flat * side + index
+    numbers = torch.arange(len(flat), device=flat.device)
+    return flat.new_zeros(math.prod(shape)).scatter_reduce_(0, flat, numbers, 'amax')[flat]
