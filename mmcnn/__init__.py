@@ -13,6 +13,7 @@ from mmcnn.version import __version__
 
 if TYPE_CHECKING:
     from mmcnn import errors, ops
+    from mmcnn.config.swap import swap_backbone
     from mmcnn.deployment.export import export
     from mmcnn.inference.detections import Detections
     from mmcnn.inference.detector import Detector
@@ -44,6 +45,7 @@ __all__ = [
     'list_classifiers',
     'load_weights',
     'ops',
+    'swap_backbone',
     'train',
 ]
 
@@ -65,6 +67,7 @@ _MODULE_OF = {
     'list_classifiers': 'mmcnn.models.classifiers',
     'load_weights': 'mmcnn.weights.loading',
     'ops': None,
+    'swap_backbone': 'mmcnn.config.swap',
     'train': 'mmcnn.runs.api',
 }
 

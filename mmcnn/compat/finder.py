@@ -10,7 +10,8 @@
 - After ``mmdet.datasets.utils`` has been executed, MMDetection's tools know what our mosaics load
   (:mod:`mmcnn.compat.loading_pipeline`).
 - After ``mmdet.models.dense_heads.base_dense_head`` has been executed, its ``predict`` refuses to be traced
-  (:mod:`mmcnn.compat.traced_predict`).
+  (:mod:`mmcnn.compat.traced_predict`); after ``mmdet.models.dense_heads.ssd_head``, that head predicts
+  (:mod:`mmcnn.compat.ssd_head`).
 
 A patch imports nothing that imports the patched module in turn: another thread might be doing so, and waiting for it.
 """
@@ -83,6 +84,12 @@ def _patch_base_dense_head() -> None:
     traced_predict.install()
 
 
+def _patch_ssd_head() -> None:
+    from mmcnn.compat import ssd_head
+
+    ssd_head.install()
+
+
 #: Name of a module -> the patch that is applied once it has been executed; harmless to repeat.
 PATCH_AFTER = {
     'torch': _patch_torch,
@@ -91,6 +98,7 @@ PATCH_AFTER = {
     'mmengine.config.config': _patch_config,
     'mmdet.datasets.utils': _patch_dataset_utils,
     'mmdet.models.dense_heads.base_dense_head': _patch_base_dense_head,
+    'mmdet.models.dense_heads.ssd_head': _patch_ssd_head,
 }
 
 

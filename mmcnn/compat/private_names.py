@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import mmengine.device.utils
+from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 from mmengine.utils import ManagerMixin
 from torch import nn
@@ -116,6 +117,17 @@ PRIVATE_NAMES = (
     PrivateName(
         'mmdet.models.BatchSyncRandomResize._input_size', 'input_size, set_input_size',
         'a resumed run goes on with the size of the last ten iterations', 'a public property',
+    ),
+    PrivateName(
+        'mmengine.config.Config._get_base_files', 'base_files',
+        'what a config has inherited is told from what it says itself', 'a Config that keeps its bases',
+    ),
+    PrivateName(
+        'mmengine.config.Config._get_cfg_path', 'base_files', 'as above', 'as above',
+    ),
+    PrivateName(
+        'mmengine.config.Config._is_lazy_import', 'base_files',
+        'a config in the lazy style has its bases as imports', 'as above',
     ),
     PrivateName(
         'mmengine.hooks.CheckpointHook._save_best_checkpoint', _HOOK,
@@ -231,6 +243,14 @@ def resumed_file(runner: Runner) -> Path | None:
 
     path = (runner._load_from or find_latest_checkpoint(runner.work_dir)) if runner._resume else None
     return None if path is None else Path(path)
+
+
+def base_files(path: str | Path) -> list[str]:
+    """The files that a config says are its ``_base_``; none for one in the lazy style, whose bases are imports."""
+    path = str(path)
+    if Config._is_lazy_import(path):
+        return []
+    return [Config._get_cfg_path(base, path)[0] for base in Config._get_base_files(path)]
 
 
 def accumulative_counts(wrapper: OptimWrapper) -> int:

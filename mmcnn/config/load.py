@@ -13,14 +13,19 @@ from mmengine.config import Config
 from mmcnn.compat.packaged_configs import is_packaged, packaged_config
 from mmcnn.config.entries import merge_options
 from mmcnn.config.files import new_name, own_configs
+from mmcnn.config.inherited import adopt_backbone
 from mmcnn.config.model import refusals
+from mmcnn.config.multipliers import settle_multipliers
 from mmcnn.config.variables import Say
 from mmcnn.errors import MmcnnError, UsageError
-from mmcnn.models.wiring import swap_backbone
+from mmcnn.models.wiring import backbone_of, named_backbone, swap_backbone
 from mmcnn.nearest import nearest
 
-#: The entry that names the backbone.
-BACKBONE = 'model.backbone.type'
+#: The backbone, and the entry that names it.
+PLACE = 'model.backbone'
+BACKBONE = f'{PLACE}.type'
+#: Beginnings of names of others' backbones.
+FOREIGN = ('mmdet.', 'timm.')
 
 
 def load_config(config: str | Path | Config, options: Mapping[str, Any] | None = None, say: Say = print) -> Config:
@@ -72,6 +77,7 @@ def _read(name: str, say: Say) -> Config:
         raise UsageError(f"'{path}' cannot be read as a config: {type(error).__name__}: {error}") from error
     except Exception as error:  # a config is a program, and may raise anything
         raise UsageError(f"'{path}' cannot be read as a config: {type(error).__name__}: {error}") from error
+    adopt_backbone(cfg, path, say)
     if new := new_name(path):
         say(f'note: {path.stem} is now called {new}; the old name goes with the next release')
     return cfg
@@ -82,7 +88,8 @@ def set_backbone(cfg: Config, backbone: str | None, options: Mapping[str, Any], 
 
     Args:
         cfg: changed in place.
-        backbone: short name of one of our backbones, with or without the scope; None: that of ``options``, if any.
+        backbone: short name of one of our backbones, with or without the scope; ``mmdet.TYPE`` or
+            ``timm.NETWORK``, whose arguments are those of ``options``; None: that of ``options``, if any.
         options: ``cfg_options``, which may name the backbone, too (``model.backbone.type``).
         say: takes what is changed, a sentence each.
 
@@ -91,21 +98,25 @@ def set_backbone(cfg: Config, backbone: str | None, options: Mapping[str, Any], 
     """
     kind = options.get(BACKBONE)
     if backbone is not None:
-        wanted = 'mmcnn.' + backbone.removeprefix('mmcnn.')
+        wanted = backbone if backbone.startswith(FOREIGN) else 'mmcnn.' + backbone.removeprefix('mmcnn.')
         if kind not in (None, wanted):
             raise UsageError(f'backbone={backbone} and cfg_options {BACKBONE}={kind} contradict each other: name one')
         kind = wanted
-    old = cfg.get('model', {}).get('backbone', {}).get('type')
-    # A backbone of MMDetection or timm has arguments of its own, which the other options set.
-    if kind in (None, old) or not kind.startswith('mmcnn.') or kind == 'mmcnn.TimmBackbone':
+    old = (backbone_of(cfg.get('model', {})) or {}).get('type')
+    # A type of MMDetection or timm in cfg_options has arguments of its own there, and replaces nothing but itself.
+    if kind in (None, old) or not kind.startswith(('mmcnn.', *FOREIGN)) or kind == 'mmcnn.TimmBackbone':
         return
     if cfg.get('model') is None:
         raise UsageError(f"the config {cfg.filename or ''} has no 'model'".replace('  ', ' '))
+    new: str | dict = kind
+    if kind.startswith(FOREIGN):
+        typed = {key.removeprefix(f'{PLACE}.'): value for key, value in options.items() if key.startswith(f'{PLACE}.')}
+        new = named_backbone(kind) | {key: value for key, value in typed.items() if '.' not in key and key != 'type'}
     with refusals():
-        weights = any(key.startswith('model.backbone.init_cfg') for key in options)
-        cfg.model, notes = swap_backbone(cfg.model, kind, weights)
+        weights = any(key.startswith(f'{PLACE}.init_cfg') for key in options)
+        cfg.model, notes = swap_backbone(cfg.model, new, weights)
     say(f'backbone: {kind.removeprefix("mmcnn.")} in place of {old}')
-    for note in notes:
+    for note in [*notes, *settle_multipliers(cfg)]:
         say(f'note: {note}')
 
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from mmcnn.errors import UsageError
 from mmcnn.models import wiring
-from mmcnn.models.wiring import set_num_classes, wire
+from mmcnn.models.wiring import prove, set_num_classes, wire
 
 
 def wire_model(cfg: Config) -> None:
@@ -30,6 +30,21 @@ def wire_model(cfg: Config) -> None:
     # Some of MMDetection's parts compute while they are built, which the meta device cannot.
     with contextlib.suppress(RuntimeError):
         build_on_meta(cfg)
+
+
+def prove_model(cfg: Config) -> list[str]:
+    """Runs the whole detector of a wired config before its first step (``mmcnn.models.wiring.prove``).
+
+    Returns:
+        what could not be proven, a sentence; empty: all is, or it is a classifier.
+
+    Raises:
+        UsageError: its parts do not fit together, or need what is not there.
+    """
+    if is_classifier(cfg):
+        return []
+    with refusals():
+        return prove(cfg.model)
 
 
 def build_on_meta(cfg: Config) -> nn.Module:
@@ -85,5 +100,7 @@ def refusals(where: str = '') -> Iterator[None]:
     try:
         yield
     except (ValueError, KeyError, TypeError) as error:
+        if isinstance(error, UsageError) and not where:
+            raise  # with what it says beside its message, such as the level that is missing
         message = error.args[0] if error.args else str(error)
         raise UsageError(f'{where}: {message}' if where else message) from error

@@ -11,7 +11,7 @@ from mmengine.config import Config
 
 from mmcnn.config.entries import merge_options, set_again
 from mmcnn.config.load import load_config, set_backbone
-from mmcnn.config.model import is_classifier, wire_model
+from mmcnn.config.model import is_classifier, prove_model, wire_model
 from mmcnn.config.of_weights import config_and_checkpoint
 from mmcnn.config.optimizer import drop_left_over, optimizer_types
 from mmcnn.config.parts import loaders_of
@@ -171,6 +171,7 @@ def prepare(
         set_cache(cfg, options.cache_gb)
     wire_model(cfg)
     check_types(cfg, training)
+    notes += [f'note: {note}' for note in prove_model(cfg)]
     check_balanced(cfg)
     check_backends(cfg, training, notes.append)
     if training:

@@ -194,10 +194,19 @@ def coco_api():
     assert '_coco_api' in CocoMetric.compute_metrics.__code__.co_names
 
 
-def bases():
+def packaged_bases():
     assert '_get_cfg_path' in Config._file2dict.__code__.co_names
     assert parameters(Config._get_cfg_path) == ['cfg_path', 'filename']
     assert Config._get_cfg_path('b.py', '/a/c.py') == ('/a/b.py', None)
+
+
+def bases(tmp_path):
+    (tmp_path / 'base.py').write_text('x = 1\n')
+    own, lazy = tmp_path / 'own.py', tmp_path / 'lazy.py'
+    own.write_text("_base_ = 'base.py'\n")
+    lazy.write_text('from mmengine.config import read_base\nwith read_base():\n    from .base import *\n')
+    assert private_names.base_files(own) == [str(tmp_path / 'base.py')]
+    assert private_names.base_files(lazy) == private_names.base_files(tmp_path / 'base.py') == []
 
 
 def back_ends():
@@ -229,9 +238,11 @@ CHECKS = {
     f'{LOOP}._epoch': loop,
     f'{LOOP}._iter': loop,
     f'{LOOP}._decide_current_val_interval': loop,
+    'mmengine.config.Config._get_base_files': bases,
+    'mmengine.config.Config._is_lazy_import': bases,
     'mmengine.dataset.BaseDataset._metainfo': metainfo,
     'mmdet.evaluation.CocoMetric._coco_api': coco_api,
-    'mmengine.config.Config._get_cfg_path': bases,
+    'mmengine.config.Config._get_cfg_path': packaged_bases,
     'mmengine.visualization.vis_backend.BaseVisBackend._init_env': back_ends,
 }
 

@@ -16,6 +16,7 @@ from .inception_v1 import InceptionV1
 from .inception_v2 import InceptionV2
 from .inception_v3 import InceptionV3
 from .inception_v4 import InceptionV4
+from .last_stages import LastStages
 from .mobilenet_v1 import MobileNetV1
 from .mobilenet_v2 import MobileNetV2
 from .mobilenet_v3 import MobileNetV3
@@ -44,6 +45,7 @@ __all__ = [
     'InceptionV2',
     'InceptionV3',
     'InceptionV4',
+    'LastStages',
     'MissingLevelError',
     'MobileNetV1',
     'MobileNetV2',

@@ -125,6 +125,11 @@ class Backbone(BaseModule):
         """The family's stages in order, from ``self.arch``, ``self.in_channels`` and ``self.norm_cfg``."""
         raise NotImplementedError(f'{type(self).__name__} has to yield its stages')
 
+    @property
+    def strides(self) -> dict[str, int]:
+        """Name of each stage that is built to the stride of its output, pixels, in their order."""
+        return dict(self._strides)
+
     def width(self, channels: int) -> int:
         """``channels`` under the ``widen_factor``."""
         return scale_channels(channels, self.widen_factor)

@@ -1,0 +1,130 @@
+"""A detector's config without channel numbers, made whole."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+from mmdet.registry import MODELS as MMDET_MODELS
+from mmengine.config import ConfigDict
+from mmengine.registry import DefaultScope
+from torch import nn
+
+from mmcnn.errors import UsageError
+from mmcnn.models.wiring.images import fill_preprocessor
+from mmcnn.models.wiring.parts import arguments, at, is_list, is_part, ours, plain, short
+from mmcnn.models.wiring.slots import Levels, Slot, slots
+from mmcnn.registry import MODELS
+
+#: How far a stride of one size of image may be from that of the others: 550 / 5 = 110 in place of 128.
+FRACTION = 0.2
+
+
+def wire(model: dict) -> ConfigDict:
+    """A detector's config with every channel number and stride filled in, and how its images are normalised.
+
+    ``dict(type='mmcnn.wired', detector='FasterRCNN', ...)`` becomes the plain ``dict(type='FasterRCNN', ...)``. Filled
+    where absent: ``in_channels`` of neck (or of each in a list of them) and heads, ``strides`` of heads and of
+    generators of anchors and points, channels and strides of RoI extractors (:mod:`mmcnn.models.wiring.slots`). A
+    detector inside of a detector (``dict(type='SoftTeacher', detector=dict(...))``) is wired likewise.
+    ``widen_factor`` and ``deepen_factor`` of the detector multiply those of backbone and neck where those are ours and
+    have them. A wired config wires to itself.
+
+    So are ``mean``, ``std`` and ``bgr_to_rgb`` of the data preprocessor where none of them is written, from the row of
+    a backbone of ours that takes images of three channels; but not in a plain config, such as a run has recorded: where
+    that has none, its network was trained on images as they are.
+
+    Args:
+        model: config of a detector with ``backbone``, optional ``neck`` and its heads. Not changed.
+
+    Raises:
+        UsageError: a value contradicts what backbone or neck give; both are in the message.
+    """
+    cfg = ConfigDict(copy.deepcopy(dict(model)))
+    if cfg.get('type') == 'mmcnn.wired':
+        if not isinstance(cfg.get('detector'), str):
+            raise UsageError("dict(type='mmcnn.wired', ...) needs detector='...', the detector's type in MMDetection")
+        fill_preprocessor(cfg)
+        cfg.type = cfg.pop('detector')
+    if not is_part(cfg.get('backbone')):
+        if isinstance(cfg.get('detector'), dict):
+            cfg.detector = wire(cfg.detector)
+        return cfg
+    _spread_factors(cfg)
+    for slot in slots(cfg):
+        if isinstance(slot, Levels):
+            _check_levels(cfg, slot)
+        else:
+            _fill(cfg, slot)
+    return cfg
+
+
+@MODELS.register_module()
+def wired(**model: Any) -> nn.Module:
+    """Builds a detector of MMDetection from a config without channel numbers; see :func:`wire`.
+
+    ``dict(type='mmcnn.wired', detector='SingleStageDetector', backbone=..., neck=..., bbox_head=...)``: the result is
+    the plain detector, its class and state-dict keys unchanged, also from MMDetection's own tools.
+    """
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        return MMDET_MODELS.build(wire({'type': 'mmcnn.wired', **model}))
+
+
+def _spread_factors(cfg: ConfigDict) -> None:
+    for factor in ('widen_factor', 'deepen_factor'):
+        if factor in cfg:
+            value = cfg.pop(factor)
+            for part in (cfg.backbone, cfg.get('neck')):
+                if isinstance(part, dict) and ours(part) and factor in arguments(part):
+                    part[factor] = part.get(factor, 1) * value
+
+
+def _fill(cfg: ConfigDict, slot: Slot) -> None:
+    """Sets a slot, or checks it where it is written."""
+    part = at(cfg, slot.path)
+    written = part.get(slot.key)
+    if written is None:
+        part[slot.key] = slot.value
+    elif not fits(written, slot.value):
+        raise UsageError(
+            f'{slot.where}.{slot.key}={written} does not fit {slot.giver}, which gives {slot.value}; leave {slot.key} '
+            'out and it is filled in'
+        )
+
+
+def fits(written: Any, value: Any) -> bool:
+    """Whether a number, or a list of them, is what it has to be.
+
+    Strides that are no whole numbers are those of one size of image, 550 / 69 = 7.97 in YOLACT: they fit the nearest
+    powers of two.
+    """
+    if plain(written) == value:
+        return True
+    if not is_list(written) or not is_list(value) or len(written) != len(value):
+        return False
+    fractions = any(isinstance(each, float) and not each.is_integer() for each in written)
+    return fractions and all(abs(one - other) <= FRACTION * other for one, other in zip(written, value, strict=True))
+
+
+def _check_levels(cfg: ConfigDict, levels: Levels) -> None:
+    part = at(cfg, levels.path)
+    written, where = part.get(levels.key), '.'.join(map(str, (*levels.path, levels.key)))
+    if levels.key == 'anchors' or short(part) == 'YOLOAnchorGenerator':
+        _check_anchors(written, where)
+    if len(written) != len(levels.maps.strides):
+        raise UsageError(
+            f'{where} has {len(written)} levels, but {levels.giver} gives {len(levels.maps.strides)} (strides '
+            f'{list(levels.maps.strides)}): one entry a level is needed'
+        )
+
+
+def _check_anchors(anchors: Any, where: str) -> None:
+    levels: Sequence = anchors if is_list(anchors) else [None]
+    pairs = [pair for level in levels for pair in (level if is_list(level) and len(level) else [None])]
+    if not all(is_list(pair) and len(pair) == 2 and all(_is_positive(side) for side in pair) for pair in pairs):
+        raise UsageError(f'{where}={anchors} has to be a list of (width, height), in pixels, for each level')
+
+
+def _is_positive(value: Any) -> bool:
+    return isinstance(value, int | float) and value > 0

@@ -1,0 +1,115 @@
+"""What a backbone or a neck gives: asked where it is ours, tried where it is not."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import NamedTuple
+
+import torch
+from mmdet.registry import MODELS as MMDET_MODELS
+from mmengine.config import ConfigDict
+from mmengine.registry import DefaultScope
+
+from mmcnn.errors import UsageError
+from mmcnn.models.wiring.parts import ours
+from mmcnn.registry import MODELS
+
+#: Side of the square image that foreign parts are probed with; a multiple of every usual stride.
+PROBE_SIZE = 512
+#: Side of the image where a part computes with numbers that the meta device has not, and runs on the CPU.
+CPU_SIZE = 256
+#: How far a stride may be from a power of two, of it, and still be that: 300 pixels have 38 places of stride 8.
+TOLERANCE = 0.1
+
+
+class Maps(NamedTuple):
+    """What a backbone or a neck gives: one entry a map, in its order."""
+
+    channels: tuple[int, ...]
+    strides: tuple[int, ...]  # pixels
+
+
+def probe(cfg: dict, inputs: Maps | None = None, side: int | None = None, one_map: bool = False) -> Maps:
+    """Builds a backbone, or a neck on ``inputs``, on the meta device and reads what it gives.
+
+    No memory, no weights, random state untouched. A part with ``out_channels`` and ``out_strides`` (ours) is asked;
+    any other is sent a forward pass, on the CPU and with a smaller image where it cannot do with the meta device.
+
+    Args:
+        cfg: MMEngine config of the part; weights that its ``init_cfg`` names are not loaded.
+        inputs: for a neck, what its backbone gives.
+        side: of the image, pixels, where the strides follow it (SSD's last maps); None: any.
+        one_map: the part takes its one input as it is, not as a tuple.
+
+    Raises:
+        UsageError: a foreign part cannot be built, or does not run.
+    """
+    cfg = ConfigDict(copy.deepcopy(dict(cfg)))
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        if inputs is None and ours(cfg):
+            with torch.device('meta'):
+                part = MODELS.build(cfg)
+            if hasattr(part, 'out_channels') and hasattr(part, 'out_strides'):
+                return Maps(tuple(part.out_channels), tuple(part.out_strides))
+        try:
+            try:
+                return _forward(cfg, inputs, side or PROBE_SIZE, 'meta', one_map)
+            except (RuntimeError, NotImplementedError):
+                return _forward(cfg, inputs, side or CPU_SIZE, 'cpu', one_map)
+        except (RuntimeError, NotImplementedError) as error:
+            kind = 'backbone' if inputs is None else 'neck'
+            raise UsageError(f'{kind} {cfg.type} does not run on {_described(inputs)}: {_line(error)}') from error
+        except (AssertionError, IndexError) as error:  # how MMDetection's parts refuse their arguments
+            hint = (
+                "; the out_indices of MMDetection's backbones are numbers of stages, (1, 2, 3) for strides 8 to 32 in "
+                'its ResNet'
+                if inputs is None
+                else f', on {_described(inputs)}'
+            )
+            raise UsageError(f'{cfg.type} does not take {dict(cfg)} ({_line(error) or "assertion"}){hint}') from error
+
+
+def nearest_stride(stride: float) -> int:
+    """A stride in whole pixels: the power of two that it is within a tenth, else it is rounded."""
+    power = 2 ** round(math.log2(stride))
+    return power if abs(stride - power) <= TOLERANCE * power else round(stride)
+
+
+def _forward(cfg: ConfigDict, inputs: Maps | None, side: int, device: str, one_map: bool) -> Maps:
+    with torch.device(device), torch.no_grad(), torch.random.fork_rng(devices=[]):
+        part = MMDET_MODELS.build(cfg)
+        part.eval()  # returns None in some of MMDetection's backbones
+        given = _input(cfg, inputs, side)
+        outputs = part(given[0] if one_map else given)
+    outputs = [outputs] if isinstance(outputs, torch.Tensor) else outputs
+    return Maps(tuple(o.shape[1] for o in outputs), tuple(nearest_stride(side / o.shape[-1]) for o in outputs))
+
+
+def _input(cfg: ConfigDict, inputs: Maps | None, side: int) -> torch.Tensor | tuple[torch.Tensor, ...]:
+    if inputs is None:
+        return torch.zeros(1, cfg.get('in_channels', 3), side, side)
+    return tuple(torch.zeros(1, c, *[math.ceil(side / s)] * 2) for c, s in zip(*inputs, strict=True))
+
+
+def _described(inputs: Maps | None) -> str:
+    if inputs is None:
+        return 'an image'
+    return f'maps of {list(inputs.channels)} channels and strides {list(inputs.strides)}'
+
+
+def _line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else ''
+
+
+def levels_of(kind: dict, strides: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The ``out_indices`` with which a backbone of MMDetection gives maps of these strides; None: it has not all."""
+    for count in range(8, 0, -1):
+        indices = tuple(range(count))
+        try:
+            found = probe(dict(kind, out_indices=indices)).strides
+        except (UsageError, KeyError, TypeError, ValueError, AttributeError):
+            continue  # it has fewer stages
+        last_at = dict(zip(found, indices, strict=True))
+        return tuple(last_at[s] for s in strides) if set(strides) <= set(last_at) else None
+    return None

@@ -1,0 +1,140 @@
+"""A forward of the whole detector before its first step, so that what does not fit together is found then."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Iterator
+
+import torch
+from mmdet.registry import MODELS as MMDET_MODELS
+from mmdet.structures import DetDataSample
+from mmengine.config import ConfigDict
+from mmengine.registry import DefaultScope
+from mmengine.structures import InstanceData
+from torch import nn
+
+from mmcnn.errors import UsageError
+from mmcnn.models.wiring.slots import one_size
+
+#: Sides of the square images, pixels. What does not run on the first may want more places than that has, such as the
+#: 900 best of a DINO: it is tried with the second.
+SIDES = (128, 256)
+#: Where a part is that cannot even be built.
+BUILDING = 'its construction'
+#: As many proposals and boxes are enough to see whether a head takes them.
+FEW = 8
+#: What torch says where sizes do not fit; anything else that a forward without labels raises may be its own fault.
+MISFITS = ('channels', 'size', 'shape', 'must match', 'compiled mmcv')
+
+
+def prove(model: dict) -> list[str]:
+    """Runs a detector, from the image to what its heads give, without data and without memory where that is possible.
+
+    On the meta device; what computes with numbers (proposals, masks, a transformer's reference points) runs once more
+    on the CPU, in full width on an image of 256 pixels, in both ways that need no labels. Random state is left alone.
+
+    Args:
+        model: a wired config (:func:`~mmcnn.models.wiring.wire`). Not changed; weights are not loaded.
+
+    Returns:
+        what could not be proven, a sentence; empty: all is.
+
+    Raises:
+        UsageError: a part does not take what the one before it gives, or needs an operator that is not there; names
+            the part.
+    """
+    cfg, side = _light(model), one_size(model)
+    with torch.random.fork_rng(devices=[]), DefaultScope.overwrite_default_scope('mmdet'):
+        for each in (side,) if side else SIDES:
+            if (found := _first_misfit(cfg, each)) is None:
+                return []
+    if found.is_misfit:
+        raise UsageError(f'the model does not run at {found.where}: {found.message}')
+    return [f'not proven before the first step: {found.where} ({found.message})']
+
+
+def _first_misfit(cfg: ConfigDict, side: int) -> _Found | None:
+    """What keeps a detector from running; None: it runs."""
+    if _runs(cfg, 'meta', 'tensor', side) is None:
+        return None
+    if (found := _runs(cfg, 'cpu', 'predict', side)) is not None or not _has_rois(cfg):
+        return found
+    # A mask head gets no boxes from a network without training, but all proposals in this way, which some detectors
+    # lack.
+    found = _runs(cfg, 'cpu', 'tensor', side)
+    return found if found is not None and found.is_misfit else None
+
+
+class _Found:
+    """Where a forward broke off, and why."""
+
+    def __init__(self, where: str, error: Exception) -> None:
+        lines = str(error).strip().splitlines()
+        self.where, self.message = where, lines[0] if lines else type(error).__name__
+        self.is_misfit = where == BUILDING or (
+            isinstance(error, RuntimeError | AssertionError | ValueError | IndexError)
+            and any(word in self.message for word in MISFITS)
+        )
+
+
+def _runs(model: dict, device: str, mode: str, side: int) -> _Found | None:
+    """How a forward ends: None, or where it breaks off."""
+    entered: list[str] = []
+    where = BUILDING
+    try:
+        with torch.device(device), torch.no_grad():
+            built = MMDET_MODELS.build(copy.deepcopy(model)).eval()
+            where = str(model.get('type'))
+            with _watched(built, entered):
+                built(torch.zeros(1, 3, side, side), [_sample(side, model)], mode=mode)
+    except Exception as error:  # of whatever part; what it says decides
+        return _Found(entered[-1] if entered else where, error)
+    return None
+
+
+@contextlib.contextmanager
+def _watched(model: nn.Module, entered: list[str]) -> Iterator[None]:
+    """Keeps the names of the modules that have been entered and not been left."""
+    hooks = []
+    for name, module in model.named_modules():
+        if name:
+            hooks.append(module.register_forward_pre_hook(lambda *_, name=name: entered.append(name)))
+            hooks.append(module.register_forward_hook(lambda *_: entered.pop() and None))
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _sample(side: int, model: dict) -> DetDataSample:
+    """An image's own: its size, and proposals for a detector that gets them with the data (Fast R-CNN)."""
+    size = (side, side)
+    sample = DetDataSample(
+        metainfo=dict(
+            img_id=0, img_shape=size, ori_shape=size, pad_shape=size, batch_input_shape=size, scale_factor=(1.0, 1.0),
+            border=(0, side, 0, side), flip=False,
+        )
+    )  # fmt: skip
+    if not _has_rois(model) or 'rpn_head' in model:
+        return sample
+    boxes = torch.tensor([[0.0, 0.0, side / 2, side / 2], [side / 4, side / 4, side, side]])
+    sample.proposals = InstanceData(bboxes=boxes, scores=torch.ones(2), labels=torch.zeros(2, dtype=torch.long))
+    return sample
+
+
+def _has_rois(model: dict) -> bool:
+    inner = model.get('detector')
+    return 'roi_head' in (inner if isinstance(inner, dict) else model)
+
+
+def _light(model: dict) -> ConfigDict:
+    """The config with few proposals."""
+    cfg = ConfigDict(copy.deepcopy(dict(model)))
+    for part in (cfg, cfg.get('detector')):
+        proposals = ((part or {}).get('test_cfg') or {}).get('rpn') if isinstance(part, dict) else None
+        if isinstance(proposals, dict):
+            few = {key: min(proposals[key], FEW) for key in ('nms_pre', 'max_per_img') if proposals.get(key)}
+            proposals.update(few)
+    return cfg

@@ -1,0 +1,190 @@
+"""Every number of a detector's config that says what the part before it gives: where it stands, and what it has to be.
+
+The rule is general: a part whose constructor takes ``in_channels`` (or ``cls_in_channels``, ...) is told the channels
+of the maps that reach it, a list or one number as the constructor wants it; one that takes ``strides`` or
+``featmap_strides``, and a generator of anchors or points, is told their strides; a RoI extractor passes the channels on
+to the heads behind it. What MMDetection's parts do otherwise stands in the tables here, each entry with a test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from mmcnn.errors import UsageError
+from mmcnn.models.wiring.parts import Path, arguments, each, is_a, is_list, is_part, short, takes_list
+from mmcnn.models.wiring.probing import Maps, probe
+
+#: Necks that want ``in_channels`` coarse to fine, though their maps come fine to coarse.
+COARSE_TO_FINE_NECKS = ('YOLOV3Neck',)
+#: Necks that get the image itself before the maps.
+IMAGE_FIRST_NECKS = ('RFP',)
+#: Necks whose ``out_channels`` begin with the channels of the maps that they pass on.
+PASSING_NECKS = ('SSDNeck',)
+#: Heads with one ``in_channels`` a level; all others take one number for all levels, unless their constructor says.
+PER_LEVEL_HEADS = ('YOLOHead', 'YOLOV3Head', 'DarknetYOLOV3Head', 'SSDHead')
+#: Heads that resize the maps before they use them: their ``strides`` are those of the resized ones.
+RESIZING_HEADS = ('SOLOHead',)
+#: Heads of a detector that take the finest map only.
+FINEST_MAP_HEADS = ('YOLACTSegmHead', 'YOLACTProtonet')
+#: Generators whose strides are those of one size of image, ``input_size``, also where they are no powers of two.
+ONE_SIZE_GENERATORS = ('SSDAnchorGenerator',)
+#: RoI extractors that do not look at the maps of the neck: a semantic head's map has a width of its own.
+OTHER_EXTRACTORS = ('semantic_roi_extractor',)
+#: Heads behind a RoI extractor or beside it; all others get what one of these gives.
+ROI_HEADS = ('bbox_head', 'mask_head', 'grid_head', 'point_head', 'semantic_head', 'glbctx_head')
+#: Heads of those that see the maps themselves, not what has come through the extractor and a shared head.
+MAP_HEADS = ('point_head', 'semantic_head', 'glbctx_head')
+#: Entries of a detector that are no heads.
+NOT_HEADS = ('backbone', 'neck', 'roi_head', 'data_preprocessor', 'train_cfg', 'test_cfg', 'init_cfg')
+#: Parts inside of a head that get the same maps as it.
+INNER_PARTS = ('stages', 'mask_feature_head')
+
+
+class Slot(NamedTuple):
+    """A number, or a list of them, that describes what the part before gives."""
+
+    path: Path  # of the dict that it stands in
+    key: str
+    value: Any  # what it has to be
+    giver: str  # type of the part before
+
+    @property
+    def where(self) -> str:
+        """Its address, as in a config: ``roi_head.bbox_head``."""
+        return '.'.join(map(str, self.path))
+
+
+class Levels(NamedTuple):
+    """A list with an entry for each level, which only has to have as many."""
+
+    path: Path
+    key: str
+    maps: Maps
+    giver: str
+
+
+def slots(cfg: dict) -> Iterator[Slot | Levels]:
+    """Walks a detector from its backbone on.
+
+    Who takes a slot sets it, before the next one is asked for: a neck is probed with its ``in_channels``.
+
+    Args:
+        cfg: config of a detector with ``backbone``.
+
+    Raises:
+        UsageError: a part does not run, or wants maps of one width and gets several.
+    """
+    side = one_size(cfg)
+    maps, giver = probe(cfg['backbone'], side=side), _type(cfg['backbone'])
+    for path, neck in each(cfg, 'neck'):
+        yield from _neck_slots(neck, path, maps, giver)
+        maps, giver = probe(neck, maps, side), _type(neck)
+    for name in cfg:
+        if name not in NOT_HEADS and not name.startswith('teacher_'):  # of another network in the same config (LAD)
+            for path, head in each(cfg, name):
+                yield from _head_slots(head, path, maps, giver)
+    if is_part(cfg.get('roi_head')):
+        yield from _roi_slots(cfg['roi_head'], maps, giver)
+
+
+def one_size(cfg: dict) -> int | None:
+    """Side of the images that a detector is made for, pixels, where its anchors follow it; None: any will do."""
+    for _, head in each(cfg, 'bbox_head'):
+        generator = head.get('anchor_generator')
+        if is_part(generator) and short(generator) in ONE_SIZE_GENERATORS:
+            # Where it is not written, the last map is one pixel, whose stride is the image's side.
+            return generator.get('input_size') or max(generator.get('strides') or [300])
+    return None
+
+
+def _neck_slots(neck: dict, path: Path, maps: Maps, giver: str) -> Iterator[Slot]:
+    known = arguments(neck)
+    if known and 'in_channels' not in known:
+        return
+    channels = list(maps.channels[1:] if is_a(neck, IMAGE_FIRST_NECKS) else maps.channels)
+    if is_a(neck, COARSE_TO_FINE_NECKS):
+        channels.reverse()
+    if not _wants_list(neck, 'in_channels', default=True):
+        # All maps have one width, or the neck goes on from the coarsest (YOLOF, CenterNet).
+        channels = channels[-1]
+    yield Slot(path, 'in_channels', channels, giver)
+    if is_a(neck, PASSING_NECKS) and is_list(neck.get('out_channels')):
+        passed = [*maps.channels, *neck['out_channels'][len(maps.channels) :]]
+        yield Slot(path, 'out_channels', passed, giver)
+
+
+def _head_slots(head: dict, path: Path, maps: Maps, giver: str) -> Iterator[Slot | Levels]:
+    known, where = arguments(head), '.'.join(map(str, path))
+    for key in [key for key in known if key == 'in_channels' or key.endswith('_in_channels')]:
+        if is_a(head, PER_LEVEL_HEADS) or _wants_list(head, key, default=False):
+            yield Slot(path, key, list(maps.channels), giver)
+        elif is_a(head, FINEST_MAP_HEADS):
+            yield Slot(path, key, maps.channels[0], giver)
+        else:
+            yield Slot(path, key, single(maps.channels, where, giver), giver)
+    if not is_a(head, RESIZING_HEADS):
+        for key in ('strides', 'featmap_strides'):
+            if key in known:
+                yield Slot(path, key, list(maps.strides), giver)
+    if short(head) == 'YOLOHead':
+        yield Levels(path, 'anchors', maps, giver)
+    for key in [key for key in head if key.endswith('_generator') and is_part(head[key])]:
+        yield Slot((*path, key), 'strides', list(maps.strides), giver)
+        if head[key].get('base_sizes') is not None:  # one number a level in MMDetection's other generators
+            yield Levels((*path, key), 'base_sizes', maps, giver)
+    for key in INNER_PARTS:
+        for inside, part in each(head, key):
+            yield from _head_slots(part, (*path, *inside), maps, giver)
+
+
+def _roi_slots(head: dict, maps: Maps, giver: str) -> Iterator[Slot | Levels]:
+    channels = single(maps.channels, 'roi_head', giver)
+    for key in [key for key in head if key.endswith('roi_extractor') and key not in OTHER_EXTRACTORS]:
+        for inside, extractor in each(head, key):
+            path = ('roi_head', *inside)
+            yield Slot(path, 'out_channels', channels, giver)
+            count = len(extractor.get('featmap_strides') or maps.strides[:4])
+            yield Slot(path, 'featmap_strides', list(maps.strides[:count]), giver)
+    behind, behind_giver = channels, giver
+    if is_part(head.get('shared_head')):
+        shared = head['shared_head']
+        if 'in_channels' in arguments(shared):
+            yield Slot(('roi_head', 'shared_head'), 'in_channels', channels, giver)
+        behind, behind_giver = _through(shared, channels), _type(shared)
+    for key in ROI_HEADS:
+        for inside, part in each(head, key):
+            width, from_ = (channels, giver) if key in MAP_HEADS else (behind, behind_giver)
+            for name in arguments(part):
+                if name == 'in_channels' or name.endswith('_in_channels'):
+                    yield Slot(('roi_head', *inside), name, width, from_)
+
+
+def _through(shared: dict, channels: int) -> int:
+    """Channels of the maps that a shared head makes of those of a RoI extractor."""
+    return probe(shared, Maps((channels,), (16,)), one_map=True).channels[0]
+
+
+def _wants_list(part: dict, key: str, default: bool) -> bool:
+    """Whether an argument is a list: as it is written, else as the constructor says."""
+    written = part.get(key)
+    if written is not None:
+        return is_list(written)
+    said = takes_list(part, key)
+    return default if said is None else said
+
+
+def _type(part: dict) -> str:
+    kind = part['type']
+    return kind if isinstance(kind, str) else kind.__name__
+
+
+def single(channels: tuple[int, ...], where: str, giver: str) -> int:
+    """The one width of several maps.
+
+    Raises:
+        UsageError: they have several.
+    """
+    if len(set(channels)) != 1:
+        raise UsageError(f'{where} takes maps of one width, but {giver} gives {list(channels)}: put an FPN in between')
+    return channels[0]

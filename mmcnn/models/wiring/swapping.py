@@ -1,0 +1,279 @@
+"""Another backbone in a detector's config, and everything that described the old one."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import math
+from typing import Any
+
+from mmengine.config import ConfigDict
+
+from mmcnn.errors import UsageError
+from mmcnn.models.backbones.pyramid import Pyramid
+from mmcnn.models.families import backbone_families
+from mmcnn.models.wiring.classes import is_classifier
+from mmcnn.models.wiring.filling import fits
+from mmcnn.models.wiring.images import fill_preprocessor, set_preprocessor
+from mmcnn.models.wiring.parts import Path, arguments, at, is_a, is_list, is_part, ours, plain, short
+from mmcnn.models.wiring.probing import Maps, levels_of, probe
+from mmcnn.models.wiring.slots import Slot, slots
+from mmcnn.nearest import nearest
+
+#: Necks whose maps are those of a backbone with a pyramid of its own.
+PYRAMID_NECKS = ('FPN',)
+#: Detectors, and parts of them, that go with one backbone only, and what they need of it.
+BOUND = {
+    'CornerNet': 'takes a map of stride 4 from each of two stacked hourglasses (HourglassNet)',
+    'TridentFasterRCNN': 'takes three branches of one backbone with shared weights (TridentResNet)',
+    'RFP': 'feeds the pyramid back into the backbone, which only DetectoRS_ResNet and DetectoRS_ResNeXt take',
+    'KnowledgeDistillationSingleStageDetector': "learns from a teacher's file (teacher_config, teacher_ckpt)",
+    'LAD': "learns from a teacher's file (teacher_ckpt), whose network stands in the same config",
+}
+#: Arguments of a backbone that change what it computes or how it learns, worth a sentence when they go.
+TOLD = (
+    'init_cfg',
+    'frozen_stages',
+    'norm_eval',
+    'norm_cfg',
+    'conv_cfg',
+    'dcn',
+    'sac',
+    'plugins',
+    'dilations',
+    'with_cp',
+)
+
+
+def swap_backbone(model: dict, name: str | dict, weights: bool = False) -> tuple[ConfigDict, list[str]]:
+    """A detector's or a classifier's config on another backbone, at the same levels, with that backbone's image format.
+
+    Every number that described the old backbone is replaced, wherever it stands (:mod:`mmcnn.models.wiring.slots`),
+    where the new one gives something else there; numbers that are absent stay so. What belonged to the old one goes:
+    its weights, and with them frozen levels and frozen BatchNorm, which without weights would keep a random network
+    from learning. A backbone with a pyramid of its own that has all levels of the detector's FPN takes its place:
+    ``neck=None``. A shared head made of the old backbone's last stage (C4) becomes that of the new one's.
+
+    Args:
+        model: config of a model, or of a detector around a detector (``dict(type='SoftTeacher', detector=...)``). Not
+            changed.
+        name: short name of one of our backbones, with or without the scope; ``mmdet.TYPE`` and ``timm.NETWORK`` for
+            theirs; or the config of a backbone, whose ``out_indices`` are worked out where they are absent.
+        weights: the new backbone is going to get weights: what was frozen stays frozen.
+
+    Returns:
+        the config, and what was changed, a sentence each.
+
+    Raises:
+        UsageError: no backbone has this name, it lacks a level that the detector uses (a MissingLevelError), or the
+            detector goes with its own backbone only; says what that gives.
+    """
+    new = ConfigDict(copy.deepcopy(dict(name))) if isinstance(name, dict) else named_backbone(name)
+    cfg, notes = ConfigDict(copy.deepcopy(dict(model))), []
+    if cfg.get('type') == 'mmcnn.wired':
+        fill_preprocessor(cfg)
+    elif 'backbone' not in cfg and isinstance(cfg.get('detector'), dict):
+        cfg.detector, notes = swap_backbone(cfg.detector, name, weights)
+        _set_images(cfg, new, [])  # of each branch; the inner one has said it
+        return cfg, notes
+    if not is_part(cfg.get('backbone')):
+        raise UsageError(f'the model {cfg.get("type")} has no backbone of its own to be swapped')
+    _refuse_bound(cfg)
+    old, cfg.backbone = cfg.backbone, new
+    notes += _keep_settings(old, new, weights)
+    if is_classifier(cfg):
+        return cfg, notes
+    was = copy.deepcopy(cfg)
+    # Deformable convolutions change no shape, and need an operator that may not be there.
+    was.backbone = ConfigDict({key: value for key, value in old.items() if key not in ('dcn', 'sac')})
+    maps = probe(was.backbone)
+    _refuse_odd_strides(cfg, old, maps)
+    if _has_pyramid(new) and _is_plain_fpn(cfg.get('neck')):
+        pyramid = probe({**cfg.neck, 'in_channels': list(maps.channels)}, maps)
+        if set(pyramid.strides) <= set(probe(cfg.backbone).strides):
+            notes.append(f'{_name(new)} has a pyramid of its own: the neck {cfg.neck.type} is dropped')
+            cfg.neck, maps = None, pyramid
+    _set_levels(new, old, maps)
+    notes += _replace_shared_head(cfg, old)
+    notes += _replace(cfg, was)
+    _set_images(cfg, new, notes)
+    return cfg, notes
+
+
+def named_backbone(name: str) -> ConfigDict:
+    """The config of a backbone by its name, without its levels.
+
+    Args:
+        name: short name of one of ours, with or without the scope; ``mmdet.TYPE``; or ``timm.NETWORK``.
+
+    Raises:
+        UsageError: none of ours has this name.
+    """
+    scope, _, rest = name.partition('.')
+    if scope == 'timm' and rest:
+        return ConfigDict(type='mmcnn.TimmBackbone', model=rest)
+    if scope == 'mmdet' and rest:
+        return ConfigDict(type=rest)
+    name, families = name.removeprefix('mmcnn.'), backbone_families()
+    if name not in families:
+        raise UsageError(
+            f"no backbone is called '{name}'; {nearest(name, families)}; others' go by mmdet.TYPE and timm.NETWORK"
+        )
+    return ConfigDict(type=f'mmcnn.{name}')
+
+
+def backbone_of(model: dict) -> dict | None:
+    """The backbone of a model's config, or that of the detector inside of it; None: it has none."""
+    inner = model.get('detector')
+    found = model.get('backbone', inner.get('backbone') if isinstance(inner, dict) else None)
+    return found if isinstance(found, dict) else None
+
+
+def _name(backbone: dict) -> str:
+    return short(backbone) if ours(backbone) else backbone['type']
+
+
+def _refuse_bound(cfg: ConfigDict) -> None:
+    necks = cfg.neck if isinstance(cfg.get('neck'), list) else [cfg.get('neck')]
+    for part in (cfg, *necks):
+        if not is_part(part):
+            continue
+        for kind, need in BOUND.items():
+            if is_a(part, (kind,)):
+                raise UsageError(f'{short(part)} goes with no other backbone: it {need}')
+
+
+def _keep_settings(old: dict, new: dict, weights: bool) -> list[str]:
+    """Carries what is meant for any backbone, and says what goes with the old one."""
+    notes = []
+    for key in TOLD:
+        value = old.get(key)
+        if value in (None, False, -1) or _is_usual(value) or key in new:
+            continue
+        if (key == 'with_cp' and key in arguments(new)) or (weights and key == 'norm_eval'):
+            new[key] = value
+        elif weights and key == 'frozen_stages' and (level := _frozen_level(old)) is not None and ours(new):
+            new[key] = level
+            if level != value:
+                notes.append(
+                    f'{key}={value} of {old["type"]} is {key}={level} here: levels are counted by their strides'
+                )
+        else:
+            notes.append(f'{key}={value} belonged to {old["type"]} and is dropped')
+    return notes
+
+
+def _is_usual(value: Any) -> bool:
+    """Whether it is the BatchNorm or the convolution that a backbone has anyway, or no dilation."""
+    if isinstance(value, dict):
+        return value.get('type') in ('BN', 'BN2d', 'Conv', 'Conv2d')
+    return is_list(value) and all(each == 1 for each in value)
+
+
+def _frozen_level(old: dict) -> int | None:
+    """The level up to which the old backbone was frozen; None: its stages are counted otherwise."""
+    if ours(old):
+        return old['frozen_stages']
+    # ResNet: 0 is the stem, of which the first convolution has stride 2, and stage i ends at level i + 1.
+    return old['frozen_stages'] + 1 if is_a(old, ('ResNet',)) else None
+
+
+def _described(was: ConfigDict) -> dict[tuple[Path, str], Any]:
+    """What had to be written because of the old backbone. A number that does not fit even there is no obstacle."""
+    was, values = copy.deepcopy(was), {}
+    with contextlib.suppress(ValueError):  # it did not fit the old backbone either: the new one judges what follows
+        for slot in slots(was):
+            if isinstance(slot, Slot):
+                values[slot.path, slot.key] = slot.value
+                if at(was, slot.path).get(slot.key) is None:
+                    at(was, slot.path)[slot.key] = slot.value
+    return values
+
+
+def _refuse_odd_strides(cfg: ConfigDict, old: dict, maps: Maps) -> None:
+    strides = list(maps.strides)
+    if strides != sorted(set(strides)) or any(math.log2(stride) % 1 for stride in strides):
+        raise UsageError(
+            f'{cfg.get("type")} takes maps of strides {strides} from {old["type"]}, which no other backbone gives: '
+            'they would have to be different powers of two, fine to coarse'
+        )
+
+
+def _set_levels(new: ConfigDict, old: dict, maps: Maps) -> None:
+    """Has the new backbone give maps of the old one's strides."""
+    if 'out_indices' in new:
+        return
+    if ours(new):
+        new.out_indices = tuple(int(math.log2(stride)) for stride in maps.strides)
+        probe(new)  # says which levels there are, if one is lacking
+        return
+    if (indices := levels_of(new, maps.strides)) is None:
+        raise UsageError(
+            f'{new.type} has no maps of the strides {list(maps.strides)} that {old["type"]} gives, or does not build: '
+            f'give its arguments and out_indices, as in dict(type={new.type!r}, depth=18, out_indices=(1, 2, 3))'
+        )
+    new.out_indices = indices
+
+
+def _replace_shared_head(cfg: ConfigDict, old: dict) -> list[str]:
+    """Makes a shared head of the old backbone's last stage one of the new one's."""
+    roi_head = cfg.get('roi_head') or {}
+    shared = roi_head.get('shared_head')
+    if not is_part(shared) or not is_a(shared, ('ResLayer', 'LastStages')):
+        return []
+    new = cfg.backbone
+    if not ours(new) or short(new) not in backbone_families():
+        raise UsageError(
+            f'roi_head.shared_head is the last stage of {old["type"]}; only backbones of ours give theirs in its place'
+        )
+    last = new.out_indices[-1]
+    trunk = {key: value for key, value in new.items() if key in ('type', 'arch', 'widen_factor', 'deepen_factor')}
+    roi_head.shared_head = ConfigDict(type='mmcnn.LastStages', backbone=trunk, after=last)
+    probe(roi_head.shared_head, Maps((probe(new).channels[-1],), (2**last,)), one_map=True)
+    return [f'roi_head.shared_head is what {_name(new)} has behind level {last}, and starts with random weights']
+
+
+def _replace(cfg: ConfigDict, was: ConfigDict) -> list[str]:
+    """Replaces the numbers that are not what they were, in place; those that are absent stay so."""
+    trial, notes = copy.deepcopy(cfg), []
+    described: dict[tuple[Path, str], Any] | None = None
+    with contextlib.suppress(ValueError):  # what does not fit even so is said by wire, which has to follow
+        for slot in slots(trial):
+            if not isinstance(slot, Slot):
+                continue
+            part = at(trial, slot.path)
+            written = part.get(slot.key)
+            if written is None:
+                part[slot.key] = slot.value
+                continue
+            if fits(written, slot.value):
+                continue
+            described = _described(was) if described is None else described
+            if described.get((slot.path, slot.key)) != slot.value:
+                part[slot.key] = at(cfg, slot.path)[slot.key] = slot.value
+                words = f'{slot.where}.{slot.key} was {plain(written)} and is {slot.value}'
+                notes.append(f'{words}, as {slot.giver} gives it')
+    return notes
+
+
+def _set_images(cfg: ConfigDict, new: dict, notes: list[str]) -> None:
+    families = backbone_families()
+    name = new.get('variant') or short(new)
+    if not ours(new) or name not in families:
+        if is_part(cfg.get('data_preprocessor')):
+            notes.append(
+                f'images are normalised as before: {_name(new)} does not say what it expects; see data_preprocessor'
+            )
+    elif cfg.get('data_preprocessor') is not None:
+        notes += set_preprocessor(cfg.data_preprocessor, name, families[name].variants[name].image)
+
+
+def _has_pyramid(new: dict) -> bool:
+    """Whether a family's maps are those of an FPN; the attribute is that of release 0.1.0, kept for one release."""
+    family = backbone_families().get(short(new)) if ours(new) else None
+    return family is not None and (issubclass(family, Pyramid) or getattr(family, 'pyramid', False) is True)
+
+
+def _is_plain_fpn(neck: Any) -> bool:
+    """Whether a backbone with a pyramid can do without this neck; extra convolutions are more than it has."""
+    return is_part(neck) and short(neck) in PYRAMID_NECKS and not neck.get('add_extra_convs')
