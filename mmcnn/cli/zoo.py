@@ -3,6 +3,9 @@
   mmcnn zoo               all networks: parameters, multiply-adds, memory accesses, levels and channels
   mmcnn zoo show NAME     one network, stage by stage
   mmcnn zoo costs         what the costs of the networks show, as Markdown (docs/costs.md)
+  mmcnn zoo matrix        every network in our four detectors, built in full size
+  mmcnn zoo matrix --detectors mmdet --filter 'vovnet*' --results matrix.json
+                          networks in MMDetection's packaged configs: swapped, trained for a step, asked for boxes
 
 The exit code is 1 if a network misses the published parameter counts of the reference table.
 """
@@ -24,16 +27,19 @@ from mmcnn.zoo.reference_table import REFERENCE
 #: The options that each form of the command takes.
 FORMS = {
     'table': ('filter', 'sort', 'img_size', 'json', 'markdown', 'into', 'plot'),
-    '--matrix': ('filter', 'img_size'),
+    'matrix': ('filter', 'img_size'),
+    'matrix --detectors mmdet': ('filter', 'into', 'detectors', 'configs', 'until', 'jobs', 'results'),
     'show': ('img_size',),
     'costs': ('into',),
 }
 MINIMUM_SIZE = 32
+#: The network that MMDetection's configs are tried with unless ``--filter`` names others.
+TRIED_FIRST = 'mobilenetv2'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of ``mmcnn zoo``."""
-    parser.add_argument('what', nargs='?', choices=['table', 'show', 'costs'], default='table')
+    parser.add_argument('what', nargs='?', choices=['table', 'show', 'costs', 'matrix'], default='table')
     parser.add_argument('name', nargs='?', metavar='NAME', help='the network to show')
     parser.add_argument('--filter', metavar='GLOB', help="only networks whose name matches, such as 'resnet*'")
     parser.add_argument('--sort', metavar='COLUMN', help=f'sort by name (default), or the largest first by {_listed()}')
@@ -46,25 +52,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     form = parser.add_mutually_exclusive_group()
     form.add_argument('--json', action='store_true', help='print all numbers as JSON')
     form.add_argument('--markdown', action='store_true', help='print the table as Markdown, as in the README')
-    form.add_argument(
-        '--matrix',
-        action='store_true',
-        help='try every network as the backbone of every detector instead, on images of --img-size (default: 640)',
-    )
+    form.add_argument('--matrix', action='store_true', help='the same as mmcnn zoo matrix')
     form.add_argument(
         '--into',
         metavar='FILE',
-        help='write the Markdown into this file, between <!-- zoo --> and <!-- end of zoo --> (costs: <!-- costs -->)',
+        help='write the Markdown into this file, between <!-- zoo --> and <!-- end of zoo --> (costs, matrix: '
+        '<!-- costs -->, <!-- matrix -->)',
     )
     parser.add_argument('--plot', metavar='PNG', help='also plot parameters against multiply-adds into this file')
+    matrix = parser.add_argument_group('mmcnn zoo matrix')
+    matrix.add_argument(
+        '--detectors',
+        choices=['ours', 'mmdet'],
+        help="ours (the default): YOLOv3, v4, v5 and Faster R-CNN; mmdet: MMDetection's packaged COCO configs, of "
+        f'which each is tried with {TRIED_FIRST} unless --filter names others',
+    )
+    matrix.add_argument('--configs', metavar='GLOB', help="only packaged configs whose path matches, such as 'detr/*'")
+    matrix.add_argument('--until', choices=['build', 'step', 'predict'], help='the last thing to do (default: predict)')
+    matrix.add_argument('--jobs', type=int, metavar='N', help='pairs at a time, each in a process (default: 1)')
+    matrix.add_argument('--results', metavar='JSON', help='keep results in this file; pairs in it are not tried again')
 
 
 def run(args: argparse.Namespace) -> int:
     """Prints what is asked for.
 
     Returns:
-        1 if a row of the reference table is not met exactly, or with ``--matrix`` if a pair fails for another reason
-        than a missing level; else 0.
+        1 if a row of the reference table is not met exactly, or of a matrix if a pair fails and is not refused;
+        else 0.
 
     Raises:
         UsageError: an argument does not fit.
@@ -72,16 +86,21 @@ def run(args: argparse.Namespace) -> int:
     _refuse_what_is_not_used(args)
     if args.img_size is not None and args.img_size < MINIMUM_SIZE:
         raise UsageError(f'--img-size {args.img_size}: the value must be at least {MINIMUM_SIZE}')
-    return _matrix(args) if args.matrix else dict(table=_table, show=_show, costs=_costs)[args.what](args)
+    return dict(table=_table, show=_show, costs=_costs, matrix=_matrix)[args.what](args)
 
 
 def _refuse_what_is_not_used(args: argparse.Namespace) -> None:
-    if args.matrix and args.what != 'table':
+    if args.matrix and args.what not in ('table', 'matrix'):
         raise UsageError(f'--matrix does not go with {args.what}')
+    if args.matrix:
+        args.what = 'matrix'
     if args.name is not None and args.what != 'show':
         raise UsageError(f"'{args.name}': only show takes a name; say mmcnn zoo show {args.name}, or --filter")
-    form = '--matrix' if args.matrix else args.what
-    for option in FORMS['table']:
+    mmdet = args.what == 'matrix' and args.detectors == 'mmdet'
+    form = 'matrix --detectors mmdet' if mmdet else args.what
+    if args.what == 'matrix' and args.detectors == 'ours':
+        args.detectors = None
+    for option in dict.fromkeys(option for options in FORMS.values() for option in options):
         if option not in FORMS[form] and getattr(args, option) not in (None, False):
             raise UsageError(f'--{option.replace("_", "-")} does not go with {form}')
 
@@ -141,12 +160,35 @@ def _too_small(size: int | None) -> Iterator[None]:
 
 
 def _matrix(args: argparse.Namespace) -> int:
+    if args.detectors == 'mmdet':
+        return _mmdet_matrix(args)
     from mmcnn.models.families import list_backbones
     from mmcnn.zoo import matrix
 
     tried = matrix.try_pairs(_matching(args.filter or '*', list_backbones()), args.img_size or 640)
     print(matrix.as_text(tried))
     return int(any(pair.failed for pair in tried))
+
+
+def _mmdet_matrix(args: argparse.Namespace) -> int:
+    from mmcnn.models.families import list_backbones
+    from mmcnn.zoo import mmdet_matrix, mmdet_table
+
+    networks = _matching(args.filter or TRIED_FIRST, list_backbones())
+    pattern, last = args.configs or '*', args.until or 'predict'
+    configs = [name for name in mmdet_matrix.CONFIGS if fnmatchcase(name, pattern)]
+    if not configs:
+        raise UsageError(f"--configs '{pattern}' fits no config; {nearest(pattern, mmdet_matrix.CONFIGS)}")
+    if args.jobs is not None and args.jobs < 1:
+        raise UsageError(f'--jobs {args.jobs}: the value must be at least 1')
+    tried = []
+    for each in mmdet_matrix.try_all(configs, networks, last, args.results, args.jobs or 1):
+        print(mmdet_table.line(each), flush=True)
+        tried.append(each)
+    print(mmdet_table.verdict(tried, last))
+    if args.into:
+        _write(args.into, 'matrix', mmdet_table.as_markdown(tried, last))
+    return int(any(each.reason is not None and not each.refused for each in tried))
 
 
 def _show(args: argparse.Namespace) -> int:

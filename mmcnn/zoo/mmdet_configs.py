@@ -114,3 +114,5 @@ SIDE = 128
 SEMANTIC_STRIDES = {'htc/': 8, 'scnet/': 8}
 #: Beginning of the names of configs whose detectors take masks for something else if there are some.
 WITHOUT_MASKS = ('rtmdet/rtmdet_',)
+#: Beginning of the names of configs whose detectors predict for one image at a time (mmcv's masked convolution).
+ONE_BY_ONE = ('guided_anchoring/',)

@@ -27,7 +27,7 @@ from mmcnn.config.model import build_on_meta, refusals
 from mmcnn.engine.atomic_file import write_whole
 from mmcnn.errors import UsageError
 from mmcnn.models.wiring import prove, swap_backbone, wire
-from mmcnn.zoo.mmdet_configs import CONFIGS, FOLDER, SEMANTIC_STRIDES, SIDE, SIDES, WITHOUT_MASKS
+from mmcnn.zoo.mmdet_configs import CONFIGS, FOLDER, ONE_BY_ONE, SEMANTIC_STRIDES, SIDE, SIDES, WITHOUT_MASKS
 
 #: What is done, in this order.
 STAGES = ('load', 'swap', 'build', 'prove', 'step', 'predict')
@@ -100,7 +100,8 @@ def step(model: nn.Module, config: str) -> None:
         ValueError: the loss is not finite, or a parameter of the backbone gets no gradient.
     """
     model.train()
-    MessageHub.get_current_instance().update_info('iter', 0)  # counted by the Runner, read by YOLOX's resizing
+    for count in ('iter', 'epoch'):  # of the Runner, read by YOLOX's resizing and TOOD's assigner
+        MessageHub.get_current_instance().update_info(count, 0)
     data = _batch(model, config)
     loss, _ = model.parse_losses(model(**data, mode='loss'))
     if not torch.isfinite(loss):
@@ -115,16 +116,16 @@ def step(model: nn.Module, config: str) -> None:
 
 @torch.no_grad()
 def predict(model: nn.Module, config: str) -> None:
-    """Boxes, or masks, of two random images.
+    """Boxes, or masks, of random images: of one where the detector takes no more, else of two.
 
     Raises:
         ValueError: there is no result for each image.
     """
     model.eval()
-    data = _batch(model, config)
-    results = model(**data, mode='predict')
-    if len(results) != 2:
-        raise ValueError(f'two images have {len(results)} results')
+    images = 1 if config.startswith(ONE_BY_ONE) else 2
+    results = model(**_batch(model, config, images), mode='predict')
+    if len(results) != images:
+        raise ValueError(f'images={images}, results={len(results)}')
 
 
 def try_all(
@@ -225,19 +226,19 @@ def _dicts(node: Any) -> Iterator[dict]:
         yield from _dicts(each)
 
 
-def _batch(model: nn.Module, config: str) -> dict[str, Any]:
-    """Two random images with two boxes each, as the model's forward takes them, with all that a detector may want."""
+def _batch(model: nn.Module, config: str, images: int = 2) -> dict[str, Any]:
+    """Random images with two boxes each, as the model's forward takes them, with all that a detector may want."""
     side = _of(SIDES, config, SIDE)
     shape = (3, side, side)
     data = demo_mm_inputs(
-        2,
+        images,
         shape,
-        [2, 2],
+        [2] * images,
         with_mask=not config.startswith(WITHOUT_MASKS),
         with_semantic=True,
         sem_seg_output_strides=_of(SEMANTIC_STRIDES, config, 1),
     )
-    for sample, proposals in zip(data['data_samples'], demo_mm_proposals([shape] * 2, 20), strict=True):
+    for sample, proposals in zip(data['data_samples'], demo_mm_proposals([shape] * images, 20), strict=True):
         sample.set_metainfo(
             dict(homography_matrix=np.eye(3, dtype=np.float32))
         )  # of the augmentation, which Soft Teacher undoes

@@ -81,6 +81,21 @@ def test_matrix_ends_with_exit_code_1_if_a_pair_fails(run_command):
     assert lines[-1] == '1 of 4 pairs build, 0 refused for want of a level, 3 fail'
 
 
+def test_matrix_of_mmdetections_configs(run_command, tmp_path):
+    page, kept = tmp_path / 'page.md', tmp_path / 'kept.json'
+    page.write_text('<!-- matrix -->\n<!-- end of matrix -->\n')
+    options = ['zoo', 'matrix', '--detectors', 'mmdet', '--until', 'build', '--results', kept, '--into', page]
+    result = run_command(*options, '--configs', 'retinanet/*')
+    assert result.code == 0, result.err
+    assert result.out.splitlines()[-1] == '1 of 1 pairs build, 0 are refused before the first step'
+    result = run_command(*options, '--configs', '[rl]*/[rl]*_r[51]*')  # RetinaNet is in the file, and not tried again
+    assert result.code == 0, result.err
+    assert '✗ ld/ld_r18-gflv1-r101_fpn_1x_coco with mobilenetv2: refused: Knowledge' in result.out
+    text = page.read_text()
+    assert '| `retinanet/retinanet_r50_fpn_1x_coco` | ✓ |' in text
+    assert '| `ld/ld_r18-gflv1-r101_fpn_1x_coco` | refused |' in text and "learns from a teacher's file" in text
+
+
 def test_into_a_file(run_command, tmp_path):
     page = tmp_path / 'page.md'
     page.write_text('before\n<!-- zoo -->\nyesterday\n<!-- end of zoo -->\nafter\n')
@@ -107,9 +122,17 @@ def test_into_a_file(run_command, tmp_path):
         (['--filter', 'darknet53', '--plot', '.'], r'--plot \. is a folder: name a file'),
         (['--filter', 'inceptionv3', '--img-size', '64'], r'--img-size 64: too small for a network \('),
         (['show', 'inceptionv3', '--img-size', '64'], r'--img-size 64: too small for a network \('),
-        (['--matrix', '--sort', 'total'], r'--sort does not go with --matrix'),
+        (['--matrix', '--sort', 'total'], r'--sort does not go with matrix'),
         (['show', '--matrix'], r'--matrix does not go with show'),
         (['--matrix', '--filter', 'darknet35'], r"--filter 'darknet35' fits no network; did you mean darknet53"),
+        (['matrix', '--configs', 'detr/*'], r'--configs does not go with matrix'),
+        (
+            ['matrix', '--detectors', 'mmdet', '--img-size', '64'],
+            r'--img-size does not go with matrix --detectors mmdet',
+        ),
+        (['matrix', '--detectors', 'mmdet', '--configs', 'detr'], r"--configs 'detr' fits no config; did you mean"),
+        (['matrix', '--detectors', 'mmdet', '--jobs', '0'], r'--jobs 0: the value must be at least 1'),
+        (['--detectors', 'mmdet'], r'--detectors does not go with table'),
         (['--img-size', '0'], r'--img-size 0: the value must be at least 32'),
     ],
     ids=lambda value: ' '.join(map(str, value)) if isinstance(value, list) else '',
