@@ -100,7 +100,7 @@ def run_export(options: ExportOptions, say: Callable[[str], object] = print) -> 
             calibration, sentence = calibration_images(options)
             say(f'note: {sentence}')
         metadata = plan.metadata()
-        for sentence in metadata.dropped:
+        for sentence in [*plan.padding, *metadata.dropped]:
             say(f'note: {sentence}')
         # Not in its place before it is checked: who finds a file there can use it.
         with tempfile.TemporaryDirectory(dir=_existing(base), prefix=f'.{file.stem}-') as folder:

@@ -64,6 +64,17 @@ class Plan:
         return self.options.input == 'uint8'
 
     @property
+    def padding(self) -> list[str]:
+        """That images are padded otherwise than in PyTorch's test, if they are: a sentence."""
+        fit = self.fit
+        if fit is None or fit.canvas is None or fit.stride is None:
+            return []
+        return [
+            f'every image is padded to {fit.canvas[0]} x {fit.canvas[1]} px, and in a test by PyTorch only to the next '
+            f'multiple of {fit.stride}: results of images of another shape differ a little; dynamic=all pads as PyTorch'
+        ]
+
+    @property
     def batch(self) -> int | None:
         """Number of images that the file takes; None: any."""
         return 1 if self.dynamic == 'none' or self.found.is_two_stage else None

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mmcnn.deployment import check
-from mmcnn.deployment.check import TOLERANCES, match
+from mmcnn.deployment.matching import TOLERANCES, match
 from mmcnn.inference.detections import Detections
 
 EXACT = TOLERANCES['fp32']
@@ -72,7 +72,7 @@ def test_images_one_by_one_and_together(second, allowed, monkeypatch):
 
     class Runner:
         def __init__(self, *args, **kwargs):
-            self.metadata = metadata
+            pass
 
         def __call__(self, image):
             return detections(*THEIRS)
@@ -85,6 +85,7 @@ def test_images_one_by_one_and_together(second, allowed, monkeypatch):
         fit=SimpleNamespace(apply=lambda image: SimpleNamespace(scale_factor=(1.0, 1.0))),
         found=SimpleNamespace(checkpoint={}),
         options=SimpleNamespace(precision='fp32'),
+        metadata=lambda: metadata,
     )
     monkeypatch.setattr(check, 'Detector', Runner)
     monkeypatch.setattr(check, 'reference', lambda plan, image: detections(*THEIRS))

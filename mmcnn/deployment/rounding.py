@@ -1,0 +1,37 @@
+"""Random weights, through which a rounding grows from layer to layer: how much of it is PyTorch's own."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from mmcnn.deployment.plan import Plan
+from mmcnn.deployment.reference import reference
+from mmcnn.inference.detections import Detections
+
+#: A file may miss this many times as many detections as PyTorch's float32, and this share of all of them besides.
+TIMES, BESIDES = 2, 0.01
+
+
+def in_double(plan: Plan, images: Sequence[np.ndarray]) -> list[Detections]:
+    """What PyTorch finds in images (H, W, 3) uint8 BGR if the detector computes in float64."""
+    network = copy.deepcopy(plan.found.network).double()
+    network.data_preprocessor.register_forward_hook(
+        lambda _, args, data: {**data, 'inputs': data['inputs'].double()}
+    )  # fmt: skip
+    precise = replace(plan, found=replace(plan.found, network=network))
+    return [reference(precise, image) for image in images]
+
+
+def no_worse(file: tuple[int, int], torch: tuple[int, int], every: int) -> bool:
+    """Whether a file is as near to float64 as PyTorch's float32.
+
+    Args:
+        file: how many detections of float64 the file misses, and how many it has besides.
+        torch: the same of PyTorch in float32.
+        every: how many detections there are in float64.
+    """
+    return all(ours <= TIMES * theirs + BESIDES * every for ours, theirs in zip(file, torch, strict=True))
