@@ -10,7 +10,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from mmcnn.errors import MissingLevelError, UsageError
+from mmcnn.errors import DependencyError, MissingLevelError, UsageError
 from mmcnn.nearest import nearest
 from mmcnn.registry import MODELS
 
@@ -35,7 +35,7 @@ class TimmBackbone(BaseModule):
         out_channels: channels of each output. out_strides: its stride in pixels. Both fine to coarse.
 
     Raises:
-        ImportError: timm is not installed.
+        DependencyError: timm is not installed, or cannot be imported.
         UsageError: timm has no such network, it gives no maps, or it lacks a level (a MissingLevelError).
     """
 
@@ -52,7 +52,14 @@ class TimmBackbone(BaseModule):
         try:
             import timm
         except ImportError as error:
-            raise ImportError(f"the backbone '{model}' is timm's, which is not installed: pip install timm") from error
+            raise DependencyError(
+                f"the backbone '{model}' is timm's, which is not installed: pip install timm"
+            ) from error
+        except RuntimeError as error:  # of torchvision, which timm imports, where it is built for another PyTorch
+            raise DependencyError(
+                f"the backbone '{model}' is timm's, which cannot be imported here: {error}; install the torchvision "
+                'that goes with this PyTorch'
+            ) from error
         if not timm.is_model(model):
             raise UsageError(f"timm has no network '{model}'; {nearest(model, timm.list_models())}")
         try:

@@ -1,6 +1,10 @@
+import sys
+
 import pytest
 import torch
 
+import mmcnn
+from mmcnn.errors import DependencyError
 from mmcnn.models.wiring import probe, wire
 from mmcnn.registry import MODELS
 
@@ -25,6 +29,20 @@ def test_inside_yolov4():
     cfg.model.backbone = dict(type='mmcnn.TimmBackbone', model='regnety_004', out_indices=(3, 4, 5))
     assert probe(cfg.model.backbone).strides == (8, 16, 32)
     assert wire(cfg.model).neck.in_channels == list(probe(cfg.model.backbone).channels) == [104, 208, 440]
+
+
+def test_inside_mmdetections_retinanet():
+    cfg = mmcnn.swap_backbone('mmdet::retinanet/retinanet_r50_fpn_1x_coco', 'timm.regnety_004', say=lambda line: None)
+    assert cfg.model.neck.in_channels == [48, 104, 208, 440]
+
+
+def test_a_timm_that_cannot_be_imported_is_one_sentence(monkeypatch, tmp_path):
+    """Its torchvision is built for another PyTorch."""
+    (tmp_path / 'timm.py').write_text("raise RuntimeError('operator torchvision::nms does not exist')\n")
+    monkeypatch.delitem(sys.modules, 'timm')
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(DependencyError, match=r"timm's, which cannot be imported here: operator torchvision::nms does"):
+        MODELS.build(dict(type='mmcnn.TimmBackbone', model='resnet18'))
 
 
 @pytest.mark.parametrize(
