@@ -29,9 +29,14 @@ def draw(folder: Path, tiny: bool) -> tuple[Path, Path]:
     detectors = pipeline.make_photographs(folder / 'photographs', NUM_CLASSES, TINY_COPIES if tiny else COPIES)
     cv2.setNumThreads(threads)
     classifiers = folder / 'classes'
-    for number, path in enumerate(sorted((detectors / 'images').iterdir())):
+    images: dict[str, list[Path]] = {}
+    for path in sorted((detectors / 'images').iterdir()):
+        images.setdefault(path.stem.partition('-')[0], []).append(path)
+    # All names of an image are in one class and in one split: else the check of the data would refuse the folder.
+    for number, paths in enumerate(images.values()):
         split = 'val' if number < len(CLASSES) else 'train'
-        target = classifiers / split / CLASSES[number % len(CLASSES)] / path.name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.hardlink_to(path)
+        target = classifiers / split / CLASSES[number % len(CLASSES)]
+        target.mkdir(parents=True, exist_ok=True)
+        for path in paths[:1] if split == 'val' else paths:
+            (target / path.name).hardlink_to(path)
     return detectors, classifiers
