@@ -1,17 +1,9 @@
 """Checks and measures mmcnn on a GPU, in stages that share some minutes; no network, no weights, no installation.
 
-card         matrix products and copies of the card, which all other numbers are seen against
-parity       losses and gradients of every recipe on the GPU, beside those of the CPU in float64
-operators    NMS, RoIAlign and focal loss against a reference, with torchvision's beside them
-determinism  the same training twice, and killed and resumed: SHA-256 of the weights, and what determinism costs
-speed        images a second, memory, waiting, kernels and waits of trainings
-latency      from images to detections, by the size of the batch
-compiled     as speed, with torch.compile, which takes what is left of the minutes
+Stages: card (its own rates), parity (losses and gradients beside the CPU's in float64), operators (NMS, RoIAlign, focal
+loss), determinism (the same training twice, and killed and resumed), speed, latency, compiled. Every result is written
+to --out as soon as it is there, and a measurement that fails stops no other. --train is a call of its own.
 
-Every result is written to --out as soon as it is there, and printed; a measurement that fails stops no other. The
-tables at the end are for docs/benchmarks.md. --train is a call of its own.
-
-  python tools/gpu_check.py --minutes 8
   python tools/gpu_check.py --stages speed --only yolov5_s --minutes 3
   python tools/gpu_check.py --train PATH --minutes 5
 """

@@ -223,6 +223,7 @@ MODULES: dict[str, Place | dict[str, Place]] = {
 
 #: Module that is still there -> the places of names that it held.
 NAMES: dict[str, dict[str, Place]] = {
+    'mmcnn.models.wiring': {'MODELS': 'mmcnn.registry'},
     'mmcnn.cli': {
         'UsageError': 'mmcnn.errors',
         'check_classes': 'mmcnn.runs.data',

@@ -123,9 +123,6 @@ PRIVATE_NAMES = (
         'what a config has inherited is told from what it says itself', 'a Config that keeps its bases',
     ),
     PrivateName(
-        'mmengine.config.Config._get_cfg_path', 'base_files', 'as above', 'as above',
-    ),
-    PrivateName(
         'mmengine.config.Config._is_lazy_import', 'base_files',
         'a config in the lazy style has its bases as imports', 'as above',
     ),

@@ -35,6 +35,8 @@ def runner_for(console: Console) -> type[Runner]:
         def build_visualizer(self, visualizer: Any = None) -> Visualizer:
             nodes = visualizer.get('vis_backends') or [] if isinstance(visualizer, dict) else []
             names = [node.get('name') or node.get('type') for node in nodes if isinstance(node, dict)]
+            if isinstance(visualizer, dict):  # MMEngine would go on with that of an earlier run, and in its folder
+                visualizer = {**visualizer, 'name': self.experiment_name}
             built = super().build_visualizer(visualizer)
             if self.rank == 0:
                 for name in names:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
-from functools import cache, lru_cache
+from functools import cache
 
 import mmengine.registry
 import mmengine.runner
@@ -123,8 +123,8 @@ def _check_type(key: str, kind: str, node: ast.AST, path: str) -> None:
     where = f'the config inside {path} is refused, line {node.lineno}: `{what[:80]}`'
     if scope and scope not in SCOPES:
         raise UnknownTypeError(str(refused(node, path, what)), where, scope.partition('.')[0])
-    modules = _modules(sum(len(registry.module_dict) for registry in _registries())).get(name)
-    if modules is None:
+    modules = _modules(name)
+    if not modules:
         raise UnknownTypeError('', where)
     harmful = [each for each in sorted(modules) if not (f'{each}.'.startswith(_PREFIXES) or is_trusted(each))]
     own = [each for each in harmful if each.partition('.')[0] not in (*SCOPES, 'torch')]
@@ -150,14 +150,10 @@ def _registries() -> tuple[mmengine.registry.Registry, ...]:
     return registries
 
 
-@lru_cache(maxsize=1)
-def _modules(count: int) -> dict[str, set[str]]:
-    """The modules of what each name in the registries stands for, while there are ``count`` of them."""
-    modules: dict[str, set[str]] = {}
-    for registry in _registries():
-        for name, part in registry.module_dict.items():
-            modules.setdefault(name, set()).add(getattr(part, 'func', part).__module__)
-    return modules
+def _modules(name: str) -> set[str]:
+    """The modules of what a name stands for in the registries as they are now; empty: it is not registered."""
+    parts = (registry.module_dict.get(name) for registry in _registries())
+    return {getattr(part, 'func', part).__module__ for part in parts if part is not None}
 
 
 def refused(node: ast.AST, path: str, what: str = '') -> CheckpointError:

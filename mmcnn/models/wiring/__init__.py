@@ -5,6 +5,7 @@ what described the old one, ``prove`` runs the whole detector before its first s
 where it stands, is said once, in ``slots``.
 """
 
+from mmcnn.compat.moved import moved_names
 from mmcnn.models.wiring.classes import is_classifier, num_classes, set_num_classes
 from mmcnn.models.wiring.filling import wire, wired
 from mmcnn.models.wiring.probing import PROBE_SIZE, Maps, probe
@@ -29,3 +30,5 @@ __all__ = [
     'wire',
     'wired',
 ]
+
+__getattr__ = moved_names(__name__)
