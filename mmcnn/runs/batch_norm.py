@@ -34,17 +34,19 @@ def check_batch_norm(cfg: Config, launcher: str, num_images: int | None, say: Sa
         UsageError: names batch and size.
     """
     loader = cfg.train_dataloader
+    # A batch sampler makes the batches, and PyTorch's loader must not be told how as well.
+    batches = loader.batch_sampler if isinstance(loader.get('batch_sampler'), dict) else loader
     wrapped = 'dataset' in loader.dataset.get('dataset', {}) or 'datasets' in loader.dataset.get('dataset', {})
     # A wrapper may give images more than once.
     share = None if num_images is None or wrapped else -(-num_images // world_size(launcher))
     batch = loader.get('batch_size', 1) if share is None else min(loader.batch_size, share)
-    is_last = batch > 1 and share is not None and share % batch == 1 and not loader.get('drop_last')
+    is_last = batch > 1 and share is not None and share % batch == 1 and not batches.get('drop_last')
     size = _smallest_size(cfg)
     if size is None or not (batch == 1 or is_last) or _trains_on_one(cfg, size):
         return
     width, height = size
     if is_last:
-        loader.drop_last = True
+        batches.drop_last = True
         say(
             f'note: {num_images} images in batches of {batch} leave one over, and BatchNorm cannot train on one image '
             f'of {width} x {height} px: each epoch leaves one out'

@@ -1,6 +1,8 @@
 """One small image leaves BatchNorm one value to train on: refused, or left out of the epoch, before the first step."""
 
 import pytest
+from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
 
 from mmcnn.config.load import load_config
 from mmcnn.config.model import wire_model
@@ -50,6 +52,17 @@ def test_a_last_batch_of_one_is_left_out_and_said(images, batch, left_out):
         ]
         * left_out
     )
+
+
+def test_a_batch_sampler_leaves_it_out_itself():
+    """PyTorch's loader takes no drop_last beside one."""
+    cfg, said = config('yolov3_darknet53', batch=2, **{'model.backbone.init_cfg': None}), []
+    check_batch_norm(cfg, 'none', 127, said.append)
+    assert len(said) == 1 and cfg.train_dataloader.batch_sampler.drop_last
+    plain = dict(dataset=[None] * 127, num_workers=0, collate_fn=None, persistent_workers=False)
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        loader = Runner.build_dataloader({**cfg.train_dataloader, **plain})
+    assert loader.batch_sampler.drop_last and loader.batch_sampler.batch_size == 2
 
 
 def test_one_image_in_all_is_refused():
