@@ -59,7 +59,7 @@ def test_a_batch_sampler_leaves_it_out_itself():
     cfg, said = config('yolov3_darknet53', batch=2, **{'model.backbone.init_cfg': None}), []
     check_batch_norm(cfg, 'none', 127, said.append)
     assert len(said) == 1 and cfg.train_dataloader.batch_sampler.drop_last
-    plain = dict(dataset=[None] * 127, num_workers=0, collate_fn=None, persistent_workers=False)
+    plain = dict(dataset=[None] * 127, num_workers=0, collate_fn=list, persistent_workers=False)
     with DefaultScope.overwrite_default_scope('mmdet'):
         loader = Runner.build_dataloader({**cfg.train_dataloader, **plain})
     assert loader.batch_sampler.drop_last and loader.batch_sampler.batch_size == 2
