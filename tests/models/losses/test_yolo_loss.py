@@ -78,7 +78,7 @@ DEVICES = ['cpu', pytest.param('cuda', marks=pytest.mark.skipif(not torch.cuda.i
 
 @pytest.mark.parametrize('device', DEVICES)
 def test_of_objects_in_one_slot_the_last_one_is_the_objectness_target(device):
-    """A GPU would write any of them: on an H200 the losses of a batch were off by up to 9 %."""
+    """A GPU would write any of them."""
     widths = [40 + i % 37 for i in range(300)] + [33]
     with torch.device(device):
         levels = outputs()
