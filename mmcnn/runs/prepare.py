@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.config import Config
 
 from mmcnn.config.entries import merge_options, set_again
@@ -33,6 +34,7 @@ from mmcnn.runs.batches import describe_batches, drop_of_workers, images_of_own_
 from mmcnn.runs.classes_of_data import refuse_other_classes
 from mmcnn.runs.data import check_classes, set_cache, set_data
 from mmcnn.runs.data_sets import check_balanced, inner_dataset
+from mmcnn.runs.determinism import continue_determinism, make_deterministic, set_randomness
 from mmcnn.runs.device import use_device
 from mmcnn.runs.drawn_split import draw_of, draw_to_continue, refuse_other_images
 from mmcnn.runs.fine_tuning import RECIPE_ENTRIES, check_weights, set_recipe
@@ -41,14 +43,8 @@ from mmcnn.runs.img_size import set_img_size
 from mmcnn.runs.launcher import check_launcher
 from mmcnn.runs.loggers import check_backends, set_loggers
 from mmcnn.runs.options import WARM_START, RunOptions, TrainOptions
-from mmcnn.runs.training import (
-    check_amp,
-    check_initial_weights,
-    resumed_checkpoint,
-    set_amp,
-    set_on_nan,
-    set_patience,
-)
+from mmcnn.runs.precision import check_amp, continue_precision, set_amp
+from mmcnn.runs.training import check_initial_weights, resumed_checkpoint, set_on_nan, set_patience
 from mmcnn.runs.work_dirs import RunKind
 from mmcnn.weights.checkpoint import Checkpoint
 from mmcnn.weights.own_modules import import_modules, record_imports
@@ -111,6 +107,7 @@ def prepare(
     notes: list[str] = []
     warnings: list[str] = []
     training = isinstance(options, TrainOptions)
+    cuda_had_started = torch.cuda.is_initialized()
     import_modules(options.imports)
     use_device(options.device)
     if training:
@@ -182,6 +179,7 @@ def prepare(
             checkpoint = check_initial_weights(cfg, options.resume, notes.append)
         if cfg.get('resume'):
             _continue(cfg, options, checkpoint, folder, done, notes)
+        make_deterministic(cfg, cuda_had_started, notes.append)
         if options.data is not None:
             warn_of_anchors(cfg, options.data, warnings.append)
         if isinstance(folder, DetectorData):  # whose classes are drawn at the end
@@ -198,7 +196,7 @@ def _set_training(cfg: Config, options: TrainOptions, notes: list[str]) -> None:
     set_amp(cfg, options.amp)
     set_on_nan(cfg, options.on_nan)
     set_loggers(cfg, options.logger)
-    cfg.randomness = dict(seed=options.seed or 0)
+    set_randomness(cfg, options.seed)
     if options.load_from is not None:
         cfg.load_from = str(options.load_from)
     set_recipe(cfg, options.recipe or (WARM_START if options.weights is not None else None), notes.append)
@@ -222,6 +220,8 @@ def _continue(
         done: entries that were typed, which win over those of the recipe.
         notes: takes sentences about the recipe.
     """
+    continue_precision(cfg, checkpoint.entries, options.amp, notes.append)
+    continue_determinism(cfg, checkpoint.entries, 'randomness.deterministic' in done, notes.append)
     if options.recipe is None:
         set_recipe(cfg, checkpoint.entries.get('recipe'), notes.append)
         set_again(cfg, {key: value for key, value in done.items() if key.startswith(RECIPE_ENTRIES)})
