@@ -40,7 +40,7 @@ from mmcnn.runs.drawn_split import draw_of, draw_to_continue, refuse_other_image
 from mmcnn.runs.fine_tuning import RECIPE_ENTRIES, check_weights, set_recipe
 from mmcnn.runs.first_use import check_watching_hooks
 from mmcnn.runs.img_size import set_img_size
-from mmcnn.runs.launcher import check_launcher
+from mmcnn.runs.launcher import check_launcher, collect_in_memory
 from mmcnn.runs.loggers import check_backends, set_loggers
 from mmcnn.runs.options import WARM_START, RunOptions, TrainOptions
 from mmcnn.runs.precision import check_amp, continue_precision, set_amp
@@ -155,6 +155,8 @@ def prepare(
     if training:
         _set_training(cfg, options, notes)
     cfg.launcher = options.launcher
+    if options.launcher != 'none':
+        collect_in_memory(cfg)
     set_again(cfg, done)  # what is typed wins over what was worked out
     if training:
         set_patience(cfg, options.patience, notes.append)  # beside hooks that are typed
