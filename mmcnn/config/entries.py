@@ -14,7 +14,7 @@ from mmcnn.errors import UsageError
 from mmcnn.nearest import nearest
 
 #: Dicts that may be missing before, and whose names are looked at where they are read.
-_CHECKED = ('randomness.', 'performance.', 'optim_wrapper.loss_scale.')
+_CHECKED = ('randomness.', 'performance.', 'optim_wrapper.loss_scale.', 'env_cfg.cudnn_benchmark')
 
 
 def merge_options(cfg: Config, options: Mapping[str, Any], say: Say = print) -> dict[str, Any]:

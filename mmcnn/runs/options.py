@@ -178,6 +178,15 @@ class TrainOptions(RunOptions):
     ] = None
     amp: Annotated[bool | str, Option(AMP_HELP, '|'.join(AMP), choices=AMP)] = False
     amp_val: Annotated[bool, Option('validate in the precision of amp, too')] = False
+    channels_last: Annotated[bool, Option('keep images and weights as NHWC in memory, which is faster with amp')] = (
+        False
+    )
+    compile: Annotated[bool, Option('compile backbone and neck (torch.compile), which takes minutes at the start')] = (
+        False
+    )
+    sync_bn: Annotated[
+        bool, Option('BatchNorm over the images of all GPUs; by default each has its own, and statistics are averaged')
+    ] = False
     resume: Annotated[
         bool | str | Path,
         Option('continue the last run with this config, backbone and data, or from the checkpoint FILE', 'FILE'),
