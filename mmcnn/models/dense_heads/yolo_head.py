@@ -12,9 +12,11 @@ from torch import Tensor, nn
 
 from mmcnn.models.layers import ConvNormAct
 from mmcnn.models.task_modules import LevelOutput
+from mmcnn.models.task_modules.host_device import copied
 from mmcnn.ops import batched_nms
 from mmcnn.registry import MODELS, TASK_UTILS
 
+from .label_range import LabelRange
 from .placement import placed
 
 
@@ -66,6 +68,8 @@ class YOLOHead(BaseDenseHead):
         if num_classes < 1:
             raise ValueError(f'num_classes={num_classes} has to be at least 1')
         self.num_classes = num_classes
+        self.label_range = LabelRange(num_classes)
+        self.register_state_dict_post_hook(_labels_are_classes)
         self.in_channels = tuple(in_channels)
         self.strides = tuple(strides)
         self.anchors = [[(float(w), float(h)) for w, h in level] for level in anchors]
@@ -123,24 +127,18 @@ class YOLOHead(BaseDenseHead):
             batch_gt_instances: of each image ``bboxes`` (M, 4) xyxy pixels and ``labels`` (M,).
 
         Raises:
-            ValueError: a label that is not a class of this head.
+            ValueError: a label that is not a class of this head; on a GPU, a label of a batch before this one.
         """
+        labels = torch.cat([instances.labels for instances in batch_gt_instances])
+        self.label_range.check(labels)
         outputs = self._outputs(logits)
         sizes = [output.maps.shape[2:4] for output in outputs]
-        objects = [_centred(instances.bboxes.to(outputs[0].maps)) for instances in batch_gt_instances]
-        labels = torch.cat([instances.labels for instances in batch_gt_instances])
-        if len(labels) and not 0 <= labels.min() <= labels.max() < self.num_classes:
-            raise ValueError(
-                f'labels from {labels.min().item()} to {labels.max().item()}, but num_classes={self.num_classes}: set '
-                'num_classes of the head to the number of classes of the data set'
-            )
-        image = torch.repeat_interleave(
-            torch.arange(len(objects), device=labels.device),
-            torch.tensor([len(boxes) for boxes in objects], device=labels.device),
-        )
+        counts = [len(instances) for instances in batch_gt_instances]
+        boxes = _centred(torch.cat([instances.bboxes for instances in batch_gt_instances]).to(outputs[0].maps))
+        image = copied([i for i, count in enumerate(counts) for _ in range(count)], like=labels, dtype=torch.long)
         anchors = [output.anchors for output in outputs]
-        targets = self.assigner.assign(torch.cat(objects), labels, image, anchors, self.strides, sizes)
-        return self.criterion(outputs, targets, objects)
+        targets = self.assigner.assign(boxes, labels, image, anchors, self.strides, sizes)
+        return self.criterion(outputs, targets, boxes.split(counts))
 
     def predict_by_feat(
         self,
@@ -200,12 +198,14 @@ class YOLOHead(BaseDenseHead):
 
     def _outputs(self, logits: Sequence[Tensor]) -> list[LevelOutput]:
         outputs = []
-        for level, (maps, anchors, stride) in enumerate(zip(logits, self.anchors, self.strides, strict=True)):
+        # In float32 also under AMP: squares, exponentials and IoU do not fit float16.
+        precision = torch.promote_types(logits[0].dtype, torch.float32)
+        every = copied([anchor for level in self.anchors for anchor in level], like=logits[0], dtype=precision)
+        parts = every.split([*map(len, self.anchors)])
+        for level, (maps, anchors, stride) in enumerate(zip(logits, parts, self.strides, strict=True)):
             n, _, height, width = maps.shape
-            # In float32 also under AMP: squares, exponentials and IoU do not fit float16.
-            maps = maps.float() if maps.dtype in (torch.float16, torch.bfloat16) else maps
-            maps = maps.view(n, len(anchors), -1, height, width).permute(0, 1, 3, 4, 2)
-            outputs.append(LevelOutput(maps, maps.new_tensor(anchors), stride, level, self.bbox_coder))
+            maps = maps.to(every.dtype).view(n, len(anchors), -1, height, width).permute(0, 1, 3, 4, 2)
+            outputs.append(LevelOutput(maps, anchors, stride, level, self.bbox_coder))
         return outputs
 
     @staticmethod
@@ -230,3 +230,8 @@ class YOLOHead(BaseDenseHead):
 def _centred(boxes: Tensor) -> Tensor:
     """(M, 4) xyxy to centre x, centre y, width, height."""
     return torch.cat([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]], dim=-1)
+
+
+def _labels_are_classes(head: YOLOHead, *_: object) -> None:
+    """No checkpoint is written of a step that had wrong labels."""
+    head.label_range.read(wait=True)
