@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class Positives(NamedTuple):
     """P positives, in the order of the levels. Slots of all levels are numbered through, level by level."""
 
-    boxes: Tensor  # (P, 4) predicted boxes, in cells of their level
-    wanted: Tensor  # (P, 4) boxes of the objects, in cells of their level
+    boxes: Tensor  # (P, 4) predicted boxes
+    wanted: Tensor  # (P, 4) boxes of the objects
     logits: Tensor  # (P, classes)
     labels: Tensor  # (P,)
     slots: Tensor  # (P,) numbers of the slots; one past the last slot where there is no positive
@@ -26,10 +26,10 @@ class Positives(NamedTuple):
     num_slots: int  # of all levels and images
 
     @classmethod
-    def of(cls, outputs: Sequence[LevelOutput], targets: Sequence[LevelTargets]) -> Positives:
-        """Those of all levels."""
+    def of(cls, outputs: Sequence[LevelOutput], targets: Sequence[LevelTargets], in_cells: bool) -> Positives:
+        """Those of all levels, with boxes in cells of their level, or in pixels."""
         found = [output.at(level) for output, level in zip(outputs, targets, strict=True)]
-        strides = [output.stride for output in outputs]
+        units = [output.stride if in_cells else 1 for output in outputs]
         slots, first = [], 0
         for output, level in zip(outputs, targets, strict=True):
             _, anchors, height, width = output.maps.shape[:4]
@@ -37,8 +37,8 @@ class Positives(NamedTuple):
             first += math.prod(output.maps.shape[:4])
         slots, valid = torch.cat(slots), _valid(targets)
         return cls(
-            torch.cat([boxes / stride for (boxes, _), stride in zip(found, strides, strict=True)]),
-            torch.cat([level.boxes / stride for level, stride in zip(targets, strides, strict=True)]),
+            _joined([boxes for boxes, _ in found], units),
+            _joined([level.boxes for level in targets], units),
             torch.cat([logits for _, logits in found]),
             torch.cat([level.labels for level in targets]),
             slots if valid is None else torch.where(valid, slots, first),
@@ -74,6 +74,10 @@ def last_of(keys: Tensor) -> Tensor:
     """Of each of the keys (P,), the place of the last one that is equal to it."""
     ordered, places = keys.sort(stable=True)
     return places[torch.searchsorted(ordered, keys, right=True) - 1]
+
+
+def _joined(boxes: Sequence[Tensor], units: Sequence[int]) -> Tensor:
+    return torch.cat([each if unit == 1 else each / unit for each, unit in zip(boxes, units, strict=True)])
 
 
 def _valid(targets: Sequence[LevelTargets]) -> Tensor | None:

@@ -75,7 +75,7 @@ class YOLOMeanLoss(nn.Module):
         """
         if len(self.level_balance) != len(outputs):
             raise ValueError(f'level_balance={self.level_balance} has to have {len(outputs)} weights, one a level')
-        positives = Positives.of(outputs, targets)
+        positives = Positives.of(outputs, targets, in_cells=True)
         iou = bbox_iou(positives.boxes, positives.wanted)
         weights = _per_level_mean(positives)
         box = (weights * (1 - iou)).sum()
@@ -128,7 +128,7 @@ class DarknetLoss(nn.Module):
             outputs, targets: one for each level.
             ground_truth: of each image (M_i, 4) boxes as centre x, centre y, width, height in pixels.
         """
-        positives = Positives.of(outputs, targets)
+        positives = Positives.of(outputs, targets, in_cells=False)
         sharing = occurrences(positives.slots).to(positives.boxes.dtype)
         weights = 1 / sharing if positives.valid is None else positives.valid / sharing
         box = (weights * (1 - bbox_iou(positives.boxes, positives.wanted))).sum()
@@ -168,11 +168,9 @@ class DarknetLoss(nn.Module):
 
 def _per_level_mean(positives: Positives) -> Tensor:
     """Weights (P,) whose weighted sum is the sum of the levels' means over their positives."""
-    weights = []
-    valid = positives.logits.new_ones(len(positives.slots)) if positives.valid is None else positives.valid
-    for level in valid.split(positives.per_level):
-        weights.append(level / level.sum().clamp(min=1))
-    return torch.cat(weights)
+    like = positives.boxes
+    every = like.new_ones(len(like)) if positives.valid is None else positives.valid.to(like.dtype)
+    return torch.cat([level / level.sum().clamp(min=1) for level in every.split(positives.per_level)])
 
 
 def _class_loss(positives: Positives, wanted: Tensor, weights: Tensor) -> Tensor:
