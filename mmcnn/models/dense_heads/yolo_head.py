@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from mmcnn.models.layers import ConvNormAct
 from mmcnn.models.task_modules import LevelOutput
 from mmcnn.models.task_modules.host_device import copied
-from mmcnn.ops import batched_nms
+from mmcnn.ops import nms_of_images
 from mmcnn.registry import MODELS, TASK_UTILS
 
 from .label_range import LabelRange
@@ -162,23 +163,24 @@ class YOLOHead(BaseDenseHead):
             for each image ``bboxes`` (K, 4) xyxy pixels, clipped to the image, ``scores`` (K,) and ``labels`` (K,).
         """
         test_cfg = {**self.test_cfg, **(cfg or {})}
-        boxes, scores = self.decode(logits)
-        results = []
-        for image_boxes, image_scores, meta in zip(boxes, scores, batch_img_metas, strict=True):
-            found = self._candidates(image_boxes, image_scores, test_cfg)
-            if with_nms:
-                keep = batched_nms(
-                    found.bboxes,
-                    found.scores,
-                    found.labels,
-                    test_cfg['nms']['iou_threshold'],
-                    kind=test_cfg['nms'].get('type', 'iou'),
-                    max_keep=test_cfg['max_per_img'],
-                )
-                found = found[keep]
-            found.bboxes = placed(found.bboxes, meta, rescale)
-            results.append(found)
-        return results
+        boxes, scores, labels, counts = self._candidates(*self.decode(logits), test_cfg)
+        if with_nms:
+            settings = test_cfg['nms']
+            kept = nms_of_images(
+                boxes,
+                scores,
+                labels,
+                counts,
+                settings['iou_threshold'],
+                kind=settings.get('type', 'iou'),
+                max_keep=test_cfg['max_per_img'],
+            )
+            counts = [len(each) for each in kept]
+            kept = torch.cat(kept)
+            boxes, scores, labels = boxes[kept], scores[kept], labels[kept]
+        boxes = placed(boxes, counts, batch_img_metas, rescale)
+        found = zip(boxes.split(counts), scores.split(counts), labels.split(counts), strict=True)
+        return [InstanceData(bboxes=b, scores=s, labels=c) for b, s, c in found]
 
     def decode(self, logits: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """All boxes of a batch, whatever their scores.
@@ -209,22 +211,40 @@ class YOLOHead(BaseDenseHead):
         return outputs
 
     @staticmethod
-    def _candidates(boxes: Tensor, scores: Tensor, test_cfg: dict) -> InstanceData:
-        """Boxes (K, 4) and scores (K, 1 + classes) above the threshold, the best ``nms_pre`` of them, unsorted."""
+    def _candidates(boxes: Tensor, scores: Tensor, test_cfg: dict) -> tuple[Tensor, Tensor, Tensor, list[int]]:
+        """Boxes above the threshold, of each image the best ``nms_pre`` of them, unsorted.
+
+        A GPU is waited for three times, whatever the batch: for the sizes of two selections and the counts.
+
+        Args:
+            boxes, scores: see :meth:`decode`.
+
+        Returns:
+            boxes (K, 4), scores (K,) and labels (K,), of one image after the other, and how many each image has.
+        """
         threshold = test_cfg['score_thr']
-        sure = scores[:, 0] > threshold
-        boxes, scores = boxes[sure], scores[sure, 1:] * scores[sure, :1]
+        image, place = (scores[..., 0] > threshold).nonzero(as_tuple=True)
+        of_classes = scores[image, place]
+        of_classes = of_classes[:, 1:] * of_classes[:, :1]
         if test_cfg['multi_label']:
-            index, labels = (scores > threshold).nonzero(as_tuple=True)
-            scores = scores[index, labels]
+            index, labels = (of_classes > threshold).nonzero(as_tuple=True)
+            found = of_classes[index, labels]
         else:
-            scores, labels = scores.max(-1)
-            (index,) = (scores > threshold).nonzero(as_tuple=True)
-            scores, labels = scores[index], labels[index]
-        if len(scores) > test_cfg['nms_pre']:
-            scores, best = scores.topk(test_cfg['nms_pre'])
-            index, labels = index[best], labels[best]
-        return InstanceData(bboxes=boxes[index], scores=scores, labels=labels)
+            best, labels = of_classes.max(-1)
+            (index,) = (best > threshold).nonzero(as_tuple=True)
+            found, labels = best[index], labels[index]
+        image, place = image[index], place[index]
+        images = torch.arange(len(scores), device=scores.device)
+        ends = [0, *torch.searchsorted(image, images, right=True).tolist()]
+        counts = [end - start for start, end in pairwise(ends)]
+        if max(counts, default=0) > test_cfg['nms_pre']:
+            most, chosen = test_cfg['nms_pre'], []
+            for start, some in zip(ends, found.split(counts), strict=False):
+                whole = torch.arange(len(some), device=some.device)
+                chosen.append(start + (some.topk(most).indices if len(some) > most else whole))
+            counts, chosen = [len(each) for each in chosen], torch.cat(chosen)
+            image, place, found, labels = image[chosen], place[chosen], found[chosen], labels[chosen]
+        return boxes[image, place], found, labels, counts
 
 
 def _centred(boxes: Tensor) -> Tensor:
