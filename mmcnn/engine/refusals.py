@@ -68,7 +68,7 @@ class Refusals:
         story = f'{what} is not finite in iteration {runner.iter + 1} (epoch {runner.epoch + 1})'
         listed = self._listed(images, whose, story)
         if self.guard.stop:
-            raise TrainingError(f'{story}; nothing was stepped, on_nan=skip leaves such batches out{listed}')
+            raise TrainingError(f'{story}; nothing of it was saved, on_nan=skip leaves such batches out{listed}')
         for buffer, kept in zip(self._model.buffers(), self._buffers, strict=True):
             buffer.copy_(kept)
         skipped = runner.message_hub.get_info('skipped_batches', 0) + 1
