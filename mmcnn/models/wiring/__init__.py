@@ -8,10 +8,11 @@ where it stands, is said once, in ``slots``.
 from mmcnn.compat.moved import moved_names
 from mmcnn.models.wiring.classes import is_classifier, num_classes, set_num_classes
 from mmcnn.models.wiring.filling import wire, wired
+from mmcnn.models.wiring.names import backbone_of, named_backbone
 from mmcnn.models.wiring.probing import PROBE_SIZE, Maps, probe
 from mmcnn.models.wiring.proving import prove
 from mmcnn.models.wiring.slots import COARSE_TO_FINE_NECKS, PER_LEVEL_HEADS
-from mmcnn.models.wiring.swapping import PYRAMID_NECKS, backbone_of, named_backbone, swap_backbone
+from mmcnn.models.wiring.swapping import PYRAMID_NECKS, refit, swap_backbone
 
 __all__ = [
     'COARSE_TO_FINE_NECKS',
@@ -25,6 +26,7 @@ __all__ = [
     'num_classes',
     'probe',
     'prove',
+    'refit',
     'set_num_classes',
     'swap_backbone',
     'wire',

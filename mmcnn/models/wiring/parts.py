@@ -18,6 +18,14 @@ def is_part(value: Any) -> bool:
     return isinstance(value, dict) and 'type' in value
 
 
+def is_registered(cfg: dict) -> bool:
+    """Whether there is something of the part's type."""
+    try:
+        return _class(cfg) is not None
+    except KeyError:  # of one of our own registries
+        return False
+
+
 def ours(cfg: dict) -> bool:
     """Whether the part is one of this package: MMDetection has a ResNet and a VGG, too, and bare names are its own."""
     kind = cfg['type']
@@ -28,6 +36,12 @@ def short(cfg: dict) -> str:
     """The type without its scope."""
     kind = cfg['type']
     return kind.rsplit('.', 1)[-1] if isinstance(kind, str) else kind.__name__
+
+
+def type_name(cfg: dict) -> str:
+    """The type as it is written, or the name of the class that stands there."""
+    kind = cfg['type']
+    return kind if isinstance(kind, str) else kind.__name__
 
 
 def is_a(cfg: dict, names: Sequence[str]) -> bool:
