@@ -11,10 +11,21 @@ to --out as soon as it is there, and a measurement that fails stops no other. --
 from __future__ import annotations
 
 import argparse
+import signal
+from typing import NoReturn
 
 from mmcnn.benchmarks.gpu.options import GpuCheckOptions
 from mmcnn.cli.arguments import add_options, options_from
 from mmcnn.cli.errors import friendly_errors
+from mmcnn.errors import StoppedError
+
+
+def _stop(options: GpuCheckOptions, signum: int) -> NoReturn:
+    raise StoppedError(
+        f'stopped by {signal.Signals(signum).name}; {options.out} has what was measured, and --table {options.out} '
+        'prints it',
+        signum,
+    )
 
 
 def main() -> None:
@@ -31,6 +42,8 @@ def main() -> None:
         if options.table is not None:
             print(tables(read_results(options.table)))
             return
+        for signum in (signal.SIGTERM, signal.SIGINT):  # a time limit, Ctrl-C
+            signal.signal(signum, lambda signum, frame: _stop(options, signum))
         chosen = measurements() if options.train is None else of_training(options.train, options.config)
         results = check(options, chosen, lambda line: print(line, flush=True))
         print(f'\n{tables(results.content)}\n\n{results.path} has all of it.')

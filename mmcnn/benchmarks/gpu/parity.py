@@ -158,7 +158,28 @@ def _prepared(
         if isinstance(module, BatchNorm):
             module.eval()
     proposals.keep_in(model)
+    _targets_as_predictions(model)
     return model
+
+
+def _targets_as_predictions(model: nn.Module) -> None:
+    """Gives every loss its targets and weights in the type of its predictions.
+
+    MMDetection's YOLOv3 makes them in float32 whatever the network computes in, and not every kernel takes two types.
+    """
+    for module in model.modules():
+        if type(module).__name__ in MODELS.module_dict and type(module).__name__.endswith('Loss'):
+            module.register_forward_pre_hook(_in_one_type, with_kwargs=True)
+
+
+def _in_one_type(loss: nn.Module, given: tuple, keywords: dict[str, Any]) -> tuple[tuple, dict[str, Any]] | None:
+    if not given or not isinstance(given[0], Tensor) or given[0].dtype != torch.float64:
+        return None
+
+    def cast(value: Any) -> Any:
+        return value.double() if isinstance(value, Tensor) and value.is_floating_point() else value
+
+    return tuple(map(cast, given)), {name: cast(value) for name, value in keywords.items()}
 
 
 def _run(model: nn.Module, batch: dict, half: torch.dtype | None) -> tuple[dict[str, float], dict[str, Tensor]]:
