@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
-from torch.utils.python_dispatch import TorchDispatchMode
+
+from mmcnn.compat.private_names import TorchDispatchMode
 
 
 class TrafficCounter(TorchDispatchMode):
