@@ -40,7 +40,9 @@ def test_faults_are_one_sentence(run_tool, tmp_path):
         (('--table', tmp_path / 'x.json'), f'error: {tmp_path}/x.json cannot be read: No such file or directory'),
         (('--tiny', '--device', 'cpu', '--only', 'gone'), 'error: only=gone: none of rates, yolov5_s'),
     ):
+        handlers = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
         result = run_tool('gpu_check', *arguments, cwd=tmp_path)
+        assert handlers == (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT))
         assert result.code == 1 and result.err.startswith(line) and result.err.count('\n') == 1
 
 

@@ -10,7 +10,7 @@ def of(stage):
 
 def test_all_that_is_asked_for_is_measured():
     assert set(of('parity')) == {*DETECTORS, 'yolov4_darknet', 'classifier'}
-    assert set(of('operators')) == {'nms', 'roi_align', 'focal_loss'}
+    assert set(of('operators')) == {'nms', 'roi_align', 'focal_loss', 'renderer'}
     both = {f'{each} bf16 channels_last' for each in (*DETECTORS, 'classifier')}
     full = {f'{each} fp32' for each in (*DETECTORS, 'classifier')}
     extra = {'yolov5_s fp16', 'yolov4 fp16', 'yolov5_s bf16 channels_last, drawn by the device'}
