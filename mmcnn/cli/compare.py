@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--backbone', dest='backbones', action='append', required=True, metavar='NAME',
         help='a backbone to compare; give the option once for each',
     )  # fmt: skip
-    add_options(parser, CompareOptions, leave_out=('backbone', 'imports'))
+    add_options(parser, CompareOptions, leave_out=('backbone',))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -60,14 +60,16 @@ def run(args: argparse.Namespace) -> int:
     from mmcnn.config.load import load_config
     from mmcnn.config.model import is_classifier
     from mmcnn.runs.run_lock import refuse_live
+    from mmcnn.weights.own_modules import import_modules
 
+    import_modules(options.imports)
     cfg = load_config(args.config)
     if is_classifier(cfg):
         raise UsageError(f'{args.config} is a classifier; backbones are compared in a detector')
     names = list(dict.fromkeys(name.removeprefix('mmcnn.') for name in args.backbones))
     data = options.data if options.data in (None, 'demo') else str(Path(options.data).resolve())
     budget = {name: getattr(options, name) for name in BUDGET} | dict(data=data)
-    other = dict(workers=options.workers, device=options.device)
+    other = dict(workers=options.workers, device=options.device, imports=options.imports)
     work_dir = Path(options.work_dir or Path('work_dirs') / f'compare_{Path(cfg.filename).stem}').resolve()
     seeds = range(options.seed, options.seed + options.seeds)
     # All that can be refused is refused before anything is trained.

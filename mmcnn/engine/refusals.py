@@ -70,7 +70,7 @@ class Refusals:
         story += _overflow(runner.optim_wrapper)
         listed = self._listed(images, whose, story)
         if self.guard.stop:
-            raise TrainingError(f'{story}; nothing was stepped, on_nan=skip leaves such batches out{listed}')
+            raise TrainingError(f'{story}; nothing of it was saved, on_nan=skip leaves such batches out{listed}')
         for buffer, kept in zip(self._model.buffers(), self._buffers, strict=True):
             buffer.copy_(kept)
         skipped = runner.message_hub.get_info('skipped_batches', 0) + 1

@@ -77,13 +77,9 @@ class Options:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelOptions(Options):
-    """Options of everything that builds one model from a config."""
+class ImportOptions(Options):
+    """The option of everything that reads a config or a checkpoint, which may name what a package of the user's has."""
 
-    backbone: Annotated[str | None, Option('another backbone; mmcnn zoo lists them', 'NAME')] = None
-    cfg_options: Annotated[Mapping[str, Any], Option('override any config entry', 'KEY=VALUE')] = field(
-        default_factory=dict
-    )
     imports: Annotated[
         Sequence[str] | None,
         Option(
@@ -93,6 +89,16 @@ class ModelOptions(Options):
             flag='import',
         ),
     ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions(ImportOptions):
+    """Options of everything that builds one model from a config."""
+
+    backbone: Annotated[str | None, Option('another backbone; mmcnn zoo lists them', 'NAME')] = None
+    cfg_options: Annotated[Mapping[str, Any], Option('override any config entry', 'KEY=VALUE')] = field(
+        default_factory=dict
+    )
     device: Annotated[
         str | int | None,
         Option('cpu, cuda, or cuda:N or N for one of several (default: a GPU if there is one)', 'DEVICE'),

@@ -38,6 +38,7 @@ from mmcnn.runs.determinism import continue_determinism, make_deterministic, set
 from mmcnn.runs.device import use_device
 from mmcnn.runs.drawn_split import draw_of, draw_to_continue, refuse_other_images
 from mmcnn.runs.fine_tuning import RECIPE_ENTRIES, check_weights, set_recipe
+from mmcnn.runs.first_loss import prove_swapped
 from mmcnn.runs.first_use import check_watching_hooks
 from mmcnn.runs.img_size import set_img_size
 from mmcnn.runs.launcher import check_launcher, collect_in_memory
@@ -170,9 +171,12 @@ def prepare(
         drop_left_over(cfg, optimizers, paths, notes.append)
         check_amp(cfg)
         set_cache(cfg, options.cache_gb)
+    in_full = cfg.model.get('type') != 'mmcnn.wired'
     wire_model(cfg)
     check_types(cfg, training)
     notes += [f'note: {note}' for note in prove_model(cfg)]
+    if training:
+        notes += [f'note: {note}' for note in prove_swapped(cfg, in_full, kind.backbone is not None)]
     check_balanced(cfg)
     check_backends(cfg, training, notes.append)
     if training:

@@ -32,7 +32,7 @@ def said(tmp_path):
 
 
 STORY = 'the loss (loss_box) is not finite in iteration 7 (epoch 3)'
-ADVICE = f'{STORY}; nothing was stepped, on_nan=skip leaves such batches out'
+ADVICE = f'{STORY}; nothing of it was saved, on_nan=skip leaves such batches out'
 
 
 def test_each_image_has_one_line(said, tmp_path):
