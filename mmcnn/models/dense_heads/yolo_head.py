@@ -12,8 +12,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmcnn.models.layers import ConvNormAct
-from mmcnn.models.task_modules import LevelOutput
-from mmcnn.models.task_modules.host_device import copied, selects_freely
+from mmcnn.models.task_modules import LevelOutput, host_device
 from mmcnn.ops import nms_of_images
 from mmcnn.registry import MODELS, TASK_UTILS
 
@@ -136,7 +135,9 @@ class YOLOHead(BaseDenseHead):
         sizes = [output.maps.shape[2:4] for output in outputs]
         counts = [len(instances) for instances in batch_gt_instances]
         boxes = _centred(torch.cat([instances.bboxes for instances in batch_gt_instances]).to(outputs[0].maps))
-        image = copied([i for i, count in enumerate(counts) for _ in range(count)], like=labels, dtype=torch.long)
+        image = host_device.copied(
+            [i for i, count in enumerate(counts) for _ in range(count)], like=labels, dtype=torch.long
+        )
         anchors = [output.anchors for output in outputs]
         targets = self.assigner.assign(boxes, labels, image, anchors, self.strides, sizes)
         return self.criterion(outputs, targets, boxes.split(counts))
@@ -165,7 +166,7 @@ class YOLOHead(BaseDenseHead):
         test_cfg = {**self.test_cfg, **(cfg or {})}
         boxes, scores = self.decode(logits)
         # The CPU has one image after the other in its cache; a GPU is waited for once for all of them.
-        at_once = 1 if selects_freely(boxes) else len(boxes)
+        at_once = 1 if host_device.selects_freely(boxes) else len(boxes)
         parts = zip(boxes.split(at_once), scores.split(at_once), strict=True)
         found = [self._detections(*part, test_cfg, with_nms) for part in parts]
         boxes, scores, labels = (torch.cat(each) for each in zip(*(tensors for *tensors, _ in found), strict=True))
@@ -194,7 +195,9 @@ class YOLOHead(BaseDenseHead):
         outputs = []
         # In float32 also under AMP: squares, exponentials and IoU do not fit float16.
         precision = torch.promote_types(logits[0].dtype, torch.float32)
-        every = copied([anchor for level in self.anchors for anchor in level], like=logits[0], dtype=precision)
+        every = host_device.copied(
+            [anchor for level in self.anchors for anchor in level], like=logits[0], dtype=precision
+        )
         parts = every.split([*map(len, self.anchors)])
         for level, (maps, anchors, stride) in enumerate(zip(logits, parts, self.strides, strict=True)):
             n, _, height, width = maps.shape
