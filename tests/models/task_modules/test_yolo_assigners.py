@@ -113,7 +113,11 @@ def test_no_objects_and_who_is_whose(assigner):
     assert {label for level in levels for label in level.labels.tolist()} == {3, 7}
 
 
-@pytest.mark.parametrize('assigner', [RatioAssigner(), RatioAssigner(offset=0.7), ShapeIoUAssigner()], ids=repr)
+@pytest.mark.parametrize(
+    'assigner',
+    [RatioAssigner(), RatioAssigner(offset=0.7), ShapeIoUAssigner()],
+    ids=['ratio', 'far neighbours', 'shape IoU'],
+)
 def test_fixed_shapes_have_the_same_positives_in_the_same_order(assigner, monkeypatch):
     """What a GPU computes, which does not select: centres on borders of cells and of the image, shared slots."""
     generator = torch.Generator().manual_seed(2)
