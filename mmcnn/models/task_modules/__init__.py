@@ -1,7 +1,7 @@
 """Assigners, samplers and box coders."""
 
 from .iou_assigners import BboxOverlaps2D, GridAssigner, MaxIoUAssigner
-from .samplers import PseudoSampler, RandomSampler
+from .samplers import RandomSampler
 from .torchvision_anchors import TorchvisionAnchorGenerator
 from .yolo_assigners import LevelTargets, RatioAssigner, ShapeIoUAssigner
 from .yolo_bbox_coder import DarknetBBoxCoder, LevelOutput, YOLOGridCoder
@@ -13,7 +13,6 @@ __all__ = [
     'LevelOutput',
     'LevelTargets',
     'MaxIoUAssigner',
-    'PseudoSampler',
     'RandomSampler',
     'RatioAssigner',
     'ShapeIoUAssigner',

@@ -1,4 +1,4 @@
-"""MMDetection's samplers with the same samples and random numbers, and one wait for the device in place of up to six.
+"""MMDetection's sampler with the same samples and random numbers, and one wait for the device in place of up to six.
 
 The host has to know how many priors are positive and how many negative; everything else follows on the device.
 """
@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from mmdet.models.task_modules.assigners import AssignResult
-from mmdet.models.task_modules.samplers import PseudoSampler as _PseudoSampler
 from mmdet.models.task_modules.samplers import RandomSampler as _RandomSampler
 from mmdet.models.task_modules.samplers import SamplingResult
 from mmdet.structures.bbox import BaseBoxes, cat_boxes
@@ -41,23 +40,6 @@ class RandomSampler(_RandomSampler):
             wanted = min(wanted, int(self.neg_pos_ub * max(1, len(positive))))
         pos_inds, neg_inds = kinds.indices(positive, _drawn(kinds.negative, wanted))
         return SamplingResult(pos_inds, neg_inds, priors, boxes, assign_result, flags)
-
-
-@TASK_UTILS.register_module()
-class PseudoSampler(_PseudoSampler):
-    """MMDetection's ``PseudoSampler``: all priors, nothing is drawn."""
-
-    def sample(
-        self, assign_result: AssignResult, pred_instances: InstanceData, gt_instances: InstanceData, *args, **kwargs
-    ) -> SamplingResult:
-        """The positive and the negative priors of an image."""
-        priors = pred_instances.priors
-        kinds = _Kinds(assign_result.gt_inds)
-        pos_inds, neg_inds = kinds.indices(torch.arange(kinds.positive), torch.arange(kinds.negative))
-        flags = priors.new_zeros(len(priors), dtype=torch.uint8)
-        return SamplingResult(
-            pos_inds, neg_inds, priors, gt_instances.bboxes, assign_result, flags, avg_factor_with_neg=False
-        )
 
 
 class _Kinds:

@@ -1,4 +1,4 @@
-"""The samplers against MMDetection's: the same priors, and the same random numbers left for whoever comes next."""
+"""The sampler against MMDetection's: the same priors, and the same random numbers left for whoever comes next."""
 
 import mmdet.models.task_modules as theirs
 import pytest
@@ -66,24 +66,16 @@ def test_random_samples_are_mmdetections(settings, counts):
     assert torch.equal(*left)
 
 
-@pytest.mark.parametrize('counts', SCENES)
-def test_all_priors_are_mmdetections(counts):
-    expected, found = (module.PseudoSampler().sample(*scene(*counts)) for module in (theirs, ours))
-    assert_equal(found, expected)
-
-
 def test_without_objects():
-    for name in ('RandomSampler', 'PseudoSampler'):
-        settings = dict(num=8, pos_fraction=0.5) if name == 'RandomSampler' else {}
+    results = []
+    for module in (theirs, ours):
         torch.manual_seed(0)
-        expected = getattr(theirs, name)(**settings).sample(*scene(0, 20, 0, objects=0))
-        torch.manual_seed(0)
-        assert_equal(getattr(ours, name)(**settings).sample(*scene(0, 20, 0, objects=0)), expected)
+        results.append(module.RandomSampler(8, 0.5).sample(*scene(0, 20, 0, objects=0)))
+    assert_equal(results[1], results[0])
 
 
 def test_the_host_waits_once():
-    for sampler in (ours.RandomSampler(64, 0.5), ours.PseudoSampler()):
-        arguments = scene(50, 400, 30)
-        with Numbers() as numbers:
-            sampler.sample(*arguments)
-        assert numbers.count <= 2  # two numbers, of one tensor
+    sampler, arguments = ours.RandomSampler(64, 0.5), scene(50, 400, 30)
+    with Numbers() as numbers:
+        sampler.sample(*arguments)
+    assert numbers.count <= 2  # two numbers, of one tensor
