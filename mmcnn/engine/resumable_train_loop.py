@@ -231,6 +231,8 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         runner = self.runner
         signum = self._signals.signum or signal.SIGTERM
         with self._signals.busy():
+            if not self._validating:  # which one rank may leave alone
+                runner.call_hook('before_stop')
             hook = self._checkpoint_hook
             if hook is not None:
                 hook.save_stopped(runner, self._epoch, self._iter)
