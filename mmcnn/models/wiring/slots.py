@@ -30,7 +30,7 @@ FINEST_MAP_HEADS = ('YOLACTProtonet',)
 #: Generators whose strides are those of one size of image, ``input_size``, also where they are no powers of two.
 ONE_SIZE_GENERATORS = ('SSDAnchorGenerator',)
 #: RoI extractors that do not look at the maps of the neck: a semantic head's map has a width of its own.
-OTHER_EXTRACTORS = ()
+OTHER_EXTRACTORS = ('semantic_roi_extractor',)
 #: Heads behind a RoI extractor or beside it; all others get what one of these gives.
 ROI_HEADS = ('bbox_head', 'mask_head', 'grid_head', 'point_head', 'semantic_head', 'glbctx_head')
 #: Heads of those that see the maps themselves, not what has come through the extractor and a shared head.
