@@ -204,7 +204,7 @@ def test_the_tiny_form_of_determinism(tmp_path, few_images):
 @pytest.mark.slow
 def test_the_tiny_form_of_speed_and_compiled(tmp_path, few_images):
     cost = [each for each in of('determinism') if each.function is not determinism.measure]
-    stages, text = tiny_form(tmp_path, 2, [*cost[:2], *of('speed', 'compiled')])
+    stages, text = tiny_form(tmp_path, 12, [*cost[:2], *of('speed', 'compiled')])
     assert stages['compiled']['yolov4 bf16 channels_last compiled']['outcome'] == 'left out'
     measured = [each for each in stages['speed'].values() if each['outcome'] == 'done']
     assert len(measured) == 5
@@ -219,7 +219,7 @@ def test_the_tiny_form_of_speed_and_compiled(tmp_path, few_images):
 
 @pytest.mark.slow
 def test_the_tiny_form_of_latency(tmp_path, few_images):
-    stages, text = tiny_form(tmp_path, 1, of('latency'))
+    stages, text = tiny_form(tmp_path, 10, of('latency'))
     assert set(stages['latency']) == {'yolov5_s', 'yolov4', 'yolov3', 'faster_rcnn'}
     for found in stages['latency'].values():
         assert found['fp32, batch 2']['end_to_end_ms'] > 0 and found['fp32, batch 2']['input_shape'][0] == 2
