@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 from .device import CUDA, SimulatedTensor
 
 _TO, _PIN, _IS_PINNED = Tensor.to, Tensor.pin_memory, Tensor.is_pinned
+_FACTORIES = (torch.tensor, torch.as_tensor, torch.asarray)
 #: Tensors in pinned memory, as long as a simulation is open.
 _pinned: list[Tensor] = []
 

@@ -1,8 +1,8 @@
 """The empty slot of libc10's registry of device guards, in which the simulated device gets a guard.
 
-For C++ the simulated device is XLA: it has autograd keys, no kernels in any wheel, counts as eligible for CUDA's autocast
-and is no accelerator with streams. Autograd asks for the guard of the devices that it meets; PyTorch has none for XLA, and
-there is no Python function that registers one. The guard of the meta device does nothing, and its pointer is put there.
+For C++ the simulated device is XLA: it has autograd keys, no kernels in any wheel, counts as eligible for CUDA's
+autocast and is no accelerator with streams. Autograd asks for the guard of the devices that it meets; PyTorch has none
+for XLA, and no Python function registers one. The guard of the meta device does nothing; its pointer is put there.
 
 The registry is a private symbol: ``c10::impl::device_guard_impl_registry`` of c10/core/impl/DeviceGuardImplInterface.h.
 """

@@ -31,11 +31,11 @@ WAITING = {
 }
 #: Operators that allocate, or only look at something.
 WITHOUT_KERNEL = {
-    'empty', 'empty_like', 'empty_strided', 'new_empty', 'new_empty_strided', '_local_scalar_dense', 'lift_fresh', 'set_',
-    'detach', 'alias',
+    'empty', 'empty_like', 'empty_strided', 'new_empty', 'new_empty_strided', '_local_scalar_dense', 'lift_fresh',
+    'set_', 'detach', 'alias',
 }  # fmt: skip
 #: Operators without a deterministic kernel, which ``torch.use_deterministic_algorithms(True)`` refuses, with the name
-#: that CUDA's library reports. What F.interpolate and F.pad replace then (bilinear upsampling, replication) is here, too.
+#: that CUDA's library reports. F.interpolate and F.pad do not use those of bilinear upsampling and replication then.
 NONDETERMINISTIC = {
     '_adaptive_avg_pool2d_backward': 'adaptive_avg_pool2d_backward_cuda',
     'adaptive_max_pool2d_backward': 'adaptive_max_pool2d_backward_cuda',
@@ -89,7 +89,7 @@ def why_it_waits(name: str, args: Sequence, kwargs: dict) -> str | None:
 
 
 def _fills_by_mask(name: str, args: Sequence, kwargs: dict) -> bool:
-    """Whether ``x[mask] = number`` is done as ``masked_fill_`` (canDispatchToMaskedFill in TensorAdvancedIndexing.cpp)."""
+    """Whether ``x[mask] = number`` becomes ``masked_fill_`` (canDispatchToMaskedFill, TensorAdvancedIndexing.cpp)."""
     if name in ('index', '_unsafe_index'):
         return False
     accumulates = args[3] if len(args) > 3 else kwargs.get('accumulate', False)

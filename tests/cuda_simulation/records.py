@@ -57,7 +57,7 @@ def caller() -> str:
         if not path.startswith(_HERE) or os.path.basename(path).startswith('test_'):
             if path.startswith(_ROOT + 'mmcnn' + os.sep):
                 return (f'{framework} < ' if framework else '') + _place(frame) + backward
-            if path.endswith('autograd/graph.py') or path.endswith('torch/autograd/__init__.py'):
+            if path.endswith(('autograd/graph.py', 'torch/autograd/__init__.py')):
                 backward = ' (backward)'
             if not framework and any(part in path for part in _FRAMEWORKS):
                 framework = _place(frame)

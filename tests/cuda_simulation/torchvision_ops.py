@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -15,11 +16,13 @@ from .device import DeviceMixError, SimulatedTensor, values_of
 if TYPE_CHECKING:
     from .simulation import CudaSimulation
 
+# As attributes of mmcnn.ops the names of these modules are functions.
+_NMS, _ROI_ALIGN = (importlib.import_module(f'mmcnn.ops.{name}') for name in ('nms', 'roi_align'))
+
 
 def patches(gpu: CudaSimulation) -> Iterator[tuple[Any, str, Any]]:
     """(module, attribute, value) for every module of mmcnn that looks operators up."""
-
-    original = sys.modules['mmcnn.ops.nms'].torchvision_op  # mmcnn.ops.nms is the function
+    original = _NMS.torchvision_op
 
     def look_up(name: str, device_type: str):
         if device_type != 'cuda':
@@ -71,17 +74,17 @@ def _stand_in(name: str, gpu: CudaSimulation):
 
 
 def _nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
-    return sys.modules['mmcnn.ops.nms'].nms(boxes, scores, iou_threshold)
+    return _NMS.nms(boxes, scores, iou_threshold)
 
 
 def _roi_align(features, rois, spatial_scale, height, width, sampling_ratio, aligned) -> Tensor:
-    forward = sys.modules['mmcnn.ops.roi_align'].roi_align_forward
+    forward = _ROI_ALIGN.roi_align_forward
     return forward(features, rois, (height, width), spatial_scale, sampling_ratio, 'avg', aligned)[0]
 
 
 def _roi_align_backward(
     gradient, rois, spatial_scale, pooled_height, pooled_width, batch, channels, height, width, sampling_ratio, aligned
 ) -> Tensor:
-    backward, empty = sys.modules['mmcnn.ops.roi_align'].roi_align_backward, gradient.new_empty(0)
+    backward, empty = _ROI_ALIGN.roi_align_backward, gradient.new_empty(0)
     shape = batch, channels, height, width
     return backward(gradient, rois, empty, empty, shape, spatial_scale, sampling_ratio, 'avg', aligned)
