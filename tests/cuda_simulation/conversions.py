@@ -81,11 +81,7 @@ class Conversions(TorchFunctionMode):
         to_cuda = device is not None and torch.device(device).type == 'cuda'
         if func is Tensor.new_tensor and (to_cuda or (device is None and isinstance(args[0], SimulatedTensor))):
             return _new_tensor(*args, **kwargs)
-        if (
-            to_cuda
-            and func in (torch.tensor, torch.as_tensor, torch.asarray)
-            and not isinstance(args[0], SimulatedTensor)
-        ):
+        if to_cuda and func in _FACTORIES and not isinstance(args[0], SimulatedTensor):
             needs = kwargs.pop('requires_grad', False)
             made = to(func(*args, **{**kwargs, 'device': 'cpu'}), CUDA)
             return made.requires_grad_() if needs else made

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-import mmengine.runner
+from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
+from mmengine.runner import ValLoop
 
 import mmcnn
 from mmcnn.datasets.folders.shapes import make_shape_classes, make_shapes
@@ -80,16 +81,18 @@ class Training:
     Attributes:
         losses: of each iteration the loss and its parts, by name.
         metrics: of the validation.
-        work_dir: with its checkpoints.
+        checkpoint: the last one.
         steps: of each iteration what was recorded; empty on the CPU.
-        predictions: likewise of each batch of the validation.
+        predictions: likewise of each batch of the validation, up to its detections.
+        evaluations: likewise, what the metric does with them.
     """
 
     losses: list[dict[str, float]] = field(default_factory=list)
     metrics: dict[str, float] = field(default_factory=dict)
-    work_dir: Path | None = None
+    checkpoint: Path | None = None
     steps: list[Record] = field(default_factory=list)
     predictions: list[Record] = field(default_factory=list)
+    evaluations: list[Record] = field(default_factory=list)
 
 
 def draw_data(folder: Path, recipe: Recipe, batch_size: int) -> Path:
@@ -122,7 +125,7 @@ def train(
         options: more entries of the config.
         kwargs: of ``mmcnn.train``.
     """
-    training = Training(work_dir=work_dir)
+    training = Training()
     losses = _Losses()
     with _recording(gpu, training, losses):
         result = mmcnn.train(
@@ -134,7 +137,7 @@ def train(
             cfg_options={**_COMMON, **recipe.options, **PRECISIONS[precision], **(options or {})},
         )
     training.losses = [{name: float(value) for name, value in each.items()} for each in losses.seen]
-    training.metrics = dict(result.metrics)
+    training.metrics, training.checkpoint = dict(result.metrics), result.last
     return training
 
 
@@ -153,7 +156,7 @@ class _Losses(Hook):
 @contextlib.contextmanager
 def _recording(gpu: CudaSimulation | None, training: Training, losses: _Losses):
     """While it is open, the batches of a training are recorded, and no figures are drawn."""
-    step, predict = ResumableTrainLoop.run_iter, mmengine.runner.ValLoop.run_iter
+    step, predict, evaluate = ResumableTrainLoop.run_iter, ValLoop.run_iter, Evaluator.process
 
     def run_step(loop, *args):
         if losses not in loop.runner.hooks:
@@ -165,9 +168,14 @@ def _recording(gpu: CudaSimulation | None, training: Training, losses: _Losses):
         with _noted(gpu, training.predictions):
             return predict(loop, *args)
 
+    def run_evaluation(evaluator, *args, **kwargs):
+        with _noted(gpu, training.evaluations):
+            return evaluate(evaluator, *args, **kwargs)
+
     with (
         patch.object(ResumableTrainLoop, 'run_iter', run_step),
-        patch.object(mmengine.runner.ValLoop, 'run_iter', run_prediction),
+        patch.object(ValLoop, 'run_iter', run_prediction),
+        patch.object(Evaluator, 'process', run_evaluation),
         patch('mmcnn.runs.execution._leave_files', lambda *args: None),
     ):
         yield

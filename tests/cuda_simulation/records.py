@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections import Counter
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ _HERE = str(Path(__file__).resolve().parent)
 _ROOT = str(Path(__file__).resolve().parents[2]) + os.sep
 _SITE = f'{os.sep}site-packages{os.sep}'
 _FRAMEWORKS = tuple(f'{_SITE}{name}{os.sep}' for name in ('mmdet', 'mmengine', 'mmcv'))
+_NMS = re.compile(r'mmcnn/ops/\w*(nms|sweep)')
 _TORCH = (f'{_SITE}torch{os.sep}', f'{os.sep}contextlib.py', '<')
 
 
@@ -33,6 +35,11 @@ class Record:
     overlapped: Counter = field(default_factory=Counter)
     faults: Counter = field(default_factory=Counter)
     kernels: Counter = field(default_factory=Counter)
+
+    @property
+    def waits_in_nms(self) -> int:
+        """Those of ``waits`` that mmcnn's NMS asks for."""
+        return sum(times for (_, where), times in self.waits.items() if _NMS.search(where))
 
     def report(self, most: int = 15) -> str:
         """A table in plain text, the most frequent first; of the kernels the ``most`` lines with most of them."""
