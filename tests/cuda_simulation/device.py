@@ -82,6 +82,9 @@ class SimulatedTensor(Tensor):
             values = torch.nn.Parameter(values, self.requires_grad)
         return values.__reduce_ex__(protocol)
 
+    def __format__(self, spec):
+        return format(self.item() if self.dim() == 0 else repr(self), spec)
+
     def __repr__(self, **kwargs):
         type(self).wait('repr')
         return f"{self.values_on_cpu!r}[device='cuda:0']"
