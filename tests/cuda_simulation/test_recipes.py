@@ -8,8 +8,11 @@ import torch
 from tests.cuda_simulation import budgets
 from tests.cuda_simulation.recipes import PRECISIONS, RECIPES, TRAIN_BATCHES, VAL_BATCHES, draw_data, train
 
-#: Largest share of a number by which it may differ from the CPU's, in float32.
-TOLERANCE = 1e-6
+#: Largest share of a loss by which it may differ from the CPU's, in float32: before the first step, and after steps,
+#: which enlarge the rounding of the backward pass (PyTorch takes other formulas there for subclasses of tensors).
+TOLERANCE, AFTER_STEPS = 1e-6, 1e-3
+#: By which an AP may differ: that of two detections whose scores are the same but for rounding.
+AP = 1e-4
 #: In half precision, of the first loss, before anything is learned.
 HALF = 0.05
 
@@ -34,26 +37,28 @@ def on_both(simulate, data, tmp_path):
     return run
 
 
-def close(number, other):
-    return (
-        math.isclose(number, other, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
-        or math.isnan(number) == math.isnan(other) == 1
-    )
+def close(number, other, share=0.0, tolerance=0.0):
+    if math.isnan(number) or math.isnan(other):
+        return math.isnan(number) and math.isnan(other)
+    return math.isclose(number, other, rel_tol=share, abs_tol=tolerance)
 
 
 def assert_same(cpu, gpu):
     assert len(cpu.losses) == len(gpu.losses) >= TRAIN_BATCHES
-    for ours, theirs in zip(gpu.losses, cpu.losses, strict=True):
-        assert ours.keys() == theirs.keys() and all(close(ours[name], theirs[name]) for name in ours), (ours, theirs)
+    for i, (ours, theirs) in enumerate(zip(gpu.losses, cpu.losses, strict=True)):
+        share = AFTER_STEPS if i else TOLERANCE
+        assert ours.keys() == theirs.keys()
+        assert all(close(ours[name], theirs[name], share) for name in ours), (i, ours, theirs)
     assert gpu.metrics.keys() == cpu.metrics.keys()
-    assert all(close(gpu.metrics[name], cpu.metrics[name]) for name in gpu.metrics), (gpu.metrics, cpu.metrics)
+    assert all(close(gpu.metrics[name], cpu.metrics[name], 0, AP) for name in gpu.metrics), (gpu.metrics, cpu.metrics)
     states = [torch.load(each.checkpoint, weights_only=False) for each in (cpu, gpu)]
-    for key in ('state_dict', 'ema_state_dict'):
-        if key in states[0]:
-            assert states[0][key].keys() == states[1][key].keys()
-            for name, theirs in states[0][key].items():
-                ours = states[1][key][name]
-                assert (ours - theirs).abs().max() <= TOLERANCE * theirs.abs().max().clamp(min=1), name
+    assert states[0].keys() == states[1].keys()
+    for key in states[0].keys() & {'state_dict', 'ema_state_dict'}:
+        theirs, ours = (state[key] for state in states)
+        assert ours.keys() == theirs.keys()
+        difference = sum((ours[name] - theirs[name]).double().square().sum() for name in theirs).sqrt()
+        size = sum(each.double().square().sum() for each in theirs.values()).sqrt()
+        assert difference <= AFTER_STEPS * size, f'{key}: {difference / size:.1e}'
 
 
 def assert_within(training, *case):
