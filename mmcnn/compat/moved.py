@@ -235,7 +235,7 @@ NAMES: dict[str, dict[str, Place]] = {
         'is_classifier': 'mmcnn.config.model',
         'load_config': 'mmcnn.config.load',
         'merge_options': 'mmcnn.config.entries',
-        'set_amp': 'mmcnn.runs.training',
+        'set_amp': 'mmcnn.runs.precision',
         'set_batches': 'mmcnn.runs.batches',
         'set_cache': 'mmcnn.runs.data',
         'set_data': 'mmcnn.runs.data',

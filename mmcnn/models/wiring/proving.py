@@ -72,10 +72,15 @@ class _Found:
     def __init__(self, where: str, error: Exception) -> None:
         lines = str(error).strip().splitlines()
         self.where, self.message = where, lines[0] if lines else type(error).__name__
-        self.is_misfit = where == BUILDING or (
-            isinstance(error, RuntimeError | AssertionError | ValueError | IndexError)
-            and any(word in self.message for word in MISFITS)
-        )
+        self.is_misfit = where == BUILDING or is_misfit(error)
+
+
+def is_misfit(error: Exception) -> bool:
+    """Whether an error says that sizes do not fit, or that an operator is missing."""
+    first = (str(error).strip().splitlines() or [''])[0]
+    return isinstance(error, RuntimeError | AssertionError | ValueError | IndexError) and any(
+        word in first for word in MISFITS
+    )
 
 
 def _runs(model: dict, device: str, mode: str, side: int) -> _Found | None:

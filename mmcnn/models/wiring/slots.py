@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from mmcnn.errors import UsageError
-from mmcnn.models.wiring.parts import Path, arguments, each, is_a, is_list, is_part, short, takes_list
+from mmcnn.models.wiring.parts import Path, arguments, each, is_a, is_list, is_part, short, takes_list, type_name
 from mmcnn.models.wiring.probing import Maps, probe
 
 #: Necks that want ``in_channels`` coarse to fine, though their maps come fine to coarse.
@@ -76,10 +76,10 @@ def slots(cfg: dict) -> Iterator[Slot | Levels]:
         UsageError: a part does not run, or wants maps of one width and gets several.
     """
     side = one_size(cfg)
-    maps, giver = probe(cfg['backbone'], side=side), _type(cfg['backbone'])
+    maps, giver = probe(cfg['backbone'], side=side), type_name(cfg['backbone'])
     for path, neck in each(cfg, 'neck'):
         yield from _neck_slots(neck, path, maps, giver)
-        maps, giver = probe(neck, maps, side), _type(neck)
+        maps, giver = probe(neck, maps, side), type_name(neck)
     for name in cfg:
         if name not in NOT_HEADS and not name.startswith('teacher_'):  # of another network in the same config (LAD)
             for path, head in each(cfg, name):
@@ -151,7 +151,7 @@ def _roi_slots(head: dict, maps: Maps, giver: str) -> Iterator[Slot | Levels]:
         shared = head['shared_head']
         if 'in_channels' in arguments(shared):
             yield Slot(('roi_head', 'shared_head'), 'in_channels', channels, giver)
-        behind, behind_giver = _through(shared, channels), _type(shared)
+        behind, behind_giver = _through(shared, channels), type_name(shared)
     for key in ROI_HEADS:
         for inside, part in each(head, key):
             width, from_ = (channels, giver) if key in MAP_HEADS else (behind, behind_giver)
@@ -172,11 +172,6 @@ def _wants_list(part: dict, key: str, default: bool) -> bool:
         return is_list(written)
     said = takes_list(part, key)
     return default if said is None else said
-
-
-def _type(part: dict) -> str:
-    kind = part['type']
-    return kind if isinstance(kind, str) else kind.__name__
 
 
 def single(channels: tuple[int, ...], where: str, giver: str) -> int:
