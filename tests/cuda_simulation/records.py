@@ -13,7 +13,7 @@ _HERE = str(Path(__file__).resolve().parent)
 _ROOT = str(Path(__file__).resolve().parents[2]) + os.sep
 _SITE = f'{os.sep}site-packages{os.sep}'
 _FRAMEWORKS = tuple(f'{_SITE}{name}{os.sep}' for name in ('mmdet', 'mmengine', 'mmcv'))
-_NMS = re.compile(r'mmcnn/ops/\w*(nms|sweep)')
+_NMS = re.compile(r'mmcnn/ops/\w*(nms|greedy)')
 _TORCH = (f'{_SITE}torch{os.sep}', f'{os.sep}contextlib.py', '<')
 
 
