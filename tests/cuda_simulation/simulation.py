@@ -19,12 +19,12 @@ import torch
 import torch._dynamo  # a factory within a dispatch mode imports it, which fails once torch.cuda is patched
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_map_only, tree_unflatten
 
 from . import conversions, guard_slot, operators, patches, torchvision_ops
 from .device import CUDA, DeviceMixError, SimulatedTensor, values_of
 from .records import Record, caller
 
+_CPU = torch.device('cpu')
 _COPIES = ('_to_copy', 'copy_', 'copy', '_copy_from', '_copy_from_and_resize', 'set_')
 
 
@@ -104,7 +104,7 @@ class CudaSimulation(TorchDispatchMode):
 
     def run(self, func, args, kwargs):
         """One operator: checked, noted, and computed on the CPU."""
-        flat, spec = tree_flatten((args, kwargs))
+        flat = list(_leaves((args, tuple(kwargs.values()))))
         ours = [each for each in flat if isinstance(each, SimulatedTensor)]
         device = kwargs.get('device')
         asked = device is not None and torch.device(device).type in ('cuda', 'xla')
@@ -123,7 +123,7 @@ class CudaSimulation(TorchDispatchMode):
                 self.record.faults[what, caller()] += 1
             else:
                 self.refuse(RuntimeError(what))
-        result = self._computed(func, name, flat, spec)
+        result = self._computed(func, name, args, kwargs)
         for each in ours:
             if each.values_on_cpu.shape != each.shape:
                 raise NotImplementedError(f'{func} changes the shape of its argument in place')
@@ -132,14 +132,17 @@ class CudaSimulation(TorchDispatchMode):
         if not on_device:
             return result
         known = {id(each.values_on_cpu): each for each in ours}  # what was changed in place is returned itself
-        return tree_map_only(
-            Tensor, lambda each: known[id(each)] if id(each) in known else SimulatedTensor(each), result
-        )
 
-    def _computed(self, func, name: str, flat: list, spec):
-        cpu = torch.device('cpu')
-        plain = [cpu if isinstance(each, torch.device) else values_of(each) for each in flat]
-        args, kwargs = tree_unflatten(plain, spec)
+        def on_device_again(value):
+            if not isinstance(value, Tensor):
+                return value
+            return known[id(value)] if id(value) in known else SimulatedTensor(value)
+
+        return _changed(result, on_device_again)
+
+    def _computed(self, func, name: str, args, kwargs):
+        args = _changed(args, _on_cpu)
+        kwargs = {key: _changed(value, _on_cpu) for key, value in kwargs.items()}
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
             if name.startswith('torchvision::'):
@@ -188,3 +191,23 @@ class CudaSimulation(TorchDispatchMode):
             shapes = ', '.join(f'{tuple(each.shape)} {str(each.dtype).removeprefix("torch.")}' for each in wrong)
             message = f'Expected all tensors to be on the same device, but {func} got {CUDA} and cpu: {shapes}'
             self.refuse(DeviceMixError(message))
+
+
+def _leaves(value) -> Iterator:
+    """What an operator is given, lists and tuples opened."""
+    if isinstance(value, list | tuple):
+        for each in value:
+            yield from _leaves(each)
+    else:
+        yield value
+
+
+def _changed(value, change):
+    """A value, or a list or tuple of them, changed."""
+    if isinstance(value, list | tuple):
+        return type(value)([_changed(each, change) for each in value])
+    return change(value)
+
+
+def _on_cpu(value):
+    return _CPU if isinstance(value, torch.device) else values_of(value)
