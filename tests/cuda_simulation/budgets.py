@@ -83,9 +83,10 @@ def read() -> dict[tuple[str, str, int], Budget]:
 
 
 def write(budgets: dict[tuple[str, str, int], Budget]) -> None:
-    """Writes the budgets, one line each."""
+    """Writes the budgets, one line each, in the order of :func:`cases`."""
     lines = [
-        json.dumps(dict(zip(('recipe', 'precision', 'batch_size'), case, strict=True)) | asdict(budget))
-        for case, budget in budgets.items()
+        json.dumps(dict(zip(('recipe', 'precision', 'batch_size'), case, strict=True)) | asdict(budgets[case]))
+        for case in cases()
+        if case in budgets
     ]
     PATH.write_text('[\n' + ',\n'.join(lines) + '\n]\n')

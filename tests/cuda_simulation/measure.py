@@ -39,12 +39,12 @@ def main() -> None:
         parser.error(f'there is no recipe {", ".join(sorted(unknown))}')
     recipes = args.recipe or list(RECIPES)
     if args.write_budgets:
-        table = dict.fromkeys(budgets.cases()) | (budgets.read() if budgets.PATH.exists() else {})
         for case in budgets.cases():
             if case[0] in recipes:
-                table[case] = budgets.measured(run(*case))
+                table = budgets.read() if budgets.PATH.exists() else {}
+                table[case] = budgets.measured(run(*case, by_line=False))
+                budgets.write(table)
                 print(*case, table[case], flush=True)
-        budgets.write({case: table[case] for case in budgets.cases() if table[case]})
         return
     for recipe in recipes:
         training = run(
@@ -64,12 +64,10 @@ def main() -> None:
             print(records[-1].report(args.kernels))
 
 
-def run(
-    name: str, precision: str, batch_size: int, *, strict: bool = True, torchvision: bool = True, options=None
-) -> Training:
+def run(name: str, precision: str, batch_size: int, *, options=None, **kwargs) -> Training:
     """A training of a recipe on the simulated device; what it prints is shown if it fails."""
     recipe = RECIPES[name]
-    gpu = CudaSimulation(strict=strict, torchvision=torchvision, by_line=True)
+    gpu = CudaSimulation(**{'by_line': True, **kwargs})
     said = io.StringIO()
     try:
         with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(said), gpu:
