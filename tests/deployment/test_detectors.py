@@ -1,6 +1,8 @@
 """What the config of a detector says of its post-processing, and what of it is refused since a file would not do it."""
 
+import copy
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,6 +12,7 @@ from mmdet.models.dense_heads import YOLOV3Head
 from mmengine.config import ConfigDict
 
 from mmcnn.deployment.check import _compare_fit
+from mmcnn.deployment.detectors import fit_of
 from mmcnn.deployment.detectors import test_cfg_of as cfg_of
 from mmcnn.deployment.networks import exportable
 from mmcnn.deployment.options import ExportOptions
@@ -96,6 +99,12 @@ def test_a_score_of_a_single_stage_detector(source):
     assert head.test_cfg['score_thr'] == (0.0005 if isinstance(head, YOLOHead) else 0.05)
 
 
+@pytest.fixture(scope='module')
+def faster_rcnn():
+    options = ExportOptions(source='faster_rcnn_vgg16', cfg_options=NARROW, classes='a,b,c')
+    return exportable(options, lambda line: None)
+
+
 @pytest.mark.parametrize(
     ('divisor', 'dynamic', 'stride', 'said'),
     [
@@ -106,14 +115,16 @@ def test_a_score_of_a_single_stage_detector(source):
         (32, 'none', 32, 'only to the next multiple of 32: .* differ a little; dynamic=all pads as PyTorch$'),
     ],
 )
-def test_padding_that_is_not_pytorchs_is_said(divisor, dynamic, stride, said):
-    options = {**NARROW, 'model.data_preprocessor.pad_size_divisor': divisor}
-    options = dict(source='faster_rcnn_vgg16', cfg_options=options, classes='a,b,c', dynamic=dynamic)
-    options = ExportOptions(**options, img_size=None if dynamic == 'all' else 64)
-    plan = plan_export(exportable(options, lambda line: None), options)
+def test_padding_that_is_not_pytorchs_is_said(divisor, dynamic, stride, said, faster_rcnn, monkeypatch):
+    config, network = copy.deepcopy(faster_rcnn.config), faster_rcnn.network
+    config.model.data_preprocessor.pad_size_divisor = divisor
+    monkeypatch.setattr(network.data_preprocessor, 'pad_size_divisor', divisor)
+    found = replace(faster_rcnn, config=config, fit=fit_of(config, faster_rcnn.image))
+    options = ExportOptions(source=found.name, dynamic=dynamic, img_size=None if dynamic == 'all' else 64)
+    plan = plan_export(found, options)
     assert plan.found.fit.stride == stride
     assert len(plan.padding) == (said is not None)
     assert all(re.search(said, sentence) for sentence in plan.padding)
     images = [np.random.default_rng(0).integers(0, 256, (50, 71, 3), np.uint8)]
     _compare_fit(plan, images)  # what the file is given is what the pipeline gives, up to that
-    assert plan.found.network.data_preprocessor.pad_size_divisor == divisor
+    assert network.data_preprocessor.pad_size_divisor == divisor

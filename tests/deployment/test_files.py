@@ -1,9 +1,11 @@
 """Operators in the files that are written."""
 
+import logging
+
 import pytest
 
 import mmcnn
-from mmcnn.deployment.files import write
+from mmcnn.deployment.files import _quiet, write
 from mmcnn.deployment.networks import Exportable
 from mmcnn.deployment.options import SUFFIXES, ExportOptions
 from mmcnn.deployment.plan import plan_export
@@ -42,3 +44,15 @@ def test_zeros_in_front_of_a_max_pool_stay_apart_from_it(tmp_path):
     makers = {name: node.op_type for node in graph.node for name in node.output}
     pools = [makers[node.input[0]] for node in graph.node if node.op_type == 'MaxPool']
     assert 'Pad' in makers.values() and pools and 'Pad' not in pools
+
+
+def test_what_the_exporters_say_of_themselves_is_not_printed(caplog):
+    def warn():
+        for name in ('torch.onnx._internal.exporter', 'onnxscript.optimizer._constant_folding'):
+            logging.getLogger(name).warning('of %s', name)
+
+    with _quiet():
+        warn()
+    assert caplog.messages == []
+    warn()
+    assert len(caplog.messages) == 2  # afterwards they say again what they have to say

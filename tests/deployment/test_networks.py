@@ -22,6 +22,7 @@ from mmcnn.models.families import backbone_families
 from mmcnn.runtime.metadata import CLASSIFICATION, FEATURES
 from mmcnn.weights.record import digest
 from mmcnn.weights.sources.catalog import CATALOG
+from tests.deployment.small_detectors import TINY
 
 onnxruntime = pytest.importorskip('onnxruntime')
 pytest.importorskip('onnxscript')
@@ -115,40 +116,33 @@ def test_all_classifiers(name, tmp_path):
         check(network, tmp_path / f'{number}.onnx', [size], 'batch')
 
 
-NARROW_DETECTOR = {
-    'model.backbone.widen_factor': 0.125,
-    'model.neck.widen_factor': 0.125,
-    'model.bbox_head.num_classes': 3,
-}
-
-
 def described(source, **options):
     said = []
     return exportable(ExportOptions(source=source, **options), said.append), said
 
 
 def test_names_of_classes_are_those_of_the_configs_data():
-    cfg = load_config('yolov5_n', NARROW_DETECTOR)
+    cfg = load_config('yolov5_n', TINY)
     cfg.test_dataloader.dataset.metainfo = dict(classes=('ant', 'bee', 'cat'))
     assert described(cfg)[0].classes == ('ant', 'bee', 'cat')
     assert described(cfg, classes='x,y,z')[0].classes == ('x', 'y', 'z')
 
 
 def test_names_that_are_taken_to_be_those_of_coco_are_said():
-    found, said = described('yolov5_n', cfg_options=NARROW_DETECTOR | {'model.bbox_head.num_classes': 80})
+    found, said = described('yolov5_n', cfg_options=TINY | {'model.bbox_head.num_classes': 80})
     assert found.classes[:2] == ('person', 'bicycle')
     assert said[-1] == "note: nothing names the 80 classes of yolov5_n, they are taken to be COCO's"
-    assert described('yolov5_n', cfg_options=NARROW_DETECTOR)[0].classes == ('class 0', 'class 1', 'class 2')
+    assert described('yolov5_n', cfg_options=TINY)[0].classes == ('class 0', 'class 1', 'class 2')
 
 
 def test_names_and_licence_of_the_file_of_weights(tmp_path, monkeypatch):
     """Weights as they are published say no licence; the catalog knows it by name and hash."""
     path, meta = tmp_path / 'tiny.pth', dict(dataset_meta=dict(classes=('ant', 'bee', 'cat')))
-    model = described('yolov5_n', cfg_options=NARROW_DETECTOR)[0].network
+    model = described('yolov5_n', cfg_options=TINY)[0].network
     torch.save(dict(state_dict=model.state_dict(), meta=meta), path)
-    found, _ = described('yolov5_n', cfg_options=NARROW_DETECTOR, weights=path)
+    found, _ = described('yolov5_n', cfg_options=TINY, weights=path)
     assert found.classes == ('ant', 'bee', 'cat') and found.licence is None
     known = SimpleNamespace(file='tiny.pth', urls=('tiny.pth',), sha256=digest(path), licence='AGPL-3.0')
     monkeypatch.setitem(CATALOG, 'tiny', known)
-    found, _ = described('yolov5_n', cfg_options=NARROW_DETECTOR, weights=path)
+    found, _ = described('yolov5_n', cfg_options=TINY, weights=path)
     assert found.licence == 'AGPL-3.0' and found.checkpoint == dict(name='tiny.pth', sha256=digest(path))
