@@ -14,13 +14,13 @@ from typing import Annotated
 from mmcnn.cli.arguments import add_options, options_from
 from mmcnn.compat.moved import moved_names
 from mmcnn.errors import UsageError
-from mmcnn.runs.options import MAX_SEED, Option, SplitOptions
+from mmcnn.runs.options import MAX_SEED, ImportOptions, Option, SplitOptions
 
 __getattr__ = moved_names(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnchorOptions(SplitOptions):
+class AnchorOptions(SplitOptions, ImportOptions):
     """What is measured, and how long better anchors are looked for."""
 
     data: Annotated[str | Path | None, Option('a data folder, as for mmcnn train', 'demo|PATH')] = None
@@ -45,7 +45,9 @@ def run(args: argparse.Namespace) -> int:
     from mmcnn.runs.data import set_data
     from mmcnn.runs.data_sets import inner_dataset
     from mmcnn.runs.drawn_split import draw_of
+    from mmcnn.weights.own_modules import import_modules
 
+    import_modules(options.imports)
     cfg = load_config(options.config)
     present = anchors_of(cfg.model)
     if present is None:

@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``mmcnn benchmark``."""
     parser.add_argument('what', type=_still_here, choices=WHAT, metavar=f'{{{",".join(WHAT)}}}')
     parser.add_argument('source', metavar='SOURCE', nargs='?', help='export: a checkpoint, network or config')
-    add_options(parser, BenchmarkOptions, leave_out=('imports',))
+    add_options(parser, BenchmarkOptions)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -70,6 +70,10 @@ def run(args: argparse.Namespace) -> int:
     options = options_from(args, BenchmarkOptions)
     if args.source is not None and args.what != 'export':
         raise UsageError(f"'{args.source}': only mmcnn benchmark export takes a SOURCE; --config names the model")
+    if options.imports:
+        from mmcnn.weights.own_modules import import_modules
+
+        import_modules(options.imports)
     if args.what == 'nms':
         from mmcnn.benchmarks import nms
 
@@ -132,6 +136,7 @@ def _export_options(options: BenchmarkOptions, source: str | None) -> ExportOpti
         data=options.data,
         backbone=options.backbone,
         cfg_options=options.cfg_options,
+        imports=options.imports,
     )
 
 

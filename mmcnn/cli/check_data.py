@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from mmcnn.cli.arguments import add_options, options_from
-from mmcnn.runs.options import Option, SplitOptions
+from mmcnn.runs.options import ImportOptions, Option, SplitOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckOptions(SplitOptions):
+class CheckOptions(SplitOptions, ImportOptions):
     """What a check of data shows."""
 
     config: Annotated[str, Option('whose anchors --plot measures (default: yolov5_s)', 'CONFIG')] = 'yolov5_s'
@@ -37,7 +37,9 @@ def run(args: argparse.Namespace) -> int:
 
     from mmcnn.datasets.check.report import DataReport
     from mmcnn.runs.api import check_data
+    from mmcnn.weights.own_modules import import_modules
 
+    import_modules(options.imports)
     report = check_data(args.path, val_fraction=options.val_fraction, split_seed=options.split_seed)
     is_drawn = args.plot is not None and isinstance(report, DataReport) and not report.of('fatal')
     if args.plot is not None and not is_drawn:  # before the report, whose end is the cause

@@ -16,7 +16,7 @@ from typing import Annotated
 
 from mmcnn.cli.arguments import add_config, add_options, options_from
 from mmcnn.errors import UsageError
-from mmcnn.runs.options import DataOptions, ModelOptions, Option, TrainOptions
+from mmcnn.runs.options import AMP, AMP_HELP, DataOptions, ModelOptions, Option, TrainOptions
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class CompareOptions(DataOptions, ModelOptions):
     epochs: Annotated[int | None, Option('length of each training', 'N', minimum=1)] = None
     seed: Annotated[int, Option('the first random seed (default: 0)', 'N', minimum=0)] = 0
     seeds: Annotated[int, Option('trainings of each backbone, with consecutive seeds (default: 1)', 'K', minimum=1)] = 1
-    amp: Annotated[bool, Option('mixed precision, on a GPU')] = False
+    amp: Annotated[bool | str, Option(AMP_HELP, '|'.join(AMP), choices=AMP)] = False
     latency_runs: Annotated[int, Option('forward passes to time for each network (default: 30)', 'N', minimum=1)] = 30
     work_dir: Annotated[str | None, Option('folder for the runs (default: work_dirs/compare_CONFIG)', 'DIR')] = None
     fresh: Annotated[bool, Option('train everything anew; deletes the runs in DIR')] = False
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--backbone', dest='backbones', action='append', required=True, metavar='NAME',
         help='a backbone to compare; give the option once for each',
     )  # fmt: skip
-    add_options(parser, CompareOptions, leave_out=('backbone', 'imports'))
+    add_options(parser, CompareOptions, leave_out=('backbone',))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -60,14 +60,16 @@ def run(args: argparse.Namespace) -> int:
     from mmcnn.config.load import load_config
     from mmcnn.config.model import is_classifier
     from mmcnn.runs.run_lock import refuse_live
+    from mmcnn.weights.own_modules import import_modules
 
+    import_modules(options.imports)
     cfg = load_config(args.config)
     if is_classifier(cfg):
         raise UsageError(f'{args.config} is a classifier; backbones are compared in a detector')
     names = list(dict.fromkeys(name.removeprefix('mmcnn.') for name in args.backbones))
     data = options.data if options.data in (None, 'demo') else str(Path(options.data).resolve())
     budget = {name: getattr(options, name) for name in BUDGET} | dict(data=data)
-    other = dict(workers=options.workers, device=options.device)
+    other = dict(workers=options.workers, device=options.device, imports=options.imports)
     work_dir = Path(options.work_dir or Path('work_dirs') / f'compare_{Path(cfg.filename).stem}').resolve()
     seeds = range(options.seed, options.seed + options.seeds)
     # All that can be refused is refused before anything is trained.

@@ -18,7 +18,9 @@ from __future__ import annotations
 
 import argparse
 
+from mmcnn.cli.arguments import add_options, options_from
 from mmcnn.errors import UsageError
+from mmcnn.runs.options import ImportOptions
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--list', action='store_true', help='list the published weights: names, addresses, licences and hashes'
     )
+    add_options(parser, ImportOptions)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -68,7 +71,8 @@ def run(args: argparse.Namespace) -> int:
 
     from mmcnn.runs.convert import convert
 
-    report, record = convert(args.source, args.target, args.model, args.library, args.num_classes)
+    imports = options_from(args, ImportOptions).imports
+    report, record = convert(args.source, args.target, args.model, args.library, args.num_classes, imports=imports)
     print(f'{args.target}: {report}')
     print(f'model {record.model}, activation {record.activation}, sha256 of {record.source} {record.sha256}')
     return 0

@@ -19,17 +19,19 @@ from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from mmcnn.cli.arguments import add_options, options_from
 from mmcnn.errors import UsageError
 from mmcnn.nearest import nearest
+from mmcnn.runs.options import ImportOptions
 from mmcnn.zoo import table
 from mmcnn.zoo.reference_table import REFERENCE
 
 #: The options that each form of the command takes.
 FORMS = {
-    'table': ('filter', 'sort', 'img_size', 'json', 'markdown', 'into', 'plot'),
-    'matrix': ('filter', 'img_size'),
-    'matrix --detectors mmdet': ('filter', 'into', 'detectors', 'configs', 'until', 'jobs', 'results'),
-    'show': ('img_size',),
+    'table': ('filter', 'sort', 'img_size', 'json', 'markdown', 'into', 'plot', 'imports'),
+    'matrix': ('filter', 'img_size', 'imports'),
+    'matrix --detectors mmdet': ('filter', 'into', 'detectors', 'configs', 'until', 'jobs', 'results', 'imports'),
+    'show': ('img_size', 'imports'),
     'costs': ('into',),
 }
 MINIMUM_SIZE = 32
@@ -60,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '<!-- costs -->, <!-- matrix -->)',
     )
     parser.add_argument('--plot', metavar='PNG', help='also plot parameters against multiply-adds into this file')
+    add_options(parser, ImportOptions)
     matrix = parser.add_argument_group('mmcnn zoo matrix')
     matrix.add_argument(
         '--detectors',
@@ -86,6 +89,10 @@ def run(args: argparse.Namespace) -> int:
     _refuse_what_is_not_used(args)
     if args.img_size is not None and args.img_size < MINIMUM_SIZE:
         raise UsageError(f'--img-size {args.img_size}: the value must be at least {MINIMUM_SIZE}')
+    if imports := options_from(args, ImportOptions).imports:
+        from mmcnn.weights.own_modules import import_modules
+
+        import_modules(imports)
     return dict(table=_table, show=_show, costs=_costs, matrix=_matrix)[args.what](args)
 
 
@@ -102,7 +109,12 @@ def _refuse_what_is_not_used(args: argparse.Namespace) -> None:
         args.detectors = None
     for option in dict.fromkeys(option for options in FORMS.values() for option in options):
         if option not in FORMS[form] and getattr(args, option) not in (None, False):
-            raise UsageError(f'--{option.replace("_", "-")} does not go with {form}')
+            flag = 'import' if option == 'imports' else option.replace('_', '-')
+            raise UsageError(f'--{flag} does not go with {form}')
+    if args.what == 'table' and args.imports and args.img_size is None:
+        raise UsageError(
+            '--import: the stored table has the networks of mmcnn only; with --img-size N yours is counted, too'
+        )
 
 
 def _table(args: argparse.Namespace) -> int:

@@ -24,7 +24,7 @@ from mmcnn.errors import CheckpointError, UsageError
 from mmcnn.models.wiring import swap_backbone
 from mmcnn.plots.curves import read_scalars
 from mmcnn.runs.img_size import image_size
-from mmcnn.runs.options import TrainOptions
+from mmcnn.runs.options import TrainOptions, described
 from mmcnn.runs.prepare import prepare
 from mmcnn.runs.process_state import kept_process_state
 from mmcnn.runs.run_lock import RunLock, refuse_live
@@ -274,12 +274,14 @@ def _score(result: dict[str, float | None]) -> str:
 def typed(options: dict[str, Any]) -> list[str]:
     """Options as they are typed: ``dict(img_size=64, amp=True)`` is ``--img-size 64 --amp``; None and False are not."""
     words = []
+    flags = {name: option.flag for name, (_, option) in described(TrainOptions).items() if option.flag}
     for name, value in options.items():
         if isinstance(value, dict):
             pairs = [f'{key}={entry}' for key, entry in value.items()]
             words += [f'--{name.replace("_", "-")}', *pairs] if pairs else []
         elif isinstance(value, list | tuple):
-            words += [f'--{name.replace("_", "-")}', *value]
+            once_each = [word for each in value for word in (f'--{flags.get(name)}', each)]
+            words += once_each if name in flags else [f'--{name.replace("_", "-")}', *value]
         elif value is not None and value is not False:
             words += [f'--{name.replace("_", "-")}', *([] if value is True else [str(value)])]
     return words

@@ -1,25 +1,28 @@
-"""A config that inherits from one of MMDetection's and puts one of our backbones in: its numbers follow."""
+"""A config that inherits from one of MMDetection's and puts another backbone in: its numbers follow."""
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
 from mmcnn.compat.private_names import base_files
+from mmcnn.config.lazy_style import imported_bases, with_names
 from mmcnn.config.model import refusals
 from mmcnn.config.multipliers import settle_multipliers
 from mmcnn.config.variables import Say
-from mmcnn.models.wiring import swap_backbone
-from mmcnn.models.wiring.parts import is_part, ours
+from mmcnn.models.wiring import refit, swap_backbone
+from mmcnn.models.wiring.parts import is_part, is_registered, ours, type_name
 
 
 def adopt_backbone(cfg: Config, path: Path, say: Say) -> None:
     """Replaces what a config has inherited with the backbone that it puts another in the place of.
 
     ``_base_ = RETINANET`` and ``model = dict(backbone=dict(type='mmcnn.vovnet39'))`` are enough, with or without
-    ``_delete_``. What the config says itself stays as it is, and is checked later as everywhere.
+    ``_delete_``; so is a backbone of MMDetection's or of the user's own with its arguments. What the config says itself
+    stays as it is, and is checked later as everywhere.
 
     Args:
         cfg: as read from ``path``; changed in place.
@@ -30,7 +33,7 @@ def adopt_backbone(cfg: Config, path: Path, say: Say) -> None:
         UsageError: the detector does not go with this backbone.
     """
     model = cfg.get('model')
-    if not isinstance(model, dict) or not is_part(model.get('backbone')) or not ours(model['backbone']):
+    if not isinstance(model, dict) or not is_part(model.get('backbone')) or not is_registered(model['backbone']):
         return
     base = _base_model(path)
     if base is None or not is_part(base.get('backbone')):
@@ -38,21 +41,37 @@ def adopt_backbone(cfg: Config, path: Path, say: Say) -> None:
     # Detectors of ours are written without numbers; those on MMDetection's backbones have them.
     if base.get('type') == 'mmcnn.wired' or base['backbone']['type'] == model['backbone']['type']:
         return
-    old = base['backbone']
-    new = {key: value for key, value in model['backbone'].items() if key == 'type' or old.get(key) != value}
-    with refusals():
-        swapped, notes = swap_backbone({**model, 'backbone': old}, new, weights=bool(new.get('init_cfg')))
+    swapped, notes = _swapped(model, base['backbone']) if ours(model['backbone']) else _refitted(model, base)
     _put_back(swapped, model, base)
+    if swapped == model:  # all numbers are its own, as in those that come with MMDetection
+        return
     cfg.model = swapped
-    say(f'backbone: {new["type"].removeprefix("mmcnn.")} in place of {old["type"]}, which the config inherits')
+    name = type_name(model['backbone']).removeprefix('mmcnn.')
+    say(f'backbone: {name} in place of {type_name(base["backbone"])}, which the config inherits')
     for note in [*notes, *settle_multipliers(cfg)]:
         say(f'note: {note}')
 
 
+def _swapped(model: ConfigDict, old: ConfigDict) -> tuple[ConfigDict, list[str]]:
+    """On one of our backbones: nothing of the old one's arguments is meant for it."""
+    new = {key: value for key, value in model['backbone'].items() if key == 'type' or old.get(key) != value}
+    new.pop('_delete_', None)  # which ConfigDict.update leaves there
+    with refusals():
+        return swap_backbone({**model, 'backbone': old}, new, weights=bool(new.get('init_cfg')))
+
+
+def _refitted(model: ConfigDict, base: ConfigDict) -> tuple[ConfigDict, list[str]]:
+    """On another's backbone: arguments that are inherited are its own, as MMEngine merges them."""
+    try:
+        return refit(model, base['backbone'])
+    except (AttributeError, KeyError, TypeError, ValueError):  # it does not build, which is said when it is needed
+        return copy.deepcopy(model), []
+
+
 def _base_model(path: Path) -> ConfigDict | None:
     """The model that a config inherits; None: it inherits none."""
-    for file in base_files(path):
-        model = Config.fromfile(file).get('model')
+    for file in [*base_files(path), *imported_bases(path)]:
+        model = with_names(Config.fromfile(file)).get('model')
         if model is not None:
             return model
     return None

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.config.utils import ConfigParsingError
 
-from mmcnn.compat.packaged_configs import is_packaged, packaged_config
+from mmcnn.compat.packaged_configs import is_packaged, package_folder, packaged_config
 from mmcnn.config.entries import merge_options
 from mmcnn.config.files import new_name, own_configs
 from mmcnn.config.inherited import adopt_backbone
+from mmcnn.config.lazy_style import with_names
 from mmcnn.config.model import refusals
 from mmcnn.config.multipliers import settle_multipliers
 from mmcnn.config.variables import Say
@@ -44,7 +46,7 @@ def load_config(config: str | Path | Config, options: Mapping[str, Any] | None =
     """
     if not isinstance(config, str | os.PathLike | Config):
         raise UsageError(f'config={config!r}: it has to be a path, a name or a loaded config')
-    cfg = copy.deepcopy(config) if isinstance(config, Config) else _read(str(config), say)
+    cfg = with_names(copy.deepcopy(config)) if isinstance(config, Config) else _read(str(config), say)
     if options:
         set_backbone(cfg, None, options, say)
         merge_options(cfg, options, say)
@@ -65,7 +67,7 @@ def _read(name: str, say: Say) -> Config:
             )
         path = own[wanted]
     try:
-        cfg = Config.fromfile(path)
+        cfg = with_names(Config.fromfile(path))
     except MmcnnError as error:  # of a base that is named by its package, for one
         raise UsageError(f"'{path}' cannot be read as a config: {error}") from error
     except ImportError as error:
@@ -75,6 +77,13 @@ def _read(name: str, say: Say) -> Config:
                 'put the folder that holds it on PYTHONPATH'
             ) from error
         raise UsageError(f"'{path}' cannot be read as a config: {type(error).__name__}: {error}") from error
+    except ConfigParsingError as error:
+        if 'mmdet.configs.' in str(error) and not (package_folder('mmdet') / 'configs').is_dir():
+            raise UsageError(
+                f"'{path}' cannot be read as a config: it imports mmdet.configs, which only a checkout of MMDetection "
+                "has (pip install -e); what comes with the package is inherited by _base_ = 'mmdet::FOLDER/NAME'"
+            ) from error
+        raise UsageError(f"'{path}' cannot be read as a config: {error}") from error
     except Exception as error:  # a config is a program, and may raise anything
         raise UsageError(f"'{path}' cannot be read as a config: {type(error).__name__}: {error}") from error
     adopt_backbone(cfg, path, say)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from mmcnn.compat.moved import renamed_arguments
@@ -16,6 +17,7 @@ from mmcnn.models.wiring import set_num_classes
 from mmcnn.nearest import nearest
 from mmcnn.weights import convert as weights
 from mmcnn.weights.checkpoint import Checkpoint
+from mmcnn.weights.own_modules import import_modules, record_imports
 from mmcnn.weights.record import Record
 from mmcnn.weights.report import LoadReport
 
@@ -28,6 +30,7 @@ def convert(
     source: str | None = None,
     num_classes: int | None = None,
     say: Say = print,
+    imports: Sequence[str] | None = None,
 ) -> tuple[LoadReport, Record]:
     """Reads weights of any source into one of our networks and writes them under our names.
 
@@ -36,6 +39,7 @@ def convert(
         name: a network of the zoo, or a config: its path, or the name of one that comes with mmcnn.
         say: takes a sentence about the config that is recorded for a detector, see
             :func:`~mmcnn.config.of_weights.config_of_conversion`.
+        imports: modules of the user's own to be imported first, which register what the config names.
 
     Raises:
         UsageError: no network and no config of this name, or what else does not fit.
@@ -43,12 +47,14 @@ def convert(
     """
     named = config = None
     said: list[str] = []
+    import_modules(imports)
     if name not in backbone_families():
         configs = [each.stem for each in config_folder().glob('*.py')]
         if name not in configs and not Path(name).is_file() and not is_packaged(name):
             known = nearest(name, [*backbone_families(), *configs])
             raise UsageError(f"no network and no config is called '{name}'; {known}")
         named = load_config(name)
+        record_imports(named, imports)
         if num_classes is not None:
             set_num_classes(named.model, num_classes)
         recorded = not str(target).endswith('.weights') and not is_classifier(named)  # Darknet's files hold no config

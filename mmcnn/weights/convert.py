@@ -147,7 +147,7 @@ def _loaded(model: nn.Module, file: Checkpoint, source: str | None) -> LoadRepor
 
 def _detector(model_cfg: Mapping[str, Any], num_classes: int | None) -> nn.Module:
     model = wire(model_cfg)
-    model.backbone.init_cfg = None
+    model.backbone.pop('init_cfg', None)  # a backbone of the user's own need not take it
     if num_classes is not None:
         set_num_classes(model, num_classes)
     with DefaultScope.overwrite_default_scope('mmdet'):

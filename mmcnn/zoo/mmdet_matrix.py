@@ -27,6 +27,7 @@ from mmcnn.config.model import build_on_meta, refusals
 from mmcnn.engine.atomic_file import write_whole
 from mmcnn.errors import UsageError
 from mmcnn.models.wiring import prove, swap_backbone, wire
+from mmcnn.models.wiring.first_loss import without_weights
 from mmcnn.zoo.mmdet_configs import CONFIGS, FOLDER, ONE_BY_ONE, SEMANTIC_STRIDES, SIDE, SIDES, WITHOUT_MASKS
 
 #: What is done, in this order.
@@ -76,7 +77,7 @@ def try_config(config: str, network: str, last: str = 'predict') -> Tried:
         _shrink(cfg, _of(SIDES, config, SIDE))
         torch.manual_seed(0)
         with DefaultScope.overwrite_default_scope('mmdet'):
-            model = revert_sync_batchnorm(MODELS.build(_without_weights(cfg.model)))
+            model = revert_sync_batchnorm(MODELS.build(without_weights(cfg.model)))
             model.init_weights()  # as the Runner does: without it, boxes of a QueryInst leave the image
             for module in model.modules():
                 if isinstance(module, BatchNorm):
@@ -208,15 +209,6 @@ def _shrink(cfg: Config, side: int) -> None:
                 part[name].update(
                     {key: min(value, part[name][key]) for key, value in few.items() if part[name].get(key)}
                 )
-
-
-def _without_weights(model: dict) -> dict:
-    """The model with nothing to be downloaded."""
-    model = Config(dict(model=model)).model
-    for part in _dicts(model):
-        if (part.get('init_cfg') or {}) and 'Pretrained' in str(part['init_cfg']):
-            part['init_cfg'] = None
-    return model
 
 
 def _dicts(node: Any) -> Iterator[dict]:

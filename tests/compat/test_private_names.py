@@ -12,6 +12,7 @@ import pytest
 import torch
 from mmdet.evaluation import CocoMetric
 from mmdet.models import BatchSyncRandomResize
+from mmdet.models.roi_heads.mask_heads import fcn_mask_head
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
@@ -100,6 +101,12 @@ def dispatch():
     with Count():
         torch.ones(2, 2) @ torch.ones(2, 2)
     assert torch.ops.aten.mm in seen
+
+
+def averaging():
+    average, other = torch.ones(2), torch.full((3,), 2.0)
+    private_names.average_in_place([average, other], [torch.zeros(2), torch.full((3,), 6.0)], 0.25)
+    assert (average.tolist(), other.tolist()) == ([0.75] * 2, [3.0] * 3)
 
 
 def device():
@@ -209,6 +216,13 @@ def bases(tmp_path):
     assert private_names.base_files(lazy) == private_names.base_files(tmp_path / 'base.py') == []
 
 
+def pasting():
+    assert parameters(fcn_mask_head._do_paste_mask) == ['masks', 'boxes', 'img_h', 'img_w', 'skip_empty']
+    assert '_do_paste_mask' in fcn_mask_head.FCNMaskHead._predict_by_feat_single.__code__.co_names
+    pasted, place = fcn_mask_head._do_paste_mask(torch.ones(1, 1, 4, 4), torch.tensor([[2.0, 3.0, 5.0, 7.0]]), 20, 20)
+    assert place == (slice(2, 8), slice(1, 6)) and pasted.shape == (1, 6, 5)
+
+
 def back_ends():
     assert BaseVisBackend.__abstractmethods__ == {'experiment', '_init_env'}
 
@@ -225,6 +239,8 @@ CHECKS = {
     'torch.nn.Module._forward_hooks': forward_hooks,
     'torch.nn.Module._forward_pre_hooks': forward_hooks,
     'torch.utils._python_dispatch.TorchDispatchMode': dispatch,
+    'torch._foreach_mul_': averaging,
+    'torch._foreach_add_': averaging,
     'mmengine.device.utils.DEVICE': device,
     'mmengine.utils.ManagerMixin._instance_dict': instances,
     'mmengine.runner.runner.save_checkpoint': saving,
@@ -244,6 +260,7 @@ CHECKS = {
     'mmdet.evaluation.CocoMetric._coco_api': coco_api,
     'mmengine.config.Config._get_cfg_path': packaged_bases,
     'mmengine.visualization.vis_backend.BaseVisBackend._init_env': back_ends,
+    'mmdet.models.roi_heads.mask_heads.fcn_mask_head._do_paste_mask': pasting,
 }
 
 

@@ -56,12 +56,39 @@ def test_what_the_config_says_itself_is_checked_and_not_overwritten(inherit):
     [
         '',
         'model = dict(backbone=dict(frozen_stages=0))',
-        "model = dict(backbone=dict(_delete_=True, type='MobileNetV2'))",
+        "model = dict(backbone=dict(_delete_=True, type='NobodysNet'))",  # said by whoever builds it
     ],
 )
 def test_other_configs_are_left_alone(inherit, content):
     cfg, said = inherit(content)
     assert said == [] and cfg.model.neck.in_channels == [128, 256, 512]
+
+
+def test_a_backbone_of_mmdetections_is_enough(inherit):
+    cfg, said = inherit("model = dict(backbone=dict(_delete_=True, type='MobileNetV2'))")
+    assert cfg.model.backbone == dict(type='MobileNetV2', out_indices=(2, 4, 7))
+    assert cfg.model.neck.in_channels == [32, 96, 1280] and cfg.model.data_preprocessor.mean == [1.0] * 3
+    assert said == [
+        'backbone: MobileNetV2 in place of ResNet, which the config inherits',
+        'note: backbone.out_indices is (2, 4, 7): the maps of MobileNetV2 that have the strides of the old ones',
+        'note: neck.in_channels was [128, 256, 512] and is [32, 96, 1280], as MobileNetV2 gives it',
+    ]
+    wire_model(cfg)
+
+
+def test_one_whose_numbers_the_config_says_itself_is_left_alone(inherit):
+    """As in the configs that come with MMDetection, of which only some say which maps are taken."""
+    channels, strides = [256, 512, 1024, 2048], [4, 8, 16, 32, 64]
+    own = f'neck=dict(in_channels={channels}), bbox_head=dict(anchor_generator=dict(strides={strides}))'
+    cfg, said = inherit(f"model = dict(backbone=dict(_delete_=True, type='ResNeXt', depth=50, groups=1), {own})")
+    assert said == [] and cfg.model.backbone == dict(type='ResNeXt', depth=50, groups=1)
+    assert cfg.model.neck.in_channels == channels and cfg.model.bbox_head.anchor_generator.strides == strides
+
+
+def test_arguments_that_are_inherited_are_its_own(inherit):
+    cfg, _ = inherit("model = dict(backbone=dict(type='ResNeXt', depth=50))")
+    assert cfg.model.backbone == dict(type='ResNeXt', depth=50, out_indices=(1, 2, 3), frozen_stages=1)
+    assert cfg.model.neck.in_channels == [512, 1024, 2048]
 
 
 def test_levels_that_it_names_are_those_of_our_backbones(inherit):

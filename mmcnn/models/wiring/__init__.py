@@ -1,23 +1,26 @@
 """Image format, channels and strides from backbone to data preprocessor, neck and heads, so that nobody types them.
 
 ``wire`` fills in what is absent and checks what is written, ``swap_backbone`` puts another backbone in and replaces
-what described the old one, ``prove`` runs the whole detector before its first step. What describes a backbone, and
-where it stands, is said once, in ``slots``.
+what described the old one, ``prove`` runs the whole detector before its first step and ``prove_loss`` computes the loss
+of a drawn batch. What describes a backbone, and where it stands, is said once, in ``slots``.
 """
 
 from mmcnn.compat.moved import moved_names
 from mmcnn.models.wiring.classes import is_classifier, num_classes, set_num_classes
 from mmcnn.models.wiring.filling import wire, wired
+from mmcnn.models.wiring.first_loss import Given, prove_loss
+from mmcnn.models.wiring.names import backbone_of, named_backbone
 from mmcnn.models.wiring.probing import PROBE_SIZE, Maps, probe
 from mmcnn.models.wiring.proving import prove
 from mmcnn.models.wiring.slots import COARSE_TO_FINE_NECKS, PER_LEVEL_HEADS
-from mmcnn.models.wiring.swapping import PYRAMID_NECKS, backbone_of, named_backbone, swap_backbone
+from mmcnn.models.wiring.swapping import PYRAMID_NECKS, refit, swap_backbone
 
 __all__ = [
     'COARSE_TO_FINE_NECKS',
     'PER_LEVEL_HEADS',
     'PROBE_SIZE',
     'PYRAMID_NECKS',
+    'Given',
     'Maps',
     'backbone_of',
     'is_classifier',
@@ -25,6 +28,8 @@ __all__ = [
     'num_classes',
     'probe',
     'prove',
+    'prove_loss',
+    'refit',
     'set_num_classes',
     'swap_backbone',
     'wire',

@@ -18,6 +18,14 @@ def is_part(value: Any) -> bool:
     return isinstance(value, dict) and 'type' in value
 
 
+def is_registered(cfg: dict) -> bool:
+    """Whether there is something of the part's type."""
+    try:
+        return class_of(cfg) is not None
+    except KeyError:  # of one of our own registries
+        return False
+
+
 def ours(cfg: dict) -> bool:
     """Whether the part is one of this package: MMDetection has a ResNet and a VGG, too, and bare names are its own."""
     kind = cfg['type']
@@ -30,22 +38,35 @@ def short(cfg: dict) -> str:
     return kind.rsplit('.', 1)[-1] if isinstance(kind, str) else kind.__name__
 
 
+def type_name(cfg: dict) -> str:
+    """The type as it is written, or the name of the class that stands there."""
+    kind = cfg['type']
+    return kind if isinstance(kind, str) else kind.__name__
+
+
 def is_a(cfg: dict, names: Sequence[str]) -> bool:
     """Whether a part's class, or one that it derives from, has one of these names."""
-    part = _class(cfg)
+    part = class_of(cfg)
     return short(cfg) in names or any(cls.__name__ in names for cls in getattr(part, '__mro__', ()))
 
 
 def arguments(cfg: dict) -> dict[str, inspect.Parameter]:
     """The arguments of a part by their names, also those that it passes on to its base classes."""
     names: dict[str, inspect.Parameter] = {}
-    part = _class(cfg)
+    part = class_of(cfg)
     for cls in part.__mro__ if isinstance(part, type) else ():
         parameters = inspect.signature(cls.__init__).parameters
         names = {**parameters, **names}
         if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
             break
     return names
+
+
+def class_of(cfg: dict) -> Any:
+    """What a part's type stands for: a class, or a function; None: nothing has this name."""
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        part = MMDET_MODELS.get(cfg['type']) if isinstance(cfg['type'], str) else cfg['type']
+    return getattr(part, 'func', part)  # a row of a backbone's table is a partial
 
 
 def takes_list(cfg: dict, key: str) -> bool | None:
@@ -82,9 +103,3 @@ def plain(value: Any) -> Any:
 def is_list(value: Any) -> bool:
     """Whether it is a sequence other than a string."""
     return isinstance(value, Sequence) and not isinstance(value, str)
-
-
-def _class(cfg: dict) -> Any:
-    with DefaultScope.overwrite_default_scope('mmdet'):
-        part = MMDET_MODELS.get(cfg['type']) if isinstance(cfg['type'], str) else cfg['type']
-    return getattr(part, 'func', part)  # a row of a backbone's table is a partial

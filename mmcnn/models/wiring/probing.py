@@ -12,13 +12,15 @@ from mmengine.config import ConfigDict
 from mmengine.registry import DefaultScope
 
 from mmcnn.errors import UsageError
-from mmcnn.models.wiring.parts import ours
+from mmcnn.models.wiring.parts import class_of, ours
 from mmcnn.registry import MODELS
 
 #: Side of the square image that foreign parts are probed with; a multiple of every usual stride.
 PROBE_SIZE = 512
 #: Side of the image where a part computes with numbers that the meta device has not, and runs on the CPU.
 CPU_SIZE = 256
+#: What foreign parts were found to give; the same one is asked for several times before a run.
+_FOUND: dict[tuple, Maps] = {}
 #: How far a stride may be from a power of two, of it, and still be that: 300 pixels have 38 places of stride 8.
 TOLERANCE = 0.1
 
@@ -34,7 +36,8 @@ def probe(cfg: dict, inputs: Maps | None = None, side: int | None = None, one_ma
     """Builds a backbone, or a neck on ``inputs``, on the meta device and reads what it gives.
 
     No memory, no weights, random state untouched. A part with ``out_channels`` and ``out_strides`` (ours) is asked;
-    any other is sent a forward pass, on the CPU and with a smaller image where it cannot do with the meta device.
+    any other is sent a forward pass, on the CPU and with a smaller image where it cannot do with the meta device, and
+    what it gave is kept.
 
     Args:
         cfg: MMEngine config of the part; weights that its ``init_cfg`` names are not loaded.
@@ -52,11 +55,16 @@ def probe(cfg: dict, inputs: Maps | None = None, side: int | None = None, one_ma
                 part = MODELS.build(cfg)
             if hasattr(part, 'out_channels') and hasattr(part, 'out_strides'):
                 return Maps(tuple(part.out_channels), tuple(part.out_strides))
+        key = (class_of(cfg), repr(cfg), inputs, side, one_map)
+        if key in _FOUND:
+            return _FOUND[key]
         try:
             try:
-                return _forward(cfg, inputs, side or PROBE_SIZE, 'meta', one_map)
+                found = _forward(cfg, inputs, side or PROBE_SIZE, 'meta', one_map)
             except (RuntimeError, NotImplementedError):
-                return _forward(cfg, inputs, side or CPU_SIZE, 'cpu', one_map)
+                found = _forward(cfg, inputs, side or CPU_SIZE, 'cpu', one_map)
+            _FOUND[key] = found
+            return found
         except (RuntimeError, NotImplementedError) as error:
             kind = 'backbone' if inputs is None else 'neck'
             raise UsageError(f'{kind} {cfg.type} does not run on {_described(inputs)}: {_line(error)}') from error

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from mmcnn.errors import UsageError
-from mmcnn.models.wiring.parts import Path, arguments, each, is_a, is_list, is_part, short, takes_list
+from mmcnn.models.wiring.parts import Path, arguments, each, is_a, is_list, is_part, short, takes_list, type_name
 from mmcnn.models.wiring.probing import Maps, probe
 
 #: Necks that want ``in_channels`` coarse to fine, though their maps come fine to coarse.
@@ -26,7 +26,7 @@ PER_LEVEL_HEADS = ('YOLOHead', 'YOLOV3Head', 'DarknetYOLOV3Head', 'SSDHead')
 #: Heads that resize the maps before they use them: their ``strides`` are those of the resized ones.
 RESIZING_HEADS = ('SOLOHead',)
 #: Heads of a detector that take the finest map only.
-FINEST_MAP_HEADS = ('YOLACTSegmHead', 'YOLACTProtonet')
+FINEST_MAP_HEADS = ('YOLACTProtonet',)
 #: Generators whose strides are those of one size of image, ``input_size``, also where they are no powers of two.
 ONE_SIZE_GENERATORS = ('SSDAnchorGenerator',)
 #: RoI extractors that do not look at the maps of the neck: a semantic head's map has a width of its own.
@@ -38,7 +38,9 @@ MAP_HEADS = ('point_head', 'semantic_head', 'glbctx_head')
 #: Entries of a detector that are no heads.
 NOT_HEADS = ('backbone', 'neck', 'roi_head', 'data_preprocessor', 'train_cfg', 'test_cfg', 'init_cfg')
 #: Parts inside of a head that get the same maps as it.
-INNER_PARTS = ('stages', 'mask_feature_head')
+INNER_PARTS = ('stages',)
+#: Dicts inside of a head, without a type, whose ``in_channels`` are the width of its maps (CondInst, SOLOv2).
+INNER_SETTINGS = ('mask_feature_head',)
 
 
 class Slot(NamedTuple):
@@ -76,10 +78,10 @@ def slots(cfg: dict) -> Iterator[Slot | Levels]:
         UsageError: a part does not run, or wants maps of one width and gets several.
     """
     side = one_size(cfg)
-    maps, giver = probe(cfg['backbone'], side=side), _type(cfg['backbone'])
+    maps, giver = probe(cfg['backbone'], side=side), type_name(cfg['backbone'])
     for path, neck in each(cfg, 'neck'):
         yield from _neck_slots(neck, path, maps, giver)
-        maps, giver = probe(neck, maps, side), _type(neck)
+        maps, giver = probe(neck, maps, side), type_name(neck)
     for name in cfg:
         if name not in NOT_HEADS and not name.startswith('teacher_'):  # of another network in the same config (LAD)
             for path, head in each(cfg, name):
@@ -108,10 +110,13 @@ def _neck_slots(neck: dict, path: Path, maps: Maps, giver: str) -> Iterator[Slot
     if not _wants_list(neck, 'in_channels', default=True):
         # All maps have one width, or the neck goes on from the coarsest (YOLOF, CenterNet).
         channels = channels[-1]
+    outputs = neck.get('out_channels')
+    passes = is_a(neck, PASSING_NECKS) and is_list(outputs)
+    if passes and neck.get('in_channels') is None:
+        channels = type(outputs)(channels)  # SSDNeck compares the two, and no list is equal to a tuple
     yield Slot(path, 'in_channels', channels, giver)
-    if is_a(neck, PASSING_NECKS) and is_list(neck.get('out_channels')):
-        passed = [*maps.channels, *neck['out_channels'][len(maps.channels) :]]
-        yield Slot(path, 'out_channels', passed, giver)
+    if passes:
+        yield Slot(path, 'out_channels', [*maps.channels, *outputs[len(maps.channels) :]], giver)
 
 
 def _head_slots(head: dict, path: Path, maps: Maps, giver: str) -> Iterator[Slot | Levels]:
@@ -133,6 +138,9 @@ def _head_slots(head: dict, path: Path, maps: Maps, giver: str) -> Iterator[Slot
         yield Slot((*path, key), 'strides', list(maps.strides), giver)
         if head[key].get('base_sizes') is not None:  # one number a level in MMDetection's other generators
             yield Levels((*path, key), 'base_sizes', maps, giver)
+    for key in INNER_SETTINGS:
+        if isinstance(head.get(key), dict):
+            yield Slot((*path, key), 'in_channels', single(maps.channels, where, giver), giver)
     for key in INNER_PARTS:
         for inside, part in each(head, key):
             yield from _head_slots(part, (*path, *inside), maps, giver)
@@ -151,7 +159,7 @@ def _roi_slots(head: dict, maps: Maps, giver: str) -> Iterator[Slot | Levels]:
         shared = head['shared_head']
         if 'in_channels' in arguments(shared):
             yield Slot(('roi_head', 'shared_head'), 'in_channels', channels, giver)
-        behind, behind_giver = _through(shared, channels), _type(shared)
+        behind, behind_giver = _through(shared, channels), type_name(shared)
     for key in ROI_HEADS:
         for inside, part in each(head, key):
             width, from_ = (channels, giver) if key in MAP_HEADS else (behind, behind_giver)
@@ -172,11 +180,6 @@ def _wants_list(part: dict, key: str, default: bool) -> bool:
         return is_list(written)
     said = takes_list(part, key)
     return default if said is None else said
-
-
-def _type(part: dict) -> str:
-    kind = part['type']
-    return kind if isinstance(kind, str) else kind.__name__
 
 
 def single(channels: tuple[int, ...], where: str, giver: str) -> int:

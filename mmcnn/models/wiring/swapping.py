@@ -15,10 +15,10 @@ from mmcnn.models.families import backbone_families
 from mmcnn.models.wiring.classes import is_classifier
 from mmcnn.models.wiring.filling import fits
 from mmcnn.models.wiring.images import fill_preprocessor, set_preprocessor
-from mmcnn.models.wiring.parts import Path, arguments, at, is_a, is_list, is_part, ours, plain, short
+from mmcnn.models.wiring.names import called, named_backbone
+from mmcnn.models.wiring.parts import Path, arguments, at, is_a, is_list, is_part, ours, plain, short, type_name
 from mmcnn.models.wiring.probing import Maps, levels_of, probe
 from mmcnn.models.wiring.slots import Slot, slots
-from mmcnn.nearest import nearest
 
 #: Necks whose maps are those of a backbone with a pyramid of its own.
 PYRAMID_NECKS = ('FPN',)
@@ -91,7 +91,7 @@ def swap_backbone(model: dict, name: str | dict, weights: bool = False) -> tuple
     if _has_pyramid(new) and _is_plain_fpn(cfg.get('neck')):
         pyramid = probe({**cfg.neck, 'in_channels': list(maps.channels)}, maps)
         if set(pyramid.strides) <= set(probe(cfg.backbone).strides):
-            notes.append(f'{_name(new)} has a pyramid of its own: the neck {cfg.neck.type} is dropped')
+            notes.append(f'{called(new)} has a pyramid of its own: the neck {cfg.neck.type} is dropped')
             cfg.neck, maps = None, pyramid
     _set_levels(new, old, maps)
     notes += _replace_shared_head(cfg, old)
@@ -100,37 +100,28 @@ def swap_backbone(model: dict, name: str | dict, weights: bool = False) -> tuple
     return cfg, notes
 
 
-def named_backbone(name: str) -> ConfigDict:
-    """The config of a backbone by its name, without its levels.
+def refit(model: dict, old: dict) -> tuple[ConfigDict, list[str]]:
+    """A detector's config whose backbone has been replaced already, with the numbers that described the old one.
 
     Args:
-        name: short name of one of ours, with or without the scope; ``mmdet.TYPE``; or ``timm.NETWORK``.
+        model: config of a detector with its new backbone, which only gets the ``out_indices`` of the old one's strides
+            where it says none. Not changed.
+        old: config of the backbone that the numbers were written for.
 
-    Raises:
-        UsageError: none of ours has this name.
+    Returns:
+        the config, and what was changed, a sentence each. What does not fit even so is left to :func:`wire`.
     """
-    scope, _, rest = name.partition('.')
-    if scope == 'timm' and rest:
-        return ConfigDict(type='mmcnn.TimmBackbone', model=rest)
-    if scope == 'mmdet' and rest:
-        return ConfigDict(type=rest)
-    name, families = name.removeprefix('mmcnn.'), backbone_families()
-    if name not in families:
-        raise UsageError(
-            f"no backbone is called '{name}'; {nearest(name, families)}; others' go by mmdet.TYPE and timm.NETWORK"
-        )
-    return ConfigDict(type=f'mmcnn.{name}')
-
-
-def backbone_of(model: dict) -> dict | None:
-    """The backbone of a model's config, or that of the detector inside of it; None: it has none."""
-    inner = model.get('detector')
-    found = model.get('backbone', inner.get('backbone') if isinstance(inner, dict) else None)
-    return found if isinstance(found, dict) else None
-
-
-def _name(backbone: dict) -> str:
-    return short(backbone) if ours(backbone) else backbone['type']
+    cfg, was = (ConfigDict(copy.deepcopy(dict(model))) for _ in range(2))
+    was.backbone = ConfigDict(copy.deepcopy(dict(old)))
+    notes, new = _replace(cfg, was), cfg.backbone
+    if not notes or 'out_indices' in new or 'out_indices' not in arguments(new):
+        return cfg, notes
+    if (indices := levels_of(new, probe(was.backbone).strides)) is None:
+        return cfg, notes
+    cfg = ConfigDict(copy.deepcopy(dict(model)))
+    cfg.backbone.out_indices = indices
+    notes = [f'backbone.out_indices is {indices}: the maps of {type_name(new)} that have the strides of the old ones']
+    return cfg, notes + _replace(cfg, was)
 
 
 def _refuse_bound(cfg: ConfigDict) -> None:
@@ -156,10 +147,10 @@ def _keep_settings(old: dict, new: dict, weights: bool) -> list[str]:
             new[key] = level
             if level != value:
                 notes.append(
-                    f'{key}={value} of {old["type"]} is {key}={level} here: levels are counted by their strides'
+                    f'{key}={value} of {type_name(old)} is {key}={level} here: levels are counted by their strides'
                 )
         else:
-            notes.append(f'{key}={value} belonged to {old["type"]} and is dropped')
+            notes.append(f'{key}={value} belonged to {type_name(old)} and is dropped')
     return notes
 
 
@@ -194,7 +185,7 @@ def _refuse_odd_strides(cfg: ConfigDict, old: dict, maps: Maps) -> None:
     strides = list(maps.strides)
     if strides != sorted(set(strides)) or any(math.log2(stride) % 1 for stride in strides):
         raise UsageError(
-            f'{cfg.get("type")} takes maps of strides {strides} from {old["type"]}, which no other backbone gives: '
+            f'{cfg.get("type")} takes maps of strides {strides} from {type_name(old)}, which no other backbone gives: '
             'they would have to be different powers of two, fine to coarse'
         )
 
@@ -207,10 +198,18 @@ def _set_levels(new: ConfigDict, old: dict, maps: Maps) -> None:
         new.out_indices = tuple(int(math.log2(stride)) for stride in maps.strides)
         probe(new)  # says which levels there are, if one is lacking
         return
+    name = type_name(new)
+    if 'out_indices' not in arguments(new):  # one of the user's own, whose maps are what they are
+        if (strides := probe(new).strides) != maps.strides:
+            raise UsageError(
+                f'{name} gives maps of the strides {list(strides)}, has no out_indices to choose by, and takes the '
+                f'place of {type_name(old)}, which gives {list(maps.strides)}'
+            )
+        return
     if (indices := levels_of(new, maps.strides)) is None:
         raise UsageError(
-            f'{new.type} has no maps of the strides {list(maps.strides)} that {old["type"]} gives, or does not build: '
-            f'give its arguments and out_indices, as in dict(type={new.type!r}, depth=18, out_indices=(1, 2, 3))'
+            f'{name} has no maps of the strides {list(maps.strides)} that {type_name(old)} gives, or does not build: '
+            f'give its arguments and out_indices, as in dict(type={name!r}, depth=18, out_indices=(1, 2, 3))'
         )
     new.out_indices = indices
 
@@ -224,13 +223,14 @@ def _replace_shared_head(cfg: ConfigDict, old: dict) -> list[str]:
     new = cfg.backbone
     if not ours(new) or short(new) not in backbone_families():
         raise UsageError(
-            f'roi_head.shared_head is the last stage of {old["type"]}; only backbones of ours give theirs in its place'
+            f'roi_head.shared_head is the last stage of {type_name(old)}; only backbones of ours give theirs in '
+            'its place'
         )
     last = new.out_indices[-1]
     trunk = {key: value for key, value in new.items() if key in ('type', 'arch', 'widen_factor', 'deepen_factor')}
     roi_head.shared_head = ConfigDict(type='mmcnn.LastStages', backbone=trunk, after=last)
     probe(roi_head.shared_head, Maps((probe(new).channels[-1],), (2**last,)), one_map=True)
-    return [f'roi_head.shared_head is what {_name(new)} has behind level {last}, and starts with random weights']
+    return [f'roi_head.shared_head is what {called(new)} has behind level {last}, and starts with random weights']
 
 
 def _replace(cfg: ConfigDict, was: ConfigDict) -> list[str]:
@@ -262,7 +262,7 @@ def _set_images(cfg: ConfigDict, new: dict, notes: list[str]) -> None:
     if not ours(new) or name not in families:
         if is_part(cfg.get('data_preprocessor')):
             notes.append(
-                f'images are normalised as before: {_name(new)} does not say what it expects; see data_preprocessor'
+                f'images are normalised as before: {called(new)} does not say what it expects; see data_preprocessor'
             )
     elif cfg.get('data_preprocessor') is not None:
         notes += set_preprocessor(cfg.data_preprocessor, name, families[name].variants[name].image)

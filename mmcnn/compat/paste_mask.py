@@ -1,0 +1,38 @@
+"""Masks of boxes that lie outside of the image are pasted, on the CPU too: nothing of them is seen.
+
+``FCNMaskHead`` pastes its masks one by one there, each into the part of the image that its box covers. Beside or above
+the image that part would begin behind its end, and mmdet 3.3.0 ends with ``RuntimeError: upper bound and lower bound
+inconsistent with step sign`` (https://github.com/hustvl/QueryInst/issues/41). On a GPU, which samples the whole image,
+such a mask is empty. Boxes of a QueryInst are not clipped, and leave the image before it is trained.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+
+from torch import Tensor
+
+
+def install() -> None:
+    """Replace MMDetection's function in the module of its one caller, once; the module has been imported."""
+    module = sys.modules['mmdet.models.roi_heads.mask_heads.fcn_mask_head']  # an import would wait for mmdet.models
+    original = module._do_paste_mask
+    if hasattr(original, 'pastes_outside'):
+        return
+
+    @functools.wraps(original)
+    def do_paste_mask(masks: Tensor, boxes: Tensor, img_h: int, img_w: int, skip_empty: bool = True) -> tuple:
+        if skip_empty and _is_outside(boxes, img_h, img_w):
+            return masks.new_zeros(len(masks), 0, 0), (slice(0, 0), slice(0, 0))
+        return original(masks, boxes, img_h, img_w, skip_empty)
+
+    do_paste_mask.pastes_outside = True
+    module._do_paste_mask = do_paste_mask
+
+
+def _is_outside(boxes: Tensor, height: int, width: int) -> bool:
+    """Whether no box, (N, 4) in pixels, comes nearer to the image than a pixel, the border that is sampled, too."""
+    left, top = boxes[:, :2].amin(0).tolist()
+    right, bottom = boxes[:, 2:].amax(0).tolist()
+    return left - 1 >= width or top - 1 >= height or right + 1 <= 0 or bottom + 1 <= 0

@@ -1,0 +1,89 @@
+"""Configs in MMEngine's newer style: bases are imported under ``with read_base():``, and a ``type`` is a class.
+
+They become what they would be in the older style. Whatever asks for a type by its name finds it then, and a run writes
+``type='RetinaNet'`` into its checkpoints: MMEngine's own text for a class, ``'mmdet.models.detectors.RetinaNet'``, is a
+name that is imported when it is built, which nothing that is read as data may be.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import mmdet.registry
+from mmengine.config import Config
+from mmengine.registry import Registry
+
+import mmcnn.registry
+from mmcnn.compat.packaged_configs import package_folder
+
+#: The scope of bare names.
+SCOPE = 'mmdet'
+
+
+def with_names(cfg: Config) -> Config:
+    """The config with the registered name of each class in its place; itself if it has no classes.
+
+    Names are those of MMDetection's scope, which becomes the config's, and ``mmcnn.NAME`` for ours. A class that nobody
+    has registered is named by its module, as MMEngine does it.
+    """
+    if not any(inspect.isclass(value) for value in _values({key: cfg[key] for key in cfg.to_dict()})):
+        return cfg
+    named = {key: _named(cfg[key]) for key in cfg.to_dict()}  # without what the file has imported
+    if named.get('default_scope') is None:
+        named['default_scope'] = SCOPE
+    return Config(named, filename=cfg.filename)
+
+
+def imported_bases(path: Path) -> list[Path]:
+    """The files that a config imports under ``with read_base():``, in their order; none: it has none."""
+    found = []
+    for node in ast.parse(path.read_text(encoding='utf-8')).body:
+        if isinstance(node, ast.With) and ast.unparse(node.items[0]) == 'read_base()':
+            for each in node.body:
+                folder, parts = path.parent, each.module.split('.')
+                if each.level == 0:
+                    folder = package_folder(parts.pop(0))
+                for _ in range(each.level - 1):
+                    folder = folder.parent
+                found.append(folder.joinpath(*parts).with_suffix('.py'))
+    return found
+
+
+def _values(node: Any) -> Iterator[Any]:
+    """Everything inside of dicts and lists that is neither."""
+    if isinstance(node, dict | list | tuple):
+        for each in node.values() if isinstance(node, dict) else node:
+            yield from _values(each)
+    else:
+        yield node
+
+
+def _named(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: _named(value) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        return type(node)(_named(each) for each in node)
+    return _name(node) if inspect.isclass(node) else node
+
+
+def _name(cls: type) -> str:
+    names = _registered().get(cls) or [f'{cls.__module__}.{cls.__qualname__}']
+    # Several where it has a short name, too: Conv2d is also Conv.
+    return cls.__name__ if cls.__name__ in names else names[0]
+
+
+def _registered() -> dict[type, list[str]]:
+    """The names of each class in MMDetection's registries and those above them, and in ours."""
+    found: dict[type, list[str]] = {}
+    for module, scope in ((mmdet.registry, ''), (mmcnn.registry, 'mmcnn.')):
+        for registry in [each for each in vars(module).values() if isinstance(each, Registry)]:
+            while registry is not None:
+                for name, cls in registry.module_dict.items():
+                    if inspect.isclass(cls):
+                        found.setdefault(cls, []).append(f'{scope}{name}')
+                registry = registry.parent if not scope else None
+    return found

@@ -1,0 +1,44 @@
+"""Backbones by their names."""
+
+from __future__ import annotations
+
+from mmengine.config import ConfigDict
+
+from mmcnn.errors import UsageError
+from mmcnn.models.families import backbone_families
+from mmcnn.models.wiring.parts import ours, short, type_name
+from mmcnn.nearest import nearest
+
+
+def named_backbone(name: str) -> ConfigDict:
+    """The config of a backbone by its name, without its levels.
+
+    Args:
+        name: short name of one of ours, with or without the scope; ``mmdet.TYPE``; or ``timm.NETWORK``.
+
+    Raises:
+        UsageError: none of ours has this name.
+    """
+    scope, _, rest = name.partition('.')
+    if scope == 'timm' and rest:
+        return ConfigDict(type='mmcnn.TimmBackbone', model=rest)
+    if scope == 'mmdet' and rest:
+        return ConfigDict(type=rest)
+    name, families = name.removeprefix('mmcnn.'), backbone_families()
+    if name not in families:
+        raise UsageError(
+            f"no backbone is called '{name}'; {nearest(name, families)}; others' go by mmdet.TYPE and timm.NETWORK"
+        )
+    return ConfigDict(type=f'mmcnn.{name}')
+
+
+def backbone_of(model: dict) -> dict | None:
+    """The backbone of a model's config, or that of the detector inside of it; None: it has none."""
+    inner = model.get('detector')
+    found = model.get('backbone', inner.get('backbone') if isinstance(inner, dict) else None)
+    return found if isinstance(found, dict) else None
+
+
+def called(backbone: dict) -> str:
+    """What a backbone is called in a sentence: without our scope."""
+    return short(backbone) if ours(backbone) else type_name(backbone)
