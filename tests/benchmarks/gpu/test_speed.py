@@ -1,5 +1,4 @@
 import contextlib
-import dataclasses
 from types import SimpleNamespace
 
 import pytest
@@ -8,7 +7,6 @@ from mmengine.config import ConfigDict
 
 from mmcnn.benchmarks.gpu import speed
 from mmcnn.benchmarks.gpu.measurement import Circumstances, Timer
-from mmcnn.errors import UsageError
 
 HERE = Circumstances(device='cpu', tiny=True, folder='', classes_folder='', workers=3, batch_size=16, cache_gb=2.0)
 
@@ -110,9 +108,3 @@ def test_what_is_asked_for_comes_through(runs):
     measured(precision='fp16', on_device=True, deterministic=True, with_loader=False)
     others = {'train_dataloader.dataset.device_augmentation': True, 'randomness.deterministic': True}
     assert runs.asked[-1] == plain | others | dict(batch_size=16, amp='fp16', with_loader=False)
-
-
-def test_mixed_precision_needs_a_gpu(shape_classes):
-    here = dataclasses.replace(HERE, classes_folder=str(shape_classes), batch_size=2)
-    with pytest.raises(UsageError, match='amp=bf16 needs a GPU'):
-        speed.measure(here, Timer(1), lambda **values: None, recipe='classifier', precision='bf16')
