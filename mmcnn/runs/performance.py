@@ -144,8 +144,8 @@ class PerformanceHook(Hook):
     What is saved does not depend on it: names of weights and their layout in memory are those without it.
     """
 
-    # Once weights and optimizer are loaded, before anything looks at them.
-    priority = 'VERY_HIGH'
+    # After the hook that puts averaged weights into a checkpoint.
+    priority = 'BELOW_NORMAL'
 
     def before_train(self, runner) -> None:
         """Brings weights, averages and momenta into NHWC, and compiles backbone and neck."""

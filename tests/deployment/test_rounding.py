@@ -29,6 +29,9 @@ TINY = {
         ((24, 20), (10, 8), True),  # twice as many, and 1 %
         ((25, 20), (10, 8), False),
         ((400, 400), (10, 8), False),
+        ((40, 40), (40, 40), True),
+        ((41, 0), (41, 0), False),  # PyTorch's own says too little
+        ((400, 400), (200, 200), False),
     ],
 )
 def test_as_near_to_float64(file, torch32, right):

@@ -6,6 +6,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.hooks import EMAHook
+from mmengine.runner import get_priority
 from torch import nn
 
 import mmcnn
@@ -220,6 +221,10 @@ def test_channels_last_reaches_weights_averages_and_momenta_and_no_file(runner):
     assert checkpoint['state_dict'].keys() == before.keys()
     assert all(torch.equal(checkpoint['state_dict'][name], value) for name, value in before.items())
     assert not weight.is_contiguous()  # the training goes on as it was
+
+
+def test_what_is_stored_is_looked_at_after_the_averages_are_in_it():
+    assert get_priority(PerformanceHook.priority) > get_priority(StepEMAHook.priority)
 
 
 def test_compiled_parts_keep_their_names_and_numbers(runner):
