@@ -9,7 +9,7 @@ from setuptools.command.sdist import sdist
 
 ROOT = Path(__file__).parent
 #: Measurements for developers of mmcnn, which users do not get.
-NOT_INSTALLED = ('memory_slope.py', 'short_runs.py', 'waiting.py')
+NOT_INSTALLED = ('memory_slope.py', 'short_runs.py')
 VERSION = (ROOT / 'mmcnn' / 'version.py').read_text().split("'")[1]
 
 

@@ -1,8 +1,8 @@
 """Checks and measures mmcnn on a GPU, in stages that share some minutes; no network, no weights, no installation.
 
 Stages: card (its own rates), parity (losses and gradients beside the CPU's in float64), operators (NMS, RoIAlign, focal
-loss), determinism (the same training twice, and killed and resumed), speed, latency, compiled. Every result is written
-to --out as soon as it is there, and a measurement that fails stops no other. --train is a call of its own.
+loss, renderer), determinism (the same training twice, and killed and resumed), speed, latency, compiled. Every result
+is written to --out as soon as it is there, and a measurement that fails stops no other. --train is a call of its own.
 
   python tools/gpu_check.py --stages speed --only yolov5_s --minutes 3
   python tools/gpu_check.py --train PATH --minutes 5
@@ -11,10 +11,34 @@ to --out as soon as it is there, and a measurement that fails stops no other. --
 from __future__ import annotations
 
 import argparse
+import contextlib
+import signal
+from collections.abc import Iterator
+from typing import NoReturn
 
 from mmcnn.benchmarks.gpu.options import GpuCheckOptions
 from mmcnn.cli.arguments import add_options, options_from
 from mmcnn.cli.errors import friendly_errors
+from mmcnn.errors import StoppedError
+
+
+@contextlib.contextmanager
+def _stopped_by_signals(options: GpuCheckOptions) -> Iterator[None]:
+    """Lets a time limit and Ctrl-C end the check in order: nothing that it has started or drawn is left."""
+
+    def stop(signum: int, frame: object) -> NoReturn:
+        raise StoppedError(
+            f'stopped by {signal.Signals(signum).name}; {options.out} has what was measured, and --table {options.out} '
+            'prints it',
+            signum,
+        )
+
+    before = {signum: signal.signal(signum, stop) for signum in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
 
 
 def main() -> None:
@@ -32,7 +56,8 @@ def main() -> None:
             print(tables(read_results(options.table)))
             return
         chosen = measurements() if options.train is None else of_training(options.train, options.config)
-        results = check(options, chosen, lambda line: print(line, flush=True))
+        with _stopped_by_signals(options):
+            results = check(options, chosen, lambda line: print(line, flush=True))
         print(f'\n{tables(results.content)}\n\n{results.path} has all of it.')
 
 

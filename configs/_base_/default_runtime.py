@@ -11,9 +11,24 @@ default_hooks = dict(
     visualization=dict(type='DetVisualizationHook'),
 )
 env_cfg = dict(
-    cudnn_benchmark=False,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
     dist_cfg=dict(backend='nccl'),
+)
+# How fast a training is, and by what; none of it changes what is computed but for rounding. On the command line:
+# --channels-last, --compile, --amp-val, --cfg-options performance.tf32=True.
+performance = dict(
+    # NHWC in memory, as tensor cores take it: for --amp. Off, because other kernels sum in another order.
+    channels_last=False,
+    # torch.compile of backbone and neck, or a dict of its arguments. Off, because it takes minutes at the start.
+    compile=False,
+    # cuDNN tries its algorithms for each new size of the images, and keeps the fastest. None: where all images of the
+    # training have one size (mosaics, classifiers). Never in a validation, whose images have many sizes.
+    cudnn_benchmark=None,
+    # Products of float32 with 10 bits of mantissa, on cards since 2020. None: as PyTorch has it, in convolutions only;
+    # True: in matrix products, too; False: nowhere.
+    tf32=None,
+    # Validate in the precision of --amp. Off: a validation in float32 depends on nothing but the weights.
+    val_amp=False,
 )
 vis_backends = [dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')]
 visualizer = dict(type='DetLocalVisualizer', vis_backends=vis_backends, name='visualizer')

@@ -50,7 +50,11 @@ def make_photographs(root: Path, num_classes: int = 1, copies: int = 1) -> Path:
             noise = rng.normal(0, 8 + cell / 4, (height // cell, width // cell, 3))
             image += cv2.resize(noise, PHOTOGRAPH, interpolation=cv2.INTER_CUBIC)
         name = f'{number:03d}.jpg'
-        cv2.imwrite(str(root / 'images' / name), np.clip(image, 0, 255), [cv2.IMWRITE_JPEG_QUALITY, 88])
+        cv2.imwrite(
+            str(root / 'images' / name),
+            np.rint(np.clip(image, 0, 255)).astype(np.uint8),
+            [cv2.IMWRITE_JPEG_QUALITY, 88],
+        )
         corners[name] = rng.integers(0, (width - 200, height - 200), (8, 2)).tolist()
     *trained, validated = corners
     for name in trained:

@@ -62,9 +62,9 @@ def _keywords(kind: Any, option: Option) -> dict[str, Any]:
     keywords: dict[str, Any] = dict(help=option.help, default=None)
     if bool in kinds:
         # A switch, or one that takes a value (--resume [FILE]).
-        return keywords | (
-            dict(action='store_true') if kinds == [bool] else dict(nargs='?', const=True, metavar=option.metavar)
-        )
+        if kinds == [bool]:
+            return keywords | dict(action='store_true')
+        return keywords | dict(nargs='?', const=True, metavar=option.metavar) | _named_only(option)
     if Sequence in kinds and str not in kinds:
         # Names to choose from are looked at once commas are gone.
         several = dict(action='append') if option.choices or option.flag else dict(nargs='+', action='extend')
@@ -75,6 +75,39 @@ def _keywords(kind: Any, option: Option) -> dict[str, Any]:
         return keywords | dict(nargs='+', action=KeyValues)
     number = next((each for each in (int, float) if each in kinds and str not in kinds), None)
     return keywords | (dict(type=number) if number else {})
+
+
+class NamedOnly(argparse.Action):
+    """A switch that also takes one of some names, of which the first means the same as the switch alone.
+
+    What follows it and is none of them is an argument of its own (:func:`separated`).
+    """
+
+    def __init__(self, *args: Any, names: Sequence[str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.names = names
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        setattr(namespace, self.dest, True if values == self.names[0] else values)
+
+
+def _named_only(option: Option) -> dict[str, Any]:
+    return dict(action=NamedOnly, names=option.choices) if option.choices else {}
+
+
+def separated(argv: Sequence[str], switches: Sequence[NamedOnly]) -> list[str]:
+    """The arguments, with a switch told from what follows it and is no value of its own: ``--amp CONFIG``.
+
+    argparse would take CONFIG for the value.
+    """
+    names = {flag: switch.names for switch in switches for flag in switch.option_strings}
+    following = [*argv[1:], '-'][: len(argv)]
+    return [
+        word if word not in names or after.startswith('-') or after in names[word] else f'{word}={names[word][0]}'
+        for word, after in zip(argv, following, strict=True)
+    ]
 
 
 def parse_key_values(pairs: Sequence[str]) -> dict[str, Any]:

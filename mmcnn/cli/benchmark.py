@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 WHAT = ('nms', 'deform', 'step', 'memory', 'loading', 'pipeline', 'export')
 #: What was measured here up to release 0.1, and the program that does it now.
-PROGRAMS = {'slope': 'tools/memory_slope.py', 'waiting': 'tools/waiting.py'}
+PROGRAMS = {'slope': 'tools/memory_slope.py', 'waiting': 'tools/gpu_check.py'}
 
 
 @dataclass(frozen=True, kw_only=True)

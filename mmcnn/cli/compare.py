@@ -16,7 +16,7 @@ from typing import Annotated
 
 from mmcnn.cli.arguments import add_config, add_options, options_from
 from mmcnn.errors import UsageError
-from mmcnn.runs.options import DataOptions, ModelOptions, Option, TrainOptions
+from mmcnn.runs.options import AMP, AMP_HELP, DataOptions, ModelOptions, Option, TrainOptions
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class CompareOptions(DataOptions, ModelOptions):
     epochs: Annotated[int | None, Option('length of each training', 'N', minimum=1)] = None
     seed: Annotated[int, Option('the first random seed (default: 0)', 'N', minimum=0)] = 0
     seeds: Annotated[int, Option('trainings of each backbone, with consecutive seeds (default: 1)', 'K', minimum=1)] = 1
-    amp: Annotated[bool, Option('mixed precision, on a GPU')] = False
+    amp: Annotated[bool | str, Option(AMP_HELP, '|'.join(AMP), choices=AMP)] = False
     latency_runs: Annotated[int, Option('forward passes to time for each network (default: 30)', 'N', minimum=1)] = 30
     work_dir: Annotated[str | None, Option('folder for the runs (default: work_dirs/compare_CONFIG)', 'DIR')] = None
     fresh: Annotated[bool, Option('train everything anew; deletes the runs in DIR')] = False

@@ -9,8 +9,9 @@ import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
-from typing import NoReturn
+from typing import Any, NoReturn
 
+from mmcnn.cli.arguments import NamedOnly, separated
 from mmcnn.cli.errors import friendly_errors
 from mmcnn.nearest import nearest
 from mmcnn.version import __version__
@@ -66,6 +67,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 class _Parser(argparse.ArgumentParser):
     """Names the command that prints help after a mistake, instead of all options."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._switches: list[NamedOnly] = []
+        super().__init__(*args, **kwargs)
+
+    def add_argument(self, *args: Any, **kwargs: Any) -> argparse.Action:
+        action = super().add_argument(*args, **kwargs)
+        if isinstance(action, NamedOnly):
+            self._switches.append(action)
+        return action
+
+    def parse_args(self, args: Sequence[str], namespace: argparse.Namespace | None = None) -> argparse.Namespace:
+        return super().parse_args(separated(args, self._switches), namespace)
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f'error: {message}\n{self.prog} --help describes the options\n')

@@ -13,6 +13,8 @@
   (:mod:`mmcnn.compat.traced_predict`); after ``mmdet.models.dense_heads.ssd_head``, that head predicts
   (:mod:`mmcnn.compat.ssd_head`); after ``mmdet.models.roi_heads.mask_heads.fcn_mask_head``, masks of boxes outside of
   the image are pasted (:mod:`mmcnn.compat.paste_mask`).
+- After ``mmdet.models.roi_heads.roi_extractors.single_level_roi_extractor`` has been executed, it keeps coordinates in
+  float32 (:mod:`mmcnn.compat.roi_extractor`).
 
 A patch imports nothing that imports the patched module in turn: another thread might be doing so, and waiting for it.
 """
@@ -91,6 +93,12 @@ def _patch_ssd_head() -> None:
     ssd_head.install()
 
 
+def _patch_roi_extractor() -> None:
+    from mmcnn.compat import roi_extractor
+
+    roi_extractor.install()
+
+
 def _patch_fcn_mask_head() -> None:
     from mmcnn.compat import paste_mask
 
@@ -106,6 +114,7 @@ PATCH_AFTER = {
     'mmdet.datasets.utils': _patch_dataset_utils,
     'mmdet.models.dense_heads.base_dense_head': _patch_base_dense_head,
     'mmdet.models.dense_heads.ssd_head': _patch_ssd_head,
+    'mmdet.models.roi_heads.roi_extractors.single_level_roi_extractor': _patch_roi_extractor,
     'mmdet.models.roi_heads.mask_heads.fcn_mask_head': _patch_fcn_mask_head,
 }
 

@@ -32,7 +32,7 @@ MODULES: dict[str, Place | dict[str, Place]] = {
     'mmcnn.cli.device': 'mmcnn.runs.device',
     'mmcnn.cli.img_size': 'mmcnn.runs.img_size',
     'mmcnn.cli.model': 'mmcnn.config.model',
-    'mmcnn.cli.training': 'mmcnn.runs.training',
+    'mmcnn.cli.training': {'set_amp': 'mmcnn.runs.precision', '*': 'mmcnn.runs.training'},
     'mmcnn.comparison': 'mmcnn.compare.trainings',
     'mmcnn.comparison_table': {
         **dict.fromkeys(('Row', 'Table', 'WARM_UP', 'collect', 'latencies', 'medians'), 'mmcnn.compare.table'),
@@ -235,7 +235,7 @@ NAMES: dict[str, dict[str, Place]] = {
         'is_classifier': 'mmcnn.config.model',
         'load_config': 'mmcnn.config.load',
         'merge_options': 'mmcnn.config.entries',
-        'set_amp': 'mmcnn.runs.training',
+        'set_amp': 'mmcnn.runs.precision',
         'set_batches': 'mmcnn.runs.batches',
         'set_cache': 'mmcnn.runs.data',
         'set_data': 'mmcnn.runs.data',

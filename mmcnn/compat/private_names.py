@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import mmengine.device.utils
+import torch
 from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 from mmengine.utils import ManagerMixin
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader
@@ -88,6 +89,11 @@ PRIVATE_NAMES = (
         'torch.utils._python_dispatch.TorchDispatchMode', 'TorchDispatchMode',
         'costs are counted operator by operator as called', 'a public name; its documentation already uses this one',
     ),
+    PrivateName(
+        'torch._foreach_mul_', 'average_in_place', 'one kernel for hundreds of weights, rounded as mul_ and add_ do',
+        'get_ema_multi_avg_fn of torch.optim.swa_utils, which rounds as lerp_ does',
+    ),
+    PrivateName('torch._foreach_add_', 'average_in_place', 'as above', 'as above'),
     PrivateName(
         'mmengine.device.utils.DEVICE', 'device_of_mmengine, set_device_of_mmengine',
         'what MMEngine takes for the device of the process', 'a public setter; there is get_device() only',
@@ -198,6 +204,12 @@ def end_workers(loader: DataLoader) -> None:
 def has_forward_hooks(module: nn.Module) -> bool:
     """Whether something watches or changes what a module is given or gives."""
     return bool(module._forward_hooks or module._forward_pre_hooks)
+
+
+def average_in_place(averages: list[Tensor], values: list[Tensor], weight: float) -> None:
+    """``average * (1 - weight) + value * weight`` of each pair, rounded as by ``mul_`` and ``add_``."""
+    torch._foreach_mul_(averages, 1 - weight)
+    torch._foreach_add_(averages, values, alpha=weight)
 
 
 def device_of_mmengine() -> str:

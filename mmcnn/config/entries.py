@@ -13,6 +13,9 @@ from mmcnn.config.variables import READ, Say, copies_of, listed_paths, say_of_va
 from mmcnn.errors import UsageError
 from mmcnn.nearest import nearest
 
+#: Dicts that may be missing before, and whose names are looked at where they are read.
+_CHECKED = ('randomness.', 'performance.', 'optim_wrapper.loss_scale.', 'env_cfg.cudnn_benchmark')
+
 
 def merge_options(cfg: Config, options: Mapping[str, Any], say: Say = print) -> dict[str, Any]:
     """Applies ``cfg_options``, and says what of them is not plainly in effect.
@@ -93,6 +96,8 @@ def _say_if_new(cfg: Config, key: str, say: Say) -> bool:
 
     A dict with a type is built, and its class knows its arguments; those of a dict without one are just looked up.
     """
+    if key.startswith(_CHECKED):
+        return False
     node: Any = cfg
     parts = key.split('.')
     for i, part in enumerate(parts):

@@ -43,3 +43,10 @@ def entry(cfg: Config, key: str) -> Any:
     for part in key.split('.'):
         node = child_of(node, part)
     return node
+
+
+def with_parents(entries: dict[str, Any]) -> set[str]:
+    """Paths of entries, of all that is inside of them and all that is around them."""
+    paths = [path for key, value in entries.items() for path in (key, *(each for each, _ in paths_in(value, key)))]
+    parts = [path.split('.') for path in paths]
+    return {'.'.join(each[:end]) for each in parts for end in range(1, len(each) + 1)}

@@ -20,7 +20,8 @@ Say = Callable[[str], object]
 #: a variable by which a config is put together; once the file is read, only the copies of its value have an effect.
 READ = frozenset(
     {*inspect.signature(Runner).parameters, 'custom_imports', 'env_variables'}
-    | {'nominal_batch_size', 'scale_lr', 'summed_batch_size', 'drawn_split', 'recipe'}
+    | {'compile', 'sync_bn', 'find_unused_parameters'}  # the Runner takes them out of the whole config
+    | {'nominal_batch_size', 'scale_lr', 'summed_batch_size', 'drawn_split', 'recipe', 'performance'}
 ) - {'cfg'}
 #: Variables for the pipelines of data sets, by MMDetection's convention.
 _PIPELINES = ('train_pipeline', 'test_pipeline')

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.dist import init_dist, is_distributed
+from mmengine.dist import all_gather_object, get_world_size, init_dist, is_distributed
 
 from mmcnn.errors import UsageError
 
@@ -49,6 +49,32 @@ def join_ranks(cfg: Config) -> None:
     elif not is_distributed():
         with _port_in_use():
             init_dist(launcher, **cfg.get('env_cfg', {}).get('dist_cfg', {}))
+
+
+def check_alike(cfg: Config) -> None:
+    """Refuses ranks that would train something else each, such as one whose node lacks the checkpoint to resume.
+
+    Args:
+        cfg: complete; the ranks have joined.
+
+    Raises:
+        UsageError: on all ranks; names what differs.
+    """
+    if get_world_size() == 1:
+        return
+    own = dict(
+        resume=bool(cfg.get('resume')),
+        load_from=cfg.get('load_from') and os.path.basename(cfg.load_from),
+        seed=(cfg.get('randomness') or {}).get('seed'),
+        epochs=cfg.train_cfg.get('max_epochs'),
+    )
+    first, *others = all_gather_object(own)
+    for rank, other in enumerate(others, start=1):
+        if name := next((name for name in first if first[name] != other[name]), None):
+            raise UsageError(
+                f'{name}={first[name]} on rank 0, but {name}={other[name]} on rank {rank}: all have to be started '
+                'alike, and a run is resumed from a work dir that all of them see, or from copies of its checkpoints'
+            )
 
 
 @contextlib.contextmanager

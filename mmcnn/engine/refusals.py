@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from mmengine.dist import all_gather_object, is_main_process
 from mmengine.model import is_model_wrapper
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
 
 from mmcnn.engine.step_guard import StepGuard
 from mmcnn.errors import TrainingError
@@ -66,9 +67,10 @@ class Refusals:
         what = f'the {refused} ({", ".join(terms)})' if terms else f'the {refused}'
         whose = 'the batch' if refused == 'loss' else 'the step'
         story = f'{what} is not finite in iteration {runner.iter + 1} (epoch {runner.epoch + 1})'
+        story += _overflow(runner.optim_wrapper)
         listed = self._listed(images, whose, story)
         if self.guard.stop:
-            raise TrainingError(f'{story}; nothing was stepped, on_nan=skip leaves such batches out{listed}')
+            raise TrainingError(f'{story}; nothing of it was saved, on_nan=skip leaves such batches out{listed}')
         for buffer, kept in zip(self._model.buffers(), self._buffers, strict=True):
             buffer.copy_(kept)
         skipped = runner.message_hub.get_info('skipped_batches', 0) + 1
@@ -95,6 +97,16 @@ class Refusals:
                         output.write('\n  '.join([story, *images]) + '\n')
                 lines[-1] += f': all are in {file}'
         return '\n    '.join([f'\n  the images of {whose}:', *lines])
+
+
+def _overflow(wrapper: OptimWrapper) -> str:
+    """What is likely behind it where a network computes in fp16; nothing in other precisions."""
+    if not isinstance(wrapper, AmpOptimWrapper) or wrapper.cast_dtype not in (None, torch.float16):
+        return ''
+    return (
+        f': the training is in fp16, whose numbers end at {torch.finfo(torch.float16).max:,.0f}, and a map or a '
+        'gradient inside the network has likely passed that; bf16 has the range of float32 (--amp bf16)'
+    )
 
 
 def image_paths(batch: Any) -> list[str]:

@@ -54,7 +54,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     that it is part of) and a checkpoint; in validation, after the batch. A process that does not come to that within
     30 s (several ranks: 10 s) is ended all the same. The death of another rank ends this one too.
 
-    **Faults.** A loss or gradient that is not finite never reaches weights or averages; its images are named.
+    **Faults.** No average and no checkpoint has a loss or gradient that is not finite; its images are named.
 
     Args:
         runner (Runner): The runner.
@@ -134,7 +134,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         runner.call_hook('before_train_iter', batch_idx=idx, data_batch=data_batch)
         self._refusals.before_step(data_batch)
         outputs = runner.model.train_step(data_batch, optim_wrapper=guard)
-        outputs = self._refusals.after_step(data_batch, outputs)
+        outputs = self._refusals.after_step(data_batch, guard.read(outputs))
         self.stepped = guard.stepped
         self._note_position(idx + 1)
         runner.call_hook('after_train_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs)
@@ -231,6 +231,8 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         runner = self.runner
         signum = self._signals.signum or signal.SIGTERM
         with self._signals.busy():
+            if not self._validating:  # which one rank may leave alone
+                runner.call_hook('before_stop')
             hook = self._checkpoint_hook
             if hook is not None:
                 hook.save_stopped(runner, self._epoch, self._iter)

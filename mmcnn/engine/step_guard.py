@@ -13,6 +13,8 @@ from mmcnn.compat import private_names
 
 #: A dynamic loss scale that has been lowered so often in a row (65,536 to 0.06) will not find a finite gradient.
 MAX_OVERFLOWS = 20
+#: The norm of the gradients among the numbers that are read.
+_NORM = object()
 
 
 class StepGuard:
@@ -23,12 +25,17 @@ class StepGuard:
     Under AMP gradients overflow now and then and the scaler skips the step; there only ``MAX_OVERFLOWS`` in a row
     count.
 
+    To look at a number on a GPU the host waits for all that the GPU has to do. What is to be refused has to be known
+    before the step only if training goes on without it. With ``stop`` on a device, therefore, the step is made unseen,
+    and :meth:`read` says once a step whether it was good, before hooks average or save anything of it.
+
     Args:
         wrapper (OptimWrapper): MMEngine's, plain or AMP.
         stop (bool): make no step at all once something was refused.
 
     Attributes:
-        refused (str | None): What the last call refused: ``'loss'``, ``'gradient'`` or nothing.
+        refused (str | None): What the last call refused: ``'loss'``, ``'gradient'`` or nothing; of a step that is made
+            unseen, once it is read.
         stepped (bool): Whether the last call made a step.
     """
 
@@ -39,6 +46,8 @@ class StepGuard:
         self.stepped = False
         self._overflows = 0
         self._scale = 0.0
+        self._unseen: dict[str, Tensor] = {}  # what may be refused -> whether it has to be
+        self._norm: Tensor | None = None
 
     def optim_context(self, model: nn.Module) -> Any:
         """The wrapper's own."""
@@ -47,8 +56,11 @@ class StepGuard:
     def update_params(self, loss: Tensor, step_kwargs: dict | None = None, zero_kwargs: dict | None = None) -> None:
         """As the wrapper's: gradients of ``loss``, and a step where one is due."""
         wrapper = self.wrapper
-        self.refused, self.stepped = None, False
-        if on_any_rank(not torch.isfinite(loss).all()):
+        self.refused, self.stepped, self._norm, self._unseen = None, False, None, {}
+        if self.stop and _costs_a_wait(loss):
+            self._unseen = dict(loss=~torch.isfinite(loss).all(), gradient=torch.zeros_like(loss, dtype=torch.bool))
+            wrapper.backward(wrapper.scale_loss(loss))
+        elif on_any_rank(~torch.isfinite(loss).all()):
             self.refused = 'loss'
             if self.stop:
                 return
@@ -64,9 +76,60 @@ class StepGuard:
             if self.stop:
                 return
         else:
-            wrapper.step(**(step_kwargs or {}))
+            self._step(step_kwargs or {})
             self.stepped = True
         wrapper.zero_grad(**(zero_kwargs or {}))
+
+    def read(self, outputs: dict[str, Any]) -> dict[str, Any]:
+        """What a step gave, its numbers on the host: one wait for the device, in which :attr:`refused` is read too.
+
+        The norm of the gradients, where they are clipped, goes to the message hub as MMEngine's wrapper puts it there.
+
+        Args:
+            outputs: Of ``train_step``. Tensors of one number come to the host; anything else stays as it is.
+        """
+        numbers = {key: value.detach() for key, value in outputs.items() if _is_number(value)}
+        if self._norm is not None:
+            numbers[_NORM] = self._norm.detach()
+        tensors = (*self._unseen.values(), *numbers.values())
+        if away := [tensor.device for tensor in tensors if _costs_a_wait(tensor)]:
+            numbers = self._from_device(numbers, away[0])
+        if _NORM in numbers:
+            wrapper = self.wrapper
+            wrapper.message_hub.update_scalar(f'train/{wrapper.grad_name}', float(numbers.pop(_NORM)))
+        return {**outputs, **numbers}
+
+    def _from_device(self, numbers: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+        wide = any(value.dtype == torch.float64 for value in numbers.values())
+        given = [*self._unseen.values(), *numbers.values()]
+        packed = torch.stack(
+            [value.to(device, torch.float64 if wide else torch.float32).reshape(()) for value in given]
+        )
+        flags, values = packed.split([len(self._unseen), len(numbers)])
+        if self._unseen and get_world_size() > 1:
+            flags = flags.clone()
+            all_reduce(flags, 'max')
+            packed = torch.cat([flags, values])
+        flags, values = packed.cpu().split([len(self._unseen), len(numbers)])
+        bad = [what for what, is_bad in zip(self._unseen, flags.tolist(), strict=True) if is_bad]
+        self.refused = self.refused or (bad[0] if bad else None)
+        return dict(zip(numbers, values.unbind(), strict=True))
+
+    def _step(self, kwargs: dict) -> None:
+        """The wrapper's step; it would read the norm of the gradients at once."""
+        wrapper, clip = self.wrapper, getattr(self.wrapper, 'clip_func', None)
+        if clip is None:
+            wrapper.step(**kwargs)
+            return
+
+        def clip_unseen(*args: Any, **kwargs: Any) -> None:
+            self._norm = clip(*args, **kwargs)
+
+        wrapper.clip_func = clip_unseen
+        try:
+            wrapper.step(**kwargs)
+        finally:
+            wrapper.clip_func = clip
 
     def average(self) -> None:
         """Makes gradients that wait for a step, which each rank has of its own images, the same on all ranks."""
@@ -84,9 +147,13 @@ class StepGuard:
 
     def _finite(self, gradients: list[Tensor]) -> bool:
         scaler = getattr(self.wrapper, 'loss_scaler', None)
-        if scaler is None:
+        if scaler is None or not scaler.is_enabled():  # bf16 has one that does nothing
             # The largest entry: the square of a large gradient may be infinite.
-            return bool(torch.nn.utils.get_total_norm(gradients, norm_type=float('inf')).isfinite())
+            finite = torch.nn.utils.get_total_norm(gradients, norm_type=float('inf')).isfinite()
+            if not self._unseen:
+                return bool(finite)
+            self._unseen['gradient'] = ~finite
+            return True
         # The scaler looks at the gradients itself, in its step.
         scale = scaler.get_scale()
         self._overflows = self._overflows + 1 if scale < self._scale else 0
@@ -94,10 +161,18 @@ class StepGuard:
         return self._overflows < MAX_OVERFLOWS
 
 
+def _costs_a_wait(tensor: Tensor) -> bool:
+    return tensor.device.type != 'cpu'
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.numel() == 1 and value.is_floating_point()
+
+
 def on_any_rank(flag: bool | Tensor) -> bool:
     """Whether a condition holds on one rank at least; all have to ask."""
     if get_world_size() == 1:
         return bool(flag)
-    count = torch.tensor(float(flag))
+    count = torch.as_tensor(flag).float()  # where it is: a copy to another device would wait once more
     all_reduce(count, 'max')
     return bool(count)

@@ -168,5 +168,5 @@ def _no_classifier(name: str) -> str:
 
 
 def _preprocessor(image: ImageFormat) -> dict:
-    """MMEngine's, which gets BGR images: mean and deviation are of the order after the swap."""
-    return dict(type='ImgDataPreprocessor', mean=image.mean, std=image.std, bgr_to_rgb=image.order == 'rgb')
+    """One that gets BGR images: mean and deviation are of the order after the swap."""
+    return dict(type='mmcnn.ImgDataPreprocessor', mean=image.mean, std=image.std, bgr_to_rgb=image.order == 'rgb')

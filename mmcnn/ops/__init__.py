@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mmcnn.ops.focal_loss import sigmoid_focal_loss_backward, sigmoid_focal_loss_forward
     from mmcnn.ops.greedy_sweep import NMS_KINDS
     from mmcnn.ops.masked_conv import masked_col2im, masked_im2col
-    from mmcnn.ops.nms import batched_nms, nms, torchvision_op
+    from mmcnn.ops.nms import batched_nms, nms, nms_of_images, torchvision_op
     from mmcnn.ops.roi_align import roi_align_backward, roi_align_forward
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     'masked_col2im',
     'masked_im2col',
     'nms',
+    'nms_of_images',
     'roi_align_backward',
     'roi_align_forward',
     'sigmoid_focal_loss_backward',
@@ -46,6 +47,7 @@ _MODULE_OF = {
     'masked_col2im': 'masked_conv',
     'masked_im2col': 'masked_conv',
     'nms': 'nms',
+    'nms_of_images': 'nms',
     'roi_align_backward': 'roi_align',
     'roi_align_forward': 'roi_align',
     'sigmoid_focal_loss_backward': 'focal_loss',

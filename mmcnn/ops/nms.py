@@ -1,15 +1,18 @@
 """Greedy non-maximum suppression without compiled code, exact and fast enough for 30,000 boxes."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from functools import cache
+from itertools import accumulate
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from mmcnn.ops.greedy_blocks import greedy_blocks
 from mmcnn.ops.greedy_sweep import BLOCK_SIZE, MAX_PAIRS, NMS_KINDS, sweep
 
-__all__ = ['BLOCK_SIZE', 'MAX_PAIRS', 'NMS_KINDS', 'batched_nms', 'nms', 'torchvision_op']
+__all__ = ['BLOCK_SIZE', 'MAX_PAIRS', 'NMS_KINDS', 'batched_nms', 'nms', 'nms_of_images', 'torchvision_op']
 
 
 @cache
@@ -39,9 +42,8 @@ def torchvision_op(name: str, device_type: str) -> Callable | None:
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int = 0, kind: str = 'iou') -> Tensor:
     """Greedy NMS: the best box suppresses those that overlap it too much, then the next best that is left, and so on.
 
-    Computed in float32 with the arithmetic of mmcv's compiled CPU operator, so that the same boxes are kept.
-    Boxes on another device are computed on the CPU and the result is returned on theirs; on CUDA, ``kind='iou'``
-    with ``offset=0`` uses torchvision's operator where it loads.
+    Computed in float32 with the arithmetic of mmcv's compiled CPU operator, so that the same boxes are kept. On CUDA,
+    ``kind='iou'`` with ``offset=0`` uses torchvision's operator where it loads.
 
     Args:
         boxes: ``(N, 4)`` corners x1, y1, x2, y2 in pixels.
@@ -62,7 +64,8 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int = 0, ki
     _check(boxes, scores, iou_threshold, offset, kind)
     if op := _torchvision_nms(boxes, offset, kind):
         return op(boxes.detach().float(), scores.detach().float(), _as_float32(iou_threshold))
-    return _nms_cpu(boxes, scores, None, iou_threshold, offset, kind)
+    labels = torch.zeros_like(scores, dtype=torch.long)
+    return _of_images(boxes, scores, labels, [len(boxes)], iou_threshold, offset, kind)[0]
 
 
 def batched_nms(
@@ -93,16 +96,39 @@ def batched_nms(
         ValueError: As :func:`nms`, and when there is not one label per box.
     """
     _check(boxes, scores, iou_threshold, 0, kind)
-    if labels.shape != scores.shape:
-        raise ValueError(f'labels must have one entry per box, {tuple(scores.shape)}, not {tuple(labels.shape)}')
-    if op := _torchvision_nms(boxes, 0, kind):
-        # This operator knows no labels, so here classes are shifted, in float64, which has the digits to spare.
-        ranks = torch.unique(labels, return_inverse=True)[1]
-        shifted = boxes.detach().double()
-        if boxes.numel():
-            shifted = shifted + (ranks * (shifted.max() - shifted.min() + 1))[:, None]
-        return op(shifted, scores.detach().double(), _as_float32(iou_threshold))[:max_keep]
-    return _nms_cpu(boxes, scores, labels, iou_threshold, 0, kind, max_keep)
+    _check_labels(labels, scores)
+    return _of_images(boxes, scores, labels, [len(boxes)], iou_threshold, 0, kind, max_keep)[0]
+
+
+def nms_of_images(
+    boxes: Tensor,
+    scores: Tensor,
+    labels: Tensor,
+    counts: Sequence[int],
+    iou_threshold: float,
+    kind: str = 'iou',
+    max_keep: int | None = None,
+) -> list[Tensor]:
+    """:func:`batched_nms` of each image of a batch, for which a GPU is waited for once.
+
+    Args:
+        boxes: ``(N, 4)`` of all images, one image after the other.
+        scores, labels: ``(N,)``.
+        counts: How many of the boxes are of each image.
+        iou_threshold, kind: See :func:`nms`.
+        max_keep: Of each image, see :func:`batched_nms`.
+
+    Returns:
+        For each image, indices into ``boxes`` of those that are kept, int64, in descending order of score.
+
+    Raises:
+        ValueError: As :func:`batched_nms`, and when ``counts`` do not add up to the boxes.
+    """
+    _check(boxes, scores, iou_threshold, 0, kind)
+    _check_labels(labels, scores)
+    if sum(counts) != len(boxes):
+        raise ValueError(f'counts={list(counts)} must add up to the number of boxes, {len(boxes)}, not {sum(counts)}')
+    return _of_images(boxes, scores, labels, counts, iou_threshold, 0, kind, max_keep)
 
 
 def _check(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int, kind: str) -> None:
@@ -118,6 +144,11 @@ def _check(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int, kin
         raise ValueError(f'unknown NMS kind {kind!r}; known kinds: {", ".join(NMS_KINDS)}')
 
 
+def _check_labels(labels: Tensor, scores: Tensor) -> None:
+    if labels.shape != scores.shape:
+        raise ValueError(f'labels must have one entry per box, {tuple(scores.shape)}, not {tuple(labels.shape)}')
+
+
 def _as_float32(value: float) -> float:
     """Round a threshold as mmcv's operator does, which takes it as a 32-bit float."""
     return float(np.float32(value))
@@ -129,17 +160,50 @@ def _torchvision_nms(boxes: Tensor, offset: int, kind: str) -> Callable | None:
     return None
 
 
-def _nms_cpu(
+def _of_images(
     boxes: Tensor,
     scores: Tensor,
-    labels: Tensor | None,
+    labels: Tensor,
+    counts: Sequence[int],
     iou_threshold: float,
     offset: int,
     kind: str,
     max_keep: int | None = None,
-) -> Tensor:
-    order = scores.detach().cpu().sort(descending=True, stable=True).indices
-    sorted_boxes = boxes.detach().cpu()[order].float().numpy()
-    sorted_labels = np.zeros(len(order), np.int64) if labels is None else labels.detach().cpu()[order].numpy()
-    kept = sweep(sorted_boxes, sorted_labels, iou_threshold, offset, kind, max_keep)
-    return order[torch.from_numpy(kept)].to(boxes.device)
+) -> list[Tensor]:
+    boxes, scores = boxes.detach().float(), scores.detach()
+    if boxes.device.type != 'cpu':
+        return _on_device(boxes, scores, labels, counts, _as_float32(iou_threshold), offset, kind, max_keep)
+    found, first = [], 0
+    for each in zip(boxes.split([*counts]), scores.split([*counts]), labels.split([*counts]), strict=True):
+        order = each[1].sort(descending=True, stable=True).indices
+        kept = sweep(each[0][order].numpy(), each[2][order].numpy(), iou_threshold, offset, kind, max_keep)
+        found.append(order[torch.from_numpy(kept)] + first)
+        first += len(order)
+    return found
+
+
+def _on_device(
+    boxes: Tensor,
+    scores: Tensor,
+    labels: Tensor,
+    counts: Sequence[int],
+    threshold: float,
+    offset: int,
+    kind: str,
+    max_keep: int | None,
+) -> list[Tensor]:
+    """All images at once: a row for each, filled up to the longest, in descending order of score."""
+    longest = max(counts, default=0)
+    if not longest:
+        return [torch.zeros_like(labels[:0], dtype=torch.long) for _ in counts]
+    starts = [*accumulate(counts, initial=0)][:-1]
+    numbers = torch.tensor([starts, [*counts]]).to(boxes.device, non_blocking=True)[..., None]
+    columns = torch.arange(longest, device=boxes.device)
+    index = (numbers[0] + columns).clamp(max=len(boxes) - 1)
+    present = columns < numbers[1]
+    order = torch.where(present, scores[index], -math.inf).sort(dim=1, descending=True, stable=True).indices
+    index = index.gather(1, order)
+    # Rows are filled up at their ends, in the order of scores too.
+    kept, many = greedy_blocks(boxes[index], labels[index], present, threshold, offset, kind, max_keep)
+    index = torch.cat([index, index[:, :1]], dim=1).gather(1, kept)
+    return [row[:count] for row, count in zip(index, many, strict=True)]

@@ -17,7 +17,7 @@ from mmcnn.compat.moved import renamed_arguments
 from mmcnn.console import Console
 from mmcnn.engine.atomic_checkpoint_hook import AtomicCheckpointHook
 from mmcnn.engine.early_stopping_hook import ResumableEarlyStoppingHook
-from mmcnn.engine.ranks import join_ranks
+from mmcnn.engine.ranks import check_alike, join_ranks
 from mmcnn.evaluation import CocoMetric
 from mmcnn.inference.detector import Detector, read_image
 from mmcnn.models.classifiers import Classifier
@@ -30,6 +30,8 @@ from mmcnn.runs.fine_tuning import FineTuningHook
 from mmcnn.runs.first_use import FirstUseHook
 from mmcnn.runs.head import evaluation_rows, file_datasets, shown_path, training_rows, unwrapped
 from mmcnn.runs.history_hook import HistoryHook, counts_epochs
+from mmcnn.runs.performance import PerformanceHook, use_tf32
+from mmcnn.runs.precision_hook import PrecisionHook
 from mmcnn.runs.results import EvaluateResult, TrainResult, by_name, main_numbers, nothing_rows, write_metrics
 from mmcnn.runs.work_dirs import check_writable
 from mmcnn.weights.checkpoint import Checkpoint
@@ -78,8 +80,10 @@ def train(
     console = console or Console(verbose=True, launcher=cfg.get('launcher', 'none'))
     check_writable(cfg.work_dir)
     join_ranks(cfg)
+    check_alike(cfg)
     register_schemes()
     _drop_helpers(cfg)
+    use_tf32(cfg)
     resumes = cfg.get('resume')
     if cfg.get('load_from') and checkpoint is None:
         checkpoint = Checkpoint.open(cfg.load_from)
@@ -98,7 +102,7 @@ def train(
             initial = _InitialWeights(checkpoint, allow_head_mismatch)
         if initial is not None:
             runner.register_hook(initial)
-        for hook in (FirstUseHook(), HistoryHook(), *hooks):
+        for hook in (PerformanceHook(), PrecisionHook(), FirstUseHook(), HistoryHook(), *hooks):
             runner.register_hook(hook)
         runner.register_hook(
             ConsoleHook(
@@ -138,6 +142,7 @@ def test(
     cfg.load_from, cfg.resume = None, False
     join_ranks(cfg)
     _drop_helpers(cfg)
+    use_tf32(cfg)
     with console.run():
         runner = runner_for(console).from_cfg(cfg)
         path = str(checkpoint.path if isinstance(checkpoint, Checkpoint) else checkpoint)

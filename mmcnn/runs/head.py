@@ -34,8 +34,7 @@ def training_rows(runner: Runner, weights: str = '', summary: str = '') -> list[
     images = f'{len(loader.dataset):,} images to train on'
     images += ', no validation' if val_loader is None else f', {len(val_loader.dataset):,} to validate on'
     device = _device(runner)
-    if isinstance(runner.optim_wrapper, AmpOptimWrapper):
-        device += ', mixed precision'
+    device += ''.join(f', {each}' for each in _speed(runner))
     rows = [
         ('model', f'{_model(runner)}, {count_parameters(unwrapped(runner.model))[1]:,} of them trainable'),
         ('data', data_row(loader.dataset, images)),
@@ -108,6 +107,17 @@ def _device(runner: Runner) -> str:
     device = next(runner.model.parameters()).device
     name = f'{device} ({torch.cuda.get_device_name(device)})' if device.type == 'cuda' else str(device)
     return f'{name}, {get_world_size()} processes' if get_world_size() > 1 else name
+
+
+def _speed(runner: Runner) -> list[str]:
+    """What of mixed precision and ``performance`` is in effect."""
+    performance, wrapper = runner.cfg.get('performance') or {}, runner.optim_wrapper
+    found = []
+    if isinstance(wrapper, AmpOptimWrapper):
+        name = 'bf16' if wrapper.cast_dtype is torch.bfloat16 else 'fp16'
+        found.append(f'mixed precision ({name}{", validation too" if performance.get("val_amp") else ""})')
+    found += ['channels last'] if performance.get('channels_last') else []
+    return found + (['compiled'] if performance.get('compile') else [])
 
 
 def _log(runner: Runner) -> tuple[str, str]:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
+from mmengine.config import Config
+from mmengine.registry import METRICS, DefaultScope
+
+from mmcnn.config.parts import metrics_of, takes
 from mmcnn.errors import UsageError
 from mmcnn.launchers import VARIABLES, world_size
 
@@ -40,6 +45,27 @@ def check_launcher(launcher: str) -> None:
                 f'{name}={number} and {size}={count} in the environment: ranks begin at 0, so {name} has to be below '
                 f'{size}'
             )
+
+
+def collect_in_memory(cfg: Config) -> None:
+    """Lets the ranks of a run hand their results of an evaluation over by their process group.
+
+    MMEngine's default is a folder in the current one, which nodes without a shared disk do not have. A metric that says
+    itself where (``collect_device``, ``collect_dir``), or takes no such argument, is left alone.
+
+    Args:
+        cfg: of a run with a launcher; changed in place.
+    """
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmengine'):
+        for evaluator in ('val_evaluator', 'test_evaluator'):
+            for _, node in metrics_of(cfg, evaluator):
+                if not isinstance(node, dict) or node.get('collect_device') or node.get('collect_dir'):
+                    continue
+                kind = node.get('type')
+                with contextlib.suppress(KeyError):  # of one of our registries; check_types names it
+                    kind = METRICS.get(kind) if isinstance(kind, str) else kind
+                    if 'collect_device' in (takes(kind) or ()):
+                        node['collect_device'] = 'gpu'  # by NCCL or gloo, whatever the group is
 
 
 def _number(name: str) -> int | None:

@@ -18,6 +18,13 @@ from mmcnn.nearest import as_share, nearest
 
 #: How a network is trained: as the config says, or as one whose weights are good already.
 FROM_SCRATCH, WARM_START = RECIPES = ('from-scratch', 'warm-start')
+#: Mixed precision: by the card, or by name.
+AMP = ('auto', 'bf16', 'fp16')
+#: What it does, for every command that has it.
+AMP_HELP = (
+    'mixed precision, on a GPU: bf16 where the card computes in it, otherwise fp16 (auto, which --amp alone means); or '
+    'the one that is named'
+)
 #: The largest seed that NumPy's generators take.
 MAX_SEED = 2**32 - 1
 
@@ -175,7 +182,17 @@ class TrainOptions(RunOptions):
         int | None,
         Option('random seed (default: 0, or that of the run that is continued)', 'N', minimum=0, maximum=MAX_SEED),
     ] = None
-    amp: Annotated[bool, Option('mixed precision, on a GPU')] = False
+    amp: Annotated[bool | str, Option(AMP_HELP, '|'.join(AMP), choices=AMP)] = False
+    amp_val: Annotated[bool, Option('validate in the precision of amp, too')] = False
+    channels_last: Annotated[bool, Option('keep images and weights as NHWC in memory, which is faster with amp')] = (
+        False
+    )
+    compile: Annotated[bool, Option('compile backbone and neck (torch.compile), which takes minutes at the start')] = (
+        False
+    )
+    sync_bn: Annotated[
+        bool, Option('BatchNorm over the images of all GPUs; by default each has its own, and statistics are averaged')
+    ] = False
     resume: Annotated[
         bool | str | Path,
         Option('continue the last run with this config, backbone and data, or from the checkpoint FILE', 'FILE'),
@@ -351,5 +368,5 @@ def _check_range(name: str, value: Any, option: Option) -> None:
     if option.maximum is not None and not value <= option.maximum:
         raise UsageError(f'{name}={value}: the value must be at most {option.maximum}')
     for each in value if isinstance(value, tuple) else (value,):
-        if option.choices and each not in option.choices:
+        if option.choices and not isinstance(each, bool) and each not in option.choices:
             raise UsageError(f'{name}={each!r}: {nearest(str(each), option.choices)}')

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.config import Config
 
 from mmcnn.config.entries import merge_options, set_again
@@ -15,7 +16,7 @@ from mmcnn.config.model import is_classifier, prove_model, wire_model
 from mmcnn.config.of_weights import config_and_checkpoint
 from mmcnn.config.optimizer import drop_left_over, optimizer_types
 from mmcnn.config.parts import loaders_of
-from mmcnn.config.paths import paths_in
+from mmcnn.config.paths import with_parents
 from mmcnn.config.process import check_process
 from mmcnn.config.types import check_entries, check_structure, check_types
 from mmcnn.config.variables import READ, say_unread
@@ -33,23 +34,19 @@ from mmcnn.runs.batches import describe_batches, drop_of_workers, images_of_own_
 from mmcnn.runs.classes_of_data import refuse_other_classes
 from mmcnn.runs.data import check_classes, set_cache, set_data
 from mmcnn.runs.data_sets import check_balanced, inner_dataset
+from mmcnn.runs.determinism import continue_determinism, make_deterministic, set_randomness
 from mmcnn.runs.device import use_device
 from mmcnn.runs.drawn_split import draw_of, draw_to_continue, refuse_other_images
 from mmcnn.runs.fine_tuning import RECIPE_ENTRIES, check_weights, set_recipe
 from mmcnn.runs.first_loss import prove_swapped
 from mmcnn.runs.first_use import check_watching_hooks
 from mmcnn.runs.img_size import set_img_size
-from mmcnn.runs.launcher import check_launcher
+from mmcnn.runs.launcher import check_launcher, collect_in_memory
 from mmcnn.runs.loggers import check_backends, set_loggers
 from mmcnn.runs.options import WARM_START, RunOptions, TrainOptions
-from mmcnn.runs.training import (
-    check_amp,
-    check_initial_weights,
-    resumed_checkpoint,
-    set_amp,
-    set_on_nan,
-    set_patience,
-)
+from mmcnn.runs.performance import check_performance, set_performance, settle_performance
+from mmcnn.runs.precision import check_amp, continue_precision, set_amp
+from mmcnn.runs.training import check_initial_weights, resumed_checkpoint, set_on_nan, set_patience
 from mmcnn.runs.work_dirs import RunKind
 from mmcnn.weights.checkpoint import Checkpoint
 from mmcnn.weights.own_modules import import_modules, record_imports
@@ -112,6 +109,7 @@ def prepare(
     notes: list[str] = []
     warnings: list[str] = []
     training = isinstance(options, TrainOptions)
+    cuda_had_started = torch.cuda.is_initialized()
     import_modules(options.imports)
     use_device(options.device)
     if training:
@@ -131,6 +129,7 @@ def prepare(
     done = merge_options(cfg, typed, notes.append)
     check_entries(cfg, training)
     check_process(cfg, notes.append)
+    check_performance(cfg, notes.append)
     if training and options.backbone_weights is not None:
         check_backbone_weights(cfg, options.backbone_weights, warnings.append)
     if options.data is not None and any(key.endswith('data_root') for key in typed if key.split('.')[0] not in READ):
@@ -159,10 +158,12 @@ def prepare(
     if training:
         _set_training(cfg, options, notes)
     cfg.launcher = options.launcher
+    if options.launcher != 'none':
+        collect_in_memory(cfg)
     set_again(cfg, done)  # what is typed wins over what was worked out
     if training:
         set_patience(cfg, options.patience, notes.append)  # beside hooks that are typed
-    paths = _with_parents(done)
+    paths = with_parents(done)
     drop_of_workers(cfg, paths, notes.append)
     if training and options.weights is not None:
         checkpoint = check_weights(cfg, options.weights)
@@ -186,6 +187,8 @@ def prepare(
             checkpoint = check_initial_weights(cfg, options.resume, notes.append)
         if cfg.get('resume'):
             _continue(cfg, options, checkpoint, folder, done, notes)
+        settle_performance(cfg, options.launcher, notes.append)
+        make_deterministic(cfg, cuda_had_started, notes.append)
         if options.data is not None:
             warn_of_anchors(cfg, options.data, warnings.append)
         if isinstance(folder, DetectorData):  # whose classes are drawn at the end
@@ -200,9 +203,10 @@ def prepare(
 def _set_training(cfg: Config, options: TrainOptions, notes: list[str]) -> None:
     """What the options of a training say of how it is trained."""
     set_amp(cfg, options.amp)
+    set_performance(cfg, options)
     set_on_nan(cfg, options.on_nan)
     set_loggers(cfg, options.logger)
-    cfg.randomness = dict(seed=options.seed or 0)
+    set_randomness(cfg, options.seed)
     if options.load_from is not None:
         cfg.load_from = str(options.load_from)
     set_recipe(cfg, options.recipe or (WARM_START if options.weights is not None else None), notes.append)
@@ -226,6 +230,8 @@ def _continue(
         done: entries that were typed, which win over those of the recipe.
         notes: takes sentences about the recipe.
     """
+    continue_precision(cfg, checkpoint.entries, options.amp, notes.append)
+    continue_determinism(cfg, checkpoint.entries, 'randomness.deterministic' in done, notes.append)
     if options.recipe is None:
         set_recipe(cfg, checkpoint.entries.get('recipe'), notes.append)
         set_again(cfg, {key: value for key, value in done.items() if key.startswith(RECIPE_ENTRIES)})
@@ -235,13 +241,6 @@ def _continue(
         refuse_other_images(checkpoint.entries, folder.drawn)
     if options.seed is None:
         cfg.randomness.seed = checkpoint.meta.get('seed', cfg.randomness.seed)
-
-
-def _with_parents(entries: dict[str, Any]) -> set[str]:
-    """Paths of entries, of all that is inside of them and all that is around them."""
-    paths = [path for key, value in entries.items() for path in (key, *(each for each, _ in paths_in(value, key)))]
-    parts = [path.split('.') for path in paths]
-    return {'.'.join(each[:end]) for each in parts for end in range(1, len(each) + 1)}
 
 
 def _draw(cfg: Config, options: RunOptions) -> Draw | None:

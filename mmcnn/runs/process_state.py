@@ -30,8 +30,8 @@ def kept_process_state() -> Iterator[None]:
     """Puts back what a run changes in the process, whether it succeeds or fails.
 
     That is MMEngine's device and its global loggers, message hubs, visualizers and default scopes (a run starts without
-    any; its own are closed), the random generators, CUDA's device, cuDNN's and PyTorch's switches for determinism,
-    OpenCV's threads, the start method of processes, the environment, ``sys.path`` and the process group.
+    any; its own are closed), the random generators, CUDA's device, cuDNN's and PyTorch's switches for determinism and
+    TF32, OpenCV's threads, the start method of processes, the environment, ``sys.path`` and the process group.
 
     Raises:
         UsageError: a run goes on in another thread; the two would use each other's log, random numbers and devices.
@@ -53,6 +53,7 @@ def _kept_switches() -> Iterator[None]:
     device, threads = private_names.device_of_mmengine(), cv2.getNumThreads()
     start_method = multiprocessing.get_start_method(allow_none=True)
     cudnn = torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic
+    tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     deterministic = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     try:
         yield
@@ -61,6 +62,7 @@ def _kept_switches() -> Iterator[None]:
         cv2.setNumThreads(threads)
         multiprocessing.set_start_method(start_method, force=True)
         torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = cudnn
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
         torch.use_deterministic_algorithms(deterministic[0], warn_only=deterministic[1])
 
 

@@ -1,4 +1,4 @@
-"""``amp``, ``on_nan`` and ``resume``: what a training does, and what it starts from."""
+"""``on_nan``, ``patience`` and ``resume``: what a training does, and what it starts from."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.device import get_device
 
 from mmcnn.config.load import dicts_in
 from mmcnn.config.variables import Say
@@ -16,38 +15,6 @@ from mmcnn.models.wiring import is_classifier
 from mmcnn.runs.checkpoints import last_checkpoint, open_resumable
 from mmcnn.weights.addresses import is_address, resolve
 from mmcnn.weights.checkpoint import Checkpoint
-
-
-def set_amp(cfg: Config, amp: bool) -> None:
-    """Mixed precision (MMEngine's AmpOptimWrapper, dynamic loss scale unless the config has another).
-
-    Raises:
-        UsageError: there is no GPU; MMEngine has mixed precision on GPUs only.
-    """
-    if not amp:
-        return
-    if get_device() == 'cpu':
-        raise UsageError('amp=True needs a GPU: mixed precision is not faster on a CPU, leave it out')
-    cfg.optim_wrapper.type = 'AmpOptimWrapper'
-    cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
-
-
-def check_amp(cfg: Config) -> None:
-    """Refuses what a config or ``cfg_options`` ask for of mixed precision and cannot have.
-
-    Raises:
-        UsageError: there is no GPU; or a loss scale without mixed precision, which has no use for one.
-    """
-    kind = cfg.optim_wrapper.get('type')
-    if kind == 'AmpOptimWrapper' and get_device() == 'cpu':
-        raise UsageError(
-            'optim_wrapper.type=AmpOptimWrapper needs a GPU: mixed precision is not faster on a CPU, use OptimWrapper'
-        )
-    if kind == 'OptimWrapper' and 'loss_scale' in cfg.optim_wrapper:
-        raise UsageError(
-            f'optim_wrapper.loss_scale={cfg.optim_wrapper.loss_scale}: a loss scale is for mixed precision, which is '
-            'amp=True (or optim_wrapper.type=AmpOptimWrapper)'
-        )
 
 
 def set_on_nan(cfg: Config, on_nan: str | None) -> None:

@@ -1,10 +1,12 @@
 """Options of the command line are the fields of the dataclasses, with their defaults."""
 
 import argparse
+import importlib
 
 import pytest
 
 from mmcnn.cli.arguments import add_options, options_from
+from mmcnn.cli.main import _command_parser as command_parser
 from mmcnn.errors import UsageError
 from mmcnn.runs.options import TrainOptions
 
@@ -48,6 +50,24 @@ def test_weights_and_their_recipe(read):
 
 def test_resume_takes_a_file_or_none(read):
     assert [read().resume, read('--resume').resume, read('--resume', 'f.pth').resume] == [False, True, 'f.pth']
+
+
+@pytest.mark.parametrize(
+    ('words', 'amp'),
+    [
+        ('x', False),
+        ('x --amp', True),
+        ('--amp x', True),
+        ('x --amp auto', True),
+        ('--amp bf16 x', 'bf16'),
+        ('x --amp=fp16', 'fp16'),
+        ('--amp --seed 3 x', True),
+    ],
+)
+def test_amp_stands_alone_or_takes_a_name(words, amp):
+    parser = command_parser('train', importlib.import_module('mmcnn.cli.train'))
+    args = parser.parse_args(words.split())
+    assert (args.config, options_from(args, TrainOptions, config='x').amp) == ('x', amp)
 
 
 def test_cfg_options_may_be_given_more_than_once(read):

@@ -103,6 +103,12 @@ def dispatch():
     assert torch.ops.aten.mm in seen
 
 
+def averaging():
+    average, other = torch.ones(2), torch.full((3,), 2.0)
+    private_names.average_in_place([average, other], [torch.zeros(2), torch.full((3,), 6.0)], 0.25)
+    assert (average.tolist(), other.tolist()) == ([0.75] * 2, [3.0] * 3)
+
+
 def device():
     before = get_device()
     assert private_names.device_of_mmengine() == before
@@ -233,6 +239,8 @@ CHECKS = {
     'torch.nn.Module._forward_hooks': forward_hooks,
     'torch.nn.Module._forward_pre_hooks': forward_hooks,
     'torch.utils._python_dispatch.TorchDispatchMode': dispatch,
+    'torch._foreach_mul_': averaging,
+    'torch._foreach_add_': averaging,
     'mmengine.device.utils.DEVICE': device,
     'mmengine.utils.ManagerMixin._instance_dict': instances,
     'mmengine.runner.runner.save_checkpoint': saving,

@@ -264,7 +264,7 @@ def await_line(work_dir, line):
 
 
 def ranks(data, folder):
-    """Runs of two ranks: left alone; one of them terminated, then resumed; each of them killed."""
+    """Runs of two ranks: left alone; one of them terminated, then resumed; each of them killed, then resumed."""
     found = dict(whole=wait(both(data, folder / 'whole')))
     pids = both(data, folder / 'stopped')
     await_line(folder / 'stopped', r'Epoch\(train\) \[2\]\[1/3\]')
@@ -277,7 +277,10 @@ def ranks(data, folder):
         os.kill(pids[rank], signal.SIGKILL)
         found[f'killed_{rank}'] = wait(pids)
     said = {path.name: path.read_text().splitlines()[-1] for path in folder.glob('*.txt')}
-    print(json.dumps(found | dict(said=said, digests={name: digests(folder / name) for name in ('whole', 'stopped')})))
+    for rank in range(2):
+        found[f'resumed_{rank}'] = wait(both(data, folder / f'killed_{rank}'))
+    runs = ('whole', 'stopped', 'killed_0', 'killed_1')
+    print(json.dumps(found | dict(said=said, digests={name: digests(folder / name) for name in runs})))
 
 
 if __name__ == '__main__':

@@ -9,7 +9,7 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
-from mmcnn.engine import BNStatisticsHook
+from mmcnn.engine import BNStatisticsHook, bn_statistics_hook
 
 BATCH, EPOCH = 8, 5
 
@@ -130,6 +130,66 @@ def test_statistics_that_are_not_finite_are_not_taken(tmp_path):
 
     measured = train(tmp_path, Net(), Breaks(), BNStatisticsHook(), epochs=1)['state_dict']
     assert measured['norm.running_mean'].isfinite().all() and measured['norm.running_var'].isfinite().all()
+
+
+@pytest.fixture
+def other_rank(monkeypatch):
+    """There is a second rank, whose statistics are all 7; the gathered rows of both are kept."""
+    gathered = []
+
+    def mean(data, op):
+        assert op == 'mean'
+        data.copy_((data + 7) / 2)
+
+    monkeypatch.setattr(bn_statistics_hook, 'get_world_size', lambda: 2)
+    monkeypatch.setattr(bn_statistics_hook, 'all_reduce', mean)
+    monkeypatch.setattr(bn_statistics_hook, 'all_gather_object', lambda own: gathered.append(own) or [own, own])
+    return gathered
+
+
+STATISTICS = [f'{layer}.running_{what}' for layer in ('norm', 'cumulative') for what in ('mean', 'var')]
+
+
+@pytest.mark.parametrize('ema', [False, True], ids=['raw', 'averaged'])
+def test_ranks_validate_and_save_the_mean_of_their_statistics(tmp_path, other_rank, ema):
+    alone = train(tmp_path / 'alone', Net(), ema=ema, epochs=1)
+    both = train(tmp_path / 'both', Net(), BNStatisticsHook(windows=0), ema=ema, epochs=1)
+    for part, prefix in [('state_dict', ''), *([('ema_state_dict', 'module.')] if ema else [])]:
+        for name, value in alone[part].items():
+            is_mean = name.removeprefix(prefix) in STATISTICS
+            torch.testing.assert_close(both[part][name], (value + 7) / 2 if is_mean else value, rtol=1e-6, atol=0)
+
+
+class Stops(Hook):
+    """Calls what a stop calls after three iterations, and keeps what a checkpoint would hold."""
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        if batch_idx == 2:
+            runner.call_hook('before_stop')
+            self.kept = runner.message_hub.get_info('bn_statistics_of_ranks')
+            self.own = [buffer.clone() for name, buffer in runner.model.named_buffers() if name in STATISTICS]
+            with torch.no_grad():
+                for name, buffer in runner.model.named_buffers():
+                    if name in STATISTICS:
+                        buffer.fill_(3.0)  # of another rank
+            runner.call_hook('before_train')
+            self.given = [buffer.clone() for name, buffer in runner.model.named_buffers() if name in STATISTICS]
+            self.left = runner.message_hub.get_info('bn_statistics_of_ranks')
+
+
+@pytest.mark.parametrize('ema', [False, True], ids=['raw', 'averaged'])
+def test_each_rank_gets_its_own_statistics_back_in_the_middle_of_an_epoch(tmp_path, other_rank, ema):
+    stops = Stops()
+    train(tmp_path, Net(), BNStatisticsHook(windows=0), stops, ema=ema, epochs=1)
+    assert len(stops.kept) == 2 and len(stops.kept[0]) == 1 + ema  # the raw weights', and the averaged ones'
+    torch.testing.assert_close(stops.given, stops.own, rtol=0, atol=0)
+    assert stops.left is None  # no later checkpoint has them
+
+
+def test_one_process_gathers_nothing(tmp_path):
+    stops = Stops()
+    train(tmp_path, Net(), BNStatisticsHook(windows=0), stops, epochs=1)
+    assert stops.kept is None
 
 
 @pytest.mark.parametrize('argument', [dict(num_images=0), dict(windows=-1), dict(windows=float('nan'))])

@@ -4,6 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mmengine.optim import OptimWrapper
+from mmengine.optim.optimizer import amp_optimizer_wrapper
 from mmengine.structures import BaseDataElement
 from torch import nn
 
@@ -15,8 +17,10 @@ from mmcnn.errors import TrainingError
 def said(tmp_path):
     """The lines that end a run at a batch of samples with these images."""
 
-    def refuse(*samples):
-        runner = SimpleNamespace(model=nn.Linear(1, 1), work_dir=str(tmp_path), iter=6, epoch=2)
+    def refuse(*samples, wrapper=None):
+        model = nn.Linear(1, 1)
+        wrapper = wrapper or OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
+        runner = SimpleNamespace(model=model, optim_wrapper=wrapper, work_dir=str(tmp_path), iter=6, epoch=2)
         refusals = Refusals(runner, SimpleNamespace(stop=True, refused='loss'))
         data = dict(data_samples=[BaseDataElement(metainfo=dict(img_paths=paths)) for paths in samples])
         refusals.before_step(data)
@@ -28,7 +32,7 @@ def said(tmp_path):
 
 
 STORY = 'the loss (loss_box) is not finite in iteration 7 (epoch 3)'
-ADVICE = f'{STORY}; nothing was stepped, on_nan=skip leaves such batches out'
+ADVICE = f'{STORY}; nothing of it was saved, on_nan=skip leaves such batches out'
 
 
 def test_each_image_has_one_line(said, tmp_path):
@@ -53,3 +57,13 @@ def test_of_many_images_the_first_are_shown_and_a_file_has_all(said, tmp_path):
 def test_a_file_that_cannot_be_written_is_not_named(said, tmp_path):
     (tmp_path / 'not_finite.txt').mkdir()
     assert said([f'{i}.jpg' for i in range(21)])[-1] == '    and 1 more'
+
+
+@pytest.mark.parametrize(('dtype', 'explained'), [(None, True), ('float16', True), ('bfloat16', False)])
+def test_an_overflow_in_fp16_is_explained(said, monkeypatch, dtype, explained):
+    monkeypatch.setattr(amp_optimizer_wrapper, 'is_cuda_available', lambda: True)
+    optimizer = torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=0.1)
+    wrapper = amp_optimizer_wrapper.AmpOptimWrapper(optimizer=optimizer, dtype=dtype, loss_scale=dict(enabled=False))
+    found = said(wrapper=wrapper)[0]
+    assert found.startswith(STORY) and found.endswith('on_nan=skip leaves such batches out')
+    assert ('in fp16, whose numbers end at 65,504' in found and '--amp bf16' in found) == explained

@@ -1,14 +1,18 @@
 """The guard against plain PyTorch: the steps that are left are those of the good micro-batches alone."""
 
 import os
+import warnings
 from types import SimpleNamespace
 
 import pytest
 import torch
+from mmengine.logging import MessageHub
 from mmengine.optim import OptimWrapper
 from mmengine.optim.optimizer import amp_optimizer_wrapper
 from torch import multiprocessing, nn
 
+from mmcnn.compat.private_names import TorchDispatchMode
+from mmcnn.engine import step_guard
 from mmcnn.engine.step_guard import MAX_OVERFLOWS, StepGuard
 
 
@@ -121,7 +125,7 @@ def test_stopping_makes_no_step(what):
 def test_overflows_under_amp_are_counted_in_a_row():
     _, _, guard = make()
     scales = iter([])
-    guard.wrapper.loss_scaler = SimpleNamespace(get_scale=lambda: next(scales))
+    guard.wrapper.loss_scaler = SimpleNamespace(get_scale=lambda: next(scales), is_enabled=lambda: True)
     bad = [torch.tensor(float('inf'))]
     falling = [2.0**-i for i in range(MAX_OVERFLOWS + 1)]
     scales = iter([*falling[:MAX_OVERFLOWS], *falling])
@@ -147,6 +151,103 @@ def test_an_overflow_under_amp_is_the_scalers_business(monkeypatch):
     assert_equal(state(model, wrapper), before)
 
 
+def test_bf16_without_a_scale_is_guarded_as_float32_is(monkeypatch):
+    monkeypatch.setattr(amp_optimizer_wrapper, 'is_cuda_available', lambda: True)
+    model, _, _ = make()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # the scaler is told that there is no CUDA
+        wrapper = amp_optimizer_wrapper.AmpOptimWrapper(
+            optimizer=optimizer, dtype='bfloat16', loss_scale=dict(enabled=False)
+        )
+    guard = StepGuard(wrapper)
+    guard.update_params(loss_of(model, 0))
+    before = state(model, wrapper)
+    model.weight.register_hook(lambda gradient: gradient * float('inf'))
+    guard.update_params(loss_of(model, 1))
+    assert (guard.refused, guard.stepped) == ('gradient', False)
+    assert_equal(state(model, wrapper), before)
+
+
+@pytest.fixture
+def on_a_device(monkeypatch):
+    """To look at a number costs as much as on a GPU."""
+    monkeypatch.setattr(step_guard, '_costs_a_wait', lambda tensor: True)
+
+
+class Looks(TorchDispatchMode):
+    """Counts the times that a number is asked for, and copies to the host."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += func in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.equal.default)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize('clip_grad', [None, {'max_norm': 0.1}])
+@pytest.mark.parametrize('accumulate', [1, 3])
+def test_steps_on_a_device_are_the_same_and_nobody_looks(accumulate, clip_grad, on_a_device):
+    model, wrapper, guard = make(accumulate, stop=True, clip_grad=clip_grad and dict(clip_grad))
+    other, plain, _ = make(accumulate, clip_grad=clip_grad and dict(clip_grad))
+    for i in range(7):
+        loss = loss_of(model, i)
+        with Looks() as looks:
+            guard.update_params(loss)
+        assert looks.count == 0
+        found = guard.read(dict(loss=loss, loss_two=loss.double() / 3, note='x', many=torch.ones(2)))
+        assert found['loss'] == loss and found['loss_two'].item() == loss.double().item() / 3
+        assert found['note'] == 'x' and found['many'].tolist() == [1, 1]
+        assert guard.refused is None and guard.stepped == ((i + 1) % accumulate == 0)
+        expected = loss_of(other, i)
+        plain.update_params(expected)
+    assert_equal(state(model, wrapper), state(other, plain))
+
+
+@pytest.mark.parametrize('what', ['loss', 'gradient'])
+def test_a_step_that_nobody_saw_is_refused_when_it_is_read(what, on_a_device):
+    model, _, guard = make(2, stop=True)
+    guard.update_params(loss_of(model, 0))
+    assert guard.read({}) == {} and guard.refused is None
+    zero = (model(torch.zeros(1, 3)) - model.bias).square().sum().sqrt()
+    loss = loss_of(model, 1) * float('nan') if what == 'loss' else zero
+    guard.update_params(loss)
+    assert guard.refused is None  # so far
+    assert guard.read(dict(loss=loss))['loss'].isnan() == (what == 'loss')
+    assert guard.refused == what
+
+
+@pytest.mark.parametrize('bad', [float('nan'), float('inf')])
+def test_a_batch_that_is_left_out_is_seen_before_the_step(bad, on_a_device):
+    model, wrapper, guard = make(1, stop=False)
+    guard.update_params(loss_of(model, 0))
+    before = state(model, wrapper)
+    guard.update_params(loss_of(model, 1) * bad)
+    assert (guard.refused, guard.stepped) == ('loss', False)
+    assert guard.read(dict(loss=torch.tensor(bad)))['loss'].isfinite().logical_not()
+    assert guard.refused == 'loss'
+    assert_equal(state(model, wrapper), before)
+
+
+@pytest.mark.parametrize('device', [False, True])
+def test_the_norm_of_clipped_gradients_is_logged_as_mmengine_logs_it(device, monkeypatch):
+    monkeypatch.setattr(step_guard, '_costs_a_wait', lambda tensor: device)
+    norms = {}
+    for name in ('ours', 'theirs'):
+        model, wrapper, guard = make(1, stop=True, clip_grad={'max_norm': 0.1})
+        wrapper.message_hub = MessageHub.get_instance(f'{name} {device}')
+        clip = wrapper.clip_func
+        for i in range(3):
+            (guard if name == 'ours' else wrapper).update_params(loss_of(model, i))
+            if name == 'ours':
+                guard.read({})
+        assert wrapper.clip_func is clip
+        norms[name] = wrapper.message_hub.get_scalar('train/grad_norm').data[0]
+    assert norms['ours'].tolist() == norms['theirs'].tolist() and len(norms['ours']) == 3
+
+
 def _rank(rank, folder):
     torch.set_num_threads(1)
     torch.distributed.init_process_group('gloo', init_method=f'file://{folder}/meeting', rank=rank, world_size=2)
@@ -160,6 +261,12 @@ def _rank(rank, folder):
         refused.append(guard.refused)
     guard.update_params(loss_of(model, 10 + rank))
     guard.average()
+    step_guard._costs_a_wait = lambda tensor: True  # of this process
+    other, _, guard = make(2, stop=True)
+    for bad in (False, True):
+        guard.update_params(loss_of(other, 0) * (float('nan') if bad and rank else 1))
+        guard.read({})
+        refused.append(guard.refused)
     torch.save((refused, state(model, wrapper), model.weight.grad), f'{folder}/{rank}.pt')
     os._exit(0)  # gloo's threads and the interpreter may wait for each other at the end
 
@@ -167,7 +274,7 @@ def _rank(rank, folder):
 def test_two_ranks_refuse_as_one(tmp_path):
     multiprocessing.start_processes(_rank, (str(tmp_path),), nprocs=2, start_method='fork')
     (refused, first, waiting), second = (torch.load(tmp_path / f'{rank}.pt') for rank in range(2))
-    assert refused == second[0] == [None, None, 'loss', None, None, 'loss']
+    assert refused == second[0] == [None, None, 'loss', None, None, 'loss', None, 'loss']
     assert_equal(first, second[1])
     assert torch.equal(waiting, second[2])
     # The same in one process: the good batches of both ranks.

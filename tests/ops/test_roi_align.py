@@ -3,6 +3,7 @@ import math
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from mmcnn.ops import roi_align_backward, roi_align_forward, torchvision_op
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / '..' / 'shared' / 'data' / 'reference' / 'mmcv_ops_reference.npz'
 module = importlib.import_module('mmcnn.ops.roi_align')
+grid = importlib.import_module('mmcnn.ops.roi_grid')
 
 # Ordinary, tall, wide, crossing the border, outside, without extent, the whole map, tiny; (image, x1, y1, x2, y2).
 ROIS = torch.tensor(
@@ -97,7 +99,7 @@ def test_equals_compiled_operator(case):
 @pytest.mark.parametrize('pool_mode', ['avg', 'max'])
 def test_equals_definition(pool_mode, sampling_ratio, aligned, chunked, monkeypatch):
     if chunked:
-        monkeypatch.setattr(module, 'MAX_ELEMENTS', 64)
+        monkeypatch.setattr(grid, 'MAX_ELEMENTS', 64)
     features = random_features(2, 2, 13, 17)
     settings = ((3, 2), 1 / 8, sampling_ratio, pool_mode, aligned)
     expected = plain_roi_align(features, ROIS, *settings)
@@ -126,7 +128,7 @@ def test_gradient_does_not_depend_on_chunks(pool_mode, monkeypatch):
     _, *peaks = roi_align_forward(features, ROIS, (3, 2), 1 / 8, 0, pool_mode)
     grad_out = random_features(len(ROIS), 3, 3, 2)
     whole = roi_align_backward(grad_out, ROIS, *peaks, features.shape, 1 / 8, 0, pool_mode)
-    monkeypatch.setattr(module, 'MAX_ELEMENTS', 64)
+    monkeypatch.setattr(grid, 'MAX_ELEMENTS', 64)
     torch.testing.assert_close(roi_align_backward(grad_out, ROIS, *peaks, features.shape, 1 / 8, 0, pool_mode), whole)
 
 
@@ -161,21 +163,77 @@ def test_types(dtype, pool_mode, monkeypatch):
 
 
 @pytest.mark.skipif(torchvision_op('roi_align', 'cpu') is None, reason="torchvision's operators do not load here")
-def test_whose_error_it_is_in_half_precision(monkeypatch):
-    features, rois = random_features(2, 3, 13, 17).half(), ROIS[:4].half()
-    settings = ((2, 2), 1 / 8, 0)
-    theirs = torchvision_op('roi_align', 'cpu')(features, rois, 1 / 8, 2, 2, 0, True)
-    # Where torchvision loads, what is returned is its result to the last bit, and so is the error.
-    assert torch.equal(roi_align_forward(features, rois, *settings)[0], theirs)
-    monkeypatch.setattr(module, '_torchvision_op', lambda name, tensor: None)
-    ours = roi_align_forward(features, rois, *settings)[0]
-    exact = roi_align_forward(features.double(), rois.double(), *settings)[0]
-    eps = torch.finfo(torch.float16).eps
-    torch.testing.assert_close(ours.double(), exact, rtol=eps, atol=eps)
-    # 0.4 eps against 6.8 of torchvision 0.28, which has positions and sums in half precision: an eps of a position of
-    # up to 17 cells is that times the slope between two cells, and each of up to 64 samples of a bin adds a rounding.
-    slope = 2 * max(float(features.diff(dim=axis).abs().max()) for axis in (2, 3))
-    assert (theirs.double() - exact).abs().max() < eps * (17 * slope + 64 * float(features.abs().max()))
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_half_precision_by_torchvision(dtype):
+    # Called in half, torchvision 0.28 has positions and sums in half: 6.8 eps in place of 0.5; bfloat16 it refuses.
+    features, rois = random_features(2, 3, 13, 17).to(dtype), ROIS[:4].float()
+    settings = (1 / 8, 2, 2, 0, True)
+    exact = torchvision_op('roi_align', 'cpu')(features.float(), rois, *settings)
+    assert torch.equal(roi_align_forward(features, rois, (2, 2), 1 / 8)[0], exact.to(dtype))
+    grad_out = torch.ones_like(exact)
+    exact = torchvision_op('_roi_align_backward', 'cpu')(grad_out, rois, *settings[:3], *features.shape, *settings[3:])
+    empty = features.new_empty(0)
+    grad = roi_align_backward(grad_out.to(dtype), rois, empty, empty, features.shape, 1 / 8)
+    assert torch.equal(grad, exact.to(dtype))
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_the_compiled_operator_gets_float32_and_whole_coordinates(dtype, monkeypatch):
+    given = []
+
+    def operator(x, rois, scale, height, width, samples, aligned):
+        given.append((x.dtype, rois))
+        return x.new_zeros(len(rois), x.size(1), height, width)
+
+    def gradient(grad, rois, scale, height, width, *shape_samples_aligned):
+        given.append((grad.dtype, rois))
+        return grad.new_zeros(shape_samples_aligned[:4])
+
+    operators = dict(roi_align=operator, _roi_align_backward=gradient)
+    monkeypatch.setattr(module, 'torchvision_op', lambda name, device: operators[name])
+    features = torch.zeros(2, 3, 13, 17, dtype=dtype)
+    rois = torch.tensor([[1, 800.49, 3.3, 901.77, 60.1]])
+    pooled, *peaks = roi_align_forward(features, rois, (2, 2), 1 / 8)
+    grad = roi_align_backward(pooled, rois, *peaks, features.shape, 1 / 8)
+    assert pooled.dtype == grad.dtype == dtype
+    wide = torch.float64 if dtype == torch.float64 else torch.float32
+    for given_dtype, given_rois in given:
+        assert given_dtype == wide
+        assert torch.equal(given_rois, rois.to(wide))
+
+
+def test_no_gradient_by_atomic_additions_where_it_has_to_be_deterministic(monkeypatch):
+    monkeypatch.setattr(module, 'torchvision_op', lambda name, device: f'{name} on {device}')
+    on_cuda = SimpleNamespace(device=torch.device('cuda'), is_floating_point=lambda: True)
+    names = ('roi_align', '_roi_align_backward')
+    assert all(module._torchvision_op(name, on_cuda) for name in names)
+    torch.use_deterministic_algorithms(True)
+    try:
+        assert [module._torchvision_op(name, on_cuda) for name in names] == ['roi_align on cuda', None]
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+def test_chunks_of_another_device(monkeypatch):
+    # Fewer and larger ones, here on the CPU as if it were one.
+    features, grad_out = random_features(2, 3, 13, 17), random_features(len(ROIS), 3, 3, 2)
+    pooled, *peaks = roi_align_forward(features, ROIS, (3, 2), 1 / 8)
+    grad = roi_align_backward(grad_out, ROIS, *peaks, features.shape, 1 / 8)
+    counts = []
+    chunks = grid.Grid.chunks
+
+    def counted(self, *args):
+        found = list(chunks(self, *args))
+        counts.append(len(found))
+        return found
+
+    monkeypatch.setattr(grid.Grid, 'chunks', counted)
+    roi_align_forward(features, ROIS, (3, 2), 1 / 8)
+    monkeypatch.setattr(grid, 'FINE', ())
+    torch.testing.assert_close(roi_align_forward(features, ROIS, (3, 2), 1 / 8)[0], pooled)
+    torch.testing.assert_close(roi_align_backward(grad_out, ROIS, *peaks, features.shape, 1 / 8), grad)
+    assert counts[0] > 3
+    assert counts[1:] == [1, 1]
 
 
 def test_full_precision_under_autocast():
@@ -249,3 +307,28 @@ def test_cuda(pool_mode):
     grad = roi_align_backward(pooled, ROIS, *peaks, features.shape, 1 / 8, 0, pool_mode)
     gpu_grad = roi_align_backward(on_gpu, ROIS.cuda(), *gpu_peaks, features.shape, 1 / 8, 0, pool_mode)
     torch.testing.assert_close(gpu_grad.cpu(), grad)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+def test_cuda_marks_what_the_cpu_refuses():
+    features, rois = random_features(2, 3, 13, 17).float().cuda(), ROIS[:4].float().cuda()
+    expected = roi_align_forward(features, rois, (3, 2), 1 / 8)[0]
+    rois[1, 0], rois[3, 2] = 2, math.nan
+    pooled = roi_align_forward(features, rois, (3, 2), 1 / 8)[0]
+    assert pooled[[1, 3]].isnan().all()
+    assert torch.equal(pooled[[0, 2]], expected[[0, 2]])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+def test_cuda_gradient_is_deterministic():
+    rois = ROIS.float().repeat(200, 1).cuda()
+    grad_out = torch.randn(len(rois), 64, 7, 7, device='cuda')
+    empty, settings = grad_out.new_empty(0), ((2, 64, 13, 17), 1 / 8)
+    reference = roi_align_backward(grad_out, rois, empty, empty, *settings)
+    torch.use_deterministic_algorithms(True)
+    try:
+        first, second = (roi_align_backward(grad_out, rois, empty, empty, *settings) for _ in range(2))
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert torch.equal(first, second)
+    torch.testing.assert_close(first, reference, rtol=1e-4, atol=1e-3)

@@ -4,12 +4,14 @@ import math
 
 import pytest
 import torch
+from mmdet.models.layers import ExpMomentumEMA
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
-from mmcnn.recipes.step_ema_hook import StepEMAHook
+from mmcnn.compat.private_names import TorchDispatchMode
+from mmcnn.recipes.step_ema_hook import StepEMA, StepEMAHook
 
 # d_k of YOLOv5 (momentum 1e-4, gamma 2000).
 DECAYS = {
@@ -126,3 +128,37 @@ def test_average_takes_part_in_validation(tmp_path):
     assert torch.equal(runner.model.conv.weight, average)
     hook.after_val_epoch(runner)
     assert torch.equal(runner.model.conv.weight, raw)
+
+
+class Operators(TorchDispatchMode):
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.names.append(func._schema.name)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize('buffers', [True, False])
+def test_the_average_is_mmdetections_to_the_last_bit_in_two_operators(buffers):
+    torch.manual_seed(0)
+    source = nn.Sequential(*(nn.Sequential(nn.Conv2d(3, 3, 3), nn.BatchNorm2d(3).double()) for _ in range(9)))
+    settings = dict(momentum=1e-4, gamma=2000, update_buffers=buffers)
+    ours, theirs = StepEMA(source, **settings), ExpMomentumEMA(source, **settings)
+    for step in range(5):
+        for value in source.state_dict().values():
+            value.add_(torch.randn(value.shape) if value.is_floating_point() else 1)
+        theirs.update_parameters(source)
+        with Operators() as operators:
+            ours.update_parameters(source)
+        for (name, average), expected in zip(ours.state_dict().items(), theirs.state_dict().values(), strict=True):
+            assert torch.equal(average, expected), (step, name)
+    if buffers:
+        assert [operators.names.count(f'aten::_foreach_{name}_') for name in ('mul', 'add')] == [1, 1]
+        assert not {'aten::mul_', 'aten::copy_'} & {*operators.names}
+
+
+def test_the_state_has_the_names_of_earlier_checkpoints():
+    source = Net()
+    assert StepEMA(source, update_buffers=True).state_dict().keys() == ExpMomentumEMA(source).state_dict().keys()

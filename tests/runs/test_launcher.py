@@ -1,11 +1,21 @@
 """Variables of launchers that cannot be right are one sentence, before anything is read by them."""
 
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
+from mmengine.config import Config
+from mmengine.evaluator import BaseMetric
+from mmengine.registry import METRICS
 
 import mmcnn
 from mmcnn.errors import UsageError
 from mmcnn.launchers import VARIABLES
-from mmcnn.runs.launcher import check_launcher
+from mmcnn.runs.launcher import check_launcher, collect_in_memory
 
 
 @pytest.fixture
@@ -57,3 +67,72 @@ def test_variables_that_cannot_be_right(variables, launcher, values, message):
 def test_variables_that_can_be_right(variables, launcher, values):
     variables(**values)
     check_launcher(launcher)
+
+
+@METRICS.register_module()
+class _Lonely(BaseMetric):
+    """A metric of somebody's that does not let its base be told where results are collected."""
+
+    def __init__(self):
+        super().__init__()
+
+    def process(self, data_batch, data_samples):
+        pass
+
+    def compute_metrics(self, results):
+        return {}
+
+
+def test_ranks_hand_their_results_over_by_their_group():
+    evaluator = [
+        dict(type='mmcnn.TopK'),
+        dict(type='mmcnn.CocoMetric', collect_device='cpu'),
+        dict(type='mmdet.CocoMetric', collect_dir='/shared'),
+        dict(type='_Lonely'),
+        dict(type='nothing of this name'),
+    ]
+    cfg = Config(dict(val_evaluator=evaluator, test_evaluator=dict(type='mmdet.CocoMetric'), default_scope='mmdet'))
+    collect_in_memory(cfg)
+    assert [each.get('collect_device') for each in cfg.val_evaluator] == ['gpu', 'cpu', None, None, None]
+    assert cfg.test_evaluator.collect_device == 'gpu'
+
+
+#: Evaluates on one of two ranks, in a folder that the other does not have.
+PROGRAM = """
+import json, sys
+import torch
+from mmengine.config import Config
+import mmcnn.evaluation
+from mmcnn.registry import METRICS
+from mmcnn.runs.launcher import collect_in_memory
+
+torch.distributed.init_process_group('gloo')
+cfg = Config(dict(val_evaluator=dict(type='mmcnn.TopK', topk=[1])))
+collect_in_memory(cfg)
+metric = METRICS.build(cfg.val_evaluator)
+rank = torch.distributed.get_rank()
+metric.results = [(0, 3), (rank, 3)]  # images 0 and 2, 1 and 3: the last one of rank 1 is wrong, and padding
+print(json.dumps(metric.evaluate(3)))
+torch.distributed.destroy_process_group()
+"""
+
+
+@pytest.mark.slow
+def test_two_nodes_without_a_shared_folder_evaluate_together(tmp_path):
+    with socket.create_server(('127.0.0.1', 0)) as free:
+        port = free.getsockname()[1]
+    processes = []
+    for rank in range(2):
+        (folder := tmp_path / f'node_{rank}').mkdir()
+        variables = dict(RANK=rank, WORLD_SIZE=2, LOCAL_RANK=0, MASTER_ADDR='127.0.0.1', MASTER_PORT=port)
+        variables |= dict(PYTHONPATH=Path(mmcnn.__file__).parents[1], OMP_NUM_THREADS=1, TMPDIR=folder)
+        environment = os.environ | {name: str(value) for name, value in variables.items()}
+        processes.append(
+            subprocess.Popen(
+                [sys.executable, '-c', PROGRAM], cwd=folder, env=environment, stdout=subprocess.PIPE, text=True
+            )
+        )
+    outputs = [process.communicate(timeout=120)[0] for process in processes]
+    # Of images 0 to 2 (the fourth is a repetition that the sampler adds): 0 and 2 of rank 0, 1 of rank 1, all right.
+    assert [json.loads(output.splitlines()[-1]) for output in outputs] == [{'accuracy/top1': 100.0}] * 2
+    assert not any(path.name == '.dist_test' for path in tmp_path.rglob('*'))

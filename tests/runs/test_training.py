@@ -1,4 +1,4 @@
-"""Mixed precision, values that are not finite, and the weights that a training starts from."""
+"""Values that are not finite, and the weights that a training starts from."""
 
 import shutil
 import zipfile
@@ -12,13 +12,7 @@ from mmcnn.errors import CheckpointError, UsageError
 from mmcnn.runs.options import TestOptions, TrainOptions
 from mmcnn.runs.prepare import prepare
 from mmcnn.runs.process_state import kept_process_state
-from mmcnn.runs.training import (
-    check_amp,
-    check_initial_weights,
-    set_amp,
-    set_on_nan,
-    set_patience,
-)
+from mmcnn.runs.training import check_initial_weights, set_on_nan, set_patience
 from mmcnn.weights.checkpoint import Checkpoint
 
 CONFIG = 'yolov4_cspdarknet53'
@@ -27,33 +21,6 @@ CONFIG = 'yolov4_cspdarknet53'
 def run_config(work_dir, **entries):
     """The entries of a config that say what a run starts from."""
     return Config(dict(work_dir=str(work_dir), train_cfg=dict(max_epochs=2), **entries))
-
-
-def test_amp_on_a_gpu(monkeypatch):
-    monkeypatch.setattr('mmcnn.runs.training.get_device', lambda: 'cuda')
-    cfg = load_config(CONFIG)
-    set_amp(cfg, False)
-    assert cfg.optim_wrapper.type == 'OptimWrapper'
-    set_amp(cfg, True)
-    assert (cfg.optim_wrapper.type, cfg.optim_wrapper.loss_scale) == ('AmpOptimWrapper', 'dynamic')
-    assert cfg.optim_wrapper.constructor == 'mmcnn.YOLOOptimWrapperConstructor'
-
-
-def test_amp_keeps_a_loss_scale_of_the_config(monkeypatch):
-    monkeypatch.setattr('mmcnn.runs.training.get_device', lambda: 'cuda')
-    cfg = load_config(CONFIG, {'optim_wrapper.loss_scale': dict(init_scale=512.0)}, say=lambda note: None)
-    with pytest.raises(UsageError, match=r'loss_scale=\{.*512.* is for mixed precision, which is amp=True'):
-        check_amp(cfg)
-    set_amp(cfg, True)
-    check_amp(cfg)
-    assert cfg.optim_wrapper.loss_scale == dict(init_scale=512.0)
-
-
-def test_mixed_precision_of_a_config_needs_a_gpu(monkeypatch):
-    monkeypatch.setattr('mmcnn.runs.training.get_device', lambda: 'cpu')
-    cfg = load_config(CONFIG, {'optim_wrapper.type': 'AmpOptimWrapper'})
-    with pytest.raises(UsageError, match=r'^optim_wrapper\.type=AmpOptimWrapper needs a GPU: .*, use OptimWrapper$'):
-        check_amp(cfg)
 
 
 def test_on_nan():

@@ -13,7 +13,7 @@ def test_pipeline(run_tool, shapes):
     assert dict(rates)['MMDetection'] == '1.00'
 
 
-@pytest.mark.parametrize(('what', 'program'), [('slope', 'memory_slope'), ('waiting', 'waiting')])
+@pytest.mark.parametrize(('what', 'program'), [('slope', 'memory_slope'), ('waiting', 'gpu_check')])
 def test_what_was_measured_in_0_1_names_its_program(run_tool, what, program):
     result = run_tool('benchmark', what, '--data', 'x', '--workers', 2)
     assert result.code == 2

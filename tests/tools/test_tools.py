@@ -135,7 +135,7 @@ def test_a_diverging_run_stops_with_the_images_and_the_last_checkpoint(train_tin
     result = train_tiny(tmp_path / 'stop', *options, args=['--epochs', 3])
     assert re.match(
         r'error: the loss \(.*loss_obj.*\) is not finite in iteration 2 \(epoch 1\); '
-        r'nothing was stepped, on_nan=skip leaves such batches out\n'
+        r'nothing of it was saved, on_nan=skip leaves such batches out\n'
         r'  the images of the batch:(\n    \S+/images/\S+\.\w+)+\n$',
         result.err[result.err.index('error: ') :],
     )

@@ -11,10 +11,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mmcnn.benchmarks.gpu import data
+from mmcnn.benchmarks.gpu.aims import WAITING
 from mmcnn.benchmarks.gpu.budget import Budget
 from mmcnn.benchmarks.gpu.measurement import Circumstances, Measurement
 from mmcnn.benchmarks.gpu.options import STAGES, GpuCheckOptions
 from mmcnn.benchmarks.gpu.process import Worker
+from mmcnn.benchmarks.gpu.recipes import RECIPES
 from mmcnn.benchmarks.gpu.results import DONE, FAILED, LEFT_OUT, Results
 from mmcnn.device import device_called
 from mmcnn.errors import UsageError
@@ -114,18 +116,26 @@ def _measure(
         results.add(stage, name, outcome=DONE, seconds=seconds)
     else:
         results.add(stage, name, outcome=FAILED, cause=failure, seconds=seconds)
-    say(f'{stage}: {name}: {story(results[stage][name])} [{seconds:.0f} s of {allowed:.0f} s]')
+    say(f'{stage}: {name}: {story(name, results[stage][name])} [{seconds:.0f} s of {allowed:.0f} s]')
 
 
-def story(found: dict) -> str:
-    """What is most wanted of a measurement, in a line."""
+def story(name: str, found: dict) -> str:
+    """What is most wanted of a measurement, in a line.
+
+    Args:
+        name: of the measurement.
+        found: its values.
+    """
     parts = []
     if found['outcome'] == FAILED:
         parts.append(f'FAILED, {found["cause"]}')
     if 'passed' in found:
         parts.append('passed' if found['passed'] else 'DIFFERS')
     if 'waiting_share' in found:
-        parts.append(f'{found["images_per_second"]} images/s, {found["waiting_share"]:.1%} waiting')
+        recipe = RECIPES.get(name.split()[0])
+        aim = f' (aim: {recipe.aim:.0f})' if recipe is not None and recipe.aim else ''
+        waiting = f'{found["waiting_share"]:.1%} waiting (aim: < {WAITING:.0%})'
+        parts.append(f'{found["images_per_second"]} images/s{aim}, {waiting}')
     if 'step_images_per_second' in found:
         parts.append(f'step alone {found["step_images_per_second"]} images/s')
     if 'memory_gb' in found:

@@ -41,7 +41,7 @@ def measure(circumstances: Circumstances, timer: Timer, report: Report, *, recip
         recipe: a key of :data:`~.recipes.RECIPES`.
 
     Raises:
-        TrainingError: a training failed; its last line.
+        TrainingError: a training failed (its last line), or was over before it could be killed.
     """
     with tempfile.TemporaryDirectory() as folder:
         images, size = (TINY_IMAGES, TINY_SIZE) if circumstances.tiny else (IMAGES, SIZE)
@@ -53,7 +53,10 @@ def measure(circumstances: Circumstances, timer: Timer, report: Report, *, recip
             _wait_for(runs['killed'] / 'epoch_1.pth', killed)
             killed.kill()
             killed.wait()
-            report(killed_with=sorted(path.name for path in runs['killed'].glob('*.pth')))
+            left = sorted(path.name for path in runs['killed'].glob('*.pth'))
+            report(killed_with=left)
+            if f'epoch_{EPOCHS}.pth' in left:
+                raise TrainingError('the training that was to be killed was over before: nothing was resumed')
             processes['resumed'] = _start(recipe, circumstances, data, runs['killed'], ('--resume',))
             for name, process in processes.items():
                 _end(process, runs[{'resumed': 'killed'}.get(name, name)])
@@ -116,7 +119,7 @@ def _wait_for(path: Path, process: subprocess.Popen) -> None:
     while not path.exists():
         if process.poll() is not None:
             _end(process, path.parent)
-        time.sleep(0.05)
+        time.sleep(0.01)
 
 
 def _end(process: subprocess.Popen, work_dir: Path) -> None:

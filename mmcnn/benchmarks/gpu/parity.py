@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -57,7 +57,7 @@ def measure(circumstances: Circumstances, timer: Timer, report: Report, *, recip
         recipe: a key of :data:`~.recipes.RECIPES`.
     """
     device = torch.device(circumstances.device)
-    model, batch = model_and_batch(circumstances, recipe)
+    model, batch = model_and_batch(circumstances, recipe, _ALL.get(recipe, {}))
     proposals = _Proposals()
     passed = []
     for prefix, fixed, precisions in (('', True, _PRECISIONS), ('batch_', False, {'fp32': None})):
@@ -90,13 +90,19 @@ def measure(circumstances: Circumstances, timer: Timer, report: Report, *, recip
     report(passed=all(passed))
 
 
-def model_and_batch(circumstances: Circumstances, recipe: str) -> tuple[nn.Module, dict]:
-    """A recipe's model on the CPU with weights that follow from a seed, and a batch of its training data."""
+def model_and_batch(circumstances: Circumstances, recipe: str, options: Mapping[str, Any]) -> tuple[nn.Module, dict]:
+    """A recipe's model on the CPU with weights that follow from a seed, and a batch of its training data.
+
+    Args:
+        circumstances: the data.
+        recipe: a key of :data:`~.recipes.RECIPES`.
+        options: more entries of its config.
+    """
     size = TINY_SIZE if circumstances.tiny else SIZE
     with tempfile.TemporaryDirectory() as folder:
         cfg = complete_config(
             RECIPES[recipe], circumstances, folder, batch_size=IMAGES, img_size=size, workers=0,
-            options=_ALL.get(recipe),
+            options=options,
         )  # fmt: skip
         seed_from(0)
         with DefaultScope.overwrite_default_scope('mmdet'):
@@ -158,7 +164,28 @@ def _prepared(
         if isinstance(module, BatchNorm):
             module.eval()
     proposals.keep_in(model)
+    _targets_as_predictions(model)
     return model
+
+
+def _targets_as_predictions(model: nn.Module) -> None:
+    """Gives every loss its targets and weights in the type of its predictions.
+
+    MMDetection's YOLOv3 makes them in float32 whatever the network computes in, and not every kernel takes two types.
+    """
+    for module in model.modules():
+        if type(module).__name__ in MODELS.module_dict and type(module).__name__.endswith('Loss'):
+            module.register_forward_pre_hook(_in_one_type, with_kwargs=True)
+
+
+def _in_one_type(loss: nn.Module, given: tuple, keywords: dict[str, Any]) -> tuple[tuple, dict[str, Any]] | None:
+    if not given or not isinstance(given[0], Tensor) or given[0].dtype != torch.float64:
+        return None
+
+    def cast(value: Any) -> Any:
+        return value.double() if isinstance(value, Tensor) and value.is_floating_point() else value
+
+    return tuple(map(cast, given)), {name: cast(value) for name, value in keywords.items()}
 
 
 def _run(model: nn.Module, batch: dict, half: torch.dtype | None) -> tuple[dict[str, float], dict[str, Tensor]]:

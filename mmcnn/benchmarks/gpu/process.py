@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -76,6 +77,9 @@ class Worker:
                     return failure
         except (EOFError, OSError):
             return f'its process has died{self._cause()}'
+        except BaseException:  # a signal ends the check: this one is not waited for
+            self._kill()
+            raise
 
     def close(self) -> None:
         """Ends the process."""
@@ -118,11 +122,18 @@ def _serve(connection: Connection, environment: dict[str, str], log: str) -> Non
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     os.environ.update(environment)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     while (task := connection.recv()) is not None:
         measurement, circumstances, seconds = task
         print(f'\n--- {measurement.stage}: {measurement.name}', flush=True)
         failure = _run(measurement, circumstances, seconds, connection)
         connection.send((_END, (failure, _clean(circumstances.device))))
+
+
+def _end_with_parent() -> None:
+    """Ends this process and those that it started once the check has been killed: else they would keep the device."""
+    multiprocessing.parent_process().join()
+    os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
 def _run(measurement: Measurement, circumstances: Circumstances, seconds: float, connection: Connection) -> str | None:

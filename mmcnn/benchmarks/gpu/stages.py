@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mmcnn.benchmarks.gpu import card, determinism, latency, operators, parity, speed, training
+from mmcnn.benchmarks.gpu import card, determinism, drawing, latency, operators, parity, speed, training
 from mmcnn.benchmarks.gpu.measurement import Measurement
 from mmcnn.benchmarks.gpu.recipes import RECIPES
 
@@ -27,6 +27,7 @@ def measurements() -> list[Measurement]:
         Measurement(stage='operators', name='nms', function=operators.nms),
         Measurement(stage='operators', name='roi_align', function=operators.roi_align),
         Measurement(stage='operators', name='focal_loss', function=operators.focal_loss),
+        Measurement(stage='operators', name='renderer', function=drawing.measure, arguments=dict(recipe='yolov5_s')),
         *(
             Measurement(
                 stage='determinism',

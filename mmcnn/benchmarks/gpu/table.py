@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from mmcnn.benchmarks.gpu.aims import DETERMINISM, WAITING, aims, cost_of_determinism
 from mmcnn.benchmarks.gpu.recipes import RECIPES
 from mmcnn.benchmarks.gpu.results import DONE
 
@@ -22,6 +23,9 @@ def tables(content: dict[str, Any]) -> str:
     """
     stages = content['stages']
     parts = [_about(content)]
+    if not content['about']['options']['tiny'] and (found := [*aims(stages)]):
+        rows = [[each.what, each.wanted, each.measured, _yes(each.reached)] for each in found]
+        parts.append(_markdown(['aim on an H100 or H200', 'wanted', 'measured', 'reached'], rows))
     for name, make in _TABLES.items():
         if stages.get(name):
             parts.append(make(stages[name], stages))
@@ -56,17 +60,18 @@ def _speed(found: dict[str, Any], stages: dict[str, Any]) -> str:
     for name, each in found.items():
         recipe = RECIPES[name.split()[0]]
         aim = f'{recipe.aim:.0f}' if recipe.aim else ''
-        tflops, rate = each.get('tflop_of_a_step'), card.get(f'{_RATES[_precision(name)]}_tflops')
-        share = tflops and rate and each.get('step_ms') and tflops / (each['step_ms'] / 1e3) / rate
+        product = _of_rate(each, 'tflop_of_a_step', card.get(f'{_RATES[_precision(name)]}_tflops'))
+        copy = _of_rate(each, 'traffic_gb_of_a_step', card.get('copy_gb_per_second'))
         rows.append([
             name, each.get('batch_size'), _shape(each), each.get('step_images_per_second'),
             each.get('images_per_second'), aim, _percent(each.get('waiting_share')),
-            each.get('loader_images_per_second'), each.get('memory_gb'), _percent(share), each.get('kernels'),
-            _sum(each.get('waits')), _percent(each.get('idle_share')),
+            each.get('loader_images_per_second'), each.get('memory_gb'), _percent(product), _percent(copy),
+            each.get('preprocess_ms'), each.get('kernels'), _sum(each.get('waits')), _percent(each.get('idle_share')),
         ])  # fmt: skip
     heads = [
-        'training', 'batch', 'input', 'step, images/s', 'with loader', 'aim', 'waiting', 'loader alone', 'GB',
-        'of the matrix product', 'kernels', 'waits', 'idle',
+        'training', 'batch', 'input', 'step, images/s', 'with loader', 'aim', f'waiting (aim: < {WAITING:.0%})',
+        'loader alone', 'GB',
+        'of the matrix product', 'of the copy', 'preprocessing, ms', 'kernels', 'waits', 'idle',
     ]  # fmt: skip
     text = _markdown(heads, rows)
     for name, each in found.items():
@@ -127,9 +132,10 @@ def _determinism(found: dict[str, Any], stages: dict[str, Any]) -> str:
     for recipe, each in found.items():
         times = [found.get(f'{recipe} {how}', {}).get('step_ms') for how in ('as it is', 'deterministic')]
         if 'passed' in each or any(times):
-            cost = _percent(times[1] / times[0] - 1) if all(times) else None
-            rows.append([recipe, _yes(each['passed']) if 'passed' in each else None, *times, cost])
-    return _markdown(['recipe', 'same weights', 'step, ms', 'deterministic, ms', 'cost'], rows)
+            same = _yes(each['passed']) if 'passed' in each else None
+            rows.append([recipe, same, *times, _percent(cost_of_determinism(stages, recipe))])
+    heads = ['recipe', 'same weights', 'step, ms', 'deterministic, ms', f'cost (aim: <= {DETERMINISM:.0%})']
+    return _markdown(heads, rows)
 
 
 def _training(found: dict[str, Any], stages: dict[str, Any]) -> str:
@@ -163,6 +169,13 @@ def _failures(stages: dict[str, Any]) -> Iterator[str]:
 def _markdown(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     lines = [heads, ['---'] * len(heads), *rows]
     return '\n'.join('| ' + ' | '.join('' if cell is None else str(cell) for cell in line) + ' |' for line in lines)
+
+
+def _of_rate(each: dict[str, Any], work: str, rate: float | None) -> float | None:
+    """What a step does, as a share of what the card could do in its time."""
+    if not (each.get(work) and each.get('step_ms') and rate):
+        return None
+    return each[work] / (each['step_ms'] / 1e3) / rate
 
 
 def _precision(name: str) -> str:

@@ -2,19 +2,21 @@
 
 import torch
 import torch.nn.functional as F
-from mmdet.models import DetDataPreprocessor
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from mmcnn.datasets.mosaic.render import COLUMNS
 from mmcnn.registry import MODELS
 
+from .image_preprocessor import DetDataPreprocessor
+from .transfer import sent
+
 _HUES = 180  # OpenCV's 8-bit hue counts two degrees
 
 
 @MODELS.register_module()
 class PlanPreprocessor(DetDataPreprocessor):
-    """MMDetection's ``DetDataPreprocessor``, which also takes mosaics that are not drawn yet.
+    """A :class:`DetDataPreprocessor`, which also takes mosaics that are not drawn yet.
 
     Batches of images pass as ever. Those that a :class:`~mmcnn.datasets.MosaicDataset` with ``device_augmentation``
     packed are drawn first, all of a batch in one pass, on the device of the model. The pixels differ from those that
@@ -44,7 +46,7 @@ def draw_batch(packed: dict[str, list[Tensor]], size: tuple[int, int]) -> Tensor
     pictures = packed['tiles']
     # Where all the samples have one picture, as without MixUp, these are 0, 1, 2 ...
     samples = torch.arange(len(pictures)).repeat_interleave(torch.tensor([len(each) for each in pictures]))
-    samples = samples.to(pictures[0].device)
+    samples = sent(samples, pictures[0].device)
     # A tile of zeros shows nothing and fills nothing.
     tiles = pad_sequence([rows for each in pictures for rows in each], batch_first=True)
     with torch.autocast(tiles.device.type, enabled=False):
@@ -103,7 +105,8 @@ def _atlases(atlases: list[Tensor]) -> Tensor:
 def _sample(atlases: Tensor, samples: Tensor, positions: Tensor) -> Tensor:
     """Bilinear values (P, 3, H, W), rounded to levels."""
     height, width = atlases.shape[2:]
-    grid = positions * (2 / positions.new_tensor([width, height])) - 1
+    size = sent(torch.tensor([width, height], dtype=positions.dtype), positions.device)
+    grid = positions * (2 / size) - 1
     return F.grid_sample(atlases[samples].float(), grid, padding_mode='border', align_corners=False).round_()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from mmdet.models.dense_heads import YOLOV3Head
 from mmengine.structures import InstanceData
 from torch import Tensor
@@ -43,6 +44,8 @@ class DarknetYOLOV3Head(YOLOV3Head):
             for each image ``bboxes`` (K, 4) xyxy pixels, clipped to the image, ``scores`` (K,) and ``labels`` (K,).
         """
         results = super().predict_by_feat(pred_maps, batch_img_metas, cfg, rescale=False, with_nms=with_nms)
-        for found, meta in zip(results, batch_img_metas, strict=True):
-            found.bboxes = placed(found.bboxes, meta, rescale)
+        counts = [len(found) for found in results]
+        boxes = placed(torch.cat([found.bboxes for found in results]), counts, batch_img_metas, rescale)
+        for found, of_image in zip(results, boxes.split(counts), strict=True):
+            found.bboxes = of_image
         return results

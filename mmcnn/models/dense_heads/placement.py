@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 
-def placed(boxes: Tensor, meta: dict, rescale: bool) -> Tensor:
-    """Boxes in the image that they were found in.
+def placed(boxes: Tensor, counts: Sequence[int], metas: Sequence[dict], rescale: bool) -> Tensor:
+    """Boxes in the images that they were found in.
 
     Args:
-        boxes: (K, 4) xyxy, pixels at the network's input.
-        meta: ``img_shape``; with ``rescale`` also ``ori_shape``, ``scale_factor`` (w, h) and, after a letterbox,
-            ``pad_param`` (top, left).
+        boxes: (K, 4) xyxy, pixels at the network's input, of one image after the other.
+        counts: how many of the boxes are of each image.
+        metas: of each image ``img_shape``; with ``rescale`` also ``ori_shape``, ``scale_factor`` (w, h) and, after a
+            letterbox, ``pad_param`` (top, left).
         rescale: pixels of the original image instead of the network's input.
 
     Returns:
         (K, 4) xyxy, clipped to the image.
     """
-    height, width = meta['img_shape'][:2]
+    rows = [_numbers(meta, rescale) for meta in metas]
+    # One copy, for which the host does not wait.
+    numbers = torch.tensor(rows, dtype=boxes.dtype).repeat_interleave(torch.tensor([*counts]), dim=0)
+    shift, scale, limit = numbers.view(-1, 3, 4).to(boxes.device, non_blocking=True).unbind(1)
     if rescale:
-        top, left = meta.get('pad_param', (0, 0))
-        boxes = (boxes - boxes.new_tensor([left, top] * 2)) / boxes.new_tensor([*meta['scale_factor'][:2]] * 2)
-        height, width = meta['ori_shape'][:2]
-    return torch.min(boxes.clamp(min=0), boxes.new_tensor([width, height] * 2))
+        boxes = (boxes - shift) / scale
+    return torch.min(boxes.clamp(min=0), limit)
+
+
+def _numbers(meta: dict, rescale: bool) -> list[float]:
+    """Padding, scale and size of an image, each for x, y, x, y."""
+    height, width = meta['ori_shape' if rescale else 'img_shape'][:2]
+    top, left = meta.get('pad_param', (0, 0)) if rescale else (0, 0)
+    scale = meta['scale_factor'][:2] if rescale else (1, 1)
+    return [*[left, top] * 2, *[*scale] * 2, *[width, height] * 2]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
@@ -11,10 +12,11 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmcnn.models.layers import ConvNormAct
-from mmcnn.models.task_modules import LevelOutput
-from mmcnn.ops import batched_nms
+from mmcnn.models.task_modules import LevelOutput, host_device
+from mmcnn.ops import nms_of_images
 from mmcnn.registry import MODELS, TASK_UTILS
 
+from .label_range import LabelRange
 from .placement import placed
 
 
@@ -66,6 +68,8 @@ class YOLOHead(BaseDenseHead):
         if num_classes < 1:
             raise ValueError(f'num_classes={num_classes} has to be at least 1')
         self.num_classes = num_classes
+        self.label_range = LabelRange(num_classes)
+        self.register_state_dict_post_hook(_labels_are_classes)
         self.in_channels = tuple(in_channels)
         self.strides = tuple(strides)
         self.anchors = [[(float(w), float(h)) for w, h in level] for level in anchors]
@@ -123,24 +127,20 @@ class YOLOHead(BaseDenseHead):
             batch_gt_instances: of each image ``bboxes`` (M, 4) xyxy pixels and ``labels`` (M,).
 
         Raises:
-            ValueError: a label that is not a class of this head.
+            ValueError: a label that is not a class of this head; on a GPU, a label of a batch before this one.
         """
+        labels = torch.cat([instances.labels for instances in batch_gt_instances])
+        self.label_range.check(labels)
         outputs = self._outputs(logits)
         sizes = [output.maps.shape[2:4] for output in outputs]
-        objects = [_centred(instances.bboxes.to(outputs[0].maps)) for instances in batch_gt_instances]
-        labels = torch.cat([instances.labels for instances in batch_gt_instances])
-        if len(labels) and not 0 <= labels.min() <= labels.max() < self.num_classes:
-            raise ValueError(
-                f'labels from {labels.min().item()} to {labels.max().item()}, but num_classes={self.num_classes}: set '
-                'num_classes of the head to the number of classes of the data set'
-            )
-        image = torch.repeat_interleave(
-            torch.arange(len(objects), device=labels.device),
-            torch.tensor([len(boxes) for boxes in objects], device=labels.device),
+        counts = [len(instances) for instances in batch_gt_instances]
+        boxes = _centred(torch.cat([instances.bboxes for instances in batch_gt_instances]).to(outputs[0].maps))
+        image = host_device.copied(
+            [i for i, count in enumerate(counts) for _ in range(count)], like=labels, dtype=torch.long
         )
         anchors = [output.anchors for output in outputs]
-        targets = self.assigner.assign(torch.cat(objects), labels, image, anchors, self.strides, sizes)
-        return self.criterion(outputs, targets, objects)
+        targets = self.assigner.assign(boxes, labels, image, anchors, self.strides, sizes)
+        return self.criterion(outputs, targets, boxes.split(counts))
 
     def predict_by_feat(
         self,
@@ -165,22 +165,15 @@ class YOLOHead(BaseDenseHead):
         """
         test_cfg = {**self.test_cfg, **(cfg or {})}
         boxes, scores = self.decode(logits)
-        results = []
-        for image_boxes, image_scores, meta in zip(boxes, scores, batch_img_metas, strict=True):
-            found = self._candidates(image_boxes, image_scores, test_cfg)
-            if with_nms:
-                keep = batched_nms(
-                    found.bboxes,
-                    found.scores,
-                    found.labels,
-                    test_cfg['nms']['iou_threshold'],
-                    kind=test_cfg['nms'].get('type', 'iou'),
-                    max_keep=test_cfg['max_per_img'],
-                )
-                found = found[keep]
-            found.bboxes = placed(found.bboxes, meta, rescale)
-            results.append(found)
-        return results
+        # The CPU has one image after the other in its cache; a GPU is waited for once for all of them.
+        at_once = 1 if host_device.selects_freely(boxes) else len(boxes)
+        parts = zip(boxes.split(at_once), scores.split(at_once), strict=True)
+        found = [self._detections(*part, test_cfg, with_nms) for part in parts]
+        boxes, scores, labels = (torch.cat(each) for each in zip(*(tensors for *tensors, _ in found), strict=True))
+        counts = [count for *_, each in found for count in each]
+        boxes = placed(boxes, counts, batch_img_metas, rescale)
+        of_images = zip(boxes.split(counts), scores.split(counts), labels.split(counts), strict=True)
+        return [InstanceData(bboxes=b, scores=s, labels=c) for b, s, c in of_images]
 
     def decode(self, logits: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """All boxes of a batch, whatever their scores.
@@ -200,33 +193,73 @@ class YOLOHead(BaseDenseHead):
 
     def _outputs(self, logits: Sequence[Tensor]) -> list[LevelOutput]:
         outputs = []
-        for level, (maps, anchors, stride) in enumerate(zip(logits, self.anchors, self.strides, strict=True)):
+        # In float32 also under AMP: squares, exponentials and IoU do not fit float16.
+        precision = torch.promote_types(logits[0].dtype, torch.float32)
+        every = host_device.copied(
+            [anchor for level in self.anchors for anchor in level], like=logits[0], dtype=precision
+        )
+        parts = every.split([*map(len, self.anchors)])
+        for level, (maps, anchors, stride) in enumerate(zip(logits, parts, self.strides, strict=True)):
             n, _, height, width = maps.shape
-            # In float32 also under AMP: squares, exponentials and IoU do not fit float16.
-            maps = maps.float() if maps.dtype in (torch.float16, torch.bfloat16) else maps
-            maps = maps.view(n, len(anchors), -1, height, width).permute(0, 1, 3, 4, 2)
-            outputs.append(LevelOutput(maps, maps.new_tensor(anchors), stride, level, self.bbox_coder))
+            maps = maps.to(every.dtype).view(n, len(anchors), -1, height, width).permute(0, 1, 3, 4, 2)
+            outputs.append(LevelOutput(maps, anchors, stride, level, self.bbox_coder))
         return outputs
 
+    def _detections(
+        self, boxes: Tensor, scores: Tensor, test_cfg: dict, with_nms: bool
+    ) -> tuple[Tensor, Tensor, Tensor, list[int]]:
+        """What :meth:`_candidates` gives, behind NMS."""
+        boxes, scores, labels, counts = self._candidates(boxes, scores, test_cfg)
+        if not with_nms:
+            return boxes, scores, labels, counts
+        nms = test_cfg['nms']
+        settings = dict(kind=nms.get('type', 'iou'), max_keep=test_cfg['max_per_img'])
+        kept = nms_of_images(boxes, scores, labels, counts, nms['iou_threshold'], **settings)
+        every = torch.cat(kept)
+        return boxes[every], scores[every], labels[every], [len(each) for each in kept]
+
     @staticmethod
-    def _candidates(boxes: Tensor, scores: Tensor, test_cfg: dict) -> InstanceData:
-        """Boxes (K, 4) and scores (K, 1 + classes) above the threshold, the best ``nms_pre`` of them, unsorted."""
+    def _candidates(boxes: Tensor, scores: Tensor, test_cfg: dict) -> tuple[Tensor, Tensor, Tensor, list[int]]:
+        """Boxes above the threshold, of each image the best ``nms_pre`` of them, unsorted.
+
+        A GPU is waited for three times, whatever the batch: for the sizes of two selections and the counts.
+
+        Args:
+            boxes, scores: see :meth:`decode`.
+
+        Returns:
+            boxes (K, 4), scores (K,) and labels (K,), of one image after the other, and how many each image has.
+        """
         threshold = test_cfg['score_thr']
-        sure = scores[:, 0] > threshold
-        boxes, scores = boxes[sure], scores[sure, 1:] * scores[sure, :1]
+        image, place = (scores[..., 0] > threshold).nonzero(as_tuple=True)
+        of_classes = scores[image, place]
+        of_classes = of_classes[:, 1:] * of_classes[:, :1]
         if test_cfg['multi_label']:
-            index, labels = (scores > threshold).nonzero(as_tuple=True)
-            scores = scores[index, labels]
+            index, labels = (of_classes > threshold).nonzero(as_tuple=True)
+            found = of_classes[index, labels]
         else:
-            scores, labels = scores.max(-1)
-            (index,) = (scores > threshold).nonzero(as_tuple=True)
-            scores, labels = scores[index], labels[index]
-        if len(scores) > test_cfg['nms_pre']:
-            scores, best = scores.topk(test_cfg['nms_pre'])
-            index, labels = index[best], labels[best]
-        return InstanceData(bboxes=boxes[index], scores=scores, labels=labels)
+            best, labels = of_classes.max(-1)
+            (index,) = (best > threshold).nonzero(as_tuple=True)
+            found, labels = best[index], labels[index]
+        image, place = image[index], place[index]
+        images = torch.arange(len(scores), device=scores.device)
+        ends = [0, *torch.searchsorted(image, images, right=True).tolist()]
+        counts = [end - start for start, end in pairwise(ends)]
+        if max(counts, default=0) > test_cfg['nms_pre']:
+            most, chosen = test_cfg['nms_pre'], []
+            for start, some in zip(ends, found.split(counts), strict=False):
+                whole = torch.arange(len(some), device=some.device)
+                chosen.append(start + (some.topk(most).indices if len(some) > most else whole))
+            counts, chosen = [len(each) for each in chosen], torch.cat(chosen)
+            image, place, found, labels = image[chosen], place[chosen], found[chosen], labels[chosen]
+        return boxes[image, place], found, labels, counts
 
 
 def _centred(boxes: Tensor) -> Tensor:
     """(M, 4) xyxy to centre x, centre y, width, height."""
     return torch.cat([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]], dim=-1)
+
+
+def _labels_are_classes(head: YOLOHead, *_: object) -> None:
+    """No checkpoint is written of a step that had wrong labels."""
+    head.label_range.read(wait=True)

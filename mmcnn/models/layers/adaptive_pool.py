@@ -1,4 +1,4 @@
-"""Average pool to a given size, in a form that is exported right too where the size of the input is left open."""
+"""Average pool to a given size, exported right where the size of the input is left open, and deterministic on a GPU."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ class ExportableAdaptiveAvgPool2d(nn.AdaptiveAvgPool2d):
     """PyTorch's own for a square output: (N, C, H, W) to (N, C, side, side), output i is the mean over its window.
 
     Where ``torch.export`` leaves H or W open, PyTorch 2.13 decomposes its own operator for the one size that was seen,
-    and the graph is wrong at others, silently. There, it is two products with matrices that are computed from the size.
+    and the graph is wrong at others, silently. And the gradient of its operator has no deterministic CUDA kernel. In
+    both cases it is two products with matrices that are computed from the size instead: the same means but for their
+    rounding. To one pixel PyTorch takes a plain mean, which is right in both.
 
     Args:
         side: of the output, pixels.
@@ -21,7 +23,8 @@ class ExportableAdaptiveAvgPool2d(nn.AdaptiveAvgPool2d):
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
-        if self.output_size == 1 or not (isinstance(height, torch.SymInt) or isinstance(width, torch.SymInt)):
+        is_open = isinstance(height, torch.SymInt) or isinstance(width, torch.SymInt)
+        if self.output_size == 1 or not (is_open or torch.are_deterministic_algorithms_enabled()):
             return super().forward(x)
         return self._windows(height, x) @ x @ self._windows(width, x).T
 

@@ -37,15 +37,16 @@ def bbox_iou(boxes: Tensor, targets: Tensor, kind: str = 'ciou', eps: float = 1e
     targets = targets.to(boxes.dtype)
     low1, high1 = boxes[..., :2] - boxes[..., 2:] / 2, boxes[..., :2] + boxes[..., 2:] / 2
     low2, high2 = targets[..., :2] - targets[..., 2:] / 2, targets[..., :2] + targets[..., 2:] / 2
-    intersection = (torch.min(high1, high2) - torch.max(low1, low2)).clamp(min=0).prod(-1)
-    union = boxes[..., 2:].prod(-1) + targets[..., 2:].prod(-1) - intersection + eps
+    # Products of two, not prod(), whose gradient waits for the device to say whether there is a zero.
+    intersection = _area((torch.min(high1, high2) - torch.max(low1, low2)).clamp(min=0))
+    union = _area(boxes[..., 2:]) + _area(targets[..., 2:]) - intersection + eps
     iou = intersection / union
     if kind == 'iou':
         return iou
 
     enclosing = torch.max(high1, high2) - torch.min(low1, low2)
     if kind == 'giou':
-        area = enclosing.prod(-1) + eps
+        area = _area(enclosing) + eps
         return iou - (area - union) / area
 
     distance = (targets[..., :2] - boxes[..., :2]).square().sum(-1)
@@ -58,3 +59,8 @@ def bbox_iou(boxes: Tensor, targets: Tensor, kind: str = 'ciou', eps: float = 1e
     with torch.no_grad():
         alpha = aspect / (aspect - iou + 1 + eps)
     return diou - alpha * aspect
+
+
+def _area(sides: Tensor) -> Tensor:
+    """Products (...,) of two sides (..., 2)."""
+    return sides[..., 0] * sides[..., 1]

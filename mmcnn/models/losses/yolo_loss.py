@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
-from mmdet.structures.bbox import bbox_cxcywh_to_xyxy, bbox_overlaps
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmcnn.compat.moved import moved_names
+from mmcnn.models.task_modules import host_device
 from mmcnn.registry import MODELS
 
 from .iou_loss import bbox_iou
+from .positives import Positives, last_of, occurrences
 
 if TYPE_CHECKING:
     from mmcnn.models.task_modules import LevelOutput, LevelTargets
 
 __getattr__ = moved_names(__name__)
+
+#: Pairs of a box and an object whose IoU is taken together, so that memory stays below half a GB.
+MAX_PAIRS = 1 << 23
 
 
 @MODELS.register_module()
@@ -61,7 +64,7 @@ class YOLOMeanLoss(nn.Module):
     ) -> dict[str, Tensor]:
         """Losses of a batch: ``loss_bbox``, ``loss_obj`` and ``loss_cls``, scalars.
 
-        Every logit is in the graph of every batch, so that no parameter lacks a gradient (DDP needs that).
+        Objectness is a loss of every slot, so that no parameter lacks a gradient in any batch (DDP needs that).
 
         Args:
             outputs, targets: one for each level.
@@ -72,27 +75,22 @@ class YOLOMeanLoss(nn.Module):
         """
         if len(self.level_balance) != len(outputs):
             raise ValueError(f'level_balance={self.level_balance} has to have {len(outputs)} weights, one a level')
-        box = obj = cls = outputs[0].maps.new_zeros(())
-        for output, positives, balance in zip(outputs, targets, self.level_balance, strict=True):
-            classes = output.maps.shape[-1] - 5
-            wanted = torch.zeros_like(output.maps[..., 4])
-            box = box + output.maps[..., :4].sum() * 0
-            cls = cls + output.maps[..., 5:].sum() * 0
-            if len(positives.image):
-                boxes, logits = output.at(positives)
-                iou = bbox_iou(boxes / output.stride, positives.boxes / output.stride)
-                box = box + (1 - iou).mean()
-                slots = (positives.image, positives.anchor, positives.row, positives.column)
-                wanted[slots] = iou.detach().clamp(min=0)[_last_of_slot(slots, wanted.shape)]
-                if classes > 1:
-                    labels = F.one_hot(positives.labels, classes).to(logits.dtype)
-                    cls = cls + F.binary_cross_entropy_with_logits(logits, labels)
-            obj = obj + balance * F.binary_cross_entropy_with_logits(output.maps[..., 4], wanted)
+        positives = Positives.of(outputs, targets, in_cells=True)
+        iou = bbox_iou(positives.boxes, positives.wanted)
+        weights = _per_level_mean(positives)
+        box = (weights * (1 - iou)).sum()
+        # Each positive of a slot brings the value of the last one.
+        wanted = positives.per_slot(iou.detach().clamp(min=0)[last_of(positives.slots)], outputs)
+        obj = outputs[0].maps.new_zeros(())
+        for output, level, balance in zip(outputs, wanted, self.level_balance, strict=True):
+            obj = obj + balance * F.binary_cross_entropy_with_logits(output.maps[..., 4], level)
+        classes = positives.logits.shape[1]
+        cls = _class_loss(positives, positives.one_hot(), weights / classes) if classes > 1 else obj.new_zeros(())
 
         first = outputs[0]
         area = first.maps.shape[2] * first.maps.shape[3] * first.stride**2
         obj_gain = self.obj_gain * (area / 640**2 if self.obj_by_area else 1)
-        cls_gain = self.cls_gain * (first.maps.shape[-1] - 5) / 80
+        cls_gain = self.cls_gain * classes / 80
         scale = self.nominal_batch_size
         return dict(
             loss_bbox=scale * self.box_gain * box, loss_obj=scale * obj_gain * obj, loss_cls=scale * cls_gain * cls
@@ -130,51 +128,72 @@ class DarknetLoss(nn.Module):
             outputs, targets: one for each level.
             ground_truth: of each image (M_i, 4) boxes as centre x, centre y, width, height in pixels.
         """
-        box = obj = cls = outputs[0].maps.new_zeros(())
-        for output, positives in zip(outputs, targets, strict=True):
-            counted = ~self._ignored(output, ground_truth)
-            wanted = torch.zeros_like(output.maps[..., 4])
-            slots = (positives.image, positives.anchor, positives.row, positives.column)
-            wanted[slots] = 1
-            counted[slots] = True
-            losses = F.binary_cross_entropy_with_logits(output.maps[..., 4], wanted, reduction='none')
-            obj = obj + (losses * counted).sum()
-            box = box + output.maps[..., :4].sum() * 0
+        positives = Positives.of(outputs, targets, in_cells=False)
+        sharing = occurrences(positives.slots).to(positives.boxes.dtype)
+        weights = 1 / sharing if positives.valid is None else positives.valid / sharing
+        box = (weights * (1 - bbox_iou(positives.boxes, positives.wanted))).sum()
 
-            if len(positives.image):
-                boxes, _ = output.at(positives)
-                sharing = torch.zeros_like(wanted).index_put_(slots, boxes.new_ones(()), accumulate=True)
-                box = box + ((1 - bbox_iou(boxes, positives.boxes)) / sharing[slots]).sum()
-            classes = torch.zeros_like(output.maps[..., 5:])
-            classes[(*slots, positives.labels)] = 1
-            losses = F.binary_cross_entropy_with_logits(output.maps[..., 5:], classes, reduction='none')
-            cls = cls + (losses * wanted[..., None]).sum()
+        obj = outputs[0].maps.new_zeros(())
+        taken = positives.per_slot(1.0, outputs)
+        for output, wanted, ignored in zip(outputs, taken, self._ignored(outputs, ground_truth), strict=True):
+            counted = (~ignored | wanted.bool()).to(wanted.dtype)
+            obj = obj + F.binary_cross_entropy_with_logits(output.maps[..., 4], wanted, counted, reduction='sum')
+
+        # BCE is linear in its target: the mean over those who share a slot has each of their classes once.
+        classes = positives.logits.shape[1]
+        same = occurrences(positives.slots * classes + positives.labels)
+        cls = _class_loss(positives, positives.one_hot() * (sharing / same)[:, None], weights)
 
         images = len(ground_truth)
         return dict(loss_bbox=self.box_gain * box / images, loss_obj=obj / images, loss_cls=cls / images)
 
     @torch.no_grad()
-    def _ignored(self, output: LevelOutput, ground_truth: Sequence[Tensor]) -> Tensor:
-        """(N, A, H, W) of bool: slots that answer for some object though no target of it."""
-        boxes = output.boxes()
-        ignored = output.maps[..., 5:].amax(-1).sigmoid() > self.ignore_probability
-        for i, objects in enumerate(ground_truth):
-            sure = ignored[i]
-            if len(objects) == 0:
-                sure.zero_()
-            elif sure.any():
-                iou = bbox_overlaps(bbox_cxcywh_to_xyxy(boxes[i][sure]), bbox_cxcywh_to_xyxy(objects))
-                sure[sure.clone()] = iou.amax(-1) > self.ignore_iou
-        return ignored
+    def _ignored(self, outputs: Sequence[LevelOutput], ground_truth: Sequence[Tensor]) -> list[Tensor]:
+        """(N, A, H, W) of bool for each level: slots that answer for some object though no target of it."""
+        objects = _padded(ground_truth)
+        found = []
+        for output in outputs:
+            sure = output.maps[..., 5:].amax(-1).sigmoid() > self.ignore_probability
+            boxes = output.boxes()
+            if host_device.selects_freely(sure):
+                image, *slot = sure.nonzero(as_tuple=True)
+                boxes = boxes[image, *slot][:, None]
+                sure[image, *slot] = _best_iou(boxes, objects[image])[:, 0] > self.ignore_iou
+                found.append(sure)
+            else:
+                best = _best_iou(boxes.flatten(1, 3), objects).view_as(sure)
+                found.append(sure & (best > self.ignore_iou))
+        return found
 
 
-def _last_of_slot(slots: tuple[Tensor, ...], shape: Sequence[int]) -> Tensor:
-    """Of each positive, the number of the last one in its slot (P,).
+def _per_level_mean(positives: Positives) -> Tensor:
+    """Weights (P,) whose weighted sum is the sum of the levels' means over their positives."""
+    like = positives.boxes
+    every = like.new_ones(len(like)) if positives.valid is None else positives.valid.to(like.dtype)
+    return torch.cat([level / level.sum().clamp(min=1) for level in every.split(positives.per_level)])
 
-    Of several that are written to one slot, a GPU keeps any: all of them have to bring the same value.
-    """
-    flat = slots[0]
-    for index, side in zip(slots[1:], shape[1:], strict=True):
-        flat = flat * side + index
-    numbers = torch.arange(len(flat), device=flat.device)
-    return flat.new_zeros(math.prod(shape)).scatter_reduce_(0, flat, numbers, 'amax')[flat]
+
+def _class_loss(positives: Positives, wanted: Tensor, weights: Tensor) -> Tensor:
+    """Weighted sum over the positives of the BCE of all classes."""
+    return F.binary_cross_entropy_with_logits(positives.logits, wanted, weights[:, None], reduction='sum')
+
+
+def _padded(objects: Sequence[Tensor]) -> Tensor:
+    """Boxes (M_i, 4) of each image as (N, M, 4), filled up with boxes of no size."""
+    longest = max(map(len, objects), default=0)
+    rows, first = [], 0
+    for boxes in objects:
+        rows.append([*range(first, first + len(boxes)), *[-1] * (longest - len(boxes))])
+        first += len(boxes)
+    every = torch.cat([*objects, objects[0].new_zeros(1, 4)])
+    return every[host_device.copied(rows, like=every, dtype=torch.long)]
+
+
+def _best_iou(boxes: Tensor, objects: Tensor) -> Tensor:
+    """The largest IoU (N, S) that each of the boxes (N, S, 4) has with one of the objects (N, M, 4); 0 without any."""
+    best = boxes.new_zeros(boxes.shape[:2])
+    at_once = max(MAX_PAIRS // max(best.numel(), 1), 1)
+    for some in objects[:, None].split(at_once, dim=2):
+        if some.shape[2]:
+            best = torch.max(best, bbox_iou(boxes[:, :, None], some, 'iou').amax(-1))
+    return best

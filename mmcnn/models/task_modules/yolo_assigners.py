@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 import torch
@@ -10,9 +11,15 @@ from torch import Tensor
 
 from mmcnn.registry import TASK_UTILS
 
+from . import host_device
+
 
 class LevelTargets(NamedTuple):
-    """Positives of one level, P of them. An object may own several, and several objects may share one slot."""
+    """Positives of one level, P of them. An object may own several, and several objects may share one slot.
+
+    On a GPU, which does not tell how many there are without a wait, these are all pairs of an anchor and an object that
+    might be positives; ``valid`` says which are. The others have an arbitrary box, and cells that lie in the map.
+    """
 
     image: Tensor  # (P,) index in the batch
     anchor: Tensor  # (P,) index of the level's anchor
@@ -20,6 +27,7 @@ class LevelTargets(NamedTuple):
     column: Tensor  # (P,)
     boxes: Tensor  # (P, 4) centre x, centre y, width, height of the object, pixels
     labels: Tensor  # (P,) class
+    valid: Tensor | None = None  # (P,) of bool: which are positives; None: all
 
 
 @TASK_UTILS.register_module()
@@ -56,28 +64,21 @@ class RatioAssigner:
             anchors: of each level (A, 2) width and height, pixels.
             strides: of each level, pixels. sizes: of each level's map, (H, W).
         """
-        return [self._level(boxes, labels, image, *level) for level in zip(anchors, strides, sizes, strict=True)]
-
-    def _level(
-        self, boxes: Tensor, labels: Tensor, image: Tensor, anchors: Tensor, stride: int, size: tuple[int, int]
-    ) -> LevelTargets:
-        quotient = boxes[None, :, 2:] / anchors[:, None]  # (A, M, 2)
+        quotient = boxes[:, 2:] / torch.cat(list(anchors))[:, None]  # (all anchors, M, 2)
         matched = torch.max(quotient, 1 / quotient).amax(-1) < self.ratio
-        anchor, which = matched.nonzero(as_tuple=True)
-        grid = boxes[which, :2] / stride  # (K, 2) x, y in cells
-        limit = grid.new_tensor([size[1], size[0]])
+        stride, limit = _grids(boxes, anchors, strides, sizes)
+        grid = boxes[:, :2] / stride  # (all anchors, M, 2) x, y in cells
 
         # From the near side a neighbour exists past the first cell, from the far side before the last.
         mirrored = limit - grid
         before = (grid % 1 < self.offset) & (grid > 1)
         after = (mirrored % 1 < self.offset) & (mirrored > 1)
-        own = torch.ones_like(before[:, 0])
-        chosen, k = torch.stack([own, *before.T, *after.T]).nonzero(as_tuple=True)
-        shift = grid.new_tensor([[0, 0], [1, 0], [0, 1], [-1, 0], [0, -1]]) * self.offset
-        cell = (grid[k] - shift[chosen]).long()
-        cell = torch.min(cell.clamp(min=0), limit.long() - 1)
-        which, anchor = which[k], anchor[k]
-        return LevelTargets(image[which], anchor, cell[:, 1], cell[:, 0], boxes[which], labels[which])
+        own = torch.ones_like(matched)
+        chosen = torch.stack([own, *before.unbind(-1), *after.unbind(-1)], dim=1)  # (all anchors, 5, M)
+        o = self.offset
+        shift = host_device.copied([[[0, 0]], [[o, 0]], [[0, o]], [[-o, 0]], [[0, -o]]], like=grid)
+        cell = (grid[:, None] - shift).long()
+        return _targets(chosen & matched[:, None], cell, limit, boxes, labels, image, anchors)
 
 
 @TASK_UTILS.register_module()
@@ -107,15 +108,58 @@ class ShapeIoUAssigner:
         every = torch.cat(list(anchors))
         overlap = torch.min(boxes[None, :, 2:], every[:, None]).prod(-1)  # (all anchors, M)
         iou = overlap / (boxes[None, :, 2:].prod(-1) + every.prod(-1)[:, None] - overlap)
-        positive = iou > self.iou_threshold
-        if len(boxes):
-            positive[iou.argmax(0), torch.arange(len(boxes), device=boxes.device)] = True
+        best = torch.zeros_like(iou, dtype=torch.bool).scatter_(0, iou.argmax(0, keepdim=True), True)
+        stride, limit = _grids(boxes, anchors, strides, sizes)
+        cell = (boxes[:, :2] / stride).long()[:, None]
+        return _targets(((iou > self.iou_threshold) | best)[:, None], cell, limit, boxes, labels, image, anchors)
 
-        targets, first = [], 0
-        for level_anchors, stride, (height, width) in zip(anchors, strides, sizes, strict=True):
-            anchor, which = positive[first : first + len(level_anchors)].nonzero(as_tuple=True)
-            first += len(level_anchors)
-            cell = (boxes[which, :2] / stride).long()
-            column, row = cell[:, 0].clamp(0, width - 1), cell[:, 1].clamp(0, height - 1)
-            targets.append(LevelTargets(image[which], anchor, row, column, boxes[which], labels[which]))
-        return targets
+
+def _grids(
+    boxes: Tensor, anchors: Sequence[Tensor], strides: Sequence[int], sizes: Sequence[tuple[int, int]]
+) -> tuple[Tensor, Tensor]:
+    """Stride (all anchors, 1, 1) and columns and rows (all anchors, 1, 2) of each anchor's map."""
+    levels = zip(anchors, strides, sizes, strict=True)
+    rows = [(stride, width, height) for level, stride, (height, width) in levels for _ in level]
+    numbers = host_device.copied(rows, like=boxes)[:, None]
+    return numbers[..., :1], numbers[..., 1:]
+
+
+def _targets(
+    valid: Tensor,
+    cell: Tensor,
+    limit: Tensor,
+    boxes: Tensor,
+    labels: Tensor,
+    image: Tensor,
+    anchors: Sequence[Tensor],
+) -> list[LevelTargets]:
+    """Positives of every level.
+
+    Args:
+        valid: (all anchors, K, M) of bool: which anchors take which objects in which of K cells.
+        cell: (all anchors, K, M, 2) column and row, in the map or beside it.
+        limit: (all anchors, 1, 2) columns and rows.
+        boxes, labels, image: (M, ...) of the objects.
+        anchors: of each level (A, 2).
+    """
+    cells, objects = valid.shape[1:]
+    cell = torch.min(cell.clamp(min=0), limit.long()[:, None] - 1).flatten(0, 2)
+    of_anchor = max(cells * objects, 1)
+    if host_device.selects_freely(valid):
+        index = valid.flatten().nonzero().squeeze(1)
+        taken = torch.bincount(index // of_anchor, minlength=len(valid)).tolist()
+    else:
+        index = torch.arange(valid.numel(), device=valid.device)
+        taken = [cells * objects] * len(valid)
+    which = index % max(objects, 1)
+    column, row = cell[index].unbind(-1)
+    found = [image[which], index // of_anchor, row, column, boxes[which], labels[which]]
+    if not host_device.selects_freely(valid):
+        # No box of an object that is not taken may make a loss undefined.
+        found[4] = torch.where(valid.flatten()[:, None], found[4], 1)
+        found.append(valid.flatten())
+
+    ends = list(accumulate(map(len, anchors), initial=0))
+    parts = zip(*(each.split([sum(taken[a:b]) for a, b in pairwise(ends)]) for each in found), strict=True)
+    levels = [LevelTargets(*part) for part in parts]
+    return [level._replace(anchor=level.anchor - first) for level, first in zip(levels, ends, strict=False)]

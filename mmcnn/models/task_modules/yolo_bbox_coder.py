@@ -113,8 +113,8 @@ class LevelOutput(NamedTuple):
         """Decoded boxes (P, 4), pixels, and class logits (P, classes) of the positives."""
         logits = self.maps[targets.image, targets.anchor, targets.row, targets.column]
         cells = torch.stack([targets.column, targets.row], dim=-1)
-        boxes = self.coder.decode(logits[:, :4], cells, self.anchors[targets.anchor], self.stride, self.level)
-        return boxes, logits[:, 5:]
+        of_box, _, of_classes = logits.split((4, 1, logits.shape[1] - 5), dim=1)
+        return self.coder.decode(of_box, cells, self.anchors[targets.anchor], self.stride, self.level), of_classes
 
     def boxes(self) -> Tensor:
         """All decoded boxes (N, A, H, W, 4): centre x, centre y, width, height in pixels."""

@@ -15,7 +15,8 @@ def test_speed():
     measured = dict(
         outcome='done', batch_size=64, input_shape=[64, 3, 640, 608], step_ms=100.0, step_images_per_second=640.0,
         images_per_second=610.2, waiting_share=0.0151, loader_images_per_second=1500.0, memory_gb=20.5, kernels=2000.0,
-        tflop_of_a_step=5.0, waits={'cudaStreamSynchronize': 4.0, 'cudaEventSynchronize': 1.0}, idle_share=0.25,
+        tflop_of_a_step=5.0, traffic_gb_of_a_step=100.0, preprocess_ms=2.5,
+        waits={'cudaStreamSynchronize': 4.0, 'cudaEventSynchronize': 1.0}, idle_share=0.25,
         top_operators=[['aten::mm', 12.0, 3.0]] * 9, places_of_waits=[['mmcnn/a.py:7', 3], ['mmcnn/b.py:9', 1]],
     )  # fmt: skip
     failed = dict(outcome='failed', cause='RuntimeError: no', batch_size=32)
@@ -27,12 +28,17 @@ def test_speed():
         'H200, 16 cores, Python 3.12.1, torch 2.11.0, 14 data-loading processes, drawn; 2026-11-26, 400.0 s.'
     )
     assert lines[1] == ('Measured of the card: tf32 300.0 TFLOP/s, bf16 500.0 TFLOP/s, copy on the device 4000.0 GB/s.')
-    # 5 TFLOP in 0.1 s are 50 TFLOP/s, a tenth of the product in bfloat16.
+    # 5 TFLOP in 0.1 s are 50 TFLOP/s, a tenth of the product in bfloat16; 100 GB a fourth of the copy.
     assert (
-        '| yolov5_s bf16 channels_last | 64 | 608 x 640 | 640.0 | 610.2 | 600 | 1.5% | 1500.0 | 20.5 | 10.0% | 2000.0 '
-        '| 5.0 | 25.0% |'
+        '| yolov5_s bf16 channels_last | 64 | 608 x 640 | 640.0 | 610.2 | 600 | 1.5% | 1500.0 | 20.5 | 10.0% | 25.0% '
+        '| 2.5 | 2000.0 | 5.0 | 25.0% |'
     ) in lines
-    assert '| yolov3 fp32 | 32 |' + '  |' * 11 in lines
+    assert '| yolov3 fp32 | 32 |' + '  |' * 13 in lines
+    assert (
+        '| yolov5_s with the loader | at least 600 images/s | 610.2 images/s (yolov5_s bf16 channels_last) | yes |'
+        in lines
+    )
+    assert '| waiting for the loader | less than 2% | 1.5% (yolov5_s bf16 channels_last) | yes |' in lines
     assert f'yolov5_s bf16 channels_last: {", ".join(["aten::mm 12.0 ms"] * 5)}' in lines
     assert '  waits at mmcnn/a.py:7 (3), mmcnn/b.py:9 (1)' in lines
     assert lines[-1] == '- speed, yolov3 fp32: failed, RuntimeError: no'
@@ -63,7 +69,11 @@ def test_cost_of_determinism():
         'faster_rcnn as it is': dict(outcome='done', step_ms=50.0),
         'faster_rcnn': dict(outcome='failed', cause='x'),
     }
-    lines = tables(content(determinism=found)).splitlines()
+    text = tables(content(determinism=found))
+    lines = text.splitlines()
+    assert '| cost of determinism | at most 15% | 12.0% (yolov5_s) | yes |' in lines
+    tiny = dict(content(determinism=found), about=dict(ABOUT, options=dict(tiny=True)))
+    assert 'aim on an' in text and 'aim on an' not in tables(tiny)
     assert '| yolov5_s | yes | 100.0 | 112.0 | 12.0% |' in lines
     assert '| faster_rcnn |  | 50.0 |  |  |' in lines
 

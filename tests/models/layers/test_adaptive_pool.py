@@ -19,3 +19,24 @@ def test_exported_with_open_sizes_it_is_pytorchs_pool_at_all_of_them(seen):
 def test_eager_it_is_pytorchs_to_the_bit(side):
     x = torch.rand(2, 3, 10, 9)
     assert torch.equal(ExportableAdaptiveAvgPool2d(side)(x), F.adaptive_avg_pool2d(x, side))
+
+
+@pytest.mark.parametrize('side', [1, 7])
+def test_deterministic_it_calls_no_operator_without_such_a_gradient(side):
+    """And has PyTorch's values and gradients."""
+    pool, x = ExportableAdaptiveAvgPool2d(side), torch.rand(2, 3, 10, 9, dtype=torch.float64, requires_grad=True)
+    weight = torch.rand(2, 3, side, side, dtype=torch.float64)
+    (expected,) = torch.autograd.grad((F.adaptive_avg_pool2d(x, side) * weight).sum(), x)
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        with torch.profiler.profile() as profile:
+            found = pool(x)
+            (gradient,) = torch.autograd.grad((found * weight).sum(), x)
+    finally:
+        torch.use_deterministic_algorithms(before)
+    assert not {event.key for event in profile.key_averages()} & {
+        'aten::_adaptive_avg_pool2d', 'aten::_adaptive_avg_pool2d_backward'
+    }  # fmt: skip
+    torch.testing.assert_close(found, F.adaptive_avg_pool2d(x, side))
+    torch.testing.assert_close(gradient, expected)

@@ -1,0 +1,133 @@
+"""Greedy suppression on a GPU, of all images of a batch at once, for :mod:`mmcnn.ops.nms`.
+
+The host does not follow what is suppressed: all images go through blocks of candidates of one size, and within a block
+boxes are decided by repetition: a box stays if no box that stays suppresses it. That is settled after as many rounds as
+the longest chain of suppressors has boxes; whether it was is read at the end, with the numbers of kept boxes.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+#: Pairs of boxes of all images that are compared together: a block is large where images are few.
+MAX_PAIRS = 1 << 22
+BLOCK_SIZES = (64, 512)
+#: Rounds within a block that are tried first: chains of detections are seldom longer than a few boxes.
+ROUNDS = 8
+#: After so many blocks the host looks once whether all images have enough boxes.
+BLOCKS_BEFORE_LOOK = 4
+
+
+def greedy_blocks(
+    boxes: Tensor, labels: Tensor, present: Tensor, threshold: float, offset: int, kind: str, max_keep: int | None
+) -> tuple[Tensor, list[int]]:
+    """Boxes that stay of every image, compared as :func:`mmcnn.ops.greedy_sweep.sweep` does.
+
+    Args:
+        boxes: (G, C, 4) float32 corners x1, y1, x2, y2 of G images, each in descending order of score.
+        labels: (G, C) integers; only boxes of equal label suppress each other.
+        present: (G, C) of bool: which are boxes; the others fill up the rows.
+        threshold, offset, kind: see :func:`mmcnn.ops.nms`.
+        max_keep: the first so many of each image; None: all.
+
+    Returns:
+        Places (G, K) of the boxes that stay, ascending, and how many of them there are in each row.
+    """
+    # A box of NaN suppresses nothing: what fills rows up, and an entry past the last for places that are not taken yet.
+    boxes = torch.where(present[..., None], boxes, math.nan)
+    boxes = torch.cat([boxes, boxes.new_full((len(boxes), 1, 4), math.nan)], dim=1)
+    labels = torch.cat([labels, labels.new_zeros(len(labels), 1)], dim=1)
+    rounds = ROUNDS
+    while True:
+        blocks = _Blocks(boxes, labels, present, threshold, offset, kind, max_keep)
+        settled = blocks.run(rounds)
+        *counts, settled = torch.cat([blocks.counts, settled[None]]).tolist()
+        if settled:
+            return blocks.kept[:, :-1], counts
+        rounds *= 4
+
+
+class _Blocks:
+    """One pass over the blocks of all images."""
+
+    def __init__(
+        self,
+        boxes: Tensor,
+        labels: Tensor,
+        present: Tensor,
+        threshold: float,
+        offset: int,
+        kind: str,
+        max_keep: int | None,
+    ) -> None:
+        self.boxes, self.labels, self.present = boxes, labels, present
+        self.threshold, self.offset, self.kind = threshold, offset, kind
+        images, candidates = present.shape
+        self.capacity = candidates if max_keep is None else min(max_keep, candidates)
+        least, largest = BLOCK_SIZES
+        self.block_size = min(max(math.isqrt(MAX_PAIRS // max(images, 1)), least), largest)
+        # Places of the boxes that stay; the last column takes those past the capacity.
+        self.kept = torch.full((images, self.capacity + 1), candidates, device=boxes.device)
+        self.counts = torch.zeros(images, dtype=torch.long, device=boxes.device)
+
+    def run(self, rounds: int) -> Tensor:
+        """Decides all boxes; whether all blocks are settled, 0 or 1."""
+        settled = self.counts.new_ones(())
+        for number, start in enumerate(range(0, self.present.shape[1], self.block_size)):
+            if number == BLOCKS_BEFORE_LOOK and bool((self.counts >= self.capacity).all()):
+                break
+            places = torch.arange(start, min(start + self.block_size, self.present.shape[1]), device=self.boxes.device)
+            places = places.expand(len(self.boxes), -1)
+            stays, same = self._decided(places, self._left_over(places, start), rounds)
+            settled = settled * same
+            self._keep(places, stays)
+        return settled
+
+    def _left_over(self, places: Tensor, before: int) -> Tensor:
+        """Which boxes of a block (G, b) no kept box suppresses, of ``before`` boxes that are decided."""
+        alive = self.present.gather(1, places)
+        for some in self.kept[:, : min(before, self.capacity)].split(self.block_size, dim=1):
+            if some.shape[1]:
+                alive = alive & ~self._suppresses(some, places).any(1)
+        return alive
+
+    def _decided(self, places: Tensor, alive: Tensor, rounds: int) -> tuple[Tensor, Tensor]:
+        """Which boxes of a block (G, b) stay, and whether that is settled."""
+        suppresses = self._suppresses(places, places).triu(1)
+        stays, before = alive, alive
+        for _ in range(min(rounds, places.shape[1])):
+            stays, before = alive > (suppresses & stays[..., None]).any(1), stays  # alive and not suppressed
+        settled = (stays == before).all() if rounds < places.shape[1] else alive.new_ones(())
+        return stays, settled
+
+    def _keep(self, places: Tensor, stays: Tensor) -> None:
+        """Puts the places of the boxes that stay behind those that are kept."""
+        column = self.counts[:, None] + stays.cumsum(1) - 1
+        column = torch.where(stays & (column < self.capacity), column, self.capacity)
+        self.kept.scatter_(1, column, places)
+        self.counts = (self.counts + stays.sum(1)).clamp(max=self.capacity)
+
+    def _suppresses(self, better: Tensor, worse: Tensor) -> Tensor:
+        """(G, b, c) of bool: whether boxes at places (G, b) exceed the threshold with those at places (G, c)."""
+        (ax1, ay1, ax2, ay2), (bx1, by1, bx2, by2) = self._corners(better, 2), self._corners(worse, 1)
+        height = torch.min(ay2, by2) - torch.max(ay1, by1) + self.offset
+        width = (torch.min(ax2, bx2) - torch.max(ax1, bx1) + self.offset).clamp(min=0)
+        intersection = width * height
+        area = (ax2 - ax1 + self.offset) * (ay2 - ay1 + self.offset)
+        area = area + (bx2 - bx1 + self.offset) * (by2 - by1 + self.offset)
+        criterion = intersection / (area - intersection)
+        over = (criterion > self.threshold) & (height > 0)
+        if self.kind != 'iou':
+            dx, dy = (ax1 + ax2 - bx1 - bx2) / 2, (ay1 + ay2 - by1 - by2) / 2
+            wide = torch.max(ax2, bx2) - torch.min(ax1, bx1) + self.offset
+            high = torch.max(ay2, by2) - torch.min(ay1, by1) + self.offset
+            ratio = (dx * dx + dy * dy) / (wide * wide + high * high)
+            over &= criterion - (ratio**0.6 if self.kind == 'greedy_diou' else ratio) > self.threshold
+        return over & (self.labels.gather(1, better)[:, :, None] == self.labels.gather(1, worse)[:, None])
+
+    def _corners(self, places: Tensor, dim: int) -> tuple[Tensor, ...]:
+        found = self.boxes.gather(1, places[..., None].expand(-1, -1, 4))
+        return found.unsqueeze(dim).unbind(-1)

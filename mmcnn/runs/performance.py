@@ -1,0 +1,186 @@
+"""``performance``: how fast a run is, and by what; read here, and put into effect by the hook."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.hooks import EMAHook, Hook
+from mmengine.runner import Runner
+from torch import nn
+
+from mmcnn.config.load import dicts_in
+from mmcnn.config.variables import Say
+from mmcnn.errors import UsageError
+from mmcnn.launchers import world_size
+from mmcnn.nearest import nearest
+from mmcnn.runs.head import unwrapped
+from mmcnn.runs.options import TrainOptions
+from mmcnn.runs.precision import precision_of
+
+#: What ``performance`` of configs/_base_/default_runtime.py has, which says what each means; a config without any of it
+#: (of an earlier release, or of MMDetection) has these.
+DEFAULTS: dict[str, Any] = dict(channels_last=False, compile=False, cudnn_benchmark=None, tf32=None, val_amp=False)
+_MAY_BE_NONE = ('cudnn_benchmark', 'tf32')
+#: Transforms that give all images of a training one size.
+_ONE_SIZE = {'MosaicAffine', 'DarknetMosaic', 'RandomResizedCrop'}
+
+
+def check_performance(cfg: Config, say: Say = print) -> None:
+    """Completes ``performance``, and refuses what it cannot hold; ``compile`` of MMEngine is read as its own.
+
+    Args:
+        cfg: with the options that were typed; changed in place.
+        say: takes a sentence on what is read otherwise than it is written.
+
+    Raises:
+        UsageError: names the entry, its value and what would be right.
+    """
+    own = cfg.get('performance') or {}
+    if not isinstance(own, Mapping):
+        raise UsageError(f'performance={own!r}: it has to be a dict')
+    for name, value in own.items():
+        if name not in DEFAULTS:
+            raise UsageError(f"performance takes no '{name}'; {nearest(name, DEFAULTS)}")
+        if name == 'compile' and isinstance(value, Mapping):
+            known = {*inspect.signature(torch.compile).parameters} - {'model'}
+            for argument in value:
+                if argument not in known:
+                    raise UsageError(
+                        f"performance.compile: torch.compile takes no '{argument}'; {nearest(argument, known)}"
+                    )
+        elif not isinstance(value, bool) and not (value is None and name in _MAY_BE_NONE):
+            kinds = 'True or False' + (', or None' if name in _MAY_BE_NONE else '')
+            kinds += " or a dict of torch.compile's arguments" if name == 'compile' else ''
+            raise UsageError(f'performance.{name}={value!r}: it has to be {kinds}')
+    cfg.performance = {**DEFAULTS, **own}
+    if (compiled := cfg.pop('compile', None)) not in (None, False):
+        say(
+            f'note: compile={compiled!r} is read as performance.compile: backbone and neck are compiled, not the whole '
+            'step, which the training loop looks into'
+        )
+        cfg.performance.compile = compiled
+        check_performance(cfg, say)
+
+
+def set_performance(cfg: Config, options: TrainOptions) -> None:
+    """What the options say of it.
+
+    Args:
+        cfg: checked; changed in place.
+        options: of a training.
+    """
+    for name, value in (
+        ('channels_last', options.channels_last),
+        ('compile', options.compile),
+        ('val_amp', options.amp_val),
+    ):
+        if value:
+            cfg.performance[name] = cfg.performance[name] or value
+    if options.sync_bn:
+        cfg.sync_bn = 'torch'
+
+
+def settle_performance(cfg: Config, launcher: str, say: Say = print) -> None:
+    """Settles what depends on the rest of a training's config, and refuses what contradicts it.
+
+    Args:
+        cfg: complete; changed in place.
+        launcher: by which the processes were started.
+        say: takes a sentence on what has no effect.
+
+    Raises:
+        UsageError: two entries contradict each other, or SyncBN is asked for on a CPU.
+    """
+    performance, env, on_gpu = cfg.performance, cfg.get('env_cfg') or {}, get_device() == 'cuda'
+    deterministic = cfg.randomness.get('deterministic')
+    typed = env.get('cudnn_benchmark', performance.cudnn_benchmark)
+    if None not in (typed, performance.cudnn_benchmark) and bool(typed) != performance.cudnn_benchmark:
+        raise UsageError(
+            f'env_cfg.cudnn_benchmark={typed} and performance.cudnn_benchmark={performance.cudnn_benchmark} contradict '
+            'each other: leave the first one out'
+        )
+    if typed and deterministic:
+        raise UsageError(
+            'performance.cudnn_benchmark=True and randomness.deterministic=True do not go together: which '
+            'algorithms are fastest differs from run to run'
+        )
+    chosen = typed if typed is not None else on_gpu and not deterministic and has_one_size(cfg)
+    if 'env_cfg' in cfg or chosen:
+        cfg.env_cfg = {**env, 'cudnn_benchmark': bool(chosen)}
+    if performance.val_amp and precision_of(cfg) == 'fp32':
+        raise UsageError('amp_val=True (performance.val_amp) needs amp: there is no other precision to validate in')
+    if cfg.get('sync_bn') is not None:
+        if not on_gpu:
+            raise UsageError(
+                f"sync_bn={cfg.sync_bn}: PyTorch's SyncBatchNorm runs on GPUs only; without it the statistics of all "
+                'processes are averaged before each validation'
+            )
+        if world_size(launcher) == 1:
+            say(f'note: sync_bn={cfg.sync_bn} has no effect in one process')
+
+
+def has_one_size(cfg: Config) -> bool:
+    """Whether all images of a training reach the network in one size."""
+    resizes = any(str(node.get('type')).endswith('BatchSyncRandomResize') for node in dicts_in(cfg.get('model')))
+    kinds = {str(node.get('type')).removeprefix('mmcnn.') for node in dicts_in(cfg.get('train_dataloader'))}
+    return not resizes and bool(kinds & _ONE_SIZE)
+
+
+def use_tf32(cfg: Config) -> None:
+    """Sets PyTorch's switches, which :mod:`mmcnn.runs.process_state` puts back."""
+    tf32 = (cfg.get('performance') or DEFAULTS).get('tf32')
+    if tf32 is not None:
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
+
+
+class PerformanceHook(Hook):
+    """Puts ``performance`` of a training into effect.
+
+    What is saved does not depend on it: names of weights and their layout in memory are those without it.
+    """
+
+    # Once weights and optimizer are loaded, before anything looks at them.
+    priority = 'VERY_HIGH'
+
+    def before_train(self, runner) -> None:
+        """Brings weights, averages and momenta into NHWC, and compiles backbone and neck."""
+        self._settings = {**DEFAULTS, **(runner.cfg.get('performance') or {})}
+        self._benchmark = torch.backends.cudnn.benchmark
+        model = unwrapped(runner.model)
+        if self._settings['channels_last']:
+            _to_channels_last(runner, model)
+        if (compiled := self._settings['compile']) is not False:
+            arguments = {} if compiled is True else dict(compiled)
+            for part in ('backbone', 'neck'):
+                if isinstance(getattr(model, part, None), nn.Module):
+                    getattr(model, part).compile(**arguments)  # in place: names of weights stay
+
+    def before_val_epoch(self, runner) -> None:
+        """Has cuDNN try no algorithms for the many sizes of a validation."""
+        torch.backends.cudnn.benchmark = False
+
+    def after_val_epoch(self, runner, metrics: dict[str, float] | None = None) -> None:
+        """Goes on as before it."""
+        torch.backends.cudnn.benchmark = self._benchmark
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Stores weights as they lie without ``channels_last``, which other programs may rely on."""
+        if self._settings['channels_last']:
+            for part in ('state_dict', 'ema_state_dict'):
+                for name, value in checkpoint.get(part, {}).items():
+                    checkpoint[part][name] = value.contiguous()
+
+
+def _to_channels_last(runner: Runner, model: nn.Module) -> None:
+    averages = [hook.ema_model for hook in runner.hooks if isinstance(hook, EMAHook)]
+    for each in (model, *averages):
+        each.to(memory_format=torch.channels_last)
+    for state in runner.optim_wrapper.optimizer.state.values():
+        for name, value in state.items():
+            if isinstance(value, torch.Tensor) and value.dim() == 4:
+                state[name] = value.to(memory_format=torch.channels_last)

@@ -1,0 +1,92 @@
+"""How often each recipe may make the host wait for the device, and how many kernels it may start.
+
+The numbers are in budgets.json, one line for each recipe, precision and batch size. They are upper bounds, and near to
+what is measured, so that they can fail: what becomes less is written there by
+``python -m tests.cuda_simulation.measure --write-budgets``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from .recipes import PRECISIONS, RECIPES, Training
+
+PATH = Path(__file__).with_name('budgets.json')
+#: Images a batch: a budget does not grow with them.
+BATCH_SIZES = (4, 12)
+#: Share of a budget that has to be used.
+USED = 0.9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """Of the last training step and the last batch of a validation.
+
+    Attributes:
+        step_waits: waits in a training step, the hooks after it included.
+        step_kernels: kernels that it starts.
+        predict_waits: waits in a prediction up to its detections, without those in NMS.
+        nms_waits: waits in its NMS.
+        evaluate_waits: waits of the metric that takes the detections.
+        predict_kernels: kernels of a prediction.
+    """
+
+    step_waits: int
+    step_kernels: int
+    predict_waits: int
+    nms_waits: int
+    evaluate_waits: int
+    predict_kernels: int
+
+
+def measured(training: Training) -> Budget:
+    """What a training took."""
+    step, predict, evaluate = (each[-1] for each in (training.steps, training.predictions, training.evaluations))
+    return Budget(
+        step_waits=step.waits.total(),
+        step_kernels=step.kernels.total(),
+        predict_waits=predict.waits.total() - predict.waits_in_nms,
+        nms_waits=predict.waits_in_nms,
+        evaluate_waits=evaluate.waits.total(),
+        predict_kernels=predict.kernels.total(),
+    )
+
+
+def complaints(taken: Budget, budget: Budget) -> Iterator[str]:
+    """What is wrong with a budget, a sentence each: it is not kept, or too far above what is taken."""
+    for name, number in asdict(taken).items():
+        bound = getattr(budget, name)
+        if number > bound:
+            yield f'{name} are {number}, more than the budget of {bound}'
+        elif number < USED * bound:
+            yield f'{name} are {number}, fewer than the budget of {bound}: lower it in {PATH.name}'
+
+
+def cases() -> Iterator[tuple[str, str, int]]:
+    """Recipe, precision and batch size of every budget."""
+    for recipe in RECIPES:
+        for precision in PRECISIONS:
+            yield from (
+                (recipe, precision, size) for size in BATCH_SIZES if size == BATCH_SIZES[0] or precision == 'fp32'
+            )
+
+
+def read() -> dict[tuple[str, str, int], Budget]:
+    """The budgets."""
+    return {
+        (row.pop('recipe'), row.pop('precision'), row.pop('batch_size')): Budget(**row)
+        for row in json.loads(PATH.read_text())
+    }
+
+
+def write(budgets: dict[tuple[str, str, int], Budget]) -> None:
+    """Writes the budgets, one line each, in the order of :func:`cases`."""
+    lines = [
+        json.dumps(dict(zip(('recipe', 'precision', 'batch_size'), case, strict=True)) | asdict(budgets[case]))
+        for case in cases()
+        if case in budgets
+    ]
+    PATH.write_text('[\n' + ',\n'.join(lines) + '\n]\n')

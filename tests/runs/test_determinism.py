@@ -1,0 +1,216 @@
+"""Seeds, and what a deterministic training on a GPU needs and refuses."""
+
+import os
+
+import pytest
+import torch
+from mmengine.config import Config
+from torch import nn
+
+from mmcnn.config.load import load_config
+from mmcnn.config.model import wire_model
+from mmcnn.errors import TrainingError, UsageError
+from mmcnn.models import families
+from mmcnn.models.layers import ExportableAdaptiveAvgPool2d
+from mmcnn.registry import MODELS
+from mmcnn.runs import determinism
+from mmcnn.runs.causes import known_causes
+from mmcnn.runs.determinism import (
+    CUBLAS,
+    continue_determinism,
+    make_deterministic,
+    set_randomness,
+    without_kernel,
+)
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    monkeypatch.setattr(determinism, 'get_device', lambda: 'cuda')
+    monkeypatch.setattr(determinism, '_set_in_time', False)
+    monkeypatch.setattr(determinism, 'without_kernel', lambda cfg: {})
+    monkeypatch.setenv(CUBLAS, '')  # so that it is put back
+    monkeypatch.delenv(CUBLAS)
+
+
+def asking(deterministic=True):
+    return Config(dict(randomness=dict(seed=0, deterministic=deterministic), model=dict(type='FasterRCNN')))
+
+
+def wired(name, **model):
+    cfg = load_config(name)
+    cfg.model.update(model)
+    wire_model(cfg)
+    return cfg
+
+
+@pytest.mark.parametrize(
+    ('own', 'typed', 'expected'),
+    [
+        (None, None, dict(seed=0)),
+        (None, 3, dict(seed=3)),
+        (dict(seed=7, deterministic=True), None, dict(seed=7, deterministic=True)),
+        (dict(seed=7, diff_rank_seed=True), 0, dict(seed=0, diff_rank_seed=True)),
+        (dict(deterministic=True), 2, dict(seed=2, deterministic=True)),
+        (dict(seed=None), None, dict(seed=0)),
+    ],
+)
+def test_what_a_config_says_of_randomness_is_kept(own, typed, expected):
+    cfg = Config({} if own is None else dict(randomness=own))
+    set_randomness(cfg, typed)
+    assert cfg.randomness == expected
+
+
+@pytest.mark.parametrize(
+    ('own', 'message'),
+    [
+        (dict(determinstic=True), "randomness takes no 'determinstic'; did you mean deterministic"),
+        (dict(deterministic=1), 'randomness.deterministic=1: it has to be True or False'),
+        (dict(seed='x'), "randomness.seed='x': it has to be an integer from 0 to 4294967295"),
+        (7, 'randomness=7: it has to be a dict'),
+    ],
+)
+def test_what_mmengine_does_not_take_is_refused(own, message):
+    with pytest.raises(UsageError) as error:
+        set_randomness(Config(dict(randomness=own)), None)
+    assert message in str(error.value)
+
+
+def test_cublas_is_told_before_cuda_starts(gpu):
+    make_deterministic(asking(), cuda_had_started=False, say=pytest.fail)
+    assert os.environ[CUBLAS] == ':4096:8'
+    # A later run of this process, whose environment has been put back since.
+    del os.environ[CUBLAS]
+    make_deterministic(asking(), cuda_had_started=True, say=pytest.fail)
+    assert os.environ[CUBLAS] == ':4096:8'
+
+
+def test_it_is_refused_once_cuda_has_started(gpu):
+    with pytest.raises(UsageError, match=f'CUDA has started in this process without {CUBLAS}, .*start a new process'):
+        make_deterministic(asking(), cuda_had_started=True)
+    assert CUBLAS not in os.environ
+
+
+def test_a_value_of_the_user_is_kept_or_refused(gpu, monkeypatch):
+    monkeypatch.setenv(CUBLAS, ':16:8')
+    make_deterministic(asking(), cuda_had_started=True)
+    assert os.environ[CUBLAS] == ':16:8'
+    monkeypatch.setenv(CUBLAS, ':0:0')
+    with pytest.raises(UsageError, match=f'^{CUBLAS}=:0:0 in the environment: .* needs :4096:8 or :16:8$'):
+        make_deterministic(asking(), cuda_had_started=False)
+
+
+def test_nothing_is_asked_for_on_a_cpu_or_without_it(monkeypatch, gpu):
+    make_deterministic(asking(False), cuda_had_started=True)
+    monkeypatch.setattr(determinism, 'get_device', lambda: 'cpu')
+    make_deterministic(asking(), cuda_had_started=True)
+    assert CUBLAS not in os.environ
+
+
+@MODELS.register_module()
+class _PooledBackbone(nn.Module):
+    """A backbone of somebody's, with a part that has no deterministic gradient."""
+
+    def __init__(self, part, requires_grad=True):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 1).requires_grad_(requires_grad)
+        self.part = part
+
+    def forward(self, x):
+        return [self.part(self.conv(x))]
+
+
+@pytest.mark.parametrize(
+    ('part', 'operator'),
+    [
+        (nn.AdaptiveAvgPool2d(7), 'adaptive_avg_pool2d'),
+        (nn.AdaptiveMaxPool2d(7), 'adaptive_max_pool2d'),
+        (nn.ReflectionPad2d(1), 'pad(mode="reflect")'),
+        (nn.Upsample(scale_factor=2, mode='bicubic'), 'interpolate(mode="bicubic")'),
+        (nn.Upsample(scale_factor=2, mode='bilinear'), None),  # PyTorch has a way of its own
+        (nn.AdaptiveAvgPool2d(1), None),  # is a mean
+        (nn.MaxPool2d(2), None),
+        (ExportableAdaptiveAvgPool2d(7), None),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else '',
+)
+def test_an_operator_without_a_deterministic_gradient_is_found_by_its_module(monkeypatch, part, operator):
+    model = nn.Module()
+    model.backbone = _PooledBackbone(part)
+    model.extract_feat = model.backbone
+    monkeypatch.setattr(determinism, 'build_on_meta', lambda cfg: model.to('meta'))
+    cfg = Config(dict(model=dict(type='FasterRCNN')))
+    before = torch.are_deterministic_algorithms_enabled()
+    assert without_kernel(cfg) == ({} if operator is None else {'backbone.part': operator})
+    assert torch.are_deterministic_algorithms_enabled() == before
+
+
+def test_a_part_that_is_not_trained_may_stay(monkeypatch):
+    model = nn.Module()
+    model.extract_feat = _PooledBackbone(nn.AdaptiveAvgPool2d(7), requires_grad=False)
+    monkeypatch.setattr(determinism, 'build_on_meta', lambda cfg: model.to('meta'))
+    assert without_kernel(Config(dict(model=dict(type='FasterRCNN')))) == {}
+
+
+def test_the_part_is_named_before_the_training(gpu, monkeypatch):
+    monkeypatch.setattr(determinism, 'without_kernel', lambda cfg: {'backbone.se.pool': 'adaptive_avg_pool2d'})
+    with pytest.raises(UsageError, match=r'no deterministic kernel on a GPU: backbone\.se\.pool: adaptive_avg'):
+        make_deterministic(asking(), cuda_had_started=False)
+
+
+def test_what_cannot_be_looked_into_is_said(gpu, monkeypatch):
+    monkeypatch.setattr(determinism, 'without_kernel', without_kernel)
+    monkeypatch.setattr(determinism, 'build_on_meta', lambda cfg: 1 / 0)
+    notes = []
+    make_deterministic(asking(), cuda_had_started=False, say=notes.append)
+    assert notes == ['note: whether all operators of the model are deterministic is found at the first step']
+
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        'yolov5_n',
+        'yolov4_cspdarknet53_narrow',
+        'yolov3_darknet53',
+        'faster_rcnn_resnet50_fpn',
+        'classification/vgg16-bn',
+    ],
+)
+def test_the_recipes_have_no_such_operator(name):
+    assert without_kernel(wired(name)) == {}
+
+
+@pytest.mark.slow
+def test_every_family_has_no_such_operator():
+    """As a classifier with its paper's top, one variant each: VGG's pool to 7 pixels is the one that could."""
+    found, seen = {}, set()
+    for name, family in families.backbone_families().items():
+        if family in seen or getattr(family.variants.get(name), 'top', None) is None:
+            continue
+        seen.add(family)
+        cfg = wired('classification/vgg16-bn', backbone=dict(type=f'mmcnn.{name}'))
+        found[name] = without_kernel(cfg)
+    assert len(found) > 10 and set(map(str, found.values())) == {'{}'}
+
+
+def test_an_operator_that_pytorch_refuses_later_is_named_in_a_sentence():
+    message = 'roi_align_backward_kernel does not have a deterministic implementation, but you set ...'
+    said = 'deterministic=True: roi_align_backward_kernel has no deterministic'
+    with pytest.raises(TrainingError, match=said), known_causes():
+        raise RuntimeError(message)
+
+
+@pytest.mark.parametrize(
+    ('before', 'now', 'typed', 'after', 'words'),
+    [
+        (True, False, False, True, 'began with randomness.deterministic=True, and goes on so'),
+        (True, False, True, False, 'began with randomness.deterministic=True and goes on without it'),
+        (False, True, True, True, 'began without randomness.deterministic=True and goes on with it'),
+        (True, True, True, True, None),
+    ],
+)
+def test_a_resumed_run_stays_as_it_was(before, now, typed, after, words):
+    cfg, notes = Config(dict(randomness=dict(seed=0, deterministic=now))), []
+    continue_determinism(cfg, dict(randomness=dict(deterministic=before)), typed, notes.append)
+    assert cfg.randomness.deterministic == after
+    assert [words in note for note in notes] == ([True] if words else [])

@@ -1,0 +1,267 @@
+"""What a config says of how fast a training is: what it may hold, what is settled, what is put into effect."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.hooks import EMAHook
+from torch import nn
+
+import mmcnn
+from mmcnn.config.load import load_config
+from mmcnn.errors import UsageError
+from mmcnn.recipes import StepEMAHook
+from mmcnn.runs import performance
+from mmcnn.runs.options import TrainOptions
+from mmcnn.runs.performance import (
+    DEFAULTS,
+    PerformanceHook,
+    check_performance,
+    has_one_size,
+    set_performance,
+    settle_performance,
+    use_tf32,
+)
+from mmcnn.runs.process_state import kept_process_state
+
+
+def config(own=None, deterministic=False, amp=None, **entries):
+    cfg = Config(dict(randomness=dict(deterministic=deterministic), **entries))
+    if own is not None:
+        cfg.performance = own
+    if amp:
+        cfg.optim_wrapper = dict(type='AmpOptimWrapper', dtype=amp)
+    return cfg
+
+
+def settled(own=None, launcher='none', **entries):
+    cfg = config(own, **entries)
+    check_performance(cfg, pytest.fail)
+    settle_performance(cfg, launcher, pytest.fail)
+    return cfg
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    monkeypatch.setattr(performance, 'get_device', lambda: 'cuda')
+
+
+def test_our_configs_have_the_defaults_and_older_ones_get_them():
+    assert load_config('yolov5_s').performance == load_config('classification/resnet50').performance == DEFAULTS
+    cfg = config()
+    check_performance(cfg)
+    assert cfg.performance == DEFAULTS
+
+
+@pytest.mark.parametrize(
+    ('own', 'message'),
+    [
+        (dict(channel_last=True), "performance takes no 'channel_last'; did you mean channels_last"),
+        (dict(channels_last=1), 'performance.channels_last=1: it has to be True or False'),
+        (dict(channels_last=None), 'performance.channels_last=None: it has to be True or False'),
+        (dict(tf32='on'), "performance.tf32='on': it has to be True or False, or None"),
+        (dict(compile='yes'), "compile='yes': it has to be True or False or a dict of torch.compile's arguments"),
+        (dict(compile=dict(modes='x')), "performance.compile: torch.compile takes no 'modes'; did you mean mode"),
+        (True, 'performance=True: it has to be a dict'),
+    ],
+)
+def test_what_it_cannot_hold_is_refused(own, message):
+    with pytest.raises(UsageError) as error:
+        check_performance(config(own))
+    assert message in str(error.value)
+
+
+def test_compile_of_mmengine_is_read_as_ours_and_said_so():
+    cfg, notes = config(compile=dict(mode='default')), []
+    check_performance(cfg, notes.append)
+    assert cfg.performance.compile == dict(mode='default') and 'compile' not in cfg
+    assert [
+        note.startswith("note: compile={'mode': 'default'} is read as performance.compile: ") for note in notes
+    ] == [True]
+    with pytest.raises(UsageError, match=r'torch\.compile takes no'):
+        check_performance(config(compile=dict(modes='default')), notes.append)
+
+
+def test_options_add_to_it():
+    cfg = config(dict(compile=dict(mode='default')))
+    check_performance(cfg)
+    set_performance(cfg, TrainOptions(config='x'))
+    assert cfg.performance == DEFAULTS | dict(compile=dict(mode='default'))
+    set_performance(cfg, TrainOptions(config='x', channels_last=True, compile=True, amp_val=True, sync_bn=True))
+    assert cfg.performance == DEFAULTS | dict(channels_last=True, compile=dict(mode='default'), val_amp=True)
+    assert cfg.sync_bn == 'torch'
+
+
+@pytest.mark.parametrize(
+    ('name', 'one'),
+    [
+        ('yolov5_s', True),
+        ('yolov4_cspdarknet53', True),
+        ('classification/resnet50', True),
+        ('yolov4_cspdarknet53_darknet', False),
+        ('yolov3_darknet53', False),
+        ('faster_rcnn_resnet50_fpn', False),
+    ],
+)
+def test_recipes_whose_images_have_one_size(name, one):
+    assert has_one_size(load_config(name)) == one
+
+
+MOSAIC = dict(train_dataloader=dict(dataset=dict(pipeline=[dict(type='mmcnn.MosaicAffine')])))
+
+
+@pytest.mark.parametrize(
+    ('own', 'entries', 'expected'),
+    [
+        (None, MOSAIC, True),
+        (None, {}, None),
+        (None, dict(env_cfg=dict(dist_cfg={})), False),
+        (dict(cudnn_benchmark=False), MOSAIC, None),
+        (dict(cudnn_benchmark=True), {}, True),
+        (None, MOSAIC | dict(deterministic=True), None),
+        (None, MOSAIC | dict(env_cfg=dict(cudnn_benchmark=False)), False),  # of an earlier release
+        (None, dict(env_cfg=dict(cudnn_benchmark=True)), True),
+    ],
+)
+def test_cudnn_tries_its_algorithms_where_images_have_one_size(gpu, own, entries, expected):
+    assert (settled(own, **entries).get('env_cfg') or {}).get('cudnn_benchmark') is expected
+
+
+def test_it_does_not_on_a_cpu():
+    assert 'env_cfg' not in settled(None, **MOSAIC)
+
+
+@pytest.mark.parametrize(
+    ('own', 'entries', 'message'),
+    [
+        (dict(cudnn_benchmark=True), dict(env_cfg=dict(cudnn_benchmark=False)), 'contradict each other'),
+        (dict(cudnn_benchmark=True), dict(deterministic=True), 'do not go together'),
+        (dict(val_amp=True), {}, 'amp_val=True .* needs amp'),
+    ],
+)
+def test_contradictions_are_refused(gpu, own, entries, message):
+    with pytest.raises(UsageError, match=message):
+        settled(own, **entries)
+
+
+def test_validation_in_the_precision_of_the_training(gpu):
+    assert settled(dict(val_amp=True), amp='bfloat16').performance.val_amp
+
+
+def test_sync_bn_needs_gpus_and_says_so_of_one(monkeypatch):
+    with pytest.raises(UsageError, match=r'^sync_bn=torch: .* runs on GPUs only; without it .* averaged'):
+        settled(sync_bn='torch')
+    monkeypatch.setattr(performance, 'get_device', lambda: 'cuda')
+    monkeypatch.setattr(performance, 'world_size', lambda launcher: 2)
+    settled(sync_bn='torch', launcher='pytorch')
+    monkeypatch.setattr(performance, 'world_size', lambda launcher: 1)
+    cfg, notes = config(sync_bn='torch'), []
+    check_performance(cfg)
+    settle_performance(cfg, 'none', notes.append)
+    assert notes == ['note: sync_bn=torch has no effect in one process']
+
+
+def test_tf32_is_set_and_put_back():
+    def switches():
+        return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+
+    before = switches()
+    with kept_process_state():
+        use_tf32(config())
+        assert switches() == before
+        for value in (True, False):
+            use_tf32(config(dict(tf32=value)))
+            assert switches() == (value, value)
+    assert switches() == before
+
+
+class Backbone(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x):
+        return self.conv(x).relu()
+
+
+@pytest.fixture
+def runner():
+    """``runner(**performance)``: just before a training, which has been resumed: with momenta and averages."""
+
+    def make(**own):
+        model = nn.Module()
+        model.backbone, model.neck = Backbone(), nn.BatchNorm2d(4)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        model.neck(model.backbone(torch.rand(2, 3, 8, 8))).sum().backward()
+        optimizer.step()
+        ema = StepEMAHook()
+        made = SimpleNamespace(
+            model=model, hooks=[ema], optim_wrapper=SimpleNamespace(optimizer=optimizer), cfg=config(own)
+        )
+        assert isinstance(ema, EMAHook)
+        ema.before_run(made)
+        return made
+
+    return make
+
+
+def test_channels_last_reaches_weights_averages_and_momenta_and_no_file(runner):
+    made, hook = runner(channels_last=True), PerformanceHook()
+    before = {name: value.clone() for name, value in made.model.state_dict().items()}
+    hook.before_train(made)
+    weight, ema = made.model.backbone.conv.weight, made.hooks[0].ema_model
+    momentum = made.optim_wrapper.optimizer.state[weight]['momentum_buffer']
+    for value in (weight, ema.module.backbone.conv.weight, momentum):
+        assert value.is_contiguous(memory_format=torch.channels_last) and not value.is_contiguous()
+    checkpoint = dict(state_dict=made.model.state_dict(), ema_state_dict=ema.state_dict())
+    hook.before_save_checkpoint(made, checkpoint)
+    assert all(value.is_contiguous() for part in checkpoint.values() for value in part.values())
+    assert checkpoint['state_dict'].keys() == before.keys()
+    assert all(torch.equal(checkpoint['state_dict'][name], value) for name, value in before.items())
+    assert not weight.is_contiguous()  # the training goes on as it was
+
+
+def test_compiled_parts_keep_their_names_and_numbers(runner):
+    seen = []
+
+    def backend(module, inputs):
+        seen.append(module)
+        return module
+
+    made, image = runner(compile=dict(backend=backend)), torch.rand(2, 3, 8, 8)
+    names, expected = [*made.model.state_dict()], made.model.backbone(image)
+    PerformanceHook().before_train(made)
+    torch.testing.assert_close(made.model.neck(made.model.backbone(image)), made.model.neck(expected))
+    assert seen and [*made.model.state_dict()] == names
+
+
+def test_cudnn_tries_no_algorithms_in_a_validation(runner):
+    with kept_process_state():
+        torch.backends.cudnn.benchmark = True
+        hook, made = PerformanceHook(), runner()
+        hook.before_train(made)
+        hook.before_val_epoch(made)
+        assert not torch.backends.cudnn.benchmark
+        hook.after_val_epoch(made)
+        assert torch.backends.cudnn.benchmark
+
+
+@pytest.mark.slow
+def test_a_training_in_channels_last_and_compiled_is_the_same_but_for_rounding(shapes, tmp_path):
+    """Its checkpoints are resumed, evaluated and read as any other."""
+    options = dict(data=shapes, device='cpu', img_size=64, batch_size=4, workers=0, epochs=2)
+    tiny = {'model.widen_factor': 0.0625, 'model.deepen_factor': 0.33}
+    quick = {'performance.compile': dict(backend='aot_eager')}
+    plain = mmcnn.train('yolov5_n', work_dir=tmp_path / 'plain', cfg_options=tiny, **options)
+    fast = mmcnn.train('yolov5_n', work_dir=tmp_path / 'fast', cfg_options=tiny | quick, channels_last=True, **options)
+    # A rounding of the first steps is larger in later ones: the weights move apart.
+    for one, other, rounding in zip(plain.history, fast.history, (1e-5, 1e-2), strict=True):
+        assert other['loss'] == pytest.approx(one['loss'], rel=rounding)
+    weights = [torch.load(each.last, weights_only=True)['state_dict'] for each in (plain, fast)]
+    assert weights[0].keys() == weights[1].keys()
+    assert all(value.is_contiguous() for value in weights[1].values())
+    assert mmcnn.evaluate(fast.last, data=shapes, work_dir=tmp_path / 'test', device='cpu').metrics.keys()
+    more = options | dict(epochs=3)
+    resumed = mmcnn.train('yolov5_n', work_dir=tmp_path / 'fast', cfg_options=tiny, resume=True, **more)
+    assert len(resumed.history) == 3
