@@ -1,6 +1,7 @@
 """MMDetection's own tools: found by name, run with mmcnn imported."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -183,7 +184,8 @@ def test_confusion_matrix(detector, tested):
 @pytest.mark.slow
 def test_analyze_results(detector, tested):
     run_theirs(detector, 'analyze_results', detector.config, 'found.pkl', 'analyzed', '--topk', '2')
-    assert {path.name for path in (detector.folder / 'analyzed').iterdir()} == {'good', 'bad'}
+    for name in ('good', 'bad'):
+        assert len([*(detector.folder / 'analyzed' / name).iterdir()]) == 2
 
 
 @pytest.mark.slow
@@ -204,7 +206,8 @@ def test_publish_model(detector):
 
 @pytest.mark.slow
 def test_get_flops(detector):
-    assert 'Model Flops' in run_theirs(detector, 'get_flops', detector.config, '--num-images', '1')
+    printed = run_theirs(detector, 'get_flops', detector.config, '--num-images', '1')
+    assert re.search(r'\nFlops: [1-9.]+[0-9.]*[MG]', printed)
 
 
 #: Both of MMDetection's interfaces; what they find is the same.
