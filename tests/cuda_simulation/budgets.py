@@ -20,7 +20,7 @@ BATCH_SIZES = (4, 12)
 #: What was aimed at (issue 17), whatever the batch and in every precision.
 _PREDICTION = dict(predict_waits=4, nms_waits=2)
 GOALS = {
-    **dict.fromkeys(('yolov4', 'yolov4_darknet', 'yolov5'), dict(step_waits=4, **_PREDICTION)),
+    **{name: dict(step_waits=4, **_PREDICTION) for name in ('yolov4', 'yolov4_darknet', 'yolov5')},
     'yolov3': dict(step_waits=60, **_PREDICTION),
     'faster_rcnn': dict(step_waits=131, **_PREDICTION),
 }
