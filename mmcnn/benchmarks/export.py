@@ -7,12 +7,13 @@ import dataclasses
 import statistics
 import tempfile
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from mmcnn.deployment.export import images_to_check
+from mmcnn.deployment.export import CHECK_IMAGES, images_to_check
 from mmcnn.deployment.files import check_packages, write
 from mmcnn.deployment.networks import exportable
 from mmcnn.deployment.options import SUFFIXES, ExportOptions
@@ -47,7 +48,7 @@ def measure(options: ExportOptions, rounds: int, say: Say = print) -> dict[str, 
         found = exportable(options, say)
         plan = plan_export(found, options)
         if found.checkpoint is None:
-            spread(found.network, plan.canvases(images_to_check(options)))
+            spread(found.network, plan.canvases(list(islice(images_to_check(options), CHECK_IMAGES))))
         folded = fuse(found.network)
         calls = {'PyTorch': torch_call(plan, copy.deepcopy(found.network)), FOLDED: torch_call(plan, folded)}
         calls |= _compiled(plan, folded, say)

@@ -78,7 +78,10 @@ def _keywords(kind: Any, option: Option) -> dict[str, Any]:
 
 
 class NamedOnly(argparse.Action):
-    """A switch that also takes one of some names; what follows it and is none of them is an argument of its own."""
+    """A switch that also takes one of some names, of which the first means the same as the switch alone.
+
+    What follows it and is none of them is an argument of its own (:func:`separated`).
+    """
 
     def __init__(self, *args: Any, names: Sequence[str], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -87,7 +90,7 @@ class NamedOnly(argparse.Action):
     def __call__(
         self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
     ) -> None:
-        setattr(namespace, self.dest, values)
+        setattr(namespace, self.dest, True if values == self.names[0] else values)
 
 
 def _named_only(option: Option) -> dict[str, Any]:

@@ -32,7 +32,7 @@ MODULES: dict[str, Place | dict[str, Place]] = {
     'mmcnn.cli.device': 'mmcnn.runs.device',
     'mmcnn.cli.img_size': 'mmcnn.runs.img_size',
     'mmcnn.cli.model': 'mmcnn.config.model',
-    'mmcnn.cli.training': 'mmcnn.runs.training',
+    'mmcnn.cli.training': {'set_amp': 'mmcnn.runs.precision', '*': 'mmcnn.runs.training'},
     'mmcnn.comparison': 'mmcnn.compare.trainings',
     'mmcnn.comparison_table': {
         **dict.fromkeys(('Row', 'Table', 'WARM_UP', 'collect', 'latencies', 'medians'), 'mmcnn.compare.table'),

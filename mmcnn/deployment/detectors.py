@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from mmdet.models import DetDataPreprocessor, FasterRCNN
@@ -18,6 +19,8 @@ from mmcnn.models.classifiers import Classifier
 from mmcnn.models.dense_heads import DarknetYOLOV3Head, YOLOHead
 from mmcnn.ops import NMS_KINDS
 
+#: Sides of the input of a file are multiples of this, the coarsest stride of the detectors.
+COARSEST = 32
 #: Steps of a test pipeline that leave the pixels alone.
 _WITHOUT_PIXELS = ('PackDetInputs', 'LoadAnnotations')
 
@@ -80,10 +83,36 @@ def fit_of(cfg: Config, image: ImageFormat) -> Fit:
         rounding='half-up',
         shrink='linear',
         place='corner',
-        stride=max(settings.get('pad_size_divisor', 1), 32),
+        stride=math.lcm(pad_size_divisor(cfg), COARSEST),
         extra=0.0,
         value=value[::-1] if image.order == 'rgb' else value,  # of BGR images
     )
+
+
+def pad_size_divisor(cfg: Config) -> int:
+    """What MMDetection's data preprocessor of a config makes the sides of a batch multiples of."""
+    return int(cfg.model.data_preprocessor.get('pad_size_divisor', 1))
+
+
+def padding(fit: Fit, cfg: Config) -> list[str]:
+    """That a file's images are padded otherwise than a config's are in PyTorch's test, if they are: a sentence."""
+    if fit.stride is None:
+        return []
+    # Of a letterbox it is said by the letterbox itself.
+    divisor = pad_size_divisor(cfg) if fit.rule == 'long-short' else fit.stride
+    theirs = f'only to the next multiple of {divisor}' if divisor > 1 else 'not at all'
+    if fit.canvas is not None:
+        way_out = '; dynamic=all pads as PyTorch' if divisor == fit.stride else ''
+        return [
+            f'every image is padded to {fit.canvas[0]} x {fit.canvas[1]} px, and in a test by PyTorch {theirs}: '
+            f'results of images of another shape differ a little{way_out}'
+        ]
+    if divisor == fit.stride:
+        return []
+    return [
+        f'every image is padded to the next multiple of {fit.stride}, which a file needs, and in a test by PyTorch '
+        f'{theirs} (pad_size_divisor={divisor}): results differ a little; the check pads for both alike'
+    ]
 
 
 def test_cfg_of(network: nn.Module) -> dict[str, Any]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +17,12 @@ from mmcnn.deployment.check import Checked, check_export
 from mmcnn.deployment.files import check_packages, write
 from mmcnn.deployment.networks import exportable
 from mmcnn.deployment.options import SUFFIXES, ExportOptions
-from mmcnn.deployment.plan import plan_export
+from mmcnn.deployment.plan import Plan, plan_export
 from mmcnn.deployment.quantize import calibration_images, quantize
 from mmcnn.deployment.random_weights import spread
 from mmcnn.deployment.triton import check_labels, write_config
 from mmcnn.deployment.web import onnxruntime_web, write_page
-from mmcnn.errors import DataError, UsageError
+from mmcnn.errors import DataError, ExportError, UsageError
 from mmcnn.inference.images import read_image
 from mmcnn.runs.api import takes
 from mmcnn.runs.causes import known_causes, terminated
@@ -46,7 +47,7 @@ class ExportResult:
         size: of the file or files, bytes.
         metadata: what it says of itself.
         checked: what the check found.
-        accuracy: AP before and after, of int8; None: of another precision.
+        accuracy: AP before and after, of int8, and of fp16 whose detections differ; None: it was not needed.
     """
 
     path: Path
@@ -91,10 +92,11 @@ def run_export(options: ExportOptions, say: Callable[[str], object] = print) -> 
         if options.triton is not None:
             check_labels(found.classes)
         library = onnxruntime_web(options.ort_web) if options.web is not None else None
-        images = images_to_check(options)
+        more = images_to_check(options)
+        images = list(islice(more, CHECK_IMAGES))
         if found.checkpoint is None:
             spread(found.network, plan.canvases(images))
-        int8, accuracy = options.precision == 'int8', None
+        int8, accuracy_of, accuracy = options.precision == 'int8', None, None
         if int8:
             accuracy_of = AccuracyCheck(plan, say)
             calibration, sentence = calibration_images(options)
@@ -109,8 +111,11 @@ def run_export(options: ExportOptions, say: Callable[[str], object] = print) -> 
             write(plan, path, metadata)
             if int8:
                 quantize(plan, path, metadata, calibration)
-            checked = check_export(plan, path, images)
-            if int8:
+            checked = check_export(plan, path, images, more)
+            if checked.failure is not None:
+                say(f'note: {checked.failure}; AP on the images of data decides')
+                accuracy_of = _accuracy_check(plan, checked.failure, say)
+            if accuracy_of is not None:
                 accuracy = accuracy_of(path)
             size = sum(each.stat().st_size for each in path.parent.iterdir())
             if library is not None:
@@ -124,8 +129,22 @@ def run_export(options: ExportOptions, say: Callable[[str], object] = print) -> 
     return ExportResult(base / file, size, metadata, checked, accuracy)
 
 
-def images_to_check(options: ExportOptions) -> list[np.ndarray]:
-    """Images (H, W, 3) uint8 BGR of the validation split of ``data``, or drawn ones.
+def _accuracy_check(plan: Plan, failure: str, say: Callable[[str], object]) -> AccuracyCheck:
+    """The measurement of AP that weighs a failure.
+
+    Raises:
+        ExportError: AP cannot be measured, and so the failure stands.
+    """
+    try:
+        return AccuracyCheck(plan, say)
+    except (UsageError, DataError, ExportError) as error:
+        raise ExportError(f'{failure}; AP, which would decide, cannot be measured: {error}') from error
+
+
+def images_to_check(options: ExportOptions) -> Iterator[np.ndarray]:
+    """Images (H, W, 3) uint8 BGR of the validation split of ``data``, or drawn ones, each of them once.
+
+    The first :data:`CHECK_IMAGES` are spread over the split.
 
     Raises:
         DataError: there are none.
@@ -137,8 +156,10 @@ def images_to_check(options: ExportOptions) -> list[np.ndarray]:
     if not entries:
         raise DataError(f'{split.title} has no images to check the export on')
     step = max(len(entries) // CHECK_IMAGES, 1)
-    images = [read_image(split.image_path(entry)) for entry in entries[::step][:CHECK_IMAGES]]
-    return [image[: max(image.shape[0] * 2 // 3, 1)] if i % 2 else image for i, image in enumerate(images)]
+    first = range(0, len(entries), step)[:CHECK_IMAGES]
+    for i, number in enumerate((*first, *(n for n in range(len(entries)) if n not in first))):
+        image = read_image(split.image_path(entries[number]))
+        yield image[: max(image.shape[0] * 2 // 3, 1)] if i % 2 else image
 
 
 def _target(options: ExportOptions) -> tuple[Path, Path]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
 from mmcnn.inference.detections import Detections
 
+#: An output of PyTorch and of a file.
+Pair = tuple[np.ndarray, np.ndarray]
 #: Detections from this score on are looked at by themselves.
 SURE = 0.25
 
@@ -40,6 +42,35 @@ class Tolerance:
             and matches.more <= (1 - self.every) * matches.every
         )
 
+    def undecided(self, matches: Matches) -> bool:
+        """Whether one detection alone is missed, and that of so few that none may be: of more of them one might."""
+        if self.allows(matches):
+            return False
+        levels = (
+            (matches.sure, matches.found_sure, matches.more_sure, self.sure),
+            (matches.every, matches.found, matches.more, self.every),
+        )
+        missed = [(count, max(count - found, more), share) for count, found, more, share in levels]
+        return all(
+            each == 0 or (each == 1 and share < 1 and count < self.enough(share)) for count, each, share in missed
+        )
+
+    @staticmethod
+    def enough(share: float) -> int:
+        """Of how many detections one may be missed where this share has to be found."""
+        return round(1 / (1 - share))
+
+    def alike(self, boxes: Pair, scores: Pair) -> float:
+        """The share of the boxes of two sides that are the same, with their scores.
+
+        Args:
+            boxes: (N, B, 4) xyxy pixels of the input, of PyTorch and of a file.
+            scores: (N, B, C) of both.
+        """
+        most = np.maximum(self.box, self.side * (boxes[0][..., 2:] - boxes[0][..., :2]).max(-1))
+        same = (np.abs(boxes[0] - boxes[1]).max(-1) <= most) & (np.abs(scores[0] - scores[1]).max(-1) <= self.score)
+        return float(same.mean())
+
 
 #: By precision. Those of float16 were found on detectors trained on bccd and cards at 160 to 320 px: 99 % of the boxes
 #: within 0.2 px and of the scores within 0.001, and under 1 % of the detections others, since a rounding decides which
@@ -62,6 +93,8 @@ class Matches:
         sure, found_sure, more_sure: from :data:`SURE` on.
         every, found, more: at any score.
         box: largest difference in pixels of those that were found. score: the same of scores.
+        aside: detections of PyTorch that are there by chance, and do not count; see :func:`match`.
+        images: on how many.
     """
 
     sure: int
@@ -72,13 +105,25 @@ class Matches:
     more: int
     box: float
     score: float
+    aside: int = 0
+    images: int = 0
 
     def __str__(self) -> str:
         more = f', and {self.more:,} are in the file only' if self.more else ''
+        aside = f'; {self.aside:,} as low as the threshold or the last of an image do not count' if self.aside else ''
         return (
             f'{self.found_sure:,} of {self.sure:,} detections from {SURE} on and {self.found:,} of {self.every:,} in '
-            f'all are the same{more}; largest difference of a box {self.box:.2g} px, of a score {self.score:.2g}'
+            f'all are the same{more}{aside}; largest difference of a box {self.box:.2g} px, of a score {self.score:.2g}'
         )
+
+    def __add__(self, other: Matches) -> Matches:
+        """Those of more images."""
+        sums = {
+            each.name: getattr(self, each.name) + getattr(other, each.name)
+            for each in fields(self)
+            if each.name not in ('box', 'score')
+        }
+        return Matches(**sums, box=max(self.box, other.box), score=max(self.score, other.score))
 
     def worse(self, other: Matches) -> Matches:
         """The worse numbers of two comparisons of the same detections of PyTorch."""
@@ -110,6 +155,7 @@ def match(
         score_thr: lowest score.
         max_per_img: most detections of an image.
     """
+    aside = 0
     counts, largest = np.zeros((2, 3), int), np.zeros(2)  # rows: at any score, sure; columns: theirs, found, more
     for wanted, got, scale in zip(theirs, ours, scales, strict=True):
         full = len(wanted) >= max_per_img
@@ -117,6 +163,7 @@ def match(
         free = np.ones(len(got), bool)
         for box, score, label in zip(wanted.boxes, wanted.scores, wanted.labels, strict=True):
             if score <= least:
+                aside += 1
                 continue
             rows = np.array([True, score >= SURE])
             counts[rows, 0] += 1
@@ -135,4 +182,4 @@ def match(
         more = got.scores[free & (got.scores > least + tolerance.score)]
         counts[:, 2] += len(more), (more >= SURE).sum()
     (every, found, more), (sure, found_sure, more_sure) = counts.tolist()
-    return Matches(sure, found_sure, more_sure, every, found, more, *largest.tolist())
+    return Matches(sure, found_sure, more_sure, every, found, more, *largest.tolist(), aside, len(theirs))

@@ -79,9 +79,12 @@ class ExportOptions(SplitOptions, ModelOptions):
         str | Path | None,
         Option('folder of a data set, whose validation images the check and int8 use (default: drawn images)', 'PATH'),
     ] = None
-    max_loss: Annotated[float, Option('AP that int8 may cost at most (default: 0.01)', 'AP', minimum=0, maximum=1)] = (
-        0.01
-    )
+    max_loss: Annotated[
+        float,
+        Option(
+            'AP that int8, or fp16 with other detections, may cost at most (default: 0.01)', 'AP', minimum=0, maximum=1
+        ),
+    ] = 0.01
     score_thr: Annotated[
         float | None,
         Option('lowest score that form nms gives (default: that of the config)', 'S', minimum=0, maximum=1),

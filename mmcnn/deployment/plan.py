@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from mmcnn.deployment.deformable import has_deform_conv, with_exportable_deform_conv
-from mmcnn.deployment.detectors import set_score_thr
+from mmcnn.deployment.detectors import padding, set_score_thr
 from mmcnn.deployment.faster_rcnn import ExportableFasterRCNN
 from mmcnn.deployment.forms import Decoded, Logits, Maps, Normalised, with_rational_mish, with_zeros_that_count
 from mmcnn.deployment.networks import Exportable
@@ -66,13 +66,7 @@ class Plan:
     @property
     def padding(self) -> list[str]:
         """That images are padded otherwise than in PyTorch's test, if they are: a sentence."""
-        fit = self.fit
-        if fit is None or fit.canvas is None or fit.stride is None:
-            return []
-        return [
-            f'every image is padded to {fit.canvas[0]} x {fit.canvas[1]} px, and in a test by PyTorch only to the next '
-            f'multiple of {fit.stride}: results of images of another shape differ a little; dynamic=all pads as PyTorch'
-        ]
+        return [] if self.fit is None else padding(self.fit, self.found.config)
 
     @property
     def batch(self) -> int | None:

@@ -147,7 +147,7 @@ class StepGuard:
 
     def _finite(self, gradients: list[Tensor]) -> bool:
         scaler = getattr(self.wrapper, 'loss_scaler', None)
-        if scaler is None:
+        if scaler is None or not scaler.is_enabled():  # bf16 has one that does nothing
             # The largest entry: the square of a large gradient may be infinite.
             finite = torch.nn.utils.get_total_norm(gradients, norm_type=float('inf')).isfinite()
             if not self._unseen:

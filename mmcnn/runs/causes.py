@@ -12,6 +12,9 @@ from mmcnn.engine.data_workers import forget_deaths, worker_death
 from mmcnn.errors import MmcnnError, StoppedError, TrainingError
 from mmcnn.runs.determinism import REFUSED
 
+#: Where the errors of torch.compile are defined.
+COMPILERS = ('torch._dynamo', 'torch._inductor')
+
 
 @contextlib.contextmanager
 def terminated() -> Iterator[None]:
@@ -53,6 +56,11 @@ def known_causes() -> Iterator[None]:
             raise interrupt from None
         if death := worker_death(error):
             raise TrainingError(death) from error
+        if type(error).__module__.startswith(COMPILERS):
+            raise TrainingError(
+                f'performance.compile: torch.compile has failed: {str(error).strip().splitlines()[0]}; a compiler of '
+                'this machine does not do what PyTorch needs of it: leave --compile out'
+            ) from error
         if isinstance(error, RuntimeError) and REFUSED in str(error):
             operator = str(error).partition(' ')[0]
             raise TrainingError(

@@ -25,7 +25,7 @@ from mmcnn.datasets.folders.shapes import CLASSES_DONE, make_shape_classes, make
 from mmcnn.errors import DataError, UsageError
 from mmcnn.models.wiring import set_num_classes
 from mmcnn.runs.classes_of_data import choice_of, other_classes, shown_classes, trained_classes
-from mmcnn.runs.data_sets import inner_dataset, read_as_coco, single_dataset
+from mmcnn.runs.data_sets import inner_dataset, measure_as_coco, read_as_coco, single_dataset
 from mmcnn.runs.drawn_split import draw_for, other_images, record_draw
 from mmcnn.runs.masks import check_masks
 
@@ -132,7 +132,8 @@ def _detector_folder(
             dataset.update(data_root=str(folder.root), ann_file=ann_file, data_prefix=dict(img=prefix))
     evaluated = tuple(names_of(classes, trained, 'the checkpoint')) if classes is not None and trained else ()
     for evaluator in ('val_evaluator', 'test_evaluator') if 'val' in folder.files else ():
-        for _, metric in metrics_of(cfg, evaluator):
+        for where, metric in metrics_of(cfg, evaluator):
+            measure_as_coco(where, metric, say)
             known = takes(METRICS.get(metric.get('type'))) or ()
             if 'ann_file' in metric or 'ann_file' in known:
                 metric.ann_file = str(folder.root / folder.files['val'][0])

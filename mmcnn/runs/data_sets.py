@@ -7,6 +7,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 from mmengine.dataset import ClassBalancedDataset
 
+from mmcnn.config.load import dicts_in
 from mmcnn.config.parts import inner_datasets, loaders_of
 from mmcnn.config.variables import Say
 from mmcnn.errors import UsageError
@@ -67,6 +68,23 @@ def read_as_coco(name: str, dataset: ConfigDict, say: Say) -> None:
         kept = {key: dataset[key] for key in ('pipeline', 'test_mode', 'filter_cfg', 'backend_args') if key in dataset}
         dataset.clear()
         dataset.update(type='CocoDataset', **kept)
+        for step in dicts_in(dataset):
+            if 'image_level_labels' in (step.get('meta_keys') or ()):  # OpenImages has classes of whole images, too
+                step['meta_keys'] = tuple(key for key in step['meta_keys'] if key != 'image_level_labels')
+
+
+def measure_as_coco(where: str, metric: Any, say: Say) -> None:
+    """Makes OpenImages' metric COCO's, in place: it asks for the hierarchy of classes of that data set."""
+    from mmdet.evaluation import OpenImagesMetric
+    from mmdet.registry import METRICS
+
+    kind = metric.get('type')
+    kind = METRICS.get(kind) if isinstance(kind, str) else kind
+    if isinstance(kind, type) and issubclass(kind, OpenImagesMetric):
+        say(f'note: {where}: data= is measured by CocoMetric, in place of {kind.__name__}, which needs a hierarchy of '
+            'classes')  # fmt: skip
+        metric.clear()
+        metric.update(type='CocoMetric', metric='bbox')
 
 
 def _kind(dataset: dict) -> Any:

@@ -57,7 +57,8 @@ def test_resume_takes_a_file_or_none(read):
     [
         ('x', False),
         ('x --amp', True),
-        ('--amp x', 'auto'),
+        ('--amp x', True),
+        ('x --amp auto', True),
         ('--amp bf16 x', 'bf16'),
         ('x --amp=fp16', 'fp16'),
         ('--amp --seed 3 x', True),

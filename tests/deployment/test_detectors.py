@@ -1,5 +1,6 @@
 """What the config of a detector says of its post-processing, and what of it is refused since a file would not do it."""
 
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from mmdet.models.dense_heads import YOLOV3Head
 from mmengine.config import ConfigDict
 
+from mmcnn.deployment.check import _compare_fit
 from mmcnn.deployment.detectors import test_cfg_of as cfg_of
 from mmcnn.deployment.networks import exportable
 from mmcnn.deployment.options import ExportOptions
@@ -92,3 +94,26 @@ def test_a_score_of_a_single_stage_detector(source):
     assert plan.metadata().test_cfg['score_thr'] == plan.module.inner.nms.settings.score_thr == 0.0005
     head = plan.found.network.bbox_head
     assert head.test_cfg['score_thr'] == (0.0005 if isinstance(head, YOLOHead) else 0.05)
+
+
+@pytest.mark.parametrize(
+    ('divisor', 'dynamic', 'stride', 'said'),
+    [
+        (32, 'all', 32, None),
+        (1, 'all', 32, 'multiple of 32, which a file needs, and in a test by PyTorch not at all .pad_size_divisor=1.'),
+        (48, 'all', 96, 'multiple of 96, which a file needs, and in a test by PyTorch only to the next multiple of 48'),
+        (1, 'none', 32, 'padded to 64 x 64 px, and in a test by PyTorch not at all: .* differ a little$'),
+        (32, 'none', 32, 'only to the next multiple of 32: .* differ a little; dynamic=all pads as PyTorch$'),
+    ],
+)
+def test_padding_that_is_not_pytorchs_is_said(divisor, dynamic, stride, said):
+    options = {**NARROW, 'model.data_preprocessor.pad_size_divisor': divisor}
+    options = dict(source='faster_rcnn_vgg16', cfg_options=options, classes='a,b,c', dynamic=dynamic)
+    options = ExportOptions(**options, img_size=None if dynamic == 'all' else 64)
+    plan = plan_export(exportable(options, lambda line: None), options)
+    assert plan.found.fit.stride == stride
+    assert len(plan.padding) == (said is not None)
+    assert all(re.search(said, sentence) for sentence in plan.padding)
+    images = [np.random.default_rng(0).integers(0, 256, (50, 71, 3), np.uint8)]
+    _compare_fit(plan, images)  # what the file is given is what the pipeline gives, up to that
+    assert plan.found.network.data_preprocessor.pad_size_divisor == divisor

@@ -18,6 +18,7 @@ import torch
 import mmcnn
 from mmcnn.datasets.folders.shapes import make_shapes
 from mmcnn.deployment import accuracy, export, quantize
+from mmcnn.deployment.check import Checked
 from mmcnn.deployment.files import check_packages, write
 from mmcnn.deployment.forms import RationalMish
 from mmcnn.deployment.half import in_half
@@ -210,7 +211,7 @@ def test_what_costs_too_much_is_not_there(after, most, ap, scenes, weights, tmp_
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(export, 'write', lambda plan, path, metadata: path.write_bytes(b'file'))
     monkeypatch.setattr(export, 'quantize', lambda *args: None)
-    monkeypatch.setattr(export, 'check_export', lambda *args: None)
+    monkeypatch.setattr(export, 'check_export', lambda *args: Checked('', 1.0))
     monkeypatch.setattr(accuracy, 'Detector', lambda path, score_thr: type('Found', (), dict(find=None)))
     ap(0.5, after)
     options = ExportOptions(**SMALL, weights=weights, data=scenes, precision='int8', max_loss=most)
@@ -222,6 +223,34 @@ def test_what_costs_too_much_is_not_there(after, most, ap, scenes, weights, tmp_
         ExportOptions(**SMALL, weights=weights, data=scenes, precision='int8'), lambda line: None
     )
     assert result.accuracy.loss == pytest.approx(0.005) and result.path.is_file()
+
+
+@pytest.mark.parametrize(
+    ('values', 'ends'),
+    [
+        ((0.5, 0.495), None),
+        ((0.5, 0.48), 'precision=fp16 costs 0.0200 AP .*'),
+        (
+            (0.005,),
+            'one is missed; AP, which would decide, cannot be measured: not checked: AP by PyTorch is 0.0050 .*',
+        ),
+    ],
+)
+def test_detections_in_half_that_are_others_are_weighed_by_ap(values, ends, ap, scenes, weights, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(export, 'write', lambda plan, path, metadata: path.write_bytes(b'file'))
+    monkeypatch.setattr(export, 'check_export', lambda *args: Checked('', 1.0, failure='one is missed'))
+    monkeypatch.setattr(accuracy, 'Detector', lambda path, score_thr: type('Found', (), dict(find=None)))
+    ap(*values)
+    said, options = [], ExportOptions(**SMALL, weights=weights, data=scenes, precision='fp16')
+    if ends is None:
+        result = export.run_export(options, said.append)
+        assert (result.accuracy.before, result.accuracy.after) == values and result.path.is_file()
+    else:
+        with pytest.raises(ExportError, match=f'^{ends}$'):
+            export.run_export(options, said.append)
+        assert list(tmp_path.iterdir()) == []
+    assert 'note: one is missed; AP on the images of data decides' in said
 
 
 @pytest.mark.parametrize('before', [0.0, 0.01, float('nan')])

@@ -145,7 +145,7 @@ def test_a_folder_is_there_once_it_was_checked(kind, fails, package, tmp_path, m
     (tmp_path / 'new').mkdir()
     monkeypatch.setattr(export, 'write', write)
     monkeypatch.setattr(export, 'check_export', check)
-    monkeypatch.setattr(export, 'images_to_check', lambda options: [np.zeros((64, 64, 3), np.uint8)])
+    monkeypatch.setattr(export, 'images_to_check', lambda options: iter([np.zeros((64, 64, 3), np.uint8)]))
     ours = dict(web=place, ort_web=package) if kind == 'web' else dict(triton=place)
     options = ExportOptions(source='yolov4_cspdarknet53_narrow', form='nms', img_size=64, **ours)
     if fails:

@@ -1,6 +1,7 @@
 """The guard against plain PyTorch: the steps that are left are those of the good micro-batches alone."""
 
 import os
+import warnings
 from types import SimpleNamespace
 
 import pytest
@@ -124,7 +125,7 @@ def test_stopping_makes_no_step(what):
 def test_overflows_under_amp_are_counted_in_a_row():
     _, _, guard = make()
     scales = iter([])
-    guard.wrapper.loss_scaler = SimpleNamespace(get_scale=lambda: next(scales))
+    guard.wrapper.loss_scaler = SimpleNamespace(get_scale=lambda: next(scales), is_enabled=lambda: True)
     bad = [torch.tensor(float('inf'))]
     falling = [2.0**-i for i in range(MAX_OVERFLOWS + 1)]
     scales = iter([*falling[:MAX_OVERFLOWS], *falling])
@@ -147,6 +148,24 @@ def test_an_overflow_under_amp_is_the_scalers_business(monkeypatch):
     assert_equal(state(model, wrapper), before)
     guard.update_params(loss_of(model, 1) * float('inf'))
     assert guard.refused == 'loss'
+    assert_equal(state(model, wrapper), before)
+
+
+def test_bf16_without_a_scale_is_guarded_as_float32_is(monkeypatch):
+    monkeypatch.setattr(amp_optimizer_wrapper, 'is_cuda_available', lambda: True)
+    model, _, _ = make()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # the scaler is told that there is no CUDA
+        wrapper = amp_optimizer_wrapper.AmpOptimWrapper(
+            optimizer=optimizer, dtype='bfloat16', loss_scale=dict(enabled=False)
+        )
+    guard = StepGuard(wrapper)
+    guard.update_params(loss_of(model, 0))
+    before = state(model, wrapper)
+    model.weight.register_hook(lambda gradient: gradient * float('inf'))
+    guard.update_params(loss_of(model, 1))
+    assert (guard.refused, guard.stepped) == ('gradient', False)
     assert_equal(state(model, wrapper), before)
 
 

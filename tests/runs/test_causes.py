@@ -81,3 +81,10 @@ def test_an_error_on_purpose_after_ctrl_c_keeps_its_message():
 
     with pytest.raises(StoppedError, match='the last one is whole'), known_causes():
         leave()
+
+
+def test_a_compiler_that_fails_is_one_sentence():
+    error = type('InductorError', (RuntimeError,), {'__module__': 'torch._inductor.exc'})
+    said = r'^performance\.compile: torch\.compile has failed: CppCompileError: C\+\+ compile error; .*--compile out$'
+    with pytest.raises(TrainingError, match=said), known_causes():
+        raise error('CppCompileError: C++ compile error\n\nCommand:\ng++ ...')

@@ -8,7 +8,8 @@ import mmcnn  # noqa: F401  registers the data sets
 from mmcnn.config.load import load_config
 from mmcnn.errors import UsageError
 from mmcnn.registry import DATASETS
-from mmcnn.runs.data_sets import check_balanced
+from mmcnn.runs.data import set_data
+from mmcnn.runs.data_sets import check_balanced, measure_as_coco
 from mmcnn.runs.options import TrainOptions
 from mmcnn.runs.prepare import prepare
 from mmcnn.runs.process_state import kept_process_state
@@ -27,6 +28,25 @@ def balanced(dataset, kind='ClassBalancedDataset'):
 
 def two(*datasets):
     return dict(type='ConcatDataset', datasets=list(datasets))
+
+
+def test_openimages_is_replaced_with_its_metric(shapes, tmp_path):
+    """Neither hierarchy nor classes of whole images are in a folder."""
+    cfg = load_config('mmdet::openimages/retinanet_r50_fpn_32xb2-1x_openimages', say=lambda line: None)
+    said = []
+    folder = set_data(cfg, shapes, say=said.append)
+    assert 'note: val_dataloader: data= is read by CocoDataset, in place of OpenImagesDataset' in said
+    words = 'data= is measured by CocoMetric, in place of OpenImagesMetric, which needs a hierarchy of classes'
+    assert f'note: val_evaluator: {words}' in said
+    assert cfg.val_evaluator == dict(type='CocoMetric', metric='bbox', ann_file=str(folder.root / 'val.json'))
+    dataset = DATASETS.build(dict(cfg.val_dataloader.dataset, _scope_='mmdet'))
+    assert dataset[0]['data_samples'].img_shape and cfg.model.bbox_head.num_classes == 3
+
+
+def test_other_metrics_stay():
+    metric = dict(type='VOCMetric', metric='mAP')
+    measure_as_coco('val_evaluator', metric, print)
+    assert metric == dict(type='VOCMetric', metric='mAP')
 
 
 @pytest.mark.parametrize('kind', ['ClassBalancedDataset', ClassBalancedDataset])

@@ -39,6 +39,7 @@ def measure(circumstances: Circumstances, timer: Timer, report: Report, *, recip
         report: takes the values, by precision and batch.
         recipe: a detector's key of :data:`~.recipes.RECIPES`.
     """
+    timer = circumstances.timer_of_speed(timer)
     batches = TINY_BATCHES if circumstances.tiny else BATCHES
     detector = _detector(circumstances, recipe)
     width, height = PHOTOGRAPH

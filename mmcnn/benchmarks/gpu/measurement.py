@@ -9,6 +9,8 @@ from typing import Any
 
 #: Takes values of a measurement as soon as they are known.
 Report = Callable[..., None]
+#: Seconds at most of a measurement of speed in the tiny form.
+TINY_SECONDS = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +36,10 @@ class Circumstances:
     cache_gb: float = 0.0
     batch_size: int | None = None
     memory: int = 0
+
+    def timer_of_speed(self, timer: Timer) -> Timer:
+        """Of a measurement that takes all that it may have. In the tiny form, whose speeds say nothing, it has little."""
+        return Timer(min(timer.left(), TINY_SECONDS)) if self.tiny else timer
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -59,6 +59,7 @@ def measure(
     chosen = RECIPES[recipe]
     options: dict[str, Any] = {'train_dataloader.dataset.device_augmentation': True} if on_device else {}
     batch_size = batch_size_of(chosen, circumstances)
+    timer = circumstances.timer_of_speed(timer)
     report(size=chosen.size, note=chosen.note, workers=circumstances.workers)
 
     def prepared(model: nn.Module) -> None:

@@ -10,7 +10,9 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor
 
+from mmcnn.compat.private_names import BatchNorm
 from mmcnn.errors import DependencyError, MissingLevelError, UsageError
+from mmcnn.models.layers.checkpointing import checkpointed
 from mmcnn.nearest import nearest
 from mmcnn.registry import MODELS
 
@@ -29,6 +31,7 @@ class TimmBackbone(BaseModule):
         out_indices: levels to return, fine to coarse; level i has stride 2**i. None: those of 2 to 5 that there are.
         pretrained: timm's own weights, which timm downloads.
         in_channels: channels of the image.
+        with_cp: keeps only the inputs of the blocks in training and computes the rest again for the gradient.
         **kwargs: further arguments of ``timm.create_model``.
 
     Attributes:
@@ -45,6 +48,7 @@ class TimmBackbone(BaseModule):
         out_indices: Sequence[int] | None = None,
         pretrained: bool = False,
         in_channels: int = 3,
+        with_cp: bool = False,
         init_cfg: dict | None = None,
         **kwargs: Any,
     ) -> None:
@@ -84,7 +88,30 @@ class TimmBackbone(BaseModule):
         self.model = timm.create_model(
             model, features_only=True, out_indices=chosen, pretrained=pretrained, in_chans=in_channels, **kwargs
         )
+        self.with_cp = with_cp
+        if with_cp and not hasattr(self.model, 'return_layers'):
+            self._checkpoint_by_timm(model)
+
+    def _checkpoint_by_timm(self, name: str) -> None:
+        """Where timm does not call the blocks one after the other; its way counts a batch twice in BatchNorm."""
+        if any(isinstance(each, BatchNorm) for each in self.modules()):
+            raise UsageError(
+                f"with_cp=True: timm's '{name}' has BatchNorm in blocks that only timm itself can compute again, and "
+                'each batch would count twice in their statistics'
+            )
+        if not hasattr(self.model, 'set_grad_checkpointing'):
+            raise UsageError(f"with_cp=True: timm's '{name}' cannot compute its blocks again for the gradient")
+        self.model.set_grad_checkpointing(True)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Image (N, in_channels, H, W) to the maps of ``out_indices``."""
-        return tuple(self.model(x))
+        layers = getattr(self.model, 'return_layers', None)
+        if layers is None or not (self.with_cp and self.training and torch.is_grad_enabled()):
+            return tuple(self.model(x))
+        maps = []
+        for name, module in self.model.items():
+            # An activation in place would change the input that is kept.
+            x = module(x) if getattr(module, 'inplace', False) else checkpointed(module, x)
+            if name in layers:
+                maps.append(x)
+        return tuple(maps)

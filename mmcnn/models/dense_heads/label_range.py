@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mmcnn.models.task_modules import host_device
+
 _NOT_YET = -1  # in the place where a device will write 0 or 1
 
 
@@ -33,7 +35,7 @@ class LabelRange:
         if not len(labels):
             return
         extremes = torch.stack(labels.aminmax())
-        if labels.device.type == 'cpu':
+        if host_device.selects_freely(labels):
             self._refuse_beyond(*extremes.tolist())
             return
         wrong = (extremes[0] < 0) | (extremes[1] >= self.num_classes)

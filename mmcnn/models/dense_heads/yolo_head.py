@@ -12,8 +12,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmcnn.models.layers import ConvNormAct
-from mmcnn.models.task_modules import LevelOutput
-from mmcnn.models.task_modules.host_device import copied
+from mmcnn.models.task_modules import LevelOutput, host_device
 from mmcnn.ops import nms_of_images
 from mmcnn.registry import MODELS, TASK_UTILS
 
@@ -136,7 +135,9 @@ class YOLOHead(BaseDenseHead):
         sizes = [output.maps.shape[2:4] for output in outputs]
         counts = [len(instances) for instances in batch_gt_instances]
         boxes = _centred(torch.cat([instances.bboxes for instances in batch_gt_instances]).to(outputs[0].maps))
-        image = copied([i for i, count in enumerate(counts) for _ in range(count)], like=labels, dtype=torch.long)
+        image = host_device.copied(
+            [i for i, count in enumerate(counts) for _ in range(count)], like=labels, dtype=torch.long
+        )
         anchors = [output.anchors for output in outputs]
         targets = self.assigner.assign(boxes, labels, image, anchors, self.strides, sizes)
         return self.criterion(outputs, targets, boxes.split(counts))
@@ -163,24 +164,16 @@ class YOLOHead(BaseDenseHead):
             for each image ``bboxes`` (K, 4) xyxy pixels, clipped to the image, ``scores`` (K,) and ``labels`` (K,).
         """
         test_cfg = {**self.test_cfg, **(cfg or {})}
-        boxes, scores, labels, counts = self._candidates(*self.decode(logits), test_cfg)
-        if with_nms:
-            settings = test_cfg['nms']
-            kept = nms_of_images(
-                boxes,
-                scores,
-                labels,
-                counts,
-                settings['iou_threshold'],
-                kind=settings.get('type', 'iou'),
-                max_keep=test_cfg['max_per_img'],
-            )
-            counts = [len(each) for each in kept]
-            kept = torch.cat(kept)
-            boxes, scores, labels = boxes[kept], scores[kept], labels[kept]
+        boxes, scores = self.decode(logits)
+        # The CPU has one image after the other in its cache; a GPU is waited for once for all of them.
+        at_once = 1 if host_device.selects_freely(boxes) else len(boxes)
+        parts = zip(boxes.split(at_once), scores.split(at_once), strict=True)
+        found = [self._detections(*part, test_cfg, with_nms) for part in parts]
+        boxes, scores, labels = (torch.cat(each) for each in zip(*(tensors for *tensors, _ in found), strict=True))
+        counts = [count for *_, each in found for count in each]
         boxes = placed(boxes, counts, batch_img_metas, rescale)
-        found = zip(boxes.split(counts), scores.split(counts), labels.split(counts), strict=True)
-        return [InstanceData(bboxes=b, scores=s, labels=c) for b, s, c in found]
+        of_images = zip(boxes.split(counts), scores.split(counts), labels.split(counts), strict=True)
+        return [InstanceData(bboxes=b, scores=s, labels=c) for b, s, c in of_images]
 
     def decode(self, logits: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """All boxes of a batch, whatever their scores.
@@ -202,13 +195,28 @@ class YOLOHead(BaseDenseHead):
         outputs = []
         # In float32 also under AMP: squares, exponentials and IoU do not fit float16.
         precision = torch.promote_types(logits[0].dtype, torch.float32)
-        every = copied([anchor for level in self.anchors for anchor in level], like=logits[0], dtype=precision)
+        every = host_device.copied(
+            [anchor for level in self.anchors for anchor in level], like=logits[0], dtype=precision
+        )
         parts = every.split([*map(len, self.anchors)])
         for level, (maps, anchors, stride) in enumerate(zip(logits, parts, self.strides, strict=True)):
             n, _, height, width = maps.shape
             maps = maps.to(every.dtype).view(n, len(anchors), -1, height, width).permute(0, 1, 3, 4, 2)
             outputs.append(LevelOutput(maps, anchors, stride, level, self.bbox_coder))
         return outputs
+
+    def _detections(
+        self, boxes: Tensor, scores: Tensor, test_cfg: dict, with_nms: bool
+    ) -> tuple[Tensor, Tensor, Tensor, list[int]]:
+        """What :meth:`_candidates` gives, behind NMS."""
+        boxes, scores, labels, counts = self._candidates(boxes, scores, test_cfg)
+        if not with_nms:
+            return boxes, scores, labels, counts
+        nms = test_cfg['nms']
+        settings = dict(kind=nms.get('type', 'iou'), max_keep=test_cfg['max_per_img'])
+        kept = nms_of_images(boxes, scores, labels, counts, nms['iou_threshold'], **settings)
+        every = torch.cat(kept)
+        return boxes[every], scores[every], labels[every], [len(each) for each in kept]
 
     @staticmethod
     def _candidates(boxes: Tensor, scores: Tensor, test_cfg: dict) -> tuple[Tensor, Tensor, Tensor, list[int]]:

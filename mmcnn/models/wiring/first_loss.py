@@ -29,7 +29,7 @@ from torch import nn
 from mmcnn.compat.private_names import put_instances, taken_instances
 from mmcnn.engine.random_state import kept_random_state
 from mmcnn.errors import UsageError
-from mmcnn.models.wiring.proving import SIDES, is_misfit
+from mmcnn.models.wiring.proving import SIDES, first_line, is_misfit
 from mmcnn.models.wiring.slots import one_size
 
 #: Two: BatchNorm of a map of one place needs more values than one.
@@ -74,7 +74,7 @@ def prove_loss(model: dict, given: Given) -> list[str]:
                 found = error
     # The semantic map is drawn by what a pipeline says of it; a transform of the user's own may make another of it.
     if is_misfit(found) and given.semantic_stride is None:
-        raise UsageError(f'the loss of the model breaks off at the first step: {_line(found)}') from found
+        raise UsageError(f'the loss of the model breaks off at the first step: {first_line(found)}') from found
     return [_unproven(found)]
 
 
@@ -153,9 +153,4 @@ def _quiet() -> Iterator[None]:
 
 
 def _unproven(error: Exception) -> str:
-    return f'not proven before the first step: the loss ({type(error).__name__}: {_line(error)})'
-
-
-def _line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return f'not proven before the first step: the loss ({type(error).__name__}: {first_line(error)})'

@@ -70,17 +70,21 @@ class _Found:
     """Where a forward broke off, and why."""
 
     def __init__(self, where: str, error: Exception) -> None:
-        lines = str(error).strip().splitlines()
-        self.where, self.message = where, lines[0] if lines else type(error).__name__
+        self.where, self.message = where, first_line(error)
         self.is_misfit = where == BUILDING or is_misfit(error)
 
 
 def is_misfit(error: Exception) -> bool:
     """Whether an error says that sizes do not fit, or that an operator is missing."""
-    first = (str(error).strip().splitlines() or [''])[0]
     return isinstance(error, RuntimeError | AssertionError | ValueError | IndexError) and any(
-        word in first for word in MISFITS
+        word in first_line(error) for word in MISFITS
     )
+
+
+def first_line(error: Exception) -> str:
+    """What an error says first, without the spaces of a text that its source breaks; else its type."""
+    lines = str(error).strip().splitlines()
+    return ' '.join(lines[0].split()) if lines else type(error).__name__
 
 
 def _runs(model: dict, device: str, mode: str, side: int) -> _Found | None:

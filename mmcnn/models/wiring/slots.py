@@ -26,7 +26,7 @@ PER_LEVEL_HEADS = ('YOLOHead', 'YOLOV3Head', 'DarknetYOLOV3Head', 'SSDHead')
 #: Heads that resize the maps before they use them: their ``strides`` are those of the resized ones.
 RESIZING_HEADS = ('SOLOHead',)
 #: Heads of a detector that take the finest map only.
-FINEST_MAP_HEADS = ('YOLACTSegmHead', 'YOLACTProtonet')
+FINEST_MAP_HEADS = ('YOLACTProtonet',)
 #: Generators whose strides are those of one size of image, ``input_size``, also where they are no powers of two.
 ONE_SIZE_GENERATORS = ('SSDAnchorGenerator',)
 #: RoI extractors that do not look at the maps of the neck: a semantic head's map has a width of its own.
@@ -38,7 +38,9 @@ MAP_HEADS = ('point_head', 'semantic_head', 'glbctx_head')
 #: Entries of a detector that are no heads.
 NOT_HEADS = ('backbone', 'neck', 'roi_head', 'data_preprocessor', 'train_cfg', 'test_cfg', 'init_cfg')
 #: Parts inside of a head that get the same maps as it.
-INNER_PARTS = ('stages', 'mask_feature_head')
+INNER_PARTS = ('stages',)
+#: Dicts inside of a head, without a type, whose ``in_channels`` are the width of its maps (CondInst, SOLOv2).
+INNER_SETTINGS = ('mask_feature_head',)
 
 
 class Slot(NamedTuple):
@@ -108,10 +110,13 @@ def _neck_slots(neck: dict, path: Path, maps: Maps, giver: str) -> Iterator[Slot
     if not _wants_list(neck, 'in_channels', default=True):
         # All maps have one width, or the neck goes on from the coarsest (YOLOF, CenterNet).
         channels = channels[-1]
+    outputs = neck.get('out_channels')
+    passes = is_a(neck, PASSING_NECKS) and is_list(outputs)
+    if passes and neck.get('in_channels') is None:
+        channels = type(outputs)(channels)  # SSDNeck compares the two, and no list is equal to a tuple
     yield Slot(path, 'in_channels', channels, giver)
-    if is_a(neck, PASSING_NECKS) and is_list(neck.get('out_channels')):
-        passed = [*maps.channels, *neck['out_channels'][len(maps.channels) :]]
-        yield Slot(path, 'out_channels', passed, giver)
+    if passes:
+        yield Slot(path, 'out_channels', [*maps.channels, *outputs[len(maps.channels) :]], giver)
 
 
 def _head_slots(head: dict, path: Path, maps: Maps, giver: str) -> Iterator[Slot | Levels]:
@@ -133,6 +138,9 @@ def _head_slots(head: dict, path: Path, maps: Maps, giver: str) -> Iterator[Slot
         yield Slot((*path, key), 'strides', list(maps.strides), giver)
         if head[key].get('base_sizes') is not None:  # one number a level in MMDetection's other generators
             yield Levels((*path, key), 'base_sizes', maps, giver)
+    for key in INNER_SETTINGS:
+        if isinstance(head.get(key), dict):
+            yield Slot((*path, key), 'in_channels', single(maps.channels, where, giver), giver)
     for key in INNER_PARTS:
         for inside, part in each(head, key):
             yield from _head_slots(part, (*path, *inside), maps, giver)

@@ -1,3 +1,4 @@
+import contextlib
 from types import SimpleNamespace
 
 import pytest
@@ -65,6 +66,7 @@ def runs(monkeypatch):
     monkeypatch.setattr(speed, 'complete_config', complete_config)
     monkeypatch.setattr(speed, '_for_measuring', lambda *args: None)
     monkeypatch.setattr(speed, 'Runner', Runner)
+    monkeypatch.setattr(speed, 'kept_process_state', contextlib.nullcontext)
     monkeypatch.setattr(speed, 'gc', SimpleNamespace(collect=lambda: None))
     return SimpleNamespace(asked=asked, fits=fits)
 

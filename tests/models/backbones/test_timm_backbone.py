@@ -1,3 +1,4 @@
+import copy
 import sys
 
 import pytest
@@ -43,6 +44,35 @@ def test_a_timm_that_cannot_be_imported_is_one_sentence(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(DependencyError, match=r"timm's, which cannot be imported here: operator torchvision::nms does"):
         MODELS.build(dict(type='mmcnn.TimmBackbone', model='resnet18'))
+
+
+@pytest.mark.parametrize('name', ['resnet18', 'regnety_002'])
+def test_blocks_that_are_computed_again_change_nothing_but_memory(name):
+    plain = MODELS.build(dict(type='mmcnn.TimmBackbone', model=name, out_indices=(2, 4))).train()
+    saving = copy.deepcopy(plain)
+    saving.with_cp = True
+    image, found = torch.randn(2, 3, 64, 64), {}
+    for each in (plain, saving):
+        kept = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda x, kept=kept: kept.append(x.nbytes) or x, lambda x: x):
+            maps = each(image)
+            found[each] = sum(kept)
+        sum(x.square().mean() for x in maps).backward()
+    for (key, a), (_, b) in zip(saving.named_parameters(), plain.named_parameters(), strict=True):
+        assert (a.grad is None) == (b.grad is None), key
+        if b.grad is not None:
+            torch.testing.assert_close(a.grad, b.grad, rtol=1e-5, atol=1e-6, msg=lambda text, key=key: f'{key}: {text}')
+    for key, value in plain.state_dict().items():  # each batch counts once
+        assert torch.equal(saving.state_dict()[key], value), key
+    assert found[saving] < 0.9 * found[plain]
+
+
+def test_blocks_that_timm_alone_can_compute_again():
+    arguments = dict(type='mmcnn.TimmBackbone', with_cp=True)
+    with torch.device('meta'):
+        with pytest.raises(ValueError, match=r"with_cp=True: timm's 'efficientnet_b0' has BatchNorm in blocks"):
+            MODELS.build(dict(arguments, model='efficientnet_b0', out_indices=(3, 4)))
+        assert MODELS.build(dict(arguments, model='resnet18')).with_cp
 
 
 @pytest.mark.parametrize(

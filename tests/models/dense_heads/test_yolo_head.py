@@ -1,12 +1,17 @@
+import copy
+import importlib
 import math
 
 import pytest
 import torch
+from mmengine.runner import get_state_dict
 from mmengine.structures import InstanceData
 
 import mmcnn
 from mmcnn.models.dense_heads import YOLOHead
-from mmcnn.models.task_modules import ShapeIoUAssigner
+from mmcnn.models.task_modules import ShapeIoUAssigner, host_device
+
+nms_module = importlib.import_module('mmcnn.ops.nms')
 
 V5 = [[(10, 13), (16, 30), (33, 23)], [(30, 61), (62, 45), (59, 119)], [(116, 90), (156, 198), (373, 326)]]
 
@@ -193,3 +198,51 @@ def test_errors(settings, words):
     arguments = dict(num_classes=3, in_channels=(8, 16, 32), anchors=V5, strides=(8, 16, 32))
     with pytest.raises(ValueError, match=words):
         YOLOHead(**{**arguments, **settings})
+
+
+def random_batch(images=3, size=(64, 96)):
+    torch.manual_seed(1)
+    maps = [torch.randn(images, 24, size[0] // s, size[1] // s) for s in (8, 16, 32)]
+    maps[0][1] = maps[1][1] = maps[2][1] = -20.0  # nothing is found there
+    return maps, [dict(img_shape=size, ori_shape=(50, 60 + i), scale_factor=(1.5, 1.2)) for i in range(images)]
+
+
+@pytest.mark.parametrize(
+    'cfg',
+    [
+        dict(score_thr=0.1),
+        dict(score_thr=0.1, nms_pre=50),
+        dict(multi_label=False, max_per_img=7),
+        dict(nms=dict(type='greedy_diou', iou_threshold=0.5)),
+        dict(with_nms=False),
+        dict(with_nms=False, nms_pre=50),
+    ],
+    ids=str,
+)
+def test_a_batch_on_a_gpu_is_predicted_as_on_the_cpu(cfg, monkeypatch):
+    maps, metas = random_batch()
+    with_nms = cfg.pop('with_nms', True)
+
+    def predicted():
+        found = head().predict_by_feat(maps, metas, cfg=cfg, rescale=True, with_nms=with_nms)
+        return [{key: value.tolist() for key, value in each.items()} for each in found]
+
+    expected = predicted()
+    assert [len(each['scores']) > 5 for each in expected] == [True, False, True]
+    calls = []
+    on_device = nms_module._on_device
+    monkeypatch.setattr(host_device, 'selects_freely', lambda tensor: False)
+    monkeypatch.setattr(nms_module, '_of_images', lambda *args: calls.append(0) or on_device(*args))
+    assert predicted() == expected and len(calls) == with_nms
+
+
+def test_wrong_labels_on_a_gpu_are_refused_before_a_checkpoint(monkeypatch):
+    monkeypatch.setattr(host_device, 'selects_freely', lambda tensor: False)
+    monkeypatch.setattr(torch.Tensor, 'pin_memory', lambda self: self)
+    it = torch.nn.Sequential(head(2))
+    losses = it[0].loss_by_feat(*it[0](features(1)), [objects([[8.0, 8.0, 30.0, 30.0]], [2])], [{}])
+    assert all(value.isfinite() for value in losses.values())
+    copied = copy.deepcopy(it)
+    assert get_state_dict(copied).keys() == copied.state_dict().keys()  # it has asked nothing
+    with pytest.raises(ValueError, match='labels from 2 to 2, but num_classes=2'):
+        get_state_dict(it)  # as checkpoints are written

@@ -1,7 +1,9 @@
+import math
+
 import pytest
 import torch
 
-from mmcnn.models.task_modules import RatioAssigner, ShapeIoUAssigner
+from mmcnn.models.task_modules import RatioAssigner, ShapeIoUAssigner, host_device
 
 V5 = [[(10, 13), (16, 30), (33, 23)], [(30, 61), (62, 45), (59, 119)], [(116, 90), (156, 198), (373, 326)]]
 V4 = [[(12, 16), (19, 36), (40, 28)], [(36, 75), (76, 55), (72, 146)], [(142, 110), (192, 243), (459, 401)]]
@@ -10,7 +12,7 @@ SIZES = ((80, 80), (40, 40), (20, 20))
 
 
 def assign(assigner, boxes, anchors, sizes=SIZES):
-    boxes = torch.tensor(boxes, dtype=torch.float64)
+    boxes = torch.tensor(boxes, dtype=torch.float64).view(-1, 4)
     anchors = [torch.tensor(level, dtype=torch.float64) for level in anchors]
     labels = torch.arange(len(boxes))
     return assigner.assign(boxes, labels, torch.zeros(len(boxes), dtype=torch.long), anchors, STRIDES, sizes)
@@ -109,3 +111,35 @@ def test_no_objects_and_who_is_whose(assigner):
         for image, label, box in zip(level.image.tolist(), level.labels.tolist(), level.boxes.tolist(), strict=True):
             assert (image, label, box) in [(1, 7, boxes[0].tolist()), (0, 3, boxes[1].tolist())]
     assert {label for level in levels for label in level.labels.tolist()} == {3, 7}
+
+
+@pytest.mark.parametrize(
+    'assigner',
+    [RatioAssigner(), RatioAssigner(offset=0.7), ShapeIoUAssigner()],
+    ids=['ratio', 'far neighbours', 'shape IoU'],
+)
+def test_fixed_shapes_have_the_same_positives_in_the_same_order(assigner, monkeypatch):
+    """What a GPU computes, which does not select: centres on borders of cells and of the image, shared slots."""
+    generator = torch.Generator().manual_seed(2)
+    boxes = torch.rand(60, 4, generator=generator, dtype=torch.float64) * 300
+    boxes[:20, :2] = (boxes[:20, :2] / 16).round() * 16
+    boxes[20:24, :2] = torch.tensor([[0, 0], [640, 640], [640, 0], [639.99, 3]])
+    boxes[40:50] = boxes[30:40]
+    boxes[50, 2:], boxes[51, 2:] = 0, math.nan
+    labels, image = torch.arange(60), torch.arange(60) % 4
+    anchors = [torch.tensor(level, dtype=torch.float64) for level in (V5[0], V5[1][:2], V5[2])]
+    given = boxes, labels, image, anchors, STRIDES, SIZES
+    selected = assigner.assign(*given)
+    monkeypatch.setattr(host_device, 'selects_freely', lambda tensor: False)
+    for level, fixed in zip(selected, assigner.assign(*given), strict=True):
+        assert len(fixed.valid) > len(level.image) == fixed.valid.sum() > 10 and level.valid is None
+        for name in ('image', 'anchor', 'row', 'column', 'boxes', 'labels'):
+            assert torch.equal(getattr(fixed, name)[fixed.valid].nan_to_num(), getattr(level, name).nan_to_num()), name
+        others = fixed.boxes[~fixed.valid]
+        assert others.isfinite().all() and (others[:, 2:] > 0).all()
+
+
+@pytest.mark.parametrize('assigner', [RatioAssigner(), ShapeIoUAssigner()], ids=lambda a: type(a).__name__)
+def test_fixed_shapes_without_objects(assigner, monkeypatch):
+    monkeypatch.setattr(host_device, 'selects_freely', lambda tensor: False)
+    assert [len(level.valid) for level in assign(assigner, [], V5)] == [0, 0, 0]

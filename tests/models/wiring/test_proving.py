@@ -62,6 +62,17 @@ def test_a_part_that_cannot_be_built_is_refused_before_the_run():
         prove(model)
 
 
+def test_a_package_that_is_missing_is_named_in_one_sentence(monkeypatch):
+    """As BoxInst says it, over two lines of its source."""
+    from mmdet.models.data_preprocessors import data_preprocessor
+
+    monkeypatch.setattr(data_preprocessor, 'skimage', None)
+    model = wire(retinanet(data_preprocessor=dict(type='BoxInstDataPreprocessor')))
+    words = r'the model does not run at its construction: skimage is not installed, please install it by: pip install '
+    with pytest.raises(UsageError, match=f'^{words}scikit-image$'):
+        prove(model)
+
+
 def test_what_is_not_understood_is_said(monkeypatch):
     from mmdet.models.dense_heads import RetinaHead
 
