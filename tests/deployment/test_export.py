@@ -16,19 +16,13 @@ from mmcnn.deployment.plan import plan_export
 from mmcnn.errors import CheckpointError, ExportError, StoppedError, UsageError
 from mmcnn.runtime import Detector
 from mmcnn.runtime.metadata import KEY, Metadata
+from tests.deployment.small_detectors import SMALL, TINY
 
 onnx = pytest.importorskip('onnx')
 pytest.importorskip('onnxscript')
 pytest.importorskip('onnxruntime')
 
-TINY = {
-    'model.backbone.widen_factor': 0.125,
-    'model.backbone.deepen_factor': 0.33,
-    'model.neck.widen_factor': 0.125,
-    'model.neck.deepen_factor': 0.33,
-    'model.bbox_head.num_classes': 3,
-}
-SMALL = dict(source='yolov5_n', classes='circle,square,triangle', img_size=96, cfg_options=TINY)
+OPTIONS = SMALL | dict(img_size=96)
 
 
 @pytest.fixture(scope='session')
@@ -46,7 +40,7 @@ def written(scenes, tmp_path_factory):
     """One small detector, exported once."""
     target = tmp_path_factory.mktemp('written') / 'tiny.onnx'
     said = []
-    result = export.run_export(ExportOptions(**SMALL, data=scenes, out=target), said.append)
+    result = export.run_export(ExportOptions(**OPTIONS, data=scenes, out=target), said.append)
     return result, said
 
 
@@ -93,7 +87,7 @@ def test_a_file_that_gives_something_else_is_not_there(scenes, tmp_path, monkeyp
     with pytest.raises(
         ExportError, match=r'the file does not give what PyTorch gives: 0\.00% of the boxes at 96 x 96 px'
     ):
-        export.run_export(ExportOptions(**SMALL, data=scenes), lambda line: None)
+        export.run_export(ExportOptions(**OPTIONS, data=scenes), lambda line: None)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -101,12 +95,12 @@ def test_a_file_that_gives_something_else_is_not_there(scenes, tmp_path, monkeyp
 def test_too_few_detections_are_no_check(scenes, tmp_path):
     never = {**TINY, 'model.test_cfg.score_thr': 0.999}
     with pytest.raises(ExportError, match='not checked: PyTorch has 0 detections on 6 images'):
-        export.run_export(ExportOptions(**{**SMALL, 'cfg_options': never}, data=scenes), lambda line: None)
+        export.run_export(ExportOptions(**{**OPTIONS, 'cfg_options': never}, data=scenes), lambda line: None)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_images_that_the_runner_would_make_otherwise(scenes):
-    options = ExportOptions(**{**SMALL, 'img_size': None}, data=scenes)
+    options = ExportOptions(**{**OPTIONS, 'img_size': None}, data=scenes)
     plan = plan_export(exportable(options, lambda line: None), options)
     images = list(export.images_to_check(options))
     assert len(images) == 6 and len({each.shape for each in images}) == 2
@@ -231,7 +225,7 @@ def test_weights_of_a_file_are_its_own(tmp_path):
     dict(to='openvino', form='nms'),
 ], ids=str)  # fmt: skip
 def test_every_form_is_checked(scenes, options):
-    result = export.run_export(ExportOptions(**{**SMALL, **options}, data=scenes), lambda line: None)
+    result = export.run_export(ExportOptions(**{**OPTIONS, **options}, data=scenes), lambda line: None)
     assert result.path.is_file() and (result.checked.matches or options.get('form') == 'raw' or 'to' in options)
 
 

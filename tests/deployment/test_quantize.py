@@ -29,19 +29,11 @@ from mmcnn.errors import DependencyError, ExportError, UsageError
 from mmcnn.runs.process_state import kept_process_state
 from mmcnn.runtime import Detector
 from mmcnn.runtime.metadata import KEY, Metadata
+from tests.deployment.small_detectors import SMALL
 
 onnx = pytest.importorskip('onnx')
 pytest.importorskip('onnxscript')
 pytest.importorskip('onnxruntime')
-
-TINY = {
-    'model.backbone.widen_factor': 0.125,
-    'model.backbone.deepen_factor': 0.33,
-    'model.neck.widen_factor': 0.125,
-    'model.neck.deepen_factor': 0.33,
-    'model.bbox_head.num_classes': 3,
-}
-SMALL = dict(source='yolov5_n', classes='circle,square,triangle', img_size=64, cfg_options=TINY)
 
 
 @pytest.fixture(scope='module')
@@ -95,12 +87,15 @@ def int8_file(scenes, weights, float_file, tmp_path_factory):
     return Quantized(path, plan.metadata(), said.getvalue(), list(temporary.iterdir()))
 
 
-def test_convolutions_are_in_8_bits_and_those_that_predict_in_float(int8_file):
+def test_convolutions_are_in_8_bits_and_the_first_and_those_that_predict_in_float(int8_file):
     nodes = onnx.load(int8_file.path).graph.node
     made_by = {output: node for node in nodes for output in node.output}
     kernels = [made_by.get(node.input[1]) for node in nodes if node.op_type == 'Conv']
     in_float = [node.input[1] for node in nodes if node.op_type == 'Conv' and node.input[1] not in made_by]
-    assert in_float == [f'inner.network.bbox_head.predictions.{i}.weight' for i in range(3)]
+    assert in_float == [
+        'inner.network.backbone.stem.conv.weight',
+        *(f'inner.network.bbox_head.predictions.{i}.weight' for i in range(3)),
+    ]
     values = {each.name: each for each in onnx.load(int8_file.path).graph.initializer}
     for each in filter(None, kernels):
         assert each.op_type == 'DequantizeLinear'
@@ -114,8 +109,15 @@ def test_silu_is_looked_up_and_decoding_is_not(int8_file):
     sigmoids = [node for node in nodes if node.op_type == 'Sigmoid']
     looked_up = [node for node in sigmoids if made_by[node.input[0]].op_type == 'DequantizeLinear']
     convolutions = sum(node.op_type == 'Conv' for node in nodes)
-    assert len(looked_up) == convolutions - 3
-    assert len(sigmoids) > len(looked_up)  # of the predictions
+    assert len(looked_up) == convolutions - 4
+    assert len(sigmoids) > len(looked_up) + 1  # of the first convolution, and of the predictions
+
+
+@pytest.mark.parametrize(('kernel', 'groups', 'channels'), [((16, 3, 6, 6), 1, 3), ((8, 1, 3, 3), 8, 8)])
+def test_channels_of_a_map(kernel, groups, channels):
+    """Kernels of a depthwise convolution have one each."""
+    attributes = dict(group=groups) if groups > 1 else {}
+    assert quantize._channels(onnx.helper.make_node('Conv', ['x', 'w'], ['y'], **attributes), kernel) == channels
 
 
 def test_metadata_are_kept_and_nothing_is_left_behind(int8_file):

@@ -10,14 +10,7 @@ from mmcnn.deployment.plan import plan_export
 from mmcnn.deployment.random_weights import spread
 from mmcnn.deployment.reference import reference
 from mmcnn.deployment.rounding import in_double, no_worse
-
-TINY = {
-    'model.backbone.widen_factor': 0.125,
-    'model.backbone.deepen_factor': 0.33,
-    'model.neck.widen_factor': 0.125,
-    'model.neck.deepen_factor': 0.33,
-    'model.bbox_head.num_classes': 3,
-}
+from tests.deployment.small_detectors import TINY
 
 
 @pytest.mark.parametrize(
