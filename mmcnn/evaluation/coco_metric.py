@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import torch
 from hotcoco import COCO, COCOeval
 from mmdet.evaluation import CocoMetric as MMDetCocoMetric
 from mmengine.fileio import get_local_path
@@ -27,7 +28,7 @@ from mmcnn.evaluation.coco_summary import (
 from mmcnn.nearest import nearest
 from mmcnn.registry import METRICS
 
-#: What of a prediction has a row for each box.
+#: What of a prediction has a row for each box; every one has the first three.
 _OF_BOXES = ('bboxes', 'scores', 'labels', 'masks', 'mask_scores')
 
 SUMMARY_KEYS = summary_keys()
@@ -119,6 +120,16 @@ class CocoMetric(MMDetCocoMetric):
         self._objects: Counter[tuple[int, int]] | None = None
         with get_local_path(self.ann_file, backend_args=backend_args) as path:
             self._coco_api = COCO(str(path))
+
+    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        """Takes the detections of a batch; a GPU makes the host wait for each copy, so that all images share one."""
+        found = [dict(sample['pred_instances']) for sample in data_samples]
+        for key in _OF_BOXES[:3] if found else ():
+            parts = torch.cat([each[key] for each in found]).cpu().split([len(each[key]) for each in found])
+            for each, part in zip(found, parts, strict=True):
+                each[key] = part
+        pairs = zip(data_samples, found, strict=True)
+        super().process(data_batch, [{**sample, 'pred_instances': each} for sample, each in pairs])
 
     def stand_in_results(self) -> list[tuple[dict, dict]]:
         """What :meth:`process` leaves of no image, for whoever wants to know the names of the numbers."""

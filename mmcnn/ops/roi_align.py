@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 from mmcnn.ops.nms import torchvision_op
-from mmcnn.ops.roi_grid import Grid, check, neighbours, usable
+from mmcnn.ops.roi_grid import MAX_ELEMENTS, Grid, check, neighbours, usable
+
+__all__ = ['EMPTY_MAXIMUM', 'MAX_ELEMENTS', 'roi_align_backward', 'roi_align_forward']
 
 # What a bin without samples holds after max pooling (a RoI without extent), as in mmcv's operator.
 EMPTY_MAXIMUM = -10000.0

@@ -34,7 +34,7 @@ DETECTORS = [path for path in LEAVES if path.parent == config_folder()]
 RENAMED = {path.stem: new_name(path) for path in own_configs().values() if new_name(path)}
 YOLOV4 = ['yolov4_cspdarknet53', 'yolov4_cspdarknet53_darknet']
 #: Entries that something else reads than the arguments of MMEngine's Runner.
-OF_A_RUN = {'custom_imports', 'nominal_batch_size', 'scale_lr', 'summed_batch_size', 'vis_backends'}
+OF_A_RUN = {'custom_imports', 'nominal_batch_size', 'performance', 'scale_lr', 'summed_batch_size', 'vis_backends'}
 #: Registries by the key that holds the part; the deepest key on the way to a type decides.
 REGISTRIES = {
     'model': MODELS,

@@ -462,3 +462,19 @@ def test_foreign_image_is_named(tmp_path):
     ann_file = write_ground_truth(tmp_path / 'val.json', [annotation(0, 'dog', (1, 1, 9, 9))], 1)
     with pytest.raises(ValueError, match='107'):
         run(ann_file, [sample(7, [], [], [])])
+
+
+def test_images_of_a_batch_are_taken_as_one_by_one(tmp_path):
+    ann_file = write_ground_truth(tmp_path / 'a.json', [annotation(0, 'dog', (10, 10, 50, 50))], 3)
+    boxes = [[[10, 10, 60, 60], [1, 1, 9, 9]], [], [[5, 5, 20, 20]]]
+    samples = [sample(i, each, [0.9, 0.5][: len(each)], [1, 0][: len(each)]) for i, each in enumerate(boxes)]
+    together, apart = (METRICS.build(dict(type='mmcnn.CocoMetric', ann_file=ann_file)) for _ in range(2))
+    together.process({}, samples)
+    for each in samples:
+        apart.process({}, [each])
+    assert len(together.results) == 3
+    for (_, one), (_, other) in zip(together.results, apart.results, strict=True):
+        assert one['img_id'] == other['img_id']
+        for key in ('bboxes', 'scores', 'labels'):
+            np.testing.assert_array_equal(one[key], other[key])
+    assert [len(found['scores']) for _, found in together.results] == [2, 0, 1]

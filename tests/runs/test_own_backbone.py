@@ -130,6 +130,45 @@ def test_a_training_imports_it_and_writes_that_down(own, shapes, tmp_path):
     assert cfg.model.neck.in_channels == [16, 16, 32]
 
 
+def test_a_plain_module_takes_the_place_of_mmdetections(own, tmp_path):
+    """Without init_cfg and out_indices, by a config that inherits from MMDetection's, and by one word."""
+    code = (tmp_path / own.package.replace('.', '/')).with_suffix('.py')
+    text = code.read_text().replace('BaseModule)', 'nn.Module)').replace(', init_cfg=None', '')
+    code.write_text(text.replace('super().__init__(init_cfg)', 'super().__init__()').replace('[2:]', '[1:]'))
+    own_modules.import_modules([own.package])
+    base = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco'
+    (tmp_path / 'mine.py').write_text(
+        f"_base_ = '{base}'\nmodel = dict(backbone=dict(_delete_=True, type='PlainNet'))\n"
+    )
+    said = []
+    inherited = load_config(own.config, say=said.append).model
+    assert said[0] == 'backbone: PlainNet in place of ResNet, which the config inherits'
+    swapped = mmcnn.swap_backbone(base, 'mmdet.PlainNet', say=said.append).model
+    assert inherited.backbone == swapped.backbone == dict(type='PlainNet')
+    assert inherited.neck.in_channels == swapped.neck.in_channels == [8, 16, 16, 32]
+    with pytest.raises(UsageError, match=r'PlainNet gives maps of the strides \[4, 8, 16, 32\], has no out_indices'):
+        mmcnn.swap_backbone('yolov5_n', 'mmdet.PlainNet', say=said.append)
+
+
+def test_a_plain_module_takes_converted_weights(tmp_path, own):
+    from torch import nn
+
+    from mmcnn.weights.convert import _detector
+
+    class Plain(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stages = nn.ModuleList(nn.Conv2d(i, o, 3, 2, 1) for i, o in ((3, 4), (4, 8), (8, 8), (8, 8), (8, 8)))
+
+        def forward(self, x):
+            maps = [x := stage(x) for stage in self.stages]
+            return tuple(maps[2:])
+
+    cfg = load_config('yolov4_cspdarknet53_narrow')
+    cfg.model.backbone = dict(type=Plain)
+    assert type(_detector(cfg.model, None).backbone) is Plain
+
+
 def test_an_exported_network_needs_none(tmp_path):
     (tmp_path / 'x.onnx').touch()
     (tmp_path / 'x.png').touch()

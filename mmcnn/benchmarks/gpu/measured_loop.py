@@ -37,7 +37,8 @@ class MeasuredTrainLoop(ResumableTrainLoop):
         Args:
             timer: seconds that all may take.
             report: takes the values.
-            prepared: is given the model once its operations are counted: compilation.
+            prepared: is given the model once its operations are counted: compilation, which PyTorch leaves out for good
+                in a network that was counted compiled.
             with_loader: take the time of the loader, too.
         """
         self._timer, self._report, self._prepared, self._with_loader = timer, report, prepared, with_loader

@@ -38,7 +38,7 @@ class Circumstances:
     memory: int = 0
 
     def timer_of_speed(self, timer: Timer) -> Timer:
-        """Of a measurement that takes all that it may have. In the tiny form, whose speeds say nothing, it has little."""
+        """Of a measurement that takes all the time that it has: in the tiny form, whose speeds say nothing, little."""
         return Timer(min(timer.left(), TINY_SECONDS)) if self.tiny else timer
 
 

@@ -110,6 +110,8 @@ def complete_config(
     img_size: int | None = None,
     workers: int | None = None,
     options: Mapping[str, Any] | None = None,
+    amp: bool | str = False,
+    channels_last: bool = False,
 ) -> Config:
     """The complete config of a training of a recipe; the process state has to be kept around it.
 
@@ -121,6 +123,8 @@ def complete_config(
         img_size: side of the images in pixels; None: the recipe's, or that of the tiny form.
         workers: data-loading processes; None: those of the circumstances.
         options: more entries of the config.
+        amp: mixed precision.
+        channels_last: memory format of the network.
     """
     folder = circumstances.classes_folder if recipe.is_classifier else circumstances.folder
     if img_size is None and circumstances.tiny:
@@ -134,6 +138,8 @@ def complete_config(
             img_size=img_size,
             batch_size=batch_size,
             workers=circumstances.workers if workers is None else workers,
+            amp=amp,
+            channels_last=channels_last,
             cfg_options={**recipe.options, **(recipe.tiny if circumstances.tiny else {}), **(options or {})},
         ),
         data=None if recipe.is_classifier else _checked(folder),

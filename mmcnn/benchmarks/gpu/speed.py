@@ -15,11 +15,9 @@ from mmcnn.benchmarks.gpu import measured_loop
 from mmcnn.benchmarks.gpu.measurement import Circumstances, Report, Timer
 from mmcnn.benchmarks.gpu.recipes import RECIPES, batch_size_of, complete_config
 from mmcnn.config.load import dicts_in
-from mmcnn.errors import UsageError
+from mmcnn.runs.performance import PerformanceHook, use_tf32
 from mmcnn.runs.process_state import kept_process_state
 
-#: Mixed precision by its name.
-HALF = {'bf16': 'bfloat16', 'fp16': 'float16'}
 #: How often a batch that does not fit is halved.
 HALVINGS = 3
 
@@ -54,10 +52,10 @@ def measure(
     Raises:
         UsageError: mixed precision on a CPU.
     """
-    if precision != 'fp32' and circumstances.device == 'cpu':
-        raise UsageError(f'precision={precision}: mixed precision needs a GPU')
     chosen = RECIPES[recipe]
-    options: dict[str, Any] = {'train_dataloader.dataset.device_augmentation': True} if on_device else {}
+    options: dict[str, Any] = {'randomness.deterministic': deterministic}
+    if on_device:
+        options['train_dataloader.dataset.device_augmentation'] = True
     batch_size = batch_size_of(chosen, circumstances)
     timer = circumstances.timer_of_speed(timer)
     report(size=chosen.size, note=chosen.note, workers=circumstances.workers)
@@ -65,17 +63,20 @@ def measure(
     def prepared(model: nn.Module) -> None:
         for part in ('backbone', 'neck') if compiled else ():
             if getattr(model, part, None) is not None:
-                getattr(model, part).compile(dynamic=False)
+                getattr(model, part).compile()
 
     for halving in range(HALVINGS + 1):
         report(batch_size=batch_size)
         try:
             with tempfile.TemporaryDirectory() as folder, kept_process_state():
-                cfg = complete_config(chosen, circumstances, folder, batch_size=batch_size, options=options)
-                _for_measuring(cfg, precision, deterministic, circumstances)
+                cfg = complete_config(
+                    chosen, circumstances, folder, batch_size=batch_size, options=options,
+                    amp=precision != 'fp32' and precision, channels_last=channels_last,
+                )  # fmt: skip
+                _for_measuring(cfg, circumstances)
+                use_tf32(cfg)
                 runner = Runner.from_cfg(cfg)
-                if channels_last:  # before averages and momenta are made
-                    runner.model.to(memory_format=torch.channels_last)
+                runner.register_hook(PerformanceHook())
                 runner.train_loop.measure(timer, report, prepared, with_loader)
                 runner.train()
             return
@@ -89,7 +90,7 @@ def measure(
         torch.cuda.empty_cache()
 
 
-def _for_measuring(cfg: Config, precision: str, deterministic: bool, circumstances: Circumstances) -> None:
+def _for_measuring(cfg: Config, circumstances: Circumstances) -> None:
     """Puts the measuring loop in the place of the config's, and leaves out what a step has no part in."""
     cfg.train_cfg = dict(type=f'mmcnn.{measured_loop.MeasuredTrainLoop.__name__}', max_epochs=cfg.train_cfg.max_epochs)
     for name in ('val', 'test'):
@@ -97,10 +98,6 @@ def _for_measuring(cfg: Config, precision: str, deterministic: bool, circumstanc
     cfg.default_hooks.checkpoint = None
     cfg.default_hooks.pop('bn_statistics', None)
     cfg.visualizer = dict(type='Visualizer', vis_backends=[])
-    cfg.randomness.deterministic = deterministic
-    if precision in HALF:
-        cfg.optim_wrapper.type = 'AmpOptimWrapper'
-        cfg.optim_wrapper.dtype = HALF[precision]
     for node in dicts_in(cfg.train_dataloader):
         if node.get('type') == 'RandomResize':
             node.scale = [node.scale[-1]] * 2

@@ -2,7 +2,6 @@ import contextlib
 import functools
 import json
 import multiprocessing
-import re
 
 import pytest
 
@@ -14,7 +13,7 @@ from mmcnn.benchmarks.gpu.check import check
 from mmcnn.benchmarks.gpu.measurement import Measurement
 from mmcnn.benchmarks.gpu.options import GpuCheckOptions
 from mmcnn.benchmarks.gpu.results import read_results
-from mmcnn.benchmarks.gpu.stages import measurements, of_training
+from mmcnn.benchmarks.gpu.stages import measurements
 from mmcnn.benchmarks.gpu.table import tables
 from mmcnn.errors import UsageError
 from mmcnn.runs import process_state
@@ -224,17 +223,3 @@ def test_the_tiny_form_of_latency(tmp_path, few_images):
     for found in stages['latency'].values():
         assert found['fp32, batch 2']['end_to_end_ms'] > 0 and found['fp32, batch 2']['input_shape'][0] == 2
     assert '| detector |' in text
-
-
-@pytest.mark.slow
-def test_the_tiny_form_of_a_training(tmp_path):
-    options = GpuCheckOptions(
-        device='cpu', tiny=True, minutes=3, train='demo', config='yolov5_n', batch_size=32, out=tmp_path / 'x.json'
-    )
-    lines = []
-    check(options, of_training('demo', 'yolov5_n'), lines.append)
-    found = read_results(tmp_path / 'x.json')['stages']['training']['yolov5_n']
-    assert found['outcome'] == 'done', found
-    assert found['ended'] in ('as planned', 'stopped: the minutes were used up')
-    assert found['validations'] and all('AP50' in each for each in found['validations'])
-    assert re.search(r'training: yolov5_n: \d+ epochs, .* best AP', lines[0])

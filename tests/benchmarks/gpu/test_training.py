@@ -75,3 +75,15 @@ def test_a_training_that_takes_too_long_is_stopped(runs, monkeypatch):
         signal.signal(signal.SIGTERM, before)
     assert heard == [signal.SIGTERM]
     assert found['ended'] == 'stopped: the minutes were used up' and found['validations'][0]['AP'] == 0.25
+
+
+@pytest.mark.slow
+def test_the_tiny_form(shapes, monkeypatch):
+    monkeypatch.setattr(training, 'MOST', 2)
+    found = {}
+    training.measure(
+        HERE, Timer(600), lambda **values: found.update(values), data=str(shapes), config='yolov4_cspdarknet53_narrow'
+    )
+    assert (found['epochs'], found['ended'], found['img_size']) == (2, 'as planned', 64)
+    assert found['seconds_of_an_epoch'] > 0 and found['iterations'] > 0
+    assert found['validations'] and all(0 <= each['AP'] <= each['AP50'] <= 1 for each in found['validations'])

@@ -86,7 +86,8 @@ def test_copies_do_not_wait_unless_told_to():
     assert DetDataPreprocessor().non_blocking
     assert not DetDataPreprocessor(non_blocking=False).non_blocking
     assert MODELS.build(dict(type='mmcnn.PlanPreprocessor', **IMAGENET)).non_blocking
-    assert isinstance(MODELS.build(dict(type='DetDataPreprocessor')), mmdet.models.DetDataPreprocessor)
+    assert type(MODELS.build(dict(type='mmdet.DetDataPreprocessor'))) is mmdet.models.DetDataPreprocessor
+    assert isinstance(MODELS.build(dict(type='mmcnn.DetDataPreprocessor')), DetDataPreprocessor)
 
 
 def test_a_batch_costs_no_kernels_for_each_image():

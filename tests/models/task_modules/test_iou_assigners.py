@@ -50,6 +50,7 @@ def assert_equal(found, expected):
     assert found.gt_inds.dtype == expected.gt_inds.dtype
 
 
+THEIR_IOU = dict(type='mmdet.BboxOverlaps2D')  # found whatever the default scope is
 RPN = dict(pos_iou_thr=0.7, neg_iou_thr=0.3, min_pos_iou=0.3, match_low_quality=True)
 RCNN = dict(pos_iou_thr=0.5, neg_iou_thr=0.5, min_pos_iou=0.5, match_low_quality=False)
 
@@ -63,7 +64,7 @@ RCNN = dict(pos_iou_thr=0.5, neg_iou_thr=0.5, min_pos_iou=0.5, match_low_quality
 def test_max_iou_is_mmdetections(settings, objects, whole):
     assigned = set()
     for seed in range(4):
-        expected = theirs.MaxIoUAssigner(**settings).assign(*scene(objects, 300, seed, whole))
+        expected = theirs.MaxIoUAssigner(**settings, iou_calculator=THEIR_IOU).assign(*scene(objects, 300, seed, whole))
         found = ours.MaxIoUAssigner(**settings)
         arguments = scene(objects, 300, seed, whole)
         with Waits() as waits:
@@ -81,7 +82,7 @@ def test_max_iou_is_mmdetections(settings, objects, whole):
 def test_grid_is_mmdetections(negative, ties, objects, whole):
     settings = dict(pos_iou_thr=0.5, neg_iou_thr=negative, min_pos_iou=0, gt_max_assign_all=ties)
     for seed in range(4):
-        expected = theirs.GridAssigner(**settings).assign(*scene(objects, 300, seed, whole))
+        expected = theirs.GridAssigner(**settings, iou_calculator=THEIR_IOU).assign(*scene(objects, 300, seed, whole))
         arguments = scene(objects, 300, seed, whole)
         with Waits() as waits:
             found = ours.GridAssigner(**settings).assign(*arguments)
