@@ -42,7 +42,7 @@ def main() -> None:
         for case in budgets.cases():
             if case[0] in recipes:
                 table = budgets.read() if budgets.PATH.exists() else {}
-                table[case] = budgets.measured(run(*case, by_line=False))
+                table[case] = budgets.renewed(table.get(case), budgets.measured(run(*case, by_line=False)))
                 budgets.write(table)
                 print(*case, table[case], flush=True)
         return

@@ -19,12 +19,20 @@ BUDGET = Budget(step_waits=4, step_kernels=1000, predict_waits=10, nms_waits=0, 
         ('step_kernels', 899, 'step_kernels are 899, fewer than the budget of 1000: lower it in budgets.json'),
         ('step_kernels', 900, None),
         ('predict_waits', 9, None),
+        ('predict_kernels', 101, 'predict_kernels are 101, more than the budget of 100'),
+        ('predict_kernels', 50, None),
         ('predict_waits', 10, None),
     ],
 )
 def test_a_budget_is_kept_and_near(name, number, said):
     taken = dataclasses.replace(BUDGET, **{name: number})
     assert list(complaints(taken, BUDGET)) == ([] if said is None else [said])
+
+
+def test_renewing_keeps_the_larger_number_of_what_follows_the_detections():
+    taken = dataclasses.replace(BUDGET, step_waits=1, predict_kernels=50)
+    assert budgets.renewed(BUDGET, taken) == dataclasses.replace(BUDGET, step_waits=1)
+    assert budgets.renewed(BUDGET, dataclasses.replace(BUDGET, nms_waits=2)).nms_waits == 2
 
 
 def test_every_recipe_has_one_in_each_precision():
