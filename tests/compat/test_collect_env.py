@@ -19,7 +19,7 @@ def broken_torchvision(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize('first', ['mmcnn', 'mmengine.runner'])
+@pytest.mark.parametrize('first', ['mmcnn', pytest.param('mmengine.runner', marks=pytest.mark.slow)])
 def test_environment_is_collected_beside_a_broken_torchvision(broken_torchvision, first):
     code = (
         f'import {first}, mmcnn, mmengine.runner.runner as runner; '

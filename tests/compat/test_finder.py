@@ -55,7 +55,7 @@ print(mmcv._ext.nms)
     assert python(code, tmp_path) == ('compiled', '')
 
 
-@pytest.mark.parametrize('first', ['mmcnn', 'mmcv'])
+@pytest.mark.parametrize('first', ['mmcnn', pytest.param('mmcv', marks=pytest.mark.slow)])
 def test_operators_of_a_compiled_mmcv_are_used(first, tmp_path, python):
     shutil.copytree(MMCV, tmp_path / 'mmcv', ignore=shutil.ignore_patterns('_ext*'))
     (tmp_path / 'mmcv' / '_ext.py').write_text('def __getattr__(name):\n    return lambda *args: f"compiled {name}"\n')
@@ -93,11 +93,16 @@ print(importlib.util.find_spec('mmcv._ext') is mmcv._ext.__spec__, mmcv._ext.nms
     [
         'mmcnn, torch',
         'torch, mmcnn',
-        'mmcnn, mmengine',
-        'mmengine, mmcnn',
-        'mmengine.logging.history_buffer, mmcnn',
-        'mmcnn, mmengine.runner',
-        'mmcnn, mmdet.models',
+        *(
+            pytest.param(order, marks=pytest.mark.slow)
+            for order in (
+                'mmcnn, mmengine',
+                'mmengine, mmcnn',
+                'mmengine.logging.history_buffer, mmcnn',
+                'mmcnn, mmengine.runner',
+                'mmcnn, mmdet.models',
+            )
+        ),
         'mmdet, mmcnn',
     ],
 )

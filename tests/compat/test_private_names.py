@@ -368,7 +368,7 @@ def test_no_other_is_touched_elsewhere():
     ],
 )
 def test_the_scan_finds_what_is_touched(line, name):
-    found = list(touched({**sources(), 'mmcnn/seeded.py': line}))
+    found = list(touched({'mmcnn/seeded.py': line}))
     assert [each.rpartition(' ')[2] for each in found] == ([] if name is None else [name])
 
 

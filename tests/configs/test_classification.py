@@ -20,6 +20,8 @@ from mmcnn.runs.img_size import set_img_size
 
 FOLDER = config_folder() / 'classification'
 LEAVES = sorted(path.stem for path in FOLDER.glob('*.py'))
+#: The others are slow tests where one trains.
+QUICK = ('darknet53', 'mobilenetv2', 'resnet50', 'vgg16')
 #: Networks of depthwise convolutions train longer.
 EPOCHS = {'mobilenet': 300, 'mobilenetv2': 300, 'mobilenetv3-large': 300, 'efficientnet-b0': 300}
 
@@ -63,7 +65,9 @@ def test_images_have_the_size_of_the_row(name):
         assert found.img_scale == (size, size)
 
 
-@pytest.mark.parametrize('name', LEAVES)
+@pytest.mark.parametrize(
+    'name', [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in LEAVES]
+)
 def test_a_narrow_form_learns_four_images(name):
     """Built, initialised and trained as the Runner does it."""
     cfg = config(name)

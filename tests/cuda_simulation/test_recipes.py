@@ -71,7 +71,9 @@ def where(training):
     return [record.report(0) for record in (training.steps[-1], training.predictions[-1], training.evaluations[-1])]
 
 
-@pytest.mark.parametrize('name', RECIPES)
+@pytest.mark.parametrize(
+    'name', [pytest.param(name, marks=[pytest.mark.slow] * (name in ('yolov3', 'yolov4'))) for name in RECIPES]
+)
 def test_a_training_is_that_of_the_cpu(name, on_both):
     cpu, gpu = on_both(RECIPES[name])
     assert_same(cpu, gpu)

@@ -18,6 +18,7 @@ from mmcnn.registry import BACKBONE_FAMILIES
 NAMES = mmcnn.list_classifiers()
 #: The first classifier of each family stands for it where weights are needed.
 FAMILIES = list({BACKBONE_FAMILIES[name]: name for name in reversed(NAMES)}.values())
+EVERY_CLASSIFIER = [pytest.param(name, marks=[pytest.mark.slow] * (name not in FAMILIES)) for name in NAMES]
 
 
 def on_meta(name, **kwargs):
@@ -29,7 +30,7 @@ def narrow(name, **kwargs):
     return mmcnn.build_classifier(name, num_classes=7, widen_factor=0.25, deepen_factor=0.33, **kwargs)
 
 
-@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('name', EVERY_CLASSIFIER)
 def test_logits_at_the_reference_size(name):
     classifier = on_meta(name, num_classes=11)
     size = classifier.image.size

@@ -78,7 +78,10 @@ SLOW = {
     'resnet152',
     'resnet152v2',
     'inception-resnet-v2',
-} | {f'efficientnet-b{i}' for i in (3, 4, 5, 6, 7)}
+    'inceptionv3',
+    'mobilenetv2-130',
+    'mobilenetv2-140',
+} | {f'efficientnet-b{i}' for i in (1, 2, 3, 4, 5, 6, 7)}
 
 
 @pytest.mark.parametrize('variant', [pytest.param(v, marks=[pytest.mark.slow] * (v in SLOW)) for v in PEERS])

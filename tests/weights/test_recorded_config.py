@@ -59,7 +59,9 @@ def test_config_of_a_saved_checkpoint(trained):
     assert recorded.load_from is None
 
 
-@pytest.mark.parametrize('name', LEAVES)
+@pytest.mark.parametrize(
+    'name', [pytest.param(name, marks=[pytest.mark.slow] * ('classification/' in name)) for name in LEAVES]
+)
 def test_every_config_of_ours_can_be_recorded(name):
     cfg = load_config(name)
     assert recorded_config(with_config(cfg.pretty_text), 'x.pth').model == cfg.model  # as written, not yet wired

@@ -41,6 +41,8 @@ NARROW = {
 }
 #: The first variant of each family.
 FAMILIES = {cls: name for name, cls in reversed(backbone_families().items())}
+#: Networks of different kinds; the others are slow tests.
+QUICK = ('cspdarknet53', 'darknet53', 'fpn', 'mobilenetv2', 'resnet-fpn', 'resnet50', 'vovnet39')
 
 
 def maps(channels, strides, size):
@@ -50,10 +52,7 @@ def maps(channels, strides, size):
 
 @pytest.mark.parametrize(
     'network',
-    [
-        pytest.param(name, marks=[] if name in FAMILIES.values() else pytest.mark.slow)
-        for name in mmcnn.list_backbones()
-    ],
+    [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in mmcnn.list_backbones()],
 )
 def test_every_network_in_every_detector(network):
     for detector, (strides, features, outputs) in EXPECTED.items():
@@ -71,7 +70,13 @@ def test_every_network_in_every_detector(network):
 
 
 @pytest.mark.parametrize('detector', matrix.DETECTORS)
-@pytest.mark.parametrize('network', sorted(set(FAMILIES.values()) - {'fpn'}))
+@pytest.mark.parametrize(
+    'network',
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK))
+        for name in sorted(set(FAMILIES.values()) - {'fpn'})
+    ],
+)
 def test_every_family_trains_and_predicts_in_every_detector(network, detector, step_and_predict):
     options = {'widen_factor': 0.25, 'deepen_factor': 0.33, **NARROW[detector]}
     cfg = load_config(matrix.DETECTORS[detector], {f'model.{key}': value for key, value in options.items()})

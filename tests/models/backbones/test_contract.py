@@ -19,6 +19,8 @@ from mmcnn.registry import BACKBONE_FAMILIES, MODELS
 VARIANTS = mmcnn.list_backbones()
 #: The first row of each family stands for it where weights are needed.
 FAMILIES = list({cls: name for name, cls in reversed(BACKBONE_FAMILIES.items())}.values())
+#: Every row, of which all but the first of a family are slow tests.
+EVERY_VARIANT = [pytest.param(name, marks=[pytest.mark.slow] * (name not in FAMILIES)) for name in VARIANTS]
 
 
 def on_meta(name, **kwargs):
@@ -45,7 +47,7 @@ def test_golden_numbers(name, golden):
 
 
 @pytest.mark.parametrize('size', [(640, 640), (97, 130)], ids=str)
-@pytest.mark.parametrize('name', VARIANTS)
+@pytest.mark.parametrize('name', EVERY_VARIANT)
 def test_declared_is_measured(name, size):
     levels = levels_of(name)
     backbone = on_meta(name, out_indices=levels)
@@ -99,7 +101,7 @@ def test_every_parameter_gets_a_gradient(name, last):
     assert without == []
 
 
-@pytest.mark.parametrize('name', VARIANTS)
+@pytest.mark.parametrize('name', EVERY_VARIANT)
 def test_gradients_freezing_and_copies_of_every_variant(name):
     levels, small = levels_of(name), dict(widen_factor=0.25, deepen_factor=0.33)
     backbone = on_meta(name, out_indices=levels, frozen_stages=levels[1], norm_eval=True, **small).train()
