@@ -1,5 +1,7 @@
 """What a config says of how fast a training is: what it may hold, what is settled, what is put into effect."""
 
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -175,6 +177,41 @@ def test_tf32_is_set_and_put_back():
             use_tf32(config(dict(tf32=value)))
             assert switches() == (value, value)
     assert switches() == before
+
+
+@pytest.mark.parametrize(
+    'mine',
+    [
+        'pass',
+        'torch.backends.fp32_precision = "tf32"',  # the newer switches, with which the older ones cannot be read
+        'torch.backends.cuda.matmul.fp32_precision = "tf32"',
+        'torch.backends.cudnn.conv.fp32_precision = "ieee"',
+        'torch.set_float32_matmul_precision("medium")',
+    ],
+)
+def test_switches_of_tf32_are_put_back_however_they_were_set(mine):
+    code = f"""
+import torch
+from mmcnn.runs.performance import use_tf32
+from mmcnn.runs.process_state import kept_process_state
+
+def switches():
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    found = [cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision, matmul.fp32_precision]
+    try:
+        return [*found, torch.get_float32_matmul_precision(), cudnn.allow_tf32]
+    except RuntimeError:
+        return found
+
+{mine}
+before = switches()
+for tf32 in (None, True, False):
+    with kept_process_state():
+        use_tf32(dict(performance=dict(tf32=tf32)))
+    assert switches()[:len(before)] == before, (tf32, before, switches())
+"""
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 class Backbone(nn.Module):
