@@ -40,6 +40,8 @@ def with_names(cfg: Config) -> Config:
 
 def imported_bases(path: Path) -> list[Path]:
     """The files that a config imports under ``with read_base():``, in their order; none: it has none."""
+    if path.suffix != '.py':  # YAML and JSON, which MMEngine reads too
+        return []
     found = []
     for node in ast.parse(path.read_text(encoding='utf-8')).body:
         if isinstance(node, ast.With) and ast.unparse(node.items[0]) == 'read_base()':
