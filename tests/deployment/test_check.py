@@ -133,6 +133,14 @@ def test_more_images_are_looked_at_where_there_are_too_few_detections(number, al
     assert matches.images == 2 + len(seen) == looked_at and matches.every == number * looked_at
 
 
+@pytest.mark.parametrize(('number', 'looked_at'), [(7, 3), (3, 6), (20, 1)])
+def test_more_images_are_looked_at_until_there_are_enough_to_compare(number, looked_at, checked_images):
+    plan, _ = checked_images([(20 * i, 0, 0.5, 0) for i in range(number)])
+    image = np.zeros((1, 1, 3), np.uint8)
+    matches = check.compare_detections(plan, None, [image], [image] * 5)
+    assert EXACT.allows(matches) and (matches.every, matches.images) == (number * looked_at, looked_at)
+
+
 def test_a_fault_is_not_looked_for_in_more_images(checked_images):
     plan, ours = checked_images(THEIRS)
     ours[None] = THEIRS[2:]
