@@ -24,6 +24,7 @@ from mmcnn.runs.performance import (
     has_one_size,
     set_performance,
     settle_performance,
+    tries_algorithms,
     use_tf32,
 )
 from mmcnn.runs.process_state import kept_process_state
@@ -118,21 +119,24 @@ MOSAIC = dict(train_dataloader=dict(dataset=dict(pipeline=[dict(type='mmcnn.Mosa
     ('own', 'entries', 'expected'),
     [
         (None, MOSAIC, True),
-        (None, {}, None),
-        (None, dict(env_cfg=dict(dist_cfg={})), False),
-        (dict(cudnn_benchmark=False), MOSAIC, None),
+        (None, {}, False),
+        (dict(cudnn_benchmark=False), MOSAIC, False),
         (dict(cudnn_benchmark=True), {}, True),
-        (None, MOSAIC | dict(deterministic=True), None),
+        (None, MOSAIC | dict(deterministic=True), False),
         (None, MOSAIC | dict(env_cfg=dict(cudnn_benchmark=False)), False),  # of an earlier release
         (None, dict(env_cfg=dict(cudnn_benchmark=True)), True),
+        (dict(cudnn_benchmark=True), dict(env_cfg=dict(cudnn_benchmark=None)), True),
     ],
 )
 def test_cudnn_tries_its_algorithms_where_images_have_one_size(gpu, own, entries, expected):
-    assert (settled(own, **entries).get('env_cfg') or {}).get('cudnn_benchmark') is expected
+    cfg = settled(own, **entries)
+    assert tries_algorithms(cfg) is expected
+    # What a checkpoint records for an evaluation, whose images have many sizes, is what the config said.
+    assert cfg.get('env_cfg') == entries.get('env_cfg')
 
 
 def test_it_does_not_on_a_cpu():
-    assert 'env_cfg' not in settled(None, **MOSAIC)
+    assert not tries_algorithms(settled(None, **MOSAIC))
 
 
 @pytest.mark.parametrize(
@@ -280,9 +284,9 @@ def test_compiled_parts_keep_their_names_and_numbers(runner):
 
 def test_cudnn_tries_no_algorithms_in_a_validation(runner):
     with kept_process_state():
-        torch.backends.cudnn.benchmark = True
-        hook, made = PerformanceHook(), runner()
+        hook, made = PerformanceHook(), runner(cudnn_benchmark=True)
         hook.before_train(made)
+        assert torch.backends.cudnn.benchmark
         hook.before_val_epoch(made)
         assert not torch.backends.cudnn.benchmark
         hook.after_val_epoch(made)
