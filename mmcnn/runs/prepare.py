@@ -230,7 +230,7 @@ def _continue(
         done: entries that were typed, which win over those of the recipe.
         notes: takes sentences about the recipe.
     """
-    continue_precision(cfg, checkpoint.entries, options.amp, notes.append)
+    continue_precision(cfg, checkpoint.entries, options.amp, 'optim_wrapper.dtype' in done, notes.append)
     continue_determinism(cfg, checkpoint.entries, 'randomness.deterministic' in done, notes.append)
     if options.recipe is None:
         set_recipe(cfg, checkpoint.entries.get('recipe'), notes.append)
