@@ -120,6 +120,22 @@ def settle_performance(cfg: Config, launcher: str, say: Say = print) -> None:
             say(f'note: sync_bn={cfg.sync_bn} has no effect in one process')
 
 
+def say_other_sync_bn(cfg: Config, recorded: Mapping[str, Any], say: Say = print) -> None:
+    """Says where a run that is resumed goes on with another BatchNorm.
+
+    Args:
+        cfg: of this session.
+        recorded: the config of the run, as its checkpoint has it; empty: it has none.
+        say: takes a sentence.
+    """
+    before, now = recorded.get('sync_bn'), cfg.get('sync_bn')
+    if recorded and before != now:
+        say(
+            f'note: the run began with sync_bn={before} and goes on with sync_bn={now}, so it does not end in the '
+            'weights it would have' + ('; --sync-bn keeps it' if before else '')
+        )
+
+
 def tries_algorithms(cfg: Config) -> bool:
     """Whether cuDNN tries its algorithms in a training: what the config says of it, or where its images have one size.
 

@@ -22,6 +22,7 @@ from mmcnn.runs.performance import (
     PerformanceHook,
     check_performance,
     has_one_size,
+    say_other_sync_bn,
     set_performance,
     settle_performance,
     tries_algorithms,
@@ -167,6 +168,18 @@ def test_sync_bn_needs_gpus_and_says_so_of_one(monkeypatch):
     check_performance(cfg)
     settle_performance(cfg, 'none', notes.append)
     assert notes == ['note: sync_bn=torch has no effect in one process']
+
+
+def test_a_resumed_run_with_another_batch_norm_is_said():
+    notes = []
+    for before, now in (('torch', None), (None, 'torch'), ('torch', 'torch'), (None, None)):
+        say_other_sync_bn(config(sync_bn=now), config(sync_bn=before), notes.append)
+    say_other_sync_bn(config(sync_bn='torch'), {}, pytest.fail)
+    assert [note.partition(', so')[0] for note in notes] == [
+        'note: the run began with sync_bn=torch and goes on with sync_bn=None',
+        'note: the run began with sync_bn=None and goes on with sync_bn=torch',
+    ]
+    assert [note.endswith('; --sync-bn keeps it') for note in notes] == [True, False]
 
 
 def test_tf32_is_set_and_put_back():
