@@ -120,6 +120,19 @@ def test_of_few_detections_a_miss_says_nothing(numbers, allowed, undecided):
     assert (EXACT.allows(matches), EXACT.undecided(matches)) == (allowed, undecided)
 
 
+@pytest.mark.parametrize('tolerance', [*TOLERANCES.values(), *RANDOM.values()])
+@pytest.mark.parametrize('thousands', [1, 2, 3, 7])
+def test_as_many_may_be_missed_as_may_be_besides(tolerance, thousands):
+    count = 1000 * thousands
+    most, sure = round((1 - tolerance.every) * count), round((1 - tolerance.sure) * count)
+    numbers = dict(sure=count, every=count, box=0.0, score=0.0)
+    for other in (0, 1):
+        missed = dict(found=count - most - other, found_sure=count - sure, more=0, more_sure=0)
+        besides = dict(found=count, found_sure=count, more=most + other, more_sure=sure)
+        assert tolerance.allows(Matches(**numbers, **missed)) is tolerance.allows(Matches(**numbers, **besides))
+        assert tolerance.allows(Matches(**numbers, **besides)) is not bool(other)
+
+
 @pytest.mark.parametrize(('number', 'allowed', 'looked_at'), [(400, True, 4), (140, False, 7), (1000, True, 2)])
 def test_more_images_are_looked_at_where_there_are_too_few_detections(number, allowed, looked_at, checked_images):
     """One detection of the first image is missed; of ``number`` of each."""
