@@ -1,4 +1,4 @@
-"""Configs in MMEngine's newer style: bases are imported under ``with read_base():``, and a ``type`` is a class.
+"""Configs in MMEngine's newer style: bases are imported under ``with read_base():``, a ``type`` is a class or function.
 
 They become what they would be in the older style. Whatever asks for a type by its name finds it then, and a run writes
 ``type='RetinaNet'`` into its checkpoints: MMEngine's own text for a class, ``'mmdet.models.detectors.RetinaNet'``, is a
@@ -11,9 +11,11 @@ import ast
 import inspect
 from collections.abc import Iterator
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import mmdet.registry
+import mmengine.registry
 from mmengine.config import Config
 from mmengine.registry import Registry
 
@@ -28,9 +30,10 @@ def with_names(cfg: Config) -> Config:
     """The config with the registered name of each class in its place; itself if it has no classes.
 
     Names are those of MMDetection's scope, which becomes the config's, and ``mmcnn.NAME`` for ours. A class that nobody
-    has registered is named by its module, as MMEngine does it.
+    has registered is named by its module, as MMEngine does it. So is a function that is a ``type``, as that of a
+    ``collate_fn``.
     """
-    if not any(inspect.isclass(value) for value in _values({key: cfg[key] for key in cfg.to_dict()})):
+    if not any(_has_name(*each) for each in _entries({key: cfg[key] for key in cfg.to_dict()})):
         return cfg
     named = {key: _named(cfg[key]) for key in cfg.to_dict()}  # without what the file has imported
     if named.get('default_scope') is None:
@@ -40,6 +43,8 @@ def with_names(cfg: Config) -> Config:
 
 def imported_bases(path: Path) -> list[Path]:
     """The files that a config imports under ``with read_base():``, in their order; none: it has none."""
+    if path.suffix != '.py':  # YAML and JSON, which MMEngine reads too
+        return []
     found = []
     for node in ast.parse(path.read_text(encoding='utf-8')).body:
         if isinstance(node, ast.With) and ast.unparse(node.items[0]) == 'read_base()':
@@ -53,37 +58,41 @@ def imported_bases(path: Path) -> list[Path]:
     return found
 
 
-def _values(node: Any) -> Iterator[Any]:
-    """Everything inside of dicts and lists that is neither."""
-    if isinstance(node, dict | list | tuple):
-        for each in node.values() if isinstance(node, dict) else node:
-            yield from _values(each)
-    else:
-        yield node
-
-
-def _named(node: Any) -> Any:
+def _entries(node: Any, key: Any = None) -> Iterator[tuple[Any, Any]]:
+    """Everything inside of dicts and lists that is neither, after its key; what is in a list has none."""
     if isinstance(node, dict):
-        return {key: _named(value) for key, value in node.items()}
+        for name, each in node.items():
+            yield from _entries(each, name)
+    elif isinstance(node, list | tuple):
+        for each in node:
+            yield from _entries(each)
+    else:
+        yield key, node
+
+
+def _has_name(key: Any, value: Any) -> bool:
+    return inspect.isclass(value) or (key == 'type' and inspect.isfunction(value))
+
+
+def _named(node: Any, key: Any = None) -> Any:
+    if isinstance(node, dict):
+        return {name: _named(value, name) for name, value in node.items()}
     if isinstance(node, list | tuple):
         return type(node)(_named(each) for each in node)
-    return _name(node) if inspect.isclass(node) else node
+    return _name(node) if _has_name(key, node) else node
 
 
-def _name(cls: type) -> str:
+def _name(cls: type | FunctionType) -> str:
     names = _registered().get(cls) or [f'{cls.__module__}.{cls.__qualname__}']
     # Several where it has a short name, too: Conv2d is also Conv.
     return cls.__name__ if cls.__name__ in names else names[0]
 
 
-def _registered() -> dict[type, list[str]]:
-    """The names of each class in MMDetection's registries and those above them, and in ours."""
-    found: dict[type, list[str]] = {}
-    for module, scope in ((mmdet.registry, ''), (mmcnn.registry, 'mmcnn.')):
+def _registered() -> dict[Any, list[str]]:
+    """The names of each class and function in MMDetection's and MMEngine's registries, and in ours."""
+    found: dict[Any, list[str]] = {}
+    for module, scope in ((mmdet.registry, ''), (mmengine.registry, ''), (mmcnn.registry, 'mmcnn.')):
         for registry in [each for each in vars(module).values() if isinstance(each, Registry)]:
-            while registry is not None:
-                for name, cls in registry.module_dict.items():
-                    if inspect.isclass(cls):
-                        found.setdefault(cls, []).append(f'{scope}{name}')
-                registry = registry.parent if not scope else None
+            for name, each in registry.module_dict.items():
+                found.setdefault(each, []).append(f'{scope}{name}')
     return found

@@ -83,8 +83,8 @@ def check_export(plan: Plan, path: Path, images: Sequence[np.ndarray], more: Ite
         words[0] = f'{matches.images} images'
         if matches.every < FEWEST:
             raise ExportError(
-                f'not checked: PyTorch has {matches.every} detections on {len(images)} images to compare, and {FEWEST} '
-                'are the least that says anything; data=PATH takes images that the detector knows'
+                f'not checked: PyTorch has {matches.every} detections on {matches.images} images to compare, and '
+                f'{FEWEST} are the least that says anything; data=PATH takes images that the detector knows'
                 + (f', score_thr a lower threshold than {_threshold(plan):g}' if plan.form == 'nms' else '')
             )
         if not tolerance_of(plan).allows(matches):
@@ -124,10 +124,13 @@ def compare_detections(
     """
     detector, more, tolerance = _detector(path), iter(more), tolerance_of(plan)
     rounds = _rounds(plan, detector, images, [reference(plan, image) for image in images])
-    while tolerance.undecided(matches := reduce(Matches.worse, rounds)) and (further := [*islice(more, len(images))]):
+    while True:
+        matches = reduce(Matches.worse, rounds)
+        too_few = tolerance.undecided(matches) or (tolerance.allows(matches) and matches.every < FEWEST)
+        if not too_few or not (further := [*islice(more, len(images))]):
+            return matches
         theirs = [reference(plan, image) for image in further]
         rounds = [a + b for a, b in zip(rounds, _rounds(plan, detector, further, theirs), strict=True)]
-    return matches
 
 
 def _detector(path: Path) -> Detector:

@@ -38,8 +38,8 @@ class Tolerance:
         return (
             matches.found_sure >= self.sure * matches.sure
             and matches.found >= self.every * matches.every
-            and matches.more_sure <= (1 - self.sure) * matches.sure
-            and matches.more <= (1 - self.every) * matches.every
+            and matches.more_sure <= matches.sure - self.sure * matches.sure  # 1 - 0.9 is less than 0.1
+            and matches.more <= matches.every - self.every * matches.every
         )
 
     def undecided(self, matches: Matches) -> bool:

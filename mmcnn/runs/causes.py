@@ -57,9 +57,10 @@ def known_causes() -> Iterator[None]:
         if death := worker_death(error):
             raise TrainingError(death) from error
         if type(error).__module__.startswith(COMPILERS):
+            said = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise TrainingError(
-                f'performance.compile: torch.compile has failed: {str(error).strip().splitlines()[0]}; a compiler of '
-                'this machine does not do what PyTorch needs of it: leave --compile out'
+                f'performance.compile: torch.compile has failed: {said}; this machine has no compiler that does what '
+                'PyTorch needs, or the network or the arguments are not for it: leave --compile out'
             ) from error
         if isinstance(error, RuntimeError) and REFUSED in str(error):
             operator = str(error).partition(' ')[0]

@@ -113,6 +113,8 @@ def make_deterministic(cfg: Config, cuda_had_started: bool, say: Say = print) ->
             with an operator that has no deterministic gradient.
     """
     global _set_in_time
+    if not cuda_had_started:
+        _set_in_time = False  # a run that was to start it has not got so far
     if not cfg.randomness.get('deterministic') or get_device() != 'cuda':
         return
     value = os.environ.get(CUBLAS)
@@ -170,7 +172,10 @@ class _Watch(TorchDispatchMode):
         self._entered: list[str] = []
         for name, module in model.named_modules():
             module.register_forward_pre_hook(lambda *_, name=name: self._entered.append(name))
-            module.register_forward_hook(lambda *_: self._entered.pop() and None)
+            module.register_forward_hook(lambda *_: self._leave())
+
+    def _leave(self) -> None:
+        self._entered.pop()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         name = func.overloadpacket.__name__

@@ -39,7 +39,7 @@ def given_by(cfg: Config) -> Given:
     """What the transforms of a training load beside boxes and classes."""
     masks, semantic, scale = False, False, 1.0
     for step in dicts_in(cfg.train_dataloader):
-        kind = step.get('type')
+        kind = str(step.get('type')).removeprefix('mmdet.')
         if kind in ('LoadAnnotations', 'LoadPanopticAnnotations'):
             default = kind == 'LoadPanopticAnnotations'
             masks = masks or step.get('with_mask', default)

@@ -86,42 +86,68 @@ def set_performance(cfg: Config, options: TrainOptions) -> None:
 
 
 def settle_performance(cfg: Config, launcher: str, say: Say = print) -> None:
-    """Settles what depends on the rest of a training's config, and refuses what contradicts it.
+    """Refuses what the rest of a training's config contradicts.
 
     Args:
-        cfg: complete; changed in place.
+        cfg: complete.
         launcher: by which the processes were started.
         say: takes a sentence on what has no effect.
 
     Raises:
         UsageError: two entries contradict each other, or SyncBN is asked for on a CPU.
     """
-    performance, env, on_gpu = cfg.performance, cfg.get('env_cfg') or {}, get_device() == 'cuda'
-    deterministic = cfg.randomness.get('deterministic')
-    typed = env.get('cudnn_benchmark', performance.cudnn_benchmark)
-    if None not in (typed, performance.cudnn_benchmark) and bool(typed) != performance.cudnn_benchmark:
+    performance, env = cfg.performance, cfg.get('env_cfg') or {}
+    own = env.get('cudnn_benchmark')
+    if None not in (own, performance.cudnn_benchmark) and bool(own) != performance.cudnn_benchmark:
         raise UsageError(
-            f'env_cfg.cudnn_benchmark={typed} and performance.cudnn_benchmark={performance.cudnn_benchmark} contradict '
-            'each other: leave the first one out'
+            f'env_cfg.cudnn_benchmark={own} and performance.cudnn_benchmark={performance.cudnn_benchmark} contradict '
+            'each other: leave the first one out, or set it to None'
         )
-    if typed and deterministic:
+    if (own or performance.cudnn_benchmark) and cfg.randomness.get('deterministic'):
         raise UsageError(
             'performance.cudnn_benchmark=True and randomness.deterministic=True do not go together: which '
             'algorithms are fastest differs from run to run'
         )
-    chosen = typed if typed is not None else on_gpu and not deterministic and has_one_size(cfg)
-    if 'env_cfg' in cfg or chosen:
-        cfg.env_cfg = {**env, 'cudnn_benchmark': bool(chosen)}
     if performance.val_amp and precision_of(cfg) == 'fp32':
         raise UsageError('amp_val=True (performance.val_amp) needs amp: there is no other precision to validate in')
     if cfg.get('sync_bn') is not None:
-        if not on_gpu:
+        if get_device() != 'cuda':
             raise UsageError(
                 f"sync_bn={cfg.sync_bn}: PyTorch's SyncBatchNorm runs on GPUs only; without it the statistics of all "
                 'processes are averaged before each validation'
             )
         if world_size(launcher) == 1:
             say(f'note: sync_bn={cfg.sync_bn} has no effect in one process')
+
+
+def say_other_sync_bn(cfg: Config, recorded: Mapping[str, Any], say: Say = print) -> None:
+    """Says where a run that is resumed goes on with another BatchNorm.
+
+    Args:
+        cfg: of this session.
+        recorded: the config of the run, as its checkpoint has it; empty: it has none.
+        say: takes a sentence.
+    """
+    before, now = recorded.get('sync_bn'), cfg.get('sync_bn')
+    if recorded and before != now:
+        say(
+            f'note: the run began with sync_bn={before} and goes on with sync_bn={now}, so it does not end in the '
+            'weights it would have' + ('; --sync-bn keeps it' if before else '')
+        )
+
+
+def tries_algorithms(cfg: Config) -> bool:
+    """Whether cuDNN tries its algorithms in a training: what the config says of it, or where its images have one size.
+
+    That is not written into the config, which a later evaluation reads from a checkpoint and would follow.
+    """
+    said = (cfg.get('env_cfg') or {}).get('cudnn_benchmark')
+    if said is None:
+        said = (cfg.get('performance') or DEFAULTS).get('cudnn_benchmark')
+    if said is not None:
+        return bool(said)
+    deterministic = (cfg.get('randomness') or {}).get('deterministic')
+    return get_device() == 'cuda' and not deterministic and has_one_size(cfg)
 
 
 def has_one_size(cfg: Config) -> bool:
@@ -148,8 +174,10 @@ class PerformanceHook(Hook):
     priority = 'BELOW_NORMAL'
 
     def before_train(self, runner) -> None:
-        """Brings weights, averages and momenta into NHWC, and compiles backbone and neck."""
+        """Brings weights, averages and momenta into NHWC, compiles backbone and neck, sets cuDNN's switch."""
         self._settings = {**DEFAULTS, **(runner.cfg.get('performance') or {})}
+        if tries_algorithms(runner.cfg):
+            torch.backends.cudnn.benchmark = True  # put back by mmcnn.runs.process_state
         self._benchmark = torch.backends.cudnn.benchmark
         model = unwrapped(runner.model)
         if self._settings['channels_last']:

@@ -120,13 +120,16 @@ def precision_of(cfg: Mapping[str, Any]) -> str:
     return _DTYPES.get(str(wrapper.get('dtype')), str(wrapper.get('dtype')))
 
 
-def continue_precision(cfg: Config, recorded: Mapping[str, Any], amp: bool | str, say: Say = print) -> None:
+def continue_precision(
+    cfg: Config, recorded: Mapping[str, Any], amp: bool | str, typed: bool, say: Say = print
+) -> None:
     """A run that is resumed goes on in its precision where that is left open, and says so where it does not.
 
     Args:
         cfg: of this session, changed in place.
         recorded: the config of the run, as its checkpoint has it; empty: it has none.
         amp: what was typed.
+        typed: whether ``optim_wrapper.dtype`` was.
         say: takes a sentence.
     """
     if not recorded.get('optim_wrapper'):
@@ -134,7 +137,7 @@ def continue_precision(cfg: Config, recorded: Mapping[str, Any], amp: bool | str
     before, now = precision_of(recorded), precision_of(cfg)
     if before == now:
         return
-    if amp in (True, 'auto') and before in _NAMES and (before == 'fp16' or has_bf16()):
+    if amp in (True, 'auto') and not typed and before in _NAMES and (before == 'fp16' or has_bf16()):
         cfg.optim_wrapper.dtype = _NAMES[before]
         cfg.optim_wrapper.loss_scale = recorded['optim_wrapper'].get('loss_scale') or 'dynamic'
         say(f'note: the run began in {before}, and goes on in it')

@@ -44,7 +44,7 @@ from mmcnn.runs.img_size import set_img_size
 from mmcnn.runs.launcher import check_launcher, collect_in_memory
 from mmcnn.runs.loggers import check_backends, set_loggers
 from mmcnn.runs.options import WARM_START, RunOptions, TrainOptions
-from mmcnn.runs.performance import check_performance, set_performance, settle_performance
+from mmcnn.runs.performance import check_performance, say_other_sync_bn, set_performance, settle_performance
 from mmcnn.runs.precision import check_amp, continue_precision, set_amp
 from mmcnn.runs.training import check_initial_weights, resumed_checkpoint, set_on_nan, set_patience
 from mmcnn.runs.work_dirs import RunKind
@@ -230,7 +230,8 @@ def _continue(
         done: entries that were typed, which win over those of the recipe.
         notes: takes sentences about the recipe.
     """
-    continue_precision(cfg, checkpoint.entries, options.amp, notes.append)
+    continue_precision(cfg, checkpoint.entries, options.amp, 'optim_wrapper.dtype' in done, notes.append)
+    say_other_sync_bn(cfg, checkpoint.entries, notes.append)
     continue_determinism(cfg, checkpoint.entries, 'randomness.deterministic' in done, notes.append)
     if options.recipe is None:
         set_recipe(cfg, checkpoint.entries.get('recipe'), notes.append)

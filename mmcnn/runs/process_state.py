@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import multiprocessing
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import cv2
 import torch
@@ -53,7 +55,7 @@ def _kept_switches() -> Iterator[None]:
     device, threads = private_names.device_of_mmengine(), cv2.getNumThreads()
     start_method = multiprocessing.get_start_method(allow_none=True)
     cudnn = torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic
-    tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    tf32 = _tf32()
     deterministic = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     try:
         yield
@@ -62,8 +64,34 @@ def _kept_switches() -> Iterator[None]:
         cv2.setNumThreads(threads)
         multiprocessing.set_start_method(start_method, force=True)
         torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = cudnn
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
+        if _tf32() != tf32:  # a switch that is set anew ends the inheritance of the newer ones from each other
+            for (_, put_back), value in zip(_tf32_switches(), tf32, strict=True):
+                if value is not None:
+                    put_back(value)
         torch.use_deterministic_algorithms(deterministic[0], warn_only=deterministic[1])
+
+
+def _tf32() -> list[Any]:
+    """The values of :func:`_tf32_switches`; None: PyTorch refuses to tell one, since newer ones say otherwise."""
+    values = []
+    for get, _ in _tf32_switches():
+        try:
+            values.append(get())
+        except RuntimeError:
+            values.append(None)
+    return values
+
+
+def _tf32_switches() -> list[tuple[Callable[[], Any], Callable[[Any], object]]]:
+    """How each of PyTorch's switches of TF32 is read and set: the older ones first, since they set the newer ones."""
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    named = [(cudnn, 'allow_tf32')]
+    if hasattr(matmul, 'fp32_precision'):  # since PyTorch 2.9
+        named += [(each, 'fp32_precision') for each in (matmul, cudnn.conv, cudnn.rnn)]
+    return [
+        (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
+        *((functools.partial(getattr, *each), functools.partial(setattr, *each)) for each in named),
+    ]
 
 
 @contextlib.contextmanager

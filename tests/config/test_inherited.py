@@ -39,6 +39,12 @@ def test_the_backbone_alone_is_enough(inherit, backbone):
     wire_model(cfg)
 
 
+def test_a_config_in_yaml_inherits_as_well(inherit, tmp_path):
+    (tmp_path / 'own.yaml').write_text('_base_: base.py\nmodel:\n  backbone:\n    type: mmcnn.mobilenetv2\n')
+    cfg = load_config(tmp_path / 'own.yaml')
+    assert cfg.model.neck.in_channels == [32, 96, 320]
+
+
 def test_what_the_config_says_itself_is_checked_and_not_overwritten(inherit):
     right = 'neck=dict(in_channels=[32, 96, 320]), data_preprocessor=dict(mean=[7.0] * 3)'
     cfg, _ = inherit(f"model = dict(backbone=dict(type='mmcnn.mobilenetv2'), {right})")

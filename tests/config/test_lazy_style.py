@@ -4,6 +4,8 @@ import re
 
 import pytest
 from mmengine.config import Config
+from mmengine.dataset import default_collate
+from mmengine.registry import FUNCTIONS
 from torch import nn
 
 from mmcnn.config.lazy_style import imported_bases, with_names
@@ -98,6 +100,19 @@ def test_classes_of_ours_and_of_nobody():
     cfg = with_names(Config(dict(a=[dict(type=YOLOv4PAN), dict(type=Own)], b=(dict(type=nn.Conv2d), 1))))
     assert cfg.a[0].type == 'mmcnn.YOLOv4PAN' and cfg.a[1].type == f'{__name__}.{Own.__qualname__}'
     assert cfg.b == (dict(type='Conv2d'), 1)
+
+
+def test_functions_that_are_types_have_names_as_well():
+    """Without them the config cannot be written down, which a run begins with."""
+
+    def own(batch):
+        return batch
+
+    cfg = with_names(Config(dict(a=dict(collate_fn=dict(type=default_collate)), b=dict(type=own), c=own)))
+    assert cfg.a.collate_fn.type == 'default_collate' and FUNCTIONS.get('default_collate') is default_collate
+    assert cfg.b.type == f'{__name__}.{own.__qualname__}' and cfg.c is own
+    cfg.pop('c')
+    assert "collate_fn=dict(type='default_collate')" in cfg.pretty_text
 
 
 def test_a_config_without_classes_is_left_alone():

@@ -120,6 +120,19 @@ def test_of_few_detections_a_miss_says_nothing(numbers, allowed, undecided):
     assert (EXACT.allows(matches), EXACT.undecided(matches)) == (allowed, undecided)
 
 
+@pytest.mark.parametrize('tolerance', [*TOLERANCES.values(), *RANDOM.values()])
+@pytest.mark.parametrize('thousands', [1, 2, 3, 7])
+def test_as_many_may_be_missed_as_may_be_besides(tolerance, thousands):
+    count = 1000 * thousands
+    most, sure = round((1 - tolerance.every) * count), round((1 - tolerance.sure) * count)
+    numbers = dict(sure=count, every=count, box=0.0, score=0.0)
+    for other in (0, 1):
+        missed = dict(found=count - most - other, found_sure=count - sure, more=0, more_sure=0)
+        besides = dict(found=count, found_sure=count, more=most + other, more_sure=sure)
+        assert tolerance.allows(Matches(**numbers, **missed)) is tolerance.allows(Matches(**numbers, **besides))
+        assert tolerance.allows(Matches(**numbers, **besides)) is not bool(other)
+
+
 @pytest.mark.parametrize(('number', 'allowed', 'looked_at'), [(400, True, 4), (140, False, 7), (1000, True, 2)])
 def test_more_images_are_looked_at_where_there_are_too_few_detections(number, allowed, looked_at, checked_images):
     """One detection of the first image is missed; of ``number`` of each."""
@@ -131,6 +144,14 @@ def test_more_images_are_looked_at_where_there_are_too_few_detections(number, al
     matches = check.compare_detections(plan, None, [np.zeros((1, 1, 3), np.uint8), None], more)
     assert EXACT.allows(matches) is allowed
     assert matches.images == 2 + len(seen) == looked_at and matches.every == number * looked_at
+
+
+@pytest.mark.parametrize(('number', 'looked_at'), [(7, 3), (3, 6), (20, 1)])
+def test_more_images_are_looked_at_until_there_are_enough_to_compare(number, looked_at, checked_images):
+    plan, _ = checked_images([(20 * i, 0, 0.5, 0) for i in range(number)])
+    image = np.zeros((1, 1, 3), np.uint8)
+    matches = check.compare_detections(plan, None, [image], [image] * 5)
+    assert EXACT.allows(matches) and (matches.every, matches.images) == (number * looked_at, looked_at)
 
 
 def test_a_fault_is_not_looked_for_in_more_images(checked_images):

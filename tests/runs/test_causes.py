@@ -88,3 +88,5 @@ def test_a_compiler_that_fails_is_one_sentence():
     said = r'^performance\.compile: torch\.compile has failed: CppCompileError: C\+\+ compile error; .*--compile out$'
     with pytest.raises(TrainingError, match=said), known_causes():
         raise error('CppCompileError: C++ compile error\n\nCommand:\ng++ ...')
+    with pytest.raises(TrainingError, match='has failed: InductorError; '), known_causes():
+        raise error('')

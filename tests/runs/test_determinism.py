@@ -85,6 +85,14 @@ def test_cublas_is_told_before_cuda_starts(gpu):
     assert os.environ[CUBLAS] == ':4096:8'
 
 
+def test_cublas_was_not_told_by_a_run_that_did_not_start_cuda(gpu):
+    make_deterministic(asking(), cuda_had_started=False, say=pytest.fail)  # and is refused for another reason
+    del os.environ[CUBLAS]
+    make_deterministic(asking(False), cuda_had_started=False, say=pytest.fail)  # starts it
+    with pytest.raises(UsageError, match='CUDA has started in this process without'):
+        make_deterministic(asking(), cuda_had_started=True)
+
+
 def test_it_is_refused_once_cuda_has_started(gpu):
     with pytest.raises(UsageError, match=f'CUDA has started in this process without {CUBLAS}, .*start a new process'):
         make_deterministic(asking(), cuda_had_started=True)

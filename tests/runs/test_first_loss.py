@@ -20,6 +20,7 @@ def cfg(backbone='mmcnn.vgg11', pipeline=(), **model):
     [
         ([dict(type='LoadAnnotations', with_bbox=True)], Given()),
         ([dict(type='LoadAnnotations', with_bbox=True, with_mask=True)], Given(masks=True)),
+        ([dict(type='mmdet.LoadAnnotations', with_bbox=True, with_mask=True)], Given(masks=True)),
         ([dict(type='LoadAnnotations', with_seg=True), dict(type='SegRescale', scale_factor=1 / 8)], Given(False, 8)),
         ([dict(type='LoadPanopticAnnotations')], Given(True, 1)),
         ([dict(type='LoadPanopticAnnotations', with_seg=False)], Given(True)),

@@ -1,5 +1,7 @@
 """What a config says of how fast a training is: what it may hold, what is settled, what is put into effect."""
 
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -20,8 +22,10 @@ from mmcnn.runs.performance import (
     PerformanceHook,
     check_performance,
     has_one_size,
+    say_other_sync_bn,
     set_performance,
     settle_performance,
+    tries_algorithms,
     use_tf32,
 )
 from mmcnn.runs.process_state import kept_process_state
@@ -116,21 +120,24 @@ MOSAIC = dict(train_dataloader=dict(dataset=dict(pipeline=[dict(type='mmcnn.Mosa
     ('own', 'entries', 'expected'),
     [
         (None, MOSAIC, True),
-        (None, {}, None),
-        (None, dict(env_cfg=dict(dist_cfg={})), False),
-        (dict(cudnn_benchmark=False), MOSAIC, None),
+        (None, {}, False),
+        (dict(cudnn_benchmark=False), MOSAIC, False),
         (dict(cudnn_benchmark=True), {}, True),
-        (None, MOSAIC | dict(deterministic=True), None),
+        (None, MOSAIC | dict(deterministic=True), False),
         (None, MOSAIC | dict(env_cfg=dict(cudnn_benchmark=False)), False),  # of an earlier release
         (None, dict(env_cfg=dict(cudnn_benchmark=True)), True),
+        (dict(cudnn_benchmark=True), dict(env_cfg=dict(cudnn_benchmark=None)), True),
     ],
 )
 def test_cudnn_tries_its_algorithms_where_images_have_one_size(gpu, own, entries, expected):
-    assert (settled(own, **entries).get('env_cfg') or {}).get('cudnn_benchmark') is expected
+    cfg = settled(own, **entries)
+    assert tries_algorithms(cfg) is expected
+    # What a checkpoint records for an evaluation, whose images have many sizes, is what the config said.
+    assert cfg.get('env_cfg') == entries.get('env_cfg')
 
 
 def test_it_does_not_on_a_cpu():
-    assert 'env_cfg' not in settled(None, **MOSAIC)
+    assert not tries_algorithms(settled(None, **MOSAIC))
 
 
 @pytest.mark.parametrize(
@@ -163,6 +170,18 @@ def test_sync_bn_needs_gpus_and_says_so_of_one(monkeypatch):
     assert notes == ['note: sync_bn=torch has no effect in one process']
 
 
+def test_a_resumed_run_with_another_batch_norm_is_said():
+    notes = []
+    for before, now in (('torch', None), (None, 'torch'), ('torch', 'torch'), (None, None)):
+        say_other_sync_bn(config(sync_bn=now), config(sync_bn=before), notes.append)
+    say_other_sync_bn(config(sync_bn='torch'), {}, pytest.fail)
+    assert [note.partition(', so')[0] for note in notes] == [
+        'note: the run began with sync_bn=torch and goes on with sync_bn=None',
+        'note: the run began with sync_bn=None and goes on with sync_bn=torch',
+    ]
+    assert [note.endswith('; --sync-bn keeps it') for note in notes] == [True, False]
+
+
 def test_tf32_is_set_and_put_back():
     def switches():
         return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
@@ -175,6 +194,41 @@ def test_tf32_is_set_and_put_back():
             use_tf32(config(dict(tf32=value)))
             assert switches() == (value, value)
     assert switches() == before
+
+
+@pytest.mark.parametrize(
+    'mine',
+    [
+        'pass',
+        'torch.backends.fp32_precision = "tf32"',  # the newer switches, with which the older ones cannot be read
+        'torch.backends.cuda.matmul.fp32_precision = "tf32"',
+        'torch.backends.cudnn.conv.fp32_precision = "ieee"',
+        'torch.set_float32_matmul_precision("medium")',
+    ],
+)
+def test_switches_of_tf32_are_put_back_however_they_were_set(mine):
+    code = f"""
+import torch
+from mmcnn.runs.performance import use_tf32
+from mmcnn.runs.process_state import kept_process_state
+
+def switches():
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    found = [cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision, matmul.fp32_precision]
+    try:
+        return [*found, torch.get_float32_matmul_precision(), cudnn.allow_tf32]
+    except RuntimeError:
+        return found
+
+{mine}
+before = switches()
+for tf32 in (None, True, False):
+    with kept_process_state():
+        use_tf32(dict(performance=dict(tf32=tf32)))
+    assert switches()[:len(before)] == before, (tf32, before, switches())
+"""
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 class Backbone(nn.Module):
@@ -243,9 +297,9 @@ def test_compiled_parts_keep_their_names_and_numbers(runner):
 
 def test_cudnn_tries_no_algorithms_in_a_validation(runner):
     with kept_process_state():
-        torch.backends.cudnn.benchmark = True
-        hook, made = PerformanceHook(), runner()
+        hook, made = PerformanceHook(), runner(cudnn_benchmark=True)
         hook.before_train(made)
+        assert torch.backends.cudnn.benchmark
         hook.before_val_epoch(made)
         assert not torch.backends.cudnn.benchmark
         hook.after_val_epoch(made)

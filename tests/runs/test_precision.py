@@ -144,7 +144,7 @@ def of_precision(precision):
 def test_a_resumed_run_goes_on_in_its_precision_where_amp_names_none(card, before, now):
     card(True)
     cfg, notes = of_precision(now), []
-    continue_precision(cfg, of_precision(before), True, notes.append)
+    continue_precision(cfg, of_precision(before), True, False, notes.append)
     assert precision_of(cfg) == before
     assert cfg.optim_wrapper.loss_scale == of_precision(before).optim_wrapper.loss_scale
     assert notes == [f'note: the run began in {before}, and goes on in it']
@@ -161,14 +161,21 @@ def test_a_resumed_run_goes_on_in_its_precision_where_amp_names_none(card, befor
 def test_another_precision_than_before_is_said(card, before, now, amp, end):
     card(True)
     cfg, notes = of_precision(now), []
-    continue_precision(cfg, of_precision(before), amp, notes.append)
+    continue_precision(cfg, of_precision(before), amp, False, notes.append)
     assert precision_of(cfg) == now
     assert notes == [
         f'note: the run began in {before} and goes on in {now}, so it does not end in the weights it would have{end}'
     ]
 
 
+def test_a_precision_that_is_typed_as_an_entry_of_the_config_wins(card):
+    card(True)
+    cfg, notes = of_precision('bf16'), []
+    continue_precision(cfg, of_precision('fp16'), True, True, notes.append)
+    assert precision_of(cfg) == 'bf16' and notes[0].endswith('; --amp fp16 keeps it')
+
+
 def test_the_same_precision_and_a_checkpoint_without_a_config_say_nothing(card):
     card(True)
-    continue_precision(of_precision('bf16'), of_precision('bf16'), True, pytest.fail)
-    continue_precision(of_precision('bf16'), {}, True, pytest.fail)
+    continue_precision(of_precision('bf16'), of_precision('bf16'), True, False, pytest.fail)
+    continue_precision(of_precision('bf16'), {}, True, False, pytest.fail)
