@@ -70,13 +70,15 @@ class BNStatisticsHook(Hook):
         self._by_iteration = isinstance(runner.train_loop, IterBasedTrainLoop)
         kept = runner.message_hub.pop_info(_OF_RANKS, [])
         if len(kept) == get_world_size() > 1:
+            runner.model.train()  # norm_eval takes effect in it, and frozen layers were not kept
             for statistics, context in zip(kept[get_rank()], _networks(runner), strict=False):
                 with context as model:
                     _put(_trained(model), statistics)
 
     def before_stop(self, runner) -> None:
         """Keeps the statistics of each rank for the checkpoint, where a run ends inside an epoch."""
-        if get_world_size() > 1 and runner.message_hub.get_info('position_in_epoch', (0,))[0]:
+        inside = runner.message_hub.get_info('position_in_epoch', (0,))[0]
+        if get_world_size() > 1 and inside and _trained(_unwrapped(runner)):
             own = []
             for context in _networks(runner):
                 with context as model:

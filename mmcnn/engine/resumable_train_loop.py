@@ -54,7 +54,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     that it is part of) and a checkpoint; in validation, after the batch. A process that does not come to that within
     30 s (several ranks: 10 s) is ended all the same. The death of another rank ends this one too.
 
-    **Faults.** No average and no checkpoint has a loss or gradient that is not finite; its images are named.
+    **Faults.** A loss or gradient that is not finite reaches no average and no checkpoint; its images are named.
 
     Args:
         runner (Runner): The runner.

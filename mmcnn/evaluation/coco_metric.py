@@ -124,6 +124,8 @@ class CocoMetric(MMDetCocoMetric):
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Takes the detections of a batch; a GPU makes the host wait for each copy, so that all images share one."""
         found = [dict(sample['pred_instances']) for sample in data_samples]
+        for each in found:
+            each['labels'] = each['labels'].long()  # MMDetection's SOLO has real ones where it finds nothing
         for key in _OF_BOXES[:3] if found else ():
             parts = torch.cat([each[key] for each in found]).cpu().split([len(each[key]) for each in found])
             for each, part in zip(found, parts, strict=True):

@@ -1,6 +1,7 @@
 """Exponential moving average of the weights, counted in optimizer steps."""
 
 import math
+from typing import Any
 
 from mmdet.models.layers import ExpMomentumEMA
 from mmengine.hooks import EMAHook
@@ -14,12 +15,18 @@ from mmcnn.registry import HOOKS, MODELS
 class StepEMA(ExpMomentumEMA):
     """MMDetection's ``ExpMomentumEMA`` with the same values, in two kernels instead of two for each tensor.
 
-    Arguments and state are those of ``ExpMomentumEMA``, and with ``update_buffers=False`` so are the kernels.
+    Arguments and state are those of ``ExpMomentumEMA``, and with ``update_buffers=False`` so are the kernels, as they
+    are where a tensor has several names, as in heads that share convolutions: one kernel would race for it.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        tensors = self.module.state_dict(keep_vars=True).values()
+        self._shares_tensors = len({id(tensor) for tensor in tensors}) < len(tensors)
 
     def update_parameters(self, model: nn.Module) -> None:
         """Moves the average towards the weights of ``model``; the first time it copies them."""
-        if self.steps == 0 or self.steps % self.interval or not self.update_buffers:
+        if self.steps == 0 or self.steps % self.interval or not self.update_buffers or self._shares_tensors:
             super().update_parameters(model)
             return
         state = model.state_dict()

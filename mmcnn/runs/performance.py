@@ -208,6 +208,10 @@ def _to_channels_last(runner: Runner, model: nn.Module) -> None:
     averages = [hook.ema_model for hook in runner.hooks if isinstance(hook, EMAHook)]
     for each in (model, *averages):
         each.to(memory_format=torch.channels_last)
+    for average in averages:
+        # It keeps by name the tensors that it averages into, and those have been replaced.
+        now = average.module.state_dict()
+        average.avg_parameters = {name: now[name] for name in average.avg_parameters}
     for state in runner.optim_wrapper.optimizer.state.values():
         for name, value in state.items():
             if isinstance(value, torch.Tensor) and value.dim() == 4:

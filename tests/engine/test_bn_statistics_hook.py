@@ -1,9 +1,12 @@
 """Statistics of young runs, against those worked out from the batches that were trained on."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from mmengine.dataset import DefaultSampler
 from mmengine.hooks import Hook
+from mmengine.logging import MessageHub
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch import nn
@@ -184,6 +187,34 @@ def test_each_rank_gets_its_own_statistics_back_in_the_middle_of_an_epoch(tmp_pa
     assert len(stops.kept) == 2 and len(stops.kept[0]) == 1 + ema  # the raw weights', and the averaged ones'
     torch.testing.assert_close(stops.given, stops.own, rtol=0, atol=0)
     assert stops.left is None  # no later checkpoint has them
+
+
+def stopped_inside(name, model):
+    """A runner that stops after three of five batches, as far as the hook knows it."""
+    hub = MessageHub.get_instance(name)
+    hub.update_info('position_in_epoch', (3, 5, []))
+    return SimpleNamespace(model=model, hooks=[], message_hub=hub, train_loop=None)
+
+
+def test_statistics_go_into_a_model_that_has_only_been_built(tmp_path, other_rank):
+    """Where no layer is frozen yet: Backbone's ``norm_eval``, and MMDetection's, take effect in ``train()``."""
+    runner = stopped_inside(tmp_path.name, Net().train())
+    with torch.no_grad():
+        runner.model.norm.running_mean.fill_(5.0)
+    BNStatisticsHook().before_stop(runner)
+    runner.model = Net()
+    assert runner.model.frozen.training
+    BNStatisticsHook().before_train(runner)
+    assert runner.model.norm.running_mean.tolist() == [5, 5]
+    assert runner.model.frozen.running_mean.tolist() == [0, 0]
+
+
+def test_a_model_whose_batchnorm_is_frozen_stops_inside_an_epoch(tmp_path, other_rank):
+    """As Faster R-CNN does, all of whose BatchNorm is in a backbone with ``norm_eval``."""
+    runner = stopped_inside(tmp_path.name, nn.BatchNorm2d(2).eval())
+    BNStatisticsHook().before_stop(runner)
+    assert runner.message_hub.get_info('bn_statistics_of_ranks') is None
+    BNStatisticsHook().before_train(runner)
 
 
 def test_one_process_gathers_nothing(tmp_path):

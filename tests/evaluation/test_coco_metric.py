@@ -478,3 +478,15 @@ def test_images_of_a_batch_are_taken_as_one_by_one(tmp_path):
         for key in ('bboxes', 'scores', 'labels'):
             np.testing.assert_array_equal(one[key], other[key])
     assert [len(found['scores']) for _, found in together.results] == [2, 0, 1]
+
+
+def test_labels_stay_whole_numbers_beside_an_image_without_any(tmp_path):
+    """MMDetection's SOLO gives an image in which it finds nothing labels of float32."""
+    ann_file = write_ground_truth(tmp_path / 'a.json', [annotation(0, 'dog', (10, 10, 50, 50))], 2)
+    samples = [sample(0, [[10, 10, 60, 60]], [0.9], [1]), sample(1, [], [], [])]
+    samples[1]['pred_instances']['labels'] = torch.ones(0)
+    metric = METRICS.build(dict(type='mmcnn.CocoMetric', ann_file=ann_file))
+    metric.dataset_meta = {'classes': CLASSES}
+    metric.process({}, samples)
+    assert [found['labels'].dtype for _, found in metric.results] == [np.int64] * 2
+    assert metric.evaluate(size=2).keys()

@@ -159,6 +159,18 @@ def test_the_average_is_mmdetections_to_the_last_bit_in_two_operators(buffers):
         assert not {'aten::mul_', 'aten::copy_'} & {*operators.names}
 
 
+def test_a_tensor_of_several_names_is_averaged_as_by_mmdetection():
+    """As in heads that share convolutions between levels, such as RTMDet's."""
+    source = nn.ModuleList([nn.Conv2d(3, 3, 3)] * 2)
+    ours, theirs = (kind(source, momentum=0.5, update_buffers=True) for kind in (StepEMA, ExpMomentumEMA))
+    for _ in range(3):
+        with torch.no_grad():
+            source[0].weight.add_(1)
+        for each in (ours, theirs):
+            each.update_parameters(source)
+    assert torch.equal(ours.module[1].weight, theirs.module[1].weight)
+
+
 def test_the_state_has_the_names_of_earlier_checkpoints():
     source = Net()
     assert StepEMA(source, update_buffers=True).state_dict().keys() == ExpMomentumEMA(source).state_dict().keys()

@@ -277,6 +277,25 @@ def test_channels_last_reaches_weights_averages_and_momenta_and_no_file(runner):
     assert not weight.is_contiguous()  # the training goes on as it was
 
 
+@pytest.mark.parametrize('update_buffers', [True, False])
+def test_channels_last_averages_what_is_validated_and_saved(runner, update_buffers):
+    made = runner(channels_last=True)
+    made.hooks[0] = ema = StepEMAHook(update_buffers=update_buffers, momentum=0.5)
+    ema.before_run(made)
+    PerformanceHook().before_train(made)
+    with torch.no_grad():
+        made.model.backbone.conv.weight.fill_(3.0)
+    ema.ema_model.update_parameters(made.model)  # the first time it copies them
+    assert (ema.ema_model.module.backbone.conv.weight == 3).all()
+    with torch.no_grad():
+        made.model.backbone.conv.weight.fill_(5.0)
+    ema.ema_model.update_parameters(made.model)
+    assert 4 <= ema.ema_model.module.backbone.conv.weight.mean() <= 5
+    assert torch.equal(
+        ema.ema_model.state_dict()['module.backbone.conv.weight'], ema.ema_model.module.backbone.conv.weight
+    )
+
+
 def test_what_is_stored_is_looked_at_after_the_averages_are_in_it():
     assert get_priority(PerformanceHook.priority) > get_priority(StepEMAHook.priority)
 

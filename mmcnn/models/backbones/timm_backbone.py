@@ -110,8 +110,7 @@ class TimmBackbone(BaseModule):
             return tuple(self.model(x))
         maps = []
         for name, module in self.model.items():
-            # An activation in place would change the input that is kept.
-            x = module(x) if getattr(module, 'inplace', False) else checkpointed(module, x)
+            x = checkpointed(module, x)
             if name in layers:
-                maps.append(x)
+                maps.append(x if isinstance(x, Tensor) else torch.cat(x, 1) if self.model.concat else x[0])
         return tuple(maps)

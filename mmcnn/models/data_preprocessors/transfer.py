@@ -23,7 +23,7 @@ def sent(data: Any, device: torch.device, non_blocking: bool = True) -> Any:
 
     Args:
         data: Tensors, boxes and samples in any nesting of mappings, tuples and lists; whatever else there is stays as
-            it is. Of a sample, as by its own ``to``, what cannot be moved is left out.
+            it is, and so do lists inside of a sample, as by its own ``to``.
         device: Where to.
         non_blocking: Whether the host goes on while the copies run. Those that come from pageable memory may wait
             all the same: ``pin_memory=True`` of the data loader pins images; small tensors are pinned here.

@@ -14,13 +14,17 @@ from mmcnn.compat.private_names import BatchNorm, has_forward_hooks
 def checkpointed(module: nn.Module, x: Tensor) -> Tensor:
     """What ``module(x)`` gives, by keeping the inputs of its blocks only and computing the rest again for the gradient.
 
-    A block is what a chain of ``nn.Sequential`` consists of; any other module is one. Random numbers are drawn as the
-    first time, and BatchNorm counts a batch once: its statistics stay as they are while a block is computed again.
+    A block is what a chain of ``nn.Sequential`` consists of; any other module is one. An activation that works in place
+    is computed once, for it would change the input that is kept. Random numbers are drawn as the first time, and
+    BatchNorm counts a batch once: its statistics stay as they are while a block is computed again.
     """
     for block in _blocks(module):
-        x = checkpoint(
-            block, x, use_reentrant=False, context_fn=lambda block=block: (contextlib.nullcontext(), _seen(block))
-        )
+        if getattr(block, 'inplace', False) is True:
+            x = block(x)
+        else:
+            x = checkpoint(
+                block, x, use_reentrant=False, context_fn=lambda block=block: (contextlib.nullcontext(), _seen(block))
+            )
     return x
 
 

@@ -84,6 +84,8 @@ def without_weights(model: dict) -> ConfigDict:
     for part in _dicts(model):
         if (part.get('init_cfg') or {}) and 'Pretrained' in str(part['init_cfg']):
             part['init_cfg'] = None
+        if part.get('pretrained'):  # of timm's networks, and what older configs of MMDetection say
+            part['pretrained'] = None
     return model
 
 

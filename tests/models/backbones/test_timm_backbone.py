@@ -46,7 +46,8 @@ def test_a_timm_that_cannot_be_imported_is_one_sentence(monkeypatch, tmp_path):
         MODELS.build(dict(type='mmcnn.TimmBackbone', model='resnet18'))
 
 
-@pytest.mark.parametrize('name', ['resnet18', 'regnety_002'])
+# resnet18d has activations in place inside of its stem, selecsls42 gives lists.
+@pytest.mark.parametrize('name', ['resnet18', 'regnety_002', 'resnet18d', 'selecsls42'])
 def test_blocks_that_are_computed_again_change_nothing_but_memory(name):
     plain = MODELS.build(dict(type='mmcnn.TimmBackbone', model=name, out_indices=(2, 4))).train()
     saving = copy.deepcopy(plain)

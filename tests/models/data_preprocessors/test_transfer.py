@@ -82,7 +82,7 @@ def test_nothing_is_changed_or_mixed_up(as_if_elsewhere):
         assert after is not before and after.metainfo == plain.metainfo
         for name in ('gt_instances', 'ignored_instances'):
             ours, theirs = after.get(name), plain.get(name)
-            assert ours.keys() == theirs.keys()  # the names, which are no tensors, are left out by both
+            assert ours.keys() == theirs.keys() and ours.get('names') == theirs.get('names')
             assert torch.equal(ours.labels, theirs.labels)
             assert type(ours.bboxes) is type(theirs.bboxes)
             for boxes in zip(*[getattr(each.bboxes, 'tensor', each.bboxes) for each in (ours, theirs)], strict=True):

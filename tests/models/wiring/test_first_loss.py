@@ -11,6 +11,7 @@ from mmengine.logging import MessageHub
 from mmcnn.compat.private_names import put_instances, taken_instances
 from mmcnn.errors import UsageError
 from mmcnn.models.wiring import Given, prove, prove_loss, wire
+from mmcnn.models.wiring.first_loss import without_weights
 from tests.wired_models import faster_rcnn, retinanet
 
 ASSIGNER = dict(type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.4, min_pos_iou=0)
@@ -122,3 +123,15 @@ def test_what_cannot_be_built_is_said():
     model.train_cfg.assigner.type = 'NobodysAssigner'
     (line,) = prove_loss(model, Given())
     assert 'NobodysAssigner' in line
+
+
+def test_nothing_is_downloaded():
+    pretrained = dict(type='Pretrained', checkpoint='https://example.org/weights.pth')
+    drawn = dict(type='Normal', layer='Conv2d')
+    model = dict(
+        type='RetinaNet', pretrained='torchvision://resnet50', bbox_head=dict(type='RetinaHead', init_cfg=drawn),
+        backbone=dict(type='mmcnn.TimmBackbone', model='resnet18', pretrained=True, init_cfg=pretrained),
+    )  # fmt: skip
+    found = without_weights(model)
+    assert found.pretrained is found.backbone.pretrained is found.backbone.init_cfg is None
+    assert found.bbox_head.init_cfg == drawn and model['backbone']['pretrained'] is True
