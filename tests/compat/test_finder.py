@@ -313,5 +313,8 @@ runpy.run_path({str(tool)!r}, run_name='__main__')
     assert end.is_file(), error
     found, expected = torch.load(end, weights_only=True)['state_dict'], load_file(DATA / 'end.safetensors')
     assert found.keys() == expected.keys()
-    for key, value in expected.items():
-        torch.testing.assert_close(found[key], value, rtol=1e-3, atol=1e-5)
+    # The bound is that of tests/test_files_of_earlier_releases.py.
+    squares = [((found[key] - value).double().square().sum(), value.double().square().sum())
+               for key, value in expected.items()]  # fmt: skip
+    difference, size = map(sum, zip(*squares, strict=True))
+    assert (difference / size).sqrt() < 3e-3
