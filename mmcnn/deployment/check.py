@@ -14,12 +14,13 @@ import numpy as np
 import torch
 from mmcv.transforms import Compose
 from mmengine.registry import DefaultScope
+from torch import Tensor
 
 from mmcnn.deployment.files import EXTRA_FILE
 from mmcnn.deployment.matching import RANDOM, TOLERANCES, Matches, Pair, Tolerance, match
 from mmcnn.deployment.plan import EXAMPLE_BATCH, Plan
 from mmcnn.deployment.reference import prepared, reference
-from mmcnn.deployment.rounding import in_double, no_worse
+from mmcnn.deployment.rounding import in_double, no_worse, outputs_in_double
 from mmcnn.deployment.timing import time_ratio
 from mmcnn.errors import ExportError
 from mmcnn.inference.detections import Detections
@@ -196,19 +197,29 @@ def _compare_outputs(plan: Plan, session: Session, images: Sequence[np.ndarray])
                 difference = np.abs(a.numpy() - b).max() / max(float(a.abs().max()), 1e-30)
                 largest = max(largest, difference if np.isfinite(difference) else np.inf)
             if plan.form == 'decoded' and plan.options.precision != 'int8':
-                _compare_boxes(plan, size, batch, *pairs)
+                _compare_boxes(plan, inputs, size, *pairs)
     shown = ' and '.join(f'{height} x {width}' for height, width in sizes)
     return float(largest), f'{shown} px in batches of {" and ".join(map(str, batches))}'
 
 
-def _compare_boxes(plan: Plan, size: tuple[int, int], batch: int, boxes: Pair, scores: Pair) -> None:
-    """Raises ExportError where boxes (N, B, 4) before NMS or their scores (N, B, C) are others at a size and batch."""
+def _compare_boxes(plan: Plan, inputs: Sequence[Tensor], size: tuple[int, int], boxes: Pair, scores: Pair) -> None:
+    """Raises ExportError where boxes (N, B, 4) before NMS or their scores (N, B, C) are others."""
     tolerance = tolerance_of(plan)
-    if not (share := tolerance.alike(boxes, scores)) >= tolerance.every:
-        raise ExportError(
-            f'the file does not give what PyTorch gives: {share:.2%} of the boxes at {size[0]} x {size[1]} px in a '
-            f'batch of {batch} are the same with their scores, fewer than {tolerance.every:.1%}'
-        )
+    if (share := tolerance.alike(boxes, scores)) >= tolerance.every:
+        return
+    if plan.options.precision == 'fp32' and plan.found.checkpoint is None:
+        # Random weights let a rounding grow: the file's, which is to be no worse than PyTorch's, beside float64.
+        precise = outputs_in_double(plan, inputs)
+        missed = [
+            round((1 - tolerance.alike((precise[0], boxes[side]), (precise[1], scores[side]))) * boxes[0][..., 0].size)
+            for side in (1, 0)
+        ]
+        if no_worse(*((count, 0) for count in missed), boxes[0][..., 0].size):
+            return
+    raise ExportError(
+        f'the file does not give what PyTorch gives: {share:.2%} of the boxes at {size[0]} x {size[1]} px in a '
+        f'batch of {len(boxes[0])} are the same with their scores, fewer than {tolerance.every:.1%}'
+    )
 
 
 def _compare_fit(plan: Plan, images: Sequence[np.ndarray]) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from mmcnn.deployment.plan import Plan
 from mmcnn.deployment.reference import reference
@@ -26,6 +28,12 @@ def in_double(plan: Plan, images: Sequence[np.ndarray]) -> list[Detections]:
     )  # fmt: skip
     precise = replace(plan, found=replace(plan.found, network=network))
     return [reference(precise, image) for image in images]
+
+
+@torch.no_grad()
+def outputs_in_double(plan: Plan, inputs: Sequence[Tensor]) -> list[np.ndarray]:
+    """What the module that was exported gives if it computes in float64."""
+    return [each.numpy() for each in copy.deepcopy(plan.module).double()(*inputs)]
 
 
 def no_worse(file: tuple[int, int], torch: tuple[int, int], every: int) -> bool:
