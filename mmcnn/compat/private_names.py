@@ -167,6 +167,10 @@ PRIVATE_NAMES = (
         'the annotations as the base class has read them', 'a public property',
     ),
     PrivateName(
+        'mmdet.models.dense_heads.AnchorHead._get_targets_single', 'mmcnn/models/dense_heads/rpn_head.py',
+        'it waits for a GPU six times for each image', 'a public method for the targets of an image',
+    ),
+    PrivateName(
         'mmdet.models.roi_heads.mask_heads.fcn_mask_head._do_paste_mask', 'mmcnn/compat/paste_mask.py',
         'it fails on the CPU for a box outside of the image',
         'a release of MMDetection that mends https://github.com/hustvl/QueryInst/issues/41',

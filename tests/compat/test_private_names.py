@@ -12,6 +12,7 @@ import pytest
 import torch
 from mmdet.evaluation import CocoMetric
 from mmdet.models import BatchSyncRandomResize
+from mmdet.models.dense_heads import AnchorHead
 from mmdet.models.roi_heads.mask_heads import fcn_mask_head
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
@@ -223,6 +224,12 @@ def pasting():
     assert place == (slice(2, 8), slice(1, 6)) and pasted.shape == (1, 6, 5)
 
 
+def anchor_targets():
+    names = ['flat_anchors', 'valid_flags', 'gt_instances', 'img_meta', 'gt_instances_ignore', 'unmap_outputs']
+    assert parameters(AnchorHead._get_targets_single) == ['self', *names]
+    assert '_get_targets_single' in AnchorHead.get_targets.__code__.co_names
+
+
 def back_ends():
     assert BaseVisBackend.__abstractmethods__ == {'experiment', '_init_env'}
 
@@ -260,6 +267,7 @@ CHECKS = {
     'mmdet.evaluation.CocoMetric._coco_api': coco_api,
     'mmengine.config.Config._get_cfg_path': packaged_bases,
     'mmengine.visualization.vis_backend.BaseVisBackend._init_env': back_ends,
+    'mmdet.models.dense_heads.AnchorHead._get_targets_single': anchor_targets,
     'mmdet.models.roi_heads.mask_heads.fcn_mask_head._do_paste_mask': pasting,
 }
 

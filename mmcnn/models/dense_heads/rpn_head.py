@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from mmdet.models.dense_heads import RPNHead as _RPNHead
+from mmdet.structures.bbox import get_box_tensor
 from mmengine.structures import InstanceData
 from torch import Tensor
 
@@ -76,6 +77,62 @@ class RPNHead(_RPNHead):
             boxes, scores, levels = boxes[which], scores[which], levels[which]
         kept = kept_of_images(boxes, scores, levels, counts, cfg['nms'], cfg['max_per_img'])
         return packed(boxes, scores, torch.zeros_like(levels), kept)
+
+    def get_anchors(
+        self, featmap_sizes: Sequence[tuple[int, int]], batch_img_metas: Sequence[dict], device: torch.device | str
+    ) -> tuple[list[list[Tensor]], list[list[Tensor]]]:
+        """Anchors (B, 4) of each image and level, and whether they are in the padded image (B,), on the host.
+
+        The host knows that without a device: it follows from sizes. Where anchors have to be inside of the image
+        itself (``allowed_border``), it is MMDetection's.
+        """
+        device = torch.device(device)
+        host_device.keep_anchors_on(device, self.prior_generator)
+        if self.train_cfg['allowed_border'] >= 0:
+            return super().get_anchors(featmap_sizes, batch_img_metas, device)
+        anchors = self.prior_generator.grid_priors(featmap_sizes, device=device)
+        of_shape = {tuple(meta['pad_shape'][:2]): None for meta in batch_img_metas}
+        for shape in of_shape:
+            of_shape[shape] = self.prior_generator.valid_flags(featmap_sizes, shape, device='cpu')
+        flags = [of_shape[tuple(meta['pad_shape'][:2])] for meta in batch_img_metas]
+        return [anchors for _ in batch_img_metas], flags
+
+    def _get_targets_single(
+        self,
+        flat_anchors: Tensor,
+        valid_flags: Tensor,
+        gt_instances: InstanceData,
+        img_meta: dict,
+        gt_instances_ignore: InstanceData | None = None,
+        unmap_outputs: bool = True,
+    ) -> tuple:
+        """MMDetection's targets of an image, written to the anchors where they are, not to those that are valid."""
+        plain = unmap_outputs and isinstance(flat_anchors, Tensor) and self.train_cfg['allowed_border'] < 0
+        if not (plain and valid_flags.any()):
+            return super()._get_targets_single(
+                flat_anchors, valid_flags, gt_instances, img_meta, gt_instances_ignore, unmap_outputs
+            )
+        where, anchors = None, flat_anchors
+        if not valid_flags.all():
+            where = valid_flags.nonzero().view(-1).to(flat_anchors.device, non_blocking=True)
+            anchors = flat_anchors[where]
+        priors = InstanceData(priors=anchors)
+        assigned = self.assigner.assign(priors, gt_instances, gt_instances_ignore)
+        sampled = self.sampler.sample(assigned, priors, gt_instances)
+        if self.reg_decoded_bbox:
+            of_positives = get_box_tensor(sampled.pos_gt_bboxes)
+        else:
+            of_positives = self.bbox_coder.encode(sampled.pos_priors, sampled.pos_gt_bboxes)
+        inds = sampled.pos_inds, sampled.neg_inds
+        positive, negative = inds if where is None else (where[each] for each in inds)
+        labels = flat_anchors.new_full((len(flat_anchors),), self.num_classes, dtype=torch.long)
+        label_weights = flat_anchors.new_zeros(len(flat_anchors), dtype=torch.float)
+        targets, weights = (flat_anchors.new_zeros(len(flat_anchors), of_positives.shape[1]) for _ in range(2))
+        labels[positive] = sampled.pos_gt_labels
+        label_weights[positive] = self.train_cfg['pos_weight'] if self.train_cfg['pos_weight'] > 0 else 1.0
+        label_weights[negative] = 1.0
+        targets[positive], weights[positive] = of_positives, 1.0
+        return labels, label_weights, targets, weights, *inds, sampled
 
     def _candidates(
         self, cls_scores: Sequence[Tensor], bbox_preds: Sequence[Tensor], most: int
