@@ -64,8 +64,9 @@ def check_amp(cfg: Config) -> None:
     """Refuses what a config or ``cfg_options`` ask for of mixed precision and cannot have; completes the loss scale.
 
     Raises:
-        UsageError: there is no GPU; a loss scale without mixed precision, which has no use for one; one that the scaler
-            does not take; or there is something to validate in the precision of nothing.
+        UsageError: there is no GPU; a type of numbers that is not of mixed precision; a loss scale without mixed
+            precision, which has no use for one; one that the scaler does not take; or there is something to validate in
+            the precision of nothing.
     """
     wrapper = cfg.optim_wrapper
     kind, scale = wrapper.get('type'), wrapper.get('loss_scale')
@@ -80,6 +81,9 @@ def check_amp(cfg: Config) -> None:
         )
     if kind != 'AmpOptimWrapper':
         return
+    if str(wrapper.get('dtype')) not in _DTYPES:
+        names = [name for name in _DTYPES if name in _NAMES.values()]
+        raise UsageError(f'optim_wrapper.dtype={wrapper.dtype!r}: {nearest(str(wrapper.dtype), names)}')
     if precision_of(cfg) == 'bf16' and scale in (None, 'dynamic'):
         wrapper.loss_scale = dict(NO_SCALER)
     elif isinstance(scale, Mapping):

@@ -117,6 +117,22 @@ def test_what_the_scaler_does_not_take_is_refused(card, scale, message):
     assert message in str(error.value)
 
 
+@pytest.mark.parametrize('dtype', ['bloat16', 'float61', 'float32', 'fp16'])
+def test_a_type_that_is_none_of_mixed_precision_is_refused(card, dtype):
+    card(True)
+    cfg = load_config(CONFIG, {'optim_wrapper.type': 'AmpOptimWrapper', 'optim_wrapper.dtype': dtype})
+    with pytest.raises(UsageError, match=rf"^optim_wrapper\.dtype='{dtype}': did you mean b?float16"):
+        check_amp(cfg)
+
+
+@pytest.mark.parametrize('dtype', ['float16', 'bfloat16', torch.float16, torch.bfloat16, None])
+def test_types_of_mixed_precision_are_taken(card, dtype):
+    card(True)
+    cfg = load_config(CONFIG)
+    cfg.optim_wrapper.update(type='AmpOptimWrapper', dtype=dtype)
+    check_amp(cfg)
+
+
 def test_an_entry_of_the_scaler_is_typed_without_a_doubt():
     notes = []
     cfg = load_config(CONFIG, {'optim_wrapper.loss_scale.init_scale': 512.0}, say=notes.append)
