@@ -114,9 +114,7 @@ def settle_performance(cfg: Config, options: TrainOptions, say: Say = print) -> 
         if options.amp in (True, 'auto'):
             performance.val_amp = False  # of a processor without bf16, which has been said
         else:
-            raise UsageError(
-                'amp_val=True (performance.val_amp) needs amp: there is no other precision to validate in'
-            )
+            raise UsageError('amp_val=True (performance.val_amp) needs amp: there is no other precision to validate in')
     if cfg.get('sync_bn') is not None:
         if get_device() != 'cuda':
             raise UsageError(

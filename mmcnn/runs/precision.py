@@ -263,8 +263,9 @@ def continue_precision(
         if on_cpu:
             wrapper.type = _ON_CPU
         else:
-            scale = dict(NO_SCALER) if before == 'bf16' else recorded['optim_wrapper'].get('loss_scale') or 'dynamic'
-            wrapper.update(type=_ON_GPU, dtype=_NAMES[before], loss_scale=scale)
+            wrapper.type, wrapper.dtype = _ON_GPU, _NAMES[before]
+            scale = dict(NO_SCALER) if before == 'bf16' else 'dynamic'
+            wrapper.loss_scale = recorded['optim_wrapper'].get('loss_scale') or scale
         say(f'note: the run began in {before}, and goes on in it')
         return
     again = '; without --amp it goes on as it began'
