@@ -204,12 +204,13 @@ def choose_precision(cfg: Config, amp: bool | str | None, typed: bool, say: Say 
     """Lets a new run on a CPU be in bf16 where its config leaves that to the processor (``performance.cpu_amp``).
 
     Args:
-        cfg: of a run that is not resumed, changed in place.
+        cfg: changed in place; a run that is resumed goes on as it began (:func:`continue_precision`).
         amp: what was typed.
         typed: whether ``optim_wrapper.type`` was.
         say: takes a sentence.
     """
-    if amp is not None or typed or not _is_left_open(cfg, amp) or get_device() != 'cpu' or precision_of(cfg) != 'fp32':
+    leaves = amp is None and not typed and not cfg.get('resume') and _is_left_open(cfg, amp)
+    if not leaves or get_device() != 'cpu' or precision_of(cfg) != 'fp32':
         return
     if features := cpu_features():
         cfg.optim_wrapper.type = _ON_CPU

@@ -165,9 +165,8 @@ def prepare(
         set_patience(cfg, options.patience, notes.append)  # beside hooks that are typed
     paths = with_parents(done)
     drop_of_workers(cfg, paths, notes.append)
-    if training and options.weights is not None:
-        checkpoint = check_weights(cfg, options.weights)
     if training:
+        checkpoint = None if options.weights is None else check_weights(cfg, options.weights)
         drop_left_over(cfg, optimizers, paths, notes.append)
         check_amp(cfg, notes.append)
         set_cache(cfg, options.cache_gb)
@@ -187,8 +186,7 @@ def prepare(
             checkpoint = check_initial_weights(cfg, options.resume, notes.append)
         if cfg.get('resume'):
             _continue(cfg, options, checkpoint, folder, done, notes)
-        else:
-            choose_precision(cfg, options.amp, 'optim_wrapper.type' in done, notes.append)
+        choose_precision(cfg, options.amp, 'optim_wrapper.type' in done, notes.append)
         settle_performance(cfg, options, notes.append)
         make_deterministic(cfg, cuda_had_started, notes.append)
         if options.data is not None:

@@ -7,6 +7,7 @@ import multiprocessing
 import pkgutil
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
