@@ -18,8 +18,8 @@ env_cfg = dict(
 # --amp off (cpu_amp=False),
 # --channels-last, --compile, --amp-val, --cfg-options performance.tf32=True.
 performance = dict(
-    # NHWC in memory, as tensor cores take it: for --amp. None: in bf16 on a CPU, where it is quicker by a third; on a GPU
-    # not, because other kernels sum in another order.
+    # NHWC in memory, as tensor cores take it: for --amp. None: in bf16 on a CPU, where it is quicker by a third, and
+    # nowhere else, because other kernels sum in another order.
     channels_last=None,
     # torch.compile of backbone and neck, or a dict of its arguments. Off, because it takes minutes at the start.
     compile=False,
