@@ -55,8 +55,9 @@ def test_resume_takes_a_file_or_none(read):
 @pytest.mark.parametrize(
     ('words', 'amp'),
     [
-        ('x', False),
+        ('x', None),
         ('x --amp', True),
+        ('--amp off x', 'off'),
         ('--amp x', True),
         ('x --amp auto', True),
         ('--amp bf16 x', 'bf16'),

@@ -7,6 +7,7 @@ import multiprocessing
 import pkgutil
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -108,6 +109,17 @@ def averaging():
     average, other = torch.ones(2), torch.full((3,), 2.0)
     private_names.average_in_place([average, other], [torch.zeros(2), torch.full((3,), 6.0)], 0.25)
     assert (average.tolist(), other.tolist()) == ([0.75] * 2, [3.0] * 3)
+
+
+def processor():
+    own = {name: getattr(torch.cpu, name) for name in ('_is_avx512_bf16_supported', '_is_amx_tile_supported')}
+    known = torch.cpu.get_capabilities()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(private_names, 'torch', SimpleNamespace(cpu=SimpleNamespace(**own)))  # as of PyTorch 2.6
+        assert private_names.cpu_capabilities() == {name: known[name] for name in ('avx512_bf16', 'amx_bf16')}
+    assert private_names.cpu_capabilities() == known
+    if known['architecture'] == 'x86_64':
+        assert {'avx512_bf16', 'amx_bf16'} <= known.keys()
 
 
 def device():
@@ -248,6 +260,8 @@ CHECKS = {
     'torch.utils._python_dispatch.TorchDispatchMode': dispatch,
     'torch._foreach_mul_': averaging,
     'torch._foreach_add_': averaging,
+    'torch.cpu._is_avx512_bf16_supported': processor,
+    'torch.cpu._is_amx_tile_supported': processor,
     'mmengine.device.utils.DEVICE': device,
     'mmengine.utils.ManagerMixin._instance_dict': instances,
     'mmengine.runner.runner.save_checkpoint': saving,
