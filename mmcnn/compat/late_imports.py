@@ -1,8 +1,8 @@
 """Imports of MMDetection and MMEngine that wait until what they name is used.
 
-``import mmdet.models`` loads scikit-learn, SciPy, pyplot, SymPy and PyTorch's FSDP: half of the time in which it starts,
-for trackers, PAA, the Hungarian method and sharded models. Nothing of their files changes, and every name is where it
-was:
+``import mmdet.models`` loads scikit-learn, SciPy, pyplot, SymPy and PyTorch's FSDP, which takes longer than the rest
+of it: for trackers, PAA, the Hungarian method and sharded models. Nothing of their files changes, and every name is
+where it was:
 
 - The modules of :data:`LIBRARIES` are executed with an ``__import__`` of their own, which gives a stand-in for what
   they import of these libraries. They use them inside of functions only.
@@ -191,7 +191,7 @@ def _leave_out(package: ModuleType, late: LateClass) -> None:
     del package.__dict__[late.name]
     inner = late.module.removeprefix(f'{package.__name__}.')
 
-    def __getattr__(name: str) -> Any:
+    def on_demand(name: str) -> Any:
         if name not in (late.name, inner):
             raise AttributeError(f"module '{package.__name__}' has no attribute '{name}'")
         module = import_module(late.module)
@@ -199,4 +199,4 @@ def _leave_out(package: ModuleType, late: LateClass) -> None:
         setattr(package, name, found)
         return found
 
-    package.__getattr__ = __getattr__
+    package.__getattr__ = on_demand
