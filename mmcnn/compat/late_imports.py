@@ -128,12 +128,16 @@ class _Later:
     """
 
     def __init__(self, module: str, attribute: str | None = None, whole: str | None = None) -> None:
-        self.__dict__.update(_module=module, _attribute=attribute, _whole=whole or module)
+        self._module, self._attribute, self._whole = module, attribute, whole or module
 
     def _found(self) -> Any:
         import_module(self._whole)
         module = sys.modules[self._module]
-        return module if self._attribute is None else getattr(module, self._attribute)
+        if self._attribute is None:
+            return module
+        if not hasattr(module, self._attribute):
+            import_module(f'{self._module}.{self._attribute}')
+        return getattr(module, self._attribute)
 
     def __getattr__(self, name: str) -> Any:
         inner = f'{self._module}.{name}'
