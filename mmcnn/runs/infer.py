@@ -14,6 +14,7 @@ from mmcnn.exported_file import is_exported
 from mmcnn.inference.base_detector import BaseDetector
 from mmcnn.inference.images import frames_in
 from mmcnn.inference.sources import find_sources
+from mmcnn.inference.threads import Behind
 from mmcnn.inference.video import DEFAULT_FPS
 from mmcnn.plots.fonts import check_font, say_what_is_missing
 from mmcnn.runs.exported import NAMES, WITHOUT_MEANING, refuse_options
@@ -24,6 +25,8 @@ DEFAULT_FOLDER = 'detections'
 #: Endings of formats that never hold more than one image, or whose other ones are small copies of it.
 _SINGLE = ('.jpg', '.jpeg', '.jfif', '.png', '.bmp')
 _SHOWN = 3  # names in a note
+#: Images that wait to be written at most.
+_WAITING = 4
 
 
 @dataclass(frozen=True)
@@ -82,11 +85,12 @@ def infer(options: InferOptions, say: Callable[[str], object] = print) -> InferR
         say_what_is_missing(detector.classes, options.font, say)
         with (
             InferFiles(folder, drawn, detector.classes, options.format, options.font) as files,
+            Behind(files.add, _WAITING) as add,
             contextlib.closing(stream),
         ):
             try:
                 for frame in stream:
-                    files.add(frame)
+                    add(frame)
                     if frame.index is None and (count := _frames_of(frame.path)) > 1:
                         several.append(f'{frame.name} ({count})')
                     if frame.index == 0 and frame.fps is None:
