@@ -21,6 +21,8 @@ KINDS = {
     ),
     'step': ('step', classes.StepOptions, 'a training step on the CPU, without the loss'),
     'train': ('train', classes.TrainBenchmarkOptions, "whole trainings, beside MMDetection's and programs of yours"),
+    'infer': ('infer', classes.InferBenchmarkOptions, "a detector on a folder, beside its network and MMDetection's"),
+    'start': ('start', classes.StartOptions, 'programs until they have done something, beside import torch, cv2'),
     'memory': ('memory', classes.StepOptions, 'a training step with freed memory kept and handed back'),
     'loading': ('loading', classes.LoadingOptions, 'reading the weights of a checkpoint, beside a bare torch.load'),
     'pipeline': ('pipeline', classes.PipelineOptions, "preparing images for training, beside MMDetection's mosaic"),
