@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from mmengine.config import Config
 
@@ -38,7 +39,7 @@ def measure(options: InferBenchmarkOptions, say: Say) -> list[Comparison]:
     with data_folder(options.data) as data, tempfile.TemporaryDirectory() as work:
         folder = Path(work)
         detector = _detector(options, folder / 'model.pth')
-        sources = find_sources(data.root)
+        sources = Sources(find_sources(data.root).sources[: options.samples])
         paths = [source.path for source in sources.sources]
         sides: dict[str, Callable[[], object]] = {
             ALONE: _alone(detector, paths, options.batch_size),
@@ -92,7 +93,7 @@ def _mmdetection(options: InferBenchmarkOptions, detector: Detector, say: Say) -
     from mmdet.apis import inference_detector, init_detector
 
     cfg = Config.fromfile(packaged_config(YOLOX))
-    side = wired_side(detector)
+    side = _side(detector)
     for step in cfg.test_pipeline:
         if step.type == 'Resize':
             step.scale = (side, side)
@@ -108,10 +109,9 @@ def _mmdetection(options: InferBenchmarkOptions, detector: Detector, say: Say) -
     return run, scale
 
 
-def wired_side(detector: Detector) -> int:
+def _side(detector: Detector) -> int:
     """Longer side of the images that a detector's test pipeline gives, pixels."""
-    probe = torch.zeros(480, 640, 3, dtype=torch.uint8).numpy()
-    return max(detector.prepare([probe])['inputs'].shape[-2:])
+    return max(detector.prepare([np.zeros((480, 640, 3), np.uint8)])['inputs'].shape[-2:])
 
 
 def _rate(call: Callable[[], object], images: float) -> Callable[[], float]:

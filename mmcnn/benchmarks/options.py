@@ -94,6 +94,7 @@ class InferBenchmarkOptions(NetworkOptions):
     config: Annotated[str, Option('config of a detector (default: yolov5_n)', 'NAME')] = 'yolov5_n'
     data: Annotated[str | None, Option('a data folder (default: drawn photographs)', 'PATH')] = None
     batch_size: Annotated[int, Option('images that go through the network at once (default: 1)', 'N', minimum=1)] = 1
+    samples: Annotated[int, Option('images of a run (default: 32)', 'N', minimum=1)] = 32
 
 
 @dataclass(frozen=True, kw_only=True)
