@@ -90,6 +90,35 @@ class TrainBenchmarkOptions(NetworkOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class StartOptions(NetworkOptions):
+    """Of starting programs."""
+
+    config: Annotated[str, Option('config of a detector (default: yolov4_cspdarknet53_narrow)', 'NAME')] = (
+        'yolov4_cspdarknet53_narrow'
+    )
+    img_size: Annotated[int, Option('side of the images of the training, in pixels (default: 160)', 'N', minimum=1)] = (
+        160
+    )
+    count: Annotated[
+        str,
+        Option(
+            'seconds, or instructions by valgrind, which takes minutes for each program (default: seconds)',
+            choices=('seconds', 'instructions'),
+        ),
+    ] = 'seconds'
+
+
+@dataclass(frozen=True, kw_only=True)
+class InferBenchmarkOptions(NetworkOptions):
+    """Of a detector on a folder."""
+
+    config: Annotated[str, Option('config of a detector (default: yolov5_n)', 'NAME')] = 'yolov5_n'
+    data: Annotated[str | None, Option('a data folder (default: drawn photographs)', 'PATH')] = None
+    batch_size: Annotated[int, Option('images that go through the network at once (default: 1)', 'N', minimum=1)] = 1
+    samples: Annotated[int, Option('images of a run (default: 32)', 'N', minimum=1)] = 32
+
+
+@dataclass(frozen=True, kw_only=True)
 class LoadingOptions(NetworkOptions):
     """Of reading a checkpoint."""
 

@@ -23,6 +23,8 @@ KINDS = {
     'passes': ('passes', classes.PassesOptions, 'forward and backward passes on the CPU, without the loss'),
     'train': ('train', classes.TrainBenchmarkOptions, "whole trainings, beside MMDetection's and programs of yours"),
     'memory': ('memory', classes.PassesOptions, 'these passes with freed memory kept and handed back'),
+    'infer': ('infer', classes.InferBenchmarkOptions, "a detector on a folder, beside its network and MMDetection's"),
+    'start': ('start', classes.StartOptions, 'programs until they have done something, beside import torch, cv2'),
     'loading': ('loading', classes.LoadingOptions, 'reading the weights of a checkpoint, beside a bare torch.load'),
     'pipeline': ('pipeline', classes.PipelineOptions, "preparing images for training, beside MMDetection's mosaic"),
     'export': ('export', classes.ExportBenchmarkOptions, 'one image in exported files, beside PyTorch'),
