@@ -127,6 +127,8 @@ class YOLOV3Head(_YOLOV3Head):
         scores = logits[image, place][:, 5:].sigmoid()  # in rows, as MMDetection does: rounded alike on the CPU
         index, labels = (scores > cfg.get('score_thr', 0)).nonzero(as_tuple=True)
         scores, order = scores[index, labels].sort(descending=True)  # equal scores in the order that MMDetection has
+        if len(boxes) == 1:  # nobody else is among them
+            scores, order = scores[: cfg['nms_pre']], order[: cfg['nms_pre']]
         image, place, labels = image[index[order]], place[index[order]], labels[order]
         image, order = image.sort(stable=True)
         scores, place, labels = scores[order], place[order], labels[order]
