@@ -100,8 +100,10 @@ def programs(options: StartOptions, work: Path, say: Say) -> dict[str, list[str]
     say(f'{options.config}: the network itself takes {cpu_seconds(lambda: detector(image), 5)():.2f} CPU seconds for '
         'an image, its second one')  # fmt: skip
     python, mmcnn = [sys.executable, '-c'], [sys.executable, '-m', 'mmcnn']
-    train = [*mmcnn, 'train', options.config, '--data', 'demo', '--img-size', str(options.img_size), '--workers', '0',
-             '--logger', 'none', '--device', 'cpu', '--work-dir', 'run', '--import', 'first_step']  # fmt: skip
+    train = [
+        *mmcnn, 'train', options.config, '--data', 'demo', '--epochs', '1', '--img-size', str(options.img_size),
+        '--workers', '0', '--logger', 'none', '--device', 'cpu', '--work-dir', 'run', '--import', 'first_step',
+    ]  # fmt: skip
     return {
         BASE: [*python, BASE],
         'import mmdet.models': [*python, _MMDETECTION],
