@@ -4,6 +4,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -25,11 +26,14 @@ from mmcnn.evaluation.coco_summary import (
     summary,
     summary_keys,
 )
+from mmcnn.evaluation.matches import Objects, match
 from mmcnn.nearest import nearest
 from mmcnn.registry import METRICS
 
 #: What of a prediction has a row for each box; every one has the first three.
 _OF_BOXES = ('bboxes', 'scores', 'labels', 'masks', 'mask_scores')
+#: From which on a detection finds an object, where the best F1 is looked for.
+_IOU_OF_F1 = 0.5
 
 SUMMARY_KEYS = summary_keys()
 
@@ -117,7 +121,6 @@ class CocoMetric(MMDetCocoMetric):
         self.classes = None if classes is None else tuple(classes)
         self.best_f1_score: float | None = None
         self._has_said_limit = False
-        self._objects: Counter[tuple[int, int]] | None = None
         with get_local_path(self.ann_file, backend_args=backend_args) as path:
             self._coco_api = COCO(str(path))
 
@@ -159,7 +162,7 @@ class CocoMetric(MMDetCocoMetric):
         if self.format_only:
             return {}
         cat_ids = [each for each in self.cat_ids if each is not None]
-        objects = {key: count for key, count in self._count_objects().items() if key[1] in set(cat_ids)}
+        objects = self._objects.of_categories(cat_ids)
         self._say_what_limits(objects)
 
         detections = self._result_array(predictions)
@@ -181,22 +184,17 @@ class CocoMetric(MMDetCocoMetric):
 
         of_class = precision[:, :, np.argsort(np.argsort(cat_ids)), 0, self._limit_of_ap].mean(axis=1).T
         of_class = np.where(of_class > -1, of_class, np.nan)
-        counts = Counter()
-        for (_, category), count in objects.items():
-            counts[category] += count
+        counts = Counter(objects.categories[~objects.crowd].tolist())
         rows = [
             (name, counts[cat_id], iou_ap.mean(), *(at_threshold(iou_ap, thresholds, each) for each in (0.5, 0.75)))
             for name, cat_id, iou_ap in zip(evaluated, cat_ids, of_class, strict=True)
         ]
         if self.classwise:
             print_log('\n' + class_table(rows), logger='current')
-        # The ids of detections are 1, 2, ... in the order of the rows. Those that crowds absorb have no status.
-        status = evaluation.image_diagnostics(iou_thr=0.5, score_thr=0.0)['dt_status']
-        counted = np.array(sorted(status), dtype=int)
-        found = np.array([status[i] == 'tp' for i in counted.tolist()], dtype=bool)
-        scores, categories = detections[counted - 1, 5], detections[counted - 1, 6]
-        self.best_f1_score = best_f1_score(scores, found, categories, {each: counts[each] for each in cat_ids})
-        if not objects:
+        counted, found = match(detections, objects, _IOU_OF_F1, self.proposal_nums[-1])
+        scores, categories = detections[counted, 5], detections[counted, 6]
+        self.best_f1_score = best_f1_score(scores, found[counted], categories, {each: counts[each] for each in cat_ids})
+        if objects.crowd.all():
             metrics = dict.fromkeys(metrics, float('nan'))
         if self.metric_items is not None:
             metrics = {key: metrics[key] for key in self.metric_items}
@@ -221,27 +219,19 @@ class CocoMetric(MMDetCocoMetric):
                 raise UsageError(f'CocoMetric: metric_items has {item!r}; {nearest(key, known)}')
         return keys
 
-    def _count_objects(self) -> Counter[tuple[int, int]]:
-        """(image id, category id) -> number of objects that are no crowds."""
-        if self._objects is None:  # once: of a large file this takes a while
-            boxes = self._coco_api.dataset.get('annotations') or []
-            self._objects = Counter(
-                (each['image_id'], each['category_id']) for each in boxes if not each.get('iscrowd')
-            )
-        return self._objects
+    @cached_property
+    def _objects(self) -> Objects:
+        """Of the file: read from it once, which takes a while where it is large."""
+        return Objects.of(self._coco_api.dataset.get('annotations') or [])
 
-    def _say_what_limits(self, objects: Mapping[tuple[int, int], int]) -> None:
-        """Once: that there is nothing to measure by, or more objects than AP counts detections.
-
-        Args:
-            objects: (image id, category id) -> number of objects.
-        """
+    def _say_what_limits(self, objects: Objects) -> None:
+        """Once: that there is nothing to measure by, or more objects than AP counts detections."""
         limit = self.proposal_nums[self._limit_of_ap]
-        beyond = {key: count for key, count in objects.items() if count > limit}
-        if self._has_said_limit or (objects and not beyond):
+        beyond = objects.beyond(limit)
+        if self._has_said_limit or not (objects.crowd.all() or beyond):
             return
         self._has_said_limit = True
-        if not objects:  # which the numbers say, too
+        if objects.crowd.all():  # which the numbers say, too
             text = f'{self.ann_file} has no object of the evaluated classes: there is nothing to measure'
             print_log(f'CocoMetric: {text}', logger='current')
         else:
@@ -287,19 +277,18 @@ class CocoMetric(MMDetCocoMetric):
 
     def _result_array(self, predictions: Sequence[dict]) -> np.ndarray:
         """All detections as rows (image id, x, y, w, h, score, category id), in float64."""
+        if not predictions:
+            return np.empty((0, 7))
+        boxes, scores, labels = (
+            np.concatenate([np.asarray(each[key]).reshape(-1, *shape) for each in predictions])
+            for key, shape in (('bboxes', (4,)), ('scores', ()), ('labels', ()))
+        )
+        rows = np.empty((len(scores), 7))
+        numbers = [len(each['scores']) for each in predictions]
+        rows[:, 0] = np.repeat([each['img_id'] for each in predictions], numbers)
+        rows[:, 1:5] = boxes
+        rows[:, 3:5] -= rows[:, 1:3]
+        rows[:, 5] = scores
         cat_ids = np.array([-1 if each is None else each for each in self.cat_ids], dtype=np.float64)
-        rows = [np.empty((0, 7))]
-        for prediction in predictions:
-            boxes = prediction['bboxes'].astype(np.float64).reshape(-1, 4)
-            rows.append(
-                np.column_stack(
-                    [
-                        np.full(len(boxes), prediction['img_id'], dtype=np.float64),
-                        boxes[:, :2],
-                        boxes[:, 2:] - boxes[:, :2],
-                        prediction['scores'],
-                        cat_ids[prediction['labels']],
-                    ]
-                )
-            )
-        return np.concatenate(rows)
+        rows[:, 6] = cat_ids[labels]
+        return rows
