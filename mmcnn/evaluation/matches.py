@@ -51,20 +51,6 @@ class Objects:
             crowd, crowd | (areas < 0) | (areas > _LARGEST_AREA),
         )  # fmt: skip
 
-    def of_categories(self, categories: Iterable[int]) -> Objects:
-        """Those of some categories."""
-        own = np.isin(self.categories, list(categories))
-        return Objects(self.image_ids[own], self.categories[own], self.boxes[own], self.crowd[own], self.ignored[own])
-
-    def beyond(self, limit: int) -> dict[tuple[int, int], int]:
-        """(image id, category id) -> number of objects that are no crowds, where it is above a limit."""
-        pairs = np.column_stack([self.image_ids, self.categories])[~self.crowd]
-        if len(pairs) <= limit:
-            return {}
-        of_pair, numbers = np.unique(pairs, axis=0, return_counts=True)
-        many = numbers > limit
-        return dict(zip(map(tuple, of_pair[many].tolist()), numbers[many].tolist(), strict=True))
-
 
 def match(detections: np.ndarray, objects: Objects, threshold: float, limit: int) -> tuple[np.ndarray, np.ndarray]:
     """What COCO's evaluation counts of detections, and which of these find an object.
