@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from mmcnn import ops
+from mmcnn.benchmarks.comparison import Comparison, Say, Side, compare
+from mmcnn.benchmarks.options import BenchmarkOptions
+from mmcnn.interleaved import cpu_seconds
 
 #: Of the maps: what a 3x3 in C4 of ResNet-50 sees of two images of 800 x 1333 pixels.
 SHAPE = (2, 256, 50, 84)
 #: A forward pass, and a backward pass that is given a gradient.
-Side = tuple[Callable[[], Tensor], Callable[[Tensor], object]]
+Passes = tuple[Callable[[], Tensor], Callable[[Tensor], object]]
 
 
-def sides(shape: tuple[int, int, int, int] = SHAPE) -> dict[str, Side]:
+def sides(shape: tuple[int, int, int, int] = SHAPE) -> dict[str, Passes]:
     """What is measured, by name: a forward call, and a backward call that takes its result as the gradient."""
     generator = torch.Generator().manual_seed(0)
     batch, channels, height, width = shape
@@ -27,7 +30,7 @@ def sides(shape: tuple[int, int, int, int] = SHAPE) -> dict[str, Side]:
     )
     mask, bias = torch.rand(batch, 9, height, width, generator=generator), torch.zeros(channels)
     conv = ops.DeformConv(padding=(1, 1))
-    found: dict[str, Side] = {
+    found: dict[str, Passes] = {
         'mmcnn': (
             lambda: ops.deform_conv_forward(x, offset, weight, mask, bias, conv),
             lambda grad: ops.deform_conv_backward(grad, x, offset, weight, mask, conv),
@@ -46,18 +49,15 @@ def sides(shape: tuple[int, int, int, int] = SHAPE) -> dict[str, Side]:
     return found
 
 
-def measure(side: Side, runs: int) -> tuple[float, float]:
-    """Seconds of CPU of the fastest forward and the fastest backward pass."""
-    seconds = []
-    for _ in range(runs):
-        start = time.process_time()
-        output = side[0]()
-        middle = time.process_time()
-        side[1](output)
-        seconds.append((middle - start, time.process_time() - middle))
-    return tuple(min(each) for each in zip(*seconds, strict=True))
-
-
-def report(name: str, seconds: tuple[float, float], shape: tuple[int, ...] = SHAPE) -> str:
-    """A line."""
-    return f'{name}: 3 x 3 of {" x ".join(map(str, shape))}: forward {seconds[0]:.3f} s, backward {seconds[1]:.3f} s'
+def measure(options: BenchmarkOptions, say: Say) -> list[Comparison]:
+    """Seconds of CPU forward and backward, beside a plain convolution of the shape and torchvision's operator."""
+    say(f'3 x 3 of {" x ".join(map(str, SHAPE))}')
+    found = sides()
+    if 'torchvision' not in found:
+        say('torchvision: not measured, its operators are not there')
+    forward, backward = [], []
+    for name, (there, back) in found.items():
+        output = there()
+        forward.append(Side(name, cpu_seconds(there), name == 'torchvision'))
+        backward.append(Side(name, cpu_seconds(partial(back, output)), name == 'torchvision'))
+    return [compare('forward', forward, options.runs), compare('backward', backward, options.runs)]

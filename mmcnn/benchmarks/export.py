@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import statistics
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from mmcnn.benchmarks.comparison import Comparison, Say, Side, compare
+from mmcnn.benchmarks.options import ExportBenchmarkOptions
 from mmcnn.deployment.export import CHECK_IMAGES, images_to_check
 from mmcnn.deployment.files import check_packages, write
 from mmcnn.deployment.networks import exportable
@@ -20,8 +21,9 @@ from mmcnn.deployment.options import SUFFIXES, ExportOptions
 from mmcnn.deployment.plan import Plan, plan_export
 from mmcnn.deployment.quantize import calibration_images, quantize
 from mmcnn.deployment.random_weights import spread
-from mmcnn.deployment.timing import Call, cpu_seconds, one_thread, session_call, torch_call
+from mmcnn.deployment.timing import Call, one_thread, session_call, torch_call
 from mmcnn.errors import DependencyError
+from mmcnn.interleaved import cpu_seconds, repeats
 from mmcnn.models.fuse import fuse
 from mmcnn.runs.process_state import kept_process_state
 from mmcnn.runtime.metadata import DETECTION
@@ -32,42 +34,38 @@ FOLDED = 'PyTorch, folded'
 #: CPU seconds of a call in a round, at least: short calls are repeated.
 LEAST = 0.2
 
-Say = Callable[[str], object]
 
+def measure(options: ExportBenchmarkOptions, say: Say) -> list[Comparison]:
+    """CPU seconds of one image on one thread, for every way to compute a network that is possible here.
 
-def measure(options: ExportOptions, rounds: int, say: Say = print) -> dict[str, list[float]]:
-    """CPU seconds of one image on one thread in each round, for every way to compute a network that is possible here.
-
-    In turn, and each round starts with another one. Files in 8-bit integers are among them where the options name data
-    to measure ranges on.
+    Files in 8-bit integers are among them where the options name data to measure ranges on. The peer is PyTorch with
+    its BatchNorm folded.
 
     Raises:
         MmcnnError: as an export; a package that is missing or a compiler that fails is said, and that side left out.
     """
+    exported = ExportOptions(
+        source=options.source or options.config,
+        img_size=options.img_size,
+        data=options.data,
+        backbone=options.backbone,
+        cfg_options=options.cfg_options,
+        imports=options.imports,
+    )
     with kept_process_state(), tempfile.TemporaryDirectory() as folder, one_thread():
-        found = exportable(options, say)
-        plan = plan_export(found, options)
+        found = exportable(exported, say)
+        plan = plan_export(found, exported)
         if found.checkpoint is None:
-            spread(found.network, plan.canvases(list(islice(images_to_check(options), CHECK_IMAGES))))
+            spread(found.network, plan.canvases(list(islice(images_to_check(exported), CHECK_IMAGES))))
         folded = fuse(found.network)
         calls = {'PyTorch': torch_call(plan, copy.deepcopy(found.network)), FOLDED: torch_call(plan, folded)}
         calls |= _compiled(plan, folded, say)
         for name, call in _files(plan, Path(folder), say):
             calls[name] = call
-        single = cpu_seconds({FOLDED: calls[FOLDED]}, 1)[FOLDED][0]
-        return cpu_seconds(calls, rounds, max(1, round(LEAST / max(single, 1e-4))))
-
-
-def report(seconds: dict[str, list[float]]) -> str:
-    """Medians and ratios to folded PyTorch of the same round, with the smallest and the largest, a line each."""
-    lines = []
-    for name, values in seconds.items():
-        ratios = [value / base for value, base in zip(values, seconds[FOLDED], strict=True)]
-        lines.append(
-            f'{name:28s} {statistics.median(values) * 1e3:9.2f} ms   {statistics.median(ratios):5.2f} of folded '
-            f'({min(ratios):.2f} to {max(ratios):.2f})'
-        )
-    return '\n'.join(lines)
+        calls[FOLDED]()
+        repeat = repeats(calls[FOLDED], LEAST)
+        sides = [Side(name, cpu_seconds(call, repeat), name == FOLDED) for name, call in calls.items()]
+        return [compare(str(exported.source), sides, options.runs)]
 
 
 def _compiled(plan: Plan, network: nn.Module, say: Say) -> dict[str, Call]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +12,10 @@ from mmengine.config import Config
 from mmengine.logging import HistoryBuffer
 from mmengine.registry import DefaultScope
 
+from mmcnn.benchmarks.comparison import Comparison, Say, Side, compare
+from mmcnn.benchmarks.options import LoadingOptions
+from mmcnn.benchmarks.wired import wired_config
+from mmcnn.interleaved import wall_seconds
 from mmcnn.weights.checkpoint import Checkpoint
 
 #: Iterations whose losses the message hub of the written checkpoint holds.
@@ -50,24 +54,17 @@ def sides(path: Path) -> dict[str, Callable[[], object]]:
     }
 
 
-def measure(calls: dict[str, Callable[[], object]], runs: int) -> dict[str, list[float]]:
-    """Seconds of each run of each call, in turn (A B A B ...), after one of each that warms the cache."""
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for run in range(runs + 1):
-        for name, call in calls.items():
-            start = time.perf_counter()
-            read = call()
-            elapsed = time.perf_counter() - start
-            del read
-            if run:
-                seconds[name].append(elapsed)
-    return seconds
-
-
-def report(path: Path, seconds: dict[str, list[float]]) -> str:
-    """The best of each and their ratio, in a line."""
-    ours, theirs = (min(values) for values in seconds.values())
-    return (
-        f'{path.name}, {path.stat().st_size / 1e6:.1f} MB, best of {len(seconds["mmcnn"])}: mmcnn {ours:.4f} s, '
-        f'torch.load {theirs:.4f} s, ratio {ours / theirs:.2f}'
-    )
+def measure(options: LoadingOptions, say: Say) -> list[Comparison]:
+    """Seconds of both, after one of each that warms the cache."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(options.checkpoint or f'{folder}/{options.config}.pth')
+        if options.checkpoint is None:
+            write_checkpoint(wired_config(options), path)
+        say(f'{path.name}, {path.stat().st_size / 1e6:.1f} MB')
+        return [
+            compare(
+                path.name,
+                [Side(name, wall_seconds(call), name != 'mmcnn') for name, call in sides(path).items()],
+                options.runs,
+            )
+        ]

@@ -2,29 +2,51 @@
 
 from __future__ import annotations
 
-import statistics
+import json
 import subprocess
+import sys
+import tempfile
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from mmcnn.benchmarks.comparison import Comparison, Say, Side, compare
+from mmcnn.benchmarks.options import StepOptions
 
 
-def measure(command: Sequence[str], runs: int) -> dict[str, list[float]]:
-    """Seconds of a step with freed memory kept and handed back, in turn (A B A B ...), each in a new process.
+def measure(options: StepOptions, say: Say) -> list[Comparison]:
+    """Seconds of a step with freed memory kept and handed back, in turn, each in a new process."""
+    command = [sys.executable, '-m', 'mmcnn', 'benchmark', 'step', *_arguments(options)]
+    with tempfile.TemporaryDirectory() as folder:
+        sides = [
+            Side('kept', partial(seconds_of, [*command, '--keep-memory'], Path(folder))),
+            Side('handed back', partial(seconds_of, command, Path(folder)), peer=True),
+        ]
+        return [compare(options.config, sides, options.runs)]
+
+
+def seconds_of(command: Sequence[str], folder: Path) -> float:
+    """The median that ``mmcnn benchmark step`` finds in a process of its own.
 
     Args:
-        command: prints the seconds last; with ``--keep-memory`` it keeps freed memory, without it does not.
-        runs: of each side.
+        command: the command, to which ``--json`` is added.
+        folder: for its result.
+
+    Raises:
+        subprocess.CalledProcessError: it fails.
     """
-    seconds: dict[str, list[float]] = {'kept': [], 'handed back': []}
-    for run in range(runs):
-        for side, option in (('kept', ['--keep-memory']), ('handed back', [])):
-            output = subprocess.run([*command, *option], capture_output=True, text=True, check=True).stdout
-            seconds[side].append(float(output.split()[-1]))
-            print(f'run {run + 1}, {side}: {seconds[side][-1]:.3f} s a step', flush=True)
-    return seconds
+    file = folder / 'step.json'
+    subprocess.run([*command, '--json', str(file)], check=True, stdout=subprocess.DEVNULL)
+    sides = json.loads(file.read_text())['comparisons'][0]['sides']
+    return next(iter(sides.values()))['median']
 
 
-def report(seconds: dict[str, list[float]]) -> str:
-    """Medians and their ratio, in a line."""
-    kept, back = (statistics.median(values) for values in seconds.values())
-    runs = len(seconds['kept'])
-    return f'medians of {runs}: kept {kept:.3f} s, handed back {back:.3f} s, ratio {kept / back:.2f}'
+def _arguments(options: StepOptions) -> list[str]:
+    found = [
+        '--config', options.config, '--img-size', str(options.img_size), '--batch-size', str(options.batch_size),
+    ]  # fmt: skip
+    if options.backbone is not None:
+        found += ['--backbone', options.backbone]
+    for name in options.imports or ():
+        found += ['--import', name]
+    return found + [f'--cfg-options={key}={value!r}' for key, value in options.cfg_options.items()]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from mmcnn import ops
+from mmcnn.benchmarks.comparison import Comparison, Say, Side, compare
+from mmcnn.benchmarks.options import BenchmarkOptions
+from mmcnn.interleaved import wall_seconds
 
 NUM_BOXES, NUM_CLASSES = 30_000, 80
 #: IoU above which a box is suppressed.
@@ -30,19 +31,9 @@ def sides() -> dict[str, Callable[[], Tensor]]:
     }
 
 
-def measure(call: Callable[[], Tensor], runs: int) -> tuple[list[float], int]:
-    """Seconds of each run of a call, and how many boxes it keeps."""
-    seconds = []
-    for _ in range(runs):
-        start = time.perf_counter()
-        kept = len(call())
-        seconds.append(time.perf_counter() - start)
-    return seconds, kept
-
-
-def report(name: str, seconds: list[float], kept: int) -> str:
-    """The median, in a line."""
-    return (
-        f'{name}: {NUM_BOXES:,} boxes, {NUM_CLASSES} classes, {kept} kept: median {statistics.median(seconds):.3f} s '
-        f'of {len(seconds)}'
-    )
+def measure(options: BenchmarkOptions, say: Say) -> list[Comparison]:
+    """Seconds of each way; none is a peer, since both are ours."""
+    calls = sides()
+    for name, call in calls.items():
+        say(f'{name}: {len(call())} of {NUM_BOXES:,} boxes of {NUM_CLASSES} classes are kept')
+    return [compare('nms', [Side(name, wall_seconds(call)) for name, call in calls.items()], options.runs)]

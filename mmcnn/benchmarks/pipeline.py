@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
-import statistics
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,12 @@ from typing import Any
 import cv2
 import numpy as np
 
+from mmcnn.benchmarks.comparison import Comparison, Say, Side, compare
+from mmcnn.benchmarks.options import PipelineOptions
 from mmcnn.datasets.check.detector import check_data
 from mmcnn.datasets.check.report import DetectorData
 from mmcnn.image_file import read_image_file
+from mmcnn.interleaved import Measured, wall_seconds
 
 #: Size of the drawn photographs, and how many there are.
 PHOTOGRAPH = (640, 480)
@@ -145,29 +147,39 @@ def sides(folder: DetectorData, size: int, cache_gb: float) -> dict[str, Callabl
     return {name: lambda i, call=call: call(i % count) for name, call in calls.items()}
 
 
-def images_a_second(calls: dict[str, Callable[[int], object]], samples: int, runs: int) -> dict[str, list[float]]:
-    """Rates of each call, measured in turn (A B C A B C ...), one thread."""
+def measure(options: PipelineOptions, say: Say) -> list[Comparison]:
+    """Images a second of each side, one thread."""
+    with data_folder(options.data) as folder, _one_thread():
+        calls = sides(folder, options.img_size, options.cache_gb)
+        return [
+            compare(
+                f'{options.img_size} px',
+                [Side(name, rate(call, options.samples), name == 'MMDetection') for name, call in calls.items()],
+                options.runs,
+                'images/s',
+                more_is_better=True,
+            )
+        ]
+
+
+def rate(call: Callable[[int], object], samples: int) -> Measured:
+    """Measures calls a second; every round draws anew."""
+    rounds = itertools.count()
+
+    def prepare() -> None:
+        np.random.seed(next(rounds))
+        for i in range(samples):
+            call(i)
+
+    seconds = wall_seconds(prepare)
+    return lambda: samples / seconds()
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
     threads = cv2.getNumThreads()
     cv2.setNumThreads(0)
-    rates: dict[str, list[float]] = {name: [] for name in calls}
-    for run in range(-1, runs):  # the first one only warms up
-        for name, call in calls.items():
-            np.random.seed(run + 1)
-            start = time.perf_counter()
-            for i in range(samples):
-                call(i)
-            if run >= 0:
-                rates[name].append(samples / (time.perf_counter() - start))
-    cv2.setNumThreads(threads)
-    return rates
-
-
-def report(rates: dict[str, list[float]]) -> str:
-    """Medians, and their ratio to MMDetection's, a line each."""
-    medians = {name: statistics.median(values) for name, values in rates.items()}
-    lines = [
-        f'{name:30s} {median:7.1f} images/s ({min(rates[name]):.1f} to {max(rates[name]):.1f})   '
-        f'{median / medians["MMDetection"]:5.2f} x MMDetection'
-        for name, median in medians.items()
-    ]
-    return '\n'.join(lines)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import statistics
-import time
-
 import torch
-from mmengine.config import Config
 
+from mmcnn.benchmarks.comparison import Comparison, Say, Side, compare
+from mmcnn.benchmarks.options import StepOptions
+from mmcnn.benchmarks.wired import wired_config
+from mmcnn.interleaved import wall_seconds
 from mmcnn.registry import MODELS
+from mmcnn.runs.device import use_device
 
 
-def measure(cfg: Config, batch_size: int, img_size: int, steps: int = 6) -> float:
-    """Median seconds of a forward and backward pass of the whole detector without its loss.
-
-    Args:
-        cfg: with a wired model.
-        batch_size: images a step.
-        img_size: their side, pixels.
-        steps: how many are measured, after one that only warms up.
-    """
+def measure(options: StepOptions, say: Say) -> list[Comparison]:
+    """Seconds of a forward and backward pass of the whole detector without its loss."""
+    cfg = wired_config(options)
+    if options.keep_memory:
+        use_device('cpu')
     model = MODELS.build({'_scope_': 'mmdet', **cfg.model}).train()
-    images = torch.rand(batch_size, 3, img_size, img_size)
-    seconds = []
-    for _ in range(1 + steps):
-        start = time.perf_counter()
+    images = torch.rand(options.batch_size, 3, options.img_size, options.img_size)
+
+    def step() -> None:
         sum(logits.square().mean() for logits in model(images)[0]).backward()
         model.zero_grad()
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds[1:])
+
+    return [compare(options.config, [Side('forward and backward', wall_seconds(step))], options.runs)]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from statistics import median
 
 import torch
@@ -13,6 +12,7 @@ from torch import nn
 from mmcnn.deployment.plan import Plan
 from mmcnn.deployment.reference import prepared
 from mmcnn.fit import Fitted
+from mmcnn.interleaved import cpu_seconds, in_turn
 from mmcnn.models.fuse import fuse
 from mmcnn.runtime.sessions import Session
 
@@ -29,7 +29,7 @@ def time_ratio(plan: Plan, session: Session) -> float:
     """
     calls = dict(torch=torch_call(plan, fuse(plan.found.network)), file=session_call(plan, session))
     with one_thread():
-        seconds = cpu_seconds(calls, ROUNDS)
+        seconds = in_turn({name: cpu_seconds(call) for name, call in calls.items()}, ROUNDS)
     return median(file / torch for file, torch in zip(seconds['file'], seconds['torch'], strict=True))
 
 
@@ -52,28 +52,6 @@ def session_call(plan: Plan, session: Session) -> Call:
     """The same of a file."""
     feeds = plan.feeds(plan.example(1))
     return lambda: session.run(feeds)
-
-
-def cpu_seconds(calls: Mapping[str, Call], rounds: int, repeat: int = 1) -> dict[str, list[float]]:
-    """Seconds that the CPU is busy with each call, on whatever threads, in each round.
-
-    Every round starts with another call, so that none always follows the same one.
-
-    Args:
-        calls: by name.
-        rounds: that are measured, after one that only warms up.
-        repeat: how often a call is made in a round.
-    """
-    names, seconds = list(calls), {name: [] for name in calls}
-    for number in range(-1, rounds):
-        first = max(number, 0) % len(names)
-        for name in names[first:] + names[:first]:
-            start = time.process_time()
-            for _ in range(repeat):
-                calls[name]()
-            if number >= 0:
-                seconds[name].append((time.process_time() - start) / repeat)
-    return seconds
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from mmcnn.benchmarks import deform_conv
+from mmcnn.benchmarks.options import BenchmarkOptions
 
 
 def test_every_side_computes_its_gradients():
@@ -16,10 +17,15 @@ def test_every_side_computes_its_gradients():
         torch.testing.assert_close(sides['torchvision'][0](), sides['mmcnn'][0]())
 
 
-def test_the_fastest_counts(monkeypatch):
-    clock = iter([0.0, 3.0, 10.0, 20.0, 22.0, 31.0])
-    monkeypatch.setattr(deform_conv.time, 'process_time', lambda: next(clock))
-    given = []
-    seconds = deform_conv.measure((lambda: 'output', given.append), runs=2)
-    assert (seconds, given) == (pytest.approx((2.0, 7.0)), ['output'] * 2)
-    assert deform_conv.report('x', seconds) == 'x: 3 x 3 of 2 x 256 x 50 x 84: forward 2.000 s, backward 7.000 s'
+@pytest.mark.parametrize('there', [True, False])
+def test_torchvision_is_the_peer_where_it_is(there, monkeypatch):
+    shape, said = (1, 4, 5, 6), []
+    found = deform_conv.sides(shape)
+    found['torchvision'] = found['mmcnn']
+    if not there:
+        del found['torchvision']
+    monkeypatch.setattr(deform_conv, 'sides', lambda: found)
+    forward, backward = deform_conv.measure(BenchmarkOptions(runs=1), said.append)
+    assert (forward.row, backward.row) == ('forward', 'backward')
+    assert forward.best_peer == backward.best_peer == ('torchvision' if there else None)
+    assert any('torchvision: not measured' in line for line in said) is not there

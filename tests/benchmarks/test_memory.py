@@ -1,28 +1,45 @@
+import json
 import subprocess
 import sys
 
 import pytest
 
 from mmcnn.benchmarks import memory
+from mmcnn.benchmarks.options import StepOptions
 
 
-def test_sides_run_in_turn_in_processes_of_their_own(capsys):
-    program = "import sys; print('note: 3 lines\\n', 1.5 if '--keep-memory' in sys.argv else 2.0)"
-    seconds = memory.measure([sys.executable, '-c', program], runs=2)
-    assert seconds == {'kept': [1.5, 1.5], 'handed back': [2.0, 2.0]}
-    assert capsys.readouterr().out.splitlines() == [
-        'run 1, kept: 1.500 s a step',
-        'run 1, handed back: 2.000 s a step',
-        'run 2, kept: 1.500 s a step',
-        'run 2, handed back: 2.000 s a step',
-    ]
+def test_a_step_is_measured_in_a_process_of_its_own(tmp_path):
+    program = (
+        'import json, sys; print("a line")\n'
+        'result = dict(comparisons=[dict(sides=dict(step=dict(median=1.5 if "--keep-memory" in sys.argv else 2.0)))])\n'
+        'json.dump(result, open(sys.argv[sys.argv.index("--json") + 1], "w"))'
+    )
+    command = [sys.executable, '-c', program]
+    assert memory.seconds_of([*command, '--keep-memory'], tmp_path) == 1.5
+    assert memory.seconds_of(command, tmp_path) == 2.0
 
 
-def test_a_step_that_fails_ends_the_measurement():
+def test_a_step_that_fails_ends_the_measurement(tmp_path):
     with pytest.raises(subprocess.CalledProcessError):
-        memory.measure([sys.executable, '-c', 'raise SystemExit(1)'], runs=1)
+        memory.seconds_of([sys.executable, '-c', 'raise SystemExit(1)'], tmp_path)
 
 
-def test_medians_and_their_ratio():
-    seconds = {'kept': [1.0, 9.0, 2.0], 'handed back': [4.0, 3.0, 8.0]}
-    assert memory.report(seconds) == 'medians of 3: kept 2.000 s, handed back 4.000 s, ratio 0.50'
+def test_the_command_says_what_was_asked_for(monkeypatch):
+    commands = []
+
+    def run(command, check, stdout):
+        commands.append(command[3:])
+        with open(command[-1], 'w') as file:
+            json.dump(dict(comparisons=[dict(sides=dict(step=dict(median=2.0)))]), file)
+
+    monkeypatch.setattr(memory.subprocess, 'run', run)
+    options = StepOptions(
+        config='yolov5_n', img_size=64, batch_size=2, backbone='resnet18', cfg_options={'a.b': (1, 2)}, runs=1
+    )
+    (found,) = memory.measure(options, print)
+    expected = [
+        'benchmark', 'step', '--config', 'yolov5_n', '--img-size', '64', '--batch-size', '2',
+        '--backbone', 'resnet18', '--cfg-options=a.b=(1, 2)',
+    ]  # fmt: skip
+    assert [command[:-2] for command in commands[:2]] == [[*expected, '--keep-memory'], expected]
+    assert found.figures == {'kept': [2.0], 'handed back': [2.0]} and found.best_peer == 'handed back'

@@ -2,6 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
+from mmcnn import interleaved
 from mmcnn.benchmarks import pipeline
 from mmcnn.datasets import check_data
 
@@ -33,21 +34,21 @@ def test_every_side_prepares_samples_of_the_size(photographs):
     assert set(calls['mmcnn, cached, for the device'](7)['inputs']) == {'atlas', 'tiles', 'colours'}
 
 
-def test_sides_are_measured_in_turn(monkeypatch):
-    clock, order = [0.0], []
-    monkeypatch.setattr(pipeline.time, 'perf_counter', lambda: clock[0])
+def test_every_round_draws_anew_and_gives_a_rate(monkeypatch):
+    clock, drawn = [0.0], []
+    monkeypatch.setattr(interleaved.time, 'perf_counter', lambda: clock[0])
 
-    def side(name, seconds):
-        def call(i):
-            order.append((name, i))
-            clock[0] += seconds
+    def call(i):
+        drawn.append((i, np.random.rand()))
+        clock[0] += 0.125
 
-        return call
-
-    rates = pipeline.images_a_second({'MMDetection': side('a', 0.5), 'ours': side('b', 0.125)}, samples=2, runs=3)
-    assert rates == {'MMDetection': [2.0] * 3, 'ours': [8.0] * 3}
-    assert order == [('a', 0), ('a', 1), ('b', 0), ('b', 1)] * 4
-    assert '4.00 x MMDetection' in pipeline.report(rates).splitlines()[1]
+    measured = pipeline.rate(call, 2)
+    assert [measured(), measured()] == [8.0, 8.0]
+    assert [i for i, _ in drawn] == [0, 1, 0, 1]
+    assert len({value for _, value in drawn}) == 4
+    again = pipeline.rate(call, 2)
+    again()
+    assert drawn[4:] == drawn[:2]
 
 
 def test_our_side_uses_the_shipped_recipe():

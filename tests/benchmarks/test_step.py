@@ -1,13 +1,17 @@
-import pytest
+import torch
 
 from mmcnn.benchmarks import step
-from mmcnn.config.load import load_config
-from mmcnn.config.model import wire_model
+from mmcnn.benchmarks.options import StepOptions
 
 
-def test_the_first_step_only_warms_up(monkeypatch):
-    cfg = load_config('yolov5_n', {'model.widen_factor': 0.0625})
-    wire_model(cfg)
-    clock = iter([0.0, 100.0, 200.0, 201.0, 300.0, 305.0, 400.0, 402.0])  # 100 s, then 1, 5 and 2
-    monkeypatch.setattr(step.time, 'perf_counter', lambda: next(clock))
-    assert step.measure(cfg, batch_size=1, img_size=64, steps=3) == pytest.approx(2)
+def test_a_step_trains_the_detector_of_the_config(monkeypatch):
+    seen = []
+    monkeypatch.setattr(step, 'use_device', seen.append)
+    monkeypatch.setattr(torch.Tensor, 'backward', lambda self: seen.append(self.requires_grad and self.ndim))
+    options = StepOptions(
+        config='yolov5_n', cfg_options={'model.widen_factor': 0.0625}, batch_size=1, img_size=64, runs=2
+    )
+    (found,) = step.measure(options, print)
+    assert seen == [0, 0, 0]  # one that warms up, and two; freed memory is not kept
+    assert (found.row, found.unit, found.best_peer) == ('yolov5_n', 's', None)
+    assert len(found.figures['forward and backward']) == 2

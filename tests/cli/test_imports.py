@@ -10,7 +10,10 @@ from mmcnn.errors import UsageError
 from mmcnn.runs.options import ImportOptions, described
 from mmcnn.weights import own_modules
 
-COMMANDS = ('train', 'test', 'infer', 'export', 'compare', 'benchmark', 'anchors', 'check-data', 'convert', 'zoo')
+COMMANDS = (
+    'train', 'test', 'infer', 'export', 'compare', 'benchmark step', 'benchmark loading', 'benchmark export',
+    'anchors', 'check-data', 'convert', 'zoo',
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -27,7 +30,7 @@ def own(tmp_path, monkeypatch):
 @pytest.mark.parametrize('command', COMMANDS)
 def test_it_is_offered(command, capsys):
     with pytest.raises(SystemExit):
-        main.main([command, '--help'])
+        main.main([*command.split(), '--help'])
     assert '--import MODULE' in capsys.readouterr().out and [*described(ImportOptions)] == ['imports']
 
 

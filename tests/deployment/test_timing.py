@@ -10,19 +10,6 @@ from mmcnn.deployment.options import ExportOptions
 from mmcnn.deployment.plan import plan_export
 
 
-def test_rounds_start_with_another_call_each():
-    made = []
-    calls = {name: lambda name=name: made.append(name) for name in 'abc'}
-    seconds = timing.cpu_seconds(calls, 4, 2)
-    assert ''.join(made) == 'aabbcc' + 'aabbcc' + 'bbccaa' + 'ccaabb' + 'aabbcc'  # the first one warms up
-    assert {name: len(values) for name, values in seconds.items()} == dict(a=4, b=4, c=4)
-
-
-def test_a_call_that_computes_more_takes_longer():
-    seconds = timing.cpu_seconds({'once': lambda: sum(range(10**5)), 'ten': lambda: sum(range(10**6))}, 5)
-    assert 4 < sorted(seconds['ten'])[2] / sorted(seconds['once'])[2] < 25
-
-
 def test_pytorch_computes_the_network_as_it_is():
     """Not the polynomials by which a file computes Mish, which PyTorch takes longer for."""
     options = ExportOptions(source='cspdarknet53', img_size=32)

@@ -1,0 +1,191 @@
+"""What a benchmark gives: the figures of sides that were measured in turn, and their ratios to a peer.
+
+A benchmark is a module beside this one with ``measure(options, say) -> list[Comparison]``. Its options are a class in
+:mod:`mmcnn.benchmarks.options`, and a line in :mod:`mmcnn.cli.benchmark` makes it a command.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from mmcnn.benchmarks.machine import machine
+from mmcnn.engine.atomic_file import write_whole
+from mmcnn.errors import UsageError
+from mmcnn.interleaved import Measured, in_turn
+
+#: Takes the sentences that a benchmark has to say while it runs, such as which peer is not installed.
+Say = Callable[[str], object]
+#: How sure an interval is of its median.
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Side:
+    """One way to do the work.
+
+    Attributes:
+        name: what reports call it.
+        measured: does the work once and gives its figure.
+        peer: it is what ours are compared with.
+    """
+
+    name: str
+    measured: Measured
+    peer: bool = False
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Ratio of two sides, round by round.
+
+    Attributes:
+        median: of all rounds.
+        smallest, largest: of any round.
+        interval: 95 % confidence interval of the median (order statistics, free of a distribution); None with fewer
+            than six rounds, which cannot give one.
+    """
+
+    median: float
+    smallest: float
+    largest: float
+    interval: tuple[float, float] | None
+
+    @classmethod
+    def of(cls, values: Sequence[float], others: Sequence[float]) -> Ratio:
+        """The ratio of figures of the same rounds."""
+        ratios = [a / b for a, b in zip(values, others, strict=True)]
+        return cls(median(ratios), min(ratios), max(ratios), median_interval(ratios))
+
+    def __str__(self) -> str:
+        low, high = self.interval or (self.smallest, self.largest)
+        return f'{self.median:.2f} ({low:.2f} to {high:.2f})'
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The figures of all sides for one piece of work.
+
+    Attributes:
+        row: the piece of work, such as a network.
+        unit: of the figures: ``s``, ``images/s``, ``MB`` ...
+        figures: of each round, by side.
+        peers: the sides that ours are compared with.
+        more_is_better: as of rates; otherwise less is.
+    """
+
+    row: str
+    unit: str
+    figures: dict[str, list[float]]
+    peers: frozenset[str] = frozenset()
+    more_is_better: bool = False
+
+    @property
+    def best_peer(self) -> str | None:
+        """The peer with the best median; None without a peer."""
+        best = max if self.more_is_better else min
+        return best(sorted(self.peers), key=lambda name: median(self.figures[name]), default=None)
+
+    def ratio(self, name: str) -> Ratio | None:
+        """Ratio of a side's figures to those of the best peer; None without a peer."""
+        peer = self.best_peer
+        return None if peer is None else Ratio.of(self.figures[name], self.figures[peer])
+
+    def lines(self) -> list[str]:
+        """A line for each side: median, smallest and largest figure, ratio to the best peer."""
+        width, found = max(map(len, self.figures)), []
+        for name, values in self.figures.items():
+            line = (
+                f'{self.row:24s} {name:{width}s} {_number(median(values)):>9s} {self.unit} '
+                f'({_number(min(values))} to {_number(max(values))})'
+            )
+            if self.best_peer is not None:
+                what = 'the best peer' if name == self.best_peer else f'{self.ratio(name)} x {self.best_peer}'
+                line += f'   {what}'
+            found.append(line)
+        return found
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it, with medians and ratios worked out, for a JSON file."""
+        sides = {}
+        for name, values in self.figures.items():
+            sides[name] = dict(figures=values, median=median(values), peer=name in self.peers)
+            if self.best_peer is not None:
+                ratio = self.ratio(name)
+                sides[name] |= dict(
+                    ratio=ratio.median, ratio_range=[ratio.smallest, ratio.largest], ratio_interval=ratio.interval
+                )
+        return dict(
+            row=self.row,
+            unit=self.unit,
+            more_is_better=self.more_is_better,
+            best_peer=self.best_peer,
+            sides=sides,
+        )
+
+
+def compare(row: str, sides: Iterable[Side], rounds: int, unit: str = 's', more_is_better: bool = False) -> Comparison:
+    """Measures sides in turn, after one round that only warms up."""
+    sides = list(sides)
+    figures = in_turn({side.name: side.measured for side in sides}, rounds)
+    return Comparison(row, unit, figures, frozenset(side.name for side in sides if side.peer), more_is_better)
+
+
+def median_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """95 % confidence interval of the median of independent values; None where there are too few for one."""
+    from scipy.stats import quantile_test
+
+    interval = quantile_test(list(values), p=0.5).confidence_interval(CONFIDENCE)
+    return None if interval.low != interval.low else (float(interval.low), float(interval.high))
+
+
+def report(comparisons: Sequence[Comparison]) -> str:
+    """All of them as lines, and what the spread in them is."""
+    lines = [line for each in comparisons for line in each.lines()]
+    if any(each.best_peer is not None for each in comparisons):
+        rounds = len(next(iter(comparisons[0].figures.values())))
+        spread = '95 % interval' if median_interval(range(rounds)) else 'smallest and largest'
+        lines.append(f'Medians of {rounds} rounds in turn; ratios are those of the same round, with {spread}.')
+    return '\n'.join(lines)
+
+
+def write_json(path: str | Path, what: str, command: str, comparisons: Sequence[Comparison]) -> None:
+    """Writes a result with the machine that it was measured on.
+
+    Args:
+        path: of the file; its folder is made.
+        what: the benchmark.
+        command: that measures it again.
+        comparisons: the figures.
+    """
+    content = dict(
+        benchmark=what, command=command, machine=machine(), comparisons=[each.as_json() for each in comparisons]
+    )
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, lambda file: file.write((json.dumps(content, indent=1) + '\n').encode()))
+
+
+def plot(path: str | Path, title: str, comparisons: Sequence[Comparison]) -> None:
+    """Saves a PNG of all ratios to the best peer; comparisons without a peer have none.
+
+    Raises:
+        UsageError: there is nothing to plot.
+    """
+    from mmcnn.plots.ratios import plot_ratios
+
+    rows = []
+    for each in comparisons:
+        for name in each.figures:
+            if name != each.best_peer and (ratio := each.ratio(name)) is not None:
+                rows.append((each.row, name, ratio.median, *(ratio.interval or (ratio.smallest, ratio.largest))))
+    if not rows:
+        raise UsageError(f'{path}: there is no peer here that ratios could be plotted to')
+    plot_ratios(rows, title, path)
+
+
+def _number(value: float) -> str:
+    return f'{value:.4g}' if abs(value) < 1e4 else f'{value:,.0f}'

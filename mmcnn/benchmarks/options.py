@@ -1,0 +1,103 @@
+"""What each benchmark can be told. Nothing here imports PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from mmcnn.runs.options import ModelOptions, Option, Options
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkOptions(Options):
+    """What every benchmark can be told."""
+
+    runs: Annotated[int, Option('rounds that each side is measured in (default: 3)', 'N', minimum=1)] = 3
+    json: Annotated[
+        str | Path | None, Option('also write all figures, ratios and the machine into this file', 'FILE')
+    ] = None
+    plot: Annotated[str | Path | None, Option('also plot the ratios into this file', 'PNG')] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkOptions(BenchmarkOptions, ModelOptions):
+    """What a benchmark of a config can be told."""
+
+    config: Annotated[str, Option('config of the model (default: yolov4_cspdarknet53)', 'NAME')] = 'yolov4_cspdarknet53'
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepOptions(NetworkOptions):
+    """Of a training step."""
+
+    img_size: Annotated[int, Option('side of the images, in pixels (default: 320)', 'N', minimum=1)] = 320
+    batch_size: Annotated[int, Option('images per batch (default: 16)', 'N', minimum=1)] = 16
+    keep_memory: Annotated[bool, Option('keep freed memory')] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainBenchmarkOptions(NetworkOptions):
+    """Of whole trainings."""
+
+    config: Annotated[str, Option('config of a detector (default: yolov5_n)', 'NAME')] = 'yolov5_n'
+    data: Annotated[str | None, Option('a data folder (default: drawn photographs)', 'PATH')] = None
+    img_size: Annotated[int, Option('side of the images, in pixels (default: 320)', 'N', minimum=1)] = 320
+    batch_size: Annotated[int, Option('images per batch (default: 16)', 'N', minimum=1)] = 16
+    workers: Annotated[int, Option('data-loading processes of each training (default: 0)', 'N', minimum=0)] = 0
+    cache_gb: Annotated[
+        float, Option('memory for decoded images of ours, in 10^9 bytes (default: 0)', 'G', minimum=0)
+    ] = 0.0
+    peers: Annotated[
+        Sequence[str] | None,
+        Option(
+            'a training by another program, on the same images, for at least two epochs more than --runs, validation '
+            'left out; may be repeated',
+            'NAME=COMMAND',
+            flag='peer',
+        ),
+    ] = None
+    epoch_pattern: Annotated[
+        str,
+        Option(
+            'regular expression that finds the end of an epoch in what the other programs print; each match has to '
+            'be another text (default: epoch N)',
+            'REGEX',
+        ),
+    ] = r'(?i)\bepoch \d+'
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadingOptions(NetworkOptions):
+    """Of reading a checkpoint."""
+
+    checkpoint: Annotated[
+        str | None, Option('the file (default: one that is written as a training of the config does)', 'PATH')
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PipelineOptions(BenchmarkOptions):
+    """Of what prepares samples for training."""
+
+    data: Annotated[str | None, Option('a data folder (default: drawn photographs)', 'PATH')] = None
+    img_size: Annotated[int, Option('side of the samples, in pixels (default: 320)', 'N', minimum=1)] = 320
+    cache_gb: Annotated[float, Option('memory for decoded images, in 10^9 bytes (default: 1)', 'G', minimum=0)] = 1.0
+    samples: Annotated[int, Option('images of a run (default: 100)', 'N', minimum=1)] = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportBenchmarkOptions(NetworkOptions):
+    """Of exported files.
+
+    Attributes:
+        source: a checkpoint, a network or a config; None: the config.
+    """
+
+    source: str | None = None
+    img_size: Annotated[int, Option('side of the image, in pixels (default: 320)', 'N', minimum=1)] = 320
+    data: Annotated[
+        str | None,
+        Option('a data folder on whose images int8 is calibrated (default: int8 is left out)', 'PATH'),
+    ] = None

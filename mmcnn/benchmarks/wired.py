@@ -1,0 +1,23 @@
+"""The config that a benchmark of a detector names, with its model wired."""
+
+from __future__ import annotations
+
+from mmengine.config import Config
+
+from mmcnn.benchmarks.options import NetworkOptions
+from mmcnn.config.entries import merge_options
+from mmcnn.config.load import load_config, set_backbone
+from mmcnn.config.model import wire_model
+
+
+def wired_config(options: NetworkOptions) -> Config:
+    """Loads the config, swaps the backbone and overrides entries as the options say.
+
+    Raises:
+        MmcnnError: as a training of the config would.
+    """
+    cfg = load_config(options.config)
+    set_backbone(cfg, options.backbone, options.cfg_options)
+    merge_options(cfg, options.cfg_options)
+    wire_model(cfg)
+    return cfg
