@@ -89,7 +89,11 @@ def _find_images(split: DataSplit, words: set[str]) -> None:
     places = finder.find(image['file_name'] for image in split.coco['images'] if _is_named(image))
     found = {name: place.path for name, place in places.items() if place.path is not None}
     problems = {name: place.problem for name, place in places.items() if place.problem}
-    moved = {name: path for name, path in found.items() if path != below / name}
+    moved = {
+        name: path
+        for name, path in found.items()
+        if str(path) != os.path.join(below, name) and path != below / name  # paths take longer to compare
+    }
     inside = all(path.is_relative_to(below) for path in moved.values())
     for image in split.coco['images'] if moved else ():
         if _is_named(image):

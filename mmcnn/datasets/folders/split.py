@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,7 +46,7 @@ class DataSplit:
 
     def image_path(self, image: dict) -> Path:
         """Where the image of an entry of ``coco['images']`` is."""
-        return self.root / self.prefix / image['file_name']
+        return Path(os.path.join(self.root, self.prefix, image['file_name']))
 
     def shown_image(self, image: dict) -> str:
         """The same for messages: relative to the data folder."""
