@@ -38,6 +38,7 @@ from mmcnn.datasets.folders.findings import Finding
 from mmcnn.datasets.folders.layouts import layout_of, looks_like_classes
 from mmcnn.datasets.folders.split import DataSplit
 from mmcnn.datasets.folders.yolo_labels import classes_from_one
+from mmcnn.engine.collection import no_collection
 from mmcnn.errors import DataError
 
 #: Lists of a COCO dict, and what is used of their entries.
@@ -45,6 +46,7 @@ _KEYS = ('images', 'annotations', 'categories')
 _USED = ('id', 'name', 'file_name', 'width', 'height', 'image_id', 'category_id', 'bbox', 'area', 'iscrowd')
 
 
+@no_collection()
 def check_data(
     path: str | Path,
     names: Sequence[str] = ('train', 'val'),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from array import array
 from pathlib import Path
 
 from mmcnn.datasets.folders.coco_entries import KEYS, missing_lists
@@ -118,9 +119,19 @@ def _is_named(image: object) -> bool:
     return isinstance(image, dict) and isinstance(image.get('file_name'), str) and bool(image['file_name'])
 
 
+def _packed(entry: dict) -> dict:
+    """An entry whose polygons of real numbers are arrays: of COCO's they take a third of the memory that lists do."""
+    if type(polygons := entry.get('segmentation')) is list:
+        entry['segmentation'] = [
+            array('d', polygon) if type(polygon) is list and set(map(type, polygon)) == {float} else polygon
+            for polygon in polygons
+        ]
+    return entry
+
+
 def _read(path: Path) -> dict:
     try:
-        coco = json.loads(path.read_text(encoding='utf-8-sig'))
+        coco = json.loads(path.read_text(encoding='utf-8-sig'), object_hook=_packed)
     except json.JSONDecodeError as error:
         raise DataError(f'{path} is not valid JSON: line {error.lineno}, column {error.colno}: {error.msg}') from error
     except UnicodeDecodeError as error:
