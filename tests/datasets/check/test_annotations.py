@@ -147,10 +147,10 @@ def test_what_is_plain_at_a_glance_is_so_when_it_is_looked_at():
     )
     sides = [0, 1, 0.5, -1, -2.5, 3, 29, 38, 42, 43.5, float('nan'), float('inf'), -float('inf'), '3', True, 2**70]
     rng, plain = random.Random(0), 0
-    for _ in range(20_000):
-        annotation = {key: rng.choice(each) for key, each in values.items()}
+    for _ in range(10_000):
+        annotation = {key: rng.choice(each[:1] if rng.random() < 0.8 else each) for key, each in values.items()}
         if rng.random() < 0.95:
-            annotation['bbox'] = [rng.choice(sides[:10] if rng.random() < 0.95 else sides) for _ in range(4)]
+            annotation['bbox'] = [rng.choice(sides[:7] if rng.random() < 0.8 else sides) for _ in range(4)]
         image['width'], image['height'] = annotation.pop('size')
         problems = list(_problems_of_annotation(annotation, {1: image}, {3}))
         if _is_plain(annotation, {1: image}, {3}):

@@ -222,10 +222,11 @@ def test_masks_are_written_as_they_were_read(root, monkeypatch, tmp_path):
         dict(counts='x', size=[9, 9]),
         [],
     ]
-    first = coco['annotations'][0]
-    for key in ('id', 'segmentation'):
-        first.pop(key, None)
-    coco['annotations'] = [dict(first, id=str(i), segmentation=mask) for i, mask in enumerate(masks)]
+    image, category = coco['images'][0], coco['categories'][0]
+    image['file_name'] = 'a.png'
+    Image.new('RGB', (9, 9)).save(root / 'images' / 'a.png')
+    box = dict(image_id=image['id'], category_id=category['id'], bbox=[1, 1, 4, 4], area=16, iscrowd=0)
+    coco['annotations'] = [dict(box, id=str(i), segmentation=mask) for i, mask in enumerate(masks)]
     file.write_text(json.dumps(coco))
     usable = check_data(root, names=('train',)).usable()  # ids as text: the file is written anew
     written = json.loads((root / usable.files['train'][0]).read_text())['annotations']
