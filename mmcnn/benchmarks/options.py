@@ -138,6 +138,24 @@ class PipelineOptions(BenchmarkOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class EvaluateOptions(BenchmarkOptions):
+    """Of COCO's evaluation."""
+
+    images: Annotated[int, Option('images that are drawn (default: 5,000, as COCO val2017)', 'N', minimum=1)] = 5000
+    detections: Annotated[int, Option('detections of each image (default: 100)', 'N', minimum=1)] = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckOptions(BenchmarkOptions):
+    """Of the check of a data folder."""
+
+    images: Annotated[int, Option('photographs that are checked (default: 5,000)', 'N', minimum=1)] = 5000
+    annotated: Annotated[
+        int, Option('images whose annotations alone are checked (default: 118,000, as COCO train2017)', 'N', minimum=1)
+    ] = 118_000
+
+
+@dataclass(frozen=True, kw_only=True)
 class ExportBenchmarkOptions(NetworkOptions):
     """Of exported files.
 

@@ -27,6 +27,8 @@ KINDS = {
     'start': ('start', classes.StartOptions, 'programs until they have done something, beside import torch, cv2'),
     'loading': ('loading', classes.LoadingOptions, 'reading the weights of a checkpoint, beside a bare torch.load'),
     'pipeline': ('pipeline', classes.PipelineOptions, "preparing images for training, beside MMDetection's mosaic"),
+    'evaluate': ('evaluate', classes.EvaluateOptions, "COCO's evaluation of 5,000 images, beside pycocotools"),
+    'check': ('check', classes.CheckOptions, 'the check of a data folder, beside decoding its images'),
     'export': ('export', classes.ExportBenchmarkOptions, 'one image in exported files, beside PyTorch'),
 }
 #: What was measured here up to release 0.1, and the program that does it now.
