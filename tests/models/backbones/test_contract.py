@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 import mmcnn
 from mmcnn.errors import CheckpointError
+from mmcnn.models.backbones.pyramid import Pyramid
 from mmcnn.registry import BACKBONE_FAMILIES, MODELS
 
 VARIANTS = mmcnn.list_backbones()
@@ -139,6 +140,24 @@ def test_freezing_stops_at_the_level(name):
                 ('lateral', 'output')
             )  # a top-down path goes on learning
             assert changed == (not frozen_here), (frozen, key)
+
+
+@pytest.mark.parametrize('training', [True, False])
+@pytest.mark.parametrize('name', FAMILIES)
+def test_no_stage_changes_a_map_that_has_been_given(name, training):
+    """A map is what the network gives that ends with it, which has no further stage that could work in place on it."""
+    levels, image = levels_of(name), torch.randn(2, 3, 64, 64)
+    whole = narrow(name, out_indices=levels).train(training)
+    state = copy.deepcopy(whole.state_dict())
+    torch.manual_seed(1)  # of what is dropped at random
+    maps = whole(image)
+    for i, given in enumerate(maps):
+        # The path of a pyramid goes from the coarsest level to the finest.
+        asked = levels[i:] if isinstance(whole, Pyramid) else levels[i : i + 1]
+        part = narrow(name, out_indices=asked).train(training)
+        part.load_state_dict({key: state[key] for key in part.state_dict()})
+        torch.manual_seed(1)
+        assert torch.equal(part(image)[0], given), levels[i]
 
 
 @pytest.mark.parametrize('name', FAMILIES)
