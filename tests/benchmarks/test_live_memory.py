@@ -53,14 +53,14 @@ def test_sizes_alone_say_what_real_tensors_do(name):
         lambda: sum(each.sum() for each in network(images)).backward(),
         (*network.parameters(), *network.buffers(), images),
     )
-    sizes = training_peak(lambda: mmcnn.build_backbone(name, **small), 2, 64)
+    sizes = training_peak(lambda: mmcnn.build_backbone(name, **small), 16, 64)
     assert sizes == pytest.approx(real, rel=0.01)
 
 
 def test_checkpointing_lowers_the_peak():
     small = dict(widen_factor=0.25, deepen_factor=0.33)
     plain, saving = (
-        training_peak(lambda saving=saving: mmcnn.build_backbone('densenet121-tv', with_cp=saving, **small), 2, 64)
+        training_peak(lambda saving=saving: mmcnn.build_backbone('densenet121-tv', with_cp=saving, **small), 16, 64)
         for saving in (False, True)
     )
     assert saving < 0.6 * plain
