@@ -8,7 +8,7 @@ fails when an upgrade moves one of them, or when another one is touched elsewher
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -95,6 +95,12 @@ PRIVATE_NAMES = (
     ),
     PrivateName('torch._foreach_add_', 'average_in_place', 'as above', 'as above'),
     PrivateName(
+        'torch.cpu._is_avx512_bf16_supported', 'cpu_capabilities',
+        'whether a processor computes in bfloat16, before PyTorch has get_capabilities() (2.6 to about 2.11)',
+        'a lowest version of PyTorch that has torch.cpu.get_capabilities',
+    ),
+    PrivateName('torch.cpu._is_amx_tile_supported', 'cpu_capabilities', 'as above', 'as above'),
+    PrivateName(
         'mmengine.device.utils.DEVICE', 'device_of_mmengine, set_device_of_mmengine',
         'what MMEngine takes for the device of the process', 'a public setter; there is get_device() only',
     ),
@@ -167,6 +173,10 @@ PRIVATE_NAMES = (
         'the annotations as the base class has read them', 'a public property',
     ),
     PrivateName(
+        'mmdet.models.dense_heads.AnchorHead._get_targets_single', 'mmcnn/models/dense_heads/rpn_head.py',
+        'it waits for a GPU six times for each image', 'a public method for the targets of an image',
+    ),
+    PrivateName(
         'mmdet.models.roi_heads.mask_heads.fcn_mask_head._do_paste_mask', 'mmcnn/compat/paste_mask.py',
         'it fails on the CPU for a box outside of the image',
         'a release of MMDetection that mends https://github.com/hustvl/QueryInst/issues/41',
@@ -210,6 +220,15 @@ def average_in_place(averages: list[Tensor], values: list[Tensor], weight: float
     """``average * (1 - weight) + value * weight`` of each pair, rounded as by ``mul_`` and ``add_``."""
     torch._foreach_mul_(averages, 1 - weight)
     torch._foreach_add_(averages, values, alpha=weight)
+
+
+def cpu_capabilities() -> Mapping[str, Any]:
+    """What the processor can do, by the names of ``torch.cpu.get_capabilities``; older PyTorch knows less of it."""
+    if hasattr(torch.cpu, 'get_capabilities'):
+        return torch.cpu.get_capabilities()
+    # Every processor with tiles has products of bfloat16 in them.
+    names = dict(avx512_bf16='_is_avx512_bf16_supported', amx_bf16='_is_amx_tile_supported')
+    return {key: getattr(torch.cpu, name)() for key, name in names.items() if hasattr(torch.cpu, name)}
 
 
 def device_of_mmengine() -> str:

@@ -23,7 +23,6 @@ from mmcnn.inference.detector import Detector, read_image
 from mmcnn.models.classifiers import Classifier
 from mmcnn.models.fuse import fuse
 from mmcnn.plots.boxes import draw_boxes, prediction_grid
-from mmcnn.plots.curves import plot_curves
 from mmcnn.runs.console_hook import ConsoleHook
 from mmcnn.runs.console_runner import runner_for
 from mmcnn.runs.fine_tuning import FineTuningHook
@@ -210,6 +209,8 @@ def _result(runner: Runner) -> TrainResult:
 
 
 def _leave_files(runner: Runner, checkpoint: Path | None) -> None:
+    from mmcnn.plots.curves import plot_curves  # Matplotlib's figures are not needed before
+
     plot_curves(runner.work_dir, Path(runner.work_dir) / 'curves.png')
     is_detector = not isinstance(unwrapped(runner.model), Classifier)
     if is_detector and runner.val_loop is not None and checkpoint is not None:

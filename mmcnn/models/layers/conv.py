@@ -7,11 +7,7 @@ from functools import partial
 from mmcv.cnn import build_activation_layer, build_conv_layer, build_norm_layer
 from torch import Tensor, nn
 
-from mmcnn.registry import MODELS
-
 from .padding import SameConv2d, check_padding
-
-MODELS.register_module(module=nn.Mish)  # MMCV registers PyTorch's other activations, not this one
 
 #: Activations whose gradient needs their input: in place, autograd keeps a copy of it, which saves no memory and takes
 #: longer than a result of its own.
