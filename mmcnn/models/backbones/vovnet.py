@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mmcnn.image_format import SYMMETRIC
-from mmcnn.models.layers import ConvNormAct, max_pool
+from mmcnn.models.layers import ConvNormAct, channel_means, max_pool
 from mmcnn.registry import register_backbone
 
 from .base import Backbone, Stage
@@ -59,7 +59,7 @@ class EffectiveSqueezeExcite(nn.Module):
         self.gate = nn.Hardsigmoid()
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self.gate(self.conv(x.mean((2, 3), keepdim=True)))
+        return x * self.gate(self.conv(channel_means(x)))
 
 
 class OneShotAggregation(nn.Module):

@@ -10,7 +10,7 @@ from mmcv.cnn import build_activation_layer
 from torch import Tensor, nn
 
 from mmcnn.image_format import SYMMETRIC_299, ImageFormat
-from mmcnn.models.layers import ConvNormAct, max_pool
+from mmcnn.models.layers import ConvNormAct, add_shortcut, max_pool
 from mmcnn.registry import register_backbone
 
 from .base import Backbone, Stage
@@ -28,7 +28,6 @@ class Arch(Row):
     padding: str = 'same'  # of the stem
     pool: str = 'same'  # padding of the 3x3 max-pools: 'same' or 'symmetric', which differ at even sizes
     norm: dict = field(default_factory=lambda: dict(type='BN', eps=1e-3, momentum=0.01))
-    act: dict = field(default_factory=lambda: dict(type='ReLU'))  # not in place: each block's input is its shortcut
     image: ImageFormat = SYMMETRIC_299
     top: Top | None = field(default_factory=lambda: Top(dropout=0.5))  # section 4.3 of the paper, its ImageNet runs
     as_classifier: dict = field(default_factory=lambda: dict(padding='valid'))
@@ -74,19 +73,21 @@ class XceptionBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.act = build_activation_layer(act_cfg)
+        if hasattr(self.act, 'inplace'):
+            self.act.inplace = False  # the input is the shortcut, too
         self.convs = nn.ModuleList()
-        for before, out in zip((in_channels, *channels), channels, strict=False):
-            self.convs.append(SeparableConv(before, out, norm_cfg))
+        for i, (before, out) in enumerate(zip((in_channels, *channels), channels, strict=False), start=1):
+            self.convs.append(SeparableConv(before, out, norm_cfg, act_cfg if i < len(channels) else None))
         self.pool = self.shortcut = nn.Identity()
         if pool is not None:
             self.pool = max_pool(3, 2) if pool == 'same' else nn.MaxPool2d(3, 2, padding=1)
             self.shortcut = ConvNormAct(in_channels, channels[-1], 1, stride=2, norm_cfg=norm_cfg, act_cfg=None)
 
     def forward(self, x: Tensor) -> Tensor:
-        out = x
+        out = self.act(x)
         for conv in self.convs:
-            out = conv(self.act(out))
-        return self.pool(out) + self.shortcut(x)
+            out = conv(out)
+        return add_shortcut(self.pool(out), self.shortcut(x), self.convs, self.pool)
 
 
 @register_backbone

@@ -12,8 +12,9 @@ from .padding import SameConv2d, SameMaxPool2d, max_pool
 from .plain import PlainStage
 from .residual import BasicBlock, Bottleneck, ResidualStage
 from .scaling import make_divisible, scale_channels, scale_depth, scale_rows
+from .shortcut import add_shortcut
 from .spp import SPP, PyramidPool
-from .squeeze_excite import SqueezeExcite
+from .squeeze_excite import SqueezeExcite, channel_means
 from .upsample import doubled
 
 __all__ = [
@@ -43,8 +44,10 @@ __all__ = [
     'SameMaxPool2d',
     'SqueezeExcite',
     'Transition',
+    'add_shortcut',
     'build_norm',
     'chain_channels',
+    'channel_means',
     'csp_transitions',
     'doubled',
     'make_divisible',

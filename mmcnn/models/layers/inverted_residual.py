@@ -6,6 +6,7 @@ from mmcv.cnn.bricks import DropPath
 from torch import Tensor, nn
 
 from .conv import ConvNormAct
+from .shortcut import add_shortcut
 from .squeeze_excite import SqueezeExcite
 
 
@@ -48,4 +49,4 @@ class InvertedResidual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.project(self.excite(self.depthwise(self.expand(x))))
-        return x + self.drop_path(out) if self.residual else out
+        return add_shortcut(self.drop_path(out), x, self.project, self.drop_path) if self.residual else out

@@ -8,6 +8,7 @@ from mmcv.cnn import build_activation_layer
 from torch import Tensor, nn
 
 from .conv import ConvNormAct
+from .shortcut import add_shortcut
 
 
 class BasicBlock(nn.Module):
@@ -25,7 +26,8 @@ class BasicBlock(nn.Module):
         self.act = build_activation_layer(act_cfg)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.act(self.conv2(self.conv1(x)) + self.shortcut(x))
+        out = self.conv2(self.conv1(x))
+        return self.act(add_shortcut(out, self.shortcut(x), self.conv2))
 
 
 class Bottleneck(nn.Module):
@@ -66,7 +68,8 @@ class Bottleneck(nn.Module):
         self.act = build_activation_layer(act_cfg)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.act(self.conv3(self.conv2(self.conv1(x))) + self.shortcut(x))
+        out = self.conv3(self.conv2(self.conv1(x)))
+        return self.act(add_shortcut(out, self.shortcut(x), self.conv3))
 
 
 class ResidualStage(nn.Sequential):
