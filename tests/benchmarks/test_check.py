@@ -36,6 +36,11 @@ def test_nothing_is_remembered_from_run_to_run(folder, monkeypatch):
 
 
 @pytest.mark.slow  # starts a process
-def test_a_new_process_gives_seconds_and_memory(folder):
+def test_a_new_process_gives_its_own_seconds_and_memory(folder, monkeypatch):
+    large = bytearray(10**9)  # of this process, not of the new one
+    large[::4096] = b'x' * len(range(0, 10**9, 4096))
+    monkeypatch.setitem(check._WORK, 'nothing', ('', 'pass'))
+    seconds, memory = check.in_new_process('nothing', folder)
+    assert seconds < 1 and memory < 0.1
     seconds, memory = check.in_new_process('mmcnn, check', folder)
-    assert 0 < seconds < 60 and 0.05 < memory < 4
+    assert 0 < seconds < 60 and 0.1 < memory < 0.9
