@@ -7,6 +7,7 @@ from .csp import C3, DarknetBottleneck, csp_transitions
 from .dense import DenseBlock, NormAct, Transition
 from .focus import Focus
 from .inverted_residual import InvertedResidual
+from .one_pass import OnePassConv2d
 from .padding import SameConv2d, SameMaxPool2d, max_pool
 from .plain import PlainStage
 from .residual import BasicBlock, Bottleneck, ResidualStage
@@ -34,6 +35,7 @@ __all__ = [
     'LocalNorm',
     'MaxPool',
     'NormAct',
+    'OnePassConv2d',
     'PlainStage',
     'PyramidPool',
     'ResidualStage',

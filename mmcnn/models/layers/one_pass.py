@@ -1,0 +1,102 @@
+"""A convolution and its activation in one pass over memory, for inference on x86."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmcnn.compat.onednn import (
+    HAS_ONE_PASS,
+    ConvSettings,
+    activation_of,
+    convolution,
+    has_one_pass,
+    is_watched,
+    packed,
+    state_of,
+)
+from mmcnn.compat.private_names import has_forward_hooks
+
+from .padding import SameConv2d, pad_same
+
+
+class OnePassConv2d(nn.Conv2d):
+    """A trained Conv2d or :class:`~mmcnn.models.layers.padding.SameConv2d` with the activation behind it.
+
+    (N, C_in, H, W) to (N, C_out, H', W'), as the two give it but for rounding. On an x86 processor, without gradients,
+    oneDNN computes both in one pass, channels last in memory and with a weight that is put in its order once, at the
+    first image: it is kept beside the parameter, which takes as much memory again, and made anew when the parameter has
+    changed. In all other cases, among them a graph that is being recorded, a GPU and autocast, the two are computed
+    one after the other.
+
+    Args:
+        conv: whose parameters it takes over, for which :func:`fits` holds.
+        activation: behind it; None: there is none.
+    """
+
+    def __init__(self, conv: nn.Conv2d, activation: nn.Module | None = None) -> None:
+        super().__init__(
+            conv.in_channels,
+            conv.out_channels,
+            conv.kernel_size,
+            conv.stride,
+            conv.padding,
+            conv.dilation,
+            conv.groups,
+            bias=False,
+            device='meta',
+        )
+        self.weight, self.bias = conv.weight, conv.bias
+        self.same = isinstance(conv, SameConv2d)
+        self.activation = nn.Identity() if activation is None else activation
+        self.train(conv.training)
+        self._settings, self._fused = ConvSettings.of(conv), activation_of(self.activation)
+        self._packed: tuple[Any, Tensor] | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.same:
+            x = pad_same(x, self.kernel_size, self.stride)
+        if not self._in_one_pass(x):
+            return self.activation(super().forward(x))
+        return convolution(x, self._weight(x), self.bias, self._settings, self._fused)
+
+    def extra_repr(self) -> str:
+        return f'{super().extra_repr()}{", same" if self.same else ""}'
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, '_packed': None}  # a copy makes its own
+
+    def _in_one_pass(self, x: Tensor) -> bool:
+        return (
+            type(x) is Tensor  # another class has operators of its own
+            and x.device.type == 'cpu'
+            and x.ndim == 4
+            and x.dtype is self.weight.dtype
+            and has_one_pass(x.dtype)
+            and not (torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad))
+            and not torch.is_autocast_enabled('cpu')
+            and not is_watched()
+        )
+
+    def _weight(self, x: Tensor) -> Tensor:
+        state = state_of(self.weight)
+        if state is None:
+            return self.weight
+        key = (*state, self.weight.dtype)
+        if self._packed is None or self._packed[0] != key:
+            self._packed = (key, packed(self.weight, self._settings, x.shape))
+        return self._packed[1]
+
+
+def fits(conv: nn.Module) -> bool:
+    """Whether a :class:`OnePassConv2d` can take the place of a module on this machine: nothing else watches it."""
+    return (
+        HAS_ONE_PASS
+        and type(conv) in (nn.Conv2d, SameConv2d)
+        and conv.padding_mode == 'zeros'
+        and not isinstance(conv.padding, str)
+        and conv.weight.device.type == 'cpu'
+        and not has_forward_hooks(conv)
+    )
