@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import is_in_torch_dispatch_mode
+
+from mmcnn.compat.private_names import is_in_torch_dispatch_mode
 
 #: Whether this processor and this build of PyTorch have them.
 HAS_ONE_PASS = platform.machine().lower() in ('x86_64', 'amd64') and torch.backends.mkldnn.is_available()
