@@ -71,6 +71,28 @@ def packed(weight: Tensor, settings: ConvSettings, size: torch.Size) -> Tensor:
     )
 
 
+def convolution_plus(
+    x: Tensor, other: Tensor, weight: Tensor, bias: Tensor | None, settings: ConvSettings, activation: Activation
+) -> Tensor:
+    """A convolution, plus a map of its output's shape, then an activation."""
+    name, numbers = activation
+    return torch.ops.mkldnn._convolution_pointwise.binary(
+        x,
+        other,
+        weight,
+        bias,
+        settings.padding,
+        settings.stride,
+        settings.dilation,
+        settings.groups,
+        'add',
+        1.0,
+        None if name == 'none' else name,
+        numbers,
+        '',
+    )
+
+
 def convolution(
     x: Tensor, weight: Tensor, bias: Tensor | None, settings: ConvSettings, activation: Activation
 ) -> Tensor:

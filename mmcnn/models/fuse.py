@@ -124,6 +124,10 @@ def _compute_in_one_pass(network: nn.Module) -> bool:
         if _activates_at_once(module):
             # One for each: a convolution that is shared may have another activation elsewhere.
             module.conv, module.act = OnePassConv2d(module.conv, module.act), nn.Identity()
+        if getattr(type(module), 'inplace', None) is False:  # of our own: its input or output is nobody else's
+            module.inplace = True
+        if type(module).forward is ConvNormAct.forward and hasattr(module.act, 'inplace'):
+            module.act.inplace = True
         for name, child in module.named_children():
             if fits(child):
                 setattr(module, name, made.setdefault(child, OnePassConv2d(child)))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mmcnn.image_format import SYMMETRIC_299, ImageFormat
 from mmcnn.models.layers import ConvNormAct, max_pool
+from mmcnn.models.layers.one_pass import may_overwrite, plus
 from mmcnn.registry import register_backbone
 
 from .base import Backbone, Stage
@@ -66,8 +67,11 @@ class XceptionBlock(nn.Module):
     """(Activation, separable convolution) for each of ``channels``, plus the shortcut.
 
     (N, C_in, H, W) to (N, channels[-1], H, W). With a ``pool``, which halves the map at the end of the main path, a 1x1
-    of stride 2 and a norm are the shortcut, else the input itself.
+    of stride 2 and a norm are the shortcut, else the input itself. With ``inplace``, which :func:`mmcnn.fuse` sets, the
+    last convolution's output is overwritten where no gradient needs it.
     """
+
+    inplace = False
 
     def __init__(
         self, in_channels: int, channels: tuple[int, ...], pool: str | None, norm_cfg: dict, act_cfg: dict
@@ -86,7 +90,9 @@ class XceptionBlock(nn.Module):
         out = x
         for conv in self.convs:
             out = conv(self.act(out))
-        return self.pool(out) + self.shortcut(x)
+        if self.inplace and self.shortcut is self.pool and may_overwrite(out) and not x.requires_grad:
+            return out.add_(x)
+        return plus(self.shortcut, x, self.pool(out))
 
 
 @register_backbone

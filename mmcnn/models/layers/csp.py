@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from .conv import ConvNormAct
+from .one_pass import plus
 
 
 class DarknetBottleneck(nn.Module):
@@ -21,8 +22,8 @@ class DarknetBottleneck(nn.Module):
         self.conv2 = ConvNormAct(hidden, channels, 3, **conv)
 
     def forward(self, x: Tensor) -> Tensor:
-        out = self.conv2(self.conv1(x))
-        return x + out if self.shortcut else out
+        hidden = self.conv1(x)
+        return plus(self.conv2, hidden, x) if self.shortcut else self.conv2(hidden)
 
 
 class C3(nn.Module):

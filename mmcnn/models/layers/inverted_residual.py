@@ -6,6 +6,7 @@ from mmcv.cnn.bricks import DropPath
 from torch import Tensor, nn
 
 from .conv import ConvNormAct
+from .one_pass import plus
 from .squeeze_excite import SqueezeExcite
 
 
@@ -47,5 +48,9 @@ class InvertedResidual(nn.Module):
         self.drop_path = DropPath(drop_path) if self.residual and drop_path else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        out = self.project(self.excite(self.depthwise(self.expand(x))))
-        return x + self.drop_path(out) if self.residual else out
+        hidden = self.excite(self.depthwise(self.expand(x)))
+        if not self.residual:
+            return self.project(hidden)
+        if self.training:
+            return x + self.drop_path(self.project(hidden))
+        return plus(self.project, hidden, x)

@@ -12,6 +12,7 @@ from mmcnn.compat.onednn import (
     ConvSettings,
     activation_of,
     convolution,
+    convolution_plus,
     has_one_pass,
     is_watched,
     packed,
@@ -62,6 +63,15 @@ class OnePassConv2d(nn.Conv2d):
             return self.activation(super().forward(x))
         return convolution(x, self._weight(x), self.bias, self._settings, self._fused)
 
+    def plus(self, x: Tensor, other: Tensor, act: nn.Module) -> Tensor | None:
+        """``act(self(x) + other)`` in one pass; None: that is not possible here."""
+        fused = activation_of(act)
+        if fused is None or self._fused[0] != 'none' or self.same or other.dtype is not x.dtype:
+            return None
+        if not self._in_one_pass(x) or not may_overwrite(other):
+            return None
+        return convolution_plus(x, other, self._weight(x), self.bias, self._settings, fused)
+
     def extra_repr(self) -> str:
         return f'{super().extra_repr()}{", same" if self.same else ""}'
 
@@ -88,6 +98,29 @@ class OnePassConv2d(nn.Conv2d):
         if self._packed is None or self._packed[0] != key:
             self._packed = (key, packed(self.weight, self._settings, x.shape))
         return self._packed[1]
+
+
+def may_overwrite(x: Tensor) -> bool:
+    """Whether a map that nobody else needs may be overwritten: no gradient and no recorder has to see it as it is."""
+    return type(x) is Tensor and not x.requires_grad and not is_watched()
+
+
+def plus(unit: nn.Module, x: Tensor, other: Tensor, act: nn.Module = nn.Identity()) -> Tensor:  # noqa: B008
+    """``act(unit(x) + other)``, with fewer passes where ``unit`` has a :class:`OnePassConv2d`.
+
+    Args:
+        unit: a ConvNormAct, or another module.
+        x: (N, C_in, H, W), its input.
+        other: (N, C_out, H', W'), of the shape of its output.
+        act: behind the sum.
+    """
+    conv = getattr(unit, 'conv', None)
+    if type(conv) is not OnePassConv2d or any(has_forward_hooks(each) for each in (unit, conv, unit.act, act)):
+        return act(unit(x) + other)
+    if type(unit.act) is nn.Identity and (out := conv.plus(x, other, act)) is not None:
+        return out
+    out = unit(x)
+    return act(out.add_(other) if may_overwrite(out) and not other.requires_grad else out + other)
 
 
 def fits(conv: nn.Module) -> bool:

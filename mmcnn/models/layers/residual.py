@@ -8,6 +8,7 @@ from mmcv.cnn import build_activation_layer
 from torch import Tensor, nn
 
 from .conv import ConvNormAct
+from .one_pass import plus
 
 
 class BasicBlock(nn.Module):
@@ -25,7 +26,7 @@ class BasicBlock(nn.Module):
         self.act = build_activation_layer(act_cfg)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.act(self.conv2(self.conv1(x)) + self.shortcut(x))
+        return plus(self.conv2, self.conv1(x), self.shortcut(x), self.act)
 
 
 class Bottleneck(nn.Module):
@@ -66,7 +67,7 @@ class Bottleneck(nn.Module):
         self.act = build_activation_layer(act_cfg)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.act(self.conv3(self.conv2(self.conv1(x))) + self.shortcut(x))
+        return plus(self.conv3, self.conv2(self.conv1(x)), self.shortcut(x), self.act)
 
 
 class ResidualStage(nn.Sequential):
