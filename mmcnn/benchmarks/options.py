@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -34,6 +35,37 @@ class StepOptions(NetworkOptions):
     img_size: Annotated[int, Option('side of the images, in pixels (default: 320)', 'N', minimum=1)] = 320
     batch_size: Annotated[int, Option('images per batch (default: 16)', 'N', minimum=1)] = 16
     keep_memory: Annotated[bool, Option('keep freed memory')] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainBenchmarkOptions(NetworkOptions):
+    """Of whole trainings."""
+
+    config: Annotated[str, Option('config of a detector (default: yolov5_n)', 'NAME')] = 'yolov5_n'
+    data: Annotated[str | None, Option('a data folder (default: drawn photographs)', 'PATH')] = None
+    img_size: Annotated[int, Option('side of the images, in pixels (default: 320)', 'N', minimum=1)] = 320
+    batch_size: Annotated[int, Option('images per batch (default: 16)', 'N', minimum=1)] = 16
+    workers: Annotated[int, Option('data-loading processes of each training (default: 0)', 'N', minimum=0)] = 0
+    cache_gb: Annotated[
+        float, Option('memory for decoded images of ours, in 10^9 bytes (default: 0)', 'G', minimum=0)
+    ] = 0.0
+    peers: Annotated[
+        Sequence[str] | None,
+        Option(
+            'a training by another program, on the same images, for at least two epochs more than --runs, validation '
+            'left out; may be repeated',
+            'NAME=COMMAND',
+            flag='peer',
+        ),
+    ] = None
+    epoch_pattern: Annotated[
+        str,
+        Option(
+            'regular expression that finds the end of an epoch in what the other programs print; each match has to '
+            'be another text (default: epoch N)',
+            'REGEX',
+        ),
+    ] = r'(?i)\bepoch \d+'
 
 
 @dataclass(frozen=True, kw_only=True)

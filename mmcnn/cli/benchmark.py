@@ -20,6 +20,7 @@ KINDS = {
         "a deformable convolution, beside torchvision's operator and a plain one",
     ),
     'step': ('step', classes.StepOptions, 'a training step on the CPU, without the loss'),
+    'train': ('train', classes.TrainBenchmarkOptions, "whole trainings, beside MMDetection's and programs of yours"),
     'memory': ('memory', classes.StepOptions, 'a training step with freed memory kept and handed back'),
     'loading': ('loading', classes.LoadingOptions, 'reading the weights of a checkpoint, beside a bare torch.load'),
     'pipeline': ('pipeline', classes.PipelineOptions, "preparing images for training, beside MMDetection's mosaic"),

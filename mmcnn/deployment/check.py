@@ -68,7 +68,9 @@ def check_export(plan: Plan, path: Path, images: Sequence[np.ndarray], more: Ite
         ExportError: they do not give the same, or too few detections to say so.
     """
     session = _ProgramSession(path, plan.input_names) if path.suffix == '.pt2' else open_session(path, None, 1)
-    largest, cases = _compare_outputs(plan, session, images)
+    largest, cases, failure = _compare_outputs(plan, session, images)
+    if failure and not _weighed_by_ap(plan):
+        raise ExportError(failure + _by_ap(plan))
     matches = None
     of_boxes = plan.found.task == DETECTION and plan.form != 'raw' and path.suffix != '.pt2'
     if of_boxes and plan.options.img_size is None:
@@ -78,7 +80,7 @@ def check_export(plan: Plan, path: Path, images: Sequence[np.ndarray], more: Ite
         if not np.isfinite(largest):
             raise ExportError('the file gives values that are not finite')
         return Checked(f'{len(images)} images; {cases}: shapes and finite values', time_ratio(plan, session))
-    words, failure = [f'{len(images)} images', cases], None
+    words = [f'{len(images)} images', cases]
     if of_boxes:
         matches = compare_detections(plan, path, images, more if plan.found.checkpoint is not None else ())
         words[0] = f'{matches.images} images'
@@ -89,12 +91,13 @@ def check_export(plan: Plan, path: Path, images: Sequence[np.ndarray], more: Ite
                 + (f', score_thr a lower threshold than {_threshold(plan):g}' if plan.form == 'nms' else '')
             )
         if not tolerance_of(plan).allows(matches):
-            failure = f'the file does not give what PyTorch gives: {matches}'
+            different = f'the file does not give what PyTorch gives: {matches}'
             if plan.options.precision == 'fp32' and plan.found.checkpoint is None:
-                words.append(_by_float64(plan, path, images, failure))
-                failure = None
-            elif plan.options.precision != 'fp16' or plan.found.checkpoint is None or plan.options.data is None:
-                raise ExportError(failure + _way_out(plan, matches))
+                words.append(_by_float64(plan, path, images, different))
+            elif _weighed_by_ap(plan):
+                failure = different
+            else:
+                raise ExportError(different + _way_out(plan, matches))
     elif largest > (most := tolerance_of(plan).output):
         raise ExportError(
             f'the file does not give what PyTorch gives: outputs differ by {largest:.2g} of the largest value, more '
@@ -104,15 +107,24 @@ def check_export(plan: Plan, path: Path, images: Sequence[np.ndarray], more: Ite
     return Checked('; '.join(words), time_ratio(plan, session), matches, failure)
 
 
+def _weighed_by_ap(plan: Plan) -> bool:
+    """Whether AP decides (accuracy.py) where half precision finds other detections."""
+    return plan.options.precision == 'fp16' and plan.found.checkpoint is not None and plan.options.data is not None
+
+
 def _way_out(plan: Plan, matches: Matches) -> str:
     """What more images would tell, as the end of a sentence."""
     if plan.found.checkpoint is None:
         return ''
-    if plan.options.precision == 'fp16' and plan.options.data is None:
-        return '; data=PATH weighs it by AP on its images'
-    if tolerance_of(plan).undecided(matches):
+    if not (found := _by_ap(plan)) and tolerance_of(plan).undecided(matches):
         return '; of so few none may be missed, and data=PATH with more images would tell'
-    return ''
+    return found
+
+
+def _by_ap(plan: Plan) -> str:
+    """That AP would decide, as the end of a sentence, where it would."""
+    weighed = plan.options.precision == 'fp16' and plan.found.checkpoint is not None and plan.options.data is None
+    return '; data=PATH weighs it by AP on its images' if weighed else ''
 
 
 def compare_detections(
@@ -175,10 +187,14 @@ def _by_float64(plan: Plan, path: Path, images: Sequence[np.ndarray], failure: s
     )
 
 
-def _compare_outputs(plan: Plan, session: Session, images: Sequence[np.ndarray]) -> tuple[float, str]:
-    """The largest difference of an output as a share of its largest value, and what was compared, in words."""
+def _compare_outputs(plan: Plan, session: Session, images: Sequence[np.ndarray]) -> tuple[float, str, str | None]:
+    """The largest difference of an output as a share of its largest value.
+
+    Then, in words, what was compared, and in what the boxes before NMS are others than PyTorch's (None: in nothing).
+    """
     if plan.form == 'nms':  # of equal scores another one may come first
-        return 0.0, 'one by one' if plan.batch else 'one by one and together'
+        return 0.0, 'one by one' if plan.batch else 'one by one and together', None
+    failure = None
     sizes = [plan.size, plan.other_size] if plan.dynamic == 'all' else [plan.size]
     batches = [plan.batch] if plan.batch else [1, EXAMPLE_BATCH + 1]
     largest = 0.0
@@ -197,16 +213,18 @@ def _compare_outputs(plan: Plan, session: Session, images: Sequence[np.ndarray])
                 difference = np.abs(a.numpy() - b).max() / max(float(a.abs().max()), 1e-30)
                 largest = max(largest, difference if np.isfinite(difference) else np.inf)
             if plan.form == 'decoded' and plan.options.precision != 'int8':
-                _compare_boxes(plan, inputs, size, *pairs)
+                failure = failure or _compare_boxes(plan, inputs, size, *pairs)
     shown = ' and '.join(f'{height} x {width}' for height, width in sizes)
-    return float(largest), f'{shown} px in batches of {" and ".join(map(str, batches))}'
+    return float(largest), f'{shown} px in batches of {" and ".join(map(str, batches))}', failure
 
 
-def _compare_boxes(plan: Plan, inputs: Sequence[Tensor], size: tuple[int, int], boxes: Pair, scores: Pair) -> None:
-    """Raises ExportError where boxes (N, B, 4) before NMS or their scores (N, B, C) are others."""
+def _compare_boxes(
+    plan: Plan, inputs: Sequence[Tensor], size: tuple[int, int], boxes: Pair, scores: Pair
+) -> str | None:
+    """In what boxes (N, B, 4) before NMS or their scores (N, B, C) are others, in words; None: in nothing."""
     tolerance = tolerance_of(plan)
     if (share := tolerance.alike(boxes, scores)) >= tolerance.every:
-        return
+        return None
     if plan.options.precision == 'fp32' and plan.found.checkpoint is None:
         # Random weights let a rounding grow: the file's, which is to be no worse than PyTorch's, beside float64.
         precise = outputs_in_double(plan, inputs)
@@ -215,8 +233,8 @@ def _compare_boxes(plan: Plan, inputs: Sequence[Tensor], size: tuple[int, int], 
             for side in (1, 0)
         ]
         if no_worse(*((count, 0) for count in missed), boxes[0][..., 0].size):
-            return
-    raise ExportError(
+            return None
+    return (
         f'the file does not give what PyTorch gives: {share:.2%} of the boxes at {size[0]} x {size[1]} px in a '
         f'batch of {len(boxes[0])} are the same with their scores, fewer than {tolerance.every:.1%}'
     )

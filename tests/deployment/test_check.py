@@ -215,10 +215,10 @@ def test_values_at_the_second_size_decide(monkeypatch):
         found=SimpleNamespace(checkpoint={}),
     )
     right = SimpleNamespace(run=lambda feeds: [boxes.numpy(), scores.numpy()])
-    assert check._compare_outputs(plan, right, [None]) == (0.0, '64 x 64 and 96 x 32 px in batches of 1')
+    assert check._compare_outputs(plan, right, [None]) == (0.0, '64 x 64 and 96 x 32 px in batches of 1', None)
     wrong = SimpleNamespace(run=lambda feeds: [boxes.numpy() + 0.01 * (sizes[-1] == (96, 32)), scores.numpy()])
-    with pytest.raises(ExportError, match=r'0\.00% of the boxes at 96 x 32 px in a batch of 1 are the same'):
-        check._compare_outputs(plan, wrong, [None])
+    *_, failure = check._compare_outputs(plan, wrong, [None])
+    assert '0.00% of the boxes at 96 x 32 px in a batch of 1 are the same' in failure
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_values_at_the_second_size_decide(monkeypatch):
 def test_detections_in_half_are_weighed_by_ap(precision, data, checkpoint, ends, monkeypatch):
     matches = Matches(sure=105, found_sure=100, more_sure=5, every=128, found=123, more=5, box=0.0, score=0.0, images=8)
     monkeypatch.setattr(check, 'open_session', lambda *args: None)
-    monkeypatch.setattr(check, '_compare_outputs', lambda *args: (0.0, 'one by one'))
+    monkeypatch.setattr(check, '_compare_outputs', lambda *args: (0.0, 'one by one', None))
     monkeypatch.setattr(check, 'compare_detections', lambda *args: matches)
     monkeypatch.setattr(check, 'time_ratio', lambda *args: 1.0)
     plan = SimpleNamespace(
@@ -249,4 +249,33 @@ def test_detections_in_half_are_weighed_by_ap(precision, data, checkpoint, ends,
     else:
         monkeypatch.setitem(RANDOM, 'fp16', TOLERANCES['fp16'])
         with pytest.raises(ExportError, match=f'what PyTorch gives: 100 of 105 detections .*{ends}$'):
+            check.check_export(plan, Path('a.onnx'), [None])
+
+
+@pytest.mark.parametrize(
+    ('precision', 'data', 'checkpoint', 'ends'),
+    [
+        ('fp16', None, {}, 'are others; data=PATH weighs it by AP on its images'),
+        ('fp16', 'bccd', {}, None),  # AP decides
+        ('fp32', 'bccd', {}, 'are others'),
+        ('fp16', 'bccd', None, 'are others'),  # of random weights there is no AP
+    ],
+)
+def test_boxes_before_nms_in_half_are_weighed_by_ap(precision, data, checkpoint, ends, monkeypatch):
+    """Although the detections that are left of them are those of PyTorch."""
+    matches = Matches(sure=9, found_sure=9, more_sure=0, every=40, found=40, more=0, box=0.0, score=0.0, images=8)
+    monkeypatch.setattr(check, 'open_session', lambda *args: None)
+    monkeypatch.setattr(check, '_compare_outputs', lambda *args: (0.0, 'one by one', 'boxes are others'))
+    monkeypatch.setattr(check, 'compare_detections', lambda *args: matches)
+    monkeypatch.setattr(check, 'time_ratio', lambda *args: 1.0)
+    plan = SimpleNamespace(
+        form='decoded',
+        found=SimpleNamespace(task='detection', checkpoint=checkpoint),
+        options=SimpleNamespace(precision=precision, data=data, img_size=(64, 64)),
+        input_names=['images'],
+    )
+    if ends is None:
+        assert check.check_export(plan, Path('a.onnx'), [None]).failure == 'boxes are others'
+    else:
+        with pytest.raises(ExportError, match=f'^boxes {ends}$'):
             check.check_export(plan, Path('a.onnx'), [None])

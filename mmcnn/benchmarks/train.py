@@ -1,0 +1,140 @@
+"""Images a second of whole trainings: ours, MMDetection's and programs that the user names, epochs in turn."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import shlex
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+
+from mmcnn.benchmarks.comparison import Comparison, Say, Side, compare
+from mmcnn.benchmarks.options import TrainBenchmarkOptions
+from mmcnn.benchmarks.pipeline import data_folder, inner_config
+from mmcnn.benchmarks.programs import Program
+from mmcnn.benchmarks.wired import wired_config
+from mmcnn.compat.packaged_configs import packaged_config
+from mmcnn.datasets.check.report import DetectorData
+from mmcnn.errors import UsageError
+from mmcnn.models.costs import measure as measure_cost
+from mmcnn.registry import MODELS
+
+#: What our lines and MMEngine's say when an epoch of training has ended.
+OUR_EPOCH = r'^epoch (\d+)/\d+  step (\d+)/\2 '
+MMENGINE_EPOCH = r'Epoch\(train\) +\[ *(\d+)\]\[ *(\d+)/\2\]'
+#: MMDetection's peer of YOLOv5.
+YOLOX = 'mmdet::yolox/yolox_tiny_8xb8-300e_coco.py'
+#: Epochs beyond those that are measured: one that warms up, and one so that none is the last.
+SPARE = 2
+
+
+def measure(options: TrainBenchmarkOptions, say: Say) -> list[Comparison]:
+    """Images a second, the loader, the optimizer and all hooks included, validation left out.
+
+    Every side is a program of its own that is stopped while it is another's turn. MMDetection's YOLOX-tiny is another
+    network: its rate is given as that of a network with our multiply-adds.
+
+    Raises:
+        MmcnnError: as a training; or a program ends too early.
+    """
+    epochs = options.runs + SPARE
+    with contextlib.ExitStack() as stack:
+        work = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        data = stack.enter_context(data_folder(options.data))
+        images = data.num_train
+        sides = []
+
+        def add(name: str, command: Sequence[str], mark: str, peer: bool, scale: float = 1.0) -> None:
+            program = stack.enter_context(Program(name, command, mark, work))
+            sides.append(Side(name, _rate(program, images * scale), peer))
+
+        for amp in ('off', 'auto'):
+            command = _ours(options, data, epochs, work / amp, amp)
+            add('mmcnn' if amp == 'off' else 'mmcnn, --amp', command, OUR_EPOCH, peer=False)
+        config, scale = _yolox(options, data, epochs, work)
+        say(f'YOLOX-tiny has {scale:.2f} times the multiply-adds of {options.config}: its rate is multiplied by that')
+        command = [sys.executable, '-m', 'mmcnn', 'run', 'mmdet-tool', 'train', str(config)]
+        command += ['--work-dir', str(work / 'yolox')]
+        add('MMDetection YOLOX-tiny', command, MMENGINE_EPOCH, peer=True, scale=scale)
+        for text in options.peers or ():
+            name, command = named_command(text)
+            add(name, command, options.epoch_pattern, peer=True)
+        return [compare(options.config, sides, options.runs, 'images/s', more_is_better=True)]
+
+
+def named_command(text: str) -> tuple[str, list[str]]:
+    """``NAME=COMMAND`` taken apart, the command as a shell would.
+
+    Raises:
+        UsageError: it is not of this form.
+    """
+    name, equals, command = text.partition('=')
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise UsageError(f"--peer '{text}': the command cannot be read ({error})") from error
+    if not (name and equals and words):
+        raise UsageError(f"--peer '{text}' is not NAME=COMMAND, such as 'other=/path/to/python train.py'")
+    return name, words
+
+
+def _ours(options: TrainBenchmarkOptions, data: DetectorData, epochs: int, work_dir: Path, amp: str) -> list[str]:
+    command = [
+        sys.executable, '-m', 'mmcnn', 'train', options.config, '--data', str(data.root), '--epochs', str(epochs),
+        '--img-size', str(options.img_size), '--batch-size', str(options.batch_size), '--workers', str(options.workers),
+        '--work-dir', str(work_dir), f'--amp={amp}', '--logger', 'none',
+    ]  # fmt: skip
+    if options.cache_gb:
+        command += ['--cache-gb', str(options.cache_gb)]
+    if options.backbone is not None:
+        command += ['--backbone', options.backbone]
+    for name in options.imports or ():
+        command += ['--import', name]
+    settings = {'train_cfg.val_interval': epochs + 1, **options.cfg_options}
+    return [*command, '--cfg-options', *(f'{key}={value!r}' for key, value in settings.items())]
+
+
+def _yolox(options: TrainBenchmarkOptions, data: DetectorData, epochs: int, folder: Path) -> tuple[Path, float]:
+    """MMDetection's config for the data, written into a folder, and its multiply-adds as a multiple of ours."""
+    cfg, size = Config.fromfile(packaged_config(YOLOX)), options.img_size
+    cfg.model.data_preprocessor.batch_augments = None  # all sides train at one size
+    cfg.model.bbox_head.num_classes = len(data.classes)
+    for step in cfg.train_pipeline:
+        if 'img_scale' in step:
+            step.img_scale = (size, size)
+        if step.type == 'RandomAffine':
+            step.border = (-size // 2, -size // 2)
+        if step.type == 'Resize':
+            step.scale = (size, size)
+    own = inner_config(data)
+    loading = cfg.train_dataloader.dataset.dataset.pipeline
+    cfg.train_dataloader = dict(
+        batch_size=options.batch_size,
+        num_workers=options.workers,
+        persistent_workers=options.workers > 0,
+        sampler=dict(type='DefaultSampler', shuffle=True),
+        dataset=dict(type='MultiImageMixDataset', dataset=dict(own, pipeline=loading), pipeline=cfg.train_pipeline),
+    )
+    for key in ('val_dataloader', 'val_cfg', 'val_evaluator', 'test_dataloader', 'test_cfg', 'test_evaluator'):
+        cfg.pop(key)
+    cfg.train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=epochs)
+    cfg.default_hooks.logger = dict(type='LoggerHook', interval=math.ceil(data.num_train / options.batch_size))
+    path = folder / 'yolox.py'
+    cfg.dump(path)
+    return path, multiply_adds(cfg, size) / multiply_adds(wired_config(options), size)
+
+
+def multiply_adds(cfg: Config, size: int) -> float:
+    """Of a detector's forward pass, for one image of ``size`` x ``size`` pixels."""
+    model = MODELS.build({'_scope_': 'mmdet', **cfg.model}).eval()
+    with torch.no_grad():
+        return measure_cost(model, torch.zeros(1, 3, size, size))[0].multiply_adds
+
+
+def _rate(program: Program, images: float) -> Callable[[], float]:
+    return lambda: images / program.lap()

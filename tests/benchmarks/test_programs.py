@@ -1,0 +1,83 @@
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mmcnn.benchmarks.programs import Program
+from mmcnn.errors import UsageError
+
+#: Writes an epoch, then works for a while; a progress bar writes its end twice.
+TRAINING = """
+import sys, time
+for epoch in range(1, 9):
+    time.sleep(0.05)
+    sys.stdout.write(f'step 1/2\\rstep 2/2 epoch {epoch}\\rstep 2/2 epoch {epoch}\\n')
+    sys.stdout.flush()
+"""
+
+
+def program(folder, code=TRAINING):
+    return Program('other', [sys.executable, '-c', code], r'epoch \d+', folder)
+
+
+def test_laps_end_at_new_marks(tmp_path):
+    with program(tmp_path) as run:
+        laps = [run.lap() for _ in range(4)]
+    assert all(0.02 < lap < 2 for lap in laps[1:])
+
+
+def test_it_stands_still_when_it_is_not_its_turn(tmp_path):
+    code = (
+        'import time\nfor i in range(10**9):\n'
+        "    open('count', 'w').write(str(i)); print('epoch', i, flush=True); time.sleep(0.01)"
+    )
+    with program(tmp_path, code) as run:
+        time.sleep(0.2)
+        assert not (tmp_path / 'count').exists()  # not even begun
+        run.lap()
+        time.sleep(0.05)
+        before = (tmp_path / 'count').read_text()
+        time.sleep(0.2)
+        assert (tmp_path / 'count').read_text() == before
+        run.lap()
+    assert run._process.returncode == -signal.SIGTERM
+
+
+def test_what_it_has_started_ends_with_it(tmp_path):
+    code = (
+        'import subprocess, sys, time\n'
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        "open('pid', 'w').write(str(child.pid)); print('epoch 1', flush=True); time.sleep(60)"
+    )
+    with program(tmp_path, code) as run:
+        run.lap()
+        child = int((tmp_path / 'pid').read_text())
+        os.kill(child, 0)
+    deadline = time.monotonic() + 5
+    while _lives(child):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_one_that_ends_too_early_is_an_error_with_its_last_words(tmp_path):
+    with program(tmp_path, "print('epoch 1'); print('out of memory'); raise SystemExit(3)") as run:
+        run.lap()
+        with pytest.raises(UsageError, match=r'other: the program ended with exit code 3 .* epoch \\d\+') as error:
+            run.lap()
+    assert str(error.value).endswith('epoch 1\nout of memory')
+
+
+def test_what_cannot_be_run_is_an_error(tmp_path):
+    with pytest.raises(UsageError, match='other: /no/such/python cannot be run: No such file or directory'):
+        Program('other', ['/no/such/python'], 'epoch', tmp_path)
+
+
+def _lives(process):
+    """Whether it runs: one that has ended may still wait for its parent to ask."""
+    try:
+        return Path(f'/proc/{process}/stat').read_text().rpartition(') ')[2][0] != 'Z'
+    except OSError:
+        return False

@@ -1,0 +1,67 @@
+import re
+
+import pytest
+
+from mmcnn.benchmarks import pipeline, train
+from mmcnn.benchmarks.options import TrainBenchmarkOptions
+from mmcnn.errors import UsageError
+
+#: A training that takes no time, and names its epochs.
+OTHER = 'other=python3 -c \'import time\nfor i in range(99): time.sleep(0.01); print("epoch", i, flush=True)\''
+
+
+@pytest.mark.parametrize(
+    ('line', 'ends'),
+    [
+        ('epoch 1/30  step 13/13  110.5 images/s  ETA 0:01:11  loss 9.1', True),
+        ('epoch 1/30  step 10/13  110.5 images/s  ETA 0:01:11  loss 9.1', False),
+        ('epoch 1/30  step 1/13  110.5 images/s', False),
+        ('epoch 3      AP   AP50', False),
+    ],
+)
+def test_our_epochs_end_with_their_last_step(line, ends):
+    assert bool(re.search(train.OUR_EPOCH, line)) is ends
+
+
+@pytest.mark.parametrize(
+    ('line', 'ends'),
+    [
+        ('11/27 03:00:00 - mmengine - INFO - Epoch(train)  [1][ 8/8]  base_lr: 1e-2', True),
+        ('11/27 03:00:00 - mmengine - INFO - Epoch(train) [ 12][13/13]  base_lr: 1e-2', True),
+        ('11/27 03:00:00 - mmengine - INFO - Epoch(train) [1][10/13]  base_lr: 1e-2', False),
+        ('11/27 03:00:00 - mmengine - INFO - Epoch(val) [1][13/13]', False),
+    ],
+)
+def test_mmengines_epochs_end_with_their_last_step(line, ends):
+    assert bool(re.search(train.MMENGINE_EPOCH, line)) is ends
+
+
+def test_a_peer_is_a_name_and_a_command():
+    assert train.named_command("other=/a/python t.py --x 'a b'") == ('other', ['/a/python', 't.py', '--x', 'a b'])
+
+
+@pytest.mark.parametrize('text', ['other', '=python', 'other=', "other=python 'a"])
+def test_any_other_peer_is_refused(text):
+    with pytest.raises(UsageError, match='--peer'):
+        train.named_command(text)
+
+
+@pytest.mark.slow
+def test_epochs_of_all_sides_are_measured(tmp_path, monkeypatch):
+    monkeypatch.setattr(pipeline, 'NUM_PHOTOGRAPHS', 5)
+    options = TrainBenchmarkOptions(
+        cfg_options={'model.widen_factor': 0.125}, img_size=64, batch_size=2, runs=1, peers=[OTHER]
+    )
+    said = []
+    (found,) = train.measure(options, said.append)
+    assert [*found.figures] == ['mmcnn', 'mmcnn, --amp', 'MMDetection YOLOX-tiny', 'other']
+    assert all(0 < rate < 10_000 for values in found.figures.values() for rate in values)
+    assert found.peers == {'MMDetection YOLOX-tiny', 'other'} and found.more_is_better
+    factor = float(re.search(r'has ([\d.]+) times the multiply-adds', said[0])[1])
+    assert factor > 5  # of a network of an eighth of YOLOv5n's width
+
+
+def test_multiply_adds_are_those_of_the_detector():
+    """YOLOv5n has 4.5 GFLOPs at 640 px by its authors' table, two of them a multiply-add; ours has their heads, too."""
+    options = TrainBenchmarkOptions(config='yolov5_n')
+    assert train.multiply_adds(train.wired_config(options), 64) / (64 / 640) ** 2 == pytest.approx(2.25e9, rel=0.03)
