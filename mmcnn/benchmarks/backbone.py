@@ -41,10 +41,8 @@ def measure(options: BackboneOptions, say: Say) -> list[Comparison]:
     ratios = {each.row: each.ratio(OURS) for each in found if each.best_peer is not None}
     if ratios:
         above = [row for row, ratio in ratios.items() if (ratio.interval or (ratio.smallest,))[0] > 1]
-        say(
-            f'{OURS} to the best peer: median {median(ratio.median for ratio in ratios.values()):.2f} of {len(ratios)}; '
-            f'above 1: {", ".join(above) or "none"}'
-        )
+        middle = median(ratio.median for ratio in ratios.values())
+        say(f'{OURS} to the best peer: median {middle:.2f} of {len(ratios)}; above 1: {", ".join(above) or "none"}')
     return found
 
 

@@ -93,7 +93,7 @@ class BackboneOptions(BenchmarkOptions):
         names: of classifiers.
     """
 
-    names: tuple[str, ...] = NETWORKS
+    names: Sequence[str] = NETWORKS
     peers: Annotated[
         Sequence[str],
         Option(

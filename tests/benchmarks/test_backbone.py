@@ -79,6 +79,7 @@ def test_a_library_that_is_not_there_is_said(monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize('row', NETWORKS)
 def test_each_network_has_a_peer(timm, row):
-    parameters = sum(each.numel() for each in build_classifier(row).parameters())
     said = []
-    assert peers.peer('timm', row, parameters, said.append) is not None, said
+    with torch.device('meta'):
+        parameters = sum(each.numel() for each in build_classifier(row).parameters())
+        assert peers.peer('timm', row, parameters, said.append) is not None, said
