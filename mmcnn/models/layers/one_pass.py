@@ -76,7 +76,7 @@ class OnePassConv2d(nn.Conv2d):
     def plus(self, x: Tensor, other: Tensor, act: nn.Module) -> Tensor | None:
         """``act(self(x) + other)`` in one pass; None: that is not possible here."""
         fused = activation_of(act)
-        if fused is None or self._fused[0] != 'none' or self.same or other.dtype is not x.dtype:
+        if fused is None or type(self.activation) is not nn.Identity or self.same or other.dtype is not x.dtype:
             return None
         if not self._in_one_pass(x) or not may_overwrite(other) or self._is_small_product(x):
             return None
@@ -90,15 +90,24 @@ class OnePassConv2d(nn.Conv2d):
 
     def _in_one_pass(self, x: Tensor) -> bool:
         return (
-            type(x) is Tensor  # another class has operators of its own
+            self._fused is not None
+            and not is_watched()  # first, since sizes may be no numbers then
+            and type(x) is Tensor  # another class has operators of its own
             and x.device.type == 'cpu'
             and x.ndim == 4
+            and x.shape[1] == self.in_channels
+            and self._is_large_enough(x)
             and x.dtype is self.weight.dtype
             and has_one_pass(x.dtype)
             and not (torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad))
             and not torch.is_autocast_enabled('cpu')
-            and not is_watched()
         )
+
+    def _is_large_enough(self, x: Tensor) -> bool:
+        """Whether there is an output; else PyTorch's own convolution says why not."""
+        at = self._settings
+        sides = zip(x.shape[2:], self.kernel_size, at.padding, at.dilation, strict=True)
+        return len(x) > 0 and all(side + 2 * pad > dilation * (k - 1) for side, k, pad, dilation in sides)
 
     def _is_small_product(self, x: Tensor) -> bool:
         return self._pointwise and x.dtype is torch.float32 and 0 < x.numel() // self.in_channels <= FEW_PIXELS
