@@ -4,6 +4,7 @@
 # Time: on 2 cores 3 minutes for 30 epochs of the demo set (160 px), 13 for 30 epochs of bccd (292 images, 320 px).
 # Run:  python tools/train.py configs/yolov4_cspdarknet53_narrow.py --data PATH --img-size 320 --epochs 30
 _base_ = ['yolov4_cspdarknet53.py']
+performance = dict(cpu_amp=True)
 model = dict(widen_factor=0.25, deepen_factor=0.33, bbox_head=dict(loss=dict(cls_gain=2.0)))
 
 mosaic_affine = dict(_base_.mosaic_affine, scale=(0.5, 1.5))

@@ -3,4 +3,5 @@
 # Time: 300 epochs of 118,287 images; 1 day on one V100 as published.
 # Run:  python tools/train.py configs/yolov5_n.py --amp
 _base_ = ['yolov5_s.py']
+performance = dict(cpu_amp=True)
 model = dict(backbone=dict(type='mmcnn.cspdarknet-n'), neck=dict(widen_factor=0.25, deepen_factor=0.33))

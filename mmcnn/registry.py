@@ -52,6 +52,7 @@ HOOKS = _child(mmengine_registry.HOOKS, 'mmcnn.engine', 'mmcnn.recipes', 'mmcnn.
 LOOPS = _child(mmengine_registry.LOOPS, 'mmcnn.engine')
 VISBACKENDS = _child(mmengine_registry.VISBACKENDS, 'mmcnn.engine')
 WEIGHT_INITIALIZERS = _child(mmengine_registry.WEIGHT_INITIALIZERS, 'mmcnn.weights.initializer')
+OPTIM_WRAPPERS = _child(mmengine_registry.OPTIM_WRAPPERS, 'mmcnn.engine')
 OPTIM_WRAPPER_CONSTRUCTORS = _child(mmengine_registry.OPTIM_WRAPPER_CONSTRUCTORS, 'mmcnn.recipes')
 
 #: Short name of every variant -> its family's class, in order of registration.

@@ -31,7 +31,7 @@ FLOORS = [
 MODELS = [
     ['layers', 'costs', 'task_modules', 'data_preprocessors'],
     ['losses', 'necks', 'backbones', 'fuse'],
-    ['families', 'dense_heads'],
+    ['families', 'dense_heads', 'roi_heads'],
     ['classifiers', 'wiring'],
 ]
 #: Rooms that know nothing of those named: engine/ of detection, plots/ of where its numbers come from, ...

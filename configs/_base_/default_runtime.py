@@ -15,12 +15,16 @@ env_cfg = dict(
     dist_cfg=dict(backend='nccl'),
 )
 # How fast a training is, and by what; none of it changes what is computed but for rounding. On the command line:
+# --amp off (cpu_amp=False),
 # --channels-last, --compile, --amp-val, --cfg-options performance.tf32=True.
 performance = dict(
-    # NHWC in memory, as tensor cores take it: for --amp. Off, because other kernels sum in another order.
-    channels_last=False,
+    # NHWC in memory, as tensor cores take it: for --amp. None: in bf16 on a CPU, where it is quicker by a third, and
+    # nowhere else, because other kernels sum in another order.
+    channels_last=None,
     # torch.compile of backbone and neck, or a dict of its arguments. Off, because it takes minutes at the start.
     compile=False,
+    # bf16 without --amp on a CPU that computes in it (AVX512-BF16 or AMX). A run that is resumed goes on as it began.
+    cpu_amp=False,
     # cuDNN tries its algorithms for each new size of the images, and keeps the fastest. None: where all images of the
     # training have one size (mosaics, classifiers). Never in a validation, whose images have many sizes.
     cudnn_benchmark=None,

@@ -63,7 +63,8 @@ class Ratio:
 
     def __str__(self) -> str:
         low, high = self.interval or (self.smallest, self.largest)
-        return f'{self.median:.2f} ({low:.2f} to {high:.2f})'
+        digits = 2 if self.median >= 0.1 else 4
+        return f'{self.median:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})'
 
 
 @dataclass(frozen=True)

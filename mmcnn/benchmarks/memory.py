@@ -1,4 +1,4 @@
-"""What a training step on the CPU gains where freed memory is kept, instead of handed back to the kernel."""
+"""What forward and backward passes gain on the CPU where freed memory is kept, instead of handed back to the kernel."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from functools import partial
 from pathlib import Path
 
 from mmcnn.benchmarks.comparison import Comparison, Say, Side, compare
-from mmcnn.benchmarks.options import StepOptions
+from mmcnn.benchmarks.options import PassesOptions
 
 
-def measure(options: StepOptions, say: Say) -> list[Comparison]:
-    """Seconds of a step with freed memory kept and handed back, in turn, each in a new process."""
-    command = [sys.executable, '-m', 'mmcnn', 'benchmark', 'step', *_arguments(options)]
+def measure(options: PassesOptions, say: Say) -> list[Comparison]:
+    """Seconds of both passes with freed memory kept and handed back, in turn, each in a new process."""
+    command = [sys.executable, '-m', 'mmcnn', 'benchmark', 'passes', *_arguments(options)]
     with tempfile.TemporaryDirectory() as folder:
         sides = [
             Side('kept', partial(seconds_of, [*command, '--keep-memory'], Path(folder))),
@@ -26,7 +26,7 @@ def measure(options: StepOptions, say: Say) -> list[Comparison]:
 
 
 def seconds_of(command: Sequence[str], folder: Path) -> float:
-    """The median that ``mmcnn benchmark step`` finds in a process of its own.
+    """The median that ``mmcnn benchmark passes`` finds in a process of its own.
 
     Args:
         command: the command, to which ``--json`` is added.
@@ -35,13 +35,13 @@ def seconds_of(command: Sequence[str], folder: Path) -> float:
     Raises:
         subprocess.CalledProcessError: it fails.
     """
-    file = folder / 'step.json'
+    file = folder / 'passes.json'
     subprocess.run([*command, '--json', str(file)], check=True, stdout=subprocess.DEVNULL)
     sides = json.loads(file.read_text())['comparisons'][0]['sides']
     return next(iter(sides.values()))['median']
 
 
-def _arguments(options: StepOptions) -> list[str]:
+def _arguments(options: PassesOptions) -> list[str]:
     found = [
         '--config', options.config, '--img-size', str(options.img_size), '--batch-size', str(options.batch_size),
     ]  # fmt: skip

@@ -29,12 +29,33 @@ class NetworkOptions(BenchmarkOptions, ModelOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StepOptions(NetworkOptions):
-    """Of a training step."""
+class PassesOptions(NetworkOptions):
+    """Of forward and backward passes."""
 
     img_size: Annotated[int, Option('side of the images, in pixels (default: 320)', 'N', minimum=1)] = 320
     batch_size: Annotated[int, Option('images per batch (default: 16)', 'N', minimum=1)] = 16
     keep_memory: Annotated[bool, Option('keep freed memory')] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepOptions(NetworkOptions):
+    """Of the parts of a training step."""
+
+    config: Annotated[str, Option('config of a one-stage detector (default: yolov5_n)', 'NAME')] = 'yolov5_n'
+    data: Annotated[
+        str | None, Option("a data folder, or 'demo' for the drawn demo set (default: drawn photographs)", 'PATH')
+    ] = None
+    img_size: Annotated[int, Option('side of the images, in pixels (default: 320)', 'N', minimum=1)] = 320
+    batch_size: Annotated[int, Option('images per batch (default: 16)', 'N', minimum=1)] = 16
+    workers: Annotated[
+        int,
+        Option('data-loading processes of each side, whose work is then not counted (default: 0)', 'N', minimum=0),
+    ] = 0
+    cache_gb: Annotated[
+        float, Option('memory for decoded images of ours, in 10^9 bytes (default: 0)', 'G', minimum=0)
+    ] = 0.0
+    steps: Annotated[int, Option('steps of a round, whose mean is taken (default: 5)', 'N', minimum=1)] = 5
+    runs: Annotated[int, Option('rounds that each side is measured in (default: 10)', 'N', minimum=1)] = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +133,35 @@ class BackboneOptions(BenchmarkOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class StartOptions(NetworkOptions):
+    """Of starting programs."""
+
+    config: Annotated[str, Option('config of a detector (default: yolov4_cspdarknet53_narrow)', 'NAME')] = (
+        'yolov4_cspdarknet53_narrow'
+    )
+    img_size: Annotated[int, Option('side of the images of the training, in pixels (default: 160)', 'N', minimum=1)] = (
+        160
+    )
+    count: Annotated[
+        str,
+        Option(
+            'seconds, or instructions by valgrind, which takes minutes for each program (default: seconds)',
+            choices=('seconds', 'instructions'),
+        ),
+    ] = 'seconds'
+
+
+@dataclass(frozen=True, kw_only=True)
+class InferBenchmarkOptions(NetworkOptions):
+    """Of a detector on a folder."""
+
+    config: Annotated[str, Option('config of a detector (default: yolov5_n)', 'NAME')] = 'yolov5_n'
+    data: Annotated[str | None, Option('a data folder (default: drawn photographs)', 'PATH')] = None
+    batch_size: Annotated[int, Option('images that go through the network at once (default: 1)', 'N', minimum=1)] = 1
+    samples: Annotated[int, Option('images of a run (default: 32)', 'N', minimum=1)] = 32
+
+
+@dataclass(frozen=True, kw_only=True)
 class LoadingOptions(NetworkOptions):
     """Of reading a checkpoint."""
 
@@ -128,6 +178,24 @@ class PipelineOptions(BenchmarkOptions):
     img_size: Annotated[int, Option('side of the samples, in pixels (default: 320)', 'N', minimum=1)] = 320
     cache_gb: Annotated[float, Option('memory for decoded images, in 10^9 bytes (default: 1)', 'G', minimum=0)] = 1.0
     samples: Annotated[int, Option('images of a run (default: 100)', 'N', minimum=1)] = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions(BenchmarkOptions):
+    """Of COCO's evaluation."""
+
+    images: Annotated[int, Option('images that are drawn (default: 5,000, as COCO val2017)', 'N', minimum=1)] = 5000
+    detections: Annotated[int, Option('detections of each image (default: 100)', 'N', minimum=1)] = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckOptions(BenchmarkOptions):
+    """Of the check of a data folder."""
+
+    images: Annotated[int, Option('photographs that are checked (default: 5,000)', 'N', minimum=1)] = 5000
+    annotated: Annotated[
+        int, Option('images whose annotations alone are checked (default: 118,000, as COCO train2017)', 'N', minimum=1)
+    ] = 118_000
 
 
 @dataclass(frozen=True, kw_only=True)

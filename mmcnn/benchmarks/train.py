@@ -14,7 +14,7 @@ import torch
 from mmengine.config import Config
 
 from mmcnn.benchmarks.comparison import Comparison, Say, Side, compare
-from mmcnn.benchmarks.options import TrainBenchmarkOptions
+from mmcnn.benchmarks.options import StepOptions, TrainBenchmarkOptions
 from mmcnn.benchmarks.pipeline import data_folder, inner_config
 from mmcnn.benchmarks.programs import Program
 from mmcnn.benchmarks.wired import wired_config
@@ -56,7 +56,7 @@ def measure(options: TrainBenchmarkOptions, say: Say) -> list[Comparison]:
         for amp in ('off', 'auto'):
             command = _ours(options, data, epochs, work / amp, amp)
             add('mmcnn' if amp == 'off' else 'mmcnn, --amp', command, OUR_EPOCH, peer=False)
-        config, scale = _yolox(options, data, epochs, work)
+        config, scale = yolox(options, data, epochs, work)
         say(f'YOLOX-tiny has {scale:.2f} times the multiply-adds of {options.config}: its rate is multiplied by that')
         command = [sys.executable, '-m', 'mmcnn', 'run', 'mmdet-tool', 'train', str(config)]
         command += ['--work-dir', str(work / 'yolox')]
@@ -99,7 +99,9 @@ def _ours(options: TrainBenchmarkOptions, data: DetectorData, epochs: int, work_
     return [*command, '--cfg-options', *(f'{key}={value!r}' for key, value in settings.items())]
 
 
-def _yolox(options: TrainBenchmarkOptions, data: DetectorData, epochs: int, folder: Path) -> tuple[Path, float]:
+def yolox(
+    options: TrainBenchmarkOptions | StepOptions, data: DetectorData, epochs: int, folder: Path
+) -> tuple[Path, float]:
     """MMDetection's config for the data, written into a folder, and its multiply-adds as a multiple of ours."""
     cfg, size = Config.fromfile(packaged_config(YOLOX)), options.img_size
     cfg.model.data_preprocessor.batch_augments = None  # all sides train at one size

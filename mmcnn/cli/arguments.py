@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from types import NoneType
 from typing import Any
 
@@ -100,14 +102,20 @@ def _named_only(option: Option) -> dict[str, Any]:
 def separated(argv: Sequence[str], switches: Sequence[NamedOnly]) -> list[str]:
     """The arguments, with a switch told from what follows it and is no value of its own: ``--amp CONFIG``.
 
-    argparse would take CONFIG for the value.
+    argparse would take CONFIG for the value. What is nearly a value, and no file, is one that is mistyped.
     """
     names = {flag: switch.names for switch in switches for flag in switch.option_strings}
     following = [*argv[1:], '-'][: len(argv)]
     return [
-        word if word not in names or after.startswith('-') or after in names[word] else f'{word}={names[word][0]}'
+        word
+        if word not in names or after.startswith('-') or _is_meant(after, names[word])
+        else f'{word}={names[word][0]}'
         for word, after in zip(argv, following, strict=True)
     ]
+
+
+def _is_meant(word: str, names: Sequence[str]) -> bool:
+    return word in names or bool(get_close_matches(word, names, cutoff=0.5) and not os.path.exists(word))
 
 
 def parse_key_values(pairs: Sequence[str]) -> dict[str, Any]:

@@ -20,11 +20,16 @@ KINDS = {
         "a deformable convolution, beside torchvision's operator and a plain one",
     ),
     'backbone': ('backbone', classes.BackboneOptions, "networks as they are folded, beside timm's and torchvision's"),
-    'step': ('step', classes.StepOptions, 'a training step on the CPU, without the loss'),
+    'step': ('step', classes.StepOptions, "the parts of a training step on the CPU, beside MMDetection's"),
+    'passes': ('passes', classes.PassesOptions, 'forward and backward passes on the CPU, without the loss'),
     'train': ('train', classes.TrainBenchmarkOptions, "whole trainings, beside MMDetection's and programs of yours"),
-    'memory': ('memory', classes.StepOptions, 'a training step with freed memory kept and handed back'),
+    'memory': ('memory', classes.PassesOptions, 'these passes with freed memory kept and handed back'),
+    'infer': ('infer', classes.InferBenchmarkOptions, "a detector on a folder, beside its network and MMDetection's"),
+    'start': ('start', classes.StartOptions, 'programs until they have done something, beside import torch, cv2'),
     'loading': ('loading', classes.LoadingOptions, 'reading the weights of a checkpoint, beside a bare torch.load'),
     'pipeline': ('pipeline', classes.PipelineOptions, "preparing images for training, beside MMDetection's mosaic"),
+    'evaluate': ('evaluate', classes.EvaluateOptions, "COCO's evaluation of 5,000 images, beside pycocotools"),
+    'check': ('check', classes.CheckOptions, 'the check of a data folder, beside decoding its images'),
     'export': ('export', classes.ExportBenchmarkOptions, 'one image in exported files, beside PyTorch'),
 }
 #: What was measured here up to release 0.1, and the program that does it now.

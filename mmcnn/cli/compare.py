@@ -26,7 +26,7 @@ class CompareOptions(DataOptions, ModelOptions):
     epochs: Annotated[int | None, Option('length of each training', 'N', minimum=1)] = None
     seed: Annotated[int, Option('the first random seed (default: 0)', 'N', minimum=0)] = 0
     seeds: Annotated[int, Option('trainings of each backbone, with consecutive seeds (default: 1)', 'K', minimum=1)] = 1
-    amp: Annotated[bool | str, Option(AMP_HELP, '|'.join(AMP), choices=AMP)] = False
+    amp: Annotated[bool | str | None, Option(AMP_HELP, '|'.join(AMP), choices=AMP)] = None
     latency_runs: Annotated[int, Option('forward passes to time for each network (default: 30)', 'N', minimum=1)] = 30
     work_dir: Annotated[str | None, Option('folder for the runs (default: work_dirs/compare_CONFIG)', 'DIR')] = None
     fresh: Annotated[bool, Option('train everything anew; deletes the runs in DIR')] = False

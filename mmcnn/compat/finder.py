@@ -15,6 +15,7 @@
   the image are pasted (:mod:`mmcnn.compat.paste_mask`).
 - After ``mmdet.models.roi_heads.roi_extractors.single_level_roi_extractor`` has been executed, it keeps coordinates in
   float32 (:mod:`mmcnn.compat.roi_extractor`).
+- What makes MMDetection and MMEngine slow to start is imported when it is used (:mod:`mmcnn.compat.late_imports`).
 
 A patch imports nothing that imports the patched module in turn: another thread might be doing so, and waiting for it.
 """
@@ -29,7 +30,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-from mmcnn.compat import requirements
+from mmcnn.compat import late_imports, requirements
 from mmcnn.compat.moved import MODULES, MovedLoader
 
 EXTENSION = 'mmcv._ext'
@@ -111,6 +112,7 @@ PATCH_AFTER = {
     'mmengine.utils.dl_utils': _patch_dl_utils,
     'mmengine.utils.package_utils': _patch_package_utils,
     'mmengine.config.config': _patch_config,
+    'mmengine.registry.registry': late_imports.install_registry,
     'mmdet.datasets.utils': _patch_dataset_utils,
     'mmdet.models.dense_heads.base_dense_head': _patch_base_dense_head,
     'mmdet.models.dense_heads.ssd_head': _patch_ssd_head,
@@ -135,6 +137,11 @@ class Finder:
             found = self._found_by_others(name, path, target)
             if found is not None and found.loader is not None:
                 found.loader = _PatchingLoader(found.loader, PATCH_AFTER[name])
+            return found
+        if name in late_imports.LIBRARIES or name in late_imports.CLASSES:
+            found = self._found_by_others(name, path, target)
+            if found is not None and found.loader is not None:
+                found.loader = late_imports.LateLoader(found.loader)
             return found
         return None
 

@@ -37,7 +37,7 @@ MODULES: dict[str, Place | dict[str, Place]] = {
     'mmcnn.comparison_table': {
         **dict.fromkeys(('Row', 'Table', 'WARM_UP', 'collect', 'latencies', 'medians'), 'mmcnn.compare.table'),
         'BUBBLE': 'mmcnn.plots.comparison',
-        'COLOURS': 'mmcnn.plots.style:LINE_COLOURS',
+        'COLOURS': 'mmcnn.plots.palette:LINE_COLOURS',
     },
     'mmcnn.conversion': {
         'ENDINGS': 'mmcnn.weights.convert',
@@ -128,7 +128,7 @@ MODULES: dict[str, Place | dict[str, Place]] = {
     'mmcnn.models.cost_study': 'mmcnn.zoo.cost_study',
     'mmcnn.models.reference_table': 'mmcnn.zoo.reference_table',
     'mmcnn.models.zoo_plot': {
-        'COLOURS': 'mmcnn.plots.style:LINE_COLOURS',
+        'COLOURS': 'mmcnn.plots.palette:LINE_COLOURS',
         **dict.fromkeys(('GAP', 'MARKERS'), 'mmcnn.plots.zoo'),
         **dict.fromkeys(('MARGIN', 'PLACES', 'place_labels'), 'mmcnn.plots.style'),
         **dict.fromkeys(('GIGA', 'MEGA'), 'mmcnn.zoo.table'),
@@ -203,7 +203,7 @@ MODULES: dict[str, Place | dict[str, Place]] = {
     'mmcnn.weights.ultralytics_file': 'mmcnn.weights.formats.ultralytics_file',
     'mmcnn.visualization': {
         **dict.fromkeys(('CURVES', 'SCORE_MARKERS', 'plot_curves', 'read_scalars'), 'mmcnn.plots.curves'),
-        **dict.fromkeys(('INK', 'PAGE', 'PALETTE'), 'mmcnn.plots.style'),
+        **dict.fromkeys(('INK', 'PAGE', 'PALETTE'), 'mmcnn.plots.palette'),
         **dict.fromkeys(('draw_boxes', 'prediction_grid'), 'mmcnn.plots.boxes'),
     },
     'mmcnn.weights.worlds': {

@@ -8,7 +8,7 @@ fails when an upgrade moves one of them, or when another one is touched elsewher
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,6 +68,15 @@ def average_in_place(averages: list[Tensor], values: list[Tensor], weight: float
     """``average * (1 - weight) + value * weight`` of each pair, rounded as by ``mul_`` and ``add_``."""
     torch._foreach_mul_(averages, 1 - weight)
     torch._foreach_add_(averages, values, alpha=weight)
+
+
+def cpu_capabilities() -> Mapping[str, Any]:
+    """What the processor can do, by the names of ``torch.cpu.get_capabilities``; older PyTorch knows less of it."""
+    if hasattr(torch.cpu, 'get_capabilities'):
+        return torch.cpu.get_capabilities()
+    # Every processor with tiles has products of bfloat16 in them.
+    names = dict(avx512_bf16='_is_avx512_bf16_supported', amx_bf16='_is_amx_tile_supported')
+    return {key: getattr(torch.cpu, name)() for key, name in names.items() if hasattr(torch.cpu, name)}
 
 
 def device_of_mmengine() -> str:

@@ -163,4 +163,14 @@ PRIVATE_NAMES = (
         'torch.Tensor._version', 'mmcnn/compat/onednn.py',
         'a weight that has changed has to be put in order again', 'a public counter',
     ),
+    PrivateName(
+        'torch.cpu._is_avx512_bf16_supported', 'cpu_capabilities',
+        'whether a processor computes in bfloat16, before PyTorch has get_capabilities() (2.6 to about 2.11)',
+        'a lowest version of PyTorch that has torch.cpu.get_capabilities',
+    ),
+    PrivateName('torch.cpu._is_amx_tile_supported', 'cpu_capabilities', 'as above', 'as above'),
+    PrivateName(
+        'mmdet.models.dense_heads.AnchorHead._get_targets_single', 'mmcnn/models/dense_heads/rpn_head.py',
+        'it waits for a GPU six times for each image', 'a public method for the targets of an image',
+    ),
 )  # fmt: skip

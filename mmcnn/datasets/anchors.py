@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.cluster.vq import kmeans
 
 from mmcnn.errors import DataError
 
@@ -90,6 +89,8 @@ def propose_anchors(
     if len(np.unique(sizes, axis=0)) < count:
         raise DataError(f'{count} anchors need at least {count} boxes of different sizes, there are {len(sizes)}')
     rng = np.random.default_rng(seed)
+    from scipy.cluster.vq import kmeans  # a training that keeps its anchors starts without SciPy
+
     centres = np.exp(kmeans(np.log(sizes), count, iter=30, rng=rng)[0])  # of logarithms: what counts are ratios
     # k-means may give up a centre; a box drawn from the set takes its place.
     missing = count - len(centres)

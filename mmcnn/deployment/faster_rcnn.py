@@ -6,7 +6,6 @@ of MMDetection 3.3, with MMCV's ``batched_nms`` and RoIAlign as operators of ONN
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -17,18 +16,19 @@ from mmdet.models.detectors import FasterRCNN
 from mmdet.models.roi_heads import StandardRoIHead
 from mmdet.models.roi_heads.bbox_heads import BBoxHead, ConvFCBBoxHead, Shared2FCBBoxHead, Shared4Conv1FCBBoxHead
 from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor
-from mmdet.models.task_modules.coders import DeltaXYWHBBoxCoder
+from mmdet.models.task_modules import coders
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmcnn.errors import UsageError
+from mmcnn.models import dense_heads, roi_heads, task_modules
+from mmcnn.models.task_modules.delta_bbox_coder import decoded
 
 from .nms import NmsSettings, check_layout, laid_out, rows_of, shifted_nms, top
 from .operators import NONE, roi_align
 
-BBOX_HEADS = (Shared2FCBBoxHead, ConvFCBBoxHead, Shared4Conv1FCBBoxHead, BBoxHead)
-#: Bound of the logarithm of what a coder multiplies a side with, the default of MMDetection's ``decode``.
-MAX_LOG_RATIO = abs(math.log(16 / 1000))
+BBOX_HEADS = (Shared2FCBBoxHead, roi_heads.Shared2FCBBoxHead, ConvFCBBoxHead, Shared4Conv1FCBBoxHead, BBoxHead)
+CODERS = (coders.DeltaXYWHBBoxCoder, task_modules.DeltaXYWHBBoxCoder)
 
 
 class ExportableFasterRCNN(nn.Module):
@@ -90,7 +90,7 @@ class ExportableFasterRCNN(nn.Module):
         anchors = head.prior_generator.grid_priors([m.shape[-2:] for m in logits], device=maps[0].device)
         candidates = [self._candidates(*each) for each in zip(logits, deltas, anchors, strict=True)]
         scores, deltas, anchors = (torch.cat(part) for part in zip(*candidates, strict=True))
-        boxes = decode(head.bbox_coder, anchors, deltas, limits)
+        boxes = decoded(head.bbox_coder, anchors, deltas, limits)
         smallest = head.test_cfg.get('min_bbox_size', -1)
         if smallest >= 0:
             sides = boxes[:, 2:] - boxes[:, :2]
@@ -123,7 +123,7 @@ class ExportableFasterRCNN(nn.Module):
         logits, deltas = head(pooled)
         scores = logits.softmax(-1)[:, : head.num_classes]
         deltas = deltas.view(-1, 1 if head.reg_class_agnostic else head.num_classes, 4)
-        boxes = decode(head.bbox_coder, rois[:, None], deltas, limits)
+        boxes = decoded(head.bbox_coder, rois[:, None], deltas, limits)
         return boxes.expand(-1, head.num_classes, -1), scores
 
 
@@ -136,29 +136,6 @@ def sigmoid(logits: Tensor) -> Tensor:
     return 1.0 / (1.0 + (-logits).exp())
 
 
-def decode(coder: DeltaXYWHBBoxCoder, boxes: Tensor, deltas: Tensor, limits: Tensor) -> Tensor:
-    """What ``coder.decode`` computes, with the end of the image as a tensor.
-
-    Args:
-        boxes: (..., 4) anchors or RoIs, xyxy pixels.
-        deltas: (..., 4) dx, dy, dw, dh, normalised.
-        limits: (2,) width and height of the image in pixels.
-
-    Returns:
-        (..., 4) xyxy pixels.
-    """
-    deltas = deltas * deltas.new_tensor(coder.stds) + deltas.new_tensor(coder.means)
-    centre, size = (boxes[..., :2] + boxes[..., 2:]) * 0.5, boxes[..., 2:] - boxes[..., :2]
-    shift, ratio = size * deltas[..., :2], deltas[..., 2:]
-    if coder.add_ctr_clamp:
-        shift, ratio = shift.clamp(-coder.ctr_clamp, coder.ctr_clamp), ratio.clamp(max=MAX_LOG_RATIO)
-    else:
-        ratio = ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
-    centre, half = centre + shift, size * ratio.exp() * 0.5
-    corners = torch.cat([centre - half, centre + half], dim=-1)
-    return torch.minimum(corners.clamp(min=0), limits.repeat(2)) if coder.clip_border else corners
-
-
 def _check(model: nn.Module) -> None:
     """Refuse what this forward would compute otherwise."""
     if type(model) is not FasterRCNN:
@@ -167,12 +144,12 @@ def _check(model: nn.Module) -> None:
             "only MMDetection's FasterRCNN has"
         )
     rpn, roi = model.rpn_head, model.roi_head
-    _one_of('rpn_head', rpn, RPNHead)
+    _one_of('rpn_head', rpn, RPNHead, dense_heads.RPNHead)
     _one_of('roi_head', roi, StandardRoIHead)
     for name, there in (('mask_head', roi.with_mask), ('shared_head', roi.with_shared_head)):
         if there:
             raise UsageError(f'roi_head.{name}={type(getattr(roi, name)).__name__} cannot be exported; leave it out')
-    _one_of('roi_head.bbox_roi_extractor', roi.bbox_roi_extractor, SingleRoIExtractor)
+    _one_of('roi_head.bbox_roi_extractor', roi.bbox_roi_extractor, SingleRoIExtractor, roi_heads.SingleRoIExtractor)
     _one_of('roi_head.bbox_head', roi.bbox_head, *BBOX_HEADS)
     if not (roi.bbox_head.with_cls and roi.bbox_head.with_reg):
         raise UsageError('roi_head.bbox_head has to have with_cls=True and with_reg=True to be exported')
@@ -180,7 +157,7 @@ def _check(model: nn.Module) -> None:
         loss = type(roi.bbox_head.loss_cls).__name__
         raise UsageError(f'roi_head.bbox_head.loss_cls={loss} has scores of its own, which cannot be exported')
     for name, head in (('rpn_head', rpn), ('roi_head.bbox_head', roi.bbox_head)):
-        _one_of(f'{name}.bbox_coder', head.bbox_coder, DeltaXYWHBBoxCoder)
+        _one_of(f'{name}.bbox_coder', head.bbox_coder, *CODERS)
     for layer in roi.bbox_roi_extractor.roi_layers:
         _one_of('roi_head.bbox_roi_extractor.roi_layer', layer, RoIAlign)
         if layer.pool_mode != 'avg':
@@ -191,5 +168,5 @@ def _check(model: nn.Module) -> None:
 
 def _one_of(name: str, part: nn.Module, *types: type) -> None:
     if type(part) not in types:
-        known = ', '.join(each.__name__ for each in types)
+        known = ', '.join(dict.fromkeys(each.__name__ for each in types))  # ours have the names of MMDetection's
         raise UsageError(f'{name} is a {type(part).__name__}, which cannot be exported; {known} can')

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from mmcnn.deployment.nms import best_candidates
 from mmcnn.image_format import ImageFormat
 from mmcnn.models.dense_heads import YOLOHead
+from mmcnn.models.layers import Mish
 
 
 class Normalised(nn.Module):
@@ -142,17 +143,17 @@ class ZerosThatCount(nn.Module):
 
 def with_rational_mish(network: nn.Module) -> int:
     """Puts :class:`RationalMish` in the place of every ``nn.Mish``, in place; how many there were."""
-    return _replace(network, nn.Mish, lambda mish: RationalMish())
+    return _replace(network, (nn.Mish, Mish), lambda mish: RationalMish())
 
 
 def with_zeros_that_count(network: nn.Module) -> int:
     """Puts :class:`ZerosThatCount` in the place of every ``nn.ZeroPad2d``, in place; how many there were."""
-    return _replace(network, nn.ZeroPad2d, ZerosThatCount)
+    return _replace(network, (nn.ZeroPad2d,), ZerosThatCount)
 
 
-def _replace(network: nn.Module, kind: type[nn.Module], make: Callable[[nn.Module], nn.Module]) -> int:
+def _replace(network: nn.Module, kinds: tuple[type[nn.Module], ...], make: Callable[[nn.Module], nn.Module]) -> int:
     found = [(parent, name, each) for parent in network.modules() for name, each in parent.named_children()
-             if type(each) is kind]  # fmt: skip
+             if type(each) in kinds]  # fmt: skip
     for parent, name, each in found:
         setattr(parent, name, make(each))
     return len(found)

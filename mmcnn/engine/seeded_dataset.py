@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import mmap
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -101,7 +101,7 @@ class SeededDataset(Dataset):
         self._failed = torch.frombuffer(mmap.mmap(-1, _SLOTS), dtype=torch.uint8)
 
     def __getattr__(self, name: str) -> Any:
-        # The inner data set's, while this one is unpickled; its own way to take a batch, which would go by the seeds.
+        # The inner data set's, while this one is unpickled.
         if name == 'dataset' or name.startswith('__'):
             raise AttributeError(name)
         return getattr(self.dataset, name)
@@ -115,18 +115,25 @@ class SeededDataset(Dataset):
         return int(self._failed.sum())
 
     def __getitem__(self, key: int) -> Any:
+        with _own_random_state():
+            return self._sample(key)
+
+    def __getitems__(self, keys: Sequence[int]) -> list[Any]:
+        """A batch, as a loader takes it: the generators of the caller are kept once for all of it."""
+        with _own_random_state():
+            return [self._sample(key) for key in keys]
+
+    def _sample(self, key: int) -> Any:
         index, epoch = int(key), getattr(key, 'epoch', 0)
-        # A worker's generators are nobody else's.
-        with kept_random_state() if get_worker_info() is None else contextlib.nullcontext():
-            for attempt in range(MAX_SUBSTITUTES):
-                seed_from(self.seed, epoch, int(key), attempt, devices=False)
-                if attempt:
-                    index = int(np.random.randint(len(self)))
-                try:
-                    return self.dataset[index]
-                except Exception as error:  # whatever a file makes a decoder or a transform raise
-                    self._count(index, error)
-                    last = error
+        for attempt in range(MAX_SUBSTITUTES):
+            seed_from(self.seed, epoch, int(key), attempt, devices=False)
+            if attempt:
+                index = int(np.random.randint(len(self)))
+            try:
+                return self.dataset[index]
+            except Exception as error:  # whatever a file makes a decoder or a transform raise
+                self._count(index, error)
+                last = error
         raise DataError(
             f'{MAX_SUBSTITUTES} samples in a row cannot be loaded, the last for {_described(last)}'
         ) from last
@@ -150,6 +157,11 @@ class SeededDataset(Dataset):
             return str(self.dataset.get_data_info(index)['img_path'])
         except Exception:  # a data set without such records
             return f'sample {index}'
+
+
+def _own_random_state() -> contextlib.AbstractContextManager:
+    """Keeps the generators of the caller; a worker's are nobody else's."""
+    return kept_random_state() if get_worker_info() is None else contextlib.nullcontext()
 
 
 def seeded_loader(loader: DataLoader, seed: int, max_failed: int | None = None) -> DataLoader:

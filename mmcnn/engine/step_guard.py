@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -148,17 +150,28 @@ class StepGuard:
     def _finite(self, gradients: list[Tensor]) -> bool:
         scaler = getattr(self.wrapper, 'loss_scaler', None)
         if scaler is None or not scaler.is_enabled():  # bf16 has one that does nothing
-            # The largest entry: the square of a large gradient may be infinite.
-            finite = torch.nn.utils.get_total_norm(gradients, norm_type=float('inf')).isfinite()
             if not self._unseen:
-                return bool(finite)
-            self._unseen['gradient'] = ~finite
+                return _all_finite(gradients)
+            self._unseen['gradient'] = ~_largest(gradients).isfinite()
             return True
         # The scaler looks at the gradients itself, in its step.
         scale = scaler.get_scale()
         self._overflows = self._overflows + 1 if scale < self._scale else 0
         self._scale = scale
         return self._overflows < MAX_OVERFLOWS
+
+
+def _all_finite(gradients: Sequence[Tensor]) -> bool:
+    # What is not finite makes a sum of it not finite. A sum takes an eighth of the time of a norm on the CPU, and
+    # says nothing only where numbers are so large that it overflows.
+    if not _costs_a_wait(gradients[0]) and math.isfinite(sum(gradient.sum().item() for gradient in gradients)):
+        return True
+    return bool(_largest(gradients).isfinite())
+
+
+def _largest(gradients: Sequence[Tensor]) -> Tensor:
+    """The largest entry, without its sign: the square of a large gradient may be infinite."""
+    return torch.nn.utils.get_total_norm(gradients, norm_type=float('inf'))
 
 
 def _costs_a_wait(tensor: Tensor) -> bool:

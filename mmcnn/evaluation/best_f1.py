@@ -24,17 +24,26 @@ def best_f1_score(
     Returns:
         the score; of several that are as good the highest; None where no score finds anything.
     """
-    # Candidates from high to low; those of one score count together.
-    candidates = np.unique(scores)[::-1]
+    if not found.any():
+        return None
+    # F1 is never better than at the score of a detection that was matched, or than at the next higher one.
+    candidates = np.unique(scores[found])[::-1]
     f1 = np.zeros(len(candidates))
+    order = np.argsort(classes, kind='stable')
+    kinds, first = np.unique(classes[order], return_index=True)
+    own = dict(zip(kinds.tolist(), np.split(order, first[1:]), strict=True))
     for kind, count in num_objects.items():
-        if count:
-            own = classes == kind
-            order = np.argsort(-scores[own], kind='stable')
-            hits = np.concatenate([[0], np.cumsum(found[own][order])])
-            shown = np.searchsorted(-scores[own][order], -candidates, side='right')
-            f1 += 2 * hits[shown] / (shown + count)
+        if count and kind in own:
+            of_kind = scores[own[kind]]
+            hits, shown = (_at_least(values, candidates) for values in (of_kind[found[own[kind]]], of_kind))
+            f1 += 2 * hits / (shown + count)
     if not f1.any():
         return None
-    best = int(np.argmax(f1))
-    return float(candidates[best : best + 2].mean())
+    best = candidates[np.argmax(f1)]
+    lower = scores[scores < best]
+    return float((best + lower.max()) / 2 if lower.size else best)
+
+
+def _at_least(values: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+    """How many of the values are no lower than each candidate."""
+    return len(values) - np.searchsorted(np.sort(values), candidates)

@@ -2,8 +2,8 @@
 
 import logging
 import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -17,19 +17,23 @@ from mmcnn.errors import UsageError
 from mmcnn.evaluation.best_f1 import best_f1_score
 from mmcnn.evaluation.coco_summary import (
     LIMITS,
-    at_threshold,
     checked_limits,
     checked_thresholds,
     class_keys,
+    class_rows,
     class_table,
     summary,
     summary_keys,
 )
+from mmcnn.evaluation.matches import Objects, match
+from mmcnn.evaluation.object_counts import objects_beyond, objects_of_classes
 from mmcnn.nearest import nearest
 from mmcnn.registry import METRICS
 
 #: What of a prediction has a row for each box; every one has the first three.
 _OF_BOXES = ('bboxes', 'scores', 'labels', 'masks', 'mask_scores')
+#: From which on a detection finds an object, where the best F1 is looked for.
+_IOU_OF_F1 = 0.5
 
 SUMMARY_KEYS = summary_keys()
 
@@ -75,7 +79,7 @@ class CocoMetric(MMDetCocoMetric):
     Attributes:
         best_f1_score (float, optional): From the last evaluation on, in the process that computed it: the score from
             which on detections have the best F1 at IoU 0.5 (:func:`~mmcnn.evaluation.best_f1.best_f1_score`). None
-            before, and where nothing was found.
+            before, and where nothing was found. Computed when it is asked for: until then the detections are kept.
 
     Raises:
         FileNotFoundError: From the constructor, if ``ann_file`` does not exist.
@@ -115,9 +119,8 @@ class CocoMetric(MMDetCocoMetric):
         self.metric_items = self._checked_items(metric_items)
         self.ann_file = str(ann_file)
         self.classes = None if classes is None else tuple(classes)
-        self.best_f1_score: float | None = None
-        self._has_said_limit = False
-        self._objects: Counter[tuple[int, int]] | None = None
+        self._evaluated: tuple[np.ndarray, dict[int, int]] = np.empty((0, 7)), {}  # detections, number of objects
+        self._has_said_limits = False
         with get_local_path(self.ann_file, backend_args=backend_args) as path:
             self._coco_api = COCO(str(path))
 
@@ -132,6 +135,15 @@ class CocoMetric(MMDetCocoMetric):
                 each[key] = part
         pairs = zip(data_samples, found, strict=True)
         super().process(data_batch, [{**sample, 'pred_instances': each} for sample, each in pairs])
+
+    @cached_property
+    def best_f1_score(self) -> float | None:
+        """See the class; computed when it is asked for, which few evaluations are."""
+        detections, num_objects = self._evaluated
+        objects = Objects.of(self._coco_api.dataset.get('annotations') or [])
+        counted, found = match(detections, objects, _IOU_OF_F1, self.proposal_nums[-1])
+        scores, categories = detections[counted, 5], detections[counted, 6]
+        return best_f1_score(scores, found[counted], categories, num_objects)
 
     def stand_in_results(self) -> list[tuple[dict, dict]]:
         """What :meth:`process` leaves of no image, for whoever wants to know the names of the numbers."""
@@ -159,8 +171,8 @@ class CocoMetric(MMDetCocoMetric):
         if self.format_only:
             return {}
         cat_ids = [each for each in self.cat_ids if each is not None]
-        objects = {key: count for key, count in self._count_objects().items() if key[1] in set(cat_ids)}
-        self._say_what_limits(objects)
+        num_objects = objects_of_classes(self._coco_api, cat_ids)
+        self._say_what_limits(num_objects)
 
         detections = self._result_array(predictions)
         evaluation = COCOeval(self._coco_api, self._coco_api.load_res(detections), 'bbox')
@@ -180,23 +192,12 @@ class CocoMetric(MMDetCocoMetric):
         print_log('\n' + '\n'.join(lines), logger='current')
 
         of_class = precision[:, :, np.argsort(np.argsort(cat_ids)), 0, self._limit_of_ap].mean(axis=1).T
-        of_class = np.where(of_class > -1, of_class, np.nan)
-        counts = Counter()
-        for (_, category), count in objects.items():
-            counts[category] += count
-        rows = [
-            (name, counts[cat_id], iou_ap.mean(), *(at_threshold(iou_ap, thresholds, each) for each in (0.5, 0.75)))
-            for name, cat_id, iou_ap in zip(evaluated, cat_ids, of_class, strict=True)
-        ]
+        rows = class_rows(evaluated, [num_objects[each] for each in cat_ids], of_class, thresholds)
         if self.classwise:
             print_log('\n' + class_table(rows), logger='current')
-        # The ids of detections are 1, 2, ... in the order of the rows. Those that crowds absorb have no status.
-        status = evaluation.image_diagnostics(iou_thr=0.5, score_thr=0.0)['dt_status']
-        counted = np.array(sorted(status), dtype=int)
-        found = np.array([status[i] == 'tp' for i in counted.tolist()], dtype=bool)
-        scores, categories = detections[counted - 1, 5], detections[counted - 1, 6]
-        self.best_f1_score = best_f1_score(scores, found, categories, {each: counts[each] for each in cat_ids})
-        if not objects:
+        self.__dict__.pop('best_f1_score', None)
+        self._evaluated = detections, num_objects
+        if not any(num_objects.values()):
             metrics = dict.fromkeys(metrics, float('nan'))
         if self.metric_items is not None:
             metrics = {key: metrics[key] for key in self.metric_items}
@@ -221,30 +222,20 @@ class CocoMetric(MMDetCocoMetric):
                 raise UsageError(f'CocoMetric: metric_items has {item!r}; {nearest(key, known)}')
         return keys
 
-    def _count_objects(self) -> Counter[tuple[int, int]]:
-        """(image id, category id) -> number of objects that are no crowds."""
-        if self._objects is None:  # once: of a large file this takes a while
-            boxes = self._coco_api.dataset.get('annotations') or []
-            self._objects = Counter(
-                (each['image_id'], each['category_id']) for each in boxes if not each.get('iscrowd')
-            )
-        return self._objects
-
-    def _say_what_limits(self, objects: Mapping[tuple[int, int], int]) -> None:
+    def _say_what_limits(self, num_objects: Mapping[int, int]) -> None:
         """Once: that there is nothing to measure by, or more objects than AP counts detections.
 
         Args:
-            objects: (image id, category id) -> number of objects.
+            num_objects: category id -> number of objects.
         """
-        limit = self.proposal_nums[self._limit_of_ap]
-        beyond = {key: count for key, count in objects.items() if count > limit}
-        if self._has_said_limit or (objects and not beyond):
+        if self._has_said_limits:
             return
-        self._has_said_limit = True
-        if not objects:  # which the numbers say, too
+        self._has_said_limits = True
+        limit = self.proposal_nums[self._limit_of_ap]
+        if not any(num_objects.values()):  # which the numbers say, too
             text = f'{self.ann_file} has no object of the evaluated classes: there is nothing to measure'
             print_log(f'CocoMetric: {text}', logger='current')
-        else:
+        elif beyond := objects_beyond(self._coco_api, limit, num_objects):
             images, classes = ({key[i] for key in beyond} for i in (0, 1))
             text = (
                 f'images with more than {limit} objects of a class: {len(images):,}, classes: {len(classes):,}; AP '
@@ -287,19 +278,17 @@ class CocoMetric(MMDetCocoMetric):
 
     def _result_array(self, predictions: Sequence[dict]) -> np.ndarray:
         """All detections as rows (image id, x, y, w, h, score, category id), in float64."""
+        if not predictions:
+            return np.empty((0, 7))
+        boxes, scores, labels = (
+            np.concatenate([each[key] for each in predictions], axis=None) for key in ('bboxes', 'scores', 'labels')
+        )
+        rows = np.empty((len(scores), 7))
+        numbers = [len(each['scores']) for each in predictions]
+        rows[:, 0] = np.repeat([each['img_id'] for each in predictions], numbers)
+        rows[:, 1:5] = boxes.reshape(-1, 4)
+        rows[:, 3:5] -= rows[:, 1:3]
+        rows[:, 5] = scores
         cat_ids = np.array([-1 if each is None else each for each in self.cat_ids], dtype=np.float64)
-        rows = [np.empty((0, 7))]
-        for prediction in predictions:
-            boxes = prediction['bboxes'].astype(np.float64).reshape(-1, 4)
-            rows.append(
-                np.column_stack(
-                    [
-                        np.full(len(boxes), prediction['img_id'], dtype=np.float64),
-                        boxes[:, :2],
-                        boxes[:, 2:] - boxes[:, :2],
-                        prediction['scores'],
-                        cat_ids[prediction['labels']],
-                    ]
-                )
-            )
-        return np.concatenate(rows)
+        rows[:, 6] = cat_ids[labels]
+        return rows

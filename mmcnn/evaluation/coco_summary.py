@@ -72,10 +72,22 @@ def _mean(values: np.ndarray) -> float:
     return float(values.mean()) if values.size else -1.0
 
 
-def at_threshold(values: np.ndarray, thresholds: np.ndarray, threshold: float) -> float:
-    """The value at an IoU threshold; NaN where it is not one."""
-    place = np.flatnonzero(np.isclose(thresholds, threshold))
-    return values[place[0]] if place.size else float('nan')
+def class_rows(
+    names: Sequence[str], num_objects: Sequence[int], of_class: np.ndarray, thresholds: np.ndarray
+) -> list[tuple[str, int, float, float, float]]:
+    """Class, objects, AP, AP50 and AP75 of each class; NaN where there is nothing to measure, or no such threshold.
+
+    Args:
+        names: of the classes.
+        num_objects: of each class.
+        of_class: (class, IoU threshold), -1 where there are no objects.
+        thresholds: of IoU.
+    """
+    values = np.where(of_class > -1, of_class, np.nan)
+    places = [np.flatnonzero(np.isclose(thresholds, each))[:1] for each in (0.5, 0.75)]
+    missing = np.full(len(names), np.nan)
+    columns = [values.mean(axis=1), *(values[:, place[0]] if place.size else missing for place in places)]
+    return list(zip(names, num_objects, *columns, strict=True))
 
 
 def class_keys(names: Sequence[str]) -> list[str]:

@@ -3,23 +3,44 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from mmcnn.errors import DataError, UsageError
 from mmcnn.inference.detections import Detections
 from mmcnn.inference.images import as_image
-from mmcnn.inference.sources import DetectedFrame, Sources, find_sources
+from mmcnn.inference.sources import DetectedFrame, Frame, Sources, find_sources
+from mmcnn.inference.threads import ahead
 from mmcnn.nearest import as_share
 
 #: Images of a list that go through the network at once.
 BATCH_SIZE = 8
+#: Images that a stream reads ahead, beside those of the next batch.
+AHEAD = 2
+
+
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """What a step of reading has come to: an image, or the end of the stream, or an error.
+
+    Attributes:
+        skipped: why files before it could not be read.
+        frame: None: there is no other.
+        fitted: the image as a batch takes it.
+        error: ends the stream.
+    """
+
+    skipped: tuple[DataError, ...]
+    frame: Frame | None = None
+    fitted: Any = None
+    error: Exception | None = None
 
 
 class BaseDetector(ABC):
@@ -34,8 +55,15 @@ class BaseDetector(ABC):
     score_thr: float
 
     @abstractmethod
-    def _detect(self, arrays: list[np.ndarray], given: Sequence[object]) -> list[Detections]:
-        """Detections in images (H, W, 3) uint8 BGR, which were given as paths or anything else."""
+    def _fit(self, image: np.ndarray) -> Any:
+        """An image (H, W, 3) uint8 BGR as a batch takes it; in a stream this is done by the thread that reads."""
+
+    @abstractmethod
+    def _detect_fitted(self, fitted: list[Any], given: Sequence[object]) -> list[Detections]:
+        """Detections in what :meth:`_fit` has made of images, which were given as paths or anything else."""
+
+    def _detect(self, arrays: Sequence[np.ndarray], given: Sequence[object]) -> list[Detections]:
+        return self._detect_fitted([self._fit(array) for array in arrays], given)
 
     def __call__(self, image: object) -> Detections | list[Detections]:
         """Detects in one image, or in each of a list.
@@ -77,8 +105,10 @@ class BaseDetector(ABC):
     ) -> Iterator[DetectedFrame]:
         """Detects in all images of a folder, a video or a camera, one after the other.
 
-        ``for frame in detector.stream('clip.mp4'): print(frame.time, frame.found)``. No more than ``batch_size`` images
-        are in memory. The video or camera is released when the generator is exhausted or closed.
+        ``for frame in detector.stream('clip.mp4'): print(frame.time, frame.found)``. The next images are read and
+        fitted by another thread while the network is at work, but for a camera, whose image would be an old one by
+        then. No more than twice ``batch_size`` images and two are in memory. The video or camera is released, and the
+        thread has ended, when the generator is exhausted or closed.
 
         Args:
             source: a folder, a pattern such as ``'day*/*.jpg'``, an image or video file, the number of a camera, or a
@@ -106,10 +136,25 @@ class BaseDetector(ABC):
     def _stream(
         self, sources: Sources, batch_size: int, max_frames: int | None, on_skip: Callable[[DataError], None]
     ) -> Iterator[DetectedFrame]:
-        with contextlib.closing(sources.read(on_skip, max_frames)) as frames:
-            while batch := list(itertools.islice(frames, batch_size)):
-                files = [None if frame.source.is_video else frame.path for frame in batch]
-                for frame, found in zip(batch, self._detect([frame.image for frame in batch], files), strict=True):
+        skipped: list[DataError] = []
+        frames = sources.read(skipped.append, max_frames)
+
+        def step() -> _Read:
+            skipped.clear()
+            try:
+                frame = next(frames, None)
+                fitted = None if frame is None else self._fit(frame.image)
+            except Exception as error:
+                return _Read(tuple(skipped), error=error)
+            return _Read(tuple(skipped), frame, fitted)
+
+        live = any(source.camera is not None for source in sources.sources)
+        count = 0 if live else batch_size + AHEAD
+        with contextlib.closing(frames), contextlib.closing(ahead(step, count)) as reads:
+            while batch := _batch(reads, batch_size, on_skip):
+                files = [None if each.frame.source.is_video else each.frame.path for each in batch]
+                all_found = self._detect_fitted([each.fitted for each in batch], files)
+                for frame, found in zip((each.frame for each in batch), all_found, strict=True):
                     yield DetectedFrame(frame.source, frame.image, frame.index, frame.time, frame.fps, found=found)
 
     def _detections(self, boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, given: object) -> Detections:
@@ -119,6 +164,21 @@ class BaseDetector(ABC):
         names = [self.classes[label] for label in labels[sure].tolist()]
         path = Path(given) if isinstance(given, str | os.PathLike) else None
         return Detections(boxes[sure], scores[sure], labels[sure], names, path)
+
+
+def _batch(reads: Iterator[_Read], batch_size: int, on_skip: Callable[[DataError], None]) -> list[_Read]:
+    """The next images of a stream, as many as go through the network at once, or fewer at its end."""
+    batch: list[_Read] = []
+    while len(batch) < batch_size:
+        read = next(reads)
+        for error in read.skipped:
+            on_skip(error)
+        if read.error is not None:
+            raise read.error
+        if read.frame is None:
+            break
+        batch.append(read)
+    return batch
 
 
 def checked_score(score_thr: float) -> float:

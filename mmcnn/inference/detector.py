@@ -105,17 +105,21 @@ class Detector(BaseDetector):
 
     def prepare(self, images: Sequence[object]) -> dict:
         """Images as the network takes them: ``inputs`` (N, 3, H, W), normalised, and ``data_samples``."""
-        samples = [
-            dict(img=image, img_id=0, img_path=None, img_shape=image.shape[:2], ori_shape=image.shape[:2])
-            for image in arrays_of(images)
-        ]
-        return self.model.data_preprocessor(pseudo_collate([self.pipeline(sample) for sample in samples]), False)
+        return self._collated([self._fit(image) for image in arrays_of(images)])
 
-    def _detect(self, arrays: list[np.ndarray], given: Sequence[object]) -> list[Detections]:
-        if not arrays:
+    def _fit(self, image: np.ndarray) -> dict:
+        return self.pipeline(
+            dict(img=image, img_id=0, img_path=None, img_shape=image.shape[:2], ori_shape=image.shape[:2])
+        )
+
+    def _collated(self, samples: Sequence[dict]) -> dict:
+        return self.model.data_preprocessor(pseudo_collate(samples), False)
+
+    def _detect_fitted(self, fitted: list[dict], given: Sequence[object]) -> list[Detections]:
+        if not fitted:
             return []
         with torch.no_grad():
-            results = self.model(**self.prepare(arrays), mode='predict')
+            results = self.model(**self._collated(fitted), mode='predict')
         found = [result.pred_instances for result in results]
         return [
             self._detections(*(part.cpu().numpy() for part in (of.bboxes.float(), of.scores.float(), of.labels)), each)

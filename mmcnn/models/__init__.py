@@ -1,6 +1,6 @@
 """Networks; importing this registers them all with MMEngine."""
 
-from . import backbones, classifiers, data_preprocessors, dense_heads, losses, necks, task_modules, wiring
+from . import backbones, classifiers, data_preprocessors, dense_heads, losses, necks, roi_heads, task_modules, wiring
 
 __all__ = [
     'backbones',
@@ -9,6 +9,7 @@ __all__ = [
     'dense_heads',
     'losses',
     'necks',
+    'roi_heads',
     'task_modules',
     'wiring',
 ]

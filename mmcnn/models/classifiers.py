@@ -75,6 +75,8 @@ class Classifier(BaseModel):
         logits = self.top(self.backbone(inputs)[-1])
         if mode == 'tensor':
             return logits
+        # A CPU's autocast would leave what follows in bfloat16.
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         if mode == 'loss':
             labels = torch.as_tensor([int(sample.gt_label) for sample in data_samples], device=logits.device)
             return dict(loss=F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing))

@@ -15,9 +15,9 @@ from torch import Tensor
 #: Pairs of boxes of all images that are compared together: a block is large where images are few.
 MAX_PAIRS = 1 << 22
 BLOCK_SIZES = (64, 512)
-#: Rounds within a block that are tried first: chains of detections are seldom longer than a few boxes.
-ROUNDS = 8
-#: After so many blocks the host looks once whether all images have enough boxes.
+#: Rounds within a block that are tried first: chains of boxes that suppress each other are seldom longer.
+ROUNDS = 16
+#: After so many blocks, twice as many, and so on, the host looks whether all images have enough boxes.
 BLOCKS_BEFORE_LOOK = 4
 
 
@@ -65,6 +65,8 @@ class _Blocks:
     ) -> None:
         self.boxes, self.labels, self.present = boxes, labels, present
         self.threshold, self.offset, self.kind = threshold, offset, kind
+        width, height = self._sides(boxes[..., :2], boxes[..., 2:]).unbind(-1)
+        self.areas = width * height
         images, candidates = present.shape
         self.capacity = candidates if max_keep is None else min(max_keep, candidates)
         least, largest = BLOCK_SIZES
@@ -75,10 +77,12 @@ class _Blocks:
 
     def run(self, rounds: int) -> Tensor:
         """Decides all boxes; whether all blocks are settled, 0 or 1."""
-        settled = self.counts.new_ones(())
+        settled, look = self.counts.new_ones(()), BLOCKS_BEFORE_LOOK
         for number, start in enumerate(range(0, self.present.shape[1], self.block_size)):
-            if number == BLOCKS_BEFORE_LOOK and bool((self.counts >= self.capacity).all()):
-                break
+            if number == look:
+                if bool((self.counts >= self.capacity).all()):
+                    break
+                look *= 2
             places = torch.arange(start, min(start + self.block_size, self.present.shape[1]), device=self.boxes.device)
             places = places.expand(len(self.boxes), -1)
             stays, same = self._decided(places, self._left_over(places, start), rounds)
@@ -112,22 +116,25 @@ class _Blocks:
 
     def _suppresses(self, better: Tensor, worse: Tensor) -> Tensor:
         """(G, b, c) of bool: whether boxes at places (G, b) exceed the threshold with those at places (G, c)."""
-        (ax1, ay1, ax2, ay2), (bx1, by1, bx2, by2) = self._corners(better, 2), self._corners(worse, 1)
-        height = torch.min(ay2, by2) - torch.max(ay1, by1) + self.offset
-        width = (torch.min(ax2, bx2) - torch.max(ax1, bx1) + self.offset).clamp(min=0)
+        (a1, a2), (b1, b2) = self._corners(better, 2), self._corners(worse, 1)
+        # Of boxes that do not intersect the product is 0 or, at infinity, NaN, neither of which exceeds a threshold.
+        width, height = self._sides(torch.max(a1, b1), torch.min(a2, b2)).clamp(min=0).unbind(-1)
         intersection = width * height
-        area = (ax2 - ax1 + self.offset) * (ay2 - ay1 + self.offset)
-        area = area + (bx2 - bx1 + self.offset) * (by2 - by1 + self.offset)
+        area = self.areas.gather(1, better)[:, :, None] + self.areas.gather(1, worse)[:, None]
         criterion = intersection / (area - intersection)
-        over = (criterion > self.threshold) & (height > 0)
+        over = criterion > self.threshold
         if self.kind != 'iou':
-            dx, dy = (ax1 + ax2 - bx1 - bx2) / 2, (ay1 + ay2 - by1 - by2) / 2
-            wide = torch.max(ax2, bx2) - torch.min(ax1, bx1) + self.offset
-            high = torch.max(ay2, by2) - torch.min(ay1, by1) + self.offset
+            dx, dy = ((a1 + a2 - b1 - b2) / 2).unbind(-1)
+            wide, high = self._sides(torch.min(a1, b1), torch.max(a2, b2)).unbind(-1)
             ratio = (dx * dx + dy * dy) / (wide * wide + high * high)
             over &= criterion - (ratio**0.6 if self.kind == 'greedy_diou' else ratio) > self.threshold
         return over & (self.labels.gather(1, better)[:, :, None] == self.labels.gather(1, worse)[:, None])
 
     def _corners(self, places: Tensor, dim: int) -> tuple[Tensor, ...]:
+        """Upper left and lower right corners (..., 2) of boxes at places (G, b)."""
         found = self.boxes.gather(1, places[..., None].expand(-1, -1, 4))
-        return found.unsqueeze(dim).unbind(-1)
+        return found.unsqueeze(dim).split(2, dim=-1)
+
+    def _sides(self, upper_left: Tensor, lower_right: Tensor) -> Tensor:
+        sides = lower_right - upper_left
+        return sides + self.offset if self.offset else sides

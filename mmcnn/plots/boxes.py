@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from mmcnn.console.layout import MAX_NAME, shortened
 from mmcnn.plots.fonts import OWN, check_font, draw_text, line_metrics, say_what_is_missing, text_width
-from mmcnn.plots.style import INK, PAGE, PALETTE
+from mmcnn.plots.palette import INK, PAGE, PALETTE
 
 
 def draw_boxes(

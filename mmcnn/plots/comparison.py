@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmcnn.plots.style import LINE_COLOURS, place_labels, saved_figure, tidy
+from mmcnn.plots.palette import LINE_COLOURS
+from mmcnn.plots.style import place_labels, saved_figure, tidy
 
 if TYPE_CHECKING:
     from mmcnn.compare.table import Row

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 
-from mmcnn.plots.style import INK, LINE_COLOURS, PALETTE, as_hex, plain_log_ticks, saved_figure, tidy
+from mmcnn.plots.palette import INK, LINE_COLOURS, PALETTE, as_hex
+from mmcnn.plots.style import plain_log_ticks, saved_figure, tidy
 
 #: Scores that are drawn: key in the log, name, colour, and the best that there can be.
 CURVES = (

@@ -12,7 +12,8 @@ from matplotlib.axes import Axes
 
 from mmcnn.console.layout import shortened
 from mmcnn.plots.fonts import families
-from mmcnn.plots.style import PALETTE, as_hex, plain_log_ticks, saved_figure, tidy
+from mmcnn.plots.palette import PALETTE, as_hex
+from mmcnn.plots.style import plain_log_ticks, saved_figure, tidy
 
 if TYPE_CHECKING:
     from mmcnn.datasets.anchors import Anchors

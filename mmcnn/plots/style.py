@@ -1,4 +1,4 @@
-"""What all plots share: one palette, figures without pyplot, labels that cover nothing."""
+"""What all plots share: figures without pyplot, labels that cover nothing."""
 
 from __future__ import annotations
 
@@ -14,22 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 from matplotlib.transforms import Bbox
 
-#: Okabe and Ito's palette without black, which is told apart in any colour vision; then red, violet, brown, grey. RGB.
-PALETTE = (
-    (0, 114, 178),
-    (230, 159, 0),
-    (0, 158, 115),
-    (213, 94, 0),
-    (204, 121, 167),
-    (86, 180, 233),
-    (240, 228, 66),
-    (200, 30, 50),
-    (120, 80, 200),
-    (130, 80, 50),
-    (85, 85, 85),
-)
-PAGE = (255, 255, 255)
-INK = (40, 40, 40)
+from mmcnn.plots.palette import INK, as_hex
+
 #: Where a label may stand: the way to it from its marker, and how it is aligned.
 PLACES = (
     (1, 0, 'left', 'center'), (-1, 0, 'right', 'center'), (0, 1, 'center', 'bottom'), (0, -1, 'center', 'top'),
@@ -38,15 +24,6 @@ PLACES = (
 )  # fmt: skip
 #: Space kept free around a marker and a label, pixels.
 MARGIN = 3
-
-
-def as_hex(colour: tuple[int, int, int]) -> str:
-    """A colour as Matplotlib takes it."""
-    return '#{:02x}{:02x}{:02x}'.format(*colour)
-
-
-#: The colours of lines and markers on a white page: all but yellow.
-LINE_COLOURS = tuple(as_hex(colour) for colour in PALETTE if colour != (240, 228, 66))
 
 
 @contextmanager

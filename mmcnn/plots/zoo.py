@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from matplotlib.axes import Axes
 from PIL import Image
 
-from mmcnn.plots.style import LINE_COLOURS, MARGIN, place_labels, saved_figure, tidy
+from mmcnn.plots.palette import LINE_COLOURS
+from mmcnn.plots.style import MARGIN, place_labels, saved_figure, tidy
 
 if TYPE_CHECKING:
     from mmcnn.zoo.table import Network

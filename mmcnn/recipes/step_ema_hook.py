@@ -1,11 +1,13 @@
 """Exponential moving average of the weights, counted in optimizer steps."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
+import torch
 from mmdet.models.layers import ExpMomentumEMA
 from mmengine.hooks import EMAHook
-from torch import nn
+from torch import Tensor, nn
 
 from mmcnn.compat import private_names
 from mmcnn.registry import HOOKS, MODELS
@@ -23,18 +25,43 @@ class StepEMA(ExpMomentumEMA):
         super().__init__(*args, **kwargs)
         tensors = self.module.state_dict(keep_vars=True).values()
         self._shares_tensors = len({id(tensor) for tensor in tensors}) < len(tensors)
+        self._averaged = [name for name, value in self.avg_parameters.items() if value.is_floating_point()]
+        # Of these, in the model that was averaged last, the modules and the names there; in a tuple, for a module that
+        # is an attribute would be a part of this one.
+        self._places: tuple[nn.Module | None, list[tuple[nn.Module, str]]] = (None, [])
 
+    @torch.no_grad()
     def update_parameters(self, model: nn.Module) -> None:
         """Moves the average towards the weights of ``model``; the first time it copies them."""
         if self.steps == 0 or self.steps % self.interval or not self.update_buffers or self._shares_tensors:
             super().update_parameters(model)
             return
-        state = model.state_dict()
-        averages = {name: value for name, value in self.avg_parameters.items() if value.is_floating_point()}
-        values = [state[name].to(average.device) for name, average in averages.items()]
+        averages = [self.avg_parameters[name] for name in self._averaged]
+        values = [
+            value if value.device == average.device else value.to(average.device)
+            for value, average in zip(self._values(model), averages, strict=True)
+        ]
         weight = (1 - self.momentum) * math.exp(-float(1 + self.steps) / self.gamma) + self.momentum
-        private_names.average_in_place(list(averages.values()), values, weight)
+        private_names.average_in_place(averages, values, weight)
         self.steps += 1
+
+    def _values(self, model: nn.Module) -> list[Tensor]:
+        """Of a model what is averaged, without its state dict, which takes as long to make as the averaging."""
+        if model is not self._places[0]:
+            self._places = model, _places(model, self._averaged)
+        if places := self._places[1]:
+            return [getattr(module, name) for module, name in places]
+        state = model.state_dict()
+        return [state[name] for name in self._averaged]
+
+
+def _places(model: nn.Module, names: Sequence[str]) -> list[tuple[nn.Module, str]]:
+    """Where the entries of a state dict are found in a model; none, if it has one that is called otherwise there."""
+    state, modules = model.state_dict(keep_vars=True), dict(model.named_modules())
+    parts = [name.rpartition('.') for name in names]
+    places = [(modules.get(path), last) for path, _, last in parts]
+    found = (getattr(module, last, None) is state[name] for name, (module, last) in zip(names, places, strict=True))
+    return places if all(found) else []
 
 
 @HOOKS.register_module()

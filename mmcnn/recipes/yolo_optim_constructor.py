@@ -7,6 +7,7 @@ from mmengine.registry import OPTIM_WRAPPERS, OPTIMIZERS
 from torch import nn
 
 from mmcnn.compat.private_names import BatchNorm
+from mmcnn.recipes.fused_optimizer import fused_on_cpu, ready_for_fused
 from mmcnn.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
 NORM_LAYERS = (BatchNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d, nn.GroupNorm, nn.LayerNorm)
@@ -24,6 +25,8 @@ class YOLOOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
     Parameters that need no gradient when the optimizer is built (frozen levels) are left out, a shared parameter is
     taken once, an empty group is dropped. Source: Darknet and YOLOv5 (decay on convolution weights only).
+
+    On the CPU, SGD, Adam and AdamW compute in one pass over each tensor (:mod:`~mmcnn.recipes.fused_optimizer`).
 
     Args:
         optim_wrapper_cfg (dict): The optimizer wrapper's config, with the key ``optimizer``.
@@ -50,7 +53,8 @@ class YOLOOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     def __call__(self, model: nn.Module) -> OptimWrapper:
         """Builds the optimizer wrapper for ``model``, or for the model inside a wrapper such as DDP."""
         groups = _group_parameters(model.module if is_model_wrapper(model) else model)
-        optimizer = OPTIMIZERS.build(dict(self.optimizer_cfg, params=groups))
+        cfg = fused_on_cpu(self.optimizer_cfg, [each for group in groups for each in group['params']])
+        optimizer = ready_for_fused(OPTIMIZERS.build(dict(cfg, params=groups)))
         for group in optimizer.param_groups:
             print_log(
                 f'parameter group {group["name"]!r}: {len(group["params"])} tensors, '

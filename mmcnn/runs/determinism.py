@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -144,13 +144,13 @@ def make_deterministic(cfg: Config, cuda_had_started: bool, say: Say = print) ->
 def without_kernel(cfg: Config) -> dict[str, str] | None:
     """The operators of a model whose gradient is not deterministic on CUDA, by the module that calls them.
 
-    The network goes over an image once on the meta device, in no time; its losses do not.
+    Backbone, neck and heads go over an image once on the meta device, in no time; losses do not.
 
     Args:
         cfg: complete and wired.
 
     Returns:
-        names of modules and operators; None: the model does not run on the meta device.
+        names of modules and operators; None: none is found, but not all of the model runs on the meta device.
     """
     side = one_size(cfg.model) or _SIDE
     with contextlib.suppress(Exception), DefaultScope.overwrite_default_scope('mmdet'), _deterministic():
@@ -158,9 +158,36 @@ def without_kernel(cfg: Config) -> dict[str, str] | None:
         model = revert_sync_batchnorm(build_on_meta(cfg)).train()
         image = torch.zeros(2, 3, side, side, device='meta')
         with _Watch(model) as watch:
-            model(image, mode='tensor') if is_classifier(cfg) else model.extract_feat(image)
-        return watch.found
+            whole = True
+            if is_classifier(cfg):
+                model(image, mode='tensor')
+            else:
+                whole = _heads_run(model, model.extract_feat(image))
+        return watch.found if watch.found or whole else None
     return None
+
+
+def _heads_run(model: nn.Module, maps: Any) -> bool:
+    """Sends maps through the heads of a detector, and RoIs through those behind them; whether all take just that."""
+    try:
+        for name in ('bbox_head', 'mask_head', 'rpn_head'):
+            if isinstance(head := getattr(model, name, None), nn.Module):
+                head(maps)
+        for kind in ('bbox', 'mask') if isinstance(getattr(model, 'roi_head', None), nn.Module) else ():
+            heads, extractors = (
+                _each(getattr(model.roi_head, f'{kind}_{part}', None)) for part in ('head', 'roi_extractor')
+            )
+            for head, extractor in zip(heads, extractors, strict=False):
+                size = extractor.roi_layers[0].output_size
+                pooled = torch.zeros(2, extractor.out_channels, *size, device='meta', requires_grad=True)
+                head(model.roi_head.shared_head(pooled) if model.roi_head.with_shared_head else pooled)
+    except Exception:  # a head that wants to know more, as those of DETR do
+        return False
+    return True
+
+
+def _each(part: nn.Module | None) -> Sequence[nn.Module]:
+    return part if isinstance(part, nn.ModuleList) else [part] if part is not None else []
 
 
 class _Watch(TorchDispatchMode):

@@ -15,8 +15,10 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from mmcnn.console.layout import number, shortened
+from mmcnn.engine import BFloat16OptimWrapper
 from mmcnn.models.costs import count_parameters
 from mmcnn.runs.history_hook import counts_epochs
+from mmcnn.runs.precision import is_channels_last
 
 #: Class names that are shown.
 _SHOWN = 6
@@ -113,10 +115,10 @@ def _speed(runner: Runner) -> list[str]:
     """What of mixed precision and ``performance`` is in effect."""
     performance, wrapper = runner.cfg.get('performance') or {}, runner.optim_wrapper
     found = []
-    if isinstance(wrapper, AmpOptimWrapper):
+    if isinstance(wrapper, AmpOptimWrapper | BFloat16OptimWrapper):
         name = 'bf16' if wrapper.cast_dtype is torch.bfloat16 else 'fp16'
         found.append(f'mixed precision ({name}{", validation too" if performance.get("val_amp") else ""})')
-    found += ['channels last'] if performance.get('channels_last') else []
+    found += ['channels last'] if is_channels_last(runner.cfg) else []
     return found + (['compiled'] if performance.get('compile') else [])
 
 

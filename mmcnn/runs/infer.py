@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,8 @@ from mmcnn.errors import UsageError
 from mmcnn.exported_file import is_exported
 from mmcnn.inference.base_detector import BaseDetector
 from mmcnn.inference.images import frames_in
-from mmcnn.inference.sources import find_sources
+from mmcnn.inference.sources import DetectedFrame, Sources, find_sources
+from mmcnn.inference.threads import Behind
 from mmcnn.inference.video import DEFAULT_FPS
 from mmcnn.plots.fonts import check_font, say_what_is_missing
 from mmcnn.runs.exported import NAMES, WITHOUT_MEANING, refuse_options
@@ -24,6 +25,8 @@ DEFAULT_FOLDER = 'detections'
 #: Endings of formats that never hold more than one image, or whose other ones are small copies of it.
 _SINGLE = ('.jpg', '.jpeg', '.jfif', '.png', '.bmp')
 _SHOWN = 3  # names in a note
+#: Images that wait to be written at most.
+WAITING = 4
 
 
 @dataclass(frozen=True)
@@ -74,31 +77,43 @@ def infer(options: InferOptions, say: Callable[[str], object] = print) -> InferR
     folder = _folder(options.out)
     drawn = plan_files(sources.sources, folder, options.format)
     left_out = list(sources.left_out)
-    several: list[str] = []
     with _opened(options, say) as detector:
         stream = detector.stream(
             sources, options.batch_size, options.max_frames, on_skip=lambda error: left_out.append(str(error))
         )
         say_what_is_missing(detector.classes, options.font, say)
-        with (
-            InferFiles(folder, drawn, detector.classes, options.format, options.font) as files,
-            contextlib.closing(stream),
-        ):
-            try:
-                for frame in stream:
-                    files.add(frame)
-                    if frame.index is None and (count := _frames_of(frame.path)) > 1:
-                        several.append(f'{frame.name} ({count})')
-                    if frame.index == 0 and frame.fps is None:
-                        say(f'note: {frame.source.name} does not say how many frames a second it has; the drawn video '
-                            f'has {DEFAULT_FPS:g}')  # fmt: skip
-            except KeyboardInterrupt:
-                if not any(source.camera is not None for source in sources.sources):
-                    raise
+        with InferFiles(folder, drawn, detector.classes, options.format, options.font) as files:
+            write(stream, sources, files, say)
+    return InferResult(folder, files.images, len(files.videos), files.frames, files.objects, tuple(left_out))
+
+
+def write(
+    stream: Generator[DetectedFrame], sources: Sources, files: InferFiles, say: Callable[[str], object] = print
+) -> None:
+    """Writes what a stream finds, image by image, while the next ones go through the network; closes the stream.
+
+    Args:
+        stream: of a detector.
+        sources: that it reads. Of a camera it may be ended by Ctrl-C.
+        files: take each image.
+        say: takes a sentence about a video of unknown rate, and about images with several frames.
+    """
+    several: list[str] = []
+    with Behind(files.add, WAITING) as add, contextlib.closing(stream):
+        try:
+            for frame in stream:
+                add(frame)
+                if frame.index is None and (count := _frames_of(frame.path)) > 1:
+                    several.append(f'{frame.name} ({count})')
+                if frame.index == 0 and frame.fps is None:
+                    say(f'note: {frame.source.name} does not say how many frames a second it has; the drawn video '
+                        f'has {DEFAULT_FPS:g}')  # fmt: skip
+        except KeyboardInterrupt:
+            if not any(source.camera is not None for source in sources.sources):
+                raise
     if several:
         more = f' and {len(several) - _SHOWN} more' if len(several) > _SHOWN else ''
         say(f'note: of images with several frames or pages the first is read: {", ".join(several[:_SHOWN])}{more}')
-    return InferResult(folder, files.images, len(files.videos), files.frames, files.objects, tuple(left_out))
 
 
 def _frames_of(path: Path) -> int:

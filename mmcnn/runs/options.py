@@ -18,12 +18,12 @@ from mmcnn.nearest import as_share, nearest
 
 #: How a network is trained: as the config says, or as one whose weights are good already.
 FROM_SCRATCH, WARM_START = RECIPES = ('from-scratch', 'warm-start')
-#: Mixed precision: by the card, or by name.
-AMP = ('auto', 'bf16', 'fp16')
+#: Mixed precision: by the device, by name, or none.
+AMP = ('auto', 'bf16', 'fp16', 'off')
 #: What it does, for every command that has it.
 AMP_HELP = (
-    'mixed precision, on a GPU: bf16 where the card computes in it, otherwise fp16 (auto, which --amp alone means); or '
-    'the one that is named'
+    'mixed precision: bf16 where the GPU or the CPU computes in it (AVX512-BF16 or AMX), otherwise fp16 on a GPU and '
+    'none on a CPU (auto, which --amp alone means); or the one that is named; or off (default: as the config says)'
 )
 #: The largest seed that NumPy's generators take.
 MAX_SEED = 2**32 - 1
@@ -182,7 +182,7 @@ class TrainOptions(RunOptions):
         int | None,
         Option('random seed (default: 0, or that of the run that is continued)', 'N', minimum=0, maximum=MAX_SEED),
     ] = None
-    amp: Annotated[bool | str, Option(AMP_HELP, '|'.join(AMP), choices=AMP)] = False
+    amp: Annotated[bool | str | None, Option(AMP_HELP, '|'.join(AMP), choices=AMP)] = None
     amp_val: Annotated[bool, Option('validate in the precision of amp, too')] = False
     channels_last: Annotated[bool, Option('keep images and weights as NHWC in memory, which is faster with amp')] = (
         False

@@ -20,12 +20,14 @@ from mmcnn.launchers import world_size
 from mmcnn.nearest import nearest
 from mmcnn.runs.head import unwrapped
 from mmcnn.runs.options import TrainOptions
-from mmcnn.runs.precision import precision_of
+from mmcnn.runs.precision import is_channels_last, precision_of
 
 #: What ``performance`` of configs/_base_/default_runtime.py has, which says what each means; a config without any of it
 #: (of an earlier release, or of MMDetection) has these.
-DEFAULTS: dict[str, Any] = dict(channels_last=False, compile=False, cudnn_benchmark=None, tf32=None, val_amp=False)
-_MAY_BE_NONE = ('cudnn_benchmark', 'tf32')
+DEFAULTS: dict[str, Any] = dict(
+    channels_last=None, compile=False, cpu_amp=False, cudnn_benchmark=None, tf32=None, val_amp=False
+)
+_MAY_BE_NONE = ('channels_last', 'cudnn_benchmark', 'tf32')
 #: Transforms that give all images of a training one size.
 _ONE_SIZE = {'MosaicAffine', 'DarknetMosaic', 'RandomResizedCrop'}
 
@@ -85,12 +87,12 @@ def set_performance(cfg: Config, options: TrainOptions) -> None:
         cfg.sync_bn = 'torch'
 
 
-def settle_performance(cfg: Config, launcher: str, say: Say = print) -> None:
+def settle_performance(cfg: Config, options: TrainOptions, say: Say = print) -> None:
     """Refuses what the rest of a training's config contradicts.
 
     Args:
         cfg: complete.
-        launcher: by which the processes were started.
+        options: of the training.
         say: takes a sentence on what has no effect.
 
     Raises:
@@ -109,14 +111,17 @@ def settle_performance(cfg: Config, launcher: str, say: Say = print) -> None:
             'algorithms are fastest differs from run to run'
         )
     if performance.val_amp and precision_of(cfg) == 'fp32':
-        raise UsageError('amp_val=True (performance.val_amp) needs amp: there is no other precision to validate in')
+        if options.amp in (True, 'auto'):
+            performance.val_amp = False  # of a processor without bf16, which has been said
+        else:
+            raise UsageError('amp_val=True (performance.val_amp) needs amp: there is no other precision to validate in')
     if cfg.get('sync_bn') is not None:
         if get_device() != 'cuda':
             raise UsageError(
                 f"sync_bn={cfg.sync_bn}: PyTorch's SyncBatchNorm runs on GPUs only; without it the statistics of all "
                 'processes are averaged before each validation'
             )
-        if world_size(launcher) == 1:
+        if world_size(options.launcher) == 1:
             say(f'note: sync_bn={cfg.sync_bn} has no effect in one process')
 
 
@@ -175,14 +180,15 @@ class PerformanceHook(Hook):
 
     def before_train(self, runner) -> None:
         """Brings weights, averages and momenta into NHWC, compiles backbone and neck, sets cuDNN's switch."""
-        self._settings = {**DEFAULTS, **(runner.cfg.get('performance') or {})}
+        compiled = {**DEFAULTS, **(runner.cfg.get('performance') or {})}['compile']
         if tries_algorithms(runner.cfg):
             torch.backends.cudnn.benchmark = True  # put back by mmcnn.runs.process_state
         self._benchmark = torch.backends.cudnn.benchmark
         model = unwrapped(runner.model)
-        if self._settings['channels_last']:
+        self._channels_last = is_channels_last(runner.cfg)
+        if self._channels_last:
             _to_channels_last(runner, model)
-        if (compiled := self._settings['compile']) is not False:
+        if compiled is not False:
             arguments = {} if compiled is True else dict(compiled)
             for part in ('backbone', 'neck'):
                 if isinstance(getattr(model, part, None), nn.Module):
@@ -198,7 +204,7 @@ class PerformanceHook(Hook):
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         """Stores weights as they lie without ``channels_last``, which other programs may rely on."""
-        if self._settings['channels_last']:
+        if self._channels_last:
             for part in ('state_dict', 'ema_state_dict'):
                 for name, value in checkpoint.get(part, {}).items():
                     checkpoint[part][name] = value.contiguous()

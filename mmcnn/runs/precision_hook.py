@@ -10,10 +10,14 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer
 from mmengine.optim import AmpOptimWrapper
+from torch import nn
 
+from mmcnn.engine import BFloat16OptimWrapper
 from mmcnn.runs.head import unwrapped
 
 _NORM = 'train/grad_norm'
+#: What the parts of a detector have that compute losses or boxes of what their ``forward`` gives.
+_AFTER_FORWARD = ('loss_by_feat', 'predict_by_feat', 'loss_and_target')
 
 
 class PrecisionHook(Hook):
@@ -37,11 +41,18 @@ class PrecisionHook(Hook):
             del optimizer['loss_scaler']
 
     def before_train(self, runner) -> None:
-        """Readies the validation."""
-        wrapper = runner.optim_wrapper
-        if not (isinstance(wrapper, AmpOptimWrapper) and (runner.cfg.get('performance') or {}).get('val_amp')):
+        """Readies losses and validation."""
+        wrapper, model = runner.optim_wrapper, unwrapped(runner.model)
+        if isinstance(wrapper, BFloat16OptimWrapper):
+            # On a GPU, autocast computes losses, exponentials and the like in float32 by itself.
+            for module in model.modules():
+                if any(hasattr(module, name) for name in _AFTER_FORWARD):
+                    module.register_forward_hook(_in_float32)
+        elif not isinstance(wrapper, AmpOptimWrapper):
             return
-        model, dtype = unwrapped(runner.model), wrapper.cast_dtype or torch.float16
+        if not (runner.cfg.get('performance') or {}).get('val_amp'):
+            return
+        dtype = wrapper.cast_dtype or torch.float16
         device = next(model.parameters()).device.type
         # Inside of the loop's own switch, which is for fp16 alone and turns others off.
         model.val_step = functools.wraps(model.val_step)(torch.autocast(device, dtype)(model.val_step))
@@ -63,3 +74,14 @@ class PrecisionHook(Hook):
                 'a gradient has overflowed in fp16: the step is skipped and the loss scale is now '
                 f'{scaler.get_scale():g}; it is found in this way, at the beginning and now and then later'
             )
+
+
+def _in_float32(module: nn.Module, given: Any, found: Any) -> Any:
+    """A forward hook: what a head gives, with the tensors in bfloat16 in float32."""
+    if isinstance(found, torch.Tensor):
+        return found.float() if found.dtype == torch.bfloat16 else found
+    if isinstance(found, dict):
+        return type(found)((name, _in_float32(module, given, each)) for name, each in found.items())
+    if type(found) in (list, tuple):
+        return type(found)(_in_float32(module, given, each) for each in found)
+    return found

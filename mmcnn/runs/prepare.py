@@ -45,7 +45,7 @@ from mmcnn.runs.launcher import check_launcher, collect_in_memory
 from mmcnn.runs.loggers import check_backends, set_loggers
 from mmcnn.runs.options import WARM_START, RunOptions, TrainOptions
 from mmcnn.runs.performance import check_performance, say_other_sync_bn, set_performance, settle_performance
-from mmcnn.runs.precision import check_amp, continue_precision, set_amp
+from mmcnn.runs.precision import check_amp, choose_precision, continue_precision, set_amp
 from mmcnn.runs.training import check_initial_weights, resumed_checkpoint, set_on_nan, set_patience
 from mmcnn.runs.work_dirs import RunKind
 from mmcnn.weights.checkpoint import Checkpoint
@@ -165,11 +165,10 @@ def prepare(
         set_patience(cfg, options.patience, notes.append)  # beside hooks that are typed
     paths = with_parents(done)
     drop_of_workers(cfg, paths, notes.append)
-    if training and options.weights is not None:
-        checkpoint = check_weights(cfg, options.weights)
     if training:
+        checkpoint = None if options.weights is None else check_weights(cfg, options.weights)
         drop_left_over(cfg, optimizers, paths, notes.append)
-        check_amp(cfg)
+        check_amp(cfg, notes.append)
         set_cache(cfg, options.cache_gb)
     in_full = cfg.model.get('type') != 'mmcnn.wired'
     wire_model(cfg)
@@ -187,7 +186,8 @@ def prepare(
             checkpoint = check_initial_weights(cfg, options.resume, notes.append)
         if cfg.get('resume'):
             _continue(cfg, options, checkpoint, folder, done, notes)
-        settle_performance(cfg, options.launcher, notes.append)
+        choose_precision(cfg, options.amp, 'optim_wrapper.type' in done, notes.append)
+        settle_performance(cfg, options, notes.append)
         make_deterministic(cfg, cuda_had_started, notes.append)
         if options.data is not None:
             warn_of_anchors(cfg, options.data, warnings.append)
@@ -202,7 +202,7 @@ def prepare(
 
 def _set_training(cfg: Config, options: TrainOptions, notes: list[str]) -> None:
     """What the options of a training say of how it is trained."""
-    set_amp(cfg, options.amp)
+    set_amp(cfg, options.amp, notes.append)
     set_performance(cfg, options)
     set_on_nan(cfg, options.on_nan)
     set_loggers(cfg, options.logger)

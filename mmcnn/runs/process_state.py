@@ -56,7 +56,7 @@ def _kept_switches() -> Iterator[None]:
     start_method = multiprocessing.get_start_method(allow_none=True)
     cudnn = torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic
     tf32 = _tf32()
-    deterministic = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    deterministic = _determinism()
     try:
         yield
     finally:
@@ -68,7 +68,12 @@ def _kept_switches() -> Iterator[None]:
             for (_, put_back), value in zip(_tf32_switches(), tf32, strict=True):
                 if value is not None:
                     put_back(value)
-        torch.use_deterministic_algorithms(deterministic[0], warn_only=deterministic[1])
+        if _determinism() != deterministic:  # to set it imports PyTorch's compiler, which takes a second
+            torch.use_deterministic_algorithms(deterministic[0], warn_only=deterministic[1])
+
+
+def _determinism() -> tuple[bool, bool]:
+    return torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
 
 
 def _tf32() -> list[Any]:

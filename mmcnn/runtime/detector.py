@@ -92,8 +92,8 @@ class Detector(BaseDetector):
                 f'{expected}, {count} outputs and {len(said.classes)} classes'
             )
 
-    def _detect(self, arrays: list[np.ndarray], given: Sequence[object]) -> list[Detections]:
-        return [self._detections(*found, each) for found, each in zip(self.find(arrays), given, strict=True)]
+    def _detect_fitted(self, fitted: list[Fitted], given: Sequence[object]) -> list[Detections]:
+        return [self._detections(*found, each) for found, each in zip(self._find(fitted), given, strict=True)]
 
     def find(self, arrays: Sequence[np.ndarray]) -> list[Found]:
         """Everything that the post-processing leaves, for an evaluation; :meth:`__call__` has what to look at.
@@ -105,25 +105,27 @@ class Detector(BaseDetector):
             for each image, best first: boxes (K, 4) float32, xyxy in pixels of the image, also those without area;
             scores (K,) float32; labels (K,) int64.
         """
-        fitted = [self._fitted(array) for array in arrays]
+        return self._find([self._fit(array) for array in arrays])
+
+    def _find(self, fitted: Sequence[Fitted]) -> list[Found]:
         found: dict[int, Found] = {}
         for numbers in self._batches([each.image.shape for each in fitted]):
             outputs = self._session.run(self._feeds([fitted[i] for i in numbers]))
             for row, i in enumerate(numbers):
                 boxes, scores, labels = self._found(outputs, row)
                 found[i] = fitted[i].back(boxes, self.metadata.clip), scores, labels.astype(np.int64)
-        return [found[i] for i in range(len(arrays))]
+        return [found[i] for i in range(len(fitted))]
 
     def feeds(self, array: np.ndarray) -> dict[str, np.ndarray]:
         """What the file takes for an image (H, W, 3) uint8 BGR, by the names of its inputs."""
-        return self._feeds([self._fitted(array)])
+        return self._feeds([self._fit(array)])
 
     def _feeds(self, fitted: list[Fitted]) -> dict[str, np.ndarray]:
         """The same of images on canvases of one size."""
         size = {IMAGE_SIZE: np.array(fitted[0].size, np.int64)} if self.metadata.input.image_size else {}
         return {IMAGES: self._images(fitted), **size}
 
-    def _fitted(self, image: np.ndarray) -> Fitted:
+    def _fit(self, image: np.ndarray) -> Fitted:
         fit = self.metadata.fit
         whole = self.metadata.input.dtype == 'uint8' or all(float(value).is_integer() for value in fit.value)
         return fit.apply(image, np.uint8 if whole else np.float32)

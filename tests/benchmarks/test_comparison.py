@@ -79,3 +79,8 @@ def test_plot(tmp_path):
     comparison.plot(path, 'backbones', [three_sides(), three_sides()])
     with Image.open(path) as image:
         assert image.width == 800 and len(image.convert('RGB').getcolors(2**20)) > 10
+
+
+def test_small_ratios_have_digits():
+    assert str(Ratio(0.0135, 0.0128, 0.0141, None)) == '0.0135 (0.0128 to 0.0141)'
+    assert str(Ratio(0.954, 0.9, 1.01, (0.91, 1.0))) == '0.95 (0.91 to 1.00)'

@@ -55,8 +55,9 @@ def test_resume_takes_a_file_or_none(read):
 @pytest.mark.parametrize(
     ('words', 'amp'),
     [
-        ('x', False),
+        ('x', None),
         ('x --amp', True),
+        ('--amp off x', 'off'),
         ('--amp x', True),
         ('x --amp auto', True),
         ('--amp bf16 x', 'bf16'),
@@ -68,6 +69,22 @@ def test_amp_stands_alone_or_takes_a_name(words, amp):
     parser = command_parser('train', importlib.import_module('mmcnn.cli.train'))
     args = parser.parse_args(words.split())
     assert (args.config, options_from(args, TrainOptions, config='x').amp) == ('x', amp)
+
+
+@pytest.mark.parametrize(('word', 'meant'), [('fp61', 'fp16 or bf16'), ('fp32', 'fp16'), ('bfloat16', 'bf16 or fp16')])
+def test_amp_with_a_mistyped_name_is_refused_with_the_nearest_ones(word, meant):
+    parser = command_parser('train', importlib.import_module('mmcnn.cli.train'))
+    args = parser.parse_args(['x', '--amp', word])
+    with pytest.raises(UsageError, match=f"^amp='{word}': did you mean {meant}"):
+        options_from(args, TrainOptions, config='x')
+
+
+def test_a_file_that_is_called_like_a_name_is_a_config(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'bf16.py').touch()
+    parser = command_parser('train', importlib.import_module('mmcnn.cli.train'))
+    args = parser.parse_args(['--amp', 'bf16.py'])
+    assert (args.config, args.amp) == ('bf16.py', True)
 
 
 def test_cfg_options_may_be_given_more_than_once(read):

@@ -32,11 +32,11 @@ ERRORS = {
     ),
     "MMDetection's classes": (
         ['yolov3_darknet53', 'model.bbox_head.num_classes=80'],
-        r'num_classes=80 of YOLOV3Head, but the training images have 3 classes',
+        r'num_classes=80 of mmcnn\.YOLOV3Head, but the training images have 3 classes',
     ),
     'classes of regions': (
         ['faster_rcnn_resnet50_fpn', 'model.roi_head.bbox_head.num_classes=4'],
-        r'num_classes=4 of Shared2FCBBoxHead, but the training images have 3 classes',
+        r'num_classes=4 of mmcnn\.Shared2FCBBoxHead, but the training images have 3 classes',
     ),
     'classes of a classifier': (
         ['classification/darknet53', 'model.num_classes=2'],

@@ -7,11 +7,13 @@ import multiprocessing
 import pkgutil
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from mmdet.evaluation import CocoMetric
 from mmdet.models import BatchSyncRandomResize
+from mmdet.models.dense_heads import AnchorHead
 from mmdet.models.roi_heads.mask_heads import fcn_mask_head
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
@@ -139,6 +141,17 @@ def averaging():
     assert (average.tolist(), other.tolist()) == ([0.75] * 2, [3.0] * 3)
 
 
+def processor():
+    own = {name: getattr(torch.cpu, name) for name in ('_is_avx512_bf16_supported', '_is_amx_tile_supported')}
+    known = torch.cpu.get_capabilities()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(private_names, 'torch', SimpleNamespace(cpu=SimpleNamespace(**own)))  # as of PyTorch 2.6
+        assert private_names.cpu_capabilities() == {name: known[name] for name in ('avx512_bf16', 'amx_bf16')}
+    assert private_names.cpu_capabilities() == known
+    if known['architecture'] == 'x86_64':
+        assert {'avx512_bf16', 'amx_bf16'} <= known.keys()
+
+
 def device():
     before = get_device()
     assert private_names.device_of_mmengine() == before
@@ -253,6 +266,12 @@ def pasting():
     assert place == (slice(2, 8), slice(1, 6)) and pasted.shape == (1, 6, 5)
 
 
+def anchor_targets():
+    names = ['flat_anchors', 'valid_flags', 'gt_instances', 'img_meta', 'gt_instances_ignore', 'unmap_outputs']
+    assert parameters(AnchorHead._get_targets_single) == ['self', *names]
+    assert '_get_targets_single' in AnchorHead.get_targets.__code__.co_names
+
+
 def back_ends():
     assert BaseVisBackend.__abstractmethods__ == {'experiment', '_init_env'}
 
@@ -275,6 +294,8 @@ CHECKS = {
     'torch.Tensor._version': versions,
     'torch._foreach_mul_': averaging,
     'torch._foreach_add_': averaging,
+    'torch.cpu._is_avx512_bf16_supported': processor,
+    'torch.cpu._is_amx_tile_supported': processor,
     'mmengine.device.utils.DEVICE': device,
     'mmengine.utils.ManagerMixin._instance_dict': instances,
     'mmengine.runner.runner.save_checkpoint': saving,
@@ -294,6 +315,7 @@ CHECKS = {
     'mmdet.evaluation.CocoMetric._coco_api': coco_api,
     'mmengine.config.Config._get_cfg_path': packaged_bases,
     'mmengine.visualization.vis_backend.BaseVisBackend._init_env': back_ends,
+    'mmdet.models.dense_heads.AnchorHead._get_targets_single': anchor_targets,
     'mmdet.models.roi_heads.mask_heads.fcn_mask_head._do_paste_mask': pasting,
 }
 

@@ -12,6 +12,7 @@ from mmengine.logging import MMLogger
 from torch.utils.data import BatchSampler, DataLoader
 
 from mmcnn.datasets import KeyedBatchSampler, SeededDataset
+from mmcnn.engine import seeded_dataset
 from mmcnn.engine.seeded_dataset import SampleKey
 from mmcnn.errors import DataError
 
@@ -111,6 +112,19 @@ def test_the_generators_of_the_caller_are_left_alone():
     state = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
     SeededDataset(Noise(), seed=1)[0]
     assert (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()) == state
+
+
+def test_a_batch_has_the_samples_of_its_keys_and_keeps_the_generators_once(monkeypatch):
+    dataset, keys = SeededDataset(Noise(), seed=3), [SampleKey(i, 2) for i in (5, 1, 5)]
+    alone = [dataset[key] for key in keys]
+    kept = []
+    original = seeded_dataset.kept_random_state
+    monkeypatch.setattr(seeded_dataset, 'kept_random_state', lambda: kept.append(1) or original())
+    torch.manual_seed(0)
+    before = torch.get_rng_state(), random.getstate()
+    assert dataset.__getitems__(keys) == alone
+    assert kept == [1]
+    assert torch.equal(torch.get_rng_state(), before[0]) and random.getstate() == before[1]
 
 
 def test_an_epoch_can_begin_inside():

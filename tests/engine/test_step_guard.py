@@ -111,6 +111,23 @@ def test_a_large_gradient_is_finite():
     assert (guard.refused, guard.stepped) == (None, True)
 
 
+@pytest.mark.parametrize(
+    ('entries', 'refused'),
+    [
+        ([3e38, 3e38], None),  # whose sum is not finite
+        ([float('inf'), float('-inf')], 'gradient'),
+        ([1.0, float('nan')], 'gradient'),
+        ([1.0, float('-inf')], 'gradient'),
+    ],
+)
+def test_a_gradient_is_judged_by_its_entries(entries, refused):
+    model, _, guard = make()
+    gradient = torch.tensor([[0.0, *entries]])
+    model.weight.register_hook(lambda _: gradient)
+    guard.update_params(loss_of(model, 0))
+    assert guard.refused == refused
+
+
 @pytest.mark.parametrize('what', ['loss', 'gradient'])
 def test_stopping_makes_no_step(what):
     model, wrapper, guard = make(2, stop=True)

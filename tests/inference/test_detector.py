@@ -228,8 +228,8 @@ def test_lists(detector, picture, monkeypatch):
     (found,) = detector([picture])
     same(found, detector(picture))
     sizes = []
-    prepare = detector.prepare
-    monkeypatch.setattr(detector, 'prepare', lambda images: sizes.append(len(images)) or prepare(images))
+    collated = detector._collated
+    monkeypatch.setattr(detector, '_collated', lambda samples: sizes.append(len(samples)) or collated(samples))
     assert [each.path for each in detector([picture, read_image(picture)] * 10)] == [picture, None] * 10
     assert sizes == [8, 8, 4]
     assert len(detector.batch([picture] * 10)) == 10
@@ -303,8 +303,8 @@ def test_stream(detector, album):
 
 def test_stream_in_batches(detector, album, monkeypatch):
     sizes, skipped = [], []
-    prepare = detector.prepare
-    monkeypatch.setattr(detector, 'prepare', lambda images: sizes.append(len(images)) or prepare(images))
+    collated = detector._collated
+    monkeypatch.setattr(detector, '_collated', lambda samples: sizes.append(len(samples)) or collated(samples))
     frames = list(detector.stream(album, batch_size=4, on_skip=skipped.append))
     assert sizes == [4, 2]
     assert [type(error) for error in skipped] == [mmcnn.errors.DataError]

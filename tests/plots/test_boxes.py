@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from mmcnn.plots.boxes import draw_boxes, prediction_grid
-from mmcnn.plots.style import PALETTE
+from mmcnn.plots.palette import PALETTE
 
 GREY = 90
 

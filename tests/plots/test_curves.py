@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from mmcnn.plots import curves
 from mmcnn.plots.curves import plot_curves, read_scalars
-from mmcnn.plots.style import PALETTE
+from mmcnn.plots.palette import PALETTE
 
 
 def bgr(label):

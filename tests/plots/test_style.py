@@ -9,7 +9,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from mmcnn.plots.style import LINE_COLOURS, PAGE, PALETTE, as_hex, place_labels, saved_figure
+from mmcnn.plots.palette import LINE_COLOURS, PAGE, PALETTE, as_hex
+from mmcnn.plots.style import place_labels, saved_figure
 
 
 def test_colours_differ_from_each_other_and_lines_from_the_page():

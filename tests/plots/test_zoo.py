@@ -3,7 +3,7 @@
 from PIL import Image
 
 from mmcnn.plots import zoo
-from mmcnn.plots.style import LINE_COLOURS
+from mmcnn.plots.palette import LINE_COLOURS
 from mmcnn.zoo.table import Network
 
 

@@ -159,6 +159,30 @@ def test_the_average_is_mmdetections_to_the_last_bit_in_two_operators(buffers):
         assert not {'aten::mul_', 'aten::copy_'} & {*operators.names}
 
 
+def test_the_average_follows_tensors_that_are_replaced_and_names_that_hooks_give():
+    """A buffer that is assigned anew, as by ``model.to()``, and a state dict that does not tell where it is from."""
+    torch.manual_seed(0)
+    for renamed in (False, True):
+        source = nn.Sequential(nn.Conv2d(3, 3, 3), nn.BatchNorm2d(3))
+        if renamed:
+            source.register_state_dict_post_hook(_renamed)
+        settings = dict(momentum=0.3, update_buffers=True)
+        ours, theirs = StepEMA(source, **settings), ExpMomentumEMA(source, **settings)
+        for _ in range(3):
+            source[1].running_mean = torch.randn(3)
+            source[0].weight = nn.Parameter(torch.randn(3, 3, 3, 3))
+            for each in (ours, theirs):
+                each.update_parameters(source)
+        for name, expected in theirs.avg_parameters.items():
+            assert torch.equal(ours.avg_parameters[name], expected), name
+        assert not any(value.requires_grad for value in ours.avg_parameters.values())
+
+
+def _renamed(module, state, prefix, *_):
+    for name in [name for name in state if name.startswith(prefix)]:
+        state[f'{prefix}x.{name.removeprefix(prefix)}'] = state.pop(name)
+
+
 def test_a_tensor_of_several_names_is_averaged_as_by_mmdetection():
     """As in heads that share convolutions between levels, such as RTMDet's."""
     source = nn.ModuleList([nn.Conv2d(3, 3, 3)] * 2)

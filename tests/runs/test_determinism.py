@@ -1,6 +1,7 @@
 """Seeds, and what a deterministic training on a GPU needs and refuses."""
 
 import os
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -151,6 +152,48 @@ def test_an_operator_without_a_deterministic_gradient_is_found_by_its_module(mon
     before = torch.are_deterministic_algorithms_enabled()
     assert without_kernel(cfg) == ({} if operator is None else {'backbone.part': operator})
     assert torch.are_deterministic_algorithms_enabled() == before
+
+
+class _Head(nn.Module):
+    def __init__(self, part, needs_more=False):
+        super().__init__()
+        self.conv, self.part, self.needs_more = nn.Conv2d(8, 8, 1), part, needs_more
+
+    def forward(self, maps):
+        if self.needs_more:
+            raise TypeError('missing batch_data_samples')
+        return self.part(self.conv(maps[0] if isinstance(maps, list) else maps))
+
+
+def detector(monkeypatch, **parts):
+    model = nn.Module()
+    model.backbone = model.extract_feat = _PooledBackbone(parts.pop('backbone', nn.Identity()))
+    for name, part in parts.items():
+        setattr(model, name, part)
+    monkeypatch.setattr(determinism, 'build_on_meta', lambda cfg: model.to('meta'))
+    return Config(dict(model=dict(type='FasterRCNN')))
+
+
+@pytest.mark.parametrize('name', ['bbox_head', 'rpn_head', 'mask_head'])
+def test_heads_are_looked_through(monkeypatch, name):
+    assert without_kernel(detector(monkeypatch, **{name: _Head(nn.AdaptiveMaxPool2d(7))})) == {
+        f'{name}.part': 'adaptive_max_pool2d'
+    }
+
+
+def test_heads_behind_rois_are_looked_through(monkeypatch):
+    roi = nn.Module()
+    roi.bbox_roi_extractor = nn.Module()
+    roi.bbox_roi_extractor.roi_layers, roi.bbox_roi_extractor.out_channels = [SimpleNamespace(output_size=(7, 7))], 8
+    roi.bbox_head, roi.with_shared_head = _Head(nn.ReflectionPad2d(1)), False
+    assert without_kernel(detector(monkeypatch, roi_head=roi)) == {'roi_head.bbox_head.part': 'pad(mode="reflect")'}
+
+
+def test_a_head_that_wants_more_hides_nothing_that_was_found(monkeypatch):
+    head = _Head(nn.Identity(), needs_more=True)
+    assert without_kernel(detector(monkeypatch, bbox_head=head)) is None
+    found = without_kernel(detector(monkeypatch, bbox_head=head, backbone=nn.AdaptiveMaxPool2d(7)))
+    assert found == {'backbone.part': 'adaptive_max_pool2d'}
 
 
 def test_a_part_that_is_not_trained_may_stay(monkeypatch):

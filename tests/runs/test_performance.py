@@ -40,10 +40,10 @@ def config(own=None, deterministic=False, amp=None, **entries):
     return cfg
 
 
-def settled(own=None, launcher='none', **entries):
+def settled(own=None, launcher='none', typed=None, **entries):
     cfg = config(own, **entries)
     check_performance(cfg, pytest.fail)
-    settle_performance(cfg, launcher, pytest.fail)
+    settle_performance(cfg, TrainOptions(config='x', launcher=launcher, amp=typed), pytest.fail)
     return cfg
 
 
@@ -64,7 +64,7 @@ def test_our_configs_have_the_defaults_and_older_ones_get_them():
     [
         (dict(channel_last=True), "performance takes no 'channel_last'; did you mean channels_last"),
         (dict(channels_last=1), 'performance.channels_last=1: it has to be True or False'),
-        (dict(channels_last=None), 'performance.channels_last=None: it has to be True or False'),
+        (dict(cpu_amp='auto'), "performance.cpu_amp='auto': it has to be True or False"),
         (dict(tf32='on'), "performance.tf32='on': it has to be True or False, or None"),
         (dict(compile='yes'), "compile='yes': it has to be True or False or a dict of torch.compile's arguments"),
         (dict(compile=dict(modes='x')), "performance.compile: torch.compile takes no 'modes'; did you mean mode"),
@@ -157,6 +157,10 @@ def test_validation_in_the_precision_of_the_training(gpu):
     assert settled(dict(val_amp=True), amp='bfloat16').performance.val_amp
 
 
+def test_validation_is_in_float32_where_a_cpu_has_nothing_for_amp():
+    assert settled(dict(val_amp=True), typed=True).performance.val_amp is False
+
+
 def test_sync_bn_needs_gpus_and_says_so_of_one(monkeypatch):
     with pytest.raises(UsageError, match=r'^sync_bn=torch: .* runs on GPUs only; without it .* averaged'):
         settled(sync_bn='torch')
@@ -166,7 +170,7 @@ def test_sync_bn_needs_gpus_and_says_so_of_one(monkeypatch):
     monkeypatch.setattr(performance, 'world_size', lambda launcher: 1)
     cfg, notes = config(sync_bn='torch'), []
     check_performance(cfg)
-    settle_performance(cfg, 'none', notes.append)
+    settle_performance(cfg, TrainOptions(config='x'), notes.append)
     assert notes == ['note: sync_bn=torch has no effect in one process']
 
 
@@ -275,6 +279,14 @@ def test_channels_last_reaches_weights_averages_and_momenta_and_no_file(runner):
     assert checkpoint['state_dict'].keys() == before.keys()
     assert all(torch.equal(checkpoint['state_dict'][name], value) for name, value in before.items())
     assert not weight.is_contiguous()  # the training goes on as it was
+
+
+@pytest.mark.parametrize(('own', 'expected'), [({}, True), (dict(channels_last=False), False)])
+def test_bf16_on_a_cpu_has_channels_last_unless_the_config_says_no(runner, own, expected):
+    made = runner(**own)
+    made.cfg.optim_wrapper = dict(type='mmcnn.BFloat16OptimWrapper')
+    PerformanceHook().before_train(made)
+    assert made.model.backbone.conv.weight.is_contiguous() is not expected
 
 
 @pytest.mark.parametrize('update_buffers', [True, False])

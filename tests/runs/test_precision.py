@@ -6,7 +6,15 @@ from mmengine.config import Config
 
 from mmcnn.config.load import load_config
 from mmcnn.errors import UsageError
-from mmcnn.runs.precision import check_amp, continue_precision, precision_of, set_amp
+from mmcnn.runs.precision import (
+    check_amp,
+    choose_precision,
+    continue_precision,
+    cpu_features,
+    is_channels_last,
+    precision_of,
+    set_amp,
+)
 
 CONFIG = 'yolov4_cspdarknet53'
 
@@ -117,20 +125,166 @@ def test_what_the_scaler_does_not_take_is_refused(card, scale, message):
     assert message in str(error.value)
 
 
+@pytest.mark.parametrize('dtype', ['bloat16', 'float61', 'float32', 'fp16'])
+def test_a_type_that_is_none_of_mixed_precision_is_refused(card, dtype):
+    card(True)
+    cfg = load_config(CONFIG, {'optim_wrapper.type': 'AmpOptimWrapper', 'optim_wrapper.dtype': dtype})
+    with pytest.raises(UsageError, match=rf"^optim_wrapper\.dtype='{dtype}': did you mean b?float16"):
+        check_amp(cfg)
+
+
+@pytest.mark.parametrize('dtype', ['float16', 'bfloat16', torch.float16, torch.bfloat16, None])
+def test_types_of_mixed_precision_are_taken(card, dtype):
+    card(True)
+    cfg = load_config(CONFIG)
+    cfg.optim_wrapper.update(type='AmpOptimWrapper', dtype=dtype)
+    check_amp(cfg)
+
+
 def test_an_entry_of_the_scaler_is_typed_without_a_doubt():
     notes = []
     cfg = load_config(CONFIG, {'optim_wrapper.loss_scale.init_scale': 512.0}, say=notes.append)
     assert cfg.optim_wrapper.loss_scale == dict(init_scale=512.0) and notes == []
 
 
-def test_on_a_cpu_it_is_refused(monkeypatch):
-    monkeypatch.setattr('mmcnn.runs.precision.get_device', lambda: 'cpu')
-    for amp in (True, 'bf16'):
-        with pytest.raises(UsageError, match=f'^amp={amp} needs a GPU: '):
-            set_amp(load_config(CONFIG), amp)
-    cfg = load_config(CONFIG, {'optim_wrapper.type': 'AmpOptimWrapper'})
-    with pytest.raises(UsageError, match=r'^optim_wrapper\.type=AmpOptimWrapper needs a GPU: .*, use OptimWrapper$'):
-        check_amp(cfg)
+BOTH = ['AVX512-BF16', 'AMX']
+FOUND = 'for which this processor has AVX512-BF16 and AMX'
+
+
+@pytest.fixture
+def cpu(monkeypatch):
+    """``cpu(features)``: there is no GPU, and the processor computes in bfloat16 with these."""
+
+    def use(features):
+        monkeypatch.setattr('mmcnn.runs.precision.get_device', lambda: 'cpu')
+        monkeypatch.setattr('mmcnn.runs.precision.cpu_features', lambda: features)
+
+    return use
+
+
+def on_cpu(amp, options=None, typed=False):
+    """The optimizer wrapper and the notes of a new run on a CPU."""
+    notes = []
+    cfg = load_config(CONFIG, options or {}, say=lambda note: None)
+    set_amp(cfg, amp, notes.append)
+    check_amp(cfg, notes.append)
+    choose_precision(cfg, amp, typed, notes.append)
+    return cfg, notes
+
+
+@pytest.mark.parametrize(
+    ('features', 'amp', 'precision', 'note'),
+    [
+        (BOTH, True, 'bf16', f'note: mixed precision in bf16, {FOUND}'),
+        (['AMX'], 'auto', 'bf16', 'note: mixed precision in bf16, for which this processor has AMX'),
+        (BOTH, 'bf16', 'bf16', f'note: mixed precision in bf16, {FOUND}'),
+        ([], 'auto', 'fp32', 'note: amp is off: this processor has neither AVX512-BF16 nor AMX, without which'),
+        ([], 'bf16', 'bf16', 'note: amp=bf16 makes the training slower here: this processor has neither'),
+    ],
+)
+def test_the_processor_decides_and_what_was_found_is_said(cpu, features, amp, precision, note):
+    cpu(features)
+    cfg, notes = on_cpu(amp)
+    assert precision_of(cfg) == precision
+    assert len(notes) == 1 and notes[0].startswith(note)
+    assert not {'dtype', 'loss_scale'} & cfg.optim_wrapper.keys()
+    assert is_channels_last(cfg) is (precision == 'bf16')
+
+
+@pytest.mark.parametrize('amp', [None, False, 'off'])
+def test_nothing_is_chosen_or_said_unless_it_is_asked_for(cpu, amp):
+    cpu(BOTH)
+    cfg, notes = on_cpu(amp)
+    assert precision_of(cfg) == 'fp32' and notes == []
+
+
+@pytest.mark.parametrize(
+    ('amp', 'options', 'message'),
+    [
+        ('fp16', {}, 'amp=fp16 needs a GPU: a CPU trains in mixed precision in bf16 only, use bf16'),
+        (None, {'type': 'AmpOptimWrapper', 'dtype': 'float16'}, 'optim_wrapper.dtype=float16 needs a GPU: '),
+        (True, {'dtype': 'float16'}, 'optim_wrapper.dtype=float16 needs a GPU: '),
+        (True, {'loss_scale': 512}, 'optim_wrapper.loss_scale=512 needs a GPU: a loss scale is for fp16, and a CPU '),
+        (None, {'type': 'mmcnn.BFloat16OptimWrapper', 'loss_scale': 8.0}, 'optim_wrapper.loss_scale=8.0 needs a GPU: '),
+    ],
+)
+def test_fp16_is_refused_on_a_cpu(cpu, amp, options, message):
+    cpu(BOTH)
+    with pytest.raises(UsageError) as error:
+        on_cpu(amp, {f'optim_wrapper.{name}': value for name, value in options.items()})
+    assert str(error.value).startswith(message)
+
+
+@pytest.mark.parametrize(('dtype', 'notes'), [('bfloat16', 0), (None, 1)])
+def test_a_config_for_gpus_is_read_as_bf16(cpu, dtype, notes):
+    cpu(BOTH)
+    options = {'optim_wrapper.type': 'AmpOptimWrapper', 'optim_wrapper.loss_scale': 'dynamic'}
+    cfg, said = on_cpu(None, options | ({'optim_wrapper.dtype': dtype} if dtype else {}))
+    assert precision_of(cfg) == 'bf16' and cfg.optim_wrapper.type == 'mmcnn.BFloat16OptimWrapper'
+    assert len(said) == notes and all('is read as mixed precision in bf16' in note for note in said)
+
+
+def test_a_config_of_a_run_on_a_cpu_is_read_on_a_gpu(card):
+    card(True)
+    cfg = load_config(CONFIG, {'optim_wrapper.type': 'mmcnn.BFloat16OptimWrapper'})
+    check_amp(cfg)
+    assert (cfg.optim_wrapper.type, precision_of(cfg)) == ('AmpOptimWrapper', 'bf16')
+    assert cfg.optim_wrapper.loss_scale == dict(enabled=False) and not is_channels_last(cfg)
+
+
+@pytest.mark.parametrize(
+    ('features', 'amp', 'typed', 'precision'),
+    [(BOTH, None, False, 'bf16'), ([], None, False, 'fp32'), (BOTH, 'off', False, 'fp32'), (BOTH, None, True, 'fp32')],
+)
+def test_a_config_may_leave_it_to_the_processor(cpu, features, amp, typed, precision):
+    cpu(features)
+    cfg, notes = on_cpu(amp, {'performance.cpu_amp': True}, typed)
+    assert precision_of(cfg) == precision
+    chosen = [f'note: mixed precision in bf16 (performance.cpu_amp), {FOUND}; --amp off trains in float32']
+    assert notes == (chosen if precision == 'bf16' else [])
+
+
+def test_on_a_gpu_it_leaves_it_to_nobody(card):
+    card(True)
+    cfg = load_config(CONFIG, {'performance.cpu_amp': True})
+    choose_precision(cfg, None, False, pytest.fail)
+    assert precision_of(cfg) == 'fp32'
+
+
+@pytest.mark.parametrize(
+    ('features', 'before', 'amp', 'cpu_amp', 'now'),
+    [
+        (BOTH, 'fp32', None, True, 'fp32'),
+        (BOTH, 'bf16', None, True, 'bf16'),
+        ([], 'bf16', None, True, 'bf16'),
+        ([], 'bf16', True, False, 'bf16'),
+        (BOTH, 'bf16', 'off', True, 'fp32'),
+        (BOTH, 'bf16', None, False, 'fp32'),
+        (BOTH, 'fp16', True, False, 'bf16'),
+    ],
+)
+def test_a_run_that_is_resumed_on_a_cpu_keeps_its_arithmetic_where_it_is_left_open(
+    cpu, features, before, amp, cpu_amp, now
+):
+    cpu(features)
+    cfg, notes = load_config(CONFIG, {'performance.cpu_amp': cpu_amp}), []
+    set_amp(cfg, amp, lambda note: None)
+    check_amp(cfg, pytest.fail)
+    continue_precision(cfg, of_precision(before), amp, False, notes.append)
+    assert precision_of(cfg) == now
+    kept = f'note: the run began in {before}, and goes on in it'
+    lost = f'note: the run began in {before} and goes on in {now}, so it does not end in the weights it would have'
+    hint = '' if before == 'fp16' else f'; --amp {before} keeps it'
+    assert notes in ([], [kept]) if before == now else notes == [lost + hint]
+
+
+def test_what_the_processor_has_is_asked_of_pytorch(monkeypatch):
+    for found in ({}, dict(avx512_bf16=True), dict(amx_bf16=True, avx512_bf16=False)):
+        monkeypatch.setattr('mmcnn.compat.private_names.cpu_capabilities', lambda found=found: found)
+        expected = [name for name, key in (('AVX512-BF16', 'avx512_bf16'), ('AMX', 'amx_bf16')) if found.get(key)]
+        assert cpu_features() == expected
+    monkeypatch.setattr(torch.backends.mkldnn, 'is_available', lambda: False)
+    assert cpu_features() == []
 
 
 def of_precision(precision):

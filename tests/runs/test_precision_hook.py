@@ -6,9 +6,11 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper
 from mmengine.optim.optimizer import amp_optimizer_wrapper
 from torch import nn
 
+from mmcnn.engine import BFloat16OptimWrapper
 from mmcnn.runs.precision_hook import PrecisionHook
 
 
@@ -81,3 +83,46 @@ def test_validation_in_the_precision_of_the_training(amp, asked, dtype, expected
     with torch.autocast('cpu', enabled=False):  # as the loop has it
         assert model.val_step(torch.rand(1, 2)) == expected
     assert 'val_step' not in model.state_dict()
+
+
+class Head(nn.Module):
+    """A part of a detector: maps of several levels, and what its losses are computed of."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(2, 2)
+
+    def forward(self, x):
+        found = self.layer(x)
+        return [found, (found, None)], dict(scores=found, labels=torch.ones(2, dtype=torch.long))
+
+    def loss_by_feat(self, levels, named):
+        return [type(each) for each in levels], levels[0].dtype, levels[1][0].dtype, named['scores'].dtype
+
+
+class TwoStages(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.backbone, self.head = nn.Linear(2, 2), Head()
+
+
+@pytest.mark.parametrize('kind', [BFloat16OptimWrapper, OptimWrapper])
+def test_on_a_cpu_losses_are_given_float32(kind):
+    model = TwoStages()
+    wrapper = kind(torch.optim.SGD(model.parameters(), lr=0.1))
+    PrecisionHook().before_train(SimpleNamespace(model=model, optim_wrapper=wrapper, cfg=Config()))
+    with wrapper.optim_context(model):
+        maps = model.backbone(torch.rand(2, 2))
+        levels, named = model.head(maps)
+    assert maps.dtype == (torch.bfloat16 if kind is BFloat16OptimWrapper else torch.float32)
+    assert model.head.loss_by_feat(levels, named) == ([torch.Tensor, tuple], *[torch.float32] * 3)
+    assert named['labels'].dtype == torch.long and levels[1][1] is None
+
+
+def test_validation_in_bfloat16_on_a_cpu():
+    model = Model()
+    wrapper = BFloat16OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
+    runner = SimpleNamespace(model=model, optim_wrapper=wrapper, cfg=Config(dict(performance=dict(val_amp=True))))
+    PrecisionHook().before_train(runner)
+    with torch.autocast('cpu', enabled=False):  # as the loop has it
+        assert model.val_step(torch.rand(1, 2)) == torch.bfloat16

@@ -13,7 +13,7 @@ model = dict(
     backbone=dict(type='mmcnn.darknet53', out_indices=(3, 4, 5)),
     neck=dict(type='YOLOV3Neck', num_scales=3, out_channels=[512, 256, 128]),  # coarse to fine, as the head's
     bbox_head=dict(
-        type='YOLOV3Head',
+        type='mmcnn.YOLOV3Head',
         num_classes=80,
         out_channels=[1024, 512, 256],
         anchor_generator=dict(

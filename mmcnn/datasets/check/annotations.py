@@ -35,6 +35,8 @@ def check_annotations(split: DataSplit, bad_images: Collection[int] = ()) -> Ite
     }
     categories = {category['id'] for _, category in _with_id(split.coco['categories'])}
     for index, annotation in _with_id(split.coco['annotations']):
+        if _is_plain(annotation, images, categories):
+            continue
         for kind, problem in _problems_of_annotation(annotation, images, categories):
             who = 'the box' if split.places else f'annotation {annotation["id"]}'
             yield _finding(split, kind, 'annotations', index, f'{who} {problem}')
@@ -93,6 +95,31 @@ def _problems_of_image(image: dict) -> Iterator[str]:
     for side in ('width', 'height'):
         if image.get(side) is not None and not _is_positive(image[side]):
             yield f'has {side} {image[side]!r}; it takes a number of pixels'
+
+
+def _is_plain(annotation: dict, images: dict, categories: set) -> bool:
+    """Nothing is wrong with an annotation, at a glance, as of most; False: it has to be looked at closely."""
+    image_id, category_id = annotation.get('image_id'), annotation.get('category_id')
+    box, area = annotation.get('bbox'), annotation.get('area')
+    if type(image_id) is not int or type(category_id) is not int or type(box) is not list or len(box) != 4:
+        return False
+    image = images.get(image_id)
+    if not image or category_id not in categories or annotation.get('iscrowd') not in (None, 0, 1):
+        return False
+    x, y, w, h = box
+    width, height = image.get('width'), image.get('height')
+    numbers = x, y, w, h, width, height, 1 if area is None else area
+    if any(type(each) is not float and type(each) is not int for each in numbers):
+        return False
+    return (
+        -MARGIN <= x < width < _LARGEST
+        and -MARGIN <= y < height < _LARGEST
+        and 1 <= w <= width + MARGIN - x
+        and 1 <= h <= height + MARGIN - y
+        and x + w > 0 < width
+        and y + h > 0 < height
+        and 0 < numbers[-1] < _LARGEST
+    )
 
 
 def _problems_of_annotation(annotation: dict, images: dict, categories: set) -> Iterator[tuple[str, str]]:
@@ -156,7 +183,7 @@ def _has_id(entry: object) -> bool:
 
 
 def _is_int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return type(value) is int  # which a bool is not
 
 
 def _is_finite(value: object) -> bool:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import operator
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import reduce
+
+import numpy as np
 
 from mmcnn.datasets.check.annotations import MARGIN, is_box, is_sized
 from mmcnn.datasets.folders.findings import Finding, number
 from mmcnn.datasets.folders.split import DataSplit
 
-#: x, y, width and height of a box, and the width and height of its image, all in pixels.
-SizedBox = tuple[Sequence[float], int, int]
 #: Detections of a class in an image that COCO's AP counts.
 MAX_DETECTIONS = 100
 #: The share and number of boxes that leave their images as x, y, width, height, from which on they are taken for
@@ -18,59 +21,87 @@ MAX_DETECTIONS = 100
 _LEAVING, _FEWEST = 0.25, 5
 
 
-def check_format(split: DataSplit) -> Iterator[Finding]:
+@dataclass(frozen=True)
+class SizedBoxes:
+    """The boxes of images whose sizes are known.
+
+    Attributes:
+        written: N boxes as they are written.
+        values: (N, 4), the same: x, y, width and height in pixels.
+        sizes: (N, 2), width and height of the image of each.
+    """
+
+    written: list[Sequence[float]]
+    values: np.ndarray
+    sizes: np.ndarray
+
+    @classmethod
+    def of(cls, split: DataSplit) -> SizedBoxes:
+        """Those of a split."""
+        sizes = {
+            image['id']: (image['width'], image['height'])
+            for image in split.coco['images']
+            if _has_int(image, 'id') and is_sized(image)
+        }
+        boxes = [
+            box
+            for box in split.coco['annotations']
+            if _has_int(box, 'image_id') and box['image_id'] in sizes and is_box(box.get('bbox'))
+        ]
+        written = [box['bbox'] for box in boxes]
+        of_image = np.array([sizes[box['image_id']] for box in boxes], float).reshape(-1, 2)
+        return cls(written, np.array(written, float).reshape(-1, 4), of_image)
+
+    def __add__(self, other: SizedBoxes) -> SizedBoxes:
+        values, sizes = ([getattr(each, name) for each in (self, other)] for name in ('values', 'sizes'))
+        return SizedBoxes(self.written + other.written, np.concatenate(values), np.concatenate(sizes))
+
+    def leaving(self) -> np.ndarray:
+        """(N,) bool: as x, y, width, height a box is in part outside of its image, by more than rounding."""
+        return (self.values[:, :2] + self.values[:, 2:] > self.sizes + MARGIN).any(axis=1)
+
+    def fit_as_corners(self) -> bool:
+        """All boxes fit their images as x1, y1, x2, y2."""
+        low, high = self.values[:, :2], self.values[:, 2:]
+        return bool(((low >= 0) & (low < high) & (high <= self.sizes + MARGIN)).all())
+
+
+def check_format(split: DataSplit, boxes: SizedBoxes) -> Iterator[Finding]:
     """Boxes that are all shares of the image's sides: to train on them would teach nonsense."""
-    boxes = _sized_boxes(split)
-    if not boxes or split.ann_file is None:  # readers of other formats know what they read
+    if not boxes.written or split.ann_file is None:  # readers of other formats know what they read
         return
-    if all(min(box) >= 0 and max(box) <= 1 for box, _, _ in boxes):
+    if ((boxes.values >= 0) & (boxes.values <= 1)).all():
         text = (
-            f'all {number(len(boxes), "box")} have values between 0 and 1, the first {boxes[0][0]}: COCO has '
-            'pixels, not shares of the sides'
+            f'all {number(len(boxes.written), "box")} have values between 0 and 1, the first {boxes.written[0]}: COCO '
+            'has pixels, not shares of the sides'
         )
         yield Finding('box format', split.title, text, split=split.name)
 
 
-def check_corners(splits: Sequence[DataSplit]) -> Iterator[Finding]:
+def check_corners(splits: Sequence[DataSplit], boxes: Sequence[SizedBoxes]) -> Iterator[Finding]:
     """Boxes that all seem to be corners, in all splits together: a small one may look so by chance."""
-    judged = [split for split in splits if split.ann_file is not None]
-    boxes = [box for split in judged for box in _sized_boxes(split)]
-    if (text := _corners(boxes)) and sum(_leaves(*each) for each in boxes) >= _FEWEST:
-        yield Finding('box format', ' and '.join(split.title for split in judged), text)
+    judged = [(split, own) for split, own in zip(splits, boxes, strict=True) if split.ann_file is not None]
+    if not judged:
         return
-    for split in judged:
-        if text := _corners(_sized_boxes(split)):
+    together = reduce(operator.add, (own for _, own in judged))
+    if (text := _corners(together)) and np.count_nonzero(together.leaving()) >= _FEWEST:
+        yield Finding('box format', ' and '.join(split.title for split, _ in judged), text)
+        return
+    for split, own in judged:
+        if text := _corners(own):
             yield Finding('corners?', split.title, text, split=split.name)
 
 
-def _corners(boxes: Sequence[SizedBox]) -> str:
+def _corners(boxes: SizedBoxes) -> str:
     """A sentence about boxes that seem to be corners; '' where they do not."""
-    leaving = [box for box, width, height in boxes if _leaves(box, width, height)]
-    fit = all(
-        0 <= x < right <= width + MARGIN and 0 <= y < low <= height + MARGIN
-        for (x, y, right, low), width, height in boxes
-    )
-    if not fit or len(leaving) < max(_LEAVING * len(boxes), 1):
+    leaving = np.flatnonzero(boxes.leaving())
+    if len(leaving) < max(_LEAVING * len(boxes.written), 1) or not boxes.fit_as_corners():
         return ''
     return (
-        f'are bbox corners? All {number(len(boxes), "box")} fit their images as x1, y1, x2, y2, and {len(leaving):,} '
-        f"of them leave their images as COCO's x, y, width, height, the first is {leaving[0]}; write width and height, "
-        'or clip those that leave their images'
+        f'are bbox corners? All {number(len(boxes.written), "box")} fit their images as x1, y1, x2, y2, and '
+        f"{len(leaving):,} of them leave their images as COCO's x, y, width, height, the first is "
+        f'{boxes.written[leaving[0]]}; write width and height, or clip those that leave their images'
     )
-
-
-def _leaves(box: Sequence[float], width: int, height: int) -> bool:
-    """Whether x, y, width, height is in part outside of an image, by more than rounding."""
-    return box[0] + box[2] > width + MARGIN or box[1] + box[3] > height + MARGIN
-
-
-def _sized_boxes(split: DataSplit) -> list[SizedBox]:
-    images = {image['id']: image for image in split.coco['images'] if _has_int(image, 'id') and is_sized(image)}
-    return [
-        (box['bbox'], images[box['image_id']]['width'], images[box['image_id']]['height'])
-        for box in split.coco['annotations']
-        if _has_int(box, 'image_id') and box['image_id'] in images and is_box(box.get('bbox'))
-    ]
 
 
 def check_crowds(split: DataSplit) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ import hotcoco
 
 from mmcnn.datasets.check.annotations import check_annotations, is_box
 from mmcnn.datasets.check.boxes import (
+    SizedBoxes,
     all_crowds,
     check_corners,
     check_crowding,
@@ -37,6 +38,7 @@ from mmcnn.datasets.folders.findings import Finding
 from mmcnn.datasets.folders.layouts import layout_of, looks_like_classes
 from mmcnn.datasets.folders.split import DataSplit
 from mmcnn.datasets.folders.yolo_labels import classes_from_one
+from mmcnn.engine.collection import no_collection
 from mmcnn.errors import DataError
 
 #: Lists of a COCO dict, and what is used of their entries.
@@ -44,6 +46,7 @@ _KEYS = ('images', 'annotations', 'categories')
 _USED = ('id', 'name', 'file_name', 'width', 'height', 'image_id', 'category_id', 'bbox', 'area', 'iscrowd')
 
 
+@no_collection()
 def check_data(
     path: str | Path,
     names: Sequence[str] = ('train', 'val'),
@@ -89,15 +92,18 @@ def check_data(
     images = [named_images(split) for split in splits]
     paths = [split.image_path(image) for split, named in zip(splits, images, strict=True) for _, image in named]
     facts = records.facts(paths) if decode else {}
+    boxes: list[SizedBoxes] = []
     for split, named in zip(splits, images, strict=True):
         bad_images = list(check_named_images(split, named, facts)) if decode else []
         findings += bad_images
         findings += check_annotations(split, {finding.entry[1] for finding in bad_images})
-        for check in (check_format, check_crowds, check_crowding):
+        boxes.append(SizedBoxes.of(split))
+        findings += check_format(split, boxes[-1])
+        for check in (check_crowds, check_crowding):
             findings += check(split)
         findings += check_named_twice(split, named)
         _fill_in(split)
-    findings += check_corners(splits)
+    findings += check_corners(splits, boxes)
     if len(splits) == 2:
         findings += _different_categories(*splits)
         findings += check_shared_images(*splits, *images, facts) if decode else []
@@ -158,15 +164,17 @@ def _drawn_splits(
 def _fill_in(split: DataSplit) -> None:
     """The area of boxes without one, and crowd flags that are null; neither is a fault."""
     for annotation in split.coco['annotations']:
-        if not isinstance(annotation, dict) or not is_box(annotation.get('bbox')):
+        if not isinstance(annotation, dict):
             continue
-        area = annotation.get('area')
-        if not isinstance(area, int | float) or not 0 < area < float('inf'):
+        area, crowd = annotation.get('area'), annotation.get('iscrowd', 0)
+        has_area = isinstance(area, int | float) and 0 < area < float('inf')
+        if (has_area and crowd is not None) or not is_box(annotation.get('bbox')):
+            continue
+        if not has_area:
             annotation['area'] = annotation['bbox'][2] * annotation['bbox'][3]
-            split.changed = True
-        if annotation.get('iscrowd', 0) is None:
+        if crowd is None:
             annotation['iscrowd'] = 0
-            split.changed = True
+        split.changed = True
 
 
 def _different_categories(train: DataSplit, val: DataSplit) -> Iterator[Finding]:
@@ -189,6 +197,8 @@ def _different_categories(train: DataSplit, val: DataSplit) -> Iterator[Finding]
 def _without(split: DataSplit, findings: Sequence[Finding]) -> dict:
     """The COCO dict less the entries with an error, and less the boxes of images that went."""
     out = {finding.entry for finding in findings if finding.split == split.name and finding.severity == 'error'}
+    if not out:
+        return split.coco
     kept = {
         key: [entry for index, entry in enumerate(split.coco[key]) if (key, index) not in out]
         for key in ('images', 'annotations')

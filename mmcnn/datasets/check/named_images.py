@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mmcnn.datasets.check.annotations import is_sized
 from mmcnn.datasets.check.images import ImageFact
-from mmcnn.datasets.folders.file_names import normal
 from mmcnn.datasets.folders.findings import Finding
 from mmcnn.datasets.folders.split import DataSplit
 
@@ -46,9 +46,9 @@ def check_named_images(
 
 def check_named_twice(split: DataSplit, images: Sequence[tuple[int, dict]]) -> Iterator[Finding]:
     """Images that several entries name: each with the boxes of one entry only."""
-    first: dict[Path, dict] = {}
+    first: dict[str, dict] = {}
     for _, image in images:
-        other = first.setdefault(normal(split.image_path(image)), image)
+        other = first.setdefault(os.path.normpath(split.image_path(image)), image)
         if other is not image and other.get('id') != image.get('id'):
             text = f'is the image of the ids {other.get("id")} and {image.get("id")}, each with its own boxes'
             yield Finding('image named twice', split.shown_image(image), text, image.get('id'), split.name)

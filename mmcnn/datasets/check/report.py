@@ -120,7 +120,7 @@ def _ann_file(split: DataSplit, kept: dict) -> str:
     """The user's own file if it is what is to be used; else one in the cache folder, written if it is not there yet."""
     if not split.changed and all(len(kept[key]) == len(split.coco[key]) for key in ('images', 'annotations')):
         return split.ann_file.relative_to(split.root).as_posix()
-    content = json.dumps(kept).encode()
+    content = json.dumps(kept, default=list).encode()  # polygons are arrays
     path = cache_folder() / 'annotations' / hashlib.sha256(content).hexdigest()[:16] / f'{split.name}.json'
     try:
         if not path.is_file():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from array import array
 from pathlib import Path
 
 from mmcnn.datasets.folders.coco_entries import KEYS, missing_lists
@@ -89,7 +90,11 @@ def _find_images(split: DataSplit, words: set[str]) -> None:
     places = finder.find(image['file_name'] for image in split.coco['images'] if _is_named(image))
     found = {name: place.path for name, place in places.items() if place.path is not None}
     problems = {name: place.problem for name, place in places.items() if place.problem}
-    moved = {name: path for name, path in found.items() if path != below / name}
+    moved = {
+        name: path
+        for name, path in found.items()
+        if str(path) != os.path.join(below, name) and path != below / name  # paths take longer to compare
+    }
     inside = all(path.is_relative_to(below) for path in moved.values())
     for image in split.coco['images'] if moved else ():
         if _is_named(image):
@@ -114,9 +119,19 @@ def _is_named(image: object) -> bool:
     return isinstance(image, dict) and isinstance(image.get('file_name'), str) and bool(image['file_name'])
 
 
+def _packed(entry: dict) -> dict:
+    """An entry whose polygons of real numbers are arrays: of COCO's they take a third of the memory that lists do."""
+    if type(polygons := entry.get('segmentation')) is list:
+        entry['segmentation'] = [
+            array('d', polygon) if type(polygon) is list and set(map(type, polygon)) == {float} else polygon
+            for polygon in polygons
+        ]
+    return entry
+
+
 def _read(path: Path) -> dict:
     try:
-        coco = json.loads(path.read_text(encoding='utf-8-sig'))
+        coco = json.loads(path.read_text(encoding='utf-8-sig'), object_hook=_packed)
     except json.JSONDecodeError as error:
         raise DataError(f'{path} is not valid JSON: line {error.lineno}, column {error.colno}: {error.msg}') from error
     except UnicodeDecodeError as error:

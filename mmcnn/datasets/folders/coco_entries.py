@@ -36,6 +36,8 @@ def read_entries(split: DataSplit) -> Iterator[Finding]:
     notes = _Notes(split)
     meanings = {key: _read_ids(split, key, notes) for key in KEYS}
     for index, annotation in _dicts(split, 'annotations'):
+        if _is_plain(annotation):
+            continue
         for key, of in _REFERENCES.items():
             value = annotation.get(key)
             if (meaning := _meaning(value, meanings[of])) is not None:
@@ -98,6 +100,20 @@ class _Notes:
 
 def _dicts(split: DataSplit, key: str) -> Iterator[tuple[int, dict]]:
     return ((index, entry) for index, entry in enumerate(split.coco[key]) if isinstance(entry, dict))
+
+
+def _is_plain(annotation: dict) -> bool:
+    """Nothing of an annotation is text, or another thing than COCO writes, where it takes numbers."""
+    box = annotation.get('bbox')
+    return (
+        type(annotation.get('image_id'))
+        is type(annotation.get('category_id'))
+        is type(annotation.get('iscrowd'))
+        is int
+        and type(annotation.get('area')) is not str
+        and type(box) is list
+        and str not in map(type, box)
+    )
 
 
 def _read_ids(split: DataSplit, of: str, notes: _Notes) -> dict[Any, int | None]:

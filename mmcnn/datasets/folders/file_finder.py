@@ -85,8 +85,9 @@ class FileFinder:
         folders not into one where they would be the same, and two names not to one file.
         """
         found = {name: self._find(name) for name in dict.fromkeys(names)}
-        found |= self._disagreeing(found)
-        found |= _of_the_same_file(found)
+        if any(each.changes for each in found.values()):  # no others are refused
+            found |= self._disagreeing(found)
+            found |= _of_the_same_file(found)
         for name, each in found.items():
             if each.path is not None and each.changes:
                 self._read_as.setdefault(each.changes, []).append((name, each.path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +22,8 @@ class DataSplit:
         title: The user's file that says what belongs to it, relative to the data folder.
         root: The data folder.
         prefix: The folder of the images, relative to ``root`` and ending in a slash; '' for ``root`` itself.
-        coco: The lists images, annotations and categories. Nothing in them has been looked at yet.
+        coco: The lists images, annotations and categories. Nothing in them has been looked at yet. Polygons of a COCO
+            file's ``segmentation`` are ``array.array`` where all their numbers are real ones.
         ann_file: The user's COCO file; None: the dict was converted from another layout.
         places: For each annotation the user's file and line, where the dict was converted.
         findings: What could not be read, and so is not in the dict.
@@ -45,7 +47,7 @@ class DataSplit:
 
     def image_path(self, image: dict) -> Path:
         """Where the image of an entry of ``coco['images']`` is."""
-        return self.root / self.prefix / image['file_name']
+        return Path(os.path.join(self.root, self.prefix, image['file_name']))
 
     def shown_image(self, image: dict) -> str:
         """The same for messages: relative to the data folder."""

@@ -15,6 +15,7 @@ from mmcnn.datasets.mosaic.plan import Plan
 from mmcnn.datasets.mosaic.render import Renderer, pack
 from mmcnn.datasets.mosaic.shared_image_cache import SharedImageCache
 from mmcnn.datasets.mosaic.tile_reader import TileReader
+from mmcnn.engine.collection import no_collection
 from mmcnn.errors import DataError
 from mmcnn.registry import DATASETS
 
@@ -51,6 +52,7 @@ class MosaicDataset:
         DataError: An image has no size, or the cache cannot be had.
     """
 
+    @no_collection()
     def __init__(
         self, dataset: dict, pipeline: list[dict], cache_gb: float = 0.0, device_augmentation: bool = False
     ) -> None:

@@ -12,7 +12,7 @@ from mmcv.cnn import build_activation_layer
 from torch import Tensor, nn
 
 from mmcnn.image_format import IMAGENET_256, ImageFormat
-from mmcnn.models.layers import ConvNormAct, csp_transitions
+from mmcnn.models.layers import ConvNormAct, add_shortcut, csp_transitions
 from mmcnn.registry import register_backbone
 
 from .base import Backbone, Stage
@@ -53,7 +53,7 @@ class Bottleneck(nn.Module):
         self.act = build_activation_layer(act_cfg)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.act(x + self.conv3(self.conv2(self.conv1(x))))
+        return self.act(add_shortcut(self.conv3(self.conv2(self.conv1(x))), x, self.conv3))
 
 
 class CSPStage(nn.Module):

@@ -11,7 +11,7 @@ from mmcv.cnn import build_activation_layer
 from torch import Tensor, nn
 
 from mmcnn.image_format import SYMMETRIC, ImageFormat
-from mmcnn.models.layers import ConvNormAct, build_norm
+from mmcnn.models.layers import ConvNormAct, add_shortcut, build_norm
 from mmcnn.registry import register_backbone
 
 from .base import Stage
@@ -71,7 +71,7 @@ class PreActBottleneck(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         out = self.act(self.norm(x))
         shortcut = self.subsample(x) if self.project is None else self.project(out)
-        return shortcut + self.conv3(self.conv2(self.conv1(out)))
+        return add_shortcut(self.conv3(self.conv2(self.conv1(out))), shortcut, self.conv3)
 
 
 class PreActStage(nn.Module):

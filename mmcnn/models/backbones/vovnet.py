@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from mmcnn.image_format import SYMMETRIC
-from mmcnn.models.layers import ConvNormAct, max_pool
-from mmcnn.models.layers.one_pass import may_overwrite, plus
+from mmcnn.models.layers import ConvNormAct, channel_means, max_pool
+from mmcnn.models.layers.one_pass import may_overwrite, plus_input
 from mmcnn.registry import register_backbone
 
 from .base import Backbone, Stage
@@ -65,7 +65,7 @@ class EffectiveSqueezeExcite(nn.Module):
         self.gate = nn.Hardsigmoid()
 
     def forward(self, x: Tensor) -> Tensor:
-        scale = self.gate(self.conv(x.mean((2, 3), keepdim=True)))
+        scale = self.gate(self.conv(channel_means(x)))
         return x.mul_(scale) if self.inplace and may_overwrite(x) else x * scale
 
 
@@ -100,11 +100,8 @@ class OneShotAggregation(nn.Module):
         maps = [x]
         for conv in self.convs:
             maps.append(conv(maps[-1]))
-        every = torch.cat(maps, dim=1)
-        if self.shortcut and type(self.squeeze) is nn.Identity:
-            return plus(self.aggregate, every, x)
-        out = self.squeeze(self.aggregate(every))
-        return x + out if self.shortcut else out
+        out = self.squeeze(self.aggregate(torch.cat(maps, dim=1)))
+        return plus_input(out, x, self.aggregate, self.squeeze) if self.shortcut else out
 
 
 @register_backbone

@@ -10,8 +10,7 @@ from mmcv.cnn import build_activation_layer
 from torch import Tensor, nn
 
 from mmcnn.image_format import SYMMETRIC_299, ImageFormat
-from mmcnn.models.layers import ConvNormAct, max_pool
-from mmcnn.models.layers.one_pass import may_overwrite, plus
+from mmcnn.models.layers import ConvNormAct, add_shortcut, max_pool
 from mmcnn.registry import register_backbone
 
 from .base import Backbone, Stage
@@ -29,7 +28,6 @@ class Arch(Row):
     padding: str = 'same'  # of the stem
     pool: str = 'same'  # padding of the 3x3 max-pools: 'same' or 'symmetric', which differ at even sizes
     norm: dict = field(default_factory=lambda: dict(type='BN', eps=1e-3, momentum=0.01))
-    act: dict = field(default_factory=lambda: dict(type='ReLU'))  # not in place: each block's input is its shortcut
     image: ImageFormat = SYMMETRIC_299
     top: Top | None = field(default_factory=lambda: Top(dropout=0.5))  # section 4.3 of the paper, its ImageNet runs
     as_classifier: dict = field(default_factory=lambda: dict(padding='valid'))
@@ -67,32 +65,29 @@ class XceptionBlock(nn.Module):
     """(Activation, separable convolution) for each of ``channels``, plus the shortcut.
 
     (N, C_in, H, W) to (N, channels[-1], H, W). With a ``pool``, which halves the map at the end of the main path, a 1x1
-    of stride 2 and a norm are the shortcut, else the input itself. With ``inplace``, which :func:`mmcnn.fuse` sets, the
-    last convolution's output is overwritten where no gradient needs it.
+    of stride 2 and a norm are the shortcut, else the input itself.
     """
-
-    inplace = False
 
     def __init__(
         self, in_channels: int, channels: tuple[int, ...], pool: str | None, norm_cfg: dict, act_cfg: dict
     ) -> None:
         super().__init__()
         self.act = build_activation_layer(act_cfg)
+        if hasattr(self.act, 'inplace'):
+            self.act.inplace = False  # the input is the shortcut, too
         self.convs = nn.ModuleList()
-        for before, out in zip((in_channels, *channels), channels, strict=False):
-            self.convs.append(SeparableConv(before, out, norm_cfg))
+        for i, (before, out) in enumerate(zip((in_channels, *channels), channels, strict=False), start=1):
+            self.convs.append(SeparableConv(before, out, norm_cfg, act_cfg if i < len(channels) else None))
         self.pool = self.shortcut = nn.Identity()
         if pool is not None:
             self.pool = max_pool(3, 2) if pool == 'same' else nn.MaxPool2d(3, 2, padding=1)
             self.shortcut = ConvNormAct(in_channels, channels[-1], 1, stride=2, norm_cfg=norm_cfg, act_cfg=None)
 
     def forward(self, x: Tensor) -> Tensor:
-        out = x
+        out = self.act(x)
         for conv in self.convs:
-            out = conv(self.act(out))
-        if self.inplace and self.shortcut is self.pool and may_overwrite(out) and not x.requires_grad:
-            return out.add_(x)
-        return plus(self.shortcut, x, self.pool(out))
+            out = conv(out)
+        return add_shortcut(self.pool(out), self.shortcut(x), self.convs, self.pool)
 
 
 @register_backbone

@@ -47,6 +47,7 @@ class ImgDataPreprocessor(_ImgDataPreprocessor):
         super().__init__(mean, std, pad_size_divisor, pad_value, bgr_to_rgb, rgb_to_bgr, non_blocking)
         self.non_blocking = non_blocking
         self.swaps_channels = bgr_to_rgb or rgb_to_bgr
+        self.has_mean = mean is not None and any(mean)  # zeros are not subtracted
 
     def cast_data(self, data: Any) -> Any:
         """What a data loader gives, on the device of the model; see :func:`~.transfer.sent`."""
@@ -81,7 +82,8 @@ class ImgDataPreprocessor(_ImgDataPreprocessor):
         height, width = (math.ceil(max(size[axis] for size in sizes) / divisor) * divisor for axis in (1, 2))
         if len(set(sizes)) == 1:
             batch = self._normalized(images if isinstance(images, Tensor) else torch.stack(list(images)))
-            return F.pad(batch, (0, width - sizes[0][2], 0, height - sizes[0][1]), value=self.pad_value)
+            missing = width - sizes[0][2], height - sizes[0][1]
+            return F.pad(batch, (0, missing[0], 0, missing[1]), value=self.pad_value) if any(missing) else batch
         batch = images[0].new_zeros(len(images), sizes[0][0], height, width)
         for target, image in zip(batch, images, strict=True):
             target[:, : image.shape[1], : image.shape[2]] = image
@@ -96,7 +98,10 @@ class ImgDataPreprocessor(_ImgDataPreprocessor):
         given, batch = batch, batch.float()
         if not hasattr(self, 'mean'):
             return batch.clone() if batch is given else batch
-        batch = batch - self.mean if batch is given else batch.sub_(self.mean)
+        if batch is given:
+            batch = batch - self.mean
+        elif self.has_mean:
+            batch.sub_(self.mean)
         return batch.div_(self.std)
 
 

@@ -1,6 +1,8 @@
-"""Detection heads that MMDetection does not have."""
+"""Detection heads that MMDetection does not have, and those of its heads that look at all images of a batch at once."""
 
 from .darknet_yolov3_head import DarknetYOLOV3Head
+from .rpn_head import RPNHead
 from .yolo_head import YOLOHead
+from .yolov3_head import YOLOV3Head
 
-__all__ = ['DarknetYOLOV3Head', 'YOLOHead']
+__all__ = ['DarknetYOLOV3Head', 'RPNHead', 'YOLOHead', 'YOLOV3Head']

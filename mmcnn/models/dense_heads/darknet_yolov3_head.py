@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from mmdet.models.dense_heads import YOLOV3Head
 from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmcnn.registry import MODELS
 
 from .placement import placed
+from .yolov3_head import YOLOV3Head
 
 
 @MODELS.register_module()
 class DarknetYOLOV3Head(YOLOV3Head):
-    """MMDetection's YOLOv3 head for images that are padded on all sides, with boxes that end with the image.
+    """YOLOv3's head for images that are padded on all sides, with boxes that end with the image.
 
     Sizes that overflow need :class:`~mmcnn.models.task_modules.DarknetBBoxCoder`. Suppression goes before the boxes are
     placed in the original image: IoU is the same in both, and Darknet's is there.

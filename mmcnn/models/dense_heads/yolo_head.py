@@ -34,7 +34,8 @@ class YOLOHead(BaseDenseHead):
         strides: of each level, pixels.
         bridge: a 3x3 to twice the channels before each prediction (Darknet's heads); YOLOv5 has none.
         bbox_coder: see :class:`~mmcnn.models.task_modules.YOLOGridCoder`.
-        loss: :class:`~mmcnn.models.losses.YOLOMeanLoss` or :class:`~mmcnn.models.losses.DarknetLoss`.
+        loss: :class:`~mmcnn.models.losses.YOLOMeanLoss`, :class:`~mmcnn.models.losses.DarknetLoss`, or one of your own,
+            which gets positives only unless its ``forward`` has an attribute ``reads_valid``, true.
         norm_cfg, act_cfg: MMEngine configs of the bridge.
         train_cfg: ``dict(assigner=...)``.
         test_cfg: ``score_thr``; ``nms=dict(type='iou' | 'greedy_diou' | 'diou', iou_threshold=...)``; ``nms_pre``,
@@ -140,6 +141,8 @@ class YOLOHead(BaseDenseHead):
         )
         anchors = [output.anchors for output in outputs]
         targets = self.assigner.assign(boxes, labels, image, anchors, self.strides, sizes)
+        if not getattr(self.criterion.forward, 'reads_valid', False):
+            targets = [level.positives() for level in targets]  # it would count the others, too
         return self.criterion(outputs, targets, boxes.split(counts))
 
     def predict_by_feat(

@@ -7,13 +7,15 @@ from .csp import C3, DarknetBottleneck, csp_transitions
 from .dense import DenseBlock, NormAct, Transition
 from .focus import Focus
 from .inverted_residual import InvertedResidual
+from .mish import Mish  # MMCV registers PyTorch's other activations, not this one
 from .one_pass import OnePassConv2d
 from .padding import SameConv2d, SameMaxPool2d, max_pool
 from .plain import PlainStage
 from .residual import BasicBlock, Bottleneck, ResidualStage
 from .scaling import make_divisible, scale_channels, scale_depth, scale_rows
+from .shortcut import add_shortcut
 from .spp import SPP, PyramidPool
-from .squeeze_excite import SqueezeExcite
+from .squeeze_excite import SqueezeExcite, channel_means
 from .upsample import doubled
 
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
     'InvertedResidual',
     'LocalNorm',
     'MaxPool',
+    'Mish',
     'NormAct',
     'OnePassConv2d',
     'PlainStage',
@@ -43,8 +46,10 @@ __all__ = [
     'SameMaxPool2d',
     'SqueezeExcite',
     'Transition',
+    'add_shortcut',
     'build_norm',
     'chain_channels',
+    'channel_means',
     'csp_transitions',
     'doubled',
     'make_divisible',

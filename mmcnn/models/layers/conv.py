@@ -7,11 +7,11 @@ from functools import partial
 from mmcv.cnn import build_activation_layer, build_conv_layer, build_norm_layer
 from torch import Tensor, nn
 
-from mmcnn.registry import MODELS
-
 from .padding import SameConv2d, check_padding
 
-MODELS.register_module(module=nn.Mish)  # MMCV registers PyTorch's other activations, not this one
+#: Activations whose gradient needs their input: in place, autograd keeps a copy of it, which saves no memory and takes
+#: longer than a result of its own.
+COPIED_IN_PLACE = (nn.SiLU, nn.Hardswish)
 
 
 def build_norm(cfg: dict, channels: int) -> nn.Module:
@@ -79,6 +79,16 @@ class ConvNormAct(nn.Module):
         self.conv = conv(in_channels, out_channels, kernel, stride, pads, groups=groups, bias=bias)
         self.bn = build_norm(norm_cfg, out_channels) if norm_cfg else nn.Identity()
         self.act = build_activation_layer(act_cfg) if act_cfg else nn.Identity()
+
+        self._in_place = isinstance(self.act, COPIED_IN_PLACE) and self.act.inplace
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> ConvNormAct:
+        """As of any module; an activation whose input autograd would copy works in place in evaluation mode only."""
+        super().train(mode)
+        if self._in_place:
+            self.act.inplace = not mode
+        return self
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C_in, H, W) to (N, C_out, ceil(H/stride), ceil(W/stride)); smaller where the padding is 'valid'."""

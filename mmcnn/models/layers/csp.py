@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from .conv import ConvNormAct
-from .one_pass import plus
+from .one_pass import plus_input
 
 
 class DarknetBottleneck(nn.Module):
@@ -22,8 +22,8 @@ class DarknetBottleneck(nn.Module):
         self.conv2 = ConvNormAct(hidden, channels, 3, **conv)
 
     def forward(self, x: Tensor) -> Tensor:
-        hidden = self.conv1(x)
-        return plus(self.conv2, hidden, x) if self.shortcut else self.conv2(hidden)
+        out = self.conv2(self.conv1(x))
+        return plus_input(out, x, self.conv2) if self.shortcut else out
 
 
 class C3(nn.Module):

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from .conv import ConvNormAct
 from .one_pass import plus
+from .shortcut import add_shortcut
 from .squeeze_excite import SqueezeExcite
 
 
@@ -49,8 +50,7 @@ class InvertedResidual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         hidden = self.excite(self.depthwise(self.expand(x)))
-        if not self.residual:
-            return self.project(hidden)
-        if self.training:
-            return x + self.drop_path(self.project(hidden))
-        return plus(self.project, hidden, x)
+        if self.residual and not self.training:
+            return plus(self.project, hidden, x)
+        out = self.project(hidden)
+        return add_shortcut(self.drop_path(out), x, self.project, self.drop_path) if self.residual else out

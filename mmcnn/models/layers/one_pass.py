@@ -22,6 +22,7 @@ from mmcnn.compat.onednn import (
 from mmcnn.compat.private_names import has_forward_hooks
 
 from .padding import SameConv2d, pad_same
+from .shortcut import add_shortcut
 
 #: Up to so many pixels of a batch a 1x1 convolution is quicker as a product of matrices (Xeon with AVX512, one thread:
 #: 0.63 to 0.9 of the time up to 784 pixels, 1.05 to 1.1 from 1568 on).
@@ -132,22 +133,38 @@ def may_overwrite(x: Tensor) -> bool:
     return type(x) is Tensor and not x.requires_grad and not is_watched()
 
 
-def plus(unit: nn.Module, x: Tensor, other: Tensor, act: nn.Module = nn.Identity()) -> Tensor:  # noqa: B008
-    """``act(unit(x) + other)``, with fewer passes where ``unit`` has a :class:`OnePassConv2d`.
+def plus(unit: nn.Module, x: Tensor, shortcut: Tensor, act: nn.Module | None = None) -> Tensor:
+    """``act(unit(x) + shortcut)``, in the pass of the convolution where ``unit`` has a :class:`OnePassConv2d`.
 
     Args:
-        unit: a ConvNormAct, or another module.
+        unit: a ConvNormAct without activation, or another module that ends as :func:`add_shortcut` needs it.
         x: (N, C_in, H, W), its input.
-        other: (N, C_out, H', W'), of the shape of its output.
-        act: behind the sum.
+        shortcut: (N, C_out, H', W'), of the shape of its output.
+        act: behind the sum; None: there is none.
     """
+    act = nn.Identity() if act is None else act
     conv = getattr(unit, 'conv', None)
-    if type(conv) is not OnePassConv2d or any(has_forward_hooks(each) for each in (unit, conv, unit.act, act)):
-        return act(unit(x) + other)
-    if type(unit.act) is nn.Identity and (out := conv.plus(x, other, act)) is not None:
-        return out
-    out = unit(x)
-    return act(out.add_(other) if may_overwrite(out) and not other.requires_grad else out + other)
+    if type(conv) is OnePassConv2d and not any(has_forward_hooks(each) for each in (unit, *unit.children(), act)):
+        out = conv.plus(x, shortcut, act)
+        if out is not None:
+            return out
+    return act(add_shortcut(unit(x), shortcut, unit))
+
+
+def plus_input(out: Tensor, x: Tensor, unit: nn.Module, *behind: nn.Module) -> Tensor:
+    """``x + out``, written over ``out`` where it is the output of a :class:`OnePassConv2d` that nobody else has.
+
+    Args:
+        out: (N, C, H, W), made by ``unit`` and the modules ``behind``; it may be that of an activation.
+        x: the input of the block, of the same shape.
+        unit: a ConvNormAct.
+        behind: the modules behind it that ``out`` came through.
+    """
+    made_by = [module for each in (unit, *behind) for module in each.modules()]
+    overwrites = type(unit.conv) is OnePassConv2d and may_overwrite(out) and out.dtype is x.dtype
+    if not overwrites or x.requires_grad or any(has_forward_hooks(module) for module in made_by):
+        return x + out
+    return out.add_(x)
 
 
 def fits(conv: nn.Module) -> bool:

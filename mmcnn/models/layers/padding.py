@@ -7,6 +7,7 @@ number but a symbol (``torch.export``, ``torch.onnx.export(dynamo=True)``) or a 
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -53,7 +54,11 @@ class SameMaxPool2d(nn.MaxPool2d):
 
     def forward(self, x: Tensor) -> Tensor:
         kernel, stride = (self.kernel_size,) * 2, (self.stride,) * 2
-        return super().forward(pad_same(x, kernel, stride, value=float('-inf')))
+        if self.stride == 1 or torch.compiler.is_compiling() or torch.jit.is_tracing():
+            return super().forward(pad_same(x, kernel, stride, value=float('-inf')))
+        # The pool's own padding makes no copy; what it lacks at the right and at the bottom, ceil mode adds.
+        before = [same_padding(size, self.kernel_size, self.stride)[0] for size in x.shape[-2:]]
+        return F.max_pool2d(x, kernel, stride, before, ceil_mode=True)
 
 
 def check_padding(padding: str | None, known: tuple[str | None, ...]) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 from mmcv.cnn import build_activation_layer
 from torch import Tensor, nn
 
@@ -29,6 +32,29 @@ class SqueezeExcite(nn.Module):
         self.gate = build_activation_layer(gate_cfg)
 
     def forward(self, x: Tensor) -> Tensor:
-        scale = x.mean((2, 3), keepdim=True)
-        scale = self.gate(self.expand(self.act(self.reduce(scale))))
+        scale = self.gate(self.expand(self.act(self.reduce(channel_means(x)))))
         return x.mul_(scale) if self.inplace and may_overwrite(x) else x * scale
+
+
+def channel_means(x: Tensor) -> Tensor:
+    """Mean of each channel of each image: (N, C, H, W) to (N, C, 1, 1)."""
+    # A graph that is being recorded gets the plain operator.
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or not (torch.is_grad_enabled() and x.requires_grad):
+        return x.mean((2, 3), keepdim=True)
+    return _ChannelMeans.apply(x)
+
+
+class _ChannelMeans(torch.autograd.Function):
+    """The same means and gradients as PyTorch's own, whose gradient is a whole map that it writes and then adds."""
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return x.mean((2, 3), keepdim=True)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.shape = inputs[0].shape
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return (gradient / (ctx.shape[2] * ctx.shape[3])).expand(ctx.shape)

@@ -96,6 +96,8 @@ class YOLOMeanLoss(nn.Module):
             loss_bbox=scale * self.box_gain * box, loss_obj=scale * obj_gain * obj, loss_cls=scale * cls_gain * cls
         )
 
+    forward.reads_valid = True  # of the targets; a head gives other losses positives only
+
 
 @MODELS.register_module()
 class DarknetLoss(nn.Module):
@@ -146,6 +148,8 @@ class DarknetLoss(nn.Module):
 
         images = len(ground_truth)
         return dict(loss_bbox=self.box_gain * box / images, loss_obj=obj / images, loss_cls=cls / images)
+
+    forward.reads_valid = True
 
     @torch.no_grad()
     def _ignored(self, outputs: Sequence[LevelOutput], ground_truth: Sequence[Tensor]) -> list[Tensor]:

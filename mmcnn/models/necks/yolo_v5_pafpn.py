@@ -64,6 +64,12 @@ class YOLOv5PAFPN(BaseModule):
         self.down4 = ConvNormAct(c4, c4, 3, stride=2, **conv)
         self.bottom_up5 = C3(2 * c4, c5, **layer)
 
+    @staticmethod
+    def strides_of(strides: Sequence[int]) -> tuple[int, ...] | None:
+        """Strides of the outputs, pixels, for those of the inputs; None: it cannot join maps of these."""
+        fine, middle, coarse = strides
+        return (fine, middle, coarse) if middle == 2 * fine and coarse == 4 * fine else None
+
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Three maps (N, C_i, H / s_i, W / s_i), fine to coarse, to three of the same sizes with ``out_channels``.
 

@@ -1,5 +1,6 @@
 """Assigners, samplers and box coders."""
 
+from .delta_bbox_coder import DeltaXYWHBBoxCoder
 from .iou_assigners import BboxOverlaps2D, GridAssigner, MaxIoUAssigner
 from .samplers import RandomSampler
 from .torchvision_anchors import TorchvisionAnchorGenerator
@@ -9,6 +10,7 @@ from .yolo_bbox_coder import DarknetBBoxCoder, LevelOutput, YOLOGridCoder
 __all__ = [
     'BboxOverlaps2D',
     'DarknetBBoxCoder',
+    'DeltaXYWHBBoxCoder',
     'GridAssigner',
     'LevelOutput',
     'LevelTargets',

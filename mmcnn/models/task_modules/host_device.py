@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from mmdet.models.task_modules.prior_generators import AnchorGenerator
 from torch import Tensor
 
 
@@ -25,3 +26,21 @@ def selects_freely(tensor: Tensor) -> bool:
     masked.
     """
     return tensor.device.type == 'cpu'
+
+
+def places(mask: Tensor, count: int) -> Tensor:
+    """Indices of the true entries of a mask (N,), in their order.
+
+    Args:
+        mask: of bool.
+        count: how many are true, if the host knows, so that it need not wait for the number.
+    """
+    if selects_freely(mask):
+        return mask.nonzero().view(-1)
+    return mask.logical_not().sort(stable=True).indices[:count]
+
+
+def keep_anchors_on(device: torch.device, generator: AnchorGenerator) -> None:
+    """Moves the anchors that a grid is laid of, so that they are copied once, not for every grid."""
+    if generator.base_anchors[0].device != device:
+        generator.base_anchors = [anchors.to(device) for anchors in generator.base_anchors]

@@ -29,6 +29,13 @@ class LevelTargets(NamedTuple):
     labels: Tensor  # (P,) class
     valid: Tensor | None = None  # (P,) of bool: which are positives; None: all
 
+    def positives(self) -> LevelTargets:
+        """Those that are positives, for which a GPU is waited for once."""
+        if self.valid is None:
+            return self
+        which = self.valid.nonzero().view(-1)
+        return LevelTargets(*(values[which] for values in self[:-1]))
+
 
 @TASK_UTILS.register_module()
 class RatioAssigner:

@@ -35,9 +35,9 @@ class Maps(NamedTuple):
 def probe(cfg: dict, inputs: Maps | None = None, side: int | None = None, one_map: bool = False) -> Maps:
     """Builds a backbone, or a neck on ``inputs``, on the meta device and reads what it gives.
 
-    No memory, no weights, random state untouched. A part with ``out_channels`` and ``out_strides`` (ours) is asked;
-    any other is sent a forward pass, on the CPU and with a smaller image where it cannot do with the meta device, and
-    what it gave is kept.
+    No memory, no weights, random state untouched. Ours are asked: a backbone has ``out_channels`` and ``out_strides``,
+    a neck ``out_channels`` and ``strides_of``. Any other is sent a forward pass, on the CPU and with a smaller image
+    where it cannot do with the meta device, and what it gave is kept.
 
     Args:
         cfg: MMEngine config of the part; weights that its ``init_cfg`` names are not loaded.
@@ -50,11 +50,8 @@ def probe(cfg: dict, inputs: Maps | None = None, side: int | None = None, one_ma
     """
     cfg = ConfigDict(copy.deepcopy(dict(cfg)))
     with DefaultScope.overwrite_default_scope('mmdet'):
-        if inputs is None and ours(cfg):
-            with torch.device('meta'):
-                part = MODELS.build(cfg)
-            if hasattr(part, 'out_channels') and hasattr(part, 'out_strides'):
-                return Maps(tuple(part.out_channels), tuple(part.out_strides))
+        if ours(cfg) and (said := _said(cfg, inputs)) is not None:
+            return said
         key = (class_of(cfg), repr(cfg), inputs, side, one_map)
         if key in _FOUND:
             return _FOUND[key]
@@ -82,6 +79,25 @@ def nearest_stride(stride: float) -> int:
     """A stride in whole pixels: the power of two that it is within a tenth, else it is rounded."""
     power = 2 ** round(math.log2(stride))
     return power if abs(stride - power) <= TOLERANCE * power else round(stride)
+
+
+def _said(cfg: ConfigDict, inputs: Maps | None) -> Maps | None:
+    """What a part of ours says of its maps; None: it does not, or not for these inputs.
+
+    On the meta device the first forward pass makes PyTorch import SymPy and its compiler, which takes a second.
+    """
+    neck = inputs is not None
+    if neck and not hasattr(class_of(cfg), 'strides_of'):
+        return None
+    with torch.device('meta'):
+        part = MODELS.build(cfg)
+    if neck:
+        strides = part.strides_of(inputs.strides) if part.in_channels == inputs.channels else None
+    else:
+        strides = getattr(part, 'out_strides', None)
+    return (
+        None if strides is None or not hasattr(part, 'out_channels') else Maps(tuple(part.out_channels), tuple(strides))
+    )
 
 
 def _forward(cfg: ConfigDict, inputs: Maps | None, side: int, device: str, one_map: bool) -> Maps:

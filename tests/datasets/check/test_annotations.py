@@ -1,11 +1,12 @@
 """Each fault of annotations, named with file, id and kind."""
 
 import copy
+import random
 from pathlib import Path
 
 import pytest
 
-from mmcnn.datasets.check.annotations import check_annotations
+from mmcnn.datasets.check.annotations import _is_plain, _problems_of_annotation, check_annotations
 from mmcnn.datasets.folders.split import DataSplit
 
 COCO = {
@@ -132,3 +133,27 @@ def test_boxes_are_not_held_to_the_size_of_a_picture_at_fault():
     part = DataSplit('train', 'train.json', Path('/data'), 'images/', coco)
     assert [each.kind for each in check_annotations(part)] == ['box outside the image', 'box of zero area']
     assert [each.kind for each in check_annotations(part, {0})] == ['box of zero area']
+
+
+def test_what_is_plain_at_a_glance_is_so_when_it_is_looked_at():
+    image = {'id': 1, 'file_name': 'a.jpg', 'width': 40, 'height': 30}
+    values = dict(
+        image_id=[1, 1, 1, 2, '1', True, None],
+        category_id=[3, 3, 3, 4, 3.0],
+        iscrowd=[0, 0, 1, None, True, 2],
+        area=[None, 5, 5.5, 0, -1, float('nan'), float('inf'), 2.0**64, '5'],
+        size=[(40, 30), (40, 30), (40.0, 30), (None, 30), (-3, 30), ('40', 30), (float('inf'), 30)],
+        bbox=[None, [1, 2, 3], 'text'],
+    )
+    sides = [0, 1, 0.5, -1, -2.5, 3, 29, 38, 42, 43.5, float('nan'), float('inf'), -float('inf'), '3', True, 2**70]
+    rng, plain = random.Random(0), 0
+    for _ in range(10_000):
+        annotation = {key: rng.choice(each[:1] if rng.random() < 0.8 else each) for key, each in values.items()}
+        if rng.random() < 0.95:
+            annotation['bbox'] = [rng.choice(sides[:7] if rng.random() < 0.8 else sides) for _ in range(4)]
+        image['width'], image['height'] = annotation.pop('size')
+        problems = list(_problems_of_annotation(annotation, {1: image}, {3}))
+        if _is_plain(annotation, {1: image}, {3}):
+            plain += 1
+            assert problems == [], annotation
+    assert plain > 300

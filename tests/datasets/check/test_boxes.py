@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mmcnn.datasets.check.boxes import check_corners, check_crowding, check_crowds, check_format
+from mmcnn.datasets.check.boxes import SizedBoxes, check_corners, check_crowding, check_crowds, check_format
 from mmcnn.datasets.folders.split import DataSplit
 
 
@@ -22,10 +22,18 @@ def split_of(boxes, name='train', crowds=0, images=None, converted=False):
     return DataSplit(name, f'{name}.json', Path('/data'), 'images/', coco, ann_file=file)
 
 
+def corners_of(*splits):
+    return check_corners(splits, [SizedBoxes.of(split) for split in splits])
+
+
+def format_of(split):
+    return check_format(split, SizedBoxes.of(split))
+
+
 def test_corners_are_refused_with_their_cause():
     corners = [(5, 5, 10, 20), (60, 50, 90, 70), *[(70, 60, 100, 80)] * 3, (1, 1, 30, 30)]
     val = split_of([(60, 50, 90, 70)], 'val')  # all together have five that leave their images
-    (finding,) = check_corners([split_of(corners), val])
+    (finding,) = corners_of(split_of(corners), val)
     assert (finding.kind, finding.severity, finding.file) == ('box format', 'fatal', 'train.json and val.json')
     assert finding.text == (
         "are bbox corners? All 7 boxes fit their images as x1, y1, x2, y2, and 5 of them leave their images as COCO's "
@@ -45,27 +53,27 @@ def test_corners_are_refused_with_their_cause():
     ],
 )
 def test_what_may_be_width_and_height_is_left_alone(boxes):
-    assert list(check_corners([split_of(boxes)])) == []
+    assert list(corners_of(split_of(boxes))) == []
 
 
 def test_a_small_split_that_may_be_corners_is_only_warned_of():
     val = split_of([(60, 50, 90, 70), (1, 1, 30, 30)], 'val')
     for train in (split_of([(60, 50, 30, 20)] * 9), split_of([(60, 50, 90, 70)] * 3)):
-        findings = list(check_corners([train, val]))
+        findings = list(corners_of(train, val))
         assert {(each.kind, each.severity) for each in findings} == {('corners?', 'warning')}
         assert findings[-1].file == 'val.json'
         assert findings[-1].text.startswith('are bbox corners? All 2 boxes fit')
-    assert list(check_corners([split_of([(60, 50, 90, 70)] * 9, converted=True)])) == []
+    assert list(corners_of(split_of([(60, 50, 90, 70)] * 9, converted=True))) == []
 
 
 def test_shares_of_the_sides_are_refused_with_their_cause():
-    (finding,) = check_format(split_of([(0.1, 0.2, 0.5, 0.5), (0.5, 0.5, 0.4, 1)]))
+    (finding,) = format_of(split_of([(0.1, 0.2, 0.5, 0.5), (0.5, 0.5, 0.4, 1)]))
     assert finding.text == (
         'all 2 boxes have values between 0 and 1, the first [0.1, 0.2, 0.5, 0.5]: COCO has pixels, not shares of the '
         'sides'
     )
-    assert list(check_format(split_of([(0.1, 0.2, 0.5, 0.5), (0.5, 0.5, 0.4, 2)]))) == []
-    assert list(check_format(split_of([(0.1, 0.2, 0.5, 0.5)], converted=True))) == []
+    assert list(format_of(split_of([(0.1, 0.2, 0.5, 0.5), (0.5, 0.5, 0.4, 2)]))) == []
+    assert list(format_of(split_of([(0.1, 0.2, 0.5, 0.5)], converted=True))) == []
 
 
 def test_crowds_are_counted():

@@ -210,3 +210,27 @@ def test_a_missing_image_is_not_replaced_by_its_namesake(tmp_path):
     assert files_of(split) == ['images/v1/1.png', 'images/v1/3.png', 'images/v2/1.png']
     assert not split.changed
     assert list(split.problems) == ['v1/3.png']
+
+
+def test_masks_are_written_as_they_were_read(root, monkeypatch, tmp_path):
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    file = root / 'train.json'
+    coco = json.loads(file.read_text())
+    masks = [
+        [[1.0, 2.5, 3.0, 4.0, 0.1, 9.0]],
+        [[1, 2, 3, 4, 5, 6], [1.5, 2, 3, 4, 5, 6]],
+        dict(counts='x', size=[9, 9]),
+        [],
+    ]
+    image, category = coco['images'][0], coco['categories'][0]
+    image['file_name'] = 'a.png'
+    Image.new('RGB', (9, 9)).save(root / 'images' / 'a.png')
+    box = dict(image_id=image['id'], category_id=category['id'], bbox=[1, 1, 4, 4], area=16, iscrowd=0)
+    coco['annotations'] = [dict(box, id=str(i), segmentation=mask) for i, mask in enumerate(masks)]
+    file.write_text(json.dumps(coco))
+    usable = check_data(root, names=('train',)).usable()  # ids as text: the file is written anew
+    written = json.loads((root / usable.files['train'][0]).read_text())['annotations']
+    assert [each['segmentation'] for each in written] == masks
+    assert [[type(x) for x in polygon] for polygon in written[1]['segmentation']] == [
+        [type(x) for x in polygon] for polygon in masks[1]
+    ]

@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 import mmcnn
 from mmcnn.errors import CheckpointError
+from mmcnn.models.backbones.pyramid import Pyramid
 from mmcnn.registry import BACKBONE_FAMILIES, MODELS
 
 VARIANTS = mmcnn.list_backbones()
@@ -139,6 +140,27 @@ def test_freezing_stops_at_the_level(name):
                 ('lateral', 'output')
             )  # a top-down path goes on learning
             assert changed == (not frozen_here), (frozen, key)
+
+
+@pytest.mark.parametrize('training', [True, False])
+@pytest.mark.parametrize('name', FAMILIES)
+def test_no_stage_changes_a_map_that_has_been_given(name, training):
+    """Maps are given without a copy, so what works in place may not be given one."""
+    backbone = narrow(name, out_indices=levels_of(name)).train(training)
+    copies = []
+    if isinstance(backbone, Pyramid):
+        sums = backbone.sums
+
+        def copied_sums(*arguments):
+            found = sums(*arguments)
+            copies.extend(each.clone() for each in found.values())
+            return found
+
+        backbone.sums = copied_sums
+    for child in backbone.children():  # every map is what one of them gives, or a sum of a pyramid
+        child.register_forward_hook(lambda module, inputs, output: copies.append(output.clone()))
+    for given in backbone(torch.randn(2, 3, 64, 64)):
+        assert any(given.shape == copy.shape and torch.equal(given, copy) for copy in copies)
 
 
 @pytest.mark.parametrize('name', FAMILIES)

@@ -9,6 +9,7 @@ from mmengine.structures import InstanceData
 
 import mmcnn
 from mmcnn.models.dense_heads import YOLOHead
+from mmcnn.models.losses import YOLOMeanLoss
 from mmcnn.models.task_modules import ShapeIoUAssigner, host_device
 
 nms_module = importlib.import_module('mmcnn.ops.nms')
@@ -246,3 +247,28 @@ def test_wrong_labels_on_a_gpu_are_refused_before_a_checkpoint(monkeypatch):
     assert get_state_dict(copied).keys() == copied.state_dict().keys()  # it has asked nothing
     with pytest.raises(ValueError, match='labels from 2 to 2, but num_classes=2'):
         get_state_dict(it)  # as checkpoints are written
+
+
+class Counting(YOLOMeanLoss):
+    """Somebody's loss, which takes every target for a positive."""
+
+    def forward(self, outputs, targets, ground_truth):
+        return dict(loss_bbox=sum(len(level.labels) for level in targets))
+
+
+def test_a_loss_that_does_not_know_of_valid_gets_positives_only(way, monkeypatch):
+    """On a device targets are all pairs that might be positives."""
+    it = head()
+    monkeypatch.setattr(it.label_range, 'check', lambda labels: None)  # needs a device
+    truth = [objects([[10.0, 10.0, 30.0, 40.0]], [1]), objects([[5.0, 5.0, 60.0, 50.0], [0.0, 0.0, 3.0, 3.0]], [0, 2])]
+    (logits,) = it(features())
+    expected = it.loss_by_feat(logits, truth, [{}] * 2)
+    seen = []
+    it.criterion.register_forward_pre_hook(lambda _, args: seen.extend(args[1]))
+    it.loss_by_feat(logits, truth, [{}] * 2)
+    positives = sum(len(level.labels) if level.valid is None else int(level.valid.sum()) for level in seen)
+    assert positives > 0 and (way == 'host') == (positives == sum(len(level.labels) for level in seen))
+    it.criterion = Counting()
+    assert it.loss_by_feat(logits, truth, [{}] * 2) == dict(loss_bbox=positives)
+    it.criterion = YOLOMeanLoss()
+    assert all(torch.equal(value, expected[name]) for name, value in it.loss_by_feat(logits, truth, [{}] * 2).items())

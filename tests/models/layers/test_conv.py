@@ -59,3 +59,19 @@ def test_without_gamma_there_is_no_such_parameter():
     y.square().sum().backward()
     assert layer.bn.bias.grad is not None
     torch.optim.SGD(layer.parameters(), lr=0.1, momentum=0.9).step()
+
+
+@pytest.mark.parametrize('kind', ['SiLU', 'HSwish'])
+def test_an_activation_that_autograd_would_copy_is_in_place_in_evaluation_only(kind):
+    layer = ConvNormAct(2, 3, 1, norm_cfg=dict(type='BN'), act_cfg=dict(type=kind, inplace=True))
+    assert not layer.act.inplace
+    assert layer.eval().act.inplace and not layer.train().act.inplace
+    with torch.no_grad():
+        out = layer.bn(torch.randn(2, 3, 4, 4))
+        before = out.clone()
+        layer.act(out)
+    assert torch.equal(out, before)
+    asked = ConvNormAct(2, 3, 1, norm_cfg=None, act_cfg=dict(type=kind, inplace=False))
+    assert not asked.eval().act.inplace
+    relu = ConvNormAct(2, 3, 1, norm_cfg=None, act_cfg=dict(type='ReLU', inplace=True))
+    assert relu.act.inplace and relu.eval().act.inplace  # its gradient needs the output, which is there anyway

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from mmcnn.compat.onednn import ACTIVATIONS, HAS_ONE_PASS
 from mmcnn.models.layers import ConvNormAct, SameConv2d, one_pass
 from mmcnn.models.layers.dense import DenseBlock
-from mmcnn.models.layers.one_pass import FEW_PIXELS, OnePassConv2d, fits, plus
+from mmcnn.models.layers.one_pass import FEW_PIXELS, OnePassConv2d, fits, plus, plus_input
 
 pytestmark = pytest.mark.skipif(not HAS_ONE_PASS, reason='of x86 only')
 NEAR = dict(rtol=1e-5, atol=2e-6)
@@ -157,21 +157,38 @@ def test_what_does_not_fit():
     assert not any(map(fits, (*others, nn.Conv2d(3, 3, 3, device='meta'), nn.Linear(3, 3))))
 
 
-@pytest.mark.parametrize('own', [None, 'ReLU'])
-@pytest.mark.parametrize('behind', [nn.Identity(), nn.ReLU(inplace=True), nn.Mish()], ids=str)
+@pytest.mark.parametrize('behind', [None, nn.ReLU(inplace=True), nn.Mish()], ids=str)
 @pytest.mark.parametrize('side', [8, 40])
-def test_plus(own, behind, side):
-    unit = ConvNormAct(4, 4, 1, norm_cfg=None, act_cfg=own and dict(type=own)).eval().requires_grad_(False)
-    x, other = torch.randn(1, 4, side, side), torch.randn(1, 4, side, side)
-    expected, kept = behind(unit(x) + other), other.clone()
-    assert torch.equal(plus(unit, x, other, behind), expected)
-    unit.conv, unit.act = OnePassConv2d(unit.conv, unit.act), nn.Identity()
-    torch.testing.assert_close(plus(unit, x, other, behind), expected, **NEAR)
-    assert torch.equal(other, kept)  # somebody else may need it
+def test_plus(behind, side):
+    unit = ConvNormAct(4, 4, 1, norm_cfg=None, act_cfg=None).eval().requires_grad_(False)
+    x, shortcut = torch.randn(1, 4, side, side), torch.randn(1, 4, side, side)
+    expected, kept = unit(x) + shortcut, shortcut.clone()
+    expected = expected if behind is None else behind(expected)
+    assert torch.equal(plus(unit, x, shortcut, behind), expected)
+    unit.conv = OnePassConv2d(unit.conv)
+    torch.testing.assert_close(plus(unit, x, shortcut, behind), expected, **NEAR)
+    assert torch.equal(shortcut, kept)  # somebody else may need it
     seen = []
-    unit.register_forward_hook(lambda module, args, output: seen.append(output.clone()))
-    torch.testing.assert_close(plus(unit, x, other, behind), expected, **NEAR)
+    unit.register_forward_hook(lambda module, args, output: seen.append(output))
+    torch.testing.assert_close(plus(unit, x, shortcut, behind), expected, **NEAR)
     torch.testing.assert_close(seen[0], unit(x), **NEAR)
+
+
+def test_plus_input():
+    unit = ConvNormAct(4, 4, 3, norm_cfg=None, act_cfg=dict(type='ReLU')).eval().requires_grad_(False)
+    x = torch.randn(1, 4, 9, 9)
+    expected, kept = x + unit(x), x.clone()
+    out = unit(x)
+    assert torch.equal(plus_input(out, x, unit), expected) and torch.equal(out, unit(x))
+    unit.conv, unit.act = OnePassConv2d(unit.conv, unit.act), nn.Identity()
+    out = unit(x)
+    assert plus_input(out, x, unit) is out
+    torch.testing.assert_close(out, expected, **NEAR)
+    assert torch.equal(x, kept)
+    seen = []
+    unit.conv.register_forward_hook(lambda module, args, output: seen.append(output))
+    torch.testing.assert_close(plus_input(unit(x), x, unit), expected, **NEAR)
+    torch.testing.assert_close(seen[0], expected - x, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize('last', [False, True])

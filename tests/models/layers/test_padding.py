@@ -92,3 +92,20 @@ def test_recorded_at_one_size_right_at_others(kernel, stride, how):
 def test_what_needs_no_padding_is_not_copied():
     x = torch.randn(1, 2, 8, 6)
     assert pad_same(x, (2, 2), (2, 2)) is x
+
+
+@pytest.mark.parametrize('size', [(12, 8), (13, 8), (7, 9), (5, 6)], ids=str)
+@pytest.mark.parametrize('kernel', [1, 2, 3, 4, 5])
+@pytest.mark.parametrize('stride', [1, 2, 3])
+def test_pools_without_a_padded_copy(size, kernel, stride):
+    pool = SameMaxPool2d(kernel, stride)
+    x = torch.randn(2, 3, *size, requires_grad=True)
+    padded = F.max_pool2d(pad_same(x, (kernel,) * 2, (stride,) * 2, float('-inf')), kernel, stride)
+    out = pool(x)
+    assert torch.equal(out, padded)
+    assert torch.equal(*(torch.autograd.grad(each.square().sum(), x)[0] for each in (out, padded)))
+    if stride > 1:
+        kept = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda each: kept.append(each.data_ptr()), lambda each: each):
+            pool(x)
+        assert x.data_ptr() in kept

@@ -1,0 +1,123 @@
+"""Images a second of a detector on a folder: the network alone, with all before and after it, and MMDetection's."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.config import Config
+
+from mmcnn.benchmarks.comparison import Comparison, Say
+from mmcnn.benchmarks.loading import write_checkpoint
+from mmcnn.benchmarks.options import InferBenchmarkOptions
+from mmcnn.benchmarks.pipeline import data_folder
+from mmcnn.benchmarks.train import YOLOX, multiply_adds
+from mmcnn.benchmarks.wired import wired_config
+from mmcnn.compat.packaged_configs import packaged_config
+from mmcnn.inference.detector import Detector
+from mmcnn.inference.images import read_image
+from mmcnn.inference.sources import Sources, find_sources
+from mmcnn.interleaved import in_turn
+from mmcnn.models.wiring import set_num_classes
+from mmcnn.runs.infer import write
+from mmcnn.runs.infer_files import InferFiles, plan_files
+
+ALONE, STREAM, FILES = 'network alone', 'Detector.stream', 'stream and files'
+PEER = 'MMDetection YOLOX-tiny'
+
+
+def measure(options: InferBenchmarkOptions, say: Say) -> list[Comparison]:
+    """Seconds that pass, as images a second; all sides take the same files, in batches of the same size.
+
+    MMDetection's YOLOX-tiny is another network: its rate is given as that of a network with our multiply-adds.
+    """
+    with data_folder(options.data) as data, tempfile.TemporaryDirectory() as work:
+        folder = Path(work)
+        detector = _detector(options, folder / 'model.pth')
+        sources = Sources(find_sources(data.root).sources[: options.samples])
+        paths = [source.path for source in sources.sources]
+        sides: dict[str, Callable[[], object]] = {
+            ALONE: _alone(detector, paths, options.batch_size),
+            STREAM: lambda: sum(1 for _ in detector.stream(sources, options.batch_size)),
+            FILES: lambda: _with_files(detector, sources, folder / 'found', options.batch_size),
+        }
+        theirs, scale = _mmdetection(options, detector, say)
+        sides[PEER] = lambda: theirs([str(path) for path in paths])
+        rates = {name: _rate(call, len(paths) * (scale if name == PEER else 1)) for name, call in sides.items()}
+        figures = in_turn(rates, options.runs)
+    ours = {name: figures[name] for name in (ALONE, STREAM, FILES)}
+    beside = {name: figures[name] for name in (STREAM, FILES, PEER)}
+    return [
+        Comparison(options.config, 'images/s', ours, frozenset([ALONE]), more_is_better=True),
+        Comparison(f'{options.config}, peer', 'images/s', beside, frozenset([PEER]), more_is_better=True),
+    ]
+
+
+def _detector(options: InferBenchmarkOptions, path: Path) -> Detector:
+    cfg = wired_config(options)
+    set_num_classes(cfg.model, 2)
+    write_checkpoint(cfg, path)
+    return Detector(path, cfg, device='cpu')
+
+
+def _alone(detector: Detector, paths: Sequence[Path], batch_size: int) -> Callable[[], object]:
+    """Backbone, neck and head of the network, without decoding, NMS and files, on images that are there already."""
+    images = [read_image(path) for path in paths[:batch_size]]
+    batch = detector.prepare(images)['inputs']
+    batches, rest = divmod(len(paths), batch_size)
+
+    def run() -> None:
+        with torch.no_grad():
+            for _ in range(batches):
+                detector.model(batch, mode='tensor')
+            if rest:
+                detector.model(batch[:rest], mode='tensor')
+
+    return run
+
+
+def _with_files(detector: Detector, sources: Sources, folder: Path, batch_size: int) -> None:
+    """What ``mmcnn infer FOLDER`` does once the detector is there."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with InferFiles(folder, plan_files(sources.sources, folder, ()), detector.classes, ()) as files:
+        write(detector.stream(sources, batch_size), sources, files)
+
+
+def _mmdetection(options: InferBenchmarkOptions, detector: Detector, say: Say) -> tuple[Callable, float]:
+    """MMDetection's detector on a list of files, and its multiply-adds as a multiple of ours."""
+    from mmdet.apis import inference_detector, init_detector
+
+    cfg = Config.fromfile(packaged_config(YOLOX))
+    side = _side(detector)
+    for step in cfg.test_pipeline:
+        if step.type == 'Resize':
+            step.scale = (side, side)
+    cfg.test_dataloader.dataset.pipeline = cfg.test_pipeline
+    model = init_detector(cfg, device='cpu', palette='random')
+    scale = multiply_adds(cfg, side) / multiply_adds(wired_config(options), side)
+    say(f'YOLOX-tiny has {scale:.2f} times the multiply-adds of {options.config}: its rate is multiplied by that')
+
+    def run(paths: list[str]) -> None:
+        for start in range(0, len(paths), options.batch_size):
+            inference_detector(model, paths[start : start + options.batch_size])
+
+    return run, scale
+
+
+def _side(detector: Detector) -> int:
+    """Longer side of the images that a detector's test pipeline gives, pixels."""
+    return max(detector.prepare([np.zeros((480, 640, 3), np.uint8)])['inputs'].shape[-2:])
+
+
+def _rate(call: Callable[[], object], images: float) -> Callable[[], float]:
+    def measured() -> float:
+        start = time.perf_counter()
+        call()
+        return images / (time.perf_counter() - start)
+
+    return measured

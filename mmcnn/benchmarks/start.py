@@ -1,0 +1,177 @@
+"""What programs cost until they have done something: ours, beside an import of PyTorch and OpenCV.
+
+CPU seconds of a process and all that it starts say what has to be done; the seconds that pass also say what the disk
+and the other programs of the machine do.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from mmcnn.benchmarks.comparison import Comparison, Say
+from mmcnn.benchmarks.loading import write_checkpoint
+from mmcnn.benchmarks.options import StartOptions
+from mmcnn.benchmarks.wired import wired_config
+from mmcnn.errors import UsageError
+from mmcnn.inference.detector import Detector
+from mmcnn.interleaved import cpu_seconds, in_turn
+from mmcnn.models.wiring import set_num_classes
+
+#: What all others are compared with.
+BASE = 'import torch, cv2'
+#: Without compiled operators MMDetection cannot be imported; names in their place cost nothing.
+_MMDETECTION = """
+import importlib.util, sys, types
+if importlib.util.find_spec('mmcv._ext') is None:
+    sys.modules['mmcv._ext'] = types.ModuleType('mmcv._ext')
+    sys.modules['mmcv._ext'].__getattr__ = lambda name: None
+import mmdet.models
+"""
+#: Ends a training once the optimizer has made a step.
+_FIRST_STEP = """
+import os
+from mmengine.optim import OptimWrapper
+
+step = OptimWrapper.step
+
+
+def step_and_end(*args, **kwargs):
+    step(*args, **kwargs)
+    os._exit(0)
+
+
+OptimWrapper.step = step_and_end
+"""
+#: Classes of the written checkpoint.
+_CLASSES = 2
+_SHOWN = 5  # lines of a program that fails
+
+
+def measure(options: StartOptions, say: Say) -> list[Comparison]:
+    """CPU seconds and seconds of each program, or the instructions that it executes.
+
+    Raises:
+        UsageError: there is no valgrind to count instructions with, or a program fails.
+    """
+    if options.count == 'instructions' and shutil.which('valgrind') is None:
+        raise UsageError('--count instructions needs valgrind, which is not installed: apt-get install valgrind')
+    with tempfile.TemporaryDirectory() as work:
+        commands = programs(options, Path(work), say)
+        if options.count == 'instructions':
+            sides = {name: _counting(name, command, work) for name, command in commands.items()}
+            return [Comparison('start', 'instructions', in_turn(sides, options.runs), frozenset([BASE]))]
+        passed: dict[str, list[float]] = {name: [] for name in commands}
+        sides = {name: _timing(name, command, work, passed[name]) for name, command in commands.items()}
+        spent = in_turn(sides, options.runs)
+        passed = {name: values[-options.runs :] for name, values in passed.items()}  # without the warm-up
+        return [Comparison('start: CPU', 's', spent, frozenset([BASE])),
+                Comparison('start: wall', 's', passed, frozenset([BASE]))]  # fmt: skip
+
+
+def programs(options: StartOptions, work: Path, say: Say) -> dict[str, list[str]]:
+    """The commands by name. What they read is written into a folder; they write into it, too.
+
+    Args:
+        options: the config, and the size of its images.
+        work: the folder, in which they are run.
+        say: is told how long the network itself takes.
+    """
+    cfg = wired_config(options)
+    set_num_classes(cfg.model, _CLASSES)
+    checkpoint, image = work / 'model.pth', work / 'image.jpg'
+    write_checkpoint(cfg, checkpoint)
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+    cv2.imwrite(str(image), cv2.resize(pixels, (640, 480)))
+    (work / 'first_step.py').write_text(_FIRST_STEP)
+    detector = Detector(checkpoint, device='cpu')
+    detector(image)
+    say(f'{options.config}: the network itself takes {cpu_seconds(lambda: detector(image), 5)():.2f} CPU seconds for '
+        'an image, its second one')  # fmt: skip
+    python, mmcnn = [sys.executable, '-c'], [sys.executable, '-m', 'mmcnn']
+    train = [
+        *mmcnn, 'train', options.config, '--data', 'demo', '--epochs', '1', '--img-size', str(options.img_size),
+        '--workers', '0', '--logger', 'none', '--device', 'cpu', '--work-dir', 'run', '--import', 'first_step',
+    ]  # fmt: skip
+    return {
+        BASE: [*python, BASE],
+        'import mmdet.models': [*python, _MMDETECTION],
+        'mmcnn --help': [*mmcnn, '--help'],
+        'mmcnn zoo': [*mmcnn, 'zoo'],
+        'mmcnn infer': [*mmcnn, 'infer', str(checkpoint), str(image), '--device', 'cpu', '--out', 'found'],
+        'mmcnn train, first step': train,
+    }
+
+
+def _timing(name: str, command: Sequence[str], work: str, passed: list[float]) -> Callable[[], float]:
+    """Gives the CPU seconds of a program, and adds the seconds that pass to a list."""
+
+    def measured() -> float:
+        before, start = _cpu_of_children(), time.perf_counter()
+        _run(name, command, work)
+        passed.append(time.perf_counter() - start)
+        return _cpu_of_children() - before
+
+    return measured
+
+
+def _cpu_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _counting(name: str, command: Sequence[str], work: str) -> Callable[[], float]:
+    """Gives the instructions that a program executes, those of its other processes left out."""
+
+    def measured() -> float:
+        said = _run(name, ['valgrind', '--tool=callgrind', '--callgrind-out-file=/dev/null', *command], work)
+        return float(instructions(said))
+
+    return measured
+
+
+def instructions(said: str) -> int:
+    """The number of instructions in what callgrind says.
+
+    Raises:
+        UsageError: it says none.
+    """
+    found = re.search(r'Collected : (\d+)', said)
+    if found is None:
+        raise UsageError(f'callgrind has counted no instructions: {said.strip()[-200:]}')
+    return int(found[1])
+
+
+def _run(name: str, command: Sequence[str], work: str) -> str:
+    """Runs a program on one thread, and gives what it says.
+
+    Raises:
+        UsageError: it fails; the message has the end of what it says.
+    """
+    for folder in ('found', 'run'):
+        shutil.rmtree(Path(work, folder), ignore_errors=True)
+    environment: Mapping[str, str] = {**os.environ, 'OMP_NUM_THREADS': '1'}
+    done = subprocess.run(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        cwd=work,
+        env=environment,
+        text=True,
+        errors='replace',
+    )
+    if done.returncode != 0:
+        said = '\n'.join(done.stdout.splitlines()[-_SHOWN:])
+        raise UsageError(f'{name}: the program ended with exit code {done.returncode}. The end of its output:\n{said}')
+    return done.stdout

@@ -1,0 +1,206 @@
+"""Imports of MMDetection and MMEngine that wait until what they name is used.
+
+``import mmdet.models`` loads scikit-learn, SciPy, pyplot, SymPy and PyTorch's FSDP, which takes longer than the rest
+of it: for trackers, PAA, the Hungarian method and sharded models. Nothing of their files changes, and every name is
+where it was:
+
+- The modules of :data:`LIBRARIES` are executed with an ``__import__`` of their own, which gives a stand-in for what
+  they import of these libraries. They use them inside of functions only.
+- The packages of :data:`CLASSES` leave out a class whose base class is so large. It is imported when the package is
+  asked for it (also by ``import *``), or a registry for its type.
+"""
+
+from __future__ import annotations
+
+import builtins
+import functools
+import importlib.util
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from types import ModuleType, SimpleNamespace
+from typing import Any, NamedTuple
+
+
+class LateClass(NamedTuple):
+    """A class that its package leaves out at first.
+
+    Attributes:
+        name: of the class, and of its type in the registries.
+        module: that has it.
+    """
+
+    name: str
+    module: str
+
+
+_ZERO = LateClass('ZeroRedundancyOptimizer', 'mmengine.optim.optimizer.zero_optimizer')
+_FSDP = LateClass('MMFullyShardedDataParallel', 'mmengine.model.wrappers.fully_sharded_distributed')
+_STRATEGY = LateClass('FSDPStrategy', 'mmengine._strategy.fsdp')
+
+#: Module -> the libraries that it uses in functions only.
+LIBRARIES = {
+    'mmdet.evaluation.metrics.crowdhuman_metric': ('scipy',),
+    'mmdet.models.dense_heads.paa_head': ('sklearn',),
+    'mmdet.models.task_modules.assigners.hungarian_assigner': ('scipy',),
+    'mmdet.models.task_modules.assigners.topk_hungarian_assigner': ('scipy',),
+    'mmdet.models.task_modules.tracking.aflink': ('scipy',),
+    'mmdet.models.task_modules.tracking.interpolation': ('sklearn',),
+    'mmdet.models.task_modules.tracking.kalman_filter': ('scipy',),
+    'mmdet.utils.mot_error_visualize': ('matplotlib', 'seaborn'),
+}
+#: Package -> the class that it imports from a module, or from another of these packages.
+CLASSES = {
+    'mmengine._strategy': _STRATEGY,
+    'mmengine.model': _FSDP,
+    'mmengine.model.wrappers': _FSDP,
+    'mmengine.optim': _ZERO,
+    'mmengine.optim.optimizer': _ZERO,
+}
+#: Type in the registries -> the package that has it.
+_PACKAGE_OF = {late.name: late.module.rpartition('.')[0] for late in CLASSES.values()}
+
+Import = Callable[..., Any]
+
+
+class LateLoader:
+    """A module's own loader, which executes it with an ``__import__`` that waits."""
+
+    def __init__(self, loader: Any) -> None:
+        self._loader = loader
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+    def create_module(self, spec: Any) -> ModuleType | None:
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        name = module.__name__
+        module.__loader__ = module.__spec__.loader = self._loader
+        late = CLASSES.get(name)
+        waiting = _importing_libraries(LIBRARIES[name]) if late is None else _importing_without(late)
+        # The functions of a module keep the builtins that it has while they are made.
+        module.__dict__['__builtins__'] = {**vars(builtins), '__import__': waiting}
+        try:
+            self._loader.exec_module(module)
+        finally:
+            module.__dict__['__builtins__'] = vars(builtins)
+        if late is not None:
+            _leave_out(module, late)
+
+
+def install_registry() -> None:
+    """Lets registries import a type that has been left out when they are asked for it; once."""
+    registry = sys.modules['mmengine.registry.registry'].Registry
+    original = registry.get
+    if hasattr(original, '__wrapped__'):
+        return
+
+    @functools.wraps(original)
+    def get(self, key):
+        if isinstance(key, str):
+            load(key.rpartition('.')[2])
+        return original(self, key)
+
+    registry.get = get
+
+
+def load(kind: str) -> None:
+    """Registers a type that has been left out; nothing happens for any other."""
+    if kind in _PACKAGE_OF:
+        getattr(import_module(_PACKAGE_OF[kind]), kind, None)
+
+
+def load_all() -> None:
+    """Registers all types that have been left out."""
+    for kind in _PACKAGE_OF:
+        load(kind)
+
+
+class _Later:
+    """A module, or what it holds, imported when it is called or asked for something.
+
+    Args:
+        module: its dotted name.
+        attribute: of the module; None: the module itself.
+        whole: what is imported then; ``import a.b`` names ``a`` and needs ``a.b``.
+    """
+
+    def __init__(self, module: str, attribute: str | None = None, whole: str | None = None) -> None:
+        self._module, self._attribute, self._whole = module, attribute, whole or module
+
+    def _found(self) -> Any:
+        import_module(self._whole)
+        module = sys.modules[self._module]
+        if self._attribute is None:
+            return module
+        if not hasattr(module, self._attribute):
+            import_module(f'{self._module}.{self._attribute}')
+        return getattr(module, self._attribute)
+
+    def __getattr__(self, name: str) -> Any:
+        inner = f'{self._module}.{name}'
+        if self._attribute is None and f'{self._whole}.'.startswith(f'{inner}.'):
+            return _Later(inner, whole=self._whole)
+        return getattr(self._found(), name)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._found()(*args, **kwargs)
+
+
+def _importing_libraries(libraries: Sequence[str]) -> Import:
+    """An ``__import__`` that gives stand-ins for modules of these libraries, where they are installed."""
+
+    def waiting(
+        name: str,
+        globals: Mapping[str, Any] | None = None,
+        locals: Mapping[str, Any] | None = None,
+        fromlist: Sequence[str] | None = (),
+        level: int = 0,
+    ) -> Any:
+        top = name.partition('.')[0]
+        if level or top not in libraries or name in sys.modules or importlib.util.find_spec(top) is None:
+            return builtins.__import__(name, globals, locals, fromlist, level)
+        if fromlist:
+            return SimpleNamespace(**{each: _Later(name, each) for each in fromlist})
+        return _Later(top, whole=name)
+
+    return waiting
+
+
+def _importing_without(late: LateClass) -> Import:
+    """An ``__import__`` that gives None for a class."""
+
+    def waiting(
+        name: str,
+        globals: Mapping[str, Any] | None = None,
+        locals: Mapping[str, Any] | None = None,
+        fromlist: Sequence[str] | None = (),
+        level: int = 0,
+    ) -> Any:
+        if late.name not in (fromlist or ()):
+            return builtins.__import__(name, globals, locals, fromlist, level)
+        others = tuple(each for each in fromlist if each != late.name)
+        found = builtins.__import__(name, globals, locals, others, level) if others else None
+        return SimpleNamespace(**{each: getattr(found, each) for each in others}, **{late.name: None})
+
+    return waiting
+
+
+def _leave_out(package: ModuleType, late: LateClass) -> None:
+    """Replaces the None that a package has for a class by its import on demand."""
+    if package.__dict__.get(late.name, package) is not None:
+        return  # this version does not import it, or has imported it otherwise
+    del package.__dict__[late.name]
+    inner = late.module.removeprefix(f'{package.__name__}.')
+
+    def on_demand(name: str) -> Any:
+        if name not in (late.name, inner):
+            raise AttributeError(f"module '{package.__name__}' has no attribute '{name}'")
+        module = import_module(late.module)
+        found = module if name == inner else getattr(module, name)
+        setattr(package, name, found)
+        return found
+
+    package.__getattr__ = on_demand

@@ -1,0 +1,77 @@
+"""Reading ahead and writing behind: the work before and after the network, each on a thread of its own, in order."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Generic, Self, TypeVar
+
+Item = TypeVar('Item')
+
+
+def ahead(step: Callable[[], Item], count: int) -> Iterator[Item]:
+    """What a function gives, call by call and without an end, worked out by another thread before it is asked for.
+
+    Nothing is called before the first item is asked for. Once the generator is closed, no call goes on, and the thread
+    has ended.
+
+    Args:
+        step: is called by one thread at a time; what it raises is raised here, in its turn.
+        count: calls ahead at most; 0: there is no other thread.
+    """
+    if count == 0:
+        while True:
+            yield step()
+    pool = ThreadPoolExecutor(1, 'mmcnn-reading-ahead')
+    waiting: deque[Future[Item]] = deque()
+    try:
+        while True:
+            while len(waiting) < count:
+                waiting.append(pool.submit(step))
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+class Behind(Generic[Item]):
+    """Hands items to a function that another thread calls with one after the other. A context manager.
+
+    At its end it waits until the function has had all items. After one that fails it gets no other; the error is raised
+    by the next call, or at the end.
+
+    Args:
+        work: takes an item.
+        count: items that wait at most; another one is handed over when there is room.
+    """
+
+    def __init__(self, work: Callable[[Item], object], count: int) -> None:
+        self._work, self._count, self._failed = work, count, False
+        self._waiting: deque[Future[None]] = deque()
+
+    def __enter__(self) -> Self:
+        self._pool = ThreadPoolExecutor(1, 'mmcnn-writing-behind')
+        return self
+
+    def __call__(self, item: Item) -> None:
+        while self._waiting and (len(self._waiting) >= self._count or self._waiting[0].done()):
+            self._waiting.popleft().result()
+        self._waiting.append(self._pool.submit(self._once, item))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pool.shutdown()
+        if error is None:
+            for each in self._waiting:
+                each.result()
+
+    def _once(self, item: Item) -> None:
+        if self._failed:
+            return
+        try:
+            self._work(item)
+        except BaseException:
+            self._failed = True
+            raise

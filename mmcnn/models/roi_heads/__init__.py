@@ -1,0 +1,6 @@
+"""What Faster R-CNN does with proposals, for all images of a batch at once."""
+
+from .bbox_heads import Shared2FCBBoxHead
+from .roi_extractors import SingleRoIExtractor
+
+__all__ = ['Shared2FCBBoxHead', 'SingleRoIExtractor']

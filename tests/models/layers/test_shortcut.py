@@ -1,0 +1,71 @@
+import pytest
+import torch
+from torch import nn
+
+import mmcnn
+from mmcnn.models.layers import ConvNormAct, InvertedResidual, add_shortcut
+from mmcnn.registry import BACKBONE_FAMILIES
+
+mmcnn.list_backbones()  # registers them
+#: The first row of each family.
+FAMILIES = list({cls: name for name, cls in reversed(BACKBONE_FAMILIES.items())}.values())
+
+
+def branch():
+    return ConvNormAct(3, 3, 1, norm_cfg=dict(type='BN'), act_cfg=None)
+
+
+def test_the_sum_takes_the_memory_of_the_branch():
+    x = torch.randn(2, 3, 4, 5)
+    module = branch()
+    out = module(x)
+    expected = x + out
+    got = add_shortcut(out, x, module)
+    assert got is out and torch.equal(got, expected)
+
+
+def test_what_a_hook_has_kept_stays_as_it_was():
+    x = torch.randn(2, 3, 4, 5)
+    for hooked in ('', 'bn'):
+        module, kept = branch(), []
+        module.get_submodule(hooked).register_forward_hook(
+            lambda module, inputs, output, kept=kept: kept.append(output)
+        )
+        out = module(x)
+        before = out.clone()
+        assert torch.equal(add_shortcut(out, x, module), before + x)
+        assert torch.equal(kept[0], before)
+
+
+def test_types_that_differ_are_promoted():
+    out, x = torch.randn(1, 3, 2, 2).bfloat16(), torch.randn(1, 3, 2, 2)
+    assert add_shortcut(out, x).dtype is torch.float32
+
+
+def test_a_recorded_graph_has_a_plain_sum():
+    block = InvertedResidual(4, 8, 4, 3, 1, norm_cfg=dict(type='BN'), act_cfg=dict(type='ReLU')).eval()
+    x = torch.randn(1, 4, 6, 6)
+    operators = [str(node.target) for node in torch.export.export(block, (x,)).graph.nodes]
+    assert 'aten.add.Tensor' in operators and 'aten.add_.Tensor' not in operators
+    assert 'aten::add_' not in str(torch.jit.trace(block, x).graph)
+
+
+@pytest.mark.parametrize('name', FAMILIES)
+def test_gradients_are_those_of_a_network_with_hooks(name):
+    """Hooks, which keep every map alive, switch off what is written in place; the numbers stay."""
+
+    def gradients(hooks):
+        torch.manual_seed(0)
+        backbone = mmcnn.build_backbone(name, widen_factor=0.125, deepen_factor=0.33).train()
+        kept = []
+        if hooks:
+            for module in backbone.modules():
+                if isinstance(module, ConvNormAct | nn.Conv2d):
+                    module.register_forward_hook(lambda module, inputs, output: kept.append(output))
+        torch.manual_seed(1)  # of drop path
+        maps = backbone(torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(2)))
+        sum(each.square().mean() for each in maps).backward()
+        return [*maps, *(p.grad for p in backbone.parameters())]
+
+    for plain, hooked in zip(gradients(False), gradients(True), strict=True):
+        assert torch.equal(plain, hooked)
