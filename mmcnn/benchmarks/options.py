@@ -89,6 +89,49 @@ class TrainBenchmarkOptions(NetworkOptions):
     ] = r'(?i)\bepoch \d+'
 
 
+#: One network of each family that timm or torchvision has, too.
+NETWORKS = (
+    'vgg16',
+    'resnet50-tv',
+    'resnext50-32x4d',
+    'mobilenetv2-tv',
+    'mobilenetv3-large-tv',
+    'efficientnet-b0-tv',
+    'densenet121-tv',
+    'inceptionv3-tv',
+    'xception-timm',
+    'darknet53',
+    'cspdarknet53-timm',
+    'vovnetv2-39',
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneOptions(BenchmarkOptions):
+    """Of networks.
+
+    Attributes:
+        names: of classifiers.
+    """
+
+    names: Sequence[str] = NETWORKS
+    peers: Annotated[
+        Sequence[str],
+        Option(
+            'a library to compare with, several with commas (default: timm,torchvision)',
+            'NAME',
+            choices=('timm', 'torchvision'),
+        ),
+    ] = ('timm', 'torchvision')
+    batch_size: Annotated[int | None, Option('images of a batch (default: 1, then 8)', 'N', minimum=1)] = None
+    img_size: Annotated[
+        int | None,
+        Option('side of the images, in pixels (default: 299 where the row says so, else 224)', 'N', minimum=32),
+    ] = None
+    folded: Annotated[bool, Option('peers with BatchNorm folded, too')] = False
+    compiled: Annotated[bool, Option("all by PyTorch's compiler, with constants frozen")] = False
+
+
 @dataclass(frozen=True, kw_only=True)
 class StartOptions(NetworkOptions):
     """Of starting programs."""
