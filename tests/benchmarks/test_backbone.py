@@ -6,6 +6,7 @@ from torch import nn
 
 from mmcnn.benchmarks import backbone, peers
 from mmcnn.benchmarks.options import NETWORKS, BackboneOptions
+from mmcnn.errors import UsageError
 from mmcnn.models.classifiers import build_classifier, list_classifiers
 
 
@@ -28,7 +29,31 @@ def test_peers_and_ours_are_measured_in_turn(monkeypatch):
     assert list(comparison.figures) == ['timm', 'timm, channels last', 'mmcnn.fuse', 'mmcnn.fuse, bfloat16']
     assert all(len(figures) == 2 for figures in comparison.figures.values())
     (sentence,) = said
-    assert sentence.startswith('mmcnn.fuse to the best peer: median ')
+    assert sentence.startswith('ours to the best peer: median ')
+
+
+def test_training_and_its_memory(monkeypatch):
+    monkeypatch.setattr(backbone, 'peer', lambda library, row, *_: build_classifier(row) if library == 'timm' else None)
+    options = dict(names=('mobilenetv2-tv',), img_size=32, runs=1)
+    (found,) = backbone.measure(BackboneOptions(of='training', batch_size=2, **options), print)
+    assert list(found.figures) == [
+        'mmcnn NCHW',
+        'mmcnn NCHW bf16',
+        'mmcnn NHWC',
+        'mmcnn NHWC bf16',
+        'timm NCHW',
+        'timm NHWC',
+    ]
+    assert found.peers == {'timm NCHW', 'timm NHWC'}
+    (found,) = backbone.measure(BackboneOptions(of='memory', batch_size=64, **options), print)
+    assert found.unit == 'MB' and found.ratio('mmcnn').median == 1  # the peer is ours
+    assert 0.05 < found.ratio('mmcnn with_cp=True').median < 0.6
+
+
+@pytest.mark.parametrize('name', ['folded', 'compiled'])
+def test_ways_to_compute_are_of_the_forward_pass(name):
+    with pytest.raises(UsageError, match=f'{name} is for of=forward, not for of=training'):
+        BackboneOptions(of='training', **{name: True})
 
 
 def test_without_peers_nothing_is_compared(monkeypatch):
