@@ -101,7 +101,7 @@ class Comparison:
         width, found = max(map(len, self.figures)), []
         for name, values in self.figures.items():
             line = (
-                f'{self.row:24s} {name:{width}s} {_number(median(values)):>9s} {self.unit} '
+                f'{self.row:32s} {name:{width}s} {_number(median(values)):>9s} {self.unit} '
                 f'({_number(min(values))} to {_number(max(values))})'
             )
             if self.best_peer is not None:

@@ -52,7 +52,10 @@ ERRORS = {
     'cuda:7': ([CONFIG, '--device', 'cuda:99'], r'device=cuda:99: PyTorch sees \d+ CUDA devices here'),
     'device': ([CONFIG, '--device', 'nonsense'], r'device=nonsense: this is no device; say cpu, cuda or cuda:N'),
     'meta': ([CONFIG, '--device', 'meta'], r'device=meta: this is no device'),
-    'amp': ([CONFIG, '--amp', '--device', 'cpu'], r'amp=True needs a GPU'),
+    'amp': (
+        [CONFIG, '--amp', 'fp16', '--device', 'cpu'],
+        r'amp=fp16 needs a GPU: a CPU trains in mixed precision in bf16',
+    ),
     'option': ([CONFIG, 'model.type.x=1'], r"cfg_options model\.type\.x: model\.type='mmcnn\.wired' has no ent"),
     'large seed': ([CONFIG, '--seed', 2**40], r'seed=1099511627776: the value must be at most 4294967295'),
     'brackets': ([CONFIG, 'a=[1,2'], r'--cfg-options a=\[1,2: the brackets do not match'),

@@ -131,7 +131,7 @@ ERRORS = {
         r'out_indices=.*: a classifier takes the last level by itself',
     ),
     'argument': ([], ['model.dropout=0.5'], r"unexpected keyword argument 'dropout'"),
-    'amp': (['--amp', '--device', 'cpu'], [], r'amp=True needs a GPU'),
+    'amp': (['--amp', 'fp16', '--device', 'cpu'], [], r'amp=fp16 needs a GPU'),
     'load_from': ([], ['load_from=nowhere.pth'], r'nowhere\.pth does not exist'),
 }
 
