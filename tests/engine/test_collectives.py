@@ -43,7 +43,7 @@ class Messages(Hook):
 
 
 class StopsOne(Hook):
-    """Sends the second rank SIGTERM in its second iteration, before or after the iteration's message."""
+    """Sends the second rank SIGTERM in its first iteration, before or after the iteration's message."""
 
     def __init__(self, before):
         self.before = before
@@ -55,7 +55,7 @@ class StopsOne(Hook):
         self._stop(runner, not self.before)
 
     def _stop(self, runner, now):
-        if now and runner.iter == 1 and distributed.get_rank() == 1:
+        if now and runner.iter == 0 and distributed.get_rank() == 1:
             os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -85,14 +85,27 @@ def two_ranks(make_runner, tmp_path):
     return run
 
 
-@pytest.mark.parametrize('on_a_device', [False, True], ids=['cpu', 'device'])
-@pytest.mark.parametrize('on_nan', ['stop', 'skip'])
+@pytest.mark.parametrize(
+    'on_a_device, on_nan',
+    [
+        (True, 'stop'),
+        pytest.param(False, 'stop', marks=pytest.mark.slow),
+        pytest.param(True, 'skip', marks=pytest.mark.slow),
+    ],
+)
 def test_one_message_an_iteration(two_ranks, on_a_device, on_nan):
     for iterations, ended in two_ranks(on_a_device, epochs=2, accumulate=1, loop=dict(on_nan=on_nan)):
         assert iterations == [{'all_reduce': 1}] * 4 and ended is None  # 3 batches an epoch, less the last
 
 
-@pytest.mark.parametrize('before, steps', [(True, 2), (False, 3)], ids=['before the message', 'after it'])
-def test_a_signal_to_one_rank_stops_both_after_the_same_step(two_ranks, before, steps):
-    ended = [ended for _, ended in two_ranks(hook=[StopsOne(before)], accumulate=1)]
-    assert ended == [(143, steps)] * 2
+@pytest.mark.parametrize(
+    'before, accumulate, iterations',
+    [
+        (False, 1, 2),
+        pytest.param(True, 1, 1, marks=pytest.mark.slow),
+        pytest.param(True, 2, 2, marks=pytest.mark.slow),  # at the end of the step
+    ],
+)
+def test_a_signal_to_one_rank_stops_both_after_the_same_step(two_ranks, before, accumulate, iterations):
+    ended = [ended for _, ended in two_ranks(hook=[StopsOne(before)], accumulate=accumulate)]
+    assert ended == [(143, iterations)] * 2

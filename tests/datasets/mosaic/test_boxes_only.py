@@ -17,7 +17,8 @@ class OwnCocoDataset(CocoDataset):
 
 
 def config(path, **entries):
-    return ConfigDict(type='CocoDataset', ann_file=str(path), metainfo=dict(classes=CLASSES), **entries)
+    entries = dict(data_prefix=dict(img='images/'), metainfo=dict(classes=CLASSES)) | entries
+    return ConfigDict(type='CocoDataset', ann_file=str(path), **entries)
 
 
 @pytest.fixture(params=['numbers', 'text'])
@@ -39,9 +40,9 @@ def file(tmp_path, request):
 def test_images_and_boxes_are_those_of_mmdetection(file, filtered):
     given = config(file, filter_cfg=dict(filter_empty_gt=filtered), indices=20)
     theirs, ours = (DATASETS.build(each) for each in (given, without_masks(given)))
-    assert type(ours) is BoxesOnlyCocoDataset and len(ours) == len(theirs) == 20
+    assert type(ours) is BoxesOnlyCocoDataset and len(ours) == len(theirs) > 10
     masks = 0
-    for number in range(20):
+    for number in range(len(theirs)):
         expected = theirs.get_data_info(number)
         masks += sum(instance.pop('mask', None) is not None for instance in expected['instances'])
         assert ours.get_data_info(number) == expected
