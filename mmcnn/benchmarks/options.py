@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from mmcnn.errors import UsageError
 from mmcnn.runs.options import ModelOptions, Option, Options
 
 
@@ -87,6 +88,65 @@ class TrainBenchmarkOptions(NetworkOptions):
             'REGEX',
         ),
     ] = r'(?i)\bepoch \d+'
+
+
+#: One network of each family that timm or torchvision has, too.
+NETWORKS = (
+    'vgg16',
+    'resnet50-tv',
+    'resnext50-32x4d',
+    'mobilenetv2-tv',
+    'mobilenetv3-large-tv',
+    'efficientnet-b0-tv',
+    'densenet121-tv',
+    'inceptionv3-tv',
+    'xception-timm',
+    'darknet53',
+    'cspdarknet53-timm',
+    'vovnetv2-39',
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneOptions(BenchmarkOptions):
+    """Of networks.
+
+    Attributes:
+        names: of classifiers.
+    """
+
+    names: Sequence[str] = NETWORKS
+    of: Annotated[
+        str,
+        Option(
+            'forward: folded networks in evaluation mode; training: forward and backward passes; memory: most bytes of '
+            'tensors that these hold at once (default: forward)',
+            choices=('forward', 'training', 'memory'),
+        ),
+    ] = 'forward'
+    peers: Annotated[
+        Sequence[str],
+        Option(
+            'a library to compare with, several with commas (default: timm,torchvision)',
+            'NAME',
+            choices=('timm', 'torchvision'),
+        ),
+    ] = ('timm', 'torchvision')
+    batch_size: Annotated[
+        int | None, Option('images of a batch (default: 1, then 8; but 16 in training)', 'N', minimum=1)
+    ] = None
+    img_size: Annotated[
+        int | None,
+        Option('side of the images, in pixels (default: 299 where the row says so, else 224)', 'N', minimum=32),
+    ] = None
+    folded: Annotated[bool, Option('forward: peers with BatchNorm folded, too')] = False
+    compiled: Annotated[bool, Option("forward: all by PyTorch's compiler, with constants frozen")] = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ('folded', 'compiled'):
+            if getattr(self, name) and self.of != 'forward':
+                raise UsageError(f'{name} is for of=forward, not for of={self.of}')
 
 
 @dataclass(frozen=True, kw_only=True)

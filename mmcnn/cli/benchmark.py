@@ -19,6 +19,7 @@ KINDS = {
         classes.BenchmarkOptions,
         "a deformable convolution, beside torchvision's operator and a plain one",
     ),
+    'backbone': ('backbone', classes.BackboneOptions, "networks as they are folded, beside timm's and torchvision's"),
     'step': ('step', classes.StepOptions, "the parts of a training step on the CPU, beside MMDetection's"),
     'passes': ('passes', classes.PassesOptions, 'forward and backward passes on the CPU, without the loss'),
     'train': ('train', classes.TrainBenchmarkOptions, "whole trainings, beside MMDetection's and programs of yours"),
@@ -42,6 +43,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         kind = kinds.add_parser(name, help=text, description=f'Measures {text}.')
         if name == 'export':
             kind.add_argument('source', metavar='SOURCE', nargs='?', help='a checkpoint, network or config')
+        if name == 'backbone':
+            kind.add_argument(
+                'names', metavar='NAME', nargs='*', help='classifiers (default: one of each of 12 families)'
+            )
         add_options(kind, options)
     for name in PROGRAMS:
         # Without characters that begin an option, whatever was typed after the name is an argument.
@@ -52,6 +57,8 @@ def run(args: argparse.Namespace) -> int:
     """Measures and prints."""
     module, kind, text = KINDS[args.what]
     fixed = dict(source=args.source) if args.what == 'export' else {}
+    if args.what == 'backbone' and args.names:
+        fixed = dict(names=tuple(args.names))
     options = options_from(args, kind, **fixed)
     if getattr(options, 'imports', None):
         from mmcnn.weights.own_modules import import_modules

@@ -34,6 +34,7 @@ from mmengine.runner import Runner
 from torch.nn.utils import clip_grad_norm_
 from torch.utils.data import DataLoader
 
+from mmcnn.compat import late_imports
 from mmcnn.config.model import refusals
 from mmcnn.config.parts import argument_names, metrics_of, takes
 from mmcnn.config.paths import entry
@@ -277,6 +278,7 @@ def _check_arguments(where: str, node: Any, known: set[str] | None, kind: str) -
 
 def _names(registry: Registry | None) -> set[str]:
     """What a registry holds, with those above it."""
+    late_imports.load_all()
     return {*registry.module_dict, *_names(registry.parent)} if registry is not None else set()
 
 

@@ -22,7 +22,7 @@ from mmcnn.deployment.nms import KINDS, OUTPUTS, NmsSettings, WithNMS
 from mmcnn.deployment.options import ExportOptions
 from mmcnn.errors import UsageError
 from mmcnn.fit import Fit
-from mmcnn.models.fuse import fuse
+from mmcnn.models.fuse import fold
 from mmcnn.runtime.metadata import CLASSIFICATION, DETECTION, FEATURES, FORMS, Input, Metadata
 from mmcnn.version import __version__
 
@@ -76,7 +76,7 @@ class Plan:
     @cached_property
     def module(self) -> nn.Module:
         """What the file computes, in evaluation mode: of a copy of the network, with BatchNorm folded."""
-        network = fuse(self.found.network)
+        network = fold(self.found.network)
         with_exportable_deform_conv(network)
         if self.options.mish == 'fast':
             with_rational_mish(network)

@@ -101,7 +101,7 @@ class Detector(BaseDetector):
             file.release()
             self.pipeline = Compose(test_pipeline(config))
         self.num_parameters = sum(parameter.numel() for parameter in network.parameters())
-        self.model = fuse(network).to(target)
+        self.model = fuse(network.to(target))
 
     def prepare(self, images: Sequence[object]) -> dict:
         """Images as the network takes them: ``inputs`` (N, 3, H, W), normalised, and ``data_samples``."""

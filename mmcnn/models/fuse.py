@@ -1,36 +1,65 @@
-"""Networks for inference: BatchNorm folded into the convolution before it."""
+"""Networks for inference: BatchNorm folded into the convolution before it, and activations computed in its pass."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import Any
 
 from mmcv.cnn import Conv2d as MMCVConv2d
 from mmcv.cnn import ConvModule
-from torch import nn
+from mmengine.model import BaseModule
+from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from mmcnn.compat.onednn import activation_of
 from mmcnn.compat.private_names import BatchNorm, has_forward_hooks
 
 from .layers import ConvNormAct, SameConv2d
+from .layers.one_pass import OnePassConv2d, fits
 
 #: Convolutions that compute with their kernel as it is; a subclass may standardise or deform it.
 FOLDABLE = (nn.Conv2d, SameConv2d, MMCVConv2d)
+#: Where the forward of a module comes from that gives the same numbers however its input lies in memory. Others may
+#: take a ``view`` that there is of PyTorch's usual form only.
+ANY_LAYOUT = (
+    'torch.nn.modules.',
+    'mmcnn.models.',
+    'mmengine.model.',
+    *(f'mmcv.cnn.bricks.{name}.' for name in ('activation', 'conv_module', 'drop', 'hswish', 'scale', 'swish')),
+    'mmcv.cnn.bricks.wrappers.',
+)
 
 
 def fuse(model: nn.Module) -> nn.Module:
-    """A copy in evaluation mode that computes the same with fewer operators.
+    """A copy in evaluation mode that computes the same with fewer operators and fewer passes over memory.
 
-    Folded are the BatchNorms with running statistics directly behind a convolution: in our ``ConvNormAct``, in MMCV's
-    ``ConvModule`` in the order convolution, norm, activation, and in a plain ``nn.Sequential``. A module with a method
-    ``folded()`` (ResNeXt's summed paths) is replaced by what that gives. All else stays.
+    Folded are BatchNorms, see :func:`fold`. On an x86 processor the networks of this package (backbones, necks,
+    classifiers, also as parts of other models) then compute a convolution and its activation in one pass, channels
+    last in memory, with weights that are put in order once: :class:`~mmcnn.models.layers.one_pass.OnePassConv2d`. What
+    they give lies in memory as ever. A network is left as it is folded where a part of it is of another package or
+    has hooks, since that part may count on the usual form.
 
     The copy is for inference: no parameter asks for a gradient, and no BatchNorm is left to train. Its state dict, with
     ``conv.bias`` and without ``bn.*``, is not that of the network: each is refused where the other is loaded strictly,
     as :func:`mmcnn.weights.loading.load_state` does. So keep the weights of ``model``, which is left as it was, and
-    fold again after loading.
+    fold again after loading. Move the model to its device first: on a GPU the copy is the folded network.
+    """
+    fused = fold(model)
+    for network in _networks(fused):
+        if _compute_in_one_pass(network):
+            network.register_forward_hook(_in_usual_form)
+    return fused
+
+
+def fold(model: nn.Module) -> nn.Module:
+    """A copy in evaluation mode, for inference, without the BatchNorms that can be folded; PyTorch's operators only.
+
+    Folded are the BatchNorms with running statistics directly behind a convolution: in our ``ConvNormAct``, in MMCV's
+    ``ConvModule`` in the order convolution, norm, activation, and in a plain ``nn.Sequential``. A module with a method
+    ``folded()`` (ResNeXt's summed paths) is replaced by what that gives. All else stays.
     """
     fused = copy.deepcopy(model)
     fused.eval()  # some of MMDetection's backbones return None
@@ -69,3 +98,57 @@ def _folds(conv: nn.Module, norm: nn.Module) -> bool:
         and not (has_forward_hooks(conv) or has_forward_hooks(norm))
         and not parametrize.is_parametrized(conv)
     )
+
+
+# ------------------------------------------------------------------------------------------------------- in one pass
+
+
+def _networks(module: nn.Module) -> Iterator[nn.Module]:
+    """The largest parts of a model that are networks of OpenMMLab's kind and take any memory layout inside."""
+    if isinstance(module, BaseModule) and all(_takes_any_layout(each) for each in module.modules()):
+        yield module
+    else:
+        for child in module.children():
+            yield from _networks(child)
+
+
+def _takes_any_layout(module: nn.Module) -> bool:
+    origin = f'{type(module).forward.__module__}.'
+    return origin.startswith(ANY_LAYOUT) and not has_forward_hooks(module)
+
+
+def _compute_in_one_pass(network: nn.Module) -> bool:
+    """Replaces the convolutions of a network; whether there was one."""
+    made: dict[nn.Module, OnePassConv2d] = {}
+    for module in list(network.modules()):
+        if _activates_at_once(module):
+            # One for each: a convolution that is shared may have another activation elsewhere.
+            module.conv, module.act = OnePassConv2d(module.conv, module.act), nn.Identity()
+        if getattr(type(module), 'inplace', None) is False:  # of our own: its input or output is nobody else's
+            module.inplace = True
+        if type(module).forward is ConvNormAct.forward and hasattr(module.act, 'inplace'):
+            module.act.inplace = True
+        for name, child in module.named_children():
+            if fits(child):
+                setattr(module, name, made.setdefault(child, OnePassConv2d(child)))
+    return any(isinstance(module, OnePassConv2d) for module in network.modules())
+
+
+def _activates_at_once(module: nn.Module) -> bool:
+    return (
+        type(module).forward is ConvNormAct.forward
+        and fits(module.conv)
+        and type(module.bn) is nn.Identity
+        and activation_of(module.act) is not None
+    )
+
+
+def _in_usual_form(module: nn.Module, args: tuple, outputs: Any) -> Any:
+    """A forward hook: maps in PyTorch's usual order in memory, whatever the network has computed in."""
+    if isinstance(outputs, Tensor):
+        return outputs.contiguous()
+    if type(outputs) in (tuple, list):
+        return type(outputs)(_in_usual_form(module, args, each) for each in outputs)
+    if type(outputs) is dict:
+        return {key: _in_usual_form(module, args, each) for key, each in outputs.items()}
+    return outputs

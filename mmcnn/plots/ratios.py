@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmcnn.plots.style import LINE_COLOURS, saved_figure, tidy
+from mmcnn.plots.palette import LINE_COLOURS
+from mmcnn.plots.style import saved_figure, tidy
 
 
 def plot_ratios(rows: Sequence[tuple[str, str, float, float, float]], title: str, path: str | Path) -> None:

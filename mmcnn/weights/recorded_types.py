@@ -10,6 +10,7 @@ import mmengine.registry
 import mmengine.runner
 
 import mmcnn.registry
+from mmcnn.compat import late_imports
 from mmcnn.errors import CheckpointError
 from mmcnn.ops import NMS_KINDS
 from mmcnn.weights.own_modules import is_trusted
@@ -152,7 +153,9 @@ def _registries() -> tuple[mmengine.registry.Registry, ...]:
 
 def _modules(name: str) -> set[str]:
     """The modules of what a name stands for in the registries as they are now; empty: it is not registered."""
-    parts = (registry.module_dict.get(name) for registry in _registries())
+    registries = _registries()
+    late_imports.load(name)
+    parts = (registry.module_dict.get(name) for registry in registries)
     return {getattr(part, 'func', part).__module__ for part in parts if part is not None}
 
 

@@ -124,3 +124,15 @@ def test_library_that_is_there_already_is_taken_as_it_is(library):
     module = executed('from large.inner import double\nimport json\n', library)
     assert module.double is large.inner.double
     assert module.json is sys.modules['json']
+
+
+def test_a_checkpoint_and_a_misspelt_config_know_the_types_that_are_left_out(python):
+    code = """
+import mmcnn
+from mmengine.registry import OPTIMIZERS
+from mmcnn.config.types import _names
+from mmcnn.weights.recorded_types import _modules
+print('ZeroRedundancyOptimizer' in _names(OPTIMIZERS))
+print(_modules('ZeroRedundancyOptimizer'))
+"""
+    assert python(code)[0].splitlines() == ['True', "{'mmengine.optim.optimizer.zero_optimizer'}"]

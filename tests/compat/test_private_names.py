@@ -28,9 +28,10 @@ from mmengine.structures import InstanceData
 from mmengine.visualization.vis_backend import BaseVisBackend
 from torch import nn
 from torch.utils.data import DataLoader
+from torch.utils.flop_counter import FlopCounterMode
 
 import mmcnn
-from mmcnn.compat import private_names
+from mmcnn.compat import onednn, private_names
 from mmcnn.compat.private_names import PRIVATE_NAMES, TRIED_WITH
 from mmcnn.runs.process_state import kept_process_state
 
@@ -103,6 +104,35 @@ def dispatch():
     with Count():
         torch.ones(2, 2) @ torch.ones(2, 2)
     assert torch.ops.aten.mm in seen
+
+
+def dispatch_modes():
+    assert not private_names.is_in_torch_dispatch_mode()
+    with FlopCounterMode(display=False):
+        assert private_names.is_in_torch_dispatch_mode()
+
+
+def one_pass():
+    if not onednn.HAS_ONE_PASS:
+        pytest.skip('of x86 only')
+    conv, x = nn.Conv2d(8, 6, 3, 2, padding=1).requires_grad_(False), torch.randn(2, 8, 9, 7)
+    settings = onednn.ConvSettings.of(conv)
+    for weight in (conv.weight, onednn.packed(conv.weight, settings, x.shape)):
+        torch.testing.assert_close(
+            onednn.convolution(x, weight, conv.bias, settings, ('relu', [])), conv(x).relu(), rtol=1e-5, atol=1e-6
+        )
+
+
+def bfloat16():
+    assert isinstance(torch.ops.mkldnn._is_mkldnn_bf16_supported(), bool)
+
+
+def versions():
+    weight = nn.Parameter(torch.ones(2))
+    before = onednn.state_of(weight)
+    with torch.no_grad():
+        weight.mul_(2)
+    assert before != onednn.state_of(weight)
 
 
 def averaging():
@@ -258,6 +288,10 @@ CHECKS = {
     'torch.nn.Module._forward_hooks': forward_hooks,
     'torch.nn.Module._forward_pre_hooks': forward_hooks,
     'torch.utils._python_dispatch.TorchDispatchMode': dispatch,
+    'torch.utils._python_dispatch.is_in_torch_dispatch_mode': dispatch_modes,
+    'torch.ops.mkldnn._convolution_pointwise': one_pass,
+    'torch.ops.mkldnn._is_mkldnn_bf16_supported': bfloat16,
+    'torch.Tensor._version': versions,
     'torch._foreach_mul_': averaging,
     'torch._foreach_add_': averaging,
     'torch.cpu._is_avx512_bf16_supported': processor,

@@ -10,9 +10,11 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 import mmcnn
+from mmcnn.compat.onednn import HAS_ONE_PASS
 from mmcnn.config.load import load_config
 from mmcnn.errors import CheckpointError
-from mmcnn.models.layers import ConvNormAct, SameConv2d
+from mmcnn.models.fuse import fold
+from mmcnn.models.layers import ConvNormAct, OnePassConv2d, SameConv2d
 from mmcnn.models.wiring import wire
 from mmcnn.registry import BACKBONE_FAMILIES, MODELS
 from mmcnn.weights.loading import load_state
@@ -183,3 +185,65 @@ def test_weights_of_the_two_are_not_confused(bias):
             load_state(model, state)
         with pytest.raises(RuntimeError, match='bn'):
             model.load_state_dict(state)
+
+
+class Viewing(nn.Module):
+    """Counts on the usual order in memory."""
+
+    def forward(self, x):
+        return x.view(len(x), -1)
+
+
+@pytest.mark.skipif(not HAS_ONE_PASS, reason='of x86 only')
+class TestInOnePass:
+    @torch.no_grad()
+    def test_maps_come_in_the_usual_form(self):
+        backbone = randomised(mmcnn.build_backbone('cspdarknet-n', out_indices=(3, 4)))
+        fused, images = mmcnn.fuse(backbone), torch.randn(1, 3, 64, 96)
+        convs = [module for module in fused.modules() if isinstance(module, nn.Conv2d)]
+        assert convs and all(type(module) is OnePassConv2d for module in convs)
+        found = fused(images)
+        assert all(each.is_contiguous() for each in found)
+        assert_same(found, backbone(images))
+        assert_same(mmcnn.fuse(fused)(images), found)
+
+    @torch.no_grad()
+    def test_what_counts_on_the_usual_form_is_only_folded(self):
+        backbone = randomised(mmcnn.build_backbone('cspdarknet-n', out_indices=(1,)))
+        backbone.stem.add_module('viewing', Viewing())
+        hooked = randomised(mmcnn.build_backbone('cspdarknet-n', out_indices=(1,)))
+        hooked.stem.act.register_forward_hook(lambda *args: None)
+        for network in (backbone, hooked, nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3))):
+            fused = mmcnn.fuse(network)
+            assert not norms(fused)
+            assert not any(isinstance(module, OnePassConv2d) for module in fused.modules())
+
+    @torch.no_grad()
+    def test_a_hook_on_the_copy_sees_what_it_saw(self):
+        backbone = randomised(mmcnn.build_backbone('resnet18', out_indices=(2, 3), widen_factor=0.25))
+        images, seen = torch.randn(1, 3, 64, 64), {}
+        for key, network in (('before', backbone), ('after', mmcnn.fuse(backbone))):
+            for block in (network.stage1.blocks[0], network.stage2.blocks[0].conv2):
+                block.register_forward_hook(lambda m, a, out, key=key: seen.setdefault(key, []).append(out))
+            network(images)
+        assert_same(seen['after'], seen['before'])
+
+    def test_input_gradients_through_every_block_that_works_in_place(self):
+        for name in ('mobilenetv3-small', 'vovnetv2-19', 'xception', 'cspdarknet53', 'densenet121'):
+            backbone = randomised(mmcnn.build_backbone(name, widen_factor=0.125, deepen_factor=0.2))
+            grads = []
+            for network in (backbone, mmcnn.fuse(backbone)):
+                images = torch.ones(1, 3, 64, 64, requires_grad=True)
+                sum(each.square().sum() for each in network(images)).backward()
+                grads.append(images.grad)
+            assert_same(grads[1:], grads[:1], 1e-4)
+
+    def test_an_export_has_pytorchs_operators_only(self):
+        fused = mmcnn.fuse(mmcnn.build_backbone('mobilenetv3-small', widen_factor=0.25, out_indices=(2,)))
+        graph = torch.export.export(fused, (torch.randn(1, 3, 32, 32),)).graph
+        assert 'mkldnn' not in str(graph) and 'mul_' not in str(graph)
+
+    def test_folding_alone(self):
+        folded = fold(mmcnn.build_backbone('resnet18', widen_factor=0.25))
+        assert not norms(folded)
+        assert not any(isinstance(module, OnePassConv2d) for module in folded.modules())

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mmcnn.image_format import SYMMETRIC
 from mmcnn.models.layers import ConvNormAct, channel_means, max_pool
+from mmcnn.models.layers.one_pass import may_overwrite, plus_input
 from mmcnn.registry import register_backbone
 
 from .base import Backbone, Stage
@@ -51,7 +52,12 @@ VARIANTS = {
 
 
 class EffectiveSqueezeExcite(nn.Module):
-    """Global mean, 1x1 that keeps the channels, hard sigmoid, times the input: (N, C, H, W) to the same shape."""
+    """Global mean, 1x1 that keeps the channels, hard sigmoid, times the input: (N, C, H, W) to the same shape.
+
+    With ``inplace``, which :func:`mmcnn.fuse` sets, the input is overwritten where no gradient needs it.
+    """
+
+    inplace = False
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -59,7 +65,8 @@ class EffectiveSqueezeExcite(nn.Module):
         self.gate = nn.Hardsigmoid()
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self.gate(self.conv(channel_means(x)))
+        scale = self.gate(self.conv(channel_means(x)))
+        return x.mul_(scale) if self.inplace and may_overwrite(x) else x * scale
 
 
 class OneShotAggregation(nn.Module):
@@ -94,7 +101,7 @@ class OneShotAggregation(nn.Module):
         for conv in self.convs:
             maps.append(conv(maps[-1]))
         out = self.squeeze(self.aggregate(torch.cat(maps, dim=1)))
-        return x + out if self.shortcut else out
+        return plus_input(out, x, self.aggregate, self.squeeze) if self.shortcut else out
 
 
 @register_backbone

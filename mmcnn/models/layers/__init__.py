@@ -8,6 +8,7 @@ from .dense import DenseBlock, NormAct, Transition
 from .focus import Focus
 from .inverted_residual import InvertedResidual
 from .mish import Mish  # MMCV registers PyTorch's other activations, not this one
+from .one_pass import OnePassConv2d
 from .padding import SameConv2d, SameMaxPool2d, max_pool
 from .plain import PlainStage
 from .residual import BasicBlock, Bottleneck, ResidualStage
@@ -37,6 +38,7 @@ __all__ = [
     'MaxPool',
     'Mish',
     'NormAct',
+    'OnePassConv2d',
     'PlainStage',
     'PyramidPool',
     'ResidualStage',

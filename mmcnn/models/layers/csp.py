@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from .conv import ConvNormAct
+from .one_pass import plus_input
 
 
 class DarknetBottleneck(nn.Module):
@@ -22,7 +23,7 @@ class DarknetBottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.conv2(self.conv1(x))
-        return x + out if self.shortcut else out
+        return plus_input(out, x, self.conv2) if self.shortcut else out
 
 
 class C3(nn.Module):

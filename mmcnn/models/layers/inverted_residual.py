@@ -6,6 +6,7 @@ from mmcv.cnn.bricks import DropPath
 from torch import Tensor, nn
 
 from .conv import ConvNormAct
+from .one_pass import plus
 from .shortcut import add_shortcut
 from .squeeze_excite import SqueezeExcite
 
@@ -48,5 +49,8 @@ class InvertedResidual(nn.Module):
         self.drop_path = DropPath(drop_path) if self.residual and drop_path else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        out = self.project(self.excite(self.depthwise(self.expand(x))))
+        hidden = self.excite(self.depthwise(self.expand(x)))
+        if self.residual and not self.training:
+            return plus(self.project, hidden, x)
+        out = self.project(hidden)
         return add_shortcut(self.drop_path(out), x, self.project, self.drop_path) if self.residual else out

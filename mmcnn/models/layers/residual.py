@@ -8,7 +8,7 @@ from mmcv.cnn import build_activation_layer
 from torch import Tensor, nn
 
 from .conv import ConvNormAct
-from .shortcut import add_shortcut
+from .one_pass import plus
 
 
 class BasicBlock(nn.Module):
@@ -26,8 +26,7 @@ class BasicBlock(nn.Module):
         self.act = build_activation_layer(act_cfg)
 
     def forward(self, x: Tensor) -> Tensor:
-        out = self.conv2(self.conv1(x))
-        return self.act(add_shortcut(out, self.shortcut(x), self.conv2))
+        return plus(self.conv2, self.conv1(x), self.shortcut(x), self.act)
 
 
 class Bottleneck(nn.Module):
@@ -68,8 +67,7 @@ class Bottleneck(nn.Module):
         self.act = build_activation_layer(act_cfg)
 
     def forward(self, x: Tensor) -> Tensor:
-        out = self.conv3(self.conv2(self.conv1(x)))
-        return self.act(add_shortcut(out, self.shortcut(x), self.conv3))
+        return plus(self.conv3, self.conv2(self.conv1(x)), self.shortcut(x), self.act)
 
 
 class ResidualStage(nn.Sequential):

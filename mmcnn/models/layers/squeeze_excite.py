@@ -10,14 +10,19 @@ from torch import Tensor, nn
 
 from mmcnn.registry import MODELS
 
+from .one_pass import may_overwrite
+
 MODELS.register_module(module=nn.Hardsigmoid)  # MMCV's own warns at each use that its default has changed
 
 
 class SqueezeExcite(nn.Module):
     """Global mean, 1x1 to ``squeezed`` with ``act_cfg``, 1x1 back with ``gate_cfg``, times the input.
 
-    (N, C, H, W) to the same shape; both 1x1 convolutions have a bias.
+    (N, C, H, W) to the same shape; both 1x1 convolutions have a bias. With ``inplace``, which :func:`mmcnn.fuse` sets,
+    the input is overwritten where no gradient needs it.
     """
+
+    inplace = False
 
     def __init__(self, channels: int, squeezed: int, act_cfg: dict, gate_cfg: dict) -> None:
         super().__init__()
@@ -27,7 +32,8 @@ class SqueezeExcite(nn.Module):
         self.gate = build_activation_layer(gate_cfg)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self.gate(self.expand(self.act(self.reduce(channel_means(x)))))
+        scale = self.gate(self.expand(self.act(self.reduce(channel_means(x)))))
+        return x.mul_(scale) if self.inplace and may_overwrite(x) else x * scale
 
 
 def channel_means(x: Tensor) -> Tensor:

@@ -1,0 +1,103 @@
+"""Convolutions of oneDNN with what follows them in the same pass, as PyTorch's own compiler calls them on x86."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from mmcnn.compat.private_names import is_in_torch_dispatch_mode
+
+#: Whether this processor and this build of PyTorch have them.
+HAS_ONE_PASS = platform.machine().lower() in ('x86_64', 'amd64') and torch.backends.mkldnn.is_available()
+
+#: An activation as oneDNN calls it, and its numbers.
+Activation = tuple[str, list[float]]
+ACTIVATIONS: dict[type[nn.Module], Activation] = {
+    nn.Identity: ('none', []),
+    nn.ReLU: ('relu', []),
+    nn.ReLU6: ('hardtanh', [0.0, 6.0]),
+    nn.SiLU: ('swish', []),
+    nn.Hardswish: ('hardswish', []),
+    nn.Hardsigmoid: ('hardsigmoid', []),
+    nn.Sigmoid: ('sigmoid', []),
+}
+
+
+def activation_of(module: nn.Module) -> Activation | None:
+    """The activation that a module is; None: oneDNN has none like it."""
+    if type(module) is nn.LeakyReLU:
+        return 'leaky_relu', [module.negative_slope]
+    return ACTIVATIONS.get(type(module))
+
+
+@dataclass(frozen=True)
+class ConvSettings:
+    """Stride, padding, dilation and groups of a convolution, as lists of (vertical, horizontal)."""
+
+    stride: list[int]
+    padding: list[int]
+    dilation: list[int]
+    groups: int
+
+    @classmethod
+    def of(cls, conv: nn.Conv2d) -> ConvSettings:
+        return cls([*conv.stride], [*conv.padding], [*conv.dilation], conv.groups)
+
+
+def has_one_pass(dtype: torch.dtype) -> bool:
+    """Whether oneDNN computes in this type here: float32, and bfloat16 where the processor has AVX512."""
+    if not (HAS_ONE_PASS and torch.backends.mkldnn.enabled):
+        return False
+    return dtype is torch.float32 or (dtype is torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def is_watched() -> bool:
+    """Whether operators are counted or recorded as they are called, which is of use for those of PyTorch's own only."""
+    return torch.jit.is_tracing() or torch.compiler.is_compiling() or is_in_torch_dispatch_mode()
+
+
+def state_of(weight: Tensor) -> tuple[int, int] | None:
+    """Something else whenever a weight may have changed; None: nobody counts that."""
+    return None if weight.is_inference() else (weight.data_ptr(), weight._version)
+
+
+def packed(weight: Tensor, settings: ConvSettings, size: torch.Size) -> Tensor:
+    """A weight in the order in which oneDNN reads it for inputs of this size; others it reorders at each call."""
+    return torch.ops.aten.mkldnn_reorder_conv2d_weight(
+        weight.detach().to_mkldnn(), settings.padding, settings.stride, settings.dilation, settings.groups, [*size]
+    )
+
+
+def convolution_plus(
+    x: Tensor, other: Tensor, weight: Tensor, bias: Tensor | None, settings: ConvSettings, activation: Activation
+) -> Tensor:
+    """A convolution, plus a map of its output's shape, then an activation."""
+    name, numbers = activation
+    return torch.ops.mkldnn._convolution_pointwise.binary(
+        x,
+        other,
+        weight,
+        bias,
+        settings.padding,
+        settings.stride,
+        settings.dilation,
+        settings.groups,
+        'add',
+        1.0,
+        None if name == 'none' else name,
+        numbers,
+        '',
+    )
+
+
+def convolution(
+    x: Tensor, weight: Tensor, bias: Tensor | None, settings: ConvSettings, activation: Activation
+) -> Tensor:
+    """A convolution, then an activation: (N, C_in, H, W) to (N, C_out, H', W'), in memory channels last."""
+    name, numbers = activation
+    return torch.ops.mkldnn._convolution_pointwise(
+        x, weight, bias, settings.padding, settings.stride, settings.dilation, settings.groups, name, numbers, ''
+    )
