@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 NUM_CLASSES = 80
+CLASSES = tuple(f'class {i}' for i in range(NUM_CLASSES))
 #: Width and height of all images.
 SIZE = np.array((640, 480))
 #: Share of the boxes that are crowds, and corners of each polygon, as in COCO.
@@ -24,7 +25,7 @@ def coco_dict(num_images: int, num_boxes: int, seed: int = 0) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
     ids = np.sort(rng.choice(6 * num_images, num_images, replace=False)) + 1
     numbers = rng.multinomial(num_boxes, rng.dirichlet(np.full(num_images, 1.0)))
-    categories = [dict(id=i + 1 + i // 10, name=f'class {i}', supercategory='thing') for i in range(NUM_CLASSES)]
+    categories = [dict(id=i + 1 + i // 10, name=name, supercategory='thing') for i, name in enumerate(CLASSES)]
     images = [dict(id=i, file_name=f'{i:012d}.jpg', width=int(SIZE[0]), height=int(SIZE[1])) for i in ids.tolist()]
     sides = np.minimum(np.exp(rng.uniform(np.log(8), np.log(400), (num_boxes, 2))), SIZE - 10)
     boxes = np.concatenate([rng.random((num_boxes, 2)) * (SIZE - sides), sides], axis=1).round(2)

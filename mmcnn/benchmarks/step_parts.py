@@ -163,7 +163,7 @@ class DividedTrainLoop(_Divided, ResumableTrainLoop):
         sampler = self.dataloader.batch_sampler
         sampler.batches = Endless(sampler.batches)
         sampler.start(self.epoch)
-        steps = DividedSteps(self, iter(self.dataloader), self._stop_if_asked)
+        steps = DividedSteps(self, iter(self.dataloader), self._stop_inside_if_asked)
         for owner, methods in (
             (self._guard, ('update_params', 'read')),
             (self._refusals, ('before_step', 'after_step')),

@@ -8,14 +8,17 @@ from typing import Any
 from mmdet.registry import DATASETS
 from mmengine.registry import DefaultScope
 
+from mmcnn.benchmarks.coco_data import CLASSES
+
 
 def build(kind: str, root: str | Path) -> Any:
-    """``mmcnn.MosaicDataset`` or MMDetection's ``CocoDataset`` of ``annotations/instances_train2017.json``."""
+    """``mmcnn.MosaicDataset`` or MMDetection's ``CocoDataset`` of what ``coco_data.write_folder`` has written."""
     inner: dict[str, Any] = dict(
         type='CocoDataset',
         data_root=str(root),
         ann_file='annotations/instances_train2017.json',
         data_prefix=dict(img='train2017/'),
+        metainfo=dict(classes=CLASSES),
     )
     with DefaultScope.overwrite_default_scope('mmdet'):
         if kind == 'CocoDataset':

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from mmengine.dist import all_gather_object, all_reduce, get_rank, get_world_size
-from mmengine.hooks import EMAHook, Hook
+from mmengine.hooks import CheckpointHook, EMAHook, Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import Tensor, nn
@@ -27,8 +27,9 @@ class BNStatisticsHook(Hook):
     **Several ranks.** Each normalises by its own images and keeps running statistics of these, so that ranks would
     validate with different networks, and the checkpoint would hold the statistics of the first one alone. They become
     the mean over the ranks, of the averaged weights too. Nothing in the training depends on them. A run that is stopped
-    inside an epoch keeps those of each rank in its checkpoint, so that it ends, resumed, where it would have. (SyncBN,
-    the other cure, changes the training: ``mmcnn train --sync-bn``.)
+    inside an epoch keeps those of each rank in its checkpoint, so that it ends, resumed, where it would have. Where
+    checkpoints come every so many iterations the mean is taken before each of them, too. (SyncBN, the other cure,
+    changes the training: ``mmcnn train --sync-bn``.)
 
     **A young run** is measured anew.
     With a momentum m a layer's running statistics are an average over about the last 1 / m iterations: 33 with the 0.03
@@ -90,6 +91,11 @@ class BNStatisticsHook(Hook):
         if self._by_iteration:
             self._average(runner)
 
+    def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+        """Takes the mean over the ranks before a checkpoint of this iteration, which the first rank alone writes."""
+        if get_world_size() > 1 and any(_saves_now(hook, runner) for hook in runner.hooks):
+            self._average(runner)
+
     def after_train_epoch(self, runner) -> None:
         """Takes the mean over the ranks, and measures if the run is young."""
         self._average(runner)
@@ -120,6 +126,18 @@ class BNStatisticsHook(Hook):
             and layer.momentum is not None
             and iterations * layer.momentum < self.windows
         )
+
+
+def _saves_now(hook: Hook, runner: Runner) -> bool:
+    """Whether it is a hook that writes a checkpoint after this iteration."""
+    return (
+        isinstance(hook, CheckpointHook)
+        and not hook.by_epoch
+        and (
+            hook.every_n_train_iters(runner, hook.interval, hook.save_begin)
+            or (hook.save_last and hook.is_last_train_iter(runner))
+        )
+    )
 
 
 def _unwrapped(runner: Runner) -> nn.Module:

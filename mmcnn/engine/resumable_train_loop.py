@@ -50,9 +50,10 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     with the same config, number of ranks and of threads; on a GPU, where the algorithms are deterministic
     (``randomness.deterministic``).
 
-    **Signals.** SIGTERM and Ctrl-C end the process with 143 and 130 after the iteration (several ranks: after the step
-    that it is part of) and a checkpoint; in validation, after the batch. A process that does not come to that within
-    30 s (several ranks: 10 s) is ended all the same. The death of another rank ends this one too.
+    **Signals.** SIGTERM and Ctrl-C end the process with 143 and 130 after the iteration and a checkpoint; in
+    validation, after the batch. Several ranks end after the same step: the one that the iteration is part of, or the
+    next. A process that does not come to that within 30 s (several ranks: 10 s) is ended all the same. The death of
+    another rank ends this one too.
 
     **Faults.** A loss or gradient that is not finite reaches no average and no checkpoint; its images are named.
 
@@ -97,10 +98,10 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         runner = self.runner
         forget_deaths()
         runner.call_hook('before_train')
-        self._take_up()
         patience = PATIENCE if get_world_size() == 1 else PATIENCE_OF_RANKS
         self._ranks = RankWatch()
         self._signals = StopSignals(patience, before_end=self._ranks.say_stopped)
+        self._take_up()
         with self._signals, self._ranks:
             try:
                 self._run()
@@ -121,7 +122,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         for idx, data_batch in enumerate(self.dataloader, start=self._done):
             self.run_iter(idx, data_batch)
             if idx + 1 < len(self.dataloader):
-                self._stop_if_asked()
+                self._stop_inside_if_asked()
         self._guard.average()
         self._note_position(0)
         self.runner.call_hook('after_train_epoch')
@@ -162,7 +163,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         runner = self.runner
         model = runner.model
         self._module = model.module if is_model_wrapper(model) else model
-        self._guard = StepGuard(runner.optim_wrapper, stop=self.on_nan == 'stop')
+        self._guard = StepGuard(runner.optim_wrapper, stop=self.on_nan == 'stop', ask=self._signals.asked)
         self._refusals = Refusals(runner, self._guard)
         # A resumed run has the seed of its checkpoint.
         self.dataloader.dataset.seed = runner.seed
@@ -213,19 +214,18 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     # ------------------------------------------------------------------------------------------------------- signals
 
     def _stop_if_asked(self) -> None:
-        """Ends the process with a checkpoint if any rank has had a signal."""
+        """Between epochs: ends the process with a checkpoint if any rank has had a signal."""
+        if on_any_rank(self._signals.asked()):
+            self._stop()
+
+    def _stop_inside_if_asked(self) -> None:
+        """The same inside of an epoch, which ranks know from the guard's message: they exchange no other for it."""
         asked = self._signals.asked()
         if get_world_size() > 1:
             # Gradients that wait for a step are of each rank's own images; a checkpoint holds those of one rank.
-            if not self.runner.optim_wrapper.should_update() and self._done_in_epoch:
-                return
-            asked = on_any_rank(asked)
+            asked = self._guard.told and self.runner.optim_wrapper.should_update()
         if asked:
             self._stop()
-
-    @property
-    def _done_in_epoch(self) -> int:
-        return self.runner.message_hub.get_info('position_in_epoch')[0]
 
     def _stop(self) -> None:
         runner = self.runner

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -34,16 +34,22 @@ class StepGuard:
     Args:
         wrapper (OptimWrapper): MMEngine's, plain or AMP.
         stop (bool): make no step at all once something was refused.
+        ask (Callable): a condition of this rank, such as a signal that has come. It travels in the one message that
+            the ranks exchange in each iteration anyway.
 
     Attributes:
+        told (bool): Whether :attr:`ask` has held on any rank in an iteration so far; the same on all ranks after each
+            :meth:`read`. False where there is one process, which need not ask others.
         refused (str | None): What the last call refused: ``'loss'``, ``'gradient'`` or nothing; of a step that is made
             unseen, once it is read.
         stepped (bool): Whether the last call made a step.
     """
 
-    def __init__(self, wrapper: OptimWrapper, stop: bool = True) -> None:
+    def __init__(self, wrapper: OptimWrapper, stop: bool = True, ask: Callable[[], bool] = lambda: False) -> None:
         self.wrapper = wrapper
         self.stop = stop
+        self.ask = ask
+        self.told = False
         self.refused: str | None = None
         self.stepped = False
         self._overflows = 0
@@ -62,7 +68,7 @@ class StepGuard:
         if self.stop and _costs_a_wait(loss):
             self._unseen = dict(loss=~torch.isfinite(loss).all(), gradient=torch.zeros_like(loss, dtype=torch.bool))
             wrapper.backward(wrapper.scale_loss(loss))
-        elif on_any_rank(~torch.isfinite(loss).all()):
+        elif self._is_bad(loss):
             self.refused = 'loss'
             if self.stop:
                 return
@@ -109,13 +115,29 @@ class StepGuard:
         )
         flags, values = packed.split([len(self._unseen), len(numbers)])
         if self._unseen and get_world_size() > 1:
-            flags = flags.clone()
-            all_reduce(flags, 'max')
+            flags = self._of_all_ranks(flags)
             packed = torch.cat([flags, values])
-        flags, values = packed.cpu().split([len(self._unseen), len(numbers)])
-        bad = [what for what, is_bad in zip(self._unseen, flags.tolist(), strict=True) if is_bad]
+        flags, values = packed.cpu().split([len(flags), len(numbers)])
+        *flags, told = flags.tolist() if len(flags) > len(self._unseen) else [*flags.tolist(), 0.0]
+        self.told |= bool(told)
+        bad = [what for what, is_bad in zip(self._unseen, flags, strict=True) if is_bad]
         self.refused = self.refused or (bad[0] if bad else None)
         return dict(zip(numbers, values.unbind(), strict=True))
+
+    def _is_bad(self, loss: Tensor) -> bool:
+        """Whether a loss is not finite on any rank."""
+        bad = ~torch.isfinite(loss).all()
+        if get_world_size() == 1:
+            return bool(bad)
+        is_bad, told = self._of_all_ranks(bad.float().reshape(1)).tolist()
+        self.told |= bool(told)
+        return bool(is_bad)
+
+    def _of_all_ranks(self, flags: Tensor) -> Tensor:
+        """The one message of an iteration: which flags any rank has set, and after them whether any has been asked."""
+        flags = torch.cat([flags, torch.full_like(flags[:1], float(self.ask()))])
+        all_reduce(flags, 'max')
+        return flags
 
     def _step(self, kwargs: dict) -> None:
         """The wrapper's step; it would read the norm of the gradients at once."""

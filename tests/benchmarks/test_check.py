@@ -21,8 +21,10 @@ def test_the_folder_is_sound(folder):
 
 
 @pytest.mark.parametrize('kind', ['mmcnn.MosaicDataset', 'CocoDataset'])
-def test_training_sets_have_all_images(folder, kind):
-    assert len(build(kind, folder)) in (29, 30)  # MMDetection's leaves out images without a box only if told to
+def test_training_sets_have_all_images_and_boxes(folder, kind):
+    dataset = build(kind, folder)
+    assert len(dataset) == 30  # MMDetection's leaves out images without a box only if told to
+    assert sum(len(dataset.get_data_info(i)['instances']) for i in range(30)) == 200
 
 
 def test_nothing_is_remembered_from_run_to_run(folder, monkeypatch):

@@ -50,7 +50,7 @@ class Batches(Hook):
         self.seen.append(data_batch['inputs'].clone())
 
 
-def train(work_dir, model, *hooks, epochs=2, ema=False, **kwargs):
+def train(work_dir, model, *hooks, epochs=2, ema=False, checkpoint=(), file=None, **kwargs):
     images = torch.randn(BATCH * EPOCH, 1, 4, 4, generator=torch.Generator().manual_seed(1)) + 2
     data = [{'inputs': image} for image in images]
     averages = [dict(type='mmcnn.StepEMAHook', momentum=0.3, gamma=2)] if ema else []
@@ -61,13 +61,13 @@ def train(work_dir, model, *hooks, epochs=2, ema=False, **kwargs):
         train_cfg=dict(type='mmcnn.ResumableTrainLoop', max_epochs=epochs),
         optim_wrapper={'optimizer': {'type': 'SGD', 'lr': 0.01}},
         custom_hooks=[*averages, *hooks],
-        default_hooks=dict(checkpoint=dict(type='mmcnn.AtomicCheckpointHook', interval=1)),
+        default_hooks=dict(checkpoint=dict(type='mmcnn.AtomicCheckpointHook', interval=1) | dict(checkpoint)),
         randomness=dict(seed=3),
         experiment_name=f'{work_dir} {epochs}',
         **kwargs,
     )
     runner.train()
-    return torch.load(f'{work_dir}/epoch_{epochs}.pth', weights_only=False)
+    return torch.load(f'{work_dir}/{file or f"epoch_{epochs}.pth"}', weights_only=False)
 
 
 @pytest.mark.parametrize('ema', [False, True], ids=['raw', 'averaged'])
@@ -153,10 +153,14 @@ def other_rank(monkeypatch):
 STATISTICS = [f'{layer}.running_{what}' for layer in ('norm', 'cumulative') for what in ('mean', 'var')]
 
 
+INSIDE = dict(checkpoint=dict(by_epoch=False, interval=3), file='iter_3.pth')
+
+
+@pytest.mark.parametrize('when', [{}, INSIDE], ids=['after an epoch', 'inside of it'])
 @pytest.mark.parametrize('ema', [False, True], ids=['raw', 'averaged'])
-def test_ranks_validate_and_save_the_mean_of_their_statistics(tmp_path, other_rank, ema):
-    alone = train(tmp_path / 'alone', Net(), ema=ema, epochs=1)
-    both = train(tmp_path / 'both', Net(), BNStatisticsHook(windows=0), ema=ema, epochs=1)
+def test_ranks_validate_and_save_the_mean_of_their_statistics(tmp_path, other_rank, ema, when):
+    alone = train(tmp_path / 'alone', Net(), ema=ema, epochs=1, **when)
+    both = train(tmp_path / 'both', Net(), BNStatisticsHook(windows=0), ema=ema, epochs=1, **when)
     for part, prefix in [('state_dict', ''), *([('ema_state_dict', 'module.')] if ema else [])]:
         for name, value in alone[part].items():
             is_mean = name.removeprefix(prefix) in STATISTICS

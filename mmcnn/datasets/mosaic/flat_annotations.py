@@ -1,5 +1,6 @@
 """The annotations of a data set as a few flat arrays."""
 
+from array import array
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,7 +25,9 @@ class FlatAnnotations(Sequence):
     """
 
     def __init__(self, dataset) -> None:
-        paths, sizes, counts, boxes, labels, flags, ids = [], [], [], [], [], [], []
+        paths, sizes, counts, ids = [], [], [], []
+        # Of all images: as lists of numbers they would take ten times the memory for the time being.
+        boxes, labels, flags = array('d'), array('q'), bytearray()
         for number in range(len(dataset)):
             info = dataset.get_data_info(number)
             path = str(info['img_path'])
@@ -35,9 +38,9 @@ class FlatAnnotations(Sequence):
             sizes.append((info['width'], info['height']))
             counts.append(len(info['instances']))
             for instance in info['instances']:
-                boxes.append(instance['bbox'])
+                boxes.extend(instance['bbox'])
                 labels.append(instance['bbox_label'])
-                flags.append(instance.get('ignore_flag', 0))
+                flags.append(bool(instance.get('ignore_flag', 0)))
         self._paths = np.frombuffer(b''.join(paths), np.uint8)
         self._path_ends = np.cumsum([0, *map(len, paths)])
         self._ids = np.array(ids)

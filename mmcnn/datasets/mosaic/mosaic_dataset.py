@@ -30,7 +30,8 @@ class MosaicDataset:
     """Mixes images of a data set: plans first, then reads only what is seen and draws it straight onto the output.
 
     In place of MMDetection's ``MultiImageMixDataset``, which copies every image several times on its way. The inner
-    data set gives annotations only; images are read here.
+    data set gives annotations only; images are read here. Masks are not read: where it is MMDetection's
+    ``CocoDataset``, its polygons are dropped as the file is parsed.
 
     All draws come from NumPy's global generator, so a sample follows from its state alone, not from the cache, the
     process or what was read before.
@@ -58,7 +59,9 @@ class MosaicDataset:
     ) -> None:
         if dataset.get('pipeline'):
             raise ValueError('MosaicDataset reads the images itself: leave out the pipeline of its inner dataset')
-        self.dataset = MMDET_DATASETS.build(dataset)
+        from mmcnn.datasets.mosaic.boxes_only import without_masks  # takes seconds, and needs all of MMDetection's
+
+        self.dataset = MMDET_DATASETS.build(without_masks(dataset))
         self.dataset.full_init()
         self.pipeline = [MMDET_TRANSFORMS.build(step) for step in pipeline]
         if not self.pipeline or not hasattr(self.pipeline[0], 'plan'):
@@ -89,7 +92,7 @@ class MosaicDataset:
         """Nothing: it is complete when it is built."""
 
     def get_data_info(self, index: int) -> dict:
-        """Annotations of an image, as the inner data set has them."""
+        """Annotations of an image, as the inner data set has them, without masks."""
         return self.dataset.get_data_info(index)
 
     def __len__(self) -> int:
