@@ -16,7 +16,11 @@ from mmcnn.compat.moved import MODULES, NAMES
 NAMES_OF_0_1_0 = json.loads((Path(__file__).parents[1] / 'data' / 'names_of_0.1.0.json').read_text())
 #: What took or made an ``argparse.Namespace``, and inner helpers that nothing needs any more; see CHANGELOG.md.
 GONE = {
+    'mmcnn.benchmarks.memory': {'report'},
+    'mmcnn.benchmarks.nms': {'report'},
+    'mmcnn.benchmarks.pipeline': {'images_a_second', 'report'},
     'mmcnn.benchmarks.step': {'MODELS'},
+    'mmcnn.models.layers.conv': {'MODELS'},
     'mmcnn.cli': {
         'add_backbone_argument', 'add_common_arguments', 'add_data_arguments', 'add_model_arguments', 'at_least',
         'default_work_dir', 'find_images', 'options_of',

@@ -30,6 +30,7 @@ _COMMON = {
     'default_hooks.bn_statistics.windows': 0,
     'train_cfg.val_interval': 1,
     'optim_wrapper.optimizer.foreach': True,
+    'performance.cpu_amp': False,  # the reference on the CPU is in float32
 }
 # Rates at which three steps do not enlarge rounding: that of the backward pass follows which formulas PyTorch takes. A
 # narrow YOLOv4 enlarges it most.
