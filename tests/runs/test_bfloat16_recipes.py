@@ -1,11 +1,13 @@
 """Losses and gradients of every recipe in bfloat16 on the CPU, beside those in float32."""
 
+import copy
 from types import SimpleNamespace
 
 import pytest
 import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
+from torch import nn
 
 from mmcnn.benchmarks.gpu import data
 from mmcnn.benchmarks.gpu.layers import InputsOf, differences
@@ -34,6 +36,26 @@ def circumstances(tmp_path_factory):
     return Circumstances(device='cpu', tiny=True, folder=str(folders[0]), classes_folder=str(folders[1]), workers=0)
 
 
+def rounded(found):
+    """Tensors in float32 with the digits that bfloat16 has."""
+    if isinstance(found, torch.Tensor):
+        return found.bfloat16().float() if found.is_floating_point() else found
+    return type(found)(rounded(each) for each in found) if type(found) in (list, tuple) else found
+
+
+def rounding(model):
+    """A copy in float32 whose weights, and whatever a module gives that is no loss, are rounded to bfloat16."""
+    model = copy.deepcopy(model)
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            for parameter in module.parameters():
+                parameter.data = rounded(parameter.data)
+            module.register_forward_pre_hook(lambda module, args: rounded(args))
+        if name and not type(module).__name__.endswith('Loss'):
+            module.register_forward_hook(lambda module, args, found: rounded(found))
+    return model
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('recipe', RECIPES)
 def test_a_recipe_is_float32_within_the_rounding_of_bfloat16(circumstances, recipe):
@@ -54,6 +76,7 @@ def test_a_recipe_is_float32_within_the_rounding_of_bfloat16(circumstances, reci
     with InputsOf(model) as noted:
         exact, _ = model.parse_losses(model(**given, mode='loss'))
     assert {*taken} <= {torch.float32}
+    expected, _ = model.parse_losses(rounding(model)(**given, mode='loss'))
     PrecisionHook().before_train(SimpleNamespace(model=model, optim_wrapper=wrapper, cfg=Config()))
     with wrapper.optim_context(model):
         found, _ = model.parse_losses(model(**given, mode='loss'))
@@ -64,5 +87,7 @@ def test_a_recipe_is_float32_within_the_rounding_of_bfloat16(circumstances, reci
         model.double(), {name: each.double() for name, each in noted.inputs.items()}, CPU, torch.bfloat16
     )
     assert layers['layer_error'] <= layers['layer_bound']
-    # A network of random weights enlarges what its first layers round; each adds its own, of 2^-8 at most.
-    assert abs(found - exact).item() <= exact.item() * layers['layers'] * 2.0**-8
+    # A network of random weights enlarges what its first layers round, YOLOv4's six hundred times: float32 that is
+    # rounded in the same places says what that gives.
+    assert found.item() == pytest.approx(expected.item(), rel=1e-4)
+    assert found.item() != exact.item()
