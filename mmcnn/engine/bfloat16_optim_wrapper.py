@@ -17,9 +17,11 @@ class BFloat16OptimWrapper(OptimWrapper):
     """Computes a model in bfloat16 on the CPU where autocast does so, and keeps weights and gradients in float32.
 
     MMEngine's ``AmpOptimWrapper`` does that on GPUs only. bfloat16 has the range of float32, so that no loss is scaled,
-    and what is saved is what ``OptimWrapper`` saves: a run may go on with either. That heads give their maps in float32
-    to their losses is :class:`~mmcnn.runs.precision_hook.PrecisionHook`'s work, which ``mmcnn train`` registers: another
-    program has to do so, too. On a GPU this wrapper changes nothing; ``mmcnn train`` puts ``AmpOptimWrapper`` there.
+    and what is saved is what ``OptimWrapper`` saves: a run may go on with either.
+
+    Heads compute their losses of maps in float32 where the hook of ``mmcnn train`` is registered,
+    :class:`~mmcnn.runs.precision_hook.PrecisionHook`; other programs have to register it. On a GPU this wrapper changes
+    nothing, and ``mmcnn train`` puts ``AmpOptimWrapper`` in its place.
 
     Args:
         **kwargs: of MMEngine's ``OptimWrapper``.
