@@ -281,7 +281,7 @@ def continue_precision(
             wrapper.loss_scale = recorded['optim_wrapper'].get('loss_scale') or scale
         say(f'note: the run began in {before}, and goes on in it')
         return
-    again = '; without --amp it goes on as it began'
+    again = '; --amp off keeps it'
     if before in _NAMES:
         again = '' if before == 'fp16' and on_cpu else f'; --amp {before} keeps it'
     say(f'note: the run began in {before} and goes on in {now}, so it does not end in the weights it would have{again}')

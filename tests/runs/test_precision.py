@@ -331,7 +331,8 @@ def test_a_resumed_run_goes_on_in_its_precision_where_amp_names_none(card, befor
     [
         ('bf16', 'fp32', False, '; --amp bf16 keeps it'),
         ('fp16', 'bf16', 'bf16', '; --amp fp16 keeps it'),
-        ('fp32', 'bf16', True, '; without --amp it goes on as it began'),
+        ('fp32', 'bf16', True, '; --amp off keeps it'),
+        ('fp32', 'bf16', None, '; --amp off keeps it'),  # by the config
     ],
 )
 def test_another_precision_than_before_is_said(card, before, now, amp, end):
