@@ -15,8 +15,7 @@ env_cfg = dict(
     dist_cfg=dict(backend='nccl'),
 )
 # How fast a training is, and by what; none of it changes what is computed but for rounding. On the command line:
-# --amp off (cpu_amp=False),
-# --channels-last, --compile, --amp-val, --cfg-options performance.tf32=True.
+# --channels-last, --compile, --amp off (as cpu_amp=False), --amp-val, --cfg-options performance.tf32=True.
 performance = dict(
     # NHWC in memory, as tensor cores take it: for --amp. None: in bf16 on a CPU, where it is quicker by a third, and
     # nowhere else, because other kernels sum in another order.

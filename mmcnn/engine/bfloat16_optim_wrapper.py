@@ -19,6 +19,10 @@ class BFloat16OptimWrapper(OptimWrapper):
     MMEngine's ``AmpOptimWrapper`` does that on GPUs only. bfloat16 has the range of float32, so that no loss is scaled,
     and what is saved is what ``OptimWrapper`` saves: a run may go on with either.
 
+    Heads compute their losses of maps in float32 where the hook of ``mmcnn train`` is registered,
+    :class:`~mmcnn.runs.precision_hook.PrecisionHook`; other programs have to register it. On a GPU this wrapper changes
+    nothing, and ``mmcnn train`` puts ``AmpOptimWrapper`` in its place.
+
     Args:
         **kwargs: of MMEngine's ``OptimWrapper``.
     """

@@ -11,8 +11,8 @@ from torch.optim import Optimizer
 
 #: Those whose update PyTorch computes in one kernel on the CPU, by the name that configs give them.
 FUSED = ('SGD', 'Adam', 'AdamW')
-#: Arguments of an optimizer that choose how it computes, or that its one kernel does not know.
-_CHOICES = ('fused', 'foreach', 'differentiable')
+#: Arguments of an optimizer that choose how it computes, also where they are False.
+_CHOICES = ('fused', 'foreach')
 
 
 def fused_on_cpu(optimizer_cfg: Mapping[str, Any], parameters: list[Tensor]) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def fused_on_cpu(optimizer_cfg: Mapping[str, Any], parameters: list[Tensor]) -> 
         optimizer_cfg: with ``type``.
         parameters: that are trained.
     """
-    chosen = any(optimizer_cfg.get(name) for name in _CHOICES) or optimizer_cfg.get('fused') is False
+    chosen = any(optimizer_cfg.get(name) is not None for name in _CHOICES) or optimizer_cfg.get('differentiable')
     fits = all(each.is_cpu and each.is_floating_point() and each.layout is torch.strided for each in parameters)
     # A dampened momentum begins with a whole gradient, which zeros would not give (see below).
     if chosen or optimizer_cfg.get('type') not in FUSED or optimizer_cfg.get('dampening') or not fits:

@@ -38,8 +38,8 @@ def set_amp(cfg: Config, amp: bool | str | None, say: Say = print) -> None:
         say: takes a sentence on what was found in a CPU.
 
     Raises:
-        UsageError: ``amp`` is fp16 on a CPU, or bf16 on a GPU without it; or the config has a loss scale (on a CPU: or
-            names float16) and ``amp`` is bf16.
+        UsageError: ``amp`` is fp16 on a CPU, or bf16 on a GPU without it; or it is bf16 (on a CPU that computes in it:
+            or 'auto') and the config has a loss scale (on a CPU: or names float16).
     """
     wrapper = cfg.optim_wrapper
     if amp is None:
@@ -74,7 +74,8 @@ def _set_on_cpu(cfg: Config, amp: bool | str, say: Say) -> None:
         raise UsageError('amp=fp16 needs a GPU: a CPU trains in mixed precision in bf16 only, use bf16')
     features = cpu_features()
     if not features and amp != 'bf16':
-        _leave_off(cfg)
+        if cfg.optim_wrapper.get('type') in (_ON_GPU, _ON_CPU):
+            _leave_off(cfg)
         say('note: amp is off: this processor has neither AVX512-BF16 nor AMX, without which bf16 is slower on a CPU')
         return
     cfg.optim_wrapper.type = _ON_GPU  # as the config of a GPU would say it
@@ -91,7 +92,7 @@ def _set_on_cpu(cfg: Config, amp: bool | str, say: Say) -> None:
 def _use_cpu(cfg: Config) -> None:
     """Gives a config that asks for mixed precision the wrapper of a CPU."""
     wrapper = cfg.optim_wrapper
-    if wrapper.get('dtype') is not None and precision_of(cfg) == 'fp16':
+    if wrapper.get('dtype') is not None and _DTYPES.get(str(wrapper.dtype)) == 'fp16':
         raise UsageError(
             f'optim_wrapper.dtype={wrapper.dtype} needs a GPU: a CPU trains in mixed precision in bfloat16 only'
         )
@@ -101,15 +102,19 @@ def _use_cpu(cfg: Config) -> None:
             'mixed precision in bf16 only; leave it out'
         )
     wrapper.type = _ON_CPU
-    for name in ('dtype', 'loss_scale'):
-        wrapper.pop(name, None)
+    _drop_arguments(wrapper)
 
 
 def _leave_off(cfg: Config) -> None:
     """float32."""
     cfg.optim_wrapper.type = 'OptimWrapper'
+    _drop_arguments(cfg.optim_wrapper)
+
+
+def _drop_arguments(wrapper: dict) -> None:
+    """Those that only the wrapper of a GPU takes."""
     for name in ('dtype', 'loss_scale', 'use_fsdp'):
-        cfg.optim_wrapper.pop(name, None)
+        wrapper.pop(name, None)
 
 
 def has_bf16() -> bool:
@@ -145,7 +150,7 @@ def check_amp(cfg: Config, say: Say = print) -> None:
     if wrapper.get('type') == _ON_CPU and not on_cpu:  # of a run on a CPU, whose config is used again
         wrapper.type = _ON_GPU
         wrapper.setdefault('dtype', 'bfloat16')
-    if wrapper.get('type') == _ON_GPU and str(wrapper.get('dtype')) not in _DTYPES:
+    if wrapper.get('type') in (_ON_GPU, _ON_CPU) and str(wrapper.get('dtype')) not in _DTYPES:
         names = [name for name in _DTYPES if name in _NAMES.values()]
         raise UsageError(f'optim_wrapper.dtype={wrapper.dtype!r}: {nearest(str(wrapper.dtype), names)}')
     if wrapper.get('type') == _ON_GPU and on_cpu:
@@ -208,13 +213,14 @@ def choose_precision(cfg: Config, amp: bool | str | None, typed: bool, say: Say 
     """Lets a new run on a CPU be in bf16 where its config leaves that to the processor (``performance.cpu_amp``).
 
     Args:
-        cfg: changed in place; a run that is resumed goes on as it began (:func:`continue_precision`).
+        cfg: changed in place; a run that is resumed goes on as it began (:func:`continue_precision`), and an optimizer
+            wrapper of another kind stays.
         amp: what was typed.
         typed: whether ``optim_wrapper.type`` was.
         say: takes a sentence.
     """
     leaves = amp is None and not typed and not cfg.get('resume') and _is_left_open(cfg, amp)
-    if not leaves or get_device() != 'cpu' or precision_of(cfg) != 'fp32':
+    if not leaves or get_device() != 'cpu' or cfg.optim_wrapper.get('type', 'OptimWrapper') != 'OptimWrapper':
         return
     if features := cpu_features():
         cfg.optim_wrapper.type = _ON_CPU
@@ -225,7 +231,9 @@ def choose_precision(cfg: Config, amp: bool | str | None, typed: bool, say: Say 
 
 
 def _is_left_open(cfg: Mapping[str, Any], amp: bool | str | None) -> bool:
-    """Whether nobody has said which precision a run shall have."""
+    """Whether nobody has said which precision a run shall have, by a wrapper of another kind either."""
+    if cfg['optim_wrapper'].get('type', 'OptimWrapper') not in ('OptimWrapper', _ON_GPU, _ON_CPU):
+        return False
     return amp in (True, 'auto') or (amp is None and bool((cfg.get('performance') or {}).get('cpu_amp')))
 
 
@@ -252,7 +260,7 @@ def continue_precision(
         cfg: of this session, changed in place.
         recorded: the config of the run, as its checkpoint has it; empty: it has none.
         amp: what was typed.
-        typed: whether ``optim_wrapper.dtype`` was.
+        typed: whether ``optim_wrapper.type`` or ``optim_wrapper.dtype`` was.
         say: takes a sentence.
     """
     if not recorded.get('optim_wrapper'):
@@ -273,7 +281,7 @@ def continue_precision(
             wrapper.loss_scale = recorded['optim_wrapper'].get('loss_scale') or scale
         say(f'note: the run began in {before}, and goes on in it')
         return
-    again = '; without --amp it goes on as it began'
+    again = '; --amp off keeps it'
     if before in _NAMES:
         again = '' if before == 'fp16' and on_cpu else f'; --amp {before} keeps it'
     say(f'note: the run began in {before} and goes on in {now}, so it does not end in the weights it would have{again}')

@@ -230,7 +230,8 @@ def _continue(
         done: entries that were typed, which win over those of the recipe.
         notes: takes sentences about the recipe.
     """
-    continue_precision(cfg, checkpoint.entries, options.amp, 'optim_wrapper.dtype' in done, notes.append)
+    typed = bool({'optim_wrapper.type', 'optim_wrapper.dtype'} & done.keys())
+    continue_precision(cfg, checkpoint.entries, options.amp, typed, notes.append)
     say_other_sync_bn(cfg, checkpoint.entries, notes.append)
     continue_determinism(cfg, checkpoint.entries, 'randomness.deterministic' in done, notes.append)
     if options.recipe is None:

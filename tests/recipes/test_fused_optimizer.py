@@ -88,6 +88,8 @@ def test_a_run_that_was_begun_plainly_goes_on_plainly():
     [
         dict(type='SGD', lr=0.1, fused=False),
         dict(type='SGD', lr=0.1, foreach=True),
+        dict(type='SGD', lr=0.1, foreach=False),
+        dict(type='SGD', lr=0.1, differentiable=True),
         dict(type='SGD', lr=0.1, momentum=0.9, dampening=0.1),
         dict(type='RMSprop', lr=0.1),
         dict(type=torch.optim.SGD, lr=0.1),

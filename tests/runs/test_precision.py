@@ -6,6 +6,7 @@ from mmengine.config import Config
 
 from mmcnn.config.load import load_config
 from mmcnn.errors import UsageError
+from mmcnn.runs.options import TrainOptions
 from mmcnn.runs.precision import (
     check_amp,
     choose_precision,
@@ -15,6 +16,8 @@ from mmcnn.runs.precision import (
     precision_of,
     set_amp,
 )
+from mmcnn.runs.prepare import prepare
+from mmcnn.runs.process_state import kept_process_state
 
 CONFIG = 'yolov4_cspdarknet53'
 
@@ -206,6 +209,8 @@ def test_nothing_is_chosen_or_said_unless_it_is_asked_for(cpu, amp):
         (True, {'dtype': 'float16'}, 'optim_wrapper.dtype=float16 needs a GPU: '),
         (True, {'loss_scale': 512}, 'optim_wrapper.loss_scale=512 needs a GPU: a loss scale is for fp16, and a CPU '),
         (None, {'type': 'mmcnn.BFloat16OptimWrapper', 'loss_scale': 8.0}, 'optim_wrapper.loss_scale=8.0 needs a GPU: '),
+        (None, {'type': 'mmcnn.BFloat16OptimWrapper', 'dtype': 'float16'}, 'optim_wrapper.dtype=float16 needs a GPU: '),
+        (None, {'type': 'mmcnn.BFloat16OptimWrapper', 'dtype': 'float61'}, "optim_wrapper.dtype='float61': did you "),
     ],
 )
 def test_fp16_is_refused_on_a_cpu(cpu, amp, options, message):
@@ -242,6 +247,23 @@ def test_a_config_may_leave_it_to_the_processor(cpu, features, amp, typed, preci
     assert precision_of(cfg) == precision
     chosen = [f'note: mixed precision in bf16 (performance.cpu_amp), {FOUND}; --amp off trains in float32']
     assert notes == (chosen if precision == 'bf16' else [])
+
+
+@pytest.mark.parametrize(('features', 'amp'), [(BOTH, None), ([], True)])
+def test_a_wrapper_of_another_kind_stays_where_nothing_is_chosen(cpu, features, amp):
+    cpu(features)
+    cfg, _ = on_cpu(amp, {'performance.cpu_amp': True, 'optim_wrapper.type': 'MyWrapper'})
+    assert cfg.optim_wrapper.type == 'MyWrapper'
+    continue_precision(cfg, of_precision('bf16'), amp, False, lambda note: None)
+    assert cfg.optim_wrapper.type == 'MyWrapper'
+
+
+@pytest.mark.parametrize('amp', [None, 'off'])
+def test_what_only_the_wrapper_of_a_gpu_takes_goes_with_it(cpu, amp):
+    cpu(BOTH)
+    options = dict(type='AmpOptimWrapper', dtype='bfloat16', loss_scale='dynamic', use_fsdp=True)
+    cfg, _ = on_cpu(amp, {f'optim_wrapper.{name}': value for name, value in options.items()})
+    assert not {'dtype', 'loss_scale', 'use_fsdp'} & cfg.optim_wrapper.keys()
 
 
 def test_on_a_gpu_it_leaves_it_to_nobody(card):
@@ -309,7 +331,8 @@ def test_a_resumed_run_goes_on_in_its_precision_where_amp_names_none(card, befor
     [
         ('bf16', 'fp32', False, '; --amp bf16 keeps it'),
         ('fp16', 'bf16', 'bf16', '; --amp fp16 keeps it'),
-        ('fp32', 'bf16', True, '; without --amp it goes on as it began'),
+        ('fp32', 'bf16', True, '; --amp off keeps it'),
+        ('fp32', 'bf16', None, '; --amp off keeps it'),  # by the config
     ],
 )
 def test_another_precision_than_before_is_said(card, before, now, amp, end):
@@ -333,3 +356,24 @@ def test_the_same_precision_and_a_checkpoint_without_a_config_say_nothing(card):
     card(True)
     continue_precision(of_precision('bf16'), of_precision('bf16'), True, False, pytest.fail)
     continue_precision(of_precision('bf16'), {}, True, False, pytest.fail)
+
+
+@pytest.mark.parametrize(
+    ('typed', 'precision', 'note'),
+    [
+        ({}, 'bf16', ', and goes on in it'),
+        ({'optim_wrapper.type': 'OptimWrapper'}, 'fp32', ' and goes on in fp32, so '),
+    ],
+)
+def test_a_wrapper_that_is_typed_wins_over_that_of_the_run(shapes, trained, tmp_path, typed, precision, note):
+    content = torch.load(trained.checkpoint, weights_only=False)
+    content['meta']['cfg'] += "\noptim_wrapper = dict(type='mmcnn.BFloat16OptimWrapper')\n"
+    torch.save(content, tmp_path / 'x.pth')
+    options = TrainOptions(
+        config='yolov4_cspdarknet53_narrow', data=shapes, work_dir=tmp_path / 'run', device='cpu',
+        resume=tmp_path / 'x.pth', cfg_options={'model.widen_factor': 0.0625, 'model.deepen_factor': 0.33, **typed},
+    )  # fmt: skip
+    with kept_process_state():
+        run = prepare(options)
+    assert precision_of(run.cfg) == precision
+    assert sum(each.startswith(f'note: the run began in bf16{note}') for each in run.notes) == 1

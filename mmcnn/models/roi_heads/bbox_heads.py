@@ -69,7 +69,7 @@ class Shared2FCBBoxHead(_Shared2FCBBoxHead):
         which = host_device.places(chosen.flatten(), sum(totals))
         roi, labels = which // scores.shape[1], which % scores.shape[1]
         image = image[roi]
-        deltas = deltas.view(len(deltas), -1, 4)[roi, 0 if self.reg_class_agnostic else labels].to(precision)
+        deltas = deltas.unflatten(1, (-1, 4))[roi, 0 if self.reg_class_agnostic else labels].to(precision)
         boxes = decoded(self.bbox_coder, corners[roi], deltas, limits_of(batch_img_metas, like=deltas)[image])
         if rescale:
             boxes = boxes * factors_of(batch_img_metas, like=boxes)[image]

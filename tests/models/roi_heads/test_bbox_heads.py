@@ -54,6 +54,13 @@ def test_detections_are_mmdetections(case, agnostic, way):
     assert (len(found[0]) == 0) == (case == 'no boxes') and len(found[1]) == 0
 
 
+@pytest.mark.parametrize('agnostic', [False, True])
+def test_a_batch_without_any_roi_has_no_detections(agnostic):
+    given = predictions((0, 0, 0), agnostic=agnostic)
+    found = head(agnostic=agnostic).predict_by_feat(*given, METAS, ConfigDict(TEST), True)
+    assert_same(found, head(False, agnostic).predict_by_feat(*given, METAS, ConfigDict(TEST), True))
+
+
 def test_without_a_cfg_all_boxes_are_given_for_test_time_augmentation():
     found, expected = (each.predict_by_feat(*predictions(), METAS, None, True) for each in (head(), head(False)))
     for ours, theirs in zip(found, expected, strict=True):
