@@ -80,8 +80,8 @@ def _in_float32(module: nn.Module, given: Any, found: Any) -> Any:
     """A forward hook: what a head gives, with the tensors in bfloat16 in float32."""
     if isinstance(found, torch.Tensor):
         return found.float() if found.dtype == torch.bfloat16 else found
-    if isinstance(found, dict):
-        return type(found)((name, _in_float32(module, given, each)) for name, each in found.items())
+    if type(found) is dict:
+        return {name: _in_float32(module, given, each) for name, each in found.items()}
     if type(found) in (list, tuple):
         return type(found)(_in_float32(module, given, each) for each in found)
     return found
