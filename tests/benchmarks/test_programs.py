@@ -29,6 +29,14 @@ def test_laps_end_at_new_marks(tmp_path):
     assert all(lap > 0 for lap in laps)
 
 
+def test_a_lap_that_ended_between_turns_is_no_turn(tmp_path):
+    """As when the next one is so short that it ends before the program is stopped."""
+    with program(tmp_path) as run:
+        run.lap()
+        run._ends.put(0.0)
+        assert run.lap() > 0.01
+
+
 def test_it_stands_still_when_it_is_not_its_turn(tmp_path):
     code = (
         'import time\nfor i in range(10**9):\n'
