@@ -23,6 +23,7 @@ from mmcnn.inference.detector import Detector
 from mmcnn.inference.images import read_image
 from mmcnn.inference.sources import Sources, find_sources
 from mmcnn.interleaved import in_turn
+from mmcnn.models.costs import measure as measure_cost
 from mmcnn.models.wiring import set_num_classes
 from mmcnn.runs.infer import write
 from mmcnn.runs.infer_files import InferFiles, plan_files
@@ -32,9 +33,11 @@ PEER = 'MMDetection YOLOX-tiny'
 
 
 def measure(options: InferBenchmarkOptions, say: Say) -> list[Comparison]:
-    """Seconds that pass, as images a second; all sides take the same files, in batches of the same size.
+    """Seconds that pass, as images a second; all sides take the same files.
 
-    MMDetection's YOLOX-tiny is another network: its rate is given as that of a network with our multiply-adds.
+    MMDetection's YOLOX-tiny is another network, on square canvases: its rate is given as that of a network with our
+    multiply-adds for an image of 640 x 480 pixels. ``inference_detector`` computes image by image, whatever the size of
+    our batches.
     """
     with data_folder(options.data) as data, tempfile.TemporaryDirectory() as work:
         folder = Path(work)
@@ -93,13 +96,15 @@ def _mmdetection(options: InferBenchmarkOptions, detector: Detector, say: Say) -
     from mmdet.apis import inference_detector, init_detector
 
     cfg = Config.fromfile(packaged_config(YOLOX))
-    side = _side(detector)
+    inputs = detector.prepare([np.zeros((480, 640, 3), np.uint8)])['inputs']
+    side = max(inputs.shape[-2:])
     for step in cfg.test_pipeline:
         if step.type == 'Resize':
             step.scale = (side, side)
     cfg.test_dataloader.dataset.pipeline = cfg.test_pipeline
     model = init_detector(cfg, device='cpu', palette='random')
-    scale = multiply_adds(cfg, side) / multiply_adds(wired_config(options), side)
+    with torch.no_grad():
+        scale = multiply_adds(cfg, side) / measure_cost(detector.model, torch.zeros_like(inputs))[0].multiply_adds
     say(f'YOLOX-tiny has {scale:.2f} times the multiply-adds of {options.config}: its rate is multiplied by that')
 
     def run(paths: list[str]) -> None:
@@ -107,11 +112,6 @@ def _mmdetection(options: InferBenchmarkOptions, detector: Detector, say: Say) -
             inference_detector(model, paths[start : start + options.batch_size])
 
     return run, scale
-
-
-def _side(detector: Detector) -> int:
-    """Longer side of the images that a detector's test pipeline gives, pixels."""
-    return max(detector.prepare([np.zeros((480, 640, 3), np.uint8)])['inputs'].shape[-2:])
 
 
 def _rate(call: Callable[[], object], images: float) -> Callable[[], float]:

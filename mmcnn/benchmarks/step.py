@@ -43,8 +43,9 @@ EPOCHS = 300
 def measure(options: StepOptions, say: Say) -> list[Comparison]:
     """Milliseconds of each part of a step, the loader and all hooks included; each iteration makes a step.
 
-    MMDetection's YOLOX-tiny runs in MMEngine's loop, with its own hooks, on the same data and in the same process. Its
-    network is another one, so what is compared is the rest; the step guard only we have.
+    Both are in float32, also where the config leaves that to the processor. MMDetection's YOLOX-tiny runs in MMEngine's
+    loop, with its own hooks, on the same data and in the same process. Its network is another one, so what is compared
+    is the rest; the step guard only we have.
 
     Raises:
         MmcnnError: as a training; or the config's detector has more than one stage.
@@ -116,7 +117,7 @@ def _ours(options: StepOptions, data: DetectorData, work_dir: Path) -> Runner:
         TrainOptions(
             config=options.config, data=str(data.root), epochs=EPOCHS, img_size=options.img_size,
             batch_size=options.batch_size, workers=options.workers, cache_gb=options.cache_gb or None, device='cpu',
-            work_dir=work_dir, backbone=options.backbone, imports=options.imports,
+            amp='off', work_dir=work_dir, backbone=options.backbone, imports=options.imports,
             cfg_options={'optim_wrapper.accumulative_counts': 1, **options.cfg_options},
         ),
         data=data,

@@ -22,6 +22,7 @@ from mmcnn.compat.packaged_configs import packaged_config
 from mmcnn.datasets.check.report import DetectorData
 from mmcnn.errors import UsageError
 from mmcnn.models.costs import measure as measure_cost
+from mmcnn.models.wiring import set_num_classes
 from mmcnn.registry import MODELS
 
 #: What our lines and MMEngine's say when an epoch of training has ended.
@@ -128,7 +129,9 @@ def yolox(
     cfg.default_hooks.logger = dict(type='LoggerHook', interval=math.ceil(data.num_train / options.batch_size))
     path = folder / 'yolox.py'
     cfg.dump(path)
-    return path, multiply_adds(cfg, size) / multiply_adds(wired_config(options), size)
+    ours = wired_config(options)
+    set_num_classes(ours.model, len(data.classes))
+    return path, multiply_adds(cfg, size) / multiply_adds(ours, size)
 
 
 def multiply_adds(cfg: Config, size: int) -> float:

@@ -145,6 +145,12 @@ class _Later:
             return _Later(inner, whole=self._whole)
         return getattr(self._found(), name)
 
+    def __reduce__(self) -> tuple:
+        return _Later, (self._module, self._attribute, self._whole)  # a copy waits, too
+
+    def __deepcopy__(self, memo: dict) -> _Later:
+        return self
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._found()(*args, **kwargs)
 

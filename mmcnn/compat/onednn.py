@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mmcnn.compat.private_names import is_in_torch_dispatch_mode
+from mmcnn.compat.private_names import is_in_torch_dispatch_mode, is_transformed
 
 #: Whether this processor and this build of PyTorch have them.
 HAS_ONE_PASS = platform.machine().lower() in ('x86_64', 'amd64') and torch.backends.mkldnn.is_available()
@@ -55,8 +55,8 @@ def has_one_pass(dtype: torch.dtype) -> bool:
 
 
 def is_watched() -> bool:
-    """Whether operators are counted or recorded as they are called, which is of use for those of PyTorch's own only."""
-    return torch.jit.is_tracing() or torch.compiler.is_compiling() or is_in_torch_dispatch_mode()
+    """Whether operators are counted, recorded or transformed as they are called: PyTorch's own are to be seen then."""
+    return torch.jit.is_tracing() or torch.compiler.is_compiling() or is_in_torch_dispatch_mode() or is_transformed()
 
 
 def state_of(weight: Tensor) -> tuple[int, int] | None:

@@ -19,7 +19,9 @@ from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 from mmengine.utils import ManagerMixin
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
+from torch.nn.modules.module import _has_any_global_hook
 from torch.utils._python_dispatch import TorchDispatchMode, is_in_torch_dispatch_mode
 from torch.utils.data import DataLoader
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
@@ -62,6 +64,17 @@ def end_workers(loader: DataLoader) -> None:
 def has_forward_hooks(module: nn.Module) -> bool:
     """Whether something watches or changes what a module is given or gives."""
     return bool(module._forward_hooks or module._forward_pre_hooks)
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """The same, or something watches its gradients, for which PyTorch makes views that refuse to be overwritten."""
+    backward = module._backward_hooks or module._backward_pre_hooks
+    return bool(backward) or has_forward_hooks(module) or _has_any_global_hook()
+
+
+def is_transformed() -> bool:
+    """Whether ``torch.func`` or forward-mode differentiation follows each operator."""
+    return forward_ad._current_level >= 0 or torch._C._are_functorch_transforms_active()
 
 
 def average_in_place(averages: list[Tensor], values: list[Tensor], weight: float) -> None:

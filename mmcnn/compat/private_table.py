@@ -61,6 +61,21 @@ PRIVATE_NAMES = (
         'torch.nn.Module._forward_pre_hooks', 'has_forward_hooks', 'as above', 'as above',
     ),
     PrivateName(
+        'torch.nn.Module._backward_hooks', 'has_hooks',
+        'what a layer with hooks gives must not be overwritten', 'as above',
+    ),
+    PrivateName('torch.nn.Module._backward_pre_hooks', 'has_hooks', 'as above', 'as above'),
+    PrivateName(
+        'torch.nn.modules.module._has_any_global_hook', 'has_hooks', 'hooks of all modules count, too', 'as above',
+    ),
+    PrivateName(
+        'torch.autograd.forward_ad._current_level', 'is_transformed',
+        'what follows operators knows those of PyTorch only', 'a public question',
+    ),
+    PrivateName(
+        'torch._C._are_functorch_transforms_active', 'is_transformed', 'as above', 'as above',
+    ),
+    PrivateName(
         'torch.utils._python_dispatch.TorchDispatchMode', 'TorchDispatchMode',
         'costs are counted operator by operator as called', 'a public name; its documentation already uses this one',
     ),

@@ -15,3 +15,14 @@ def test_network_folder_and_peer_are_measured_on_the_same_images(monkeypatch):
     assert all(0 < rate < 10_000 for each in (ours, beside) for values in each.figures.values() for rate in values)
     assert ours.ratio(infer.FILES).median < 1.5
     assert 'times the multiply-adds' in said[0]
+
+
+def test_the_peers_rate_is_that_of_our_multiply_adds_for_the_same_image(tmp_path):
+    """YOLOv5n takes 640 x 480 pixels as 672 x 512 and has two classes here; YOLOX-tiny takes a square of 672."""
+    options = InferBenchmarkOptions(config='yolov5_n')
+    detector = infer._detector(options, tmp_path / 'model.pth')
+    ours = infer.wired_config(options)
+    infer.set_num_classes(ours.model, 2)
+    theirs = infer.Config.fromfile(infer.packaged_config(infer.YOLOX))
+    expected = infer.multiply_adds(theirs, 672) / (infer.multiply_adds(ours, 672) * 512 / 672)
+    assert infer._mmdetection(options, detector, lambda text: None)[1] == pytest.approx(expected, rel=1e-3)

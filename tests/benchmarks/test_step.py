@@ -3,6 +3,8 @@ import pytest
 from mmcnn.benchmarks import pipeline, step
 from mmcnn.benchmarks.options import StepOptions
 from mmcnn.benchmarks.step_parts import PARTS
+from mmcnn.runs import precision
+from mmcnn.runs.process_state import kept_process_state
 
 
 def seconds(**given):
@@ -34,6 +36,16 @@ def test_a_part_that_a_side_does_not_always_have_has_no_ratio():
 
 def test_shares_are_listed_the_largest_first():
     assert step.shares(ROUNDS['mmcnn']) == 'of a step, network 70.0 %, loader 22.5 %, loop 7.5 %'
+
+
+def test_ours_is_in_float32_as_its_peer_is(monkeypatch, tmp_path):
+    monkeypatch.setattr(precision, 'cpu_features', lambda: ['AVX512-BF16'])
+    monkeypatch.setattr(pipeline, 'NUM_PHOTOGRAPHS', 5)
+    options = StepOptions(config='yolov5_n', img_size=64, batch_size=2)
+    with pipeline.data_folder(None) as data, kept_process_state():
+        runner = step._ours(options, data, tmp_path)
+    assert runner.cfg.performance.cpu_amp
+    assert runner.cfg.optim_wrapper.type == 'OptimWrapper'
 
 
 @pytest.mark.slow

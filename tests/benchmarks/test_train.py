@@ -1,10 +1,13 @@
 import re
 
 import pytest
+from mmengine.config import Config
 
 from mmcnn.benchmarks import pipeline, train
 from mmcnn.benchmarks.options import TrainBenchmarkOptions
+from mmcnn.datasets.check.detector import check_data
 from mmcnn.errors import UsageError
+from mmcnn.models.wiring import set_num_classes
 
 #: A training that takes no time, and names its epochs.
 OTHER = 'other=python3 -c \'import time\nfor i in range(99): time.sleep(0.01); print("epoch", i, flush=True)\''
@@ -59,6 +62,17 @@ def test_epochs_of_all_sides_are_measured(tmp_path, monkeypatch):
     assert found.peers == {'MMDetection YOLOX-tiny', 'other'} and found.more_is_better
     factor = float(re.search(r'has ([\d.]+) times the multiply-adds', said[0])[1])
     assert factor > 5  # of a network of an eighth of YOLOv5n's width
+
+
+def test_both_networks_are_counted_with_the_classes_that_they_are_trained_on(tmp_path):
+    options = TrainBenchmarkOptions(config='yolov5_n', img_size=64)
+    (tmp_path / 'out').mkdir()
+    data = check_data(pipeline.make_photographs(tmp_path / 'data')).usable()
+    assert len(data.classes) == 1
+    path, scale = train.yolox(options, data, 1, tmp_path / 'out')
+    ours = train.wired_config(options)
+    set_num_classes(ours.model, 1)
+    assert scale == train.multiply_adds(Config.fromfile(path), 64) / train.multiply_adds(ours, 64)
 
 
 def test_multiply_adds_are_those_of_the_detector():

@@ -1,5 +1,7 @@
 import ast
+import copy
 import importlib.util
+import pickle
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -111,6 +113,14 @@ def test_every_way_to_import_waits_and_then_gives_the_same(statement, expression
     assert library not in sys.modules
     assert module.ask() == value
     assert library in sys.modules
+
+
+@pytest.mark.parametrize('copied', [copy.copy, copy.deepcopy, lambda each: pickle.loads(pickle.dumps(each))])
+def test_a_copy_waits_too(copied, library):
+    module = executed('from large.inner import double\nimport large.inner as li\n', library)
+    double, inner = copied(module.double), copied(module.li)
+    assert library not in sys.modules
+    assert (double(4), inner.NUMBER) == (8, 7)
 
 
 def test_library_that_is_not_installed_is_missed_at_once():

@@ -27,6 +27,8 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmengine.structures import InstanceData
 from mmengine.visualization.vis_backend import BaseVisBackend
 from torch import nn
+from torch.autograd import forward_ad
+from torch.nn.modules.module import register_module_full_backward_hook
 from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -91,6 +93,35 @@ def forward_hooks():
         assert not private_names.has_forward_hooks(module)
         getattr(module, name)(lambda *args: None)
         assert private_names.has_forward_hooks(module)
+
+
+def hooks():
+    for name in ('register_forward_hook', 'register_full_backward_hook', 'register_full_backward_pre_hook'):
+        module = nn.Linear(1, 1)
+        assert not private_names.has_hooks(module)
+        getattr(module, name)(lambda *args: None)
+        assert private_names.has_hooks(module)
+    module, handle = nn.Linear(1, 1), register_module_full_backward_hook(lambda *args: None)
+    assert private_names.has_hooks(module)
+    handle.remove()
+    assert not private_names.has_hooks(module)
+
+
+def transforms():
+    seen = []
+
+    def look(x):
+        seen.append(private_names.is_transformed())
+        return x.sin()
+
+    x = torch.ones(2)
+    torch.vmap(look)(x)
+    torch.func.jvp(look, (x,), (x,))
+    torch.func.grad(lambda x: look(x).sum())(x)
+    with forward_ad.dual_level():
+        look(x)
+    assert seen == [True] * 4
+    assert not private_names.is_transformed()
 
 
 def dispatch():
@@ -287,6 +318,11 @@ CHECKS = {
     'torch.nn.modules.batchnorm._BatchNorm': batch_norms,
     'torch.nn.Module._forward_hooks': forward_hooks,
     'torch.nn.Module._forward_pre_hooks': forward_hooks,
+    'torch.nn.Module._backward_hooks': hooks,
+    'torch.nn.Module._backward_pre_hooks': hooks,
+    'torch.nn.modules.module._has_any_global_hook': hooks,
+    'torch.autograd.forward_ad._current_level': transforms,
+    'torch._C._are_functorch_transforms_active': transforms,
     'torch.utils._python_dispatch.TorchDispatchMode': dispatch,
     'torch.utils._python_dispatch.is_in_torch_dispatch_mode': dispatch_modes,
     'torch.ops.mkldnn._convolution_pointwise': one_pass,

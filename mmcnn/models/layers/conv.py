@@ -83,6 +83,8 @@ class ConvNormAct(nn.Module):
         self._in_place = isinstance(self.act, COPIED_IN_PLACE) and self.act.inplace
         self.train(self.training)
 
+    _in_place = False  # of a module that an older release has pickled
+
     def train(self, mode: bool = True) -> ConvNormAct:
         """As of any module; an activation whose input autograd would copy works in place in evaluation mode only."""
         super().train(mode)

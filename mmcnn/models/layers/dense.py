@@ -22,7 +22,8 @@ class NormAct(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         bn = self.bn
-        if not (isinstance(bn, BatchNorm) and bn.affine and x.is_cpu and is_inference(x, bn)):
+        known = isinstance(bn, BatchNorm) and bn.affine and bn.running_mean is not None
+        if not (known and x.is_cpu and is_inference(x, bn)):
             return self.act(bn(x))
         # The same numbers sooner, and of a slice of channels without a copy of it.
         scale = (bn.running_var + bn.eps).sqrt().reciprocal() * bn.weight
@@ -83,7 +84,7 @@ class DenseBlock(nn.ModuleDict):
 
 
 def is_inference(x: Tensor, module: nn.Module) -> bool:
-    """Whether a module computes on float32 and statistics that it has, and no gradient, recorder or hook looks on."""
+    """Whether a module in evaluation mode is given float32, and no gradient, recorder or hook looks on."""
     return (
         not module.training
         and x.dtype is torch.float32

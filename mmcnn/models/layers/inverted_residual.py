@@ -5,6 +5,8 @@ from __future__ import annotations
 from mmcv.cnn.bricks import DropPath
 from torch import Tensor, nn
 
+from mmcnn.compat.private_names import has_hooks
+
 from .conv import ConvNormAct
 from .one_pass import plus
 from .shortcut import add_shortcut
@@ -50,7 +52,7 @@ class InvertedResidual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         hidden = self.excite(self.depthwise(self.expand(x)))
-        if self.residual and not self.training:
+        if self.residual and not (self.drop_path.training or has_hooks(self.drop_path)):
             return plus(self.project, hidden, x)
         out = self.project(hidden)
         return add_shortcut(self.drop_path(out), x, self.project, self.drop_path) if self.residual else out

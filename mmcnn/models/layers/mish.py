@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from mmcnn.compat.private_names import is_transformed
 from mmcnn.registry import MODELS
 
 #: Numbers that are computed at a time, so that what is in between stays in the cache.
@@ -28,7 +28,8 @@ class Mish(nn.Mish):
     def forward(self, x: Tensor) -> Tensor:
         """A tensor of any shape to one of the same."""
         in_training = x.dtype == torch.bfloat16 and x.device.type == 'cpu' and x.requires_grad
-        if in_training and torch.is_grad_enabled() and not (torch.compiler.is_compiling() or torch.jit.is_tracing()):
+        recorded = torch.compiler.is_compiling() or torch.jit.is_tracing() or is_transformed()
+        if in_training and torch.is_grad_enabled() and not recorded:
             return _MishWithSlope.apply(x)
         return F.mish(x)
 
@@ -60,7 +61,10 @@ class _MishWithSlope(torch.autograd.Function):
         return y
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        if torch.is_grad_enabled():
+            raise RuntimeError(
+                'the second derivative of Mish in bfloat16 on a CPU is not there (create_graph=True); use float32'
+            )
         (slope,) = ctx.saved_tensors
         return gradient * slope

@@ -19,7 +19,7 @@ from mmcnn.compat.onednn import (
     packed,
     state_of,
 )
-from mmcnn.compat.private_names import has_forward_hooks
+from mmcnn.compat.private_names import has_forward_hooks, has_hooks
 
 from .padding import SameConv2d, pad_same
 from .shortcut import add_shortcut
@@ -35,8 +35,8 @@ class OnePassConv2d(nn.Conv2d):
     (N, C_in, H, W) to (N, C_out, H', W'), as the two give it but for rounding. On an x86 processor, without gradients,
     oneDNN computes both in one pass, channels last in memory and with a weight that is put in its order once, at the
     first image: it is kept beside the parameter, which takes as much memory again, and made anew when the parameter has
-    changed. In all other cases, among them a graph that is being recorded, a GPU and autocast, the two are computed
-    one after the other.
+    changed, which a write to ``weight.data`` does not tell. In all other cases, among them a graph that is being
+    recorded, a transform of ``torch.func``, a GPU and autocast, the two are computed one after the other.
 
     Args:
         conv: whose parameters it takes over, for which :func:`fits` holds.
@@ -63,7 +63,7 @@ class OnePassConv2d(nn.Conv2d):
         settings = self._settings
         self._pointwise = self.kernel_size == (1, 1) and settings.groups == 1 and settings.stride == [1, 1]
         self._pointwise = self._pointwise and settings.padding == [0, 0]
-        self._packed: tuple[Any, Tensor] | None = None
+        self._packed: tuple[Any, Tensor, Tensor] | None = None  # state, weight in order, and what it was made of
 
     def forward(self, x: Tensor) -> Tensor:
         if self.same:
@@ -100,9 +100,13 @@ class OnePassConv2d(nn.Conv2d):
             and self._is_large_enough(x)
             and x.dtype is self.weight.dtype
             and has_one_pass(x.dtype)
-            and not (torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad))
+            and not (torch.is_grad_enabled() and self._needs_gradient(x))
             and not torch.is_autocast_enabled('cpu')
         )
+
+    def _needs_gradient(self, x: Tensor) -> bool:
+        bias = self.bias is not None and self.bias.requires_grad
+        return x.requires_grad or self.weight.requires_grad or bias
 
     def _is_large_enough(self, x: Tensor) -> bool:
         """Whether there is an output; else PyTorch's own convolution says why not."""
@@ -124,7 +128,8 @@ class OnePassConv2d(nn.Conv2d):
             return self.weight
         key = (*state, self.weight.dtype)
         if self._packed is None or self._packed[0] != key:
-            self._packed = (key, packed(self.weight, self._settings, x.shape))
+            # What it was made of is kept, so that no other weight can come to lie at its address.
+            self._packed = (key, packed(self.weight, self._settings, x.shape), self.weight.detach())
         return self._packed[1]
 
 
@@ -144,7 +149,7 @@ def plus(unit: nn.Module, x: Tensor, shortcut: Tensor, act: nn.Module | None = N
     """
     act = nn.Identity() if act is None else act
     conv = getattr(unit, 'conv', None)
-    if type(conv) is OnePassConv2d and not any(has_forward_hooks(each) for each in (unit, *unit.children(), act)):
+    if type(conv) is OnePassConv2d and not any(has_hooks(each) for each in (unit, *unit.children(), act)):
         out = conv.plus(x, shortcut, act)
         if out is not None:
             return out
@@ -162,7 +167,7 @@ def plus_input(out: Tensor, x: Tensor, unit: nn.Module, *behind: nn.Module) -> T
     """
     made_by = [module for each in (unit, *behind) for module in each.modules()]
     overwrites = type(unit.conv) is OnePassConv2d and may_overwrite(out) and out.dtype is x.dtype
-    if not overwrites or x.requires_grad or any(has_forward_hooks(module) for module in made_by):
+    if not overwrites or x.requires_grad or any(has_hooks(module) for module in made_by):
         return x + out
     return out.add_(x)
 

@@ -54,7 +54,8 @@ class SameMaxPool2d(nn.MaxPool2d):
 
     def forward(self, x: Tensor) -> Tensor:
         kernel, stride = (self.kernel_size,) * 2, (self.stride,) * 2
-        if self.stride == 1 or torch.compiler.is_compiling() or torch.jit.is_tracing():
+        plain = (self.padding, self.dilation, self.return_indices, self.ceil_mode) == (0, 1, False, False)
+        if not plain or self.stride == 1 or torch.compiler.is_compiling() or torch.jit.is_tracing():
             return super().forward(pad_same(x, kernel, stride, value=float('-inf')))
         # The pool's own padding makes no copy; what it lacks at the right and at the bottom, ceil mode adds.
         before = [same_padding(size, self.kernel_size, self.stride)[0] for size in x.shape[-2:]]

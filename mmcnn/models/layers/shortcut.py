@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mmcnn.compat.private_names import has_forward_hooks
+from mmcnn.compat.private_names import has_hooks
 
 
 def add_shortcut(out: Tensor, shortcut: Tensor, *made_by: nn.Module) -> Tensor:
@@ -24,7 +24,7 @@ def add_shortcut(out: Tensor, shortcut: Tensor, *made_by: nn.Module) -> Tensor:
         torch.compiler.is_compiling()
         or torch.jit.is_tracing()
         or out.dtype != shortcut.dtype
-        or any(has_forward_hooks(module) for each in made_by for module in each.modules())
+        or any(has_hooks(module) for each in made_by for module in each.modules())
     ):
         return out + shortcut
     return out.add_(shortcut)

@@ -47,6 +47,8 @@ def channel_means(x: Tensor) -> Tensor:
 class _ChannelMeans(torch.autograd.Function):
     """The same means and gradients as PyTorch's own, whose gradient is a whole map that it writes and then adds."""
 
+    generate_vmap_rule = True
+
     @staticmethod
     def forward(x: Tensor) -> Tensor:
         return x.mean((2, 3), keepdim=True)
@@ -54,6 +56,10 @@ class _ChannelMeans(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
         ctx.shape = inputs[0].shape
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor) -> Tensor:
+        return tangent.mean((2, 3), keepdim=True)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:

@@ -75,3 +75,9 @@ def test_an_activation_that_autograd_would_copy_is_in_place_in_evaluation_only(k
     assert not asked.eval().act.inplace
     relu = ConvNormAct(2, 3, 1, norm_cfg=None, act_cfg=dict(type='ReLU', inplace=True))
     assert relu.act.inplace and relu.eval().act.inplace  # its gradient needs the output, which is there anyway
+
+
+def test_a_module_that_an_older_release_has_pickled_changes_its_mode():
+    unit = ConvNormAct(3, 4, 3, norm_cfg=None, act_cfg=dict(type='SiLU', inplace=True))
+    del vars(unit)['_in_place']
+    assert unit.eval().act.inplace == unit.train().act.inplace

@@ -59,3 +59,12 @@ def test_in_any_other_circumstance_it_is_pytorchs():
     traced = torch.jit.trace(Mish(), half.detach().requires_grad_())
     assert 'mish' in str(traced.graph) and 'PythonOp' not in str(traced.graph)
     assert isinstance(MODELS.build(dict(type='mmcnn.Mish')), torch.nn.Mish)
+
+
+def test_transforms_and_second_derivatives():
+    x = torch.randn(2, 3).bfloat16()
+    each = torch.vmap(torch.func.grad(lambda x: Mish()(x).sum()))(x)
+    together = torch.autograd.grad(F.mish(x.requires_grad_()).sum(), x)[0]
+    torch.testing.assert_close(each, together)
+    with pytest.raises(RuntimeError, match='second derivative of Mish in bfloat16'):
+        torch.autograd.grad(Mish()(x).sum(), x, create_graph=True)

@@ -6,11 +6,13 @@ import pickle
 import pytest
 import torch
 from torch import nn
+from torch.autograd import forward_ad
+from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmcnn.compat.onednn import ACTIVATIONS, HAS_ONE_PASS
 from mmcnn.models.layers import ConvNormAct, SameConv2d, one_pass
-from mmcnn.models.layers.dense import DenseBlock
+from mmcnn.models.layers.dense import DenseBlock, NormAct
 from mmcnn.models.layers.one_pass import FEW_PIXELS, OnePassConv2d, fits, plus, plus_input
 
 pytestmark = pytest.mark.skipif(not HAS_ONE_PASS, reason='of x86 only')
@@ -107,6 +109,33 @@ def test_gradients_of_the_input_are_there():
     made(conv, nn.ReLU())(found).sum().backward()
     conv(expected).relu().sum().backward()
     torch.testing.assert_close(found.grad, expected.grad, **NEAR)
+
+
+def test_another_weight_at_the_same_address_is_seen():
+    conv, x = nn.Conv2d(8, 6, 3).requires_grad_(False), torch.randn(1, 8, 9, 9)
+    unit = made(conv)
+    for factor in (1.0, 2.0, 3.0, 4.0):  # a result that is freed leaves its memory to the next
+        found = torch.func.functional_call(unit, dict(weight=conv.weight * factor), (x,))
+        torch.testing.assert_close(found, F.conv2d(x, conv.weight * factor, conv.bias), **NEAR)
+
+
+def test_gradients_of_the_bias_alone_are_there():
+    unit = made(nn.Conv2d(8, 6, 3))
+    unit.bias.requires_grad_()
+    unit(torch.randn(1, 8, 9, 9)).sum().backward()
+    assert (unit.bias.grad == 49).all()
+
+
+def test_transforms_see_pytorchs_operators():
+    conv = nn.Conv2d(8, 6, 3).requires_grad_(False)
+    unit, x = made(conv, nn.ReLU()), torch.randn(3, 2, 8, 9, 9)
+    reference = lambda x: conv(x).relu()  # noqa: E731
+    torch.testing.assert_close(torch.vmap(unit)(x), torch.vmap(reference)(x), **NEAR)
+    found, expected = (torch.func.jvp(each, (x[0],), (x[1],))[1] for each in (unit, reference))
+    torch.testing.assert_close(found, expected, **NEAR)
+    with forward_ad.dual_level():
+        found = forward_ad.unpack_dual(unit(forward_ad.make_dual(x[0], x[1]))).tangent
+    torch.testing.assert_close(found, expected, **NEAR)
 
 
 @pytest.mark.filterwarnings('error::torch.jit.TracerWarning')
@@ -206,3 +235,14 @@ def test_a_dense_block_in_one_map(last):
     found = block(x)
     torch.testing.assert_close(found, expected, **NEAR)
     assert found.is_contiguous(memory_format=torch.channels_last) == last
+
+
+@torch.no_grad()
+def test_dense_layers_under_vmap_and_without_running_statistics():
+    torch.manual_seed(0)
+    act = dict(type='ReLU')
+    block = DenseBlock(8, 3, 16, 4, norm_cfg=dict(type='BN'), act_cfg=act).eval()
+    x = torch.randn(2, 3, 8, 9, 7)
+    torch.testing.assert_close(torch.vmap(block)(x), block(x.flatten(0, 1)).unflatten(0, (2, 3)), **NEAR)
+    norm_act = NormAct(8, norm_cfg=dict(type='BN', track_running_stats=False), act_cfg=act).eval()
+    torch.testing.assert_close(norm_act(x[0]), F.batch_norm(x[0], None, None, training=True).relu(), **NEAR)

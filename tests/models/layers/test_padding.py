@@ -109,3 +109,14 @@ def test_pools_without_a_padded_copy(size, kernel, stride):
         with torch.autograd.graph.saved_tensors_hooks(lambda each: kept.append(each.data_ptr()), lambda each: each):
             pool(x)
         assert x.data_ptr() in kept
+
+
+@pytest.mark.parametrize(
+    'setting', [dict(dilation=2), dict(return_indices=True), dict(ceil_mode=True), dict(padding=1)]
+)
+def test_other_settings_of_a_pool_are_used(setting):
+    x = torch.randn(1, 2, 12, 9)
+    padded = pad_same(x, (3, 3), (2, 2), float('-inf'))
+    found, expected = SameMaxPool2d(3, 2, **setting)(x), F.max_pool2d(padded, 3, 2, **setting)
+    for each, other in zip(*((one if isinstance(one, tuple) else (one,)) for one in (found, expected)), strict=True):
+        assert torch.equal(each, other)

@@ -37,6 +37,19 @@ def test_what_a_hook_has_kept_stays_as_it_was():
         assert torch.equal(kept[0], before)
 
 
+@pytest.mark.parametrize('hooked', ['', 'bn'])
+@pytest.mark.parametrize('name', ['resnet50', 'resnet50v2', 'mobilenetv2', 'xception', 'cspresnet50'])
+def test_hooks_of_gradients_see_them(name, hooked):
+    """PyTorch makes views for them, which must not be overwritten."""
+    backbone, seen = mmcnn.build_backbone(name, widen_factor=0.125, deepen_factor=0.33).train(), []
+    for module in backbone.modules():
+        if isinstance(module, ConvNormAct) and type(module.act) is nn.Identity:  # others may work in place themselves
+            module.get_submodule(hooked).register_full_backward_hook(lambda *args: seen.append(args))
+    x = torch.randn(2, 3, 64, 64, requires_grad=True)
+    sum(each.square().mean() for each in backbone(x)).backward()
+    assert seen
+
+
 def test_types_that_differ_are_promoted():
     out, x = torch.randn(1, 3, 2, 2).bfloat16(), torch.randn(1, 3, 2, 2)
     assert add_shortcut(out, x).dtype is torch.float32
@@ -69,3 +82,17 @@ def test_gradients_are_those_of_a_network_with_hooks(name):
 
     for plain, hooked in zip(gradients(False), gradients(True), strict=True):
         assert torch.equal(plain, hooked)
+
+
+def test_paths_are_dropped_in_evaluation_where_their_module_is_in_training_mode():
+    block = InvertedResidual(4, 8, 4, 3, 1, drop_path=0.9, norm_cfg=dict(type='BN'), act_cfg=dict(type='ReLU')).eval()
+    x = torch.randn(64, 4, 6, 6)
+    block.drop_path.train()
+    with torch.no_grad():
+        kept = (block(x) != x).flatten(1).any(dim=1)
+    assert 0 < kept.sum() < 32
+    block.eval()
+    seen = []
+    block.drop_path.register_forward_hook(lambda *args: seen.append(args))
+    block(x)
+    assert seen

@@ -27,3 +27,16 @@ def test_gradient_of_the_means_is_no_map_of_its_own():
     x = torch.randn(3, 4, 5, 6, requires_grad=True)
     gradient = torch.autograd.grad(channel_means(x).sum(), x)[0]
     assert gradient.untyped_storage().nbytes() == 3 * 4 * 4  # one float32 for each channel of each image
+
+
+def test_transforms_of_the_means():
+    x, tangent = torch.randn(2, 3, 4, 5, 6).double()
+    plain = lambda x: x.mean((-2, -1), keepdim=True)  # noqa: E731
+    for found, expected in zip(*(transformed(each, x, tangent) for each in (channel_means, plain)), strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+def transformed(means, x, tangent):
+    gradient = torch.func.grad(lambda x: means(x).pow(3).sum())
+    yield torch.vmap(gradient)(x[:, None])
+    yield torch.func.jvp(gradient, (x,), (tangent,))[1]
