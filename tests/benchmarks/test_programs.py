@@ -13,7 +13,9 @@ from mmcnn.errors import UsageError
 TRAINING = """
 import sys, time
 for epoch in range(1, 9):
-    time.sleep(0.05)
+    end = time.process_time() + 0.05
+    while time.process_time() < end:
+        pass
     sys.stdout.write(f'step 1/2\\rstep 2/2 epoch {epoch}\\rstep 2/2 epoch {epoch}\\n')
     sys.stdout.flush()
 """

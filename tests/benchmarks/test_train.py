@@ -1,4 +1,6 @@
 import re
+import shlex
+import sys
 
 import pytest
 from mmengine.config import Config
@@ -9,8 +11,16 @@ from mmcnn.datasets.check.detector import check_data
 from mmcnn.errors import UsageError
 from mmcnn.models.wiring import set_num_classes
 
-#: A training that takes no time, and names its epochs.
-OTHER = 'other=python3 -c \'import time\nfor i in range(99): time.sleep(0.01); print("epoch", i, flush=True)\''
+#: A training that keeps the processor busy for 10 ms an epoch, and names its epochs.
+EPOCHS = """
+import time
+for epoch in range(99):
+    end = time.process_time() + 0.01
+    while time.process_time() < end:
+        pass
+    print('epoch', epoch, flush=True)
+"""
+OTHER = shlex.join([f'other={sys.executable}', '-c', EPOCHS])
 
 
 @pytest.mark.parametrize(
