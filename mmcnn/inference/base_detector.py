@@ -144,7 +144,7 @@ class BaseDetector(ABC):
             try:
                 frame = next(frames, None)
                 fitted = None if frame is None else self._fit(frame.image)
-            except Exception as error:
+            except Exception as error:  # raised again in its turn, by the thread that asks for the image
                 return _Read(tuple(skipped), error=error)
             return _Read(tuple(skipped), frame, fitted)
 
