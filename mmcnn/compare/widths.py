@@ -1,0 +1,96 @@
+"""Backbones at widths where their detectors need equal numbers of multiply-adds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from mmengine.config import Config
+
+from mmcnn.config.model import build_on_meta
+from mmcnn.errors import UsageError
+from mmcnn.models.costs import Cost, count_parameters, measure
+from mmcnn.models.wiring import backbone_of
+
+#: How far the number may be from the one that is asked for, of it.
+TOLERANCE = 0.1
+#: Factors on the widths of a variant that are looked at.
+NARROWEST, WIDEST = 1 / 32, 4.0
+#: As near as this, of the number, is near enough; and at most so many halvings of the interval between them, since
+#: widths are multiples of 8 channels and more halvings would find the same.
+_CLOSE, _HALVINGS = 0.01, 14
+
+
+@dataclass(frozen=True)
+class Width:
+    """A width, and what a detector needs with it."""
+
+    factor: float
+    multiply_adds: int  # of one image
+
+
+def set_width(cfg: Config, factor: float) -> None:
+    """Sets the width of the backbone of a detector's config.
+
+    Args:
+        cfg: changed in place.
+        factor: on the widths of the variant.
+    """
+    backbone_of(cfg.model).widen_factor = factor
+
+
+def counted(cfg: Config, size: tuple[int, int]) -> tuple[int, Cost]:
+    """Parameters of a detector without BatchNorm's statistics, and the cost of its network for one image.
+
+    Of a two-stage detector that is the backbone, the neck and the first stage, as the second one's depends on what the
+    first one finds.
+
+    Args:
+        cfg: complete.
+        size: width and height of the network's input, pixels.
+    """
+    model = build_on_meta(cfg)
+    image = torch.empty(1, 3, size[1], size[0], device='meta')
+    head = model.rpn_head if hasattr(model, 'rpn_head') else model.bbox_head
+
+    class Network(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, image: torch.Tensor) -> object:
+            return head(model.extract_feat(image))
+
+    return count_parameters(model)[1], measure(Network(), image)[0]
+
+
+def fitted_width(cfg: Config, multiply_adds: float, size: tuple[int, int]) -> Width:
+    """The width of a detector's backbone at which the detector comes nearest to a number of multiply-adds.
+
+    Args:
+        cfg: of the detector on this backbone.
+        multiply_adds: of one image.
+        size: width and height of the network's input, pixels.
+
+    Raises:
+        UsageError: no width comes within 10 % of the number; says which range there is.
+    """
+
+    def width(factor: float) -> Width:
+        set_width(cfg, factor)
+        return Width(factor, counted(cfg, size)[1].multiply_adds)
+
+    low, high = width(NARROWEST), width(WIDEST)
+    found = [low, high]
+    while len(found) < _HALVINGS and abs(found[-1].multiply_adds - multiply_adds) > _CLOSE * multiply_adds:
+        middle = width((low.factor + high.factor) / 2)
+        found.append(middle)
+        low, high = (middle, high) if middle.multiply_adds < multiply_adds else (low, middle)
+    best = min(found, key=lambda each: abs(each.multiply_adds - multiply_adds))
+    if abs(best.multiply_adds - multiply_adds) > TOLERANCE * multiply_adds:
+        raise UsageError(
+            f'backbone={backbone_of(cfg.model).type.removeprefix("mmcnn.")}: at no width between '
+            f'{NARROWEST:g} and {WIDEST:g} does the detector need {multiply_adds / 1e9:.3g} G multiply-adds; the '
+            f'nearest is {best.multiply_adds / 1e9:.3g} G (widen_factor={best.factor:.4g})'
+        )
+    return best
