@@ -1,10 +1,11 @@
-"""Trains several backbones in one detector at the same budget, and compares them.
+"""Trains several backbones in one detector at the same budget, and says what the data allow to say of them.
 
-Each is trained by mmcnn train in a process of its own, in DIR/BACKBONE/seed_S/. Leaves comparison.md, comparison.json
-and comparison.png (AP against latency) in DIR. Finished runs are not trained again and interrupted ones are continued.
-The exit code is 1 if a run failed.
+Each is trained by mmcnn train in a process of its own, in DIR/BACKBONE/seed_S/, with the same seeds as the others: the
+same order and augmentation. Leaves comparison.html, .json, .csv, .md and .png in DIR. Finished runs are not trained
+again and interrupted ones are continued. The exit code is 1 if a run failed.
 
-  mmcnn compare yolov4_cspdarknet53_narrow --data PATH --epochs 30 --backbone mobilenetv2 --backbone vovnet39 --seeds 3
+  mmcnn compare yolov4_cspdarknet53_narrow --data PATH --epochs 30 --backbone mobilenetv2,vovnet39 --seeds 3
+  mmcnn compare yolov5_n --data PATH --epochs 50 --backbone vovnet39,resnet50-tv,xception --macs 0.4G --budget 2h
 """
 
 from __future__ import annotations
@@ -20,22 +21,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
     parser.add_argument(
         '--backbone', dest='backbones', action='append', required=True, metavar='NAME',
-        help='a backbone to compare; give the option once for each, or several with commas',
+        help='a backbone to compare; several with commas or by repeating it',
     )  # fmt: skip
     add_options(parser, CompareOptions, leave_out=('backbone',))
 
 
 def run(args: argparse.Namespace) -> int:
     """Compares; 1 if a run failed."""
-    names = [name for text in args.backbones for name in text.split(',') if name]
-    options = options_from(args, CompareOptions, config=args.config, backbones=names)
+    options = options_from(args, CompareOptions, config=args.config, backbones=args.backbones)
 
-    from mmcnn.compare import trainings
-    from mmcnn.compare.api import plan
+    from mmcnn.compare.api import compare
+    from mmcnn.compare.table import as_markdown
 
-    plan_ = plan(options)
-    with trainings.locked(plan_.work_dir):
-        for each in plan_.runs:
-            each.refuse_others()
-        trainings.train_all(plan_.runs, options.jobs)
-    return 0
+    found, folder = compare(options)
+    print(f'{as_markdown(found)}\n\ncomparison.html, .json, .csv and .md are in {folder}')
+    return 1 if any(run.failure for each in found.candidates if not each.dropped for run in each.runs) else 0

@@ -82,19 +82,13 @@ def candidates(names: Sequence[str], weights: Sequence[str] = (), fractions: Seq
     """Every backbone with all weights on all shares, in the order in which they are named, each once.
 
     Args:
-        names: short names of backbones, with or without the scope.
+        names: short names of backbones.
         weights: 'scratch', paths and addresses, in which ``{backbone}`` stands for the name; empty: scratch.
         fractions: shares of the training images; empty: all of them.
-
-    Raises:
-        UsageError: a share is not above 0 and at most 1.
     """
-    for fraction in fractions:
-        if not 0 < fraction <= 1:
-            raise UsageError(f'fraction={fraction:g}: the value must be above 0 and at most 1')
     found = [
         Candidate(name, each.replace(PLACE, name), fraction)
-        for name in (name.removeprefix('mmcnn.') for name in names)
+        for name in names
         for each in weights or (SCRATCH,)
         for fraction in fractions or (1.0,)
     ]

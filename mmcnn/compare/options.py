@@ -108,10 +108,17 @@ class CompareOptions(DataOptions, ModelOptions):
             'KEY=VALUE',
         ),
     ] = None
+    drop_checkpoints: Annotated[
+        bool, Option('delete the checkpoints at the end; numbers, curves, costs and detections stay')
+    ] = False
     fresh: Annotated[bool, Option('train everything anew; deletes the runs in DIR')] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        names = tuple(name.removeprefix('mmcnn.') for name in _listed(self.backbones))
+        if not names:
+            raise UsageError(f'backbones={self.backbones!r}: name one or more; mmcnn zoo lists them')
+        object.__setattr__(self, 'backbones', names)
         object.__setattr__(self, 'weights', _listed(self.weights))
         object.__setattr__(self, 'fraction', tuple(_share(text) for text in _listed(self.fraction)))
         if self.macs is not None:

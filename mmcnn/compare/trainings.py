@@ -34,6 +34,8 @@ from mmcnn.runs.run_lock import RunLock, refuse_live
 
 #: What a run leaves in its folder beside what every training leaves.
 RECORD, OUTPUT = 'run.json', 'output.txt'
+#: Entry of the record of a run whose checkpoints were dropped: the SHA-256 of the last one.
+DROPPED = 'dropped_checkpoint'
 AP, AP50 = 'coco/bbox_mAP', 'coco/bbox_mAP_50'
 #: Values of options that were not given; records of earlier releases lack some of these options.
 _NOT_GIVEN = (None, False, {}, [])
@@ -116,8 +118,12 @@ class Run:
     @property
     def title(self) -> str:
         """What is trained, for a person."""
-        weights = '' if self.init_seed is None else f', init seed {self.init_seed}'
-        return f'{self.candidate.name}, seed {self.seed}{weights}'
+        return f'{self.candidate.name}, seed {self.seeds_title}'
+
+    @property
+    def seeds_title(self) -> str:
+        """The seeds, for a person."""
+        return f'{self.seed}' if self.init_seed is None else f'{self.seed} (init {self.init_seed})'
 
     @property
     def num_epochs(self) -> int | None:
@@ -137,13 +143,28 @@ class Run:
         AP and AP50 are None where there was nothing to measure.
         """
         record = self.record()
-        return record['result'] if record and self.checkpoint().is_file() else None
+        return record['result'] if record and (record.get(DROPPED) or self.checkpoint().is_file()) else None
 
     def checkpoint(self) -> Path:
         """The last one; a path without a file if there is none."""
         last = self.folder / 'last_checkpoint'
         # Only the name counts: the folder may have been moved.
         return self.folder / (Path(last.read_text()).name if last.is_file() else 'none.pth')
+
+    def checkpoint_sha256(self) -> str:
+        """SHA-256 of the last checkpoint, also of one that was dropped; '': there is none."""
+        if self.checkpoint().is_file():
+            with self.checkpoint().open('rb') as file:
+                return hashlib.file_digest(file, 'sha256').hexdigest()
+        return (self.record() or {}).get(DROPPED, '')
+
+    def drop_checkpoints(self) -> None:
+        """Deletes the checkpoints of a finished training; its numbers, curves and detections stay."""
+        if self.result() is None or not (digest := self.checkpoint_sha256()):
+            return
+        self._write(self.record() | {DROPPED: digest})
+        for file in self.folder.glob('*.pth'):
+            file.unlink()
 
     def refuse_others(self) -> None:
         """Refuses to mix budgets, or to write among files that are not of a comparison.
@@ -220,6 +241,15 @@ class Run:
             record.update(result=result, failure=None)
         self._write(record)
         return record['failure']
+
+    def has_reached(self, epoch: int | None) -> bool:
+        """Whether it is finished, or has been validated after this epoch."""
+        return self.result() is not None or (epoch is not None and max(self.curve(), default=0) >= epoch)
+
+    def note_failure(self, failure: str) -> None:
+        """Records why the training gave no result, where that was found by somebody else."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._write((self.record() or dict(seconds=0.0, settings=self.settings, result=None)) | dict(failure=failure))
 
     def curve(self) -> dict[int, float]:
         """AP by epoch, of the validations so far; empty: there was none."""
@@ -301,21 +331,22 @@ def _changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     ]
 
 
-def train_all(runs: Sequence[Run], jobs: int = 1) -> None:
+def train_all(runs: Sequence[Run], jobs: int = 1, until_epoch: int | None = None) -> None:
     """Trains what is not finished on this machine, with a line for each.
 
     Args:
         runs: in the order in which they start.
         jobs: how many go on at once.
+        until_epoch: pauses each after this epoch; None: trains to the end.
     """
     numbered = [(f'[{i}/{len(runs)}] {run.title}:', run) for i, run in enumerate(runs, start=1)]
 
     def train(at: str, run: Run) -> None:
-        if run.result() is not None:
+        if run.has_reached(until_epoch):
             print(f'{at} trained already', flush=True)
             return
         print(f'{at} training, see {run.folder / OUTPUT}', flush=True)
-        print(f'{at} {outcome(run, run.train())}', flush=True)
+        print(f'{at} {outcome(run, run.train(until_epoch))}', flush=True)
 
     if jobs == 1:
         for at, run in numbered:
@@ -328,11 +359,12 @@ def train_all(runs: Sequence[Run], jobs: int = 1) -> None:
 
 def outcome(run: Run, failure: str | None) -> str:
     """How a training has ended, in a few words."""
-    return f'failed: {failure}' if failure else _score(run.result())
-
-
-def _score(result: dict[str, float | None]) -> str:
-    return NOTHING if result['AP50'] is None else f'AP50 = {result["AP50"]:.2f}'
+    if failure:
+        return f'failed: {failure}'
+    if (result := run.result()) is not None:
+        return NOTHING if result['AP50'] is None else f'AP50 = {result["AP50"]:.2f}'
+    epoch, score = max(run.curve().items())
+    return f'paused after epoch {epoch}, AP = {score:.3f}'
 
 
 def typed(options: dict[str, Any]) -> list[str]:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from mmengine.config import Config
 
-from mmcnn.config.model import build_on_meta
+from mmcnn.compare.network import multiply_adds as multiply_adds_of
 from mmcnn.errors import UsageError
-from mmcnn.models.costs import Cost, count_parameters, measure
 from mmcnn.models.wiring import backbone_of
 
 #: How far the number may be from the one that is asked for, of it.
@@ -39,31 +37,6 @@ def set_width(cfg: Config, factor: float) -> None:
     backbone_of(cfg.model).widen_factor = factor
 
 
-def counted(cfg: Config, size: tuple[int, int]) -> tuple[int, Cost]:
-    """Parameters of a detector without BatchNorm's statistics, and the cost of its network for one image.
-
-    Of a two-stage detector that is the backbone, the neck and the first stage, as the second one's depends on what the
-    first one finds.
-
-    Args:
-        cfg: complete.
-        size: width and height of the network's input, pixels.
-    """
-    model = build_on_meta(cfg)
-    image = torch.empty(1, 3, size[1], size[0], device='meta')
-    head = model.rpn_head if hasattr(model, 'rpn_head') else model.bbox_head
-
-    class Network(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = model
-
-        def forward(self, image: torch.Tensor) -> object:
-            return head(model.extract_feat(image))
-
-    return count_parameters(model)[1], measure(Network(), image)[0]
-
-
 def fitted_width(cfg: Config, multiply_adds: float, size: tuple[int, int]) -> Width:
     """The width of a detector's backbone at which the detector comes nearest to a number of multiply-adds.
 
@@ -78,7 +51,7 @@ def fitted_width(cfg: Config, multiply_adds: float, size: tuple[int, int]) -> Wi
 
     def width(factor: float) -> Width:
         set_width(cfg, factor)
-        return Width(factor, counted(cfg, size)[1].multiply_adds)
+        return Width(factor, multiply_adds_of(cfg, size))
 
     low, high = width(NARROWEST), width(WIDEST)
     found = [low, high]

@@ -1,5 +1,6 @@
 """Curves of a training run: losses by iteration, scores by epoch."""
 
+import itertools
 import json
 import math
 import os
@@ -98,7 +99,16 @@ def read_scalars(source: str | os.PathLike) -> tuple[dict[int, dict[str, float]]
     Raises:
         FileNotFoundError: If there is no ``scalars.json``.
     """
-    source = Path(source)
+    losses, scores = _entries(Path(source))
+    only_losses = {
+        step: {name: value for name, value in entry.items() if name == 'loss' or name.startswith('loss_')}
+        for step, entry in losses.items()
+    }
+    return only_losses, scores
+
+
+def _entries(source: Path) -> tuple[dict[int, dict[str, float]], dict[int, dict[str, float]]]:
+    """What is logged of training iterations and of validations, by their steps."""
     # The folders of the runs are named by their start.
     files = [source] if source.is_file() else sorted(source.glob('*/vis_data/scalars.json'))
     if not files:
@@ -113,11 +123,22 @@ def read_scalars(source: str | os.PathLike) -> tuple[dict[int, dict[str, float]]
             for step in [step for step in kept if run and step >= min(run)]:
                 del kept[step]
             kept.update(run)
-    only_losses = {
-        step: {name: value for name, value in entry.items() if name == 'loss' or name.startswith('loss_')}
-        for step, entry in losses.items()
-    }
-    return only_losses, scores
+    return losses, scores
+
+
+def training_seconds(source: str | os.PathLike) -> float:
+    """Seconds that the logged iterations of a run took, loading included, validations aside.
+
+    Args:
+        source: A work directory; where a resumed run went over the same ground again, the later one counts.
+
+    Raises:
+        FileNotFoundError: If there is no ``scalars.json``.
+    """
+    entries, _ = _entries(Path(source))
+    steps = [0, *entries]
+    lengths = [step - before for before, step in itertools.pairwise(steps)]
+    return sum(length * entry['time'] for length, entry in zip(lengths, entries.values(), strict=True))
 
 
 def _read_lines(file: Path) -> list[dict]:
