@@ -56,9 +56,11 @@ setup(
         'mmdet>=3.3',
         'hotcoco>=1.3',
         'matplotlib',
+        'networkx',
         'numpy',
         'rich',
         'safetensors',
+        'scipy',
         'tensorboard',
     ],
     extras_require=dict(
