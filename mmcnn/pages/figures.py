@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -17,6 +17,7 @@ from matplotlib.artist import Artist
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from mmcnn.plots import palette
 from mmcnn.plots.palette import LINE_COLOURS
 
 #: Colours that are drawn with, which become those of the page's style, light and dark.
@@ -27,6 +28,7 @@ MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X', '<', '>', 'p', '*', 'd')
 DASHES = ('-', (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (5, 1.5, 1.2, 1.5)))
 _VARIABLES = {colour: f'var(--series-{i})' for i, colour in enumerate(SERIES)} | {
     INK: 'var(--ink)', QUIET: 'var(--quiet)', LINE: 'var(--line)', PAGE: 'var(--page)',
+    palette.as_hex(palette.INK): 'var(--ink)',  # of labels that mmcnn.plots places
 }  # fmt: skip
 _LINK = '{http://www.w3.org/1999/xlink}href'
 _SETTINGS = {
@@ -77,14 +79,9 @@ class Drawing:
             caption: below it.
             legend: names of the series; each is a button that hides and shows what is marked as its.
         """
-        buttons = Markup('').join(
-            Markup(
-                '<button type="button" aria-pressed="true" data-series="{}">{} {}</button>'
-            ).format(i, _sample(i), name) for i, name in enumerate(legend)
-        )  # fmt: skip
         return Markup('<figure class="plot">\n{}<div class="scroll" {}>{}</div>\n{}</figure>').format(
-            Markup('<div class="legend" role="group" aria-label="Series">{}</div>\n').format(buttons) if legend else '',
-            Markup('role="region" aria-label="{}" tabindex="0"').format(alternative),
+            legend_buttons(dict(enumerate(legend))) if legend else '',
+            Markup('role="group" aria-label="Figure" tabindex="0"'),
             _cleaned(self._svg, self.name, alternative, self.marks),
             Markup('<figcaption>{}</figcaption>\n').format(caption) if caption else '',
         )
@@ -142,6 +139,22 @@ def score_limits(values: Sequence[float], widest: float = 0.0) -> tuple[float, f
     low = min(low, max(1.0, high) - span) if low + span > 1 else low
     low = max(low, min(0.0, *values)) if low < 0 else low
     return low, low + span
+
+
+def legend_buttons(names: Mapping[int, str], samples: bool = True) -> Markup:
+    """Buttons that hide and show what is marked with their number, in the same section of the page.
+
+    Args:
+        names: number of the series -> its name.
+        samples: with the marker and line of each.
+    """
+    buttons = Markup('').join(
+        Markup('<button type="button" aria-pressed="true" data-series="{}">{} {}</button>').format(
+            i, _sample(i) if samples else '', name
+        )
+        for i, name in names.items()
+    )
+    return Markup('<div class="legend needs-script" role="group" aria-label="Show">{}</div>\n').format(buttons)
 
 
 def choice(label: str, options: Sequence[tuple[str, Markup]]) -> Markup:
