@@ -31,6 +31,8 @@ _VARIABLES = {colour: f'var(--series-{i})' for i, colour in enumerate(SERIES)} |
     palette.as_hex(palette.INK): 'var(--ink)',  # of labels that mmcnn.plots places
 }  # fmt: skip
 _LINK = '{http://www.w3.org/1999/xlink}href'
+#: Attributes with numbers of pixels, which are read to a hundredth.
+_PLACES = ('d', 'x', 'y', 'transform')
 _SETTINGS = {
     'svg.fonttype': 'none', 'text.parse_math': False, 'font.size': 9, 'axes.labelsize': 9, 'axes.titlesize': 10,
     'xtick.labelsize': 8.5, 'ytick.labelsize': 8.5, 'text.color': INK, 'axes.labelcolor': INK, 'axes.edgecolor': QUIET,
@@ -203,6 +205,8 @@ def _cleaned(svg: str, name: str, alternative: str, marks: dict[str, dict[str, A
             if key == _LINK:
                 del element.attrib[key]
                 element.set('href', value.replace('#', f'#{name}-'))
+            elif key in _PLACES:
+                element.set(key, re.sub(r'-?\d+\.\d{2,}', lambda each: f'{float(each[0]):.2f}', value))
             elif 'url(#' in value:
                 element.set(key, value.replace('url(#', f'url(#{name}-'))
         if own in marks:
@@ -213,7 +217,6 @@ def _cleaned(svg: str, name: str, alternative: str, marks: dict[str, dict[str, A
     root.attrib |= {'role': 'group' if tips else 'img', 'aria-label': alternative}
     text = ElementTree.tostring(root, encoding='unicode')
     text = re.sub(r'font-family: [^;"]+', 'font-family: var(--plot-font)', text)
-    text = re.sub(r'-?\d+\.\d{2,}(?=[ "\n])', lambda found: f'{float(found[0]):.2f}'.rstrip('0').rstrip('.'), text)
     text = re.sub('|'.join(_VARIABLES), lambda found: _VARIABLES[found[0]], text)
     return Markup(re.sub(r'\n\s*', '\n', text))
 

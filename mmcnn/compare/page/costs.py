@@ -103,6 +103,9 @@ def _figure(numbers: Numbers, key: str, label: str) -> Markup:
 
 def _caption(numbers: Numbers) -> str:
     text = 'Markers are means, the small dots beside them single runs'
+    if numbers.common_seeds and any(len(scores(each)) > len(numbers.common_seeds) for each in numbers.measured):
+        seeds = ', '.join(map(str, numbers.common_seeds))
+        text = text.replace('means', f'means over the seeds that all have finished ({seeds})')
     if numbers.own_half_widths:
         return (
             f'{text}, and bars comparison intervals: two candidates whose bars do not overlap are distinguishable, '
