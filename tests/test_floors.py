@@ -15,7 +15,7 @@ FLOORS = [
     ['registry', 'console'],
     ['engine', 'recipes'],
     ['datasets', 'evaluation', 'plots'],
-    ['models'],
+    ['models', 'pages'],
     ['weights'],
     ['config'],
     ['inference'],
