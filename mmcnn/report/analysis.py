@@ -160,7 +160,7 @@ class Analysis:
         data = self.data
         return dict(
             work_dir=str(data.work_dir),
-            checkpoint=str(data.checkpoint),
+            checkpoint=None if data.checkpoint is None else str(data.checkpoint),
             annotations=str(data.ann_file),
             detections=data.made,
             score=self.score,

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from mmcnn.pages.figures import choice
 from mmcnn.pages.images import class_colours
-from mmcnn.pages.page import Section, bullets, download, facts, folded, heading, paragraph
+from mmcnn.pages.page import Section, bullets, download, facts, folded, paragraph
 from mmcnn.pages.tables import Cell, Column, Row, table
 from mmcnn.report.analysis import Analysis
 from mmcnn.report.errors import OBJECT_KINDS
@@ -66,7 +66,6 @@ def _findings(analysis: Analysis) -> Markup:
     own = 'where F1 is best on val' if analysis.is_own_score else 'chosen by --score-thr'
     return body + facts({
         'run': str(data.work_dir),
-        'checkpoint': data.checkpoint.name,
         'validation': f'{data.ann_file}: {analysis.facts.images:,} images, {analysis.facts.objects:,} objects',
         'detections': f'{len(data.detections):,}, {data.made}',
         'score': f'errors are counted of detections with a score of at least {score:.2f}, {own}',
@@ -158,8 +157,8 @@ def _confusion(analysis: Analysis) -> Markup:
         'matrix', f'Objects by row, what is detected there by column, at IoU {FOUND} and scores from '
         f'{analysis.score:.2f}{more}', heads, rows, sortable=len(rows) > 6,
     ) + paragraph(
-        'The last row has the detections on no object. Here detections take objects whatever their class, so that an '
-        'object with boxes of two classes counts with the one of the higher score.', 'quiet',
+        'The last row has detections on no object, and second ones on an object. Here detections take objects whatever '
+        'their class: an object with boxes of two classes counts with the one of the higher score.', 'quiet',
     )  # fmt: skip
 
 
@@ -200,25 +199,32 @@ def _suspects(analysis: Analysis) -> Markup:
     if not suspects:
         return paragraph('No annotation is suspected.')
     rows = [_suspect_row(analysis, i, each) for i, each in enumerate(suspects[:SUSPECTS])]
-    columns = [Column('number', True), Column('kind'), Column('doubt', True), Column('image'), Column('class'),
-               Column('proposed'), Column('x, y, w, h'), Column('id', True), Column('why')]  # fmt: skip
-    more = f' (the first {SUSPECTS} of {len(suspects):,})' if len(suspects) > SUSPECTS else ''
+    columns = [Column('number', True), Column('kind'), Column('doubt', True), Column('class'), Column('image'),
+               Column('x, y, w, h'), Column('annotation', True), Column('why')]  # fmt: skip
+    more = f'the first {SUSPECTS} of {len(suspects):,} ' if len(suspects) > SUSPECTS else ''
     return (
-        paragraph('They are guesses of this detector: look before anything is changed. The better it is, the better '
-                  'they are. Boxes are in pixels of the image.', 'quiet')
+        paragraph(
+            'They are guesses of this detector: look before anything is changed. The better it is, the better they '
+            'are. Boxes are in pixels of the image.',
+            'quiet',
+        )
         + suspect_gallery(analysis, suspects[:PICTURED])
-        + heading('All suspects')
-        + table('all-suspects', f'Annotations of val that may be wrong{more}', columns, rows, filter_label='Filter')
+        + folded(
+            f'All {len(suspects):,} suspects with their places',
+            table('all-suspects', f'{more}annotations of val that may be wrong'.capitalize(), columns, rows,
+                  filter_label='Filter suspects'),
+        )
     )  # fmt: skip
 
 
 def _suspect_row(analysis: Analysis, i: int, each: Suspect) -> Row:
     box = ', '.join(f'{value:.0f}' for value in each.box)
+    written, proposed = (analysis.names.get(kind, '') for kind in (each.category_id, each.proposed))
     return Row(
         [
             Cell(str(i + 1), i + 1), each.kind, Cell(f'{each.doubt:.2f}', each.doubt),
-            analysis.file_names[each.image_id], analysis.names.get(each.category_id, ''),
-            analysis.names.get(each.proposed, ''), box,
+            f'{written}, {proposed}?' if written and proposed else f'{written or proposed}?',
+            analysis.file_names[each.image_id], box,
             Cell('' if each.annotation_id is None else str(each.annotation_id),
                  math.nan if each.annotation_id is None else each.annotation_id),
             Cell(each.reason, kind='wide'),

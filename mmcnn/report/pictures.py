@@ -17,8 +17,8 @@ from mmcnn.report.suspects import Suspect
 
 #: Kinds in the order of the palette: objects that are found and detections that are right are green, both.
 COLOURED_KINDS = ('wrongly placed', 'duplicate', 'right or found', 'confused', 'both', 'background', 'missed')
-#: Longer side of an image, pixels.
-SIDE = 420
+#: Longer side of an image with errors and of a suspect's surroundings, pixels.
+SIDE, CROP = 560, 240
 #: A suspect is shown with this much of the image around it, in sides of its box, and at least so many pixels.
 AROUND, LEAST_AROUND = 1.0, 48
 _PLACES = {name: COLOURED_KINDS.index('right or found' if name in ('right', 'found') else name)
@@ -46,7 +46,7 @@ def suspect_gallery(analysis: Analysis, suspects: Sequence[Suspect]) -> Markup:
         crop, box = _around(image, each.box)
         text = f'{each.kind}, doubt {each.doubt:.2f}, {name} at {each.box[0]:.0f}, {each.box[1]:.0f}'
         place = {'no box': 6, 'nothing there': 0, 'other class': 3}[each.kind]
-        panels.append(Panel(thumbnail(crop, box[None], [place], longest=SIDE), f'{number}. {what}', text,
+        panels.append(Panel(thumbnail(crop, box[None], [place], longest=CROP), f'{number}. {what}', text,
                             f'{each.reason}, in {name}'))  # fmt: skip
     return gallery(panels)
 
@@ -74,7 +74,7 @@ def _pair(analysis: Analysis, errors: ImageErrors) -> Markup:
             'detections', _words(analysis, shown, found), f'{name} with {len(shown)} detections',
         ),
     ]  # fmt: skip
-    return heading(f'{name}: {told}') + gallery(panels)
+    return heading(f'{name}: {told}') + gallery(panels, wide=True)
 
 
 def _words(analysis: Analysis, shown: np.ndarray, kinds: Sequence[str]) -> str:

@@ -29,7 +29,7 @@ def make_report(options: ReportOptions) -> tuple[Analysis, Path]:
     import_modules(options.imports)
     analysis = Analysis(read_run(options), options.score_thr)
     folder = Path(options.out or options.work_dir)
-    text = json.dumps(_plain(analysis.as_json()), indent=1, ensure_ascii=False)
+    text = json.dumps(plain(analysis.as_json()), indent=1, ensure_ascii=False)
     page = folder / 'report.html'
     title = f'Report of {Path(options.work_dir).resolve().name}'
     write_page(page, title, sections_of(analysis, options.images), {'report.json': text})
@@ -37,10 +37,10 @@ def make_report(options: ReportOptions) -> tuple[Analysis, Path]:
     return analysis, page
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """What JSON can hold: NaN as null."""
     if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
+        return {key: plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
+        return [plain(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -72,7 +72,7 @@ class RunData:
 
     Attributes:
         work_dir: its folder.
-        checkpoint: whose detections these are.
+        checkpoint: whose detections these are; None: the training has kept those of its last validation.
         classes: their names.
         ann_file: COCO annotations of val.
         coco: what is in it.
@@ -86,7 +86,7 @@ class RunData:
     """
 
     work_dir: Path
-    checkpoint: Path
+    checkpoint: Path | None
     classes: tuple[str, ...]
     ann_file: Path
     coco: dict
@@ -110,12 +110,12 @@ def read_run(options: ReportOptions) -> RunData:
     """
     work_dir = Path(options.work_dir)
     dumped = config_of_run(work_dir)
-    checkpoint = _checkpoint(work_dir, options.checkpoint)
     kept = work_dir / KEPT
     if options.data is None and options.checkpoint is None and kept.is_file():
-        cfg, detections = dumped, _kept(kept)
+        checkpoint, cfg, detections = None, dumped, _kept(kept)
         made = f'kept by the last validation of the training ({KEPT})'
     else:
+        checkpoint = _checkpoint(work_dir, options.checkpoint)
         cfg, detections = _detect(dumped, checkpoint, options)
         made = f'of {checkpoint.name}, made for this report'
     dataset = inner_dataset(cfg.get('test_dataloader') or cfg.val_dataloader)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mmcnn.console.layout import number
 from mmcnn.report.errors import RIGHT, Errors, Truth, box_overlaps, by_image
 from mmcnn.report.scores import BACKGROUND, FOUND
 
@@ -15,6 +16,8 @@ MISSING, EMPTY, OTHER_CLASS = 'no box', 'nothing there', 'other class'
 _APART = 0.3
 #: From which on a detection supports another one. NMS has left out those of the same class that overlap it more.
 _SUPPORTS = 0.3
+#: Share of the detections that find an object with a score below the one that others are compared with.
+_HIGH = 0.9
 #: Doubt below which nothing is suspected, of each kind: boxes of another class are rarely suspected without cause.
 LEAST = {MISSING: 0.25, EMPTY: 0.25, OTHER_CLASS: 0.05}
 
@@ -58,8 +61,8 @@ def find_suspects(
     - a box of another class: how much stronger the best detection of another class on it is than the best one of its
       own, times the share of the detections of that class with at least this score that find an object.
 
-    The strength of a detection is the share of the detections that find an object whose score is no higher: what a
-    score is worth depends on how long was trained.
+    The strength of a detection is its score beside the one that a tenth of the detections that find an object exceed, 1
+    at most: what a score is worth depends on how long was trained.
 
     Args:
         detections: (N, 7): image id, x, y, width, height in pixels, score, category id; low scores, too.
@@ -89,9 +92,9 @@ def _precision_from(detections: np.ndarray, errors: Errors) -> np.ndarray:
 
 
 def _strength(detections: np.ndarray, errors: Errors) -> np.ndarray:
-    """(N,) share of the detections that are right with no higher score."""
-    right = np.sort(detections[errors.kinds == RIGHT, 5])
-    return np.searchsorted(right, detections[:, 5], side='right') / max(1, len(right))
+    """(N,) scores beside a high one of those that are right, 1 at most; 0 where none is right."""
+    right = detections[errors.kinds == RIGHT, 5]
+    return (detections[:, 5] / np.quantile(right, _HIGH)).clip(max=1.0) if len(right) else np.zeros(len(detections))
 
 
 def _evidence(detections: np.ndarray, truth: Truth) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -128,9 +131,9 @@ def _missing(detections, truth, errors, precision, strength, names):
             taken |= near[i] >= _SUPPORTS
             score, kind = detections[own[i], 5], int(detections[own[i], 6])
             together = 1 - (1 - strength[own[i]]) * np.prod(1 - (detections[own, 5] * near[i])[supporters])
-            text = f'a {names[kind]} is detected with the score {score:.2f} where no object has a box'
+            text = f'{names[kind]} is detected with the score {score:.2f} where no object has a box'
             if supporters.any():
-                text += f'; {supporters.sum()} more detections overlap it'
+                text += f'; {number(int(supporters.sum()), "more detection")} there'
             yield Suspect(
                 MISSING, float(precision[own[i]] * together), int(detections[own[i], 0]),
                 tuple(map(float, boxes[i])), None, kind, None, text,
@@ -144,7 +147,7 @@ def _empty(truth, annotation_ids, evidence, names):
         seen = float((evidence[places] > BACKGROUND * usual).mean())
         for i in places:
             if evidence[i] < usual / 2:
-                text = f'nothing is detected on this {names[int(kind)]}, with however low a score'
+                text = f'nothing is detected on this {names[int(kind)]}, at any score'
                 if evidence[i] > 0:
                     text = f'the best detection on this {names[int(kind)]} reaches {evidence[i]:.3f} (score x overlap)'
                 yield Suspect(
@@ -160,8 +163,8 @@ def _of_other_class(detections, truth, annotation_ids, rivals, friends, precisio
         lead = float(strength[rival] - (strength[friend] if friend >= 0 else 0.0))
         if lead > 0:
             said, written = names[int(detections[rival, 6])], names[int(truth.category_ids[i])]
-            text = f'a {said} is detected here with the score {detections[rival, 5]:.2f}'
-            text += f', a {written} with {detections[friend, 5]:.2f}' if friend >= 0 else f', and no {written}'
+            text = f'{said} is detected here with the score {detections[rival, 5]:.2f}'
+            text += f', {written} with {detections[friend, 5]:.2f}' if friend >= 0 else f', {written} not at all'
             yield Suspect(
                 OTHER_CLASS, lead * float(precision[rival]), int(truth.image_ids[i]),
                 tuple(map(float, truth.boxes[i])), int(truth.category_ids[i]), int(detections[rival, 6]),

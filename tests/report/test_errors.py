@@ -1,41 +1,23 @@
 """Kinds of errors: an example by hand, and counts against hotcoco's own on random boxes."""
 
-import json
-
 import numpy as np
 import pytest
 
-from mmcnn.report.errors import DETECTION_KINDS, OBJECT_KINDS, Truth, box_overlaps, classify
-from mmcnn.report.scores import Scores
-
-
-def coco_of(boxes, images=2, classes=2, crowd=()):
-    """A COCO dict of (image, class, x, y, w, h)."""
-    return dict(
-        images=[dict(id=i, width=200, height=200, file_name=f'{i}.jpg') for i in range(1, images + 1)],
-        categories=[dict(id=i, name=f'class {i}') for i in range(1, classes + 1)],
-        annotations=[
-            dict(id=i + 10, image_id=image, category_id=kind, bbox=list(box), area=box[2] * box[3],
-                 iscrowd=int(i in crowd))
-            for i, (image, kind, *box) in enumerate(boxes)
-        ],
-    )  # fmt: skip
+from mmcnn.report.errors import DETECTION_KINDS, OBJECT_KINDS, box_overlaps
 
 
 @pytest.fixture
-def judged(tmp_path):
+def judged(analysed):
     """``judged(coco, detections)``: their scores and errors."""
 
     def judge(coco, detections):
-        (file := tmp_path / 'val.json').write_text(json.dumps(coco))
-        rows = np.array(detections, float).reshape(-1, 7)
-        scores = Scores(file, coco, rows, [each['name'] for each in coco['categories']])
-        return scores, classify(rows, Truth.of(coco, scores.category_ids), scores.matches)
+        analysis = analysed(coco, detections)
+        return analysis.scores, analysis.errors
 
     return judge
 
 
-def test_an_example_by_hand(judged):
+def test_an_example_by_hand(judged, coco_of):
     coco = coco_of([(1, 1, 10, 10, 40, 40), (1, 2, 100, 100, 40, 40), (2, 1, 10, 10, 20, 20), (2, 1, 100, 100, 20, 20)])
     scores, errors = judged(coco, [
         (1, 10, 10, 40, 40, 0.9, 1), (1, 12, 10, 40, 40, 0.8, 1), (1, 100, 100, 40, 40, 0.7, 1),
@@ -56,7 +38,7 @@ def test_an_example_by_hand(judged):
 
 
 @pytest.mark.parametrize('seed', range(6))
-def test_counts_are_hotcocos(judged, seed):
+def test_counts_are_hotcocos(judged, coco_of, seed):
     rng = np.random.default_rng(seed)
     boxes = [(rng.integers(1, 9), rng.integers(1, 4), *rng.integers(0, 120, 2), *rng.integers(10, 60, 2))
              for _ in range(60)]  # fmt: skip
@@ -70,14 +52,14 @@ def test_counts_are_hotcocos(judged, seed):
     assert errors.counts() == scores.counts
 
 
-def test_a_crowd_is_no_object(judged):
+def test_a_crowd_is_no_object(judged, coco_of):
     coco = coco_of([(1, 1, 10, 10, 40, 40), (1, 1, 100, 100, 90, 90)], crowd=(1,))
     _, errors = judged(coco, [(1, 110, 110, 20, 20, 0.9, 1), (1, 10, 10, 40, 40, 0.8, 1)])
     assert errors.kinds.tolist() == [-1, 0]
     assert errors.of_objects().tolist() == [0, -1]
 
 
-def test_nothing_is_detected(judged):
+def test_nothing_is_detected(judged, coco_of):
     scores, errors = judged(coco_of([(1, 1, 10, 10, 40, 40)]), [])
     assert errors.counts() == scores.counts | {'missed': 1}
 
