@@ -63,9 +63,11 @@ setup(
         'hotcoco>=1.3',
         'markupsafe',
         'matplotlib',
+        'networkx',
         'numpy',
         'rich',
         'safetensors',
+        'scipy',
         'tensorboard',
     ],
     extras_require=dict(

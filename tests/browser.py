@@ -14,8 +14,11 @@ def driver():
         pytest.skip('needs Chromium and its driver: apt-get install chromium chromium-driver')
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
-    # No sandbox for root, who has none; /dev/shm is small in containers.
-    for each in ('--headless=new', '--no-sandbox', '--disable-dev-shm-usage', '--window-size=1000,1300'):
+    # No sandbox for root, who has none; /dev/shm is small in containers; what scrolls has arrived at once.
+    for each in (
+        '--headless=new', '--no-sandbox', '--disable-dev-shm-usage', '--window-size=1000,1300',
+        '--force-prefers-reduced-motion',
+    ):  # fmt: skip
         options.add_argument(each)
     options.set_capability('goog:loggingPrefs', dict(browser='ALL'))
     with webdriver.Chrome(options=options, service=webdriver.ChromeService(chromedriver)) as driver:

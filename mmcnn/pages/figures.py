@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -17,6 +17,7 @@ from matplotlib.artist import Artist
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from mmcnn.plots import palette
 from mmcnn.plots.palette import LINE_COLOURS
 
 #: Colours that are drawn with, which become those of the page's style, light and dark.
@@ -27,8 +28,11 @@ MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X', '<', '>', 'p', '*', 'd')
 DASHES = ('-', (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (5, 1.5, 1.2, 1.5)))
 _VARIABLES = {colour: f'var(--series-{i})' for i, colour in enumerate(SERIES)} | {
     INK: 'var(--ink)', QUIET: 'var(--quiet)', LINE: 'var(--line)', PAGE: 'var(--page)',
+    palette.as_hex(palette.INK): 'var(--ink)',  # of labels that mmcnn.plots places
 }  # fmt: skip
 _LINK = '{http://www.w3.org/1999/xlink}href'
+#: Attributes with numbers of pixels, which are read to a hundredth.
+_PLACES = ('d', 'x', 'y', 'transform')
 _SETTINGS = {
     'svg.fonttype': 'none', 'text.parse_math': False, 'font.size': 9, 'axes.labelsize': 9, 'axes.titlesize': 10,
     'xtick.labelsize': 8.5, 'ytick.labelsize': 8.5, 'text.color': INK, 'axes.labelcolor': INK, 'axes.edgecolor': QUIET,
@@ -77,14 +81,9 @@ class Drawing:
             caption: below it.
             legend: names of the series; each is a button that hides and shows what is marked as its.
         """
-        buttons = Markup('').join(
-            Markup(
-                '<button type="button" aria-pressed="true" data-series="{}">{} {}</button>'
-            ).format(i, _sample(i), name) for i, name in enumerate(legend)
-        )  # fmt: skip
         return Markup('<figure class="plot">\n{}<div class="scroll" {}>{}</div>\n{}</figure>').format(
-            Markup('<div class="legend" role="group" aria-label="Series">{}</div>\n').format(buttons) if legend else '',
-            Markup('role="region" aria-label="{}" tabindex="0"').format(alternative),
+            legend_buttons(dict(enumerate(legend))) if legend else '',
+            Markup('role="group" aria-label="Figure" tabindex="0"'),
             _cleaned(self._svg, self.name, alternative, self.marks),
             Markup('<figcaption>{}</figcaption>\n').format(caption) if caption else '',
         )
@@ -144,6 +143,22 @@ def score_limits(values: Sequence[float], widest: float = 0.0) -> tuple[float, f
     return low, low + span
 
 
+def legend_buttons(names: Mapping[int, str], samples: bool = True) -> Markup:
+    """Buttons that hide and show what is marked with their number, in the same section of the page.
+
+    Args:
+        names: number of the series -> its name.
+        samples: with the marker and line of each.
+    """
+    buttons = Markup('').join(
+        Markup('<button type="button" aria-pressed="true" data-series="{}">{} {}</button>').format(
+            i, _sample(i) if samples else '', name
+        )
+        for i, name in names.items()
+    )
+    return Markup('<div class="legend needs-script" role="group" aria-label="Show">{}</div>\n').format(buttons)
+
+
 def choice(label: str, options: Sequence[tuple[str, Markup]]) -> Markup:
     """Several things of which one is seen, chosen by its name; without scripts all are."""
     names = Markup('').join(Markup('<option value="{}">{}</option>').format(i, n) for i, (n, _) in enumerate(options))
@@ -190,6 +205,8 @@ def _cleaned(svg: str, name: str, alternative: str, marks: dict[str, dict[str, A
             if key == _LINK:
                 del element.attrib[key]
                 element.set('href', value.replace('#', f'#{name}-'))
+            elif key in _PLACES:
+                element.set(key, re.sub(r'-?\d+\.\d{2,}', lambda each: f'{float(each[0]):.2f}', value))
             elif 'url(#' in value:
                 element.set(key, value.replace('url(#', f'url(#{name}-'))
         if own in marks:
@@ -200,7 +217,6 @@ def _cleaned(svg: str, name: str, alternative: str, marks: dict[str, dict[str, A
     root.attrib |= {'role': 'group' if tips else 'img', 'aria-label': alternative}
     text = ElementTree.tostring(root, encoding='unicode')
     text = re.sub(r'font-family: [^;"]+', 'font-family: var(--plot-font)', text)
-    text = re.sub(r'-?\d+\.\d{2,}(?=[ "\n])', lambda found: f'{float(found[0]):.2f}'.rstrip('0').rstrip('.'), text)
     text = re.sub('|'.join(_VARIABLES), lambda found: _VARIABLES[found[0]], text)
     return Markup(re.sub(r'\n\s*', '\n', text))
 

@@ -81,6 +81,6 @@ def class_colours(names: Sequence[str]) -> Markup:
 
 def _figure(panel: Panel) -> Markup:
     series = '' if panel.series is None else Markup(' data-series="{}"').format(panel.series)
-    return Markup(
-        '<figure{}><img src="{}" alt="{}" loading="lazy"><figcaption><strong>{}</strong> {}</figcaption></figure>'
-    ).format(series, panel.data, panel.alternative, panel.title, panel.text)
+    return Markup('<figure{}><img src="{}" alt="{}"><figcaption><strong>{}</strong> {}</figcaption></figure>').format(
+        series, panel.data, panel.alternative, panel.title, panel.text
+    )

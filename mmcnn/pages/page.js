@@ -123,8 +123,9 @@
       const link = event.target.closest('.mark') ? null : nearest(marks, event)?.getAttribute('href');
       if (link) location.hash = link;
     });
-    figure.addEventListener('focusin', (event) => tell(event.target.closest('.mark')));
-    figure.addEventListener('focusout', () => tell(null));
+    const box = figure.parentElement; // an svg that hears of the focus would be a stop of the keyboard itself
+    box.addEventListener('focusin', (event) => tell(event.target.closest('.mark')));
+    box.addEventListener('focusout', () => tell(null));
     figure.addEventListener('keydown', (event) => {
       const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
       const shown = seen();

@@ -86,7 +86,7 @@ def table(
     heads = Markup('').join(_head(column, sortable) for column in columns)
     body = Markup('\n').join(_row(row, columns) for row in rows)
     return _controls(name, filter_label, only_flagged, len(rows)) + Markup(
-        '<div class="scroll" role="region" aria-labelledby="{0}-caption" tabindex="0">'
+        '<div class="scroll" role="group" aria-labelledby="{0}-caption" tabindex="0">'
         '<table id="{0}"><caption id="{0}-caption">{1}</caption>\n<thead><tr>{2}</tr></thead>\n'
         '<tbody>\n{3}\n</tbody></table></div>'
     ).format(name, caption, heads, body)

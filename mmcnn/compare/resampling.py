@@ -1,0 +1,212 @@
+"""What other images of val could have shown: AP of kept detections over resampled images, the same for all runs."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from hotcoco import COCO, COCOeval
+from scipy.sparse import csr_matrix
+
+from mmcnn.errors import DataError
+
+#: COCO's AP: 100 detections of a class in an image, areas of all sizes, 101 values of recall.
+_DETECTIONS, _AREAS, _RECALLS = 100, [[0.0, 1e10]], np.linspace(0.0, 1.0, 101)
+#: Numbers of true positives times resamples that are looked at together: 512 KiB of float64, which caches hold.
+_TOGETHER = 1 << 16
+
+
+@dataclass(frozen=True)
+class ClassMatches:
+    """What became of the detections of one class of one run, best score first.
+
+    Attributes:
+        objects: (I,) that count, in each image.
+        images: (D,) place of each detection's image.
+        found: (T, D) bool: it finds an object, at each IoU threshold.
+        ignored: (T, D) bool: it counts for nothing, as in a crowd.
+    """
+
+    objects: np.ndarray
+    images: np.ndarray
+    found: np.ndarray
+    ignored: np.ndarray
+
+
+@dataclass(frozen=True)
+class Resamples:
+    """AP of R runs on val and on B resamples of its images.
+
+    Attributes:
+        ap: (R,) on val as it is, 0 to 1.
+        resampled: (B, R).
+        num_images: of val.
+    """
+
+    ap: np.ndarray
+    resampled: np.ndarray
+    num_images: int
+
+    def covariance(self, candidates: Sequence[Sequence[int]]) -> np.ndarray:
+        """(k, k): of the candidates' mean AP between draws of the images.
+
+        The bootstrap's covariance is (I - 1) / I of what it estimates, as with a mean (Efron & Tibshirani 1993, 5.3),
+        which is made good.
+
+        Args:
+            candidates: the places of each candidate's runs.
+        """
+        means = np.stack([self.resampled[:, list(runs)].mean(axis=1) for runs in candidates], axis=1)
+        return np.atleast_2d(np.cov(means, rowvar=False)) * self.num_images / (self.num_images - 1)
+
+
+def resample(
+    annotations: str | Path, runs: Iterable[np.ndarray], resamples: int = 1000, seed: int = 0
+) -> Resamples:  # fmt: skip
+    """Draws as many images as val has, with replacement and all their objects and detections, again and again.
+
+    The images are the clusters of the bootstrap: what is found in one image hangs together. All runs share the draws,
+    so that what makes images hard for all of them cancels in differences. hotcoco matches detections and objects once;
+    an image that was drawn twice counts twice.
+
+    Args:
+        annotations: COCO file of val.
+        runs: (D, 7) of each, as :func:`read_detections` gives them.
+        resamples: B.
+        seed: of the draws.
+
+    Raises:
+        DataError: val has fewer than two images, or no object.
+    """
+    coco = COCO(str(annotations))
+    num_images = len(coco.get_img_ids())
+    if num_images < 2 or not any(not each.get('iscrowd') for each in coco.dataset.get('annotations') or []):
+        raise DataError(f'{annotations} has {num_images} images: two or more with objects can be resampled')
+    draws = np.random.default_rng(seed).multinomial(num_images, np.full(num_images, 1 / num_images), size=resamples)
+    weights = np.concatenate([np.ones((1, num_images), np.int64), draws])
+    values = np.stack([average_precision(match_classes(coco, run), weights) for run in runs], axis=1)
+    drawn = ~np.isnan(values[1:]).any(axis=1)  # a resample without a single object has no AP
+    return Resamples(values[0], values[1:][drawn], num_images)
+
+
+def read_detections(path: str | Path) -> np.ndarray:
+    """(D, 7) float64 of a run's kept detections: image id, x, y, width, height in pixels, score, category id.
+
+    Args:
+        path: of ``detections.npz``: ``image_ids`` (D,), ``boxes`` (D, 4), ``scores`` (D,), ``category_ids`` (D,).
+
+    Raises:
+        DataError: it cannot be read, or lacks one of these.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            boxes = file['boxes'].reshape(-1, 4)
+            columns = [file['image_ids'], *boxes.T, file['scores'], file['category_ids']]
+            return np.stack([column.astype(np.float64) for column in columns], axis=1)
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise DataError(f'{path} has no detections of a run: {error}', str(path)) from error
+
+
+def match_classes(coco: COCO, detections: np.ndarray) -> list[ClassMatches]:
+    """hotcoco's matches of one run, of every class that has objects.
+
+    Args:
+        coco: val.
+        detections: (D, 7), as :func:`read_detections` gives them.
+    """
+    evaluation = COCOeval(coco, coco.load_res(detections), 'bbox')
+    evaluation.params.areaRng, evaluation.params.areaRngLbl = _AREAS, ['all']
+    evaluation.params.maxDets = [_DETECTIONS]
+    evaluation.evaluate()
+    places = {image: place for place, image in enumerate(sorted(coco.get_img_ids()))}
+    of_class: dict[int, list[dict]] = {}
+    for each in evaluation.eval_imgs:
+        if each is not None:
+            of_class.setdefault(each['category_id'], []).append(each)
+    return [match for each in of_class.values() if (match := _merged(each, places)).objects.any()]
+
+
+def average_precision(classes: Sequence[ClassMatches], weights: np.ndarray) -> np.ndarray:
+    """(B,): COCO's AP (IoU 0.5 to 0.95), the mean over classes that have an object, with images counted by weights.
+
+    Equal to the AP of a data set in which each image stands as often as its weight says, but for the order of equal
+    scores of different images. NaN where no weighted image has an object.
+
+    Args:
+        classes: of one run.
+        weights: (B, I) int, images in the order of their ids.
+    """
+    values = np.full((len(classes), len(weights)), np.nan)
+    for place, each in enumerate(classes):
+        step = max(_TOGETHER // max(int(each.found.sum(axis=1).max(initial=0)), 1), 1)
+        for start in range(0, len(weights), step):
+            values[place, start : start + step] = _class_precision(each, weights[start : start + step])
+    counts = (~np.isnan(values)).sum(axis=0)
+    return np.divide(np.nansum(values, axis=0), counts, out=np.full(len(weights), np.nan), where=counts > 0)
+
+
+def _class_precision(matches: ClassMatches, weights: np.ndarray) -> np.ndarray:
+    """(B,): AP of one class, NaN where no weighted image has an object of it.
+
+    Between true positives precision only falls, so that its envelope needs their places alone.
+    """
+    objects = weights @ matches.objects
+    any_found = np.flatnonzero(matches.found.any(axis=0))
+    seen = _counts_until(any_found, np.arange(len(matches.images)), matches.images, weights)
+    offsets, reached = _recalls_reached(objects)
+    total = np.zeros(len(weights))
+    for found, ignored in zip(matches.found, matches.ignored, strict=True):
+        at = np.flatnonzero(found)
+        if not len(at):
+            continue
+        counted = seen[:, np.searchsorted(any_found, at)]
+        if ignored.any():
+            without = np.flatnonzero(ignored)
+            counted = counted - _counts_until(at, without, matches.images[without], weights)
+        true = np.cumsum(weights.take(matches.images[at], axis=1), axis=1)
+        precision = true / (counted + np.spacing(1))
+        envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+        recalls = reached.take(true + offsets[:, None])
+        recalls[:, 1:] -= recalls[:, :-1].copy()
+        total += np.einsum('bp,bp->b', envelope, recalls)
+    mean = total / (len(matches.found) * len(_RECALLS))
+    return np.where(objects > 0, mean, np.nan)
+
+
+def _counts_until(ends: np.ndarray, places: np.ndarray, images: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(B, E): how many of the detections at ``places`` (N,), of ``images`` (N,), stand up to each of ``ends`` (E,)."""
+    rows = np.searchsorted(ends, places)
+    inside = rows < len(ends)
+    entries = np.ones(int(inside.sum()), np.int64), (rows[inside], images[inside])
+    counts = csr_matrix(entries, shape=(len(ends), weights.shape[1])) @ weights.T
+    return np.cumsum(np.ascontiguousarray(counts.T), axis=1)
+
+
+def _recalls_reached(objects: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How many of the 101 recalls so many true positives reach: ``(offsets (B,), numbers)``, one after the other.
+
+    Looked up, since the quotient is compared as COCO compares it, to the last bit.
+    """
+    numbers, which = np.unique(objects, return_inverse=True)
+    rows = [np.searchsorted(_RECALLS, np.arange(n + 1) / max(n, 1), side='right') for n in numbers]
+    starts = np.cumsum([0, *map(len, rows)])[:-1]
+    return starts[which], np.concatenate(rows).astype(np.float64)
+
+
+def _merged(entries: Iterable[dict], places: dict[int, int]) -> ClassMatches:
+    """The matches of a class's images as one list, best score first; equal scores in the order of the images."""
+    objects = np.zeros(len(places), np.int64)
+    images, scores, matched, ignored = [], [], [], []
+    for each in sorted(entries, key=lambda entry: places[entry['image_id']]):
+        place = places[each['image_id']]
+        objects[place] = len(each['gtIgnore']) - sum(each['gtIgnore'])
+        images.append(np.full(len(each['dtScores']), place))
+        scores.append(each['dtScores'])
+        matched.append(np.array(each['dtMatched'], bool))
+        ignored.append(np.array(each['dtIgnore'], bool))
+    order = np.argsort(-np.concatenate(scores), kind='stable')
+    matched, ignored = (np.concatenate(part, axis=1)[:, order] for part in (matched, ignored))
+    return ClassMatches(objects, np.concatenate(images)[order], matched & ~ignored, ignored)

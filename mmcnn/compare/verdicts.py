@@ -1,0 +1,118 @@
+"""What a comparison says in words, and which candidates it leaves together: never a bare ranking."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import networkx
+
+from mmcnn.compare.statistics import Pair, rough_quantile
+
+#: More seeds than these are not worked out: nobody trains them.
+MOST_SEEDS = 100
+
+
+def verdict(pair: Pair, num_candidates: int, num_images: int = 0, seconds: float | None = None) -> str:
+    """What the data say of a pair, in words.
+
+    Args:
+        pair: of :func:`~mmcnn.compare.statistics.compare_pairs`.
+        num_candidates: k of the analysis.
+        num_images: of val.
+        seconds: that one more seed takes: the sum of the candidates that are trained with it. A seed counts once every
+            candidate of the analysis has finished it.
+    """
+    if pair.low is None:
+        return f'{pair.first} and {pair.second}: one seed cannot tell ({pair.difference:+.3f})'
+    interval = f'({pair.difference:+.3f}, 95 % {pair.low:.3f} to {pair.high:.3f})'
+    if pair.distinguishable:
+        return f'{pair.first} > {pair.second} {interval}'
+    text = f'{pair.first} and {pair.second} are not distinguishable {interval}: '
+    if pair.margin_of_images >= pair.difference:
+        images = f'the {num_images} validation images leave ±{pair.margin_of_images:.3f}'
+        return text + (f'more seeds will not tell: {images}' if num_images else 'their mean AP is the same')
+    more = more_seeds(pair, num_candidates)
+    if more is None:
+        return text + f'more than {MOST_SEEDS} more seeds'
+    duration = '' if seconds is None else f', {_duration(more * seconds)}'
+    return text + f'about {more} more seed{"s" if more > 1 else ""}{duration}'
+
+
+def more_seeds(pair: Pair, num_candidates: int) -> int | None:
+    """How many more seeds would make a pair distinguishable, if its difference and variances stay as they are.
+
+    By then the difference will have been found about as often as not, since the next seeds bring a smaller one as
+    easily as a larger one. None: more than :data:`MOST_SEEDS`, or no number of them.
+
+    Args:
+        pair: with two seeds or more.
+        num_candidates: k of the analysis.
+    """
+
+    def told_apart(seeds: int) -> bool:
+        variance = pair.variance_of_seeds * pair.seeds / seeds
+        of_seeds = rough_quantile(num_candidates, (num_candidates - 1) * (seeds - 1)) * math.sqrt(variance / 2)
+        return math.hypot(of_seeds, pair.margin_of_images) < pair.difference
+
+    few, many = pair.seeds, pair.seeds + MOST_SEEDS
+    if not told_apart(many):
+        return None
+    while many - few > 1:
+        middle = (few + many) // 2
+        few, many = (few, middle) if told_apart(middle) else (middle, many)
+    return many - pair.seeds
+
+
+def groups(pairs: Sequence[Pair], means: Mapping[str, float]) -> list[tuple[str, ...]]:
+    """The candidates that no pair separates: all largest such groups, as a critical-difference diagram joins them.
+
+    A candidate may be in several, and one that is told apart from all others is a group of its own.
+
+    Args:
+        pairs: of all candidates.
+        means: candidate -> mean AP.
+
+    Returns:
+        The groups, each and all from the highest mean down.
+    """
+    graph = networkx.Graph()
+    graph.add_nodes_from(means)
+    graph.add_edges_from((pair.first, pair.second) for pair in pairs if not pair.distinguishable)
+    cliques = [tuple(sorted(each, key=lambda name: -means[name])) for each in networkx.find_cliques(graph)]
+    return sorted(cliques, key=lambda names: [-means[name] for name in names])
+
+
+def summary(pairs: Sequence[Pair], means: Mapping[str, float]) -> str:
+    """The whole comparison in one sentence.
+
+    Args:
+        pairs: of all candidates.
+        means: candidate -> mean AP.
+    """
+    if not pairs:
+        return 'There are no two candidates to compare.'
+    if pairs[0].low is None:
+        return f'One seed cannot tell: none of the {len(pairs)} pairs is distinguishable.'
+    told_apart = sum(pair.distinguishable for pair in pairs)
+    if not told_apart:
+        return f'None of the {len(pairs)} pairs is distinguishable.'
+    best = max(means, key=means.get)
+    near = sorted(
+        {pair.first for pair in pairs if pair.second == best and not pair.distinguishable}
+        | {pair.second for pair in pairs if pair.first == best and not pair.distinguishable},
+        key=lambda name: -means[name],
+    )
+    rest = f'not distinguishable from it: {", ".join(near)}' if near else 'it is told apart from all others'
+    return f'{told_apart} of {len(pairs)} pairs are distinguishable. {best} has the highest mean AP; {rest}.'
+
+
+def _duration(seconds: float) -> str:
+    """Rounded as befits a guess."""
+    minutes = seconds / 60
+    if minutes < 1:
+        return f'{max(round(seconds), 1)} s'
+    if minutes < 90:
+        return f'{round(minutes)} min'
+    hours = minutes / 60
+    return f'{hours:.1f} h' if hours < 10 else f'{round(hours)} h'
