@@ -22,7 +22,7 @@ FLOORS = [
     ['runtime'],
     ['runs'],
     ['zoo', 'deployment'],
-    ['compare', 'benchmarks'],
+    ['compare', 'benchmarks', 'report'],
     ['environment'],
     ['cli'],
     ['__main__'],

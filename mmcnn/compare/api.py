@@ -43,8 +43,8 @@ TIMING = 'timing'
 def compare_backbones(options: CompareOptions) -> Comparison:
     """Trains several backbones in one detector at the same budget, as ``mmcnn compare`` does, and compares them.
 
-    ``mmcnn.compare_backbones('yolov5_n', backbones=['vovnet39', 'mobilenetv2'], data='bccd', epochs=30, seeds=3).pairs``
-    says of each pair which is better by how much, or that the data do not tell. Finished runs are not trained again and
+    ``mmcnn.compare_backbones('yolov5_n', backbones=['vovnet39', 'mobilenetv2'], data='bccd', seeds=3).pairs`` says of
+    each pair which is better by how much, or that the data do not tell. Finished runs are not trained again and
     interrupted ones are continued. Leaves comparison.html, .json, .csv, .md and .png in the work dir.
 
     Raises:

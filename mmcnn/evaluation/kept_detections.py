@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,7 @@ def read_detections(path: str | Path) -> np.ndarray:
     """
     try:
         with np.load(path, allow_pickle=False) as file:
-            arrays = [file[name] for name in _COLUMNS]
-        return np.column_stack(arrays).astype(np.float64)
-    except (OSError, KeyError, ValueError) as error:
-        raise DataError(f'{path} holds no detections of an evaluation: {error}') from error
+            arrays = [file[name].reshape(-1, columns) for name, columns in _COLUMNS.items()]
+        return np.concatenate(arrays, axis=1, dtype=np.float64)
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise DataError(f'{path} has no detections of a run: {error}', str(path)) from error

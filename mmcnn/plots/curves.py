@@ -99,31 +99,36 @@ def read_scalars(source: str | os.PathLike) -> tuple[dict[int, dict[str, float]]
     Raises:
         FileNotFoundError: If there is no ``scalars.json``.
     """
-    losses, scores = _entries(Path(source))
+    iterations, scores = read_entries(source)
     only_losses = {
         step: {name: value for name, value in entry.items() if name == 'loss' or name.startswith('loss_')}
-        for step, entry in losses.items()
+        for step, entry in iterations.items()
     }
     return only_losses, scores
 
 
-def _entries(source: Path) -> tuple[dict[int, dict[str, float]], dict[int, dict[str, float]]]:
-    """What is logged of training iterations and of validations, by their steps."""
+def read_entries(source: str | os.PathLike) -> tuple[dict[int, dict[str, float]], dict[int, dict[str, float]]]:
+    """As :func:`read_scalars`, but all that is logged of an iteration: its learning rate ``lr`` and ``epoch``, too.
+
+    Raises:
+        FileNotFoundError: If there is no ``scalars.json``.
+    """
+    source = Path(source)
     # The folders of the runs are named by their start.
     files = [source] if source.is_file() else sorted(source.glob('*/vis_data/scalars.json'))
     if not files:
         raise FileNotFoundError(f'no scalars.json of a training run at {os.fspath(source)!r}')
-    losses: dict[int, dict[str, float]] = {}
+    iterations: dict[int, dict[str, float]] = {}
     scores: dict[int, dict[str, float]] = {}
     for file in files:
         entries = _read_lines(file)
-        for kept, markers in ((losses, ('loss',)), (scores, SCORE_MARKERS)):
+        for kept, markers in ((iterations, ('loss',)), (scores, SCORE_MARKERS)):
             run = {entry['step']: entry for entry in entries if any(marker in entry for marker in markers)}
             # A resumed run starts inside the older one and replaces the rest of it.
             for step in [step for step in kept if run and step >= min(run)]:
                 del kept[step]
             kept.update(run)
-    return losses, scores
+    return iterations, scores
 
 
 def training_seconds(source: str | os.PathLike) -> float:
@@ -135,9 +140,8 @@ def training_seconds(source: str | os.PathLike) -> float:
     Raises:
         FileNotFoundError: If there is no ``scalars.json``.
     """
-    entries, _ = _entries(Path(source))
-    steps = [0, *entries]
-    lengths = [step - before for before, step in itertools.pairwise(steps)]
+    entries, _ = read_entries(source)
+    lengths = [step - before for before, step in itertools.pairwise([0, *entries])]
     return sum(length * entry['time'] for length, entry in zip(lengths, entries.values(), strict=True))
 
 
