@@ -3,13 +3,14 @@
 import contextlib
 import copy
 import io
+import itertools
 import json
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hotcoco import COCO
+from hotcoco import COCO, COCOeval, compare
 from pycocotools.coco import COCO as PyCOCO  # noqa: N811
 from pycocotools.cocoeval import COCOeval as PyCOCOeval
 
@@ -187,6 +188,47 @@ def test_a_val_without_objects_is_refused(written):
     dataset = annotations(5, 1, np.random.default_rng(0))
     with pytest.raises(DataError, match='has 5 images: two or more with objects can be resampled'):
         resample(written(dataset | dict(annotations=[])), [np.empty((0, 7))])
+
+
+@pytest.mark.campaign
+def test_hotcocos_own_bootstrap_counts_an_image_once(written, capsys):
+    """Why it is not used: all draws from three images, with copies and as sets, beside what it says."""
+    rng = np.random.default_rng(0)
+    dataset = annotations(3, 1, rng, crowds=0)
+    coco = COCO(str(written(dataset)))
+    rows = [detections(dataset, rng, spread) for spread in (0.05, 0.12)]
+    draws = np.array([np.bincount(each, minlength=3) for each in itertools.product(range(3), repeat=3)])
+    classes = [match_classes(coco, each) for each in rows]
+    copies, sets = (
+        np.std(average_precision(classes[0], weights) - average_precision(classes[1], weights))
+        for weights in (draws, np.minimum(draws, 1))
+    )
+    evaluations = [COCOeval(coco, coco.load_res(each), 'bbox') for each in rows]
+    for each in evaluations:
+        each.evaluate()
+        each.accumulate()
+    said = compare(*evaluations, n_bootstrap=20_000)['ci']['AP']['std_err']
+    with capsys.disabled():
+        print(f'\ncopies {copies:.4f}, sets {sets:.4f}, hotcoco {said:.4f}')
+    assert said == pytest.approx(sets, rel=0.02)
+    assert sets < 0.9 * copies
+
+
+@pytest.mark.campaign
+def test_campaign_of_the_variance(written, capsys):
+    """250 times 72 images: variance of AP, and of a difference, over the mean of what the bootstrap says."""
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(250):
+        dataset = annotations(72, 3, rng, crowds=0)
+        rows = [detections(dataset, rng, spread) for spread in (0.08, 0.11)]
+        result = resample(written(dataset), rows, resamples=100)
+        said = result.covariance([[0], [1]])
+        found.append((*result.ap, said[0, 0], said[0, 0] + said[1, 1] - 2 * said[0, 1]))
+    first, second, of_first, of_difference = np.array(found).T
+    with capsys.disabled():
+        ratios = np.var(first, ddof=1) / of_first.mean(), np.var(first - second, ddof=1) / of_difference.mean()
+        print('\nAP: {:.2f}, difference: {:.2f}'.format(*ratios))
 
 
 @pytest.mark.slow
