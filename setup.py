@@ -44,7 +44,13 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.11',
     packages=find_packages(include=['mmcnn', 'mmcnn.*']),
-    package_data={'mmcnn.weights': ['sizes.json'], 'mmcnn.zoo': ['table.json'], 'mmcnn.deployment': ['web_page/*']},
+    package_data={
+        'mmcnn.weights': ['sizes.json'],
+        'mmcnn.zoo': ['table.json'],
+        'mmcnn.deployment': ['web_page/*'],
+        'mmcnn.datasets.public': ['drawn.json'],
+        'mmcnn.pages': ['page.css', 'page.js'],
+    },
     entry_points=dict(console_scripts=['mmcnn = mmcnn.cli.main:main']),
     cmdclass=dict(build_py=BuildWithConfigs, sdist=SourceWithConfigs),
     # No versions for torch, so that an installed one is never replaced (import checks it), and no mmcv at all: mmcv and
@@ -55,6 +61,7 @@ setup(
         'mmengine>=0.10.4',
         'mmdet>=3.3',
         'hotcoco>=1.3',
+        'markupsafe',
         'matplotlib',
         'networkx',
         'numpy',

@@ -22,6 +22,7 @@ def draw_boxes(
     names: Sequence[str] = (),
     min_size: int = 480,
     font: str | os.PathLike | None = None,
+    tags: bool = True,
 ) -> np.ndarray:
     """Draws boxes with their class, and score if there is one, on a copy of an image.
 
@@ -39,6 +40,7 @@ def draw_boxes(
         names (Sequence[str]): Class names; a class beyond them is shown as its index.
         min_size (int): Longer side in pixels that the drawn image has at least. 0: the image keeps its size.
         font (str | os.PathLike, optional): A font file that is asked first.
+        tags (bool): False: without classes and scores, for images that are too small for text.
 
     Returns:
         np.ndarray: (k H, k W, 3), uint8, BGR, with a whole number k >= 1.
@@ -65,7 +67,7 @@ def draw_boxes(
     points = round(min(max(size / 45, 11), 36))
     line = max(2, round(size / 320))
     order = range(len(boxes)) if scores is None else np.argsort(np.asarray(scores), kind='stable')
-    tags = []
+    texts = []
     for i in order:
         label = int(labels[i])
         colour = PALETTE[label % len(PALETTE)]
@@ -73,10 +75,11 @@ def draw_boxes(
         y1, y2 = np.sort(boxes[i, [1, 3]].clip(0, image.shape[0]) * factor)
         draw.rectangle((x1, y1, max(x1, x2 - 1), max(y1, y2 - 1)), outline=colour, width=line)
         name = names[label] if label < len(names) else str(label)
-        tags.append(((x1, y1), name, '' if scores is None else f' {scores[i]:.2f}', colour))
-    say_what_is_missing({name for _, name, _, _ in tags}, font)
+        texts.append(((x1, y1), name, '' if scores is None else f' {scores[i]:.2f}', colour))
+    texts = texts if tags else []
+    say_what_is_missing({name for _, name, _, _ in texts}, font)
     # All tags after all boxes, so that no line crosses a text.
-    for corner, name, score, colour in tags:
+    for corner, name, score, colour in texts:
         _draw_tag(draw, corner, _fitting(name, score, points, font, width), points, font, colour, width)
     return cv2.cvtColor(np.asarray(canvas), cv2.COLOR_RGB2BGR)
 

@@ -35,24 +35,6 @@ def library():
         pytest.skip(str(error))
 
 
-@pytest.fixture(scope='module')
-def driver():
-    """Headless Chromium."""
-    webdriver = pytest.importorskip('selenium.webdriver')
-    chromium, chromedriver = shutil.which('chromium'), shutil.which('chromedriver')
-    if chromium is None or chromedriver is None:
-        pytest.skip('needs Chromium and its driver: apt-get install chromium chromium-driver')
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    # No sandbox for root, who has none; /dev/shm is small in containers.
-    for each in ('--headless=new', '--no-sandbox', '--disable-dev-shm-usage', '--window-size=1000,1300'):
-        options.add_argument(each)
-    options.set_capability('goog:loggingPrefs', dict(browser='ALL'))
-    with webdriver.Chrome(options=options, service=webdriver.ChromeService(chromedriver)) as driver:
-        driver.set_script_timeout(60)
-        yield driver
-
-
 class Quiet(http.server.SimpleHTTPRequestHandler):
     """As ``python -m http.server``, without a line for each request."""
 

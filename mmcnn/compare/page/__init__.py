@@ -1,0 +1,1 @@
+"""comparison.html: what a comparison found, to be looked at."""

@@ -1,0 +1,100 @@
+"""Writes comparison.html and comparison.csv."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from mmcnn.compare.page.classes import classes_section
+from mmcnn.compare.page.costs import costs_section
+from mmcnn.compare.page.csv_file import as_csv
+from mmcnn.compare.page.curves import curves_section
+from mmcnn.compare.page.images import images_section
+from mmcnn.compare.page.numbers import Numbers, told_apart
+from mmcnn.compare.page.pairs import pairs_section
+from mmcnn.compare.page.runs import method_section, runs_section
+from mmcnn.compare.results import Comparison
+from mmcnn.console.layout import number
+from mmcnn.pages.page import Section, bullets, facts, folded, paragraph, write_page
+
+#: Verdicts that are read at once.
+_SHOWN = 6
+
+
+def write_comparison_page(
+    comparison: Comparison,
+    folder: Path,
+    annotations: Mapping[str, Any] | None = None,
+    images: Path | None = None,
+    num_images: int = 6,
+    score_threshold: float = 0.3,
+) -> Path:
+    """Writes comparison.html and comparison.csv.
+
+    Args:
+        comparison: what was found.
+        folder: of the comparison; the runs' detections lie below it.
+        annotations: of val, a COCO dict; None: no images are shown.
+        images: the folder that its file names are relative to; None: no images are shown.
+        num_images: that are shown; those where the candidates differ most.
+        score_threshold: boxes below are not drawn.
+
+    Returns:
+        the page's file.
+    """
+    numbers = Numbers(comparison)
+    sections = [_head(numbers), costs_section(numbers), pairs_section(numbers), curves_section(numbers),
+                classes_section(numbers)]  # fmt: skip
+    if annotations is not None and images is not None and num_images:
+        sections.append(images_section(numbers, folder, annotations, images, num_images, score_threshold))
+    sections += [runs_section(numbers), method_section(comparison)]
+    files = {'comparison.json': comparison.as_json(), 'comparison.csv': as_csv(comparison)}
+    write_page(folder / 'comparison.html', comparison.title, sections, files)
+    # As it is: the csv module has written the line ends.
+    (folder / 'comparison.csv').write_text(files['comparison.csv'], encoding='utf-8', newline='')
+    return folder / 'comparison.html'
+
+
+def _head(numbers: Numbers) -> Section:
+    comparison = numbers.comparison
+    runs = [run for each in comparison.candidates for run in each.runs]
+    failed = sum(run.failure is not None for run in runs)
+    apart = [pair for pair in comparison.pairs if told_apart(pair)]
+    parts = [paragraph(_what(numbers), 'lead')]
+    if apart:
+        parts.append(
+            paragraph(f'{len(apart)} of {number(len(comparison.pairs), "pair")} are distinguishable:', 'strong')
+        )
+        lines = [pair.verdict for pair in apart]
+        parts.append(bullets(lines[:_SHOWN]))
+        if len(lines) > _SHOWN:
+            parts.append(folded(f'{len(lines) - _SHOWN} more', bullets(lines[_SHOWN:])))
+    elif comparison.pairs:
+        parts.append(paragraph(f'None of the {number(len(comparison.pairs), "pair")} is distinguishable.', 'strong'))
+    if len(apart) < len(comparison.pairs):
+        parts.append(paragraph('Not distinguishable from each other are:', 'strong'))
+        parts.append(bullets(['; '.join(group) for group in numbers.groups if len(group) > 1]))
+        link = Markup('The <a href="#pairs">list of pairs</a> says for each how many more seeds might tell.')
+        parts.append(paragraph(link))
+    if failed:
+        parts.append(paragraph(f'{failed} of {number(len(runs), "run")} failed; the table of runs says why.', 'wrong'))
+    data = comparison.data
+    about = {'made': comparison.made}
+    if 'path' in data:
+        about['data'] = str(data['path'])
+    parts.append(facts(about))
+    return Section('verdicts', 'What the data say', Markup('\n').join(parts))
+
+
+def _what(numbers: Numbers) -> str:
+    comparison, data = numbers.comparison, numbers.comparison.data
+    seeds = sorted({run.seed for each in comparison.candidates for run in each.runs})
+    text = f'{number(len(comparison.candidates), "candidate")}, each trained with the same {number(len(seeds), "seed")}'
+    if data.get('num_train') and data.get('num_val'):
+        text += f' on {number(data["num_train"], "image")} and measured on {number(data["num_val"], "image")} of val'
+    if len(numbers.common_seeds) < len(seeds):
+        text += f'; all candidates have finished {len(numbers.common_seeds)} of the seeds, which the verdicts are of'
+    return f'{text}.'

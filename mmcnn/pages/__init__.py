@@ -1,0 +1,1 @@
+"""Pages that are looked at in a browser: one file each, with styles, figures, tables and images in it."""
