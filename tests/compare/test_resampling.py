@@ -14,7 +14,7 @@ from hotcoco import COCO, COCOeval, compare
 from pycocotools.coco import COCO as PyCOCO  # noqa: N811
 from pycocotools.cocoeval import COCOeval as PyCOCOeval
 
-from mmcnn.compare.resampling import average_precision, match_classes, read_detections, resample
+from mmcnn.compare.resampling import average_precision, match_classes, resample
 from mmcnn.errors import DataError
 
 BCCD = Path(__file__).resolve().parents[3] / 'shared' / 'data' / 'bccd' / 'val.json'
@@ -160,22 +160,6 @@ def test_variance_is_that_of_new_images(written):
         said.append(found.covariance([[0]])[0, 0])
     # 59 degrees of freedom: the ratio lies between these bounds with a probability of 0.999.
     assert 0.5 < np.var(aps, ddof=1) / np.mean(said) < 1.8
-
-
-def test_detections_that_were_kept_are_read(tmp_path):
-    path = tmp_path / 'detections.npz'
-    boxes = np.array([[1, 2, 3, 4], [5, 6, 7, 8]], np.float32)
-    kept = dict(image_ids=np.array([7, 9]), boxes=boxes, scores=np.float32([0.5, 0.25]), category_ids=np.array([1, 2]))
-    np.savez_compressed(path, **kept)
-    np.testing.assert_array_equal(read_detections(path), [[7, 1, 2, 3, 4, 0.5, 1], [9, 5, 6, 7, 8, 0.25, 2]])
-    np.savez_compressed(path, **{key: value[:0] for key, value in kept.items()})
-    assert read_detections(path).shape == (0, 7)
-    np.savez_compressed(path, boxes=boxes)
-    with pytest.raises(DataError, match=r'detections\.npz has no detections of a run: .*image_ids'):
-        read_detections(path)
-    path.write_bytes(b'PK')
-    with pytest.raises(DataError, match='has no detections of a run'):
-        read_detections(path)
 
 
 def test_a_run_that_found_nothing_has_ap_zero(written):
