@@ -1,5 +1,6 @@
 """Curves of a training run: losses by iteration, scores by epoch."""
 
+import itertools
 import json
 import math
 import os
@@ -128,6 +129,20 @@ def read_entries(source: str | os.PathLike) -> tuple[dict[int, dict[str, float]]
                 del kept[step]
             kept.update(run)
     return iterations, scores
+
+
+def training_seconds(source: str | os.PathLike) -> float:
+    """Seconds that the logged iterations of a run took, loading included, validations aside.
+
+    Args:
+        source: A work directory; where a resumed run went over the same ground again, the later one counts.
+
+    Raises:
+        FileNotFoundError: If there is no ``scalars.json``.
+    """
+    entries, _ = read_entries(source)
+    lengths = [step - before for before, step in itertools.pairwise([0, *entries])]
+    return sum(length * entry['time'] for length, entry in zip(lengths, entries.values(), strict=True))
 
 
 def _read_lines(file: Path) -> list[dict]:
