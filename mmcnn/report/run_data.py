@@ -18,6 +18,7 @@ from mmcnn.config.model import is_classifier
 from mmcnn.config.parts import inner_datasets, metrics_of
 from mmcnn.datasets.anchors import anchors_of, best_possible_recall
 from mmcnn.errors import DataError, UsageError
+from mmcnn.evaluation.kept_detections import DETECTIONS, read_detections
 from mmcnn.plots.curves import read_entries
 from mmcnn.report.options import ReportOptions
 from mmcnn.runs.anchors import train_box_sizes
@@ -27,9 +28,6 @@ from mmcnn.runs.data_sets import inner_dataset
 from mmcnn.runs.drawn_split import drawn_flags
 from mmcnn.runs.img_size import image_size
 from mmcnn.runs.options import TestOptions
-
-#: Detections that a run has kept, of its last validation.
-KEPT = 'detections.npz'
 
 
 @dataclass(frozen=True)
@@ -110,10 +108,10 @@ def read_run(options: ReportOptions) -> RunData:
     """
     work_dir = Path(options.work_dir)
     dumped = config_of_run(work_dir)
-    kept = work_dir / KEPT
+    kept = work_dir / DETECTIONS
     if options.data is None and options.checkpoint is None and kept.is_file():
-        checkpoint, cfg, detections = None, dumped, _kept(kept)
-        made = f'kept by the last validation of the training ({KEPT})'
+        checkpoint, cfg, detections = None, dumped, read_detections(kept)
+        made = f'kept by the last validation of the training ({DETECTIONS})'
     else:
         checkpoint = _checkpoint(work_dir, options.checkpoint)
         cfg, detections = _detect(dumped, checkpoint, options)
@@ -178,15 +176,6 @@ def _detect(dumped: Config, checkpoint: Path, options: ReportOptions) -> tuple[C
         found = json.loads(file.read_bytes()) if file.is_file() else []
     rows = [(each['image_id'], *each['bbox'], each['score'], each['category_id']) for each in found]
     return cfg, np.array(rows, float).reshape(-1, 7)
-
-
-def _kept(file: Path) -> np.ndarray:
-    try:
-        with np.load(file, allow_pickle=False) as kept:
-            columns = [kept[name] for name in ('image_ids', 'boxes', 'scores', 'category_ids')]
-    except (OSError, KeyError, ValueError) as error:
-        raise DataError(f'{file} holds no detections of an evaluation: {error}', str(file)) from error
-    return np.column_stack(columns).astype(float)
 
 
 def _anchors(cfg: Config, size: int | None) -> tuple[float | None, str]:

@@ -82,14 +82,12 @@ class Scores:
     @cached_property
     def cost(self) -> dict[str, float]:
         """Kind of error -> how much AP50 rises without it (TIDE, Bolya et al. 2020)."""
-        found = self._evaluation.tide_errors(pos_thr=FOUND, bg_thr=BACKGROUND)['delta_ap']
-        return {ours: float(found[theirs]) for theirs, ours in _MENDED.items()}
+        return {ours: float(self._tide['delta_ap'][theirs]) for theirs, ours in _MENDED.items()}
 
     @cached_property
     def counts(self) -> dict[str, int]:
         """Kind of error -> number of errors, of detections with any score."""
-        found = self._evaluation.tide_errors(pos_thr=FOUND, bg_thr=BACKGROUND)['counts']
-        return {ours: int(found[theirs]) for theirs, ours in _MENDED.items()}
+        return {ours: int(self._tide['counts'][theirs]) for theirs, ours in _MENDED.items()}
 
     def confusion(self, score: float) -> np.ndarray:
         """(K + 1, K + 1) counts at IoU 0.5: rows are classes of objects, columns those of detections.
@@ -117,6 +115,10 @@ class Scores:
             if counted[number - 1]:
                 finds[number - 1] = place[annotation]
         return Matches(finds, counted)
+
+    @cached_property
+    def _tide(self) -> dict[str, dict[str, float]]:
+        return self._evaluation.tide_errors(pos_thr=FOUND, bg_thr=BACKGROUND)
 
     @property
     def _thresholds(self) -> np.ndarray:

@@ -125,6 +125,8 @@ def _missing(detections, truth, errors, precision, strength, names):
         near = box_overlaps(boxes, boxes)
         taken = np.zeros(len(own), bool)
         for i in np.argsort(-detections[own, 5], kind='stable'):
+            if strength[own[i]] < LEAST[MISSING]:
+                break
             if not apart[i] or taken[i] or errors.kinds[own[i]] < 0:
                 continue
             supporters = (near[i] >= _SUPPORTS) & (np.arange(len(own)) != i) & ~taken

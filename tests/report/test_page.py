@@ -31,7 +31,8 @@ def test_the_page(page):
     text = page(anchor_recall=0.6, anchors_command='mmcnn anchors')
     for name in ('findings', 'numbers', 'training', 'errors', 'precision', 'confusion', 'sizes', 'images', 'suspects'):
         assert f'<section id="{name}"' in text
-    assert text.count('data:image/jpeg') >= 4  # two images with errors, objects and detections of each
+    assert text.count('gallery wide') == 2  # images with errors
+    assert text.count('data:image/jpeg') >= 4  # objects and detections of each
     assert 'The best possible recall of the anchors' in text
     # Names are escaped, and nothing is loaded.
     assert '<script>alert' not in text and '&lt;script&gt;alert(1)' in text

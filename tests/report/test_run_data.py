@@ -3,10 +3,10 @@
 import json
 import shutil
 
-import numpy as np
 import pytest
 
 from mmcnn.errors import DataError, UsageError
+from mmcnn.evaluation.kept_detections import write_detections
 from mmcnn.report.options import ReportOptions
 from mmcnn.report.report import make_report
 from mmcnn.report.run_data import History, read_run
@@ -47,15 +47,12 @@ def test_detections_that_were_kept_are_taken(reported, trained, tmp_path):
     rows = reported[0].data.detections
     copy = tmp_path / 'run'
     shutil.copytree(trained.work_dir, copy)
-    np.savez_compressed(
-        copy / 'detections.npz', image_ids=rows[:, 0].astype(int), boxes=rows[:, 1:5].astype(np.float32),
-        scores=rows[:, 5].astype(np.float32), category_ids=rows[:, 6].astype(int),
-    )  # fmt: skip
+    write_detections(copy / 'detections.npz', rows)
     data = read_run(ReportOptions(work_dir=copy))
     assert data.checkpoint is None and 'kept by the last validation' in data.made
     assert data.detections == pytest.approx(rows, abs=1e-4)
     (copy / 'detections.npz').write_bytes(b'nothing')
-    with pytest.raises(DataError, match=r'detections\.npz holds no detections of an evaluation'):
+    with pytest.raises(DataError, match=r'detections\.npz has no detections of a run'):
         read_run(ReportOptions(work_dir=copy))
 
 
