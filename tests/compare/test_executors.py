@@ -88,7 +88,7 @@ def test_a_preempted_job_is_submitted_again(planned):
 
 def test_what_is_not_installed_is_named(planned, tmp_path, monkeypatch):
     monkeypatch.setattr('builtins.__import__', _without('ray', __import__))
-    with pytest.raises(UsageError, match=r"executor=ray needs ray: pip install 'mmcnn\[ray\]'"):
+    with pytest.raises(UsageError, match=r"executor=ray needs ray: pip install 'mmcnn\[compare\]'"):
         executors.run_trainings(planned(1), options('ray'), tmp_path)
 
 
