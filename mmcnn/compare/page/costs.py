@@ -88,7 +88,8 @@ def _figure(numbers: Numbers, key: str, label: str) -> Markup:
         plain_log_ticks(axes.xaxis)
         if high < 5 * low:
             axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 2.5, 5, 10]))
-        made.figure.canvas.draw()  # fixes the layout, which places of labels depend on
+        made.figure.canvas.draw()
+        made.figure.set_layout_engine('none')  # it stays as it is, since places of labels depend on it
         shifted = beside + axes.transData.inverted()
         markers += [(*shifted.transform(each), 2.0) for each in singles]
         place_labels(axes, labels, markers)

@@ -74,7 +74,9 @@ class Numbers:
     @cached_property
     def groups(self) -> list[tuple[str, ...]]:
         """The largest groups of candidates that no pair separates, each and all from the highest mean down."""
-        return groups([_Told(each.first, each.second, told_apart(each)) for each in self.comparison.pairs], self.means)
+        pairs = [_Told(each.first, each.second, told_apart(each)) for each in self.comparison.pairs]
+        compared = {name for pair in pairs for name in (pair.first, pair.second)}
+        return groups(pairs, {name: mean for name, mean in self.means.items() if name in compared})
 
     @property
     def widest(self) -> float:
