@@ -48,6 +48,7 @@ setup(
         'mmcnn.weights': ['sizes.json'],
         'mmcnn.zoo': ['table.json'],
         'mmcnn.deployment': ['web_page/*'],
+        'mmcnn.datasets.public': ['drawn.json'],
         'mmcnn.pages': ['page.css', 'page.js'],
     },
     entry_points=dict(console_scripts=['mmcnn = mmcnn.cli.main:main']),

@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 #: The longest name that fits a module says where it stands.
 FLOORS = [
     ['errors', 'nearest', 'exported_file', 'image_format', 'interleaved', 'jpeg_header', 'launchers', 'version'],
-    ['ops', 'device', 'fit', 'image_file'],
+    ['ops', 'device', 'fit', 'image_file', 'machine'],
     ['compat'],
     ['registry', 'console'],
     ['engine', 'recipes'],
@@ -22,14 +22,14 @@ FLOORS = [
     ['runtime'],
     ['runs'],
     ['zoo', 'deployment'],
-    ['compare', 'benchmarks'],
+    ['compare', 'benchmarks', 'report'],
     ['environment'],
     ['cli'],
     ['__main__'],
 ]
 #: Inside of models/, likewise.
 MODELS = [
-    ['layers', 'costs', 'task_modules', 'data_preprocessors'],
+    ['layers', 'costs', 'live_memory', 'task_modules', 'data_preprocessors'],
     ['losses', 'necks', 'backbones', 'fuse'],
     ['families', 'dense_heads', 'roi_heads'],
     ['classifiers', 'wiring'],

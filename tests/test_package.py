@@ -165,7 +165,8 @@ def test_plain_install_has_the_files_that_are_no_modules(installed):
     stored = [Path('mmcnn', 'zoo', 'table.json')]
     stored += [path.relative_to(ROOT) for path in (ROOT / 'mmcnn' / 'deployment' / 'web_page').iterdir()]
     stored += [Path('mmcnn', 'pages', name) for name in ('page.css', 'page.js')]
-    assert len(stored) == 6
+    stored.append(Path('mmcnn', 'datasets', 'public', 'drawn.json'))
+    assert len(stored) == 7
     for path in stored:
         assert (installed / path).read_bytes() == (ROOT / path).read_bytes()
 

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse as fold_peer
 
 from mmcnn.benchmarks.comparison import Comparison, Ratio, Say, Side, compare
-from mmcnn.benchmarks.live_memory import training_peak
 from mmcnn.benchmarks.options import BackboneOptions
 from mmcnn.benchmarks.peers import peer
 from mmcnn.benchmarks.training_step import training_sides
 from mmcnn.interleaved import cpu_seconds, repeats
 from mmcnn.models.classifiers import build_classifier
 from mmcnn.models.fuse import fold, fuse
+from mmcnn.models.live_memory import training_peak
 
 #: What ours are called: as they are folded, and in training, also with checkpointed stages.
 OURS, TRAINED, CHECKPOINTED = 'mmcnn.fuse', 'mmcnn', 'mmcnn with_cp=True'

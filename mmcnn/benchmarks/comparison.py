@@ -13,10 +13,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from mmcnn.benchmarks.machine import machine
 from mmcnn.engine.atomic_file import write_whole
 from mmcnn.errors import UsageError
 from mmcnn.interleaved import Measured, in_turn
+from mmcnn.machine import machine
 
 #: Takes the sentences that a benchmark has to say while it runs, such as which peer is not installed.
 Say = Callable[[str], object]

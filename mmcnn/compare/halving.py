@@ -17,7 +17,7 @@ FINALISTS = 3
 #: cost (docs/comparison.md).
 SHARE = 1.5
 #: What is tried for a budget; 1: all candidates are trained to the end.
-SHARES = (1, 1.25, SHARE, 2, 3, 4)
+SHARES = (1, 1.1, 1.25, SHARE, 2, 3, 4)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +73,7 @@ def resample(
 
     Args:
         annotations: COCO file of val.
-        runs: (D, 7) of each, as :func:`read_detections` gives them.
+        runs: (D, 7) of each, as :func:`~mmcnn.evaluation.kept_detections.read_detections` gives them.
         resamples: B.
         seed: of the draws.
 
@@ -92,30 +91,12 @@ def resample(
     return Resamples(values[0], values[1:][drawn], num_images)
 
 
-def read_detections(path: str | Path) -> np.ndarray:
-    """(D, 7) float64 of a run's kept detections: image id, x, y, width, height in pixels, score, category id.
-
-    Args:
-        path: of ``detections.npz``: ``image_ids`` (D,), ``boxes`` (D, 4), ``scores`` (D,), ``category_ids`` (D,).
-
-    Raises:
-        DataError: it cannot be read, or lacks one of these.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            boxes = file['boxes'].reshape(-1, 4)
-            columns = [file['image_ids'], *boxes.T, file['scores'], file['category_ids']]
-            return np.stack([column.astype(np.float64) for column in columns], axis=1)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise DataError(f'{path} has no detections of a run: {error}', str(path)) from error
-
-
 def match_classes(coco: COCO, detections: np.ndarray) -> list[ClassMatches]:
     """hotcoco's matches of one run, of every class that has objects.
 
     Args:
         coco: val.
-        detections: (D, 7), as :func:`read_detections` gives them.
+        detections: (D, 7), as :func:`~mmcnn.evaluation.kept_detections.read_detections` gives them.
     """
     evaluation = COCOeval(coco, coco.load_res(detections), 'bbox')
     evaluation.params.areaRng, evaluation.params.areaRngLbl = _AREAS, ['all']

@@ -1,16 +1,33 @@
-"""What a comparison found, as it is kept in comparison.json."""
+"""What a comparison found, as it is stored: runs, candidates, pairs."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
+
+from mmcnn.errors import DataError
+
+#: What a stored comparison says that it is.
+FORMAT = 'mmcnn comparison 2'
+#: The costs of a candidate, in the order in which they are shown.
+COSTS = (
+    *('parameters', 'multiply_adds', 'memory_access', 'latency', 'network_latency', 'peak_memory'),
+    *('training_seconds', 'energy'),
+)
+AP, AP50 = 'bbox_mAP', 'bbox_mAP_50'
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a candidate costs: a value in its unit, None where it was not measured; how it was, or why it was not."""
+    """A cost of a candidate.
+
+    Attributes:
+        value: None: it was not measured.
+        unit: 'ms', 's', 'MB', 'J', or '' of a count.
+        how: it was measured, or why it was not.
+    """
 
     value: float | None
     unit: str
@@ -19,24 +36,55 @@ class Cost:
 
 @dataclass(frozen=True)
 class RunResult:
-    """One training of one candidate with one seed."""
+    """A training of a candidate.
+
+    Attributes:
+        seed: of order and augmentation.
+        init_seed: of the initial weights; None: they follow from the seed.
+        folder: below that of the comparison.
+        failure: why it gave no result; None: it gave one.
+        metrics: the twelve COCO numbers and the AP of each class at the end, by their keys without ``coco/``; None:
+            there was nothing to measure.
+        curve: of each validation ``epoch``, ``AP`` and ``AP50``.
+        losses: ``iteration`` and ``loss``.
+        seconds: that it took, start and validations included.
+        checkpoint_sha256: of its last checkpoint; '': it is gone.
+        command: as it can be typed.
+        detections: file of those of the last validation, below the folder of the comparison; None: it was not kept.
+    """
 
     seed: int
-    init_seed: int
+    init_seed: int | None
     folder: str
     failure: str | None
-    metrics: dict[str, float | None]
-    curve: list[dict[str, Any]]
-    losses: list[dict[str, Any]]
-    seconds: float
-    checkpoint_sha256: str
-    command: str
-    detections: str | None
+    metrics: dict[str, float | None] = field(default_factory=dict)
+    curve: list[dict[str, float | None]] = field(default_factory=list)
+    losses: list[dict[str, float]] = field(default_factory=list)
+    seconds: float = 0.0
+    checkpoint_sha256: str = ''
+    command: str = ''
+    detections: str | None = None
+
+    @property
+    def block(self) -> tuple[int, int | None]:
+        """The seeds, which trainings of different candidates share."""
+        return self.seed, self.init_seed
 
 
 @dataclass(frozen=True)
 class CandidateResult:
-    """What was compared: a backbone with its weights and its fraction of the training data, with its runs."""
+    """A candidate with its trainings.
+
+    Attributes:
+        name: as it is shown.
+        backbone: short name.
+        weights: 'scratch', or what it started from.
+        fraction: share of the training images.
+        costs: by the names of :data:`COSTS`.
+        settings: what was typed or worked out for it alone.
+        runs: its trainings, in the order of the seeds.
+        dropped: why it was not trained to the end, where there was too little time for all; None: it was.
+    """
 
     name: str
     backbone: str
@@ -45,11 +93,29 @@ class CandidateResult:
     costs: dict[str, Cost]
     settings: dict[str, Any]
     runs: list[RunResult]
+    dropped: str | None = None
+
+    def scores(self, key: str = AP) -> dict[tuple[int, int | None], float]:
+        """A number of the trainings that have one, by their seeds."""
+        return {run.block: run.metrics[key] for run in self.runs if run.metrics.get(key) is not None}
 
 
 @dataclass(frozen=True)
 class PairResult:
-    """What the data say of two candidates, of which the first has the higher mean AP."""
+    """Two candidates beside each other.
+
+    Attributes:
+        first: the one with the higher mean.
+        second: the other.
+        difference: mean paired difference of AP, first less second.
+        low: lower end of its simultaneous 95 % interval; None: there is none.
+        high: upper end.
+        seeds: that both have finished.
+        variance_of_seeds: of the difference.
+        variance_of_images: of the difference; None: no detections were kept.
+        sign_flip_p: of the exact test; None: there are too few seeds for it.
+        verdict: in words.
+    """
 
     first: str
     second: str
@@ -58,14 +124,26 @@ class PairResult:
     high: float | None
     seeds: int
     variance_of_seeds: float | None
-    variance_of_images: float
+    variance_of_images: float | None
     sign_flip_p: float | None
     verdict: str
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A whole comparison."""
+    """What a comparison found.
+
+    Attributes:
+        title: config and budget.
+        command: by which it can be repeated, and gone on with.
+        made: ISO date.
+        versions: of the packages, and the machine.
+        data: path, SHA-256 of the annotations that it was validated on, numbers of images, classes.
+        candidates: in the order in which they were named.
+        pairs: all of them.
+        method: how the intervals were made, sentences.
+        not_measured: what is missing and why, sentences.
+    """
 
     title: str
     command: str
@@ -73,34 +151,37 @@ class Comparison:
     versions: dict[str, str]
     data: dict[str, Any]
     candidates: list[CandidateResult]
-    pairs: list[PairResult]
-    method: list[str]
-    not_measured: list[str]
+    pairs: list[PairResult] = field(default_factory=list)
+    method: list[str] = field(default_factory=list)
+    not_measured: list[str] = field(default_factory=list)
 
     def as_json(self) -> str:
-        """All of it."""
-        return json.dumps(asdict(self), indent=1)
+        """All of it, as :meth:`from_json` reads it."""
+        return json.dumps({'format': FORMAT, **dataclasses.asdict(self)}, indent=1, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> Comparison:
-        """What :meth:`as_json` gave."""
-        content = json.loads(text)
-        candidates = [
-            CandidateResult(
-                **each
-                | dict(
-                    costs={key: Cost(**cost) for key, cost in each['costs'].items()},
-                    runs=[RunResult(**run) for run in each['runs']],
-                )
-            )
-            for each in content['candidates']
-        ]
-        pairs = [PairResult(**each) for each in content['pairs']]
-        return cls(
-            **{field.name: content[field.name] for field in fields(cls)} | dict(candidates=candidates, pairs=pairs)
-        )
+        """A stored comparison.
 
-    def write(self, folder: Path) -> None:
-        """Writes comparison.json."""
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / 'comparison.json').write_text(self.as_json() + '\n', encoding='utf-8')
+        Raises:
+            DataError: it is none of this format.
+        """
+        try:
+            content = json.loads(text)
+            found = content.pop('format', None)
+            if found != FORMAT:
+                raise DataError(f'format={found!r}: a comparison has {FORMAT!r}')
+            several = [
+                CandidateResult(
+                    **{
+                        **each,
+                        'costs': {name: Cost(**cost) for name, cost in each['costs'].items()},
+                        'runs': [RunResult(**run) for run in each['runs']],
+                    }
+                )
+                for each in content.pop('candidates')
+            ]
+            pairs = [PairResult(**each) for each in content.pop('pairs')]
+            return cls(candidates=several, pairs=pairs, **content)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(f'this is no comparison: {error}') from error

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import dataclasses
 import hashlib
 import json
+import math
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
+from mmcnn.compare.candidates import Candidate, on_backbone
+from mmcnn.compare.options import INIT, ORDER, CompareOptions
+from mmcnn.config.parts import metrics_of
 from mmcnn.console.layout import NOTHING, nothing_measured
 from mmcnn.engine.atomic_file import write_whole
 from mmcnn.errors import CheckpointError, UsageError
-from mmcnn.models.wiring import swap_backbone
 from mmcnn.plots.curves import read_scalars
 from mmcnn.runs.img_size import image_size
 from mmcnn.runs.options import TrainOptions, described
@@ -31,31 +34,19 @@ from mmcnn.runs.run_lock import RunLock, refuse_live
 
 #: What a run leaves in its folder beside what every training leaves.
 RECORD, OUTPUT = 'run.json', 'output.txt'
+#: Entry of the record of a run whose checkpoints were dropped: the SHA-256 of the last one.
+DROPPED = 'dropped_checkpoint'
 AP, AP50 = 'coco/bbox_mAP', 'coco/bbox_mAP_50'
 #: Values of options that were not given; records of earlier releases lack some of these options.
 _NOT_GIVEN = (None, False, {}, [])
 
 
-def on_backbone(cfg: Config, name: str) -> tuple[Config, list[str]]:
-    """A detector's config on another backbone, a copy, and what else was changed for it, a sentence each.
-
-    Raises:
-        UsageError: no backbone has this name, or it lacks a level that the detector uses.
-    """
-    cfg = copy.deepcopy(cfg)
-    try:
-        cfg.model, notes = swap_backbone(cfg.model, name)
-    except ValueError as error:
-        raise UsageError(f'backbone={name}: {error}') from error
-    return cfg, notes
-
-
-def check(options: TrainOptions, names: Sequence[str]) -> tuple[int, int]:
-    """Prepares the training of each backbone, without memory, and says what else is changed for it.
+def check(options: TrainOptions, candidates: Sequence[Candidate]) -> tuple[int, int]:
+    """Prepares the training of each candidate, without memory, and says what else is changed for it.
 
     Args:
         options: of the trainings, with a loaded config and without a backbone.
-        names: short names of the backbones.
+        candidates: what is compared.
 
     Returns:
         width and height of the images that they are tested on, pixels.
@@ -64,19 +55,23 @@ def check(options: TrainOptions, names: Sequence[str]) -> tuple[int, int]:
         MmcnnError: a training could not start; the message names the backbone where it is at fault. Or the config's
             test pipeline tells no size.
     """
-    data, cfg = None, copy.deepcopy(options.config)
-    cfg.pop('work_dir', None)  # each run has its own folder, and nothing is written to the config's
-    for name in names:
+    data, said = {}, False
+    for candidate in candidates:
+        cfg = candidate.config(options.config)
+        cfg.pop('work_dir', None)  # each run has its own folder, and nothing is written to the config's
+        own = {name: value for name, value in candidate.options().items() if value is not None}
         with kept_process_state():
             try:
-                run = prepare(dataclasses.replace(options, config=cfg, backbone=name), data=data)
+                run = prepare(
+                    dataclasses.replace(options, config=cfg, **own), data=data.get(candidate.fraction, data.get(1.0))
+                )
             except UsageError as error:
-                raise UsageError(f'backbone={name}: {error}') from error
-        for line in run.warnings if data is None else []:
+                raise UsageError(f'backbone={candidate.backbone}: {error}') from error
+        for line in run.warnings if not said else []:
             print(line, flush=True)
-        for note in on_backbone(options.config, name)[1]:
-            print(f'{name}: {note}', flush=True)
-        data = run.data
+        for note in on_backbone(options.config, candidate.backbone)[1]:
+            print(f'{candidate.name}: {note}', flush=True)
+        data[candidate.fraction], said = run.data, True
     size = image_size(run.cfg)
     if size is None:
         raise UsageError(f'the test pipeline of {run.cfg.filename} has no transform with an img_scale or a scale')
@@ -106,18 +101,34 @@ def locked(work_dir: Path) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Run:
-    """One training of one backbone with one seed, in a folder of its own, by ``mmcnn train`` in its own process.
+    """One training of one candidate with one seed, in a folder of its own, by ``mmcnn train`` in its own process.
 
     A process for each: one that dies, of memory for example, leaves the others alone.
     """
 
-    backbone: str
-    seed: int
+    candidate: Candidate
+    seed: int  # of order and augmentation
+    init_seed: int | None  # of the initial weights; None: they follow from the seed
     folder: Path
     config: str  # text of the detector's config on this backbone
     config_name: str  # of its file
     settings: dict[str, Any]  # what makes its result comparable: the recipe and the budget
-    arguments: tuple[str, ...]  # of mmcnn train beside config, folder and seed
+    arguments: tuple[str, ...]  # of mmcnn train beside config, folder and seeds
+
+    @property
+    def title(self) -> str:
+        """What is trained, for a person."""
+        return f'{self.candidate.name}, seed {self.seeds_title}'
+
+    @property
+    def seeds_title(self) -> str:
+        """The seeds, for a person."""
+        return f'{self.seed}' if self.init_seed is None else f'{self.seed} (init {self.init_seed})'
+
+    @property
+    def num_epochs(self) -> int | None:
+        """Length of the training; None: as its config says."""
+        return self.settings.get('epochs')
 
     def record(self) -> dict[str, Any] | None:
         """What the run has recorded: settings, seconds, result, failure. None: it was never started."""
@@ -132,13 +143,28 @@ class Run:
         AP and AP50 are None where there was nothing to measure.
         """
         record = self.record()
-        return record['result'] if record and self.checkpoint().is_file() else None
+        return record['result'] if record and (record.get(DROPPED) or self.checkpoint().is_file()) else None
 
     def checkpoint(self) -> Path:
         """The last one; a path without a file if there is none."""
         last = self.folder / 'last_checkpoint'
         # Only the name counts: the folder may have been moved.
         return self.folder / (Path(last.read_text()).name if last.is_file() else 'none.pth')
+
+    def checkpoint_sha256(self) -> str:
+        """SHA-256 of the last checkpoint, also of one that was dropped; '': there is none."""
+        if self.checkpoint().is_file():
+            with self.checkpoint().open('rb') as file:
+                return hashlib.file_digest(file, 'sha256').hexdigest()
+        return (self.record() or {}).get(DROPPED, '')
+
+    def drop_checkpoints(self) -> None:
+        """Deletes the checkpoints of a finished training; its numbers, curves and detections stay."""
+        if self.result() is None or not (digest := self.checkpoint_sha256()):
+            return
+        self._write(self.record() | {DROPPED: digest})
+        for file in self.folder.glob('*.pth'):
+            file.unlink()
 
     def refuse_others(self) -> None:
         """Refuses to mix budgets, or to write among files that are not of a comparison.
@@ -166,10 +192,25 @@ class Run:
         if self.record() is not None:
             shutil.rmtree(self.folder)
 
-    def train(self) -> str | None:
+    def command(self, until_epoch: int | None = None) -> list[str]:
+        """The command of the training, which goes on from the last checkpoint.
+
+        Args:
+            until_epoch: pauses after this epoch of the schedule; None: trains to the end.
+        """
+        seeds = dict(seed=self.seed, init_seed=self.init_seed, until_epoch=until_epoch)
+        return [
+            sys.executable, '-m', 'mmcnn', 'train', str(self.folder.parent / self.config_name),
+            '--work-dir', str(self.folder), *typed(seeds), '--resume', *self.arguments,
+        ]  # fmt: skip
+
+    def train(self, until_epoch: int | None = None) -> str | None:
         """Trains, or goes on from the last checkpoint; what is printed goes to ``output.txt``.
 
         Time is that of the process, start and validations included, over all its sessions.
+
+        Args:
+            until_epoch: as :meth:`command` takes it.
 
         Returns:
             why it gave no result, in a line; None: it did.
@@ -178,15 +219,11 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._write(record)
         config = self.folder.parent / self.config_name
-        config.write_text(self.config, encoding='utf-8')
-        command = [
-            sys.executable, '-m', 'mmcnn', 'train', str(config), '--work-dir', str(self.folder),
-            '--seed', str(self.seed), '--resume', *self.arguments,
-        ]  # fmt: skip
+        write_whole(config, lambda file: file.write(self.config.encode()), shared=True)
         start = time.perf_counter()
         try:
             with (self.folder / OUTPUT).open('a', encoding='utf-8') as output:
-                code = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT).returncode
+                code = subprocess.run(self.command(until_epoch), stdout=output, stderr=subprocess.STDOUT).returncode
         finally:  # also when the comparison is interrupted
             record['seconds'] += time.perf_counter() - start
             self._write(record)
@@ -195,6 +232,8 @@ class Run:
             record['failure'] = self._reason(code)
         elif AP not in scores:
             record['failure'] = 'it ended without a validation'
+        elif until_epoch is not None and scores['step'] < (self.num_epochs or math.inf):
+            record['failure'] = None  # paused
         else:
             # JSON has no NaN, and a validation without objects gives no number.
             scores = {key: None if nothing_measured({key: scores[key]}) else scores[key] for key in (AP, AP50)}
@@ -202,6 +241,23 @@ class Run:
             record.update(result=result, failure=None)
         self._write(record)
         return record['failure']
+
+    def has_reached(self, epoch: int | None) -> bool:
+        """Whether it is finished, or has been validated after this epoch."""
+        return self.result() is not None or (epoch is not None and max(self.curve(), default=0) >= epoch)
+
+    def note_failure(self, failure: str) -> None:
+        """Records why the training gave no result, where that was found by somebody else."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._write((self.record() or dict(seconds=0.0, settings=self.settings, result=None)) | dict(failure=failure))
+
+    def curve(self) -> dict[int, float]:
+        """AP by epoch, of the validations so far; empty: there was none."""
+        try:
+            entries = read_scalars(self.folder)[1]
+        except FileNotFoundError:
+            return {}
+        return {epoch: entry[AP] for epoch, entry in entries.items() if AP in entry}
 
     def _reason(self, code: int) -> str:
         lines = (self.folder / OUTPUT).read_text(encoding='utf-8', errors='replace').splitlines()
@@ -214,35 +270,55 @@ class Run:
         write_whole(self.folder / RECORD, lambda file: file.write(content))
 
 
+def seeds_of(options: CompareOptions) -> list[tuple[int, int | None]]:
+    """The seed of each training of a candidate, and that of its initial weights; None: they follow from the seed."""
+    init = options.seed if options.init_seed is None else options.init_seed
+    if options.vary == INIT:
+        return [(options.seed, init + i) for i in range(options.seeds)]
+    seeds = range(options.seed, options.seed + options.seeds)
+    if options.vary == ORDER:
+        return [(seed, init) for seed in seeds]
+    return [(seed, None if options.init_seed is None else init + i) for i, seed in enumerate(seeds)]
+
+
 def plan(
-    cfg: Config, names: Sequence[str], seeds: Sequence[int], work_dir: Path, budget: dict[str, Any], **other: Any
+    cfg: Config,
+    candidates: Sequence[Candidate],
+    seeds: Sequence[tuple[int, int | None]],
+    work_dir: Path,
+    budget: dict[str, Any],
+    **other: Any,
 ) -> list[Run]:
-    """The runs: of all backbones with the first seed, then of all with the next.
+    """The runs: of all candidates with the first seed, then of all with the next.
 
     Args:
         cfg: as it was loaded, without ``cfg_options``.
-        names: short names of the backbones.
-        seeds: of weights, order and augmentation.
+        candidates: what is compared.
+        seeds: as :func:`seeds_of` gives them.
         work_dir: each run is in ``BACKBONE/seed_S/`` below it.
         budget: options of mmcnn train that results depend on, with their values or None: runs with others are not
             mixed with these.
         **other: options of mmcnn train that they do not depend on.
 
     Raises:
-        UsageError: as :func:`on_backbone`.
+        UsageError: as :meth:`~mmcnn.compare.candidates.Candidate.config`.
     """
-    arguments = (*typed(other), *typed(budget))
-    texts = {name: on_backbone(cfg, name)[0].pretty_text for name in names}
-    return [
-        Run(
-            name, seed, work_dir / name / f'seed_{seed}', texts[name], Path(cfg.filename).name,
+    texts = {each: each.config(cfg).pretty_text for each in candidates}
+    keeps = any(metric.get('type') == 'mmcnn.CocoMetric' for _, metric in metrics_of(cfg, 'val_evaluator'))
+    runs = []
+    for seed, init_seed in seeds:
+        for each in candidates:
+            own = budget | each.options() | ({} if each.epochs is None else dict(epochs=each.epochs))
+            name = f'seed_{seed}' if init_seed is None else f'seed_{seed}_init_{init_seed}'
+            recipe = dict(recipe=hashlib.sha256(texts[each].encode()).hexdigest()[:12], init_seed=init_seed)
             # As it is read again: JSON has no tuples.
-            json.loads(json.dumps(dict(recipe=hashlib.sha256(texts[name].encode()).hexdigest()[:12], **budget))),
-            arguments,
-        )
-        for seed in seeds
-        for name in names
-    ]  # fmt: skip
+            settings = json.loads(json.dumps(recipe | own))
+            arguments = (*typed(other | dict(keep_detections=keeps)), *typed(own))
+            file = Path(cfg.filename).name
+            runs.append(
+                Run(each, seed, init_seed, work_dir / each.folder / name, texts[each], file, settings, arguments)
+            )
+    return runs
 
 
 def _changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
@@ -255,20 +331,40 @@ def _changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     ]
 
 
-def train_all(runs: Sequence[Run]) -> None:
-    """Trains what is not finished, one after the other, with a line for each."""
-    for i, run in enumerate(runs, start=1):
-        at = f'[{i}/{len(runs)}] {run.backbone}, seed {run.seed}:'
-        if run.result() is not None:
+def train_all(runs: Sequence[Run], jobs: int = 1, until_epoch: int | None = None) -> None:
+    """Trains what is not finished on this machine, with a line for each.
+
+    Args:
+        runs: in the order in which they start.
+        jobs: how many go on at once.
+        until_epoch: pauses each after this epoch; None: trains to the end.
+    """
+    numbered = [(f'[{i}/{len(runs)}] {run.title}:', run) for i, run in enumerate(runs, start=1)]
+
+    def train(at: str, run: Run) -> None:
+        if run.has_reached(until_epoch):
             print(f'{at} trained already', flush=True)
-            continue
+            return
         print(f'{at} training, see {run.folder / OUTPUT}', flush=True)
-        failure, result = run.train(), run.result()
-        print(f'{at} {f"failed: {failure}" if failure else _score(result)}', flush=True)
+        print(f'{at} {outcome(run, run.train(until_epoch))}', flush=True)
+
+    if jobs == 1:
+        for at, run in numbered:
+            train(at, run)
+        return
+    with ThreadPoolExecutor(jobs) as pool:
+        for each in [pool.submit(train, *each) for each in numbered]:
+            each.result()
 
 
-def _score(result: dict[str, float | None]) -> str:
-    return NOTHING if result['AP50'] is None else f'AP50 = {result["AP50"]:.2f}'
+def outcome(run: Run, failure: str | None) -> str:
+    """How a training has ended, in a few words."""
+    if failure:
+        return f'failed: {failure}'
+    if (result := run.result()) is not None:
+        return NOTHING if result['AP50'] is None else f'AP50 = {result["AP50"]:.2f}'
+    epoch, score = max(run.curve().items())
+    return f'paused after epoch {epoch}, AP = {score:.3f}'
 
 
 def typed(options: dict[str, Any]) -> list[str]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-import networkx
-
 from mmcnn.compare.statistics import Pair, rough_quantile
 
 #: More seeds than these are not worked out: nobody trains them.
@@ -76,6 +74,8 @@ def groups(pairs: Sequence[Pair], means: Mapping[str, float]) -> list[tuple[str,
     Returns:
         The groups, each and all from the highest mean down.
     """
+    import networkx  # half a second, which only this needs
+
     graph = networkx.Graph()
     graph.add_nodes_from(means)
     graph.add_edges_from((pair.first, pair.second) for pair in pairs if not pair.distinguishable)

@@ -22,6 +22,7 @@ READ = frozenset(
     {*inspect.signature(Runner).parameters, 'custom_imports', 'env_variables'}
     | {'compile', 'sync_bn', 'find_unused_parameters'}  # the Runner takes them out of the whole config
     | {'nominal_batch_size', 'scale_lr', 'summed_batch_size', 'drawn_split', 'recipe', 'performance'}
+    | {'init_seed', 'train_fraction'}
 ) - {'cfg'}
 #: Variables for the pipelines of data sets, by MMDetection's convention.
 _PIPELINES = ('train_pipeline', 'test_pipeline')

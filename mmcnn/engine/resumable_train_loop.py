@@ -64,6 +64,8 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         on_nan (str): 'stop', or 'skip': leave the batch out, restore the buffers (BatchNorm's statistics), and stop
             only after 10 in a row or more than 1 % of the run.
         max_failed (int, optional): Files that may fail to load, see ``SeededDataset``.
+        until_epoch (int, optional): Epochs after which the run pauses, with a checkpoint; a resumed run goes on with
+            the same schedule. None: it does not.
         **kwargs: ``val_begin``, ``val_interval``, ``dynamic_intervals`` of MMEngine's loop.
 
     Raises:
@@ -82,12 +84,15 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         max_epochs: int,
         on_nan: str = 'stop',
         max_failed: int | None = None,
+        until_epoch: int | None = None,
         **kwargs: Any,
     ) -> None:
         if on_nan not in ON_NAN:
             raise ValueError(f'on_nan={on_nan!r} is unknown; there are {", ".join(ON_NAN)}')
         super().__init__(runner, dataloader, max_epochs, **kwargs)
         self.on_nan = on_nan
+        self.until_epoch = until_epoch
+        self.pause: str | None = None  # why the training has paused, in words
         self.dataloader = seeded_loader(self.dataloader, runner.seed, max_failed)
         self._done = 0  # batches of this epoch
         self.stepped = True
@@ -190,12 +195,14 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         if self._done == 0 and self.runner.message_hub.get_info('epoch_validated') != self._epoch:
             self._decide_current_val_interval()
             self._validate()  # a kill came before it could
+        self._pause_if_due()
         while self._epoch < self.max_epochs and not self.stop_training:
             self.run_epoch()
             self._done = 0
             self._stop_if_asked()
             self._decide_current_val_interval()
             self._validate()
+            self._pause_if_due()
 
     def _validate(self) -> None:
         """The validation of the epochs that are over, where one is due."""
@@ -210,6 +217,15 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         """For checkpoints: the batches of this epoch that are over."""
         sizes = [private_names.input_size(module) for module in self._resizing]
         self.runner.message_hub.update_info('position_in_epoch', (done, len(self.dataloader), sizes))
+
+    def _pause_if_due(self) -> None:
+        """Ends the training after ``until_epoch``, with a checkpoint that it is resumed from."""
+        if self.until_epoch is None or self._epoch < self.until_epoch or self._epoch >= self.max_epochs:
+            return
+        if self._checkpoint_hook is not None:
+            self._checkpoint_hook.save_stopped(self.runner, self._epoch, self._iter)
+        self.stop_training = True
+        self.pause = f'paused by until_epoch={self.until_epoch}; resume without it trains the rest'
 
     # ------------------------------------------------------------------------------------------------------- signals
 

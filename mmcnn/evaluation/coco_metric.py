@@ -25,6 +25,7 @@ from mmcnn.evaluation.coco_summary import (
     summary,
     summary_keys,
 )
+from mmcnn.evaluation.kept_detections import write_detections
 from mmcnn.evaluation.matches import Objects, match
 from mmcnn.evaluation.object_counts import objects_beyond, objects_of_classes
 from mmcnn.nearest import nearest
@@ -75,6 +76,8 @@ class CocoMetric(MMDetCocoMetric):
         backend_args (dict, optional): How MMEngine reads ``ann_file`` from elsewhere than the disk.
         sort_categories (bool): Without effect, as mmdet's key: the order of categories does not matter here.
         use_mp_eval (bool): Without effect, as mmdet's key: hotcoco always takes all cores.
+        detections_file (str, optional): If given, each evaluation writes its detections there, in place of those
+            before (:mod:`mmcnn.evaluation.kept_detections`).
 
     Attributes:
         best_f1_score (float, optional): From the last evaluation on, in the process that computed it: the score from
@@ -104,6 +107,7 @@ class CocoMetric(MMDetCocoMetric):
         backend_args: Mapping | None = None,
         sort_categories: bool = False,
         use_mp_eval: bool = False,
+        detections_file: str | None = None,
     ) -> None:
         if backend_args is None and not os.path.isfile(ann_file):
             raise FileNotFoundError(f'CocoMetric: the annotation file {ann_file!r} does not exist')
@@ -117,6 +121,7 @@ class CocoMetric(MMDetCocoMetric):
         )  # fmt: skip
         self.iou_thrs = checked_thresholds(iou_thrs)
         self.metric_items = self._checked_items(metric_items)
+        self.detections_file = detections_file
         self.ann_file = str(ann_file)
         self.classes = None if classes is None else tuple(classes)
         self._evaluated: tuple[np.ndarray, dict[int, int]] = np.empty((0, 7)), {}  # detections, number of objects
@@ -175,6 +180,8 @@ class CocoMetric(MMDetCocoMetric):
         self._say_what_limits(num_objects)
 
         detections = self._result_array(predictions)
+        if self.detections_file is not None:
+            write_detections(self.detections_file, detections)
         evaluation = COCOeval(self._coco_api, self._coco_api.load_res(detections), 'bbox')
         evaluation.params.catIds = sorted(cat_ids)
         evaluation.params.maxDets = self.proposal_nums

@@ -62,9 +62,10 @@ def thumbnail(
     return f'data:image/jpeg;base64,{base64.b64encode(jpeg.tobytes()).decode()}'
 
 
-def gallery(panels: Sequence[Panel]) -> Markup:
-    """Images side by side, as many in a row as there is room for."""
-    return Markup('<div class="gallery">\n{}\n</div>').format(Markup('\n').join(map(_figure, panels)))
+def gallery(panels: Sequence[Panel], wide: bool = False) -> Markup:
+    """Images side by side, as many in a row as there is room for; ``wide`` ones have room for two."""
+    kind = 'gallery wide' if wide else 'gallery'
+    return Markup('<div class="{}">\n{}\n</div>').format(kind, Markup('\n').join(map(_figure, panels)))
 
 
 def class_colours(names: Sequence[str]) -> Markup:

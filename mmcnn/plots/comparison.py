@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: Area of the largest bubble, square points.
 BUBBLE = 900
+#: Least AP that the axis spans.
+LEAST_AP = 0.1
 
 
 def plot_comparison(rows: Sequence[Row], title: str, path: str | Path) -> None:
@@ -43,6 +45,9 @@ def plot_comparison(rows: Sequence[Row], title: str, path: str | Path) -> None:
         axes.set(xlabel='latency, ms', ylabel='AP', title=title)
         axes.title.set(fontsize=9, wrap=True)
         axes.margins(0.2)
+        low, high = axes.get_ylim()
+        if (more := (LEAST_AP - (high - low)) / 2) > 0:  # or noise would look like a win
+            axes.set_ylim(low - more, high + more)
         tidy(axes)
         figure.canvas.draw()  # fixes the layout, which places of labels depend on
         place_labels(axes, labels, markers, always=True)

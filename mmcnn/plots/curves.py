@@ -1,5 +1,6 @@
 """Curves of a training run: losses by iteration, scores by epoch."""
 
+import itertools
 import json
 import math
 import os
@@ -98,26 +99,50 @@ def read_scalars(source: str | os.PathLike) -> tuple[dict[int, dict[str, float]]
     Raises:
         FileNotFoundError: If there is no ``scalars.json``.
     """
+    iterations, scores = read_entries(source)
+    only_losses = {
+        step: {name: value for name, value in entry.items() if name == 'loss' or name.startswith('loss_')}
+        for step, entry in iterations.items()
+    }
+    return only_losses, scores
+
+
+def read_entries(source: str | os.PathLike) -> tuple[dict[int, dict[str, float]], dict[int, dict[str, float]]]:
+    """As :func:`read_scalars`, but all that is logged of an iteration: its learning rate ``lr`` and ``epoch``, too.
+
+    Raises:
+        FileNotFoundError: If there is no ``scalars.json``.
+    """
     source = Path(source)
     # The folders of the runs are named by their start.
     files = [source] if source.is_file() else sorted(source.glob('*/vis_data/scalars.json'))
     if not files:
         raise FileNotFoundError(f'no scalars.json of a training run at {os.fspath(source)!r}')
-    losses: dict[int, dict[str, float]] = {}
+    iterations: dict[int, dict[str, float]] = {}
     scores: dict[int, dict[str, float]] = {}
     for file in files:
         entries = _read_lines(file)
-        for kept, markers in ((losses, ('loss',)), (scores, SCORE_MARKERS)):
+        for kept, markers in ((iterations, ('loss',)), (scores, SCORE_MARKERS)):
             run = {entry['step']: entry for entry in entries if any(marker in entry for marker in markers)}
             # A resumed run starts inside the older one and replaces the rest of it.
             for step in [step for step in kept if run and step >= min(run)]:
                 del kept[step]
             kept.update(run)
-    only_losses = {
-        step: {name: value for name, value in entry.items() if name == 'loss' or name.startswith('loss_')}
-        for step, entry in losses.items()
-    }
-    return only_losses, scores
+    return iterations, scores
+
+
+def training_seconds(source: str | os.PathLike) -> float:
+    """Seconds that the logged iterations of a run took, loading included, validations aside.
+
+    Args:
+        source: A work directory; where a resumed run went over the same ground again, the later one counts.
+
+    Raises:
+        FileNotFoundError: If there is no ``scalars.json``.
+    """
+    entries, _ = read_entries(source)
+    lengths = [step - before for before, step in itertools.pairwise([0, *entries])]
+    return sum(length * entry['time'] for length, entry in zip(lengths, entries.values(), strict=True))
 
 
 def _read_lines(file: Path) -> list[dict]:

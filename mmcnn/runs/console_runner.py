@@ -10,12 +10,14 @@ from typing import Any
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
+from torch import nn
 from torch.utils.data import DataLoader
 
 from mmcnn.compat import pycocotools_prints
 from mmcnn.compat.mmengine_warnings import concerns_users
 from mmcnn.console import Console
 from mmcnn.engine.data_workers import guard_workers
+from mmcnn.engine.random_state import seed_from
 from mmcnn.errors import MmcnnError, UsageError
 
 
@@ -42,6 +44,12 @@ def runner_for(console: Console) -> type[Runner]:
                 for name in names:
                     _start(built, name)
             return built
+
+        def build_model(self, model: Any) -> nn.Module:
+            if (seed := self.cfg.get('init_seed')) is not None:
+                # All weights are drawn from here on, up to the first step, which has a seed of its own.
+                seed_from(seed)
+            return super().build_model(model)
 
         @staticmethod
         def build_dataloader(*args: Any, **kwargs: Any) -> DataLoader:

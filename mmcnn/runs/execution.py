@@ -249,6 +249,8 @@ def _early_end(runner: Runner) -> str:
     done = (runner.epoch, runner.max_epochs, 'epochs')
     done, total, unit = done if counts_epochs(runner) else (runner.iter, runner.max_iters, 'iterations')
     stories = [hook.story for hook in runner.hooks if isinstance(hook, ResumableEarlyStoppingHook) and hook.story]
+    if pause := getattr(runner.train_loop, 'pause', None):
+        stories.insert(0, pause)
     return f'early, after {done} of {total} {unit}: {stories[0] if stories else "a hook has asked for it"}'
 
 

@@ -45,6 +45,8 @@ class EarlyEnd:
         done, length = (runner.epoch, runner.max_epochs) if counts_epochs(runner) else (runner.iter, runner.max_iters)
         if done >= length or not getattr(runner.train_loop, 'stop_training', False):
             return None
+        if pause := getattr(runner.train_loop, 'pause', None):
+            return cls(done, pause)
         for hook in runner.hooks:
             if isinstance(hook, ResumableEarlyStoppingHook) and hook.story:
                 return cls(done, hook.story, hook.monitor, runner.message_hub.get_info(STATE)['waited'])

@@ -182,6 +182,30 @@ class TrainOptions(RunOptions):
         int | None,
         Option('random seed (default: 0, or that of the run that is continued)', 'N', minimum=0, maximum=MAX_SEED),
     ] = None
+    init_seed: Annotated[
+        int | None,
+        Option(
+            'random seed of the initial weights alone (default: as the seed, which order and augmentation follow)',
+            'N',
+            minimum=0,
+            maximum=MAX_SEED,
+        ),
+    ] = None
+    fraction: Annotated[
+        float | None,
+        Option(
+            'train on this share of the training images of --data, 0 to 1; a smaller share is part of every larger '
+            'one (default: all)',
+            'F',
+        ),
+    ] = None
+    until_epoch: Annotated[
+        int | None,
+        Option('pause after this epoch of the schedule; --resume without it trains the rest', 'N', minimum=1),
+    ] = None
+    keep_detections: Annotated[
+        bool, Option('keep the detections of the last validation in detections.npz in the work dir')
+    ] = False
     amp: Annotated[bool | str | None, Option(AMP_HELP, '|'.join(AMP), choices=AMP)] = None
     amp_val: Annotated[bool, Option('validate in the precision of amp, too')] = False
     channels_last: Annotated[bool, Option('keep images and weights as NHWC in memory, which is faster with amp')] = (
@@ -248,6 +272,8 @@ class TrainOptions(RunOptions):
         super().__post_init__()
         if self.logger and 'none' in self.logger and len(self.logger) > 1:
             raise UsageError(f'logger={",".join(self.logger)}: none goes with no other')
+        if self.fraction is not None and not 0 < self.fraction <= 1:
+            raise UsageError(f'fraction={self.fraction:g}: the value must be above 0 and at most 1')
         for name, value in (('resume', self.resume), ('load_from', self.load_from)):
             if self.weights is not None and value not in (None, False):
                 raise UsageError(

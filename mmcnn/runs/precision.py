@@ -238,15 +238,16 @@ def _is_left_open(cfg: Mapping[str, Any], amp: bool | str | None) -> bool:
 
 
 def is_channels_last(cfg: Mapping[str, Any]) -> bool:
-    """Whether a training has NHWC in memory: what the config says of it, or where it is in bf16 on a CPU.
+    """Whether a training has NHWC in memory: what the config says of it, or what is faster on a CPU.
 
-    oneDNN's kernels take bfloat16 in that order and would rearrange every map. It is not written into the config,
+    oneDNN's kernels take bfloat16 in that order and would rearrange every map. In float32 it pays for networks whose
+    configs are made for a CPU, too (``performance.cpu_amp``; docs/performance.md). It is not written into the config,
     which another device may read.
     """
-    said = (cfg.get('performance') or {}).get('channels_last')
-    if said is not None:
+    performance = cfg.get('performance') or {}
+    if (said := performance.get('channels_last')) is not None:
         return bool(said)
-    return get_device() == 'cpu' and precision_of(cfg) == 'bf16'
+    return get_device() == 'cpu' and (precision_of(cfg) == 'bf16' or bool(performance.get('cpu_amp')))
 
 
 def continue_precision(

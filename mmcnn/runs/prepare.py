@@ -40,13 +40,21 @@ from mmcnn.runs.drawn_split import draw_of, draw_to_continue, refuse_other_image
 from mmcnn.runs.fine_tuning import RECIPE_ENTRIES, check_weights, set_recipe
 from mmcnn.runs.first_loss import prove_swapped
 from mmcnn.runs.first_use import check_watching_hooks
+from mmcnn.runs.fraction import set_fraction
 from mmcnn.runs.img_size import set_img_size
 from mmcnn.runs.launcher import check_launcher, collect_in_memory
 from mmcnn.runs.loggers import check_backends, set_loggers
 from mmcnn.runs.options import WARM_START, RunOptions, TrainOptions
 from mmcnn.runs.performance import check_performance, say_other_sync_bn, set_performance, settle_performance
 from mmcnn.runs.precision import check_amp, choose_precision, continue_precision, set_amp
-from mmcnn.runs.training import check_initial_weights, resumed_checkpoint, set_on_nan, set_patience
+from mmcnn.runs.training import (
+    check_initial_weights,
+    keep_detections,
+    resumed_checkpoint,
+    set_on_nan,
+    set_patience,
+    set_until_epoch,
+)
 from mmcnn.runs.work_dirs import RunKind
 from mmcnn.weights.checkpoint import Checkpoint
 from mmcnn.weights.own_modules import import_modules, record_imports
@@ -152,6 +160,7 @@ def prepare(
     )
     set_img_size(cfg, options.img_size)
     if training:
+        folder = set_fraction(cfg, options, folder)
         _set_epochs(cfg, options.epochs)
     num_images = (folder.num_train if folder else images_of_own_data(cfg)) if training else None
     set_batches(cfg, options, num_images)
@@ -176,6 +185,8 @@ def prepare(
     notes += [f'note: {note}' for note in prove_model(cfg)]
     if training:
         notes += [f'note: {note}' for note in prove_swapped(cfg, in_full, kind.backbone is not None)]
+    if training and options.keep_detections:
+        keep_detections(cfg)
     check_balanced(cfg)
     check_backends(cfg, training, notes.append)
     if training:
@@ -205,8 +216,11 @@ def _set_training(cfg: Config, options: TrainOptions, notes: list[str]) -> None:
     set_amp(cfg, options.amp, notes.append)
     set_performance(cfg, options)
     set_on_nan(cfg, options.on_nan)
+    set_until_epoch(cfg, options.until_epoch)
     set_loggers(cfg, options.logger)
     set_randomness(cfg, options.seed)
+    if options.init_seed is not None:
+        cfg.init_seed = options.init_seed
     if options.load_from is not None:
         cfg.load_from = str(options.load_from)
     set_recipe(cfg, options.recipe or (WARM_START if options.weights is not None else None), notes.append)

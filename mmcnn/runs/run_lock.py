@@ -7,6 +7,7 @@ import errno
 import fcntl
 import json
 import os
+import signal
 import socket
 import time
 import weakref
@@ -122,6 +123,33 @@ def refuse_live(folder: str | Path) -> None:
         except OSError as error:
             if error.errno in _TAKEN:
                 raise UsageError(_refusal(path)) from None
+
+
+def stop_live(folder: str | Path, patience: float = 120.0) -> None:
+    """Ends a run that goes on in a folder, as Ctrl-C would, and waits until the folder is free.
+
+    A run of another machine is waited for only.
+
+    Args:
+        folder: of the run.
+        patience: seconds that a run of this machine has for its checkpoint.
+
+    Raises:
+        UsageError: it still goes on.
+    """
+    told, deadline = False, time.monotonic() + patience
+    while True:
+        try:
+            return refuse_live(folder)
+        except UsageError:
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                holder = json.loads((Path(folder) / LOCK).read_text(encoding='utf-8'))
+                if not told and holder['host'] == socket.gethostname():
+                    os.kill(holder['pid'], signal.SIGTERM)
+                    told = True
+            if told and time.monotonic() > deadline:
+                raise
+        time.sleep(_PAUSE)
 
 
 def _refusal(path: Path) -> str:

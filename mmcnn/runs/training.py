@@ -8,9 +8,11 @@ from pathlib import Path
 from mmengine.config import Config
 
 from mmcnn.config.load import dicts_in
+from mmcnn.config.parts import metrics_of
 from mmcnn.config.variables import Say
 from mmcnn.console.layout import number
 from mmcnn.errors import UsageError
+from mmcnn.evaluation.kept_detections import DETECTIONS
 from mmcnn.models.wiring import is_classifier
 from mmcnn.runs.checkpoints import last_checkpoint, open_resumable
 from mmcnn.weights.addresses import is_address, resolve
@@ -29,6 +31,40 @@ def set_on_nan(cfg: Config, on_nan: str | None) -> None:
     if kind != 'mmcnn.ResumableTrainLoop':
         raise UsageError(f'on_nan={on_nan} needs train_cfg.type=mmcnn.ResumableTrainLoop, the config has {kind}')
     cfg.train_cfg.on_nan = on_nan
+
+
+def set_until_epoch(cfg: Config, until_epoch: int | None) -> None:
+    """Pauses the training after an epoch of its schedule.
+
+    Raises:
+        UsageError: the config's training loop takes no such option, or the schedule is not longer.
+    """
+    if until_epoch is None:
+        return
+    kind, length = cfg.train_cfg.get('type'), cfg.train_cfg.get('max_epochs')
+    if kind != 'mmcnn.ResumableTrainLoop':
+        raise UsageError(
+            f'until_epoch={until_epoch} needs train_cfg.type=mmcnn.ResumableTrainLoop, the config has {kind}'
+        )
+    if until_epoch > length:
+        raise UsageError(f'until_epoch={until_epoch}: the run has {length} epochs')
+    cfg.train_cfg.until_epoch = until_epoch
+
+
+def keep_detections(cfg: Config) -> None:
+    """Lets the validations of a detector keep the detections of the last one in its work dir.
+
+    Raises:
+        UsageError: no metric of the config can.
+    """
+    metrics = metrics_of(cfg, 'val_evaluator')
+    able = [metric for _, metric in metrics if metric.get('type') == 'mmcnn.CocoMetric']
+    if not able:
+        raise UsageError(
+            f'keep_detections=True needs a val_evaluator of type mmcnn.CocoMetric, the config has '
+            f'{", ".join(str(metric.get("type")) for _, metric in metrics) or "none"}'
+        )
+    able[0].detections_file = str(Path(cfg.work_dir) / DETECTIONS)
 
 
 def set_patience(cfg: Config, patience: int | None, say: Say = print) -> None:

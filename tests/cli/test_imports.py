@@ -12,7 +12,7 @@ from mmcnn.weights import own_modules
 
 COMMANDS = (
     'train', 'test', 'infer', 'export', 'compare', 'benchmark step', 'benchmark loading', 'benchmark export',
-    'anchors', 'check-data', 'convert', 'zoo',
+    'anchors', 'check-data', 'convert', 'zoo', 'report',
 )  # fmt: skip
 
 

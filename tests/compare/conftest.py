@@ -94,11 +94,11 @@ def run(rng, i, name, seed, final, epochs, losses, classes):
     }  # fmt: skip
     folder = f'candidate-{i}/seed_{seed}'
     return RunResult(
-        seed, 0, folder, None, metrics, curve,
+        seed, None, folder, None, metrics, curve,
         [dict(iteration=int(a), loss=float(b)) for a, b in zip(iterations, values, strict=True)],
         float(300 + 20 * i + rng.normal(0, 5)), hashlib.sha256(folder.encode()).hexdigest(),
         f"mmcnn train yolov5_n --backbone '{name}' --data ../data/bccd --img-size 256 --epochs {epochs} --seed {seed} "
-        f'--init-seed 0 --work-dir comparison/{folder}', f'{folder}/detections.npz',
+        f'--work-dir comparison/{folder}', f'{folder}/detections.npz',
     )  # fmt: skip
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import binom, t
 
-from mmcnn.compare.statistics import margins
+from mmcnn.compare.calibration import calibrate
+from mmcnn.compare.statistics import margins, quantile, residual_mean_square
 
 IMAGES = 72
 
@@ -122,3 +123,34 @@ def test_campaign(capsys):
                 simultaneous, single, claims, width = measured(world, 12, n, 10_000)
                 print(f'| {world.name} | {n} | {simultaneous:.3f} | {single:.4f} | {claims:.3f} | {width:.3f} |')
                 assert claims < 0.12
+
+
+@pytest.mark.campaign
+def test_campaign_of_other_intervals(capsys):
+    """What the rules of docs/comparison.md are for: false claims of intervals that lack them."""
+    with capsys.disabled():
+        for n in (3, 5, 8):
+            tables, _, truth = World('', images=0, factors='one').tables(12, n, 10_000, 0)
+            pooled = quantile(12, 11 * (n - 1)) * np.sqrt(residual_mean_square(tables) / n)[:, None]
+            print(f'\npooled alone, one varies three times as much, n = {n}:', end=' ')
+            print(f'{(wrong(tables, truth) > pooled).any(-1).mean():.3f}')
+            tables, _, truth = World('', images=0).tables(12, n, 10_000, 0)
+            pooled = quantile(12, 11 * (n - 1)) * np.sqrt(residual_mean_square(tables) / n)
+            print(f'all vary alike: wider by {margins(tables).half_width.mean() / pooled.mean() - 1:.1%}')
+        tables, covariance, truth = World('').tables(2, 3, 10_000, 0)
+        found = margins(tables, covariance, IMAGES)
+        v, w = found.variance_of_seeds, found.variance_of_images
+        common = t.ppf(0.975, (v + w) ** 2 / (v**2 / 2 + w**2 / (IMAGES - 1))) * np.sqrt(v + w)
+        for name, width in (('Satterthwaite', common), ('ours', found.half_width)):
+            print(f'k = 2, n = 3, {name}: {(wrong(tables, truth) > width).mean():.3f}')
+
+
+@pytest.mark.campaign
+def test_campaign_of_calibration(capsys):
+    """A/A tests of 60 dozens of normal runs."""
+    dozens = [np.random.default_rng(seed).normal(0.35, 0.015, 12) for seed in range(60)]
+    claims = np.array([[each.false_claims for each in calibrate(runs).designs] for runs in dozens])
+    with capsys.disabled():
+        print(
+            f'\nfalse claims of 1,000: mean {claims.mean(0)}, most {claims.max(0)}, beyond 68: {(claims > 68).sum(0)}'
+        )

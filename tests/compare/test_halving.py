@@ -147,7 +147,7 @@ def test_campaign(capsys):
         'one of 1.5': plan(12, 10, 3),
         'one of 2': plan(12, 10, 3, 2),
         'one of 4': plan(12, 10, 3, 4),
-        'finalists with two seeds': [Rung(12, 5, (0,)), Rung(6, 10, (0,)), Rung(3, 10, (0, 1))],
+        'one of 1.1, two seeds': plan(12, 10, 2, 1.1),
     }
     worlds = {
         'as usual': dict(),

@@ -3,17 +3,18 @@
 import contextlib
 import copy
 import io
+import itertools
 import json
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hotcoco import COCO
+from hotcoco import COCO, COCOeval, compare
 from pycocotools.coco import COCO as PyCOCO  # noqa: N811
 from pycocotools.cocoeval import COCOeval as PyCOCOeval
 
-from mmcnn.compare.resampling import average_precision, match_classes, read_detections, resample
+from mmcnn.compare.resampling import average_precision, match_classes, resample
 from mmcnn.errors import DataError
 
 BCCD = Path(__file__).resolve().parents[3] / 'shared' / 'data' / 'bccd' / 'val.json'
@@ -161,22 +162,6 @@ def test_variance_is_that_of_new_images(written):
     assert 0.5 < np.var(aps, ddof=1) / np.mean(said) < 1.8
 
 
-def test_detections_that_were_kept_are_read(tmp_path):
-    path = tmp_path / 'detections.npz'
-    boxes = np.array([[1, 2, 3, 4], [5, 6, 7, 8]], np.float32)
-    kept = dict(image_ids=np.array([7, 9]), boxes=boxes, scores=np.float32([0.5, 0.25]), category_ids=np.array([1, 2]))
-    np.savez_compressed(path, **kept)
-    np.testing.assert_array_equal(read_detections(path), [[7, 1, 2, 3, 4, 0.5, 1], [9, 5, 6, 7, 8, 0.25, 2]])
-    np.savez_compressed(path, **{key: value[:0] for key, value in kept.items()})
-    assert read_detections(path).shape == (0, 7)
-    np.savez_compressed(path, boxes=boxes)
-    with pytest.raises(DataError, match=r'detections\.npz has no detections of a run: .*image_ids'):
-        read_detections(path)
-    path.write_bytes(b'PK')
-    with pytest.raises(DataError, match='has no detections of a run'):
-        read_detections(path)
-
-
 def test_a_run_that_found_nothing_has_ap_zero(written):
     found = resample(written(annotations(5, 2, np.random.default_rng(0))), [np.empty((0, 7))], resamples=5)
     assert found.ap == 0
@@ -187,6 +172,47 @@ def test_a_val_without_objects_is_refused(written):
     dataset = annotations(5, 1, np.random.default_rng(0))
     with pytest.raises(DataError, match='has 5 images: two or more with objects can be resampled'):
         resample(written(dataset | dict(annotations=[])), [np.empty((0, 7))])
+
+
+@pytest.mark.campaign
+def test_hotcocos_own_bootstrap_counts_an_image_once(written, capsys):
+    """Why it is not used: all draws from three images, with copies and as sets, beside what it says."""
+    rng = np.random.default_rng(0)
+    dataset = annotations(3, 1, rng, crowds=0)
+    coco = COCO(str(written(dataset)))
+    rows = [detections(dataset, rng, spread) for spread in (0.05, 0.12)]
+    draws = np.array([np.bincount(each, minlength=3) for each in itertools.product(range(3), repeat=3)])
+    classes = [match_classes(coco, each) for each in rows]
+    copies, sets = (
+        np.std(average_precision(classes[0], weights) - average_precision(classes[1], weights))
+        for weights in (draws, np.minimum(draws, 1))
+    )
+    evaluations = [COCOeval(coco, coco.load_res(each), 'bbox') for each in rows]
+    for each in evaluations:
+        each.evaluate()
+        each.accumulate()
+    said = compare(*evaluations, n_bootstrap=20_000)['ci']['AP']['std_err']
+    with capsys.disabled():
+        print(f'\ncopies {copies:.4f}, sets {sets:.4f}, hotcoco {said:.4f}')
+    assert said == pytest.approx(sets, rel=0.02)
+    assert sets < 0.9 * copies
+
+
+@pytest.mark.campaign
+def test_campaign_of_the_variance(written, capsys):
+    """250 times 72 images: variance of AP, and of a difference, over the mean of what the bootstrap says."""
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(250):
+        dataset = annotations(72, 3, rng, crowds=0)
+        rows = [detections(dataset, rng, spread) for spread in (0.08, 0.11)]
+        result = resample(written(dataset), rows, resamples=100)
+        said = result.covariance([[0], [1]])
+        found.append((*result.ap, said[0, 0], said[0, 0] + said[1, 1] - 2 * said[0, 1]))
+    first, second, of_first, of_difference = np.array(found).T
+    with capsys.disabled():
+        ratios = np.var(first, ddof=1) / of_first.mean(), np.var(first - second, ddof=1) / of_difference.mean()
+        print('\nAP: {:.2f}, difference: {:.2f}'.format(*ratios))
 
 
 @pytest.mark.slow

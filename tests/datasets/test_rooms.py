@@ -9,7 +9,7 @@ import mmcnn
 
 PACKAGE = Path(mmcnn.__file__).parent
 #: Room -> the rooms that it may import from; all may import from anchors.py.
-BELOW = {'folders': set(), 'check': {'folders'}, 'transforms': set(), 'mosaic': {'transforms'}}
+BELOW = {'folders': set(), 'check': {'folders'}, 'public': {'folders'}, 'transforms': set(), 'mosaic': {'transforms'}}
 
 
 def nodes_of(path):

@@ -61,7 +61,8 @@ def write_comparison_page(
 def _head(numbers: Numbers) -> Section:
     comparison = numbers.comparison
     runs = [run for each in comparison.candidates for run in each.runs]
-    failed = sum(run.failure is not None for run in runs)
+    dropped = [f'{each.name}: {each.dropped}' for each in comparison.candidates if each.dropped]
+    failed = sum(run.failure is not None for each in comparison.candidates if not each.dropped for run in each.runs)
     apart = [pair for pair in comparison.pairs if told_apart(pair)]
     of_all = number(len(comparison.pairs), 'pair')
     parts = [paragraph(_what(numbers), 'lead')]
@@ -83,6 +84,8 @@ def _head(numbers: Numbers) -> Section:
     if len(apart) < len(comparison.pairs):
         link = Markup('The <a href="#pairs">list of pairs</a> says for each how many more seeds might tell.')
         parts.append(paragraph(link))
+    if dropped:
+        parts += [paragraph('Not trained to the end:', 'strong'), bullets(dropped)]
     if failed:
         parts.append(paragraph(f'{failed} of {number(len(runs), "run")} failed; the table of runs says why.', 'wrong'))
     data = comparison.data
@@ -99,7 +102,7 @@ def _seeds(count: int) -> str:
 
 def _what(numbers: Numbers) -> str:
     comparison, data = numbers.comparison, numbers.comparison.data
-    seeds = sorted({run.seed for each in comparison.candidates for run in each.runs})
+    seeds = {run.block for each in comparison.candidates for run in each.runs}
     text = f'{number(len(comparison.candidates), "candidate")}, each trained with {_seeds(len(seeds))}'
     if data.get('num_train') and data.get('num_val'):
         fraction = ', or the fraction of them that its name says,' * any(e.fraction < 1 for e in comparison.candidates)

@@ -101,6 +101,7 @@ class DetectorData:
         num_train: Number of training images; None where they were not asked for.
         num_val: The same of validation images.
         drawn: See :class:`DataReport`.
+        fraction: Share of the training images that ``files`` and ``num_train`` are of.
     """
 
     root: Path
@@ -109,6 +110,7 @@ class DetectorData:
     num_train: int | None
     num_val: int | None
     drawn: DrawnSplit | None = None
+    fraction: float = 1.0
 
 
 def _unlabelled(split: DataSplit) -> str:
@@ -120,8 +122,21 @@ def _ann_file(split: DataSplit, kept: dict) -> str:
     """The user's own file if it is what is to be used; else one in the cache folder, written if it is not there yet."""
     if not split.changed and all(len(kept[key]) == len(split.coco[key]) for key in ('images', 'annotations')):
         return split.ann_file.relative_to(split.root).as_posix()
-    content = json.dumps(kept, default=list).encode()  # polygons are arrays
-    path = cache_folder() / 'annotations' / hashlib.sha256(content).hexdigest()[:16] / f'{split.name}.json'
+    return cached_annotations(kept, split.name)
+
+
+def cached_annotations(coco: dict, name: str) -> str:
+    """Path of a file in the cache folder that holds annotations, written if it is not there yet.
+
+    Args:
+        coco: in COCO's format.
+        name: of the split.
+
+    Raises:
+        DataError: It cannot be written.
+    """
+    content = json.dumps(coco, default=list).encode()  # polygons are arrays
+    path = cache_folder() / 'annotations' / hashlib.sha256(content).hexdigest()[:16] / f'{name}.json'
     try:
         if not path.is_file():
             write_cached(path, content)

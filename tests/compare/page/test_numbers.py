@@ -5,7 +5,16 @@ import itertools
 
 import pytest
 
-from mmcnn.compare.page.numbers import Numbers, half_width, mean_and_spread, metric, quantity, scale, told_apart
+from mmcnn.compare.page.numbers import (
+    Numbers,
+    half_width,
+    in_words,
+    mean_and_spread,
+    metric,
+    quantity,
+    scale,
+    told_apart,
+)
 
 
 def with_intervals(comparison, halves):
@@ -34,11 +43,26 @@ def failed(comparison, place, seed):
 
 def test_means_are_over_the_seeds_that_all_have_finished(small):
     numbers = Numbers(failed(small(3), 1, seed=2))
-    assert numbers.common_seeds == [0, 1]
+    assert numbers.common_seeds == [(0, None), (1, None)]
     for candidate in numbers.comparison.candidates:
         first, second = (run.metrics['bbox_mAP'] for run in candidate.runs[:2])
         assert numbers.means[candidate.name] == pytest.approx((first + second) / 2)
     assert list(numbers.means.values()) == sorted(numbers.means.values(), reverse=True)
+
+
+def test_one_seed_with_several_init_seeds_is_several(small):
+    comparison = small(2, seeds=2)
+    candidates = [
+        dataclasses.replace(
+            each, runs=[dataclasses.replace(run, seed=0, init_seed=place) for place, run in enumerate(each.runs)]
+        )
+        for each in comparison.candidates
+    ]
+    numbers = Numbers(dataclasses.replace(comparison, candidates=candidates))
+    assert [in_words(each) for each in numbers.common_seeds] == ['0 (init seed 0)', '0 (init seed 1)']
+    for candidate in candidates:
+        both = [run.metrics['bbox_mAP'] for run in candidate.runs]
+        assert numbers.means[candidate.name] == pytest.approx(sum(both) / 2)
 
 
 def test_a_candidate_without_a_finished_run_has_no_mean(small):

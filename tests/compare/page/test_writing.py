@@ -57,6 +57,16 @@ def test_verdicts_come_first_and_failures_are_said(small, tmp_path):
     assert page.index('id="verdicts"') < page.index('id="costs"')
 
 
+def test_dropped_candidates_are_not_said_to_have_failed(small, tmp_path):
+    comparison = small(2, seeds=1)
+    candidates = list(comparison.candidates)
+    run = dataclasses.replace(candidates[1].runs[0], failure='dropped by the budget after epoch 2', metrics={})
+    candidates[1] = dataclasses.replace(candidates[1], runs=[run], dropped='dropped by the budget after epoch 2')
+    page = text_of(dataclasses.replace(comparison, candidates=candidates, pairs=[]), tmp_path)
+    assert '<li>mobilenetv2: dropped by the budget after epoch 2</li>' in page
+    assert 'runs failed' not in page
+
+
 @pytest.mark.parametrize('candidates, said', [(1, 'No two candidates could be compared'), (2, 'None of the 1 pair')])
 def test_where_nothing_is_distinguishable(small, tmp_path, candidates, said):
     comparison = small(candidates, seeds=1)

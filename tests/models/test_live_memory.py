@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 import mmcnn
-from mmcnn.benchmarks.live_memory import peak_bytes, training_peak
+from mmcnn.models.live_memory import peak_bytes, training_peak
 
 #: Bytes of a float32 map of 2 x 3 x 8 x 8.
 MAP = 2 * 3 * 8 * 8 * 4

@@ -1,0 +1,225 @@
+"""``mmcnn.compare_backbones``: a comparison from its options to its files, the one place that knows the order."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shlex
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from mmcnn.compare import budgets, trainings
+from mmcnn.compare.analysis import analysed
+from mmcnn.compare.candidates import Candidate, candidates, widened
+from mmcnn.compare.collect import annotations_of, collect, images_folder_of
+from mmcnn.compare.executors import run_trainings
+from mmcnn.compare.options import EPOCHS, MACS, CompareOptions
+from mmcnn.compare.page.writing import write_comparison_page
+from mmcnn.compare.results import Comparison
+from mmcnn.compare.table import Row, as_markdown, old_rows
+from mmcnn.compare.widths import fitted_width
+from mmcnn.config.entries import merge_options
+from mmcnn.config.load import load_config
+from mmcnn.config.model import is_classifier
+from mmcnn.errors import UsageError
+from mmcnn.plots.comparison import plot_comparison
+from mmcnn.runs.api import takes
+from mmcnn.runs.img_size import image_size, set_img_size
+from mmcnn.runs.options import TrainOptions
+from mmcnn.runs.run_lock import refuse_live
+from mmcnn.weights.own_modules import import_modules
+
+#: Takes a sentence for whoever started the comparison.
+Say = Callable[[str], object]
+#: Folder of the trainings that only tell how long an epoch takes, below that of the comparison.
+TIMING = 'timing'
+
+
+@takes(CompareOptions, 'config')
+def compare_backbones(options: CompareOptions) -> Comparison:
+    """Trains several backbones in one detector at the same budget, as ``mmcnn compare`` does, and compares them.
+
+    ``mmcnn.compare_backbones('yolov5_n', backbones=['vovnet39', 'mobilenetv2'], data='bccd', seeds=3).pairs`` says of
+    each pair which is better by how much, or that the data do not tell. Finished runs are not trained again and
+    interrupted ones are continued. Leaves comparison.html, .json, .csv, .md and .png in the work dir.
+
+    Raises:
+        MmcnnError: an option, the data or a file is at fault; a training that fails is recorded and leaves the others
+            alone.
+    """
+    return compare(options)[0]
+
+
+def compare(options: CompareOptions, say: Say = print) -> tuple[Comparison, Path]:
+    """A comparison from its options, and the folder that it is in; :func:`compare_backbones` gives the first alone.
+
+    Args:
+        options: of the comparison.
+        say: takes sentences.
+    """
+    made = plan(options, say)
+    train = partial(_train, options, made.work_dir)
+    with trainings.locked(made.work_dir):
+        for each in made.runs:
+            refuse_live(each.folder) if options.fresh else each.refuse_others()
+        for each in made.runs if options.fresh else ():
+            each.discard()
+        dropped: dict[Candidate, str] = {}
+        if options.budget is None:
+            train(made.runs)
+        else:
+            epochs = made.cfg.train_cfg.max_epochs if options.epochs is None else options.epochs
+            dropped = budgets.train_within(options.budget * options.jobs, made.runs, epochs, train, say)
+        found = _collected(made, dropped)
+        write(found, made.work_dir, *_validation(made.runs))
+        for each in made.runs if options.drop_checkpoints else ():
+            each.drop_checkpoints()
+    return found, made.work_dir
+
+
+def write(
+    comparison: Comparison, folder: Path, annotations: dict[str, Any] | None = None, images: Path | None = None
+) -> None:
+    """Writes ``comparison.html``, ``.csv``, ``.json``, ``.md`` and, unless all failed, ``.png``.
+
+    Args:
+        comparison: what was found.
+        folder: for the files; the runs' detections lie below it.
+        annotations: of val, a COCO dict; None: no images are shown.
+        images: the folder that its file names are relative to.
+    """
+    (folder / 'comparison.md').write_text(as_markdown(comparison) + '\n', encoding='utf-8')
+    content = json.dumps(json.loads(comparison.as_json()) | old_rows(comparison), indent=1)
+    (folder / 'comparison.json').write_text(content + '\n', encoding='utf-8')
+    write_comparison_page(comparison, folder, annotations, images)
+    rows = [Row.of(each) for each in comparison.candidates]
+    if finished := [row for row in rows if row.AP and None not in row.AP and row.latency_ms is not None]:
+        plot_comparison(finished, comparison.title, folder / 'comparison.png')
+
+
+def _train(
+    options: CompareOptions, work_dir: Path, runs: Sequence[trainings.Run], until_epoch: int | None = None
+) -> None:
+    run_trainings(runs, options, work_dir, until_epoch)
+
+
+def _collected(made: Plan, dropped: dict[Candidate, str]) -> Comparison:
+    """What the runs have left, with what the data allow to say."""
+    options = made.options
+    seeds = ', '.join(dict.fromkeys(run.seeds_title for run in made.runs))
+    budget = trainings.typed(made.budget)
+    title = f'{" ".join([Path(made.cfg.filename).stem, *budget])}, seeds {seeds}'
+    command = shlex.join(['mmcnn', 'compare', str(options.config), *typed_comparison(options)])
+    found = collect(made.runs, made.work_dir, made.size, options.latency_runs, title, command, dropped)
+    annotations = next((annotations_of(run) for run in made.runs if run.result() is not None), None)
+    return analysed(found, made.work_dir, annotations)
+
+
+def _validation(runs: Sequence[trainings.Run]) -> tuple[dict[str, Any] | None, Path | None]:
+    """The annotations of val and the folder of its images; None: nothing was trained."""
+    run = next((run for run in runs if run.result() is not None), None)
+    if run is None:
+        return None, None
+    return json.loads(annotations_of(run).read_bytes()), images_folder_of(run)
+
+
+def work_dir_of(options: CompareOptions, cfg: Config) -> Path:
+    """The folder of a comparison."""
+    return Path(options.work_dir or Path('work_dirs') / f'compare_{Path(cfg.filename).stem}').resolve()
+
+
+def typed_comparison(options: CompareOptions) -> list[str]:
+    """The options of a comparison as they are typed; those that were not given are left out."""
+    words = [word for name in options.backbones for word in ('--backbone', name)]
+    defaults = {field.name: field.default for field in dataclasses.fields(CompareOptions)}
+    for name in ('weights', 'fraction'):
+        if getattr(options, name):
+            words += [f'--{name}', ','.join(map(str, getattr(options, name)))]
+    given = {
+        name: getattr(options, name)
+        for name in defaults
+        if name not in ('config', 'backbones', 'weights', 'fraction', 'fresh')
+        and getattr(options, name) != defaults[name]
+    }
+    return words + trainings.typed(given)
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A comparison that can start: all that can be refused has been.
+
+    Attributes:
+        options: what it was made from.
+        cfg: of the detector, as it was loaded.
+        budget: options of each training that its result depends on.
+        candidates: what is compared, each at its width and with its epochs.
+        runs: its trainings.
+        size: width and height of the images that they are tested on, pixels.
+        work_dir: its folder.
+    """
+
+    options: CompareOptions
+    cfg: Config
+    budget: dict[str, Any]
+    candidates: list[Candidate]
+    runs: list[trainings.Run]
+    size: tuple[int, int]
+    work_dir: Path
+
+
+def plan(options: CompareOptions, say: Say = print) -> Plan:
+    """Works out what is to be trained, and refuses what cannot work before anything is.
+
+    Args:
+        options: of the comparison.
+        say: takes sentences.
+
+    Raises:
+        MmcnnError: an option, the data or a file is at fault, or a run of the folder goes on.
+    """
+    import_modules(options.imports)
+    cfg = load_config(options.config)
+    if is_classifier(cfg):
+        raise UsageError(f'{options.config} is a classifier; backbones are compared in a detector')
+    work_dir = work_dir_of(options, cfg)
+    refuse_live(work_dir)
+    several = candidates(options.backbones, options.weights, options.fraction)
+    if options.macs is not None:
+        several = _at_equal_width(several, cfg, options, say)
+    data = options.data if options.data in (None, 'demo') else str(Path(options.data).resolve())
+    budget = options.training() | dict(data=data)
+    other = dict(workers=options.workers, device=options.device, imports=options.imports, cache_gb=options.cache_gb)
+    seeds = trainings.seeds_of(options)
+    size = trainings.check(TrainOptions(config=cfg, seed=options.seed, **budget, **other), several)
+    if options.equal != EPOCHS:
+        epochs = cfg.train_cfg.max_epochs if options.epochs is None else options.epochs
+        if options.equal == MACS:
+            several = budgets.with_equal_macs(several, cfg, epochs, size)
+        else:
+            timing = trainings.plan(cfg, several, seeds[:1], work_dir / TIMING, budget, **other)
+            run_trainings(timing, options, work_dir, until_epoch=1)
+            several = budgets.with_equal_seconds(several, timing, epochs)
+        for each in several:
+            say(f'{each.name}: {each.epochs} epochs')
+    runs = trainings.plan(cfg, several, seeds, work_dir, budget, **other)
+    return Plan(options, cfg, budget, several, runs, size, work_dir)
+
+
+def _at_equal_width(several: list[Candidate], cfg: Config, options: CompareOptions, say: Say) -> list[Candidate]:
+    """The candidates at the widths where their detectors need ``options.macs`` multiply-adds."""
+    found = []
+    widths: dict[str, float] = {}
+    for each in several:
+        if each.backbone not in widths:
+            changed = each.config(cfg)
+            merge_options(changed, options.cfg_options, lambda note: None)
+            set_img_size(changed, options.img_size)
+            width = fitted_width(changed, options.macs, image_size(changed))
+            widths[each.backbone] = width.factor
+            say(f'{each.backbone}: widen_factor={width.factor:.4g}, {width.multiply_adds / 1e9:.3g} G multiply-adds')
+        found.append(widened(each, widths[each.backbone]))
+    return found

@@ -1,0 +1,133 @@
+"""What runs the trainings of a comparison: this machine, Ray or Slurm, one task for each."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmcnn.compare.options import LOCAL, RAY, CompareOptions
+from mmcnn.compare.trainings import Run, outcome, train_all
+from mmcnn.errors import UsageError
+from mmcnn.runs.run_lock import stop_live
+
+#: How often a training is begun anew whose worker or job was lost; it resumes from its last checkpoint.
+RETRIES = 10
+#: Folder of submitit's own files, below that of the comparison.
+JOBS = 'slurm_jobs'
+#: Seconds between two looks at jobs.
+_PAUSE = 2.0
+
+
+def run_trainings(runs: Sequence[Run], options: CompareOptions, work_dir: Path, until_epoch: int | None = None) -> None:
+    """Trains what is not finished, with a line for each; what fails is recorded with its run.
+
+    Args:
+        runs: in the order in which they start.
+        options: of the comparison.
+        work_dir: its folder, which all machines see.
+        until_epoch: pauses each after this epoch; None: trains to the end.
+
+    Raises:
+        UsageError: the package of the executor is not installed, or does not take the options.
+    """
+    if options.executor == LOCAL:
+        train_all(runs, options.jobs, until_epoch)
+        return
+    left = [run for run in runs if not run.has_reached(until_epoch)]
+    print(f'{len(runs) - len(left)} of {len(runs)} trainings are there already', flush=True)
+    own = dict(options.executor_options or {})
+    if left:
+        (_on_ray if options.executor == RAY else _on_slurm)(left, own, work_dir, until_epoch)
+
+
+class Task:
+    """A training in another process or on another machine; submitit sends it again after a preemption.
+
+    Args:
+        run: the training.
+        until_epoch: as :meth:`~mmcnn.compare.trainings.Run.train` takes it.
+    """
+
+    def __init__(self, run: Run, until_epoch: int | None) -> None:
+        self.run = run
+        self.until_epoch = until_epoch
+
+    def __call__(self) -> str | None:
+        """Trains, or goes on from the last checkpoint; why it gave no result, None: it did."""
+        # What is left of a worker that was lost would keep the folder.
+        stop_live(self.run.folder)
+        return self.run.train(self.until_epoch)
+
+    def checkpoint(self) -> Any:
+        """What submitit submits in place of a job that was preempted or ran out of time: the same again."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self)
+
+
+def _on_ray(runs: Sequence[Run], options: Mapping[str, Any], work_dir: Path, until_epoch: int | None) -> None:
+    """As tasks of Ray, which has them wait for their resources and retries those whose worker dies."""
+    ray = _installed('ray')
+    address = options.pop('address', None)
+    resources = dict(num_cpus=1, max_retries=RETRIES) | options
+    started = not ray.is_initialized()
+    if started:
+        ray.init(address=address, log_to_driver=False, include_dashboard=False)
+    try:
+        if 'num_gpus' not in resources:
+            resources['num_gpus'] = 1 if ray.cluster_resources().get('GPU') else 0
+        try:
+            remote = ray.remote(**resources)(_train_on_ray)
+        except (TypeError, ValueError) as error:
+            raise UsageError(f'executor_options={dict(options)}: {error}') from error
+        left = {remote.remote(Task(run, until_epoch)): run for run in runs}
+        while left:
+            (done, *_), _ = ray.wait([*left], num_returns=1)
+            run = left.pop(done)
+            try:
+                failure = ray.get(done)
+            except ray.exceptions.RayError as error:
+                failure = ' '.join(str(error).split())
+                run.note_failure(failure)
+            print(f'{run.title}: {outcome(run, failure)}', flush=True)
+    finally:
+        if started:
+            ray.shutdown()
+
+
+def _train_on_ray(task: Task) -> str | None:
+    return task()
+
+
+def _on_slurm(runs: Sequence[Run], options: Mapping[str, Any], work_dir: Path, until_epoch: int | None) -> None:
+    """As jobs of Slurm, by submitit; one that was preempted is submitted anew."""
+    submitit = _installed('submitit')
+    cluster = options.pop('cluster', 'slurm')
+    try:
+        executor = submitit.AutoExecutor(folder=work_dir / JOBS, cluster=cluster, slurm_max_num_timeout=RETRIES)
+        executor.update_parameters(**dict(name='mmcnn_compare', timeout_min=24 * 60) | options)
+    except (RuntimeError, ValueError, NameError, TypeError) as error:
+        raise UsageError(f'executor_options={dict(options)}: {error}') from error
+    left = {}
+    for run in runs:
+        job = executor.submit(Task(run, until_epoch))
+        left[job] = run
+        print(f'{run.title}: job {job.job_id}', flush=True)
+    while left:
+        for job in [job for job in left if job.done()]:
+            run, error = left.pop(job), job.exception()
+            failure = job.result() if error is None else ' '.join(str(error).split())
+            if error is not None:
+                run.note_failure(failure)
+            print(f'{run.title}: {outcome(run, failure)}', flush=True)
+        time.sleep(_PAUSE)
+
+
+def _installed(package: str) -> Any:
+    try:
+        return __import__(package)
+    except ImportError as error:
+        extra = dict(ray='ray', submitit='slurm')[package]
+        raise UsageError(f"executor={extra} needs {package}: pip install 'mmcnn[{extra}]'") from error

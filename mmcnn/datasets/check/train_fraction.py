@@ -1,0 +1,38 @@
+"""A share of the training images, which is the same in every run and part of every larger share."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+
+from mmcnn.datasets.check.report import DetectorData, cached_annotations
+
+
+def with_fraction(data: DetectorData, fraction: float) -> DetectorData:
+    """Data with a share of its training images; those to validate on stay.
+
+    Images come in the order of a hash of their file names, so that a share follows from the names alone and a smaller
+    one is part of every larger one. It has the images without boxes that fall into it, as the whole has.
+
+    Args:
+        data: whole, or with this share already.
+        fraction: above 0 and at most 1; one image is left at least.
+
+    Raises:
+        DataError: The annotations of the share cannot be written to the cache folder.
+    """
+    if fraction == data.fraction:
+        return data
+    assert data.fraction == 1, 'a share is taken of the whole'
+    ann_file, prefix = data.files['train']
+    coco = json.loads((data.root / ann_file).read_bytes())
+    ordered = sorted(coco['images'], key=lambda image: hashlib.sha256(image['file_name'].encode()).digest())
+    ids = {image['id'] for image in ordered[: max(1, round(fraction * len(ordered)))]}
+    part = {
+        **coco,
+        'images': [image for image in coco['images'] if image['id'] in ids],
+        'annotations': [each for each in coco['annotations'] if each['image_id'] in ids],
+    }
+    files = {**data.files, 'train': (cached_annotations(part, 'train'), prefix)}
+    return replace(data, files=files, num_train=len(ids), fraction=fraction)

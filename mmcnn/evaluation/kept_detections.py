@@ -1,0 +1,52 @@
+"""Detections of an evaluation in a compressed file, from which every number can be computed again."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from mmcnn.engine.atomic_file import write_whole
+from mmcnn.errors import DataError
+
+#: Name of the file in the folder of a run.
+DETECTIONS = 'detections.npz'
+#: Arrays of the file, and how many columns of a detection's row each one has.
+_COLUMNS = dict(image_ids=1, boxes=4, scores=1, category_ids=1)
+_TYPES = dict(image_ids=np.int64, boxes=np.float32, scores=np.float32, category_ids=np.int64)
+
+
+def write_detections(path: str | Path, rows: np.ndarray) -> None:
+    """Writes detections, compressed; the folder is made.
+
+    Args:
+        path: of the file.
+        rows: (D, 7): image id, x, y, w, h in pixels of the original image, score, category id. The file has boxes and
+            scores in single precision.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    parts = np.split(rows, np.cumsum([*_COLUMNS.values()])[:-1], axis=1)
+    arrays = {
+        name: (part if _COLUMNS[name] > 1 else part[:, 0]).astype(_TYPES[name])
+        for name, part in zip(_COLUMNS, parts, strict=True)
+    }
+    write_whole(path, lambda file: np.savez_compressed(file, **arrays))
+
+
+def read_detections(path: str | Path) -> np.ndarray:
+    """The rows that :func:`write_detections` was given, in float64.
+
+    Raises:
+        DataError: there is no such file, or it holds something else.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = [file[name].reshape(-1, columns) for name, columns in _COLUMNS.items()]
+        return np.concatenate(arrays, axis=1, dtype=np.float64)
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise DataError(f'{path} has no detections of a run: {error}', str(path)) from error
