@@ -41,7 +41,7 @@ table: setup
 	$(BIN)/python -m mmcnn.zoo.measure
 	$(BIN)/python -m mmcnn.zoo.sizes
 	$(BIN)/python tools/model_zoo.py costs --into docs/costs.md
-	$(BIN)/python tools/model_zoo.py --into README.md --plot docs/zoo.png
+	$(BIN)/python tools/model_zoo.py --into docs/networks.md --plot docs/zoo.png
 
 clean:
 	rm -rf .venv build *.egg-info .hypothesis .pytest_cache .ruff_cache
