@@ -76,6 +76,7 @@ setup(
         keras=['h5py'],  # to read Keras's files
         export=['onnx', 'onnxscript', 'onnxruntime'],  # mmcnn export, and what runs its files
         openvino=['openvino', 'nncf'],
+        compare=['ray', 'submitit'],  # mmcnn compare --executor
         test=[
             'pytest',
             'pytest-xdist',
@@ -93,6 +94,9 @@ setup(
             'onnxruntime',
             'openvino',
             'nncf',
+            'ray',
+            'submitit',
+            'psutil',
             'selenium',  # drives the Chromium that is installed
         ],
     ),

@@ -13,6 +13,7 @@ from mmcnn.version import __version__
 
 if TYPE_CHECKING:
     from mmcnn import errors, ops
+    from mmcnn.compare.api import compare_backbones
     from mmcnn.config.swap import swap_backbone
     from mmcnn.deployment.export import export
     from mmcnn.inference.detections import Detections
@@ -36,6 +37,7 @@ __all__ = [
     'build_backbone',
     'build_classifier',
     'check_data',
+    'compare_backbones',
     'count_parameters',
     'errors',
     'evaluate',
@@ -58,6 +60,7 @@ _MODULE_OF = {
     'build_backbone': 'mmcnn.models.families',
     'build_classifier': 'mmcnn.models.classifiers',
     'check_data': 'mmcnn.runs.api',
+    'compare_backbones': 'mmcnn.compare.api',
     'count_parameters': 'mmcnn.models.costs',
     'errors': None,
     'evaluate': 'mmcnn.runs.api',

@@ -103,6 +103,7 @@ def _mmdetection(options: InferBenchmarkOptions, detector: Detector, say: Say) -
             step.scale = (side, side)
     cfg.test_dataloader.dataset.pipeline = cfg.test_pipeline
     model = init_detector(cfg, device='cpu', palette='random')
+    model.init_weights()  # as ours
     with torch.no_grad():
         scale = multiply_adds(cfg, side) / measure_cost(detector.model, torch.zeros_like(inputs))[0].multiply_adds
     say(f'YOLOX-tiny has {scale:.2f} times the multiply-adds of {options.config}: its rate is multiplied by that')

@@ -31,6 +31,7 @@ def write_checkpoint(cfg: Config, path: Path) -> None:
     """
     with DefaultScope.overwrite_default_scope('mmdet'):
         model = MODELS.build(cfg.model)
+    model.init_weights()  # as a training begins: few boxes are sure of themselves
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)

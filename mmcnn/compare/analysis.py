@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from mmcnn.compare import statistics
+from mmcnn.compare.calibration import calibrate
 from mmcnn.compare.resampling import Resamples, resample
 from mmcnn.compare.results import AP, CandidateResult, Comparison, PairResult, RunResult
 from mmcnn.compare.verdicts import verdict
@@ -13,10 +14,12 @@ from mmcnn.evaluation.kept_detections import read_detections
 
 #: Resamples of the validation images.
 RESAMPLES = 1000
+#: So many runs of one candidate alone are an A/A test of the intervals.
+RUNS_OF_CALIBRATION = 12
 
 
 def analysed(comparison: Comparison, folder: Path, annotations: Path | None) -> Comparison:
-    """The comparison with its pairs, and how their intervals were made.
+    """The comparison with its pairs, and how their intervals were made; of many runs of one candidate an A/A test.
 
     Args:
         comparison: with its runs.
@@ -35,6 +38,8 @@ def analysed(comparison: Comparison, folder: Path, annotations: Path | None) -> 
         places = iter(range(len(found.ap)))
         covariance = found.covariance([[next(places) for _ in several] for several in chosen])
         num_images = found.num_images
+    if len(blocks.names) == 1 and len(blocks.seeds) >= RUNS_OF_CALIBRATION:
+        return dataclasses.replace(comparison, method=_calibration(chosen[0], folder, annotations))
     pairs = statistics.compare_pairs(blocks, covariance, num_images)
     seconds = sum(_mean_seconds(each) for each in comparison.candidates if each.name in blocks.names)
     results = [
@@ -54,6 +59,15 @@ def analysed(comparison: Comparison, folder: Path, annotations: Path | None) -> 
     ]
     method = statistics.method(blocks, num_images, RESAMPLES if num_images else 0)
     return dataclasses.replace(comparison, pairs=results, method=method)
+
+
+def _calibration(runs: list[RunResult], folder: Path, annotations: Path | None) -> list[str]:
+    """What the A/A test of the intervals finds on the runs of one candidate, in words."""
+    covariance, num_images = None, 0
+    if annotations is not None and all(run.detections for run in runs):
+        found = _resampled([runs], folder, annotations)
+        covariance, num_images = found.covariance([[place] for place in range(len(runs))]), found.num_images
+    return calibrate([run.metrics[AP] for run in runs], covariance, num_images).sentences()
 
 
 def _labels(comparison: Comparison) -> dict[tuple[int, int | None], int]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmcnn.compare.options import LOCAL, RAY, CompareOptions
+from mmcnn.compare.options import LOCAL, RAY, SLURM, CompareOptions
 from mmcnn.compare.trainings import Run, outcome, train_all
 from mmcnn.errors import UsageError
 from mmcnn.runs.run_lock import stop_live
@@ -129,5 +129,5 @@ def _installed(package: str) -> Any:
     try:
         return __import__(package)
     except ImportError as error:
-        extra = dict(ray='ray', submitit='slurm')[package]
-        raise UsageError(f"executor={extra} needs {package}: pip install 'mmcnn[{extra}]'") from error
+        name = RAY if package == RAY else SLURM
+        raise UsageError(f"executor={name} needs {package}: pip install 'mmcnn[compare]'") from error

@@ -35,7 +35,12 @@ MODULES: dict[str, Place | dict[str, Place]] = {
     'mmcnn.cli.training': {'set_amp': 'mmcnn.runs.precision', '*': 'mmcnn.runs.training'},
     'mmcnn.comparison': 'mmcnn.compare.trainings',
     'mmcnn.comparison_table': {
-        **dict.fromkeys(('Row', 'Table', 'WARM_UP', 'collect', 'latencies', 'medians'), 'mmcnn.compare.table'),
+        'Row': 'mmcnn.compare.table',
+        'Table': 'mmcnn.compare.results:Comparison',
+        'WARM_UP': 'mmcnn.compare.costs',
+        'collect': 'mmcnn.compare.collect',
+        'latencies': 'mmcnn.compare.costs:measured',
+        'medians': 'mmcnn.interleaved:in_turn',
         'BUBBLE': 'mmcnn.plots.comparison',
         'COLOURS': 'mmcnn.plots.palette:LINE_COLOURS',
     },

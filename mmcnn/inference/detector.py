@@ -25,6 +25,7 @@ from mmcnn.errors import CheckpointError
 from mmcnn.inference.base_detector import BATCH_SIZE, BaseDetector, arrays_of, checked_score
 from mmcnn.inference.detections import Detections
 from mmcnn.inference.images import read_image
+from mmcnn.inference.score_threshold import boxes_from
 from mmcnn.models.fuse import fuse
 from mmcnn.models.wiring import is_classifier, set_num_classes, wire
 from mmcnn.weights.checkpoint import Checkpoint, classes_in
@@ -118,7 +119,7 @@ class Detector(BaseDetector):
     def _detect_fitted(self, fitted: list[dict], given: Sequence[object]) -> list[Detections]:
         if not fitted:
             return []
-        with torch.no_grad():
+        with torch.no_grad(), boxes_from(self.model, self.score_thr):
             results = self.model(**self._collated(fitted), mode='predict')
         found = [result.pred_instances for result in results]
         return [

@@ -240,7 +240,7 @@ def _is_left_open(cfg: Mapping[str, Any], amp: bool | str | None) -> bool:
 def is_channels_last(cfg: Mapping[str, Any]) -> bool:
     """Whether a training has NHWC in memory: what the config says of it, or what is faster on a CPU.
 
-    oneDNN's kernels take bfloat16 in that order and would rearrange every map. In float32 it pays for the networks whose
+    oneDNN's kernels take bfloat16 in that order and would rearrange every map. In float32 it pays for networks whose
     configs are made for a CPU, too (``performance.cpu_amp``; docs/performance.md). It is not written into the config,
     which another device may read.
     """

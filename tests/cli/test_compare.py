@@ -5,9 +5,9 @@ import json
 
 import pytest
 
-from mmcnn.cli.compare import BUDGET
-from mmcnn.compare import table as tables
-from mmcnn.compare import trainings
+from mmcnn.compare import api, trainings
+from mmcnn.compare.options import BUDGET
+from mmcnn.compare.results import Comparison
 from mmcnn.errors import UsageError
 from mmcnn.runs.options import DataOptions
 from mmcnn.runs.run_lock import LOCK, RunLock
@@ -25,12 +25,12 @@ def compare(run_command, monkeypatch, tmp_path):
     checked = {}
     monkeypatch.setattr(trainings, 'check', lambda options, names: checked.update(options=options))
 
-    def stop(runs):
+    def stop(runs, options, work_dir, until_epoch=None):
         assert (tmp_path / 'run' / LOCK).is_file()  # nobody else's meanwhile
         checked.update(runs=runs)
         raise StoppedError
 
-    monkeypatch.setattr(trainings, 'train_all', stop)
+    monkeypatch.setattr(api, 'run_trainings', stop)
 
     def call(*args):
         with pytest.raises(StoppedError):
@@ -66,24 +66,18 @@ def test_a_comparison_that_goes_on_is_left_alone(compare, recorded, tmp_path, fr
         assert not recorded.exists()
 
 
-def test_the_lock_is_held_until_the_table_is_written(run_command, monkeypatch, tmp_path):
-    class Table:
-        rows = ()
+def test_the_lock_is_held_until_everything_is_written(run_command, monkeypatch, tmp_path):
+    found = Comparison('a title', 'mmcnn compare', '2026-11-27', {}, {}, [])
 
-        def write(self, folder):
-            assert (folder / LOCK).is_file()
-
-        def as_markdown(self):
-            return 'a table'
-
-        def measured_rows(self):
-            return []
+    def write(comparison, folder, *others):
+        assert comparison is found and (folder / LOCK).is_file()
 
     monkeypatch.setattr(trainings, 'check', lambda *args: (64, 64))
-    monkeypatch.setattr(trainings, 'train_all', lambda runs: None)
-    monkeypatch.setattr(tables, 'collect', lambda *args: Table())
+    monkeypatch.setattr(api, 'run_trainings', lambda *args: None)
+    monkeypatch.setattr(api, '_collected', lambda *args: found)
+    monkeypatch.setattr(api, 'write', write)
     result = run_command('compare', CONFIG, '--backbone', 'darknet53', '--work-dir', tmp_path / 'run')
-    assert result.out.startswith('a table') and not (tmp_path / 'run' / LOCK).exists()
+    assert 'a title.' in result.out and not (tmp_path / 'run' / LOCK).exists()
 
 
 def test_every_option_of_the_data_is_of_the_budget(compare, tmp_path):

@@ -1,7 +1,7 @@
 """A comparison with realistic noise: a few pairs are distinguishable, most are not."""
 
 import hashlib
-import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,8 +16,8 @@ SPREAD = 0.012  # of AP between seeds, without what they share
 CLASSES = ('RBC', 'WBC', 'Platelets')
 
 
-def make(candidates=12, seeds=3, epochs=10, losses=200, spread=SPREAD, names=NAMES, classes=CLASSES):
-    """A comparison; its intervals are of a stated half width, which is not computed from its runs."""
+def make(candidates=12, seeds=3, epochs=10, losses=200, spread=SPREAD, names=NAMES, classes=CLASSES, costs=8):
+    """A comparison with so many costs; its intervals have a stated half width, which does not follow from its runs."""
     rng = np.random.default_rng(0)
     skill = 0.42 + np.linspace(0.035, -0.055, candidates)
     common = rng.normal(0, 0.015, seeds)
@@ -30,7 +30,7 @@ def make(candidates=12, seeds=3, epochs=10, losses=200, spread=SPREAD, names=NAM
             runs.append(run(rng, i, names[i], seed, final, epochs, losses, classes))
         parameters = 2.1e6 * float(rng.uniform(0.8, 3))
         latency = float(rng.uniform(9, 21))
-        costs = {
+        all_costs = {
             'parameters': Cost(parameters, '', 'counted, of the whole detector'),
             'multiply_adds': Cost(0.41e9 * float(rng.uniform(0.91, 1.09)), '', 'counted at 256 x 256 px'),
             'memory_access': Cost(parameters * 12, 'B', 'counted: what every layer reads and writes'),
@@ -42,7 +42,13 @@ def make(candidates=12, seeds=3, epochs=10, losses=200, spread=SPREAD, names=NAM
         }
         found.append(
             CandidateResult(
-                names[i], names[i].split(',')[0], 'scratch', 1.0, costs, {'widen_factor': 0.25 + i / 50}, runs
+                names[i],
+                names[i].split(',')[0],
+                'scratch',
+                1.0,
+                dict([*all_costs.items()][:costs]),
+                {'widen_factor': 0.25 + i / 50},
+                runs,
             )
         )
     means = {each.name: np.mean([r.metrics['bbox_mAP'] for r in each.runs]) for each in found}
@@ -88,11 +94,11 @@ def run(rng, i, name, seed, final, epochs, losses, classes):
     }  # fmt: skip
     folder = f'candidate-{i}/seed_{seed}'
     return RunResult(
-        seed, 0, folder, None, metrics, curve,
+        seed, None, folder, None, metrics, curve,
         [dict(iteration=int(a), loss=float(b)) for a, b in zip(iterations, values, strict=True)],
         float(300 + 20 * i + rng.normal(0, 5)), hashlib.sha256(folder.encode()).hexdigest(),
         f"mmcnn train yolov5_n --backbone '{name}' --data ../data/bccd --img-size 256 --epochs {epochs} --seed {seed} "
-        f'--init-seed 0 --work-dir comparison/{folder}', f'{folder}/detections.npz',
+        f'--work-dir comparison/{folder}', f'{folder}/detections.npz',
     )  # fmt: skip
 
 
@@ -139,9 +145,12 @@ def made_up():
 
 
 @pytest.fixture(scope='session')
+def small():
+    """``small(candidates, ...)``: :func:`make` of what is drawn soon: one epoch, one cost."""
+    return partial(make, epochs=1, losses=2, costs=1)
+
+
+@pytest.fixture(scope='session')
 def kept_detections():
+    """``kept_detections(comparison, folder, annotations)``: see :func:`keep_detections`."""
     return keep_detections
-
-
-def load(path):
-    return json.loads(path.read_text())

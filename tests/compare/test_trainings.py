@@ -10,10 +10,13 @@ from mmengine.config import Config
 
 from mmcnn.cli.arguments import add_options, options_from
 from mmcnn.compare import trainings as compare_trainings
+from mmcnn.compare.candidates import Candidate
+from mmcnn.compare.options import CompareOptions
 from mmcnn.config.load import load_config
 from mmcnn.errors import UsageError
 from mmcnn.runs.options import TrainOptions
 
+TWO = [Candidate('darknet53'), Candidate('mobilenetv2')]
 BUDGET = dict(data='demo', epochs=3, img_size=64, batch_size=None, amp=False, cfg_options={'model.x': (1, 2)})
 
 
@@ -24,7 +27,7 @@ def cfg():
 
 @pytest.fixture
 def runs(cfg, tmp_path):
-    return compare_trainings.plan(cfg, ['darknet53', 'mobilenetv2'], [4, 5], tmp_path, BUDGET, workers=0, device=None)
+    return compare_trainings.plan(cfg, TWO, [(4, None), (5, None)], tmp_path, BUDGET, workers=0, device=None)
 
 
 class Trainings:
@@ -79,7 +82,7 @@ def test_every_backbone_trains_in_its_folder_by_the_ordinary_tool(runs, training
     assert command[1:4] == ['-m', 'mmcnn', 'train']
     assert command[5:] == [
         '--work-dir', str(tmp_path / 'mobilenetv2' / 'seed_4'), '--seed', '4', '--resume', '--workers', '0',
-        '--data', 'demo', '--epochs', '3', '--img-size', '64', '--cfg-options', 'model.x=(1, 2)',
+        '--keep-detections', '--data', 'demo', '--epochs', '3', '--img-size', '64', '--cfg-options', 'model.x=(1, 2)',
     ]  # fmt: skip
     config = Config.fromfile(command[4])
     assert config.model.backbone == dict(type='mmcnn.mobilenetv2', out_indices=(3, 4, 5))
@@ -112,7 +115,7 @@ def test_what_is_finished_is_not_trained_again(cfg, runs, trainings, tmp_path, c
     assert '[1/4] darknet53, seed 4: trained already' in capsys.readouterr().out
     # Also by a later call, which has read the records, and after the folder was moved.
     tmp_path.rename(tmp_path.with_name('moved'))
-    again = compare_trainings.plan(cfg, ['darknet53'], [4], tmp_path.with_name('moved'), BUDGET)
+    again = compare_trainings.plan(cfg, TWO[:1], [(4, None)], tmp_path.with_name('moved'), BUDGET)
     for run in again:
         run.refuse_others()
     compare_trainings.train_all(again)
@@ -158,16 +161,16 @@ def test_interrupted_run_goes_on_and_its_time_counts(runs, trainings):
 
 def test_budgets_are_not_mixed(cfg, runs, trainings, tmp_path):
     compare_trainings.train_all(runs[:1])
-    (other,) = compare_trainings.plan(cfg, ['darknet53'], [4], tmp_path, BUDGET | dict(epochs=5))
+    (other,) = compare_trainings.plan(cfg, TWO[:1], [(4, None)], tmp_path, BUDGET | dict(epochs=5))
     with pytest.raises(UsageError, match=r'seed_4 holds a run with other settings \(epochs 3, now 5\); .*fresh=True'):
         other.refuse_others()
     changed = cfg.copy()
     changed.nominal_batch_size = 32
-    (other,) = compare_trainings.plan(changed, ['darknet53'], [4], tmp_path, BUDGET)
+    (other,) = compare_trainings.plan(changed, TWO[:1], [(4, None)], tmp_path, BUDGET)
     with pytest.raises(UsageError, match=r'\(recipe \w{12}, now \w{12}\)'):
         other.refuse_others()
     # What does not change results may change.
-    (other,) = compare_trainings.plan(cfg, ['darknet53'], [4], tmp_path, BUDGET, workers=3, device='cpu')
+    (other,) = compare_trainings.plan(cfg, TWO[:1], [(4, None)], tmp_path, BUDGET, workers=3, device='cpu')
     other.refuse_others()
 
 
@@ -211,12 +214,14 @@ def test_options_are_read_again_as_they_were():
 )
 def test_what_cannot_be_built_is_named(cfg, shapes, names, options, message):
     with pytest.raises(UsageError, match=message):
-        compare_trainings.check(TrainOptions(config=cfg, data=shapes, cfg_options=options), names)
+        compare_trainings.check(TrainOptions(config=cfg, data=shapes, cfg_options=options), [*map(Candidate, names)])
 
 
 def test_check_tells_size_and_changes(cfg, shapes, capsys):
     before = cfg.pretty_text
-    assert compare_trainings.check(TrainOptions(config=cfg, data=shapes), ['vgg16', 'darknet53']) == (640, 640)
+    assert compare_trainings.check(
+        TrainOptions(config=cfg, data=shapes), [*map(Candidate, ('vgg16', 'darknet53'))]
+    ) == (640, 640)
     out = capsys.readouterr().out
     assert 'vgg16: images are normalised as vgg16 expects' in out
     assert 'darknet53: ' not in out
@@ -226,16 +231,78 @@ def test_check_tells_size_and_changes(cfg, shapes, capsys):
 def test_check_minds_no_work_dir_of_the_config(cfg, shapes, trained, tmp_path):
     """Each run has a folder of its own: what the config's holds is nobody's business."""
     cfg.work_dir = str(trained.work_dir)
-    assert compare_trainings.check(TrainOptions(config=cfg, data=shapes), ['darknet53']) == (640, 640)
+    assert compare_trainings.check(TrainOptions(config=cfg, data=shapes), TWO[:1]) == (640, 640)
     assert cfg.work_dir == str(trained.work_dir)
 
 
 @pytest.mark.parametrize('nothing', [float('nan'), -1.0])
 def test_a_run_with_nothing_to_measure(runs, trainings, capsys, nothing):
-    trainings.plans[f'{runs[0].backbone}/seed_4'] = dict(
-        entry={'coco/bbox_mAP': nothing, 'coco/bbox_mAP_50': nothing, 'step': 3}
-    )
+    trainings.plans['darknet53/seed_4'] = dict(entry={'coco/bbox_mAP': nothing, 'coco/bbox_mAP_50': nothing, 'step': 3})
     compare_trainings.train_all(runs[:1])
     assert runs[0].result()['AP'] is None and runs[0].result()['AP50'] is None
     assert 'NaN' not in (runs[0].folder / compare_trainings.RECORD).read_text()
     assert 'seed 4: nothing to measure: there are no objects to validate on' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ('given', 'seeds', 'folders'),
+    [
+        ({}, [(4, None), (5, None)], ['seed_4', 'seed_5']),
+        (dict(init_seed=7), [(4, 7), (5, 8)], ['seed_4_init_7', 'seed_5_init_8']),
+        (dict(vary='init'), [(4, 4), (4, 5)], ['seed_4_init_4', 'seed_4_init_5']),
+        (dict(vary='order', init_seed=7), [(4, 7), (5, 7)], ['seed_4_init_7', 'seed_5_init_7']),
+    ],
+)
+def test_what_changes_from_seed_to_seed(cfg, tmp_path, given, seeds, folders):
+    options = CompareOptions(config='x', backbones=['darknet53'], seed=4, seeds=2, **given)
+    assert compare_trainings.seeds_of(options) == seeds
+    runs = compare_trainings.plan(cfg, TWO[:1], seeds, tmp_path, BUDGET)
+    assert [run.folder.name for run in runs] == folders
+    for run, (seed, init) in zip(runs, seeds, strict=True):
+        words = run.command()
+        assert words[words.index('--seed') + 1] == str(seed)
+        assert ('--init-seed' in words) == (init is not None)
+        assert init is None or words[words.index('--init-seed') + 1] == str(init)
+
+
+def test_candidates_train_with_what_is_their_own(cfg, tmp_path):
+    candidate = Candidate('darknet53', 'mmcnn://darknet53', 0.25, widen_factor=0.5, epochs=7)
+    (run,) = compare_trainings.plan(cfg, [candidate], [(0, None)], tmp_path, BUDGET)
+    words = ' '.join(run.command(until_epoch=2))
+    for part in ('--weights mmcnn://darknet53', '--fraction 0.25', '--epochs 7', '--until-epoch 2'):
+        assert part in words
+    assert 'widen_factor=0.5' in run.config
+    assert run.settings['weights'] == 'mmcnn://darknet53' and run.settings['fraction'] == 0.25
+
+
+def test_a_paused_run_has_no_result_and_goes_on(runs, trainings, capsys):
+    """The stand-in logs validations of epochs 1 and 3: paused after the first, it is asked for the rest."""
+    trainings.plans['darknet53/seed_4'] = dict(entry={'coco/bbox_mAP': 0.125, 'coco/bbox_mAP_50': 0.5, 'step': 1})
+    compare_trainings.train_all(runs[:1], until_epoch=1)
+    assert runs[0].result() is None and runs[0].record()['failure'] is None
+    assert runs[0].has_reached(1) and not runs[0].has_reached(3)
+    assert 'paused after epoch 1, AP = 0.125' in capsys.readouterr().out
+    compare_trainings.train_all(runs[:1], until_epoch=1)
+    assert len(trainings.commands) == 1
+    compare_trainings.train_all(runs[:1])
+    assert len(trainings.commands) == 2 and '--until-epoch' not in trainings.commands[1]
+    assert runs[0].result()['AP'] == 0.25 and runs[0].has_reached(None)
+    assert runs[0].curve() == {1: 0.9, 3: 0.25}
+
+
+def test_several_at_once_are_all_trained(runs, trainings):
+    compare_trainings.train_all(runs, jobs=3)
+    assert sorted(of(command) for command in trainings.commands) == sorted(ALL)
+    assert all(run.result() for run in runs)
+
+
+def test_dropped_checkpoints_leave_the_result(runs, trainings):
+    compare_trainings.train_all(runs[:1])
+    runs[1].drop_checkpoints()  # has none
+    digest = runs[0].checkpoint_sha256()
+    assert digest == 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'  # of an empty file
+    runs[0].drop_checkpoints()
+    assert not [*runs[0].folder.glob('*.pth')]
+    assert runs[0].result()['AP'] == 0.25 and runs[0].checkpoint_sha256() == digest
+    compare_trainings.train_all(runs[:1])
+    assert len(trainings.commands) == 1

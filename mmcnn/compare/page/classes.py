@@ -8,7 +8,8 @@ from collections.abc import Mapping
 
 from markupsafe import Markup
 
-from mmcnn.compare.page.numbers import AP, AP50, Numbers, mean_and_spread, metric
+from mmcnn.compare.page.numbers import Numbers, mean_and_spread, metric
+from mmcnn.compare.results import AP, AP50
 from mmcnn.pages.page import Section, heading, paragraph
 from mmcnn.pages.tables import Cell, Column, Row, table
 

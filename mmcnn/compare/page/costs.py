@@ -10,8 +10,8 @@ from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 
-from mmcnn.compare.page.numbers import AP, COSTS, Numbers, mean_and_spread, metric, quantity, scale, scores
-from mmcnn.compare.results import CandidateResult
+from mmcnn.compare.page.numbers import COSTS, Numbers, in_words, mean_and_spread, metric, quantity, scale, scores
+from mmcnn.compare.results import AP, CandidateResult
 from mmcnn.console.layout import shortened
 from mmcnn.pages.figures import choice, colour_of, drawing, marker_of, score_limits
 from mmcnn.pages.page import Section, bullets, paragraph
@@ -71,7 +71,7 @@ def _figure(numbers: Numbers, key: str, label: str) -> Markup:
                 if (score := metric(run, AP)) is None:
                     continue
                 dot = axes.plot([x], [score], 'o', color=colour, markersize=3.5, transform=beside)[0]
-                tip = f'{candidate.name}, seed {run.seed}: AP {score:.3f}'
+                tip = f'{candidate.name}, seed {in_words(run.block)}: AP {score:.3f}'
                 made.mark(dot, series=series, tip=tip, link=f'#run-{series}-{place}')
                 values.append(score)
                 singles.append((x, score))
@@ -88,7 +88,8 @@ def _figure(numbers: Numbers, key: str, label: str) -> Markup:
         plain_log_ticks(axes.xaxis)
         if high < 5 * low:
             axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 2.5, 5, 10]))
-        made.figure.canvas.draw()  # fixes the layout, which places of labels depend on
+        made.figure.canvas.draw()
+        made.figure.set_layout_engine('none')  # it stays as it is, since places of labels depend on it
         shifted = beside + axes.transData.inverted()
         markers += [(*shifted.transform(each), 2.0) for each in singles]
         place_labels(axes, labels, markers)
@@ -104,7 +105,7 @@ def _figure(numbers: Numbers, key: str, label: str) -> Markup:
 def _caption(numbers: Numbers) -> str:
     text = 'Markers are means, the small dots beside them single runs'
     if numbers.common_seeds and any(len(scores(each)) > len(numbers.common_seeds) for each in numbers.measured):
-        seeds = ', '.join(map(str, numbers.common_seeds))
+        seeds = ', '.join(map(in_words, numbers.common_seeds))
         text = text.replace('means', f'means over the seeds that all have finished ({seeds})')
     if numbers.own_half_widths:
         return (

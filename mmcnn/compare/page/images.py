@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from mmcnn.compare.page.numbers import AP, Numbers, metric
-from mmcnn.compare.results import RunResult
+from mmcnn.compare.page.numbers import Numbers, Seeds, in_words, metric
+from mmcnn.compare.results import AP, RunResult
 from mmcnn.console.layout import number
 from mmcnn.evaluation.matches import Objects, match
 from mmcnn.image_file import read_image_file
@@ -71,8 +71,8 @@ def images_section(
     chosen = differing(annotations['images'], objects, [found for _, found in shown.values()], count)
     places = {each['id']: i for i, each in enumerate(annotations['categories'])}
     names = [each['name'] for each in annotations['categories']]
-    seeds = {run.seed for run, _ in shown.values()}
-    runs = ', '.join(f'{numbers.comparison.candidates[i].name}: {run.seed}' for i, (run, _) in shown.items())
+    seeds = {in_words(run.block) for run, _ in shown.values()}
+    runs = ', '.join(f'{numbers.comparison.candidates[i].name}: {in_words(run.block)}' for i, (run, _) in shown.items())
     runs = f'seed {seeds.pop()}' if len(seeds) == 1 else f'seeds: {runs}'
     parts = [
         paragraph(
@@ -107,10 +107,10 @@ def _f1(hits: int, wrong: int, objects: int) -> float:
     return 2 * hits / (hits + wrong + objects) if hits + wrong + objects else 1.0
 
 
-def _chosen(runs: Sequence[RunResult], common: Sequence[int]) -> RunResult | None:
+def _chosen(runs: Sequence[RunResult], common: Sequence[Seeds]) -> RunResult | None:
     """The run with the first common seed whose detections were kept, else any."""
     kept = [run for run in runs if run.detections and metric(run, AP) is not None]
-    return min(kept, key=lambda run: (run.seed not in common, run.seed), default=None)
+    return min(kept, key=lambda run: run.block not in common, default=None)
 
 
 def _found(path: Path, objects: Objects, score_threshold: float) -> Found:

@@ -11,10 +11,11 @@ from functools import cached_property
 import numpy as np
 from scipy.optimize import linprog
 
-from mmcnn.compare.results import CandidateResult, Comparison, PairResult, RunResult
+from mmcnn.compare.results import AP, CandidateResult, Comparison, PairResult, RunResult
 from mmcnn.compare.verdicts import groups
 
-AP, AP50 = 'bbox_mAP', 'bbox_mAP_50'
+#: Of a run: its seed and its init seed, None where that follows from the seed.
+Seeds = tuple[int, int | None]
 #: Costs in the order of the page, with their names.
 COSTS = {
     'parameters': 'parameters', 'multiply_adds': 'multiply-adds', 'memory_access': 'memory access',
@@ -36,10 +37,14 @@ class Numbers:
         return [each for each in self.comparison.candidates if scores(each)]
 
     @cached_property
-    def common_seeds(self) -> list[int]:
+    def common_seeds(self) -> list[Seeds]:
         """The seeds that all of them have finished."""
         sets = [set(scores(each)) for each in self.measured]
-        return sorted(set.intersection(*sets)) if sets else []
+        return (
+            sorted(set.intersection(*sets), key=lambda each: (each[0], -1 if each[1] is None else each[1]))
+            if sets
+            else []
+        )
 
     @cached_property
     def means(self) -> dict[str, float]:
@@ -74,7 +79,9 @@ class Numbers:
     @cached_property
     def groups(self) -> list[tuple[str, ...]]:
         """The largest groups of candidates that no pair separates, each and all from the highest mean down."""
-        return groups([_Told(each.first, each.second, told_apart(each)) for each in self.comparison.pairs], self.means)
+        pairs = [_Told(each.first, each.second, told_apart(each)) for each in self.comparison.pairs]
+        compared = {name for pair in pairs for name in (pair.first, pair.second)}
+        return groups(pairs, {name: mean for name, mean in self.means.items() if name in compared})
 
     @property
     def widest(self) -> float:
@@ -93,10 +100,15 @@ class _Told:
     distinguishable: bool
 
 
-def scores(candidate: CandidateResult) -> dict[int, float]:
-    """AP by seed, of the runs that have one."""
-    found = {run.seed: metric(run, AP) for run in candidate.runs}
-    return {seed: value for seed, value in found.items() if value is not None}
+def scores(candidate: CandidateResult) -> dict[Seeds, float]:
+    """AP by seeds, of the runs that have one."""
+    found = {run.block: metric(run, AP) for run in candidate.runs}
+    return {seeds: value for seeds, value in found.items() if value is not None}
+
+
+def in_words(seeds: Seeds) -> str:
+    """'3', or '3 (init seed 5)' where that was set."""
+    return f'{seeds[0]}' if seeds[1] is None else f'{seeds[0]} (init seed {seeds[1]})'
 
 
 def metric(run: RunResult, key: str) -> float | None:

@@ -6,6 +6,7 @@ import math
 import statistics
 
 from markupsafe import Markup
+from matplotlib.transforms import ScaledTranslation
 
 from mmcnn.compare.page.numbers import Numbers, half_width, told_apart
 from mmcnn.compare.results import PairResult
@@ -14,13 +15,16 @@ from mmcnn.pages.figures import INK, QUIET, colour_of, drawing, score_limits
 from mmcnn.pages.page import Section, heading, paragraph
 from mmcnn.pages.tables import Cell, Column, Row, table
 
+#: What is said where nothing was compared.
+NO_PAIR = 'No two candidates could be compared; the method says why.'
 _ROW, _BAR = 0.9, 0.55  # heights in the diagram of a label and of a bar
+_ABOVE = 40  # points from its axis to the bar above it
 
 
 def pairs_section(numbers: Numbers) -> Section:
     """The diagram, the matrix and the list."""
     if not numbers.comparison.pairs:
-        return Section('pairs', 'Pairs', paragraph('There are no two candidates to compare.'))
+        return Section('pairs', 'Pairs', paragraph(NO_PAIR))
     parts = [heading('Critical-difference diagram'), _diagram(numbers), heading('Differences of all pairs'),
              _matrix(numbers), heading('Verdicts'), _verdicts(numbers)]  # fmt: skip
     return Section('pairs', 'Pairs', Markup('\n').join(parts))
@@ -35,7 +39,7 @@ def _diagram(numbers: Numbers) -> Markup:
     below = _BAR * (len(bars) + 1)
     low, high = score_limits([*numbers.means.values()], 2 * max(halves, default=0.0))
     depth = below + _ROW * rows
-    with drawing('critical-difference', 9, 1.1 + 0.24 * depth) as made:
+    with drawing('critical-difference', 9, 1.0 + 0.24 * depth) as made:
         axes = made.figure.subplots()
         axes.grid(False)
         axes.spines[['left', 'bottom']].set_visible(False)
@@ -64,9 +68,10 @@ def _diagram(numbers: Numbers) -> Markup:
             made.mark(dots, tip=f'not distinguishable: {"; ".join(group)}')
         if halves:
             typical = statistics.median(halves)
-            above = 2.3  # inside of the figure, above the labels of the axis
-            axes.plot([low, low + typical], [above] * 2, color=QUIET, marker='|', linewidth=1.6, clip_on=False)
-            axes.text(low + typical + side, above, f'half width {typical:.3f}', va='center')
+            above = axes.get_xaxis_transform() + ScaledTranslation(0, _ABOVE / 72, made.figure.dpi_scale_trans)
+            bar = dict(color=QUIET, marker='|', linewidth=1.6, clip_on=False, transform=above)
+            axes.plot([low, low + typical], [1, 1], **bar)
+            axes.text(low + typical + side, 1, f'half width {typical:.3f}', va='center', transform=above)
     caption = (
         'Each candidate hangs at its mean AP. A thick bar joins candidates of which no two are distinguishable; the '
         'dots on it are its members, and what it passes over without a dot is not one.'

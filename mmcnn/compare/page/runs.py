@@ -6,8 +6,8 @@ import math
 
 from markupsafe import Markup
 
-from mmcnn.compare.page.numbers import AP, AP50, Numbers, metric, quantity
-from mmcnn.compare.results import Comparison, RunResult
+from mmcnn.compare.page.numbers import Numbers, metric, quantity
+from mmcnn.compare.results import AP, AP50, Comparison, RunResult
 from mmcnn.pages.page import Section, bullets, copyable, download, facts, heading, paragraph
 from mmcnn.pages.tables import Cell, Column, Row, table
 
@@ -24,7 +24,7 @@ def runs_section(numbers: Numbers) -> Section:
         for place, run in enumerate(candidate.runs):
             state = Cell('finished', kind='quiet') if run.failure is None else Cell(run.failure, kind='wrong wide')
             cells = [
-                candidate.name, Cell(str(run.seed), run.seed), Cell(str(run.init_seed), run.init_seed),
+                candidate.name, Cell(str(run.seed), run.seed), _init_seed(run.init_seed),
                 _score(run, AP), _score(run, AP50), Cell(quantity(run.seconds, 's'), run.seconds), state,
                 Cell(Markup('<code>{}</code>').format(run.folder)),
                 Cell(Markup('<code title="{}">{}</code>').format(run.checkpoint_sha256, run.checkpoint_sha256[:_HASH])),
@@ -33,7 +33,7 @@ def runs_section(numbers: Numbers) -> Section:
             rows.append(Row(cells, f'run-{i}-{place}', flagged=run.failure is not None))
     columns = [
         Column('candidate'), Column('seed', True, 'order, mosaics and draws'),
-        Column('init seed', True, 'weights at the start'),
+        Column('init seed', True, 'weights at the start; a dash: they follow from the seed'),
         Column('AP', True), Column('AP50', True), Column('time', True, 'of the training'), Column('state'),
         Column('folder'), Column('checkpoint', note=f'the first {_HASH} characters of its SHA-256'), Column('command'),
     ]  # fmt: skip
@@ -74,6 +74,10 @@ def method_section(comparison: Comparison) -> Section:
 def _score(run: RunResult, key: str) -> Cell:
     value = metric(run, key)
     return Cell('-' if value is None else f'{value:.3f}', math.nan if value is None else value)
+
+
+def _init_seed(seed: int | None) -> Cell:
+    return Cell('-' if seed is None else str(seed), math.nan if seed is None else seed)
 
 
 def _words(value: object) -> str:

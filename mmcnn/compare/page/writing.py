@@ -14,7 +14,7 @@ from mmcnn.compare.page.csv_file import as_csv
 from mmcnn.compare.page.curves import curves_section
 from mmcnn.compare.page.images import images_section
 from mmcnn.compare.page.numbers import Numbers, told_apart
-from mmcnn.compare.page.pairs import pairs_section
+from mmcnn.compare.page.pairs import NO_PAIR, pairs_section
 from mmcnn.compare.page.runs import method_section, runs_section
 from mmcnn.compare.results import Comparison
 from mmcnn.console.layout import number
@@ -61,24 +61,31 @@ def write_comparison_page(
 def _head(numbers: Numbers) -> Section:
     comparison = numbers.comparison
     runs = [run for each in comparison.candidates for run in each.runs]
-    failed = sum(run.failure is not None for run in runs)
+    dropped = [f'{each.name}: {each.dropped}' for each in comparison.candidates if each.dropped]
+    failed = sum(run.failure is not None for each in comparison.candidates if not each.dropped for run in each.runs)
     apart = [pair for pair in comparison.pairs if told_apart(pair)]
+    of_all = number(len(comparison.pairs), 'pair')
     parts = [paragraph(_what(numbers), 'lead')]
     if apart:
         parts.append(
-            paragraph(f'{len(apart)} of {number(len(comparison.pairs), "pair")} are distinguishable:', 'strong')
+            paragraph(f'{len(apart)} of {of_all} {"is" if len(apart) == 1 else "are"} distinguishable:', 'strong')
         )
         lines = [pair.verdict for pair in apart]
         parts.append(bullets(lines[:_SHOWN]))
         if len(lines) > _SHOWN:
             parts.append(folded(f'{len(lines) - _SHOWN} more', bullets(lines[_SHOWN:])))
     elif comparison.pairs:
-        parts.append(paragraph(f'None of the {number(len(comparison.pairs), "pair")} is distinguishable.', 'strong'))
-    if len(apart) < len(comparison.pairs):
+        parts.append(paragraph(f'None of the {of_all} is distinguishable.', 'strong'))
+    else:
+        parts.append(paragraph(NO_PAIR, 'strong'))
+    if 0 < len(apart) < len(comparison.pairs):
         parts.append(paragraph('Not distinguishable from each other are:', 'strong'))
         parts.append(bullets(['; '.join(group) for group in numbers.groups if len(group) > 1]))
+    if len(apart) < len(comparison.pairs):
         link = Markup('The <a href="#pairs">list of pairs</a> says for each how many more seeds might tell.')
         parts.append(paragraph(link))
+    if dropped:
+        parts += [paragraph('Not trained to the end:', 'strong'), bullets(dropped)]
     if failed:
         parts.append(paragraph(f'{failed} of {number(len(runs), "run")} failed; the table of runs says why.', 'wrong'))
     data = comparison.data
@@ -89,12 +96,18 @@ def _head(numbers: Numbers) -> Section:
     return Section('verdicts', 'What the data say', Markup('\n').join(parts))
 
 
+def _seeds(count: int) -> str:
+    return 'one seed, the same for all' if count == 1 else f'the same {count} seeds'
+
+
 def _what(numbers: Numbers) -> str:
     comparison, data = numbers.comparison, numbers.comparison.data
-    seeds = sorted({run.seed for each in comparison.candidates for run in each.runs})
-    text = f'{number(len(comparison.candidates), "candidate")}, each trained with the same {number(len(seeds), "seed")}'
+    seeds = {run.block for each in comparison.candidates for run in each.runs}
+    text = f'{number(len(comparison.candidates), "candidate")}, each trained with {_seeds(len(seeds))}'
     if data.get('num_train') and data.get('num_val'):
-        text += f' on {number(data["num_train"], "image")} and measured on {number(data["num_val"], "image")} of val'
+        fraction = ', or the fraction of them that its name says,' * any(e.fraction < 1 for e in comparison.candidates)
+        text += f' on {number(data["num_train"], "image")}{fraction} and measured on {data["num_val"]:,} of val'
     if len(numbers.common_seeds) < len(seeds):
-        text += f'; all candidates have finished {len(numbers.common_seeds)} of the seeds, which the verdicts are of'
+        count = number(len(numbers.common_seeds), 'seed')
+        text += f'; the verdicts are of the {count} that all candidates with a finished run have in common'
     return f'{text}.'

@@ -1,0 +1,31 @@
+"""A training that pauses after an epoch of its schedule."""
+
+import pytest
+import torch
+
+from mmcnn.errors import UsageError
+from mmcnn.runs.options import TrainOptions
+from mmcnn.runs.prepare import prepare
+from mmcnn.runs.process_state import kept_process_state
+
+
+@pytest.mark.slow
+def test_it_goes_on_as_if_it_had_not_paused(train_tiny, trained, tmp_path):
+    """The weights of two epochs, bit for bit, and the detections of the last validation."""
+    args = ['--epochs', 2]
+    option = 'default_hooks.bn_statistics.windows=0'
+    paused = train_tiny(tmp_path, option, args=[*args, '--until-epoch', 1, '--keep-detections'])
+    assert paused.code == 0
+    assert 'after 1 of 2 epochs: paused by until_epoch=1; resume without it trains the rest' in paused.out
+    assert not (tmp_path / 'epoch_2.pth').exists() and (tmp_path / 'detections.npz').is_file()
+    assert train_tiny(tmp_path, option, args=[*args, '--resume']).code == 0
+    states = [torch.load(folder / 'epoch_2.pth', weights_only=True) for folder in (tmp_path, trained.work_dir)]
+    for part in ('state_dict', 'ema_state_dict'):
+        one, other = (state.get(part, {}) for state in states)
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_later_than_the_schedule_is_refused(shapes, tmp_path):
+    with kept_process_state(), pytest.raises(UsageError, match='until_epoch=4: the run has 3 epochs'):
+        prepare(TrainOptions(config='yolov5_n', data=shapes, epochs=3, until_epoch=4, work_dir=tmp_path))
