@@ -12,6 +12,8 @@ import griffe
 
 #: ``:class:`~mmcnn.runs.results.TrainResult``` in a docstring.
 ROLE = re.compile(r':\w+:`~?(?:[\w.]+\.)?(\w+)`')
+#: ``Annotated[str | None, Option(...)]``, of which readers need the type.
+ANNOTATED = re.compile(r'Annotated\[(.*?), Option\(.*', re.DOTALL)
 #: The decorator whose functions take the fields of an options class by name.
 TAKES = 'takes('
 
@@ -30,16 +32,17 @@ class DocsExtension(griffe.Extension):
             return
         function = getattr(import_module(func.module.path), func.name)
         func.parameters = griffe.Parameters(*map(_parameter, inspect.signature(function).parameters.values()))
-        func.docstring.value = ROLE.sub(r'`\1`', inspect.getdoc(function).replace('\nOptions:\n', '\nArgs:\n'))
+        text, _, options = inspect.getdoc(function).partition('\n\nOptions:\n')
+        said, _, raises = text.partition('\n\nRaises:\n')
+        func.docstring.value = ROLE.sub(r'`\1`', f'{said}\n\nArgs:\n{options}\n\nRaises:\n{raises}')
 
 
 def _parameter(parameter: inspect.Parameter) -> griffe.Parameter:
-    given, default = parameter.annotation, parameter.default
-    annotation = str(given) if not isinstance(given, type) else given.__name__
-    annotation = re.sub(r"typing\.|collections\.abc\.|pathlib\.|Annotated\[(.*), Option\(.*", r'\1', annotation)
+    default = None if parameter.default is parameter.empty else repr(parameter.default)
     return griffe.Parameter(
         parameter.name,
-        annotation=None if given is parameter.empty else annotation,
-        kind=griffe.ParameterKind(parameter.kind.description.replace('keyword-only', 'keyword-only')),
-        default=None if default is parameter.empty else 'dict()' if 'factory' in repr(default) else repr(default),
+        # A string, since the module has its annotations evaluated late.
+        annotation=ANNOTATED.sub(r'\1', str(parameter.annotation)),
+        kind=griffe.ParameterKind(parameter.kind.description),
+        default='{}' if default == '<factory>' else default,
     )
