@@ -164,7 +164,7 @@ SETS = (
         name='openimages',
         shows='600 classes in photographs',
         source='https://storage.googleapis.com/openimages/web/index.html',
-        licence='annotations CC BY 4.0 (Google); images listed as CC BY 2.0, which each user has to check (not checked here)',
+        licence='annotations CC BY 4.0 (Google); images CC BY 2.0 as listed (not checked here)',
         size='1.7 million images to train on with 14.6 million boxes',
         note='hotcoco.COCO.from_oid reads its CSV files',
     ),
