@@ -64,8 +64,8 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         on_nan (str): 'stop', or 'skip': leave the batch out, restore the buffers (BatchNorm's statistics), and stop
             only after 10 in a row or more than 1 % of the run.
         max_failed (int, optional): Files that may fail to load, see ``SeededDataset``.
-        until_epoch (int, optional): Epochs after which the run pauses, with a checkpoint; a resumed run goes on with
-            the same schedule. None: it does not.
+        until_epoch (int, optional): Epochs after which the run pauses, validated and with a checkpoint; a resumed run
+            goes on with the same schedule. None: it does not.
         **kwargs: ``val_begin``, ``val_interval``, ``dynamic_intervals`` of MMEngine's loop.
 
     Raises:
@@ -206,7 +206,8 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
 
     def _validate(self) -> None:
         """The validation of the epochs that are over, where one is due."""
-        due = self._epoch % self.val_interval == 0 or self._epoch == self.max_epochs
+        # Whoever pauses the run wants to know how good it is by then.
+        due = self._epoch % self.val_interval == 0 or self._epoch in (self.max_epochs, self.until_epoch)
         if self.runner.val_loop is None or self._epoch < max(self.val_begin, 1) or not due:
             return
         seed_from(self.runner.seed, _VALIDATION, self._epoch, get_rank())
