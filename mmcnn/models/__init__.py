@@ -1,4 +1,4 @@
-"""Networks; importing this registers them all with MMEngine."""
+"""The networks; importing this package registers all of them with MMEngine."""
 
 from . import backbones, classifiers, data_preprocessors, dense_heads, losses, necks, roi_heads, task_modules, wiring
 

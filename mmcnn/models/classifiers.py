@@ -1,4 +1,4 @@
-"""Image classifiers: a backbone and its paper's own top, trained and tested by MMEngine's Runner."""
+"""Image classifiers: a backbone with the classification top of its paper, trained and tested by MMEngine's Runner."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from .layers import ConvNormAct, ExportableAdaptiveAvgPool2d
 
 @MODELS.register_module()
 class Classifier(BaseModel):
-    """A backbone with the top of its paper.
+    """A backbone with the classification top of its paper.
 
-    The backbone is that of detection, in the form of the paper (``arch.as_classifier``: where 'valid' padding is the
-    paper's, the classifier has it); its weights are the same under the same names.
+    The backbone is the one used for detection, in the form of the paper (``arch.as_classifier``: where the paper uses
+    'valid' padding, so does the classifier); its weights have the same names and shapes.
 
     Args:
-        backbone: config of one of our backbones, ``dict(type='mmcnn.resnet50')``; no ``out_indices``.
-        num_classes: classes to tell apart.
-        label_smoothing: share of the target that is spread over all classes (Szegedy et al., arXiv 1512.00567).
-        data_preprocessor: MMEngine config; None: normalisation as the row's ``image`` says, of BGR images of 0 to 255.
+        backbone: config of one of our backbones, such as ``dict(type='mmcnn.resnet50')``, without ``out_indices``.
+        num_classes: number of classes.
+        label_smoothing: fraction of the target that is spread over all classes (Szegedy et al., arXiv 1512.00567).
+        data_preprocessor: MMEngine config; None: normalisation of BGR images of 0 to 255 by the row's ``image``.
         init_cfg: MMEngine initialisation.
 
     Raises:
-        UsageError: a backbone that is no classifier or not ours, or an argument that does not fit.
+        UsageError: the backbone is not a classifier or not ours, or an argument is invalid.
     """
 
     def __init__(
@@ -64,18 +64,27 @@ class Classifier(BaseModel):
     def forward(
         self, inputs: Tensor, data_samples: list[BaseDataElement] | None = None, mode: str = 'tensor'
     ) -> Tensor | dict[str, Tensor] | list[BaseDataElement]:
-        """Normalised images (N, C, H, W) to what ``mode`` says.
+        """Run the classifier on normalised images (N, C, H, W).
+
+        Args:
+            inputs: normalised images (N, C, H, W).
+            data_samples: samples with ``gt_label``; needed by 'loss' and 'predict'.
+            mode: 'tensor', 'loss' or 'predict'.
 
         Returns:
             'tensor': logits (N, num_classes). 'loss': ``dict(loss=...)``, the cross-entropy with the samples'
-            ``gt_label``. 'predict': the samples with ``pred_scores`` (num_classes,) that sum to 1 and ``pred_label``.
+                ``gt_label``. 'predict': the samples with ``pred_label`` and ``pred_scores`` (num_classes,), which sum
+                to 1.
+
+        Raises:
+            UsageError: ``mode`` is none of these.
         """
         if mode not in ('tensor', 'loss', 'predict'):
             raise UsageError(f"mode='{mode}' has to be 'tensor', 'loss' or 'predict'")
         logits = self.top(self.backbone(inputs)[-1])
         if mode == 'tensor':
             return logits
-        # A CPU's autocast would leave what follows in bfloat16.
+        # Under a CPU's autocast the following operations would stay in bfloat16.
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         if mode == 'loss':
             labels = torch.as_tensor([int(sample.gt_label) for sample in data_samples], device=logits.device)
@@ -87,7 +96,7 @@ class Classifier(BaseModel):
 
 
 class ClassifierTop(nn.Module):
-    """What a row's :class:`~mmcnn.models.backbones.row.Top` says: (N, C, H, W) of the last level to (N, num_classes).
+    """The top that a :class:`~mmcnn.models.backbones.row.Top` describes: last level (N, C, H, W) to (N, num_classes).
 
     Keys: ``conv``, ``hidden.0``, ``hidden.1``, ..., ``classes``.
     """
@@ -111,6 +120,7 @@ class ClassifierTop(nn.Module):
         self.classes = nn.Linear(features, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, H, W) to logits (N, num_classes)."""
         x = self.pool(self.conv(x)).flatten(1)
         for layer in self.hidden:
             x = self.dropout(self.act(layer(x)))
@@ -118,23 +128,23 @@ class ClassifierTop(nn.Module):
 
 
 def list_classifiers(pattern: str = '*') -> list[str]:
-    """Short names of all networks that match a shell pattern and classify, sorted."""
+    """Return the sorted short names of all networks that match a shell pattern and are classifiers."""
     return [name for name in list_backbones(pattern) if backbone_families()[name].variants[name].top is not None]
 
 
 def build_classifier(name: str, num_classes: int = 1000, **kwargs: Any) -> Classifier:
-    """A classifier by the short name of its backbone, with PyTorch's own initialisation.
+    """Build a classifier by the short name of its backbone, with PyTorch's own initialisation.
 
     Args:
         name: one of :func:`list_classifiers`.
-        num_classes: classes to tell apart.
+        num_classes: number of classes.
         **kwargs: see :class:`mmcnn.models.backbones.Backbone` (``in_channels``, ``widen_factor``, ``arch``, ...).
 
     Returns:
-        the classifier; ``.image`` tells the size and the preprocessing of its images.
+        The classifier; ``.image`` holds the size and the preprocessing of its images.
 
     Raises:
-        UsageError: no classifier has this name (the nearest are listed), or an argument does not fit.
+        UsageError: no classifier has this name (similar names are listed), or an argument is invalid.
     """
     known = list_classifiers()
     if name not in known:
@@ -170,5 +180,5 @@ def _no_classifier(name: str) -> str:
 
 
 def _preprocessor(image: ImageFormat) -> dict:
-    """One that gets BGR images: mean and deviation are of the order after the swap."""
+    """Return a preprocessor config for BGR images; mean and deviation are in the channel order after the swap."""
     return dict(type='mmcnn.ImgDataPreprocessor', mean=image.mean, std=image.std, bgr_to_rgb=image.order == 'rgb')

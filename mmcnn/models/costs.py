@@ -1,4 +1,4 @@
-"""What a network costs: parameters, and multiply-adds and memory accesses, counted operator by operator as called."""
+"""The cost of a network: parameters, multiply-adds and memory accesses, counted for each operator as it is called."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from torch import Tensor, nn
 from mmcnn.compat.private_names import TorchDispatchMode
 
 aten = torch.ops.aten
-#: Matrix products, and where the two matrices are among their arguments.
+#: Matrix products, and the position of the first matrix among their arguments.
 _PRODUCTS = {aten.mm: 0, aten.bmm: 0, aten.addmm: 1, aten.baddbmm: 1}
 
 
 @dataclass(frozen=True)
 class Cost:
-    """The cost of one forward pass, in convolutions and matrix products; all else (norms, activations) is left out.
+    """The cost of one forward pass of convolutions and matrix products; norms, activations etc. are ignored.
 
-    Multiply-adds: a multiplication and its addition are one, as in the papers' "FLOPs" (He et al., arXiv 1512.03385).
+    Multiply-adds: a multiplication with its addition counts once, as in the papers' "FLOPs" (He et al., arXiv
+    1512.03385).
 
-    Memory accesses: elements of the map that an operator is given, of the map that it gives and of its kernel, each
-    once. A k x k convolution of stride 1 at h x w makes h w (c_in + c_out) + k k c_in c_out / groups (Ma et al., arXiv
-    1807.11164, section 2; Lee et al., arXiv 1904.09730, section 2). Of stride s the map that is given has s s as many
-    pixels as that which it gives, and each is counted; a padded map is counted with its padding where that is an
-    operator of its own. A linear layer is a 1x1 convolution of one pixel. Biases are left out.
+    Memory accesses: the elements of an operator's input map, output map and kernel, each counted once. A k x k
+    convolution of stride 1 at h x w has h w (c_in + c_out) + k k c_in c_out / groups (Ma et al., arXiv 1807.11164,
+    section 2; Lee et al., arXiv 1904.09730, section 2). With stride s the input map has s s times as many pixels as the
+    output map, and all of them count; a padded map counts with its padding if the padding is an operator of its own. A
+    linear layer is a 1x1 convolution of one pixel. Biases are ignored.
     """
 
     multiply_adds: int = 0
@@ -41,19 +42,19 @@ class Cost:
 
 @dataclass
 class Part:
-    """A part of a module: what it holds and what it costs, in all its calls together."""
+    """A part of a module: its parameters and its cost, summed over all its calls."""
 
     name: str  # path inside the module
     total: int  # parameters, see count_parameters
     trainable: int
     cost: Cost = Cost()
-    shapes: tuple[tuple[int, ...], ...] = ()  # of the maps that its last call gave
+    shapes: tuple[tuple[int, ...], ...] = ()  # shapes of the maps that its last call returned
 
 
 def count_parameters(module: nn.Module) -> tuple[int, int]:
-    """Total and trainable parameters, counted as Keras counts.
+    """Return total and trainable parameters, counted as in Keras.
 
-    Total: all parameters plus running mean and variance of BatchNorm (``num_batches_tracked`` is never counted).
+    Total: all parameters plus the running mean and variance of BatchNorm (``num_batches_tracked`` is never counted).
     Trainable: parameters with ``requires_grad``. Shared parameters count once.
     """
     parameters = list(module.parameters())
@@ -67,14 +68,15 @@ def count_parameters(module: nn.Module) -> tuple[int, int]:
 
 
 def measure(module: nn.Module, *inputs: Tensor) -> tuple[Cost, list[Part]]:
-    """Costs of a forward pass in evaluation mode, in all and of each part (:func:`parts_of`).
+    """Return the cost of a forward pass in evaluation mode, in total and for each part (:func:`parts_of`).
 
-    Functional calls count, too. On the meta device (``with torch.device('meta')`` around building module and inputs)
-    nothing is computed and a large network takes a fraction of a second. For the cost of one image give a batch of one.
+    Functional calls are counted as well. On the meta device (``with torch.device('meta')`` around the creation of
+    module and inputs) nothing is computed, and a large network takes a fraction of a second. Pass a batch of one for
+    the cost of one image.
 
     Args:
-        module: left as it was.
-        *inputs: what its forward takes, on the device of the module.
+        module: the module; it is left unchanged.
+        *inputs: arguments of its ``forward``, on the device of the module.
     """
     counter = _Counter()
     parts = [Part(name, *count_parameters(part)) for name, part in parts_of(module)]
@@ -95,7 +97,7 @@ def measure(module: nn.Module, *inputs: Tensor) -> tuple[Cost, list[Part]]:
 
 
 def parts_of(module: nn.Module, prefix: str = '') -> Iterator[tuple[str, nn.Module]]:
-    """The direct children of a module, in order; those of a list or dict of modules, which is never called, singly."""
+    """Yield a module's direct children in order; a list or dict of modules, which is never called, yields its items."""
     for name, child in module.named_children():
         if isinstance(child, nn.ModuleList | nn.ModuleDict):
             yield from parts_of(child, f'{prefix}{name}.')
@@ -104,7 +106,7 @@ def parts_of(module: nn.Module, prefix: str = '') -> Iterator[tuple[str, nn.Modu
 
 
 class _Counter(TorchDispatchMode):
-    """Adds up the cost of the operators that run under it."""
+    """Adds up the cost of the operators that run in its context."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -129,7 +131,7 @@ class _Counter(TorchDispatchMode):
 
 
 def _watch(module: nn.Module, part: Part, counter: _Counter) -> Iterator[Any]:
-    """Hooks that charge to ``part`` what is counted while ``module`` runs."""
+    """Yield hooks that add to ``part`` the cost counted while ``module`` runs."""
     before = []
 
     def after(_: nn.Module, __: Any, output: Any) -> None:

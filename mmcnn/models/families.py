@@ -12,31 +12,31 @@ from mmcnn.registry import BACKBONE_FAMILIES
 
 
 def backbone_families() -> dict[str, type[Backbone]]:
-    """Short name of every variant to its family's class, all registered."""
+    """Return the family class of every variant by the variant's short name; all of them are registered."""
     return BACKBONE_FAMILIES
 
 
 def list_backbones(pattern: str = '*') -> list[str]:
-    """Short names of all backbones that match a shell pattern, sorted.
+    """Return the sorted short names of all backbones that match a shell pattern.
 
-    ``list_backbones('*darknet*')``. Any of them builds with :func:`build_backbone` or in a config as
+    Example: ``list_backbones('*darknet*')``. Each of them can be built by :func:`build_backbone` or in a config as
     ``dict(type='mmcnn.NAME')``.
     """
     return sorted(name for name in backbone_families() if fnmatchcase(name, pattern))
 
 
 def build_backbone(name: str, **kwargs: Any) -> Backbone:
-    """A backbone by its short name, with PyTorch's own initialisation unless ``init_cfg`` says otherwise.
+    """Build a backbone by its short name, with PyTorch's own initialisation unless ``init_cfg`` says otherwise.
 
     Args:
         name: one of :func:`list_backbones`.
         **kwargs: see :class:`mmcnn.models.backbones.Backbone` (``out_indices``, ``frozen_stages``, ...).
 
     Returns:
-        the backbone; ``.out_channels`` and ``.out_strides`` tell its outputs, fine to coarse.
+        The backbone; ``.out_channels`` and ``.out_strides`` describe its outputs, fine to coarse.
 
     Raises:
-        UsageError: no backbone has this name (the nearest are listed), or an argument does not fit.
+        UsageError: no backbone has this name (similar names are listed), or an argument is invalid.
     """
     families = backbone_families()
     if name not in families:

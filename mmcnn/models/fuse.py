@@ -1,4 +1,4 @@
-"""Networks for inference: BatchNorm folded into the convolution before it, and activations computed in its pass."""
+"""Networks for inference: BatchNorm folded into the preceding convolution, activations fused with it."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from .layers.one_pass import OnePassConv2d, fits
 
 #: Convolutions that compute with their kernel as it is; a subclass may standardise or deform it.
 FOLDABLE = (nn.Conv2d, SameConv2d, MMCVConv2d)
-#: Where the forward of a module comes from that gives the same numbers however its input lies in memory. Others may
-#: take a ``view`` that there is of PyTorch's usual form only.
+# Origins of ``forward`` methods that give the same numbers whatever the memory layout of the input. Others may call
+# ``view``, which needs PyTorch's default layout.
 ANY_LAYOUT = (
     'torch.nn.modules.',
     'mmcnn.models.',
@@ -34,18 +34,19 @@ ANY_LAYOUT = (
 
 
 def fuse(model: nn.Module) -> nn.Module:
-    """A copy in evaluation mode that computes the same with fewer operators and fewer passes over memory.
+    """Return a copy in evaluation mode that computes the same with fewer operators and fewer passes over memory.
 
-    Folded are BatchNorms, see :func:`fold`. On an x86 processor the networks of this package (backbones, necks,
-    classifiers, also as parts of other models) then compute a convolution and its activation in one pass, channels
-    last in memory, with weights that are put in order once: :class:`~mmcnn.models.layers.one_pass.OnePassConv2d`. What
-    they give lies in memory as ever. A network is left as it is folded where a part of it is of another package or
-    has hooks, since that part may count on the usual form.
+    BatchNorms are folded, see :func:`fold`. On an x86 processor the networks of this package (backbones, necks,
+    classifiers, also as parts of other models) then compute a convolution and its activation in one pass, with the
+    channels last in memory and with weights that are reordered once:
+    :class:`~mmcnn.models.layers.one_pass.OnePassConv2d`. Outputs have the default memory layout. A network is only
+    folded if one of its parts is from another package or has hooks, since such a part may depend on the default layout.
 
-    The copy is for inference: no parameter asks for a gradient, and no BatchNorm is left to train. Its state dict, with
-    ``conv.bias`` and without ``bn.*``, is not that of the network: each is refused where the other is loaded strictly,
-    as :func:`mmcnn.weights.loading.load_state` does. So keep the weights of ``model``, which is left as it was, and
-    fold again after loading. Move the model to its device first: on a GPU the copy is the folded network.
+    The copy is for inference: no parameter requires a gradient, and there is no BatchNorm left to train. Its state
+    dict, with ``conv.bias`` and without ``bn.*``, differs from that of the original: neither can be loaded into the
+    other strictly, as :func:`mmcnn.weights.loading.load_state` does. So keep the weights of ``model``, which is left
+    unchanged, and fuse again after loading. Move the model to its device first: on a GPU the copy is the folded
+    network.
     """
     fused = fold(model)
     for network in _networks(fused):
@@ -55,11 +56,11 @@ def fuse(model: nn.Module) -> nn.Module:
 
 
 def fold(model: nn.Module) -> nn.Module:
-    """A copy in evaluation mode, for inference, without the BatchNorms that can be folded; PyTorch's operators only.
+    """Return a copy in evaluation mode for inference with BatchNorms folded, using PyTorch's operators only.
 
-    Folded are the BatchNorms with running statistics directly behind a convolution: in our ``ConvNormAct``, in MMCV's
-    ``ConvModule`` in the order convolution, norm, activation, and in a plain ``nn.Sequential``. A module with a method
-    ``folded()`` (ResNeXt's summed paths) is replaced by what that gives. All else stays.
+    A BatchNorm with running statistics is folded if it directly follows a convolution: in our ``ConvNormAct``, in
+    MMCV's ``ConvModule`` in the order convolution, norm, activation, and in a plain ``nn.Sequential``. A module with a
+    method ``folded()`` (ResNeXt's summed paths) is replaced by its result. Everything else is kept.
     """
     fused = copy.deepcopy(model)
     fused.eval()  # some of MMDetection's backbones return None
@@ -75,15 +76,15 @@ def fold(model: nn.Module) -> nn.Module:
 
 
 def _pairs(module: nn.Module) -> Iterator[tuple[str, str]]:
-    """Names of a module's children that it runs one directly behind the other."""
-    forward = type(module).forward  # a subclass with another one may use them in another way
+    """Yield the names of a module's children that run directly one after the other."""
+    forward = type(module).forward  # a subclass with its own forward may use them differently
     if forward is ConvNormAct.forward:
         yield 'conv', 'bn'
     elif forward is ConvModule.forward:
         if module.with_norm and module.order[:2] == ('conv', 'norm'):
             yield 'conv', module.norm_name
     elif forward is nn.Sequential.forward:
-        # named_children() leaves out a child that comes twice
+        # named_children() omits a child that occurs twice
         yield from pairwise(
             name for name, _ in module.named_modules(remove_duplicate=False) if name and '.' not in name
         )
@@ -94,7 +95,7 @@ def _folds(conv: nn.Module, norm: nn.Module) -> bool:
         type(conv) in FOLDABLE
         and isinstance(norm, BatchNorm)
         and norm.running_mean is not None
-        # They may change the kernel (spectral norm) or want to see the map between the two.
+        # Hooks may change the kernel (spectral norm) or need to see the map in between.
         and not (has_forward_hooks(conv) or has_forward_hooks(norm))
         and not parametrize.is_parametrized(conv)
     )
@@ -104,7 +105,7 @@ def _folds(conv: nn.Module, norm: nn.Module) -> bool:
 
 
 def _networks(module: nn.Module) -> Iterator[nn.Module]:
-    """The largest parts of a model that are networks of OpenMMLab's kind and take any memory layout inside."""
+    """Yield the largest OpenMMLab networks in a model all of whose parts accept any memory layout."""
     if isinstance(module, BaseModule) and all(_takes_any_layout(each) for each in module.modules()):
         yield module
     else:
@@ -118,13 +119,13 @@ def _takes_any_layout(module: nn.Module) -> bool:
 
 
 def _compute_in_one_pass(network: nn.Module) -> bool:
-    """Replaces the convolutions of a network; whether there was one."""
+    """Replace the convolutions of a network and return whether there were any."""
     made: dict[nn.Module, OnePassConv2d] = {}
     for module in list(network.modules()):
         if _activates_at_once(module):
-            # One for each: a convolution that is shared may have another activation elsewhere.
+            # One for each: a shared convolution may have another activation elsewhere.
             module.conv, module.act = OnePassConv2d(module.conv, module.act), nn.Identity()
-        if getattr(type(module), 'inplace', None) is False:  # of our own: its input or output is nobody else's
+        if getattr(type(module), 'inplace', None) is False:  # our own: nothing else uses its input or output
             module.inplace = True
         if type(module).forward is ConvNormAct.forward and hasattr(module.act, 'inplace'):
             module.act.inplace = True
@@ -144,7 +145,7 @@ def _activates_at_once(module: nn.Module) -> bool:
 
 
 def _in_usual_form(module: nn.Module, args: tuple, outputs: Any) -> Any:
-    """A forward hook: maps in PyTorch's usual order in memory, whatever the network has computed in."""
+    """Forward hook: return the maps in PyTorch's default memory layout, whatever the network computed in."""
     if isinstance(outputs, Tensor):
         return outputs.contiguous()
     if type(outputs) in (tuple, list):

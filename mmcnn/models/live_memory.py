@@ -1,4 +1,4 @@
-"""Bytes of the tensors that are alive at once in a forward and a backward pass."""
+"""Peak memory of the live tensors during a forward and a backward pass."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from mmcnn.compat.private_names import TorchDispatchMode
 
 
 def training_peak(build: Callable[[], nn.Module], batch_size: int, img_size: int) -> int:
-    """Most bytes that a forward and a backward pass in training mode hold at once, besides the network and its images.
+    """Return the most bytes that a training step's passes hold at once, besides the network and its images.
 
-    That is what the gradient needs, the gradients themselves and what is computed in between. Sizes are all that
-    counts, so nothing is computed: the network lives on the meta device, and the number is the same on every machine.
-    Workspace that an operator takes and gives back by itself is not in it.
+    This includes what the gradient needs, the gradients themselves and intermediate results. It depends on sizes only,
+    so nothing is computed: the network is on the meta device, and the number is the same on every machine. Workspace
+    that an operator allocates and frees internally is not included.
 
     Args:
-        build: makes a network that takes (N, 3, H, W) and gives a tensor, or several.
+        build: builds a network that maps (N, 3, H, W) to one or several tensors.
         batch_size: N.
-        img_size: H and W, pixels.
+        img_size: H and W in pixels.
     """
     with torch.device('meta'):
         network = build().train()
@@ -35,16 +35,16 @@ def training_peak(build: Callable[[], nn.Module], batch_size: int, img_size: int
 
 
 def _total(maps: Tensor | Iterable[Tensor]) -> Tensor:
-    """What is derived; in a function of its own, so that no map outlives it."""
+    """Return the scalar to differentiate; in a function of its own so that no map outlives it."""
     return sum(each.sum() for each in ([maps] if isinstance(maps, Tensor) else maps))
 
 
 def peak_bytes(call: Callable[[], object], held: Iterable[Tensor] = ()) -> int:
-    """Most bytes of tensors that are alive at once while a call runs, each memory once.
+    """Return the most bytes of tensors that are alive at once while a call runs; shared memory counts once.
 
     Args:
-        call: what is measured.
-        held: tensors of before it, which do not count.
+        call: the function to measure.
+        held: tensors that existed before and do not count.
     """
     with _Live(held) as live:
         call()
@@ -52,12 +52,12 @@ def peak_bytes(call: Callable[[], object], held: Iterable[Tensor] = ()) -> int:
 
 
 class _Live(TorchDispatchMode):
-    """Follows the memory of all tensors that operators give while it is on, until it is freed."""
+    """Tracks the memory of all tensors that operators return while it is active, until that memory is freed."""
 
     def __init__(self, held: Iterable[Tensor]) -> None:
         super().__init__()
         self.now = self.peak = 0
-        # A storage is known by its Python object, which lives as long as its memory does, or as it is kept here.
+        # A storage is identified by its Python object, which lives as long as its memory or is kept alive here.
         self._held = {id(storage): storage for storage in (each.untyped_storage() for each in held)}
         self._alive: dict[int, weakref.ref] = {}
 

@@ -1,4 +1,4 @@
-"""Backbones, one family a file; importing this registers them all."""
+"""The backbones, one family per file; importing this package registers all of them."""
 
 from mmcnn.errors import MissingLevelError
 

@@ -1,4 +1,4 @@
-"""A trunk and a feature pyramid as one backbone (FPN: Lin et al., arXiv 1612.03144, Figure 3 and section 4.1)."""
+"""Backbones with a feature pyramid built in (FPN: Lin et al., arXiv 1612.03144, Figure 3 and section 4.1)."""
 
 from __future__ import annotations
 
@@ -21,45 +21,51 @@ from .row import Top
 
 @dataclass(frozen=True, kw_only=True)
 class PyramidArch:
-    """What a row with a pyramid says besides its trunk; MMDetection's ``dict(type='FPN', ...)`` by other names."""
+    """The pyramid's fields of a row; they correspond to the arguments of MMDetection's ``dict(type='FPN', ...)``."""
 
     pyramid: int = 256  # channels of every output
-    finest: int = 2  # the first level
-    coarsest: int = 5  # the last level that comes from the trunk
-    extra: int = 1  # levels beyond it, each every second pixel of the one before
+    finest: int = 2  # finest level
+    coarsest: int = 5  # coarsest level computed from the backbone's own maps
+    extra: int = 1  # number of coarser levels, each a subsampling by 2 of the level before
     top: Top | None = None
 
 
 class PyramidConv(nn.Conv2d):
-    """A convolution of the pyramid with bias, initialised as MMDetection does it."""
+    """A convolution of the pyramid, with bias and initialised as in MMDetection."""
 
     def reset_parameters(self) -> None:
+        """Initialise the weights by Xavier's uniform rule and the bias with zeros."""
         nn.init.xavier_uniform_(self.weight)
         nn.init.zeros_(self.bias)
 
 
 class BackboneWithNeck(Pyramid):
-    """A family with a feature pyramid behind it, for a detector without a neck.
+    """A family followed by a feature pyramid, for detectors that have no neck.
 
-    ``class VoVNetFPN(BackboneWithNeck, VoVNet)`` is one, with rows of ``class Arch(PyramidArch, VoVNetArch)``.
+    ``class VoVNetFPN(BackboneWithNeck, VoVNet)`` is an example; its rows are of ``class Arch(PyramidArch,
+    VoVNetArch)``.
 
-    The graph is that of MMDetection's FPN: a 1x1 ``lateral{i}`` on each level of the trunk; each sum of a lateral and
-    the next coarser sum, upsampled to the nearest; a 3x3 ``output{i}`` on each sum. As everywhere, nothing is built
-    that the levels asked for do not need: ``out_indices=(3, 4)`` is an FPN of C3 and C4, the last stage of the trunk.
+    The graph is that of MMDetection's FPN: a 1x1 ``lateral{i}`` on each level of the trunk (the family without its
+    pyramid); each lateral is added to the next coarser sum, which is upsampled by nearest neighbours; a 3x3
+    ``output{i}`` follows each sum. As everywhere, only what the requested levels need is built: ``out_indices=(3, 4)``
+    is an FPN of C3 and C4 without the last stage of the trunk.
 
-    The trunk's tensors have the names that they have without the pyramid (``stem``, ``stage1``, ...; in a detector
+    The trunk's tensors keep the names that they have without the pyramid (``stem``, ``stage1``, ...; in a detector
     ``backbone.stem.conv.weight``, ``backbone.lateral2.weight``). So ``init_cfg=dict(type='Pretrained', checkpoint=FILE,
-    prefix='backbone.')`` takes the trunk of a classifier as it takes a whole detector's backbone: a file without any
-    tensor of the pyramid leaves the pyramid's initialisation, all else has to fit exactly.
+    prefix='backbone.')`` can load the trunk of a classifier as well as the backbone of a whole detector: if the file
+    has no tensor of the pyramid, the pyramid keeps its initialisation; everything else has to fit exactly.
 
     Args:
         variant: row of the family's table.
-        neck: 'pyramid', or None for the bare trunk with its own levels.
-        frozen_stages: freezes the trunk up to and including this level, never the pyramid.
+        neck: 'pyramid', or None for the plain family with its own levels.
+        frozen_stages: freezes the trunk up to and including this level; the pyramid is never frozen.
         **kwargs: see :class:`~mmcnn.models.backbones.base.Backbone`.
 
     Attributes:
-        levels: those of the pyramid; or those of the trunk, with ``neck=None``.
+        levels: levels of the pyramid, or of the plain family with ``neck=None``.
+
+    Raises:
+        ValueError: ``neck`` is neither 'pyramid' nor None.
     """
 
     default_levels = (2, 3, 4, 5, 6)
@@ -71,6 +77,7 @@ class BackboneWithNeck(Pyramid):
         super().__init__(variant, **kwargs)
 
     def stages(self) -> Iterator[Stage]:
+        """Yield the stages of the trunk and of the pyramid, each output behind the stage that it needs."""
         trunk = super().stages()
         if not self._has_neck:
             yield from trunk
@@ -78,7 +85,8 @@ class BackboneWithNeck(Pyramid):
         arch = self.arch
         channels, maps = self.width(arch.pyramid), {}
         for stage in trunk:
-            # What is finer than the pyramid is no level of its own, but a part of the pyramid's first.
+            # Stages finer than the pyramid's first level are no levels of their own; they count as part of that first
+            # level.
             stage = replace(stage, stride=max(stage.stride, 2**arch.finest))
             if stage.stride <= 2**arch.coarsest:
                 maps[stage.stride] = stage.channels
@@ -92,7 +100,7 @@ class BackboneWithNeck(Pyramid):
             yield PyramidStage(f'output{level}', channels, 2**level, partial(nn.MaxPool2d, 1, stride=2))
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Image (N, in_channels, H, W) to the maps of ``out_indices``, level i (N, C, ceil(H/2**i), ceil(W/2**i))."""
+        """Map images (N, in_channels, H, W) to the levels ``out_indices``, (N, C, ceil(H/2**i), ceil(W/2**i))."""
         if not self._has_neck:
             return super().forward(x)
         starts = self._starts()
@@ -103,7 +111,7 @@ class BackboneWithNeck(Pyramid):
         return tuple(outputs[level] for level in self.out_indices)
 
     def _starts(self) -> list[int]:
-        """Levels of the sums that the outputs start from, fine to coarse: the extra levels start from the last."""
+        """Return the levels whose sums the outputs start from, fine to coarse; extra levels start from the coarsest."""
         return sorted({min(stride.bit_length() - 1, self.arch.coarsest) for stride in self.out_strides})
 
     def _needs(self, stage: Stage) -> bool:
@@ -115,7 +123,7 @@ class BackboneWithNeck(Pyramid):
         return starts[0] <= level and stage.stride <= self.out_strides[-1]
 
     def may_lack(self, keys: Collection[str]) -> dict[str, list[str]]:
-        """The pyramid, where the weights are those of a trunk; a part of it may not be missing."""
+        """Return the pyramid's entries if the file has none of them; a file with only some of them is rejected."""
         pyramid = [key for key in self.state_dict() if key.split('.')[0] not in self._strides]
         missing = {} if set(pyramid) & set(keys) else {'the pyramid, which starts anew': pyramid}
         return {**super().may_lack(keys), **missing}
@@ -127,7 +135,7 @@ class Arch(PyramidArch, ResNetArch):
 
 
 def with_pyramid(row: ResNetArch) -> Arch:
-    """A ResNet's row with a pyramid in place of the classifier."""
+    """Return a ResNet's row with a pyramid in place of the classifier."""
     return Arch(**{**vars(row), 'top': None})
 
 
@@ -137,9 +145,9 @@ VARIANTS = {'resnet-fpn': with_pyramid(RESNETS['resnet50']), 'resnet-fpn-tv': wi
 
 @register_backbone
 class ResNetFPN(BackboneWithNeck, ResNet):
-    """ResNet-50 with its feature pyramid; levels 2 to 6, P2 to P6 of Faster R-CNN, all of them by default.
+    """ResNet-50 with a feature pyramid; levels 2 to 6 (P2 to P6 of Faster R-CNN), all of them by default.
 
-    Arguments: :class:`BackboneWithNeck`.
+    Arguments: see :class:`BackboneWithNeck`.
     """
 
     variants = VARIANTS

@@ -1,4 +1,4 @@
-"""The one interface of all backbones: stages declared with their channels and strides, levels named by log2 stride."""
+"""The common interface of all backbones: stages with declared channels and strides, levels named by log2 stride."""
 
 from __future__ import annotations
 
@@ -26,16 +26,17 @@ from .row import Row
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of a backbone as its family declares it, in order from the image on.
+    """A part of a backbone as its family declares it; stages are listed from the image on.
 
-    A stage opens with its downsampling, so the last stage at a stride gives that stride's deepest map, its *level*.
+    A stage starts with its downsampling, so the last stage at a given stride yields the deepest map of that stride: its
+    *level*.
     """
 
-    name: str  # attribute of the backbone, first part of the state-dict keys
-    channels: int  # of its output
-    stride: int  # of its output against the image, pixels; a power of two
-    build: Callable[[], nn.Module]  # called only if a level that is asked for needs the stage
-    lateral: InitVar[bool] = False  # of release 0.1.0, kept for one release: True has a class of its own
+    name: str  # attribute of the backbone and first part of its state-dict keys
+    channels: int  # number of output channels
+    stride: int  # stride of the output relative to the image, in pixels; a power of two
+    build: Callable[[], nn.Module]  # called only if a requested level needs the stage
+    lateral: InitVar[bool] = False  # deprecated since 0.1.0, kept for one release: use the class PyramidStage
 
     def __post_init__(self, lateral: bool) -> None:
         if lateral and not type(self).lateral:
@@ -46,35 +47,41 @@ class Stage:
 
 
 class Backbone(BaseModule):
-    """Base of every family: a family holds its ``variants`` and yields its ``stages``, the rest is here.
+    """Base class of all families: a family defines ``variants`` and ``stages``, everything else is implemented here.
 
-    **Level i has stride 2**i, in every family.** ``out_indices=(3, 4, 5)`` are the maps of strides 8, 16 and 32 (C3 to
-    C5). Output i is (N, C_i, ceil(H / 2**i), ceil(W / 2**i)), also at odd sizes. Stages past the last level asked for
-    are not built.
+    **Level i has stride 2**i in every family.** ``out_indices=(3, 4, 5)`` are the maps of strides 8, 16 and 32 (C3 to
+    C5). Output i is (N, C_i, ceil(H / 2**i), ceil(W / 2**i)), also for odd image sizes. Stages beyond the last
+    requested level are not built.
 
     Args:
         variant: row of the family's table.
-        arch: fields of that row to override, ``dict(depths=(1, 1, 2, 2, 1))``.
-        in_channels: channels of the image.
+        arch: fields of that row to override, such as ``dict(depths=(1, 1, 2, 2, 1))``.
+        in_channels: number of channels of the images.
         widen_factor: multiplies all widths (rounded up to multiples of 8).
         deepen_factor: multiplies the number of blocks of each stage (rounded, at least 1).
-        norm_cfg: updates the row's own normalisation, ``dict(type='SyncBN')`` or ``dict(momentum=0.1)``; a kind without
-            running statistics (``dict(type='GN', num_groups=32)``) replaces it.
+        norm_cfg: updates the row's own normalisation, such as ``dict(type='SyncBN')`` or ``dict(momentum=0.1)``; a kind
+            without running statistics (``dict(type='GN', num_groups=32)``) replaces it.
         out_indices: levels to return, fine to coarse; None: those of ``default_levels`` that the family has.
-        frozen_stages: freezes every stage up to and including this level; -1: none.
-        norm_eval: keeps BatchNorm statistics fixed in training.
-        with_cp: keeps only the inputs of the blocks in training and computes the rest again for the gradient, see
-            :func:`~mmcnn.models.layers.checkpointing.checkpointed`: less memory, more time, the same gradients.
-        init_cfg: MMEngine initialisation. ``dict(type='Pretrained', checkpoint=FILE, prefix='backbone.')`` has to fit
-            exactly, stages that are not built aside; without ``prefix`` the keys are those of the backbone itself.
+        frozen_stages: freezes every stage up to and including this level; -1 freezes none.
+        norm_eval: keeps the BatchNorm statistics fixed during training.
+        with_cp: activation checkpointing: during training only the inputs of the blocks are kept and the rest is
+            recomputed for the gradient, see :func:`~mmcnn.models.layers.checkpointing.checkpointed`. This takes less
+            memory and more time and gives the same gradients.
+        init_cfg: MMEngine initialisation. The file of ``dict(type='Pretrained', checkpoint=FILE, prefix='backbone.')``
+            has to fit exactly, except for stages that are not built; without ``prefix`` the keys are those of the
+            backbone itself.
+        **unknown: anything else is rejected.
 
     Attributes:
-        out_channels: channels of each output. out_strides: its stride in pixels. Both fine to coarse.
-        levels: all levels that the family has, built or not. unbuilt: names of the stages that are not.
+        out_channels: number of channels of each output, fine to coarse.
+        out_strides: stride of each output in pixels, fine to coarse.
+        levels: all levels that the family has, built or not.
+        unbuilt: names of the stages that are not built.
         arch: the row; ``arch.image`` is the image format that its published weights expect.
 
     Raises:
-        UsageError: unknown variant, field, argument or level (a MissingLevelError), each with what there is.
+        UsageError: the variant, field, argument or level (MissingLevelError) is unknown; the message lists the valid
+            ones.
     """
 
     variants: ClassVar[dict[str, Row]]
@@ -83,12 +90,12 @@ class Backbone(BaseModule):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if vars(cls).get('pyramid') is True:  # of release 0.1.0, kept for one release
+        if vars(cls).get('pyramid') is True:  # deprecated since 0.1.0, kept for one release
             warnings.warn(
                 f'{cls.__name__}.pyramid: a family with a pyramid of its own derives from '
                 'mmcnn.models.backbones.pyramid.Pyramid now, and needs no such attribute',
                 DeprecationWarning,
-                stacklevel=3,  # of the class; its metaclass is in between
+                stacklevel=3,  # the subclass's own line; its metaclass is in between
             )
 
     def __init__(
@@ -122,24 +129,24 @@ class Backbone(BaseModule):
         self._freeze()
 
     def stages(self) -> Iterator[Stage]:
-        """The family's stages in order, from ``self.arch``, ``self.in_channels`` and ``self.norm_cfg``."""
+        """Yield the stages of the family in order, from ``self.arch``, ``self.in_channels`` and ``self.norm_cfg``."""
         raise NotImplementedError(f'{type(self).__name__} has to yield its stages')
 
     @property
     def strides(self) -> dict[str, int]:
-        """Name of each stage that is built to the stride of its output, pixels, in their order."""
+        """Stride in pixels of the output of each stage that is built, by the stage's name, in order."""
         return dict(self._strides)
 
     def width(self, channels: int) -> int:
-        """``channels`` under the ``widen_factor``."""
+        """Return ``channels`` scaled by ``widen_factor``."""
         return scale_channels(channels, self.widen_factor)
 
     def depth(self, blocks: int) -> int:
-        """``blocks`` under the ``deepen_factor``."""
+        """Return ``blocks`` scaled by ``deepen_factor``."""
         return scale_depth(blocks, self.deepen_factor)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Image (N, in_channels, H, W) to the maps of ``out_indices``, level i (N, C_i, ceil(H/2**i), ceil(W/2**i))."""
+        """Map images (N, in_channels, H, W) to the levels ``out_indices``, (N, C_i, ceil(H/2**i), ceil(W/2**i))."""
         self.check_images(x)
         outputs = []
         for name, returned in self._plan:
@@ -149,12 +156,12 @@ class Backbone(BaseModule):
         return tuple(outputs)
 
     def run_stage(self, name: str, x: Tensor) -> Tensor:
-        """What a built stage gives; in training under ``with_cp``."""
+        """Run a stage on its input; in training with ``with_cp``, its activations are recomputed for the gradient."""
         stage = getattr(self, name)
         return checkpointed(stage, x) if self.with_cp and self.training and torch.is_grad_enabled() else stage(x)
 
     def check_images(self, x: Tensor) -> None:
-        """Raises ValueError unless ``x`` is (N, in_channels, H, W)."""
+        """Raise UsageError unless ``x`` is (N, in_channels, H, W)."""
         if x.ndim != 4 or x.shape[1] != self.in_channels:
             raise UsageError(
                 f'{self.variant} takes images (N, {self.in_channels}, H, W), got {tuple(x.shape)}; '
@@ -162,7 +169,7 @@ class Backbone(BaseModule):
             )
 
     def train(self, mode: bool = True) -> Backbone:
-        """Training mode for all but what ``frozen_stages`` and ``norm_eval`` hold fixed. Returns self."""
+        """Set training mode, except for what ``frozen_stages`` and ``norm_eval`` keep fixed, and return self."""
         super().train(mode)
         for stage in self._frozen():
             stage.eval()
@@ -179,14 +186,14 @@ class Backbone(BaseModule):
         return any(each.get('type') in ('Pretrained', PretrainedInit) for each in every)
 
     def init_weights(self) -> None:
-        """Applies ``init_cfg``.
+        """Apply ``init_cfg``.
 
-        ``dict(type='Pretrained', checkpoint=...)`` is :class:`mmcnn.weights.initializer.Pretrained`: any file that
-        mmcnn reads, held to fit exactly.
+        ``dict(type='Pretrained', checkpoint=...)`` uses :class:`mmcnn.weights.initializer.Pretrained`, which reads any
+        file that mmcnn can read and requires it to fit exactly.
 
         Raises:
-            CheckpointError: a pretrained file is missing, broken, unsafe or does not fit, or ``init_cfg`` says more
-                than that.
+            CheckpointError: a pretrained file is missing, damaged, unsafe or does not fit, or ``init_cfg`` combines it
+                with other initialisers.
         """
         if not self.is_pretrained:
             super().init_weights()
@@ -194,11 +201,12 @@ class Backbone(BaseModule):
         every = self.init_cfg if isinstance(self.init_cfg, list) else [self.init_cfg]
         if len(every) > 1:
             raise CheckpointError(f"init_cfg of {self.variant}: 'Pretrained' fills every entry, so it stands alone")
-        # By its name: the registry imports what loads weights, which stands above this module.
+        # By name: the initialiser imports the code that loads weights, which is above this module.
         WEIGHT_INITIALIZERS.build({**every[0], 'type': 'mmcnn.Pretrained'})(self)
-        self.is_init = True  # as MMEngine marks it
+        self.is_init = True  # as MMEngine does
 
     def extra_repr(self) -> str:
+        """Return the variant and its outputs for ``repr``."""
         return f'variant={self.variant!r}, out_indices={self.out_indices}, out_channels={self.out_channels}'
 
     # --------------------------------------------------------------------------------------------------- assembling
@@ -267,11 +275,11 @@ class Backbone(BaseModule):
                 self._strides[stage.name] = stage.stride
 
     def may_lack(self, keys: Collection[str]) -> dict[str, list[str]]:
-        """Entries that a file of weights with these keys need not have, under the reason why."""
+        """Return the entries that a file of weights with these keys may lack, grouped by the reason."""
         return {}
 
     def _needs(self, stage: Stage) -> bool:
-        """Whether a level that is asked for needs the stage."""
+        """Return whether a requested level needs the stage."""
         return stage.stride <= self.out_strides[-1]
 
     def _frozen(self) -> Iterator[nn.Module]:
@@ -285,14 +293,14 @@ class Backbone(BaseModule):
 
 
 def _merge_norm(variant: str, own: dict | None, given: dict | None) -> dict | None:
-    """The row's normalisation updated by the user's."""
+    """Return the row's normalisation, updated by the user's."""
     if not isinstance(given, dict | None):
         raise UsageError(f"norm_cfg={given!r} of {variant} has to be a dict, such as dict(type='BN')")
     given = given or {}
     kind = given.get('type')
     if own is None and given and kind is None:
         raise UsageError(f"{variant} has no normalisation: norm_cfg={given} needs a type, such as dict(type='BN')")
-    keep = own if kind is None or kind.endswith(('BN', 'BN2d')) else None  # GN or LN know no momentum
+    keep = own if kind is None or kind.endswith(('BN', 'BN2d')) else None  # GN and LN take no momentum
     return {**(keep or {}), **given} or None
 
 

@@ -1,4 +1,4 @@
-"""Stages of the networks whose figures are tables of layers: one chain for each halving of the map."""
+"""Stages of networks that papers give as tables of layers: one chain for each halving of the map."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from .base import Backbone, Stage
 
 
 def chain_stages(backbone: Backbone, tables: Iterable[ChainTable], **chain: object) -> Iterator[Stage]:
-    """A stage for each table, of strides 2, 4, 8 ...: 'stem', 'stage2', 'stage3' ...
+    """Yield a stage for each table; their strides are 2, 4, 8, ..., their names 'stem', 'stage2', 'stage3', ...
 
     Args:
-        backbone: gives the image's channels, the width multiplier, the normalisation and the activation.
-        tables: at full width; each opens with the layer that halves the map.
-        chain: further arguments of :class:`~mmcnn.models.layers.chain.Chain`.
+        backbone: provides the number of image channels, the width multiplier, the normalisation and the activation.
+        tables: layers at full width; each table starts with the layer that halves the map.
+        **chain: further arguments of :class:`~mmcnn.models.layers.chain.Chain`.
     """
     chain = dict(norm_cfg=backbone.norm_cfg, act_cfg=backbone.arch.act, **chain)
     channels = backbone.in_channels

@@ -1,7 +1,7 @@
-"""CSPDarknet: Darknet's YOLOv4 trunk and the two forms of YOLOv5's.
+"""CSPDarknet: the backbone of Darknet's YOLOv4 and the two forms of YOLOv5's backbone.
 
 YOLOv4: Bochkovskiy et al., arXiv 2004.10934; layer graph of the public yolov4.cfg. CSP: Wang et al., arXiv 1911.11929.
-YOLOv5 has no paper; its trunks are known by their published layer tables and parameter counts.
+YOLOv5 has no paper; its backbones are known from their published layer tables and parameter counts.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from .row import Row
 
 @dataclass(frozen=True, kw_only=True)
 class Arch(Row):
-    """A row of the Darknet form's table."""
+    """A row of the table of Darknet's form."""
 
-    stem: int = 32  # channels of the first 3x3
-    channels: tuple[int, ...] = (64, 128, 256, 512, 1024)  # outputs of the stages, strides 2 to 32
-    depths: tuple[int, ...] = (1, 2, 8, 8, 4)  # residual blocks of each stage
-    whole_first_stage: bool = True  # stage 1 keeps its full width on both paths, its blocks halve it inside
-    fusion: str = 'both'  # where transitions are, Figure 3 of CSPNet: 'both', 'first' or 'last'
+    stem: int = 32  # output channels of the first 3x3
+    channels: tuple[int, ...] = (64, 128, 256, 512, 1024)  # output channels of the stages, strides 2 to 32
+    depths: tuple[int, ...] = (1, 2, 8, 8, 4)  # number of residual blocks of each stage
+    whole_first_stage: bool = True  # stage 1 keeps its full width on both paths and its blocks halve it internally
+    fusion: str = 'both'  # where the transitions are, Figure 3 of CSPNet: 'both', 'first' or 'last'
     norm: dict = field(default_factory=lambda: dict(type='BN', eps=1e-5, momentum=0.03))
     act: dict = field(default_factory=lambda: dict(type='mmcnn.Mish'))
     image: ImageFormat = UNIT_256
@@ -38,12 +38,12 @@ class Arch(Row):
 
 @dataclass(frozen=True, kw_only=True)
 class YOLOv5Arch(Row):
-    """A row of the tables of YOLOv5's forms."""
+    """A row of the tables of YOLOv5's two forms."""
 
-    stem: int = 64  # outputs of the stem, stride 2
-    channels: tuple[int, ...] = (128, 256, 512, 1024)  # outputs of the stages, strides 4 to 32
-    depths: tuple[int, ...]  # bottlenecks of each C3
-    bias: bool = False  # a bias in the convolutions, BatchNorm beside it
+    stem: int = 64  # output channels of the stem, stride 2
+    channels: tuple[int, ...] = (128, 256, 512, 1024)  # output channels of the stages, strides 4 to 32
+    depths: tuple[int, ...]  # number of bottlenecks of each C3
+    bias: bool = False  # whether the convolutions have a bias in addition to BatchNorm
     norm: dict = field(default_factory=lambda: dict(type='BN', eps=1e-3, momentum=0.03))
     act: dict = field(default_factory=lambda: dict(type='SiLU'))
     image: ImageFormat = UNIT
@@ -53,7 +53,7 @@ class YOLOv5Arch(Row):
 DARKNET = Arch()
 VARIANTS = {
     'cspdarknet53': DARKNET,
-    # timm's cspdarknet53: the same graph with another activation. Weights of one load into the other and are wrong.
+    # timm's cspdarknet53: the graph with another activation. Each loads the other's weights but gives wrong results.
     'cspdarknet53-timm': replace(
         DARKNET,
         act=dict(type='LeakyReLU', negative_slope=0.01, inplace=True),
@@ -62,7 +62,7 @@ VARIANTS = {
     ),
 }
 
-# Widths of YOLOv5's sizes: 1/2, 3/4, 1 and 5/4 of l's, rounded up to multiples of 8 (n: 1/4).
+# Widths of YOLOv5's sizes: 1/2, 3/4, 1 and 5/4 of those of l, rounded up to multiples of 8 (n: 1/4).
 N = dict(stem=16, channels=(32, 64, 128, 256))
 S = dict(stem=32, channels=(64, 128, 256, 512))
 M = dict(stem=48, channels=(96, 192, 384, 768))
@@ -92,12 +92,18 @@ V6_VARIANTS = {
 class CSPStage(nn.Module):
     """A cross-stage-partial Darknet stage: (N, C_in, H, W) to (N, C_out, ceil(H/2), ceil(W/2)).
 
-    3x3 of stride 2; from it 1x1 ``short`` and 1x1 ``main``; ``depth`` bottlenecks and a 1x1 ``post`` on the main path;
-    concatenated [post, short]; 1x1 ``final``. Parts are made in the order of Darknet's weight stream.
+    A 3x3 of stride 2; from its output a 1x1 ``short`` and a 1x1 ``main``; ``depth`` bottlenecks and a 1x1 ``post`` on
+    the main path; concatenation [post, short]; a 1x1 ``final``. Submodules are created in the order of Darknet's weight
+    file.
 
     Args:
-        whole: both paths keep C_out and the bottlenecks halve it inside (YOLOv4's first stage); else both have half.
-        fusion: which of ``post`` and ``final`` there are, see :func:`~mmcnn.models.layers.csp_transitions`.
+        in_channels: C_in.
+        out_channels: C_out.
+        depth: number of bottlenecks.
+        whole: both paths keep C_out and the bottlenecks halve it internally (YOLOv4's first stage); otherwise each path
+            has half.
+        fusion: which of ``post`` and ``final`` exist, see :func:`~mmcnn.models.layers.csp_transitions`.
+        **conv: ``norm_cfg`` and ``act_cfg`` of every convolution.
     """
 
     def __init__(
@@ -114,6 +120,7 @@ class CSPStage(nn.Module):
         self.post, self.final = csp_transitions(fusion, path, short, out_channels, **conv)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C_in, H, W) to (N, C_out, ceil(H/2), ceil(W/2))."""
         x = self.down(x)
         main = self.post(self.blocks(self.main(x)))
         return self.final(torch.cat([main, self.short(x)], dim=1))
@@ -121,11 +128,12 @@ class CSPStage(nn.Module):
 
 @register_backbone
 class CSPDarknet(Backbone):
-    """CSPDarknet53; levels 0 (the stem) to 5. Arguments: :class:`~mmcnn.models.backbones.base.Backbone`."""
+    """CSPDarknet53; levels 0 (the stem) to 5. Arguments: see :class:`~mmcnn.models.backbones.base.Backbone`."""
 
     variants = VARIANTS
 
     def stages(self) -> Iterator[Stage]:
+        """Yield the stages of the family in order, from the image on."""
         arch, conv = self.arch, dict(norm_cfg=self.norm_cfg, act_cfg=self.arch.act)
         channels = self.width(arch.stem)
         yield Stage('stem', channels, 1, partial(ConvNormAct, self.in_channels, channels, 3, **conv))
@@ -137,12 +145,13 @@ class CSPDarknet(Backbone):
 
 
 class YOLOv5Trunk(Backbone):
-    """What YOLOv5's two forms share; a form says what its stem and its stages are."""
+    """The common part of YOLOv5's two forms; a form defines its stem and its stages."""
 
     make_stem: ClassVar[Callable[..., nn.Module]]
     make_stage: ClassVar[Callable[..., nn.Module]]
 
     def stages(self) -> Iterator[Stage]:
+        """Yield the stages of the family in order, from the image on."""
         arch = self.arch
         conv = dict(norm_cfg=self.norm_cfg, act_cfg=arch.act, bias=arch.bias or None)
         channels = self.width(arch.stem)
@@ -157,21 +166,21 @@ class YOLOv5Trunk(Backbone):
 
 @register_backbone
 class CSPDarknetFocus(YOLOv5Trunk):
-    """CSPDarknet with a Focus stem, and SPP before the last C3 (YOLOv5 up to v5.0); levels 1 (the stem) to 5.
+    """CSPDarknet with a Focus stem and SPP before the last C3 (YOLOv5 up to v5.0); levels 1 (the stem) to 5.
 
-    Arguments: :class:`~mmcnn.models.backbones.base.Backbone`.
+    Arguments: see :class:`~mmcnn.models.backbones.base.Backbone`.
     """
 
     variants = FOCUS_VARIANTS
 
     @staticmethod
     def make_stem(in_channels: int, out_channels: int, **conv: object) -> nn.Sequential:
-        """Focus, then 3x3: (N, C, H, W) to (N, C_out, ceil(H/2), ceil(W/2))."""
+        """Build Focus and a 3x3: (N, C, H, W) to (N, C_out, ceil(H/2), ceil(W/2))."""
         return nn.Sequential(Focus(), ConvNormAct(4 * in_channels, out_channels, 3, **conv))
 
     @staticmethod
     def make_stage(in_channels: int, out_channels: int, depth: int, last: bool, **conv: object) -> nn.Sequential:
-        """3x3 of stride 2, then C3; the last stage has SPP between them and no shortcuts."""
+        """Build a 3x3 of stride 2 and C3; the last stage has SPP between them and no shortcuts."""
         pool = [SPP(out_channels, out_channels, **conv)] if last else []
         down = ConvNormAct(in_channels, out_channels, 3, stride=2, **conv)
         return nn.Sequential(down, *pool, C3(out_channels, out_channels, depth, shortcut=not last, **conv))
@@ -179,21 +188,21 @@ class CSPDarknetFocus(YOLOv5Trunk):
 
 @register_backbone
 class CSPDarknetV6(YOLOv5Trunk):
-    """CSPDarknet with a 6x6 stem, and SPP behind the last C3 (YOLOv5 from v6.0 on); levels 1 (the stem) to 5.
+    """CSPDarknet with a 6x6 stem and SPP behind the last C3 (YOLOv5 from v6.0 on); levels 1 (the stem) to 5.
 
-    Arguments: :class:`~mmcnn.models.backbones.base.Backbone`.
+    Arguments: see :class:`~mmcnn.models.backbones.base.Backbone`.
     """
 
     variants = V6_VARIANTS
 
     @staticmethod
     def make_stem(in_channels: int, out_channels: int, **conv: object) -> ConvNormAct:
-        """6x6 of stride 2 with pads of 2, at odd sizes one more at the right and at the bottom."""
+        """Build a 6x6 of stride 2, padded by 2 pixels; at odd sizes by one more at the right and at the bottom."""
         return ConvNormAct(in_channels, out_channels, 6, stride=2, padding='same', **conv)
 
     @staticmethod
     def make_stage(in_channels: int, out_channels: int, depth: int, last: bool, **conv: object) -> nn.Sequential:
-        """3x3 of stride 2, then C3; the last stage has SPP behind it, the same function as YOLOv5's SPPF."""
+        """Build a 3x3 of stride 2 and C3; the last stage has SPP behind it, the same function as YOLOv5's SPPF."""
         pool = [SPP(out_channels, out_channels, **conv)] if last else []
         down = ConvNormAct(in_channels, out_channels, 3, stride=2, **conv)
         return nn.Sequential(down, C3(out_channels, out_channels, depth, **conv), *pool)

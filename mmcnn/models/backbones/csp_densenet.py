@@ -1,6 +1,6 @@
 """CSPDenseNet: DenseNet with cross-stage-partial dense blocks (Wang et al., CSPNet, arXiv 1911.11929, Figures 2 and 3).
 
-Half of a stage's input goes round its dense block, so the block convolves, and back-propagates through, fewer channels.
+Half of a stage's input bypasses its dense block, so that fewer channels are convolved and back-propagated through.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ FUSIONS = ('both', 'first', 'last')
 class Arch(Row):
     """A row of the table."""
 
-    stem: int = 64  # channels of the 7x7, stride 2
-    depths: tuple[int, ...] = (6, 12, 24, 16)  # dense layers of each stage, strides 4 to 32
-    growth: int = 32  # channels that a dense layer adds
-    bottleneck: int = 128  # outputs of a dense layer's 1x1
-    compression: float = 0.5  # share of the channels that a transition keeps, rounded up to a multiple of 8
-    # Where the transitions are, Figure 3: 'both' sides of the concatenation with the bypass (b), behind it only
-    # (fusion 'first', c), before it only (fusion 'last', d).
+    stem: int = 64  # output channels of the 7x7, stride 2
+    depths: tuple[int, ...] = (6, 12, 24, 16)  # number of dense layers of each stage, strides 4 to 32
+    growth: int = 32  # number of channels that a dense layer adds
+    bottleneck: int = 128  # output channels of a dense layer's 1x1
+    compression: float = 0.5  # fraction of the channels that a transition keeps, rounded up to a multiple of 8
+    # Where the transitions are, Figure 3: on both sides of the concatenation with the bypass ('both', b), only behind
+    # it ('first', c), or only before it ('last', d).
     fusion: str = 'both'
 
     def __post_init__(self) -> None:
@@ -39,19 +39,26 @@ class Arch(Row):
             raise ValueError(f'fusion={self.fusion!r} of CSPDenseNet has to be one of {", ".join(FUSIONS)}')
 
 
-# DenseNet-121's depths and growth; the paper gives the construction, not a table of this network.
+# The depths and growth of DenseNet-121; the paper gives the construction but no table of this network.
 VARIANTS = {'cspdensenet121': Arch()}
 
 
 class CSPDenseStage(nn.Module):
     """A partial dense stage: (N, C_in, H, W) to (N, C_out, ceil(H/2), ceil(W/2)).
 
-    ``down``; split in halves; the second half through a dense block [and a transition]; concatenated [first, second];
-    in the last stage normalised and activated. C_out = channels // 2 + the outputs of the second half's path.
+    ``down``; split in halves; the second half goes through a dense block [and a transition]; concatenation [first,
+    second]; normalisation and activation in the last stage. C_out = channels // 2 + the output channels of the second
+    half's path.
 
     Args:
-        down: gives the module that halves the size and hands on ``channels``.
-        kept: outputs of the transition behind the dense block; None: there is none.
+        down: builds the module that halves the size and outputs ``channels``.
+        channels: number of channels that are split.
+        depth: number of dense layers.
+        bottleneck: output channels of a dense layer's 1x1.
+        growth: number of channels that a dense layer adds.
+        kept: output channels of the transition behind the dense block; None: there is no transition.
+        last: whether this is the last stage.
+        **norm_act: ``norm_cfg`` and ``act_cfg``.
     """
 
     def __init__(
@@ -74,20 +81,22 @@ class CSPDenseStage(nn.Module):
         self.final = NormAct(self.halves[0] + (kept or dense), **norm_act) if last else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C_in, H, W) to (N, C_out, ceil(H/2), ceil(W/2))."""
         around, through = self.down(x).split(self.halves, dim=1)
         return self.final(torch.cat([around, self.transition(self.block(through))], dim=1))
 
 
 @register_backbone
 class CSPDenseNet(Backbone):
-    """CSPDenseNet; levels 1 (the stem) to 5, stage i gives level i.
+    """CSPDenseNet; levels 1 (the stem) to 5, stage i yields level i.
 
-    Arguments: :class:`~mmcnn.models.backbones.base.Backbone`; ``arch=dict(fusion='first')`` places the transitions.
+    Arguments: see :class:`~mmcnn.models.backbones.base.Backbone`; ``arch=dict(fusion='first')`` places the transitions.
     """
 
     variants = VARIANTS
 
     def stages(self) -> Iterator[Stage]:
+        """Yield the stages of the family in order, from the image on."""
         arch, norm_act = self.arch, dict(norm_cfg=self.norm_cfg, act_cfg=self.arch.act)
         bottleneck, growth = self.width(arch.bottleneck), self.width(arch.growth)
         channels = self.width(arch.stem)
@@ -96,7 +105,7 @@ class CSPDenseNet(Backbone):
         for i, depth in enumerate(map(self.depth, arch.depths), start=2):
             if i == 2:
                 down = partial(nn.MaxPool2d, 3, stride=2, padding=1)
-            elif arch.fusion == 'last':  # its transition was in the stage before
+            elif arch.fusion == 'last':  # the transition was in the stage before
                 down = partial(nn.AvgPool2d, 2, ceil_mode=True)
             else:
                 before, channels = channels, scale_channels(channels, arch.compression)

@@ -1,4 +1,4 @@
-"""CSPResNet and CSPResNeXt: cross-stage-partial stages of ResNet's bottlenecks (Wang et al., arXiv 1911.11929)."""
+"""CSPResNet and CSPResNeXt: ResNet bottlenecks in cross-stage-partial stages (Wang et al., arXiv 1911.11929)."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from .row import Row
 class Arch(Row):
     """A row of the table."""
 
-    stem: int = 64  # outputs of the first 7x7
-    channels: tuple[int, ...] = (128, 256, 512, 1024)  # outputs of the stages, strides 4 to 32
+    stem: int = 64  # output channels of the first 7x7
+    channels: tuple[int, ...] = (128, 256, 512, 1024)  # output channels of the stages, strides 4 to 32
     paths: tuple[int, ...] = (128, 256, 512, 1024)  # width of each stage's main and short path
-    hidden: tuple[int, ...] = (64, 128, 256, 512)  # inner width of the bottlenecks
-    depths: tuple[int, ...] = (3, 3, 5, 2)  # bottlenecks of each stage
-    groups: int = 1  # of the 3x3 convolutions, behind the stem
-    fusion: str = 'both'  # where transitions are, Figure 3 of the paper: 'both', 'first' or 'last'
+    hidden: tuple[int, ...] = (64, 128, 256, 512)  # inner width of the bottlenecks of each stage
+    depths: tuple[int, ...] = (3, 3, 5, 2)  # number of bottlenecks of each stage
+    groups: int = 1  # groups of the 3x3 convolutions behind the stem
+    fusion: str = 'both'  # where the transitions are, Figure 3 of the paper: 'both', 'first' or 'last'
     act: dict = field(default_factory=lambda: dict(type='LeakyReLU', negative_slope=0.01, inplace=True))
     image: ImageFormat = IMAGENET_256
 
@@ -42,7 +42,7 @@ VARIANTS = {
 
 
 class Bottleneck(nn.Module):
-    """1x1 to ``hidden``, 3x3 in groups, 1x1 back without activation, plus the input, activation: the same shape."""
+    """1x1 to ``hidden``, grouped 3x3, 1x1 back without activation, plus the input, activation; keeps the shape."""
 
     def __init__(self, channels: int, hidden: int, groups: int, norm_cfg: dict, act_cfg: dict) -> None:
         super().__init__()
@@ -53,15 +53,16 @@ class Bottleneck(nn.Module):
         self.act = build_activation_layer(act_cfg)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (N, channels, H, W) to the same shape."""
         return self.act(add_shortcut(self.conv3(self.conv2(self.conv1(x))), x, self.conv3))
 
 
 class CSPStage(nn.Module):
     """A cross-stage-partial stage: (N, C_in, H, W) to (N, C_out, ceil(H/2), ceil(W/2)).
 
-    ``down`` halves the map: a max-pool in the first stage, else a 3x3. A 1x1 without activation makes what is split
-    into [short, main]; ``depth`` bottlenecks and the 1x1 ``post`` on the main path; concatenated [short, post]; 1x1
-    ``final``. See :func:`~mmcnn.models.layers.csp_transitions` for ``fusion``.
+    ``down`` halves the map: a max-pool in the first stage, otherwise a 3x3. The output of a 1x1 without activation is
+    split into [short, main]; ``depth`` bottlenecks and the 1x1 ``post`` follow on the main path; then concatenation
+    [short, post] and the 1x1 ``final``. For ``fusion`` see :func:`~mmcnn.models.layers.csp_transitions`.
     """
 
     def __init__(
@@ -89,17 +90,19 @@ class CSPStage(nn.Module):
         self.post, self.final = csp_transitions(fusion, path, self.widths[0], out_channels, **conv)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C_in, H, W) to (N, C_out, ceil(H/2), ceil(W/2))."""
         short, main = self.expand(self.down(x)).split(self.widths, dim=1)
         return self.final(torch.cat([short, self.post(self.blocks(main))], dim=1))
 
 
 @register_backbone
 class CSPResNet(Backbone):
-    """CSPResNet; levels 1 (the stem) to 5. Arguments: :class:`~mmcnn.models.backbones.base.Backbone`."""
+    """CSPResNet; levels 1 (the stem) to 5. Arguments: see :class:`~mmcnn.models.backbones.base.Backbone`."""
 
     variants = VARIANTS
 
     def stages(self) -> Iterator[Stage]:
+        """Yield the stages of the family in order, from the image on."""
         arch, conv = self.arch, dict(norm_cfg=self.norm_cfg, act_cfg=self.arch.act)
         channels = self.width(arch.stem)
         yield Stage('stem', channels, 2, partial(ConvNormAct, self.in_channels, channels, 7, stride=2, **conv))
@@ -121,5 +124,5 @@ class CSPResNet(Backbone):
 
 
 def groups_for(channels: int, groups: int) -> int:
-    """``groups``, or as many as divide the channels of a narrow form."""
+    """Return ``groups``, or the largest number of groups that divides both it and the channels of a narrow form."""
     return math.gcd(channels, groups)

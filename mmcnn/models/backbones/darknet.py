@@ -1,4 +1,4 @@
-"""Darknet-53, the trunk of YOLOv3 (Redmon & Farhadi, arXiv 1804.02767, Table 1)."""
+"""Darknet-53, the backbone of YOLOv3 (Redmon & Farhadi, arXiv 1804.02767, Table 1)."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from .row import Row
 class Arch(Row):
     """A row of the table."""
 
-    stem: int = 32  # channels of the first 3x3
-    channels: tuple[int, ...] = (64, 128, 256, 512, 1024)  # outputs of the stages, strides 2 to 32
-    depths: tuple[int, ...] = (1, 2, 8, 8, 4)  # residual blocks of each stage
+    stem: int = 32  # output channels of the first 3x3
+    channels: tuple[int, ...] = (64, 128, 256, 512, 1024)  # output channels of the stages, strides 2 to 32
+    depths: tuple[int, ...] = (1, 2, 8, 8, 4)  # number of residual blocks of each stage
     norm: dict = field(default_factory=lambda: dict(type='BN', eps=1e-5, momentum=0.03))
     act: dict = field(default_factory=lambda: dict(type='LeakyReLU', negative_slope=0.1, inplace=True))
     image: ImageFormat = UNIT_256
@@ -32,7 +32,7 @@ class Arch(Row):
 DARKNET53 = Arch()
 VARIANTS = {
     'darknet53': DARKNET53,
-    # timm's darknet53: another slope and image format. Weights of one load into the other and are wrong.
+    # timm's darknet53: another slope and image format. Each loads the other's weights but gives wrong results.
     'darknet53-timm': replace(
         DARKNET53,
         act=dict(type='LeakyReLU', negative_slope=0.01, inplace=True),
@@ -52,11 +52,12 @@ class DarknetStage(nn.Sequential):
 
 @register_backbone
 class Darknet(Backbone):
-    """Darknet-53; levels 0 (the stem) to 5. Arguments: :class:`~mmcnn.models.backbones.base.Backbone`."""
+    """Darknet-53; levels 0 (the stem) to 5. Arguments: see :class:`~mmcnn.models.backbones.base.Backbone`."""
 
     variants = VARIANTS
 
     def stages(self) -> Iterator[Stage]:
+        """Yield the stages of the family in order, from the image on."""
         conv = dict(norm_cfg=self.norm_cfg, act_cfg=self.arch.act)
         channels = self.width(self.arch.stem)
         yield Stage('stem', channels, 1, partial(ConvNormAct, self.in_channels, channels, 3, **conv))

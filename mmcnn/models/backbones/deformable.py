@@ -1,4 +1,4 @@
-"""Deformable convolutions in place of the 3x3 of bottlenecks, as MMDetection's ResNet has them."""
+"""Deformable convolutions in place of the 3x3 of bottlenecks, as in MMDetection's ResNet."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ FIELDS = ('type', 'deform_groups', 'im2col_step', 'fallback_on_stride')
 
 
 class Deformable(Backbone):
-    """A family whose bottlenecks can sample where they learn it.
+    """A family whose bottlenecks can have deformable convolutions.
+
+    The offsets start at 0, so that weights without offsets behave as in the plain network (the mask of DCNv2 starts at
+    0.5, as in other implementations).
 
     Args:
         variant: row of the family's table.
         dcn: ``dict(type='DCNv2')`` (Zhu et al., arXiv 1811.11168) or ``dict(type='DCN')`` (Dai et al., arXiv
-            1703.06211), with ``deform_groups`` among which the channels are divided. None: there is none.
-        stage_with_dcn: which of the stages behind the stem have it; None: all but the first, C3 to C5.
+            1703.06211), optionally with ``deform_groups``, the number of groups of channels with offsets of their own.
+            None: no deformable convolutions.
+        stage_with_dcn: which of the stages behind the stem have them; None: all but the first, that is C3 to C5.
         **kwargs: see :class:`~mmcnn.models.backbones.base.Backbone`.
 
-    The offsets start at 0, and weights without them are those of the plain network (the mask of DCNv2 starts at 0.5,
-    as everywhere).
-
     Raises:
-        UsageError: also for a ``dcn`` that the family cannot be given.
+        UsageError: ``dcn`` cannot be applied to the family, or as in :class:`~mmcnn.models.backbones.base.Backbone`.
     """
 
     def __init__(
@@ -41,15 +42,15 @@ class Deformable(Backbone):
         super().__init__(variant, **kwargs)
 
     def deformed(self, hidden: Sequence[int], bias: bool = False, bottleneck: bool = True) -> list[dict | None]:
-        """The config of the 3x3 of each stage; None: a plain convolution.
+        """Return the config of the 3x3 of each stage; None stands for a plain convolution.
 
         Args:
-            hidden: channels of the 3x3 of each stage.
-            bias: whether they have a bias.
-            bottleneck: whether the blocks have one 3x3, not two.
+            hidden: number of channels of the 3x3 of each stage.
+            bias: whether the 3x3 have a bias.
+            bottleneck: whether the blocks have one 3x3 instead of two.
 
         Raises:
-            UsageError: ``dcn`` and ``stage_with_dcn`` say something that cannot be done.
+            UsageError: ``dcn`` and ``stage_with_dcn`` ask for something that is not possible.
         """
         stages = len(hidden)
         if self.dcn is None:
@@ -71,7 +72,7 @@ class Deformable(Backbone):
         return [dict(cfg) if each else None for each in chosen]
 
     def _checked(self, bias: bool, bottleneck: bool) -> dict:
-        """``dcn`` as a config of the convolution."""
+        """Return ``dcn`` as the config of the convolution."""
         kind = self.dcn.get('type') if isinstance(self.dcn, dict) else None
         if kind not in KINDS:
             raise UsageError(
@@ -101,7 +102,7 @@ class Deformable(Backbone):
         return {name: value for name, value in self.dcn.items() if name != 'fallback_on_stride'}
 
     def init_weights(self) -> None:
-        """As every backbone; what ``init_cfg`` says of convolutions does not concern those that give the offsets."""
+        """Initialise as every backbone does, but do not apply ``init_cfg`` to the convolutions that compute offsets."""
         super().init_weights()
         if not self.is_pretrained:
             for name, parameter in self.named_parameters():
@@ -109,7 +110,7 @@ class Deformable(Backbone):
                     nn.init.zeros_(parameter)
 
     def may_lack(self, keys: Collection[str]) -> dict[str, list[str]]:
-        """The offsets, where the weights are those of a plain network; a part of them may not be missing."""
+        """Return the offsets if the file has none of them; a file with only some of them is rejected."""
         offsets = [key for key in self.state_dict() if _is_offset(key)]
         missing = {} if not offsets or set(offsets) & set(keys) else {'offsets, which start at 0': offsets}
         return {**super().may_lack(keys), **missing}

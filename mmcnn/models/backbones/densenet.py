@@ -1,4 +1,4 @@
-"""DenseNet-BC (Huang et al., arXiv 1608.06993): every layer sees the maps of all layers before it."""
+"""DenseNet-BC (Huang et al., arXiv 1608.06993): every layer gets the maps of all layers before it."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ from .row import Row
 class Arch(Row):
     """A row of the table."""
 
-    stem: int = 64  # channels of the 7x7, stride 2
-    depths: tuple[int, ...] = (6, 12, 24, 16)  # dense layers of each stage, strides 4 to 32
-    growth: int = 32  # channels that a dense layer adds, the paper's k
-    bottleneck: int = 128  # outputs of a dense layer's 1x1, the paper's 4k
-    compression: float = 0.5  # share of the channels that a transition keeps, the paper's theta
+    stem: int = 64  # output channels of the 7x7, stride 2
+    depths: tuple[int, ...] = (6, 12, 24, 16)  # number of dense layers of each stage, strides 4 to 32
+    growth: int = 32  # number of channels that a dense layer adds, the paper's k
+    bottleneck: int = 128  # output channels of a dense layer's 1x1, the paper's 4k
+    compression: float = 0.5  # fraction of the channels that a transition keeps, the paper's theta
     norm: dict = field(default_factory=lambda: dict(type='BN', eps=1.001e-5, momentum=0.01))
 
 
-# Table 1 of the paper; normalisation as Keras has it. Trainable: 7,978,856, 14,149,480 and 20,013,928 parameters.
+# Table 1 of the paper, normalised as in Keras. Trainable: 7,978,856, 14,149,480 and 20,013,928 parameters.
 VARIANTS = {
     'densenet121': Arch(),
     'densenet169': Arch(depths=(6, 12, 32, 32)),
     'densenet201': Arch(depths=(6, 12, 48, 32)),
 }
 
-# The same with torchvision's normalisation.
+# The same networks with torchvision's normalisation.
 VARIANTS |= {f'{name}-tv': replace(row, norm=Row().norm) for name, row in VARIANTS.items()}
 
 
 def dense_stage(
     in_channels: int, channels: int, depth: int, bottleneck: int, growth: int, first: bool, last: bool, **norm_act: dict
 ) -> nn.Sequential:
-    """A transition to ``channels`` (``first``: a max-pool), a dense block (``last``: normalised and activated).
+    """Build a transition to ``channels`` (``first``: a max-pool) and a dense block (``last``: normalised, activated).
 
-    (N, C_in, H, W) to (N, channels + depth * growth, ceil(H/2), ceil(W/2)).
+    Maps (N, C_in, H, W) to (N, channels + depth * growth, ceil(H/2), ceil(W/2)).
     """
     layers = OrderedDict()
     if first:
@@ -59,15 +59,16 @@ def dense_stage(
 
 @register_backbone
 class DenseNet(Backbone):
-    """DenseNet; levels 1 (the stem) to 5, stage i gives level i.
+    """DenseNet; levels 1 (the stem) to 5, stage i yields level i.
 
-    The maps of levels 2 to 4 are dense blocks' concatenations, not normalised, as the next transition gets them.
-    Arguments: :class:`~mmcnn.models.backbones.base.Backbone`.
+    The maps of levels 2 to 4 are the concatenations of dense blocks, which are not normalised: the next transition does
+    that. Arguments: see :class:`~mmcnn.models.backbones.base.Backbone`.
     """
 
     variants = VARIANTS
 
     def stages(self) -> Iterator[Stage]:
+        """Yield the stages of the family in order, from the image on."""
         arch, norm_act = self.arch, dict(norm_cfg=self.norm_cfg, act_cfg=self.arch.act)
         bottleneck, growth = self.width(arch.bottleneck), self.width(arch.growth)
         channels = self.width(arch.stem)

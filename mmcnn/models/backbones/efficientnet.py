@@ -1,4 +1,4 @@
-"""EfficientNet: one searched network, scaled in width, depth and image size together (Tan & Le, arXiv 1905.11946)."""
+"""EfficientNet: one network found by search, scaled in width, depth and image size (Tan & Le, arXiv 1905.11946)."""
 
 from __future__ import annotations
 
@@ -19,30 +19,31 @@ from .row import Row, Top
 
 @dataclass(frozen=True, kw_only=True)
 class Arch(Row):
-    """A row of the table; the tuples are the paper's Table 1, stages 2 to 8, before the multipliers."""
+    """A row of the table; the tuples are stages 2 to 8 of the paper's Table 1, before the multipliers."""
 
-    width_multiplier: float = 1.0  # of all channels, rounded by make_divisible
-    depth_multiplier: float = 1.0  # of the blocks of each stage, rounded up
-    stem: int = 32  # channels of the first 3x3, stride 2
-    expansions: tuple[int, ...] = (1, 6, 6, 6, 6, 6, 6)  # hidden channels of a block as a multiple of its input's
-    channels: tuple[int, ...] = (16, 24, 40, 80, 112, 192, 320)  # outputs of each stage
-    depths: tuple[int, ...] = (1, 2, 2, 3, 3, 4, 1)  # blocks of each stage
-    kernels: tuple[int, ...] = (3, 3, 5, 3, 5, 5, 3)  # of the depthwise convolutions
-    strides: tuple[int, ...] = (1, 2, 2, 2, 1, 2, 1)  # of each stage's first block
-    drop_path: float = 0.2  # probability with which training drops a block; the first has 0, the last nearly this
+    width_multiplier: float = 1.0  # multiplies all channels, rounded by make_divisible
+    depth_multiplier: float = 1.0  # multiplies the number of blocks of each stage, rounded up
+    stem: int = 32  # output channels of the first 3x3, stride 2
+    expansions: tuple[int, ...] = (1, 6, 6, 6, 6, 6, 6)  # hidden channels of a block per input channel
+    channels: tuple[int, ...] = (16, 24, 40, 80, 112, 192, 320)  # output channels of each stage
+    depths: tuple[int, ...] = (1, 2, 2, 3, 3, 4, 1)  # number of blocks of each stage
+    kernels: tuple[int, ...] = (3, 3, 5, 3, 5, 5, 3)  # kernel sizes of the depthwise convolutions
+    strides: tuple[int, ...] = (1, 2, 2, 2, 1, 2, 1)  # stride of each stage's first block
+    drop_path: float = 0.2  # probability of dropping a block in training; rises from 0 at the first block
     padding: str | None = 'same'  # of the depthwise convolutions and the stem, see ConvNormAct
     norm: dict = field(default_factory=lambda: dict(type='BN', eps=1e-3, momentum=0.01))
     act: dict = field(default_factory=lambda: dict(type='SiLU', inplace=True))
 
 
 def compound(width: float, depth: float, size: int, conv: int, dropout: float) -> Arch:
-    """A row scaled by the paper's method; ``conv`` is the 1280 of B0 under the width multiplier."""
+    """Return a row scaled by the paper's rule; ``conv`` is B0's 1280 scaled by the width multiplier."""
     image, top = replace(IMAGENET, size=size), Top(conv=conv, dropout=dropout)
     return Arch(width_multiplier=width, depth_multiplier=depth, image=image, top=top)
 
 
-# B0 is the paper's Table 1, the others have its authors' published multipliers. keras.applications' form; Keras counts
-# 7 values more in each: mean, variance and count of its input normalisation, which is the preprocessing's here.
+# B0 is the paper's Table 1; the others use its authors' published multipliers. This is the form of keras.applications.
+# Keras counts 7 more values in each (mean, variance and count of its input normalisation, which is done in
+# preprocessing here).
 KERAS = {
     'efficientnet-b0': compound(width=1.0, depth=1.0, size=224, conv=1280, dropout=0.2),
     'efficientnet-b1': compound(width=1.0, depth=1.1, size=240, conv=1280, dropout=0.2),
@@ -53,7 +54,7 @@ KERAS = {
     'efficientnet-b6': compound(width=1.8, depth=2.6, size=528, conv=2304, dropout=0.5),
     'efficientnet-b7': compound(width=2.0, depth=3.1, size=600, conv=2560, dropout=0.5),
 }
-# torchvision's form: pads on both sides; PyTorch's own normalisation up to B4; B2 is tested at 288.
+# torchvision's form: padding on both sides; PyTorch's own normalisation up to B4; B2 is tested at 288 pixels.
 PYTORCH = dict(type='BN', eps=1e-5, momentum=0.1)
 TORCHVISION = {
     **{f'efficientnet-b{i}-tv': replace(KERAS[f'efficientnet-b{i}'], padding=None, norm=PYTORCH) for i in (0, 1, 3, 4)},
@@ -67,14 +68,15 @@ VARIANTS = KERAS | TORCHVISION
 
 @register_backbone
 class EfficientNet(Backbone):
-    """EfficientNet; levels 1 (the stem and stage 1) to 5. Arguments: :class:`~mmcnn.models.backbones.base.Backbone`.
+    """EfficientNet; levels 1 (stem and stage 1) to 5. Arguments: see :class:`~mmcnn.models.backbones.base.Backbone`.
 
-    Level 5 is stage 7's map (320 channels in B0), the 1x1 convolution behind it is the classifier's.
+    Level 5 is the map of stage 7 (320 channels in B0); the 1x1 convolution behind it belongs to the classifier.
     """
 
     variants = VARIANTS
 
     def stages(self) -> Iterator[Stage]:
+        """Yield the stages of the family in order, from the image on."""
         arch = self.arch
         conv = dict(padding=arch.padding, norm_cfg=self.norm_cfg, act_cfg=arch.act)
         channels, stride = self._scaled(arch.stem), 2
@@ -105,10 +107,10 @@ def efficient_stage(
     act_cfg: dict,
     **conv: object,
 ) -> nn.Sequential:
-    """An inverted residual for each of the drop-path ``rates``, the first with the stride and the new channels.
+    """Build an inverted residual for each drop-path rate; the first has the stride and changes the channels.
 
-    Squeeze-excite goes to a quarter of the block's input, not of its hidden channels.
-    (N, C_in, H, W) to (N, C_out, ceil(H/stride), ceil(W/stride)).
+    Squeeze-excite reduces to a quarter of the block's input channels, not of its hidden channels.
+    Maps (N, C_in, H, W) to (N, C_out, ceil(H/stride), ceil(W/stride)).
     """
     blocks = []
     for rate in rates:

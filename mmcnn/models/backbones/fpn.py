@@ -1,4 +1,4 @@
-"""A plain trunk with a feature pyramid, as one backbone (FPN: Lin et al., arXiv 1612.03144, Figure 3)."""
+"""A plain convolutional network with a feature pyramid as one backbone (Lin et al., arXiv 1612.03144, Figure 3)."""
 
 from __future__ import annotations
 
@@ -20,32 +20,33 @@ from .row import Row, Top
 class Arch(Row):
     """A row of the table."""
 
-    channels: tuple[int, ...] = (32, 64, 128, 256, 512)  # of the trunk's stages, strides 1 to 16
-    depths: tuple[int, ...] = (3, 3, 5, 5, 5)  # 3x3 convolutions of each stage
+    channels: tuple[int, ...] = (32, 64, 128, 256, 512)  # output channels of the bottom-up stages, strides 1 to 16
+    depths: tuple[int, ...] = (3, 3, 5, 5, 5)  # number of 3x3 convolutions of each stage
     pyramid: int = 256  # channels of every output
     norm: dict | None = None
     top: Top | None = None
 
 
-# 14,306,048 parameters with all five levels: 14,050,816 of the trunk, 255,232 of the laterals.
+# 14,306,048 parameters with all five levels: 14,050,816 in the bottom-up stages, 255,232 in the laterals.
 VARIANTS = {'fpn': Arch()}
 
 
 @register_backbone
 class FPNTrunk(Pyramid):
-    """Bottom-up stages, 1x1 laterals, and the top-down path of a feature pyramid; levels 0 to 4.
+    """Bottom-up stages, 1x1 laterals and the top-down path of a feature pyramid; levels 0 to 4.
 
-    Every output is (N, 256, ceil(H/2**i), ceil(W/2**i)): the lateral of level i plus the next coarser output, upsampled
-    to the nearest. The path starts at the last level asked for. No 3x3 smooths the sums.
+    Output i is (N, 256, ceil(H/2**i), ceil(W/2**i)): the lateral of level i plus the next coarser output, upsampled by
+    nearest neighbours. The path starts at the last requested level. The sums are not smoothed by a 3x3.
 
-    All five levels are the default. ``frozen_stages`` freezes the trunk; the laterals go on learning. Arguments:
-    :class:`~mmcnn.models.backbones.base.Backbone`.
+    All five levels are returned by default. ``frozen_stages`` freezes the bottom-up stages; the laterals keep learning.
+    Arguments: see :class:`~mmcnn.models.backbones.base.Backbone`.
     """
 
     variants = VARIANTS
     default_levels = (0, 1, 2, 3, 4)
 
     def stages(self) -> Iterator[Stage]:
+        """Yield the stages of the family in order, from the image on."""
         conv = dict(norm_cfg=self.norm_cfg, act_cfg=self.arch.act)
         pyramid = self.width(self.arch.pyramid)
         channels = self.in_channels
@@ -56,5 +57,6 @@ class FPNTrunk(Pyramid):
             channels = out
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Map images (N, in_channels, H, W) to the levels ``out_indices``, (N, 256, ceil(H/2**i), ceil(W/2**i))."""
         sums = self.sums(x, self.out_indices[0], self.out_indices[-1])
         return tuple(sums[level] for level in self.out_indices)

@@ -18,7 +18,7 @@ from .row import Row, Top
 def inception(
     one: int, reduce3: int, three: int, reduce5: int, five: int, pool: int, *, kernel: int = 5
 ) -> tuple[ChainTable, ...]:
-    """Figure 2(b): branches with the outputs of Table 1's columns; ``kernel`` is that of the 5x5."""
+    """Return the module of Figure 2(b): output channels as in the columns of Table 1; ``kernel`` replaces the 5x5."""
     return (
         (Conv(one),),
         (Conv(reduce3), Conv(three, 3)),
@@ -28,7 +28,7 @@ def inception(
 
 
 def modules(three_3b: int = 192, kernel: int = 5) -> tuple[ChainTable, ...]:
-    """The modules of strides 4 to 32; ``three_3b`` are the outputs of 3b's 3x3."""
+    """Return the modules of strides 4 to 32; ``three_3b`` is the number of output channels of the 3x3 in 3b."""
     module = partial(inception, kernel=kernel)
     # Table 1: 1x1; 1x1 before the 3x3, 3x3; 1x1 before the 5x5, 5x5; 1x1 behind the pool.
     return (
@@ -47,18 +47,18 @@ def modules(three_3b: int = 192, kernel: int = 5) -> tuple[ChainTable, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class Arch(Row):
-    """A row of the table; the defaults are the paper's Table 1 and Figure 3, which has the local normalisations."""
+    """A row of the table; the defaults are the paper's Table 1 and Figure 3, including the local normalisations."""
 
     stem: ChainTable = (Conv(64, 7, stride=2),)  # stride 2
-    # What opens the stages of strides 4 to 32.
+    # Layers that open the stages of strides 4 to 32.
     openings: tuple[ChainTable, ...] = (
         (MaxPool(), LocalNorm(), Conv(64), Conv(192, 3), LocalNorm()),
         (MaxPool(),),
         (MaxPool(),),
         (MaxPool(),),
     )
-    modules: tuple[ChainTable, ...] = field(default_factory=modules)  # what follows
-    norm: dict | None = None  # the network is older than batch normalisation
+    modules: tuple[ChainTable, ...] = field(default_factory=modules)  # modules that follow
+    norm: dict | None = None  # the network predates batch normalisation
     image: ImageFormat = CAFFE
     top: Top | None = field(default_factory=lambda: Top(dropout=0.4))
 
@@ -67,15 +67,16 @@ class Arch(Row):
 PAPER = Arch()
 
 VARIANTS = {
-    # The reference table's form, 7,000,476: no 1x1 in the stem, 196 outputs of 3b's 3x3, no local normalisation.
+    # The reference table's form, 7,000,476: no 1x1 in the stem, 196 outputs of the 3x3 in 3b, no local normalisation.
     'inceptionv1': replace(
         PAPER,
         openings=((MaxPool(), Conv(192, 3)), (MaxPool(),), (MaxPool(),), (MaxPool(),)),
         modules=modules(three_3b=196),
     ),
     'inceptionv1-paper': PAPER,
-    # torchvision's googlenet, 6,624,904 trainable: BatchNorm, a 3x3 in place of the 5x5, a 2x2 pool. Its weights are
-    # those of TensorFlow and want -1 to 1: torchvision's own transform_input makes that of ImageNet's normalisation.
+    # torchvision's googlenet, 6,624,904 trainable: BatchNorm, a 3x3 in place of the 5x5, a 2x2 pool. Its weights come
+    # from TensorFlow and expect inputs of -1 to 1: torchvision's transform_input converts ImageNet's normalisation to
+    # that.
     'inceptionv1-tv': replace(
         PAPER,
         openings=((MaxPool(), Conv(64), Conv(192, 3)), (MaxPool(),), (MaxPool(),), (MaxPool(kernel=2),)),
@@ -89,11 +90,12 @@ VARIANTS = {
 
 @register_backbone
 class InceptionV1(Backbone):
-    """GoogLeNet; levels 1 (the 7x7) to 5. Arguments: :class:`~mmcnn.models.backbones.base.Backbone`."""
+    """GoogLeNet; levels 1 (the 7x7) to 5. Arguments: see :class:`~mmcnn.models.backbones.base.Backbone`."""
 
     variants = VARIANTS
 
     def stages(self) -> Iterator[Stage]:
+        """Yield the stages of the family in order, from the image on."""
         arch = self.arch
         rows = zip(arch.openings, arch.modules, strict=True)
         stages = [opening + scale_rows(blocks, self.deepen_factor) for opening, blocks in rows]

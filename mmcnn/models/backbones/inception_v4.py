@@ -13,10 +13,10 @@ from .base import Backbone, Stage
 from .chain_stages import chain_stages
 from .row import Row, Top
 
-# The figures, branch by branch; kernels are (height, width). Where the figures and the authors' released network put
-# 1xn and nx1 in different order, the network holds: its weights are what people load.
+# The figures, branch by branch; kernels are (height, width). Where the figures and the authors' released network differ
+# in the order of 1xn and nx1, the network is followed, because its weights are the ones in use.
 
-# Figure 3, the stem, cut where the stride changes.
+# Figure 3: the stem, divided where the stride changes.
 STEM = (Conv(32, 3, stride=2), Conv(32, 3, valid=True), Conv(64, 3))
 STEM_FORK_1 = ((MaxPool(),), (Conv(96, 3, stride=2),))
 STEM_FORK_2 = (
@@ -50,7 +50,7 @@ REDUCTION_B = (
     (Conv(256), Conv(256, (1, 7)), Conv(320, (7, 1)), Conv(320, 3, stride=2)),
     (MaxPool(),),
 )
-# Figure 6; two branches fork once more.
+# Figure 6; two of the branches fork again.
 INCEPTION_C = (
     (Conv(256),),
     (Conv(384), ((Conv(256, (1, 3)),), (Conv(256, (3, 1)),))),
@@ -64,24 +64,24 @@ class Arch(Row):
     """A row of the table."""
 
     stem: ChainTable = STEM  # stride 2
-    # What opens the stages of strides 4 to 32.
+    # Layers that open the stages of strides 4 to 32.
     openings: tuple[ChainTable, ...] = ((STEM_FORK_1, STEM_FORK_2), (STEM_FORK_3,), (REDUCTION_A,), (REDUCTION_B,))
     blocks: tuple[ChainTable, ...] = ((), (INCEPTION_A,), (INCEPTION_B,), (INCEPTION_C,))  # what follows, repeated
-    depths: tuple[int, ...] = (0, 4, 7, 3)  # how often
-    padding: str = 'same'  # of the strided layers and those marked 'V' in the figures
+    depths: tuple[int, ...] = (0, 4, 7, 3)  # number of repetitions
+    padding: str = 'same'  # padding of the strided layers and of those marked 'V' in the figures
     norm: dict = field(default_factory=lambda: dict(type='BN', eps=1e-3, momentum=0.01, gamma=False))
     image: ImageFormat = SYMMETRIC_299
     top: Top = field(default_factory=lambda: Top(dropout=0.2))
     as_classifier: dict = field(default_factory=lambda: dict(padding='valid'))
 
 
-# Figure 9. With its top 42,711,400 parameters, 42,648,232 of them trainable: BatchNorm without gamma, as in the
+# Figure 9. With its top it has 42,711,400 parameters, 42,648,232 of them trainable: BatchNorm without gamma, as in the
 # authors' Inception-v3.
 INCEPTION_V4 = Arch()
 VARIANTS = {
     'inceptionv4': INCEPTION_V4,
-    # Inception-v4 under the name that the reference table of counts gives it. The paper's Inception-ResNets are another
-    # family: inception-resnet-v1 and -v2.
+    # Inception-v4 under the name that it has in the reference table of counts. The paper's Inception-ResNets are
+    # another family: inception-resnet-v1 and -v2.
     'inception-resnet': INCEPTION_V4,
     # timm's form, with gamma: 42,679,816 trainable.
     'inceptionv4-timm': replace(INCEPTION_V4, norm=dict(type='BN', eps=1e-3, momentum=0.1)),
@@ -90,14 +90,15 @@ VARIANTS = {
 
 @register_backbone
 class InceptionV4(Backbone):
-    """Inception-v4, which the row ``inception-resnet`` is, too; levels 1 to 5.
+    """Inception-v4, also available as the row ``inception-resnet``; levels 1 to 5.
 
-    Arguments: :class:`~mmcnn.models.backbones.base.Backbone`.
+    Arguments: see :class:`~mmcnn.models.backbones.base.Backbone`.
     """
 
     variants = VARIANTS
 
     def stages(self) -> Iterator[Stage]:
+        """Yield the stages of the family in order, from the image on."""
         arch = self.arch
         rows = zip(arch.openings, arch.blocks, arch.depths, strict=True)
         stages = [opening + block * self.depth(depth) for opening, block, depth in rows]

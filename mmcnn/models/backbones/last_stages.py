@@ -1,4 +1,4 @@
-"""The last stages of a backbone as a part of their own: the shared head of a detector on C4 (arXiv 1506.01497)."""
+"""The last stages of a backbone as a module of their own: the shared head of a detector on C4 (arXiv 1506.01497)."""
 
 from __future__ import annotations
 
@@ -15,21 +15,23 @@ from .base import Backbone
 
 @MODELS.register_module()
 class LastStages(BaseModule):
-    """What a family has behind a level, applied to the maps of that level: to regions of interest, in a detector on C4.
+    """The stages of a family behind a given level, applied to maps of that level: to RoIs in a C4 detector.
 
     ``dict(type='mmcnn.LastStages', backbone=dict(type='mmcnn.resnet50'), after=4)`` is MMDetection's
-    ``shared_head=dict(type='ResLayer', depth=50, stage=3)`` for any family. Its weights start as those of the family:
-    random.
+    ``shared_head=dict(type='ResLayer', depth=50, stage=3)`` for any family. Its weights are initialised randomly, as
+    those of the family.
 
     Args:
-        backbone: config of one of our backbones; ``out_indices`` are worked out.
-        after: level whose maps come in. The level after it is what goes out.
+        backbone: config of one of our backbones; ``out_indices`` is derived.
+        after: level of the input maps. The output maps are of the next level.
+        init_cfg: MMEngine initialisation.
 
     Attributes:
-        in_channels: of the maps of level ``after``. out_channels: of those of the next one.
+        in_channels: number of channels of level ``after``.
+        out_channels: number of channels of the next level.
 
     Raises:
-        UsageError: the family is no chain of stages, or has no level behind this one (a MissingLevelError).
+        UsageError: the family is not a chain of stages, or it has no level behind this one (MissingLevelError).
     """
 
     def __init__(self, backbone: dict, after: int, init_cfg: dict | None = None) -> None:
@@ -46,7 +48,7 @@ class LastStages(BaseModule):
             self.add_module(name, getattr(whole, name))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps (N, in_channels, H, W) to (N, out_channels, ceil(H/2), ceil(W/2))."""
+        """Map (N, in_channels, H, W) to (N, out_channels, ceil(H/2), ceil(W/2))."""
         for name in self._names:
             x = getattr(self, name)(x)
         return x

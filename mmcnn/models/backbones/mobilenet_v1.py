@@ -20,16 +20,16 @@ from .row import Row, Top
 class Arch(Row):
     """A row of the table."""
 
-    stem: int = 32  # channels of the first 3x3, stride 2
-    channels: tuple[int, ...] = (64, 128, 256, 512, 1024)  # of the groups of blocks, strides 2, 4, 8, 16 and 32
-    depths: tuple[int, ...] = (1, 2, 2, 6, 2)  # blocks of each group
-    padding: str | None = 'same'  # of the 3x3, see ConvNormAct
+    stem: int = 32  # output channels of the first 3x3, stride 2
+    channels: tuple[int, ...] = (64, 128, 256, 512, 1024)  # output channels of the groups of blocks, strides 2 to 32
+    depths: tuple[int, ...] = (1, 2, 2, 6, 2)  # number of blocks of each group
+    padding: str | None = 'same'  # padding of the 3x3, see ConvNormAct
     norm: dict = field(default_factory=lambda: dict(type='BN', eps=1e-3, momentum=0.01))
     act: dict = field(default_factory=lambda: dict(type='ReLU6', inplace=True))
     image: ImageFormat = SYMMETRIC
 
 
-# Table 1 of the paper, in keras.applications' form.
+# Table 1 of the paper, in the form of keras.applications.
 MOBILENET = Arch(top=Top(dropout=1e-3))
 
 VARIANTS = {
@@ -50,12 +50,13 @@ class SeparableBlock(nn.Module):
         self.pointwise = ConvNormAct(in_channels, out_channels, 1, **conv)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C_in, H, W) to (N, C_out, ceil(H/stride), ceil(W/stride))."""
         return self.pointwise(self.depthwise(x))
 
 
 @register_backbone
 class MobileNetV1(Backbone):
-    """MobileNet; levels 1 (the stem and block 1) to 5. Arguments: :class:`~mmcnn.models.backbones.base.Backbone`.
+    """MobileNet; levels 1 (the stem and block 1) to 5. Arguments: see :class:`~mmcnn.models.backbones.base.Backbone`.
 
     Every block is a stage, ``block1`` to ``block13``.
     """
@@ -63,6 +64,7 @@ class MobileNetV1(Backbone):
     variants = VARIANTS
 
     def stages(self) -> Iterator[Stage]:
+        """Yield the stages of the family in order, from the image on."""
         arch = self.arch
         conv = dict(padding=arch.padding, norm_cfg=self.norm_cfg, act_cfg=arch.act)
         channels, stride, block = self.width(arch.stem), 2, 1

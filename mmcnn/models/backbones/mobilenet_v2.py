@@ -18,23 +18,23 @@ from .row import Row, Top
 class Arch(Row):
     """A row of the table; the tuples are the columns t, c, n and s of the paper's Table 2."""
 
-    stem: int = 32  # channels of the first 3x3, stride 2
-    expansions: tuple[int, ...] = (1, 6, 6, 6, 6, 6, 6)  # hidden channels of a block as a multiple of its input's
-    channels: tuple[int, ...] = (16, 24, 32, 64, 96, 160, 320)  # outputs of each group of blocks
-    depths: tuple[int, ...] = (1, 2, 3, 4, 3, 3, 1)  # blocks of each group
-    strides: tuple[int, ...] = (1, 2, 2, 2, 1, 2, 1)  # of each group's first block
-    padding: str | None = 'same'  # of the 3x3, see ConvNormAct
+    stem: int = 32  # output channels of the first 3x3, stride 2
+    expansions: tuple[int, ...] = (1, 6, 6, 6, 6, 6, 6)  # hidden channels of a block per input channel
+    channels: tuple[int, ...] = (16, 24, 32, 64, 96, 160, 320)  # output channels of each group of blocks
+    depths: tuple[int, ...] = (1, 2, 3, 4, 3, 3, 1)  # number of blocks of each group
+    strides: tuple[int, ...] = (1, 2, 2, 2, 1, 2, 1)  # stride of each group's first block
+    padding: str | None = 'same'  # padding of the 3x3, see ConvNormAct
     norm: dict = field(default_factory=lambda: dict(type='BN', eps=1e-3, momentum=0.001))
     act: dict = field(default_factory=lambda: dict(type='ReLU6', inplace=True))
     image: ImageFormat = SYMMETRIC
 
 
-# Table 2 of the paper, in keras.applications' form.
+# Table 2 of the paper, in the form of keras.applications.
 V2 = Arch(top=Top(conv=1280))
 
 VARIANTS = {
     'mobilenetv2': V2,
-    # Width multipliers, rounded by make_divisible. The last convolution is widened, but never narrowed (section 6.1).
+    # Width multipliers, rounded by make_divisible. The last convolution is widened but never narrowed (section 6.1).
     'mobilenetv2-035': replace(V2, stem=16, channels=(8, 8, 16, 24, 32, 56, 112)),
     'mobilenetv2-050': replace(V2, stem=16, channels=(8, 16, 16, 32, 48, 80, 160)),
     'mobilenetv2-075': replace(V2, stem=24, channels=(16, 24, 24, 48, 72, 120, 240)),
@@ -53,15 +53,16 @@ VARIANTS = {
 
 @register_backbone
 class MobileNetV2(Backbone):
-    """MobileNetV2; levels 1 (the stem and block 1) to 5. Arguments: :class:`~mmcnn.models.backbones.base.Backbone`.
+    """MobileNetV2; levels 1 (the stem and block 1) to 5. Arguments: see :class:`~mmcnn.models.backbones.base.Backbone`.
 
-    Every block is a stage, ``block1`` to ``block17``; level 5 is the map of 320 channels, the 1280 are the
-    classifier's.
+    Every block is a stage, ``block1`` to ``block17``; level 5 is the map with 320 channels; the convolution to 1280
+    channels belongs to the classifier.
     """
 
     variants = VARIANTS
 
     def stages(self) -> Iterator[Stage]:
+        """Yield the stages of the family in order, from the image on."""
         arch = self.arch
         conv = dict(padding=arch.padding, norm_cfg=self.norm_cfg, act_cfg=arch.act)
         channels, stride, block = self.width(arch.stem), 2, 1

@@ -1,4 +1,4 @@
-"""MobileNetV3: searched inverted residuals with squeeze-excite and h-swish (Howard et al., arXiv 1905.02244)."""
+"""MobileNetV3: inverted residuals found by search, squeeze-excite and h-swish (Howard et al., arXiv 1905.02244)."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from .row import Row, Top
 
 @dataclass(frozen=True, kw_only=True)
 class Arch(Row):
-    """A row of the table; blocks that differ in their hidden channels only are a group, one entry of each tuple."""
+    """A row of the table; consecutive blocks that differ only in their hidden channels form a group."""
 
-    stem: int = 16  # channels of the first 3x3, stride 2
-    channels: tuple[int, ...]  # outputs of the group's blocks, "#out" of the paper
-    hidden: tuple[tuple[int, ...], ...]  # "exp size" of each block of the group; 0: that of its input, no first 1x1
-    kernels: tuple[int, ...]  # of the depthwise convolutions
-    strides: tuple[int, ...]  # of the group's first block
-    excite: tuple[bool, ...]  # "SE": squeeze-excite, to a quarter of the hidden channels
+    stem: int = 16  # output channels of the first 3x3, stride 2
+    channels: tuple[int, ...]  # output channels of the group's blocks, "#out" in the paper
+    hidden: tuple[tuple[int, ...], ...]  # "exp size" of each block of the group; 0: no first 1x1, the input's channels
+    kernels: tuple[int, ...]  # kernel sizes of the depthwise convolutions
+    strides: tuple[int, ...]  # stride of the group's first block
+    excite: tuple[bool, ...]  # "SE": squeeze-excite, reducing to a quarter of the hidden channels
     acts: tuple[str, ...]  # "NL": the activation
     padding: str | None = 'same'  # of the depthwise convolutions and the stem, see ConvNormAct
     norm: dict = field(default_factory=lambda: dict(type='BN', eps=1e-3, momentum=0.001))
-    act: dict = field(default_factory=lambda: dict(type='HSwish', inplace=True))  # of the stem and the top
+    act: dict = field(default_factory=lambda: dict(type='HSwish', inplace=True))  # activation of the stem and the top
     image: ImageFormat = SYMMETRIC
 
 
-# Table 2 of the paper, in keras.applications' form.
+# Table 2 of the paper, in the form of keras.applications.
 SMALL = Arch(
     channels=(16, 24, 40, 48, 96),
     hidden=((0,), (72, 88), (96, 240, 240), (120, 144), (288, 576, 576)),
@@ -41,7 +41,7 @@ SMALL = Arch(
     acts=('ReLU', 'ReLU', 'HSwish', 'HSwish', 'HSwish'),
     top=Top(conv=576, hidden=(1024,), dropout=0.2),
 )
-# Table 1 of the paper, in keras.applications' form.
+# Table 1 of the paper, in the form of keras.applications.
 LARGE = Arch(
     channels=(16, 24, 40, 80, 112, 160),
     hidden=((0,), (64, 72), (72, 120, 120), (240, 200, 184, 184), (480, 672), (672, 960, 960)),
@@ -51,14 +51,14 @@ LARGE = Arch(
     acts=('ReLU', 'ReLU', 'ReLU', 'HSwish', 'HSwish', 'HSwish'),
     top=Top(conv=960, hidden=(1280,), dropout=0.2),
 )
-# torchvision's form: pads on both sides, other statistics and images.
+# torchvision's form: padding on both sides, other BatchNorm settings and image format.
 TORCHVISION = dict(padding=None, norm=dict(type='BN', eps=1e-3, momentum=0.01), image=IMAGENET)
 
 VARIANTS = {
     'mobilenetv3-small': SMALL,
     'mobilenetv3-large': LARGE,
-    # Width multiplier 0.75. The hidden channels keep their ratio to the rounded input's, as in Keras; the stem and the
-    # hidden layer of the top stay.
+    # Width multiplier 0.75. The hidden channels keep their ratio to the rounded input channels, as in Keras; the stem
+    # and the hidden layer of the top are not scaled.
     'mobilenetv3-small-075': replace(
         SMALL,
         channels=(16, 24, 32, 40, 72),
@@ -78,17 +78,19 @@ VARIANTS = {
 
 @register_backbone
 class MobileNetV3(Backbone):
-    """MobileNetV3; levels 1 (the stem, and Large's block 1) to 5.
+    """MobileNetV3; levels 1 (the stem, and block 1 of Large) to 5.
 
-    Every block is a stage, ``block1`` to ``block11`` (Small) or ``block15`` (Large); level 5 is the last block's map,
-    the 1x1 convolution behind it is the classifier's. A ``deepen_factor`` above 1 repeats the last block of a group.
+    Every block is a stage, ``block1`` to ``block11`` (Small) or ``block15`` (Large); level 5 is the map of the last
+    block; the 1x1 convolution behind it belongs to the classifier. A ``deepen_factor`` above 1 repeats the last block
+    of a group.
 
-    Arguments: :class:`~mmcnn.models.backbones.base.Backbone`.
+    Arguments: see :class:`~mmcnn.models.backbones.base.Backbone`.
     """
 
     variants = VARIANTS
 
     def stages(self) -> Iterator[Stage]:
+        """Yield the stages of the family in order, from the image on."""
         arch = self.arch
         conv = dict(padding=arch.padding, norm_cfg=self.norm_cfg)
         channels, stride, block = self.width(arch.stem), 2, 1
@@ -109,7 +111,7 @@ class MobileNetV3(Backbone):
 
 
 def squeeze(hidden: int) -> dict:
-    """Arguments of SqueezeExcite: to a quarter, ReLU, and back, h-sigmoid (section 5.3)."""
+    """Return the arguments of SqueezeExcite: reduction to a quarter, ReLU, expansion, h-sigmoid (section 5.3)."""
     return dict(
         squeezed=make_divisible(hidden / 4),
         act_cfg=dict(type='ReLU', inplace=True),

@@ -1,4 +1,4 @@
-"""What backbones with a feature pyramid of their own share (FPN: Lin et al., arXiv 1612.03144, Figure 3)."""
+"""The common part of backbones with a feature pyramid (FPN: Lin et al., arXiv 1612.03144, Figure 3)."""
 
 from __future__ import annotations
 
@@ -13,31 +13,32 @@ from .base import Backbone, Stage
 
 @dataclass(frozen=True)
 class PyramidStage(Stage):
-    """A part of the pyramid, not of the trunk.
+    """A stage of the pyramid rather than of the bottom-up trunk.
 
-    It gives the level's map in the trunk's place, is built from the finest to the coarsest level asked for, and is
-    never frozen. A family yields it after the trunk's stage whose map it takes.
+    Its output replaces the trunk's map of the level. Stages of the pyramid are built from the finest to the coarsest
+    requested level and are never frozen. A family yields them behind the trunk's stage whose map they take.
     """
 
-    lateral: InitVar[bool] = True  # what release 0.1.0 called it, kept for one release
+    lateral: InitVar[bool] = True  # the argument of release 0.1.0, kept for one release
 
 
 class Pyramid(Backbone):
-    """A trunk and the top-down path over it: its outputs are maps of one width, each with what the coarser ones know.
+    """A bottom-up trunk with a top-down path: all outputs have the same width, and each includes the coarser ones.
 
     A family yields a :class:`PyramidStage` named ``lateral{i}`` for each level i of the path.
     """
 
     def sums(self, x: Tensor, finest: int, coarsest: int) -> dict[int, Tensor]:
-        """Runs the trunk and the top-down path.
+        """Run the trunk and the top-down path.
 
         Args:
             x: image (N, in_channels, H, W).
-            finest, coarsest: first and last level of the path.
+            finest: first level of the path.
+            coarsest: last level of the path.
 
         Returns:
-            of each level i of the path (N, C, ceil(H/2**i), ceil(W/2**i)): the lateral of the trunk's map plus the next
-            coarser sum, upsampled to the nearest.
+            For each level i of the path, (N, C, ceil(H/2**i), ceil(W/2**i)): the lateral of the trunk's map plus the
+            next coarser sum, upsampled by nearest neighbours.
         """
         self.check_images(x)
         maps = {}

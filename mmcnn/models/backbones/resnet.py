@@ -19,17 +19,17 @@ from .row import Row
 class Arch(Row):
     """A row of the table."""
 
-    stem: int = 64  # channels of the 7x7 of stride 2
-    channels: tuple[int, ...] = (256, 512, 1024, 2048)  # outputs of the stages conv2_x to conv5_x, strides 4 to 32
-    depths: tuple[int, ...] = (3, 4, 6, 3)  # residual blocks of each stage
-    bottleneck: bool = True  # blocks of 1x1, 3x3, 1x1, a quarter as wide inside; else of two 3x3
-    stride_on_3x3: bool = False  # where a bottleneck has its stride; the paper: on its first 1x1
-    bias: bool = True  # a bias in the convolutions, BatchNorm beside it
+    stem: int = 64  # output channels of the 7x7 of stride 2
+    channels: tuple[int, ...] = (256, 512, 1024, 2048)  # output channels of conv2_x to conv5_x, strides 4 to 32
+    depths: tuple[int, ...] = (3, 4, 6, 3)  # number of residual blocks of each stage
+    bottleneck: bool = True  # blocks of 1x1, 3x3, 1x1 with a quarter of the width inside; otherwise of two 3x3
+    stride_on_3x3: bool = False  # position of a bottleneck's stride; in the paper it is on the first 1x1
+    bias: bool = True  # whether the convolutions have a bias in addition to BatchNorm
     norm: dict = field(default_factory=lambda: dict(type='BN', eps=1.001e-5, momentum=0.01))
     image: ImageFormat = CAFFE
 
 
-# Table 1 of the paper, in the form of Keras (as in the authors' release, the stride is on the first 1x1).
+# Table 1 of the paper, in the form of Keras (the stride is on the first 1x1, as in the authors' release).
 VARIANTS = {
     'resnet50': Arch(),
     'resnet101': Arch(depths=(3, 4, 23, 3)),
@@ -45,15 +45,16 @@ VARIANTS |= {'resnet18': replace(_BASIC, depths=(2, 2, 2, 2)), 'resnet34': _BASI
 
 @register_backbone
 class ResNet(Deformable):
-    """ResNet; levels 1 (the stem) to 5. Arguments: :class:`~mmcnn.models.backbones.deformable.Deformable`.
+    """ResNet; levels 1 (the stem) to 5. Arguments: see :class:`~mmcnn.models.backbones.deformable.Deformable`.
 
-    ``resnet50`` and its deeper relatives are those of Keras, ``resnet50-tv`` those of torchvision, whose ``resnet18``
-    and ``resnet34`` are the only ones.
+    ``resnet50``, ``resnet101`` and ``resnet152`` are Keras's networks, with ``-tv`` they are torchvision's;
+    ``resnet18`` and ``resnet34`` exist in torchvision's form only.
     """
 
     variants = VARIANTS
 
     def stages(self) -> Iterator[Stage]:
+        """Yield the stages of the family in order, from the image on."""
         arch = self.arch
         conv = dict(norm_cfg=self.norm_cfg, act_cfg=arch.act, bias=arch.bias or None)
         channels = self.width(arch.stem)

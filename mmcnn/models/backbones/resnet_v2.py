@@ -23,10 +23,10 @@ from .row import Row
 class Arch(Row):
     """A row of the table."""
 
-    stem: int = 64  # outputs of the first 7x7
+    stem: int = 64  # output channels of the first 7x7
     hidden: tuple[int, ...] = (64, 128, 256, 512)  # inner widths of the bottlenecks of conv2_x to conv5_x
-    channels: tuple[int, ...] = (256, 512, 1024, 2048)  # their outputs
-    depths: tuple[int, ...] = (3, 4, 6, 3)  # bottlenecks of conv2_x to conv5_x
+    channels: tuple[int, ...] = (256, 512, 1024, 2048)  # output channels of conv2_x to conv5_x
+    depths: tuple[int, ...] = (3, 4, 6, 3)  # number of bottlenecks of conv2_x to conv5_x
     norm: dict = field(default_factory=lambda: dict(type='BN', eps=1.001e-5, momentum=0.01))
     image: ImageFormat = SYMMETRIC
 
@@ -42,9 +42,9 @@ VARIANTS = {
 class PreActBottleneck(nn.Module):
     """Norm, act; 1x1, norm, act, 3x3, norm, act, 1x1; plus the shortcut.
 
-    (N, C_in, H, W) to (N, C_out, ceil(H/stride), ceil(W/stride)). Only the last 1x1 and the shortcut's have a bias. A
-    shortcut to other channels is a 1x1 behind the first activation; to the same channels it is the input itself, of
-    which a stride takes every second pixel. ``dcn`` is the config of a deformable 3x3.
+    Maps (N, C_in, H, W) to (N, C_out, ceil(H/stride), ceil(W/stride)). Only the last 1x1 and the shortcut's 1x1 have a
+    bias. If the number of channels changes, the shortcut is a 1x1 behind the first activation; otherwise it is the
+    input itself, subsampled by the stride. ``dcn`` is the config of a deformable 3x3.
     """
 
     def __init__(
@@ -69,16 +69,23 @@ class PreActBottleneck(nn.Module):
         self.conv3 = nn.Conv2d(hidden, out_channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C_in, H, W) to (N, C_out, ceil(H/stride), ceil(W/stride))."""
         out = self.act(self.norm(x))
         shortcut = self.subsample(x) if self.project is None else self.project(out)
         return add_shortcut(self.conv3(self.conv2(self.conv1(out))), shortcut, self.conv3)
 
 
 class PreActStage(nn.Module):
-    """``down`` halves the map, then ``depth`` bottlenecks: (N, C_in, H, W) to (N, C_out, ceil(H/2), ceil(W/2)).
+    """``down``, which halves the map, and ``depth`` bottlenecks: (N, C_in, H, W) to (N, C_out, ceil(H/2), ceil(W/2)).
 
     Args:
-        down_hidden: inner width of the bottleneck that halves, which keeps C_in; None: the stem's max-pool halves.
+        in_channels: C_in.
+        hidden: inner width of the bottlenecks.
+        out_channels: C_out.
+        depth: number of bottlenecks.
+        down_hidden: inner width of the bottleneck that halves the map and keeps C_in; None: the stem's max-pool halves
+            it.
+        **cfg: ``norm_cfg``, ``act_cfg`` and ``dcn`` of the bottlenecks.
     """
 
     def __init__(
@@ -93,6 +100,7 @@ class PreActStage(nn.Module):
         self.blocks = nn.Sequential(first, *rest)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C_in, H, W) to (N, C_out, ceil(H/2), ceil(W/2))."""
         return self.blocks(self.down(x))
 
 
@@ -100,20 +108,21 @@ class PreActStage(nn.Module):
 class ResNetV2(Deformable):
     """ResNet v2; levels 1 (the stem) to 5. Level 5 ends with the last norm and activation, the others with an addition.
 
-    Keras halves in the *last* block of conv2_x to conv4_x. A stage opens with its downsampling, so that block is the
-    first of the next stage here, ``stage3.down`` say. Arguments:
+    Keras halves the map in the *last* block of conv2_x to conv4_x. Here a stage starts with its downsampling, so that
+    block is the first of the next stage, for example ``stage3.down``. Arguments: see
     :class:`~mmcnn.models.backbones.deformable.Deformable`.
     """
 
     variants = VARIANTS
 
     def stages(self) -> Iterator[Stage]:
+        """Yield the stages of the family in order, from the image on."""
         arch, cfg = self.arch, dict(norm_cfg=self.norm_cfg, act_cfg=self.arch.act)
         channels, down_hidden, last = self.width(arch.stem), None, len(arch.depths) - 1
         stem = partial(ConvNormAct, self.in_channels, channels, 7, stride=2, norm_cfg=None, act_cfg=None)
         yield Stage('stem', channels, 2, stem)
         widths = [self.width(each) for each in arch.hidden]
-        # The bottleneck that opens a stage is as wide inside as those of the one before.
+        # The bottleneck that opens a stage has the inner width of the stage before.
         dcn = self.deformed([gcd(*widths[max(i - 1, 0) : i + 1]) for i in range(last + 1)])
         for i, depth in enumerate(map(self.depth, arch.depths)):
             hidden, out = widths[i], self.width(arch.channels[i])
@@ -125,10 +134,10 @@ class ResNetV2(Deformable):
 
 
 def zero_max_pool() -> nn.Sequential:
-    """3x3 max-pool of stride 2 over real zeros: they count, for the stem has no activation and its maps are signed."""
+    """Build a 3x3 max-pool of stride 2 over zero padding; the zeros matter, because the stem's maps can be negative."""
     return nn.Sequential(nn.ZeroPad2d(1), nn.MaxPool2d(3, 2))
 
 
 def post_activation(channels: int, norm_cfg: dict, act_cfg: dict) -> nn.Sequential:
-    """The norm and activation behind the last addition."""
+    """Build the normalisation and activation behind the last addition."""
     return nn.Sequential(build_norm(norm_cfg, channels), build_activation_layer(act_cfg))

@@ -23,12 +23,12 @@ from .row import Row
 class Arch(Row):
     """A row of the table."""
 
-    stem: int = 64  # channels of the 7x7 of stride 2
-    channels: tuple[int, ...] = (256, 512, 1024, 2048)  # outputs of the stages conv2 to conv5, strides 4 to 32
-    depths: tuple[int, ...] = (3, 4, 6, 3)  # residual blocks of each stage
-    groups: int = 32  # paths of a block: the paper's cardinality C
-    group_width: int = 4  # channels of a path in the first stage, the paper's d; twice as many in each further one
-    norm_each_path: bool = False  # the paper's form (a): every path has a normalisation of its own, then they are added
+    stem: int = 64  # output channels of the 7x7 of stride 2
+    channels: tuple[int, ...] = (256, 512, 1024, 2048)  # output channels of the stages conv2 to conv5, strides 4 to 32
+    depths: tuple[int, ...] = (3, 4, 6, 3)  # number of residual blocks of each stage
+    groups: int = 32  # number of paths of a block: the paper's cardinality C
+    group_width: int = 4  # channels of a path in the first stage, the paper's d; doubled in each further stage
+    norm_each_path: bool = False  # the paper's form (a): every path has its own normalisation before they are summed
 
 
 # Figure 3(a) of the paper, BatchNorm on each of the 32 paths: 25,965,352 trainable parameters with the classifier.
@@ -47,14 +47,15 @@ VARIANTS |= {
 
 @register_backbone
 class ResNeXt(Deformable):
-    """ResNeXt; levels 1 (the stem) to 5. Arguments: :class:`~mmcnn.models.backbones.deformable.Deformable`.
+    """ResNeXt; levels 1 (the stem) to 5. Arguments: see :class:`~mmcnn.models.backbones.deformable.Deformable`.
 
-    A ``widen_factor`` leaves the number of paths and scales the width of each.
+    ``widen_factor`` keeps the number of paths and scales the width of each.
     """
 
     variants = VARIANTS
 
     def stages(self) -> Iterator[Stage]:
+        """Yield the stages of the family in order, from the image on."""
         arch = self.arch
         conv = dict(norm_cfg=self.norm_cfg, act_cfg=arch.act)
         last = partial(SummedPaths, paths=arch.groups) if arch.norm_each_path else ConvNormAct
@@ -72,16 +73,17 @@ class ResNeXt(Deformable):
 
 
 class SummedPaths(ConvNormAct):
-    """A 1x1 convolution from each group of channels to all outputs, each normalised by itself, then added up.
+    """A 1x1 convolution from each group of channels to all outputs, each normalised separately, then summed.
 
     (N, paths * c, H, W) to (N, C_out, H, W). The parameters are those of the explicit form: a grouped convolution to
-    paths * C_out channels and a BatchNorm over them. That tensor is large (98 MiB an image in the first stage at 224),
-    and is not made: a path is a linear map y = W x of its c inputs, so that mean(y) = W mean(x) and
-    var(y) = diag(W cov(x) W^T). With the scales of BatchNorm in the kernels, all paths are *one* 1x1 convolution from
-    paths * c to C_out channels. Outputs, gradients and running statistics are those of the explicit form.
+    paths * C_out channels followed by a BatchNorm over them. That intermediate tensor is large (98 MiB per image in the
+    first stage at 224 pixels) and is not materialised: a path is a linear map y = W x of its c inputs, so that mean(y)
+    = W mean(x) and var(y) = diag(W cov(x) W^T). With the scales of BatchNorm folded into the kernels, all paths are
+    *one* 1x1 convolution from paths * c to C_out channels. Outputs, gradients and running statistics are those of the
+    explicit form.
 
-    In training this needs a plain BatchNorm2d. SyncBatchNorm (its statistics are those of all processes) and
-    normalisations without running statistics take the explicit form, and so does everything with ``explicit = True``.
+    Training needs a plain BatchNorm2d for this. SyncBatchNorm, whose statistics are those of all processes, and
+    normalisations without running statistics use the explicit form, as does everything with ``explicit = True``.
     """
 
     explicit = False
@@ -90,28 +92,29 @@ class SummedPaths(ConvNormAct):
         super().__init__(in_channels, paths * out_channels, kernel_size, groups=paths, **conv)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (N, paths * c, H, W) to (N, C_out, H, W)."""
         if self.explicit or not self._is_affine():
             return self.act(self.bn(self.conv(x)).unflatten(1, (self.conv.groups, -1)).sum(1))
-        with torch.autocast('cpu' if x.is_meta else x.device.type, enabled=False):  # it would round the statistics
+        with torch.autocast('cpu' if x.is_meta else x.device.type, enabled=False):  # it would round statistics
             kernel, bias = self._folded(x)
         return self.act(F.conv2d(x, kernel.to(x.dtype), bias.to(x.dtype)))
 
     def folded(self) -> nn.Module:
-        """The one convolution and the activation, from the running statistics; see :func:`mmcnn.fuse`."""
+        """Return the single convolution and the activation, from the running statistics; see :func:`mmcnn.fuse`."""
         if self.training or not self._is_affine():
             return self
         conv = nn.Conv2d(self.conv.in_channels, self.conv.out_channels // self.conv.groups, 1)
-        kernel, bias = self._folded(self.conv.weight[:1])  # of the input only the type counts
+        kernel, bias = self._folded(self.conv.weight[:1])  # only the dtype of this input matters
         conv.weight, conv.bias = nn.Parameter(kernel.to(self.conv.weight)), nn.Parameter(bias.to(self.conv.weight))
         return nn.Sequential(conv, self.act)
 
     def _is_affine(self) -> bool:
-        """Whether the normalisation is a scale and a shift for each channel that :meth:`_folded` can tell."""
+        """Return whether the normalisation is a scale and a shift for each channel that :meth:`_folded` can compute."""
         bn = self.bn  # Identity: there is none, or it has been folded into the convolution
         return type(bn) in (nn.BatchNorm2d, nn.Identity) or (isinstance(bn, BatchNorm) and not bn.training)
 
     def _folded(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Kernel (C_out, paths * c, 1, 1) and bias (C_out,) of the one convolution, in float32 at least."""
+        """Return kernel (C_out, paths * c, 1, 1) and bias (C_out,) of the single convolution, in float32 at least."""
         conv, bn = self.conv, self.bn
         kernel = conv.weight.to(torch.promote_types(x.dtype, torch.float32))
         kernel = kernel.view(conv.groups, -1, kernel.shape[1])  # (paths, C_out, c)
@@ -133,7 +136,7 @@ class SummedPaths(ConvNormAct):
         return kernel.transpose(0, 1).flatten(1)[..., None, None], shift.view(conv.groups, -1).sum(0)
 
     def _batch_statistics(self, x: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and biased variance (paths * C_out,) of what the grouped convolution would give, from its input."""
+        """Return mean and biased variance (paths * C_out,) of the grouped convolution's output, from its input."""
         x = x.flatten(2).unflatten(1, (self.conv.groups, -1))  # (N, paths, c, H * W)
         mean = x.mean((0, 3))
         x = x - mean[..., None]
@@ -143,11 +146,11 @@ class SummedPaths(ConvNormAct):
 
     @torch.no_grad()
     def _update_running_statistics(self, mean: Tensor, var: Tensor, count: int) -> None:
-        """As BatchNorm does it: the variance that it keeps is the unbiased one of ``count`` values."""
+        """Update the running statistics as BatchNorm does, with the unbiased variance of ``count`` values."""
         bn = self.bn
         if not bn.training or bn.running_mean is None:
             return
-        if bn.num_batches_tracked is not None:  # None, with a momentum of 0: the batch has been counted
+        if bn.num_batches_tracked is not None:  # None where the momentum is 0: the batch has been counted
             bn.num_batches_tracked += 1
         momentum = 1 / float(bn.num_batches_tracked) if bn.momentum is None else bn.momentum
         bn.running_mean.lerp_(mean.to(bn.running_mean.dtype), momentum)

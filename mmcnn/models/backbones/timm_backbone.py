@@ -1,4 +1,4 @@
-"""A network of timm as a backbone; timm is imported only when one is built."""
+"""A timm network as a backbone; timm is imported only when one is built."""
 
 from __future__ import annotations
 
@@ -21,25 +21,27 @@ from .base import Backbone
 
 @MODELS.register_module()
 class TimmBackbone(BaseModule):
-    """timm's ``features_only`` form of a network, with levels named by stride as everywhere here.
+    """timm's ``features_only`` form of a network, with levels named by stride as in all our backbones.
 
-    ``dict(type='mmcnn.TimmBackbone', model='regnety_004', out_indices=(3, 4, 5))``. Sizes of the maps are timm's: where
-    a network pads nothing, they are not exact parts of the image's and YOLO necks refuse them.
+    ``dict(type='mmcnn.TimmBackbone', model='regnety_004', out_indices=(3, 4, 5))``. The sizes of the maps are timm's:
+    where a network does not pad, they are not exact fractions of the image size, and YOLO necks reject them.
 
     Args:
         model: name of the network in timm.
-        out_indices: levels to return, fine to coarse; level i has stride 2**i. None: those of 2 to 5 that there are.
-        pretrained: timm's own weights, which timm downloads.
-        in_channels: channels of the image.
-        with_cp: keeps only the inputs of the blocks in training and computes the rest again for the gradient.
+        out_indices: levels to return, fine to coarse; level i has stride 2**i. None: those of 2 to 5 that exist.
+        pretrained: load timm's own weights, which timm downloads.
+        in_channels: number of channels of the images.
+        with_cp: activation checkpointing, see :class:`~mmcnn.models.backbones.base.Backbone`.
+        init_cfg: MMEngine initialisation.
         **kwargs: further arguments of ``timm.create_model``.
 
     Attributes:
-        out_channels: channels of each output. out_strides: its stride in pixels. Both fine to coarse.
+        out_channels: number of channels of each output, fine to coarse.
+        out_strides: stride of each output in pixels, fine to coarse.
 
     Raises:
-        DependencyError: timm is not installed, or cannot be imported.
-        UsageError: timm has no such network, it gives no maps, or it lacks a level (a MissingLevelError).
+        DependencyError: timm is not installed or cannot be imported.
+        UsageError: timm has no such network, the network returns no maps, or it lacks a level (MissingLevelError).
     """
 
     def __init__(
@@ -59,7 +61,7 @@ class TimmBackbone(BaseModule):
             raise DependencyError(
                 f"the backbone '{model}' is timm's, which is not installed: pip install timm"
             ) from error
-        except RuntimeError as error:  # of torchvision, which timm imports, where it is built for another PyTorch
+        except RuntimeError as error:  # raised by torchvision, which timm imports, if it was built for another PyTorch
             raise DependencyError(
                 f"the backbone '{model}' is timm's, which cannot be imported here: {error}; install the torchvision "
                 'that goes with this PyTorch'
@@ -93,7 +95,7 @@ class TimmBackbone(BaseModule):
             self._checkpoint_by_timm(model)
 
     def _checkpoint_by_timm(self, name: str) -> None:
-        """Where timm does not call the blocks one after the other; its way counts a batch twice in BatchNorm."""
+        """Use timm's own checkpointing where blocks are not called in sequence; its BatchNorm counts batches twice."""
         if any(isinstance(each, BatchNorm) for each in self.modules()):
             raise UsageError(
                 f"with_cp=True: timm's '{name}' has BatchNorm in blocks that only timm itself can compute again, and "
@@ -104,7 +106,7 @@ class TimmBackbone(BaseModule):
         self.model.set_grad_checkpointing(True)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Image (N, in_channels, H, W) to the maps of ``out_indices``."""
+        """Compute the maps of ``out_indices`` of images (N, in_channels, H, W)."""
         layers = getattr(self.model, 'return_layers', None)
         if layers is None or not (self.with_cp and self.training and torch.is_grad_enabled()):
             return tuple(self.model(x))

@@ -22,22 +22,22 @@ from .row import Row
 class Arch(Row):
     """A row of the table."""
 
-    stem: tuple[int, ...] = (64, 64, 128)  # outputs of the three 3x3, strides 2, 1, 2
-    inner: tuple[int, ...] = (128, 160, 192, 224)  # outputs of each 3x3 of the modules, strides 4 to 32
-    channels: tuple[int, ...] = (256, 512, 768, 1024)  # outputs of the modules
-    layers: int = 5  # 3x3 of each module
-    depths: tuple[int, ...]  # modules of each stage
-    identity: bool = False  # a shortcut around each module but the first of its stage
-    squeeze: bool = False  # effective squeeze and excitation in the last module of each stage
+    stem: tuple[int, ...] = (64, 64, 128)  # output channels of the three 3x3, strides 2, 1, 2
+    inner: tuple[int, ...] = (128, 160, 192, 224)  # output channels of each 3x3 of the modules, strides 4 to 32
+    channels: tuple[int, ...] = (256, 512, 768, 1024)  # output channels of the modules
+    layers: int = 5  # number of 3x3 of each module
+    depths: tuple[int, ...]  # number of modules of each stage
+    identity: bool = False  # whether all modules but the first of a stage have a shortcut
+    squeeze: bool = False  # whether the last module of each stage has effective squeeze and excitation
 
 
-# arXiv 1904.09730, Table 1. (The table pools before its first stage of modules; the authors' networks, and so the
-# published weights, give that stride to the stem's last convolution.) Trainable parameters with 1000 classes:
+# arXiv 1904.09730, Table 1. (The table has a pool before its first stage of modules; in the authors' networks, and so
+# in the published weights, the stem's last convolution has that stride.) Trainable parameters with 1000 classes:
 # 3,525,736, 22,600,296 and 36,640,296.
 VOVNET39 = Arch(depths=(1, 1, 2, 2))
 VOVNET57 = Arch(depths=(1, 1, 4, 3))
 # arXiv 1911.06667, section 3.3: the same with shortcuts and effective squeeze and excitation. As in the published
-# weights, a stage's first module has no shortcut and only its last one squeezes.
+# weights, the first module of a stage has no shortcut and only the last one has squeeze and excitation.
 VOVNETV2_39 = replace(VOVNET39, identity=True, squeeze=True)
 VARIANTS = {
     'vovnet27-slim': Arch(inner=(64, 80, 96, 112), channels=(128, 256, 384, 512), depths=(1, 1, 1, 1)),
@@ -45,7 +45,7 @@ VARIANTS = {
     'vovnet57': VOVNET57,
     'vovnetv2-19': replace(VOVNETV2_39, layers=3, depths=(1, 1, 1, 1)),
     'vovnetv2-39': VOVNETV2_39,
-    # timm trained this one on images of its own format.
+    # timm trained this one with its own image format.
     'vovnetv2-57': replace(VOVNETV2_39, depths=(1, 1, 4, 3), image=replace(SYMMETRIC, size=256)),
     'vovnetv2-99': replace(VOVNETV2_39, depths=(1, 3, 9, 3)),
 }
@@ -54,7 +54,7 @@ VARIANTS = {
 class EffectiveSqueezeExcite(nn.Module):
     """Global mean, 1x1 that keeps the channels, hard sigmoid, times the input: (N, C, H, W) to the same shape.
 
-    With ``inplace``, which :func:`mmcnn.fuse` sets, the input is overwritten where no gradient needs it.
+    With ``inplace``, which :func:`mmcnn.fuse` sets, the input is overwritten unless a gradient needs it.
     """
 
     inplace = False
@@ -65,17 +65,24 @@ class EffectiveSqueezeExcite(nn.Module):
         self.gate = nn.Hardsigmoid()
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, H, W) to the same shape."""
         scale = self.gate(self.conv(channel_means(x)))
         return x.mul_(scale) if self.inplace and may_overwrite(x) else x * scale
 
 
 class OneShotAggregation(nn.Module):
-    """3x3 convolutions in a row; the input and all their outputs concatenated once; 1x1 [eSE] [plus the input].
+    """A sequence of 3x3 convolutions; the input and all their outputs concatenated once; 1x1 [eSE] [plus the input].
 
-    (N, C_in, H, W) to (N, C_out, H, W).
+    Maps (N, C_in, H, W) to (N, C_out, H, W).
 
     Args:
-        inner: outputs of each of the ``layers`` 3x3 convolutions.
+        in_channels: C_in.
+        inner: output channels of each of the 3x3 convolutions.
+        out_channels: C_out.
+        layers: number of 3x3 convolutions.
+        shortcut: whether the input is added.
+        squeeze: whether there is effective squeeze and excitation.
+        **conv: ``norm_cfg`` and ``act_cfg`` of the convolutions.
     """
 
     def __init__(
@@ -97,6 +104,7 @@ class OneShotAggregation(nn.Module):
         self.squeeze = EffectiveSqueezeExcite(out_channels) if squeeze else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C_in, H, W) to (N, C_out, H, W)."""
         maps = [x]
         for conv in self.convs:
             maps.append(conv(maps[-1]))
@@ -106,11 +114,12 @@ class OneShotAggregation(nn.Module):
 
 @register_backbone
 class VoVNet(Backbone):
-    """VoVNet and VoVNetV2; levels 1 to 5. Arguments: :class:`~mmcnn.models.backbones.base.Backbone`."""
+    """VoVNet and VoVNetV2; levels 1 to 5. Arguments: see :class:`~mmcnn.models.backbones.base.Backbone`."""
 
     variants = VARIANTS
 
     def stages(self) -> Iterator[Stage]:
+        """Yield the stages of the family in order, from the image on."""
         arch, conv = self.arch, dict(norm_cfg=self.norm_cfg, act_cfg=self.arch.act)
         first, second, third = map(self.width, arch.stem)
         yield Stage('stem', second, 2, partial(vovnet_stem, self.in_channels, first, second, **conv))
@@ -124,7 +133,7 @@ class VoVNet(Backbone):
 
 
 def vovnet_stem(in_channels: int, hidden: int, out_channels: int, **conv: object) -> nn.Sequential:
-    """Two 3x3, the first of stride 2: (N, C_in, H, W) to (N, C_out, ceil(H/2), ceil(W/2))."""
+    """Build two 3x3, the first of stride 2: (N, C_in, H, W) to (N, C_out, ceil(H/2), ceil(W/2))."""
     return nn.Sequential(
         ConvNormAct(in_channels, hidden, 3, stride=2, **conv), ConvNormAct(hidden, out_channels, 3, **conv)
     )
@@ -139,7 +148,7 @@ def vovnet_stage(
     arch: Arch,
     **conv: object,
 ) -> nn.Sequential:
-    """``down``, which halves the map and gives ``in_channels``, then ``depth`` modules."""
+    """Build ``down``, which halves the map and outputs ``in_channels``, and ``depth`` modules."""
     modules = []
     for i in range(depth):
         parts = dict(shortcut=arch.identity and i > 0, squeeze=arch.squeeze and i == depth - 1)

@@ -1,4 +1,4 @@
-"""What happens to a batch before the network sees it."""
+"""Preprocessing of a batch before it enters the network."""
 
 from .image_preprocessor import DetDataPreprocessor, ImgDataPreprocessor
 from .plan_preprocessor import PlanPreprocessor

@@ -1,4 +1,4 @@
-"""Images are normalised and padded a batch at a time, without waiting for the device."""
+"""Normalisation and padding of images, one batch at a time and without waiting for the device."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from .transfer import sent
 
 @MODELS.register_module()
 class ImgDataPreprocessor(_ImgDataPreprocessor):
-    """MMEngine's ``ImgDataPreprocessor`` with the same results, in a few kernels a batch and without waits.
+    """MMEngine's ``ImgDataPreprocessor`` with the same results, in a few kernels per batch and without waits.
 
-    MMEngine's gives each image five kernels of its own, and each makes the host wait twice: for the copy of the image
+    MMEngine's launches five kernels for each image, and each image makes the host wait twice: for the copy of the image
     and for that of an index that swaps the channels.
 
     Args:
-        mean: Of each channel, or one for all; None: images are not normalised.
-        std: Likewise.
-        pad_size_divisor: Height and width of a batch are multiples of it.
-        pad_value: What the normalised images are padded with, below and to the right.
-        bgr_to_rgb: Whether the channels are swapped, before ``mean`` and ``std``.
-        rgb_to_bgr: The same.
-        non_blocking: Whether the host goes on while a batch is copied to the device.
+        mean: mean of each channel, or one for all; None: images are not normalised.
+        std: standard deviation, likewise.
+        pad_size_divisor: height and width of a batch are multiples of it.
+        pad_value: value that normalised images are padded with, below and to the right.
+        bgr_to_rgb: whether the channels are swapped, before ``mean`` and ``std`` are applied.
+        rgb_to_bgr: the same.
+        non_blocking: whether the host continues while a batch is copied to the device.
     """
 
     def __init__(
@@ -50,18 +50,21 @@ class ImgDataPreprocessor(_ImgDataPreprocessor):
         self.has_mean = mean is not None and any(mean)  # zeros are not subtracted
 
     def cast_data(self, data: Any) -> Any:
-        """What a data loader gives, on the device of the model; see :func:`~.transfer.sent`."""
+        """Return the output of a data loader on the device of the model; see :func:`~.transfer.sent`."""
         return super().cast_data(data) if self.device.type == 'cpu' else sent(data, self.device, self.non_blocking)
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """``data`` of a data loader to normalised images (N, C, H, W) float32 under ``inputs``, and ``data_samples``.
+        """Turn a batch of a data loader into normalised images.
 
         Args:
-            data: With ``inputs``: images (C, H_i, W_i), or one tensor (N, C, H, W); of any type of number.
-            training: Not used.
+            data: with ``inputs``: images (C, H_i, W_i) or one tensor (N, C, H, W), of any numeric type.
+            training: not used.
+
+        Returns:
+            ``data`` with ``inputs`` (N, C, H, W) float32, and with ``data_samples``.
 
         Raises:
-            ValueError: The images are no such tensors, or their channels do not go with ``mean``.
+            ValueError: the images are not such tensors, or the number of channels does not match ``mean``.
         """
         data = self.cast_data(data)
         images = data['inputs']
@@ -109,8 +112,8 @@ class ImgDataPreprocessor(_ImgDataPreprocessor):
 class DetDataPreprocessor(_DetDataPreprocessor, ImgDataPreprocessor):
     """MMDetection's ``DetDataPreprocessor`` with the same arguments and results, in fewer kernels and without waits.
 
-    Images are normalised as by :class:`ImgDataPreprocessor`, and copies to the device do not wait unless
-    ``non_blocking=False``; masks, semantic maps and ``batch_augments`` are MMDetection's.
+    Images are normalised as by :class:`ImgDataPreprocessor`, and copies to the device are asynchronous unless
+    ``non_blocking=False``; masks, semantic maps and ``batch_augments`` are handled by MMDetection.
     """
 
     def __init__(self, *args: Any, non_blocking: bool = True, **kwargs: Any) -> None:

@@ -1,4 +1,4 @@
-"""Draws the mosaics of a whole batch on the device."""
+"""Rendering of the mosaics of a whole batch on the device."""
 
 import torch
 import torch.nn.functional as F
@@ -11,21 +11,21 @@ from mmcnn.registry import MODELS
 from .image_preprocessor import DetDataPreprocessor
 from .transfer import sent
 
-_HUES = 180  # OpenCV's 8-bit hue counts two degrees
+_HUES = 180  # a unit of OpenCV's 8-bit hue is two degrees
 
 
 @MODELS.register_module()
 class PlanPreprocessor(DetDataPreprocessor):
-    """A :class:`DetDataPreprocessor`, which also takes mosaics that are not drawn yet.
+    """A :class:`DetDataPreprocessor` that also accepts mosaics that have not been rendered yet.
 
-    Batches of images pass as ever. Those that a :class:`~mmcnn.datasets.MosaicDataset` with ``device_augmentation``
-    packed are drawn first, all of a batch in one pass, on the device of the model. The pixels differ from those that
-    the data set would have drawn by the rounding of the interpolation, the boxes not at all. Arguments are those of
-    ``DetDataPreprocessor``.
+    Batches of images are processed as usual. Batches packed by a :class:`~mmcnn.datasets.MosaicDataset` with
+    ``device_augmentation`` are rendered first, in one pass per batch, on the device of the model. Compared with
+    rendering in the data set, pixels differ by the rounding of the interpolation; boxes do not differ. The arguments
+    are those of ``DetDataPreprocessor``.
     """
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """``data`` of a data loader, with ``inputs`` and ``data_samples``, to normalised images (N, 3, H, W)."""
+        """Turn a batch of a data loader, ``inputs`` and ``data_samples``, into normalised images (N, 3, H, W)."""
         if isinstance(data['inputs'], dict):
             size = data['data_samples'][0].img_shape
             data = dict(data, inputs=draw_batch(self.cast_data(data['inputs']), size))
@@ -34,20 +34,20 @@ class PlanPreprocessor(DetDataPreprocessor):
 
 @torch.no_grad()
 def draw_batch(packed: dict[str, list[Tensor]], size: tuple[int, int]) -> Tensor:
-    """Draws the plans of a batch.
+    """Render the plans of a batch.
 
     Args:
-        packed: Lists, one entry a sample, of what :func:`~mmcnn.datasets.mosaic.render.pack` gives.
+        packed: lists with one entry per sample, from :func:`~mmcnn.datasets.mosaic.render.pack`.
         size: (H, W) of the images.
 
     Returns:
-        (N, 3, H, W) float32 BGR, whole numbers of 0 to 255.
+        (N, 3, H, W) float32 BGR, whole numbers from 0 to 255.
     """
     pictures = packed['tiles']
-    # Where all the samples have one picture, as without MixUp, these are 0, 1, 2 ...
+    # If every sample has one picture, as without MixUp, these are 0, 1, 2 ...
     samples = torch.arange(len(pictures)).repeat_interleave(torch.tensor([len(each) for each in pictures]))
     samples = sent(samples, pictures[0].device)
-    # A tile of zeros shows nothing and fills nothing.
+    # A tile of zeros is invisible.
     tiles = pad_sequence([rows for each in pictures for rows in each], batch_first=True)
     with torch.autocast(tiles.device.type, enabled=False):
         positions, seen, fills = _positions(tiles, size)
@@ -59,14 +59,14 @@ def draw_batch(packed: dict[str, list[Tensor]], size: tuple[int, int]) -> Tensor
 
 
 def _positions(tiles: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
-    """For each output pixel, where in its atlas it is read.
+    """Return, for each output pixel, the position in its atlas from which it is read.
 
     Args:
         tiles: (P, T, columns), tiles of P pictures.
         size: (H, W).
 
     Returns:
-        Positions (P, H, W, 2) in continuous pixels; where there are any, (P, H, W) bool; the colour of the other
+        Positions (P, H, W, 2) in continuous pixels; which of them are valid, (P, H, W) bool; the colour of the other
         pixels, (P, 3, H, W).
     """
     height, width = size
@@ -80,12 +80,12 @@ def _positions(tiles: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor, Te
         left, top, right, bottom = column['window'].unbind(1)
         inside = (x >= left) & (x < right) & (y >= top) & (y < bottom)
         fills = torch.where(inside[:, None], column['fill'], fills)
-        seen &= ~inside  # later tiles and their windows lie on earlier ones
+        seen &= ~inside  # later tiles and their windows cover earlier ones
         a, b, c, d, e, f = column['to_atlas'].unbind(1)
         u, v = a * x + b * y + c, d * x + e * y + f
         left, top, right, bottom = column['region'].unbind(1)
         inside = (u >= left) & (u < right) & (v >= top) & (v < bottom)
-        # Half a pixel from the edge of its part all four taps are in it: tiles do not bleed into each other.
+        # At half a pixel from the edge of a part, all four taps are inside it: tiles do not bleed into each other.
         left, top, right, bottom = column['taps'].unbind(1)
         u, v = u.clamp(left + 0.5, right - 0.5), v.clamp(top + 0.5, bottom - 0.5)
         positions = torch.where(inside[..., None], torch.stack([u, v], dim=-1), positions)
@@ -94,7 +94,7 @@ def _positions(tiles: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor, Te
 
 
 def _atlases(atlases: list[Tensor]) -> Tensor:
-    """Atlases (h, w, 3) of several sizes as one tensor (N, 3, H, W) uint8, filled up with zeros."""
+    """Stack atlases (h, w, 3) of several sizes into one tensor (N, 3, H, W) uint8, padded with zeros."""
     height, width = (max(atlas.shape[i] for atlas in atlases) for i in (0, 1))
     together = atlases[0].new_zeros(len(atlases), 3, height, width)
     for target, atlas in zip(together, atlases, strict=True):
@@ -103,7 +103,7 @@ def _atlases(atlases: list[Tensor]) -> Tensor:
 
 
 def _sample(atlases: Tensor, samples: Tensor, positions: Tensor) -> Tensor:
-    """Bilinear values (P, 3, H, W), rounded to levels."""
+    """Sample bilinear values (P, 3, H, W), rounded to whole numbers."""
     height, width = atlases.shape[2:]
     size = sent(torch.tensor([width, height], dtype=positions.dtype), positions.device)
     grid = positions * (2 / size) - 1
@@ -111,7 +111,7 @@ def _sample(atlases: Tensor, samples: Tensor, positions: Tensor) -> Tensor:
 
 
 def map_hsv(images: Tensor, tables: Tensor) -> Tensor:
-    """Maps hue, saturation and value through tables, with the roundings of OpenCV's 8-bit HSV.
+    """Map hue, saturation and value through tables, with the roundings of OpenCV's 8-bit HSV.
 
     Args:
         images: (N, 3, H, W) float32 BGR, whole numbers.
@@ -121,7 +121,7 @@ def map_hsv(images: Tensor, tables: Tensor) -> Tensor:
     value = images.amax(1)
     spread = value - images.amin(1)
     divisor = spread.clamp(min=1)
-    # Sixths of the circle; red goes before green where two are largest.
+    # Sixths of the circle; if two channels are largest, red is checked before green.
     sixth = torch.where(value == green, (blue - red) / divisor + 2, (red - green) / divisor + 4)
     sixth = torch.where(value == red, (green - blue) / divisor, sixth)
     hue = (sixth * (_HUES / 6) + 0.5).floor()
@@ -133,8 +133,8 @@ def map_hsv(images: Tensor, tables: Tensor) -> Tensor:
     sixth = hue * (6 / _HUES)
     saturation = saturation / 255
     channels = []
-    # Each channel falls from the full value where the hue is on the other side of the circle.
+    # Each channel falls off from its full value on the opposite side of the hue circle.
     for full in (4.0, 2.0, 0.0):
         distance = ((sixth - full + 3).remainder(6) - 3).abs()
         channels.append(value * (1 - saturation * (distance - 1).clamp(0, 1)))
-    return torch.stack(channels, dim=1).floor_()  # so does OpenCV's vector code
+    return torch.stack(channels, dim=1).floor_()  # as in OpenCV's vector code

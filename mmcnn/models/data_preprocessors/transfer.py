@@ -1,4 +1,4 @@
-"""A batch comes to the device in few copies, and the host waits for none."""
+"""Copying of a batch to the device in few transfers, none of which the host waits for."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from mmdet.structures.bbox import BaseBoxes
 from mmengine.structures import BaseDataElement
 from torch import Tensor
 
-#: Bytes up to which a tensor travels with others of its type: boxes and labels do, images do not.
+#: Bytes up to which a tensor is copied together with others of its type: boxes and labels are, images are not.
 SMALL = 1 << 16
 
 
 def sent(data: Any, device: torch.device, non_blocking: bool = True) -> Any:
-    """What a data loader gives, on a device.
+    """Return the output of a data loader on a device.
 
-    Small tensors, such as boxes and labels, travel together, one copy for each type of number; the others on their own.
-    They are the same to the last bit.
+    Small tensors, such as boxes and labels, are copied together, one transfer per dtype; large ones individually.
+    Values are bit-identical.
 
     Args:
-        data: Tensors, boxes and samples in any nesting of mappings, tuples and lists; whatever else there is stays as
-            it is, and so do lists inside of a sample, as by its own ``to``.
-        device: Where to.
-        non_blocking: Whether the host goes on while the copies run. Those that come from pageable memory may wait
-            all the same: ``pin_memory=True`` of the data loader pins images; small tensors are pinned here.
+        data: tensors, boxes and samples, nested in mappings, tuples and lists; anything else is left as it is, and so
+            are lists inside a sample, as by its own ``to``.
+        device: target device.
+        non_blocking: whether the host continues while the copies run. Copies from pageable memory may wait anyway:
+            ``pin_memory=True`` of the data loader pins images; small tensors are pinned here.
     """
     away = {id(tensor): tensor for tensor in _tensors(data) if _away(tensor, device)}
     groups: dict[torch.dtype, list[Tensor]] = defaultdict(list)
@@ -46,7 +46,7 @@ def sent(data: Any, device: torch.device, non_blocking: bool = True) -> Any:
 
 
 def _away(tensor: Tensor, device: torch.device) -> bool:
-    """Whether a tensor is not on a device; of one without a number, it may be any."""
+    """Return whether a tensor is on another device; a device without an index matches any index."""
     return tensor.device.type != device.type or device.index not in (None, tensor.device.index)
 
 
@@ -65,7 +65,7 @@ def _tensors(data: Any) -> Iterator[Tensor]:
 
 
 def _put_together(data: Any, moved: dict[int, Tensor], device: torch.device) -> Any:
-    """``data`` with its tensors replaced; new containers and samples, as MMEngine's ``cast_data`` makes them."""
+    """Rebuild ``data`` with its tensors replaced, in new containers and samples, like MMEngine's ``cast_data``."""
     match data:
         case Tensor():
             return moved.get(id(data), data)

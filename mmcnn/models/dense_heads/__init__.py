@@ -1,4 +1,4 @@
-"""Detection heads that MMDetection does not have, and those of its heads that look at all images of a batch at once."""
+"""Detection heads that MMDetection lacks, and versions of its heads that process all images of a batch at once."""
 
 from .darknet_yolov3_head import DarknetYOLOV3Head
 from .rpn_head import RPNHead

@@ -1,4 +1,4 @@
-"""YOLOv3's head with the images of Darknet's program."""
+"""YOLOv3's head for images that are preprocessed as in Darknet."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from .yolov3_head import YOLOV3Head
 
 @MODELS.register_module()
 class DarknetYOLOV3Head(YOLOV3Head):
-    """YOLOv3's head for images that are padded on all sides, with boxes that end with the image.
+    """YOLOv3's head for images that are padded on all sides, with boxes clipped to the image.
 
-    Sizes that overflow need :class:`~mmcnn.models.task_modules.DarknetBBoxCoder`. Suppression goes before the boxes are
-    placed in the original image: IoU is the same in both, and Darknet's is there.
+    Sizes that overflow need :class:`~mmcnn.models.task_modules.DarknetBBoxCoder`. NMS precedes the conversion of boxes
+    to the original image, as in Darknet; IoU is the same in both.
     """
 
     def predict_by_feat(
@@ -30,18 +30,18 @@ class DarknetYOLOV3Head(YOLOV3Head):
         rescale: bool = False,
         with_nms: bool = True,
     ) -> list[InstanceData]:
-        """Detections of each image, best first.
+        """Return the detections of each image, best first.
 
         Args:
             pred_maps: logits (N, 3 * (5 + classes), H, W) of each level, coarse to fine.
-            batch_img_metas: of each image ``img_shape``; with ``rescale`` also ``ori_shape``, ``scale_factor`` (w, h)
+            batch_img_metas: for each image ``img_shape``; with ``rescale`` also ``ori_shape``, ``scale_factor`` (w, h)
                 and, after a letterbox, ``pad_param`` (top, left).
-            cfg: in place of ``test_cfg``.
-            rescale: boxes in the original image instead of the network's input.
+            cfg: replaces ``test_cfg``.
+            rescale: return boxes in the original image instead of the network's input.
             with_nms: suppress overlapping boxes.
 
         Returns:
-            for each image ``bboxes`` (K, 4) xyxy pixels, clipped to the image, ``scores`` (K,) and ``labels`` (K,).
+            For each image ``bboxes`` (K, 4) xyxy pixels, clipped to the image, ``scores`` (K,) and ``labels`` (K,).
         """
         results = super().predict_by_feat(pred_maps, batch_img_metas, cfg, rescale=False, with_nms=with_nms)
         counts = [len(found) for found in results]

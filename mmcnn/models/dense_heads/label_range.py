@@ -1,4 +1,4 @@
-"""Labels that are no classes of the head are refused, and no step waits for that."""
+"""Rejection of labels outside the head's classes, without making a step wait for the device."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from torch import Tensor
 
 from mmcnn.models.task_modules import host_device
 
-_NOT_YET = -1  # in the place where a device will write 0 or 1
+_NOT_YET = -1  # placeholder until the device has written 0 or 1
 
 
 class LabelRange:
-    """Says of each batch's labels whether they are classes.
+    """Checks that the labels of each batch are classes of the head.
 
-    On the CPU at once. A GPU is asked, and answers while the step goes on: what it said is read when the next batch
-    comes, and at the latest when somebody wants to know for sure, as before a checkpoint. Until then a label that is no
-    class is one of none, which harms no more than one step.
+    On the CPU the check is immediate. On a GPU it is asynchronous: the result is read when the next batch arrives, and
+    at the latest when a definite answer is needed, as before a checkpoint. Until then an invalid label counts as no
+    class, which affects one step at most.
 
     Args:
-        num_classes: of the head.
+        num_classes: number of classes of the head.
     """
 
     def __init__(self, num_classes: int) -> None:
         self.num_classes = num_classes
-        self._asked: list[tuple[Tensor, Tensor]] = []  # the answer, on the host; the least and the largest label
+        self._asked: list[tuple[Tensor, Tensor]] = []  # the result, on the host; the smallest and the largest label
 
     def check(self, labels: Tensor) -> None:
-        """Asks of a batch's labels (M,), and reads the answers that have come.
+        """Start the check of a batch's labels (M,) and read the results that have arrived.
 
         Raises:
-            ValueError: a label of this batch, or on a GPU of one before, is no class.
+            ValueError: a label of this batch, or on a GPU of an earlier one, is not a class.
         """
         self.read()
         if not len(labels):
@@ -44,17 +44,17 @@ class LabelRange:
         self._asked.append((answer, extremes))
 
     def read(self, wait: bool = False) -> None:
-        """Reads the answers that have come.
+        """Read the results that have arrived.
 
         Args:
-            wait: for those, too, that have not.
+            wait: also wait for those that have not.
 
         Raises:
             ValueError: names the labels and the number of classes.
         """
         while self._asked and (wait or self._asked[0][0].item() != _NOT_YET):
             answer, extremes = self._asked.pop(0)
-            if answer.item() != 0:  # not yet, or wrong
+            if answer.item() != 0:  # pending, or wrong
                 self._refuse_beyond(*extremes.tolist())
 
     def _refuse_beyond(self, least: int, largest: int) -> None:
@@ -65,7 +65,7 @@ class LabelRange:
             )
 
     def __deepcopy__(self, memo: dict) -> LabelRange:
-        """A copy of a head has asked nothing yet."""
+        """Return an object without pending checks, for copies of a head."""
         return LabelRange(self.num_classes)
 
     def __reduce__(self) -> tuple:

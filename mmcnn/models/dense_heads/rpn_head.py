@@ -1,4 +1,4 @@
-"""MMDetection's region proposal network, which proposes for all images of a batch at once."""
+"""MMDetection's region proposal network for all images of a batch at once."""
 
 from __future__ import annotations
 
@@ -28,9 +28,10 @@ from mmcnn.registry import MODELS
 class RPNHead(_RPNHead):
     """MMDetection's ``RPNHead``: same arguments, weights, losses and proposals.
 
-    A GPU is waited for a few times a batch, where MMDetection's waits several times for each image. Proposals are
-    computed in float32 where maps are of half precision, in which corners beyond 512 px are off by a quarter of a pixel
-    (bfloat16: by 2). A ``test_cfg`` or a coder of another kind than Faster R-CNN's is left to MMDetection's methods.
+    The host waits for a GPU a few times per batch; in MMDetection it waits several times per image. Proposals are
+    computed in float32 even if the maps are of half precision, in which corners beyond 512 px are off by a quarter of a
+    pixel (bfloat16: by 2). A ``test_cfg`` or a coder of a kind that Faster R-CNN does not use is left to MMDetection's
+    methods.
     """
 
     def predict_by_feat(
@@ -43,19 +44,19 @@ class RPNHead(_RPNHead):
         rescale: bool = False,
         with_nms: bool = True,
     ) -> list[InstanceData]:
-        """Proposals of each image, best first.
+        """Return the proposals of each image, best first.
 
         Args:
             cls_scores: logits (N, A, H, W) of each level, or (N, 2 A, H, W) with the background.
             bbox_preds: deltas (N, 4 A, H, W) of each level.
             score_factors: None; an RPN has none.
-            batch_img_metas: of each image ``img_shape``, and with ``rescale`` its ``scale_factor`` (w, h).
-            cfg: in place of ``test_cfg``.
-            rescale: boxes in the original image instead of the network's input.
+            batch_img_metas: for each image ``img_shape``, and with ``rescale`` its ``scale_factor`` (w, h).
+            cfg: replaces ``test_cfg``.
+            rescale: return boxes in the original image instead of the network's input.
             with_nms: has to be true.
 
         Returns:
-            for each image ``bboxes`` (K, 4) xyxy pixels, ``scores`` (K,) and ``labels`` (K,), which are 0.
+            For each image ``bboxes`` (K, 4) xyxy pixels, ``scores`` (K,) and ``labels`` (K,), which are 0.
         """
         cfg = self.test_cfg if cfg is None else cfg
         host_device.keep_anchors_on(cls_scores[0].device, self.prior_generator)
@@ -81,10 +82,10 @@ class RPNHead(_RPNHead):
     def get_anchors(
         self, featmap_sizes: Sequence[tuple[int, int]], batch_img_metas: Sequence[dict], device: torch.device | str
     ) -> tuple[list[list[Tensor]], list[list[Tensor]]]:
-        """Anchors (B, 4) of each image and level, and whether they are in the padded image (B,), on the host.
+        """Return anchors (B, 4) for each image and level, and whether they are in the padded image (B,), on the host.
 
-        The host knows that without a device: it follows from sizes. Where anchors have to be inside of the image
-        itself (``allowed_border``), it is MMDetection's.
+        This follows from the sizes alone, so the host needs no device for it. If anchors have to be inside the image
+        itself (``allowed_border``), MMDetection's method is used.
         """
         device = torch.device(device)
         host_device.keep_anchors_on(device, self.prior_generator)
@@ -106,7 +107,7 @@ class RPNHead(_RPNHead):
         gt_instances_ignore: InstanceData | None = None,
         unmap_outputs: bool = True,
     ) -> tuple:
-        """MMDetection's targets of an image, written to the anchors where they are, not to those that are valid."""
+        """Return MMDetection's targets of an image, scattered to all anchors instead of gathered at the valid ones."""
         plain = unmap_outputs and isinstance(flat_anchors, Tensor) and self.train_cfg['allowed_border'] < 0
         if not (plain and valid_flags.any()):
             return super()._get_targets_single(
@@ -137,7 +138,7 @@ class RPNHead(_RPNHead):
     def _candidates(
         self, cls_scores: Sequence[Tensor], bbox_preds: Sequence[Tensor], most: int
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The best anchors of each level: scores (N, P), deltas (N, P, 4), anchors (N, P, 4) and levels (P,)."""
+        """Return the best anchors of each level: scores (N, P), deltas (N, P, 4), anchors (N, P, 4) and levels (P,)."""
         precision = torch.promote_types(cls_scores[0].dtype, torch.float32)
         sizes, device = [maps.shape[-2:] for maps in cls_scores], cls_scores[0].device
         grid = self.prior_generator.grid_priors(sizes, dtype=precision, device=device)

@@ -1,4 +1,4 @@
-"""One anchor-based YOLO head; YOLOv4 and YOLOv5 are settings of it."""
+"""The anchor-based YOLO head; YOLOv4 and YOLOv5 are settings of it."""
 
 from __future__ import annotations
 
@@ -22,27 +22,30 @@ from .placement import placed
 
 @MODELS.register_module()
 class YOLOHead(BaseDenseHead):
-    """Anchors on three (or any number of) levels; box, objectness and class logits from one 1x1 convolution a level.
+    """An anchor-based head on any number of levels: box, objectness and class logits from a 1x1 convolution per level.
 
-    Channel of the prediction maps: ``anchor * (5 + classes) + (x, y, w, h, objectness, class 0, ...)``, as in Darknet,
-    YOLOv5 and MMDetection's YOLOV3Head, so that weights copy without a permutation.
+    Channel order of the prediction maps: ``anchor * (5 + classes) + (x, y, w, h, objectness, class 0, ...)``, as in
+    Darknet, YOLOv5 and MMDetection's YOLOV3Head, so that weights can be copied without a permutation.
 
     Args:
         num_classes: number of classes.
-        in_channels: channels of each level's map, fine to coarse.
-        anchors: of each level, (width, height) of each anchor, pixels at the network's input.
-        strides: of each level, pixels.
-        bridge: a 3x3 to twice the channels before each prediction (Darknet's heads); YOLOv5 has none.
+        in_channels: number of channels of each level's map, fine to coarse.
+        anchors: for each level, (width, height) of each anchor in pixels of the network's input.
+        strides: stride of each level in pixels.
+        bridge: whether a 3x3 to twice the channels precedes each prediction (Darknet's heads); YOLOv5 has none.
         bbox_coder: see :class:`~mmcnn.models.task_modules.YOLOGridCoder`.
-        loss: :class:`~mmcnn.models.losses.YOLOMeanLoss`, :class:`~mmcnn.models.losses.DarknetLoss`, or one of your own,
-            which gets positives only unless its ``forward`` has an attribute ``reads_valid``, true.
-        norm_cfg, act_cfg: MMEngine configs of the bridge.
+        loss: :class:`~mmcnn.models.losses.YOLOMeanLoss`, :class:`~mmcnn.models.losses.DarknetLoss`, or your own, which
+            receives positives only unless its ``forward`` has a true attribute ``reads_valid``.
+        norm_cfg: MMEngine config of the bridge's normalisation.
+        act_cfg: MMEngine config of the bridge's activation.
         train_cfg: ``dict(assigner=...)``.
-        test_cfg: ``score_thr``; ``nms=dict(type='iou' | 'greedy_diou' | 'diou', iou_threshold=...)``; ``nms_pre``,
-            candidates kept for it; ``max_per_img``; ``multi_label``, one box may give several classes.
+        test_cfg: ``score_thr``; ``nms=dict(type='iou' | 'greedy_diou' | 'diou', iou_threshold=...)``; ``nms_pre``, the
+            number of candidates kept before NMS; ``max_per_img``; ``multi_label``: whether one box may have several
+            classes.
+        init_cfg: MMEngine initialisation.
 
     Raises:
-        ValueError: lists of levels that differ in length, no classes.
+        ValueError: the lists of levels differ in length, or there are no classes.
     """
 
     def __init__(
@@ -98,7 +101,7 @@ class YOLOHead(BaseDenseHead):
         )
 
     def init_weights(self) -> None:
-        """PyTorch's own initialisation, plus YOLOv5's prior: 8 objects an image of 640 px, classes at 0.6 / classes."""
+        """Apply PyTorch's initialisation and YOLOv5's prior: 8 objects per 640 px image, classes at 0.6 / classes."""
         super().init_weights()
         for conv, stride, anchors in zip(self.predictions, self.strides, self.anchors, strict=True):
             conv.reset_parameters()
@@ -108,7 +111,7 @@ class YOLOHead(BaseDenseHead):
                 bias[:, 5:] += math.log(0.6 / (self.num_classes - 0.99999))
 
     def forward(self, x: Sequence[Tensor]) -> tuple[list[Tensor]]:
-        """Maps (N, C_i, H_i, W_i) to logits (N, anchors_i * (5 + classes), H_i, W_i), a level each."""
+        """Map (N, C_i, H_i, W_i) of each level to logits (N, anchors_i * (5 + classes), H_i, W_i)."""
         return ([p(b(m)) for m, b, p in zip(x, self.bridges, self.predictions, strict=True)],)
 
     def loss_by_feat(
@@ -118,17 +121,19 @@ class YOLOHead(BaseDenseHead):
         batch_img_metas: Sequence[dict],
         batch_gt_instances_ignore: Sequence[InstanceData] | None = None,
     ) -> dict[str, Tensor]:
-        """Losses of a batch.
+        """Return the losses of a batch.
 
-        Crowd boxes (``batch_gt_instances_ignore``) are neither positives nor excluded: YOLOv5's data has none, Darknet
-        knows none.
+        Crowd boxes (``batch_gt_instances_ignore``) are neither positives nor excluded: YOLOv5's data has none, and
+        Darknet does not know them.
 
         Args:
-            logits: of each level, from :meth:`forward`.
-            batch_gt_instances: of each image ``bboxes`` (M, 4) xyxy pixels and ``labels`` (M,).
+            logits: logits of each level, from :meth:`forward`.
+            batch_gt_instances: for each image ``bboxes`` (M, 4) xyxy pixels and ``labels`` (M,).
+            batch_img_metas: not used.
+            batch_gt_instances_ignore: not used.
 
         Raises:
-            ValueError: a label that is not a class of this head; on a GPU, a label of a batch before this one.
+            ValueError: a label is not a class of this head; on a GPU, a label of an earlier batch.
         """
         labels = torch.cat([instances.labels for instances in batch_gt_instances])
         self.label_range.check(labels)
@@ -142,7 +147,7 @@ class YOLOHead(BaseDenseHead):
         anchors = [output.anchors for output in outputs]
         targets = self.assigner.assign(boxes, labels, image, anchors, self.strides, sizes)
         if not getattr(self.criterion.forward, 'reads_valid', False):
-            targets = [level.positives() for level in targets]  # it would count the others, too
+            targets = [level.positives() for level in targets]  # it would count the others as well
         return self.criterion(outputs, targets, boxes.split(counts))
 
     def predict_by_feat(
@@ -153,22 +158,22 @@ class YOLOHead(BaseDenseHead):
         rescale: bool = False,
         with_nms: bool = True,
     ) -> list[InstanceData]:
-        """Detections of each image, best first.
+        """Return the detections of each image, best first.
 
         Args:
-            logits: of each level, from :meth:`forward`.
-            batch_img_metas: of each image ``img_shape``; with ``rescale`` also ``ori_shape``, ``scale_factor`` (w, h)
+            logits: logits of each level, from :meth:`forward`.
+            batch_img_metas: for each image ``img_shape``; with ``rescale`` also ``ori_shape``, ``scale_factor`` (w, h)
                 and, after a letterbox, ``pad_param`` (top, left).
             cfg: replaces entries of ``test_cfg``.
-            rescale: boxes in the original image instead of the network's input.
+            rescale: return boxes in the original image instead of the network's input.
             with_nms: suppress overlapping boxes.
 
         Returns:
-            for each image ``bboxes`` (K, 4) xyxy pixels, clipped to the image, ``scores`` (K,) and ``labels`` (K,).
+            For each image ``bboxes`` (K, 4) xyxy pixels, clipped to the image, ``scores`` (K,) and ``labels`` (K,).
         """
         test_cfg = {**self.test_cfg, **(cfg or {})}
         boxes, scores = self.decode(logits)
-        # The CPU has one image after the other in its cache; a GPU is waited for once for all of them.
+        # On the CPU, one image at a time makes the best use of the cache; for a GPU the host waits once for all images.
         at_once = 1 if host_device.selects_freely(boxes) else len(boxes)
         parts = zip(boxes.split(at_once), scores.split(at_once), strict=True)
         found = [self._detections(*part, test_cfg, with_nms) for part in parts]
@@ -179,14 +184,14 @@ class YOLOHead(BaseDenseHead):
         return [InstanceData(bboxes=b, scores=s, labels=c) for b, s, c in of_images]
 
     def decode(self, logits: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """All boxes of a batch, whatever their scores.
+        """Return all boxes of a batch, whatever their scores.
 
         Args:
-            logits: of each level, from :meth:`forward`.
+            logits: logits of each level, from :meth:`forward`.
 
         Returns:
-            boxes (N, B, 4), xyxy pixels of the network's input, and scores (N, B, 1 + classes) from 0 to 1: of the
-            object, and of each class if there is one.
+            Boxes (N, B, 4), xyxy in pixels of the network's input, and scores (N, B, 1 + classes) from 0 to 1:
+            objectness, then each class given an object.
         """
         outputs = self._outputs(logits)
         boxes = torch.cat([output.boxes().flatten(1, 3) for output in outputs], dim=1)
@@ -196,7 +201,7 @@ class YOLOHead(BaseDenseHead):
 
     def _outputs(self, logits: Sequence[Tensor]) -> list[LevelOutput]:
         outputs = []
-        # In float32 also under AMP: squares, exponentials and IoU do not fit float16.
+        # In float32 also under AMP: squares, exponentials and IoU overflow float16.
         precision = torch.promote_types(logits[0].dtype, torch.float32)
         every = host_device.copied(
             [anchor for level in self.anchors for anchor in level], like=logits[0], dtype=precision
@@ -211,7 +216,7 @@ class YOLOHead(BaseDenseHead):
     def _detections(
         self, boxes: Tensor, scores: Tensor, test_cfg: dict, with_nms: bool
     ) -> tuple[Tensor, Tensor, Tensor, list[int]]:
-        """What :meth:`_candidates` gives, behind NMS."""
+        """Return the boxes of :meth:`_candidates` that remain after NMS."""
         boxes, scores, labels, counts = self._candidates(boxes, scores, test_cfg)
         if not with_nms:
             return boxes, scores, labels, counts
@@ -223,15 +228,18 @@ class YOLOHead(BaseDenseHead):
 
     @staticmethod
     def _candidates(boxes: Tensor, scores: Tensor, test_cfg: dict) -> tuple[Tensor, Tensor, Tensor, list[int]]:
-        """Boxes above the threshold, of each image the best ``nms_pre`` of them, unsorted.
+        """Return the boxes above the score threshold, at most the best ``nms_pre`` of each image, unsorted.
 
-        A GPU is waited for three times, whatever the batch: for the sizes of two selections and the counts.
+        The host waits for a GPU three times, whatever the batch size: for the sizes of two selections and for the
+        counts.
 
         Args:
-            boxes, scores: see :meth:`decode`.
+            boxes: see :meth:`decode`.
+            scores: see :meth:`decode`.
+            test_cfg: see the class.
 
         Returns:
-            boxes (K, 4), scores (K,) and labels (K,), of one image after the other, and how many each image has.
+            Boxes (K, 4), scores (K,) and labels (K,), one image after the other, and the number of boxes of each image.
         """
         threshold = test_cfg['score_thr']
         image, place = (scores[..., 0] > threshold).nonzero(as_tuple=True)
@@ -259,10 +267,10 @@ class YOLOHead(BaseDenseHead):
 
 
 def _centred(boxes: Tensor) -> Tensor:
-    """(M, 4) xyxy to centre x, centre y, width, height."""
+    """Convert (M, 4) xyxy to centre x, centre y, width, height."""
     return torch.cat([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]], dim=-1)
 
 
 def _labels_are_classes(head: YOLOHead, *_: object) -> None:
-    """No checkpoint is written of a step that had wrong labels."""
+    """Refuse to write a checkpoint after a step with invalid labels."""
     head.label_range.read(wait=True)

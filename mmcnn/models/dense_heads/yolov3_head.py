@@ -1,4 +1,4 @@
-"""MMDetection's YOLOv3 head, whose targets and detections are computed for all images of a batch at once."""
+"""MMDetection's YOLOv3 head, computing targets and detections of all images of a batch at once."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from mmcnn.registry import MODELS
 class YOLOV3Head(_YOLOV3Head):
     """MMDetection's ``YOLOV3Head``: same arguments, weights, losses and detections.
 
-    A GPU is waited for a few times a batch, where MMDetection's waits a few times for each image. Boxes are computed in
-    float32 where maps are of half precision, in which corners are off by pixels. A ``test_cfg`` or a sampler of another
-    kind than YOLOv3's is left to MMDetection's methods.
+    The host waits for a GPU a few times per batch; in MMDetection it waits a few times per image. Boxes are computed in
+    float32 even if the maps are of half precision, in which corners are off by pixels. A ``test_cfg`` or a sampler of a
+    kind that YOLOv3 does not use is left to MMDetection's methods.
     """
 
     def predict_by_feat(
@@ -41,17 +41,17 @@ class YOLOV3Head(_YOLOV3Head):
         rescale: bool = False,
         with_nms: bool = True,
     ) -> list[InstanceData]:
-        """Detections of each image, best first; without NMS all candidates.
+        """Return the detections of each image, best first; without NMS all candidates.
 
         Args:
             pred_maps: logits (N, 3 * (5 + classes), H, W) of each level, coarse to fine.
-            batch_img_metas: of each image, with ``rescale``, ``scale_factor`` (w, h).
-            cfg: in place of ``test_cfg``.
-            rescale: boxes in the original image instead of the network's input.
+            batch_img_metas: with ``rescale``, ``scale_factor`` (w, h) of each image.
+            cfg: replaces ``test_cfg``.
+            rescale: return boxes in the original image instead of the network's input.
             with_nms: suppress overlapping boxes.
 
         Returns:
-            for each image ``bboxes`` (K, 4) xyxy pixels, ``scores`` (K,) and ``labels`` (K,).
+            For each image ``bboxes`` (K, 4) xyxy pixels, ``scores`` (K,) and ``labels`` (K,).
         """
         cfg = self.test_cfg if cfg is None else cfg
         cuts = cfg.get('nms_pre', -1) > 0 and cfg.get('max_per_img', -1) >= 0
@@ -59,7 +59,7 @@ class YOLOV3Head(_YOLOV3Head):
             return super().predict_by_feat(pred_maps, batch_img_metas, cfg, rescale, with_nms)
         flat, boxes = self._decoded(pred_maps)
         factors = factors_of(batch_img_metas, like=boxes) if rescale else boxes.new_ones(len(boxes), 4)
-        # The CPU has one image after the other in its cache; a GPU is waited for once for all of them.
+        # On the CPU, one image at a time makes the best use of the cache; for a GPU the host waits once for all images.
         at_once = 1 if host_device.selects_freely(boxes) else len(boxes)
         found: list[InstanceData] = []
         for part in zip(flat.split(at_once), boxes.split(at_once), factors.split(at_once), strict=True):
@@ -77,14 +77,15 @@ class YOLOV3Head(_YOLOV3Head):
         responsible_flag_list: Sequence[Sequence[Tensor]],
         batch_gt_instances: Sequence[InstanceData],
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """Targets (N, B, 5 + classes) and negatives (N, B), 0 or 1, of each level.
+        """Return targets (N, B, 5 + classes) and negatives (N, B), 0 or 1, of each level.
 
         Args:
-            anchor_list: of each image, (B, 4) of each level.
-            responsible_flag_list: of each image, (B,) of each level: whether the centre of an object is in the cell.
-            batch_gt_instances: of each image ``bboxes`` (M, 4) xyxy pixels and ``labels`` (M,).
+            anchor_list: for each image, (B, 4) of each level.
+            responsible_flag_list: for each image, (B,) of each level: whether the cell contains the centre of an
+                object.
+            batch_gt_instances: for each image ``bboxes`` (M, 4) xyxy pixels and ``labels`` (M,).
         """
-        # On the CPU it costs less to compute those of the positives only.
+        # On the CPU it is cheaper to compute those of the positives only.
         if type(self.sampler) is not PseudoSampler or host_device.selects_freely(anchor_list[0][0]):
             return super().get_targets(anchor_list, responsible_flag_list, batch_gt_instances)
         images = zip(anchor_list, responsible_flag_list, batch_gt_instances, strict=True)
@@ -94,12 +95,12 @@ class YOLOV3Head(_YOLOV3Head):
         return targets, negatives
 
     def loss_by_feat(self, pred_maps: Sequence[Tensor], *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Losses of a batch, MMDetection's."""
+        """Return MMDetection's losses of a batch."""
         host_device.keep_anchors_on(pred_maps[0].device, self.prior_generator)
         return super().loss_by_feat(pred_maps, *args, **kwargs)
 
     def _decoded(self, pred_maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Logits (N, B, 5 + classes) and boxes (N, B, 4) of all anchors, xyxy pixels of the network's input."""
+        """Return logits (N, B, 5 + classes) and boxes (N, B, 4) of all anchors, xyxy pixels of the network's input."""
         sizes, device = [maps.shape[-2:] for maps in pred_maps], pred_maps[0].device
         host_device.keep_anchors_on(device, self.prior_generator)
         anchors = self.prior_generator.grid_priors(sizes, device=device)
@@ -117,17 +118,18 @@ class YOLOV3Head(_YOLOV3Head):
     def _candidates(
         logits: Tensor, boxes: Tensor, factors: Tensor, cfg: Mapping[str, Any]
     ) -> tuple[Tensor, Tensor, Tensor, list[int]]:
-        """Boxes (K, 4), scores (K,) and labels (K,) that go into NMS, by class score, and how many each image has.
+        """Return boxes (K, 4), scores (K,) and labels (K,) before NMS, by class score, and the number of each image.
 
-        A GPU is waited for three times, whatever the batch: for the sizes of two selections and the counts.
+        The host waits for a GPU three times, whatever the batch size: for the sizes of two selections and for the
+        counts.
         """
         objectness = logits[..., 4].sigmoid()
         least = cfg.get('conf_thr', -1)
         image, place = (objectness >= (least if least > 0 else -1)).nonzero(as_tuple=True)
-        scores = logits[image, place][:, 5:].sigmoid()  # in rows, as MMDetection does: rounded alike on the CPU
+        scores = logits[image, place][:, 5:].sigmoid()  # in rows, as MMDetection does: the CPU rounds them alike
         index, labels = (scores > cfg.get('score_thr', 0)).nonzero(as_tuple=True)
-        scores, order = scores[index, labels].sort(descending=True)  # equal scores in the order that MMDetection has
-        if len(boxes) == 1:  # nobody else is among them
+        scores, order = scores[index, labels].sort(descending=True)  # ties in MMDetection's order
+        if len(boxes) == 1:  # a single image
             scores, order = scores[: cfg['nms_pre']], order[: cfg['nms_pre']]
         image, place, labels = image[index[order]], place[index[order]], labels[order]
         image, order = image.sort(stable=True)
@@ -145,7 +147,7 @@ class YOLOV3Head(_YOLOV3Head):
     def _targets(
         self, anchors: Sequence[Tensor], responsible: Sequence[Tensor], objects: InstanceData
     ) -> tuple[Tensor, Tensor]:
-        """Targets (B, 5 + classes) and negatives (B,) of an image, all levels together; no size depends on values."""
+        """Return targets (B, 5 + classes) and negatives (B,) of an image; no size depends on values."""
         strides = [each.new_full((len(each),), float(s)) for each, s in zip(anchors, self.featmap_strides, strict=True)]
         priors = torch.cat([*anchors])
         assigned = self.assigner.assign(

@@ -1,4 +1,4 @@
-"""Chains of convolutions and pools that fork and join again, built from tables: Inception's figures as data."""
+"""Chains of convolutions and pools that fork and join, built from tables: Inception's figures as data."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class MaxPool:
 
 @dataclass(frozen=True)
 class AveragePool:
-    """3x3 of stride 1."""
+    """A 3x3 average pool of stride 1."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,12 @@ class LocalNorm:
     """Local response normalisation, with AlexNet's constants in Caffe's form: 5 channels, alpha 1e-4, beta 0.75."""
 
 
-#: One after another. A tuple in a chain is a fork: chains from the same input, their outputs concatenated.
+#: Layers in sequence. A tuple inside a chain is a fork: chains on the same input, their outputs concatenated.
 ChainTable: TypeAlias = 'tuple[Conv | MaxPool | AveragePool | LocalNorm | tuple[ChainTable, ...], ...]'
 
 
 def chain_channels(table: ChainTable, in_channels: int) -> int:
-    """Channels of a chain's output."""
+    """Return the number of channels of a chain's output."""
     for layer in table:
         match layer:
             case Conv():
@@ -57,7 +57,7 @@ def chain_channels(table: ChainTable, in_channels: int) -> int:
 
 
 def widen_chain(table: ChainTable, width: Callable[[int], int]) -> ChainTable:
-    """The table with ``width`` applied to the channels of each convolution."""
+    """Return the table with ``width`` applied to the channels of each convolution."""
 
     def widen(layer):
         match layer:
@@ -76,7 +76,7 @@ class Chain(nn.Sequential):
     Args:
         padding: of all layers of stride 2, and of the convolutions marked ``valid``: 'same', 'valid', or None, which is
             'same' with half the kernel on each side in the convolutions. Other layers keep the size of the map.
-        count_padding: the average pools count the zeros around the map; else they are over the pixels inside it.
+        count_padding: whether the average pools count the zeros around the map.
         conv: arguments of each :class:`~mmcnn.models.layers.conv.ConvNormAct`.
     """
 
@@ -112,4 +112,5 @@ class Fork(nn.ModuleList):
     """Branches from one input, their outputs concatenated: (N, C_in, H, W) to (N, sum of the C_i, H', W')."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C_in, H, W) to (N, sum of the C_i, H', W')."""
         return torch.cat([branch(x) for branch in self], dim=1)

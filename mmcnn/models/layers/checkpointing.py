@@ -12,10 +12,10 @@ from mmcnn.compat.private_names import BatchNorm, has_forward_hooks
 
 
 def checkpointed(module: nn.Module, x: Tensor) -> Tensor:
-    """What ``module(x)`` gives, by keeping the inputs of its blocks only and computing the rest again for the gradient.
+    """Compute ``module(x)``, keeping only the inputs of its blocks and recomputing the rest for the gradient.
 
-    A block is what a chain of ``nn.Sequential`` consists of; any other module is one. An activation that works in place
-    is computed once, for it would change the input that is kept. Random numbers are drawn as the first time, and
+    A block is an item of a chain of ``nn.Sequential``; any other module is a single block. An in-place activation
+    is computed only once, because it would change the input that is kept. Random numbers are the same both times, and
     BatchNorm counts a batch once: its statistics stay as they are while a block is computed again.
     """
     for block in _blocks(module):
@@ -38,7 +38,7 @@ def _blocks(module: nn.Module) -> Iterator[nn.Module]:
 
 @contextlib.contextmanager
 def _seen(block: nn.Module) -> Iterator[None]:
-    """While it is open, BatchNorm in training leaves its statistics as they are, and saves the same tensors as ever."""
+    """Keep BatchNorm in training from updating its statistics while it saves the same tensors as usual."""
     norms = [each for each in block.modules() if isinstance(each, BatchNorm)]
     kept = [(each.momentum, each.num_batches_tracked) for each in norms]
     for norm in norms:

@@ -1,4 +1,4 @@
-"""Convolution, normalisation, activation: the unit that every network here is made of."""
+"""Convolution, normalisation and activation: the unit that all networks here are made of."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 from .padding import SameConv2d, check_padding
 
-#: Activations whose gradient needs their input: in place, autograd keeps a copy of it, which saves no memory and takes
-#: longer than a result of its own.
+#: Activations whose gradient needs their input: in place, autograd keeps a copy of it, which saves no memory and is
+#: slower than a separate result.
 COPIED_IN_PLACE = (nn.SiLU, nn.Hardswish)
 
 
 def build_norm(cfg: dict, channels: int) -> nn.Module:
-    """Normalisation from its MMEngine config; ``gamma=False`` leaves the scale out (Keras's ``scale=False``)."""
+    """Build a normalisation from its MMEngine config; ``gamma=False`` omits the scale (Keras's ``scale=False``)."""
     cfg = dict(cfg)
     gamma = cfg.pop('gamma', True)
     norm = build_norm_layer(cfg, channels)[1]
@@ -27,8 +27,8 @@ def build_norm(cfg: dict, channels: int) -> nn.Module:
 class ConvNormAct(nn.Module):
     """Conv2d, normalisation, activation; keys ``conv`` and ``bn``, as MMCV's ConvModule has them.
 
-    MMCV's ConvModule re-initialises some convolutions and not others, by how deep they are nested; here PyTorch's
-    own initialisation stays until an ``init_cfg`` says otherwise.
+    MMCV's ConvModule re-initialises convolutions depending on how deeply they are nested; here PyTorch's
+    own initialisation is kept unless an ``init_cfg`` says otherwise.
 
     Args:
         in_channels, out_channels: channels of the input and the output.
@@ -86,12 +86,12 @@ class ConvNormAct(nn.Module):
     _in_place = False  # of a module that an older release has pickled
 
     def train(self, mode: bool = True) -> ConvNormAct:
-        """As of any module; an activation whose input autograd would copy works in place in evaluation mode only."""
+        """Set the mode; an activation whose input autograd would copy works in place in evaluation mode only."""
         super().train(mode)
         if self._in_place:
             self.act.inplace = not mode
         return self
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C_in, H, W) to (N, C_out, ceil(H/stride), ceil(W/stride)); smaller where the padding is 'valid'."""
+        """Map (N, C_in, H, W) to (N, C_out, ceil(H/stride), ceil(W/stride)); smaller if the padding is 'valid'."""
         return self.act(self.bn(self.conv(x)))

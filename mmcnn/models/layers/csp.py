@@ -1,4 +1,4 @@
-"""Residual bottleneck and cross-stage-partial parts that families share."""
+"""Residual bottleneck and cross-stage-partial layers that several families share."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ class DarknetBottleneck(nn.Module):
         self.conv2 = ConvNormAct(hidden, channels, 3, **conv)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, H, W) to the same shape."""
         out = self.conv2(self.conv1(x))
         return plus_input(out, x, self.conv2) if self.shortcut else out
 
@@ -42,25 +43,29 @@ class C3(nn.Module):
         self.final_conv = ConvNormAct(2 * hidden, out_channels, 1, **conv)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C_in, H, W) to (N, C_out, H, W)."""
         return self.final_conv(torch.cat([self.blocks(self.main_conv(x)), self.short_conv(x)], dim=1))
 
 
 def csp_transitions(
     fusion: str, main: int, short: int, out_channels: int, **conv: object
 ) -> tuple[nn.Module, nn.Module]:
-    """The 1x1 transitions of a cross-stage-partial stage, placed as in Figure 3 of CSPNet (arXiv 1911.11929).
+    """Return the 1x1 transitions of a cross-stage-partial stage, placed as in Figure 3 of CSPNet (arXiv 1911.11929).
 
     Args:
         fusion: 'both': one on the main path, one behind the concatenation (3b); 'first': only the one behind it (3c);
             'last': only the one before it (3d).
-        main, short: channels of the two paths; with 'last' they leave the stage as they are concatenated, so the main
-            path gets what ``short`` leaves of ``out_channels``.
+        main: channels of the main path.
+        short: channels of the short path.
+        out_channels: channels of the stage's output. With 'last' the concatenation is the output, so the transition
+            gives the main path ``out_channels - short`` channels.
+        **conv: ``norm_cfg`` and ``act_cfg`` of the transitions.
 
     Returns:
-        the transition of the main path and that of the concatenation; the one that is not there does nothing.
+        The transition of the main path and that of the concatenation; a missing one is an identity.
 
     Raises:
-        ValueError: another ``fusion``.
+        ValueError: ``fusion`` is none of these.
     """
     if fusion not in ('both', 'first', 'last'):
         raise ValueError(f"fusion='{fusion}' has to be 'both', 'first' or 'last'")

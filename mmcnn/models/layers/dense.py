@@ -1,4 +1,4 @@
-"""Layers of densely connected networks (Huang et al., arXiv 1608.06993), normalised before they convolve."""
+"""Layers of densely connected networks (Huang et al., arXiv 1608.06993), with the normalisation first."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ class NormAct(nn.Module):
         self.act = build_activation_layer(act_cfg)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, H, W) to the same shape."""
         bn = self.bn
         known = isinstance(bn, BatchNorm) and bn.affine and bn.running_mean is not None
         if not (known and x.is_cpu and is_inference(x, bn)):
             return self.act(bn(x))
-        # The same numbers sooner, and of a slice of channels without a copy of it.
+        # The same numbers, faster, and without a copy for a slice of channels.
         scale = (bn.running_var + bn.eps).sqrt().reciprocal() * bn.weight
         shift = bn.bias - bn.running_mean * scale
         return self.act(torch.addcmul(shift[:, None, None], x, scale[:, None, None]))
@@ -41,6 +42,7 @@ class DenseLayer(nn.Module):
         self.conv2 = nn.Conv2d(bottleneck, growth, 3, padding=1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C_in, H, W) to (N, growth, H, W)."""
         return self.conv2(self.conv1(self.pre(x)))
 
 
@@ -60,6 +62,7 @@ class DenseBlock(nn.ModuleDict):
         self.growth = growth
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, H, W) to (N, C + depth * growth, H, W)."""
         if x.is_cpu and is_inference(x, self):
             return self._in_one_map(x)
         maps = [x]
@@ -68,7 +71,7 @@ class DenseBlock(nn.ModuleDict):
         return torch.cat(maps, dim=1)
 
     def _in_one_map(self, x: Tensor) -> Tensor:
-        """The same for inference: each output is copied once, to where it stays."""
+        """Compute the same for inference; each output is copied only once, to its final place."""
         channels, depth, growth = x.shape[1], len(self), self.growth
         last = x.is_contiguous(memory_format=torch.channels_last)
         maps = torch.empty(
@@ -84,7 +87,7 @@ class DenseBlock(nn.ModuleDict):
 
 
 def is_inference(x: Tensor, module: nn.Module) -> bool:
-    """Whether a module in evaluation mode is given float32, and no gradient, recorder or hook looks on."""
+    """Return whether a module in evaluation mode gets float32 and no gradient, tracer or hook observes it."""
     return (
         not module.training
         and x.dtype is torch.float32
@@ -105,4 +108,5 @@ class Transition(nn.Module):
         self.pool = nn.AvgPool2d(2, ceil_mode=True) if pool else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C_in, H, W) to (N, C_out, H, W)."""
         return self.pool(self.conv(self.pre(x)))

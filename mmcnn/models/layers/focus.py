@@ -16,8 +16,9 @@ class Focus(nn.Module):
     """
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, H, W) to (N, 4C, ceil(H/2), ceil(W/2))."""
         height, width = x.shape[-2:]
-        # Not size % 2: of these sums the exporters' solver knows that the four slices are of one size.
+        # Not size % 2: with these sums the exporters' solver knows that the four slices have the same size.
         x = pad(x, (0, (width + 1) // 2 * 2 - width, 0, (height + 1) // 2 * 2 - height))
         rows_columns = ((0, 0), (1, 0), (0, 1), (1, 1))
         return torch.cat([x[..., row::2, column::2] for row, column in rows_columns], dim=1)

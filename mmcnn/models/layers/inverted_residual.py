@@ -20,7 +20,7 @@ class InvertedResidual(nn.Module):
     shape; nothing follows the addition.
 
     Args:
-        hidden: outputs of the first 1x1; 0: there is none, the depthwise convolution takes the input.
+        hidden: output channels of the first 1x1; 0: there is none, and the depthwise convolution gets the input.
         excite: arguments of :class:`SqueezeExcite` behind its ``channels``; None: no squeeze-excite.
         drop_path: probability with which training drops a whole branch (stochastic depth, arXiv 1603.09382).
         padding: see :class:`ConvNormAct`.
@@ -51,6 +51,7 @@ class InvertedResidual(nn.Module):
         self.drop_path = DropPath(drop_path) if self.residual and drop_path else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C_in, H, W) to (N, C_out, ceil(H/stride), ceil(W/stride))."""
         hidden = self.excite(self.depthwise(self.expand(x)))
         if self.residual and not (self.drop_path.training or has_hooks(self.drop_path)):
             return plus(self.project, hidden, x)

@@ -1,4 +1,4 @@
-"""Mish: PyTorch's, and a quicker one for training in bfloat16 on a CPU."""
+"""Mish: PyTorch's, and a faster one for training in bfloat16 on a CPU."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torch.nn import functional as F
 from mmcnn.compat.private_names import is_transformed
 from mmcnn.registry import MODELS
 
-#: Numbers that are computed at a time, so that what is in between stays in the cache.
+#: Numbers that are computed at a time, so that intermediate results stay in the cache.
 _CHUNK = 1 << 15
-#: From here on Mish is the identity in float32, and the square of the exponential would soon be infinite.
+#: Above this Mish is the identity in float32, and the square of the exponential would soon be infinite.
 _LARGEST = 30.0
 
 
@@ -21,12 +21,12 @@ _LARGEST = 30.0
 class Mish(nn.Mish):
     """``x * tanh(softplus(x))`` (Misra, arXiv 1908.08681).
 
-    In training in bfloat16 on a CPU, its derivative is computed beside it and kept in the place of ``x``: PyTorch's
-    kernels take an exponential, a logarithm and a hyperbolic tangent each way, which is a third of a step of YOLOv4.
+    In training in bfloat16 on a CPU, its derivative is computed at the same time and kept instead of ``x``: PyTorch's
+    kernels compute an exponential, a logarithm and a hyperbolic tangent each way, which is a third of a YOLOv4 step.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """A tensor of any shape to one of the same."""
+        """Apply Mish to a tensor of any shape."""
         in_training = x.dtype == torch.bfloat16 and x.device.type == 'cpu' and x.requires_grad
         recorded = torch.compiler.is_compiling() or torch.jit.is_tracing() or is_transformed()
         if in_training and torch.is_grad_enabled() and not recorded:
@@ -42,7 +42,7 @@ class _MishWithSlope(torch.autograd.Function):
         if not (x.is_contiguous() or x.is_contiguous(memory_format=torch.channels_last)):
             x = x.contiguous()
         y, slope = torch.empty_like(x), torch.empty_like(x)
-        # As they lie in memory, whatever the order of their dimensions.
+        # In memory order, whatever the order of the dimensions.
         flat = [each.as_strided((each.numel(),), (1,)).split(_CHUNK) for each in (x, y, slope)]
         buffers = [torch.empty(min(_CHUNK, x.numel())) for _ in range(5)]
         for given, value, derivative in zip(*flat, strict=True):

@@ -24,7 +24,7 @@ from mmcnn.compat.private_names import has_forward_hooks, has_hooks
 from .padding import SameConv2d, pad_same
 from .shortcut import add_shortcut
 
-#: Up to so many pixels of a batch a 1x1 convolution is quicker as a product of matrices (Xeon with AVX512, one thread:
+#: Up to this many pixels per batch a 1x1 convolution is faster as a matrix product (Xeon with AVX512, one thread:
 #: 0.63 to 0.9 of the time up to 784 pixels, 1.05 to 1.1 from 1568 on).
 FEW_PIXELS = 1024
 
@@ -32,14 +32,14 @@ FEW_PIXELS = 1024
 class OnePassConv2d(nn.Conv2d):
     """A trained Conv2d or :class:`~mmcnn.models.layers.padding.SameConv2d` with the activation behind it.
 
-    (N, C_in, H, W) to (N, C_out, H', W'), as the two give it but for rounding. On an x86 processor, without gradients,
-    oneDNN computes both in one pass, channels last in memory and with a weight that is put in its order once, at the
-    first image: it is kept beside the parameter, which takes as much memory again, and made anew when the parameter has
-    changed, which a write to ``weight.data`` does not tell. In all other cases, among them a graph that is being
-    recorded, a transform of ``torch.func``, a GPU and autocast, the two are computed one after the other.
+    (N, C_in, H, W) to (N, C_out, H', W'), the same as both except for rounding. On an x86 processor, without gradients,
+    oneDNN computes both in one pass, channels last in memory and with a weight that is reordered once, at the
+    first image: it is kept beside the parameter, which doubles the memory, and rebuilt when the parameter has
+    changed, which cannot be detected for a write to ``weight.data``. In all other cases, such as a graph that is being
+    traced, a transform of ``torch.func``, a GPU or autocast, the two are computed one after the other.
 
     Args:
-        conv: whose parameters it takes over, for which :func:`fits` holds.
+        conv: the convolution whose parameters are used, for which :func:`fits` holds.
         activation: behind it; None: there is none.
     """
 
@@ -63,9 +63,10 @@ class OnePassConv2d(nn.Conv2d):
         settings = self._settings
         self._pointwise = self.kernel_size == (1, 1) and settings.groups == 1 and settings.stride == [1, 1]
         self._pointwise = self._pointwise and settings.padding == [0, 0]
-        self._packed: tuple[Any, Tensor, Tensor] | None = None  # state, weight in order, and what it was made of
+        self._packed: tuple[Any, Tensor, Tensor] | None = None  # state, reordered weight, and its source
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C_in, H, W) to (N, C_out, H', W')."""
         if self.same:
             x = pad_same(x, self.kernel_size, self.stride)
         if not self._in_one_pass(x):
@@ -75,7 +76,7 @@ class OnePassConv2d(nn.Conv2d):
         return convolution(x, self._weight(x), self.bias, self._settings, self._fused)
 
     def plus(self, x: Tensor, other: Tensor, act: nn.Module) -> Tensor | None:
-        """``act(self(x) + other)`` in one pass; None: that is not possible here."""
+        """Return ``act(self(x) + other)``, computed in one pass; None: that is not possible here."""
         fused = activation_of(act)
         if fused is None or type(self.activation) is not nn.Identity or self.same or other.dtype is not x.dtype:
             return None
@@ -84,6 +85,7 @@ class OnePassConv2d(nn.Conv2d):
         return convolution_plus(x, other, self._weight(x), self.bias, self._settings, fused)
 
     def extra_repr(self) -> str:
+        """Return the settings for ``repr``."""
         return f'{super().extra_repr()}{", same" if self.same else ""}'
 
     def __getstate__(self) -> dict[str, Any]:
@@ -92,8 +94,8 @@ class OnePassConv2d(nn.Conv2d):
     def _in_one_pass(self, x: Tensor) -> bool:
         return (
             self._fused is not None
-            and not is_watched()  # first, since sizes may be no numbers then
-            and type(x) is Tensor  # another class has operators of its own
+            and not is_watched()  # first, since sizes may be symbolic then
+            and type(x) is Tensor  # a subclass has its own operators
             and x.device.type == 'cpu'
             and x.ndim == 4
             and x.shape[1] == self.in_channels
@@ -109,7 +111,7 @@ class OnePassConv2d(nn.Conv2d):
         return x.requires_grad or self.weight.requires_grad or bias
 
     def _is_large_enough(self, x: Tensor) -> bool:
-        """Whether there is an output; else PyTorch's own convolution says why not."""
+        """Return whether there is an output; otherwise PyTorch's own convolution raises the error."""
         at = self._settings
         sides = zip(x.shape[2:], self.kernel_size, at.padding, at.dilation, strict=True)
         return len(x) > 0 and all(side + 2 * pad > dilation * (k - 1) for side, k, pad, dilation in sides)
@@ -118,7 +120,7 @@ class OnePassConv2d(nn.Conv2d):
         return self._pointwise and x.dtype is torch.float32 and 0 < x.numel() // self.in_channels <= FEW_PIXELS
 
     def _product(self, x: Tensor) -> Tensor:
-        """A 1x1 convolution as a product of matrices, which has less overhead: a pixel is a row."""
+        """Compute a 1x1 convolution as a matrix product, which has less overhead: a pixel is a row."""
         rows = F.linear(x.permute(0, 2, 3, 1).flatten(0, 2), self.weight.flatten(1), self.bias)
         return rows.unflatten(0, (len(x), *x.shape[2:])).permute(0, 3, 1, 2)
 
@@ -128,18 +130,18 @@ class OnePassConv2d(nn.Conv2d):
             return self.weight
         key = (*state, self.weight.dtype)
         if self._packed is None or self._packed[0] != key:
-            # What it was made of is kept, so that no other weight can come to lie at its address.
+            # Its source is kept, so that no other weight can be allocated at the same address.
             self._packed = (key, packed(self.weight, self._settings, x.shape), self.weight.detach())
         return self._packed[1]
 
 
 def may_overwrite(x: Tensor) -> bool:
-    """Whether a map that nobody else needs may be overwritten: no gradient and no recorder has to see it as it is."""
+    """Return whether a map that nothing else uses may be overwritten: no gradient and no tracer needs it unchanged."""
     return type(x) is Tensor and not x.requires_grad and not is_watched()
 
 
 def plus(unit: nn.Module, x: Tensor, shortcut: Tensor, act: nn.Module | None = None) -> Tensor:
-    """``act(unit(x) + shortcut)``, in the pass of the convolution where ``unit`` has a :class:`OnePassConv2d`.
+    """Return ``act(unit(x) + shortcut)``, fused with the convolution if ``unit`` has a :class:`OnePassConv2d`.
 
     Args:
         unit: a ConvNormAct without activation, or another module that ends as :func:`add_shortcut` needs it.
@@ -157,13 +159,13 @@ def plus(unit: nn.Module, x: Tensor, shortcut: Tensor, act: nn.Module | None = N
 
 
 def plus_input(out: Tensor, x: Tensor, unit: nn.Module, *behind: nn.Module) -> Tensor:
-    """``x + out``, written over ``out`` where it is the output of a :class:`OnePassConv2d` that nobody else has.
+    """Return ``x + out``, in place if ``out`` is the output of a :class:`OnePassConv2d` that nothing else holds.
 
     Args:
         out: (N, C, H, W), made by ``unit`` and the modules ``behind``; it may be that of an activation.
         x: the input of the block, of the same shape.
         unit: a ConvNormAct.
-        behind: the modules behind it that ``out`` came through.
+        *behind: the modules after it that ``out`` came through.
     """
     made_by = [module for each in (unit, *behind) for module in each.modules()]
     overwrites = type(unit.conv) is OnePassConv2d and may_overwrite(out) and out.dtype is x.dtype
@@ -173,7 +175,7 @@ def plus_input(out: Tensor, x: Tensor, unit: nn.Module, *behind: nn.Module) -> T
 
 
 def fits(conv: nn.Module) -> bool:
-    """Whether a :class:`OnePassConv2d` can take the place of a module on this machine: nothing else watches it."""
+    """Return whether a :class:`OnePassConv2d` can replace a module on this machine, and nothing else observes it."""
     return (
         HAS_ONE_PASS
         and type(conv) in (nn.Conv2d, SameConv2d)

@@ -1,8 +1,8 @@
-"""'same' padding as TensorFlow and Caffe have it: of an odd total, the odd pixel goes right and to the bottom.
+"""'same' padding as in TensorFlow and Caffe: if the total is odd, the extra pixel is at the right or bottom.
 
-The arithmetic also holds in a graph that is recorded at one size and run at another. While it is recorded, a size is no
+The arithmetic also works in a graph that is traced at one size and run at another. During tracing, a size is not a
 number but a symbol (``torch.export``, ``torch.onnx.export(dynamo=True)``) or a tensor (``torch.jit.trace``), and an
-``if``, a ``max`` or an ``int()`` would write what is right for this one size into the graph.
+``if``, a ``max`` or an ``int()`` would write the result for this one size into the graph.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from torch.nn import functional as F
 
 
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """Pixels to pad before and behind ``size``, for ``ceil(size / stride)`` outputs."""
-    # Up to the next multiple of the stride; of 2, a form whose range the exporters' solver knows.
+    """Return the pixels to pad before and after ``size`` for ``ceil(size / stride)`` outputs."""
+    # Up to the next multiple of the stride; for 2 in a form whose range the exporters' solver knows.
     missing = size % 2 if stride == 2 else (stride - size % stride) % stride
     total = kernel - stride + missing
     if kernel < stride:
-        total = (total + abs(total)) // 2  # max(total, 0), of a tensor too
+        total = (total + abs(total)) // 2  # max(total, 0), also for a tensor
     return total // 2, total - total // 2
 
 
 def pad(x: Tensor, pads: tuple[int, int, int, int], value: float = 0.0) -> Tensor:
-    """Pads (N, C, H, W) by (left, right, top, bottom) pixels; ``x`` itself where these are known to be 0."""
+    """Pad (N, C, H, W) by (left, right, top, bottom) pixels; return ``x`` itself if these are known to be 0."""
     if all(isinstance(each, int) and each == 0 for each in pads):
         return x
     return F.pad(x, pads, value=value)
 
 
 def pad_same(x: Tensor, kernel: tuple[int, int], stride: tuple[int, int], value: float = 0.0) -> Tensor:
-    """Pads (N, C, H, W) so that a kernel without padding of its own gives (ceil(H/stride), ceil(W/stride))."""
+    """Pad (N, C, H, W) so that a kernel without padding of its own gives (ceil(H/stride), ceil(W/stride))."""
     rows = same_padding(x.shape[-2], kernel[0], stride[0])
     columns = same_padding(x.shape[-1], kernel[1], stride[1])
     return pad(x, (*columns, *rows), value)
@@ -43,6 +43,7 @@ class SameConv2d(nn.Conv2d):
     """
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C_in, H, W) to (N, C_out, ceil(H/s), ceil(W/s))."""
         return super().forward(pad_same(x, self.kernel_size, self.stride))
 
 
@@ -53,22 +54,23 @@ class SameMaxPool2d(nn.MaxPool2d):
     """
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, H, W) to (N, C, ceil(H/s), ceil(W/s))."""
         kernel, stride = (self.kernel_size,) * 2, (self.stride,) * 2
         plain = (self.padding, self.dilation, self.return_indices, self.ceil_mode) == (0, 1, False, False)
         if not plain or self.stride == 1 or torch.compiler.is_compiling() or torch.jit.is_tracing():
             return super().forward(pad_same(x, kernel, stride, value=float('-inf')))
-        # The pool's own padding makes no copy; what it lacks at the right and at the bottom, ceil mode adds.
+        # The pool's own padding makes no copy; ceil mode adds what is missing at the right and at the bottom.
         before = [same_padding(size, self.kernel_size, self.stride)[0] for size in x.shape[-2:]]
         return F.max_pool2d(x, kernel, stride, before, ceil_mode=True)
 
 
 def check_padding(padding: str | None, known: tuple[str | None, ...]) -> None:
-    """Raises ValueError unless the padding is one of ``known``."""
+    """Raise ValueError unless the padding is one of ``known``."""
     if padding not in known:
         raise ValueError(f'padding={padding!r} has to be one of {", ".join(map(repr, known))}')
 
 
 def max_pool(kernel_size: int, stride: int, padding: str = 'same') -> nn.MaxPool2d:
-    """A max-pool with 'same' or 'valid' (none) padding."""
+    """Return a max-pool with 'same' or 'valid' (none) padding."""
     check_padding(padding, ('same', 'valid'))
     return (SameMaxPool2d if padding == 'same' else nn.MaxPool2d)(kernel_size, stride)

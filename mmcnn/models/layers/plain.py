@@ -1,4 +1,4 @@
-"""A stage of nothing but 3x3 convolutions (Simonyan & Zisserman, arXiv 1409.1556)."""
+"""A stage of 3x3 convolutions only (Simonyan & Zisserman, arXiv 1409.1556)."""
 
 from __future__ import annotations
 

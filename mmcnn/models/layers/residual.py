@@ -26,6 +26,7 @@ class BasicBlock(nn.Module):
         self.act = build_activation_layer(act_cfg)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C_in, H, W) to (N, C_out, ceil(H/s), ceil(W/s))."""
         return plus(self.conv2, self.conv1(x), self.shortcut(x), self.act)
 
 
@@ -39,8 +40,8 @@ class Bottleneck(nn.Module):
         in_channels, out_channels, stride: of the block.
         hidden: channels of the 3x3.
         groups: of the 3x3.
-        stride_on_3x3: the 3x3 has the stride (PyTorch's networks), not the first 1x1 (the paper).
-        last: makes the last 1x1; called as ConvNormAct is.
+        stride_on_3x3: the stride is on the 3x3 (PyTorch's networks) instead of on the first 1x1 (the paper).
+        last: builds the last 1x1, with the arguments of ConvNormAct.
         dcn: config of a deformable convolution in place of the 3x3; None: a plain one.
     """
 
@@ -67,6 +68,7 @@ class Bottleneck(nn.Module):
         self.act = build_activation_layer(act_cfg)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C_in, H, W) to (N, C_out, ceil(H/stride), ceil(W/stride))."""
         return plus(self.conv3, self.conv2(self.conv1(x)), self.shortcut(x), self.act)
 
 
@@ -74,10 +76,10 @@ class ResidualStage(nn.Sequential):
     """Blocks at one stride: (N, C_in, H, W) to (N, C_out, ceil(H/2), ceil(W/2)).
 
     Args:
-        block: makes a block from its input and output channels and its stride.
+        block: builds a block from its input and output channels and its stride.
         in_channels, out_channels: of the stage.
         depth: number of blocks.
-        pool: a 3x3 max-pool halves the map (the stage behind the stem), not the first block.
+        pool: whether a 3x3 max-pool halves the map (the stage behind the stem) instead of the first block.
     """
 
     def __init__(

@@ -9,16 +9,16 @@ from mmcnn.compat.private_names import has_hooks
 
 
 def add_shortcut(out: Tensor, shortcut: Tensor, *made_by: nn.Module) -> Tensor:
-    """``out + shortcut``, two maps of one shape, written over ``out`` where nobody else has it.
+    """Return ``out + shortcut``, two maps of the same shape, in place if nothing else uses ``out``.
 
-    Only for an ``out`` that no backward pass needs: that of a convolution, a normalisation or a product, not of an
-    activation. It is left as it is where a hook of the modules that made it may have kept it, and in a graph that is
-    being recorded, where the compiler places the sum.
+    Only for an ``out`` that no backward pass needs: the output of a convolution, a norm or a product, not of an
+    activation. It is not overwritten if a hook of the modules that made it may have kept it, or in a graph that is
+    being traced, where the compiler places the sum.
 
     Args:
-        out: end of the residual branch, (N, C, H, W).
-        shortcut: what is added to it.
-        made_by: the modules through which ``out`` came last.
+        out: output of the residual branch, (N, C, H, W).
+        shortcut: (N, C, H, W), added to it.
+        *made_by: the modules that computed ``out`` last.
     """
     if (
         torch.compiler.is_compiling()

@@ -15,7 +15,7 @@ class PyramidPool(nn.Module):
 
     Args:
         largest_first: channel order ``[p13, p9, p5, x]`` (yolov4.cfg) instead of ``[x, p5, p9, p13]`` (YOLOv5).
-            Weights of one order load into the other and are wrong.
+            Weights of one order load into the other but give wrong results.
     """
 
     def __init__(self, largest_first: bool = False) -> None:
@@ -24,6 +24,7 @@ class PyramidPool(nn.Module):
         self.pool = nn.MaxPool2d(5, stride=1, padding=2)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, H, W) to (N, 4C, H, W)."""
         maps = [x]
         for _ in range(3):
             maps.append(self.pool(maps[-1]))
@@ -44,4 +45,5 @@ class SPP(nn.Module):
         self.conv2 = ConvNormAct(4 * hidden, out_channels, 1, **conv)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C_in, H, W) to (N, C_out, H, W)."""
         return self.conv2(self.pool(self.conv1(x)))

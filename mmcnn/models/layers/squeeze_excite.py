@@ -1,4 +1,4 @@
-"""Squeeze and excitation (Hu et al., arXiv 1709.01507): each channel scaled by what all of them say together."""
+"""Squeeze and excitation (Hu et al., arXiv 1709.01507): each channel is scaled depending on all of them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class SqueezeExcite(nn.Module):
     """Global mean, 1x1 to ``squeezed`` with ``act_cfg``, 1x1 back with ``gate_cfg``, times the input.
 
     (N, C, H, W) to the same shape; both 1x1 convolutions have a bias. With ``inplace``, which :func:`mmcnn.fuse` sets,
-    the input is overwritten where no gradient needs it.
+    the input is overwritten unless a gradient needs it.
     """
 
     inplace = False
@@ -32,20 +32,21 @@ class SqueezeExcite(nn.Module):
         self.gate = build_activation_layer(gate_cfg)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, H, W) to the same shape."""
         scale = self.gate(self.expand(self.act(self.reduce(channel_means(x)))))
         return x.mul_(scale) if self.inplace and may_overwrite(x) else x * scale
 
 
 def channel_means(x: Tensor) -> Tensor:
-    """Mean of each channel of each image: (N, C, H, W) to (N, C, 1, 1)."""
-    # A graph that is being recorded gets the plain operator.
+    """Return the mean of each channel of each image: (N, C, H, W) to (N, C, 1, 1)."""
+    # A graph that is being traced gets the plain operator.
     if torch.compiler.is_compiling() or torch.jit.is_tracing() or not (torch.is_grad_enabled() and x.requires_grad):
         return x.mean((2, 3), keepdim=True)
     return _ChannelMeans.apply(x)
 
 
 class _ChannelMeans(torch.autograd.Function):
-    """The same means and gradients as PyTorch's own, whose gradient is a whole map that it writes and then adds."""
+    """The same means and gradients as PyTorch's, whose gradient materialises a whole map before it is added."""
 
     generate_vmap_rule = True
 

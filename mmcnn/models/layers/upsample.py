@@ -7,10 +7,10 @@ from torch.nn import functional as F
 
 
 def doubled(x: Tensor, like: Tensor) -> Tensor:
-    """(N, C, H, W) to (N, C, 2H, 2W) by nearest neighbours.
+    """Upsample (N, C, H, W) to (N, C, 2H, 2W) by nearest neighbours.
 
     Raises:
-        ValueError: ``like`` is not of twice the size.
+        ValueError: ``like`` does not have twice the size.
     """
     if (2 * x.shape[-2], 2 * x.shape[-1]) != tuple(like.shape[-2:]):
         raise ValueError(

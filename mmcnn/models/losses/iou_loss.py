@@ -1,6 +1,6 @@
-"""The IoU family on aligned pairs of boxes, with the gradient that YOLOv4 and YOLOv5 train with.
+"""The IoU family for aligned pairs of boxes, with the gradient that YOLOv4 and YOLOv5 train with.
 
-MMDetection's CIoULoss switches the aspect term off at IoU <= 0.5 and clamps; the YOLO recipes do neither.
+MMDetection's CIoULoss disables the aspect term at IoU <= 0.5 and clamps; the YOLO recipes do neither.
 """
 
 from __future__ import annotations
@@ -14,21 +14,22 @@ KINDS = ('iou', 'giou', 'diou', 'ciou')
 
 
 def bbox_iou(boxes: Tensor, targets: Tensor, kind: str = 'ciou', eps: float = 1e-7) -> Tensor:
-    """IoU, GIoU (arXiv 1902.09630), DIoU or CIoU (arXiv 1911.08287) of pairs of boxes.
+    """Return IoU, GIoU (arXiv 1902.09630), DIoU or CIoU (arXiv 1911.08287) of pairs of boxes.
 
-    CIoU's trade-off alpha is a constant: no gradient flows through it.
+    CIoU's trade-off alpha is treated as a constant: no gradient flows through it.
 
     Args:
-        boxes, targets: (..., 4) as centre x, centre y, width, height, in pixels or grid units (not in [0, 1]: the
-            aspect term's gradient grows with 1 / size**2).
+        boxes: (..., 4) as centre x, centre y, width, height, in pixels or grid units (not normalised to [0, 1]: the
+            gradient of the aspect term grows with 1 / size**2).
+        targets: (..., 4), likewise.
         kind: one of ``KINDS``.
-        eps: guards the divisions.
+        eps: avoids divisions by zero.
 
     Returns:
         (...,) in float32 or better; at most 1.
 
     Raises:
-        ValueError: unknown kind.
+        ValueError: ``kind`` is unknown.
     """
     if kind not in KINDS:
         raise ValueError(f'kind={kind!r} is none of {KINDS}')
@@ -37,7 +38,7 @@ def bbox_iou(boxes: Tensor, targets: Tensor, kind: str = 'ciou', eps: float = 1e
     targets = targets.to(boxes.dtype)
     low1, high1 = boxes[..., :2] - boxes[..., 2:] / 2, boxes[..., :2] + boxes[..., 2:] / 2
     low2, high2 = targets[..., :2] - targets[..., 2:] / 2, targets[..., :2] + targets[..., 2:] / 2
-    # Products of two, not prod(), whose gradient waits for the device to say whether there is a zero.
+    # A product of two factors instead of prod(), whose gradient waits for the device to report zeros.
     intersection = _area((torch.min(high1, high2) - torch.max(low1, low2)).clamp(min=0))
     union = _area(boxes[..., 2:]) + _area(targets[..., 2:]) - intersection + eps
     iou = intersection / union
@@ -62,5 +63,5 @@ def bbox_iou(boxes: Tensor, targets: Tensor, kind: str = 'ciou', eps: float = 1e
 
 
 def _area(sides: Tensor) -> Tensor:
-    """Products (...,) of two sides (..., 2)."""
+    """Return the products (...,) of two sides (..., 2)."""
     return sides[..., 0] * sides[..., 1]

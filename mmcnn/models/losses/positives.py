@@ -1,4 +1,4 @@
-"""The positives of all levels of a head together: a loss takes no more operators for three levels than for one."""
+"""The positives of all levels of a head, joined so that a loss needs as few operators as for one level."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 
 
 class Positives(NamedTuple):
-    """P positives, in the order of the levels. Slots of all levels are numbered through, level by level."""
+    """P positives, ordered by level. Slots are numbered consecutively across all levels."""
 
     boxes: Tensor  # (P, 4) predicted boxes
-    wanted: Tensor  # (P, 4) boxes of the objects
+    wanted: Tensor  # (P, 4) boxes of the objects to predict
     logits: Tensor  # (P, classes)
     labels: Tensor  # (P,)
-    slots: Tensor  # (P,) numbers of the slots; one past the last slot where there is no positive
-    valid: Tensor | None  # (P,) of bool: which are positives; None: all
-    per_level: list[int]  # how many of the P are of each level
-    num_slots: int  # of all levels and images
+    slots: Tensor  # (P,) numbers of the slots; if there is no positive, one past the last slot
+    valid: Tensor | None  # (P,) bool: which of them are positives; None: all
+    per_level: list[int]  # how many of the P belong to each level
+    num_slots: int  # total over all levels and images
 
     @classmethod
     def of(cls, outputs: Sequence[LevelOutput], targets: Sequence[LevelTargets], in_cells: bool) -> Positives:
-        """Those of all levels, with boxes in cells of their level, or in pixels."""
+        """Join the positives of all levels, with boxes in cells of their level or in pixels."""
         found = [output.at(level) for output, level in zip(outputs, targets, strict=True)]
         units = [output.stride if in_cells else 1 for output in outputs]
         slots, first = [], 0
@@ -48,30 +48,32 @@ class Positives(NamedTuple):
         )
 
     def one_hot(self) -> Tensor:
-        """Classes of the objects (P, classes), 0 or 1; a label that is no class is in none."""
+        """Return the objects' classes as (P, classes), 0 or 1; a label that is not a class gives a row of zeros."""
         classes = torch.arange(self.logits.shape[1], device=self.labels.device)
         return (self.labels[:, None] == classes).to(self.logits.dtype)
 
     def per_slot(self, values: Tensor | float, outputs: Sequence[LevelOutput]) -> list[Tensor]:
-        """Objectness that is wanted of all slots, (N, A, H, W) of each level: 0 where there is no positive.
+        """Return the target objectness of all slots, (N, A, H, W) of each level: 0 where there is no positive.
 
         Args:
-            values: of the positives, one for all or (P,); those of one slot have to be equal, for a GPU keeps any.
+            values: values of the positives, one for all or (P,); those of the same slot have to be equal, because a GPU
+                keeps an arbitrary one.
+            outputs: outputs of the levels, for their shapes.
         """
-        # Where there is no positive, the last entry is written, which is cut off.
+        # Entries without a positive write to the last element, which is cut off.
         every = self.logits.new_zeros(self.num_slots + 1).scatter_(0, self.slots, values)[:-1]
         shapes = [output.maps.shape[:4] for output in outputs]
         return [part.view(shape) for part, shape in zip(every.split([*map(math.prod, shapes)]), shapes, strict=True)]
 
 
 def occurrences(keys: Tensor) -> Tensor:
-    """How often each of the keys (P,) is among them."""
+    """Return how often each of the keys (P,) occurs."""
     ordered = keys.sort().values
     return torch.searchsorted(ordered, keys, right=True) - torch.searchsorted(ordered, keys)
 
 
 def last_of(keys: Tensor) -> Tensor:
-    """Of each of the keys (P,), the place of the last one that is equal to it."""
+    """Return, for each of the keys (P,), the position of the last equal one."""
     ordered, places = keys.sort(stable=True)
     return places[torch.searchsorted(ordered, keys, right=True) - 1]
 

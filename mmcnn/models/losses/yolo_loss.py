@@ -21,22 +21,24 @@ if TYPE_CHECKING:
 
 __getattr__ = moved_names(__name__)
 
-#: Pairs of a box and an object whose IoU is taken together, so that memory stays below half a GB.
+#: Pairs of a box and an object whose IoU is computed at once, which keeps memory below half a GB.
 MAX_PAIRS = 1 << 23
 
 
 @MODELS.register_module()
 class YOLOMeanLoss(nn.Module):
-    """YOLOv5's loss: means over positives and cells, weighted by gains; WongKinYiu trains YOLOv4 with it too.
+    """YOLOv5's loss: means over positives and cells, weighted by gains; WongKinYiu trains YOLOv4 with it as well.
 
     Box: mean of 1 - CIoU over a level's positives. Objectness: mean BCE over all slots of a level against the
     positives' CIoU (no gradient, at least 0), weighted by ``level_balance``. Classes: mean BCE over positives and
-    classes, times classes / 80; none for one class. Levels are summed. A micro-batch's loss is that times
-    ``nominal_batch_size``, whatever its own size: with MMEngine's mean over accumulated micro-batches and over ranks
-    the step does not depend on how 64 images are cut up.
+    classes, times classes / 80; none if there is only one class. Levels are summed. The loss of a micro-batch is this
+    times ``nominal_batch_size``, whatever its own size: with MMEngine's mean over accumulated micro-batches and over
+    ranks, a step does not depend on how 64 images are divided.
 
     Args:
-        box_gain, obj_gain, cls_gain: 0.05, 0.6, 0.3 for YOLOv4; 0.05, 1.0, 0.5 for YOLOv5 n and s.
+        box_gain: weight of the box loss; 0.05 for YOLOv4 and for YOLOv5 n and s.
+        obj_gain: weight of the objectness loss; 0.6 for YOLOv4, 1.0 for YOLOv5 n and s.
+        cls_gain: weight of the class loss; 0.3 for YOLOv4, 0.5 for YOLOv5 n and s.
         level_balance: weights of the levels' objectness, fine to coarse.
         obj_by_area: multiplies ``obj_gain`` by the input's area / 640**2 (YOLOv5).
         nominal_batch_size: see above.
@@ -62,16 +64,17 @@ class YOLOMeanLoss(nn.Module):
     def forward(
         self, outputs: Sequence[LevelOutput], targets: Sequence[LevelTargets], ground_truth: object
     ) -> dict[str, Tensor]:
-        """Losses of a batch: ``loss_bbox``, ``loss_obj`` and ``loss_cls``, scalars.
+        """Return the losses of a batch: ``loss_bbox``, ``loss_obj`` and ``loss_cls``, scalars.
 
-        Objectness is a loss of every slot, so that no parameter lacks a gradient in any batch (DDP needs that).
+        Every slot has an objectness loss, so that every parameter has a gradient in every batch, as DDP requires.
 
         Args:
-            outputs, targets: one for each level.
+            outputs: one for each level.
+            targets: one for each level.
             ground_truth: not used here; see :class:`DarknetLoss`.
 
         Raises:
-            ValueError: ``level_balance`` does not have one weight a level.
+            ValueError: ``level_balance`` does not have one weight per level.
         """
         if len(self.level_balance) != len(outputs):
             raise ValueError(f'level_balance={self.level_balance} has to have {len(outputs)} weights, one a level')
@@ -79,7 +82,7 @@ class YOLOMeanLoss(nn.Module):
         iou = bbox_iou(positives.boxes, positives.wanted)
         weights = _per_level_mean(positives)
         box = (weights * (1 - iou)).sum()
-        # Each positive of a slot brings the value of the last one.
+        # If several positives share a slot, the last one's value counts.
         wanted = positives.per_slot(iou.detach().clamp(min=0)[last_of(positives.slots)], outputs)
         obj = outputs[0].maps.new_zeros(())
         for output, level, balance in zip(outputs, wanted, self.level_balance, strict=True):
@@ -96,23 +99,25 @@ class YOLOMeanLoss(nn.Module):
             loss_bbox=scale * self.box_gain * box, loss_obj=scale * obj_gain * obj, loss_cls=scale * cls_gain * cls
         )
 
-    forward.reads_valid = True  # of the targets; a head gives other losses positives only
+    forward.reads_valid = True  # reads ``valid`` of the targets; a head passes only positives to other losses
 
 
 @MODELS.register_module()
 class DarknetLoss(nn.Module):
-    """YOLOv4's loss after Darknet's yolov4.cfg, in a form for autograd: sums over an image, mean over the images.
+    """YOLOv4's loss as in Darknet's yolov4.cfg, in a form for autograd: sums over an image, mean over the images.
 
-    Box: 1 - CIoU. Objectness: BCE, 1 at positives, 0 elsewhere; a slot that is not positive is left out where its box
-    has an IoU over ``ignore_iou`` with some object *and* some class probability is over ``ignore_probability``.
-    Classes: BCE of each class at positives. Objects that share a slot share its box loss (Darknet divides by the number
-    of their classes, here by the number of objects), and each sets its own class.
+    Box: 1 - CIoU. Objectness: BCE, 1 at positives, 0 elsewhere; a slot that is not positive is ignored if its box has
+    an IoU over ``ignore_iou`` with some object *and* some class probability is over ``ignore_probability``. Classes:
+    BCE of each class at positives. Objects that share a slot share its box loss (Darknet divides by the number of their
+    classes, this loss by the number of objects), and each sets its own class.
 
-    Darknet writes box gradients without the derivatives of the decoding, so that its ``iou_normalizer`` 0.07 means
-    nothing to autograd: ``box_gain`` takes its place (1 to 7 pull about as hard).
+    Darknet computes box gradients without the derivatives of the decoding, so that its ``iou_normalizer`` of 0.07 has
+    no equivalent in autograd: ``box_gain`` takes its place (1 to 7 have about the same effect).
 
     Args:
-        box_gain: weight of the box term. ignore_iou, ignore_probability: see above.
+        box_gain: weight of the box loss.
+        ignore_iou: see above.
+        ignore_probability: see above.
     """
 
     def __init__(self, box_gain: float = 4.0, ignore_iou: float = 0.7, ignore_probability: float = 0.25) -> None:
@@ -124,11 +129,12 @@ class DarknetLoss(nn.Module):
     def forward(
         self, outputs: Sequence[LevelOutput], targets: Sequence[LevelTargets], ground_truth: Sequence[Tensor]
     ) -> dict[str, Tensor]:
-        """Losses of a batch: ``loss_bbox``, ``loss_obj`` and ``loss_cls``, scalars.
+        """Return the losses of a batch: ``loss_bbox``, ``loss_obj`` and ``loss_cls``, scalars.
 
         Args:
-            outputs, targets: one for each level.
-            ground_truth: of each image (M_i, 4) boxes as centre x, centre y, width, height in pixels.
+            outputs: one for each level.
+            targets: one for each level.
+            ground_truth: for each image (M_i, 4) boxes as centre x, centre y, width, height in pixels.
         """
         positives = Positives.of(outputs, targets, in_cells=False)
         sharing = occurrences(positives.slots).to(positives.boxes.dtype)
@@ -141,7 +147,7 @@ class DarknetLoss(nn.Module):
             counted = (~ignored | wanted.bool()).to(wanted.dtype)
             obj = obj + F.binary_cross_entropy_with_logits(output.maps[..., 4], wanted, counted, reduction='sum')
 
-        # BCE is linear in its target: the mean over those who share a slot has each of their classes once.
+        # BCE is linear in its target: the mean over the objects of a slot includes each of their classes once.
         classes = positives.logits.shape[1]
         same = occurrences(positives.slots * classes + positives.labels)
         cls = _class_loss(positives, positives.one_hot() * (sharing / same)[:, None], weights)
@@ -153,7 +159,7 @@ class DarknetLoss(nn.Module):
 
     @torch.no_grad()
     def _ignored(self, outputs: Sequence[LevelOutput], ground_truth: Sequence[Tensor]) -> list[Tensor]:
-        """(N, A, H, W) of bool for each level: slots that answer for some object though no target of it."""
+        """Return (N, A, H, W) bool for each level: slots that detect some object although they are not its target."""
         objects = _padded(ground_truth)
         found = []
         for output in outputs:
@@ -171,19 +177,19 @@ class DarknetLoss(nn.Module):
 
 
 def _per_level_mean(positives: Positives) -> Tensor:
-    """Weights (P,) whose weighted sum is the sum of the levels' means over their positives."""
+    """Return weights (P,) whose weighted sum is the sum of the levels' means over their positives."""
     like = positives.boxes
     every = like.new_ones(len(like)) if positives.valid is None else positives.valid.to(like.dtype)
     return torch.cat([level / level.sum().clamp(min=1) for level in every.split(positives.per_level)])
 
 
 def _class_loss(positives: Positives, wanted: Tensor, weights: Tensor) -> Tensor:
-    """Weighted sum over the positives of the BCE of all classes."""
+    """Return the weighted sum over the positives of the BCE of all classes."""
     return F.binary_cross_entropy_with_logits(positives.logits, wanted, weights[:, None], reduction='sum')
 
 
 def _padded(objects: Sequence[Tensor]) -> Tensor:
-    """Boxes (M_i, 4) of each image as (N, M, 4), filled up with boxes of no size."""
+    """Stack boxes (M_i, 4) of each image into (N, M, 4), padded with boxes of zero size."""
     longest = max(map(len, objects), default=0)
     rows, first = [], 0
     for boxes in objects:
@@ -194,7 +200,7 @@ def _padded(objects: Sequence[Tensor]) -> Tensor:
 
 
 def _best_iou(boxes: Tensor, objects: Tensor) -> Tensor:
-    """The largest IoU (N, S) that each of the boxes (N, S, 4) has with one of the objects (N, M, 4); 0 without any."""
+    """Return the largest IoU (N, S) of each of the boxes (N, S, 4) with the objects (N, M, 4); 0 if there are none."""
     best = boxes.new_zeros(boxes.shape[:2])
     at_once = max(MAX_PAIRS // max(best.numel(), 1), 1)
     for some in objects[:, None].split(at_once, dim=2):

@@ -1,4 +1,4 @@
-"""Coarser levels for a backbone that is a pyramid already."""
+"""Additional coarser levels for a backbone that already is a pyramid."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from mmcnn.registry import MODELS
 
 @MODELS.register_module()
 class ExtraMaxPools(BaseModule):
-    """Passes its maps through and adds coarser ones, each every second pixel of the one before.
+    """Passes its maps through and adds coarser ones, each subsampled by 2 from the one before.
 
-    A max-pool of kernel 1 and stride 2, as FPN makes its P6 (Lin et al., arXiv 1612.03144); no parameters.
+    A max-pool of kernel 1 and stride 2, as for FPN's P6 (Lin et al., arXiv 1612.03144); it has no parameters.
 
     Args:
-        in_channels: channels of the maps, fine to coarse.
-        num_outs: maps to give in all.
+        in_channels: number of channels of the maps, fine to coarse.
+        num_outs: total number of output maps.
+        init_cfg: MMEngine initialisation.
 
     Raises:
-        ValueError: fewer outputs than inputs.
+        ValueError: there are fewer outputs than inputs.
     """
 
     def __init__(self, in_channels: Sequence[int], num_outs: int, init_cfg: dict | None = None) -> None:
@@ -33,7 +34,7 @@ class ExtraMaxPools(BaseModule):
         self.out_channels = (*in_channels, *[in_channels[-1]] * (num_outs - len(in_channels)))
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Maps (N, C_i, H_i, W_i) and (N, C, ceil(H / 2), ceil(W / 2)) of the coarsest, over and over."""
+        """Return the maps (N, C_i, H_i, W_i) and repeated halvings (N, C, ceil(H / 2), ceil(W / 2)) of the coarsest."""
         maps = list(maps)
         while len(maps) < self.num_outs:
             maps.append(F.max_pool2d(maps[-1], kernel_size=1, stride=2))

@@ -13,7 +13,7 @@ from mmcnn.registry import MODELS
 
 
 class ConvBlock(nn.Sequential):
-    """1x1 to ``channels``, ``depth`` times 3x3 to twice that and 1x1 back: (N, C_in, H, W) to (N, channels, H, W)."""
+    """A 1x1 to ``channels``, then ``depth`` times 3x3 to twice that and 1x1 back: to (N, channels, H, W)."""
 
     def __init__(self, in_channels: int, channels: int, depth: int, **conv: object) -> None:
         layers = [ConvNormAct(in_channels, channels, 1, **conv)]
@@ -39,19 +39,22 @@ class SPPBlock(nn.Sequential):
 
 @MODELS.register_module()
 class YOLOv4PAN(BaseModule):
-    """SPP on the coarsest map, a top-down and a bottom-up path; concatenations have the lateral map first.
+    """SPP on the coarsest map, a top-down and a bottom-up path; in concatenations the lateral map comes first.
 
-    Layers 105 to 158 of the public yolov4.cfg without the heads' own: 31,091,456 parameters on CSPDarknet53
+    Layers 105 to 158 of the public yolov4.cfg without those of the heads: 31,091,456 parameters on CSPDarknet53
     (Bochkovskiy et al., arXiv 2004.10934).
 
     Args:
-        in_channels: channels of the three maps of strides s, 2s and 4s, fine to coarse.
-        out_channels: channels of the three outputs before the ``widen_factor``.
-        widen_factor: multiplies ``out_channels``. deepen_factor: multiplies the depth of the ConvBlocks (2).
-        norm_cfg, act_cfg: MMEngine configs.
+        in_channels: number of channels of the three maps of strides s, 2s and 4s, fine to coarse.
+        out_channels: number of channels of the three outputs before ``widen_factor``.
+        widen_factor: multiplies ``out_channels``.
+        deepen_factor: multiplies the depth of the ConvBlocks (2).
+        norm_cfg: MMEngine config of the normalisation.
+        act_cfg: MMEngine config of the activation.
+        init_cfg: MMEngine initialisation.
 
     Raises:
-        ValueError: not three maps.
+        ValueError: there are not three maps.
     """
 
     def __init__(
@@ -91,12 +94,12 @@ class YOLOv4PAN(BaseModule):
 
     @staticmethod
     def strides_of(strides: Sequence[int]) -> tuple[int, ...] | None:
-        """Strides of the outputs, pixels, for those of the inputs; None: it cannot join maps of these."""
+        """Return the output strides in pixels for the given input strides; None: these maps cannot be joined."""
         fine, middle, coarse = strides
         return (fine, middle, coarse) if middle == 2 * fine and coarse == 4 * fine else None
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Three maps (N, C_i, H / s_i, W / s_i), fine to coarse, to three of the same sizes with ``out_channels``.
+        """Map three maps (N, C_i, H / s_i, W / s_i), fine to coarse, to three of the same sizes with ``out_channels``.
 
         Raises:
             ValueError: the sizes do not halve exactly; the image's sides have to be multiples of the coarsest stride.

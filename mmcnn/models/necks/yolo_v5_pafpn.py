@@ -14,20 +14,23 @@ from mmcnn.registry import MODELS
 
 @MODELS.register_module()
 class YOLOv5PAFPN(BaseModule):
-    """A top-down and a bottom-up path of C3 layers without shortcuts; concatenations have the other level's map first.
+    """A top-down and a bottom-up path of C3 layers without shortcuts; concatenations start with the other level's map.
 
-    YOLOv5 v4 to v7 (layers 10 to 23 of its model): 19,523,072 parameters at size l. MMDetection's YOLOXPAFPN is this
-    and three more 1x1 convolutions.
+    YOLOv5 v4 to v7 (layers 10 to 23 of its model): 19,523,072 parameters at size l. MMDetection's YOLOXPAFPN has three
+    more 1x1 convolutions.
 
     Args:
-        in_channels: channels of the three maps of strides s, 2s and 4s, fine to coarse.
-        out_channels: channels of the three outputs before the ``widen_factor``.
-        depth: bottlenecks of each C3 before the ``deepen_factor``.
-        widen_factor: multiplies ``out_channels``. deepen_factor: multiplies ``depth``.
-        norm_cfg, act_cfg: MMEngine configs.
+        in_channels: number of channels of the three maps of strides s, 2s and 4s, fine to coarse.
+        out_channels: number of channels of the three outputs before ``widen_factor``.
+        depth: number of bottlenecks of each C3 before ``deepen_factor``.
+        widen_factor: multiplies ``out_channels``.
+        deepen_factor: multiplies ``depth``.
+        norm_cfg: MMEngine config of the normalisation.
+        act_cfg: MMEngine config of the activation.
+        init_cfg: MMEngine initialisation.
 
     Raises:
-        ValueError: not three maps.
+        ValueError: there are not three maps.
     """
 
     def __init__(
@@ -66,12 +69,12 @@ class YOLOv5PAFPN(BaseModule):
 
     @staticmethod
     def strides_of(strides: Sequence[int]) -> tuple[int, ...] | None:
-        """Strides of the outputs, pixels, for those of the inputs; None: it cannot join maps of these."""
+        """Return the output strides in pixels for the given input strides; None: these maps cannot be joined."""
         fine, middle, coarse = strides
         return (fine, middle, coarse) if middle == 2 * fine and coarse == 4 * fine else None
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Three maps (N, C_i, H / s_i, W / s_i), fine to coarse, to three of the same sizes with ``out_channels``.
+        """Map three maps (N, C_i, H / s_i, W / s_i), fine to coarse, to three of the same sizes with ``out_channels``.
 
         Raises:
             ValueError: the sizes do not halve exactly; the image's sides have to be multiples of the coarsest stride.

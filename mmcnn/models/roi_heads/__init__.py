@@ -1,4 +1,4 @@
-"""What Faster R-CNN does with proposals, for all images of a batch at once."""
+"""The second stage of Faster R-CNN for all images of a batch at once."""
 
 from .bbox_heads import Shared2FCBBoxHead
 from .roi_extractors import SingleRoIExtractor

@@ -1,4 +1,4 @@
-"""MMDetection's box head of Faster R-CNN, whose detections are computed for all images of a batch at once."""
+"""MMDetection's box head of Faster R-CNN, computing the detections of all images of a batch at once."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from mmcnn.registry import MODELS
 class Shared2FCBBoxHead(_Shared2FCBBoxHead):
     """MMDetection's ``Shared2FCBBoxHead``: same arguments, weights, losses and detections.
 
-    A GPU is waited for twice a batch, where MMDetection's waits several times for each image. Boxes are computed in
-    float32 where maps are of half precision. Predictions without suppression (test-time augmentation), and a
-    ``test_cfg``, a loss or a coder of another kind than Faster R-CNN's, are left to MMDetection's methods.
+    The host waits for a GPU twice per batch; in MMDetection it waits several times per image. Boxes are computed in
+    float32 even if the maps are of half precision. Predictions without NMS (test-time augmentation), and a
+    ``test_cfg``, loss or coder of a kind that Faster R-CNN does not use, are left to MMDetection's methods.
     """
 
     def predict_by_feat(
@@ -41,18 +41,18 @@ class Shared2FCBBoxHead(_Shared2FCBBoxHead):
         rcnn_test_cfg: Mapping[str, Any] | None = None,
         rescale: bool = False,
     ) -> list[InstanceData]:
-        """Detections of each image, best first.
+        """Return the detections of each image, best first.
 
         Args:
-            rois: of each image (R, 5): its index, and xyxy in pixels of the network's input.
-            cls_scores: of each image logits (R, classes + 1), the background last.
-            bbox_preds: of each image deltas (R, 4 * classes), or (R, 4) where they are the same for all classes.
-            batch_img_metas: of each image ``img_shape``, and with ``rescale`` its ``scale_factor`` (w, h).
+            rois: for each image (R, 5): its index, and xyxy in pixels of the network's input.
+            cls_scores: for each image logits (R, classes + 1), the background last.
+            bbox_preds: for each image deltas (R, 4 * classes), or (R, 4) if all classes share them.
+            batch_img_metas: for each image ``img_shape``, and with ``rescale`` its ``scale_factor`` (w, h).
             rcnn_test_cfg: ``score_thr``, ``nms`` and ``max_per_img``; None: boxes and scores of all RoIs.
-            rescale: boxes in the original image instead of the network's input.
+            rescale: return boxes in the original image instead of the network's input.
 
         Returns:
-            for each image ``bboxes`` (K, 4) xyxy pixels, ``scores`` (K,) and ``labels`` (K,).
+            For each image ``bboxes`` (K, 4) xyxy pixels, ``scores`` (K,) and ``labels`` (K,).
         """
         whole = all(isinstance(each, Tensor) for each in (*cls_scores, *bbox_preds)) and not self.custom_cls_channels
         cfg = rcnn_test_cfg or {}

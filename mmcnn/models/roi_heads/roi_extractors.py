@@ -1,4 +1,4 @@
-"""MMDetection's RoI extractor, which asks a device once how many RoIs each level has, not level by level."""
+"""MMDetection's RoI extractor, which asks the device once for the RoIs of all levels instead of level by level."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class SingleRoIExtractor(_SingleRoIExtractor):
     """MMDetection's ``SingleRoIExtractor``: same arguments, and the same features and gradients."""
 
     def forward(self, feats: Sequence[Tensor], rois: Tensor, roi_scale_factor: float | None = None) -> Tensor:
-        """Features (R, C, size, size) of RoIs.
+        """Return the features (R, C, size, size) of RoIs.
 
         Args:
-            feats: (N, C, H, W) of each level, fine to coarse; of half precision, they are pooled in float32.
-            rois: (R, 5) index of the image, and xyxy in pixels of the network's input.
-            roi_scale_factor: RoIs are made larger by it before they are pooled.
+            feats: (N, C, H, W) of each level, fine to coarse; half precision is pooled in float32.
+            rois: (R, 5): index of the image, and xyxy in pixels of the network's input.
+            roi_scale_factor: factor by which RoIs are enlarged before pooling.
         """
         if len(feats) == 1:
             return super().forward(feats, rois, roi_scale_factor)
@@ -37,7 +37,7 @@ class SingleRoIExtractor(_SingleRoIExtractor):
         for start, end, maps, layer in zip([0, *ends], ends, feats, self.roi_layers, strict=False):
             if end > start:
                 pooled.append(layer(maps, rois[start:end]))
-            else:  # The gradient of a level without RoIs is 0, not absent: ranks reduce the same weights.
+            else:  # A level without RoIs has a gradient of 0, not none: all ranks reduce the same weights.
                 absent = absent + maps.sum() * 0.0
         size = (len(rois), self.out_channels, *self.roi_layers[0].output_size)
         found = feats[0].new_zeros(size)

@@ -1,4 +1,4 @@
-"""Faster R-CNN's box coder: MMDetection's numbers without waits for the device, also of several images at once."""
+"""Faster R-CNN's box coder with MMDetection's results, without waits for the device, for several images at once."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from mmcnn.registry import TASK_UTILS
 
 from .host_device import copied
 
-#: Bound of the logarithm of what a coder multiplies a side with, the default of MMDetection's ``decode``.
+#: Bound of the logarithm of the factor by which a coder scales a side, the default of MMDetection's ``decode``.
 MAX_LOG_RATIO = abs(math.log(16 / 1000))
 
 
 @TASK_UTILS.register_module()
 class DeltaXYWHBBoxCoder(_DeltaXYWHBBoxCoder):
-    """MMDetection's ``DeltaXYWHBBoxCoder``, which waits for a device twice each time that it encodes.
+    """MMDetection's ``DeltaXYWHBBoxCoder`` without the two waits for the device in each call of ``encode``.
 
-    Arguments are those of MMDetection's.
+    The arguments are those of MMDetection's.
     """
 
     def encode(self, bboxes: Tensor | BaseBoxes, gt_bboxes: Tensor | BaseBoxes) -> Tensor:
-        """Normalised dx, dy, dw, dh (K, 4) from boxes (K, 4) to their objects (K, 4), xyxy pixels."""
+        """Return normalised dx, dy, dw, dh (K, 4) from boxes (K, 4) to their objects (K, 4), xyxy pixels."""
         boxes, objects = get_box_tensor(bboxes).float(), get_box_tensor(gt_bboxes).float()
         (centre, size), (goal, goal_size) = (_centre_and_size(each) for each in (boxes, objects))
         deltas = torch.cat([(goal - centre) / size, (goal_size / size).log()], dim=-1)
@@ -35,7 +35,7 @@ class DeltaXYWHBBoxCoder(_DeltaXYWHBBoxCoder):
 
 
 def decoded(coder: _DeltaXYWHBBoxCoder, boxes: Tensor, deltas: Tensor, limits: Tensor) -> Tensor:
-    """What ``coder.decode`` computes, with the ends of images as a tensor.
+    """Return what ``coder.decode`` computes, with the image sizes given as a tensor.
 
     Args:
         coder: MMDetection's or ours.
@@ -59,7 +59,7 @@ def decoded(coder: _DeltaXYWHBBoxCoder, boxes: Tensor, deltas: Tensor, limits: T
 
 
 def decodes_together(coder: Any) -> bool:
-    """Whether :func:`decoded` computes what a coder's own ``decode`` would."""
+    """Return whether :func:`decoded` computes the same as a coder's own ``decode``."""
     return type(coder) in (DeltaXYWHBBoxCoder, _DeltaXYWHBBoxCoder) and not coder.use_box_type
 
 

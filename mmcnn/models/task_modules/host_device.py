@@ -1,4 +1,4 @@
-"""What host and device say to each other within a step, so that neither waits for the other."""
+"""Communication between host and device within a step without either waiting for the other."""
 
 from __future__ import annotations
 
@@ -10,30 +10,31 @@ from torch import Tensor
 
 
 def copied(values: Sequence, like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-    """Numbers of the host as a tensor beside another one; the host does not wait for the copy.
+    """Return numbers of the host as a tensor on the device of another one; the host does not wait for the copy.
 
     Args:
         values: numbers, nested or not.
-        like: gives the device, and the type where ``dtype`` does not.
+        like: provides the device, and the dtype if ``dtype`` is None.
+        dtype: type of the result.
     """
     return torch.tensor(values, dtype=dtype or like.dtype).to(like.device, non_blocking=True)
 
 
 def selects_freely(tensor: Tensor) -> bool:
-    """Whether a selection whose size depends on the values costs nothing but its work, as it does on the CPU.
+    """Return whether a selection whose size depends on values is free of waits, as on the CPU.
 
-    On any other device the host has to wait for that size; there, everything is computed and what was not selected is
+    On any other device the host has to wait for the size; there, everything is computed and what is not selected is
     masked.
     """
     return tensor.device.type == 'cpu'
 
 
 def places(mask: Tensor, count: int) -> Tensor:
-    """Indices of the true entries of a mask (N,), in their order.
+    """Return the indices of the true entries of a mask (N,), in order.
 
     Args:
-        mask: of bool.
-        count: how many are true, if the host knows, so that it need not wait for the number.
+        mask: bool.
+        count: number of true entries, if the host knows it and need not wait for it.
     """
     if selects_freely(mask):
         return mask.nonzero().view(-1)
@@ -41,6 +42,6 @@ def places(mask: Tensor, count: int) -> Tensor:
 
 
 def keep_anchors_on(device: torch.device, generator: AnchorGenerator) -> None:
-    """Moves the anchors that a grid is laid of, so that they are copied once, not for every grid."""
+    """Move the base anchors of a generator to the device, so that they are copied once and not for every grid."""
     if generator.base_anchors[0].device != device:
         generator.base_anchors = [anchors.to(device) for anchors in generator.base_anchors]

@@ -1,4 +1,4 @@
-"""MMDetection's assigners by IoU with the same results, without waits for the device."""
+"""MMDetection's assigners by IoU with the same results and without waits for the device."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from torch import Tensor
 
 from mmcnn.registry import TASK_UTILS
 
-#: The least area that an intersection is divided by, as in MMDetection.
+#: The smallest divisor of an intersection, as in MMDetection.
 _EPS = 1e-6
 
 
 @TASK_UTILS.register_module()
 class BboxOverlaps2D(_BboxOverlaps2D):
-    """MMDetection's, which sends a constant to the device in each call."""
+    """MMDetection's class without the constant that it copies to the device in each call."""
 
     def __call__(self, bboxes1: Any, bboxes2: Any, mode: str = 'iou', is_aligned: bool = False) -> Tensor:
-        """IoU (m, n) of boxes (m, 4) and (n, 4), xyxy; other modes, types and pairs as MMDetection has them."""
+        """Return IoU (m, n) of boxes (m, 4) and (n, 4), xyxy; other modes, types and pairs are left to MMDetection."""
         one, two = get_box_tensor(bboxes1), get_box_tensor(bboxes2)
         plain = one.dtype == two.dtype == torch.float32 and one.shape[1:] == two.shape[1:] == (4,)
         if mode != 'iou' or is_aligned or self.dtype is not None or not plain:
@@ -38,17 +38,17 @@ class BboxOverlaps2D(_BboxOverlaps2D):
 
 @TASK_UTILS.register_module()
 class MaxIoUAssigner(_MaxIoUAssigner):
-    """MMDetection's ``MaxIoUAssigner``, all objects of an image at once.
+    """MMDetection's ``MaxIoUAssigner`` for all objects of an image at once.
 
-    MMDetection's asks the device for a number or two for each object, and for the positions of masks. Arguments are
-    those of MMDetection's; ``neg_iou_thr`` may be a whole number or a list, too, which it passes over.
+    MMDetection's reads one or two numbers from the device for each object, and the positions of masks. The arguments
+    are those of MMDetection's; ``neg_iou_thr`` may also be a whole number or a list, which MMDetection's ignores.
     """
 
     def __init__(self, *args: Any, iou_calculator: dict | None = None, **kwargs: Any) -> None:
         super().__init__(*args, iou_calculator=iou_calculator or dict(type='mmcnn.BboxOverlaps2D'), **kwargs)
 
     def assign_wrt_overlaps(self, overlaps: Tensor, gt_labels: Tensor) -> AssignResult:
-        """The object of each prior.
+        """Assign an object to each prior.
 
         Args:
             overlaps: (objects, priors) IoU.
@@ -69,7 +69,7 @@ class MaxIoUAssigner(_MaxIoUAssigner):
 
 @TASK_UTILS.register_module()
 class GridAssigner(_GridAssigner):
-    """MMDetection's ``GridAssigner``, all objects of an image at once; arguments are those of MMDetection's."""
+    """MMDetection's ``GridAssigner`` for all objects of an image at once; the arguments are those of MMDetection's."""
 
     def __init__(self, *args: Any, iou_calculator: dict | None = None, **kwargs: Any) -> None:
         super().__init__(*args, iou_calculator=iou_calculator or dict(type='mmcnn.BboxOverlaps2D'), **kwargs)
@@ -81,13 +81,14 @@ class GridAssigner(_GridAssigner):
         gt_instances_ignore: InstanceData | None = None,
         **kwargs: Any,
     ) -> AssignResult:
-        """The object of each prior.
+        """Assign an object to each prior.
 
         Args:
-            pred_instances: ``priors`` (N, 4) xyxy pixels, and ``responsible_flags`` (N,): whether a prior's cell has
-                the centre of an object.
+            pred_instances: ``priors`` (N, 4) xyxy pixels, and ``responsible_flags`` (N,): whether a prior's cell
+                contains the centre of an object.
             gt_instances: ``bboxes`` (K, 4) and ``labels`` (K,).
-            gt_instances_ignore: Not used.
+            gt_instances_ignore: not used.
+            **kwargs: passed on to MMDetection's method where that is used.
         """
         if not len(gt_instances.bboxes) or not len(pred_instances.priors):
             return super().assign(pred_instances, gt_instances, gt_instances_ignore, **kwargs)
@@ -109,14 +110,14 @@ class GridAssigner(_GridAssigner):
 
 
 def _matched(overlaps: Tensor, of_object: Tensor, where: Tensor, ties: bool) -> Tensor:
-    """(objects, priors) bool: the prior that an object overlaps most; with ``ties`` all that it overlaps as much."""
+    """Return (objects, priors) bool: the prior that an object overlaps most; with ``ties`` all of the maximum."""
     if ties:
         return overlaps == of_object
     return torch.zeros_like(overlaps, dtype=torch.bool).scatter_(1, where, True)
 
 
 def _last(candidates: Tensor, numbers: Tensor) -> Tensor:
-    """``numbers``, in which each prior that has candidates among the objects gets the last of them, counted from 1."""
+    """Return ``numbers`` where each prior with candidate objects gets the last of them, counted from 1."""
     objects = torch.arange(1, len(candidates) + 1, dtype=torch.int32, device=candidates.device)
     last = (candidates * objects[:, None]).amax(dim=0)
     return torch.where(last > 0, last.long(), numbers)

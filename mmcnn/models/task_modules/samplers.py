@@ -1,6 +1,6 @@
-"""MMDetection's sampler with the same samples and random numbers, and one wait for the device in place of up to six.
+"""MMDetection's sampler with the same samples and random numbers, with one wait for the device instead of up to six.
 
-The host has to know how many priors are positive and how many negative; everything else follows on the device.
+The host has to know the numbers of positive and of negative priors; everything else is computed on the device.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from mmcnn.registry import TASK_UTILS
 
 @TASK_UTILS.register_module()
 class RandomSampler(_RandomSampler):
-    """MMDetection's ``RandomSampler``; arguments are those of MMDetection's."""
+    """MMDetection's ``RandomSampler`` with its arguments."""
 
     def sample(
         self, assign_result: AssignResult, pred_instances: InstanceData, gt_instances: InstanceData, **kwargs: Any
     ) -> SamplingResult:
-        """Draws positive and negative priors of an image; with ``add_gt_as_proposals`` its objects are priors, too."""
+        """Draw positive and negative priors of an image; with ``add_gt_as_proposals`` its objects are priors too."""
         priors, boxes = pred_instances.priors, gt_instances.bboxes
         flags = priors.new_zeros(len(priors), dtype=torch.uint8)
         if self.add_gt_as_proposals and len(boxes):
@@ -43,10 +43,10 @@ class RandomSampler(_RandomSampler):
 
 
 class _Kinds:
-    """How many priors are positive and negative, and where the n-th of them is.
+    """The numbers of positive and negative priors, and the position of the n-th of each.
 
     Args:
-        numbers: (N,) of each prior the number of its object from 1; 0: negative, -1: neither.
+        numbers: (N,) for each prior the number of its object, counted from 1; 0: negative, -1: neither.
     """
 
     def __init__(self, numbers: Tensor) -> None:
@@ -54,7 +54,7 @@ class _Kinds:
         self.positive, self.negative = self._counts[:, -1].tolist() if numbers.numel() else (0, 0)
 
     def indices(self, positive: Tensor, negative: Tensor) -> tuple[Tensor, Tensor]:
-        """Indices of priors, both in their order, from ranks on the host, counted from 0."""
+        """Return the indices of priors, both in order, from ranks on the host, counted from 0."""
         ranks = torch.cat([positive, negative]).to(self._counts.device, non_blocking=True) + 1
         parts = ranks.split([len(positive), len(negative)])
         pos_inds, neg_inds = (torch.searchsorted(*each) for each in zip(self._counts, parts, strict=True))
@@ -62,5 +62,5 @@ class _Kinds:
 
 
 def _drawn(count: int, most: int) -> Tensor:
-    """Ranks on the host, in order: of all, or of ``most`` that are drawn from ``count``."""
+    """Return ranks on the host, in order: all ``count`` of them, or ``most`` drawn at random."""
     return torch.arange(count) if count <= most else torch.randperm(count)[:most].sort().values

@@ -1,4 +1,4 @@
-"""Anchors as torchvision's Faster R-CNN lays them."""
+"""Anchors placed as in torchvision's Faster R-CNN."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from mmcnn.registry import TASK_UTILS
 class TorchvisionAnchorGenerator(AnchorGenerator):
     """MMDetection's anchors with corners at whole pixels, and with strides that follow from the sizes of the maps.
 
-    The strides differ from the nominal ones where a map is not as many pixels as its stride divides the image into:
-    13 values of 800 pixels are 61 apart, not 64.
+    The strides differ from the nominal ones where the stride does not divide the image size: 13 columns of 800 pixels
+    are 61 pixels apart, not 64.
     """
 
     def gen_single_level_base_anchors(self, *args, **kwargs) -> Tensor:
-        """Anchors (A, 4) of a level around the origin, xyxy pixels."""
+        """Return the anchors (A, 4) of a level around the origin, xyxy pixels."""
         return super().gen_single_level_base_anchors(*args, **kwargs).round()
 
     def grid_priors(
@@ -30,10 +30,12 @@ class TorchvisionAnchorGenerator(AnchorGenerator):
         dtype: torch.dtype = torch.float32,
         device: str | torch.device = 'cuda',
     ) -> list[Tensor]:
-        """Anchors (H * W * A, 4) of each level, xyxy pixels.
+        """Return the anchors (H * W * A, 4) of each level, xyxy pixels.
 
         Args:
-            featmap_sizes: (H, W) of each level, the finest first, whose nominal stride divides the image.
+            featmap_sizes: (H, W) of each level, the finest first, whose nominal stride divides the image size.
+            dtype: type of the anchors.
+            device: device of the anchors.
         """
         (height, width), (stride_w, stride_h) = featmap_sizes[0], self.strides[0]
         height, width = height * stride_h, width * stride_w

@@ -1,4 +1,4 @@
-"""Which anchors in which cells answer for which objects: YOLOv5's ratio rule and Darknet's shape-IoU rule."""
+"""Assignment of objects to anchors and cells: YOLOv5's ratio rule and Darknet's shape-IoU rule."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from . import host_device
 
 
 class LevelTargets(NamedTuple):
-    """Positives of one level, P of them. An object may own several, and several objects may share one slot.
+    """The P positives of one level. An object may have several, and several objects may share one slot.
 
-    On a GPU, which does not tell how many there are without a wait, these are all pairs of an anchor and an object that
-    might be positives; ``valid`` says which are. The others have an arbitrary box, and cells that lie in the map.
+    On a GPU, where their number cannot be known without waiting, these are all pairs of an anchor and an object that
+    might be positives; ``valid`` tells which of them are. The others have an arbitrary box and a cell inside the map.
     """
 
     image: Tensor  # (P,) index in the batch
@@ -27,10 +27,10 @@ class LevelTargets(NamedTuple):
     column: Tensor  # (P,)
     boxes: Tensor  # (P, 4) centre x, centre y, width, height of the object, pixels
     labels: Tensor  # (P,) class
-    valid: Tensor | None = None  # (P,) of bool: which are positives; None: all
+    valid: Tensor | None = None  # (P,) bool: which of them are positives; None: all
 
     def positives(self) -> LevelTargets:
-        """Those that are positives, for which a GPU is waited for once."""
+        """Return only the valid positives; on a GPU the host waits once for this."""
         if self.valid is None:
             return self
         which = self.valid.nonzero().view(-1)
@@ -39,15 +39,15 @@ class LevelTargets(NamedTuple):
 
 @TASK_UTILS.register_module()
 class RatioAssigner:
-    """YOLOv5's assignment, also WongKinYiu's for YOLOv4.
+    """The assignment of YOLOv5, and of WongKinYiu's YOLOv4.
 
-    An anchor takes an object whose width and height are both less than ``ratio`` times larger or smaller, in the
-    object's own cell and in the nearest horizontal and the nearest vertical neighbour. No best-anchor rule and no
-    ignored region: an object may match no anchor or all of them.
+    An anchor matches an object if both sides differ by less than a factor of ``ratio``; it is assigned in the object's
+    own cell and in the nearest horizontal and vertical neighbours. There is no best-anchor rule and no ignored region:
+    an object may match no anchor or all of them.
 
     Args:
-        ratio: bound of the size ratio, strict.
-        offset: a neighbour is taken where the centre lies within this part of a cell from it; 0: own cell only.
+        ratio: bound of the size ratio, exclusive.
+        offset: a neighbour is used if the centre is within this fraction of a cell from it; 0: own cell only.
     """
 
     def __init__(self, ratio: float = 4.0, offset: float = 0.5) -> None:
@@ -63,20 +63,22 @@ class RatioAssigner:
         strides: Sequence[int],
         sizes: Sequence[tuple[int, int]],
     ) -> list[LevelTargets]:
-        """Positives of every level.
+        """Return the positives of every level.
 
         Args:
-            boxes: (M, 4) centre x, centre y, width, height in pixels, all images of the batch.
-            labels: (M,) classes. image: (M,) index of each object's image.
-            anchors: of each level (A, 2) width and height, pixels.
-            strides: of each level, pixels. sizes: of each level's map, (H, W).
+            boxes: (M, 4) centre x, centre y, width, height in pixels, of all images of the batch.
+            labels: (M,) classes.
+            image: (M,) index of each object's image.
+            anchors: for each level (A, 2) width and height in pixels.
+            strides: stride of each level in pixels.
+            sizes: (H, W) of each level's map.
         """
         quotient = boxes[:, 2:] / torch.cat(list(anchors))[:, None]  # (all anchors, M, 2)
         matched = torch.max(quotient, 1 / quotient).amax(-1) < self.ratio
         stride, limit = _grids(boxes, anchors, strides, sizes)
         grid = boxes[:, :2] / stride  # (all anchors, M, 2) x, y in cells
 
-        # From the near side a neighbour exists past the first cell, from the far side before the last.
+        # A neighbour on the near side exists unless this is the first cell, on the far side unless it is the last.
         mirrored = limit - grid
         before = (grid % 1 < self.offset) & (grid > 1)
         after = (mirrored % 1 < self.offset) & (mirrored > 1)
@@ -92,11 +94,11 @@ class RatioAssigner:
 class ShapeIoUAssigner:
     """Darknet's assignment for YOLOv4 (yolov4.cfg): by IoU of shapes, in the object's own cell.
 
-    An object is taken by the anchor, of all levels, that is most like it in shape, and by every other anchor whose
-    shape IoU (both centred on one point) is over ``iou_threshold``.
+    An object is assigned to the anchor, of all levels, with the most similar shape, and to every other anchor whose
+    shape IoU (both centred on the same point) is over ``iou_threshold``.
 
     Args:
-        iou_threshold: 0.213 in yolov4.cfg; 1 leaves the best anchor alone (YOLOv3).
+        iou_threshold: 0.213 in yolov4.cfg; with 1 only the best anchor is assigned (YOLOv3).
     """
 
     def __init__(self, iou_threshold: float = 0.213) -> None:
@@ -111,7 +113,7 @@ class ShapeIoUAssigner:
         strides: Sequence[int],
         sizes: Sequence[tuple[int, int]],
     ) -> list[LevelTargets]:
-        """Positives of every level; arguments as :meth:`RatioAssigner.assign`."""
+        """Return the positives of every level; arguments as in :meth:`RatioAssigner.assign`."""
         every = torch.cat(list(anchors))
         overlap = torch.min(boxes[None, :, 2:], every[:, None]).prod(-1)  # (all anchors, M)
         iou = overlap / (boxes[None, :, 2:].prod(-1) + every.prod(-1)[:, None] - overlap)
@@ -124,7 +126,7 @@ class ShapeIoUAssigner:
 def _grids(
     boxes: Tensor, anchors: Sequence[Tensor], strides: Sequence[int], sizes: Sequence[tuple[int, int]]
 ) -> tuple[Tensor, Tensor]:
-    """Stride (all anchors, 1, 1) and columns and rows (all anchors, 1, 2) of each anchor's map."""
+    """Return the stride (all anchors, 1, 1) and the columns and rows (all anchors, 1, 2) of each anchor's map."""
     levels = zip(anchors, strides, sizes, strict=True)
     rows = [(stride, width, height) for level, stride, (height, width) in levels for _ in level]
     numbers = host_device.copied(rows, like=boxes)[:, None]
@@ -140,14 +142,16 @@ def _targets(
     image: Tensor,
     anchors: Sequence[Tensor],
 ) -> list[LevelTargets]:
-    """Positives of every level.
+    """Return the positives of every level.
 
     Args:
-        valid: (all anchors, K, M) of bool: which anchors take which objects in which of K cells.
-        cell: (all anchors, K, M, 2) column and row, in the map or beside it.
+        valid: (all anchors, K, M) bool: which anchors are assigned to which objects in which of K cells.
+        cell: (all anchors, K, M, 2) column and row, inside the map or beside it.
         limit: (all anchors, 1, 2) columns and rows.
-        boxes, labels, image: (M, ...) of the objects.
-        anchors: of each level (A, 2).
+        boxes: (M, 4) of the objects.
+        labels: (M,) of the objects.
+        image: (M,) of the objects.
+        anchors: for each level (A, 2).
     """
     cells, objects = valid.shape[1:]
     cell = torch.min(cell.clamp(min=0), limit.long()[:, None] - 1).flatten(0, 2)
@@ -162,7 +166,7 @@ def _targets(
     column, row = cell[index].unbind(-1)
     found = [image[which], index // of_anchor, row, column, boxes[which], labels[which]]
     if not host_device.selects_freely(valid):
-        # No box of an object that is not taken may make a loss undefined.
+        # The box of an object that is not assigned must not make a loss undefined.
         found[4] = torch.where(valid.flatten()[:, None], found[4], 1)
         found.append(valid.flatten())
 

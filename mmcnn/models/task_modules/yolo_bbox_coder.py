@@ -1,4 +1,4 @@
-"""From logits on a grid to boxes in pixels: the decodings of YOLOv3, v4 and v5 as settings of one coder."""
+"""Decoding of logits on a grid to boxes in pixels: YOLOv3, v4 and v5 as settings of one coder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mmcnn.registry import TASK_UTILS
 
 from .yolo_assigners import LevelTargets
 
-#: Where exp(t) ends that has no other bound: 1e15 anchors are beyond every image, and their areas fit float32.
+#: Upper bound of t where exp(t) has no other one: 1e15 anchors exceed every image, and their areas fit float32.
 OVERFLOW = math.log(1e15)
 
 
@@ -38,10 +38,10 @@ class YOLOGridCoder:
         scale_xy: k, one number or one for each level.
         size: 'sigmoid' or 'exp'.
         max_exp: bound of tw and th before the exponential, ln(1000 / 16) as in Faster R-CNN's coder; None: none, as in
-            Darknet, but for :data:`OVERFLOW`, so that boxes are finite and can be clipped.
+            Darknet, except for :data:`OVERFLOW`, so that boxes are finite and can be clipped.
 
     Raises:
-        ValueError: unknown ``size``.
+        ValueError: ``size`` is unknown.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class YOLOGridCoder:
         self.max_exp = OVERFLOW if max_exp is None else max_exp
 
     def decode(self, t: Tensor, cells: Tensor, anchors: Tensor, stride: int, level: int) -> Tensor:
-        """Logits to boxes.
+        """Decode logits to boxes.
 
         Args:
             t: (..., 4) logits.
@@ -80,13 +80,13 @@ class YOLOGridCoder:
 
 @TASK_UTILS.register_module()
 class DarknetBBoxCoder(YOLOBBoxCoder):
-    """MMDetection's coder for YOLOv3, whose sizes overflow to infinity, as Darknet's do, with sizes that stay finite.
+    """MMDetection's coder for YOLOv3 with sizes that stay finite; MMDetection's overflow to infinity, as Darknet's do.
 
     Equal to it up to :data:`OVERFLOW`.
     """
 
     def decode(self, bboxes: Tensor, pred_bboxes: Tensor, stride: Tensor | int) -> Tensor:
-        """Logits to boxes.
+        """Decode logits to boxes.
 
         Args:
             bboxes: (..., 4) anchors, xyxy pixels.
@@ -101,7 +101,7 @@ class DarknetBBoxCoder(YOLOBBoxCoder):
 
 
 class LevelOutput(NamedTuple):
-    """What a head says on one level."""
+    """The output of a head on one level."""
 
     maps: Tensor  # (N, A, H, W, 5 + classes) logits in float32: x, y, w, h, objectness, classes
     anchors: Tensor  # (A, 2) width and height, pixels
@@ -110,14 +110,14 @@ class LevelOutput(NamedTuple):
     coder: YOLOGridCoder
 
     def at(self, targets: LevelTargets) -> tuple[Tensor, Tensor]:
-        """Decoded boxes (P, 4), pixels, and class logits (P, classes) of the positives."""
+        """Return decoded boxes (P, 4) in pixels and class logits (P, classes) of the positives."""
         logits = self.maps[targets.image, targets.anchor, targets.row, targets.column]
         cells = torch.stack([targets.column, targets.row], dim=-1)
         of_box, _, of_classes = logits.split((4, 1, logits.shape[1] - 5), dim=1)
         return self.coder.decode(of_box, cells, self.anchors[targets.anchor], self.stride, self.level), of_classes
 
     def boxes(self) -> Tensor:
-        """All decoded boxes (N, A, H, W, 4): centre x, centre y, width, height in pixels."""
+        """Return all decoded boxes (N, A, H, W, 4): centre x, centre y, width, height in pixels."""
         height, width = self.maps.shape[2:4]
         rows, columns = torch.meshgrid(
             torch.arange(height, device=self.maps.device), torch.arange(width, device=self.maps.device), indexing='ij'

@@ -1,8 +1,8 @@
-"""Image format, channels and strides from backbone to data preprocessor, neck and heads, so that nobody types them.
+"""Passes image format, channels and strides from the backbone to data preprocessor, neck and heads automatically.
 
-``wire`` fills in what is absent and checks what is written, ``swap_backbone`` puts another backbone in and replaces
-what described the old one, ``prove`` runs the whole detector before its first step and ``prove_loss`` computes the loss
-of a drawn batch. What describes a backbone, and where it stands, is said once, in ``slots``.
+``wire`` fills in what is absent and checks what is given, ``swap_backbone`` replaces the backbone and everything that
+described the old one, ``prove`` runs the whole detector before its first step, and ``prove_loss`` computes the loss of
+a synthetic batch. The places where a config describes its backbone are listed once, in ``slots``.
 """
 
 from mmcnn.compat.moved import moved_names

@@ -1,4 +1,4 @@
-"""A detector's config without channel numbers, made whole."""
+"""Completion of a detector's config that has no channel numbers."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from mmcnn.models.wiring.parts import arguments, at, is_list, is_part, ours, pla
 from mmcnn.models.wiring.slots import Levels, Slot, slots
 from mmcnn.registry import MODELS
 
-#: How far a stride of one size of image may be from that of the others: 550 / 5 = 110 in place of 128.
+#: Relative tolerance of strides for one fixed image size: 550 / 5 = 110 instead of 128.
 FRACTION = 0.2
 
 
 def wire(model: dict) -> ConfigDict:
-    """A detector's config with every channel number and stride filled in, and how its images are normalised.
+    """Return a detector's config with every channel number, every stride and the image normalisation filled in.
 
-    ``dict(type='mmcnn.wired', detector='FasterRCNN', ...)`` becomes the plain ``dict(type='FasterRCNN', ...)``. Filled
-    where absent: ``in_channels`` of neck (or of each in a list of them) and heads, ``strides`` of heads and of
-    generators of anchors and points, channels and strides of RoI extractors (:mod:`mmcnn.models.wiring.slots`). A
-    detector inside of a detector (``dict(type='SoftTeacher', detector=dict(...))``) is wired likewise.
-    ``widen_factor`` and ``deepen_factor`` of the detector multiply those of backbone and neck where those are ours and
-    have them. A wired config wires to itself.
+    ``dict(type='mmcnn.wired', detector='FasterRCNN', ...)`` becomes the plain ``dict(type='FasterRCNN', ...)``. The
+    following are filled in where absent: ``in_channels`` of the neck (or of each neck in a list) and of heads,
+    ``strides`` of heads and of generators of anchors and points, channels and strides of RoI extractors
+    (:mod:`mmcnn.models.wiring.slots`). A detector inside a detector (``dict(type='SoftTeacher', detector=dict(...))``)
+    is wired likewise. ``widen_factor`` and ``deepen_factor`` of the detector multiply those of backbone and neck if
+    these are ours and have them. Wiring a wired config changes nothing.
 
-    So are ``mean``, ``std`` and ``bgr_to_rgb`` of the data preprocessor where none of them is written, from the row of
-    a backbone of ours that takes images of three channels; but not in a plain config, such as a run has recorded: where
-    that has none, its network was trained on images as they are.
+    ``mean``, ``std`` and ``bgr_to_rgb`` of the data preprocessor are filled in from the row of one of our backbones for
+    images of three channels, if none of the three is given. This does not apply to a plain config, such as one that a
+    run has recorded: if that has none, its network was trained on images that were not normalised.
 
     Args:
-        model: config of a detector with ``backbone``, optional ``neck`` and its heads. Not changed.
+        model: config of a detector with ``backbone``, optional ``neck`` and its heads. It is not changed.
 
     Raises:
-        UsageError: a value contradicts what backbone or neck give; both are in the message.
+        UsageError: a value contradicts the output of backbone or neck; the message has both.
     """
     cfg = ConfigDict(copy.deepcopy(dict(model)))
     if cfg.get('type') == 'mmcnn.wired':
@@ -62,10 +62,10 @@ def wire(model: dict) -> ConfigDict:
 
 @MODELS.register_module()
 def wired(**model: Any) -> nn.Module:
-    """Builds a detector of MMDetection from a config without channel numbers; see :func:`wire`.
+    """Build a detector of MMDetection from a config without channel numbers; see :func:`wire`.
 
     ``dict(type='mmcnn.wired', detector='SingleStageDetector', backbone=..., neck=..., bbox_head=...)``: the result is
-    the plain detector, its class and state-dict keys unchanged, also from MMDetection's own tools.
+    the plain detector with its usual class and state-dict keys, also in MMDetection's own tools.
     """
     with DefaultScope.overwrite_default_scope('mmdet'):
         return MMDET_MODELS.build(wire({'type': 'mmcnn.wired', **model}))
@@ -81,7 +81,7 @@ def _spread_factors(cfg: ConfigDict) -> None:
 
 
 def _fill(cfg: ConfigDict, slot: Slot) -> None:
-    """Sets a slot, or checks it where it is written."""
+    """Fill in a slot, or check it if it is given."""
     part = at(cfg, slot.path)
     written = part.get(slot.key)
     if written is None:
@@ -94,9 +94,9 @@ def _fill(cfg: ConfigDict, slot: Slot) -> None:
 
 
 def fits(written: Any, value: Any) -> bool:
-    """Whether a number, or a list of them, is what it has to be.
+    """Return whether a given number, or list of numbers, matches the required one.
 
-    Strides that are no whole numbers are those of one size of image, 550 / 69 = 7.97 in YOLACT: they fit the nearest
+    Strides that are not whole numbers belong to one fixed image size, 550 / 69 = 7.97 in YOLACT: they match the nearest
     powers of two.
     """
     if plain(written) == value:

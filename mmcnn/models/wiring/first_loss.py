@@ -1,8 +1,8 @@
-"""The loss of a detector for a few drawn objects, so that what breaks at the first step breaks before it.
+"""The loss of a detector for a few synthetic objects, so that errors of the first step are found before it.
 
-On the meta device no detector of MMDetection gets there: whoever assigns objects to places asks which of them match
-(``nonzero``, ``item``), and that has no numbers there. So this is a real forward pass on the CPU, in full width on
-images of 128 pixels.
+No detector of MMDetection computes a loss on the meta device: assigning objects to places needs actual values
+(``nonzero``, ``item``), which it does not have. So this is a real forward pass on the CPU, at full width on images of
+128 pixels.
 """
 
 from __future__ import annotations
@@ -32,30 +32,30 @@ from mmcnn.errors import UsageError
 from mmcnn.models.wiring.proving import SIDES, first_line, is_misfit
 from mmcnn.models.wiring.slots import one_size
 
-#: Two: BatchNorm of a map of one place needs more values than one.
+#: Two, because BatchNorm of a 1x1 map needs more than one value.
 IMAGES = 2
 
 
 @dataclass(frozen=True)
 class Given:
-    """What the data of a training gives beside boxes and classes."""
+    """What the training data provides besides boxes and classes."""
 
     masks: bool = False
-    semantic_stride: int | None = None  # of the map of semantic classes; None: there is none
+    semantic_stride: int | None = None  # stride of the semantic segmentation map; None: there is none
 
 
 def prove_loss(model: dict, given: Given) -> list[str]:
-    """Computes a detector's loss for two drawn images with two objects each. Random state is left alone.
+    """Compute a detector's loss for two synthetic images with two objects each. The random state is left unchanged.
 
     Args:
-        model: a wired config (:func:`~mmcnn.models.wiring.wire`). Not changed; weights are not loaded.
-        given: what its data will give.
+        model: a wired config (:func:`~mmcnn.models.wiring.wire`). It is not changed; weights are not loaded.
+        given: what its data will provide.
 
     Returns:
-        what could not be proven, a sentence; empty: all is, or the model is no plain detector.
+        Sentences about what could not be proven; empty if everything was, or if the model is not a plain detector.
 
     Raises:
-        UsageError: a part does not take what another gives; says what PyTorch says of it.
+        UsageError: a part does not accept the output of another; the message includes PyTorch's.
     """
     side = one_size(model)
     sides = (side,) if side else SIDES
@@ -63,28 +63,28 @@ def prove_loss(model: dict, given: Given) -> list[str]:
         torch.manual_seed(0)
         try:
             detector = revert_sync_batchnorm(MMDET_MODELS.build(without_weights(model))).train()
-            detector.init_weights()  # some start from proposals that are no boxes before it
-        except Exception as error:  # of whatever part
+            detector.init_weights()  # some detectors start from proposals that are not boxes before this
+        except Exception as error:  # of any part
             return [_unproven(error)]
         for each in sides:
             try:
                 _loss(detector, each, given)
                 return []
-            except Exception as error:  # of whatever part; what it says decides
+            except Exception as error:  # of any part; its message decides
                 found = error
-    # The semantic map is drawn by what a pipeline says of it; a transform of the user's own may make another of it.
+    # The size of the semantic map is taken from the pipeline; a custom transform may change it.
     if is_misfit(found) and given.semantic_stride is None:
         raise UsageError(f'the loss of the model breaks off at the first step: {first_line(found)}') from found
     return [_unproven(found)]
 
 
 def without_weights(model: dict) -> ConfigDict:
-    """A copy of a model's config with nothing to be downloaded."""
+    """Return a copy of a model's config without anything that has to be downloaded."""
     model = ConfigDict(copy.deepcopy(dict(model)))
     for part in _dicts(model):
         if (part.get('init_cfg') or {}) and 'Pretrained' in str(part['init_cfg']):
             part['init_cfg'] = None
-        if part.get('pretrained'):  # of timm's networks, and what older configs of MMDetection say
+        if part.get('pretrained'):  # for timm's networks and older configs of MMDetection
             part['pretrained'] = None
     return model
 
@@ -100,14 +100,14 @@ def _dicts(node: Any) -> Iterator[dict]:
 def _loss(detector: nn.Module, side: int, given: Given) -> None:
     preprocessor = detector.data_preprocessor
     if getattr(preprocessor, 'batch_augments', None):
-        preprocessor.batch_augments = None  # they pad, to 1024 pixels, or resize after some iterations
+        preprocessor.batch_augments = None  # they pad to 1024 pixels, or resize after some iterations
     images = [torch.randint(0, 256, (3, side, side), dtype=torch.uint8) for _ in range(IMAGES)]
     data = preprocessor(dict(inputs=images, data_samples=[_sample(side, given) for _ in images]), True)
     detector(**data, mode='loss')
 
 
 def _sample(side: int, given: Given) -> DetDataSample:
-    """Two objects of class 0, of which one is small."""
+    """Return a sample with two objects of class 0, one of which is small."""
     size, half = (side, side), side // 2
     sample = DetDataSample(
         metainfo=dict(
@@ -132,7 +132,7 @@ def _sample(side: int, given: Given) -> DetDataSample:
 
 @contextlib.contextmanager
 def _first_iteration() -> Iterator[None]:
-    """The number of the iteration and of the epoch as the Runner gives it; YOLOX and TOOD ask for it."""
+    """Provide the numbers of iteration and epoch as the Runner does; YOLOX and TOOD ask for them."""
     kept = taken_instances(MessageHub)
     try:
         for count in ('iter', 'epoch'):
@@ -145,7 +145,7 @@ def _first_iteration() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """MMEngine logs every tensor that is initialised."""
+    """Silence MMEngine, which logs every tensor that is initialised."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,4 +1,4 @@
-"""How a detector's images are normalised, as the row of its backbone says it."""
+"""Normalisation of a detector's images according to the row of its backbone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mmcnn.models.wiring.parts import arguments, ours, plain, short
 
 
 def image_of(backbone: Any) -> ImageFormat | None:
-    """The images that the row of a backbone's config expects; None: it is not ours, timm's, or takes other images."""
+    """Return the image format of a backbone's row; None: it is not ours, is timm's, or does not take three channels."""
     if not isinstance(backbone, dict) or 'type' not in backbone or not ours(backbone):
         return None
     if backbone.get('in_channels', 3) != 3:
@@ -22,9 +22,9 @@ def image_of(backbone: Any) -> ImageFormat | None:
 
 
 def fill_preprocessor(cfg: dict) -> None:
-    """Fills in how images are normalised, as the row of the backbone says it, if that is ours; all of it or nothing.
+    """Fill in the normalisation of images from the row of the backbone, if that is ours; all of it or nothing.
 
-    Mean and deviation are of an order of the channels, so whoever writes one of the three says what the others are.
+    Mean and deviation depend on the channel order, so if one of the three is given, the others are not filled in.
     """
     preprocessor, image = cfg.get('data_preprocessor'), image_of(cfg.get('backbone'))
     if image is None or not isinstance(preprocessor, dict) or 'type' not in preprocessor:
@@ -35,17 +35,17 @@ def fill_preprocessor(cfg: dict) -> None:
 
 
 def set_preprocessor(preprocessor: Any, name: str, image: ImageFormat) -> list[str]:
-    """Sets how images are normalised, in place, also in the preprocessor of each branch of a semi-supervised detector.
+    """Set the normalisation of images in place, also in the preprocessor of each branch of a semi-supervised detector.
 
     Returns:
-        what was changed, a sentence; empty: nothing.
+        A sentence about the change; empty if nothing changed.
     """
     wanted, changed = _normalisation(image), False
     for each in _preprocessors(preprocessor):
         if all(plain(each.get(key)) == value for key, value in wanted.items()):
             continue
         each.update(wanted, rgb_to_bgr=False)
-        if each.get('pad_value'):  # the same grey as before where the padding was grey
+        if each.get('pad_value'):  # if the padding was grey, keep the same grey
             each['pad_value'] = (114 - sum(image.mean) / 3) / (sum(image.std) / 3)
         changed = True
     words = f'images are normalised as {name} expects: mean {image.mean}, std {image.std}, {image.order}'
@@ -61,5 +61,5 @@ def _preprocessors(cfg: Any) -> Iterator[dict]:
 
 
 def _normalisation(image: ImageFormat) -> dict[str, Any]:
-    """What MMDetection's data preprocessor, which gets BGR images, is told; mean and deviation are after the swap."""
+    """Return the settings of MMDetection's preprocessor for BGR images; mean and deviation apply after the swap."""
     return dict(mean=list(image.mean), std=list(image.std), bgr_to_rgb=image.order == 'rgb')

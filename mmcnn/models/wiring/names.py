@@ -1,4 +1,4 @@
-"""Backbones by their names."""
+"""Lookup of backbones by their names."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from mmcnn.nearest import nearest
 
 
 def named_backbone(name: str) -> ConfigDict:
-    """The config of a backbone by its name, without its levels.
+    """Return the config of a backbone by its name, without its levels.
 
     Args:
         name: short name of one of ours, with or without the scope; ``mmdet.TYPE``; or ``timm.NETWORK``.
 
     Raises:
-        UsageError: none of ours has this name.
+        UsageError: none of our backbones has this name.
     """
     scope, _, rest = name.partition('.')
     if scope == 'timm' and rest:
@@ -33,12 +33,12 @@ def named_backbone(name: str) -> ConfigDict:
 
 
 def backbone_of(model: dict) -> dict | None:
-    """The backbone of a model's config, or that of the detector inside of it; None: it has none."""
+    """Return the backbone of a model's config, or of the detector inside it; None: there is none."""
     inner = model.get('detector')
     found = model.get('backbone', inner.get('backbone') if isinstance(inner, dict) else None)
     return found if isinstance(found, dict) else None
 
 
 def called(backbone: dict) -> str:
-    """What a backbone is called in a sentence: without our scope."""
+    """Return the name of a backbone in messages: without our scope."""
     return short(backbone) if ours(backbone) else type_name(backbone)

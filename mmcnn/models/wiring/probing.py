@@ -1,4 +1,4 @@
-"""What a backbone or a neck gives: asked where it is ours, tried where it is not."""
+"""The output of a backbone or a neck: declared by our parts, measured for others."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ from mmcnn.registry import MODELS
 
 #: Side of the square image that foreign parts are probed with; a multiple of every usual stride.
 PROBE_SIZE = 512
-#: Side of the image where a part computes with numbers that the meta device has not, and runs on the CPU.
+#: Side of the image for parts that need actual values, which the meta device does not have, and run on the CPU.
 CPU_SIZE = 256
-#: What foreign parts were found to give; the same one is asked for several times before a run.
+#: Measured outputs of foreign parts; the same one is probed several times before a run.
 _FOUND: dict[tuple, Maps] = {}
-#: How far a stride may be from a power of two, of it, and still be that: 300 pixels have 38 places of stride 8.
+#: Relative distance up to which a stride counts as a power of two: 300 pixels have 38 places of stride 8.
 TOLERANCE = 0.1
 
 
 class Maps(NamedTuple):
-    """What a backbone or a neck gives: one entry a map, in its order."""
+    """The output of a backbone or a neck: one entry per map, in its order."""
 
     channels: tuple[int, ...]
     strides: tuple[int, ...]  # pixels
 
 
 def probe(cfg: dict, inputs: Maps | None = None, side: int | None = None, one_map: bool = False) -> Maps:
-    """Builds a backbone, or a neck on ``inputs``, on the meta device and reads what it gives.
+    """Build a backbone, or a neck on ``inputs``, on the meta device and return its output channels and strides.
 
-    No memory, no weights, random state untouched. Ours are asked: a backbone has ``out_channels`` and ``out_strides``,
-    a neck ``out_channels`` and ``strides_of``. Any other is sent a forward pass, on the CPU and with a smaller image
-    where it cannot do with the meta device, and what it gave is kept.
+    This takes no memory and no weights, and leaves the random state unchanged. Our own parts declare their output: a
+    backbone has ``out_channels`` and ``out_strides``, a neck ``out_channels`` and ``strides_of``. Any other part is run
+    once, on the CPU and with a smaller image if it does not work on the meta device, and the result is cached.
 
     Args:
-        cfg: MMEngine config of the part; weights that its ``init_cfg`` names are not loaded.
-        inputs: for a neck, what its backbone gives.
-        side: of the image, pixels, where the strides follow it (SSD's last maps); None: any.
-        one_map: the part takes its one input as it is, not as a tuple.
+        cfg: MMEngine config of the part; weights named by its ``init_cfg`` are not loaded.
+        inputs: for a neck, the output of its backbone.
+        side: side of the image in pixels, if the strides depend on it (SSD's last maps); None: any.
+        one_map: whether the part takes its only input directly, not as a tuple.
 
     Raises:
-        UsageError: a foreign part cannot be built, or does not run.
+        UsageError: a foreign part cannot be built or does not run.
     """
     cfg = ConfigDict(copy.deepcopy(dict(cfg)))
     with DefaultScope.overwrite_default_scope('mmdet'):
@@ -65,7 +65,7 @@ def probe(cfg: dict, inputs: Maps | None = None, side: int | None = None, one_ma
         except (RuntimeError, NotImplementedError) as error:
             kind = 'backbone' if inputs is None else 'neck'
             raise UsageError(f'{kind} {cfg.type} does not run on {_described(inputs)}: {_line(error)}') from error
-        except (AssertionError, IndexError) as error:  # how MMDetection's parts refuse their arguments
+        except (AssertionError, IndexError) as error:  # how MMDetection's parts reject their arguments
             hint = (
                 "; the out_indices of MMDetection's backbones are numbers of stages, (1, 2, 3) for strides 8 to 32 in "
                 'its ResNet'
@@ -76,13 +76,13 @@ def probe(cfg: dict, inputs: Maps | None = None, side: int | None = None, one_ma
 
 
 def nearest_stride(stride: float) -> int:
-    """A stride in whole pixels: the power of two that it is within a tenth, else it is rounded."""
+    """Return a stride in whole pixels: the power of two within a tenth of it, otherwise the nearest integer."""
     power = 2 ** round(math.log2(stride))
     return power if abs(stride - power) <= TOLERANCE * power else round(stride)
 
 
 def _said(cfg: ConfigDict, inputs: Maps | None) -> Maps | None:
-    """What a part of ours says of its maps; None: it does not, or not for these inputs.
+    """Return the output that one of our parts declares; None: it declares none, or none for these inputs.
 
     On the meta device the first forward pass makes PyTorch import SymPy and its compiler, which takes a second.
     """
@@ -127,7 +127,7 @@ def _line(error: Exception) -> str:
 
 
 def levels_of(kind: dict, strides: tuple[int, ...]) -> tuple[int, ...] | None:
-    """The ``out_indices`` with which a backbone of MMDetection gives maps of these strides; None: it has not all."""
+    """Return the ``out_indices`` for which a backbone of MMDetection has maps of these strides; None: it lacks some."""
     for count in range(8, 0, -1):
         indices = tuple(range(count))
         try:

@@ -1,4 +1,4 @@
-"""A forward of the whole detector before its first step, so that what does not fit together is found then."""
+"""A forward pass of the whole detector before its first step, so that parts that do not fit together are found early."""
 
 from __future__ import annotations
 
@@ -17,32 +17,33 @@ from torch import nn
 from mmcnn.errors import UsageError
 from mmcnn.models.wiring.slots import one_size
 
-#: Sides of the square images, pixels. What does not run on the first may want more places than that has, such as the
-#: 900 best of a DINO: it is tried with the second.
+#: Sides of the square images, pixels. A model that does not run on the first may need more places than it has, such as the
+#: 900 best of DINO; it is tried on the second.
 SIDES = (128, 256)
-#: Where a part is that cannot even be built.
+#: Name of the place where a part cannot even be built.
 BUILDING = 'its construction'
-#: As many proposals and boxes are enough to see whether a head takes them.
+#: Number of proposals and boxes that is enough to see whether a head accepts them.
 FEW = 8
-#: What torch says where sizes do not fit; anything else that a forward without labels raises may be its own fault.
+#: Words of torch's errors about sizes; any other error may be due to the forward pass without labels.
 MISFITS = ('channels', 'size', 'shape', 'must match', 'compiled mmcv')
 
 
 def prove(model: dict) -> list[str]:
-    """Runs a detector, from the image to what its heads give, without data and without memory where that is possible.
+    """Run a detector, from the image to the output of its heads, without data and if possible without memory.
 
-    On the meta device; what computes with numbers (proposals, masks, a transformer's reference points) runs once more
-    on the CPU, in full width on an image of 256 pixels, in both ways that need no labels. Random state is left alone.
+    It runs on the meta device; parts that need actual values (proposals, masks, a transformer's reference points) run
+    again on the CPU, at full width on an image of 256 pixels, in both modes that need no labels. The random state is
+    unchanged.
 
     Args:
-        model: a wired config (:func:`~mmcnn.models.wiring.wire`). Not changed; weights are not loaded.
+        model: a wired config (:func:`~mmcnn.models.wiring.wire`). It is not changed; weights are not loaded.
 
     Returns:
-        what could not be proven, a sentence; empty: all is.
+        Sentences about what could not be proven; empty if everything was.
 
     Raises:
-        UsageError: a part does not take what the one before it gives, or needs an operator that is not there; names
-            the part.
+        UsageError: a part does not accept the output of the one before it, or needs an operator that is not available;
+            the message names the part.
     """
     cfg, side = _light(model), one_size(model)
     with torch.random.fork_rng(devices=[]), DefaultScope.overwrite_default_scope('mmdet'):
@@ -55,19 +56,19 @@ def prove(model: dict) -> list[str]:
 
 
 def _first_misfit(cfg: ConfigDict, side: int) -> _Found | None:
-    """What keeps a detector from running; None: it runs."""
+    """Return the error that keeps a detector from running; None: it runs."""
     if _runs(cfg, 'meta', 'tensor', side) is None:
         return None
     if (found := _runs(cfg, 'cpu', 'predict', side)) is not None or not _has_rois(cfg):
         return found
-    # A mask head gets no boxes from a network without training, but all proposals in this way, which some detectors
+    # A mask head gets no boxes from an untrained network, but it gets all proposals in this mode, which some detectors
     # lack.
     found = _runs(cfg, 'cpu', 'tensor', side)
     return found if found is not None and found.is_misfit else None
 
 
 class _Found:
-    """Where a forward broke off, and why."""
+    """Where and why a forward pass failed."""
 
     def __init__(self, where: str, error: Exception) -> None:
         self.where, self.message = where, first_line(error)
@@ -75,20 +76,20 @@ class _Found:
 
 
 def is_misfit(error: Exception) -> bool:
-    """Whether an error says that sizes do not fit, or that an operator is missing."""
+    """Return whether an error reports sizes that do not fit or a missing operator."""
     return isinstance(error, RuntimeError | AssertionError | ValueError | IndexError) and any(
         word in first_line(error) for word in MISFITS
     )
 
 
 def first_line(error: Exception) -> str:
-    """What an error says first, without the spaces of a text that its source breaks; else its type."""
+    """Return the first line of an error's message with runs of spaces collapsed; if it is empty, the error's type."""
     lines = str(error).strip().splitlines()
     return ' '.join(lines[0].split()) if lines else type(error).__name__
 
 
 def _runs(model: dict, device: str, mode: str, side: int) -> _Found | None:
-    """How a forward ends: None, or where it breaks off."""
+    """Return where a forward pass fails; None: it succeeds."""
     entered: list[str] = []
     where = BUILDING
     try:
@@ -97,14 +98,14 @@ def _runs(model: dict, device: str, mode: str, side: int) -> _Found | None:
             where = str(model.get('type'))
             with _watched(built, entered):
                 built(torch.zeros(1, 3, side, side), [_sample(side, model)], mode=mode)
-    except Exception as error:  # of whatever part; what it says decides
+    except Exception as error:  # of any part; its message decides
         return _Found(entered[-1] if entered else where, error)
     return None
 
 
 @contextlib.contextmanager
 def _watched(model: nn.Module, entered: list[str]) -> Iterator[None]:
-    """Keeps the names of the modules that have been entered and not been left."""
+    """Track the names of the modules that have been entered but not left."""
     hooks = []
     for name, module in model.named_modules():
         if name:
@@ -118,7 +119,7 @@ def _watched(model: nn.Module, entered: list[str]) -> Iterator[None]:
 
 
 def _sample(side: int, model: dict) -> DetDataSample:
-    """An image's own: its size, and proposals for a detector that gets them with the data (Fast R-CNN)."""
+    """Return an image's data sample: its size, and proposals for a detector that gets them as input (Fast R-CNN)."""
     size = (side, side)
     sample = DetDataSample(
         metainfo=dict(
@@ -139,7 +140,7 @@ def _has_rois(model: dict) -> bool:
 
 
 def _light(model: dict) -> ConfigDict:
-    """The config with few proposals."""
+    """Return the config with few proposals."""
     cfg = ConfigDict(copy.deepcopy(dict(model)))
     for part in (cfg, cfg.get('detector')):
         proposals = ((part or {}).get('test_cfg') or {}).get('rpn') if isinstance(part, dict) else None

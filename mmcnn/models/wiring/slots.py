@@ -1,9 +1,9 @@
-"""Every number of a detector's config that says what the part before it gives: where it stands, and what it has to be.
+"""Every number in a detector's config that describes the output of the part before: where it is and what it has to be.
 
-The rule is general: a part whose constructor takes ``in_channels`` (or ``cls_in_channels``, ...) is told the channels
-of the maps that reach it, a list or one number as the constructor wants it; one that takes ``strides`` or
-``featmap_strides``, and a generator of anchors or points, is told their strides; a RoI extractor passes the channels on
-to the heads behind it. What MMDetection's parts do otherwise stands in the tables here, each entry with a test.
+The rule is general: a part whose constructor takes ``in_channels`` (or ``cls_in_channels``, ...) gets the channels of
+its input maps, as a list or as one number depending on the constructor; one that takes ``strides`` or
+``featmap_strides``, and a generator of anchors or points, gets their strides; a RoI extractor passes the channels on to
+the heads behind it. Exceptions among MMDetection's parts are in the tables here, each with a test.
 """
 
 from __future__ import annotations
@@ -15,40 +15,40 @@ from mmcnn.errors import UsageError
 from mmcnn.models.wiring.parts import Path, arguments, each, is_a, is_list, is_part, short, takes_list, type_name
 from mmcnn.models.wiring.probing import Maps, probe
 
-#: Necks that want ``in_channels`` coarse to fine, though their maps come fine to coarse.
+#: Necks whose ``in_channels`` are coarse to fine although their maps are fine to coarse.
 COARSE_TO_FINE_NECKS = ('YOLOV3Neck',)
 #: Necks that get the image itself before the maps.
 IMAGE_FIRST_NECKS = ('RFP',)
 #: Necks whose ``out_channels`` begin with the channels of the maps that they pass on.
 PASSING_NECKS = ('SSDNeck',)
-#: Heads with one ``in_channels`` a level; all others take one number for all levels, unless their constructor says.
+#: Heads with one ``in_channels`` per level; all others take one number for all levels, unless their constructor says otherwise.
 PER_LEVEL_HEADS = ('YOLOHead', 'YOLOV3Head', 'DarknetYOLOV3Head', 'SSDHead')
 #: Heads that resize the maps before they use them: their ``strides`` are those of the resized ones.
 RESIZING_HEADS = ('SOLOHead',)
 #: Heads of a detector that take the finest map only.
 FINEST_MAP_HEADS = ('YOLACTProtonet',)
-#: Generators whose strides are those of one size of image, ``input_size``, also where they are no powers of two.
+#: Generators whose strides belong to one fixed image size, ``input_size``, even if they are not powers of two.
 ONE_SIZE_GENERATORS = ('SSDAnchorGenerator',)
-#: RoI extractors that do not look at the maps of the neck: a semantic head's map has a width of its own.
+#: RoI extractors that do not use the maps of the neck: a semantic head's map has its own width.
 OTHER_EXTRACTORS = ('semantic_roi_extractor',)
-#: Heads behind a RoI extractor or beside it; all others get what one of these gives.
+#: Heads behind or beside a RoI extractor; all others get the output of one of these.
 ROI_HEADS = ('bbox_head', 'mask_head', 'grid_head', 'point_head', 'semantic_head', 'glbctx_head')
-#: Heads of those that see the maps themselves, not what has come through the extractor and a shared head.
+#: Those of them that get the maps themselves, not the output of the extractor and a shared head.
 MAP_HEADS = ('point_head', 'semantic_head', 'glbctx_head')
-#: Entries of a detector that are no heads.
+#: Entries of a detector that are not heads.
 NOT_HEADS = ('backbone', 'neck', 'roi_head', 'data_preprocessor', 'train_cfg', 'test_cfg', 'init_cfg')
-#: Parts inside of a head that get the same maps as it.
+#: Parts inside of a head that get the same maps as the head.
 INNER_PARTS = ('stages',)
-#: Dicts inside of a head, without a type, whose ``in_channels`` are the width of its maps (CondInst, SOLOv2).
+#: Dicts inside of a head, without a type, whose ``in_channels`` is the width of its maps (CondInst, SOLOv2).
 INNER_SETTINGS = ('mask_feature_head',)
 
 
 class Slot(NamedTuple):
-    """A number, or a list of them, that describes what the part before gives."""
+    """A number, or a list of numbers, that describes the output of the part before."""
 
-    path: Path  # of the dict that it stands in
+    path: Path  # address of the dict that holds it
     key: str
-    value: Any  # what it has to be
+    value: Any  # the required value
     giver: str  # type of the part before
 
     @property
@@ -58,7 +58,7 @@ class Slot(NamedTuple):
 
 
 class Levels(NamedTuple):
-    """A list with an entry for each level, which only has to have as many."""
+    """A list whose only requirement is one entry per level."""
 
     path: Path
     key: str
@@ -67,15 +67,18 @@ class Levels(NamedTuple):
 
 
 def slots(cfg: dict) -> Iterator[Slot | Levels]:
-    """Walks a detector from its backbone on.
+    """Walk through a detector, starting from its backbone.
 
-    Who takes a slot sets it, before the next one is asked for: a neck is probed with its ``in_channels``.
+    The caller sets each slot before it asks for the next one: a neck is probed with its ``in_channels``.
 
     Args:
         cfg: config of a detector with ``backbone``.
 
+    Yields:
+        The slots and the lists of levels in order.
+
     Raises:
-        UsageError: a part does not run, or wants maps of one width and gets several.
+        UsageError: a part does not run, or takes maps of one width and gets several.
     """
     side = one_size(cfg)
     maps, giver = probe(cfg['backbone'], side=side), type_name(cfg['backbone'])
@@ -83,7 +86,7 @@ def slots(cfg: dict) -> Iterator[Slot | Levels]:
         yield from _neck_slots(neck, path, maps, giver)
         maps, giver = probe(neck, maps, side), type_name(neck)
     for name in cfg:
-        if name not in NOT_HEADS and not name.startswith('teacher_'):  # of another network in the same config (LAD)
+        if name not in NOT_HEADS and not name.startswith('teacher_'):  # entries of another network in the same config (LAD)
             for path, head in each(cfg, name):
                 yield from _head_slots(head, path, maps, giver)
     if is_part(cfg.get('roi_head')):
@@ -91,11 +94,11 @@ def slots(cfg: dict) -> Iterator[Slot | Levels]:
 
 
 def one_size(cfg: dict) -> int | None:
-    """Side of the images that a detector is made for, pixels, where its anchors follow it; None: any will do."""
+    """Return the side of the images in pixels that a detector's anchors are made for; None: any size works."""
     for _, head in each(cfg, 'bbox_head'):
         generator = head.get('anchor_generator')
         if is_part(generator) and short(generator) in ONE_SIZE_GENERATORS:
-            # Where it is not written, the last map is one pixel, whose stride is the image's side.
+            # If it is not given, the last map is one pixel, whose stride is the image's side.
             return generator.get('input_size') or max(generator.get('strides') or [300])
     return None
 
@@ -108,12 +111,12 @@ def _neck_slots(neck: dict, path: Path, maps: Maps, giver: str) -> Iterator[Slot
     if is_a(neck, COARSE_TO_FINE_NECKS):
         channels.reverse()
     if not _wants_list(neck, 'in_channels', default=True):
-        # All maps have one width, or the neck goes on from the coarsest (YOLOF, CenterNet).
+        # All maps have one width, or the neck starts from the coarsest (YOLOF, CenterNet).
         channels = channels[-1]
     outputs = neck.get('out_channels')
     passes = is_a(neck, PASSING_NECKS) and is_list(outputs)
     if passes and neck.get('in_channels') is None:
-        channels = type(outputs)(channels)  # SSDNeck compares the two, and no list is equal to a tuple
+        channels = type(outputs)(channels)  # SSDNeck compares the two, and a list is never equal to a tuple
     yield Slot(path, 'in_channels', channels, giver)
     if passes:
         yield Slot(path, 'out_channels', [*maps.channels, *outputs[len(maps.channels) :]], giver)
@@ -136,7 +139,7 @@ def _head_slots(head: dict, path: Path, maps: Maps, giver: str) -> Iterator[Slot
         yield Levels(path, 'anchors', maps, giver)
     for key in [key for key in head if key.endswith('_generator') and is_part(head[key])]:
         yield Slot((*path, key), 'strides', list(maps.strides), giver)
-        if head[key].get('base_sizes') is not None:  # one number a level in MMDetection's other generators
+        if head[key].get('base_sizes') is not None:  # one number per level in MMDetection's other generators
             yield Levels((*path, key), 'base_sizes', maps, giver)
     for key in INNER_SETTINGS:
         if isinstance(head.get(key), dict):
@@ -169,12 +172,12 @@ def _roi_slots(head: dict, maps: Maps, giver: str) -> Iterator[Slot | Levels]:
 
 
 def _through(shared: dict, channels: int) -> int:
-    """Channels of the maps that a shared head makes of those of a RoI extractor."""
+    """Return the number of channels that a shared head outputs for those of a RoI extractor."""
     return probe(shared, Maps((channels,), (16,)), one_map=True).channels[0]
 
 
 def _wants_list(part: dict, key: str, default: bool) -> bool:
-    """Whether an argument is a list: as it is written, else as the constructor says."""
+    """Return whether an argument is a list: as given, otherwise as the constructor's annotation says."""
     written = part.get(key)
     if written is not None:
         return is_list(written)
@@ -183,7 +186,7 @@ def _wants_list(part: dict, key: str, default: bool) -> bool:
 
 
 def single(channels: tuple[int, ...], where: str, giver: str) -> int:
-    """The one width of several maps.
+    """Return the one width of several maps.
 
     Raises:
         UsageError: they have several.

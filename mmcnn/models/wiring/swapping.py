@@ -1,4 +1,4 @@
-"""Another backbone in a detector's config, and everything that described the old one."""
+"""Replacement of the backbone in a detector's config, and of everything that described the old one."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from mmcnn.models.wiring.parts import Path, arguments, at, is_a, is_list, is_par
 from mmcnn.models.wiring.probing import Maps, levels_of, probe
 from mmcnn.models.wiring.slots import Slot, slots
 
-#: Necks whose maps are those of a backbone with a pyramid of its own.
+#: Necks that a backbone with its own pyramid can replace.
 PYRAMID_NECKS = ('FPN',)
-#: Detectors, and parts of them, that go with one backbone only, and what they need of it.
+#: Detectors, and parts of them, that work with one backbone only, and what they need from it.
 BOUND = {
     'CornerNet': 'takes a map of stride 4 from each of two stacked hourglasses (HourglassNet)',
     'TridentFasterRCNN': 'takes three branches of one backbone with shared weights (TridentResNet)',
@@ -30,7 +30,7 @@ BOUND = {
     'KnowledgeDistillationSingleStageDetector': "learns from a teacher's file (teacher_config, teacher_ckpt)",
     'LAD': "learns from a teacher's file (teacher_ckpt), whose network stands in the same config",
 }
-#: Arguments of a backbone that change what it computes or how it learns, worth a sentence when they go.
+#: Arguments of a backbone that change its computation or its training; dropping them is reported.
 TOLD = (
     'init_cfg',
     'frozen_stages',
@@ -46,27 +46,27 @@ TOLD = (
 
 
 def swap_backbone(model: dict, name: str | dict, weights: bool = False) -> tuple[ConfigDict, list[str]]:
-    """A detector's or a classifier's config on another backbone, at the same levels, with that backbone's image format.
+    """Return a model's config with another backbone at the same levels and with that backbone's image format.
 
-    Every number that described the old backbone is replaced, wherever it stands (:mod:`mmcnn.models.wiring.slots`),
-    where the new one gives something else there; numbers that are absent stay so. What belonged to the old one goes:
-    its weights, and with them frozen levels and frozen BatchNorm, which without weights would keep a random network
-    from learning. A backbone with a pyramid of its own that has all levels of the detector's FPN takes its place:
-    ``neck=None``. A shared head made of the old backbone's last stage (C4) becomes that of the new one's.
+    Every number that described the old backbone is replaced (:mod:`mmcnn.models.wiring.slots`) if the new one requires
+    another; numbers that are absent stay absent. Settings of the old backbone are dropped: its weights, and with them
+    frozen levels and frozen BatchNorm, which without weights would keep a random network from learning. A backbone with
+    its own pyramid that has all levels of the detector's FPN replaces it: ``neck=None``. A shared head made of the old
+    backbone's last stage (C4) is replaced by that of the new one.
 
     Args:
-        model: config of a model, or of a detector around a detector (``dict(type='SoftTeacher', detector=...)``). Not
-            changed.
-        name: short name of one of our backbones, with or without the scope; ``mmdet.TYPE`` and ``timm.NETWORK`` for
-            theirs; or the config of a backbone, whose ``out_indices`` are worked out where they are absent.
-        weights: the new backbone is going to get weights: what was frozen stays frozen.
+        model: config of a model, or of a detector around a detector (``dict(type='SoftTeacher', detector=...)``). It is
+            not changed.
+        name: short name of one of our backbones, with or without the scope; ``mmdet.TYPE`` or ``timm.NETWORK`` for
+            theirs; or the config of a backbone, whose ``out_indices`` are derived if absent.
+        weights: whether the new backbone will get weights: what was frozen then stays frozen.
 
     Returns:
-        the config, and what was changed, a sentence each.
+        The config, and a sentence about each change.
 
     Raises:
-        UsageError: no backbone has this name, it lacks a level that the detector uses (a MissingLevelError), or the
-            detector goes with its own backbone only; says what that gives.
+        UsageError: no backbone has this name, it lacks a level that the detector uses (MissingLevelError), or the
+            detector works with its own backbone only.
     """
     new = ConfigDict(copy.deepcopy(dict(name))) if isinstance(name, dict) else named_backbone(name)
     cfg, notes = ConfigDict(copy.deepcopy(dict(model))), []
@@ -74,7 +74,7 @@ def swap_backbone(model: dict, name: str | dict, weights: bool = False) -> tuple
         fill_preprocessor(cfg)
     elif 'backbone' not in cfg and isinstance(cfg.get('detector'), dict):
         cfg.detector, notes = swap_backbone(cfg.detector, name, weights)
-        _set_images(cfg, new, [])  # of each branch; the inner one has said it
+        _set_images(cfg, new, [])  # in each branch; the inner call has reported it
         return cfg, notes
     if not is_part(cfg.get('backbone')):
         raise UsageError(f'the model {cfg.get("type")} has no backbone of its own to be swapped')
@@ -84,7 +84,7 @@ def swap_backbone(model: dict, name: str | dict, weights: bool = False) -> tuple
     if is_classifier(cfg):
         return cfg, notes
     was = copy.deepcopy(cfg)
-    # Deformable convolutions change no shape, and need an operator that may not be there.
+    # Deformable convolutions do not change any shape and need an operator that may not be available.
     was.backbone = ConfigDict({key: value for key, value in old.items() if key not in ('dcn', 'sac')})
     maps = probe(was.backbone)
     _refuse_odd_strides(cfg, old, maps)
@@ -101,15 +101,15 @@ def swap_backbone(model: dict, name: str | dict, weights: bool = False) -> tuple
 
 
 def refit(model: dict, old: dict) -> tuple[ConfigDict, list[str]]:
-    """A detector's config whose backbone has been replaced already, with the numbers that described the old one.
+    """Update the numbers that described the old backbone in a config whose backbone has already been replaced.
 
     Args:
-        model: config of a detector with its new backbone, which only gets the ``out_indices`` of the old one's strides
-            where it says none. Not changed.
+        model: config of a detector with its new backbone, which gets only the ``out_indices`` of the old one's strides
+            if it has none. It is not changed.
         old: config of the backbone that the numbers were written for.
 
     Returns:
-        the config, and what was changed, a sentence each. What does not fit even so is left to :func:`wire`.
+        The config, and a sentence about each change. What does not fit after this is left to :func:`wire`.
     """
     cfg, was = (ConfigDict(copy.deepcopy(dict(model))) for _ in range(2))
     was.backbone = ConfigDict(copy.deepcopy(dict(old)))
@@ -135,7 +135,7 @@ def _refuse_bound(cfg: ConfigDict) -> None:
 
 
 def _keep_settings(old: dict, new: dict, weights: bool) -> list[str]:
-    """Carries what is meant for any backbone, and says what goes with the old one."""
+    """Keep the settings that apply to any backbone, and report those that are dropped with the old one."""
     notes = []
     for key in TOLD:
         value = old.get(key)
@@ -155,24 +155,24 @@ def _keep_settings(old: dict, new: dict, weights: bool) -> list[str]:
 
 
 def _is_usual(value: Any) -> bool:
-    """Whether it is the BatchNorm or the convolution that a backbone has anyway, or no dilation."""
+    """Return whether a value is the default of a backbone: BatchNorm, a plain convolution, or no dilation."""
     if isinstance(value, dict):
         return value.get('type') in ('BN', 'BN2d', 'Conv', 'Conv2d')
     return is_list(value) and all(each == 1 for each in value)
 
 
 def _frozen_level(old: dict) -> int | None:
-    """The level up to which the old backbone was frozen; None: its stages are counted otherwise."""
+    """Return the level up to which the old backbone was frozen; None: its stages are numbered differently."""
     if ours(old):
         return old['frozen_stages']
-    # ResNet: 0 is the stem, of which the first convolution has stride 2, and stage i ends at level i + 1.
+    # ResNet: 0 is the stem, whose first convolution has stride 2, and stage i ends at level i + 1.
     return old['frozen_stages'] + 1 if is_a(old, ('ResNet',)) else None
 
 
 def _described(was: ConfigDict) -> dict[tuple[Path, str], Any]:
-    """What had to be written because of the old backbone. A number that does not fit even there is no obstacle."""
+    """Return the values that the old backbone required. A number that does not fit the old backbone is ignored."""
     was, values = copy.deepcopy(was), {}
-    with contextlib.suppress(ValueError):  # it did not fit the old backbone either: the new one judges what follows
+    with contextlib.suppress(ValueError):  # it did not fit the old backbone either; the new one is checked later
         for slot in slots(was):
             if isinstance(slot, Slot):
                 values[slot.path, slot.key] = slot.value
@@ -191,15 +191,15 @@ def _refuse_odd_strides(cfg: ConfigDict, old: dict, maps: Maps) -> None:
 
 
 def _set_levels(new: ConfigDict, old: dict, maps: Maps) -> None:
-    """Has the new backbone give maps of the old one's strides."""
+    """Set the levels so that the new backbone has maps of the old one's strides."""
     if 'out_indices' in new:
         return
     if ours(new):
         new.out_indices = tuple(int(math.log2(stride)) for stride in maps.strides)
-        probe(new)  # says which levels there are, if one is lacking
+        probe(new)  # lists the levels that exist if one is lacking
         return
     name = type_name(new)
-    if 'out_indices' not in arguments(new):  # one of the user's own, whose maps are what they are
+    if 'out_indices' not in arguments(new):  # a custom backbone, whose maps are fixed
         if (strides := probe(new).strides) != maps.strides:
             raise UsageError(
                 f'{name} gives maps of the strides {list(strides)}, has no out_indices to choose by, and takes the '
@@ -215,7 +215,7 @@ def _set_levels(new: ConfigDict, old: dict, maps: Maps) -> None:
 
 
 def _replace_shared_head(cfg: ConfigDict, old: dict) -> list[str]:
-    """Makes a shared head of the old backbone's last stage one of the new one's."""
+    """Replace a shared head made of the old backbone's last stage by that of the new one."""
     roi_head = cfg.get('roi_head') or {}
     shared = roi_head.get('shared_head')
     if not is_part(shared) or not is_a(shared, ('ResLayer', 'LastStages')):
@@ -234,10 +234,10 @@ def _replace_shared_head(cfg: ConfigDict, old: dict) -> list[str]:
 
 
 def _replace(cfg: ConfigDict, was: ConfigDict) -> list[str]:
-    """Replaces the numbers that are not what they were, in place; those that are absent stay so."""
+    """Replace in place the numbers that have changed; those that are absent stay absent."""
     trial, notes = copy.deepcopy(cfg), []
     described: dict[tuple[Path, str], Any] | None = None
-    with contextlib.suppress(ValueError):  # what does not fit even so is said by wire, which has to follow
+    with contextlib.suppress(ValueError):  # what does not fit is reported by wire, which has to follow
         for slot in slots(trial):
             if not isinstance(slot, Slot):
                 continue
@@ -269,11 +269,11 @@ def _set_images(cfg: ConfigDict, new: dict, notes: list[str]) -> None:
 
 
 def _has_pyramid(new: dict) -> bool:
-    """Whether a family's maps are those of an FPN; the attribute is that of release 0.1.0, kept for one release."""
+    """Return whether a family's maps are those of an FPN; the attribute is deprecated since release 0.1.0."""
     family = backbone_families().get(short(new)) if ours(new) else None
     return family is not None and (issubclass(family, Pyramid) or getattr(family, 'pyramid', False) is True)
 
 
 def _is_plain_fpn(neck: Any) -> bool:
-    """Whether a backbone with a pyramid can do without this neck; extra convolutions are more than it has."""
+    """Return whether a backbone with a pyramid can replace this neck; it has no extra convolutions."""
     return is_part(neck) and short(neck) in PYRAMID_NECKS and not neck.get('add_extra_convs')
