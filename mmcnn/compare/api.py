@@ -37,6 +37,8 @@ from mmcnn.weights.own_modules import import_modules
 Say = Callable[[str], object]
 #: Folder of the trainings that only tell how long an epoch takes, below that of the comparison.
 TIMING = 'timing'
+#: What a comparison with a budget trains, beside its runs.
+PLAN = 'budget.json'
 
 
 @takes(CompareOptions, 'config')
@@ -64,17 +66,17 @@ def compare(options: CompareOptions, say: Say = print) -> tuple[Comparison, Path
     made = plan(options, say)
     train = partial(_train, options, made.work_dir)
     with trainings.locked(made.work_dir):
-        for each in made.runs:
-            refuse_live(each.folder) if options.fresh else each.refuse_others()
-        for each in made.runs if options.fresh else ():
-            each.discard()
-        dropped: dict[Candidate, str] = {}
+        _make_room(made.runs, options)
+        outcome = budgets.Outcome({}, options.seeds)
         if options.budget is None:
             train(made.runs)
         else:
+            file = made.work_dir / PLAN
+            if options.fresh:
+                file.unlink(missing_ok=True)
             epochs = made.cfg.train_cfg.max_epochs if options.epochs is None else options.epochs
-            dropped = budgets.train_within(options.budget * options.jobs, made.runs, epochs, train, say)
-        found = _collected(made, dropped)
+            outcome = budgets.train_within(options.budget * options.jobs, made.runs, epochs, train, file, say)
+        found = _collected(made, outcome)
         write(found, made.work_dir, *_validation(made.runs))
         for each in made.runs if options.drop_checkpoints else ():
             each.drop_checkpoints()
@@ -107,15 +109,31 @@ def _train(
     run_trainings(runs, options, work_dir, until_epoch)
 
 
-def _collected(made: Plan, dropped: dict[Candidate, str]) -> Comparison:
+def _make_room(runs: Sequence[trainings.Run], options: CompareOptions) -> None:
+    """Deletes runs that are to be trained anew, and refuses those of other settings or that go on."""
+    for each in runs:
+        refuse_live(each.folder) if options.fresh else each.refuse_others()
+    for each in runs if options.fresh else ():
+        each.discard()
+
+
+def _collected(made: Plan, outcome: budgets.Outcome) -> Comparison:
     """What the runs have left, with what the data allow to say."""
     options = made.options
-    seeds = ', '.join(dict.fromkeys(run.seeds_title for run in made.runs))
+    blocks = list(dict.fromkeys(run.seeds_title for run in made.runs))
+    within = blocks[: outcome.seeds]
+    # Seeds for which there was no time have not failed.
+    runs = [run for run in made.runs if run.seeds_title in within or run.result() is not None]
+    seeds = ', '.join(within)
     budget = trainings.typed(made.budget)
     title = f'{" ".join([Path(made.cfg.filename).stem, *budget])}, seeds {seeds}'
-    command = shlex.join(['mmcnn', 'compare', str(options.config), *typed_comparison(options)])
-    found = collect(made.runs, made.work_dir, made.size, options.latency_runs, title, command, dropped)
-    annotations = next((annotations_of(run) for run in made.runs if run.result() is not None), None)
+    config = options.config if isinstance(options.config, str | Path) else made.cfg.filename
+    command = shlex.join(['mmcnn', 'compare', str(config), *typed_comparison(options)])
+    found = collect(runs, made.work_dir, made.size, options.latency_runs, title, command, outcome.dropped)
+    if late := blocks[outcome.seeds :]:
+        sentence = f'Not trained, as the budget has no time for more seeds: {", ".join(late)}.'
+        found = dataclasses.replace(found, not_measured=[*found.not_measured, sentence])
+    annotations = next((annotations_of(run) for run in runs if run.result() is not None), None)
     return analysed(found, made.work_dir, annotations)
 
 
@@ -198,15 +216,26 @@ def plan(options: CompareOptions, say: Say = print) -> Plan:
     if options.equal != EPOCHS:
         epochs = cfg.train_cfg.max_epochs if options.epochs is None else options.epochs
         if options.equal == MACS:
-            several = budgets.with_equal_macs(several, cfg, epochs, size)
+            configs = [_as_typed(each, cfg, options) for each in several]
+            several = budgets.with_equal_macs(several, configs, epochs, size)
         else:
             timing = trainings.plan(cfg, several, seeds[:1], work_dir / TIMING, budget, **other)
-            run_trainings(timing, options, work_dir, until_epoch=1)
+            with trainings.locked(work_dir):
+                _make_room(timing, options)
+                run_trainings(timing, options, work_dir, until_epoch=1)
             several = budgets.with_equal_seconds(several, timing, epochs)
         for each in several:
             say(f'{each.name}: {each.epochs} epochs')
     runs = trainings.plan(cfg, several, seeds, work_dir, budget, **other)
     return Plan(options, cfg, budget, several, runs, size, work_dir)
+
+
+def _as_typed(candidate: Candidate, cfg: Config, options: CompareOptions) -> Config:
+    """The config of a candidate with what was typed of its network."""
+    changed = candidate.config(cfg)
+    merge_options(changed, options.cfg_options, lambda note: None)
+    set_img_size(changed, options.img_size)
+    return changed
 
 
 def _at_equal_width(several: list[Candidate], cfg: Config, options: CompareOptions, say: Say) -> list[Candidate]:
@@ -215,9 +244,7 @@ def _at_equal_width(several: list[Candidate], cfg: Config, options: CompareOptio
     widths: dict[str, float] = {}
     for each in several:
         if each.backbone not in widths:
-            changed = each.config(cfg)
-            merge_options(changed, options.cfg_options, lambda note: None)
-            set_img_size(changed, options.img_size)
+            changed = _as_typed(each, cfg, options)
             width = fitted_width(changed, options.macs, image_size(changed))
             widths[each.backbone] = width.factor
             say(f'{each.backbone}: widen_factor={width.factor:.4g}, {width.multiply_adds / 1e9:.3g} G multiply-adds')

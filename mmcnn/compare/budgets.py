@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
+import json
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from mmengine.config import Config
 
@@ -13,6 +16,7 @@ from mmcnn.compare import halving
 from mmcnn.compare.candidates import Candidate
 from mmcnn.compare.network import multiply_adds
 from mmcnn.compare.trainings import Run
+from mmcnn.engine.atomic_file import write_whole
 from mmcnn.errors import UsageError
 from mmcnn.plots.curves import training_seconds
 
@@ -48,16 +52,18 @@ def pace(run: Run) -> Pace:
     return Pace(seconds / epochs, max(record['seconds'] - seconds, 0.0) / epochs)
 
 
-def with_equal_macs(several: Sequence[Candidate], cfg: Config, epochs: int, size: tuple[int, int]) -> list[Candidate]:
+def with_equal_macs(
+    several: Sequence[Candidate], configs: Sequence[Config], epochs: int, size: tuple[int, int]
+) -> list[Candidate]:
     """The candidates with as many epochs as need the multiply-adds of the first one in its epochs.
 
     Args:
         several: what is compared.
-        cfg: of the detector.
+        configs: of their detectors, as they are trained.
         epochs: of the first one.
         size: width and height of the network's input, pixels.
     """
-    costs = [multiply_adds(each.config(cfg), size) * each.fraction for each in several]
+    costs = [multiply_adds(cfg, size) * each.fraction for each, cfg in zip(several, configs, strict=True)]
     return _in_proportion(several, costs, epochs)
 
 
@@ -80,41 +86,46 @@ def _in_proportion(several: Sequence[Candidate], costs: Sequence[float], epochs:
     ]
 
 
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a budget left out.
+
+    Attributes:
+        dropped: candidates that were not trained to the end, and when that was decided, in words.
+        seeds: how many of the seeds, the first ones, there was time for.
+    """
+
+    dropped: dict[Candidate, str]
+    seeds: int
+
+
 def train_within(
-    budget: float, runs: Sequence[Run], epochs: int, train: Train, say: Callable[[str], object] = print
-) -> dict[Candidate, str]:
+    budget: float, runs: Sequence[Run], epochs: int, train: Train, plan_file: Path, say: Callable[[str], object] = print
+) -> Outcome:
     """Trains as much as fits a time, by successive halving over epochs and seeds.
 
     The first epoch of every candidate tells how long one takes, and counts. Then the worst are dropped rung by rung
-    (:mod:`mmcnn.compare.halving`), and the rest is trained to the end, with as many seeds as there is time for.
+    (:mod:`mmcnn.compare.halving`), and the rest is trained to the end, with as many seeds as there is time for. A
+    candidate whose first epoch fails is left out.
 
     Args:
-        budget: seconds for everything, of one training after the other.
+        budget: seconds for everything, of one training after the other, earlier sessions included.
         runs: of all candidates with all seeds; each seed has all candidates.
         epochs: of the schedule.
         train: trains runs.
+        plan_file: keeps the plan, so that a comparison that was interrupted goes on by the same one.
         say: takes a sentence for each rung.
 
-    Returns:
-        the candidates that were dropped, and when, in words.
-
     Raises:
-        UsageError: the time is too short for the smallest plan, or a first epoch fails.
+        UsageError: the time is too short for the smallest plan.
     """
     several = list(dict.fromkeys(run.candidate for run in runs))
-    names = [each.name for each in several]
-    by_name = {name: [run for run in runs if run.candidate == each] for name, each in zip(names, several, strict=True)}
-    firsts = [by_name[name][0] for name in names]
-    train([run for run in firsts if not run.has_reached(1)], 1)
-    paces = {name: pace(run) for name, run in zip(names, firsts, strict=True)}
-    spent = sum((run.record() or {}).get('seconds', 0.0) for run in runs)
-    rungs = halving.fit(
-        max(budget - spent, 1.0),
-        {name: each.seconds_per_epoch for name, each in paces.items()},
-        epochs,
-        len(by_name[names[0]]),
-        overhead_seconds=max(each.overhead for each in paces.values()),
-    )
+    by_name = {each.name: [run for run in runs if run.candidate == each] for each in several}
+    train([of[0] for of in by_name.values() if not of[0].has_reached(1)], 1)
+    names = [name for name, of in by_name.items() if of[0].has_reached(1)]
+    if not names:
+        return Outcome({}, len(runs) // len(several))
+    rungs = _plan(budget, {name: by_name[name] for name in names}, epochs, plan_file)
     dropped: dict[Candidate, str] = {}
     for rung, following in itertools.zip_longest(rungs, rungs[1:]):
         say(f'{len(names)} candidates up to epoch {rung.epoch} of {epochs}, seeds: {len(rung.seeds)}')
@@ -128,7 +139,37 @@ def train_within(
             how = 'it failed' if scores[name] is None else f'AP was {scores[name]:.3f}'
             dropped[by_name[name][0].candidate] = f'dropped by the budget after epoch {rung.epoch}, when {how}'
         names = [name for name in names if name in kept]
-    return dropped
+    return Outcome(dropped, len(rungs[-1].seeds))
+
+
+def _plan(budget: float, runs: dict[str, list[Run]], epochs: int, file: Path) -> list[halving.Rung]:
+    """The plan in the file if it was made for these candidates and this budget, else the one that fits, kept there.
+
+    Args:
+        budget: seconds.
+        runs: of each candidate by its name; the first has trained an epoch or more.
+        epochs: of the schedule.
+        file: of the plan.
+    """
+    seeds = len(next(iter(runs.values())))
+    wanted = dict(budget=budget, candidates=[*runs], epochs=epochs, seeds=seeds)
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+        kept = json.loads(file.read_bytes())
+        rungs = [halving.Rung(**each | dict(seeds=tuple(each['seeds']))) for each in kept.pop('rungs')]
+        if kept == wanted:
+            return rungs
+    paces = {name: pace(of[0]) for name, of in runs.items()}
+    rungs = halving.fit(
+        # The plan counts all epochs; what it does not count is that the first ones were a session of their own.
+        max(budget - sum(each.overhead for each in paces.values()), 1.0),
+        {name: each.seconds_per_epoch for name, each in paces.items()},
+        epochs,
+        seeds,
+        overhead_seconds=max(each.overhead for each in paces.values()),
+    )
+    content = json.dumps(wanted | dict(rungs=[dataclasses.asdict(each) for each in rungs]), indent=1)
+    write_whole(file, lambda each: each.write(content.encode()))
+    return rungs
 
 
 def _score(runs: Sequence[Run], rung: halving.Rung) -> float | None:

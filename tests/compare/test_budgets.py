@@ -50,9 +50,11 @@ def train(runs, until):
         run.epochs.append(until or 10)
 
 
-def test_the_worst_are_dropped_and_the_finalists_are_complete(runs):
+def test_the_worst_are_dropped_and_the_finalists_are_complete(runs, tmp_path):
     lines = []
-    dropped = budgets.train_within(1300.0, runs, 10, train, lines.append)
+    found = budgets.train_within(1300.0, runs, 10, train, tmp_path / 'plan.json', lines.append)
+    dropped = found.dropped
+    assert found.seeds == 3
     spent = sum(run.record()['seconds'] for run in runs)
     assert spent <= 1300
     finalists = {f'b{i}' for i in (3, 4, 5)}
@@ -65,26 +67,67 @@ def test_the_worst_are_dropped_and_the_finalists_are_complete(runs):
     assert lines[-1] == '3 candidates up to epoch 10 of 10, seeds: 3'
 
 
-def test_with_time_for_all_nobody_is_dropped(runs):
-    assert budgets.train_within(1e6, runs, 10, train, print) == {}
+def test_with_time_for_all_nobody_is_dropped(runs, tmp_path):
+    assert budgets.train_within(1e6, runs, 10, train, tmp_path / 'plan.json', print) == budgets.Outcome({}, 3)
     assert all(run.has_reached(10) for run in runs)
 
 
-def test_less_time_means_fewer_seeds(runs):
-    budgets.train_within(600.0, runs, 10, train, print)
+def test_less_time_means_fewer_seeds(runs, tmp_path):
+    found = budgets.train_within(600.0, runs, 10, train, tmp_path / 'plan.json', print)
+    assert found.seeds < 3
     assert sum(run.record()['seconds'] for run in runs) <= 600
     complete = [run for run in runs if run.has_reached(10)]
     assert 0 < len({run.candidate for run in complete}) <= 3 and len(complete) < 9
 
 
-def test_too_little_time_is_refused_by_name(runs):
+def test_too_little_time_is_refused_by_name(runs, tmp_path):
     with pytest.raises(UsageError, match='is too small for 6 candidates and 10 epochs: the smallest plan takes up to'):
-        budgets.train_within(100.0, runs, 10, train, print)
+        budgets.train_within(100.0, runs, 10, train, tmp_path / 'plan.json', print)
 
 
-def test_a_first_epoch_that_fails_is_named(runs):
+def test_an_interrupted_comparison_goes_on_by_its_plan(runs, tmp_path):
+    """Also when most of the time is spent; and one that is complete is left as it is."""
+    file, calls = tmp_path / 'plan.json', []
+
+    def interrupted(some, until):
+        calls.append(until)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        train(some, until)
+
+    with pytest.raises(KeyboardInterrupt):
+        budgets.train_within(1300.0, runs, 10, interrupted, file, print)
+    left = []
+
+    def rest(some, until):
+        some = [run for run in some if not run.has_reached(until)]
+        left.extend(some)
+        train(some, until)
+
+    first, second = [], []
+    found = budgets.train_within(1300.0, runs, 10, rest, file, first.append)
+    assert found.seeds == 3 and len(found.dropped) == 3 and left
+    left.clear()
+    assert budgets.train_within(1300.0, runs, 10, rest, file, second.append) == found
+    assert not left and first == second
+    # With more time there is another plan.
+    assert budgets.train_within(1e6, runs, 10, rest, file, print) == budgets.Outcome({}, 3)
+
+
+def test_a_first_epoch_that_fails_leaves_the_others_alone(runs, tmp_path):
+    def fails(some, until):
+        train([run for run in some if run.candidate.backbone != 'b5'], until)
+
+    found = budgets.train_within(1e6, runs, 10, fails, tmp_path / 'plan.json', print)
+    assert found == budgets.Outcome({}, 3)
+    assert all(run.has_reached(10) == (run.candidate.backbone != 'b5') for run in runs)
+    nobody = [Run(Candidate(name), 10.0, 0.1) for name in 'ab']
+    assert budgets.train_within(1e6, nobody, 10, lambda *args: None, tmp_path / 'none', print).dropped == {}
+
+
+def test_a_first_epoch_that_fails_is_named():
     with pytest.raises(UsageError, match=r'a run: the first epoch, .*, has failed: too large'):
-        budgets.train_within(1e6, runs, 10, lambda *args: None, print)
+        budgets.with_equal_seconds([Candidate('a')], [Run(Candidate('a'), 10.0, 0.1)], 20)
 
 
 def test_equal_seconds(runs):
@@ -99,6 +142,6 @@ def test_equal_seconds(runs):
 def test_equal_multiply_adds_count_the_share_of_the_data():
     cfg = load_config('yolov5_n')
     several = [Candidate('cspdarknet-n'), Candidate('cspdarknet-n', fraction=0.25), Candidate('vovnet39')]
-    first, part, larger = budgets.with_equal_macs(several, cfg, 8, (64, 64))
+    first, part, larger = budgets.with_equal_macs(several, [each.config(cfg) for each in several], 8, (64, 64))
     assert (first.epochs, part.epochs) == (8, 32)
     assert larger.epochs == 1  # VoVNet-39 has 17 times the multiply-adds of the whole YOLOv5n
