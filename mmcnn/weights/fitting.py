@@ -61,7 +61,7 @@ class Attempts:
 
 
 def attempt(file: Checkpoint, request: Request) -> Attempts:
-    """Holds a file against a model: its names as they are, then without what stands before them.
+    """Hold a file against a model: its names as they are, then without what stands before them.
 
     ``net.`` or ``module.model.`` is taken off where what is behind it explains every entry of the model.
 
@@ -102,7 +102,7 @@ def _behind(file: Checkpoint, prefix: str) -> Names:
 
 
 def prefixes(state: Mapping[str, Tensor]) -> Iterator[str]:
-    """What stands before so many names that it may be a wrapper's, the shortest first."""
+    """Yield what stands before so many names that it may be a wrapper's, the shortest first."""
     level, least = [''], max(len(state) * _LEAST_SHARE, 1)
     for _ in range(_DEEPEST):
         counts: Counter[str] = Counter()
@@ -137,7 +137,7 @@ def _try(names: Names, sources: tuple[str, ...], request: Request) -> Attempts:
 
 
 def _held(source: str, translation: Translation, prefix: str, request: Request) -> Fit:
-    """The tensors, as far as the model is to have them, against the model's."""
+    """Return the tensors, as far as the model is to have them, against the model's."""
     model = request.model
     own = model.state_dict()
     translation = _for_model(model, translation)
@@ -188,7 +188,7 @@ def _may_lack(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, list[s
 
 
 def _adapted_input(model: nn.Module, own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The first convolution's kernel (C_out, 3 m, h, w) as (C_out, C m, h, w); m is 4 behind a Focus, else 1."""
+    """Return the first convolution's kernel (C_out, 3 m, h, w) as (C_out, C m, h, w); m is 4 behind a Focus, else 1."""
     if (backbone := backbone_of(model)) is None:
         return {}
     channels = backbone.in_channels

@@ -33,7 +33,7 @@ class Pretrained:
         self.settings = settings
 
     def __call__(self, module: Backbone) -> None:
-        """Raises CheckpointError: the file is missing, broken, unsafe or does not fit; or a setting is unknown."""
+        """Raise CheckpointError: the file is missing, broken, unsafe or does not fit; or a setting is unknown."""
         known = {'checkpoint', *inspect.signature(load_weights).parameters} - {'model', 'path'}
         for name in self.settings:
             if name not in known:

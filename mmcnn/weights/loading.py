@@ -40,7 +40,7 @@ def load_weights(
     class_layers: tuple[str, ...] = Request.class_layers,
     record: Record | None = None,
 ) -> LoadReport:
-    """Loads a file of weights into one of our backbones, classifiers or detectors, all of it or not at all.
+    """Load a file of weights into one of our backbones, classifiers or detectors, all of it or not at all.
 
     Darknet's ``.weights`` and ``.conv.N``, Keras's ``.h5``, ``.weights.h5`` and ``.keras``, state dicts of torchvision,
     timm, MMDetection and mmcnn in ``.pth`` or ``.safetensors``, ultralytics' ``.pt``. What a file is, is told by its
@@ -129,7 +129,7 @@ def load_weights(
 def load_state(
     model: nn.Module, state_dict: Mapping[str, Tensor], path: str | Path = '', allow_mismatch: tuple[str, ...] = ()
 ) -> LoadReport:
-    """Loads a state dict under the model's own names, all of it or not at all.
+    """Load a state dict under the model's own names, all of it or not at all.
 
     ``num_batches_tracked`` of BatchNorm, which older checkpoints lack, may be absent on either side.
 
@@ -157,10 +157,12 @@ def load_state(
 
 @renamed_arguments(source='path')
 def refuse_senseless(state: Mapping[str, Tensor], own: Mapping[str, Tensor], path: str | Path) -> None:
-    """Raises CheckpointError for what no training leaves: NaN, infinity, a negative running variance, other numbers.
+    """Raise CheckpointError for values that no training produces: NaN, infinity, negative variances, wrong types.
 
     Args:
-        state: of a file, under the model's names. own: the model's. path: of the file, for messages.
+        state: state dict of a file, under the model's names.
+        own: state dict of the model.
+        path: path of the file, for messages.
     """
     for key in without_counters(state):
         value = state[key]
@@ -178,7 +180,7 @@ def refuse_senseless(state: Mapping[str, Tensor], own: Mapping[str, Tensor], pat
 
 
 def _trained(model: nn.Module, source: str) -> Record | None:
-    """What another library's network is trained with: what our row says, which ``arch`` and ``norm_cfg`` can change."""
+    """Return how another library's network is trained according to our row; ``arch`` and ``norm_cfg`` can change it."""
     backbone = backbone_of(model)
     if source == 'torchvision' and is_detector(model):  # its norms are not the row's, and were compared with the file
         return None
@@ -208,7 +210,7 @@ def _notes(file: Checkpoint, fit: Fit, record: Record | None, images: str, model
 
 
 def _other_than_classifier(backbone: Backbone) -> list[str]:
-    """What the network that the weights were trained in computes otherwise, and the switch that makes it equal."""
+    """Return how the network that the weights were trained in differs, and the setting that makes it equal."""
     row = backbone.arch
     other = {name: value for name, value in row.as_classifier.items() if getattr(row, name) != value}
     return [

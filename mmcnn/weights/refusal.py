@@ -30,7 +30,7 @@ class UnfitError(CheckpointError):
 
 
 def refusal(file: Checkpoint, record: Record | None, request: Request, attempts: Attempts) -> UnfitError:
-    """Says what the best attempt leaves open, and what the file looks like where that is another network."""
+    """Say what the best attempt leaves open, and what the file looks like where that is another network."""
     best, model = attempts.misfits[0].report if attempts.misfits else None, request.model
     if best is None or (attempts.refusals and not best.used and len(SOURCES[file.format]) == 1):
         said = str(attempts.refusals[0])
@@ -50,7 +50,7 @@ def refusal(file: Checkpoint, record: Record | None, request: Request, attempts:
 
 
 def other_row(file: Checkpoint, error: OtherRowError) -> UnfitError:
-    """Says which rows do hold a file whose names are of another row."""
+    """Say which rows do hold a file whose names are of another row."""
     fitting = [name for name in likeliest(file) if name in error.fitting]
     return UnfitError(f'{file.path}: {error}' + (f'; they fit {" or ".join(fitting)}' if fitting else ''))
 

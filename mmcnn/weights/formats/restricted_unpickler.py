@@ -59,10 +59,12 @@ class BoundedReader:
         self.left = min(size, MAX_BYTES)
 
     def read(self, count: int) -> bytes:
+        """Read bytes, within the limit."""
         self._take(count)
         return self.file.read(count)
 
     def readline(self) -> bytes:
+        """Read a line, within the limits of line and file."""
         line = self.file.readline(min(MAX_LINE, self.left))
         self._take(len(line))
         return line
@@ -104,7 +106,7 @@ class RestrictedUnpickler:
         self._memo: dict[int, Any] = {}
 
     def load(self) -> Any:
-        """The object.
+        """Return the object.
 
         Raises:
             pickle.UnpicklingError: the pickle is cut short, damaged, or bigger or stranger than a checkpoint's.
@@ -291,12 +293,12 @@ class RestrictedUnpickler:
 
 
 def _ordered_dict(*arguments: Any) -> dict | StandIn:
-    """An empty one is a dict; copies of what is there already could be made without end."""
+    """Return an empty one is a dict; copies of what is there already could be made without end."""
     return StandIn('collections.OrderedDict', arguments) if arguments else {}
 
 
 def _key(value: Any) -> Any:
-    """A value as key of a dict: no tuples in tuples, whose hash is as deep as the file likes."""
+    """Return a value as key of a dict: no tuples in tuples, whose hash is as deep as the file likes."""
     flat = value if type(value) is tuple and len(value) <= MAX_TUPLE_KEY else (value,)
     for item in flat:
         small = type(item) is int and abs(item) < MAX_INTEGER_KEY
