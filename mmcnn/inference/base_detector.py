@@ -56,17 +56,17 @@ class BaseDetector(ABC):
 
     @abstractmethod
     def _fit(self, image: np.ndarray) -> Any:
-        """An image (H, W, 3) uint8 BGR as a batch takes it; in a stream this is done by the thread that reads."""
+        """Return an image (H, W, 3) uint8 BGR in a batch's form; for a stream the reading thread calls this."""
 
     @abstractmethod
     def _detect_fitted(self, fitted: list[Any], given: Sequence[object]) -> list[Detections]:
-        """Detections in what :meth:`_fit` has made of images, which were given as paths or anything else."""
+        """Return the detections in what :meth:`_fit` has made of images, which were given as paths or anything else."""
 
     def _detect(self, arrays: Sequence[np.ndarray], given: Sequence[object]) -> list[Detections]:
         return self._detect_fitted([self._fit(array) for array in arrays], given)
 
     def __call__(self, image: object) -> Detections | list[Detections]:
-        """Detects in one image, or in each of a list.
+        """Detect in one image, or in each of a list.
 
         ``detector('street.jpg')``, ``detector(cv2.imread('street.jpg'))``, ``detector(['a.jpg', 'b.jpg'])``. NumPy
         arrays are (H, W, 3) in BGR order, as OpenCV reads them; PyTorch tensors are (3, H, W) in RGB order and PIL
@@ -93,7 +93,7 @@ class BaseDetector(ABC):
         return found
 
     def batch(self, images: Sequence[object]) -> list[Detections]:
-        """Detects in several images, all at once; see :meth:`__call__`."""
+        """Detect in several images, all at once; see :meth:`__call__`."""
         return self._detect(arrays_of(images), images)
 
     def stream(
@@ -103,7 +103,7 @@ class BaseDetector(ABC):
         max_frames: int | None = None,
         on_skip: Callable[[DataError], None] | None = None,
     ) -> Iterator[DetectedFrame]:
-        """Detects in all images of a folder, a video or a camera, one after the other.
+        """Detect in all images of a folder, a video or a camera, one after the other.
 
         ``for frame in detector.stream('clip.mp4'): print(frame.time, frame.found)``. The next images are read and
         fitted by another thread while the network is at work, but for a camera, whose image would be an old one by
@@ -167,7 +167,7 @@ class BaseDetector(ABC):
 
 
 def _batch(reads: Iterator[_Read], batch_size: int, on_skip: Callable[[DataError], None]) -> list[_Read]:
-    """The next images of a stream, as many as go through the network at once, or fewer at its end."""
+    """Return the next images of a stream, as many as go through the network at once, or fewer at its end."""
     batch: list[_Read] = []
     while len(batch) < batch_size:
         read = next(reads)
@@ -182,7 +182,7 @@ def _batch(reads: Iterator[_Read], batch_size: int, on_skip: Callable[[DataError
 
 
 def checked_score(score_thr: float) -> float:
-    """A threshold of scores.
+    """Return a threshold of scores.
 
     Raises:
         UsageError: it is not between 0 and 1.

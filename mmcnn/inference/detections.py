@@ -73,7 +73,7 @@ class Detections:
         return Detections(self.boxes[chosen], self.scores[chosen], self.labels[chosen], names, self.path)
 
     def __iter__(self) -> Iterator[Any]:
-        """The four fields, as long as Detections was a tuple of them."""
+        """Return the four fields, as long as Detections was a tuple of them."""
         warnings.warn(
             'Detections will not be a tuple in the next release: say found.boxes, found.scores, found.labels and '
             'found.names',
@@ -91,7 +91,7 @@ class Detections:
         return f'Detections({", ".join(parts) or "nothing found"})'
 
     def to_supervision(self) -> supervision.Detections:
-        """The same as ``supervision.Detections``, with the names as ``data['class_name']``.
+        """Return the same as ``supervision.Detections``, with the names as ``data['class_name']``.
 
         Raises:
             UsageError: the package supervision is not installed.
@@ -135,7 +135,7 @@ class Detections:
         return result
 
     def plot(self, image: object = None, path: str | Path | None = None, font: str | Path | None = None) -> np.ndarray:
-        """Draws the boxes with their classes and scores on a copy of the image.
+        """Draw the boxes with their classes and scores on a copy of the image.
 
         Detections do not keep images, only the path of a file, which is read again.
 

@@ -164,7 +164,7 @@ def classes_of(checkpoint: dict, config: Config, path: str) -> tuple[str, ...]:
 
 
 def test_pipeline(config: Config) -> list[dict]:
-    """The config's test pipeline for an image that is already in memory and has no annotations."""
+    """Return the config's test pipeline for an image that is already in memory and has no annotations."""
     pipeline = config.test_dataloader.dataset.pipeline
     return [
         step for step in pipeline if step['type'].rpartition('.')[2] not in ('LoadImageFromFile', 'LoadAnnotations')

@@ -26,7 +26,7 @@ class OtherFiles:
         self._counts: Counter[str] = Counter()
 
     def is_plain(self, path: Path) -> bool:
-        """Whether it is no image and no video by its name: a hidden file, a text, an archive; then it is counted."""
+        """Return whether a file's name shows that it is no image or video: hidden, text, archive. These are counted."""
         suffix = path.suffix.lower()
         if suffix in IMAGE_SUFFIXES or suffix in video.SUFFIXES:
             kind = 'hidden' if path.name.startswith('._') else None  # macOS keeps what a file's name cannot say there

@@ -12,7 +12,7 @@ Item = TypeVar('Item')
 
 
 def ahead(step: Callable[[], Item], count: int) -> Iterator[Item]:
-    """What a function gives, call by call and without an end, worked out by another thread before it is asked for.
+    """Yield the results of a function, call by call and without end, computed ahead of time in another thread.
 
     Nothing is called before the first item is asked for. Once the generator is closed, no call goes on, and the thread
     has ended.
@@ -55,6 +55,7 @@ class Behind(Generic[Item]):
         return self
 
     def __call__(self, item: Item) -> None:
+        """Submit an item; wait while too many are unfinished."""
         while self._waiting and (len(self._waiting) >= self._count or self._waiting[0].done()):
             self._waiting.popleft().result()
         self._waiting.append(self._pool.submit(self._once, item))
