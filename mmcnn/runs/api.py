@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def takes(options: type[Options], first: str) -> Callable[[Callable], Callable]:
-    """Gives a function the signature and the list of arguments of an options class, and refuses other names.
+    """Give a function the signature and the list of arguments of an options class, and refuses other names.
 
     Args:
         options: the class.
@@ -59,7 +59,7 @@ def takes(options: type[Options], first: str) -> Callable[[Callable], Callable]:
 
 @takes(TrainOptions, 'config')
 def train(options: TrainOptions) -> TrainResult:
-    """Trains a detector or a classifier, as ``mmcnn train`` does, and returns what came of it.
+    """Train a detector or a classifier, as ``mmcnn train`` does, and returns what came of it.
 
     ``mmcnn.train('yolov4_cspdarknet53_narrow', data='demo', epochs=2).metrics``. The first argument is the path of a
     config file, the name of one that comes with mmcnn, or a loaded config. The process is left as it was found, so that
@@ -73,7 +73,7 @@ def train(options: TrainOptions) -> TrainResult:
 
 @takes(TestOptions, 'checkpoint')
 def evaluate(options: TestOptions) -> EvaluateResult:
-    """Evaluates a checkpoint on the validation images, as ``mmcnn test`` does.
+    """Evaluate a checkpoint on the validation images, as ``mmcnn test`` does.
 
     ``mmcnn.evaluate('best.pth', data='bccd').metrics['AP50']``. Config, backbone and classes come from the checkpoint
     unless ``config`` names another; with one, the weights may be of any kind that fits. An exported network, .onnx or
@@ -86,7 +86,7 @@ def evaluate(options: TestOptions) -> EvaluateResult:
 
 
 def run_training(options: TrainOptions) -> TrainResult:
-    """A training from its options; :func:`train` for callers that have them."""
+    """Return a training from its options; :func:`train` for callers that have them."""
     with _prepared(options) as (run, console):
         from mmcnn.runs import execution
         from mmcnn.runs.finished import note_finished, nothing_left
@@ -111,7 +111,7 @@ def run_training(options: TrainOptions) -> TrainResult:
 
 
 def run_test(options: TestOptions) -> EvaluateResult:
-    """An evaluation from its options; :func:`evaluate` for callers that have them."""
+    """Return an evaluation from its options; :func:`evaluate` for callers that have them."""
     if is_exported(options.checkpoint):
         compat.check()
         from mmcnn.runs.exported_evaluation import evaluate_exported
@@ -125,7 +125,7 @@ def run_test(options: TestOptions) -> EvaluateResult:
 
 @contextlib.contextmanager
 def _prepared(options: RunOptions) -> Iterator[tuple[Run, Console]]:
-    """A prepared run, of which nothing is written yet, and the console; with what surrounds every run."""
+    """Provide a prepared run, of which nothing is written yet, and the console, with the setup that every run has."""
     compat.check()
 
     from mmcnn.console import Console
@@ -142,7 +142,7 @@ def _prepared(options: RunOptions) -> Iterator[tuple[Run, Console]]:
 
 @contextlib.contextmanager
 def _taken(run: Run) -> Iterator[BeginHook]:
-    """A run in its folder, with the ranks that it has; the hook by which a training tells that it has begun."""
+    """Hold a run's folder, joined by all its ranks; yield the hook that tells when the training has begun."""
     from mmcnn.engine.ranks import join_ranks
     from mmcnn.runs.begin_hook import BeginHook
     from mmcnn.runs.taken import taken
@@ -156,7 +156,7 @@ def _taken(run: Run) -> Iterator[BeginHook]:
 def check_data(
     path: str | Path, skip_images: bool = False, val_fraction: float | None = None, split_seed: int | None = None
 ) -> Any:
-    """The report of a data folder's check, as ``mmcnn check-data`` prints it; nothing is written to the folder.
+    """Return the report of a data folder's check, as ``mmcnn check-data`` prints it; nothing is written to the folder.
 
     Args:
         path: the folder of a detector (COCO, COCO 2017, YOLO or VOC layout) or of a classifier (train/CLASS/,

@@ -39,7 +39,7 @@ def typed_options(options: RunOptions) -> dict[str, Any]:
 
 
 def check_backbone_weights(cfg: Config, weights: str | Path, say: Say) -> None:
-    """Refuses weights for the backbone of what is no detector with one of our backbones; looks into a file of them.
+    """Refuse weights for the backbone of what is no detector with one of our backbones; looks into a file of them.
 
     Args:
         cfg: with its backbone.

@@ -32,7 +32,7 @@ class BeginHook(Hook):
         self.early_end: EarlyEnd | None = None
 
     def before_train(self, runner) -> None:
-        """Writes the record."""
+        """Write the record."""
         self.has_begun = True
         if is_main_process():
             write_record(
@@ -45,5 +45,5 @@ class BeginHook(Hook):
             )
 
     def after_train(self, runner) -> None:
-        """Looks whether another hook has ended the training."""
+        """Look whether another hook has ended the training."""
         self.early_end = EarlyEnd.of(runner)

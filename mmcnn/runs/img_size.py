@@ -56,7 +56,7 @@ def set_img_size(cfg: Config, size: int | None) -> None:
 
 
 def _sides(scale: Sequence) -> list[int]:
-    """The longer side of a transform's ``scale``, or of each of several."""
+    """Return the longer side of a transform's ``scale``, or of each of several."""
     return [max(corner) for corner in scale] if isinstance(scale[0], Sequence) else [max(scale)]
 
 

@@ -355,13 +355,13 @@ def described(options: type) -> dict[str, tuple[Any, Option]]:
 
 
 def kinds_of(hint: Any) -> tuple[Any, ...]:
-    """The types that a field's hint allows, without their arguments: ``(str, Path, NoneType)``, ``(Mapping,)``."""
+    """Return the types that a field's hint allows, without arguments: ``(str, Path, NoneType)``, ``(Mapping,)``."""
     kinds = get_args(hint) if get_origin(hint) in (types.UnionType, Union) else (hint,)
     return tuple(get_origin(kind) or kind for kind in kinds)
 
 
 def _checked(name: str, value: Any, hint: Any) -> Any:
-    """The value, which fits the hint; NumPy's numbers as Python's, which a config can hold.
+    """Return the value, which fits the hint; NumPy's numbers as Python's, which a config can hold.
 
     Raises:
         UsageError: it does not fit.
@@ -379,7 +379,7 @@ def _checked(name: str, value: Any, hint: Any) -> Any:
 
 
 def _listed(value: Sequence[str]) -> tuple[str, ...]:
-    """The names in ``'a,b'``, ``['a', 'b']`` or ``['a,b', 'c']``, each once."""
+    """Return the names in ``'a,b'``, ``['a', 'b']`` or ``['a,b', 'c']``, each once."""
     texts = [value] if isinstance(value, str) else value
     return tuple(dict.fromkeys(name.strip() for text in texts for name in str(text).split(',')))
 

@@ -58,7 +58,7 @@ class PrecisionHook(Hook):
         model.val_step = functools.wraps(model.val_step)(torch.autocast(device, dtype)(model.val_step))
 
     def after_train_iter(self, runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None) -> None:
-        """Drops the norm of a step that was skipped."""
+        """Drop the norm of a step that was skipped."""
         scaler = getattr(runner.optim_wrapper, 'loss_scaler', None)
         norms = runner.message_hub.log_scalars.get(_NORM)
         if scaler is None or norms is None or math.isfinite(norms.current()):
@@ -77,7 +77,7 @@ class PrecisionHook(Hook):
 
 
 def _in_float32(module: nn.Module, given: Any, found: Any) -> Any:
-    """A forward hook: what a head gives, with the tensors in bfloat16 in float32."""
+    """Return a forward hook: what a head gives, with the tensors in bfloat16 in float32."""
     if isinstance(found, torch.Tensor):
         return found.float() if found.dtype == torch.bfloat16 else found
     if type(found) is dict:

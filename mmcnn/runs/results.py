@@ -107,12 +107,12 @@ def main_numbers(metrics: Mapping[str, float]) -> list[tuple[str, float]]:
 
 
 def nothing_rows(metrics: Mapping[str, float]) -> list[tuple[str, str]]:
-    """A labelled row in place of numbers where there was nothing to measure by."""
+    """Return a labelled row in place of numbers where there was nothing to measure by."""
     return [('result', NOTHING)] if nothing_measured(metrics) else []
 
 
 def write_metrics(folder: Path, checkpoint: str, logged: Mapping[str, Any]) -> Path:
-    """Stores the numbers of an evaluation, under MMEngine's names, in ``metrics.json``; what is NaN as null."""
+    """Store the numbers of an evaluation, under MMEngine's names, in ``metrics.json``; what is NaN as null."""
     numbers = {key: None if math.isnan(value) else value for key, value in logged.items()
                if isinstance(value, int | float)}  # fmt: skip
     text = json.dumps(dict(checkpoint=checkpoint, **numbers), indent=2, ensure_ascii=False)
