@@ -45,7 +45,7 @@ class ImageRecords:
         self._facts: dict[str, ImageFact] = {}
 
     def facts(self, paths: Iterable[Path]) -> dict[Path, ImageFact]:
-        """What is known of each image; those that are new or changed are decoded first.
+        """Return what is known of each image; those that are new or changed are decoded first.
 
         Raises:
             DataError: decoding ended a process, for want of memory for example.
@@ -139,7 +139,7 @@ class _Progress:
             self._say('\r' if self.overwrite else '', '' if self.overwrite else '\n')
 
     def end(self) -> None:
-        """The last word; none where there was no other time for one."""
+        """Print the final count; nothing if the check was too short for a progress line."""
         if time.monotonic() - self.start >= _QUIET:
             self._say('\r' if self.overwrite else '', '\n')
 

@@ -13,7 +13,7 @@ from mmcnn.datasets.folders.split import DataSplit
 
 
 def named_images(split: DataSplit) -> list[tuple[int, dict]]:
-    """The entries that name an image, with their places in the list."""
+    """Return the entries that name an image, with their places in the list."""
     return [
         (index, image)
         for index, image in enumerate(split.coco['images'])

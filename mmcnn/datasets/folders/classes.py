@@ -42,7 +42,7 @@ class ClassData:
 
 
 def read_class_folder(path: str | Path, train: str | None = 'train', val: str = 'val') -> ClassData:
-    """Reads and checks a folder with train/CLASS/ and val/CLASS/.
+    """Read and checks a folder with train/CLASS/ and val/CLASS/.
 
     Images may lie in subfolders of their class. Files with other endings are counted and left out; folders whose
     names begin with a dot are no classes. The images themselves are not opened.
@@ -84,7 +84,7 @@ def read_class_folder(path: str | Path, train: str | None = 'train', val: str = 
 
 
 def images_of_classes(folder: str | Path) -> tuple[dict[str, list[str]], int]:
-    """Finds the images below the class folders of a folder.
+    """Find the images below the class folders of a folder.
 
     Returns:
         Class name -> paths of its images, both sorted, and the number of files that are no images by their names.
@@ -180,7 +180,7 @@ def _is_image(name: str) -> bool:
 
 
 def _difference(places: Sequence[object], first: dict, last: dict) -> str:
-    """The names that only one of two places has."""
+    """Return the names that only one of two places has."""
     only = [
         (place, sorted(own.keys() - other.keys()))
         for place, own, other in zip(places, (first, last), (last, first), strict=True)

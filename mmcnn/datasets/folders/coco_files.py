@@ -50,7 +50,7 @@ def other_files(root: Path) -> list[str]:
 
 
 def choose_file(root: Path, name: str) -> AnnotationFile | None:
-    """The file of a split, 'train' or 'val'; None: there is none.
+    """Return the file of a split, 'train' or 'val'; None: there is none.
 
     A file that is the only one, and whose name tells of no split, holds what there is to train on.
 
@@ -95,7 +95,7 @@ def _file(title: str, word: str) -> AnnotationFile:
 
 
 def _words_of(title: str) -> set[str]:
-    """The words for splits in a file's name, else in those of its folders."""
+    """Return the words for splits in a file's name, else in those of its folders."""
     *folders, name = title.split('/')
     return split_words(name) or split_words(' '.join(folders))
 

@@ -46,11 +46,11 @@ class DataSplit:
     problems: dict[str, str] = field(default_factory=dict)
 
     def image_path(self, image: dict) -> Path:
-        """Where the image of an entry of ``coco['images']`` is."""
+        """Return where the image of an entry of ``coco['images']`` is."""
         return Path(os.path.join(self.root, self.prefix, image['file_name']))
 
     def shown_image(self, image: dict) -> str:
-        """The same for messages: relative to the data folder."""
+        """Return the same for messages: relative to the data folder."""
         return f'{self.prefix}{image["file_name"]}'
 
     @property

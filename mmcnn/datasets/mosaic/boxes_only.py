@@ -45,7 +45,7 @@ class BoxesOnlyCocoDataset(CocoDataset):
 
 
 def without_masks(config: Any) -> Any:
-    """The config of a data set in which each plain ``CocoDataset``, inside of wrappers too, reads boxes only.
+    """Return the config of a data set in which each plain ``CocoDataset``, inside of wrappers too, reads boxes only.
 
     Subclasses stay what they are: they may make boxes of polygons.
     """

@@ -27,12 +27,12 @@ class CloseMosaicHook(Hook):
         self.epochs = epochs
 
     def before_train(self, runner) -> None:
-        """Refuses data without a mosaic."""
+        """Refuse data without a mosaic."""
         if not self._mosaics(runner):
             raise ValueError('CloseMosaicHook: the training pipeline has no mmcnn.MosaicAffine')
 
     def before_train_epoch(self, runner) -> None:
-        """Closes the mosaic where the last epochs begin."""
+        """Close the mosaic where the last epochs begin."""
         mosaics = [mosaic for mosaic in self._mosaics(runner) if mosaic.mosaic_prob or mosaic.mixup_prob]
         if runner.epoch < runner.max_epochs - self.epochs or not mosaics:
             return

@@ -69,12 +69,12 @@ class DarknetMosaic:
         self.pad_val = pad_val
 
     def partners(self, num_images: int) -> list[int]:
-        """Draws whether this sample is a mosaic, and the further images that it needs: 0 or 3."""
+        """Draw whether this sample is a mosaic, and the further images that it needs: 0 or 3."""
         count = 3 if np.random.uniform() < self.mosaic_prob else 0
         return np.random.randint(num_images, size=count).tolist()
 
     def plan(self, sources: Sequence[Source]) -> Plan:
-        """Draws how the images are mixed.
+        """Draw how the images are mixed.
 
         Args:
             sources: The image and its further ones; their number, 1 or 4, says what to draw.
@@ -124,7 +124,7 @@ class DarknetMosaic:
         window: tuple[int, int, int, int],
         touch_cut: bool,
     ) -> np.ndarray:
-        """The (2, 3) matrix, source pixels -> output pixels, of a crop (xyxy, source pixels) seen through a window.
+        """Return the (2, 3) matrix, source to output pixels, of a crop (xyxy, source pixels) seen through a window.
 
         The crop becomes W x H pixels with its corner at the window's inner corner, the cut point. A window of the whole
         output has no cut: the crop then fills it.

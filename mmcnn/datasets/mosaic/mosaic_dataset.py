@@ -99,7 +99,7 @@ class MosaicDataset:
         return len(self.annotations)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """A training sample: ``inputs`` and ``data_samples``, as MMDetection's ``PackDetInputs`` makes them.
+        """Return a training sample: ``inputs`` and ``data_samples``, as MMDetection's ``PackDetInputs`` makes them.
 
         ``inputs`` is a (3, H, W) uint8 BGR tensor, or what the device draws from
         (:func:`~mmcnn.datasets.mosaic.render.pack`). ``data_samples.metainfo`` has ``img_path`` of image ``index``
@@ -146,7 +146,7 @@ class MosaicDataset:
         )
 
     def _results(self, image: np.ndarray, plan: Plan, index: int) -> dict[str, Any]:
-        """A drawn plan, as MMDetection's loading transforms would leave it."""
+        """Return a drawn plan, as MMDetection's loading transforms would leave it."""
         from mmdet.structures.bbox import HorizontalBoxes  # takes a second, which not every tool needs
 
         return dict(
@@ -158,7 +158,7 @@ class MosaicDataset:
         )
 
     def _packed(self, plan: Plan, index: int) -> DetDataSample:
-        """The annotations of a plan, as MMDetection's PackDetInputs makes them."""
+        """Return the annotations of a plan, as MMDetection's PackDetInputs makes them."""
         from mmdet.structures import DetDataSample
         from mmdet.structures.bbox import HorizontalBoxes
 

@@ -57,13 +57,13 @@ class SharedImageCache:
         return int(self._used[0])
 
     def get(self, index: int) -> np.ndarray | None:
-        """An image that was put, (h, w, 3) uint8, without a copy: not to be written to. None: it is not here."""
+        """Return an image that was put, (h, w, 3) uint8, without a copy: not to be written to. None: it is not here."""
         if self._state[index] != _READY:
             return None
         return self._view(index, int(self._height[index]), int(self._width[index]))
 
     def put(self, index: int, image: np.ndarray) -> None:
-        """Keeps a copy of an image (h, w, 3) uint8, if there is room and no other process keeps it already."""
+        """Keep a copy of an image (h, w, 3) uint8, if there is room and no other process keeps it already."""
         height, width, channels = image.shape
         if channels != 3:
             raise ValueError(f'SharedImageCache takes images of 3 channels, not {channels}')

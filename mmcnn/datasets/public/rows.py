@@ -172,7 +172,7 @@ SETS = (
 
 
 def public_set(name: str) -> PublicSet:
-    """The row of a name.
+    """Return the row of a name.
 
     Raises:
         UsageError: There is none.

@@ -127,7 +127,7 @@ def read_tables(root: Path) -> Splits:
 
 
 def _voc_splits(annotations: Mapping[str, Mapping[str, Path | None]], images: Mapping[str, Path]) -> Splits:
-    """The splits by our reader of VOC folders, of links to the files as it wants them laid out.
+    """Return the splits by our reader of VOC folders, of links to the files as it wants them laid out.
 
     Args:
         annotations: 'train' and 'val' -> stem -> XML file.

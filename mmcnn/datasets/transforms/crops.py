@@ -39,7 +39,7 @@ class RandomResizedCrop(BaseTransform):
         self.ratio = tuple(ratio)
 
     def transform(self, results: dict) -> dict:
-        """Replaces ``img``, (H, W, 3) uint8, and ``img_shape``."""
+        """Replace ``img``, (H, W, 3) uint8, and ``img_shape``."""
         height, width = results['img'].shape[:2]
         x, y, w, h = self._part(width, height)
         return _replace(results, results['img'][y : y + h, x : x + w], self.img_scale)
@@ -79,7 +79,7 @@ class ResizedCenterCrop(BaseTransform):
         self.fraction = fraction
 
     def transform(self, results: dict) -> dict:
-        """Replaces ``img``, (H, W, 3) uint8, and ``img_shape``."""
+        """Replace ``img``, (H, W, 3) uint8, and ``img_shape``."""
         height, width = results['img'].shape[:2]
         scale = self.fraction * min(width / self.img_scale[0], height / self.img_scale[1])
         w, h = (max(1, round(side * scale)) for side in self.img_scale)
