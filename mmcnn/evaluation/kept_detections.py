@@ -18,7 +18,7 @@ _TYPES = dict(image_ids=np.int64, boxes=np.float32, scores=np.float32, category_
 
 
 def write_detections(path: str | Path, rows: np.ndarray) -> None:
-    """Writes detections, compressed; the folder is made.
+    """Write detections, compressed; the folder is made.
 
     Args:
         path: of the file.
@@ -39,7 +39,7 @@ def write_detections(path: str | Path, rows: np.ndarray) -> None:
 
 
 def read_detections(path: str | Path) -> np.ndarray:
-    """The rows that :func:`write_detections` was given, in float64.
+    """Return the rows that :func:`write_detections` was given, in float64.
 
     Raises:
         DataError: there is no such file, or it holds something else.
