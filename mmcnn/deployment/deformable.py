@@ -82,6 +82,7 @@ class ExportableDeformConv(nn.Module):
         self.numbers = (pack.stride, pack.padding, pack.dilation, pack.groups, pack.deform_groups)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C_in, H, W) to (N, C_out, H', W')."""
         offset = self.conv_offset(x)
         if self.modulated:
             # mmcv's order: the first two thirds are the offsets as they are.
@@ -93,12 +94,12 @@ class ExportableDeformConv(nn.Module):
 
 
 def has_deform_conv(network: nn.Module) -> bool:
-    """Whether a network has deformable convolutions, as they are or exportable."""
+    """Return whether a network has deformable convolutions, as they are or exportable."""
     return any(isinstance(module, (*PACKS, ExportableDeformConv)) for module in network.modules())
 
 
 def with_exportable_deform_conv(network: nn.Module) -> None:
-    """Replaces the deformable convolutions of a network, in place, by those that can be exported."""
+    """Replace the deformable convolutions of a network, in place, by those that can be exported."""
     for module in list(network.modules()):
         for name, child in module.named_children():
             if isinstance(child, PACKS):

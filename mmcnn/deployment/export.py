@@ -59,7 +59,7 @@ class ExportResult:
 
 @takes(ExportOptions, 'source')
 def export(options: ExportOptions) -> ExportResult:
-    """Writes a network as ``mmcnn export`` does: ONNX, OpenVINO's format or one of PyTorch's exported programs.
+    """Write a network as ``mmcnn export`` does: ONNX, OpenVINO's format or one of PyTorch's exported programs.
 
     ``mmcnn.export('best.pth', form='nms').path``. The first argument is a checkpoint, published weights, the name of a
     network or config, or a loaded config. The file is compared with PyTorch before it is there.
@@ -72,7 +72,7 @@ def export(options: ExportOptions) -> ExportResult:
 
 
 def run_export(options: ExportOptions, say: Callable[[str], object] = print) -> ExportResult:
-    """An export from its options; :func:`mmcnn.export` for callers that have them.
+    """Return an export from its options; :func:`mmcnn.export` for callers that have them.
 
     Raises:
         UsageError: an option does not fit, or the file exists.
@@ -130,7 +130,7 @@ def run_export(options: ExportOptions, say: Callable[[str], object] = print) -> 
 
 
 def _accuracy_check(plan: Plan, failure: str, say: Callable[[str], object]) -> AccuracyCheck:
-    """The measurement of AP that weighs a failure.
+    """Return the measurement of AP that weighs a failure.
 
     Raises:
         ExportError: AP cannot be measured, and so the failure stands.
@@ -163,7 +163,7 @@ def images_to_check(options: ExportOptions) -> Iterator[np.ndarray]:
 
 
 def _target(options: ExportOptions) -> tuple[Path, Path]:
-    """The folder that gets the files, and the main one of them in it.
+    """Return the folder that gets the files, and the main one of them in it.
 
     Raises:
         UsageError: it exists, has another ending, or its folder does not exist.
@@ -193,5 +193,5 @@ def _target(options: ExportOptions) -> tuple[Path, Path]:
 
 
 def _existing(folder: Path) -> Path:
-    """A folder, or the nearest one above it that there is."""
+    """Return a folder, or the nearest one above it that there is."""
     return next(each for each in (folder.absolute(), *folder.absolute().parents) if each.is_dir())

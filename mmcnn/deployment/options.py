@@ -151,7 +151,7 @@ class ExportOptions(SplitOptions, ModelOptions):
             )
 
     def _check_folders(self) -> None:
-        """Refuses what does not go with ``web`` and ``triton``.
+        """Refuse what does not go with ``web`` and ``triton``.
 
         Raises:
             UsageError: names it.
