@@ -63,7 +63,7 @@ class Detector(BaseDetector):
             )
 
     def _check(self) -> None:
-        """Refuses a file that is no detector, and one whose metadata are those of another file.
+        """Refuse a file that is no detector, and one whose metadata are those of another file.
 
         Raises:
             CheckpointError: it is.
@@ -117,11 +117,11 @@ class Detector(BaseDetector):
         return [found[i] for i in range(len(fitted))]
 
     def feeds(self, array: np.ndarray) -> dict[str, np.ndarray]:
-        """What the file takes for an image (H, W, 3) uint8 BGR, by the names of its inputs."""
+        """Return what the file takes for an image (H, W, 3) uint8 BGR, by the names of its inputs."""
         return self._feeds([self._fit(array)])
 
     def _feeds(self, fitted: list[Fitted]) -> dict[str, np.ndarray]:
-        """The same of images on canvases of one size."""
+        """Return the same of images on canvases of one size."""
         size = {IMAGE_SIZE: np.array(fitted[0].size, np.int64)} if self.metadata.input.image_size else {}
         return {IMAGES: self._images(fitted), **size}
 
@@ -168,7 +168,7 @@ class Detector(BaseDetector):
         return boxes.astype(np.float32), scores.astype(np.float32), labels
 
     def _suppressed(self, boxes: np.ndarray, scores: np.ndarray) -> Found:
-        """What the post-processing leaves of boxes (B, 4) with scores (B, C)."""
+        """Return what the post-processing leaves of boxes (B, 4) with scores (B, C)."""
         cfg = self.metadata.test_cfg
         # Boxes below the threshold of this detector suppress none above it.
         sure = (scores > cfg['score_thr']) & (scores >= self.score_thr)
@@ -190,6 +190,6 @@ class Detector(BaseDetector):
 
 
 def _may_be(expected: tuple[int | None, ...], shape: tuple[int | None, ...]) -> bool:
-    """Whether two shapes can be the same, where None is any number."""
+    """Return whether two shapes can be the same, where None is any number."""
     pairs = zip(expected, shape, strict=False)
     return len(expected) == len(shape) and all(None in pair or pair[0] == pair[1] for pair in pairs)
