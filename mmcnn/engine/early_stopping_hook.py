@@ -47,11 +47,11 @@ class ResumableEarlyStoppingHook(EarlyStoppingHook):
         self._said = False
 
     def before_train(self, runner) -> None:
-        """Takes up the count of the checkpoint that is resumed; it may be enough for a smaller patience."""
+        """Take up the count of the checkpoint that is resumed; it may be enough for a smaller patience."""
         self._stop_if_due(runner)
 
     def after_val_epoch(self, runner, metrics: dict[str, Any] | None = None) -> None:
-        """Counts a validation, and asks the loop to end if it is one too many."""
+        """Count a validation, and asks the loop to end if it is one too many."""
         if self.monitor not in (metrics or {}):
             raise TrainingError(f'early stopping: the validation gives no {self.monitor}')
         value = float(metrics[self.monitor])

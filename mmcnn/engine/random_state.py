@@ -32,7 +32,7 @@ def seed_from(*position: int, devices: bool = True) -> None:
 
 @contextlib.contextmanager
 def kept_random_state() -> Iterator[None]:
-    """Leaves the generators of ``random``, NumPy and PyTorch's CPU as they were."""
+    """Leave the generators of ``random``, NumPy and PyTorch's CPU as they were."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     try:
         yield

@@ -55,7 +55,7 @@ class RankWatch:
         self._clients: dict[socket.socket, int] = {}
 
     def wait_for_cause(self, seconds: float) -> str | None:
-        """Which rank has ended by an error or a signal, if that becomes known in so many seconds."""
+        """Return which rank has ended by an error or a signal, if that becomes known in so many seconds."""
         if self._socket is not None:
             self._news.wait(seconds)
         return self.cause
@@ -211,7 +211,7 @@ def _keep_alive(connection: socket.socket) -> None:
 
 
 def _read(connection: socket.socket) -> bytes:
-    """What the other side says; nothing if it is gone."""
+    """Return what the other side says; nothing if it is gone."""
     try:
         return connection.recv(_HELLO)
     except OSError:

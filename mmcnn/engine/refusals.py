@@ -40,12 +40,12 @@ class Refusals:
         self._in_a_row = 0
 
     def before_step(self, batch: Any) -> None:
-        """Notes the batch's images, and what a forward pass changes."""
+        """Note the batch's images, and what a forward pass changes."""
         self._images += image_paths(batch)
         self._buffers = [] if self.guard.stop else [buffer.clone() for buffer in self._model.buffers()]
 
     def after_step(self, batch: Any, outputs: dict) -> dict | None:
-        """What is to be logged of the step.
+        """Return what is to be logged of the step.
 
         Raises:
             TrainingError: something was refused, and the run stops at that or has skipped too much.
@@ -100,7 +100,7 @@ class Refusals:
 
 
 def _overflow(wrapper: OptimWrapper) -> str:
-    """What is likely behind it where a network computes in fp16; nothing in other precisions."""
+    """Return what is likely behind it where a network computes in fp16; nothing in other precisions."""
     if not isinstance(wrapper, AmpOptimWrapper) or wrapper.cast_dtype not in (None, torch.float16):
         return ''
     return (

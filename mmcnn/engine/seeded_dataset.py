@@ -28,6 +28,7 @@ class SampleKey(int):
     epoch: int
 
     def __new__(cls, index: int, epoch: int = 0) -> SampleKey:
+        """Return a key of a sample in an epoch."""
         key = super().__new__(cls, index)
         key.epoch = epoch
         return key
@@ -54,7 +55,7 @@ class KeyedBatchSampler(BatchSampler):
         return self.batches.sampler
 
     def start(self, epoch: int, first: int = 0, end: int | None = None) -> None:
-        """Sets the epoch, the first batch and the one that comes after the last of the next iteration."""
+        """Set the epoch, the first batch and the one that comes after the last of the next iteration."""
         self.epoch, self.first, self.end = epoch, first, end
         if hasattr(self.sampler, 'set_epoch'):
             self.sampler.set_epoch(epoch)
@@ -119,7 +120,7 @@ class SeededDataset(Dataset):
             return self._sample(key)
 
     def __getitems__(self, keys: Sequence[int]) -> list[Any]:
-        """A batch, as a loader takes it: the generators of the caller are kept once for all of it."""
+        """Return a batch, as a loader takes it: the generators of the caller are kept once for all of it."""
         with _own_random_state():
             return [self._sample(key) for key in keys]
 
@@ -160,12 +161,12 @@ class SeededDataset(Dataset):
 
 
 def _own_random_state() -> contextlib.AbstractContextManager:
-    """Keeps the generators of the caller; a worker's are nobody else's."""
+    """Keep the generators of the caller; a worker's are nobody else's."""
     return kept_random_state() if get_worker_info() is None else contextlib.nullcontext()
 
 
 def seeded_loader(loader: DataLoader, seed: int, max_failed: int | None = None) -> DataLoader:
-    """The same loader, of seeded samples and of batches that can begin inside an epoch."""
+    """Return the same loader, of seeded samples and of batches that can begin inside an epoch."""
     names = ('num_workers', 'collate_fn', 'pin_memory', 'timeout', 'worker_init_fn', 'multiprocessing_context')
     names += ('prefetch_factor', 'persistent_workers', 'pin_memory_device')
     return DataLoader(

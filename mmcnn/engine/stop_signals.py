@@ -23,7 +23,7 @@ _OPEN: set[StopSignals] = set()
 
 
 def end_now(code: int, line: str) -> NoReturn:
-    """Ends this process and those that it started, whatever any thread is doing."""
+    """End this process and those that it started, whatever any thread is doing."""
     os.write(2, f'{line}\n'.encode())
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
@@ -54,13 +54,13 @@ class StopSignals:
         self._active = False
 
     def asked(self) -> bool:
-        """Whether a signal has come; tells the watchdog that the main thread is alive."""
+        """Return whether a signal has come; tells the watchdog that the main thread is alive."""
         self._came_round = time.monotonic()
         return self.signum is not None
 
     @contextlib.contextmanager
     def busy(self) -> Iterator[None]:
-        """Holds the watchdog back: for writing, which may take its time."""
+        """Hold the watchdog back: for writing, which may take its time."""
         self._busy = True
         try:
             yield
