@@ -103,14 +103,20 @@ def deform_conv_backward(
     conv: DeformConv = DeformConv(),  # noqa: B008
     wanted: Collection[str] = DeformConvGradients._fields,
 ) -> DeformConvGradients:
-    """Gradients of :func:`deform_conv_forward`; that of the bias is the sum of ``grad_output`` over all but channels.
+    """Return the gradients of :func:`deform_conv_forward`; without that of the bias.
+
+    The gradient of the bias is the sum of ``grad_output`` over all dimensions but the channels.
 
     At a whole number of cells, where the slope of a sample changes, the gradient of the offset is the slope to the
     right or below; of samples one cell or more outside of the map it is 0 (as in mmcv's operators).
 
     Args:
         grad_output: ``(N, C_out, H_out, W_out)``.
-        input, offset, weight, mask, conv: as given to the forward pass.
+        input: as given to the forward pass.
+        offset: likewise.
+        weight: likewise.
+        mask: likewise.
+        conv: likewise.
         wanted: which gradients to compute, of ``'input'``, ``'offset'``, ``'weight'`` and ``'mask'``.
 
     Raises:
@@ -136,7 +142,7 @@ def deform_conv_backward(
 
 
 def torchvision_op_for(name: str, tensor: Tensor) -> Callable | None:
-    """torchvision's operator where it is the faster one, on CUDA; None where it does not load."""
+    """Return torchvision's operator if it is faster, which is on CUDA; None if it cannot be loaded."""
     return torchvision_op(name, tensor.device.type) if tensor.is_cuda else None
 
 
@@ -221,7 +227,7 @@ class _Samples:
         return ((position > -1) & (position < limit)).all(-2, keepdim=True)
 
     def chunks(self) -> Iterator[_Chunk]:
-        """Some images, or some output positions of one."""
+        """Yield parts of the work: some images, or some output positions of one."""
         positions = self.grid.size(2)
         per_position = self.places * self.channels
         images = max(MAX_ELEMENTS // (per_position * positions), 1)

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 
 def masked_im2col(features: Tensor, y: Tensor, x: Tensor, kernel: tuple[int, int], padding: tuple[int, int]) -> Tensor:
-    """The patches that a convolution of stride 1 sees at M places of its output.
+    """Return the patches that a convolution of stride 1 sees at M places of its output.
 
     Args:
         features: ``(1, C, H, W)``.
