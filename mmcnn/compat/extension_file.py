@@ -60,7 +60,7 @@ class Place:
 
 
 def look() -> Place:
-    """Looks, without importing mmcv."""
+    """Look for the extension without importing mmcv."""
     spec = PathFinder.find_spec('mmcv') or importlib.util.find_spec('mmcv')
     if spec is None or not spec.submodule_search_locations:
         return Place(None, 'missing', None)
@@ -79,7 +79,7 @@ def look() -> Place:
 
 
 def is_ours(path: Path) -> bool:
-    """Whether a file is one that :func:`install` has written."""
+    """Return whether a file is one that :func:`install` has written."""
     try:
         return path.is_file() and path.read_text(encoding='utf-8').startswith(MARK)
     except (OSError, UnicodeDecodeError):
@@ -87,7 +87,7 @@ def is_ours(path: Path) -> bool:
 
 
 def install() -> Path:
-    """Writes the file, or writes it anew where another release of mmcnn has written it.
+    """Write the file, or writes it anew where another release of mmcnn has written it.
 
     Returns:
         the file.
@@ -118,7 +118,7 @@ def install() -> Path:
 
 
 def remove() -> Path | None:
-    """Deletes the file that :func:`install` has written, and what Python has compiled of it.
+    """Delete the file that :func:`install` has written, and what Python has compiled of it.
 
     Returns:
         the file; None: there was none.

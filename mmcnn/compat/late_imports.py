@@ -73,9 +73,11 @@ class LateLoader:
         return getattr(self._loader, name)
 
     def create_module(self, spec: Any) -> ModuleType | None:
+        """Create the module as its own loader does."""
         return self._loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
+        """Execute the module with imports that are postponed until their names are used."""
         name = module.__name__
         module.__loader__ = module.__spec__.loader = self._loader
         late = CLASSES.get(name)
@@ -107,13 +109,13 @@ def install_registry() -> None:
 
 
 def load(kind: str) -> None:
-    """Registers a type that has been left out; nothing happens for any other."""
+    """Register a type that has been left out; nothing happens for any other."""
     if kind in _PACKAGE_OF:
         getattr(import_module(_PACKAGE_OF[kind]), kind, None)
 
 
 def load_all() -> None:
-    """Registers all types that have been left out."""
+    """Register all types that have been left out."""
     for kind in _PACKAGE_OF:
         load(kind)
 
@@ -156,7 +158,7 @@ class _Later:
 
 
 def _importing_libraries(libraries: Sequence[str]) -> Import:
-    """An ``__import__`` that gives stand-ins for modules of these libraries, where they are installed."""
+    """Return an ``__import__`` that gives stand-ins for modules of these libraries, where they are installed."""
 
     def waiting(
         name: str,
@@ -176,7 +178,7 @@ def _importing_libraries(libraries: Sequence[str]) -> Import:
 
 
 def _importing_without(late: LateClass) -> Import:
-    """An ``__import__`` that gives None for a class."""
+    """Return an ``__import__`` that gives None for a class."""
 
     def waiting(
         name: str,
@@ -195,7 +197,7 @@ def _importing_without(late: LateClass) -> Import:
 
 
 def _leave_out(package: ModuleType, late: LateClass) -> None:
-    """Replaces the None that a package has for a class by its import on demand."""
+    """Replace the None that a package has for a class by its import on demand."""
     if package.__dict__.get(late.name, package) is not None:
         return  # this version does not import it, or has imported it otherwise
     del package.__dict__[late.name]

@@ -39,7 +39,7 @@ def install() -> None:
 
 
 def _draws(step: Any) -> bool:
-    """Whether a transform is one of our mosaics, which plan an image before anything is read."""
+    """Return whether a transform is one of our mosaics, which plan an image before anything is read."""
     from mmdet.registry import TRANSFORMS
 
     return hasattr(TRANSFORMS.get(step['type']), 'plan')

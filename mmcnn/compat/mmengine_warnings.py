@@ -18,5 +18,5 @@ _OWN = (
 
 
 def concerns_users(record: LogRecord) -> bool:
-    """A filter for handlers of a log: whether a record is none of these warnings."""
+    """Return a filter for handlers of a log: whether a record is none of these warnings."""
     return not record.getMessage().startswith(_OWN)

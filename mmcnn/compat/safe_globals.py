@@ -28,7 +28,7 @@ def install() -> None:
 
 
 def names() -> set[str]:
-    """The names that were added to torch's allow-list, by whomever."""
+    """Return the names that were added to torch's allow-list, by whomever."""
     return {_name(entry) for entry in torch.serialization.get_safe_globals()}
 
 
@@ -36,6 +36,7 @@ class HistoryBufferStandIn:
     """Stands in for MMEngine's ``HistoryBuffer`` on the list; a new one is a real ``HistoryBuffer`` without state."""
 
     def __new__(cls) -> Any:
+        """Return an empty HistoryBuffer whose type torch accepts."""
         from mmengine.logging import HistoryBuffer
 
         # torch sets the state of an object only if its type is on the list. It is added under a name of its own, since
@@ -64,7 +65,7 @@ def _safe_globals() -> list[Callable | tuple[Callable, str]]:
 
 
 def _name(entry: Callable | tuple[Callable, str]) -> str:
-    """The name by which a checkpoint refers to an entry of the list."""
+    """Return the name by which a checkpoint refers to an entry of the list."""
     return entry[1] if isinstance(entry, tuple) else f'{entry.__module__}.{entry.__qualname__}'
 
 

@@ -9,7 +9,7 @@ import sys
 
 
 def install() -> None:
-    """Gives the class an attribute that says nothing of its own, once; its module has been imported."""
+    """Give the class an attribute that says nothing of its own, once; its module has been imported."""
     head = sys.modules['mmdet.models.dense_heads.ssd_head'].SSDHead  # an import would wait for mmdet.models
     if not hasattr(head, 'loss_cls'):
         head.loss_cls = None
