@@ -36,7 +36,7 @@ def plot_data(
     anchors: Anchors | None = None,
     reached: np.ndarray | None = None,
 ) -> None:
-    """Saves a PNG of four panels.
+    """Save a PNG of four panels.
 
     Args:
         cocos: 'train' and 'val' -> COCO dict without faults.

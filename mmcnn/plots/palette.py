@@ -21,7 +21,7 @@ INK = (40, 40, 40)
 
 
 def as_hex(colour: tuple[int, int, int]) -> str:
-    """A colour as Matplotlib takes it."""
+    """Return a colour as Matplotlib takes it."""
     return '#{:02x}{:02x}{:02x}'.format(*colour)
 
 
