@@ -1,4 +1,4 @@
-"""A forward pass of the whole detector before its first step, so that parts that do not fit together are found early."""
+"""A forward pass of the whole detector before its first step, which finds parts that do not fit together."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from torch import nn
 from mmcnn.errors import UsageError
 from mmcnn.models.wiring.slots import one_size
 
-#: Sides of the square images, pixels. A model that does not run on the first may need more places than it has, such as the
+#: Sides of the square images, pixels. A model may need more places than the first has, such as the
 #: 900 best of DINO; it is tried on the second.
 SIDES = (128, 256)
 #: Name of the place where a part cannot even be built.

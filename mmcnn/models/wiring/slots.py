@@ -21,7 +21,7 @@ COARSE_TO_FINE_NECKS = ('YOLOV3Neck',)
 IMAGE_FIRST_NECKS = ('RFP',)
 #: Necks whose ``out_channels`` begin with the channels of the maps that they pass on.
 PASSING_NECKS = ('SSDNeck',)
-#: Heads with one ``in_channels`` per level; all others take one number for all levels, unless their constructor says otherwise.
+#: Heads with one ``in_channels`` per level; all others take one number for all levels, unless annotated otherwise.
 PER_LEVEL_HEADS = ('YOLOHead', 'YOLOV3Head', 'DarknetYOLOV3Head', 'SSDHead')
 #: Heads that resize the maps before they use them: their ``strides`` are those of the resized ones.
 RESIZING_HEADS = ('SOLOHead',)
@@ -86,7 +86,7 @@ def slots(cfg: dict) -> Iterator[Slot | Levels]:
         yield from _neck_slots(neck, path, maps, giver)
         maps, giver = probe(neck, maps, side), type_name(neck)
     for name in cfg:
-        if name not in NOT_HEADS and not name.startswith('teacher_'):  # entries of another network in the same config (LAD)
+        if name not in NOT_HEADS and not name.startswith('teacher_'):  # another network in the same config (LAD)
             for path, head in each(cfg, name):
                 yield from _head_slots(head, path, maps, giver)
     if is_part(cfg.get('roi_head')):
