@@ -91,7 +91,7 @@ class Fit:
                 raise UsageError(f'{name}={getattr(self, name)!r} is not known; right would be {", ".join(known)}')
 
     def apply(self, image: np.ndarray, dtype: type = np.uint8) -> Fitted:
-        """An image (H, W, 3) uint8 on its canvas.
+        """Return an image (H, W, 3) uint8 on its canvas.
 
         Args:
             image: with the channels in the order of ``value``.

@@ -32,6 +32,6 @@ UNIT_256 = replace(UNIT, size=256)
 
 
 def in_words(image: ImageFormat) -> str:
-    """How images are normalised: ``'RGB, mean (123.675, 116.28, 103.53), std (58.395, 57.12, 57.375)'``."""
+    """Return how images are normalised: ``'RGB, mean (123.675, 116.28, 103.53), std (58.395, 57.12, 57.375)'``."""
     mean, std = (', '.join(f'{value:g}' for value in values) for values in (image.mean, image.std))
     return f'{image.order.upper()}, mean ({mean}), std ({std})'

@@ -28,7 +28,7 @@ class JpegHeader(NamedTuple):
 
 
 def read_jpeg_header(data: bytes | bytearray) -> JpegHeader | None:
-    """The head of a JPEG file in memory; None: it is none, or its head is damaged."""
+    """Return the head of a JPEG file in memory; None: it is none, or its head is damaged."""
     if data[:2] != b'\xff\xd8':
         return None
     frame, has_exif, at = None, False, 2

@@ -13,7 +13,7 @@ VARIABLES = {
 
 
 def rank(launcher: str) -> int:
-    """The number of this process among those that train together, from 0.
+    """Return the number of this process among those that train together, from 0.
 
     Variables of another launcher do not count: the processes of a sweep that SLURM has started, for example, are runs
     of their own with the launcher 'none'.
@@ -22,7 +22,7 @@ def rank(launcher: str) -> int:
 
 
 def world_size(launcher: str) -> int:
-    """How many processes train together; 1 with the launcher 'none'."""
+    """Return how many processes train together; 1 with the launcher 'none'."""
     return _read(launcher, 1, default=1)
 
 

@@ -30,6 +30,7 @@ class Registry(mmengine_registry.Registry):
     """MMEngine's registry, with an error that lists the nearest names for one that it does not hold."""
 
     def get(self, key: str) -> Any:
+        """Return what is registered under a name; KeyError lists similar names."""
         found = super().get(key)
         scope, name = self.split_scope_key(key)
         if found is None and scope in (None, self.scope):
@@ -63,7 +64,7 @@ _SHORT_NAME = re.compile(r'[a-z0-9]+([-_][a-z0-9]+)*')
 
 
 def register_backbone(cls: BackboneClass) -> BackboneClass:
-    """Registers a backbone family and each row of its ``variants`` table under the row's short name.
+    """Register a backbone family and each row of its ``variants`` table under the row's short name.
 
     ``dict(type='mmcnn.CSPDarknet', variant='cspdarknet53')`` and ``dict(type='mmcnn.cspdarknet53')`` build the same.
 
