@@ -87,7 +87,7 @@ def is_ours(path: Path) -> bool:
 
 
 def install() -> Path:
-    """Write the file, or writes it anew where another release of mmcnn has written it.
+    """Write the file, or write it anew where another release of mmcnn has written it.
 
     Returns:
         the file.

@@ -18,7 +18,7 @@ _CHECKED = ('randomness.', 'performance.', 'optim_wrapper.loss_scale.', 'env_cfg
 
 
 def merge_options(cfg: Config, options: Mapping[str, Any], say: Say = print) -> dict[str, Any]:
-    """Apply ``cfg_options``, and says what of them is not plainly in effect.
+    """Apply ``cfg_options``, and say what of them is not plainly in effect.
 
     That is an entry that was not there before, which most often is a typo; and a variable of the config
     (``img_scale``, ``train_pipeline``). Its value is set where the config has taken it from the variable: the entries
@@ -58,7 +58,7 @@ def merge_options(cfg: Config, options: Mapping[str, Any], say: Say = print) -> 
 
 
 def set_again(cfg: Config, entries: Mapping[str, Any]) -> None:
-    """Set what :func:`merge_options` has set once more, after other entries were worked out, and says nothing.
+    """Set what :func:`merge_options` has set once more, after other entries were worked out, and say nothing.
 
     What has been added since inside of a typed dict or list stays; a dict that has become one of another type, too.
     """

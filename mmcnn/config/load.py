@@ -93,7 +93,7 @@ def _read(name: str, say: Say) -> Config:
 
 
 def set_backbone(cfg: Config, backbone: str | None, options: Mapping[str, Any], say: Say = print) -> None:
-    """Put a config on another backbone (:func:`~mmcnn.models.wiring.swap_backbone`), and says what that changes.
+    """Put a config on another backbone (:func:`~mmcnn.models.wiring.swap_backbone`), and say what that changes.
 
     Args:
         cfg: changed in place.

@@ -187,7 +187,7 @@ def _adapt(cfg: Config, options: ExportOptions, say: Say) -> None:
 
 
 def _loaded(network: nn.Module, weights: str | Path | None, name: str, say: Say) -> Checkpoint | None:
-    """Load weights, and says what they are; their file."""
+    """Load weights, and say what they are; their file."""
     if weights is None:
         say(f'note: the weights of {name} are random; weights=FILE loads trained ones')
         return None

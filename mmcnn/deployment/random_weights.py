@@ -16,7 +16,7 @@ LARGEST_LOGIT = 1.0
 
 @torch.no_grad()
 def spread(network: nn.Module, inputs: Tensor) -> None:
-    """Measure BatchNorm's statistics, and sets the logits of a detector apart.
+    """Measure BatchNorm's statistics, and set the logits of a detector apart.
 
     Args:
         network: a backbone, classifier or detector with weights as PyTorch initialises them; changed in place.

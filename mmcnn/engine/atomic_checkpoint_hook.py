@@ -53,7 +53,7 @@ class AtomicCheckpointHook(CheckpointHook):
     """
 
     def before_train(self, runner) -> None:
-        """Check what the checkpoint that is resumed says of files, and clears what a kill has left."""
+        """Check what the checkpoint that is resumed says of files, and clear what a kill has left."""
         hub = runner.message_hub
         folder = str(self.out_dir or runner.work_dir)
         if '://' in folder:
@@ -154,7 +154,7 @@ class AtomicCheckpointHook(CheckpointHook):
         self._former_best = {}
 
     def _save_whole(self, runner, filename: str, meta: dict, iteration: int, stale: list[str] | None = None) -> None:
-        """Write a checkpoint with the whole state, names it in ``last_checkpoint``, and deletes what it replaces."""
+        """Write a checkpoint with the whole state, name it in ``last_checkpoint``, and delete what it replaces."""
         own = Path(self.out_dir)
         stopped = sorted(path.name for path in own.glob(STOPPED.format('*')) if path.name != filename)
         stale = [*(stale or []), *self._replaced_best(), *stopped]
@@ -201,7 +201,7 @@ class AtomicCheckpointHook(CheckpointHook):
         return Path(self.out_dir) / path.name if path.parent == Path(self.out_dir).resolve() else None
 
     def _clean_info(self, runner) -> None:
-        """Make what the message hub says of files true of this run's folder, or forgets it."""
+        """Make what the message hub says of files true of this run's folder, or forget it."""
         hub = runner.message_hub
         # MMEngine sets the folder only after it has used these.
         name = Path(runner.work_dir).name
@@ -225,7 +225,7 @@ class AtomicCheckpointHook(CheckpointHook):
         return any(re.fullmatch(each, name) for each in (regular, f'best_.+_{regular}', stopped, 'last_checkpoint'))
 
     def _link_best_and_last(self, last: Path | None) -> None:
-        """Make best.pth and last.pth links to the best checkpoint and to this one, or removes them."""
+        """Make best.pth and last.pth links to the best checkpoint and to this one, or remove them."""
         if not is_main_process():
             return
         for name, target in ((BEST, self._best()), (LAST, last)):

@@ -97,7 +97,7 @@ class BNStatisticsHook(Hook):
             self._average(runner)
 
     def after_train_epoch(self, runner) -> None:
-        """Take the mean over the ranks, and measures if the run is young."""
+        """Take the mean over the ranks, and measure if the run is young."""
         self._average(runner)
         if not isinstance(runner.train_loop, ResumableTrainLoop):
             return

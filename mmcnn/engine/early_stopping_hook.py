@@ -51,7 +51,7 @@ class ResumableEarlyStoppingHook(EarlyStoppingHook):
         self._stop_if_due(runner)
 
     def after_val_epoch(self, runner, metrics: dict[str, Any] | None = None) -> None:
-        """Count a validation, and asks the loop to end if it is one too many."""
+        """Count a validation, and ask the loop to end if it is one too many."""
         if self.monitor not in (metrics or {}):
             raise TrainingError(f'early stopping: the validation gives no {self.monitor}')
         value = float(metrics[self.monitor])

@@ -54,7 +54,7 @@ class StopSignals:
         self._active = False
 
     def asked(self) -> bool:
-        """Return whether a signal has come; tells the watchdog that the main thread is alive."""
+        """Return whether a signal has come; tell the watchdog that the main thread is alive."""
         self._came_round = time.monotonic()
         return self.signum is not None
 

@@ -129,7 +129,7 @@ class Detector(BaseDetector):
 
 
 def _load(network: nn.Module, file: Checkpoint, say: Say) -> None:
-    """All of a file into a network, under the names of whatever library it is of; says what was read otherwise."""
+    """All of a file into a network, under the names of whatever library it is of; say what was read otherwise."""
     is_run = isinstance(file.meta.get('cfg'), str)
     if is_run and network.state_dict().keys() == file.state_dict.keys():
         load_state(network, file.state_dict, file.path)

@@ -59,7 +59,7 @@ def takes(options: type[Options], first: str) -> Callable[[Callable], Callable]:
 
 @takes(TrainOptions, 'config')
 def train(options: TrainOptions) -> TrainResult:
-    """Train a detector or a classifier, as ``mmcnn train`` does, and returns what came of it.
+    """Train a detector or a classifier, as ``mmcnn train`` does, and return what came of it.
 
     ``mmcnn.train('yolov4_cspdarknet53_narrow', data='demo', epochs=2).metrics``. The first argument is the path of a
     config file, the name of one that comes with mmcnn, or a loaded config. The process is left as it was found, so that

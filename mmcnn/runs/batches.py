@@ -75,7 +75,7 @@ def set_batches(cfg: Config, options: RunOptions, num_images: int | None) -> Non
 
 
 def drop_of_workers(cfg: Config, typed: Collection[str], say: Say) -> None:
-    """Drop what a data loader without worker processes does not take, and says what of it was typed.
+    """Drop what a data loader without worker processes does not take, and say what of it was typed.
 
     PyTorch refuses ``persistent_workers``, ``prefetch_factor`` and ``timeout`` with ``num_workers=0``.
     """

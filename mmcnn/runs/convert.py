@@ -32,7 +32,7 @@ def convert(
     say: Say = print,
     imports: Sequence[str] | None = None,
 ) -> tuple[LoadReport, Record]:
-    """Read weights of any source into one of our networks and writes them under our names.
+    """Read weights of any source into one of our networks and write them under our names.
 
     Args:
         path: see :func:`mmcnn.weights.convert.convert`, and there for what is returned.

@@ -125,7 +125,7 @@ def train(
 def test(
     cfg: Config, checkpoint: str | Path | Checkpoint, *, console: Console | None = None, notes: Sequence[str] = ()
 ) -> EvaluateResult:
-    """Evaluate weights, which have to fit exactly, and stores the numbers in ``metrics.json`` in the work dir.
+    """Evaluate weights, which have to fit exactly, and store the numbers in ``metrics.json`` in the work dir.
 
     The network runs with BatchNorm folded into its convolutions.
 

@@ -36,7 +36,7 @@ _SHOWN = 3  # classes in a sentence
 
 
 def check_weights(cfg: Config, weights: str | Path) -> Checkpoint | None:
-    """Look into the weights of a fine-tuning before any work is lost, and drops the config's own for the backbone.
+    """Look into the weights of a fine-tuning before any work is lost, and drop the config's own for the backbone.
 
     Args:
         cfg: changed in place.

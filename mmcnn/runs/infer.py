@@ -51,7 +51,7 @@ class InferResult:
 
 
 def infer(options: InferOptions, say: Callable[[str], object] = print) -> InferResult:
-    """Detect in all images of the sources, and writes what is found to a folder.
+    """Detect in all images of the sources, and write what is found to a folder.
 
     - ``detections.json``: for each image (its name below the folder that was named; ``clip.mp4/000012`` for a frame) a
       list of ``bbox`` (x1, y1, x2, y2 in pixels), ``score``, ``label`` and ``name``.
@@ -90,7 +90,7 @@ def infer(options: InferOptions, say: Callable[[str], object] = print) -> InferR
 def write(
     stream: Generator[DetectedFrame], sources: Sources, files: InferFiles, say: Callable[[str], object] = print
 ) -> None:
-    """Write what a stream finds, image by image, while the next ones go through the network; closes the stream.
+    """Write what a stream finds, image by image, while the next ones go through the network; close the stream.
 
     Args:
         stream: of a detector.

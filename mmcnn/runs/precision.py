@@ -133,7 +133,7 @@ def cpu_features() -> list[str]:
 
 
 def check_amp(cfg: Config, say: Say = print) -> None:
-    """Refuse what a config or ``cfg_options`` ask for of mixed precision and cannot have; completes the loss scale.
+    """Refuse what a config or ``cfg_options`` ask for of mixed precision and cannot have; complete the loss scale.
 
     The wrapper of a GPU is read as that of a CPU where there is none, and the other way round.
 

@@ -218,7 +218,7 @@ def _progress(folder: Path, epochs: int | None) -> str:
 
 
 def check_writable(folder: str | Path) -> None:
-    """Make a folder, and tries whether files can be written there.
+    """Make a folder, and try whether files can be written there.
 
     Raises:
         CheckpointError: names the folder and the reason.

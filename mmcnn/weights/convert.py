@@ -43,7 +43,7 @@ def convert(
     model_cfg: Mapping[str, Any] | None = None,
     config: Config | None = None,
 ) -> tuple[LoadReport, Record]:
-    """Read weights of any source into one of our networks and writes them under our names.
+    """Read weights of any source into one of our networks and write them under our names.
 
     A network of the zoo is written as a classifier where the file has the top of one, else as a backbone; both under
     ``backbone.``, so that either starts the backbone of a detector.

@@ -23,7 +23,7 @@ _TRUSTED: set[str] = set()
 
 
 def import_modules(names: Sequence[str] | None) -> None:
-    """Import modules, which register what they have, and trusts the packages that they are of for this process.
+    """Import modules, which register what they have, and trust the packages that they are of for this process.
 
     The current folder is searched last, as ``python -m`` searches it first.
 

@@ -50,7 +50,7 @@ class Pair:
 
 
 def try_pair(network: str, detector: str, sizes: Iterable[tuple[int, int]] = ((640, 640),)) -> Pair:
-    """Swap the backbone of a detector's config, builds the whole detector without memory, and runs it up to its head.
+    """Swap the backbone of a detector's config, build the whole detector without memory, and run it up to its head.
 
     Args:
         network: short name of one of our backbones.

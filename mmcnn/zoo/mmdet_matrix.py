@@ -200,7 +200,7 @@ def _of(table: dict[str, int], config: str, default: int) -> int:
 
 
 def _shrink(cfg: Config, side: int) -> None:
-    """Make what pads or resizes a batch do so to the size of the images that are tried, and lets few proposals do."""
+    """Make what pads or resizes a batch do so to the size of the images that are tried, and let few proposals do."""
     small = {'size': (side, side), 'random_size_range': (side, side)}
     few = {'nms_pre': 50, 'max_per_img': 50, 'num': 32}
     for part in _dicts(cfg.model):

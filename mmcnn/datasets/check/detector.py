@@ -54,7 +54,7 @@ def check_data(
     draw: Draw | None = None,
     choice: Choice | None = None,
 ) -> DataReport:
-    """Read a data folder in any layout that is known (``folders/layouts.py``) and checks all that is in it.
+    """Read a data folder in any layout that is known (``folders/layouts.py``) and check all that is in it.
 
     Missing widths, heights, areas and crowd flags are filled in. Nothing is written to the folder.
 

@@ -26,7 +26,7 @@ def cache_folder() -> Path:
 
 
 def write_cached(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, and makes its folder; several processes may write the same file at once.
+    """Write a file whole or not at all, and make its folder; several processes may write the same file at once.
 
     Raises:
         OSError: it cannot be written.

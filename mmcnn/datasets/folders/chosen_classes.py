@@ -60,7 +60,7 @@ def names_of(words: str | Sequence[str], known: Sequence[str], where: str) -> li
 
 
 def choose_classes(split: DataSplit, choice: Choice) -> Iterator[Finding]:
-    """Leave the boxes of all other categories out, and puts the chosen ones into their order.
+    """Leave the boxes of all other categories out, and put the chosen ones into their order.
 
     Images that keep no box stay, as background. A chosen class that the split does not have becomes a category without
     boxes.

@@ -42,7 +42,7 @@ class ClassData:
 
 
 def read_class_folder(path: str | Path, train: str | None = 'train', val: str = 'val') -> ClassData:
-    """Read and checks a folder with train/CLASS/ and val/CLASS/.
+    """Read and check a folder with train/CLASS/ and val/CLASS/.
 
     Images may lie in subfolders of their class. Files with other endings are counted and left out; folders whose
     names begin with a dot are no classes. The images themselves are not opened.

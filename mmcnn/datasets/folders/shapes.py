@@ -152,7 +152,7 @@ def _draw_close_up(rng: np.random.Generator, label: int, size: int) -> np.ndarra
 
 
 def _claim(root: Path) -> None:
-    """Mark a new or empty folder as ours; refuses one that holds anything and has no mark."""
+    """Mark a new or empty folder as ours; refuse one that holds anything and has no mark."""
     if root.exists() and not root.is_dir():
         raise FileExistsError(f'{root} is a file; make_shapes needs a folder')
     root.mkdir(parents=True, exist_ok=True)

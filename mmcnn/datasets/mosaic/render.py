@@ -90,7 +90,7 @@ def pack(plan: Plan, read: Read) -> dict[str, Tensor]:
 
 
 def _draw(tiles: list[Tile], read: Read, size: tuple[int, int]) -> tuple[np.ndarray, int, int]:
-    """Draw one picture, and gives the rows (from, to) beyond which there is nothing but a ground of one colour."""
+    """Draw one picture, and give the rows (from, to) beyond which there is nothing but a ground of one colour."""
     width, height = size
     canvas = np.empty((height, width, 3), np.uint8)
     rows = []

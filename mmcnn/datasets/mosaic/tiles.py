@@ -149,7 +149,7 @@ def _resize(
     region: tuple[float, float, float, float],
     bounds: tuple[int, int, int, int],
 ) -> bool:
-    """Fill ``target``, the pixels of ``bounds``, by OpenCV's resize if that can; gives whether it could.
+    """Fill ``target``, the pixels of ``bounds``, by OpenCV's resize if that can; give whether it could.
 
     A resize takes half the time of a warp, but counts from a corner of its output: a corner of the image has to lie on
     a corner of a pixel. Where the tile extends to the left or upwards from there, the mirror image is drawn.

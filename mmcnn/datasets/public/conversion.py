@@ -169,7 +169,7 @@ def _scaled(low: float, high: float, before: int, after: int) -> tuple[float, fl
 
 
 def _write_image(path: Path, target: Path, long_side: int | None) -> tuple[int, int, int, int]:
-    """Copy an image, or encodes it anew where it is no upright JPEG of three channels or is shrunk; both sizes."""
+    """Copy an image, or encode it anew where it is no upright JPEG of three channels or is shrunk; both sizes."""
     try:
         with Image.open(path) as image:
             width, height = image.size
