@@ -1,4 +1,4 @@
-"""The environment that mmcnn runs in, as a bug report needs it: versions, machine, installation.
+"""The environment of mmcnn for bug reports: versions, machine, installation.
 
 Nothing is taken for granted here: a package that is missing or broken is a finding, and its line says so.
 """

@@ -1,4 +1,4 @@
-"""Files that ``mmcnn export`` makes, told by the endings of their names, and who reads them."""
+"""Files made by ``mmcnn export``, recognised by their suffixes, and the runtimes that read them."""
 
 from __future__ import annotations
 

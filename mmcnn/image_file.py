@@ -1,4 +1,4 @@
-"""The one reader of image files: whoever trains, measures or infers on a file sees the same pixels.
+"""The only reader of image files, so that training, measuring and inference see the same pixels.
 
 Only the check of data (:mod:`mmcnn.datasets.check.images`) decodes by itself: it asks decoders for what is wrong with a
 file, and a reader has to make the best of it.

@@ -1,4 +1,4 @@
-"""Measurements in turn, so that a machine whose speed drifts treats all sides alike."""
+"""Interleaved measurements, so that a machine whose speed drifts treats all candidates alike."""
 
 from __future__ import annotations
 

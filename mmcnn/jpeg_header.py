@@ -1,4 +1,4 @@
-"""What the head of a JPEG file says (ITU-T T.81, annex B)."""
+"""Parsing of the header of a JPEG file (ITU-T T.81, annex B)."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ _EXIF = 0xE1, b'Exif\x00'
 
 
 class JpegHeader(NamedTuple):
-    """The head of a JPEG file.
+    """The header of a JPEG file.
 
     Attributes:
         size: (w, h) in pixels.

@@ -1,4 +1,4 @@
-"""What the launchers of several processes say in the environment, before the processes have found each other."""
+"""Rank and number of processes from the launcher's environment variables, before the process group exists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a mistyped name or value may have meant."""
+"""Suggestions for mistyped names and values."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ def report(counts: np.ndarray, sizes: np.ndarray) -> str:
 
 
 def main() -> None:
-    """Measure and prints."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_options(parser, SlopeOptions)
     with friendly_errors():

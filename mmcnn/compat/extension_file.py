@@ -1,4 +1,4 @@
-"""``mmcv/_ext.py``: mmcnn's operators where mmcv looks for its compiled ones, for programs that never import mmcnn.
+"""``mmcv/_ext.py``: mmcnn's operators in place of mmcv's compiled ones, for programs that never import mmcnn.
 
 ``import mmcnn`` puts the stand-in of :mod:`mmcnn.compat.mmcv_ext` in place for one process. MMDetection's own tools and
 ``mmdet.apis`` import mmcv's operators before they read a config that could import mmcnn, so that they end with ``No
@@ -39,7 +39,7 @@ _NAME = '_ext'
 
 @dataclass(frozen=True)
 class Place:
-    """Where mmcv is and what stands there for its operators.
+    """Where mmcv is installed and what is there for its operators.
 
     Attributes:
         folder: of mmcv; None: it is not installed.

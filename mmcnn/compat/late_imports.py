@@ -1,4 +1,4 @@
-"""Imports of MMDetection and MMEngine that wait until what they name is used.
+"""Imports of MMDetection and MMEngine that are postponed until they are used.
 
 ``import mmdet.models`` loads scikit-learn, SciPy, pyplot, SymPy and PyTorch's FSDP, which takes longer than the rest
 of it: for trackers, PAA, the Hungarian method and sharded models. Nothing of their files changes, and every name is
@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 
 class LateClass(NamedTuple):
-    """A class that its package leaves out at first.
+    """A class that its package does not define at first.
 
     Attributes:
         name: of the class, and of its type in the registries.
@@ -64,7 +64,7 @@ Import = Callable[..., Any]
 
 
 class LateLoader:
-    """A module's own loader, which executes it with an ``__import__`` that waits."""
+    """A module's own loader, which executes the module with an ``__import__`` that postpones imports."""
 
     def __init__(self, loader: Any) -> None:
         self._loader = loader
@@ -121,7 +121,7 @@ def load_all() -> None:
 
 
 class _Later:
-    """A module, or what it holds, imported when it is called or asked for something.
+    """A module, or a member of one, that is imported when it is called or accessed.
 
     Args:
         module: its dotted name.

@@ -1,4 +1,4 @@
-"""Where everything went that stood elsewhere up to release 0.1: kept for one release, with a warning.
+"""New locations of names that have moved since release 0.1: kept for one release, with a warning.
 
 The finder (:mod:`mmcnn.compat.finder`) makes a module of each of :data:`MODULES` when it is imported. A module of
 :data:`NAMES` is still there and says ``__getattr__ = moved_names(__name__)``.

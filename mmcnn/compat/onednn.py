@@ -1,4 +1,4 @@
-"""Convolutions of oneDNN with what follows them in the same pass, as PyTorch's own compiler calls them on x86."""
+"""oneDNN's convolutions fused with the operations behind them, called on x86 as PyTorch's own compiler does."""
 
 from __future__ import annotations
 

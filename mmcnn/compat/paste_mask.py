@@ -1,4 +1,4 @@
-"""Masks of boxes that lie outside of the image are pasted, on the CPU too: nothing of them is seen.
+"""Makes MMDetection paste masks of boxes outside the image on the CPU as well; they are invisible.
 
 ``FCNMaskHead`` pastes its masks one by one there, each into the part of the image that its box covers. Beside or above
 the image that part would begin behind its end, and mmdet 3.3.0 ends with ``RuntimeError: upper bound and lower bound

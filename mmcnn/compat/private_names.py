@@ -1,4 +1,4 @@
-"""Every name of a dependency that is private or undocumented and that mmcnn needs; private_table.py has the reasons.
+"""All private or undocumented names of dependencies that mmcnn uses; private_table.py gives the reasons.
 
 Where a name can be wrapped, a function or an alias here is the only place that has it. A subclass that uses or replaces
 what its base class keeps to itself does so in its own file, which the table names. tests/compat/test_private_names.py

@@ -1,4 +1,4 @@
-"""What mmcnn requires and its package metadata cannot state: an mmcv, compiled or not, and a recent enough torch."""
+"""Requirements that package metadata cannot express: an mmcv, compiled or not, and a recent enough torch."""
 
 from __future__ import annotations
 

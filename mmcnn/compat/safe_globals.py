@@ -1,4 +1,4 @@
-"""Types that MMEngine's own checkpoints hold besides tensors, allowed for ``torch.load(weights_only=True)``.
+"""Types other than tensors in MMEngine's own checkpoints, allowed for ``torch.load(weights_only=True)``.
 
 Since torch 2.6 ``torch.load`` builds only types on an allow-list, and MMEngine 0.10.7 cannot load the checkpoints that
 its Runner saves: the message hub's ``HistoryBuffer`` is not on it (open-mmlab/mmengine issue 1655), so resuming and
@@ -33,7 +33,7 @@ def names() -> set[str]:
 
 
 class HistoryBufferStandIn:
-    """Stands in for MMEngine's ``HistoryBuffer`` on the list; a new one is a real ``HistoryBuffer`` without state."""
+    """Stand-in for MMEngine's ``HistoryBuffer`` on the list; a new one is a real ``HistoryBuffer`` without state."""
 
     def __new__(cls) -> Any:
         """Return an empty HistoryBuffer whose type torch accepts."""

@@ -1,4 +1,4 @@
-"""MMDetection's SSDHead predicts.
+"""Makes MMDetection's SSDHead able to predict.
 
 Its base class asks ``self.loss_cls`` for ``custom_cls_channels`` before it looks at scores, and SSDHead, whose loss is
 a function, has no such attribute: every SSD of MMDetection 3.3.0 fails at its first prediction with ``'SSDHead' object

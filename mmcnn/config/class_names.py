@@ -1,4 +1,4 @@
-"""Names of the classes of a file that does not say them: typed, or from a file of names."""
+"""Names of the classes for a file that does not hold them: from an option or from a text file."""
 
 from __future__ import annotations
 

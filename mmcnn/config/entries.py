@@ -1,4 +1,4 @@
-"""``cfg_options``: entries of a config that are overridden."""
+"""``cfg_options``: overriding entries of a config."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The configs that come with mmcnn, as files: what they are called, where they are and what they say of themselves.
+"""The configs that are shipped with mmcnn: their names, their paths and their descriptions.
 
 A config is a program. Nothing here runs one, and nothing needs MMEngine.
 """

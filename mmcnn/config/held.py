@@ -1,4 +1,4 @@
-"""A config of ours that holds a file of weights, by the names and the shapes in it."""
+"""The config of ours that fits a file of weights, by the names and shapes of its tensors."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TRAINING = ('train_cfg', 'init_cfg', 'frozen_stages', 'norm_eval', 'batch_augmen
 
 @dataclass(frozen=True)
 class Held:
-    """A config of ours that holds a file.
+    """A config of ours that fits a file.
 
     Attributes:
         config: its name.

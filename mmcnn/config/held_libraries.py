@@ -1,4 +1,4 @@
-"""Which of our configs holds a file of weights of another library: told by its content, held against all of it."""
+"""The config of ours that fits another library's weights: detected from the content and checked against all of it."""
 
 from __future__ import annotations
 

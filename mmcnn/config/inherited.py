@@ -1,4 +1,4 @@
-"""A config that inherits from one of MMDetection's and puts another backbone in: its numbers follow."""
+"""Configs inheriting from one of MMDetection's with another backbone: adapts numbers that described the old one."""
 
 from __future__ import annotations
 

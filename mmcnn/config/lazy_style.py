@@ -1,4 +1,4 @@
-"""Configs in MMEngine's newer style: bases are imported under ``with read_base():``, a ``type`` is a class or function.
+"""Configs in MMEngine's newer style: ``with read_base():`` imports the bases, and a ``type`` is a class or function.
 
 They become what they would be in the older style. Whatever asks for a type by its name finds it then, and a run writes
 ``type='RetinaNet'`` into its checkpoints: MMEngine's own text for a class, ``'mmdet.models.detectors.RetinaNet'``, is a

@@ -1,4 +1,4 @@
-"""Configs: found by name, changed by ``cfg_options`` and ``backbone``."""
+"""Loading of configs by name, with changes by ``cfg_options`` and ``backbone``."""
 
 from __future__ import annotations
 

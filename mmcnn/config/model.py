@@ -1,4 +1,4 @@
-"""The model of a config: wired, built without memory, told from others."""
+"""The model of a config: wiring, building without memory, and its kind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Learning rates and decays of a backbone's own, which a config has for the backbone that it was written with."""
+"""Learning-rate and decay multipliers of a backbone, which a config sets for the backbone it was written for."""
 
 from __future__ import annotations
 

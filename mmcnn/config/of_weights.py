@@ -1,4 +1,4 @@
-"""The config of a file of weights: the one that its run recorded, else the one of ours that holds it.
+"""The config of a file of weights: the recorded config of its run, otherwise the one of ours that fits it.
 
 Which one that is, is found by the names and the shapes in the file, and its network is held against the whole file.
 What these leave open is said; where it would be a guess, the file is refused.

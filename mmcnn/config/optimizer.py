@@ -1,4 +1,4 @@
-"""Another optimizer in the place of a config's: what only the old one knew stays behind."""
+"""Replacement of a config's optimizer; arguments that only the old one has are dropped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parts of a config that stand alone, in lists or inside of each other: data sets in wrappers, metrics, arguments."""
+"""Access to parts of a config, alone, in lists or nested: data sets in wrappers, metrics, arguments."""
 
 from __future__ import annotations
 

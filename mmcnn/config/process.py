@@ -1,4 +1,4 @@
-"""``env_cfg``: what a config says of the process, checked before MMEngine's Runner acts on it."""
+"""``env_cfg``: a config's settings for the process, checked before MMEngine's Runner applies them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Any of our backbones in any of MMDetection's detectors, by one word, from Python."""
+"""Any of our backbones in any of MMDetection's detectors, with a single call from Python."""
 
 from __future__ import annotations
 

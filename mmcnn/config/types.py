@@ -1,4 +1,4 @@
-"""Whether every ``type`` in a config names something that takes its arguments, before anything is built or written."""
+"""Checks that every ``type`` in a config exists and accepts its arguments, before anything is built or written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values as they are typed: the text after ``=`` in ``--cfg-options``."""
+"""Parsing of values as they are typed: the text after ``=`` in ``--cfg-options``."""
 
 from __future__ import annotations
 

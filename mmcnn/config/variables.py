@@ -1,4 +1,4 @@
-"""Variables by which a config is put together, and the entries that have their values from them."""
+"""Variables of a config file, and the entries whose values come from them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one way from a run to the person who watches it."""
+"""The console: the only way in which a run prints to the user."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CONTROL = re.compile(r'[\x00-\x09\x0b-\x1f\x7f-\x9f]')
 
 
 class Console:
-    """Prints what a person should see, on standard output, in the first of several processes only.
+    """Prints messages for the user on standard output, in the first of several processes only.
 
     A terminal has one live line for the progress, rewritten by rich; other text appears above it, also what Python code
     prints or warns of. Everywhere else (a pipe, a file, a notebook) there are plain lines without control characters,
@@ -175,7 +175,7 @@ def _screen() -> Any:
     from rich.console import Console as Screen
 
     class CursorStays(Screen):
-        """A run that is killed could not bring a hidden cursor back."""
+        """Keeps the cursor visible, because a run that is killed could not restore it."""
 
         def show_cursor(self, show: bool = True) -> bool:
             return False

@@ -1,4 +1,4 @@
-"""Text in columns, and what a validation has found."""
+"""Text in columns, and the results of a validation."""
 
 from __future__ import annotations
 

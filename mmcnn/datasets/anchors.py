@@ -1,4 +1,4 @@
-"""Anchors for a data set: how many of its boxes the present ones can match, and ones that fit better."""
+"""Anchors for a data set: how many of its boxes the present anchors match, and better fitting ones."""
 
 from __future__ import annotations
 

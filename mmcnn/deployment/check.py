@@ -1,4 +1,4 @@
-"""Every export against PyTorch, before it is said to be done."""
+"""Comparison of every exported file with PyTorch before the export is reported as done."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def tolerance_of(plan: Plan) -> Tolerance:
 
 @dataclass(frozen=True)
 class Checked:
-    """What the check of a file found.
+    """The result of checking a file.
 
     Attributes:
         summary: in words.
@@ -268,7 +268,7 @@ def _threshold(plan: Plan) -> float:
 
 
 class _ProgramSession:
-    """One of PyTorch's exported programs, as if it were read by ONNX Runtime."""
+    """One of PyTorch's exported programs behind the interface of ONNX Runtime."""
 
     def __init__(self, path: Path, names: Sequence[str]) -> None:
         extra = {EXTRA_FILE: ''}

@@ -1,4 +1,4 @@
-"""Deformable convolution as ONNX's operator DeformConv, in the way of :mod:`mmcnn.deployment.operators`."""
+"""Deformable convolution as ONNX's operator DeformConv, by the method of :mod:`mmcnn.deployment.operators`."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def translations() -> dict[Callable, Callable]:
 
 
 class ExportableDeformConv(nn.Module):
-    """A layer of mmcv that finds its own offsets, by the operator above: (N, C, H, W) to (N, C_out, H_out, W_out)."""
+    """A layer of mmcv that computes its own offsets, by the operator above: to (N, C_out, H_out, W_out)."""
 
     def __init__(self, pack: nn.Module) -> None:
         super().__init__()

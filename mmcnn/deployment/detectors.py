@@ -1,4 +1,4 @@
-"""What the config of a detector says of its images and of its post-processing, in the words of the runner."""
+"""A detector config's settings of preprocessing and post-processing, in the terms of the runner."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``mmcnn.export``: a network to a file, checked against PyTorch before it is there."""
+"""``mmcnn.export``: a network to a file, which is checked against PyTorch before it is put in place."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ CHECK_IMAGES = 8
 
 @dataclass(frozen=True)
 class ExportResult:
-    """What came of an export.
+    """The result of an export.
 
     Attributes:
         path: the file; of OpenVINO the .xml, with the weights in a .bin beside it.

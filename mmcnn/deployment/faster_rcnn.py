@@ -1,4 +1,4 @@
-"""MMDetection's Faster R-CNN with a forward that can be exported: no size in it depends on what it finds.
+"""MMDetection's Faster R-CNN with a forward pass that can be exported: none of its sizes depends on detections.
 
 Its modules compute the maps; anchors, proposals and detections follow ``RPNHead``, ``StandardRoIHead`` and ``BBoxHead``
 of MMDetection 3.3, with MMCV's ``batched_nms`` and RoIAlign as operators of ONNX.

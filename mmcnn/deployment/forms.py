@@ -1,4 +1,4 @@
-"""What an export computes, as modules: images as a file takes them in, tensors as a file gives them out."""
+"""The computations of exported files as modules: images in their input form, tensors in their output form."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mmcnn.models.layers import Mish
 
 
 class Normalised(nn.Module):
-    """Takes images as OpenCV reads them, normalises them, and hands them to a network.
+    """Takes images as OpenCV reads them, normalises them, and passes them to a network.
 
     Args:
         inner: takes normalised images (N, 3, H, W), and whatever else is handed over.
@@ -132,7 +132,7 @@ class RationalMish(nn.Module):
 
 
 class ZerosThatCount(nn.Module):
-    """Zeros around a map (N, C, H, W), which a max-pool behind them sees.
+    """Zero padding around a map (N, C, H, W) that a following max-pool takes into account.
 
     ONNX Runtime 1.30 makes padding with zeros a part of a max-pool behind it, where it means minus infinity (1.32 does
     not). The clamp changes nothing and stands between them.

@@ -1,4 +1,4 @@
-"""Detections of PyTorch and of a file, pair by pair, and how much they may differ."""
+"""Pairwise matching of the detections of PyTorch and of a file, and the differences that are tolerated."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ RANDOM = {
 
 @dataclass(frozen=True)
 class Matches:
-    """Detections of PyTorch, those of them that a file finds, and those that only the file finds.
+    """Detections of PyTorch, those of them that the file finds as well, and those that only the file finds.
 
     Attributes:
         sure: from :data:`SURE` on.

@@ -1,4 +1,4 @@
-"""What is to be exported: a network with everything that a file has to say of it."""
+"""Networks to be exported, with everything that is recorded in a file."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ SEED = 0
 
 @dataclass(frozen=True, kw_only=True)
 class Exportable:
-    """A network with everything that a file has to say of it.
+    """A network with everything that is recorded in its file.
 
     Attributes:
         network: in evaluation mode, on the CPU.

@@ -31,7 +31,7 @@ MAX_CUT = 5000
 
 @dataclass(frozen=True)
 class NmsSettings:
-    """What NMS depends on.
+    """The settings of NMS.
 
     Attributes:
         iou_threshold: a box is suppressed where its IoU with a better one exceeds it.
@@ -84,7 +84,7 @@ class NmsSettings:
 
 
 class NMS(nn.Module):
-    """NMS of each class on decoded boxes, for any number of images.
+    """Class-wise NMS on decoded boxes, for any number of images.
 
     Equal scores keep the order of boxes, then of classes. Boxes are not clipped, as the network does not know where the
     image ends on its canvas.
@@ -149,7 +149,7 @@ class NMS(nn.Module):
 
 
 class WithNMS(nn.Module):
-    """A detector of form ``decoded``, and :class:`NMS` behind it.
+    """A detector of form ``decoded`` followed by :class:`NMS`.
 
     Args:
         decoded: images (N, 3, H, W) to boxes (N, B, 4), xyxy pixels, and scores (N, B, C).

@@ -1,4 +1,4 @@
-"""What an export can be told; Python and the command line both read it here."""
+"""The options of an export; both Python and the command line use this class."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An export before any work is done: form, size, what may differ from call to call, and the module that computes it."""
+"""The plan of an export before any work is done: form, size, dynamic dimensions, and the module to export."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ QUANTIZERS = {'onnx': 'onnxruntime', 'openvino': 'nncf'}
 
 @dataclass(frozen=True)
 class Plan:
-    """What is written.
+    """What will be written.
 
     Attributes:
         found: the network.

@@ -1,4 +1,4 @@
-"""Random weights of a network that is called by its name, by which a check can tell its detections apart."""
+"""Random weights for a network that is given by name, chosen so that a check can distinguish its detections."""
 
 from __future__ import annotations
 

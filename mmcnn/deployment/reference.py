@@ -1,4 +1,4 @@
-"""What PyTorch finds on the canvas of an exported file."""
+"""PyTorch's detections on the canvas of an exported file."""
 
 from __future__ import annotations
 

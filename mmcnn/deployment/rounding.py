@@ -1,4 +1,4 @@
-"""Random weights, through which a rounding grows from layer to layer: how much of it is PyTorch's own."""
+"""Rounding errors that grow through layers of random weights: PyTorch's own share of them."""
 
 from __future__ import annotations
 

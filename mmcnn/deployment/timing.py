@@ -1,4 +1,4 @@
-"""CPU time of a file beside PyTorch's."""
+"""CPU time of a file compared with PyTorch's."""
 
 from __future__ import annotations
 

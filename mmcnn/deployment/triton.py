@@ -1,4 +1,4 @@
-"""A model in a repository of NVIDIA's Triton Inference Server: config.pbtxt beside the folder of the one version.
+"""A model in a repository of NVIDIA's Triton Inference Server: config.pbtxt and the folder of its only version.
 
 The fields are those of "Model Configuration" in Triton's user guide.
 """

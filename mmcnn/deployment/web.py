@@ -1,4 +1,4 @@
-"""A folder with a page that detects in the browser: the page, the model, its metadata and onnxruntime-web."""
+"""A folder with a web page for detection in the browser: the page, the model, its metadata and onnxruntime-web."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkpoints that are on the disk whole, or not at all."""
+"""Checkpoints that are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BEST, LAST = 'best.pth', 'last.pth'
 
 @HOOKS.register_module()
 class AtomicCheckpointHook(CheckpointHook):
-    """MMEngine's ``CheckpointHook`` for a run that may be killed at any moment.
+    """MMEngine's ``CheckpointHook`` for runs that may be killed at any moment.
 
     - A checkpoint, the best one and ``last_checkpoint`` are each written to a temporary file, synchronised and renamed
       (:func:`~mmcnn.engine.atomic_file.write_whole`), straight to the disk, without a second copy in memory.

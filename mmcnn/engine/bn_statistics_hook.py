@@ -1,4 +1,4 @@
-"""BatchNorm's statistics before they are saved: of all ranks together, and of a run that has only begun anew."""
+"""BatchNorm statistics before validation and saving: averaged over ranks, and re-estimated early in a run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _OF_RANKS = 'bn_statistics_of_ranks'
 
 @HOOKS.register_module()
 class BNStatisticsHook(Hook):
-    """Readies BatchNorm's mean and variance for what is validated and saved, at the end of each epoch.
+    """Prepares BatchNorm's mean and variance for validation and saving, at the end of each epoch.
 
     **Several ranks.** Each normalises by its own images and keeps running statistics of these, so that ranks would
     validate with different networks, and the checkpoint would hold the statistics of the first one alone. They become

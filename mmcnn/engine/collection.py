@@ -1,4 +1,4 @@
-"""Python's garbage collector, held back where it only costs."""
+"""Pausing of Python's garbage collector where it only costs time."""
 
 from __future__ import annotations
 

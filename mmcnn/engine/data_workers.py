@@ -1,4 +1,4 @@
-"""Data-loading processes: they leave signals to the main process, and their death has a reason."""
+"""Data-loading processes that leave signals to the main process and whose death is explained."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def _started() -> list[_Worker]:
 
 
 class _ShutDown(Event):
-    """What an iterator tells its workers their end by."""
+    """The event by which an iterator tells its workers to stop."""
 
     #: Known without the lock, which a worker that was killed may hold: whether a worker may end by itself.
     ends_workers = False
@@ -120,7 +120,7 @@ class _Worker(NamedTuple):
 
 
 class _WorkerContext:
-    """What a ``DataLoader`` starts its workers with, mixed into a context of multiprocessing; knows its workers."""
+    """Mixed into a multiprocessing context that starts a ``DataLoader``'s workers; knows its workers."""
 
     is_iterable = False  # the data set: each worker ends with its part of it
 

@@ -1,4 +1,4 @@
-"""A training that ends when its validations have got no better for a while, also where it was killed in between."""
+"""Early stopping when validations no longer improve, also across a run that was killed and resumed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STATE = 'early_stopping'
 
 @HOOKS.register_module()
 class ResumableEarlyStoppingHook(EarlyStoppingHook):
-    """Ends the training after ``patience`` validations in a row of which none was better than the best before them.
+    """Ends the training after ``patience`` validations in a row without a new best.
 
     MMEngine's hook forgets what it has counted when a run is resumed, and takes an equal number for a better one. This
     one keeps its count in the message hub, so that a resumed run ends where the uninterrupted one does. A number that

@@ -1,4 +1,4 @@
-"""Random numbers that follow from a position in the run, not from what was drawn before."""
+"""Random numbers that depend on the position in the run, not on earlier draws."""
 
 from __future__ import annotations
 

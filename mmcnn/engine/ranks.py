@@ -1,4 +1,4 @@
-"""The processes of a distributed run find each other."""
+"""Setup of the process group of a distributed run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batches whose loss or gradient is not finite: named, then the end of the run or left out of it."""
+"""Handling of batches whose loss or gradient is not finite: they are reported, and end the run or are skipped."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SHOWN, ALL_IMAGES = 20, 'not_finite.txt'
 
 
 class Refusals:
-    """Acts on what a :class:`~mmcnn.engine.step_guard.StepGuard` refuses: stops the run, or skips the batch.
+    """Acts on what a :class:`~mmcnn.engine.step_guard.StepGuard` rejects: stops the run or skips the batch.
 
     A skipped batch leaves the model's buffers (BatchNorm's statistics) as they were, and no entry in the log but its
     warning. How many there were in the run goes into checkpoints.

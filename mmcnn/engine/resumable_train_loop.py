@@ -1,4 +1,4 @@
-"""Training by epochs that ends in the same weights whether or not it was killed on the way."""
+"""Training by epochs that gives the same final weights whether or not it was killed and resumed."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _EPOCH, _ITERATION, _VALIDATION, _AGAIN = range(4)
 
 @LOOPS.register_module()
 class ResumableTrainLoop(EpochBasedTrainLoop):
-    """MMEngine's epoch loop for a run that may be killed at any moment.
+    """MMEngine's epoch loop for runs that may be killed at any moment.
 
     **Resuming.** Samples follow from (seed, epoch, index) (:class:`~.seeded_dataset.SeededDataset`), all other random
     numbers of the process from (seed, iteration, rank): no state of a generator has to be kept, and nothing that runs

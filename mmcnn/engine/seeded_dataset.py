@@ -1,4 +1,4 @@
-"""A data set whose samples follow from (seed, epoch, index), and that survives samples which fail."""
+"""A data set whose samples depend only on (seed, epoch, index), and that tolerates samples that fail."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SLOTS = 1 << 16
 
 
 class SampleKey(int):
-    """An index that knows its epoch, so that workers which outlive an epoch draw anew in the next."""
+    """An index that carries its epoch, so that persistent workers draw new random numbers in each epoch."""
 
     epoch: int
 
@@ -35,7 +35,7 @@ class SampleKey(int):
 
 
 class KeyedBatchSampler(BatchSampler):
-    """A batch sampler's batches as lists of :class:`SampleKey`, from any batch of the epoch on and up to any.
+    """Yields a batch sampler's batches as lists of :class:`SampleKey`, from and up to any batch of the epoch.
 
     The others are never loaded. The length stays that of the whole epoch.
 
@@ -73,7 +73,7 @@ class KeyedBatchSampler(BatchSampler):
 
 
 class SeededDataset(Dataset):
-    """Draws everything of a sample from (seed, epoch, index).
+    """Draws all random numbers of a sample from (seed, epoch, index).
 
     So a sample is the same whatever worker loads it, in whatever order, for any number of workers and processes, and in
     a resumed run. Transforms have to draw from ``random``, NumPy's global generator or PyTorch's. The generators of the
@@ -177,7 +177,7 @@ def seeded_loader(loader: DataLoader, seed: int, max_failed: int | None = None) 
 
 
 class _NamingPipeline:
-    """A pipeline whose errors know the file of the record that it was given: their ``path``."""
+    """A pipeline whose errors carry the file of the failing record: their ``path``."""
 
     def __init__(self, pipeline: Callable[[Any], Any]) -> None:
         self.pipeline = pipeline

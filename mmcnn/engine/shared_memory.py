@@ -1,4 +1,4 @@
-"""What is said where /dev/shm, in which semaphores and the batches of data-loading processes lie, has no room."""
+"""Error messages for a full /dev/shm, which holds semaphores and the batches of data-loading processes."""
 
 import errno
 

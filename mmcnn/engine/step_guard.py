@@ -1,4 +1,4 @@
-"""Nothing is trained on, averaged or saved of a step whose loss or gradient is not finite."""
+"""A guard against training on, averaging or saving steps whose loss or gradient is not finite."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NORM = object()
 
 
 class StepGuard:
-    """Stands in for an optimizer wrapper in ``train_step``, and refuses losses and gradients that are not finite.
+    """Replaces an optimizer wrapper in ``train_step`` and rejects losses and gradients that are not finite.
 
     A loss that is not finite on any rank is never differentiated, so that gradients accumulated before it stay good:
     the step is made of the others. A gradient that is not finite is dropped with all that was accumulated for its step.

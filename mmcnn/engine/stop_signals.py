@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C as a request to stop, with a watchdog for a process that cannot hear it."""
+"""SIGTERM and Ctrl-C as requests to stop, with a watchdog for a process that cannot react."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def end_now(code: int, line: str) -> NoReturn:
 
 
 class StopSignals:
-    """While the context is open, SIGTERM and SIGINT are noted in ``signum`` instead of ending the process.
+    """Context in which SIGTERM and SIGINT are stored in ``signum`` instead of ending the process.
 
     The main thread asks :meth:`asked` after every step. If it does not come round for ``patience`` seconds after a
     signal, because it waits for another process for example, a thread ends the process with 128 + the signal's number

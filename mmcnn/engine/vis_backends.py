@@ -1,4 +1,4 @@
-"""Trackers that MMEngine does not know, or whose rules for names its own numbers break."""
+"""Trackers that MMEngine does not support, or whose naming rules its own numbers violate."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from mmcnn.registry import METRICS
 
 @METRICS.register_module()
 class TopK(BaseMetric):
-    """Share of the images whose class is among the k best scores, in percent: ``accuracy/top1``, ``accuracy/top5``.
+    """Percentage of images whose class is among the k best scores: ``accuracy/top1``, ``accuracy/top5``.
 
     A k beyond the number of classes is cut to it, and said once. Scores that are equal, or no numbers, count against
     the true class.

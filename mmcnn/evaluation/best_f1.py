@@ -1,4 +1,4 @@
-"""The score from which on detections are best shown."""
+"""The best score threshold for showing detections, by F1."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""COCO's numbers out of the arrays of an evaluation, under mmdet's names."""
+"""COCO's summary numbers from the arrays of an evaluation, under MMDetection's names."""
 
 from __future__ import annotations
 

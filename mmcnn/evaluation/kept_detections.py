@@ -1,4 +1,4 @@
-"""Detections of an evaluation in a compressed file, from which every number can be computed again."""
+"""Detections of an evaluation in a compressed file, from which every metric can be recomputed."""
 
 from __future__ import annotations
 

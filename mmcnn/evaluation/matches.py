@@ -1,4 +1,4 @@
-"""Which detections find an object, at one IoU: COCO's matching, for all images at once."""
+"""Matching of detections to objects at one IoU threshold, by COCO's rule, for all images at once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PAIRS = 1 << 14
 
 @dataclass(frozen=True)
 class Objects:
-    """The objects of an annotation file as arrays, in its order.
+    """The objects of an annotation file as arrays, in the file's order.
 
     Attributes:
         image_ids: (G,) int64.

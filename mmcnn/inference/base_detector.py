@@ -1,4 +1,4 @@
-"""What the detectors share: mmcnn.Detector, and the runner of exported files, which has no PyTorch."""
+"""The common part of the detectors: mmcnn.Detector and the runner of exported files, which works without PyTorch."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ AHEAD = 2
 
 @dataclass(frozen=True, eq=False)
 class _Read:
-    """What a step of reading has come to: an image, or the end of the stream, or an error.
+    """The result of a reading step: an image, the end of the stream, or an error.
 
     Attributes:
         skipped: why files before it could not be read.
@@ -44,7 +44,7 @@ class _Read:
 
 
 class BaseDetector(ABC):
-    """Finds objects in images, in lists of them and in streams.
+    """Detects objects in images, lists of images and streams.
 
     Attributes:
         classes: tuple of the class names.

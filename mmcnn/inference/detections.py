@@ -1,4 +1,4 @@
-"""What was found in one image. NumPy is all that it needs; what a method needs besides is imported there."""
+"""The detections in one image. Needs NumPy only; anything else is imported by the methods that use it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CLASSES_SHOWN = 10
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Detections:
-    """What was found in one image, best first: K boxes.
+    """The K boxes detected in one image, best first.
 
     ``len(found)`` is K. ``found[index]`` gives Detections, too: ``found[found.scores > 0.5]``, ``found[:10]``,
     ``found[[0, 3]]``, ``found[0]``.

@@ -1,4 +1,4 @@
-"""A trained detector in one call."""
+"""A trained detector that is created and applied in one call each."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ __all__ = ['BATCH_SIZE', 'Detections', 'Detector', 'classes_of', 'read_image', '
 
 
 class Detector(BaseDetector):
-    """A detector with the weights, classes and test pipeline of a checkpoint, or of published weights.
+    """A detector with the weights, classes and test pipeline of a checkpoint, or with published weights.
 
     ``Detector('best.pth')('street.jpg').boxes``, ``Detector('yolov5s.pt')``, ``Detector('yolov4.weights')``. Config and
     classes come from the file unless they are given; :func:`~mmcnn.config.of_weights.config_of` says of which files.

@@ -1,4 +1,4 @@
-"""Images, however they are handed over, as (H, W, 3) uint8 in BGR order, and written to files."""
+"""Images in any accepted form, converted to (H, W, 3) uint8 in BGR order, and written to files."""
 
 from __future__ import annotations
 

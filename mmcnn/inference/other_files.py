@@ -1,4 +1,4 @@
-"""What lies among images and is none: counted by kind, where naming each file would hide what matters."""
+"""Files among images that are not images: counted by kind, because naming each one would hide what matters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mmcnn.inference import video
 
 
 class OtherFiles:
-    """Counts the files of a folder that are plainly no images, instead of naming each.
+    """Counts the files of a folder that obviously are not images, instead of naming each.
 
     Args:
         where: the folder or pattern, for the sentence.

@@ -1,4 +1,4 @@
-"""The score from which on boxes go into NMS."""
+"""The score threshold of boxes that enter NMS."""
 
 from __future__ import annotations
 

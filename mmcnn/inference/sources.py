@@ -1,4 +1,4 @@
-"""Streams of images: what a folder, a pattern, a list, a video or a camera number stands for, read one by one."""
+"""Streams of images: folders, patterns, lists, videos and camera numbers, read one image at a time."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Source:
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """An image of a stream, and where it comes from.
+    """An image of a stream and its origin.
 
     Attributes:
         source: the file or camera.
@@ -91,7 +91,7 @@ class Frame:
 
 @dataclass(frozen=True, eq=False)
 class DetectedFrame(Frame):
-    """A frame with what was found in it.
+    """A frame with its detections.
 
     Attributes:
         found: the detections; ``frame.found.plot(frame.image)`` draws them.
@@ -102,7 +102,7 @@ class DetectedFrame(Frame):
 
 @dataclass(frozen=True)
 class Sources:
-    """What a stream reads.
+    """The sources that a stream reads.
 
     Attributes:
         sources: images, videos and cameras, in order.

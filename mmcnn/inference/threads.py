@@ -1,4 +1,4 @@
-"""Reading ahead and writing behind: the work before and after the network, each on a thread of its own, in order."""
+"""Reading ahead and writing behind: the work before and after the network in separate threads, in order."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def ahead(step: Callable[[], Item], count: int) -> Iterator[Item]:
 
 
 class Behind(Generic[Item]):
-    """Hands items to a function that another thread calls with one after the other. A context manager.
+    """Passes items to a function that another thread calls for one after the other. A context manager.
 
     At its end it waits until the function has had all items. After one that fails it gets no other; the error is raised
     by the next call, or at the end.

@@ -1,4 +1,4 @@
-"""Videos and cameras by OpenCV: frames read one by one, and written."""
+"""Reading and writing of videos and cameras with OpenCV, frame by frame."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def read_camera(number: int, max_frames: int | None = None) -> Iterator[VideoFra
 
 
 class VideoWriter:
-    """A video file that frames are written to, all of one size: MPEG-4 in .mp4, or where that cannot be, MJPEG in .avi.
+    """A video file for frames of one size: MPEG-4 in .mp4, or if that is not available, MJPEG in .avi.
 
     Args:
         path: the file, whose ending becomes .avi if the width or height is odd: OpenCV cuts those to even numbers in

@@ -26,7 +26,7 @@ MAX_ELEMENTS = 1 << 24
 
 
 class DeformConv(NamedTuple):
-    """What a deformable convolution is besides its tensors; pairs are (height, width)."""
+    """The settings of a deformable convolution; pairs are (height, width)."""
 
     stride: tuple[int, int] = (1, 1)
     padding: tuple[int, int] = (0, 0)
@@ -43,7 +43,7 @@ class DeformConv(NamedTuple):
 
 
 class DeformConvGradients(NamedTuple):
-    """Gradients, each in the shape and the type of what it belongs to; None: not asked for, or there is no mask."""
+    """Gradients, each with the shape and type of its tensor; None: not requested, or there is no mask."""
 
     input: Tensor | None = None
     offset: Tensor | None = None
@@ -191,7 +191,7 @@ def _torchvision_arguments(
 
 
 class _Samples:
-    """Where the samples of a convolution lie, P = H_out * W_out output positions by K places by D deform groups."""
+    """The sampling locations of a convolution: P = H_out * W_out output positions by K places by D deform groups."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Greedy suppression on a GPU, of all images of a batch at once, for :mod:`mmcnn.ops.nms`.
+"""Greedy suppression on a GPU for all images of a batch at once, for :mod:`mmcnn.ops.nms`.
 
 The host does not follow what is suppressed: all images go through blocks of candidates of one size, and within a block
 boxes are decided by repetition: a box stays if no box that stays suppresses it. That is settled after as many rounds as

@@ -1,4 +1,4 @@
-"""What a convolution needs that is computed at some places only (guided anchoring, Wang et al., arXiv 1901.03278)."""
+"""Operators of a convolution that is computed at some places only (guided anchoring, arXiv 1901.03278)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where RoIAlign samples: the cells that each RoI covers along both axes, and the weights of its samples in them."""
+"""The sampling grid of RoIAlign: the cells that each RoI covers along both axes, and the weights of its samples."""
 
 from collections.abc import Iterator
 from typing import NamedTuple

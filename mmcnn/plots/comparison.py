@@ -1,4 +1,4 @@
-"""Backbones that were compared: AP against latency."""
+"""Plot of compared backbones: AP against latency."""
 
 from __future__ import annotations
 

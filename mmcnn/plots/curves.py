@@ -1,4 +1,4 @@
-"""Curves of a training run: losses by iteration, scores by epoch."""
+"""Plots of a training run: losses by iteration, metrics by epoch."""
 
 import itertools
 import json

@@ -1,4 +1,4 @@
-"""A detector's data set: boxes of each class, their sizes and shapes, and how many of them anchors can match."""
+"""Plots of a detector's data set: boxes per class, their sizes and shapes, and how many of them anchors match."""
 
 from __future__ import annotations
 

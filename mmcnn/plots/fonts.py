@@ -1,4 +1,4 @@
-"""Names in any script: the fonts that have their characters, looked for on the system, and text written with them."""
+"""Text in any script: finds installed fonts that have the characters, and draws with them."""
 
 from __future__ import annotations
 

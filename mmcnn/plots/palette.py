@@ -1,4 +1,4 @@
-"""The one palette of all that is drawn, without Matplotlib: boxes in images need none of it."""
+"""The palette of all plots and drawings, without Matplotlib, which drawing boxes in images does not need."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ratios of measured sides to what they are compared with."""
+"""Ratios of measurements to what they are compared with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all plots share: figures without pyplot, labels that cover nothing."""
+"""The common style of all plots: figures without pyplot, labels that do not overlap data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The networks of the zoo: parameters against multiply-adds."""
+"""Plot of the networks of the zoo: parameters against multiply-adds."""
 
 from __future__ import annotations
 

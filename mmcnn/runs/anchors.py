@@ -1,4 +1,4 @@
-"""Whether a config's anchors fit the boxes that it is trained on."""
+"""Checks whether a config's anchors fit the boxes of the training data."""
 
 from __future__ import annotations
 

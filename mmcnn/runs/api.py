@@ -1,4 +1,4 @@
-"""``mmcnn.train``, ``mmcnn.evaluate`` and ``mmcnn.check_data``: what the commands do, as functions."""
+"""``mmcnn.train``, ``mmcnn.evaluate`` and ``mmcnn.check_data``: the commands as functions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``backbone_weights``: a detector whose backbone starts from weights of its own, a classifier's for example."""
+"""``backbone_weights``: separate initial weights for a detector's backbone, for example a classifier's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether BatchNorm has more than one value to train on: one small image leaves one at the coarsest stride."""
+"""Checks that BatchNorm gets more than one value in training: a single small image has one at the coarsest stride."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``batch_size``, ``workers`` and ``launcher``: how many images a step of the optimizer sees."""
+"""``batch_size``, ``workers`` and ``launcher``: the number of images in a step of the optimizer."""
 
 from __future__ import annotations
 

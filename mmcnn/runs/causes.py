@@ -1,4 +1,4 @@
-"""What lies behind an error of PyTorch or MMEngine, where it is known."""
+"""Known causes behind errors of PyTorch and MMEngine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The detector of an inference by PyTorch, from its options."""
+"""The PyTorch detector for an inference, built from its options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The last whole checkpoint of a run."""
+"""The last complete checkpoint of a run."""
 
 from __future__ import annotations
 

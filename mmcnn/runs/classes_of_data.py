@@ -1,4 +1,4 @@
-"""``classes``: which classes of a data folder a run uses, and whether they are those of its checkpoint."""
+"""``classes``: the classes of a data folder that a run uses, and whether they are those of its checkpoint."""
 
 from __future__ import annotations
 

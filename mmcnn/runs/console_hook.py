@@ -1,4 +1,4 @@
-"""Shows a person how a run goes."""
+"""Shows the progress of a run to the user."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WINDOW = 50
 
 
 class ConsoleHook(Hook):
-    """Tells a console how far a run is, and what each validation has found.
+    """Sends progress and the results of each validation to a console.
 
     Plain lines, where there is no terminal, come every ``interval`` iterations of the ``LoggerHook`` and at the end of
     each epoch. A training that counts iterations is shown by them. A training needs a

@@ -1,4 +1,4 @@
-"""MMEngine's Runner, whose log goes to its file and not to the screen."""
+"""MMEngine's Runner with a log that goes to its file instead of the screen."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def redirect(logger: MMLogger, console: Console) -> None:
 
 
 class _ConsoleHandler(logging.Handler):
-    """Gives a console what it has not printed itself."""
+    """Passes to a console the records that it has not printed itself."""
 
     def __init__(self, console: Console, level: int, formatter: logging.Formatter) -> None:
         super().__init__(level if console.verbose else max(level, logging.WARNING))

@@ -1,4 +1,4 @@
-"""Conversions of weights for a network of the zoo or for a config."""
+"""Conversion of weights for a network of the zoo or for a config."""
 
 from __future__ import annotations
 

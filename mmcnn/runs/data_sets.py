@@ -1,4 +1,4 @@
-"""The data sets of a config that ``data`` points at a folder: inside of wrappers, one of several, of another format."""
+"""The data sets of a config that ``data`` redirects to a folder: inside wrappers, one of several, of another format."""
 
 from __future__ import annotations
 

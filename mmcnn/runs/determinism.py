@@ -1,4 +1,4 @@
-"""``randomness``: the seed, and trainings on a GPU that end in the same bits each time."""
+"""``randomness``: the seed, and bit-identical training on a GPU."""
 
 from __future__ import annotations
 
@@ -191,7 +191,7 @@ def _each(part: nn.Module | None) -> Sequence[nn.Module]:
 
 
 class _Watch(TorchDispatchMode):
-    """Notes the operators of :data:`NO_KERNEL` that are called where gradients are taken, and by which module."""
+    """Records which operators of :data:`NO_KERNEL` are called while gradients are computed, and by which module."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()

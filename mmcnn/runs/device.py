@@ -1,4 +1,4 @@
-"""``device``: where MMEngine puts its models."""
+"""``device``: the device on which MMEngine puts its models."""
 
 from __future__ import annotations
 

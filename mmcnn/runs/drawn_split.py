@@ -1,4 +1,4 @@
-"""``val_fraction`` and ``split_seed``: which images were drawn to validate on is recorded with the run, and held to."""
+"""``val_fraction`` and ``split_seed``: the draw of validation images is recorded with the run and enforced later."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A training or a test run from a finished config, with the pictures that it leaves."""
+"""Training or testing with a completed config, and the plots that it leaves."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def _drop_helpers(cfg: Config) -> None:
 
 
 class _InitialWeights(Hook):
-    """Loads weights just before the first step: the Runner initialises the whole model when it starts."""
+    """Loads weights just before the first step, because the Runner initialises the whole model when it starts."""
 
     def __init__(self, checkpoint: Checkpoint, allow_head_mismatch: bool) -> None:
         self.checkpoint = checkpoint

@@ -1,4 +1,4 @@
-"""Runs on an exported network: what they cannot be told, since the file has it inside."""
+"""Runs on an exported network: the options that the file already fixes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An evaluation of an exported network: the data and the metric of one by PyTorch, and no model of PyTorch's."""
+"""Evaluation of an exported network: data and metric as in PyTorch, without a PyTorch model."""
 
 from __future__ import annotations
 

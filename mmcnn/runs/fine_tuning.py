@@ -1,4 +1,4 @@
-"""``weights`` and ``recipe``: a training that starts from weights that somebody has trained before."""
+"""``weights`` and ``recipe``: training that starts from pretrained weights."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def _default_rate(kind: Any) -> Any:
 
 
 class FineTuningHook(Hook):
-    """Loads weights just before the first step, the head only where it is for the same classes.
+    """Loads weights just before the first step; the head only if it has the same classes.
 
     Args:
         weights: the file, opened, or an address.

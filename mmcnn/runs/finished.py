@@ -1,4 +1,4 @@
-"""A run that has come to its end: what it has left, and that nothing more is to be done."""
+"""Finished runs: their results, and that nothing is left to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The loss of a detector of MMDetection's on another backbone, before the first step."""
+"""The loss of an MMDetection detector with a new backbone, computed before the first step."""
 
 from __future__ import annotations
 

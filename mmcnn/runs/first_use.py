@@ -1,4 +1,4 @@
-"""What a training first uses at its first validation, tried before its first step."""
+"""A trial, before the first step, of everything that a training uses at its first validation."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def check_watching_hooks(cfg: Config) -> None:
 
 
 class FirstUseHook(Hook):
-    """Refuses a training that watches a number which its validations do not give.
+    """Rejects a training that monitors a metric that its validations do not produce.
 
     That is, what checkpoint hooks save the best by, early stopping looks at, and learning rates wait for.
 

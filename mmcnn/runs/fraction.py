@@ -1,4 +1,4 @@
-"""``fraction``: a training on a share of the training images, which is recorded with the run and held to."""
+"""``fraction``: training on a fraction of the training images, which is recorded with the run and enforced later."""
 
 from __future__ import annotations
 

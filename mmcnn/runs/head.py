@@ -1,4 +1,4 @@
-"""What a run says of itself before its first step: only what is in effect."""
+"""The report of a run about itself before its first step: only settings that are in effect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each epoch came to: mean losses and the numbers of its validation."""
+"""The results of each epoch: mean losses and validation metrics."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def counts_epochs(runner: Runner) -> bool:
 
 
 class HistoryHook(Hook):
-    """Keeps a record of every epoch in the message hub, where checkpoints take it along.
+    """Keeps a record of every epoch in the message hub, so that checkpoints include it.
 
     ``runner.message_hub.get_info('history')`` is a list with a dict for each epoch: ``epoch`` (from 1), the mean of
     each loss over its iterations (those that were skipped aside), and the metrics of its validation, if there was one,

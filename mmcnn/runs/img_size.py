@@ -1,4 +1,4 @@
-"""``img_size``: the side of the network input, in every transform of a config."""
+"""``img_size``: the side of the network input, applied to every transform of a config."""
 
 from __future__ import annotations
 

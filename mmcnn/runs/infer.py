@@ -1,4 +1,4 @@
-"""Inference: detections, drawn images and videos, and label files of whatever a stream of images is."""
+"""Inference: detections, drawn images and videos, and label files for any stream of images."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WAITING = 4
 
 @dataclass(frozen=True)
 class InferResult:
-    """What came of an inference.
+    """The result of an inference.
 
     Attributes:
         folder: holds ``detections.json``, the drawn images and videos, and the label files.

@@ -84,7 +84,7 @@ def _refuse_shared_labels(sources: Sequence[Source]) -> None:
 
 
 class InferFiles:
-    """Writes what is found in a stream, image by image; nothing exists before the first one. A context manager.
+    """Writes the detections of a stream image by image; nothing is created before the first. A context manager.
 
     Args:
         folder: where the results go.
@@ -177,7 +177,7 @@ class InferFiles:
 
 
 class _DetectionsFile:
-    """detections.json, complete whenever it is closed."""
+    """detections.json, complete once it is closed."""
 
     def __init__(self, folder: Path) -> None:
         self._file = (folder / DETECTIONS_FILE).open('w', encoding='utf-8')

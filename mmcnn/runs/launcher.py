@@ -1,4 +1,4 @@
-"""``launcher``: what the environment says of the processes of a run, looked at before anything relies on it."""
+"""``launcher``: the environment's description of a run's processes, checked before it is used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``loggers``: where the numbers of a run go beside its own files, and whether that is possible here."""
+"""``loggers``: where the numbers of a run are sent besides its own files, and whether that is possible here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a config reads beside boxes: masks, which a data folder may have, and annotations of pixels, which none has."""
+"""What a config reads besides boxes: masks, which a data folder may have, and pixel annotations, which none has."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``performance``: how fast a run is, and by what; read here, and put into effect by the hook."""
+"""``performance``: settings that affect a run's speed; read here and applied by the hook."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def use_tf32(cfg: Config) -> None:
 
 
 class PerformanceHook(Hook):
-    """Puts ``performance`` of a training into effect.
+    """Applies ``performance`` to a training.
 
     What is saved does not depend on it: names of weights and their layout in memory are those without it.
     """

@@ -1,4 +1,4 @@
-"""``amp``: mixed precision, which of the two, and what comes with it."""
+"""``amp``: mixed precision, its type, and the settings that depend on it."""
 
 from __future__ import annotations
 

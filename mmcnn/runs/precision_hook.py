@@ -1,4 +1,4 @@
-"""Mixed precision while a training goes on."""
+"""Mixed precision during a training."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _AFTER_FORWARD = ('loss_by_feat', 'predict_by_feat', 'loss_and_target')
 
 
 class PrecisionHook(Hook):
-    """Keeps the steps that a loss scale skips out of the numbers, and validates in mixed precision if asked to.
+    """Excludes steps skipped by a loss scaler from the numbers, and validates in mixed precision if requested.
 
     fp16 finds its loss scale by steps whose gradients overflow: they are skipped, and the scale is halved. That is how
     it works and no fault, but the norm of these gradients is not finite, and MMEngine would log the mean over 50 steps

@@ -1,4 +1,4 @@
-"""From options to a run that can start: the one place that knows the order in which a config is completed."""
+"""From options to a run that can start: the only place that knows the order in which a config is completed."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ from mmcnn.weights.recorded_config import other_normalisation
 
 @dataclass(frozen=True)
 class Run:
-    """A run whose config is complete and whose files have been looked into; nothing is written yet.
+    """A run whose config is complete and whose files have been checked; nothing is written yet.
 
     Attributes:
         options: what it was made from.

@@ -1,4 +1,4 @@
-"""A run leaves the process as it found it, so that the next one, or a notebook's next cell, starts clean."""
+"""Restores the process after a run, so that the next run, or a notebook's next cell, starts from a clean state."""
 
 from __future__ import annotations
 

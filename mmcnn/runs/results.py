@@ -1,4 +1,4 @@
-"""What a training and an evaluation give back; nothing here imports PyTorch."""
+"""The return values of a training and an evaluation; nothing here imports PyTorch."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ MAIN = {'AP': 'AP', 'AP50': 'AP50', 'top1': 'top-1'}
 
 @dataclass(frozen=True, repr=False)
 class EvaluateResult:
-    """An evaluation.
+    """The result of an evaluation.
 
     Attributes:
         work_dir: folder with ``metrics.json``.
@@ -60,7 +60,7 @@ class EvaluateResult:
 
 @dataclass(frozen=True, repr=False)
 class TrainResult:
-    """A training.
+    """The result of a training.
 
     Attributes:
         work_dir: folder with checkpoints, log and pictures.

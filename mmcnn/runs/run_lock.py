@@ -1,4 +1,4 @@
-"""One run at a time in a folder: a lock that ends with the process that holds it, however that ends."""
+"""One run at a time in a folder: a lock that ends with the process that holds it, however it ends."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _held: weakref.WeakSet[RunLock] = weakref.WeakSet()
 
 
 class RunLock:
-    """The right to write to a folder as its one run (``flock``), which a killed process loses with its life.
+    """The exclusive right of a run to write to a folder (``flock``), which ends when its process dies.
 
     Args:
         folder: of the run; it has to be there.

@@ -1,4 +1,4 @@
-"""The folder of a run while the run lasts: its own, and left as it was if the run does not begin."""
+"""Exclusive use of a run's folder while the run lasts; the folder is restored if the run does not begin."""
 
 from __future__ import annotations
 

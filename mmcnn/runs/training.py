@@ -1,4 +1,4 @@
-"""``on_nan``, ``patience`` and ``resume``: what a training does, and what it starts from."""
+"""``on_nan``, ``patience`` and ``resume``: how a training behaves, and what it starts from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The folder of a run: named after what is run, and never shared with another run."""
+"""The folder of a run: named after what is run and never shared with another run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ITERATION = re.compile(r'(?:stopped_at_)?iter_(\d+)\.pth')
 
 @dataclass(frozen=True)
 class RunKind:
-    """What makes two runs like each other, so that one can continue the other.
+    """The properties that two runs have to share for one to continue the other.
 
     Attributes:
         config: name of the config.

@@ -23,7 +23,7 @@ Found = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 class Detector(BaseDetector):
-    """A detector from a file that ``mmcnn export`` made, without PyTorch; it finds what mmcnn.Detector finds.
+    """A detector from a file made by ``mmcnn export``, without PyTorch; its detections are those of mmcnn.Detector.
 
     ``mmcnn.runtime.Detector('m.onnx')('street.jpg').boxes``. Classes, size, normalisation and post-processing are those
     of the file's metadata; a file without them is refused.

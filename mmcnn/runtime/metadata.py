@@ -1,4 +1,4 @@
-"""What an exported file says of itself: everything that is needed to use it, so that nothing is guessed."""
+"""The metadata of an exported file: everything that is needed to use it, so that nothing is guessed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _NMS = dict(type=str, iou_threshold=float)
 
 @dataclass(frozen=True, kw_only=True)
 class Input:
-    """The images that a file takes, as its input ``images``.
+    """The images that a file takes as its input ``images``.
 
     Attributes:
         dtype: 'float32', with values 0 to 255 where ``normalised`` is False; or 'uint8'.
@@ -61,7 +61,7 @@ class Input:
 
 @dataclass(frozen=True, kw_only=True)
 class Metadata:
-    """What an exported file says of itself.
+    """The metadata of an exported file.
 
     Attributes:
         task: one of :data:`TASKS`.

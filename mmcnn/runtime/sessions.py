@@ -1,4 +1,4 @@
-"""What computes an exported file: ONNX Runtime, or OpenVINO's own runtime, which look the same from outside."""
+"""Sessions that run an exported file: ONNX Runtime or OpenVINO's own runtime, behind one interface."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Shape = tuple[int | None, ...]  # None: any number
 
 
 class Session(Protocol):
-    """A file that is ready to be computed.
+    """A file that is ready to run.
 
     Attributes:
         metadata: what the file says of itself, as text; None: nothing.

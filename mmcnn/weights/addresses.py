@@ -27,7 +27,7 @@ SCHEMES = {
 
 
 class Address(NamedTuple):
-    """Where a file is to be had, and what is known of it."""
+    """The location of a file, and what is known about it."""
 
     urls: tuple[str, ...]  # the same file at each
     source: str | None  # whose layer names it has; None: found out when it is read
@@ -37,7 +37,7 @@ class Address(NamedTuple):
 
 
 class Download(NamedTuple):
-    """A file that is here now, and what is known of it."""
+    """A downloaded file, and what is known about it."""
 
     path: Path
     source: str | None

@@ -1,4 +1,4 @@
-"""Files of weights, opened once and read as data: nothing in a file runs."""
+"""Files of weights, opened once and read as data: no code in a file is executed."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _HDF5 = b'\x89HDF\r\n\x1a\n'
 
 
 class Checkpoint:
-    """A file of weights of any kind: what it is, is told by its content, and nothing in it is run.
+    """A file of weights of any kind; its format is detected from its content, and no code in it is executed.
 
     ``Checkpoint.open('best.pth').state_dict``. A file of PyTorch has been looked through as a whole once it is open;
     all else is read when it is first asked for, and once. Every part raises CheckpointError for a file that is broken,

@@ -1,4 +1,4 @@
-"""Files of weights into ours, with a record inside, and ours back into Darknet's."""
+"""Conversion of files of weights to ours, with a record inside, and of ours back to Darknet's."""
 
 from __future__ import annotations
 

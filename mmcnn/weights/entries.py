@@ -1,4 +1,4 @@
-"""Where the weights stand in what a training program saved, and the names that they have there."""
+"""Where the weights are in a file that a training program saved, and the names that they have there."""
 
 from __future__ import annotations
 

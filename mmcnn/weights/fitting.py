@@ -1,4 +1,4 @@
-"""A file of weights held against a model: what stands before its names, and what may differ."""
+"""Matching of a file of weights to a model: prefixes of its names, and permitted differences."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LEAST_SHARE, _DEEPEST = 1 / 8, 4
 
 
 class AmbiguousError(CheckpointError):
-    """A file holds the entries of a model more than once."""
+    """A file contains the entries of a model more than once."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Fit:
 
 @dataclass
 class Attempts:
-    """What was tried: ``fit`` is the way in which the file fits, None: there is none.
+    """The attempts at fitting a file: ``fit`` is the successful one; None: there is none.
 
     Attributes:
         misfits: the others whose names are known, the best first.

@@ -17,7 +17,7 @@ from mmcnn.weights.loading import load_weights
 
 @WEIGHT_INITIALIZERS.register_module()
 class Pretrained:
-    """Loads weights into a backbone, exactly or not at all, and logs what became of them.
+    """Loads weights into a backbone, completely or not at all, and logs the result.
 
     A backbone asks for it where its ``init_cfg`` is of MMEngine's type 'Pretrained'.
 

@@ -1,4 +1,4 @@
-"""Which network a file of weights is of, by the shapes of its tensors: never one that cannot hold it."""
+"""The network that a file of weights most likely belongs to, by the shapes of its tensors."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _HEADS = 12
 
 
 class Sizes(NamedTuple):
-    """Numbers of values of a network's tensors, without those that follow the number of classes."""
+    """Sizes of a network's tensors, without those that depend on the number of classes."""
 
     is_detector: bool
     backbone: Counter[int]

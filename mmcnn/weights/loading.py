@@ -1,4 +1,4 @@
-"""Weights from every source into our networks, exactly or not at all, with a word for every entry."""
+"""Loading of weights from any source into our networks, completely or not at all, with a report on every entry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose layer names a file of weights has, and the ways from them to ours."""
+"""Detection of the library whose layer names a file of weights has, and their translation to ours."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Names:
-    """Tensors of a file: all under its own names, or those behind a prefix without it."""
+    """Tensors of a file: all of them under their own names, or those with a prefix, without it."""
 
     file: Checkpoint
     state: Mapping[str, Tensor]

@@ -1,4 +1,4 @@
-"""Modules of the user's own that a run is told to import, and what a checkpoint may build of them.
+"""Users' own modules that a run imports, and what a checkpoint may build from them.
 
 A checkpoint's config may name types of anybody's package. It is read as data (:mod:`mmcnn.weights.recorded_config`), so
 that what it says of imports (``custom_imports``) is never acted on: who has the checkpoint, says by ``imports`` which

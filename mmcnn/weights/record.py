@@ -1,4 +1,4 @@
-"""The record inside a converted file: where its weights came from and what cannot be seen in them."""
+"""The record inside a converted file: the origin of its weights and what tensors do not show."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _SHOWN = ('model', 'activation', 'norm_eps')  # entries that stand in sentences
 @renamed_arguments(world='library')
 @dataclass(frozen=True)
 class Record:
-    """Where weights came from, and what the tensors do not show: a network has them in the wrong form otherwise.
+    """The origin of weights and what tensors do not show, without which a network would give wrong results.
 
     Attributes:
         model: our backbone's row, or the name of a config.

@@ -1,4 +1,4 @@
-"""Which types a recorded config may build: parts that are known to be harmless, and those of trusted packages."""
+"""The types that a recorded config may build: parts that are known to be harmless, and those of trusted packages."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ _HOW = "if it is your own, import the module that registers it: --import MODULE 
 
 
 class UnknownTypeError(CheckpointError):
-    """A type that nobody has registered here, or of a package that nobody has imported.
+    """A type that is not registered here, or belongs to a package that has not been imported.
 
     Attributes:
         scope: what its dotted name begins with, where that is the name of no package that is known; '': it is not.

@@ -1,4 +1,4 @@
-"""The sentence about a file of weights that fits a model in no way."""
+"""The error message for a file of weights that does not fit a model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mmcnn.weights.sources.translate import OtherRowError
 
 
 class UnfitError(CheckpointError):
-    """A file that does not fit a model: what does not, and with which argument of ``load_weights`` it would.
+    """A file that does not fit a model: what does not fit, and the argument of ``load_weights`` that would help.
 
     Attributes:
         sentence: the message without that argument.

@@ -1,4 +1,4 @@
-"""What became of every entry of a weights file and of every entry of the model."""
+"""What happened to every entry of a weights file and of the model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Mismatch = tuple[str, tuple[int, ...], tuple[int, ...]]
 @renamed_arguments(world='source')
 @dataclass(frozen=True)
 class LoadReport:
-    """What became of each key; those of BatchNorm's counters, which older files lack, aside.
+    """What happened to each key, except for BatchNorm's counters, which older files lack.
 
     ``missing`` and ``unexpected`` are unexplained, so a load that succeeded has none. What is explained stands in the
     other entries, under its reason.

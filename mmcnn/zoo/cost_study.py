@@ -1,4 +1,4 @@
-"""What the costs of networks show: depth against width, 1x1 convolutions, dense against one-shot aggregation, CSP."""
+"""A study of network costs: depth against width, 1x1 convolutions, dense against one-shot aggregation, CSP."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class DenseBlock(nn.Module):
 
 
 class OneShotBlock(nn.Module):
-    """A chain of 3x3 convolutions, gathered once by a 1x1: (N, C, H, W) to (N, out_channels, H, W).
+    """A chain of 3x3 convolutions, aggregated once by a 1x1: (N, C, H, W) to (N, out_channels, H, W).
 
     VoVNet's module (Lee et al., arXiv 1904.09730, section 3.2).
 

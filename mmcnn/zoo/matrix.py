@@ -1,4 +1,4 @@
-"""Any backbone in any detector: every pair is built in full size on the meta device and sent an image."""
+"""Any backbone in any detector: every pair is built at full size on the meta device and run on an image."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DETECTORS = {
 
 
 class Shapes(NamedTuple):
-    """What a detector computes for one size of image: (C, H, W) of each map, in the order of its head's levels."""
+    """The output of a detector for one image size: (C, H, W) of each map, in the order of its head's levels."""
 
     features: tuple[tuple[int, ...], ...]  # what the head gets
     outputs: tuple[tuple[tuple[int, ...], ...], ...]  # of each kind of output of the head (the RPN's, in Faster R-CNN)

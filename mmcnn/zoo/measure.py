@@ -1,4 +1,4 @@
-"""Counts the numbers of the table of networks: ``python -m mmcnn.zoo.measure`` writes table.json anew.
+"""Counts the numbers of the table of networks: ``python -m mmcnn.zoo.measure`` rewrites table.json.
 
 The networks themselves are the source of truth. The file repeats them, so that the table is printed without torch.
 """

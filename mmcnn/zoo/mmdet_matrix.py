@@ -1,4 +1,4 @@
-"""Our backbones in the detectors that MMDetection packages: swapped, built, proven, trained a step, asked for boxes."""
+"""Our backbones in MMDetection's packaged detectors: swapped, built, proven, trained for a step, run for boxes."""
 
 from __future__ import annotations
 

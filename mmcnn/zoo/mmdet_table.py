@@ -1,4 +1,4 @@
-"""What became of our backbones in MMDetection's packaged configs, as text and as Markdown."""
+"""The results of our backbones in MMDetection's packaged configs, as text and as Markdown."""
 
 from __future__ import annotations
 

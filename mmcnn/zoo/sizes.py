@@ -1,4 +1,4 @@
-"""Sizes of the tensors of all networks and detectors: ``python -m mmcnn.zoo.sizes`` writes weights/sizes.json anew.
+"""Sizes of the tensors of all networks and detectors: ``python -m mmcnn.zoo.sizes`` rewrites weights/sizes.json.
 
 By them :mod:`mmcnn.weights.likeliest` knows which network a file of weights is of.
 """

@@ -42,7 +42,7 @@ NOTES = (
 
 @dataclass(frozen=True)
 class Network:
-    """A line of the table."""
+    """A row of the table."""
 
     name: str
     family: str  # class of the backbone

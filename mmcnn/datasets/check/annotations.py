@@ -1,4 +1,4 @@
-"""The entries of a COCO dict, checked one by one; the images are not looked at."""
+"""Checks of each entry of a COCO dict, without looking at the images."""
 
 from __future__ import annotations
 

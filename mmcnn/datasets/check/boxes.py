@@ -1,4 +1,4 @@
-"""What the boxes of a split are like as a whole: crowds, more objects than are counted, another format than COCO's."""
+"""Checks of all boxes of a split together: crowds, more objects than are counted, another format than COCO's."""
 
 from __future__ import annotations
 

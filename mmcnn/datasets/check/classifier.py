@@ -1,4 +1,4 @@
-"""The images of a classifier's data folder, decoded before anything is trained on them."""
+"""The check of a classifier's data folder: all images are decoded before a training starts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mmcnn.errors import DataError
 
 @dataclass(frozen=True)
 class ClassReport(Report):
-    """What :func:`check_class_folder` found in a classifier's data folder.
+    """The result of :func:`check_class_folder` for a classifier's data folder.
 
     Attributes:
         folder: As :func:`~mmcnn.datasets.folders.classes.read_class_folder` gave it.

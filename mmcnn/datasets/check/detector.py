@@ -1,4 +1,4 @@
-"""A detector's own data, checked before anything is trained on it: annotations, images, what both splits share."""
+"""The check of a detector's data before a training starts: annotations, images, overlap of the splits."""
 
 from __future__ import annotations
 

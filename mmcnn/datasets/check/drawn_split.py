@@ -1,4 +1,4 @@
-"""Data without images to validate on: some are drawn once, and kept in the cache folder for all later runs."""
+"""Validation images for data that has none: drawn once and kept in the cache folder for all later runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mmcnn.errors import DataError
 
 
 class Draw(NamedTuple):
-    """Which images are to be drawn: their share, between 0 and 1, and the seed."""
+    """The draw of validation images: their fraction, between 0 and 1, and the seed."""
 
     fraction: float
     seed: int = 0
@@ -28,7 +28,7 @@ class Draw(NamedTuple):
 
 @dataclass(frozen=True)
 class DrawnSplit:
-    """A draw as a run records it.
+    """A draw as it is recorded in a run.
 
     Attributes:
         val_fraction: Share of the images to validate on.

@@ -1,4 +1,4 @@
-"""What is known of the images of a data folder: decoded once, on all cores, and kept on disk until they change."""
+"""Facts about the images of a data folder: decoded once, on all cores, and cached on disk until the files change."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _QUIET, _LINE_EVERY = 1.0, 10.0  # seconds
 
 
 class ImageRecords:
-    """Facts about images, kept in the cache folder by path, size and time of change of their files.
+    """Facts about images, cached by the path, size and modification time of their files.
 
     Processes that check the same folder wait for the one that decodes, and then find its facts.
 
@@ -124,7 +124,7 @@ class ImageRecords:
 
 
 class _Progress:
-    """Says on stderr how far it is: a line that is written over on a terminal, else one now and then."""
+    """Shows progress on stderr: a line that is overwritten on a terminal, otherwise a line now and then."""
 
     def __init__(self, total: int) -> None:
         self.total, self.done, self.start = total, 0, time.monotonic()

@@ -1,4 +1,4 @@
-"""One image of a data set, decoded: what is wrong with it, its size as it is trained on, its content."""
+"""The check of a single decoded image: errors, the size that it is trained at, its content."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _messages = None  # of the decoders, in a worker
 
 
 class ImageFact(NamedTuple):
-    """What is known of an image's file.
+    """Facts about an image file.
 
     Attributes:
         problem: A kind of :data:`~mmcnn.datasets.folders.findings.SEVERITY`; None: it can be trained on.

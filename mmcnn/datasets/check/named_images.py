@@ -1,4 +1,4 @@
-"""The images that the entries of a split name: missing, of another size, named twice, or in both splits."""
+"""Checks of the images that a split refers to: missing, of another size, listed twice, or in both splits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a check of a detector's data found, and the data as it is to be used."""
+"""The result of checking a detector's data, and the data in the form that is used."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mmcnn.errors import DataError
 
 @dataclass(frozen=True)
 class DataReport(Report):
-    """What :func:`~mmcnn.datasets.check.detector.check_data` found in a folder.
+    """The result of :func:`~mmcnn.datasets.check.detector.check_data` for a folder.
 
     Attributes:
         root: The folder.
@@ -92,7 +92,7 @@ class DataReport(Report):
 
 @dataclass(frozen=True)
 class DetectorData:
-    """Data that passed its check.
+    """Data that has passed its check.
 
     Attributes:
         root: The user's folder.

@@ -1,4 +1,4 @@
-"""A share of the training images, which is the same in every run and part of every larger share."""
+"""A fraction of the training images that is the same in every run and contained in every larger fraction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where mmcnn keeps what it worked out about users' data; the data's own folders are never written to."""
+"""The cache folder for what mmcnn derives from users' data, whose own folders are never written to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which of the categories of a detector's data are its classes: not a name for the group of all; or those asked for."""
+"""The choice of classes among a data set's categories: the requested ones, without a supercategory of all."""
 
 from __future__ import annotations
 

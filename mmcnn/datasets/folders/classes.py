@@ -1,4 +1,4 @@
-"""Images for a classifier, a folder for each class, as ImageNet is usually unpacked: read, checked, served."""
+"""Images for a classifier in one folder per class, as ImageNet is usually unpacked: reading, checking, serving."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class ClassData:
-    """A data folder that passed :func:`read_class_folder`.
+    """A data folder that :func:`read_class_folder` has accepted.
 
     Attributes:
         root: The folder.
@@ -115,7 +115,7 @@ def images_of_classes(folder: str | Path) -> tuple[dict[str, list[str]], int]:
 
 @DATASETS.register_module()
 class ClassFolder(BaseDataset):
-    """Images of a folder with a subfolder for each class.
+    """The images of a folder with one subfolder per class.
 
     A sample is ``dict(img_path=..., gt_label=...)``; label i is ``metainfo['classes'][i]``. Without classes in
     ``metainfo`` they are the names of the folders, sorted, as ImageNet's are by WordNet id.

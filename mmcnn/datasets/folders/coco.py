@@ -1,4 +1,4 @@
-"""A user's own data in COCO format: where its files and images are, and the split as it is written there."""
+"""Users' data in COCO format: where files and images are, and the split as the file has it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What COCO entries mean that are written otherwise than COCO writes them: ids as text, boxes as text, key names."""
+"""Nonstandard COCO entries and their meaning: ids as text, boxes as text, key names."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def missing_lists(coco: dict) -> str:
 
 
 class _Notes:
-    """What is changed in a split, counted by kind, with the first of each."""
+    """Changes to a split, counted by kind, with the first of each."""
 
     def __init__(self, split: DataSplit) -> None:
         self.split = split

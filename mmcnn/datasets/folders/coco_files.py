@@ -1,4 +1,4 @@
-"""Which file of a folder holds a split's annotations in COCO format, and where its images may be."""
+"""Selection of the file with a split's COCO annotations, and the possible locations of its images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LOOKS = re.compile(rb'"(images|annotations?|categories)"\s*:')
 
 @dataclass(frozen=True)
 class AnnotationFile:
-    """A file of annotations.
+    """An annotation file.
 
     Attributes:
         title: The file, relative to the data folder.

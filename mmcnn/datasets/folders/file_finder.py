@@ -1,4 +1,4 @@
-"""How names in a user's file find their files on this machine: one rule for the readers of all layouts.
+"""Resolution of names in users' files to files on this machine: one rule for the readers of all layouts.
 
 A name is taken as it is written wherever a file of that name is there. Only else is it read otherwise: with Windows'
 separators, without the folders of another machine, in another case, with another ending; and only where exactly one
@@ -40,7 +40,7 @@ _SHOWN = 3
 
 @dataclass(frozen=True)
 class Found:
-    """Where a written name leads.
+    """The file that a name resolves to.
 
     Attributes:
         path: The file; None: there is none, or it cannot be told which is meant.
@@ -54,7 +54,7 @@ class Found:
 
 
 class FileFinder:
-    """Finds files by names that were written elsewhere, and remembers what it read otherwise than it is written.
+    """Finds files by names written on another machine and remembers which names it had to correct.
 
     Args:
         root: The data folder, for messages.

@@ -1,4 +1,4 @@
-"""Names of files, folders and splits in users' files: parts, spellings, words for splits, folders by their names."""
+"""Names of files, folders and splits in users' files: components, spellings, words for splits."""
 
 from __future__ import annotations
 

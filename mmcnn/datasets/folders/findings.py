@@ -1,4 +1,4 @@
-"""What is wrong with a data folder: each fault with its kind, file and id, and many of them as one readable report."""
+"""Errors in a data folder: each with its kind, file and id, and all of them as one readable report."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _LEVELS = (('note',), ('warning',), ('error', 'fatal'))
 
 @dataclass(frozen=True)
 class Finding:
-    """One fault.
+    """One finding.
 
     Attributes:
         kind: A key of :data:`SEVERITY`.
@@ -90,7 +90,7 @@ class Finding:
 
 
 class Report:
-    """What a check of a data folder found: its ``findings``, and a ``title`` that says how much there is."""
+    """The result of a check of a data folder: its ``findings``, and a ``title`` with the totals."""
 
     findings: tuple[Finding, ...]
 

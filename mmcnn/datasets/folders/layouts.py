@@ -1,4 +1,4 @@
-"""In which layout a detector's data folder is, and the functions that read it."""
+"""Detection of the layout of a detector's data folder, and the functions that read each layout."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SHOWN = 3
 
 @dataclass(frozen=True)
 class Layout:
-    """A way to lay out a data folder.
+    """A layout of data folders.
 
     Attributes:
         fits: Whether a folder is laid out so.

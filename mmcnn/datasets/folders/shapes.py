@@ -1,4 +1,4 @@
-"""The embedded demo data, circles, squares and triangles: drawn scenes in COCO format, and a folder for each class."""
+"""The built-in demo data, circles, squares and triangles: synthetic images, in COCO format or a folder per class."""
 
 import colorsys
 import json

@@ -1,4 +1,4 @@
-"""The train or the val split of a detector's data folder, whatever its layout, as a COCO dict."""
+"""The train or val split of a detector's data folder as a COCO dict, whatever its layout."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Sizes = Callable[[Iterable[Path]], dict[Path, tuple[int, int] | None]]
 
 @dataclass
 class DataSplit:
-    """What a reader of one layout gives; a check fills in and judges it.
+    """The output of a layout's reader; a check completes and judges it.
 
     Attributes:
         name: 'train' or 'val'.

@@ -1,4 +1,4 @@
-"""A user's own data as Pascal VOC has it: JPEGImages/, Annotations/ with an XML file each, ImageSets/Main/."""
+"""Users' data in Pascal VOC's layout: JPEGImages/, Annotations/ with one XML file per image, ImageSets/Main/."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ImageSets/Main of a Pascal VOC folder: which lists are the splits, and the image and the annotations of each line."""
+"""ImageSets/Main of a Pascal VOC folder: which lists are the splits, and the image and annotations of each line."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class VocImage:
 
 @dataclass
 class VocImages:
-    """The images of a set, each once, and what was read otherwise than it is written."""
+    """The images of a set, each once, and the names that had to be corrected."""
 
     images: list[VocImage] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
@@ -132,7 +132,7 @@ def read_set(root: Path, chosen: ImageSet, name: str) -> VocImages:
 
 
 class _Trees:
-    """The file of annotations of each image: below Annotations/ as the image is below JPEGImages/, or in no folder.
+    """Annotation files of images: below Annotations/ like the image below JPEGImages/, or directly in it.
 
     Args:
         root: The data folder.

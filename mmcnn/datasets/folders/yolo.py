@@ -1,4 +1,4 @@
-"""A user's own data as YOLO trainers take it: data.yaml, and for each image a text file of normalised boxes."""
+"""Users' data in YOLO's layout: data.yaml, and for each image a text file of normalised boxes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The label file of an image in a YOLO data folder: found, read line by line, and its variants told apart."""
+"""Label files of a YOLO data folder: finding them, reading them line by line, and recognising their variants."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TAKES = 'is not a class, counted from 0, and 4 numbers or a polygon of 3 points
 
 
 class _NoLabelError(ValueError):
-    """A line that is no label; the message is the rest of a sentence about it."""
+    """A line that is not a label; the message is the rest of a sentence about it."""
 
 
 def label_places(image: Path) -> list[Path]:
@@ -33,7 +33,7 @@ def label_places(image: Path) -> list[Path]:
 
 
 class LabelReader:
-    """Adds the boxes of images to a split, and at the end says what was read otherwise than it is written.
+    """Adds the boxes of images to a split, and reports at the end what had to be corrected.
 
     Args:
         split: Gets annotations, their places, and findings.

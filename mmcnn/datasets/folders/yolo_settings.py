@@ -1,4 +1,4 @@
-"""data.yaml: the classes of a YOLO data folder and where its images are, or what stands in its place."""
+"""data.yaml: the classes of a YOLO data folder and the paths of its images, or what replaces the file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NOT_TEXT = {'bool': 'yes or no', 'int': 'a number', 'float': 'a number', 'null'
 
 @dataclass
 class YoloSettings:
-    """What names the classes and the images of a YOLO data folder.
+    """The file or folders that give the classes and the images of a YOLO data folder.
 
     Attributes:
         file: The file that says so, relative to the data folder.

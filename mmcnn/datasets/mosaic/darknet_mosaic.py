@@ -1,4 +1,4 @@
-"""Jitter crop and mosaic as Darknet trains YOLOv4."""
+"""Jitter crop and mosaic as in Darknet's training of YOLOv4."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ _CUT_RANGE = (0.2, 0.8)
 
 @TRANSFORMS.register_module()
 class DarknetMosaic:
-    """Darknet's jitter crop of each image and its mosaic of four, drawn straight onto the output.
+    """Darknet's jitter crop of each image and its mosaic of four, drawn directly onto the output.
 
     Jitter: each border of the image moves by U(-jitter, jitter) of the side, in or out; what is then inside is
     stretched to the output size W x H without keeping the aspect ratio; what lies outside of the image is filled.

@@ -1,4 +1,4 @@
-"""Mosaic, random affine and MixUp in one pass, as YOLOv5 trains."""
+"""Mosaic, random affine and MixUp in one pass, as in YOLOv5's training."""
 
 import math
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ _EXTRA_FOR_MIXUP = 7  # the rest of the first mosaic and all of a second one
 
 @TRANSFORMS.register_module()
 class MosaicAffine:
-    """Mosaic of four images, centred random affine and MixUp of two mosaics, drawn straight onto the output.
+    """Mosaic of four images, centred random affine and MixUp of two mosaics, drawn directly onto the output.
 
     The recipe is that of YOLOv5 v6.1 (W x H stands for ``img_scale``):
 

@@ -1,4 +1,4 @@
-"""A data set of images that are mixed from several of another one."""
+"""A data set of images that are mixed from several images of another one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _TRIES = 15
 
 @DATASETS.register_module()
 class MosaicDataset:
-    """Mixes images of a data set: plans first, then reads only what is seen and draws it straight onto the output.
+    """Mixes images of a data set: it plans first, then reads only what is visible and draws it onto the output.
 
     In place of MMDetection's ``MultiImageMixDataset``, which copies every image several times on its way. The inner
     data set gives annotations only; images are read here. Masks are not read: where it is MMDetection's

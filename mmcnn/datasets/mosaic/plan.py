@@ -1,4 +1,4 @@
-"""The plan of a mixed image: all that is drawn at random, before any image is read.
+"""The plan of a mixed image: everything random is drawn before any image is read.
 
 Planning and drawing are apart, so that the same plan is drawn by OpenCV in a data-loading process
 (:class:`~mmcnn.datasets.mosaic.render.Renderer`) or for a whole batch by the device
@@ -17,7 +17,7 @@ REDUCTIONS = (8, 4, 2, 1)
 
 
 class Source(NamedTuple):
-    """An image of a data set that is not read yet, with its annotations.
+    """An image of a data set that has not been read yet, with its annotations.
 
     Attributes:
         index: Its number in the data set.
@@ -64,7 +64,7 @@ class Tile(NamedTuple):
 
 @dataclass
 class Plan:
-    """An output image that is not drawn yet, and its annotations.
+    """An output image that has not been drawn yet, and its annotations.
 
     Attributes:
         size: (w, h) of the output in pixels.

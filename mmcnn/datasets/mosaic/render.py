@@ -1,4 +1,4 @@
-"""Draws a plan: with OpenCV here, or packed as tensors for the device to draw."""
+"""Rendering of a plan: with OpenCV, or packed as tensors to be rendered on the device."""
 
 from collections.abc import Callable, Sequence
 
@@ -29,7 +29,7 @@ NUM_COLUMNS = 22
 
 
 class Renderer:
-    """Draws plans one after the other.
+    """Renders plans one after the other.
 
     Called with a plan and ``read``, it gives the image, (H, W, 3) uint8 BGR, which is the caller's.
     """

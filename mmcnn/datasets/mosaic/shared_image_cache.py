@@ -13,7 +13,7 @@ _EMPTY, _WRITING, _READY = 0, 1, 2
 
 
 class SharedImageCache:
-    """Images of a data set in one block of memory, shared between a process and those that it forks.
+    """Images of a data set in one block of memory, shared between a process and its forked children.
 
     The block is anonymous: no file, nothing in /dev/shm, gone with the last process that has it. Pages take memory when
     an image is put there. When the next image does not fit it is not kept; nothing is thrown out, since a mosaic draws

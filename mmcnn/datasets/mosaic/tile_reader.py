@@ -1,4 +1,4 @@
-"""The source images of tiles: only as much of them decoded as is needed, and cached."""
+"""Cached reading of the source images of tiles, decoded only as far as needed."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""The warp engine of the mixing transforms: every source image goes onto the output in one interpolation.
+"""The warp engine of the mixing transforms: every source image is drawn onto the output in one interpolation.
 
 Pixel convention, everywhere in this folder: coordinates are continuous, pixel ``i`` covers ``[i, i + 1]`` and its
 centre is at ``i + 0.5``; an image of width W spans ``[0, W]``, the same frame as the boxes. A resize from w to W pixels
@@ -169,7 +169,7 @@ def _resize(
 
 
 class _Axis(NamedTuple):
-    """How a resize draws one axis: from which pixels of the image, in which direction, and which result is used."""
+    """How a resize draws one axis: the pixels of the image, the direction, and the part of the result that is used."""
 
     source: slice
     backwards: bool

@@ -1,4 +1,4 @@
-"""A copy of a public data set becomes a data folder in COCO format: train.json, val.json and images/."""
+"""Conversion of a public data set to a data folder in COCO format: train.json, val.json and images/."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _ORIENTATION = 0x0112  # EXIF's tag; 1: upright
 
 @dataclass(frozen=True)
 class Conversion:
-    """What a conversion has written.
+    """The result of a conversion.
 
     Attributes:
         folder: The data folder.

@@ -1,4 +1,4 @@
-"""The public data sets that mmcnn knows, a row each; nothing is downloaded, and no image is in mmcnn."""
+"""The public data sets that mmcnn knows, one row each; nothing is downloaded, and mmcnn contains no images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Crops for classifiers: a random one to train on, the middle one to test on."""
+"""Crops for classifiers: a random one for training, the central one for testing."""
 
 import math
 
@@ -59,7 +59,7 @@ class RandomResizedCrop(BaseTransform):
 
 @TRANSFORMS.register_module()
 class ResizedCenterCrop(BaseTransform):
-    """Resizes an image and cuts out its middle: the usual test of ImageNet classifiers.
+    """Resizes an image and cuts out its centre: the usual test of ImageNet classifiers.
 
     As if the shorter side were resized to 1 / ``fraction`` of ``img_scale`` first: 224 pixels of 256 with 7/8. Here the
     part is cut out and resized once.

@@ -19,7 +19,7 @@ _CUT_OFF = -0.499  # what makes rounding a cut-off: a half would take one from w
 
 
 class _HSV(BaseTransform):
-    """A random change of colours, of an image or of a plan."""
+    """A random change of the colours of an image or a plan."""
 
     def tables(self) -> np.ndarray:
         """Draw what becomes of each level of OpenCV's 8-bit hue, saturation and value, (3, 256) uint8."""

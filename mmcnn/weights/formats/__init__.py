@@ -1,4 +1,4 @@
-"""How the bytes of a file become arrays: one module for each kind of file.
+"""Decoding of files into arrays: one module for each kind of file.
 
 Here is what is told of a file before it is read as anything.
 """
@@ -18,7 +18,7 @@ MAX_FILE = 2**34
 
 
 class SameFile:
-    """A file that was opened once and has to be the same one, unchanged, each time that it is opened again.
+    """A file that was opened once and must be the same and unchanged whenever it is opened again.
 
     Attributes:
         path: as it was given, for messages.

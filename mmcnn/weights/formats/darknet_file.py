@@ -1,4 +1,4 @@
-"""Darknet's weight files: ``.weights`` and the cut-offs ``.conv.N``, read and written.
+"""Reading and writing of Darknet's weight files: ``.weights`` and the truncated ``.conv.N``.
 
 Little-endian: three int32 (version 0.1.0, 0.2.0 or 0.2.5), the number of images seen in training (uint64; uint32 before
 version 0.2), and the stream of float32 that :mod:`mmcnn.weights.sources.darknet` describes.
@@ -31,7 +31,7 @@ FOREIGN = {
 
 
 class Header(NamedTuple):
-    """The head of a file."""
+    """The header of the file."""
 
     version: tuple[int, int, int]
     seen: int  # images, in the training

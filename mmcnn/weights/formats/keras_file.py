@@ -1,4 +1,4 @@
-"""Keras's files of weights: ``.h5`` of every age, ``.weights.h5`` and ``.keras``, read as data."""
+"""Keras's files of weights: ``.h5`` of every version, ``.weights.h5`` and ``.keras``, read as data."""
 
 from __future__ import annotations
 

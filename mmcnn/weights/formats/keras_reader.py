@@ -1,4 +1,4 @@
-"""Reads one of Keras's files and writes its arrays to the standard output: a program of its own.
+"""A separate program that reads one of Keras's files and writes its arrays to the standard output.
 
 The HDF5 library may crash, hang or take all memory over a damaged file:
 :mod:`mmcnn.weights.formats.keras_file` runs it apart.
@@ -57,7 +57,7 @@ _ARRAY = re.compile(rf'(?:.*?[/_])??({_KNOWN})(?:_\d+)?(?::0)?')
 
 
 class RefusedError(ValueError):
-    """The file is not read; the sentence says why."""
+    """The file is not read; the message says why."""
 
 
 def main() -> None:

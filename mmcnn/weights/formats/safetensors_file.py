@@ -1,4 +1,4 @@
-"""Files in the safetensors format: tensors and a dict of texts, nothing that could run."""
+"""Files in the safetensors format: tensors and a dict of strings, nothing executable."""
 
 from __future__ import annotations
 

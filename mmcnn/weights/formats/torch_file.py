@@ -1,4 +1,4 @@
-"""Files of ``torch.save`` opened without ``torch.load``: structure as inert data, tensors where they are wanted.
+"""Files of ``torch.save`` opened without ``torch.load``: structure as inert data, tensors on demand.
 
 Both forms: zip archives, and the plain files that torch wrote before version 1.6.
 """
@@ -66,7 +66,7 @@ _LOCAL_HEADER = struct.Struct('<4s22xHH')
 
 @dataclass(frozen=True, slots=True)
 class StoredStorage:
-    """A run of numbers in the file."""
+    """A contiguous range of numbers in the file."""
 
     key: str
     dtype: torch.dtype
@@ -80,7 +80,7 @@ class StoredStorage:
 
 @dataclass(frozen=True, slots=True)
 class StoredTensor:
-    """A tensor of the file, not read yet; it is known to lie inside its storage."""
+    """A tensor in the file that is not read yet and is known to be inside its storage."""
 
     storage: StoredStorage
     offset: int
@@ -94,11 +94,11 @@ class StoredTensor:
 
 
 class TorchFileError(pickle.UnpicklingError):
-    """A file that says other things about itself than what it is."""
+    """A file whose description of itself is wrong."""
 
 
 class TorchFile:
-    """A file of ``torch.save``, checked as a whole: every tensor lies in its storage and every storage in the file.
+    """A file of ``torch.save``, checked completely: every tensor is in its storage and every storage in the file.
 
     Attributes:
         same: the file, which can be opened again as long as it has not changed.

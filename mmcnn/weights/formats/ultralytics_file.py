@@ -51,7 +51,7 @@ MAX_DEPTH = 20
 
 @dataclass(frozen=True)
 class UltralyticsFile:
-    """A detector of YOLOv5 as its file describes it.
+    """A YOLOv5 detector as its file describes it.
 
     Attributes:
         path: what messages call it.

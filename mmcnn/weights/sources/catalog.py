@@ -1,4 +1,4 @@
-"""The catalog of published weights: where they are, and what their files cannot say. One table for each publisher."""
+"""The catalog of published weights: their addresses, and what their files do not tell. One table per publisher."""
 
 from __future__ import annotations
 

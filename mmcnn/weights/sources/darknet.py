@@ -1,4 +1,4 @@
-"""Weights of Joseph Redmon's and Alexey Bochkovskiy's Darknet: what lies where in its files, and its published ones.
+"""Weights of Joseph Redmon's and Alexey Bochkovskiy's Darknet: the order in its files, and its published files.
 
 A file is one stream of floats without names: each convolution's bias (BatchNorm's beta), gamma, mean, variance, kernel.
 The order is that of the layers of the public yolov3.cfg and yolov4.cfg, of darknet53.cfg and csdarknet53-omega.cfg.
@@ -58,7 +58,7 @@ PARTS = {
 
 @dataclass(frozen=True)
 class Graph:
-    """A detector of Darknet's."""
+    """A detector in Darknet's layout."""
 
     name: str
     neck: str  # class of our neck or of MMDetection's
@@ -119,7 +119,7 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class Order:
-    """The stream of a model."""
+    """The order of a model's tensors in the stream."""
 
     model: str  # its name, for messages
     entries: tuple[Entry, ...]

@@ -1,4 +1,4 @@
-"""Weights of keras.applications: how its arrays lie, which of its layers is which of ours, and its published files.
+"""Weights of keras.applications: the layout of its arrays, the mapping of its layers to ours, its published files.
 
 Licences: of those that its documentation (docs/templates/applications.md of Keras 2.1) names one for.
 """

@@ -1,4 +1,4 @@
-"""Weights of MMDetection and MMPretrain: which of their layers is which of ours, and MMDetection's published files.
+"""Weights of MMDetection and MMPretrain: the mapping of their layers to ours, and MMDetection's published files.
 
 It states no licence of the weights.
 """

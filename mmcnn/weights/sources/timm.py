@@ -1,4 +1,4 @@
-"""Weights of timm's classifiers: which of its layers is which of ours, and its published files."""
+"""Weights of timm's classifiers: the mapping of its layers to ours, and its published files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights of torchvision's classifiers: which of its layers is which of ours, and its published files.
+"""Weights of torchvision's classifiers: the mapping of its layers to ours, and its published files.
 
 Licence: its README leaves that to the terms of the data they were trained on, and names none.
 """

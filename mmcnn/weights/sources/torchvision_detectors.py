@@ -1,4 +1,4 @@
-"""Weights of torchvision's Faster R-CNN on ResNet with FPN: which of its layers is which of ours.
+"""Weights of torchvision's Faster R-CNN on ResNet with FPN: the mapping of its layers to ours.
 
 Its background class is the first one, MMDetection's the last; the boxes of the background are not learned and left out.
 """

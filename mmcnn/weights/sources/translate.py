@@ -1,4 +1,4 @@
-"""Names of other libraries' layers to ours, by rule tables: one :class:`Source` for each library."""
+"""Translation of other libraries' layer names to ours, by rule tables: one :class:`Source` per library."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _CLASSIFIER = re.compile(
 
 
 class OtherRowError(CheckpointError):
-    """A library's file whose tensors would fit a row that computes something else with them.
+    """A library's file whose tensors would fit a row that computes something different.
 
     Attributes:
         fitting: the rows that compute the same, of any size.
@@ -48,7 +48,7 @@ class OtherRowError(CheckpointError):
 
 @dataclass(frozen=True)
 class Translation:
-    """A file's tensors under our names, and a word for everything that is not simply renamed."""
+    """A file's tensors under our names, and notes about everything that is not simply renamed."""
 
     #: Our name -> tensor in our layout.
     state: dict[str, Tensor]

@@ -1,4 +1,4 @@
-"""Weights of YOLOv5: which of ultralytics' layers is which of ours, and its published files.
+"""Weights of YOLOv5: the mapping of ultralytics' layers to ours, and its published files.
 
 Licence: AGPL-3.0, as Ultralytics states it today for YOLOv5 with its weights.
 """
