@@ -1,4 +1,4 @@
-# make setup | demo | test | test-all | lint | format | golden | parity | table
+# make setup | demo | test | test-all | lint | format | docs | golden | parity | table
 # Works from any folder (make -C path/to/mmcnn demo). Needs Python 3.11 or 3.12 and, the first time, a network.
 SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3; do command -v $$p >/de
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: setup demo test test-all lint format golden parity table clean
+.PHONY: setup demo test test-all lint format docs golden parity table clean
 setup: $(STAMP)
 
 $(STAMP): constraints.txt setup.py pyproject.toml mmcnn/version.py tools/setup_venv.sh
@@ -30,6 +30,9 @@ format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: setup
+	PYTHONPATH=$(CURDIR) $(BIN)/zensical build --clean --strict
+
 golden: setup
 	$(BIN)/python -m pytest tests/models/backbones -k golden --update-golden
 
@@ -41,7 +44,7 @@ table: setup
 	$(BIN)/python -m mmcnn.zoo.measure
 	$(BIN)/python -m mmcnn.zoo.sizes
 	$(BIN)/python tools/model_zoo.py costs --into docs/costs.md
-	$(BIN)/python tools/model_zoo.py --into README.md --plot docs/zoo.png
+	$(BIN)/python tools/model_zoo.py --into docs/networks.md --plot docs/zoo.png
 
 clean:
-	rm -rf .venv build *.egg-info .hypothesis .pytest_cache .ruff_cache
+	rm -rf .venv .cache build site *.egg-info .hypothesis .pytest_cache .ruff_cache

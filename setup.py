@@ -8,8 +8,8 @@ from setuptools.command.build_py import build_py
 from setuptools.command.sdist import sdist
 
 ROOT = Path(__file__).parent
-#: Measurements for developers of mmcnn, which users do not get.
-NOT_INSTALLED = ('memory_slope.py', 'short_runs.py')
+#: For developers of mmcnn: measurements, and what make docs needs. Users do not get them.
+NOT_INSTALLED = ('docs_extension.py', 'memory_slope.py', 'short_runs.py')
 VERSION = (ROOT / 'mmcnn' / 'version.py').read_text().split("'")[1]
 
 
@@ -76,6 +76,7 @@ setup(
         keras=['h5py'],  # to read Keras's files
         export=['onnx', 'onnxscript', 'onnxruntime'],  # mmcnn export, and what runs its files
         openvino=['openvino', 'nncf'],
+        docs=['zensical', 'mkdocstrings-python'],  # make docs
         compare=['ray', 'submitit'],  # mmcnn compare --executor
         test=[
             'pytest',

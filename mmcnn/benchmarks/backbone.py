@@ -39,7 +39,12 @@ def measure(options: BackboneOptions, say: Say) -> list[Comparison]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        found = [each for name in options.names for each in _of_network(name, options, say)]
+        found = []
+        for name in options.names:
+            try:
+                found += _of_network(name, options, say)
+            except RuntimeError as error:  # of a size that it cannot take, for example: the others are worth having
+                say(f'{name}: not measured ({(str(error).splitlines() or [type(error).__name__])[0]})')
     finally:
         torch.set_num_threads(threads)
     ratios = {each.row: _best_of_ours(each) for each in found if each.best_peer is not None}

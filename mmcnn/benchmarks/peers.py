@@ -57,7 +57,15 @@ def peer(library: str, row: str, parameters: int, say: Callable[[str], object]) 
     if count != parameters:
         say(f"{row}: {library}'s {name} is another network, of {count:,} parameters and not {parameters:,}")
         return None
-    return found.eval()
+    return _without_auxiliary_heads(found).eval()
+
+
+def _without_auxiliary_heads(model: nn.Module) -> nn.Module:
+    """The same without what ours has not, and what in training would be computed beside the network."""
+    for name in [name for name, _ in model.named_children() if name.lower().startswith('aux')]:
+        setattr(model, name, None)
+        model.aux_logits = False
+    return model
 
 
 def _models(library: str):

@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     form = parser.add_mutually_exclusive_group()
     form.add_argument('--json', action='store_true', help='print all numbers as JSON')
-    form.add_argument('--markdown', action='store_true', help='print the table as Markdown, as in the README')
+    form.add_argument('--markdown', action='store_true', help='print the table as Markdown, as in docs/networks.md')
     form.add_argument('--matrix', action='store_true', help='the same as mmcnn zoo matrix')
     form.add_argument(
         '--into',

@@ -23,11 +23,11 @@ class Row:
     backbone: str
     parameters: int | None = None  # of the whole detector, without BatchNorm's statistics
     latency_ms: float | None = None  # from an image to its boxes
-    multiply_adds: int | None = None  # of the network
     AP: list[float | None] = field(default_factory=list)  # None: there was nothing to measure
     AP50: list[float | None] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     failures: dict[int, str] = field(default_factory=dict)  # seed to reason
+    multiply_adds: int | None = None  # of the network
 
     @classmethod
     def of(cls, candidate: CandidateResult) -> Row:
@@ -38,11 +38,11 @@ class Row:
             candidate.name,
             costs.get('parameters'),
             costs.get('latency'),
-            costs.get('multiply_adds'),
             [run.metrics.get(AP_KEY) for run in finished],
             [run.metrics.get(AP50_KEY) for run in finished],
             [run.seconds for run in finished],
             {run.seed: run.failure for run in candidate.runs if run.failure is not None},
+            costs.get('multiply_adds'),
         )
 
 

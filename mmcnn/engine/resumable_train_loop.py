@@ -64,8 +64,8 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         on_nan (str): 'stop', or 'skip': leave the batch out, restore the buffers (BatchNorm's statistics), and stop
             only after 10 in a row or more than 1 % of the run.
         max_failed (int, optional): Files that may fail to load, see ``SeededDataset``.
-        until_epoch (int, optional): Epochs after which the run pauses, with a checkpoint; a resumed run goes on with
-            the same schedule. None: it does not.
+        until_epoch (int, optional): Epochs after which the run pauses, validated and with a checkpoint; a resumed run
+            goes on with the same schedule. None: it does not.
         **kwargs: ``val_begin``, ``val_interval``, ``dynamic_intervals`` of MMEngine's loop.
 
     Raises:
@@ -206,7 +206,8 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
 
     def _validate(self) -> None:
         """Run the validation of finished epochs if one is due."""
-        due = self._epoch % self.val_interval == 0 or self._epoch == self.max_epochs
+        # A run that is paused should report how good it is at that point.
+        due = self._epoch % self.val_interval == 0 or self._epoch in (self.max_epochs, self.until_epoch)
         if self.runner.val_loop is None or self._epoch < max(self.val_begin, 1) or not due:
             return
         seed_from(self.runner.seed, _VALIDATION, self._epoch, get_rank())
@@ -230,12 +231,12 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     # ------------------------------------------------------------------------------------------------------- signals
 
     def _stop_if_asked(self) -> None:
-        """Between epochs: ends the process with a checkpoint if any rank has had a signal."""
+        """End the process between epochs, with a checkpoint, if any rank has received a signal."""
         if on_any_rank(self._signals.asked()):
             self._stop()
 
     def _stop_inside_if_asked(self) -> None:
-        """Run the same within an epoch; the ranks know of it from the guard's message and exchange no other."""
+        """Do the same within an epoch; the ranks know of it from the guard's message and exchange no other."""
         asked = self._signals.asked()
         if get_world_size() > 1:
             # Gradients that wait for a step are of each rank's own images; a checkpoint holds those of one rank.

@@ -181,7 +181,7 @@ class CocoMetric(MMDetCocoMetric):
 
         detections = self._result_array(predictions)
         if self.detections_file is not None:
-            write_detections(self.detections_file, detections)
+            write_detections(self.detections_file, detections, self.proposal_nums[-1])
         evaluation = COCOeval(self._coco_api, self._coco_api.load_res(detections), 'bbox')
         evaluation.params.catIds = sorted(cat_ids)
         evaluation.params.maxDets = self.proposal_nums

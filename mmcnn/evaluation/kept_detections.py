@@ -17,20 +17,21 @@ _COLUMNS = dict(image_ids=1, boxes=4, scores=1, category_ids=1)
 _TYPES = dict(image_ids=np.int64, boxes=np.float32, scores=np.float32, category_ids=np.int64)
 
 
-def write_detections(path: str | Path, rows: np.ndarray) -> None:
-    """Write detections, compressed; the folder is made.
+def write_detections(path: str | Path, rows: np.ndarray, limit: int = 100) -> None:
+    """Write the detections that count in COCO's numbers, compressed; the folder is created.
 
     Args:
-        path: of the file.
+        path: path of the file.
         rows: (D, 7): image id, x, y, w, h in pixels of the original image, score, category id. The file has boxes and
             scores in single precision.
+        limit: maximum number per class and image; those with the highest scores are kept, in their order.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    parts = np.split(rows, np.cumsum([*_COLUMNS.values()])[:-1], axis=1)
+    parts = np.split(rows[_counted(rows, limit)], np.cumsum([*_COLUMNS.values()])[:-1], axis=1)
     arrays = {
         name: (part if _COLUMNS[name] > 1 else part[:, 0]).astype(_TYPES[name])
         for name, part in zip(_COLUMNS, parts, strict=True)
@@ -38,8 +39,19 @@ def write_detections(path: str | Path, rows: np.ndarray) -> None:
     write_whole(path, lambda file: np.savez_compressed(file, **arrays))
 
 
+def _counted(rows: np.ndarray, limit: int) -> np.ndarray:
+    """Return (D,) bool: whether a detection is among the ``limit`` best of its image and class."""
+    order = np.lexsort((-rows[:, 5], rows[:, 6], rows[:, 0]))  # stable, as COCO's sort is
+    groups = rows[order][:, [0, 6]]
+    starts = np.flatnonzero(np.append(True, (groups[1:] != groups[:-1]).any(axis=1)))[: len(rows)]
+    sizes = np.diff(np.append(starts, len(rows)))
+    counted = np.empty(len(rows), bool)
+    counted[order] = np.arange(len(rows)) - np.repeat(starts, sizes) < limit
+    return counted
+
+
 def read_detections(path: str | Path) -> np.ndarray:
-    """Return the rows that :func:`write_detections` was given, in float64.
+    """Return the rows that :func:`write_detections` has written, in float64.
 
     Raises:
         DataError: there is no such file, or it holds something else.

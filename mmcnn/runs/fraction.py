@@ -39,7 +39,7 @@ def set_fraction(
             f'fraction={fraction:g}: the run that is resumed was trained on {before:g} of the images; start a new one'
         )
     fraction = before if fraction is None else fraction
-    if fraction is None:
+    if fraction in (None, 1):
         return folder
     if not isinstance(folder, DetectorData):
         raise UsageError(f"fraction={fraction:g} needs data=PATH of a detector's data")

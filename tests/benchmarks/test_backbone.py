@@ -32,6 +32,7 @@ def test_peers_and_ours_are_measured_in_turn(monkeypatch):
     assert sentence.startswith('ours to the best peer: median ')
 
 
+@pytest.mark.slow
 def test_training_and_its_memory(monkeypatch):
     monkeypatch.setattr(backbone, 'peer', lambda library, row, *_: build_classifier(row) if library == 'timm' else None)
     options = dict(names=('mobilenetv2-tv',), img_size=32, runs=1)

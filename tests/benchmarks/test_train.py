@@ -75,6 +75,7 @@ def test_epochs_of_all_sides_are_measured(tmp_path, monkeypatch):
     assert all(0 < rate < 10_000 for rate in rates.values()), rates
 
 
+@pytest.mark.slow
 def test_both_networks_are_counted_with_the_classes_that_they_are_trained_on(tmp_path):
     options = TrainBenchmarkOptions(config='yolov5_n', img_size=64)
     (tmp_path / 'out').mkdir()

@@ -95,6 +95,7 @@ def test_equal_seconds(runs):
     assert [each.epochs for each in budgets.with_equal_seconds(several, timed, 20)] == [20, 50, 1]
 
 
+@pytest.mark.slow
 def test_equal_multiply_adds_count_the_share_of_the_data():
     cfg = load_config('yolov5_n')
     several = [Candidate('cspdarknet-n'), Candidate('cspdarknet-n', fraction=0.25), Candidate('vovnet39')]

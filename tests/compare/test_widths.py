@@ -11,7 +11,9 @@ from mmcnn.errors import UsageError
 SIZE = (64, 64)
 
 
-@pytest.mark.parametrize('name', ['vgg16-bn', 'mobilenetv2-tv', 'darknet53'])
+@pytest.mark.parametrize(
+    'name', ['vgg16-bn', *(pytest.param(name, marks=pytest.mark.slow) for name in ('mobilenetv2-tv', 'darknet53'))]
+)
 def test_detectors_come_within_a_tenth(name):
     cfg = Candidate(name).config(load_config('yolov5_n'))
     width = fitted_width(cfg, 27e6, SIZE)

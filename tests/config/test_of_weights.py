@@ -211,6 +211,7 @@ def test_weights_of_ours_that_one_config_holds(tmp_path):
     assert 'yolov4_cspdarknet53_narrow holds' in found(tmp_path / 'b.pth', 'a,b,c')[2][0]
 
 
+@pytest.mark.slow
 def test_weights_that_two_configs_make_other_boxes_of_are_refused(tmp_path):
     torch.save(state_of('yolov4_cspdarknet53', 3), tmp_path / 'a.pth')
     with pytest.raises(

@@ -163,6 +163,7 @@ def interrupted(monkeypatch):
     return run
 
 
+@pytest.mark.slow
 def test_a_file_that_comes_meanwhile_is_kept(interrupted, tmp_path):
     target = tmp_path / 'mobilenetv2-035.onnx'
     with pytest.raises(UsageError, match=r'out=mobilenetv2-035\.onnx exists and would be overwritten'):

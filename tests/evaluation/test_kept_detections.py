@@ -13,6 +13,16 @@ def test_what_was_written_is_read(tmp_path):
     np.testing.assert_array_equal(read_detections(tmp_path / 'detections.npz'), rows)
 
 
+def test_the_best_of_each_image_and_class_are_kept(tmp_path):
+    """Two of a class in an image, by hand; equal scores in their order."""
+    scores = [(7, 1, 0.5), (7, 1, 0.9), (7, 2, 0.1), (7, 1, 0.5), (9, 1, 0.2), (7, 1, 0.4)]
+    rows = np.array([[image, i, 0, 1, 1, score, label] for i, (image, label, score) in enumerate(scores)])
+    write_detections(tmp_path / 'detections.npz', rows, limit=2)
+    assert read_detections(tmp_path / 'detections.npz')[:, 1].tolist() == [0, 1, 2, 4]
+    write_detections(tmp_path / 'detections.npz', rows[:0])
+    assert read_detections(tmp_path / 'detections.npz').shape == (0, 7)
+
+
 def test_detections_that_were_kept_are_read(tmp_path):
     path = tmp_path / 'detections.npz'
     boxes = np.array([[1, 2, 3, 4], [5, 6, 7, 8]], np.float32)

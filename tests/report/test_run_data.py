@@ -47,7 +47,7 @@ def test_detections_that_were_kept_are_taken(reported, trained, tmp_path):
     rows = reported[0].data.detections
     copy = tmp_path / 'run'
     shutil.copytree(trained.work_dir, copy)
-    write_detections(copy / 'detections.npz', rows)
+    write_detections(copy / 'detections.npz', rows, limit=len(rows))
     data = read_run(ReportOptions(work_dir=copy))
     assert data.checkpoint is None and 'kept by the last validation' in data.made
     assert data.detections == pytest.approx(rows, abs=1e-4)

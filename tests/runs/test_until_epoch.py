@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from mmcnn.errors import UsageError
+from mmcnn.plots.curves import read_scalars
 from mmcnn.runs.options import TrainOptions
 from mmcnn.runs.prepare import prepare
 from mmcnn.runs.process_state import kept_process_state
@@ -24,6 +25,16 @@ def test_it_goes_on_as_if_it_had_not_paused(train_tiny, trained, tmp_path):
         one, other = (state.get(part, {}) for state in states)
         assert one.keys() == other.keys()
         assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.slow
+def test_it_is_validated_where_it_pauses(train_tiny, tmp_path):
+    """Also where the next validation would be later: a comparison within a budget drops the worst by it."""
+    options = ('default_hooks.bn_statistics.windows=0', 'train_cfg.val_interval=3')
+    assert train_tiny(tmp_path, *options, args=['--epochs', 3, '--until-epoch', 1]).code == 0
+    assert [*read_scalars(tmp_path)[1]] == [1]
+    assert train_tiny(tmp_path, *options, args=['--epochs', 3, '--resume']).code == 0
+    assert max(read_scalars(tmp_path)[1]) == 3
 
 
 def test_later_than_the_schedule_is_refused(shapes, tmp_path):

@@ -1,4 +1,4 @@
-"""The table of networks: its stored numbers, its forms, and that the README's copy is current."""
+"""The table of networks: its stored numbers, its forms, and that the copy in docs/networks.md is current."""
 
 import json
 import re
@@ -11,7 +11,7 @@ import mmcnn
 from mmcnn.zoo import table
 from mmcnn.zoo.reference_table import REFERENCE
 
-README = Path(__file__).resolve().parents[2] / 'README.md'
+PAGE = Path(__file__).resolve().parents[2] / 'docs' / 'networks.md'
 STORED = {network.name: network for network in table.load()}
 
 
@@ -20,9 +20,9 @@ def darknets():
     return [STORED[name] for name in ('darknet53', 'cspdarknet53', 'cspdarknet53-focus')]
 
 
-def readme_lines():
-    """The README's table: name to its line."""
-    block = README.read_text(encoding='utf-8').partition('<!-- zoo -->')[2].partition('<!-- end of zoo -->')[0]
+def page_lines():
+    """The page's table: name to its line."""
+    block = PAGE.read_text(encoding='utf-8').partition('<!-- zoo -->')[2].partition('<!-- end of zoo -->')[0]
     return {m[1]: m[0] for m in re.finditer(r'^\| `([^`]+)` \|.*$', block, flags=re.MULTILINE)}
 
 
@@ -36,8 +36,8 @@ def test_every_network_is_stored():
     assert sorted(STORED) == mmcnn.list_backbones(), 'run make table'
 
 
-def test_readme_is_current():
-    assert readme_lines() == {name: table.markdown_line(network) for name, network in STORED.items()}, 'run make table'
+def test_page_is_current():
+    assert page_lines() == {name: table.markdown_line(network) for name, network in STORED.items()}, 'run make table'
 
 
 def test_exact_is_what_the_reference_table_says():

@@ -17,8 +17,8 @@ from torch import nn
 from mmcnn.errors import UsageError
 from mmcnn.models.wiring.slots import one_size
 
-#: Sides of the square images, pixels. A model may need more places than the first has, such as the
-#: 900 best of DINO; it is tried on the second.
+#: Sides of the square images, pixels. A model that does not run on the first may need more places than it has, such as
+#: the 900 best of DINO; it is tried on the second.
 SIDES = (128, 256)
 #: Name of the place where a part cannot even be built.
 BUILDING = 'its construction'

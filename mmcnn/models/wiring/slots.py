@@ -21,7 +21,8 @@ COARSE_TO_FINE_NECKS = ('YOLOV3Neck',)
 IMAGE_FIRST_NECKS = ('RFP',)
 #: Necks whose ``out_channels`` begin with the channels of the maps that they pass on.
 PASSING_NECKS = ('SSDNeck',)
-#: Heads with one ``in_channels`` per level; all others take one number for all levels, unless annotated otherwise.
+#: Heads with one ``in_channels`` per level; all others take one number for all levels, unless their constructor says
+#: otherwise.
 PER_LEVEL_HEADS = ('YOLOHead', 'YOLOV3Head', 'DarknetYOLOV3Head', 'SSDHead')
 #: Heads that resize the maps before they use them: their ``strides`` are those of the resized ones.
 RESIZING_HEADS = ('SOLOHead',)
