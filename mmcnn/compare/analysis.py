@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import numpy as np
+
 from mmcnn.compare import statistics
 from mmcnn.compare.calibration import calibrate
-from mmcnn.compare.resampling import Resamples, resample
+from mmcnn.compare.resampling import resample
 from mmcnn.compare.results import AP, CandidateResult, Comparison, PairResult, RunResult
 from mmcnn.compare.verdicts import verdict
+from mmcnn.errors import DataError
 from mmcnn.evaluation.kept_detections import read_detections
 
 #: Resamples of the validation images.
@@ -32,14 +35,12 @@ def analysed(comparison: Comparison, folder: Path, annotations: Path | None) -> 
         {name: {seed: run.metrics.get(AP) for seed, run in of.items()} for name, of in runs.items()}
     )
     chosen = [[runs[name][seed] for seed in blocks.seeds] for name in blocks.names]
-    covariance, num_images = None, 0
-    if annotations is not None and len(chosen) > 1 and all(run.detections for several in chosen for run in several):
-        found = _resampled(chosen, folder, annotations)
-        places = iter(range(len(found.ap)))
-        covariance = found.covariance([[next(places) for _ in several] for several in chosen])
-        num_images = found.num_images
     if len(blocks.names) == 1 and len(blocks.seeds) >= RUNS_OF_CALIBRATION:
-        return dataclasses.replace(comparison, method=_calibration(chosen[0], folder, annotations))
+        sentences = [*blocks.left_out, *_calibration(chosen[0], folder, annotations)]
+        return dataclasses.replace(comparison, method=sentences)
+    covariance, num_images, why = None, 0, ''
+    if len(chosen) > 1:
+        covariance, num_images, why = _of_images(chosen, folder, annotations)
     pairs = statistics.compare_pairs(blocks, covariance, num_images)
     seconds = sum(_mean_seconds(each) for each in comparison.candidates if each.name in blocks.names)
     results = [
@@ -57,16 +58,13 @@ def analysed(comparison: Comparison, folder: Path, annotations: Path | None) -> 
         )
         for pair in pairs
     ]
-    method = statistics.method(blocks, num_images, RESAMPLES if num_images else 0)
+    method = statistics.method(blocks, num_images, RESAMPLES if num_images else 0, why)
     return dataclasses.replace(comparison, pairs=results, method=method)
 
 
 def _calibration(runs: list[RunResult], folder: Path, annotations: Path | None) -> list[str]:
     """What the A/A test of the intervals finds on the runs of one candidate, in words."""
-    covariance, num_images = None, 0
-    if annotations is not None and all(run.detections for run in runs):
-        found = _resampled([runs], folder, annotations)
-        covariance, num_images = found.covariance([[place] for place in range(len(runs))]), found.num_images
+    covariance, num_images, _ = _of_images([[run] for run in runs], folder, annotations)
     return calibrate([run.metrics[AP] for run in runs], covariance, num_images).sentences()
 
 
@@ -77,9 +75,23 @@ def _labels(comparison: Comparison) -> dict[tuple[int, int | None], int]:
     return {block: block[place] for block in found}
 
 
-def _resampled(chosen: list[list[RunResult]], folder: Path, annotations: Path) -> Resamples:
-    detections = (read_detections(folder / run.detections) for several in chosen for run in several)
-    return resample(annotations, detections, RESAMPLES)
+def _of_images(
+    chosen: list[list[RunResult]], folder: Path, annotations: Path | None
+) -> tuple[np.ndarray | None, int, str]:
+    """The covariance of the means of several groups of runs between draws of val's images, and how many these are.
+
+    Where it cannot be had: None, 0 and why, in words. The trainings are over by then, and what they say without it is
+    not lost.
+    """
+    if annotations is None or not all(run.detections for several in chosen for run in several):
+        return None, 0, 'no detections were kept'
+    try:
+        detections = (read_detections(folder / run.detections) for several in chosen for run in several)
+        found = resample(annotations, detections, RESAMPLES)
+    except DataError as error:
+        return None, 0, str(error)
+    places = iter(range(len(found.ap)))
+    return found.covariance([[next(places) for _ in several] for several in chosen]), found.num_images, ''
 
 
 def _mean_seconds(candidate: CandidateResult) -> float:

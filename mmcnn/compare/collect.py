@@ -107,19 +107,18 @@ def _val(cfg: Config) -> tuple[Path, Path]:
 
 
 def _data(runs: Sequence[Run]) -> dict[str, Any]:
-    """What was trained and validated on; empty: no run has begun."""
-    begun = next((run for run in runs if (run.folder / run.config_name).is_file()), None)
-    if begun is None:
+    """What was trained and validated on, by the candidates with the most data; empty: no run has begun."""
+    begun = [run for run in runs if (run.folder / run.config_name).is_file()]
+    if not begun:
         return {}
-    cfg = config_of(begun)
+    cfg = config_of(max(begun, key=lambda run: run.candidate.fraction))
     train = next(inner_datasets(cfg.train_dataloader.dataset))
     _, ann_file = _val(cfg)
-    counts = [len(json.loads(Path(train.get('data_root') or '', train.ann_file).read_bytes())['images'])]
     coco = json.loads(ann_file.read_bytes())
     return dict(
         path=str(train.get('data_root') or ''),
         val_sha256=hashlib.sha256(ann_file.read_bytes()).hexdigest(),
-        num_train=counts[0],
+        num_train=len(json.loads(Path(train.get('data_root') or '', train.ann_file).read_bytes())['images']),
         num_val=len(coco['images']),
         classes=[each['name'] for each in sorted(coco['categories'], key=lambda each: each['id'])],
     )
@@ -154,7 +153,12 @@ def _result(run: Run, work_dir: Path, dropped: str | None) -> RunResult:
             dict(epoch=epoch, AP=_number(entry.get('coco/bbox_mAP')), AP50=_number(entry.get('coco/bbox_mAP_50')))
             for epoch, entry in scores.items()
         ],
-        [dict(iteration=step, loss=entry['loss']) for step, entry in losses.items() if 'loss' in entry],
+        # JSON has no NaN, which on_nan=skip lets a training survive.
+        [
+            dict(iteration=step, loss=loss)
+            for step, each in losses.items()
+            if math.isfinite(loss := each.get('loss', math.nan))
+        ],
         record['result']['seconds'],
         run.checkpoint_sha256(),
         command,

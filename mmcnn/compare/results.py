@@ -11,11 +11,14 @@ from mmcnn.errors import DataError
 
 #: What a stored comparison says that it is.
 FORMAT = 'mmcnn comparison 2'
-#: The costs of a candidate, in the order in which they are shown.
-COSTS = (
-    *('parameters', 'multiply_adds', 'memory_access', 'latency', 'network_latency', 'peak_memory'),
-    *('training_seconds', 'energy'),
-)
+#: Entries that comparison.json has besides, for programs that read it up to release 0.1 (table.py).
+OLD_ENTRIES = ('rows', 'measured')
+#: The costs of a candidate in the order in which they are shown, with their names.
+COSTS = {
+    'parameters': 'parameters', 'multiply_adds': 'multiply-adds', 'memory_access': 'memory access',
+    'latency': 'latency end to end', 'network_latency': 'latency of the network alone', 'peak_memory': 'peak memory',
+    'training_seconds': 'training time', 'energy': 'energy',
+}  # fmt: skip
 AP, AP50 = 'bbox_mAP', 'bbox_mAP_50'
 
 
@@ -95,10 +98,6 @@ class CandidateResult:
     runs: list[RunResult]
     dropped: str | None = None
 
-    def scores(self, key: str = AP) -> dict[tuple[int, int | None], float]:
-        """A number of the trainings that have one, by their seeds."""
-        return {run.block: run.metrics[key] for run in self.runs if run.metrics.get(key) is not None}
-
 
 @dataclass(frozen=True)
 class PairResult:
@@ -161,13 +160,14 @@ class Comparison:
 
     @classmethod
     def from_json(cls, text: str) -> Comparison:
-        """A stored comparison.
+        """A stored comparison, from :meth:`as_json` or comparison.json.
 
         Raises:
             DataError: it is none of this format.
         """
         try:
             content = json.loads(text)
+            content = {key: value for key, value in content.items() if key not in OLD_ENTRIES}
             found = content.pop('format', None)
             if found != FORMAT:
                 raise DataError(f'format={found!r}: a comparison has {FORMAT!r}')

@@ -71,7 +71,7 @@ class Pair:
         low, high: the simultaneous interval; None with one seed, which gives none.
         seeds: how many both have.
         variance_of_seeds: of the difference; None with one seed.
-        variance_of_images: of the difference; 0 where no detections were kept, as :func:`method` says.
+        variance_of_images: of the difference; 0 where no images were resampled, as :func:`method` says.
         margin_of_images: half the width of the interval that infinitely many seeds would leave.
         sign_flip_p: exact two-sided p-value of this pair alone; None with fewer than six seeds.
     """
@@ -225,13 +225,14 @@ def sign_flip(differences: np.ndarray) -> float:
     return float(result.pvalue)
 
 
-def method(blocks: Blocks, num_images: int = 0, resamples: int = 0) -> list[str]:
+def method(blocks: Blocks, num_images: int = 0, resamples: int = 0, why: str = 'no detections were kept') -> list[str]:
     """How the intervals are made, a sentence each, for whoever reads the comparison.
 
     Args:
         blocks: k candidates by n seeds.
-        num_images: of val that were resampled; 0: no detections were kept.
+        num_images: of val that were resampled; 0: none.
         resamples: of the images.
+        why: none was resampled, in words.
     """
     k, n = blocks.table.shape
     sentences = list(blocks.left_out)
@@ -255,9 +256,7 @@ def method(blocks: Blocks, num_images: int = 0, resamples: int = 0) -> list[str]
             'candidate and seed. The margins of seeds and images are added as roots of sums of squares.'
         )
     else:
-        sentences.append(
-            'No detections were kept: the intervals are of these images of val alone, without the variance of images.'
-        )
+        sentences.append(f'The intervals are of these images of val alone, without the variance of images: {why}.')
     if n >= SEEDS_OF_SIGN_FLIP:
         how = 'all' if 2**n <= _PATTERNS else f'{_PATTERNS:,} drawn ones of'
         sentences.append(

@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -37,6 +38,8 @@ RECORD, OUTPUT = 'run.json', 'output.txt'
 #: Entry of the record of a run whose checkpoints were dropped: the SHA-256 of the last one.
 DROPPED = 'dropped_checkpoint'
 AP, AP50 = 'coco/bbox_mAP', 'coco/bbox_mAP_50'
+#: How a training ends that was told to by SIGINT or SIGTERM: as it exits then, or before it listens to them.
+_TOLD_TO_END = (130, 143, -signal.SIGINT, -signal.SIGTERM)
 #: Values of options that were not given; records of earlier releases lack some of these options.
 _NOT_GIVEN = (None, False, {}, [])
 
@@ -229,7 +232,7 @@ class Run:
             self._write(record)
         scores = {} if code else next(reversed(read_scalars(self.folder)[1].values()), {})
         if code:
-            record['failure'] = self._reason(code)
+            record['failure'] = 'interrupted' if code in _TOLD_TO_END else self._reason(code)
         elif AP not in scores:
             record['failure'] = 'it ended without a validation'
         elif until_epoch is not None and scores['step'] < (self.num_epochs or math.inf):
@@ -353,8 +356,13 @@ def train_all(runs: Sequence[Run], jobs: int = 1, until_epoch: int | None = None
             train(at, run)
         return
     with ThreadPoolExecutor(jobs) as pool:
-        for each in [pool.submit(train, *each) for each in numbered]:
-            each.result()
+        try:
+            for each in [pool.submit(train, *each) for each in numbered]:
+                each.result()
+        except BaseException:
+            # Ctrl-C has told those that go on, too; what waits for its turn must not follow them.
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def outcome(run: Run, failure: str | None) -> str:

@@ -83,30 +83,6 @@ def groups(pairs: Sequence[Pair], means: Mapping[str, float]) -> list[tuple[str,
     return sorted(cliques, key=lambda names: [-means[name] for name in names])
 
 
-def summary(pairs: Sequence[Pair], means: Mapping[str, float]) -> str:
-    """The whole comparison in one sentence.
-
-    Args:
-        pairs: of all candidates.
-        means: candidate -> mean AP.
-    """
-    if not pairs:
-        return 'There are no two candidates to compare.'
-    if pairs[0].low is None:
-        return f'One seed cannot tell: none of the {len(pairs)} pairs is distinguishable.'
-    told_apart = sum(pair.distinguishable for pair in pairs)
-    if not told_apart:
-        return f'None of the {len(pairs)} pairs is distinguishable.'
-    best = max(means, key=means.get)
-    near = sorted(
-        {pair.first for pair in pairs if pair.second == best and not pair.distinguishable}
-        | {pair.second for pair in pairs if pair.first == best and not pair.distinguishable},
-        key=lambda name: -means[name],
-    )
-    rest = f'not distinguishable from it: {", ".join(near)}' if near else 'it is told apart from all others'
-    return f'{told_apart} of {len(pairs)} pairs are distinguishable. {best} has the highest mean AP; {rest}.'
-
-
 def _duration(seconds: float) -> str:
     """Rounded as befits a guess."""
     minutes = seconds / 60

@@ -3,9 +3,11 @@
 import dataclasses
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
+from mmengine.config import Config
 
 from mmcnn.compare import analysis
 from mmcnn.compare.analysis import analysed
@@ -13,6 +15,7 @@ from mmcnn.compare.candidates import Candidate
 from mmcnn.compare.collect import COSTS_FILE, annotations_of, collect
 from mmcnn.compare.results import COSTS
 from mmcnn.compare.trainings import Run
+from mmcnn.config.parts import inner_datasets
 from mmcnn.evaluation.kept_detections import DETECTIONS, write_detections
 from mmcnn.plots.curves import read_scalars
 
@@ -74,6 +77,32 @@ def test_costs_are_measured_and_outlive_the_checkpoints(runs, tmp_path):
     assert 'a: no latency, as its checkpoints are gone.' in bare.not_measured
 
 
+def test_a_lost_loss_does_not_cost_the_page(runs, tmp_path):
+    """on_nan=skip goes on after a loss that is NaN, which JSON has not."""
+    (log,) = runs[0].folder.glob('*/vis_data/scalars.json')
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    (first, *others) = [line for line in lines if 'loss' in line]
+    first['loss'] = float('nan')
+    log.write_text('\n'.join(map(json.dumps, lines)))
+    found = collected(runs, tmp_path)
+    assert [each['iteration'] for each in found.candidates[0].runs[0].losses] == [line['step'] for line in others]
+    assert 'NaN' not in found.as_json()
+
+
+def test_images_to_train_on_are_counted_where_all_are_used(runs, tmp_path):
+    part = tmp_path / 'part.json'
+    config = runs[0].folder / runs[0].config_name
+    cfg = Config.fromfile(config)
+    train = next(inner_datasets(cfg.train_dataloader.dataset))
+    content = json.loads((Path(train.data_root) / train.ann_file).read_bytes())
+    part.write_text(json.dumps(content | dict(images=content['images'][:2])))
+    train.ann_file = str(part)
+    cfg.dump(config)
+    half = dataclasses.replace(runs[0], candidate=Candidate('a', fraction=0.25))
+    assert collected([half], tmp_path).data['num_train'] == 2
+    assert collected([half, *runs[1:]], tmp_path).data['num_train'] == 8
+
+
 def test_dropped_candidates_say_so(runs, tmp_path):
     runs[-1].note_failure(None)
     found = collected(runs, tmp_path, {Candidate('b'): 'dropped by the budget after epoch 1'})
@@ -103,3 +132,9 @@ def test_pairs_are_of_the_seeds_that_all_have(runs, tmp_path, monkeypatch):
     (alone,) = analysed(found, tmp_path, None).pairs
     assert alone.variance_of_images is None and alone.low == pytest.approx(0.4)
     assert any('without the variance of images' in line for line in analysed(found, tmp_path, None).method)
+    # What cannot be resampled costs the images' part, not the comparison.
+    single = tmp_path / 'single.json'
+    single.write_text(json.dumps(annotations | dict(images=annotations['images'][:1])))
+    without = analysed(found, tmp_path, single)
+    assert without.pairs == [alone]
+    assert any('has 1 images: two or more' in line for line in without.method)

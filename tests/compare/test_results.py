@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from mmcnn.compare.results import CandidateResult, Comparison, Cost, PairResult, RunResult
+from mmcnn.compare.api import write
+from mmcnn.compare.results import OLD_ENTRIES, CandidateResult, Comparison, Cost, PairResult, RunResult
 from mmcnn.errors import DataError
 
 
@@ -23,8 +24,11 @@ def test_what_is_stored_is_read_again():
     assert Comparison.from_json(comparison().as_json()) == comparison()
 
 
-def test_scores_are_those_of_finished_runs():
-    assert comparison().candidates[0].scores() == {(0, 5): 0.25}
+def test_the_file_with_the_entries_of_release_0_1_is_read_too(tmp_path):
+    write(comparison(), tmp_path)
+    stored = (tmp_path / 'comparison.json').read_text()
+    assert json.loads(stored).keys() >= {*OLD_ENTRIES}
+    assert Comparison.from_json(stored) == comparison()
 
 
 @pytest.mark.parametrize(

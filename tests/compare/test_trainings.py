@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import threading
 import types
 
 import pytest
@@ -294,6 +295,28 @@ def test_several_at_once_are_all_trained(runs, trainings):
     compare_trainings.train_all(runs, jobs=3)
     assert sorted(of(command) for command in trainings.commands) == sorted(ALL)
     assert all(run.result() for run in runs)
+
+
+def test_what_waits_for_its_turn_does_not_follow_an_interrupt(runs, monkeypatch):
+    begun, gate = [], threading.Event()
+    threading.Timer(0.3, gate.set).start()
+
+    def train(run, until_epoch):
+        begun.append(run)
+        if run is runs[0]:
+            raise KeyboardInterrupt
+        gate.wait(5)
+
+    monkeypatch.setattr(compare_trainings.Run, 'train', train)
+    with pytest.raises(KeyboardInterrupt):
+        compare_trainings.train_all(runs, jobs=2)
+    assert runs[0] in begun and runs[3] not in begun
+
+
+@pytest.mark.parametrize('code', [130, 143, -2, -15])
+def test_a_training_that_was_told_to_end_is_interrupted_not_failed_of_its_last_line(runs, trainings, code):
+    trainings.plans['darknet53/seed_4'] = dict(code=code, says='checking the data: demo')
+    assert runs[0].train() == 'interrupted'
 
 
 def test_dropped_checkpoints_leave_the_result(runs, trainings):

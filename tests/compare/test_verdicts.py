@@ -3,10 +3,9 @@
 import itertools
 
 import numpy as np
-import pytest
 
 from mmcnn.compare.statistics import Blocks, Pair, compare_pairs
-from mmcnn.compare.verdicts import groups, more_seeds, summary, verdict
+from mmcnn.compare.verdicts import groups, more_seeds, verdict
 
 
 def pair(difference, half, *, first='vovnet39', second='mobilenetv2', seeds=3, of_seeds=1e-4, images=0.0):
@@ -106,21 +105,3 @@ def test_groups_are_the_largest_and_hold_no_pair_that_is_told_apart():
     largest = [each for each in cliques if not any(each < other for other in cliques)]
     found = [set(each) for each in groups(pairs, means)]
     assert sorted(map(sorted, found)) == sorted(map(sorted, largest))
-
-
-def test_the_summary_names_who_is_not_told_apart_from_the_best():
-    means = dict(a=0.40, b=0.35, c=0.10)
-    said = summary(of_means(means, 0.07), means)
-    assert said == '2 of 3 pairs are distinguishable. a has the highest mean AP; not distinguishable from it: b.'
-    said = summary(of_means(means, 0.01), means)
-    assert said == '3 of 3 pairs are distinguishable. a has the highest mean AP; it is told apart from all others.'
-    assert summary(of_means(means, 1), means) == 'None of the 3 pairs is distinguishable.'
-    assert summary([], dict(a=0.4)) == 'There are no two candidates to compare.'
-    one_seed = compare_pairs(Blocks(('a', 'b'), (0,), np.array([[0.30], [0.31]])))
-    assert summary(one_seed, dict(a=0.30, b=0.31)) == 'One seed cannot tell: none of the 1 pairs is distinguishable.'
-
-
-@pytest.mark.parametrize(('seconds', 'said'), [(0.2, '1 s'), (8, '32 s'), (7200, '8.0 h'), (36000, '40 h')])
-def test_durations(seconds, said):
-    found = pair(0.02, 0.05, of_seeds=0.02**2 / 3)  # 4 more seeds
-    assert verdict(found, 2, seconds=seconds).endswith(f', {said}')

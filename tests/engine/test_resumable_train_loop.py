@@ -320,3 +320,17 @@ def test_signals_to_the_workers_are_left_to_the_main_process(make_runner, whole,
 def test_patience():
     assert resumable_train_loop.PATIENCE_OF_RANKS < resumable_train_loop.PATIENCE == 30
     assert issubclass(ResumableTrainLoop, resumable_train_loop.EpochBasedTrainLoop)
+
+
+def test_a_pause_is_validated_though_none_is_due(make_runner, tmp_path):
+    """Successive halving looks at the epoch that it pauses after, whatever the interval of validations is."""
+    whole, paused = tmp_path / 'whole', tmp_path / 'paused'
+    make_runner(whole, val_interval=3).train()
+    runner = make_runner(paused, val_interval=3, loop=dict(until_epoch=2))
+    runner.train()
+    assert runner.epoch == 2 and runner.message_hub.get_info('epoch_validated') == 2
+    resume(make_runner, paused, val_interval=3)
+    found, expected = (torch.load(folder / 'epoch_3.pth', weights_only=True) for folder in (paused, whole))
+    for part in ('state_dict', 'ema_state_dict', 'optimizer'):
+        for key, value in tensors(expected[part]).items():
+            assert torch.equal(tensors(found[part])[key], value), (part, key)

@@ -10,8 +10,8 @@ from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 
-from mmcnn.compare.page.numbers import COSTS, Numbers, in_words, mean_and_spread, metric, quantity, scale, scores
-from mmcnn.compare.results import AP, CandidateResult
+from mmcnn.compare.page.numbers import Numbers, in_words, mean_and_spread, metric, quantity, scale, scores
+from mmcnn.compare.results import AP, COSTS, CandidateResult
 from mmcnn.console.layout import shortened
 from mmcnn.pages.figures import choice, colour_of, drawing, marker_of, score_limits
 from mmcnn.pages.page import Section, bullets, paragraph

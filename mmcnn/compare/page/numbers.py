@@ -16,12 +16,6 @@ from mmcnn.compare.verdicts import groups
 
 #: Of a run: its seed and its init seed, None where that follows from the seed.
 Seeds = tuple[int, int | None]
-#: Costs in the order of the page, with their names.
-COSTS = {
-    'parameters': 'parameters', 'multiply_adds': 'multiply-adds', 'memory_access': 'memory access',
-    'latency': 'latency end to end', 'network_latency': 'latency of the network alone', 'peak_memory': 'peak memory',
-    'training_seconds': 'training time', 'energy': 'energy',
-}  # fmt: skip
 _PREFIXES = ((1e12, 'T'), (1e9, 'G'), (1e6, 'M'), (1e3, 'k'), (1.0, ''))
 
 

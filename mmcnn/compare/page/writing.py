@@ -105,7 +105,10 @@ def _what(numbers: Numbers) -> str:
     seeds = {run.block for each in comparison.candidates for run in each.runs}
     text = f'{number(len(comparison.candidates), "candidate")}, each trained with {_seeds(len(seeds))}'
     if data.get('num_train') and data.get('num_val'):
-        fraction = ', or the fraction of them that its name says,' * any(e.fraction < 1 for e in comparison.candidates)
+        fractions = {each.fraction for each in comparison.candidates}
+        fraction = ''
+        if len(fractions) > 1:
+            fraction = ', or the fraction of them that its name says,' if max(fractions) == 1 else ' at the most'
         text += f' on {number(data["num_train"], "image")}{fraction} and measured on {data["num_val"]:,} of val'
     if len(numbers.common_seeds) < len(seeds):
         count = number(len(numbers.common_seeds), 'seed')
