@@ -8,7 +8,7 @@ from mmcnn.errors import UsageError
 
 
 def device_called(name: str | int | torch.device) -> torch.device:
-    """The device of this name.
+    """Return the device of this name.
 
     Args:
         name: 'cpu', 'cuda' or 'cuda:N', or the device itself; also 'gpu' and 'gpu:N', and the number of a GPU alone.

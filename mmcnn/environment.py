@@ -1,4 +1,4 @@
-"""The environment that mmcnn runs in, as a bug report needs it: versions, machine, installation.
+"""The environment of mmcnn for bug reports: versions, machine, installation.
 
 Nothing is taken for granted here: a package that is missing or broken is a finding, and its line says so.
 """
@@ -37,7 +37,7 @@ GIB = 2**30
 
 
 def lines() -> Iterator[str]:
-    """The report line by line, ``name  what there is``; personal names are taken out of it."""
+    """Yield the report line by line, ``name  what there is``; personal names are taken out of it."""
     width = max(map(len, _REPORTS))
     for name, report in _REPORTS.items():
         try:
@@ -86,7 +86,7 @@ def _installed(distributions: Sequence[str]) -> dict[str, str]:
 
 
 def _import(module: str) -> tuple[ModuleType | None, BaseException | None]:
-    """The module, or why it cannot be imported, which may be any exception that its code raises."""
+    """Return the module, or why it cannot be imported, which may be any exception that its code raises."""
     try:
         return importlib.import_module(module), None
     except (Exception, SystemExit) as error:
@@ -150,7 +150,7 @@ def _mmcnn() -> str:
 
 
 def installation(folder: Path) -> str:
-    """How the package in a folder is installed, where it is, and its commit if it is a checkout."""
+    """Return how the package in a folder is installed, where it is, and its commit if it is a checkout."""
     kind = 'not installed, found on the path'
     for distribution in metadata.distributions(name='mmcnn'):
         if distribution.read_text('WHEEL') is None:
@@ -235,7 +235,7 @@ def _variables() -> str:
 
 
 def _read(path: str) -> str:
-    """What a file of the system says; empty if this system has no such file."""
+    """Return what a file of the system says; empty if this system has no such file."""
     try:
         return Path(path).read_text(encoding='utf-8').strip()
     except OSError:
@@ -243,7 +243,7 @@ def _read(path: str) -> str:
 
 
 def _output(*command: str) -> str:
-    """What a program prints.
+    """Return what a program prints.
 
     Raises:
         OSError, subprocess.SubprocessError: it cannot be run, fails, or says nothing for 20 s.
@@ -255,7 +255,7 @@ def _output(*command: str) -> str:
 
 
 def _short(error: BaseException | None) -> str:
-    """The kind of an error and the first line of what it says."""
+    """Return the kind of an error and the first line of what it says."""
     kind, said = type(error).__name__, str(error)
     if isinstance(error, subprocess.CalledProcessError):
         kind, said = f'exit code {error.returncode}', error.stderr or error.stdout
@@ -263,7 +263,7 @@ def _short(error: BaseException | None) -> str:
 
 
 def _without_names(line: str) -> str:
-    """The home folder as ~, and user and host name gone from other paths."""
+    """Return the home folder as ~, and user and host name gone from other paths."""
     try:
         homes = {Path.home(), Path.home().resolve()}
     except RuntimeError:  # a container's user that has no entry

@@ -1,4 +1,4 @@
-"""The errors of mmcnn: each message is the whole story, in words for whoever called.
+"""The errors of mmcnn: each message tells the caller everything that is needed.
 
 All derive from :class:`MmcnnError`, so that one ``except`` catches them, and from the built-in exception that stood in
 their place before. A fault of the program itself is none of these and keeps its traceback.
@@ -23,11 +23,11 @@ class DependencyError(MmcnnError, ImportError):
 
 
 class UsageError(MmcnnError, ValueError):
-    """An argument, an option or a config entry does not fit; the message says which value would."""
+    """An argument, an option or a config entry is invalid; the message says which value would be valid."""
 
 
 class MissingLevelError(UsageError):
-    """A backbone does not have a level that was asked for.
+    """A backbone does not have a requested level.
 
     Attributes:
         level: the first one that is missing.
@@ -39,7 +39,7 @@ class MissingLevelError(UsageError):
 
 
 class DataError(MmcnnError, ValueError):
-    """Data that cannot be used; the message says where and what.
+    """The data cannot be used; the message says where and why.
 
     Attributes:
         path: the one file that is at fault, if it is one.
@@ -55,15 +55,15 @@ class CheckpointError(MmcnnError, ValueError):
 
 
 class ExportError(MmcnnError, RuntimeError):
-    """A network cannot be exported, or the file would not give what PyTorch gives."""
+    """A network cannot be exported, or the file's output would differ from PyTorch's."""
 
 
 class TrainingError(MmcnnError, RuntimeError):
-    """A training cannot go on, through no fault of the program."""
+    """A training cannot continue, for a reason outside the program."""
 
 
 class StoppedError(MmcnnError):
-    """A run ended early because a signal asked it to; its checkpoint is whole.
+    """A run was stopped early by a signal; its checkpoint is complete.
 
     Attributes:
         signum: the number of the signal.

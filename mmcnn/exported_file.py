@@ -1,4 +1,4 @@
-"""Files that ``mmcnn export`` makes, told by the endings of their names, and who reads them."""
+"""Files made by ``mmcnn export``, recognised by their suffixes, and the runtimes that read them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _READERS = {
 
 
 def is_exported(path: object) -> bool:
-    """Whether a path is that of an exported network that :mod:`mmcnn.runtime` reads."""
+    """Return whether a path is that of an exported network that :mod:`mmcnn.runtime` reads."""
     return isinstance(path, str | os.PathLike) and Path(path).suffix.lower() in RUNNABLE
 
 

@@ -1,4 +1,4 @@
-"""How an image is brought to the size that a detector looks at, and boxes back; NumPy and OpenCV are all it needs."""
+"""Resizing of images to a detector's input size, and boxes back to the image; needs NumPy and OpenCV only."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Fitted:
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """Resizes an image with its aspect ratio kept, and pads it.
+    """Resizes an image with its aspect ratio preserved and pads it.
 
     mmcnn's LetterBox and MMDetection's Resize with the padding of its data preprocessor are settings of it.
 
@@ -91,7 +91,7 @@ class Fit:
                 raise UsageError(f'{name}={getattr(self, name)!r} is not known; right would be {", ".join(known)}')
 
     def apply(self, image: np.ndarray, dtype: type = np.uint8) -> Fitted:
-        """An image (H, W, 3) uint8 on its canvas.
+        """Return an image (H, W, 3) uint8 on its canvas.
 
         Args:
             image: with the channels in the order of ``value``.

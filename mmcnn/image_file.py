@@ -1,4 +1,4 @@
-"""The one reader of image files: whoever trains, measures or infers on a file sees the same pixels.
+"""The only reader of image files, so that training, measuring and inference see the same pixels.
 
 Only the check of data (:mod:`mmcnn.datasets.check.images`) decodes by itself: it asks decoders for what is wrong with a
 file, and a reader has to make the best of it.
@@ -35,7 +35,7 @@ _BLOCK = 16  # rows that a JPEG file gives at a time, at most
 def read_image_file(
     path: str | os.PathLike, reduction: int = 1, share: float = 1.0, size: tuple[int, int] | None = None
 ) -> np.ndarray:
-    """The image in a file, by :func:`decode_image`.
+    """Return the image in a file, by :func:`decode_image`.
 
     Raises:
         DataError: The file cannot be read, or is no image; the message names it.
@@ -57,7 +57,7 @@ def decode_image(
     share: float = 1.0,
     size: tuple[int, int] | None = None,
 ) -> np.ndarray:
-    """An image as (ceil(H / reduction), ceil(W / reduction), 3) uint8 BGR, turned upright as its EXIF data say.
+    """Return an image as (ceil(H / reduction), ceil(W / reduction), 3) uint8 BGR, turned upright as its EXIF data say.
 
     Grey images get three equal channels, alpha is dropped, of 16 bits the upper eight are kept, and of several frames
     or pages the first is taken.
@@ -99,7 +99,7 @@ def decode_image(
 
 
 def _decode_plain_jpeg(data: bytes, header: JpegHeader, reduction: int, share: float) -> np.ndarray | None:
-    """Decodes a JPEG file faster than OpenCV does, to the same pixels; None: OpenCV has to say what it is."""
+    """Decode a JPEG file faster than OpenCV does, to the same pixels; None: OpenCV has to say what it is."""
     width, height = header.size
     if header.has_exif or header.channels not in (1, 3) or not 0 < width * height <= _MOST_PIXELS:
         return None

@@ -1,4 +1,4 @@
-"""The images that networks were trained on: size, mean, deviation and order of the channels."""
+"""Image formats that networks were trained on: size, mean, standard deviation and channel order."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class ImageFormat:
-    """The images that a network's published weights were trained on."""
+    """The image format that a network's published weights were trained on."""
 
     size: int = 224  # side, pixels
     mean: tuple[float, ...] = (123.675, 116.28, 103.53)  # of each channel in ``order``, of values 0 to 255
@@ -32,6 +32,6 @@ UNIT_256 = replace(UNIT, size=256)
 
 
 def in_words(image: ImageFormat) -> str:
-    """How images are normalised: ``'RGB, mean (123.675, 116.28, 103.53), std (58.395, 57.12, 57.375)'``."""
+    """Return how images are normalised: ``'RGB, mean (123.675, 116.28, 103.53), std (58.395, 57.12, 57.375)'``."""
     mean, std = (', '.join(f'{value:g}' for value in values) for values in (image.mean, image.std))
     return f'{image.order.upper()}, mean ({mean}), std ({std})'

@@ -1,4 +1,4 @@
-"""Measurements in turn, so that a machine whose speed drifts treats all sides alike."""
+"""Interleaved measurements, so that a machine whose speed drifts treats all candidates alike."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Measured = Callable[[], float]
 
 
 def in_turn(sides: Mapping[str, Measured], rounds: int) -> dict[str, list[float]]:
-    """The figure of each side in each round.
+    """Return the figure of each side in each round.
 
     Every round has all sides, and starts with another one, so that none always follows the same one.
 
@@ -29,7 +29,7 @@ def in_turn(sides: Mapping[str, Measured], rounds: int) -> dict[str, list[float]
 
 
 def cpu_seconds(call: Callable[[], object], repeat: int = 1) -> Measured:
-    """Measures the seconds that the process's threads keep the CPU busy for a call.
+    """Measure the seconds that the process's threads keep the CPU busy for a call.
 
     Args:
         call: what is measured.
@@ -39,12 +39,12 @@ def cpu_seconds(call: Callable[[], object], repeat: int = 1) -> Measured:
 
 
 def wall_seconds(call: Callable[[], object], repeat: int = 1) -> Measured:
-    """The same of the seconds that pass."""
+    """Return the same of the seconds that pass."""
     return _seconds(call, repeat, time.perf_counter)
 
 
 def repeats(call: Callable[[], object], least: float) -> int:
-    """How often a call has to be made to keep the CPU busy for ``least`` seconds; it is made once to find out."""
+    """Return how many calls keep the CPU busy for ``least`` seconds; one call is made to find out."""
     return max(1, round(least / max(cpu_seconds(call)(), 1e-6)))
 
 

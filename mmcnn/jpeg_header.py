@@ -1,4 +1,4 @@
-"""What the head of a JPEG file says (ITU-T T.81, annex B)."""
+"""Parsing of the header of a JPEG file (ITU-T T.81, annex B)."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ _EXIF = 0xE1, b'Exif\x00'
 
 
 class JpegHeader(NamedTuple):
-    """The head of a JPEG file.
+    """The header of a JPEG file.
 
     Attributes:
         size: (w, h) in pixels.
@@ -28,7 +28,7 @@ class JpegHeader(NamedTuple):
 
 
 def read_jpeg_header(data: bytes | bytearray) -> JpegHeader | None:
-    """The head of a JPEG file in memory; None: it is none, or its head is damaged."""
+    """Return the head of a JPEG file in memory; None: it is none, or its head is damaged."""
     if data[:2] != b'\xff\xd8':
         return None
     frame, has_exif, at = None, False, 2

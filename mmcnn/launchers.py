@@ -1,4 +1,4 @@
-"""What the launchers of several processes say in the environment, before the processes have found each other."""
+"""Rank and number of processes from the launcher's environment variables, before the process group exists."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ VARIABLES = {
 
 
 def rank(launcher: str) -> int:
-    """The number of this process among those that train together, from 0.
+    """Return the number of this process among those that train together, from 0.
 
     Variables of another launcher do not count: the processes of a sweep that SLURM has started, for example, are runs
     of their own with the launcher 'none'.
@@ -22,7 +22,7 @@ def rank(launcher: str) -> int:
 
 
 def world_size(launcher: str) -> int:
-    """How many processes train together; 1 with the launcher 'none'."""
+    """Return how many processes train together; 1 with the launcher 'none'."""
     return _read(launcher, 1, default=1)
 
 

@@ -1,4 +1,4 @@
-"""The machine that a figure was measured on, as a reader of the figure needs it."""
+"""Description of the machine that a number was measured on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a mistyped name or value may have meant."""
+"""Suggestions for mistyped names and values."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def nearest(name: str, known: Any, prefix: str = '', count: int = 5) -> str:
-    """The known names that begin with ``name`` or are most like it, as the tail of an error; all where they are few."""
+    """Return the known names closest to ``name`` or beginning with it, as the end of an error; all if few."""
     names = sorted(known)
     begin = [each for each in names if name and each.startswith(name)]
     close = list(dict.fromkeys(begin + get_close_matches(name, names, n=count, cutoff=0.4)))[:count]
@@ -21,5 +21,5 @@ def nearest(name: str, known: Any, prefix: str = '', count: int = 5) -> str:
 
 
 def as_share(value: float) -> str:
-    """The tail of an error about a value that is not between 0 and 1: what it is if it was meant in percent."""
+    """Return the tail of an error about a value that is not between 0 and 1: what it is if it was meant in percent."""
     return f'; {value:g} % is {value / 100:g}' if 1 < value <= 100 else ''

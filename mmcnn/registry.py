@@ -1,4 +1,4 @@
-"""Registries of mmcnn: children of MMEngine's, under the scope ``mmcnn``.
+"""The registries of mmcnn: children of MMEngine's in the scope ``mmcnn``.
 
 A type is written with its scope, ``dict(type='mmcnn.YOLOv4PAN')``, so that configs keep
 ``default_scope='mmdet'`` and MMDetection's own parts go by their bare names. MMEngine imports this module by
@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 
 
 class Registry(mmengine_registry.Registry):
-    """MMEngine's registry, with an error that lists the nearest names for one that it does not hold."""
+    """MMEngine's registry with an error that lists similar names for an unknown one."""
 
     def get(self, key: str) -> Any:
+        """Return what is registered under a name; KeyError lists similar names."""
         found = super().get(key)
         scope, name = self.split_scope_key(key)
         if found is None and scope in (None, self.scope):
@@ -63,7 +64,7 @@ _SHORT_NAME = re.compile(r'[a-z0-9]+([-_][a-z0-9]+)*')
 
 
 def register_backbone(cls: BackboneClass) -> BackboneClass:
-    """Registers a backbone family and each row of its ``variants`` table under the row's short name.
+    """Register a backbone family and each row of its ``variants`` table under the row's short name.
 
     ``dict(type='mmcnn.CSPDarknet', variant='cspdarknet53')`` and ``dict(type='mmcnn.cspdarknet53')`` build the same.
 

@@ -22,12 +22,12 @@ class DocsExtension(griffe.Extension):
     """Writes Sphinx's roles as code, and lists the options of functions that take an options class."""
 
     def on_object(self, *, obj: griffe.Object, **kwargs: Any) -> None:
-        """Changes the docstring of a module, class, function or attribute."""
+        """Change the docstring of a module, class, function or attribute."""
         if obj.docstring:
             obj.docstring.value = ROLE.sub(r'`\1`', obj.docstring.value)
 
     def on_function(self, *, func: griffe.Function, **kwargs: Any) -> None:
-        """Replaces parameters and docstring of a decorated function by those that it has when it is imported."""
+        """Replace the parameters and docstring of a decorated function by those that it has when imported."""
         if not any(str(decorator.value).startswith(TAKES) for decorator in func.decorators):
             return
         function = getattr(import_module(func.module.path), func.name)

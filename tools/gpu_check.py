@@ -42,7 +42,7 @@ def _stopped_by_signals(options: GpuCheckOptions) -> Iterator[None]:
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_options(parser, GpuCheckOptions)
     with friendly_errors():

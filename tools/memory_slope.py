@@ -48,7 +48,7 @@ def proportional_set_size(pid: int) -> int:
 
 
 def family(pid: int) -> list[int]:
-    """A process and the processes that it started."""
+    """Return a process and the processes that it started."""
     children = [int(child) for task in Path(f'/proc/{pid}/task').iterdir() for child in _children(task)]
     return [pid, *(each for child in children for each in family(child))]
 
@@ -58,7 +58,7 @@ def _children(task: Path) -> list[str]:
 
 
 def training_loader(folder: DetectorData, img_size: int, batch_size: int, workers: int, cache_gb: float) -> DataLoader:
-    """A loader of mosaics, as a training has it."""
+    """Return a loader of mosaics, as a training has it."""
     with DefaultScope.overwrite_default_scope('mmdet'):
         dataset = DATASETS.build(own_config(folder, img_size, cache_gb=cache_gb))
     return DataLoader(
@@ -72,7 +72,7 @@ def training_loader(folder: DetectorData, img_size: int, batch_size: int, worker
 
 
 def measure(loader: DataLoader, batches: int, every: int = 50) -> tuple[np.ndarray, np.ndarray]:
-    """Runs a loader, epoch after epoch.
+    """Run a loader, epoch after epoch.
 
     Args:
         loader: of any data set.
@@ -106,7 +106,7 @@ def report(counts: np.ndarray, sizes: np.ndarray) -> str:
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_options(parser, SlopeOptions)
     with friendly_errors():

@@ -1,4 +1,4 @@
-"""MMEngine's start-up log survives a torchvision that cannot be imported.
+"""Lets MMEngine's start-up log survive a torchvision that cannot be imported.
 
 PyPI's torchvision is built against CUDA; beside a CPU build of torch its import ends in a RuntimeError ("operator
 torchvision::nms does not exist"). MMEngine's ``collect_env`` expects an ImportError at most, so every run would die

@@ -1,4 +1,4 @@
-"""``mmcv/_ext.py``: mmcnn's operators where mmcv looks for its compiled ones, for programs that never import mmcnn.
+"""``mmcv/_ext.py``: mmcnn's operators in place of mmcv's compiled ones, for programs that never import mmcnn.
 
 ``import mmcnn`` puts the stand-in of :mod:`mmcnn.compat.mmcv_ext` in place for one process. MMDetection's own tools and
 ``mmdet.apis`` import mmcv's operators before they read a config that could import mmcnn, so that they end with ``No
@@ -39,7 +39,7 @@ _NAME = '_ext'
 
 @dataclass(frozen=True)
 class Place:
-    """Where mmcv is and what stands there for its operators.
+    """Where mmcv is installed and what is there for its operators.
 
     Attributes:
         folder: of mmcv; None: it is not installed.
@@ -60,7 +60,7 @@ class Place:
 
 
 def look() -> Place:
-    """Looks, without importing mmcv."""
+    """Look for the extension without importing mmcv."""
     spec = PathFinder.find_spec('mmcv') or importlib.util.find_spec('mmcv')
     if spec is None or not spec.submodule_search_locations:
         return Place(None, 'missing', None)
@@ -79,7 +79,7 @@ def look() -> Place:
 
 
 def is_ours(path: Path) -> bool:
-    """Whether a file is one that :func:`install` has written."""
+    """Return whether a file is one that :func:`install` has written."""
     try:
         return path.is_file() and path.read_text(encoding='utf-8').startswith(MARK)
     except (OSError, UnicodeDecodeError):
@@ -87,7 +87,7 @@ def is_ours(path: Path) -> bool:
 
 
 def install() -> Path:
-    """Writes the file, or writes it anew where another release of mmcnn has written it.
+    """Write the file, or write it anew where another release of mmcnn has written it.
 
     Returns:
         the file.
@@ -118,7 +118,7 @@ def install() -> Path:
 
 
 def remove() -> Path | None:
-    """Deletes the file that :func:`install` has written, and what Python has compiled of it.
+    """Delete the file that :func:`install` has written, and what Python has compiled of it.
 
     Returns:
         the file; None: there was none.

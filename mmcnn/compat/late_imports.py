@@ -1,4 +1,4 @@
-"""Imports of MMDetection and MMEngine that wait until what they name is used.
+"""Imports of MMDetection and MMEngine that are postponed until they are used.
 
 ``import mmdet.models`` loads scikit-learn, SciPy, pyplot, SymPy and PyTorch's FSDP, which takes longer than the rest
 of it: for trackers, PAA, the Hungarian method and sharded models. Nothing of their files changes, and every name is
@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 
 class LateClass(NamedTuple):
-    """A class that its package leaves out at first.
+    """A class that its package does not define at first.
 
     Attributes:
         name: of the class, and of its type in the registries.
@@ -64,7 +64,7 @@ Import = Callable[..., Any]
 
 
 class LateLoader:
-    """A module's own loader, which executes it with an ``__import__`` that waits."""
+    """A module's own loader, which executes the module with an ``__import__`` that postpones imports."""
 
     def __init__(self, loader: Any) -> None:
         self._loader = loader
@@ -73,9 +73,11 @@ class LateLoader:
         return getattr(self._loader, name)
 
     def create_module(self, spec: Any) -> ModuleType | None:
+        """Create the module as its own loader does."""
         return self._loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
+        """Execute the module with imports that are postponed until their names are used."""
         name = module.__name__
         module.__loader__ = module.__spec__.loader = self._loader
         late = CLASSES.get(name)
@@ -107,19 +109,19 @@ def install_registry() -> None:
 
 
 def load(kind: str) -> None:
-    """Registers a type that has been left out; nothing happens for any other."""
+    """Register a type that has been left out; nothing happens for any other."""
     if kind in _PACKAGE_OF:
         getattr(import_module(_PACKAGE_OF[kind]), kind, None)
 
 
 def load_all() -> None:
-    """Registers all types that have been left out."""
+    """Register all types that have been left out."""
     for kind in _PACKAGE_OF:
         load(kind)
 
 
 class _Later:
-    """A module, or what it holds, imported when it is called or asked for something.
+    """A module, or a member of one, that is imported when it is called or accessed.
 
     Args:
         module: its dotted name.
@@ -156,7 +158,7 @@ class _Later:
 
 
 def _importing_libraries(libraries: Sequence[str]) -> Import:
-    """An ``__import__`` that gives stand-ins for modules of these libraries, where they are installed."""
+    """Return an ``__import__`` that gives stand-ins for modules of these libraries, where they are installed."""
 
     def waiting(
         name: str,
@@ -176,7 +178,7 @@ def _importing_libraries(libraries: Sequence[str]) -> Import:
 
 
 def _importing_without(late: LateClass) -> Import:
-    """An ``__import__`` that gives None for a class."""
+    """Return an ``__import__`` that gives None for a class."""
 
     def waiting(
         name: str,
@@ -195,7 +197,7 @@ def _importing_without(late: LateClass) -> Import:
 
 
 def _leave_out(package: ModuleType, late: LateClass) -> None:
-    """Replaces the None that a package has for a class by its import on demand."""
+    """Replace the None that a package has for a class by its import on demand."""
     if package.__dict__.get(late.name, package) is not None:
         return  # this version does not import it, or has imported it otherwise
     del package.__dict__[late.name]

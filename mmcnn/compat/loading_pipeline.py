@@ -1,4 +1,4 @@
-"""MMDetection's tools look for the loading transforms of a training, which our mosaics need none of.
+"""Lets MMDetection's tools accept trainings without loading transforms, which our mosaics do not need.
 
 ``analyze_results`` shows test images as the training loads them. ``get_loading_pipeline`` of mmdet 3.3.0 takes these
 transforms out of the training's pipeline, and ends with an AssertionError where it does not hold exactly two of them.
@@ -39,7 +39,7 @@ def install() -> None:
 
 
 def _draws(step: Any) -> bool:
-    """Whether a transform is one of our mosaics, which plan an image before anything is read."""
+    """Return whether a transform is one of our mosaics, which plan an image before anything is read."""
     from mmdet.registry import TRANSFORMS
 
     return hasattr(TRANSFORMS.get(step['type']), 'plan')

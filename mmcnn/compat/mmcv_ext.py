@@ -26,7 +26,7 @@ def fill(extension: ModuleType) -> None:
 
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Tensor:
-    """Indices of the kept boxes, see :func:`mmcnn.ops.nms`."""
+    """Return the indices of the kept boxes, see :func:`mmcnn.ops.nms`."""
     return ops.nms(boxes, scores, iou_threshold, offset)
 
 
@@ -197,7 +197,7 @@ def masked_col2im_forward(
 
 
 def get_compiler_version() -> str:
-    """What ``mmcv.utils.collect_env()`` reports; it would stop at an error."""
+    """Return what ``mmcv.utils.collect_env()`` reports; it would stop at an error."""
     return 'n/a'
 
 
@@ -218,7 +218,7 @@ def _conv_of_v2(of: Mapping[str, int]) -> ops.DeformConv:
 
 
 def _of_size(tensor: Tensor, size: tuple[int, int]) -> Tensor:
-    """The start of each image of ``(N, C, H, W)`` as ``(N, C, *size)``; as it is where it holds too little for that."""
+    """Return the start of each image of ``(N, C, H, W)`` as ``(N, C, *size)``; unchanged if it is too small."""
     count = tensor.size(1) * size[0] * size[1]
     if tensor.shape[2:] == size or count > tensor.size(1) * tensor.size(2) * tensor.size(3):
         return tensor

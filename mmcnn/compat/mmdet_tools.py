@@ -33,7 +33,7 @@ def tools() -> dict[str, Path]:
 
 
 def find_tool(name: str) -> Path:
-    """A tool by its name; of several of one name that in the fewest folders, the others by their paths.
+    """Return a tool by its name; of several of one name that in the fewest folders, the others by their paths.
 
     Args:
         name: ``browse_dataset``, ``analysis_tools/mot/browse_dataset``; ``tools/`` before it and ``.py`` after it may
@@ -55,7 +55,7 @@ def find_tool(name: str) -> Path:
 
 
 def run_tool(name: str, arguments: Sequence[str]) -> None:
-    """Runs a tool in this process, as ``python PATH ARGUMENTS`` would; what it raises comes through.
+    """Run a tool in this process, as ``python PATH ARGUMENTS`` would; what it raises comes through.
 
     A config that is named by its package, ``mmdet::retinanet/retinanet_r50_fpn_1x_coco``, reaches the tool as the path
     that it reads.

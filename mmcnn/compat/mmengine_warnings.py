@@ -1,4 +1,4 @@
-"""Warnings of MMEngine about its own calls of what it has deprecated.
+"""Silences MMEngine's deprecation warnings about calls that it makes itself.
 
 Its CheckpointHook makes a ``FileClient``, and that a ``HardDiskBackend``; both warn in every run, and nobody who trains
 can change it (mmengine 0.10.7, ``hooks/checkpoint_hook.py`` and ``fileio/file_client.py``; the class became
@@ -18,5 +18,5 @@ _OWN = (
 
 
 def concerns_users(record: LogRecord) -> bool:
-    """A filter for handlers of a log: whether a record is none of these warnings."""
+    """Return a filter for handlers of a log: whether a record is none of these warnings."""
     return not record.getMessage().startswith(_OWN)

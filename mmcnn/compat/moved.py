@@ -1,4 +1,4 @@
-"""Where everything went that stood elsewhere up to release 0.1: kept for one release, with a warning.
+"""New locations of names that have moved since release 0.1: kept for one release, with a warning.
 
 The finder (:mod:`mmcnn.compat.finder`) makes a module of each of :data:`MODULES` when it is imported. A module of
 :data:`NAMES` is still there and says ``__getattr__ = moved_names(__name__)``.
@@ -294,7 +294,7 @@ NAMES: dict[str, dict[str, Place]] = {
 
 
 def moved_names(module: str) -> Callable[[str], Any]:
-    """A ``__getattr__`` for a module some or all of whose names stand elsewhere; each warns when it is asked for."""
+    """Return a ``__getattr__`` for a module whose names have partly moved; it warns whenever one is requested."""
     places = MODULES.get(module) or NAMES[module]
 
     def find(name: str) -> Any:
@@ -314,7 +314,7 @@ def moved_names(module: str) -> Callable[[str], Any]:
 
 
 def renamed_attribute(old: str, new: str) -> property:
-    """A property for the name that an attribute had; it warns."""
+    """Return a property for the name that an attribute had; it warns."""
 
     def get(self: Any) -> Any:
         warnings.warn(f'{type(self).__name__}.{old} is called {new} now', DeprecationWarning, stacklevel=2)
@@ -324,7 +324,7 @@ def renamed_attribute(old: str, new: str) -> property:
 
 
 def renamed_arguments(**names: str) -> Callable[[Callable], Callable]:
-    """Takes keywords of a function, or of the constructor of a class, under the names that they had, and warns.
+    """Take keywords of a function, or of the constructor of a class, under the names that they had, and warns.
 
     Args:
         **names: old name -> new name. One that means another argument now is taken for the old one where the new one is
@@ -356,7 +356,9 @@ class MovedLoader:
     """Makes a module of :data:`MODULES`; it imports nothing before a name is asked for."""
 
     def create_module(self, spec: ModuleSpec) -> None:
-        return None
+        """Leave the creation of the module to Python."""
+        return None  # noqa: RET501  (the import system asks for a value)
 
     def exec_module(self, module: ModuleType) -> None:
+        """Give the module a ``__getattr__`` that finds the names that have moved."""
         module.__getattr__ = moved_names(module.__name__)

@@ -1,4 +1,4 @@
-"""Convolutions of oneDNN with what follows them in the same pass, as PyTorch's own compiler calls them on x86."""
+"""oneDNN's convolutions fused with the operations behind them, called on x86 as PyTorch's own compiler does."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ACTIVATIONS: dict[type[nn.Module], Activation] = {
 
 
 def activation_of(module: nn.Module) -> Activation | None:
-    """The activation that a module is; None: oneDNN has none like it."""
+    """Return the activation that a module is; None: oneDNN has none like it."""
     if type(module) is nn.LeakyReLU:
         return 'leaky_relu', [module.negative_slope]
     return ACTIVATIONS.get(type(module))
@@ -44,18 +44,19 @@ class ConvSettings:
 
     @classmethod
     def of(cls, conv: nn.Conv2d) -> ConvSettings:
+        """Return the settings of a convolution."""
         return cls([*conv.stride], [*conv.padding], [*conv.dilation], conv.groups)
 
 
 def has_one_pass(dtype: torch.dtype) -> bool:
-    """Whether oneDNN computes in this type here: float32, and bfloat16 where the processor has AVX512."""
+    """Return whether oneDNN computes in this type here: float32, and bfloat16 where the processor has AVX512."""
     if not (HAS_ONE_PASS and torch.backends.mkldnn.enabled):
         return False
     return dtype is torch.float32 or (dtype is torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def is_watched() -> bool:
-    """Whether operators are counted, recorded or transformed as they are called: PyTorch's own are to be seen then."""
+    """Return whether operators are counted, traced or transformed as they are called: then PyTorch's own are needed."""
     return torch.jit.is_tracing() or torch.compiler.is_compiling() or is_in_torch_dispatch_mode() or is_transformed()
 
 
@@ -65,7 +66,7 @@ def state_of(weight: Tensor) -> tuple[int, int] | None:
 
 
 def packed(weight: Tensor, settings: ConvSettings, size: torch.Size) -> Tensor:
-    """A weight in the order in which oneDNN reads it for inputs of this size; others it reorders at each call."""
+    """Return a weight in the order that oneDNN uses for inputs of this size; others it reorders at each call."""
     return torch.ops.aten.mkldnn_reorder_conv2d_weight(
         weight.detach().to_mkldnn(), settings.padding, settings.stride, settings.dilation, settings.groups, [*size]
     )
@@ -74,7 +75,7 @@ def packed(weight: Tensor, settings: ConvSettings, size: torch.Size) -> Tensor:
 def convolution_plus(
     x: Tensor, other: Tensor, weight: Tensor, bias: Tensor | None, settings: ConvSettings, activation: Activation
 ) -> Tensor:
-    """A convolution, plus a map of its output's shape, then an activation."""
+    """Return a convolution, plus a map of its output's shape, then an activation."""
     name, numbers = activation
     return torch.ops.mkldnn._convolution_pointwise.binary(
         x,
@@ -96,7 +97,7 @@ def convolution_plus(
 def convolution(
     x: Tensor, weight: Tensor, bias: Tensor | None, settings: ConvSettings, activation: Activation
 ) -> Tensor:
-    """A convolution, then an activation: (N, C_in, H, W) to (N, C_out, H', W'), in memory channels last."""
+    """Return a convolution, then an activation: (N, C_in, H, W) to (N, C_out, H', W'), in memory channels last."""
     name, numbers = activation
     return torch.ops.mkldnn._convolution_pointwise(
         x, weight, bias, settings.padding, settings.stride, settings.dilation, settings.groups, name, numbers, ''

@@ -26,7 +26,7 @@ _HOLDERS = ('mmengine.utils.package_utils', 'mmengine.utils', 'mmengine.config.c
 
 
 def is_packaged(name: str) -> bool:
-    """Whether a text names a config of a package, and not a file, which goes first."""
+    """Return whether a text names a config of a package, and not a file, which goes first."""
     return MARK in name and not os.path.isfile(name)
 
 
@@ -37,13 +37,13 @@ def folder_below(package: Path) -> Path:
 
 
 def configs_below(folder: Path) -> dict[str, Path]:
-    """The configs in a folder and below by their names (``retinanet/retinanet_r50_fpn_1x_coco``), outer ones first."""
+    """Return all configs in a folder by their names (``retinanet/retinanet_r50_fpn_1x_coco``), outer ones first."""
     paths = sorted(folder.rglob('*.py'), key=lambda path: (len(path.parts), path))
     return {path.relative_to(folder).with_suffix('').as_posix(): path for path in paths}
 
 
 def packaged_config(name: str) -> Path:
-    """The file of a config by its package and name, with or without ``.py``.
+    """Return the file of a config by its package and name, with or without ``.py``.
 
     Args:
         name: ``mmdet::retinanet/retinanet_r50_fpn_1x_coco``, ``mmcnn::yolov4_cspdarknet53``; also
@@ -73,7 +73,7 @@ def packaged_config(name: str) -> Path:
 
 
 def package_folder(package: str) -> Path | None:
-    """Where a package is, found without importing it; None: there is none, or it is no folder with an ``__init__``."""
+    """Return the folder of a package, found without importing it; None: there is none, or it has no ``__init__``."""
     try:
         spec = importlib.util.find_spec(package)
     except ValueError:  # it is being imported, or was put into sys.modules by hand
@@ -93,12 +93,12 @@ def install_functions() -> None:
 
 
 def is_installed(package: str) -> bool:
-    """Whether a distribution or a package of this name is there; MMEngine's, without ``pkg_resources``."""
+    """Return whether a distribution or a package of this name is there; MMEngine's, without ``pkg_resources``."""
     return _distributed(package) is not None or package_folder(package) is not None
 
 
 def get_installed_path(package: str) -> str:
-    """The folder of a package, also by the name of its distribution (``mmsegmentation``).
+    """Return the folder of a package, also by the name of its distribution (``mmsegmentation``).
 
     Raises:
         ModuleNotFoundError: there is none.
@@ -110,7 +110,7 @@ def get_installed_path(package: str) -> str:
 
 
 def _distributed(distribution: str) -> Path | None:
-    """The folder of the first package of a distribution."""
+    """Return the folder of the first package of a distribution."""
     try:
         names = (metadata.distribution(distribution).read_text('top_level.txt') or '').split()
     except metadata.PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""Masks of boxes that lie outside of the image are pasted, on the CPU too: nothing of them is seen.
+"""Makes MMDetection paste masks of boxes outside the image on the CPU as well; they are invisible.
 
 ``FCNMaskHead`` pastes its masks one by one there, each into the part of the image that its box covers. Beside or above
 the image that part would begin behind its end, and mmdet 3.3.0 ends with ``RuntimeError: upper bound and lower bound
@@ -32,7 +32,7 @@ def install() -> None:
 
 
 def _is_outside(boxes: Tensor, height: int, width: int) -> bool:
-    """Whether no box, (N, 4) in pixels, comes nearer to the image than a pixel, the border that is sampled, too."""
+    """Return whether all boxes, (N, 4) in pixels, are more than a pixel, the sampled border, away from the image."""
     left, top = boxes[:, :2].amin(0).tolist()
     right, bottom = boxes[:, 2:].amax(0).tolist()
     return left - 1 >= width or top - 1 >= height or right + 1 <= 0 or bottom + 1 <= 0

@@ -1,4 +1,4 @@
-"""Every name of a dependency that is private or undocumented and that mmcnn needs; private_table.py has the reasons.
+"""All private or undocumented names of dependencies that mmcnn uses; private_table.py gives the reasons.
 
 Where a name can be wrapped, a function or an alias here is the only place that has it. A subclass that uses or replaces
 what its base class keeps to itself does so in its own file, which the table names. tests/compat/test_private_names.py
@@ -35,12 +35,12 @@ __all__ = ['PRIVATE_NAMES', 'TRIED_WITH', 'BatchNorm', 'TorchDispatchMode', 'is_
 
 
 def on_queue_feeder_error(react: Callable[[Exception, Any], object]) -> None:
-    """Calls ``react(error, object)`` where a queue of this process cannot send an object, instead of printing that."""
+    """Call ``react(error, object)`` where a queue of this process cannot send an object, instead of printing that."""
     Queue._on_queue_feeder_error = staticmethod(react)
 
 
 def delete_unstarted_iterators_quietly() -> None:
-    """An iterator of a ``DataLoader`` whose workers could not be started is deleted without a traceback."""
+    """Delete the iterator of a ``DataLoader`` whose workers could not be started without a traceback."""
     if getattr(_MultiProcessingDataLoaderIter.__del__, 'is_quiet', False):
         return
     delete = _MultiProcessingDataLoaderIter.__del__
@@ -54,7 +54,7 @@ def delete_unstarted_iterators_quietly() -> None:
 
 
 def end_workers(loader: DataLoader) -> None:
-    """Ends the persistent workers of a loader; its next iteration starts new ones."""
+    """End the persistent workers of a loader; its next iteration starts new ones."""
     if loader._iterator is not None:
         if isinstance(loader._iterator, _MultiProcessingDataLoaderIter):
             loader._iterator._shutdown_workers()
@@ -62,18 +62,18 @@ def end_workers(loader: DataLoader) -> None:
 
 
 def has_forward_hooks(module: nn.Module) -> bool:
-    """Whether something watches or changes what a module is given or gives."""
+    """Return whether something watches or changes what a module is given or gives."""
     return bool(module._forward_hooks or module._forward_pre_hooks)
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """The same, or something watches its gradients, for which PyTorch makes views that refuse to be overwritten."""
+    """Return the same, or whether hooks see its gradients, for which PyTorch makes views that cannot be overwritten."""
     backward = module._backward_hooks or module._backward_pre_hooks
     return bool(backward) or has_forward_hooks(module) or _has_any_global_hook()
 
 
 def is_transformed() -> bool:
-    """Whether ``torch.func`` or forward-mode differentiation follows each operator."""
+    """Return whether ``torch.func`` or forward-mode differentiation follows each operator."""
     return forward_ad._current_level >= 0 or torch._C._are_functorch_transforms_active()
 
 
@@ -84,7 +84,7 @@ def average_in_place(averages: list[Tensor], values: list[Tensor], weight: float
 
 
 def cpu_capabilities() -> Mapping[str, Any]:
-    """What the processor can do, by the names of ``torch.cpu.get_capabilities``; older PyTorch knows less of it."""
+    """Return the processor's capabilities by the names of ``torch.cpu.get_capabilities``; older PyTorch knows fewer."""
     if hasattr(torch.cpu, 'get_capabilities'):
         return torch.cpu.get_capabilities()
     # Every processor with tiles has products of bfloat16 in them.
@@ -93,17 +93,17 @@ def cpu_capabilities() -> Mapping[str, Any]:
 
 
 def device_of_mmengine() -> str:
-    """The device that MMEngine puts models on: 'cuda', 'cpu' ..."""
+    """Return the device that MMEngine puts models on: 'cuda', 'cpu' ..."""
     return mmengine.device.utils.DEVICE
 
 
 def set_device_of_mmengine(device: str) -> None:
-    """Sets what :func:`device_of_mmengine` gives."""
+    """Set what :func:`device_of_mmengine` gives."""
     mmengine.device.utils.DEVICE = device
 
 
 def taken_instances(cls: type[ManagerMixin]) -> dict[str, ManagerMixin]:
-    """The instances of a class that MMEngine keeps by name; it forgets them."""
+    """Return the instances of a class that MMEngine keeps by name; it forgets them."""
     instances = dict(cls._instance_dict)
     cls._instance_dict.clear()
     return instances
@@ -127,12 +127,12 @@ def checkpoints_saved_by(save: Callable[..., None]) -> Iterator[None]:
 
 
 def is_resumed(runner: Runner) -> bool:
-    """Whether a Runner resumes a run."""
+    """Return whether a Runner resumes a run."""
     return runner._resume
 
 
 def resumed_file(runner: Runner) -> Path | None:
-    """The file that a Runner resumes from, found as it finds it."""
+    """Return the file that a Runner resumes from, found as it finds it."""
     from mmengine.runner import find_latest_checkpoint
 
     path = (runner._load_from or find_latest_checkpoint(runner.work_dir)) if runner._resume else None
@@ -140,7 +140,7 @@ def resumed_file(runner: Runner) -> Path | None:
 
 
 def base_files(path: str | Path) -> list[str]:
-    """The files that a config says are its ``_base_``; none for one in the lazy style, whose bases are imports."""
+    """Return the files in a config's ``_base_``; none for a config in the lazy style, whose bases are imports."""
     path = str(path)
     if Config._is_lazy_import(path):
         return []
@@ -148,12 +148,12 @@ def base_files(path: str | Path) -> list[str]:
 
 
 def accumulative_counts(wrapper: OptimWrapper) -> int:
-    """Iterations whose gradients make a step."""
+    """Return the number of iterations whose gradients are accumulated for one step."""
     return wrapper._accumulative_counts
 
 
 def count_iteration(wrapper: OptimWrapper) -> None:
-    """Counts an iteration, as the wrapper's ``backward()`` does."""
+    """Count an iteration, as the wrapper's ``backward()`` does."""
     wrapper._inner_count += 1
 
 
@@ -163,10 +163,10 @@ def resizing_modules(model: nn.Module) -> list[nn.Module]:
 
 
 def input_size(module: nn.Module) -> tuple[int, int] | None:
-    """The size, height and width, that one of :func:`resizing_modules` has drawn."""
+    """Return the size, height and width, that one of :func:`resizing_modules` has drawn."""
     return module._input_size
 
 
 def set_input_size(module: nn.Module, size: tuple[int, int] | None) -> None:
-    """Sets what :func:`input_size` gives."""
+    """Set what :func:`input_size` gives."""
     module._input_size = size

@@ -1,4 +1,4 @@
-"""The private names of dependencies that mmcnn needs, each with its reason; private_names.py wraps them."""
+"""The private names of dependencies that mmcnn uses, each with its reason; private_names.py wraps them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""pycocotools prints what it does ("loading annotations into memory..."), and has no switch for it.
+"""Silences pycocotools, which prints its progress ("loading annotations into memory...") and has no option for it.
 
 https://github.com/cocodataset/cocoapi/issues/598; so in pycocotools 2.0.11 (``pycocotools/coco.py``).
 """

@@ -1,4 +1,4 @@
-"""What mmcnn requires and its package metadata cannot state: an mmcv, compiled or not, and a recent enough torch."""
+"""Requirements that package metadata cannot express: an mmcv, compiled or not, and a recent enough torch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def check() -> None:
 
 
 def torch_is_supported() -> bool:
-    """Whether torch is at least of version :data:`MINIMUM_TORCH`."""
+    """Return whether torch is at least of version :data:`MINIMUM_TORCH`."""
     import torch
 
     return tuple(int(part) for part in torch.__version__.split('.')[:2]) >= MINIMUM_TORCH

@@ -1,4 +1,4 @@
-"""MMDetection's SingleRoIExtractor keeps the coordinates of RoIs in float32 where features are of half precision.
+"""Makes MMDetection's SingleRoIExtractor keep RoI coordinates in float32 when features are of half precision.
 
 Version 3.3.0 casts RoIs to the type of the features. In float16 a coordinate beyond 512 px is then off by up to a
 quarter of a pixel (bfloat16: 2), and the area of a RoI of more than 256 x 256 px is infinite, so that it is pooled from

@@ -1,4 +1,4 @@
-"""Types that MMEngine's own checkpoints hold besides tensors, allowed for ``torch.load(weights_only=True)``.
+"""Types other than tensors in MMEngine's own checkpoints, allowed for ``torch.load(weights_only=True)``.
 
 Since torch 2.6 ``torch.load`` builds only types on an allow-list, and MMEngine 0.10.7 cannot load the checkpoints that
 its Runner saves: the message hub's ``HistoryBuffer`` is not on it (open-mmlab/mmengine issue 1655), so resuming and
@@ -28,14 +28,15 @@ def install() -> None:
 
 
 def names() -> set[str]:
-    """The names that were added to torch's allow-list, by whomever."""
+    """Return the names that were added to torch's allow-list, by whomever."""
     return {_name(entry) for entry in torch.serialization.get_safe_globals()}
 
 
 class HistoryBufferStandIn:
-    """Stands in for MMEngine's ``HistoryBuffer`` on the list; a new one is a real ``HistoryBuffer`` without state."""
+    """Stand-in for MMEngine's ``HistoryBuffer`` on the list; a new one is a real ``HistoryBuffer`` without state."""
 
     def __new__(cls) -> Any:
+        """Return an empty HistoryBuffer whose type torch accepts."""
         from mmengine.logging import HistoryBuffer
 
         # torch sets the state of an object only if its type is on the list. It is added under a name of its own, since
@@ -64,7 +65,7 @@ def _safe_globals() -> list[Callable | tuple[Callable, str]]:
 
 
 def _name(entry: Callable | tuple[Callable, str]) -> str:
-    """The name by which a checkpoint refers to an entry of the list."""
+    """Return the name by which a checkpoint refers to an entry of the list."""
     return entry[1] if isinstance(entry, tuple) else f'{entry.__module__}.{entry.__qualname__}'
 
 

@@ -1,4 +1,4 @@
-"""MMDetection's SSDHead predicts.
+"""Makes MMDetection's SSDHead able to predict.
 
 Its base class asks ``self.loss_cls`` for ``custom_cls_channels`` before it looks at scores, and SSDHead, whose loss is
 a function, has no such attribute: every SSD of MMDetection 3.3.0 fails at its first prediction with ``'SSDHead' object
@@ -9,7 +9,7 @@ import sys
 
 
 def install() -> None:
-    """Gives the class an attribute that says nothing of its own, once; its module has been imported."""
+    """Give the class an attribute that says nothing of its own, once; its module has been imported."""
     head = sys.modules['mmdet.models.dense_heads.ssd_head'].SSDHead  # an import would wait for mmdet.models
     if not hasattr(head, 'loss_cls'):
         head.loss_cls = None

@@ -1,4 +1,4 @@
-"""A detector's ``predict`` is not traced: the trace would be wrong for every other image, and silently.
+"""Prevents the tracing of a detector's ``predict``: the trace would silently be wrong for every other image.
 
 ``torch.jit.trace``, and ``torch.onnx.export(dynamo=False)`` with it, writes down what was done for one image: how many
 candidates were left, which of them were suppressed, where the boxes were clipped (mmdet 3.3.0; a traced detector gave

@@ -1,1 +1,1 @@
-"""Configs: found, read, checked, changed."""
+"""Finding, reading, checking and changing of configs."""

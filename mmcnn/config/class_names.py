@@ -1,4 +1,4 @@
-"""Names of the classes of a file that does not say them: typed, or from a file of names."""
+"""Names of the classes for a file that does not hold them: from an option or from a text file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NAME_FILES = ('.names', '.txt')
 
 
 def class_names(given: str | Path | Sequence[str]) -> tuple[str, ...]:
-    """The names in ``'cat,dog'``, in a list of names, or on the lines of a file (``coco.names``).
+    """Return the names in ``'cat,dog'``, in a list of names, or on the lines of a file (``coco.names``).
 
     Raises:
         UsageError: the file cannot be read, there are no names, or one is empty or there twice.

@@ -1,4 +1,4 @@
-"""``cfg_options``: entries of a config that are overridden."""
+"""``cfg_options``: overriding entries of a config."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CHECKED = ('randomness.', 'performance.', 'optim_wrapper.loss_scale.', 'env_cfg
 
 
 def merge_options(cfg: Config, options: Mapping[str, Any], say: Say = print) -> dict[str, Any]:
-    """Applies ``cfg_options``, and says what of them is not plainly in effect.
+    """Apply ``cfg_options``, and say what of them is not plainly in effect.
 
     That is an entry that was not there before, which most often is a typo; and a variable of the config
     (``img_scale``, ``train_pipeline``). Its value is set where the config has taken it from the variable: the entries
@@ -58,7 +58,7 @@ def merge_options(cfg: Config, options: Mapping[str, Any], say: Say = print) -> 
 
 
 def set_again(cfg: Config, entries: Mapping[str, Any]) -> None:
-    """Sets what :func:`merge_options` has set once more, after other entries were worked out, and says nothing.
+    """Set what :func:`merge_options` has set once more, after other entries were worked out, and say nothing.
 
     What has been added since inside of a typed dict or list stays; a dict that has become one of another type, too.
     """
@@ -92,7 +92,7 @@ def _merge(cfg: Config, entries: Mapping[str, Any]) -> None:
 
 
 def _say_if_new(cfg: Config, key: str, say: Say) -> bool:
-    """Says so if an option makes an entry where nothing would refuse a wrong name; whether it did.
+    """Say so if an option makes an entry where nothing would refuse a wrong name; whether it did.
 
     A dict with a type is built, and its class knows its arguments; those of a dict without one are just looked up.
     """
@@ -113,7 +113,7 @@ def _say_if_new(cfg: Config, key: str, say: Say) -> bool:
 
 
 def _check_parents(cfg: Config, key: str) -> None:
-    """Refuses a path through what has no entries; None on the way becomes a dict."""
+    """Refuse a path through what has no entries; None on the way becomes a dict."""
     *parents, last = key.split('.')
     node: Any = cfg
     for i, part in enumerate([*parents, last]):
@@ -141,7 +141,7 @@ def _copied(value: Any) -> Any:
 
 
 def _replacing(value: Any, around: Any, key: str) -> Any:
-    """A dict, told to take the place of what is none, which MMEngine would refuse; ``_delete_`` only where it acts."""
+    """Return a dict that replaces a value that is not one, which MMEngine would reject; ``_delete_`` only if needed."""
     if not isinstance(value, dict) or isinstance(child_of(around, key), list):
         return value
     node = child_of(around, key)

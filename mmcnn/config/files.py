@@ -1,4 +1,4 @@
-"""The configs that come with mmcnn, as files: what they are called, where they are and what they say of themselves.
+"""The configs that are shipped with mmcnn: their names, their paths and their descriptions.
 
 A config is a program. Nothing here runs one, and nothing needs MMEngine.
 """
@@ -19,18 +19,18 @@ def config_folder() -> Path:
 
 
 def own_configs() -> dict[str, Path]:
-    """The configs that come with mmcnn, by name (``classification/resnet50``), detectors first."""
+    """Return the configs that come with mmcnn, by name (``classification/resnet50``), detectors first."""
     return {name: path for name, path in configs_below(config_folder()).items() if '_base_' not in path.parts}
 
 
 def new_name(path: Path) -> str | None:
-    """What a config is called now, if it says so by MMEngine's ``_deprecation_``; MMEngine warns of it, too."""
+    """Return what a config is called now, if it says so by MMEngine's ``_deprecation_``; MMEngine warns of it, too."""
     found = re.search(r"^_deprecation_ = dict\(expected='([^']+)'\)", path.read_text(encoding='utf-8'), re.MULTILINE)
     return found and found[1]
 
 
 def summary(path: Path) -> str:
-    """The first sentence of the comment that a config opens with; empty if it opens with none."""
+    """Return the first sentence of the comment that a config opens with; empty if it opens with none."""
     lines = []
     for line in path.read_text(encoding='utf-8').splitlines():
         if not line.startswith('#'):

@@ -1,4 +1,4 @@
-"""A config of ours that holds a file of weights, by the names and the shapes in it."""
+"""The config of ours that fits a file of weights, by the names and shapes of its tensors."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TRAINING = ('train_cfg', 'init_cfg', 'frozen_stages', 'norm_eval', 'batch_augmen
 
 @dataclass(frozen=True)
 class Held:
-    """A config of ours that holds a file.
+    """A config of ours that fits a file.
 
     Attributes:
         config: its name.
@@ -52,7 +52,7 @@ class Held:
 
 
 def own_held(file: Checkpoint, state: Mapping[str, Tensor]) -> Held:
-    """The config of a file under our own names, of a conversion or of a run.
+    """Return the config of a file under our own names, of a conversion or of a run.
 
     Raises:
         CheckpointError: there is none, or several that would make other boxes of it.
@@ -90,7 +90,7 @@ def own_held(file: Checkpoint, state: Mapping[str, Tensor]) -> Held:
 
 
 def _detector_in(state: Mapping[str, Tensor]) -> tuple[Mapping[str, Tensor], str]:
-    """The entries of a detector of ours, without what a program has put before all their names, and its family."""
+    """Return the entries of one of our detectors, without a prefix that a program has added, and its family."""
     for prefix in ('', *prefixes(state)):
         inside = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
         family = next((name for sign, name in OWN.items() if any(key.startswith(sign) for key in inside)), '')
@@ -115,7 +115,7 @@ def _own_classes(state: Mapping[str, Tensor]) -> int:
 
 
 def per_anchor(bias: Tensor) -> int:
-    """Number of classes of a YOLO head of three anchors a level, by the bias (3 * (5 + classes),) of its last layer."""
+    """Return the number of classes of a YOLO head with three anchors per level, from the bias (3 * (5 + classes),)."""
     return len(bias) // 3 - 5
 
 
@@ -132,7 +132,7 @@ def _without_training(node: Any) -> Any:
 
 
 def checked(file: Checkpoint, held: Held, source: str) -> Held:
-    """The same, if its network has exactly the entries of the file, under the names of ``source``.
+    """Return the same, if its network has exactly the entries of the file, under the names of ``source``.
 
     Raises:
         CheckpointError: it has not; names the first that differ.
@@ -161,4 +161,4 @@ def _none(file: Checkpoint) -> str:
 
 
 def _nothing(line: str) -> None:
-    """Says nothing of a config that is only looked at."""
+    """Say nothing of a config that is only looked at."""

@@ -1,4 +1,4 @@
-"""Which of our configs holds a file of weights of another library: told by its content, held against all of it."""
+"""The config of ours that fits another library's weights: detected from the content and checked against all of it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ DARKNET_SIDE = (608, 608)  # width, height of the public yolov3.cfg and yolov4.c
 
 
 def hold(file: Checkpoint) -> Held:
-    """The config of ours that holds a file, held against all of it.
+    """Return the config of ours that holds a file, held against all of it.
 
     Raises:
         CheckpointError: there is none, or several that would make other boxes of it; says what the file is.

@@ -1,4 +1,4 @@
-"""A config that inherits from one of MMDetection's and puts another backbone in: its numbers follow."""
+"""Configs inheriting from one of MMDetection's with another backbone: adapts numbers that described the old one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mmcnn.models.wiring.parts import is_part, is_registered, ours, type_name
 
 
 def adopt_backbone(cfg: Config, path: Path, say: Say) -> None:
-    """Replaces what a config has inherited with the backbone that it puts another in the place of.
+    """Replace what a config has inherited with the backbone that it puts another in the place of.
 
     ``_base_ = RETINANET`` and ``model = dict(backbone=dict(type='mmcnn.vovnet39'))`` are enough, with or without
     ``_delete_``; so is a backbone of MMDetection's or of the user's own with its arguments. What the config says itself
@@ -69,7 +69,7 @@ def _refitted(model: ConfigDict, base: ConfigDict) -> tuple[ConfigDict, list[str
 
 
 def _base_model(path: Path) -> ConfigDict | None:
-    """The model that a config inherits; None: it inherits none."""
+    """Return the model that a config inherits; None: it inherits none."""
     for file in [*base_files(path), *imported_bases(path)]:
         model = with_names(Config.fromfile(file)).get('model')
         if model is not None:
@@ -78,7 +78,7 @@ def _base_model(path: Path) -> ConfigDict | None:
 
 
 def _put_back(swapped: Any, own: Any, base: Any) -> None:
-    """Sets what a config says itself, wherever it is not what its base says; the backbone aside."""
+    """Set what a config says itself, wherever it is not what its base says; the backbone aside."""
     pairs = own.items() if isinstance(own, dict) else enumerate(own)
     for key, value in pairs:
         if key == 'backbone':

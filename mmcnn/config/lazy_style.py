@@ -1,4 +1,4 @@
-"""Configs in MMEngine's newer style: bases are imported under ``with read_base():``, a ``type`` is a class or function.
+"""Configs in MMEngine's newer style: ``with read_base():`` imports the bases, and a ``type`` is a class or function.
 
 They become what they would be in the older style. Whatever asks for a type by its name finds it then, and a run writes
 ``type='RetinaNet'`` into its checkpoints: MMEngine's own text for a class, ``'mmdet.models.detectors.RetinaNet'``, is a
@@ -27,7 +27,7 @@ SCOPE = 'mmdet'
 
 
 def with_names(cfg: Config) -> Config:
-    """The config with the registered name of each class in its place; itself if it has no classes.
+    """Return the config with the registered name of each class in its place; itself if it has no classes.
 
     Names are those of MMDetection's scope, which becomes the config's, and ``mmcnn.NAME`` for ours. A class that nobody
     has registered is named by its module, as MMEngine does it. So is a function that is a ``type``, as that of a
@@ -42,7 +42,7 @@ def with_names(cfg: Config) -> Config:
 
 
 def imported_bases(path: Path) -> list[Path]:
-    """The files that a config imports under ``with read_base():``, in their order; none: it has none."""
+    """Return the files that a config imports under ``with read_base():``, in their order; none: it has none."""
     if path.suffix != '.py':  # YAML and JSON, which MMEngine reads too
         return []
     found = []
@@ -89,7 +89,7 @@ def _name(cls: type | FunctionType) -> str:
 
 
 def _registered() -> dict[Any, list[str]]:
-    """The names of each class and function in MMDetection's and MMEngine's registries, and in ours."""
+    """Return the names of each class and function in MMDetection's and MMEngine's registries, and in ours."""
     found: dict[Any, list[str]] = {}
     for module, scope in ((mmdet.registry, ''), (mmengine.registry, ''), (mmcnn.registry, 'mmcnn.')):
         for registry in [each for each in vars(module).values() if isinstance(each, Registry)]:

@@ -1,4 +1,4 @@
-"""Configs: found by name, changed by ``cfg_options`` and ``backbone``."""
+"""Loading of configs by name, with changes by ``cfg_options`` and ``backbone``."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FOREIGN = ('mmdet.', 'timm.')
 
 
 def load_config(config: str | Path | Config, options: Mapping[str, Any] | None = None, say: Say = print) -> Config:
-    """A config by its path, by the name of one of mmcnn's, or by package and name; a loaded one is copied.
+    """Return a config by its path, by the name of one of mmcnn's, or by package and name; a loaded one is copied.
 
     A config is a program: loading one runs it.
 
@@ -93,7 +93,7 @@ def _read(name: str, say: Say) -> Config:
 
 
 def set_backbone(cfg: Config, backbone: str | None, options: Mapping[str, Any], say: Say = print) -> None:
-    """Puts a config on another backbone (:func:`~mmcnn.models.wiring.swap_backbone`), and says what that changes.
+    """Put a config on another backbone (:func:`~mmcnn.models.wiring.swap_backbone`), and say what that changes.
 
     Args:
         cfg: changed in place.

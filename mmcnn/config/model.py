@@ -1,4 +1,4 @@
-"""The model of a config: wired, built without memory, told from others."""
+"""The model of a config: wiring, building without memory, and its kind."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mmcnn.models.wiring import prove, set_num_classes, wire
 
 
 def wire_model(cfg: Config) -> None:
-    """Fills in the model's channels and strides (``mmcnn.models.wiring.wire``), so that the dumped config shows them.
+    """Fill in the model's channels and strides (``mmcnn.models.wiring.wire``), so that the dumped config shows them.
 
     The model is also built once on the meta device, in no time and memory, so that a wrong argument is found here.
 
@@ -33,7 +33,7 @@ def wire_model(cfg: Config) -> None:
 
 
 def prove_model(cfg: Config) -> list[str]:
-    """Runs the whole detector of a wired config before its first step (``mmcnn.models.wiring.prove``).
+    """Run the whole detector of a wired config before its first step (``mmcnn.models.wiring.prove``).
 
     Returns:
         what could not be proven, a sentence; empty: all is, or it is a classifier.
@@ -48,7 +48,7 @@ def prove_model(cfg: Config) -> list[str]:
 
 
 def build_on_meta(cfg: Config) -> nn.Module:
-    """The model of a config without memory.
+    """Return the model of a config without memory.
 
     Raises:
         UsageError: as :func:`wire_model`.
@@ -86,13 +86,13 @@ def shapes(cfg: Config) -> dict[str, torch.Size]:
 
 
 def is_classifier(cfg: Config) -> bool:
-    """Whether a config is that of a classifier, not of a detector."""
+    """Return whether a config is that of a classifier, not of a detector."""
     return wiring.is_classifier(cfg.get('model', {}))
 
 
 @contextlib.contextmanager
 def refusals(where: str = '') -> Iterator[None]:
-    """What the parts of a config say of their arguments, as UsageError.
+    """Turn errors of the parts of a config about their arguments into UsageError.
 
     Args:
         where: the entry that the message begins with, unless the parts name it themselves.

@@ -1,4 +1,4 @@
-"""Learning rates and decays of a backbone's own, which a config has for the backbone that it was written with."""
+"""Learning-rate and decay multipliers of a backbone, which a config sets for the backbone it was written for."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PLACE = 'optim_wrapper.paramwise_cfg.custom_keys'
 
 
 def settle_multipliers(cfg: Config) -> list[str]:
-    """Drops the ``custom_keys`` of ``paramwise_cfg`` that name parts which the new backbone does not have.
+    """Drop the ``custom_keys`` of ``paramwise_cfg`` that name parts which the new backbone does not have.
 
     Those of the whole backbone (``backbone``) stay: DETR's learns ten times slower than the rest, say.
 

@@ -1,4 +1,4 @@
-"""The config of a file of weights: the one that its run recorded, else the one of ours that holds it.
+"""The config of a file of weights: the recorded config of its run, otherwise the one of ours that fits it.
 
 Which one that is, is found by the names and the shapes in the file, and its network is held against the whole file.
 What these leave open is said; where it would be a guess, the file is refused.
@@ -36,7 +36,7 @@ def config_of(
     *,
     names_needed: bool = True,
 ) -> tuple[Config, tuple[str, ...]]:
-    """The config of a file of weights, and the names of its classes.
+    """Return the config of a file of weights, and the names of its classes.
 
     A checkpoint of a run has its config inside. All else is held by one of ours: YOLOv5 as ultralytics publishes it,
     Darknet's YOLOv3 and YOLOv4, MMDetection's YOLOv3 and Faster R-CNN, torchvision's Faster R-CNN, and what mmcnn
@@ -77,7 +77,7 @@ def config_of(
 def config_and_checkpoint(
     config: str | Path | Config | None, path: str | Path, say: Say = print, *, names_needed: bool = True
 ) -> tuple[Config, Checkpoint]:
-    """A file of weights, opened, and its config: the named one, else that of :func:`config_of`.
+    """Return a file of weights, opened, and its config: the named one, else that of :func:`config_of`.
 
     Raises:
         UsageError, CheckpointError: what is missing or does not fit.
@@ -89,7 +89,7 @@ def config_and_checkpoint(
 
 
 def config_of_conversion(file: Checkpoint, named: Config, say: Say = print) -> Config | None:
-    """The config that a conversion of a detector has to record to make the boxes that its source makes.
+    """Return the config that a conversion of a detector has to record to make the boxes that its source makes.
 
     Weights do not say what anchors, decoding, size and NMS they are for. The source's own config does, or what is known
     of its library; the one that is named for a conversion decides only where neither says anything.
@@ -129,7 +129,7 @@ def _test_pipeline(cfg: Config) -> list[dict]:
 
 
 def _recorded_names(file: Checkpoint, cfg: Config, given: tuple[str, ...] | None, say: Say) -> tuple[str, ...]:
-    """The names where a run has recorded its config: its own, else what the config says; empty: neither knows them."""
+    """Return the names that a run has recorded for its config, otherwise the config's own; empty: none are known."""
     dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
     names = file.classes or (dataset.get('metainfo') or {}).get('classes') or ()
     names = (names,) if isinstance(names, str) else tuple(names)
@@ -142,7 +142,7 @@ def _recorded_names(file: Checkpoint, cfg: Config, given: tuple[str, ...] | None
 
 
 def _names(file: Checkpoint, held: Held, given: tuple[str, ...] | None, needed: bool) -> tuple[tuple[str, ...], str]:
-    """The names, and a phrase that says whose they are."""
+    """Return the names, and a phrase that says whose they are."""
     count = held.num_classes
     if given is not None:
         if len(given) != count:
@@ -170,7 +170,7 @@ def _other_number(file: Checkpoint, given: tuple[str, ...], count: int) -> str:
 
 
 def _set_resize(cfg: Config, resize: dict) -> None:
-    """Puts another transform in the place of the one that gives the test images their size."""
+    """Put another transform in the place of the one that gives the test images their size."""
     for loader in ('val_dataloader', 'test_dataloader'):
         pipeline = [
             dict(resize) if step['type'] in ('Resize', 'mmcnn.LetterBox') else step

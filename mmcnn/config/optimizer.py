@@ -1,4 +1,4 @@
-"""Another optimizer in the place of a config's: what only the old one knew stays behind."""
+"""Replacement of a config's optimizer; arguments that only the old one has are dropped."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _OF_CONSTRUCTOR = {'type', 'constructor', 'paramwise_cfg', 'optimizer'}
 
 
 def optimizer_types(cfg: Config) -> dict[str, Any]:
-    """The types of the optimizer and its wrapper, by their entries; None where a config does not say."""
+    """Return the types of the optimizer and its wrapper, by their entries; None where a config does not say."""
     return {where: (_dict_at(cfg, where) or {}).get('type') for where, _, _ in _PLACES}
 
 
 def drop_left_over(cfg: Config, before: dict[str, Any], typed: Collection[str], say: Say) -> None:
-    """Drops the arguments that an optimizer (or its wrapper) does not take and the one before it did, and says so.
+    """Drop the arguments that an optimizer (or its wrapper) does not take and the one before it did, and says so.
 
     Those of SGD, which all recipes here use, also where a config file puts another in its place and inherits them.
     What nobody knows, and what was typed, stays, and is refused where types are checked.

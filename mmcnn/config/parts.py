@@ -1,4 +1,4 @@
-"""Parts of a config that stand alone, in lists or inside of each other: data sets in wrappers, metrics, arguments."""
+"""Access to parts of a config, alone, in lists or nested: data sets in wrappers, metrics, arguments."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
 def loaders_of(cfg: Config) -> dict[str, dict]:
-    """The data loaders that a config has, by name; a training may go without validation."""
+    """Return the data loaders that a config has, by name; a training may go without validation."""
     return {name: cfg[name] for name in LOADERS if cfg.get(name) is not None}
 
 
 def validates(cfg: Config) -> bool:
-    """Whether a training with this config has validations."""
+    """Return whether a training with this config has validations."""
     return cfg.get('val_dataloader') is not None
 
 
 def inner_datasets(dataset: Any) -> Iterator[dict]:
-    """The data sets that read files, inside the wrappers around them: of ``dataset=`` one, of ``datasets=`` all."""
+    """Yield the data sets that read files, inside their wrappers: the one of ``dataset=``, all of ``datasets=``."""
     if isinstance(dataset, list | tuple):
         for each in dataset:
             yield from inner_datasets(each)

@@ -23,7 +23,7 @@ def paths_in(node: Any, path: str = '') -> Iterator[tuple[str, Any]]:
 
 
 def child_of(node: Any, key: str) -> Any:
-    """What a dict or a list has under a key; None: nothing."""
+    """Return what a dict or a list has under a key; None: nothing."""
     if isinstance(node, dict | Config):
         return node.get(key)
     if isinstance(node, list) and key.isdigit() and int(key) < len(node):
@@ -32,13 +32,13 @@ def child_of(node: Any, key: str) -> Any:
 
 
 def place_of(cfg: Config, key: str) -> tuple[Any, str]:
-    """What an entry stands in, and its name there."""
+    """Return what an entry stands in, and its name there."""
     around, _, name = key.rpartition('.')
     return (entry(cfg, around) if around else cfg), name
 
 
 def entry(cfg: Config, key: str) -> Any:
-    """What stands at a path; None: nothing."""
+    """Return what stands at a path; None: nothing."""
     node: Any = cfg
     for part in key.split('.'):
         node = child_of(node, part)

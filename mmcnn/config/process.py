@@ -1,4 +1,4 @@
-"""``env_cfg``: what a config says of the process, checked before MMEngine's Runner acts on it."""
+"""``env_cfg``: a config's settings for the process, checked before MMEngine's Runner applies them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _KNOWN = {'cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'}
 
 
 def check_process(cfg: Config, say: Say = print) -> None:
-    """Refuses an ``env_cfg`` that the Runner could not act on.
+    """Refuse an ``env_cfg`` that the Runner could not act on.
 
     Args:
         cfg: with the options that were typed; its ``env_cfg`` is a dict or missing.

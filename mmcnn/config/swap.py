@@ -1,4 +1,4 @@
-"""Any of our backbones in any of MMDetection's detectors, by one word, from Python."""
+"""Any of our backbones in any of MMDetection's detectors, with a single call from Python."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mmcnn.errors import UsageError
 
 
 def swap_backbone(config: Config | dict | str | Path, name: str, say: Say = print) -> Config | ConfigDict:
-    """A config on another backbone: complete, proven by a forward of the whole detector, and as plain as it was.
+    """Return a config on another backbone: complete, proven by a forward of the whole detector, and as plain as it was.
 
     ``swap_backbone('retinanet_r50_fpn_1x_coco.py', 'vovnet39')`` is what ``--backbone vovnet39`` makes of it. Every
     number that described the old backbone is replaced, wherever it stands; the old one's weights, frozen levels and

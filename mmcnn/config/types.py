@@ -1,4 +1,4 @@
-"""Whether every ``type`` in a config names something that takes its arguments, before anything is built or written."""
+"""Checks that every ``type`` in a config exists and accepts its arguments, before anything is built or written."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ _ASIDE_OF = {
 
 
 def check_entries(cfg: Config, training: bool) -> None:
-    """Refuses a config that lacks what a run needs, or has something else than a dict in its place.
+    """Refuse a config that lacks what a run needs, or has something else than a dict in its place.
 
     A training may go without validation and without test: then all three entries of it are None.
 
@@ -109,7 +109,7 @@ def check_entries(cfg: Config, training: bool) -> None:
 
 
 def check_structure(cfg: Config) -> None:
-    """Refuses a config where a number, a string or a list stands in the place of a dict, or of a list of dicts.
+    """Refuse a config where a number, a string or a list stands in the place of a dict, or of a list of dicts.
 
     Objects that have been built already are left alone, as the Runner takes them, too.
 
@@ -128,7 +128,7 @@ def check_structure(cfg: Config) -> None:
 
 
 def check_types(cfg: Config, training: bool = True) -> None:
-    """Looks up what MMEngine's Runner will: hooks, optimizer, schedule, loop, data sets, their transforms and metrics.
+    """Look up what MMEngine's Runner will: hooks, optimizer, schedule, loop, data sets, their transforms and metrics.
 
     The model has been built on the meta device by then (:func:`~mmcnn.config.model.wire_model`). What a class of the
     user's does with entries of its own is not looked into.
@@ -210,7 +210,7 @@ def _evaluator(where: str, cfg: Config) -> Iterator[Entry]:
 
 
 def _check_reports(where: str, cfg: Config) -> None:
-    """Refuses two COCO metrics that report the same numbers: MMEngine finds that out after the first validation."""
+    """Refuse two COCO metrics that report the same numbers: MMEngine finds that out after the first validation."""
     seen: dict[tuple[str, str], str] = {}
     for name, node in metrics_of(cfg, where):
         kind = _found(name, node, METRICS)
@@ -236,7 +236,7 @@ def _numbered(where: str, nodes: Any) -> list[tuple[str, Any]]:
 
 
 def _found(where: str, node: Any, registry: Registry) -> Any:
-    """What an entry's type stands for; None: the entry is no dict, so it has been built already."""
+    """Return what an entry's type stands for; None: the entry is no dict, so it has been built already."""
     if not isinstance(node, dict):
         return None
     if 'type' not in node:
@@ -266,7 +266,7 @@ def _takes(kind: Any, node: Any) -> set[str] | None:
 
 
 def _check_arguments(where: str, node: Any, known: set[str] | None, kind: str) -> None:
-    """Refuses what a class does not take; None: it does not say what it takes."""
+    """Refuse what a class does not take; None: it does not say what it takes."""
     if not isinstance(node, dict) or known is None:
         return
     known = known | _ASIDE_OF.get(kind, set())
@@ -277,13 +277,13 @@ def _check_arguments(where: str, node: Any, known: set[str] | None, kind: str) -
 
 
 def _names(registry: Registry | None) -> set[str]:
-    """What a registry holds, with those above it."""
+    """Return what a registry holds, with those above it."""
     late_imports.load_all()
     return {*registry.module_dict, *_names(registry.parent)} if registry is not None else set()
 
 
 def _check_logger(where: str, node: Any) -> None:
-    """Builds a LoggerHook, which costs nothing and leaves nothing, for what it says of its interval."""
+    """Build a LoggerHook, which costs nothing and leaves nothing, for what it says of its interval."""
     if isinstance(node, dict) and _found(where, node, HOOKS) is LoggerHook:
         arguments = {key: value for key, value in node.items() if key not in ('type', 'priority', '_scope_')}
         with refusals(where):

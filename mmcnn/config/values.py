@@ -1,4 +1,4 @@
-"""Values as they are typed: the text after ``=`` in ``--cfg-options``."""
+"""Parsing of values as they are typed: the text after ``=`` in ``--cfg-options``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _DICT = re.compile(r'dict\s*\(')
 
 
 def parse_value(text: str) -> Any:
-    """A typed value, as Python's literals and MMEngine's short forms write it.
+    """Return a typed value, as Python's literals and MMEngine's short forms write it.
 
     ``1e-3``, ``None`` and ``true``; ``1,2``, ``[a, 'b, c']`` and ``(640,640)``, where words need no quotes and one
     entry in round brackets is a tuple, too; ``dict(type='AdamW', lr=0.001)`` and ``{'type': 'AdamW'}``, inside of each
@@ -39,7 +39,7 @@ def parse_value(text: str) -> Any:
 
 
 def _opening(text: str) -> tuple[str, int] | None:
-    """The bracket that a text begins with and where it stands, if it is the last one's partner."""
+    """Return the bracket that a text begins with and where it stands, if it is the last one's partner."""
     called = _DICT.match(text)
     start = called.end() - 1 if called else 0
     if not text or text[start] not in _CLOSES:
@@ -72,7 +72,7 @@ def _bracketed(text: str, kind: str, start: int) -> Any:
 
 
 def _plain(text: str) -> Any:
-    """A number, a constant, or the text itself."""
+    """Return a number, a constant, or the text itself."""
     if text in _WORDS:
         return _WORDS[text]
     for kind in (int, float):
@@ -91,7 +91,7 @@ def _unquoted(text: str) -> str:
 
 
 def _pieces(text: str, separator: str) -> Iterator[str]:
-    """What stands between the separators outside of brackets and quotes."""
+    """Yield what stands between the separators outside of brackets and quotes."""
     start = position = 0
     while position < len(text):
         if text[position] in _CLOSES:
@@ -109,7 +109,7 @@ def _pieces(text: str, separator: str) -> Iterator[str]:
 
 
 def _end_of_brackets(text: str, start: int) -> int:
-    """Where the text after a bracket's partner begins."""
+    """Return where the text after a bracket's partner begins."""
     wanted, position = [_CLOSES[text[start]]], start + 1
     while position < len(text):
         sign = text[position]
@@ -128,7 +128,7 @@ def _end_of_brackets(text: str, start: int) -> int:
 
 
 def _end_of_quotes(text: str, start: int) -> int:
-    """Where the text after a quotation begins."""
+    """Return where the text after a quotation begins."""
     position = start + 1
     while position < len(text) and text[position] != text[start]:
         position += 2 if text[position] == '\\' else 1

@@ -1,4 +1,4 @@
-"""Variables by which a config is put together, and the entries that have their values from them."""
+"""Variables of a config file, and the entries whose values come from them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _COMMON = 2
 
 
 def say_unread(cfg: Config, say: Say) -> None:
-    """Says which variables that a config file sets have no effect: ``img_scale`` or ``max_epochs`` of its base.
+    """Say which variables that a config file sets have no effect: ``img_scale`` or ``max_epochs`` of its base.
 
     Those are variables that no entry has its value from, although entries have their name, and pipelines.
     """
@@ -50,7 +50,7 @@ def say_unread(cfg: Config, say: Say) -> None:
 
 
 def say_of_variable(cfg: Config, key: str, value: Any, found: dict[str, Any], say: Say) -> None:
-    """Says where an option to a variable is set, or that it has no effect; nothing if it changes nothing."""
+    """Say where an option to a variable is set, or that it has no effect; nothing if it changes nothing."""
     old = entry(cfg, key)
     name = key.split('.')[0]
     if old is not None and _same(old, value):
@@ -71,7 +71,7 @@ def say_of_variable(cfg: Config, key: str, value: Any, found: dict[str, Any], sa
 
 
 def copies_of(cfg: Config, key: str, value: Any) -> dict[str, Any]:
-    """The entries that have their value from the variable that an option changes, and what they are to be."""
+    """Return the entries that have their value from the variable that an option changes, and what they are to be."""
     parts = key.split('.')
     for depth in range(len(parts), 0, -1):
         old, rest = entry(cfg, '.'.join(parts[:depth])), parts[depth:]
@@ -91,6 +91,7 @@ def copies_of(cfg: Config, key: str, value: Any) -> dict[str, Any]:
 
 
 def listed_paths(paths: Sequence[str] | Mapping[str, Any]) -> str:
+    """Return the first paths of a list, separated by commas, and how many more there are."""
     paths = list(paths)
     more = f' and {len(paths) - _SHOWN} more' if len(paths) > _SHOWN else ''
     return ', '.join(paths[:_SHOWN]) + more
@@ -113,7 +114,7 @@ def _effective(cfg: Config) -> Iterator[tuple[str, Any]]:
 
 
 def _type(cfg: Config, key: str) -> Any:
-    """The type of the dict that an entry stands in."""
+    """Return the type of the dict that an entry stands in."""
     around, _ = place_of(cfg, key)
     return around.get('type') if isinstance(around, dict) else None
 
@@ -125,14 +126,14 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _distinctive(value: Any) -> bool:
-    """Whether hardly anything has this value by chance: dicts, lists of words or dicts, paths."""
+    """Return whether hardly anything has this value by chance: dicts, lists of words or dicts, paths."""
     if isinstance(value, list | tuple):
         return any(_distinctive(each) or isinstance(each, str) for each in value)
     return bool(value) and (isinstance(value, dict) or (isinstance(value, str) and '/' in value))
 
 
 def _alike(path: str, name: str, value: Any) -> bool:
-    """Whether an entry is called like a variable: ``scale`` like ``img_scale``, ``lr`` like ``base_lr``."""
+    """Return whether an entry is called like a variable: ``scale`` like ``img_scale``, ``lr`` like ``base_lr``."""
     own = next(part for part in reversed(path.split('.')) if not part.isdigit())
     if value is None or isinstance(value, bool) or value in ('', (), []):
         return own == name

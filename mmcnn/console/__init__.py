@@ -1,4 +1,4 @@
-"""What a person sees of a run: on a terminal, in a pipe, in a notebook. Imports neither PyTorch nor MMEngine."""
+"""The output of a run on a terminal, in a pipe or in a notebook. Imports neither PyTorch nor MMEngine."""
 
 from .console import Console
 

@@ -1,4 +1,4 @@
-"""The one way from a run to the person who watches it."""
+"""The console: the only way in which a run prints to the user."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CONTROL = re.compile(r'[\x00-\x09\x0b-\x1f\x7f-\x9f]')
 
 
 class Console:
-    """Prints what a person should see, on standard output, in the first of several processes only.
+    """Prints messages for the user on standard output, in the first of several processes only.
 
     A terminal has one live line for the progress, rewritten by rich; other text appears above it, also what Python code
     prints or warns of. Everywhere else (a pipe, a file, a notebook) there are plain lines without control characters,
@@ -57,16 +57,16 @@ class Console:
             return False
 
     def line(self, text: str) -> None:
-        """A line, or several."""
+        """Print a line, or several."""
         self.show(text)
         self._to_log(text)
 
     def warning(self, text: str) -> None:
-        """A line that begins with ``warning:``. It goes to standard output like everything else, in its place."""
+        """Print a line that begins with ``warning:`` to standard output, in order with all other lines."""
         self.line(f'warning: {text}')
 
     def head(self, rows: Sequence[tuple[str, str]], notes: Sequence[str] = ()) -> None:
-        """What begins a run, at most ``HEAD_LINES`` lines; the log has all.
+        """Print the start of a run, at most ``HEAD_LINES`` lines; the log has all of them.
 
         Args:
             rows: label and text of each line.
@@ -81,7 +81,7 @@ class Console:
         self._to_log('\n'.join(lines))
 
     def table(self, title: str, rows: Sequence[Sequence[str]]) -> None:
-        """A small table.
+        """Print a small table.
 
         Args:
             title: stands over the first column.
@@ -90,7 +90,7 @@ class Console:
         self.line(layout.aligned([title, *rows[0]], rows[1:]))
 
     def summary(self, rows: Sequence[tuple[str, str]], numbers: Sequence[tuple[str, float]] = ()) -> None:
-        """What ends a run: labelled lines, and then ``NAME = NUMBER`` in a line each.
+        """Print the end of a run: labelled lines, and then one line ``NAME = NUMBER`` for each number.
 
         Args:
             rows: label and text of each line; a line without label belongs to the one above.
@@ -118,7 +118,7 @@ class Console:
                 self._rewrite(_printable(text))
 
     def end_progress(self) -> None:
-        """Takes the live line away."""
+        """Take the live line away."""
         live, self._live, self._screen = self._live, None, None
         if live is not None:
             with contextlib.suppress(OSError, ValueError):
@@ -134,7 +134,7 @@ class Console:
             self.log = None
 
     def show(self, text: str) -> None:
-        """Prints lines without writing them to the log: what comes from there."""
+        """Print lines without writing them to the log: what comes from there."""
         if self._silent or sys.stdout is None:
             return
         text = _printable(text)
@@ -175,7 +175,7 @@ def _screen() -> Any:
     from rich.console import Console as Screen
 
     class CursorStays(Screen):
-        """A run that is killed could not bring a hidden cursor back."""
+        """Keeps the cursor visible, because a run that is killed could not restore it."""
 
         def show_cursor(self, show: bool = True) -> bool:
             return False

@@ -1,4 +1,4 @@
-"""Text in columns, and what a validation has found."""
+"""Text in columns, and the results of a validation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_NAME = 40
 
 
 def one_line(name: str) -> str:
-    """A name without line breaks, tabs and other characters that would move what follows or steer a terminal."""
+    """Return a name without line breaks, tabs and other characters that would move what follows or steer a terminal."""
     return ''.join('\ufffd' if _is_unseen(each) else each for each in ' '.join(name.split()))
 
 
@@ -33,7 +33,7 @@ def number(count: int, noun: str) -> str:
 
 
 def shortened(name: str, width: int = MAX_NAME) -> str:
-    """A name on one line, cut with an ellipsis where it would take more than ``width`` columns of a terminal."""
+    """Return a name on one line, cut with an ellipsis where it would take more than ``width`` columns of a terminal."""
     from rich.cells import cell_len, set_cell_size
 
     name = one_line(name)
@@ -96,12 +96,12 @@ def validation(
 
 
 def nothing_measured(metrics: Mapping[str, float]) -> bool:
-    """Whether there was nothing to measure by in a validation: no number of it is one."""
+    """Return whether there was nothing to measure by in a validation: no number of it is one."""
     return bool(metrics) and all(math.isnan(value) or value == -1 for value in metrics.values())
 
 
 def _number(value: float, percent: bool = False) -> str:
-    """A dash where there is nothing to measure: -1 in COCO's numbers, NaN in those of a class."""
+    """Return a dash where there is nothing to measure: -1 in COCO's numbers, NaN in those of a class."""
     if math.isnan(value) or value == -1:
         return '-'
     return f'{value:.2f} %' if percent else f'{value:.3f}'

@@ -1,4 +1,4 @@
-"""Data: folders and their readers, the check of what is in them, mosaics, transforms, anchors.
+"""Data: folders and their readers, checks of their content, mosaics, transforms, anchors.
 
 ``folders`` knows the layouts. ``check`` stands on it, ``mosaic`` on ``transforms``; the two know nothing of each other.
 Image files are read by :mod:`mmcnn.image_file` alone.

@@ -1,4 +1,4 @@
-"""Anchors for a data set: how many of its boxes the present ones can match, and ones that fit better."""
+"""Anchors for a data set: how many of its boxes the present anchors match, and better fitting ones."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def within_reach(sizes: np.ndarray, anchors: Anchors, ratio: float = 4.0) -> np.
 
 
 def anchors_of(model: dict) -> Anchors | None:
-    """The anchors in a detector's config, finest level first; None: it has none of this kind.
+    """Return the anchors in a detector's config, finest level first; None: it has none of this kind.
 
     Read from ``bbox_head.anchors`` (:class:`~mmcnn.models.dense_heads.YOLOHead`) or
     ``bbox_head.anchor_generator.base_sizes`` (MMDetection's YOLOv3).
@@ -77,7 +77,8 @@ def propose_anchors(
 
     Args:
         sizes: (N, 2) widths and heights, pixels at the network's input.
-        levels, per_level: how many; the smallest go to the finest level.
+        levels: how many; the smallest go to the finest level.
+        per_level: likewise.
         ratio: of the assigner.
         generations: mutations tried.
         seed: of both.

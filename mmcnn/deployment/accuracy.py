@@ -1,4 +1,4 @@
-"""AP of a detector by PyTorch and by its file, on the validation images of a data set."""
+"""AP of a detector in PyTorch and of its exported file, on the validation images of a data set."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Say = Callable[[str], object]
 
 @dataclass(frozen=True)
 class Accuracy:
-    """What a precision costs.
+    """The loss of accuracy due to a precision.
 
     Attributes:
         before: AP (IoU 0.5 to 0.95) of the detector, by PyTorch in float32.
@@ -43,7 +43,7 @@ class Accuracy:
 
 
 class AccuracyCheck:
-    """Measures what a precision costs, and refuses what costs too much.
+    """Measures the loss of accuracy due to a precision, and rejects a file that loses too much.
 
     Args:
         plan: of the export.

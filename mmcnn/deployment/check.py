@@ -1,4 +1,4 @@
-"""Every export against PyTorch, before it is said to be done."""
+"""Comparison of every exported file with PyTorch before the export is reported as done."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ FEWEST = 20
 
 
 def tolerance_of(plan: Plan) -> Tolerance:
-    """How much a detection of a file may differ from PyTorch's."""
+    """Return how much a detection of a file may differ from PyTorch's."""
     return (RANDOM if plan.found.checkpoint is None else TOLERANCES)[plan.options.precision]
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What the check of a file found.
+    """The result of checking a file.
 
     Attributes:
         summary: in words.
@@ -56,7 +56,7 @@ class Checked:
 
 
 def check_export(plan: Plan, path: Path, images: Sequence[np.ndarray], more: Iterable[np.ndarray] = ()) -> Checked:
-    """Runs a file and PyTorch on the same images.
+    """Run a file and PyTorch on the same images.
 
     Args:
         plan: that the file was written by.
@@ -108,12 +108,12 @@ def check_export(plan: Plan, path: Path, images: Sequence[np.ndarray], more: Ite
 
 
 def _weighed_by_ap(plan: Plan) -> bool:
-    """Whether AP decides (accuracy.py) where half precision finds other detections."""
+    """Return whether AP decides (accuracy.py) where half precision finds other detections."""
     return plan.options.precision == 'fp16' and plan.found.checkpoint is not None and plan.options.data is not None
 
 
 def _way_out(plan: Plan, matches: Matches) -> str:
-    """What more images would tell, as the end of a sentence."""
+    """Return what more images would tell, as the end of a sentence."""
     if plan.found.checkpoint is None:
         return ''
     if not (found := _by_ap(plan)) and tolerance_of(plan).undecided(matches):
@@ -122,7 +122,7 @@ def _way_out(plan: Plan, matches: Matches) -> str:
 
 
 def _by_ap(plan: Plan) -> str:
-    """That AP would decide, as the end of a sentence, where it would."""
+    """Return the end of a sentence that says that AP decides, if it does."""
     weighed = plan.options.precision == 'fp16' and plan.found.checkpoint is not None and plan.options.data is None
     return '; data=PATH weighs it by AP on its images' if weighed else ''
 
@@ -130,10 +130,13 @@ def _by_ap(plan: Plan) -> str:
 def compare_detections(
     plan: Plan, path: Path, images: Sequence[np.ndarray], more: Iterable[np.ndarray] = ()
 ) -> Matches:
-    """Final detections of a file, of one image after the other and of several at once, against PyTorch's.
+    """Compare the final detections of a file, image by image and as a batch, with PyTorch's.
 
     Args:
-        plan, path, images, more: see :func:`check_export`.
+        plan: see :func:`check_export`.
+        path: see :func:`check_export`.
+        images: see :func:`check_export`.
+        more: see :func:`check_export`.
     """
     detector, more, tolerance = _detector(path), iter(more), tolerance_of(plan)
     rounds = _rounds(plan, detector, images, [reference(plan, image) for image in images])
@@ -154,7 +157,7 @@ def _detector(path: Path) -> Detector:
 def _rounds(
     plan: Plan, detector: Detector, images: Sequence[np.ndarray], theirs: Sequence[Detections]
 ) -> list[Matches]:
-    """What a file finds in one image after the other, and in all at once where it takes them, against ``theirs``."""
+    """Return what a file detects in one image after the other, and in a batch if it accepts one, against ``theirs``."""
     rounds = [[detector(image) for image in images]]
     if plan.batch is None:
         rounds.append(detector.batch(images))
@@ -188,7 +191,7 @@ def _by_float64(plan: Plan, path: Path, images: Sequence[np.ndarray], failure: s
 
 
 def _compare_outputs(plan: Plan, session: Session, images: Sequence[np.ndarray]) -> tuple[float, str, str | None]:
-    """The largest difference of an output as a share of its largest value.
+    """Return the largest difference of an output as a share of its largest value.
 
     Then, in words, what was compared, and in what the boxes before NMS are others than PyTorch's (None: in nothing).
     """
@@ -265,7 +268,7 @@ def _threshold(plan: Plan) -> float:
 
 
 class _ProgramSession:
-    """One of PyTorch's exported programs, as if it were read by ONNX Runtime."""
+    """One of PyTorch's exported programs behind the interface of ONNX Runtime."""
 
     def __init__(self, path: Path, names: Sequence[str]) -> None:
         extra = {EXTRA_FILE: ''}
@@ -274,7 +277,7 @@ class _ProgramSession:
         self.metadata = extra[EXTRA_FILE]
 
     def run(self, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
-        """The outputs, in order."""
+        """Return the outputs, in order."""
         with torch.no_grad():
             outputs = self._module(*(torch.from_numpy(feeds[name]) for name in self._names))
         return [each.numpy() for each in (outputs if isinstance(outputs, tuple | list) else (outputs,))]

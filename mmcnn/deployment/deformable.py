@@ -1,4 +1,4 @@
-"""Deformable convolution as ONNX's operator DeformConv, in the way of :mod:`mmcnn.deployment.operators`."""
+"""Deformable convolution as ONNX's operator DeformConv, by the method of :mod:`mmcnn.deployment.operators`."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def translations() -> dict[Callable, Callable]:
 
 
 class ExportableDeformConv(nn.Module):
-    """A layer of mmcv that finds its own offsets, by the operator above: (N, C, H, W) to (N, C_out, H_out, W_out)."""
+    """A layer of mmcv that computes its own offsets, by the operator above: to (N, C_out, H_out, W_out)."""
 
     def __init__(self, pack: nn.Module) -> None:
         super().__init__()
@@ -82,6 +82,7 @@ class ExportableDeformConv(nn.Module):
         self.numbers = (pack.stride, pack.padding, pack.dilation, pack.groups, pack.deform_groups)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C_in, H, W) to (N, C_out, H', W')."""
         offset = self.conv_offset(x)
         if self.modulated:
             # mmcv's order: the first two thirds are the offsets as they are.
@@ -93,12 +94,12 @@ class ExportableDeformConv(nn.Module):
 
 
 def has_deform_conv(network: nn.Module) -> bool:
-    """Whether a network has deformable convolutions, as they are or exportable."""
+    """Return whether a network has deformable convolutions, as they are or exportable."""
     return any(isinstance(module, (*PACKS, ExportableDeformConv)) for module in network.modules())
 
 
 def with_exportable_deform_conv(network: nn.Module) -> None:
-    """Replaces the deformable convolutions of a network, in place, by those that can be exported."""
+    """Replace the deformable convolutions of a network, in place, by those that can be exported."""
     for module in list(network.modules()):
         for name, child in module.named_children():
             if isinstance(child, PACKS):

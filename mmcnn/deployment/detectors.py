@@ -1,4 +1,4 @@
-"""What the config of a detector says of its images and of its post-processing, in the words of the runner."""
+"""A detector config's settings of preprocessing and post-processing, in the terms of the runner."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def image_of(network: nn.Module, cfg: Config) -> ImageFormat:
 
 
 def fit_of(cfg: Config, image: ImageFormat) -> Fit:
-    """How the test pipeline and the data preprocessor of a config bring an image to a detector's input.
+    """Return how the test pipeline and the data preprocessor of a config bring an image to a detector's input.
 
     Raises:
         UsageError: they do something that the runner does not know; names it.
@@ -90,12 +90,12 @@ def fit_of(cfg: Config, image: ImageFormat) -> Fit:
 
 
 def pad_size_divisor(cfg: Config) -> int:
-    """What MMDetection's data preprocessor of a config makes the sides of a batch multiples of."""
+    """Return what MMDetection's data preprocessor of a config makes the sides of a batch multiples of."""
     return int(cfg.model.data_preprocessor.get('pad_size_divisor', 1))
 
 
 def padding(fit: Fit, cfg: Config) -> list[str]:
-    """That a file's images are padded otherwise than a config's are in PyTorch's test, if they are: a sentence."""
+    """Return a sentence if a file pads images differently from PyTorch's test of the config."""
     if fit.stride is None:
         return []
     # Of a letterbox it is said by the letterbox itself.
@@ -116,7 +116,7 @@ def padding(fit: Fit, cfg: Config) -> list[str]:
 
 
 def test_cfg_of(network: nn.Module) -> dict[str, Any]:
-    """The post-processing of a detector: score_thr, nms, nms_pre, max_per_img and multi_label.
+    """Return the post-processing of a detector: score_thr, nms, nms_pre, max_per_img and multi_label.
 
     Raises:
         UsageError: of this detector there is no export, or its post-processing has a step that neither a file nor the
@@ -139,7 +139,7 @@ def test_cfg_of(network: nn.Module) -> dict[str, Any]:
 
 
 def set_score_thr(network: nn.Module, score_thr: float) -> None:
-    """Makes a detector find from a score on, so that it can be compared with a file of another one than its config's.
+    """Make a detector find from a score on, so that it can be compared with a file of another one than its config's.
 
     Of MMDetection's YOLOV3Head the thresholds stay as they are, since they go by other scores.
     """
@@ -150,7 +150,7 @@ def set_score_thr(network: nn.Module, score_thr: float) -> None:
 
 
 def clips(network: nn.Module) -> bool:
-    """Whether the boxes of a detector end where the image ends; of MMDetection's heads they need not."""
+    """Return whether the boxes of a detector end where the image ends; of MMDetection's heads they need not."""
     return isinstance(getattr(network, 'bbox_head', None), YOLOHead | DarknetYOLOV3Head)
 
 

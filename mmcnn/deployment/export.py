@@ -1,4 +1,4 @@
-"""``mmcnn.export``: a network to a file, checked against PyTorch before it is there."""
+"""``mmcnn.export``: a network to a file, which is checked against PyTorch before it is put in place."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ from mmcnn.weights.own_modules import import_modules
 
 #: Name of the file in the folders of ``web`` and ``triton``.
 MODEL = 'model.onnx'
-#: Images of the check. Every second one is cut, so that there are several aspect ratios.
+#: Number of images in the check. Every second one is cropped to get several aspect ratios.
 CHECK_IMAGES = 8
 
 
 @dataclass(frozen=True)
 class ExportResult:
-    """What came of an export.
+    """The result of an export.
 
     Attributes:
-        path: the file; of OpenVINO the .xml, with the weights in a .bin beside it.
-        size: of the file or files, bytes.
-        metadata: what it says of itself.
-        checked: what the check found.
-        accuracy: AP before and after, of int8, and of fp16 whose detections differ; None: it was not needed.
+        path: the file; for OpenVINO the .xml, with the weights in a .bin beside it.
+        size: size of the file or files in bytes.
+        metadata: the metadata of the file.
+        checked: the result of the check.
+        accuracy: AP before and after, for int8, and for fp16 if its detections differ; None: it was not needed.
     """
 
     path: Path
@@ -59,29 +59,29 @@ class ExportResult:
 
 @takes(ExportOptions, 'source')
 def export(options: ExportOptions) -> ExportResult:
-    """Writes a network as ``mmcnn export`` does: ONNX, OpenVINO's format or one of PyTorch's exported programs.
+    """Write a network as ``mmcnn export`` does: ONNX, OpenVINO's format or one of PyTorch's exported programs.
 
-    ``mmcnn.export('best.pth', form='nms').path``. The first argument is a checkpoint, published weights, the name of a
-    network or config, or a loaded config. The file is compared with PyTorch before it is there.
+    Example: ``mmcnn.export('best.pth', form='nms').path``. The first argument is a checkpoint, published weights, the
+    name of a network or config, or a loaded config. The file is compared with PyTorch before it is put in place.
 
     Raises:
-        MmcnnError: an option, the weights or the data are at fault, or the file would not give what PyTorch gives; see
-            :mod:`mmcnn.errors`.
+        MmcnnError: an option, the weights or the data are invalid, or the file's output would differ from PyTorch's;
+            see :mod:`mmcnn.errors`.
     """
     return run_export(options)
 
 
 def run_export(options: ExportOptions, say: Callable[[str], object] = print) -> ExportResult:
-    """An export from its options; :func:`mmcnn.export` for callers that have them.
+    """Run an export from an options object; :func:`mmcnn.export` builds one from keyword arguments.
 
     Raises:
-        UsageError: an option does not fit, or the file exists.
+        UsageError: an option is invalid, or the file exists.
         DependencyError: a package is missing.
         CheckpointError: the weights cannot be used.
-        ExportError: PyTorch cannot export the network, or the file does not give what PyTorch gives, or costs more AP
-            than ``max_loss``; there is no file.
+        ExportError: PyTorch cannot export the network, or the file's output differs from PyTorch's or costs more AP
+            than ``max_loss``; no file is written.
         DataError: the images of ``data`` cannot be used.
-        StoppedError: by SIGTERM; nothing is left behind.
+        StoppedError: SIGTERM stopped the export; nothing is left behind.
     """
     check_packages(options.to, options.precision)
     with kept_process_state(), known_causes(), terminated():
@@ -104,7 +104,7 @@ def run_export(options: ExportOptions, say: Callable[[str], object] = print) -> 
         metadata = plan.metadata()
         for sentence in [*plan.padding, *metadata.dropped]:
             say(f'note: {sentence}')
-        # Not in its place before it is checked: who finds a file there can use it.
+        # The file is not put in place before it is checked: a file that is there can be used.
         with tempfile.TemporaryDirectory(dir=_existing(base), prefix=f'.{file.stem}-') as folder:
             path = Path(folder) / file
             path.parent.mkdir(exist_ok=True)
@@ -122,7 +122,7 @@ def run_export(options: ExportOptions, say: Callable[[str], object] = print) -> 
                 write_page(path.parent, metadata, library)
             if options.triton is not None:
                 write_config(path, base.name, metadata)
-            _target(options)  # it may have come into being meanwhile
+            _target(options)  # it may have been created in the meantime
             base.mkdir(parents=True, exist_ok=True)
             for each in sorted(Path(folder).iterdir(), key=lambda each: each.name == file.parts[0]):
                 os.replace(each, base / each.name)
@@ -130,10 +130,10 @@ def run_export(options: ExportOptions, say: Callable[[str], object] = print) -> 
 
 
 def _accuracy_check(plan: Plan, failure: str, say: Callable[[str], object]) -> AccuracyCheck:
-    """The measurement of AP that weighs a failure.
+    """Return the measurement of AP that decides about a failure.
 
     Raises:
-        ExportError: AP cannot be measured, and so the failure stands.
+        ExportError: AP cannot be measured, so the failure stands.
     """
     try:
         return AccuracyCheck(plan, say)
@@ -142,7 +142,7 @@ def _accuracy_check(plan: Plan, failure: str, say: Callable[[str], object]) -> A
 
 
 def images_to_check(options: ExportOptions) -> Iterator[np.ndarray]:
-    """Images (H, W, 3) uint8 BGR of the validation split of ``data``, or drawn ones, each of them once.
+    """Yield images (H, W, 3) uint8 BGR of the validation split of ``data``, or synthetic ones, each of them once.
 
     The first :data:`CHECK_IMAGES` are spread over the split.
 
@@ -163,10 +163,10 @@ def images_to_check(options: ExportOptions) -> Iterator[np.ndarray]:
 
 
 def _target(options: ExportOptions) -> tuple[Path, Path]:
-    """The folder that gets the files, and the main one of them in it.
+    """Return the folder for the files, and the main file in it.
 
     Raises:
-        UsageError: it exists, has another ending, or its folder does not exist.
+        UsageError: it exists, has another suffix, or its folder does not exist.
     """
     suffix = SUFFIXES[options.to]
     name = Path(str(options.source)).stem if isinstance(options.source, str | Path) else 'network'
@@ -193,5 +193,5 @@ def _target(options: ExportOptions) -> tuple[Path, Path]:
 
 
 def _existing(folder: Path) -> Path:
-    """A folder, or the nearest one above it that there is."""
+    """Return a folder, or the nearest parent that exists."""
     return next(each for each in (folder.absolute(), *folder.absolute().parents) if each.is_dir())

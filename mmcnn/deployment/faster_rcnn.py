@@ -1,4 +1,4 @@
-"""MMDetection's Faster R-CNN with a forward that can be exported: no size in it depends on what it finds.
+"""MMDetection's Faster R-CNN with a forward pass that can be exported: none of its sizes depends on detections.
 
 Its modules compute the maps; anchors, proposals and detections follow ``RPNHead``, ``StandardRoIHead`` and ``BBoxHead``
 of MMDetection 3.3, with MMCV's ``batched_nms`` and RoIAlign as operators of ONNX.
@@ -56,7 +56,7 @@ class ExportableFasterRCNN(nn.Module):
         self.pad_value = float(getattr(model.data_preprocessor, 'pad_value', 0))
 
     def forward(self, images: Tensor, im_size: Tensor) -> tuple[Tensor, ...]:
-        """Detections, best first.
+        """Return the detections, best first.
 
         Args:
             images: (1, 3, H, W), normalised; H and W what the strides divide. The image is at the top left. What is
@@ -128,7 +128,7 @@ class ExportableFasterRCNN(nn.Module):
 
 
 def sigmoid(logits: Tensor) -> Tensor:
-    """The same as ``logits.sigmoid()``, in operators that are exact to a share of the result.
+    """Return the same as ``logits.sigmoid()``, in operators that are exact to a share of the result.
 
     ONNX Runtime's Sigmoid (1.32) is exact to 1e-7 only, which is 4 % of its value at -13: proposals with low scores
     come in another order then, and NMS keeps others of them.

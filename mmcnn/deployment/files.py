@@ -33,7 +33,7 @@ EXTRA_FILE = f'{KEY}.json'
 
 
 def check_packages(to: str, precision: str = 'fp32') -> None:
-    """Raises DependencyError where a package is missing that the kind of file needs."""
+    """Raise DependencyError where a package is missing that the kind of file needs."""
     packages, extra = NEEDED[to]
     for name in (*packages, QUANTIZERS[to]) if precision == 'int8' else packages:
         try:
@@ -43,7 +43,7 @@ def check_packages(to: str, precision: str = 'fp32') -> None:
 
 
 def write(plan: Plan, path: Path, metadata: Metadata) -> None:
-    """Writes what a plan says, in float32, or in float16 where that is its precision.
+    """Write what a plan says, in float32, or in float16 where that is its precision.
 
     Raises:
         ExportError: PyTorch cannot export the network.
@@ -62,7 +62,7 @@ def write(plan: Plan, path: Path, metadata: Metadata) -> None:
 
 
 def write_onnx(plan: Plan, path: Path, metadata: Metadata) -> None:
-    """Writes an ONNX file with operators of ONNX's own domain only.
+    """Write an ONNX file with operators of ONNX's own domain only.
 
     Raises:
         ExportError: PyTorch cannot export the network, or the file is not valid.
@@ -100,7 +100,7 @@ def _onnx_program(plan: Plan) -> torch.onnx.ONNXProgram:
 
 
 def _traced(plan: Plan, trace: Callable[[Any], Any], failures: type[Exception]) -> Any:
-    """What ``trace`` makes of the dynamic shapes of a plan; where PyTorch cannot prove them, the check is the proof.
+    """Return the result of ``trace`` for the dynamic shapes of a plan; if PyTorch cannot prove them, the check does.
 
     Raises:
         ExportError: it raises one of the ``failures``.
@@ -119,7 +119,7 @@ def _traced(plan: Plan, trace: Callable[[Any], Any], failures: type[Exception]) 
 
 
 def keep_metadata(model, metadata: Metadata) -> None:
-    """Puts the metadata into an ONNX model; tools that rewrite it lose them now and then."""
+    """Put the metadata into an ONNX model; tools that rewrite it lose them now and then."""
     import onnx
 
     del model.metadata_props[:]
@@ -127,7 +127,7 @@ def keep_metadata(model, metadata: Metadata) -> None:
 
 
 def write_openvino(source: Path, path: Path, metadata: Metadata) -> None:
-    """Converts an ONNX file; the weights lie beside ``path``, in a .bin file of the same name."""
+    """Convert an ONNX file; the weights lie beside ``path``, in a .bin file of the same name."""
     import openvino
 
     model = openvino.convert_model(source)

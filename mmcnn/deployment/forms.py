@@ -1,4 +1,4 @@
-"""What an export computes, as modules: images as a file takes them in, tensors as a file gives them out."""
+"""The computations of exported files as modules: images in their input form, tensors in their output form."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mmcnn.models.layers import Mish
 
 
 class Normalised(nn.Module):
-    """Takes images as OpenCV reads them, normalises them, and hands them to a network.
+    """Takes images as OpenCV reads them, normalises them, and passes them to a network.
 
     Args:
         inner: takes normalised images (N, 3, H, W), and whatever else is handed over.
@@ -30,6 +30,7 @@ class Normalised(nn.Module):
             self.register_buffer(name, torch.tensor(getattr(image, name), dtype=torch.float32).view(-1, 1, 1))
 
     def forward(self, images: Tensor, *others: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """Run the inner form on normalised images; ``others`` are passed on."""
         if self.uint8:
             images = images.permute(0, 3, 1, 2).float()
         if self.swap:
@@ -45,6 +46,7 @@ class Maps(nn.Module):
         self.network = network
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Return the maps of a backbone or of a detector's head for images (N, C, H, W)."""
         if not hasattr(self.network, 'bbox_head'):
             return tuple(self.network(images))
         return tuple(_head_maps(self.network, images))
@@ -58,6 +60,7 @@ class Logits(nn.Module):
         self.network = network
 
     def forward(self, images: Tensor) -> Tensor:
+        """Return logits (N, classes) of images (N, C, H, W)."""
         return self.network(images)
 
 
@@ -76,6 +79,7 @@ class Decoded(nn.Module):
         self.network = network
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return boxes (N, B, 4), xyxy pixels of the input, and scores (N, B, C)."""
         maps = _head_maps(self.network, images)
         head = self.network.bbox_head
         boxes, scores = head.decode(maps) if isinstance(head, YOLOHead) else _decode_yolov3(head, maps)
@@ -90,7 +94,7 @@ def _head_maps(network: nn.Module, images: Tensor) -> Sequence[Tensor]:
 
 
 def _decode_yolov3(head: YOLOV3Head, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """What ``YOLOV3Head.predict_by_feat`` of MMDetection 3.3 makes of the maps before it suppresses boxes.
+    """Return what ``YOLOV3Head.predict_by_feat`` of MMDetection 3.3 makes of the maps before it suppresses boxes.
 
     Returns:
         boxes (N, B, 4) xyxy pixels; scores (N, B, 1 + C) of object and classes, 0 where they are no candidates.
@@ -121,13 +125,14 @@ class RationalMish(nn.Module):
     """
 
     def forward(self, x: Tensor) -> Tensor:
+        """Apply Mish to a tensor of any shape."""
         e = x.clamp(max=5.0 if x.dtype == torch.float16 else 20.0).exp()
         n = e * (e + 2.0)
         return x * (n / (n + 2.0))
 
 
 class ZerosThatCount(nn.Module):
-    """Zeros around a map (N, C, H, W), which a max-pool behind them sees.
+    """Zero padding around a map (N, C, H, W) that a following max-pool takes into account.
 
     ONNX Runtime 1.30 makes padding with zeros a part of a max-pool behind it, where it means minus infinity (1.32 does
     not). The clamp changes nothing and stands between them.
@@ -138,16 +143,17 @@ class ZerosThatCount(nn.Module):
         self.pad = pad
 
     def forward(self, x: Tensor) -> Tensor:
+        """Pad with zeros that the following max-pool takes into account."""
         return self.pad(x).clamp(min=torch.finfo(x.dtype).min)
 
 
 def with_rational_mish(network: nn.Module) -> int:
-    """Puts :class:`RationalMish` in the place of every ``nn.Mish``, in place; how many there were."""
+    """Put :class:`RationalMish` in the place of every ``nn.Mish``, in place; how many there were."""
     return _replace(network, (nn.Mish, Mish), lambda mish: RationalMish())
 
 
 def with_zeros_that_count(network: nn.Module) -> int:
-    """Puts :class:`ZerosThatCount` in the place of every ``nn.ZeroPad2d``, in place; how many there were."""
+    """Put :class:`ZerosThatCount` in the place of every ``nn.ZeroPad2d``, in place; how many there were."""
     return _replace(network, (nn.ZeroPad2d,), ZerosThatCount)
 
 

@@ -35,7 +35,7 @@ _AROUND = (
 
 
 def in_half(module: nn.Module) -> nn.Module:
-    """A copy whose backbone, neck and layers of heads have float16 weights and compute in float16.
+    """Return a copy whose backbone, neck and layers of heads have float16 weights and compute in float16.
 
     All else is computed in float32, as are inputs and outputs.
     """
@@ -48,7 +48,7 @@ def in_half(module: nn.Module) -> nn.Module:
 
 
 def _layers(module: nn.Module) -> Iterator[nn.Module]:
-    """The largest parts with weights that are nothing but layers."""
+    """Yield the largest parts with weights that are nothing but layers."""
     if isinstance(module, _AROUND):
         for child in module.children():
             yield from _layers(child)

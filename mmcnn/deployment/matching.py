@@ -1,4 +1,4 @@
-"""Detections of PyTorch and of a file, pair by pair, and how much they may differ."""
+"""Pairwise matching of the detections of PyTorch and of a file, and the differences that are tolerated."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Tolerance:
     side: float = 1e-5
 
     def allows(self, matches: Matches) -> bool:
-        """Whether a file's detections are those of PyTorch: as good as all are found, and as good as none besides."""
+        """Return whether a file's detections match PyTorch's: nearly all are found, and nearly none are added."""
         return (
             matches.found_sure >= self.sure * matches.sure
             and matches.found >= self.every * matches.every
@@ -43,7 +43,7 @@ class Tolerance:
         )
 
     def undecided(self, matches: Matches) -> bool:
-        """Whether one detection alone is missed, and that of so few that none may be: of more of them one might."""
+        """Return whether one detection is missed of so few that none may be: of more, one would be acceptable."""
         if self.allows(matches):
             return False
         levels = (
@@ -61,7 +61,7 @@ class Tolerance:
         return round(1 / (1 - share))
 
     def alike(self, boxes: Pair, scores: Pair) -> float:
-        """The share of the boxes of two sides that are the same, with their scores.
+        """Return the share of the boxes of two sides that are the same, with their scores.
 
         Args:
             boxes: (N, B, 4) xyxy pixels of the input, of PyTorch and of a file.
@@ -87,11 +87,15 @@ RANDOM = {
 
 @dataclass(frozen=True)
 class Matches:
-    """Detections of PyTorch, those of them that a file finds, and those that only the file finds.
+    """Detections of PyTorch, those of them that the file finds as well, and those that only the file finds.
 
     Attributes:
-        sure, found_sure, more_sure: from :data:`SURE` on.
-        every, found, more: at any score.
+        sure: from :data:`SURE` on.
+        found_sure: likewise.
+        more_sure: likewise.
+        every: at any score.
+        found: likewise.
+        more: likewise.
         box: largest difference in pixels of those that were found. score: the same of scores.
         aside: detections of PyTorch that are there by chance, and do not count; see :func:`match`.
         images: on how many.
@@ -126,7 +130,7 @@ class Matches:
         return Matches(**sums, box=max(self.box, other.box), score=max(self.score, other.score))
 
     def worse(self, other: Matches) -> Matches:
-        """The worse numbers of two comparisons of the same detections of PyTorch."""
+        """Return the worse numbers of two comparisons of the same detections of PyTorch."""
         found = {name: min(getattr(self, name), getattr(other, name)) for name in ('found_sure', 'found')}
         most = {name: max(getattr(self, name), getattr(other, name)) for name in ('more_sure', 'more', 'box', 'score')}
         return replace(self, **found, **most)

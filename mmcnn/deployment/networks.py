@@ -1,4 +1,4 @@
-"""What is to be exported: a network with everything that a file has to say of it."""
+"""Networks to be exported, with everything that is recorded in a file."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ SEED = 0
 
 @dataclass(frozen=True, kw_only=True)
 class Exportable:
-    """A network with everything that a file has to say of it.
+    """A network with everything that is recorded in its file.
 
     Attributes:
         network: in evaluation mode, on the CPU.
@@ -83,7 +83,7 @@ class Exportable:
 
 
 def exportable(options: ExportOptions, say: Say) -> Exportable:
-    """The network that is to be exported.
+    """Return the network that is to be exported.
 
     Raises:
         UsageError: there is no such file, network or config, or an option does not go with it.
@@ -107,7 +107,7 @@ def exportable(options: ExportOptions, say: Say) -> Exportable:
 
 
 def _of_network(name: str, options: ExportOptions, say: Say) -> Exportable:
-    """A backbone or classifier by its name."""
+    """Return a backbone or classifier by its name."""
     networks = list_backbones()
     if name not in networks:
         known = [*networks, *own_configs()]
@@ -133,7 +133,7 @@ def _of_network(name: str, options: ExportOptions, say: Say) -> Exportable:
 
 
 def _of_config(cfg: Config, name: str, options: ExportOptions, say: Say) -> Exportable:
-    """The model of a config, with random weights unless there are ``weights``."""
+    """Return the model of a config, with random weights unless there are ``weights``."""
     _adapt(cfg, options, say)
     if options.classes is not None:
         set_num_classes(cfg.model, len(class_names(options.classes)))
@@ -149,7 +149,7 @@ def _of_config(cfg: Config, name: str, options: ExportOptions, say: Say) -> Expo
 
 
 def _of_file(file: Checkpoint, options: ExportOptions, say: Say) -> Exportable:
-    """A checkpoint of a run, or published weights of a detector."""
+    """Return a checkpoint of a run, or published weights of a detector."""
     given = _provenance(file)
     if options.config is None and isinstance(file.meta.get('cfg'), str) and is_classifier(file.config):
         cfg = file.config
@@ -170,7 +170,7 @@ def _of_file(file: Checkpoint, options: ExportOptions, say: Say) -> Exportable:
 
 
 def _described(network: nn.Module, cfg: Config, name: str, classes: Sequence[str], **given: Any) -> Exportable:
-    """A network with what its config says."""
+    """Return a network with what its config says."""
     image = image_of(network, cfg)
     known = dict(network=network.eval(), name=name, image=image, classes=tuple(classes), **given)
     if is_classifier(cfg):
@@ -187,7 +187,7 @@ def _adapt(cfg: Config, options: ExportOptions, say: Say) -> None:
 
 
 def _loaded(network: nn.Module, weights: str | Path | None, name: str, say: Say) -> Checkpoint | None:
-    """Loads weights, and says what they are; their file."""
+    """Load weights, and say what they are; their file."""
     if weights is None:
         say(f'note: the weights of {name} are random; weights=FILE loads trained ones')
         return None
@@ -209,7 +209,7 @@ def _provenance(file: Checkpoint | None) -> dict[str, Any]:
 
 
 def _names_of_data(cfg: Config) -> tuple[str, ...]:
-    """The names that a config gives to the classes of its data."""
+    """Return the names that a config gives to the classes of its data."""
     dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
     names = (dataset.get('metainfo') or {}).get('classes') or ()
     return (names,) if isinstance(names, str) else tuple(names)
@@ -218,13 +218,18 @@ def _names_of_data(cfg: Config) -> tuple[str, ...]:
 def _class_names(
     options: ExportOptions, count: int, *recorded: Sequence[str], whose: str = '', say: Say | None = None
 ) -> tuple[str, ...]:
-    """The names that are given, else the first that are recorded for as many classes, else known ones or numbers.
+    """Return the given names, else the first recorded ones of the right number, else known ones or numbers.
 
     Args:
-        whose: the detector whose classes may be COCO's by their number, which is said; empty: they may not.
+        options: options of the export, whose ``classes`` may give the names.
+        count: number of classes.
+        *recorded: names that are recorded, the most specific first.
+        whose: name of the detector whose classes may be assumed to be COCO's by their number, which is reported; empty:
+            they may not.
+        say: takes the sentence that reports it.
 
     Raises:
-        UsageError: there are not as many as classes.
+        UsageError: the number of given names is not the number of classes.
     """
     if options.classes is not None:
         names = class_names(options.classes)

@@ -31,7 +31,7 @@ MAX_CUT = 5000
 
 @dataclass(frozen=True)
 class NmsSettings:
-    """What NMS depends on.
+    """The settings of NMS.
 
     Attributes:
         iou_threshold: a box is suppressed where its IoU with a better one exceeds it.
@@ -53,13 +53,14 @@ class NmsSettings:
 
     @classmethod
     def of(cls, test_cfg: Mapping[str, Any], where: str = 'test_cfg') -> NmsSettings:
-        """Read from a head's ``test_cfg``: ``score_thr``, ``nms``, ``nms_pre``, ``max_per_img``, ``multi_label``.
+        """Read ``score_thr``, ``nms``, ``nms_pre``, ``max_per_img`` and ``multi_label`` from a head's ``test_cfg``.
 
         Args:
+            test_cfg: the head's ``test_cfg``.
             where: name of ``test_cfg`` in messages.
 
         Raises:
-            UsageError: an NMS that ONNX does not have, or a setting that leaves the number of detections open.
+            UsageError: ONNX does not have this NMS, or a setting leaves the number of detections open.
         """
         kind, iou_threshold = kind_and_threshold(test_cfg, where)
         if kind not in KINDS:
@@ -83,7 +84,7 @@ class NmsSettings:
 
 
 class NMS(nn.Module):
-    """NMS of each class on decoded boxes, for any number of images.
+    """Class-wise NMS on decoded boxes, for any number of images.
 
     Equal scores keep the order of boxes, then of classes. Boxes are not clipped, as the network does not know where the
     image ends on its canvas.
@@ -114,7 +115,7 @@ class NMS(nn.Module):
             self.cut = None
 
     def forward(self, boxes: Tensor, scores: Tensor) -> tuple[Tensor, ...]:
-        """Detections, best first.
+        """Return the detections, best first.
 
         Args:
             boxes: (N, B, 4) xyxy pixels.
@@ -148,11 +149,12 @@ class NMS(nn.Module):
 
 
 class WithNMS(nn.Module):
-    """A detector of form ``decoded``, and :class:`NMS` behind it.
+    """A detector of form ``decoded`` followed by :class:`NMS`.
 
     Args:
         decoded: images (N, 3, H, W) to boxes (N, B, 4), xyxy pixels, and scores (N, B, C).
-        test_cfg, layout: see :class:`NMS`.
+        test_cfg: see :class:`NMS`.
+        layout: see :class:`NMS`.
 
     Attributes:
         dropped: see :class:`NMS`.
@@ -164,17 +166,19 @@ class WithNMS(nn.Module):
         self.dropped = self.nms.dropped
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Return the detections of images (1, 3, H, W), see :func:`laid_out`."""
         return self.nms(*self.decoded(images))
 
 
 def kind_and_threshold(test_cfg: Mapping[str, Any], where: str) -> tuple[str, float]:
-    """Kind of the NMS of a head's ``test_cfg``, and its threshold of IoU.
+    """Return the kind of the NMS of a head's ``test_cfg`` and its IoU threshold.
 
     Args:
+        test_cfg: the head's ``test_cfg``.
         where: name of ``test_cfg`` in messages.
 
     Raises:
-        UsageError: there is no threshold, or a setting that no file and no runner knows.
+        UsageError: there is no threshold, or there is a setting that neither files nor the runner support.
     """
     nms = dict(test_cfg.get('nms') or {})
     kind = nms.pop('type', 'iou')
@@ -216,10 +220,11 @@ def shifted_nms(boxes: Tensor, scores: Tensor, groups: Tensor, settings: NmsSett
 
 
 def best_candidates(scores: Tensor, count: int) -> Tensor:
-    """The best ``count`` scores of each image, 0 elsewhere: the cut that ``nms_pre`` makes before NMS.
+    """Return the best ``count`` scores of each image, 0 elsewhere: the limit ``nms_pre`` before NMS.
 
     Args:
         scores: (N, B, C).
+        count: number of scores to keep.
     """
     flat = scores.flatten(1)
     size = flat.shape[1]
@@ -232,13 +237,14 @@ def best_candidates(scores: Tensor, count: int) -> Tensor:
 
 
 def top(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The best ``count`` of each row, best first; of equal scores the first in order, as ONNX's TopK says.
+    """Return the best ``count`` of each row, best first; of equal scores the first in order, as in ONNX's TopK.
 
     Args:
         scores: (N, P), more than -1 where they count.
+        count: number of scores to return.
 
     Returns:
-        scores (N, count), -1 where a row has fewer; indices (N, count), of any column there.
+        Scores (N, count), -1 where a row has fewer; indices (N, count), arbitrary there.
     """
     size = scores.shape[1]
     if not isinstance(size, int) or size < count:
@@ -253,7 +259,7 @@ def rows_of(boxes: Tensor, index: Tensor) -> Tensor:
 
 
 def laid_out(layout: str, boxes: Tensor, scores: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
-    """Detections as their readers want them.
+    """Return the detections in the form that their consumers expect.
 
     Args:
         layout: a key of :data:`OUTPUTS`.

@@ -96,7 +96,7 @@ def _(
 
 
 def translations() -> dict[Callable, Callable]:
-    """What ``torch.onnx.export`` wants as ``custom_translation_table``; operators of opset 18, in later ones too."""
+    """Return the ``custom_translation_table`` of ``torch.onnx.export``; operators of opset 18, also in later ones."""
     from onnxscript import opset18 as op
 
     # Without annotations: the exporter would want to resolve them, and takes the arguments as they come.

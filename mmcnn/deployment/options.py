@@ -1,4 +1,4 @@
-"""What an export can be told; Python and the command line both read it here."""
+"""The options of an export; both Python and the command line use this class."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ class ExportOptions(SplitOptions, ModelOptions):
             )
 
     def _check_folders(self) -> None:
-        """Refuses what does not go with ``web`` and ``triton``.
+        """Refuse what does not go with ``web`` and ``triton``.
 
         Raises:
             UsageError: names it.

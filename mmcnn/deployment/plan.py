@@ -1,4 +1,4 @@
-"""An export before any work is done: form, size, what may differ from call to call, and the module that computes it."""
+"""The plan of an export before any work is done: form, size, dynamic dimensions, and the module to export."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ QUANTIZERS = {'onnx': 'onnxruntime', 'openvino': 'nncf'}
 
 @dataclass(frozen=True)
 class Plan:
-    """What is written.
+    """What will be written.
 
     Attributes:
         found: the network.
@@ -85,7 +85,7 @@ class Plan:
         return self.around(network)
 
     def around(self, network: nn.Module) -> nn.Module:
-        """A module that gives what the file gives, by a network like the one that is exported."""
+        """Return a module that gives what the file gives, by a network like the one that is exported."""
         return Normalised(self._inner(network), self.found.image, self.uint8).eval()
 
     def _inner(self, network: nn.Module) -> nn.Module:
@@ -109,7 +109,7 @@ class Plan:
         return dict(logits=['logits'], decoded=['boxes', 'scores'])[self.form]
 
     def example(self, batch: int | None = None) -> tuple[Tensor, ...]:
-        """Inputs to trace the module with: noise."""
+        """Return random inputs for tracing the module."""
         height, width = self.size
         draw, count = np.random.default_rng(0), batch or self.batch or EXAMPLE_BATCH
         return self.inputs([draw.integers(0, 256, (height, width, 3), np.uint8) for _ in range(count)], self.size)
@@ -121,7 +121,7 @@ class Plan:
         return (pixels, torch.tensor(size)) if self.found.is_two_stage else (pixels,)
 
     def feeds(self, inputs: Sequence[Tensor]) -> dict[str, np.ndarray]:
-        """Inputs by their names, as a file takes them."""
+        """Return the inputs by their names, as a file takes them."""
         return {name: each.numpy() for name, each in zip(self.input_names, inputs, strict=True)}
 
     def canvases(self, images: Sequence[np.ndarray]) -> Tensor:
@@ -144,7 +144,7 @@ class Plan:
         return ['images', IM_SIZE] if self.found.is_two_stage else ['images']
 
     def dynamic_shapes(self, proven: bool = True) -> tuple[Any, ...]:
-        """Which axes of the inputs may have other sizes, as ``torch.export`` wants it.
+        """Return which axes of the inputs may have other sizes, as ``torch.export`` wants it.
 
         Args:
             proven: PyTorch has to prove that the graph is right at every size. What a pool with ``ceil_mode`` asks of
@@ -162,7 +162,7 @@ class Plan:
         return (axes, ({},)) if self.found.is_two_stage else (axes,)
 
     def metadata(self) -> Metadata:
-        """What the file says of itself."""
+        """Return what the file says of itself."""
         found, image = self.found, self.found.image
         test_cfg = dict(found.test_cfg or {})
         if test_cfg:
@@ -197,7 +197,7 @@ class Plan:
 
 
 def plan_export(found: Exportable, options: ExportOptions) -> Plan:
-    """What is written, of a network and what was asked for.
+    """Return what is written, of a network and what was asked for.
 
     Raises:
         UsageError: an option does not go with the network.
@@ -261,7 +261,7 @@ def _form(found: Exportable, options: ExportOptions) -> str:
 
 
 def _check_int8(found: Exportable, form: str) -> None:
-    """Raises UsageError where AP, by which int8 is checked, cannot be measured."""
+    """Raise UsageError where AP, by which int8 is checked, cannot be measured."""
     if found.task != DETECTION:
         raise UsageError(
             f'precision=int8: what it costs is measured as AP, and {found.name} is no detector; fp16 is possible'

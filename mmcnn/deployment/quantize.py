@@ -1,4 +1,4 @@
-"""Convolutions in 8-bit integers: of ONNX files by ONNX Runtime's quantiser, of OpenVINO's by NNCF.
+"""Convolutions in 8-bit integers: ONNX files by ONNX Runtime's quantiser, OpenVINO files by NNCF.
 
 Only convolutions, with a scale for each channel of their kernels, and in ONNX files the SiLU behind them, which ONNX
 Runtime looks up in a table then; in float it would take longer than what the convolutions win (docs/benchmarks.md).

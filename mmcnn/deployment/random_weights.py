@@ -1,4 +1,4 @@
-"""Random weights of a network that is called by its name, by which a check can tell its detections apart."""
+"""Random weights for a network that is given by name, chosen so that a check can distinguish its detections."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LARGEST_LOGIT = 1.0
 
 @torch.no_grad()
 def spread(network: nn.Module, inputs: Tensor) -> None:
-    """Measures BatchNorm's statistics, and sets the logits of a detector apart.
+    """Measure BatchNorm's statistics, and set the logits of a detector apart.
 
     Args:
         network: a backbone, classifier or detector with weights as PyTorch initialises them; changed in place.
@@ -49,7 +49,7 @@ def _maps(network: nn.Module, images: Tensor) -> tuple[Tensor, ...] | Tensor:
 
 
 def _predictions(network: nn.Module, maps: tuple[Tensor, ...]) -> list[tuple[nn.Module, Tensor]]:
-    """The last layers of a detector, each with what it gets."""
+    """Return the last layers of a detector, each with what it gets."""
     head = getattr(network, 'bbox_head', None)
     if isinstance(head, YOLOHead):
         return [(p, b(m)) for m, b, p in zip(maps, head.bridges, head.predictions, strict=True)]

@@ -1,4 +1,4 @@
-"""Random weights, through which a rounding grows from layer to layer: how much of it is PyTorch's own."""
+"""Rounding errors that grow through layers of random weights: PyTorch's own share of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MOST = 0.1
 
 
 def in_double(plan: Plan, images: Sequence[np.ndarray]) -> list[Detections]:
-    """What PyTorch finds in images (H, W, 3) uint8 BGR if the detector computes in float64."""
+    """Return what PyTorch finds in images (H, W, 3) uint8 BGR if the detector computes in float64."""
     network = copy.deepcopy(plan.found.network).double()
     network.data_preprocessor.register_forward_hook(
         lambda _, args, data: {**data, 'inputs': data['inputs'].double()}
@@ -32,12 +32,12 @@ def in_double(plan: Plan, images: Sequence[np.ndarray]) -> list[Detections]:
 
 @torch.no_grad()
 def outputs_in_double(plan: Plan, inputs: Sequence[Tensor]) -> list[np.ndarray]:
-    """What the module that was exported gives if it computes in float64."""
+    """Return what the module that was exported gives if it computes in float64."""
     return [each.numpy() for each in copy.deepcopy(plan.module).double()(*inputs)]
 
 
 def no_worse(file: tuple[int, int], torch: tuple[int, int], every: int) -> bool:
-    """Whether a file is as near to float64 as PyTorch's float32.
+    """Return whether a file is as near to float64 as PyTorch's float32.
 
     Args:
         file: how many detections of float64 the file misses, and how many it has besides.

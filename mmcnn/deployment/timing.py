@@ -1,4 +1,4 @@
-"""CPU time of a file beside PyTorch's."""
+"""CPU time of a file compared with PyTorch's."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def time_ratio(plan: Plan, session: Session) -> float:
 
 
 def torch_call(plan: Plan, network: nn.Module) -> Call:
-    """What a network takes to give what a file of the plan gives, of one image: a call.
+    """Return what a network takes to give what a file of the plan gives, of one image: a call.
 
     Of form nms that is the network's own way to detections.
     """
@@ -49,7 +49,7 @@ def torch_call(plan: Plan, network: nn.Module) -> Call:
 
 
 def session_call(plan: Plan, session: Session) -> Call:
-    """The same of a file."""
+    """Return the same of a file."""
     feeds = plan.feeds(plan.example(1))
     return lambda: session.run(feeds)
 

@@ -1,4 +1,4 @@
-"""A model in a repository of NVIDIA's Triton Inference Server: config.pbtxt beside the folder of the one version.
+"""A model in a repository of NVIDIA's Triton Inference Server: config.pbtxt and the folder of its only version.
 
 The fields are those of "Model Configuration" in Triton's user guide.
 """
@@ -20,14 +20,14 @@ LABELS = 'labels.txt'
 
 
 def check_labels(classes: Sequence[str]) -> None:
-    """Raises UsageError where the name of a class has a line break or is empty, which labels.txt cannot hold."""
+    """Raise UsageError where the name of a class has a line break or is empty, which labels.txt cannot hold."""
     for each in classes:
         if each.splitlines() != [each]:
             raise UsageError(f'{LABELS} has a class on each line, and {each!r} is not one line')
 
 
 def write_config(path: Path, name: str, metadata: Metadata) -> None:
-    """Puts config.pbtxt, and labels.txt with the names of the classes, beside the folder of a model.
+    """Put config.pbtxt, and labels.txt with the names of the classes, beside the folder of a model.
 
     Args:
         path: the model, NAME/1/model.onnx.
@@ -41,7 +41,7 @@ def write_config(path: Path, name: str, metadata: Metadata) -> None:
 
 
 def config_of(path: Path, name: str, metadata: Metadata) -> str:
-    """The text of config.pbtxt of an ONNX file; its inputs and outputs are read from the file itself."""
+    """Return the text of config.pbtxt of an ONNX file; its inputs and outputs are read from the file itself."""
     import onnx
 
     graph = onnx.load(path, load_external_data=False).graph
@@ -68,7 +68,7 @@ def config_of(path: Path, name: str, metadata: Metadata) -> str:
 
 
 def _tensor(kind: str, value, batched: bool, metadata: Metadata) -> list[str]:
-    """The lines of an input or output; Triton leaves the axis of the batch out."""
+    """Return the lines of an input or output; Triton leaves the axis of the batch out."""
     import onnx
 
     of = value.type.tensor_type

@@ -1,4 +1,4 @@
-"""A folder with a page that detects in the browser: the page, the model, its metadata and onnxruntime-web."""
+"""A folder with a web page for detection in the browser: the page, the model, its metadata and onnxruntime-web."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PACKAGE = 'onnxruntime-web'
 
 
 def onnxruntime_web(folder: str | Path | None) -> dict[str, bytes]:
-    """The files of onnxruntime-web that the page loads, with the licence, by their names.
+    """Return the files of onnxruntime-web that the page loads, with the licence, by their names.
 
     Args:
         folder: node_modules/onnxruntime-web, or its dist/; None: npm fetches it.
@@ -49,7 +49,7 @@ def onnxruntime_web(folder: str | Path | None) -> dict[str, bytes]:
 
 
 def write_page(folder: Path, metadata: Metadata, library: dict[str, bytes]) -> None:
-    """Puts the page beside a model in a folder.
+    """Put the page beside a model in a folder.
 
     Args:
         folder: where model.onnx lies.
@@ -82,7 +82,7 @@ def _files(folder: Path, what: str) -> dict[str, bytes]:
 
 
 def _licence(package: Path) -> dict[str, bytes]:
-    """The package's own licence; it has had none, and the Python package of the same repository has the same one."""
+    """Return the package's licence files; if it has none, those of the Python package, which are the same."""
     own = {path.name: path.read_bytes() for path in sorted(package.glob('LICENSE*')) if path.is_file()}
     if own:
         return own

@@ -1,4 +1,4 @@
-"""A training of any model that may be killed at any moment: its loop and checkpoints, its guards and its watches."""
+"""Training that can be killed at any moment, for any model: loop, checkpoints, guards and watchdogs."""
 
 from mmcnn.compat.moved import moved_names
 from mmcnn.engine.atomic_checkpoint_hook import AtomicCheckpointHook

@@ -1,4 +1,4 @@
-"""Checkpoints that are on the disk whole, or not at all."""
+"""Checkpoints that are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BEST, LAST = 'best.pth', 'last.pth'
 
 @HOOKS.register_module()
 class AtomicCheckpointHook(CheckpointHook):
-    """MMEngine's ``CheckpointHook`` for a run that may be killed at any moment.
+    """MMEngine's ``CheckpointHook`` for runs that may be killed at any moment.
 
     - A checkpoint, the best one and ``last_checkpoint`` are each written to a temporary file, synchronised and renamed
       (:func:`~mmcnn.engine.atomic_file.write_whole`), straight to the disk, without a second copy in memory.
@@ -53,7 +53,7 @@ class AtomicCheckpointHook(CheckpointHook):
     """
 
     def before_train(self, runner) -> None:
-        """Checks what the checkpoint that is resumed says of files, and clears what a kill has left."""
+        """Check what the checkpoint that is resumed says of files, and clear what a kill has left."""
         hub = runner.message_hub
         folder = str(self.out_dir or runner.work_dir)
         if '://' in folder:
@@ -84,7 +84,7 @@ class AtomicCheckpointHook(CheckpointHook):
                 part.unlink(missing_ok=True)
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Adds the gradients that have been accumulated for a step to come."""
+        """Add the gradients that have been accumulated for a step to come."""
         if 'optimizer' in checkpoint and not runner.optim_wrapper.should_update():
             checkpoint['gradients'] = {
                 name: parameter.grad.cpu()
@@ -93,7 +93,7 @@ class AtomicCheckpointHook(CheckpointHook):
             }
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Puts accumulated gradients back where the run was stopped."""
+        """Put accumulated gradients back where the run was stopped."""
         if not private_names.is_resumed(runner):
             return
         stored = checkpoint.get('gradients', {})
@@ -102,7 +102,7 @@ class AtomicCheckpointHook(CheckpointHook):
                 parameter.grad = stored[name].to(parameter.device)
 
     def save_stopped(self, runner, epoch: int, iteration: int) -> Path:
-        """Writes a checkpoint of a run that stops, unless the last one is of this very iteration.
+        """Write a checkpoint of a run that stops, unless the last one is of this very iteration.
 
         Args:
             runner (Runner): The runner.
@@ -122,7 +122,7 @@ class AtomicCheckpointHook(CheckpointHook):
         return self._links.get(BEST), self._links.get(LAST)
 
     def what_is_left(self) -> str:
-        """The checkpoint to resume from, for the message of a run that ends."""
+        """Return the checkpoint to resume from, for the message of a run that ends."""
         if self._newest is None or not self._newest[1].is_file():
             return 'there is no checkpoint to resume from'
         return f'the last checkpoint, {self._newest[1]}, is whole'
@@ -154,7 +154,7 @@ class AtomicCheckpointHook(CheckpointHook):
         self._former_best = {}
 
     def _save_whole(self, runner, filename: str, meta: dict, iteration: int, stale: list[str] | None = None) -> None:
-        """Writes a checkpoint with the whole state, names it in ``last_checkpoint``, and deletes what it replaces."""
+        """Write a checkpoint with the whole state, name it in ``last_checkpoint``, and delete what it replaces."""
         own = Path(self.out_dir)
         stopped = sorted(path.name for path in own.glob(STOPPED.format('*')) if path.name != filename)
         stale = [*(stale or []), *self._replaced_best(), *stopped]
@@ -179,7 +179,7 @@ class AtomicCheckpointHook(CheckpointHook):
 
     @contextmanager
     def _written_whole(self) -> Iterator[None]:
-        """Writes by MMEngine's Runner go through :func:`write_whole`; failures are one sentence."""
+        """Write by MMEngine's Runner go through :func:`write_whole`; failures are one sentence."""
 
         def save(checkpoint: dict, filename: str, **kwargs: Any) -> None:
             write_whole(filename, lambda file: torch.save(checkpoint, file))
@@ -193,7 +193,7 @@ class AtomicCheckpointHook(CheckpointHook):
             ) from error
 
     def _resumed(self, runner) -> Path | None:
-        """The checkpoint that is resumed, if it lies in this run's folder."""
+        """Return the checkpoint that is resumed, if it lies in this run's folder."""
         path = private_names.resumed_file(runner)
         if path is None:
             return None
@@ -201,7 +201,7 @@ class AtomicCheckpointHook(CheckpointHook):
         return Path(self.out_dir) / path.name if path.parent == Path(self.out_dir).resolve() else None
 
     def _clean_info(self, runner) -> None:
-        """Makes what the message hub says of files true of this run's folder, or forgets it."""
+        """Make what the message hub says of files true of this run's folder, or forget it."""
         hub = runner.message_hub
         # MMEngine sets the folder only after it has used these.
         name = Path(runner.work_dir).name
@@ -219,13 +219,13 @@ class AtomicCheckpointHook(CheckpointHook):
             hub.update_info('keep_ckpt_ids', [step for step in kept if type(step) is int])
 
     def _is_own(self, name: str) -> bool:
-        """Whether a file is named as this hook names its files."""
+        """Return whether a file is named as this hook names its files."""
         regular = re.escape(self.filename_tmpl).replace(r'\{\}', r'\d+')
         stopped = re.escape(STOPPED).replace(r'\{\}', r'\d+')
         return any(re.fullmatch(each, name) for each in (regular, f'best_.+_{regular}', stopped, 'last_checkpoint'))
 
     def _link_best_and_last(self, last: Path | None) -> None:
-        """Makes best.pth and last.pth links to the best checkpoint and to this one, or removes them."""
+        """Make best.pth and last.pth links to the best checkpoint and to this one, or remove them."""
         if not is_main_process():
             return
         for name, target in ((BEST, self._best()), (LAST, last)):
@@ -255,15 +255,15 @@ class AtomicCheckpointHook(CheckpointHook):
             self._links[name] = link
 
     def _is_free(self, path: Path) -> bool:
-        """Whether there is nothing but a link as this hook makes them, or a broken one."""
+        """Return whether there is nothing but a link as this hook makes them, or a broken one."""
         return not path.exists() or self._is_link(path)
 
     def _is_link(self, path: Path) -> bool:
-        """Whether a path is a link as this hook makes them."""
+        """Return whether a path is a link as this hook makes them."""
         return path.is_symlink() and self._is_own(os.readlink(path))
 
     def _best(self) -> Path | None:
-        """The best checkpoint of the first indicator, if there is one."""
+        """Return the best checkpoint of the first indicator, if there is one."""
         if not self.save_best:
             return None
         key, path = next(iter(self._best_paths().items()))

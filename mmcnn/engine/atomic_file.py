@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files that are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EACCES)
 
 
 def write_whole(path: str | Path, write: Callable[[BinaryIO], object], shared: bool = False) -> None:
-    """Writes a file so that a kill or a power cut at any moment leaves the old one or the new one.
+    """Write a file so that a kill or a power cut at any moment leaves the old one or the new one.
 
     The content goes to ``PATH.part``, is flushed to the disk (fsync) and then renamed.
 
@@ -49,7 +49,7 @@ def write_whole(path: str | Path, write: Callable[[BinaryIO], object], shared: b
 
 
 def _sync_folder(folder: Path) -> None:
-    """The renaming itself goes to the disk."""
+    """Write the renaming itself to the disk."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)
         try:

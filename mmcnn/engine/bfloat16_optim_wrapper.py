@@ -14,7 +14,7 @@ from mmcnn.registry import OPTIM_WRAPPERS
 
 @OPTIM_WRAPPERS.register_module()
 class BFloat16OptimWrapper(OptimWrapper):
-    """Computes a model in bfloat16 on the CPU where autocast does so, and keeps weights and gradients in float32.
+    """Runs a model in bfloat16 on the CPU where autocast does so, and keeps weights and gradients in float32.
 
     MMEngine's ``AmpOptimWrapper`` does that on GPUs only. bfloat16 has the range of float32, so that no loss is scaled,
     and what is saved is what ``OptimWrapper`` saves: a run may go on with either.

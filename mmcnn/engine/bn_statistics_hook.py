@@ -1,4 +1,4 @@
-"""BatchNorm's statistics before they are saved: of all ranks together, and of a run that has only begun anew."""
+"""BatchNorm statistics before validation and saving: averaged over ranks, and re-estimated early in a run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _OF_RANKS = 'bn_statistics_of_ranks'
 
 @HOOKS.register_module()
 class BNStatisticsHook(Hook):
-    """Readies BatchNorm's mean and variance for what is validated and saved, at the end of each epoch.
+    """Prepares BatchNorm's mean and variance for validation and saving, at the end of each epoch.
 
     **Several ranks.** Each normalises by its own images and keeps running statistics of these, so that ranks would
     validate with different networks, and the checkpoint would hold the statistics of the first one alone. They become
@@ -67,7 +67,7 @@ class BNStatisticsHook(Hook):
         self._by_iteration = False
 
     def before_train(self, runner) -> None:
-        """Gives each rank of a run that was stopped inside an epoch its own statistics back."""
+        """Give each rank of a run that was stopped inside an epoch its own statistics back."""
         self._by_iteration = isinstance(runner.train_loop, IterBasedTrainLoop)
         kept = runner.message_hub.pop_info(_OF_RANKS, [])
         if len(kept) == get_world_size() > 1:
@@ -77,7 +77,7 @@ class BNStatisticsHook(Hook):
                     _put(_trained(model), statistics)
 
     def before_stop(self, runner) -> None:
-        """Keeps the statistics of each rank for the checkpoint, where a run ends inside an epoch."""
+        """Keep the statistics of each rank for the checkpoint, where a run ends inside an epoch."""
         inside = runner.message_hub.get_info('position_in_epoch', (0,))[0]
         if get_world_size() > 1 and inside and _trained(_unwrapped(runner)):
             own = []
@@ -87,17 +87,17 @@ class BNStatisticsHook(Hook):
             runner.message_hub.update_info(_OF_RANKS, all_gather_object(own))
 
     def before_val_epoch(self, runner) -> None:
-        """Takes the mean over the ranks where validations come inside of an epoch."""
+        """Take the mean over the ranks where validations come inside of an epoch."""
         if self._by_iteration:
             self._average(runner)
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
-        """Takes the mean over the ranks before a checkpoint of this iteration, which the first rank alone writes."""
+        """Take the mean over the ranks before a checkpoint of this iteration, which the first rank alone writes."""
         if get_world_size() > 1 and any(_saves_now(hook, runner) for hook in runner.hooks):
             self._average(runner)
 
     def after_train_epoch(self, runner) -> None:
-        """Takes the mean over the ranks, and measures if the run is young."""
+        """Take the mean over the ranks, and measure if the run is young."""
         self._average(runner)
         if not isinstance(runner.train_loop, ResumableTrainLoop):
             return
@@ -118,7 +118,7 @@ class BNStatisticsHook(Hook):
                     _put(layers, statistics)
 
     def _is_young(self, layer: nn.Module, iterations: int) -> bool:
-        """A BatchNorm that is trained (a frozen one is in evaluation mode) and whose average lags behind."""
+        """Return a BatchNorm that is trained (a frozen one is in evaluation mode) and whose average lags behind."""
         return (
             isinstance(layer, private_names.BatchNorm)
             and layer.training
@@ -129,7 +129,7 @@ class BNStatisticsHook(Hook):
 
 
 def _saves_now(hook: Hook, runner: Runner) -> bool:
-    """Whether it is a hook that writes a checkpoint after this iteration."""
+    """Return whether it is a hook that writes a checkpoint after this iteration."""
     return (
         isinstance(hook, CheckpointHook)
         and not hook.by_epoch
@@ -145,7 +145,7 @@ def _unwrapped(runner: Runner) -> nn.Module:
 
 
 def _networks(runner: Runner) -> list[contextlib.AbstractContextManager[nn.Module]]:
-    """The model with the weights that are trained and, if there are any, with the averaged ones while one is open."""
+    """Return contexts that give the model with its trained weights and, if there are any, with the averaged ones."""
     model = _unwrapped(runner)
 
     @contextlib.contextmanager
@@ -158,7 +158,7 @@ def _networks(runner: Runner) -> list[contextlib.AbstractContextManager[nn.Modul
 
 
 def _trained(model: nn.Module) -> list[nn.Module]:
-    """The BatchNorms whose running statistics are each rank's own; those of SyncBN are of all."""
+    """Return the BatchNorms whose running statistics are each rank's own; those of SyncBN are of all."""
     return [
         layer
         for layer in model.modules()
@@ -175,7 +175,7 @@ def _taken(layers: Sequence[nn.Module]) -> Tensor:
 
 
 def _put(layers: Sequence[nn.Module], statistics: Tensor) -> None:
-    """Sets what :func:`_taken` has given."""
+    """Set what :func:`_taken` has given."""
     buffers = [each for layer in layers for each in (layer.running_mean, layer.running_var)]
     for buffer, values in zip(buffers, statistics.split([len(each) for each in buffers]), strict=True):
         buffer.copy_(values)
@@ -196,7 +196,7 @@ def averaged_weights(runner: Runner) -> Iterator[None]:
 
 @torch.no_grad()
 def _measure(runner: Runner, model: nn.Module, layers: Sequence[nn.Module], num_images: int) -> None:
-    """Sets the running statistics of layers to the means over the epoch's first batches."""
+    """Set the running statistics of layers to the means over the epoch's first batches."""
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     resizing = private_names.resizing_modules(model)
     sizes = [private_names.input_size(module) for module in resizing]

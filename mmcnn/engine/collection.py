@@ -1,4 +1,4 @@
-"""Python's garbage collector, held back where it only costs."""
+"""Pausing of Python's garbage collector where it only costs time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def no_collection() -> Iterator[None]:
-    """Holds cyclic garbage collection back, for code that makes millions of objects in no cycles and keeps them.
+    """Hold cyclic garbage collection back, for code that makes millions of objects in no cycles and keeps them.
 
     The collector looks at all of them again and again: to parse the annotations of COCO takes three times as long with
     it. Afterwards it is as it was before.

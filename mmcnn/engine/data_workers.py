@@ -1,4 +1,4 @@
-"""Data-loading processes: they leave signals to the main process, and their death has a reason."""
+"""Data-loading processes that leave signals to the main process and whose death is explained."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ private_names.delete_unstarted_iterators_quietly()
 
 
 def guard_workers(loader: DataLoader) -> None:
-    """Makes the loader's workers deaf for Ctrl-C and for a SIGTERM that does not come from the main process.
+    """Make the loader's workers deaf for Ctrl-C and for a SIGTERM that does not come from the main process.
 
     Terminals, Slurm and systemd send these to every process. A worker that ends then would take the batch with it that
     the main process needs to finish its step. A worker that cannot hand a batch over says why and ends; else the main
@@ -48,7 +48,7 @@ def guard_workers(loader: DataLoader) -> None:
 
 
 def worker_death(error: Exception) -> str | None:
-    """A sentence if an error may come of the death of data-loading processes of guarded loaders, and some have died.
+    """Return a sentence if an error may be due to the death of data-loading processes of guarded loaders.
 
     Each death is told once. PyTorch's own error is a RuntimeError that may arise anywhere in the main thread; of a
     worker that dies while it hands a batch over, the main process learns only that the connection has ended, or that
@@ -74,7 +74,7 @@ def forget_deaths() -> None:
 
 
 def _despite_news(act: Callable[[], Given]) -> Given:
-    """What ``act`` returns; PyTorch's handler of SIGCHLD may raise inside it, once for each of PyTorch's iterators."""
+    """Return the result of ``act``, during which PyTorch's SIGCHLD handler may raise, once per PyTorch iterator."""
     while True:
         with contextlib.suppress(RuntimeError):
             return act()
@@ -99,7 +99,7 @@ def _started() -> list[_Worker]:
 
 
 class _ShutDown(Event):
-    """What an iterator tells its workers their end by."""
+    """The event by which an iterator tells its workers to stop."""
 
     #: Known without the lock, which a worker that was killed may hold: whether a worker may end by itself.
     ends_workers = False
@@ -114,13 +114,13 @@ class _Worker(NamedTuple):
     shut_down: _ShutDown
 
     def has_died(self) -> bool:
-        """Whether it has ended in another way than with its iterator; ``os._exit(0)`` in a data set is one, too."""
+        """Return whether a worker ended other than with its iterator; ``os._exit(0)`` in a data set counts as well."""
         code = self.process.exitcode
         return code is not None and (code != 0 or not self.shut_down.ends_workers)
 
 
 class _WorkerContext:
-    """What a ``DataLoader`` starts its workers with, mixed into a context of multiprocessing; knows its workers."""
+    """Mixed into a multiprocessing context that starts a ``DataLoader``'s workers; knows its workers."""
 
     is_iterable = False  # the data set: each worker ends with its part of it
 

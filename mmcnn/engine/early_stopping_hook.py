@@ -1,4 +1,4 @@
-"""A training that ends when its validations have got no better for a while, also where it was killed in between."""
+"""Early stopping when validations no longer improve, also across a run that was killed and resumed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STATE = 'early_stopping'
 
 @HOOKS.register_module()
 class ResumableEarlyStoppingHook(EarlyStoppingHook):
-    """Ends the training after ``patience`` validations in a row of which none was better than the best before them.
+    """Ends the training after ``patience`` validations in a row without a new best.
 
     MMEngine's hook forgets what it has counted when a run is resumed, and takes an equal number for a better one. This
     one keeps its count in the message hub, so that a resumed run ends where the uninterrupted one does. A number that
@@ -47,11 +47,11 @@ class ResumableEarlyStoppingHook(EarlyStoppingHook):
         self._said = False
 
     def before_train(self, runner) -> None:
-        """Takes up the count of the checkpoint that is resumed; it may be enough for a smaller patience."""
+        """Take up the count of the checkpoint that is resumed; it may be enough for a smaller patience."""
         self._stop_if_due(runner)
 
     def after_val_epoch(self, runner, metrics: dict[str, Any] | None = None) -> None:
-        """Counts a validation, and asks the loop to end if it is one too many."""
+        """Count a validation, and ask the loop to end if it is one too many."""
         if self.monitor not in (metrics or {}):
             raise TrainingError(f'early stopping: the validation gives no {self.monitor}')
         value = float(metrics[self.monitor])

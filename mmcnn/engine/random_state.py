@@ -1,4 +1,4 @@
-"""Random numbers that follow from a position in the run, not from what was drawn before."""
+"""Random numbers that depend on the position in the run, not on earlier draws."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def seed_from(*position: int, devices: bool = True) -> None:
 
 @contextlib.contextmanager
 def kept_random_state() -> Iterator[None]:
-    """Leaves the generators of ``random``, NumPy and PyTorch's CPU as they were."""
+    """Leave the generators of ``random``, NumPy and PyTorch's CPU as they were."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     try:
         yield

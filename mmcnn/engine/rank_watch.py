@@ -1,4 +1,4 @@
-"""Ends every process of a training on several ranks when one of them dies."""
+"""Ends all processes of a distributed training when one of them dies."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _watches: weakref.WeakSet[RankWatch] = weakref.WeakSet()
 
 
 class RankWatch:
-    """While the context is open, the death of another rank ends this process with exit code 1 and its cause.
+    """Context in which the death of another rank ends this process with exit code 1 and the cause.
 
     Each rank holds a connection to rank 0. The kernel closes it when the process dies, however it dies, and finds out
     by itself when the machine is gone; a rank that is only slow stays alive. Rank 0 tells the others. After a kill each
@@ -55,7 +55,7 @@ class RankWatch:
         self._clients: dict[socket.socket, int] = {}
 
     def wait_for_cause(self, seconds: float) -> str | None:
-        """Which rank has ended by an error or a signal, if that becomes known in so many seconds."""
+        """Return which rank has ended by an error or a signal, if that becomes known in so many seconds."""
         if self._socket is not None:
             self._news.wait(seconds)
         return self.cause
@@ -211,7 +211,7 @@ def _keep_alive(connection: socket.socket) -> None:
 
 
 def _read(connection: socket.socket) -> bytes:
-    """What the other side says; nothing if it is gone."""
+    """Return what the other side says; nothing if it is gone."""
     try:
         return connection.recv(_HELLO)
     except OSError:

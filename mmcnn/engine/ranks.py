@@ -1,4 +1,4 @@
-"""The processes of a distributed run find each other."""
+"""Setup of the process group of a distributed run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _joined = itertools.count()
 
 
 def join_ranks(cfg: Config) -> None:
-    """Makes the process group of a run with a launcher, unless it is there; MMEngine's Runner then uses it.
+    """Make the process group of a run with a launcher, unless it is there; MMEngine's Runner then uses it.
 
     On a CPU, torchrun's ranks get gloo, where MMEngine would ask for a GPU.
 
@@ -52,7 +52,7 @@ def join_ranks(cfg: Config) -> None:
 
 
 def check_alike(cfg: Config) -> None:
-    """Refuses ranks that would train something else each, such as one whose node lacks the checkpoint to resume.
+    """Refuse ranks that would train something else each, such as one whose node lacks the checkpoint to resume.
 
     Args:
         cfg: complete; the ranks have joined.
@@ -79,7 +79,7 @@ def check_alike(cfg: Config) -> None:
 
 @contextlib.contextmanager
 def _port_in_use() -> Iterator[None]:
-    """Says in a sentence that the port by which the processes find each other belongs to another program."""
+    """Say in a sentence that the port by which the processes find each other belongs to another program."""
     try:
         yield
     except torch.distributed.DistNetworkError as error:

@@ -1,4 +1,4 @@
-"""Batches whose loss or gradient is not finite: named, then the end of the run or left out of it."""
+"""Handling of batches whose loss or gradient is not finite: they are reported, and end the run or are skipped."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SHOWN, ALL_IMAGES = 20, 'not_finite.txt'
 
 
 class Refusals:
-    """Acts on what a :class:`~mmcnn.engine.step_guard.StepGuard` refuses: stops the run, or skips the batch.
+    """Acts on what a :class:`~mmcnn.engine.step_guard.StepGuard` rejects: stops the run or skips the batch.
 
     A skipped batch leaves the model's buffers (BatchNorm's statistics) as they were, and no entry in the log but its
     warning. How many there were in the run goes into checkpoints.
@@ -40,12 +40,12 @@ class Refusals:
         self._in_a_row = 0
 
     def before_step(self, batch: Any) -> None:
-        """Notes the batch's images, and what a forward pass changes."""
+        """Note the batch's images, and what a forward pass changes."""
         self._images += image_paths(batch)
         self._buffers = [] if self.guard.stop else [buffer.clone() for buffer in self._model.buffers()]
 
     def after_step(self, batch: Any, outputs: dict) -> dict | None:
-        """What is to be logged of the step.
+        """Return what is to be logged of the step.
 
         Raises:
             TrainingError: something was refused, and the run stops at that or has skipped too much.
@@ -100,7 +100,7 @@ class Refusals:
 
 
 def _overflow(wrapper: OptimWrapper) -> str:
-    """What is likely behind it where a network computes in fp16; nothing in other precisions."""
+    """Return what is likely behind it where a network computes in fp16; nothing in other precisions."""
     if not isinstance(wrapper, AmpOptimWrapper) or wrapper.cast_dtype not in (None, torch.float16):
         return ''
     return (

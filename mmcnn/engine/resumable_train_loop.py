@@ -1,4 +1,4 @@
-"""Training by epochs that ends in the same weights whether or not it was killed on the way."""
+"""Training by epochs that gives the same final weights whether or not it was killed and resumed."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _EPOCH, _ITERATION, _VALIDATION, _AGAIN = range(4)
 
 @LOOPS.register_module()
 class ResumableTrainLoop(EpochBasedTrainLoop):
-    """MMEngine's epoch loop for a run that may be killed at any moment.
+    """MMEngine's epoch loop for runs that may be killed at any moment.
 
     **Resuming.** Samples follow from (seed, epoch, index) (:class:`~.seeded_dataset.SeededDataset`), all other random
     numbers of the process from (seed, iteration, rank): no state of a generator has to be kept, and nothing that runs
@@ -99,7 +99,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         self._validating = False
 
     def run(self) -> torch.nn.Module:
-        """Trains to the end, or until a signal."""
+        """Train to the end, or until a signal."""
         runner = self.runner
         forget_deaths()
         runner.call_hook('before_train')
@@ -119,7 +119,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         return runner.model
 
     def run_epoch(self) -> None:
-        """What is left of an epoch."""
+        """Run the rest of an epoch."""
         seed_from(self.runner.seed, _EPOCH, self._epoch, get_rank())
         self.dataloader.batch_sampler.start(self._epoch, self._done)
         self.runner.call_hook('before_train_epoch')
@@ -147,7 +147,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         self._iter += 1
 
     def first_batches(self, num_images: int) -> Iterator[Any]:
-        """The first batches of an epoch that is over once more, with the same samples, of so many images on all ranks.
+        """Yield the first batches of a finished epoch once more, with the same samples, up to a total number of images.
 
         A resumed run that comes here draws the same random numbers.
 
@@ -164,7 +164,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     # ------------------------------------------------------------------------------------------------- start and end
 
     def _take_up(self) -> None:
-        """Makes everything ready for the position that the run starts at or is resumed at."""
+        """Make everything ready for the position that the run starts at or is resumed at."""
         runner = self.runner
         model = runner.model
         self._module = model.module if is_model_wrapper(model) else model
@@ -205,8 +205,8 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             self._pause_if_due()
 
     def _validate(self) -> None:
-        """The validation of the epochs that are over, where one is due."""
-        # Whoever pauses the run wants to know how good it is by then.
+        """Run the validation of finished epochs if one is due."""
+        # A run that is paused should report how good it is at that point.
         due = self._epoch % self.val_interval == 0 or self._epoch in (self.max_epochs, self.until_epoch)
         if self.runner.val_loop is None or self._epoch < max(self.val_begin, 1) or not due:
             return
@@ -220,7 +220,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         self.runner.message_hub.update_info('position_in_epoch', (done, len(self.dataloader), sizes))
 
     def _pause_if_due(self) -> None:
-        """Ends the training after ``until_epoch``, with a checkpoint that it is resumed from."""
+        """End the training after ``until_epoch``, with a checkpoint that it is resumed from."""
         if self.until_epoch is None or self._epoch < self.until_epoch or self._epoch >= self.max_epochs:
             return
         if self._checkpoint_hook is not None:
@@ -231,12 +231,12 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     # ------------------------------------------------------------------------------------------------------- signals
 
     def _stop_if_asked(self) -> None:
-        """Between epochs: ends the process with a checkpoint if any rank has had a signal."""
+        """End the process between epochs, with a checkpoint, if any rank has received a signal."""
         if on_any_rank(self._signals.asked()):
             self._stop()
 
     def _stop_inside_if_asked(self) -> None:
-        """The same inside of an epoch, which ranks know from the guard's message: they exchange no other for it."""
+        """Do the same within an epoch; the ranks know of it from the guard's message and exchange no other."""
         asked = self._signals.asked()
         if get_world_size() > 1:
             # Gradients that wait for a step are of each rank's own images; a checkpoint holds those of one rank.
@@ -284,14 +284,14 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         return [self.dataloader] + ([] if self.runner.val_loop is None else [self.runner.val_dataloader])
 
     def _end_workers(self) -> None:
-        """Ends data-loading processes that outlive an epoch; garbage collection would wait 5 s for each."""
+        """End data-loading processes that outlive an epoch; garbage collection would wait 5 s for each."""
         for loader in self._loaders:
             private_names.end_workers(loader)
 
     # -------------------------------------------------------------------------------------------------------- faults
 
     def _explain(self, error: Exception) -> None:
-        """Raises what lies behind an error, in one sentence, where it is known."""
+        """Raise what lies behind an error, in one sentence, where it is known."""
         if isinstance(error, DataError):
             # PyTorch puts the traceback of a worker in front.
             raise DataError(str(error).strip().rpartition(f'{DataError.__module__}.DataError: ')[2]) from error

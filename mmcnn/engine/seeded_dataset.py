@@ -1,4 +1,4 @@
-"""A data set whose samples follow from (seed, epoch, index), and that survives samples which fail."""
+"""A data set whose samples depend only on (seed, epoch, index), and that tolerates samples that fail."""
 
 from __future__ import annotations
 
@@ -23,18 +23,19 @@ _SLOTS = 1 << 16
 
 
 class SampleKey(int):
-    """An index that knows its epoch, so that workers which outlive an epoch draw anew in the next."""
+    """An index that carries its epoch, so that persistent workers draw new random numbers in each epoch."""
 
     epoch: int
 
     def __new__(cls, index: int, epoch: int = 0) -> SampleKey:
+        """Return a key of a sample in an epoch."""
         key = super().__new__(cls, index)
         key.epoch = epoch
         return key
 
 
 class KeyedBatchSampler(BatchSampler):
-    """A batch sampler's batches as lists of :class:`SampleKey`, from any batch of the epoch on and up to any.
+    """Yields a batch sampler's batches as lists of :class:`SampleKey`, from and up to any batch of the epoch.
 
     The others are never loaded. The length stays that of the whole epoch.
 
@@ -54,7 +55,7 @@ class KeyedBatchSampler(BatchSampler):
         return self.batches.sampler
 
     def start(self, epoch: int, first: int = 0, end: int | None = None) -> None:
-        """Sets the epoch, the first batch and the one that comes after the last of the next iteration."""
+        """Set the epoch, the first batch and the one that comes after the last of the next iteration."""
         self.epoch, self.first, self.end = epoch, first, end
         if hasattr(self.sampler, 'set_epoch'):
             self.sampler.set_epoch(epoch)
@@ -72,7 +73,7 @@ class KeyedBatchSampler(BatchSampler):
 
 
 class SeededDataset(Dataset):
-    """Draws everything of a sample from (seed, epoch, index).
+    """Draws all random numbers of a sample from (seed, epoch, index).
 
     So a sample is the same whatever worker loads it, in whatever order, for any number of workers and processes, and in
     a resumed run. Transforms have to draw from ``random``, NumPy's global generator or PyTorch's. The generators of the
@@ -119,7 +120,7 @@ class SeededDataset(Dataset):
             return self._sample(key)
 
     def __getitems__(self, keys: Sequence[int]) -> list[Any]:
-        """A batch, as a loader takes it: the generators of the caller are kept once for all of it."""
+        """Return a batch, as a loader takes it: the generators of the caller are kept once for all of it."""
         with _own_random_state():
             return [self._sample(key) for key in keys]
 
@@ -160,12 +161,12 @@ class SeededDataset(Dataset):
 
 
 def _own_random_state() -> contextlib.AbstractContextManager:
-    """Keeps the generators of the caller; a worker's are nobody else's."""
+    """Keep the generators of the caller; a worker's are nobody else's."""
     return kept_random_state() if get_worker_info() is None else contextlib.nullcontext()
 
 
 def seeded_loader(loader: DataLoader, seed: int, max_failed: int | None = None) -> DataLoader:
-    """The same loader, of seeded samples and of batches that can begin inside an epoch."""
+    """Return the same loader, of seeded samples and of batches that can begin inside an epoch."""
     names = ('num_workers', 'collate_fn', 'pin_memory', 'timeout', 'worker_init_fn', 'multiprocessing_context')
     names += ('prefetch_factor', 'persistent_workers', 'pin_memory_device')
     return DataLoader(
@@ -176,7 +177,7 @@ def seeded_loader(loader: DataLoader, seed: int, max_failed: int | None = None) 
 
 
 class _NamingPipeline:
-    """A pipeline whose errors know the file of the record that it was given: their ``path``."""
+    """A pipeline whose errors carry the file of the failing record: their ``path``."""
 
     def __init__(self, pipeline: Callable[[Any], Any]) -> None:
         self.pipeline = pipeline

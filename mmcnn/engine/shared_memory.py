@@ -1,4 +1,4 @@
-"""What is said where /dev/shm, in which semaphores and the batches of data-loading processes lie, has no room."""
+"""Error messages for a full /dev/shm, which holds semaphores and the batches of data-loading processes."""
 
 import errno
 
@@ -6,5 +6,5 @@ FULL = '/dev/shm is full: fewer workers or a smaller batch size, in Docker --shm
 
 
 def refusal(error: OSError) -> str:
-    """Why the system gives no semaphores, no memory or no processes."""
+    """Return why the system gives no semaphores, no memory or no processes."""
     return FULL if error.errno == errno.ENOSPC else str(error.strerror)

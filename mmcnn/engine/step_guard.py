@@ -1,4 +1,4 @@
-"""Nothing is trained on, averaged or saved of a step whose loss or gradient is not finite."""
+"""A guard against training on, averaging or saving steps whose loss or gradient is not finite."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NORM = object()
 
 
 class StepGuard:
-    """Stands in for an optimizer wrapper in ``train_step``, and refuses losses and gradients that are not finite.
+    """Replaces an optimizer wrapper in ``train_step`` and rejects losses and gradients that are not finite.
 
     A loss that is not finite on any rank is never differentiated, so that gradients accumulated before it stay good:
     the step is made of the others. A gradient that is not finite is dropped with all that was accumulated for its step.
@@ -58,7 +58,7 @@ class StepGuard:
         self._norm: Tensor | None = None
 
     def optim_context(self, model: nn.Module) -> Any:
-        """The wrapper's own."""
+        """Return the wrapper's own."""
         return self.wrapper.optim_context(model)
 
     def update_params(self, loss: Tensor, step_kwargs: dict | None = None, zero_kwargs: dict | None = None) -> None:
@@ -89,7 +89,7 @@ class StepGuard:
         wrapper.zero_grad(**(zero_kwargs or {}))
 
     def read(self, outputs: dict[str, Any]) -> dict[str, Any]:
-        """What a step gave, its numbers on the host: one wait for the device, in which :attr:`refused` is read too.
+        """Return a step's results with numbers on the host; the one wait for the device also reads :attr:`refused`.
 
         The norm of the gradients, where they are clipped, goes to the message hub as MMEngine's wrapper puts it there.
 
@@ -125,7 +125,7 @@ class StepGuard:
         return dict(zip(numbers, values.unbind(), strict=True))
 
     def _is_bad(self, loss: Tensor) -> bool:
-        """Whether a loss is not finite on any rank."""
+        """Return whether a loss is not finite on any rank."""
         bad = ~torch.isfinite(loss).all()
         if get_world_size() == 1:
             return bool(bad)
@@ -134,13 +134,13 @@ class StepGuard:
         return bool(is_bad)
 
     def _of_all_ranks(self, flags: Tensor) -> Tensor:
-        """The one message of an iteration: which flags any rank has set, and after them whether any has been asked."""
+        """Exchange an iteration's only message: which flags any rank has set and, last, whether any rank has asked."""
         flags = torch.cat([flags, torch.full_like(flags[:1], float(self.ask()))])
         all_reduce(flags, 'max')
         return flags
 
     def _step(self, kwargs: dict) -> None:
-        """The wrapper's step; it would read the norm of the gradients at once."""
+        """Do the wrapper's step, which by itself would read the gradient norm immediately."""
         wrapper, clip = self.wrapper, getattr(self.wrapper, 'clip_func', None)
         if clip is None:
             wrapper.step(**kwargs)
@@ -156,7 +156,7 @@ class StepGuard:
             wrapper.clip_func = clip
 
     def average(self) -> None:
-        """Makes gradients that wait for a step, which each rank has of its own images, the same on all ranks."""
+        """Make gradients that wait for a step, which each rank has of its own images, the same on all ranks."""
         if get_world_size() == 1 or not self._gradients():
             return
         for group in self.wrapper.optimizer.param_groups:
@@ -192,7 +192,7 @@ def _all_finite(gradients: Sequence[Tensor]) -> bool:
 
 
 def _largest(gradients: Sequence[Tensor]) -> Tensor:
-    """The largest entry, without its sign: the square of a large gradient may be infinite."""
+    """Return the largest entry, without its sign: the square of a large gradient may be infinite."""
     return torch.nn.utils.get_total_norm(gradients, norm_type=float('inf'))
 
 
@@ -205,7 +205,7 @@ def _is_number(value: Any) -> bool:
 
 
 def on_any_rank(flag: bool | Tensor) -> bool:
-    """Whether a condition holds on one rank at least; all have to ask."""
+    """Return whether a condition holds on one rank at least; all have to ask."""
     if get_world_size() == 1:
         return bool(flag)
     count = torch.as_tensor(flag).float()  # where it is: a copy to another device would wait once more

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C as a request to stop, with a watchdog for a process that cannot hear it."""
+"""SIGTERM and Ctrl-C as requests to stop, with a watchdog for a process that cannot react."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _OPEN: set[StopSignals] = set()
 
 
 def end_now(code: int, line: str) -> NoReturn:
-    """Ends this process and those that it started, whatever any thread is doing."""
+    """End this process and those that it started, whatever any thread is doing."""
     os.write(2, f'{line}\n'.encode())
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
@@ -33,7 +33,7 @@ def end_now(code: int, line: str) -> NoReturn:
 
 
 class StopSignals:
-    """While the context is open, SIGTERM and SIGINT are noted in ``signum`` instead of ending the process.
+    """Context in which SIGTERM and SIGINT are stored in ``signum`` instead of ending the process.
 
     The main thread asks :meth:`asked` after every step. If it does not come round for ``patience`` seconds after a
     signal, because it waits for another process for example, a thread ends the process with 128 + the signal's number
@@ -54,13 +54,13 @@ class StopSignals:
         self._active = False
 
     def asked(self) -> bool:
-        """Whether a signal has come; tells the watchdog that the main thread is alive."""
+        """Return whether a signal has come; tell the watchdog that the main thread is alive."""
         self._came_round = time.monotonic()
         return self.signum is not None
 
     @contextlib.contextmanager
     def busy(self) -> Iterator[None]:
-        """Holds the watchdog back: for writing, which may take its time."""
+        """Hold the watchdog back: for writing, which may take its time."""
         self._busy = True
         try:
             yield

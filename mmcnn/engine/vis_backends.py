@@ -1,4 +1,4 @@
-"""Trackers that MMEngine does not know, or whose rules for names its own numbers break."""
+"""Trackers that MMEngine does not support, or whose naming rules its own numbers violate."""
 
 from __future__ import annotations
 
@@ -59,16 +59,16 @@ class TrackioVisBackend(BaseVisBackend):
         self.experiment  # noqa: B018  begins it
 
     def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
-        """Sends a number."""
+        """Send a number."""
         self.add_scalars({name: value}, step)
 
     def add_scalars(self, scalar_dict: dict, step: int = 0, file_path: str | None = None, **kwargs: Any) -> None:
-        """Sends several numbers of one step."""
+        """Send several numbers of one step."""
         numbers = {_OTHER_NAMES_FOR_TRACKIO.get(name, name): float(value) for name, value in scalar_dict.items()}
         self.experiment.log(numbers, step=step)
 
     def close(self) -> None:
-        """Ends the run."""
+        """End the run."""
         trackio, self._trackio = self._trackio, None
         if trackio is not None:
             trackio.finish()
@@ -96,11 +96,11 @@ class MLflowVisBackend(MMEngineMLflowVisBackend):
         super().__init__(save_dir, **kwargs)
 
     def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
-        """Logs a number."""
+        """Log a number."""
         self.add_scalars({name: value}, step)
 
     def add_scalars(self, scalar_dict: dict, step: int = 0, file_path: str | None = None, **kwargs: Any) -> None:
-        """Logs several numbers of one step."""
+        """Log several numbers of one step."""
         allowed: dict[str, float] = {}
         for name, value in scalar_dict.items():
             first = new = _NOT_OF_MLFLOW.sub('_', name)
@@ -112,6 +112,6 @@ class MLflowVisBackend(MMEngineMLflowVisBackend):
         super().add_scalars(allowed, step)
 
     def close(self) -> None:
-        """Ends the run; MMEngine's cannot where it has not begun."""
+        """End the run; MMEngine's cannot where it has not begun."""
         if hasattr(self, 'cfg'):
             super().close()

@@ -1,3 +1,5 @@
+"""Metrics: COCO's average precision and top-k accuracy."""
+
 from .accuracy import TopK
 from .coco_metric import CocoMetric
 

@@ -14,7 +14,7 @@ from mmcnn.registry import METRICS
 
 @METRICS.register_module()
 class TopK(BaseMetric):
-    """Share of the images whose class is among the k best scores, in percent: ``accuracy/top1``, ``accuracy/top5``.
+    """Percentage of images whose class is among the k best scores: ``accuracy/top1``, ``accuracy/top5``.
 
     A k beyond the number of classes is cut to it, and said once. Scores that are equal, or no numbers, count against
     the true class.
@@ -37,7 +37,7 @@ class TopK(BaseMetric):
         self.topk = tuple(topk)
 
     def process(self, data_batch: object, data_samples: Sequence[dict]) -> None:
-        """Notes the rank of each image's class, 0 for the best.
+        """Note the rank of each image's class, 0 for the best.
 
         Args:
             data_batch: not looked at.
@@ -49,7 +49,7 @@ class TopK(BaseMetric):
             self.results.append((len(scores) - 1 - worse, len(scores)))
 
     def stand_in_results(self) -> list[tuple[int, int]]:
-        """What :meth:`process` leaves of an image, for whoever wants to know the names of the numbers."""
+        """Return what :meth:`process` leaves of an image, for whoever wants to know the names of the numbers."""
         return [(0, len(self.dataset_meta['classes']))]
 
     def compute_metrics(self, results: Sequence[tuple[int, int]]) -> dict[str, float]:

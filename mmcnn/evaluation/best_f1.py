@@ -1,4 +1,4 @@
-"""The score from which on detections are best shown."""
+"""The best score threshold for showing detections, by F1."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 def best_f1_score(
     scores: np.ndarray, found: np.ndarray, classes: np.ndarray, num_objects: Mapping[int, int]
 ) -> float | None:
-    """The score at which the mean F1 of the classes is best.
+    """Return the score at which the mean F1 of the classes is best.
 
     F1 = 2 TP / (detections + objects) of those detections that have this score or a higher one. Between that and the
     next lower score of a detection F1 is the same; the middle is taken, so that rounding changes nothing.
@@ -45,5 +45,5 @@ def best_f1_score(
 
 
 def _at_least(values: np.ndarray, candidates: np.ndarray) -> np.ndarray:
-    """How many of the values are no lower than each candidate."""
+    """Return how many of the values are no lower than each candidate."""
     return len(values) - np.searchsorted(np.sort(values), candidates)

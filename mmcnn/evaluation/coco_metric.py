@@ -130,7 +130,7 @@ class CocoMetric(MMDetCocoMetric):
             self._coco_api = COCO(str(path))
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Takes the detections of a batch; a GPU makes the host wait for each copy, so that all images share one."""
+        """Take the detections of a batch; a GPU makes the host wait for each copy, so that all images share one."""
         found = [dict(sample['pred_instances']) for sample in data_samples]
         for each in found:
             each['labels'] = each['labels'].long()  # MMDetection's SOLO has real ones where it finds nothing
@@ -151,11 +151,11 @@ class CocoMetric(MMDetCocoMetric):
         return best_f1_score(scores, found[counted], categories, num_objects)
 
     def stand_in_results(self) -> list[tuple[dict, dict]]:
-        """What :meth:`process` leaves of no image, for whoever wants to know the names of the numbers."""
+        """Return what :meth:`process` leaves of no image, for whoever wants to know the names of the numbers."""
         return []
 
     def compute_metrics(self, results: Sequence[tuple[dict, dict]]) -> dict[str, float]:
-        """Evaluates what :meth:`process` has collected.
+        """Evaluate what :meth:`process` has collected.
 
         Args:
             results (Sequence[tuple[dict, dict]]): For each image (ground truth, prediction); the latter has ``img_id``,
@@ -252,7 +252,7 @@ class CocoMetric(MMDetCocoMetric):
             print_log(f'CocoMetric: {text}', logger='current', level=logging.WARNING)
 
     def _category_ids(self, names: Sequence[str], evaluated: Sequence[str]) -> list[int | None]:
-        """The category of each label; None for a class that is not evaluated."""
+        """Return the category of each label; None for a class that is not evaluated."""
         ids = {category['name']: category['id'] for category in self._coco_api.cats.values()}
         missing = [name for name in evaluated if name not in ids]
         if missing:
@@ -266,7 +266,7 @@ class CocoMetric(MMDetCocoMetric):
         return [ids[name] if name in evaluated else None for name in names]
 
     def _of_classes(self, predictions: Sequence[dict]) -> list[dict]:
-        """The predictions of the classes that are evaluated."""
+        """Return the predictions of the classes that are evaluated."""
         if None not in self.cat_ids:
             return list(predictions)
         wanted = np.array([each is not None for each in self.cat_ids])

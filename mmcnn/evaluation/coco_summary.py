@@ -1,4 +1,4 @@
-"""COCO's numbers out of the arrays of an evaluation, under mmdet's names."""
+"""COCO's summary numbers from the arrays of an evaluation, under MMDetection's names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SIZES = ('s', 'm', 'l')
 
 
 def summary_keys(limits: Sequence[int] = LIMITS) -> tuple[str, ...]:
-    """The names of the numbers: six of AP, AR at each limit, and AR of each size at the largest."""
+    """Return the names of the numbers: six of AP, AR at each limit, and AR of each size at the largest."""
     recalls = [f'AR@{limit}' for limit in limits] + [f'AR_{size}@{limits[-1]}' for size in _SIZES]
     return tuple(f'bbox_{name}' for name in (*_PRECISIONS, *recalls))
 
@@ -25,7 +25,7 @@ def summary_keys(limits: Sequence[int] = LIMITS) -> tuple[str, ...]:
 def summary(
     precision: np.ndarray, recall: np.ndarray, thresholds: np.ndarray, limits: Sequence[int]
 ) -> dict[str, float]:
-    """The numbers by :func:`summary_keys`.
+    """Return the numbers by :func:`summary_keys`.
 
     Args:
         precision: (IoU threshold, recall, category, area range), -1 where there are no objects.
@@ -67,7 +67,7 @@ def checked_thresholds(thresholds: float | Sequence[float] | None) -> list[float
 
 
 def _mean(values: np.ndarray) -> float:
-    """The mean of what could be measured, -1 where nothing could: as pycocotools has it."""
+    """Return the mean of what could be measured, -1 where nothing could: as pycocotools has it."""
     values = values[values > -1]
     return float(values.mean()) if values.size else -1.0
 
@@ -91,7 +91,7 @@ def class_rows(
 
 
 def class_keys(names: Sequence[str]) -> list[str]:
-    """The names as parts of keys: on one line, since the log has a line for all of them, and no two the same."""
+    """Return the names as parts of keys: on one line, since the log has a line for all of them, and no two the same."""
     keys = [one_line(name) for name in names]
     return [key if keys.count(key) == 1 else repr(name) for key, name in zip(keys, names, strict=True)]
 

@@ -1,4 +1,4 @@
-"""Detections of an evaluation in a compressed file, from which every number can be computed again."""
+"""Detections of an evaluation in a compressed file, from which every metric can be recomputed."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _TYPES = dict(image_ids=np.int64, boxes=np.float32, scores=np.float32, category_
 
 
 def write_detections(path: str | Path, rows: np.ndarray, limit: int = 100) -> None:
-    """Writes the detections that COCO's numbers count, compressed; the folder is made.
+    """Write the detections that count in COCO's numbers, compressed; the folder is created.
 
     Args:
-        path: of the file.
+        path: path of the file.
         rows: (D, 7): image id, x, y, w, h in pixels of the original image, score, category id. The file has boxes and
             scores in single precision.
-        limit: of a class in an image; the most certain ones are kept, in the order in which they are.
+        limit: maximum number per class and image; those with the highest scores are kept, in their order.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -40,7 +40,7 @@ def write_detections(path: str | Path, rows: np.ndarray, limit: int = 100) -> No
 
 
 def _counted(rows: np.ndarray, limit: int) -> np.ndarray:
-    """(D,) bool: whether a detection is among the ``limit`` best of its image and class."""
+    """Return (D,) bool: whether a detection is among the ``limit`` best of its image and class."""
     order = np.lexsort((-rows[:, 5], rows[:, 6], rows[:, 0]))  # stable, as COCO's sort is
     groups = rows[order][:, [0, 6]]
     starts = np.flatnonzero(np.append(True, (groups[1:] != groups[:-1]).any(axis=1)))[: len(rows)]
@@ -51,7 +51,7 @@ def _counted(rows: np.ndarray, limit: int) -> np.ndarray:
 
 
 def read_detections(path: str | Path) -> np.ndarray:
-    """The rows that :func:`write_detections` has written, in float64.
+    """Return the rows that :func:`write_detections` has written, in float64.
 
     Raises:
         DataError: there is no such file, or it holds something else.

@@ -1,4 +1,4 @@
-"""Which detections find an object, at one IoU: COCO's matching, for all images at once."""
+"""Matching of detections to objects at one IoU threshold, by COCO's rule, for all images at once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PAIRS = 1 << 14
 
 @dataclass(frozen=True)
 class Objects:
-    """The objects of an annotation file as arrays, in its order.
+    """The objects of an annotation file as arrays, in the file's order.
 
     Attributes:
         image_ids: (G,) int64.
@@ -33,7 +33,7 @@ class Objects:
 
     @classmethod
     def of(cls, annotations: Iterable[Mapping]) -> Objects:
-        """The annotations of a COCO dict."""
+        """Return the annotations of a COCO dict."""
         rows = [
             (
                 each['image_id'],
@@ -53,7 +53,7 @@ class Objects:
 
 
 def match(detections: np.ndarray, objects: Objects, threshold: float, limit: int) -> tuple[np.ndarray, np.ndarray]:
-    """What COCO's evaluation counts of detections, and which of these find an object.
+    """Return what COCO's evaluation counts of detections, and which of these find an object.
 
     In the order of their scores, detections take the object of their image and class that they overlap most, if that is
     not taken yet. Crowds take any number of those that find none, which then do not count.
@@ -90,7 +90,7 @@ def match(detections: np.ndarray, objects: Objects, threshold: float, limit: int
 
 
 def _groups(detections: np.ndarray, objects: Objects) -> tuple[np.ndarray, np.ndarray]:
-    """A number for each image and class: of the detections (N,), and of the objects (G,)."""
+    """Return a number for each image and class: of the detections (N,), and of the objects (G,)."""
     # Detections of an image mostly follow each other: each row of them is looked up once.
     images = detections[:, 0]
     first = np.flatnonzero(np.diff(images, prepend=np.nan) != 0)
@@ -117,7 +117,7 @@ def _within(limit: int, groups: np.ndarray, order: np.ndarray, scores: np.ndarra
 def _near(
     boxes: np.ndarray, groups: np.ndarray, objects: Objects, of_object: np.ndarray, threshold: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The pairs of a detection and an object of its group whose IoU is no less than the threshold.
+    """Return the pairs of a detection and an object of its group whose IoU is no less than the threshold.
 
     Args:
         boxes: (4, N) of the detections, in the order of their groups.

@@ -1,4 +1,4 @@
-"""How many objects an annotation file has, asked of its index: a copy of a large file's entries takes long."""
+"""The number of objects in an annotation file, from its index, because copying a large file's entries is slow."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Inference: what goes in (images, folders, videos, cameras), the detector, and what comes out."""
+"""Inference: inputs (images, folders, videos, cameras), the detector, and its results."""

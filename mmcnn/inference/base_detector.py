@@ -1,4 +1,4 @@
-"""What the detectors share: mmcnn.Detector, and the runner of exported files, which has no PyTorch."""
+"""The common part of the detectors: mmcnn.Detector and the runner of exported files, which works without PyTorch."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from mmcnn.inference.sources import DetectedFrame, Frame, Sources, find_sources
 from mmcnn.inference.threads import ahead
 from mmcnn.nearest import as_share
 
-#: Images of a list that go through the network at once.
+#: Number of images of a list that are processed as a batch.
 BATCH_SIZE = 8
-#: Images that a stream reads ahead, beside those of the next batch.
+#: Number of images that a stream reads ahead in addition to the next batch.
 AHEAD = 2
 
 
 @dataclass(frozen=True, eq=False)
 class _Read:
-    """What a step of reading has come to: an image, or the end of the stream, or an error.
+    """The result of a reading step: an image, the end of the stream, or an error.
 
     Attributes:
         skipped: why files before it could not be read.
-        frame: None: there is no other.
-        fitted: the image as a batch takes it.
-        error: ends the stream.
+        frame: the image and its origin; None: the stream has ended.
+        fitted: the image in the form that a batch takes.
+        error: the error that ends the stream.
     """
 
     skipped: tuple[DataError, ...]
@@ -44,11 +44,11 @@ class _Read:
 
 
 class BaseDetector(ABC):
-    """Finds objects in images, in lists of them and in streams.
+    """Detects objects in images, lists of images and streams.
 
     Attributes:
         classes: tuple of the class names.
-        score_thr: detections below it are left out.
+        score_thr: detections with a lower score are dropped.
     """
 
     classes: tuple[str, ...]
@@ -56,33 +56,34 @@ class BaseDetector(ABC):
 
     @abstractmethod
     def _fit(self, image: np.ndarray) -> Any:
-        """An image (H, W, 3) uint8 BGR as a batch takes it; in a stream this is done by the thread that reads."""
+        """Return an image (H, W, 3) uint8 BGR in a batch's form; for a stream the reading thread calls this."""
 
     @abstractmethod
     def _detect_fitted(self, fitted: list[Any], given: Sequence[object]) -> list[Detections]:
-        """Detections in what :meth:`_fit` has made of images, which were given as paths or anything else."""
+        """Return the detections in results of :meth:`_fit` for images that were given in any form."""
 
     def _detect(self, arrays: Sequence[np.ndarray], given: Sequence[object]) -> list[Detections]:
         return self._detect_fitted([self._fit(array) for array in arrays], given)
 
     def __call__(self, image: object) -> Detections | list[Detections]:
-        """Detects in one image, or in each of a list.
+        """Detect objects in one image or in each image of a list.
 
-        ``detector('street.jpg')``, ``detector(cv2.imread('street.jpg'))``, ``detector(['a.jpg', 'b.jpg'])``. NumPy
-        arrays are (H, W, 3) in BGR order, as OpenCV reads them; PyTorch tensors are (3, H, W) in RGB order and PIL
-        images in whatever order their mode says, as those libraries have them.
+        Examples: ``detector('street.jpg')``, ``detector(cv2.imread('street.jpg'))``, ``detector(['a.jpg', 'b.jpg'])``.
+        NumPy arrays are (H, W, 3) in BGR order, as OpenCV reads them; PyTorch tensors are (3, H, W) in RGB order; PIL
+        images have the order of their mode.
 
         Args:
             image: a path, an array, a PIL image, a tensor, the bytes of an image file, or a list or tuple of these.
-                :func:`mmcnn.inference.images.as_image` says which arrays are converted: grey ones, with alpha, with the
-                channels first, of floats from 0 to 1, of 16 bits ...
+                :func:`mmcnn.inference.images.as_image` lists the arrays that are converted: greyscale, with alpha,
+                channels first, floats from 0 to 1, 16 bits, ...
 
         Returns:
-            the detections; of a list, a list of them in the same order, :data:`BATCH_SIZE` images at once.
+            The detections; for a list, a list of them in the same order, computed in batches of :data:`BATCH_SIZE`.
 
         Raises:
-            UsageError: it is nothing of these, or an array that is no image; the message says what would be right.
-            DataError: a file that cannot be read; also a FileNotFoundError where there is no such file.
+            UsageError: the argument is none of these, or an array is not an image; the message says what would be
+                right.
+            DataError: a file cannot be read; if it does not exist, the error is also a FileNotFoundError.
         """
         if not isinstance(image, list | tuple):
             return self._detect([as_image(image)], [image])[0]
@@ -93,7 +94,7 @@ class BaseDetector(ABC):
         return found
 
     def batch(self, images: Sequence[object]) -> list[Detections]:
-        """Detects in several images, all at once; see :meth:`__call__`."""
+        """Detect objects in several images as one batch; see :meth:`__call__`."""
         return self._detect(arrays_of(images), images)
 
     def stream(
@@ -103,28 +104,28 @@ class BaseDetector(ABC):
         max_frames: int | None = None,
         on_skip: Callable[[DataError], None] | None = None,
     ) -> Iterator[DetectedFrame]:
-        """Detects in all images of a folder, a video or a camera, one after the other.
+        """Detect objects in all images of a folder, a video or a camera, one after the other.
 
-        ``for frame in detector.stream('clip.mp4'): print(frame.time, frame.found)``. The next images are read and
-        fitted by another thread while the network is at work, but for a camera, whose image would be an old one by
-        then. No more than twice ``batch_size`` images and two are in memory. The video or camera is released, and the
-        thread has ended, when the generator is exhausted or closed.
+        Example: ``for frame in detector.stream('clip.mp4'): print(frame.time, frame.found)``. Another thread reads and
+        resizes the next images while the network runs, except for a camera, whose image would then be outdated. At most
+        twice ``batch_size`` plus two images are in memory. When the generator is exhausted or closed, the video or
+        camera is released and the thread has ended.
 
         Args:
             source: a folder, a pattern such as ``'day*/*.jpg'``, an image or video file, the number of a camera, or a
-                list of these; see :func:`mmcnn.inference.sources.find_sources`. Videos are turned upright.
-            batch_size: images that go through the network at once.
-            max_frames: frames that are read of each video and camera at most; None: all.
-            on_skip: is told of each file that cannot be read, and of each video that ends early because it is damaged;
-                None: a warning is given. The stream goes on with the next file.
+                list of these; see :func:`mmcnn.inference.sources.find_sources`. Videos are rotated upright.
+            batch_size: number of images that are processed as a batch.
+            max_frames: maximum number of frames that are read of each video or camera; None: all.
+            on_skip: is called with the error for each file that cannot be read and each video that ends early because
+                it is damaged; None: a warning is issued. The stream continues with the next file.
 
         Yields:
-            for each image or frame the detections (``found``), the ``image`` (H, W, 3) uint8 BGR, and where it comes
-            from (``path``, ``index``, ``time`` in seconds).
+            For each image or frame the detections (``found``), the ``image`` (H, W, 3) uint8 BGR, and its origin
+            (``path``, ``index``, ``time`` in seconds).
 
         Raises:
-            UsageError: at once: the source does not exist or holds no images, or a number is below 1; at the first
-                frame: there is no such camera.
+            UsageError: immediately if the source does not exist or holds no images, or if a number is below 1; at the
+                first frame if there is no such camera.
             DataError: no file could be read at all.
         """
         for name, value in (('batch_size', batch_size), ('max_frames', max_frames)):
@@ -144,7 +145,7 @@ class BaseDetector(ABC):
             try:
                 frame = next(frames, None)
                 fitted = None if frame is None else self._fit(frame.image)
-            except Exception as error:  # raised again in its turn, by the thread that asks for the image
+            except Exception as error:  # raised again, in order, by the thread that asks for the image
                 return _Read(tuple(skipped), error=error)
             return _Read(tuple(skipped), frame, fitted)
 
@@ -158,8 +159,8 @@ class BaseDetector(ABC):
                     yield DetectedFrame(frame.source, frame.image, frame.index, frame.time, frame.fps, found=found)
 
     def _detections(self, boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, given: object) -> Detections:
-        """Boxes (K, 4), scores (K,) and labels (K,) of an image, without those below the threshold or without area."""
-        # What a network that has just begun places outside of the image has no area once it is clipped.
+        """Return the detections of an image without those below the threshold and those without area."""
+        # Boxes that a hardly trained network puts outside the image have no area after clipping.
         sure = (scores >= self.score_thr) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
         names = [self.classes[label] for label in labels[sure].tolist()]
         path = Path(given) if isinstance(given, str | os.PathLike) else None
@@ -167,7 +168,7 @@ class BaseDetector(ABC):
 
 
 def _batch(reads: Iterator[_Read], batch_size: int, on_skip: Callable[[DataError], None]) -> list[_Read]:
-    """The next images of a stream, as many as go through the network at once, or fewer at its end."""
+    """Return the next images of a stream: as many as a batch has, or fewer at its end."""
     batch: list[_Read] = []
     while len(batch) < batch_size:
         read = next(reads)
@@ -182,7 +183,7 @@ def _batch(reads: Iterator[_Read], batch_size: int, on_skip: Callable[[DataError
 
 
 def checked_score(score_thr: float) -> float:
-    """A threshold of scores.
+    """Return a score threshold after checking it.
 
     Raises:
         UsageError: it is not between 0 and 1.
@@ -193,7 +194,7 @@ def checked_score(score_thr: float) -> float:
 
 
 def arrays_of(images: Sequence[object], first: int = 0) -> list[np.ndarray]:
-    """Images in any form as arrays; ``first`` is the number of the first one in messages."""
+    """Return images of any form as arrays; ``first`` is the number of the first one in messages."""
     return [as_image(image, f'images[{number}]') for number, image in enumerate(images, start=first)]
 
 

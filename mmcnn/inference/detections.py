@@ -1,4 +1,4 @@
-"""What was found in one image. NumPy is all that it needs; what a method needs besides is imported there."""
+"""The detections in one image. Needs NumPy only; anything else is imported by the methods that use it."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _CLASSES_SHOWN = 10
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Detections:
-    """What was found in one image, best first: K boxes.
+    """The K boxes detected in one image, best first.
 
-    ``len(found)`` is K. ``found[index]`` gives Detections, too: ``found[found.scores > 0.5]``, ``found[:10]``,
+    ``len(found)`` is K. ``found[index]`` gives Detections as well: ``found[found.scores > 0.5]``, ``found[:10]``,
     ``found[[0, 3]]``, ``found[0]``.
 
     Attributes:
-        boxes: (K, 4) float32: x1, y1, x2, y2 in pixels of the image as given.
+        boxes: (K, 4) float32: x1, y1, x2, y2 in pixels of the given image.
         scores: (K,) float32 in [0, 1].
-        labels: (K,) int64 index of the class.
-        names: of the K classes.
+        labels: (K,) int64, index of the class.
+        names: names of the K classes.
         path: the image file; None: the image was not given as a file.
 
     Raises:
@@ -66,14 +66,14 @@ class Detections:
 
     def __getitem__(self, index: int | slice | Sequence[int] | np.ndarray) -> Detections:
         if isinstance(index, list) and not index:
-            index = slice(0)  # NumPy makes floats of an empty list
-        # Positions, so that any index of NumPy's does for the list of names, too.
+            index = slice(0)  # NumPy converts an empty list to floats
+        # Positions, so that any index that NumPy accepts works for the list of names as well.
         chosen = np.arange(len(self))[index].reshape(-1)
         names = [self.names[i] for i in chosen]
         return Detections(self.boxes[chosen], self.scores[chosen], self.labels[chosen], names, self.path)
 
     def __iter__(self) -> Iterator[Any]:
-        """The four fields, as long as Detections was a tuple of them."""
+        """Return an iterator over the four fields; deprecated, from the time when Detections was a tuple."""
         warnings.warn(
             'Detections will not be a tuple in the next release: say found.boxes, found.scores, found.labels and '
             'found.names',
@@ -91,7 +91,7 @@ class Detections:
         return f'Detections({", ".join(parts) or "nothing found"})'
 
     def to_supervision(self) -> supervision.Detections:
-        """The same as ``supervision.Detections``, with the names as ``data['class_name']``.
+        """Convert to ``supervision.Detections``, with the names as ``data['class_name']``.
 
         Raises:
             UsageError: the package supervision is not installed.
@@ -110,13 +110,13 @@ class Detections:
         )
 
     def as_coco(self, image_id: int, category_ids: Sequence[int] | Mapping[int, int] | None = None) -> list[dict]:
-        """One dict for each detection in COCO's format of results: image_id, category_id, bbox and score.
+        """Return a dict for each detection in COCO's result format: image_id, category_id, bbox and score.
 
-        bbox is x, y, width, height in pixels. All values are Python's own, ready for json.
+        The bbox is x, y, width, height in pixels. All values are plain Python objects, ready for json.
 
         Args:
-            image_id: of the image in the annotation file.
-            category_ids: the category of each label; None: label + 1, since COCO counts from 1.
+            image_id: id of the image in the annotation file.
+            category_ids: the category of each label; None: label + 1, because COCO counts from 1.
 
         Raises:
             UsageError: a label has no category.
@@ -135,23 +135,23 @@ class Detections:
         return result
 
     def plot(self, image: object = None, path: str | Path | None = None, font: str | Path | None = None) -> np.ndarray:
-        """Draws the boxes with their classes and scores on a copy of the image.
+        """Draw the boxes with their classes and scores on a copy of the image.
 
         Detections do not keep images, only the path of a file, which is read again.
 
         Args:
-            image: the image that they were found in, in any form that :class:`mmcnn.Detector` takes; None: the file
-                at ``self.path``.
-            path: where the drawn image is written, too; the ending gives the format.
-            font: a font file for the names; None: fonts of the system that have their characters.
+            image: the image in which the objects were detected, in any form that :class:`mmcnn.Detector` takes; None:
+                the file at ``self.path``.
+            path: file to which the drawn image is written; the suffix determines the format. None: it is not written.
+            font: a font file for the names; None: installed fonts that have their characters.
 
         Returns:
             (H, W, 3) uint8 BGR.
 
         Raises:
-            UsageError: there is no image, ``path`` is the file of the image, its ending is no format, or
-                ``font`` is none.
-            DataError: the image cannot be read, or the drawn one cannot be written.
+            UsageError: there is no image, ``path`` is the file of the image or has the suffix of no image format, or
+                ``font`` is not a font.
+            DataError: the image cannot be read, or the drawn image cannot be written.
         """
         from mmcnn.inference.images import as_image, write_image
         from mmcnn.plots.boxes import draw_boxes

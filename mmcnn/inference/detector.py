@@ -1,4 +1,4 @@
-"""A trained detector in one call."""
+"""A trained detector that is created and applied in one call each."""
 
 from __future__ import annotations
 
@@ -37,32 +37,34 @@ __all__ = ['BATCH_SIZE', 'Detections', 'Detector', 'classes_of', 'read_image', '
 
 
 class Detector(BaseDetector):
-    """A detector with the weights, classes and test pipeline of a checkpoint, or of published weights.
+    """A detector with the weights, classes and test pipeline of a checkpoint, or with published weights.
 
-    ``Detector('best.pth')('street.jpg').boxes``, ``Detector('yolov5s.pt')``, ``Detector('yolov4.weights')``. Config and
-    classes come from the file unless they are given; :func:`~mmcnn.config.of_weights.config_of` says of which files.
-    Weights have to fit exactly.
+    Examples: ``Detector('best.pth')('street.jpg').boxes``, ``Detector('yolov5s.pt')``, ``Detector('yolov4.weights')``.
+    Config and classes come from the file unless they are given; :func:`~mmcnn.config.of_weights.config_of` lists the
+    files for which this works. Weights have to fit exactly.
 
     Args:
-        checkpoint: a file, opened or not: of a run of mmcnn or MMEngine's Runner, a conversion, or of another library.
-        config: a config (its path, the name of one that comes with mmcnn, or loaded), for as many classes as
-            the file has; None: the one inside a checkpoint, else the one of ours that holds the file.
-        device: 'cpu', 'cuda', 'cuda:1' or 1, ...; None: a GPU where there is one.
-        score_thr: detections below it are left out.
-        classes: names of the classes of a file that does not say them: a list, ``'cat,dog'``, or a file with one on
-            each line.
-        say: takes a sentence about what was taken from where, where a file has no config inside.
+        checkpoint: a file, opened or not: a checkpoint of mmcnn or of MMEngine's Runner, a converted file, or a file of
+            another library.
+        config: a config (its path, the name of a shipped one, or a loaded one) for the number of classes in the file;
+            None: the one inside a checkpoint, otherwise the one of ours that fits the file.
+        device: 'cpu', 'cuda', 'cuda:1' or 1, ...; None: a GPU if there is one.
+        score_thr: detections with a lower score are dropped.
+        classes: names of the classes for a file that does not hold them: a list, ``'cat,dog'``, or a text file with one
+            name per line.
+        say: takes a sentence about the origin of the settings, for a file without a config.
         imports: modules of your own that register what the checkpoint's config names, and that you trust.
 
     Attributes:
         classes: tuple of the class names.
         model: the network, with BatchNorm folded into the convolutions (:func:`mmcnn.fuse`).
-        num_parameters: of the network before the folding, without BatchNorm's statistics.
+        num_parameters: number of parameters before the folding, without BatchNorm's statistics.
 
     Raises:
-        CheckpointError: the file is missing, broken or unsafe, no config is known for it, it does not fit the model, or
-            nothing says what its classes are called.
-        UsageError: there is no such config, device, score or module, or ``classes`` are not as many as the file has.
+        CheckpointError: the file is missing, damaged or unsafe, no config is known for it, it does not fit the model,
+            or its classes have no names.
+        UsageError: the config, device, score or module is invalid, or ``classes`` does not have as many names as the
+            file has classes.
     """
 
     def __init__(
@@ -90,7 +92,7 @@ class Detector(BaseDetector):
                 "init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone.')"
             )
         self.classes = named or file.classes or classes_of({'meta': file.meta}, config, str(file.path))
-        # The data preprocessor is a registered type too, so the scope has to hold while anything is built.
+        # The data preprocessor is a registered type as well, so the scope has to cover the whole construction.
         with DefaultScope.overwrite_default_scope('mmdet'):
             model = wire(config.model)
             set_num_classes(model, len(self.classes))
@@ -105,7 +107,7 @@ class Detector(BaseDetector):
         self.model = fuse(network.to(target))
 
     def prepare(self, images: Sequence[object]) -> dict:
-        """Images as the network takes them: ``inputs`` (N, 3, H, W), normalised, and ``data_samples``."""
+        """Return images as the network takes them: ``inputs`` (N, 3, H, W), normalised, and ``data_samples``."""
         return self._collated([self._fit(image) for image in arrays_of(images)])
 
     def _fit(self, image: np.ndarray) -> dict:
@@ -129,7 +131,7 @@ class Detector(BaseDetector):
 
 
 def _load(network: nn.Module, file: Checkpoint, say: Say) -> None:
-    """All of a file into a network, under the names of whatever library it is of; says what was read otherwise."""
+    """Load a whole file into a network, whichever library's names it has, and report what was adapted."""
     is_run = isinstance(file.meta.get('cfg'), str)
     if is_run and network.state_dict().keys() == file.state_dict.keys():
         load_state(network, file.state_dict, file.path)
@@ -137,7 +139,7 @@ def _load(network: nn.Module, file: Checkpoint, say: Say) -> None:
             say(f'note: {file.path}: {"; ".join(file.notes)}')
         return
     report = load_weights(network, file)
-    if report.absent:  # of a network that Darknet cut off
+    if report.absent:  # a network that was truncated for Darknet
         reasons = ', '.join(report.absent)
         raise CheckpointError(f'{file.path} holds a part of the detector only; what is {reasons} is not in it')
     if is_run:
@@ -146,10 +148,10 @@ def _load(network: nn.Module, file: Checkpoint, say: Say) -> None:
 
 @renamed_arguments(source='path')
 def classes_of(checkpoint: dict, config: Config, path: str) -> tuple[str, ...]:
-    """Class names of a checkpoint: as recorded by the run, else those of the config's data set.
+    """Return the class names of a checkpoint: those recorded by the run, otherwise those of the config's data set.
 
     Raises:
-        CheckpointError: neither knows them.
+        CheckpointError: neither has them.
     """
     classes = classes_in(checkpoint.get('meta', {}))
     if not classes:
@@ -164,7 +166,7 @@ def classes_of(checkpoint: dict, config: Config, path: str) -> tuple[str, ...]:
 
 
 def test_pipeline(config: Config) -> list[dict]:
-    """The config's test pipeline for an image that is already in memory and has no annotations."""
+    """Return the config's test pipeline for an image that is already in memory and has no annotations."""
     pipeline = config.test_dataloader.dataset.pipeline
     return [
         step for step in pipeline if step['type'].rpartition('.')[2] not in ('LoadImageFromFile', 'LoadAnnotations')

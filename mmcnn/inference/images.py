@@ -1,4 +1,4 @@
-"""Images, however they are handed over, as (H, W, 3) uint8 in BGR order, and written to files."""
+"""Images in any accepted form, converted to (H, W, 3) uint8 in BGR order, and written to files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ImageNotFoundError(DataError, FileNotFoundError):
 
 
 def as_image(image: object, what: str = 'the image') -> np.ndarray:
-    """An image as (H, W, 3) uint8 in BGR order, as OpenCV reads it.
+    """Return an image as (H, W, 3) uint8 in BGR order, as OpenCV reads it.
 
     - A path (str or Path): see :func:`read_image`. bytes, bytearray, memoryview: the content of such a file.
     - A NumPy array: (H, W, 3) in BGR order, (H, W, 4) in BGRA order, (H, W) or (H, W, 1) in grey; also (3, H, W),
@@ -74,7 +74,7 @@ def as_image(image: object, what: str = 'the image') -> np.ndarray:
 
 
 def read_image(path: str | os.PathLike) -> np.ndarray:
-    """An image file as (H, W, 3) uint8 in BGR order, turned upright by its EXIF orientation.
+    """Return an image file as (H, W, 3) uint8 in BGR order, turned upright by its EXIF orientation.
 
     :func:`~mmcnn.image_file.decode_image` says what becomes of other kinds of images.
 
@@ -92,7 +92,7 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
 
 
 def frames_in(path: str | os.PathLike) -> int:
-    """How many frames or pages an image file holds, of which :func:`read_image` takes the first; 1 if nobody knows."""
+    """Return the number of frames or pages of an image file; :func:`read_image` reads the first. 1 if unknown."""
     import PIL.Image
 
     try:
@@ -103,7 +103,7 @@ def frames_in(path: str | os.PathLike) -> int:
 
 
 def write_image(path: str | os.PathLike, image: np.ndarray) -> None:
-    """Writes an image in the format that the ending of its name says.
+    """Write an image in the format that the ending of its name says.
 
     Args:
         path: the file; its folder must exist.
@@ -127,7 +127,7 @@ def write_image(path: str | os.PathLike, image: np.ndarray) -> None:
 
 
 def refuse_address(source: str | os.PathLike) -> None:
-    """Refuses what is an address on the network instead of a path.
+    """Refuse what is an address on the network instead of a path.
 
     Raises:
         UsageError: it is one.
@@ -173,7 +173,7 @@ def _from_pil(image: PIL.Image.Image, what: str) -> np.ndarray:
 
 
 def _eight_bits(array: np.ndarray, what: str, form: str) -> np.ndarray:
-    """The values of an image (H, W) or (H, W, C) as uint8; see :func:`as_image`."""
+    """Return the values of an image (H, W) or (H, W, C) as uint8; see :func:`as_image`."""
     if array.ndim == 4:
         raise UsageError(f'{what} is a batch {_form(array)} of {len(array)} images; hand over a list of them: '
                          'list(images)')  # fmt: skip

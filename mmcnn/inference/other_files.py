@@ -1,4 +1,4 @@
-"""What lies among images and is none: counted by kind, where naming each file would hide what matters."""
+"""Files among images that are not images: counted by kind, because naming each one would hide what matters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mmcnn.inference import video
 
 
 class OtherFiles:
-    """Counts the files of a folder that are plainly no images, instead of naming each.
+    """Counts the files of a folder that obviously are not images, instead of naming each.
 
     Args:
         where: the folder or pattern, for the sentence.
@@ -26,7 +26,7 @@ class OtherFiles:
         self._counts: Counter[str] = Counter()
 
     def is_plain(self, path: Path) -> bool:
-        """Whether it is no image and no video by its name: a hidden file, a text, an archive; then it is counted."""
+        """Return whether a file's name shows that it is no image or video: hidden, text, archive. These are counted."""
         suffix = path.suffix.lower()
         if suffix in IMAGE_SUFFIXES or suffix in video.SUFFIXES:
             kind = 'hidden' if path.name.startswith('._') else None  # macOS keeps what a file's name cannot say there

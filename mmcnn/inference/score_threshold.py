@@ -1,4 +1,4 @@
-"""The score from which on boxes go into NMS."""
+"""The score threshold of boxes that enter NMS."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def boxes_from(network: nn.Module, score: float) -> Iterator[None]:
 
 
 def _post_processing(network: nn.Module) -> MutableMapping[str, Any] | None:
-    """The settings of the last NMS of a detector; None: there are none, or it does not go by score alone."""
+    """Return the settings of the last NMS of a detector; None: there are none, or it does not go by score alone."""
     head = getattr(network, 'roi_head', None) or getattr(network, 'bbox_head', None)
     cfg = getattr(head, 'test_cfg', None)
     if not isinstance(cfg, MutableMapping) or (cfg.get('nms') or {}).get('type') not in _BY_SCORE:

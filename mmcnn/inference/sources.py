@@ -1,4 +1,4 @@
-"""Streams of images: what a folder, a pattern, a list, a video or a camera number stands for, read one by one."""
+"""Streams of images: folders, patterns, lists, videos and camera numbers, read one image at a time."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Source:
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """An image of a stream, and where it comes from.
+    """An image of a stream and its origin.
 
     Attributes:
         source: the file or camera.
@@ -91,7 +91,7 @@ class Frame:
 
 @dataclass(frozen=True, eq=False)
 class DetectedFrame(Frame):
-    """A frame with what was found in it.
+    """A frame with its detections.
 
     Attributes:
         found: the detections; ``frame.found.plot(frame.image)`` draws them.
@@ -102,7 +102,7 @@ class DetectedFrame(Frame):
 
 @dataclass(frozen=True)
 class Sources:
-    """What a stream reads.
+    """The sources that a stream reads.
 
     Attributes:
         sources: images, videos and cameras, in order.
@@ -140,7 +140,7 @@ class Sources:
 
 
 def find_sources(named: str | os.PathLike | int | Sequence[str | os.PathLike | int]) -> Sources:
-    """Finds the images, videos and cameras that are named.
+    """Find the images, videos and cameras that are named.
 
     Args:
         named: an image or video file; a folder, whose images and videos are taken with those of its subfolders, in
@@ -204,14 +204,14 @@ def _camera(number: int) -> Source:
 
 
 def _file(path: Path) -> Source:
-    """A file that was named itself: an image or a video by its ending, else by its content."""
+    """Return a file that was named itself: an image or a video by its ending, else by its content."""
     suffix = path.suffix.lower()
     is_video = suffix in video.SUFFIXES or (suffix not in IMAGE_SUFFIXES and not cv2.haveImageReader(str(path)))
     return Source(path.name, path, is_video=is_video)
 
 
 def _listed(path: Path, left_out: list[str]) -> list[Source]:
-    """The files and folders that a text file names, a path in each line; what is missing goes to ``left_out``."""
+    """Return the files and folders that a text file lists, one path per line; missing ones go to ``left_out``."""
     try:
         lines = [line.strip() for line in path.read_text(encoding='utf-8-sig').splitlines()]
     except (OSError, UnicodeDecodeError) as error:
@@ -240,7 +240,7 @@ def _listed(path: Path, left_out: list[str]) -> list[Source]:
 
 
 def _files_of(root: Path, left_out: list[str]) -> list[Source]:
-    """The images and videos of a folder, sorted; why others are not read goes to ``left_out``."""
+    """Return the images and videos of a folder, sorted; why others are not read goes to ``left_out``."""
     sources, named, others = [], [], OtherFiles(root)
     for place, folders, names in os.walk(root):
         folder = Path(place)
@@ -266,7 +266,7 @@ def _files_of(root: Path, left_out: list[str]) -> list[Source]:
 
 
 def _uniquely_named(found: dict[object, Source]) -> tuple[Source, ...]:
-    """The sources by the names that they have; by their paths below a common folder if two have the same."""
+    """Return the sources by the names that they have; by their paths below a common folder if two have the same."""
     sources = list(found.values())
     if len({source.name for source in sources}) == len(sources):
         return tuple(sources)

@@ -1,4 +1,4 @@
-"""Reading ahead and writing behind: the work before and after the network, each on a thread of its own, in order."""
+"""Reading ahead and writing behind: the work before and after the network in separate threads, in order."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Item = TypeVar('Item')
 
 
 def ahead(step: Callable[[], Item], count: int) -> Iterator[Item]:
-    """What a function gives, call by call and without an end, worked out by another thread before it is asked for.
+    """Yield the results of a function, call by call and without end, computed ahead of time in another thread.
 
     Nothing is called before the first item is asked for. Once the generator is closed, no call goes on, and the thread
     has ended.
@@ -36,7 +36,7 @@ def ahead(step: Callable[[], Item], count: int) -> Iterator[Item]:
 
 
 class Behind(Generic[Item]):
-    """Hands items to a function that another thread calls with one after the other. A context manager.
+    """Passes items to a function that another thread calls for one after the other. A context manager.
 
     At its end it waits until the function has had all items. After one that fails it gets no other; the error is raised
     by the next call, or at the end.
@@ -55,6 +55,7 @@ class Behind(Generic[Item]):
         return self
 
     def __call__(self, item: Item) -> None:
+        """Submit an item; wait while too many are unfinished."""
         while self._waiting and (len(self._waiting) >= self._count or self._waiting[0].done()):
             self._waiting.popleft().result()
         self._waiting.append(self._pool.submit(self._once, item))

@@ -1,4 +1,4 @@
-"""Videos and cameras by OpenCV: frames read one by one, and written."""
+"""Reading and writing of videos and cameras with OpenCV, frame by frame."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class VideoFrame:
 
 
 def read_video(path: Path, max_frames: int | None = None) -> Iterator[VideoFrame]:
-    """The frames of a video file that can be decoded, in order.
+    """Yield the frames of a video file that can be decoded, in order.
 
     Args:
         path: the file. It is closed when the generator is.
@@ -95,7 +95,7 @@ def read_video(path: Path, max_frames: int | None = None) -> Iterator[VideoFrame
 
 
 def read_camera(number: int, max_frames: int | None = None) -> Iterator[VideoFrame]:
-    """The frames of a camera, without end.
+    """Yield the frames of a camera, without end.
 
     Args:
         number: of the camera, from 0. It is released when the generator is closed.
@@ -123,7 +123,7 @@ def read_camera(number: int, max_frames: int | None = None) -> Iterator[VideoFra
 
 
 class VideoWriter:
-    """A video file that frames are written to, all of one size: MPEG-4 in .mp4, or where that cannot be, MJPEG in .avi.
+    """A video file for frames of one size: MPEG-4 in .mp4, or if that is not available, MJPEG in .avi.
 
     Args:
         path: the file, whose ending becomes .avi if the width or height is odd: OpenCV cuts those to even numbers in
@@ -154,7 +154,7 @@ class VideoWriter:
             )
 
     def write(self, image: np.ndarray) -> None:
-        """Adds a frame, (H, W, 3) uint8 BGR."""
+        """Add a frame, (H, W, 3) uint8 BGR."""
         if image.shape[1::-1] != self.size:
             image = cv2.resize(image, self.size, interpolation=cv2.INTER_AREA)
         self._writer.write(image)
@@ -176,7 +176,7 @@ class VideoWriter:
 
 
 def _set_avi_rate(path: Path, fps: float) -> None:
-    """Writes the rate of a video, rate / scale, to the header of its stream (``strh``) in an AVI file."""
+    """Write the rate of a video, rate / scale, to the header of its stream (``strh``) in an AVI file."""
     with path.open('r+b') as file:
         start = file.read(4096).find(b'strh') + 8
         file.seek(start + 20)
@@ -184,7 +184,7 @@ def _set_avi_rate(path: Path, fps: float) -> None:
 
 
 def _is_cut(path: Path, announced: float, fps: float | None, last: float | None) -> bool:
-    """Whether fewer frames than announced mean that some are missing, and not that the number was a poor estimate."""
+    """Return whether fewer frames than announced mean that some are missing, not that the number was an estimate."""
     if path.suffix.lower() in _COUNTED:
         return True
     return fps is not None and last is not None and announced / fps - last > 2.5 / fps
@@ -202,7 +202,7 @@ def _codec(capture: cv2.VideoCapture) -> str:
 
 @contextlib.contextmanager
 def _opened(source: str | int, api: int) -> Iterator[cv2.VideoCapture | None]:
-    """A video or camera; None: it cannot be opened."""
+    """Open a video or camera; None: it cannot be opened."""
     with _quiet():
         capture = cv2.VideoCapture(source, api)
     try:

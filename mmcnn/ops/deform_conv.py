@@ -26,7 +26,7 @@ MAX_ELEMENTS = 1 << 24
 
 
 class DeformConv(NamedTuple):
-    """What a deformable convolution is besides its tensors; pairs are (height, width)."""
+    """The settings of a deformable convolution; pairs are (height, width)."""
 
     stride: tuple[int, int] = (1, 1)
     padding: tuple[int, int] = (0, 0)
@@ -43,7 +43,7 @@ class DeformConv(NamedTuple):
 
 
 class DeformConvGradients(NamedTuple):
-    """Gradients, each in the shape and the type of what it belongs to; None: not asked for, or there is no mask."""
+    """Gradients, each with the shape and type of its tensor; None: not requested, or there is no mask."""
 
     input: Tensor | None = None
     offset: Tensor | None = None
@@ -103,14 +103,20 @@ def deform_conv_backward(
     conv: DeformConv = DeformConv(),  # noqa: B008
     wanted: Collection[str] = DeformConvGradients._fields,
 ) -> DeformConvGradients:
-    """Gradients of :func:`deform_conv_forward`; that of the bias is the sum of ``grad_output`` over all but channels.
+    """Return the gradients of :func:`deform_conv_forward`; without that of the bias.
+
+    The gradient of the bias is the sum of ``grad_output`` over all dimensions but the channels.
 
     At a whole number of cells, where the slope of a sample changes, the gradient of the offset is the slope to the
     right or below; of samples one cell or more outside of the map it is 0 (as in mmcv's operators).
 
     Args:
         grad_output: ``(N, C_out, H_out, W_out)``.
-        input, offset, weight, mask, conv: as given to the forward pass.
+        input: as given to the forward pass.
+        offset: likewise.
+        weight: likewise.
+        mask: likewise.
+        conv: likewise.
         wanted: which gradients to compute, of ``'input'``, ``'offset'``, ``'weight'`` and ``'mask'``.
 
     Raises:
@@ -136,7 +142,7 @@ def deform_conv_backward(
 
 
 def torchvision_op_for(name: str, tensor: Tensor) -> Callable | None:
-    """torchvision's operator where it is the faster one, on CUDA; None where it does not load."""
+    """Return torchvision's operator if it is faster, which is on CUDA; None if it cannot be loaded."""
     return torchvision_op(name, tensor.device.type) if tensor.is_cuda else None
 
 
@@ -185,7 +191,7 @@ def _torchvision_arguments(
 
 
 class _Samples:
-    """Where the samples of a convolution lie, P = H_out * W_out output positions by K places by D deform groups."""
+    """The sampling locations of a convolution: P = H_out * W_out output positions by K places by D deform groups."""
 
     def __init__(
         self,
@@ -221,7 +227,7 @@ class _Samples:
         return ((position > -1) & (position < limit)).all(-2, keepdim=True)
 
     def chunks(self) -> Iterator[_Chunk]:
-        """Some images, or some output positions of one."""
+        """Yield parts of the work: some images, or some output positions of one."""
         positions = self.grid.size(2)
         per_position = self.places * self.channels
         images = max(MAX_ELEMENTS // (per_position * positions), 1)

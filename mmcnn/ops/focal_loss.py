@@ -31,7 +31,7 @@ def sigmoid_focal_loss_forward(
 def sigmoid_focal_loss_backward(
     logits: Tensor, target: Tensor, weight: Tensor | None = None, gamma: float = 2.0, alpha: float = 0.25
 ) -> Tensor:
-    """Derivative of :func:`sigmoid_focal_loss_forward`, element by element, with respect to the logits.
+    """Return the derivative of :func:`sigmoid_focal_loss_forward` with respect to the logits, element by element.
 
     Args:
         logits: See :func:`sigmoid_focal_loss_forward`, as all others.

@@ -1,4 +1,4 @@
-"""Greedy suppression on a GPU, of all images of a batch at once, for :mod:`mmcnn.ops.nms`.
+"""Greedy suppression on a GPU for all images of a batch at once, for :mod:`mmcnn.ops.nms`.
 
 The host does not follow what is suppressed: all images go through blocks of candidates of one size, and within a block
 boxes are decided by repetition: a box stays if no box that stays suppresses it. That is settled after as many rounds as
@@ -30,7 +30,9 @@ def greedy_blocks(
         boxes: (G, C, 4) float32 corners x1, y1, x2, y2 of G images, each in descending order of score.
         labels: (G, C) integers; only boxes of equal label suppress each other.
         present: (G, C) of bool: which are boxes; the others fill up the rows.
-        threshold, offset, kind: see :func:`mmcnn.ops.nms`.
+        threshold: see :func:`mmcnn.ops.nms`.
+        offset: see :func:`mmcnn.ops.nms`.
+        kind: see :func:`mmcnn.ops.nms`.
         max_keep: the first so many of each image; None: all.
 
     Returns:
@@ -91,7 +93,7 @@ class _Blocks:
         return settled
 
     def _left_over(self, places: Tensor, before: int) -> Tensor:
-        """Which boxes of a block (G, b) no kept box suppresses, of ``before`` boxes that are decided."""
+        """Return which boxes of a block (G, b) no kept box suppresses, of ``before`` boxes that are decided."""
         alive = self.present.gather(1, places)
         for some in self.kept[:, : min(before, self.capacity)].split(self.block_size, dim=1):
             if some.shape[1]:
@@ -99,7 +101,7 @@ class _Blocks:
         return alive
 
     def _decided(self, places: Tensor, alive: Tensor, rounds: int) -> tuple[Tensor, Tensor]:
-        """Which boxes of a block (G, b) stay, and whether that is settled."""
+        """Return which boxes of a block (G, b) stay, and whether that is settled."""
         suppresses = self._suppresses(places, places).triu(1)
         stays, before = alive, alive
         for _ in range(min(rounds, places.shape[1])):
@@ -108,7 +110,7 @@ class _Blocks:
         return stays, settled
 
     def _keep(self, places: Tensor, stays: Tensor) -> None:
-        """Puts the places of the boxes that stay behind those that are kept."""
+        """Put the places of the boxes that stay behind those that are kept."""
         column = self.counts[:, None] + stays.cumsum(1) - 1
         column = torch.where(stays & (column < self.capacity), column, self.capacity)
         self.kept.scatter_(1, column, places)

@@ -40,7 +40,7 @@ def greedy_nms(
 def sweep(
     boxes: np.ndarray, labels: np.ndarray, iou_threshold: float, offset: int, kind: str, max_keep: int | None = None
 ) -> np.ndarray:
-    """Indices, ascending, of the boxes (N, 4) in score order that survive; the first ``max_keep`` of them."""
+    """Return the ascending indices of the boxes (N, 4), in score order, that survive; at most ``max_keep``."""
     # Infinite and undefined coordinates compare false and so suppress nothing; no need to warn about them.
     with np.errstate(all='ignore'):
         return _GreedySweep(boxes, labels, np.float32(iou_threshold), offset, kind).run(max_keep)
@@ -69,7 +69,7 @@ class _GreedySweep:
         self.stop = apart + np.searchsorted(left_edges, self.x2.astype(np.float64) + offset, side='right')
 
     def run(self, max_keep: int | None = None) -> np.ndarray:
-        """Indices (ascending: the boxes are in score order) of the boxes that survive, the first ``max_keep``."""
+        """Return the ascending indices of the surviving boxes, which are in score order; at most ``max_keep``."""
         alive = np.ones(len(self.x1), bool)
         waiting = np.arange(len(self.x1))
         waiting_by_start = self._by_start(waiting)

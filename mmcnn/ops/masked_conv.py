@@ -1,4 +1,4 @@
-"""What a convolution needs that is computed at some places only (guided anchoring, Wang et al., arXiv 1901.03278)."""
+"""Operators of a convolution that is computed at some places only (guided anchoring, arXiv 1901.03278)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 
 def masked_im2col(features: Tensor, y: Tensor, x: Tensor, kernel: tuple[int, int], padding: tuple[int, int]) -> Tensor:
-    """The patches that a convolution of stride 1 sees at M places of its output.
+    """Return the patches that a convolution of stride 1 sees at M places of its output.
 
     Args:
         features: ``(1, C, H, W)``.

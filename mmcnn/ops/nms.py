@@ -113,9 +113,11 @@ def nms_of_images(
 
     Args:
         boxes: ``(N, 4)`` of all images, one image after the other.
-        scores, labels: ``(N,)``.
+        scores: ``(N,)``.
+        labels: likewise.
         counts: How many of the boxes are of each image.
-        iou_threshold, kind: See :func:`nms`.
+        iou_threshold: See :func:`nms`.
+        kind: likewise.
         max_keep: Of each image, see :func:`batched_nms`.
 
     Returns:

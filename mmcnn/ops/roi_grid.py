@@ -1,4 +1,4 @@
-"""Where RoIAlign samples: the cells that each RoI covers along both axes, and the weights of its samples in them."""
+"""The sampling grid of RoIAlign: the cells that each RoI covers along both axes, and the weights of its samples."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -20,7 +20,7 @@ def usable(rois: Tensor, batch: int) -> Tensor:
 
 
 def check(rois: Tensor, batch: int) -> None:
-    """Looks at RoIs ``(K, 5)``; on a device the host waits for it.
+    """Look at RoIs ``(K, 5)``; on a device the host waits for it.
 
     Raises:
         ValueError: One of them is not :func:`usable`.
@@ -49,6 +49,7 @@ class Axis(NamedTuple):
 
     @classmethod
     def of(cls, start: Tensor, end: Tensor, length: int, bins: int, sampling_ratio: int, aligned: bool) -> 'Axis':
+        """Compute the sampling grid of an axis from the RoIs' start and end, (K,) in cells."""
         size = end - start
         if not aligned:
             size = size.clamp(min=1)
@@ -61,6 +62,7 @@ class Axis(NamedTuple):
         return cls(length, bins, start, size / bins, *(count.long() for count in counts))
 
     def select(self, index: Tensor, max_samples: int, max_span: int) -> 'Axis':
+        """Return the same grid for some of the RoIs."""
         chosen = {name: value[index] for name, value in self._asdict().items() if torch.is_tensor(value)}
         return self._replace(max_samples=max_samples, max_span=max_span, **chosen)
 
@@ -116,6 +118,7 @@ class Grid(NamedTuple):
         sampling_ratio: int,
         aligned: bool,
     ) -> 'Grid':
+        """Compute the sampling grid of RoIs (K, 5); arguments as in RoIAlign."""
         check(rois, input_shape[0])
         x1, y1, x2, y2 = (rois[:, 1:] * spatial_scale - (0.5 if aligned else 0.0)).unbind(1)
         y = Axis.of(y1, y2, input_shape[2], output_size[0], sampling_ratio, aligned)
@@ -149,6 +152,7 @@ class Grid(NamedTuple):
         return self.rows(self.batch[:, None, None], self.y.cells()[:, :, None], self.x.cells()[:, None, :])
 
     def rows(self, batch: Tensor, y: Tensor, x: Tensor) -> Tensor:
+        """Return the rows of cells in the flattened maps (N * H * W, C)."""
         return (batch * self.y.length + y) * self.x.length + x
 
 

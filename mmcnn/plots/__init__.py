@@ -1,1 +1,1 @@
-"""Plots of boxes, training curves, data sets, networks and comparisons; they get what they draw as arguments."""
+"""Plots of boxes, training curves, data sets, networks and comparisons; the data is passed as arguments."""

@@ -24,7 +24,7 @@ def draw_boxes(
     font: str | os.PathLike | None = None,
     tags: bool = True,
 ) -> np.ndarray:
-    """Draws boxes with their class, and score if there is one, on a copy of an image.
+    """Draw boxes with their class, and score if there is one, on a copy of an image.
 
     A class has the same colour in every image. An image whose longer side is below ``min_size`` is enlarged by a
     whole factor first, so that the text stays readable and small beside the objects.
@@ -91,7 +91,7 @@ def prediction_grid(
     cell: int = 480,
     caption: str = '',
 ) -> None:
-    """Saves a grid in which every image of the ground truth has the image of the predictions at its right.
+    """Save a grid in which every image of the ground truth has the image of the predictions at its right.
 
     Args:
         pairs (Sequence[tuple[np.ndarray, np.ndarray]]): (ground truth, predictions) as :func:`draw_boxes` gives
@@ -158,7 +158,7 @@ def _draw_tag(
     colour: tuple[int, int, int],
     width: int,
 ) -> None:
-    """A filled tag above the box's upper left corner, moved inside the image."""
+    """Draw a filled tag above the box's upper left corner, moved inside the image."""
     pad = _pad(size)
     tag_width, tag_height = text_width(text, size, font) + 2 * pad, sum(line_metrics(size, font))
     x = max(0.0, min(corner[0], width - tag_width))
@@ -170,7 +170,7 @@ def _draw_tag(
 
 
 def _fitting(name: str, score: str, size: int, font: str | os.PathLike | None, width: int) -> str:
-    """A name on one line and its score, the name cut to what the image has room for."""
+    """Return a name on one line and its score, the name cut to what the image has room for."""
     columns = MAX_NAME
     while text_width(shortened(name, columns) + score, size, font) > width - 2 * _pad(size) and columns > 2:
         columns -= 1

@@ -1,4 +1,4 @@
-"""Backbones that were compared: AP against latency."""
+"""Plot of compared backbones: AP against latency."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LEAST_AP = 0.1
 
 
 def plot_comparison(rows: Sequence[Row], title: str, path: str | Path) -> None:
-    """Saves a PNG: mean AP against latency, bubbles with areas as the parameters.
+    """Save a PNG: mean AP against latency, bubbles with areas as the parameters.
 
     Args:
         rows: The backbones, each with a result at least.

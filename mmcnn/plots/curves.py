@@ -1,4 +1,4 @@
-"""Curves of a training run: losses by iteration, scores by epoch."""
+"""Plots of a training run: losses by iteration, metrics by epoch."""
 
 import itertools
 import json
@@ -23,7 +23,7 @@ SCORE_MARKERS = ('coco/bbox_mAP', 'accuracy/top1')
 
 
 def plot_curves(source: str | os.PathLike, path: str | os.PathLike) -> None:
-    """Draws a training run as one PNG: losses by iteration; AP and AP50, or a classifier's accuracies, by epoch.
+    """Draw a training run as one PNG: losses by iteration; AP and AP50, or a classifier's accuracies, by epoch.
 
     A run without validations has the losses only.
 
@@ -87,7 +87,7 @@ def _draw_scores(axes: Axes, scores: dict[int, dict[str, float]]) -> None:
 
 
 def read_scalars(source: str | os.PathLike) -> tuple[dict[int, dict[str, float]], dict[int, dict[str, float]]]:
-    """Reads what :func:`plot_curves` draws.
+    """Read what :func:`plot_curves` draws.
 
     Args:
         source (str | os.PathLike): A ``scalars.json`` of MMEngine or a work directory, as there.

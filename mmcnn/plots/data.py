@@ -1,4 +1,4 @@
-"""A detector's data set: boxes of each class, their sizes and shapes, and how many of them anchors can match."""
+"""Plots of a detector's data set: boxes per class, their sizes and shapes, and how many of them anchors match."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def plot_data(
     anchors: Anchors | None = None,
     reached: np.ndarray | None = None,
 ) -> None:
-    """Saves a PNG of four panels.
+    """Save a PNG of four panels.
 
     Args:
         cocos: 'train' and 'val' -> COCO dict without faults.

@@ -1,4 +1,4 @@
-"""Names in any script: the fonts that have their characters, looked for on the system, and text written with them."""
+"""Text in any script: finds installed fonts that have the characters, and draws with them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _said: set[str] = set()  # characters that no font has, and that somebody was to
 
 
 def check_font(font: str | Path | None) -> None:
-    """Refuses what is no font before anything is drawn.
+    """Refuse what is no font before anything is drawn.
 
     Raises:
         UsageError: There is no such file, or it is none that can be drawn with at any size.
@@ -58,7 +58,7 @@ def draw_text(
     colour: tuple[int, int, int],
     font: str | Path | None = None,
 ) -> None:
-    """Writes a line, each part of it with a font that has its characters.
+    """Write a line, each part of it with a font that has its characters.
 
     Args:
         draw: Where to.
@@ -86,7 +86,7 @@ def families(names: Iterable[str]) -> list[str]:
 def say_what_is_missing(
     names: Iterable[str], font: str | Path | None = None, say: Callable[[str], object] | None = None
 ) -> None:
-    """Says which characters are drawn as empty boxes, once in a process.
+    """Say which characters are drawn as empty boxes, once in a process.
 
     Args:
         names: To be drawn.
@@ -120,7 +120,7 @@ def system_fonts() -> list[str]:
 
 @lru_cache(4096)
 def _parts(text: str, font: str | Path | None) -> list[tuple[str, str]]:
-    """A line in parts of one font each."""
+    """Return a line in parts of one font each."""
     first = [str(font or OWN), OWN]
     fonts = [*first, *_system_fonts_with(frozenset(_lacking(text, first)))]
     parts: list[tuple[str, str]] = []
@@ -159,7 +159,7 @@ def _system_fonts_with(characters: frozenset[str]) -> tuple[str, ...]:
 
 @cache
 def _characters(path: str) -> frozenset[str]:
-    """What a font has; nothing where it cannot be read or has no outlines: those are of one size."""
+    """Return what a font has; nothing where it cannot be read or has no outlines: those are of one size."""
     try:
         font = FT2Font(path)
         return frozenset(map(chr, font.get_charmap())) if font.scalable else frozenset()

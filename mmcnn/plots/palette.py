@@ -1,4 +1,4 @@
-"""The one palette of all that is drawn, without Matplotlib: boxes in images need none of it."""
+"""The palette of all plots and drawings, without Matplotlib, which drawing boxes in images does not need."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ INK = (40, 40, 40)
 
 
 def as_hex(colour: tuple[int, int, int]) -> str:
-    """A colour as Matplotlib takes it."""
+    """Return a colour as Matplotlib takes it."""
     return '#{:02x}{:02x}{:02x}'.format(*colour)
 
 

@@ -1,4 +1,4 @@
-"""Ratios of measured sides to what they are compared with."""
+"""Ratios of measurements to what they are compared with."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mmcnn.plots.style import saved_figure, tidy
 
 
 def plot_ratios(rows: Sequence[tuple[str, str, float, float, float]], title: str, path: str | Path) -> None:
-    """Saves a PNG: a point with its range for each row and side, on an axis that has 1.
+    """Save a PNG: a point with its range for each row and side, on an axis that has 1.
 
     Args:
         rows: row, side, ratio, lower and upper end of its range; rows of one name stand together.

@@ -1,4 +1,4 @@
-"""What all plots share: figures without pyplot, labels that cover nothing."""
+"""The common style of all plots: figures without pyplot, labels that do not overlap data."""
 
 from __future__ import annotations
 
@@ -28,13 +28,14 @@ MARGIN = 3
 
 @contextmanager
 def saved_figure(path: str | Path, width: float, height: float, dpi: int = 100) -> Iterator[Figure]:
-    """A figure of ``width`` x ``height`` inches to draw on, which is saved as a PNG at the end.
+    """Provide a figure of ``width`` x ``height`` inches to draw on, which is saved as a PNG at the end.
 
     Without pyplot, which would ask for a display and keep every figure in memory.
 
     Args:
         path: The PNG; its folder is made.
-        width, height: Inches.
+        width: Inches.
+        height: likewise.
         dpi: Pixels of an inch.
     """
     figure = Figure(figsize=(width, height), dpi=dpi, layout='constrained')
@@ -47,7 +48,7 @@ def saved_figure(path: str | Path, width: float, height: float, dpi: int = 100) 
 
 
 def tidy(axes: Axes) -> None:
-    """A faint grid behind what is drawn, and no frame."""
+    """Draw a faint grid behind the data, and no frame."""
     axes.grid(alpha=0.25, which='major')
     axes.set_axisbelow(True)
     axes.spines[['top', 'right']].set_visible(False)
@@ -66,7 +67,7 @@ def place_labels(
     markers: Sequence[tuple[float, float, float]],
     always: bool = False,
 ) -> None:
-    """Writes labels beside their points where they cover no marker, no other label and stay inside the axes.
+    """Write labels beside their points where they cover no marker, no other label and stay inside the axes.
 
     The layout has to be fixed: draw the canvas first.
 

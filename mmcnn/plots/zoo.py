@@ -1,4 +1,4 @@
-"""The networks of the zoo: parameters against multiply-adds."""
+"""Plot of the networks of the zoo: parameters against multiply-adds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ GAP = 6
 
 
 def plot_zoo(networks: Sequence[Network], path: str | Path) -> None:
-    """Saves a PNG 900 pixels wide, both axes logarithmic, a colour and a marker for each family.
+    """Save a PNG 900 pixels wide, both axes logarithmic, a colour and a marker for each family.
 
     The rows of a family are joined in order of their multiply-adds. Labelled are the reference rows and the first of
     each family, the dearest first, as far as a label finds a free place.
@@ -51,7 +51,7 @@ def plot_zoo(networks: Sequence[Network], path: str | Path) -> None:
 
 
 def _point(network: Network) -> tuple[float, float]:
-    """x and y: multiply-adds, 10^9, and parameters, 10^6."""
+    """Return x and y: multiply-adds, 10^9, and parameters, 10^6."""
     return network.multiply_adds / 1e9, network.total / 1e6
 
 

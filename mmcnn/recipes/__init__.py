@@ -1,4 +1,4 @@
-"""What the YOLO recipes say of a training: learning rate and momentum, parameter groups, averaged weights."""
+"""The training settings of the YOLO recipes: learning rate and momentum, parameter groups, averaged weights."""
 
 from mmcnn.recipes.schedule_hook import ScheduleHook
 from mmcnn.recipes.step_ema_hook import StepEMAHook

@@ -16,7 +16,7 @@ _CHOICES = ('fused', 'foreach')
 
 
 def fused_on_cpu(optimizer_cfg: Mapping[str, Any], parameters: list[Tensor]) -> dict[str, Any]:
-    """An optimizer's config, with ``fused=True`` where that is the same update in half the time.
+    """Return an optimizer's config, with ``fused=True`` where that is the same update in half the time.
 
     That is so for real parameters on the CPU, unless the config itself says how to compute. GPUs keep the default.
     The results differ by rounding: products and sums are fused, too. A resumed run goes on as its checkpoint says.
@@ -65,5 +65,5 @@ def _make_alike(optimizer: Optimizer, *_: Any) -> None:
 
 
 def _laid_out(values: Tensor, like: Tensor) -> Tensor:
-    """The same values, in memory as another tensor's."""
+    """Return the same values, in memory as another tensor's."""
     return torch.empty_like(like, dtype=values.dtype).copy_(values)

@@ -158,7 +158,7 @@ class ScheduleHook(Hook):
         self.warmup_momentum = warmup_momentum
 
     def before_train(self, runner) -> None:
-        """Refuses a run in which this schedule would be overridden or could not work."""
+        """Refuse a run in which this schedule would be overridden or could not work."""
         if not isinstance(runner.train_loop, EpochBasedTrainLoop):
             raise ValueError(
                 f'ScheduleHook counts epochs, but the training loop is {type(runner.train_loop).__name__}; '
@@ -186,7 +186,7 @@ class ScheduleHook(Hook):
             )
 
     def before_train_iter(self, runner, batch_idx: int, data_batch: dict | tuple | list | None = None) -> None:
-        """Sets ``lr`` and momentum of every group for the iteration that is about to run."""
+        """Set ``lr`` and momentum of every group for the iteration that is about to run."""
         defaults = runner.optim_wrapper.defaults
         iterations = private_names.accumulative_counts(runner.optim_wrapper) if self.warmup_in_steps else 1  # of a step
         length = warmup_iters(

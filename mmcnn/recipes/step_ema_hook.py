@@ -32,7 +32,7 @@ class StepEMA(ExpMomentumEMA):
 
     @torch.no_grad()
     def update_parameters(self, model: nn.Module) -> None:
-        """Moves the average towards the weights of ``model``; the first time it copies them."""
+        """Move the average towards the weights of ``model``; the first time it copies them."""
         if self.steps == 0 or self.steps % self.interval or not self.update_buffers or self._shares_tensors:
             super().update_parameters(model)
             return
@@ -56,7 +56,7 @@ class StepEMA(ExpMomentumEMA):
 
 
 def _places(model: nn.Module, names: Sequence[str]) -> list[tuple[nn.Module, str]]:
-    """Where the entries of a state dict are found in a model; none, if it has one that is called otherwise there."""
+    """Return where the entries of a state dict are in a model; empty if one has another name there."""
     state, modules = model.state_dict(keep_vars=True), dict(model.named_modules())
     parts = [name.rpartition('.') for name in names]
     places = [(modules.get(path), last) for path, _, last in parts]
@@ -96,7 +96,7 @@ class StepEMAHook(EMAHook):
     def after_train_iter(
         self, runner, batch_idx: int, data_batch: dict | tuple | list | None = None, outputs: dict | None = None
     ) -> None:
-        """Updates the average if the iteration that has just ended made an optimizer step."""
+        """Update the average if the iteration that has just ended made an optimizer step."""
         # The wrapper's count has moved past this iteration, so this is what update_params() asked before its step. Our
         # training loop may have refused it.
         if runner.optim_wrapper.should_update() and getattr(runner.train_loop, 'stepped', True):

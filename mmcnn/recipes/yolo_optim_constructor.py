@@ -51,7 +51,7 @@ class YOLOOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         super().__init__(optim_wrapper_cfg)
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
-        """Builds the optimizer wrapper for ``model``, or for the model inside a wrapper such as DDP."""
+        """Build the optimizer wrapper for ``model``, or for the model inside a wrapper such as DDP."""
         groups = _group_parameters(model.module if is_model_wrapper(model) else model)
         cfg = fused_on_cpu(self.optimizer_cfg, [each for group in groups for each in group['params']])
         optimizer = ready_for_fused(OPTIMIZERS.build(dict(cfg, params=groups)))

@@ -1,1 +1,1 @@
-"""Runs: options, and everything in the order in which a training, an evaluation or an inference needs it."""
+"""Runs: their options, and the steps of a training, an evaluation or an inference in order."""

@@ -1,4 +1,4 @@
-"""Whether a config's anchors fit the boxes that it is trained on."""
+"""Checks whether a config's anchors fit the boxes of the training data."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MIN_RECALL = 0.98
 
 
 def warn_of_anchors(cfg: Config, data: str | Path | None, say: Say = print) -> None:
-    """Says so if many training boxes are out of reach of a detector's anchors (:data:`MIN_RECALL`).
+    """Say so if many training boxes are out of reach of a detector's anchors (:data:`MIN_RECALL`).
 
     Nothing is said of a detector without anchors of fixed sizes, nor of data that is not in COCO format.
 

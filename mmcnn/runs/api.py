@@ -1,4 +1,4 @@
-"""``mmcnn.train``, ``mmcnn.evaluate`` and ``mmcnn.check_data``: what the commands do, as functions."""
+"""``mmcnn.train``, ``mmcnn.evaluate`` and ``mmcnn.check_data``: the commands as functions."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 
 def takes(options: type[Options], first: str) -> Callable[[Callable], Callable]:
-    """Gives a function the signature and the list of arguments of an options class, and refuses other names.
+    """Give a function the signature and the argument list of an options class, and make it reject other names.
 
     Args:
         options: the class.
-        first: its field that the function takes by position.
+        first: the field that the function takes by position.
     """
 
     def decorate(function: Callable) -> Callable:
@@ -59,34 +59,34 @@ def takes(options: type[Options], first: str) -> Callable[[Callable], Callable]:
 
 @takes(TrainOptions, 'config')
 def train(options: TrainOptions) -> TrainResult:
-    """Trains a detector or a classifier, as ``mmcnn train`` does, and returns what came of it.
+    """Train a detector or a classifier, as ``mmcnn train`` does, and return the result.
 
-    ``mmcnn.train('yolov4_cspdarknet53_narrow', data='demo', epochs=2).metrics``. The first argument is the path of a
-    config file, the name of one that comes with mmcnn, or a loaded config. The process is left as it was found, so that
-    several trainings can run one after the other, also after one that failed.
+    Example: ``mmcnn.train('yolov4_cspdarknet53_narrow', data='demo', epochs=2).metrics``. The first argument is the
+    path of a config file, the name of a config that is shipped with mmcnn, or a loaded config. The state of the process
+    is restored afterwards, so that several trainings can run one after the other, even after one that failed.
 
     Raises:
-        MmcnnError: an option, the data or a file is at fault, or the training cannot go on; see :mod:`mmcnn.errors`.
+        MmcnnError: an option, the data or a file is invalid, or the training cannot continue; see :mod:`mmcnn.errors`.
     """
     return run_training(options)
 
 
 @takes(TestOptions, 'checkpoint')
 def evaluate(options: TestOptions) -> EvaluateResult:
-    """Evaluates a checkpoint on the validation images, as ``mmcnn test`` does.
+    """Evaluate a checkpoint on the validation images, as ``mmcnn test`` does.
 
-    ``mmcnn.evaluate('best.pth', data='bccd').metrics['AP50']``. Config, backbone and classes come from the checkpoint
-    unless ``config`` names another; with one, the weights may be of any kind that fits. An exported network, .onnx or
-    .xml, is evaluated on ``data``, by ONNX Runtime or OpenVINO.
+    Example: ``mmcnn.evaluate('best.pth', data='bccd').metrics['AP50']``. Config, backbone and classes come from the
+    checkpoint unless ``config`` names another config; with ``config``, weights of any kind that fit are accepted. An
+    exported network, .onnx or .xml, is evaluated on ``data`` by ONNX Runtime or OpenVINO.
 
     Raises:
-        MmcnnError: an option, the data or the checkpoint is at fault; see :mod:`mmcnn.errors`.
+        MmcnnError: an option, the data or the checkpoint is invalid; see :mod:`mmcnn.errors`.
     """
     return run_test(options)
 
 
 def run_training(options: TrainOptions) -> TrainResult:
-    """A training from its options; :func:`train` for callers that have them."""
+    """Run a training from an options object; :func:`train` builds one from keyword arguments."""
     with _prepared(options) as (run, console):
         from mmcnn.runs import execution
         from mmcnn.runs.finished import note_finished, nothing_left
@@ -111,7 +111,7 @@ def run_training(options: TrainOptions) -> TrainResult:
 
 
 def run_test(options: TestOptions) -> EvaluateResult:
-    """An evaluation from its options; :func:`evaluate` for callers that have them."""
+    """Run an evaluation from an options object; :func:`evaluate` builds one from keyword arguments."""
     if is_exported(options.checkpoint):
         compat.check()
         from mmcnn.runs.exported_evaluation import evaluate_exported
@@ -125,7 +125,7 @@ def run_test(options: TestOptions) -> EvaluateResult:
 
 @contextlib.contextmanager
 def _prepared(options: RunOptions) -> Iterator[tuple[Run, Console]]:
-    """A prepared run, of which nothing is written yet, and the console; with what surrounds every run."""
+    """Provide a prepared run, of which nothing is written yet, and the console, with the setup that every run has."""
     compat.check()
 
     from mmcnn.console import Console
@@ -134,7 +134,7 @@ def _prepared(options: RunOptions) -> Iterator[tuple[Run, Console]]:
     from mmcnn.runs.prepare import prepare
     from mmcnn.runs.process_state import kept_process_state
 
-    check_launcher(options.launcher)  # by whose rank the console speaks
+    check_launcher(options.launcher)  # the console prints on the first rank only
     console = Console(options.verbose, options.launcher)
     with kept_process_state(), known_causes(), terminated():
         yield prepare(options, console.line), console
@@ -142,7 +142,7 @@ def _prepared(options: RunOptions) -> Iterator[tuple[Run, Console]]:
 
 @contextlib.contextmanager
 def _taken(run: Run) -> Iterator[BeginHook]:
-    """A run in its folder, with the ranks that it has; the hook by which a training tells that it has begun."""
+    """Hold a run's folder, joined by all its ranks; yield the hook that tells when the training has begun."""
     from mmcnn.engine.ranks import join_ranks
     from mmcnn.runs.begin_hook import BeginHook
     from mmcnn.runs.taken import taken
@@ -156,22 +156,23 @@ def _taken(run: Run) -> Iterator[BeginHook]:
 def check_data(
     path: str | Path, skip_images: bool = False, val_fraction: float | None = None, split_seed: int | None = None
 ) -> Any:
-    """The report of a data folder's check, as ``mmcnn check-data`` prints it; nothing is written to the folder.
+    """Check a data folder, as ``mmcnn check-data`` does, and return the report; nothing is written to the folder.
 
     Args:
-        path: the folder of a detector (COCO, COCO 2017, YOLO or VOC layout) or of a classifier (train/CLASS/,
-            val/CLASS/); 'demo' is the drawn set.
+        path: folder of a detector's data (COCO, COCO 2017, YOLO or VOC layout) or of a classifier's (train/CLASS/,
+            val/CLASS/); 'demo' is the synthetic set.
         skip_images: check the annotations only and open no image.
-        val_fraction: share of the images that is drawn to validate on, where the folder has no such split.
-        split_seed: of the draw; None: 0.
+        val_fraction: fraction of the images that is drawn for validation, if the folder has no validation split.
+        split_seed: seed of the draw; None: 0.
 
     Returns:
-        a :class:`~mmcnn.datasets.check.report.DataReport`, or for a classifier's folder a
-        :class:`~mmcnn.datasets.check.classifier.ClassReport`; ``report.ok``, ``report.findings`` and ``print(report)``.
+        A :class:`~mmcnn.datasets.check.report.DataReport`, or for a classifier's folder a
+        :class:`~mmcnn.datasets.check.classifier.ClassReport`, with ``report.ok`` and ``report.findings``;
+        ``print(report)`` shows it.
 
     Raises:
-        DataError: there is no such folder, or it is laid out in no known way.
-        UsageError: ``val_fraction`` is not between 0 and 1, or there is only a seed.
+        DataError: there is no such folder, or its layout is unknown.
+        UsageError: ``val_fraction`` is not between 0 and 1, or a seed is given without it.
     """
     from mmcnn.datasets.check.detector import check_folder
     from mmcnn.runs.data import demo_data

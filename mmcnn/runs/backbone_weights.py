@@ -1,4 +1,4 @@
-"""``backbone_weights``: a detector whose backbone starts from weights of its own, a classifier's for example."""
+"""``backbone_weights``: separate initial weights for a detector's backbone, for example a classifier's."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def typed_options(options: RunOptions) -> dict[str, Any]:
 
 
 def check_backbone_weights(cfg: Config, weights: str | Path, say: Say) -> None:
-    """Refuses weights for the backbone of what is no detector with one of our backbones; looks into a file of them.
+    """Refuse weights for the backbone of what is no detector with one of our backbones; looks into a file of them.
 
     Args:
         cfg: with its backbone.

@@ -1,4 +1,4 @@
-"""Whether BatchNorm has more than one value to train on: one small image leaves one at the coarsest stride."""
+"""Checks that BatchNorm gets more than one value in training: a single small image has one at the coarsest stride."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _REFUSED = 'more than 1 value per channel'
 
 
 def check_batch_norm(cfg: Config, launcher: str, num_images: int | None, say: Say) -> None:
-    """Refuses a training whose batches of one image are too small for BatchNorm, before its first step.
+    """Refuse a training whose batches of one image are too small for BatchNorm, before its first step.
 
     The model takes such a batch on the meta device, in no time. Where only the last batch of an epoch has one image, it
     is left out (``drop_last``), and that is said.
@@ -73,7 +73,7 @@ def _smallest_size(cfg: Config) -> tuple[int, int] | None:
 
 
 def _trains_on_one(cfg: Config, size: tuple[int, int]) -> bool:
-    """Whether a model in training takes one image; True also where the meta device cannot tell."""
+    """Return whether a model in training takes one image; True also where the meta device cannot tell."""
     # What some of MMDetection's parts compute, the meta device cannot.
     with contextlib.suppress(RuntimeError, NotImplementedError, AttributeError):
         model = build_on_meta(cfg).train()

@@ -1,4 +1,4 @@
-"""``batch_size``, ``workers`` and ``launcher``: how many images a step of the optimizer sees."""
+"""``batch_size``, ``workers`` and ``launcher``: the number of images in a step of the optimizer."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _OF_WORKERS = ('persistent_workers', 'prefetch_factor', 'timeout')
 
 
 def set_batches(cfg: Config, options: RunOptions, num_images: int | None) -> None:
-    """Sets batch size, workers and accumulation.
+    """Set batch size, workers and accumulation.
 
     Configs with a ``nominal_batch_size`` give each step so many images, on all GPUs together: fewer are accumulated,
     and so many GPUs that the config's batch would be more take less each. A run that would have fewer than
@@ -75,7 +75,7 @@ def set_batches(cfg: Config, options: RunOptions, num_images: int | None) -> Non
 
 
 def drop_of_workers(cfg: Config, typed: Collection[str], say: Say) -> None:
-    """Drops what a data loader without worker processes does not take, and says what of it was typed.
+    """Drop what a data loader without worker processes does not take, and say what of it was typed.
 
     PyTorch refuses ``persistent_workers``, ``prefetch_factor`` and ``timeout`` with ``num_workers=0``.
     """
@@ -113,7 +113,7 @@ def _images_in(dataset: dict) -> int:
 
 
 def describe_batches(cfg: Config, launcher: str) -> str:
-    """A line for the log: how many images an iteration and a step of the optimizer see, on all GPUs together."""
+    """Return a line for the log: how many images an iteration and a step of the optimizer see, on all GPUs together."""
     together = cfg.train_dataloader.batch_size * world_size(launcher)
     counts = cfg.optim_wrapper.get('accumulative_counts', 1)
     line = f'{number(together * counts, "image")} a step'

@@ -1,4 +1,4 @@
-"""The moment from which on a run's folder is its own, and how the run has ended."""
+"""The moment at which a run takes possession of its folder, and the way in which it ends."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mmcnn.version import __version__
 
 
 class BeginHook(Hook):
-    """Writes down what the run is, once nothing can keep it from its first step.
+    """Records what the run is as soon as nothing can prevent its first step.
 
     Args:
         run: the run.
@@ -32,7 +32,7 @@ class BeginHook(Hook):
         self.early_end: EarlyEnd | None = None
 
     def before_train(self, runner) -> None:
-        """Writes the record."""
+        """Write the record."""
         self.has_begun = True
         if is_main_process():
             write_record(
@@ -45,5 +45,5 @@ class BeginHook(Hook):
             )
 
     def after_train(self, runner) -> None:
-        """Looks whether another hook has ended the training."""
+        """Look whether another hook has ended the training."""
         self.early_end = EarlyEnd.of(runner)

@@ -1,4 +1,4 @@
-"""What lies behind an error of PyTorch or MMEngine, where it is known."""
+"""Known causes behind errors of PyTorch and MMEngine."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def terminated() -> Iterator[None]:
 
 @contextlib.contextmanager
 def known_causes() -> Iterator[None]:
-    """Raises what is known to lie behind an error as one of :mod:`mmcnn.errors`."""
+    """Raise what is known to lie behind an error as one of :mod:`mmcnn.errors`."""
     forget_deaths()
     try:
         yield
@@ -74,7 +74,7 @@ def known_causes() -> Iterator[None]:
 
 
 def interrupt_behind(error: BaseException | None) -> KeyboardInterrupt | StoppedError | None:
-    """The Ctrl-C or SIGTERM that an error came of.
+    """Return the Ctrl-C or SIGTERM that an error came of.
 
     MMEngine says of one while it formats a config that the config is at fault, PyTorch while it exports a network that
     the network is.

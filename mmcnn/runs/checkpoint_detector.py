@@ -1,4 +1,4 @@
-"""The detector of an inference by PyTorch, from its options."""
+"""The PyTorch detector for an inference, built from its options."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mmcnn.weights.own_modules import import_modules
 
 @contextlib.contextmanager
 def checkpoint_detector(options: InferOptions, say: Callable[[str], object]) -> Iterator[Detector]:
-    """The detector of a checkpoint; what it changes in the process is put back at the end.
+    """Provide the detector of a checkpoint; changes to the process are undone at the end.
 
     Args:
         options: by which checkpoint, and what of its config is changed.

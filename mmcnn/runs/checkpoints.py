@@ -1,4 +1,4 @@
-"""The last whole checkpoint of a run."""
+"""The last complete checkpoint of a run."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _CHECKPOINTS = ('epoch_*.pth', 'iter_*.pth', 'stopped_at_iter_*.pth')
 
 
 def checkpoints_in(folder: Path) -> set[Path]:
-    """The checkpoints of a training in a folder, but for the best one."""
+    """Return the checkpoints of a training in a folder, but for the best one."""
     return {path for pattern in _CHECKPOINTS for path in folder.glob(pattern)}
 
 
 def last_checkpoint(folder: str | Path) -> tuple[Path, Checkpoint, list[str]] | None:
-    """The last checkpoint of a run that can be resumed from.
+    """Return the last checkpoint of a run that can be resumed from.
 
     That is the one that the file ``last_checkpoint`` names; where that one is gone or damaged, the newest of the folder
     that is whole.
@@ -49,7 +49,7 @@ def last_checkpoint(folder: str | Path) -> tuple[Path, Checkpoint, list[str]] | 
 
 
 def open_resumable(path: str | Path) -> Checkpoint:
-    """A checkpoint that a run can go on from, opened and tried: torch can build all of it.
+    """Return a checkpoint that a run can go on from, opened and tried: torch can build all of it.
 
     Raises:
         CheckpointError: it is missing, broken or unsafe, or a run cannot go on from it.
@@ -61,7 +61,7 @@ def open_resumable(path: str | Path) -> Checkpoint:
 
 
 def read_resumable(path: str | Path) -> dict:
-    """The content of a checkpoint with everything that a run needs to go on.
+    """Return the content of a checkpoint with everything that a run needs to go on.
 
     Raises:
         CheckpointError: as :func:`~mmcnn.weights.checkpoint.read_checkpoint`, or a run cannot go on from it.

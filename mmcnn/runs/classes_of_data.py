@@ -1,4 +1,4 @@
-"""``classes``: which classes of a data folder a run uses, and whether they are those of its checkpoint."""
+"""``classes``: the classes of a data folder that a run uses, and whether they are those of its checkpoint."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _SHOWN = 20
 
 
 def trained_classes(checkpoint: dict | None) -> tuple[str, ...]:
-    """The classes that a checkpoint, opened or None, was trained on; empty: it does not say."""
+    """Return the classes that a checkpoint, opened or None, was trained on; empty: it does not say."""
     return classes_in((checkpoint or {}).get('meta', {}))
 
 
 def refuse_other_classes(checkpoint: dict, folder: DetectorData | ClassData) -> None:
-    """Refuses to resume a run on data whose labels mean other classes.
+    """Refuse to resume a run on data whose labels mean other classes.
 
     Raises:
         UsageError: names both.
@@ -32,7 +32,7 @@ def refuse_other_classes(checkpoint: dict, folder: DetectorData | ClassData) -> 
 
 
 def other_classes(trained: Sequence[str], where: str, classes: Sequence[str]) -> UsageError:
-    """That a checkpoint and data do not have the same classes."""
+    """Return the message that a checkpoint and the data have different classes."""
     return UsageError(
         f'the checkpoint was trained on the classes {shown_classes(tuple(trained))}, but {where} has '
         f'{shown_classes(tuple(classes))}'
@@ -40,7 +40,7 @@ def other_classes(trained: Sequence[str], where: str, classes: Sequence[str]) ->
 
 
 def choice_of(root: Path, classes: Sequence[str] | None, trained: Sequence[str]) -> Choice | None:
-    """Which classes of a folder are used: all; those that were asked for; those of a checkpoint, by their names.
+    """Return which classes of a folder are used: all; those that were asked for; those of a checkpoint, by their names.
 
     Those that were asked for are in the order of the first split also where another one has them in its own.
     """
@@ -68,7 +68,7 @@ def choice_of(root: Path, classes: Sequence[str] | None, trained: Sequence[str])
 
 
 def shown_classes(classes: tuple[str, ...]) -> str:
-    """The names for a message; of many the first."""
+    """Return the names for a message; of many the first."""
     if len(classes) <= _SHOWN:
         return str(classes)
     return f'({", ".join(map(repr, classes[:_SHOWN]))} and {len(classes) - _SHOWN} more)'

@@ -1,4 +1,4 @@
-"""Shows a person how a run goes."""
+"""Shows the progress of a run to the user."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WINDOW = 50
 
 
 class ConsoleHook(Hook):
-    """Tells a console how far a run is, and what each validation has found.
+    """Sends progress and the results of each validation to a console.
 
     Plain lines, where there is no terminal, come every ``interval`` iterations of the ``LoggerHook`` and at the end of
     each epoch. A training that counts iterations is shown by them. A training needs a
@@ -53,13 +53,13 @@ class ConsoleHook(Hook):
         self.from_scratch = from_scratch
 
     def before_train(self, runner) -> None:
-        """Prints the head."""
+        """Print the head."""
         self._history = next(hook for hook in runner.hooks if isinstance(hook, HistoryHook))
         self._by_epoch = counts_epochs(runner)
         self._begin(runner)
 
     def before_test(self, runner) -> None:
-        """Prints the head."""
+        """Print the head."""
         self._begin(runner)
 
     def _begin(self, runner: Runner) -> None:
@@ -74,7 +74,7 @@ class ConsoleHook(Hook):
     def after_train_iter(
         self, runner, batch_idx: int, data_batch: Any = None, outputs: dict | Sequence | None = None
     ) -> None:
-        """Shows the step."""
+        """Show the step."""
         now = time.perf_counter()
         self._window.append((now - self._since, len(data_batch['data_samples']), self._history.losses))
         self._since = now
@@ -86,7 +86,7 @@ class ConsoleHook(Hook):
         self._show_step(runner, step, _means([each for _, _, each in self._window]), due)
 
     def after_train_epoch(self, runner) -> None:
-        """Shows the epoch, with the means over it."""
+        """Show the epoch, with the means over it."""
         if not self._by_epoch:
             return
         steps = len(runner.train_dataloader)
@@ -95,11 +95,11 @@ class ConsoleHook(Hook):
         self._show_step(runner, steps, losses, True)
 
     def after_train(self, runner) -> None:
-        """Takes the live line away."""
+        """Take the live line away."""
         self.console.end_progress()
 
     def after_val_iter(self, runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Shows the batch."""
+        """Show the batch."""
         over = (
             f'epoch {runner.epoch}/{runner.max_epochs}'
             if self._by_epoch
@@ -108,7 +108,7 @@ class ConsoleHook(Hook):
         self.console.progress(f'{over}  validation  batch {batch_idx + 1}/{len(runner.val_dataloader)}')
 
     def after_val_epoch(self, runner, metrics: dict[str, float] | None = None) -> None:
-        """Prints a table of what was found."""
+        """Print a table of what was found."""
         title = f'epoch {runner.epoch}' if self._by_epoch else f'iteration {runner.iter}'
         self._show_metrics(title, metrics, COLUMNS)
         if self.from_scratch:
@@ -120,12 +120,12 @@ class ConsoleHook(Hook):
         self._since = time.perf_counter()  # a validation is not part of the rate
 
     def after_test_iter(self, runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Shows the batch."""
+        """Show the batch."""
         step, steps = batch_idx + 1, len(runner.test_dataloader)
         self.console.progress(f'batch {step}/{steps}', due=step % self.interval == 0)
 
     def after_test_epoch(self, runner, metrics: dict[str, float] | None = None) -> None:
-        """Prints a table of what was found."""
+        """Print a table of what was found."""
         self.console.end_progress()
         self._show_metrics('', metrics, ALL_COLUMNS)
 
@@ -155,7 +155,7 @@ class ConsoleHook(Hook):
 
 
 def what_is_normal(steps: int, metrics: Mapping[str, float], num_classes: int) -> str | None:
-    """A sentence for whoever sees the first numbers of a run that has begun with random weights; None: none is needed.
+    """Return a note for users who see the first results of a run with random initial weights; None: it is not needed.
 
     Args:
         steps: of the optimizer so far.
@@ -176,6 +176,6 @@ def what_is_normal(steps: int, metrics: Mapping[str, float], num_classes: int) -
 
 
 def _means(entries: Sequence[dict[str, float]]) -> dict[str, float]:
-    """The mean of each loss; entries of skipped batches are empty."""
+    """Return the mean of each loss; entries of skipped batches are empty."""
     entries = [entry for entry in entries if entry]
     return {name: sum(entry[name] for entry in entries) / len(entries) for name in (entries[-1] if entries else {})}

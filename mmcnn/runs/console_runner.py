@@ -1,4 +1,4 @@
-"""MMEngine's Runner, whose log goes to its file and not to the screen."""
+"""MMEngine's Runner with a log that goes to its file instead of the screen."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mmcnn.errors import MmcnnError, UsageError
 
 
 def runner_for(console: Console) -> type[Runner]:
-    """A Runner of which a console shows the warnings, and if it is verbose everything.
+    """Return a Runner of which a console shows the warnings, and if it is verbose everything.
 
     What the console prints goes to the Runner's log file, too.
     """
@@ -75,7 +75,7 @@ def runner_for(console: Console) -> type[Runner]:
 
 
 def _start(visualizer: Visualizer, name: Any) -> None:
-    """Starts a back end of a visualizer now; whoever is not logged in there, for example, is told so in a sentence."""
+    """Start a back end of a visualizer now; whoever is not logged in there, for example, is told so in a sentence."""
     backend = visualizer.get_backend(name.rpartition('.')[2]) if isinstance(name, str) else None
     if backend is None:
         return
@@ -89,7 +89,7 @@ def _start(visualizer: Visualizer, name: Any) -> None:
 
 
 def redirect(logger: MMLogger, console: Console) -> None:
-    """A console shows the warnings of a log, or all of it; what the console prints goes to the log's file, too."""
+    """Print a log's warnings, or all of it, to the console; the console's own lines go to the log file as well."""
     files = [handler for handler in logger.handlers if isinstance(handler, logging.FileHandler)]
     (screen,) = (handler for handler in logger.handlers if handler not in files)
     shown = _ConsoleHandler(console, screen.level, files[0].formatter)
@@ -99,7 +99,7 @@ def redirect(logger: MMLogger, console: Console) -> None:
 
 
 class _ConsoleHandler(logging.Handler):
-    """Gives a console what it has not printed itself."""
+    """Passes to a console the records that it has not printed itself."""
 
     def __init__(self, console: Console, level: int, formatter: logging.Formatter) -> None:
         super().__init__(level if console.verbose else max(level, logging.WARNING))

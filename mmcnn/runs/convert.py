@@ -1,4 +1,4 @@
-"""Conversions of weights for a network of the zoo or for a config."""
+"""Conversion of weights for a network of the zoo or for a config."""
 
 from __future__ import annotations
 
@@ -32,10 +32,13 @@ def convert(
     say: Say = print,
     imports: Sequence[str] | None = None,
 ) -> tuple[LoadReport, Record]:
-    """Reads weights of any source into one of our networks and writes them under our names.
+    """Read weights of any source into one of our networks and write them under our names.
 
     Args:
-        path, target, source, num_classes: see :func:`mmcnn.weights.convert.convert`, and there for what is returned.
+        path: see :func:`mmcnn.weights.convert.convert`, and there for what is returned.
+        target: see :func:`mmcnn.weights.convert.convert`, and there for what is returned.
+        source: see :func:`mmcnn.weights.convert.convert`, and there for what is returned.
+        num_classes: see :func:`mmcnn.weights.convert.convert`, and there for what is returned.
         name: a network of the zoo, or a config: its path, or the name of one that comes with mmcnn.
         say: takes a sentence about the config that is recorded for a detector, see
             :func:`~mmcnn.config.of_weights.config_of_conversion`.

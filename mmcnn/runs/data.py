@@ -185,7 +185,7 @@ def _checked_classes(data: str | Path, checkpoint: dict | None, skip_bad: bool, 
 
 
 def demo_data(classifier: bool = False) -> str:
-    """The folder of the demo data in the user's cache; drawn there the first time, which takes seconds.
+    """Return the folder of the demo data in the user's cache; drawn there the first time, which takes seconds.
 
     One process of each machine draws; the others wait until the file that is written last is there.
 
@@ -225,7 +225,7 @@ def _check_present(cfg: Config, dataset: ConfigDict, names: tuple[str | None, ..
 
 
 def check_classes(cfg: Config) -> None:
-    """Refuses a model for another number of classes than its training images have.
+    """Refuse a model for another number of classes than its training images have.
 
     A data set that does not say what its classes are is taken as it is.
 
@@ -253,7 +253,7 @@ def check_classes(cfg: Config) -> None:
 
 
 def _classes(dataset: ConfigDict) -> tuple[str, ...]:
-    """The classes that a data set says it has; empty: it does not say."""
+    """Return the classes that a data set says it has; empty: it does not say."""
     from mmdet.registry import DATASETS
 
     kind = DATASETS.get(dataset.type) if isinstance(dataset.type, str) else dataset.type

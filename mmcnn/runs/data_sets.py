@@ -1,4 +1,4 @@
-"""The data sets of a config that ``data`` points at a folder: inside of wrappers, one of several, of another format."""
+"""The data sets of a config that ``data`` redirects to a folder: inside wrappers, one of several, of another format."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from mmcnn.errors import UsageError
 
 
 def inner_dataset(loader: ConfigDict) -> ConfigDict:
-    """The dataset that reads files, inside the wrappers around it; the first of several."""
+    """Return the dataset that reads files, inside the wrappers around it; the first of several."""
     return next(inner_datasets(loader.dataset))
 
 
 def single_dataset(name: str, loader: ConfigDict, say: Say) -> None:
-    """Puts the first of several data sets in the place of a wrapper around them (``datasets=[...]``), and says so."""
+    """Put the first of several data sets in the place of a wrapper around them (``datasets=[...]``), and says so."""
     node = loader
     while 'dataset' in node:
         inside = node.dataset
@@ -32,7 +32,7 @@ def single_dataset(name: str, loader: ConfigDict, say: Say) -> None:
 
 
 def check_balanced(cfg: Config) -> None:
-    """Refuses a wrapper that repeats images by their classes around a data set that does not tell them.
+    """Refuse a wrapper that repeats images by their classes around a data set that does not tell them.
 
     Raises:
         UsageError: names the entry, and where the wrapper would work.
@@ -59,7 +59,7 @@ def _check_balanced(where: str, node: Any) -> None:
 
 
 def read_as_coco(name: str, dataset: ConfigDict, say: Say) -> None:
-    """Makes a data set of another format one of COCO's, as which a folder is read, whatever its layout."""
+    """Make a data set of another format one of COCO's, as which a folder is read, whatever its layout."""
     from mmdet.datasets import CocoDataset
 
     kind = _kind(dataset)
@@ -74,7 +74,7 @@ def read_as_coco(name: str, dataset: ConfigDict, say: Say) -> None:
 
 
 def measure_as_coco(where: str, metric: Any, say: Say) -> None:
-    """Makes OpenImages' metric COCO's, in place: it asks for the hierarchy of classes of that data set."""
+    """Make OpenImages' metric COCO's, in place: it asks for the hierarchy of classes of that data set."""
     from mmdet.evaluation import OpenImagesMetric
     from mmdet.registry import METRICS
 
@@ -88,7 +88,7 @@ def measure_as_coco(where: str, metric: Any, say: Say) -> None:
 
 
 def _kind(dataset: dict) -> Any:
-    """What the type of a data set stands for; None: nothing has this name."""
+    """Return what the type of a data set stands for; None: nothing has this name."""
     from mmdet.registry import DATASETS
 
     kind = dataset.get('type')

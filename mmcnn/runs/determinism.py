@@ -1,4 +1,4 @@
-"""``randomness``: the seed, and trainings on a GPU that end in the same bits each time."""
+"""``randomness``: the seed, and bit-identical training on a GPU."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ _set_in_time = False
 
 
 def set_randomness(cfg: Config, seed: int | None) -> None:
-    """The seed that was typed, or the config's own, or 0; what else the config says of ``randomness`` stays.
+    """Set the seed that was given, or the config's own, or 0; the config's other settings of ``randomness`` stay.
 
     Raises:
         UsageError: ``randomness`` has an entry or a value that MMEngine does not take.
@@ -76,7 +76,7 @@ def set_randomness(cfg: Config, seed: int | None) -> None:
 
 
 def continue_determinism(cfg: Config, recorded: Mapping[str, Any], typed: bool, say: Say = print) -> None:
-    """A run that is resumed stays deterministic unless something else was typed.
+    """Keep a resumed run deterministic unless the user decided otherwise.
 
     Args:
         cfg: of this session, changed in place.
@@ -142,7 +142,7 @@ def make_deterministic(cfg: Config, cuda_had_started: bool, say: Say = print) ->
 
 
 def without_kernel(cfg: Config) -> dict[str, str] | None:
-    """The operators of a model whose gradient is not deterministic on CUDA, by the module that calls them.
+    """Return the operators of a model whose gradient is not deterministic on CUDA, by the module that calls them.
 
     Backbone, neck and heads go over an image once on the meta device, in no time; losses do not.
 
@@ -168,7 +168,7 @@ def without_kernel(cfg: Config) -> dict[str, str] | None:
 
 
 def _heads_run(model: nn.Module, maps: Any) -> bool:
-    """Sends maps through the heads of a detector, and RoIs through those behind them; whether all take just that."""
+    """Send maps through the heads of a detector, and RoIs through those behind them; whether all take just that."""
     try:
         for name in ('bbox_head', 'mask_head', 'rpn_head'):
             if isinstance(head := getattr(model, name, None), nn.Module):
@@ -191,7 +191,7 @@ def _each(part: nn.Module | None) -> Sequence[nn.Module]:
 
 
 class _Watch(TorchDispatchMode):
-    """Notes the operators of :data:`NO_KERNEL` that are called where gradients are taken, and by which module."""
+    """Records which operators of :data:`NO_KERNEL` are called while gradients are computed, and by which module."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()

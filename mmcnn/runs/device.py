@@ -1,4 +1,4 @@
-"""``device``: where MMEngine puts its models."""
+"""``device``: the device on which MMEngine puts its models."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mmcnn.device import device_called
 
 
 def use_device(name: str | int | None) -> None:
-    """Makes MMEngine put its models on this device; None: its own choice, a GPU where there is one.
+    """Make MMEngine put its models on this device; None: its own choice, a GPU where there is one.
 
     Raises:
         UsageError: there is no such device.
@@ -29,7 +29,7 @@ def use_device(name: str | int | None) -> None:
 
 
 def _keep_freed_memory() -> None:
-    """Tells glibc to keep the memory of freed feature maps for the next iteration.
+    """Tell glibc to keep the memory of freed feature maps for the next iteration.
 
     By default it hands every large block back to the kernel, which fills it with zeros anew, page by page: a fifth of
     a training step on the CPU (docs/benchmarks.md). Another C library has no mallopt or refuses; then nothing changes.

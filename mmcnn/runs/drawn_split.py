@@ -1,4 +1,4 @@
-"""``val_fraction`` and ``split_seed``: which images were drawn to validate on is recorded with the run, and held to."""
+"""``val_fraction`` and ``split_seed``: the draw of validation images is recorded with the run and enforced later."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ FOLDER = 'data'
 
 
 def draw_of(options: SplitOptions) -> Draw | None:
-    """What the options ask for."""
+    """Return what the options ask for."""
     return None if options.val_fraction is None else Draw(options.val_fraction, options.split_seed or 0)
 
 
 def draw_for(cfg: Config, root: Path, draw: Draw | None) -> Draw | None:
-    """The draw that is asked for, else the one that a config records, where the folder is the one that it parted.
+    """Return the draw that was requested, or the recorded one of a config if the folder is the one that it divided.
 
     That is one in the same place, or with the same images.
     """
@@ -37,7 +37,7 @@ def draw_for(cfg: Config, root: Path, draw: Draw | None) -> Draw | None:
 
 
 def draw_to_continue(recorded: Config, root: Path, options: SplitOptions) -> Draw | None:
-    """The draw of a run that is continued: what the options do not say is that of the config of the run."""
+    """Return the draw of a run that is continued: what the options do not say is that of the config of the run."""
     draw, before = draw_of(options), _recorded(recorded)
     if draw is None:
         return draw_for(recorded, root, None)
@@ -45,7 +45,7 @@ def draw_to_continue(recorded: Config, root: Path, options: SplitOptions) -> Dra
 
 
 def other_images(cfg: Config, drawn: DrawnSplit | None) -> str:
-    """A sentence where other images were drawn than those that a run recorded in its config; else ''."""
+    """Return a sentence where other images were drawn than those that a run recorded in its config; else ''."""
     recorded = _recorded(cfg)
     if recorded is None or drawn is None or recorded.held_out == drawn.held_out:
         return ''
@@ -56,14 +56,14 @@ def other_images(cfg: Config, drawn: DrawnSplit | None) -> str:
 
 
 def record_draw(cfg: Config, drawn: DrawnSplit | None, root: Path) -> None:
-    """Records a draw and the data folder in a config, and so in the checkpoints of its run."""
+    """Record a draw and the data folder in a config, and so in the checkpoints of its run."""
     cfg.pop(KEY, None)
     if drawn is not None:
         cfg[KEY] = {**dataclasses.asdict(drawn), FOLDER: _place(root)}
 
 
 def refuse_other_images(recorded: Config, drawn: DrawnSplit | None) -> None:
-    """Refuses to continue a run that held other images out.
+    """Refuse to continue a run that held other images out.
 
     Raises:
         UsageError: names the options of both, or the one that drew its images where the other did not.
@@ -79,7 +79,7 @@ def refuse_other_images(recorded: Config, drawn: DrawnSplit | None) -> None:
 
 
 def drawn_flags(cfg: Config) -> list[str]:
-    """The options of the command line by which a config's images were drawn; none where they were not."""
+    """Return the options of the command line by which a config's images were drawn; none where they were not."""
     recorded = _recorded(cfg)
     if recorded is None:
         return []
@@ -87,7 +87,7 @@ def drawn_flags(cfg: Config) -> list[str]:
 
 
 def _recorded(cfg: Config) -> DrawnSplit | None:
-    """What is recorded; a config from elsewhere may hold anything under this name, and that is none."""
+    """Return what is recorded; a config from elsewhere may hold anything under this name, and that is none."""
     entry = cfg.get(KEY)
     try:
         return DrawnSplit(**{key: value for key, value in entry.items() if key != FOLDER})

@@ -1,4 +1,4 @@
-"""A training or a test run from a finished config, with the pictures that it leaves."""
+"""Training or testing with a completed config, and the plots that it leaves."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def train(
 def test(
     cfg: Config, checkpoint: str | Path | Checkpoint, *, console: Console | None = None, notes: Sequence[str] = ()
 ) -> EvaluateResult:
-    """Evaluates weights, which have to fit exactly, and stores the numbers in ``metrics.json`` in the work dir.
+    """Evaluate weights, which have to fit exactly, and store the numbers in ``metrics.json`` in the work dir.
 
     The network runs with BatchNorm folded into its convolutions.
 
@@ -163,13 +163,13 @@ def test(
 
 
 def _drop_helpers(cfg: Config) -> None:
-    """What is dumped and logged of a config says only what is in effect."""
+    """Reduce the config that is dumped and logged to the settings that are in effect."""
     for name in HELPERS:
         cfg.pop(name, None)
 
 
 class _InitialWeights(Hook):
-    """Loads weights just before the first step: the Runner initialises the whole model when it starts."""
+    """Loads weights just before the first step, because the Runner initialises the whole model when it starts."""
 
     def __init__(self, checkpoint: Checkpoint, allow_head_mismatch: bool) -> None:
         self.checkpoint = checkpoint
@@ -236,7 +236,7 @@ def _leave_pictures(runner: Runner, checkpoint: Path) -> None:
 
 
 def _shown_score(runner: Runner) -> tuple[float, str]:
-    """The score from which on predictions are drawn, and a sentence about it."""
+    """Return the score from which on predictions are drawn, and a sentence about it."""
     metrics = [metric for metric in runner.val_evaluator.metrics if isinstance(metric, CocoMetric)]
     score = metrics[0].best_f1_score if metrics else None
     if score is not None:
@@ -255,7 +255,7 @@ def _early_end(runner: Runner) -> str:
 
 
 def _closing_rows(runner: Runner, result: TrainResult) -> list[tuple[str, str]]:
-    """What a run has left, and what one may type next."""
+    """Return what a run has left, and what one may type next."""
     work_dir = Path(runner.work_dir)
     checkpoints = [path for path in (result.best, result.last) if path is not None]
     files = [*checkpoints, *(work_dir / name for name in ('curves.png', 'predictions.png'))]

@@ -1,4 +1,4 @@
-"""Runs on an exported network: what they cannot be told, since the file has it inside."""
+"""Runs on an exported network: the options that the file already fixes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NAMES = 'the names of the classes are in the file'
 
 
 def refuse_options(options: Options, without_meaning: dict[str, str]) -> None:
-    """Refuses options that an exported network does not heed.
+    """Refuse options that an exported network does not heed.
 
     Args:
         options: of an inference or an evaluation; ``checkpoint`` is the file.

@@ -1,4 +1,4 @@
-"""An evaluation of an exported network: the data and the metric of one by PyTorch, and no model of PyTorch's."""
+"""Evaluation of an exported network: data and metric as in PyTorch, without a PyTorch model."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Find = Callable[[Sequence[np.ndarray]], Sequence[tuple[np.ndarray, np.ndarray, n
 
 
 def evaluate_exported(options: TestOptions) -> EvaluateResult:
-    """Evaluates an exported detector on the validation images of a data folder, as a checkpoint is evaluated.
+    """Evaluate an exported detector on the validation images of a data folder, as a checkpoint is evaluated.
 
     Raises:
         UsageError: an option has no meaning for it, or does not fit.
@@ -66,7 +66,7 @@ def evaluate_exported(options: TestOptions) -> EvaluateResult:
 
 
 def data_config(classes: tuple[str, ...]) -> Config:
-    """What a config says of the data of an evaluation, without the data; for :func:`~mmcnn.runs.data.set_data`."""
+    """Return a config's evaluation settings for data, without the data; for :func:`~mmcnn.runs.data.set_data`."""
     dataset = dict(type='CocoDataset', data_prefix=dict(), test_mode=True, pipeline=[])
     return Config(
         dict(
@@ -112,7 +112,7 @@ def _evaluate(
 
 
 def data_and_metric(cfg: Config) -> tuple[Any, Any]:
-    """The data set and the metric of a config of :func:`data_config`."""
+    """Return the data set and the metric of a config of :func:`data_config`."""
     with DefaultScope.overwrite_default_scope('mmdet'), pycocotools_prints.to_the_log():
         dataset = DATASETS.build(cfg.test_dataloader.dataset)
         metric = METRICS.build(cfg.test_evaluator)
@@ -123,7 +123,7 @@ def data_and_metric(cfg: Config) -> tuple[Any, Any]:
 def measured(
     find: Find, dataset: Any, metric: Any, batch_size: int = 1, progress: Callable[[int, int], object] = lambda *_: None
 ) -> dict[str, float]:
-    """What a metric says of what is found in the images of a data set, by the names that it logs.
+    """Return what a metric says of what is found in the images of a data set, by the names that it logs.
 
     Args:
         find: takes images (H, W, 3) uint8 BGR; gives boxes (K, 4) xyxy in pixels, scores (K,) and labels (K,) of each.
@@ -142,7 +142,7 @@ def measured(
 
 
 def _sample(info: dict, boxes: Any, scores: Any, labels: Any) -> dict:
-    """What was found in an image, in the form in which a metric takes it."""
+    """Return what was found in an image, in the form in which a metric takes it."""
     found = dict(bboxes=boxes, scores=scores, labels=labels)
     return dict(
         img_id=info['img_id'],

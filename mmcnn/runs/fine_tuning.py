@@ -1,4 +1,4 @@
-"""``weights`` and ``recipe``: a training that starts from weights that somebody has trained before."""
+"""``weights`` and ``recipe``: training that starts from pretrained weights."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _SHOWN = 3  # classes in a sentence
 
 
 def check_weights(cfg: Config, weights: str | Path) -> Checkpoint | None:
-    """Looks into the weights of a fine-tuning before any work is lost, and drops the config's own for the backbone.
+    """Look into the weights of a fine-tuning before any work is lost, and drop the config's own for the backbone.
 
     Args:
         cfg: changed in place.
@@ -64,7 +64,7 @@ def check_weights(cfg: Config, weights: str | Path) -> Checkpoint | None:
 
 
 def set_recipe(cfg: Config, recipe: str | None, say: Say) -> None:
-    """The warm-start recipe: a lower rate and a short warm-up, for a network whose weights are good already.
+    """Set the warm-start recipe: a lower learning rate and a short warm-up, for a network with trained weights.
 
     The config's other entries (schedule, length, augmentation) stay. The run records the recipe in its config, so that
     it is the same when the run is continued. A config that such a run has left has the recipe already.
@@ -102,7 +102,7 @@ def set_recipe(cfg: Config, recipe: str | None, say: Say) -> None:
 
 
 def _learning_rate(optimizer: Any) -> float:
-    """The rate of a config's optimizer; where the config has none, the optimizer's own default."""
+    """Return the rate of a config's optimizer; where the config has none, the optimizer's own default."""
     rate = optimizer.get('lr', _default_rate(optimizer.get('type'))) if isinstance(optimizer, dict) else None
     if isinstance(rate, Real) and not isinstance(rate, bool):
         return rate
@@ -114,7 +114,7 @@ def _learning_rate(optimizer: Any) -> float:
 
 
 def _default_rate(kind: Any) -> Any:
-    """The learning rate that an optimizer has if it is told none."""
+    """Return the learning rate that an optimizer has if it is told none."""
     with contextlib.suppress(KeyError, TypeError, ValueError), DefaultScope.overwrite_default_scope('mmengine'):
         kind = OPTIMIZERS.get(kind) if isinstance(kind, str) else kind
         return inspect.signature(kind).parameters['lr'].default
@@ -122,7 +122,7 @@ def _default_rate(kind: Any) -> Any:
 
 
 class FineTuningHook(Hook):
-    """Loads weights just before the first step, the head only where it is for the same classes.
+    """Loads weights just before the first step; the head only if it has the same classes.
 
     Args:
         weights: the file, opened, or an address.
@@ -136,7 +136,7 @@ class FineTuningHook(Hook):
         self.story = ''
 
     def before_train(self, runner: Runner) -> None:
-        """Raises CheckpointError: the weights cannot be downloaded, or fit the model in no way."""
+        """Raise CheckpointError: the weights cannot be downloaded, or fit the model in no way."""
         classes = runner.train_dataloader.dataset.metainfo.get('classes', ())
         classes = (classes,) if isinstance(classes, str) else tuple(classes)
         weights = self.weights
@@ -156,7 +156,7 @@ def load_for_classes(
     classes: Sequence[str],
     layers: tuple[str, ...] = CLASS_LAYERS,
 ) -> tuple[LoadReport, str]:
-    """Loads weights into a model for some classes, the head only where it is for the same.
+    """Load weights into a model for some classes, the head only where it is for the same.
 
     Args:
         model: keeps its values when the weights do not fit.

@@ -1,4 +1,4 @@
-"""A run that has come to its end: what it has left, and that nothing more is to be done."""
+"""Finished runs: their results, and that nothing is left to do."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class EarlyEnd:
 
     @classmethod
     def of(cls, runner: Runner) -> EarlyEnd | None:
-        """That of a runner whose training is over; None: it was trained to its full length, or longer."""
+        """Return the early end of a runner whose training is over; None: it was trained to its full length."""
         done, length = (runner.epoch, runner.max_epochs) if counts_epochs(runner) else (runner.iter, runner.max_iters)
         if done >= length or not getattr(runner.train_loop, 'stop_training', False):
             return None
@@ -54,7 +54,7 @@ class EarlyEnd:
 
 
 def note_finished(folder: Path, cfg: Config, result: TrainResult, early: EarlyEnd | None = None) -> None:
-    """Writes into the record of a run that it has come to its end, and with which numbers.
+    """Write into the record of a run that it has come to its end, and with which numbers.
 
     Args:
         folder: of the run.
@@ -78,7 +78,7 @@ def note_finished(folder: Path, cfg: Config, result: TrainResult, early: EarlyEn
 
 
 def nothing_left(cfg: Config, checkpoint: Checkpoint | None) -> tuple[str, TrainResult] | None:
-    """A sentence and the result of a run that is to be continued and has nothing left to train; None: it has.
+    """Return a sentence and the result of a run that is to be continued and has nothing left to train; None: it has.
 
     A run that was killed after its last step has its last validation left. One that has ended early has its other
     epochs left, unless it is to be continued with a patience that has run out.
@@ -123,7 +123,7 @@ def nothing_left(cfg: Config, checkpoint: Checkpoint | None) -> tuple[str, Train
 
 
 def _early_end(end: dict[str, Any]) -> EarlyEnd | None:
-    """What a record says of an early end; None: nothing."""
+    """Return what a record says of an early end; None: nothing."""
     try:
         return EarlyEnd(**end[_EARLY])
     except (KeyError, TypeError):
@@ -131,14 +131,14 @@ def _early_end(end: dict[str, Any]) -> EarlyEnd | None:
 
 
 def _has_run_out(cfg: Config, early: EarlyEnd) -> bool:
-    """Whether the patience of a config is not more than the validations that a run has waited for."""
+    """Return whether the patience of a config is not more than the validations that a run has waited for."""
     kinds = (ResumableEarlyStoppingHook, f'mmcnn.{ResumableEarlyStoppingHook.__name__}')
     hooks = [hook for hook in cfg.get('custom_hooks') or [] if hook.get('type') in kinds]
     return any(hook.get('monitor') == early.monitor and hook.get('patience', 5) <= early.waited for hook in hooks)
 
 
 def _length(cfg: Config) -> tuple[str, int | None]:
-    """What a training counts, and how many of them it has."""
+    """Return what a training counts, and how many of them it has."""
     if 'max_iters' in cfg.train_cfg:
         return 'iterations', cfg.train_cfg.max_iters
     return 'epochs', cfg.train_cfg.get('max_epochs')

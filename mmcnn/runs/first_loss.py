@@ -1,4 +1,4 @@
-"""The loss of a detector of MMDetection's on another backbone, before the first step."""
+"""The loss of an MMDetection detector with a new backbone, computed before the first step."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mmcnn.models.wiring.parts import class_of
 
 
 def prove_swapped(cfg: Config, in_full: bool, swapped: bool) -> list[str]:
-    """Computes the loss of a drawn batch where a backbone is new to its detector; it takes seconds.
+    """Compute the loss of a drawn batch where a backbone is new to its detector; it takes seconds.
 
     Detectors of mmcnn's are tried with every backbone by its tests, and MMDetection's on their own ones by its.
 
@@ -36,7 +36,7 @@ def prove_swapped(cfg: Config, in_full: bool, swapped: bool) -> list[str]:
 
 
 def given_by(cfg: Config) -> Given:
-    """What the transforms of a training load beside boxes and classes."""
+    """Return what the transforms of a training load beside boxes and classes."""
     masks, semantic, scale = False, False, 1.0
     for step in dicts_in(cfg.train_dataloader):
         kind = str(step.get('type')).removeprefix('mmdet.')

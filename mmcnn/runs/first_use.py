@@ -1,4 +1,4 @@
-"""What a training first uses at its first validation, tried before its first step."""
+"""A trial, before the first step, of everything that a training uses at its first validation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mmcnn.runs.results import NAMES
 
 
 def check_watching_hooks(cfg: Config) -> None:
-    """Builds the hooks that compare numbers of validations, which costs nothing, for what they say of their arguments.
+    """Build the hooks that compare numbers of validations, which costs nothing, for what they say of their arguments.
 
     Raises:
         UsageError: names the entry.
@@ -40,7 +40,7 @@ def check_watching_hooks(cfg: Config) -> None:
 
 
 class FirstUseHook(Hook):
-    """Refuses a training that watches a number which its validations do not give.
+    """Rejects a training that monitors a metric that its validations do not produce.
 
     That is, what checkpoint hooks save the best by, early stopping looks at, and learning rates wait for.
 
@@ -67,7 +67,7 @@ class FirstUseHook(Hook):
 
 
 def _watched(runner: Runner) -> Iterator[tuple[str, str]]:
-    """Where a number of the validations is named, and its name."""
+    """Yield where a number of the validations is named, and its name."""
     for hook in runner.hooks:
         if isinstance(hook, CheckpointHook) and hook.save_best is not None:
             for name in hook.key_indicators:
@@ -93,7 +93,7 @@ def _meant(name: str, names: Sequence[str], prefixes: Sequence[Any]) -> str:
 
 
 def _names(metrics: Sequence[BaseMetric]) -> tuple[list[str], bool]:
-    """What metrics call their numbers, found by evaluating what nothing was found in, and whether that is all of them.
+    """Return the names of the metrics' numbers, found by evaluating empty results, and whether these are all.
 
     A metric is asked if it says what to evaluate (``stand_in_results``); others may compute for minutes, or fail.
     """
@@ -112,7 +112,7 @@ def _names(metrics: Sequence[BaseMetric]) -> tuple[list[str], bool]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The log has no table of an evaluation that was none."""
+    """Keep the evaluation of empty results out of the log."""
 
     def nothing(record: logging.LogRecord) -> bool:
         return False

@@ -1,4 +1,4 @@
-"""``fraction``: a training on a share of the training images, which is recorded with the run and held to."""
+"""``fraction``: training on a fraction of the training images, which is recorded with the run and enforced later."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def set_fraction(
 
 
 def _recorded(cfg: Config, options: TrainOptions) -> float | None:
-    """The share of the run that is resumed; None: there is none to resume, or it records none."""
+    """Return the share of the run that is resumed; None: there is none to resume, or it records none."""
     found = resumed_checkpoint(cfg, options.resume) if options.resume else None
     if found is None:
         return None

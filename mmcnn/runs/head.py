@@ -1,4 +1,4 @@
-"""What a run says of itself before its first step: only what is in effect."""
+"""The report of a run about itself before its first step: only settings that are in effect."""
 
 from __future__ import annotations
 
@@ -59,18 +59,18 @@ def evaluation_rows(runner: Runner, weights: str) -> list[tuple[str, str]]:
 
 
 def shown_path(path: str | os.PathLike) -> str:
-    """A path as one would type it here: relative where it is below the current folder."""
+    """Return a path as one would type it here: relative where it is below the current folder."""
     path = Path(os.path.abspath(path))
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """A model without the wrapper that a distributed run has around it."""
+    """Return a model without the wrapper that a distributed run has around it."""
     return model.module if is_model_wrapper(model) else model
 
 
 def file_datasets(dataset: Dataset) -> list[Dataset]:
-    """The datasets that read files, inside the wrappers around them; MMEngine's ConcatDataset has several."""
+    """Return the datasets that read files, inside the wrappers around them; MMEngine's ConcatDataset has several."""
     inside = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
     return [found for each in inside if each is not None for found in file_datasets(each)] or [dataset]
 
@@ -89,7 +89,7 @@ def _backbone(cfg: Config) -> str:
 
 
 def data_row(dataset: Dataset, images: str) -> str:
-    """A data set in a line: its folders, how many images it has in words, its classes."""
+    """Return a data set in a line: its folders, how many images it has in words, its classes."""
     classes = dataset.metainfo.get('classes', ())
     classes = (classes,) if isinstance(classes, str) else classes
     more = ', ...' if len(classes) > _SHOWN else ''
@@ -99,7 +99,7 @@ def data_row(dataset: Dataset, images: str) -> str:
 
 
 def _length(runner: Runner) -> str:
-    """How much there is to do; a loop counts epochs or iterations."""
+    """Return how much there is to do; a loop counts epochs or iterations."""
     if not counts_epochs(runner):
         return number(runner.max_iters, 'iteration')
     return f'{number(runner.max_epochs, "epoch")} x {number(len(runner.train_dataloader), "iteration")}'
@@ -112,7 +112,7 @@ def _device(runner: Runner) -> str:
 
 
 def _speed(runner: Runner) -> list[str]:
-    """What of mixed precision and ``performance`` is in effect."""
+    """Return what of mixed precision and ``performance`` is in effect."""
     performance, wrapper = runner.cfg.get('performance') or {}, runner.optim_wrapper
     found = []
     if isinstance(wrapper, AmpOptimWrapper | BFloat16OptimWrapper):

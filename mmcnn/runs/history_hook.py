@@ -1,4 +1,4 @@
-"""What each epoch came to: mean losses and the numbers of its validation."""
+"""The results of each epoch: mean losses and validation metrics."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from mmcnn.runs.results import by_name
 
 
 def counts_epochs(runner: Runner) -> bool:
-    """Whether a training goes by epochs; MMEngine's ``IterBasedTrainLoop`` counts iterations and has no epochs."""
+    """Return whether a training counts epochs; MMEngine's ``IterBasedTrainLoop`` counts iterations only."""
     return not isinstance(runner.train_loop, IterBasedTrainLoop)
 
 
 class HistoryHook(Hook):
-    """Keeps a record of every epoch in the message hub, where checkpoints take it along.
+    """Keeps a record of every epoch in the message hub, so that checkpoints include it.
 
     ``runner.message_hub.get_info('history')`` is a list with a dict for each epoch: ``epoch`` (from 1), the mean of
     each loss over its iterations (those that were skipped aside), and the metrics of its validation, if there was one,
@@ -34,7 +34,7 @@ class HistoryHook(Hook):
     priority = 'NORMAL'  # before the checkpoint hook
 
     def before_train(self, runner) -> None:
-        """Takes up the record of the checkpoint that is resumed, if it is one."""
+        """Take up the record of the checkpoint that is resumed, if it is one."""
         hub = runner.message_hub
         self.losses: dict[str, float] = {}
         self._unit = 'epoch' if counts_epochs(runner) else 'iteration'
@@ -48,7 +48,7 @@ class HistoryHook(Hook):
     def after_train_iter(
         self, runner, batch_idx: int, data_batch: Any = None, outputs: dict | Sequence | None = None
     ) -> None:
-        """Adds the losses of an iteration that was not skipped."""
+        """Add the losses of an iteration that was not skipped."""
         self.losses = _numbers(outputs or {})
         if outputs is None:
             return
@@ -58,14 +58,14 @@ class HistoryHook(Hook):
         runner.message_hub.update_info('losses_of_epoch', (self._count, self._sums))
 
     def after_train_epoch(self, runner) -> None:
-        """Adds the epoch, or the iterations after the last validation."""
+        """Add the epoch, or the iterations after the last validation."""
         if self._unit == 'epoch':
             self._add(runner, runner.epoch + 1)
         elif self._count:
             self._add(runner, runner.iter)
 
     def after_val_epoch(self, runner, metrics: dict[str, float] | None = None) -> None:
-        """Adds a validation to its epoch, or to the iterations before it."""
+        """Add a validation to its epoch, or to the iterations before it."""
         if self._unit == 'iteration':
             self._add(runner, runner.iter)
         elif not self._history or self._history[-1]['epoch'] != runner.epoch:
@@ -83,7 +83,7 @@ class HistoryHook(Hook):
 
 
 def _numbers(outputs: dict) -> dict[str, float]:
-    """The losses among what a step gives, with one transfer from the device."""
+    """Return the losses among what a step gives, with one transfer from the device."""
     names = [name for name in outputs if name.startswith('loss')]
     device = next((outputs[name].device for name in names if isinstance(outputs[name], torch.Tensor)), None)
     values = [torch.as_tensor(outputs[name], device=device).detach().reshape(()) for name in names]

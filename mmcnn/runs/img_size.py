@@ -1,4 +1,4 @@
-"""``img_size``: the side of the network input, in every transform of a config."""
+"""``img_size``: the side of the network input, applied to every transform of a config."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def set_img_size(cfg: Config, size: int | None) -> None:
 
 
 def _sides(scale: Sequence) -> list[int]:
-    """The longer side of a transform's ``scale``, or of each of several."""
+    """Return the longer side of a transform's ``scale``, or of each of several."""
     return [max(corner) for corner in scale] if isinstance(scale[0], Sequence) else [max(scale)]
 
 

@@ -1,4 +1,4 @@
-"""Inference: detections, drawn images and videos, and label files of whatever a stream of images is."""
+"""Inference: detections, drawn images and videos, and label files for any stream of images."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WAITING = 4
 
 @dataclass(frozen=True)
 class InferResult:
-    """What came of an inference.
+    """The result of an inference.
 
     Attributes:
         folder: holds ``detections.json``, the drawn images and videos, and the label files.
@@ -51,7 +51,7 @@ class InferResult:
 
 
 def infer(options: InferOptions, say: Callable[[str], object] = print) -> InferResult:
-    """Detects in all images of the sources, and writes what is found to a folder.
+    """Detect in all images of the sources, and write what is found to a folder.
 
     - ``detections.json``: for each image (its name below the folder that was named; ``clip.mp4/000012`` for a frame) a
       list of ``bbox`` (x1, y1, x2, y2 in pixels), ``score``, ``label`` and ``name``.
@@ -90,7 +90,7 @@ def infer(options: InferOptions, say: Callable[[str], object] = print) -> InferR
 def write(
     stream: Generator[DetectedFrame], sources: Sources, files: InferFiles, say: Callable[[str], object] = print
 ) -> None:
-    """Writes what a stream finds, image by image, while the next ones go through the network; closes the stream.
+    """Write what a stream finds, image by image, while the next ones go through the network; close the stream.
 
     Args:
         stream: of a detector.
@@ -122,7 +122,7 @@ def _frames_of(path: Path) -> int:
 
 @contextlib.contextmanager
 def _opened(options: InferOptions, say: Callable[[str], object]) -> Iterator[BaseDetector]:
-    """The detector of a checkpoint, with what surrounds every run of PyTorch; or of an exported network, without it."""
+    """Provide the detector of a checkpoint, with the setup of every PyTorch run, or of an exported network."""
     if is_exported(options.checkpoint):
         from mmcnn.runtime import Detector
 
@@ -137,7 +137,7 @@ def _opened(options: InferOptions, say: Callable[[str], object]) -> Iterator[Bas
 
 
 def _folder(chosen: str | Path | None) -> Path:
-    """The folder of the results, which need not exist yet.
+    """Return the folder of the results, which need not exist yet.
 
     Raises:
         UsageError: it is a file or cannot be written to.

@@ -24,7 +24,7 @@ FRAMES_FOLDER = 'frames'
 
 
 def plan_files(sources: Sequence[Source], folder: Path, formats: Sequence[str]) -> dict[Source, Path]:
-    """The drawn image or video of each source, no two the same.
+    """Return the drawn image or video of each source, no two the same.
 
     Args:
         sources: images, videos and cameras.
@@ -68,7 +68,7 @@ def _drawn_name(source: Source) -> PurePosixPath:
 
 
 def _taken(path: Path, source: Source) -> set[Path]:
-    """What a source may be written to; which kind of video it is depends on its size."""
+    """Return what a source may be written to; which kind of video it is depends on its size."""
     return {path, path.with_suffix('.avi')} if source.is_video else {path}
 
 
@@ -84,7 +84,7 @@ def _refuse_shared_labels(sources: Sequence[Source]) -> None:
 
 
 class InferFiles:
-    """Writes what is found in a stream, image by image; nothing exists before the first one. A context manager.
+    """Writes the detections of a stream image by image; nothing is created before the first. A context manager.
 
     Args:
         folder: where the results go.
@@ -127,7 +127,7 @@ class InferFiles:
             stack.callback(self._close_video)
 
     def add(self, frame: DetectedFrame) -> None:
-        """Writes an image with its detections.
+        """Write an image with its detections.
 
         Raises:
             DataError, UsageError: it cannot be written; see :func:`~mmcnn.inference.images.write_image` and
@@ -177,7 +177,7 @@ class InferFiles:
 
 
 class _DetectionsFile:
-    """detections.json, complete whenever it is closed."""
+    """detections.json, complete once it is closed."""
 
     def __init__(self, folder: Path) -> None:
         self._file = (folder / DETECTIONS_FILE).open('w', encoding='utf-8')
@@ -259,7 +259,7 @@ def _image_name(frame: DetectedFrame) -> str:
 
 
 def _rounded(bbox: Sequence[float], digits: int) -> list[float]:
-    """A box x, y, w, h with rounded corners, so that it ends where the image does."""
+    """Return a box x, y, w, h with rounded corners, so that it ends where the image does."""
     x, y, w, h = bbox
     x1, y1, x2, y2 = (round(value, digits) for value in (x, y, x + w, y + h))
     return [x1, y1, round(x2 - x1, digits), round(y2 - y1, digits)]

@@ -1,4 +1,4 @@
-"""``launcher``: what the environment says of the processes of a run, looked at before anything relies on it."""
+"""``launcher``: the environment's description of a run's processes, checked before it is used."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LOCAL = {'pytorch': 'LOCAL_RANK', 'slurm': 'SLURM_LOCALID', 'mpi': 'OMPI_COMM_W
 
 
 def check_launcher(launcher: str) -> None:
-    """Refuses variables that cannot be right, and processes that do not know of each other.
+    """Refuse variables that cannot be right, and processes that do not know of each other.
 
     Those would train alone each, in one folder with the others.
 
@@ -69,7 +69,7 @@ def collect_in_memory(cfg: Config) -> None:
 
 
 def _number(name: str) -> int | None:
-    """What a variable holds; None: it is not set.
+    """Return what a variable holds; None: it is not set.
 
     Raises:
         UsageError: no integer of at least 0.

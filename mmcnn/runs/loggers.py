@@ -1,4 +1,4 @@
-"""``loggers``: where the numbers of a run go beside its own files, and whether that is possible here."""
+"""``loggers``: where the numbers of a run are sent besides its own files, and whether that is possible here."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PACKAGES = {
 
 
 def set_loggers(cfg: Config, loggers: Sequence[str] | None) -> None:
-    """Puts these loggers, and no other, beside what writes our own files.
+    """Put these loggers, and no other, beside what writes our own files.
 
     An entry that the config has for one of them stays as it is. New ones get a project 'mmcnn', unless the logger's own
     variable of the environment names one, and the name of the work dir.
@@ -53,7 +53,7 @@ def set_loggers(cfg: Config, loggers: Sequence[str] | None) -> None:
 
 
 def check_backends(cfg: Config, training: bool, say: Say = print) -> None:
-    """Refuses a training with a back end that is not installed, before the training needs it.
+    """Refuse a training with a back end that is not installed, before the training needs it.
 
     An evaluation goes on without one: the config of a checkpoint names what the training had, on another machine maybe.
 
@@ -112,13 +112,13 @@ def _check_backend(where: str, node: dict, scope: str) -> None:
 
 
 def _name(node: dict) -> str:
-    """The type of a back end without its scope."""
+    """Return the type of a back end without its scope."""
     kind = node.get('type')
     return kind.rpartition('.')[2] if isinstance(kind, str) else getattr(kind, '__name__', '')
 
 
 def _entry(logger: str, run: str) -> dict[str, Any]:
-    """A back end for the runs of this name."""
+    """Return a back end for the runs of this name."""
 
     def project(variable: str) -> dict[str, str]:
         return {} if variable in os.environ else dict(project='mmcnn')

@@ -1,4 +1,4 @@
-"""What a config reads beside boxes: masks, which a data folder may have, and annotations of pixels, which none has."""
+"""What a config reads besides boxes: masks, which a data folder may have, and pixel annotations, which none has."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _EVALUATORS = {'val_evaluator': 'val', 'test_evaluator': 'val'}
 
 
 def check_masks(cfg: Config, folder: DetectorData, splits: Mapping[str, str]) -> None:
-    """Refuses a data folder without what the transforms and metrics of a config read of it.
+    """Refuse a data folder without what the transforms and metrics of a config read of it.
 
     Args:
         cfg: whose data loaders read the folder.
@@ -68,7 +68,7 @@ def _check_split(path: Path, reader: str) -> None:
 
 
 def _is_mask(segmentation: Any) -> bool:
-    """Whether MMDetection reads it: polygons, of which one has three points, or COCO's run lengths."""
+    """Return whether MMDetection reads it: polygons, of which one has three points, or COCO's run lengths."""
     if isinstance(segmentation, dict):
         return 'counts' in segmentation and 'size' in segmentation
     return isinstance(segmentation, list) and any(

@@ -1,4 +1,4 @@
-"""What a run can be told, with types, defaults and help in one place; Python and the command line both read it here.
+"""The options of a run with types, defaults and help; both Python and the command line use these classes.
 
 Nothing here imports PyTorch, so that ``mmcnn --help`` is there at once.
 """
@@ -31,7 +31,7 @@ MAX_SEED = 2**32 - 1
 
 @dataclass(frozen=True)
 class Option:
-    """What the command line shows of a field, and the values that it may have."""
+    """A field's help on the command line, and its allowed values."""
 
     help: str
     metavar: str | None = None
@@ -58,7 +58,7 @@ _KINDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What all options have in common: a value that no run can have is refused.
+    """Base class of all options; rejects values that no run can have.
 
     Raises:
         UsageError: from the constructor; the message names the option, the value and what would be right.
@@ -78,7 +78,7 @@ class Options:
 
 @dataclass(frozen=True, kw_only=True)
 class ImportOptions(Options):
-    """The option of everything that reads a config or a checkpoint, which may name what a package of the user's has."""
+    """The option of everything that reads a config or a checkpoint that may refer to a user's own package."""
 
     imports: Annotated[
         Sequence[str] | None,
@@ -107,7 +107,7 @@ class ModelOptions(ImportOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class SplitOptions(Options):
-    """Options of everything that reads a data folder which may not say what is to be validated on."""
+    """Options of everything that reads a data folder which may have no validation images."""
 
     val_fraction: Annotated[
         float | None,
@@ -355,13 +355,13 @@ def described(options: type) -> dict[str, tuple[Any, Option]]:
 
 
 def kinds_of(hint: Any) -> tuple[Any, ...]:
-    """The types that a field's hint allows, without their arguments: ``(str, Path, NoneType)``, ``(Mapping,)``."""
+    """Return the types that a field's hint allows, without arguments: ``(str, Path, NoneType)``, ``(Mapping,)``."""
     kinds = get_args(hint) if get_origin(hint) in (types.UnionType, Union) else (hint,)
     return tuple(get_origin(kind) or kind for kind in kinds)
 
 
 def _checked(name: str, value: Any, hint: Any) -> Any:
-    """The value, which fits the hint; NumPy's numbers as Python's, which a config can hold.
+    """Return the value, which fits the hint; NumPy's numbers as Python's, which a config can hold.
 
     Raises:
         UsageError: it does not fit.
@@ -379,7 +379,7 @@ def _checked(name: str, value: Any, hint: Any) -> Any:
 
 
 def _listed(value: Sequence[str]) -> tuple[str, ...]:
-    """The names in ``'a,b'``, ``['a', 'b']`` or ``['a,b', 'c']``, each once."""
+    """Return the names in ``'a,b'``, ``['a', 'b']`` or ``['a,b', 'c']``, each once."""
     texts = [value] if isinstance(value, str) else value
     return tuple(dict.fromkeys(name.strip() for text in texts for name in str(text).split(',')))
 

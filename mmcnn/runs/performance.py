@@ -1,4 +1,4 @@
-"""``performance``: how fast a run is, and by what; read here, and put into effect by the hook."""
+"""``performance``: settings that affect a run's speed; read here and applied by the hook."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def check_performance(cfg: Config, say: Say = print) -> None:
 
 
 def set_performance(cfg: Config, options: TrainOptions) -> None:
-    """What the options say of it.
+    """Apply the performance options to the config.
 
     Args:
         cfg: checked; changed in place.
@@ -88,7 +88,7 @@ def set_performance(cfg: Config, options: TrainOptions) -> None:
 
 
 def settle_performance(cfg: Config, options: TrainOptions, say: Say = print) -> None:
-    """Refuses what the rest of a training's config contradicts.
+    """Refuse what the rest of a training's config contradicts.
 
     Args:
         cfg: complete.
@@ -126,7 +126,7 @@ def settle_performance(cfg: Config, options: TrainOptions, say: Say = print) -> 
 
 
 def say_other_sync_bn(cfg: Config, recorded: Mapping[str, Any], say: Say = print) -> None:
-    """Says where a run that is resumed goes on with another BatchNorm.
+    """Say where a run that is resumed goes on with another BatchNorm.
 
     Args:
         cfg: of this session.
@@ -142,7 +142,7 @@ def say_other_sync_bn(cfg: Config, recorded: Mapping[str, Any], say: Say = print
 
 
 def tries_algorithms(cfg: Config) -> bool:
-    """Whether cuDNN tries its algorithms in a training: what the config says of it, or where its images have one size.
+    """Return whether cuDNN benchmarks its algorithms in a training: if the config says so, or if image sizes are fixed.
 
     That is not written into the config, which a later evaluation reads from a checkpoint and would follow.
     """
@@ -156,21 +156,21 @@ def tries_algorithms(cfg: Config) -> bool:
 
 
 def has_one_size(cfg: Config) -> bool:
-    """Whether all images of a training reach the network in one size."""
+    """Return whether all images of a training reach the network in one size."""
     resizes = any(str(node.get('type')).endswith('BatchSyncRandomResize') for node in dicts_in(cfg.get('model')))
     kinds = {str(node.get('type')).removeprefix('mmcnn.') for node in dicts_in(cfg.get('train_dataloader'))}
     return not resizes and bool(kinds & _ONE_SIZE)
 
 
 def use_tf32(cfg: Config) -> None:
-    """Sets PyTorch's switches, which :mod:`mmcnn.runs.process_state` puts back."""
+    """Set PyTorch's switches, which :mod:`mmcnn.runs.process_state` puts back."""
     tf32 = (cfg.get('performance') or DEFAULTS).get('tf32')
     if tf32 is not None:
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
 
 
 class PerformanceHook(Hook):
-    """Puts ``performance`` of a training into effect.
+    """Applies ``performance`` to a training.
 
     What is saved does not depend on it: names of weights and their layout in memory are those without it.
     """
@@ -203,7 +203,7 @@ class PerformanceHook(Hook):
         torch.backends.cudnn.benchmark = self._benchmark
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Stores weights as they lie without ``channels_last``, which other programs may rely on."""
+        """Store weights as they lie without ``channels_last``, which other programs may rely on."""
         if self._channels_last:
             for part in ('state_dict', 'ema_state_dict'):
                 for name, value in checkpoint.get(part, {}).items():

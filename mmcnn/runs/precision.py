@@ -1,4 +1,4 @@
-"""``amp``: mixed precision, which of the two, and what comes with it."""
+"""``amp``: mixed precision, its type, and the settings that depend on it."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _set_on_cpu(cfg: Config, amp: bool | str, say: Say) -> None:
 
 
 def _use_cpu(cfg: Config) -> None:
-    """Gives a config that asks for mixed precision the wrapper of a CPU."""
+    """Give a config that asks for mixed precision the wrapper of a CPU."""
     wrapper = cfg.optim_wrapper
     if wrapper.get('dtype') is not None and _DTYPES.get(str(wrapper.dtype)) == 'fp16':
         raise UsageError(
@@ -118,14 +118,14 @@ def _drop_arguments(wrapper: dict) -> None:
 
 
 def has_bf16() -> bool:
-    """Whether the device computes in bfloat16 itself; others only pretend to, and are slower by it than by float32."""
+    """Return whether the device supports bfloat16 natively; others emulate it, slower than float32."""
     if get_device() == 'cpu':
         return bool(cpu_features())
     return torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def cpu_features() -> list[str]:
-    """What this processor computes in bfloat16 with, by name; nothing: it has neither AVX512-BF16 nor AMX."""
+    """Return what this processor computes in bfloat16 with, by name; nothing: it has neither AVX512-BF16 nor AMX."""
     if not torch.backends.mkldnn.is_available():  # whose kernels use them
         return []
     found = private_names.cpu_capabilities()
@@ -133,7 +133,7 @@ def cpu_features() -> list[str]:
 
 
 def check_amp(cfg: Config, say: Say = print) -> None:
-    """Refuses what a config or ``cfg_options`` ask for of mixed precision and cannot have; completes the loss scale.
+    """Refuse what a config or ``cfg_options`` ask for of mixed precision and cannot have; complete the loss scale.
 
     The wrapper of a GPU is read as that of a CPU where there is none, and the other way round.
 
@@ -181,7 +181,7 @@ def check_amp(cfg: Config, say: Say = print) -> None:
 
 
 def _check_scaler(scale: Mapping[str, Any]) -> None:
-    """Refuses what :class:`torch.amp.GradScaler` does not take."""
+    """Refuse what :class:`torch.amp.GradScaler` does not take."""
     known = {*inspect.signature(torch.amp.GradScaler).parameters} - {'device'}
     for name, value in scale.items():
         if name not in known:
@@ -200,7 +200,7 @@ def _check_scaler(scale: Mapping[str, Any]) -> None:
 
 
 def precision_of(cfg: Mapping[str, Any]) -> str:
-    """What a training by this config computes in: fp32, fp16 or bf16."""
+    """Return what a training by this config computes in: fp32, fp16 or bf16."""
     wrapper = cfg.get('optim_wrapper') or {}
     if wrapper.get('type') == _ON_CPU:
         return 'bf16'
@@ -231,14 +231,14 @@ def choose_precision(cfg: Config, amp: bool | str | None, typed: bool, say: Say 
 
 
 def _is_left_open(cfg: Mapping[str, Any], amp: bool | str | None) -> bool:
-    """Whether nobody has said which precision a run shall have, by a wrapper of another kind either."""
+    """Return whether nobody has said which precision a run shall have, by a wrapper of another kind either."""
     if cfg['optim_wrapper'].get('type', 'OptimWrapper') not in ('OptimWrapper', _ON_GPU, _ON_CPU):
         return False
     return amp in (True, 'auto') or (amp is None and bool((cfg.get('performance') or {}).get('cpu_amp')))
 
 
 def is_channels_last(cfg: Mapping[str, Any]) -> bool:
-    """Whether a training has NHWC in memory: what the config says of it, or what is faster on a CPU.
+    """Return whether a training has NHWC in memory: what the config says of it, or what is faster on a CPU.
 
     oneDNN's kernels take bfloat16 in that order and would rearrange every map. In float32 it pays for networks whose
     configs are made for a CPU, too (``performance.cpu_amp``; docs/performance.md). It is not written into the config,
@@ -253,7 +253,7 @@ def is_channels_last(cfg: Mapping[str, Any]) -> bool:
 def continue_precision(
     cfg: Config, recorded: Mapping[str, Any], amp: bool | str | None, typed: bool, say: Say = print
 ) -> None:
-    """A run that is resumed goes on in its precision where that is left open, and says so where it does not.
+    """Keep a resumed run's precision if none is requested, and report if it changes.
 
     Left open it is by 'auto', and by a config that leaves it to the processor (``performance.cpu_amp``).
 

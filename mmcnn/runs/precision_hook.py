@@ -1,4 +1,4 @@
-"""Mixed precision while a training goes on."""
+"""Mixed precision during a training."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _AFTER_FORWARD = ('loss_by_feat', 'predict_by_feat', 'loss_and_target')
 
 
 class PrecisionHook(Hook):
-    """Keeps the steps that a loss scale skips out of the numbers, and validates in mixed precision if asked to.
+    """Excludes steps skipped by a loss scaler from the numbers, and validates in mixed precision if requested.
 
     fp16 finds its loss scale by steps whose gradients overflow: they are skipped, and the scale is halved. That is how
     it works and no fault, but the norm of these gradients is not finite, and MMEngine would log the mean over 50 steps
@@ -58,7 +58,7 @@ class PrecisionHook(Hook):
         model.val_step = functools.wraps(model.val_step)(torch.autocast(device, dtype)(model.val_step))
 
     def after_train_iter(self, runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None) -> None:
-        """Drops the norm of a step that was skipped."""
+        """Drop the norm of a step that was skipped."""
         scaler = getattr(runner.optim_wrapper, 'loss_scaler', None)
         norms = runner.message_hub.log_scalars.get(_NORM)
         if scaler is None or norms is None or math.isfinite(norms.current()):
@@ -77,7 +77,7 @@ class PrecisionHook(Hook):
 
 
 def _in_float32(module: nn.Module, given: Any, found: Any) -> Any:
-    """A forward hook: what a head gives, with the tensors in bfloat16 in float32."""
+    """Return a forward hook: what a head gives, with the tensors in bfloat16 in float32."""
     if isinstance(found, torch.Tensor):
         return found.float() if found.dtype == torch.bfloat16 else found
     if type(found) is dict:

@@ -1,4 +1,4 @@
-"""From options to a run that can start: the one place that knows the order in which a config is completed."""
+"""From options to a run that can start: the only place that knows the order in which a config is completed."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ from mmcnn.weights.recorded_config import other_normalisation
 
 @dataclass(frozen=True)
 class Run:
-    """A run whose config is complete and whose files have been looked into; nothing is written yet.
+    """A run whose config is complete and whose files have been checked; nothing is written yet.
 
     Attributes:
         options: what it was made from.
@@ -91,7 +91,7 @@ class Run:
         return Path(self.cfg.work_dir)
 
     def batches(self) -> str:
-        """How many images an iteration and a step of the optimizer see, in a line."""
+        """Return how many images an iteration and a step of the optimizer see, in a line."""
         return describe_batches(self.cfg, self.options.launcher)
 
 
@@ -212,7 +212,7 @@ def prepare(
 
 
 def _set_training(cfg: Config, options: TrainOptions, notes: list[str]) -> None:
-    """What the options of a training say of how it is trained."""
+    """Apply the options of a training about how it is trained."""
     set_amp(cfg, options.amp, notes.append)
     set_performance(cfg, options)
     set_on_nan(cfg, options.on_nan)
@@ -234,7 +234,7 @@ def _continue(
     done: dict[str, Any],
     notes: list[str],
 ) -> None:
-    """Takes recipe and seed from the run that is resumed, unless they are typed, and refuses data that is not its own.
+    """Take recipe and seed from the run that is resumed, unless they are typed, and refuses data that is not its own.
 
     Args:
         cfg: changed in place.
@@ -260,7 +260,7 @@ def _continue(
 
 
 def _draw(cfg: Config, options: RunOptions) -> Draw | None:
-    """The images to validate on that are asked for, or are those of the run that is continued."""
+    """Return the images to validate on that are asked for, or are those of the run that is continued."""
     resume = isinstance(options, TrainOptions) and (
         options.resume or (cfg.get('resume') and (options.load_from or cfg.get('load_from') or True))
     )
@@ -271,14 +271,14 @@ def _draw(cfg: Config, options: RunOptions) -> Draw | None:
 
 
 def _trained(cfg: Config, checkpoint: Checkpoint, named: bool) -> dict:
-    """What the data of an evaluation has to fit: the classes of the file, else those that its config was found with."""
+    """Return what the evaluation data has to match: the classes of the file, otherwise those of its config."""
     loader = loaders_of(cfg).get('test_dataloader')
     found = () if named or loader is None else (inner_dataset(loader).get('metainfo') or {}).get('classes')
     return {'meta': {'dataset_meta': {'classes': checkpoint.classes or found}}}
 
 
 def _swap(cfg: Config, options: RunOptions, typed: dict[str, Any], notes: list[str]) -> RunKind:
-    """Sets the backbone; what tells the run from others."""
+    """Set the backbone; what tells the run from others."""
     before = cfg.get('model', {}).get('backbone', {}).get('type')
     set_backbone(cfg, options.backbone, typed, notes.append)
     after = cfg.get('model', {}).get('backbone', {}).get('type')

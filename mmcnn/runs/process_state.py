@@ -1,4 +1,4 @@
-"""A run leaves the process as it found it, so that the next one, or a notebook's next cell, starts clean."""
+"""Restores the process after a run, so that the next run, or a notebook's next cell, starts from a clean state."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _RUN = threading.RLock()
 
 @contextlib.contextmanager
 def kept_process_state() -> Iterator[None]:
-    """Puts back what a run changes in the process, whether it succeeds or fails.
+    """Put back what a run changes in the process, whether it succeeds or fails.
 
     That is MMEngine's device and its global loggers, message hubs, visualizers and default scopes (a run starts without
     any; its own are closed), the random generators, CUDA's device, cuDNN's and PyTorch's switches for determinism and
@@ -77,7 +77,7 @@ def _determinism() -> tuple[bool, bool]:
 
 
 def _tf32() -> list[Any]:
-    """The values of :func:`_tf32_switches`; None: PyTorch refuses to tell one, since newer ones say otherwise."""
+    """Return the values of :func:`_tf32_switches`; None: PyTorch refuses to return one that newer ones contradict."""
     values = []
     for get, _ in _tf32_switches():
         try:
@@ -88,7 +88,7 @@ def _tf32() -> list[Any]:
 
 
 def _tf32_switches() -> list[tuple[Callable[[], Any], Callable[[Any], object]]]:
-    """How each of PyTorch's switches of TF32 is read and set: the older ones first, since they set the newer ones."""
+    """Return how each of PyTorch's TF32 switches is read and set, the older ones first: they set the newer ones."""
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     named = [(cudnn, 'allow_tf32')]
     if hasattr(matmul, 'fp32_precision'):  # since PyTorch 2.9
@@ -101,7 +101,7 @@ def _tf32_switches() -> list[tuple[Callable[[], Any], Callable[[Any], object]]]:
 
 @contextlib.contextmanager
 def _kept_cuda() -> Iterator[None]:
-    """The current device and the generators of all; of a CUDA that the run starts, what it starts with."""
+    """Keep the current device and all generators; for a CUDA that the run initialises, its initial state."""
     had_started, seed = torch.cuda.is_initialized(), torch.initial_seed()
     device = torch.cuda.current_device() if had_started else 0
     states = torch.cuda.get_rng_state_all() if had_started else []
@@ -129,7 +129,7 @@ def _kept_interpreter() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _own_group() -> Iterator[None]:
-    """Leaves the process group that a run on CPUs has joined; one that was there before stays.
+    """Leave the process group that a run on CPUs has joined; one that was there before stays.
 
     Its threads end here. While a model of the run holds the group, in MMEngine's circles of runner and loops, they go
     on, and would be ended with the interpreter, after the modules that they use.

@@ -1,4 +1,4 @@
-"""What a training and an evaluation give back; nothing here imports PyTorch."""
+"""The return values of a training and an evaluation; nothing here imports PyTorch."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ MAIN = {'AP': 'AP', 'AP50': 'AP50', 'top1': 'top-1'}
 
 @dataclass(frozen=True, repr=False)
 class EvaluateResult:
-    """An evaluation.
+    """The result of an evaluation.
 
     Attributes:
         work_dir: folder with ``metrics.json``.
@@ -60,7 +60,7 @@ class EvaluateResult:
 
 @dataclass(frozen=True, repr=False)
 class TrainResult:
-    """A training.
+    """The result of a training.
 
     Attributes:
         work_dir: folder with checkpoints, log and pictures.
@@ -107,12 +107,12 @@ def main_numbers(metrics: Mapping[str, float]) -> list[tuple[str, float]]:
 
 
 def nothing_rows(metrics: Mapping[str, float]) -> list[tuple[str, str]]:
-    """A labelled row in place of numbers where there was nothing to measure by."""
+    """Return a labelled row in place of numbers where there was nothing to measure by."""
     return [('result', NOTHING)] if nothing_measured(metrics) else []
 
 
 def write_metrics(folder: Path, checkpoint: str, logged: Mapping[str, Any]) -> Path:
-    """Stores the numbers of an evaluation, under MMEngine's names, in ``metrics.json``; what is NaN as null."""
+    """Store the numbers of an evaluation, under MMEngine's names, in ``metrics.json``; what is NaN as null."""
     numbers = {key: None if math.isnan(value) else value for key, value in logged.items()
                if isinstance(value, int | float)}  # fmt: skip
     text = json.dumps(dict(checkpoint=checkpoint, **numbers), indent=2, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""One run at a time in a folder: a lock that ends with the process that holds it, however that ends."""
+"""One run at a time in a folder: a lock that ends with the process that holds it, however it ends."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _held: weakref.WeakSet[RunLock] = weakref.WeakSet()
 
 
 class RunLock:
-    """The right to write to a folder as its one run (``flock``), which a killed process loses with its life.
+    """The exclusive right of a run to write to a folder (``flock``), which ends when its process dies.
 
     Args:
         folder: of the run; it has to be there.
@@ -40,7 +40,7 @@ class RunLock:
         self._file: BinaryIO | None = None
 
     def acquire(self) -> str | None:
-        """Takes the lock, and writes host, process and time into its file.
+        """Take the lock, and writes host, process and time into its file.
 
         Returns:
             a sentence if the file system knows no locks; then the folder is taken without one. Else None.
@@ -79,7 +79,7 @@ class RunLock:
             self._file = None
 
     def _locked(self) -> BinaryIO | None:
-        """The file, locked; None: the file system knows no locks."""
+        """Return the file, locked; None: the file system knows no locks."""
         for left in reversed(range(_TRIES)):
             file = self.path.open('a+b')
             try:
@@ -111,7 +111,7 @@ class RunLock:
 
 
 def refuse_live(folder: str | Path) -> None:
-    """Refuses a folder in which a run goes on, in this process or another; nothing is written.
+    """Refuse a folder in which a run goes on, in this process or another; nothing is written.
 
     Raises:
         UsageError: names host, process and start of that run.
@@ -126,7 +126,7 @@ def refuse_live(folder: str | Path) -> None:
 
 
 def stop_live(folder: str | Path, patience: float = 120.0) -> None:
-    """Ends a run that goes on in a folder, as Ctrl-C would, and waits until the folder is free.
+    """End a run that goes on in a folder, as Ctrl-C would, and waits until the folder is free.
 
     A run of another machine is waited for only.
 

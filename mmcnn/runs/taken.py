@@ -1,4 +1,4 @@
-"""The folder of a run while the run lasts: its own, and left as it was if the run does not begin."""
+"""Exclusive use of a run's folder while the run lasts; the folder is restored if the run does not begin."""
 
 from __future__ import annotations
 
@@ -25,18 +25,20 @@ _Found = TypeVar('_Found')
 
 @contextlib.contextmanager
 def taken(cfg: Config, new: bool, begun: Callable[[], bool], say: Say = print) -> Iterator[Path]:
-    """Takes the folder of a run, which no other run has until it ends; one that fails before it has begun leaves it
-    as it was.
+    """Hold the folder of a run, which no other run gets until it ends.
+
+    A run that fails before it has begun leaves the folder as it was.
 
     Args:
-        cfg: of the run. Its ``work_dir`` is set to the next free number if another run has taken it in the meantime.
-        new: the folder was not named by the user: no other run may have had it.
-        begun: whether what is there is worth keeping.
+        cfg: config of the run. Its ``work_dir`` is set to the next free number if another run has taken it in the
+            meantime.
+        new: whether the folder was not named by the user: then no other run may have used it.
+        begun: returns whether the folder's content is worth keeping.
         say: takes a sentence if the file system cannot keep other runs away.
 
     Raises:
-        UsageError: a run goes on in the folder that was named.
-        CheckpointError: nothing can be written there.
+        UsageError: another run is using the folder that was given.
+        CheckpointError: the folder is not writable.
     """
     # Every rank has looked for another run there before the first one takes it: it would be that run for the others.
     barrier()
@@ -68,7 +70,7 @@ def taken(cfg: Config, new: bool, begun: Callable[[], bool], say: Say = print) -
 
 
 def _on_first_rank(work: Callable[[], _Found]) -> _Found:
-    """What a function gives on the first rank, for all of them; its error, too."""
+    """Return what a function gives on the first rank, for all of them; its error, too."""
     found: list = [None]
     if is_main_process():
         try:
@@ -90,7 +92,7 @@ def _lock(lock: RunLock, folder: Path) -> str | None:
 
 
 def _make(folder: Path) -> Path:
-    """Makes a folder that nobody else has."""
+    """Make a folder that nobody else has."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         while True:
@@ -103,7 +105,7 @@ def _make(folder: Path) -> Path:
 
 
 def _clear(folder: Path, before: set[Path] | None, dump: str, start: str) -> None:
-    """Removes what MMEngine's Runner has made since ``start``."""
+    """Remove what MMEngine's Runner has made since ``start``."""
     for path in {*folder.iterdir()} - (before or set()) if folder.is_dir() else ():
         if path.is_dir() and _STARTED_AT.fullmatch(path.name) and path.name >= start:
             shutil.rmtree(path, ignore_errors=True)
@@ -113,7 +115,7 @@ def _clear(folder: Path, before: set[Path] | None, dump: str, start: str) -> Non
 
 
 def _remove_empty(folder: Path) -> None:
-    """Removes a folder that was made for the run, unless somebody else's files are in."""
+    """Remove a folder that was made for the run, unless somebody else's files are in."""
     with contextlib.suppress(OSError):
         folder.rmdir()
         if folder.parent.name == WORK_DIRS.name:

@@ -1,4 +1,4 @@
-"""``on_nan``, ``patience`` and ``resume``: what a training does, and what it starts from."""
+"""``on_nan``, ``patience`` and ``resume``: how a training behaves, and what it starts from."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mmcnn.weights.checkpoint import Checkpoint
 
 
 def set_on_nan(cfg: Config, on_nan: str | None) -> None:
-    """What the training does with a loss or a gradient that is not finite.
+    """Set how the training treats a loss or a gradient that is not finite.
 
     Raises:
         UsageError: the config's training loop takes no such option.
@@ -68,7 +68,7 @@ def keep_detections(cfg: Config) -> None:
 
 
 def set_patience(cfg: Config, patience: int | None, say: Say = print) -> None:
-    """Ends the training early once so many validations in a row have been no better; what the best is saved by counts.
+    """End the training early once so many validations in a row have been no better; what the best is saved by counts.
 
     Args:
         cfg: with the length of the run.
@@ -136,7 +136,7 @@ def check_initial_weights(cfg: Config, resume: bool | str | Path = False, say: S
 
 
 def resumed_checkpoint(cfg: Config, resume: bool | str | Path) -> tuple[Path, Checkpoint, list[str]] | None:
-    """What a run is resumed from, as :func:`~mmcnn.runs.checkpoints.last_checkpoint` gives it.
+    """Return what a run is resumed from, as :func:`~mmcnn.runs.checkpoints.last_checkpoint` gives it.
 
     Args:
         cfg: with its work dir.
@@ -167,7 +167,7 @@ def _resume_from(cfg: Config, resume: bool | str | Path, say: Say) -> Checkpoint
 
 
 def _keep_statistics(cfg: Config, checkpoint: Checkpoint, say: Say) -> None:
-    """A run that began without :class:`~mmcnn.engine.BNStatisticsHook`, in release 0.1, goes on without it."""
+    """Let a run that began without :class:`~mmcnn.engine.BNStatisticsHook`, in release 0.1, continue without it."""
     own, recorded = (each.get('default_hooks') or {} for each in (cfg, checkpoint.entries))
     hook = own.get('bn_statistics')
     began_without = recorded and (recorded.get('bn_statistics') or {'windows': 0}).get('windows') == 0

@@ -1,4 +1,4 @@
-"""The folder of a run: named after what is run, and never shared with another run."""
+"""The folder of a run: named after what is run and never shared with another run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ITERATION = re.compile(r'(?:stopped_at_)?iter_(\d+)\.pth')
 
 @dataclass(frozen=True)
 class RunKind:
-    """What makes two runs like each other, so that one can continue the other.
+    """The properties that two runs have to share for one to continue the other.
 
     Attributes:
         config: name of the config.
@@ -57,7 +57,7 @@ def for_training(
     backbone: str = '',
     say: Say = print,
 ) -> Path:
-    """The folder of a training; nothing is written.
+    """Return the folder of a training; nothing is written.
 
     Args:
         kind: what is trained.
@@ -109,7 +109,7 @@ def for_training(
 
 
 def for_test(name: str, chosen: str | Path | None) -> Path:
-    """The folder of an evaluation; nothing is written.
+    """Return the folder of an evaluation; nothing is written.
 
     Args:
         name: of what is evaluated.
@@ -130,7 +130,7 @@ def for_test(name: str, chosen: str | Path | None) -> Path:
 
 
 def contents(folder: Path) -> str | None:
-    """What a folder holds of a training, for a sentence; None: nothing."""
+    """Return what a folder holds of a training, for a sentence; None: nothing."""
     record, kind = read_record(folder), _record(folder)
     if record is None and not checkpoints_in(folder):
         return None
@@ -140,7 +140,7 @@ def contents(folder: Path) -> str | None:
 
 
 def write_record(folder: Path, kind: RunKind, **facts: Any) -> None:
-    """Writes down what a run is, so that no other one takes its folder; what it was started as stays.
+    """Write down what a run is, so that no other one takes its folder; what it was started as stays.
 
     Args:
         folder: of the run.
@@ -153,7 +153,7 @@ def write_record(folder: Path, kind: RunKind, **facts: Any) -> None:
 
 
 def _latest_like(kind: RunKind, backbone: str) -> Path | None:
-    """The newest folder below ``work_dirs/`` with a checkpoint of a run of this kind."""
+    """Return the newest folder below ``work_dirs/`` with a checkpoint of a run of this kind."""
     folders = [folder for folder in WORK_DIRS.glob('*') if (folder / 'last_checkpoint').is_file()]
     like = [folder for folder in folders if _record(folder) == kind]
     if not like:
@@ -163,7 +163,7 @@ def _latest_like(kind: RunKind, backbone: str) -> Path | None:
 
 
 def _is_like(folder: Path, kind: RunKind, backbone: str) -> bool:
-    """Whether the run in a folder can be continued as one of this kind."""
+    """Return whether the run in a folder can be continued as one of this kind."""
     if read_record(folder) is not None:
         return _record(folder) in (kind, None)
     found = last_checkpoint(folder)
@@ -181,7 +181,7 @@ def _is_like(folder: Path, kind: RunKind, backbone: str) -> bool:
 
 
 def unused(folder: Path) -> Path:
-    """The folder, or the next one with a number behind its name, that is not there."""
+    """Return the folder, or the next one with a number behind its name, that is not there."""
     name, _, number = folder.name.rpartition('-')
     numbered = number.isdecimal() and folder.with_name(name).exists()  # by an earlier call
     name, count = (name, int(number)) if numbered else (folder.name, 1)
@@ -192,7 +192,7 @@ def unused(folder: Path) -> Path:
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
-    """What :func:`write_record` has written; None: nothing that can be read."""
+    """Return what :func:`write_record` has written; None: nothing that can be read."""
     try:
         record = json.loads((folder / RECORD).read_text(encoding='utf-8'))
     except (OSError, ValueError):
@@ -201,7 +201,7 @@ def read_record(folder: Path) -> dict[str, Any] | None:
 
 
 def _record(folder: Path) -> RunKind | None:
-    """The kind of the run in a folder; None: it was not written down."""
+    """Return the kind of the run in a folder; None: it was not written down."""
     record = read_record(folder) or {}
     fields = {key: record.get(key) for key in RunKind.__dataclass_fields__}
     return RunKind(**fields) if fields['config'] and fields['data'] else None
@@ -218,7 +218,7 @@ def _progress(folder: Path, epochs: int | None) -> str:
 
 
 def check_writable(folder: str | Path) -> None:
-    """Makes a folder, and tries whether files can be written there.
+    """Make a folder, and try whether files can be written there.
 
     Raises:
         CheckpointError: names the folder and the reason.

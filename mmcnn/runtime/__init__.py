@@ -1,4 +1,4 @@
-"""Detectors that ``mmcnn export`` made, without PyTorch: NumPy, OpenCV and ONNX Runtime are all that is needed."""
+"""Detectors made by ``mmcnn export``, without PyTorch: only NumPy, OpenCV and ONNX Runtime are needed."""
 
 from mmcnn.runtime.detector import Detector
 

@@ -23,26 +23,26 @@ Found = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 class Detector(BaseDetector):
-    """A detector from a file that ``mmcnn export`` made, without PyTorch; it finds what mmcnn.Detector finds.
+    """A detector from a file made by ``mmcnn export``, without PyTorch; its detections are those of mmcnn.Detector.
 
-    ``mmcnn.runtime.Detector('m.onnx')('street.jpg').boxes``. Classes, size, normalisation and post-processing are those
-    of the file's metadata; a file without them is refused.
+    Example: ``mmcnn.runtime.Detector('m.onnx')('street.jpg').boxes``. Classes, size, normalisation and post-processing
+    come from the file's metadata; a file without metadata is rejected.
 
     Args:
         path: an ONNX file, or the .xml of OpenVINO's format with its .bin beside it.
-        score_thr: detections below it are left out; 0: whatever the file gives.
+        score_thr: detections with a lower score are dropped; 0: all that the file outputs.
         provider: 'cpu', 'cuda', 'tensorrt', 'openvino' or the full name of a provider of ONNX Runtime; None: the CPU.
-        threads: that share the work of an operator; None: as many as there are cores.
+        threads: number of threads within an operator; None: the number of cores.
 
     Attributes:
         classes: tuple of the class names.
-        metadata: what the file says of itself.
-        runtime: what computes it, in words.
+        metadata: the metadata of the file.
+        runtime: name of the runtime that runs the file.
 
     Raises:
-        CheckpointError: the file is missing or damaged, has no metadata of mmcnn or those of a newer one, or is no
-            detector with boxes as outputs.
-        UsageError: there is no such score or provider.
+        CheckpointError: the file is missing or damaged, has no metadata of mmcnn or those of a newer release, or is not
+            a detector that outputs boxes.
+        UsageError: the score or the provider is invalid.
         DependencyError: the package that reads the file is not installed.
     """
 
@@ -63,10 +63,10 @@ class Detector(BaseDetector):
             )
 
     def _check(self) -> None:
-        """Refuses a file that is no detector, and one whose metadata are those of another file.
+        """Reject a file that is not a detector, or whose metadata belong to another file.
 
         Raises:
-            CheckpointError: it is.
+            CheckpointError: it is such a file.
         """
         said, of = self.metadata, self.metadata.input
         if said.task != DETECTION:
@@ -96,14 +96,14 @@ class Detector(BaseDetector):
         return [self._detections(*found, each) for found, each in zip(self._find(fitted), given, strict=True)]
 
     def find(self, arrays: Sequence[np.ndarray]) -> list[Found]:
-        """Everything that the post-processing leaves, for an evaluation; :meth:`__call__` has what to look at.
+        """Return all detections that the post-processing keeps, for evaluation; for display use :meth:`__call__`.
 
         Args:
             arrays: images (H, W, 3) uint8 BGR.
 
         Returns:
-            for each image, best first: boxes (K, 4) float32, xyxy in pixels of the image, also those without area;
-            scores (K,) float32; labels (K,) int64.
+            For each image, best first: boxes (K, 4) float32, xyxy in pixels of the image, including those without area;
+                scores (K,) float32; labels (K,) int64.
         """
         return self._find([self._fit(array) for array in arrays])
 
@@ -117,11 +117,11 @@ class Detector(BaseDetector):
         return [found[i] for i in range(len(fitted))]
 
     def feeds(self, array: np.ndarray) -> dict[str, np.ndarray]:
-        """What the file takes for an image (H, W, 3) uint8 BGR, by the names of its inputs."""
+        """Return the inputs of the file for an image (H, W, 3) uint8 BGR, by their names."""
         return self._feeds([self._fit(array)])
 
     def _feeds(self, fitted: list[Fitted]) -> dict[str, np.ndarray]:
-        """The same of images on canvases of one size."""
+        """Return the same for several images on canvases of the same size."""
         size = {IMAGE_SIZE: np.array(fitted[0].size, np.int64)} if self.metadata.input.image_size else {}
         return {IMAGES: self._images(fitted), **size}
 
@@ -131,7 +131,7 @@ class Detector(BaseDetector):
         return fit.apply(image, np.uint8 if whole else np.float32)
 
     def _batches(self, shapes: list[tuple[int, ...]]) -> list[list[int]]:
-        """Numbers of the images that go through the network together: of one shape, and as many as it takes."""
+        """Return the numbers of the images that form a batch: of the same shape, and as many as the file takes."""
         same: dict[tuple[int, ...], list[int]] = {}
         for i, shape in enumerate(shapes):
             same.setdefault(shape, []).append(i)
@@ -139,7 +139,7 @@ class Detector(BaseDetector):
         return [each[start : start + most] for each in same.values() for start in range(0, len(each), most)]
 
     def _images(self, fitted: list[Fitted]) -> np.ndarray:
-        """Images as the file takes them."""
+        """Return the images in the form that the file takes."""
         of = self.metadata.input
         images = np.stack([each.image for each in fitted])
         if of.channel_order == 'rgb':
@@ -149,12 +149,12 @@ class Detector(BaseDetector):
         if of.layout == 'NCHW':
             images = images.transpose(0, 3, 1, 2)
         images = np.ascontiguousarray(images, of.dtype)
-        # The last batch of a file that takes no fewer images is filled up; what is found in these is not read.
+        # If the file takes a fixed number of images, the last batch is padded; detections in the padding are ignored.
         missing = (of.batch or 0) - len(images)
         return np.concatenate([images, *[images[-1:]] * missing]) if missing > 0 else images
 
     def _found(self, outputs: list[np.ndarray], row: int) -> Found:
-        """Boxes (K, 4) on the canvas, scores (K,) and labels (K,) of an image of the batch, best first."""
+        """Return boxes (K, 4) on the canvas, scores (K,) and labels (K,) of an image of the batch, best first."""
         if self.metadata.form == 'decoded':
             return self._suppressed(*(each[row].astype(np.float32, copy=False) for each in outputs))
         if self.metadata.layout == 'deepstream':
@@ -168,9 +168,9 @@ class Detector(BaseDetector):
         return boxes.astype(np.float32), scores.astype(np.float32), labels
 
     def _suppressed(self, boxes: np.ndarray, scores: np.ndarray) -> Found:
-        """What the post-processing leaves of boxes (B, 4) with scores (B, C)."""
+        """Return what the post-processing keeps of boxes (B, 4) with scores (B, C)."""
         cfg = self.metadata.test_cfg
-        # Boxes below the threshold of this detector suppress none above it.
+        # Boxes below this detector's threshold do not suppress any box above it.
         sure = (scores > cfg['score_thr']) & (scores >= self.score_thr)
         if cfg['multi_label']:
             index, labels = np.nonzero(sure)
@@ -190,6 +190,6 @@ class Detector(BaseDetector):
 
 
 def _may_be(expected: tuple[int | None, ...], shape: tuple[int | None, ...]) -> bool:
-    """Whether two shapes can be the same, where None is any number."""
+    """Return whether two shapes can be equal, where None stands for any number."""
     pairs = zip(expected, shape, strict=False)
     return len(expected) == len(shape) and all(None in pair or pair[0] == pair[1] for pair in pairs)

@@ -1,4 +1,4 @@
-"""What an exported file says of itself: everything that is needed to use it, so that nothing is guessed."""
+"""The metadata of an exported file: everything that is needed to use it, so that nothing is guessed."""
 
 from __future__ import annotations
 
@@ -31,14 +31,15 @@ _NMS = dict(type=str, iou_threshold=float)
 
 @dataclass(frozen=True, kw_only=True)
 class Input:
-    """The images that a file takes, as its input ``images``.
+    """The images that a file takes as its input ``images``.
 
     Attributes:
         dtype: 'float32', with values 0 to 255 where ``normalised`` is False; or 'uint8'.
         layout: 'NCHW' or 'NHWC'.
         channel_order: 'bgr' or 'rgb'.
         normalised: True: whoever calls has to subtract ``mean`` and divide by ``std``; False: the file does.
-        mean, std: of each channel in ``channel_order``, of values 0 to 255.
+        mean: of each channel in ``channel_order``, of values 0 to 255.
+        std: likewise.
         size: (H, W) in pixels; None: any multiple of ``stride``.
         stride: 1 where any size will do.
         batch: number of images; None: any.
@@ -60,7 +61,7 @@ class Input:
 
 @dataclass(frozen=True, kw_only=True)
 class Metadata:
-    """What an exported file says of itself.
+    """The metadata of an exported file.
 
     Attributes:
         task: one of :data:`TASKS`.
@@ -103,7 +104,7 @@ class Metadata:
 
     @classmethod
     def from_json(cls, text: str | None, path: str | Path) -> Metadata:
-        """What a file says of itself.
+        """Return what a file says of itself.
 
         Args:
             text: the entry :data:`KEY` of the file; None: it has none.
@@ -134,7 +135,7 @@ class Metadata:
         return whole
 
     def _check(self) -> None:
-        """Refuses what would be noticed late.
+        """Refuse what would be noticed late.
 
         Raises:
             ValueError: a value is none of the possible ones.
@@ -182,12 +183,12 @@ class Metadata:
 
 
 def _least(*numbers: int | None) -> int:
-    """The smallest; None is none."""
+    """Return the smallest; None is none."""
     return min(number for number in numbers if number is not None)
 
 
 def _of(kind: type, values: Any, name: str = 'the whole') -> Any:
-    """A dataclass from what JSON made of it: all of its fields, since nothing is filled in, and none besides.
+    """Return a dataclass from what JSON made of it: all of its fields, since nothing is filled in, and none besides.
 
     Raises:
         ValueError: a value is of another type. KeyError: a field is missing.
@@ -201,7 +202,7 @@ def _of(kind: type, values: Any, name: str = 'the whole') -> Any:
 
 
 def _valued(hint: Any, value: Any, name: str) -> Any:
-    """A value of JSON as a type says it: its lists are tuples, and a whole number is a float as well.
+    """Return a value of JSON as a type says it: its lists are tuples, and a whole number is a float as well.
 
     Raises:
         ValueError: it is of another type.

@@ -1,4 +1,4 @@
-"""What computes an exported file: ONNX Runtime, or OpenVINO's own runtime, which look the same from outside."""
+"""Sessions that run an exported file: ONNX Runtime or OpenVINO's own runtime, behind one interface."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Shape = tuple[int | None, ...]  # None: any number
 
 
 class Session(Protocol):
-    """A file that is ready to be computed.
+    """A file that is ready to run.
 
     Attributes:
         metadata: what the file says of itself, as text; None: nothing.
@@ -38,12 +38,12 @@ class Session(Protocol):
     outputs: list[Shape]
 
     def run(self, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
-        """The outputs, in order."""
+        """Run the network and return its outputs, in order."""
         ...
 
 
 def open_session(path: Path, provider: str | None, threads: int | None) -> Session:
-    """Loads a file.
+    """Load a file.
 
     Args:
         path: an ONNX file, or the .xml of OpenVINO's format with its .bin beside it.
@@ -106,7 +106,7 @@ class _OnnxRuntime:
 
 @functools.cache
 def openvino_core() -> Any:
-    """The one Core of OpenVINO in this process, which lives as long as it.
+    """Return the one Core of OpenVINO in this process, which lives as long as it.
 
     On processors with AMX its CPU plugin gives the thread a stack of its own for signals. A Core that ends sets that of
     the Core before it again, which may be freed by then, and the next signal that Python handles ends the process
@@ -149,7 +149,7 @@ class _OpenVINO:
 
 
 def _shape(shape: Any) -> Shape:
-    """A shape by ONNX Runtime, which names what may be any number, or by OpenVINO, where it is no static dimension."""
+    """Return a shape by ONNX Runtime, which names dynamic sizes, or by OpenVINO, where they are not static."""
     sides = [each.get_length() if getattr(each, 'is_static', False) else each for each in shape]
     return tuple(side if isinstance(side, int) else None for side in sides)
 

@@ -1,4 +1,4 @@
-"""Weights from files of every source: read as data, loaded in full or with a word about what is not."""
+"""Weights from files of any source: read as data, and loaded completely or with a report of what is missing."""
 
 from mmcnn.errors import CheckpointError
 from mmcnn.weights.checkpoint import read_checkpoint, state_dict_of

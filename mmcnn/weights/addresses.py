@@ -27,7 +27,7 @@ SCHEMES = {
 
 
 class Address(NamedTuple):
-    """Where a file is to be had, and what is known of it."""
+    """The location of a file, and what is known about it."""
 
     urls: tuple[str, ...]  # the same file at each
     source: str | None  # whose layer names it has; None: found out when it is read
@@ -37,7 +37,7 @@ class Address(NamedTuple):
 
 
 class Download(NamedTuple):
-    """A file that is here now, and what is known of it."""
+    """A downloaded file, and what is known about it."""
 
     path: Path
     source: str | None
@@ -47,12 +47,12 @@ class Download(NamedTuple):
 
 
 def is_address(checkpoint: str) -> bool:
-    """Whether a checkpoint is named by an address and not by a path."""
+    """Return whether a checkpoint is named by an address and not by a path."""
     return '://' in checkpoint
 
 
 def resolve(address: str) -> Address:
-    """Where the file of an address is, without looking.
+    """Return where the file of an address is, without looking.
 
     Raises:
         CheckpointError: an unknown scheme or name; the known or nearest are listed.
@@ -76,7 +76,7 @@ def resolve(address: str) -> Address:
 
 
 def fetch(address: str) -> Download:
-    """Downloads a file into torch's cache (``$TORCH_HOME/hub/checkpoints``), unless it is there.
+    """Download a file into torch's cache (``$TORCH_HOME/hub/checkpoints``), unless it is there.
 
     It is held to the hash that the catalog has of it, or that is in its name (``resnet50-0676ba61.pth``); what does not
     have it is not kept. The first process of a machine downloads, the others wait.

@@ -1,4 +1,4 @@
-"""Files of weights, opened once and read as data: nothing in a file runs."""
+"""Files of weights, opened once and read as data: no code in a file is executed."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _HDF5 = b'\x89HDF\r\n\x1a\n'
 
 
 class Checkpoint:
-    """A file of weights of any kind: what it is, is told by its content, and nothing in it is run.
+    """A file of weights of any kind; its format is detected from its content, and no code in it is executed.
 
     ``Checkpoint.open('best.pth').state_dict``. A file of PyTorch has been looked through as a whole once it is open;
     all else is read when it is first asked for, and once. Every part raises CheckpointError for a file that is broken,
@@ -62,7 +62,7 @@ class Checkpoint:
 
     @staticmethod
     def open(path: str | Path) -> Checkpoint:
-        """Opens a file. 'pytorch' is also what is none of the other kinds.
+        """Open a file. 'pytorch' is also what is none of the other kinds.
 
         Raises:
             CheckpointError: it is missing, empty or an exported network; or one of PyTorch's that is cut short,
@@ -211,7 +211,7 @@ class Checkpoint:
         return self._same.unchanged()
 
     def refuse_unresumable(self) -> None:
-        """Raises CheckpointError if no run can go on from it: it has no weights, only weights, or code in ``meta``."""
+        """Raise CheckpointError if no run can go on from it: it has no weights, only weights, or code in ``meta``."""
         content = None
         if self._file is not None:
             content = self.content if isinstance(self._file.content, StandIn) else self._file.content
@@ -229,7 +229,7 @@ class Checkpoint:
             )
 
     def refuse_unbuildable(self) -> None:
-        """Raises CheckpointError for what only torch finds wrong: it builds everything but the numbers of tensors."""
+        """Raise CheckpointError for what only torch finds wrong: it builds everything but the numbers of tensors."""
         if self._file is None:
             return
         try:
@@ -259,14 +259,14 @@ class Checkpoint:
             return read_safetensors(path)
 
     def _weights(self, content: Any, kind: type | UnionType) -> tuple[str, Mapping[str, Any]]:
-        """The entry of the weights and the state dict in it, whose values have to be of this kind."""
+        """Return the entry of the weights and the state dict in it, whose values have to be of this kind."""
         try:
             return weights_in(content, kind)
         except CheckpointError as error:
             raise CheckpointError(f'{self.path}: {error}') from None
 
     def _stored_state(self) -> dict[str, StoredTensor] | None:
-        """The state dict of a file of plain tensors, each in its own storage or place; None: torch has to build it."""
+        """Return the state dict of a file of plain tensors with separate storages; None: torch has to load it."""
         try:
             state = weights_in(self._file.content, StoredTensor)[1]
         except CheckpointError:
@@ -282,7 +282,7 @@ def classes_in(meta: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _names_in(text: str) -> tuple[str, ...]:
-    """A list of names in JSON; empty for anything else."""
+    """Return a list of names in JSON; empty for anything else."""
     with contextlib.suppress(ValueError, RecursionError):
         names = json.loads(text)
         if isinstance(names, list) and all(isinstance(name, str) for name in names):
@@ -316,7 +316,7 @@ def read_checkpoint(path: str | Path, map_location: Any = 'cpu') -> dict:
 
 
 def format_of(path: str | Path) -> str:
-    """What a file is; 'pytorch' also for what is none of the kinds, broken or unsafe.
+    """Return what a file is; 'pytorch' also for what is none of the kinds, broken or unsafe.
 
     Raises:
         CheckpointError: there is no such file, or it is empty.
@@ -329,7 +329,7 @@ def format_of(path: str | Path) -> str:
 
 
 def state_dict_of(checkpoint: Any) -> dict[str, Tensor]:
-    """The model's tensors in a checkpoint.
+    """Return the model's tensors in a checkpoint.
 
     Args:
         checkpoint: What :func:`read_checkpoint` returns: a dict with a ``state_dict`` or another entry that
@@ -345,7 +345,7 @@ def state_dict_of(checkpoint: Any) -> dict[str, Tensor]:
 
 
 def _load(file: TorchFile, map_location: Any) -> Any:
-    """What torch builds of a file that has been looked through."""
+    """Return what torch builds of a file that has been looked through."""
     foreign, path = file.foreign(), file.path
     try:
         with file.same.open() as opened:
@@ -364,7 +364,7 @@ def _load(file: TorchFile, map_location: Any) -> Any:
 
 
 def _refused(foreign: list[str]) -> str:
-    """The first of the names that torch does not know as data, found out by asking it; else the first."""
+    """Return the first of the names that torch does not know as data, found out by asking it; else the first."""
     for name in dict.fromkeys(foreign):
         module, _, attribute = name.rpartition('.')
         if not name.isprintable():
@@ -380,7 +380,7 @@ def _refused(foreign: list[str]) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """torch's reason in a line, but for that of its unpickler, which advises to switch the safety off."""
+    """Return torch's reason in a line, without its unpickler's advice to switch off safety."""
     line = ''.join(str(error).strip().splitlines()[:1])[:200]
     if isinstance(error, pickle.UnpicklingError) or not line or not line.isprintable():
         return f'{type(error).__name__} in torch.load'
@@ -388,7 +388,7 @@ def _reason(error: Exception) -> str:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether inert content is the very data: containers of numbers and text, no stand-ins."""
+    """Return whether inert content is the very data: containers of numbers and text, no stand-ins."""
     pending, seen = [value], set()
     while pending:
         each = pending.pop()

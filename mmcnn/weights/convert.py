@@ -1,4 +1,4 @@
-"""Files of weights into ours, with a record inside, and ours back into Darknet's."""
+"""Conversion of files of weights to ours, with a record inside, and of ours back to Darknet's."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def convert(
     model_cfg: Mapping[str, Any] | None = None,
     config: Config | None = None,
 ) -> tuple[LoadReport, Record]:
-    """Reads weights of any source into one of our networks and writes them under our names.
+    """Read weights of any source into one of our networks and write them under our names.
 
     A network of the zoo is written as a classifier where the file has the top of one, else as a backbone; both under
     ``backbone.``, so that either starts the backbone of a detector.
@@ -137,7 +137,7 @@ def _load(
 
 
 def _loaded(model: nn.Module, file: Checkpoint, source: str | None) -> LoadReport:
-    """Raises CheckpointError with the advice that a conversion can be given."""
+    """Raise CheckpointError with the advice that a conversion can be given."""
     try:
         return load_weights(model, file, source)
     except UnfitError as error:

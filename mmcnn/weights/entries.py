@@ -1,4 +1,4 @@
-"""Where the weights stand in what a training program saved, and the names that they have there."""
+"""Where the weights are in a file that a training program saved, and the names that they have there."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WRAPPERS = ('_orig_mod', '_fsdp_wrapped_module', '_checkpoint_wrapped_module')
 
 
 def weights_in(content: Any, kind: type | UnionType) -> tuple[str, Mapping[str, Any]]:
-    """Where the weights stand in a file's content, and the weights.
+    """Return where the weights stand in a file's content, and the weights.
 
     Args:
         content: Of the file.
@@ -56,7 +56,7 @@ def states_in(content: Mapping[str, Any], kind: type | UnionType) -> list[str]:
 
 
 def _is_state(value: Any, kind: type | UnionType) -> bool:
-    """Whether it is a dict of at least one tensor and of nothing else."""
+    """Return whether it is a dict of at least one tensor and of nothing else."""
     return (
         isinstance(value, Mapping)
         and bool(value)
@@ -65,7 +65,7 @@ def _is_state(value: Any, kind: type | UnionType) -> bool:
 
 
 def without_wrappers(state: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The tensors without what PyTorch's wrappers put into their names, and what was taken off.
+    """Return the tensors without what PyTorch's wrappers put into their names, and what was taken off.
 
     ``module.`` of a distributed wrapper is taken off where it stands before all; the others are no names that anybody
     gives, and are taken off wherever they stand.

@@ -1,4 +1,4 @@
-"""A file of weights held against a model: what stands before its names, and what may differ."""
+"""Matching of a file of weights to a model: prefixes of its names, and permitted differences."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LEAST_SHARE, _DEEPEST = 1 / 8, 4
 
 
 class AmbiguousError(CheckpointError):
-    """A file holds the entries of a model more than once."""
+    """A file contains the entries of a model more than once."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Fit:
 
 @dataclass
 class Attempts:
-    """What was tried: ``fit`` is the way in which the file fits, None: there is none.
+    """The attempts at fitting a file: ``fit`` is the successful one; None: there is none.
 
     Attributes:
         misfits: the others whose names are known, the best first.
@@ -61,7 +61,7 @@ class Attempts:
 
 
 def attempt(file: Checkpoint, request: Request) -> Attempts:
-    """Holds a file against a model: its names as they are, then without what stands before them.
+    """Hold a file against a model: its names as they are, then without what stands before them.
 
     ``net.`` or ``module.model.`` is taken off where what is behind it explains every entry of the model.
 
@@ -102,7 +102,7 @@ def _behind(file: Checkpoint, prefix: str) -> Names:
 
 
 def prefixes(state: Mapping[str, Tensor]) -> Iterator[str]:
-    """What stands before so many names that it may be a wrapper's, the shortest first."""
+    """Yield what stands before so many names that it may be a wrapper's, the shortest first."""
     level, least = [''], max(len(state) * _LEAST_SHARE, 1)
     for _ in range(_DEEPEST):
         counts: Counter[str] = Counter()
@@ -137,7 +137,7 @@ def _try(names: Names, sources: tuple[str, ...], request: Request) -> Attempts:
 
 
 def _held(source: str, translation: Translation, prefix: str, request: Request) -> Fit:
-    """The tensors, as far as the model is to have them, against the model's."""
+    """Return the tensors, as far as the model is to have them, against the model's."""
     model = request.model
     own = model.state_dict()
     translation = _for_model(model, translation)
@@ -188,7 +188,7 @@ def _may_lack(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, list[s
 
 
 def _adapted_input(model: nn.Module, own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The first convolution's kernel (C_out, 3 m, h, w) as (C_out, C m, h, w); m is 4 behind a Focus, else 1."""
+    """Return the first convolution's kernel (C_out, 3 m, h, w) as (C_out, C m, h, w); m is 4 behind a Focus, else 1."""
     if (backbone := backbone_of(model)) is None:
         return {}
     channels = backbone.in_channels

@@ -17,7 +17,7 @@ from mmcnn.weights.loading import load_weights
 
 @WEIGHT_INITIALIZERS.register_module()
 class Pretrained:
-    """Loads weights into a backbone, exactly or not at all, and logs what became of them.
+    """Loads weights into a backbone, completely or not at all, and logs the result.
 
     A backbone asks for it where its ``init_cfg`` is of MMEngine's type 'Pretrained'.
 
@@ -33,7 +33,7 @@ class Pretrained:
         self.settings = settings
 
     def __call__(self, module: Backbone) -> None:
-        """Raises CheckpointError: the file is missing, broken, unsafe or does not fit; or a setting is unknown."""
+        """Raise CheckpointError: the file is missing, broken, unsafe or does not fit; or a setting is unknown."""
         known = {'checkpoint', *inspect.signature(load_weights).parameters} - {'model', 'path'}
         for name in self.settings:
             if name not in known:

@@ -1,4 +1,4 @@
-"""Which network a file of weights is of, by the shapes of its tensors: never one that cannot hold it."""
+"""The network that a file of weights most likely belongs to, by the shapes of its tensors."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _HEADS = 12
 
 
 class Sizes(NamedTuple):
-    """Numbers of values of a network's tensors, without those that follow the number of classes."""
+    """Sizes of a network's tensors, without those that depend on the number of classes."""
 
     is_detector: bool
     backbone: Counter[int]
@@ -64,12 +64,12 @@ def likeliest(file: Checkpoint) -> list[str]:
 
 
 def sizes_of(tensors: Iterable[Tensor]) -> Counter[int]:
-    """How many tensors have how many values; single numbers, such as BatchNorm's counters, aside."""
+    """Return how many tensors have how many values; single numbers, such as BatchNorm's counters, aside."""
     return Counter(tensor.numel() for tensor in tensors if tensor.numel() > 1)
 
 
 def sizes_of_parts(state: dict[str, Tensor], is_detector: bool) -> Sizes:
-    """The sizes of a classifier or a detector by the names of its tensors (``backbone. ...``)."""
+    """Return the sizes of a classifier or a detector by the names of its tensors (``backbone. ...``)."""
     kept = {key: value for key, value in state.items() if not key.startswith(CLASS_LAYERS)}
     backbone = {key: value for key, value in kept.items() if key.startswith('backbone.')}
     behind = (value for key, value in kept.items() if key not in backbone)
@@ -81,7 +81,7 @@ def _share(given: Counter[int], own: Counter[int]) -> float:
 
 
 def _holds(name: str, file: Checkpoint) -> bool:
-    """Whether a network takes the file as its weights, the head aside."""
+    """Return whether a network takes the file as its weights, the head aside."""
     with torch.device('meta'):
         model = backbone_families()[name](variant=name)
     try:
@@ -92,7 +92,7 @@ def _holds(name: str, file: Checkpoint) -> bool:
 
 @cache
 def stored_sizes() -> dict[str, Sizes]:
-    """What :data:`STORED` says of each network and each detector's config."""
+    """Return what :data:`STORED` says of each network and each detector's config."""
 
     def read(sizes: dict[str, int]) -> Counter[int]:
         return Counter({int(size): count for size, count in sizes.items()})

@@ -1,4 +1,4 @@
-"""Weights from every source into our networks, exactly or not at all, with a word for every entry."""
+"""Loading of weights from any source into our networks, completely or not at all, with a report on every entry."""
 
 from __future__ import annotations
 
@@ -40,41 +40,41 @@ def load_weights(
     class_layers: tuple[str, ...] = Request.class_layers,
     record: Record | None = None,
 ) -> LoadReport:
-    """Loads a file of weights into one of our backbones, classifiers or detectors, all of it or not at all.
+    """Load a file of weights into one of our backbones, classifiers or detectors, completely or not at all.
 
-    Darknet's ``.weights`` and ``.conv.N``, Keras's ``.h5``, ``.weights.h5`` and ``.keras``, state dicts of torchvision,
-    timm, MMDetection and mmcnn in ``.pth`` or ``.safetensors``, ultralytics' ``.pt``. What a file is, is told by its
-    content.
+    Supported are Darknet's ``.weights`` and ``.conv.N``, Keras's ``.h5``, ``.weights.h5`` and ``.keras``, state dicts
+    of torchvision, timm, MMDetection and mmcnn in ``.pth`` or ``.safetensors``, and ultralytics' ``.pt``. The format is
+    detected from the file's content.
 
-    Left over may only be: the top and the stages that a backbone has not, a classifier of somebody's own behind one
-    (``fc.1``, ``dense_2``), auxiliary heads, what a Darknet cut-off ends before, and what the arguments allow. What
-    stands before all names (``module.``, ``net.``) is taken off where that explains every entry of the model. The
-    report lists each.
+    The following entries may be left over: the top and the stages that a backbone does not have, a custom classifier
+    behind one (``fc.1``, ``dense_2``), auxiliary heads, what a truncated Darknet file lacks, and what the arguments
+    allow. A prefix of all names (``module.``, ``net.``) is removed if the model's entries are then all found. The
+    report lists all of these.
 
     Args:
-        model: keeps its values when anything does not fit.
+        model: keeps its values if anything does not fit.
         path: the file, opened or not, or an address: ``mmcnn://NAME`` of the catalog, ``torchvision://resnet50``,
             ``open-mmlab://darknet53``, https.
-        source: whose layer names it has: 'darknet', 'keras', 'torchvision', 'timm', 'mmdet', 'ultralytics' or 'mmcnn';
-            None: found out.
-        prefix: only entries that begin so are the model's, ``'student.'``; needed where two prefixes would do.
-        allow_head_mismatch: layers whose shape follows the number of classes may differ, of a classifier all that is
-            behind its backbone may be missing, too; what differs keeps the model's values.
-        adapt_input: a first convolution made for 3 channels is spread over the model's ``in_channels``: each gets the
-            sum over the three, divided by their number, so that a grey image is seen as before.
-        drop_head: as ``allow_head_mismatch``, and the file's layers that follow the number of classes are not taken
-            though their shapes fit: its classes are others.
-        class_layers: what the names of the layers begin with whose shape follows the number of classes: those of our
-            heads and of MMDetection's YOLOv3 and Faster R-CNN; of another detector,
-            :func:`mmcnn.config.model.class_layers` finds them.
-        record: what is known of the file where it says nothing itself.
+        source: library whose layer names the file has: 'darknet', 'keras', 'torchvision', 'timm', 'mmdet',
+            'ultralytics' or 'mmcnn'; None: it is detected.
+        prefix: use only entries whose names begin with it, such as ``'student.'``; required if two prefixes would fit.
+        allow_head_mismatch: layers whose shape depends on the number of classes may differ, and for a classifier
+            everything behind its backbone may be missing; what differs keeps the model's values.
+        adapt_input: distribute a first convolution for 3 channels over the model's ``in_channels``: each gets the sum
+            over the three, divided by their number, so that the response to a grey image stays the same.
+        drop_head: like ``allow_head_mismatch``, and the file's layers that depend on the number of classes are not
+            loaded even if their shapes fit, because its classes are different.
+        class_layers: prefixes of the layers whose shape depends on the number of classes: by default those of our heads
+            and of MMDetection's YOLOv3 and Faster R-CNN; for another detector, :func:`mmcnn.config.model.class_layers`
+            finds them.
+        record: facts about the file, if the file has no record itself.
 
     Returns:
-        What became of every entry.
+        What happened to every entry.
 
     Raises:
-        CheckpointError: a file that is missing, broken, unsafe or of another network; the sentence names the first keys
-            and the networks that the file looks like. Or there is no such source, or nothing that ``drop_head`` could
+        CheckpointError: the file is missing, damaged, unsafe or belongs to another network; the message names the first
+            keys and the networks that the file resembles. Or there is no such source, or nothing for ``drop_head`` to
             drop.
     """
     if source is not None and source not in TRANSLATE:
@@ -129,22 +129,23 @@ def load_weights(
 def load_state(
     model: nn.Module, state_dict: Mapping[str, Tensor], path: str | Path = '', allow_mismatch: tuple[str, ...] = ()
 ) -> LoadReport:
-    """Loads a state dict under the model's own names, all of it or not at all.
+    """Load a state dict under the model's own names, completely or not at all.
 
-    ``num_batches_tracked`` of BatchNorm, which older checkpoints lack, may be absent on either side.
+    BatchNorm's ``num_batches_tracked``, which older checkpoints lack, may be absent on either side.
 
     Args:
-        model: Keeps its values when anything does not fit.
-        state_dict: Name to tensor, see :func:`~mmcnn.weights.checkpoint.state_dict_of`.
-        path: Of the checkpoint, for messages.
-        allow_mismatch: Prefixes of keys whose shapes may differ; these keep the model's values and are listed in the
+        model: keeps its values if anything does not fit.
+        state_dict: tensors by name, see :func:`~mmcnn.weights.checkpoint.state_dict_of`.
+        path: path of the checkpoint, for messages.
+        allow_mismatch: prefixes of keys whose shapes may differ; these keep the model's values and are listed in the
             report.
 
     Returns:
         What was loaded and what was not.
 
     Raises:
-        CheckpointError: Keys are missing, unexpected or of another shape, or values are not finite; names the first.
+        CheckpointError: keys are missing, unexpected or of another shape, or values are not finite; the message names
+            the first ones.
     """
     own = model.state_dict()
     report = compare(own, state_dict)
@@ -157,10 +158,12 @@ def load_state(
 
 @renamed_arguments(source='path')
 def refuse_senseless(state: Mapping[str, Tensor], own: Mapping[str, Tensor], path: str | Path) -> None:
-    """Raises CheckpointError for what no training leaves: NaN, infinity, a negative running variance, other numbers.
+    """Raise CheckpointError for values that no training produces: NaN, infinity, negative variances, wrong types.
 
     Args:
-        state: of a file, under the model's names. own: the model's. path: of the file, for messages.
+        state: state dict of a file, under the model's names.
+        own: state dict of the model.
+        path: path of the file, for messages.
     """
     for key in without_counters(state):
         value = state[key]
@@ -170,7 +173,7 @@ def refuse_senseless(state: Mapping[str, Tensor], own: Mapping[str, Tensor], pat
             raise CheckpointError(f'{path}: {key} is no plain tensor of {kind}: {value.dtype}, {value.layout}')
         if not floating:
             continue
-        values = value.float()  # as they will be: 1e300 is infinite; and 8-bit floats compare to nothing
+        values = value.float()  # after conversion: 1e300 becomes infinite, and 8-bit floats cannot be compared
         if not torch.isfinite(values).all():
             raise CheckpointError(f'{path}: {key} holds values that are not finite')
         if key.endswith('running_var') and (values < 0).any():
@@ -178,9 +181,9 @@ def refuse_senseless(state: Mapping[str, Tensor], own: Mapping[str, Tensor], pat
 
 
 def _trained(model: nn.Module, source: str) -> Record | None:
-    """What another library's network is trained with: what our row says, which ``arch`` and ``norm_cfg`` can change."""
+    """Return how another library's network is trained according to our row; ``arch`` and ``norm_cfg`` can change it."""
     backbone = backbone_of(model)
-    if source == 'torchvision' and is_detector(model):  # its norms are not the row's, and were compared with the file
+    if source == 'torchvision' and is_detector(model):  # its norms are not the row's and were compared with the file
         return None
     return of_row(backbone.variant) if source != 'mmcnn' and backbone is not None else None
 
@@ -208,7 +211,7 @@ def _notes(file: Checkpoint, fit: Fit, record: Record | None, images: str, model
 
 
 def _other_than_classifier(backbone: Backbone) -> list[str]:
-    """What the network that the weights were trained in computes otherwise, and the switch that makes it equal."""
+    """Return how the network that the weights were trained in differs, and the setting that makes it equal."""
     row = backbone.arch
     other = {name: value for name, value in row.as_classifier.items() if getattr(row, name) != value}
     return [

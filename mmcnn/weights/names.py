@@ -1,4 +1,4 @@
-"""Whose layer names a file of weights has, and the ways from them to ours."""
+"""Detection of the library whose layer names a file of weights has, and their translation to ours."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Names:
-    """Tensors of a file: all under its own names, or those behind a prefix without it."""
+    """Tensors of a file: all of them under their own names, or those with a prefix, without it."""
 
     file: Checkpoint
     state: Mapping[str, Tensor]
@@ -66,23 +66,23 @@ class Names:
 
 
 def backbone_of(model: nn.Module) -> Backbone | None:
-    """The backbone of a classifier or a detector, a backbone itself; None: it is none of ours."""
+    """Return the backbone of a classifier or a detector, a backbone itself; None: it is none of ours."""
     backbone = getattr(model, 'backbone', model)
     return backbone if is_backbone(backbone) else None
 
 
 def is_backbone(model: nn.Module) -> bool:
-    """Whether a model is one of our backbones, with nothing behind it."""
+    """Return whether a model is one of our backbones, with nothing behind it."""
     return isinstance(model, tuple(set(backbone_families().values())))
 
 
 def is_detector(model: nn.Module) -> bool:
-    """Whether a model is neither a backbone nor one of our classifiers."""
+    """Return whether a model is neither a backbone nor one of our classifiers."""
     return not is_backbone(model) and not hasattr(model, 'top')
 
 
 def name_of(model: nn.Module) -> str:
-    """What messages call a model: its row, or a detector's class."""
+    """Return what messages call a model: its row, or a detector's class."""
     return type(model).__name__ if is_detector(model) else backbone_of(model).variant
 
 

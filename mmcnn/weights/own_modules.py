@@ -1,4 +1,4 @@
-"""Modules of the user's own that a run is told to import, and what a checkpoint may build of them.
+"""Users' own modules that a run imports, and what a checkpoint may build from them.
 
 A checkpoint's config may name types of anybody's package. It is read as data (:mod:`mmcnn.weights.recorded_config`), so
 that what it says of imports (``custom_imports``) is never acted on: who has the checkpoint, says by ``imports`` which
@@ -23,7 +23,7 @@ _TRUSTED: set[str] = set()
 
 
 def import_modules(names: Sequence[str] | None) -> None:
-    """Imports modules, which register what they have, and trusts the packages that they are of for this process.
+    """Import modules, which register what they have, and trust the packages that they are of for this process.
 
     The current folder is searched last, as ``python -m`` searches it first.
 
@@ -51,7 +51,7 @@ def import_modules(names: Sequence[str] | None) -> None:
 
 
 def record_imports(cfg: Config, names: Sequence[str] | None) -> None:
-    """Writes modules that were imported down in a config, so that whoever has its checkpoint is told of them."""
+    """Write modules that were imported down in a config, so that whoever has its checkpoint is told of them."""
     if names:
         entry = cfg.get('custom_imports') or dict(allow_failed_imports=False)
         known = entry.get('imports') or []
@@ -60,12 +60,12 @@ def record_imports(cfg: Config, names: Sequence[str] | None) -> None:
 
 
 def is_trusted(name: str) -> bool:
-    """Whether a module, or a type by its dotted name, is of a package that was imported on purpose."""
+    """Return whether a module, or a type by its dotted name, is of a package that was imported on purpose."""
     return name.partition('.')[0] in _TRUSTED
 
 
 def recorded_imports(text: str) -> tuple[str, ...]:
-    """The modules that a recorded config names in ``custom_imports``, but for mmcnn's; nothing is imported."""
+    """Return the modules that a recorded config names in ``custom_imports``, but for mmcnn's; nothing is imported."""
     try:
         values = {ast.unparse(each.targets[0]): each.value for each in ast.parse(text).body}
         entry = next(each.value for each in values['custom_imports'].keywords if each.arg == 'imports')

@@ -1,4 +1,4 @@
-"""The record inside a converted file: where its weights came from and what cannot be seen in them."""
+"""The record inside a converted file: the origin of its weights and what tensors do not show."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _SHOWN = ('model', 'activation', 'norm_eps')  # entries that stand in sentences
 @renamed_arguments(world='library')
 @dataclass(frozen=True)
 class Record:
-    """Where weights came from, and what the tensors do not show: a network has them in the wrong form otherwise.
+    """The origin of weights and what tensors do not show, without which a network would give wrong results.
 
     Attributes:
         model: our backbone's row, or the name of a config.
@@ -62,7 +62,7 @@ class Record:
     world = renamed_attribute('world', 'library')
 
     def refuse_other(self, model: nn.Module, path: str | Path) -> None:
-        """Raises CheckpointError if the network's activation or norm is not what the weights were trained with."""
+        """Raise CheckpointError if the network's activation or norm is not what the weights were trained with."""
         own = describe(model)
         for what, theirs, ours in (
             ('activation', self.activation, own.activation),
@@ -76,7 +76,7 @@ class Record:
 
 
 def describe(model: nn.Module, name: str = '') -> Record:
-    """The record of a model of ours as it is: a backbone, a classifier or a detector. ``name`` where it is a config."""
+    """Return the record of one of our models: a backbone, a classifier or a detector. ``name`` if it is a config."""
     backbone = getattr(model, 'backbone', model)
     variant = getattr(backbone, 'variant', '')
     activation = norm_eps = images = ''
@@ -105,7 +105,7 @@ def to_json(record: Record) -> str:
 
 
 def from_json(text: str, path: str | Path) -> Record:
-    """Raises CheckpointError unless the text is a record."""
+    """Raise CheckpointError unless the text is a record."""
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:  # a number of 5,000 digits is a ValueError only
@@ -114,7 +114,7 @@ def from_json(text: str, path: str | Path) -> Record:
 
 
 def from_dict(content: Any, path: str | Path) -> Record:
-    """Raises CheckpointError unless the content is a record; entries of later versions are passed over."""
+    """Raise CheckpointError unless the content is a record; entries of later versions are passed over."""
     fields = [field.name for field in dataclasses.fields(Record)]
     if not isinstance(content, dict) or 'model' not in content:
         raise CheckpointError(f'{path}: its record has no model')
@@ -130,7 +130,7 @@ def from_dict(content: Any, path: str | Path) -> Record:
 
 
 def record_of(checkpoint: dict, path: str | Path) -> Record | None:
-    """The record in a checkpoint; of a run of our own, what its config says. None: the file says nothing.
+    """Return the record in a checkpoint; of a run of our own, what its config says. None: the file says nothing.
 
     Raises:
         CheckpointError: there is a record, and it is none.
@@ -149,7 +149,7 @@ def record_of(checkpoint: dict, path: str | Path) -> Record | None:
 
 
 def of_published(published: Published) -> Record:
-    """What the catalog knows of a file."""
+    """Return what the catalog knows of a file."""
     return Record(
         model=published.model,
         activation=published.activation,
@@ -162,6 +162,6 @@ def of_published(published: Published) -> Record:
 
 
 def of_row(name: str) -> Record:
-    """What a network of the zoo is trained with."""
+    """Return what a network of the zoo is trained with."""
     with torch.device('meta'):
         return describe(backbone_families()[name](variant=name))

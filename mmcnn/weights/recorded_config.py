@@ -24,7 +24,7 @@ NORMALISATION = ('mean', 'std', 'bgr_to_rgb', 'rgb_to_bgr')
 
 @renamed_arguments(source='path')
 def recorded_config(checkpoint: dict, path: str) -> Config:
-    """The config that a run wrote into its checkpoint (``meta['cfg']``).
+    """Return the config that a run wrote into its checkpoint (``meta['cfg']``).
 
     MMEngine stores a config as Python text and reads such text back by running it, and a registry imports whatever
     dotted name it does not know (``mmengine.put_text`` would write any file). Here the text may hold nothing but
@@ -48,7 +48,7 @@ def recorded_config(checkpoint: dict, path: str) -> Config:
 
 
 def recorded_entries(checkpoint: dict) -> Config:
-    """The same config for what is only read of it and never built: types that are not known do no harm there.
+    """Return the same config for what is only read of it and never built: types that are not known do no harm there.
 
     Returns:
         the entries; none where the file holds no config, or one that is more than data.
@@ -63,7 +63,7 @@ def recorded_entries(checkpoint: dict) -> Config:
 
 
 def other_normalisation(preprocessor: Mapping[str, Any] | None, checkpoint: dict, path: str | Path) -> str | None:
-    """A sentence if a run normalised its images in another way than a data preprocessor does; else None.
+    """Return a sentence if a run normalised its images in another way than a data preprocessor does; else None.
 
     Only these numbers are read of the recorded config: nothing is built, so whatever else it holds does no harm.
 
@@ -116,7 +116,7 @@ def _plain(value: Any) -> Any:
 
 @renamed_arguments(source='path')
 def refuse_code_in_meta(checkpoint: dict, path: str) -> None:
-    """Refuses a checkpoint to resume from whose ``meta['config']`` is more than data.
+    """Refuse a checkpoint to resume from whose ``meta['config']`` is more than data.
 
     MMEngine's ``Runner.resume`` runs that entry as Python (an entry of old MMCV runs; today's write ``meta['cfg']``).
 
@@ -130,7 +130,7 @@ def refuse_code_in_meta(checkpoint: dict, path: str) -> None:
 
 @renamed_arguments(source='path')
 def parse_literals(text: str, path: str, check: Check | None = None) -> dict[str, Any]:
-    """Assignments of literals and ``dict(...)``, name by name.
+    """Return the assignments of literals and ``dict(...)`` by name.
 
     Args:
         text: of the config.

@@ -1,4 +1,4 @@
-"""Which types a recorded config may build: parts that are known to be harmless, and those of trusted packages."""
+"""The types that a recorded config may build: parts that are known to be harmless, and those of trusted packages."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ _HOW = "if it is your own, import the module that registers it: --import MODULE 
 
 
 class UnknownTypeError(CheckpointError):
-    """A type that nobody has registered here, or of a package that nobody has imported.
+    """A type that is not registered here, or belongs to a package that has not been imported.
 
     Attributes:
         scope: what its dotted name begins with, where that is the name of no package that is known; '': it is not.
@@ -89,7 +89,7 @@ class UnknownTypeError(CheckpointError):
         self.scope = scope
 
     def with_imports(self, names: Sequence[str]) -> CheckpointError:
-        """The same, where the run had imported these modules, which is told and not done."""
+        """Return the same, where the run had imported these modules, which is told and not done."""
         if self.scope and self.scope not in {name.partition('.')[0] for name in names}:
             return CheckpointError(str(self))  # nothing says that it is a package of types
         recorded = f'; its run had imported {", ".join(names)}, which is not done unasked' if names else ''
@@ -97,7 +97,7 @@ class UnknownTypeError(CheckpointError):
 
 
 def check_types(value: dict, node: ast.AST, path: str) -> dict:
-    """A dict of a recorded config, if all that it would have looked up in a registry is harmless or trusted.
+    """Return a dict of a recorded config, if all that it would have looked up in a registry is harmless or trusted.
 
     Args:
         value: the dict.
@@ -152,7 +152,7 @@ def _registries() -> tuple[mmengine.registry.Registry, ...]:
 
 
 def _modules(name: str) -> set[str]:
-    """The modules of what a name stands for in the registries as they are now; empty: it is not registered."""
+    """Return the modules of what a name stands for in the registries as they are now; empty: it is not registered."""
     registries = _registries()
     late_imports.load(name)
     parts = (registry.module_dict.get(name) for registry in registries)
@@ -160,7 +160,7 @@ def _modules(name: str) -> set[str]:
 
 
 def refused(node: ast.AST, path: str, what: str = '') -> CheckpointError:
-    """The refusal of a part of a recorded config that is more than data."""
+    """Return the refusal of a part of a recorded config that is more than data."""
     line = (what or ast.unparse(node)).splitlines()[0][:80]
     return CheckpointError(
         f'the config inside {path} is refused, line {node.lineno}: `{line}` is not plain data and could run code; '

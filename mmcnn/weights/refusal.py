@@ -1,4 +1,4 @@
-"""The sentence about a file of weights that fits a model in no way."""
+"""The error message for a file of weights that does not fit a model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mmcnn.weights.sources.translate import OtherRowError
 
 
 class UnfitError(CheckpointError):
-    """A file that does not fit a model: what does not, and with which argument of ``load_weights`` it would.
+    """A file that does not fit a model: what does not fit, and the argument of ``load_weights`` that would help.
 
     Attributes:
         sentence: the message without that argument.
@@ -30,7 +30,7 @@ class UnfitError(CheckpointError):
 
 
 def refusal(file: Checkpoint, record: Record | None, request: Request, attempts: Attempts) -> UnfitError:
-    """Says what the best attempt leaves open, and what the file looks like where that is another network."""
+    """Say what the best attempt leaves open, and what the file looks like where that is another network."""
     best, model = attempts.misfits[0].report if attempts.misfits else None, request.model
     if best is None or (attempts.refusals and not best.used and len(SOURCES[file.format]) == 1):
         said = str(attempts.refusals[0])
@@ -50,7 +50,7 @@ def refusal(file: Checkpoint, record: Record | None, request: Request, attempts:
 
 
 def other_row(file: Checkpoint, error: OtherRowError) -> UnfitError:
-    """Says which rows do hold a file whose names are of another row."""
+    """Say which rows do hold a file whose names are of another row."""
     fitting = [name for name in likeliest(file) if name in error.fitting]
     return UnfitError(f'{file.path}: {error}' + (f'; they fit {" or ".join(fitting)}' if fitting else ''))
 

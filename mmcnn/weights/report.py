@@ -1,4 +1,4 @@
-"""What became of every entry of a weights file and of every entry of the model."""
+"""What happened to every entry of a weights file and of the model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Mismatch = tuple[str, tuple[int, ...], tuple[int, ...]]
 @renamed_arguments(world='source')
 @dataclass(frozen=True)
 class LoadReport:
-    """What became of each key; those of BatchNorm's counters, which older files lack, aside.
+    """What happened to each key, except for BatchNorm's counters, which older files lack.
 
     ``missing`` and ``unexpected`` are unexplained, so a load that succeeded has none. What is explained stands in the
     other entries, under its reason.
@@ -75,7 +75,7 @@ class LoadReport:
 
 
 def compare(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> LoadReport:
-    """Holds the entries of a file, under the model's names, against the model's. Nothing is loaded."""
+    """Hold the entries of a file, under the model's names, against the model's. Nothing is loaded."""
     shared = own.keys() & given.keys()
     fitting = {key for key in shared if own[key].shape == given[key].shape}
     return LoadReport(
@@ -90,7 +90,7 @@ def compare(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> LoadRepor
 
 
 def explain(report: LoadReport, absent: Mapping[str, Collection[str]]) -> LoadReport:
-    """The report with ``missing`` keys moved to where their reason stands."""
+    """Return the report with ``missing`` keys moved to where their reason stands."""
     known = {reason: tuple(key for key in report.missing if key in keys) for reason, keys in absent.items()}
     known = {reason: keys for reason, keys in known.items() if keys}
     explained = {key for keys in known.values() for key in keys}
@@ -103,12 +103,12 @@ def without_counters(keys: Iterable[str]) -> tuple[str, ...]:
 
 
 def listed(keys: Collection[str], count: bool = True) -> str:
-    """The first keys and the number of all."""
+    """Return the first keys and the number of all."""
     more = f' and {len(keys) - NAMED_KEYS} more' if len(keys) > NAMED_KEYS else ''
     number = f'{len(keys)} entries: ' if count else ''
     return f'{number}{", ".join(map(_in_a_line, list(keys)[:NAMED_KEYS]))}{more}'
 
 
 def _in_a_line(key: str) -> str:
-    """A key as it may stand in a sentence, whatever a file calls its entries."""
+    """Return a key as it may stand in a sentence, whatever a file calls its entries."""
     return key if key.isprintable() and len(key) <= _LONGEST_KEY else f'{key[:_LONGEST_KEY]!r}'

@@ -34,7 +34,7 @@ def register_schemes() -> None:
 
 
 def load_published(filename: str, map_location: Any = None) -> Any:
-    """A file of published weights, as MMEngine's loaders give it: what ``torch.load`` makes of it.
+    """Return a file of published weights, as MMEngine's loaders give it: what ``torch.load`` makes of it.
 
     Args:
         filename: an address.

@@ -1,1 +1,1 @@
-"""The zoo: all networks with their parameters, costs and levels. What only prints the table does not load torch."""
+"""The zoo: all networks with their parameters, costs and levels. Printing the table does not import torch."""

@@ -1,4 +1,4 @@
-"""What the costs of networks show: depth against width, 1x1 convolutions, dense against one-shot aggregation, CSP."""
+"""A study of network costs: depth against width, 1x1 convolutions, dense against one-shot aggregation, CSP."""
 
 from __future__ import annotations
 
@@ -42,13 +42,14 @@ class DenseBlock(nn.Module):
         self.out_channels = channels + depth * growth
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, H, W) to (N, C + depth * growth, H, W)."""
         for layer in self.layers:
             x = torch.cat([x, layer(x)], dim=1)
         return x
 
 
 class OneShotBlock(nn.Module):
-    """A chain of 3x3 convolutions, gathered once by a 1x1: (N, C, H, W) to (N, out_channels, H, W).
+    """A chain of 3x3 convolutions, aggregated once by a 1x1: (N, C, H, W) to (N, out_channels, H, W).
 
     VoVNet's module (Lee et al., arXiv 1904.09730, section 3.2).
 
@@ -66,6 +67,7 @@ class OneShotBlock(nn.Module):
         self.out_channels, self.with_input = out_channels, with_input
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, H, W) to (N, out_channels, H, W)."""
         maps = [x]
         for layer in self.layers:
             maps.append(layer(maps[-1]))
@@ -94,6 +96,7 @@ class SmallNet(nn.Module):
         self.parts = nn.Sequential(*parts)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map images (N, 3, 32, 32) to the final map."""
         return self.parts(x)
 
 

@@ -1,4 +1,4 @@
-"""Any backbone in any detector: every pair is built in full size on the meta device and sent an image."""
+"""Any backbone in any detector: every pair is built at full size on the meta device and run on an image."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DETECTORS = {
 
 
 class Shapes(NamedTuple):
-    """What a detector computes for one size of image: (C, H, W) of each map, in the order of its head's levels."""
+    """The output of a detector for one image size: (C, H, W) of each map, in the order of its head's levels."""
 
     features: tuple[tuple[int, ...], ...]  # what the head gets
     outputs: tuple[tuple[tuple[int, ...], ...], ...]  # of each kind of output of the head (the RPN's, in Faster R-CNN)
@@ -50,7 +50,7 @@ class Pair:
 
 
 def try_pair(network: str, detector: str, sizes: Iterable[tuple[int, int]] = ((640, 640),)) -> Pair:
-    """Swaps the backbone of a detector's config, builds the whole detector without memory, and runs it up to its head.
+    """Swap the backbone of a detector's config, build the whole detector without memory, and run it up to its head.
 
     Args:
         network: short name of one of our backbones.
@@ -87,7 +87,7 @@ def as_text(pairs: Sequence[Pair]) -> str:
 
 
 def verdict(pairs: Sequence[Pair]) -> str:
-    """How many pairs build, how many want a level, and how many fail, if any do."""
+    """Return how many pairs build, how many want a level, and how many fail, if any do."""
     refused = sum(pair.missing is not None for pair in pairs)
     failed = sum(pair.failed for pair in pairs)
     line = f'{len(pairs) - refused - failed} of {len(pairs)} pairs build, {refused} refused for want of a level'
@@ -101,7 +101,7 @@ def _model(detector: str) -> ConfigDict:
 
 @torch.no_grad()
 def _run(model: torch.nn.Module, size: tuple[int, int]) -> Shapes:
-    """The shapes for an image of (H, W) pixels.
+    """Return the shapes for an image of (H, W) pixels.
 
     Raises:
         ValueError: a map has not the size that its stride says.

@@ -1,4 +1,4 @@
-"""Counts the numbers of the table of networks: ``python -m mmcnn.zoo.measure`` writes table.json anew.
+"""Counts the numbers of the table of networks: ``python -m mmcnn.zoo.measure`` rewrites table.json.
 
 The networks themselves are the source of truth. The file repeats them, so that the table is printed without torch.
 """
@@ -32,7 +32,7 @@ class StageLine:
 
 
 def build(name: str) -> Classifier | Backbone:
-    """A network in the form that the table means, on the meta device."""
+    """Return a network in the form that the table means, on the meta device."""
     reference = REFERENCE.get(name)
     classifies = BACKBONE_FAMILIES[name].variants[name].top is not None if reference is None else reference.classifier
     with torch.device('meta'):
@@ -47,7 +47,7 @@ def image_size(name: str) -> int:
 
 
 def describe(name: str, size: int | None = None) -> Network:
-    """The table's line of a network.
+    """Return the table's line of a network.
 
     Args:
         name: one of :func:`list_backbones`.
@@ -76,7 +76,7 @@ def describe(name: str, size: int | None = None) -> Network:
 
 
 def stage_lines(name: str, size: int | None = None) -> list[StageLine]:
-    """The parts of a network, the backbone's stages and then those of the top, and ``all`` of it as the last line."""
+    """Return the parts of a network: the backbone's stages, those of the top, and ``all`` as the last line."""
     size = size or image_size(name)
     network = build(name)
     images = torch.empty(1, 3, size, size, device='meta')
@@ -92,7 +92,7 @@ def stage_lines(name: str, size: int | None = None) -> list[StageLine]:
 
 
 def stages_as_text(lines: Sequence[StageLine]) -> str:
-    """The parts of one network for a terminal; those without a stride, weights and costs are left out."""
+    """Return the parts of one network for a terminal; those without a stride, weights and costs are left out."""
     head = ('part', 'level', 'stride', 'output', 'total', 'trainable', 'M-adds M', 'access M')
     rows = []
     for part, stride in ((line.part, line.stride) for line in lines):
@@ -111,7 +111,7 @@ def stages_as_text(lines: Sequence[StageLine]) -> str:
 
 
 def write_table(networks: Sequence[Network], path: Path = TABLE) -> None:
-    """Writes what :func:`mmcnn.zoo.table.load` reads: a line for each network, so that a difference can be read.
+    """Write what :func:`mmcnn.zoo.table.load` reads: a line for each network, so that a difference can be read.
 
     Whether a row is exact is not written: ``load`` compares it with the reference table.
     """

@@ -1,4 +1,4 @@
-"""MMDetection's packaged configs that a backbone is tried in, and what each needs to be tried at a small size.
+"""MMDetection's packaged configs that backbones are tried in, and the changes that each needs at a small size.
 
 The configs of :data:`CONFIGS` are chosen by this rule: of every folder of ``mmdet/.mim/configs`` whose configs train a
 detector, or a network for instances or panoptic segmentation, on COCO, the one with the shortest name of those with

@@ -1,4 +1,4 @@
-"""Our backbones in the detectors that MMDetection packages: swapped, built, proven, trained a step, asked for boxes."""
+"""Our backbones in MMDetection's packaged detectors: swapped, built, proven, trained for a step, run for boxes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Tried:
 
 
 def try_config(config: str, network: str, last: str = 'predict') -> Tried:
-    """Swaps the backbone of a packaged config and goes on to a stage, on the CPU.
+    """Swap the backbone of a packaged config and goes on to a stage, on the CPU.
 
     Args:
         config: one of :data:`CONFIGS`, or the path of a file.
@@ -137,10 +137,12 @@ def try_all(
     jobs: int = 1,
     timeout: float = 600.0,
 ) -> Iterator[Tried]:
-    """Tries every network in every config, each pair in a process of its own.
+    """Try every network in every config, each pair in a process of its own.
 
     Args:
-        configs, networks, last: see :func:`try_config`.
+        configs: see :func:`try_config`.
+        networks: see :func:`try_config`.
+        last: see :func:`try_config`.
         into: JSON file that holds what has been tried; pairs that it holds are not tried again.
         jobs: processes at a time.
         timeout: seconds that a pair may take.
@@ -163,12 +165,12 @@ def try_all(
 
 
 def read(path: str | Path) -> list[Tried]:
-    """What :func:`try_all` has written."""
+    """Return what :func:`try_all` has written."""
     return [Tried(**{**each, 'notes': tuple(each['notes'])}) for each in json.loads(Path(path).read_text())]
 
 
 def _apart(config: str, network: str, last: str, timeout: float) -> Tried:
-    """Tries a pair in a process of its own, which may run out of memory or of time without harm to the others."""
+    """Try a pair in a process of its own, which may run out of memory or of time without harm to the others."""
     # Forked: MMDetection is imported once for all.
     context = multiprocessing.get_context('fork')
     receiving, sending = context.Pipe(duplex=False)
@@ -198,7 +200,7 @@ def _of(table: dict[str, int], config: str, default: int) -> int:
 
 
 def _shrink(cfg: Config, side: int) -> None:
-    """Makes what pads or resizes a batch do so to the size of the images that are tried, and lets few proposals do."""
+    """Make what pads or resizes a batch do so to the size of the images that are tried, and let few proposals do."""
     small = {'size': (side, side), 'random_size_range': (side, side)}
     few = {'nms_pre': 50, 'max_per_img': 50, 'num': 32}
     for part in _dicts(cfg.model):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Reference:
-    """A row of the table; counted as :func:`mmcnn.count_parameters` counts."""
+    """A row of the table, counted as by :func:`mmcnn.count_parameters`."""
 
     size: int  # side of the image, pixels
     total: int  # with BatchNorm's running statistics

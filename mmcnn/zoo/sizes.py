@@ -1,4 +1,4 @@
-"""Sizes of the tensors of all networks and detectors: ``python -m mmcnn.zoo.sizes`` writes weights/sizes.json anew.
+"""Sizes of the tensors of all networks and detectors: ``python -m mmcnn.zoo.sizes`` rewrites weights/sizes.json.
 
 By them :mod:`mmcnn.weights.likeliest` knows which network a file of weights is of.
 """
@@ -39,12 +39,12 @@ def sizes_of_config(name: str) -> Sizes:
 
 
 def detector_configs() -> list[str]:
-    """The configs of detectors that come with mmcnn, by their names of today."""
+    """Return the configs of detectors that come with mmcnn, by their names of today."""
     return [name for name, path in own_configs().items() if '/' not in name and not new_name(path)]
 
 
 def write_sizes(sizes: Mapping[str, Sizes], path: Path = STORED) -> None:
-    """Writes what :mod:`mmcnn.weights.likeliest` reads: a line for each network."""
+    """Write what :mod:`mmcnn.weights.likeliest` reads: a line for each network."""
     lines = [f'{json.dumps(name)}: {json.dumps(each, separators=(",", ":"))}' for name, each in sizes.items()]
     path.write_text('{\n' + ',\n'.join(lines) + '\n}\n', encoding='utf-8')
 

@@ -42,7 +42,7 @@ NOTES = (
 
 @dataclass(frozen=True)
 class Network:
-    """A line of the table."""
+    """A row of the table."""
 
     name: str
     family: str  # class of the backbone
@@ -64,7 +64,7 @@ def load(path: Path = TABLE) -> list[Network]:
 
 
 def is_exact(name: str, total: int, trainable: int) -> bool | None:
-    """Whether both counts equal the reference table's; None: the network is not in that table."""
+    """Return whether both counts equal the reference table's; None: the network is not in that table."""
     reference = REFERENCE.get(name)
     return None if reference is None else (total, trainable) == (reference.total, reference.trainable)
 
@@ -81,7 +81,7 @@ def natural(name: str) -> list[tuple[int, str]]:
 
 
 def verdict(networks: Sequence[Network], expected: Sequence[str] = tuple(REFERENCE)) -> tuple[bool, str]:
-    """Whether the ``expected`` reference rows are all there and exact, and the sentence that says so."""
+    """Return whether the ``expected`` reference rows are all there and exact, and the sentence that says so."""
     exact = {network.name for network in networks if network.exact}
     off = [name for name in expected if name not in exact]
     line = f'{len(expected) - len(off)} of {len(expected)} reference rows exact'
@@ -92,7 +92,7 @@ def verdict(networks: Sequence[Network], expected: Sequence[str] = tuple(REFEREN
 
 
 def as_text(networks: Sequence[Network]) -> str:
-    """The whole table for a terminal."""
+    """Return the whole table for a terminal."""
     head = ('network', 'input', 'total', 'trainable', '', 'M-adds G', 'access M', 'levels', 'channels', 'strides')
     rows = [
         (
@@ -111,7 +111,7 @@ def as_json(networks: Sequence[Network]) -> str:
 
 
 def as_markdown(networks: Sequence[Network]) -> str:
-    """A compact table of the reference rows, the others folded away below it."""
+    """Return a compact table of the reference rows, the others folded away below it."""
     reference = [network for network in networks if network.exact is not None]
     others = [network for network in networks if network.exact is None]
     parts = [HEADER]
@@ -133,7 +133,7 @@ def _markdown_table(networks: Sequence[Network]) -> str:
 
 
 def markdown_line(network: Network) -> str:
-    """A network's line of the Markdown table."""
+    """Return a network's line of the Markdown table."""
     cells = (
         f'`{network.name}`', f'{network.size}', f'{network.total:,}', f'{network.trainable:,}', _mark(network),
         f'{network.multiply_adds / GIGA:.2f} G', f'{network.memory_access / MEGA:.1f} M', _range(network.levels),

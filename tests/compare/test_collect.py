@@ -99,7 +99,7 @@ def test_images_to_train_on_are_counted_where_all_are_used(runs, tmp_path):
     train.ann_file = str(part)
     cfg.dump(config)
     half = dataclasses.replace(runs[0], candidate=Candidate('a', fraction=0.25))
-    (tmp_path / half.candidate.folder).mkdir()
+    (tmp_path / half.candidate.folder).mkdir(parents=True)
     assert collected([half], tmp_path).data['num_train'] == 2
     assert collected([half, *runs[1:]], tmp_path).data['num_train'] == 8
 

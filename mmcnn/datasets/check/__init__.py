@@ -1,1 +1,1 @@
-"""Whether a data folder is fit to be used: its annotations and images are looked at before anything is trained."""
+"""Checks whether a data folder can be used for training, by its annotations and images."""

@@ -1,4 +1,4 @@
-"""The entries of a COCO dict, checked one by one; the images are not looked at."""
+"""Checks of each entry of a COCO dict, without looking at the images."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def check_annotations(split: DataSplit, bad_images: Collection[int] = ()) -> Ite
 
 
 def is_sized(image: dict) -> bool:
-    """An image entry says its width and height in pixels."""
+    """Return an image entry says its width and height in pixels."""
     return all(_is_positive(image.get(side)) for side in ('width', 'height'))
 
 
@@ -155,7 +155,7 @@ def _problems_of_annotation(annotation: dict, images: dict, categories: set) -> 
 
 
 def _has(entry: dict, key: str, what: str, sign: str = ',') -> str:
-    """The value of a key and what is wrong with it, or under which other name the entry has it."""
+    """Return the value of a key and what is wrong with it, or under which other name the entry has it."""
     cause = '' if key in entry else misnamed(entry, key)
     return f'has no {key}: {cause}' if cause else f'has {key} {entry.get(key)!r}{sign} {what}'
 
@@ -171,7 +171,7 @@ def _with_id(entries: list) -> Iterator[tuple[int, dict]]:
 
 
 def _written(entry: object) -> str:
-    """The id that an entry has in place of an integer, for a message."""
+    """Return the id that an entry has in place of an integer, for a message."""
     value = entry.get('id') if isinstance(entry, dict) else None
     if not isinstance(value, str | float):
         return ''

@@ -1,4 +1,4 @@
-"""What the boxes of a split are like as a whole: crowds, more objects than are counted, another format than COCO's."""
+"""Checks of all boxes of a split together: crowds, more objects than are counted, another format than COCO's."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def check_corners(splits: Sequence[DataSplit], boxes: Sequence[SizedBoxes]) -> I
 
 
 def _corners(boxes: SizedBoxes) -> str:
-    """A sentence about boxes that seem to be corners; '' where they do not."""
+    """Return a sentence about boxes that seem to be corners; '' where they do not."""
     leaving = np.flatnonzero(boxes.leaving())
     if len(leaving) < max(_LEAVING * len(boxes.written), 1) or not boxes.fit_as_corners():
         return ''
@@ -105,7 +105,7 @@ def _corners(boxes: SizedBoxes) -> str:
 
 
 def check_crowds(split: DataSplit) -> Iterator[Finding]:
-    """How many boxes are crowd, which some labelling tools make of single objects."""
+    """Yield how many boxes are crowd, which some labelling tools make of single objects."""
     crowds, count = number_of_crowds(split.coco), len(split.coco['annotations'])
     if crowds:
         use = 'are not trained on' if split.name == 'train' else 'are not counted, whether they are found or not'
@@ -128,7 +128,7 @@ def check_crowding(split: DataSplit) -> Iterator[Finding]:
 
 
 def beyond_the_limit(counts: dict[tuple[int, int], int]) -> str:
-    """A sentence about the images that have more than 100 objects of a class; '' if there are none.
+    """Return a sentence about the images that have more than 100 objects of a class; '' if there are none.
 
     Args:
         counts: (image id, category id) -> number of objects that are no crowds.
@@ -151,13 +151,13 @@ def number_of_crowds(coco: dict) -> int:
 
 
 def all_crowds(split: DataSplit) -> str:
-    """That nothing but crowd boxes is left, and what to do about it."""
+    """Return a message that only crowd boxes are left, and how to correct it."""
     word, key = _crowd(split)
     return f'all boxes are {word}; {key} has to be 0 where a box is of one object'
 
 
 def _crowd(split: DataSplit) -> tuple[str, str]:
-    """What a crowd box is called in the user's files, and the key that makes it one."""
+    """Return what a crowd box is called in the user's files, and the key that makes it one."""
     return ('crowd', 'iscrowd') if split.ann_file is not None else ('difficult', 'difficult')
 
 

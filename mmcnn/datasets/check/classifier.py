@@ -1,4 +1,4 @@
-"""The images of a classifier's data folder, decoded before anything is trained on them."""
+"""The check of a classifier's data folder: all images are decoded before a training starts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mmcnn.errors import DataError
 
 @dataclass(frozen=True)
 class ClassReport(Report):
-    """What :func:`check_class_folder` found in a classifier's data folder.
+    """The result of :func:`check_class_folder` for a classifier's data folder.
 
     Attributes:
         folder: As :func:`~mmcnn.datasets.folders.classes.read_class_folder` gave it.
@@ -30,12 +30,12 @@ class ClassReport(Report):
     images: dict[str, dict[str, list[str]]]
 
     def title(self) -> str:
-        """How much there is, in a line."""
+        """Return how much there is, in a line."""
         sizes = [f'{name}: {number(sum(map(len, classes.values())), "image")}' for name, classes in self.images.items()]
         return f'{self.folder.root}: {"; ".join(sizes)}; {number(len(self.folder.classes), "class")}'
 
     def usable(self, skip_bad: bool = False) -> ClassData:
-        """The folder with the numbers of images that are left.
+        """Return the folder with the numbers of images that are left.
 
         Args:
             skip_bad: Leave out what has an error.
@@ -63,7 +63,7 @@ class ClassReport(Report):
 
 
 def check_class_folder(folder: ClassData, names: Sequence[str] = ('train', 'val'), decode: bool = True) -> ClassReport:
-    """Decodes every image, and looks for training images that are in val, too, by content.
+    """Decode every image, and looks for training images that are in val, too, by content.
 
     What has not changed since the last time is remembered.
 
@@ -93,7 +93,7 @@ def check_class_folder(folder: ClassData, names: Sequence[str] = ('train', 'val'
 
 
 def check_class_images(folder: ClassData, names: Sequence[str], skip_bad: bool) -> tuple[ClassData, list[Finding]]:
-    """The name and the form that :func:`check_class_folder` had up to release 0.1, kept for one release."""
+    """Return the name and the form that :func:`check_class_folder` had up to release 0.1, kept for one release."""
     warnings.warn(
         'check_class_images has become check_class_folder(folder, names), a report, and its usable(skip_bad)',
         DeprecationWarning,
@@ -104,7 +104,7 @@ def check_class_images(folder: ClassData, names: Sequence[str], skip_bad: bool) 
 
 
 def describe_left_out(bad: Sequence[Finding]) -> str:
-    """What :meth:`ClassReport.usable` leaves out, in a line."""
+    """Return what :meth:`ClassReport.usable` leaves out, in a line."""
     return 'left out: ' + ', '.join(f'{kind} {count}' for kind, count in counts(bad).items())
 
 

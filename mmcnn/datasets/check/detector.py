@@ -1,4 +1,4 @@
-"""A detector's own data, checked before anything is trained on it: annotations, images, what both splits share."""
+"""The check of a detector's data before a training starts: annotations, images, overlap of the splits."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def check_data(
     draw: Draw | None = None,
     choice: Choice | None = None,
 ) -> DataReport:
-    """Reads a data folder in any layout that is known (``folders/layouts.py``) and checks all that is in it.
+    """Read a data folder in any layout that is known (``folders/layouts.py``) and check all that is in it.
 
     Missing widths, heights, areas and crowd flags are filled in. Nothing is written to the folder.
 
@@ -114,7 +114,7 @@ def check_data(
 
 
 def check_folder(path: str | Path, decode: bool = True, draw: Draw | None = None) -> DataReport | ClassReport:
-    """Checks the data folder of a detector (:func:`check_data`) or of a classifier, whichever it is.
+    """Check the data folder of a detector (:func:`check_data`) or of a classifier, whichever it is.
 
     Raises:
         DataError: See :func:`check_data`; a classifier's folder has no images that are drawn to validate on.
@@ -138,7 +138,7 @@ def needs_draw(root: Path) -> bool:
 
 
 def images_of_undrawn(root: Path) -> str:
-    """What is recorded of all images of a folder when some are drawn (``DrawnSplit.images``).
+    """Return what is recorded of all images of a folder when some are drawn (``DrawnSplit.images``).
 
     Raises:
         DataError: The folder cannot be read.
@@ -162,7 +162,7 @@ def _drawn_splits(
 
 
 def _fill_in(split: DataSplit) -> None:
-    """The area of boxes without one, and crowd flags that are null; neither is a fault."""
+    """Fill in the area of boxes without one and crowd flags that are null; neither is an error."""
     for annotation in split.coco['annotations']:
         if not isinstance(annotation, dict):
             continue
@@ -195,7 +195,7 @@ def _different_categories(train: DataSplit, val: DataSplit) -> Iterator[Finding]
 
 
 def _without(split: DataSplit, findings: Sequence[Finding]) -> dict:
-    """The COCO dict less the entries with an error, and less the boxes of images that went."""
+    """Return the COCO dict less the entries with an error, and less the boxes of images that went."""
     out = {finding.entry for finding in findings if finding.split == split.name and finding.severity == 'error'}
     if not out:
         return split.coco
@@ -209,7 +209,7 @@ def _without(split: DataSplit, findings: Sequence[Finding]) -> dict:
 
 
 def _readable(split: DataSplit, kept: dict) -> dict:
-    """A COCO dict without entries that evaluation would stumble over: some tools write text where it takes numbers."""
+    """Return a COCO dict without entries that evaluation cannot handle: some tools write text where numbers belong."""
     if split.name == 'val':
         notes = json.dumps({key: [] if key in _KEYS else value for key, value in kept.items()})
         try:

@@ -1,4 +1,4 @@
-"""Data without images to validate on: some are drawn once, and kept in the cache folder for all later runs."""
+"""Validation images for data that has none: drawn once and kept in the cache folder for all later runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mmcnn.errors import DataError
 
 
 class Draw(NamedTuple):
-    """Which images are to be drawn: their share, between 0 and 1, and the seed."""
+    """The draw of validation images: their fraction, between 0 and 1, and the seed."""
 
     fraction: float
     seed: int = 0
@@ -28,7 +28,7 @@ class Draw(NamedTuple):
 
 @dataclass(frozen=True)
 class DrawnSplit:
-    """A draw as a run records it.
+    """A draw as it is recorded in a run.
 
     Attributes:
         val_fraction: Share of the images to validate on.
@@ -43,7 +43,7 @@ class DrawnSplit:
     images: str
 
     def flags(self) -> str:
-        """The options in words."""
+        """Return the options in words."""
         return f'val_fraction={self.val_fraction:g} and split_seed={self.split_seed}'
 
 
@@ -91,7 +91,7 @@ def draw_split(
 
 
 def as_val_alone(val: DataSplit, train: DataSplit) -> DataSplit:
-    """The drawn images to validate on with what was found in all of the data, where those to train on are not used."""
+    """Return the drawn validation images with the findings about all of the data, if training images are unused."""
     return replace(val, findings=[replace(finding, split='val') for finding in train.findings])
 
 
@@ -150,7 +150,7 @@ def _drawn(whole: DataSplit, digests: Mapping[str, str], draw: Draw) -> set[str]
 
 
 def _still_held_out(stored: dict | None, digests: Mapping[str, str]) -> set[str]:
-    """The images to validate on of a stored draw that are there, and new copies of them."""
+    """Return the images to validate on of a stored draw that are there, and new copies of them."""
     if stored is None:
         return set()
     shows = set(stored['val'].values())
@@ -185,7 +185,7 @@ def _store(file: Path, key: str, digests: Mapping[str, str], held_out: set[str])
 
 
 def _cut(whole: DataSplit, title: str, name: str, inside: set[int]) -> DataSplit:
-    """The images of one side of a draw with their annotations; those of no known image are trained on."""
+    """Return the images of one side of a draw with their annotations; those of no known image are trained on."""
     val = name == 'val'
     images, annotations = whole.coco['images'], whole.coco['annotations']
     ids = {each for each in (images[index].get('id') for index in inside) if isinstance(each, int)}

@@ -1,4 +1,4 @@
-"""What is known of the images of a data folder: decoded once, on all cores, and kept on disk until they change."""
+"""Facts about the images of a data folder: decoded once, on all cores, and cached on disk until the files change."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _QUIET, _LINE_EVERY = 1.0, 10.0  # seconds
 
 
 class ImageRecords:
-    """Facts about images, kept in the cache folder by path, size and time of change of their files.
+    """Facts about images, cached by the path, size and modification time of their files.
 
     Processes that check the same folder wait for the one that decodes, and then find its facts.
 
@@ -45,7 +45,7 @@ class ImageRecords:
         self._facts: dict[str, ImageFact] = {}
 
     def facts(self, paths: Iterable[Path]) -> dict[Path, ImageFact]:
-        """What is known of each image; those that are new or changed are decoded first.
+        """Return what is known of each image; those that are new or changed are decoded first.
 
         Raises:
             DataError: decoding ended a process, for want of memory for example.
@@ -124,7 +124,7 @@ class ImageRecords:
 
 
 class _Progress:
-    """Says on stderr how far it is: a line that is written over on a terminal, else one now and then."""
+    """Shows progress on stderr: a line that is overwritten on a terminal, otherwise a line now and then."""
 
     def __init__(self, total: int) -> None:
         self.total, self.done, self.start = total, 0, time.monotonic()
@@ -139,7 +139,7 @@ class _Progress:
             self._say('\r' if self.overwrite else '', '' if self.overwrite else '\n')
 
     def end(self) -> None:
-        """The last word; none where there was no other time for one."""
+        """Print the final count; nothing if the check was too short for a progress line."""
         if time.monotonic() - self.start >= _QUIET:
             self._say('\r' if self.overwrite else '', '\n')
 

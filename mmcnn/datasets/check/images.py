@@ -1,4 +1,4 @@
-"""One image of a data set, decoded: what is wrong with it, its size as it is trained on, its content."""
+"""The check of a single decoded image: errors, the size that it is trained at, its content."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _messages = None  # of the decoders, in a worker
 
 
 class ImageFact(NamedTuple):
-    """What is known of an image's file.
+    """Facts about an image file.
 
     Attributes:
         problem: A kind of :data:`~mmcnn.datasets.folders.findings.SEVERITY`; None: it can be trained on.
@@ -44,7 +44,7 @@ class ImageFact(NamedTuple):
 
 
 def check_image(path: str) -> ImageFact:
-    """Decodes an image with Pillow, which refuses what is truncated, and with OpenCV, which reads it in training.
+    """Decode an image with Pillow, which refuses what is truncated, and with OpenCV, which reads it in training.
 
     The size in the header is looked at before anything is decoded: more than Pillow's 178,956,970 pixels are refused.
     Damage inside a JPEG is seen in a process that :func:`start_worker` has prepared.
@@ -77,7 +77,7 @@ def check_image(path: str) -> ImageFact:
 
 
 def start_worker() -> None:
-    """Prepares a process of its own for :func:`check_image`: what decoders print goes to a file that is looked into."""
+    """Prepare a process of its own for :func:`check_image`: what decoders print goes to a file that is looked into."""
     cv2.setNumThreads(0)
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     global _messages
@@ -109,7 +109,7 @@ def _decoded(data: bytes, stored: tuple[int, int]) -> ImageFact:
 
 
 def _new_messages() -> bytes:
-    """What was printed to stderr since the last call; nothing in a process that is not a worker."""
+    """Return what was printed to stderr since the last call; nothing in a process that is not a worker."""
     if _messages is None:
         return b''
     _messages.seek(0)

@@ -1,4 +1,4 @@
-"""The images that the entries of a split name: missing, of another size, named twice, or in both splits."""
+"""Checks of the images that a split refers to: missing, of another size, listed twice, or in both splits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mmcnn.datasets.folders.split import DataSplit
 
 
 def named_images(split: DataSplit) -> list[tuple[int, dict]]:
-    """The entries that name an image, with their places in the list."""
+    """Return the entries that name an image, with their places in the list."""
     return [
         (index, image)
         for index, image in enumerate(split.coco['images'])

@@ -1,4 +1,4 @@
-"""What a check of a detector's data found, and the data as it is to be used."""
+"""The result of checking a detector's data, and the data in the form that is used."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mmcnn.errors import DataError
 
 @dataclass(frozen=True)
 class DataReport(Report):
-    """What :func:`~mmcnn.datasets.check.detector.check_data` found in a folder.
+    """The result of :func:`~mmcnn.datasets.check.detector.check_data` for a folder.
 
     Attributes:
         root: The folder.
@@ -45,7 +45,7 @@ class DataReport(Report):
         return tuple(category['name'] for category in self.splits[-1].coco['categories'])
 
     def title(self) -> str:
-        """How much there is, in a line."""
+        """Return how much there is, in a line."""
         sizes = [
             f'{split.title}: {number(len(split.coco["images"]), "image")}{_unlabelled(split)}, '
             f'{number(len(split.coco["annotations"]), "box")}'
@@ -54,7 +54,7 @@ class DataReport(Report):
         return f'{self.root}: {"; ".join(sizes)}; {number(len(self.splits[-1].coco["categories"]), "class")}'
 
     def left_out(self) -> str:
-        """What ``skip_bad=True`` leaves out, in a line."""
+        """Return what ``skip_bad=True`` leaves out, in a line."""
         errors = ', '.join(f'{kind} {count}' for kind, count in counts(self.of('error')).items())
         less = [
             f'{number(len(split.coco["images"]) - len(kept["images"]), "image")} and '
@@ -64,7 +64,7 @@ class DataReport(Report):
         return f'left out: {errors}; that is {", ".join(less)}'
 
     def usable(self, skip_bad: bool = False) -> DetectorData:
-        """The data to train on: the user's own files where nothing changes, else ones in the cache folder.
+        """Return the data to train on: the user's own files where nothing changes, else ones in the cache folder.
 
         Args:
             skip_bad: Leave out what has an error.
@@ -92,7 +92,7 @@ class DataReport(Report):
 
 @dataclass(frozen=True)
 class DetectorData:
-    """Data that passed its check.
+    """Data that has passed its check.
 
     Attributes:
         root: The user's folder.
@@ -119,7 +119,7 @@ def _unlabelled(split: DataSplit) -> str:
 
 
 def _ann_file(split: DataSplit, kept: dict) -> str:
-    """The user's own file if it is what is to be used; else one in the cache folder, written if it is not there yet."""
+    """Return the user's own file if it can be used as it is; otherwise one in the cache folder, written if missing."""
     if not split.changed and all(len(kept[key]) == len(split.coco[key]) for key in ('images', 'annotations')):
         return split.ann_file.relative_to(split.root).as_posix()
     return cached_annotations(kept, split.name)

@@ -1,4 +1,4 @@
-"""A share of the training images, which is the same in every run and part of every larger share."""
+"""A fraction of the training images that is the same in every run and contained in every larger fraction."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mmcnn.datasets.check.report import DetectorData, cached_annotations
 
 
 def with_fraction(data: DetectorData, fraction: float) -> DetectorData:
-    """Data with a share of its training images; those to validate on stay.
+    """Return the data with a fraction of its training images; the validation images stay.
 
     Images come in the order of a hash of their file names, so that a share follows from the names alone and a smaller
     one is part of every larger one. It has the images without boxes that fall into it, as the whole has.

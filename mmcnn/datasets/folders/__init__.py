@@ -1,1 +1,1 @@
-"""Data folders in the layouts that users have: their readers, what can be wrong with them, and the drawn demo data."""
+"""Data folders in the usual layouts: their readers, their possible errors, and the synthetic demo data."""

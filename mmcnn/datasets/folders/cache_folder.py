@@ -1,4 +1,4 @@
-"""Where mmcnn keeps what it worked out about users' data; the data's own folders are never written to."""
+"""The cache folder for what mmcnn derives from users' data, whose own folders are never written to."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def cache_folder() -> Path:
 
 
 def write_cached(path: Path, content: bytes) -> None:
-    """Writes a file whole or not at all, and makes its folder; several processes may write the same file at once.
+    """Write a file whole or not at all, and make its folder; several processes may write the same file at once.
 
     Raises:
         OSError: it cannot be written.
@@ -37,7 +37,7 @@ def write_cached(path: Path, content: bytes) -> None:
 
 @contextlib.contextmanager
 def one_at_a_time(path: Path) -> Iterator[None]:
-    """Holds the other processes of this machine back that ask for the same file.
+    """Hold the other processes of this machine back that ask for the same file.
 
     Where locks or the folder cannot be had nobody is held back.
     """

@@ -1,4 +1,4 @@
-"""Which of the categories of a detector's data are its classes: not a name for the group of all; or those asked for."""
+"""The choice of classes among a data set's categories: the requested ones, without a supercategory of all."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Choice = Callable[[Sequence[str], str], Sequence[str]]
 
 
 def leave_out_grouping(splits: Sequence[DataSplit]) -> Iterator[Finding]:
-    """Takes a first category away that only names the group of all others, as Roboflow's exports have one.
+    """Take a first category away that only names the group of all others, as Roboflow's exports have one.
 
     It is one where every other category has its name as ``supercategory`` and no box of any split is of it. A category
     that is merely without boxes stays.
@@ -39,7 +39,7 @@ def leave_out_grouping(splits: Sequence[DataSplit]) -> Iterator[Finding]:
 
 
 def names_of(words: str | Sequence[str], known: Sequence[str], where: str) -> list[str]:
-    """The classes that are meant, in the order of ``known``: a word is a name, or several with commas between them.
+    """Return the classes that are requested, in the order of ``known``: an item is a name or several joined by commas.
 
     Args:
         words: As they were typed.
@@ -60,7 +60,7 @@ def names_of(words: str | Sequence[str], known: Sequence[str], where: str) -> li
 
 
 def choose_classes(split: DataSplit, choice: Choice) -> Iterator[Finding]:
-    """Leaves the boxes of all other categories out, and puts the chosen ones into their order.
+    """Leave the boxes of all other categories out, and put the chosen ones into their order.
 
     Images that keep no box stay, as background. A chosen class that the split does not have becomes a category without
     boxes.

@@ -1,4 +1,4 @@
-"""Images for a classifier, a folder for each class, as ImageNet is usually unpacked: read, checked, served."""
+"""Images for a classifier in one folder per class, as ImageNet is usually unpacked: reading, checking, serving."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class ClassData:
-    """A data folder that passed :func:`read_class_folder`.
+    """A data folder that :func:`read_class_folder` has accepted.
 
     Attributes:
         root: The folder.
@@ -42,7 +42,7 @@ class ClassData:
 
 
 def read_class_folder(path: str | Path, train: str | None = 'train', val: str = 'val') -> ClassData:
-    """Reads and checks a folder with train/CLASS/ and val/CLASS/.
+    """Read and check a folder with train/CLASS/ and val/CLASS/.
 
     Images may lie in subfolders of their class. Files with other endings are counted and left out; folders whose
     names begin with a dot are no classes. The images themselves are not opened.
@@ -84,7 +84,7 @@ def read_class_folder(path: str | Path, train: str | None = 'train', val: str = 
 
 
 def images_of_classes(folder: str | Path) -> tuple[dict[str, list[str]], int]:
-    """Finds the images below the class folders of a folder.
+    """Find the images below the class folders of a folder.
 
     Returns:
         Class name -> paths of its images, both sorted, and the number of files that are no images by their names.
@@ -115,7 +115,7 @@ def images_of_classes(folder: str | Path) -> tuple[dict[str, list[str]], int]:
 
 @DATASETS.register_module()
 class ClassFolder(BaseDataset):
-    """Images of a folder with a subfolder for each class.
+    """The images of a folder with one subfolder per class.
 
     A sample is ``dict(img_path=..., gt_label=...)``; label i is ``metainfo['classes'][i]``. Without classes in
     ``metainfo`` they are the names of the folders, sorted, as ImageNet's are by WordNet id.
@@ -180,7 +180,7 @@ def _is_image(name: str) -> bool:
 
 
 def _difference(places: Sequence[object], first: dict, last: dict) -> str:
-    """The names that only one of two places has."""
+    """Return the names that only one of two places has."""
     only = [
         (place, sorted(own.keys() - other.keys()))
         for place, own, other in zip(places, (first, last), (last, first), strict=True)

@@ -1,4 +1,4 @@
-"""A user's own data in COCO format: where its files and images are, and the split as it is written there."""
+"""Users' data in COCO format: where files and images are, and the split as the file has it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def has_coco_val(root: Path) -> bool:
 
 
 def read_coco_folder(root: Path, name: str) -> DataSplit:
-    """Reads one split; what the lists of its file hold is not looked at, but for the files of the images.
+    """Read one split; what the lists of its file hold is not looked at, but for the files of the images.
 
     Args:
         root: The data folder.
@@ -57,7 +57,7 @@ def read_coco_folder(root: Path, name: str) -> DataSplit:
 
 
 def _folder_of_images(root: Path, file: AnnotationFile, names: list[str]) -> str:
-    """Where most of the images are that a file names, '' or with a slash at its end; else where they should be.
+    """Return where most of the images are that a file names, '' or with a slash at its end; else where they should be.
 
     Raises:
         DataError: There is no such folder, or several hold as many of the images.
@@ -84,7 +84,7 @@ def _folder_of_images(root: Path, file: AnnotationFile, names: list[str]) -> str
 
 
 def _find_images(split: DataSplit, words: set[str]) -> None:
-    """Sets the names of images to those that the files have here; notes say what was read otherwise."""
+    """Set the names of images to those that the files have here; notes say what was read otherwise."""
     below = split.root / split.prefix
     finder = FileFinder(split.root, [below], [below], also=[split.root, split.ann_file.parent], split=words)
     places = finder.find(image['file_name'] for image in split.coco['images'] if _is_named(image))
@@ -110,7 +110,7 @@ def _find_images(split: DataSplit, words: set[str]) -> None:
 
 
 def _relative(path: str | Path, root: Path) -> str:
-    """A path as COCO writes it: relative to the folder where it is below it."""
+    """Return a path as COCO writes it: relative to the folder where it is below it."""
     path = Path(path)
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
@@ -120,7 +120,7 @@ def _is_named(image: object) -> bool:
 
 
 def _packed(entry: dict) -> dict:
-    """An entry whose polygons of real numbers are arrays: of COCO's they take a third of the memory that lists do."""
+    """Return an entry whose polygons are arrays: for COCO they take a third of the memory of lists."""
     if type(polygons := entry.get('segmentation')) is list:
         entry['segmentation'] = [
             array('d', polygon) if type(polygon) is list and set(map(type, polygon)) == {float} else polygon

@@ -1,4 +1,4 @@
-"""What COCO entries mean that are written otherwise than COCO writes them: ids as text, boxes as text, key names."""
+"""Nonstandard COCO entries and their meaning: ids as text, boxes as text, key names."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def misnamed(entry: dict, key: str) -> str:
 
 
 def missing_lists(coco: dict) -> str:
-    """Which of COCO's three lists a file does not have, as the rest of a sentence about it; '' if it has all."""
+    """Return which of COCO's three lists a file does not have, as the rest of a sentence about it; '' if it has all."""
     absent = [key for key in KEYS if not isinstance(coco.get(key), list)]
     named = {key: misnamed({name: value for name, value in coco.items() if name not in KEYS}, key) for key in absent}
     kinds = [f'{key} is a JSON {type(coco[key]).__name__}' for key in absent if key in coco]
@@ -74,7 +74,7 @@ def missing_lists(coco: dict) -> str:
 
 
 class _Notes:
-    """What is changed in a split, counted by kind, with the first of each."""
+    """Changes to a split, counted by kind, with the first of each."""
 
     def __init__(self, split: DataSplit) -> None:
         self.split = split
@@ -82,7 +82,7 @@ class _Notes:
         self._first: dict[tuple[str, str], str] = {}
 
     def change(self, of: str, index: int, key: str, meaning: Any, why: str = '') -> None:
-        """Puts a value into an entry."""
+        """Put a value into an entry."""
         entry = self.split.coco[of][index]
         kind = (of, key)
         self._counts[kind] += 1
@@ -117,7 +117,7 @@ def _is_plain(annotation: dict) -> bool:
 
 
 def _read_ids(split: DataSplit, of: str, notes: _Notes) -> dict[Any, int | None]:
-    """Makes numbers of a list's ids.
+    """Make numbers of a list's ids.
 
     Returns:
         What a reference may say, as a number or as a text that is none -> the id; None where two entries share it.
@@ -149,13 +149,13 @@ def _read_ids(split: DataSplit, of: str, notes: _Notes) -> dict[Any, int | None]
 
 
 def _refers_by_text(split: DataSplit, of: str) -> bool:
-    """Whether all references to a list are texts: a number could be taken for the place of an entry."""
+    """Return whether all references to a list are texts: a number could be taken for the place of an entry."""
     keys = [key for key, target in _REFERENCES.items() if target == of]
     return all(isinstance(entry.get(key), str) for _, entry in _dicts(split, 'annotations') for key in keys)
 
 
 def _meaning(value: Any, meanings: dict[Any, int | None]) -> int | None:
-    """The id that a reference stands for, where it is written otherwise; None: leave it as it is."""
+    """Return the id that a reference stands for, where it is written otherwise; None: leave it as it is."""
     if type(value) is int or not isinstance(value, str | float):
         return None
     if isinstance(value, str) and meanings.get(value) is not None:
@@ -165,7 +165,7 @@ def _meaning(value: Any, meanings: dict[Any, int | None]) -> int | None:
 
 
 def _whole(value: Any) -> int | None:
-    """The whole number that a text or a number with a point is; None for anything else, integers too."""
+    """Return the whole number that a text or a number with a point is; None for anything else, integers too."""
     if isinstance(value, str) and _INTEGER.fullmatch(value):
         return int(value.strip().partition('.')[0])
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:

@@ -1,4 +1,4 @@
-"""Which file of a folder holds a split's annotations in COCO format, and where its images may be."""
+"""Selection of the file with a split's COCO annotations, and the possible locations of its images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LOOKS = re.compile(rb'"(images|annotations?|categories)"\s*:')
 
 @dataclass(frozen=True)
 class AnnotationFile:
-    """A file of annotations.
+    """An annotation file.
 
     Attributes:
         title: The file, relative to the data folder.
@@ -50,7 +50,7 @@ def other_files(root: Path) -> list[str]:
 
 
 def choose_file(root: Path, name: str) -> AnnotationFile | None:
-    """The file of a split, 'train' or 'val'; None: there is none.
+    """Return the file of a split, 'train' or 'val'; None: there is none.
 
     A file that is the only one, and whose name tells of no split, holds what there is to train on.
 
@@ -95,7 +95,7 @@ def _file(title: str, word: str) -> AnnotationFile:
 
 
 def _words_of(title: str) -> set[str]:
-    """The words for splits in a file's name, else in those of its folders."""
+    """Return the words for splits in a file's name, else in those of its folders."""
     *folders, name = title.split('/')
     return split_words(name) or split_words(' '.join(folders))
 

@@ -1,4 +1,4 @@
-"""How names in a user's file find their files on this machine: one rule for the readers of all layouts.
+"""Resolution of names in users' files to files on this machine: one rule for the readers of all layouts.
 
 A name is taken as it is written wherever a file of that name is there. Only else is it read otherwise: with Windows'
 separators, without the folders of another machine, in another case, with another ending; and only where exactly one
@@ -40,7 +40,7 @@ _SHOWN = 3
 
 @dataclass(frozen=True)
 class Found:
-    """Where a written name leads.
+    """The file that a name resolves to.
 
     Attributes:
         path: The file; None: there is none, or it cannot be told which is meant.
@@ -54,7 +54,7 @@ class Found:
 
 
 class FileFinder:
-    """Finds files by names that were written elsewhere, and remembers what it read otherwise than it is written.
+    """Finds files by names written on another machine and remembers which names it had to correct.
 
     Args:
         root: The data folder, for messages.
@@ -79,7 +79,7 @@ class FileFinder:
         self._read_as: dict[tuple[str, ...], list[tuple[str, Path]]] = {}
 
     def find(self, names: Iterable[str]) -> dict[str, Found]:
-        """The files that the names of a user's file stand for; what differs is remembered for :meth:`notes`.
+        """Return the files that the names of a user's file stand for; what differs is remembered for :meth:`notes`.
 
         They are looked for together, as they have to agree: names of one folder lead into one folder, names of two
         folders not into one where they would be the same, and two names not to one file.
@@ -94,7 +94,7 @@ class FileFinder:
         return found
 
     def notes(self, title: str, split: str) -> list[Finding]:
-        """A note for each kind of change: how many names, and the first of them."""
+        """Return a note for each kind of change: how many names, and the first of them."""
         return [
             Finding(
                 'read as',
@@ -125,7 +125,7 @@ class FileFinder:
         return Found(best[0], tuple(self._changes(written, parts, best[0], ending)))
 
     def _candidates(self, name: str) -> tuple[list[Path], str | None]:
-        """The files that may have a name, and what is to be said of the name's ending."""
+        """Return the files that may have a name, and what is to be said of the name's ending."""
         if Path(name).suffix.lower() not in IMAGE_SUFFIXES:
             return self._by_stem.get(key_of(name), []), NO_ENDING if self.has_ending else None
         if files := self._by_name.get(key_of(name)):
@@ -133,8 +133,11 @@ class FileFinder:
         return self._by_stem.get(key_of(Path(name).stem), []), ENDING
 
     def _closest(self, candidates: Sequence[Path], written: str, parts: Sequence[str]) -> list[Path]:
-        """The candidates whose folders are those of a name, else do not contradict them; of these those that share
-        most folders with it, and of these the ones in its own spelling if there are."""
+        """Return the candidates whose folders match those of a name, otherwise those that do not contradict them.
+
+        Of these, the ones that share the most folders with the name are returned, and of these the ones in the name's
+        own spelling if there are any.
+        """
         folders = parts[:-1]
         asked = self._asked(written, folders)
         here = [path for path in candidates if key_of(str(path.parent)) in asked]
@@ -147,14 +150,14 @@ class FileFinder:
         return [path for path in best if parts[-1] in (path.name, path.stem)] or best
 
     def _asked(self, written: str, folders: Sequence[str]) -> dict[str, Path]:
-        """The folders that are meant if a name is taken as it is written, by their keys."""
+        """Return the folders that are meant if a name is taken as it is written, by their keys."""
         paths = [folder.joinpath(*folders) for folder in (*self.folders, *self.also)]
         if os.path.isabs(plain := written.replace('\\', '/')):
             paths.append(Path(plain).parent)
         return {key_of(str(normal(path))): path for path in paths}
 
     def _may_be(self, path: Path, folders: Sequence[str]) -> bool:
-        """Whether the folders of a file that is not where its name says do not contradict those that are written."""
+        """Return whether the folders of a misplaced file are compatible with the folders in its name."""
         inside = path.parent.relative_to(self.root) if path.is_relative_to(self.root) else path.parent.name
         if means_other_split(split_words(str(inside)), split_words(' '.join(folders)) or self.split):
             return False
@@ -164,7 +167,7 @@ class FileFinder:
         return not {key_of(each) for each in before} & self._folder_names
 
     def _ends_alike(self, path: Path, folders: Sequence[str]) -> bool:
-        """Whether one of a file's folders, below the data folder, and those of a name is the end of the other."""
+        """Return whether a file's folders, below the data folder, end with those of a name or the other way round."""
         share = _shared(folders, path)
         rest = Path(*path.parent.parts[: len(path.parent.parts) - share])
         is_whole = share > 0 and any(base.is_relative_to(rest) for base in map(normal, (self.root, *self.folders)))
@@ -276,7 +279,7 @@ def _of_the_same_file(found: dict[str, Found]) -> dict[str, Found]:
 
 
 def _shared(folders: Sequence[str], path: Path) -> int:
-    """How many of the last folders of a name are those of a file."""
+    """Return how many of the last folders of a name are those of a file."""
     equal = [same(name, other) for name, other in zip(folders[::-1], path.parts[-2::-1], strict=False)]
     return (*equal, False).index(False)
 

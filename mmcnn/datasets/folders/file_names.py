@@ -1,4 +1,4 @@
-"""Names of files, folders and splits in users' files: parts, spellings, words for splits, folders by their names."""
+"""Names of files, folders and splits in users' files: components, spellings, words for splits."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _KINDS = ({'train', 'training'}, {'val', 'valid', 'validation', 'dev'}, {'test',
 
 
 def find_place(written: str, bases: Sequence[Path]) -> tuple[Path | None, tuple[str, ...]]:
-    """A folder or list of images that a user's file names, and how the name was read otherwise than it is written.
+    """Return the folder or list of images that a user's file names, and how the name was corrected.
 
     ``../`` before a name is left out where nothing is there: exports say it of folders that lie beside their file.
 
@@ -48,56 +48,57 @@ def find_place(written: str, bases: Sequence[Path]) -> tuple[Path | None, tuple[
 
 
 def split_words(text: str) -> set[str]:
-    """The words of :data:`SPLIT_WORDS` in a name: 'train' of ``instances_train2017.json``."""
+    """Return the words of :data:`SPLIT_WORDS` in a name: 'train' of ``instances_train2017.json``."""
     letters = ''.join(each if each.isalpha() else ' ' for each in text.lower())
     return set(letters.split()) & {word for words in SPLIT_WORDS.values() for word in words}
 
 
 def means_other_split(words: Collection[str], own: Collection[str]) -> bool:
-    """Whether words for splits are all of other splits than ``own``; without either it cannot be told, and is False."""
+    """Return whether all words for splits are those of other splits than ``own``; False if there are none."""
     kinds, wanted = ({i for i, kind in enumerate(_KINDS) if kind & set(each)} for each in (words, own))
     return bool(kinds and wanted) and not kinds & wanted
 
 
 def used_to_validate(title: str, word: str) -> list[Finding]:
-    """A note on what is validated on, where that is not called val."""
+    """Return a note on what is validated on, where that is not called val."""
     if word == 'val':
         return []
     return [Finding('read as', title, 'is the split to validate on: there is none that is called val', split='val')]
 
 
 def shown(path: Path, root: Path) -> str:
-    """A path for messages: relative to the data folder where it is below it."""
+    """Return a path for messages: relative to the data folder where it is below it."""
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
 
 def normal(path: Path) -> Path:
-    """The path without ``.`` and ``..``."""
+    """Return the path without ``.`` and ``..``."""
     return Path(os.path.normpath(path))
 
 
 def parts_of(written: str) -> list[str]:
-    """The names in a path of any system, without drive, root, ``.`` and ``..``."""
+    """Return the names in a path of any system, without drive, root, ``.`` and ``..``."""
     path = PureWindowsPath(written)
     return [part for part in path.parts if part not in (path.anchor, '.', '..')]
 
 
 def spellings_of(written: str) -> list[tuple[str, tuple[str, ...]]]:
-    """A name as it is written and, where that differs, with this system's separators; each with what was changed."""
+    """Return a name as written and, if that differs, with this system's separators; each with what was changed."""
     plain = written.replace('\\', '/')
     return [(written, ())] + ([(plain, (WINDOWS,))] if plain != written else [])
 
 
 def is_foreign(written: str) -> bool:
-    """A path of a system's root, or out of its own folder: its folders are those of the machine that wrote it."""
+    """Return whether a path is absolute or leaves its folder: its folders are those of the machine that wrote it."""
     path = PureWindowsPath(written)
     return bool(path.anchor) or '..' in path.parts
 
 
 def same(name: str, other: str) -> bool:
+    """Return whether two names are equal but for case and the encoding of accents."""
     return key_of(name) == key_of(other)
 
 
 def key_of(name: str) -> str:
-    """Equal for names that differ in case or in the way in which accents are encoded, as archives of macOS do."""
+    """Return a key that ignores the case of names and the encoding of their accents, which differs on macOS."""
     return unicodedata.normalize('NFC', name).casefold()

@@ -1,4 +1,4 @@
-"""What is wrong with a data folder: each fault with its kind, file and id, and many of them as one readable report."""
+"""Errors in a data folder: each with its kind, file and id, and all of them as one readable report."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _LEVELS = (('note',), ('warning',), ('error', 'fatal'))
 
 @dataclass(frozen=True)
 class Finding:
-    """One fault.
+    """One finding.
 
     Attributes:
         kind: A key of :data:`SEVERITY`.
@@ -90,7 +90,7 @@ class Finding:
 
 
 class Report:
-    """What a check of a data folder found: its ``findings``, and a ``title`` that says how much there is."""
+    """The result of a check of a data folder: its ``findings``, and a ``title`` with the totals."""
 
     findings: tuple[Finding, ...]
 
@@ -104,11 +104,11 @@ class Report:
         return not self.of('fatal', 'error')
 
     def of(self, *severities: str) -> list[Finding]:
-        """The findings that are 'fatal', 'error', 'warning' or 'note'."""
+        """Return the findings that are 'fatal', 'error', 'warning' or 'note'."""
         return [finding for finding in self.findings if finding.severity in severities]
 
     def text(self, shown: int = SHOWN) -> str:
-        """The whole report, with so many findings of each kind."""
+        """Return the whole report, with so many findings of each kind."""
         return '\n'.join([self.title(), *(listed(self.findings, shown) or ['no faults'])])
 
     def __str__(self) -> str:
@@ -116,7 +116,7 @@ class Report:
 
 
 def counts(findings: Iterable[Finding]) -> dict[str, int]:
-    """Number of findings of each kind, in the order of :data:`SEVERITY`."""
+    """Return the number of findings of each kind, in the order of :data:`SEVERITY`."""
     found = [finding.kind for finding in findings]
     return {kind: found.count(kind) for kind in SEVERITY if kind in set(found)}
 

@@ -1,4 +1,4 @@
-"""In which layout a detector's data folder is, and the functions that read it."""
+"""Detection of the layout of a detector's data folder, and the functions that read each layout."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SHOWN = 3
 
 @dataclass(frozen=True)
 class Layout:
-    """A way to lay out a data folder.
+    """A layout of data folders.
 
     Attributes:
         fits: Whether a folder is laid out so.
@@ -58,17 +58,17 @@ _LAYOUTS = (
 
 
 def is_detector_folder(root: Path) -> bool:
-    """The folder is in one of the layouts that are read."""
+    """Return the folder is in one of the layouts that are read."""
     return any(layout.fits(root) for layout in _LAYOUTS)
 
 
 def looks_like_classes(root: Path) -> bool:
-    """The folder is not a detector's, and may be a classifier's: it holds train/ and no annotations."""
+    """Return the folder is not a detector's, and may be a classifier's: it holds train/ and no annotations."""
     return (root / 'train').is_dir() and not is_detector_folder(root) and _looks(root) == _CLASSES
 
 
 def layout_of(root: Path) -> Layout:
-    """The layout that a folder is in.
+    """Return the layout that a folder is in.
 
     Raises:
         DataError: There is no such folder, or its layout is not known.

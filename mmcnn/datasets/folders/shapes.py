@@ -1,4 +1,4 @@
-"""The embedded demo data, circles, squares and triangles: drawn scenes in COCO format, and a folder for each class."""
+"""The built-in demo data, circles, squares and triangles: synthetic images, in COCO format or a folder per class."""
 
 import colorsys
 import json
@@ -26,7 +26,7 @@ _EMPTY_EVERY = 15
 
 
 def make_shapes(root: str | Path, num_train: int = 240, num_val: int = 60, size: int = 192, seed: int = 0) -> Path:
-    """Draws a small detection data set: ``train.json``, ``val.json`` (COCO format) and ``images/`` under ``root``.
+    """Draw a small detection data set: ``train.json``, ``val.json`` (COCO format) and ``images/`` under ``root``.
 
     Square scenes with two to six filled shapes of 14 to 50 % of the side, in any rotation, each class in a third of the
     hues, on gradients with noise and stray lines; every fifteenth scene has no object. The same arguments give the same
@@ -83,7 +83,7 @@ def _draw_shapes(root: Path, settings: dict) -> None:
 def make_shape_classes(
     root: str | Path, num_train: int = 240, num_val: int = 60, size: int = 96, seed: int = 0
 ) -> Path:
-    """Draws a small classification data set: ``train/CLASS/`` and ``val/CLASS/`` under ``root``, classes in turn.
+    """Draw a small classification data set: ``train/CLASS/`` and ``val/CLASS/`` under ``root``, classes in turn.
 
     Each image is a part of a scene as :func:`make_shapes` draws them, around one shape that takes half to five
     sixths of its side. As there, a complete folder with the same settings is used as it is, and the same arguments give
@@ -138,7 +138,7 @@ def _draw_classes(root: Path, settings: dict, paths: dict[tuple[str, int], Path]
 
 
 def _draw_close_up(rng: np.random.Generator, label: int, size: int) -> np.ndarray:
-    """A square part of a scene with one shape of the class, (size, size, 3)."""
+    """Return a square part of a scene with one shape of the class, (size, size, 3)."""
     side = max(2 * size, 64)
     image, ((_, mask),) = draw_scene(rng, side, num_objects=1, label=label)
     x, y, w, h = cv2.boundingRect(mask.astype(np.uint8))
@@ -152,7 +152,7 @@ def _draw_close_up(rng: np.random.Generator, label: int, size: int) -> np.ndarra
 
 
 def _claim(root: Path) -> None:
-    """Marks a new or empty folder as ours; refuses one that holds anything and has no mark."""
+    """Mark a new or empty folder as ours; refuse one that holds anything and has no mark."""
     if root.exists() and not root.is_dir():
         raise FileExistsError(f'{root} is a file; make_shapes needs a folder')
     root.mkdir(parents=True, exist_ok=True)
@@ -211,7 +211,7 @@ def _write_image(path: Path, image: np.ndarray) -> None:
 def draw_scene(
     rng: np.random.Generator, size: int, num_objects: int, label: int | None = None
 ) -> tuple[np.ndarray, list[tuple[int, np.ndarray]]]:
-    """Draws one scene.
+    """Draw one scene.
 
     Args:
         rng: Where everything random comes from.
@@ -240,12 +240,12 @@ def draw_scene(
 
 
 def _hides(mask: np.ndarray, other: np.ndarray) -> bool:
-    """Whether two shapes share more than an eighth of the smaller one."""
+    """Return whether two shapes share more than an eighth of the smaller one."""
     return np.count_nonzero(mask & other) > min(np.count_nonzero(mask), np.count_nonzero(other)) / 8
 
 
 def _background(rng: np.random.Generator, size: int) -> np.ndarray:
-    """A float image (size, size, 3): a gradient between two colours, cloudy, with stray lines and arcs."""
+    """Return a float image (size, size, 3): a gradient between two colours, cloudy, with stray lines and arcs."""
     first, second = rng.uniform(30, 220, size=(2, 3))
     second = first + 0.5 * (second - first)
     image = first + _ramp(rng, size)[..., None] * (second - first)
@@ -265,7 +265,7 @@ def _background(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def _coverage(rng: np.random.Generator, label: int, size: int) -> np.ndarray:
-    """A shape at a random place: the share (0 to 1) of each pixel that it covers, (size, size) float32."""
+    """Return a shape at a random place: the share (0 to 1) of each pixel that it covers, (size, size) float32."""
     radius = 0.5 * rng.uniform(0.14, 0.5) * size
     num_corners = {'circle': 72, 'square': 4, 'triangle': 3}[CLASSES[label]]
     angles = rng.uniform(0, 2 * np.pi) + np.arange(num_corners) * 2 * np.pi / num_corners
@@ -277,7 +277,7 @@ def _coverage(rng: np.random.Generator, label: int, size: int) -> np.ndarray:
 
 
 def _paint(rng: np.random.Generator, image: np.ndarray, coverage: np.ndarray, label: int) -> None:
-    """Fills the covered pixels with a colour of the class that stands out from what is there, at times rimmed."""
+    """Fill the covered pixels with a colour of the class that stands out from what is there, at times rimmed."""
     behind = np.average(image.reshape(-1, 3), axis=0, weights=coverage.ravel())
     colours = [_colour(rng, label) for _ in range(12)]
     colour = max(colours, key=lambda each: min(np.linalg.norm(each - behind), 110.0))
@@ -291,14 +291,14 @@ def _paint(rng: np.random.Generator, image: np.ndarray, coverage: np.ndarray, la
 
 
 def _colour(rng: np.random.Generator, label: int) -> np.ndarray:
-    """A strong colour of the class, BGR, 0 to 255."""
+    """Return a strong colour of the class, BGR, 0 to 255."""
     hue = _HUES[CLASSES[label]] + rng.uniform(-_HUE_SPREAD, _HUE_SPREAD)
     red_green_blue = colorsys.hsv_to_rgb(hue % 360 / 360, rng.uniform(0.45, 1.0), rng.uniform(0.4, 1.0))
     return 255.0 * np.array(red_green_blue[::-1])
 
 
 def _ramp(rng: np.random.Generator, size: int) -> np.ndarray:
-    """A linear ramp from 0 to 1 in a random direction, (size, size)."""
+    """Return a linear ramp from 0 to 1 in a random direction, (size, size)."""
     angle = rng.uniform(0, 2 * np.pi)
     y, x = np.mgrid[:size, :size] / (size - 1) - 0.5
     ramp = x * np.cos(angle) + y * np.sin(angle)

@@ -1,4 +1,4 @@
-"""The train or the val split of a detector's data folder, whatever its layout, as a COCO dict."""
+"""The train or val split of a detector's data folder as a COCO dict, whatever its layout."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Sizes = Callable[[Iterable[Path]], dict[Path, tuple[int, int] | None]]
 
 @dataclass
 class DataSplit:
-    """What a reader of one layout gives; a check fills in and judges it.
+    """The output of a layout's reader; a check completes and judges it.
 
     Attributes:
         name: 'train' or 'val'.
@@ -46,11 +46,11 @@ class DataSplit:
     problems: dict[str, str] = field(default_factory=dict)
 
     def image_path(self, image: dict) -> Path:
-        """Where the image of an entry of ``coco['images']`` is."""
+        """Return where the image of an entry of ``coco['images']`` is."""
         return Path(os.path.join(self.root, self.prefix, image['file_name']))
 
     def shown_image(self, image: dict) -> str:
-        """The same for messages: relative to the data folder."""
+        """Return the same for messages: relative to the data folder."""
         return f'{self.prefix}{image["file_name"]}'
 
     @property

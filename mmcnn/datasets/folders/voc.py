@@ -1,4 +1,4 @@
-"""A user's own data as Pascal VOC has it: JPEGImages/, Annotations/ with an XML file each, ImageSets/Main/."""
+"""Users' data in Pascal VOC's layout: JPEGImages/, Annotations/ with one XML file per image, ImageSets/Main/."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mmcnn.nearest import nearest
 
 
 def is_voc_folder(root: Path) -> bool:
-    """The folders of images and of annotations are there."""
+    """Return the folders of images and of annotations are there."""
     return (root / 'JPEGImages').is_dir() and (root / 'Annotations').is_dir()
 
 
@@ -24,7 +24,7 @@ def has_voc_val(root: Path) -> bool:
 
 
 def read_voc_folder(root: Path, name: str) -> DataSplit:
-    """Reads one split: the images in train.txt or val.txt, or where one is missing in trainval.txt or test.txt.
+    """Read one split: the images in train.txt or val.txt, or where one is missing in trainval.txt or test.txt.
 
     A single set of another name, and all annotations where there are no sets, is what there is to train on. Classes are
     the names in the training split, sorted. Corners count pixels from 1 and belong to the box; an object that is

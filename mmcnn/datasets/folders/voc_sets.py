@@ -1,4 +1,4 @@
-"""ImageSets/Main of a Pascal VOC folder: which lists are the splits, and the image and the annotations of each line."""
+"""ImageSets/Main of a Pascal VOC folder: which lists are the splits, and the image and annotations of each line."""
 
 from __future__ import annotations
 
@@ -61,14 +61,14 @@ class VocImage:
 
 @dataclass
 class VocImages:
-    """The images of a set, each once, and what was read otherwise than it is written."""
+    """The images of a set, each once, and the names that had to be corrected."""
 
     images: list[VocImage] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
 
 def choose_set(root: Path, name: str) -> ImageSet | None:
-    """The set of images of a split, 'train' or 'val'; None: there is none.
+    """Return the set of images of a split, 'train' or 'val'; None: there is none.
 
     train.txt goes with val.txt, and where one of them is missing trainval.txt with test.txt. VOC's lists for a class,
     dog_train.txt, count only together and where there are no others.
@@ -101,7 +101,7 @@ def choose_set(root: Path, name: str) -> ImageSet | None:
 
 
 def read_set(root: Path, chosen: ImageSet, name: str) -> VocImages:
-    """The images of a set. A name may have an ending, folders, and a flag of VOC's lists for a class behind it."""
+    """Return the images of a set. A name may have a suffix, folders, and the flag of VOC's per-class lists."""
     read = VocImages()
     if name == 'val':
         read.findings += used_to_validate(chosen.title, chosen.word)
@@ -132,7 +132,7 @@ def read_set(root: Path, chosen: ImageSet, name: str) -> VocImages:
 
 
 class _Trees:
-    """The file of annotations of each image: below Annotations/ as the image is below JPEGImages/, or in no folder.
+    """Annotation files of images: below Annotations/ like the image below JPEGImages/, or directly in it.
 
     Args:
         root: The data folder.
@@ -167,7 +167,7 @@ class _Trees:
             self.of[name] = ((file or stems[name].with_name(f'{stems[name].name}.xml')).as_posix(), problem)
 
     def notes(self, title: str, split: str) -> Iterator[Finding]:
-        """How many files are in other folders, or spelled otherwise, than the list says."""
+        """Yield how many files are in other folders, or spelled otherwise, than the list says."""
         read_as: dict[str, list[str]] = {}
         for name, (file, problem) in self.of.items():
             written, here = parts_of(_without_ending(name)), Path(file).with_suffix('').parts
@@ -203,7 +203,7 @@ def _without_ending(name: str) -> str:
 
 
 def _listed(chosen: ImageSet, annotations: Path, read: VocImages, name: str) -> list[str]:
-    """The names in the lists of a set, each once, without flags."""
+    """Return the names in the lists of a set, each once, without flags."""
     flagged = []
     names = {}
     for line in _lines(chosen):

@@ -1,4 +1,4 @@
-"""A user's own data as YOLO trainers take it: data.yaml, and for each image a text file of normalised boxes."""
+"""Users' data in YOLO's layout: data.yaml, and for each image a text file of normalised boxes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def has_yolo_val(root: Path) -> bool:
 
 
 def read_yolo_folder(root: Path, name: str, sizes: Sizes) -> DataSplit:
-    """Reads one split: ``train`` or ``val`` of data.yaml, a folder or a list of images, and their label files.
+    """Read one split: ``train`` or ``val`` of data.yaml, a folder or a list of images, and their label files.
 
     The labels of ``images/X.jpg`` are in ``labels/X.txt``, or beside the image in ``images/X.txt``; a line for each
     object: its class, counted from 0, and the box as x and y of its middle, width and height, or a polygon of three or
@@ -98,7 +98,7 @@ def _without_image(split: DataSplit, files: Sequence[Path], folders: Sequence[Pa
 
 
 def _find_images(split: DataSplit, settings: YoloSettings) -> tuple[list[Path], list[Path]]:
-    """The images of a split, sorted, and the folders among what names them."""
+    """Return the images of a split, sorted, and the folders among what names them."""
     root = split.root
     entries = settings.places.get(split.name)
     if entries is None:
@@ -127,7 +127,7 @@ def _find_images(split: DataSplit, settings: YoloSettings) -> tuple[list[Path], 
 
 
 def _bases(split: DataSplit, settings: YoloSettings) -> list[Path]:
-    """What names may be relative to: ``path``, and the folder of data.yaml."""
+    """Return what names may be relative to: ``path``, and the folder of data.yaml."""
     if settings.base is None:
         return [split.root]
     base, changes = find_place(settings.base, [split.root])
@@ -139,18 +139,18 @@ def _bases(split: DataSplit, settings: YoloSettings) -> list[Path]:
 
 
 def _holds(place: Path, other: Path) -> bool:
-    """Whether a folder has another place in it. A list of images in it is none: it is what it names."""
+    """Return whether a folder has another place in it. A list of images in it is none: it is what it names."""
     return place.is_dir() and other.is_dir() and place in other.parents
 
 
 def _places_of_others(name: str, settings: YoloSettings, bases: Sequence[Path]) -> set[Path]:
-    """Where the entries of the other splits lead: a name that is cut must not lead there, too."""
+    """Return where the entries of the other splits lead: a name that is cut must not lead there, too."""
     others = [entry for other, entries in settings.places.items() if other != name for entry in entries]
     return {place for place in (find_place(entry, bases)[0] for entry in others) if place is not None}
 
 
 def _listed_images(split: DataSplit, file: Path, bases: Sequence[Path]) -> list[Path]:
-    """The images that a list names, a line each, relative to the list, to ``path`` or to the data folder."""
+    """Return the images that a list names, a line each, relative to the list, to ``path`` or to the data folder."""
     lines = file.read_text(encoding='utf-8-sig', errors='replace').splitlines()
     words = split_words(file.stem) or SPLIT_WORDS[split.name]
     finder = FileFinder(split.root, [file.parent, *bases], bases, split=words)

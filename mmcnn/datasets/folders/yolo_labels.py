@@ -1,4 +1,4 @@
-"""The label file of an image in a YOLO data folder: found, read line by line, and its variants told apart."""
+"""Label files of a YOLO data folder: finding them, reading them line by line, and recognising their variants."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _TAKES = 'is not a class, counted from 0, and 4 numbers or a polygon of 3 points
 
 
 class _NoLabelError(ValueError):
-    """A line that is no label; the message is the rest of a sentence about it."""
+    """A line that is not a label; the message is the rest of a sentence about it."""
 
 
 def label_places(image: Path) -> list[Path]:
-    """Where the labels of an image may be: ``labels/`` in place of the last ``images/`` of its path, or beside it."""
+    """Return where an image's labels may be: ``labels/`` replaces the last ``images/``, or beside the image."""
     parts = list(image.parts)
     last = next((i for i in reversed(range(len(parts) - 1)) if parts[i].lower() == 'images'), None)
     beside = image.with_suffix('.txt')
@@ -33,7 +33,7 @@ def label_places(image: Path) -> list[Path]:
 
 
 class LabelReader:
-    """Adds the boxes of images to a split, and at the end says what was read otherwise than it is written.
+    """Adds the boxes of images to a split, and reports at the end what had to be corrected.
 
     Args:
         split: Gets annotations, their places, and findings.
@@ -48,7 +48,7 @@ class LabelReader:
         self.variants: dict[str, list[str]] = {}
 
     def read(self, image: dict, file: Path) -> None:
-        """Reads the label file of an image; the boxes of one whose size is not known are left out."""
+        """Read the label file of an image; the boxes of one whose size is not known are left out."""
         there = [place for place in label_places(file) if os.path.isfile(place)]
         if file.is_relative_to(self.split.root):  # a folder images/ above the data folder is not one of its own
             there.sort(key=lambda place: not place.is_relative_to(self.split.root))
@@ -70,7 +70,7 @@ class LabelReader:
                 self._read_line(image, line.strip(), f'{where}:{index}')
 
     def finish(self, files: Sequence[Path]) -> None:
-        """Says how many images have no label file, and how many lines of which variant there were."""
+        """Say how many images have no label file, and how many lines of which variant there were."""
         split = self.split
         split.unlabelled = {shown(file, split.root) for file in self.unlabelled}
         if self.unlabelled:
@@ -136,7 +136,7 @@ class LabelReader:
         return category, [left, top, max(xs) * width - left, max(ys) * height - top]
 
     def _class_of(self, words: list[str], variants: list[str]) -> tuple[int, list[str]]:
-        """The class of a line and the words behind it."""
+        """Return the class of a line and the words behind it."""
         try:
             category = float(words[0])
         except ValueError:
@@ -155,7 +155,7 @@ class LabelReader:
 
 
 def classes_from_one(splits: Sequence[DataSplit]) -> Iterator[Finding]:
-    """The cause where label files count classes from 1: the last one has no name and none is 0, in all of the data.
+    """Yield the cause if label files count classes from 1: the last one has no name, and 0 is never used.
 
     It could also be that a name is missing, so that it is not read but refused: else every class would be another's.
     """
@@ -172,7 +172,7 @@ def classes_from_one(splits: Sequence[DataSplit]) -> Iterator[Finding]:
 
 
 def _words(line: str, variants: list[str]) -> list[str]:
-    """The words of a line, separated by spaces, tabs or commas.
+    """Return the words of a line, separated by spaces, tabs or commas.
 
     Raises:
         _NoLabelError: Its commas may be those of decimals.

@@ -1,4 +1,4 @@
-"""data.yaml: the classes of a YOLO data folder and where its images are, or what stands in its place."""
+"""data.yaml: the classes of a YOLO data folder and the paths of its images, or what replaces the file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NOT_TEXT = {'bool': 'yes or no', 'int': 'a number', 'float': 'a number', 'null'
 
 @dataclass
 class YoloSettings:
-    """What names the classes and the images of a YOLO data folder.
+    """The file or folders that give the classes and the images of a YOLO data folder.
 
     Attributes:
         file: The file that says so, relative to the data folder.
@@ -39,7 +39,7 @@ class YoloSettings:
 
 
 def settings_files(root: Path) -> list[Path]:
-    """The file that says what a YOLO folder holds: data.yaml, else those that name classes and a split."""
+    """Return the file that says what a YOLO folder holds: data.yaml, else those that name classes and a split."""
     known = [root / name for name in FILES if (root / name).is_file()]
     if known:
         return known[:1]
@@ -48,7 +48,7 @@ def settings_files(root: Path) -> list[Path]:
 
 
 def read_settings(root: Path) -> YoloSettings:
-    """Reads data.yaml; without one, classes.txt and the folders below images/.
+    """Read data.yaml; without one, classes.txt and the folders below images/.
 
     Raises:
         DataError: It cannot be read, or does not name classes as text.
@@ -185,7 +185,7 @@ def _from_folders(root: Path) -> YoloSettings:
 
 
 def folders_with_labels(root: Path) -> dict[str, str]:
-    """The folders of images that have one of labels, by their words for splits: images/train, or train/images."""
+    """Return the image folders that have a label folder, by their words for splits: images/train, or train/images."""
     folders = {}
     if (root / 'images').is_dir() and (root / 'labels').is_dir():
         folders[''] = 'images'

@@ -1,4 +1,4 @@
-"""COCO's annotations without their polygons, for data sets of which only boxes are used."""
+"""COCO annotations without polygons, for data sets of which only the boxes are used."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mmdet.registry import DATASETS
 
 
 class BoxesOnlyCOCO(COCO):
-    """The index of an annotation file, less each ``segmentation``.
+    """The index of an annotation file without ``segmentation``.
 
     Of COCO's training images the polygons are four fifths of the memory, as lists of numbers. They are dropped while
     the file is parsed, an annotation at a time, and so are never there together.
@@ -45,7 +45,7 @@ class BoxesOnlyCocoDataset(CocoDataset):
 
 
 def without_masks(config: Any) -> Any:
-    """The config of a data set in which each plain ``CocoDataset``, inside of wrappers too, reads boxes only.
+    """Return the config of a data set in which each plain ``CocoDataset``, inside of wrappers too, reads boxes only.
 
     Subclasses stay what they are: they may make boxes of polygons.
     """

@@ -1,4 +1,4 @@
-"""The last epochs without mosaic."""
+"""Final epochs without mosaic."""
 
 from mmengine.hooks import Hook
 
@@ -9,7 +9,7 @@ from mmcnn.registry import HOOKS
 
 @HOOKS.register_module()
 class CloseMosaicHook(Hook):
-    """Ends mosaic and MixUp some epochs before the run does, so that it finishes on whole images (YOLOX's habit).
+    """Ends mosaic and MixUp some epochs before the end of the run, so that it finishes on whole images (as in YOLOX).
 
     Acts on every :class:`~mmcnn.datasets.MosaicAffine` of the training data; its affine part goes on. What
     holds in an epoch follows from its number alone, so a resumed run needs no state.
@@ -27,12 +27,12 @@ class CloseMosaicHook(Hook):
         self.epochs = epochs
 
     def before_train(self, runner) -> None:
-        """Refuses data without a mosaic."""
+        """Refuse data without a mosaic."""
         if not self._mosaics(runner):
             raise ValueError('CloseMosaicHook: the training pipeline has no mmcnn.MosaicAffine')
 
     def before_train_epoch(self, runner) -> None:
-        """Closes the mosaic where the last epochs begin."""
+        """Close the mosaic where the last epochs begin."""
         mosaics = [mosaic for mosaic in self._mosaics(runner) if mosaic.mosaic_prob or mosaic.mixup_prob]
         if runner.epoch < runner.max_epochs - self.epochs or not mosaics:
             return

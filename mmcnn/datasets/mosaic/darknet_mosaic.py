@@ -1,4 +1,4 @@
-"""Jitter crop and mosaic as Darknet trains YOLOv4."""
+"""Jitter crop and mosaic as in Darknet's training of YOLOv4."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ _CUT_RANGE = (0.2, 0.8)
 
 @TRANSFORMS.register_module()
 class DarknetMosaic:
-    """Darknet's jitter crop of each image and its mosaic of four, drawn straight onto the output.
+    """Darknet's jitter crop of each image and its mosaic of four, drawn directly onto the output.
 
     Jitter: each border of the image moves by U(-jitter, jitter) of the side, in or out; what is then inside is
     stretched to the output size W x H without keeping the aspect ratio; what lies outside of the image is filled.
@@ -69,12 +69,12 @@ class DarknetMosaic:
         self.pad_val = pad_val
 
     def partners(self, num_images: int) -> list[int]:
-        """Draws whether this sample is a mosaic, and the further images that it needs: 0 or 3."""
+        """Draw whether this sample is a mosaic, and the further images that it needs: 0 or 3."""
         count = 3 if np.random.uniform() < self.mosaic_prob else 0
         return np.random.randint(num_images, size=count).tolist()
 
     def plan(self, sources: Sequence[Source]) -> Plan:
-        """Draws how the images are mixed.
+        """Draw how the images are mixed.
 
         Args:
             sources: The image and its further ones; their number, 1 or 4, says what to draw.
@@ -124,7 +124,7 @@ class DarknetMosaic:
         window: tuple[int, int, int, int],
         touch_cut: bool,
     ) -> np.ndarray:
-        """The (2, 3) matrix, source pixels -> output pixels, of a crop (xyxy, source pixels) seen through a window.
+        """Return the (2, 3) matrix, source to output pixels, of a crop (xyxy, source pixels) seen through a window.
 
         The crop becomes W x H pixels with its corner at the window's inner corner, the cut point. A window of the whole
         output has no cut: the crop then fills it.

@@ -10,7 +10,7 @@ from mmcnn.errors import DataError
 
 
 class FlatAnnotations(Sequence):
-    """Sizes, paths and boxes of the images of an MMDetection data set, which data-loading processes share.
+    """Sizes, paths and boxes of an MMDetection data set's images, which data-loading processes share.
 
     Reading them from arrays takes microseconds, and leaves the pages that a process shares with those it was forked
     from as they are: of Python objects it would count references, which copies page by page. 118,287 images of COCO

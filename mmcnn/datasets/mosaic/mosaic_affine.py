@@ -1,4 +1,4 @@
-"""Mosaic, random affine and MixUp in one pass, as YOLOv5 trains."""
+"""Mosaic, random affine and MixUp in one pass, as in YOLOv5's training."""
 
 import math
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ _EXTRA_FOR_MIXUP = 7  # the rest of the first mosaic and all of a second one
 
 @TRANSFORMS.register_module()
 class MosaicAffine:
-    """Mosaic of four images, centred random affine and MixUp of two mosaics, drawn straight onto the output.
+    """Mosaic of four images, centred random affine and MixUp of two mosaics, drawn directly onto the output.
 
     The recipe is that of YOLOv5 v6.1 (W x H stands for ``img_scale``):
 
@@ -93,7 +93,7 @@ class MosaicAffine:
         self.max_aspect_ratio = max_aspect_ratio
 
     def partners(self, num_images: int) -> list[int]:
-        """Draws whether this sample is a mosaic, and mixed, and the further images that it needs: 0, 3 or 7."""
+        """Draw whether this sample is a mosaic, and mixed, and the further images that it needs: 0, 3 or 7."""
         if np.random.random_sample() >= self.mosaic_prob:
             count = 0
         elif np.random.random_sample() >= self.mixup_prob:
@@ -103,7 +103,7 @@ class MosaicAffine:
         return np.random.randint(num_images, size=count).tolist()
 
     def plan(self, sources: Sequence[Source]) -> Plan:
-        """Draws how the images are mixed.
+        """Draw how the images are mixed.
 
         Args:
             sources: The image and its further ones; their number, 1, 4 or 8, says what to draw.
@@ -188,7 +188,7 @@ class MosaicAffine:
         return Plan(self.img_scale, [tiles], warped[keep].astype(np.float32), labels[keep], ignore_flags[keep])
 
     def _random_affine(self, canvas_size: tuple[int, int]) -> tuple[np.ndarray, float]:
-        """A (2, 3) matrix, canvas pixels -> output pixels, and its scale."""
+        """Return a (2, 3) matrix, canvas pixels -> output pixels, and its scale."""
         share, *signed = np.random.random_sample(6).tolist()
         angle, shear_x, shear_y, x, y = (2 * each - 1 for each in signed)
         scale = self.scale[0] + share * (self.scale[1] - self.scale[0])

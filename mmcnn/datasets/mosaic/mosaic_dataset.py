@@ -1,4 +1,4 @@
-"""A data set of images that are mixed from several of another one."""
+"""A data set of images that are mixed from several images of another one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _TRIES = 15
 
 @DATASETS.register_module()
 class MosaicDataset:
-    """Mixes images of a data set: plans first, then reads only what is seen and draws it straight onto the output.
+    """Mixes images of a data set: it plans first, then reads only what is visible and draws it onto the output.
 
     In place of MMDetection's ``MultiImageMixDataset``, which copies every image several times on its way. The inner
     data set gives annotations only; images are read here. Masks are not read: where it is MMDetection's
@@ -99,7 +99,7 @@ class MosaicDataset:
         return len(self.annotations)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """A training sample: ``inputs`` and ``data_samples``, as MMDetection's ``PackDetInputs`` makes them.
+        """Return a training sample: ``inputs`` and ``data_samples``, as MMDetection's ``PackDetInputs`` makes them.
 
         ``inputs`` is a (3, H, W) uint8 BGR tensor, or what the device draws from
         (:func:`~mmcnn.datasets.mosaic.render.pack`). ``data_samples.metainfo`` has ``img_path`` of image ``index``
@@ -146,7 +146,7 @@ class MosaicDataset:
         )
 
     def _results(self, image: np.ndarray, plan: Plan, index: int) -> dict[str, Any]:
-        """A drawn plan, as MMDetection's loading transforms would leave it."""
+        """Return a drawn plan, as MMDetection's loading transforms would leave it."""
         from mmdet.structures.bbox import HorizontalBoxes  # takes a second, which not every tool needs
 
         return dict(
@@ -158,7 +158,7 @@ class MosaicDataset:
         )
 
     def _packed(self, plan: Plan, index: int) -> DetDataSample:
-        """The annotations of a plan, as MMDetection's PackDetInputs makes them."""
+        """Return the annotations of a plan, as MMDetection's PackDetInputs makes them."""
         from mmdet.structures import DetDataSample
         from mmdet.structures.bbox import HorizontalBoxes
 

@@ -1,4 +1,4 @@
-"""The plan of a mixed image: all that is drawn at random, before any image is read.
+"""The plan of a mixed image: everything random is drawn before any image is read.
 
 Planning and drawing are apart, so that the same plan is drawn by OpenCV in a data-loading process
 (:class:`~mmcnn.datasets.mosaic.render.Renderer`) or for a whole batch by the device
@@ -17,7 +17,7 @@ REDUCTIONS = (8, 4, 2, 1)
 
 
 class Source(NamedTuple):
-    """An image of a data set that is not read yet, with its annotations.
+    """An image of a data set that has not been read yet, with its annotations.
 
     Attributes:
         index: Its number in the data set.
@@ -57,14 +57,14 @@ class Tile(NamedTuple):
     fill: int | None = None
 
     def mirrored(self, width: int) -> 'Tile':
-        """The tile in an output of that width whose left and right are exchanged."""
+        """Return the tile in an output of that width whose left and right are exchanged."""
         window = self.window and (width - self.window[2], self.window[1], width - self.window[0], self.window[3])
         return self._replace(matrix=compose(np.array(((-1.0, 0, width), (0, 1, 0))), self.matrix), window=window)
 
 
 @dataclass
 class Plan:
-    """An output image that is not drawn yet, and its annotations.
+    """An output image that has not been drawn yet, and its annotations.
 
     Attributes:
         size: (w, h) of the output in pixels.
@@ -90,7 +90,7 @@ class Plan:
     flipped: bool = False
 
     def mirrored(self) -> 'Plan':
-        """The plan with left and right exchanged."""
+        """Return the plan with left and right exchanged."""
         width = self.size[0]
         boxes = self.boxes.copy()
         boxes[:, 0::2] = width - self.boxes[:, 2::-2]
@@ -103,5 +103,5 @@ class Plan:
 
 
 def reduction_for(shrinkage: float) -> int:
-    """The largest of ``REDUCTIONS`` that leaves an image, shrunk by that factor later, with nothing to be enlarged."""
+    """Return the largest of ``REDUCTIONS`` by which an image can be shrunk at reading without being enlarged later."""
     return next((each for each in REDUCTIONS if each <= shrinkage), 1)

@@ -1,4 +1,4 @@
-"""Draws a plan: with OpenCV here, or packed as tensors for the device to draw."""
+"""Rendering of a plan: with OpenCV, or packed as tensors to be rendered on the device."""
 
 from collections.abc import Callable, Sequence
 
@@ -29,7 +29,7 @@ NUM_COLUMNS = 22
 
 
 class Renderer:
-    """Draws plans one after the other.
+    """Renders plans one after the other.
 
     Called with a plan and ``read``, it gives the image, (H, W, 3) uint8 BGR, which is the caller's.
     """
@@ -38,6 +38,7 @@ class Renderer:
         self._hsv = np.empty((0, 0, 3), np.uint8)  # kept: fresh pages cost as much as the drawing
 
     def __call__(self, plan: Plan, read: Read) -> np.ndarray:
+        """Render a plan as an image (H, W, 3) uint8 BGR."""
         (image, top, bottom), *second = (_draw(tiles, read, plan.size) for tiles in plan.pictures)
         for other, other_top, other_bottom in second:
             cv2.addWeighted(image, plan.ratio, other, 1.0 - plan.ratio, 0.0, dst=image)
@@ -56,7 +57,7 @@ class Renderer:
 
 
 def pack(plan: Plan, read: Read) -> dict[str, Tensor]:
-    """What the device needs to draw a plan (:class:`~mmcnn.models.data_preprocessors.PlanPreprocessor`).
+    """Return what the device needs to draw a plan (:class:`~mmcnn.models.data_preprocessors.PlanPreprocessor`).
 
     Only the parts of the images that are seen are in it, one above the other in one atlas, and those that the plan
     shrinks to half or less are averaged first, as :class:`Renderer` does.
@@ -89,7 +90,7 @@ def pack(plan: Plan, read: Read) -> dict[str, Tensor]:
 
 
 def _draw(tiles: list[Tile], read: Read, size: tuple[int, int]) -> tuple[np.ndarray, int, int]:
-    """Draws one picture, and gives the rows (from, to) beyond which there is nothing but a ground of one colour."""
+    """Draw one picture, and give the rows (from, to) beyond which there is nothing but a ground of one colour."""
     width, height = size
     canvas = np.empty((height, width, 3), np.uint8)
     rows = []
@@ -143,7 +144,7 @@ def _in_pixels_of(image: np.ndarray, tile: Tile) -> tuple[np.ndarray, tuple[floa
 
 
 def _part(tile: Tile, read: Read, size: tuple[int, int], top: int) -> tuple[np.ndarray, np.ndarray]:
-    """The pixels of a tile that are seen, (h, w, 3), and its row; they are going to stand at (0, top) of the atlas."""
+    """Return the visible pixels of a tile, (h, w, 3), and its row; they will be placed at (0, top) of the atlas."""
     row = np.zeros(NUM_COLUMNS, np.float32)
     bounds = tile_bounds(tile.matrix, tile.region, size)
     image = _read(tile, read, bounds)

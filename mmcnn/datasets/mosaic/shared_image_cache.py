@@ -13,7 +13,7 @@ _EMPTY, _WRITING, _READY = 0, 1, 2
 
 
 class SharedImageCache:
-    """Images of a data set in one block of memory, shared between a process and those that it forks.
+    """Images of a data set in one block of memory, shared between a process and its forked children.
 
     The block is anonymous: no file, nothing in /dev/shm, gone with the last process that has it. Pages take memory when
     an image is put there. When the next image does not fit it is not kept; nothing is thrown out, since a mosaic draws
@@ -57,13 +57,13 @@ class SharedImageCache:
         return int(self._used[0])
 
     def get(self, index: int) -> np.ndarray | None:
-        """An image that was put, (h, w, 3) uint8, without a copy: not to be written to. None: it is not here."""
+        """Return an image that was put, (h, w, 3) uint8, without a copy: not to be written to. None: it is not here."""
         if self._state[index] != _READY:
             return None
         return self._view(index, int(self._height[index]), int(self._width[index]))
 
     def put(self, index: int, image: np.ndarray) -> None:
-        """Keeps a copy of an image (h, w, 3) uint8, if there is room and no other process keeps it already."""
+        """Keep a copy of an image (h, w, 3) uint8, if there is room and no other process keeps it already."""
         height, width, channels = image.shape
         if channels != 3:
             raise ValueError(f'SharedImageCache takes images of 3 channels, not {channels}')

@@ -1,4 +1,4 @@
-"""The source images of tiles: only as much of them decoded as is needed, and cached."""
+"""Cached reading of the source images of tiles, decoded only as far as needed."""
 
 from collections.abc import Callable
 
@@ -27,7 +27,7 @@ class TileReader:
         self.cache = cache
 
     def __call__(self, tile: Tile, bounds: tuple[int, int, int, int] | None = None) -> np.ndarray:
-        """The image of ``tile``, (h, w, 3) uint8 BGR; not to be written to.
+        """Return the image of ``tile``, (h, w, 3) uint8 BGR; not to be written to.
 
         Args:
             tile: What is going to be drawn.

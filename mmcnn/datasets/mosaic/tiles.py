@@ -1,4 +1,4 @@
-"""The warp engine of the mixing transforms: every source image goes onto the output in one interpolation.
+"""The warp engine of the mixing transforms: every source image is drawn onto the output in one interpolation.
 
 Pixel convention, everywhere in this folder: coordinates are continuous, pixel ``i`` covers ``[i, i + 1]`` and its
 centre is at ``i + 0.5``; an image of width W spans ``[0, W]``, the same frame as the boxes. A resize from w to W pixels
@@ -16,14 +16,14 @@ _ROUNDING = 1e-6  # pixels by which sums of products may be off
 
 
 def placement(source_size: tuple[int, int], rectangle: tuple[float, float, float, float]) -> np.ndarray:
-    """The (2, 3) matrix that resizes an image of ``source_size`` (w, h) to fill ``rectangle`` (xyxy, pixels)."""
+    """Return the (2, 3) matrix that resizes an image of ``source_size`` (w, h) to fill ``rectangle`` (xyxy, pixels)."""
     w, h = source_size
     x1, y1, x2, y2 = rectangle
     return np.array((((x2 - x1) / w, 0.0, x1), (0.0, (y2 - y1) / h, y1)))
 
 
 def compose(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
-    """The (2, 3) matrix of applying ``inner`` first and ``outer`` to its result."""
+    """Return the (2, 3) matrix of applying ``inner`` first and ``outer`` to its result."""
     # Plain numbers, here and below: for so few NumPy's calls take longer than the arithmetic.
     (a, b, x), (c, d, y) = outer.tolist()
     (p, q, u), (r, s, v) = inner.tolist()
@@ -36,7 +36,7 @@ def compose(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
 
 
 def transform_boxes(boxes: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """The axis-aligned hulls, (N, 4) xyxy, of ``boxes`` (N, 4) after the (2, 3) ``matrix``."""
+    """Return the axis-aligned hulls, (N, 4) xyxy, of ``boxes`` (N, 4) after the (2, 3) ``matrix``."""
     (a, b, x), (c, d, y) = matrix.tolist()
     if b == c == 0 and a > 0 and d > 0:
         return boxes * (a, d, a, d) + (x, y, x, y)
@@ -54,7 +54,7 @@ def clip_boxes(boxes: np.ndarray, rectangle: tuple[float, float, float, float]) 
 
 
 def scales(matrix: np.ndarray) -> tuple[float, float]:
-    """How many output pixels a source pixel is long, along the source's x and y."""
+    """Return how many output pixels a source pixel is long, along the source's x and y."""
     (a, b, _), (c, d, _) = matrix.tolist()
     return math.hypot(a, c), math.hypot(b, d)
 
@@ -62,7 +62,7 @@ def scales(matrix: np.ndarray) -> tuple[float, float]:
 def tile_bounds(
     matrix: np.ndarray, region: tuple[float, float, float, float], size: tuple[int, int]
 ) -> tuple[int, int, int, int] | None:
-    """The pixels of an output of ``size`` (w, h) that ``region`` can reach, (x1, y1, x2, y2); None: it is not seen."""
+    """Return the pixels (x1, y1, x2, y2) of an output of ``size`` (w, h) that ``region`` can reach; None: none."""
     x1, y1, x2, y2 = _hull(matrix, region)
     left, right = max(_first_pixel(x1), 0), min(_first_pixel(x2), size[0])
     top, bottom = max(_first_pixel(y1), 0), min(_first_pixel(y2), size[1])
@@ -75,7 +75,7 @@ def visible_part(
     bounds: tuple[int, int, int, int],
     size: tuple[int, int],
 ) -> tuple[int, int, int, int] | None:
-    """The pixels (x1, y1, x2, y2) of an image of ``size`` (w, h) that ``bounds`` can read, and one around them.
+    """Return the pixels (x1, y1, x2, y2) of an image of ``size`` (w, h) that ``bounds`` can read, and one around them.
 
     None: there are none. Of a turned region the bounds may hold a corner that the region itself does not reach.
     """
@@ -96,7 +96,7 @@ def draw_tile(
     region: tuple[float, float, float, float],
     bounds: tuple[int, int, int, int],
 ) -> None:
-    """Draws a part of an image onto ``canvas`` (H, W, 3) uint8 BGR, in place, bilinearly.
+    """Draw a part of an image onto ``canvas`` (H, W, 3) uint8 BGR, in place, bilinearly.
 
     A pixel belongs to the tile whose region holds the pixel's centre (or, where the matrix rotates or shears, touches
     the pixel), so tiles that share an edge meet without a gap and without blending. Only the pixels of the region's
@@ -149,7 +149,7 @@ def _resize(
     region: tuple[float, float, float, float],
     bounds: tuple[int, int, int, int],
 ) -> bool:
-    """Fills ``target``, the pixels of ``bounds``, by OpenCV's resize if that can; gives whether it could.
+    """Fill ``target``, the pixels of ``bounds``, by OpenCV's resize if that can; give whether it could.
 
     A resize takes half the time of a warp, but counts from a corner of its output: a corner of the image has to lie on
     a corner of a pixel. Where the tile extends to the left or upwards from there, the mirror image is drawn.
@@ -169,7 +169,7 @@ def _resize(
 
 
 class _Axis(NamedTuple):
-    """How a resize draws one axis: from which pixels of the image, in which direction, and which result is used."""
+    """How a resize draws one axis: the pixels of the image, the direction, and the part of the result that is used."""
 
     source: slice
     backwards: bool
@@ -204,7 +204,7 @@ def _mirrored(image: np.ndarray, left_right: bool, top_bottom: bool, target: np.
 
 
 def is_shrunk(matrix: np.ndarray) -> bool:
-    """Whether :func:`shrink` has something to do."""
+    """Return whether :func:`shrink` has something to do."""
     return min(scales(matrix)) <= 0.5
 
 
@@ -231,7 +231,7 @@ def _corners(matrix: np.ndarray, region: tuple[float, float, float, float]) -> l
 
 
 def _hull(matrix: np.ndarray, region: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
-    """The axis-aligned hull, xyxy, of ``region`` after the (2, 3) ``matrix``."""
+    """Return the axis-aligned hull, xyxy, of ``region`` after the (2, 3) ``matrix``."""
     (a, b, x), (c, d, y) = matrix.tolist()
     x1, y1, x2, y2 = region
     u, v = a * (x1 + x2) + b * (y1 + y2), c * (x1 + x2) + d * (y1 + y2)
@@ -240,5 +240,5 @@ def _hull(matrix: np.ndarray, region: tuple[float, float, float, float]) -> tupl
 
 
 def _first_pixel(edge: float) -> int:
-    """The first pixel whose centre is at or past ``edge``, or so little before that only rounding made it so."""
+    """Return the first pixel whose centre is at or past ``edge``, or so little before that only rounding made it so."""
     return math.ceil(edge - 0.5 - _ROUNDING)

@@ -1,1 +1,1 @@
-"""Public data sets with permissive licences: where they are, and how a copy of theirs becomes a data folder."""
+"""Public data sets with permissive licences: their addresses and their conversion to data folders."""

@@ -1,4 +1,4 @@
-"""A copy of a public data set becomes a data folder in COCO format: train.json, val.json and images/."""
+"""Conversion of a public data set to a data folder in COCO format: train.json, val.json and images/."""
 
 from __future__ import annotations
 
@@ -25,11 +25,12 @@ _ORIENTATION = 0x0112  # EXIF's tag; 1: upright
 
 @dataclass(frozen=True)
 class Conversion:
-    """What a conversion has written.
+    """The result of a conversion.
 
     Attributes:
         folder: The data folder.
-        images, boxes: 'train' and 'val' -> their numbers.
+        images: 'train' and 'val' -> their numbers.
+        boxes: likewise.
         dropped: Boxes without an area that were left out.
         matches: 'train' and 'val' -> whether the annotations are those whose SHA-256 is recorded; None: none is.
     """
@@ -55,7 +56,7 @@ class Conversion:
 
 
 def convert(row: PublicSet, source: str | Path, out: str | Path, whole: bool = False) -> Conversion:
-    """Converts a copy of a public set.
+    """Convert a copy of a public set.
 
     Args:
         row: The set.
@@ -90,7 +91,7 @@ def convert(row: PublicSet, source: str | Path, out: str | Path, whole: bool = F
 
 
 def chosen(row: PublicSet, splits: Splits, whole: bool) -> Splits:
-    """The splits, of a set that was drawn from only the images that were.
+    """Return the splits, of a set that was drawn from only the images that were.
 
     Raises:
         DataError: One of these is not there.
@@ -112,7 +113,7 @@ def chosen(row: PublicSet, splits: Splits, whole: bool) -> Splits:
 def as_coco(
     row: PublicSet, splits: Splits, size_of: Callable[[Path], tuple[int, int, int, int]]
 ) -> tuple[dict[str, dict], int]:
-    """The COCO dicts of both splits, and the number of boxes without an area, which are left out.
+    """Return the COCO dicts of both splits, and the number of boxes without an area, which are left out.
 
     Images are in the order of their names, categories in that of theirs; ids go from 1 on through both splits. Boxes
     are cut at the image and have two decimals.
@@ -150,12 +151,12 @@ def as_coco(
 
 
 def file_name(image: SourceImage) -> str:
-    """What a converted image is called."""
+    """Return what a converted image is called."""
     return f'{image.path.stem}.jpg'
 
 
 def shrunk(width: int, height: int, long_side: int | None) -> tuple[int, int]:
-    """The size of a converted image."""
+    """Return the size of a converted image."""
     scale = 1.0 if long_side is None else min(1.0, long_side / max(width, height))
     return round(width * scale), round(height * scale)
 
@@ -168,7 +169,7 @@ def _scaled(low: float, high: float, before: int, after: int) -> tuple[float, fl
 
 
 def _write_image(path: Path, target: Path, long_side: int | None) -> tuple[int, int, int, int]:
-    """Copies an image, or encodes it anew where it is no upright JPEG of three channels or is shrunk; both sizes."""
+    """Copy an image, or encode it anew where it is no upright JPEG of three channels or is shrunk; both sizes."""
     try:
         with Image.open(path) as image:
             width, height = image.size
@@ -189,7 +190,7 @@ def _write_image(path: Path, target: Path, long_side: int | None) -> tuple[int, 
 
 @contextmanager
 def _root(row: PublicSet, source: Path) -> Iterator[Path]:
-    """The folder of the source, unpacked where it is an archive; it may lie in a folder of the one that is given."""
+    """Provide the folder of the source, unpacked if it is an archive; it may be a subfolder of the given one."""
     if source.is_file():
         with tempfile.TemporaryDirectory() as folder:
             try:

@@ -1,4 +1,4 @@
-"""The public data sets that mmcnn knows, a row each; nothing is downloaded, and no image is in mmcnn."""
+"""The public data sets that mmcnn knows, one row each; nothing is downloaded, and mmcnn contains no images."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ SETS = (
 
 
 def public_set(name: str) -> PublicSet:
-    """The row of a name.
+    """Return the row of a name.
 
     Raises:
         UsageError: There is none.

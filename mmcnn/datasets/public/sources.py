@@ -1,4 +1,4 @@
-"""How public data sets are laid out where they are published: each reader gives the images and boxes of both splits."""
+"""Readers of the layouts in which public data sets are published: each yields the images and boxes of both splits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mmcnn.image_file import IMAGE_SUFFIXES
 
 @dataclass(frozen=True)
 class SourceBox:
-    """A box as it is published.
+    """A box as published.
 
     Attributes:
         name: Its class.
@@ -127,7 +127,7 @@ def read_tables(root: Path) -> Splits:
 
 
 def _voc_splits(annotations: Mapping[str, Mapping[str, Path | None]], images: Mapping[str, Path]) -> Splits:
-    """The splits by our reader of VOC folders, of links to the files as it wants them laid out.
+    """Return the splits by our reader of VOC folders, of links to the files as it wants them laid out.
 
     Args:
         annotations: 'train' and 'val' -> stem -> XML file.

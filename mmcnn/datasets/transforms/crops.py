@@ -1,4 +1,4 @@
-"""Crops for classifiers: a random one to train on, the middle one to test on."""
+"""Crops for classifiers: a random one for training, the central one for testing."""
 
 import math
 
@@ -39,7 +39,7 @@ class RandomResizedCrop(BaseTransform):
         self.ratio = tuple(ratio)
 
     def transform(self, results: dict) -> dict:
-        """Replaces ``img``, (H, W, 3) uint8, and ``img_shape``."""
+        """Replace ``img``, (H, W, 3) uint8, and ``img_shape``."""
         height, width = results['img'].shape[:2]
         x, y, w, h = self._part(width, height)
         return _replace(results, results['img'][y : y + h, x : x + w], self.img_scale)
@@ -59,7 +59,7 @@ class RandomResizedCrop(BaseTransform):
 
 @TRANSFORMS.register_module()
 class ResizedCenterCrop(BaseTransform):
-    """Resizes an image and cuts out its middle: the usual test of ImageNet classifiers.
+    """Resizes an image and cuts out its centre: the usual test of ImageNet classifiers.
 
     As if the shorter side were resized to 1 / ``fraction`` of ``img_scale`` first: 224 pixels of 256 with 7/8. Here the
     part is cut out and resized once.
@@ -79,7 +79,7 @@ class ResizedCenterCrop(BaseTransform):
         self.fraction = fraction
 
     def transform(self, results: dict) -> dict:
-        """Replaces ``img``, (H, W, 3) uint8, and ``img_shape``."""
+        """Replace ``img``, (H, W, 3) uint8, and ``img_shape``."""
         height, width = results['img'].shape[:2]
         scale = self.fraction * min(width / self.img_scale[0], height / self.img_scale[1])
         w, h = (max(1, round(side * scale)) for side in self.img_scale)

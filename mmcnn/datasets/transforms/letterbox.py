@@ -1,4 +1,4 @@
-"""Resize with the aspect ratio kept and pad around the centre, as YOLOv5 validates."""
+"""Aspect-preserving resize with centred padding, as in YOLOv5's validation."""
 
 from mmcv.transforms import BaseTransform
 

@@ -1,4 +1,4 @@
-"""What a classifier gets from a pipeline."""
+"""Packing of a pipeline's results for a classifier."""
 
 import numpy as np
 import torch

@@ -19,18 +19,18 @@ _CUT_OFF = -0.499  # what makes rounding a cut-off: a half would take one from w
 
 
 class _HSV(BaseTransform):
-    """A random change of colours, of an image or of a plan."""
+    """A random change of the colours of an image or a plan."""
 
     def tables(self) -> np.ndarray:
-        """Draws what becomes of each level of OpenCV's 8-bit hue, saturation and value, (3, 256) uint8."""
+        """Draw what becomes of each level of OpenCV's 8-bit hue, saturation and value, (3, 256) uint8."""
         raise NotImplementedError(f'{type(self).__name__} has to draw its tables')
 
     def change(self, plan: Plan) -> None:
-        """Adds the change to a plan, which is drawn with it."""
+        """Add the change to a plan, which is drawn with it."""
         plan.colours = self.tables()
 
     def transform(self, results: dict) -> dict:
-        """Replaces ``results['img']``, (H, W, 3) uint8 BGR."""
+        """Replace ``results['img']``, (H, W, 3) uint8 BGR."""
         results['img'] = map_hsv(results['img'], self.tables())
         return results
 
@@ -58,9 +58,11 @@ class RandomHSV(_HSV):
         self.gains = np.array(list(gains.values()))
 
     def tables(self) -> np.ndarray:
+        """Draw gains and return their tables (3, 256) for hue, saturation and value."""
         return gain_tables(self._gains())
 
     def change(self, plan: Plan) -> None:
+        """Draw gains for a plan, stored as gains or as tables."""
         gains = self._gains()
         # OpenCV takes hues of 180 to 255 for those of 0 to 75; a larger one would be cut off.
         if (_HUES - 1) * gains[0] <= _LEVELS[-1]:
@@ -99,6 +101,7 @@ class DarknetHSV(_HSV):
         self.exposure = exposure
 
     def tables(self) -> np.ndarray:
+        """Draw a change and return its tables (3, 256) for hue, saturation and value."""
         shift = 179.0 * np.random.uniform(-self.hue, self.hue)
         saturation, exposure = _factor(self.saturation), _factor(self.exposure)
         return _tables(_LEVELS + shift, _LEVELS * saturation, _LEVELS * exposure)
@@ -115,7 +118,7 @@ def _tables(hue: np.ndarray, saturation: np.ndarray, value: np.ndarray) -> np.nd
 
 
 def gain_tables(gains: tuple[float, float, float]) -> np.ndarray:
-    """The tables, (3, 256) uint8, that multiply hue, saturation and value by ``gains``."""
+    """Return the tables, (3, 256) uint8, that multiply hue, saturation and value by ``gains``."""
     return _tables(*(_LEVELS * gain for gain in gains))
 
 
@@ -126,7 +129,7 @@ def map_hsv(
     hsv: np.ndarray | None = None,
     target: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Maps the hue, saturation and value of a BGR image (H, W, 3) uint8 through ``tables`` (3, 256).
+    """Map the hue, saturation and value of a BGR image (H, W, 3) uint8 through ``tables`` (3, 256).
 
     If there are ``gains``, they are used in place of tables; a level is off by one at times. ``hsv`` is memory for the
     step between, and ``target``, which may be the image, for the result; both as the image.

@@ -31,7 +31,8 @@ class ConvNormAct(nn.Module):
     own initialisation is kept unless an ``init_cfg`` says otherwise.
 
     Args:
-        in_channels, out_channels: channels of the input and the output.
+        in_channels: channels of the input and the output.
+        out_channels: likewise.
         kernel_size: side of the square kernel, or (height, width).
         stride: at stride s the output is ``(N, out_channels, ceil(H/s), ceil(W/s))``, unless the padding is 'valid'.
         padding: None: half the (odd) kernel on each side, as PyTorch's networks have it; 'same': TensorFlow's, which

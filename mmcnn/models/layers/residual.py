@@ -37,7 +37,9 @@ class Bottleneck(nn.Module):
     1x1 of ``stride``. ``conv`` are further arguments of :class:`~mmcnn.models.layers.conv.ConvNormAct`.
 
     Args:
-        in_channels, out_channels, stride: of the block.
+        in_channels: of the block.
+        out_channels: likewise.
+        stride: likewise.
         hidden: channels of the 3x3.
         groups: of the 3x3.
         stride_on_3x3: the stride is on the 3x3 (PyTorch's networks) instead of on the first 1x1 (the paper).
@@ -77,7 +79,8 @@ class ResidualStage(nn.Sequential):
 
     Args:
         block: builds a block from its input and output channels and its stride.
-        in_channels, out_channels: of the stage.
+        in_channels: of the stage.
+        out_channels: likewise.
         depth: number of blocks.
         pool: whether a 3x3 max-pool halves the map (the stage behind the stem) instead of the first block.
     """

@@ -1,4 +1,4 @@
-"""How the bytes of a file become arrays: one module for each kind of file.
+"""Decoding of files into arrays: one module for each kind of file.
 
 Here is what is told of a file before it is read as anything.
 """
@@ -18,7 +18,7 @@ MAX_FILE = 2**34
 
 
 class SameFile:
-    """A file that was opened once and has to be the same one, unchanged, each time that it is opened again.
+    """A file that was opened once and must be the same and unchanged whenever it is opened again.
 
     Attributes:
         path: as it was given, for messages.
@@ -36,7 +36,7 @@ class SameFile:
         return self.path if self.path.absolute() == self._absolute else self._absolute
 
     def open(self) -> BinaryIO:
-        """Opens it again.
+        """Open it again.
 
         Raises:
             CheckpointError: it has changed since the first time, or is gone.
@@ -67,7 +67,7 @@ def _identity(status: os.stat_result) -> tuple[int, ...]:
 
 
 def check_file(path: Path) -> None:
-    """Raises CheckpointError for what can be told without reading the file: it is not there, or empty."""
+    """Raise CheckpointError for what can be told without reading the file: it is not there, or empty."""
     if path.is_dir():
         raise CheckpointError(f'{path} is a folder, not a checkpoint file')
     if not path.is_file():
@@ -82,14 +82,14 @@ def check_file(path: Path) -> None:
 
 
 def refuse_enormous(path: Path) -> None:
-    """Raises CheckpointError for a file whose reading could take all memory, whatever it says of its contents."""
+    """Raise CheckpointError for a file whose reading could take all memory, whatever it says of its contents."""
     gib = path.stat().st_size / 2**30
     if gib > MAX_FILE / 2**30:
         raise CheckpointError(f'{path} is refused: it has {gib:.0f} GiB, more than any file of these networks')
 
 
 def first_line(path: Path) -> str | None:
-    """The first line of what looks like a text file (at most 60 characters), else None."""
+    """Return the first line of what looks like a text file (at most 60 characters), else None."""
     with path.open('rb') as file:
         head = file.read(200)
     line = head.decode('utf-8', errors='replace').lstrip('\ufeff').strip().partition('\n')[0].strip()[:60]

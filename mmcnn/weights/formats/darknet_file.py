@@ -1,4 +1,4 @@
-"""Darknet's weight files: ``.weights`` and the cut-offs ``.conv.N``, read and written.
+"""Reading and writing of Darknet's weight files: ``.weights`` and the truncated ``.conv.N``.
 
 Little-endian: three int32 (version 0.1.0, 0.2.0 or 0.2.5), the number of images seen in training (uint64; uint32 before
 version 0.2), and the stream of float32 that :mod:`mmcnn.weights.sources.darknet` describes.
@@ -31,7 +31,7 @@ FOREIGN = {
 
 
 class Header(NamedTuple):
-    """The head of a file."""
+    """The header of the file."""
 
     version: tuple[int, int, int]
     seen: int  # images, in the training
@@ -39,12 +39,12 @@ class Header(NamedTuple):
 
 
 def is_darknet(head: bytes, size: int) -> bool:
-    """Whether a file is of Darknet's, by its first 20 bytes and its size; :func:`read_header` may still refuse it."""
+    """Return whether a file is Darknet's by its first 20 bytes and its size; :func:`read_header` may reject it."""
     return size >= 16 and (_version(head, '<') or _version(head, '>')) is not None
 
 
 def read_header(path: str | Path) -> Header:
-    """The version of a file and how many images its training had seen.
+    """Return the version of a file and how many images its training had seen.
 
     Raises:
         CheckpointError: missing, empty or no Darknet file; the sentence says what it looks like.
@@ -66,7 +66,7 @@ def read_header(path: str | Path) -> Header:
 
 
 def count_floats(path: Path, header: Header) -> int:
-    """The number of floats behind the header.
+    """Return the number of floats behind the header.
 
     Raises:
         CheckpointError: the file ends within one.
@@ -78,13 +78,13 @@ def count_floats(path: Path, header: Header) -> int:
 
 
 def read_floats(file: BinaryIO, header: Header, position: int, count: int) -> np.ndarray:
-    """Some of the floats behind the header, from a position on; fewer where the file ends."""
+    """Return some of the floats behind the header, starting at a position; fewer if the file ends."""
     file.seek(header.size + FLOAT * position)
     return np.fromfile(file, '<f4', count)
 
 
 def write_file(path: Path, arrays: Iterable[np.ndarray], seen: int) -> None:
-    """Writes a file of version 0.2.5, whole or not at all.
+    """Write a file of version 0.2.5, whole or not at all.
 
     Args:
         path: of the file, which is replaced if it exists.
@@ -107,7 +107,7 @@ def write_file(path: Path, arrays: Iterable[np.ndarray], seen: int) -> None:
 
 
 def _version(head: bytes, byte_order: str) -> tuple[int, int, int] | None:
-    """The version in a header, None if there is none that Darknet ever had."""
+    """Return the version in a header, None if there is none that Darknet ever had."""
     if len(head) < 12:
         return None
     major, minor, revision = struct.unpack_from(f'{byte_order}3i', head)

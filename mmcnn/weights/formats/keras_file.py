@@ -1,4 +1,4 @@
-"""Keras's files of weights: ``.h5`` of every age, ``.weights.h5`` and ``.keras``, read as data."""
+"""Keras's files of weights: ``.h5`` of every version, ``.weights.h5`` and ``.keras``, read as data."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _AUTOMATIC = re.compile(
 
 
 def read_keras(path: str | Path) -> dict[str, Tensor]:
-    """Reads a file that Keras wrote; nothing in it is built or run, and nothing outside it is read.
+    """Read a file that Keras wrote; nothing in it is built or run, and nothing outside it is read.
 
     Args:
         path: ``.h5``, ``.weights.h5`` or ``.keras``; the content says which it is.
@@ -71,7 +71,7 @@ def read_keras(path: str | Path) -> dict[str, Tensor]:
 
 
 def _received(stream: BinaryIO) -> dict[str, Tensor] | None:
-    """The arrays that the reader writes; None: it ended before the last."""
+    """Return the arrays that the reader writes; None: it ended before the last."""
     state = {}
     try:
         head = json.loads(stream.readline())

@@ -1,4 +1,4 @@
-"""Reads one of Keras's files and writes its arrays to the standard output: a program of its own.
+"""A separate program that reads one of Keras's files and writes its arrays to the standard output.
 
 The HDF5 library may crash, hang or take all memory over a damaged file:
 :mod:`mmcnn.weights.formats.keras_file` runs it apart.
@@ -57,7 +57,7 @@ _ARRAY = re.compile(rf'(?:.*?[/_])??({_KNOWN})(?:_\d+)?(?::0)?')
 
 
 class RefusedError(ValueError):
-    """The file is not read; the sentence says why."""
+    """The file is not read; the message says why."""
 
 
 def main() -> None:
@@ -180,7 +180,7 @@ def _new_tree(tree: h5py.Group, names: Mapping[str, str]) -> Iterator[tuple[str,
 
 
 def _arrays_of(path: str, count: int) -> tuple[str, ...]:
-    """The arrays of a layer by its path, a class and a number: ``'batch_normalization_7'``."""
+    """Return the arrays of a layer by its path, a class and a number: ``'batch_normalization_7'``."""
     kind = re.sub(r'_\d+$', '', path)
     arrays = ARRAYS.get(kind, ())
     if kind == 'batch_normalization' and count == 3:  # of those that Keras's networks have, gamma is what may be off
@@ -204,7 +204,7 @@ def _names_by_path(config: Any) -> dict[str, str]:
 
 
 def _child(group: h5py.Group, path: str) -> h5py.Group | h5py.Dataset:
-    """What lies under a path, reached by no link that could lead elsewhere."""
+    """Return what lies under a path, reached by no link that could lead elsewhere."""
     found = group
     for part in path.split('/'):
         if not isinstance(found, h5py.Group) or part in ('', '.', '..') or part not in found:
@@ -216,7 +216,7 @@ def _child(group: h5py.Group, path: str) -> h5py.Group | h5py.Dataset:
 
 
 def _listed(group: h5py.Group, name: str) -> list[str]:
-    """An attribute that lists names; where it is too long for one, Keras cuts it into ``name0``, ``name1``, ..."""
+    """Return an attribute that lists names; Keras splits one that is too long into ``name0``, ``name1``, ..."""
     parts = [name] if name in group.attrs else []
     while name not in group.attrs and f'{name}{len(parts)}' in group.attrs:
         parts.append(f'{name}{len(parts)}')

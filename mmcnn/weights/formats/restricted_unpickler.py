@@ -1,4 +1,4 @@
-"""Pickles read as inert data: no name is looked up, nothing is called, no attribute is set.
+"""Pickles read as inert data: no name is imported, nothing is called, no attribute is set.
 
 ``pickle.Unpickler`` with a strict ``find_class`` is not enough for files of strangers: its BUILD calls ``__setstate__``
 and ``setattr``, its EXT opcodes pass ``find_class`` by, a memo index of 2**31 allocates gigabytes, and a dict key of
@@ -38,7 +38,7 @@ ARGUMENT = {
 
 @dataclass(eq=False, repr=False, slots=True)
 class StandIn:
-    """What is there instead of a class, a function or an object: its name and what the file says about it."""
+    """Replaces a class, a function or an object: its name and its content in the file."""
 
     #: 'models.common.Conv': the class or function, for an object that of which it is one.
     name: str
@@ -49,7 +49,7 @@ class StandIn:
 
 
 class BoundedReader:
-    """The ``read`` and ``readline`` of a binary file, which end at :data:`MAX_BYTES` and at lines of 64 KiB.
+    """The ``read`` and ``readline`` of a binary file, limited to :data:`MAX_BYTES` and to lines of 64 KiB.
 
     A length in a pickle is the word of a stranger: it is compared with the bytes that there are before any is read.
     """
@@ -59,10 +59,12 @@ class BoundedReader:
         self.left = min(size, MAX_BYTES)
 
     def read(self, count: int) -> bytes:
+        """Read bytes, within the limit."""
         self._take(count)
         return self.file.read(count)
 
     def readline(self) -> bytes:
+        """Read a line, within the limits of line and file."""
         line = self.file.readline(min(MAX_LINE, self.left))
         self._take(len(line))
         return line
@@ -74,7 +76,7 @@ class BoundedReader:
 
 
 class RestrictedUnpickler:
-    """Reads one pickle, and gives numbers, text, lists, tuples, sets, dicts and :class:`StandIn` for all else.
+    """Reads one pickle and returns numbers, text, lists, tuples, sets and dicts, and :class:`StandIn` for all else.
 
     Containers that are subclasses (``defaultdict``) are stand-ins without their items; ``OrderedDict`` is a dict.
 
@@ -104,7 +106,7 @@ class RestrictedUnpickler:
         self._memo: dict[int, Any] = {}
 
     def load(self) -> Any:
-        """The object.
+        """Return the object.
 
         Raises:
             pickle.UnpicklingError: the pickle is cut short, damaged, or bigger or stranger than a checkpoint's.
@@ -291,12 +293,12 @@ class RestrictedUnpickler:
 
 
 def _ordered_dict(*arguments: Any) -> dict | StandIn:
-    """An empty one is a dict; copies of what is there already could be made without end."""
+    """Return an empty one is a dict; copies of what is there already could be made without end."""
     return StandIn('collections.OrderedDict', arguments) if arguments else {}
 
 
 def _key(value: Any) -> Any:
-    """A value as key of a dict: no tuples in tuples, whose hash is as deep as the file likes."""
+    """Return a value as key of a dict: no tuples in tuples, whose hash is as deep as the file likes."""
     flat = value if type(value) is tuple and len(value) <= MAX_TUPLE_KEY else (value,)
     for item in flat:
         small = type(item) is int and abs(item) < MAX_INTEGER_KEY

@@ -1,4 +1,4 @@
-"""Files in the safetensors format: tensors and a dict of texts, nothing that could run."""
+"""Files in the safetensors format: tensors and a dict of strings, nothing executable."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mmcnn.weights.formats import check_file, refuse_enormous
 
 
 def is_safetensors(head: bytes, size: int) -> bool:
-    """Whether a file looks like one: the length of a JSON header that ends inside the file, then the header.
+    """Return whether a file looks like one: the length of a JSON header that ends inside the file, then the header.
 
     Args:
         head: at least the first 9 bytes.
@@ -26,7 +26,7 @@ def is_safetensors(head: bytes, size: int) -> bool:
 
 
 def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Reads the tensors, under their names, and the metadata.
+    """Read the tensors, under their names, and the metadata.
 
     Raises:
         CheckpointError: the file is missing, empty, cut short, or its header does not fit its contents (offsets that
@@ -47,7 +47,7 @@ def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str
 
 
 def write_safetensors(state: Mapping[str, Tensor], metadata: Mapping[str, str], path: str | Path) -> None:
-    """Writes a file whole or not at all; every value and type comes back as it was.
+    """Write a file whole or not at all; every value and type comes back as it was.
 
     Tensors that share memory are written each on its own.
 

@@ -1,4 +1,4 @@
-"""Files of ``torch.save`` opened without ``torch.load``: structure as inert data, tensors where they are wanted.
+"""Files of ``torch.save`` opened without ``torch.load``: structure as inert data, tensors on demand.
 
 Both forms: zip archives, and the plain files that torch wrote before version 1.6.
 """
@@ -66,7 +66,7 @@ _LOCAL_HEADER = struct.Struct('<4s22xHH')
 
 @dataclass(frozen=True, slots=True)
 class StoredStorage:
-    """A run of numbers in the file."""
+    """A contiguous range of numbers in the file."""
 
     key: str
     dtype: torch.dtype
@@ -74,12 +74,13 @@ class StoredStorage:
 
     @property
     def nbytes(self) -> int:
+        """Size in bytes."""
         return self.numel * self.dtype.itemsize
 
 
 @dataclass(frozen=True, slots=True)
 class StoredTensor:
-    """A tensor of the file, not read yet; it is known to lie inside its storage."""
+    """A tensor in the file that is not read yet and is known to be inside its storage."""
 
     storage: StoredStorage
     offset: int
@@ -88,15 +89,16 @@ class StoredTensor:
 
     @property
     def numel(self) -> int:
+        """Number of elements."""
         return math.prod(self.size)
 
 
 class TorchFileError(pickle.UnpicklingError):
-    """A file that says other things about itself than what it is."""
+    """A file whose description of itself is wrong."""
 
 
 class TorchFile:
-    """A file of ``torch.save``, checked as a whole: every tensor lies in its storage and every storage in the file.
+    """A file of ``torch.save``, checked completely: every tensor is in its storage and every storage in the file.
 
     Attributes:
         same: the file, which can be opened again as long as it has not changed.
@@ -132,14 +134,14 @@ class TorchFile:
         return self._misused + [name for name in (*self.names, *self._calls) if name not in known]
 
     def overlap(self, wanted: Iterable[StoredTensor]) -> StoredStorage | None:
-        """A storage that different tensors share, so that these could be many times the file's size."""
+        """Return a storage that different tensors share, so that these could be many times the file's size."""
         needed: dict[StoredStorage, int] = {}
         for stored in set(wanted):
             needed[stored.storage] = needed.get(stored.storage, 0) + stored.numel
         return next((storage for storage, numel in needed.items() if numel > storage.numel), None)
 
     def tensors(self, wanted: Mapping[str, StoredTensor], checksums: bool = True) -> dict[str, Tensor]:
-        """Reads tensors, as they are in the file; equal entries give the same tensor.
+        """Read tensors, as they are in the file; equal entries give the same tensor.
 
         Args:
             wanted: any of those in ``content``.
@@ -159,7 +161,7 @@ class TorchFile:
         return {name: read[stored] for name, stored in wanted.items()}
 
     def _numbers(self, file: BinaryIO, storage: StoredStorage, checksums: bool) -> Tensor:
-        """The numbers of a storage, straight into memory of their own: the file may change or vanish later."""
+        """Return the numbers of a storage, straight into memory of their own: the file may change or vanish later."""
         data = torch.empty(storage.nbytes, dtype=torch.uint8)
         try:
             member = self._members[storage.key] if self._members is not None and storage.nbytes else None
@@ -238,7 +240,7 @@ class TorchFile:
         return RestrictedUnpickler(reader, builders, self._persistent)
 
     def _statistic(self, *arguments: Any) -> StandIn:
-        """A statistic of a HistoryBuffer by its name; nothing else may be asked for."""
+        """Return a statistic of a HistoryBuffer by its name; nothing else may be asked for."""
         match arguments:
             case StandIn(name=name, args=None), str(statistic) if name == HISTORY_BUFFER:
                 if statistic in safe_globals.STATISTICS:
@@ -247,7 +249,7 @@ class TorchFile:
         return StandIn(GETATTR, arguments)
 
     def _persistent(self, identity: Any) -> StoredStorage | StandIn:
-        """What torch keeps beside the pickle: ``('storage', torch.FloatStorage, '0', 'cpu', numel)``.
+        """Return what torch keeps beside the pickle: ``('storage', torch.FloatStorage, '0', 'cpu', numel)``.
 
         Plain files also name the classes of modules in this way, with their source text.
         """
@@ -288,7 +290,7 @@ def _is_count(number: Any) -> bool:
 
 
 def is_archive(file: BinaryIO) -> bool:
-    """Whether a file is one of torch's zip archives, told as torch does; the position stays."""
+    """Return whether a file is one of torch's zip archives, told as torch does; the position stays."""
     position = file.tell()
     head = file.read(4)
     file.seek(position)
@@ -296,7 +298,7 @@ def is_archive(file: BinaryIO) -> bool:
 
 
 def check_archive(archive: zipfile.ZipFile, size: int) -> None:
-    """Compares what an archive's directory promises with the file of ``size`` bytes, before a member is read.
+    """Compare what an archive's directory promises with the file of ``size`` bytes, before a member is read.
 
     Raises:
         TorchFileError: compressed members, more bytes than the file has, the other byte order, ...
@@ -323,7 +325,7 @@ def check_archive(archive: zipfile.ZipFile, size: int) -> None:
 
 
 def _data_of(file: BinaryIO, member: zipfile.ZipInfo) -> int:
-    """Where the bytes of a stored member begin, behind its own header, in which a damage is found."""
+    """Return where the bytes of a stored member begin, behind its own header, in which a damage is found."""
     file.seek(member.header_offset)
     head = file.read(_LOCAL_HEADER.size).ljust(_LOCAL_HEADER.size, b'\0')
     signature, name, extra = _LOCAL_HEADER.unpack(head)

@@ -51,7 +51,7 @@ MAX_DEPTH = 20
 
 @dataclass(frozen=True)
 class UltralyticsFile:
-    """A detector of YOLOv5 as its file describes it.
+    """A YOLOv5 detector as its file describes it.
 
     Attributes:
         path: what messages call it.
@@ -79,14 +79,14 @@ class UltralyticsFile:
 
 
 def is_ultralytics(names: Iterable[str]) -> bool:
-    """Whether the names in a file, of a pickle's classes or of a state dict's entries, are ultralytics'."""
+    """Return whether the names in a file, of a pickle's classes or of a state dict's entries, are ultralytics'."""
     return any(
         re.match(r'(models\.(yolo|common)|ultralytics)\.|model\.0\.(conv\.)?conv\.weight$', name) for name in names
     )
 
 
 def read_ultralytics(path: str | Path | TorchFile) -> UltralyticsFile:
-    """Reads a ``.pt`` file, or an opened one: the averaged weights (``ema``) where there are some, else ``model``.
+    """Read a ``.pt`` file, or an opened one: the averaged weights (``ema``) where there are some, else ``model``.
 
     Nothing of the file is run, nor are ultralytics' classes needed. A plain state dict of such a model is read, too.
 
@@ -120,7 +120,7 @@ def read_ultralytics(path: str | Path | TorchFile) -> UltralyticsFile:
 
 
 def _root(content: Any) -> StandIn | dict[str, StoredTensor] | None:
-    """The module or the state dict that is wanted."""
+    """Return the module or the state dict that is wanted."""
     entries = [content.get(name) for name in ('ema', 'model', 'state_dict')] if isinstance(content, dict) else []
     for entry in (*entries, content):
         if isinstance(entry, StandIn):
@@ -133,7 +133,7 @@ def _root(content: Any) -> StandIn | dict[str, StoredTensor] | None:
 
 
 def _modules(root: StandIn) -> Iterator[tuple[str, StandIn]]:
-    """A module and all inside it with their names, a shared one under each of its names."""
+    """Yield a module and all inside it with their names, a shared one under each of its names."""
     pending, count = [('', root)], 0
     while pending:
         name, module = pending.pop()
@@ -148,7 +148,7 @@ def _modules(root: StandIn) -> Iterator[tuple[str, StandIn]]:
 
 
 def _entries(modules: Mapping[str, StandIn]) -> Iterator[tuple[str, StoredTensor]]:
-    """The state dict of a tree of modules."""
+    """Yield the state dict of a tree of modules."""
     for name, module in modules.items():
         for key, value in _group(module, '_parameters') + _group(module, '_buffers'):
             if value is not None:
@@ -179,7 +179,7 @@ def _classes(state: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _refuse_others(modules: Mapping[str, StandIn]) -> None:
-    """Raises TorchFileError for a network that is not a three-level detector of C3 layers."""
+    """Raise TorchFileError for a network that is not a three-level detector of C3 layers."""
     root = modules[''].name[:60]
     kinds = {number: _kind(modules[f'model.{number}'])[:60] for number in V6 if f'model.{number}' in modules}
     if root.startswith('ultralytics.'):
@@ -196,7 +196,7 @@ def _refuse_others(modules: Mapping[str, StandIn]) -> None:
 
 
 def described(entries: Mapping[str, Tensor], path: str, **said: Any) -> UltralyticsFile:
-    """A file from its state dict.
+    """Return a file from its state dict.
 
     Args:
         entries: ultralytics' names to tensors of any precision.

@@ -1,4 +1,4 @@
-"""The catalog of published weights: where they are, and what their files cannot say. One table for each publisher."""
+"""The catalog of published weights: their addresses, and what their files do not tell. One table per publisher."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ NOTES = (
 
 
 def find(name: str) -> Published:
-    """An entry by its name, without ``mmcnn://``.
+    """Return an entry by its name, without ``mmcnn://``.
 
     Raises:
         CheckpointError: there is none; the nearest names are listed.
@@ -57,12 +57,12 @@ def find(name: str) -> Published:
 
 
 def of_model(model: str) -> list[Published]:
-    """What fits a backbone row or a config: ``of_model('cspdarknet-s')`` gives YOLOv5s's files, too."""
+    """Return what fits a backbone row or a config: ``of_model('cspdarknet-s')`` gives YOLOv5s's files, too."""
     return [entry for entry in CATALOG.values() if model in (entry.model, entry.backbone)]
 
 
 def of_file(name: str, sha256: str) -> Published | None:
-    """The entry of a file by its name and hash; None: it has none, or another content than the catalog's."""
+    """Return the entry of a file by its name and hash; None: it has none, or another content than the catalog's."""
     for entry in CATALOG.values():
         stated = entry.sha256 or entry.hash_prefix
         if name in (entry.file, entry.urls[0].rpartition('/')[2]) and stated and sha256.startswith(stated):
@@ -71,7 +71,7 @@ def of_file(name: str, sha256: str) -> Published | None:
 
 
 def as_text(only: str = '') -> str:
-    """The table for a terminal: a line for each file, below it where it is, and a warning if there is one.
+    """Return the table for a terminal: a line for each file, below it where it is, and a warning if there is one.
 
     Args:
         only: a model, a publisher's name or a part of the names.

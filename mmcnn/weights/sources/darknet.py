@@ -1,4 +1,4 @@
-"""Weights of Joseph Redmon's and Alexey Bochkovskiy's Darknet: what lies where in its files, and its published ones.
+"""Weights of Joseph Redmon's and Alexey Bochkovskiy's Darknet: the order in its files, and its published files.
 
 A file is one stream of floats without names: each convolution's bias (BatchNorm's beta), gamma, mean, variance, kernel.
 The order is that of the layers of the public yolov3.cfg and yolov4.cfg, of darknet53.cfg and csdarknet53-omega.cfg.
@@ -58,7 +58,7 @@ PARTS = {
 
 @dataclass(frozen=True)
 class Graph:
-    """A detector of Darknet's."""
+    """A detector in Darknet's layout."""
 
     name: str
     neck: str  # class of our neck or of MMDetection's
@@ -113,12 +113,13 @@ class Entry(NamedTuple):
 
     @property
     def floats(self) -> int:
+        """Number of floats."""
         return math.prod(self.shape)
 
 
 @dataclass(frozen=True)
 class Order:
-    """The stream of a model."""
+    """The order of a model's tensors in the stream."""
 
     model: str  # its name, for messages
     entries: tuple[Entry, ...]
@@ -133,13 +134,13 @@ class Order:
         return sum(entry.floats for entry in self.entries)
 
     def classes_of(self, floats: int) -> int | None:
-        """The number of classes with which the whole stream has so many floats; None: no number explains them."""
+        """Return the number of classes for which the whole stream has this many floats; None: there is none."""
         by_classes = sum(entry.floats for entry in self.entries if entry.by_classes)
         classes, rest = divmod(floats - self.floats, by_classes // self.outputs)
         return self.classes + classes if rest == 0 and 0 < self.classes + classes <= MOST_CLASSES else None
 
     def with_classes(self, classes: int) -> Order:
-        """The stream of the same network with another head."""
+        """Return the stream of the same network with another head."""
         outputs = self.outputs - self.classes + classes
         entries = tuple(
             entry._replace(shape=(entry.shape[0] // self.outputs * outputs, *entry.shape[1:]))
@@ -151,7 +152,7 @@ class Order:
 
 
 def order_of(model: nn.Module) -> Order:
-    """The stream of one of our backbones, a classifier or a detector on one.
+    """Return the stream of one of our backbones, a classifier or a detector on one.
 
     A bare backbone's is that of the ImageNet classifier: what the backbone does not have is marked.
 
@@ -200,7 +201,7 @@ def _is_detector(model: nn.Module, graph: Graph) -> bool:
 
 
 def _other_boxes(head: nn.Module, graph: Graph) -> str:
-    """What the head does not have as Darknet has it; the same predictions are other boxes then."""
+    """Return what the head does not have as Darknet has it; the same predictions are other boxes then."""
     if graph.head == 'YOLOHead':
         levels, coder = head.anchors, head.bbox_coder
         if (coder.size, coder.scale_xy) != ('exp', graph.scale_xy):
@@ -248,7 +249,7 @@ def _entries(name: str, module: nn.Module, unbuilt: str = '') -> Iterator[Entry]
 
 
 def _refuse_more(model: nn.Module, order: Order) -> None:
-    """Raises CheckpointError for tensors of the model that the stream has no place for."""
+    """Raise CheckpointError for tensors of the model that the stream has no place for."""
     known = {entry.key for entry in order.entries}
     more = [key for key in model.state_dict() if key not in known and not key.endswith('num_batches_tracked')]
     if more:
@@ -266,7 +267,7 @@ def _no_order(name: str) -> CheckpointError:
 
 
 def read_darknet(path: str | Path, model: nn.Module, predictions: bool = True) -> Translation:
-    """A Darknet file under the names of a model.
+    """Return a Darknet file under the names of a model.
 
     The file holds the whole network, or ends where a public cut-off of it ends: behind the trunk (``.conv.74`` or
     ``.conv.75`` of YOLOv3, ``.conv.105`` of YOLOv4), ``.conv.81`` of YOLOv3, ``.conv.137`` of YOLOv4. Its size is held
@@ -320,7 +321,7 @@ def read_darknet(path: str | Path, model: nn.Module, predictions: bool = True) -
 
 
 def write_darknet(model: nn.Module, path: str | Path, seen: int = 0) -> None:
-    """Writes a model as Darknet's file of version 0.2.5, whole or not at all; a backbone as the cut-off of its trunk.
+    """Write a model as Darknet's file of version 0.2.5, whole or not at all; a backbone as the cut-off of its trunk.
 
     :func:`read_darknet` gives the same float32 values back, and a file of that version, read and written with its
     ``seen``, is the same file.
@@ -349,7 +350,7 @@ def write_darknet(model: nn.Module, path: str | Path, seen: int = 0) -> None:
 
 
 def _other_size(floats: int, order: Order) -> str:
-    """Why a number of floats does not fit, and what it would fit."""
+    """Return why a number of floats does not fit, and what it would fit."""
     takes = [f'{order.floats:,}', *(f'{cut:,} (.conv.{n})' for cut, n in order.cuts.items())]
     sentence = f'holds {floats:,} floats'
     if floats in PUBLIC:
@@ -359,7 +360,7 @@ def _other_size(floats: int, order: Order) -> str:
 
 
 def _checked(path: Path, entry: Entry, values: np.ndarray) -> np.ndarray:
-    """The values in the entry's shape."""
+    """Return the values in the entry's shape."""
     if values.size != entry.floats:
         raise CheckpointError(f'{path} became shorter while it was read')
     if not np.isfinite(values).all():

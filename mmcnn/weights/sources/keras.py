@@ -1,4 +1,4 @@
-"""Weights of keras.applications: how its arrays lie, which of its layers is which of ours, and its published files.
+"""Weights of keras.applications: the layout of its arrays, the mapping of its layers to ours, its published files.
 
 Licences: of those that its documentation (docs/templates/applications.md of Keras 2.1) names one for.
 """
@@ -34,7 +34,7 @@ OLD_RESNET_EPS = 1e-3
 
 
 def prepare(state: Mapping[str, Tensor], row: Row) -> Translation:
-    """Takes away EfficientNet's input normalisation, and gives ResNet's oldest files the epsilon of later ones."""
+    """Take away EfficientNet's input normalisation, and gives ResNet's oldest files the epsilon of later ones."""
     layers = {key: key.rpartition('.')[0] for key in state}
     aside = tuple(key for key, layer in layers.items() if re.fullmatch(r'normalization_\d+', layer))
     kept, notes = {key: value for key, value in state.items() if key not in aside}, []
@@ -55,7 +55,7 @@ def prepare(state: Mapping[str, Tensor], row: Row) -> Translation:
 
 
 def _same_normalisation(state: Mapping[str, Tensor], image: ImageFormat) -> bool:
-    """Whether a file's statistics, of images from 0 to 1, are those of the row.
+    """Return whether a file's statistics, of images from 0 to 1, are those of the row.
 
     Keras's published files hold the deviation where the variance should be, and its networks divide by the root again.
     """
@@ -79,7 +79,7 @@ def _values(state: Mapping[str, Tensor], name: str) -> str:
 
 
 def to_torch(key: str, value: Tensor) -> tuple[str, Tensor]:
-    """A name and an array of Keras under PyTorch's name and in its layout."""
+    """Return a name and an array of Keras under PyTorch's name and in its layout."""
     layer, _, array = key.rpartition('.')
     # Keras 2 says 'depthwise_kernel' in every depthwise layer, Keras 3 'kernel' in DepthwiseConv2D. No convolution of
     # the networks here that is larger than 1x1 has one output.
@@ -261,14 +261,14 @@ RESNET_V2: list[Rule] = [
 
 
 def _pre_act(layer: str) -> str:
-    """A layer of a block: ``'preact_bn'``, ``'0_conv'`` (the shortcut), ``'1_conv'``, ``'1_bn'``, ..., ``'3_conv'``."""
+    """Return a layer of a block: ``'preact_bn'``, ``'0_conv'`` (shortcut), ``'1_conv'``, ``'1_bn'``, ..."""
     number, _, kind = layer.partition('_')
     plain = {'preact_bn': 'norm', '0_conv': 'project', '3_conv': 'conv3'}
     return plain.get(layer) or f'conv{number}.{kind}'
 
 
 def _open_next_stage(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The last block of ResNet v2's first three stacks halves the map, so here it opens the next stage."""
+    """Return the last block of ResNet v2's first three stacks halves the map, so here it opens the next stage."""
     blocks = [re.match(r'backbone\.stage(\d)\.blocks\.(\d+)\.', key) for key in state]
     last = {}
     for stage, number in sorted((int(m[1]), int(m[2])) for m in blocks if m):
@@ -336,7 +336,7 @@ RULES: dict[str, list[Rule]] = {
 
 
 def _flatten_linear(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The 1x1 convolutions behind the pool are linear layers here: (C_out, C_in, 1, 1) to (C_out, C_in)."""
+    """Return the 1x1 convolutions behind the pool are linear layers here: (C_out, C_in, 1, 1) to (C_out, C_in)."""
     linear = ('top.hidden.0.weight', 'top.classes.weight')
     return {key: value.flatten(1) if key in linear else value for key, value in state.items()}
 

@@ -1,4 +1,4 @@
-"""Weights of MMDetection and MMPretrain: which of their layers is which of ours, and MMDetection's published files.
+"""Weights of MMDetection and MMPretrain: the mapping of their layers to ours, and MMDetection's published files.
 
 It states no licence of the weights.
 """
@@ -69,7 +69,7 @@ CAFFE_STYLE = re.compile(r'.*resnet\d+_(caffe|msra)(-[0-9a-f]{8}\.pth)?')
 
 
 def refuse_caffe_style(address: str | Path) -> None:
-    """Raises CheckpointError for a path or an address whose name says that it is a ResNet of style 'caffe'."""
+    """Raise CheckpointError for a path or an address whose name says that it is a ResNet of style 'caffe'."""
     if CAFFE_STYLE.fullmatch(str(address).rpartition('/')[2]):
         raise CheckpointError(
             f"{address} holds a ResNet of style 'caffe', whose strides are on the first 1x1 convolutions; none of our "
@@ -78,7 +78,7 @@ def refuse_caffe_style(address: str | Path) -> None:
 
 
 def _prepare(state: Mapping[str, Tensor], row: Row) -> Translation:
-    """The backbone alone, and MMPretrain's head; a detector's neck and heads are left out."""
+    """Return the backbone alone, and MMPretrain's head; a detector's neck and heads are left out."""
     if not any(key.startswith('backbone.') for key in state):
         return Translation(dict(state))
     inside, outside = {}, []
@@ -94,7 +94,7 @@ SOURCE = Source('MMDetection', RULES, demands=DEMANDS, prepare=_prepare, images=
 
 
 def from_mmdet_detector(state: Mapping[str, Tensor], model: nn.Module) -> Translation:
-    """The state dict of one of MMDetection's detectors under the names of ours: only the backbone's differ.
+    """Return the state dict of one of MMDetection's detectors under the names of ours: only the backbone's differ.
 
     Our YOLOv3 and Faster R-CNN have MMDetection's necks and heads. Of a checkpoint with exponential moving averages
     (``ema_state_dict`` beside ``state_dict``) the ``state_dict`` is meant: MMEngine stores the averages there.

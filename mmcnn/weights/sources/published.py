@@ -1,4 +1,4 @@
-"""What is known of a file of weights that others publish."""
+"""Known facts about published files of weights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SCHEME = 'mmcnn://'
 @renamed_arguments(world='library')
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """A file of weights, and what the file itself cannot say.
+    """A file of weights, and what the file itself does not tell.
 
     A number that nobody states, a licence that the publisher does not name, a hash that is not known is left empty.
     """

@@ -1,4 +1,4 @@
-"""Weights of timm's classifiers: which of its layers is which of ours, and its published files."""
+"""Weights of timm's classifiers: the mapping of its layers to ours, and its published files."""
 
 from __future__ import annotations
 
@@ -124,14 +124,14 @@ INCEPTION_RESNET: list[Rule] = [
 
 
 def _inception_v4(match: re.Match) -> str:
-    """timm counts Inception-v4's modules through; here they are counted in each stage."""
+    """Renumber Inception-v4's modules: timm counts them consecutively, here they are counted within each stage."""
     number, first = int(match['number']), {'stem': 0, 'stage2': 3, 'stage3': 5, 'stage4': 10, 'stage5': 18}
     stage = [name for name, start in first.items() if start <= number][-1]
     return f'backbone.{stage}.{number - first[stage]}'
 
 
 def _fork(match: re.Match) -> str:
-    """The branches of Inception-C, which end in a fork: 'branch1_1b' is the second way of branch 1's layer 1."""
+    """Return the branches of Inception-C, which end in a fork: 'branch1_1b' is the second way of branch 1's layer 1."""
     way = {'': '', 'a': '.0.0', 'b': '.1.0'}[match['way']]
     return f'{_inception_v4(match)}.{match["branch"]}.{match["layer"]}{way}.{match["part"]}'
 
@@ -230,7 +230,7 @@ DEMANDS = {
 
 
 def _prepare(state: Mapping[str, Tensor], row: Row) -> Translation:
-    """Says which of EfficientNet's two forms is taken."""
+    """Say which of EfficientNet's two forms is taken."""
     notes = []
     if any(key.startswith('conv_stem.') for key in state):
         form = 'efficientnet_b*' if row.padding is None else "tf_efficientnet_b*, with TensorFlow's padding"

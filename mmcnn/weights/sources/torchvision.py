@@ -1,4 +1,4 @@
-"""Weights of torchvision's classifiers: which of its layers is which of ours, and its published files.
+"""Weights of torchvision's classifiers: the mapping of its layers to ours, and its published files.
 
 Licence: its README leaves that to the terms of the data they were trained on, and names none.
 """
@@ -63,7 +63,7 @@ EFFICIENTNET: list[Rule] = [
 
 
 def _inception_v1(match: re.Match) -> str:
-    """The modules of GoogLeNet, behind the pool that opens their stage; the only layer of a branch has no number."""
+    """Return GoogLeNet's modules behind the pool that opens their stage; a branch's only layer has no number."""
     module, branch = 'abcde'.index(match['letter']) + 1, int(match['branch']) - 1
     return f'backbone.stage{match["stage"]}.{module}.{branch}.{match["layer"] or 0}.{match["part"]}'
 
@@ -129,7 +129,7 @@ _FLAT = {'0': '0.0', '1': '0.1', '3': '1.0', '4': '1.1', '6': '2', '7': '3'}
 
 
 def _prepare(state: Mapping[str, Tensor], row: Row) -> Translation:
-    """Gives the blocks of MobileNetV2's older form the names of today."""
+    """Give the blocks of MobileNetV2's older form the names of today."""
     if 'features.1.conv.0.weight' not in state:
         return Translation(dict(state))
     renamed = {}

@@ -1,4 +1,4 @@
-"""Weights of torchvision's Faster R-CNN on ResNet with FPN: which of its layers is which of ours.
+"""Weights of torchvision's Faster R-CNN on ResNet with FPN: the mapping of its layers to ours.
 
 Its background class is the first one, MMDetection's the last; the boxes of the background are not learned and left out.
 """
@@ -45,7 +45,7 @@ RULES: list[Rule] = [
 
 
 def norm_eps(state: Mapping[str, Tensor]) -> tuple[float, ...]:
-    """Which eps of BatchNorm a file may have been trained with, the likelier first; it does not hold it.
+    """Return which eps of BatchNorm a file may have been trained with, the likelier first; it does not hold it.
 
     torchvision sets 0 for its COCO weights, and so for what is fine-tuned from them: their norms are frozen, without
     counters. Norms frozen at ImageNet's statistics, and all that learn, have 1e-5.
@@ -54,7 +54,7 @@ def norm_eps(state: Mapping[str, Tensor]) -> tuple[float, ...]:
 
 
 def from_torchvision_detector(state: Mapping[str, Tensor], model: nn.Module) -> Translation:
-    """The state dict of torchvision's Faster R-CNN under the names of ours.
+    """Return the state dict of torchvision's Faster R-CNN under the names of ours.
 
     Args:
         state: ``'backbone.body...'``, ``'backbone.fpn...'``, ``'rpn...'``, ``'roi_heads...'`` to tensor.

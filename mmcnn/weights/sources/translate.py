@@ -1,4 +1,4 @@
-"""Names of other libraries' layers to ours, by rule tables: one :class:`Source` for each library."""
+"""Translation of other libraries' layer names to ours, by rule tables: one :class:`Source` per library."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _CLASSIFIER = re.compile(
 
 
 class OtherRowError(CheckpointError):
-    """A library's file whose tensors would fit a row that computes something else with them.
+    """A library's file whose tensors would fit a row that computes something different.
 
     Attributes:
         fitting: the rows that compute the same, of any size.
@@ -48,7 +48,7 @@ class OtherRowError(CheckpointError):
 
 @dataclass(frozen=True)
 class Translation:
-    """A file's tensors under our names, and a word for everything that is not simply renamed."""
+    """A file's tensors under our names, and notes about everything that is not simply renamed."""
 
     #: Our name -> tensor in our layout.
     state: dict[str, Tensor]
@@ -84,7 +84,7 @@ class Source:
     prepare: Callable[[Mapping[str, Tensor], Row], Translation] | None = None
 
     def translate(self, state: Mapping[str, Tensor], variant: str) -> Translation:
-        """The library's state dict under the names of our :class:`~mmcnn.models.classifiers.Classifier`.
+        """Return the library's state dict under the names of our :class:`~mmcnn.models.classifiers.Classifier`.
 
         Raises:
             CheckpointError: no variant has this name, the library has no network of its family, or a key has no
@@ -124,14 +124,14 @@ class Source:
 
 
 def _agree(own: Any, wanted: Any) -> bool:
-    """Whether a field of a row is as wanted; of a config only the entries that are wanted count."""
+    """Return whether a field of a row is as wanted; of a config only the entries that are wanted count."""
     if isinstance(wanted, Mapping):
         return isinstance(own, Mapping) and all(own.get(key) == value for key, value in wanted.items())
     return own == wanted
 
 
 def translate(state: Mapping[str, Tensor], rules: Sequence[Rule]) -> Translation:
-    """Renames the layers of a state dict; what follows the last dot (``weight``, ``running_mean``) stays.
+    """Rename the layers of a state dict; what follows the last dot (``weight``, ``running_mean``) stays.
 
     Layers that a rule names None for are left out as 'auxiliary heads', and those without a rule that are called as
     people call their own classifiers (``fc.1``, ``dense_2``, ``head``) as :data:`OWN_CLASSIFIER`.

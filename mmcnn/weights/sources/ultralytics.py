@@ -1,4 +1,4 @@
-"""Weights of YOLOv5: which of ultralytics' layers is which of ours, and its published files.
+"""Weights of YOLOv5: the mapping of ultralytics' layers to ours, and its published files.
 
 Licence: AGPL-3.0, as Ultralytics states it today for YOLOv5 with its weights.
 """
@@ -42,7 +42,7 @@ BEHIND_TRUNK = re.compile(r'model\.[12]\d\.')
 def from_ultralytics(
     file: UltralyticsFile | Mapping[str, Tensor], model: nn.Module, predictions: bool = True
 ) -> Translation:
-    """The file's tensors under the names of one of our YOLOv5 detectors, or of a bare trunk of one.
+    """Return the file's tensors under the names of one of our YOLOv5 detectors, or of a bare trunk of one.
 
     A head of another number of classes is the caller's to judge, as are stages that a trunk has not built.
 
@@ -107,7 +107,7 @@ def _compare_heads(file: UltralyticsFile, head: nn.Module) -> None:
 
 
 def _compare_layers(file: UltralyticsFile, model: nn.Module) -> None:
-    """What no shape shows: BatchNorm's eps and the activation."""
+    """Return what no shape reveals: BatchNorm's eps and the activation."""
     eps = tuple(sorted({module.eps for module in model.modules() if isinstance(module, BatchNorm)}))
     if file.eps and file.eps != eps:
         raise CheckpointError(f"{file.path} has BatchNorm's eps {_listed(file.eps)}, the model {_listed(eps)}")
