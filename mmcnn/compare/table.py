@@ -87,7 +87,9 @@ def _verdicts(comparison: Comparison) -> list[str]:
     if not apart:
         lines = [f'- {pair.verdict}' for pair in comparison.pairs[:3]]
     told = f'{len(apart)} of {len(comparison.pairs)} pairs are distinguishable'
-    return [f'{told}, {rest} are not:' if rest and apart else f'{told}:', '', *lines]
+    if not apart:
+        return [f'{told}; the largest differences:' if rest > len(lines) else f'{told}.', '', *lines]
+    return [f'{told}, {rest} are not:' if rest else f'{told}:', '', *lines]
 
 
 def _count(value: float | None) -> str:

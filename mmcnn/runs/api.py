@@ -101,7 +101,7 @@ def run_training(options: TrainOptions) -> TrainResult:
                 run.batches(),
                 options.allow_head_mismatch,
                 checkpoint=run.checkpoint,
-                weights=options.weights,
+                weights=run.options.weights,
                 console=console,
                 notes=[*run.notes, *run.warnings],
                 hooks=[begin],

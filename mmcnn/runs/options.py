@@ -225,7 +225,7 @@ class TrainOptions(RunOptions):
         str | Path | None,
         Option(
             'fine-tune from these weights, of any kind that mmcnn reads: the head starts anew where the classes are '
-            'others, and the recipe is warm-start',
+            'others, and the recipe is warm-start; with --resume only where there is no checkpoint to go on from',
             'FILE|mmcnn://NAME',
         ),
     ] = None
@@ -275,7 +275,8 @@ class TrainOptions(RunOptions):
         if self.fraction is not None and not 0 < self.fraction <= 1:
             raise UsageError(f'fraction={self.fraction:g}: the value must be above 0 and at most 1')
         for name, value in (('resume', self.resume), ('load_from', self.load_from)):
-            if self.weights is not None and value not in (None, False):
+            # True: the weights are what a run without a checkpoint starts from.
+            if self.weights is not None and value not in (None, False, True):
                 raise UsageError(
                     f'weights={self.weights} and {name}={value}: weights start a new training; use one of them'
                 )

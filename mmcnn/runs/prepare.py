@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from mmcnn.runs.anchors import warn_of_anchors
 from mmcnn.runs.backbone_weights import check_backbone_weights, typed_options
 from mmcnn.runs.batch_norm import check_batch_norm
 from mmcnn.runs.batches import describe_batches, drop_of_workers, images_of_own_data, set_batches
+from mmcnn.runs.checkpoints import last_checkpoint
 from mmcnn.runs.classes_of_data import refuse_other_classes
 from mmcnn.runs.data import check_classes, set_cache, set_data
 from mmcnn.runs.data_sets import check_balanced, inner_dataset
@@ -145,6 +146,8 @@ def prepare(
     named = options.work_dir is not None or (training and cfg.get('work_dir') is not None)
     cfg.work_dir = str(_work_dir(cfg, options, kind, notes))
     new_work_dir = not named and not Path(cfg.work_dir).exists()
+    if training and options.weights is not None and options.resume is True and last_checkpoint(cfg.work_dir):
+        options = replace(options, weights=None)  # they are in the checkpoint that the run goes on from
     if options.data is not None and data is None:
         progress(f'checking the data: {options.data}')
     recorded = checkpoint.entries if checkpoint is not None and options.config is not None else None

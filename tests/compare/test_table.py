@@ -52,7 +52,7 @@ def test_verdicts_stand_below_the_table():
     lines = as_markdown(comparison(DARKNET, FINISHED, pairs=[APART, NOT])).splitlines()
     assert lines[-3:] == ['1 of 2 pairs are distinguishable, 1 are not:', '', '- darknet53 > vgg16 (...)']
     lines = as_markdown(comparison(DARKNET, FINISHED, pairs=[NOT])).splitlines()
-    assert lines[-3:] == ['0 of 1 pairs are distinguishable:', '', '- darknet53 and vgg16 are not (...)']
+    assert lines[-3:] == ['0 of 1 pairs are distinguishable.', '', '- darknet53 and vgg16 are not (...)']
     lines = as_markdown(comparison(DARKNET, FINISHED, pairs=[APART] * 12)).splitlines()
     assert lines[-1] == '- 2 more are in comparison.html'
 

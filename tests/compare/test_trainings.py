@@ -274,6 +274,11 @@ def test_candidates_train_with_what_is_their_own(cfg, tmp_path):
         assert part in words
     assert 'widen_factor=0.5' in run.config
     assert run.settings['weights'] == 'mmcnn://darknet53' and run.settings['fraction'] == 0.25
+    parser = argparse.ArgumentParser()
+    add_options(parser, TrainOptions)
+    # It is a command that mmcnn train takes, both to start from the weights and to go on.
+    typed = options_from(parser.parse_args(run.command()[5:]), TrainOptions, config='x')
+    assert (typed.weights, typed.resume) == ('mmcnn://darknet53', True)
 
 
 def test_a_paused_run_has_no_result_and_goes_on(runs, trainings, capsys):

@@ -228,7 +228,7 @@ def test_weights_bring_the_recipe_and_what_is_typed_wins(shapes, trained, tmp_pa
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(resume=True), r'weights=x\.pth and resume=True: weights start a new training; use one of them'),
+        (dict(resume='y.pth'), r'weights=x\.pth and resume=y\.pth: weights start a new training; use one of them'),
         (dict(load_from='y.pth'), r'weights=x\.pth and load_from=y\.pth: weights start a new training'),
     ],
 )
@@ -260,6 +260,26 @@ def test_the_backbones_own_weights_are_not_asked_for():
     cfg.model.backbone.init_cfg = dict(type='Pretrained', checkpoint='torchvision://resnet50')
     assert check_weights(cfg, 'mmcnn://faster_rcnn_resnet50_fpn/mmdet') is None
     assert cfg.model.backbone.init_cfg is None
+
+
+def test_the_same_command_starts_from_weights_and_goes_on(shapes, trained, tmp_path):
+    """As after a preemption: what is resumed has the weights already, and its recipe."""
+    wide = {'model.widen_factor': 0.0625, 'model.deepen_factor': 0.33}
+    options = dict(weights=trained.checkpoint, resume=True, cfg_options=wide)
+    first = prepared(shapes, tmp_path, **options)
+    assert first.options.weights == first.checkpoint.path == trained.checkpoint
+    assert not first.cfg.get('resume') and first.cfg.recipe == 'warm-start'
+    work_dir = tmp_path / 'run'
+    shutil.copytree(trained.work_dir, work_dir)
+    (work_dir / 'run_options.json').unlink()
+    content = torch.load(trained.checkpoint, weights_only=False)
+    content['meta']['cfg'] += "\nrecipe = 'warm-start'\n"
+    torch.save(content, work_dir / 'epoch_2.pth')
+    (work_dir / 'last_checkpoint').write_text('epoch_2.pth')
+    then = prepared(shapes, tmp_path, **options)
+    assert then.options.weights is None and then.checkpoint.path == work_dir / 'epoch_2.pth'
+    assert then.cfg.resume and then.cfg.recipe == 'warm-start'
+    assert then.cfg.optim_wrapper.optimizer.lr == first.cfg.optim_wrapper.optimizer.lr
 
 
 def test_a_run_that_was_warm_is_continued_warm(shapes, trained, tmp_path):
