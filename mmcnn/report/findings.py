@@ -87,7 +87,8 @@ class Facts:
 
 def findings(facts: Facts) -> list[str]:
     """What the numbers say, the weightiest first."""
-    return [sentence for rule in RULES for sentence in rule(facts)]
+    learnt = facts.metrics['AP50'] >= threshold('nothing')
+    return [sentence for rule in RULES if learnt or rule not in _OF_DETECTIONS for sentence in rule(facts)]
 
 
 def _nothing(facts: Facts) -> list[str]:
@@ -236,6 +237,10 @@ RULES: tuple[Callable[[Facts], list[str]], ...] = (
     _nothing, _missed, _low_scores, _loose, _anchors, _kinds, _background, _confused, _weak_classes, _more_epochs,
     _past_the_best, _unlabelled, _suspects, _few,
 )  # fmt: skip
+
+
+#: Rules that look at detections: they say nothing of the data where nothing is learnt.
+_OF_DETECTIONS = (_missed, _low_scores, _loose, _kinds, _background, _confused, _weak_classes, _suspects)
 
 
 def _share(part: int, whole: int) -> float:

@@ -92,6 +92,15 @@ QUIET = {
 }  # fmt: skip
 
 
+def test_where_nothing_is_learnt_detections_say_nothing():
+    poor = replace(
+        GOOD, metrics=dict(AP=0.0, AP50=0.001, AP75=0.0), missed=500, missed_small=180, suspects={'nothing there': 14},
+        counts=GOOD.counts | dict(background=2000), confused=[('cat', 'dog', 200)], aps=[(1, 0.2), (4, 0.0)],
+    )  # fmt: skip
+    first, second = findings(poor)
+    assert first.startswith('Nothing is learnt yet: AP50 is 0.001') and second.startswith('AP was 0.200 after epoch 1')
+
+
 def test_nothing_is_said_of_a_good_run():
     assert findings(GOOD) == []
 
