@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,8 @@ RETRIES = 10
 JOBS = 'slurm_jobs'
 #: Seconds between two looks at jobs.
 _PAUSE = 2.0
+#: Environment variable of submitit; NOCONFIG leaves logging as it is.
+_LOG_LEVEL = 'SUBMITIT_LOG_LEVEL'
 
 
 def run_trainings(runs: Sequence[Run], options: CompareOptions, work_dir: Path, until_epoch: int | None = None) -> None:
@@ -103,7 +106,7 @@ def _train_on_ray(task: Task) -> str | None:
 
 def _on_slurm(runs: Sequence[Run], options: Mapping[str, Any], work_dir: Path, until_epoch: int | None) -> None:
     """As jobs of Slurm, by submitit; one that was preempted is submitted anew."""
-    submitit = _installed('submitit')
+    submitit = _installed_submitit()
     cluster = options.pop('cluster', 'slurm')
     try:
         executor = submitit.AutoExecutor(folder=work_dir / JOBS, cluster=cluster, slurm_max_num_timeout=RETRIES)
@@ -123,6 +126,20 @@ def _on_slurm(runs: Sequence[Run], options: Mapping[str, Any], work_dir: Path, u
                 run.note_failure(failure)
             print(f'{run.title}: {outcome(run, failure)}', flush=True)
         time.sleep(_PAUSE)
+
+
+def _installed_submitit() -> Any:
+    # On import it configures logging anew, which closes all handlers that the process has: log files, and under
+    # absl the stream that stderr is at the moment.
+    before = os.environ.get(_LOG_LEVEL)
+    os.environ[_LOG_LEVEL] = 'NOCONFIG'
+    try:
+        return _installed('submitit')
+    finally:
+        if before is None:
+            del os.environ[_LOG_LEVEL]
+        else:
+            os.environ[_LOG_LEVEL] = before
 
 
 def _installed(package: str) -> Any:

@@ -1,8 +1,11 @@
 """What runs the trainings: a local Ray whose worker is killed, and submitit's local executor, with real trainings."""
 
+import importlib.util
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -17,6 +20,12 @@ from mmcnn.errors import UsageError
 from mmcnn.runs.run_lock import LOCK
 
 WIDTHS = {'model.neck.widen_factor': 0.125, 'model.neck.deepen_factor': 0.33, 'default_hooks.bn_statistics.windows': 0}
+
+
+def _needs(package):
+    """Skips without it; importorskip would import it here, and submitit closes the handlers of the process then."""
+    if importlib.util.find_spec(package) is None:
+        pytest.skip(f'{package} is not installed')
 
 
 @pytest.fixture
@@ -53,7 +62,7 @@ def kill_worker(run, killed):
 
 @pytest.mark.slow
 def test_ray_goes_on_with_the_training_of_a_worker_that_is_killed(planned, tmp_path, monkeypatch, capsys):
-    pytest.importorskip('ray')
+    _needs('ray')
     monkeypatch.setenv('RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO', '0')
     runs, killed = planned(6), []
     thread = threading.Thread(target=kill_worker, args=(runs[0], killed))
@@ -68,9 +77,24 @@ def test_ray_goes_on_with_the_training_of_a_worker_that_is_killed(planned, tmp_p
     assert 'vgg11, seed 0: AP50 = ' in capsys.readouterr().out
 
 
+def test_submitit_leaves_the_log_files_of_the_process_open(tmp_path):
+    _needs('submitit')
+    program = f"""
+import logging, os, sys
+handler = logging.FileHandler({str(tmp_path / 'log')!r}, mode='w')
+from mmcnn.compare import executors
+assert 'submitit' not in sys.modules
+executors._installed_submitit()
+assert 'submitit' in sys.modules and 'SUBMITIT_LOG_LEVEL' not in os.environ
+handler.emit(logging.makeLogRecord(dict(msg='still open')))
+"""
+    subprocess.run([sys.executable, '-c', program], check=True)
+    assert (tmp_path / 'log').read_text() == 'still open\n'
+
+
 @pytest.mark.slow
 def test_jobs_of_submitit(planned, tmp_path, capsys):
-    pytest.importorskip('submitit')
+    _needs('submitit')
     runs = planned(1)
     executors.run_trainings(runs, options('slurm', cluster='local', timeout_min=10), tmp_path / 'compared')
     assert all(run.result() is not None for run in runs)
@@ -80,7 +104,8 @@ def test_jobs_of_submitit(planned, tmp_path, capsys):
 
 
 def test_a_preempted_job_is_submitted_again(planned):
-    pytest.importorskip('submitit')
+    _needs('submitit')
+    executors._installed_submitit()
     task = executors.Task(planned(1)[0], 3)
     again = task.checkpoint()
     assert again.function is task and again.args == ()
