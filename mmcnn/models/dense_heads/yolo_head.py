@@ -66,8 +66,8 @@ class YOLOHead(BaseDenseHead):
         super().__init__(init_cfg)
         if not (len(in_channels) == len(anchors) == len(strides)):
             raise ValueError(
-                f'in_channels, anchors and strides need one entry per level, got {len(in_channels)}, {len(anchors)} and '
-                f'{len(strides)}'
+                f'in_channels, anchors and strides need one entry per level, got {len(in_channels)}, {len(anchors)} '
+                f'and {len(strides)}'
             )
         if num_classes < 1:
             raise ValueError(f'num_classes={num_classes} must be at least 1')
