@@ -26,9 +26,9 @@ from mmcnn.config.entries import merge_options
 from mmcnn.config.load import load_config
 from mmcnn.config.model import is_classifier
 from mmcnn.errors import UsageError
+from mmcnn.models.wiring import set_num_classes
 from mmcnn.plots.comparison import plot_comparison
 from mmcnn.runs.api import takes
-from mmcnn.runs.img_size import image_size, set_img_size
 from mmcnn.runs.options import TrainOptions
 from mmcnn.runs.run_lock import refuse_live
 from mmcnn.weights.own_modules import import_modules
@@ -206,18 +206,18 @@ def plan(options: CompareOptions, say: Say = print) -> Plan:
     work_dir = work_dir_of(options, cfg)
     refuse_live(work_dir)
     several = candidates(options.backbones, options.weights, options.fraction)
-    if options.macs is not None:
-        several = _at_equal_width(several, cfg, options, say)
     data = options.data if options.data in (None, 'demo') else str(Path(options.data).resolve())
     budget = options.training() | dict(data=data)
     other = dict(workers=options.workers, device=options.device, imports=options.imports, cache_gb=options.cache_gb)
     seeds = trainings.seeds_of(options)
-    size = trainings.check(TrainOptions(config=cfg, seed=options.seed, **budget, **other), several)
+    classes, size = trainings.check(TrainOptions(config=cfg, seed=options.seed, **budget, **other), several)
+    trained = partial(_as_trained, cfg=cfg, options=options, classes=classes)
+    if options.macs is not None:
+        several = _at_equal_width(several, trained, options.macs, size, say)
     if options.equal != EPOCHS:
         epochs = cfg.train_cfg.max_epochs if options.epochs is None else options.epochs
         if options.equal == MACS:
-            configs = [_as_typed(each, cfg, options) for each in several]
-            several = budgets.with_equal_macs(several, configs, epochs, size)
+            several = budgets.with_equal_macs(several, [*map(trained, several)], epochs, size)
         else:
             timing = trainings.plan(cfg, several, seeds[:1], work_dir / TIMING, budget, **other)
             with trainings.locked(work_dir):
@@ -230,22 +230,28 @@ def plan(options: CompareOptions, say: Say = print) -> Plan:
     return Plan(options, cfg, budget, several, runs, size, work_dir)
 
 
-def _as_typed(candidate: Candidate, cfg: Config, options: CompareOptions) -> Config:
-    """The config of a candidate with what was typed of its network."""
+def _as_trained(candidate: Candidate, cfg: Config, options: CompareOptions, classes: set[int]) -> Config:
+    """The config of a candidate with the classes of the data and what was typed of its network."""
     changed = candidate.config(cfg)
+    for number in classes:
+        set_num_classes(changed.model, number)
     merge_options(changed, options.cfg_options, lambda note: None)
-    set_img_size(changed, options.img_size)
     return changed
 
 
-def _at_equal_width(several: list[Candidate], cfg: Config, options: CompareOptions, say: Say) -> list[Candidate]:
-    """The candidates at the widths where their detectors need ``options.macs`` multiply-adds."""
+def _at_equal_width(
+    several: Sequence[Candidate],
+    trained: Callable[[Candidate], Config],
+    macs: float,
+    size: tuple[int, int],
+    say: Say,
+) -> list[Candidate]:
+    """The candidates at the widths where their detectors, as they are trained, need so many multiply-adds."""
     found = []
     widths: dict[str, float] = {}
     for each in several:
         if each.backbone not in widths:
-            changed = _as_typed(each, cfg, options)
-            width = fitted_width(changed, options.macs, image_size(changed))
+            width = fitted_width(trained(each), macs, size)
             widths[each.backbone] = width.factor
             say(f'{each.backbone}: widen_factor={width.factor:.4g}, {width.multiply_adds / 1e9:.3g} G multiply-adds')
         found.append(widened(each, widths[each.backbone]))

@@ -26,6 +26,7 @@ from mmcnn.config.parts import metrics_of
 from mmcnn.console.layout import NOTHING, nothing_measured
 from mmcnn.engine.atomic_file import write_whole
 from mmcnn.errors import CheckpointError, UsageError
+from mmcnn.models.wiring.classes import num_classes
 from mmcnn.plots.curves import read_scalars
 from mmcnn.runs.img_size import image_size
 from mmcnn.runs.options import TrainOptions, described
@@ -44,7 +45,7 @@ _TOLD_TO_END = (130, 143, -signal.SIGINT, -signal.SIGTERM)
 _NOT_GIVEN = (None, False, {}, [])
 
 
-def check(options: TrainOptions, candidates: Sequence[Candidate]) -> tuple[int, int]:
+def check(options: TrainOptions, candidates: Sequence[Candidate]) -> tuple[set[int], tuple[int, int]]:
     """Prepares the training of each candidate, without memory, and says what else is changed for it.
 
     Args:
@@ -52,7 +53,8 @@ def check(options: TrainOptions, candidates: Sequence[Candidate]) -> tuple[int, 
         candidates: what is compared.
 
     Returns:
-        width and height of the images that they are tested on, pixels.
+        how many classes their heads have, once the data are known, and width and height of the images that they are
+        tested on, pixels.
 
     Raises:
         MmcnnError: a training could not start; the message names the backbone where it is at fault. Or the config's
@@ -78,7 +80,7 @@ def check(options: TrainOptions, candidates: Sequence[Candidate]) -> tuple[int, 
     size = image_size(run.cfg)
     if size is None:
         raise UsageError(f'the test pipeline of {run.cfg.filename} has no transform with an img_scale or a scale')
-    return size
+    return num_classes(run.cfg.model), size
 
 
 @contextlib.contextmanager

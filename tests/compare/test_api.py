@@ -3,8 +3,10 @@
 import pytest
 
 from mmcnn.compare import api, budgets, trainings
+from mmcnn.compare.network import multiply_adds
 from mmcnn.compare.options import CompareOptions
 from mmcnn.compare.results import Comparison
+from mmcnn.compare.widths import TOLERANCE
 from mmcnn.config.load import load_config
 from mmcnn.errors import UsageError
 
@@ -12,7 +14,7 @@ from mmcnn.errors import UsageError
 @pytest.fixture
 def options(monkeypatch, tmp_path):
     """``options(equal='macs', ...)``: of a comparison whose trainings are taken for possible."""
-    monkeypatch.setattr(trainings, 'check', lambda *args: (64, 64))
+    monkeypatch.setattr(trainings, 'check', lambda *args: ({80}, (64, 64)))
 
     def make(**given):
         return CompareOptions(
@@ -23,11 +25,35 @@ def options(monkeypatch, tmp_path):
     return make
 
 
-def test_equal_multiply_adds_are_those_of_the_network_that_is_trained(options, monkeypatch):
+NARROW = {'model.neck.widen_factor': 0.125}
+
+
+def test_equal_multiply_adds_are_those_of_the_network_that_is_trained(shapes, tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(budgets, 'multiply_adds', lambda cfg, size: seen.append(cfg) or 1)
-    api.plan(options(equal='macs', cfg_options={'model.neck.widen_factor': 0.125}), list)
-    assert [cfg.model.neck.widen_factor for cfg in seen] == [0.125, 0.125]
+    monkeypatch.setattr(budgets, 'multiply_adds', lambda cfg, size: seen.append((cfg, size)) or 1)
+    options = CompareOptions(
+        config='yolov5_n', backbones=['vgg11', 'mobilenetv2'], data=shapes, img_size=64, epochs=1, equal='macs',
+        cfg_options=NARROW, work_dir=tmp_path / 'run',
+    )  # fmt: skip
+    api.plan(options, list)
+    assert [(cfg.model.neck.widen_factor, cfg.model.bbox_head.num_classes) for cfg, _ in seen] == [(0.125, 3)] * 2
+    assert [size for _, size in seen] == [(64, 64)] * 2
+
+
+def test_widths_are_those_of_the_network_that_is_trained(shapes, tmp_path):
+    """On three classes; with the 80 of the config the head would have half of the number for itself."""
+    options = CompareOptions(
+        config='yolov5_n', backbones=['vgg11'], data=shapes, img_size=64, epochs=1, macs=5e6, cfg_options=NARROW,
+        work_dir=tmp_path / 'run',
+    )  # fmt: skip
+    said = []
+    (candidate,) = api.plan(options, said.append).candidates
+    cfg = candidate.config(load_config('yolov5_n'))
+    cfg.model.neck.widen_factor = 0.125
+    cfg.model.bbox_head.num_classes = 3
+    number = multiply_adds(cfg, (64, 64))
+    assert number == pytest.approx(5e6, rel=TOLERANCE)
+    assert said == [f'vgg11: widen_factor={candidate.widen_factor:.4g}, {number / 1e9:.3g} G multiply-adds']
 
 
 def test_timings_of_other_settings_are_refused_or_made_anew(options, monkeypatch):

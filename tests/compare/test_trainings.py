@@ -222,7 +222,7 @@ def test_check_tells_size_and_changes(cfg, shapes, capsys):
     before = cfg.pretty_text
     assert compare_trainings.check(
         TrainOptions(config=cfg, data=shapes), [*map(Candidate, ('vgg16', 'darknet53'))]
-    ) == (640, 640)
+    ) == ({3}, (640, 640))
     out = capsys.readouterr().out
     assert 'vgg16: images are normalised as vgg16 expects' in out
     assert 'darknet53: ' not in out
@@ -232,7 +232,7 @@ def test_check_tells_size_and_changes(cfg, shapes, capsys):
 def test_check_minds_no_work_dir_of_the_config(cfg, shapes, trained, tmp_path):
     """Each run has a folder of its own: what the config's holds is nobody's business."""
     cfg.work_dir = str(trained.work_dir)
-    assert compare_trainings.check(TrainOptions(config=cfg, data=shapes), TWO[:1]) == (640, 640)
+    assert compare_trainings.check(TrainOptions(config=cfg, data=shapes), TWO[:1])[1] == (640, 640)
     assert cfg.work_dir == str(trained.work_dir)
 
 
