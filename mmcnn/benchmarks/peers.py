@@ -35,8 +35,8 @@ def peer(library: str, row: str, parameters: int, say: Callable[[str], object]) 
     Args:
         library: one of :data:`LIBRARIES`.
         row: our name of the network.
+        parameters: parameter count of ours.
         say: takes the reason if there is none.
-        say: takes the reason where there is none.
     """
     try:
         models = _models(library)

@@ -135,7 +135,7 @@ class CompareOptions(DataOptions, ModelOptions):
             raise UsageError(f'budget={self.budget:g} s needs equal=epochs, not {self.equal}')
 
     def training(self) -> dict[str, Any]:
-        """The options of each training that its result depends on, by name."""
+        """Return the options of each training that affect its result, by name."""
         return {name: getattr(self, name) for name in BUDGET}
 
 

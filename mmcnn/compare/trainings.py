@@ -380,7 +380,7 @@ def outcome(run: Run, failure: str | None) -> str:
 
 
 def typed(options: dict[str, Any]) -> list[str]:
-    """Return options as they are typed: ``dict(img_size=64, amp=True)`` is ``--img-size 64 --amp``; no None or False."""
+    """Return options as they are typed: ``dict(img_size=64, amp=True)`` is ``--img-size 64 --amp``; no None, False."""
     words = []
     flags = {name: option.flag for name, (_, option) in described(TrainOptions).items() if option.flag}
     for name, value in options.items():
