@@ -99,7 +99,7 @@ def test_a_library_that_is_not_there_is_said(monkeypatch):
     monkeypatch.setattr(peers, '_models', missing)
     said = []
     assert peers.peer('timm', 'vgg16', 1, said.append) is None
-    assert said == ["timm: not measured, it cannot be imported here (No module named 'timm')"]
+    assert said == ["timm: not measured, since it cannot be imported here (No module named 'timm')"]
 
 
 @pytest.mark.slow

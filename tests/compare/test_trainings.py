@@ -163,7 +163,9 @@ def test_interrupted_run_goes_on_and_its_time_counts(runs, trainings):
 def test_budgets_are_not_mixed(cfg, runs, trainings, tmp_path):
     compare_trainings.train_all(runs[:1])
     (other,) = compare_trainings.plan(cfg, TWO[:1], [(4, None)], tmp_path, BUDGET | dict(epochs=5))
-    with pytest.raises(UsageError, match=r'seed_4 holds a run with other settings \(epochs 3, now 5\); .*fresh=True'):
+    with pytest.raises(
+        UsageError, match=r'seed_4 contains a run with other settings \(epochs 3, now 5\); .*fresh=True'
+    ):
         other.refuse_others()
     changed = cfg.copy()
     changed.nominal_batch_size = 32
@@ -180,7 +182,7 @@ def test_only_runs_of_comparisons_are_deleted(runs, trainings, tmp_path):
     mine = runs[1].folder / 'mine.txt'
     mine.parent.mkdir(parents=True)
     mine.touch()
-    with pytest.raises(UsageError, match='seed_4 holds files that are not of a comparison'):
+    with pytest.raises(UsageError, match='seed_4 contains files that do not belong to a comparison'):
         runs[1].refuse_others()
     for run in runs:
         run.discard()

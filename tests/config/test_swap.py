@@ -74,5 +74,5 @@ def test_it_trains_a_step(model):
 
 def test_names_of_packages_are_typed_with_a_scope():
     cfg = load_config('yolov4_cspdarknet53')
-    with pytest.raises(UsageError, match=r"others' go by mmdet\.TYPE and timm\.NETWORK"):
+    with pytest.raises(UsageError, match=r'for other libraries use mmdet\.TYPE or timm\.NETWORK'):
         set_backbone(cfg, 'ResNet', {}, lambda line: None)

@@ -109,10 +109,10 @@ def faster_rcnn():
     ('divisor', 'dynamic', 'stride', 'said'),
     [
         (32, 'all', 32, None),
-        (1, 'all', 32, 'multiple of 32, which a file needs, and in a test by PyTorch not at all .pad_size_divisor=1.'),
-        (48, 'all', 96, 'multiple of 96, which a file needs, and in a test by PyTorch only to the next multiple of 48'),
-        (1, 'none', 32, 'padded to 64 x 64 px, and in a test by PyTorch not at all: .* differ a little$'),
-        (32, 'none', 32, 'only to the next multiple of 32: .* differ a little; dynamic=all pads as PyTorch$'),
+        (1, 'all', 32, 'multiple of 32, which a file needs, but by PyTorch not at all .pad_size_divisor=1.'),
+        (48, 'all', 96, 'multiple of 96, which a file needs, but by PyTorch only to the next multiple of 48'),
+        (1, 'none', 32, 'padded to 64 x 64 px, but by PyTorch not at all: .* differ a little$'),
+        (32, 'none', 32, 'only to the next multiple of 32: .* differ slightly; dynamic=all pads as PyTorch$'),
     ],
 )
 def test_padding_that_is_not_pytorchs_is_said(divisor, dynamic, stride, said, faster_rcnn, monkeypatch):

@@ -176,10 +176,10 @@ def test_a_file_without_the_predictions_is_refused(scenes, weights, float_file, 
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(source='resnet18'), 'measured as AP, and resnet18 is no detector; fp16 is possible'),
-        (dict(source='yolov5_n'), 'measured as AP, and the weights of yolov5_n are random; weights=FILE'),
-        (dict(source='yolov5_n', form='raw'), 'measured as AP, and form=raw gives no boxes; form=decoded does'),
-        (dict(source='yolov5_n', to='torch-export'), 'precision=int8 is of to=onnx and to=openvino'),
+        (dict(source='resnet18'), 'measured as AP, but resnet18 is not a detector; use fp16'),
+        (dict(source='yolov5_n'), 'measured as AP, but the weights of yolov5_n are random; use weights=FILE'),
+        (dict(source='yolov5_n', form='raw'), 'measured as AP, but form=raw returns no boxes; use form=decoded'),
+        (dict(source='yolov5_n', to='torch-export'), 'precision=int8 needs to=onnx or to=openvino'),
     ],
 )
 def test_what_int8_refuses(options, message, scenes, tmp_path, monkeypatch):
@@ -217,7 +217,7 @@ def test_what_costs_too_much_is_not_there(after, most, ap, scenes, weights, tmp_
     monkeypatch.setattr(accuracy, 'Detector', lambda path, score_thr: type('Found', (), dict(find=None)))
     ap(0.5, after)
     options = ExportOptions(**SMALL, weights=weights, data=scenes, precision='int8', max_loss=most)
-    with pytest.raises(ExportError, match=f'costs .* AP .0.5000 by PyTorch, .* and max_loss={most:g} is allowed'):
+    with pytest.raises(ExportError, match=f'costs .* AP .0.5000 in PyTorch, .* and max_loss={most:g} '):
         export.run_export(options, lambda line: None)
     assert list(tmp_path.iterdir()) == []
     ap(0.5, 0.495)
@@ -258,7 +258,7 @@ def test_detections_in_half_that_are_others_are_weighed_by_ap(values, ends, ap, 
 @pytest.mark.parametrize('before', [0.0, 0.01, float('nan')])
 def test_an_ap_that_cannot_fall_is_no_check(before, ap, scenes, weights):
     ap(before)
-    message = r'not checked: AP by PyTorch is .* could not fall by more than max_loss=0\.01'
+    message = r'not checked: AP in PyTorch is .* could not fall by more than max_loss=0\.01'
     with kept_process_state(), pytest.raises(ExportError, match=message):
         accuracy.AccuracyCheck(plan_of(scenes, weights, precision='int8'), lambda line: None)
 

@@ -426,7 +426,7 @@ def changed(checkpoint, path, meta=None, **entries):
 
 def test_hostile_checkpoint(trained, tmp_path):
     path = changed(trained.checkpoint, tmp_path / 'x.pth', payload=Call(os.system, f'touch {tmp_path / "ran"}'))
-    with pytest.raises(CheckpointError, match=r'x\.pth is refused: it asks for .*nothing was run'):
+    with pytest.raises(CheckpointError, match=r'x\.pth was rejected: it asks for .*nothing was run'):
         Detector(path)
     assert not (tmp_path / 'ran').exists()
 
@@ -485,7 +485,7 @@ def test_classes_come_from_the_run_else_from_the_config():
     assert classes_of({'meta': {}}, named, 'f') == ('a', 'b')
     assert classes_of({}, config_with('circle'), 'f') == ('circle',)
     for unknown in (config_with(None), Config()):
-        with pytest.raises(CheckpointError, match=r'^f does not say what its classes are .*: name them, classes=a,b,c'):
+        with pytest.raises(CheckpointError, match=r'^f does not name its classes .*: use classes=a,b,c'):
             classes_of({}, unknown, 'f')
 
 

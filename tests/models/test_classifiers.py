@@ -161,15 +161,15 @@ def test_loss_and_prediction():
 @pytest.mark.parametrize(
     ('call', 'words'),
     [
-        (lambda: on_meta('darknet35'), ["no classifier is called 'darknet35'", 'did you mean darknet53']),
+        (lambda: on_meta('darknet35'), ["unknown classifier 'darknet35'", 'did you mean darknet53']),
         (lambda: on_meta('darknet53', num_classes=0), ['num_classes=0', 'at least 1']),
-        (lambda: on_meta('darknet53', num_classes=2.5), ['num_classes=2.5', 'whole number']),
+        (lambda: on_meta('darknet53', num_classes=2.5), ['num_classes=2.5', 'integer']),
         (lambda: on_meta('darknet53', out_indices=(5,)), ['out_indices=(5,)', 'leave it out']),
         (lambda: on_meta('darknet53', widen=2), ["no argument 'widen'", 'did you mean widen_factor']),
         (lambda: on_meta('fpn'), ['fpn is no classifier', 'list_classifiers']),
         (lambda: on_meta('darknet53', variant='darknet53-timm'), ["variant='darknet53-timm'", 'leave it out']),
         (lambda: on_meta('darknet53', arch=dict(top=None)), ['darknet53 is no classifier', 'list_classifiers']),
-        (lambda: Classifier(dict(type='mmcnn.YOLOv4PAN', in_channels=(8, 8, 8))), ['is no backbone of mmcnn']),
+        (lambda: Classifier(dict(type='mmcnn.YOLOv4PAN', in_channels=(8, 8, 8))), ['is not a backbone of mmcnn']),
         (lambda: on_meta('darknet53')(torch.empty(1, 2, 64, 64, device='meta')), ['takes images (N, 3, H, W)', '2']),
         (lambda: on_meta('darknet53')(torch.empty(1, 3, 64, 64, device='meta'), mode='los'), ["mode='los'", "'loss'"]),
     ],

@@ -131,7 +131,7 @@ def test_a_named_one_that_torch_cannot_build_is_refused_before_the_run(trained, 
     with pytest.raises(CheckpointError, match=r"x\.pth is refused: the header of 'x/data/1' in it is damaged$"):
         check_initial_weights(run_config(tmp_path), str(path))
     torch.save({**content, 'state_dict': {'a': 3}}, path)
-    with pytest.raises(CheckpointError, match=r'x\.pth: the checkpoint has a state_dict that is no dict of tensors'):
+    with pytest.raises(CheckpointError, match=r'x\.pth: the checkpoint has a state_dict that is not a dict of tensors'):
         check_initial_weights(run_config(tmp_path), str(path))
 
 
@@ -157,6 +157,6 @@ def test_other_images_are_found_before_a_run_starts(trained, tmp_path, options):
             )
         )
     assert run.warnings[-1] == (
-        f'warning: {trained.checkpoint} was trained with mean=[0.0, 0.0, 0.0] in model.data_preprocessor, this config '
-        'has mean=[1.0, 1.0, 1.0]: its results will be wrong; set them as they were'
+        f'warning: {trained.checkpoint} was trained with mean=[0.0, 0.0, 0.0] in model.data_preprocessor, but this config '
+        'has mean=[1.0, 1.0, 1.0]: the results will be wrong; use the values of the training'
     )

@@ -67,11 +67,14 @@ def without(name):
 @pytest.mark.parametrize(
     ('text', 'message'),
     [
-        (None, 'm.onnx has no metadata of mmcnn, so nothing says its classes'),
-        (changed(format_version=FORMAT_VERSION + 1), f'metadata of format {FORMAT_VERSION + 1}, and this mmcnn reads'),
+        (None, 'm.onnx has no metadata of mmcnn, so its classes'),
+        (
+            changed(format_version=FORMAT_VERSION + 1),
+            f'metadata of format {FORMAT_VERSION + 1}, but this mmcnn only reads',
+        ),
         (changed(format_version='1'), "not whole: format_version is '1'"),
         ('{"format_version": 1', 'not whole: Expecting'),
-        ('[]', 'm.onnx has metadata of mmcnn that are not whole'),
+        ('[]', 'm.onnx has invalid metadata of mmcnn that are not whole'),
         (without('classes'), "not whole: 'classes' is missing"),
         (without('fit'), "not whole: 'fit' is missing"),
         (changed(fit=None), 'not whole: fit is missing'),

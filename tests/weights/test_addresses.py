@@ -41,10 +41,10 @@ def test_names_become_addresses():
     ('address', 'words'),
     [
         ('torchvision://resnet51', r'torchvision://resnet51: no such name; did you mean .*torchvision://resnet50'),
-        ('torchvision://shufflenetv2_x2.0', 'no such name'),  # MMEngine lists it without an address
+        ('torchvision://shufflenetv2_x2.0', 'unknown name'),  # MMEngine lists it without an address
         ('mmcnn://vgg16/kears', r'mmcnn://vgg16/kears.*did you mean mmcnn://vgg16/keras or '),
         ('s3://x/y.pth', r"there is no 's3://'; known: mmcnn://, torchvision://, open-mmlab://, https://"),
-        ('file:///not/there.pth', r'file:///not/there\.pth cannot be downloaded from'),
+        ('file:///not/there.pth', r'file:///not/there\.pth cannot be downloaded:'),
     ],
 )
 def test_what_does_not_exist_is_named(cache, address, words):

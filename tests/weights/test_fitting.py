@@ -37,8 +37,8 @@ def test_what_stands_before_every_name_is_taken_off_and_said(torchvision, prefix
     save_file(state, path) if form == '.safetensors' else torch.save(state, path)
     report = mmcnn.load_weights(model, path)
     assert holds(model, given)
-    assert f'{prefix} taken off the names' in report.notes and report.source == 'torchvision'
-    assert f'{prefix} taken off the names' in str(report)
+    assert f'{prefix} removed from the names' in report.notes and report.source == 'torchvision'
+    assert f'{prefix} removed from the names' in str(report)
 
 
 @pytest.mark.parametrize('prefix', ['module.', '_orig_mod.', 'module._orig_mod.', 'module.module.'])
@@ -65,8 +65,8 @@ def test_two_prefixes_that_would_do_are_refused_until_one_is_named(torchvision, 
     with pytest.raises(CheckpointError) as error:
         mmcnn.load_weights(model, path)
     assert str(error.value) == (
-        f"{path}: the entries behind 'student.' and 'teacher.' are each a whole resnet18; say which with prefix=, "
-        'or save one of them alone'
+        f"{path}: the entries with the prefixes 'student.' and 'teacher.' are each a complete resnet18; choose one with prefix=, "
+        'or save one of them separately'
     )
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
     report = mmcnn.load_weights(model, path, prefix='teacher.')
@@ -135,8 +135,7 @@ def test_a_file_of_an_optimizer_says_so(tmp_path):
     with pytest.raises(CheckpointError) as error:
         mmcnn.load_weights(mmcnn.build_backbone('resnet18'), tmp_path / 'x.pth')
     assert str(error.value) == (
-        f'{tmp_path / "x.pth"}: the checkpoint holds the state of an optimizer and no weights; its entries: optimizer, '
-        'meta'
+        f'{tmp_path / "x.pth"}: the checkpoint holds an optimizer state but no weights; its entries: optimizer, meta'
     )
 
 
@@ -214,7 +213,7 @@ def test_a_dropped_head_keeps_the_models_values_though_the_shapes_fit(tmp_path):
     for key, value in trainable(target.state_dict()).items():
         given = before if key.startswith('bbox_head.predictions.') else source.state_dict()
         assert torch.equal(value, given[key]), key
-    assert len(report.left_out['the head, whose classes are others']) == 6
+    assert len(report.left_out['the head, because its classes differ']) == 6
     assert 'not in the file' not in str(report)
     assert not report.missing and not report.mismatched
 
@@ -252,8 +251,8 @@ def test_a_backbone_says_that_the_classifier_pads_otherwise_and_names_the_switch
     report = mmcnn.load_weights(padded, path)
     note = next(note for note in report.notes if 'padding' in note)
     assert note == (
-        "inceptionv3-tv was trained as a classifier with padding='valid', and this backbone has padding='same': "
-        "arch=dict(padding='valid') makes the maps equal"
+        "inceptionv3-tv was trained as a classifier with padding='valid', but this backbone has padding='same': "
+        "arch=dict(padding='valid') to get the same feature maps"
     )
     assert not any('padding' in note for note in mmcnn.load_weights(valid, path).notes)
     classifier = mmcnn.build_classifier('inceptionv3-tv')

@@ -64,9 +64,9 @@ def of_another_network(path):
         ('Darknet, a float short', one_float_less, 'darknet53', r'holds [\d,]+ floats; darknet53 takes'),
         ('Darknet, a float more', one_float_more, 'darknet53', r'holds [\d,]+ floats; darknet53 takes'),
         ('Darknet, big-endian', big_endian, 'darknet53', 'one in big-endian byte order'),
-        ('safetensors with NaN', not_finite, 'darknet53', 'stem.conv.weight holds values that are not finite'),
-        ('a negative variance', negative_variance, 'darknet53', 'stem.bn.running_var holds negative variances'),
-        ('whole numbers', whole_numbers, 'darknet53', r'is no plain tensor of floats: torch\.int32'),
+        ('safetensors with NaN', not_finite, 'darknet53', 'stem.conv.weight has NaN or infinite values'),
+        ('a negative variance', negative_variance, 'darknet53', 'stem.bn.running_var has negative variances'),
+        ('whole numbers', whole_numbers, 'darknet53', r'is not a plain tensor of floats: torch\.int32'),
         (
             '.h5 without most layers',
             missing_layers,

@@ -98,10 +98,10 @@ def test_batch_counters_may_be_absent():
 @pytest.mark.parametrize(
     ('key', 'value', 'message'),
     [
-        ('body.weight', float('nan'), 'body.weight holds values that are not finite'),
-        ('head.weight', 1e300, 'head.weight holds values that are not finite'),
-        ('head.bias', float('inf'), 'head.bias holds values that are not finite'),
-        ('norm.running_var', -1.0, 'norm.running_var holds negative variances'),
+        ('body.weight', float('nan'), 'body.weight has NaN or infinite values'),
+        ('head.weight', 1e300, 'head.weight has NaN or infinite values'),
+        ('head.bias', float('inf'), 'head.bias has NaN or infinite values'),
+        ('norm.running_var', -1.0, 'norm.running_var has negative variances'),
     ],
 )
 def test_senseless_values_are_refused(key, value, message):
@@ -183,7 +183,7 @@ def test_a_detector_gives_its_backbone_and_the_report_names_the_rest(tmp_path):
     for prefix in ('', 'backbone.'):
         report = mmcnn.load_weights(filled(backbone, 1), path, prefix=prefix)
         assert {key.split('.')[0] for key in report.left_out['not under backbone.']} == {'neck', 'bbox_head'}
-        assert 'backbone. taken off the names' in report.notes
+        assert 'backbone. removed from the names' in report.notes
         assert all(torch.equal(v, given[f'backbone.{k}']) for k, v in trainable(backbone.state_dict()).items())
 
 
@@ -215,7 +215,7 @@ def test_other_input_channels_only_when_asked(name, channels, tmp_path):
     with pytest.raises(CheckpointError, match=r'1 of another shape: stem.* with adapt_input=True$'):
         mmcnn.load_weights(target, path)
     report = mmcnn.load_weights(target, path, adapt_input=True)
-    assert f'spread over {channels} channels' in str(report) and len(report.reshaped) == 1
+    assert f'distributed over {channels} channels' in str(report) and len(report.reshaped) == 1
     grey = torch.rand(1, 1, 64, 64)
     with torch.no_grad():
         for ours, theirs in zip(
@@ -299,7 +299,7 @@ def test_sources_are_known():
 
 def test_a_source_has_to_go_with_the_file(tmp_path):
     path = saved({'x': torch.ones(1)}, tmp_path / 'x.pth')
-    with pytest.raises(CheckpointError, match='a file of the kind pytorch, which does not hold weights of keras'):
+    with pytest.raises(CheckpointError, match='a file of the kind pytorch, which cannot hold weights of keras'):
         mmcnn.load_weights(mmcnn.build_backbone('vgg16', **NARROW), path, 'keras')
 
 

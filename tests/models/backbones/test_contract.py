@@ -245,7 +245,7 @@ def test_probing_leaves_random_state_alone(name):
         (dict(frozen_stages=9), ['frozen_stages=9', 'its levels are']),
         (dict(out_indice=(3,)), ["no argument 'out_indice'", 'did you mean out_indices']),
         (dict(out_indices=(3.0,)), ['no level 3.0']),
-        (dict(norm_cfg='BN'), ["norm_cfg='BN'", 'has to be a dict']),
+        (dict(norm_cfg='BN'), ["norm_cfg='BN'", 'must be a dict']),
         (dict(arch=dict(imagee=None)), ["no field 'imagee'", 'did you mean image']),
         (dict(in_channels=0), ['in_channels=0', 'positive']),
         (dict(widen_factor=-1), ['widen_factor=-1', 'positive']),
@@ -329,7 +329,7 @@ def test_pretrained_weights_in_a_list_are_loaded_as_strictly(tmp_path):
     assert (mmcnn.build_backbone('darknet53', widen_factor=0.1, init_cfg=[own]).stem.bn.weight == 3).all()
     with pytest.raises(CheckpointError, match='does not fit darknet53'):
         mmcnn.build_backbone('darknet53', widen_factor=0.1, init_cfg=[other])
-    with pytest.raises(CheckpointError, match="'Pretrained' fills every entry, so it stands alone"):
+    with pytest.raises(CheckpointError, match="'Pretrained' initializes all entries and cannot be combined"):
         mmcnn.build_backbone('darknet53', widen_factor=0.1, init_cfg=[dict(type='Kaiming', layer='Conv2d'), own])
 
 
@@ -337,7 +337,7 @@ def test_pretrained_weights_in_a_list_are_loaded_as_strictly(tmp_path):
     ('settings', 'message'),
     [
         (dict(checkpoint='x.pth', prefx='backbone.'), "there is no 'prefx'; did you mean prefix"),
-        ({}, "'Pretrained' needs a checkpoint, a path or an address"),
+        ({}, "'Pretrained' needs checkpoint=, a path or an address"),
         (dict(checkpoint=None), "'Pretrained' needs a checkpoint"),
     ],
 )

@@ -58,7 +58,7 @@ def test_a_misfit_of_a_dense_head_is_named():
 def test_a_part_that_cannot_be_built_is_refused_before_the_run():
     model = wire(retinanet())
     model.bbox_head.loss_cls = dict(type='CrossEntropyLoss', use_sigmoid=True, use_mask=True)  # one or the other
-    with pytest.raises(UsageError, match='the model does not run at its construction'):
+    with pytest.raises(UsageError, match='the model fails at its construction'):
         prove(model)
 
 

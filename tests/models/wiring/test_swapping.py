@@ -40,7 +40,7 @@ def test_swap_counts_levels_of_mmdets_backbones():
 def test_swap_to_a_pyramid_does_without_the_fpn():
     swapped, notes = swap_backbone(faster_rcnn(), 'resnet-fpn')
     assert swapped.neck is None and swapped.backbone == dict(type='mmcnn.resnet-fpn', out_indices=(2, 3, 4, 5, 6))
-    assert notes == ['resnet-fpn has a pyramid of its own: the neck FPN is dropped']
+    assert notes == ['resnet-fpn has its own pyramid: the neck FPN is dropped']
     wired = wire(swapped)
     assert wired.rpn_head.in_channels == wired.roi_head.bbox_head.in_channels == 256
     assert wired.rpn_head.anchor_generator.strides == [4, 8, 16, 32, 64]
@@ -57,7 +57,7 @@ def test_swap_to_a_pyramid_of_release_0_1(monkeypatch):
     monkeypatch.setitem(BACKBONE_FAMILIES, 'darknet53', Family)
     model = faster_rcnn(backbone=dict(type='mmcnn.vgg16'), neck=dict(type='FPN', out_channels=32, num_outs=4))
     swapped, notes = swap_backbone(model, 'darknet53')
-    assert swapped.neck is None and 'darknet53 has a pyramid of its own: the neck FPN is dropped' in notes
+    assert swapped.neck is None and 'darknet53 has its own pyramid: the neck FPN is dropped' in notes
 
 
 @pytest.mark.parametrize(
@@ -183,10 +183,10 @@ def test_a_detector_on_c4_gets_the_last_stage_of_the_new_backbone():
     assert swapped.roi_head.shared_head == dict(
         type='mmcnn.LastStages', backbone=dict(type='mmcnn.mobilenetv2'), after=4
     )
-    assert 'roi_head.shared_head is what mobilenetv2 has behind level 4, and starts with random weights' in notes
+    assert 'roi_head.shared_head consists of the stages of mobilenetv2 after level 4, with random weights' in notes
     again, _ = swap_backbone(swapped, 'resnet18')
     assert again.roi_head.shared_head.backbone.type == 'mmcnn.resnet18' and again.roi_head.bbox_head.in_channels == 512
-    with pytest.raises(UsageError, match='only backbones of ours give theirs'):
+    with pytest.raises(UsageError, match='only be replaced by that of ours give theirs'):
         swap_backbone(swapped, dict(type='ResNet', depth=18))
 
 
@@ -224,9 +224,9 @@ def test_a_detector_inside_of_a_detector_and_its_images():
     [
         (plain(type='TridentFasterRCNN'), 'TridentFasterRCNN goes with no other backbone: it takes three branches'),
         (plain(type='CornerNet'), 'CornerNet goes with no other backbone: .*two stacked hourglasses'),
-        (plain(type='LAD'), "LAD goes with no other backbone: it learns from a teacher's file"),
+        (plain(type='LAD'), "LAD works with no other backbone: it learns from a teacher's file"),
         (plain(type='KnowledgeDistillationSingleStageDetector'), "learns from a teacher's file"),
-        (plain(neck=dict(type='RFP')), 'RFP goes with no other backbone: it feeds the pyramid back'),
+        (plain(neck=dict(type='RFP')), 'RFP works with no other backbone: it feeds the pyramid back'),
         (plain(backbone=dict(type='HourglassNet', downsample_times=2, stage_channels=(8, 8, 8),
                              stage_blocks=(1, 1, 1), feat_channel=8)), r'strides \[4, 4\] from HourglassNet'),
         (dict(type='Detectron2Wrapper'), 'Detectron2Wrapper has no backbone of its own'),
@@ -263,4 +263,4 @@ def test_dilated_stages_are_replaced_by_the_level_of_their_stride():
     model['rpn_head']['anchor_generator']['strides'] = [16]
     swapped, notes = swap_backbone(wire(model), 'mobilenetv2')
     assert swapped.backbone.out_indices == (4,) and swapped.rpn_head.in_channels == 96
-    assert 'dilations=(1, 1, 1, 2) belonged to ResNet and is dropped' in notes
+    assert 'dilations=(1, 1, 1, 2) applied to ResNet and is dropped' in notes

@@ -117,7 +117,7 @@ def test_headers_that_lie(content, reason, tmp_path):
     with pytest.raises(CheckpointError) as error:
         read_safetensors(path)
     expected = (
-        f'{path} cannot be read as safetensors, it is damaged or of another kind (' if reason else f'{path} is empty'
+        f'{path} cannot be read as safetensors: it is damaged or of another format (' if reason else f'{path} is empty'
     )
     assert str(error.value).startswith(expected) and (reason or 'empty') in str(error.value)
     assert '\n' not in str(error.value)

@@ -67,7 +67,9 @@ def test_classes_that_a_count_explains(classes):
     assert classifier.classes_of(classifier.floats + (classes - 3) * (56 + 1)) == classes
 
 
-KNOWN = 'it has some for darknet53 and cspdarknet53, as backbones and as classifiers, and for YOLOv3 on darknet53 and'
+KNOWN = (
+    'there are files for darknet53 and cspdarknet53, as backbones and as classifiers, and for YOLOv3 on darknet53 and'
+)
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def test_detectors_compute_what_the_files_modules_compute(config, size, focus, y
     translation = from_ultralytics(read_ultralytics(path), ours)
     load_state(ours, translation.state)
     anchors = ('model.24.anchors', 'model.24.anchor_grid')[: 1 + focus]
-    assert translation.left_out == {'anchors, which the config has': anchors}
+    assert translation.left_out == {'anchors, which the config defines': anchors}
     assert ours.backbone.stage1[0].bn.num_batches_tracked == 7
 
     x = torch.rand(2, 3, 64, 96)
@@ -102,7 +102,7 @@ def test_files_are_recognised_and_loaded(yolov5, tmp_path):
     ours = detector('yolov5_n')
     report = load_weights(ours, path)
     assert report.source == 'ultralytics' and not report.missing and len(report.used) == 57 * 5 + 6
-    assert report.left_out == {'anchors, which the config has': ('model.24.anchors',)}
+    assert report.left_out == {'anchors, which the config defines': ('model.24.anchors',)}
     assert report.notes[0] == 'an ultralytics file'
     x = torch.rand(1, 3, 64, 64)
     assert_close(ours.bbox_head(ours.neck(ours.backbone(x)))[0], peer.maps(x)[24])
@@ -244,11 +244,14 @@ def test_what_no_shape_shows(change, message, yolov5, tmp_path):
 @pytest.mark.parametrize(
     ('build', 'message'),
     [
-        (lambda: detector('yolov5_s'), r'another size of YOLOv5: 16 channels .* the model has 32 and'),
+        (lambda: detector('yolov5_s'), r'another size of YOLOv5: it has 16 initial channels .* the model has 32 and'),
         (lambda: detector('yolov5_s_focus'), r'YOLOv5 for a CSPDarknetV6.* is a CSPDarknetFocus and YOLOv5PAFPN'),
         (lambda: detector('yolov4_cspdarknet53_narrow'), r'the model is a CSPDarknet and YOLOv4PAN'),
         (lambda: mmcnn.build_backbone('darknet53', widen_factor=0.1), r'the model is a Darknet$'),
-        (lambda: mmcnn.build_backbone('cspdarknet-n', deepen_factor=2), r'bottlenecks, the model has 16 and \[2, 4, 6'),
+        (
+            lambda: mmcnn.build_backbone('cspdarknet-n', deepen_factor=2),
+            r'bottlenecks, but the model has 16 and \[2, 4, 6',
+        ),
     ],
 )
 def test_models_that_do_not_fit(build, message, yolov5, tmp_path):
@@ -318,7 +321,7 @@ def test_other_networks_are_refused(renamed, change, message, yolov5, tmp_path):
     [
         ({'epoch': 1}, 'neither a module nor a state dict'),
         ([torch.ones(1)], 'neither a module nor a state dict'),
-        ({'model': {'a': torch.ones(1)}}, r'has not the entries of a YOLOv5 detector'),
+        ({'model': {'a': torch.ones(1)}}, r'does not have the entries of a YOLOv5 detector'),
         ({'model': nn.Linear(1, 1)}, r'layer 24 of its torch\.nn\.modules\.linear\.Linear is not there'),
         ({'model': torch.nn.Conv2d}, 'is none'),
     ],
