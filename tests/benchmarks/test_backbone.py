@@ -87,7 +87,7 @@ def test_a_peer_has_the_name_and_as_many_parameters(monkeypatch):
     assert peers.peer('torchvision', 'vgg16', 10, said.append) is None
     assert peers.peer('torchvision', 'darknet53', 9, said.append) is None
     assert said == [
-        "vgg16: torchvision's vgg16 is another network, of 9 parameters and not 10",
+        "vgg16: torchvision's vgg16 is another network, with 9 parameters instead of 10",
         'darknet53: not in torchvision',
     ]
 

@@ -39,7 +39,7 @@ def test_without_a_peer_there_is_no_ratio(tmp_path):
     found = Comparison('x', 's', {'ours': [1.0, 2.0]})
     assert found.best_peer is None and found.ratio('ours') is None
     assert comparison.report([found]) == 'x                                ours       1.5 s (1 to 2)'
-    with pytest.raises(UsageError, match='there is no peer for ratios to'):
+    with pytest.raises(UsageError, match='there is no peer for ratios to plot'):
         comparison.plot(tmp_path / 'x.png', 'title', [found])
 
 

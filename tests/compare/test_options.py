@@ -38,13 +38,13 @@ def test_lists_are_typed_with_commas():
 @pytest.mark.parametrize(
     ('given', 'message'),
     [
-        (dict(backbones=[]), r'backbones=\[\]: name one or more'),
+        (dict(backbones=[]), r'backbones=\[\]: give at least one'),
         (dict(fraction='1.5'), r'fraction=1.5: the value must be above 0 and at most 1'),
         (dict(fraction='half'), r'fraction=half: the value must be above 0'),
         (dict(macs='much'), r'macs=much: it must be a number of multiply-adds'),
         (dict(equal='time'), r"equal='time'"),
         (dict(vary='seed'), r"vary='seed'"),
-        (dict(jobs=2, executor='ray'), r'jobs=2 is for executor=local'),
+        (dict(jobs=2, executor='ray'), r'jobs=2 is only for executor=local'),
         (dict(executor_options={'a': 1}), r"executor_options=\{'a': 1\} needs executor=ray or slurm"),
         (dict(budget='1h', equal='macs'), r'budget=3600 s needs equal=epochs, not macs'),
     ],

@@ -118,7 +118,7 @@ def test_one_seed_gives_no_interval():
     assert (pairs[0].first, pairs[0].difference, pairs[0].seeds) == ('b', pytest.approx(0.2), 1)
     assert (pairs[0].low, pairs[0].high, pairs[0].variance_of_seeds) == (None, None, None)
     assert not pairs[0].distinguishable
-    assert any('One seed tells nothing' in sentence for sentence in method(blocks([[0.3], [0.5]])))
+    assert any('One seed does not show' in sentence for sentence in method(blocks([[0.3], [0.5]])))
 
 
 def test_equal_tables_are_not_told_apart():

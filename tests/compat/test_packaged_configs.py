@@ -71,8 +71,8 @@ def test_a_package_that_is_installed_has_its_own_inside(tmp_path, monkeypatch):
         ('nowhere::x', "'nowhere::x': the package nowhere is not installed"),
         ('json::x', "'json::x': json has no configs in .*json"),
         ('mmdet::', "'mmdet::': a config of a package is named PACKAGE::NAME, such as mmcnn::yolov5_s"),
-        ('a::b::c', "'a::b::c': a config of a package is named"),
-        ('a.b::c', "'a.b::c': a config of a package is named"),
+        ('a::b::c', "'a::b::c': use PACKAGE"),
+        ('a.b::c', "'a.b::c': use PACKAGE"),
     ],
 )
 def test_what_is_none(name, words):

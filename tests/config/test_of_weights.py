@@ -320,7 +320,7 @@ def test_two_detectors_in_a_file_are_refused(tmp_path):
 def test_what_was_not_read_of_a_file_is_said(tmp_path):
     own = state_of('yolov5_n', 3)
     torch.save(dict(model=own, ema=own), tmp_path / 'a.pth')
-    assert "its entry 'model' was read, its 'ema' not" in found(tmp_path / 'a.pth', 'a,b,c')[2][0]
+    assert "its entry 'model' was used, 'ema' was not" in found(tmp_path / 'a.pth', 'a,b,c')[2][0]
 
 
 def test_names_and_head_of_a_file_that_contradict_each_other(tmp_path):

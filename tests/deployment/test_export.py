@@ -92,7 +92,7 @@ def test_a_file_that_gives_something_else_is_not_there(scenes, tmp_path, monkeyp
 @pytest.mark.slow
 def test_too_few_detections_are_no_check(scenes, tmp_path):
     never = {**TINY, 'model.test_cfg.score_thr': 0.999}
-    with pytest.raises(ExportError, match='not checked: PyTorch has 0 detections on 6 images'):
+    with pytest.raises(ExportError, match='not checked: PyTorch finds 0 detections on 6 images'):
         export.run_export(ExportOptions(**{**OPTIONS, 'cfg_options': never}, data=scenes), lambda line: None)
     assert list(tmp_path.iterdir()) == []
 
@@ -117,11 +117,11 @@ def test_images_that_the_runner_would_make_otherwise(scenes):
         (dict(source='fpn', form='logits'), 'fpn is no classifier'),
         (dict(source='mobilenetv2', cfg_options={'a': 1}), 'cfg_options changes a config, and mobilenetv2 is'),
         (dict(source='yolov5_n', img_size=100), 'img_size=100 x 100: each side must be a multiple of 32'),
-        (dict(source='yolov5_n', img_size=(32, 64, 96)), r'img_size=\(32, 64, 96\): must be one whole number'),
-        (dict(source='yolov5_n', layout='tensorrt'), 'layout=tensorrt is of form=nms only'),
-        (dict(source='yolov5_n', score_thr=0.1), 'score_thr=0.1 is of form=nms only'),
+        (dict(source='yolov5_n', img_size=(32, 64, 96)), r'img_size=\(32, 64, 96\): must be one integer'),
+        (dict(source='yolov5_n', layout='tensorrt'), 'layout=tensorrt needs form=nms'),
+        (dict(source='yolov5_n', score_thr=0.1), 'score_thr=0.1 needs form=nms'),
         (dict(source='yolov5_n', config='yolov5_s'), 'config=yolov5_s: yolov5_n is a config already'),
-        (dict(source='mobilenetv2', classes='a,b'), 'classes: mobilenetv2 returns maps and has none'),
+        (dict(source='mobilenetv2', classes='a,b'), 'classes: mobilenetv2 returns maps and has no classes'),
         (dict(source='yolov5_n', device='cuda'), 'device=cuda: exports run and are checked on the CPU'),
         (dict(source='yolov5_n', precision='int8'), 'precision=int8 needs data=PATH'),
         (dict(source='yolov5_n', to='torch-export', form='nms'), "form=nms needs ONNX's operators"),
@@ -207,7 +207,7 @@ def test_what_pytorch_cannot_trace_is_one_sentence(tmp_path, monkeypatch):
 
 def test_weights_of_a_file_are_its_own(tmp_path):
     torch.save(mmcnn.build_backbone('resnet18').state_dict(), tmp_path / 'a.pth')
-    with pytest.raises(UsageError, match=r'a\.pth has weights of its own'):
+    with pytest.raises(UsageError, match=r'a\.pth contains weights'):
         mmcnn.export('a.pth', weights='b.pth')
     with pytest.raises(CheckpointError):  # of a backbone: no config of a detector holds it
         mmcnn.export('a.pth')
@@ -234,7 +234,7 @@ def test_the_command_line(scenes, capsys):
     args = ['export', 'resnet18', '--form', 'logits', '--img-size', '40', '48', '--data', str(scenes)]
     assert main(args) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[1].startswith('checked  6 images; 40 x 48 px in batches of 1 and 3; largest difference of an output')
+    assert lines[1].startswith('checked  6 images; 40 x 48 px in batches of 1 and 3; largest output difference')
     assert lines[3].startswith('resnet18.onnx: ') and lines[3].endswith('MB, classification, form logits')
     said = json.loads(onnx.load('resnet18.onnx').metadata_props[0].value)
     assert said['classes'][999] == 'class 999' and said['input']['size'] == [40, 48]

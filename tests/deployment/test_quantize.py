@@ -157,7 +157,7 @@ def test_calibration_on_validation_images_is_said(scenes, tmp_path):
             (alone / each.name).symlink_to(each)
     paths, said = quantize.calibration_images(ExportOptions(**SMALL, data=alone, precision='int8'))
     assert len(paths) == 3 and said.startswith(
-        'calibrated on 3 of the 3 images of val.json, on which AP is measured, too: '
+        'calibrated on 3 of the 3 images of val.json, which also measure AP: '
     )
 
 
@@ -234,7 +234,7 @@ def test_what_costs_too_much_is_not_there(after, most, ap, scenes, weights, tmp_
         ((0.5, 0.48), 'precision=fp16 costs 0.0200 AP .*'),
         (
             (0.005,),
-            'one is missed; AP, which would decide, cannot be measured: not checked: AP by PyTorch is 0.0050 .*',
+            'one is missed; AP, which decides, cannot be measured: not checked: AP in PyTorch is 0.0050 .*',
         ),
     ],
 )
@@ -258,7 +258,7 @@ def test_detections_in_half_that_are_others_are_weighed_by_ap(values, ends, ap, 
 @pytest.mark.parametrize('before', [0.0, 0.01, float('nan')])
 def test_an_ap_that_cannot_fall_is_no_check(before, ap, scenes, weights):
     ap(before)
-    message = r'not checked: AP in PyTorch is .* could not fall by more than max_loss=0\.01'
+    message = r'not checked: AP in PyTorch is .* a loss of max_loss=0\.01'
     with kept_process_state(), pytest.raises(ExportError, match=message):
         accuracy.AccuracyCheck(plan_of(scenes, weights, precision='int8'), lambda line: None)
 

@@ -191,7 +191,7 @@ def test_plot_reads_the_file_again(found, tmp_path):
 
 def test_plot_refuses(found, tmp_path):
     image = np.full((40, 60, 3), 100, np.uint8)
-    with pytest.raises(UsageError, match=r'not of a file: pass the image, found\.plot\(image\)'):
+    with pytest.raises(UsageError, match=r'have no image file: pass the image, found\.plot\(image\)'):
         found.plot()
     cv2.imwrite(str(tmp_path / 'a.png'), image)
     for call in (

@@ -75,7 +75,7 @@ def test_results_of_an_inference_are_no_images(album):
     (album / 'detections' / 'detections.json').write_text('{}')
     found = find_sources(album)
     assert not [source for source in found.sources if 'detections' in source.name]
-    line = 'album/detections is not read: according to its detections.json says that these are drawn images'
+    line = 'album/detections is not read: according to its detections.json, it holds drawn images'
     assert line in found.left_out
     assert names(album / 'detections') == ['a.png', 'sub/a.png']  # named itself
 
@@ -141,12 +141,12 @@ def test_a_file_whose_name_is_a_number_is_no_camera(album):
         ('http://example.com/clip.mp4', r'^http://example\.com/clip\.mp4 is an address.*download the file first'),
         ('rtsp://10.0.0.1/stream', 'is an address'),
         (-1, 'camera -1: cameras are numbered from 0'),
-        (True, 'is of type bool; pass images in memory to the detector directly'),
+        (True, 'not a bool; pass images in memory to the detector directly'),
         (
             [IMAGE],
             'a source of pass images must be a file, a folder, a pattern or the number of a camera, not a nd',
         ),
-        (None, 'is of type NoneType'),
+        (None, 'not a NoneType'),
         ([], 'contains no images or videos'),
     ],
     ids=str,
@@ -162,7 +162,7 @@ def test_folder_without_images(tmp_path):
     (tmp_path / 'a.heic').touch()
     with pytest.raises(
         UsageError,
-        match=r'can be read; .*a\.heic is not read: OpenCV cannot read it is no image in a format that OpenCV',
+        match=r'can be read; .*a\.heic is not read: OpenCV cannot read it as an image',
     ):
         find_sources(tmp_path)
 
@@ -242,7 +242,7 @@ def test_what_is_broken_is_reported_and_the_rest_is_read(album, videos):
     count = len(frames) - 5
     assert [str(error) for error in skipped] == [
         'album/aa.png is no image that OpenCV can read: it is empty',
-        'album/clip.MP4 is no video that OpenCV can read: it is damaged, truncated, not a video, or has a codec that '
+        'album/clip.MP4 is not a video that OpenCV can read: it is damaged, truncated, not a video, or has a codec that '
         'this build of OpenCV lacks',
         f'album/short.avi: only {count} of the 40 declared frames can be decoded; the file is truncated or damaged',
     ]

@@ -52,7 +52,7 @@ def test_no_more_frames_than_asked_for(videos, tmp_path):
     ('name', 'content', 'message'),
     [
         ('a.mp4', b'', 'is not a video that OpenCV can read: it is empty$'),
-        ('a.mp4', b'no video' * 100, 'is no video that OpenCV can read: it is damaged, truncated, not a video, or'),
+        ('a.mp4', b'no video' * 100, 'is not a video that OpenCV can read: it is damaged, truncated, not a video, or'),
         ('a.avi', b'RIFF', 'is not a video that OpenCV can read'),
         ('a.txt', b'text', r'a\.txt is neither an image nor a video that OpenCV can read$'),
     ],

@@ -22,12 +22,12 @@ LOOSE = dict(metrics=dict(AP=0.3, AP50=0.71, AP75=0.2), classes=[])
 CASES = {
     'missed, small': (
         dict(missed=210, missed_small=160),
-        "Of 945 objects 210 are missed at the score 0.35, 160 of them smaller than 32 x 32 px at the network's input: "
+        "Of 945 objects, 210 are missed at the score 0.35, 160 of them smaller than 32 x 32 px at the network's input: "
         'train with a larger --img-size (it is 320 now).',
     ),
     'missed': (
         dict(missed=210, missed_small=20, cost=GOOD.cost | dict(missed=0.18)),
-        'Of 945 objects 210 are missed at the score 0.35. Those that no score finds cost 0.18 of AP50.',
+        'Of 945 objects, 210 are missed at the score 0.35. Those that are missed at any score cost 0.18 AP50.',
     ),
     'low scores': (
         dict(missed=90, found_below=60),
@@ -36,12 +36,12 @@ CASES = {
     'loose': (LOOSE, 'AP50 is 0.71 but AP75 0.20: boxes are placed inaccurately.'),
     'duplicates': (
         dict(cost=GOOD.cost | dict(duplicate=0.07), counts=GOOD.counts | dict(duplicate=33)),
-        'Without second boxes on an object that is found already AP50 would be 0.07 higher (there are 33 at the score '
+        'Without second boxes on an object that has already been found, AP50 would be 0.07 higher (there are 33 at the score '
         '0.35).',
     ),
     'background': (
         dict(counts=GOOD.counts | dict(background=500)),
-        '500 detections are on background, for 945 objects: look whether objects without a box are among them.',
+        '500 detections are on background, compared with 945 objects: check for objects without a box among them.',
     ),
     'confused': (dict(confused=[('cat', 'dog', 90)]), '90 of 400 objects of cat are detected as dog.'),
     'weak class': (

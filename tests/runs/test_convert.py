@@ -186,12 +186,12 @@ def test_advice_is_an_option_of_the_conversion(torchvision_file, tmp_path):
 def test_clear_refusals(torchvision_file, tmp_path):
     for name, target, message in (
         ('resnet1', 'x.pth', "no network and no config is called 'resnet1'; did you mean resnet101"),
-        ('resnet18', 'x.bin', r'x\.bin: the ending says what to write: \.pth, \.safetensors, \.weights'),
+        ('resnet18', 'x.bin', r'x\.bin: unknown suffix; use one of \.pth, \.safetensors, \.weights'),
         ('resnet18', 'gone/x.pth', r'the folder .*gone'),
     ):
         with pytest.raises(UsageError, match=message):
             convert(torchvision_file, tmp_path / target, name)
-    with pytest.raises(UsageError, match='open-mmlab://darknet53 is an address and SRC a file'):
+    with pytest.raises(UsageError, match='open-mmlab://darknet53 is an address, but SRC must be a file'):
         convert('open-mmlab://darknet53', tmp_path / 'x.pth', 'darknet53')
     with pytest.raises(UsageError, match='is the source itself'):
         convert(torchvision_file, torchvision_file, 'resnet18')

@@ -247,7 +247,7 @@ def test_weights_are_the_only_start(options, message):
     ('weights', 'message'),
     [
         ('nowhere.pth', r'nowhere\.pth does not exist'),
-        ('mmcnn://yolov5_s/ultralytics-v9', r"no published weights are called 'mmcnn://yolov5_s/.*did you mean"),
+        ('mmcnn://yolov5_s/ultralytics-v9', r"there are no published weights named 'mmcnn://yolov5_s/.*did you mean"),
     ],
 )
 def test_weights_are_looked_at_before_the_run(weights, message):

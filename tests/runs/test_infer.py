@@ -341,7 +341,7 @@ def test_everything_is_checked_before_the_checkpoint_is_read(album):
     refused('there is no image, video or folder nowhere', sources='nowhere')
     Path('file').touch()
     refused('is a file; the results need a folder', out='file')
-    refused(r'font=gone\.ttf: there is no such file', font='gone.ttf')
+    refused(r'font=gone\.ttf: the file does not exist', font='gone.ttf')
     with pytest.raises(CheckpointError, match=r'gone\.pth does not exist'):
         infer(InferOptions(checkpoint='gone.pth', sources='album'))
     assert not Path('detections').exists()

@@ -114,7 +114,7 @@ def test_a_damaged_last_checkpoint_is_passed_over_and_said_so(trained, tmp_path,
     older = tmp_path / 'run' / 'epoch_1.pth'
     assert (cfg.resume, cfg.load_from) == (True, str(older))
     assert capsys.readouterr().out == (
-        f'note: {torn} is cut short: the end of the file is missing; the run continues from {older} instead\n'
+        f'note: {torn} is truncated: the end of the file is missing; the run continues from {older} instead\n'
         f'continuing from {older}: 1 of 2 epochs in total are done\n'
     )
 

@@ -181,7 +181,7 @@ def test_metadata_that_are_none(exported):
     assert 'has metadata of format 99, but this mmcnn only reads up to' in refused(
         exported(text=json.dumps(said | dict(format_version=99)))
     )
-    assert 'that are not whole' in refused(exported(text='{"format_version": 1}'))
+    assert 'has invalid metadata of mmcnn' in refused(exported(text='{"format_version": 1}'))
     assert 'is for classification, not for detection' in refused(
         exported(text=exported.metadata_of(task='classification', form='logits').to_json())
     )
@@ -211,7 +211,7 @@ def test_metadata_of_another_file(changes, exported):
 
 def test_a_class_without_a_name(exported, image):
     changes = dict(form='nms', classes=('blue', 'green'))
-    with pytest.raises(CheckpointError, match=r'm\.onnx finds class 2, and names 2 classes'):
+    with pytest.raises(CheckpointError, match=r'm\.onnx detects class 2, but has only 2 class names'):
         Detector(exported(**changes))(image)
 
 

@@ -224,7 +224,8 @@ def test_hostile_checkpoint_is_refused_and_not_run(run_tool, shapes, hostile, tm
     result = run_tool(tool, *args, '--cfg-options', *TINY, *options)
     name = f'{os.system.__module__}.system'
     assert sentence(result) == (
-        f'error: {hostile} was rejected: it asks for `{name}`, which is not plain data and could run code; nothing was run'
+        f'error: {hostile} was rejected: it asks for `{name}`, which is not plain '
+        'data and could run code; nothing was run'
     )
     assert not (tmp_path / 'ran').exists()
     assert not (tmp_path / 'out').exists()

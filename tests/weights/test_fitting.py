@@ -65,7 +65,8 @@ def test_two_prefixes_that_would_do_are_refused_until_one_is_named(torchvision, 
     with pytest.raises(CheckpointError) as error:
         mmcnn.load_weights(model, path)
     assert str(error.value) == (
-        f"{path}: the entries with the prefixes 'student.' and 'teacher.' are each a complete resnet18; choose one with prefix=, "
+        f"{path}: the entries with the prefixes 'student.' and 'teacher.' are each a "
+        'complete resnet18; choose one with prefix=, '
         'or save one of them separately'
     )
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())

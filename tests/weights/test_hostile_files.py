@@ -142,7 +142,7 @@ FILES = {
     'truncated': (truncated, {'': r'is truncated', 'read_safetensors': NO_SAFETENSORS}),
     'truncated, plain': (
         lambda path: truncated(path, _use_new_zipfile_serialization=False),
-        {'': r'is refused: its storage .* is cut short', 'read_safetensors': NO_SAFETENSORS},
+        {'': r'was rejected: its storage .* is truncated', 'read_safetensors': NO_SAFETENSORS},
     ),
     'a broken directory': (
         broken_directory,

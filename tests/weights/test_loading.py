@@ -280,7 +280,7 @@ def test_other_numbers_are_refused(change, message, tmp_path):
     model = mmcnn.build_backbone('darknet53', **NARROW)
     state = model.state_dict()
     path = saved({**state, 'stem.conv.weight': change(state['stem.conv.weight'])}, tmp_path / 'x.pth')
-    with pytest.raises(CheckpointError, match=rf'^{path}: stem\.conv\.weight is no plain tensor of {message}'):
+    with pytest.raises(CheckpointError, match=rf'^{path}: stem\.conv\.weight is not a plain tensor of {message}'):
         mmcnn.load_weights(model, path)
 
 
@@ -299,7 +299,7 @@ def test_sources_are_known():
 
 def test_a_source_has_to_go_with_the_file(tmp_path):
     path = saved({'x': torch.ones(1)}, tmp_path / 'x.pth')
-    with pytest.raises(CheckpointError, match='a file of the kind pytorch, which cannot hold weights of keras'):
+    with pytest.raises(CheckpointError, match='is a pytorch file, which cannot hold weights of keras'):
         mmcnn.load_weights(mmcnn.build_backbone('vgg16', **NARROW), path, 'keras')
 
 

@@ -125,8 +125,8 @@ def test_fused_network_computes_the_same():
 @pytest.mark.parametrize(
     ('name', 'arguments', 'message'),
     [
-        ('vovnet39', dict(dcn=V2), 'VoVNet has no bottleneck whose 3x3 dcn could deform; ResNet, ResNetV2 or ResNeXt'),
-        ('vgg16', dict(stage_with_dcn=(True,)), 'VGG has no bottleneck whose 3x3 stage_with_dcn could deform'),
+        ('vovnet39', dict(dcn=V2), 'VoVNet has no bottlenecks for dcn; use ResNet, ResNetV2 or ResNeXt'),
+        ('vgg16', dict(stage_with_dcn=(True,)), 'VGG has no bottlenecks for stage_with_dcn'),
         (
             'resnet18',
             dict(dcn=V2),
@@ -145,7 +145,7 @@ def test_fused_network_computes_the_same():
             dict(dcn=dict(V2, deform_groups=3)),
             'deform_groups=3 of resnet50 must divide 128, the channels of a 3x3',
         ),
-        ('resnet50', dict(dcn=dict(V2, deform_groups=0)), 'deform_groups=0 of resnet50 must be a positive whole num'),
+        ('resnet50', dict(dcn=dict(V2, deform_groups=0)), 'deform_groups=0 of resnet50 must be a positive integer'),
         ('resnet50', dict(dcn=dict(V2, fallback_on_stride=True)), 'fallback_on_stride=True makes plain convolutions'),
         ('resnet50', dict(dcn=V2, stage_with_dcn=(True, True)), 'stage_with_dcn=.*must be 4 of True or False'),
         ('resnet50', dict(stage_with_dcn=(False, True, True, True)), r"needs dcn=dict\(type='DCNv2'\) as well"),

@@ -105,7 +105,7 @@ def test_numbers_of_the_old_backbone_are_replaced_and_told():
     assert wire(swapped) == swapped
     back, notes = swap_backbone(swapped, dict(type='ResNet', depth=18))
     assert back.backbone == dict(type='ResNet', depth=18, out_indices=(1, 2, 3))
-    assert back.neck == model.neck and 'images are normalised as before: ResNet does not say' in notes[-1]
+    assert back.neck == model.neck and 'images are normalised as before: ResNet does not state' in notes[-1]
 
 
 def test_a_wrong_number_of_a_kept_part_is_refused_by_wire():
@@ -121,7 +121,7 @@ def test_others_go_by_their_scope():
     swapped, _ = swap_backbone(plain(), 'mmdet.MobileNetV2')
     assert swapped.backbone == dict(type='MobileNetV2', out_indices=(2, 4, 7))
     assert swapped.neck.in_channels == [32, 96, 1280]
-    with pytest.raises(UsageError, match=r'ResNet has no maps of the strides \[8, 16, 32\] .* or does not build'):
+    with pytest.raises(UsageError, match=r'ResNet has no maps of the strides \[8, 16, 32\] .* or cannot be built'):
         swap_backbone(plain(), 'mmdet.ResNet')
 
 
@@ -222,14 +222,14 @@ def test_a_detector_inside_of_a_detector_and_its_images():
 @pytest.mark.parametrize(
     ('model', 'words'),
     [
-        (plain(type='TridentFasterRCNN'), 'TridentFasterRCNN goes with no other backbone: it takes three branches'),
+        (plain(type='TridentFasterRCNN'), 'TridentFasterRCNN works with no other backbone: it needs three branches'),
         (plain(type='CornerNet'), 'CornerNet goes with no other backbone: .*two stacked hourglasses'),
         (plain(type='LAD'), "LAD works with no other backbone: it learns from a teacher's file"),
         (plain(type='KnowledgeDistillationSingleStageDetector'), "learns from a teacher's file"),
         (plain(neck=dict(type='RFP')), 'RFP works with no other backbone: it feeds the pyramid back'),
         (plain(backbone=dict(type='HourglassNet', downsample_times=2, stage_channels=(8, 8, 8),
                              stage_blocks=(1, 1, 1), feat_channel=8)), r'strides \[4, 4\] from HourglassNet'),
-        (dict(type='Detectron2Wrapper'), 'Detectron2Wrapper has no backbone of its own'),
+        (dict(type='Detectron2Wrapper'), 'Detectron2Wrapper has no backbone that could be swapped'),
     ],
 )  # fmt: skip
 def test_detectors_that_go_with_one_backbone_are_refused_by_name(model, words):
@@ -242,7 +242,7 @@ def test_what_was_frozen_is_counted_by_strides_where_weights_come():
     backbone = dict(type='ResNet', depth=18, out_indices=(1, 2, 3), frozen_stages=1, norm_eval=True)
     swapped, notes = swap_backbone(plain(backbone=backbone), 'resnet34', weights=True)
     assert swapped.backbone.frozen_stages == 2 and swapped.backbone.norm_eval
-    assert 'frozen_stages=1 of ResNet is frozen_stages=2 here: levels are counted by their strides' in notes
+    assert 'frozen_stages=1 of ResNet is now frozen_stages=2: levels are numbered by stride' in notes
     swapped, notes = swap_backbone(plain(backbone=dict(backbone, norm_cfg=dict(type='SyncBN'))), 'resnet34')
     assert swapped.backbone == dict(type='mmcnn.resnet34', out_indices=(3, 4, 5))
     assert [note.split('=')[0] for note in notes[:3]] == ['frozen_stages', 'norm_eval', 'norm_cfg']

@@ -187,7 +187,7 @@ def test_a_head_of_another_class_count_has_its_own_shapes(tmp_path):
         for level, channels in enumerate((256, 512, 1024))
         for kind, shape in (('bias', (255,)), ('weight', (255, channels, 1, 1)))
     }
-    with pytest.raises(CheckpointError, match=r'6 of another shape: .*kept as it is with allow_head_mismatch=True'):
+    with pytest.raises(CheckpointError, match=r'6 of another shape: .*with allow_head_mismatch=True'):
         mmcnn.load_weights(detector('yolov4_cspdarknet53_darknet', 20), tmp_path / 'x')
 
 
@@ -240,10 +240,10 @@ FOREIGN = {
     'pickle': (b'\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.', r'a pickle (an old \.pth or \.pt file)'),
     'hdf5': (b'\x89HDF\r\n\x1a\n' + bytes(40), r'an HDF5 file (.h5)'),
     'safetensors': (struct.pack('<Q', 64) + b'{"__metadata__":{}}' + bytes(40), r'a \.safetensors file'),
-    'big-endian': (struct.pack('>3iQ', 0, 2, 5, 1) + bytes(40), 'one in big-endian byte order'),
+    'big-endian': (struct.pack('>3iQ', 0, 2, 5, 1) + bytes(40), 'a file in big-endian byte order'),
     'noise': (bytes(range(200, 240)), 'an unknown file that begins with the bytes c8 c9'),
     'zeros': (bytes(64), 'an unknown file that begins with the bytes 00 00'),
-    'a version that never was': (struct.pack('<3iQ', 0, 17, 0, 0) + bytes(64), 'something else'),
+    'a version that never was': (struct.pack('<3iQ', 0, 17, 0, 0) + bytes(64), 'an unknown file'),
 }
 
 
@@ -310,7 +310,7 @@ def test_what_is_not_written(tmp_path):
     broken.stage5[0].bn.running_var[0] = -1
     for model, said in (
         (broken, r'stage5\.0\.bn\.running_var has negative variances'),
-        (folded, 'is not a convolution with BatchNorm behind it'),
+        (folded, 'is not a convolution followed by BatchNorm'),
         (backbone(out_indices=(2, 3)), r'darknet53 is not built as far as stage5\..*: build it with its last level'),
         (mmcnn.build_backbone('vgg16', widen_factor=0.1), 'Darknet has no weight files for vgg16'),
     ):

@@ -91,7 +91,8 @@ def test_files_that_are_no_keras_files(tmp_path):
     refused(path, 'is empty')
     path.write_bytes(HTML)
     assert refused(path, 'is no') == (
-        f'{path} is not a Keras file: neither HDF5 nor an archive with a model.weights.h5; it is a text file that begins '
+        f'{path} is not a Keras file: neither HDF5 nor an archive with a '
+        'model.weights.h5; it is a text file that begins '
         "with '<!DOCTYPE html>'"
     )
     with pytest.raises(CheckpointError, match=r"is a text file, not a checkpoint; it begins with '<!DOCTYPE html>'"):

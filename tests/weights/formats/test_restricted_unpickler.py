@@ -182,7 +182,7 @@ def test_attributes_of_real_objects_are_never_set():
         (b'Pid\n.', 'PERSID '),
         (b'\x80\x05\x97.', 'NEXT_BUFFER '),
         (b'\x80\x05N\x98.', 'READONLY_BUFFER is nothing'),
-        (b'\x80\x02\x83\x01\x00.', 'EXT2 is nothing'),
+        (b'\x80\x02\x83\x01\x00.', 'do not use EXT2'),
         (b'N)R.', 'it calls a NoneType'),
         (b'cx\ny\nNR.', 'it calls a StandIn'),
         (b'\x80\x04NN\x93.', 'a name is not text'),

@@ -110,7 +110,7 @@ def member(wanted, content):
 
 
 LIES = {
-    'more numbers in the storage': (nth(NUMEL, OTHER, 0), "its storage '0' is cut short: 4000 bytes of 4000000"),
+    'more numbers in the storage': (nth(NUMEL, OTHER, 0), "its storage '0' is truncated: 4000 of 4000000 bytes"),
     'fewer numbers in the storage': (nth(NUMEL, b'M\x01\x03', 0), 'reaches beyond its storage of 769 numbers'),
     'a bigger tensor': (nth(NUMEL, OTHER, 1), 'reaches beyond its storage of 1000 numbers'),
     'a negative size': (nth(NUMEL, b'J\xff\xff\xff\xff', 1), 'size or stride'),
@@ -121,9 +121,9 @@ LIES = {
     'two strides': (nth(b'K\x01\x85', b'K\x01K\x01\x86', 0, 1), 'a tensor of 1 dimensions and 2 strides'),
     'no storage': (nth(b'QK\x00', b'0NK\x00', 0, 1), 'a tensor without a storage, sizes or strides'),
     'a storage of a class': (nth(b'FloatStorage', b'OtherStorage', 0, 1), 'a storage of an unknown kind'),
-    'a missing storage': (lambda name, data: None if name == 'data/0' else data, "'0' is truncated: 0 bytes of 4000"),
+    'a missing storage': (lambda name, data: None if name == 'data/0' else data, "'0' is truncated: 0 of 4000 bytes"),
     'a longer storage': (member('data/0', bytes(5000)), "its storage '0' has 5000 bytes, but its tensors need 4000"),
-    'another member': (nth(b'X\x01\x00\x00\x000', b'X\x05\x00\x00\x00../up', 0, 1), "'../up' is truncated: 0 bytes"),
+    'another member': (nth(b'X\x01\x00\x00\x000', b'X\x05\x00\x00\x00../up', 0, 1), "'../up' is truncated: 0 of"),
     'the other byte order': (member('byteorder', b'big'), 'its numbers are not little-endian'),
     'an id of another kind': (nth(b'storage', b'unknown', 0, 1), 'refers to something that is not a storage'),
 }
@@ -246,7 +246,7 @@ def test_a_pickle_that_is_too_long(tmp_path, monkeypatch):
         (b'little_endianq\x02\x88', b'little_endianq\x02\x89', 'its numbers are not little-endian'),
         (NUMEL, OTHER, 'reaches beyond its storage of 1000 numbers'),
         ((1000).to_bytes(8, 'little'), (1001).to_bytes(8, 'little'), 'has 4004 bytes, but its tensors need 4000'),
-        ((1000).to_bytes(8, 'little'), (999).to_bytes(8, 'little'), 'is truncated: 3996 bytes of 4000'),
+        ((1000).to_bytes(8, 'little'), (999).to_bytes(8, 'little'), 'is truncated: 3996 of 4000 bytes'),
         ((1000).to_bytes(8, 'little'), b'\xff' * 8, 'has 4100 bytes, but its tensors need 4000'),
     ],
 )

@@ -99,7 +99,7 @@ def test_convolutions_without_batchnorm():
     folded = mmcnn.fuse(mmcnn.build_backbone('darknet53', **tiny))
     groups = mmcnn.build_backbone('darknet53', **tiny, norm_cfg=dict(type='GN', num_groups=2))
     for model in (folded, groups):
-        with pytest.raises(CheckpointError, match=r'^stem is not a convolution with BatchNorm behind it.*mmcnn\.fuse'):
+        with pytest.raises(CheckpointError, match=r'^stem is not a convolution followed by BatchNorm.*mmcnn\.fuse'):
             order_of(model)
 
 

@@ -62,5 +62,5 @@ def test_both_forms_of_efficientnet_are_taken(state_of):
 
 def test_other_networks_are_refused(state_of):
     for network, row in (('cspresnet50', 'darknet53-timm'), ('resnet18', 'vgg11'), ('resnet50d', 'resnet50-tv')):
-        with pytest.raises(CheckpointError, match='keys of the file are unknown here'):
+        with pytest.raises(CheckpointError, match='keys of the file are unknown'):
             SOURCE.translate(state_of(network), row)

@@ -44,7 +44,7 @@ def test_somebodys_own_classifier_is_left_out(name):
     assert (list(translation.state), translation.left_out) == (['backbone.stem.conv.weight'], {OWN_CLASSIFIER: (key,)})
     # Nothing else is passed over beside it, and no file is nothing but a classifier.
     for names in (('conv1.weight', key, 'se.weight'), (key,), ('conv1.weight', 'layer1.fc.weight')):
-        with pytest.raises(CheckpointError, match='keys of the file are unknown here'):
+        with pytest.raises(CheckpointError, match='keys of the file are unknown'):
             translate(state(*names), rules)
 
 
@@ -59,7 +59,7 @@ def test_norms_between_dense_layers_of_keras_go_with_them():
 
 def test_two_layers_of_one_name_are_refused():
     with pytest.raises(
-        CheckpointError, match=r"two layers of the file are 'a\.weight' here, the second is 'y\.weight'"
+        CheckpointError, match=r"two layers of the file map to 'a\.weight'; the second is 'y\.weight'"
     ):
         translate(state('x.weight', 'y.weight'), [('[xy]', 'a')])
 

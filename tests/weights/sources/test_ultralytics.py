@@ -228,8 +228,8 @@ def set_activation(peer):
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        (set_eps, r"has BatchNorm's eps 1e-05, the model 0\.001$"),
-        (set_activation, r'has the activation LeakyReLU and SiLU, the model SiLU$'),
+        (set_eps, r"has BatchNorm's eps 1e-05, but the model has 0\.001$"),
+        (set_activation, r'has the activation LeakyReLU and SiLU, but the model has SiLU$'),
     ],
 )
 def test_what_no_shape_shows(change, message, yolov5, tmp_path):
@@ -302,7 +302,7 @@ def other_anchors(model):
         ({}, contain_itself_twice, 'its modules contain each other'),
         ({}, no_tensor, r"its 'model\.0\.conv\.weight' is no plain tensor"),
         ({}, other_strides, r'its strides are not \(8, 16, 32\)'),
-        ({}, other_anchors, r'its anchors \(3, 3\) are not \(3, n, 2\)'),
+        ({}, other_anchors, r'its anchors have the shape \(3, 3\), not \(3, n, 2\)'),
     ],
 )
 def test_other_networks_are_refused(renamed, change, message, yolov5, tmp_path):
@@ -311,7 +311,7 @@ def test_other_networks_are_refused(renamed, change, message, yolov5, tmp_path):
         change(peer)
     names = {getattr(yolov5, name): new for name, new in renamed.items()}
     path = yolov5.save(peer, tmp_path / 'yolov5.pt', renamed=names)
-    with pytest.raises(CheckpointError, match=rf'^{re.escape(str(path))} is refused: .*{message}') as error:
+    with pytest.raises(CheckpointError, match=rf'^{re.escape(str(path))} was rejected: .*{message}') as error:
         read_ultralytics(path)
     assert '\n' not in str(error.value)
 
