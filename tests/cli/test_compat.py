@@ -32,9 +32,9 @@ def test_a_compiled_mmcv(run_command, folder):
     extension = folder / f'_ext{EXTENSION_SUFFIXES[0]}'
     extension.touch()
     assert run_command('compat', 'status').out.startswith(
-        f'{folder} has its own operators, {extension.name}'
+        f'{folder} has operators of its own, {extension.name}: nothing'
     )
-    with pytest.raises(UsageError, match='has its own'):
+    with pytest.raises(UsageError, match='has its own operators'):
         run_command('compat', 'install')
 
 

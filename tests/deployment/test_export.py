@@ -114,7 +114,7 @@ def test_images_that_the_runner_would_make_otherwise(scenes):
         (dict(source='yolov5_x9'), "'yolov5_x9' is neither a file, a network nor a config; did you mean"),
         (dict(source='mobilenetv2', form='decoded'), 'form=decoded: mobilenetv2 is a backbone, whose form is maps'),
         (dict(source='yolov5_n', form='logits'), 'yolov5_n is a detector, whose form is decoded or nms or raw'),
-        (dict(source='fpn', form='logits'), 'fpn is no classifier'),
+        (dict(source='fpn', form='logits'), 'fpn is not a classifier'),
         (dict(source='mobilenetv2', cfg_options={'a': 1}), 'cfg_options changes a config, and mobilenetv2 is'),
         (dict(source='yolov5_n', img_size=100), 'img_size=100 x 100: each side must be a multiple of 32'),
         (dict(source='yolov5_n', img_size=(32, 64, 96)), r'img_size=\(32, 64, 96\): must be one integer'),

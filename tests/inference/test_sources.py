@@ -100,7 +100,7 @@ def test_patterns(album):
     assert names('album/*.[Jp][Pn][Gg]') == ['a.png', 'b.JPG']
     assert names('album/[Ss]*') == ['é 1.tif', 'a.png']  # folders, as the shell would give them
     assert names('album/**') == names('album')
-    others = '1 file of album/*.txt that is no image and no video: 1 .txt'
+    others = '1 file in album/*.txt is neither an image nor a video: 1 .txt'
     assert find_sources(['album/a.png', 'album/*.txt']).left_out == (others,)
     assert names('**/a.*g') == ['a.png', 'sub/a.png']  # below the folder that they share
     assert names('alb*') == names(album)
@@ -253,7 +253,7 @@ def test_nothing_that_can_be_read_is_an_error(tmp_path):
     for name in ('a.png', 'b.png'):
         (tmp_path / name).write_bytes(b'')
     skipped = []
-    with pytest.raises(DataError, match=r'^none of 2 files could be read; the first error: .*a\.png is no image'):
+    with pytest.raises(DataError, match=r'^none of the 2 files could be read; the first error: .*a\.png is no image'):
         list(find_sources(tmp_path).read(skipped.append))
     assert len(skipped) == 2
     with pytest.raises(DataError, match=r'^\S*b\.png is no image that OpenCV can read: it is empty$'):

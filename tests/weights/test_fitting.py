@@ -47,7 +47,7 @@ def test_the_names_of_pytorchs_own_wrappers_are_taken_off_and_said(prefix, tmp_p
     path = saved({f'{prefix}{key}': value for key, value in source.state_dict().items()}, tmp_path / 'x.pth')
     report = mmcnn.load_weights(target, path)
     assert all(torch.equal(value, source.state_dict()[key]) for key, value in trainable(target.state_dict()).items())
-    assert re.search(r'(module|_orig_mod)\..* taken off the names', str(report))
+    assert re.search(r'(module|_orig_mod)\..* removed from the names', str(report))
 
 
 def test_a_part_that_was_compiled_alone_is_read():

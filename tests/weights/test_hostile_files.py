@@ -120,7 +120,7 @@ def write(content):
 
 
 NO_SAFETENSORS = r'cannot be read as safetensors: it is damaged or of another format \('
-NO_STATE = r'is refused: it holds neither a module nor a state dict'
+NO_STATE = r'was rejected: it holds neither a module nor a state dict'
 # File -> what writes it, and the sentence of each reader; '': of all but those that are named.
 FILES = {
     'empty': (write(b''), {'': r'is empty$'}),
@@ -155,7 +155,7 @@ FILES = {
         big_endian,
         {'': r'was rejected: its numbers are not little-endian', 'read_safetensors': NO_SAFETENSORS},
     ),
-    'a bomb': (bomb, {'': r'is refused: its members are compressed \(1342', 'read_safetensors': NO_SAFETENSORS}),
+    'a bomb': (bomb, {'': r'was rejected: its members are compressed \(1342', 'read_safetensors': NO_SAFETENSORS}),
     'an overlapping bomb': (
         overlapping,
         {'': r'its directory declares more bytes than the file has', 'read_safetensors': NO_SAFETENSORS},

@@ -271,7 +271,7 @@ def test_a_table_of_another_length_is_refused(name):
 @pytest.mark.parametrize('name', FAMILIES)
 def test_unknown_padding_is_refused(name):
     for field in {'padding', 'pool'} & set(vars(BACKBONE_FAMILIES[name].variants[name])):
-        with pytest.raises(ValueError, match=f"{field}='smae'.* has to be .*'same'"):
+        with pytest.raises(ValueError, match=f"{field}='smae'.* must be .*'same'"):
             on_meta(name, arch={field: 'smae'})
 
 

@@ -133,7 +133,7 @@ def test_fused_network_computes_the_same():
             "resnet18's blocks have two 3x3; as in MMDetection, use it with resnet50 or deeper",
         ),
         ('resnet50', dict(dcn=dict(type='DCN')), 'have biases, which DCN lacks; use DCNv2, or resnet50-tv'),
-        ('resnet50', dict(dcn=dict(type='DCNv3')), r"dcn=\{'type': 'DCNv3'\} of resnet50 has to be dict\(type='DCNv2'"),
+        ('resnet50', dict(dcn=dict(type='DCNv3')), r"dcn=\{'type': 'DCNv3'\} of resnet50 must be dict\(type='DCNv2'"),
         ('resnet50', dict(dcn='DCNv2'), r"dcn='DCNv2' of resnet50 must be dict\(type='DCNv2'\)"),
         (
             'resnet50',

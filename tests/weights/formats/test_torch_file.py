@@ -224,7 +224,7 @@ def test_a_damaged_header_of_a_storage(damage, tmp_path):
     with path.open('r+b') as file:
         file.seek(position)
         file.write(damage)
-    with pytest.raises(TorchFileError, match=r"the header of 'x/data/1' in it is damaged|'1' is cut short: 0 bytes of"):
+    with pytest.raises(TorchFileError, match=r"the header of 'x/data/1' in it is damaged|'1' is truncated: 0 of"):
         TorchFile(path)
 
 

@@ -300,7 +300,7 @@ def other_anchors(model):
         ({}, without_head, r'layer 24 of its models\.yolo\.Model is not there, not Detect'),
         ({}, contain_itself, 'its modules contain each other'),
         ({}, contain_itself_twice, 'its modules contain each other'),
-        ({}, no_tensor, r"its 'model\.0\.conv\.weight' is no plain tensor"),
+        ({}, no_tensor, r"its 'model\.0\.conv\.weight' is not a plain tensor"),
         ({}, other_strides, r'its strides are not \(8, 16, 32\)'),
         ({}, other_anchors, r'its anchors have the shape \(3, 3\), not \(3, n, 2\)'),
     ],
