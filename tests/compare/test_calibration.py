@@ -80,7 +80,8 @@ def test_sentences():
     )
     assert found.sentences() == [
         '12 runs of one candidate were dealt to 4 imaginary ones with 3 seeds 1,000 times: a difference was '
-        'claimed 41 times, which is not more than the 68 that chance allows at a true 5 %. A true difference of 0.02 AP is '
+        'claimed 41 times, which is not more than the 68 that chance allows at a true 5 %. A true difference '
+        'of 0.02 AP is '
         'detected in 25% of pairs. A true difference of 0.05 AP is detected in 98% of pairs.'
     ]
 

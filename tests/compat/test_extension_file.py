@@ -94,7 +94,9 @@ def test_a_folder_that_cannot_be_written_to(folder, monkeypatch):
         raise PermissionError(13, 'Permission denied')
 
     monkeypatch.setattr(Path, 'write_text', refuse)
-    with pytest.raises(UsageError, match=r'_ext.py cannot be written: Permission denied; instead, use `mmcnn run mmdet-tool`'):
+    with pytest.raises(
+        UsageError, match=r'_ext.py cannot be written: Permission denied; instead, use `mmcnn run mmdet-tool`'
+    ):
         install()
     assert look().state == 'none'
     monkeypatch.undo()

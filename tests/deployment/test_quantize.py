@@ -156,9 +156,7 @@ def test_calibration_on_validation_images_is_said(scenes, tmp_path):
         if each.name != 'train.json':
             (alone / each.name).symlink_to(each)
     paths, said = quantize.calibration_images(ExportOptions(**SMALL, data=alone, precision='int8'))
-    assert len(paths) == 3 and said.startswith(
-        'calibrated on 3 of the 3 images of val.json, which also measure AP: '
-    )
+    assert len(paths) == 3 and said.startswith('calibrated on 3 of the 3 images of val.json, which also measure AP: ')
 
 
 def test_a_file_without_the_predictions_is_refused(scenes, weights, float_file, tmp_path):

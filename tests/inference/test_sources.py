@@ -242,8 +242,8 @@ def test_what_is_broken_is_reported_and_the_rest_is_read(album, videos):
     count = len(frames) - 5
     assert [str(error) for error in skipped] == [
         'album/aa.png is no image that OpenCV can read: it is empty',
-        'album/clip.MP4 is not a video that OpenCV can read: it is damaged, truncated, not a video, or has a codec that '
-        'this build of OpenCV lacks',
+        'album/clip.MP4 is not a video that OpenCV can read: it is damaged, truncated, not a video, or has a codec '
+        'that this build of OpenCV lacks',
         f'album/short.avi: only {count} of the 40 declared frames can be decoded; the file is truncated or damaged',
     ]
     assert 5 < count < 40

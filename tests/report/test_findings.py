@@ -36,8 +36,8 @@ CASES = {
     'loose': (LOOSE, 'AP50 is 0.71 but AP75 0.20: boxes are placed inaccurately.'),
     'duplicates': (
         dict(cost=GOOD.cost | dict(duplicate=0.07), counts=GOOD.counts | dict(duplicate=33)),
-        'Without second boxes on an object that has already been found, AP50 would be 0.07 higher (there are 33 at the score '
-        '0.35).',
+        'Without second boxes on an object that has already been found, AP50 would be 0.07 higher (there are 33 at '
+        'the score 0.35).',
     ),
     'background': (
         dict(counts=GOOD.counts | dict(background=500)),
@@ -72,8 +72,8 @@ CASES = {
     ),
     'nothing learnt': (
         dict(metrics=dict(AP=0.0, AP50=0.001, AP75=0.0), classes=[]),
-        'Nothing has been learned yet: AP50 is 0.001; the training loss falls. Check in the images below that the boxes are where '
-        'the objects are.',
+        'Nothing has been learned yet: AP50 is 0.001; the training loss falls. Check in the images below that the '
+        'boxes are where the objects are.',
     ),
     'no objects': (dict(objects=0, missed=0, small=0), 'Val has no objects: there is nothing to measure.'),
 }  # fmt: skip

@@ -157,6 +157,6 @@ def test_other_images_are_found_before_a_run_starts(trained, tmp_path, options):
             )
         )
     assert run.warnings[-1] == (
-        f'warning: {trained.checkpoint} was trained with mean=[0.0, 0.0, 0.0] in model.data_preprocessor, but this config '
-        'has mean=[1.0, 1.0, 1.0]: the results will be wrong; use the values of the training'
+        f'warning: {trained.checkpoint} was trained with mean=[0.0, 0.0, 0.0] in model.data_preprocessor, but this '
+        'config has mean=[1.0, 1.0, 1.0]: the results will be wrong; use the values of the training'
     )

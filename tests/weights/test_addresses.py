@@ -87,9 +87,7 @@ def test_a_file_of_the_catalog_is_held_to_its_hash(cache, tmp_path, publish, kin
     published = tmp_path / 'weights.h5'
     published.write_bytes(b'some weights')
     publish(published, **{kind: hash_of(kind, b'other weights')})
-    with pytest.raises(
-        CheckpointError, match=r'mmcnn://vgg16/ours cannot be downloaded: file:.*invalid hash value'
-    ):
+    with pytest.raises(CheckpointError, match=r'mmcnn://vgg16/ours cannot be downloaded: file:.*invalid hash value'):
         fetch('mmcnn://vgg16/ours')
     assert not list(cache.iterdir())  # nothing wrong is kept
     publish(published, **{kind: hash_of(kind, b'some weights')})
@@ -108,9 +106,7 @@ def test_a_mirror_steps_in(cache, tmp_path, publish):
     mirror.unlink()
     assert fetch('mmcnn://vgg16/ours').path.read_bytes() == b'mirror'  # from the cache
     publish(gone, wrong, name='vgg16/ours-2', sha256=hash_of('sha256', b'mirror'))
-    with pytest.raises(
-        CheckpointError, match=r'cannot be downloaded: .*/gone/.*; .*/wrong/.*invalid hash'
-    ):
+    with pytest.raises(CheckpointError, match=r'cannot be downloaded: .*/gone/.*; .*/wrong/.*invalid hash'):
         fetch('mmcnn://vgg16/ours-2')
 
 

@@ -242,7 +242,10 @@ def test_a_wrong_activation_is_refused_where_the_file_is_known(tmp_path):
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        (dict(arch=dict(act=dict(type='ReLU'))), r'trained with the activation LeakyReLU\(0\.1\), but darknet53 has ReLU'),
+        (
+            dict(arch=dict(act=dict(type='ReLU'))),
+            r'trained with the activation LeakyReLU\(0\.1\), but darknet53 has ReLU',
+        ),
         (dict(norm_cfg=dict(eps=1e-3)), r'trained with the eps of the norm 1e-05, but darknet53 has 0\.001'),
     ],
 )

@@ -231,8 +231,8 @@ def recorded(preprocessor, kind='SingleStageDetector', hook=''):
         (UNIT, UNIT, None),
         (UNIT, "dict(mean=[0, 0, 0], std=[255.0, 255.0, 255.0], bgr_to_rgb=True, type=object())", None),
         (UNIT, {'mean': [0, 0, 0], 'std': [255] * 3, 'bgr_to_rgb': True, 'rgb_to_bgr': False}, None),
-        (UNIT, dict(UNIT, mean=[1, 0, 0]), 'trained with mean=[1.0, 0.0, 0.0] in ' 'model.data_preprocessor, but this config '
-         'has mean=[0.0, 0.0, 0.0]'),
+        (UNIT, dict(UNIT, mean=[1, 0, 0]), 'trained with mean=[1.0, 0.0, 0.0] in model.data_preprocessor, but '
+         'this config has mean=[0.0, 0.0, 0.0]'),
         (UNIT, {}, 'trained with mean=None, std=None, bgr_to_rgb=None in'),  # a plain config without: as they are
         ({}, UNIT, 'this config has mean=None, std=None, bgr_to_rgb=None: the results will be wrong'),
         (None, UNIT, None),

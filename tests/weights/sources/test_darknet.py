@@ -112,7 +112,5 @@ def test_parts_too_many_or_too_few():
         order_of(model)
     head = dict(type='mmcnn.YOLOHead', num_classes=2, bridge=False, anchors=[[(8, 8)] * 3] * 3)
     model = meta('yolov4_cspdarknet53_darknet', model=dict(bbox_head=head))
-    with pytest.raises(
-        CheckpointError, match=r'with 2 classes differs from .*: bbox_head\.bridges\.0 is not a c'
-    ):
+    with pytest.raises(CheckpointError, match=r'with 2 classes differs from .*: bbox_head\.bridges\.0 is not a c'):
         order_of(model)

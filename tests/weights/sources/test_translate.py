@@ -58,9 +58,7 @@ def test_norms_between_dense_layers_of_keras_go_with_them():
 
 
 def test_two_layers_of_one_name_are_refused():
-    with pytest.raises(
-        CheckpointError, match=r"two layers of the file map to 'a\.weight'; the second is 'y\.weight'"
-    ):
+    with pytest.raises(CheckpointError, match=r"two layers of the file map to 'a\.weight'; the second is 'y\.weight'"):
         translate(state('x.weight', 'y.weight'), [('[xy]', 'a')])
 
 
