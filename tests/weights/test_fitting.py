@@ -97,7 +97,7 @@ def test_an_entry_of_another_name_is_read_and_said(entry, tmp_path):
     path = tmp_path / 'x.pth'
     torch.save({entry: source.state_dict(), 'optimizer': {'state': {}, 'param_groups': []}, 'epoch': 3}, path)
     report = mmcnn.load_weights(target, path)
-    assert f"its entry '{entry}' was read" in report.notes
+    assert f"its entry '{entry}' was used" in report.notes
     assert torch.equal(target.head.bias, source.head.bias)
 
 
@@ -106,7 +106,7 @@ def test_entries_that_were_not_read_are_said(tmp_path):
     content = {'model': raw.state_dict(), 'ema': averaged.state_dict(), 'optimizer': {'state': {}, 'param_groups': []}}
     torch.save(content, tmp_path / 'x.pth')
     report = mmcnn.load_weights(target, tmp_path / 'x.pth')
-    assert "its entry 'model' was read, its 'ema' not" in report.notes
+    assert "its entry 'model' was used, 'ema' was not" in report.notes
     assert torch.equal(target.head.bias, raw.head.bias)
 
 
@@ -163,7 +163,7 @@ def test_somebodys_own_classifier_is_left_out_of_a_backbone_and_named(torchvisio
     # A classifier takes it only when asked, and says that its own head starts anew.
     classifier = filled(mmcnn.build_classifier('resnet18', 3), 9)
     before = values(classifier)
-    with pytest.raises(CheckpointError, match='is kept as it is with allow_head_mismatch=True'):
+    with pytest.raises(CheckpointError, match='with allow_head_mismatch=True'):
         mmcnn.load_weights(classifier, tmp_path / 'x.pth')
     report = mmcnn.load_weights(classifier, tmp_path / 'x.pth', allow_head_mismatch=True)
     assert holds(classifier.backbone, given)
@@ -253,7 +253,7 @@ def test_a_backbone_says_that_the_classifier_pads_otherwise_and_names_the_switch
     note = next(note for note in report.notes if 'padding' in note)
     assert note == (
         "inceptionv3-tv was trained as a classifier with padding='valid', but this backbone has padding='same': "
-        "arch=dict(padding='valid') to get the same feature maps"
+        "set arch=dict(padding='valid') to get the same feature maps"
     )
     assert not any('padding' in note for note in mmcnn.load_weights(valid, path).notes)
     classifier = mmcnn.build_classifier('inceptionv3-tv')

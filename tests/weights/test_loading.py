@@ -234,7 +234,7 @@ def test_a_wrong_activation_is_refused_where_the_file_is_known(tmp_path):
         mmcnn.load_weights(mish, path)
     with pytest.raises(CheckpointError, match=message):
         mmcnn.load_weights(mish, saved(state, tmp_path / 'plain.pth'), record=of_row('cspdarknet53-timm'))
-    with pytest.raises(CheckpointError, match=r'trained with the eps of the norm 0\.001; cspdarknet53 has 1e-05'):
+    with pytest.raises(CheckpointError, match=r'trained with the eps of the norm 0\.001, but cspdarknet53 has 1e-05'):
         mmcnn.load_weights(mish, tmp_path / 'plain.pth', record=replace(of_row('cspdarknet53'), norm_eps='0.001'))
     assert mmcnn.load_weights(mmcnn.build_backbone('cspdarknet53-timm'), path).used
 

@@ -26,9 +26,9 @@ def test_every_key_is_accounted_for():
 
 
 def test_only_missing_keys_are_explained():
-    report = explain(compare(OWN, {'a.weight': torch.ones(2)}), {'after the cut': ['c.weight', 'a.weight'], 'no': []})
+    report = explain(compare(OWN, {'a.weight': torch.ones(2)}), {'behind the cut': ['c.weight', 'a.weight'], 'no': []})
     assert report.missing == ('b.weight',)
-    assert report.absent == {'after the cut': ('c.weight',)}
+    assert report.absent == {'behind the cut': ('c.weight',)}
 
 
 def test_as_text():
@@ -37,12 +37,11 @@ def test_as_text():
         mismatched=(('top.x', (1,), (2,)),),
         reshaped=('b',),
         left_out={'the top': ('t.weight', 't.bias')},
-        absent={'after the cut': ('c',)},
+        absent={'behind the cut': ('c',)},
         notes=('a keras file',),
     )
     assert str(report) == (
-        '2 entries loaded; a keras file; 1 of them converted to this layout; left '
-        'out, the top: 2 entries: t.weight, t.bias; '
+        '2 entries loaded; a keras file; 1 of them converted to this layout; left out, the top: 2 entries: t.weight, t.bias; '
         'not in the file, behind the cut: 1 entries: c; 1 of another shape: top.x (1,) for (2,)'
     )
     assert report.deviations(('top.',)) == []
