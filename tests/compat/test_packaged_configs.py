@@ -70,7 +70,7 @@ def test_a_package_that_is_installed_has_its_own_inside(tmp_path, monkeypatch):
         ('mmcnn::yolov5_z', "mmcnn has no config 'yolov5_z'; did you mean .*yolov5_"),
         ('nowhere::x', "'nowhere::x': the package nowhere is not installed"),
         ('json::x', "'json::x': json has no configs in .*json"),
-        ('mmdet::', "'mmdet::': a config of a package is named PACKAGE::NAME, such as mmcnn::yolov5_s"),
+        ('mmdet::', "'mmdet::': use PACKAGE::NAME for the config of a package, such as mmcnn::yolov5_s"),
         ('a::b::c', "'a::b::c': use PACKAGE"),
         ('a.b::c', "'a.b::c': use PACKAGE"),
     ],

@@ -336,9 +336,9 @@ def test_pretrained_weights_in_a_list_are_loaded_as_strictly(tmp_path):
 @pytest.mark.parametrize(
     ('settings', 'message'),
     [
-        (dict(checkpoint='x.pth', prefx='backbone.'), "there is no 'prefx'; did you mean prefix"),
+        (dict(checkpoint='x.pth', prefx='backbone.'), "unknown setting 'prefx'; did you mean prefix"),
         ({}, "'Pretrained' needs checkpoint=, a path or an address"),
-        (dict(checkpoint=None), "'Pretrained' needs a checkpoint"),
+        (dict(checkpoint=None), "'Pretrained' needs checkpoint="),
     ],
 )
 def test_settings_of_pretrained_weights_are_looked_at(settings, message):

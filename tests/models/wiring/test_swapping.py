@@ -223,7 +223,7 @@ def test_a_detector_inside_of_a_detector_and_its_images():
     ('model', 'words'),
     [
         (plain(type='TridentFasterRCNN'), 'TridentFasterRCNN works with no other backbone: it needs three branches'),
-        (plain(type='CornerNet'), 'CornerNet goes with no other backbone: .*two stacked hourglasses'),
+        (plain(type='CornerNet'), 'CornerNet works with no other backbone: .*two stacked hourglasses'),
         (plain(type='LAD'), "LAD works with no other backbone: it learns from a teacher's file"),
         (plain(type='KnowledgeDistillationSingleStageDetector'), "learns from a teacher's file"),
         (plain(neck=dict(type='RFP')), 'RFP works with no other backbone: it feeds the pyramid back'),
