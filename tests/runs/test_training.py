@@ -75,7 +75,7 @@ def test_patience_that_has_nothing_to_look_at_or_no_time():
 @pytest.mark.parametrize(
     ('checkpoint', 'error', 'words'),
     [
-        ('torchvision://resnet51', CheckpointError, 'torchvision://resnet51: no such name; did you mean'),
+        ('torchvision://resnet51', CheckpointError, 'torchvision://resnet51: unknown name; did you mean'),
         ('/not/there.pth', CheckpointError, '/not/there.pth does not exist'),
     ],
 )

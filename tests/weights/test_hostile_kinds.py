@@ -61,8 +61,8 @@ def of_another_network(path):
 @pytest.mark.parametrize(
     ('name', 'write', 'network', 'sentence'),
     [
-        ('Darknet, a float short', one_float_less, 'darknet53', r'holds [\d,]+ floats; darknet53 takes'),
-        ('Darknet, a float more', one_float_more, 'darknet53', r'holds [\d,]+ floats; darknet53 takes'),
+        ('Darknet, a float short', one_float_less, 'darknet53', r'has [\d,]+ floats; darknet53 needs'),
+        ('Darknet, a float more', one_float_more, 'darknet53', r'has [\d,]+ floats; darknet53 needs'),
         ('Darknet, big-endian', big_endian, 'darknet53', 'a file in big-endian byte order'),
         ('safetensors with NaN', not_finite, 'darknet53', 'stem.conv.weight has NaN or infinite values'),
         ('a negative variance', negative_variance, 'darknet53', 'stem.bn.running_var has negative variances'),

@@ -156,7 +156,7 @@ def test_one_float_more_or_less_is_refused(name, floats, tmp_path, monkeypatch):
     read_darknet(sparse(tmp_path / 'x', 20 + 4 * floats), model)
     monkeypatch.setattr(np, 'fromfile', lambda *args: pytest.fail('the file was read'))
     for wrong in (floats - 1, floats + 1):
-        with pytest.raises(CheckpointError, match=f'^{tmp_path / "x"} holds {wrong:,} floats; .* takes .*{floats:,}'):
+        with pytest.raises(CheckpointError, match=f'^{tmp_path / "x"} has {wrong:,} floats; .* needs .*{floats:,}'):
             read_darknet(sparse(tmp_path / 'x', 20 + 4 * wrong), model)
     for wrong in (1, 3):
         with pytest.raises(CheckpointError, match=f'is truncated or damaged: {wrong} bytes follow its'):
@@ -169,12 +169,10 @@ def test_a_size_is_explained(tmp_path):
     with pytest.raises(CheckpointError) as error:
         read_darknet(sparse(path, 248_007_048), model)
     assert str(error.value) == (
-        f'{path} holds 62,001,757 floats, as yolov3.weights does; YOLOv4 on cspdarknet53 with 20 classes takes '
+        f'{path} has 62,001,757 floats, like yolov3.weights; YOLOv4 on cspdarknet53 with 20 classes needs '
         '64,106,305 or 26,652,512 (.conv.105) or 42,509,664 (.conv.137)'
     )
-    with pytest.raises(
-        CheckpointError, match=r'64,429,405 floats, as yolov4\.weights does; cspdarknet53 takes 27,677,'
-    ):
+    with pytest.raises(CheckpointError, match=r'64,429,405 floats, like yolov4\.weights; cspdarknet53 needs 27,677,'):
         read_darknet(sparse(path, 257_717_640), model.backbone)
 
 
@@ -218,7 +216,7 @@ def test_predictions_that_would_be_other_boxes_are_refused(config, settings, siz
 
 def test_huge_files_are_refused_by_their_size(tmp_path, monkeypatch):
     monkeypatch.setattr(np, 'fromfile', lambda *args: pytest.fail('the file was read'))
-    with pytest.raises(CheckpointError, match='holds 12,499,999,996 floats; darknet53 takes'):
+    with pytest.raises(CheckpointError, match='has 12,499,999,996 floats; darknet53 needs'):
         read_darknet(sparse(tmp_path / 'x.weights', 50_000_000_004), backbone())
     with pytest.raises(CheckpointError, match='begins with the bytes 00 00'):
         read_darknet(sparse(tmp_path / 'x.weights', 50_000_000_004, header=b''), backbone())
