@@ -39,7 +39,7 @@ def test_list_backbones():
 def test_build_backbone():
     backbone = mmcnn.build_backbone('cspdarknet53', out_indices=(3, 4, 5), widen_factor=0.25)
     assert (backbone.out_channels, backbone.out_strides) == ((64, 128, 256), (8, 16, 32))
-    with pytest.raises(ValueError, match=r"no backbone is called 'darknet35'; did you mean darknet53"):
+    with pytest.raises(ValueError, match=r"unknown backbone 'darknet35'; did you mean darknet53"):
         mmcnn.build_backbone('darknet35')
 
 

@@ -113,7 +113,7 @@ def test_what_is_finished_is_not_trained_again(cfg, runs, trainings, tmp_path, c
     compare_trainings.train_all(runs[:3])
     compare_trainings.train_all(runs)
     assert [of(command) for command in trainings.commands] == ALL
-    assert '[1/4] darknet53, seed 4: trained already' in capsys.readouterr().out
+    assert '[1/4] darknet53, seed 4: already trained' in capsys.readouterr().out
     # Also by a later call, which has read the records, and after the folder was moved.
     tmp_path.rename(tmp_path.with_name('moved'))
     again = compare_trainings.plan(cfg, TWO[:1], [(4, None)], tmp_path.with_name('moved'), BUDGET)
@@ -210,7 +210,7 @@ def test_options_are_read_again_as_they_were():
 @pytest.mark.parametrize(
     ('names', 'options', 'message'),
     [
-        (['darknet53', 'darknet35'], {}, r"backbone=darknet35: no backbone is called 'darknet35'; did you mean"),
+        (['darknet53', 'darknet35'], {}, r"backbone=darknet35: unknown backbone 'darknet35'; did you mean"),
         (['resnet-fpn-tv'], {'model.backbone.out_indices': (1,)}, r'backbone=resnet-fpn-tv: .*has no level 1'),
         (['vgg16', 'darknet53'], {'model.backbone.depth': 3}, "backbone=vgg16: VGG has no argument 'depth'"),
     ],

@@ -313,7 +313,9 @@ def test_two_detectors_in_a_file_are_refused(tmp_path):
     own = state_of('yolov5_n', 3)
     state = {f'{prefix}.{key}': value for prefix in ('student', 'teacher') for key, value in own.items()}
     torch.save(dict(state_dict=state), tmp_path / 'a.pth')
-    with pytest.raises(CheckpointError, match=r"behind 'student\.' and 'teacher\.' .* save one of them alone"):
+    with pytest.raises(
+        CheckpointError, match=r"with the prefixes 'student\.' and 'teacher\.' .* save one of them separately"
+    ):
         found(tmp_path / 'a.pth', 'a,b,c')
 
 

@@ -42,7 +42,7 @@ def test_the_result_is_a_plain_detector(model):
 
 
 def test_what_cannot_be_is_refused(model):
-    with pytest.raises(UsageError, match=r"no backbone is called 'mobilnetv2'; did you mean mobilenetv2"):
+    with pytest.raises(UsageError, match=r"unknown backbone 'mobilnetv2'; did you mean mobilenetv2"):
         mmcnn.swap_backbone(model, 'mobilnetv2')
     with pytest.raises(MissingLevelError, match='no level 5'):
         mmcnn.swap_backbone(model, 'fpn')

@@ -224,7 +224,7 @@ def test_values_at_the_second_size_decide(monkeypatch):
 @pytest.mark.parametrize(
     ('precision', 'data', 'checkpoint', 'ends'),
     [
-        ('fp16', None, {}, 'of a score 0; with data=PATH, AP on its images decides'),
+        ('fp16', None, {}, 'scores 0; with data=PATH, AP on its images decides'),
         ('fp16', 'bccd', {}, None),  # AP decides
         ('fp32', 'bccd', {}, 'scores 0'),
         ('fp16', 'bccd', None, 'scores 0'),  # of random weights there is no AP
@@ -248,7 +248,7 @@ def test_detections_in_half_are_weighed_by_ap(precision, data, checkpoint, ends,
         assert checked.summary == f'8 images; one by one; {matches}'
     else:
         monkeypatch.setitem(RANDOM, 'fp16', TOLERANCES['fp16'])
-        with pytest.raises(ExportError, match=f'what PyTorch gives: 100 of 105 detections .*{ends}$'):
+        with pytest.raises(ExportError, match=f'differ from PyTorch: 100 of 105 detections .*{ends}$'):
             check.check_export(plan, Path('a.onnx'), [None])
 
 

@@ -77,7 +77,7 @@ def test_npm_fetches_it_into_a_folder_of_its_own(package, tmp_path, monkeypatch)
     assert set(tmp_path.iterdir()) - before == {tmp_path / 'said'}
 
     npm.write_text('#!/bin/sh\necho "npm error code ENOTFOUND\nnpm error more" >&2\nexit 1\n')
-    with pytest.raises(DependencyError, match=r'onnxruntime-web failed \(npm error code ENOTFOUND\); is there a netwo'):
+    with pytest.raises(DependencyError, match=r'onnxruntime-web failed \(npm error code ENOTFOUND\); check the netwo'):
         onnxruntime_web(None)
 
 

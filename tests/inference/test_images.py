@@ -228,7 +228,7 @@ def test_folder(tmp_path):
 def test_write_image(tmp_path):
     with pytest.raises(DataError, match=r'x\.jpg cannot be written: \.jpg does not support images of 1 x 70000 pixels'):
         write_image(tmp_path / 'x.jpg', np.zeros((70000, 1, 3), np.uint8))
-    with pytest.raises(UsageError, match=r"no image with the suffix ''; \.png or \.jpg"):
+    with pytest.raises(UsageError, match=r"images with the suffix ''; use \.png or \.jpg"):
         write_image(tmp_path / 'x', BGR)
     assert not list(tmp_path.iterdir())
     write_image(tmp_path / 'X é.PNG', BGR)

@@ -58,7 +58,7 @@ def test_what_is_not_read_of_a_folder_is_named(album):
         'album/dangling.jpg is not read: it is a link to a file that does not exist',
         f'album/no_ending {reason}',
         f'album/old.heic {reason}',
-        '5 files of album that are no image and no video: 1 .json, 2 .txt, 2 hidden',
+        '5 files in album are neither an image nor a video: 1 .json, 2 .txt, 2 hidden',
     )
 
 
@@ -177,7 +177,7 @@ def test_a_list_of_paths(album):
     found = find_sources('album/list.txt')
     assert [source.name for source in found.sources] == ['a.png', 'b.JPG', 'sub/a.png']
     assert found.left_out == (
-        '2 files of album/sub that are no image and no video: 1 .json, 1 .txt',
+        '2 files in album/sub are neither an image nor a video: 1 .json, 1 .txt',
         'album/list.txt names gone.jpg, which does not exist',
     )
 

@@ -33,7 +33,7 @@ CASES = {
         dict(missed=90, found_below=60),
         '60 of the 90 missed objects are found with a score below 0.35: the detector sees them but is not confident.',
     ),
-    'loose': (LOOSE, 'AP50 is 0.71 but AP75 0.20: boxes are placed inaccurately.'),
+    'loose': (LOOSE, 'AP50 is 0.71 but AP75 only 0.20: boxes are placed inaccurately.'),
     'duplicates': (
         dict(cost=GOOD.cost | dict(duplicate=0.07), counts=GOOD.counts | dict(duplicate=33)),
         'Without second boxes on an object that has already been found, AP50 would be 0.07 higher (there are 33 at '
@@ -46,7 +46,7 @@ CASES = {
     'confused': (dict(confused=[('cat', 'dog', 90)]), '90 of 400 objects of cat are detected as dog.'),
     'weak class': (
         dict(classes=[('cat', 400, 0.9, 1, 1), ('dog', 545, 0.2, 0.4, 0.1)], train_boxes=dict(cat=800, dog=21)),
-        'AP of dog is 0.20, the mean is 0.60; there are 21 boxes of it to train on, which is few.',
+        'The AP of dog is 0.20, the mean 0.60; it has 21 training boxes, which is few.',
     ),
     'more epochs': (
         dict(losses=[10 - 0.6 * i for i in range(10)], aps=[(1, 0.1), (4, 0.2), (7, 0.3), (10, 0.4)]),
@@ -121,8 +121,9 @@ def test_what_they_do_not_carry(name):
 def test_anchors_are_named_with_the_loose_boxes():
     facts = replace(GOOD, **LOOSE, anchor_recall=0.6, anchors_command='mmcnn anchors --data x')
     assert findings(facts) == [
-        'AP50 is 0.71 but AP75 0.20: boxes are placed inaccurately; anchors fit at recall 0.60.',
-        'The best possible recall of the anchors on the training boxes is 0.6000: find better ones with mmcnn '
+        'AP50 is 0.71 but AP75 only 0.20: boxes are placed inaccurately; '
+        'the best possible recall of the anchors is 0.60.',
+        'The best possible recall of the anchors on the training boxes is only 0.6000: find better ones with mmcnn '
         'anchors --data x.',
     ]
 

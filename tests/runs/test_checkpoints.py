@@ -48,7 +48,7 @@ def other_version(path):
 
 
 BROKEN = {
-    'a header of the optimizer': (zeroed_header, r"is refused: the header of 'epoch_2/data/1' in it is damaged"),
+    'a header of the optimizer': (zeroed_header, r"was rejected: the header of 'epoch_2/data/1' in it is damaged"),
     'the version of the archive': (other_version, r'is damaged or of another format \(\w+: .+\)'),
     'a device': (content(extra=Nowhere()), r'is damaged or of another format \(RuntimeError: .*nowhere'),
     'no state dict': ({'optimizer': {}, 'meta': {}}, 'an optimizer state but no weights; its entries: opt'),

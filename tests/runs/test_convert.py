@@ -193,7 +193,7 @@ def test_clear_refusals(torchvision_file, tmp_path):
             convert(torchvision_file, tmp_path / target, name)
     with pytest.raises(UsageError, match='open-mmlab://darknet53 is an address, but SRC must be a file'):
         convert('open-mmlab://darknet53', tmp_path / 'x.pth', 'darknet53')
-    with pytest.raises(UsageError, match='is the source itself'):
+    with pytest.raises(UsageError, match='is the source file'):
         convert(torchvision_file, torchvision_file, 'resnet18')
     with pytest.raises(CheckpointError, match=r'does not fit vgg11: .*the file looks like resnet18'):
         convert(torchvision_file, tmp_path / 'x.pth', 'vgg11')

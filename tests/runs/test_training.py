@@ -128,7 +128,7 @@ def test_a_named_one_that_torch_cannot_build_is_refused_before_the_run(trained, 
     with path.open('r+b') as file:
         file.seek(start)
         file.write(bytes(30))
-    with pytest.raises(CheckpointError, match=r"x\.pth is refused: the header of 'x/data/1' in it is damaged$"):
+    with pytest.raises(CheckpointError, match=r"x\.pth was rejected: the header of 'x/data/1' in it is damaged$"):
         check_initial_weights(run_config(tmp_path), str(path))
     torch.save({**content, 'state_dict': {'a': 3}}, path)
     with pytest.raises(CheckpointError, match=r'x\.pth: the checkpoint has a state_dict that is not a dict of tensors'):

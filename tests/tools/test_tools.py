@@ -109,7 +109,7 @@ def test_resume_needs_the_state_of_a_run(train_tiny, trained, tmp_path):
     path = tmp_path / 'weights.pth'
     torch.save({'state_dict': load(trained.checkpoint)['state_dict']}, path)
     error = sentence(train_tiny(tmp_path / 'run', args=['--resume', path]))
-    assert 'holds weights only' in error
+    assert 'holds only weights' in error
     assert f'use load_from={path}' in error
     assert 'does not exist' in sentence(train_tiny(tmp_path / 'run', args=['--resume', tmp_path / 'nowhere.pth']))
 
@@ -253,7 +253,7 @@ def test_code_in_the_recorded_config_is_refused(run_tool, shapes, trained, tmp_p
     path = changed(trained.checkpoint, tmp_path / 'x.pth', {'cfg': code})
     tool, args, _ = tool_calls(path, shapes, tmp_path)[way]
     error = sentence(run_tool(tool, *args))
-    assert f'the config inside {path} is refused, line {len(text.splitlines()) + 1}: `__import__' in error
+    assert f'the config inside {path} was rejected, line {len(text.splitlines()) + 1}: `__import__' in error
     assert 'Give the config file instead' in error
     assert not (tmp_path / 'ran').exists()
 
@@ -351,7 +351,7 @@ def test_folder_of_pictures(run_tool, trained, album, tmp_path):
     assert list(records) == ['Straße/x/y.JPG', 'Straße/日本.jpg', 'a.jpg', 'a.png', 'b.webp']
     assert [line for line in result.out.splitlines() if line.startswith('left out')] == [
         'left out: album/dangling.jpg is not read: it is a link to a file that does not exist',
-        'left out: 1 file of album that is no image and no video: 1 .txt',
+        'left out: 1 file in album is neither an image nor a video: 1 .txt',
         'left out: album/broken.jpg is no image that OpenCV can read',
     ]
     assert f'{sum(map(len, records.values()))} objects in 5 images' in result.out

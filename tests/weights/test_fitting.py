@@ -84,7 +84,7 @@ def test_a_prefix_that_does_not_explain_every_entry_is_not_taken_off(torchvision
     ):
         state = {f'net.{key}': value for key, value in given.items()}
         change(state)
-        with pytest.raises(CheckpointError, match=r'does not fit resnet18|unknown here'):
+        with pytest.raises(CheckpointError, match=r'does not fit resnet18|are unknown'):
             mmcnn.load_weights(model, saved(state, tmp_path / 'x.pth'))
 
 

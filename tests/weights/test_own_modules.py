@@ -47,8 +47,8 @@ def test_nothing_to_import(module):
 @pytest.mark.parametrize(
     ('text', 'words'),
     [
-        ('raise RuntimeError("no licence")', 'its import fails: RuntimeError: no licence'),
-        ('import nowhere_at_all', "its import fails: ModuleNotFoundError: No module named 'nowhere_at_all'"),
+        ('raise RuntimeError("no licence")', 'the import failed: RuntimeError: no licence'),
+        ('import nowhere_at_all', "the import failed: ModuleNotFoundError: No module named 'nowhere_at_all'"),
         ('x = (', 'the import failed: SyntaxError: '),
     ],
 )

@@ -115,7 +115,10 @@ def test_what_is_asked_for_is_chosen(quick):
     )
     results, _ = run(quick(stages='parity'), *given)
     assert set(results.content['stages']) == {'card', 'parity'}
-    with pytest.raises(UsageError, match=r'only=gone: none of rates, yolov4 fp32, yolov5_s fp32, x has it in its name'):
+    with pytest.raises(
+        UsageError,
+        match=r'only=gone: no measurement has this in its name; there are rates, yolov4 fp32, yolov5_s fp32, x',
+    ):
         run(quick(only='gone'), *given)
 
 

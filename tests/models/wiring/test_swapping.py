@@ -76,7 +76,7 @@ def test_swap_to_a_pyramid_keeps_a_neck_that_does_more(model):
 
 
 def test_swap_to_what_does_not_exist():
-    with pytest.raises(ValueError, match=r"no backbone is called 'darknet35'; did you mean darknet53"):
+    with pytest.raises(ValueError, match=r"unknown backbone 'darknet35'; did you mean darknet53"):
         swap_backbone(yolov4(), 'darknet35')
     words = r'cspdarknet53-focus\) has no level 0; its levels are \[1, 2, 3, 4, 5\]'
     with pytest.raises(MissingLevelError, match=words) as error:
@@ -113,7 +113,7 @@ def test_a_wrong_number_of_a_kept_part_is_refused_by_wire():
     model.bbox_head.in_channels = 99  # wrong before and after: nobody's number to replace
     swapped, notes = swap_backbone(model, 'mobilenetv2')
     assert not any('bbox_head' in note for note in notes)
-    with pytest.raises(UsageError, match=r'bbox_head\.in_channels=99 does not fit FPN, which gives 16'):
+    with pytest.raises(UsageError, match=r'bbox_head\.in_channels=99 does not match FPN, which has 16'):
         wire(swapped)
 
 
@@ -186,7 +186,7 @@ def test_a_detector_on_c4_gets_the_last_stage_of_the_new_backbone():
     assert 'roi_head.shared_head consists of the stages of mobilenetv2 after level 4, with random weights' in notes
     again, _ = swap_backbone(swapped, 'resnet18')
     assert again.roi_head.shared_head.backbone.type == 'mmcnn.resnet18' and again.roi_head.bbox_head.in_channels == 512
-    with pytest.raises(UsageError, match='only be replaced by that of ours give theirs'):
+    with pytest.raises(UsageError, match='only be replaced by that of an mmcnn backbone'):
         swap_backbone(swapped, dict(type='ResNet', depth=18))
 
 
@@ -194,7 +194,7 @@ def test_heads_with_arguments_of_their_own():
     model = faster_rcnn()
     model['roi_head']['bbox_head'] = dict(type='SABLHead', num_classes=3, cls_in_channels=9, reg_in_channels=9)
     with pytest.raises(
-        ValueError, match=r'roi_head\.bbox_head\.(cls|reg)_in_channels=9 does not fit FPN, which gives 32'
+        ValueError, match=r'roi_head\.bbox_head\.(cls|reg)_in_channels=9 does not match FPN, which has 32'
     ):
         wire(model)
     panoptic = dict(

@@ -234,9 +234,9 @@ FOREIGN = {
         "a text file that begins with 'version https://git-",
     ),
     'short text': (b'gone', "a text file that begins with 'gone'"),
-    'zip': (b'PK\x03\x04' + bytes(40), r'a zip archive \(\.pth, \.pt or \.npz)'),
-    'pickle': (b'\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.', r'a pickle (an old \.pth or \.pt file)'),
-    'hdf5': (b'\x89HDF\r\n\x1a\n' + bytes(40), r'an HDF5 file (.h5)'),
+    'zip': (b'PK\x03\x04' + bytes(40), r'a zip archive \(\.pth, \.pt or \.npz\)'),
+    'pickle': (b'\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.', r'a pickle \(an old \.pth or \.pt file\)'),
+    'hdf5': (b'\x89HDF\r\n\x1a\n' + bytes(40), r'an HDF5 file \(\.h5\)'),
     'safetensors': (struct.pack('<Q', 64) + b'{"__metadata__":{}}' + bytes(40), r'a \.safetensors file'),
     'big-endian': (struct.pack('>3iQ', 0, 2, 5, 1) + bytes(40), 'a file in big-endian byte order'),
     'noise': (bytes(range(200, 240)), 'an unknown file that begins with the bytes c8 c9'),
@@ -279,8 +279,8 @@ def test_values_that_no_training_leaves(file, bad):
     floats = file.floats.copy()
     floats[[variances, next_layer]] = bad
     file.path.write_bytes(HEADER + floats.tobytes())
-    said = 'negative variances' if bad == -1e-30 else 'values'
-    with pytest.raises(CheckpointError, match=rf'^{file.path}: stem\.bn\.running_var holds {said}$'):
+    said = 'negative variances' if bad == -1e-30 else 'NaN or infinite values'
+    with pytest.raises(CheckpointError, match=rf'^{file.path}: stem\.bn\.running_var has {said}$'):
         read_darknet(file.path, backbone())
 
 

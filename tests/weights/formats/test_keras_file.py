@@ -114,7 +114,7 @@ def test_every_cut_is_refused(write_keras_h5, tmp_path):
     for data in (whole, (tmp_path / 'x.keras').read_bytes()):
         for length in (1, 7, 8, 100, len(data) // 2, len(data) - 1):
             path.write_bytes(data[:length])
-            refused(path, 'truncated or damaged|is no Keras file')
+            refused(path, 'truncated or damaged|is not a Keras file')
 
 
 @pytest.mark.slow

@@ -125,5 +125,5 @@ def test_headers_that_lie(content, reason, tmp_path):
 
 def test_a_missing_file_names_the_nearest(tmp_path):
     write_safetensors({'a': torch.ones(1)}, {}, tmp_path / 'best.safetensors')
-    with pytest.raises(CheckpointError, match=r'does not exist; in its folder there is best\.safetensors$'):
+    with pytest.raises(CheckpointError, match=r'does not exist; its folder contains best\.safetensors$'):
         read_safetensors(Path(tmp_path) / 'beste.safetensors')

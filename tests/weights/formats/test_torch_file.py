@@ -119,7 +119,7 @@ LIES = {
     'a negative offset': (nth(b'QK\x00', b'QJ\xff\xff\xff\xff', 0, 1), 'an invalid offset, size or stride'),
     'a stride': (nth(b'K\x01\x85', b'K\x02\x85', 0, 1), 'reaches beyond its storage of 1000 numbers'),
     'two strides': (nth(b'K\x01\x85', b'K\x01K\x01\x86', 0, 1), 'a tensor of 1 dimensions and 2 strides'),
-    'no storage': (nth(b'QK\x00', b'0NK\x00', 0, 1), 'a tensor without a storage, sizes or strides'),
+    'not a storage': (nth(b'QK\x00', b'0NK\x00', 0, 1), 'a tensor without a storage, sizes or strides'),
     'a storage of a class': (nth(b'FloatStorage', b'OtherStorage', 0, 1), 'a storage of an unknown kind'),
     'a missing storage': (lambda name, data: None if name == 'data/0' else data, "'0' is truncated: 0 of 4000 bytes"),
     'a longer storage': (member('data/0', bytes(5000)), "its storage '0' has 5000 bytes, but its tensors need 4000"),

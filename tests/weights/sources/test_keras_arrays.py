@@ -36,7 +36,7 @@ def test_another_input_normalisation_is_told(mean, variance):
     (note,) = prepare(normalisation(mean, variance), B0).notes
     told = f'mean ({mean[0]:g}, {mean[1]:g}, {mean[2]:g}) and variance ({variance[0]:g}'
     assert note.startswith(f'the file normalises images in 0..1 with {told}')
-    assert note.endswith('with mean (123.675, 116.28, 103.53) and std (58.395, 57.12, 57.375) of images from 0 to 255')
+    assert note.endswith('with mean (123.675, 116.28, 103.53) and std (58.395, 57.12, 57.375)')
     assert prepare({'normalization_0.count': torch.tensor(0)}, B0).notes != []
 
 

@@ -132,7 +132,9 @@ def test_the_reference_tables_focus_form_was_never_published(yolov5):
         state = yolov5.Model('l', focus=True).state_dict()
         ours = mmcnn.build_backbone('cspdarknet53-focus')
     state['model.24.anchors'] = torch.rand(3, 3, 2)
-    with pytest.raises(CheckpointError, match=r'C3 layers of \[3, 9, 9, 3\] .*, the model has 64 and \[3, 6, 9, 3\]$'):
+    with pytest.raises(
+        CheckpointError, match=r'C3 layers of \[3, 9, 9, 3\] .*, but the model has 64 and \[3, 6, 9, 3\]$'
+    ):
         from_ultralytics(state, ours)
 
 
