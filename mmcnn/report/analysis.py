@@ -16,13 +16,13 @@ from mmcnn.report.run_data import RunData
 from mmcnn.report.scores import Scores
 from mmcnn.report.suspects import EMPTY, MISSING, OTHER_CLASS, Suspect, find_suspects
 
-#: Where nothing is found at any score, errors are counted from this one on.
+#: Score from which errors are counted if nothing is found at any score.
 _FALLBACK = 0.25
-#: Ends of the size classes of objects, pixels: square root of the area at the network's input.
+#: Limits of the size classes of objects, pixels: square root of the area at the network's input.
 SIZES = (0, 8, 16, 32, 64, 128, float('inf'))
-#: Side below whose square an object is small, pixels at the network's input.
+#: Side of the square below whose area an object is small, pixels at the network's input.
 SMALL = 32
-#: Kinds that images are ranked by: those of detections that are wrong, and objects that are missed.
+#: Kinds that images are ranked by: wrong detections, and missed objects.
 IMAGE_KINDS = ('missed', *DETECTION_KINDS[1:])
 
 
@@ -40,16 +40,16 @@ class ImageErrors:
 
     @property
     def total(self) -> int:
-        """All of them."""
+        """Total number of errors."""
         return sum(self.counts.values())
 
 
 class Analysis:
-    """What is to be said of a run.
+    """The analysis of a run.
 
     Args:
         data: the run with its detections.
-        score: lowest score of the detections that errors are counted of; None: where F1 is best at IoU 0.5.
+        score: lowest score of the detections whose errors are counted; None: where F1 is best at IoU 0.5.
     """
 
     def __init__(self, data: RunData, score: float | None = None) -> None:
@@ -63,12 +63,12 @@ class Analysis:
 
     @cached_property
     def objects(self) -> np.ndarray:
-        """(G,) what has become of each annotation, places in OBJECT_KINDS, -1: it is no object that counts."""
+        """(G,) what happened to each annotation, indices of OBJECT_KINDS; -1: not an object that counts."""
         return self.errors.of_objects(self.score)
 
     @cached_property
     def counts(self) -> dict[str, int]:
-        """Kind of error -> number at the score."""
+        """Kind of error -> number of errors at the score."""
         return self.errors.counts(self.score)
 
     @cached_property
@@ -86,7 +86,7 @@ class Analysis:
 
     @cached_property
     def of_sizes(self) -> list[tuple[str, int, list[int]]]:
-        """Size class, number of objects, and of these those of each of OBJECT_KINDS."""
+        """Size class, number of objects, and the number of these for each of OBJECT_KINDS."""
         rows = []
         for low, high in pairwise(SIZES):
             inside = (self.objects >= 0) & (self.sides >= low) & (self.sides < high)
@@ -97,7 +97,7 @@ class Analysis:
 
     @cached_property
     def images(self) -> list[ImageErrors]:
-        """The images, those with most errors first."""
+        """The images, those with the most errors first."""
         counts = {each['id']: dict.fromkeys(IMAGE_KINDS, 0) for each in self.data.coco['images']}
         for i in np.flatnonzero(self.objects == OBJECT_KINDS.index('missed')):
             counts[int(self.truth.image_ids[i])]['missed'] += 1
@@ -114,7 +114,7 @@ class Analysis:
 
     @cached_property
     def facts(self) -> Facts:
-        """The numbers that findings are made of."""
+        """The numbers that findings are based on."""
         data, missed = self.data, self.objects == OBJECT_KINDS.index('missed')
         small = (self.objects >= 0) & (self.sides < SMALL)
         annotated = {each['image_id'] for each in data.coco['annotations']}
@@ -152,11 +152,11 @@ class Analysis:
 
     @cached_property
     def findings(self) -> list[str]:
-        """What the numbers say."""
+        """What the numbers show, in sentences."""
         return findings(self.facts)
 
     def as_json(self) -> dict:
-        """All numbers, for ``report.json``."""
+        """Return all numbers, for ``report.json``."""
         data = self.data
         return dict(
             work_dir=str(data.work_dir),
@@ -191,11 +191,11 @@ class Analysis:
 
     @cached_property
     def file_names(self) -> dict[int, str]:
-        """Image id -> its file, as the annotations name it."""
+        """Image id -> file name in the annotations."""
         return {each['id']: each['file_name'] for each in self.data.coco['images']}
 
     def _best_score(self) -> float:
-        """Where F1 of all classes together is best: what is missed or wrong is then least beside what is found."""
+        """Return the score with the best F1 of all classes together: the fewest misses and errors for what is found."""
         counted, finds = self.scores.matches.counted, self.scores.matches.finds
         scores, one_class = self.data.detections[counted, 5], np.zeros(int(counted.sum()), int)
         objects = sum(count for _, count, *_ in self.scores.of_classes)
