@@ -66,7 +66,8 @@ class ExportOptions(SplitOptions, ModelOptions):
     input: Annotated[
         str,
         Option(
-            'input type: float (N, 3, H, W) or uint8 (N, H, W, 3), both BGR, 0 to 255, as read by OpenCV (default: float)',
+            'input type: float (N, 3, H, W) or uint8 (N, H, W, 3), both BGR, 0 to 255, as OpenCV reads it (default: '
+            'float)',
             choices=('float', 'uint8'),
         ),
     ] = 'float'

@@ -283,8 +283,8 @@ class _Chunk(NamedTuple):
         position = torch.where(inside, position, 0.0)
         low = position.detach().floor()
         share = position - low
-        # (..., 2 axes, 2 cells): weights and indices of the cell at or below the position and of the one above it; cells
-        # off the map have weight 0 and are moved onto it.
+        # (..., 2 axes, 2 cells): weights and indices of the cell at or below the position and of the one above it;
+        # cells off the map have weight 0 and are moved onto it.
         pair = torch.stack([(1 - share) * (low >= 0), share * (low < size - 1)], -1)
         cell = torch.stack([low.clamp(min=0), torch.minimum(low + 1, size - 1)], -1).long()
         weights = pair[..., 0, :, None] * pair[..., 1, None, :] * inside[..., None]
