@@ -33,10 +33,12 @@ class ImageErrors:
     Attributes:
         image: its entry in the annotation file.
         counts: kind -> number.
+        loss: loss of the checkpoint; None: not computed.
     """
 
     image: dict
     counts: dict[str, int]
+    loss: float | None = None
 
     @property
     def total(self) -> int:
@@ -97,14 +99,15 @@ class Analysis:
 
     @cached_property
     def images(self) -> list[ImageErrors]:
-        """The images, those with the most errors first."""
+        """The images, the worst first: by loss if it was computed, otherwise by the number of errors."""
         counts = {each['id']: dict.fromkeys(IMAGE_KINDS, 0) for each in self.data.coco['images']}
         for i in np.flatnonzero(self.objects == OBJECT_KINDS.index('missed')):
             counts[int(self.truth.image_ids[i])]['missed'] += 1
         for i in np.flatnonzero((self.errors.kinds > 0) & (self.errors.scores >= self.score)):
             counts[int(self.data.detections[i, 0])][DETECTION_KINDS[self.errors.kinds[i]]] += 1
-        found = [ImageErrors(each, counts[each['id']]) for each in self.data.coco['images']]
-        return sorted(found, key=lambda each: (-each.total, each.image['file_name']))
+        losses = self.data.losses
+        found = [ImageErrors(each, counts[each['id']], losses.get(each['id'])) for each in self.data.coco['images']]
+        return sorted(found, key=lambda each: (-(each.loss or 0.0), -each.total, each.image['file_name']))
 
     @cached_property
     def suspects(self) -> list[Suspect]:
@@ -178,7 +181,8 @@ class Analysis:
                 for name, count, kinds in self.of_sizes
             ],
             images=[
-                dict(id=each.image['id'], file_name=each.image['file_name'], **each.counts) for each in self.images
+                dict(id=each.image['id'], file_name=each.image['file_name'], loss=each.loss, **each.counts)
+                for each in self.images
             ],
             suspects=[
                 dict(vars(each), file_name=self.file_names[each.image_id],

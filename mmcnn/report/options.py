@@ -8,6 +8,9 @@ from typing import Annotated
 
 from mmcnn.runs.options import ImportOptions, Option
 
+#: What the worst images have most of.
+WORST = ERRORS, LOSS = 'errors', 'loss'
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReportOptions(ImportOptions):
@@ -36,9 +39,15 @@ class ReportOptions(ImportOptions):
             maximum=1,
         ),
     ] = None
-    images: Annotated[
-        int, Option('number of images to show, those with the most errors (default: 12)', 'N', minimum=0)
-    ] = 12
+    images: Annotated[int, Option('number of images to show, the worst first (default: 12)', 'N', minimum=0)] = 12
+    worst: Annotated[
+        str,
+        Option(
+            'which images are the worst: those with the most errors (default), or those with the highest loss, which '
+            'the network computes for all validation images',
+            choices=WORST,
+        ),
+    ] = ERRORS
     device: Annotated[
         str | int | None,
         Option('cpu, cuda, or cuda:N or N for one of several (default: a GPU if available)', 'DEVICE'),

@@ -39,7 +39,7 @@ def sections_of(analysis: Analysis, images: int) -> list[Section]:
 
     Args:
         analysis: the analysis of the run.
-        images: number of images with the most errors to show.
+        images: number of the worst images to show.
     """
     return [
         Section('findings', 'What the numbers show', _findings(analysis)),
@@ -49,7 +49,7 @@ def sections_of(analysis: Analysis, images: int) -> list[Section]:
         Section('precision', 'Precision and recall', _precision(analysis)),
         Section('confusion', 'Confusion of classes', _confusion(analysis)),
         Section('sizes', 'Sizes', _sizes(analysis)),
-        Section('images', 'Images with the most errors', _images(analysis, images)),
+        Section('images', 'Worst images', _images(analysis, images)),
         Section('suspects', 'Suspect annotations', _suspects(analysis)),
         Section('made', 'How this was made', _made(analysis)),
     ]
@@ -183,15 +183,19 @@ def _sizes(analysis: Analysis) -> Markup:
 
 def _images(analysis: Analysis, count: int) -> Markup:
     body = class_colours(COLOURED_KINDS) + worst_images(analysis, count) if count else Markup('')
+    has_losses = bool(analysis.data.losses)
     rows = [
-        Row([each.image['file_name'], _count(each.total), *(_count(number) for number in each.counts.values())])
+        Row(
+            [each.image['file_name'], *([_value(each.loss)] if has_losses else []), _count(each.total),
+             *(_count(number) for number in each.counts.values())]
+        )
         for each in analysis.images
-        if each.total
-    ]
+        if each.total or has_losses
+    ]  # fmt: skip
     kinds = [Column(kind, True) for kind in (analysis.images[0].counts if analysis.images else ())]
-    listed = table('all-images', 'Errors of every image', [Column('image'), Column('errors', True), *kinds], rows,
-                   filter_label='Filter images')  # fmt: skip
-    return body + folded(f'All {len(rows):,} images with errors', listed)
+    columns = [Column('image'), *([Column('loss', True)] if has_losses else []), Column('errors', True), *kinds]
+    listed = table('all-images', 'Errors of every image', columns, rows, filter_label='Filter images')
+    return body + folded(f'All {len(rows):,} images{"" if has_losses else " with errors"}', listed)
 
 
 def _suspects(analysis: Analysis) -> Markup:

@@ -26,8 +26,8 @@ _PLACES = {name: COLOURED_KINDS.index('right or found' if name in ('right', 'fou
 
 
 def worst_images(analysis: Analysis, count: int) -> Markup:
-    """Return the images with the most errors: objects on the left, detections on the right, coloured by kind."""
-    chosen = [each for each in analysis.images if each.total][:count]
+    """Return the worst images: objects on the left, detections on the right, coloured by kind."""
+    chosen = [each for each in analysis.images if each.total or each.loss][:count]
     if not chosen:
         return paragraph('No image has errors.')
     return Markup('\n').join(_pair(analysis, each) for each in chosen)
@@ -54,7 +54,8 @@ def suspect_gallery(analysis: Analysis, suspects: Sequence[Suspect]) -> Markup:
 def _pair(analysis: Analysis, errors: ImageErrors) -> Markup:
     name, image_id = errors.image['file_name'], errors.image['id']
     image = _read(analysis, name)
-    told = ', '.join(f'{count} {kind}' for kind, count in errors.counts.items() if count)
+    loss = [] if errors.loss is None else [f'loss {errors.loss:.3g}']
+    told = ', '.join([*loss, *(f'{count} {kind}' for kind, count in errors.counts.items() if count)])
     if image is None:
         return heading(name) + paragraph(f'{told}; the image cannot be read.')
     objects = np.flatnonzero((analysis.truth.image_ids == image_id) & (analysis.objects >= 0))

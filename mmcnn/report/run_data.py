@@ -6,7 +6,7 @@ import json
 import shlex
 import tempfile
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ from mmcnn.datasets.anchors import anchors_of, best_possible_recall
 from mmcnn.errors import DataError, UsageError
 from mmcnn.evaluation.kept_detections import DETECTIONS, read_detections
 from mmcnn.plots.curves import read_entries
-from mmcnn.report.options import ReportOptions
+from mmcnn.report.losses import losses_of_images
+from mmcnn.report.options import LOSS, ReportOptions
 from mmcnn.runs.anchors import train_box_sizes
 from mmcnn.runs.api import run_test
 from mmcnn.runs.checkpoints import last_checkpoint
@@ -81,6 +82,7 @@ class RunData:
         img_size: longer side of the network's input, pixels; None: unknown.
         anchor_recall, anchors_command: see :class:`~mmcnn.report.findings.Facts`.
         train_boxes: class -> number of training boxes; empty: unknown.
+        losses: image id -> loss of the checkpoint; empty: not computed.
     """
 
     work_dir: Path
@@ -96,6 +98,7 @@ class RunData:
     anchor_recall: float | None
     anchors_command: str
     train_boxes: dict[str, int]
+    losses: dict[int, float] = field(default_factory=dict)
 
 
 def read_run(options: ReportOptions) -> RunData:
@@ -109,7 +112,8 @@ def read_run(options: ReportOptions) -> RunData:
     work_dir = Path(options.work_dir)
     dumped = config_of_run(work_dir)
     kept = work_dir / DETECTIONS
-    if options.data is None and options.checkpoint is None and kept.is_file():
+    by_loss = options.worst == LOSS
+    if options.data is None and options.checkpoint is None and not by_loss and kept.is_file():
         checkpoint, cfg, detections = None, dumped, read_detections(kept)
         made = f'kept from the last validation of the training ({DETECTIONS})'
     else:
@@ -123,10 +127,12 @@ def read_run(options: ReportOptions) -> RunData:
     classes = (dataset.get('metainfo') or {}).get('classes') or [each['name'] for each in coco['categories']]
     size = image_size(cfg)
     recall, command = _anchors(dumped, max(size) if size else None)
+    losses = losses_of_images(checkpoint, dataset, options.device) if by_loss else {}
     return RunData(
         work_dir, checkpoint, (classes,) if isinstance(classes, str) else tuple(classes), ann_file, coco,
         Path(dataset.get('data_root') or '', (dataset.get('data_prefix') or {}).get('img', '')), detections, made,
         History.of(work_dir), max(size) if size else None, recall, command, _train_boxes(dumped),
+        losses,
     )  # fmt: skip
 
 
