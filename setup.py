@@ -1,4 +1,4 @@
-"""Packaging of mmcnn: metadata, dependency windows, configs/ and tools/ inside the package, and reproducible archives."""
+"""Packaging of mmcnn: metadata, dependency windows, configs/ and tools/ in the package, reproducible archives."""
 
 import gzip
 import os
@@ -44,7 +44,7 @@ class BuildWithConfigs(build_py):
 
 
 class ReproducibleSource(sdist):
-    """Writes an archive that does not depend on who packs it and, with SOURCE_DATE_EPOCH, when. MANIFEST.in lists it."""
+    """Writes an archive that does not depend on who packs it, nor when if SOURCE_DATE_EPOCH is set."""
 
     def make_archive(self, base_name: str, format: str, *args: object, base_dir: str, **kwargs: object) -> str:
         """Write ``base_name``.tar.gz of a folder."""
