@@ -7,6 +7,7 @@ training has kept its detections (detections.npz).
 
   mmcnn report work_dirs/RUN
   mmcnn report work_dirs/RUN --checkpoint last.pth --images 24 --out reports/RUN
+  mmcnn report work_dirs/RUN --worst loss
 """
 
 from __future__ import annotations

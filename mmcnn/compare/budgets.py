@@ -70,12 +70,22 @@ def with_equal_macs(
 def with_equal_seconds(several: Sequence[Candidate], runs: Sequence[Run], epochs: int) -> list[Candidate]:
     """The candidates with as many epochs as take as long as those of the first one, validations aside.
 
+    One whose first epoch has failed keeps the epochs of the first one: its training records why it fails.
+
     Args:
         several: what is compared.
         runs: one of each, which has trained its first epoch and no more.
         epochs: of the first one.
+
+    Raises:
+        UsageError: the first epoch of every candidate has failed; says why for the first one.
     """
-    return _in_proportion(several, [pace(run).seconds_per_epoch for run in runs], epochs)
+    timed = {each: run for each, run in zip(several, runs, strict=True) if run.has_reached(1)}
+    if not timed:
+        pace(runs[0])
+    costs = [pace(run).seconds_per_epoch for run in timed.values()]
+    found = dict(zip(timed, _in_proportion([*timed], costs, epochs), strict=True))
+    return [found.get(each) or dataclasses.replace(each, epochs=epochs) for each in several]
 
 
 def _in_proportion(several: Sequence[Candidate], costs: Sequence[float], epochs: int) -> list[Candidate]:

@@ -60,9 +60,13 @@ class Candidate:
         return Path(*parts)
 
     def options(self) -> dict[str, Any]:
-        """Options of ``mmcnn train`` in which it differs from others; None: not given."""
+        """Options of ``mmcnn train`` in which it differs from others; None: not given.
+
+        The path of a file of weights is absolute: a worker may have another current folder.
+        """
+        weights = str(Path(self.weights).resolve()) if Path(self.weights).is_file() else self.weights
         return dict(
-            weights=None if self.weights == SCRATCH else self.weights,
+            weights=None if self.weights == SCRATCH else weights,
             fraction=None if self.fraction == 1 else self.fraction,
         )
 

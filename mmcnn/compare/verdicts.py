@@ -23,7 +23,10 @@ def verdict(pair: Pair, num_candidates: int, num_images: int = 0, seconds: float
     """
     if pair.low is None:
         return f'{pair.first} and {pair.second}: one seed cannot tell ({pair.difference:+.3f})'
-    interval = f'({pair.difference:+.3f}, 95 % {pair.low:.3f} to {pair.high:.3f})'
+    low = f'{pair.low:.3f}'
+    if pair.distinguishable and not float(low):
+        low = f'{pair.low:.1g}'  # above 0, as the claim says
+    interval = f'({pair.difference:+.3f}, 95 % {low} to {pair.high:.3f})'
     if pair.distinguishable:
         return f'{pair.first} > {pair.second} {interval}'
     text = f'{pair.first} and {pair.second} are not distinguishable {interval}: '

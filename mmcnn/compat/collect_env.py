@@ -1,8 +1,8 @@
-"""Lets MMEngine's start-up log survive a torchvision that cannot be imported.
+"""Keeps MMEngine's start-up log from failing if torchvision cannot be imported.
 
-PyPI's torchvision is built against CUDA; beside a CPU build of torch its import ends in a RuntimeError ("operator
-torchvision::nms does not exist"). MMEngine's ``collect_env`` expects an ImportError at most, so every run would die
-while it writes the versions into its log (mmengine 0.10.7, ``utils/dl_utils/collect_env.py``).
+PyPI's torchvision is built against CUDA; next to a CPU build of torch its import raises a RuntimeError ("operator
+torchvision::nms does not exist"). MMEngine's ``collect_env`` expects at most an ImportError, so every run would fail
+when it logs the versions (mmengine 0.10.7, ``utils/dl_utils/collect_env.py``).
 """
 
 import functools
@@ -25,7 +25,7 @@ def install() -> None:
         except RuntimeError:
             if 'torchvision' in sys.modules:  # it was imported: the error has another cause
                 raise
-            sys.modules['torchvision'] = None  # its import now is a ModuleNotFoundError
+            sys.modules['torchvision'] = None  # importing it now raises ModuleNotFoundError
             try:
                 return original()
             finally:

@@ -1,10 +1,10 @@
 """``mmcv/_ext.py``: mmcnn's operators in place of mmcv's compiled ones, for programs that never import mmcnn.
 
-``import mmcnn`` puts the stand-in of :mod:`mmcnn.compat.mmcv_ext` in place for one process. MMDetection's own tools and
-``mmdet.apis`` import mmcv's operators before they read a config that could import mmcnn, so that they end with ``No
-module named 'mmcv._ext'`` (mmcv issue 2059). A small file in mmcv's folder, which is read only when the operators are
-imported, imports mmcnn there. Python takes a compiled extension before it, so that a compiled mmcv that is installed
-later wins; and it is none of mmcv's own files, so that it outlives a reinstallation of mmcv.
+``import mmcnn`` installs the stand-in of :mod:`mmcnn.compat.mmcv_ext` for one process. MMDetection's own tools and
+``mmdet.apis`` import mmcv's operators before they read a config that could import mmcnn, and fail with ``No module
+named 'mmcv._ext'`` (mmcv issue 2059). A small file in mmcv's folder, which is read only when the operators are
+imported, imports mmcnn there. Python prefers a compiled extension to it, so a compiled mmcv that is installed later
+takes precedence; and it is not one of mmcv's own files, so it survives a reinstallation of mmcv.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from pathlib import Path
 
 from mmcnn.errors import DependencyError, UsageError
 
-#: What the file begins with, by which it is known.
+#: The first line of the file, which identifies it.
 MARK = '# Written by `mmcnn compat install`; `mmcnn compat remove` deletes it.'
 CONTENT = f'''{MARK}
-"""mmcnn's operators in the place of mmcv's compiled ones, which this mmcv does not have."""
+"""mmcnn's operators instead of mmcv's compiled ones, which this mmcv does not have."""
 
 try:
     import mmcnn
     from mmcnn.compat import mmcv_ext
 except ImportError as error:
     raise ImportError(
-        f"mmcv's operators are to come from mmcnn, which cannot be imported ({{error}}): install mmcnn for this "
+        f"this mmcv uses mmcnn's operators, but mmcnn cannot be imported ({{error}}): install mmcnn for this "
         f'Python, or delete {{__file__}}'
     ) from error
 import sys
@@ -39,14 +39,14 @@ _NAME = '_ext'
 
 @dataclass(frozen=True)
 class Place:
-    """Where mmcv is installed and what is there for its operators.
+    """The installation of mmcv and the file for its operators.
 
     Attributes:
-        folder: of mmcv; None: it is not installed.
-        state: 'missing': no mmcv; 'left': mmcv is gone and our file is still there; 'compiled': mmcv has operators, or
-            another program's file for them; 'none': it has none; 'ours': our file; 'other release': our file, which
-            another release of mmcnn has written.
-        found: the file that is there for the operators, if any.
+        folder: folder of mmcv; None: it is not installed.
+        state: 'missing': no mmcv; 'left': mmcv was removed but our file remains; 'compiled': mmcv has operators, or
+            another program's file for them; 'none': it has none; 'ours': our file; 'other release': our file, written
+            by another release of mmcnn.
+        found: the file for the operators, if any.
     """
 
     folder: Path | None
@@ -55,7 +55,7 @@ class Place:
 
     @property
     def file(self) -> Path:
-        """Our file, whether it is there or not."""
+        """The path of our file, whether it exists or not."""
         return self.folder / f'{_NAME}.py'
 
 
@@ -66,7 +66,7 @@ def look() -> Place:
         return Place(None, 'missing', None)
     folders = [Path(each) for each in spec.submodule_search_locations]
     folder, ours = folders[0], [each / f'{_NAME}.py' for each in folders if is_ours(each / f'{_NAME}.py')]
-    if spec.origin is None:  # a folder that pip has left
+    if spec.origin is None:  # a folder that pip left behind
         return Place(ours[0].parent, 'left', ours[0]) if ours else Place(None, 'missing', None)
     compiled = [path for suffix in EXTENSION_SUFFIXES if (path := folder / f'{_NAME}{suffix}').exists()]
     others = [path for path in (folder / _NAME, folder / f'{_NAME}.py') if path.exists() and not is_ours(path)]
@@ -79,7 +79,7 @@ def look() -> Place:
 
 
 def is_ours(path: Path) -> bool:
-    """Return whether a file is one that :func:`install` has written."""
+    """Return whether a file was written by :func:`install`."""
     try:
         return path.is_file() and path.read_text(encoding='utf-8').startswith(MARK)
     except (OSError, UnicodeDecodeError):
@@ -87,22 +87,22 @@ def is_ours(path: Path) -> bool:
 
 
 def install() -> Path:
-    """Write the file, or write it anew where another release of mmcnn has written it.
+    """Write the file, or replace that of another release of mmcnn.
 
     Returns:
         the file.
 
     Raises:
         DependencyError: mmcv is not installed.
-        UsageError: it has compiled operators, or its folder cannot be written to.
+        UsageError: it has compiled operators, or its folder is not writable.
     """
     place = look()
     if place.state in ('missing', 'left'):
-        left = f' ({place.found} is left of an earlier one)' if place.found else ''
-        raise DependencyError(f'mmcv is not installed{left}: run `pip install "mmcnn[lite]"`, then this again')
+        left = f' ({place.found} remains from an earlier one)' if place.found else ''
+        raise DependencyError(f'mmcv is not installed{left}: run `pip install "mmcnn[lite]"`, then run this again')
     if place.state == 'compiled':
         raise UsageError(
-            f'this mmcv has operators of its own, {place.found}: there is nothing to stand in for; nothing was written'
+            f'this mmcv has its own operators, {place.found}, which need no replacement; nothing was written'
         )
     unfinished = place.file.with_name(f'{_NAME}.py.{os.getpid()}')
     try:
@@ -111,14 +111,14 @@ def install() -> Path:
     except OSError as error:
         unfinished.unlink(missing_ok=True)
         raise UsageError(
-            f'{place.file} cannot be written: {error.strerror or error}; `mmcnn run mmdet-tool` and a line `import '
-            'mmcnn` in a program of your own need no file'
+            f'{place.file} cannot be written: {error.strerror or error}; instead, use `mmcnn run mmdet-tool`, or add '
+            '`import mmcnn` to your own program'
         ) from error
     return place.file
 
 
 def remove() -> Path | None:
-    """Delete the file that :func:`install` has written, and what Python has compiled of it.
+    """Delete the file that :func:`install` has written, and its compiled form.
 
     Returns:
         the file; None: there was none.
@@ -134,7 +134,7 @@ def remove() -> Path | None:
         place.file.unlink()
     except OSError as error:
         raise UsageError(f'{place.file} cannot be deleted: {error.strerror or error}') from error
-    if place.state == 'left':  # pip kept the folder for this file's sake
+    if place.state == 'left':  # pip kept the folder because of this file
         for folder in (place.folder / '__pycache__', place.folder):
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()

@@ -1,23 +1,23 @@
 """A finder on ``sys.meta_path`` that patches packages when they are imported, so that mmcnn need not import them first.
 
-- ``mmcv._ext`` is the stand-in of :mod:`mmcnn.compat.mmcv_ext` where no other finder knows a compiled one.
-- Modules of mmcnn that stand elsewhere now are found under their old names (:mod:`mmcnn.compat.moved`).
+- ``mmcv._ext`` is the stand-in of :mod:`mmcnn.compat.mmcv_ext` if no other finder has a compiled one.
+- Modules of mmcnn that have moved are found under their old names (:mod:`mmcnn.compat.moved`).
 - After ``torch`` has been executed, its allow-list is extended (:mod:`mmcnn.compat.safe_globals`).
 - After ``mmengine.utils.dl_utils`` has been executed, its ``collect_env`` is wrapped
   (:mod:`mmcnn.compat.collect_env`).
 - After ``mmengine.utils.package_utils`` and ``mmengine.config.config`` have been executed, configs of packages are
   found by name (:mod:`mmcnn.compat.packaged_configs`).
-- After ``mmdet.datasets.utils`` has been executed, MMDetection's tools know what our mosaics load
+- After ``mmdet.datasets.utils`` has been executed, MMDetection's tools accept our mosaics
   (:mod:`mmcnn.compat.loading_pipeline`).
 - After ``mmdet.models.dense_heads.base_dense_head`` has been executed, its ``predict`` refuses to be traced
-  (:mod:`mmcnn.compat.traced_predict`); after ``mmdet.models.dense_heads.ssd_head``, that head predicts
-  (:mod:`mmcnn.compat.ssd_head`); after ``mmdet.models.roi_heads.mask_heads.fcn_mask_head``, masks of boxes outside of
-  the image are pasted (:mod:`mmcnn.compat.paste_mask`).
+(:mod:`mmcnn.compat.traced_predict`); after ``mmdet.models.dense_heads.ssd_head``, that head can predict
+(:mod:`mmcnn.compat.ssd_head`); after ``mmdet.models.roi_heads.mask_heads.fcn_mask_head``, masks of boxes outside the
+image can be pasted (:mod:`mmcnn.compat.paste_mask`).
 - After ``mmdet.models.roi_heads.roi_extractors.single_level_roi_extractor`` has been executed, it keeps coordinates in
   float32 (:mod:`mmcnn.compat.roi_extractor`).
-- What makes MMDetection and MMEngine slow to start is imported when it is used (:mod:`mmcnn.compat.late_imports`).
+- Modules that make MMDetection and MMEngine slow to start are imported on first use (:mod:`mmcnn.compat.late_imports`).
 
-A patch imports nothing that imports the patched module in turn: another thread might be doing so, and waiting for it.
+A patch does not import anything that imports the patched module: another thread might be doing so and waiting for it.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ STAND_IN = os.path.join(os.path.dirname(__file__), 'mmcv_ext.py')
 def apply() -> None:
     """Make the installed torch, MMEngine and mmcv work together, whenever they are imported.
 
-    Called when mmcnn is imported, harmless to repeat. Must run before ``mmdet.models`` is imported: mmcv's operators
-    look their extension up at import time.
+    Called when mmcnn is imported; harmless to repeat. Must run before ``mmdet.models`` is imported: mmcv's operators
+    look up their extension at import time.
     """
     if FINDER not in sys.meta_path:
         sys.meta_path.insert(0, FINDER)
     for name, patch in PATCH_AFTER.items():
         if sys.modules.get(name) is not None:
-            import_module(name)  # waits where another thread is importing it
+            import_module(name)  # waits if another thread is importing it
             patch()
 
 
 def _patch_torch() -> None:
-    if requirements.torch_is_supported():  # otherwise mmcnn refuses it as soon as it needs it
+    if requirements.torch_is_supported():  # otherwise mmcnn raises an error as soon as it needs it
         from mmcnn.compat import safe_globals
 
         safe_globals.install()
@@ -146,7 +146,7 @@ class Finder:
         return None
 
     def _found_by_others(self, *query: Any) -> ModuleSpec | None:
-        # Only the finders behind this one: those in front of it have been asked already.
+        # Only the finders after this one: those before it have been asked already.
         for finder in sys.meta_path[sys.meta_path.index(self) + 1 :]:
             if hasattr(finder, 'find_spec') and (found := finder.find_spec(*query)) is not None:
                 return found
@@ -164,20 +164,20 @@ class _PatchingLoader:
         self._patch = patch
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._loader, name)  # whatever else a loader offers: source, data files ...
+        return getattr(self._loader, name)  # whatever else a loader has: source, data files ...
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         return self._loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
-        # From here on, nothing distinguishes the module from one that was imported without mmcnn.
+        # From here on, the module is indistinguishable from one that was imported without mmcnn.
         module.__loader__ = module.__spec__.loader = self._loader
         self._loader.exec_module(module)
         self._patch()
 
 
 class _StandInLoader:
-    """Fills the stand-in when it is executed: only then is torch imported."""
+    """Fills the stand-in when it is executed: torch is imported only then."""
 
     def create_module(self, spec: ModuleSpec) -> None:
         return None

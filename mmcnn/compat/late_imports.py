@@ -1,13 +1,13 @@
 """Imports of MMDetection and MMEngine that are postponed until they are used.
 
-``import mmdet.models`` loads scikit-learn, SciPy, pyplot, SymPy and PyTorch's FSDP, which takes longer than the rest
-of it: for trackers, PAA, the Hungarian method and sharded models. Nothing of their files changes, and every name is
-where it was:
+``import mmdet.models`` loads scikit-learn, SciPy, pyplot, SymPy and PyTorch's FSDP, which takes longer than all the
+rest: for trackers, PAA, the Hungarian method and sharded models. Their files are unchanged, and every name stays where
+it was:
 
-- The modules of :data:`LIBRARIES` are executed with an ``__import__`` of their own, which gives a stand-in for what
-  they import of these libraries. They use them inside of functions only.
-- The packages of :data:`CLASSES` leave out a class whose base class is so large. It is imported when the package is
-  asked for it (also by ``import *``), or a registry for its type.
+- The modules of :data:`LIBRARIES` are executed with a custom ``__import__``, which returns a stand-in for what they
+import from these libraries. They use them only inside functions.
+- The packages of :data:`CLASSES` omit a class with such a large base class. It is imported when the package is
+asked for it (also by ``import *``), or a registry for its type.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from typing import Any, NamedTuple
 
 
 class LateClass(NamedTuple):
-    """A class that its package does not define at first.
+    """A class that its package does not define initially.
 
     Attributes:
-        name: of the class, and of its type in the registries.
-        module: that has it.
+        name: name of the class, and of its type in the registries.
+        module: module that defines it.
     """
 
     name: str
@@ -38,7 +38,7 @@ _ZERO = LateClass('ZeroRedundancyOptimizer', 'mmengine.optim.optimizer.zero_opti
 _FSDP = LateClass('MMFullyShardedDataParallel', 'mmengine.model.wrappers.fully_sharded_distributed')
 _STRATEGY = LateClass('FSDPStrategy', 'mmengine._strategy.fsdp')
 
-#: Module -> the libraries that it uses in functions only.
+#: Module -> the libraries that it uses only in functions.
 LIBRARIES = {
     'mmdet.evaluation.metrics.crowdhuman_metric': ('scipy',),
     'mmdet.models.dense_heads.paa_head': ('sklearn',),
@@ -82,7 +82,7 @@ class LateLoader:
         module.__loader__ = module.__spec__.loader = self._loader
         late = CLASSES.get(name)
         waiting = _importing_libraries(LIBRARIES[name]) if late is None else _importing_without(late)
-        # The functions of a module keep the builtins that it has while they are made.
+        # The functions of a module keep the builtins that it has when they are defined.
         module.__dict__['__builtins__'] = {**vars(builtins), '__import__': waiting}
         try:
             self._loader.exec_module(module)
@@ -93,7 +93,7 @@ class LateLoader:
 
 
 def install_registry() -> None:
-    """Lets registries import a type that has been left out when they are asked for it; once."""
+    """Make registries import a postponed type when they are asked for it; applied once."""
     registry = sys.modules['mmengine.registry.registry'].Registry
     original = registry.get
     if hasattr(original, '__wrapped__'):
@@ -109,13 +109,13 @@ def install_registry() -> None:
 
 
 def load(kind: str) -> None:
-    """Register a type that has been left out; nothing happens for any other."""
+    """Register a postponed type; do nothing for any other."""
     if kind in _PACKAGE_OF:
         getattr(import_module(_PACKAGE_OF[kind]), kind, None)
 
 
 def load_all() -> None:
-    """Register all types that have been left out."""
+    """Register all postponed types."""
     for kind in _PACKAGE_OF:
         load(kind)
 
@@ -125,8 +125,8 @@ class _Later:
 
     Args:
         module: its dotted name.
-        attribute: of the module; None: the module itself.
-        whole: what is imported then; ``import a.b`` names ``a`` and needs ``a.b``.
+        attribute: attribute of the module; None: the module itself.
+        whole: the module to import; ``import a.b`` binds ``a`` but needs ``a.b``.
     """
 
     def __init__(self, module: str, attribute: str | None = None, whole: str | None = None) -> None:
@@ -148,7 +148,7 @@ class _Later:
         return getattr(self._found(), name)
 
     def __reduce__(self) -> tuple:
-        return _Later, (self._module, self._attribute, self._whole)  # a copy waits, too
+        return _Later, (self._module, self._attribute, self._whole)  # a copy is also postponed
 
     def __deepcopy__(self, memo: dict) -> _Later:
         return self
@@ -158,7 +158,7 @@ class _Later:
 
 
 def _importing_libraries(libraries: Sequence[str]) -> Import:
-    """Return an ``__import__`` that gives stand-ins for modules of these libraries, where they are installed."""
+    """Return an ``__import__`` with stand-ins for modules of these libraries, if they are installed."""
 
     def waiting(
         name: str,
@@ -178,7 +178,7 @@ def _importing_libraries(libraries: Sequence[str]) -> Import:
 
 
 def _importing_without(late: LateClass) -> Import:
-    """Return an ``__import__`` that gives None for a class."""
+    """Return an ``__import__`` that returns None for a class."""
 
     def waiting(
         name: str,
@@ -199,7 +199,7 @@ def _importing_without(late: LateClass) -> Import:
 def _leave_out(package: ModuleType, late: LateClass) -> None:
     """Replace the None that a package has for a class by its import on demand."""
     if package.__dict__.get(late.name, package) is not None:
-        return  # this version does not import it, or has imported it otherwise
+        return  # this version does not import it, or imports it in another way
     del package.__dict__[late.name]
     inner = late.module.removeprefix(f'{package.__name__}.')
 

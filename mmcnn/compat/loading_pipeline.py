@@ -1,7 +1,7 @@
-"""Lets MMDetection's tools accept trainings without loading transforms, which our mosaics do not need.
+"""Makes MMDetection's tools accept trainings without loading transforms, which our mosaics do not need.
 
 ``analyze_results`` shows test images as the training loads them. ``get_loading_pipeline`` of mmdet 3.3.0 takes these
-transforms out of the training's pipeline, and ends with an AssertionError where it does not hold exactly two of them.
+transforms from the training's pipeline, and fails with an AssertionError if there are not exactly two of them.
 ``mmcnn.MosaicDataset`` reads images and boxes itself.
 """
 
@@ -11,14 +11,14 @@ import functools
 import sys
 from typing import Any
 
-#: What reads the same images and boxes.
+#: Transforms that read the same images and boxes.
 LOADING = (dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True))
 
 
 def install() -> None:
     """Replace MMDetection's ``get_loading_pipeline`` where it is looked up, once; its module has been imported.
 
-    Does nothing while the module is on its way: then mmcnn is imported by ``mmcv/_ext.py``
+    Does nothing while the module is being imported: then mmcnn is imported by ``mmcv/_ext.py``
     (:mod:`mmcnn.compat.extension_file`), for a program that already holds the original.
     """
     utils = sys.modules['mmdet.datasets.utils']

@@ -1,9 +1,10 @@
-"""A stand-in for ``mmcv._ext``, mmcv's compiled operators, where mmcv is installed without them.
+"""A stand-in for ``mmcv._ext``, mmcv's compiled operators, if mmcv is installed without them.
 
-mmcv 2.x is published on PyPI as source whose build fails on current machines (open-mmlab/mmcv issue 3325); mmcv-lite
-has the same Python files and no extension, and then ``import mmdet.models`` fails with ``No module named 'mmcv._ext'``
-(mmcv issue 2059, mmdetection issues 3271 and 11475). The operators that MMDetection's detectors need are given here by
-:mod:`mmcnn.ops`; any other raises when it is called, not when it is imported. A compiled mmcv is never touched.
+mmcv 2.x is published on PyPI as source, which fails to build on current machines (open-mmlab/mmcv issue 3325);
+mmcv-lite has the same Python files but no extension, so ``import mmdet.models`` fails with ``No module named
+'mmcv._ext'`` (mmcv issue 2059, mmdetection issues 3271 and 11475). The operators that MMDetection's detectors need are
+provided here by :mod:`mmcnn.ops`; any other raises an error when it is called, not when it is imported. A compiled mmcv
+is never changed.
 """
 
 from collections.abc import Callable, Mapping
@@ -86,7 +87,7 @@ def sigmoid_focal_loss_backward(
 def deform_conv_forward(
     features: Tensor, weight: Tensor, offset: Tensor, output: Tensor, columns: Tensor, ones: Tensor, **settings: int
 ) -> None:
-    """Fill ``output``, see :func:`mmcnn.ops.deform_conv_forward`; the two buffers stay as they are."""
+    """Fill ``output``, see :func:`mmcnn.ops.deform_conv_forward`; the two buffers are unchanged."""
     output.copy_(ops.deform_conv_forward(features, offset, weight, conv=_conv_of_v1(settings)))
 
 
@@ -135,10 +136,10 @@ def modulated_deform_conv_forward(
     with_bias: bool,
     **settings: int,
 ) -> None:
-    """Fill ``output``, see :func:`mmcnn.ops.deform_conv_forward`; the two buffers stay as they are.
+    """Fill ``output``, see :func:`mmcnn.ops.deform_conv_forward`; the two buffers are unchanged.
 
     Each image of ``offset`` and ``mask`` is read from its start as if it had the size of the output, and may be larger.
-    MMDetection's DyHead, and with it its published weights, gives those of a finer level.
+    MMDetection's DyHead, including its published weights, passes those of a finer level.
     """
     conv = _conv_of_v2(settings)
     offset, mask = (_of_size(each, output.shape[2:]) for each in (offset, mask))
@@ -162,7 +163,7 @@ def modulated_deform_conv_backward(
     with_bias: bool,
     **settings: int,
 ) -> None:
-    """Fill the gradients, see :func:`mmcnn.ops.deform_conv_backward`; what was not read of an offset or mask has 0."""
+    """Fill the gradients, see :func:`mmcnn.ops.deform_conv_backward`; unread parts of an offset or mask get 0."""
     conv = _conv_of_v2(settings)
     offset, mask = (_of_size(each, grad_output.shape[2:]) for each in (offset, mask))
     grads = ops.deform_conv_backward(grad_output, features, offset, weight, mask, conv)
@@ -197,7 +198,7 @@ def masked_col2im_forward(
 
 
 def get_compiler_version() -> str:
-    """Return what ``mmcv.utils.collect_env()`` reports; it would stop at an error."""
+    """Return what ``mmcv.utils.collect_env()`` reports; an error would stop it."""
     return 'n/a'
 
 
@@ -245,14 +246,14 @@ _OPERATORS = (
 
 
 def _missing(name: str) -> Callable[..., NoReturn]:
-    # Python looks such names up to learn about a module; an answer would be taken as yes.
+    # Python looks up such names to inspect a module; any attribute would count as a yes.
     if name.startswith('__'):
         raise AttributeError(f"module 'mmcv._ext' has no attribute {name!r}")
 
     def operator(*args: object, **kwargs: object) -> NoReturn:
         raise NotImplementedError(
-            f'the operator `{name}` needs a compiled mmcv, and this one is mmcv-lite: run `pip uninstall mmcv-lite`, '
-            'then, with a C++ compiler at hand, `pip install "setuptools<81" ninja` and '
+            f'the operator `{name}` needs a compiled mmcv, but this one is mmcv-lite: run `pip uninstall mmcv-lite`, '
+            'then, with a C++ compiler, `pip install "setuptools<81" ninja` and '
             '`pip install --no-build-isolation mmcv==2.1.0`.'
         )
 

@@ -1,6 +1,6 @@
 """MMDetection's own tools (``mmdet/.mim/tools``), found by name and run in a process where mmcnn has been imported.
 
-Run by their paths they end with ``No module named 'mmcv._ext'`` beside mmcv-lite (mmdetection issue 11475).
+Run by path with mmcv-lite, they fail with ``No module named 'mmcv._ext'`` (mmdetection issue 11475).
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from mmcnn.nearest import nearest
 
 
 def tools() -> dict[str, Path]:
-    """All tools by their paths below the folder, without ``.py``, outer ones first: ``analysis_tools/get_flops``.
+    """Return all tools by their paths below the folder, without ``.py``, outer first: ``analysis_tools/get_flops``.
 
     Raises:
-        DependencyError: MMDetection is not installed, or came without its tools.
+        DependencyError: MMDetection is not installed, or does not contain its tools.
     """
     package = package_folder('mmdet')
     if package is None:
@@ -33,14 +33,14 @@ def tools() -> dict[str, Path]:
 
 
 def find_tool(name: str) -> Path:
-    """Return a tool by its name; of several of one name that in the fewest folders, the others by their paths.
+    """Return a tool by name; if several have it, the one in the fewest folders, the others by their paths.
 
     Args:
-        name: ``browse_dataset``, ``analysis_tools/mot/browse_dataset``; ``tools/`` before it and ``.py`` after it may
-            stand there.
+        name: ``browse_dataset``, ``analysis_tools/mot/browse_dataset``, optionally with ``tools/`` before it and
+            ``.py`` after it.
 
     Raises:
-        UsageError: there is none; the nearest are listed.
+        UsageError: there is none; the message lists the nearest.
         DependencyError: see :func:`tools`.
     """
     known = tools()
@@ -55,10 +55,10 @@ def find_tool(name: str) -> Path:
 
 
 def run_tool(name: str, arguments: Sequence[str]) -> None:
-    """Run a tool in this process, as ``python PATH ARGUMENTS`` would; what it raises comes through.
+    """Run a tool in this process, like ``python PATH ARGUMENTS``; its exceptions are passed on.
 
-    A config that is named by its package, ``mmdet::retinanet/retinanet_r50_fpn_1x_coco``, reaches the tool as the path
-    that it reads.
+    A config given by package, ``mmdet::retinanet/retinanet_r50_fpn_1x_coco``, is passed to the tool as a path, which it
+    can read.
 
     Raises:
         UsageError: there is no such tool or config, or the tool is for other heads than the config's.
@@ -75,8 +75,8 @@ def run_tool(name: str, arguments: Sequence[str]) -> None:
     except AttributeError as error:
         if path.stem == 'optimize_anchors' and 'anchor_generator' in str(error):
             raise UsageError(
-                "optimize_anchors reads model.bbox_head.anchor_generator, which MMDetection's YOLOV3Head has and the "
-                'head of this config does not: mmcnn anchors proposes anchors for ours'
+                "optimize_anchors reads model.bbox_head.anchor_generator, which MMDetection's YOLOV3Head has but the "
+                'head of this config does not: use mmcnn anchors for our heads'
             ) from error
         raise
     finally:

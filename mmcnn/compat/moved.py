@@ -1,7 +1,7 @@
 """New locations of names that have moved since release 0.1: kept for one release, with a warning.
 
-The finder (:mod:`mmcnn.compat.finder`) makes a module of each of :data:`MODULES` when it is imported. A module of
-:data:`NAMES` is still there and says ``__getattr__ = moved_names(__name__)``.
+The finder (:mod:`mmcnn.compat.finder`) creates each module in :data:`MODULES` when it is imported. A module in
+:data:`NAMES` still exists and contains ``__getattr__ = moved_names(__name__)``.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-#: A module, or ``module:name`` (``module:class.name``) where the name is another now.
+#: A module, or ``module:name`` (``module:class.name``) if the name has changed.
 Place = str
 
 
 def _files(source: str, *names: str) -> dict[str, Place]:
-    """Tables of published files, which stand beside the rules of the same names now."""
+    """Return places of tables of published files, which are now next to the rules of the same names."""
     return {name: f'mmcnn.weights.sources.{source}:{name}_FILES' for name in names}
 
 
-#: Module that is gone -> the module that holds all its names, or the place of each; '*': of all that
-#: are not named.
+#: Removed module -> the module that has all its names, or the place of each; '*': the place of all that are not
+#: listed.
 MODULES: dict[str, Place | dict[str, Place]] = {
     'mmcnn.cli.batches': 'mmcnn.runs.batches',
     'mmcnn.cli.data': 'mmcnn.runs.data',
@@ -226,7 +226,7 @@ MODULES: dict[str, Place | dict[str, Place]] = {
     },
 }
 
-#: Module that is still there -> the places of names that it held.
+#: Module that still exists -> the places of names that have moved out of it.
 NAMES: dict[str, dict[str, Place]] = {
     'mmcnn.models.wiring': {'MODELS': 'mmcnn.registry'},
     'mmcnn.cli': {
@@ -314,21 +314,21 @@ def moved_names(module: str) -> Callable[[str], Any]:
 
 
 def renamed_attribute(old: str, new: str) -> property:
-    """Return a property for the name that an attribute had; it warns."""
+    """Return a property for the old name of an attribute; it warns."""
 
     def get(self: Any) -> Any:
-        warnings.warn(f'{type(self).__name__}.{old} is called {new} now', DeprecationWarning, stacklevel=2)
+        warnings.warn(f'{type(self).__name__}.{old} is now called {new}', DeprecationWarning, stacklevel=2)
         return getattr(self, new)
 
     return property(get)
 
 
 def renamed_arguments(**names: str) -> Callable[[Callable], Callable]:
-    """Take keywords of a function, or of the constructor of a class, under the names that they had, and warns.
+    """Accept keywords of a function, or of the constructor of a class, under their old names, with a warning.
 
     Args:
-        **names: old name -> new name. One that means another argument now is taken for the old one where the new one is
-            not given.
+        **names: old name -> new name. If the old name is now another argument, it is taken for the old one unless the
+            new one is given.
     """
 
     def decorate(function: Callable) -> Callable:
@@ -343,7 +343,7 @@ def renamed_arguments(**names: str) -> Callable[[Callable], Callable]:
             for old, new in names.items():
                 given = new in kwargs or parameters.index(new) < len(args)
                 if old in kwargs and not (given and old in parameters):
-                    warnings.warn(f'{called}({old}=) is called {new} now', DeprecationWarning, stacklevel=2)
+                    warnings.warn(f'{called}({old}=) is now called {new}', DeprecationWarning, stacklevel=2)
                     kwargs[new] = kwargs.pop(old)
             return function(*args, **kwargs)
 
@@ -353,11 +353,10 @@ def renamed_arguments(**names: str) -> Callable[[Callable], Callable]:
 
 
 class MovedLoader:
-    """Makes a module of :data:`MODULES`; it imports nothing before a name is asked for."""
+    """Creates a module of :data:`MODULES`; it imports nothing before a name is requested."""
 
     def create_module(self, spec: ModuleSpec) -> None:
         """Leave the creation of the module to Python."""
-        return None  # noqa: RET501  (the import system asks for a value)
 
     def exec_module(self, module: ModuleType) -> None:
         """Give the module a ``__getattr__`` that finds the names that have moved."""

@@ -1,4 +1,4 @@
-"""oneDNN's convolutions fused with the operations behind them, called on x86 as PyTorch's own compiler does."""
+"""oneDNN's convolutions fused with the operations after them, called on x86 as PyTorch's own compiler does."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mmcnn.compat.private_names import is_in_torch_dispatch_mode, is_transformed
 #: Whether this processor and this build of PyTorch have them.
 HAS_ONE_PASS = platform.machine().lower() in ('x86_64', 'amd64') and torch.backends.mkldnn.is_available()
 
-#: An activation as oneDNN calls it, and its numbers.
+#: An activation by oneDNN's name, and its parameters.
 Activation = tuple[str, list[float]]
 ACTIVATIONS: dict[type[nn.Module], Activation] = {
     nn.Identity: ('none', []),
@@ -27,7 +27,7 @@ ACTIVATIONS: dict[type[nn.Module], Activation] = {
 
 
 def activation_of(module: nn.Module) -> Activation | None:
-    """Return the activation that a module is; None: oneDNN has none like it."""
+    """Return the activation of a module; None: oneDNN has no equivalent."""
     if type(module) is nn.LeakyReLU:
         return 'leaky_relu', [module.negative_slope]
     return ACTIVATIONS.get(type(module))
@@ -49,24 +49,24 @@ class ConvSettings:
 
 
 def has_one_pass(dtype: torch.dtype) -> bool:
-    """Return whether oneDNN computes in this type here: float32, and bfloat16 where the processor has AVX512."""
+    """Return whether oneDNN computes in this type here: float32, and bfloat16 if the processor has AVX512."""
     if not (HAS_ONE_PASS and torch.backends.mkldnn.enabled):
         return False
     return dtype is torch.float32 or (dtype is torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def is_watched() -> bool:
-    """Return whether operators are counted, traced or transformed as they are called: then PyTorch's own are needed."""
+    """Return whether operators are counted, traced or transformed as they are called, which needs PyTorch's own."""
     return torch.jit.is_tracing() or torch.compiler.is_compiling() or is_in_torch_dispatch_mode() or is_transformed()
 
 
 def state_of(weight: Tensor) -> tuple[int, int] | None:
-    """Something else whenever a weight may have changed; None: nobody counts that."""
+    """Return a value that changes whenever a weight may have changed; None: that is not counted."""
     return None if weight.is_inference() else (weight.data_ptr(), weight._version)
 
 
 def packed(weight: Tensor, settings: ConvSettings, size: torch.Size) -> Tensor:
-    """Return a weight in the order that oneDNN uses for inputs of this size; others it reorders at each call."""
+    """Return a weight in oneDNN's order for inputs of this size; other orders would be converted at each call."""
     return torch.ops.aten.mkldnn_reorder_conv2d_weight(
         weight.detach().to_mkldnn(), settings.padding, settings.stride, settings.dilation, settings.groups, [*size]
     )

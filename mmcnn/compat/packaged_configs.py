@@ -1,10 +1,10 @@
-"""``mmdet::retinanet/retinanet_r50_fpn_1x_coco``: the configs that come with a package, by name.
+"""``mmdet::retinanet/retinanet_r50_fpn_1x_coco``: configs of installed packages, by name.
 
-MMEngine 0.10.7 knows such names in ``_base_`` (``Config._get_cfg_path``) and in ``mmengine.hub``, and finds none of
-them beside setuptools 82 and newer, which have no ``pkg_resources`` any more (mended in
-https://github.com/open-mmlab/mmengine/pull/1676, which no release has). It takes neither ``mmcnn::`` nor a name without
-a folder. Here the package is looked up as Python's import finds it, so that a checkout serves as well as an
-installation, and nothing of it is imported.
+MMEngine 0.10.7 supports such names in ``_base_`` (``Config._get_cfg_path``) and in ``mmengine.hub``, but finds none of
+them with setuptools 82 and newer, which lack ``pkg_resources`` (fixed in
+https://github.com/open-mmlab/mmengine/pull/1676, which is not released). It accepts neither ``mmcnn::`` nor a name
+without a folder. Here the package is located as Python's import does, so that a checkout works as well as an
+installation, without importing it.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from pathlib import Path
 from mmcnn.errors import UsageError
 from mmcnn.nearest import nearest
 
-#: Between a package and the name of its config.
+#: Separates a package and the name of its config.
 MARK = '::'
-#: Where MMEngine keeps the two functions that need ``pkg_resources``.
+#: Where MMEngine has the two functions that need ``pkg_resources``.
 _HOLDERS = ('mmengine.utils.package_utils', 'mmengine.utils', 'mmengine.config.config', 'mmengine.hub.hub')
 
 
 def is_packaged(name: str) -> bool:
-    """Return whether a text names a config of a package, and not a file, which goes first."""
+    """Return whether a text is the name of a packaged config rather than an existing file, which has precedence."""
     return MARK in name and not os.path.isfile(name)
 
 
 def folder_below(package: Path) -> Path:
-    """``configs/`` of a package's folder: inside of it after an installation, beside it in a checkout."""
+    """Return ``configs/`` of a package: inside its folder after an installation, next to it in a checkout."""
     installed = package / '.mim' / 'configs'
     return installed if installed.is_dir() else package.parent / 'configs'
 
@@ -47,14 +47,14 @@ def packaged_config(name: str) -> Path:
 
     Args:
         name: ``mmdet::retinanet/retinanet_r50_fpn_1x_coco``, ``mmcnn::yolov4_cspdarknet53``; also
-            ``mmdet::_base_/models/retinanet_r50_fpn.py``, which is one to inherit from.
+            ``mmdet::_base_/models/retinanet_r50_fpn.py``, which is meant to be inherited from.
 
     Raises:
-        UsageError: there is no such package or it has no configs; or none is called so, and the nearest are listed.
+        UsageError: there is no such package, or it has no such config; the message lists the nearest ones.
     """
     package, _, wanted = name.partition(MARK)
     if not package.isidentifier() or not wanted or MARK in wanted:
-        raise UsageError(f"'{name}': a config of a package is named PACKAGE{MARK}NAME, such as mmcnn{MARK}yolov5_s")
+        raise UsageError(f"'{name}': use PACKAGE{MARK}NAME for the config of a package, such as mmcnn{MARK}yolov5_s")
     place = package_folder(package)
     if place is None:
         raise UsageError(f"'{name}': the package {package} is not installed")
@@ -65,7 +65,7 @@ def packaged_config(name: str) -> Path:
     wanted = wanted.removesuffix('.py')
     known = configs_below(folder)
     if not known:
-        raise UsageError(f"'{name}': {package} has no configs; looked in {place / '.mim' / 'configs'} and {folder}")
+        raise UsageError(f"'{name}': {package} has no configs in {place / '.mim' / 'configs'} and {folder}")
     if wanted not in known:
         same = [each for each in known if each.rpartition('/')[2] == wanted.rpartition('/')[2]]  # in another folder
         raise UsageError(f"{package} has no config '{wanted}'; {nearest(wanted, same or known)}")
@@ -76,13 +76,13 @@ def package_folder(package: str) -> Path | None:
     """Return the folder of a package, found without importing it; None: there is none, or it has no ``__init__``."""
     try:
         spec = importlib.util.find_spec(package)
-    except ValueError:  # it is being imported, or was put into sys.modules by hand
+    except ValueError:  # it is being imported, or was put into sys.modules manually
         return None
     return None if spec is None or not spec.has_location or spec.origin is None else Path(spec.origin).parent
 
 
 def install_functions() -> None:
-    """Replace MMEngine's ``is_installed`` and ``get_installed_path`` where ``pkg_resources`` is missing."""
+    """Replace MMEngine's ``is_installed`` and ``get_installed_path`` if ``pkg_resources`` is missing."""
     if importlib.util.find_spec('pkg_resources') is not None:
         return
     for name in _HOLDERS:
@@ -93,7 +93,7 @@ def install_functions() -> None:
 
 
 def is_installed(package: str) -> bool:
-    """Return whether a distribution or a package of this name is there; MMEngine's, without ``pkg_resources``."""
+    """Return whether a distribution or a package of this name exists, like MMEngine's, without ``pkg_resources``."""
     return _distributed(package) is not None or package_folder(package) is not None
 
 
@@ -105,7 +105,7 @@ def get_installed_path(package: str) -> str:
     """
     folder = package_folder(package) or _distributed(package)
     if folder is None:
-        raise ModuleNotFoundError(f'{package} is not installed, or has no folder of its own', name=package)
+        raise ModuleNotFoundError(f'{package} is not installed, or does not have its own folder', name=package)
     return str(folder)
 
 
@@ -119,7 +119,7 @@ def _distributed(distribution: str) -> Path | None:
 
 
 def install_names() -> None:
-    """Let ``Config`` find every base that is named by its package, once."""
+    """Make ``Config`` find every base that is given by package, once."""
     config = sys.modules['mmengine.config.config'].Config
     original = config._get_cfg_path
     if hasattr(original, 'finds_packaged_configs'):

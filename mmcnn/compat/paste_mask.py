@@ -1,9 +1,9 @@
 """Makes MMDetection paste masks of boxes outside the image on the CPU as well; they are invisible.
 
-``FCNMaskHead`` pastes its masks one by one there, each into the part of the image that its box covers. Beside or above
-the image that part would begin behind its end, and mmdet 3.3.0 ends with ``RuntimeError: upper bound and lower bound
+On the CPU, ``FCNMaskHead`` pastes its masks one by one, each into the part of the image that its box covers. Outside
+the image, that part would begin after its end, and mmdet 3.3.0 fails with ``RuntimeError: upper bound and lower bound
 inconsistent with step sign`` (https://github.com/hustvl/QueryInst/issues/41). On a GPU, which samples the whole image,
-such a mask is empty. Boxes of a QueryInst are not clipped, and leave the image before it is trained.
+such a mask is empty. Boxes of a QueryInst are not clipped, and are outside the image before it is trained.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 
 
 def install() -> None:
-    """Replace MMDetection's function in the module of its one caller, once; the module has been imported."""
+    """Replace MMDetection's function in the module of its only caller, once; the module has been imported."""
     module = sys.modules['mmdet.models.roi_heads.mask_heads.fcn_mask_head']  # an import would wait for mmdet.models
     original = module._do_paste_mask
     if hasattr(original, 'pastes_outside'):

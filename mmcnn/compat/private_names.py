@@ -1,8 +1,8 @@
 """All private or undocumented names of dependencies that mmcnn uses; private_table.py gives the reasons.
 
-Where a name can be wrapped, a function or an alias here is the only place that has it. A subclass that uses or replaces
-what its base class keeps to itself does so in its own file, which the table names. tests/compat/test_private_names.py
-fails when an upgrade moves one of them, or when another one is touched elsewhere.
+If a name can be wrapped, a function or an alias here is the only place that uses it. A subclass that uses or replaces
+private attributes of its base class does so in its own file, which the table gives. tests/compat/test_private_names.py
+fails if an upgrade moves one of them, or if another one is used elsewhere.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ __all__ = ['PRIVATE_NAMES', 'TRIED_WITH', 'BatchNorm', 'TorchDispatchMode', 'is_
 
 
 def on_queue_feeder_error(react: Callable[[Exception, Any], object]) -> None:
-    """Call ``react(error, object)`` where a queue of this process cannot send an object, instead of printing that."""
+    """Call ``react(error, object)`` if a queue of this process cannot send an object, instead of printing the error."""
     Queue._on_queue_feeder_error = staticmethod(react)
 
 
 def delete_unstarted_iterators_quietly() -> None:
-    """Delete the iterator of a ``DataLoader`` whose workers could not be started without a traceback."""
+    """Delete the iterator of a ``DataLoader`` whose workers could not be started without printing a traceback."""
     if getattr(_MultiProcessingDataLoaderIter.__del__, 'is_quiet', False):
         return
     delete = _MultiProcessingDataLoaderIter.__del__
@@ -62,7 +62,7 @@ def end_workers(loader: DataLoader) -> None:
 
 
 def has_forward_hooks(module: nn.Module) -> bool:
-    """Return whether something watches or changes what a module is given or gives."""
+    """Return whether hooks observe or change the inputs or outputs of a module."""
     return bool(module._forward_hooks or module._forward_pre_hooks)
 
 
@@ -78,16 +78,16 @@ def is_transformed() -> bool:
 
 
 def average_in_place(averages: list[Tensor], values: list[Tensor], weight: float) -> None:
-    """``average * (1 - weight) + value * weight`` of each pair, rounded as by ``mul_`` and ``add_``."""
+    """Compute ``average * (1 - weight) + value * weight`` of each pair, rounded as by ``mul_`` and ``add_``."""
     torch._foreach_mul_(averages, 1 - weight)
     torch._foreach_add_(averages, values, alpha=weight)
 
 
 def cpu_capabilities() -> Mapping[str, Any]:
-    """Return the processor's capabilities by the names of ``torch.cpu.get_capabilities``; older PyTorch knows fewer."""
+    """Return the processor's capabilities with the names of ``torch.cpu.get_capabilities``; older PyTorch has fewer."""
     if hasattr(torch.cpu, 'get_capabilities'):
         return torch.cpu.get_capabilities()
-    # Every processor with tiles has products of bfloat16 in them.
+    # Every processor with tiles supports products of bfloat16 in them.
     names = dict(avx512_bf16='_is_avx512_bf16_supported', amx_bf16='_is_amx_tile_supported')
     return {key: getattr(torch.cpu, name)() for key, name in names.items() if hasattr(torch.cpu, name)}
 
@@ -98,25 +98,25 @@ def device_of_mmengine() -> str:
 
 
 def set_device_of_mmengine(device: str) -> None:
-    """Set what :func:`device_of_mmengine` gives."""
+    """Set the return value of :func:`device_of_mmengine`."""
     mmengine.device.utils.DEVICE = device
 
 
 def taken_instances(cls: type[ManagerMixin]) -> dict[str, ManagerMixin]:
-    """Return the instances of a class that MMEngine keeps by name; it forgets them."""
+    """Return the instances of a class that MMEngine keeps by name, and make it forget them."""
     instances = dict(cls._instance_dict)
     cls._instance_dict.clear()
     return instances
 
 
 def put_instances(cls: type[ManagerMixin], instances: dict[str, ManagerMixin]) -> None:
-    """Lets MMEngine know instances again that were taken."""
+    """Restore instances that were taken."""
     cls._instance_dict.update(instances)
 
 
 @contextlib.contextmanager
 def checkpoints_saved_by(save: Callable[..., None]) -> Iterator[None]:
-    """While it is open, every Runner saves by ``save(checkpoint, filename, **kwargs)``."""
+    """Make every Runner save by ``save(checkpoint, filename, **kwargs)`` while the context is open."""
     from mmengine.runner import runner
 
     original, runner.save_checkpoint = runner.save_checkpoint, save
@@ -132,7 +132,7 @@ def is_resumed(runner: Runner) -> bool:
 
 
 def resumed_file(runner: Runner) -> Path | None:
-    """Return the file that a Runner resumes from, found as it finds it."""
+    """Return the file that a Runner resumes from, with MMEngine's rules."""
     from mmengine.runner import find_latest_checkpoint
 
     path = (runner._load_from or find_latest_checkpoint(runner.work_dir)) if runner._resume else None
@@ -158,7 +158,7 @@ def count_iteration(wrapper: OptimWrapper) -> None:
 
 
 def resizing_modules(model: nn.Module) -> list[nn.Module]:
-    """Parts of a model, such as MMDetection's BatchSyncRandomResize, that keep an input size for some iterations."""
+    """Return parts of a model, such as MMDetection's BatchSyncRandomResize, that keep an input size for iterations."""
     return [module for module in model.modules() if hasattr(module, '_input_size')]
 
 
@@ -168,5 +168,5 @@ def input_size(module: nn.Module) -> tuple[int, int] | None:
 
 
 def set_input_size(module: nn.Module, size: tuple[int, int] | None) -> None:
-    """Set what :func:`input_size` gives."""
+    """Set the return value of :func:`input_size`."""
     module._input_size = size

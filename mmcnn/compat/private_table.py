@@ -9,9 +9,9 @@ class PrivateName(NamedTuple):
     """A name that may change without notice.
 
     Attributes:
-        name: with its module and class.
-        used_by: what wraps it here, or the file of the subclass that uses it.
-        why: what it is needed for.
+        name: the name with its module and class.
+        used_by: its wrapper here, or the file of the subclass that uses it.
+        why: why it is needed.
         instead: what would make it unnecessary.
     """
 
@@ -21,7 +21,7 @@ class PrivateName(NamedTuple):
     instead: str
 
 
-#: What the names were tried with. The tests of each are to be run with whatever replaces one of these.
+#: The versions that the names were tested with; their tests must be run with any replacement.
 TRIED_WITH = {'python': '3.11', 'torch': '2.13', 'mmengine': '0.10.7', 'mmdet': '3.3.0'}
 
 _HOOK = 'mmcnn/engine/atomic_checkpoint_hook.py'
@@ -30,12 +30,12 @@ _LOOP = 'mmcnn/engine/resumable_train_loop.py'
 PRIVATE_NAMES = (
     PrivateName(
         'multiprocessing.queues.Queue._on_queue_feeder_error', 'on_queue_feeder_error',
-        'a worker that cannot hand a batch over has to end', 'an argument of Queue',
+        'a worker that cannot deliver a batch must end', 'an argument of Queue',
     ),
     PrivateName(
         'torch.utils.data.dataloader._MultiProcessingDataLoaderIter.__del__', 'delete_unstarted_iterators_quietly',
-        'it fails, and prints a traceback, if the workers could not be started',
-        'a mended https://github.com/pytorch/pytorch/issues/64895',
+        'it fails with a traceback if the workers could not be started',
+        'a fixed https://github.com/pytorch/pytorch/issues/64895',
     ),
     PrivateName(
         'torch.utils.data.dataloader._MultiProcessingDataLoaderIter._workers_status',
@@ -43,7 +43,7 @@ PRIVATE_NAMES = (
     ),
     PrivateName(
         'torch.utils.data.DataLoader._iterator', 'end_workers',
-        'persistent workers have to end: with the run, or because the data set has changed', 'DataLoader.close()',
+        'persistent workers must end with the run, or if the data set has changed', 'DataLoader.close()',
     ),
     PrivateName(
         'torch.utils.data.dataloader._MultiProcessingDataLoaderIter._shutdown_workers', 'end_workers',
@@ -51,7 +51,7 @@ PRIVATE_NAMES = (
     ),
     PrivateName(
         'torch.nn.modules.batchnorm._BatchNorm', 'BatchNorm',
-        'the base class of all BatchNorms, of those that MMEngine makes of SyncBatchNorm too', 'a public base class',
+        'the base class of all BatchNorms, also of those that MMEngine makes from SyncBatchNorm', 'a public base class',
     ),
     PrivateName(
         'torch.nn.Module._forward_hooks', 'has_forward_hooks',
@@ -62,15 +62,15 @@ PRIVATE_NAMES = (
     ),
     PrivateName(
         'torch.nn.Module._backward_hooks', 'has_hooks',
-        'what a layer with hooks gives must not be overwritten', 'as above',
+        'the output of a layer with hooks must not be overwritten', 'as above',
     ),
     PrivateName('torch.nn.Module._backward_pre_hooks', 'has_hooks', 'as above', 'as above'),
     PrivateName(
-        'torch.nn.modules.module._has_any_global_hook', 'has_hooks', 'hooks of all modules count, too', 'as above',
+        'torch.nn.modules.module._has_any_global_hook', 'has_hooks', 'global hooks also count', 'as above',
     ),
     PrivateName(
         'torch.autograd.forward_ad._current_level', 'is_transformed',
-        'what follows operators knows those of PyTorch only', 'a public question',
+        'tools that trace operators support only those of PyTorch', 'a public query',
     ),
     PrivateName(
         'torch._C._are_functorch_transforms_active', 'is_transformed', 'as above', 'as above',
@@ -86,7 +86,7 @@ PRIVATE_NAMES = (
     PrivateName('torch._foreach_add_', 'average_in_place', 'as above', 'as above'),
     PrivateName(
         'mmengine.device.utils.DEVICE', 'device_of_mmengine, set_device_of_mmengine',
-        'what MMEngine takes for the device of the process', 'a public setter; there is get_device() only',
+        'the device that MMEngine assumes', 'a public setter; there is only get_device()',
     ),
     PrivateName(
         'mmengine.utils.ManagerMixin._instance_dict', 'taken_instances, put_instances',
@@ -94,7 +94,7 @@ PRIVATE_NAMES = (
     ),
     PrivateName(
         'mmengine.runner.runner.save_checkpoint', 'checkpoints_saved_by',
-        'the Runner is to write checkpoints whole, without a copy in memory', 'a writer as an argument of the Runner',
+        'checkpoints must be written atomically, without a copy in memory', 'a writer as an argument of the Runner',
     ),
     PrivateName(
         'mmengine.runner.Runner._load_from', 'resumed_file', 'what the Runner resumes from', 'a public property',
@@ -104,19 +104,19 @@ PRIVATE_NAMES = (
     ),
     PrivateName(
         'mmengine.optim.OptimWrapper._accumulative_counts', 'accumulative_counts',
-        'iterations of a step', 'a public property',
+        'iterations per step', 'a public property',
     ),
     PrivateName(
         'mmengine.optim.OptimWrapper._inner_count', 'count_iteration',
-        'a batch that is refused counts as an iteration all the same', 'a public method',
+        'a rejected batch still counts as an iteration', 'a public method',
     ),
     PrivateName(
         'mmdet.models.BatchSyncRandomResize._input_size', 'input_size, set_input_size',
-        'a resumed run goes on with the size of the last ten iterations', 'a public property',
+        'a resumed run continues with the size of the last ten iterations', 'a public property',
     ),
     PrivateName(
         'mmengine.config.Config._get_base_files', 'base_files',
-        'what a config has inherited is told from what it says itself', 'a Config that keeps its bases',
+        'to distinguish inherited entries of a config from its own', 'a Config that keeps its bases',
     ),
     PrivateName(
         'mmengine.config.Config._is_lazy_import', 'base_files',
@@ -124,7 +124,7 @@ PRIVATE_NAMES = (
     ),
     PrivateName(
         'mmengine.hooks.CheckpointHook._save_best_checkpoint', _HOOK,
-        'what a better checkpoint replaces is deleted after it, not before', 'a public hook method',
+        'a replaced checkpoint is deleted after the better one is written, not before', 'a public hook method',
     ),
     PrivateName(
         'mmengine.hooks.CheckpointHook._save_checkpoint_with_step', _HOOK, 'as above', 'as above',
@@ -141,12 +141,12 @@ PRIVATE_NAMES = (
     ),
     PrivateName(
         'mmengine.config.Config._get_cfg_path', 'mmcnn/compat/packaged_configs.py',
-        'a base named by its package is looked up by pkg_resources, which is gone, and mmcnn:: is not known',
-        'a release of MMEngine with https://github.com/open-mmlab/mmengine/pull/1676 that knows mmcnn, too',
+        'a base named by its package is looked up by pkg_resources, which is gone, and mmcnn:: is unknown',
+        'a release of MMEngine with https://github.com/open-mmlab/mmengine/pull/1676 and support for mmcnn',
     ),
     PrivateName(
         'mmengine.visualization.vis_backend.BaseVisBackend._init_env', 'mmcnn/engine/vis_backends.py',
-        'every back end has to define it, though its name says otherwise', 'a public abstract method',
+        'every back end must define it, although its name is private', 'a public abstract method',
     ),
     PrivateName(
         'mmengine.dataset.BaseDataset._metainfo', 'mmcnn/datasets/folders/classes.py',
@@ -154,34 +154,34 @@ PRIVATE_NAMES = (
     ),
     PrivateName(
         'mmdet.evaluation.CocoMetric._coco_api', 'mmcnn/evaluation/coco_metric.py',
-        'the annotations as the base class has read them', 'a public property',
+        'the annotations that the base class has read', 'a public property',
     ),
     PrivateName(
         'mmdet.models.roi_heads.mask_heads.fcn_mask_head._do_paste_mask', 'mmcnn/compat/paste_mask.py',
-        'it fails on the CPU for a box outside of the image',
-        'a release of MMDetection that mends https://github.com/hustvl/QueryInst/issues/41',
+        'it fails on the CPU for a box outside the image',
+        'a release of MMDetection that fixes https://github.com/hustvl/QueryInst/issues/41',
     ),
     PrivateName(
         'torch.ops.mkldnn._convolution_pointwise', 'mmcnn/compat/onednn.py',
-        'a convolution and its activation in one pass over memory, with a weight that is put in order once',
-        'a public operator, or nn.Conv2d that keeps its weight in order',
+        'a convolution and its activation in one pass over memory, with a weight that is reordered once',
+        'a public operator, or nn.Conv2d that keeps its weight reordered',
     ),
     PrivateName(
         'torch.ops.mkldnn._is_mkldnn_bf16_supported', 'mmcnn/compat/onednn.py',
-        'the above refuses bfloat16 where the processor has no AVX512', 'a public question to the processor',
+        'the above rejects bfloat16 if the processor has no AVX512', 'a public query of the processor',
     ),
     PrivateName(
         'torch.utils._python_dispatch.is_in_torch_dispatch_mode', 'is_in_torch_dispatch_mode',
-        'whoever counts or records operators knows those of PyTorch only', 'a public name',
+        'tools that count or record operators support only those of PyTorch', 'a public name',
     ),
     PrivateName(
         'torch.Tensor._version', 'mmcnn/compat/onednn.py',
-        'a weight that has changed has to be put in order again', 'a public counter',
+        'a changed weight must be reordered again', 'a public counter',
     ),
     PrivateName(
         'torch.cpu._is_avx512_bf16_supported', 'cpu_capabilities',
         'whether a processor computes in bfloat16, before PyTorch has get_capabilities() (2.6 to about 2.11)',
-        'a lowest version of PyTorch that has torch.cpu.get_capabilities',
+        'a minimum version of PyTorch that has torch.cpu.get_capabilities',
     ),
     PrivateName('torch.cpu._is_amx_tile_supported', 'cpu_capabilities', 'as above', 'as above'),
     PrivateName(

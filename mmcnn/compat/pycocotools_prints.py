@@ -1,6 +1,6 @@
 """Silences pycocotools, which prints its progress ("loading annotations into memory...") and has no option for it.
 
-https://github.com/cocodataset/cocoapi/issues/598; so in pycocotools 2.0.11 (``pycocotools/coco.py``).
+See https://github.com/cocodataset/cocoapi/issues/598; unchanged in pycocotools 2.0.11 (``pycocotools/coco.py``).
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from mmengine.logging import print_log
 
 @contextlib.contextmanager
 def to_the_log() -> Iterator[None]:
-    """While it is open, what pycocotools prints goes to the current log of MMEngine."""
+    """Redirect what pycocotools prints to the current log of MMEngine while the context is open."""
 
     def log(*words: Any) -> None:
         print_log(' '.join(map(str, words)), logger='current')
 
-    pycocotools.coco.print = log  # a name of the module is found before the built-in one
+    pycocotools.coco.print = log  # a module's own name takes precedence over the built-in one
     try:
         yield
     finally:

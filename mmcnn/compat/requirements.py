@@ -10,11 +10,11 @@ MINIMUM_TORCH = (2, 6)
 
 
 def check() -> None:
-    """Check that mmcv is installed and that torch is recent enough, before another package fails because of them.
+    """Check that mmcv is installed and torch is recent enough, before another package fails because of them.
 
     Raises:
-        DependencyError: When mmcv is not installed, or torch is older than 2.6 (whose ``torch.load`` runs what a
-            checkpoint says); one sentence with what to install.
+        DependencyError: mmcv is not installed, or torch is older than 2.6 (whose ``torch.load`` runs code in
+            checkpoints); one sentence with what to install.
     """
     _require_mmcv()
     _require_torch()
@@ -30,7 +30,7 @@ def torch_is_supported() -> bool:
 def _require_mmcv() -> None:
     try:
         spec = importlib.util.find_spec('mmcv')
-        found = spec is not None and spec.origin is not None  # a folder without __init__.py is what pip has left of one
+        found = spec is not None and spec.origin is not None  # pip leaves a folder without __init__.py behind
     except ModuleNotFoundError:
         found = False
     if not found:

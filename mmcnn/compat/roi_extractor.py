@@ -12,7 +12,7 @@ import torch
 
 
 def install() -> None:
-    """Lets the class pool features of half precision in float32, once; its module has been imported."""
+    """Make the class pool half-precision features in float32, once; its module has been imported."""
     module = sys.modules['mmdet.models.roi_heads.roi_extractors.single_level_roi_extractor']
     extractor = module.SingleRoIExtractor  # an import would wait for mmdet.models
     original = extractor.forward

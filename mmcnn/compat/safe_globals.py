@@ -2,11 +2,11 @@
 
 Since torch 2.6 ``torch.load`` builds only types on an allow-list, and MMEngine 0.10.7 cannot load the checkpoints that
 its Runner saves: the message hub's ``HistoryBuffer`` is not on it (open-mmlab/mmengine issue 1655), so resuming and
-testing fail. Switching the check off would run whatever a checkpoint says; the list is extended instead.
+testing fail. Disabling the check would run any code in a checkpoint, so the list is extended instead.
 
 The list is extended as soon as torch has been imported, but MMEngine is imported only when a checkpoint contains its
-type. MMEngine imports torch itself: inside torch's import it may be only half initialised, or another thread may be
-importing it and be waiting for torch.
+type. MMEngine imports torch itself: during torch's import it may be only partially initialised, or another thread may
+be importing it and waiting for torch.
 """
 
 import pickle
@@ -28,7 +28,7 @@ def install() -> None:
 
 
 def names() -> set[str]:
-    """Return the names that were added to torch's allow-list, by whomever."""
+    """Return the names on torch's allow-list that were added by anyone."""
     return {_name(entry) for entry in torch.serialization.get_safe_globals()}
 
 
@@ -39,19 +39,19 @@ class HistoryBufferStandIn:
         """Return an empty HistoryBuffer whose type torch accepts."""
         from mmengine.logging import HistoryBuffer
 
-        # torch sets the state of an object only if its type is on the list. It is added under a name of its own, since
-        # the stand-in has to keep the usual one until the file has been read.
+        # torch sets the state of an object only if its type is on the list. It is added under another name, since the
+        # stand-in must keep the usual one until the file has been read.
         torch.serialization.add_safe_globals([(HistoryBuffer, f'{__name__}.HistoryBuffer')])
         return HistoryBuffer.__new__(HistoryBuffer)
 
 
 def _safe_globals() -> list[Callable | tuple[Callable, str]]:
-    # numpy's own rebuilding functions, taken from what it pickles: their module was renamed in numpy 2, and files
-    # of either version are read.
+    # numpy's own reconstruction functions, taken from a pickle: their module was renamed in numpy 2, and files of both
+    # versions are read.
     rebuild_array = np.zeros(1).__reduce__()[0]
     rebuild_scalar = np.float64(0).__reduce__()[0]
     return [
-        # Also under its own name, so that it stays on the list if somebody adds the real class under the usual one.
+        # Also under its own name, so that it stays on the list if the real class is added under the usual one.
         HistoryBufferStandIn,
         (HistoryBufferStandIn, 'mmengine.logging.history_buffer.HistoryBuffer'),
         np.ndarray,
@@ -70,19 +70,19 @@ def _name(entry: Callable | tuple[Callable, str]) -> str:
 
 
 def _statistic(owner: object, name: str) -> Callable:
-    """Stands in for ``getattr``, by which a pickled HistoryBuffer names its statistics.
+    """Replace ``getattr``, with which a pickled HistoryBuffer refers to its statistics.
 
-    The real one would hand any attribute of any allowed object to the author of a file.
+    The real one would give the author of a file access to any attribute of any allowed object.
 
     Args:
         owner: the class ``HistoryBuffer``, or its stand-in.
-        name: One of :data:`STATISTICS`.
+        name: one of :data:`STATISTICS`.
 
     Returns:
         The method of that name.
 
     Raises:
-        pickle.UnpicklingError: For anything else.
+        pickle.UnpicklingError: any other name.
     """
     from mmengine.logging import HistoryBuffer
 

@@ -1,7 +1,7 @@
 """Makes MMDetection's SSDHead able to predict.
 
-Its base class asks ``self.loss_cls`` for ``custom_cls_channels`` before it looks at scores, and SSDHead, whose loss is
-a function, has no such attribute: every SSD of MMDetection 3.3.0 fails at its first prediction with ``'SSDHead' object
+Its base class asks ``self.loss_cls`` for ``custom_cls_channels`` before it uses scores, but SSDHead, whose loss is a
+function, has no such attribute: every SSD of MMDetection 3.3.0 fails at its first prediction with ``'SSDHead' object
 has no attribute 'loss_cls'``.
 """
 
@@ -9,7 +9,7 @@ import sys
 
 
 def install() -> None:
-    """Give the class an attribute that says nothing of its own, once; its module has been imported."""
+    """Give the class such an attribute without any entry, once; its module has been imported."""
     head = sys.modules['mmdet.models.dense_heads.ssd_head'].SSDHead  # an import would wait for mmdet.models
     if not hasattr(head, 'loss_cls'):
         head.loss_cls = None

@@ -27,9 +27,9 @@ class Accuracy:
     """The loss of accuracy due to a precision.
 
     Attributes:
-        before: AP (IoU 0.5 to 0.95) of the detector, by PyTorch in float32.
-        after: that of the file.
-        images: on how many.
+        before: AP (IoU 0.5 to 0.95) of the detector in PyTorch in float32.
+        after: AP of the file.
+        images: number of images.
     """
 
     before: float
@@ -38,7 +38,7 @@ class Accuracy:
 
     @property
     def loss(self) -> float:
-        """AP that is lost; negative: won."""
+        """Loss of AP; negative for a gain."""
         return self.before - self.after
 
 
@@ -46,13 +46,13 @@ class AccuracyCheck:
     """Measures the loss of accuracy due to a precision, and rejects a file that loses too much.
 
     Args:
-        plan: of the export.
-        say: takes what is to be said of the data, line by line.
+        plan: plan of the export.
+        say: takes the notes about the data, line by line.
 
     Raises:
         UsageError: the detector does not have the classes of the data.
         DataError: the data cannot be used.
-        ExportError: AP is too low to see a loss.
+        ExportError: AP is too low to detect a loss.
     """
 
     def __init__(self, plan: Plan, say: Say) -> None:
@@ -60,34 +60,34 @@ class AccuracyCheck:
         self.config = data_config(plan.found.classes)
         trained = {'meta': {'dataset_meta': {'classes': plan.found.classes}}}
         set_data(self.config, options.data, trained, say=say, draw=draw_of(options))
-        # The tables of the metric go to the current log, and of an export there is none.
+        # The metric logs its tables to the current log, and an export has none.
         MMLogger.get_instance('export', logger_name='mmcnn', log_level='ERROR')
         self.before, self.images = self._ap(self._by_torch)
         if not self.before > options.max_loss:  # it may be NaN
             raise ExportError(
-                f'not checked: AP by PyTorch is {self.before:.4f} on {self.images} images, so that it could not fall '
-                f'by more than max_loss={options.max_loss:g}; data=PATH takes images that the detector knows'
+                f'not checked: AP in PyTorch is {self.before:.4f} on {self.images} images, so a loss of '
+                f'max_loss={options.max_loss:g} cannot be detected; use data=PATH with images of its objects'
             )
 
     def __call__(self, path: Path) -> Accuracy:
-        """AP before and after, of a file.
+        """Return AP before the export and that of a file.
 
         Raises:
-            ExportError: more is lost than ``max_loss``.
+            ExportError: the loss is greater than ``max_loss``.
         """
         detector = Detector(path, score_thr=self._least)
         after, images = self._ap(detector.find)
         found, most = Accuracy(self.before, after, images), self.plan.options.max_loss
         if not found.loss <= most:
             raise ExportError(
-                f'precision={self.plan.options.precision} costs {found.loss:.4f} AP ({found.before:.4f} by PyTorch, '
-                f'{found.after:.4f} by the file, {images} images), and max_loss={most:g} is allowed'
+                f'precision={self.plan.options.precision} costs {found.loss:.4f} AP ({found.before:.4f} in PyTorch, '
+                f'{found.after:.4f} in the file, {images} images), more than max_loss={most:g}'
             )
         return found
 
     @property
     def _least(self) -> float:
-        """The lowest score that counts for both."""
+        """The lowest score that both sides report."""
         return self.plan.metadata().test_cfg['score_thr']
 
     def _by_torch(self, images: Sequence[np.ndarray]) -> list[tuple[np.ndarray, ...]]:

@@ -29,7 +29,7 @@ from mmcnn.runtime.detector import Detector
 from mmcnn.runtime.metadata import DETECTION
 from mmcnn.runtime.sessions import Session, open_session
 
-#: Fewer compared detections say nothing.
+#: Fewer compared detections are not conclusive.
 FEWEST = 20
 
 
@@ -43,10 +43,10 @@ class Checked:
     """The result of checking a file.
 
     Attributes:
-        summary: in words.
-        time_ratio: CPU time of the file as a share of PyTorch's, folded, both on one thread, one image.
-        matches: of a detector; None: of its maps, or another network.
-        failure: in what detections in float16 are others than PyTorch's, which AP has to weigh; None: in nothing.
+        summary: the result in words.
+        time_ratio: CPU time of the file relative to folded PyTorch, both on one thread with one image.
+        matches: matches of a detector's detections; None: maps were compared, or it is not a detector.
+        failure: how detections in float16 differ from PyTorch's, which AP has to decide on; None: they do not.
     """
 
     summary: str
@@ -59,13 +59,13 @@ def check_export(plan: Plan, path: Path, images: Sequence[np.ndarray], more: Ite
     """Run a file and PyTorch on the same images.
 
     Args:
-        plan: that the file was written by.
+        plan: the plan that the file was written with.
         path: the file.
         images: (H, W, 3) uint8 BGR, of several sizes.
-        more: the same, which are taken where ``images`` give too few detections to judge by.
+        more: further images, used if ``images`` give too few detections.
 
     Raises:
-        ExportError: they do not give the same, or too few detections to say so.
+        ExportError: the results differ, or there are too few detections to tell.
     """
     session = _ProgramSession(path, plan.input_names) if path.suffix == '.pt2' else open_session(path, None, 1)
     largest, cases, failure = _compare_outputs(plan, session, images)
@@ -76,9 +76,9 @@ def check_export(plan: Plan, path: Path, images: Sequence[np.ndarray], more: Ite
     if of_boxes and plan.options.img_size is None:
         _compare_fit(plan, images)
     if plan.options.precision == 'int8':
-        # By AP (accuracy.py): in steps of 8 bits no detection is the same.
+        # Judged by AP (accuracy.py): with steps of 8 bits no detection stays the same.
         if not np.isfinite(largest):
-            raise ExportError('the file gives values that are not finite')
+            raise ExportError('the file returns NaN or infinite values')
         return Checked(f'{len(images)} images; {cases}: shapes and finite values', time_ratio(plan, session))
     words = [f'{len(images)} images', cases]
     if of_boxes:
@@ -86,12 +86,12 @@ def check_export(plan: Plan, path: Path, images: Sequence[np.ndarray], more: Ite
         words[0] = f'{matches.images} images'
         if matches.every < FEWEST:
             raise ExportError(
-                f'not checked: PyTorch has {matches.every} detections on {matches.images} images to compare, and '
-                f'{FEWEST} are the least that says anything; data=PATH takes images that the detector knows'
-                + (f', score_thr a lower threshold than {_threshold(plan):g}' if plan.form == 'nms' else '')
+                f'not checked: PyTorch finds {matches.every} detections on {matches.images} images, but the comparison '
+                f'needs at least {FEWEST}; use data=PATH with images of the objects that it detects'
+                + (f', or a score_thr below {_threshold(plan):g}' if plan.form == 'nms' else '')
             )
         if not tolerance_of(plan).allows(matches):
-            different = f'the file does not give what PyTorch gives: {matches}'
+            different = f'the results of the file differ from PyTorch: {matches}'
             if plan.options.precision == 'fp32' and plan.found.checkpoint is None:
                 words.append(_by_float64(plan, path, images, different))
             elif _weighed_by_ap(plan):
@@ -100,31 +100,31 @@ def check_export(plan: Plan, path: Path, images: Sequence[np.ndarray], more: Ite
                 raise ExportError(different + _way_out(plan, matches))
     elif largest > (most := tolerance_of(plan).output):
         raise ExportError(
-            f'the file does not give what PyTorch gives: outputs differ by {largest:.2g} of the largest value, more '
-            f'than {most:g}'
+            f'the results of the file differ from PyTorch: by {largest:.2g} of the largest output value, more than '
+            f'{most:g}'
         )
-    words.append(str(matches) if matches else f'largest difference of an output {largest:.2g} of its largest value')
+    words.append(str(matches) if matches else f'largest output difference {largest:.2g} of the largest value')
     return Checked('; '.join(words), time_ratio(plan, session), matches, failure)
 
 
 def _weighed_by_ap(plan: Plan) -> bool:
-    """Return whether AP decides (accuracy.py) where half precision finds other detections."""
+    """Return whether AP decides (accuracy.py) if half precision changes detections."""
     return plan.options.precision == 'fp16' and plan.found.checkpoint is not None and plan.options.data is not None
 
 
 def _way_out(plan: Plan, matches: Matches) -> str:
-    """Return what more images would tell, as the end of a sentence."""
+    """Return the end of a sentence that says how more images would help."""
     if plan.found.checkpoint is None:
         return ''
     if not (found := _by_ap(plan)) and tolerance_of(plan).undecided(matches):
-        return '; of so few none may be missed, and data=PATH with more images would tell'
+        return '; no mismatch is tolerated among so few; use data=PATH with more images'
     return found
 
 
 def _by_ap(plan: Plan) -> str:
-    """Return the end of a sentence that says that AP decides, if it does."""
+    """Return the end of a sentence that says that AP decides, if it could."""
     weighed = plan.options.precision == 'fp16' and plan.found.checkpoint is not None and plan.options.data is None
-    return '; data=PATH weighs it by AP on its images' if weighed else ''
+    return '; with data=PATH, AP on its images decides' if weighed else ''
 
 
 def compare_detections(
@@ -150,14 +150,14 @@ def compare_detections(
 
 
 def _detector(path: Path) -> Detector:
-    with warnings.catch_warnings(action='ignore'):  # of form nms: that it has a threshold of its own
+    with warnings.catch_warnings(action='ignore'):  # form nms warns about its own threshold
         return Detector(path, score_thr=0.0, threads=1)
 
 
 def _rounds(
     plan: Plan, detector: Detector, images: Sequence[np.ndarray], theirs: Sequence[Detections]
 ) -> list[Matches]:
-    """Return what a file detects in one image after the other, and in a batch if it accepts one, against ``theirs``."""
+    """Yield a file's detections image by image, and in a batch if it accepts one, paired with ``theirs``."""
     rounds = [[detector(image) for image in images]]
     if plan.batch is None:
         rounds.append(detector.batch(images))
@@ -173,7 +173,7 @@ def _matched(
 
 
 def _by_float64(plan: Plan, path: Path, images: Sequence[np.ndarray], failure: str) -> str:
-    """Of random weights: that the file is as near to float64 as PyTorch's float32, in words.
+    """Say that with random weights the file is as close to float64 as PyTorch's float32.
 
     Raises:
         ExportError: it is not.
@@ -185,18 +185,18 @@ def _by_float64(plan: Plan, path: Path, images: Sequence[np.ndarray], failure: s
     if not no_worse(*misses, file.every):
         raise ExportError(failure)
     return (
-        f'of {file.every:,} detections in float64 the file misses {misses[0][0]:,}, and PyTorch in float32 '
-        f'{misses[1][0]:,}: random weights let a rounding grow'
+        f'of {file.every:,} detections in float64, the file misses {misses[0][0]:,} and PyTorch in float32 '
+        f'{misses[1][0]:,}: random weights amplify rounding errors'
     )
 
 
 def _compare_outputs(plan: Plan, session: Session, images: Sequence[np.ndarray]) -> tuple[float, str, str | None]:
-    """Return the largest difference of an output as a share of its largest value.
+    """Return the largest difference of an output relative to its largest value.
 
-    Then, in words, what was compared, and in what the boxes before NMS are others than PyTorch's (None: in nothing).
+    The other values are what was compared, in words, and how boxes before NMS differ from PyTorch's (None: not at all).
     """
-    if plan.form == 'nms':  # of equal scores another one may come first
-        return 0.0, 'one by one' if plan.batch else 'one by one and together', None
+    if plan.form == 'nms':  # with equal scores, the order may differ
+        return 0.0, 'one by one' if plan.batch else 'one by one and in a batch', None
     failure = None
     sizes = [plan.size, plan.other_size] if plan.dynamic == 'all' else [plan.size]
     batches = [plan.batch] if plan.batch else [1, EXAMPLE_BATCH + 1]
@@ -211,7 +211,9 @@ def _compare_outputs(plan: Plan, session: Session, images: Sequence[np.ndarray])
                 wanted if isinstance(wanted, tuple) else (wanted,), session.run(plan.feeds(inputs)), strict=True
             ):
                 if tuple(a.shape) != b.shape:
-                    raise ExportError(f'the file gives an output {b.shape}, where PyTorch gives {tuple(a.shape)}')
+                    raise ExportError(
+                        f'the file returns an output of shape {b.shape}, but PyTorch one of {tuple(a.shape)}'
+                    )
                 pairs.append((a.numpy(), b))
                 difference = np.abs(a.numpy() - b).max() / max(float(a.abs().max()), 1e-30)
                 largest = max(largest, difference if np.isfinite(difference) else np.inf)
@@ -224,12 +226,12 @@ def _compare_outputs(plan: Plan, session: Session, images: Sequence[np.ndarray])
 def _compare_boxes(
     plan: Plan, inputs: Sequence[Tensor], size: tuple[int, int], boxes: Pair, scores: Pair
 ) -> str | None:
-    """In what boxes (N, B, 4) before NMS or their scores (N, B, C) are others, in words; None: in nothing."""
+    """Say how boxes (N, B, 4) before NMS or their scores (N, B, C) differ; None if they do not."""
     tolerance = tolerance_of(plan)
     if (share := tolerance.alike(boxes, scores)) >= tolerance.every:
         return None
     if plan.options.precision == 'fp32' and plan.found.checkpoint is None:
-        # Random weights let a rounding grow: the file's, which is to be no worse than PyTorch's, beside float64.
+        # Random weights amplify rounding errors: compare with float64, where the file must not be worse than PyTorch.
         precise = outputs_in_double(plan, inputs)
         missed = [
             round((1 - tolerance.alike((precise[0], boxes[side]), (precise[1], scores[side]))) * boxes[0][..., 0].size)
@@ -238,16 +240,16 @@ def _compare_boxes(
         if no_worse(*((count, 0) for count in missed), boxes[0][..., 0].size):
             return None
     return (
-        f'the file does not give what PyTorch gives: {share:.2%} of the boxes at {size[0]} x {size[1]} px in a '
+        f'the results of the file differ from PyTorch: only {share:.2%} of the boxes at {size[0]} x {size[1]} px in a '
         f'batch of {len(boxes[0])} are the same with their scores, fewer than {tolerance.every:.1%}'
     )
 
 
 def _compare_fit(plan: Plan, images: Sequence[np.ndarray]) -> None:
-    """Whether the runner gives the network the pixels that the config's test pipeline gives it."""
+    """Raise ExportError unless the runner prepares images for the network as the config's test pipeline does."""
     network = plan.found.network
     preprocessor = copy.copy(network.data_preprocessor)
-    if plan.found.fit.rule == 'long-short':  # where this is another number, the plan says so (Plan.padding)
+    if plan.found.fit.rule == 'long-short':  # if the padding differs here, the plan says so (Plan.padding)
         preprocessor.pad_size_divisor = plan.found.fit.stride
     with DefaultScope.overwrite_default_scope('mmdet'):
         pipeline = Compose(test_pipeline(plan.found.config))
@@ -258,8 +260,8 @@ def _compare_fit(plan: Plan, images: Sequence[np.ndarray]) -> None:
         given = prepared(network, plan.found.fit.apply(image, np.float32))['inputs']
         if not torch.equal(wanted, given):
             raise ExportError(
-                f'the runner would make other images than the test pipeline of {plan.found.name}: '
-                f'{tuple(given.shape)} in place of {tuple(wanted.shape)}'
+                f'the runner prepares images differently from the test pipeline of {plan.found.name}: '
+                f'{tuple(given.shape)} instead of {tuple(wanted.shape)}'
             )
 
 
@@ -268,7 +270,7 @@ def _threshold(plan: Plan) -> float:
 
 
 class _ProgramSession:
-    """One of PyTorch's exported programs behind the interface of ONNX Runtime."""
+    """One of PyTorch's exported programs with the interface of ONNX Runtime."""
 
     def __init__(self, path: Path, names: Sequence[str]) -> None:
         extra = {EXTRA_FILE: ''}

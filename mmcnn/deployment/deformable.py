@@ -1,4 +1,4 @@
-"""Deformable convolution as ONNX's operator DeformConv, by the method of :mod:`mmcnn.deployment.operators`."""
+"""Deformable convolution as ONNX's operator DeformConv, with the method of :mod:`mmcnn.deployment.operators`."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _(
 
 
 def translations() -> dict[Callable, Callable]:
-    """For ``custom_translation_table`` of ``torch.onnx.export``, of opset 19 on."""
+    """Return the entries of ``custom_translation_table`` of ``torch.onnx.export``, for opset 19 or later."""
     from onnxscript import opset19 as op
 
     def translate(x, weight, offset, bias, mask, stride, padding, dilation, groups, deform_groups):
@@ -71,7 +71,7 @@ def translations() -> dict[Callable, Callable]:
 
 
 class ExportableDeformConv(nn.Module):
-    """A layer of mmcv that computes its own offsets, by the operator above: to (N, C_out, H_out, W_out)."""
+    """A layer of mmcv that computes its own offsets, with the operator above: to (N, C_out, H_out, W_out)."""
 
     def __init__(self, pack: nn.Module) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class ExportableDeformConv(nn.Module):
         """Map (N, C_in, H, W) to (N, C_out, H', W')."""
         offset = self.conv_offset(x)
         if self.modulated:
-            # mmcv's order: the first two thirds are the offsets as they are.
+            # In mmcv's order, the first two thirds are the offsets.
             count = offset.shape[1] // 3
             offset, mask = offset[:, : 2 * count], offset[:, 2 * count :].sigmoid()
         else:
@@ -94,12 +94,12 @@ class ExportableDeformConv(nn.Module):
 
 
 def has_deform_conv(network: nn.Module) -> bool:
-    """Return whether a network has deformable convolutions, as they are or exportable."""
+    """Return whether a network has deformable convolutions, original or exportable ones."""
     return any(isinstance(module, (*PACKS, ExportableDeformConv)) for module in network.modules())
 
 
 def with_exportable_deform_conv(network: nn.Module) -> None:
-    """Replace the deformable convolutions of a network, in place, by those that can be exported."""
+    """Replace the deformable convolutions of a network by exportable ones, in place."""
     for module in list(network.modules()):
         for name, child in module.named_children():
             if isinstance(child, PACKS):

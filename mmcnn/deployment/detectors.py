@@ -21,12 +21,12 @@ from mmcnn.ops import NMS_KINDS
 
 #: Sides of the input of a file are multiples of this, the coarsest stride of the detectors.
 COARSEST = 32
-#: Steps of a test pipeline that leave the pixels alone.
+#: Steps of a test pipeline that do not change pixels.
 _WITHOUT_PIXELS = ('PackDetInputs', 'LoadAnnotations')
 
 
 def image_of(network: nn.Module, cfg: Config) -> ImageFormat:
-    """Mean, deviation and channel order of the images that a model of a config takes.
+    """Return mean, deviation and channel order of the images that a config's model expects.
 
     Raises:
         UsageError: they are not normalised by one mean and deviation for each of three channels.
@@ -37,28 +37,26 @@ def image_of(network: nn.Module, cfg: Config) -> ImageFormat:
     mean, std = (tuple(float(value) for value in settings.get(key) or ()) for key in ('mean', 'std'))
     if len(mean) != 3 or len(std) != 3:
         raise UsageError(
-            f'the data preprocessor has mean={settings.get("mean")} and std={settings.get("std")}; an export needs one '
-            'number for each of three channels'
+            f'the data preprocessor has mean={settings.get("mean")} and std={settings.get("std")}; an export '
+            'needs three numbers each, one per channel'
         )
     if isinstance(network.data_preprocessor, DetDataPreprocessor) and settings.get('rgb_to_bgr'):
         raise UsageError(
-            'the data preprocessor has rgb_to_bgr=True, so its images are not read as BGR, as a file reads them'
+            'the data preprocessor has rgb_to_bgr=True, so its images are RGB, but a file expects BGR images'
         )
     return ImageFormat(mean=mean, std=std, order='rgb' if settings.get('bgr_to_rgb') else 'bgr')
 
 
 def fit_of(cfg: Config, image: ImageFormat) -> Fit:
-    """Return how the test pipeline and the data preprocessor of a config bring an image to a detector's input.
+    """Return how the test pipeline and the data preprocessor of a config fit an image to a detector's input.
 
     Raises:
-        UsageError: they do something that the runner does not know; names it.
+        UsageError: they have a step that the runner does not support; the message gives it.
     """
     steps = [step for step in test_pipeline(cfg) if _short(step) not in _WITHOUT_PIXELS]
     if len(steps) != 1 or _short(steps[0]) not in ('LetterBox', 'Resize'):
         names = ', '.join(_short(step) for step in steps) or 'nothing'
-        raise UsageError(
-            f'the test pipeline changes images by {names}; the runner of an export knows one LetterBox or one Resize'
-        )
+        raise UsageError(f'the test pipeline changes images by {names}; exports support one LetterBox or one Resize')
     step = {key: value for key, value in steps[0].items() if key != 'type'}
     settings = cfg.model.data_preprocessor
     if _short(steps[0]) == 'LetterBox':
@@ -72,8 +70,7 @@ def fit_of(cfg: Config, image: ImageFormat) -> Fit:
     scale = step.get('scale')
     if scale is None or isinstance(scale, int) or set(step) - {'scale', 'keep_ratio'} or not step.get('keep_ratio'):
         raise UsageError(
-            f'the test pipeline has {steps[0]}; the runner of an export knows Resize with scale=(W, H) and '
-            'keep_ratio=True'
+            f'the test pipeline has {steps[0]}; exports support Resize with scale=(W, H) and keep_ratio=True'
         )
     pad = float(settings.get('pad_value', 0))
     value = tuple(pad * std + mean for mean, std in zip(image.mean, image.std, strict=True))
@@ -85,12 +82,12 @@ def fit_of(cfg: Config, image: ImageFormat) -> Fit:
         place='corner',
         stride=math.lcm(pad_size_divisor(cfg), COARSEST),
         extra=0.0,
-        value=value[::-1] if image.order == 'rgb' else value,  # of BGR images
+        value=value[::-1] if image.order == 'rgb' else value,  # for BGR images
     )
 
 
 def pad_size_divisor(cfg: Config) -> int:
-    """Return what MMDetection's data preprocessor of a config makes the sides of a batch multiples of."""
+    """Return the number to whose multiples MMDetection's data preprocessor pads the sides of a batch."""
     return int(cfg.model.data_preprocessor.get('pad_size_divisor', 1))
 
 
@@ -98,20 +95,20 @@ def padding(fit: Fit, cfg: Config) -> list[str]:
     """Return a sentence if a file pads images differently from PyTorch's test of the config."""
     if fit.stride is None:
         return []
-    # Of a letterbox it is said by the letterbox itself.
+    # For a letterbox, the letterbox reports it.
     divisor = pad_size_divisor(cfg) if fit.rule == 'long-short' else fit.stride
     theirs = f'only to the next multiple of {divisor}' if divisor > 1 else 'not at all'
     if fit.canvas is not None:
-        way_out = '; dynamic=all pads as PyTorch' if divisor == fit.stride else ''
+        way_out = '; dynamic=all pads as PyTorch does' if divisor == fit.stride else ''
         return [
-            f'every image is padded to {fit.canvas[0]} x {fit.canvas[1]} px, and in a test by PyTorch {theirs}: '
-            f'results of images of another shape differ a little{way_out}'
+            f'every image is padded to {fit.canvas[0]} x {fit.canvas[1]} px, but by PyTorch {theirs}: '
+            f'results for images of other shapes differ slightly{way_out}'
         ]
     if divisor == fit.stride:
         return []
     return [
-        f'every image is padded to the next multiple of {fit.stride}, which a file needs, and in a test by PyTorch '
-        f'{theirs} (pad_size_divisor={divisor}): results differ a little; the check pads for both alike'
+        f'every image is padded to the next multiple of {fit.stride}, which a file needs, but by PyTorch {theirs} '
+        f'(pad_size_divisor={divisor}): results differ slightly; the check pads both alike'
     ]
 
 
@@ -119,8 +116,8 @@ def test_cfg_of(network: nn.Module) -> dict[str, Any]:
     """Return the post-processing of a detector: score_thr, nms, nms_pre, max_per_img and multi_label.
 
     Raises:
-        UsageError: of this detector there is no export, or its post-processing has a step that neither a file nor the
-            runner takes.
+        UsageError: this detector cannot be exported, or its post-processing has a step that neither a file nor the
+            runner supports.
     """
     if isinstance(network, FasterRCNN):
         cfg = network.test_cfg.rcnn
@@ -131,17 +128,17 @@ def test_cfg_of(network: nn.Module) -> dict[str, Any]:
         return _plain(cfg, 'test_cfg', cfg['score_thr'], cfg['nms_pre'], cfg['multi_label'])
     if isinstance(head, YOLOV3Head):
         if (smallest := head.test_cfg.get('min_bbox_size', 0)) > 0:
-            raise UsageError(f'test_cfg.min_bbox_size={smallest} has no place in an export; leave it out')
-        # Its own threshold and cut go by the scores of classes alone, and are in the graph (forms.Decoded).
+            raise UsageError(f'test_cfg.min_bbox_size={smallest} cannot be exported; remove it')
+        # Its own threshold and limit use only class scores, and are in the graph (forms.Decoded).
         return _plain(head.test_cfg, 'test_cfg', 0.0, head.test_cfg.get('nms_pre', -1))
     kind = type(head or network).__name__
-    raise UsageError(f'{kind} has no export; YOLOHead, YOLOV3Head and FasterRCNN have, and every backbone by itself')
+    raise UsageError(f'{kind} cannot be exported; YOLOHead, YOLOV3Head, FasterRCNN and every backbone can')
 
 
 def set_score_thr(network: nn.Module, score_thr: float) -> None:
-    """Make a detector find from a score on, so that it can be compared with a file of another one than its config's.
+    """Set a detector's score threshold, to compare it with a file whose threshold differs from its config's.
 
-    Of MMDetection's YOLOV3Head the thresholds stay as they are, since they go by other scores.
+    The thresholds of MMDetection's YOLOV3Head are unchanged, since they apply to other scores.
     """
     if isinstance(network, FasterRCNN):
         network.roi_head.test_cfg.score_thr = score_thr
@@ -150,7 +147,7 @@ def set_score_thr(network: nn.Module, score_thr: float) -> None:
 
 
 def clips(network: nn.Module) -> bool:
-    """Return whether the boxes of a detector end where the image ends; of MMDetection's heads they need not."""
+    """Return whether a detector clips boxes to the image; MMDetection's heads need not."""
     return isinstance(getattr(network, 'bbox_head', None), YOLOHead | DarknetYOLOV3Head)
 
 

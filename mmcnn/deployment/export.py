@@ -32,7 +32,7 @@ from mmcnn.runs.process_state import kept_process_state
 from mmcnn.runtime.metadata import Metadata
 from mmcnn.weights.own_modules import import_modules
 
-#: Name of the file in the folders of ``web`` and ``triton``.
+#: Name of the model file in the folders of ``web`` and ``triton``.
 MODEL = 'model.onnx'
 #: Number of images in the check. Every second one is cropped to get several aspect ratios.
 CHECK_IMAGES = 8
@@ -104,7 +104,7 @@ def run_export(options: ExportOptions, say: Callable[[str], object] = print) -> 
         metadata = plan.metadata()
         for sentence in [*plan.padding, *metadata.dropped]:
             say(f'note: {sentence}')
-        # The file is not put in place before it is checked: a file that is there can be used.
+        # The file is put in place only after the check, so that any file that exists can be used.
         with tempfile.TemporaryDirectory(dir=_existing(base), prefix=f'.{file.stem}-') as folder:
             path = Path(folder) / file
             path.parent.mkdir(exist_ok=True)
@@ -130,7 +130,7 @@ def run_export(options: ExportOptions, say: Callable[[str], object] = print) -> 
 
 
 def _accuracy_check(plan: Plan, failure: str, say: Callable[[str], object]) -> AccuracyCheck:
-    """Return the measurement of AP that decides about a failure.
+    """Return the measurement of AP that decides whether a failure counts.
 
     Raises:
         ExportError: AP cannot be measured, so the failure stands.
@@ -138,11 +138,11 @@ def _accuracy_check(plan: Plan, failure: str, say: Callable[[str], object]) -> A
     try:
         return AccuracyCheck(plan, say)
     except (UsageError, DataError, ExportError) as error:
-        raise ExportError(f'{failure}; AP, which would decide, cannot be measured: {error}') from error
+        raise ExportError(f'{failure}; AP, which decides, cannot be measured: {error}') from error
 
 
 def images_to_check(options: ExportOptions) -> Iterator[np.ndarray]:
-    """Yield images (H, W, 3) uint8 BGR of the validation split of ``data``, or synthetic ones, each of them once.
+    """Yield images (H, W, 3) uint8 BGR of the validation split of ``data``, or synthetic ones, each once.
 
     The first :data:`CHECK_IMAGES` are spread over the split.
 
@@ -154,7 +154,7 @@ def images_to_check(options: ExportOptions) -> Iterator[np.ndarray]:
     split = check_data(folder, ('val',), decode=False, draw=draw_of(options)).splits[-1]
     entries = split.coco['images']
     if not entries:
-        raise DataError(f'{split.title} has no images to check the export on')
+        raise DataError(f'{split.title} has no images to check the export with')
     step = max(len(entries) // CHECK_IMAGES, 1)
     first = range(0, len(entries), step)[:CHECK_IMAGES]
     for i, number in enumerate((*first, *(n for n in range(len(entries)) if n not in first))):
@@ -179,16 +179,16 @@ def _target(options: ExportOptions) -> tuple[Path, Path]:
     else:
         target = Path(f'{name}{suffix}') if options.out is None else Path(options.out).expanduser()
         if target.suffix != suffix:
-            raise UsageError(f'out={target}: a file of to={options.to} ends in {suffix}')
+            raise UsageError(f'out={target}: a file for to={options.to} must end in {suffix}')
         for each in (target, target.with_suffix('.bin')) if options.to == 'openvino' else (target,):
             if each.exists():
                 raise UsageError(f'out={each} exists and would be overwritten; choose another name')
         base, file = target.parent, Path(target.name)
         folder = base
         if not folder.is_dir():
-            raise UsageError(f'out={target}: there is no folder {folder}')
+            raise UsageError(f'out={target}: the folder {folder} does not exist')
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise UsageError(f'{target} cannot be written: nothing can be written to {folder}')
+        raise UsageError(f'{target} cannot be written: the folder {folder} is not writable')
     return base, file
 
 

@@ -1,4 +1,4 @@
-"""MMDetection's Faster R-CNN with a forward pass that can be exported: none of its sizes depends on detections.
+"""MMDetection's Faster R-CNN with an exportable forward pass: none of its sizes depends on detections.
 
 Its modules compute the maps; anchors, proposals and detections follow ``RPNHead``, ``StandardRoIHead`` and ``BBoxHead``
 of MMDetection 3.3, with MMCV's ``batched_nms`` and RoIAlign as operators of ONNX.
@@ -35,11 +35,12 @@ class ExportableFasterRCNN(nn.Module):
     """Faster R-CNN on one image, with the outputs of form ``nms``.
 
     Args:
-        model: a ``FasterRCNN`` of MMDetection, folded or not, on any backbone; a neck or none. Its ``test_cfg`` counts.
-        layout: who reads the outputs, a key of :data:`~mmcnn.deployment.nms.OUTPUTS`.
+        model: a ``FasterRCNN`` of MMDetection, folded or not, on any backbone, with or without a neck. Its ``test_cfg``
+            applies.
+        layout: the reader of the outputs, a key of :data:`~mmcnn.deployment.nms.OUTPUTS`.
 
     Raises:
-        UsageError: a part that computes in another way than this forward, or an NMS that ONNX does not have.
+        UsageError: a part computes differently from this forward pass, or ONNX does not have its NMS.
     """
 
     def __init__(self, model: nn.Module, layout: str = 'plain') -> None:
@@ -50,7 +51,7 @@ class ExportableFasterRCNN(nn.Module):
         self.layout = layout
         self.rpn_nms = replace(
             NmsSettings.of({**model.rpn_head.test_cfg, 'score_thr': 0.0}, 'test_cfg.rpn'),
-            score_thr=NONE / 2,  # no proposal is too bad, a score of 0 included
+            score_thr=NONE / 2,  # no proposal is rejected by score, even with a score of 0
         )
         self.nms = NmsSettings.of(model.roi_head.test_cfg, 'test_cfg.rcnn')
         self.pad_value = float(getattr(model.data_preprocessor, 'pad_value', 0))
@@ -59,13 +60,13 @@ class ExportableFasterRCNN(nn.Module):
         """Return the detections, best first.
 
         Args:
-            images: (1, 3, H, W), normalised; H and W what the strides divide. The image is at the top left. What is
-                outside of it may be anything: it is set to the preprocessor's ``pad_value`` here, after normalisation,
-                as ``DetDataPreprocessor`` does.
-            im_size: (2,) int64, height and width of the image on this canvas; boxes end there.
+            images: (1, 3, H, W), normalised; H and W multiples of the strides. The image is at the top left. Its
+                surroundings may have any value: they are set here to the preprocessor's ``pad_value``, after
+                normalisation, as in ``DetDataPreprocessor``.
+            im_size: (2,) int64, height and width of the image on this canvas; boxes are clipped to it.
 
         Returns:
-            see :func:`~mmcnn.deployment.nms.laid_out`; boxes in pixels of the canvas.
+            See :func:`~mmcnn.deployment.nms.laid_out`; boxes in pixels of the canvas.
         """
         maps = self.model.extract_feat(self._padded(images, im_size))
         limits = im_size.flip(0).to(images.dtype)  # w, h
@@ -84,7 +85,7 @@ class ExportableFasterRCNN(nn.Module):
         return torch.where(rows[:, None] & columns, images, self.pad_value)
 
     def _proposals(self, maps: Sequence[Tensor], limits: Tensor) -> tuple[Tensor, Tensor]:
-        """RoIs (R, 4), and which of them are some (R,); the others are empty boxes at the origin."""
+        """Return RoIs (R, 4) and a mask of the valid ones (R,); the others are empty boxes at the origin."""
         head = self.model.rpn_head
         logits, deltas = head(maps)
         anchors = head.prior_generator.grid_priors([m.shape[-2:] for m in logits], device=maps[0].device)
@@ -102,7 +103,7 @@ class ExportableFasterRCNN(nn.Module):
         return torch.where(there[:, None], rows_of(boxes[None], index)[0], 0.0), there
 
     def _candidates(self, logits: Tensor, deltas: Tensor, anchors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Scores (P,), deltas (P, 4) and anchors (P, 4) of the best anchors of a level."""
+        """Return scores (P,), deltas (P, 4) and anchors (P, 4) of the best anchors of a level."""
         head = self.model.rpn_head
         logits = logits[0].permute(1, 2, 0).reshape(-1, head.cls_out_channels)
         deltas = deltas[0].permute(1, 2, 0).reshape(-1, 4)
@@ -114,7 +115,7 @@ class ExportableFasterRCNN(nn.Module):
         return scores[0], deltas[index[0]], anchors[index[0]]
 
     def _of_rois(self, maps: Sequence[Tensor], rois: Tensor, limits: Tensor) -> tuple[Tensor, Tensor]:
-        """Boxes (R, C, 4) and scores (R, C) of the classes in each RoI."""
+        """Return boxes (R, C, 4) and scores (R, C) of the classes in each RoI."""
         extractor, head = self.model.roi_head.bbox_roi_extractor, self.model.roi_head.bbox_head
         count, layer = extractor.num_inputs, extractor.roi_layers[0]
         levels = extractor.map_roi_levels(F.pad(rois, (1, 0)), count)
@@ -128,45 +129,45 @@ class ExportableFasterRCNN(nn.Module):
 
 
 def sigmoid(logits: Tensor) -> Tensor:
-    """Return the same as ``logits.sigmoid()``, in operators that are exact to a share of the result.
+    """Return ``logits.sigmoid()`` by operators with a small relative error.
 
-    ONNX Runtime's Sigmoid (1.32) is exact to 1e-7 only, which is 4 % of its value at -13: proposals with low scores
-    come in another order then, and NMS keeps others of them.
+    ONNX Runtime's Sigmoid (1.32) has an absolute error of 1e-7, which is 4 % of its value at -13: proposals with low
+    scores would be in another order, and NMS would keep others.
     """
     return 1.0 / (1.0 + (-logits).exp())
 
 
 def _check(model: nn.Module) -> None:
-    """Refuse what this forward would compute otherwise."""
+    """Raise UsageError for parts that this forward pass would compute differently."""
     if type(model) is not FasterRCNN:
         raise UsageError(
-            f'{type(model).__name__} has no form that can be exported with its detections; of the two-stage detectors '
-            "only MMDetection's FasterRCNN has"
+            f'{type(model).__name__} cannot be exported with its detections; among the two-stage detectors, '
+            "only MMDetection's FasterRCNN can"
         )
     rpn, roi = model.rpn_head, model.roi_head
     _one_of('rpn_head', rpn, RPNHead, dense_heads.RPNHead)
     _one_of('roi_head', roi, StandardRoIHead)
     for name, there in (('mask_head', roi.with_mask), ('shared_head', roi.with_shared_head)):
         if there:
-            raise UsageError(f'roi_head.{name}={type(getattr(roi, name)).__name__} cannot be exported; leave it out')
+            raise UsageError(f'roi_head.{name}={type(getattr(roi, name)).__name__} cannot be exported; remove it')
     _one_of('roi_head.bbox_roi_extractor', roi.bbox_roi_extractor, SingleRoIExtractor, roi_heads.SingleRoIExtractor)
     _one_of('roi_head.bbox_head', roi.bbox_head, *BBOX_HEADS)
     if not (roi.bbox_head.with_cls and roi.bbox_head.with_reg):
-        raise UsageError('roi_head.bbox_head has to have with_cls=True and with_reg=True to be exported')
+        raise UsageError('roi_head.bbox_head must have with_cls=True and with_reg=True to be exported')
     if roi.bbox_head.custom_cls_channels:
         loss = type(roi.bbox_head.loss_cls).__name__
-        raise UsageError(f'roi_head.bbox_head.loss_cls={loss} has scores of its own, which cannot be exported')
+        raise UsageError(f'roi_head.bbox_head.loss_cls={loss} computes scores in its own way, which cannot be exported')
     for name, head in (('rpn_head', rpn), ('roi_head.bbox_head', roi.bbox_head)):
         _one_of(f'{name}.bbox_coder', head.bbox_coder, *CODERS)
     for layer in roi.bbox_roi_extractor.roi_layers:
         _one_of('roi_head.bbox_roi_extractor.roi_layer', layer, RoIAlign)
         if layer.pool_mode != 'avg':
             raise UsageError(
-                f'roi_layer.pool_mode={layer.pool_mode!r} means something else in ONNX; only avg can be exported'
+                f'roi_layer.pool_mode={layer.pool_mode!r} works differently in ONNX; only avg can be exported'
             )
 
 
 def _one_of(name: str, part: nn.Module, *types: type) -> None:
     if type(part) not in types:
-        known = ', '.join(dict.fromkeys(each.__name__ for each in types))  # ours have the names of MMDetection's
-        raise UsageError(f'{name} is a {type(part).__name__}, which cannot be exported; {known} can')
+        known = ', '.join(dict.fromkeys(each.__name__ for each in types))  # our classes have the names of MMDetection's
+        raise UsageError(f'{name} is a {type(part).__name__}, which cannot be exported; use {known}')

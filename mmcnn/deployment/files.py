@@ -20,20 +20,20 @@ from mmcnn.errors import DependencyError, ExportError
 from mmcnn.runs.causes import interrupt_behind
 from mmcnn.runtime.metadata import KEY, Metadata
 
-#: Of the operators; what ONNX Runtime 1.14 (2023), TensorRT 10 and OpenVINO 2024 read.
+#: Version of the operators; supported by ONNX Runtime 1.14 (2023), TensorRT 10 and OpenVINO 2024.
 OPSET = 18
-#: The packages that each kind of file needs, and the extra of mmcnn that has them.
+#: The packages that each kind of file needs, and the extra of mmcnn that installs them.
 NEEDED = {
     'onnx': (('onnx', 'onnxscript', 'onnxruntime'), 'export'),
     'openvino': (('onnx', 'onnxscript', 'onnxruntime', 'openvino'), 'export,openvino'),
     'torch-export': ((), ''),
 }
-#: Name of the entry of the metadata in a file of PyTorch.
+#: Name of the metadata entry in a file of PyTorch.
 EXTRA_FILE = f'{KEY}.json'
 
 
 def check_packages(to: str, precision: str = 'fp32') -> None:
-    """Raise DependencyError where a package is missing that the kind of file needs."""
+    """Raise DependencyError if a package that the kind of file needs is missing."""
     packages, extra = NEEDED[to]
     for name in (*packages, QUANTIZERS[to]) if precision == 'int8' else packages:
         try:
@@ -43,13 +43,13 @@ def check_packages(to: str, precision: str = 'fp32') -> None:
 
 
 def write(plan: Plan, path: Path, metadata: Metadata) -> None:
-    """Write what a plan says, in float32, or in float16 where that is its precision.
+    """Write a plan's file, in float32, or in float16 if that is its precision.
 
     Raises:
         ExportError: PyTorch cannot export the network.
     """
     if plan.options.to == 'torch-export':
-        # What it raises is of many kinds, and some of them are private.
+        # It raises errors of many types, some of them private.
         program = _traced(plan, lambda shapes: torch.export.export(plan.module, plan.example(), dynamic_shapes=shapes),
                           Exception)  # fmt: skip
         torch.export.save(program, path, extra_files={EXTRA_FILE: metadata.to_json()})
@@ -79,7 +79,7 @@ def write_onnx(plan: Plan, path: Path, metadata: Metadata) -> None:
 
 
 def _onnx_program(plan: Plan) -> torch.onnx.ONNXProgram:
-    # OpenVINO's format keeps weights in float16 by itself, and its runtime chooses what it computes in.
+    # OpenVINO's format stores weights in float16 by default, and its runtime chooses the precision of the computation.
     module = in_half(plan.module) if plan.options.precision == 'fp16' and plan.options.to == 'onnx' else plan.module
     return _traced(
         plan,
@@ -100,7 +100,7 @@ def _onnx_program(plan: Plan) -> torch.onnx.ONNXProgram:
 
 
 def _traced(plan: Plan, trace: Callable[[Any], Any], failures: type[Exception]) -> Any:
-    """Return the result of ``trace`` for the dynamic shapes of a plan; if PyTorch cannot prove them, the check does.
+    """Return the result of ``trace`` for the dynamic shapes of a plan; if PyTorch cannot prove them, use unproven ones.
 
     Raises:
         ExportError: it raises one of the ``failures``.
@@ -119,7 +119,7 @@ def _traced(plan: Plan, trace: Callable[[Any], Any], failures: type[Exception]) 
 
 
 def keep_metadata(model, metadata: Metadata) -> None:
-    """Put the metadata into an ONNX model; tools that rewrite it lose them now and then."""
+    """Put the metadata into an ONNX model; tools that rewrite models sometimes lose it."""
     import onnx
 
     del model.metadata_props[:]
@@ -127,7 +127,7 @@ def keep_metadata(model, metadata: Metadata) -> None:
 
 
 def write_openvino(source: Path, path: Path, metadata: Metadata) -> None:
-    """Convert an ONNX file; the weights lie beside ``path``, in a .bin file of the same name."""
+    """Convert an ONNX file; the weights are written next to ``path``, in a .bin file of the same name."""
     import openvino
 
     model = openvino.convert_model(source)
@@ -137,7 +137,7 @@ def write_openvino(source: Path, path: Path, metadata: Metadata) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the remarks of PyTorch's exporter, and of the package that writes its graphs, about themselves."""
+    """Suppress the messages of PyTorch's exporter, and of the package that writes its graphs."""
     loggers = [logging.getLogger(name) for name in ('torch.onnx', 'onnxscript')]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

@@ -18,9 +18,9 @@ class Normalised(nn.Module):
     """Takes images as OpenCV reads them, normalises them, and passes them to a network.
 
     Args:
-        inner: takes normalised images (N, 3, H, W), and whatever else is handed over.
+        inner: takes normalised images (N, 3, H, W), and any further arguments.
         image: mean, deviation and channel order that ``inner`` expects.
-        uint8: images are (N, H, W, 3) uint8; else (N, 3, H, W) float32. Both BGR, 0 to 255.
+        uint8: images are (N, H, W, 3) uint8; else (N, 3, H, W) float32. Both are BGR in 0..255.
     """
 
     def __init__(self, inner: nn.Module, image: ImageFormat, uint8: bool) -> None:
@@ -67,8 +67,8 @@ class Logits(nn.Module):
 class Decoded(nn.Module):
     """A YOLO detector: (N, 3, H, W) to boxes (N, B, 4), xyxy pixels of the input, and scores (N, B, C).
 
-    Scores that PyTorch's post-processing would leave out whatever they are, are 0: of MMDetection's YOLOV3Head those of
-    classes and objects below its thresholds and past its ``nms_pre`` best.
+    Scores that PyTorch's post-processing always drops are 0: for MMDetection's YOLOV3Head, those of classes and objects
+    below its thresholds and beyond its ``nms_pre`` best.
 
     Args:
         network: a detector with a :class:`~mmcnn.models.dense_heads.YOLOHead` or MMDetection's YOLOV3Head.
@@ -94,10 +94,10 @@ def _head_maps(network: nn.Module, images: Tensor) -> Sequence[Tensor]:
 
 
 def _decode_yolov3(head: YOLOV3Head, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Return what ``YOLOV3Head.predict_by_feat`` of MMDetection 3.3 makes of the maps before it suppresses boxes.
+    """Return the result of MMDetection 3.3's ``YOLOV3Head.predict_by_feat`` for the maps before NMS.
 
     Returns:
-        boxes (N, B, 4) xyxy pixels; scores (N, B, 1 + C) of object and classes, 0 where they are no candidates.
+        Boxes (N, B, 4) xyxy pixels; scores (N, B, 1 + C) of object and classes, 0 for boxes that are not candidates.
     """
     cfg = head.test_cfg
     sizes = [m.shape[-2:] for m in maps]
@@ -120,8 +120,8 @@ def _decode_yolov3(head: YOLOV3Head, maps: Sequence[Tensor]) -> tuple[Tensor, Te
 class RationalMish(nn.Module):
     """Mish without softplus and tanh: with e = exp(x) and n = e (e + 2), x tanh(ln(1 + e)) is x n / (n + 2).
 
-    From x = 20 on n / (n + 2) is 1 in float32, and in float16 from x = 5 on, so that neither exp nor n can overflow.
-    ONNX Runtime computes this in half the time that its own operators for Mish take (docs/benchmarks.md).
+    From x = 20 on, n / (n + 2) is 1 in float32, and from x = 5 on in float16, so neither exp nor n can overflow.
+    ONNX Runtime computes this in half the time of its own Mish operators (docs/benchmarks.md).
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -134,8 +134,8 @@ class RationalMish(nn.Module):
 class ZerosThatCount(nn.Module):
     """Zero padding around a map (N, C, H, W) that a following max-pool takes into account.
 
-    ONNX Runtime 1.30 makes padding with zeros a part of a max-pool behind it, where it means minus infinity (1.32 does
-    not). The clamp changes nothing and stands between them.
+    ONNX Runtime 1.30 merges zero padding into a max-pool after it, where it means minus infinity (1.32 does not). The
+    clamp between them changes nothing and prevents this.
     """
 
     def __init__(self, pad: nn.ZeroPad2d) -> None:
@@ -148,12 +148,12 @@ class ZerosThatCount(nn.Module):
 
 
 def with_rational_mish(network: nn.Module) -> int:
-    """Put :class:`RationalMish` in the place of every ``nn.Mish``, in place; how many there were."""
+    """Replace every ``nn.Mish`` by :class:`RationalMish`, in place, and return their number."""
     return _replace(network, (nn.Mish, Mish), lambda mish: RationalMish())
 
 
 def with_zeros_that_count(network: nn.Module) -> int:
-    """Put :class:`ZerosThatCount` in the place of every ``nn.ZeroPad2d``, in place; how many there were."""
+    """Replace every ``nn.ZeroPad2d`` by :class:`ZerosThatCount`, in place, and return their number."""
     return _replace(network, (nn.ZeroPad2d,), ZerosThatCount)
 
 

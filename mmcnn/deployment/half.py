@@ -17,8 +17,8 @@ from mmcnn.deployment.faster_rcnn import ExportableFasterRCNN
 from mmcnn.deployment.forms import Decoded, Logits, Maps, Normalised
 from mmcnn.deployment.nms import WithNMS
 
-#: What computes more than its layers do: normalisation, boxes from maps, NMS. That stays in float32, where a coordinate
-#: of 640 px has more than a bit behind the point.
+#: Parts that compute more than their layers do: normalisation, boxes from maps, NMS. They stay in float32, since in
+#: float16 a coordinate of 640 px has hardly more than one fractional bit.
 _AROUND = (
     Normalised,
     Decoded,
@@ -37,7 +37,7 @@ _AROUND = (
 def in_half(module: nn.Module) -> nn.Module:
     """Return a copy whose backbone, neck and layers of heads have float16 weights and compute in float16.
 
-    All else is computed in float32, as are inputs and outputs.
+    Everything else is computed in float32, as are inputs and outputs.
     """
     halved = copy.deepcopy(module)
     for layers in _layers(halved):
@@ -48,7 +48,7 @@ def in_half(module: nn.Module) -> nn.Module:
 
 
 def _layers(module: nn.Module) -> Iterator[nn.Module]:
-    """Yield the largest parts with weights that are nothing but layers."""
+    """Yield the largest parts with weights that consist only of layers."""
     if isinstance(module, _AROUND):
         for child in module.children():
             yield from _layers(child)
@@ -57,7 +57,7 @@ def _layers(module: nn.Module) -> Iterator[nn.Module]:
 
 
 def _cast(values: Any, dtype: torch.dtype) -> Any:
-    """Tensors, or tuples of them, in another type of floating point numbers."""
+    """Return tensors, or tuples of them, in another floating-point type."""
     if isinstance(values, Tensor):
         return values.to(dtype) if values.is_floating_point() else values
     return type(values)(_cast(each, dtype) for each in values)

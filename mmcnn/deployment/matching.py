@@ -11,7 +11,7 @@ from mmcnn.inference.detections import Detections
 
 #: An output of PyTorch and of a file.
 Pair = tuple[np.ndarray, np.ndarray]
-#: Detections from this score on are looked at by themselves.
+#: Detections from this score on are also counted separately.
 SURE = 0.25
 
 
@@ -20,10 +20,10 @@ class Tolerance:
     """How much the detections of a file may differ.
 
     Attributes:
-        box: in pixels of the input; or ``side`` times the longer side of the box, where that is more: float32 rounds by
-            shares. score: of a detection.
-        sure: share of the detections from :data:`SURE` on that have to be found. every: the same of all.
-        output: of the values of an output, where these are no detections, as a share of the largest one.
+        box: in pixels of the input; or ``side`` times the longer side of the box, if that is more, since float32 has
+            a relative error. score: of a detection.
+        sure: fraction of the detections from :data:`SURE` on that must be found. every: the same for all.
+        output: for outputs that are not detections, difference relative to the largest value.
     """
 
     box: float
@@ -43,7 +43,7 @@ class Tolerance:
         )
 
     def undecided(self, matches: Matches) -> bool:
-        """Return whether one detection is missed of so few that none may be: of more, one would be acceptable."""
+        """Return whether one miss is too many only because there are so few detections."""
         if self.allows(matches):
             return False
         levels = (
@@ -57,28 +57,28 @@ class Tolerance:
 
     @staticmethod
     def enough(share: float) -> int:
-        """Of how many detections one may be missed where this share has to be found."""
+        """Return how many detections are needed so that one may be missed at this required fraction."""
         return round(1 / (1 - share))
 
     def alike(self, boxes: Pair, scores: Pair) -> float:
-        """Return the share of the boxes of two sides that are the same, with their scores.
+        """Return the fraction of boxes that are the same on both sides, with their scores.
 
         Args:
-            boxes: (N, B, 4) xyxy pixels of the input, of PyTorch and of a file.
-            scores: (N, B, C) of both.
+            boxes: (N, B, 4) xyxy pixels of the input, from PyTorch and from a file.
+            scores: (N, B, C) from both.
         """
         most = np.maximum(self.box, self.side * (boxes[0][..., 2:] - boxes[0][..., :2]).max(-1))
         same = (np.abs(boxes[0] - boxes[1]).max(-1) <= most) & (np.abs(scores[0] - scores[1]).max(-1) <= self.score)
         return float(same.mean())
 
 
-#: By precision. Those of float16 were found on detectors trained on bccd and cards at 160 to 320 px: 99 % of the boxes
-#: within 0.2 px and of the scores within 0.001, and under 1 % of the detections others, since a rounding decides which
-#: one stays of two boxes that are about as good as each other. Their maps were within 0.001 of the largest value.
+#: By precision. Those of float16 were determined on detectors trained on bccd and cards at 160 to 320 px: 99 % of the
+#: boxes were within 0.2 px and of the scores within 0.001, and less than 1 % of the detections differed, since rounding
+#: decides which of two nearly equal boxes stays. Their maps were within 0.001 of the largest value.
 TOLERANCES = {'fp32': Tolerance(1e-3, 1e-5), 'fp16': Tolerance(0.5, 2e-3, sure=0.98, every=0.99, output=1e-2)}
-#: Random weights let a rounding grow from layer to layer, PyTorch's own as well: ten times that of trained ones. And
-#: thousands of boxes are about as good as each other, so that a rounding decides which of them are candidates. Maps in
-#: float16 of six families were within 0.001 to 0.05; an overflow is infinite.
+#: Random weights amplify rounding errors from layer to layer, PyTorch's own as well: tenfold compared to trained ones.
+#: And since thousands of boxes are nearly equal, rounding decides which of them are candidates. Maps in float16 of six
+#: families were within 0.001 to 0.05; an overflow is infinite.
 RANDOM = {
     'fp32': Tolerance(1e-2, 1e-4, sure=0.99, every=0.99, output=5e-5),
     'fp16': Tolerance(5.0, 2e-2, sure=0.9, every=0.9, output=0.1),
@@ -87,18 +87,18 @@ RANDOM = {
 
 @dataclass(frozen=True)
 class Matches:
-    """Detections of PyTorch, those of them that the file finds as well, and those that only the file finds.
+    """Detections of PyTorch, those among them that the file also finds, and those that only the file finds.
 
     Attributes:
-        sure: from :data:`SURE` on.
-        found_sure: likewise.
-        more_sure: likewise.
-        every: at any score.
-        found: likewise.
-        more: likewise.
-        box: largest difference in pixels of those that were found. score: the same of scores.
-        aside: detections of PyTorch that are there by chance, and do not count; see :func:`match`.
-        images: on how many.
+        sure: PyTorch's detections from :data:`SURE` on.
+        found_sure: those that the file also finds.
+        more_sure: those that only the file finds.
+        every: PyTorch's detections at any score.
+        found: those that the file also finds.
+        more: those that only the file finds.
+        box: largest difference in pixels of those found. score: the same for scores.
+        aside: detections of PyTorch that exist by chance, and do not count; see :func:`match`.
+        images: number of images.
     """
 
     sure: int
@@ -113,15 +113,15 @@ class Matches:
     images: int = 0
 
     def __str__(self) -> str:
-        more = f', and {self.more:,} are in the file only' if self.more else ''
-        aside = f'; {self.aside:,} as low as the threshold or the last of an image do not count' if self.aside else ''
+        more = f', and {self.more:,} are only in the file' if self.more else ''
+        aside = f'; {self.aside:,} at the threshold or the last of an image do not count' if self.aside else ''
         return (
-            f'{self.found_sure:,} of {self.sure:,} detections from {SURE} on and {self.found:,} of {self.every:,} in '
-            f'all are the same{more}{aside}; largest difference of a box {self.box:.2g} px, of a score {self.score:.2g}'
+            f'{self.found_sure:,} of {self.sure:,} detections from {SURE} on and {self.found:,} of {self.every:,} '
+            f'total are the same{more}{aside}; largest differences: boxes {self.box:.2g} px, scores {self.score:.2g}'
         )
 
     def __add__(self, other: Matches) -> Matches:
-        """Those of more images."""
+        """Return the sum over both sets of images."""
         sums = {
             each.name: getattr(self, each.name) + getattr(other, each.name)
             for each in fields(self)
@@ -144,20 +144,20 @@ def match(
     score_thr: float,
     max_per_img: int,
 ) -> Matches:
-    """Pairs detections of the same images: same class, and box and score within a tolerance, each once.
+    """Pair detections of the same images: same class, box and score within a tolerance, each once.
 
-    Of the file's, those count as well that have no partner: where it does not suppress, it finds all of PyTorch's.
+    Unpaired detections of the file count as well, since a file without suppression would find all of PyTorch's.
 
-    Left aside are detections that are there or not by chance: as good as the threshold, or as the last one of an image
-    that has as many as it may have.
+    Detections that exist by chance are left aside: with a score at the threshold, or equal to the last one of an image
+    that has the maximum number.
 
     Args:
-        theirs: of PyTorch, of each image.
-        ours: of the file.
-        scales: (w, h) of each image: pixels of the input for one of the image.
-        tolerance: of boxes in pixels of the input.
+        theirs: PyTorch's, for each image.
+        ours: the file's.
+        scales: (w, h) of each image: input pixels per image pixel.
+        tolerance: tolerance of boxes in pixels of the input.
         score_thr: lowest score.
-        max_per_img: most detections of an image.
+        max_per_img: maximum number of detections in an image.
     """
     aside = 0
     counts, largest = np.zeros((2, 3), int), np.zeros(2)  # rows: at any score, sure; columns: theirs, found, more
@@ -182,7 +182,7 @@ def match(
                 free[best] = False
                 counts[rows, 1] += 1
                 largest = np.maximum(largest, (boxes[best], scores[best]))
-        # What is left over of the file's; one of PyTorch's that was left aside has at most this score there.
+        # The remaining ones of the file; one of PyTorch's that was left aside has at most this score there.
         more = got.scores[free & (got.scores > least + tolerance.score)]
         counts[:, 2] += len(more), (more >= SURE).sum()
     (every, found, more), (sure, found_sure, more_sure) = counts.tolist()

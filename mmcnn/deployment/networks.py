@@ -37,7 +37,7 @@ from mmcnn.weights.loading import load_state, load_weights
 from mmcnn.weights.sources.catalog import of_file
 
 Say = Callable[[str], object]
-#: Seed of the weights of a network that is called by its name.
+#: Seed of the weights of a network that is given by its name.
 SEED = 0
 
 
@@ -48,15 +48,15 @@ class Exportable:
     Attributes:
         network: in evaluation mode, on the CPU.
         task: one of :data:`~mmcnn.runtime.metadata.TASKS`.
-        name: of the network or config.
-        image: the images that it takes.
-        classes: names of the classes; of a backbone none.
-        config: of a detector; None: it is none.
-        fit: how an image becomes the input of a detector.
-        test_cfg: of a detector, as :class:`~mmcnn.runtime.metadata.Metadata` has it.
-        clip: whether the boxes of a detector end where the image ends.
+        name: name of the network or config.
+        image: format of its input images.
+        classes: names of the classes; empty for a backbone.
+        config: config of a detector; None: not a detector.
+        fit: how an image is fitted to the input of a detector.
+        test_cfg: settings of a detector, as in :class:`~mmcnn.runtime.metadata.Metadata`.
+        clip: whether the boxes of a detector are clipped to the image.
         checkpoint: name and SHA-256 of the file of weights; None: they are random.
-        licence: of the weights; None: their file says nothing.
+        licence: licence of the weights; None: their file does not state it.
     """
 
     network: nn.Module
@@ -73,20 +73,20 @@ class Exportable:
 
     @property
     def is_two_stage(self) -> bool:
-        """Whether it is a Faster R-CNN, which looks at one image at a time."""
+        """Whether it is a Faster R-CNN, which processes one image at a time."""
         return isinstance(self.network, FasterRCNN)
 
     @property
     def stride(self) -> int:
-        """What the sides of its input have to be multiples of, pixels; 1: any size will do."""
+        """The number that the sides of its input must be multiples of, pixels; 1: any size is possible."""
         return 32 if self.task == DETECTION else 1
 
 
 def exportable(options: ExportOptions, say: Say) -> Exportable:
-    """Return the network that is to be exported.
+    """Return the network to export.
 
     Raises:
-        UsageError: there is no such file, network or config, or an option does not go with it.
+        UsageError: there is no such file, network or config, or an option does not apply to it.
         CheckpointError: the weights cannot be used.
     """
     source = options.source
@@ -94,12 +94,12 @@ def exportable(options: ExportOptions, say: Say) -> Exportable:
     is_named = name.endswith('.py') or name.removeprefix('configs/') in own_configs() or is_packaged(name)
     is_config = isinstance(source, Config) or is_named
     if is_config and options.config is not None:
-        raise UsageError(f'config={options.config}: {name} is a config already; leave the option out')
+        raise UsageError(f'config={options.config}: {name} is already a config; omit the option')
     if isinstance(source, Config):
         return _of_config(load_config(source, say=say), 'config', options, say)
     if Path(name).is_file() and not name.endswith('.py'):
         if options.weights is not None:
-            raise UsageError(f'weights={options.weights}: {name} has weights of its own; leave the option out')
+            raise UsageError(f'weights={options.weights}: {name} contains weights; omit the option')
         return _of_file(Checkpoint.open(name), options, say)
     if is_config:
         return _of_config(load_config(name, say=say), Path(name.rpartition('::')[2]).stem, options, say)
@@ -111,13 +111,13 @@ def _of_network(name: str, options: ExportOptions, say: Say) -> Exportable:
     networks = list_backbones()
     if name not in networks:
         known = [*networks, *own_configs()]
-        raise UsageError(f"'{name}' is no file, and no network or config is called so; {nearest(name, known)}")
+        raise UsageError(f"'{name}' is neither a file, a network nor a config; {nearest(name, known)}")
     for option in ('backbone', 'cfg_options', 'config'):
         if getattr(options, option):
-            raise UsageError(f'{option} changes a config, and {name} is a network')
+            raise UsageError(f'{option} applies to configs, but {name} is a network')
     classifies = options.form == 'logits'
     if options.classes is not None and not classifies:
-        raise UsageError(f'classes: {name} gives maps and has none; form=logits gives those of its classifier')
+        raise UsageError(f'classes: {name} returns maps and has no classes; use form=logits for its classifier')
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         network = build_classifier(name) if classifies else build_backbone(name)
@@ -138,7 +138,7 @@ def _of_config(cfg: Config, name: str, options: ExportOptions, say: Say) -> Expo
     if options.classes is not None:
         set_num_classes(cfg.model, len(class_names(options.classes)))
     wire_model(cfg)
-    # PyTorch's own initialisation: what the config says may be a download, and makes scores that no check can compare.
+    # Use PyTorch's initialisation: that of the config may download, and gives scores that no check can compare.
     with DefaultScope.overwrite_default_scope('mmdet'), torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         network = MODELS.build(cfg.model)
@@ -170,7 +170,7 @@ def _of_file(file: Checkpoint, options: ExportOptions, say: Say) -> Exportable:
 
 
 def _described(network: nn.Module, cfg: Config, name: str, classes: Sequence[str], **given: Any) -> Exportable:
-    """Return a network with what its config says."""
+    """Return a network with the settings of its config."""
     image = image_of(network, cfg)
     known = dict(network=network.eval(), name=name, image=image, classes=tuple(classes), **given)
     if is_classifier(cfg):
@@ -187,9 +187,9 @@ def _adapt(cfg: Config, options: ExportOptions, say: Say) -> None:
 
 
 def _loaded(network: nn.Module, weights: str | Path | None, name: str, say: Say) -> Checkpoint | None:
-    """Load weights, and say what they are; their file."""
+    """Load weights, report what they are, and return their file."""
     if weights is None:
-        say(f'note: the weights of {name} are random; weights=FILE loads trained ones')
+        say(f'note: the weights of {name} are random; use weights=FILE for trained ones')
         return None
     file = Checkpoint.open(weights)
     say(f'{file.path}: {load_weights(network, file)}')
@@ -197,7 +197,7 @@ def _loaded(network: nn.Module, weights: str | Path | None, name: str, say: Say)
 
 
 def _provenance(file: Checkpoint | None) -> dict[str, Any]:
-    """Name, hash and licence of a file of weights: as it says itself, else as the catalog knows it."""
+    """Return name, hash and licence of a file of weights, from the file itself, else from the catalog."""
     if file is None:
         return {}
     published = of_file(file.path.name, file.sha256)
@@ -209,7 +209,7 @@ def _provenance(file: Checkpoint | None) -> dict[str, Any]:
 
 
 def _names_of_data(cfg: Config) -> tuple[str, ...]:
-    """Return the names that a config gives to the classes of its data."""
+    """Return the class names in a config's data settings."""
     dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
     names = (dataset.get('metainfo') or {}).get('classes') or ()
     return (names,) if isinstance(names, str) else tuple(names)
@@ -221,11 +221,11 @@ def _class_names(
     """Return the given names, else the first recorded ones of the right number, else known ones or numbers.
 
     Args:
-        options: options of the export, whose ``classes`` may give the names.
+        options: options of the export, whose ``classes`` may have the names.
         count: number of classes.
-        *recorded: names that are recorded, the most specific first.
-        whose: name of the detector whose classes may be assumed to be COCO's by their number, which is reported; empty:
-            they may not.
+        *recorded: recorded names, the most specific first.
+        whose: name of the detector whose classes may be assumed to be COCO's because of their number, which is
+            reported; empty: do not assume it.
         say: takes the sentence that reports it.
 
     Raises:
@@ -234,13 +234,13 @@ def _class_names(
     if options.classes is not None:
         names = class_names(options.classes)
         if len(names) != count:
-            raise UsageError(f'classes: {len(names)} names for {count} classes')
+            raise UsageError(f'classes: {len(names)} names were given for {count} classes')
         return names
     for names in recorded:
         if len(names) == count:
             return tuple(names)
     if whose and count in KNOWN_CLASSES:
         names, theirs = KNOWN_CLASSES[count]
-        say(f'note: nothing names the {count} classes of {whose}, they are taken to be {theirs}')
+        say(f'note: the {count} classes of {whose} have no names and are assumed to be {theirs}')
         return names
     return tuple(f'class {i}' for i in range(count))

@@ -15,17 +15,17 @@ from mmcnn.ops import NMS_KINDS
 
 from .operators import NONE, non_max_suppression
 
-#: The outputs by who reads them: mmcnn.runtime and everybody else, readers of TensorRT's EfficientNMS plugin (the names
-#: in its README), and DeepStream's parsers of YOLO.
+#: The outputs by reader: mmcnn.runtime and general use, readers of TensorRT's EfficientNMS plugin (the names in its
+#: README), and DeepStream's YOLO parsers.
 OUTPUTS = {
     'plain': ('num_dets', 'boxes', 'scores', 'labels'),
     'tensorrt': ('num_detections', 'detection_boxes', 'detection_scores', 'detection_classes'),
     'deepstream': ('detections',),
 }
-#: Kinds of NMS that ONNX has an operator for: ours, and MMCV's.
+#: Kinds of NMS with an ONNX operator: ours, and MMCV's.
 KINDS = ('iou', 'nms')
-#: A cut to more candidates than this stays outside of the graph: TopK of YOLOv5's 30,000 of 2 million (640 pixels, 80
-#: classes) takes 25 ms on one core where NMS takes 6 to 30; a cut to 5,000 saves more than it takes.
+#: A limit of more candidates than this is not in the graph: TopK of YOLOv5's 30,000 of 2 million (640 pixels, 80
+#: classes) takes 25 ms on one core where NMS takes 6 to 30 ms; a limit of 5,000 saves more than it takes.
 MAX_CUT = 5000
 
 
@@ -34,14 +34,14 @@ class NmsSettings:
     """The settings of NMS.
 
     Attributes:
-        iou_threshold: a box is suppressed where its IoU with a better one exceeds it.
+        iou_threshold: a box is suppressed if its IoU with a better one exceeds it.
         score_thr: boxes whose score does not exceed it are not considered.
-        max_per_img: K, detections of an image.
-        nms_pre: candidates, a box with one class each, of which the best so many take part; None: all.
-        multi_label: one box may give several classes; else its best one.
-        shifted: how classes are kept apart. MMCV moves the boxes of each class to a place of their own, where float32
-            has fewer digits left, so that now and then another box is suppressed; ours leaves them where they are. The
-            graph does as PyTorch does.
+        max_per_img: K, maximum number of detections in an image.
+        nms_pre: number of best candidates (a box with one class each) that take part; None: all.
+        multi_label: one box may have several classes; else only its best one.
+        shifted: how classes are separated. MMCV shifts the boxes of each class to a separate region, where float32 is
+            less precise, so that occasionally another box is suppressed; ours does not shift them. The graph does what
+            PyTorch does.
     """
 
     iou_threshold: float
@@ -60,22 +60,22 @@ class NmsSettings:
             where: name of ``test_cfg`` in messages.
 
         Raises:
-            UsageError: ONNX does not have this NMS, or a setting leaves the number of detections open.
+            UsageError: ONNX does not have this NMS, or the number of detections is unlimited.
         """
         kind, iou_threshold = kind_and_threshold(test_cfg, where)
         if kind not in KINDS:
             instead = (
-                'export the form decoded, which leaves NMS to mmcnn.runtime, or set its type to iou'
+                'export with form=decoded, where mmcnn.runtime does NMS, or set its type to iou'
                 if kind in NMS_KINDS
                 else 'set its type to nms'
             )
-            raise UsageError(f'{where}.nms.type={kind!r} has no operator in ONNX; {instead}')
+            raise UsageError(f'{where}.nms.type={kind!r} has no ONNX operator; {instead}')
         score_thr, count = float(test_cfg.get('score_thr', 0.0)), int(test_cfg.get('max_per_img', -1))
         if score_thr < 0:
             raise UsageError(f'{where}.score_thr={score_thr} must be at least 0')
         if count < 1:
             raise UsageError(
-                f'{where}.max_per_img={count} leaves open how many detections an image has; an exported NMS needs a '
+                f'{where}.max_per_img={count} does not limit the number of detections; an exported NMS needs a '
                 'positive number'
             )
         pre = int(test_cfg.get('nms_pre', -1))
@@ -86,19 +86,19 @@ class NmsSettings:
 class NMS(nn.Module):
     """Class-wise NMS on decoded boxes, for any number of images.
 
-    Equal scores keep the order of boxes, then of classes. Boxes are not clipped, as the network does not know where the
-    image ends on its canvas.
+    Equal scores keep the order of boxes, then of classes. Boxes are not clipped, since the network does not know where
+    the image ends on its canvas.
 
     Args:
-        test_cfg: see :meth:`NmsSettings.of`; of MMDetection's YOLOV3Head with ``score_thr=0``, as its thresholds are in
-            the decoded scores.
-        layout: who reads the outputs, a key of :data:`OUTPUTS`.
+        test_cfg: see :meth:`NmsSettings.of`; for MMDetection's YOLOV3Head with ``score_thr=0``, since its thresholds
+            are applied to the decoded scores.
+        layout: the reader of the outputs, a key of :data:`OUTPUTS`.
 
     Attributes:
-        dropped: sentences on what PyTorch does and the graph does not.
+        dropped: sentences about steps of PyTorch that the graph does not have.
 
     Raises:
-        UsageError: as :meth:`NmsSettings.of`; an unknown layout.
+        UsageError: see :meth:`NmsSettings.of`; or an unknown layout.
     """
 
     def __init__(self, test_cfg: Mapping[str, Any], layout: str = 'plain') -> None:
@@ -108,8 +108,8 @@ class NMS(nn.Module):
         self.cut, self.dropped = self.settings.nms_pre, []
         if self.cut is not None and self.cut > MAX_CUT and not self.settings.shifted:
             self.dropped += [
-                f'nms_pre={self.cut} is not in the graph: where more candidates are above score_thr, all of them take '
-                f'part in NMS, which shows only if the best {self.cut} give fewer than '
+                f'nms_pre={self.cut} is not in the graph: if there are more candidates above score_thr, all of them '
+                f'take part in NMS, which matters only if the best {self.cut} result in fewer than '
                 f'max_per_img={self.settings.max_per_img} detections.'
             ]
             self.cut = None
@@ -119,10 +119,10 @@ class NMS(nn.Module):
 
         Args:
             boxes: (N, B, 4) xyxy pixels.
-            scores: (N, B, C); what is 0 is not considered.
+            scores: (N, B, C); those equal to 0 are not considered.
 
         Returns:
-            see :func:`laid_out`.
+            See :func:`laid_out`.
         """
         it = self.settings
         classes = scores.shape[2]
@@ -188,26 +188,26 @@ def kind_and_threshold(test_cfg: Mapping[str, Any], where: str) -> tuple[str, fl
     iou_threshold = float(nms.pop('iou_threshold'))
     nms.pop('split_thr', None)  # how MMCV divides the work
     if nms:
-        raise UsageError(f'{where}.nms has {", ".join(nms)}, which the exported NMS does not know; leave it out')
+        raise UsageError(f'{where}.nms has {", ".join(nms)}, which the exported NMS does not support; remove it')
     if not 0 <= iou_threshold <= 1:
         raise UsageError(f'{where}.nms.iou_threshold={iou_threshold} must be between 0 and 1')
     return kind, iou_threshold
 
 
 def check_layout(layout: str) -> None:
-    """Refuse a layout that is none of :data:`OUTPUTS` with a UsageError."""
+    """Raise UsageError for a layout that is not in :data:`OUTPUTS`."""
     if layout not in OUTPUTS:
-        raise UsageError(f'layout={layout!r} of the detections is none of {", ".join(OUTPUTS)}')
+        raise UsageError(f'unknown layout={layout!r} of the detections; use one of {", ".join(OUTPUTS)}')
 
 
 def shifted_nms(boxes: Tensor, scores: Tensor, groups: Tensor, settings: NmsSettings) -> Tensor:
-    """NMS as MMCV's ``batched_nms``: in one pass, after each group was moved to a place where no other is.
+    """Return NMS like MMCV's ``batched_nms``: in one pass, after each group was shifted to a separate region.
 
     Args:
         boxes: (N, P, 4) xyxy pixels.
         scores: (N, P).
         groups: (N, P) or (P,) integers; only boxes of one group suppress each other.
-        settings: ``iou_threshold``, ``score_thr`` and ``max_per_img`` of them.
+        settings: ``iou_threshold``, ``score_thr`` and ``max_per_img`` are used.
 
     Returns:
         (N, P): the scores of the kept boxes, -1 elsewhere.
@@ -231,7 +231,7 @@ def best_candidates(scores: Tensor, count: int) -> Tensor:
     if isinstance(size, int) and size <= count:
         return scores
     best, index = top(flat, count)
-    # Where there are fewer, the surplus goes to a column of its own, which is left out.
+    # If there are fewer, the surplus goes to an extra column, which is then removed.
     index = torch.where(best > NONE, index, size)
     return flat.new_zeros(flat.shape[0], size + 1).scatter(1, index, best)[:, :size].view_as(scores)
 
@@ -240,7 +240,7 @@ def top(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Return the best ``count`` of each row, best first; of equal scores the first in order, as in ONNX's TopK.
 
     Args:
-        scores: (N, P), more than -1 where they count.
+        scores: (N, P), greater than -1 if valid.
         count: number of scores to return.
 
     Returns:
@@ -254,7 +254,7 @@ def top(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 
 def rows_of(boxes: Tensor, index: Tensor) -> Tensor:
-    """Boxes (N, B, 4) by indices (N, K): (N, K, 4)."""
+    """Return the rows of boxes (N, B, 4) at indices (N, K): (N, K, 4)."""
     return boxes.gather(1, index[..., None].expand(-1, -1, 4))
 
 
@@ -268,10 +268,10 @@ def laid_out(layout: str, boxes: Tensor, scores: Tensor, labels: Tensor) -> tupl
         labels: (N, K) int64.
 
     Returns:
-        for ``plain`` num_dets (N,) int64, boxes (N, K, 4), scores (N, K) and labels (N, K) int64, with -1 in what is
-        left over; for ``tensorrt`` the same with num_dets (N, 1) and both integers int32; for ``deepstream`` one
-        (N, K, 6): x1, y1, x2, y2, score, label, with 0 in what is left over, as its parsers look a threshold up by the
-        label before they compare the score.
+        For ``plain``: num_dets (N,) int64, boxes (N, K, 4), scores (N, K) and labels (N, K) int64, with -1 in unused
+            rows; for ``tensorrt`` the same with num_dets (N, 1) and both integers int32; for ``deepstream`` one
+            (N, K, 6): x1, y1, x2, y2, score, label, with 0 in unused rows, as its parsers look up a threshold by label
+            before they compare the score.
     """
     there = scores >= 0
     if layout == 'deepstream':

@@ -1,9 +1,9 @@
 """Operators of ONNX that PyTorch does not have: NonMaxSuppression and RoiAlign.
 
-Each is a custom operator of PyTorch that computes with :mod:`mmcnn.ops`, and so runs and can be tested as it is, and a
-translation for ``torch.onnx.export(dynamo=True, custom_translation_table=translations())``, after which the file has
-operators of ONNX's own domain only. The sizes of their results do not depend on the data, so that ``torch.export`` has
-nothing to guess: of the boxes, all are returned, and the suppressed ones are marked.
+Each is a custom operator of PyTorch that computes with :mod:`mmcnn.ops`, so that it can run and be tested, and a
+translation for ``torch.onnx.export(dynamo=True, custom_translation_table=translations())``, so that the file has only
+operators of ONNX's own domain. The sizes of their results do not depend on the data, so that ``torch.export`` knows
+them: all boxes are returned, and the suppressed ones are marked.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ NONE = -1.0
 def non_max_suppression(
     boxes: Tensor, scores: Tensor, max_boxes: int, iou_threshold: float, score_threshold: float
 ) -> Tensor:
-    """Greedy NMS of each image and class, as ONNX's NonMaxSuppression.
+    """Greedy NMS of each image and class, like ONNX's NonMaxSuppression.
 
     Args:
         boxes: (N, B, 4) xyxy pixels.
         scores: (N, C, B).
-        max_boxes: of each class, the best so many are kept.
-        iou_threshold: a box is suppressed where its IoU with a better one exceeds it.
+        max_boxes: maximum number of boxes to keep of each class.
+        iou_threshold: a box is suppressed if its IoU with a better one exceeds it.
         score_threshold: boxes whose score does not exceed it are not considered.
 
     Returns:
-        (N, C, B): the scores of the kept boxes, -1 elsewhere. Of equal scores the first in order is the better one.
+        (N, C, B): the scores of the kept boxes, -1 elsewhere. For equal scores, the first one is the better one.
     """
     kept = torch.full_like(scores, NONE)
     for image in range(scores.shape[0]):
@@ -60,15 +60,15 @@ def roi_align(
     sampling_ratio: int,
     aligned: bool,
 ) -> Tensor:
-    """RoIAlign with average pooling on the levels of one image, as ONNX's RoiAlign for each level.
+    """RoIAlign with average pooling on the levels of one image, like ONNX's RoiAlign for each level.
 
     Args:
-        features: of each level (1, C, H_i, W_i).
+        features: (1, C, H_i, W_i) of each level.
         rois: (K, 4) xyxy pixels of the input.
         levels: (K,) int64, the index of the level that each RoI is pooled from.
         size: bins (P_h, P_w).
-        scales: of each level, cells a pixel, such as 1/16.
-        sampling_ratio: samples a bin and axis; 0: ``ceil(roi size / bins)``.
+        scales: for each level, cells per pixel, such as 1/16.
+        sampling_ratio: samples per bin and axis; 0: ``ceil(roi size / bins)``.
         aligned: pixel centres lie at .5; else RoIs are at least one cell wide and high.
 
     Returns:
@@ -99,7 +99,7 @@ def translations() -> dict[Callable, Callable]:
     """Return the ``custom_translation_table`` of ``torch.onnx.export``; operators of opset 18, also in later ones."""
     from onnxscript import opset18 as op
 
-    # Without annotations: the exporter would want to resolve them, and takes the arguments as they come.
+    # No annotations: the exporter would try to resolve them, and accepts the arguments without.
     def nms(boxes, scores, max_boxes, iou_threshold, score_threshold):
         kept = op.NonMaxSuppression(
             boxes,
@@ -131,7 +131,7 @@ def translations() -> dict[Callable, Callable]:
                 )
             )
             places.append(here)
-        # Row i of the concatenated levels belongs to RoI places[i]: back into the order of the RoIs.
+        # Row i of the concatenated levels belongs to RoI places[i]: restore the order of the RoIs.
         places = op.Concat(*places, axis=0)
         rows = op.Range(op.Constant(value_int=0), op.Squeeze(op.Shape(places), first), one)
         return op.Gather(op.Concat(*pooled, axis=0), op.ScatterElements(rows, places, rows, axis=0), axis=0)

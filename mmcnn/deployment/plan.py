@@ -26,29 +26,29 @@ from mmcnn.models.fuse import fold
 from mmcnn.runtime.metadata import CLASSIFICATION, DETECTION, FEATURES, FORMS, Input, Metadata
 from mmcnn.version import __version__
 
-#: Batch of the example that a network is traced with: 2, since PyTorch takes 1 for a constant.
+#: Batch of the tracing example: 2, since PyTorch treats 1 as a constant.
 EXAMPLE_BATCH = 2
-#: Largest batch, and largest side in pixels, that a file with dynamic ones is made for.
+#: Maximum batch and side in pixels of a file with dynamic ones.
 MAX_BATCH, MAX_SIDE = 1024, 8192
-#: Smallest side in pixels of the input of a backbone whose sides are dynamic.
+#: Minimum side in pixels of a backbone's input with dynamic sides.
 SMALLEST = 64
 #: Name of the second input: height and width of the image on the canvas.
 IM_SIZE = 'im_size'
-#: The package that quantises each kind of file.
+#: The package that quantizes each kind of file.
 QUANTIZERS = {'onnx': 'onnxruntime', 'openvino': 'nncf'}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What will be written.
+    """The plan of an export.
 
     Attributes:
         found: the network.
-        options: what was asked for.
-        form: of the outputs.
-        size: (H, W) in pixels of the input, or of the example where they are dynamic.
+        options: options of the export.
+        form: form of the outputs.
+        size: (H, W) in pixels of the input, or of the example if they are dynamic.
         dynamic: 'batch', 'all' or 'none'.
-        fit: how an image becomes the input of a detector; None: not a detector.
+        fit: how an image is fitted to the input of a detector; None: not a detector.
     """
 
     found: Exportable
@@ -65,17 +65,17 @@ class Plan:
 
     @property
     def padding(self) -> list[str]:
-        """That images are padded otherwise than in PyTorch's test, if they are: a sentence."""
+        """A sentence that says that images are padded differently from PyTorch's test, if they are."""
         return [] if self.fit is None else padding(self.fit, self.found.config)
 
     @property
     def batch(self) -> int | None:
-        """Number of images that the file takes; None: any."""
+        """Number of images per call of the file; None: any."""
         return 1 if self.dynamic == 'none' or self.found.is_two_stage else None
 
     @cached_property
     def module(self) -> nn.Module:
-        """What the file computes, in evaluation mode: of a copy of the network, with BatchNorm folded."""
+        """What the file computes: a copy of the network in evaluation mode with BatchNorm folded."""
         network = fold(self.found.network)
         with_exportable_deform_conv(network)
         if self.options.mish == 'fast':
@@ -85,7 +85,7 @@ class Plan:
         return self.around(network)
 
     def around(self, network: nn.Module) -> nn.Module:
-        """Return a module that gives what the file gives, by a network like the one that is exported."""
+        """Return a module with the file's outputs, computed by a network like the exported one."""
         return Normalised(self._inner(network), self.found.image, self.uint8).eval()
 
     def _inner(self, network: nn.Module) -> nn.Module:
@@ -115,17 +115,17 @@ class Plan:
         return self.inputs([draw.integers(0, 256, (height, width, 3), np.uint8) for _ in range(count)], self.size)
 
     def inputs(self, images: Sequence[np.ndarray], size: tuple[int, int]) -> tuple[Tensor, ...]:
-        """Images (H, W, 3) uint8 BGR, stretched to a size (h, w) in pixels, as the module takes them."""
+        """Return images (H, W, 3) uint8 BGR, stretched to a size (h, w) in pixels, as inputs of the module."""
         pixels = torch.from_numpy(np.stack([cv2.resize(image, size[::-1]) for image in images]))
         pixels = pixels if self.uint8 else pixels.permute(0, 3, 1, 2).float().contiguous()
         return (pixels, torch.tensor(size)) if self.found.is_two_stage else (pixels,)
 
     def feeds(self, inputs: Sequence[Tensor]) -> dict[str, np.ndarray]:
-        """Return the inputs by their names, as a file takes them."""
+        """Return the inputs by name, as inputs of a file."""
         return {name: each.numpy() for name, each in zip(self.input_names, inputs, strict=True)}
 
     def canvases(self, images: Sequence[np.ndarray]) -> Tensor:
-        """Images (H, W, 3) uint8 BGR as the network takes them: (N, 3, H, W) at the size of the input, normalised."""
+        """Return images (H, W, 3) uint8 BGR as inputs of the network: (N, 3, H, W) of the input size, normalised."""
         fit = self.fit and replace(self.fit, canvas=self.size)
         fitted = [fit.apply(each, np.float32).image if fit else cv2.resize(each, self.size[::-1]) for each in images]
         inputs, image = torch.from_numpy(np.stack(fitted)).permute(0, 3, 1, 2).float(), self.found.image
@@ -134,7 +134,7 @@ class Plan:
 
     @property
     def other_size(self) -> tuple[int, int]:
-        """A second size (H, W) in pixels to try a file at that takes any: odd, where that may be."""
+        """A second size (H, W) in pixels to test a file with dynamic sizes: odd if possible."""
         height, width = self.size
         return (height + 32, max(width - 64, 64)) if self.found.stride > 1 else (height + 3, width + 10)
 
@@ -144,11 +144,11 @@ class Plan:
         return ['images', IM_SIZE] if self.found.is_two_stage else ['images']
 
     def dynamic_shapes(self, proven: bool = True) -> tuple[Any, ...]:
-        """Return which axes of the inputs may have other sizes, as ``torch.export`` wants it.
+        """Return which axes of the inputs are dynamic, in the form of ``torch.export``.
 
         Args:
-            proven: PyTorch has to prove that the graph is right at every size. What a pool with ``ceil_mode`` asks of
-                the sizes is beyond it; False leaves the proof to the check, at sizes of its own.
+            proven: PyTorch must prove that the graph is correct at every size. It cannot do so for the conditions of a
+                pool with ``ceil_mode``; False leaves the proof to the check, at sizes that it chooses.
         """
         axes: dict[int, Any] = {}
         if self.batch is None:
@@ -162,7 +162,7 @@ class Plan:
         return (axes, ({},)) if self.found.is_two_stage else (axes,)
 
     def metadata(self) -> Metadata:
-        """Return what the file says of itself."""
+        """Return the metadata of the file."""
         found, image = self.found, self.found.image
         test_cfg = dict(found.test_cfg or {})
         if test_cfg:
@@ -197,18 +197,18 @@ class Plan:
 
 
 def plan_export(found: Exportable, options: ExportOptions) -> Plan:
-    """Return what is written, of a network and what was asked for.
+    """Return the plan for a network and options.
 
     Raises:
-        UsageError: an option does not go with the network.
+        UsageError: an option does not apply to the network.
     """
     form = _form(found, options)
     if form != 'nms' and options.layout != 'plain':
-        raise UsageError(f'layout={options.layout} is of form=nms only, and the form is {form}')
+        raise UsageError(f'layout={options.layout} needs form=nms, but the form is {form}')
     if options.score_thr is not None:
         if form != 'nms':
             raise UsageError(
-                f'score_thr={options.score_thr:g} is of form=nms only: of form={form} whoever reads the outputs chooses'
+                f'score_thr={options.score_thr:g} needs form=nms; with form={form}, the caller chooses the threshold'
             )
         set_score_thr(found.network, options.score_thr)
         found = replace(found, test_cfg={**found.test_cfg, 'score_thr': options.score_thr})
@@ -216,18 +216,18 @@ def plan_export(found: Exportable, options: ExportOptions) -> Plan:
         NmsSettings.of(found.test_cfg)
     if options.to == 'torch-export' and has_deform_conv(found.network):
         raise UsageError(
-            f"the deformable convolutions of {found.name} are written as ONNX's operator, which PyTorch does not have; "
-            'to=onnx writes them'
+            f"the deformable convolutions of {found.name} need ONNX's operator, which PyTorch does not have; "
+            'use to=onnx'
         )
     dynamic = options.dynamic or ('all' if found.is_two_stage else 'batch')
     if found.is_two_stage and dynamic == 'batch':
-        raise UsageError('dynamic=batch: Faster R-CNN looks at one image at a time; all and none are possible')
+        raise UsageError('dynamic=batch: Faster R-CNN processes one image at a time; use all or none')
     if options.precision == 'int8':
         _check_int8(found, form)
     size, fit = options.img_size, found.fit
     if size is not None and any(side % found.stride for side in size):
         raise UsageError(
-            f'img_size={size[0]} x {size[1]}: each side has to be a multiple of {found.stride}, the coarsest stride'
+            f'img_size={size[0]} x {size[1]}: each side must be a multiple of {found.stride}, the coarsest stride'
         )
     if fit is None:
         return Plan(found, options, form, size or (found.image.size,) * 2, dynamic, None)
@@ -246,34 +246,32 @@ def _form(found: Exportable, options: ExportOptions) -> str:
     kinds = {DETECTION: 'a detector', CLASSIFICATION: 'a classifier', FEATURES: 'a backbone'}
     what = 'a Faster R-CNN' if found.is_two_stage else kinds[found.task]
     if options.web is not None and found.task != DETECTION:
-        raise UsageError(f'web={options.web}: the page draws the boxes of a detector, and {found.name} is {what}')
+        raise UsageError(f'web={options.web}: the page needs a detector, but {found.name} is {what}')
     form = options.form or possible[0]
     if options.web is not None and options.form is None and found.test_cfg['nms']['type'] in KINDS:
         form = 'nms'
     if form not in possible:
-        raise UsageError(f'form={form}: {found.name} is {what}, whose form is {" or ".join(possible)}')
+        raise UsageError(
+            f'form={form}: {found.name} is {what}, which can be exported with form={" or ".join(possible)}'
+        )
     if options.to == 'torch-export' and form == 'nms':
         raise UsageError(
-            "form=nms has ONNX's operators, which PyTorch does not have; of to=torch-export "
-            f'{" and ".join(each for each in possible if each != "nms") or "no form of a Faster R-CNN"} can be written'
+            "form=nms needs ONNX's operators, which PyTorch does not have; to=torch-export supports "
+            f'{" and ".join(each for each in possible if each != "nms") or "no form of a Faster R-CNN"}'
         )
     return form
 
 
 def _check_int8(found: Exportable, form: str) -> None:
-    """Raise UsageError where AP, by which int8 is checked, cannot be measured."""
+    """Raise UsageError if AP, which decides about int8, cannot be measured."""
     if found.task != DETECTION:
-        raise UsageError(
-            f'precision=int8: what it costs is measured as AP, and {found.name} is no detector; fp16 is possible'
-        )
+        raise UsageError(f'precision=int8: its cost is measured as AP, but {found.name} is not a detector; use fp16')
     if form == 'raw':
-        raise UsageError(
-            'precision=int8: what it costs is measured as AP, and form=raw gives no boxes; form=decoded does'
-        )
+        raise UsageError('precision=int8: its cost is measured as AP, but form=raw returns no boxes; use form=decoded')
     if found.checkpoint is None:
         raise UsageError(
-            f'precision=int8: what it costs is measured as AP, and the weights of {found.name} are random; '
-            'weights=FILE loads trained ones'
+            f'precision=int8: its cost is measured as AP, but the weights of {found.name} are random; '
+            'use weights=FILE for trained ones'
         )
 
 

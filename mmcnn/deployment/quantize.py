@@ -1,10 +1,10 @@
 """Convolutions in 8-bit integers: ONNX files by ONNX Runtime's quantiser, OpenVINO files by NNCF.
 
-Only convolutions, with a scale for each channel of their kernels, and in ONNX files the SiLU behind them, which ONNX
-Runtime looks up in a table then; in float it would take longer than what the convolutions win (docs/benchmarks.md).
-Those of the image stay in float there: with three channels they take ONNX Runtime four times as long in 8 bits.
-What comes after the last convolutions, which predict, is boxes: in 8 bits a coordinate of 640 px has steps of 2.5 px.
-So these convolutions stay in float, too.
+Only convolutions are quantized, with a scale for each channel of their kernels, and in ONNX files the SiLU after them,
+which ONNX Runtime then looks up in a table; in float it would take longer than the convolutions save
+(docs/benchmarks.md). The first convolution stays in float there: with three input channels, it takes ONNX Runtime four
+times as long in 8 bits. So do the last convolutions, since their predictions become boxes: in 8 bits a coordinate of
+640 px has steps of 2.5 px.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from mmcnn.runtime import Detector
 from mmcnn.runtime.metadata import KEY, Metadata
 from mmcnn.runtime.sessions import openvino_core
 
-#: Images on which the ranges of the maps are measured.
+#: Number of images for measuring activation ranges.
 CALIBRATION_IMAGES = 100
-#: Channels of a map from which on ONNX Runtime's convolutions are faster in 8 bits, whose instructions add up four.
+#: Minimum number of input channels for which ONNX Runtime's 8-bit convolutions, which sum four at a time, are faster.
 LEAST_CHANNELS = 4
 
 
 def calibration_images(options: ExportOptions) -> tuple[list[Path], str]:
-    """Images of the training split of ``data``, or where there is none of that for validation; a sentence about them.
+    """Return the training images of ``data``, or the validation images if there are none, and a sentence about them.
 
     Raises:
         DataError: there are none.
@@ -50,34 +50,34 @@ def calibration_images(options: ExportOptions) -> tuple[list[Path], str]:
     draw, reason = draw_of(options), ''
     names = ('train', 'val')
     if draw is None and needs_draw(root):
-        names, reason = ('val',), f'{root} has no split to validate on, and all images are that'
+        names, reason = ('val',), f'{root} has no validation split, so all images are used for it'
     try:
         report = check_data(root, names, decode=False, draw=draw)
     except DataError as error:
         report, reason = check_data(root, ('val',), decode=False, draw=draw), str(error)
     split, entries = report.splits[0], report.kept[0]['images']
     if not entries:
-        raise DataError(f'{split.title} has no images to measure the ranges of the maps on')
+        raise DataError(f'{split.title} has no images to measure activation ranges on')
     chosen = [entries[i * len(entries) // CALIBRATION_IMAGES] for i in range(min(CALIBRATION_IMAGES, len(entries)))]
     if len(entries) < CALIBRATION_IMAGES:
         chosen = entries
     said = f'calibrated on {len(chosen)} of the {len(entries):,} images of {split.title}'
     return [split.image_path(entry) for entry in chosen], (
-        f'{said}, on which AP is measured, too: {reason}' if split.name == 'val' else said
+        f'{said}, which also measure AP: {reason}' if split.name == 'val' else said
     )
 
 
 def quantize(plan: Plan, path: Path, metadata: Metadata, images: Sequence[Path]) -> None:
-    """Quantises a file in place.
+    """Quantize a file in place.
 
     Args:
-        plan: by which the file was written, in float32.
+        plan: the plan that the file was written with, in float32.
         path: the file.
-        metadata: that it has afterwards.
-        images: files of images to measure the ranges of the maps on.
+        metadata: the metadata of the quantized file.
+        images: image files for measuring activation ranges.
 
     Raises:
-        ExportError: the convolutions that predict are not to be found in the file.
+        ExportError: the last convolutions are not found in the file.
         ImageError: an image cannot be read.
     """
     source = path.with_stem(f'{path.stem}-fp32')
@@ -93,7 +93,7 @@ def quantize(plan: Plan, path: Path, metadata: Metadata, images: Sequence[Path])
 
 
 def _predictions(module: nn.Module) -> list[str]:
-    """Names of the convolutions of a detector that predict."""
+    """Return the names of a detector's last convolutions, which predict."""
     names = {each: name for name, each in module.named_modules()}
     found: list[nn.Module] = []
     for each in module.modules():
@@ -141,13 +141,13 @@ def _quantize_onnx(
 
 
 def _channels(convolution: Any, kernel: Sequence[int]) -> int:
-    """Channels of the map that a convolution takes, whose kernel is (C_out, C_in / groups, h, w)."""
+    """Return the number of input channels of a convolution whose kernel is (C_out, C_in / groups, h, w)."""
     groups = next((each.i for each in convolution.attribute if each.name == 'group'), 1)
     return kernel[1] * groups
 
 
 def _silus(nodes: Sequence[Any], maps: set[str]) -> list[Any]:
-    """Nodes that compute x sigmoid(x) of maps x, two for each."""
+    """Return the nodes that compute x sigmoid(x) of maps x, two for each."""
     gates = {node.output[0]: node for node in nodes if node.op_type == 'Sigmoid' and node.input[0] in maps}
     found = []
     for node in nodes:
@@ -160,7 +160,7 @@ def _silus(nodes: Sequence[Any], maps: set[str]) -> list[Any]:
 def _quantize_openvino(
     source: Path, path: Path, metadata: Metadata, feeds: Iterator[dict[str, np.ndarray]], kept: set[str]
 ) -> None:
-    # NNCF sends Google Analytics what it is used for unless this is set when it is imported.
+    # NNCF reports its use to Google Analytics unless this is set before it is imported.
     os.environ.setdefault('NNCF_CI', '1')
     import nncf
     import openvino
@@ -188,13 +188,13 @@ def _quantize_openvino(
 def _check_found(kernels: set[str], kept: set[str]) -> None:
     if missing := sorted(kept - kernels):
         raise ExportError(
-            f'the file has no convolution with the weights {", ".join(missing)}, which must stay in float'
+            f'the convolutions with the weights {", ".join(missing)} must stay in float, but are not in the file'
         )
 
 
 @contextlib.contextmanager
 def _silent() -> Iterator[None]:
-    """Without what the quantisers log and print; their errors are exceptions."""
+    """Suppress what the quantizers log and print; their errors are exceptions."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

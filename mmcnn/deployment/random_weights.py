@@ -9,19 +9,19 @@ from torch import Tensor, nn
 from mmcnn.compat.private_names import BatchNorm
 from mmcnn.models.dense_heads import YOLOHead
 
-#: Largest logit of a detector on the images that its weights are fitted to. PyTorch's initialisation leaves logits all
-#: but equal, and of boxes with equal scores it is chance which one suppresses the others.
+#: Largest logit of a detector on the images that its weights are fitted to. PyTorch's initialisation gives nearly equal
+#: logits, and with equal scores it is random which box suppresses the others.
 LARGEST_LOGIT = 1.0
 
 
 @torch.no_grad()
 def spread(network: nn.Module, inputs: Tensor) -> None:
-    """Measure BatchNorm's statistics, and set the logits of a detector apart.
+    """Measure BatchNorm's statistics, and spread the logits of a detector.
 
     Args:
-        network: a backbone, classifier or detector with weights as PyTorch initialises them; changed in place.
+        network: a backbone, classifier or detector with weights initialised by PyTorch; changed in place.
         inputs: normalised images (N, 3, H, W), N > 1, to measure on: those that are compared later. On very different
-            ones maps grow from layer to layer, and with them what rounding does.
+            ones, maps and rounding errors would grow from layer to layer.
     """
     generator = torch.Generator().manual_seed(0)
     norms = [each for each in network.modules() if isinstance(each, BatchNorm) and each.track_running_stats]
@@ -49,7 +49,7 @@ def _maps(network: nn.Module, images: Tensor) -> tuple[Tensor, ...] | Tensor:
 
 
 def _predictions(network: nn.Module, maps: tuple[Tensor, ...]) -> list[tuple[nn.Module, Tensor]]:
-    """Return the last layers of a detector, each with what it gets."""
+    """Return the last layers of a detector, each with its input."""
     head = getattr(network, 'bbox_head', None)
     if isinstance(head, YOLOHead):
         return [(p, b(m)) for m, b, p in zip(maps, head.bridges, head.predictions, strict=True)]

@@ -14,7 +14,7 @@ from mmcnn.inference.detections import Detections
 
 
 def reference(plan: Plan, image: np.ndarray) -> Detections:
-    """Return what PyTorch finds in an image (H, W, 3) uint8 BGR, on the canvas that the runner gives it."""
+    """Return PyTorch's detections in an image (H, W, 3) uint8 BGR, on the canvas that the runner uses."""
     boxes, scores, labels = predicted(plan, image)
     whole = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
     boxes, scores, labels = boxes[whole], scores[whole], labels[whole]
@@ -23,14 +23,14 @@ def reference(plan: Plan, image: np.ndarray) -> Detections:
 
 @torch.no_grad()
 def predicted(plan: Plan, image: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the same as boxes (K, 4), scores (K,) and labels (K,), with boxes that have no area."""
+    """Return the same as boxes (K, 4), scores (K,) and labels (K,), including boxes without area."""
     network = plan.found.network
     found = network(**prepared(network, plan.fit.apply(image, np.float32)), mode='predict')[0].pred_instances
     return tuple(found[name].numpy() for name in ('bboxes', 'scores', 'labels'))
 
 
 def prepared(network: torch.nn.Module, fitted: Fitted) -> dict[str, Any]:
-    """Return an image on its canvas as a detector of MMDetection takes it."""
+    """Return an image on its canvas as input for a detector of MMDetection."""
     corner = fitted.pad == (0, 0)
     meta = dict(
         img_shape=fitted.size if corner else fitted.image.shape[:2],

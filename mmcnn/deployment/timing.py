@@ -16,16 +16,16 @@ from mmcnn.interleaved import cpu_seconds, in_turn
 from mmcnn.models.fuse import fuse
 from mmcnn.runtime.sessions import Session
 
-#: Rounds of the comparison of a check.
+#: Rounds of the comparison in a check.
 ROUNDS = 5
 
 Call = Callable[[], object]
 
 
 def time_ratio(plan: Plan, session: Session) -> float:
-    """CPU time of a file as a share of PyTorch's, folded, both on one thread, one image: median of interleaved rounds.
+    """Return the file's CPU time relative to folded PyTorch, one thread, one image: median of interleaved rounds.
 
-    PyTorch computes the network as it is, with its own Mish.
+    PyTorch computes the unchanged network, with its own Mish.
     """
     calls = dict(torch=torch_call(plan, fuse(plan.found.network)), file=session_call(plan, session))
     with one_thread():
@@ -34,9 +34,9 @@ def time_ratio(plan: Plan, session: Session) -> float:
 
 
 def torch_call(plan: Plan, network: nn.Module) -> Call:
-    """Return what a network takes to give what a file of the plan gives, of one image: a call.
+    """Return a call that computes a network's equivalent of the file's outputs for one image.
 
-    Of form nms that is the network's own way to detections.
+    For form nms, that is the network's own computation of detections.
     """
     example = plan.example(1)
     if plan.form != 'nms':
@@ -49,14 +49,14 @@ def torch_call(plan: Plan, network: nn.Module) -> Call:
 
 
 def session_call(plan: Plan, session: Session) -> Call:
-    """Return the same of a file."""
+    """Return the same call for a file."""
     feeds = plan.feeds(plan.example(1))
     return lambda: session.run(feeds)
 
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """PyTorch on one thread."""
+    """Run PyTorch on one thread."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -14,25 +14,25 @@ from mmcnn.runtime.metadata import Metadata
 
 #: Triton's names of ONNX's types.
 TYPES = dict(FLOAT='TYPE_FP32', FLOAT16='TYPE_FP16', UINT8='TYPE_UINT8', INT32='TYPE_INT32', INT64='TYPE_INT64')
-#: Images that Triton may put together where the file takes any number of them.
+#: Maximum number of images that Triton may batch if the file accepts any number.
 MAX_BATCH = 8
 LABELS = 'labels.txt'
 
 
 def check_labels(classes: Sequence[str]) -> None:
-    """Raise UsageError where the name of a class has a line break or is empty, which labels.txt cannot hold."""
+    """Raise UsageError if a class name is empty or has a line break, which labels.txt cannot contain."""
     for each in classes:
         if each.splitlines() != [each]:
-            raise UsageError(f'{LABELS} has a class on each line, and {each!r} is not one line')
+            raise UsageError(f'{LABELS} has one class per line, but {each!r} is not a single line')
 
 
 def write_config(path: Path, name: str, metadata: Metadata) -> None:
-    """Put config.pbtxt, and labels.txt with the names of the classes, beside the folder of a model.
+    """Write config.pbtxt, and labels.txt with the class names, next to a model's folder.
 
     Args:
         path: the model, NAME/1/model.onnx.
-        name: of the model in the repository.
-        metadata: of it.
+        name: name of the model in the repository.
+        metadata: its metadata.
     """
     folder = path.parent.parent
     if metadata.classes:
@@ -52,7 +52,7 @@ def config_of(path: Path, name: str, metadata: Metadata) -> str:
         about.append(f'The classification extension of clients names the classes by {LABELS}.')
     elif metadata.classes:
         about.append(f'Label i is the class on line i + 1 of {LABELS}.')
-    about.append('How an image comes to the input is in the metadata of the file, entry mmcnn.')
+    about.append('The preprocessing of images is described in the metadata of the file, entry mmcnn.')
     lines = [
         *(f'# {sentence}' for sentence in about),
         f'name: {json.dumps(name, ensure_ascii=False)}',
@@ -68,7 +68,7 @@ def config_of(path: Path, name: str, metadata: Metadata) -> str:
 
 
 def _tensor(kind: str, value, batched: bool, metadata: Metadata) -> list[str]:
-    """Return the lines of an input or output; Triton leaves the axis of the batch out."""
+    """Return the lines of an input or output; Triton omits the batch axis."""
     import onnx
 
     of = value.type.tensor_type
@@ -79,7 +79,7 @@ def _tensor(kind: str, value, batched: bool, metadata: Metadata) -> list[str]:
         f'  data_type: {TYPES[onnx.TensorProto.DataType.Name(of.elem_type)]}',
         f'  dims: {dims or [1]}',
     ]
-    if not dims:  # one number for each image, which Triton has no shape for
+    if not dims:  # one number for each image, for which Triton has no shape
         lines.append('  reshape { shape: [ ] }')
     if kind == 'output' and metadata.form == 'logits' and metadata.classes:
         lines.append(f'  label_filename: "{LABELS}"')

@@ -12,48 +12,48 @@ from pathlib import Path
 from mmcnn.errors import DependencyError, UsageError
 from mmcnn.runtime.metadata import Metadata
 
-#: Of onnxruntime-web, as of its release 1.19: the module that computes by WebAssembly, and what it loads. The others
-#: are for WebGPU and WebGL, which would need 25 MB more and do not have all operators.
+#: Files of onnxruntime-web 1.19 or later: the module that computes in WebAssembly, and what it loads. The others are
+#: for WebGPU and WebGL, which would need 25 MB more and do not have all operators.
 LIBRARY = ('ort.wasm.min.mjs', 'ort-wasm-simd-threaded.mjs', 'ort-wasm-simd-threaded.wasm')
-#: The folder of it beside the page.
+#: Its folder next to the page.
 FOLDER = 'ort'
 PACKAGE = 'onnxruntime-web'
 
 
 def onnxruntime_web(folder: str | Path | None) -> dict[str, bytes]:
-    """Return the files of onnxruntime-web that the page loads, with the licence, by their names.
+    """Return the files of onnxruntime-web that the page loads, and its licence, by name.
 
     Args:
         folder: node_modules/onnxruntime-web, or its dist/; None: npm fetches it.
 
     Raises:
-        UsageError: it is not in the folder.
+        UsageError: the folder does not contain it.
         DependencyError: npm is not installed or cannot fetch it.
     """
     if folder is not None:
         return _files(Path(folder).expanduser(), f'ort_web={folder}')
     npm = shutil.which('npm')
     if npm is None:
-        raise DependencyError(f'web=DIR needs {PACKAGE}, and npm, which fetches it, is not installed: install Node.js, '
-                              f'or name a folder with it by ort_web')  # fmt: skip
+        raise DependencyError(f'web=DIR needs {PACKAGE}, but npm, which downloads it, is missing: install Node.js, '
+                              f'or give a folder with it as ort_web')  # fmt: skip
     with tempfile.TemporaryDirectory(prefix='mmcnn-npm-') as place:
-        # No script of the package has to run, and none of the machine's own projects is touched.
+        # No script of the package needs to run, and none of the machine's projects is touched.
         command = [npm, 'install', '--ignore-scripts', '--no-audit', '--no-fund', '--prefix', place, f'{PACKAGE}@1']
         done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
         if done.returncode:
             reason = next((line for line in done.stderr.splitlines() if line.strip()), f'exit code {done.returncode}')
             raise DependencyError(
-                f'npm install {PACKAGE} failed ({reason.strip()}); is there a network? ort_web names a folder with it'
+                f'npm install {PACKAGE} failed ({reason.strip()}); check the network, or give its folder as ort_web'
             )
         return _files(Path(place, 'node_modules', PACKAGE), 'what npm installed')
 
 
 def write_page(folder: Path, metadata: Metadata, library: dict[str, bytes]) -> None:
-    """Put the page beside a model in a folder.
+    """Write the page next to a model.
 
     Args:
-        folder: where model.onnx lies.
-        metadata: of it; onnxruntime-web gives those of the file to nobody, so they are written to model.json.
+        folder: the folder of model.onnx.
+        metadata: its metadata; written to model.json, since onnxruntime-web does not provide that of the file.
         library: see :func:`onnxruntime_web`.
     """
     for file in (resources.files('mmcnn.deployment') / 'web_page').iterdir():
@@ -70,7 +70,7 @@ def _files(folder: Path, what: str) -> dict[str, bytes]:
     missing = [name for name in LIBRARY if not (dist / name).is_file()]
     if missing:
         raise UsageError(
-            f'{what} is not the folder of {PACKAGE} 1.19 or newer: {dist} has no {missing[0]}; right would be '
+            f'{what} is not the folder of {PACKAGE} 1.19 or newer: {dist} has no {missing[0]}; use '
             f'node_modules/{PACKAGE} or its dist/'
         )
     found = {name: (dist / name).read_bytes() for name in LIBRARY} | _licence(package)
@@ -89,5 +89,5 @@ def _licence(package: Path) -> dict[str, bytes]:
     place = resources.files('onnxruntime')
     found = {name: place / name for name in ('LICENSE', 'ThirdPartyNotices.txt') if (place / name).is_file()}
     if 'LICENSE' not in found:
-        raise UsageError(f'{package} has no LICENSE, which has to lie beside {PACKAGE}; put it there')
+        raise UsageError(f'{package} has no LICENSE, which must be distributed with {PACKAGE}; add it')
     return {name: path.read_bytes() for name, path in found.items()}

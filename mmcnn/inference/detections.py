@@ -58,7 +58,7 @@ class Detections:
         if (self.boxes.shape, self.scores.shape, self.labels.shape) != ((count, 4), (count,), (count,)):
             raise UsageError(
                 f'Detections got boxes {self.boxes.shape}, scores {self.scores.shape}, labels {self.labels.shape} and '
-                f'{count} names; right would be (K, 4), (K,), (K,) and K'
+                f'{count} names; they must be (K, 4), (K,), (K,) and K'
             )
 
     def __len__(self) -> int:
@@ -75,7 +75,7 @@ class Detections:
     def __iter__(self) -> Iterator[Any]:
         """Return an iterator over the four fields; deprecated, from the time when Detections was a tuple."""
         warnings.warn(
-            'Detections will not be a tuple in the next release: say found.boxes, found.scores, found.labels and '
+            'Detections will not be a tuple in the next release: use found.boxes, found.scores, found.labels and '
             'found.names',
             DeprecationWarning,
             stacklevel=2,
@@ -149,8 +149,8 @@ class Detections:
             (H, W, 3) uint8 BGR.
 
         Raises:
-            UsageError: there is no image, ``path`` is the file of the image or has the suffix of no image format, or
-                ``font`` is not a font.
+            UsageError: there is no image, ``path`` is the file of the image or does not have the suffix of an image
+                format, or ``font`` is not a font.
             DataError: the image cannot be read, or the drawn image cannot be written.
         """
         from mmcnn.inference.images import as_image, write_image
@@ -159,7 +159,7 @@ class Detections:
         if image is None:
             image = self.path
         if image is None:
-            raise UsageError('these detections are not of a file: hand over their image, found.plot(image)')
+            raise UsageError('these detections have no image file: pass the image, found.plot(image)')
         if path is not None:
             for source in (image, self.path):
                 if isinstance(source, str | Path) and Path(source).resolve() == Path(path).resolve():

@@ -88,8 +88,8 @@ class Detector(BaseDetector):
             config = load_config(config, say=say)
         if is_classifier(config.model):
             raise CheckpointError(
-                f'{file.path} holds a classifier, which finds no boxes; its backbone can start that of a detector: '
-                "init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone.')"
+                f'{file.path} holds a classifier, which does not detect boxes; its backbone can initialize that of a '
+                "detector: init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone.')"
             )
         self.classes = named or file.classes or classes_of({'meta': file.meta}, config, str(file.path))
         # The data preprocessor is a registered type as well, so the scope has to cover the whole construction.
@@ -141,7 +141,7 @@ def _load(network: nn.Module, file: Checkpoint, say: Say) -> None:
     report = load_weights(network, file)
     if report.absent:  # a network that was truncated for Darknet
         reasons = ', '.join(report.absent)
-        raise CheckpointError(f'{file.path} holds a part of the detector only; what is {reasons} is not in it')
+        raise CheckpointError(f'{file.path} holds only a part of the detector; it lacks everything {reasons}')
     if is_run:
         say(f'note: {file.path}: {report}')
 
@@ -159,8 +159,8 @@ def classes_of(checkpoint: dict, config: Config, path: str) -> tuple[str, ...]:
         classes = (dataset.get('metainfo') or {}).get('classes')
     if not classes:
         raise CheckpointError(
-            f'{path} does not say what its classes are (meta.dataset_meta.classes): name them, classes=a,b,c or a file '
-            'with a name on each line (--classes FILE.names)'
+            f'{path} does not name its classes (meta.dataset_meta.classes): use classes=a,b,c or a file '
+            'with one name per line (--classes FILE.names)'
         )
     return (classes,) if isinstance(classes, str) else tuple(classes)
 

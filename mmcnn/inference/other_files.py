@@ -18,7 +18,7 @@ class OtherFiles:
         where: the folder or pattern, for the sentence.
     """
 
-    # Without what the system adds: everywhere the same files are named.
+    # Without those that the system adds, so that the same files are listed everywhere.
     _kinds = mimetypes.MimeTypes()
 
     def __init__(self, where: str | os.PathLike) -> None:
@@ -26,10 +26,10 @@ class OtherFiles:
         self._counts: Counter[str] = Counter()
 
     def is_plain(self, path: Path) -> bool:
-        """Return whether a file's name shows that it is no image or video: hidden, text, archive. These are counted."""
+        """Return whether a file's name shows that it is not an image or video: hidden, text, archive; it is counted."""
         suffix = path.suffix.lower()
         if suffix in IMAGE_SUFFIXES or suffix in video.SUFFIXES:
-            kind = 'hidden' if path.name.startswith('._') else None  # macOS keeps what a file's name cannot say there
+            kind = 'hidden' if path.name.startswith('._') else None  # macOS stores attributes in these
         elif path.name.startswith('.'):
             kind = 'hidden'
         else:
@@ -40,10 +40,10 @@ class OtherFiles:
         return kind is not None
 
     def lines(self) -> list[str]:
-        """One sentence, if there were any."""
+        """Return one sentence, if there were any."""
         total = self._counts.total()
         if not total:
             return []
         kinds = ', '.join(f'{count} {kind}' for kind, count in sorted(self._counts.items()))
-        return [f'{total} {"file" if total == 1 else "files"} of {self.where} that {"is" if total == 1 else "are"} no '
-                f'image and no video: {kinds}']  # fmt: skip
+        return [f'{total} {"file" if total == 1 else "files"} in {self.where} {"is" if total == 1 else "are"} neither '
+                f'an image nor a video: {kinds}']  # fmt: skip

@@ -19,9 +19,9 @@ from mmcnn.inference.detections import Detections
 from mmcnn.inference.images import SHOWN, read_image, refuse_address
 from mmcnn.inference.other_files import OtherFiles
 
-#: Ending of a text file with the paths of images, one a line.
+#: Suffix of a text file with the paths of images, one per line.
 LIST_SUFFIX = '.txt'
-#: Where ``mmcnn infer`` writes what it finds; a folder with it holds drawn images, no new ones.
+#: Where ``mmcnn infer`` writes its results; a folder with it holds drawn images, not new ones.
 DETECTIONS_FILE = 'detections.json'
 
 
@@ -30,10 +30,10 @@ class Source:
     """An image file, a video file or a camera.
 
     Attributes:
-        name: unique among the sources of a stream: the path below the folder that was named, or the file's name.
+        name: unique among the sources of a stream: the path below the given folder, or the file's name.
         path: the file; None: a camera.
         camera: number of the camera; None: a file.
-        is_video: a video or a camera, which gives any number of frames.
+        is_video: a video or a camera, which has any number of frames.
     """
 
     name: str
@@ -42,10 +42,10 @@ class Source:
     is_video: bool = False
 
     def read(self, max_frames: int | None = None) -> Iterator[Frame]:
-        """Its image, or its frames.
+        """Yield its image, or its frames.
 
         Raises:
-            DataError: it cannot be read, or not to its end.
+            DataError: it cannot be read, or not to the end.
             UsageError: there is no such camera.
         """
         if not self.is_video:
@@ -69,7 +69,7 @@ class Frame:
         image: (H, W, 3) uint8 BGR.
         index: number of the frame in its video or since the start of the camera, from 0; None: an image file.
         time: seconds from the start of the video, or from the first frame of the camera; None: unknown.
-        fps: frames a second of the video or camera; None: unknown.
+        fps: frames per second of the video or camera; None: unknown.
     """
 
     source: Source
@@ -80,7 +80,7 @@ class Frame:
 
     @property
     def name(self) -> str:
-        """Unique in the stream: ``sub/a.jpg``, ``clip.mp4/000012``, ``camera0/000012``."""
+        """Unique name in the stream: ``sub/a.jpg``, ``clip.mp4/000012``, ``camera0/000012``."""
         return self.source.name if self.index is None else f'{self.source.name}/{self.index:06}'
 
     @property
@@ -106,18 +106,18 @@ class Sources:
 
     Attributes:
         sources: images, videos and cameras, in order.
-        left_out: a sentence for each file of a folder that may be an image and is not read, and one for all others.
+        left_out: a sentence for each file in a folder that may be an image but is not read, and one for all others.
     """
 
     sources: tuple[Source, ...]
     left_out: tuple[str, ...] = ()
 
     def read(self, on_skip: Callable[[DataError], None], max_frames: int | None = None) -> Iterator[Frame]:
-        """All images, one after the other.
+        """Yield all images, one after the other.
 
         Args:
-            on_skip: is told of each file that cannot be read, or not to its end; the stream goes on with the next one.
-            max_frames: frames that are read of each video and camera at most; None: all.
+            on_skip: is called for each file that cannot be read, or not to the end; the stream continues with the next.
+            max_frames: maximum number of frames that are read of each video and camera; None: all.
 
         Raises:
             DataError: no file could be read at all.
@@ -136,23 +136,23 @@ class Sources:
                 errors.append(error)
                 on_skip(error)
         if not read:
-            raise DataError(f'none of {len(self.sources)} files could be read; the first: {errors[0]}')
+            raise DataError(f'none of the {len(self.sources)} files could be read; the first error: {errors[0]}')
 
 
 def find_sources(named: str | os.PathLike | int | Sequence[str | os.PathLike | int]) -> Sources:
-    """Find the images, videos and cameras that are named.
+    """Find the given images, videos and cameras.
 
     Args:
-        named: an image or video file; a folder, whose images and videos are taken with those of its subfolders, in
-            order of their names; a pattern (``'day*/*.jpg'``, ``'**/*.png'``); the number of a camera (``0`` or
-            ``'0'``); a text file (``.txt``) with a path in each line, seen from the current folder or from its own; or
-            a list of these. Of a folder, files are taken by their endings, and those with other endings (``.jfif``,
-            ``.gif``, none) by their content; any file can be named itself. A folder of ``mmcnn infer``'s results
-            inside another folder is not read.
+        named: an image or video file; a folder, whose images and videos are read with those of its subfolders, sorted
+            by name; a pattern (``'day*/*.jpg'``, ``'**/*.png'``); the number of a camera (``0`` or ``'0'``); a text
+            file (``.txt``) with one path per line, relative to the current folder or to its own; or a list of these.
+            In a folder, files are selected by their suffixes, and those with other suffixes (``.jfif``, ``.gif``,
+            none) by their content; any file can be given directly. A folder of ``mmcnn infer``'s results inside
+            another folder is not read.
 
     Raises:
-        UsageError: something of it does not exist, or there is nothing to read in it; an address on the network; a
-            path of a list that could be either of two files.
+        UsageError: a part of it does not exist, or there is nothing to read in it; an address on the network; a
+            path in a list that exists in two places.
     """
     several = isinstance(named, list | tuple)
     found: dict[object, Source] = {}  # by path or camera, so that each is read once
@@ -162,7 +162,7 @@ def find_sources(named: str | os.PathLike | int | Sequence[str | os.PathLike | i
             found.setdefault(source.camera if source.path is None else os.path.abspath(source.path), source)
     if not found:
         reasons = f'; {left_out[0]}' if left_out else ''
-        raise UsageError(f'{_shown(named)} holds no image and no video that can be read{reasons}')
+        raise UsageError(f'{_shown(named)} contains no images or videos that can be read{reasons}')
     return Sources(_uniquely_named(found), tuple(dict.fromkeys(left_out)))
 
 
@@ -170,8 +170,8 @@ def _sources_of(named: str | os.PathLike | int, left_out: list[str]) -> list[Sou
     if isinstance(named, int | np.integer) and not isinstance(named, bool):
         return [_camera(int(named))]
     if not isinstance(named, str | os.PathLike):
-        raise UsageError(f'a source of images is a file, a folder, a pattern or the number of a camera, but this is of '
-                         f'type {type(named).__name__}; images in memory go to the detector itself')  # fmt: skip
+        raise UsageError(f'a source of images must be a file, a folder, a pattern or the number of a camera, not a '
+                         f'{type(named).__name__}; pass images in memory to the detector directly')  # fmt: skip
     text = os.fspath(named)
     if os.path.isdir(text):
         return _files_of(Path(text), left_out)
@@ -204,7 +204,7 @@ def _camera(number: int) -> Source:
 
 
 def _file(path: Path) -> Source:
-    """Return a file that was named itself: an image or a video by its ending, else by its content."""
+    """Return a file that was given directly: an image or a video by its suffix, else by its content."""
     suffix = path.suffix.lower()
     is_video = suffix in video.SUFFIXES or (suffix not in IMAGE_SUFFIXES and not cv2.haveImageReader(str(path)))
     return Source(path.name, path, is_video=is_video)
@@ -215,7 +215,7 @@ def _listed(path: Path, left_out: list[str]) -> list[Source]:
     try:
         lines = [line.strip() for line in path.read_text(encoding='utf-8-sig').splitlines()]
     except (OSError, UnicodeDecodeError) as error:
-        left_out.append(f'{path} cannot be read as a list of images, one path a line: {error}')
+        left_out.append(f'{path} cannot be read as a list of images, one path per line: {error}')
         return []
     lines = [line for line in lines if line]
     found: list[Source] = []
@@ -224,28 +224,28 @@ def _listed(path: Path, left_out: list[str]) -> list[Source]:
         refuse_address(line)
         places = [place for place in (Path(line), path.parent / line) if os.path.exists(place)]
         if len(places) == 2 and not places[0].samefile(places[1]):
-            raise UsageError(f'{path} names {line}, which is there in the current folder and in {path.parent}: write '
-                             'the whole path')  # fmt: skip
+            raise UsageError(f'{path} lists {line}, which exists in both the current folder and {path.parent}: give '
+                             'the full path')  # fmt: skip
         if not places:
-            missing.append(f'{path} names {line[:SHOWN]}, which does not exist')
+            missing.append(f'{path} lists {line[:SHOWN]}, which does not exist')
         elif places[0].is_dir():
             found += _files_of(places[0], left_out)
         else:
             found.append(_file(places[0]))
     if not found:
-        first = f': its first line is {lines[0][:SHOWN]!r}, and there is no such file' if lines else ': it is empty'
-        missing = [f'{path} is no list of images, one path a line{first}']
+        first = f': its first line is {lines[0][:SHOWN]!r}, which does not exist' if lines else ': it is empty'
+        missing = [f'{path} is not a list of images, one path per line{first}']
     left_out += missing
     return found
 
 
 def _files_of(root: Path, left_out: list[str]) -> list[Source]:
-    """Return the images and videos of a folder, sorted; why others are not read goes to ``left_out``."""
+    """Return the images and videos of a folder, sorted; reasons why others are not read go to ``left_out``."""
     sources, named, others = [], [], OtherFiles(root)
     for place, folders, names in os.walk(root):
         folder = Path(place)
         if folder != root and DETECTIONS_FILE in names:
-            named.append(f'{folder} is not read: its {DETECTIONS_FILE} says that these are drawn images')
+            named.append(f'{folder} is not read: according to its {DETECTIONS_FILE}, it holds drawn images')
             folders.clear()
             continue
         links = [folder / name for name in folders if (folder / name).is_symlink()]
@@ -259,14 +259,14 @@ def _files_of(root: Path, left_out: list[str]) -> list[Source]:
             elif is_video or path.suffix.lower() in IMAGE_SUFFIXES or cv2.haveImageReader(str(path)):
                 sources.append(Source(path.relative_to(root).as_posix(), path, is_video=is_video))
             else:
-                named.append(f'{path} is not read: it is no image in a format that OpenCV reads, and its ending is '
+                named.append(f'{path} is not read: OpenCV cannot read it as an image, and its suffix is '
                              'not that of a video')  # fmt: skip
     left_out += [*sorted(named), *others.lines()]
     return sorted(sources, key=lambda source: source.path)
 
 
 def _uniquely_named(found: dict[object, Source]) -> tuple[Source, ...]:
-    """Return the sources by the names that they have; by their paths below a common folder if two have the same."""
+    """Return the sources by name; by their paths below a common folder if two names are equal."""
     sources = list(found.values())
     if len({source.name for source in sources}) == len(sources):
         return tuple(sources)

@@ -14,12 +14,12 @@ Item = TypeVar('Item')
 def ahead(step: Callable[[], Item], count: int) -> Iterator[Item]:
     """Yield the results of a function, call by call and without end, computed ahead of time in another thread.
 
-    Nothing is called before the first item is asked for. Once the generator is closed, no call goes on, and the thread
-    has ended.
+    Nothing is called before the first item is requested. When the generator is closed, no call is in progress, and the
+    thread has ended.
 
     Args:
-        step: is called by one thread at a time; what it raises is raised here, in its turn.
-        count: calls ahead at most; 0: there is no other thread.
+        step: is called by one thread at a time; its exceptions are raised here, in order.
+        count: maximum number of calls ahead; 0: use no other thread.
     """
     if count == 0:
         while True:
@@ -36,14 +36,14 @@ def ahead(step: Callable[[], Item], count: int) -> Iterator[Item]:
 
 
 class Behind(Generic[Item]):
-    """Passes items to a function that another thread calls for one after the other. A context manager.
+    """Passes items to a function that another thread calls for each in turn. A context manager.
 
-    At its end it waits until the function has had all items. After one that fails it gets no other; the error is raised
-    by the next call, or at the end.
+    On exit it waits until the function has processed all items. After a failure the function is not called again; the
+    error is raised by the next call, or on exit.
 
     Args:
         work: takes an item.
-        count: items that wait at most; another one is handed over when there is room.
+        count: maximum number of waiting items; submitting another one waits until there is room.
     """
 
     def __init__(self, work: Callable[[Item], object], count: int) -> None:

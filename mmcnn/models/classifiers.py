@@ -48,7 +48,7 @@ class Classifier(BaseModel):
         init_cfg: dict | None = None,
     ) -> None:
         if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 1:
-            raise UsageError(f'num_classes={num_classes!r} has to be a whole number of at least 1')
+            raise UsageError(f'num_classes={num_classes!r} must be an integer of at least 1')
         trunk = _build_trunk(backbone)
         super().__init__(data_preprocessor or _preprocessor(trunk.arch.image), init_cfg)
         self.backbone = trunk
@@ -77,10 +77,10 @@ class Classifier(BaseModel):
                 to 1.
 
         Raises:
-            UsageError: ``mode`` is none of these.
+            UsageError: ``mode`` is invalid.
         """
         if mode not in ('tensor', 'loss', 'predict'):
-            raise UsageError(f"mode='{mode}' has to be 'tensor', 'loss' or 'predict'")
+            raise UsageError(f"mode='{mode}' must be 'tensor', 'loss' or 'predict'")
         logits = self.top(self.backbone(inputs)[-1])
         if mode == 'tensor':
             return logits
@@ -150,10 +150,10 @@ def build_classifier(name: str, num_classes: int = 1000, **kwargs: Any) -> Class
     if name not in known:
         if name in backbone_families():
             raise UsageError(_no_classifier(name))
-        raise UsageError(f"no classifier is called '{name}'; {nearest(name, known)}")
+        raise UsageError(f"unknown classifier '{name}'; {nearest(name, known)}")
     for key in ('type', 'variant'):
         if key in kwargs:
-            raise UsageError(f"{key}={kwargs[key]!r}: the name '{name}' says this already, leave it out")
+            raise UsageError(f"{key}={kwargs[key]!r}: the name '{name}' already implies this; omit it")
     classifier = Classifier(dict(type=f'mmcnn.{name}', **kwargs), num_classes)
     if kwargs.get('init_cfg'):
         classifier.backbone.init_weights()
@@ -162,21 +162,21 @@ def build_classifier(name: str, num_classes: int = 1000, **kwargs: Any) -> Class
 
 def _build_trunk(cfg: dict) -> Backbone:
     if 'out_indices' in cfg:
-        raise UsageError(f'out_indices={cfg["out_indices"]}: a classifier takes the last level by itself, leave it out')
+        raise UsageError(f'out_indices={cfg["out_indices"]}: a classifier always uses the last level; omit it')
     name = cfg.get('variant') or str(cfg['type']).removeprefix('mmcnn.')
     if name in backbone_families():
         row = backbone_families()[name].variants[name]
         cfg = {**cfg, 'arch': {**row.as_classifier, **(cfg.get('arch') or {})}}
     trunk = MODELS.build(cfg)
     if not isinstance(trunk, Backbone):
-        raise UsageError(f'{cfg["type"]} is no backbone of mmcnn, so nothing says what its classifier is')
+        raise UsageError(f'{cfg["type"]} is not a backbone of mmcnn, so its classifier is unknown')
     if trunk.arch.top is None:
         raise UsageError(_no_classifier(trunk.variant))
     return trunk
 
 
 def _no_classifier(name: str) -> str:
-    return f'{name} is no classifier; mmcnn.list_classifiers() has those that are'
+    return f'{name} is not a classifier; see mmcnn.list_classifiers()'
 
 
 def _preprocessor(image: ImageFormat) -> dict:

@@ -40,7 +40,7 @@ def build_backbone(name: str, **kwargs: Any) -> Backbone:
     """
     families = backbone_families()
     if name not in families:
-        raise UsageError(f"no backbone is called '{name}'; {nearest(name, families)}")
+        raise UsageError(f"unknown backbone '{name}'; {nearest(name, families)}")
     backbone = families[name](variant=name, **kwargs)
     if kwargs.get('init_cfg'):
         backbone.init_weights()

@@ -1,6 +1,6 @@
 """Operators that MMDetection expects in compiled form, in plain PyTorch and NumPy.
 
-Each name is loaded when it is first used: ``greedy_sweep`` alone needs no PyTorch.
+Each name is loaded on first use: ``greedy_sweep`` alone needs no PyTorch.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ __all__ = [
     'torchvision_op',
 ]
 
-#: Name -> the module that holds it.
+#: Name -> its module.
 _MODULE_OF = {
     'NMS_KINDS': 'greedy_sweep',
     'DeformConv': 'deform_conv',
@@ -69,7 +69,7 @@ def __dir__() -> list[str]:
 
 
 class _Operators(ModuleType):
-    """``mmcnn.ops.nms`` is the function, whoever imports the module of that name, which Python would put there."""
+    """Keeps ``mmcnn.ops.nms`` the function when the module of that name is imported, which Python would put there."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not (name in _MODULE_OF and isinstance(value, ModuleType)):

@@ -1,13 +1,13 @@
 """Deformable convolution and its gradients in plain PyTorch.
 
-Version 1 is of Dai et al. (arXiv 1703.06211), version 2 with its mask of Zhu et al. (arXiv 1811.11168).
+Version 1 is by Dai et al. (arXiv 1703.06211), version 2 with a mask by Zhu et al. (arXiv 1811.11168).
 
 A sample is a weighted sum of the four cells around it, which is what ``embedding_bag`` computes: the cells are its
 table, the bilinear weights (times the mask of v2) its ``per_sample_weights``. Its own gradients scatter to the cells
-and give the dot products that the offsets and the mask need. What is left is a matrix product with the kernel.
+and yield the dot products for the offsets and the mask. The rest is a matrix product with the kernel.
 
-On a CPU this is several times as fast as torchvision's operator, which runs in one thread there; on CUDA torchvision's
-is used where it loads.
+On a CPU this is several times as fast as torchvision's operator, which uses one thread there; on CUDA torchvision's
+is used if it can be loaded.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class DeformConv(NamedTuple):
     deform_groups: int = 1
 
     def output_size(self, size: tuple[int, int], kernel: tuple[int, int]) -> tuple[int, int]:
-        """Height and width of the output for those of the input."""
+        """Return height and width of the output for those of the input."""
         axes = zip(size, kernel, self.stride, self.padding, self.dilation, strict=True)
         return tuple(
             (length + 2 * pad - dilation * (k - 1) - 1) // stride + 1 for length, k, stride, pad, dilation in axes
@@ -59,17 +59,17 @@ def deform_conv_forward(
     bias: Tensor | None = None,
     conv: DeformConv = DeformConv(),  # noqa: B008  (it cannot be changed)
 ) -> Tensor:
-    """Deformable convolution with the semantics of mmcv's operators; v1 without a ``mask``, v2 with one.
+    """Compute a deformable convolution with the semantics of mmcv's operators; v1 without a ``mask``, v2 with one.
 
-    A sample between the border and one cell outside of it fades to 0; farther out it is 0. Computed in float32 at
-    least: half precision has no room for positions in a map of some hundred cells.
+    A sample between the border and one cell outside of it fades to 0; farther out it is 0. It is computed in float32 or
+    more: half precision cannot represent positions in a map of several hundred cells.
 
     Args:
         input: ``(N, C, H, W)``, float16, bfloat16, float32 or float64 on any device.
-        offset: ``(N, D * K * 2, H_out, W_out)`` in cells, y before x, for each of the K places of the kernel, for each
-            of the D deform groups, among which the channels are divided.
+        offset: ``(N, D * K * 2, H_out, W_out)`` in cells, y before x, for each of the K positions of the kernel, for
+            each of the D deform groups, among which the channels are divided.
         weight: ``(C_out, C / groups, K_h, K_w)``.
-        mask: ``(N, D * K, H_out, W_out)``, factors of the samples; None: they are all 1.
+        mask: ``(N, D * K, H_out, W_out)``, factors of the samples; None: all are 1.
         bias: ``(C_out,)``; None: there is none.
         conv: stride, padding, dilation and groups.
 
@@ -77,7 +77,7 @@ def deform_conv_forward(
         ``(N, C_out, H_out, W_out)`` in the type of the input.
 
     Raises:
-        ValueError: for shapes that do not belong together.
+        ValueError: the shapes do not match.
     """
     size = _check(input, offset, weight, mask, bias, conv)
     dtype = torch.promote_types(input.dtype, torch.float32)
@@ -103,24 +103,24 @@ def deform_conv_backward(
     conv: DeformConv = DeformConv(),  # noqa: B008
     wanted: Collection[str] = DeformConvGradients._fields,
 ) -> DeformConvGradients:
-    """Return the gradients of :func:`deform_conv_forward`; without that of the bias.
+    """Return the gradients of :func:`deform_conv_forward`, except that of the bias.
 
-    The gradient of the bias is the sum of ``grad_output`` over all dimensions but the channels.
+    The gradient of the bias is the sum of ``grad_output`` over all dimensions except the channels.
 
-    At a whole number of cells, where the slope of a sample changes, the gradient of the offset is the slope to the
-    right or below; of samples one cell or more outside of the map it is 0 (as in mmcv's operators).
+    At integer positions, where the slope of a sample changes, the gradient of the offset is the slope to the right or
+    below; for samples one cell or more outside the map it is 0 (as in mmcv's operators).
 
     Args:
         grad_output: ``(N, C_out, H_out, W_out)``.
-        input: as given to the forward pass.
-        offset: likewise.
-        weight: likewise.
-        mask: likewise.
-        conv: likewise.
+        input: see the forward pass.
+        offset: see the forward pass.
+        weight: see the forward pass.
+        mask: see the forward pass.
+        conv: see the forward pass.
         wanted: which gradients to compute, of ``'input'``, ``'offset'``, ``'weight'`` and ``'mask'``.
 
     Raises:
-        ValueError: as the forward pass.
+        ValueError: see the forward pass.
     """
     size = _check(input, offset, weight, mask, None, conv)
     given = dict(zip(DeformConvGradients._fields, (input, offset, weight, mask), strict=True))
@@ -130,11 +130,11 @@ def deform_conv_backward(
     samples = _Samples(*wide, conv, size)
     with torch.autocast(_autocast_device(input), enabled=False):
         op = torchvision_op_for('_deform_conv2d_backward', input)
-        if op and wanted != ['weight']:  # it computes all or nothing; for the weight alone ours does less
+        if op and wanted != ['weight']:  # it computes all or nothing; for the weight alone ours is cheaper
             bias = wide[2].new_zeros(weight.size(0))
             every = op(grad_output.to(dtype), *_torchvision_arguments(*wide, bias, conv))
             grads = dict(zip(('input', 'weight', 'offset', 'mask'), every, strict=False))
-            # At exactly one cell outside, torchvision gives the slope to the right.
+            # Exactly one cell outside, torchvision returns the slope to the right.
             grads['offset'] = grads['offset'] * samples.inside().expand(-1, -1, -1, 2, -1).reshape(offset.shape)
         else:
             grads = samples.gradients(grad_output.to(dtype).flatten(2), wanted)
@@ -163,8 +163,8 @@ def _check(
     if channels != per_group * conv.groups or outputs % conv.groups or channels % conv.deform_groups:
         raise ValueError(
             f'{channels} channels, a weight {tuple(weight.shape)}, {conv.groups} groups and {conv.deform_groups} '
-            'deform groups do not belong together: both kinds of groups must divide the channels, and the weight has '
-            'channels / groups of them'
+            'deform groups do not match: both kinds of groups must divide the channels, and the weight must '
+            'have channels / groups of them'
         )
     size = conv.output_size(tuple(input.shape[2:]), tuple(kernel))
     if min(size) < 1:
@@ -221,7 +221,7 @@ class _Samples:
         self.grid = torch.stack([y, x], 2).reshape(self.places, 2, -1).to(offset.dtype)  # (K, 2, P)
 
     def inside(self) -> Tensor:
-        """``(N, D, K, 1, P)`` whether a sample may touch the map."""
+        """Return ``(N, D, K, 1, P)`` bool: whether a sample may touch the map."""
         position = self.grid + self.offset
         limit = position.new_tensor([[self.height], [self.width]])
         return ((position > -1) & (position < limit)).all(-2, keepdim=True)
@@ -237,7 +237,7 @@ class _Samples:
                 yield _Chunk(self, slice(first, first + images), slice(start, start + step))
 
     def gradients(self, grad_output: Tensor, wanted: list[str]) -> dict[str, Tensor]:
-        """Gradients by name for that of the output ``(N, C_out, P)``."""
+        """Return gradients by name for that of the output ``(N, C_out, P)``."""
         grads = {name: torch.zeros_like(getattr(self, name)) for name in wanted}
         for chunk in self.chunks():
             leaves = dict(zip(DeformConvGradients._fields, chunk.leaves(), strict=True))
@@ -264,7 +264,7 @@ class _Chunk(NamedTuple):
     positions: slice
 
     def leaves(self) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        """Input ``(n, H, W, C)``, offset ``(n, D, K, 2, p)``, weight and mask ``(n, D, K, 1, p)`` of the chunk."""
+        """Return input ``(n, H, W, C)``, offset ``(n, D, K, 2, p)``, weight, mask ``(n, D, K, 1, p)`` of the chunk."""
         of = self.samples
         cells = of.input[self.images].movedim(1, -1).contiguous()
         offset = of.offset[self.images, ..., self.positions]
@@ -272,19 +272,19 @@ class _Chunk(NamedTuple):
         return tuple(None if each is None else each.detach() for each in (cells, offset, of.weight, mask))
 
     def output(self, cells: Tensor, offset: Tensor, weight: Tensor, mask: Tensor | None) -> Tensor:
-        """``(n, C_out, p)``, differentiable in all four."""
+        """Return ``(n, C_out, p)``, differentiable in all four."""
         of, groups, deform_groups = self.samples, self.samples.conv.groups, self.samples.conv.deform_groups
         images, positions = len(cells), offset.size(-1)
         # (n, p, K, D, 2), in the order of the columns
         position = (of.grid[..., self.positions] + offset).permute(0, 4, 2, 1, 3).contiguous()
         size = position.new_tensor([of.height, of.width])
         inside = ((position > -1) & (position < size)).all(-1, keepdim=True)
-        # Samples outside get a place on the map: no position is too large for an integer, no gradient is NaN.
+        # Samples outside are moved onto the map: no position is too large for an integer, no gradient is NaN.
         position = torch.where(inside, position, 0.0)
         low = position.detach().floor()
         share = position - low
-        # (..., 2 axes, 2 cells): weights and numbers of the cell at or below the position and of the one above it;
-        # those off the map weigh nothing and are moved onto it.
+        # (..., 2 axes, 2 cells): weights and indices of the cell at or below the position and of the one above it;
+        # cells off the map have weight 0 and are moved onto it.
         pair = torch.stack([(1 - share) * (low >= 0), share * (low < size - 1)], -1)
         cell = torch.stack([low.clamp(min=0), torch.minimum(low + 1, size - 1)], -1).long()
         weights = pair[..., 0, :, None] * pair[..., 1, None, :] * inside[..., None]

@@ -8,11 +8,11 @@ from torch import Tensor
 def sigmoid_focal_loss_forward(
     logits: Tensor, target: Tensor, weight: Tensor | None = None, gamma: float = 2.0, alpha: float = 0.25
 ) -> Tensor:
-    """Focal loss of every class of every sample, not reduced.
+    """Return the focal loss of every class of every sample, not reduced.
 
     Args:
         logits: ``(N, C)`` scores before the sigmoid.
-        target: ``(N,)`` class indices, int64; C (or any index that is no class) is background.
+        target: ``(N,)`` class indices, int64; C (or any index that is not a class) is background.
         weight: ``(C,)`` factor of the samples whose target is that class; None or empty: 1. Background has factor 1.
         gamma: Focusing exponent.
         alpha: Factor of positives; negatives have ``1 - alpha``.
@@ -21,7 +21,7 @@ def sigmoid_focal_loss_forward(
         ``(N, C)``, in the type of the logits; float16 and bfloat16 are computed in float32.
 
     Raises:
-        ValueError: When the shapes do not go together.
+        ValueError: the shapes do not match.
     """
     x, positive, factor = _prepare(logits, target, weight, alpha)
     signed = torch.where(positive, x, -x)
@@ -34,7 +34,7 @@ def sigmoid_focal_loss_backward(
     """Return the derivative of :func:`sigmoid_focal_loss_forward` with respect to the logits, element by element.
 
     Args:
-        logits: See :func:`sigmoid_focal_loss_forward`, as all others.
+        logits: see :func:`sigmoid_focal_loss_forward`, as for all others.
         target: ``(N,)``.
         weight: ``(C,)``, None or empty.
         gamma: Focusing exponent.
@@ -44,18 +44,18 @@ def sigmoid_focal_loss_backward(
         ``(N, C)``, in the type of the logits.
 
     Raises:
-        ValueError: When the shapes do not go together.
+        ValueError: the shapes do not match.
     """
     x, positive, factor = _prepare(logits, target, weight, alpha)
     signed = torch.where(positive, x, -x)
-    # With p the probability of the right answer: d/dx of -(1 - p)^gamma log p, and the sign of x.
+    # With p the probability of the correct answer: d/dx of -(1 - p)^gamma log p, and the sign of x.
     p, q = torch.sigmoid(signed), torch.sigmoid(-signed)
     slope = q**gamma * (gamma * p * F.logsigmoid(signed) - q)
     return (factor * torch.where(positive, slope, -slope)).to(logits.dtype)
 
 
 def _prepare(logits: Tensor, target: Tensor, weight: Tensor | None, alpha: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Logits in at least float32, where they are positives, and the factor of each element."""
+    """Return logits in at least float32, a mask of the positives, and the factor of each element."""
     if logits.dim() != 2 or target.shape != logits.shape[:1]:
         raise ValueError(
             f'logits and target must have shapes (N, C) and (N,), not {tuple(logits.shape)} and {tuple(target.shape)}'

@@ -1,8 +1,8 @@
 """Greedy suppression on a GPU for all images of a batch at once, for :mod:`mmcnn.ops.nms`.
 
 The host does not follow what is suppressed: all images go through blocks of candidates of one size, and within a block
-boxes are decided by repetition: a box stays if no box that stays suppresses it. That is settled after as many rounds as
-the longest chain of suppressors has boxes; whether it was is read at the end, with the numbers of kept boxes.
+boxes are decided by iteration: a box stays if no box that stays suppresses it. This converges after as many rounds as
+the longest chain of suppressors has boxes; whether it has is read at the end, with the numbers of kept boxes.
 """
 
 from __future__ import annotations
@@ -12,33 +12,33 @@ import math
 import torch
 from torch import Tensor
 
-#: Pairs of boxes of all images that are compared together: a block is large where images are few.
+#: Number of pairs of boxes of all images that are compared together: with few images, blocks are large.
 MAX_PAIRS = 1 << 22
 BLOCK_SIZES = (64, 512)
-#: Rounds within a block that are tried first: chains of boxes that suppress each other are seldom longer.
+#: Rounds within a block that are tried first: chains of boxes that suppress each other are rarely longer.
 ROUNDS = 16
-#: After so many blocks, twice as many, and so on, the host looks whether all images have enough boxes.
+#: After this many blocks, twice as many, and so on, the host checks whether all images have enough boxes.
 BLOCKS_BEFORE_LOOK = 4
 
 
 def greedy_blocks(
     boxes: Tensor, labels: Tensor, present: Tensor, threshold: float, offset: int, kind: str, max_keep: int | None
 ) -> tuple[Tensor, list[int]]:
-    """Boxes that stay of every image, compared as :func:`mmcnn.ops.greedy_sweep.sweep` does.
+    """Return the boxes that stay in every image, compared as in :func:`mmcnn.ops.greedy_sweep.sweep`.
 
     Args:
         boxes: (G, C, 4) float32 corners x1, y1, x2, y2 of G images, each in descending order of score.
         labels: (G, C) integers; only boxes of equal label suppress each other.
-        present: (G, C) of bool: which are boxes; the others fill up the rows.
+        present: (G, C) bool: which are boxes; the others are padding of the rows.
         threshold: see :func:`mmcnn.ops.nms`.
         offset: see :func:`mmcnn.ops.nms`.
         kind: see :func:`mmcnn.ops.nms`.
-        max_keep: the first so many of each image; None: all.
+        max_keep: maximum number of boxes of each image; None: all.
 
     Returns:
-        Places (G, K) of the boxes that stay, ascending, and how many of them there are in each row.
+        Indices (G, K) of the boxes that stay, ascending, and their number in each row.
     """
-    # A box of NaN suppresses nothing: what fills rows up, and an entry past the last for places that are not taken yet.
+    # A NaN box suppresses nothing: the padding of the rows, and an entry past the last for unused places.
     boxes = torch.where(present[..., None], boxes, math.nan)
     boxes = torch.cat([boxes, boxes.new_full((len(boxes), 1, 4), math.nan)], dim=1)
     labels = torch.cat([labels, labels.new_zeros(len(labels), 1)], dim=1)
@@ -73,12 +73,12 @@ class _Blocks:
         self.capacity = candidates if max_keep is None else min(max_keep, candidates)
         least, largest = BLOCK_SIZES
         self.block_size = min(max(math.isqrt(MAX_PAIRS // max(images, 1)), least), largest)
-        # Places of the boxes that stay; the last column takes those past the capacity.
+        # Indices of the boxes that stay; the last column takes those beyond the capacity.
         self.kept = torch.full((images, self.capacity + 1), candidates, device=boxes.device)
         self.counts = torch.zeros(images, dtype=torch.long, device=boxes.device)
 
     def run(self, rounds: int) -> Tensor:
-        """Decides all boxes; whether all blocks are settled, 0 or 1."""
+        """Decide all boxes; return whether all blocks have converged, 0 or 1."""
         settled, look = self.counts.new_ones(()), BLOCKS_BEFORE_LOOK
         for number, start in enumerate(range(0, self.present.shape[1], self.block_size)):
             if number == look:
@@ -93,7 +93,7 @@ class _Blocks:
         return settled
 
     def _left_over(self, places: Tensor, before: int) -> Tensor:
-        """Return which boxes of a block (G, b) no kept box suppresses, of ``before`` boxes that are decided."""
+        """Return which boxes of a block (G, b) are not suppressed by a kept box, among ``before`` decided boxes."""
         alive = self.present.gather(1, places)
         for some in self.kept[:, : min(before, self.capacity)].split(self.block_size, dim=1):
             if some.shape[1]:
@@ -101,7 +101,7 @@ class _Blocks:
         return alive
 
     def _decided(self, places: Tensor, alive: Tensor, rounds: int) -> tuple[Tensor, Tensor]:
-        """Return which boxes of a block (G, b) stay, and whether that is settled."""
+        """Return which boxes of a block (G, b) stay, and whether that has converged."""
         suppresses = self._suppresses(places, places).triu(1)
         stays, before = alive, alive
         for _ in range(min(rounds, places.shape[1])):
@@ -110,16 +110,16 @@ class _Blocks:
         return stays, settled
 
     def _keep(self, places: Tensor, stays: Tensor) -> None:
-        """Put the places of the boxes that stay behind those that are kept."""
+        """Append the indices of the boxes that stay to those that are kept."""
         column = self.counts[:, None] + stays.cumsum(1) - 1
         column = torch.where(stays & (column < self.capacity), column, self.capacity)
         self.kept.scatter_(1, column, places)
         self.counts = (self.counts + stays.sum(1)).clamp(max=self.capacity)
 
     def _suppresses(self, better: Tensor, worse: Tensor) -> Tensor:
-        """(G, b, c) of bool: whether boxes at places (G, b) exceed the threshold with those at places (G, c)."""
+        """Return (G, b, c) bool: whether boxes at indices (G, b) exceed the threshold with those at indices (G, c)."""
         (a1, a2), (b1, b2) = self._corners(better, 2), self._corners(worse, 1)
-        # Of boxes that do not intersect the product is 0 or, at infinity, NaN, neither of which exceeds a threshold.
+        # For boxes that do not intersect, the product is 0 or, at infinity, NaN, neither of which exceeds a threshold.
         width, height = self._sides(torch.max(a1, b1), torch.min(a2, b2)).clamp(min=0).unbind(-1)
         intersection = width * height
         area = self.areas.gather(1, better)[:, :, None] + self.areas.gather(1, worse)[:, None]
@@ -133,7 +133,7 @@ class _Blocks:
         return over & (self.labels.gather(1, better)[:, :, None] == self.labels.gather(1, worse)[:, None])
 
     def _corners(self, places: Tensor, dim: int) -> tuple[Tensor, ...]:
-        """Upper left and lower right corners (..., 2) of boxes at places (G, b)."""
+        """Return upper left and lower right corners (..., 2) of boxes at indices (G, b)."""
         found = self.boxes.gather(1, places[..., None].expand(-1, -1, 4))
         return found.unsqueeze(dim).split(2, dim=-1)
 

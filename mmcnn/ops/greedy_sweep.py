@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import numpy as np
 
 NMS_KINDS = ('iou', 'greedy_diou', 'diou')
-# Boxes that are decided together. Large enough to keep the Python loop short, small enough that little work
-# is spent on boxes that the block itself suppresses.
+# Number of boxes that are decided together. Large enough to keep the Python loop short, small enough to waste little
+# work on boxes that the block itself suppresses.
 BLOCK_SIZE = 512
-# Pairs that are compared together, so that memory stays below 100 MB however many boxes overlap.
+# Number of pairs that are compared together, so that memory stays below 100 MB however many boxes overlap.
 MAX_PAIRS = 1 << 20
 
 
@@ -20,7 +20,7 @@ def greedy_nms(
     kind: str = 'iou',
     max_keep: int | None = None,
 ) -> np.ndarray:
-    """:func:`mmcnn.ops.batched_nms` for arrays: the same boxes are kept, in the same order.
+    """Compute :func:`mmcnn.ops.batched_nms` for arrays: the same boxes are kept, in the same order.
 
     Args:
         boxes: (N, 4) float32 corners x1, y1, x2, y2 in pixels.
@@ -28,10 +28,10 @@ def greedy_nms(
         labels: (N,) integers; only boxes of equal label suppress each other.
         iou_threshold: in [0, 1].
         kind: one of :data:`NMS_KINDS`, see :func:`mmcnn.ops.nms`.
-        max_keep: return the best so many only; None: all.
+        max_keep: maximum number of boxes to return; None: all.
 
     Returns:
-        indices of the kept boxes, int64, in descending order of score.
+        Indices of the kept boxes, int64, in descending order of score.
     """
     order = np.argsort(-scores, kind='stable')
     return order[sweep(boxes[order], labels[order], iou_threshold, 0, kind, max_keep)]
@@ -41,7 +41,7 @@ def sweep(
     boxes: np.ndarray, labels: np.ndarray, iou_threshold: float, offset: int, kind: str, max_keep: int | None = None
 ) -> np.ndarray:
     """Return the ascending indices of the boxes (N, 4), in score order, that survive; at most ``max_keep``."""
-    # Infinite and undefined coordinates compare false and so suppress nothing; no need to warn about them.
+    # Infinite and undefined coordinates compare false and so suppress nothing; no warning is needed.
     with np.errstate(all='ignore'):
         return _GreedySweep(boxes, labels, np.float32(iou_threshold), offset, kind).run(max_keep)
 
@@ -133,7 +133,7 @@ class _GreedySweep:
         return i[over], j[over]
 
     def _distance_ratio(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
-        """rho^2 / c^2: squared distance of the centres over the squared diagonal of the enclosing box."""
+        """Return rho^2 / c^2: squared distance of the centres over the squared diagonal of the enclosing box."""
         dx = (self.x1[i] + self.x2[i] - self.x1[j] - self.x2[j]) / 2
         dy = (self.y1[i] + self.y2[i] - self.y1[j] - self.y2[j]) / 2
         enclosing_width = np.maximum(self.x2[i], self.x2[j]) - np.minimum(self.x1[i], self.x1[j]) + self.offset

@@ -1,4 +1,4 @@
-"""Operators of a convolution that is computed at some places only (guided anchoring, arXiv 1901.03278)."""
+"""Operators of a convolution that is computed only at some positions (guided anchoring, arXiv 1901.03278)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 
 def masked_im2col(features: Tensor, y: Tensor, x: Tensor, kernel: tuple[int, int], padding: tuple[int, int]) -> Tensor:
-    """Return the patches that a convolution of stride 1 sees at M places of its output.
+    """Return the patches that a convolution of stride 1 sees at M positions of its output.
 
     Args:
         features: ``(1, C, H, W)``.
@@ -25,7 +25,7 @@ def masked_im2col(features: Tensor, y: Tensor, x: Tensor, kernel: tuple[int, int
 
 
 def masked_col2im(columns: Tensor, y: Tensor, x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Values ``(C, M)`` at the places ``y``, ``x`` of a map ``(1, C, H, W)``, which is 0 elsewhere; ``size``: H, W."""
+    """Return a map ``(1, C, H, W)`` with the values ``(C, M)`` at ``y``, ``x`` and 0 elsewhere; ``size``: H, W."""
     image = columns.new_zeros(1, len(columns), *size)
     image[0, :, y, x] = columns
     return image

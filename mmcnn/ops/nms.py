@@ -21,11 +21,11 @@ def torchvision_op(name: str, device_type: str) -> Callable | None:
 
     Args:
         name: Operator name in the ``torchvision`` namespace, such as ``nms`` or ``roi_align``.
-        device_type: ``torch.device.type`` it has to run on.
+        device_type: ``torch.device.type`` that it must support.
 
     Returns:
-        The operator, or None where torchvision is absent, does not load (its wheels on PyPI are CUDA builds and
-        fail beside a CPU torch), or has no kernel for the device. Never raises.
+        The operator, or None if torchvision is not installed, cannot be loaded (its wheels on PyPI are CUDA builds and
+            fail with a CPU torch), or has no kernel for the device. Never raises.
     """
     try:
         import torchvision  # noqa: F401  (registers the operators)
@@ -34,16 +34,16 @@ def torchvision_op(name: str, device_type: str) -> Callable | None:
         key = {'cpu': 'CPU', 'cuda': 'CUDA'}[device_type]
         return op if op.default.has_kernel_for_dispatch_key(key) else None
     except Exception:
-        # A torchvision that does not match torch fails with ImportError, RuntimeError, OSError or AttributeError,
-        # depending on the two versions; each means the same: it cannot be used.
+        # A torchvision that does not match torch raises ImportError, RuntimeError, OSError or AttributeError, depending
+        # on the versions; each of them means that it cannot be used.
         return None
 
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int = 0, kind: str = 'iou') -> Tensor:
-    """Greedy NMS: the best box suppresses those that overlap it too much, then the next best that is left, and so on.
+    """Compute greedy NMS: the best box suppresses those that overlap it too much, then the next best, and so on.
 
     Computed in float32 with the arithmetic of mmcv's compiled CPU operator, so that the same boxes are kept. On CUDA,
-    ``kind='iou'`` with ``offset=0`` uses torchvision's operator where it loads.
+    ``kind='iou'`` with ``offset=0`` uses torchvision's operator if it can be loaded.
 
     Args:
         boxes: ``(N, 4)`` corners x1, y1, x2, y2 in pixels.
@@ -76,10 +76,10 @@ def batched_nms(
     kind: str = 'iou',
     max_keep: int | None = None,
 ) -> Tensor:
-    """Class-wise :func:`nms` in one call: only boxes of equal label suppress each other.
+    """Compute class-wise :func:`nms` in one call: only boxes of equal label suppress each other.
 
-    Unlike the usual shift of every class to its own place, the coordinates are left as they are, so that no
-    precision is lost with many classes or large images.
+    Unlike with the usual shift of every class, the coordinates are unchanged, so that no precision is lost with many
+    classes or large images.
 
     Args:
         boxes: ``(N, 4)`` corners x1, y1, x2, y2 in pixels.
@@ -87,13 +87,13 @@ def batched_nms(
         labels: ``(N,)`` integers.
         iou_threshold: See :func:`nms`.
         kind: See :func:`nms`.
-        max_keep: Return the best so many only, and spend no work on the rest. None: all.
+        max_keep: maximum number of boxes to return, without work for the rest. None: all.
 
     Returns:
         Indices of the kept boxes of all classes, int64, in descending order of score.
 
     Raises:
-        ValueError: As :func:`nms`, and when there is not one label per box.
+        ValueError: as in :func:`nms`, or if there is not one label per box.
     """
     _check(boxes, scores, iou_threshold, 0, kind)
     _check_labels(labels, scores)
@@ -109,22 +109,22 @@ def nms_of_images(
     kind: str = 'iou',
     max_keep: int | None = None,
 ) -> list[Tensor]:
-    """:func:`batched_nms` of each image of a batch, for which a GPU is waited for once.
+    """Compute :func:`batched_nms` for each image of a batch, waiting for a GPU only once.
 
     Args:
         boxes: ``(N, 4)`` of all images, one image after the other.
         scores: ``(N,)``.
-        labels: likewise.
-        counts: How many of the boxes are of each image.
+        labels: ``(N,)``.
+        counts: number of boxes of each image.
         iou_threshold: See :func:`nms`.
-        kind: likewise.
-        max_keep: Of each image, see :func:`batched_nms`.
+        kind: see :func:`nms`.
+        max_keep: for each image, see :func:`batched_nms`.
 
     Returns:
-        For each image, indices into ``boxes`` of those that are kept, int64, in descending order of score.
+        For each image, indices into ``boxes`` of the kept ones, int64, in descending order of score.
 
     Raises:
-        ValueError: As :func:`batched_nms`, and when ``counts`` do not add up to the boxes.
+        ValueError: as in :func:`batched_nms`, or if ``counts`` do not add up to the number of boxes.
     """
     _check(boxes, scores, iou_threshold, 0, kind)
     _check_labels(labels, scores)
@@ -137,7 +137,7 @@ def _check(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int, kin
     if boxes.dim() != 2 or boxes.size(1) != 4:
         raise ValueError(f'boxes must have shape (N, 4), not {tuple(boxes.shape)}')
     if scores.shape != boxes.shape[:1]:
-        raise ValueError(f'scores must have shape ({len(boxes)},) to go with the boxes, not {tuple(scores.shape)}')
+        raise ValueError(f'scores must have shape ({len(boxes)},) to match the boxes, not {tuple(scores.shape)}')
     if not 0 <= iou_threshold <= 1:
         raise ValueError(f'iou_threshold must be between 0 and 1, not {iou_threshold}')
     if offset not in (0, 1):
@@ -152,7 +152,7 @@ def _check_labels(labels: Tensor, scores: Tensor) -> None:
 
 
 def _as_float32(value: float) -> float:
-    """Round a threshold as mmcv's operator does, which takes it as a 32-bit float."""
+    """Round a threshold like mmcv's operator, which takes it as a 32-bit float."""
     return float(np.float32(value))
 
 
@@ -194,7 +194,7 @@ def _on_device(
     kind: str,
     max_keep: int | None,
 ) -> list[Tensor]:
-    """All images at once: a row for each, filled up to the longest, in descending order of score."""
+    """Process all images at once: a row for each, padded to the longest, in descending order of score."""
     longest = max(counts, default=0)
     if not longest:
         return [torch.zeros_like(labels[:0], dtype=torch.long) for _ in counts]
@@ -205,7 +205,7 @@ def _on_device(
     present = columns < numbers[1]
     order = torch.where(present, scores[index], -math.inf).sort(dim=1, descending=True, stable=True).indices
     index = index.gather(1, order)
-    # Rows are filled up at their ends, in the order of scores too.
+    # Rows are padded at the end, also in the order of scores.
     kept, many = greedy_blocks(boxes[index], labels[index], present, threshold, offset, kind, max_keep)
     index = torch.cat([index, index[:, :1]], dim=1).gather(1, kept)
     return [row[:count] for row, count in zip(index, many, strict=True)]

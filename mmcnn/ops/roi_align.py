@@ -31,9 +31,9 @@ def roi_align_forward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Pool each RoI into a grid of bins, with bilinear samples; the semantics of mmcv's operator.
 
-    Average pooling uses torchvision's operator where it loads. Features of half precision are pooled in float32, and
-    the result has their type; RoIs stay in float32, since in float16 a coordinate of 800 px is off by up to a quarter
-    of a pixel, and in bfloat16 by up to 2.
+    Average pooling uses torchvision's operator if it can be loaded. Features of half precision are pooled in float32,
+    and the result has their type; RoIs stay in float32, since in float16 a coordinate of 800 px is off by up to a
+    quarter of a pixel, and in bfloat16 by up to 2.
 
     Args:
         features: ``(N, C, H, W)``, float16, bfloat16, float32 or float64 on any device.
@@ -50,9 +50,9 @@ def roi_align_forward(
         feature cells (-1: none), both ``(K, C, P_h, P_w)``; for ``'avg'`` these two are empty.
 
     Raises:
-        ValueError: For wrong shapes, an unknown mode, a RoI with a coordinate that is not finite or with an image
-            index outside the batch. torchvision's operator on a GPU gives NaN for such a RoI instead: to raise, the
-            host would have to wait for the device in every call.
+        ValueError: wrong shapes, an unknown mode, a RoI with a coordinate that is not finite or with an image index
+            outside the batch. torchvision's operator on a GPU returns NaN for such a RoI instead: to raise an error,
+            the host would have to wait for the device in every call.
     """
     _check_shapes(features.shape, rois, output_size, pool_mode)
     empty = features.new_empty(0)
@@ -66,7 +66,7 @@ def roi_align_forward(
     pooled = cells.new_empty(len(rois), *output_size, channels)
     peak_y, peak_x = (torch.empty_like(pooled), torch.empty_like(pooled)) if pool_mode == 'max' else (empty, empty)
     grid = Grid.of(rois.to(dtype), features.shape, output_size, spatial_scale, sampling_ratio, aligned)
-    # Under autocast the products would fall back to half precision.
+    # Under autocast the products would be computed in half precision.
     with torch.autocast(features.device.type, enabled=False):
         for index, chunk in grid.chunks(channels, pool_mode):
             patch = cells[chunk.cells()]
@@ -88,13 +88,13 @@ def roi_align_backward(
     pool_mode: str = 'avg',
     aligned: bool = True,
 ) -> Tensor:
-    """Gradient of :func:`roi_align_forward` with respect to the features.
+    """Compute the gradient of :func:`roi_align_forward` with respect to the features.
 
     Args:
         grad_output: ``(K, C, P_h, P_w)``.
-        rois: ``(K, 5)``, as given to the forward pass, as all others.
-        peak_y: What the forward pass returned: ``(K, C, P_h, P_w)`` for ``'max'``, ignored for ``'avg'``.
-        peak_x: Likewise.
+        rois: ``(K, 5)``, see the forward pass.
+        peak_y: returned by the forward pass: ``(K, C, P_h, P_w)`` for ``'max'``, ignored for ``'avg'``.
+        peak_x: like ``peak_y``.
         input_shape: ``(N, C, H, W)`` of the features.
         spatial_scale: Feature cells per image pixel.
         sampling_ratio: Samples per bin and axis; 0: adaptive.
@@ -102,12 +102,12 @@ def roi_align_backward(
         aligned: Shift by half a cell.
 
     Returns:
-        ``(N, C, H, W)``, in the type of ``grad_output``, summed in float32 at least; where
-        ``torch.use_deterministic_algorithms`` asks for it in a fixed order, and torchvision's kernel for CUDA, which
-        has none, is not used.
+        ``(N, C, H, W)``, in the type of ``grad_output``, summed in float32 or more; in a fixed order if
+            ``torch.use_deterministic_algorithms`` is set, in which case torchvision's CUDA kernel, which has none, is
+            not used.
 
     Raises:
-        ValueError: As the forward pass.
+        ValueError: see the forward pass.
     """
     output_size = tuple(grad_output.shape[2:])
     _check_shapes(input_shape, rois, output_size, pool_mode)
@@ -144,7 +144,7 @@ def _check_shapes(input_shape: tuple[int, ...], rois: Tensor, output_size: tuple
 
 
 def _readable(rois: Tensor, batch: int) -> tuple[Tensor, Tensor]:
-    """RoIs of which none makes torchvision's operator read beside the features, and which of them are as they were."""
+    """Return RoIs for which torchvision's operator reads only inside the features, and a mask of unchanged ones."""
     if rois.device.type == 'cpu':
         check(rois, batch)
     good = usable(rois, batch)
@@ -152,20 +152,20 @@ def _readable(rois: Tensor, batch: int) -> tuple[Tensor, Tensor]:
 
 
 def _torchvision_op(name: str, tensor: Tensor) -> Callable | None:
-    # Its gradient on CUDA is a sum by atomic additions; PyTorch's operators of ours have a deterministic form.
+    # Its gradient on CUDA is a sum by atomic additions; our PyTorch operators have a deterministic form.
     if name == '_roi_align_backward' and tensor.device.type != 'cpu' and torch.are_deterministic_algorithms_enabled():
         return None
     return torchvision_op(name, tensor.device.type) if tensor.is_floating_point() else None
 
 
 def _interpolate(weight_y: Tensor, weight_x: Tensor, patch: Tensor) -> Tensor:
-    """``(K, P, S_y)``, ``(K, Q, S_x)`` and ``(K, S_y, S_x, C)`` to ``(K, P, Q, C)``."""
+    """Map ``(K, P, S_y)``, ``(K, Q, S_x)`` and ``(K, S_y, S_x, C)`` to ``(K, P, Q, C)``."""
     rows = torch.bmm(weight_y, patch.flatten(2)).view(*weight_y.shape[:2], *patch.shape[2:])
     return weight_x[:, None] @ rows
 
 
 def _largest_sample(chunk: Grid, patch: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Largest sample of each bin and its y and x, each ``(K, P, Q, C)``."""
+    """Return the largest sample of each bin and its y and x, each ``(K, P, Q, C)``."""
     (y, y_exists), (x, x_exists) = chunk.y.positions(), chunk.x.positions()
     shape = (len(patch), *y.shape[1:], *x.shape[1:], patch.size(3))
     if 0 in shape:

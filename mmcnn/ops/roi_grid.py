@@ -6,24 +6,24 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-# Elements of the largest intermediate tensor of one chunk of RoIs: 16 MB in float32, larger was slower on a CPU.
-# Elsewhere 512 MB, for there a chunk costs some fifty kernels whatever its size.
+# Number of elements of the largest intermediate tensor of a chunk of RoIs: 16 MB in float32 on a CPU, where more was
+# slower; 512 MB elsewhere, where a chunk costs about fifty kernels whatever its size.
 MAX_ELEMENTS, MAX_ELEMENTS_ELSEWHERE = 1 << 22, 1 << 27
-# Devices whose chunks are of RoIs of one power of two; elsewhere all of up to so many cells along an axis share one.
+# Devices that group the RoIs of a chunk by one power of two; elsewhere all RoIs up to this many cells share a chunk.
 FINE = ('cpu',)
 SMALL = 32
 
 
 def usable(rois: Tensor, batch: int) -> Tensor:
-    """``(K,)`` bool: which of the RoIs ``(K, 5)`` are finite and of an image of a batch of so many."""
+    """Return ``(K,)`` bool: which RoIs ``(K, 5)`` are finite and belong to an image of a batch of this size."""
     return rois.isfinite().all(1) & (rois[:, 0] >= 0) & (rois[:, 0] < batch)
 
 
 def check(rois: Tensor, batch: int) -> None:
-    """Look at RoIs ``(K, 5)``; on a device the host waits for it.
+    """Check RoIs ``(K, 5)``; the host waits for the device.
 
     Raises:
-        ValueError: One of them is not :func:`usable`.
+        ValueError: one of them is not :func:`usable`.
     """
     good = usable(rois, batch)
     if not good.all():
@@ -44,7 +44,7 @@ class Axis(NamedTuple):
     samples: Tensor  # (K,) int64: samples per bin
     first: Tensor  # (K,) int64: first cell that a sample may touch
     span: Tensor  # (K,) int64: number of cells from there that samples may touch
-    max_samples: int = 0  # of a chunk: the most samples and the longest span, known to the host without asking again
+    max_samples: int = 0  # of a chunk: the most samples and the longest span, known to the host without waiting
     max_span: int = 0
 
     @classmethod
@@ -67,12 +67,12 @@ class Axis(NamedTuple):
         return self._replace(max_samples=max_samples, max_span=max_span, **chosen)
 
     def cells(self) -> Tensor:
-        """``(K, S)`` the cells of each patch, S the longest span; cells past the map repeat its last one."""
+        """Return ``(K, S)``: the cells of each patch, S the longest span; cells past the map repeat its last one."""
         cells = self.first[:, None] + torch.arange(self.max_span, device=self.first.device)
         return cells.clamp(max=self.length - 1)
 
     def positions(self) -> tuple[Tensor, Tensor]:
-        """Positions of the samples ``(K, bins, M)`` and which of them exist ``(K, 1, M)``, M the most samples."""
+        """Return positions of the samples ``(K, bins, M)`` and which exist ``(K, 1, M)``, M the most samples."""
         number = torch.arange(self.max_samples, device=self.start.device)
         bin_start = self.start[:, None] + torch.arange(self.bins, device=self.start.device) * self.bin_size[:, None]
         # Samples at the outer edge of the map depend on the last bit, so the order of operations is mmcv's.
@@ -80,13 +80,13 @@ class Axis(NamedTuple):
         return bin_start[:, :, None] + within[:, None], (number < self.samples[:, None])[:, None]
 
     def bin_weights(self) -> Tensor:
-        """``(K, bins, S)``: weight of each cell of the patch in the mean over the samples of each bin."""
+        """Return ``(K, bins, S)``: weight of each cell of the patch in the mean over the samples of each bin."""
         positions, exists = self.positions()
         share = exists / self.samples[:, None, None].clamp(min=1).to(positions.dtype)
         return self._scatter(positions, share.expand_as(positions))
 
     def sample_weights(self) -> Tensor:
-        """``(K, bins * M, S)``: weight of each cell of the patch in each sample."""
+        """Return ``(K, bins * M, S)``: weight of each cell of the patch in each sample."""
         positions = self.positions()[0].flatten(1)[:, :, None]
         return self._scatter(positions, torch.ones_like(positions))
 
@@ -95,7 +95,7 @@ class Axis(NamedTuple):
         share = share * inside
         weights = positions.new_zeros(*positions.shape[:2], self.max_span)
         for cell, weight in ((low, 1 - fraction), (high, fraction)):
-            # Samples off the map may lie off the patch; their share is 0.
+            # Samples off the map may be off the patch; their weight is 0.
             column = (cell - self.first[:, None, None]).clamp(0, weights.size(2) - 1)
             weights.scatter_add_(2, column, weight * share)
         return weights
@@ -148,7 +148,7 @@ class Grid(NamedTuple):
                 yield part, Grid(self.batch[part], *axes)
 
     def cells(self) -> Tensor:
-        """``(K, S_y, S_x)`` int64: the patch of each RoI as rows of the features viewed as ``(N * H * W, C)``."""
+        """Return ``(K, S_y, S_x)`` int64: the patch of each RoI as rows of the features as ``(N * H * W, C)``."""
         return self.rows(self.batch[:, None, None], self.y.cells()[:, :, None], self.x.cells()[:, None, :])
 
     def rows(self, batch: Tensor, y: Tensor, x: Tensor) -> Tensor:
@@ -157,9 +157,9 @@ class Grid(NamedTuple):
 
 
 def neighbours(position: Tensor, length: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Cells left and right of a position, the share of the right one, and whether the position counts.
+    """Return the cells left and right of a position, the weight of the right one, and whether the position counts.
 
-    Up to one cell before the first and after the last cell centre a position takes the value at the border.
+    Up to one cell before the first and after the last cell centre, a position has the value at the border.
     """
     inside = (position >= -1) & (position <= length)
     position = position.clamp(0, length - 1)

@@ -1,1 +1,1 @@
-"""Pages that are looked at in a browser: one file each, with styles, figures, tables and images in it."""
+"""Web pages in one file each, including styles, figures, tables and images."""

@@ -1,4 +1,4 @@
-"""Figures as SVG inside of a page: Matplotlib draws them, the page's style colours them, and their marks answer."""
+"""Figures as SVG in a page: drawn by Matplotlib, coloured by the page's style, with interactive marks."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from matplotlib.figure import Figure
 from mmcnn.plots import palette
 from mmcnn.plots.palette import LINE_COLOURS
 
-#: Colours that are drawn with, which become those of the page's style, light and dark.
+#: Colours in the figure -> those of the page's style, light and dark.
 SERIES = LINE_COLOURS
 INK, QUIET, LINE, PAGE = '#010203', '#010204', '#010205', '#010206'
-#: Shapes of the markers and dashes of the lines of series: colours are not all that tells them apart.
+#: Marker shapes and line dashes of series, so that colours are not the only distinction.
 MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X', '<', '>', 'p', '*', 'd')
 DASHES = ('-', (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (5, 1.5, 1.2, 1.5)))
 _VARIABLES = {colour: f'var(--series-{i})' for i, colour in enumerate(SERIES)} | {
     INK: 'var(--ink)', QUIET: 'var(--quiet)', LINE: 'var(--line)', PAGE: 'var(--page)',
-    palette.as_hex(palette.INK): 'var(--ink)',  # of labels that mmcnn.plots places
+    palette.as_hex(palette.INK): 'var(--ink)',  # labels that mmcnn.plots places
 }  # fmt: skip
 _LINK = '{http://www.w3.org/1999/xlink}href'
-#: Attributes with numbers of pixels, which are read to a hundredth.
+#: Attributes with pixel coordinates, which are rounded to a hundredth.
 _PLACES = ('d', 'x', 'y', 'transform')
 _SETTINGS = {
     'svg.fonttype': 'none', 'text.parse_math': False, 'font.size': 9, 'axes.labelsize': 9, 'axes.titlesize': 10,
@@ -40,7 +40,7 @@ _SETTINGS = {
     'axes.facecolor': 'none', 'figure.facecolor': 'none', 'axes.spines.top': False, 'axes.spines.right': False,
     'axes.grid': True, 'axes.axisbelow': True, 'lines.linewidth': 1.6, 'path.simplify': True,
 }  # fmt: skip
-#: The least that an axis of AP spans.
+#: Minimum span of an axis of AP.
 LEAST_SPAN = 0.1
 _Drawn = TypeVar('_Drawn', bound=Artist)
 
@@ -50,8 +50,8 @@ class Drawing:
     """A figure that is being drawn.
 
     Attributes:
-        figure: of Matplotlib; its layout is constrained.
-        marks: what was given to :meth:`mark`, by id.
+        figure: the Matplotlib figure; its layout is constrained.
+        marks: the arguments of :meth:`mark`, by id.
     """
 
     name: str
@@ -60,13 +60,13 @@ class Drawing:
     _svg: str = ''
 
     def mark(self, artist: _Drawn, *, series: int | None = None, tip: str = '', link: str = '') -> _Drawn:
-        """Makes an artist answer on the page.
+        """Make an artist interactive on the page.
 
         Args:
-            artist: of the figure.
-            series: it is hidden and shown by the legend's button of this number.
-            tip: a mark with one is pointed at, or reached by the arrow keys: what is said of it.
-            link: where a click on it leads, ``#name``.
+            artist: an artist of the figure.
+            series: number of the legend's button that hides and shows it.
+            tip: text that is shown when the mark is pointed at, or reached with the arrow keys.
+            link: target of a click on it, ``#name``.
         """
         key = f'mark-{len(self.marks)}'
         artist.set_gid(key)
@@ -74,12 +74,12 @@ class Drawing:
         return artist
 
     def html(self, alternative: str, caption: str | Markup = '', legend: Sequence[str] = ()) -> Markup:
-        """The figure with its caption, once it has been drawn.
+        """Return the figure with its caption, once it has been drawn.
 
         Args:
-            alternative: says in a sentence or two what is seen, for those who do not see it.
-            caption: below it.
-            legend: names of the series; each is a button that hides and shows what is marked as its.
+            alternative: description in a sentence or two for users who cannot see it.
+            caption: caption below it.
+            legend: names of the series; each becomes a button that hides and shows its marks.
         """
         return Markup('<figure class="plot">\n{}<div class="scroll" {}>{}</div>\n{}</figure>').format(
             legend_buttons(dict(enumerate(legend))) if legend else '',
@@ -91,11 +91,11 @@ class Drawing:
 
 @contextmanager
 def drawing(name: str, width: float = 9, height: float = 4.6) -> Iterator[Drawing]:
-    """A figure to draw on, in the page's style; it is finished at the end.
+    """Provide a figure to draw on, in the page's style; it is finished at the end.
 
     Args:
-        name: of the figure, another for each of a page: letters, digits and hyphens.
-        width, height: inches of 72 units; the page shows it as wide as there is room.
+        name: name of the figure, unique on a page: letters, digits and hyphens.
+        width, height: in inches of 72 units; the page shows it as wide as possible.
     """
     with mpl.rc_context({**_SETTINGS, 'svg.hashsalt': name}), warnings.catch_warnings():
         warnings.filterwarnings('ignore', message='Glyph')  # the browser has the glyphs that this font lacks
@@ -109,30 +109,30 @@ def drawing(name: str, width: float = 9, height: float = 4.6) -> Iterator[Drawin
 
 
 def colour_of(series: int) -> str:
-    """What a series is drawn in."""
+    """Return the colour of a series."""
     return SERIES[series % len(SERIES)]
 
 
 def marker_of(series: int) -> str:
-    """The shape of its markers."""
+    """Return the marker shape of a series."""
     return MARKERS[series % len(MARKERS)]
 
 
 def dashes_of(series: int) -> str | tuple:
-    """The dashes of its lines: other ones each time that the colours begin anew."""
+    """Return the line dashes of a series, which change whenever the colours repeat."""
     return DASHES[series // len(SERIES) % len(DASHES)]
 
 
 def score_limits(values: Sequence[float], widest: float = 0.0) -> tuple[float, float]:
-    """Ends of an axis of scores from 0 to 1, on which noise does not look like a difference.
+    """Return the limits of an axis of scores from 0 to 1, such that noise does not look like a difference.
 
     Args:
-        values: all that is drawn, ends of intervals too.
+        values: all values that are drawn, including ends of intervals.
         widest: width of the widest interval, in the scores' unit.
 
     Returns:
-        lowest and highest: at least :data:`LEAST_SPAN` and ``widest`` apart, around the values, within 0 and 1 where
-        these are.
+        Lowest and highest: at least :data:`LEAST_SPAN` and ``widest`` apart, around the values, and within 0 and 1 if
+            these are.
     """
     low, high = min(values), max(values)
     margin = 0.06 * max(high - low, LEAST_SPAN)
@@ -144,11 +144,11 @@ def score_limits(values: Sequence[float], widest: float = 0.0) -> tuple[float, f
 
 
 def legend_buttons(names: Mapping[int, str], samples: bool = True) -> Markup:
-    """Buttons that hide and show what is marked with their number, in the same section of the page.
+    """Return buttons that hide and show the marks with their number in the same section of the page.
 
     Args:
         names: number of the series -> its name.
-        samples: with the marker and line of each.
+        samples: include the marker and line of each.
     """
     buttons = Markup('').join(
         Markup('<button type="button" aria-pressed="true" data-series="{}">{} {}</button>').format(
@@ -160,7 +160,7 @@ def legend_buttons(names: Mapping[int, str], samples: bool = True) -> Markup:
 
 
 def choice(label: str, options: Sequence[tuple[str, Markup]]) -> Markup:
-    """Several things of which one is seen, chosen by its name; without scripts all are."""
+    """Return several alternatives, one of which is shown at a time, by name; without scripts all are."""
     names = Markup('').join(Markup('<option value="{}">{}</option>').format(i, n) for i, (n, _) in enumerate(options))
     bodies = Markup('\n').join(
         Markup('<div data-option="{}">{}</div>').format(i, body) for i, (_, body) in enumerate(options)
@@ -171,7 +171,7 @@ def choice(label: str, options: Sequence[tuple[str, Markup]]) -> Markup:
 
 
 def _sample(series: int) -> Markup:
-    """A marker on a piece of line, as a series is drawn."""
+    """Return a marker on a piece of line, as a series is drawn."""
     from matplotlib.markers import MarkerStyle
 
     style = MarkerStyle(marker_of(series))
@@ -189,13 +189,13 @@ def _sample(series: int) -> Markup:
 
 
 def _cleaned(svg: str, name: str, alternative: str, marks: dict[str, dict[str, Any]]) -> Markup:
-    """Matplotlib's SVG as a part of a page: colours of its style, ids that no other figure has, marks that answer."""
+    """Return Matplotlib's SVG as part of a page: colours of its style, unique ids, interactive marks."""
     root = ElementTree.fromstring(svg)
     used = set(re.findall(r'url\(#([^)]+)\)|href="#([^"]+)"', svg))
     used = {f'#{each}' for pair in used for each in pair if each}
     parents = {child: parent for parent in root.iter() for child in parent}
     for element in list(root.iter()):
-        element.tag = element.tag.rpartition('}')[2]  # inside of HTML no namespace is written
+        element.tag = element.tag.rpartition('}')[2]  # HTML has no namespaces
         if element.tag in ('style', 'metadata'):
             parents[element].remove(element)
         own = element.attrib.pop('id', '')

@@ -1,4 +1,4 @@
-"""Small images with boxes, kept inside of a page."""
+"""Small images with boxes, embedded in a page."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from mmcnn.plots.palette import PALETTE, as_hex
 
 #: Longer side of an image on a page, pixels.
 LONGEST = 320
-_QUALITY = 80  # of JPEG
+_QUALITY = 80  # JPEG quality
 
 
 @dataclass(frozen=True)
 class Panel:
-    """An image with what stands below it.
+    """An image with a caption.
 
     Attributes:
-        data: as :func:`thumbnail` gives it.
-        title: in bold.
-        text: below the title; '' for none.
-        alternative: what is seen, for those who do not see it.
-        series: it is hidden and shown by the legend's button of this number; None: it always stays.
+        data: returned by :func:`thumbnail`.
+        title: title, in bold.
+        text: text after the title; '' for none.
+        alternative: description for users who cannot see it.
+        series: number of the legend's button that hides and shows it; None: always shown.
     """
 
     data: str
@@ -45,13 +45,13 @@ def thumbnail(
     names: Sequence[str] = (),
     longest: int = LONGEST,
 ) -> str:
-    """An image of at most ``longest`` pixels with boxes, as the address of a JPEG that the page itself holds.
+    """Return an image of at most ``longest`` pixels with boxes, as the data address of a JPEG.
 
     Args:
         image: (H, W, 3) uint8, BGR.
         boxes: (N, 4), xyxy in pixels of ``image``; None: none.
-        labels, scores, names: as :func:`~mmcnn.plots.boxes.draw_boxes` takes them.
-        longest: of the two sides, pixels.
+        labels, scores, names: see :func:`~mmcnn.plots.boxes.draw_boxes`.
+        longest: longer side, pixels.
     """
     scale = min(1.0, longest / max(image.shape[:2]))
     size = tuple(max(1, round(side * scale)) for side in image.shape[1::-1])
@@ -63,13 +63,13 @@ def thumbnail(
 
 
 def gallery(panels: Sequence[Panel], wide: bool = False) -> Markup:
-    """Images side by side, as many in a row as there is room for; ``wide`` ones have room for two."""
+    """Return images side by side, as many per row as fit; ``wide`` ones take twice the width."""
     kind = 'gallery wide' if wide else 'gallery'
     return Markup('<div class="{}">\n{}\n</div>').format(kind, Markup('\n').join(map(_figure, panels)))
 
 
 def class_colours(names: Sequence[str]) -> Markup:
-    """Which colour the boxes of which class have."""
+    """Return a legend of the colours of the boxes of each class."""
     items = Markup('').join(
         Markup('<li><span class="swatch" style="background: {}"></span>{}</li>').format(
             as_hex(PALETTE[i % len(PALETTE)]), name

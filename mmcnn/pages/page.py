@@ -1,4 +1,4 @@
-"""The frame of a page: sections become one HTML file that loads nothing."""
+"""The frame of a page: sections become one HTML file without external resources."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _FRAME = Markup("""<!doctype html>
 <a class="skip" href="#content">Skip to the content</a>
 <header class="top">
 <h1>{title}</h1>
-<label class="theme needs-script">Theme <select id="theme"><option value="">as the system</option><option>light</option>
+<label class="theme needs-script">Theme <select id="theme"><option value="">system</option><option>light</option>
 <option>dark</option></select></label>
 </header>
 <nav aria-label="Sections"><ul>
@@ -52,12 +52,12 @@ _FRAME = Markup("""<!doctype html>
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a page under a heading of the second level; headings in its body are of the third.
+    """A part of a page under a second-level heading; headings in its body are of the third level.
 
     Attributes:
-        name: of its address on the page, ``#name``: letters, digits and hyphens.
+        name: anchor on the page, ``#name``: letters, digits and hyphens.
         title: its heading.
-        body: what stands in it, as HTML.
+        body: its content as HTML.
     """
 
     name: str
@@ -66,17 +66,17 @@ class Section:
 
 
 def render_page(title: str, sections: Sequence[Section], files: Mapping[str, str] | None = None) -> str:
-    """The HTML of a page, which needs no other file and no network.
+    """Return the HTML of a page, which needs no other file and no network.
 
-    Its content security policy forbids to load anything and to run any script but its own.
+    Its content security policy forbids loading anything and running any script but its own.
 
     Args:
-        title: its heading of the first level.
-        sections: in their order.
-        files: name -> text of what :func:`download` offers; it is kept compressed in the page.
+        title: its first-level heading.
+        sections: its sections in order.
+        files: name -> text of the files that :func:`download` offers; they are compressed in the page.
     """
     style, script = (resources.files('mmcnn.pages').joinpath(name).read_text('utf-8') for name in _ASSETS)
-    # The hash is of what stands between the tags, with the line break before it.
+    # The hash is that of the text between the tags, including the line break before it.
     digest = base64.b64encode(hashlib.sha256(f'\n{script}'.encode()).digest()).decode()
     return _FRAME.format(
         policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; "
@@ -99,18 +99,18 @@ def render_page(title: str, sections: Sequence[Section], files: Mapping[str, str
 
 
 def write_page(path: Path, title: str, sections: Sequence[Section], files: Mapping[str, str] | None = None) -> None:
-    """Writes :func:`render_page` to a file; its folder is made."""
+    """Write :func:`render_page` to a file; its folder is created."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(render_page(title, sections, files), encoding='utf-8')
 
 
 def download(name: str) -> Markup:
-    """A button that saves one of the files that the page holds."""
+    """Return a button that saves one of the files in the page."""
     return Markup('<button type="button" class="needs-script" data-download="{0}">Save {0}</button>').format(name)
 
 
 def copyable(text: str) -> Markup:
-    """A line of code with a button that copies it."""
+    """Return a line of code with a button that copies it."""
     return Markup(
         '<span class="copyable"><code>{}</code>'
         '<button type="button" class="needs-script" data-copy="{}">Copy</button></span>'
@@ -118,33 +118,33 @@ def copyable(text: str) -> Markup:
 
 
 def paragraph(text: str | Markup, kind: str = '') -> Markup:
-    """A paragraph; ``kind`` 'quiet' is for what explains, 'wrong' for what failed."""
+    """Return a paragraph; ``kind`` 'quiet' is for explanations, 'wrong' for failures."""
     return Markup('<p class="{}">{}</p>').format(kind, text) if kind else Markup('<p>{}</p>').format(text)
 
 
 def heading(text: str, name: str = '') -> Markup:
-    """A heading of the third level, with ``name`` as its address on the page."""
+    """Return a third-level heading, with ``name`` as its anchor on the page."""
     return Markup('<h3 id="{}">{}</h3>').format(name, text) if name else Markup('<h3>{}</h3>').format(text)
 
 
 def bullets(items: Sequence[str | Markup]) -> Markup:
-    """A list."""
+    """Return a list."""
     return Markup('<ul>{}</ul>').format(Markup('').join(Markup('<li>{}</li>').format(each) for each in items))
 
 
 def facts(pairs: Mapping[str, str | Markup]) -> Markup:
-    """Names and what they are, in two columns."""
+    """Return names and their values, in two columns."""
     rows = (Markup('<div><dt>{}</dt><dd>{}</dd></div>').format(*pair) for pair in pairs.items())
     return Markup('<dl class="facts">{}</dl>').format(Markup('').join(rows))
 
 
 def folded(summary: str, body: Markup) -> Markup:
-    """What is seen only when it is asked for."""
+    """Return a part that is collapsed at first."""
     return Markup('<details><summary>{}</summary>\n{}\n</details>').format(summary, body)
 
 
 def _embedded(files: Mapping[str, str]) -> Markup:
-    """The files as JSON that no script runs: name -> base64 of gzip, an alphabet without brackets."""
+    """Return the files as JSON that is never executed: name -> base64 of gzip, an alphabet without brackets."""
     packed = {name: base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode() for name, text in files.items()}
     text = json.dumps(packed).replace('<', '\\u003c')
     return Markup('<script type="application/json" id="files">{}</script>').format(Markup(text))

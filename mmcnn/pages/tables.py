@@ -14,9 +14,9 @@ class Column:
     """A column of a table.
 
     Attributes:
-        title: of its head.
-        number: its cells are numbers: they stand at the right, and the largest come first when it is sorted.
-        note: what the title means, for those who point at it.
+        title: text of its head.
+        number: whether its cells are numbers: they are right-aligned, and sorted in descending order first.
+        note: explanation of the title, shown when it is pointed at.
     """
 
     title: str
@@ -29,9 +29,9 @@ class Cell:
     """A cell of a table.
 
     Attributes:
-        content: what is read.
-        sort: what it is sorted by; None: by what is read. Cells of numbers need one, NaN for those without.
-        heat: shade from 0 to 1; None: it has none.
+        content: the displayed text.
+        sort: sort key; None: the displayed text. Cells of numbers need one, NaN if they have none.
+        heat: shade from 0 to 1; None: no shade.
         kind: classes of the style, 'strong' or 'quiet'.
     """
 
@@ -47,8 +47,8 @@ class Row:
 
     Attributes:
         cells: one for each column.
-        name: of its address on the page, ``#name``; '' for none.
-        flagged: it stays when only such rows are asked for.
+        name: anchor on the page, ``#name``; '' for none.
+        flagged: whether it stays visible if only flagged rows are shown.
     """
 
     cells: Sequence[Cell | str]
@@ -66,23 +66,25 @@ def table(
     filter_label: str = '',
     only_flagged: str = '',
 ) -> Markup:
-    """A table in a box of its own, which scrolls where the table is wider than the page.
+    """Return a table in a box that scrolls if the table is wider than the page.
 
     Args:
-        name: of its address on the page, ``#name``.
+        name: anchor on the page, ``#name``.
         caption: what it shows.
-        columns: the first one heads the rows.
-        rows: as they stand at first.
-        sortable: the heads of columns are buttons that sort.
-        filter_label: label of a field that hides rows without the words that are typed; '': there is none.
-        only_flagged: label of a box that hides rows that are not flagged; '': there is none.
+        columns: the first one contains the heads of the rows.
+        rows: the rows in their initial order.
+        sortable: make the column heads buttons that sort.
+        filter_label: label of a field that hides rows without the typed words; '': no field.
+        only_flagged: label of a box that hides rows that are not flagged; '': no box.
 
     Raises:
-        ValueError: a row has another number of cells than there are columns.
+        ValueError: a row does not have as many cells as there are columns.
     """
     for row in rows:
         if len(row.cells) != len(columns):
-            raise ValueError(f'table {name!r} has {len(columns)} columns, but a row of {len(row.cells)} cells')
+            raise ValueError(
+                f'table {name!r} has {len(columns)} columns, but one of its rows has {len(row.cells)} cells'
+            )
     heads = Markup('').join(_head(column, sortable) for column in columns)
     body = Markup('\n').join(_row(row, columns) for row in rows)
     return _controls(name, filter_label, only_flagged, len(rows)) + Markup(

@@ -1,4 +1,4 @@
-"""Boxes drawn on an image, and a grid of ground truth beside predictions."""
+"""Boxes drawn on an image, and a grid of ground truth next to predictions."""
 
 import os
 from collections.abc import Sequence
@@ -26,11 +26,11 @@ def draw_boxes(
 ) -> np.ndarray:
     """Draw boxes with their class, and score if there is one, on a copy of an image.
 
-    A class has the same colour in every image. An image whose longer side is below ``min_size`` is enlarged by a
-    whole factor first, so that the text stays readable and small beside the objects.
+    A class has the same colour in every image. An image whose longer side is below ``min_size`` is first enlarged by an
+    integer factor, so that the text is readable and small compared to the objects.
 
-    Names are written on one line, long ones cut with an ellipsis. Characters that Matplotlib's own font lacks are
-    looked for in the fonts of the system; which of them no font has is said once, as a warning.
+    Names are written on one line; long ones end in an ellipsis. Characters that Matplotlib's own font lacks are taken
+    from system fonts; those that no font has are reported once, as a warning.
 
     Args:
         image (np.ndarray): (H, W, 3), uint8, BGR.
@@ -38,16 +38,16 @@ def draw_boxes(
         labels (Sequence[int]): N class indices.
         scores (Sequence[float], optional): N scores, 0 to 1. Higher ones are drawn on top.
         names (Sequence[str]): Class names; a class beyond them is shown as its index.
-        min_size (int): Longer side in pixels that the drawn image has at least. 0: the image keeps its size.
-        font (str | os.PathLike, optional): A font file that is asked first.
-        tags (bool): False: without classes and scores, for images that are too small for text.
+        min_size (int): Minimum longer side of the drawn image in pixels. 0: the image keeps its size.
+        font (str | os.PathLike, optional): A font file that takes precedence.
+        tags (bool): False: omit classes and scores, for images that are too small for text.
 
     Returns:
-        np.ndarray: (k H, k W, 3), uint8, BGR, with a whole number k >= 1.
+        np.ndarray: (k H, k W, 3), uint8, BGR, with an integer k >= 1.
 
     Raises:
-        ValueError: If the image is not (H, W, 3) uint8, the numbers of boxes, labels and scores differ, or there is no
-            such font.
+        ValueError: If the image is not (H, W, 3) uint8, the numbers of boxes, labels and scores differ, or the font
+            does not exist.
     """
     check_font(font)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
@@ -56,7 +56,7 @@ def draw_boxes(
     if len(labels) != len(boxes) or (scores is not None and len(scores) != len(boxes)):
         raise ValueError(
             f'draw_boxes got {len(boxes)} boxes, {len(labels)} labels and '
-            f'{"no" if scores is None else len(scores)} scores; the numbers must agree'
+            f'{"no" if scores is None else len(scores)} scores; the numbers must be equal'
         )
     factor = max(1, -(-min_size // max(image.shape[:2])))
     height, width = image.shape[0] * factor, image.shape[1] * factor
@@ -91,12 +91,12 @@ def prediction_grid(
     cell: int = 480,
     caption: str = '',
 ) -> None:
-    """Save a grid in which every image of the ground truth has the image of the predictions at its right.
+    """Save a grid in which the image of the predictions is to the right of each image of the ground truth.
 
     Args:
-        pairs (Sequence[tuple[np.ndarray, np.ndarray]]): (ground truth, predictions) as :func:`draw_boxes` gives
-            them, (H, W, 3) uint8 BGR, of any size.
-        path (str | os.PathLike): The PNG file; its folder is made.
+        pairs (Sequence[tuple[np.ndarray, np.ndarray]]): (ground truth, predictions) returned by :func:`draw_boxes`,
+            (H, W, 3) uint8 BGR, of any size.
+        path (str | os.PathLike): The PNG file; its folder is created.
         columns (int): Images in a row, an even number: half of them ground truth, half predictions.
         cell (int): Width and height in pixels that an image is fitted into.
         caption (str): A line below the grid.
@@ -116,7 +116,7 @@ def prediction_grid(
     heights = [
         max(image.height for pair in fitted[row * across : (row + 1) * across] for image in pair) for row in range(rows)
     ]
-    # Twice the gap between pairs, so that the eye keeps the two of a pair together.
+    # Twice the gap between pairs, so that the two images of a pair visibly belong together.
     pair_width = 2 * cell + gap
     footer = header if caption else 0
     size = (across * pair_width + 3 * gap * (across - 1) + 2 * gap, header + sum(heights) + gap * rows + footer)
@@ -170,7 +170,7 @@ def _draw_tag(
 
 
 def _fitting(name: str, score: str, size: int, font: str | os.PathLike | None, width: int) -> str:
-    """Return a name on one line and its score, the name cut to what the image has room for."""
+    """Return a name on one line and its score, with the name shortened to fit the image."""
     columns = MAX_NAME
     while text_width(shortened(name, columns) + score, size, font) > width - 2 * _pad(size) and columns > 2:
         columns -= 1
@@ -178,7 +178,7 @@ def _fitting(name: str, score: str, size: int, font: str | os.PathLike | None, w
 
 
 def _pad(size: int) -> int:
-    """Pixels beside the text of a tag."""
+    """Return the padding of a tag's text in pixels."""
     return max(1, size // 8)
 
 

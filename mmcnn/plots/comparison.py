@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 #: Area of the largest bubble, square points.
 BUBBLE = 900
-#: Least AP that the axis spans.
+#: Minimum span of the axis of AP.
 LEAST_AP = 0.1
 
 
 def plot_comparison(rows: Sequence[Row], title: str, path: str | Path) -> None:
-    """Save a PNG: mean AP against latency, bubbles with areas as the parameters.
+    """Save a PNG: mean AP against latency, with bubble areas proportional to the parameters.
 
     Args:
-        rows: The backbones, each with a result at least.
+        rows: The backbones, each with at least one result.
         title: Config and budget.
-        path: The PNG; its folder is made.
+        path: The PNG; its folder is created.
     """
     largest = max(row.parameters for row in rows)
     labels, markers = [], []
@@ -46,8 +46,8 @@ def plot_comparison(rows: Sequence[Row], title: str, path: str | Path) -> None:
         axes.title.set(fontsize=9, wrap=True)
         axes.margins(0.2)
         low, high = axes.get_ylim()
-        if (more := (LEAST_AP - (high - low)) / 2) > 0:  # or noise would look like a win
+        if (more := (LEAST_AP - (high - low)) / 2) > 0:  # otherwise noise would look like a difference
             axes.set_ylim(low - more, high + more)
         tidy(axes)
-        figure.canvas.draw()  # fixes the layout, which places of labels depend on
+        figure.canvas.draw()  # fixes the layout, on which the label positions depend
         place_labels(axes, labels, markers, always=True)

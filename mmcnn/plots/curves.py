@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from mmcnn.plots.palette import INK, LINE_COLOURS, PALETTE, as_hex
 from mmcnn.plots.style import plain_log_ticks, saved_figure, tidy
 
-#: Scores that are drawn: key in the log, name, colour, and the best that there can be.
+#: Scores that are drawn: key in the log, name, colour, and the best possible value.
 CURVES = (
     ('coco/bbox_mAP_50', 'AP50', PALETTE[1], 1),
     ('coco/bbox_mAP', 'AP', PALETTE[0], 1),
@@ -25,16 +25,16 @@ SCORE_MARKERS = ('coco/bbox_mAP', 'accuracy/top1')
 def plot_curves(source: str | os.PathLike, path: str | os.PathLike) -> None:
     """Draw a training run as one PNG: losses by iteration; AP and AP50, or a classifier's accuracies, by epoch.
 
-    A run without validations has the losses only.
+    For a run without validations, only the losses are drawn.
 
     Args:
-        source (str | os.PathLike): A ``scalars.json`` of MMEngine, or a work directory. Of the latter all runs are
-            joined by time; where a resumed run went over the same ground again, the later one counts.
-        path (str | os.PathLike): The PNG file; its folder is made.
+        source (str | os.PathLike): A ``scalars.json`` of MMEngine, or a work directory, all of whose runs are joined by
+            time; where a resumed run repeats iterations, the later one counts.
+        path (str | os.PathLike): The PNG file; its folder is created.
 
     Raises:
         FileNotFoundError: If there is no ``scalars.json``.
-        ValueError: If there is no loss and no score in what was found.
+        ValueError: If neither a loss nor a score is found.
     """
     losses, scores = read_scalars(source)
     if not losses and not scores:
@@ -65,14 +65,14 @@ def _draw_losses(axes: Axes, losses: dict[int, dict[str, float]]) -> None:
         plain_log_ticks(axes.yaxis)
     axes.set(title='training loss', xlabel='iteration')
     tidy(axes)
-    if len(names) > 1:  # beside the axes: curves may be anywhere in them
+    if len(names) > 1:  # next to the axes: curves may be anywhere in them
         axes.legend(frameon=False, loc='center left', bbox_to_anchor=(1, 0.5))
 
 
 def _draw_scores(axes: Axes, scores: dict[int, dict[str, float]]) -> None:
     top = 1
     for key, label, colour, whole in CURVES:
-        # NaN where there was nothing to measure by.
+        # NaN where there was nothing to measure.
         epochs = [epoch for epoch, entry in scores.items() if key in entry and not math.isnan(entry[key])]
         values = [scores[epoch][key] for epoch in epochs]
         if values:
@@ -87,10 +87,10 @@ def _draw_scores(axes: Axes, scores: dict[int, dict[str, float]]) -> None:
 
 
 def read_scalars(source: str | os.PathLike) -> tuple[dict[int, dict[str, float]], dict[int, dict[str, float]]]:
-    """Read what :func:`plot_curves` draws.
+    """Read the data for :func:`plot_curves`.
 
     Args:
-        source (str | os.PathLike): A ``scalars.json`` of MMEngine or a work directory, as there.
+        source (str | os.PathLike): A ``scalars.json`` of MMEngine or a work directory, see there.
 
     Returns:
         tuple: (losses by iteration, e.g. ``{50: {'loss': 3.1, 'loss_cls': 0.4}}``; entries of the validation by epoch,
@@ -108,13 +108,13 @@ def read_scalars(source: str | os.PathLike) -> tuple[dict[int, dict[str, float]]
 
 
 def read_entries(source: str | os.PathLike) -> tuple[dict[int, dict[str, float]], dict[int, dict[str, float]]]:
-    """As :func:`read_scalars`, but all that is logged of an iteration: its learning rate ``lr`` and ``epoch``, too.
+    """Read the same as :func:`read_scalars`, with all logged values of an iteration, including ``lr`` and ``epoch``.
 
     Raises:
         FileNotFoundError: If there is no ``scalars.json``.
     """
     source = Path(source)
-    # The folders of the runs are named by their start.
+    # The folders of the runs are named by their start time.
     files = [source] if source.is_file() else sorted(source.glob('*/vis_data/scalars.json'))
     if not files:
         raise FileNotFoundError(f'no scalars.json of a training run at {os.fspath(source)!r}')
@@ -124,7 +124,7 @@ def read_entries(source: str | os.PathLike) -> tuple[dict[int, dict[str, float]]
         entries = _read_lines(file)
         for kept, markers in ((iterations, ('loss',)), (scores, SCORE_MARKERS)):
             run = {entry['step']: entry for entry in entries if any(marker in entry for marker in markers)}
-            # A resumed run starts inside the older one and replaces the rest of it.
+            # A resumed run starts within the older one and replaces the rest of it.
             for step in [step for step in kept if run and step >= min(run)]:
                 del kept[step]
             kept.update(run)
@@ -132,10 +132,10 @@ def read_entries(source: str | os.PathLike) -> tuple[dict[int, dict[str, float]]
 
 
 def training_seconds(source: str | os.PathLike) -> float:
-    """Seconds that the logged iterations of a run took, loading included, validations aside.
+    """Return the seconds that the logged iterations of a run took, including loading but not validations.
 
     Args:
-        source: A work directory; where a resumed run went over the same ground again, the later one counts.
+        source: A work directory; where a resumed run repeats iterations, the later one counts.
 
     Raises:
         FileNotFoundError: If there is no ``scalars.json``.
@@ -151,6 +151,6 @@ def _read_lines(file: Path) -> list[dict]:
         try:
             entries.append(json.loads(line))
         except json.JSONDecodeError:
-            # A killed run leaves half a line behind.
+            # A killed run leaves an incomplete line behind.
             continue
     return entries

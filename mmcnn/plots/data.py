@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 COLOURS = {'train': as_hex(PALETTE[0]), 'val': as_hex(PALETTE[3])}
 _MATCHED, _UNMATCHED = as_hex(PALETTE[2]), as_hex(PALETTE[7])
-#: Classes that have a bar; the rest are counted.
+#: Number of classes with a bar; the rest are counted.
 CLASSES = 30
-_NAME = 24  # columns that a class name may take
-#: Boxes that have a point.
+_NAME = 24  # maximum width of a class name in columns
+#: Number of boxes with a point.
 POINTS = 20000
 BINS = 24
 
@@ -39,12 +39,12 @@ def plot_data(
     """Save a PNG of four panels.
 
     Args:
-        cocos: 'train' and 'val' -> COCO dict without faults.
-        sizes: Of each, (N, 2): widths and heights of the boxes in pixels at the network's input.
-        img_size: Of the longer side of each image there.
-        path: The PNG; its folder is made.
-        anchors: Of each level, pixels at the network's input.
-        reached: (N,) bool, of each training box whether an anchor can match it; None as ``anchors``: neither is drawn.
+        cocos: 'train' and 'val' -> valid COCO dict.
+        sizes: for each, (N, 2): widths and heights of the boxes in pixels at the network's input.
+        img_size: longer side of each image there.
+        path: The PNG; its folder is created.
+        anchors: for each level, in pixels at the network's input.
+        reached: (N,) bool, whether an anchor can match each training box; None like ``anchors``: neither is drawn.
     """
     with saved_figure(path, 11, 8.5) as figure:
         (classes, scatter), (ratios, reach) = figure.subplots(2, 2)
@@ -70,7 +70,7 @@ def _draw_classes(axes: Axes, cocos: dict[str, dict]) -> None:
     fonts = families(labels)
     axes.set_yticks(places + 0.2 * (len(counts) - 1), labels, fontsize=8)
     for label in axes.get_yticklabels():
-        label.set_parse_math(False)  # a name may hold a $
+        label.set_parse_math(False)  # a name may contain a $
         label.set_fontfamily(fonts)
     more = f', the {CLASSES} most frequent of {len(names)}' if len(names) > CLASSES else ''
     axes.set(title=f'boxes of each class{more}', xscale='symlog')
@@ -86,12 +86,12 @@ def _draw_sizes(axes: Axes, sizes: dict[str, np.ndarray], anchors: Anchors | Non
     if anchors is not None:
         flat = np.array([anchor for level in anchors for anchor in level], dtype=float)
         axes.scatter(*flat.T, marker='x', color='black', label='anchors')
-    axes.set(xscale='log', yscale='log', title=f'box sizes where the longer side is {img_size} px')
+    axes.set(xscale='log', yscale='log', title=f'box sizes at a longer side of {img_size} px')
     axes.set(xlabel='width, px', ylabel='height, px')
     for axis in (axes.xaxis, axes.yaxis):
         plain_log_ticks(axis)
     legend = axes.legend(frameon=False, fontsize=8)
-    for points in legend.legend_handles:  # those of the boxes are too small and pale to be told apart
+    for points in legend.legend_handles:  # those of the boxes are too small and pale to be distinguished
         points.set(alpha=1, sizes=[25])
 
 
@@ -107,7 +107,7 @@ def _draw_ratios(axes: Axes, sizes: dict[str, np.ndarray]) -> None:
 
 
 def _draw_reach(axes: Axes, sizes: np.ndarray, reached: np.ndarray | None) -> None:
-    """Training boxes by size, and of each bar the part that an anchor can match."""
+    """Draw training boxes by size, with the part of each bar that an anchor can match."""
     sides = np.log2(np.sqrt(sizes.prod(1)))
     edges = _edges(sides)
     middles, width = (edges[:-1] + edges[1:]) / 2, edges[1] - edges[0]

@@ -1,4 +1,4 @@
-"""Text in any script: finds installed fonts that have the characters, and draws with them."""
+"""Text in any script, drawn with installed fonts that have the characters."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ from PIL import ImageDraw, ImageFont
 
 from mmcnn.errors import UsageError
 
-#: Matplotlib brings it along: Latin, Greek, Cyrillic, Arabic, Hebrew and many signs.
+#: Matplotlib's own font: Latin, Greek, Cyrillic, Arabic, Hebrew and many signs.
 OWN = os.path.join(matplotlib.get_data_path(), 'fonts', 'ttf', 'DejaVuSans.ttf')
-#: Parts of file names of fonts that are taken only where no plainer one has the characters.
+#: Parts of file names of fonts that are used only if no plainer one has the characters.
 _NOT_PLAIN = re.compile('bold|italic|oblique|light|thin|black|condensed|mono|serif', re.IGNORECASE)
-#: A box for every character there is.
+#: A font with a box for every character.
 _PLACEHOLDERS = 'lastresort'
-_said: set[str] = set()  # characters that no font has, and that somebody was told of
+_said: set[str] = set()  # characters that no font has, and that have been reported
 
 
 def check_font(font: str | Path | None) -> None:
-    """Refuse what is no font before anything is drawn.
+    """Reject a file that is not a font before anything is drawn.
 
     Raises:
-        UsageError: There is no such file, or it is none that can be drawn with at any size.
+        UsageError: The file does not exist, or is not a scalable font.
     """
     if font is None:
         return
     if not Path(font).is_file():
-        raise UsageError(f'font={font}: there is no such file; name a font file, .ttf, .otf or .ttc')
+        raise UsageError(f'font={font}: the file does not exist; use a .ttf, .otf or .ttc font file')
     if not _characters(str(font)):
-        raise UsageError(f'font={font}: it is no font that can be drawn at any size; .ttf, .otf and .ttc files are')
+        raise UsageError(f'font={font}: the file is not a scalable font; use a .ttf, .otf or .ttc font file')
 
 
 def text_width(text: str, size: int, font: str | Path | None = None) -> float:
-    """Width of a line in pixels."""
+    """Return the width of a line in pixels."""
     return sum(_loaded(path, size).getlength(part) for part, path in _parts(text, font))
 
 
 def line_metrics(size: int, font: str | Path | None = None) -> tuple[int, int]:
-    """Pixels of a line above and below its base."""
+    """Return the pixels of a line above and below its baseline."""
     return _loaded(str(font or OWN), size).getmetrics()
 
 
@@ -61,12 +61,12 @@ def draw_text(
     """Write a line, each part of it with a font that has its characters.
 
     Args:
-        draw: Where to.
+        draw: Image to draw on.
         corner: Left and top, pixels.
         text: Without line breaks.
-        size: Of the font, pixels.
+        size: Font size, pixels.
         colour: RGB.
-        font: A file that is asked first; None: the one that Matplotlib brings along.
+        font: A file that takes precedence; None: Matplotlib's own font.
     """
     x, base = corner[0], corner[1] + line_metrics(size, font)[0]
     for part, path in _parts(text, font):
@@ -76,7 +76,7 @@ def draw_text(
 
 
 def families(names: Iterable[str]) -> list[str]:
-    """Font families with which Matplotlib can write these names; the first has most."""
+    """Return font families with which Matplotlib can write these names; the first has the most characters."""
     found = [OWN, *_system_fonts_with(frozenset(_lacking(''.join(names), [OWN])))]
     for path in found:
         font_manager.fontManager.addfont(path)
@@ -86,12 +86,12 @@ def families(names: Iterable[str]) -> list[str]:
 def say_what_is_missing(
     names: Iterable[str], font: str | Path | None = None, say: Callable[[str], object] | None = None
 ) -> None:
-    """Say which characters are drawn as empty boxes, once in a process.
+    """Report which characters are drawn as empty boxes, once per process.
 
     Args:
-        names: To be drawn.
-        font: A file that is asked first.
-        say: Takes the sentence; None: it is a Python warning.
+        names: Names to be drawn.
+        font: A file that takes precedence.
+        say: Takes the sentence; None: issue a Python warning.
     """
     text = ''.join(names)
     lacking = _lacking(text, [str(font or OWN), OWN])
@@ -103,8 +103,8 @@ def say_what_is_missing(
     shown = ' '.join(new[:10]) + (' ...' if len(new) > 10 else '')
     more = 's' if len(new) > 1 else ''
     sentence = (
-        f'no font of this system has {len(new)} character{more} of the class names, {shown}: they are drawn as empty '
-        'boxes; install a font that has them, or name a file of one (font=FILE, mmcnn infer --font FILE)'
+        f'no installed font has {len(new)} character{more} of the class names, {shown}, which will be drawn as empty '
+        'boxes; install a font that has them, or give a font file (font=FILE, mmcnn infer --font FILE)'
     )
     if say is None:
         warnings.warn(sentence, stacklevel=3)
@@ -113,19 +113,19 @@ def say_what_is_missing(
 
 
 def system_fonts() -> list[str]:
-    """Font files of the system, plain ones first."""
+    """Return the font files of the system, plain ones first."""
     paths = (path for path in font_manager.findSystemFonts() if _PLACEHOLDERS not in Path(path).name.lower())
     return sorted(paths, key=lambda path: (len(_NOT_PLAIN.findall(Path(path).name)), path))
 
 
 @lru_cache(4096)
 def _parts(text: str, font: str | Path | None) -> list[tuple[str, str]]:
-    """Return a line in parts of one font each."""
+    """Return a line split into parts with one font each."""
     first = [str(font or OWN), OWN]
     fonts = [*first, *_system_fonts_with(frozenset(_lacking(text, first)))]
     parts: list[tuple[str, str]] = []
     for character in text:
-        # What is not seen stays with what stands before it, which it may change.
+        # Invisible characters stay with the preceding one, which they may modify.
         same = parts[-1][1] if parts else fonts[0]
         unseen = unicodedata.category(character) in ('Cf', 'Mn', 'Me', 'Zs')
         order = [same, *fonts] if unseen else fonts
@@ -138,18 +138,18 @@ def _parts(text: str, font: str | Path | None) -> list[tuple[str, str]]:
 
 
 def _lacking(text: str, fonts: Sequence[str]) -> set[str]:
-    """Characters of a text that are seen and that none of these fonts has."""
+    """Return the visible characters of a text that none of these fonts has."""
     seen = {each for each in text if unicodedata.category(each) not in ('Cf', 'Cc', 'Mn', 'Me', 'Zs')}
     return seen - set().union(*(_characters(path) for path in fonts)) if seen else set()
 
 
 @cache
 def _system_fonts_with(characters: frozenset[str]) -> tuple[str, ...]:
-    """As few fonts of the system as have all of these characters that any has."""
+    """Return the smallest set of system fonts with all of these characters that any font has."""
     left, found = set(characters), []
     paths = system_fonts() if left else []
     while left and paths:
-        best = max(paths, key=lambda path: len(left & _characters(path)))  # of equals the plainest
+        best = max(paths, key=lambda path: len(left & _characters(path)))  # among equals the plainest
         if not left & _characters(best):
             break
         found.append(best)
@@ -159,7 +159,7 @@ def _system_fonts_with(characters: frozenset[str]) -> tuple[str, ...]:
 
 @cache
 def _characters(path: str) -> frozenset[str]:
-    """Return what a font has; nothing where it cannot be read or has no outlines: those are of one size."""
+    """Return the characters of a font; empty if it cannot be read or has no outlines, only one size."""
     try:
         font = FT2Font(path)
         return frozenset(map(chr, font.get_charmap())) if font.scalable else frozenset()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-#: Okabe and Ito's palette without black, which is told apart in any colour vision; then red, violet, brown, grey. RGB.
+#: Okabe and Ito's colour-blind safe palette without black, followed by red, violet, brown, grey. RGB.
 PALETTE = (
     (0, 114, 178),
     (230, 159, 0),
@@ -21,9 +21,9 @@ INK = (40, 40, 40)
 
 
 def as_hex(colour: tuple[int, int, int]) -> str:
-    """Return a colour as Matplotlib takes it."""
+    """Return a colour in Matplotlib's hexadecimal form."""
     return '#{:02x}{:02x}{:02x}'.format(*colour)
 
 
-#: The colours of lines and markers on a white page: all but yellow.
+#: The colours of lines and markers on a white page: all except yellow.
 LINE_COLOURS = tuple(as_hex(colour) for colour in PALETTE if colour != (240, 228, 66))

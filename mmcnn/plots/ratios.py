@@ -1,4 +1,4 @@
-"""Ratios of measurements to what they are compared with."""
+"""Ratios of measurements to those that they are compared with."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from mmcnn.plots.style import saved_figure, tidy
 
 
 def plot_ratios(rows: Sequence[tuple[str, str, float, float, float]], title: str, path: str | Path) -> None:
-    """Save a PNG: a point with its range for each row and side, on an axis that has 1.
+    """Save a PNG: a point with its range for each row and side, on an axis that includes 1.
 
     Args:
-        rows: row, side, ratio, lower and upper end of its range; rows of one name stand together.
+        rows: row, side, ratio, lower and upper end of its range; rows with the same name are grouped.
         title: what was measured.
-        path: the PNG; its folder is made.
+        path: the PNG; its folder is created.
     """
     names = list(dict.fromkeys(row for row, *_ in rows))
     sides = list(dict.fromkeys(side for _, side, *_ in rows))

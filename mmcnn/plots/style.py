@@ -16,7 +16,7 @@ from matplotlib.transforms import Bbox
 
 from mmcnn.plots.palette import INK, as_hex
 
-#: Where a label may stand: the way to it from its marker, and how it is aligned.
+#: Possible label positions: offset from the marker, and alignment.
 PLACES = (
     (1, 0, 'left', 'center'), (-1, 0, 'right', 'center'), (0, 1, 'center', 'bottom'), (0, -1, 'center', 'top'),
     (5 / 6, 5 / 6, 'left', 'bottom'), (5 / 6, -5 / 6, 'left', 'top'), (-5 / 6, 5 / 6, 'right', 'bottom'),
@@ -30,13 +30,13 @@ MARGIN = 3
 def saved_figure(path: str | Path, width: float, height: float, dpi: int = 100) -> Iterator[Figure]:
     """Provide a figure of ``width`` x ``height`` inches to draw on, which is saved as a PNG at the end.
 
-    Without pyplot, which would ask for a display and keep every figure in memory.
+    pyplot is not used, since it would ask for a display and keep every figure in memory.
 
     Args:
-        path: The PNG; its folder is made.
+        path: The PNG; its folder is created.
         width: Inches.
-        height: likewise.
-        dpi: Pixels of an inch.
+        height: Inches.
+        dpi: Pixels per inch.
     """
     figure = Figure(figsize=(width, height), dpi=dpi, layout='constrained')
     FigureCanvasAgg(figure)
@@ -55,7 +55,7 @@ def tidy(axes: Axes) -> None:
 
 
 def plain_log_ticks(axis: Axis) -> None:
-    """Ticks of a logarithmic axis at 1, 2, 5, 10 ..., written as plain numbers."""
+    """Set ticks of a logarithmic axis at 1, 2, 5, 10 ..., written as plain numbers."""
     axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.set_major_formatter('{x:g}')
     axis.set_minor_locator(NullLocator())
@@ -67,15 +67,15 @@ def place_labels(
     markers: Sequence[tuple[float, float, float]],
     always: bool = False,
 ) -> None:
-    """Write labels beside their points where they cover no marker, no other label and stay inside the axes.
+    """Write labels next to their points so that they cover no marker or other label and stay inside the axes.
 
-    The layout has to be fixed: draw the canvas first.
+    The layout must be fixed: draw the canvas first.
 
     Args:
         axes: changed in place.
-        labels: text, x and y of its point (data coordinates), distance from it in points; the first choose first.
-        markers: x and y (data coordinates) and the side that is kept free to each side of it, pixels.
-        always: a label that finds no free place stands in the first one; else it is left out.
+        labels: text, x and y of its point (data coordinates), distance from it in points; in order of priority.
+        markers: x and y (data coordinates) and the distance that is kept free on each side of it, pixels.
+        always: put a label without a free position at the first one; else it is omitted.
     """
     centres = [(*axes.transData.transform((x, y)), side) for x, y, side in markers]
     taken = [Bbox.from_bounds(x - side, y - side, 2 * side, 2 * side) for x, y, side in centres]

@@ -15,17 +15,17 @@ from mmcnn.plots.style import MARGIN, place_labels, saved_figure, tidy
 if TYPE_CHECKING:
     from mmcnn.zoo.table import Network
 
-#: With ten colours seventy families in different dress.
+#: With ten colours, enough for seventy families.
 MARKERS = 'os^DvPX'
-#: Distance of a label from its marker's middle, points.
+#: Distance of a label from the centre of its marker, points.
 GAP = 6
 
 
 def plot_zoo(networks: Sequence[Network], path: str | Path) -> None:
     """Save a PNG 900 pixels wide, both axes logarithmic, a colour and a marker for each family.
 
-    The rows of a family are joined in order of their multiply-adds. Labelled are the reference rows and the first of
-    each family, the dearest first, as far as a label finds a free place.
+    The rows of a family are joined in order of their multiply-adds. Labels are added for the reference rows and the
+    first row of each family, the most expensive first, as far as there is a free position.
     """
     families: dict[str, list[Network]] = {}
     for network in networks:
@@ -44,9 +44,9 @@ def plot_zoo(networks: Sequence[Network], path: str | Path) -> None:
         axes.margins(0.07)
         tidy(axes)
         figure.legend(loc='outside right upper', fontsize=8, frameon=False)
-        figure.canvas.draw()  # fixes the layout, which places of labels depend on
+        figure.canvas.draw()  # fixes the layout, on which the label positions depend
         _label(axes, list(_notable(families)), networks)
-    # Lines need no more than a palette, a third of the bytes.
+    # Lines need only a palette, a third of the bytes.
     Image.open(path).convert('RGB').quantize(128, dither=Image.Dither.NONE).save(path, format='PNG', optimize=True)
 
 

@@ -9,36 +9,36 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-#: Those whose update PyTorch computes in one kernel on the CPU, by the name that configs give them.
+#: Optimizers whose update PyTorch computes in one kernel on the CPU, by their names in configs.
 FUSED = ('SGD', 'Adam', 'AdamW')
-#: Arguments of an optimizer that choose how it computes, also where they are False.
+#: Arguments of an optimizer that select its implementation, even if they are False.
 _CHOICES = ('fused', 'foreach')
 
 
 def fused_on_cpu(optimizer_cfg: Mapping[str, Any], parameters: list[Tensor]) -> dict[str, Any]:
-    """Return an optimizer's config, with ``fused=True`` where that is the same update in half the time.
+    """Return an optimizer's config, with ``fused=True`` if that is the same update in half the time.
 
-    That is so for real parameters on the CPU, unless the config itself says how to compute. GPUs keep the default.
-    The results differ by rounding: products and sums are fused, too. A resumed run goes on as its checkpoint says.
+    This is the case for real parameters on the CPU, unless the config itself selects an implementation. GPUs keep the
+    default. The results differ by rounding: products and sums are fused, too. A resumed run keeps its setting.
 
     Args:
         optimizer_cfg: with ``type``.
-        parameters: that are trained.
+        parameters: trained parameters.
     """
     chosen = any(optimizer_cfg.get(name) is not None for name in _CHOICES) or optimizer_cfg.get('differentiable')
     fits = all(each.is_cpu and each.is_floating_point() and each.layout is torch.strided for each in parameters)
-    # A dampened momentum begins with a whole gradient, which zeros would not give (see below).
+    # A dampened momentum begins with a whole gradient, which zeros would not reproduce (see below).
     if chosen or optimizer_cfg.get('type') not in FUSED or optimizer_cfg.get('dampening') or not fits:
         return dict(optimizer_cfg)
     return {**optimizer_cfg, 'fused': True}
 
 
 def ready_for_fused(optimizer: Optimizer) -> Optimizer:
-    """Sees to it that a fused step is right whatever the memory formats are, and for parameters that come in late.
+    """Make a fused step correct for all memory formats, and for parameters that are added later.
 
-    PyTorch's fused kernels go through memory from end to end and take it for granted that parameter, gradient and state
-    lie in it alike; with a gradient or a momentum in another format they would mix up entries, silently. That of SGD
-    fails where only some of the parameters have a momentum yet.
+    PyTorch's fused kernels traverse memory from end to end and assume that parameter, gradient and state have the same
+    layout; with a gradient or a momentum in another format they would silently mix up entries. That of SGD fails if
+    only some of the parameters have a momentum yet.
     """
     optimizer.register_step_pre_hook(_make_alike)
     return optimizer
@@ -65,5 +65,5 @@ def _make_alike(optimizer: Optimizer, *_: Any) -> None:
 
 
 def _laid_out(values: Tensor, like: Tensor) -> Tensor:
-    """Return the same values, in memory as another tensor's."""
+    """Return the same values in the memory layout of another tensor."""
     return torch.empty_like(like, dtype=values.dtype).copy_(values)

@@ -19,16 +19,16 @@ def lr_factor(
     milestones: Sequence[float] = (),
     gamma: float = 0.1,
 ) -> float:
-    """Factor on the base learning rate, warm-up aside.
+    """Return the factor on the base learning rate, without the warm-up.
 
     Args:
         schedule (str): 'linear' (YOLOv5 from v6.1): (1 - p)(1 - lr_final) + lr_final; 'cosine' (YOLOv5 v5.0/v6.0,
             YOLOv4 WKY): (1 - cos(pi p)) / 2 * (lr_final - 1) + 1; 'step' (Darknet, mmdet): gamma ** (milestones
             reached).
-        progress (float): Part p of the run that is over, 0 to 1. The references move 'linear' and 'cosine' once an
+        progress (float): Completed fraction p of the run, 0 to 1. The references update 'linear' and 'cosine' once per
             epoch (p = epoch / max_epochs) and 'step' every iteration (p = iteration / iterations of the run).
         lr_final (float): The factor at p = 1 for 'linear' and 'cosine'.
-        milestones (Sequence[float]): For 'step', the parts of the run after which the rate drops.
+        milestones (Sequence[float]): For 'step', the fractions of the run after which the rate drops.
         gamma (float): For 'step', the factor of one drop.
 
     Raises:
@@ -40,13 +40,13 @@ def lr_factor(
         return (1 - math.cos(math.pi * progress)) / 2 * (lr_final - 1) + 1
     if schedule == 'step':
         return gamma ** sum(progress >= milestone for milestone in milestones)
-    raise ValueError(f'schedule {schedule!r} is unknown; there are {", ".join(SCHEDULES)}')
+    raise ValueError(f'unknown schedule {schedule!r}; use one of {", ".join(SCHEDULES)}')
 
 
 def warmup_iters(
     warmup_epochs: float, iters_per_epoch: int, max_epochs: int, min_iters: int = 100, max_fraction: float = 1 / 3
 ) -> int:
-    """Length of the warm-up in iterations: ``max(warmup_epochs, min_iters)``, at most a fraction of the run.
+    """Return the length of the warm-up in iterations: ``max(warmup_epochs, min_iters)``, at most a fraction of the run.
 
     Source: YOLOv5 v6.2 (at least 100 iterations; 1000 in older versions); the upper limit is for short runs.
     """
@@ -55,7 +55,7 @@ def warmup_iters(
 
 
 def warmup_value(iteration: int, length: int, start: float, end: float, power: float = 1.0) -> float:
-    """``start`` at iteration 0, ``end`` from iteration ``length`` on, (iteration / length) ** power in between."""
+    """Return ``start`` at iteration 0, ``end`` from ``length`` on, and (iteration / length) ** power in between."""
     if iteration >= length:
         return end
     return start + (end - start) * (iteration / length) ** power
@@ -69,9 +69,9 @@ class ScheduleHook(Hook):
     run needs no state and follows the config it is resumed with. The rate is ``defaults['lr'] * lr_factor(...)``;
     during the warm-up it grows to that from ``warmup_start`` times it, or from ``warmup_bias_lr`` in the group named
     ``bias`` (:class:`~mmcnn.recipes.YOLOOptimWrapperConstructor`), and the momentum (SGD's ``momentum`` or
-    Adam's first beta) from ``warmup_momentum``; a momentum of 0 stays 0. Iterations are counted as the data loader
-    gives them, accumulated or not, as YOLOv5 does (but see ``warmup_in_steps``); its growing accumulation during the
-    warm-up is left out. Nothing depends on the batch size.
+    Adam's first beta) from ``warmup_momentum``; a momentum of 0 stays 0. Iterations of the data loader are counted,
+    accumulated or not, as in YOLOv5 (but see ``warmup_in_steps``); its growing accumulation during the warm-up is left
+    out. Nothing depends on the batch size.
 
     Sources: YOLOv5 train.py (defaults of this class); Darknet's burn-in is ``warmup_power=4, warmup_epochs=0,
     warmup_min_iters=1000, warmup_in_steps=True, warmup_bias_lr=None, warmup_momentum=None`` with ``schedule='step',
@@ -80,23 +80,23 @@ class ScheduleHook(Hook):
     Args:
         schedule (str): 'cosine', 'linear' or 'step', see :func:`lr_factor`.
         lr_final (float): Last factor on the rate for 'cosine' and 'linear'.
-        milestones (Sequence[float]): For 'step': increasing parts of the run, each between 0 and 1.
+        milestones (Sequence[float]): For 'step': increasing fractions of the run, each between 0 and 1.
         gamma (float): For 'step': factor of one drop.
         warmup_epochs (float): Length of the warm-up in epochs.
-        warmup_min_iters (int): The warm-up takes at least so many iterations.
+        warmup_min_iters (int): Minimum number of iterations of the warm-up.
         warmup_in_steps (bool): ``warmup_min_iters`` counts steps of the optimizer (Darknet, MMDetection on 8 GPUs),
-            each of several iterations where gradients are accumulated.
-        warmup_max_fraction (float): The warm-up takes at most this part of the run.
+            each of several iterations if gradients are accumulated.
+        warmup_max_fraction (float): Maximum fraction of the run for the warm-up.
         warmup_power (float): Exponent of the warm-up's curve.
         warmup_start (float): Factor on the rate at iteration 0 (MMDetection: 0.1 or 0.001).
-        warmup_bias_lr (float, optional): Rate of the biases at iteration 0. None: as the others.
-        warmup_momentum (float, optional): Momentum at iteration 0. None: the momentum is left alone.
+        warmup_bias_lr (float, optional): Rate of the biases at iteration 0. None: the same as for the others.
+        warmup_momentum (float, optional): Momentum at iteration 0. None: the momentum is not changed.
 
     Raises:
-        ValueError: From the constructor, if an argument is unknown or out of range or does not go with the schedule;
+        ValueError: From the constructor, if an argument is unknown, out of range or incompatible with the schedule;
             before training, if the config also has a ``param_scheduler`` or scales the rate with the batch
-            (``auto_scale_lr``), if the training loop counts no epochs, or if ``warmup_bias_lr`` has no named groups
-            to act on.
+            (``auto_scale_lr``), if the training loop does not count epochs, or if ``warmup_bias_lr`` has no named
+            groups to act on.
     """
 
     # Before RuntimeInfoHook (VERY_HIGH), which notes the rate for the log at the same point.
@@ -118,7 +118,7 @@ class ScheduleHook(Hook):
         warmup_momentum: float | None = 0.8,
     ) -> None:
         if schedule not in SCHEDULES:
-            raise ValueError(f'schedule {schedule!r} is unknown; there are {", ".join(SCHEDULES)}')
+            raise ValueError(f'unknown schedule {schedule!r}; use one of {", ".join(SCHEDULES)}')
         for name, value in {
             'lr_final': lr_final,
             'gamma': gamma,
@@ -130,19 +130,19 @@ class ScheduleHook(Hook):
             if value is not None and value < 0:
                 raise ValueError(f'{name} must not be negative, but is {value}')
         if not 0 <= warmup_max_fraction <= 1:
-            raise ValueError(f'warmup_max_fraction is a part of the run, 0 to 1, but is {warmup_max_fraction}')
+            raise ValueError(f'warmup_max_fraction must be a fraction of the run, 0 to 1, but is {warmup_max_fraction}')
         if warmup_power <= 0:
             raise ValueError(f'warmup_power must be positive, but is {warmup_power}')
         if warmup_momentum is not None and not 0 <= warmup_momentum < 1:
             raise ValueError(f'warmup_momentum must be in [0, 1), but is {warmup_momentum}')
         if (schedule == 'step') != bool(milestones):
             raise ValueError(
-                f"milestones belong to schedule 'step', which needs at least one, but got schedule {schedule!r} "
+                f"milestones are for schedule 'step', which needs at least one, but got schedule {schedule!r} "
                 f'with milestones {tuple(milestones)}'
             )
         if list(milestones) != sorted(set(milestones)) or not all(0 < milestone < 1 for milestone in milestones):
             raise ValueError(
-                f'milestones are parts of the run, between 0 and 1 and increasing, but are {tuple(milestones)}'
+                f'milestones must be increasing fractions of the run, between 0 and 1, but are {tuple(milestones)}'
             )
         self.schedule = schedule
         self.lr_final = lr_final
@@ -158,7 +158,7 @@ class ScheduleHook(Hook):
         self.warmup_momentum = warmup_momentum
 
     def before_train(self, runner) -> None:
-        """Refuse a run in which this schedule would be overridden or could not work."""
+        """Reject a run in which this schedule would be overridden or could not work."""
         if not isinstance(runner.train_loop, EpochBasedTrainLoop):
             raise ValueError(
                 f'ScheduleHook counts epochs, but the training loop is {type(runner.train_loop).__name__}; '
@@ -175,8 +175,8 @@ class ScheduleHook(Hook):
             )
         if (runner.auto_scale_lr or {}).get('enable', False):
             raise ValueError(
-                'auto_scale_lr changes the learning rate with the batch, ScheduleHook takes it from the '
-                'optimizer config alone; set auto_scale_lr.enable=False'
+                'auto_scale_lr changes the learning rate with the batch size, but ScheduleHook uses only that of the '
+                'optimizer config; set auto_scale_lr.enable=False'
             )
         groups = runner.optim_wrapper.optimizer.param_groups
         if self.warmup_bias_lr is not None and not any('name' in group for group in groups):

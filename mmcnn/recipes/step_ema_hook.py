@@ -17,8 +17,8 @@ from mmcnn.registry import HOOKS, MODELS
 class StepEMA(ExpMomentumEMA):
     """MMDetection's ``ExpMomentumEMA`` with the same values, in two kernels instead of two for each tensor.
 
-    Arguments and state are those of ``ExpMomentumEMA``, and with ``update_buffers=False`` so are the kernels, as they
-    are where a tensor has several names, as in heads that share convolutions: one kernel would race for it.
+    Arguments and state are those of ``ExpMomentumEMA``. Its kernels are used with ``update_buffers=False``, and if a
+    tensor has several names, as in heads that share convolutions, since one kernel would race on it.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -26,13 +26,13 @@ class StepEMA(ExpMomentumEMA):
         tensors = self.module.state_dict(keep_vars=True).values()
         self._shares_tensors = len({id(tensor) for tensor in tensors}) < len(tensors)
         self._averaged = [name for name, value in self.avg_parameters.items() if value.is_floating_point()]
-        # Of these, in the model that was averaged last, the modules and the names there; in a tuple, for a module that
-        # is an attribute would be a part of this one.
+        # For these, the modules and names in the model that was averaged last; in a tuple, since a module that is an
+        # attribute would become a part of this one.
         self._places: tuple[nn.Module | None, list[tuple[nn.Module, str]]] = (None, [])
 
     @torch.no_grad()
     def update_parameters(self, model: nn.Module) -> None:
-        """Move the average towards the weights of ``model``; the first time it copies them."""
+        """Move the average towards the weights of ``model``; copy them the first time."""
         if self.steps == 0 or self.steps % self.interval or not self.update_buffers or self._shares_tensors:
             super().update_parameters(model)
             return
@@ -46,7 +46,7 @@ class StepEMA(ExpMomentumEMA):
         self.steps += 1
 
     def _values(self, model: nn.Module) -> list[Tensor]:
-        """Of a model what is averaged, without its state dict, which takes as long to make as the averaging."""
+        """Return what is averaged in a model, without its state dict, which takes as long to make as the averaging."""
         if model is not self._places[0]:
             self._places = model, _places(model, self._averaged)
         if places := self._places[1]:
@@ -85,7 +85,7 @@ class StepEMAHook(EMAHook):
         **kwargs: ``begin_iter``, ``begin_epoch``, ``strict_load`` of ``EMAHook``.
     """
 
-    # Just before the other NORMAL hooks, so that they meet the averaged weights in validation.
+    # Just before the other NORMAL hooks, so that they see the averaged weights in validation.
     priority = 49
 
     def __init__(self, momentum: float = 1e-4, gamma: int = 2000, update_buffers: bool = True, **kwargs) -> None:
@@ -97,7 +97,7 @@ class StepEMAHook(EMAHook):
         self, runner, batch_idx: int, data_batch: dict | tuple | list | None = None, outputs: dict | None = None
     ) -> None:
         """Update the average if the iteration that has just ended made an optimizer step."""
-        # The wrapper's count has moved past this iteration, so this is what update_params() asked before its step. Our
-        # training loop may have refused it.
+        # The wrapper's count is already past this iteration, so this is what update_params() checked before its step.
+        # Our training loop may have rejected it.
         if runner.optim_wrapper.should_update() and getattr(runner.train_loop, 'stepped', True):
             super().after_train_iter(runner, batch_idx, data_batch, outputs)

@@ -20,8 +20,8 @@ class YOLOOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     - ``weight``: convolution and linear weights, and any other parameter with two or more dimensions; the
       optimizer's own ``weight_decay``.
     - ``norm``: weights of normalisation layers, and any other parameter with one dimension or none; no decay.
-    - ``bias``: all biases, those of normalisation layers included; no decay. The name lets
-      :class:`~mmcnn.recipes.ScheduleHook` warm their learning rate up from above.
+    - ``bias``: all biases, including those of normalisation layers; no decay. The name lets
+    :class:`~mmcnn.recipes.ScheduleHook` warm their learning rate up from above.
 
     Parameters that need no gradient when the optimizer is built (frozen levels) are left out, a shared parameter is
     taken once, an empty group is dropped. Source: Darknet and YOLOv5 (decay on convolution weights only).
@@ -87,7 +87,6 @@ def _group_parameters(model: nn.Module) -> list[dict]:
             groups[group]['params'].append(parameter)
     if not seen:
         raise ValueError(
-            f'{type(model).__name__} has no parameter that requires a gradient, so there is nothing to train; '
-            'look at frozen_stages and requires_grad'
+            f'{type(model).__name__} has no parameter that requires a gradient; check frozen_stages and requires_grad'
         )
     return [group for group in groups.values() if group['params']]

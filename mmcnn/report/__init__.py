@@ -1,1 +1,1 @@
-"""Why the AP of one training run is what it is: errors by kind, suspect annotations, findings, and a page of them."""
+"""Analysis of a training run's AP: errors by kind, suspect annotations, findings, and a page with all of them."""

@@ -16,13 +16,13 @@ from mmcnn.report.run_data import RunData
 from mmcnn.report.scores import Scores
 from mmcnn.report.suspects import EMPTY, MISSING, OTHER_CLASS, Suspect, find_suspects
 
-#: Where nothing is found at any score, errors are counted from this one on.
+#: Score from which errors are counted if nothing is found at any score.
 _FALLBACK = 0.25
-#: Ends of the size classes of objects, pixels: square root of the area at the network's input.
+#: Limits of the size classes of objects, pixels: square root of the area at the network's input.
 SIZES = (0, 8, 16, 32, 64, 128, float('inf'))
-#: Side below whose square an object is small, pixels at the network's input.
+#: Side of the square below whose area an object is small, pixels at the network's input.
 SMALL = 32
-#: Kinds that images are ranked by: those of detections that are wrong, and objects that are missed.
+#: Kinds that images are ranked by: wrong detections, and missed objects.
 IMAGE_KINDS = ('missed', *DETECTION_KINDS[1:])
 
 
@@ -33,23 +33,25 @@ class ImageErrors:
     Attributes:
         image: its entry in the annotation file.
         counts: kind -> number.
+        loss: loss of the checkpoint; None: not computed.
     """
 
     image: dict
     counts: dict[str, int]
+    loss: float | None = None
 
     @property
     def total(self) -> int:
-        """All of them."""
+        """Total number of errors."""
         return sum(self.counts.values())
 
 
 class Analysis:
-    """What is to be said of a run.
+    """The analysis of a run.
 
     Args:
         data: the run with its detections.
-        score: lowest score of the detections that errors are counted of; None: where F1 is best at IoU 0.5.
+        score: lowest score of the detections whose errors are counted; None: where F1 is best at IoU 0.5.
     """
 
     def __init__(self, data: RunData, score: float | None = None) -> None:
@@ -63,12 +65,12 @@ class Analysis:
 
     @cached_property
     def objects(self) -> np.ndarray:
-        """(G,) what has become of each annotation, places in OBJECT_KINDS, -1: it is no object that counts."""
+        """(G,) what happened to each annotation, indices of OBJECT_KINDS; -1: not an object that counts."""
         return self.errors.of_objects(self.score)
 
     @cached_property
     def counts(self) -> dict[str, int]:
-        """Kind of error -> number at the score."""
+        """Kind of error -> number of errors at the score."""
         return self.errors.counts(self.score)
 
     @cached_property
@@ -86,7 +88,7 @@ class Analysis:
 
     @cached_property
     def of_sizes(self) -> list[tuple[str, int, list[int]]]:
-        """Size class, number of objects, and of these those of each of OBJECT_KINDS."""
+        """Size class, number of objects, and the number of these for each of OBJECT_KINDS."""
         rows = []
         for low, high in pairwise(SIZES):
             inside = (self.objects >= 0) & (self.sides >= low) & (self.sides < high)
@@ -97,14 +99,15 @@ class Analysis:
 
     @cached_property
     def images(self) -> list[ImageErrors]:
-        """The images, those with most errors first."""
+        """The images, the worst first: by loss if it was computed, otherwise by the number of errors."""
         counts = {each['id']: dict.fromkeys(IMAGE_KINDS, 0) for each in self.data.coco['images']}
         for i in np.flatnonzero(self.objects == OBJECT_KINDS.index('missed')):
             counts[int(self.truth.image_ids[i])]['missed'] += 1
         for i in np.flatnonzero((self.errors.kinds > 0) & (self.errors.scores >= self.score)):
             counts[int(self.data.detections[i, 0])][DETECTION_KINDS[self.errors.kinds[i]]] += 1
-        found = [ImageErrors(each, counts[each['id']]) for each in self.data.coco['images']]
-        return sorted(found, key=lambda each: (-each.total, each.image['file_name']))
+        losses = self.data.losses
+        found = [ImageErrors(each, counts[each['id']], losses.get(each['id'])) for each in self.data.coco['images']]
+        return sorted(found, key=lambda each: (-(each.loss or 0.0), -each.total, each.image['file_name']))
 
     @cached_property
     def suspects(self) -> list[Suspect]:
@@ -114,7 +117,7 @@ class Analysis:
 
     @cached_property
     def facts(self) -> Facts:
-        """The numbers that findings are made of."""
+        """The numbers that findings are based on."""
         data, missed = self.data, self.objects == OBJECT_KINDS.index('missed')
         small = (self.objects >= 0) & (self.sides < SMALL)
         annotated = {each['image_id'] for each in data.coco['annotations']}
@@ -152,11 +155,11 @@ class Analysis:
 
     @cached_property
     def findings(self) -> list[str]:
-        """What the numbers say."""
+        """What the numbers show, in sentences."""
         return findings(self.facts)
 
     def as_json(self) -> dict:
-        """All numbers, for ``report.json``."""
+        """Return all numbers, for ``report.json``."""
         data = self.data
         return dict(
             work_dir=str(data.work_dir),
@@ -178,7 +181,8 @@ class Analysis:
                 for name, count, kinds in self.of_sizes
             ],
             images=[
-                dict(id=each.image['id'], file_name=each.image['file_name'], **each.counts) for each in self.images
+                dict(id=each.image['id'], file_name=each.image['file_name'], loss=each.loss, **each.counts)
+                for each in self.images
             ],
             suspects=[
                 dict(vars(each), file_name=self.file_names[each.image_id],
@@ -191,11 +195,11 @@ class Analysis:
 
     @cached_property
     def file_names(self) -> dict[int, str]:
-        """Image id -> its file, as the annotations name it."""
+        """Image id -> file name in the annotations."""
         return {each['id']: each['file_name'] for each in self.data.coco['images']}
 
     def _best_score(self) -> float:
-        """Where F1 of all classes together is best: what is missed or wrong is then least beside what is found."""
+        """Return the score with the best F1 of all classes together: the fewest misses and errors for what is found."""
         counted, finds = self.scores.matches.counted, self.scores.matches.finds
         scores, one_class = self.data.detections[counted, 5], np.zeros(int(counted.sum()), int)
         objects = sum(count for _, count, *_ in self.scores.of_classes)

@@ -1,4 +1,4 @@
-"""Kinds of errors, as TIDE tells them apart: what each detection is, and why each object is not found.
+"""Kinds of errors as defined by TIDE: what each detection is, and why each object is not found.
 
 Source: Bolya, Foley, Hays, Hoffman, TIDE: A General Toolbox for Identifying Object Detection Errors, ECCV 2020.
 """
@@ -12,9 +12,9 @@ import numpy as np
 
 from mmcnn.report.scores import BACKGROUND, FOUND, Matches
 
-#: What a detection may be.
+#: What a detection can be.
 DETECTION_KINDS = ('right', 'duplicate', 'wrongly placed', 'confused', 'both', 'background')
-#: What may have become of an object: the middle two have a detection that is nearly right, the last has none.
+#: What can happen to an object: the middle two have a detection that is nearly right, the last has none.
 OBJECT_KINDS = ('found', 'wrongly placed', 'confused', 'missed')
 RIGHT, DUPLICATE, MISPLACED, CONFUSED, BOTH, ON_BACKGROUND = range(6)
 NOT_COUNTED = -1
@@ -27,7 +27,7 @@ class Truth:
     Attributes:
         image_ids, category_ids: (G,).
         boxes: (G, 4) x, y, width, height in pixels of the image.
-        counted: (G,) bool: no crowd, and of a class that is evaluated.
+        counted: (G,) bool: not a crowd, and of a class that is evaluated.
     """
 
     image_ids: np.ndarray
@@ -37,7 +37,7 @@ class Truth:
 
     @classmethod
     def of(cls, coco: Mapping, category_ids: Sequence[int]) -> Truth:
-        """The annotations of a COCO dict; the others' categories are not counted."""
+        """Return the annotations of a COCO dict; those of other categories are not counted."""
         boxes = coco['annotations']
         kinds = np.array([each['category_id'] for each in boxes], int)
         return cls(
@@ -49,12 +49,12 @@ class Truth:
 
 @dataclass(frozen=True)
 class Errors:
-    """What each detection is, and what has become of each object.
+    """What each detection is, and what happened to each object.
 
     Attributes:
-        kinds: (N,) places in :data:`DETECTION_KINDS`; :data:`NOT_COUNTED` where COCO does not count the detection.
-        about: (N,) place of the object that a detection finds, or is nearly right about; -1: none.
-        scores: (N,) of the detections.
+        kinds: (N,) indices of :data:`DETECTION_KINDS`; :data:`NOT_COUNTED` if COCO does not count the detection.
+        about: (N,) index of the object that a detection finds or nearly finds; -1: none.
+        scores: (N,) scores of the detections.
         objects: (G,) bool: which annotations are objects that count.
     """
 
@@ -64,9 +64,9 @@ class Errors:
     objects: np.ndarray
 
     def of_objects(self, score: float = 0.0) -> np.ndarray:
-        """(G,) places in :data:`OBJECT_KINDS` if only detections with this score or a higher one are there.
+        """Return (G,) indices of :data:`OBJECT_KINDS`, using only detections with at least this score.
 
-        Detections find objects in the order of their scores, so that leaving out the lowest changes nothing for the
+        Detections are matched to objects in the order of their scores, so omitting the lowest changes nothing for the
         others. Crowds and classes that are not evaluated are :data:`NOT_COUNTED`.
         """
         found = np.where(self.objects, len(OBJECT_KINDS) - 1, NOT_COUNTED)
@@ -77,23 +77,23 @@ class Errors:
         return found
 
     def counts(self, score: float = 0.0) -> dict[str, int]:
-        """Kind -> number of the errors of detections with this score or a higher one, and of ``missed`` objects."""
+        """Return kind -> number of errors of detections with at least this score, and of ``missed`` objects."""
         shown = self.kinds[self.scores >= score]
         numbers = {name: int((shown == i).sum()) for i, name in enumerate(DETECTION_KINDS) if i != RIGHT}
         return {'missed': int((self.of_objects(score) == len(OBJECT_KINDS) - 1).sum()), **numbers}
 
 
 def classify(detections: np.ndarray, truth: Truth, matches: Matches) -> Errors:
-    """Tells the kinds of errors apart.
+    """Classify the errors of detections.
 
     A detection that finds no object is *wrongly placed* if it overlaps one of its class by 0.1 to 0.5, *confused* if it
     overlaps one of another class by 0.5 or more, a *duplicate* if it overlaps one of its class by as much that another
-    has found, on *background* if it overlaps none by more than 0.1, and else *both* in the wrong place and class.
+    detection has found, on *background* if it overlaps none by more than 0.1, otherwise *both* misplaced and confused.
 
     Args:
         detections: (N, 7): image id, x, y, width, height in pixels, score, category id.
         truth: the objects.
-        matches: which detections find which objects, at IoU 0.5.
+        matches: the matches of detections and objects at IoU 0.5.
     """
     kinds, about = np.full(len(detections), NOT_COUNTED), np.full(len(detections), -1)
     for own, objects in by_image(detections, truth):
@@ -121,7 +121,7 @@ def classify(detections: np.ndarray, truth: Truth, matches: Matches) -> Errors:
 
 
 def by_image(detections: np.ndarray, truth: Truth) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Of each image with detections the places of these, and those of its objects that count."""
+    """Yield, for each image with detections, the indices of these and of its objects that count."""
     order = np.argsort(detections[:, 0], kind='stable')
     ids, first = np.unique(detections[order, 0], return_index=True)
     of_image = {int(each): np.empty(0, int) for each in ids}
@@ -134,7 +134,7 @@ def by_image(detections: np.ndarray, truth: Truth) -> Iterator[tuple[np.ndarray,
 
 
 def box_overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """IoU (N, M) of boxes (N, 4) and (M, 4), both x, y, width, height."""
+    """Return the IoU (N, M) of boxes (N, 4) and (M, 4), both x, y, width, height."""
     one, two = boxes[:, None], others[None]
     low = np.maximum(one[..., :2], two[..., :2])
     high = np.minimum(one[..., :2] + one[..., 2:], two[..., :2] + two[..., 2:])

@@ -1,4 +1,4 @@
-"""Figures of a report: curves of the training, precision against recall."""
+"""Figures of a report: training curves, precision against recall."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from mmcnn.pages.page import paragraph
 from mmcnn.plots.style import plain_log_ticks
 from mmcnn.report.run_data import History
 
-#: Classes with a line of their own; of more, those with the lowest mean precision.
+#: Maximum number of classes with their own line; if there are more, those with the lowest mean precision.
 LINES = 10
 _SCORES = (('coco/bbox_mAP', 'AP'), ('coco/bbox_mAP_50', 'AP50'), ('coco/bbox_mAP_75', 'AP75'))
 
 
 def curves(history: History) -> Markup:
-    """Losses and learning rate by iteration, AP by epoch."""
+    """Return the figures of losses and learning rate by iteration, and AP by epoch."""
     parts = []
     if history.losses:
         parts.append(_losses(history))
@@ -32,14 +32,14 @@ def curves(history: History) -> Markup:
 def precision_recall(
     name: str, iou: float, precision: np.ndarray, classes: Sequence[str], objects: Sequence[int]
 ) -> Markup:
-    """Precision at each recall, of the classes and of their mean.
+    """Return the figure of precision at each recall, for the classes and their mean.
 
     Args:
-        name: of the figure.
-        iou: from which on a detection finds an object.
+        name: name of the figure.
+        iou: IoU from which a detection finds an object.
         precision: (class, 101); -1 for a class without objects.
         classes: their names.
-        objects: of each.
+        objects: number of objects of each.
     """
     measured = [i for i, count in enumerate(objects) if count]
     if not measured:

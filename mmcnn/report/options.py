@@ -1,4 +1,4 @@
-"""What ``mmcnn report`` can be told; nothing here imports PyTorch."""
+"""The options of ``mmcnn report``; nothing here imports PyTorch."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 from mmcnn.runs.options import ImportOptions, Option
+
+#: What the worst images have most of.
+WORST = ERRORS, LOSS = 'errors', 'loss'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,10 +22,10 @@ class ReportOptions(ImportOptions):
 
     work_dir: str | Path
     data: Annotated[
-        str | Path | None, Option("another data folder to validate on (default: the run's own)", 'demo|PATH')
+        str | Path | None, Option('folder of other data to validate on (default: the data of the run)', 'demo|PATH')
     ] = None
     checkpoint: Annotated[
-        str | Path | None, Option('which checkpoint is looked at (default: best.pth, else the last one)', 'FILE')
+        str | Path | None, Option('checkpoint to analyse (default: best.pth, else the last one)', 'FILE')
     ] = None
     out: Annotated[
         str | Path | None, Option('folder for report.html and report.json (default: the folder of the run)', 'DIR')
@@ -30,14 +33,22 @@ class ReportOptions(ImportOptions):
     score_thr: Annotated[
         float | None,
         Option(
-            'lowest score of a detection that errors are counted of (default: where F1 is best on val)',
+            'minimum score of the detections whose errors are counted (default: where F1 is best on val)',
             'S',
             minimum=0,
             maximum=1,
         ),
     ] = None
-    images: Annotated[int, Option('images to show, those with most errors (default: 12)', 'N', minimum=0)] = 12
+    images: Annotated[int, Option('number of images to show, the worst first (default: 12)', 'N', minimum=0)] = 12
+    worst: Annotated[
+        str,
+        Option(
+            'which images are the worst: those with the most errors (default), or those with the highest loss, which '
+            'the network computes for all validation images',
+            choices=WORST,
+        ),
+    ] = ERRORS
     device: Annotated[
         str | int | None,
-        Option('cpu, cuda, or cuda:N or N for one of several (default: a GPU if there is one)', 'DEVICE'),
+        Option('cpu, cuda, or cuda:N or N for one of several (default: a GPU if available)', 'DEVICE'),
     ] = None

@@ -1,4 +1,4 @@
-"""The page of a report: sections of an analysis on the kit of mmcnn/pages."""
+"""The page of a report: sections of an analysis, built with mmcnn/pages."""
 
 from __future__ import annotations
 
@@ -19,37 +19,37 @@ from mmcnn.report.pictures import COLOURED_KINDS, suspect_gallery, worst_images
 from mmcnn.report.scores import FOUND, NAMES
 from mmcnn.report.suspects import Suspect
 
-#: Classes in the confusion matrix; of more, those with most errors.
+#: Maximum number of classes in the confusion matrix; if there are more, those with the most errors.
 MATRIX = 30
-#: Suspects in the table, and of them those with an image.
+#: Maximum number of suspects in the table, and of those with an image.
 SUSPECTS, PICTURED = 300, 24
 #: Kind of error -> what it means.
 MEANINGS = {
-    'missed': 'an object that no detection finds, places wrongly or calls another class',
+    'missed': 'an object that no detection finds, misplaces or confuses',
     'wrongly placed': 'a detection of the right class that overlaps its object by 0.1 to 0.5 (IoU)',
     'confused': 'a detection that overlaps an object of another class by 0.5 or more',
-    'duplicate': 'a detection of an object that another one, with a higher score, has found',
+    'duplicate': 'a detection of an object that another detection with a higher score has found',
     'background': 'a detection that overlaps no object by more than 0.1',
-    'both': 'a detection that is wrong in place and class',
+    'both': 'a detection that is wrong in both place and class',
 }
 
 
 def sections_of(analysis: Analysis, images: int) -> list[Section]:
-    """The sections of a report.
+    """Return the sections of a report.
 
     Args:
-        analysis: of the run.
-        images: how many to show of those with most errors.
+        analysis: the analysis of the run.
+        images: number of the worst images to show.
     """
     return [
-        Section('findings', 'What the numbers say', _findings(analysis)),
+        Section('findings', 'What the numbers show', _findings(analysis)),
         Section('numbers', 'AP', _numbers(analysis)),
         Section('training', 'Training', curves(analysis.data.history)),
         Section('errors', 'Errors by kind', _errors(analysis)),
         Section('precision', 'Precision and recall', _precision(analysis)),
         Section('confusion', 'Confusion of classes', _confusion(analysis)),
         Section('sizes', 'Sizes', _sizes(analysis)),
-        Section('images', 'Images with most errors', _images(analysis, images)),
+        Section('images', 'Worst images', _images(analysis, images)),
         Section('suspects', 'Suspect annotations', _suspects(analysis)),
         Section('made', 'How this was made', _made(analysis)),
     ]
@@ -61,14 +61,14 @@ def _findings(analysis: Analysis) -> Markup:
     body = (
         Markup('<ul class="lead">{}</ul>').format(Markup('').join(Markup('<li>{}</li>').format(each) for each in said))
         if said
-        else paragraph('No rule finds anything to say of this run.')
+        else paragraph('No rule applies to this run.')
     )
     own = 'where F1 is best on val' if analysis.is_own_score else 'chosen by --score-thr'
     return body + facts({
         'run': str(data.work_dir),
         'validation': f'{data.ann_file}: {analysis.facts.images:,} images, {analysis.facts.objects:,} objects',
         'detections': f'{len(data.detections):,}, {data.made}',
-        'score': f'errors are counted of detections with a score of at least {score:.2f}, {own}',
+        'score': f'errors are counted for detections with a score of at least {score:.2f}, {own}',
     })  # fmt: skip
 
 
@@ -95,7 +95,7 @@ def _numbers(analysis: Analysis) -> Markup:
         ])
         for name, objects, *values in analysis.scores.of_classes
     ]  # fmt: skip
-    columns = [Column('class'), Column('objects', True), Column('boxes to train on', True),
+    columns = [Column('class'), Column('objects', True), Column('training boxes', True),
                *(Column(name, True) for name in ('AP', 'AP50', 'AP75'))]  # fmt: skip
     filtered = 'Filter classes' if len(rows) > 10 else ''
     return twelve + table('classes', 'AP of each class', columns, rows, filter_label=filtered)
@@ -112,11 +112,11 @@ def _errors(analysis: Analysis) -> Markup:
         for kind in sorted(cost, key=lambda each: -cost[each])
     ]  # fmt: skip
     columns = [Column('kind'), Column(f'errors, score from {analysis.score:.2f}', True),
-               Column('AP50 it costs', True, 'how much AP50 would rise without this kind, at any score'),
-               Column('what it is')]  # fmt: skip
+               Column('AP50 cost', True, 'gain of AP50 without this kind, at any score'),
+               Column('meaning')]  # fmt: skip
     return table('kinds', f'Errors at IoU {FOUND}', columns, rows) + paragraph(
-        'Costs are of all detections, as AP is, and each is that of mending this kind alone; they do not add up. Kinds '
-        'are those of TIDE (Bolya et al., 2020), by hotcoco.', 'quiet',
+        'Costs are computed on all detections, like AP, by fixing only this kind; they do not add up. The kinds '
+        'are those of TIDE (Bolya et al., 2020), computed by hotcoco.', 'quiet',
     )  # fmt: skip
 
 
@@ -140,7 +140,7 @@ def _confusion(analysis: Analysis) -> Markup:
     if len(shown) > MATRIX:
         wrong = matrix.sum(1)[:-1] + matrix.sum(0)[:-1] - 2 * np.diag(matrix)[:-1]
         shown = np.sort(np.argsort(-wrong, kind='stable')[:MATRIX])
-        more = f'; the {MATRIX} classes with most errors of {len(names) - 1}'
+        more = f'; the {MATRIX} of {len(names) - 1} classes with the most errors'
     columns = [*shown, len(names) - 1]
     whole = np.maximum(matrix.sum(1), 1)
     rows = []
@@ -154,11 +154,11 @@ def _confusion(analysis: Analysis) -> Markup:
         rows.append(Row([name, *cells]))
     heads = [Column('object'), *(Column(names[j] if j < len(names) - 1 else 'missed', True) for j in columns)]
     return table(
-        'matrix', f'Objects by row, what is detected there by column, at IoU {FOUND} and scores from '
+        'matrix', f'Objects by row, detected classes by column, at IoU {FOUND} and scores from '
         f'{analysis.score:.2f}{more}', heads, rows, sortable=len(rows) > 6,
     ) + paragraph(
-        'The last row has detections on no object, and second ones on an object. Here detections take objects whatever '
-        'their class: an object with boxes of two classes counts with the one of the higher score.', 'quiet',
+        'The last row has detections on no object, and duplicates. Here detections match objects regardless of '
+        'class: an object with boxes of two classes counts for the one with the higher score.', 'quiet',
     )  # fmt: skip
 
 
@@ -175,7 +175,7 @@ def _sizes(analysis: Analysis) -> Markup:
     where = f"at the network's input, whose longer side is {size} px" if size else 'in the image'
     return table(
         'of-sizes',
-        f'What becomes of objects by the square root of their area {where}; scores from {analysis.score:.2f}',
+        f'What happens to objects by the square root of their area {where}; scores from {analysis.score:.2f}',
         [Column('size'), Column('objects', True), *(Column(kind, True) for kind in OBJECT_KINDS)],
         rows,
     )
@@ -183,34 +183,38 @@ def _sizes(analysis: Analysis) -> Markup:
 
 def _images(analysis: Analysis, count: int) -> Markup:
     body = class_colours(COLOURED_KINDS) + worst_images(analysis, count) if count else Markup('')
+    has_losses = bool(analysis.data.losses)
     rows = [
-        Row([each.image['file_name'], _count(each.total), *(_count(number) for number in each.counts.values())])
+        Row(
+            [each.image['file_name'], *([_value(each.loss)] if has_losses else []), _count(each.total),
+             *(_count(number) for number in each.counts.values())]
+        )
         for each in analysis.images
-        if each.total
-    ]
+        if each.total or has_losses
+    ]  # fmt: skip
     kinds = [Column(kind, True) for kind in (analysis.images[0].counts if analysis.images else ())]
-    listed = table('all-images', 'Errors of every image', [Column('image'), Column('errors', True), *kinds], rows,
-                   filter_label='Filter images')  # fmt: skip
-    return body + folded(f'All {len(rows):,} images with errors', listed)
+    columns = [Column('image'), *([Column('loss', True)] if has_losses else []), Column('errors', True), *kinds]
+    listed = table('all-images', 'Errors of every image', columns, rows, filter_label='Filter images')
+    return body + folded(f'All {len(rows):,} images{"" if has_losses else " with errors"}', listed)
 
 
 def _suspects(analysis: Analysis) -> Markup:
     suspects = analysis.suspects
     if not suspects:
-        return paragraph('No annotation is suspected.')
+        return paragraph('No annotation is suspicious.')
     rows = [_suspect_row(analysis, i, each) for i, each in enumerate(suspects[:SUSPECTS])]
     columns = [Column('number', True), Column('kind'), Column('doubt', True), Column('class'), Column('image'),
                Column('x, y, w, h'), Column('annotation', True), Column('why')]  # fmt: skip
     more = f'the first {SUSPECTS} of {len(suspects):,} ' if len(suspects) > SUSPECTS else ''
     return (
         paragraph(
-            'They are guesses of this detector: look before anything is changed. The better it is, the better they '
-            'are. Boxes are in pixels of the image.',
+            'They are guesses of this detector: check them before changing anything. The better it is, the better they '
+            'are. Boxes are in image pixels.',
             'quiet',
         )
         + suspect_gallery(analysis, suspects[:PICTURED])
         + folded(
-            f'All {len(suspects):,} suspects with their places',
+            f'All {len(suspects):,} suspects with their positions',
             table('all-suspects', f'{more}annotations of val that may be wrong'.capitalize(), columns, rows,
                   filter_label='Filter suspects'),
         )
@@ -239,13 +243,13 @@ def _made(analysis: Analysis) -> Markup:
     return (
         bullets([
             f'AP, matches, confusion and costs are computed by hotcoco on {analysis.data.ann_file}.',
-            'A finding is said only where its rule holds; the rules compare with the table below.',
-            'report.json beside this page has all numbers, every image and every suspect.',
+            'A finding is reported only if its rule applies; the table below has the limits of the rules.',
+            'report.json next to this page has all numbers, every image and every suspect.',
         ])
         + paragraph(download('report.json'))
         + folded('The thresholds of the findings',
-                 table('thresholds', 'What findings compare with', [Column('rule'), Column('value', True),
-                                                                    Column('what it bounds')], rows))
+                 table('thresholds', 'Limits of the rules', [Column('rule'), Column('value', True),
+                                                                    Column('meaning')], rows))
     )  # fmt: skip
 
 

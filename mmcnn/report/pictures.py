@@ -1,4 +1,4 @@
-"""Images of a report: those with most errors, and suspect annotations."""
+"""Images of a report: those with the most errors, and suspect annotations."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from mmcnn.report.analysis import Analysis, ImageErrors
 from mmcnn.report.errors import DETECTION_KINDS, OBJECT_KINDS
 from mmcnn.report.suspects import Suspect
 
-#: Kinds in the order of the palette: objects that are found and detections that are right are green, both.
+#: Kinds in the order of the palette: found objects and correct detections are both green.
 COLOURED_KINDS = ('wrongly placed', 'duplicate', 'right or found', 'confused', 'both', 'background', 'missed')
-#: Longer side of an image with errors and of a suspect's surroundings, pixels.
+#: Longer side of an image with errors and of the surroundings of a suspect, pixels.
 SIDE, CROP = 560, 240
-#: A suspect is shown with this much of the image around it, in sides of its box, and at least so many pixels.
+#: Margin around a suspect relative to the sides of its box, and its minimum in pixels.
 AROUND, LEAST_AROUND = 1.0, 48
 _PLACES = {name: COLOURED_KINDS.index('right or found' if name in ('right', 'found') else name)
            for name in (*DETECTION_KINDS, *OBJECT_KINDS)}  # fmt: skip
 
 
 def worst_images(analysis: Analysis, count: int) -> Markup:
-    """The images with most errors: objects at the left, detections at the right, coloured by kind."""
-    chosen = [each for each in analysis.images if each.total][:count]
+    """Return the worst images: objects on the left, detections on the right, coloured by kind."""
+    chosen = [each for each in analysis.images if each.total or each.loss][:count]
     if not chosen:
-        return paragraph('No image has an error.')
+        return paragraph('No image has errors.')
     return Markup('\n').join(_pair(analysis, each) for each in chosen)
 
 
 def suspect_gallery(analysis: Analysis, suspects: Sequence[Suspect]) -> Markup:
-    """Suspects, each with the image around it."""
+    """Return suspects, each with the surrounding part of the image."""
     panels = []
     for number, each in enumerate(suspects, start=1):
         name = analysis.file_names[each.image_id]
@@ -54,7 +54,8 @@ def suspect_gallery(analysis: Analysis, suspects: Sequence[Suspect]) -> Markup:
 def _pair(analysis: Analysis, errors: ImageErrors) -> Markup:
     name, image_id = errors.image['file_name'], errors.image['id']
     image = _read(analysis, name)
-    told = ', '.join(f'{count} {kind}' for kind, count in errors.counts.items() if count)
+    loss = [] if errors.loss is None else [f'loss {errors.loss:.3g}']
+    told = ', '.join([*loss, *(f'{count} {kind}' for kind, count in errors.counts.items() if count)])
     if image is None:
         return heading(name) + paragraph(f'{told}; the image cannot be read.')
     objects = np.flatnonzero((analysis.truth.image_ids == image_id) & (analysis.objects >= 0))
@@ -78,7 +79,7 @@ def _pair(analysis: Analysis, errors: ImageErrors) -> Markup:
 
 
 def _words(analysis: Analysis, shown: np.ndarray, kinds: Sequence[str]) -> str:
-    """What is wrong with the detections, those with the highest scores."""
+    """Return what is wrong with the detections, for those with the highest scores."""
     rows, told = analysis.data.detections, []
     for i, kind in sorted(zip(shown, kinds, strict=True), key=lambda pair: -rows[pair[0], 5]):
         if kind == 'right':
@@ -98,7 +99,7 @@ def _read(analysis: Analysis, name: str) -> np.ndarray | None:
 
 
 def _around(image: np.ndarray, box: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    """A part of the image with the box in its middle, and the corners of the box there."""
+    """Return the part of an image with the box at its centre, and the corners of the box in it."""
     x, y, w, h = box
     margin = max(AROUND * max(w, h), LEAST_AROUND)
     height, width = image.shape[:2]

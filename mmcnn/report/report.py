@@ -16,10 +16,10 @@ from mmcnn.weights.own_modules import import_modules
 
 
 def make_report(options: ReportOptions) -> tuple[Analysis, Path]:
-    """Writes the report of a run.
+    """Write the report of a run.
 
     Returns:
-        the analysis, and the page; report.json is beside it.
+        The analysis, and the page; report.json is next to it.
 
     Raises:
         UsageError: the folder has no training run of a detector, or no checkpoint.
@@ -38,7 +38,7 @@ def make_report(options: ReportOptions) -> tuple[Analysis, Path]:
 
 
 def plain(value: Any) -> Any:
-    """What JSON can hold: NaN as null."""
+    """Return a value that JSON supports: NaN as null."""
     if isinstance(value, dict):
         return {key: plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""All that a report needs of a training run: its config, history, val split and the detections of its checkpoint."""
+"""Everything that a report needs of a training run: config, history, val split and the checkpoint's detections."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import shlex
 import tempfile
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ from mmcnn.datasets.anchors import anchors_of, best_possible_recall
 from mmcnn.errors import DataError, UsageError
 from mmcnn.evaluation.kept_detections import DETECTIONS, read_detections
 from mmcnn.plots.curves import read_entries
-from mmcnn.report.options import ReportOptions
+from mmcnn.report.losses import losses_of_images
+from mmcnn.report.options import LOSS, ReportOptions
 from mmcnn.runs.anchors import train_box_sizes
 from mmcnn.runs.api import run_test
 from mmcnn.runs.checkpoints import last_checkpoint
@@ -32,12 +33,12 @@ from mmcnn.runs.options import TestOptions
 
 @dataclass(frozen=True)
 class History:
-    """What was logged of a training.
+    """The logged values of a training.
 
     Attributes:
         losses: iteration -> name of a loss -> value.
         rates: iteration -> learning rate.
-        scores: epoch -> what its validation gave, under MMEngine's names.
+        scores: epoch -> results of its validation, with MMEngine's names.
         epoch_losses: mean of the total loss of each epoch, in order.
     """
 
@@ -48,7 +49,7 @@ class History:
 
     @classmethod
     def of(cls, work_dir: Path) -> History:
-        """The history in a work dir; empty where nothing was logged."""
+        """Return the history in a work dir; empty if nothing was logged."""
         try:
             iterations, scores = read_entries(work_dir)
         except FileNotFoundError:
@@ -66,21 +67,22 @@ class History:
 
 @dataclass(frozen=True)
 class RunData:
-    """A training run and what its checkpoint finds on val.
+    """A training run and the detections of its checkpoint on val.
 
     Attributes:
         work_dir: its folder.
-        checkpoint: whose detections these are; None: the training has kept those of its last validation.
+        checkpoint: the checkpoint of these detections; None: the training kept those of its last validation.
         classes: their names.
         ann_file: COCO annotations of val.
-        coco: what is in it.
+        coco: their content.
         images: folder of the images.
         detections: (N, 7): image id, x, y, width, height in pixels of the image, score, category id.
         made: how the detections were made, in words.
-        history: of the training.
-        img_size: longer side of the network's input, pixels; None: nothing says it.
+        history: history of the training.
+        img_size: longer side of the network's input, pixels; None: unknown.
         anchor_recall, anchors_command: see :class:`~mmcnn.report.findings.Facts`.
-        train_boxes: class -> boxes to train on; empty: not known.
+        train_boxes: class -> number of training boxes; empty: unknown.
+        losses: image id -> loss of the checkpoint; empty: not computed.
     """
 
     work_dir: Path
@@ -96,10 +98,11 @@ class RunData:
     anchor_recall: float | None
     anchors_command: str
     train_boxes: dict[str, int]
+    losses: dict[int, float] = field(default_factory=dict)
 
 
 def read_run(options: ReportOptions) -> RunData:
-    """Reads a run, and lets its checkpoint detect on val unless it has kept the detections.
+    """Read a run, and run its checkpoint on val unless the run kept the detections.
 
     Raises:
         UsageError: the folder has no training run of a detector, or no checkpoint.
@@ -109,13 +112,14 @@ def read_run(options: ReportOptions) -> RunData:
     work_dir = Path(options.work_dir)
     dumped = config_of_run(work_dir)
     kept = work_dir / DETECTIONS
-    if options.data is None and options.checkpoint is None and kept.is_file():
+    by_loss = options.worst == LOSS
+    if options.data is None and options.checkpoint is None and not by_loss and kept.is_file():
         checkpoint, cfg, detections = None, dumped, read_detections(kept)
-        made = f'kept by the last validation of the training ({DETECTIONS})'
+        made = f'kept from the last validation of the training ({DETECTIONS})'
     else:
         checkpoint = _checkpoint(work_dir, options.checkpoint)
         cfg, detections = _detect(dumped, checkpoint, options)
-        made = f'of {checkpoint.name}, made for this report'
+        made = f'of {checkpoint.name}, computed for this report'
     dataset = inner_dataset(cfg.get('test_dataloader') or cfg.val_dataloader)
     metric = (metrics_of(cfg, 'test_evaluator') or metrics_of(cfg, 'val_evaluator'))[0][1]
     ann_file = Path(metric.get('ann_file') or Path(dataset.get('data_root') or '', dataset.ann_file))
@@ -123,28 +127,30 @@ def read_run(options: ReportOptions) -> RunData:
     classes = (dataset.get('metainfo') or {}).get('classes') or [each['name'] for each in coco['categories']]
     size = image_size(cfg)
     recall, command = _anchors(dumped, max(size) if size else None)
+    losses = losses_of_images(checkpoint, dataset, options.device) if by_loss else {}
     return RunData(
         work_dir, checkpoint, (classes,) if isinstance(classes, str) else tuple(classes), ann_file, coco,
         Path(dataset.get('data_root') or '', (dataset.get('data_prefix') or {}).get('img', '')), detections, made,
         History.of(work_dir), max(size) if size else None, recall, command, _train_boxes(dumped),
+        losses,
     )  # fmt: skip
 
 
 def config_of_run(work_dir: Path) -> Config:
-    """The complete config that a run has written into its folder.
+    """Return the complete config that a run has written to its folder.
 
     Raises:
-        UsageError: there is none, or it is no detector's.
+        UsageError: there is none, or it is not a detector's.
     """
     files = sorted(work_dir.glob('*.py'))
     if not files:
         state = 'has no config (*.py)' if work_dir.is_dir() else 'does not exist'
-        raise UsageError(f'{work_dir} {state}: mmcnn report takes the work dir of a training, such as work_dirs/RUN')
+        raise UsageError(f'{work_dir} {state}: give the work dir of a training, such as work_dirs/RUN')
     cfg = load_config(str(files[0]), say=lambda _: None)
     if is_classifier(cfg):
-        raise UsageError(f'{work_dir} holds a run of a classifier; mmcnn report looks at the boxes of a detector')
+        raise UsageError(f'{work_dir} contains a run of a classifier; mmcnn report needs a detector')
     if cfg.get('test_dataloader') is None and cfg.get('val_dataloader') is None:
-        raise UsageError(f'{files[0]} has no val_dataloader and no test_dataloader: there is nothing to look at')
+        raise UsageError(f'{files[0]} has no val_dataloader and no test_dataloader: there is nothing to analyse')
     return cfg
 
 
@@ -155,12 +161,12 @@ def _checkpoint(work_dir: Path, chosen: str | Path | None) -> Path:
         return best
     found = last_checkpoint(work_dir)
     if found is None:
-        raise UsageError(f'{work_dir} has no checkpoint yet (best.pth, last_checkpoint): name one with --checkpoint')
+        raise UsageError(f'{work_dir} has no checkpoint yet (best.pth, last_checkpoint): give one with --checkpoint')
     return found[0]
 
 
 def _detect(dumped: Config, checkpoint: Path, options: ReportOptions) -> tuple[Config, np.ndarray]:
-    """The config of an evaluation of the checkpoint, and its detections."""
+    """Return the config of an evaluation of the checkpoint, and its detections."""
     evaluator = metrics_of(dumped, 'test_evaluator') or metrics_of(dumped, 'val_evaluator')
     with tempfile.TemporaryDirectory() as folder:
         prefix = f'{Path(folder, "val")}'
@@ -179,7 +185,7 @@ def _detect(dumped: Config, checkpoint: Path, options: ReportOptions) -> tuple[C
 
 
 def _anchors(cfg: Config, size: int | None) -> tuple[float | None, str]:
-    """Best possible recall on the boxes to train on, and the command that proposes other anchors."""
+    """Return the best possible recall on the training boxes, and the command that proposes other anchors."""
     anchors = anchors_of(cfg.model)
     if anchors is None or size is None or not _train_files(cfg):
         return None, ''
@@ -200,7 +206,7 @@ def _train_boxes(cfg: Config) -> dict[str, int]:
 
 
 def _train_files(cfg: Config) -> list[Path]:
-    """The files of annotations to train on; none where they are not in COCO format or not there any more."""
+    """Return the annotation files of the training; empty if they are not in COCO format or no longer exist."""
     loader: Any = cfg.get('train_dataloader')
     sets = list(inner_datasets(loader.dataset)) if loader is not None else []
     files = [Path(each.get('data_root') or '', each.get('ann_file') or '') for each in sets]

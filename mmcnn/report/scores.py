@@ -1,4 +1,4 @@
-"""COCO's numbers of a run's detections, in the detail that a report shows, by hotcoco."""
+"""COCO's metrics of a run's detections in the detail that a report shows, computed by hotcoco."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from hotcoco import COCO, COCOeval
 from mmcnn.evaluation.coco_summary import LIMITS, class_rows, summary
 from mmcnn.evaluation.object_counts import objects_of_classes
 
-#: IoU from which on a detection finds an object, where errors are told apart; and up to which it is on background.
+#: IoU from which a detection finds an object, and up to which it is on background.
 FOUND, BACKGROUND = 0.5, 0.1
-#: Names of COCO's twelve numbers, in the order of its summary.
+#: Names of COCO's twelve metrics, in the order of its summary.
 NAMES = ('AP', 'AP50', 'AP75', 'APs', 'APm', 'APl', 'AR1', 'AR10', 'AR100', 'ARs', 'ARm', 'ARl')
-#: hotcoco's names of what mends AP50, and ours.
+#: hotcoco's names of the kinds of errors, and ours.
 _MENDED = {
     'Miss': 'missed', 'Dupe': 'duplicate', 'Loc': 'wrongly placed', 'Cls': 'confused', 'Both': 'both',
     'Bkg': 'background',
@@ -29,8 +29,8 @@ class Matches:
     """COCO's matches at IoU 0.5.
 
     Attributes:
-        finds: (N,) of each detection the place of the object that it finds, -1: none.
-        counted: (N,) bool: COCO counts it; not what lies in a crowd, nor what is beyond 100 of an image and class.
+        finds: (N,) for each detection the index of the object that it finds, -1: none.
+        counted: (N,) bool: COCO counts it; not in a crowd, and among the first 100 of an image and class.
     """
 
     finds: np.ndarray
@@ -42,13 +42,13 @@ class Scores:
 
     Args:
         ann_file: COCO annotations of the images.
-        coco: what is in the file.
+        coco: content of the file.
         detections: (N, 7): image id, x, y, width, height in pixels of the image, score, category id.
         classes: names of the classes that are evaluated, in the order of the detector.
 
     Attributes:
-        classes: these.
-        category_ids: of each class.
+        classes: the names of the classes.
+        category_ids: the id of each class.
     """
 
     def __init__(self, ann_file: str | Path, coco: Mapping, detections: np.ndarray, classes: Sequence[str]) -> None:
@@ -63,25 +63,25 @@ class Scores:
 
     @cached_property
     def metrics(self) -> dict[str, float]:
-        """The twelve numbers by :data:`NAMES`; -1 where no object has this size."""
+        """The twelve metrics by :data:`NAMES`; -1 if no object has this size."""
         precision, recall = self._evaluation.eval['precision'], self._evaluation.eval['recall']
         values = summary(precision[..., -1], recall, self._thresholds, LIMITS)
         return dict(zip(NAMES, values.values(), strict=True))
 
     @cached_property
     def of_classes(self) -> list[tuple[str, int, float, float, float]]:
-        """Class, objects, AP, AP50 and AP75 of each class."""
+        """Class, number of objects, AP, AP50 and AP75 of each class."""
         counts = objects_of_classes(self._truth, self.category_ids)
         values = self._precision.mean(axis=1).T
         return class_rows(self.classes, [counts[each] for each in self.category_ids], values, self._thresholds)
 
     def precision_at(self, iou: float) -> np.ndarray:
-        """(class, 101) precision at each recall of 0, 0.01 ... 1; -1 for a class without objects."""
+        """Return (class, 101) precision at each recall of 0, 0.01 ... 1; -1 for a class without objects."""
         return self._precision[int(np.flatnonzero(np.isclose(self._thresholds, iou))[0])].T
 
     @cached_property
     def cost(self) -> dict[str, float]:
-        """Kind of error -> how much AP50 rises without it (TIDE, Bolya et al. 2020)."""
+        """Kind of error -> gain of AP50 without it (TIDE, Bolya et al. 2020)."""
         return {ours: float(self._tide['delta_ap'][theirs]) for theirs, ours in _MENDED.items()}
 
     @cached_property
@@ -90,13 +90,13 @@ class Scores:
         return {ours: int(self._tide['counts'][theirs]) for theirs, ours in _MENDED.items()}
 
     def confusion(self, score: float) -> np.ndarray:
-        """(K + 1, K + 1) counts at IoU 0.5: rows are classes of objects, columns those of detections.
+        """Return (K + 1, K + 1) counts at IoU 0.5: rows are classes of objects, columns those of detections.
 
-        The last column has the objects that are missed, the last row the detections on background. Without regard to
-        the class, detections take objects in the order of their scores.
+        The last column has the missed objects, the last row the detections on background. Regardless of class,
+        detections match objects in the order of their scores.
 
         Args:
-            score: lowest one of a detection.
+            score: minimum score of a detection.
         """
         found = self._evaluation.confusion_matrix(iou_thr=FOUND, max_det=LIMITS[-1], min_score=score)
         places = [found['cat_ids'].index(each) for each in self.category_ids] + [found['num_cats']]
@@ -104,7 +104,7 @@ class Scores:
 
     @cached_property
     def matches(self) -> Matches:
-        """See :class:`Matches`; places are those of the annotations in the file."""
+        """See :class:`Matches`; indices are those of the annotations in the file."""
         found = self._evaluation.image_diagnostics(iou_thr=FOUND)
         place = {each['id']: i for i, each in enumerate(self._coco['annotations'])}
         finds = np.full(len(self._detections), -1)
@@ -126,6 +126,6 @@ class Scores:
 
     @property
     def _precision(self) -> np.ndarray:
-        """(IoU threshold, recall, class) of all sizes and 100 detections, classes in our order."""
+        """Return (IoU threshold, recall, class) for all sizes and 100 detections, classes in our order."""
         order = np.argsort(np.argsort(self.category_ids))
         return self._evaluation.eval['precision'][:, :, order, 0, -1]

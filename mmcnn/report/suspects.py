@@ -12,27 +12,27 @@ from mmcnn.report.scores import BACKGROUND, FOUND
 
 #: Kinds of suspects.
 MISSING, EMPTY, OTHER_CLASS = 'no box', 'nothing there', 'other class'
-#: A detection of a missing box overlaps no object by more than this, of any class: it is no object placed wrongly.
+#: A detection of a missing box overlaps no object of any class by more than this; otherwise the object is misplaced.
 _APART = 0.3
-#: From which on a detection supports another one. NMS has left out those of the same class that overlap it more.
+#: Overlap from which a detection supports another one. NMS has removed those of the same class that overlap it more.
 _SUPPORTS = 0.3
-#: Share of the detections that find an object with a score below the one that others are compared with.
+#: Fraction of the correct detections with scores below the reference score.
 _HIGH = 0.9
-#: Doubt below which nothing is suspected, of each kind: boxes of another class are rarely suspected without cause.
+#: Minimum doubt for each kind: boxes of another class are rarely suspected without cause.
 LEAST = {MISSING: 0.25, EMPTY: 0.25, OTHER_CLASS: 0.05}
 
 
 @dataclass(frozen=True)
 class Suspect:
-    """An annotation to look at.
+    """An annotation to check.
 
     Attributes:
         kind: :data:`MISSING`, :data:`EMPTY` or :data:`OTHER_CLASS`.
         doubt: 0 to 1, the higher the more likely the annotation is wrong.
-        image_id: of the image.
-        box: x, y, width, height in pixels of the image, of the annotation, or where one is missing.
-        category_id: of the annotation; None: there is none.
-        proposed: category that the detector says instead; None: nothing.
+        image_id: id of the image.
+        box: x, y, width, height in pixels of the image, of the annotation or of a missing one.
+        category_id: category of the annotation; None: there is none.
+        proposed: category that the detector proposes; None: nothing.
         annotation_id: its id in the file; None: there is none.
         reason: why, in a sentence.
     """
@@ -50,22 +50,22 @@ class Suspect:
 def find_suspects(
     detections: np.ndarray, truth: Truth, annotation_ids: np.ndarray, errors: Errors, names: dict[int, str]
 ) -> list[Suspect]:
-    """The suspects, most doubtful first.
+    """Return the suspects, the most doubtful first.
 
-    Doubt is in the unit of a share of detections or objects, so that the kinds can be ranked together:
+    Doubt is measured as a fraction of detections or objects, so that the kinds can be ranked together:
 
-    - a box that is missing: the share of the detections of this class with at least this score that find an object,
-      times the strength that this and the detections of any class that overlap it have together;
-    - a box around nothing: the share of the objects of this class of which anything is seen, times how far the best
-      that is seen of this one (score times overlap, of any class) is below half of the median of theirs;
+    - a missing box: the fraction of the detections of this class with at least this score that find an object, times
+      the combined strength of this detection and those of any class that overlap it;
+    - a box around nothing: the fraction of the objects of this class for which anything is detected, times how far the
+      best evidence for this one (score times overlap, of any class) is below half of the median of theirs;
     - a box of another class: how much stronger the best detection of another class on it is than the best one of its
-      own, times the share of the detections of that class with at least this score that find an object.
+      own, times the fraction of the detections of that class with at least this score that find an object.
 
-    The strength of a detection is its score beside the one that a tenth of the detections that find an object exceed, 1
-    at most: what a score is worth depends on how long was trained.
+    The strength of a detection is its score relative to the score that a tenth of the correct detections exceed, at
+    most 1: what a score is worth depends on the length of the training.
 
     Args:
-        detections: (N, 7): image id, x, y, width, height in pixels, score, category id; low scores, too.
+        detections: (N, 7): image id, x, y, width, height in pixels, score, category id; including low scores.
         truth: the objects.
         annotation_ids: (G,) their ids in the file.
         errors: what each detection is.
@@ -80,27 +80,27 @@ def find_suspects(
 
 
 def _precision_from(detections: np.ndarray, errors: Errors) -> np.ndarray:
-    """(N,) share of the detections of the class with at least the score of each that are right."""
+    """Return (N,) the fraction of correct detections of the class with at least the score of each."""
     shares = np.zeros(len(detections))
     for kind in np.unique(detections[:, 6]):
         own = np.flatnonzero((detections[:, 6] == kind) & (errors.kinds >= 0))
         own = own[np.argsort(-detections[own, 5], kind='stable')]
         right = np.cumsum(errors.kinds[own] == RIGHT)
-        # One more that is wrong: of few detections little is known.
+        # One more wrong one: a few detections are little evidence.
         shares[own] = right / (np.arange(len(own)) + 2)
     return shares
 
 
 def _strength(detections: np.ndarray, errors: Errors) -> np.ndarray:
-    """(N,) scores beside a high one of those that are right, 1 at most; 0 where none is right."""
+    """Return (N,) scores relative to a high one of the correct ones, at most 1; 0 if none is correct."""
     right = detections[errors.kinds == RIGHT, 5]
     return (detections[:, 5] / np.quantile(right, _HIGH)).clip(max=1.0) if len(right) else np.zeros(len(detections))
 
 
 def _evidence(detections: np.ndarray, truth: Truth) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of each object: the most of score times overlap, and the best detections on it of another and of its own class.
+    """Return for each object the maximum of score times overlap, and its best detections of another and its own class.
 
-    -1 stands where there is none.
+    -1 if there is none.
     """
     count = len(truth.boxes)
     evidence, rivals, friends = np.zeros(count), np.full(count, -1), np.full(count, -1)
@@ -133,7 +133,7 @@ def _missing(detections, truth, errors, precision, strength, names):
             taken |= near[i] >= _SUPPORTS
             score, kind = detections[own[i], 5], int(detections[own[i], 6])
             together = 1 - (1 - strength[own[i]]) * np.prod(1 - (detections[own, 5] * near[i])[supporters])
-            text = f'{names[kind]} is detected with the score {score:.2f} where no object has a box'
+            text = f'{names[kind]} is detected with a score of {score:.2f} where no object has a box'
             if supporters.any():
                 text += f'; {number(int(supporters.sum()), "more detection")} there'
             yield Suspect(
@@ -155,7 +155,7 @@ def _empty(truth, annotation_ids, evidence, names):
                 yield Suspect(
                     EMPTY, seen * (1 - 2 * float(evidence[i]) / usual), int(truth.image_ids[i]),
                     tuple(map(float, truth.boxes[i])), int(kind), None, int(annotation_ids[i]),
-                    f'{text}, where {usual:.2f} is usual',
+                    f'{text}, but {usual:.2f} is usual',
                 )  # fmt: skip
 
 
@@ -165,8 +165,8 @@ def _of_other_class(detections, truth, annotation_ids, rivals, friends, precisio
         lead = float(strength[rival] - (strength[friend] if friend >= 0 else 0.0))
         if lead > 0:
             said, written = names[int(detections[rival, 6])], names[int(truth.category_ids[i])]
-            text = f'{said} is detected here with the score {detections[rival, 5]:.2f}'
-            text += f', {written} with {detections[friend, 5]:.2f}' if friend >= 0 else f', {written} not at all'
+            text = f'{said} is detected here with a score of {detections[rival, 5]:.2f}'
+            text += f', {written} with {detections[friend, 5]:.2f}' if friend >= 0 else f', but no {written}'
             yield Suspect(
                 OTHER_CLASS, lead * float(precision[rival]), int(truth.image_ids[i]),
                 tuple(map(float, truth.boxes[i])), int(truth.category_ids[i]), int(detections[rival, 6]),

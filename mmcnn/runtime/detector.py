@@ -58,22 +58,20 @@ class Detector(BaseDetector):
         self.classes = self.metadata.classes
         least = self.metadata.test_cfg['score_thr']
         if self.metadata.form == 'nms' and 0 < score_thr < least:
-            warnings.warn(
-                f'score_thr={score_thr:g}: {self.path} leaves out scores up to {least:g} by itself', stacklevel=2
-            )
+            warnings.warn(f'score_thr={score_thr:g}: {self.path} itself drops scores up to {least:g}', stacklevel=2)
 
     def _check(self) -> None:
-        """Reject a file that is not a detector, or whose metadata belong to another file.
+        """Raise an error for a file that is not a detector, or whose metadata belong to another file.
 
         Raises:
             CheckpointError: it is such a file.
         """
         said, of = self.metadata, self.metadata.input
         if said.task != DETECTION:
-            raise CheckpointError(f'{self.path} is for {said.task}, not for detection: it finds no boxes')
+            raise CheckpointError(f'{self.path} is for {said.task}, not for detection')
         if said.form == 'raw':
             raise CheckpointError(
-                f'{self.path} gives raw maps, which nothing here decodes: export with --form decoded or --form nms'
+                f'{self.path} outputs raw maps, which cannot be decoded here: export with --form decoded or --form nms'
             )
         sides = (None, None) if of.size is None else of.size
         images = (of.dtype, (of.batch, 3, *sides) if of.layout == 'NCHW' else (of.batch, *sides, 3))
@@ -88,7 +86,7 @@ class Detector(BaseDetector):
             or (of.size is not None and said.fit.canvas != of.size)
         ):
             raise CheckpointError(
-                f'{self.path} has the metadata of another file: it takes {taken} and gives {given}, where they say '
+                f'{self.path} has the metadata of another file: it takes {taken} and returns {given}, but they say '
                 f'{expected}, {count} outputs and {len(said.classes)} classes'
             )
 
@@ -131,7 +129,7 @@ class Detector(BaseDetector):
         return fit.apply(image, np.uint8 if whole else np.float32)
 
     def _batches(self, shapes: list[tuple[int, ...]]) -> list[list[int]]:
-        """Return the numbers of the images that form a batch: of the same shape, and as many as the file takes."""
+        """Return the indices of the images that form a batch: of the same shape, and as many as the file accepts."""
         same: dict[tuple[int, ...], list[int]] = {}
         for i, shape in enumerate(shapes):
             same.setdefault(shape, []).append(i)
@@ -139,7 +137,7 @@ class Detector(BaseDetector):
         return [each[start : start + most] for each in same.values() for start in range(0, len(each), most)]
 
     def _images(self, fitted: list[Fitted]) -> np.ndarray:
-        """Return the images in the form that the file takes."""
+        """Return the images in the file's input form."""
         of = self.metadata.input
         images = np.stack([each.image for each in fitted])
         if of.channel_order == 'rgb':
@@ -164,7 +162,9 @@ class Detector(BaseDetector):
             count = int(outputs[0].reshape(-1)[row])
             boxes, scores, labels = (each[row, :count] for each in outputs[1:])
         if labels.max(initial=-1) >= len(self.classes):
-            raise CheckpointError(f'{self.path} finds class {labels.max()}, and names {len(self.classes)} classes')
+            raise CheckpointError(
+                f'{self.path} detects class {labels.max()}, but has only {len(self.classes)} class names'
+            )
         return boxes.astype(np.float32), scores.astype(np.float32), labels
 
     def _suppressed(self, boxes: np.ndarray, scores: np.ndarray) -> Found:

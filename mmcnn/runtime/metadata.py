@@ -14,17 +14,17 @@ from mmcnn.errors import CheckpointError
 from mmcnn.fit import Fit
 from mmcnn.ops.greedy_sweep import NMS_KINDS
 
-#: Of the metadata; a file of a newer one is refused.
+#: Version of the metadata; files with a newer one are rejected.
 FORMAT_VERSION = 1
 #: Name of the entry that holds them as JSON, in an ONNX file's ``metadata_props`` and OpenVINO's ``model_info``.
 KEY = 'mmcnn'
 DETECTION, CLASSIFICATION, FEATURES = TASKS = ('detection', 'classification', 'features')
-#: What the outputs of each task may be.
+#: The possible outputs of each task.
 FORMS = {DETECTION: ('decoded', 'nms', 'raw'), CLASSIFICATION: ('logits',), FEATURES: ('maps',)}
-#: Of form nms, who reads its outputs.
+#: Readers of the outputs of form nms.
 LAYOUTS = ('plain', 'tensorrt', 'deepstream')
 PRECISIONS = ('fp32', 'fp16', 'int8')
-#: What ``test_cfg`` of a detector has, and its ``nms``.
+#: Entries of a detector's ``test_cfg``, and of its ``nms``.
 _TEST_CFG = dict(score_thr=float, nms=dict[str, Any], nms_pre=int, max_per_img=int, multi_label=bool)
 _NMS = dict(type=str, iou_threshold=float)
 
@@ -34,17 +34,17 @@ class Input:
     """The images that a file takes as its input ``images``.
 
     Attributes:
-        dtype: 'float32', with values 0 to 255 where ``normalised`` is False; or 'uint8'.
+        dtype: 'float32', with values 0 to 255 if ``normalised`` is False; or 'uint8'.
         layout: 'NCHW' or 'NHWC'.
         channel_order: 'bgr' or 'rgb'.
-        normalised: True: whoever calls has to subtract ``mean`` and divide by ``std``; False: the file does.
-        mean: of each channel in ``channel_order``, of values 0 to 255.
-        std: likewise.
+        normalised: True: the caller must subtract ``mean`` and divide by ``std``; False: the file does it.
+        mean: mean of each channel in ``channel_order``, for values 0 to 255.
+        std: standard deviation of each channel, likewise.
         size: (H, W) in pixels; None: any multiple of ``stride``.
-        stride: 1 where any size will do.
+        stride: 1 if any size is possible.
         batch: number of images; None: any.
         image_size: whether there is a second input ``im_size`` (2,) int64: height and width in pixels of the image
-            that lies in the upper left corner of the canvas.
+            in the upper left corner of the canvas.
     """
 
     dtype: str = 'float32'
@@ -65,20 +65,20 @@ class Metadata:
 
     Attributes:
         task: one of :data:`TASKS`.
-        form: of the outputs, one of :data:`FORMS` of the task.
+        form: form of the outputs, one of :data:`FORMS` of the task.
         network: the config or network that was exported, in words.
-        classes: names of the classes; of a backbone none.
+        classes: names of the classes; empty for a backbone.
         input: the images.
-        fit: how an image becomes one of ``input``; None: not a detector.
-        test_cfg: of a detector ``score_thr``, ``nms`` (``type``, ``iou_threshold``), ``nms_pre``, ``max_per_img`` and
-            ``multi_label``: those of the network that was exported.
-        clip: whether the boxes of a detector end where the image ends.
-        layout: of form nms: 'plain', 'tensorrt' or 'deepstream'.
+        fit: how an image is fitted to the ``input``; None: not a detector.
+        test_cfg: for a detector, ``score_thr``, ``nms`` (``type``, ``iou_threshold``), ``nms_pre``, ``max_per_img`` and
+            ``multi_label`` of the exported network.
+        clip: whether the boxes of a detector are clipped to the image.
+        layout: for form nms: 'plain', 'tensorrt' or 'deepstream'.
         precision: 'fp32', 'fp16' or 'int8'.
-        dropped: a sentence for each step of PyTorch's post-processing that neither the file nor the runner takes.
-        versions: of mmcnn, torch and what else made the file.
+        dropped: a sentence for each step of PyTorch's post-processing that neither the file nor the runner has.
+        versions: versions of mmcnn, torch and other packages that made the file.
         checkpoint: name and SHA-256 of the file of weights; None: there was none.
-        licence: of the weights, as their source says; None: it says nothing.
+        licence: licence of the weights according to their source; None: not stated.
         format_version: see :data:`FORMAT_VERSION`.
     """
 
@@ -99,31 +99,31 @@ class Metadata:
     format_version: int = FORMAT_VERSION
 
     def to_json(self) -> str:
-        """As text, for :meth:`from_json`."""
+        """Return the metadata as text, for :meth:`from_json`."""
         return json.dumps(dataclasses.asdict(self), ensure_ascii=False, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str | None, path: str | Path) -> Metadata:
-        """Return what a file says of itself.
+        """Return the metadata of a file.
 
         Args:
             text: the entry :data:`KEY` of the file; None: it has none.
             path: the file, for messages.
 
         Raises:
-            CheckpointError: there is no such text, it is of a newer format, or it is not whole.
+            CheckpointError: there is no such text, it is of a newer format, or it is incomplete.
         """
         if text is None:
             raise CheckpointError(
-                f'{path} has no metadata of mmcnn, so nothing says its classes, its image size and its normalisation; '
-                'a file that mmcnn export made has them'
+                f'{path} has no metadata of mmcnn, so its classes, image size and normalisation are unknown; use a '
+                'file written by mmcnn export'
             )
         try:
             values = json.loads(text)
             version = values['format_version']
             if isinstance(version, int) and version > FORMAT_VERSION:
                 raise CheckpointError(
-                    f'{path} has metadata of format {version}, and this mmcnn reads up to {FORMAT_VERSION}: '
+                    f'{path} has metadata of format {version}, but this mmcnn only reads up to {FORMAT_VERSION}: '
                     'pip install --upgrade mmcnn'
                 )
             whole = _of(cls, values)
@@ -131,14 +131,14 @@ class Metadata:
         except (ValueError, TypeError, KeyError) as error:
             if isinstance(error, CheckpointError):
                 raise
-            raise CheckpointError(f'{path} has metadata of mmcnn that are not whole: {_reason(error)}') from error
+            raise CheckpointError(f'{path} has invalid metadata of mmcnn: {_reason(error)}') from error
         return whole
 
     def _check(self) -> None:
-        """Refuse what would be noticed late.
+        """Reject invalid values, which would be noticed late.
 
         Raises:
-            ValueError: a value is none of the possible ones.
+            ValueError: a value is not one of the possible ones.
         """
         if self.format_version != FORMAT_VERSION:
             raise ValueError(f'format_version is {self.format_version!r}')
@@ -163,7 +163,7 @@ class Metadata:
         if _least(*self.fit.scale, *(self.fit.canvas or ()), self.fit.stride) < 1:
             raise ValueError('fit has a scale, a canvas or a stride below 1 pixel')
         if not all(0 <= value <= 255 for value in self.fit.value):
-            raise ValueError(f'value of fit is {self.fit.value}, and images have 0 to 255')
+            raise ValueError(f'value of fit is {self.fit.value}, but images have values from 0 to 255')
         if not self.classes:
             raise ValueError('classes are missing')
         for settings, kinds, name in (
@@ -183,12 +183,12 @@ class Metadata:
 
 
 def _least(*numbers: int | None) -> int:
-    """Return the smallest; None is none."""
+    """Return the smallest number; None is ignored."""
     return min(number for number in numbers if number is not None)
 
 
 def _of(kind: type, values: Any, name: str = 'the whole') -> Any:
-    """Return a dataclass from what JSON made of it: all of its fields, since nothing is filled in, and none besides.
+    """Return a dataclass from its JSON form, which must have exactly its fields; nothing is filled in.
 
     Raises:
         ValueError: a value is of another type. KeyError: a field is missing.
@@ -197,12 +197,12 @@ def _of(kind: type, values: Any, name: str = 'the whole') -> Any:
         raise ValueError(f'{name} is {values!r}')
     hints = get_type_hints(kind)
     if others := sorted(values.keys() - hints.keys()):
-        raise ValueError(f'{name} has {others[0]!r}, which is not known')
+        raise ValueError(f'{name} has the unknown entry {others[0]!r}')
     return kind(**{field: _valued(hint, values[field], field) for field, hint in hints.items()})
 
 
 def _valued(hint: Any, value: Any, name: str) -> Any:
-    """Return a value of JSON as a type says it: its lists are tuples, and a whole number is a float as well.
+    """Return a JSON value as a type: its lists become tuples, and an integer may stand for a float.
 
     Raises:
         ValueError: it is of another type.

@@ -16,7 +16,7 @@ from mmcnn.runtime.metadata import KEY
 #: Short names of ONNX Runtime's providers; 'openvino' is OpenVINO's own runtime, which reads both kinds of files.
 PROVIDERS = {'cpu': 'CPUExecutionProvider', 'cuda': 'CUDAExecutionProvider', 'tensorrt': 'TensorrtExecutionProvider'}
 OPENVINO = 'openvino'
-#: Names of the inputs: the images, and in some files the size of the image that lies on the canvas.
+#: Names of the inputs: the images, and in some files the size of the image on the canvas.
 IMAGES, IMAGE_SIZE = 'images', 'im_size'
 
 Shape = tuple[int | None, ...]  # None: any number
@@ -26,10 +26,10 @@ class Session(Protocol):
     """A file that is ready to run.
 
     Attributes:
-        metadata: what the file says of itself, as text; None: nothing.
-        inputs: NumPy's name of the type, and the shape, of each input by its name.
+        metadata: the metadata of the file as text; None: there are none.
+        inputs: NumPy's name of the type, and the shape, of each input by name.
         outputs: the shape of each output, in order.
-        runtime: what computes it, in words.
+        runtime: the runtime, in words.
     """
 
     runtime: str
@@ -48,22 +48,26 @@ def open_session(path: Path, provider: str | None, threads: int | None) -> Sessi
     Args:
         path: an ONNX file, or the .xml of OpenVINO's format with its .bin beside it.
         provider: 'cpu', 'cuda', 'tensorrt', 'openvino' or the full name of a provider of ONNX Runtime; None: the CPU.
-        threads: that share the work of an operator; None: as many as there are cores.
+        threads: number of threads for an operator; None: the number of cores.
 
     Raises:
         CheckpointError: there is no such file, or it cannot be read.
-        UsageError: there is no such provider here; lists those that there are.
+        UsageError: the provider is not available; the message lists those that are.
         DependencyError: the package that reads the file is not installed.
     """
     if not path.is_file():
-        raise CheckpointError(f'{path} is a folder, no exported file' if path.is_dir() else f'there is no file {path}')
+        raise CheckpointError(
+            f'{path} is a folder, not an exported file' if path.is_dir() else f'there is no file {path}'
+        )
     if not path.stat().st_size:
         raise CheckpointError(f'{path} is empty')
     if threads is not None and threads < 1:
         raise UsageError(f'threads={threads}: the value must be at least 1')
     if path.suffix.lower() == '.xml':
         if provider not in (None, 'cpu', OPENVINO):
-            raise UsageError(f"provider={provider!r}: {path.name} is OpenVINO's, which runs on the CPU: leave it out")
+            raise UsageError(
+                f'provider={provider!r}: {path.name} is an OpenVINO file, which runs on the CPU: omit the option'
+            )
         return _OpenVINO(path, threads)
     if provider == OPENVINO:
         return _OpenVINO(path, threads)
@@ -82,19 +86,19 @@ class _OnnxRuntime:
             short = [each for each, long in PROVIDERS.items() if long in available]
             short += [OPENVINO] if importlib.util.find_spec(OPENVINO) else []
             raise UsageError(f'provider={provider!r} is not available here; available are {", ".join(short)} and, by '
-                             f'their full names, {", ".join(available)}')  # fmt: skip
+                             f'full name, {", ".join(available)}')  # fmt: skip
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4  # what goes wrong is an exception, too
+        options.log_severity_level = 4  # errors are also raised as exceptions
         options.intra_op_num_threads = threads or 0
-        # Without a fallback: it would print several lines, and go on by the CPU where something else was asked for.
+        # No fallback: it would print several lines and run on the CPU although another provider was requested.
         names = list(dict.fromkeys([name, PROVIDERS['cpu']]))
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=names, enable_fallback=0)
         except Exception as error:  # the classes of its errors are in a private module
             raise _unreadable(path, 'an ONNX file', error) from error
         if (first := self._session.get_providers()[0]) != name:
-            raise UsageError(f'provider={provider!r} does not start here, so {first} would be used: its libraries are '
-                             'missing or there is no such device')  # fmt: skip
+            raise UsageError(f'provider={provider!r} fails to start, and {first} would be used instead: its '
+                             'libraries or its device are missing')  # fmt: skip
         self.runtime = f'ONNX Runtime {onnxruntime.__version__}, {name}'
         self.metadata = self._session.get_modelmeta().custom_metadata_map.get(KEY)
         self.inputs = {each.name: (_numpy_type(each.type), _shape(each.shape)) for each in self._session.get_inputs()}
@@ -106,11 +110,11 @@ class _OnnxRuntime:
 
 @functools.cache
 def openvino_core() -> Any:
-    """Return the one Core of OpenVINO in this process, which lives as long as it.
+    """Return the only Core of OpenVINO in this process, which is never freed.
 
-    On processors with AMX its CPU plugin gives the thread a stack of its own for signals. A Core that ends sets that of
-    the Core before it again, which may be freed by then, and the next signal that Python handles ends the process
-    (OpenVINO 2026.4.1).
+    On processors with AMX, its CPU plugin installs its own signal stack. A Core that ends restores the stack of the
+    previous Core, which may be freed by then, and the next signal that Python handles ends the process (OpenVINO
+    2026.4.1).
     """
     import openvino
 
@@ -123,7 +127,7 @@ class _OpenVINO:
             openvino = importlib.import_module(OPENVINO)
         except ModuleNotFoundError as error:
             raise DependencyError(f'reading {path.name} needs another package: pip install openvino') from error
-        # By default it computes in bfloat16 where the processor can, and then the detections are others.
+        # By default it computes in bfloat16 if the processor can, which changes detections.
         config: dict[str, Any] = {'INFERENCE_PRECISION_HINT': 'f32'}
         if threads is not None:
             config['INFERENCE_NUM_THREADS'] = threads
@@ -149,18 +153,18 @@ class _OpenVINO:
 
 
 def _shape(shape: Any) -> Shape:
-    """Return a shape by ONNX Runtime, which names dynamic sizes, or by OpenVINO, where they are not static."""
+    """Return a shape from ONNX Runtime, which names dynamic sizes, or from OpenVINO, where they are not static."""
     sides = [each.get_length() if getattr(each, 'is_static', False) else each for each in shape]
     return tuple(side if isinstance(side, int) else None for side in sides)
 
 
 def _input_name(names: set[str]) -> str:
-    """Of the names that OpenVINO has for an input: it has those of what it only copies, too."""
+    """Return one of OpenVINO's names of an input, which also include those of plain copies."""
     return next((name for name in (IMAGES, IMAGE_SIZE) if name in names), ' or '.join(sorted(names)))
 
 
 def _numpy_type(name: str) -> str:
-    """'float32' of ``tensor(float)``, 'uint8' of ``tensor(uint8)``."""
+    """Return NumPy's name of a type: 'float32' for ``tensor(float)``, 'uint8' for ``tensor(uint8)``."""
     name = name.removeprefix('tensor(').removesuffix(')')
     return {'float': 'float32', 'double': 'float64'}.get(name, name)
 
@@ -168,5 +172,5 @@ def _numpy_type(name: str) -> str:
 def _unreadable(path: Path, kind: str, error: Exception) -> CheckpointError:
     reason = [line.strip() for line in str(error).splitlines() if line.strip()][-1:] or [type(error).__name__]
     return CheckpointError(
-        f'{path} cannot be read as {kind}: it is damaged, cut short or of another kind ({reason[0][:200]})'
+        f'{path} cannot be read as {kind}: it is damaged, truncated or of another format ({reason[0][:200]})'
     )

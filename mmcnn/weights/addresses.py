@@ -19,7 +19,7 @@ from mmcnn.nearest import nearest
 from mmcnn.weights.sources import catalog
 from mmcnn.weights.sources.published import Published
 
-#: Scheme -> MMEngine's list of names and addresses, and whose names the layers have.
+#: Scheme -> MMEngine's list of names and addresses, and the library whose layer names the files have.
 SCHEMES = {
     'torchvision': ('torchvision_0.12.json', 'torchvision'),
     'open-mmlab': ('openmmlab.json', 'mmdet'),
@@ -30,7 +30,7 @@ class Address(NamedTuple):
     """The location of a file, and what is known about it."""
 
     urls: tuple[str, ...]  # the same file at each
-    source: str | None  # whose layer names it has; None: found out when it is read
+    source: str | None  # whose layer names it has; None: detected when the file is read
     published: Published | None  # its entry in the catalog
 
     world = renamed_attribute('world', 'source')
@@ -47,15 +47,15 @@ class Download(NamedTuple):
 
 
 def is_address(checkpoint: str) -> bool:
-    """Return whether a checkpoint is named by an address and not by a path."""
+    """Return whether a checkpoint is given as an address rather than a path."""
     return '://' in checkpoint
 
 
 def resolve(address: str) -> Address:
-    """Return where the file of an address is, without looking.
+    """Return the location of an address's file, without accessing it.
 
     Raises:
-        CheckpointError: an unknown scheme or name; the known or nearest are listed.
+        CheckpointError: the scheme or name is unknown; the message lists the known or the nearest ones.
     """
     scheme, _, name = address.partition('://')
     if scheme in ('http', 'https', 'file'):
@@ -65,12 +65,12 @@ def resolve(address: str) -> Address:
         return Address(published.urls, published.library, published)
     if scheme not in SCHEMES:
         known = ', '.join((catalog.SCHEME, *(f'{each}://' for each in SCHEMES), 'https://'))
-        raise CheckpointError(f"{address}: there is no '{scheme}://'; known: {known}")
+        raise CheckpointError(f"{address}: unknown scheme '{scheme}://'; known: {known}")
     file, source = SCHEMES[scheme]
     listed = json.loads((Path(mmengine.__file__).parent / 'hub' / file).read_text())
     names = {each: url for each, url in listed.items() if url}  # null where the library has no weights
     if name not in names:
-        raise CheckpointError(f'{address}: no such name; {nearest(name, names, prefix=f"{scheme}://")}')
+        raise CheckpointError(f'{address}: unknown name; {nearest(name, names, prefix=f"{scheme}://")}')
     url = names[name]
     return Address((url,), source, next((each for each in catalog.CATALOG.values() if url in each.urls), None))
 
@@ -78,11 +78,11 @@ def resolve(address: str) -> Address:
 def fetch(address: str) -> Download:
     """Download a file into torch's cache (``$TORCH_HOME/hub/checkpoints``), unless it is there.
 
-    It is held to the hash that the catalog has of it, or that is in its name (``resnet50-0676ba61.pth``); what does not
-    have it is not kept. The first process of a machine downloads, the others wait.
+    Downloads are verified against the hash in the catalog or in the file's name (``resnet50-0676ba61.pth``) and deleted
+    if they do not match. The first process of a machine downloads, the others wait.
 
     Raises:
-        CheckpointError: an unknown name, or the download fails.
+        CheckpointError: the name is unknown, or the download fails.
     """
     urls, source, published = resolve(address)
     name = published.file if published else urls[0].rpartition('/')[2]
@@ -95,7 +95,7 @@ def fetch(address: str) -> Download:
 
 
 def _download(address: str, urls: tuple[str, ...], path: Path, published: Published | None) -> None:
-    """From the first address that gives the right file."""
+    """Download from the first address that provides the right file."""
     if published:
         sha256, md5 = published.sha256 or published.hash_prefix, published.md5
     else:
@@ -112,7 +112,7 @@ def _download(address: str, urls: tuple[str, ...], path: Path, published: Publis
             failures.append(f'{url}: {error}')
         finally:
             unchecked.unlink(missing_ok=True)
-    raise CheckpointError(f'{address} cannot be downloaded from {", nor from ".join(failures)}')
+    raise CheckpointError(f'{address} cannot be downloaded: {"; ".join(failures)}')
 
 
 def _check_md5(path: Path, expected: str) -> None:

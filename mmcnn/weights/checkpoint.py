@@ -34,9 +34,9 @@ from mmcnn.weights.recorded_config import recorded_config, recorded_entries, ref
 
 __getattr__ = moved_names(__name__)
 
-#: Entry of the metadata of a safetensors file: the names of the classes, a list in JSON.
+#: Entry in the metadata of a safetensors file: the class names, as a JSON list.
 CLASSES = 'classes'
-#: Another: the config of a detector, as text; of a checkpoint it is ``meta['cfg']``.
+#: Another entry: the config of a detector, as text; in a checkpoint it is ``meta['cfg']``.
 CONFIG = 'mmcnn.config'
 _HDF5 = b'\x89HDF\r\n\x1a\n'
 
@@ -44,9 +44,8 @@ _HDF5 = b'\x89HDF\r\n\x1a\n'
 class Checkpoint:
     """A file of weights of any kind; its format is detected from its content, and no code in it is executed.
 
-    ``Checkpoint.open('best.pth').state_dict``. A file of PyTorch has been looked through as a whole once it is open;
-    all else is read when it is first asked for, and once. Every part raises CheckpointError for a file that is broken,
-    unsafe or has changed.
+    ``Checkpoint.open('best.pth').state_dict``. A PyTorch file is checked completely when it is opened; everything else
+    is read once, on first access. Every attribute raises CheckpointError if the file is broken, unsafe or has changed.
 
     Attributes:
         path: the file.
@@ -62,21 +61,22 @@ class Checkpoint:
 
     @staticmethod
     def open(path: str | Path) -> Checkpoint:
-        """Open a file. 'pytorch' is also what is none of the other kinds.
+        """Open a file. Its format is 'pytorch' if it is none of the other formats.
 
         Raises:
-            CheckpointError: it is missing, empty or an exported network; or one of PyTorch's that is cut short,
-                damaged, lies about its sizes or asks to run code (nothing is run). One sentence that names the path.
+            CheckpointError: the file is missing, empty or an exported network; or it is a PyTorch file that is
+                truncated or damaged, declares false sizes or asks to run code (nothing is run). The message is one
+                sentence with the path.
         """
         path = Path(path).expanduser()
         check_file(path)
         if reader := reader_of(path):
-            raise CheckpointError(f'{path} is an exported network and no file of weights: {reader} can read it')
+            raise CheckpointError(f'{path} is an exported network, not a file of weights; open it with {reader}')
         try:
             with path.open('rb') as file:
                 head, size, same = file.read(64), os.fstat(file.fileno()).st_size, SameFile(path, file)
         except PermissionError as error:
-            raise CheckpointError(f'{path} may not be read by this user') from error
+            raise CheckpointError(f'{path} cannot be read: permission denied') from error
         if head.startswith(_HDF5):
             return Checkpoint(same, 'keras')
         if is_safetensors(head, size):
@@ -93,15 +93,15 @@ class Checkpoint:
             return Checkpoint(file.same, 'ultralytics', file)
         checkpoint = Checkpoint(file.same, 'pytorch', file)
         if file.foreign():
-            checkpoint.content  # noqa: B018  torch decides over what is not known here
+            checkpoint.content  # noqa: B018  torch decides about what is unknown here
         return checkpoint
 
     @cached_property
     def state_dict(self) -> dict[str, Tensor]:
-        """The tensors under the file's own names, but for what PyTorch's wrappers put into them (:attr:`notes`).
+        """The tensors under the file's own names, without what PyTorch's wrappers add to them (see :attr:`notes`).
 
-        Of a training state the weights are those of ``state_dict``, ``model`` or another entry, as
-        :func:`~mmcnn.weights.entries.weights_in` says. Empty for Darknet's, whose stream means nothing without a
+        The weights of a training state are those of ``state_dict``, ``model`` or another entry, see
+        :func:`~mmcnn.weights.entries.weights_in`. Empty for Darknet files, whose stream has no meaning without a
         network.
         """
         if self.format == 'darknet':
@@ -121,10 +121,10 @@ class Checkpoint:
             except CheckpointError as error:
                 raise CheckpointError(f'{self.path}: {error}') from None
         try:
-            # As torch.load does, which does not look at the checksums either.
+            # As in torch.load, which does not verify the checksums either.
             return without_wrappers(self._file.tensors(stored, checksums=False))[0]
         except (OSError, TorchFileError) as error:
-            raise CheckpointError(f'{self.path} is refused: {error}') from error
+            raise CheckpointError(f'{self.path} was rejected: {error}') from error
 
     @cached_property
     def content(self) -> dict:
@@ -135,7 +135,7 @@ class Checkpoint:
 
     @cached_property
     def notes(self) -> tuple[str, ...]:
-        """What was read otherwise than it is written, a phrase each: an entry, wrappers in names, half precision."""
+        """How the content differs from what is stored, one phrase each: an entry, wrappers, half precision."""
         notes = []
         if self.format == 'pytorch':
             content = self._file.content
@@ -144,10 +144,10 @@ class Checkpoint:
             entry, state = self._weights(content, Tensor | StoredTensor | StandIn)
             if entry not in ('', 'state_dict'):
                 others = [name for name in states_in(content, Tensor | StoredTensor | StandIn) if name != entry]
-                rest = f', its {" and ".join(map(repr, others))} not' if others else ''
-                notes.append(f"its entry '{entry}' was read{rest}")
+                rest = f', {" and ".join(map(repr, others))} was not' if others else ''
+                notes.append(f"its entry '{entry}' was used{rest}")
             if taken := without_wrappers(state)[1]:
-                notes.append(f'{" and ".join(taken)} taken off the names')
+                notes.append(f'{" and ".join(taken)} removed from the names')
         narrow = {value.dtype for value in self.state_dict.values() if value.is_floating_point()} - {torch.float32}
         if narrow:
             kinds = ' and '.join(sorted(str(dtype).removeprefix('torch.') for dtype in narrow))
@@ -156,7 +156,7 @@ class Checkpoint:
 
     @cached_property
     def meta(self) -> dict:
-        """What a run or a conversion wrote down beside the weights; empty: nothing."""
+        """What a run or a conversion recorded next to the weights; empty if nothing."""
         if self.format == 'safetensors':
             metadata = self._safetensors[1]
             return {'cfg': metadata[CONFIG]} if CONFIG in metadata else {}
@@ -170,17 +170,17 @@ class Checkpoint:
 
     @property
     def config(self) -> Config:
-        """The config that the run recorded, read anew each time; see :mod:`mmcnn.weights.recorded_config`."""
+        """The config that the run recorded, parsed on each access; see :mod:`mmcnn.weights.recorded_config`."""
         return recorded_config({'meta': self.meta}, str(self.path))
 
     @property
     def entries(self) -> Config:
-        """The same where it is only read, never built: whatever its types are; empty where there is none."""
+        """The same config for reading only, whatever its types are; it must not be built. Empty if there is none."""
         return recorded_entries({'meta': self.meta})
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes that a run or a conversion recorded, or YOLOv5's modules; empty: the file has none."""
+        """Class names recorded by a run or a conversion, or in YOLOv5's modules; empty if the file has none."""
         if self.tree is not None:
             return self.tree.classes
         if self.format == 'safetensors':
@@ -189,7 +189,7 @@ class Checkpoint:
 
     @cached_property
     def record(self) -> Record | None:
-        """What a conversion or a run of ours wrote down of the weights."""
+        """The record about the weights that a conversion or one of our runs wrote."""
         if self.format == 'safetensors':
             metadata = self._safetensors[1]
             return from_json(metadata[KEY], self.path) if KEY in metadata else None
@@ -197,49 +197,49 @@ class Checkpoint:
 
     @cached_property
     def tree(self) -> UltralyticsFile | None:
-        """Of an ultralytics file, with what its pickled modules say."""
+        """The content of an ultralytics file, with the attributes of its pickled modules."""
         return read_ultralytics(self._file) if self.format == 'ultralytics' else None
 
     @property
     def sha256(self) -> str:
-        """Of the file, which is read for it."""
+        """SHA-256 of the file, which is read for it."""
         with self.unchanged() as path:
             return digest(path)
 
     def unchanged(self) -> contextlib.AbstractContextManager[Path]:
-        """For readers of the path: gives it, and raises CheckpointError if the file is not the one that was opened."""
+        """Yield the path for code that reads it itself; raise CheckpointError if the file has changed since opening."""
         return self._same.unchanged()
 
     def refuse_unresumable(self) -> None:
-        """Raise CheckpointError if no run can go on from it: it has no weights, only weights, or code in ``meta``."""
+        """Raise CheckpointError if a run cannot be resumed from it: no weights, only weights, or code in ``meta``."""
         content = None
         if self._file is not None:
             content = self.content if isinstance(self._file.content, StandIn) else self._file.content
-            # A stand-in may become a tensor of an unusual kind: refuse_unbuildable() tells.
+            # A stand-in may become a tensor of an unusual kind; refuse_unbuildable() finds out.
             self._weights(content, Tensor | StoredTensor | StandIn)
         if not isinstance(content, dict) or 'optimizer' not in content or 'meta' not in content:
-            raise CheckpointError(f'{self.path} holds weights only, no optimizer: use load_from={self.path}')
+            raise CheckpointError(f'{self.path} holds only weights and no optimizer state: use load_from={self.path}')
         refuse_code_in_meta({'meta': self.meta}, str(self.path))
-        # MMEngine reads 'state_dict' and takes off 'module.' itself, and passes over what then does not fit.
+        # MMEngine reads 'state_dict', removes 'module.' itself, and ignores what then does not fit.
         names = content.get('state_dict', {})
         if not names or any(part in WRAPPERS for name in names for part in name.split('.')):
             raise CheckpointError(
-                f'{self.path} was written by another program ({"; ".join(self.notes)}), and only a checkpoint of '
-                f'mmcnn or MMEngine can be continued: start from it with load_from={self.path}'
+                f'{self.path} was written by another program ({"; ".join(self.notes)}), and only checkpoints of '
+                f'mmcnn or MMEngine can be resumed: start from it with load_from={self.path}'
             )
 
     def refuse_unbuildable(self) -> None:
-        """Raise CheckpointError for what only torch finds wrong: it builds everything but the numbers of tensors."""
+        """Raise CheckpointError for defects that only torch finds; it builds everything except the tensors' values."""
         if self._file is None:
             return
         try:
             content = self.__dict__.get('content') or _load(self._file, 'meta')
-        except CheckpointError:  # what it cannot build without numbers, either
+        except CheckpointError:  # torch cannot build it without the values either
             content = self.content
         self._weights(content, Tensor)
 
     def release(self) -> None:
-        """Lets go of all but ``meta``, where that was asked for; who asks for the rest again reads the file again."""
+        """Release everything except ``meta``, if that was read; a later access reads the file again."""
         for part in ('state_dict', 'notes', 'content', 'tree', '_safetensors', '_file'):
             self.__dict__.pop(part, None)
 
@@ -247,7 +247,7 @@ class Checkpoint:
 
     @cached_property
     def _file(self) -> TorchFile | None:
-        """The file as it was looked through, which :meth:`open` has set and :meth:`release` forgets."""
+        """The checked file, which :meth:`open` sets and :meth:`release` drops."""
         if self.format not in ('pytorch', 'ultralytics'):
             return None
         with self.unchanged() as path:
@@ -259,7 +259,7 @@ class Checkpoint:
             return read_safetensors(path)
 
     def _weights(self, content: Any, kind: type | UnionType) -> tuple[str, Mapping[str, Any]]:
-        """Return the entry of the weights and the state dict in it, whose values have to be of this kind."""
+        """Return the entry of the weights and its state dict, whose values must be of this kind."""
         try:
             return weights_in(content, kind)
         except CheckpointError as error:
@@ -275,7 +275,7 @@ class Checkpoint:
 
 
 def classes_in(meta: Mapping[str, Any]) -> tuple[str, ...]:
-    """Names of the classes in a checkpoint's ``meta`` (``CLASSES`` is MMDetection 2's); empty: it has none."""
+    """Class names in a checkpoint's ``meta`` (MMDetection 2 has ``CLASSES``); empty if there are none."""
     recorded = meta.get('dataset_meta') or {}
     classes = recorded.get('classes') or recorded.get('CLASSES') or meta.get('CLASSES') or ()
     return (classes,) if isinstance(classes, str) else tuple(classes)
@@ -293,18 +293,18 @@ def _names_in(text: str) -> tuple[str, ...]:
 def read_checkpoint(path: str | Path, map_location: Any = 'cpu') -> dict:
     """Read a ``.pth`` file as data: with ``torch.load(weights_only=True)``, never otherwise.
 
-    The file is looked through first, since a pickle can exhaust the memory or end the process there too.
+    The file is checked first, since a pickle can exhaust the memory or end the process even then.
 
     Args:
         path: The file.
-        map_location: Where tensors go, see ``torch.load``.
+        map_location: The device of the tensors, see ``torch.load``.
 
     Returns:
         The whole checkpoint, either with a ``state_dict`` among its entries or itself a dict of tensors.
 
     Raises:
-        CheckpointError: The file is missing, empty, cut short or not a checkpoint; lies about its sizes; asks to run
-            code (nothing is run); or holds no state dict. One sentence that names the path.
+        CheckpointError: The file is missing, empty, truncated or not a checkpoint; declares false sizes; asks to
+            run code (nothing is run); or holds no state dict. The message is one sentence with the path.
     """
     path = Path(path).expanduser()
     checkpoint = _load(open_inert(path), map_location)
@@ -316,10 +316,10 @@ def read_checkpoint(path: str | Path, map_location: Any = 'cpu') -> dict:
 
 
 def format_of(path: str | Path) -> str:
-    """Return what a file is; 'pytorch' also for what is none of the kinds, broken or unsafe.
+    """Return the format of a file; 'pytorch' if it is none of the others, is broken or unsafe.
 
     Raises:
-        CheckpointError: there is no such file, or it is empty.
+        CheckpointError: the file is missing or empty.
     """
     path = Path(path).expanduser()
     check_file(path)
@@ -333,38 +333,38 @@ def state_dict_of(checkpoint: Any) -> dict[str, Tensor]:
 
     Args:
         checkpoint: What :func:`read_checkpoint` returns: a dict with a ``state_dict`` or another entry that
-            :func:`~mmcnn.weights.entries.weights_in` knows, or itself one.
+            :func:`~mmcnn.weights.entries.weights_in` knows, or a state dict.
 
     Returns:
-        Name to tensor, without what PyTorch's wrappers put into the names (``module.``, ``_orig_mod.``).
+        Name to tensor, without what PyTorch's wrappers add to the names (``module.``, ``_orig_mod.``).
 
     Raises:
-        CheckpointError: There is no dict, or none of tensors, or it is not said which of several is meant.
+        CheckpointError: There is no dict, or none of tensors, or several with no indication of which one is meant.
     """
     return without_wrappers(weights_in(checkpoint, Tensor)[1])[0]
 
 
 def _load(file: TorchFile, map_location: Any) -> Any:
-    """Return what torch builds of a file that has been looked through."""
+    """Return what torch builds from a file that has been checked."""
     foreign, path = file.foreign(), file.path
     try:
         with file.same.open() as opened:
             return torch.load(opened, map_location=map_location, weights_only=True)
-    except CheckpointError:  # it has changed
+    except CheckpointError:  # the file has changed
         raise
     except Exception as error:  # a damaged file makes the unpickler fail in any way: IndexError, KeyError, struct.error
         if foreign and isinstance(error, pickle.UnpicklingError):
             raise CheckpointError(
-                f'{path} is refused: it asks for `{_refused(foreign)}`, which is no plain data and could run code; '
+                f'{path} was rejected: it asks for `{_refused(foreign)}`, which is not plain data and could run code; '
                 'nothing was run'
             ) from error
         raise CheckpointError(
-            f'{path} cannot be read as a checkpoint, it is damaged or of another kind ({_reason(error)})'
+            f'{path} cannot be read as a checkpoint: it is damaged or of another format ({_reason(error)})'
         ) from error
 
 
 def _refused(foreign: list[str]) -> str:
-    """Return the first of the names that torch does not know as data, found out by asking it; else the first."""
+    """Return the first name that torch does not accept as data, determined by asking it; else the first of all."""
     for name in dict.fromkeys(foreign):
         module, _, attribute = name.rpartition('.')
         if not name.isprintable():
@@ -374,13 +374,13 @@ def _refused(foreign: list[str]) -> str:
             torch.load(io.BytesIO(naming), weights_only=True)
         except pickle.UnpicklingError:
             return name
-        except RuntimeError:  # torch has looked it up; it is no checkpoint
+        except RuntimeError:  # torch has looked it up, and it is not a checkpoint
             continue
     return foreign[0]
 
 
 def _reason(error: Exception) -> str:
-    """Return torch's reason in a line, without its unpickler's advice to switch off safety."""
+    """Return torch's reason in one line, without its advice to disable the safety of its unpickler."""
     line = ''.join(str(error).strip().splitlines()[:1])[:200]
     if isinstance(error, pickle.UnpicklingError) or not line or not line.isprintable():
         return f'{type(error).__name__} in torch.load'
@@ -388,7 +388,7 @@ def _reason(error: Exception) -> str:
 
 
 def _is_plain(value: Any) -> bool:
-    """Return whether inert content is the very data: containers of numbers and text, no stand-ins."""
+    """Return whether inert content is the actual data: containers of numbers and text, no stand-ins."""
     pending, seen = [value], set()
     while pending:
         each = pending.pop()
@@ -405,5 +405,5 @@ def _is_keras_archive(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return 'model.weights.h5' in archive.namelist()
-    except Exception:  # whatever a damaged file provokes in zipfile; who reads it says what is wrong
+    except Exception:  # whatever a damaged file causes in zipfile; the reader reports what is wrong
         return False

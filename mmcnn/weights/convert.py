@@ -30,7 +30,7 @@ from mmcnn.weights.report import LoadReport, listed
 from mmcnn.weights.sources import catalog
 from mmcnn.weights.sources.darknet import write_darknet
 
-#: Endings of the files that are written, and what they are.
+#: Suffixes of the files that are written, and their formats.
 ENDINGS = {'.pth': 'pytorch', '.safetensors': 'safetensors', '.weights': 'darknet'}
 
 
@@ -45,33 +45,33 @@ def convert(
 ) -> tuple[LoadReport, Record]:
     """Read weights of any source into one of our networks and write them under our names.
 
-    A network of the zoo is written as a classifier where the file has the top of one, else as a backbone; both under
-    ``backbone.``, so that either starts the backbone of a detector.
+    A network of the zoo is written as a classifier if the file has the top of one, otherwise as a backbone; both
+    under ``backbone.``, so that either initializes the backbone of a detector.
 
     Args:
         path: the file; see :func:`~mmcnn.weights.loading.load_weights`.
-        target: what is written, by its ending: ``.pth`` or ``.safetensors`` with a record inside, ``.weights`` for
-            Darknet. Written whole or not at all.
-        name: a network of the zoo, or of what ``model_cfg`` describes.
-        source: whose layer names the file has; None: found out.
-        num_classes: of the file's top or head, where they are not the config's or ImageNet's.
+        target: the output file, whose suffix selects the format: ``.pth`` or ``.safetensors`` with a record inside,
+            ``.weights`` for Darknet. It is written completely or not at all.
+        name: a network of the zoo, or a name for what ``model_cfg`` describes.
+        source: library whose layer names the file has; None: it is detected.
+        num_classes: number of classes of the file's top or head, if it is neither the config's nor ImageNet's.
         model_cfg: ``model`` of a detector's config; None: ``name`` is a network of the zoo.
-        config: of a detector, whole: what boxes the weights make. It is written beside them; None: it is not known, and
-            whoever detects with the conversion has to name it.
+        config: the whole config of the detector, which makes boxes of the model's outputs. It is written with the
+            weights; None: it is unknown, and has to be given wherever the converted file is used for detection.
 
     Returns:
-        what became of each entry, and the record.
+        What happened to each entry, and the record.
 
     Raises:
-        UsageError: no network of this name, an address in place of a file, or an ending that says nothing.
-        CheckpointError: the file does not fit, or cannot be written.
+        UsageError: unknown network, an address instead of a file, or an unknown suffix.
+        CheckpointError: the file does not fit, or the output cannot be written.
     """
     if is_address(str(path)):
-        raise UsageError(f'{path} is an address and SRC a file; init_cfg and load_weights take addresses')
+        raise UsageError(f'{path} is an address, but SRC must be a file; use addresses with init_cfg or load_weights')
     path, target = Path(path).expanduser(), Path(target).expanduser()
     ending = _check_target(path, target)
     if model_cfg is None and name not in backbone_families():
-        raise UsageError(f"no network is called '{name}'; {nearest(name, backbone_families())}")
+        raise UsageError(f"unknown network '{name}'; {nearest(name, backbone_families())}")
     file = Checkpoint.open(path)
     model, report = _load(file, name, source, num_classes, model_cfg)
     sha256 = file.sha256
@@ -99,11 +99,13 @@ def convert(
 
 def _check_target(path: Path, target: Path) -> str:
     if target.suffix not in ENDINGS:
-        raise UsageError(f'{target}: the ending says what to write: {", ".join(ENDINGS)}')
+        raise UsageError(f'{target}: unknown suffix; use one of {", ".join(ENDINGS)}')
     if not target.parent.is_dir():
-        raise UsageError(f'{target}: there is no folder {target.parent}')
+        raise UsageError(f'{target}: the folder {target.parent} does not exist')
     if target.is_dir() or (target.exists() and path.exists() and target.samefile(path)):
-        raise UsageError(f'{target} is {"a folder" if target.is_dir() else "the source itself"}: name another file')
+        raise UsageError(
+            f'{target} is {"a folder" if target.is_dir() else "the source file"}: choose another output file'
+        )
     return ENDINGS[target.suffix]
 
 
@@ -116,20 +118,20 @@ def _load(
         if report.absent:
             keys = listed([key for each in report.absent.values() for key in each])
             raise CheckpointError(
-                f'{file.path} holds a part of {name} only, {keys} are missing: a conversion would fill them with '
-                'random values; start a training from the file as it is (load_from), or convert it for a backbone'
+                f'{file.path} holds only a part of {name}; {keys} are missing, and a conversion would fill them with '
+                'random values: start a training from the unconverted file (load_from), or convert it for a backbone'
             )
         return model, report
     if name in list_classifiers():
         model = build_classifier(name, num_classes or 1000)
         try:
             report = _loaded(model, file, source)
-            if not report.absent:  # Darknet's cut-offs have no top, and one that was never trained is not written
+            if not report.absent:  # Darknet's truncated files have no top, and an untrained one is not written
                 return model, report
         except CheckpointError:
             if num_classes is not None:
                 raise
-    # The file may be one without a top; if it is not, this says what does not fit.
+    # The file may lack the top; if it does not, this error says what does not fit.
     with torch.device('meta'):
         levels = backbone_families()[name](variant=name).levels
     model = backbone_families()[name](variant=name, out_indices=levels)
@@ -137,17 +139,17 @@ def _load(
 
 
 def _loaded(model: nn.Module, file: Checkpoint, source: str | None) -> LoadReport:
-    """Raise CheckpointError with the advice that a conversion can be given."""
+    """Load the file; raise CheckpointError with advice that suits a conversion."""
     try:
         return load_weights(model, file, source)
     except UnfitError as error:
-        advice = f'; its head is for {error.classes} classes: say num_classes={error.classes}' if error.classes else ''
+        advice = f'; its head has {error.classes} classes: set num_classes={error.classes}' if error.classes else ''
         raise CheckpointError(error.sentence + advice) from None
 
 
 def _detector(model_cfg: Mapping[str, Any], num_classes: int | None) -> nn.Module:
     model = wire(model_cfg)
-    model.backbone.pop('init_cfg', None)  # a backbone of the user's own need not take it
+    model.backbone.pop('init_cfg', None)  # a custom backbone may not accept it
     if num_classes is not None:
         set_num_classes(model, num_classes)
     with DefaultScope.overwrite_default_scope('mmdet'):

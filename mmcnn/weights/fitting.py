@@ -15,9 +15,9 @@ from mmcnn.weights.report import LoadReport, compare, explain
 from mmcnn.weights.sources.darknet import TOP, UNBUILT
 from mmcnn.weights.sources.translate import OtherRowError, Translation
 
-#: Why a head of the model keeps its values, and why one of the file is not taken.
-STARTS_ANEW, OTHER_CLASSES = 'the head, which starts anew', 'the head, whose classes are others'
-#: Share of a file's entries that has to stand behind a prefix, and how many names deep one is looked for.
+#: Reasons why a head of the model keeps its values, and why one of the file is not used.
+STARTS_ANEW, OTHER_CLASSES = 'the head, which keeps its initial values', 'the head, because its classes differ'
+#: Fraction of a file's entries that must have a prefix in common, and the maximum number of names in a prefix.
 _LEAST_SHARE, _DEEPEST = 1 / 8, 4
 
 
@@ -30,11 +30,11 @@ class Fit:
     """A file's tensors under a model's names.
 
     Attributes:
-        source: whose names the file has.
-        report: what will become of each entry.
+        source: library whose names the file has.
+        report: what will happen to each entry.
         state: our name -> tensor.
-        translation: what the source says of them.
-        prefix: what stands before the names of the file.
+        translation: the source's translation of them.
+        prefix: prefix of the names in the file.
         adapted: entries of ``state`` that were made for another number of image channels.
     """
 
@@ -51,8 +51,8 @@ class Attempts:
     """The attempts at fitting a file: ``fit`` is the successful one; None: there is none.
 
     Attributes:
-        misfits: the others whose names are known, the best first.
-        refusals: why other sources have no such names.
+        misfits: the other attempts at which the names were known, best first.
+        refusals: why the names are not those of other sources.
     """
 
     fit: Fit | None = None
@@ -61,13 +61,13 @@ class Attempts:
 
 
 def attempt(file: Checkpoint, request: Request) -> Attempts:
-    """Hold a file against a model: its names as they are, then without what stands before them.
+    """Try to fit a file to a model: with its names unchanged, then without their prefixes.
 
-    ``net.`` or ``module.model.`` is taken off where what is behind it explains every entry of the model.
+    ``net.`` or ``module.model.`` is removed if the rest of the names then explains every entry of the model.
 
     Raises:
-        OtherRowError: every name is known, and is one of another row.
-        CheckpointError: two prefixes explain the model, and nobody says which is meant.
+        OtherRowError: every name is known, but they belong to another row.
+        CheckpointError: two prefixes explain the model, and it is unclear which one is meant.
     """
     sources = SOURCES[file.format] if request.source is None else (request.source,)
     names = _behind(file, request.prefix) if request.prefix else Names(file, file.state_dict)
@@ -88,8 +88,8 @@ def _behind_some_prefix(file: Checkpoint, sources: tuple[str, ...], request: Req
     if len(found) > 1:
         names = ' and '.join(f"'{each.prefix}'" for each in found)
         raise AmbiguousError(
-            f'{file.path}: the entries behind {names} are each a whole {name_of(request.model)}; say which '
-            'with prefix=, or save one of them alone'
+            f'{file.path}: the entries with the prefixes {names} are each a complete {name_of(request.model)}; choose '
+            'one with prefix=, or save one of them separately'
         )
     return found[0] if found else None
 
@@ -102,7 +102,7 @@ def _behind(file: Checkpoint, prefix: str) -> Names:
 
 
 def prefixes(state: Mapping[str, Tensor]) -> Iterator[str]:
-    """Yield what stands before so many names that it may be a wrapper's, the shortest first."""
+    """Yield prefixes of so many names that they may be a wrapper's, shortest first."""
     level, least = [''], max(len(state) * _LEAST_SHARE, 1)
     for _ in range(_DEEPEST):
         counts: Counter[str] = Counter()
@@ -114,12 +114,12 @@ def prefixes(state: Mapping[str, Tensor]) -> Iterator[str]:
 
 
 def _try(names: Names, sources: tuple[str, ...], request: Request) -> Attempts:
-    """Under the names of each source, up to the first that fits."""
+    """Try the names of each source, up to the first that fits."""
     attempts = Attempts()
     for source in sources:
         try:
             translation = TRANSLATE[source](names, request)
-        except OtherRowError:  # its names settle whose file it is
+        except OtherRowError:  # these names leave no doubt about the source of the file
             raise
         except CheckpointError as error:
             attempts.refusals.append(error)
@@ -137,7 +137,7 @@ def _try(names: Names, sources: tuple[str, ...], request: Request) -> Attempts:
 
 
 def _held(source: str, translation: Translation, prefix: str, request: Request) -> Fit:
-    """Return the tensors, as far as the model is to have them, against the model's."""
+    """Compare the tensors that the model is to have with the model's."""
     model = request.model
     own = model.state_dict()
     translation = _for_model(model, translation)
@@ -152,7 +152,7 @@ def _held(source: str, translation: Translation, prefix: str, request: Request) 
     adapted = _adapted_input(model, own, state) if request.adapt_input else {}
     state |= adapted
     report = explain(compare(own, state), {**_may_lack(model, state), **absent})
-    if request.drop_head and STARTS_ANEW in report.absent:  # what was dropped is said already
+    if request.drop_head and STARTS_ANEW in report.absent:  # dropped layers are listed already
         lacking = tuple(key for key in report.absent[STARTS_ANEW] if key not in translation.left_out[OTHER_CLASSES])
         report = replace(report, absent={**report.absent, STARTS_ANEW: lacking})
     return Fit(source, report, state, translation, prefix, adapted)
@@ -162,7 +162,7 @@ def _held(source: str, translation: Translation, prefix: str, request: Request) 
 
 
 def _for_model(model: nn.Module, translation: Translation) -> Translation:
-    """Of a classifier's entries those that a bare backbone has; the declared rest is left out."""
+    """Return those entries of a classifier that a bare backbone has; the known rest is left out."""
     if not is_backbone(model):
         return translation
     state, left_out = {}, {TOP: [], UNBUILT: []}

@@ -18,30 +18,30 @@ from mmcnn.weights.checkpoint import Checkpoint
 from mmcnn.weights.fitting import attempt
 from mmcnn.weights.names import CLASS_LAYERS, Request
 
-#: Numbers of values of the tensors of every network and of every detector that a config comes for: to build them all
-#: would take half a minute. ``make table`` writes it with :mod:`mmcnn.zoo.sizes`.
+#: Tensor sizes of every network and of every detector config that is shipped, since building them all would take
+#: half a minute. ``make table`` writes the file by :mod:`mmcnn.zoo.sizes`.
 STORED = Path(__file__).with_name('sizes.json')
-#: Share of a backbone's tensors that a file has to have: libraries lay some of them together.
+#: Fraction of a backbone's tensors that a file must have: some libraries merge some of them.
 ALIKE = 0.6
-#: Networks that are built, and that are named, at most.
+#: Maximum number of networks that are built, and of those that are named.
 _TRIED, _NAMED = 4, 4
-#: Tensors of a detector's file that may be its head's, or its anchors.
+#: Number of tensors of a detector's file that may be its head's or its anchors.
 _HEADS = 12
 
 
 class Sizes(NamedTuple):
-    """Sizes of a network's tensors, without those that depend on the number of classes."""
+    """Sizes of a network's tensors, except those that depend on the number of classes."""
 
     is_detector: bool
     backbone: Counter[int]
-    behind: Counter[int]  # of a classifier's top, or of a detector's neck and head
+    behind: Counter[int]  # in a classifier's top, or in a detector's neck and head
 
 
 def likeliest(file: Checkpoint) -> list[str]:
-    """Names of the networks and configs that hold a file, the most alike; none where no network does.
+    """Return the names of the networks and configs that a file fits, the most similar first; empty if none does.
 
-    Compared are the numbers of values, which survive every library's layout and every name. Networks that are alike
-    are built without their values, and the file is held against them as if it were loaded.
+    Tensor sizes are compared, which are independent of a library's layouts and names. Similar networks are built
+    without values, and loading the file into them is tried.
     """
     state = file.tree.state if file.tree is not None else file.state_dict
     given = sizes_of(state.values())
@@ -64,7 +64,7 @@ def likeliest(file: Checkpoint) -> list[str]:
 
 
 def sizes_of(tensors: Iterable[Tensor]) -> Counter[int]:
-    """Return how many tensors have how many values; single numbers, such as BatchNorm's counters, aside."""
+    """Return how many tensors have how many values, without scalars such as BatchNorm's counters."""
     return Counter(tensor.numel() for tensor in tensors if tensor.numel() > 1)
 
 
@@ -81,7 +81,7 @@ def _share(given: Counter[int], own: Counter[int]) -> float:
 
 
 def _holds(name: str, file: Checkpoint) -> bool:
-    """Return whether a network takes the file as its weights, the head aside."""
+    """Return whether a network accepts the file as its weights, apart from the head."""
     with torch.device('meta'):
         model = backbone_families()[name](variant=name)
     try:
@@ -92,7 +92,7 @@ def _holds(name: str, file: Checkpoint) -> bool:
 
 @cache
 def stored_sizes() -> dict[str, Sizes]:
-    """Return what :data:`STORED` says of each network and each detector's config."""
+    """Return the entries of :data:`STORED` for each network and each detector config."""
 
     def read(sizes: dict[str, int]) -> Counter[int]:
         return Counter({int(size): count for size, count in sizes.items()})

@@ -78,7 +78,7 @@ def load_weights(
             drop.
     """
     if source is not None and source not in TRANSLATE:
-        raise CheckpointError(f"source='{source}' is unknown; {nearest(source, TRANSLATE)}")
+        raise CheckpointError(f"unknown source='{source}'; {nearest(source, TRANSLATE)}")
     file, published = None, None
     if isinstance(path, Checkpoint):
         file, path = path, path.path
@@ -92,15 +92,14 @@ def load_weights(
     sources = SOURCES[file.format]
     if source is not None and source not in sources:
         raise CheckpointError(
-            f'{path} is a file of the kind {file.format}, which does not hold weights of {source}, but of '
-            f'{" or ".join(sources)}'
+            f'{path} is a {file.format} file, which cannot hold weights of {source}, only of {" or ".join(sources)}'
         )
     if drop_head and not (
         backbone_of(model) is model or any(key.startswith(class_layers) for key in model.state_dict())
     ):
         raise CheckpointError(
-            f'{path} is for other classes, and no layer of {name_of(model)} is known to follow their number: its head '
-            'cannot start anew'
+            f'{path} is for other classes, but no layer of {name_of(model)} is known to depend on their number: its '
+            'head cannot be replaced'
         )
     request = Request(model, source, prefix, allow_head_mismatch, adapt_input, drop_head, class_layers)
     try:
@@ -170,20 +169,20 @@ def refuse_senseless(state: Mapping[str, Tensor], own: Mapping[str, Tensor], pat
         floating = own.get(key, value).is_floating_point()
         if value.layout != torch.strided or value.is_meta or value.is_floating_point() != floating:
             kind = 'floats' if floating else 'integers'
-            raise CheckpointError(f'{path}: {key} is no plain tensor of {kind}: {value.dtype}, {value.layout}')
+            raise CheckpointError(f'{path}: {key} is not a plain tensor of {kind}: {value.dtype}, {value.layout}')
         if not floating:
             continue
         values = value.float()  # after conversion: 1e300 becomes infinite, and 8-bit floats cannot be compared
         if not torch.isfinite(values).all():
-            raise CheckpointError(f'{path}: {key} holds values that are not finite')
+            raise CheckpointError(f'{path}: {key} has NaN or infinite values')
         if key.endswith('running_var') and (values < 0).any():
-            raise CheckpointError(f'{path}: {key} holds negative variances')
+            raise CheckpointError(f'{path}: {key} has negative variances')
 
 
 def _trained(model: nn.Module, source: str) -> Record | None:
-    """Return how another library's network is trained according to our row; ``arch`` and ``norm_cfg`` can change it."""
+    """Return how another library trains this row's network; ``arch`` and ``norm_cfg`` can deviate from it."""
     backbone = backbone_of(model)
-    if source == 'torchvision' and is_detector(model):  # its norms are not the row's and were compared with the file
+    if source == 'torchvision' and is_detector(model):  # its norms are not the row's, and were compared with the file's
         return None
     return of_row(backbone.variant) if source != 'mmcnn' and backbone is not None else None
 
@@ -196,7 +195,7 @@ def _notes(file: Checkpoint, fit: Fit, record: Record | None, images: str, model
     kind = f'{"an" if file.format[0] in "aeiou" else "a"} {file.format} file'
     notes = [kind if fit.source == file.format else f'{kind} with the names of {fit.source}', *file.notes]
     if fit.prefix:
-        notes.append(f'{fit.prefix} taken off the names')
+        notes.append(f'{fit.prefix} removed from the names')
     backbone = backbone_of(model)
     if record is not None and backbone is not None and record.model != backbone.variant:
         notes.append(f'weights of {record.model}')
@@ -206,17 +205,17 @@ def _notes(file: Checkpoint, fit: Fit, record: Record | None, images: str, model
         )
     if backbone is model and fit.source != 'mmcnn':
         notes += _other_than_classifier(backbone)
-    notes += [f'{key} spread over {backbone.in_channels} channels' for key in fit.adapted]
+    notes += [f'{key} distributed over {backbone.in_channels} channels' for key in fit.adapted]
     return tuple(notes)
 
 
 def _other_than_classifier(backbone: Backbone) -> list[str]:
-    """Return how the network that the weights were trained in differs, and the setting that makes it equal."""
+    """Return how the network that the weights were trained in differs, and the setting that removes the difference."""
     row = backbone.arch
     other = {name: value for name, value in row.as_classifier.items() if getattr(row, name) != value}
     return [
-        f'{backbone.variant} was trained as a classifier with {name}={value!r}, and this backbone has '
-        f'{name}={getattr(row, name)!r}: arch=dict({name}={value!r}) makes the maps equal'
+        f'{backbone.variant} was trained as a classifier with {name}={value!r}, but this backbone has '
+        f'{name}={getattr(row, name)!r}: set arch=dict({name}={value!r}) to get the same feature maps'
         for name, value in other.items()
     ]
 

@@ -17,7 +17,7 @@ from mmcnn.weights.sources.torchvision_detectors import from_torchvision_detecto
 from mmcnn.weights.sources.translate import Source, Translation, without_own_classifier
 from mmcnn.weights.sources.ultralytics import from_ultralytics
 
-#: Kind of file -> whose layer names its tensors may have, in the order in which they are tried.
+#: File format -> libraries whose layer names its tensors may have, in the order in which they are tried.
 SOURCES = {
     'darknet': ('darknet',),
     'keras': ('keras',),
@@ -25,7 +25,7 @@ SOURCES = {
     'safetensors': ('mmcnn', 'torchvision', 'timm', 'mmdet', 'ultralytics'),
     'pytorch': ('mmcnn', 'torchvision', 'timm', 'mmdet', 'ultralytics'),
 }
-#: Layers whose shape follows the number of classes: of our heads, MMDetection's YOLOv3 and Faster R-CNN.
+#: Layers whose shape depends on the number of classes: of our heads, MMDetection's YOLOv3 and Faster R-CNN.
 CLASS_LAYERS = (
     'top.classes.',
     'bbox_head.predictions.',
@@ -33,13 +33,13 @@ CLASS_LAYERS = (
     'roi_head.bbox_head.fc_cls.',
     'roi_head.bbox_head.fc_reg.',
 )
-#: What may differ where another head is allowed: of a classifier all that is behind the backbone.
+#: What may differ if another head is allowed: for a classifier, everything behind the backbone.
 HEADS = (*CLASS_LAYERS, 'top.')
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is loaded into which model; the fields are those of :func:`mmcnn.weights.loading.load_weights`."""
+    """What is loaded into which model; the fields are the arguments of :func:`mmcnn.weights.loading.load_weights`."""
 
     model: nn.Module
     source: str | None = None
@@ -51,28 +51,28 @@ class Request:
 
     @property
     def allowed(self) -> tuple[str, ...]:
-        """Prefixes of the model's entries that may be otherwise in the file."""
+        """Prefixes of the model's entries that may differ in the file."""
         return (*HEADS, *self.class_layers) if self.allow_head_mismatch or self.drop_head else ()
 
 
 @dataclass(frozen=True)
 class Names:
-    """Tensors of a file: all of them under their own names, or those with a prefix, without it."""
+    """Tensors of a file: all of them under their own names, or those with a prefix, which is removed."""
 
     file: Checkpoint
     state: Mapping[str, Tensor]
     prefix: str = ''
-    outside: tuple[str, ...] = ()  # names of the file that do not begin so
+    outside: tuple[str, ...] = ()  # names in the file without the prefix
 
 
 def backbone_of(model: nn.Module) -> Backbone | None:
-    """Return the backbone of a classifier or a detector, a backbone itself; None: it is none of ours."""
+    """Return the backbone of a classifier or a detector, or a backbone itself; None if it is not one of ours."""
     backbone = getattr(model, 'backbone', model)
     return backbone if is_backbone(backbone) else None
 
 
 def is_backbone(model: nn.Module) -> bool:
-    """Return whether a model is one of our backbones, with nothing behind it."""
+    """Return whether a model is one of our backbones and nothing else."""
     return isinstance(model, tuple(set(backbone_families().values())))
 
 
@@ -82,12 +82,12 @@ def is_detector(model: nn.Module) -> bool:
 
 
 def name_of(model: nn.Module) -> str:
-    """Return what messages call a model: its row, or a detector's class."""
+    """Return the name of a model for messages: its row, or a detector's class."""
     return type(model).__name__ if is_detector(model) else backbone_of(model).variant
 
 
 def _own(names: Names, request: Request) -> Translation:
-    """Names of mmcnn: of the model itself, of a classifier or detector around it."""
+    """Translate mmcnn's names: those of the model itself, or of a classifier or detector around it."""
     if is_detector(request.model):
         return Translation(dict(names.state))
     state, own = names.state, request.model.state_dict().keys()
@@ -100,7 +100,7 @@ def _of_library(library: Source) -> Callable[[Names, Request], Translation]:
     def translate(names: Names, request: Request) -> Translation:
         if is_detector(request.model):
             raise CheckpointError(
-                f'{names.file.path}: {library.name} has classifiers, no detectors; load it into the backbone'
+                f'{names.file.path}: {library.name} has classifiers but no detectors; load the file into the backbone'
             )
         return library.translate(names.state, backbone_of(request.model).variant)
 
@@ -129,7 +129,7 @@ def _of_ultralytics(names: Names, request: Request) -> Translation:
     return from_ultralytics(given, request.model, predictions=not request.drop_head)
 
 
-#: Source -> what renames the tensors of a file for a model.
+#: Source -> function that renames the tensors of a file for a model.
 TRANSLATE: dict[str, Callable[[Names, Request], Translation]] = {
     'mmcnn': _own,
     'mmdet': _of_mmdet,

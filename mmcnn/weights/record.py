@@ -22,10 +22,10 @@ from mmcnn.version import __version__
 from mmcnn.weights.recorded_config import recorded_config
 from mmcnn.weights.sources.published import Published, activation_name
 
-#: Entry of a checkpoint's ``meta``, and of the metadata of a safetensors file (there as JSON).
+#: Entry in a checkpoint's ``meta``, and in the metadata of a safetensors file (as JSON).
 KEY = 'mmcnn'
-_LONGEST = 1_000  # characters of one entry: a record is a page, not a payload
-_SHOWN = ('model', 'activation', 'norm_eps')  # entries that stand in sentences
+_LONGEST = 1_000  # characters of one entry: a record is short
+_SHOWN = ('model', 'activation', 'norm_eps')  # entries that appear in sentences
 
 
 @renamed_arguments(world='library')
@@ -35,15 +35,15 @@ class Record:
 
     Attributes:
         model: our backbone's row, or the name of a config.
-        activation: of the network that was trained, ``LeakyReLU(0.1)``.
-        norm_eps: of its BatchNorm.
-        images: how those that it was trained on were normalised, as :func:`~mmcnn.image_format.in_words` says it.
+        activation: activation of the trained network, ``LeakyReLU(0.1)``.
+        norm_eps: epsilon of its BatchNorm.
+        images: normalisation of the training images, in the words of :func:`~mmcnn.image_format.in_words`.
         source: name of the file that was converted, or the address of a published one.
-        sha256: of that file.
-        format: what it was: 'pytorch', 'safetensors', 'keras', 'darknet', 'ultralytics'.
-        library: whose layer names it had: 'torchvision', 'timm', ...
-        licence: of the weights, as the publisher says; empty: not known.
-        date: on which it was written.
+        sha256: hash of that file.
+        format: its format: 'pytorch', 'safetensors', 'keras', 'darknet', 'ultralytics'.
+        library: library whose layer names it had: 'torchvision', 'timm', ...
+        licence: licence of the weights according to their publisher; empty: unknown.
+        date: date on which the record was written.
         version: of mmcnn.
     """
 
@@ -62,7 +62,7 @@ class Record:
     world = renamed_attribute('world', 'library')
 
     def refuse_other(self, model: nn.Module, path: str | Path) -> None:
-        """Raise CheckpointError if the network's activation or norm is not what the weights were trained with."""
+        """Raise CheckpointError if the model's activation or norm differs from what the weights were trained with."""
         own = describe(model)
         for what, theirs, ours in (
             ('activation', self.activation, own.activation),
@@ -70,13 +70,13 @@ class Record:
         ):
             if theirs and ours and theirs != ours:
                 raise CheckpointError(
-                    f'{path} holds weights of {self.model}, trained with the {what} {theirs}; {own.model} has {ours}: '
-                    'they would load and be wrong'
+                    f'{path} holds weights of {self.model}, trained with the {what} {theirs}, but {own.model} has '
+                    f'{ours}: they would load but give wrong results'
                 )
 
 
 def describe(model: nn.Module, name: str = '') -> Record:
-    """Return the record of one of our models: a backbone, a classifier or a detector. ``name`` if it is a config."""
+    """Return the record of one of our models: a backbone, a classifier or a detector. ``name`` is that of a config."""
     backbone = getattr(model, 'backbone', model)
     variant = getattr(backbone, 'variant', '')
     activation = norm_eps = images = ''
@@ -94,46 +94,46 @@ def describe(model: nn.Module, name: str = '') -> Record:
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file."""
+    """Return the SHA-256 of a file."""
     with path.open('rb') as file:
         return hashlib.file_digest(file, 'sha256').hexdigest()
 
 
 def to_json(record: Record) -> str:
-    """As :func:`from_json` reads it."""
+    """Return a record as JSON text for :func:`from_json`."""
     return json.dumps(dataclasses.asdict(record), ensure_ascii=False)
 
 
 def from_json(text: str, path: str | Path) -> Record:
-    """Raise CheckpointError unless the text is a record."""
+    """Return the record in a JSON text; raise CheckpointError if it is not one."""
     try:
         content = json.loads(text)
-    except (ValueError, RecursionError) as error:  # a number of 5,000 digits is a ValueError only
-        raise CheckpointError(f'{path}: its record is no JSON') from error
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits is only a ValueError
+        raise CheckpointError(f'{path}: its record is not valid JSON') from error
     return from_dict(content, path)
 
 
 def from_dict(content: Any, path: str | Path) -> Record:
-    """Raise CheckpointError unless the content is a record; entries of later versions are passed over."""
+    """Return the record in a dict; raise CheckpointError if it is not one. Entries of later versions are ignored."""
     fields = [field.name for field in dataclasses.fields(Record)]
     if not isinstance(content, dict) or 'model' not in content:
         raise CheckpointError(f'{path}: its record has no model')
-    if 'world' in content:  # as release 0.1 called it
+    if 'world' in content:  # its name in release 0.1
         content = {'library': content['world'], **content}
     known = {key: content[key] for key in fields if key in content}
     for key, value in known.items():
         if not isinstance(value, str) or len(value) > _LONGEST:
-            raise CheckpointError(f'{path}: {key} of its record is no text of at most {_LONGEST} characters')
+            raise CheckpointError(f'{path}: {key} of its record is not text of at most {_LONGEST} characters')
         if key in _SHOWN and not value.isprintable():
-            raise CheckpointError(f'{path}: {key} of its record is no line of text')
+            raise CheckpointError(f'{path}: {key} of its record is not a single line of text')
     return Record(**known)
 
 
 def record_of(checkpoint: dict, path: str | Path) -> Record | None:
-    """Return the record in a checkpoint; of a run of our own, what its config says. None: the file says nothing.
+    """Return the record in a checkpoint; for a run of ours, what its config says. None if the file has nothing.
 
     Raises:
-        CheckpointError: there is a record, and it is none.
+        CheckpointError: the record is invalid.
     """
     meta = checkpoint.get('meta') if 'state_dict' in checkpoint else None
     if not isinstance(meta, dict):
@@ -149,7 +149,7 @@ def record_of(checkpoint: dict, path: str | Path) -> Record | None:
 
 
 def of_published(published: Published) -> Record:
-    """Return what the catalog knows of a file."""
+    """Return a record of what the catalog knows about a file."""
     return Record(
         model=published.model,
         activation=published.activation,
@@ -162,6 +162,6 @@ def of_published(published: Published) -> Record:
 
 
 def of_row(name: str) -> Record:
-    """Return what a network of the zoo is trained with."""
+    """Return a record of how a network of the zoo is trained."""
     with torch.device('meta'):
         return describe(backbone_families()[name](variant=name))

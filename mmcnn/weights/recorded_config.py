@@ -16,9 +16,9 @@ from mmcnn.weights.recorded_types import UnknownTypeError, check_types, refused
 
 __getattr__ = moved_names(__name__)
 
-#: Looks at a dict of a config, its node and the file's path, and gives the dict back.
+#: Takes a dict of a config, its node and the file's path, and returns the dict.
 Check = Callable[[dict, ast.expr, str], dict]
-#: What a data preprocessor says of the colours of its images.
+#: Settings of a data preprocessor for the colours of images.
 NORMALISATION = ('mean', 'std', 'bgr_to_rgb', 'rgb_to_bgr')
 
 
@@ -26,32 +26,32 @@ NORMALISATION = ('mean', 'std', 'bgr_to_rgb', 'rgb_to_bgr')
 def recorded_config(checkpoint: dict, path: str) -> Config:
     """Return the config that a run wrote into its checkpoint (``meta['cfg']``).
 
-    MMEngine stores a config as Python text and reads such text back by running it, and a registry imports whatever
-    dotted name it does not know (``mmengine.put_text`` would write any file). Here the text may hold nothing but
-    literals and ``dict(...)``, and each ``type`` only a name that some registry holds for a part known to be harmless.
+    MMEngine stores a config as Python text and reads such text by executing it, and a registry imports any dotted name
+    that it does not know (``mmengine.put_text`` would write any file). Here the text may only contain literals and
+    ``dict(...)``, and each ``type`` must be a name registered for a part that is known to be harmless.
 
     Args:
-        checkpoint: as :func:`~mmcnn.weights.checkpoint.read_checkpoint` gives it.
-        path: of the file, for messages.
+        checkpoint: the return value of :func:`~mmcnn.weights.checkpoint.read_checkpoint`.
+        path: path of the file, for messages.
 
     Raises:
-        CheckpointError: there is none, or it holds more than data.
+        CheckpointError: there is no config, or it is more than data.
     """
     text = checkpoint.get('meta', {}).get('cfg')
     if not isinstance(text, str):
-        raise CheckpointError(f'{path} holds no config (meta.cfg); name the config that it was trained with')
+        raise CheckpointError(f'{path} holds no config (meta.cfg); give the config that it was trained with')
     values = parse_literals(text, path)
     try:
         return Config(values)
-    except KeyError as error:  # a name that MMEngine keeps for itself
+    except KeyError as error:  # a name that MMEngine reserves
         raise CheckpointError(f'the config inside {path} cannot be read: {error.args[0]}') from error
 
 
 def recorded_entries(checkpoint: dict) -> Config:
-    """Return the same config for what is only read of it and never built: types that are not known do no harm there.
+    """Return the same config for reading only, never for building: unknown types do no harm then.
 
     Returns:
-        the entries; none where the file holds no config, or one that is more than data.
+        The entries; empty if the file has no config, or one that is more than data.
     """
     text = checkpoint.get('meta', {}).get('cfg')
     try:
@@ -63,14 +63,14 @@ def recorded_entries(checkpoint: dict) -> Config:
 
 
 def other_normalisation(preprocessor: Mapping[str, Any] | None, checkpoint: dict, path: str | Path) -> str | None:
-    """Return a sentence if a run normalised its images in another way than a data preprocessor does; else None.
+    """Return a sentence if a run normalised its images differently from a data preprocessor; else None.
 
-    Only these numbers are read of the recorded config: nothing is built, so whatever else it holds does no harm.
+    Only these numbers of the recorded config are read and nothing is built, so its other entries do no harm.
 
     Args:
-        preprocessor: ``model.data_preprocessor`` of a wired config; None: nothing is known.
-        checkpoint: with the ``meta`` that the run wrote down.
-        path: of the file, for the sentence.
+        preprocessor: ``model.data_preprocessor`` of a complete config; None: unknown.
+        checkpoint: a checkpoint with the ``meta`` that the run wrote.
+        path: path of the file, for the sentence.
     """
     theirs = _recorded_preprocessor(checkpoint)
     if preprocessor is None or theirs is None:
@@ -82,13 +82,13 @@ def other_normalisation(preprocessor: Mapping[str, Any] | None, checkpoint: dict
         return None
     trained, now = (', '.join(f'{name}={each[name]}' for name in other) for each in (theirs, own))
     return (
-        f'warning: {path} was trained with {trained} in model.data_preprocessor, this config has {now}: its results '
-        'will be wrong; set them as they were'
+        f'warning: {path} was trained with {trained} in model.data_preprocessor, but this config has {now}: the '
+        'results will be wrong; use the values of the training'
     )
 
 
 def _recorded_preprocessor(checkpoint: dict) -> dict[str, Any] | None:
-    """Entries of the recorded data preprocessor, those of :data:`NORMALISATION`; None: the file does not say."""
+    """Return the :data:`NORMALISATION` entries of the recorded data preprocessor; None if the file has none."""
     text = checkpoint.get('meta', {}).get('cfg')
     try:
         assigned = {ast.unparse(each.targets[0]): each.value for each in ast.parse(text).body}
@@ -97,7 +97,7 @@ def _recorded_preprocessor(checkpoint: dict) -> dict[str, Any] | None:
         found = {name: ast.literal_eval(entries[name]) for name in NORMALISATION if name in entries}
         wired_later = ast.literal_eval(model['type']) == 'mmcnn.wired' and not found
     except (AttributeError, KeyError, MemoryError, RecursionError, SyntaxError, TypeError, ValueError):
-        return None  # no text, or one that says it in other words
+        return None  # no text, or not written as literals
     return None if wired_later else found
 
 
@@ -107,7 +107,7 @@ def _entries(node: ast.expr) -> dict[str, ast.expr]:
             return {keyword.arg: keyword.value for keyword in keywords}
         case ast.Dict(keys=keys, values=values):
             return {ast.literal_eval(key): value for key, value in zip(keys, values, strict=True)}
-    raise TypeError(f'{ast.unparse(node)[:80]} is no dict')
+    raise TypeError(f'{ast.unparse(node)[:80]} is not a dict')
 
 
 def _plain(value: Any) -> Any:
@@ -116,9 +116,9 @@ def _plain(value: Any) -> Any:
 
 @renamed_arguments(source='path')
 def refuse_code_in_meta(checkpoint: dict, path: str) -> None:
-    """Refuse a checkpoint to resume from whose ``meta['config']`` is more than data.
+    """Raise an error for a checkpoint to resume from whose ``meta['config']`` is more than data.
 
-    MMEngine's ``Runner.resume`` runs that entry as Python (an entry of old MMCV runs; today's write ``meta['cfg']``).
+    MMEngine's ``Runner.resume`` executes that entry as Python (old MMCV runs have it; new ones write ``meta['cfg']``).
 
     Raises:
         CheckpointError: the entry is not plain data.
@@ -133,12 +133,12 @@ def parse_literals(text: str, path: str, check: Check | None = None) -> dict[str
     """Return the assignments of literals and ``dict(...)`` by name.
 
     Args:
-        text: of the config.
-        path: of the file, for messages.
-        check: takes each dict with its node and the path, and gives it back; None: refuses types that may do harm.
+        text: text of the config.
+        path: path of the file, for messages.
+        check: takes each dict with its node and the path, and returns it; None: rejects types that may do harm.
 
     Raises:
-        CheckpointError: the text is anything else; names the line.
+        CheckpointError: the text contains anything else; the message gives the line.
     """
     values = {}
     try:
@@ -176,6 +176,6 @@ def _literal(node: ast.expr, path: str, check: Check) -> Any:
             return check({_literal(key, path, check): _literal(value, path, check) for key, value in pairs}, node, path)
         case ast.Call(func=ast.Name(id='dict'), args=[], keywords=keywords) if all(k.arg for k in keywords):
             return check({k.arg: _literal(k.value, path, check) for k in keywords}, node, path)
-        case ast.Call(func=ast.Name(id='dict'), args=[ast.Dict() as items], keywords=[]):  # keys that are no names
+        case ast.Call(func=ast.Name(id='dict'), args=[ast.Dict() as items], keywords=[]):  # keys that are not names
             return _literal(items, path, check)
     raise refused(node, path)

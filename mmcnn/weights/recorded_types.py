@@ -17,13 +17,13 @@ from mmcnn.weights.own_modules import is_trusted
 
 #: Scopes whose registries a recorded config may build from.
 SCOPES = ('mmengine', 'mmcv', 'mmdet', 'mmcnn')
-#: Entries that MMEngine or mmcnn looks up in a registry; so are all whose names end in ``_type``.
+#: Entries that MMEngine or mmcnn looks up in a registry, as are all with names that end in ``_type``.
 TYPE_KEYS = ('type', 'detector', 'constructor')
-#: Values of ``type`` that are looked up elsewhere: kinds of NMS and of RoI operator.
+#: Values of ``type`` that are not looked up in a registry: kinds of NMS and of RoI operator.
 KINDS = (*NMS_KINDS, 'nms', 'RoIAlign')
-#: Packages and modules whose types work on tensors and images and do no more. MMDetection's trackers evaluate strings
-#: of their config, its distilling detectors, language models and other data sets fetch and unpickle files, as do some
-#: of its other metrics; that of Cityscapes deletes a folder which its config names.
+#: Packages and modules whose types only work on tensors and images. MMDetection's trackers evaluate strings in their
+#: config; its distilling detectors, language models, other data sets and some other metrics fetch and unpickle files;
+#: its Cityscapes metric deletes a folder that its config names.
 HARMLESS = (
     'mmcnn',
     'torch',
@@ -72,15 +72,15 @@ HARMLESS = (
     'mmdet.visualization',
 )
 _PREFIXES = tuple(f'{each}.' for each in HARMLESS)
-#: How a type of a package that is not known gets to be built.
-_HOW = "if it is your own, import the module that registers it: --import MODULE (imports=['MODULE'])"
+#: How to build a type of an unknown package.
+_HOW = "if it is your own type, import the module that registers it: --import MODULE (imports=['MODULE'])"
 
 
 class UnknownTypeError(CheckpointError):
     """A type that is not registered here, or belongs to a package that has not been imported.
 
     Attributes:
-        scope: what its dotted name begins with, where that is the name of no package that is known; '': it is not.
+        scope: the first part of its dotted name, if that is not a known package; '' otherwise.
     """
 
     def __init__(self, message: str, where: str, scope: str = '') -> None:
@@ -89,23 +89,23 @@ class UnknownTypeError(CheckpointError):
         self.scope = scope
 
     def with_imports(self, names: Sequence[str]) -> CheckpointError:
-        """Return the same, where the run had imported these modules, which is told and not done."""
+        """Return the same error with the modules that the run had imported, which are reported and not imported."""
         if self.scope and self.scope not in {name.partition('.')[0] for name in names}:
-            return CheckpointError(str(self))  # nothing says that it is a package of types
-        recorded = f'; its run had imported {", ".join(names)}, which is not done unasked' if names else ''
+            return CheckpointError(str(self))  # nothing suggests that it is a package of types
+        recorded = f'; its run had imported {", ".join(names)}, which is not imported unless asked for' if names else ''
         return CheckpointError(f'{self.where} names a type that is not registered; nothing was run; {_HOW}{recorded}')
 
 
 def check_types(value: dict, node: ast.AST, path: str) -> dict:
-    """Return a dict of a recorded config, if all that it would have looked up in a registry is harmless or trusted.
+    """Return a dict of a recorded config if everything in it that is looked up in a registry is harmless or trusted.
 
     Args:
         value: the dict.
-        node: of it, for the line.
-        path: of the file, for messages.
+        node: its node, for the line number.
+        path: path of the file, for messages.
 
     Raises:
-        CheckpointError: it is not; names the entry and the line.
+        CheckpointError: something in it is not; the message gives the entry and the line.
     """
     for key, kind in value.items():
         is_type = key in TYPE_KEYS or str(key).endswith('_type')
@@ -121,7 +121,7 @@ def _check_type(key: str, kind: str, node: ast.AST, path: str) -> None:
     if scope and is_trusted(scope):
         return
     what = f'{key}={kind!r}'
-    where = f'the config inside {path} is refused, line {node.lineno}: `{what[:80]}`'
+    where = f'the config inside {path} was rejected, line {node.lineno}: `{what[:80]}`'
     if scope and scope not in SCOPES:
         raise UnknownTypeError(str(refused(node, path, what)), where, scope.partition('.')[0])
     modules = _modules(name)
@@ -131,8 +131,8 @@ def _check_type(key: str, kind: str, node: ast.AST, path: str) -> None:
     own = [each for each in harmful if each.partition('.')[0] not in (*SCOPES, 'torch')]
     if own:
         raise CheckpointError(
-            f'{where} is of {own[0]}, which nobody has said to trust; nothing was run; if you do: --import {own[0]} '
-            f"(imports=['{own[0]}'])"
+            f'{where} is in the package {own[0]}, which is not trusted; nothing was run; to trust it, use '
+            f"--import {own[0]} (imports=['{own[0]}'])"
         )
     if harmful:
         raise refused(node, path, what)
@@ -140,7 +140,7 @@ def _check_type(key: str, kind: str, node: ast.AST, path: str) -> None:
 
 @cache
 def _registries() -> tuple[mmengine.registry.Registry, ...]:
-    """Those of MMEngine, MMDetection and mmcnn, with all that their packages register."""
+    """Return the registries of MMEngine, MMDetection and mmcnn, with everything that their packages register."""
     import mmdet.registry
 
     packages = (mmengine.registry, mmdet.registry, mmcnn.registry)
@@ -152,7 +152,7 @@ def _registries() -> tuple[mmengine.registry.Registry, ...]:
 
 
 def _modules(name: str) -> set[str]:
-    """Return the modules of what a name stands for in the registries as they are now; empty: it is not registered."""
+    """Return the modules of what a name refers to in the registries at present; empty if it is not registered."""
     registries = _registries()
     late_imports.load(name)
     parts = (registry.module_dict.get(name) for registry in registries)
@@ -160,9 +160,9 @@ def _modules(name: str) -> set[str]:
 
 
 def refused(node: ast.AST, path: str, what: str = '') -> CheckpointError:
-    """Return the refusal of a part of a recorded config that is more than data."""
+    """Return the error for a part of a recorded config that is more than data."""
     line = (what or ast.unparse(node)).splitlines()[0][:80]
     return CheckpointError(
-        f'the config inside {path} is refused, line {node.lineno}: `{line}` is not plain data and could run code; '
-        'nothing was run. Name the config file instead'
+        f'the config inside {path} was rejected, line {node.lineno}: `{line}` is not plain data and could run code; '
+        'nothing was run. Give the config file instead'
     )

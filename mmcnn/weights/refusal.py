@@ -20,7 +20,7 @@ class UnfitError(CheckpointError):
 
     Attributes:
         sentence: the message without that argument.
-        classes: of the file's head, where only that does not fit and it says for how many; None otherwise.
+        classes: number of classes of the file's head if only that does not fit and can be determined; else None.
     """
 
     def __init__(self, sentence: str, advice: str = '', classes: int | None = None) -> None:
@@ -30,7 +30,7 @@ class UnfitError(CheckpointError):
 
 
 def refusal(file: Checkpoint, record: Record | None, request: Request, attempts: Attempts) -> UnfitError:
-    """Say what the best attempt leaves open, and what the file looks like where that is another network."""
+    """Return an error with the misfits of the best attempt, and similar networks if the file is another's."""
     best, model = attempts.misfits[0].report if attempts.misfits else None, request.model
     if best is None or (attempts.refusals and not best.used and len(SOURCES[file.format]) == 1):
         said = str(attempts.refusals[0])
@@ -38,11 +38,11 @@ def refusal(file: Checkpoint, record: Record | None, request: Request, attempts:
     sentence = f'{file.path} does not fit {name_of(model)}: {"; ".join(best.deviations(request.allowed))}'
     keys = [*best.missing, *(key for key, *_ in best.mismatched)]
     if best.used and not best.unexpected and all(key.startswith(HEADS) for key in keys):
-        advice = '; a head of another class count is kept as it is with allow_head_mismatch=True'
+        advice = '; with allow_head_mismatch=True, the head may have another number of classes'
         return UnfitError(sentence, '' if request.allowed else advice, classes_of_head(model, best))
     if not best.missing and not best.unexpected and _is_other_input(model, best):
         return UnfitError(
-            sentence, "; a first convolution for 3 channels is spread over the image's with adapt_input=True"
+            sentence, '; adapt_input=True distributes the first convolution over the channels of your images'
         )
     if record is not None:
         return UnfitError(f'{sentence}; it holds weights of {record.model}')
@@ -50,13 +50,13 @@ def refusal(file: Checkpoint, record: Record | None, request: Request, attempts:
 
 
 def other_row(file: Checkpoint, error: OtherRowError) -> UnfitError:
-    """Say which rows do hold a file whose names are of another row."""
+    """Return an error with the rows that a file does fit, since its names are another row's."""
     fitting = [name for name in likeliest(file) if name in error.fitting]
     return UnfitError(f'{file.path}: {error}' + (f'; they fit {" or ".join(fitting)}' if fitting else ''))
 
 
 def classes_of_head(model: nn.Module, report: LoadReport) -> int | None:
-    """For how many classes a file's head is whose shapes differ; None: its shapes do not say."""
+    """Return the number of classes of a file's head with different shapes; None if the shapes do not tell."""
     for key, in_file, in_model in report.mismatched:
         if key.startswith('top.classes.'):
             return in_file[0]

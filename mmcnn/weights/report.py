@@ -21,21 +21,21 @@ Mismatch = tuple[str, tuple[int, ...], tuple[int, ...]]
 class LoadReport:
     """What happened to each key, except for BatchNorm's counters, which older files lack.
 
-    ``missing`` and ``unexpected`` are unexplained, so a load that succeeded has none. What is explained stands in the
-    other entries, under its reason.
+    ``missing`` and ``unexpected`` have no explanation and are empty after a successful load. What has one is in the
+    other attributes, under its reason.
 
     Attributes:
         used: Keys of the model that now have the file's values.
         missing: Keys of the model that the file does not have.
         unexpected: Keys of the file that the model does not have.
-        mismatched: Keys whose shapes differ; where that was allowed (a head of another class count) they keep the
-            model's values.
-        reshaped: Keys of the model whose values lie otherwise in the file (transposed, flattened, adapted).
+        mismatched: Keys with different shapes; if that was allowed (a head with another number of classes) they
+            keep the model's values.
+        reshaped: Keys of the model whose values have another layout in the file (transposed, flattened, adapted).
         left_out: Reason -> keys of the file that are not wanted: 'the top', 'stages that are not built', ...
-        absent: Reason -> keys of the model that the file need not have.
-        source: Whose names the file's entries have: 'torchvision', 'darknet', ...
-        images: How those that the network was trained on were normalised, where it is known.
-        notes: Further sentences: of which network the weights are, what was adapted.
+        absent: Reason -> keys of the model that need not be in the file.
+        source: Library whose names the file's entries have: 'torchvision', 'darknet', ...
+        images: Normalisation of the images that the network was trained on, if known.
+        notes: Further sentences: the network of the weights, what was adapted.
     """
 
     used: tuple[str, ...]
@@ -54,13 +54,13 @@ class LoadReport:
     def __str__(self) -> str:
         lines = [f'{len(self.used)} entries loaded', *self.notes]
         if self.reshaped:
-            lines.append(f'{len(self.reshaped)} of them laid out anew')
+            lines.append(f'{len(self.reshaped)} of them converted to this layout')
         lines += [f'left out, {reason}: {listed(keys)}' for reason, keys in self.left_out.items()]
         lines += [f'not in the file, {reason}: {listed(keys)}' for reason, keys in self.absent.items() if keys]
         return '; '.join(lines + self.deviations())
 
     def deviations(self, allow_mismatch: tuple[str, ...] = ()) -> list[str]:
-        """One phrase for each kind of key that does not fit, with the first of them.
+        """Return one phrase for each kind of key that does not fit, with the first of them.
 
         Args:
             allow_mismatch: prefixes of keys whose shapes may differ.
@@ -75,7 +75,7 @@ class LoadReport:
 
 
 def compare(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> LoadReport:
-    """Hold the entries of a file, under the model's names, against the model's. Nothing is loaded."""
+    """Compare the entries of a file, under the model's names, with the model's. Nothing is loaded."""
     shared = own.keys() & given.keys()
     fitting = {key for key in shared if own[key].shape == given[key].shape}
     return LoadReport(
@@ -90,7 +90,7 @@ def compare(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> LoadRepor
 
 
 def explain(report: LoadReport, absent: Mapping[str, Collection[str]]) -> LoadReport:
-    """Return the report with ``missing`` keys moved to where their reason stands."""
+    """Return the report with the explained ``missing`` keys moved to their reason."""
     known = {reason: tuple(key for key in report.missing if key in keys) for reason, keys in absent.items()}
     known = {reason: keys for reason, keys in known.items() if keys}
     explained = {key for keys in known.values() for key in keys}
@@ -98,17 +98,17 @@ def explain(report: LoadReport, absent: Mapping[str, Collection[str]]) -> LoadRe
 
 
 def without_counters(keys: Iterable[str]) -> tuple[str, ...]:
-    """Keys that are no ``num_batches_tracked`` of BatchNorm."""
+    """Return the keys without BatchNorm's ``num_batches_tracked``."""
     return tuple(key for key in keys if key.rpartition('.')[2] != 'num_batches_tracked')
 
 
 def listed(keys: Collection[str], count: bool = True) -> str:
-    """Return the first keys and the number of all."""
+    """Return the first keys and the total number."""
     more = f' and {len(keys) - NAMED_KEYS} more' if len(keys) > NAMED_KEYS else ''
     number = f'{len(keys)} entries: ' if count else ''
     return f'{number}{", ".join(map(_in_a_line, list(keys)[:NAMED_KEYS]))}{more}'
 
 
 def _in_a_line(key: str) -> str:
-    """Return a key as it may stand in a sentence, whatever a file calls its entries."""
+    """Return a key as one printable line, whatever a file calls its entries."""
     return key if key.isprintable() and len(key) <= _LONGEST_KEY else f'{key[:_LONGEST_KEY]!r}'

@@ -1,9 +1,9 @@
 """``init_cfg`` of MMDetection's own parts: published weights by address, without torchvision.
 
-MMEngine 0.10.7 asks torchvision for its list before it looks ``torchvision://resnet50`` up in a list of its own, so
-that training MMDetection's configs as they are ends in a traceback where torchvision is missing or does not fit the
-torch beside it, and in another one where there is no network. Here the same addresses lead to the same files, which are
-held to the hashes in their names.
+MMEngine 0.10.7 asks torchvision for its list before it looks up ``torchvision://resnet50`` in its own list, so that
+training MMDetection's unmodified configs ends in a traceback if torchvision is missing or does not match the installed
+torch, and in another one without a network. Here the same addresses lead to the same files, which are verified against
+the hashes in their names.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from mmengine.runner.checkpoint import load_from_local, load_from_openmmlab, loa
 from mmcnn.errors import CheckpointError
 from mmcnn.weights.addresses import fetch, resolve
 
-#: Prefix -> the scheme that it is another name of, and MMEngine's loader for names that its own list does not have.
+#: Prefix -> the scheme that it is an alias of, and MMEngine's loader for names that its own list does not have.
 SCHEMES: dict[str, tuple[str, Callable[..., Any] | None]] = {
     'torchvision://': ('torchvision://', load_from_torchvision),
     'modelzoo://': ('torchvision://', load_from_torchvision),
@@ -29,18 +29,18 @@ SCHEMES: dict[str, tuple[str, Callable[..., Any] | None]] = {
 
 
 def register_schemes() -> None:
-    """Lets MMEngine load every address of :data:`SCHEMES` by :func:`load_published`; harmless to repeat."""
+    """Make MMEngine load every address of :data:`SCHEMES` by :func:`load_published`; harmless to repeat."""
     CheckpointLoader.register_scheme(prefixes=[*SCHEMES], loader=load_published, force=True)
 
 
 def load_published(filename: str, map_location: Any = None) -> Any:
-    """Return a file of published weights, as MMEngine's loaders give it: what ``torch.load`` makes of it.
+    """Return a file of published weights as ``torch.load`` reads it, like MMEngine's loaders.
 
     Args:
         filename: an address.
         map_location: see ``torch.load``.
 
-    Raises:
+    CheckpointError: the name is unknown or the file not available; the message says how to train without it.
         CheckpointError: there is no such name, or the file cannot be had; says how to train without it.
     """
     prefix = next(each for each in SCHEMES if filename.startswith(each))
@@ -51,7 +51,7 @@ def load_published(filename: str, map_location: Any = None) -> Any:
     except CheckpointError as unknown:
         if others is None:
             raise
-        try:  # a name of newer releases of torchvision, or one that was renamed
+        try:  # a name of newer releases of torchvision, or one that has changed
             return others(filename, map_location=map_location)
         except (ImportError, RuntimeError, KeyError, OSError):
             raise unknown from None
@@ -59,6 +59,6 @@ def load_published(filename: str, map_location: Any = None) -> Any:
         return load_from_local(str(fetch(address).path), map_location)
     except CheckpointError as error:
         raise CheckpointError(
-            f'{error}; to start without these weights, set init_cfg=None where the config names them '
-            '(cfg_options model.backbone.init_cfg=None), or name a file there'
+            f'{error}; to start without these weights, set init_cfg=None in the config '
+            '(cfg_options model.backbone.init_cfg=None), or give a file there'
         ) from error

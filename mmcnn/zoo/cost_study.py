@@ -30,8 +30,8 @@ SPLITS = ((32, 2048), (64, 1024), (128, 512), (256, 256), (512, 128), (1024, 64)
 class DenseBlock(nn.Module):
     """3x3 convolutions, each on everything before it: (N, C, H, W) to (N, C + depth * growth, H, W).
 
-    DenseNet without bottlenecks (Huang et al., arXiv 1608.06993, section 3). Norms and activations cost no
-    multiply-adds and are left out.
+    DenseNet without bottlenecks (Huang et al., arXiv 1608.06993, section 3). Norms and activations need no
+    multiply-adds and are omitted.
     """
 
     def __init__(self, channels: int, growth: int, depth: int) -> None:
@@ -54,7 +54,7 @@ class OneShotBlock(nn.Module):
     VoVNet's module (Lee et al., arXiv 1904.09730, section 3.2).
 
     Args:
-        with_input: the input is gathered, too.
+        with_input: the input is aggregated, too.
     """
 
     def __init__(self, channels: int, width: int, depth: int, out_channels: int, with_input: bool) -> None:
@@ -79,7 +79,7 @@ class SmallNet(nn.Module):
 
     Args:
         one_shot: replaces each dense block by a one-shot block of 5 layers of 43 channels with as many outputs (the
-            paper's section 3.2). None: dense blocks; True, False: its ``with_input``, of which the paper is silent.
+            paper's section 3.2). None: dense blocks; True, False: its ``with_input``, which the paper does not state.
     """
 
     def __init__(self, stem: int = 16, growth: int = 12, depth: int = 12, one_shot: bool | None = None) -> None:
@@ -101,7 +101,7 @@ class SmallNet(nn.Module):
 
 
 def small_net(one_shot: bool | None = None) -> Cost:
-    """Cost of DenseNet-40 or of its one-shot form on an image of 32 pixels."""
+    """Return the cost of DenseNet-40 or of its one-shot form on an image of 32 pixels."""
     with torch.device('meta'):
         return measure(SmallNet(one_shot=one_shot), torch.empty(1, 3, 32, 32))[0]
 
@@ -110,13 +110,13 @@ def small_net(one_shot: bool | None = None) -> Cost:
 
 
 def pointwise(inputs: int, outputs: int, size: int = 56) -> Cost:
-    """Cost of a 1x1 convolution on a map of size x size."""
+    """Return the cost of a 1x1 convolution on a map of size x size."""
     with torch.device('meta'):
         return measure(nn.Conv2d(inputs, outputs, 1, bias=False), torch.empty(1, inputs, size, size))[0]
 
 
 def pair(first: str, second: str, what: str) -> tuple[Cost, Cost]:
-    """Costs of two networks at the first one's image size, of the 'whole' or of the 'backbone' alone."""
+    """Return the costs of two networks at the first one's image size, of the 'whole' or only the 'backbone'."""
     costs, size = [], image_size(first)
     for name in (first, second):
         network = build(name)
@@ -126,7 +126,7 @@ def pair(first: str, second: str, what: str) -> tuple[Cost, Cost]:
 
 
 def report() -> str:
-    """All of it in Markdown; pairs that are not in the zoo are named and left out."""
+    """Return the study in Markdown; pairs that are not in the zoo are listed and left out."""
     present = [each for each in PAIRS if {*each[:2]} <= BACKBONE_FAMILIES.keys()]
     absent = [f'{first} and {second}' for first, second, _ in PAIRS if {first, second} - BACKBONE_FAMILIES.keys()]
     blocks = []

@@ -17,7 +17,7 @@ from mmcnn.errors import MissingLevelError
 from mmcnn.models.wiring import swap_backbone
 from mmcnn.zoo.table import aligned, natural
 
-#: Name of a detector: the config that it is tried with.
+#: Name of a detector -> the config that is used.
 DETECTORS = {
     'YOLOv3': 'yolov3_darknet53',
     'YOLOv4': 'yolov4_cspdarknet53',
@@ -29,36 +29,36 @@ DETECTORS = {
 class Shapes(NamedTuple):
     """The output of a detector for one image size: (C, H, W) of each map, in the order of its head's levels."""
 
-    features: tuple[tuple[int, ...], ...]  # what the head gets
-    outputs: tuple[tuple[tuple[int, ...], ...], ...]  # of each kind of output of the head (the RPN's, in Faster R-CNN)
+    features: tuple[tuple[int, ...], ...]  # inputs of the head
+    outputs: tuple[tuple[tuple[int, ...], ...], ...]  # for each kind of output of the head (the RPN's in Faster R-CNN)
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A backbone that was tried in a detector."""
+    """The result of a backbone in a detector."""
 
     network: str
     detector: str
-    shapes: tuple[Shapes, ...] = ()  # for each size of image; empty if the pair does not build
-    missing: int | None = None  # level that the detector needs and the backbone has not
-    reason: str | None = None  # why it does not build, a sentence
+    shapes: tuple[Shapes, ...] = ()  # for each image size; empty if the pair cannot be built
+    missing: int | None = None  # level that the detector needs but the backbone lacks
+    reason: str | None = None  # why it cannot be built, a sentence
 
     @property
     def failed(self) -> bool:
-        """Whether it does not build for another reason than a missing level."""
+        """Whether it cannot be built for another reason than a missing level."""
         return self.reason is not None and self.missing is None
 
 
 def try_pair(network: str, detector: str, sizes: Iterable[tuple[int, int]] = ((640, 640),)) -> Pair:
-    """Swap the backbone of a detector's config, build the whole detector without memory, and run it up to its head.
+    """Swap the backbone of a detector's config, build the detector on the meta device, and run it up to its head.
 
     Args:
         network: short name of one of our backbones.
         detector: one of ``DETECTORS``.
-        sizes: (H, W) of the images to send through, pixels.
+        sizes: (H, W) of the images to run, pixels.
 
     Returns:
-        the shapes, or what is missing, or why the pair fails: whatever one pair does, the others can be tried.
+        The shapes, or what is missing, or why the pair fails; an error never stops the other pairs.
     """
     try:
         model, _ = swap_backbone(_model(detector), network)
@@ -66,18 +66,18 @@ def try_pair(network: str, detector: str, sizes: Iterable[tuple[int, int]] = ((6
         return Pair(network, detector, tuple(_run(built, size) for size in sizes))
     except MissingLevelError as error:
         return Pair(network, detector, missing=error.level, reason=str(error))
-    except Exception as error:  # of whatever part: it is the pair's result, and the table shows it
+    except Exception as error:  # any error is the result of the pair and shown in the table
         return Pair(network, detector, reason=str(error) or type(error).__name__)
 
 
 def try_pairs(networks: Iterable[str], side: int = 640) -> list[Pair]:
-    """Every network in every detector, by name, with a square image of ``side`` pixels."""
+    """Try every network in every detector, by name, with a square image of ``side`` pixels."""
     ordered = sorted(networks, key=natural)
     return [try_pair(network, detector, [(side, side)]) for network in ordered for detector in DETECTORS]
 
 
 def as_text(pairs: Sequence[Pair]) -> str:
-    """Networks by detectors for a terminal, each failure below it, and the verdict as the last line."""
+    """Return networks by detectors for a terminal, each failure below it, and the verdict as the last line."""
     cells = {(pair.network, pair.detector): _cell(pair) for pair in pairs}
     networks, detectors = (list(dict.fromkeys(column)) for column in zip(*cells, strict=True))
     rows = [(network, *(cells[network, detector] for detector in detectors)) for network in networks]
@@ -87,7 +87,7 @@ def as_text(pairs: Sequence[Pair]) -> str:
 
 
 def verdict(pairs: Sequence[Pair]) -> str:
-    """Return how many pairs build, how many want a level, and how many fail, if any do."""
+    """Return how many pairs can be built, how many lack a level, and how many fail, if any do."""
     refused = sum(pair.missing is not None for pair in pairs)
     failed = sum(pair.failed for pair in pairs)
     line = f'{len(pairs) - refused - failed} of {len(pairs)} pairs build, {refused} refused for want of a level'
@@ -104,7 +104,7 @@ def _run(model: torch.nn.Module, size: tuple[int, int]) -> Shapes:
     """Return the shapes for an image of (H, W) pixels.
 
     Raises:
-        ValueError: a map has not the size that its stride says.
+        ValueError: a map does not have the size of its stride.
     """
     head = model.rpn_head if hasattr(model, 'rpn_head') else model.bbox_head
     strides = [w for w, _ in head.prior_generator.strides] if hasattr(head, 'prior_generator') else head.strides

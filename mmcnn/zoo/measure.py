@@ -1,4 +1,4 @@
-"""Counts the numbers of the table of networks: ``python -m mmcnn.zoo.measure`` rewrites table.json.
+"""Measurement of the table of networks: ``python -m mmcnn.zoo.measure`` rewrites table.json.
 
 The networks themselves are the source of truth. The file repeats them, so that the table is printed without torch.
 """
@@ -28,11 +28,11 @@ class StageLine:
     """A part of one network, in order from the image on."""
 
     part: Part
-    stride: int | None  # of its map; None: not one of the backbone's stages
+    stride: int | None  # stride of its map; None: not one of the backbone's stages
 
 
 def build(name: str) -> Classifier | Backbone:
-    """Return a network in the form that the table means, on the meta device."""
+    """Return a network on the meta device, in the form that the table counts."""
     reference = REFERENCE.get(name)
     classifies = BACKBONE_FAMILIES[name].variants[name].top is not None if reference is None else reference.classifier
     with torch.device('meta'):
@@ -42,12 +42,12 @@ def build(name: str) -> Classifier | Backbone:
 
 
 def image_size(name: str) -> int:
-    """Side of the reference table's image, else of that of the published weights, pixels."""
+    """Return the side of the reference table's image, else of that of the published weights, pixels."""
     return REFERENCE[name].size if name in REFERENCE else BACKBONE_FAMILIES[name].variants[name].image.size
 
 
 def describe(name: str, size: int | None = None) -> Network:
-    """Return the table's line of a network.
+    """Return a network's row of the table.
 
     Args:
         name: one of :func:`list_backbones`.
@@ -111,9 +111,9 @@ def stages_as_text(lines: Sequence[StageLine]) -> str:
 
 
 def write_table(networks: Sequence[Network], path: Path = TABLE) -> None:
-    """Write what :func:`mmcnn.zoo.table.load` reads: a line for each network, so that a difference can be read.
+    """Write the file for :func:`mmcnn.zoo.table.load`: a line for each network, so that diffs are readable.
 
-    Whether a row is exact is not written: ``load`` compares it with the reference table.
+    Whether a row is exact is not stored: ``load`` compares it with the reference table.
     """
     rows = [dataclasses.asdict(network) for network in ordered(networks)]
     lines = [json.dumps({key: value for key, value in row.items() if key != 'exact'}) for row in rows]

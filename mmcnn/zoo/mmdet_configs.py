@@ -1,20 +1,20 @@
-"""MMDetection's packaged configs that backbones are tried in, and the changes that each needs at a small size.
+"""MMDetection's packaged configs in which backbones are tested, and the changes that each needs at a small size.
 
-The configs of :data:`CONFIGS` are chosen by this rule: of every folder of ``mmdet/.mim/configs`` whose configs train a
-detector, or a network for instances or panoptic segmentation, on COCO, the one with the shortest name of those with
-ResNet-50, else with the smallest network; beside it one of each other neck or head that the folder has. Left out:
-folders that change only data, schedule or weights of another's network (albu_example, instaboost, strong_baselines,
-scratch, ...), data sets other than COCO, trackers, and what is another repository's code (``mmpretrain``: convnext,
-timm_example; a language model: glip, grounding_dino, mm_grounding_dino).
+The configs in :data:`CONFIGS` are chosen by this rule: from every folder of ``mmdet/.mim/configs`` that train a
+network for detection, instance or panoptic segmentation on COCO, the config with the shortest name among those with
+ResNet-50, else with the smallest network; and one for each other neck or head in the folder. Left out: folders that
+change only data, schedule or weights of another's network (albu_example, instaboost, strong_baselines, scratch, ...),
+data sets other than COCO, trackers, and code of other repositories (``mmpretrain``: convnext, timm_example; a language
+model: glip, grounding_dino, mm_grounding_dino).
 """
 
 from pathlib import Path
 
 import mmdet
 
-#: Where MMDetection keeps its configs after an installation.
+#: The folder of MMDetection's configs in an installation.
 FOLDER = Path(mmdet.__file__).parent / '.mim' / 'configs'
-#: The configs that are tried, by folder and name; see above for the rule.
+#: The configs that are tested, by folder and name; see above for the rule.
 CONFIGS = (
     'atss/atss_r50_fpn_1x_coco',
     'autoassign/autoassign_r50-caffe_fpn_1x_coco',
@@ -106,13 +106,13 @@ CONFIGS = (
     'yolof/yolof_r50-c5_8xb8-1x_coco',
     'yolox/yolox_tiny_8xb8-300e_coco',
 )
-#: Beginning of a config's name -> side of the images that it is tried with, where it cannot do with :data:`SIDE`:
-#: SSD's last convolutions have no padding, and the first queries of DINO and DDQ are the best 900 of all places.
+#: Prefix of a config's name -> side of its images, if it cannot be :data:`SIDE`: SSD's last convolutions have no
+#: padding, and the first queries of DINO and DDQ are the best 900 of all positions.
 SIDES = {'ssd/': 320, 'dino/': 256, 'ddq/': 256}
 SIDE = 128
-#: Beginning of a config's name -> by how much its semantic map is smaller than the image.
+#: Prefix of a config's name -> stride of its semantic map.
 SEMANTIC_STRIDES = {'htc/': 8, 'scnet/': 8}
-#: Beginning of the names of configs whose detectors take masks for something else if there are some.
+#: Prefixes of configs whose detectors misinterpret masks if there are any.
 WITHOUT_MASKS = ('rtmdet/rtmdet_',)
-#: Beginning of the names of configs whose detectors predict for one image at a time (mmcv's masked convolution).
+#: Prefixes of configs whose detectors predict one image at a time (mmcv's masked convolution).
 ONE_BY_ONE = ('guided_anchoring/',)

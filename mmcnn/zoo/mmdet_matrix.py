@@ -30,31 +30,31 @@ from mmcnn.models.wiring import prove, swap_backbone, wire
 from mmcnn.models.wiring.first_loss import without_weights
 from mmcnn.zoo.mmdet_configs import CONFIGS, FOLDER, ONE_BY_ONE, SEMANTIC_STRIDES, SIDE, SIDES, WITHOUT_MASKS
 
-#: What is done, in this order.
+#: The stages, in order.
 STAGES = ('load', 'swap', 'build', 'prove', 'step', 'predict')
 
 
 @dataclass(frozen=True)
 class Tried:
-    """A backbone that was tried in a packaged config."""
+    """The result of a backbone in a packaged config."""
 
     config: str
     network: str
-    stage: str  # the last that was begun, one of STAGES
-    reason: str | None = None  # why it ended there; None: it is done
-    refused: bool = False  # by us, in a sentence; anything else that is raised is a failure
-    notes: tuple[str, ...] = ()  # what the swap said
+    stage: str  # the last one that was begun, one of STAGES
+    reason: str | None = None  # why it ended there; None: it completed
+    refused: bool = False  # rejected by mmcnn with a message; any other exception is a failure
+    notes: tuple[str, ...] = ()  # messages of the swap
     seconds: float = 0.0
 
 
 def try_config(config: str, network: str, last: str = 'predict') -> Tried:
-    """Swap the backbone of a packaged config and goes on to a stage, on the CPU.
+    """Swap the backbone of a packaged config and continue up to a stage, on the CPU.
 
     Args:
         config: one of :data:`CONFIGS`, or the path of a file.
         network: short name of one of our backbones.
-        last: the stage to end with. ``build`` is done without memory; ``step`` is a step of SGD on two random images
-            that has to give every parameter of the backbone a gradient; ``predict`` asks the same network for boxes.
+        last: the last stage. ``build`` is done on the meta device; ``step`` is a step of SGD on two random images that
+            must give every parameter of the backbone a gradient; ``predict`` also predicts boxes with the network.
     """
     began, stage, notes = monotonic(), 'load', []
 
@@ -78,10 +78,12 @@ def try_config(config: str, network: str, last: str = 'predict') -> Tried:
         torch.manual_seed(0)
         with DefaultScope.overwrite_default_scope('mmdet'):
             model = revert_sync_batchnorm(MODELS.build(without_weights(cfg.model)))
-            model.init_weights()  # as the Runner does: without it, boxes of a QueryInst leave the image
+            model.init_weights()  # as the Runner does: without it, boxes of a QueryInst are outside the image
             for module in model.modules():
                 if isinstance(module, BatchNorm):
-                    module.momentum = 1.0  # one batch is all that they see; a tenth of it would predict nonsense
+                    module.momentum = (
+                        1.0  # with only one batch, a tenth of its statistics would give useless predictions
+                    )
             stage = 'step'
             step(model, config)
             if last == 'predict':
@@ -89,19 +91,19 @@ def try_config(config: str, network: str, last: str = 'predict') -> Tried:
                 predict(model, config)
     except UsageError as error:
         return tried(str(error), refused=True)
-    except Exception as error:  # of whatever part: it is the result, and the table shows it
+    except Exception as error:  # any error is the result and shown in the table
         return tried(f'{type(error).__name__}: {error}'.splitlines()[0])
     return tried()
 
 
 def step(model: nn.Module, config: str) -> None:
-    """One step of SGD on two random images.
+    """Train one step of SGD on two random images.
 
     Raises:
         ValueError: the loss is not finite, or a parameter of the backbone gets no gradient.
     """
     model.train()
-    for count in ('iter', 'epoch'):  # of the Runner, read by YOLOX's resizing and TOOD's assigner
+    for count in ('iter', 'epoch'):  # read by YOLOX's resizing and TOOD's assigner from the Runner
         MessageHub.get_current_instance().update_info(count, 0)
     data = _batch(model, config)
     loss, _ = model.parse_losses(model(**data, mode='loss'))
@@ -117,10 +119,10 @@ def step(model: nn.Module, config: str) -> None:
 
 @torch.no_grad()
 def predict(model: nn.Module, config: str) -> None:
-    """Boxes, or masks, of random images: of one where the detector takes no more, else of two.
+    """Predict boxes, or masks, for random images: for one if the detector takes no more, else for two.
 
     Raises:
-        ValueError: there is no result for each image.
+        ValueError: the number of results is not that of the images.
     """
     model.eval()
     images = 1 if config.startswith(ONE_BY_ONE) else 2
@@ -137,18 +139,18 @@ def try_all(
     jobs: int = 1,
     timeout: float = 600.0,
 ) -> Iterator[Tried]:
-    """Try every network in every config, each pair in a process of its own.
+    """Try every network in every config, each pair in a separate process.
 
     Args:
         configs: see :func:`try_config`.
         networks: see :func:`try_config`.
         last: see :func:`try_config`.
-        into: JSON file that holds what has been tried; pairs that it holds are not tried again.
-        jobs: processes at a time.
-        timeout: seconds that a pair may take.
+        into: JSON file with the results; pairs that it contains are not tried again.
+        jobs: number of processes at a time.
+        timeout: time limit of a pair, seconds.
 
     Yields:
-        results, in the order in which they are there; first those that the file held.
+        Results, in the order in which they complete; first those in the file.
     """
     done = read(into) if into is not None and Path(into).is_file() else []
     known = {(each.config, each.network) for each in done}
@@ -165,13 +167,13 @@ def try_all(
 
 
 def read(path: str | Path) -> list[Tried]:
-    """Return what :func:`try_all` has written."""
+    """Return the results that :func:`try_all` has written."""
     return [Tried(**{**each, 'notes': tuple(each['notes'])}) for each in json.loads(Path(path).read_text())]
 
 
 def _apart(config: str, network: str, last: str, timeout: float) -> Tried:
-    """Try a pair in a process of its own, which may run out of memory or of time without harm to the others."""
-    # Forked: MMDetection is imported once for all.
+    """Try a pair in a separate process, which may run out of memory or time without harm to the others."""
+    # Fork, so that MMDetection is imported only once.
     context = multiprocessing.get_context('fork')
     receiving, sending = context.Pipe(duplex=False)
     process = context.Process(target=_send, args=(sending, config, network, last), daemon=True)
@@ -191,7 +193,7 @@ def _apart(config: str, network: str, last: str, timeout: float) -> Tried:
 
 def _send(sending: Any, config: str, network: str, last: str) -> None:
     torch.set_num_threads(1)
-    MMLogger.get_current_instance().setLevel('WARNING')  # each tensor is told otherwise when it is initialised
+    MMLogger.get_current_instance().setLevel('WARNING')  # otherwise each tensor is logged when it is initialised
     sending.send(try_config(config, network, last))
 
 
@@ -200,7 +202,7 @@ def _of(table: dict[str, int], config: str, default: int) -> int:
 
 
 def _shrink(cfg: Config, side: int) -> None:
-    """Make what pads or resizes a batch do so to the size of the images that are tried, and let few proposals do."""
+    """Reduce padding or resizing of a batch to the size of the test images, and the number of proposals."""
     small = {'size': (side, side), 'random_size_range': (side, side)}
     few = {'nms_pre': 50, 'max_per_img': 50, 'num': 32}
     for part in _dicts(cfg.model):
@@ -221,7 +223,7 @@ def _dicts(node: Any) -> Iterator[dict]:
 
 
 def _batch(model: nn.Module, config: str, images: int = 2) -> dict[str, Any]:
-    """Random images with two boxes each, as the model's forward takes them, with all that a detector may want."""
+    """Return random images with two boxes each, as inputs of the model, with everything that a detector may need."""
     side = _of(SIDES, config, SIDE)
     shape = (3, side, side)
     data = demo_mm_inputs(
@@ -235,7 +237,7 @@ def _batch(model: nn.Module, config: str, images: int = 2) -> dict[str, Any]:
     for sample, proposals in zip(data['data_samples'], demo_mm_proposals([shape] * images, 20), strict=True):
         sample.set_metainfo(
             dict(homography_matrix=np.eye(3, dtype=np.float32))
-        )  # of the augmentation, which Soft Teacher undoes
+        )  # of the augmentation, which Soft Teacher reverts
         if hasattr(model, 'roi_head') and not hasattr(model, 'rpn_head'):  # Fast R-CNN
             sample.proposals = proposals
     if hasattr(model, 'student') and model.training:

@@ -8,7 +8,7 @@ from mmcnn.zoo.mmdet_matrix import Tried
 
 
 def line(tried: Tried) -> str:
-    """One pair, for a terminal."""
+    """Return one pair as a line for a terminal."""
     if tried.reason is None:
         return f'✓ {tried.config} with {tried.network} ({tried.seconds:.0f} s)'
     word = 'refused' if tried.refused else f'fails ({tried.stage})'
@@ -16,7 +16,7 @@ def line(tried: Tried) -> str:
 
 
 def verdict(tried: Sequence[Tried], last: str) -> str:
-    """Return how many pairs came to the end, how many were refused in a sentence, and how many fail, if any do."""
+    """Return how many pairs completed, how many were rejected with a message, and how many fail, if any do."""
     done = sum(each.reason is None for each in tried)
     failed = sum(each.reason is not None and not each.refused for each in tried)
     words = dict(build='build', step='train a step', predict='train a step and predict')[last]
@@ -25,7 +25,7 @@ def verdict(tried: Sequence[Tried], last: str) -> str:
 
 
 def as_markdown(tried: Sequence[Tried], last: str) -> str:
-    """Return a row per config and a column per network; below, the reason for each pair that is refused or fails."""
+    """Return a row per config and a column per network; below, the reason for each pair that is rejected or fails."""
     networks = list(dict.fromkeys(each.network for each in tried))
     cells = {(each.config, each.network): _cell(each) for each in tried}
     rows = ['| config | ' + ' | '.join(f'`{name}`' for name in networks) + ' |', '|---' * (len(networks) + 1) + '|']

@@ -12,9 +12,9 @@ class Reference:
     size: int  # side of the image, pixels
     total: int  # with BatchNorm's running statistics
     trainable: int
-    classifier: bool = True  # with the top for 1000 classes; else the backbone alone
-    outside: int = 0  # values in ``total`` that are no part of the network
-    arguments: dict = field(default_factory=dict)  # of the form that the row means, where it is not the default
+    classifier: bool = True  # with the top for 1000 classes; else only the backbone
+    outside: int = 0  # values in ``total`` that are not part of the network
+    arguments: dict = field(default_factory=dict)  # arguments of the form in the row, if it is not the default
 
 
 # With the top for 1000 classes.
@@ -43,7 +43,7 @@ CLASSIFIERS = {
     'xception': Reference(299, 22_910_480, 22_855_952),
 }
 
-# The same; ``outside`` are mean (3), variance (3) and count of Keras's input normalisation, which the totals hold.
+# The same; ``outside`` are mean (3), variance (3) and count of Keras's input normalisation, which the totals include.
 EFFICIENTNETS = {
     'efficientnet-b0': Reference(224, 5_330_571, 5_288_548, outside=7),
     'efficientnet-b1': Reference(240, 7_856_239, 7_794_184, outside=7),
@@ -55,7 +55,7 @@ EFFICIENTNETS = {
     'efficientnet-b7': Reference(600, 66_658_687, 66_347_960, outside=7),
 }
 
-# Without a top. resnet-fpn means its trunk: the convolutions of the pyramid are counted apart.
+# Without a top. resnet-fpn stands for its trunk: the convolutions of the pyramid are counted separately.
 BACKBONES = {
     'fpn': Reference(208, 14_306_048, 14_306_048, classifier=False),
     'resnet-fpn': Reference(600, 23_587_712, 23_534_592, classifier=False, arguments=dict(neck=None)),
@@ -64,5 +64,5 @@ BACKBONES = {
     'cspdarknet53-focus': Reference(608, 26_633_792, 26_599_872, classifier=False),
 }
 
-#: Name of a network to its row of the table.
+#: Name of a network -> its row of the table.
 REFERENCE: dict[str, Reference] = CLASSIFIERS | EFFICIENTNETS | BACKBONES

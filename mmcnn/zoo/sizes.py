@@ -1,6 +1,6 @@
 """Sizes of the tensors of all networks and detectors: ``python -m mmcnn.zoo.sizes`` rewrites weights/sizes.json.
 
-By them :mod:`mmcnn.weights.likeliest` knows which network a file of weights is of.
+:mod:`mmcnn.weights.likeliest` uses them to find the network that a file of weights belongs to.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from mmcnn.weights.likeliest import STORED, Sizes, sizes_of_parts
 
 
 def sizes_of_network(name: str) -> Sizes:
-    """Of a row: with its top, where it has one."""
+    """Return the sizes of a row, with its top if it has one."""
     with torch.device('meta'):
         if name in list_classifiers():
             return sizes_of_parts(build_classifier(name).state_dict(), is_detector=False)
@@ -31,7 +31,7 @@ def sizes_of_network(name: str) -> Sizes:
 
 
 def sizes_of_config(name: str) -> Sizes:
-    """Of a detector's config."""
+    """Return the sizes of a detector's config."""
     model = wire(load_config(name).model)
     model.backbone.init_cfg = None
     with DefaultScope.overwrite_default_scope('mmdet'), torch.device('meta'):
@@ -39,12 +39,12 @@ def sizes_of_config(name: str) -> Sizes:
 
 
 def detector_configs() -> list[str]:
-    """Return the configs of detectors that come with mmcnn, by their names of today."""
+    """Return the detector configs of mmcnn, by their current names."""
     return [name for name, path in own_configs().items() if '/' not in name and not new_name(path)]
 
 
 def write_sizes(sizes: Mapping[str, Sizes], path: Path = STORED) -> None:
-    """Write what :mod:`mmcnn.weights.likeliest` reads: a line for each network."""
+    """Write the file for :mod:`mmcnn.weights.likeliest`: a line for each network."""
     lines = [f'{json.dumps(name)}: {json.dumps(each, separators=(",", ":"))}' for name, each in sizes.items()]
     path.write_text('{\n' + ',\n'.join(lines) + '\n}\n', encoding='utf-8')
 

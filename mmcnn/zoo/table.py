@@ -1,7 +1,7 @@
 """The table of all networks: parameters against the reference table, costs, levels; as text, Markdown or JSON.
 
 Nothing here needs torch: the numbers are read from table.json, which ``make table`` writes with
-:mod:`mmcnn.zoo.measure`. That module is the source of truth, and the tests hold the file to it.
+:mod:`mmcnn.zoo.measure`. That module is the source of truth, and the tests compare the file with it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .reference_table import REFERENCE
 #: The numbers of all networks.
 TABLE = Path(__file__).with_name('table.json')
 GIGA, MEGA = 1e9, 1e6
-#: Columns that the table can be sorted by; all but the name largest first.
+#: Columns that the table can be sorted by; all except the name in descending order.
 SORT_COLUMNS = ('name', 'size', 'total', 'trainable', 'multiply_adds', 'memory_access')
 HEADER = (
     'Networks are counted with their top for 1000 classes; darknet53, cspdarknet53, cspdarknet53-focus and the '
@@ -53,13 +53,13 @@ class Network:
     exact: bool | None  # see is_exact
     multiply_adds: int  # see mmcnn.models.costs.Cost
     memory_access: int
-    levels: tuple[int, ...]  # all that there are
-    channels: tuple[int, ...]  # of the levels that it gives by default
+    levels: tuple[int, ...]  # all that exist
+    channels: tuple[int, ...]  # channels of its default levels
     strides: tuple[int, ...]
 
 
 def load(path: Path = TABLE) -> list[Network]:
-    """All networks with the numbers that are stored, by name."""
+    """Return all networks with the stored numbers, by name."""
     return [_network(**row) for row in json.loads(path.read_text(encoding='utf-8'))]
 
 
@@ -70,18 +70,18 @@ def is_exact(name: str, total: int, trainable: int) -> bool | None:
 
 
 def ordered(networks: Sequence[Network], column: str = 'name') -> list[Network]:
-    """Sorted by one of ``SORT_COLUMNS``."""
+    """Sort networks by one of ``SORT_COLUMNS``."""
     by_name = sorted(networks, key=lambda network: natural(network.name))
     return by_name if column == 'name' else sorted(by_name, key=lambda network: -getattr(network, column))
 
 
 def natural(name: str) -> list[tuple[int, str]]:
-    """Sorting key in which resnet50 comes before resnet101."""
+    """Return a sort key that puts resnet50 before resnet101."""
     return [(int(part), '') if part.isdigit() else (-1, part) for part in re.split(r'(\d+)', name)]
 
 
 def verdict(networks: Sequence[Network], expected: Sequence[str] = tuple(REFERENCE)) -> tuple[bool, str]:
-    """Return whether the ``expected`` reference rows are all there and exact, and the sentence that says so."""
+    """Return whether the ``expected`` reference rows all exist and are exact, and a sentence that says so."""
     exact = {network.name for network in networks if network.exact}
     off = [name for name in expected if name not in exact]
     line = f'{len(expected) - len(off)} of {len(expected)} reference rows exact'
@@ -106,12 +106,12 @@ def as_text(networks: Sequence[Network]) -> str:
 
 
 def as_json(networks: Sequence[Network]) -> str:
-    """All numbers, a dict for each network."""
+    """Return all numbers as JSON, a dict for each network."""
     return json.dumps([dataclasses.asdict(network) for network in networks], indent=1)
 
 
 def as_markdown(networks: Sequence[Network]) -> str:
-    """Return a compact table of the reference rows, the others folded away below it."""
+    """Return a compact table of the reference rows, with the others collapsed below it."""
     reference = [network for network in networks if network.exact is not None]
     others = [network for network in networks if network.exact is None]
     parts = [HEADER]

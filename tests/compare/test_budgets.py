@@ -125,7 +125,16 @@ def test_a_first_epoch_that_fails_leaves_the_others_alone(runs, tmp_path):
     assert budgets.train_within(1e6, nobody, 10, lambda *args: None, tmp_path / 'none', print).dropped == {}
 
 
-def test_a_first_epoch_that_fails_is_named():
+def test_a_first_epoch_that_cannot_be_timed_leaves_the_others_alone(runs):
+    several = [Candidate('a'), Candidate('b'), Candidate('c')]
+    timed = [Run(each, seconds, 0.0, epochs=[1]) for each, seconds in zip(several, (10.0, 4.0, 2.0), strict=True)]
+    timed[0].epochs.clear()
+    for run in timed:
+        run.folder = run
+    assert [each.epochs for each in budgets.with_equal_seconds(several, timed, 20)] == [20, 20, 40]
+
+
+def test_a_first_epoch_that_fails_everywhere_is_named():
     with pytest.raises(UsageError, match=r'a run: the first epoch, .*, has failed: too large'):
         budgets.with_equal_seconds([Candidate('a')], [Run(Candidate('a'), 10.0, 0.1)], 20)
 

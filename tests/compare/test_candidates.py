@@ -30,6 +30,15 @@ def test_options_are_those_that_differ():
     assert Candidate('a', 'w.pth', 0.5).options() == dict(weights='w.pth', fraction=0.5)
 
 
+def test_files_of_weights_are_found_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path('best.pth').touch()
+    found = Candidate('vgg16', 'best.pth')
+    assert found.name == 'vgg16, best.pth'
+    assert found.options()['weights'] == str(tmp_path / 'best.pth')
+    assert Candidate('vgg16', 'mmcnn://vgg16').options()['weights'] == 'mmcnn://vgg16'
+
+
 def test_config_has_the_backbone_at_its_width():
     cfg = load_config('yolov5_n')
     changed = Candidate('vovnet39', widen_factor=0.25).config(cfg)

@@ -29,6 +29,11 @@ def test_no_claim_and_what_it_would_take():
     assert verdict(pair(0.001, 0.05), 12).endswith('more than 100 more seeds')
 
 
+def test_a_claim_never_reads_as_if_zero_were_in_its_interval():
+    assert verdict(pair(0.02, 0.0196), 2) == 'vovnet39 > mobilenetv2 (+0.020, 95 % 0.0004 to 0.040)'
+    assert 'not distinguishable (+0.020, 95 % -0.000 to 0.040)' in verdict(pair(0.02, 0.0204), 2)
+
+
 def test_images_may_not_allow_a_claim():
     found = pair(0.02, 0.05, images=0.031)
     assert verdict(found, 12, 72).endswith(': more seeds will not tell: the 72 validation images leave ±0.031')

@@ -72,7 +72,7 @@ class BackboneWithNeck(Pyramid):
 
     def __init__(self, variant: str, *, neck: str | None = 'pyramid', **kwargs: Any) -> None:
         if neck not in ('pyramid', None):
-            raise ValueError(f"neck={neck!r} of {variant} has to be 'pyramid' or None, the bare trunk")
+            raise ValueError(f"neck={neck!r} of {variant} must be 'pyramid' or None for the bare trunk")
         self._has_neck = neck is not None
         super().__init__(variant, **kwargs)
 
@@ -85,7 +85,7 @@ class BackboneWithNeck(Pyramid):
         arch = self.arch
         channels, maps = self.width(arch.pyramid), {}
         for stage in trunk:
-            # Stages finer than the pyramid's first level are no levels of their own; they count as part of that first
+            # Stages finer than the pyramid's first level are not separate levels; they count as part of that first
             # level.
             stage = replace(stage, stride=max(stage.stride, 2**arch.finest))
             if stage.stride <= 2**arch.coarsest:
@@ -125,7 +125,7 @@ class BackboneWithNeck(Pyramid):
     def may_lack(self, keys: Collection[str]) -> dict[str, list[str]]:
         """Return the pyramid's entries if the file has none of them; a file with only some of them is rejected."""
         pyramid = [key for key in self.state_dict() if key.split('.')[0] not in self._strides]
-        missing = {} if set(pyramid) & set(keys) else {'the pyramid, which starts anew': pyramid}
+        missing = {} if set(pyramid) & set(keys) else {'the pyramid, which keeps its initial values': pyramid}
         return {**super().may_lack(keys), **missing}
 
 

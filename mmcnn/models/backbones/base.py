@@ -41,8 +41,8 @@ class Stage:
     def __post_init__(self, lateral: bool) -> None:
         if lateral and not type(self).lateral:
             raise UsageError(
-                f"stage '{self.name}': lateral=True is a mmcnn.models.backbones.pyramid.PyramidStage now; its family "
-                'derives from mmcnn.models.backbones.pyramid.Pyramid in place of Backbone'
+                f"stage '{self.name}': lateral=True is now mmcnn.models.backbones.pyramid.PyramidStage; its family "
+                'must derive from mmcnn.models.backbones.pyramid.Pyramid instead of Backbone'
             )
 
 
@@ -92,8 +92,8 @@ class Backbone(BaseModule):
         super().__init_subclass__(**kwargs)
         if vars(cls).get('pyramid') is True:  # deprecated since 0.1.0, kept for one release
             warnings.warn(
-                f'{cls.__name__}.pyramid: a family with a pyramid of its own derives from '
-                'mmcnn.models.backbones.pyramid.Pyramid now, and needs no such attribute',
+                f'{cls.__name__}.pyramid: a family with its own pyramid must now derive from '
+                'mmcnn.models.backbones.pyramid.Pyramid, and the attribute is no longer needed',
                 DeprecationWarning,
                 stacklevel=3,  # the subclass's own line; its metaclass is in between
             )
@@ -130,7 +130,7 @@ class Backbone(BaseModule):
 
     def stages(self) -> Iterator[Stage]:
         """Yield the stages of the family in order, from ``self.arch``, ``self.in_channels`` and ``self.norm_cfg``."""
-        raise NotImplementedError(f'{type(self).__name__} has to yield its stages')
+        raise NotImplementedError(f'{type(self).__name__} must yield its stages')
 
     @property
     def strides(self) -> dict[str, int]:
@@ -200,7 +200,9 @@ class Backbone(BaseModule):
             return
         every = self.init_cfg if isinstance(self.init_cfg, list) else [self.init_cfg]
         if len(every) > 1:
-            raise CheckpointError(f"init_cfg of {self.variant}: 'Pretrained' fills every entry, so it stands alone")
+            raise CheckpointError(
+                f"init_cfg of {self.variant}: 'Pretrained' initializes all entries and cannot be combined"
+            )
         # By name: the initialiser imports the code that loads weights, which is above this module.
         WEIGHT_INITIALIZERS.build({**every[0], 'type': 'mmcnn.Pretrained'})(self)
         self.is_init = True  # as MMEngine does
@@ -216,8 +218,7 @@ class Backbone(BaseModule):
             name = next(iter(unknown))
             if name in ('dcn', 'stage_with_dcn'):
                 raise UsageError(
-                    f'{type(self).__name__} has no bottleneck whose 3x3 {name} could deform; ResNet, ResNetV2 and '
-                    'ResNeXt have'
+                    f'{type(self).__name__} has no bottlenecks for {name}; use ResNet, ResNetV2 or ResNeXt'
                 )
             known = {
                 each.name
@@ -247,7 +248,7 @@ class Backbone(BaseModule):
     def _assemble(self, stages: list[Stage], out_indices: Sequence[int] | None) -> None:
         if out_indices is not None and not isinstance(out_indices, Sequence):
             raise UsageError(
-                f'out_indices={out_indices!r} of {self.variant} has to be a list of levels, such as (3, 4, 5)'
+                f'out_indices={out_indices!r} of {self.variant} must be a list of levels, such as (3, 4, 5)'
             )
         last_at = {int(math.log2(stage.stride)): stage for stage in stages}
         self.levels = tuple(sorted(last_at))
@@ -257,7 +258,7 @@ class Backbone(BaseModule):
             if type(level) is not int or level not in last_at:
                 raise MissingLevelError(f'{type(self).__name__} ({self.variant}) has no level {level!r}; {have}', level)
         if not wanted or list(wanted) != sorted(set(wanted)):
-            raise UsageError(f'out_indices={wanted} of {self.variant} has to be increasing and not empty; {have}')
+            raise UsageError(f'out_indices={wanted} of {self.variant} must be increasing and not empty; {have}')
         if self.frozen_stages != -1 and self.frozen_stages not in last_at:
             raise UsageError(f'frozen_stages={self.frozen_stages!r} of {self.variant} is not a level or -1; {have}')
 

@@ -36,7 +36,7 @@ class Arch(Row):
 
     def __post_init__(self) -> None:
         if self.fusion not in FUSIONS:
-            raise ValueError(f'fusion={self.fusion!r} of CSPDenseNet has to be one of {", ".join(FUSIONS)}')
+            raise ValueError(f'fusion={self.fusion!r} of CSPDenseNet must be one of {", ".join(FUSIONS)}')
 
 
 # The depths and growth of DenseNet-121; the paper gives the construction but no table of this network.

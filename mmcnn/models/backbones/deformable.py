@@ -56,18 +56,18 @@ class Deformable(Backbone):
         if self.dcn is None:
             if self.stage_with_dcn is not None and any(self.stage_with_dcn):
                 raise UsageError(
-                    f"stage_with_dcn={self.stage_with_dcn!r} of {self.variant} needs dcn=dict(type='DCNv2') beside it"
+                    f"stage_with_dcn={self.stage_with_dcn!r} of {self.variant} needs dcn=dict(type='DCNv2') as well"
                 )
             return [None] * stages
         cfg = self._checked(bias, bottleneck)
         chosen = (False, *[True] * (stages - 1)) if self.stage_with_dcn is None else tuple(self.stage_with_dcn)
         if len(chosen) != stages or not all(isinstance(each, bool) for each in chosen):
-            raise UsageError(f'stage_with_dcn={chosen!r} of {self.variant} has to be {stages} of True or False')
+            raise UsageError(f'stage_with_dcn={chosen!r} of {self.variant} must be {stages} of True or False')
         groups = cfg.get('deform_groups', 1)
         for channels, is_chosen in zip(hidden, chosen, strict=True):
             if is_chosen and channels % groups:
                 raise UsageError(
-                    f'deform_groups={groups} of {self.variant} has to divide {channels}, the channels of a 3x3'
+                    f'deform_groups={groups} of {self.variant} must divide {channels}, the channels of a 3x3'
                 )
         return [dict(cfg) if each else None for each in chosen]
 
@@ -76,7 +76,7 @@ class Deformable(Backbone):
         kind = self.dcn.get('type') if isinstance(self.dcn, dict) else None
         if kind not in KINDS:
             raise UsageError(
-                f"dcn={self.dcn!r} of {self.variant} has to be dict(type='DCNv2') or dict(type='DCN'), "
+                f"dcn={self.dcn!r} of {self.variant} must be dict(type='DCNv2') or dict(type='DCN'), "
                 'or None for plain convolutions'
             )
         for name in self.dcn:
@@ -84,21 +84,21 @@ class Deformable(Backbone):
                 raise UsageError(f"dcn of {self.variant} has no field '{name}'; {nearest(name, FIELDS)}")
         if not bottleneck:
             raise UsageError(
-                f"dcn takes the 3x3 of a bottleneck, and {self.variant}'s blocks are of two 3x3; as in MMDetection, it "
-                'is for resnet50 and deeper'
+                f"dcn replaces the 3x3 of bottlenecks, but {self.variant}'s blocks have two 3x3; as in MMDetection, "
+                'use it with resnet50 or deeper'
             )
         if bias and kind == 'DCN':
             raise UsageError(
-                f"dcn=dict(type='DCN') of {self.variant}: its convolutions have biases, which DCN has not; DCNv2 has "
-                f'them, or take {self.variant}-tv'
+                f"dcn=dict(type='DCN') of {self.variant}: its convolutions have biases, which DCN lacks; use "
+                f'DCNv2, or {self.variant}-tv'
             )
         if self.dcn.get('fallback_on_stride'):
             raise UsageError(
-                f'dcn of {self.variant}: fallback_on_stride=True makes plain convolutions, as leaving dcn out does'
+                f'dcn of {self.variant}: fallback_on_stride=True makes plain convolutions; omit dcn instead'
             )
         groups = self.dcn.get('deform_groups', 1)
         if isinstance(groups, bool) or not isinstance(groups, int) or groups < 1:
-            raise UsageError(f'deform_groups={groups!r} of {self.variant} has to be a positive whole number')
+            raise UsageError(f'deform_groups={groups!r} of {self.variant} must be a positive integer')
         return {name: value for name, value in self.dcn.items() if name != 'fallback_on_stride'}
 
     def init_weights(self) -> None:

@@ -38,9 +38,7 @@ class LastStages(BaseModule):
         super().__init__(init_cfg)
         whole = MODELS.build({**copy.deepcopy(dict(backbone)), 'out_indices': (after, after + 1)})
         if not isinstance(whole, Backbone) or type(whole).forward is not Backbone.forward:
-            raise UsageError(
-                f'{backbone["type"]} is no chain of stages, so that its last ones are no head of their own'
-            )
+            raise UsageError(f'{backbone["type"]} is not a chain of stages, so its last ones cannot be used as a head')
         self.in_channels, self.out_channels = whole.out_channels
         self.after = after
         self._names = [name for name, stride in whole.strides.items() if stride > 2**after]

@@ -59,12 +59,12 @@ class TimmBackbone(BaseModule):
             import timm
         except ImportError as error:
             raise DependencyError(
-                f"the backbone '{model}' is timm's, which is not installed: pip install timm"
+                f"the backbone '{model}' needs timm, which is not installed: pip install timm"
             ) from error
         except RuntimeError as error:  # raised by torchvision, which timm imports, if it was built for another PyTorch
             raise DependencyError(
-                f"the backbone '{model}' is timm's, which cannot be imported here: {error}; install the torchvision "
-                'that goes with this PyTorch'
+                f"the backbone '{model}' needs timm, which cannot be imported: {error}; install the torchvision "
+                'release that matches this PyTorch'
             ) from error
         if not timm.is_model(model):
             raise UsageError(f"timm has no network '{model}'; {nearest(model, timm.list_models())}")
@@ -72,7 +72,7 @@ class TimmBackbone(BaseModule):
             with torch.device('meta'):
                 info = timm.create_model(model, features_only=True).feature_info
         except (RuntimeError, AttributeError) as error:
-            raise UsageError(f"timm's '{model}' gives no feature maps: {error}") from error
+            raise UsageError(f"timm's '{model}' returns no feature maps: {error}") from error
         last_at = {int(math.log2(stride)): index for index, stride in enumerate(info.reduction())}
         wanted = (
             tuple(i for i in Backbone.default_levels if i in last_at) if out_indices is None else tuple(out_indices)
@@ -98,11 +98,11 @@ class TimmBackbone(BaseModule):
         """Use timm's own checkpointing where blocks are not called in sequence; its BatchNorm counts batches twice."""
         if any(isinstance(each, BatchNorm) for each in self.modules()):
             raise UsageError(
-                f"with_cp=True: timm's '{name}' has BatchNorm in blocks that only timm itself can compute again, and "
-                'each batch would count twice in their statistics'
+                f"with_cp=True: timm's '{name}' has BatchNorm in blocks that only timm itself can recompute, so "
+                'each batch would count twice in its statistics'
             )
         if not hasattr(self.model, 'set_grad_checkpointing'):
-            raise UsageError(f"with_cp=True: timm's '{name}' cannot compute its blocks again for the gradient")
+            raise UsageError(f"with_cp=True: timm's '{name}' cannot recompute its blocks for the gradient")
         self.model.set_grad_checkpointing(True)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:

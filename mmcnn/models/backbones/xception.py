@@ -34,7 +34,7 @@ class Arch(Row):
 
     def __post_init__(self) -> None:
         if self.pool not in ('same', 'symmetric'):
-            raise ValueError(f"pool={self.pool!r} of Xception has to be 'same' or 'symmetric'")
+            raise ValueError(f"pool={self.pool!r} of Xception must be 'same' or 'symmetric'")
 
 
 # Figure 5 of the paper: 22,855,952 trainable parameters with 1000 classes.

@@ -50,7 +50,7 @@ class LabelRange:
             wait: also wait for those that have not.
 
         Raises:
-            ValueError: names the labels and the number of classes.
+            ValueError: a label is not a class; the message gives the labels and the number of classes.
         """
         while self._asked and (wait or self._asked[0][0].item() != _NOT_YET):
             answer, extremes = self._asked.pop(0)

@@ -66,11 +66,11 @@ class YOLOHead(BaseDenseHead):
         super().__init__(init_cfg)
         if not (len(in_channels) == len(anchors) == len(strides)):
             raise ValueError(
-                f'in_channels, anchors and strides need one entry a level, got {len(in_channels)}, {len(anchors)} and '
-                f'{len(strides)}'
+                f'in_channels, anchors and strides need one entry per level, got {len(in_channels)}, {len(anchors)} '
+                f'and {len(strides)}'
             )
         if num_classes < 1:
-            raise ValueError(f'num_classes={num_classes} has to be at least 1')
+            raise ValueError(f'num_classes={num_classes} must be at least 1')
         self.num_classes = num_classes
         self.label_range = LabelRange(num_classes)
         self.register_state_dict_post_hook(_labels_are_classes)

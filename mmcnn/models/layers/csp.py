@@ -68,7 +68,7 @@ def csp_transitions(
         ValueError: ``fusion`` is none of these.
     """
     if fusion not in ('both', 'first', 'last'):
-        raise ValueError(f"fusion='{fusion}' has to be 'both', 'first' or 'last'")
+        raise ValueError(f"fusion='{fusion}' must be 'both', 'first' or 'last'")
     if fusion == 'first':
         return nn.Identity(), ConvNormAct(main + short, out_channels, 1, **conv)
     if fusion == 'last':

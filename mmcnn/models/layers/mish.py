@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from mmcnn.compat.private_names import is_transformed
 from mmcnn.registry import MODELS
 
-#: Numbers that are computed at a time, so that intermediate results stay in the cache.
+#: Number of elements that are computed at a time, so that intermediate results stay in the cache.
 _CHUNK = 1 << 15
 #: Above this Mish is the identity in float32, and the square of the exponential would soon be infinite.
 _LARGEST = 30.0
@@ -64,7 +64,7 @@ class _MishWithSlope(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         if torch.is_grad_enabled():
             raise RuntimeError(
-                'the second derivative of Mish in bfloat16 on a CPU is not there (create_graph=True); use float32'
+                'the second derivative of Mish in bfloat16 on a CPU is not implemented (create_graph=True); use float32'
             )
         (slope,) = ctx.saved_tensors
         return gradient * slope

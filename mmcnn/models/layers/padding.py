@@ -67,7 +67,7 @@ class SameMaxPool2d(nn.MaxPool2d):
 def check_padding(padding: str | None, known: tuple[str | None, ...]) -> None:
     """Raise ValueError unless the padding is one of ``known``."""
     if padding not in known:
-        raise ValueError(f'padding={padding!r} has to be one of {", ".join(map(repr, known))}')
+        raise ValueError(f'padding={padding!r} must be one of {", ".join(map(repr, known))}')
 
 
 def max_pool(kernel_size: int, stride: int, padding: str = 'same') -> nn.MaxPool2d:

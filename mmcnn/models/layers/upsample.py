@@ -14,7 +14,7 @@ def doubled(x: Tensor, like: Tensor) -> Tensor:
     """
     if (2 * x.shape[-2], 2 * x.shape[-1]) != tuple(like.shape[-2:]):
         raise ValueError(
-            f'a map of {tuple(x.shape[-2:])} cannot be doubled onto one of {tuple(like.shape[-2:])}: image sides have '
-            'to be multiples of the coarsest stride (pad_size_divisor=32 in the data preprocessor does it)'
+            f'a map of {tuple(x.shape[-2:])} cannot be upsampled to one of {tuple(like.shape[-2:])}: image sides must '
+            'be multiples of the coarsest stride (set pad_size_divisor=32 in the data preprocessor)'
         )
     return F.interpolate(x, scale_factor=2, mode='nearest')

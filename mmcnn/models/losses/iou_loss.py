@@ -32,7 +32,7 @@ def bbox_iou(boxes: Tensor, targets: Tensor, kind: str = 'ciou', eps: float = 1e
         ValueError: ``kind`` is unknown.
     """
     if kind not in KINDS:
-        raise ValueError(f'kind={kind!r} is none of {KINDS}')
+        raise ValueError(f'kind={kind!r} must be one of {KINDS}')
     if boxes.dtype in (torch.float16, torch.bfloat16):
         boxes = boxes.float()
     targets = targets.to(boxes.dtype)

@@ -77,7 +77,7 @@ class YOLOMeanLoss(nn.Module):
             ValueError: ``level_balance`` does not have one weight per level.
         """
         if len(self.level_balance) != len(outputs):
-            raise ValueError(f'level_balance={self.level_balance} has to have {len(outputs)} weights, one a level')
+            raise ValueError(f'level_balance={self.level_balance} must have {len(outputs)} weights, one per level')
         positives = Positives.of(outputs, targets, in_cells=True)
         iou = bbox_iou(positives.boxes, positives.wanted)
         weights = _per_level_mean(positives)

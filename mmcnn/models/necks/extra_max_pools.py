@@ -29,7 +29,7 @@ class ExtraMaxPools(BaseModule):
     def __init__(self, in_channels: Sequence[int], num_outs: int, init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
         if num_outs < len(in_channels):
-            raise ValueError(f'num_outs={num_outs} has to be at least {len(in_channels)}, the number of its inputs')
+            raise ValueError(f'num_outs={num_outs} must be at least {len(in_channels)}, the number of inputs')
         self.num_outs = num_outs
         self.out_channels = (*in_channels, *[in_channels[-1]] * (num_outs - len(in_channels)))
 

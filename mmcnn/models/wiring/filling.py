@@ -88,8 +88,8 @@ def _fill(cfg: ConfigDict, slot: Slot) -> None:
         part[slot.key] = slot.value
     elif not fits(written, slot.value):
         raise UsageError(
-            f'{slot.where}.{slot.key}={written} does not fit {slot.giver}, which gives {slot.value}; leave {slot.key} '
-            'out and it is filled in'
+            f'{slot.where}.{slot.key}={written} does not match {slot.giver}, which has {slot.value}; omit {slot.key} '
+            'to have it filled in'
         )
 
 
@@ -114,8 +114,8 @@ def _check_levels(cfg: ConfigDict, levels: Levels) -> None:
         _check_anchors(written, where)
     if len(written) != len(levels.maps.strides):
         raise UsageError(
-            f'{where} has {len(written)} levels, but {levels.giver} gives {len(levels.maps.strides)} (strides '
-            f'{list(levels.maps.strides)}): one entry a level is needed'
+            f'{where} has {len(written)} levels, but {levels.giver} returns {len(levels.maps.strides)} (strides '
+            f'{list(levels.maps.strides)}): one entry per level is needed'
         )
 
 
@@ -123,7 +123,7 @@ def _check_anchors(anchors: Any, where: str) -> None:
     levels: Sequence = anchors if is_list(anchors) else [None]
     pairs = [pair for level in levels for pair in (level if is_list(level) and len(level) else [None])]
     if not all(is_list(pair) and len(pair) == 2 and all(_is_positive(side) for side in pair) for pair in pairs):
-        raise UsageError(f'{where}={anchors} has to be a list of (width, height), in pixels, for each level')
+        raise UsageError(f'{where}={anchors} must be a list of (width, height), in pixels, for each level')
 
 
 def _is_positive(value: Any) -> bool:

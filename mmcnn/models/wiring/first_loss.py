@@ -64,17 +64,17 @@ def prove_loss(model: dict, given: Given) -> list[str]:
         try:
             detector = revert_sync_batchnorm(MMDET_MODELS.build(without_weights(model))).train()
             detector.init_weights()  # some detectors start from proposals that are not boxes before this
-        except Exception as error:  # of any part
+        except Exception as error:  # any error of any part
             return [_unproven(error)]
         for each in sides:
             try:
                 _loss(detector, each, given)
                 return []
-            except Exception as error:  # of any part; its message decides
+            except Exception as error:  # any error of any part; its message decides
                 found = error
     # The size of the semantic map is taken from the pipeline; a custom transform may change it.
     if is_misfit(found) and given.semantic_stride is None:
-        raise UsageError(f'the loss of the model breaks off at the first step: {first_line(found)}') from found
+        raise UsageError(f'the loss of the model fails at the first step: {first_line(found)}') from found
     return [_unproven(found)]
 
 

@@ -27,7 +27,7 @@ def named_backbone(name: str) -> ConfigDict:
     name, families = name.removeprefix('mmcnn.'), backbone_families()
     if name not in families:
         raise UsageError(
-            f"no backbone is called '{name}'; {nearest(name, families)}; others' go by mmdet.TYPE and timm.NETWORK"
+            f"unknown backbone '{name}'; {nearest(name, families)}; for other libraries use mmdet.TYPE or timm.NETWORK"
         )
     return ConfigDict(type=f'mmcnn.{name}')
 

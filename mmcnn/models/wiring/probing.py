@@ -21,7 +21,7 @@ PROBE_SIZE = 512
 CPU_SIZE = 256
 #: Measured outputs of foreign parts; the same one is probed several times before a run.
 _FOUND: dict[tuple, Maps] = {}
-#: Relative distance up to which a stride counts as a power of two: 300 pixels have 38 places of stride 8.
+#: Relative tolerance for a stride to count as a power of two: 300 pixels have 38 positions of stride 8.
 TOLERANCE = 0.1
 
 
@@ -65,14 +65,14 @@ def probe(cfg: dict, inputs: Maps | None = None, side: int | None = None, one_ma
         except (RuntimeError, NotImplementedError) as error:
             kind = 'backbone' if inputs is None else 'neck'
             raise UsageError(f'{kind} {cfg.type} does not run on {_described(inputs)}: {_line(error)}') from error
-        except (AssertionError, IndexError) as error:  # how MMDetection's parts reject their arguments
+        except (AssertionError, IndexError) as error:  # MMDetection's parts reject arguments this way
             hint = (
-                "; the out_indices of MMDetection's backbones are numbers of stages, (1, 2, 3) for strides 8 to 32 in "
+                "; the out_indices of MMDetection's backbones are stage numbers, (1, 2, 3) for strides 8 to 32 in "
                 'its ResNet'
                 if inputs is None
                 else f', on {_described(inputs)}'
             )
-            raise UsageError(f'{cfg.type} does not take {dict(cfg)} ({_line(error) or "assertion"}){hint}') from error
+            raise UsageError(f'{cfg.type} does not accept {dict(cfg)} ({_line(error) or "assertion"}){hint}') from error
 
 
 def nearest_stride(stride: float) -> int:

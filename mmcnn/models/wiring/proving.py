@@ -17,8 +17,8 @@ from torch import nn
 from mmcnn.errors import UsageError
 from mmcnn.models.wiring.slots import one_size
 
-#: Sides of the square images, pixels. A model that does not run on the first may need more places than it has, such as
-#: the 900 best of DINO; it is tried on the second.
+#: Sides of the square images, pixels. A model that fails on the first may need more positions than it has, such as the
+#: 900 best of DINO; it is then tried on the second.
 SIDES = (128, 256)
 #: Name of the place where a part cannot even be built.
 BUILDING = 'its construction'
@@ -51,7 +51,7 @@ def prove(model: dict) -> list[str]:
             if (found := _first_misfit(cfg, each)) is None:
                 return []
     if found.is_misfit:
-        raise UsageError(f'the model does not run at {found.where}: {found.message}')
+        raise UsageError(f'the model fails at {found.where}: {found.message}')
     return [f'not proven before the first step: {found.where} ({found.message})']
 
 
@@ -98,7 +98,7 @@ def _runs(model: dict, device: str, mode: str, side: int) -> _Found | None:
             where = str(model.get('type'))
             with _watched(built, entered):
                 built(torch.zeros(1, 3, side, side), [_sample(side, model)], mode=mode)
-    except Exception as error:  # of any part; its message decides
+    except Exception as error:  # any error of any part; its message decides
         return _Found(entered[-1] if entered else where, error)
     return None
 

@@ -50,7 +50,7 @@ class Slot(NamedTuple):
     path: Path  # address of the dict that holds it
     key: str
     value: Any  # the required value
-    giver: str  # type of the part before
+    giver: str  # type of the preceding part
 
     @property
     def where(self) -> str:
@@ -193,5 +193,7 @@ def single(channels: tuple[int, ...], where: str, giver: str) -> int:
         UsageError: they have several.
     """
     if len(set(channels)) != 1:
-        raise UsageError(f'{where} takes maps of one width, but {giver} gives {list(channels)}: put an FPN in between')
+        raise UsageError(
+            f'{where} takes maps of equal width, but {giver} returns {list(channels)}: put an FPN in between'
+        )
     return channels[0]

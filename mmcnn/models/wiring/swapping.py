@@ -22,13 +22,13 @@ from mmcnn.models.wiring.slots import Slot, slots
 
 #: Necks that a backbone with its own pyramid can replace.
 PYRAMID_NECKS = ('FPN',)
-#: Detectors, and parts of them, that work with one backbone only, and what they need from it.
+#: Detectors, and parts of them, that work with only one backbone, and what they need from it.
 BOUND = {
-    'CornerNet': 'takes a map of stride 4 from each of two stacked hourglasses (HourglassNet)',
-    'TridentFasterRCNN': 'takes three branches of one backbone with shared weights (TridentResNet)',
-    'RFP': 'feeds the pyramid back into the backbone, which only DetectoRS_ResNet and DetectoRS_ResNeXt take',
+    'CornerNet': 'needs a map of stride 4 from each of two stacked hourglasses (HourglassNet)',
+    'TridentFasterRCNN': 'needs three branches of one backbone with shared weights (TridentResNet)',
+    'RFP': 'feeds the pyramid back into the backbone, which only DetectoRS_ResNet and DetectoRS_ResNeXt support',
     'KnowledgeDistillationSingleStageDetector': "learns from a teacher's file (teacher_config, teacher_ckpt)",
-    'LAD': "learns from a teacher's file (teacher_ckpt), whose network stands in the same config",
+    'LAD': "learns from a teacher's file (teacher_ckpt), whose network is in the same config",
 }
 #: Arguments of a backbone that change its computation or its training; dropping them is reported.
 TOLD = (
@@ -77,7 +77,7 @@ def swap_backbone(model: dict, name: str | dict, weights: bool = False) -> tuple
         _set_images(cfg, new, [])  # in each branch; the inner call has reported it
         return cfg, notes
     if not is_part(cfg.get('backbone')):
-        raise UsageError(f'the model {cfg.get("type")} has no backbone of its own to be swapped')
+        raise UsageError(f'the model {cfg.get("type")} has no backbone that could be swapped')
     _refuse_bound(cfg)
     old, cfg.backbone = cfg.backbone, new
     notes += _keep_settings(old, new, weights)
@@ -91,7 +91,7 @@ def swap_backbone(model: dict, name: str | dict, weights: bool = False) -> tuple
     if _has_pyramid(new) and _is_plain_fpn(cfg.get('neck')):
         pyramid = probe({**cfg.neck, 'in_channels': list(maps.channels)}, maps)
         if set(pyramid.strides) <= set(probe(cfg.backbone).strides):
-            notes.append(f'{called(new)} has a pyramid of its own: the neck {cfg.neck.type} is dropped')
+            notes.append(f'{called(new)} has its own pyramid: the neck {cfg.neck.type} is dropped')
             cfg.neck, maps = None, pyramid
     _set_levels(new, old, maps)
     notes += _replace_shared_head(cfg, old)
@@ -120,7 +120,7 @@ def refit(model: dict, old: dict) -> tuple[ConfigDict, list[str]]:
         return cfg, notes
     cfg = ConfigDict(copy.deepcopy(dict(model)))
     cfg.backbone.out_indices = indices
-    notes = [f'backbone.out_indices is {indices}: the maps of {type_name(new)} that have the strides of the old ones']
+    notes = [f'backbone.out_indices is {indices}, to give {type_name(new)} the strides of the old backbone']
     return cfg, notes + _replace(cfg, was)
 
 
@@ -131,7 +131,7 @@ def _refuse_bound(cfg: ConfigDict) -> None:
             continue
         for kind, need in BOUND.items():
             if is_a(part, (kind,)):
-                raise UsageError(f'{short(part)} goes with no other backbone: it {need}')
+                raise UsageError(f'{short(part)} works with no other backbone: it {need}')
 
 
 def _keep_settings(old: dict, new: dict, weights: bool) -> list[str]:
@@ -146,11 +146,9 @@ def _keep_settings(old: dict, new: dict, weights: bool) -> list[str]:
         elif weights and key == 'frozen_stages' and (level := _frozen_level(old)) is not None and ours(new):
             new[key] = level
             if level != value:
-                notes.append(
-                    f'{key}={value} of {type_name(old)} is {key}={level} here: levels are counted by their strides'
-                )
+                notes.append(f'{key}={value} of {type_name(old)} is now {key}={level}: levels are numbered by stride')
         else:
-            notes.append(f'{key}={value} belonged to {type_name(old)} and is dropped')
+            notes.append(f'{key}={value} applied to {type_name(old)} and is dropped')
     return notes
 
 
@@ -185,8 +183,8 @@ def _refuse_odd_strides(cfg: ConfigDict, old: dict, maps: Maps) -> None:
     strides = list(maps.strides)
     if strides != sorted(set(strides)) or any(math.log2(stride) % 1 for stride in strides):
         raise UsageError(
-            f'{cfg.get("type")} takes maps of strides {strides} from {type_name(old)}, which no other backbone gives: '
-            'they would have to be different powers of two, fine to coarse'
+            f'{cfg.get("type")} takes maps of strides {strides} from {type_name(old)}, which no other backbone has: '
+            'they must be different powers of two, fine to coarse'
         )
 
 
@@ -202,14 +200,14 @@ def _set_levels(new: ConfigDict, old: dict, maps: Maps) -> None:
     if 'out_indices' not in arguments(new):  # a custom backbone, whose maps are fixed
         if (strides := probe(new).strides) != maps.strides:
             raise UsageError(
-                f'{name} gives maps of the strides {list(strides)}, has no out_indices to choose by, and takes the '
-                f'place of {type_name(old)}, which gives {list(maps.strides)}'
+                f'{name} returns maps of the strides {list(strides)} and has no out_indices to select from, but it '
+                f'replaces {type_name(old)}, which returns {list(maps.strides)}'
             )
         return
     if (indices := levels_of(new, maps.strides)) is None:
         raise UsageError(
-            f'{name} has no maps of the strides {list(maps.strides)} that {type_name(old)} gives, or does not build: '
-            f'give its arguments and out_indices, as in dict(type={name!r}, depth=18, out_indices=(1, 2, 3))'
+            f'{name} has no maps of the strides {list(maps.strides)} of {type_name(old)}, or cannot be built: '
+            f'set its arguments and out_indices, as in dict(type={name!r}, depth=18, out_indices=(1, 2, 3))'
         )
     new.out_indices = indices
 
@@ -223,14 +221,14 @@ def _replace_shared_head(cfg: ConfigDict, old: dict) -> list[str]:
     new = cfg.backbone
     if not ours(new) or short(new) not in backbone_families():
         raise UsageError(
-            f'roi_head.shared_head is the last stage of {type_name(old)}; only backbones of ours give theirs in '
-            'its place'
+            f'roi_head.shared_head is the last stage of {type_name(old)}; it can only be replaced by that of an mmcnn '
+            'backbone'
         )
     last = new.out_indices[-1]
     trunk = {key: value for key, value in new.items() if key in ('type', 'arch', 'widen_factor', 'deepen_factor')}
     roi_head.shared_head = ConfigDict(type='mmcnn.LastStages', backbone=trunk, after=last)
     probe(roi_head.shared_head, Maps((probe(new).channels[-1],), (2**last,)), one_map=True)
-    return [f'roi_head.shared_head is what {called(new)} has behind level {last}, and starts with random weights']
+    return [f'roi_head.shared_head consists of the stages of {called(new)} after level {last}, with random weights']
 
 
 def _replace(cfg: ConfigDict, was: ConfigDict) -> list[str]:
@@ -251,8 +249,8 @@ def _replace(cfg: ConfigDict, was: ConfigDict) -> list[str]:
             described = _described(was) if described is None else described
             if described.get((slot.path, slot.key)) != slot.value:
                 part[slot.key] = at(cfg, slot.path)[slot.key] = slot.value
-                words = f'{slot.where}.{slot.key} was {plain(written)} and is {slot.value}'
-                notes.append(f'{words}, as {slot.giver} gives it')
+                words = f'{slot.where}.{slot.key} changed from {plain(written)} to {slot.value}'
+                notes.append(f'{words}, from {slot.giver}')
     return notes
 
 
@@ -262,7 +260,7 @@ def _set_images(cfg: ConfigDict, new: dict, notes: list[str]) -> None:
     if not ours(new) or name not in families:
         if is_part(cfg.get('data_preprocessor')):
             notes.append(
-                f'images are normalised as before: {called(new)} does not say what it expects; see data_preprocessor'
+                f'images are normalised as before: {called(new)} does not state its image format; see data_preprocessor'
             )
     elif cfg.get('data_preprocessor') is not None:
         notes += set_preprocessor(cfg.data_preprocessor, name, families[name].variants[name].image)

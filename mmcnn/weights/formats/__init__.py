@@ -1,6 +1,6 @@
 """Decoding of files into arrays: one module for each kind of file.
 
-Here is what is told of a file before it is read as anything.
+This module has the checks that come before a file is decoded.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ from typing import BinaryIO
 from mmcnn.errors import CheckpointError
 from mmcnn.weights.report import NAMED_KEYS
 
-#: Bytes of a file; no training state of a network of this package comes near it.
+#: Bytes of a file; the training states of this package's networks are far smaller.
 MAX_FILE = 2**34
 
 
@@ -21,25 +21,25 @@ class SameFile:
     """A file that was opened once and must be the same and unchanged whenever it is opened again.
 
     Attributes:
-        path: as it was given, for messages.
+        path: the path as given, for messages.
     """
 
     def __init__(self, path: Path, file: BinaryIO) -> None:
-        """``file``: the path, opened."""
+        """``file``: the opened path."""
         self.path = path
         self._absolute = path.absolute()
         self._identity = _identity(os.fstat(file.fileno()))
 
     @property
     def place(self) -> Path:
-        """Where it can be read: the path as it was given, unless the working folder has changed."""
+        """The path to read it at: the path as given, unless the working folder has changed."""
         return self.path if self.path.absolute() == self._absolute else self._absolute
 
     def open(self) -> BinaryIO:
         """Open it again.
 
         Raises:
-            CheckpointError: it has changed since the first time, or is gone.
+            CheckpointError: it has changed since the first time, or no longer exists.
         """
         try:
             file = self.place.open('rb')
@@ -52,10 +52,10 @@ class SameFile:
 
     @contextlib.contextmanager
     def unchanged(self) -> Iterator[Path]:
-        """For readers that open a path themselves: :attr:`place`, which is the same file before and after.
+        """Yield :attr:`place` for readers that open a path themselves, and check the file before and after.
 
         Raises:
-            CheckpointError: as :meth:`open`.
+            CheckpointError: see :meth:`open`.
         """
         self.open().close()
         yield self.place
@@ -67,25 +67,25 @@ def _identity(status: os.stat_result) -> tuple[int, ...]:
 
 
 def check_file(path: Path) -> None:
-    """Raise CheckpointError for what can be told without reading the file: it is not there, or empty."""
+    """Raise CheckpointError for a file that is missing or empty, without reading it."""
     if path.is_dir():
         raise CheckpointError(f'{path} is a folder, not a checkpoint file')
     if not path.is_file():
         if not path.parent.is_dir():
-            raise CheckpointError(f'{path} does not exist, nor does its folder')
+            raise CheckpointError(f'{path} does not exist, and neither does its folder')
         others = [other.name for other in path.parent.iterdir() if other.suffix == path.suffix]
         others.sort(key=lambda name: -difflib.SequenceMatcher(None, path.name, name).ratio())
-        nearest = f'; in its folder there is {", ".join(others[:NAMED_KEYS])}' if others else ''
+        nearest = f'; its folder contains {", ".join(others[:NAMED_KEYS])}' if others else ''
         raise CheckpointError(f'{path} does not exist{nearest}')
     if path.stat().st_size == 0:
         raise CheckpointError(f'{path} is empty')
 
 
 def refuse_enormous(path: Path) -> None:
-    """Raise CheckpointError for a file whose reading could take all memory, whatever it says of its contents."""
+    """Raise CheckpointError for a file so large that reading it could exhaust the memory."""
     gib = path.stat().st_size / 2**30
     if gib > MAX_FILE / 2**30:
-        raise CheckpointError(f'{path} is refused: it has {gib:.0f} GiB, more than any file of these networks')
+        raise CheckpointError(f'{path} was rejected: it has {gib:.0f} GiB, more than any file of these networks')
 
 
 def first_line(path: Path) -> str | None:

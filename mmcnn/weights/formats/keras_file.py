@@ -19,12 +19,12 @@ from torch import Tensor
 from mmcnn.errors import CheckpointError
 from mmcnn.weights.formats import check_file, first_line
 
-#: The program that reads a file, run apart: see there.
+#: The program that reads a file in a separate process; its docstring says why.
 READER = Path(__file__).with_name('keras_reader.py')
-#: Seconds that it may take, and the bytes for which it has one more; a slow disk reads ten times that.
+#: Its time limit in seconds, and the bytes for each further second; a slow disk reads ten times as many.
 PATIENCE, SLOWEST = 30, 5e6
 
-#: Layers that Keras names by itself, as they were called first and are today.
+#: Layers that Keras names automatically, with their old and their current names.
 KINDS = {'convolution2d': 'conv2d', 'batchnormalization': 'batch_normalization'}
 _AUTOMATIC = re.compile(
     r'(conv2d|convolution2d|batch_normalization|batchnormalization|normalization)(?:_(\d{1,9}))?', re.ASCII
@@ -32,23 +32,23 @@ _AUTOMATIC = re.compile(
 
 
 def read_keras(path: str | Path) -> dict[str, Tensor]:
-    """Read a file that Keras wrote; nothing in it is built or run, and nothing outside it is read.
+    """Read a file that Keras wrote; nothing in it is built or executed, and nothing outside of it is read.
 
     Args:
-        path: ``.h5``, ``.weights.h5`` or ``.keras``; the content says which it is.
+        path: ``.h5``, ``.weights.h5`` or ``.keras``; the format is detected from the content.
 
     Returns:
         ``'LAYER.ARRAY'`` (``'block1_conv1.kernel'``) to tensor in Keras's layout, floating point as float32. Layers
-        that Keras numbers by itself begin with 0 in each kind, wherever the file begins: ``'conv2d_0.kernel'``.
+        that Keras numbers automatically are counted from 0 in each kind: ``'conv2d_0.kernel'``.
 
     Raises:
-        CheckpointError: missing, empty, cut short, damaged, larger than 2 GiB, of another kind or with links out of it;
-            or h5py is not installed.
+        CheckpointError: missing, empty, truncated, damaged, larger than 2 GiB, of another format or with external
+            links; or h5py is not installed.
     """
     path = Path(path).expanduser()
     check_file(path)
     if importlib.util.find_spec('h5py') is None:
-        raise CheckpointError(f'{path} is read with h5py, which is not installed: pip install h5py')
+        raise CheckpointError(f'{path} cannot be read without h5py, which is not installed: pip install h5py')
     with subprocess.Popen(
         [sys.executable, '-P', READER, path], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as reader:
@@ -64,14 +64,14 @@ def read_keras(path: str | Path) -> dict[str, Tensor]:
     if status == 0 and state is not None:
         return _from_zero(state)
     if status != 1 or not said:
-        said = 'cannot be read as a Keras file, it is damaged: the HDF5 library gives up over it'
+        said = 'cannot be read as a Keras file: it is damaged, and the HDF5 library fails to open it'
     elif ': neither HDF5' in said and (line := first_line(path)) is not None:
         said += f'; it is a text file that begins with {line!r}'
     raise CheckpointError(f'{path} {said.splitlines()[-1]}')
 
 
 def _received(stream: BinaryIO) -> dict[str, Tensor] | None:
-    """Return the arrays that the reader writes; None: it ended before the last."""
+    """Return the arrays that the reader writes; None if it ended before the last one."""
     state = {}
     try:
         head = json.loads(stream.readline())
@@ -87,7 +87,7 @@ def _received(stream: BinaryIO) -> dict[str, Tensor] | None:
 
 
 def _from_zero(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Numbers that Keras gives by itself go on from model to model in a session; here they begin with 0."""
+    """Renumber automatically named layers from 0, since Keras counts on from model to model in a session."""
     first: dict[str, int] = {}
     numbered = []
     for key in state:

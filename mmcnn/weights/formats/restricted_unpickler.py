@@ -1,9 +1,9 @@
 """Pickles read as inert data: no name is imported, nothing is called, no attribute is set.
 
-``pickle.Unpickler`` with a strict ``find_class`` is not enough for files of strangers: its BUILD calls ``__setstate__``
-and ``setattr``, its EXT opcodes pass ``find_class`` by, a memo index of 2**31 allocates gigabytes, and a dict key of
-tuples in tuples recurses through the C stack until the process dies. So the opcodes, which the standard library's
-``pickletools`` decodes, act here on plain containers and stand-ins only.
+``pickle.Unpickler`` with a strict ``find_class`` is not enough for untrusted files: its BUILD calls ``__setstate__``
+and ``setattr``, its EXT opcodes bypass ``find_class``, a memo index of 2**31 allocates gigabytes, and a dict key of
+nested tuples recurses through the C stack until the process dies. So the opcodes, which the standard library's
+``pickletools`` decodes, operate here only on plain containers and stand-ins.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-#: Opcodes that a pickle may have. Checkpoints of whole training runs have some ten thousand.
+#: Maximum number of opcodes in a pickle. Checkpoints of whole training runs have about ten thousand.
 MAX_OPERATIONS = 1_000_000
-#: Bytes that the pickles of a file may have, its tensors not counted.
+#: Maximum size of the pickles of a file in bytes, without the tensors.
 MAX_BYTES = 2**28
 MAX_LINE = 2**16
-#: Integers beyond it are no keys: chosen ones would all have one hash.
+#: Larger integers are rejected as keys: an attacker could choose them to have the same hash.
 MAX_INTEGER_KEY = 2**60
 MAX_TUPLE_KEY = 8
-#: Arguments of a call that is made; a call costs as much as it has arguments, a file's mention of them nothing.
+#: Maximum number of arguments of all calls: their cost grows with the arguments, while a repeated mention is free.
 MAX_ARGUMENTS = 16
 
 NO_ACTION = {'PROTO', 'FRAME'}
@@ -40,18 +40,18 @@ ARGUMENT = {
 class StandIn:
     """Replaces a class, a function or an object: its name and its content in the file."""
 
-    #: 'models.common.Conv': the class or function, for an object that of which it is one.
+    #: 'models.common.Conv': the class or function; for an object, its class.
     name: str
-    #: Arguments of the call that made it; None: a name that is not called.
+    #: Arguments of the call that made it; None: the name was not called.
     args: tuple | None = None
-    #: What the object's ``__setstate__`` would get, for most the dict of its attributes.
+    #: What the object's ``__setstate__`` would get, usually the dict of its attributes.
     state: Any = None
 
 
 class BoundedReader:
     """The ``read`` and ``readline`` of a binary file, limited to :data:`MAX_BYTES` and to lines of 64 KiB.
 
-    A length in a pickle is the word of a stranger: it is compared with the bytes that there are before any is read.
+    A length in a pickle is not trusted: it is compared with the number of available bytes before any are read.
     """
 
     def __init__(self, file: BinaryIO, size: int) -> None:
@@ -76,18 +76,18 @@ class BoundedReader:
 
 
 class RestrictedUnpickler:
-    """Reads one pickle and returns numbers, text, lists, tuples, sets and dicts, and :class:`StandIn` for all else.
+    """Reads one pickle and returns numbers, text, lists, tuples, sets and dicts, and :class:`StandIn` for the rest.
 
     Containers that are subclasses (``defaultdict``) are stand-ins without their items; ``OrderedDict`` is a dict.
 
     Args:
-        file: has ``read`` and ``readline``; is left behind the pickle.
-        builders: name of a function -> what takes the arguments of its calls.
-        persistent: takes the ids of objects outside of the pickle.
+        file: an object with ``read`` and ``readline``; its position is then after the pickle.
+        builders: name of a function -> function that takes the arguments of its calls.
+        persistent: takes the ids of objects outside the pickle.
 
     Attributes:
-        names: of all classes and functions that the pickle names, in its order.
-        calls: names of those that it calls, but for the builders; ``NAME()`` calls what a call of NAME has given.
+        names: names of all classes and functions in the pickle, in order.
+        calls: names of those that it calls, except the builders; ``NAME()`` calls the result of a call of NAME.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class RestrictedUnpickler:
         """Return the object.
 
         Raises:
-            pickle.UnpicklingError: the pickle is cut short, damaged, or bigger or stranger than a checkpoint's.
+            pickle.UnpicklingError: the pickle is truncated, damaged, too large, or unlike a checkpoint's.
         """
         try:
             for count, (opcode, argument, _) in enumerate(pickletools.genops(self.file)):
@@ -121,7 +121,7 @@ class RestrictedUnpickler:
             return self._stack.pop()
         except pickle.UnpicklingError:
             raise
-        except Exception as error:  # a damaged pickle pops from empty stacks, unpacks what is no pair ...
+        except Exception as error:  # a damaged pickle pops from empty stacks, unpacks what is not a pair ...
             raise pickle.UnpicklingError(f'{type(error).__name__}: {error}'[:200]) from error
 
     def _act(self, name: str, argument: Any) -> None:
@@ -135,14 +135,14 @@ class RestrictedUnpickler:
         elif name in SHORT_TUPLES:
             count = SHORT_TUPLES[name]
             if len(stack) < count:
-                raise pickle.UnpicklingError('a tuple of more items than there are')
+                raise pickle.UnpicklingError('a tuple has more items than there are')
             stack[-count:] = [tuple(stack[-count:])]
         elif name in NO_ACTION:
             pass
         elif (action := getattr(self, f'_{name.lower()}', None)) is not None:
             action(argument) if argument is not None else action()
-        else:  # EXT1: an object of this process; NEXT_BUFFER: one beside the file; PERSID: torch writes BINPERSID
-            raise pickle.UnpicklingError(f'{name} is nothing that a checkpoint needs')
+        else:  # EXT1: an object of this process; NEXT_BUFFER: one next to the file; PERSID: torch writes BINPERSID
+            raise pickle.UnpicklingError(f'checkpoints do not use {name}')
 
     # ---------------------------------------------------------------------------------------------- stack and memo
 
@@ -223,7 +223,7 @@ class RestrictedUnpickler:
             case StandIn():
                 pass
             case other:
-                raise pickle.UnpicklingError(f'items for a {type(other).__name__}')
+                raise pickle.UnpicklingError(f'items are set for a {type(other).__name__}')
 
     def _set(self, items: list[Any]) -> None:
         match self._stack[-1]:
@@ -232,7 +232,7 @@ class RestrictedUnpickler:
             case StandIn():
                 pass
             case other:
-                raise pickle.UnpicklingError(f'items for a {type(other).__name__}')
+                raise pickle.UnpicklingError(f'items are set for a {type(other).__name__}')
 
     # --------------------------------------------------------------------------------------------- names and calls
 
@@ -245,7 +245,7 @@ class RestrictedUnpickler:
 
     def _name(self, module: Any, name: Any) -> None:
         if type(module) is not str or type(name) is not str:
-            raise pickle.UnpicklingError('a name that is no text')
+            raise pickle.UnpicklingError('a name is not text')
         # protocols 0 to 2 write Python 2's name of the module
         self.names.append(f'{"builtins" if module == "__builtin__" else module}.{name}')
         self._stack.append(StandIn(self.names[-1]))
@@ -271,7 +271,7 @@ class RestrictedUnpickler:
 
     def _call(self, function: Any, arguments: Any) -> None:
         if type(function) is not StandIn or type(arguments) is not tuple:
-            raise pickle.UnpicklingError(f'a call of a {type(function).__name__}')
+            raise pickle.UnpicklingError(f'it calls a {type(function).__name__}')
         build = self.builders.get(function.name) if function.args is None else None
         if build and len(arguments) <= MAX_ARGUMENTS:
             self._stack.append(build(*arguments))
@@ -283,22 +283,22 @@ class RestrictedUnpickler:
         state, target = self._stack.pop(), self._stack[-1]
         if type(target) is StandIn:
             target.state = state
-        elif type(target) is not dict:  # attributes of an OrderedDict are nothing to a dict
-            raise pickle.UnpicklingError(f'attributes for a {type(target).__name__}')
+        elif type(target) is not dict:  # an OrderedDict's attributes are not needed for a dict
+            raise pickle.UnpicklingError(f'attributes are set for a {type(target).__name__}')
 
     def _binpersid(self) -> None:
         if self.persistent is None:
-            raise pickle.UnpicklingError('it refers to an object outside of the file')
+            raise pickle.UnpicklingError('it refers to an object outside the file')
         self._stack.append(self.persistent(self._stack.pop()))
 
 
 def _ordered_dict(*arguments: Any) -> dict | StandIn:
-    """Return an empty one is a dict; copies of what is there already could be made without end."""
+    """Return an empty dict if there are no arguments; copies of what exists could be made without limit."""
     return StandIn('collections.OrderedDict', arguments) if arguments else {}
 
 
 def _key(value: Any) -> Any:
-    """Return a value as key of a dict: no tuples in tuples, whose hash is as deep as the file likes."""
+    """Return a value as the key of a dict: no nested tuples, whose hash recurses as deeply as the file likes."""
     flat = value if type(value) is tuple and len(value) <= MAX_TUPLE_KEY else (value,)
     for item in flat:
         small = type(item) is int and abs(item) < MAX_INTEGER_KEY

@@ -16,11 +16,11 @@ from mmcnn.weights.formats import check_file, refuse_enormous
 
 
 def is_safetensors(head: bytes, size: int) -> bool:
-    """Return whether a file looks like one: the length of a JSON header that ends inside the file, then the header.
+    """Return whether a file looks like safetensors: the length of a JSON header within the file, then the header.
 
     Args:
         head: at least the first 9 bytes.
-        size: of the whole file, bytes.
+        size: size of the whole file, bytes.
     """
     return head[8:9] == b'{' and int.from_bytes(head[:8], 'little') <= size - 8
 
@@ -29,32 +29,32 @@ def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str
     """Read the tensors, under their names, and the metadata.
 
     Raises:
-        CheckpointError: the file is missing, empty, cut short, or its header does not fit its contents (offsets that
-            overlap, leave holes or lie outside; another length than shape and type make).
+        CheckpointError: the file is missing, empty, truncated, or its header does not match its contents (offsets
+            that overlap, leave gaps or are outside; a length that does not match shape and type).
     """
     path = Path(path).expanduser()
     check_file(path)
     refuse_enormous(path)
     try:
         with safetensors.safe_open(path, 'pt') as file:
-            # Copies: the file's own pages would change, or vanish, with the file.
+            # Copies: the file's mapped pages would change, or vanish, with the file.
             return {name: file.get_tensor(name).clone() for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except Exception as error:  # the package's own error, UnicodeDecodeError, OSError, AttributeError of a new type ...
         reason = ' '.join(str(error).split())[:200]
         raise CheckpointError(
-            f'{path} cannot be read as safetensors, it is damaged or of another kind ({reason})'
+            f'{path} cannot be read as safetensors: it is damaged or of another format ({reason})'
         ) from error
 
 
 def write_safetensors(state: Mapping[str, Tensor], metadata: Mapping[str, str], path: str | Path) -> None:
-    """Write a file whole or not at all; every value and type comes back as it was.
+    """Write a file completely or not at all; values and types are preserved exactly.
 
-    Tensors that share memory are written each on its own.
+    Tensors that share memory are written separately.
 
     Args:
         state: name to tensor, on any device.
-        metadata: texts to keep beside them.
-        path: of the file, which is replaced if it exists; its folder has to.
+        metadata: texts to store with the tensors.
+        path: path of the file, which is replaced if it exists; its folder must exist.
 
     Raises:
         CheckpointError: the file cannot be written.

@@ -53,14 +53,14 @@ DTYPES = {
     )
 } | {'torch.storage.UntypedStorage': torch.uint8}
 
-#: Names that torch builds data of in any file; those that a checkpoint of a training has.
+#: Names from which torch builds data in any file, and those in a training checkpoint.
 PLAIN = DTYPES.keys() | {
     *('collections.OrderedDict', '_codecs.encode', 'builtins.set', 'builtins.complex', 'builtins.bytearray'),
     *('torch._utils._rebuild_tensor_v2', 'torch._utils._rebuild_parameter', 'torch.Size', 'torch.device'),
 }
-#: By which a pickle asks for an attribute; MMEngine's HistoryBuffer names its statistics so.
+#: How a pickle accesses an attribute; MMEngine's HistoryBuffer names its statistics this way.
 GETATTR, HISTORY_BUFFER = 'builtins.getattr', 'mmengine.logging.history_buffer.HistoryBuffer'
-#: Of a member of an archive, in front of its name: signature, 22 bytes, lengths of the name and of what follows it.
+#: Header of a member of an archive: signature, 22 bytes, lengths of the name and of the extra field.
 _LOCAL_HEADER = struct.Struct('<4s22xHH')
 
 
@@ -80,7 +80,7 @@ class StoredStorage:
 
 @dataclass(frozen=True, slots=True)
 class StoredTensor:
-    """A tensor in the file that is not read yet and is known to be inside its storage."""
+    """A tensor in the file that has not been read but is known to be inside its storage."""
 
     storage: StoredStorage
     offset: int
@@ -94,7 +94,7 @@ class StoredTensor:
 
 
 class TorchFileError(pickle.UnpicklingError):
-    """A file whose description of itself is wrong."""
+    """A file with a false description of its content."""
 
 
 class TorchFile:
@@ -102,21 +102,21 @@ class TorchFile:
 
     Attributes:
         same: the file, which can be opened again as long as it has not changed.
-        content: what was saved, made of containers, :class:`StoredTensor` and
+        content: what was saved, as containers, :class:`StoredTensor` and
             :class:`~mmcnn.weights.formats.restricted_unpickler.StandIn`.
-        names: of the classes and functions that its pickle names.
+        names: names of the classes and functions in its pickle.
 
     Raises:
-        TorchFileError: the file lies about itself.
-        pickle.UnpicklingError, zipfile.BadZipFile, OSError: it is damaged or of another kind. A plain pickle is a file
-            without tensors.
+        TorchFileError: the file's description of its content is false.
+        pickle.UnpicklingError, zipfile.BadZipFile, OSError: it is damaged or of another format. A plain pickle counts
+            as a file without tensors.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._storages: dict[str, StoredStorage] = {}
-        self._positions: dict[str, int] = {}  # of the bytes of each storage that has any
-        self._members: dict[str, zipfile.ZipInfo] | None = None  # of an archive, by the keys of the storages
+        self._positions: dict[str, int] = {}  # position of the bytes of each storage that has any
+        self._members: dict[str, zipfile.ZipInfo] | None = None  # members of an archive, by the keys of the storages
         self._misused: list[str] = []
         with self.path.open('rb') as file:
             self.same = SameFile(self.path, file)
@@ -125,30 +125,30 @@ class TorchFile:
         self._calls = unpickler.calls
 
     def foreign(self) -> list[str]:
-        """Names in the file of what is not known to be plain data: torch refuses to build most of it, and may run it.
+        """Names in the file that are not known to be plain data: torch rejects most of them, or may run them.
 
-        The misused come first, then the others in the order of the file. MMEngine's own types are known
-        (:mod:`mmcnn.compat.safe_globals`), and what else was put on torch's list.
+        The misused ones come first, then the others in the order of the file. MMEngine's own types are known
+        (:mod:`mmcnn.compat.safe_globals`), and so is everything else on torch's list.
         """
         known = PLAIN | safe_globals.names()
         return self._misused + [name for name in (*self.names, *self._calls) if name not in known]
 
     def overlap(self, wanted: Iterable[StoredTensor]) -> StoredStorage | None:
-        """Return a storage that different tensors share, so that these could be many times the file's size."""
+        """Return a storage that different tensors share: together these could be many times as large as the file."""
         needed: dict[StoredStorage, int] = {}
         for stored in set(wanted):
             needed[stored.storage] = needed.get(stored.storage, 0) + stored.numel
         return next((storage for storage, numel in needed.items() if numel > storage.numel), None)
 
     def tensors(self, wanted: Mapping[str, StoredTensor], checksums: bool = True) -> dict[str, Tensor]:
-        """Read tensors, as they are in the file; equal entries give the same tensor.
+        """Read tensors unchanged; equal entries give the same tensor.
 
         Args:
             wanted: any of those in ``content``.
-            checksums: whether the storages of an archive are held to its checksums.
+            checksums: whether to verify the storages of an archive against its checksums.
 
         Raises:
-            TorchFileError: they cannot be read, or share numbers, so that they could be many times the file's size.
+            TorchFileError: they cannot be read, or overlap, so that they could be many times as large as the file.
             CheckpointError: the file has changed.
         """
         if storage := self.overlap(wanted.values()):
@@ -161,7 +161,7 @@ class TorchFile:
         return {name: read[stored] for name, stored in wanted.items()}
 
     def _numbers(self, file: BinaryIO, storage: StoredStorage, checksums: bool) -> Tensor:
-        """Return the numbers of a storage, straight into memory of their own: the file may change or vanish later."""
+        """Return the numbers of a storage in separate memory, since the file may change or vanish later."""
         data = torch.empty(storage.nbytes, dtype=torch.uint8)
         try:
             member = self._members[storage.key] if self._members is not None and storage.nbytes else None
@@ -170,7 +170,7 @@ class TorchFile:
                 raise EOFError('the file has become shorter')
             if member is not None and checksums and zlib.crc32(data.numpy()) != member.CRC:
                 raise zipfile.BadZipFile('bad CRC-32')
-        except Exception as error:  # whatever a file provokes that changes while it is read
+        except Exception as error:  # whatever goes wrong in a file that changes while it is read
             raise TorchFileError(f'its storage {storage.key!r:.40} cannot be read ({error})') from error
         return data.view(storage.dtype)
 
@@ -214,7 +214,7 @@ class TorchFile:
         keys = self._unpickler(reader).load()
         texts = type(keys) is list and all(type(key) is str for key in keys)
         if not texts or sorted(keys) != sorted(self._storages):
-            raise TorchFileError('its list of storages is not that of its tensors')
+            raise TorchFileError('its list of storages does not match its tensors')
         for key in keys:
             storage, numel = self._storages[key], int.from_bytes(file.read(8), sys.byteorder)
             self._positions[key] = file.tell()
@@ -226,9 +226,11 @@ class TorchFile:
     @staticmethod
     def _compare(storage: StoredStorage, there: int) -> None:
         if storage.nbytes > there:
-            raise TorchFileError(f'its storage {storage.key!r:.40} is cut short: {there} bytes of {storage.nbytes}')
+            raise TorchFileError(f'its storage {storage.key!r:.40} is truncated: {there} of {storage.nbytes} bytes')
         if storage.nbytes < there:
-            raise TorchFileError(f'its storage {storage.key!r:.40} has {there} bytes, its tensors {storage.nbytes}')
+            raise TorchFileError(
+                f'its storage {storage.key!r:.40} has {there} bytes, but its tensors need {storage.nbytes}'
+            )
 
     def _unpickler(self, reader: BoundedReader) -> RestrictedUnpickler:
         builders = {
@@ -240,7 +242,7 @@ class TorchFile:
         return RestrictedUnpickler(reader, builders, self._persistent)
 
     def _statistic(self, *arguments: Any) -> StandIn:
-        """Return a statistic of a HistoryBuffer by its name; nothing else may be asked for."""
+        """Return a statistic of a HistoryBuffer by its name; nothing else is allowed."""
         match arguments:
             case StandIn(name=name, args=None), str(statistic) if name == HISTORY_BUFFER:
                 if statistic in safe_globals.STATISTICS:
@@ -249,33 +251,33 @@ class TorchFile:
         return StandIn(GETATTR, arguments)
 
     def _persistent(self, identity: Any) -> StoredStorage | StandIn:
-        """Return what torch keeps beside the pickle: ``('storage', torch.FloatStorage, '0', 'cpu', numel)``.
+        """Return what torch stores outside the pickle: ``('storage', torch.FloatStorage, '0', 'cpu', numel)``.
 
         Plain files also name the classes of modules in this way, with their source text.
         """
         if type(identity) is tuple and identity[0] == 'module' and type(identity[1]) is StandIn:
             return identity[1]
         if type(identity) is not tuple or identity[0] != 'storage' or identity[5:] not in ((), (None,)):
-            raise TorchFileError('it refers to something that is no storage')
+            raise TorchFileError('it refers to something that is not a storage')
         _, kind, key, _, numel = identity[:5]
         if type(kind) is not StandIn or kind.name not in DTYPES or type(key) is not str or not _is_count(numel):
             raise TorchFileError('it refers to a storage of an unknown kind')
         storage = StoredStorage(key, DTYPES[kind.name], numel)
         if self._storages.setdefault(key, storage) != storage:
-            raise TorchFileError(f'its storage {key!r:.40} is described in two ways')
+            raise TorchFileError(f'its storage {key!r:.40} has two different descriptions')
         return storage
 
 
 def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *more: Any) -> StoredTensor | StandIn:
-    """Stands in for torch's function that makes a tensor of a storage, and believes nothing."""
-    if type(storage) is StandIn:  # a plain pickle has whole files of torch inside
+    """Replace torch's function that makes a tensor from a storage, and verify every argument."""
+    if type(storage) is StandIn:  # a plain pickle contains whole files of torch
         return storage
     if type(storage) is not StoredStorage or type(size) is not tuple or type(stride) is not tuple:
         raise TorchFileError('it has a tensor without a storage, sizes or strides')
     if len(size) != len(stride) or len(size) > MAX_DIMENSIONS:
         raise TorchFileError(f'it has a tensor of {len(size)} dimensions and {len(stride)} strides')
     if not all(map(_is_count, (offset, *size, *stride))):
-        raise TorchFileError('it has a tensor with an offset, a size or a stride that is none')
+        raise TorchFileError('it has a tensor with an invalid offset, size or stride')
     if len(more) > 2 and more[2]:  # bits of a conjugated or a negated tensor
         return StandIn('torch._utils._rebuild_tensor_v2', (storage, offset, size, stride, *more))
     tensor = StoredTensor(storage, offset, size, stride)
@@ -290,7 +292,7 @@ def _is_count(number: Any) -> bool:
 
 
 def is_archive(file: BinaryIO) -> bool:
-    """Return whether a file is one of torch's zip archives, told as torch does; the position stays."""
+    """Return whether a file is one of torch's zip archives, detected as torch does; the position stays."""
     position = file.tell()
     head = file.read(4)
     file.seek(position)
@@ -298,7 +300,7 @@ def is_archive(file: BinaryIO) -> bool:
 
 
 def check_archive(archive: zipfile.ZipFile, size: int) -> None:
-    """Compare what an archive's directory promises with the file of ``size`` bytes, before a member is read.
+    """Compare an archive's directory with the file of ``size`` bytes, before a member is read.
 
     Raises:
         TorchFileError: compressed members, more bytes than the file has, the other byte order, ...
@@ -310,14 +312,14 @@ def check_archive(archive: zipfile.ZipFile, size: int) -> None:
     if sum(each.compress_size for each in members) > size or any(
         each.compress_size != each.file_size for each in members
     ):
-        raise TorchFileError('its directory promises more bytes than the file has')
+        raise TorchFileError('its directory declares more bytes than the file has')
     if len(set(names)) != len(names) or sum(name.endswith(PICKLE) for name in names) > 1:
-        raise TorchFileError('two of its members have one name')
+        raise TorchFileError('two of its members have the same name')
     if any(each.flag_bits & 1 for each in members):
         raise TorchFileError('its members are encrypted')
     for each in members:
         if each.filename.endswith(PICKLE) and each.file_size > MAX_BYTES:
-            raise TorchFileError(f'its pickle has {each.file_size} bytes without any tensor')
+            raise TorchFileError(f'its pickle without the tensors has {each.file_size} bytes, which is too large')
         if each.filename.endswith('byteorder'):
             with archive.open(each) as member:
                 if member.read(8) != sys.byteorder.encode():
@@ -325,7 +327,7 @@ def check_archive(archive: zipfile.ZipFile, size: int) -> None:
 
 
 def _data_of(file: BinaryIO, member: zipfile.ZipInfo) -> int:
-    """Return where the bytes of a stored member begin, behind its own header, in which a damage is found."""
+    """Return where the bytes of a stored member begin, after its own header, which is checked for damage."""
     file.seek(member.header_offset)
     head = file.read(_LOCAL_HEADER.size).ljust(_LOCAL_HEADER.size, b'\0')
     signature, name, extra = _LOCAL_HEADER.unpack(head)
@@ -336,28 +338,28 @@ def _data_of(file: BinaryIO, member: zipfile.ZipInfo) -> int:
 
 
 def open_inert(path: Path) -> TorchFile:
-    """Look through a file of ``torch.save`` without building what it asks for.
+    """Check a file of ``torch.save`` without building what it asks for.
 
     Raises:
-        CheckpointError: The file is missing, empty, cut short, damaged, or lies about its sizes.
+        CheckpointError: The file is missing, empty, truncated, damaged, or declares false sizes.
     """
     check_file(path)
     refuse_enormous(path)
     try:
         return TorchFile(path)
     except PermissionError as error:
-        raise CheckpointError(f'{path} may not be read by this user') from error
+        raise CheckpointError(f'{path} cannot be read: permission denied') from error
     except FileNotFoundError as error:
-        raise CheckpointError(f'{path} does not exist any more') from error
+        raise CheckpointError(f'{path} no longer exists') from error
     except TorchFileError as error:
-        raise CheckpointError(f'{path} is refused: {error}') from error
-    except Exception as error:  # whatever a damaged file provokes in zipfile
+        raise CheckpointError(f'{path} was rejected: {error}') from error
+    except Exception as error:  # whatever a damaged file causes in zipfile
         if (line := first_line(path)) is not None:
             raise CheckpointError(f'{path} is a text file, not a checkpoint; it begins with {line!r}') from error
         with path.open('rb') as file:
             if file.read(2) == b'PK' and not zipfile.is_zipfile(file):
-                raise CheckpointError(f'{path} is cut short: the end of the file is missing') from error
+                raise CheckpointError(f'{path} is truncated: the end of the file is missing') from error
         reason = f'{type(error).__name__}: {error}'.partition('\n')[0]
         raise CheckpointError(
-            f'{path} cannot be read as a checkpoint, it is damaged or of another kind ({reason})'
+            f'{path} cannot be read as a checkpoint: it is damaged or of another format ({reason})'
         ) from error

@@ -20,7 +20,7 @@ from mmcnn.errors import CheckpointError
 from mmcnn.weights.formats.restricted_unpickler import StandIn
 from mmcnn.weights.formats.torch_file import StoredTensor, TorchFile, TorchFileError, open_inert
 
-# Number of a layer in the file -> its kind and our name for it; those between have no weights.
+# Number of a layer in the file -> its kind and our name for it; the layers in between have no weights.
 NECK_AND_HEAD = {
     10: ('Conv', 'neck.reduce5'),
     13: ('C3', 'neck.top_down4'),
@@ -44,7 +44,7 @@ DETECT = 'model.24'
 ANCHORS = (f'{DETECT}.anchors', f'{DETECT}.anchor_grid')
 STRIDES = (8, 16, 32)
 TOO_OLD = 'it holds YOLOv5 before v4.0 (BottleneckCSP layers); use a file of v4.0 or later'
-#: Of a tree of modules; YOLOv5x has about 700.
+#: Maximum number of modules; YOLOv5x has about 700.
 MAX_MODULES = 10_000
 MAX_DEPTH = 20
 
@@ -54,15 +54,15 @@ class UltralyticsFile:
     """A YOLOv5 detector as its file describes it.
 
     Attributes:
-        path: what messages call it.
+        path: name of the file in messages.
         state: ultralytics' names to tensors, float32 (BatchNorm's counters int64).
         form: 'v6' (6x6 stem, SPPF; v6.0 to v7.0) or 'focus' (v4.0 and v5.0).
-        anchors: of each level, (width, height) of each anchor, pixels.
-        strides: of each level, pixels.
+        anchors: for each level, (width, height) of each anchor, pixels.
+        strides: for each level, pixels.
         num_classes: number of classes.
         classes: their names; empty: the file has none.
-        eps: of the BatchNorm layers; empty: the file is a plain state dict, which does not say.
-        activations: class names of the activations; empty likewise.
+        eps: epsilon of the BatchNorm layers; empty for a plain state dict, which does not have it.
+        activations: class names of the activations; empty for a plain state dict.
     """
 
     path: str
@@ -79,16 +79,16 @@ class UltralyticsFile:
 
 
 def is_ultralytics(names: Iterable[str]) -> bool:
-    """Return whether the names in a file, of a pickle's classes or of a state dict's entries, are ultralytics'."""
+    """Return whether names in a file, of a pickle's classes or a state dict's entries, are ultralytics'."""
     return any(
         re.match(r'(models\.(yolo|common)|ultralytics)\.|model\.0\.(conv\.)?conv\.weight$', name) for name in names
     )
 
 
 def read_ultralytics(path: str | Path | TorchFile) -> UltralyticsFile:
-    """Read a ``.pt`` file, or an opened one: the averaged weights (``ema``) where there are some, else ``model``.
+    """Read a ``.pt`` file, or an opened one: the averaged weights (``ema``) if there are any, else ``model``.
 
-    Nothing of the file is run, nor are ultralytics' classes needed. A plain state dict of such a model is read, too.
+    Nothing in the file is executed, and ultralytics' classes are not needed. A plain state dict is read, too.
 
     Raises:
         CheckpointError: the file is missing, broken or of another network (YOLOv5 before v4.0, YOLOv8 and later,
@@ -116,11 +116,11 @@ def read_ultralytics(path: str | Path | TorchFile) -> UltralyticsFile:
             activations=tuple(sorted({_kind(module) for name, module in modules.items() if name.endswith('.act')})),
         )
     except TorchFileError as error:
-        raise CheckpointError(f'{path} is refused: {error}') from error
+        raise CheckpointError(f'{path} was rejected: {error}') from error
 
 
 def _root(content: Any) -> StandIn | dict[str, StoredTensor] | None:
-    """Return the module or the state dict that is wanted."""
+    """Return the module or the state dict that holds the weights."""
     entries = [content.get(name) for name in ('ema', 'model', 'state_dict')] if isinstance(content, dict) else []
     for entry in (*entries, content):
         if isinstance(entry, StandIn):
@@ -133,7 +133,7 @@ def _root(content: Any) -> StandIn | dict[str, StoredTensor] | None:
 
 
 def _modules(root: StandIn) -> Iterator[tuple[str, StandIn]]:
-    """Yield a module and all inside it with their names, a shared one under each of its names."""
+    """Yield a module and all modules inside it with their names, shared ones under each of their names."""
     pending, count = [('', root)], 0
     while pending:
         name, module = pending.pop()
@@ -141,7 +141,7 @@ def _modules(root: StandIn) -> Iterator[tuple[str, StandIn]]:
         if count > MAX_MODULES or name.count('.') > MAX_DEPTH:
             raise TorchFileError('its modules contain each other')
         if not isinstance(module, StandIn) or not isinstance(module.state, dict):
-            raise TorchFileError(f'its module {name!r:.60} is none')
+            raise TorchFileError(f'its module {name!r:.60} is not a module')
         yield name, module
         children = _group(module, '_modules')
         pending += [(_joined(name, key), child) for key, child in reversed(children) if child is not None]
@@ -153,7 +153,7 @@ def _entries(modules: Mapping[str, StandIn]) -> Iterator[tuple[str, StoredTensor
         for key, value in _group(module, '_parameters') + _group(module, '_buffers'):
             if value is not None:
                 if not isinstance(value, StoredTensor):
-                    raise TorchFileError(f'its {_joined(name, key)!r:.60} is no plain tensor')
+                    raise TorchFileError(f'its {_joined(name, key)!r:.60} is not a plain tensor')
                 yield _joined(name, key), value
 
 
@@ -183,14 +183,14 @@ def _refuse_others(modules: Mapping[str, StandIn]) -> None:
     root = modules[''].name[:60]
     kinds = {number: _kind(modules[f'model.{number}'])[:60] for number in V6 if f'model.{number}' in modules}
     if root.startswith('ultralytics.'):
-        raise TorchFileError(f'it holds a {root}, YOLOv8 or later: another network than YOLOv5')
+        raise TorchFileError(f'it holds a {root} (YOLOv8 or later), which is not YOLOv5')
     if 'BottleneckCSP' in kinds.values():
         raise TorchFileError(TOO_OLD)
     layers = FOCUS if kinds.get(0) == 'Focus' else V6
-    for number, (kind, _) in sorted(layers.items(), reverse=True):  # the head first, which tells most
+    for number, (kind, _) in sorted(layers.items(), reverse=True):  # the head first, which is the most telling
         if kinds.get(number) != kind:
             raise TorchFileError(
-                f'it is no three-level detector of YOLOv5 v4.0 to v7.0: layer {number} of its {root} is '
+                f'it is not a three-level detector of YOLOv5 v4.0 to v7.0: layer {number} of its {root} is '
                 f'{kinds.get(number, "not there")}, not {kind}'
             )
 
@@ -200,8 +200,8 @@ def described(entries: Mapping[str, Tensor], path: str, **said: Any) -> Ultralyt
 
     Args:
         entries: ultralytics' names to tensors of any precision.
-        path: what messages call it.
-        **said: what only modules say: ``classes``, ``eps``, ``activations``.
+        path: name of the file in messages.
+        **said: what only modules contain: ``classes``, ``eps``, ``activations``.
 
     Raises:
         CheckpointError: the entries are not those of a YOLOv5 detector of v4.0 or later.
@@ -209,11 +209,13 @@ def described(entries: Mapping[str, Tensor], path: str, **said: Any) -> Ultralyt
     focus, grid = 'model.0.conv.conv.weight' in entries, entries.get(ANCHORS[0])
     biases = [entries[name] for level in range(len(STRIDES)) if (name := f'{DETECT}.m.{level}.bias') in entries]
     if not (focus or 'model.0.conv.weight' in entries) or grid is None or len(biases) < len(STRIDES):
-        raise CheckpointError(f'{path} has not the entries of a YOLOv5 detector: model.0.conv, {DETECT}, ...')
+        raise CheckpointError(f'{path} does not have the entries of a YOLOv5 detector: model.0.conv, {DETECT}, ...')
     if any('.cv4.' in key for key in entries):
-        raise CheckpointError(f'{path} is refused: {TOO_OLD}')
+        raise CheckpointError(f'{path} was rejected: {TOO_OLD}')
     if grid.ndim != 3 or len(grid) != len(STRIDES) or grid.shape[2] != 2 or not grid.is_floating_point():
-        raise CheckpointError(f'{path} is refused: its anchors {tuple(grid.shape)} are not ({len(STRIDES)}, n, 2)')
+        raise CheckpointError(
+            f'{path} was rejected: its anchors have the shape {tuple(grid.shape)}, not ({len(STRIDES)}, n, 2)'
+        )
     pixels = (grid.float() * torch.tensor(STRIDES)[:, None, None]).tolist()
     anchors = tuple(tuple((width, height) for width, height in level) for level in pixels)
     num_classes = biases[0].numel() // max(grid.shape[1], 1) - 5

@@ -28,16 +28,16 @@ CATALOG: dict[str, Published] = {
     )
 }
 
-#: Old names of models -> the new ones. The old ones are found for one release, with a warning.
+#: Old names of models -> new names. The old ones work for one release, with a warning.
 RENAMED = {
     'faster_rcnn_resnet-fpn': 'faster_rcnn_resnet50_fpn',
     'faster_rcnn_resnet-fpn_2x': 'faster_rcnn_resnet50_fpn_2x',
 }
 
 NOTES = (
-    'Write mmcnn://NAME as a checkpoint. Licence: as the publisher states it of the weights, empty where it does not; '
-    "weights trained on ImageNet may be under that data set's terms, too (non-commercial research). Hash: what a "
-    'download is held to.'
+    'Write mmcnn://NAME as a checkpoint. Licence: the licence of the weights as stated by the publisher, empty if none '
+    "is; weights trained on ImageNet may also be subject to that data set's terms (non-commercial research). Hash: "
+    'downloads are verified against it.'
 )
 
 
@@ -45,24 +45,26 @@ def find(name: str) -> Published:
     """Return an entry by its name, without ``mmcnn://``.
 
     Raises:
-        CheckpointError: there is none; the nearest names are listed.
+        CheckpointError: there is none; the message lists the nearest names.
     """
     model, slash, version = name.partition('/')
     if model in RENAMED:
         name = RENAMED[model] + slash + version
         warnings.warn(f'{SCHEME}{model} is now called {SCHEME}{RENAMED[model]}', DeprecationWarning, stacklevel=2)
     if name not in CATALOG:
-        raise CheckpointError(f"no published weights are called '{SCHEME}{name}'; {nearest(name, CATALOG, SCHEME)}")
+        raise CheckpointError(
+            f"there are no published weights named '{SCHEME}{name}'; {nearest(name, CATALOG, SCHEME)}"
+        )
     return CATALOG[name]
 
 
 def of_model(model: str) -> list[Published]:
-    """Return what fits a backbone row or a config: ``of_model('cspdarknet-s')`` gives YOLOv5s's files, too."""
+    """Return the entries for a backbone row or a config: ``of_model('cspdarknet-s')`` includes YOLOv5s's files."""
     return [entry for entry in CATALOG.values() if model in (entry.model, entry.backbone)]
 
 
 def of_file(name: str, sha256: str) -> Published | None:
-    """Return the entry of a file by its name and hash; None: it has none, or another content than the catalog's."""
+    """Return the entry of a file by its name and hash; None if there is none, or its content differs."""
     for entry in CATALOG.values():
         stated = entry.sha256 or entry.hash_prefix
         if name in (entry.file, entry.urls[0].rpartition('/')[2]) and stated and sha256.startswith(stated):
@@ -71,20 +73,20 @@ def of_file(name: str, sha256: str) -> Published | None:
 
 
 def as_text(only: str = '') -> str:
-    """Return the table for a terminal: a line for each file, below it where it is, and a warning if there is one.
+    """Return the table for a terminal: a line for each file, then its address, and a warning if there is one.
 
     Args:
-        only: a model, a publisher's name or a part of the names.
+        only: a model, a publisher's name or a part of a name.
 
     Raises:
-        CheckpointError: nothing is listed for it; the nearest models are named.
+        CheckpointError: nothing matches; the message lists the nearest models.
     """
     entries = [entry for entry in CATALOG.values() if only in (entry.backbone, entry.library) or only in entry.name]
     if not entries:
         models = {
             model for entry in CATALOG.values() for model in (entry.model, entry.backbone, entry.library) if model
         }
-        raise CheckpointError(f"no published weights are known for '{only}'; {nearest(only, models)}")
+        raise CheckpointError(f"there are no published weights for '{only}'; {nearest(only, models)}")
     head = ('name', 'source', 'holds', 'image', 'published', 'trained on', 'licence', 'hash')
     rows = [head, *map(_cells, entries)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(head))]

@@ -28,11 +28,11 @@ from mmcnn.weights.sources.translate import Translation
 
 UNBUILT = 'stages that are not built'
 TOP = 'the top of the classifier'
-IMAGENET_CLASSES = 1000  # of the classifier's file that a bare backbone takes
-MOST_CLASSES = 10_000  # that a file's size is explained by
+IMAGENET_CLASSES = 1000  # number of classes in the classifier's file that a bare backbone loads
+MOST_CLASSES = 10_000  # upper limit when deriving the number of classes from a file's size
 BOX = 5  # x, y, w, h and objectness: what an anchor predicts besides the classes
 
-#: Floats -> the public file that has so many.
+#: Number of floats -> the public file of that size.
 PUBLIC = {
     62_001_757: 'yolov3.weights',
     64_429_405: 'yolov4.weights',
@@ -64,12 +64,12 @@ class Graph:
     neck: str  # class of our neck or of MMDetection's
     head: str
     parts: tuple[str, ...]  # of the model, in the order of the cfg
-    cuts: dict[str, int]  # part -> N of the public cut-off X.conv.N that ends with it
+    cuts: dict[str, int]  # part -> N of the public truncated file X.conv.N that ends with it
     anchors: tuple[tuple[int, int], ...]  # (width, height) in pixels, the finest level's first
-    scale_xy: tuple[float, ...]  # of each level's cells, the finest first; the size is anchor * exp(t)
+    scale_xy: tuple[float, ...]  # for each level's cells, the finest first; the size is anchor * exp(t)
 
 
-#: Backbone -> the detector that Darknet has on it. Numbers are layers of the cfg.
+#: Backbone -> Darknet's detector with it. Numbers are layers of the cfg.
 GRAPHS = {
     'darknet53': Graph(
         'YOLOv3',
@@ -109,7 +109,7 @@ class Entry(NamedTuple):
     key: str  # in the model's state dict
     shape: tuple[int, ...]
     unbuilt: str = ''  # why the model does not have it
-    by_classes: bool = False  # of a layer whose outputs follow the number of classes
+    by_classes: bool = False  # whether its layer's outputs depend on the number of classes
 
     @property
     def floats(self) -> int:
@@ -123,18 +123,18 @@ class Order:
 
     model: str  # its name, for messages
     entries: tuple[Entry, ...]
-    cuts: dict[int, int]  # floats of a public cut-off X.conv.N -> N
+    cuts: dict[int, int]  # number of floats in a public truncated file X.conv.N -> N
     classes: int
-    outputs: int  # of an anchor, or of the classifier
-    other_boxes: str = ''  # what the model makes other boxes of than Darknet, from the same predictions
+    outputs: int  # outputs per anchor, or of the classifier
+    other_boxes: str = ''  # how the model makes boxes differently from Darknet, from the same predictions
 
     @property
     def floats(self) -> int:
-        """Of the whole stream."""
+        """Number of floats in the whole stream."""
         return sum(entry.floats for entry in self.entries)
 
     def classes_of(self, floats: int) -> int | None:
-        """Return the number of classes for which the whole stream has this many floats; None: there is none."""
+        """Return the number of classes for which the whole stream has this many floats; None if there is none."""
         by_classes = sum(entry.floats for entry in self.entries if entry.by_classes)
         classes, rest = divmod(floats - self.floats, by_classes // self.outputs)
         return self.classes + classes if rest == 0 and 0 < self.classes + classes <= MOST_CLASSES else None
@@ -154,10 +154,10 @@ class Order:
 def order_of(model: nn.Module) -> Order:
     """Return the stream of one of our backbones, a classifier or a detector on one.
 
-    A bare backbone's is that of the ImageNet classifier: what the backbone does not have is marked.
+    For a bare backbone it is that of the ImageNet classifier, with what the backbone lacks marked.
 
     Raises:
-        CheckpointError: Darknet has no such network, or a convolution is without its BatchNorm.
+        CheckpointError: Darknet has no such network, or a convolution lacks its BatchNorm.
     """
     backbone = getattr(model, 'backbone', model)
     variant = getattr(backbone, 'variant', None)
@@ -182,7 +182,7 @@ def order_of(model: nn.Module) -> Order:
         else:
             found = list(_entries(part, model.get_submodule(part)))
             if not found:
-                raise CheckpointError(f'{name} is not as Darknet has it: {part} is no convolution')
+                raise CheckpointError(f'{name} differs from the network in Darknet: {part} is not a convolution')
             entries += found
         if part in graph.cuts:
             cuts[sum(entry.floats for entry in entries)] = graph.cuts[part]
@@ -201,13 +201,13 @@ def _is_detector(model: nn.Module, graph: Graph) -> bool:
 
 
 def _other_boxes(head: nn.Module, graph: Graph) -> str:
-    """Return what the head does not have as Darknet has it; the same predictions are other boxes then."""
+    """Return how the head differs from Darknet's, so that the same predictions give other boxes."""
     if graph.head == 'YOLOHead':
         levels, coder = head.anchors, head.bbox_coder
         if (coder.size, coder.scale_xy) != ('exp', graph.scale_xy):
             return f'decoding (scale_xy {coder.scale_xy}, size {coder.size!r}; Darknet: {graph.scale_xy}, exp)'
     else:
-        levels = head.prior_generator.base_sizes[::-1]  # MMDetection's begin with the coarsest
+        levels = head.prior_generator.base_sizes[::-1]  # MMDetection begins with the coarsest
     anchors = tuple((int(w), int(h)) for level in levels for w, h in level)
     return '' if anchors == graph.anchors else f'anchors ({anchors}; Darknet: {graph.anchors})'
 
@@ -228,7 +228,7 @@ def _trunk(backbone: nn.Module, prefix: str) -> Iterator[Entry]:
 
 
 def _entries(name: str, module: nn.Module, unbuilt: str = '') -> Iterator[Entry]:
-    """Tensors of a module in the order of the stream."""
+    """Yield the tensors of a module in the order of the stream."""
     if isinstance(module, nn.Conv2d | nn.Linear):  # predictions; Darknet's classifier has a 1x1 convolution
         yield Entry(f'{name}.bias', tuple(module.bias.shape), unbuilt, by_classes=True)
         yield Entry(f'{name}.weight', tuple(module.weight.shape), unbuilt, by_classes=True)
@@ -237,7 +237,7 @@ def _entries(name: str, module: nn.Module, unbuilt: str = '') -> Iterator[Entry]
         plain = module.conv.bias is None and isinstance(norm, BatchNorm) and norm.affine and norm.track_running_stats
         if not plain:
             raise CheckpointError(
-                f'{name} is not a convolution with BatchNorm behind it, as Darknet has it (mmcnn.fuse folds it away)'
+                f'{name} is not a convolution followed by BatchNorm, as in Darknet (mmcnn.fuse removes it)'
             )
         for kind in ('bias', 'weight', 'running_mean', 'running_var'):
             yield Entry(f'{name}.bn.{kind}', tuple(norm.running_mean.shape), unbuilt)
@@ -249,7 +249,7 @@ def _entries(name: str, module: nn.Module, unbuilt: str = '') -> Iterator[Entry]
 
 
 def _refuse_more(model: nn.Module, order: Order) -> None:
-    """Raise CheckpointError for tensors of the model that the stream has no place for."""
+    """Raise CheckpointError for tensors of the model that are not in the stream."""
     known = {entry.key for entry in order.entries}
     more = [key for key in model.state_dict() if key not in known and not key.endswith('num_batches_tracked')]
     if more:
@@ -261,7 +261,7 @@ def _refuse_more(model: nn.Module, order: Order) -> None:
 def _no_order(name: str) -> CheckpointError:
     detectors = ' and '.join(f'{graph.name} on {variant}' for variant, graph in GRAPHS.items())
     return CheckpointError(
-        f'Darknet has no weight files for {name}; it has some for {" and ".join(GRAPHS)}, as backbones and as '
+        f'Darknet has no weight files for {name}; there are files for {" and ".join(GRAPHS)}, as backbones and as '
         f'classifiers, and for {detectors}'
     )
 
@@ -269,26 +269,26 @@ def _no_order(name: str) -> CheckpointError:
 def read_darknet(path: str | Path, model: nn.Module, predictions: bool = True) -> Translation:
     """Return a Darknet file under the names of a model.
 
-    The file holds the whole network, or ends where a public cut-off of it ends: behind the trunk (``.conv.74`` or
-    ``.conv.75`` of YOLOv3, ``.conv.105`` of YOLOv4), ``.conv.81`` of YOLOv3, ``.conv.137`` of YOLOv4. Its size is held
-    against the model's before anything of it is read, and no more than the model's tensors is ever in memory.
+    The file holds the whole network, or is one of the public truncated files: up to the trunk (``.conv.74`` or
+    ``.conv.75`` of YOLOv3, ``.conv.105`` of YOLOv4), ``.conv.81`` of YOLOv3, ``.conv.137`` of YOLOv4. Its size is
+    compared with the model's before it is read, and only the model's tensors are held in memory.
 
-    A head for another number of classes has its own shapes in the result. Predictions for other anchors or another
-    decoding than the model's are refused: YOLOv4's mean what ``configs/yolov4_cspdarknet53_darknet.py`` makes of them,
-    not what ``configs/yolov4_cspdarknet53.py`` does.
+    A head for another number of classes keeps its own shapes in the result. Predictions for other anchors or another
+    decoding than the model's are rejected: YOLOv4's fit ``configs/yolov4_cspdarknet53_darknet.py``, not
+    ``configs/yolov4_cspdarknet53.py``.
 
     Args:
         path: the file.
         model: a ``darknet53`` or ``cspdarknet53`` as a backbone, in a :class:`~mmcnn.models.classifiers.Classifier`, in
             YOLOv3 or YOLOv4; it may be on the meta device. A bare backbone leaves out the top of an ImageNet classifier
             and its own stages that are not built.
-        predictions: False: those of the file will not be used, so that they may be for other anchors and decodings.
+        predictions: False: the file's predictions will not be used, so their anchors and decoding do not matter.
 
     Returns:
-        the tensors; ``left_out`` of the file and ``absent`` of the model, each with its reason.
+        The tensors; ``left_out`` of the file and ``absent`` of the model, each with its reason.
 
     Raises:
-        CheckpointError: the file is missing, of another kind, of another size, or holds NaN, infinity or a negative
+        CheckpointError: the file is missing, of another format or size, or holds NaN, infinity or a negative
             variance; or Darknet has no such network.
     """
     path = Path(path).expanduser()
@@ -301,8 +301,8 @@ def read_darknet(path: str | Path, model: nn.Module, predictions: bool = True) -
         order = order.with_classes(classes)
     if predictions and floats == order.floats and order.other_boxes:
         raise CheckpointError(
-            f'{path} holds predictions for other {order.other_boxes} than those of this model, which would make wrong '
-            'boxes of them; take a config that has them (yolov4_cspdarknet53_darknet), or a cut-off without predictions'
+            f'{path} holds predictions for other {order.other_boxes} than this model and would give wrong boxes; use a '
+            'config that has them (yolov4_cspdarknet53_darknet), or a truncated file without predictions'
         )
     state, left_out, absent, position = {}, {}, [], 0
     with path.open('rb') as file:
@@ -316,30 +316,32 @@ def read_darknet(path: str | Path, model: nn.Module, predictions: bool = True) -
                 values = read_floats(file, header, position, entry.floats)
                 state[entry.key] = torch.from_numpy(_checked(path, entry, values))
             position += entry.floats
-    behind = {f'behind the cut-off .conv.{order.cuts[floats]}': absent} if absent else {}
+    behind = {f'after the end of .conv.{order.cuts[floats]}': absent} if absent else {}
     return Translation(state, left_out, absent=behind)
 
 
 def write_darknet(model: nn.Module, path: str | Path, seen: int = 0) -> None:
-    """Write a model as Darknet's file of version 0.2.5, whole or not at all; a backbone as the cut-off of its trunk.
+    """Write a model as Darknet's file of version 0.2.5, completely or not at all; a backbone as the file of its trunk.
 
-    :func:`read_darknet` gives the same float32 values back, and a file of that version, read and written with its
-    ``seen``, is the same file.
+    :func:`read_darknet` reads the same float32 values, and a file of that version that is read and written with its
+    ``seen`` is unchanged.
 
     Args:
-        model: as in :func:`read_darknet`.
-        path: a file, by custom ``NAME.weights``; one that exists is replaced.
+        model: see :func:`read_darknet`.
+        path: the output file, by convention ``NAME.weights``; an existing one is replaced.
         seen: images that the training has seen.
 
     Raises:
-        CheckpointError: Darknet has no such network, or would make other boxes of its predictions; stages are not
-            built; values that a reader would refuse; the file cannot be written.
+        CheckpointError: Darknet has no such network, or would make other boxes from its predictions; stages are not
+            built; there are invalid values; the file cannot be written.
     """
     path, order = Path(path).expanduser(), order_of(model)
     if unbuilt := [entry.key for entry in order.entries if entry.unbuilt == UNBUILT]:
         raise CheckpointError(f'{order.model} is not built as far as {unbuilt[-1]}: build it with its last level')
     if order.other_boxes:
-        raise CheckpointError(f'{order.model} has other {order.other_boxes}: Darknet would make wrong boxes of it')
+        raise CheckpointError(
+            f'{order.model} has other {order.other_boxes}, so Darknet would make wrong boxes from its predictions'
+        )
     state = model.state_dict()
     arrays = [
         _checked(path, entry, state[entry.key].detach().cpu().float().contiguous().numpy().reshape(-1))
@@ -350,12 +352,12 @@ def write_darknet(model: nn.Module, path: str | Path, seen: int = 0) -> None:
 
 
 def _other_size(floats: int, order: Order) -> str:
-    """Return why a number of floats does not fit, and what it would fit."""
+    """Return why a number of floats does not fit, and what would."""
     takes = [f'{order.floats:,}', *(f'{cut:,} (.conv.{n})' for cut, n in order.cuts.items())]
-    sentence = f'holds {floats:,} floats'
+    sentence = f'has {floats:,} floats'
     if floats in PUBLIC:
-        sentence += f', as {PUBLIC[floats]} does'
-    sentence += f'; {order.model} takes {" or ".join(takes)}'
+        sentence += f', like {PUBLIC[floats]}'
+    sentence += f'; {order.model} needs {" or ".join(takes)}'
     return sentence
 
 
@@ -364,9 +366,9 @@ def _checked(path: Path, entry: Entry, values: np.ndarray) -> np.ndarray:
     if values.size != entry.floats:
         raise CheckpointError(f'{path} became shorter while it was read')
     if not np.isfinite(values).all():
-        raise CheckpointError(f'{path}: {entry.key} holds values that are not finite')
+        raise CheckpointError(f'{path}: {entry.key} has NaN or infinite values')
     if entry.key.endswith('running_var') and (values < 0).any():
-        raise CheckpointError(f'{path}: {entry.key} holds negative variances')
+        raise CheckpointError(f'{path}: {entry.key} has negative variances')
     return values.astype(np.float32, copy=False).reshape(entry.shape)
 
 
@@ -379,8 +381,8 @@ YOLO_V4_PAPER = 'arXiv 2004.10934'
 
 SPLIT = 'COCO 2014, trainvalno5k'
 LEAKAGE = (
-    'trained on images of val2017 (the 2014 split overlaps it): its AP there is too high, and so is that of whatever '
-    'starts from it'
+    'trained on images of val2017 (the 2014 split overlaps it): its AP there is too high, and so is that of any model '
+    'initialized from it'
 )
 
 
@@ -401,7 +403,7 @@ YOLO_V4 = dict(
 )
 
 ENTRIES = [
-    # Published for starting YOLOv3; darknet/build/darknet/x64/partial.cmd cuts it from the 448 px classifier.
+    # Published as initial weights for YOLOv3; darknet/build/darknet/x64/partial.cmd makes it of the 448 px classifier.
     Published(
         **DARKNET53,
         name='darknet53/darknet-conv74',

@@ -1,6 +1,6 @@
 """Weights of keras.applications: the layout of its arrays, the mapping of its layers to ours, its published files.
 
-Licences: of those that its documentation (docs/templates/applications.md of Keras 2.1) names one for.
+Licences: of those files for which its documentation (docs/templates/applications.md of Keras 2.1) states one.
 """
 
 from __future__ import annotations
@@ -34,30 +34,30 @@ OLD_RESNET_EPS = 1e-3
 
 
 def prepare(state: Mapping[str, Tensor], row: Row) -> Translation:
-    """Take away EfficientNet's input normalisation, and gives ResNet's oldest files the epsilon of later ones."""
+    """Remove EfficientNet's input normalisation, and give ResNet's oldest files the epsilon of later ones."""
     layers = {key: key.rpartition('.')[0] for key in state}
     aside = tuple(key for key, layer in layers.items() if re.fullmatch(r'normalization_\d+', layer))
     kept, notes = {key: value for key, value in state.items() if key not in aside}, []
     if aside and not _same_normalisation(state, row.image):
         notes.append(
-            f'the file normalises its images from 0 to 1 with {_values(state, "mean")} and '
-            f'{_values(state, "variance")}; the row does so with mean {row.image.mean} and std {row.image.std} of '
-            'images from 0 to 255'
+            f'the file normalises images in 0..1 with {_values(state, "mean")} and {_values(state, "variance")}, but '
+            f'the row normalises images in 0..255 with mean {row.image.mean} and std '
+            f'{row.image.std}'
         )
     if 'bn_conv1' in layers.values() and row.norm is not None:
         shift = OLD_RESNET_EPS - row.norm['eps']
         kept = {key: value + shift if key.endswith('.moving_variance') else value for key, value in kept.items()}
         notes.append(
             f'the names are of keras-applications up to 1.0.4, whose BatchNorms have the epsilon {OLD_RESNET_EPS}: '
-            f'{shift:.6g} is added to the running variances, which gives the same results'
+            f'{shift:.6g} is added to the running variances to get the same results'
         )
     return Translation(kept, {'input normalisation': aside} if aside else {}, notes=notes)
 
 
 def _same_normalisation(state: Mapping[str, Tensor], image: ImageFormat) -> bool:
-    """Return whether a file's statistics, of images from 0 to 1, are those of the row.
+    """Return whether a file's statistics, for images in 0..1, are those of the row.
 
-    Keras's published files hold the deviation where the variance should be, and its networks divide by the root again.
+    Keras's published files store the deviation where the variance should be, and its networks divide by its root.
     """
     mean, variance, std = (
         _statistics(state, 'mean') * 255,
@@ -79,12 +79,12 @@ def _values(state: Mapping[str, Tensor], name: str) -> str:
 
 
 def to_torch(key: str, value: Tensor) -> tuple[str, Tensor]:
-    """Return a name and an array of Keras under PyTorch's name and in its layout."""
+    """Return a name and an array of Keras as PyTorch's name and in its layout."""
     layer, _, array = key.rpartition('.')
-    # Keras 2 says 'depthwise_kernel' in every depthwise layer, Keras 3 'kernel' in DepthwiseConv2D. No convolution of
-    # the networks here that is larger than 1x1 has one output.
+    # Keras 2 has 'depthwise_kernel' in every depthwise layer, Keras 3 'kernel' in DepthwiseConv2D. In these networks no
+    # convolution larger than 1x1 has a single output.
     if array.endswith('kernel') and value.ndim != 4 and (array != 'kernel' or value.ndim != 2):
-        raise CheckpointError(f"'{key}' has the shape {tuple(value.shape)}, which no kernel has")
+        raise CheckpointError(f"'{key}' has the shape {tuple(value.shape)}, which is not valid for a kernel")
     depthwise = array == 'kernel' and value.ndim == 4 and value.shape[0] > 1 and value.shape[3] == 1
     if depthwise or array == 'depthwise_kernel':  # (H, W, C, M) to (C * M, 1, H, W)
         height, width, channels, multiplier = value.shape
@@ -93,11 +93,11 @@ def to_torch(key: str, value: Tensor) -> tuple[str, Tensor]:
         layer += '/pointwise' if array == 'pointwise_kernel' else ''
         return f'{layer}.weight', value.permute(3, 2, 0, 1) if value.ndim == 4 else value.t()
     if array not in VECTORS:
-        raise CheckpointError(f"'{key}' is no array of a known Keras layer")
+        raise CheckpointError(f"'{key}' is not an array of a known Keras layer")
     return f'{layer}.{VECTORS[array]}', value
 
 
-# DenseNet: which layer is which. Its conv2 to conv5 are our levels 2 to 5; pool2 opens level 3.
+# Mapping of DenseNet's layers. Its conv2 to conv5 are our levels 2 to 5; pool2 opens level 3.
 DENSENET: list[Rule] = [
     (r'conv1[_/](conv|bn)', r'backbone.stem.\1'),
     (r'conv(\d)_block(\d+)_0_bn', r'backbone.stage\1.block.layer\2.pre.bn'),
@@ -109,7 +109,7 @@ DENSENET: list[Rule] = [
     (r'predictions|fc1000', r'top.classes'),
 ]
 
-# EfficientNet: which layer is which.
+# Mapping of EfficientNet's layers.
 EFFICIENTNET: list[Rule] = [
     (r'(stem|top)_(conv|bn)', lambda m: dict(stem='backbone.stem.', top='top.conv.')[m[1]] + m[2]),
     *(
@@ -139,7 +139,7 @@ _INCEPTION_RESNET_CONVS = (
     *(f'stage5.{i}.branches.0.{layer}' for i in range(1, 11) for layer in ('0.0', '1.0', '1.1', '1.2')),
 )
 
-# InceptionResNet: which layer is which.
+# Mapping of InceptionResNet's layers.
 INCEPTION_RESNET: list[Rule] = [
     (r'conv2d_(\d+)', lambda match: f'backbone.{_INCEPTION_RESNET_CONVS[int(match[1])]}.conv'),
     (r'batch_normalization_(\d+)', lambda match: f'backbone.{_INCEPTION_RESNET_CONVS[int(match[1])]}.bn'),
@@ -151,7 +151,7 @@ INCEPTION_RESNET: list[Rule] = [
     (r'predictions', 'top.classes'),
 ]
 
-# The same of Inception v3.
+# The same for Inception v3.
 _INCEPTION_V3_CONVS = (
     *('stem.0', 'stem.1', 'stem.2', 'stage2.1', 'stage2.2'),
     *(f'stage3.{i}.{layer}' for i in (1, 2, 3) for layer in ('0.0', '1.0', '1.1', '2.0', '2.1', '2.2', '3.1')),
@@ -169,14 +169,14 @@ _INCEPTION_V3_CONVS = (
     ),
 )
 
-# InceptionV3: which layer is which.
+# Mapping of InceptionV3's layers.
 INCEPTION_V3: list[Rule] = [
     (r'conv2d_(\d+)', lambda match: f'backbone.{_INCEPTION_V3_CONVS[int(match[1])]}.conv'),
     (r'batch_normalization_(\d+)', lambda match: f'backbone.{_INCEPTION_V3_CONVS[int(match[1])]}.bn'),
     (r'predictions', 'top.classes'),
 ]
 
-# MobileNetV1: which layer is which.
+# Mapping of MobileNetV1's layers.
 MOBILENET_V1: list[Rule] = [
     (r'conv1', r'backbone.stem.conv'),
     (r'conv1_bn', r'backbone.stem.bn'),
@@ -187,7 +187,7 @@ MOBILENET_V1: list[Rule] = [
     (r'conv_preds', r'top.classes'),
 ]
 
-# MobileNetV2: which layer is which.
+# Mapping of MobileNetV2's layers.
 MOBILENET_V2: list[Rule] = [
     (r'Conv1', r'backbone.stem.conv'),
     (r'bn_Conv1', r'backbone.stem.bn'),
@@ -200,7 +200,7 @@ MOBILENET_V2: list[Rule] = [
     (r'predictions|Logits', r'top.classes'),
 ]
 
-# MobileNetV3: which layer is which; tf.keras 2.4 to 2.15 say 'Conv/BatchNorm' where later releases say 'conv_bn'.
+# Mapping of MobileNetV3's layers; tf.keras 2.4 to 2.15 have 'Conv/BatchNorm' where later releases have 'conv_bn'.
 _NORM = '(?:_bn|/BatchNorm)'
 MOBILENET_V3: list[Rule] = [
     (r'[Cc]onv', r'backbone.stem.conv'),
@@ -225,7 +225,7 @@ MOBILENET_V3: list[Rule] = [
 ]
 
 
-# ResNet: which layer is which. Stages count from 2 (the paper's conv2_x), blocks from 1; up to keras-applications 1.0.4
+# Mapping of ResNet's layers. Stages count from 2 (the paper's conv2_x), blocks from 1; up to keras-applications 1.0.4
 # blocks had letters, and so had the layers of a block.
 def _resnet_block(match: re.Match) -> str:
     return f'backbone.stage{int(match[1]) - 1}.blocks.{int(match[2]) - 1}'
@@ -251,7 +251,7 @@ RESNET: list[Rule] = [
     (r'predictions|probs|fc1000', r'top.classes'),
 ]
 
-# ResNetV2: which layer is which. A stack's last block is moved afterwards.
+# Mapping of ResNetV2's layers. A stack's last block is moved afterwards.
 RESNET_V2: list[Rule] = [
     ('conv1_conv', 'backbone.stem.conv'),
     ('post_bn', 'backbone.post.0'),
@@ -268,7 +268,7 @@ def _pre_act(layer: str) -> str:
 
 
 def _open_next_stage(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the last block of ResNet v2's first three stacks halves the map, so here it opens the next stage."""
+    """Move the last block of ResNet v2's first three stacks to the next stage, since it halves the resolution."""
     blocks = [re.match(r'backbone\.stage(\d)\.blocks\.(\d+)\.', key) for key in state]
     last = {}
     for stage, number in sorted((int(m[1]), int(m[2])) for m in blocks if m):
@@ -283,7 +283,7 @@ def _open_next_stage(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return renamed
 
 
-# VGG: which layer is which. Its block 1 is our level 0.
+# Mapping of VGG's layers. Its block 1 is our level 0.
 VGG: list[Rule] = [
     (r'block(\d)_conv(\d)', lambda m: f'backbone.stage{int(m[1]) - 1}.conv{m[2]}.conv'),
     (r'fc1', r'top.hidden.0'),
@@ -293,14 +293,14 @@ VGG: list[Rule] = [
 
 
 def flatten_channels_first(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """VGG: Keras flattens the 7 x 7 map in H, W, C order, we in C, H, W."""
+    """Reorder VGG's first dense layer: Keras flattens the 7 x 7 map in H, W, C order, we in C, H, W."""
     key = 'top.hidden.0.weight'
-    if key not in state or state[key].shape[1:].numel() % 49:  # no top, or one behind another map
+    if key not in state or state[key].shape[1:].numel() % 49:  # no top, or one after another map size
         return state
     return {**state, key: state[key].unflatten(1, (7, 7, -1)).permute(0, 3, 1, 2).flatten(1)}
 
 
-# Xception: which layer is which. The four shortcuts have numbers for names.
+# Mapping of Xception's layers. The four shortcuts have numbers for names.
 _XCEPTION_SHORTCUTS = (2, 3, 4, 13)
 XCEPTION: list[Rule] = [
     (r'block1_conv(\d)(_bn)?', lambda m: f'backbone.stem.{int(m[1]) - 1}.{"bn" if m[2] else "conv"}'),
@@ -318,8 +318,8 @@ def _separable(block: str, number: int, part: str | None) -> str:
 
 
 # Layer names of Keras -> layer names of mmcnn.Classifier, a list for each of our families. The pointwise half of a
-# SeparableConv2D is found under its layer's name with '/pointwise' behind it. Layers that Keras numbers by itself
-# ('conv2d_93') are numbered from 0 here, in each kind: 'conv2d' is 'conv2d_0'.
+# SeparableConv2D is the layer's name followed by '/pointwise'. Layers that Keras numbers automatically ('conv2d_93')
+# are numbered from 0 here, in each kind: 'conv2d' is 'conv2d_0'.
 RULES: dict[str, list[Rule]] = {
     'DenseNet': DENSENET,
     'EfficientNet': EFFICIENTNET,
@@ -336,12 +336,12 @@ RULES: dict[str, list[Rule]] = {
 
 
 def _flatten_linear(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the 1x1 convolutions behind the pool are linear layers here: (C_out, C_in, 1, 1) to (C_out, C_in)."""
+    """Flatten 1x1 convolutions after pooling, which are linear layers here: (C_out, C_in, 1, 1) to (C_out, C_in)."""
     linear = ('top.hidden.0.weight', 'top.classes.weight')
     return {key: value.flatten(1) if key in linear else value for key, value in state.items()}
 
 
-#: What no rule on names can say, for a family: VGG's flattening order, a 1x1 convolution that is a linear layer here.
+#: Corrections beyond names, by family: VGG's flattening order, a 1x1 convolution that is a linear layer here.
 FIXES: dict[str, Callable[[dict[str, Tensor]], dict[str, Tensor]]] = {
     'VGG': flatten_channels_first,
     'ResNetV2': _open_next_stage,
@@ -349,7 +349,7 @@ FIXES: dict[str, Callable[[dict[str, Tensor]], dict[str, Tensor]]] = {
     'MobileNetV3': _flatten_linear,
 }
 
-#: What Keras's networks have and no array shows. The others differ from our other rows in their arrays, too.
+#: Properties of Keras's networks that no array shows. The others also differ from our other rows in their arrays.
 DEMANDS = {
     'DenseNet': dict(norm=dict(eps=1.001e-5)),
     'EfficientNet': dict(padding='same'),
@@ -433,7 +433,7 @@ MOBILENET_V3_FILES = [
     ('mobilenetv3-large-075', f'{_V3}_large_224_0.75',
      '765b44a33ad4005b3ac83185abf1d0eb', '40af19a13ebea4e2ee0c676887f69a2e', 73.3),
 ]  # fmt: skip
-# The same with the size of the images behind it.
+# The same with the image size.
 EFFICIENTNET_FILES = [
     ('efficientnet-b0', 'efficientnetb0',
      '902e53a9f72be733fc0bcb005b3ebbac', '50bc09e76180e00e4465e1a485ddc09d', 77.1, 224),
@@ -453,7 +453,7 @@ EFFICIENTNET_FILES = [
      '8c03f828fec3ef71311cd463b6759d99', 'cbcfe4450ddf6f3ad90b1b398090fe4a', 84.3, 600),
 ]  # fmt: skip
 
-# How file names go on, with the classifier and without.
+# The ends of file names, with the classifier and without.
 ORDER = ('_weights_tf_dim_ordering_tf_kernels', '_weights_tf_dim_ordering_tf_kernels_notop')
 MOBILENET_ENDS = ('_224_tf', '_224_tf_no_top')
 MOBILENET_V2_ENDS = ('_224', '_224_no_top')

@@ -1,6 +1,6 @@
 """Weights of MMDetection and MMPretrain: the mapping of their layers to ours, and MMDetection's published files.
 
-It states no licence of the weights.
+No licence of the weights is stated.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from mmcnn.weights.sources.translate import Rule, Source, Translation
 if TYPE_CHECKING:
     from mmcnn.models.backbones.row import Row
 
-# Darknet: conv_res_block1 is a stage, its res0 the first block behind the strided convolution.
+# Darknet: conv_res_block1 is a stage, its res0 the first block after the strided convolution.
 DARKNET: list[Rule] = [
     (r'conv1\.(conv|bn)', r'backbone.stem.\1'),
     (r'conv_res_block(\d)\.conv\.(conv|bn)', r'backbone.stage\1.0.\2'),
     (r'conv_res_block(\d)\.res(\d)\.(.+)', lambda match: f'backbone.stage{match[1]}.{int(match[2]) + 1}.{match[3]}'),
 ]
 
-# ResNet and ResNeXt: torchvision's names; MMPretrain's head is apart.
+# ResNet and ResNeXt: torchvision's names, except MMPretrain's head.
 RESNETS: list[Rule] = [
     *RESNET,
     (r'head\.fc', 'top.classes'),
-    # of deformable convolutions; the second form is that of MMDetection 1
+    # deformable convolutions; the second form is that of MMDetection 1
     (r'layer(\d)\.(\d+)\.conv2(?:\.conv)?_offset', r'backbone.stage\1.blocks.\2.conv2.conv.conv_offset'),
 ]
 
 
 def vgg_rules(variant: str) -> list[Rule]:
-    """VGG: MMCV's (Caffe's weights, SSD) has torchvision's names; MMPretrain counts blocks and pools only."""
+    """Return VGG's rules: MMCV's (Caffe's weights, SSD) has torchvision's names; MMPretrain counts blocks and pools."""
     rules, index = [*vgg_features(variant), *VGG_TOP], 0
     for level, depth in enumerate(backbone_families()[variant].variants[variant].depths):
         for i in range(1, depth + 1):
@@ -51,7 +51,7 @@ def vgg_rules(variant: str) -> list[Rule]:
 
 
 # Layer names of MMDetection's and MMPretrain's backbones -> layer names of mmcnn.Classifier, a list for each of our
-# families, or what gives the list for a network.
+# families, or a function that returns the list for a network.
 RULES: dict[str, list[Rule] | Callable[[str], list[Rule]]] = {
     'Darknet': DARKNET,
     'ResNeXt': RESNETS,
@@ -59,12 +59,12 @@ RULES: dict[str, list[Rule] | Callable[[str], list[Rule]]] = {
     'VGG': vgg_rules,
 }
 
-#: What their networks have and no tensor shows. ResNet of style 'caffe' (stride on the first 1x1, no biases) is none of
-#: our rows and has the same tensors as style 'pytorch', which is assumed unless the file's name says otherwise.
+#: Properties of their networks that no tensor shows. ResNet of style 'caffe' (stride on the first 1x1, no biases) is
+#: not one of our rows but has the same tensors as style 'pytorch', which is assumed unless the file name differs.
 DEMANDS = {'Darknet': dict(act=dict(type='LeakyReLU', negative_slope=0.1))}
 
 
-#: Names and files of ResNet of style 'caffe', as MMDetection's model zoo has them.
+#: Names and files of ResNets of style 'caffe' in MMDetection's model zoo.
 CAFFE_STYLE = re.compile(r'.*resnet\d+_(caffe|msra)(-[0-9a-f]{8}\.pth)?')
 
 
@@ -72,13 +72,13 @@ def refuse_caffe_style(address: str | Path) -> None:
     """Raise CheckpointError for a path or an address whose name says that it is a ResNet of style 'caffe'."""
     if CAFFE_STYLE.fullmatch(str(address).rpartition('/')[2]):
         raise CheckpointError(
-            f"{address} holds a ResNet of style 'caffe', whose strides are on the first 1x1 convolutions; none of our "
-            'rows is built so: they would load and be wrong'
+            f"{address} holds a ResNet of style 'caffe', whose strides are on the first 1x1 convolutions, unlike "
+            'in our rows: the weights would load but give wrong results'
         )
 
 
 def _prepare(state: Mapping[str, Tensor], row: Row) -> Translation:
-    """Return the backbone alone, and MMPretrain's head; a detector's neck and heads are left out."""
+    """Return the backbone and MMPretrain's head; a detector's neck and heads are left out."""
     if not any(key.startswith('backbone.') for key in state):
         return Translation(dict(state))
     inside, outside = {}, []
@@ -94,28 +94,28 @@ SOURCE = Source('MMDetection', RULES, demands=DEMANDS, prepare=_prepare, images=
 
 
 def from_mmdet_detector(state: Mapping[str, Tensor], model: nn.Module) -> Translation:
-    """Return the state dict of one of MMDetection's detectors under the names of ours: only the backbone's differ.
+    """Return the state dict of one of MMDetection's detectors under our names: only the backbone's differ.
 
-    Our YOLOv3 and Faster R-CNN have MMDetection's necks and heads. Of a checkpoint with exponential moving averages
-    (``ema_state_dict`` beside ``state_dict``) the ``state_dict`` is meant: MMEngine stores the averages there.
+    Our YOLOv3 and Faster R-CNN have MMDetection's necks and heads. If a checkpoint has exponential moving averages
+    (``ema_state_dict`` next to ``state_dict``), the ``state_dict`` is used: MMEngine stores the averages there.
 
     Args:
         state: ``'backbone...'``, ``'neck...'``, ``'bbox_head...'``, ... to tensor.
         model: a detector with one of our backbones.
 
     Raises:
-        CheckpointError: the detector's backbone is none of ours, or the file's is of another family.
+        CheckpointError: the detector's backbone is not one of ours, or the file's is of another family.
     """
     variant = getattr(getattr(model, 'backbone', None), 'variant', None)
     if variant not in backbone_families():
-        raise CheckpointError(f'{type(model).__name__} has no backbone of mmcnn, nothing in it has other names')
+        raise CheckpointError(f'{type(model).__name__} has no mmcnn backbone, so none of its layers need renaming')
     trunk = {key: value for key, value in state.items() if key.startswith('backbone.')}
     translation = SOURCE.translate(trunk, variant)
     others = {key: value for key, value in state.items() if key not in trunk}
     return replace(translation, state={**translation.state, **others})
 
 
-# The published files, whose names carry 8 digits of the SHA-256.
+# The published files; their names contain 8 digits of the SHA-256.
 
 FOLDER = 'https://download.openmmlab.com/mmdetection/v2.0/'
 RESULTS = 'https://github.com/open-mmlab/mmdetection/blob/v3.3.0/configs/{}/metafile.yml'
@@ -126,7 +126,7 @@ FASTER_RCNN = dict(
     backbone='resnet50-tv', image=IMAGENET, activation='ReLU', norm_eps=1e-5, source=RESULTS.format('faster_rcnn')
 )
 
-# Name, file, AP on val2017, size: of YOLOv3 the side, of Faster R-CNN the shorter side.
+# Name, file, AP on val2017, size: the side for YOLOv3, the shorter side for Faster R-CNN.
 YOLO_V3_FILES = [
     ('yolov3_darknet53/mmdet', 'yolo/yolov3_d53_mstrain-608_273e_coco/'
      'yolov3_d53_mstrain-608_273e_coco_20210518_115020-a2c3acb8', 33.7, 608),

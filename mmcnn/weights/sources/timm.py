@@ -18,7 +18,7 @@ from mmcnn.weights.sources.translate import Rule, Source, Translation
 if TYPE_CHECKING:
     from mmcnn.models.backbones.row import Row
 
-# CSPDarknet and CSPResNet: which layer is which.
+# Mapping of CSPDarknet's and CSPResNet's layers.
 CSP_PARTS = dict(conv_down='down', conv_exp='expand', conv_transition_b='post', conv_transition='final')
 CSP: list[Rule] = [
     (r'stem\.conv1\.(conv|bn)', r'backbone.stem.\1'),
@@ -32,14 +32,14 @@ CSP: list[Rule] = [
 
 
 def _two_paths(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """CSPDarknet's two paths are one convolution in timm, [short, main], and are concatenated in that order.
+    """Split CSPDarknet's two paths, which are one convolution in timm, [short, main], concatenated in that order.
 
     Here they are two convolutions, and the main path comes first, as in Darknet.
     """
     split = {}
     for key, value in state.items():
         if '.expand.' in key:
-            short, main = value.chunk(2) if value.numel() > 1 else (value, value)  # the counter of batches is a number
+            short, main = value.chunk(2) if value.numel() > 1 else (value, value)  # BatchNorm's counter is a scalar
             split[key.replace('expand', 'short')], split[key.replace('expand', 'main')] = short, main
         elif key.endswith('.final.conv.weight') and value.ndim == 4:
             split[key] = torch.cat(value.chunk(2, dim=1)[::-1], dim=1)
@@ -48,7 +48,7 @@ def _two_paths(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return split
 
 
-# Darknet: which layer is which.
+# Mapping of Darknet's layers.
 DARKNET: list[Rule] = [
     (r'stem\.conv1\.(conv|bn)', r'backbone.stem.\1'),
     (r'stages\.(\d)\.conv_down\.(conv|bn)', lambda m: f'backbone.stage{int(m[1]) + 1}.0.{m[2]}'),
@@ -60,7 +60,7 @@ DARKNET: list[Rule] = [
 ]
 
 
-# EfficientNet: which layer is which. Its first stage has no expansion, so its layers are one number earlier.
+# Mapping of EfficientNet's layers. Its first stage has no expansion, so its layers are one number lower.
 EFFICIENTNET: list[Rule] = [
     (r'conv_stem', 'backbone.stem.conv'),
     (r'bn1', 'backbone.stem.bn'),
@@ -96,17 +96,17 @@ _RESIDUAL = r'(?P<stage>repeat(?:_[12])?|block8)(?:\.(?P<block>\d+))?'
 
 
 def _branch(match: re.Match) -> str:
-    """Branch and layer of an Inception module; in timm the only layer of a branch has no number."""
+    """Return branch and layer of an Inception module; in timm the only layer of a branch has no number."""
     return f'{match["branch"]}.{match["layer"] or 0}.{match["part"]}'
 
 
 def _residual(match: re.Match) -> str:
-    """Inception-ResNet's blocks, behind what opens their stage; the last one stands alone in timm."""
+    """Return Inception-ResNet's blocks, after what opens their stage; in timm the last one is separate."""
     stage, first = {'repeat': (3, 2), 'repeat_1': (4, 1), 'repeat_2': (5, 1), 'block8': (5, 10)}[match['stage']]
     return f'backbone.stage{stage}.{first + int(match["block"] or 0)}'
 
 
-# InceptionResNet: which layer is which.
+# Mapping of InceptionResNet's layers.
 INCEPTION_RESNET: list[Rule] = [
     (r'conv2d_1a\.(conv|bn)', r'backbone.stem.0.\1'),
     (r'conv2d_2a\.(conv|bn)', r'backbone.stem.1.\1'),
@@ -138,7 +138,7 @@ def _fork(match: re.Match) -> str:
 
 _MODULE = r'features\.(?P<number>\d+)'
 
-# InceptionV4: which layer is which.
+# Mapping of InceptionV4's layers.
 INCEPTION_V4: list[Rule] = [
     (r'features\.3\.conv\.(conv|bn)', r'backbone.stage2.0.1.0.\1'),
     (r'features\.5\.conv\.(conv|bn)', r'backbone.stage3.0.0.0.\1'),
@@ -150,11 +150,11 @@ INCEPTION_V4: list[Rule] = [
 
 
 def _osa(match: re.Match) -> str:
-    """VoVNet's modules, behind what opens their stage; timm's stage 0 has stride 4."""
+    """Return VoVNet's modules, after what opens their stage; timm's stage 0 has stride 4."""
     return f'backbone.stage{int(match[1]) + 2}.{int(match[2]) + 1}'
 
 
-# VoVNet: which layer is which.
+# Mapping of VoVNet's layers.
 VOVNET: list[Rule] = [
     (r'stem\.([01])\.(conv|bn)', r'backbone.stem.\1.\2'),
     (r'stem\.2\.(conv|bn)', r'backbone.stage2.0.\1'),
@@ -166,7 +166,7 @@ VOVNET: list[Rule] = [
 
 
 def vgg_rules(variant: str) -> list[Rule]:
-    """VGG: the trunk has torchvision's names."""
+    """Return VGG's rules: the trunk has torchvision's names."""
     return [
         *vgg_features(variant),
         (r'pre_logits\.fc([12])', lambda m: f'top.hidden.{int(m[1]) - 1}'),
@@ -175,13 +175,13 @@ def vgg_rules(variant: str) -> list[Rule]:
 
 
 def _flatten_linear(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """VGG's hidden layers are convolutions in timm: (C_out, C_in, h, w) to (C_out, C_in * h * w)."""
+    """Flatten VGG's hidden layers, which are convolutions in timm: (C_out, C_in, h, w) to (C_out, C_in * h * w)."""
     linear = ('top.hidden.0.weight', 'top.hidden.1.weight')
     return {key: value.flatten(1) if key in linear and value.ndim == 4 else value for key, value in state.items()}
 
 
-# Xception: which layer is which. timm's block 1 is Keras's and ours 2; in a block an activation (not in the first), a
-# separable convolution and a norm follow each other.
+# Mapping of Xception's layers. timm's block 1 is Keras's and ours 2; a block repeats an activation (not in the first),
+# a separable convolution and a norm.
 XCEPTION_PARTS = {'.conv1': 'depthwise', '.pointwise': 'pointwise.conv', None: 'pointwise.bn'}
 XCEPTION: list[Rule] = [
     (r'(conv|bn)([12])', lambda m: f'backbone.stem.{int(m[2]) - 1}.{m[1]}'),
@@ -202,7 +202,7 @@ RULES: dict[str, list[Rule] | Callable[[str], list[Rule]]] = {
     'CSPDarknet': CSP,
     'CSPResNet': CSP,
     'Darknet': DARKNET,
-    'DenseNet': DENSENET,  # torchvision's names, as of the residual networks
+    'DenseNet': DENSENET,  # torchvision's names, as in the residual networks
     'EfficientNet': EFFICIENTNET,
     'InceptionResNet': INCEPTION_RESNET,
     'InceptionV4': INCEPTION_V4,
@@ -213,13 +213,13 @@ RULES: dict[str, list[Rule] | Callable[[str], list[Rule]]] = {
     'Xception': XCEPTION,
 }
 
-#: What no rule on names can say, for a family.
+#: Corrections beyond names, by family.
 FIXES: dict[str, Callable[[dict[str, Tensor]], dict[str, Tensor]]] = {
     'CSPDarknet': _two_paths,
     'VGG': _flatten_linear,
 }
 
-#: What timm's networks have and no tensor shows. EfficientNet is not here: timm has it in two forms, of which
+#: Properties of timm's networks that no tensor shows. EfficientNet is missing since timm has two forms:
 #: efficientnet_b0 to b4 are our rows with -tv, and tf_efficientnet_b0 to b7 those without.
 DEMANDS = {
     'CSPDarknet': dict(act=dict(type='LeakyReLU', negative_slope=0.01)),
@@ -230,24 +230,24 @@ DEMANDS = {
 
 
 def _prepare(state: Mapping[str, Tensor], row: Row) -> Translation:
-    """Say which of EfficientNet's two forms is taken."""
+    """Note which of EfficientNet's two forms is assumed."""
     notes = []
     if any(key.startswith('conv_stem.') for key in state):
         form = 'efficientnet_b*' if row.padding is None else "tf_efficientnet_b*, with TensorFlow's padding"
-        notes.append(f'timm has two EfficientNets with these entries, and the row is as {form}')
+        notes.append(f'timm has two EfficientNets with these entries; this row corresponds to {form}')
     return Translation(dict(state), notes=notes)
 
 
 SOURCE = Source('timm', RULES, FIXES, demands=DEMANDS, prepare=_prepare, images={'VGG': IMAGENET})
 
 
-# The published ImageNet weights of the rows that have timm's graph; those that it mirrors from torchvision are listed
-# there. Numbers: at timm's test size, which often is above that of the training.
+# The published ImageNet weights of the rows with timm's graph; those that it mirrors from torchvision are listed there.
+# Metrics are at timm's test size, which is often larger than that of the training.
 
 RESULTS = 'https://github.com/huggingface/pytorch-image-models/blob/main/results/results-imagenet.csv'
 APACHE, NON_COMMERCIAL = 'Apache-2.0', 'CC-BY-NC-4.0'
 
-# Model, our name of the version, timm's name of model and version, top-1, size of the images in that test.
+# Model, our name of the version, timm's name of model and version, top-1, image size in that test.
 RESNEXT_FILES = [
     ('resnext50-32x4d', 'a1h', 'resnext50_32x4d.a1h_in1k', 82.014, 288),
     ('resnext50-32x4d', 'ra', 'resnext50_32x4d.ra_in1k', 80.698, 288),
@@ -271,7 +271,7 @@ INCEPTION_FILES = [
     ('inception-resnet-v2-timm', 'tf', 'inception_resnet_v2.tf_in1k', 80.462, 299),
     ('inception-resnet-v2-timm', 'tf-ens-adv', 'inception_resnet_v2.tf_ens_adv_in1k', 79.978, 299),
 ]
-# LeakyReLU's slope is timm's 0.01 here, and not Darknet's 0.1.
+# LeakyReLU's slope is timm's 0.01 here, not Darknet's 0.1.
 DARKNET_FILES = [
     ('darknet53-timm', 'c2ns', 'darknet53.c2ns_in1k', 80.536, 288),
     ('cspdarknet53-timm', 'ra', 'cspdarknet53.ra_in1k', 80.062, 256),
@@ -328,7 +328,7 @@ ENTRIES = [
         name='xception-timm/timm-tf',
         model='xception-timm',
         library='timm',
-        # Nobody says that the digits in the name are of the file's SHA-256, as torchvision's are.
+        # Unlike for torchvision, it is not stated that the digits in the name are those of the file's SHA-256.
         urls=(
             'https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-cadene/xception-43020ad28.pth',
         ),

@@ -1,6 +1,6 @@
 """Weights of torchvision's classifiers: the mapping of its layers to ours, and its published files.
 
-Licence: its README leaves that to the terms of the data they were trained on, and names none.
+Licence: its README names none and refers to the terms of the training data.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def _dense_layer(m: re.Match) -> str:
     return f'backbone.stage{int(m[1]) + 1}.block.layer{m[2]}'
 
 
-# DenseNet: which layer is which. Its first dense block is of level 2 here, its first transition opens level 3; the
+# Mapping of DenseNet's layers. Its first dense block is of level 2 here, its first transition opens level 3; the
 # published files are older than the names and have a dot before the number (norm.1).
 DENSENET: list[Rule] = [
     (r'features\.conv0', r'backbone.stem.conv'),
@@ -42,15 +42,15 @@ DENSENET: list[Rule] = [
 
 
 def _conv_bn(pattern: str, ours: str) -> list[Rule]:
-    """Rules for torchvision's Conv2dNormActivation, whose layers are called 0 and 1."""
+    """Return rules for torchvision's Conv2dNormActivation, whose layers are called 0 and 1."""
     return [(rf'{pattern}\.0', f'{ours}.conv'), (rf'{pattern}\.1', f'{ours}.bn')]
 
 
-# EfficientNet: which layer is which.
+# Mapping of EfficientNet's layers.
 EFFICIENTNET: list[Rule] = [
     *_conv_bn(r'features\.0', r'backbone.stem'),
     *_conv_bn(r'features\.8', r'top.conv'),
-    # Stage 1 has no expansion, so its layers are one number earlier.
+    # Stage 1 has no expansion, so its layers are one number lower.
     *_conv_bn(r'features\.1\.(\d+)\.block\.0', r'backbone.stage1.\1.depthwise'),
     *_conv_bn(r'features\.1\.(\d+)\.block\.2', r'backbone.stage1.\1.project'),
     *_conv_bn(r'features\.(\d)\.(\d+)\.block\.0', r'backbone.stage\1.\2.expand'),
@@ -63,12 +63,12 @@ EFFICIENTNET: list[Rule] = [
 
 
 def _inception_v1(match: re.Match) -> str:
-    """Return GoogLeNet's modules behind the pool that opens their stage; a branch's only layer has no number."""
+    """Return GoogLeNet's modules after the pool that opens their stage; a branch's only layer has no number."""
     module, branch = 'abcde'.index(match['letter']) + 1, int(match['branch']) - 1
     return f'backbone.stage{match["stage"]}.{module}.{branch}.{match["layer"] or 0}.{match["part"]}'
 
 
-# InceptionV1: which layer is which.
+# Mapping of InceptionV1's layers.
 INCEPTION_V1: list[Rule] = [
     (r'conv1\.(conv|bn)', r'backbone.stem.0.\1'),
     (r'conv([23])\.(conv|bn)', lambda match: f'backbone.stage2.{int(match[1]) - 1}.{match[2]}'),
@@ -84,15 +84,15 @@ _INCEPTION_V3_BRANCHES = {'1x1': 0, '3x3': 1, '5x5': 1, '7x7': 1, '3x3dbl': 2, '
 
 
 def _inception_v3(match: re.Match) -> str:
-    """Inception v3's modules: 'Mixed_7b.branch3x3_2a' is stage 5's module 1, branch 1, layer 1, first way of a fork."""
+    """Return Inception v3's modules: 'Mixed_7b.branch3x3_2a' is stage 5's module 1, branch 1, layer 1, first fork."""
     module = 'abcde'.index(match['letter'])
-    branch = _INCEPTION_V3_BRANCHES[match['branch']] - (module == 0)  # what opens a stage has no 1x1 branch
+    branch = _INCEPTION_V3_BRANCHES[match['branch']] - (module == 0)  # the module that opens a stage has no 1x1 branch
     layer = 1 if match['branch'] == '_pool' else int(match['layer'] or 1) - 1
     way = {'': '', 'a': '.0.0', 'b': '.1.0'}[match['way']]
     return f'backbone.stage{int(match["number"]) - 2}.{module}.{branch}.{layer}{way}.{match["part"]}'
 
 
-# InceptionV3: which layer is which.
+# Mapping of InceptionV3's layers.
 INCEPTION_V3: list[Rule] = [
     (r'Conv2d_1a_3x3\.(conv|bn)', r'backbone.stem.0.\1'),
     (r'Conv2d_2a_3x3\.(conv|bn)', r'backbone.stem.1.\1'),
@@ -108,11 +108,11 @@ INCEPTION_V3: list[Rule] = [
     (r'fc', 'top.classes'),
 ]
 
-# MobileNetV2: which layer is which.
+# Mapping of MobileNetV2's layers.
 MOBILENET_V2: list[Rule] = [
     *_conv_bn(r'features\.0', r'backbone.stem'),
     *_conv_bn(r'features\.18', r'top.conv'),
-    # Block 1 has no expansion, so its layers are one number earlier.
+    # Block 1 has no expansion, so its layers are one number lower.
     *_conv_bn(r'features\.1\.conv\.0', r'backbone.block1.depthwise'),
     (r'features\.1\.conv\.1', r'backbone.block1.project.conv'),
     (r'features\.1\.conv\.2', r'backbone.block1.project.bn'),
@@ -122,14 +122,14 @@ MOBILENET_V2: list[Rule] = [
     (r'features\.(\d+)\.conv\.3', r'backbone.block\1.project.bn'),
     (r'classifier(?:\.1)?', r'top.classes'),
 ]
-# The layers of a block in the form that came before torchvision's release: one flat sequence, activations counted. The
-# number there -> the name today; of block 1, then of the others.
+# The layers of a block in the form before torchvision's release: one flat sequence with activations counted. The
+# number there -> the name today; for block 1, then for the others.
 _FLAT_FIRST = {'0': '0.0', '1': '0.1', '3': '1', '4': '2'}
 _FLAT = {'0': '0.0', '1': '0.1', '3': '1.0', '4': '1.1', '6': '2', '7': '3'}
 
 
 def _prepare(state: Mapping[str, Tensor], row: Row) -> Translation:
-    """Give the blocks of MobileNetV2's older form the names of today."""
+    """Rename the blocks of MobileNetV2's older form to today's names."""
     if 'features.1.conv.0.weight' not in state:
         return Translation(dict(state))
     renamed = {}
@@ -142,11 +142,11 @@ def _prepare(state: Mapping[str, Tensor], row: Row) -> Translation:
     return Translation(renamed, notes=["the names are of MobileNetV2's form before torchvision's"])
 
 
-# MobileNetV3: which layer is which.
+# Mapping of MobileNetV3's layers.
 MOBILENET_V3: list[Rule] = [
     *_conv_bn(r'features\.0', r'backbone.stem'),
-    *_conv_bn(r'features\.(?:12|16)', r'top.conv'),  # behind the 11 blocks of Small or the 15 of Large
-    # Block 1 has no expansion, so its layers are one number earlier; squeeze-excite shifts only what is behind it.
+    *_conv_bn(r'features\.(?:12|16)', r'top.conv'),  # after the 11 blocks of Small or the 15 of Large
+    # Block 1 has no expansion, so its layers are one number lower; squeeze-excite shifts only the layers after it.
     *_conv_bn(r'features\.1\.block\.0', r'backbone.block1.depthwise'),
     *_conv_bn(r'features\.1\.block\.[12]', r'backbone.block1.project'),
     *_conv_bn(r'features\.(\d+)\.block\.0', r'backbone.block\1.expand'),
@@ -158,7 +158,7 @@ MOBILENET_V3: list[Rule] = [
     (r'classifier\.3', r'top.classes'),
 ]
 
-# ResNeXt: which layer is which.
+# Mapping of ResNeXt's layers.
 RESNEXT: list[Rule] = [
     (r'conv1', r'backbone.stem.conv'),
     (r'bn1', r'backbone.stem.bn'),
@@ -174,7 +174,7 @@ RESNET: list[Rule] = RESNEXT
 
 
 def vgg_features(variant: str) -> list[Rule]:
-    """VGG's trunk: convolutions, norms, activations and pools are counted in one sequence, so the row is needed."""
+    """Return VGG's trunk: convolutions, norms, activations and pools are counted in one sequence, by row."""
     row, index = backbone_families()[variant].variants[variant], 0
     rules: list[Rule] = []
     for level, depth in enumerate(row.depths):
@@ -188,7 +188,7 @@ def vgg_features(variant: str) -> list[Rule]:
     return rules
 
 
-# VGG's top: which layer is which.
+# Mapping of VGG's top.
 VGG_TOP: list[Rule] = [
     (r'classifier\.0', 'top.hidden.0'),
     (r'classifier\.3', 'top.hidden.1'),
@@ -197,12 +197,12 @@ VGG_TOP: list[Rule] = [
 
 
 def vgg_rules(variant: str) -> list[Rule]:
-    """VGG: which layer is which."""
+    """Return the rules for a VGG."""
     return [*vgg_features(variant), *VGG_TOP]
 
 
-# Layer names of torchvision -> layer names of mmcnn.Classifier, a list for each of our families, or what
-# gives the list for a network.
+# Layer names of torchvision -> layer names of mmcnn.Classifier, a list for each of our families, or a function that
+# returns the list for a network.
 RULES: dict[str, list[Rule] | Callable[[str], list[Rule]]] = {
     'DenseNet': DENSENET,
     'EfficientNet': EFFICIENTNET,
@@ -216,7 +216,7 @@ RULES: dict[str, list[Rule] | Callable[[str], list[Rule]]] = {
 }
 
 
-#: What torchvision's networks have and no tensor shows. The others differ from our other rows in their tensors, too.
+#: Properties of torchvision's networks that no tensor shows. The others also differ from our other rows in tensors.
 DEMANDS = {
     'DenseNet': dict(norm=dict(eps=1e-5)),
     'EfficientNet': dict(padding=None),
@@ -228,16 +228,16 @@ DEMANDS = {
 SOURCE = Source('torchvision', RULES, demands=DEMANDS, prepare=_prepare, images={'VGG': IMAGENET})
 
 
-# The published ImageNet weights; the file names carry 8 digits of the SHA-256.
+# The published ImageNet weights; the file names contain 8 digits of the SHA-256.
 
 FOLDER = 'https://download.pytorch.org/models/'
 RESULTS = 'https://docs.pytorch.org/vision/stable/models.html'
 
-# Model, version of the weights, file, top-1. The same 299 x 299 or 224 x 224 pixels throughout a table.
+# Model, version of the weights, file, top-1. All files of a table have the same image size, 299 or 224 pixels.
 VGG_FILES = [
     ('vgg11', 1, 'vgg11-8a719046', 69.02),
     ('vgg13', 1, 'vgg13-19584684', 69.928),
-    ('vgg16', 1, 'vgg16-397923af', 71.592),  # the rows vgg16 and vgg19 say Keras's image format; this is torchvision's
+    ('vgg16', 1, 'vgg16-397923af', 71.592),  # the rows vgg16 and vgg19 have Keras's image format; this is torchvision's
     ('vgg19', 1, 'vgg19-dcbb9e9d', 72.376),
 ]
 BATCH_NORM_FILES = [
@@ -271,11 +271,11 @@ MOBILENET_V3_FILES = [
     ('mobilenetv3-large-tv', 1, 'mobilenet_v3_large-8738ca79', 74.042),
     ('mobilenetv3-large-tv', 2, 'mobilenet_v3_large-5c1a4163', 75.274),
 ]
-# TensorFlow's weights: torchvision turns its own image format into theirs inside the model.
+# TensorFlow's weights: torchvision converts its own image format to theirs inside the model.
 INCEPTION_V1_FILES = [('inceptionv1-tv', 1, 'googlenet-1378be20', 69.778)]
 INCEPTION_V3_FILES = [('inceptionv3-tv', 1, 'inception_v3_google-0cc3c7bd', 77.294)]
 
-# The same with the size of the images behind it.
+# The same with the image size.
 EFFICIENTNET_FILES = [
     ('efficientnet-b0-tv', 1, 'efficientnet_b0_rwightman-7f5810bc', 77.692, 224),
     ('efficientnet-b1-tv', 1, 'efficientnet_b1_rwightman-bac287d4', 78.642, 240),

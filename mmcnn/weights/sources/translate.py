@@ -18,15 +18,15 @@ from mmcnn.weights.report import listed
 if TYPE_CHECKING:
     from mmcnn.models.backbones.row import Row
 
-#: A pattern that has to match a whole layer name, and our name for it: a replacement as of ``re.sub``, a function of
-#: the match (a LookupError of it: there is no such layer), or None for layers that are left out on purpose (auxiliary
+#: A pattern that must match a whole layer name, and our name for it: a replacement as for ``re.sub``, a function of the
+#: match (it raises LookupError if there is no such layer), or None for layers that are left out on purpose (auxiliary
 #: heads).
 Rule = tuple[str, str | Callable[[re.Match], str] | None]
 
 
-#: Why layers behind the backbone are left out that are no library's own.
-OWN_CLASSIFIER = 'a classifier of its own'
-#: What people call the layers that they put behind a backbone, and Keras calls a Dense layer.
+#: Why layers after the backbone that belong to no library are left out.
+OWN_CLASSIFIER = 'a custom classifier'
+#: Common names of custom layers after a backbone, and Keras's name of a Dense layer.
 _CLASSIFIER = re.compile(
     r'(fc|heads?|cls|classif(?:ier|ication)?|last_linear|linear|logits?|predictions?|probs|dense|outputs?)'
     r'(_?\d+)?([._/].*)?',
@@ -48,19 +48,19 @@ class OtherRowError(CheckpointError):
 
 @dataclass(frozen=True)
 class Translation:
-    """A file's tensors under our names, and notes about everything that is not simply renamed."""
+    """A file's tensors under our names, and notes about everything that is not just renamed."""
 
     #: Our name -> tensor in our layout.
     state: dict[str, Tensor]
-    #: Why something of the file is not in ``state`` -> its keys there: 'auxiliary heads', 'the top', ...
+    #: Reason -> the file's keys that are not in ``state``: 'auxiliary heads', 'the top', ...
     left_out: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    #: Our names of the tensors that lie otherwise in the file (transposed, flattened, split).
+    #: Our names of the tensors that have another layout in the file (transposed, flattened, split).
     reshaped: Sequence[str] = ()
-    #: Why the file ends before something of the model -> our names of it: 'behind the cut-off .conv.137', ...
+    #: Reason -> our names of what a truncated file lacks: 'after the end of .conv.137', ...
     absent: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    #: Sentences for whoever loads the file: what it was trained with and the row has otherwise.
+    #: Sentences for the user who loads the file: differences between its training and the row.
     notes: Sequence[str] = ()
-    #: The images that the network was trained on, in words, where the library is known to have others than our row.
+    #: The training images in words, if the library is known to use others than our row.
     images: str = ''
 
 
@@ -69,18 +69,18 @@ class Source:
     """A library whose weights can be loaded here."""
 
     name: str
-    #: Class of our family -> its layer names, or a function of the variant where they depend on the row.
+    #: Class of our family -> its layer names, or a function of the variant if they depend on the row.
     rules: Mapping[str, Sequence[Rule] | Callable[[str], Sequence[Rule]]]
-    #: Class of our family -> what no rule on names can say, done to the renamed state.
+    #: Class of our family -> correction of the renamed state beyond names.
     fixes: Mapping[str, Callable[[dict[str, Tensor]], dict[str, Tensor]]] = field(default_factory=dict)
-    #: The library's key and tensor -> the same in PyTorch's layout; None: it is PyTorch's.
+    #: Converts the library's key and tensor to PyTorch's layout; None if it is PyTorch's.
     layout: Callable[[str, Tensor], tuple[str, Tensor]] | None = None
-    #: Class of our family -> fields of a row that the library's networks have so, and no tensor shows:
-    #: ``dict(norm=dict(eps=1e-5))``. Rows that have them otherwise are refused.
+    #: Class of our family -> fields of a row with these values in the library's networks, which no tensor shows:
+    #: ``dict(norm=dict(eps=1e-5))``. Rows with other values are rejected.
     demands: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    #: Class of our family -> the images that the library trains it on, where a row of ours says otherwise.
+    #: Class of our family -> the library's training images, if a row of ours differs.
     images: Mapping[str, ImageFormat] = field(default_factory=dict)
-    #: The file's state and the row -> what of it the rules are about, under the library's own names; None: all.
+    #: Takes the file's state and the row and returns what the rules apply to, under the library's names; None: all.
     prepare: Callable[[Mapping[str, Tensor], Row], Translation] | None = None
 
     def translate(self, state: Mapping[str, Tensor], variant: str) -> Translation:
@@ -93,12 +93,12 @@ class Source:
         """
         families = backbone_families()
         if variant not in families:
-            raise CheckpointError(f"no backbone is called '{variant}'; {nearest(variant, families)}")
-        names = [cls.__name__ for cls in families[variant].__mro__]  # a ResNet with a pyramid is a ResNet, too
+            raise CheckpointError(f"unknown backbone '{variant}'; {nearest(variant, families)}")
+        names = [cls.__name__ for cls in families[variant].__mro__]  # a ResNet with a pyramid is also a ResNet
         family = next((name for name in names if name in self.rules), None)
         if family is None:
             known = ', '.join(sorted(self.rules))
-            raise CheckpointError(f'{self.name} has no weights for {variant} ({names[0]}); it has some for {known}')
+            raise CheckpointError(f'{self.name} has no weights for {variant} ({names[0]}); it has weights for {known}')
         row = families[variant].variants[variant]
         given = self.prepare(state, row) if self.prepare else Translation(dict(state))
         plain = dict(self.layout(key, value) for key, value in given.state.items()) if self.layout else given.state
@@ -106,39 +106,39 @@ class Source:
         renamed = translate(plain, rules(variant) if callable(rules) else rules)
         self._refuse_other(families[variant].variants, variant, self.demands.get(family, {}))
         fixed = self.fixes[family](renamed.state) if family in self.fixes else renamed.state
-        moved = {id(value) for value in given.state.values()}  # the very tensors of the file
+        moved = {id(value) for value in given.state.values()}  # identity: tensors that are unchanged
         reshaped = [key for key, value in fixed.items() if id(value) not in moved]
         images = in_words(self.images[family]) if family in self.images else ''
         return Translation(fixed, {**given.left_out, **renamed.left_out}, reshaped, notes=given.notes, images=images)
 
     def _refuse_other(self, rows: Mapping[str, Row], variant: str, demands: Mapping[str, Any]) -> None:
-        """Weights that would fit in their shapes, and give other results."""
+        """Raise an error for weights whose shapes would fit but whose results would differ."""
         for name, wanted in demands.items():
             own = getattr(rows[variant], name)
             if not _agree(own, wanted):
                 raise OtherRowError(
-                    f"{self.name}'s network has {name}={wanted!r}, {variant} has {own!r} and would compute something "
-                    'else with its weights',
+                    f"{self.name}'s network has {name}={wanted!r}, but {variant} has {own!r} and would give wrong "
+                    'results with its weights',
                     [other for other in rows if _agree(getattr(rows[other], name), wanted)],
                 )
 
 
 def _agree(own: Any, wanted: Any) -> bool:
-    """Return whether a field of a row is as wanted; of a config only the entries that are wanted count."""
+    """Return whether a field of a row is as wanted; in a config, only the wanted entries count."""
     if isinstance(wanted, Mapping):
         return isinstance(own, Mapping) and all(own.get(key) == value for key, value in wanted.items())
     return own == wanted
 
 
 def translate(state: Mapping[str, Tensor], rules: Sequence[Rule]) -> Translation:
-    """Rename the layers of a state dict; what follows the last dot (``weight``, ``running_mean``) stays.
+    """Rename the layers of a state dict; the part after the last dot (``weight``, ``running_mean``) stays.
 
-    Layers that a rule names None for are left out as 'auxiliary heads', and those without a rule that are called as
-    people call their own classifiers (``fc.1``, ``dense_2``, ``head``) as :data:`OWN_CLASSIFIER`.
+    Layers with None in the rules are left out as 'auxiliary heads', and those without a rule that have common names of
+    custom classifiers (``fc.1``, ``dense_2``, ``head``) as :data:`OWN_CLASSIFIER`.
 
     Args:
         state: ``'layer.name.weight'`` to tensor.
-        rules: the first that matches a layer's name holds.
+        rules: the first one that matches a layer's name applies.
 
     Raises:
         CheckpointError: no rule matches a layer, or two layers get the same name.
@@ -157,24 +157,24 @@ def translate(state: Mapping[str, Tensor], rules: Sequence[Rule]) -> Translation
             unknown.append(key)
             continue
         if name in renamed:
-            raise CheckpointError(f"two layers of the file are '{name}' here, the second is '{key}'")
+            raise CheckpointError(f"two layers of the file map to '{name}'; the second is '{key}'")
         renamed[name] = value
     classifier = _own_classifier(unknown)
     if unknown and (not renamed or len(classifier) < len(unknown)):
-        raise CheckpointError(f'{len(unknown)} keys of the file are unknown here: {listed(unknown, count=False)}')
+        raise CheckpointError(f'{len(unknown)} keys of the file are unknown: {listed(unknown, count=False)}')
     reasons = {'auxiliary heads': tuple(auxiliary), OWN_CLASSIFIER: classifier}
     return Translation(renamed, {reason: keys for reason, keys in reasons.items() if keys})
 
 
 def without_own_classifier(state: Mapping[str, Tensor], known: Collection[str]) -> Translation:
-    """Entries as they are, but for somebody's own classifier; ``known`` are names that are none of it."""
+    """Return the entries unchanged, except a custom classifier; ``known`` are names that do not belong to one."""
     classifier = _own_classifier([key for key in state if key not in known])
     kept = {key: value for key, value in state.items() if key not in classifier}
     return Translation(kept, {OWN_CLASSIFIER: classifier} if classifier else {})
 
 
 def _own_classifier(keys: Sequence[str]) -> tuple[str, ...]:
-    """Those of unknown keys that are a classifier's: by their names, and Keras's norms between its Dense layers."""
+    """Return the unknown keys that are a classifier's: by name, and Keras's norms between its Dense layers."""
     if not any(_CLASSIFIER.fullmatch(key.rpartition('.')[0]) for key in keys):
         return ()
     norm = re.compile(r'batch_normalization_\d+')

@@ -1,0 +1,43 @@
+"""Exports a detector to ONNX, and detects with the file in a process that never imports PyTorch.
+
+    python examples/export_and_run.py                                         # trains a small detector first
+    python examples/export_and_run.py --checkpoint best.pth --data PATH --image street.jpg
+
+Needs pip install 'mmcnn[export]'. The second process needs only NumPy, OpenCV and onnxruntime.
+"""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+#: What a machine without PyTorch runs.
+RUNNER = """
+import sys
+from mmcnn.runtime import Detector
+
+detector = Detector(sys.argv[1], score_thr=0.3)
+for found in detector(sys.argv[2:]):
+    print(found.path.name, [(name, round(float(score), 2)) for name, score in zip(found.names, found.scores)])
+print('PyTorch is', 'loaded' if 'torch' in sys.modules else 'not loaded')
+"""
+
+if __name__ == '__main__':
+    parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
+    parser.add_argument('--checkpoint', type=Path)
+    parser.add_argument('--data', default='demo', help='the data that the export is checked with')
+    parser.add_argument('--image', type=Path)
+    parser.add_argument('--out', type=Path, default=Path('detector.onnx'))
+    parser.add_argument('--epochs', type=int, default=10, help='of the small detector')
+    args = parser.parse_args()
+
+    import mmcnn
+
+    checkpoint = args.checkpoint
+    if checkpoint is None:
+        checkpoint = mmcnn.train('yolov5_n', data=args.data, epochs=args.epochs, img_size=160, workers=0).best
+    # Compares the file with PyTorch on images of the data, and raises ExportError if the detections differ.
+    exported = mmcnn.export(checkpoint, data=args.data, form='nms', out=args.out)
+    print(f'{exported.path}: {exported.checked.summary}')
+    images = [args.image] if args.image else sorted((mmcnn.check_data('demo').root / 'images').iterdir())[:3]
+    subprocess.run([sys.executable, '-c', RUNNER, str(args.out), *map(str, images)], check=True)
