@@ -1,16 +1,34 @@
-"""Packaging of mmcnn: metadata, dependency windows, and configs/ and tools/ inside the installed package."""
+"""Packaging of mmcnn: metadata, dependency windows, configs/ and tools/ in the package, reproducible archives."""
 
+import gzip
+import os
 import shutil
+import tarfile
+import tempfile
+import time
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build import build
 from setuptools.command.build_py import build_py
 from setuptools.command.sdist import sdist
 
 ROOT = Path(__file__).parent
 #: For developers of mmcnn: measurements, and what make docs needs. Users do not get them.
-NOT_INSTALLED = ('docs_extension.py', 'memory_slope.py', 'short_runs.py')
-VERSION = (ROOT / 'mmcnn' / 'version.py').read_text().split("'")[1]
+NOT_INSTALLED = ('docs_extension.py', 'memory_slope.py', 'short_runs.py', 'try_versions.py')
+VERSION = (ROOT / 'mmcnn' / 'version.py').read_text(encoding='utf-8').split("'")[1]
+
+# A wheel keeps the permissions of the files that it is packed from.
+os.umask(0o022)
+
+
+class BuildElsewhere(build):
+    """Builds in a temporary folder: what an earlier build left in build/ would be packed with the rest."""
+
+    def initialize_options(self) -> None:
+        super().initialize_options()
+        self.folder = tempfile.TemporaryDirectory(prefix='mmcnn-build-')  # removed when the process ends
+        self.build_base = self.folder.name
 
 
 class BuildWithConfigs(build_py):
@@ -25,21 +43,30 @@ class BuildWithConfigs(build_py):
                 shutil.copytree(ROOT / folder, target, dirs_exist_ok=True, ignore=ignored)
 
 
-class SourceWithConfigs(sdist):
-    """Puts configs/ and tools/ into a source distribution, for the build from there."""
+class ReproducibleSource(sdist):
+    """Writes an archive that does not depend on who packs it, nor when if SOURCE_DATE_EPOCH is set."""
 
-    def add_defaults(self) -> None:
-        super().add_defaults()
-        for folder in ('configs', 'tools'):
-            files = (path for path in (ROOT / folder).rglob('*') if path.suffix in ('.py', '.sh'))
-            self.filelist.extend(str(path.relative_to(ROOT)) for path in files)
+    def make_archive(self, base_name: str, format: str, *args: object, base_dir: str, **kwargs: object) -> str:
+        """Write ``base_name``.tar.gz of a folder."""
+        seconds = int(os.environ.get('SOURCE_DATE_EPOCH', time.time()))
+
+        def anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
+            member.uid = member.gid = 0
+            member.uname = member.gname = ''
+            member.mtime, member.mode = seconds, 0o755 if member.mode & 0o100 else 0o644
+            return member
+
+        path = f'{base_name}.tar.gz'
+        with gzip.GzipFile(path, 'wb', mtime=seconds) as file, tarfile.open(fileobj=file, mode='w') as archive:
+            archive.add(base_dir, filter=anonymous)
+        return path
 
 
 setup(
     name='mmcnn',
     version=VERSION,
     description='Classic convolutional backbones and YOLO detectors for MMDetection 3.x',
-    long_description=(ROOT / 'README.md').read_text(),
+    long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     python_requires='>=3.11',
@@ -52,7 +79,7 @@ setup(
         'mmcnn.pages': ['page.css', 'page.js'],
     },
     entry_points=dict(console_scripts=['mmcnn = mmcnn.cli.main:main']),
-    cmdclass=dict(build_py=BuildWithConfigs, sdist=SourceWithConfigs),
+    cmdclass=dict(build=BuildElsewhere, build_py=BuildWithConfigs, sdist=ReproducibleSource),
     # No versions for torch, so that an installed one is never replaced (import checks it), and no mmcv at all: mmcv and
     # mmcv-lite own the same folder, and whoever has compiled operators keeps them.
     install_requires=[

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import platform
 import shlex
 import sys
 from typing import Any
 
 from mmcnn.benchmarks import options as classes
 from mmcnn.cli.arguments import add_options, options_from
+from mmcnn.errors import UsageError
 
 #: Every benchmark: its module below mmcnn.benchmarks, its options and its line in ``mmcnn benchmark --help``.
 KINDS = {
@@ -32,6 +34,8 @@ KINDS = {
     'check': ('check', classes.CheckOptions, 'the check of a data folder, beside decoding its images'),
     'export': ('export', classes.ExportBenchmarkOptions, 'one image in exported files, beside PyTorch'),
 }
+#: What takes /proc, the times of child processes or signals that pause them.
+ON_LINUX = ('check', 'start', 'train')
 #: What was measured here up to release 0.1, and the program that does it now.
 PROGRAMS = {'slope': 'tools/memory_slope.py', 'waiting': 'tools/gpu_check.py'}
 
@@ -55,6 +59,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measures and prints."""
+    if args.what in ON_LINUX and platform.system() != 'Linux':
+        raise UsageError(f'mmcnn benchmark {args.what} measures with what Linux alone offers, not {platform.system()}')
     module, kind, text = KINDS[args.what]
     fixed = dict(source=args.source) if args.what == 'export' else {}
     if args.what == 'backbone' and args.names:

@@ -42,6 +42,8 @@ def friendly_errors() -> Iterator[None]:
 
 def _nobody_reads() -> bool:
     """The reader of the output, ``head`` for example, has seen enough."""
+    if not hasattr(select, 'poll'):  # Windows, which has no way to ask
+        return False
     output = select.poll()
     output.register(sys.stdout.fileno(), 0)  # errors are always reported
     return any(event & select.POLLERR for _, event in output.poll(0))

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
@@ -186,6 +187,8 @@ def _mmdet_matrix(args: argparse.Namespace) -> int:
     from mmcnn.models.families import list_backbones
     from mmcnn.zoo import mmdet_matrix, mmdet_table
 
+    if not hasattr(os, 'fork'):
+        raise UsageError('mmcnn zoo matrix --detectors mmdet forks a process for each pair, which Windows cannot')
     networks = _matching(args.filter or TRIED_FIRST, list_backbones())
     pattern, last = args.configs or '*', args.until or 'predict'
     configs = [name for name in mmdet_matrix.CONFIGS if fnmatchcase(name, pattern)]

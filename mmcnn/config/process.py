@@ -40,7 +40,7 @@ def check_process(cfg: Config, say: Say = print) -> None:
         if name not in known:
             raise UsageError(f"env_cfg.mp_cfg takes no '{name}'; {nearest(name, known)}")
     method, methods = processes.get('mp_start_method', 'fork'), multiprocessing.get_all_start_methods()
-    if method not in methods:
+    if method not in methods and method != 'fork':  # only Windows cannot fork, and the Runner reads nothing of it there
         raise UsageError(f'env_cfg.mp_cfg.mp_start_method={method!r}: {nearest(str(method), methods)}')
     _check_integer('env_cfg.mp_cfg.opencv_num_threads', processes.get('opencv_num_threads', 0))
 

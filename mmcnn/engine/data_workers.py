@@ -22,6 +22,8 @@ from mmcnn.compat import private_names
 from mmcnn.engine import shared_memory
 from mmcnn.errors import TrainingError
 
+#: macOS and Windows do not tell who sent a signal: SIGTERM ends a worker there, whoever sent it.
+_TELLS_SENDER = hasattr(signal, 'sigwaitinfo')
 #: Seconds in which the system is told of the end of a process whose connection has ended.
 _JOIN = 0.2
 _contexts: weakref.WeakSet[_WorkerContext] = weakref.WeakSet()
@@ -147,12 +149,8 @@ class _WorkerContext:
     def _start(self, process: BaseProcess) -> None:
         del process.start  # the class's own; a process that is spawned is sent all that it has
         self.workers = [each for each in self.workers if each.process.exitcode is None]
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})  # until it is deaf for them
-        try:
-            with self._refusal_named():
-                process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        with self._refusal_named(), _signals_held_back():
+            process.start()
         self.workers.append(_Worker(process, self._shut_down))
 
     @contextlib.contextmanager
@@ -168,13 +166,27 @@ class _WorkerContext:
             raise TrainingError(f'the data-loading processes cannot be started: {why}') from error
 
 
+@contextlib.contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """For a worker that is started inside, until it is deaf for them."""
+    if not _TELLS_SENDER:
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _begin(init: Callable[[int], object] | None, worker_id: int) -> None:
     signal.set_wakeup_fd(-1)  # the main process's
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Only the waiting thread learns who sent it; threads that are started later inherit the mask.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    parent = multiprocessing.parent_process().pid
-    threading.Thread(target=_await_parent, args=(parent,), daemon=True).start()
+    if _TELLS_SENDER:
+        # Only the waiting thread learns who sent it; threads that are started later inherit the mask.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        parent = multiprocessing.parent_process().pid
+        threading.Thread(target=_await_parent, args=(parent,), daemon=True).start()
     private_names.on_queue_feeder_error(_end_with)
     if init is not None:
         init(worker_id)

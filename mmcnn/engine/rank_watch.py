@@ -190,7 +190,8 @@ def _close_in_child() -> None:
         watch.close_in_child()
 
 
-os.register_at_fork(after_in_child=_close_in_child)
+if hasattr(os, 'register_at_fork'):  # Windows forks no processes
+    os.register_at_fork(after_in_child=_close_in_child)
 
 
 def _listen() -> socket.socket:

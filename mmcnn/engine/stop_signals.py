@@ -139,4 +139,5 @@ def _let_go_in_child() -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-os.register_at_fork(after_in_child=_let_go_in_child)
+if hasattr(os, 'register_at_fork'):  # Windows forks no processes
+    os.register_at_fork(after_in_child=_let_go_in_child)

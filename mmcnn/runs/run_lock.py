@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import json
 import os
 import signal
@@ -16,6 +15,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mmcnn.errors import CheckpointError, UsageError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 #: Which file of a folder is locked; it says who holds it.
 LOCK = 'run.lock'
@@ -59,8 +63,8 @@ class RunLock:
             self.release()
             raise CheckpointError(f'nothing can be written to {self.path.parent}: {error.strerror}') from error
         return (
-            f'note: {self.path.parent} is on a file system without locks: another run that is told to write there '
-            'would not be noticed'
+            f'note: {self.path.parent} is on a file system without locks (or this is Windows): another run that is '
+            'told to write there would not be noticed'
         )
 
     def release(self) -> None:
@@ -83,7 +87,7 @@ class RunLock:
         for left in reversed(range(_TRIES)):
             file = self.path.open('a+b')
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _lock(file, shared=False)
                 # The run that had it may have removed the file since it was opened.
                 if self.path.exists() and os.path.samestat(os.fstat(file.fileno()), self.path.stat()):
                     return file
@@ -110,6 +114,13 @@ class RunLock:
         file.flush()
 
 
+def _lock(file: BinaryIO, shared: bool) -> None:
+    """Lock an open file or raise an ``OSError`` at once."""
+    if fcntl is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+
+
 def refuse_live(folder: str | Path) -> None:
     """Refuse a folder in which a run goes on, in this process or another; nothing is written.
 
@@ -119,7 +130,7 @@ def refuse_live(folder: str | Path) -> None:
     path = Path(folder) / LOCK
     with contextlib.suppress(OSError), path.open('rb') as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            _lock(file, shared=True)
         except OSError as error:
             if error.errno in _TAKEN:
                 raise UsageError(_refusal(path)) from None
@@ -169,4 +180,5 @@ def _close_in_child() -> None:
         lock.close_in_child()
 
 
-os.register_at_fork(after_in_child=_close_in_child)
+if hasattr(os, 'register_at_fork'):  # Windows forks no processes
+    os.register_at_fork(after_in_child=_close_in_child)

@@ -22,7 +22,8 @@ def cache_folder() -> Path:
     try:
         return Path(chosen or Path.home() / '.cache') / 'mmcnn'
     except RuntimeError:  # a container's user that has no entry
-        return Path(tempfile.gettempdir()) / f'mmcnn-{os.getuid()}'
+        user = os.getuid() if hasattr(os, 'getuid') else 'user'  # Windows has no numbers, but a folder for each user
+        return Path(tempfile.gettempdir()) / f'mmcnn-{user}'
 
 
 def write_cached(path: Path, content: bytes) -> None:

@@ -26,10 +26,16 @@ class SharedImageCache:
         gigabytes: Bound of the block on this machine, in 10^9 bytes.
 
     Raises:
-        DataError: The bound is not positive or more than the machine's memory, or the system gives no such block.
+        DataError: The bound is not positive or more than the machine's memory, the system gives no such block, or it
+            forks no processes (Windows).
     """
 
     def __init__(self, num_images: int, gigabytes: float) -> None:
+        if 'fork' not in multiprocessing.get_all_start_methods():
+            raise DataError(
+                f'an image cache of {gigabytes:g} GB: it is shared by forking, which this system does not know; leave '
+                'cache_gb out'
+            )
         memory = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 1e9
         if not 0 < gigabytes <= memory:
             raise DataError(f'an image cache of {gigabytes:g} GB: this machine has {memory:.0f} GB of memory')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -142,11 +143,18 @@ def _voc_splits(annotations: Mapping[str, Mapping[str, Path | None]], images: Ma
                 if file is None or stem not in images:
                     lacking = 'XML file' if file is None else 'image'
                     raise DataError(f'{stem} is named among the images, but has no {lacking}')
-                (root / 'Annotations' / f'{stem}.xml').symlink_to(file.resolve())
+                _link(root / 'Annotations' / f'{stem}.xml', file)
                 picture = images[stem]
-                (root / 'JPEGImages' / f'{stem}{picture.suffix.lower()}').symlink_to(picture.resolve())
-            (root / FOLDER / f'{name}.txt').write_text('\n'.join(files))
+                _link(root / 'JPEGImages' / f'{stem}{picture.suffix.lower()}', picture)
+            (root / FOLDER / f'{name}.txt').write_text('\n'.join(files), encoding='utf-8')
         return {name: list(_voc_images(root, name, images)) for name in annotations}
+
+
+def _link(link: Path, target: Path) -> None:
+    try:
+        link.symlink_to(target.resolve())
+    except OSError:  # Windows lets administrators only, some file systems nobody
+        shutil.copyfile(target, link)
 
 
 def _voc_images(root: Path, name: str, images: Mapping[str, Path]) -> Iterator[SourceImage]:

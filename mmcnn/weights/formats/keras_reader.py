@@ -62,7 +62,7 @@ class RefusedError(ValueError):
 
 def main() -> None:
     """Run ``python -P keras_reader.py FILE``."""
-    with contextlib.suppress(ImportError):  # Windows has no limits
+    with contextlib.suppress(ImportError, ValueError):  # Windows has no limits, and a lower one stays
         import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
