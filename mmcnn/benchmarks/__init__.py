@@ -1,1 +1,1 @@
-"""What ``mmcnn benchmark`` measures."""
+"""The measurements of ``mmcnn benchmark``."""

@@ -1,4 +1,4 @@
-"""Time and memory of classifiers, as a user has them, beside timm's and torchvision's with the same parameters."""
+"""Time and memory of our classifiers compared with timm's and torchvision's with the same parameters."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from mmcnn.models.classifiers import build_classifier
 from mmcnn.models.fuse import fold, fuse
 from mmcnn.models.live_memory import training_peak
 
-#: What ours are called: as they are folded, and in training, also with checkpointed stages.
+#: Names of ours: folded, and in training, also with checkpointed stages.
 OURS, TRAINED, CHECKPOINTED = 'mmcnn.fuse', 'mmcnn', 'mmcnn with_cp=True'
-#: Images of a batch in training: with fewer, PyTorch takes other kernels for 1x1 convolutions on one thread.
+#: Images in a training batch: with fewer, PyTorch uses other kernels for 1x1 convolutions on one thread.
 TRAINING_BATCH = 16
-#: CPU seconds of a figure, at least: short calls are repeated.
+#: Minimum CPU seconds of a figure: short calls are repeated.
 LEAST = 0.2
 
 
 def measure(options: BackboneOptions, say: Say) -> list[Comparison]:
-    """CPU seconds of each network and batch, on one thread; or the most megabytes that a training step holds at once.
+    """Measure CPU seconds of each network and batch on one thread; or the maximum memory of a training step in MB.
 
-    Peers are measured in both memory formats; with ``folded``, ours stands beside theirs with BatchNorm folded, with
-    ``compiled`` both by PyTorch's compiler. All have the same images, and random weights of their own.
+    Peers are measured in both memory formats; with ``folded``, ours is compared with theirs with BatchNorm folded, with
+    ``compiled`` both use PyTorch's compiler. All have the same images, and their own random weights.
 
     Raises:
-        UsageError: no classifier has such a name.
+        UsageError: there is no classifier with such a name.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -43,7 +43,7 @@ def measure(options: BackboneOptions, say: Say) -> list[Comparison]:
         for name in options.names:
             try:
                 found += _of_network(name, options, say)
-            except RuntimeError as error:  # of a size that it cannot take, for example: the others are worth having
+            except RuntimeError as error:  # for example an unsupported size: continue with the others
                 say(f'{name}: not measured ({(str(error).splitlines() or [type(error).__name__])[0]})')
     finally:
         torch.set_num_threads(threads)
@@ -56,7 +56,7 @@ def measure(options: BackboneOptions, say: Say) -> list[Comparison]:
 
 
 def _best_of_ours(found: Comparison) -> Ratio:
-    """In the same precision as the peers, and without checkpoints, which trade time for memory."""
+    """Return our best in the same precision as the peers, and without checkpoints, which trade time for memory."""
     names = [each for each in found.figures if each not in (*found.peers, CHECKPOINTED) and not _is_half(each)]
     return min((found.ratio(name) for name in names), key=lambda ratio: ratio.median)
 
@@ -110,7 +110,7 @@ def _sides(
         if options.folded:
             try:
                 model = fold_peer(model)
-            except Exception as error:  # of many kinds: torch.fx cannot follow every forward
+            except Exception as error:  # errors of many types: torch.fx cannot follow every forward
                 say(f'{library}: not folded, torch.fx fails ({(str(error).splitlines() or [type(error).__name__])[0]})')
         yield from _side(library, _ready(model, options), images, peer=True)
         other = copy.deepcopy(model).to(memory_format=last)

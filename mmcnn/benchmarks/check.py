@@ -1,4 +1,4 @@
-"""The check of a data folder: images a second beside decoding them, and annotations of COCO's size."""
+"""Speed of the check of a data folder compared with decoding its images, and of annotations of COCO's size."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from mmcnn.benchmarks.pipeline import NUM_PHOTOGRAPHS, make_photographs
 from mmcnn.datasets.check.detector import check_data
 from mmcnn.image_file import read_image_file
 
-#: Boxes of an image, as many as COCO has on average.
+#: Boxes per image, as in COCO on average.
 _BOXES = 860_000 / 118_000
-#: What a new process does with the folder of annotations: prints seconds and its largest memory in 10^9 bytes. Not by
-#: ``getrusage``, whose largest memory is that of the process it was started by where that had more.
+#: Program that a new process runs on the folder of annotations: prints seconds and its peak memory in 10^9 bytes. It
+#: does not use ``getrusage``, whose peak memory includes that of the parent process at the start.
 _MEASURED = """
 import re, sys, time
 from pathlib import Path
@@ -52,7 +52,7 @@ _WORK = {
 
 
 def measure(options: CheckOptions, say: Say) -> list[Comparison]:
-    """Images a second on all cores; then seconds and memory of annotations, each time in a new process."""
+    """Measure images per second on all cores; then seconds and memory of annotations, each time in a new process."""
     found = []
     with tempfile.TemporaryDirectory() as folder, _own_cache(Path(folder, 'cache')):
         root = make_photographs(Path(folder, 'photographs'), copies=max(1, options.images // NUM_PHOTOGRAPHS))
@@ -69,7 +69,7 @@ def measure(options: CheckOptions, say: Say) -> list[Comparison]:
 
 
 def check_seconds(root: Path) -> float:
-    """Seconds of the whole check of a folder of which nothing is remembered."""
+    """Return the seconds of a complete check of a folder without cached results."""
     for file in Path(os.environ['XDG_CACHE_HOME']).rglob('*.json'):
         file.unlink()
     start = time.perf_counter()
@@ -78,7 +78,7 @@ def check_seconds(root: Path) -> float:
 
 
 def decoding_seconds(root: Path) -> float:
-    """Seconds that as many processes take to decode the images once, and do nothing else."""
+    """Return the seconds in which as many processes decode all images once and do nothing else."""
     paths = sorted((root / 'images').iterdir())
     start = time.perf_counter()
     with multiprocessing.get_context('fork').Pool(len(os.sched_getaffinity(0)), cv2.setNumThreads, (0,)) as pool:
@@ -92,7 +92,7 @@ def _decode(path: Path) -> None:
 
 
 def _of_annotations(root: Path, runs: int) -> list[Comparison]:
-    """Seconds and memory of each piece of work; one process gives both, so the second is kept beside the first."""
+    """Measure seconds and memory of each task; one process returns both, so the second is stored with the first."""
     memory: dict[str, list[float]] = {name: [] for name in _WORK}
 
     def seconds(name: str) -> float:
@@ -101,15 +101,15 @@ def _of_annotations(root: Path, runs: int) -> list[Comparison]:
         return taken
 
     found = compare('annotations', [Side(name, partial(seconds, name)) for name in _WORK], runs)
-    kept = {name: values[-runs:] for name, values in memory.items()}  # less that of the round that warms up
+    kept = {name: values[-runs:] for name, values in memory.items()}  # without the warm-up round
     return [found, Comparison('annotations, memory', 'GB', kept)]
 
 
 def in_new_process(name: str, root: Path) -> tuple[float, float]:
-    """Seconds of a piece of work without the imports, and the largest memory of its process in 10^9 bytes.
+    """Return the seconds of a task without the imports, and the peak memory of its process in 10^9 bytes.
 
     Raises:
-        subprocess.CalledProcessError: It fails.
+        subprocess.CalledProcessError: it fails.
     """
     imports, work = _WORK[name]
     command = [sys.executable, '-c', _MEASURED.format(imports=imports, work=work), str(root)]
@@ -120,7 +120,7 @@ def in_new_process(name: str, root: Path) -> tuple[float, float]:
 
 @contextmanager
 def _own_cache(folder: Path) -> Iterator[None]:
-    """What a check remembers goes to a folder of its own."""
+    """Put the cache of a check into a separate folder."""
     before = os.environ.get('XDG_CACHE_HOME')
     os.environ['XDG_CACHE_HOME'] = str(folder)
     try:

@@ -1,4 +1,4 @@
-"""Annotations and detections like COCO's, drawn from a seed: no file has to be fetched to measure what reads them."""
+"""Synthetic annotations and detections like COCO's, so that no file has to be downloaded for measurements."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ NUM_CLASSES = 80
 CLASSES = tuple(f'class {i}' for i in range(NUM_CLASSES))
 #: Width and height of all images.
 SIZE = np.array((640, 480))
-#: Share of the boxes that are crowds, and corners of each polygon, as in COCO.
+#: Fraction of the boxes that are crowds, and corners of each polygon, as in COCO.
 CROWDS, CORNERS = 0.012, 20
-#: Names that one file can have on the usual file systems, at most.
+#: Maximum number of hard links to one file on the usual file systems.
 _LINKS = 60_000
 
 
 def coco_dict(num_images: int, num_boxes: int, seed: int = 0) -> dict[str, Any]:
-    """Images of 640 x 480 pixels, boxes of all sizes with polygons, crowds, ids with gaps, images without boxes."""
+    """Return images of 640 x 480 pixels, boxes of all sizes with polygons, crowds, ids with gaps, empty images."""
     rng = np.random.default_rng(seed)
     ids = np.sort(rng.choice(6 * num_images, num_images, replace=False)) + 1
     numbers = rng.multinomial(num_boxes, rng.dirichlet(np.full(num_images, 1.0)))
@@ -49,7 +49,7 @@ def coco_dict(num_images: int, num_boxes: int, seed: int = 0) -> dict[str, Any]:
 
 
 def detections(coco: dict[str, Any], per_image: int, seed: int = 0) -> list[dict[str, Any]]:
-    """What a detector of middling quality finds: two boxes near each object, the others anywhere."""
+    """Return the detections of a mediocre detector: two boxes near each object, the others anywhere."""
     rng = np.random.default_rng(seed)
     labels = {each['id']: label for label, each in enumerate(coco['categories'])}
     objects: dict[int, list[dict]] = {each['id']: [] for each in coco['images']}
@@ -65,7 +65,7 @@ def detections(coco: dict[str, Any], per_image: int, seed: int = 0) -> list[dict
         boxes[:, 2:] += boxes[:, :2]
         scores = rng.random(per_image).astype(np.float32)
         scores[: len(near)] = 0.3 + 0.7 * scores[: len(near)]
-        # Of the false ones half are of classes that the image has.
+        # Half of the false ones are of classes in the image.
         wrong = rng.integers(0, NUM_CLASSES, len(others))
         if len(kinds):
             wrong = np.where(rng.random(len(others)) < 0.5, rng.choice(kinds, len(others)), wrong)
@@ -76,7 +76,7 @@ def detections(coco: dict[str, Any], per_image: int, seed: int = 0) -> list[dict
 
 
 def write_folder(root: Path, num_images: int, num_boxes: int, seed: int = 0) -> Path:
-    """Writes a data folder of that many images to train on, names of a few files, with COCO's names of files."""
+    """Write a data folder with that many training images, links to a few files, with COCO's file names."""
     coco = coco_dict(num_images, num_boxes, seed)
     (root / 'annotations').mkdir(parents=True)
     (root / 'train2017').mkdir()

@@ -1,6 +1,6 @@
-"""What a benchmark gives: the figures of sides that were measured in turn, and their ratios to a peer.
+"""Results of a benchmark: the figures of sides that were measured in turn, and their ratios to a peer.
 
-A benchmark is a module beside this one with ``measure(options, say) -> list[Comparison]``. Its options are a class in
+A benchmark is a module in this package with ``measure(options, say) -> list[Comparison]``. Its options are a class in
 :mod:`mmcnn.benchmarks.options`, and a line in :mod:`mmcnn.cli.benchmark` makes it a command.
 """
 
@@ -18,20 +18,20 @@ from mmcnn.errors import UsageError
 from mmcnn.interleaved import Measured, in_turn
 from mmcnn.machine import machine
 
-#: Takes the sentences that a benchmark has to say while it runs, such as which peer is not installed.
+#: Takes a benchmark's messages while it runs, such as which peer is not installed.
 Say = Callable[[str], object]
-#: How sure an interval is of its median.
+#: Confidence of the interval of a median.
 CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
 class Side:
-    """One way to do the work.
+    """One way to do the task.
 
     Attributes:
-        name: what reports call it.
-        measured: does the work once and gives its figure.
-        peer: it is what ours are compared with.
+        name: name in reports.
+        measured: does the task once and returns the figure.
+        peer: whether ours are compared with it.
     """
 
     name: str
@@ -44,10 +44,10 @@ class Ratio:
     """Ratio of two sides, round by round.
 
     Attributes:
-        median: of all rounds.
-        smallest, largest: of any round.
-        interval: 95 % confidence interval of the median (order statistics, free of a distribution); None with fewer
-            than six rounds, which cannot give one.
+        median: median of all rounds.
+        smallest, largest: extremes of all rounds.
+        interval: 95 % confidence interval of the median (order statistics, distribution-free); None with fewer than
+            six rounds, which are not enough.
     """
 
     median: float
@@ -57,7 +57,7 @@ class Ratio:
 
     @classmethod
     def of(cls, values: Sequence[float], others: Sequence[float]) -> Ratio:
-        """The ratio of figures of the same rounds."""
+        """Return the ratio of figures of the same rounds."""
         ratios = [a / b for a, b in zip(values, others, strict=True)]
         return cls(median(ratios), min(ratios), max(ratios), median_interval(ratios))
 
@@ -69,14 +69,14 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The figures of all sides for one piece of work.
+    """The figures of all sides for one task.
 
     Attributes:
-        row: the piece of work, such as a network.
-        unit: of the figures: ``s``, ``images/s``, ``MB`` ...
-        figures: of each round, by side.
+        row: the task, such as a network.
+        unit: unit of the figures: ``s``, ``images/s``, ``MB`` ...
+        figures: figures of each round, by side.
         peers: the sides that ours are compared with.
-        more_is_better: as of rates; otherwise less is.
+        more_is_better: True for rates; otherwise less is better.
     """
 
     row: str
@@ -92,12 +92,12 @@ class Comparison:
         return best(sorted(self.peers), key=lambda name: median(self.figures[name]), default=None)
 
     def ratio(self, name: str) -> Ratio | None:
-        """Ratio of a side's figures to those of the best peer; None without a peer."""
+        """Return the ratio of a side's figures to those of the best peer; None without a peer."""
         peer = self.best_peer
         return None if peer is None else Ratio.of(self.figures[name], self.figures[peer])
 
     def lines(self) -> list[str]:
-        """A line for each side: median, smallest and largest figure, ratio to the best peer."""
+        """Return a line for each side: median, smallest and largest figure, ratio to the best peer."""
         width, found = max(map(len, self.figures)), []
         for name, values in self.figures.items():
             line = (
@@ -111,7 +111,7 @@ class Comparison:
         return found
 
     def as_json(self) -> dict[str, Any]:
-        """All of it, with medians and ratios worked out, for a JSON file."""
+        """Return everything, including medians and ratios, for a JSON file."""
         sides = {}
         for name, values in self.figures.items():
             sides[name] = dict(figures=values, median=median(values), peer=name in self.peers)
@@ -130,14 +130,14 @@ class Comparison:
 
 
 def compare(row: str, sides: Iterable[Side], rounds: int, unit: str = 's', more_is_better: bool = False) -> Comparison:
-    """Measures sides in turn, after one round that only warms up."""
+    """Measure sides in turn, after one warm-up round."""
     sides = list(sides)
     figures = in_turn({side.name: side.measured for side in sides}, rounds)
     return Comparison(row, unit, figures, frozenset(side.name for side in sides if side.peer), more_is_better)
 
 
 def median_interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """95 % confidence interval of the median of independent values; None where there are too few for one."""
+    """Return the 95 % confidence interval of the median of independent values; None if there are too few."""
     from scipy.stats import quantile_test
 
     interval = quantile_test(list(values), p=0.5).confidence_interval(CONFIDENCE)
@@ -145,22 +145,22 @@ def median_interval(values: Sequence[float]) -> tuple[float, float] | None:
 
 
 def report(comparisons: Sequence[Comparison]) -> str:
-    """All of them as lines, and what the spread in them is."""
+    """Return all comparisons as lines, and the meaning of their spread."""
     lines = [line for each in comparisons for line in each.lines()]
     if any(each.best_peer is not None for each in comparisons):
         rounds = len(next(iter(comparisons[0].figures.values())))
         spread = '95 % interval' if median_interval(range(rounds)) else 'smallest and largest'
-        lines.append(f'Medians of {rounds} rounds in turn; ratios are those of the same round, with {spread}.')
+        lines.append(f'Medians of {rounds} interleaved rounds; ratios are computed within each round, with {spread}.')
     return '\n'.join(lines)
 
 
 def write_json(path: str | Path, what: str, command: str, comparisons: Sequence[Comparison]) -> None:
-    """Writes a result with the machine that it was measured on.
+    """Write a result with the machine that it was measured on.
 
     Args:
-        path: of the file; its folder is made.
-        what: the benchmark.
-        command: that measures it again.
+        path: path of the file; its folder is created.
+        what: name of the benchmark.
+        command: command that repeats it.
         comparisons: the figures.
     """
     content = dict(
@@ -171,7 +171,7 @@ def write_json(path: str | Path, what: str, command: str, comparisons: Sequence[
 
 
 def plot(path: str | Path, title: str, comparisons: Sequence[Comparison]) -> None:
-    """Saves a PNG of all ratios to the best peer; comparisons without a peer have none.
+    """Save a PNG of all ratios to the best peer; comparisons without a peer have none.
 
     Raises:
         UsageError: there is nothing to plot.
@@ -184,7 +184,7 @@ def plot(path: str | Path, title: str, comparisons: Sequence[Comparison]) -> Non
             if name != each.best_peer and (ratio := each.ratio(name)) is not None:
                 rows.append((each.row, name, ratio.median, *(ratio.interval or (ratio.smallest, ratio.largest))))
     if not rows:
-        raise UsageError(f'{path}: there is no peer here that ratios could be plotted to')
+        raise UsageError(f'{path}: there is no peer for ratios to plot')
     plot_ratios(rows, title, path)
 
 

@@ -1,4 +1,4 @@
-"""Seconds of deformable convolution beside torchvision's operator and a plain convolution."""
+"""Seconds of deformable convolution compared with torchvision's operator and a plain convolution."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from mmcnn.benchmarks.comparison import Comparison, Say, Side, compare
 from mmcnn.benchmarks.options import BenchmarkOptions
 from mmcnn.interleaved import cpu_seconds
 
-#: Of the maps: what a 3x3 in C4 of ResNet-50 sees of two images of 800 x 1333 pixels.
+#: Shape of the maps: the input of a 3x3 in C4 of ResNet-50 for two images of 800 x 1333 pixels.
 SHAPE = (2, 256, 50, 84)
-#: A forward pass, and a backward pass that is given a gradient.
+#: A forward pass, and a backward pass that takes a gradient.
 Passes = tuple[Callable[[], Tensor], Callable[[Tensor], object]]
 
 
 def sides(shape: tuple[int, int, int, int] = SHAPE) -> dict[str, Passes]:
-    """What is measured, by name: a forward call, and a backward call that takes its result as the gradient."""
+    """Return the measured sides by name: a forward call, and a backward call that takes its result as the gradient."""
     generator = torch.Generator().manual_seed(0)
     batch, channels, height, width = shape
     x, weight, offset = (
@@ -50,11 +50,11 @@ def sides(shape: tuple[int, int, int, int] = SHAPE) -> dict[str, Passes]:
 
 
 def measure(options: BenchmarkOptions, say: Say) -> list[Comparison]:
-    """Seconds of CPU forward and backward, beside a plain convolution of the shape and torchvision's operator."""
+    """Measure CPU seconds of forward and backward, with a plain convolution and torchvision's operator as peers."""
     say(f'3 x 3 of {" x ".join(map(str, SHAPE))}')
     found = sides()
     if 'torchvision' not in found:
-        say('torchvision: not measured, its operators are not there')
+        say('torchvision: not measured, its operators are not available')
     forward, backward = [], []
     for name, (there, back) in found.items():
         output = there()

@@ -1,4 +1,4 @@
-"""CPU seconds from detections to COCO's numbers and the AP of each class, beside pycocotools."""
+"""CPU seconds from detections to COCO's metrics and the AP of each class, compared with pycocotools."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from mmcnn.benchmarks.comparison import Comparison, Say, Side, compare
 from mmcnn.benchmarks.options import EvaluateOptions
 from mmcnn.evaluation import CocoMetric
 
-#: Boxes of an image, as many as COCO has on average.
+#: Boxes per image, as in COCO on average.
 _BOXES = 7.3
 
 
 def measure(options: EvaluateOptions, say: Say) -> list[Comparison]:
-    """Two pieces of work: from detections to the numbers, and before that the reading of the annotations."""
+    """Measure two tasks: from detections to metrics, and before that reading the annotations."""
     has_peer = importlib.util.find_spec('pycocotools') is not None
     if not has_peer:
         say('pycocotools: not measured, since it is not installed (pip install pycocotools)')
@@ -50,7 +50,7 @@ def measure(options: EvaluateOptions, say: Say) -> list[Comparison]:
 
 
 def our_seconds(file: str, coco: dict, found: list[dict[str, Any]]) -> tuple[dict[str, float], float]:
-    """Numbers, and CPU seconds of a metric that has evaluated nothing before."""
+    """Return metrics, and the CPU seconds of a new metric."""
     metric = CocoMetric(file)
     metric.dataset_meta = dict(classes=[each['name'] for each in coco['categories']])
     seconds, numbers = _seconds(lambda: metric.compute_metrics([({}, each) for each in found]))
@@ -58,7 +58,7 @@ def our_seconds(file: str, coco: dict, found: list[dict[str, Any]]) -> tuple[dic
 
 
 def engine_seconds(file: str, rows: np.ndarray) -> tuple[np.ndarray, float]:
-    """Precision (IoU threshold, recall, category, area, limit), and CPU seconds of hotcoco without us."""
+    """Return precision (IoU threshold, recall, category, area, limit), and the CPU seconds of hotcoco alone."""
     annotations = hotcoco.COCO(file)
 
     def call() -> np.ndarray:
@@ -72,11 +72,11 @@ def engine_seconds(file: str, rows: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def peer_seconds(file: str, dicts: list[dict[str, Any]]) -> tuple[np.ndarray, float]:
-    """Precision, and CPU seconds of pycocotools: ``loadRes``, ``evaluate`` and ``accumulate``."""
+    """Return precision, and the CPU seconds of pycocotools: ``loadRes``, ``evaluate`` and ``accumulate``."""
     from pycocotools.cocoeval import COCOeval
 
     annotations = _peer_file(file)
-    dicts = [dict(each) for each in dicts]  # loadRes writes into them
+    dicts = [dict(each) for each in dicts]  # loadRes modifies them
 
     def call() -> np.ndarray:
         evaluation = COCOeval(annotations, annotations.loadRes(dicts), 'bbox')
@@ -89,7 +89,7 @@ def peer_seconds(file: str, dicts: list[dict[str, Any]]) -> tuple[np.ndarray, fl
 
 
 def result_rows(coco: dict, found: list[dict[str, Any]]) -> np.ndarray:
-    """Detections as (image id, x, y, w, h, score, category id), (N, 7)."""
+    """Return detections as (image id, x, y, w, h, score, category id), (N, 7)."""
     cat_ids = np.array([each['id'] for each in coco['categories']])
     rows = []
     for each in found:
@@ -101,7 +101,7 @@ def result_rows(coco: dict, found: list[dict[str, Any]]) -> np.ndarray:
 
 
 def result_dicts(rows: np.ndarray) -> list[dict[str, Any]]:
-    """The same in COCO's result format."""
+    """Return the same in COCO's result format."""
     return [
         dict(image_id=int(image), bbox=box, score=score, category_id=int(category))
         for image, *box, score, category in rows.tolist()
@@ -122,7 +122,7 @@ def _seconds(call: Callable[[], Any]) -> tuple[float, Any]:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Without the tables of the metrics and the messages of pycocotools."""
+    """Suppress the tables of the metrics and the messages of pycocotools."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

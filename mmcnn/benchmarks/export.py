@@ -1,4 +1,4 @@
-"""CPU time of a network in its exported files, beside PyTorch's."""
+"""CPU time of a network's exported files compared with PyTorch's."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ from mmcnn.runtime.sessions import open_session
 
 #: The side that all others are compared with.
 FOLDED = 'PyTorch, folded'
-#: CPU seconds of a call in a round, at least: short calls are repeated.
+#: Minimum CPU seconds of a call in a round: short calls are repeated.
 LEAST = 0.2
 
 
 def measure(options: ExportBenchmarkOptions, say: Say) -> list[Comparison]:
-    """CPU seconds of one image on one thread, for every way to compute a network that is possible here.
+    """Measure CPU seconds of one image on one thread, for every way to compute a network that is available.
 
-    Files in 8-bit integers are among them where the options name data to measure ranges on. The peer is PyTorch with
-    its BatchNorm folded.
+    Files in 8-bit integers are included if the options have data for calibration. The peer is PyTorch with BatchNorm
+    folded.
 
     Raises:
-        MmcnnError: as an export; a package that is missing or a compiler that fails is said, and that side left out.
+        MmcnnError: as in an export; if a package is missing or a compiler fails, it is reported and that side left out.
     """
     exported = ExportOptions(
         source=options.source or options.config,
@@ -69,16 +69,16 @@ def measure(options: ExportBenchmarkOptions, say: Say) -> list[Comparison]:
 
 
 def _compiled(plan: Plan, network: nn.Module, say: Say) -> dict[str, Call]:
-    """The network by ``torch.compile``, where there is a compiler."""
+    """Return the network compiled by ``torch.compile``, if there is a compiler."""
     if plan.form == 'nms':
-        say('torch.compile: not measured, since the way to detections has as many steps as there are boxes')
+        say('torch.compile: not measured, since the number of steps to detections depends on the boxes')
         return {}
     module, example = torch.compile(plan.around(network), dynamic=False), plan.example(1)
     call = torch.no_grad()(lambda: module(*example))
     try:
         call()
-    except Exception as error:  # of many kinds: no compiler, or one that cannot
-        say(f'torch.compile: not measured, it fails here ({(str(error).splitlines() or [type(error).__name__])[0]})')
+    except Exception as error:  # errors of many types: no compiler, or an unsuitable one
+        say(f'torch.compile: not measured, it failed ({(str(error).splitlines() or [type(error).__name__])[0]})')
         return {}
     return {'torch.compile': call}
 

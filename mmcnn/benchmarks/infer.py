@@ -1,4 +1,4 @@
-"""Images a second of a detector on a folder: the network alone, with all before and after it, and MMDetection's."""
+"""Images per second of a detector on a folder: the network alone, with pre- and post-processing, and MMDetection's."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ PEER = 'MMDetection YOLOX-tiny'
 
 
 def measure(options: InferBenchmarkOptions, say: Say) -> list[Comparison]:
-    """Seconds that pass, as images a second; all sides take the same files.
+    """Measure wall time, as images per second; all sides use the same files.
 
-    MMDetection's YOLOX-tiny is another network, on square canvases: its rate is given as that of a network with our
-    multiply-adds for an image of 640 x 480 pixels. ``inference_detector`` computes image by image, whatever the size of
-    our batches.
+    MMDetection's YOLOX-tiny is another network, on square canvases: its rate is converted to that of a network with
+    our multiply-adds for an image of 640 x 480 pixels. ``inference_detector`` processes images one by one, whatever our
+    batch size.
     """
     with data_folder(options.data) as data, tempfile.TemporaryDirectory() as work:
         folder = Path(work)
@@ -69,7 +69,7 @@ def _detector(options: InferBenchmarkOptions, path: Path) -> Detector:
 
 
 def _alone(detector: Detector, paths: Sequence[Path], batch_size: int) -> Callable[[], object]:
-    """Backbone, neck and head of the network, without decoding, NMS and files, on images that are there already."""
+    """Return backbone, neck and head of the network on images in memory, without decoding, NMS and files."""
     images = [read_image(path) for path in paths[:batch_size]]
     batch = detector.prepare(images)['inputs']
     batches, rest = divmod(len(paths), batch_size)
@@ -85,14 +85,14 @@ def _alone(detector: Detector, paths: Sequence[Path], batch_size: int) -> Callab
 
 
 def _with_files(detector: Detector, sources: Sources, folder: Path, batch_size: int) -> None:
-    """What ``mmcnn infer FOLDER`` does once the detector is there."""
+    """Do what ``mmcnn infer FOLDER`` does once the detector is loaded."""
     shutil.rmtree(folder, ignore_errors=True)
     with InferFiles(folder, plan_files(sources.sources, folder, ()), detector.classes, ()) as files:
         write(detector.stream(sources, batch_size), sources, files)
 
 
 def _mmdetection(options: InferBenchmarkOptions, detector: Detector, say: Say) -> tuple[Callable, float]:
-    """MMDetection's detector on a list of files, and its multiply-adds as a multiple of ours."""
+    """Return MMDetection's detector on a list of files, and its multiply-adds as a multiple of ours."""
     from mmdet.apis import inference_detector, init_detector
 
     cfg = Config.fromfile(packaged_config(YOLOX))
@@ -103,7 +103,7 @@ def _mmdetection(options: InferBenchmarkOptions, detector: Detector, say: Say) -
             step.scale = (side, side)
     cfg.test_dataloader.dataset.pipeline = cfg.test_pipeline
     model = init_detector(cfg, device='cpu', palette='random')
-    model.init_weights()  # as ours
+    model.init_weights()  # like ours
     with torch.no_grad():
         scale = multiply_adds(cfg, side) / measure_cost(detector.model, torch.zeros_like(inputs))[0].multiply_adds
     say(f'YOLOX-tiny has {scale:.2f} times the multiply-adds of {options.config}: its rate is multiplied by that')

@@ -1,4 +1,4 @@
-"""Seconds that a checkpoint takes to open, beside a bare ``torch.load(weights_only=True)`` of the same file."""
+"""Seconds for opening a checkpoint, compared with a bare ``torch.load(weights_only=True)`` of the same file."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from mmcnn.benchmarks.wired import wired_config
 from mmcnn.interleaved import wall_seconds
 from mmcnn.weights.checkpoint import Checkpoint
 
-#: Iterations whose losses the message hub of the written checkpoint holds.
+#: Number of iterations whose losses are in the message hub of the written checkpoint.
 ITERATIONS = 1000
 
 
 def write_checkpoint(cfg: Config, path: Path) -> None:
-    """Writes a checkpoint as a training leaves it: weights, their averages, momentum, losses and the config.
+    """Write a checkpoint as a training leaves it: weights, their averages, momentum, losses and the config.
 
     Args:
-        cfg: a complete, wired config; the model's values are random.
-        path: of the file.
+        cfg: a complete config; the model's values are random.
+        path: path of the file.
     """
     with DefaultScope.overwrite_default_scope('mmdet'):
         model = MODELS.build(cfg.model)
-    model.init_weights()  # as a training begins: few boxes are sure of themselves
+    model.init_weights()  # as at the start of a training: few boxes have high scores
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
@@ -48,7 +48,7 @@ def write_checkpoint(cfg: Config, path: Path) -> None:
 
 
 def sides(path: Path) -> dict[str, Callable[[], object]]:
-    """What is measured, by name: both read the weights of a file, neither takes its SHA-256."""
+    """Return the measured sides by name: both read the weights of a file, neither computes its SHA-256."""
     return {
         'mmcnn': lambda: Checkpoint.open(path).state_dict,
         'torch.load': lambda: torch.load(path, map_location='cpu', weights_only=True),
@@ -56,7 +56,7 @@ def sides(path: Path) -> dict[str, Callable[[], object]]:
 
 
 def measure(options: LoadingOptions, say: Say) -> list[Comparison]:
-    """Seconds of both, after one of each that warms the cache."""
+    """Measure the seconds of both, after one call of each that warms the cache."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(options.checkpoint or f'{folder}/{options.config}.pth')
         if options.checkpoint is None:

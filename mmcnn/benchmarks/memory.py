@@ -1,4 +1,4 @@
-"""What forward and backward passes gain on the CPU where freed memory is kept, instead of handed back to the kernel."""
+"""Gain of forward and backward passes on the CPU if freed memory is kept instead of returned to the kernel."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mmcnn.benchmarks.options import PassesOptions
 
 
 def measure(options: PassesOptions, say: Say) -> list[Comparison]:
-    """Seconds of both passes with freed memory kept and handed back, in turn, each in a new process."""
+    """Measure seconds of both passes with freed memory kept and returned, in turn, each in a new process."""
     command = [sys.executable, '-m', 'mmcnn', 'benchmark', 'passes', *_arguments(options)]
     with tempfile.TemporaryDirectory() as folder:
         sides = [
@@ -26,11 +26,11 @@ def measure(options: PassesOptions, say: Say) -> list[Comparison]:
 
 
 def seconds_of(command: Sequence[str], folder: Path) -> float:
-    """The median that ``mmcnn benchmark passes`` finds in a process of its own.
+    """Return the median of ``mmcnn benchmark passes`` in a separate process.
 
     Args:
         command: the command, to which ``--json`` is added.
-        folder: for its result.
+        folder: folder for its result.
 
     Raises:
         subprocess.CalledProcessError: it fails.

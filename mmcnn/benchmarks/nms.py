@@ -1,4 +1,4 @@
-"""Seconds of one class-wise NMS, in the pure-PyTorch form."""
+"""Seconds of one class-wise NMS in pure PyTorch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ THRESHOLD = 0.65
 
 
 def sides() -> dict[str, Callable[[], Tensor]]:
-    """What is measured: calls that give the boxes kept of random ones, by name."""
+    """Return the measured calls by name, which return the kept ones of random boxes."""
     generator = torch.Generator().manual_seed(0)
     corners = torch.rand(NUM_BOXES, 2, generator=generator) * 600
     boxes = torch.cat([corners, corners + torch.rand(NUM_BOXES, 2, generator=generator) * 100 + 1], dim=1)
@@ -32,7 +32,7 @@ def sides() -> dict[str, Callable[[], Tensor]]:
 
 
 def measure(options: BenchmarkOptions, say: Say) -> list[Comparison]:
-    """Seconds of each way; none is a peer, since both are ours."""
+    """Measure the seconds of each way; none is a peer, since both are ours."""
     calls = sides()
     for name, call in calls.items():
         say(f'{name}: {len(call())} of {NUM_BOXES:,} boxes of {NUM_CLASSES} classes are kept')

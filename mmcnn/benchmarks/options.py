@@ -1,4 +1,4 @@
-"""What each benchmark can be told. Nothing here imports PyTorch."""
+"""The options of each benchmark. Nothing here imports PyTorch."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from mmcnn.runs.options import ModelOptions, Option, Options
 
 @dataclass(frozen=True, kw_only=True)
 class BenchmarkOptions(Options):
-    """What every benchmark can be told."""
+    """The options of every benchmark."""
 
-    runs: Annotated[int, Option('rounds that each side is measured in (default: 3)', 'N', minimum=1)] = 3
+    runs: Annotated[int, Option('number of rounds in which each side is measured (default: 3)', 'N', minimum=1)] = 3
     json: Annotated[
-        str | Path | None, Option('also write all figures, ratios and the machine into this file', 'FILE')
+        str | Path | None, Option('also write all figures, ratios and the machine to this file', 'FILE')
     ] = None
-    plot: Annotated[str | Path | None, Option('also plot the ratios into this file', 'PNG')] = None
+    plot: Annotated[str | Path | None, Option('also plot the ratios to this file', 'PNG')] = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkOptions(BenchmarkOptions, ModelOptions):
-    """What a benchmark of a config can be told."""
+    """The options of a benchmark of a config."""
 
     config: Annotated[str, Option('config of the model (default: yolov4_cspdarknet53)', 'NAME')] = 'yolov4_cspdarknet53'
 
 
 @dataclass(frozen=True, kw_only=True)
 class PassesOptions(NetworkOptions):
-    """Of forward and backward passes."""
+    """The options for forward and backward passes."""
 
     img_size: Annotated[int, Option('side of the images, in pixels (default: 320)', 'N', minimum=1)] = 320
     batch_size: Annotated[int, Option('images per batch (default: 16)', 'N', minimum=1)] = 16
@@ -40,42 +40,42 @@ class PassesOptions(NetworkOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class StepOptions(NetworkOptions):
-    """Of the parts of a training step."""
+    """The options for the parts of a training step."""
 
     config: Annotated[str, Option('config of a one-stage detector (default: yolov5_n)', 'NAME')] = 'yolov5_n'
     data: Annotated[
-        str | None, Option("a data folder, or 'demo' for the drawn demo set (default: drawn photographs)", 'PATH')
+        str | None, Option("data folder, or 'demo' for the drawn demo set (default: drawn photographs)", 'PATH')
     ] = None
     img_size: Annotated[int, Option('side of the images, in pixels (default: 320)', 'N', minimum=1)] = 320
     batch_size: Annotated[int, Option('images per batch (default: 16)', 'N', minimum=1)] = 16
     workers: Annotated[
         int,
-        Option('data-loading processes of each side, whose work is then not counted (default: 0)', 'N', minimum=0),
+        Option('data-loading processes of each side, whose work is not counted (default: 0)', 'N', minimum=0),
     ] = 0
     cache_gb: Annotated[
-        float, Option('memory for decoded images of ours, in 10^9 bytes (default: 0)', 'G', minimum=0)
+        float, Option('memory for decoded images on our side, in 10^9 bytes (default: 0)', 'G', minimum=0)
     ] = 0.0
-    steps: Annotated[int, Option('steps of a round, whose mean is taken (default: 5)', 'N', minimum=1)] = 5
-    runs: Annotated[int, Option('rounds that each side is measured in (default: 10)', 'N', minimum=1)] = 10
+    steps: Annotated[int, Option('number of steps per round, which are averaged (default: 5)', 'N', minimum=1)] = 5
+    runs: Annotated[int, Option('number of rounds in which each side is measured (default: 10)', 'N', minimum=1)] = 10
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainBenchmarkOptions(NetworkOptions):
-    """Of whole trainings."""
+    """The options for whole trainings."""
 
     config: Annotated[str, Option('config of a detector (default: yolov5_n)', 'NAME')] = 'yolov5_n'
-    data: Annotated[str | None, Option('a data folder (default: drawn photographs)', 'PATH')] = None
+    data: Annotated[str | None, Option('data folder (default: drawn photographs)', 'PATH')] = None
     img_size: Annotated[int, Option('side of the images, in pixels (default: 320)', 'N', minimum=1)] = 320
     batch_size: Annotated[int, Option('images per batch (default: 16)', 'N', minimum=1)] = 16
     workers: Annotated[int, Option('data-loading processes of each training (default: 0)', 'N', minimum=0)] = 0
     cache_gb: Annotated[
-        float, Option('memory for decoded images of ours, in 10^9 bytes (default: 0)', 'G', minimum=0)
+        float, Option('memory for decoded images on our side, in 10^9 bytes (default: 0)', 'G', minimum=0)
     ] = 0.0
     peers: Annotated[
         Sequence[str] | None,
         Option(
-            'a training by another program, on the same images, for at least two epochs more than --runs, validation '
-            'left out; may be repeated',
+            'a training by another program on the same images, without validation and for at least two epochs more '
+            'than --runs; may be repeated',
             'NAME=COMMAND',
             flag='peer',
         ),
@@ -83,14 +83,14 @@ class TrainBenchmarkOptions(NetworkOptions):
     epoch_pattern: Annotated[
         str,
         Option(
-            'regular expression that finds the end of an epoch in what the other programs print; each match has to '
-            'be another text (default: epoch N)',
+            'regular expression for the end of an epoch in the output of the other programs; each match must be a '
+            'different text (default: epoch N)',
             'REGEX',
         ),
     ] = r'(?i)\bepoch \d+'
 
 
-#: One network of each family that timm or torchvision has, too.
+#: One network of each family that timm or torchvision also has.
 NETWORKS = (
     'vgg16',
     'resnet50-tv',
@@ -109,38 +109,38 @@ NETWORKS = (
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneOptions(BenchmarkOptions):
-    """Of networks.
+    """The options for networks.
 
     Attributes:
-        names: of classifiers.
+        names: names of classifiers.
     """
 
     names: Sequence[str] = NETWORKS
     of: Annotated[
         str,
         Option(
-            'forward: folded networks in evaluation mode; training: forward and backward passes; memory: most bytes of '
-            'tensors that these hold at once (default: forward)',
+            'forward: folded networks in evaluation mode; training: forward and backward passes; memory: maximum size '
+            'of the tensors in these (default: forward)',
             choices=('forward', 'training', 'memory'),
         ),
     ] = 'forward'
     peers: Annotated[
         Sequence[str],
         Option(
-            'a library to compare with, several with commas (default: timm,torchvision)',
+            'libraries to compare with, separated by commas (default: timm,torchvision)',
             'NAME',
             choices=('timm', 'torchvision'),
         ),
     ] = ('timm', 'torchvision')
     batch_size: Annotated[
-        int | None, Option('images of a batch (default: 1, then 8; but 16 in training)', 'N', minimum=1)
+        int | None, Option('images per batch (default: 1, then 8; 16 in training)', 'N', minimum=1)
     ] = None
     img_size: Annotated[
         int | None,
-        Option('side of the images, in pixels (default: 299 where the row says so, else 224)', 'N', minimum=32),
+        Option('side of the images, in pixels (default: 299 or 224, according to the network)', 'N', minimum=32),
     ] = None
-    folded: Annotated[bool, Option('forward: peers with BatchNorm folded, too')] = False
-    compiled: Annotated[bool, Option("forward: all by PyTorch's compiler, with constants frozen")] = False
+    folded: Annotated[bool, Option('forward: also measure peers with BatchNorm folded')] = False
+    compiled: Annotated[bool, Option("forward: compile all with PyTorch's compiler, with constants frozen")] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -151,7 +151,7 @@ class BackboneOptions(BenchmarkOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class StartOptions(NetworkOptions):
-    """Of starting programs."""
+    """The options for the start of programs."""
 
     config: Annotated[str, Option('config of a detector (default: yolov4_cspdarknet53_narrow)', 'NAME')] = (
         'yolov4_cspdarknet53_narrow'
@@ -162,7 +162,7 @@ class StartOptions(NetworkOptions):
     count: Annotated[
         str,
         Option(
-            'seconds, or instructions by valgrind, which takes minutes for each program (default: seconds)',
+            'seconds, or instructions (by valgrind, which takes minutes per program) (default: seconds)',
             choices=('seconds', 'instructions'),
         ),
     ] = 'seconds'
@@ -170,54 +170,61 @@ class StartOptions(NetworkOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class InferBenchmarkOptions(NetworkOptions):
-    """Of a detector on a folder."""
+    """The options for a detector on a folder."""
 
     config: Annotated[str, Option('config of a detector (default: yolov5_n)', 'NAME')] = 'yolov5_n'
-    data: Annotated[str | None, Option('a data folder (default: drawn photographs)', 'PATH')] = None
-    batch_size: Annotated[int, Option('images that go through the network at once (default: 1)', 'N', minimum=1)] = 1
-    samples: Annotated[int, Option('images of a run (default: 32)', 'N', minimum=1)] = 32
+    data: Annotated[str | None, Option('data folder (default: drawn photographs)', 'PATH')] = None
+    batch_size: Annotated[int, Option('images per batch (default: 1)', 'N', minimum=1)] = 1
+    samples: Annotated[int, Option('number of images per run (default: 32)', 'N', minimum=1)] = 32
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadingOptions(NetworkOptions):
-    """Of reading a checkpoint."""
+    """The options for reading a checkpoint."""
 
     checkpoint: Annotated[
-        str | None, Option('the file (default: one that is written as a training of the config does)', 'PATH')
+        str | None, Option('the file (default: one that is written like that of a training)', 'PATH')
     ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class PipelineOptions(BenchmarkOptions):
-    """Of what prepares samples for training."""
+    """The options for the preparation of training samples."""
 
-    data: Annotated[str | None, Option('a data folder (default: drawn photographs)', 'PATH')] = None
+    data: Annotated[str | None, Option('data folder (default: drawn photographs)', 'PATH')] = None
     img_size: Annotated[int, Option('side of the samples, in pixels (default: 320)', 'N', minimum=1)] = 320
     cache_gb: Annotated[float, Option('memory for decoded images, in 10^9 bytes (default: 1)', 'G', minimum=0)] = 1.0
-    samples: Annotated[int, Option('images of a run (default: 100)', 'N', minimum=1)] = 100
+    samples: Annotated[int, Option('number of images per run (default: 100)', 'N', minimum=1)] = 100
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateOptions(BenchmarkOptions):
-    """Of COCO's evaluation."""
+    """The options for COCO's evaluation."""
 
-    images: Annotated[int, Option('images that are drawn (default: 5,000, as COCO val2017)', 'N', minimum=1)] = 5000
-    detections: Annotated[int, Option('detections of each image (default: 100)', 'N', minimum=1)] = 100
+    images: Annotated[
+        int, Option('number of synthetic images (default: 5,000, as in COCO val2017)', 'N', minimum=1)
+    ] = 5000
+    detections: Annotated[int, Option('detections per image (default: 100)', 'N', minimum=1)] = 100
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckOptions(BenchmarkOptions):
-    """Of the check of a data folder."""
+    """The options for the check of a data folder."""
 
-    images: Annotated[int, Option('photographs that are checked (default: 5,000)', 'N', minimum=1)] = 5000
+    images: Annotated[int, Option('number of photographs to check (default: 5,000)', 'N', minimum=1)] = 5000
     annotated: Annotated[
-        int, Option('images whose annotations alone are checked (default: 118,000, as COCO train2017)', 'N', minimum=1)
+        int,
+        Option(
+            'number of images of which only annotations are checked (default: 118,000, as in COCO train2017)',
+            'N',
+            minimum=1,
+        ),
     ] = 118_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportBenchmarkOptions(NetworkOptions):
-    """Of exported files.
+    """The options for exported files.
 
     Attributes:
         source: a checkpoint, a network or a config; None: the config.
@@ -227,5 +234,5 @@ class ExportBenchmarkOptions(NetworkOptions):
     img_size: Annotated[int, Option('side of the image, in pixels (default: 320)', 'N', minimum=1)] = 320
     data: Annotated[
         str | None,
-        Option('a data folder on whose images int8 is calibrated (default: int8 is left out)', 'PATH'),
+        Option('data folder for the calibration of int8 (default: int8 is left out)', 'PATH'),
     ] = None

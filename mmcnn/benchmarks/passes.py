@@ -13,7 +13,7 @@ from mmcnn.runs.device import use_device
 
 
 def measure(options: PassesOptions, say: Say) -> list[Comparison]:
-    """Seconds of a forward and backward pass of the whole detector without its loss."""
+    """Measure a forward and backward pass of the whole detector without its loss."""
     cfg = wired_config(options)
     if options.keep_memory:
         use_device('cpu')

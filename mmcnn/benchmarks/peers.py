@@ -1,4 +1,4 @@
-"""The same classifiers in timm and torchvision, found by their names and held to have as many parameters as ours."""
+"""The same classifiers in timm and torchvision, found by name and verified to have as many parameters as ours."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-#: Libraries that have classifiers of ours, too.
+#: Libraries that also have our classifiers.
 LIBRARIES = ('timm', 'torchvision')
-#: Where their name is not ours without the ending that says whose form it is.
+#: Their names if they differ from ours without the suffix for the form.
 NAMES = {
     'timm': {
         'mobilenetv2-tv': 'mobilenetv2_100',
@@ -25,23 +25,23 @@ NAMES = {
     },
     'torchvision': {'inceptionv1-tv': 'googlenet'},
 }
-#: Their initialisation takes a minute of SciPy's time; their auxiliary heads have no counterpart.
+#: Their initialisation takes a minute in SciPy; their auxiliary heads have no counterpart.
 ARGUMENTS = {name: dict(init_weights=False, aux_logits=True) for name in ('googlenet', 'inception_v3')}
 
 
 def peer(library: str, row: str, parameters: int, say: Callable[[str], object]) -> nn.Module | None:
-    """The network of a library that a classifier of ours is, in evaluation mode; None: there is none, which is said.
+    """Return a library's equivalent of our classifier, in evaluation mode; None: there is none, which is reported.
 
     Args:
         library: one of :data:`LIBRARIES`.
         row: our name of the network.
-        parameters: of ours.
-        say: takes the reason where there is none.
+        parameters: parameter count of ours.
+        say: takes the reason if there is none.
     """
     try:
         models = _models(library)
     except (ImportError, RuntimeError) as error:  # RuntimeError: built for another PyTorch
-        say(f'{library}: not measured, it cannot be imported here ({str(error).splitlines()[0]})')
+        say(f'{library}: not measured, since it cannot be imported here ({str(error).splitlines()[0]})')
         return None
     plain = _plain(row)
     names = {_plain(name): name for name in reversed(models.list_models())}
@@ -55,13 +55,13 @@ def peer(library: str, row: str, parameters: int, say: Callable[[str], object]) 
         found = models.get_model(name, weights=None, **ARGUMENTS.get(name, {}))
     count = sum(value.numel() for key, value in found.named_parameters() if not key.lower().startswith('aux'))
     if count != parameters:
-        say(f"{row}: {library}'s {name} is another network, of {count:,} parameters and not {parameters:,}")
+        say(f"{row}: {library}'s {name} is another network, with {count:,} parameters instead of {parameters:,}")
         return None
     return _without_auxiliary_heads(found).eval()
 
 
 def _without_auxiliary_heads(model: nn.Module) -> nn.Module:
-    """The same without what ours has not, and what in training would be computed beside the network."""
+    """Return the model without the heads that ours does not have, which would be computed in training."""
     for name in [name for name, _ in model.named_children() if name.lower().startswith('aux')]:
         setattr(model, name, None)
         model.aux_logits = False
@@ -69,12 +69,12 @@ def _without_auxiliary_heads(model: nn.Module) -> nn.Module:
 
 
 def _models(library: str):
-    """timm, or torchvision's models; their import on a PyTorch without CUDA needs operators that PyPI's build lacks."""
+    """Return timm, or torchvision's models; without CUDA, their import needs operators that PyPI's build lacks."""
     try:
         importlib.import_module('torchvision')
     except RuntimeError:
         for operator in ('nms', 'qnms'):
-            with contextlib.suppress(RuntimeError):  # it is there
+            with contextlib.suppress(RuntimeError):  # it exists
                 torch.library.define(
                     f'torchvision::{operator}', '(Tensor dets, Tensor scores, float iou_threshold) -> Tensor'
                 )

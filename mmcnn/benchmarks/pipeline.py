@@ -1,4 +1,4 @@
-"""Images a second that one process prepares for training, beside MMDetection's own pipeline."""
+"""Images per second that one process prepares for training, compared with MMDetection's own pipeline."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from mmcnn.datasets.check.report import DetectorData
 from mmcnn.image_file import read_image_file
 from mmcnn.interleaved import Measured, wall_seconds
 
-#: Size of the drawn photographs, and how many there are.
+#: Size of the drawn photographs, and their number.
 PHOTOGRAPH = (640, 480)
 NUM_PHOTOGRAPHS = 128
 
 
 @contextlib.contextmanager
 def data_folder(path: str | None) -> Iterator[DetectorData]:
-    """A checked data folder; None: one of drawn photographs, for as long as the context is open."""
+    """Provide a checked data folder; None: one of drawn photographs, while the context is open."""
     with tempfile.TemporaryDirectory() as folder:
         yield check_data(path or make_photographs(Path(folder, 'photographs'))).usable()
 
 
 def make_photographs(root: Path, num_classes: int = 1, copies: int = 1) -> Path:
-    """Draws a data folder of JPEG files that cost a decoder what photographs do: detail at all scales, about 110 KB.
+    """Draw a data folder of JPEG files that cost as much to decode as photographs: detail at all scales, about 110 KB.
 
-    Each has eight boxes. The last one is that of val.json, all others are train.json's.
+    Each has eight boxes. The last one is in val.json, all others are in train.json.
 
     Args:
-        root: of the folder; made.
-        num_classes: of the boxes, which have them in turn.
-        copies: names of each photograph that is trained on (hard links), with boxes of their own: a longer epoch.
+        root: folder, which is created.
+        num_classes: number of classes of the boxes, in turn.
+        copies: number of hard links to each training photograph, with their own boxes: a longer epoch.
     """
     (root / 'images').mkdir(parents=True)
     rng = np.random.default_rng(0)
@@ -84,7 +84,7 @@ def make_photographs(root: Path, num_classes: int = 1, copies: int = 1) -> Path:
 
 
 def inner_config(folder: DetectorData) -> dict[str, Any]:
-    """Config of the data set that reads a folder's training annotations."""
+    """Return the config of the data set that reads a folder's training annotations."""
     ann_file, images = folder.files['train']
     return dict(
         type='CocoDataset',
@@ -96,7 +96,7 @@ def inner_config(folder: DetectorData) -> dict[str, Any]:
 
 
 def mmdet_config(folder: DetectorData, size: int) -> dict[str, Any]:
-    """MMDetection's mosaic, affine, HSV and flip, as its YOLOX has them but for the scales, which are YOLOv5's."""
+    """Return MMDetection's mosaic, affine, HSV and flip, as in its YOLOX except for the scales, which are YOLOv5's."""
     loading = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True)]
     return dict(
         type='MultiImageMixDataset',
@@ -112,7 +112,7 @@ def mmdet_config(folder: DetectorData, size: int) -> dict[str, Any]:
 
 
 def own_config(folder: DetectorData, size: int, **settings: Any) -> dict[str, Any]:
-    """The same with our parts."""
+    """Return the same with our parts."""
     return dict(
         type='mmcnn.MosaicDataset',
         dataset=inner_config(folder),
@@ -125,7 +125,7 @@ def own_config(folder: DetectorData, size: int, **settings: Any) -> dict[str, An
 
 
 def sides(folder: DetectorData, size: int, cache_gb: float) -> dict[str, Callable[[int], object]]:
-    """What is measured: calls that prepare sample ``i``, by name. The cache is filled."""
+    """Return the measured calls by name, which prepare sample ``i``. The cache is filled."""
     from mmdet.registry import DATASETS
     from mmengine.registry import DefaultScope
 
@@ -148,7 +148,7 @@ def sides(folder: DetectorData, size: int, cache_gb: float) -> dict[str, Callabl
 
 
 def measure(options: PipelineOptions, say: Say) -> list[Comparison]:
-    """Images a second of each side, one thread."""
+    """Measure images per second of each side, on one thread."""
     with data_folder(options.data) as folder, _one_thread():
         calls = sides(folder, options.img_size, options.cache_gb)
         return [
@@ -163,7 +163,7 @@ def measure(options: PipelineOptions, say: Say) -> list[Comparison]:
 
 
 def rate(call: Callable[[int], object], samples: int) -> Measured:
-    """Measures calls a second; every round draws anew."""
+    """Measure calls per second; every round uses new random numbers."""
     rounds = itertools.count()
 
     def prepare() -> None:

@@ -1,4 +1,4 @@
-"""Programs that run only while it is their turn, such as two trainings whose epochs are measured in turn."""
+"""Programs that run only when it is their turn, such as two trainings whose epochs are measured in turn."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from types import TracebackType
 
 from mmcnn.errors import UsageError
 
-#: Lines of a program's output that are shown when it ends too early.
+#: Number of lines of a program's output that are shown if it ends too early.
 SHOWN = 5
-#: Seconds that a program has to end once it was asked to.
+#: Seconds that a program has to end after it was asked to.
 GRACE = 10
 
 
 class Program:
-    """A program and all that it starts, stopped by a signal whenever it is not its turn.
+    """A program and its children, stopped by a signal whenever it is not its turn.
 
-    Its output, lines and what is written over them alike, is searched for a mark that says that a lap has ended: an
-    epoch, say. A text that was seen before is no new mark, since progress bars write theirs again.
+    Its output, including overwritten lines, is searched for a mark of the end of a lap, such as an epoch. A text that
+    has occurred before is not a new mark, since progress bars repeat theirs.
 
     Args:
-        name: what messages call it.
-        command: with its arguments.
-        mark: matches the end of a lap.
-        folder: that it is run in.
+        name: name in messages.
+        command: command with its arguments.
+        mark: pattern for the end of a lap.
+        folder: working folder.
     """
 
     def __init__(self, name: str, command: Sequence[str], mark: str, folder: str | os.PathLike) -> None:
@@ -41,7 +41,7 @@ class Program:
         self._ends: queue.Queue[float | None] = queue.Queue()
         self._last: deque[str] = deque(maxlen=SHOWN)
         try:
-            # A session of its own, so that one signal reaches all that it starts.
+            # A separate session, so that one signal reaches all children.
             self._process = subprocess.Popen(
                 command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=folder, start_new_session=True
             )
@@ -62,15 +62,15 @@ class Program:
         except subprocess.TimeoutExpired:
             self._signal(signal.SIGKILL)
             self._process.wait()
-        self._signal(signal.SIGKILL)  # whatever it has left behind
+        self._signal(signal.SIGKILL)  # anything it has left behind
         self._reader.join()
         self._process.stdout.close()
 
     def lap(self) -> float:
-        """Lets it run until the next lap has ended, and gives the seconds that took.
+        """Let it run until the next lap has ended, and return the seconds that it took.
 
         Raises:
-            UsageError: it ended before; the message has the end of what it printed.
+            UsageError: it ended before; the message has the end of its output.
         """
         end = self._ended_between_turns()
         start = time.perf_counter()
@@ -80,13 +80,13 @@ class Program:
         if end is None:
             code, said = self._process.wait(), '\n'.join(self._last)
             raise UsageError(
-                f'{self.name}: the program ended with exit code {code} before it had said often enough that an epoch '
-                f'has ended (looked for: {self._mark.pattern}). The end of its output:\n{said}'
+                f'{self.name}: the program ended with exit code {code} before it had reported the end of enough epochs '
+                f'(looked for: {self._mark.pattern}). The end of its output:\n{said}'
             )
         return end - start
 
     def _ended_between_turns(self) -> float | None:
-        """Forgets laps that ended after the last turn and before the signal came; None: the program has ended."""
+        """Discard laps that ended between the last turn and the signal; None: the program has ended."""
         end: float | None = 0.0
         while end is not None and not self._ends.empty():
             end = self._ends.get()

@@ -1,7 +1,7 @@
-"""What programs cost until they have done something: ours, beside an import of PyTorch and OpenCV.
+"""Cost of starting programs up to a first result, compared with an import of PyTorch and OpenCV.
 
-CPU seconds of a process and all that it starts say what has to be done; the seconds that pass also say what the disk
-and the other programs of the machine do.
+CPU seconds of a process and its children show the necessary work; wall time also depends on the disk and on other
+programs of the machine.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from mmcnn.models.wiring import set_num_classes
 
 #: What all others are compared with.
 BASE = 'import torch, cv2'
-#: Without compiled operators MMDetection cannot be imported; names in their place cost nothing.
+#: Without compiled operators MMDetection cannot be imported; dummy names instead cost nothing.
 _MMDETECTION = """
 import importlib.util, sys, types
 if importlib.util.find_spec('mmcv._ext') is None:
@@ -39,7 +39,7 @@ if importlib.util.find_spec('mmcv._ext') is None:
     sys.modules['mmcv._ext'].__getattr__ = lambda name: None
 import mmdet.models
 """
-#: Ends a training once the optimizer has made a step.
+#: Ends a training after the first step of the optimizer.
 _FIRST_STEP = """
 import os
 from mmengine.optim import OptimWrapper
@@ -54,16 +54,16 @@ def step_and_end(*args, **kwargs):
 
 OptimWrapper.step = step_and_end
 """
-#: Classes of the written checkpoint.
+#: Number of classes of the written checkpoint.
 _CLASSES = 2
-_SHOWN = 5  # lines of a program that fails
+_SHOWN = 5  # lines of a failed program
 
 
 def measure(options: StartOptions, say: Say) -> list[Comparison]:
-    """CPU seconds and seconds of each program, or the instructions that it executes.
+    """Measure CPU seconds and wall time of each program, or the number of instructions that it executes.
 
     Raises:
-        UsageError: there is no valgrind to count instructions with, or a program fails.
+        UsageError: valgrind is needed to count instructions but not installed, or a program fails.
     """
     if options.count == 'instructions' and shutil.which('valgrind') is None:
         raise UsageError('--count instructions needs valgrind, which is not installed: apt-get install valgrind')
@@ -81,12 +81,12 @@ def measure(options: StartOptions, say: Say) -> list[Comparison]:
 
 
 def programs(options: StartOptions, work: Path, say: Say) -> dict[str, list[str]]:
-    """The commands by name. What they read is written into a folder; they write into it, too.
+    """Return the commands by name. Their inputs are written to a folder, and their outputs, too.
 
     Args:
         options: the config, and the size of its images.
-        work: the folder, in which they are run.
-        say: is told how long the network itself takes.
+        work: working folder.
+        say: takes the time of the network itself.
     """
     cfg = wired_config(options)
     set_num_classes(cfg.model, _CLASSES)
@@ -98,7 +98,7 @@ def programs(options: StartOptions, work: Path, say: Say) -> dict[str, list[str]
     detector = Detector(checkpoint, device='cpu')
     detector(image)
     say(f'{options.config}: the network itself takes {cpu_seconds(lambda: detector(image), 5)():.2f} CPU seconds for '
-        'an image, its second one')  # fmt: skip
+        'the second image')  # fmt: skip
     python, mmcnn = [sys.executable, '-c'], [sys.executable, '-m', 'mmcnn']
     train = [
         *mmcnn, 'train', options.config, '--data', 'demo', '--epochs', '1', '--img-size', str(options.img_size),
@@ -115,7 +115,7 @@ def programs(options: StartOptions, work: Path, say: Say) -> dict[str, list[str]
 
 
 def _timing(name: str, command: Sequence[str], work: str, passed: list[float]) -> Callable[[], float]:
-    """Gives the CPU seconds of a program, and adds the seconds that pass to a list."""
+    """Return the CPU seconds of a program, and append its wall time to a list."""
 
     def measured() -> float:
         before, start = _cpu_of_children(), time.perf_counter()
@@ -132,7 +132,7 @@ def _cpu_of_children() -> float:
 
 
 def _counting(name: str, command: Sequence[str], work: str) -> Callable[[], float]:
-    """Gives the instructions that a program executes, those of its other processes left out."""
+    """Return the number of instructions that a program executes, without its other processes."""
 
     def measured() -> float:
         said = _run(name, ['valgrind', '--tool=callgrind', '--callgrind-out-file=/dev/null', *command], work)
@@ -142,22 +142,22 @@ def _counting(name: str, command: Sequence[str], work: str) -> Callable[[], floa
 
 
 def instructions(said: str) -> int:
-    """The number of instructions in what callgrind says.
+    """Return the number of instructions in the output of callgrind.
 
     Raises:
-        UsageError: it says none.
+        UsageError: there is none.
     """
     found = re.search(r'Collected : (\d+)', said)
     if found is None:
-        raise UsageError(f'callgrind has counted no instructions: {said.strip()[-200:]}')
+        raise UsageError(f'callgrind counted no instructions: {said.strip()[-200:]}')
     return int(found[1])
 
 
 def _run(name: str, command: Sequence[str], work: str) -> str:
-    """Runs a program on one thread, and gives what it says.
+    """Run a program on one thread, and return its output.
 
     Raises:
-        UsageError: it fails; the message has the end of what it says.
+        UsageError: it fails; the message has the end of its output.
     """
     for folder in ('found', 'run'):
         shutil.rmtree(Path(work, folder), ignore_errors=True)

@@ -36,19 +36,19 @@ from mmcnn.runs.process_state import kept_process_state
 
 OURS, PEER = 'mmcnn', 'MMDetection YOLOX-tiny'
 REST = 'not the network'
-#: Epochs of the trainings, of which only steps of the first one are made.
+#: Number of epochs of the trainings, of which only steps of the first one are made.
 EPOCHS = 300
 
 
 def measure(options: StepOptions, say: Say) -> list[Comparison]:
-    """Milliseconds of each part of a step, the loader and all hooks included; each iteration makes a step.
+    """Measure milliseconds of each part of a step, including the loader and all hooks; each iteration makes a step.
 
-    Both are in float32, also where the config leaves that to the processor. MMDetection's YOLOX-tiny runs in MMEngine's
-    loop, with its own hooks, on the same data and in the same process. Its network is another one, so what is compared
-    is the rest; the step guard only we have.
+    Both are in float32, even if the config leaves that to the processor. MMDetection's YOLOX-tiny runs in MMEngine's
+    loop, with its own hooks, on the same data and in the same process. Its network is different, so the rest is
+    compared; only ours has the step guard.
 
     Raises:
-        MmcnnError: as a training; or the config's detector has more than one stage.
+        MmcnnError: as in a training; or the config's detector has more than one stage.
     """
     folder = demo_data() if options.data == 'demo' else options.data
     rounds: dict[str, list[dict[str, float]]] = {}
@@ -62,7 +62,7 @@ def measure(options: StepOptions, say: Say) -> list[Comparison]:
 
             _give(ours, of_each)
 
-        with contextlib.redirect_stdout(io.StringIO()):  # what a console shows of a training
+        with contextlib.redirect_stdout(io.StringIO()):  # console output of a training
             _give(peer, both)
     found = comparisons(rounds)
     for name, values in rounds.items():
@@ -71,10 +71,10 @@ def measure(options: StepOptions, say: Say) -> list[Comparison]:
 
 
 def comparisons(rounds: Mapping[str, Sequence[Mapping[str, float]]]) -> list[Comparison]:
-    """Of the whole step, of what is not the network, and of each part.
+    """Return the comparisons of the whole step, of everything but the network, and of each part.
 
     Args:
-        rounds: of each side the seconds of the parts in each round.
+        rounds: for each side the seconds of the parts in each round.
     """
     whole = {name: [sum(each.values()) for each in values] for name, values in rounds.items()}
     rest = {name: [total - each[NETWORK] for total, each in zip(whole[name], values, strict=True)]
@@ -88,7 +88,7 @@ def comparisons(rounds: Mapping[str, Sequence[Mapping[str, float]]]) -> list[Com
 
 
 def shares(values: Sequence[Mapping[str, float]]) -> str:
-    """Of one side's rounds, in a line: what share of a step each part takes, the largest first."""
+    """Return one side's rounds in a line: the share of each part in a step, the largest first."""
 
     def of(part: str) -> float:
         return median(100 * each[part] / sum(each.values()) for each in values)
@@ -98,7 +98,7 @@ def shares(values: Sequence[Mapping[str, float]]) -> str:
 
 
 def _comparison(row: str, unit: str, figures: Mapping[str, list[float]], scale: float) -> Comparison:
-    """Of the sides that have this part."""
+    """Return the comparison of the sides that have this part."""
     found = {name: [scale * each for each in values] for name, values in figures.items() if all(values)}
     return Comparison(row, unit, found, frozenset({PEER} & {*found}) if OURS in found else frozenset())
 
@@ -150,7 +150,7 @@ def _without_validation(cfg: Config) -> None:
 
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
-    """PyTorch and OpenCV compute on one thread."""
+    """Make PyTorch and OpenCV compute on one thread."""
     threads, of_opencv = torch.get_num_threads(), cv2.getNumThreads()
     torch.set_num_threads(1)
     cv2.setNumThreads(0)

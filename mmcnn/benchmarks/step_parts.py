@@ -1,4 +1,4 @@
-"""CPU seconds of a training step, each of them in one part of it."""
+"""CPU seconds of a training step, attributed to its parts."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ OPTIMIZER, AVERAGE, GUARD = 'optimizer, clipping', 'moving average', 'step guard
 LOGGING, HOOKS, LOOP = 'logging', 'other hooks', 'loop'
 #: All parts, in the order of reports.
 PARTS = (NETWORK, LOADER, PREPROCESSING, LOSS, LOSS_BACKWARD, OPTIMIZER, AVERAGE, GUARD, LOGGING, HOOKS, LOOP)
-#: Hooks that tell somebody how the training goes.
+#: Hooks that report the progress of a training.
 _TELLING = (LoggerHook, RuntimeInfoHook, IterTimerHook, HistoryHook, ConsoleHook)
 
 
 class PartClock:
-    """Credits each CPU second of the process to the innermost part that it is spent in."""
+    """Attributes each CPU second of the process to the innermost part that it is spent in."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
@@ -40,7 +40,7 @@ class PartClock:
         self._since = 0.0
 
     def timed(self, part: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        """A call that is a part of whatever calls it."""
+        """Return a call that is a part of the code that calls it."""
 
         @functools.wraps(call)
         def timed_call(*args: Any, **kwargs: Any) -> Any:
@@ -55,11 +55,11 @@ class PartClock:
         return timed_call
 
     def time(self, owner: Any, method: str, part: str) -> None:
-        """Makes a method of an object a part."""
+        """Make a method of an object a part."""
         setattr(owner, method, self.timed(part, getattr(owner, method)))
 
     def switch(self, part: str, to: str) -> None:
-        """What is left of a call is another part, if it is ``part`` so far."""
+        """Attribute the rest of a call to another part if it is currently ``part``."""
         if self._inside and self._inside[-1] == part:
             self._credit()
             self._inside[-1] = to
@@ -72,15 +72,15 @@ class PartClock:
 
 
 class DividedSteps:
-    """Steps of a training loop, whose time is divided.
+    """Steps of a training loop whose time is divided.
 
     Args:
-        loop: it has to stand before its first iteration.
+        loop: the loop, before its first iteration.
         batches: an endless iterator.
         after: called after each step.
 
     Raises:
-        UsageError: the model is no one-stage detector, whose parts these are.
+        UsageError: the model is not a one-stage detector, whose parts these are.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class DividedSteps:
         head = getattr(model, 'bbox_head', None)
         if head is None or not hasattr(model, 'extract_feat'):
             raise UsageError(
-                f'the step of a one-stage detector is what can be divided, but the model is {type(model).__name__}'
+                f'only the step of a one-stage detector can be divided, but the model is {type(model).__name__}'
             )
         clock.time(model.data_preprocessor, 'forward', PREPROCESSING)
         clock.time(model, 'extract_feat', NETWORK)
@@ -118,14 +118,14 @@ class DividedSteps:
         self._step = clock.timed(LOOP, step)
 
     def mean(self, count: int) -> dict[str, float]:
-        """Seconds of each part, the mean of ``count`` steps."""
+        """Return the seconds of each part, the mean of ``count`` steps."""
         self.clock.seconds.clear()
         for _ in range(count):
             self._step()
         return {part: self.clock.seconds[part] / count for part in PARTS}
 
     def _watched(self, forward: Callable[..., Any]) -> Callable[..., Any]:
-        """The backward pass comes to what the layers gave when that of the loss, which came after them, is over."""
+        """Watch the backward pass, which reaches the outputs of the layers after that of the loss, which came later."""
 
         def reached(gradient: Tensor) -> None:
             self.clock.switch(LOSS_BACKWARD, NETWORK)
@@ -141,14 +141,14 @@ class DividedSteps:
 
 
 class _Divided:
-    """A loop that does nothing but to give its steps to whoever measures them."""
+    """A loop that only passes its steps to a measurement."""
 
     def give(self, take: Callable[[DividedSteps], object]) -> None:
-        """Has to be called before the loop runs: ``take`` is called once all is ready for the first step."""
+        """Must be called before the loop runs: ``take`` is called once everything is ready for the first step."""
         self._take = take
 
     def run_epoch(self) -> None:
-        """What is measured, and no epoch after it."""
+        """Run the measurement, and no epoch after it."""
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
         self._take(self._steps())
@@ -182,7 +182,7 @@ class DividedMMEngineLoop(_Divided, EpochBasedTrainLoop):
 
 
 def _tensors(found: Any) -> Iterator[Tensor]:
-    """Of what the layers of a head gave: tensors in tuples and lists."""
+    """Yield the outputs of a head's layers: tensors in tuples and lists."""
     if isinstance(found, Tensor):
         yield found
     elif isinstance(found, (tuple, list)):

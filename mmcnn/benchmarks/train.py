@@ -1,4 +1,4 @@
-"""Images a second of whole trainings: ours, MMDetection's and programs that the user names, epochs in turn."""
+"""Images per second of whole trainings: ours, MMDetection's and programs given by the user, epochs in turn."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ from mmcnn.models.costs import measure as measure_cost
 from mmcnn.models.wiring import set_num_classes
 from mmcnn.registry import MODELS
 
-#: What our lines and MMEngine's say when an epoch of training has ended.
+#: Our and MMEngine's output at the end of a training epoch.
 OUR_EPOCH = r'^epoch (\d+)/\d+  step (\d+)/\2 '
 MMENGINE_EPOCH = r'Epoch\(train\) +\[ *(\d+)\]\[ *(\d+)/\2\]'
 #: MMDetection's peer of YOLOv5.
 YOLOX = 'mmdet::yolox/yolox_tiny_8xb8-300e_coco.py'
-#: Epochs beyond those that are measured: one that warms up, and one so that none is the last.
+#: Epochs in addition to the measured ones: one for warm-up, and one so that none is the last.
 SPARE = 2
 
 
 def measure(options: TrainBenchmarkOptions, say: Say) -> list[Comparison]:
-    """Images a second, the loader, the optimizer and all hooks included, validation left out.
+    """Measure images per second, including the loader, the optimizer and all hooks but no validation.
 
-    Every side is a program of its own that is stopped while it is another's turn. MMDetection's YOLOX-tiny is another
-    network: its rate is given as that of a network with our multiply-adds.
+    Every side is a separate program that is stopped during another's turn. MMDetection's YOLOX-tiny is another network:
+    its rate is converted to that of a network with our multiply-adds.
 
     Raises:
-        MmcnnError: as a training; or a program ends too early.
+        MmcnnError: as in a training; or a program ends too early.
     """
     epochs = options.runs + SPARE
     with contextlib.ExitStack() as stack:
@@ -69,18 +69,18 @@ def measure(options: TrainBenchmarkOptions, say: Say) -> list[Comparison]:
 
 
 def named_command(text: str) -> tuple[str, list[str]]:
-    """``NAME=COMMAND`` taken apart, the command as a shell would.
+    """Split ``NAME=COMMAND``, the command like a shell.
 
     Raises:
-        UsageError: it is not of this form.
+        UsageError: it does not have this form.
     """
     name, equals, command = text.partition('=')
     try:
         words = shlex.split(command)
     except ValueError as error:
-        raise UsageError(f"--peer '{text}': the command cannot be read ({error})") from error
+        raise UsageError(f"--peer '{text}': the command cannot be parsed ({error})") from error
     if not (name and equals and words):
-        raise UsageError(f"--peer '{text}' is not NAME=COMMAND, such as 'other=/path/to/python train.py'")
+        raise UsageError(f"--peer '{text}' must be NAME=COMMAND, such as 'other=/path/to/python train.py'")
     return name, words
 
 
@@ -103,9 +103,9 @@ def _ours(options: TrainBenchmarkOptions, data: DetectorData, epochs: int, work_
 def yolox(
     options: TrainBenchmarkOptions | StepOptions, data: DetectorData, epochs: int, folder: Path
 ) -> tuple[Path, float]:
-    """MMDetection's config for the data, written into a folder, and its multiply-adds as a multiple of ours."""
+    """Return MMDetection's config for the data, written to a folder, and its multiply-adds as a multiple of ours."""
     cfg, size = Config.fromfile(packaged_config(YOLOX)), options.img_size
-    cfg.model.data_preprocessor.batch_augments = None  # all sides train at one size
+    cfg.model.data_preprocessor.batch_augments = None  # all sides train at the same size
     cfg.model.bbox_head.num_classes = len(data.classes)
     for step in cfg.train_pipeline:
         if 'img_scale' in step:
@@ -135,7 +135,7 @@ def yolox(
 
 
 def multiply_adds(cfg: Config, size: int) -> float:
-    """Of a detector's forward pass, for one image of ``size`` x ``size`` pixels."""
+    """Return the multiply-adds of a detector's forward pass, for one image of ``size`` x ``size`` pixels."""
     model = MODELS.build({'_scope_': 'mmdet', **cfg.model}).eval()
     with torch.no_grad():
         return measure_cost(model, torch.zeros(1, 3, size, size))[0].multiply_adds

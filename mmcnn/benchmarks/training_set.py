@@ -1,4 +1,4 @@
-"""A training data set of a folder in COCO's layout, as a process of its own builds it to be measured."""
+"""A training data set for a folder in COCO's layout, built by a separate process for measurement."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mmcnn.benchmarks.coco_data import CLASSES
 
 
 def build(kind: str, root: str | Path) -> Any:
-    """``mmcnn.MosaicDataset`` or MMDetection's ``CocoDataset`` of what ``coco_data.write_folder`` has written."""
+    """Return ``mmcnn.MosaicDataset`` or MMDetection's ``CocoDataset`` of a folder by ``coco_data.write_folder``."""
     inner: dict[str, Any] = dict(
         type='CocoDataset',
         data_root=str(root),

@@ -1,4 +1,4 @@
-"""CPU time of a forward and a backward pass of a network in training mode, in each way to compute it."""
+"""CPU time of a forward and a backward pass of a network in training mode, for each way to compute it."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from torch import Tensor, nn
 from mmcnn.benchmarks.comparison import Side
 from mmcnn.interleaved import cpu_seconds
 
-#: How maps lie in memory, by what reports call it.
+#: Memory formats by their names in reports.
 FORMATS = {'NCHW': torch.contiguous_format, 'NHWC': torch.channels_last}
 
 
 def training_sides(name: str, network: nn.Module, batch_size: int, img_size: int, peer: bool = False) -> Iterator[Side]:
-    """Sides of a comparison: float32 in both memory formats, and the same in bfloat16 by autocast where it is ours.
+    """Yield sides of a comparison: float32 in both memory formats, and also bfloat16 by autocast for ours.
 
-    Weights are drawn anew, the same for networks of one shape: what a library draws may end in numbers so small that
-    the processor is slow with them. Batch size and threads decide which kernels PyTorch takes (below 16 images on one
-    thread a 1x1 convolution is not oneDNN's), so measure with those that you train with.
+    Weights are drawn again, the same for networks of equal shape: a library's initialisation may lead to numbers so
+    small that the processor is slow with them. Batch size and threads determine PyTorch's kernels (below 16 images on
+    one thread a 1x1 convolution is not oneDNN's), so measure with those that you train with.
 
     Args:
-        name: what reports call the network.
-        network: takes (N, 3, H, W) and gives a tensor, or several; left as it was.
+        name: name of the network in reports.
+        network: maps (N, 3, H, W) to one or more tensors; left unchanged.
         batch_size: N.
         img_size: H and W, pixels.
-        peer: it is another library's.
+        peer: whether it is another library's.
     """
     network = copy.deepcopy(network).train()
     draw_weights(network)
@@ -41,12 +41,12 @@ def training_sides(name: str, network: nn.Module, batch_size: int, img_size: int
 
 
 def step(network: nn.Module, images: Tensor, dtype: torch.dtype | None = None) -> Callable[[], None]:
-    """A forward and a backward pass; its gradients are freed, so that each call makes them anew.
+    """Return a forward and a backward pass; gradients are freed, so that each call allocates them again.
 
     Args:
         network: in training mode.
         images: (N, 3, H, W), on the CPU.
-        dtype: of autocast; None: without it.
+        dtype: type of autocast; None: no autocast.
     """
     parameters = list(network.parameters())
 
@@ -61,7 +61,7 @@ def step(network: nn.Module, images: Tensor, dtype: torch.dtype | None = None) -
 
 
 def draw_weights(network: nn.Module) -> None:
-    """Kernels of convolutions that keep the size of what goes through them (He et al., arXiv 1502.01852)."""
+    """Draw kernels of convolutions that preserve the scale of their inputs (He et al., arXiv 1502.01852)."""
     generator = torch.Generator().manual_seed(0)
     for module in network.modules():
         if isinstance(module, nn.Conv2d):

@@ -1,4 +1,4 @@
-"""The config that a benchmark of a detector names, with its model wired."""
+"""The complete config of a benchmark's detector."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from mmcnn.config.model import wire_model
 
 
 def wired_config(options: NetworkOptions) -> Config:
-    """Loads the config, swaps the backbone and overrides entries as the options say.
+    """Load the config, swap the backbone and override entries according to the options.
 
     Raises:
-        MmcnnError: as a training of the config would.
+        MmcnnError: as in a training of the config.
     """
     cfg = load_config(options.config)
     set_backbone(cfg, options.backbone, options.cfg_options)

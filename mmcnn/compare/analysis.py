@@ -1,4 +1,4 @@
-"""What the data of a comparison allow to say: pairs with intervals and verdicts, from its runs and their detections."""
+"""Conclusions from the data of a comparison: pairs with intervals and verdicts, from its runs and their detections."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from mmcnn.compare.verdicts import verdict
 from mmcnn.errors import DataError
 from mmcnn.evaluation.kept_detections import read_detections
 
-#: Resamples of the validation images.
+#: Number of resamples of the validation images.
 RESAMPLES = 1000
-#: So many runs of one candidate alone are an A/A test of the intervals.
+#: With at least this many runs of a single candidate, they are an A/A test of the intervals.
 RUNS_OF_CALIBRATION = 12
 
 
 def analysed(comparison: Comparison, folder: Path, annotations: Path | None) -> Comparison:
-    """The comparison with its pairs, and how their intervals were made; of many runs of one candidate an A/A test.
+    """Return the comparison with its pairs and the method of their intervals; an A/A test for runs of one candidate.
 
     Args:
-        comparison: with its runs.
-        folder: of the comparison, where its detections are.
-        annotations: COCO file of val; None: it is not there, and the part of the images is left out.
+        comparison: comparison with its runs.
+        folder: folder of the comparison with its detections.
+        annotations: COCO file of val; None: it is missing, and the variance of the images is left out.
     """
     labels = _labels(comparison)
     runs = {each.name: {labels[run.block]: run for run in each.runs} for each in comparison.candidates}
@@ -63,13 +63,13 @@ def analysed(comparison: Comparison, folder: Path, annotations: Path | None) -> 
 
 
 def _calibration(runs: list[RunResult], folder: Path, annotations: Path | None) -> list[str]:
-    """What the A/A test of the intervals finds on the runs of one candidate, in words."""
+    """Return the result of the A/A test of the intervals on the runs of one candidate, in words."""
     covariance, num_images, _ = _of_images([[run] for run in runs], folder, annotations)
     return calibrate([run.metrics[AP] for run in runs], covariance, num_images).sentences()
 
 
 def _labels(comparison: Comparison) -> dict[tuple[int, int | None], int]:
-    """A number for each pair of seeds by which the trainings are blocks: the one of the two that varies."""
+    """Return a number for each pair of seeds that defines the blocks: the one of the two that varies."""
     found = list(dict.fromkeys(run.block for each in comparison.candidates for run in each.runs))
     place = 0 if len({seed for seed, _ in found}) == len(found) else 1
     return {block: block[place] for block in found}
@@ -78,10 +78,10 @@ def _labels(comparison: Comparison) -> dict[tuple[int, int | None], int]:
 def _of_images(
     chosen: list[list[RunResult]], folder: Path, annotations: Path | None
 ) -> tuple[np.ndarray | None, int, str]:
-    """The covariance of the means of several groups of runs between draws of val's images, and how many these are.
+    """Return the covariance of the means of several groups of runs between draws of val's images, and their number.
 
-    Where it cannot be had: None, 0 and why, in words. The trainings are over by then, and what they say without it is
-    not lost.
+    If it cannot be computed: None, 0 and the reason in words. The trainings are finished by then, and their other
+    results are not lost.
     """
     if annotations is None or not all(run.detections for several in chosen for run in several):
         return None, 0, 'no detections were kept'
@@ -95,6 +95,6 @@ def _of_images(
 
 
 def _mean_seconds(candidate: CandidateResult) -> float:
-    """Of a training."""
+    """Return the mean time of a training."""
     seconds = [run.seconds for run in candidate.runs if run.failure is None]
     return sum(seconds) / len(seconds) if seconds else 0.0

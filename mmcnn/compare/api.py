@@ -33,35 +33,35 @@ from mmcnn.runs.options import TrainOptions
 from mmcnn.runs.run_lock import refuse_live
 from mmcnn.weights.own_modules import import_modules
 
-#: Takes a sentence for whoever started the comparison.
+#: Takes a sentence for the user.
 Say = Callable[[str], object]
-#: Folder of the trainings that only tell how long an epoch takes, below that of the comparison.
+#: Folder of the trainings that only measure the time of an epoch, below that of the comparison.
 TIMING = 'timing'
-#: What a comparison with a budget trains, beside its runs.
+#: The trainings of a comparison with a budget, next to its runs.
 PLAN = 'budget.json'
 
 
 @takes(CompareOptions, 'config')
 def compare_backbones(options: CompareOptions) -> Comparison:
-    """Trains several backbones in one detector at the same budget, as ``mmcnn compare`` does, and compares them.
+    """Train several backbones in one detector at the same budget, as ``mmcnn compare`` does, and compare them.
 
-    ``mmcnn.compare_backbones('yolov5_n', backbones=['vovnet39', 'mobilenetv2'], data='bccd', seeds=3).pairs`` says of
-    each pair which is better by how much, or that the data do not tell. Finished runs are not trained again and
-    interrupted ones are continued. Leaves comparison.html, .json, .csv, .md and .png in the work dir.
+    ``mmcnn.compare_backbones('yolov5_n', backbones=['vovnet39', 'mobilenetv2'], data='bccd', seeds=3).pairs`` says for
+    each pair which is better and by how much, or that the data do not tell. Finished runs are not repeated and
+    interrupted ones are resumed. It writes comparison.html, .json, .csv, .md and .png to the work dir.
 
     Raises:
-        MmcnnError: an option, the data or a file is at fault; a training that fails is recorded and leaves the others
-            alone.
+        MmcnnError: an option, the data or a file is invalid; a failed training is recorded and does not affect the
+            others.
     """
     return compare(options)[0]
 
 
 def compare(options: CompareOptions, say: Say = print) -> tuple[Comparison, Path]:
-    """A comparison from its options, and the folder that it is in; :func:`compare_backbones` gives the first alone.
+    """Return a comparison from its options, and its folder; :func:`compare_backbones` returns only the first.
 
     Args:
-        options: of the comparison.
-        say: takes sentences.
+        options: options of the comparison.
+        say: takes messages.
     """
     made = plan(options, say)
     train = partial(_train, options, made.work_dir)
@@ -86,12 +86,12 @@ def compare(options: CompareOptions, say: Say = print) -> tuple[Comparison, Path
 def write(
     comparison: Comparison, folder: Path, annotations: dict[str, Any] | None = None, images: Path | None = None
 ) -> None:
-    """Writes ``comparison.html``, ``.csv``, ``.json``, ``.md`` and, unless all failed, ``.png``.
+    """Write ``comparison.html``, ``.csv``, ``.json``, ``.md`` and, unless all failed, ``.png``.
 
     Args:
-        comparison: what was found.
-        folder: for the files; the runs' detections lie below it.
-        annotations: of val, a COCO dict; None: no images are shown.
+        comparison: the comparison.
+        folder: folder for the files, which contains the runs' detections.
+        annotations: annotations of val, a COCO dict; None: no images are shown.
         images: the folder that its file names are relative to.
     """
     (folder / 'comparison.md').write_text(as_markdown(comparison) + '\n', encoding='utf-8')
@@ -110,7 +110,7 @@ def _train(
 
 
 def _make_room(runs: Sequence[trainings.Run], options: CompareOptions) -> None:
-    """Deletes runs that are to be trained anew, and refuses those of other settings or that go on."""
+    """Delete runs that are to be repeated, and raise an error for those with other settings or in progress."""
     for each in runs:
         refuse_live(each.folder) if options.fresh else each.refuse_others()
     for each in runs if options.fresh else ():
@@ -118,7 +118,7 @@ def _make_room(runs: Sequence[trainings.Run], options: CompareOptions) -> None:
 
 
 def _collected(made: Plan, outcome: budgets.Outcome) -> Comparison:
-    """What the runs have left, with what the data allow to say."""
+    """Return the results of the runs, with their analysis."""
     options = made.options
     blocks = list(dict.fromkeys(run.seeds_title for run in made.runs))
     within = blocks[: outcome.seeds]
@@ -131,14 +131,14 @@ def _collected(made: Plan, outcome: budgets.Outcome) -> Comparison:
     command = shlex.join(['mmcnn', 'compare', str(config), *typed_comparison(options)])
     found = collect(runs, made.work_dir, made.size, options.latency_runs, title, command, outcome.dropped)
     if late := blocks[outcome.seeds :]:
-        sentence = f'Not trained, as the budget has no time for more seeds: {", ".join(late)}.'
+        sentence = f'Not trained, since the budget does not allow more seeds: {", ".join(late)}.'
         found = dataclasses.replace(found, not_measured=[*found.not_measured, sentence])
     annotations = next((annotations_of(run) for run in runs if run.result() is not None), None)
     return analysed(found, made.work_dir, annotations)
 
 
 def _validation(runs: Sequence[trainings.Run]) -> tuple[dict[str, Any] | None, Path | None]:
-    """The annotations of val and the folder of its images; None: nothing was trained."""
+    """Return the annotations of val and the folder of its images; None: nothing was trained."""
     run = next((run for run in runs if run.result() is not None), None)
     if run is None:
         return None, None
@@ -146,12 +146,12 @@ def _validation(runs: Sequence[trainings.Run]) -> tuple[dict[str, Any] | None, P
 
 
 def work_dir_of(options: CompareOptions, cfg: Config) -> Path:
-    """The folder of a comparison."""
+    """Return the folder of a comparison."""
     return Path(options.work_dir or Path('work_dirs') / f'compare_{Path(cfg.filename).stem}').resolve()
 
 
 def typed_comparison(options: CompareOptions) -> list[str]:
-    """The options of a comparison as they are typed; those that were not given are left out."""
+    """Return the options of a comparison as they are typed, without those that were not given."""
     words = [word for name in options.backbones for word in ('--backbone', name)]
     defaults = {field.name: field.default for field in dataclasses.fields(CompareOptions)}
     for name in ('weights', 'fraction'):
@@ -168,15 +168,15 @@ def typed_comparison(options: CompareOptions) -> list[str]:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """A comparison that can start: all that can be refused has been.
+    """A comparison that can start: everything has been checked.
 
     Attributes:
-        options: what it was made from.
-        cfg: of the detector, as it was loaded.
-        budget: options of each training that its result depends on.
-        candidates: what is compared, each at its width and with its epochs.
-        runs: its trainings.
-        size: width and height of the images that they are tested on, pixels.
+        options: its options.
+        cfg: config of the detector, as it was loaded.
+        budget: options of each training that affect its result.
+        candidates: the candidates, each with its width and epochs.
+        runs: the trainings.
+        size: width and height of the test images, pixels.
         work_dir: its folder.
     """
 
@@ -190,19 +190,19 @@ class Plan:
 
 
 def plan(options: CompareOptions, say: Say = print) -> Plan:
-    """Works out what is to be trained, and refuses what cannot work before anything is.
+    """Determine what to train, and check everything before the first training.
 
     Args:
-        options: of the comparison.
-        say: takes sentences.
+        options: options of the comparison.
+        say: takes messages.
 
     Raises:
-        MmcnnError: an option, the data or a file is at fault, or a run of the folder goes on.
+        MmcnnError: an option, the data or a file is invalid, or a run in the folder is in progress.
     """
     import_modules(options.imports)
     cfg = load_config(options.config)
     if is_classifier(cfg):
-        raise UsageError(f'{options.config} is a classifier; backbones are compared in a detector')
+        raise UsageError(f'{options.config} is a classifier; backbones can only be compared in a detector')
     work_dir = work_dir_of(options, cfg)
     refuse_live(work_dir)
     several = candidates(options.backbones, options.weights, options.fraction)
@@ -231,7 +231,7 @@ def plan(options: CompareOptions, say: Say = print) -> Plan:
 
 
 def _as_trained(candidate: Candidate, cfg: Config, options: CompareOptions, classes: set[int]) -> Config:
-    """The config of a candidate with the classes of the data and what was typed of its network."""
+    """Return the config of a candidate with the classes of the data and the given options of its network."""
     changed = candidate.config(cfg)
     for number in classes:
         set_num_classes(changed.model, number)
@@ -246,7 +246,7 @@ def _at_equal_width(
     size: tuple[int, int],
     say: Say,
 ) -> list[Candidate]:
-    """The candidates at the widths where their detectors, as they are trained, need so many multiply-adds."""
+    """Return the candidates at the widths where their detectors, as trained, need that many multiply-adds."""
     found = []
     widths: dict[str, float] = {}
     for each in several:

@@ -1,4 +1,4 @@
-"""Budgets: trainings of equal seconds or multiply-adds, and a time for everything, by successive halving."""
+"""Budgets: trainings of equal seconds or multiply-adds, and a total time by successive halving."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mmcnn.engine.atomic_file import write_whole
 from mmcnn.errors import UsageError
 from mmcnn.plots.curves import training_seconds
 
-#: Trains runs until an epoch; None: to the end.
+#: Trains runs up to an epoch; None: to the end.
 Train = Callable[[Sequence[Run], int | None], None]
 
 
@@ -29,7 +29,7 @@ class Pace:
     """How fast a candidate trains.
 
     Attributes:
-        seconds_per_epoch: its steps.
+        seconds_per_epoch: time of its steps.
         overhead: seconds of its start and of a validation.
     """
 
@@ -38,16 +38,14 @@ class Pace:
 
 
 def pace(run: Run) -> Pace:
-    """That of a run that has trained an epoch or more.
+    """Return the pace of a run that has trained at least one epoch.
 
     Raises:
-        UsageError: it has failed before; says why.
+        UsageError: it failed before; the message says why.
     """
     record, epochs = run.record() or {}, max(run.curve(), default=0)
     if not epochs:
-        raise UsageError(
-            f'{run.title}: the first epoch, which tells how long one takes, has failed: {record.get("failure")}'
-        )
+        raise UsageError(f'{run.title}: the first epoch, which measures the pace, failed: {record.get("failure")}')
     seconds = training_seconds(run.folder)
     return Pace(seconds / epochs, max(record['seconds'] - seconds, 0.0) / epochs)
 
@@ -55,12 +53,12 @@ def pace(run: Run) -> Pace:
 def with_equal_macs(
     several: Sequence[Candidate], configs: Sequence[Config], epochs: int, size: tuple[int, int]
 ) -> list[Candidate]:
-    """The candidates with as many epochs as need the multiply-adds of the first one in its epochs.
+    """Return the candidates with as many epochs as need the multiply-adds of the first one in its epochs.
 
     Args:
-        several: what is compared.
-        configs: of their detectors, as they are trained.
-        epochs: of the first one.
+        several: the candidates.
+        configs: configs of their detectors, as they are trained.
+        epochs: epochs of the first one.
         size: width and height of the network's input, pixels.
     """
     costs = [multiply_adds(cfg, size) * each.fraction for each, cfg in zip(several, configs, strict=True)]
@@ -68,17 +66,17 @@ def with_equal_macs(
 
 
 def with_equal_seconds(several: Sequence[Candidate], runs: Sequence[Run], epochs: int) -> list[Candidate]:
-    """The candidates with as many epochs as take as long as those of the first one, validations aside.
+    """Return the candidates with as many epochs as take the time of the first one's, without validations.
 
-    One whose first epoch has failed keeps the epochs of the first one: its training records why it fails.
+    A candidate whose first epoch failed keeps the epochs of the first one: its training records why it fails.
 
     Args:
-        several: what is compared.
-        runs: one of each, which has trained its first epoch and no more.
-        epochs: of the first one.
+        several: the candidates.
+        runs: one run of each, which has trained only its first epoch.
+        epochs: epochs of the first one.
 
     Raises:
-        UsageError: the first epoch of every candidate has failed; says why for the first one.
+        UsageError: the first epoch of every candidate failed; the message says why for the first one.
     """
     timed = {each: run for each, run in zip(several, runs, strict=True) if run.has_reached(1)}
     if not timed:
@@ -89,7 +87,7 @@ def with_equal_seconds(several: Sequence[Candidate], runs: Sequence[Run], epochs
 
 
 def _in_proportion(several: Sequence[Candidate], costs: Sequence[float], epochs: int) -> list[Candidate]:
-    """Each with the epochs that cost nearest to what those of the first one do; one at least."""
+    """Return each with the number of epochs, at least one, whose cost is closest to that of the first one's."""
     return [
         dataclasses.replace(each, epochs=max(1, round(epochs * costs[0] / cost)))
         for each, cost in zip(several, costs, strict=True)
@@ -102,7 +100,7 @@ class Outcome:
 
     Attributes:
         dropped: candidates that were not trained to the end, and when that was decided, in words.
-        seeds: how many of the seeds, the first ones, there was time for.
+        seeds: number of seeds, from the first, that there was time for.
     """
 
     dropped: dict[Candidate, str]
@@ -112,18 +110,18 @@ class Outcome:
 def train_within(
     budget: float, runs: Sequence[Run], epochs: int, train: Train, plan_file: Path, say: Callable[[str], object] = print
 ) -> Outcome:
-    """Trains as much as fits a time, by successive halving over epochs and seeds.
+    """Train as much as fits a time, by successive halving over epochs and seeds.
 
-    The first epoch of every candidate tells how long one takes, and counts. Then the worst are dropped rung by rung
-    (:mod:`mmcnn.compare.halving`), and the rest is trained to the end, with as many seeds as there is time for. A
+    The first epoch of every candidate measures its pace, and counts. Then the worst are dropped rung by rung
+    (:mod:`mmcnn.compare.halving`), and the rest are trained to the end, with as many seeds as there is time for. A
     candidate whose first epoch fails is left out.
 
     Args:
-        budget: seconds for everything, of one training after the other, earlier sessions included.
-        runs: of all candidates with all seeds; each seed has all candidates.
-        epochs: of the schedule.
+        budget: seconds for everything, one training after the other, including earlier sessions.
+        runs: runs of all candidates with all seeds; each seed has all candidates.
+        epochs: length of the schedule.
         train: trains runs.
-        plan_file: keeps the plan, so that a comparison that was interrupted goes on by the same one.
+        plan_file: keeps the plan, so that an interrupted comparison continues with the same one.
         say: takes a sentence for each rung.
 
     Raises:
@@ -153,13 +151,13 @@ def train_within(
 
 
 def _plan(budget: float, runs: dict[str, list[Run]], epochs: int, file: Path) -> list[halving.Rung]:
-    """The plan in the file if it was made for these candidates and this budget, else the one that fits, kept there.
+    """Return the plan in the file if it is for these candidates and this budget, else one that fits, and keep it.
 
     Args:
         budget: seconds.
-        runs: of each candidate by its name; the first has trained an epoch or more.
-        epochs: of the schedule.
-        file: of the plan.
+        runs: runs of each candidate by name; the first has trained at least one epoch.
+        epochs: length of the schedule.
+        file: file of the plan.
     """
     seeds = len(next(iter(runs.values())))
     wanted = dict(budget=budget, candidates=[*runs], epochs=epochs, seeds=seeds)
@@ -170,7 +168,7 @@ def _plan(budget: float, runs: dict[str, list[Run]], epochs: int, file: Path) ->
             return rungs
     paces = {name: pace(of[0]) for name, of in runs.items()}
     rungs = halving.fit(
-        # The plan counts all epochs; what it does not count is that the first ones were a session of their own.
+        # The plan counts all epochs, but not that the first ones were a separate session.
         max(budget - sum(each.overhead for each in paces.values()), 1.0),
         {name: each.seconds_per_epoch for name, each in paces.items()},
         epochs,
@@ -183,6 +181,6 @@ def _plan(budget: float, runs: dict[str, list[Run]], epochs: int, file: Path) ->
 
 
 def _score(runs: Sequence[Run], rung: halving.Rung) -> float | None:
-    """Mean AP of a candidate's seeds at the end of a rung; None: one has not come so far."""
+    """Return the mean AP of a candidate's seeds at the end of a rung; None: one of them has not reached it."""
     found = [runs[place].curve().get(rung.epoch) for place in rung.seeds]
     return None if any(each is None or not math.isfinite(each) for each in found) else sum(found) / len(found)

@@ -1,4 +1,4 @@
-"""A/A test of the intervals: runs of one candidate, dealt out to made-up ones that differ in nothing."""
+"""A/A test of the intervals: runs of one candidate, dealt to identical imaginary ones."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ import numpy as np
 from mmcnn.compare.statistics import margins
 from mmcnn.errors import UsageError
 
-#: Candidates and seeds of the made-up comparisons.
+#: Candidates and seeds of the imaginary comparisons.
 DESIGNS = ((4, 3), (2, 6))
-#: Differences of AP whose detection is tried.
+#: Differences of AP that should be detected.
 EFFECTS = (0.02, 0.05)
-#: Tables, and how many of them may have a claim: a true 5 % gives more with a probability of 0.5 %.
+#: Number of tables, and how many may have a claim: a true 5 % exceeds it with a probability of 0.5 %.
 RESAMPLINGS, ALLOWED = 1000, 68
 
 
 @dataclass(frozen=True)
 class DesignCalibration:
-    """What one made-up comparison found.
+    """The result of one imaginary comparison.
 
     Attributes:
-        candidates: k of them.
-        seeds: n of each.
-        false_claims: tables in which two candidates were told apart.
-        power: difference of AP -> share of pairs with that difference that were told apart, the right way round.
+        candidates: number k of candidates.
+        seeds: number n of seeds of each.
+        false_claims: number of tables in which two candidates were distinguishable.
+        power: difference of AP -> fraction of pairs with that difference that were distinguishable, in the right order.
         half_width: mean half width of an interval.
     """
 
@@ -39,14 +39,14 @@ class DesignCalibration:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What the A/A test found, see :func:`calibrate`.
+    """The result of the A/A test, see :func:`calibrate`.
 
     Attributes:
-        runs: how many were dealt out.
-        resamplings: how often.
-        allowed: tables with a claim that a true share of 5 % may give.
-        with_images: the images' part was in the intervals.
-        designs: one for each form of comparison.
+        runs: number of runs that were dealt.
+        resamplings: number of deals.
+        allowed: number of tables with a claim that a true fraction of 5 % may give.
+        with_images: whether the variance of the images was in the intervals.
+        designs: one result for each form of comparison.
     """
 
     runs: int
@@ -57,23 +57,23 @@ class Calibration:
 
     @property
     def passed(self) -> bool:
-        """No form of comparison had more false claims than are allowed."""
+        """Whether no form of comparison had more false claims than are allowed."""
         return all(each.false_claims <= self.allowed for each in self.designs)
 
     def sentences(self) -> list[str]:
-        """What was found, in words, for each form of comparison."""
+        """Return the result in words, for each form of comparison."""
         images = '' if self.with_images else ', without the variance of images'
         found = []
         for each in self.designs:
-            more = 'no more' if each.false_claims <= self.allowed else 'MORE'
+            more = 'not more' if each.false_claims <= self.allowed else 'MORE'
             power = [
-                f'A true difference of {effect:.3g} AP is told apart in {share:.0%} of pairs.'
+                f'A true difference of {effect:.3g} AP is detected in {share:.0%} of pairs.'
                 for effect, share in each.power.items()
             ]
             found.append(
-                f'{self.runs} runs of one candidate were dealt out to {each.candidates} made-up ones with {each.seeds} '
-                f'seeds {self.resamplings:,} times{images}: {each.false_claims} times a difference was claimed, which '
-                f'is {more} than the {self.allowed} that chance allows a true 5 %. {" ".join(power)}'
+                f'{self.runs} runs of one candidate were dealt to {each.candidates} imaginary ones with {each.seeds} '
+                f'seeds {self.resamplings:,} times{images}: a difference was claimed {each.false_claims} times, which '
+                f'is {more} than the {self.allowed} that chance allows at a true 5 %. {" ".join(power)}'
             )
         return found
 
@@ -88,20 +88,20 @@ def calibrate(
     allowed: int = ALLOWED,
     seed: int = 0,
 ) -> Calibration:
-    """Deals the runs of one candidate out to k made-up ones with n seeds, without replacement, again and again.
+    """Deal the runs of one candidate to k imaginary ones with n seeds, without replacement, repeatedly.
 
-    These differ in nothing, so every claim is a false one. Then the AP of the first of them is raised, to see which
-    differences are found. All tables hold the same few runs: what they say is of these runs.
+    These do not differ, so every claim is false. Then the AP of the first one is raised, to see which differences are
+    detected. All tables contain the same few runs, so the result applies to these runs.
 
     Args:
-        scores: (R,) AP of runs that differ in their init seeds alone.
-        covariance: (R, R) of the runs' AP between draws of the images; None: without.
-        num_images: that it was estimated from.
+        scores: (R,) AP of runs that differ only in their init seeds.
+        covariance: (R, R) covariance of the runs' AP between draws of the images; None: without.
+        num_images: number of images that it was estimated from.
         designs: (k, n), with k * n no more than R.
-        effects: differences of AP to look for.
+        effects: differences of AP to detect.
         resamplings: number of tables.
-        allowed: tables with a false claim.
-        seed: of the deals.
+        allowed: allowed number of tables with a false claim.
+        seed: seed of the deals.
 
     Raises:
         UsageError: there are fewer runs than a design needs, or one has no AP.
@@ -113,15 +113,15 @@ def calibrate(
     for k, n in designs:
         if k < 2 or n < 2 or k * n > len(values):
             raise UsageError(
-                f'{len(values)} runs cannot be dealt out to {k} candidates with {n} seeds: that takes two or more '
-                'candidates and seeds, and a run for each'
+                f'{len(values)} runs cannot be dealt to {k} candidates with {n} seeds: at least two candidates and '
+                'seeds are needed, and a run for each'
             )
         rng = np.random.default_rng(seed)
         deals = np.stack([rng.permutation(len(values))[: k * n] for _ in range(resamplings)]).reshape(-1, k, n)
         of_candidates = None if covariance is None else _of_means(covariance, deals)
         found = margins(values[deals], of_candidates, num_images)
         claims = (np.abs(found.difference) > found.half_width).any(axis=1)
-        # The intervals do not depend on the means: raising the first candidate shifts its differences, no more.
+        # The intervals do not depend on the means: raising the first candidate only shifts its differences.
         told_apart = {effect: found.difference + effect > found.half_width for effect in effects}
         power = {effect: float(each[:, found.first == 0].mean()) for effect, each in told_apart.items()}
         results.append(DesignCalibration(k, n, int(claims.sum()), power, float(found.half_width.mean())))
@@ -129,6 +129,6 @@ def calibrate(
 
 
 def _of_means(covariance: np.ndarray, deals: np.ndarray) -> np.ndarray:
-    """(N, k, k): of the mean AP of the runs (N, k, n) that each made-up candidate was dealt."""
+    """Return (N, k, k): the covariance of the mean AP of the runs (N, k, n) dealt to each imaginary candidate."""
     shares = (deals[..., None] == np.arange(len(covariance))).mean(axis=2)  # (N, k, R)
     return shares @ covariance @ shares.transpose(0, 2, 1)

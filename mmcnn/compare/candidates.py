@@ -1,4 +1,4 @@
-"""What is compared: a backbone with its weights, on its share of the training images, at its width."""
+"""What is compared: a backbone with its weights, its fraction of the training images, and its width."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from mmcnn.compare.widths import set_width
 from mmcnn.errors import UsageError
 from mmcnn.models.wiring import swap_backbone
 
-#: Weights of a candidate that starts from random numbers.
+#: Weights of a candidate with random initialization.
 SCRATCH = 'scratch'
-#: What stands for the name of the backbone in ``--weights``.
+#: Placeholder for the name of the backbone in ``--weights``.
 PLACE = '{backbone}'
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One of those that are compared.
+    """One of the candidates of a comparison.
 
     Attributes:
         backbone: short name.
-        weights: 'scratch', or what ``mmcnn train --weights`` takes.
-        fraction: share of the training images, above 0 and at most 1.
-        widen_factor: of the backbone; None: as its variant is.
-        epochs: length of its trainings; None: as the budget says.
+        weights: 'scratch', or a value of ``mmcnn train --weights``.
+        fraction: fraction of the training images, above 0 and at most 1.
+        widen_factor: widen factor of the backbone; None: that of its variant.
+        epochs: length of its trainings; None: given by the budget.
     """
 
     backbone: str
@@ -43,14 +43,14 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        """As a table shows it: the backbone, and where they are not the usual ones weights and share."""
+        """Its name in a table: the backbone, and weights and fraction unless they are the default."""
         weights = [] if self.weights == SCRATCH else [self.weights]
         share = [] if self.fraction == 1 else [f'{100 * self.fraction:g} % of the data']
         return ', '.join([self.backbone, *weights, *share])
 
     @property
     def folder(self) -> Path:
-        """Its folder below that of the comparison; the backbone's own where weights and share are the usual ones."""
+        """Its folder below that of the comparison; named by the backbone alone if the rest is the default."""
         parts = [self.backbone]
         if self.weights != SCRATCH:
             digest = hashlib.sha256(self.weights.encode()).hexdigest()[:6]
@@ -60,9 +60,9 @@ class Candidate:
         return Path(*parts)
 
     def options(self) -> dict[str, Any]:
-        """Options of ``mmcnn train`` in which it differs from others; None: not given.
+        """Options of ``mmcnn train`` that are specific to it; None: not given.
 
-        The path of a file of weights is absolute: a worker may have another current folder.
+        The path of a file of weights is absolute, since a worker may have another current folder.
         """
         weights = str(Path(self.weights).resolve()) if Path(self.weights).is_file() else self.weights
         return dict(
@@ -71,10 +71,10 @@ class Candidate:
         )
 
     def config(self, cfg: Config) -> Config:
-        """A detector's config on its backbone, a copy.
+        """Return a copy of a detector's config with its backbone.
 
         Raises:
-            UsageError: no backbone has this name, or it lacks a level that the detector uses.
+            UsageError: there is no such backbone, or it lacks a level that the detector uses.
         """
         cfg, _ = on_backbone(cfg, self.backbone)
         if self.widen_factor is not None:
@@ -83,12 +83,12 @@ class Candidate:
 
 
 def candidates(names: Sequence[str], weights: Sequence[str] = (), fractions: Sequence[float] = ()) -> list[Candidate]:
-    """Every backbone with all weights on all shares, in the order in which they are named, each once.
+    """Return every backbone with all weights and all fractions, in the order given, each once.
 
     Args:
         names: short names of backbones.
-        weights: 'scratch', paths and addresses, in which ``{backbone}`` stands for the name; empty: scratch.
-        fractions: shares of the training images; empty: all of them.
+        weights: 'scratch', paths and addresses, in which ``{backbone}`` is replaced by the name; empty: scratch.
+        fractions: fractions of the training images; empty: all images.
     """
     found = [
         Candidate(name, each.replace(PLACE, name), fraction)
@@ -100,10 +100,10 @@ def candidates(names: Sequence[str], weights: Sequence[str] = (), fractions: Seq
 
 
 def on_backbone(cfg: Config, name: str) -> tuple[Config, list[str]]:
-    """A detector's config on another backbone, a copy, and what else was changed for it, a sentence each.
+    """Return a copy of a detector's config with another backbone, and a sentence for each further change.
 
     Raises:
-        UsageError: no backbone has this name, or it lacks a level that the detector uses.
+        UsageError: there is no such backbone, or it lacks a level that the detector uses.
     """
     cfg = copy.deepcopy(cfg)
     try:
@@ -114,5 +114,5 @@ def on_backbone(cfg: Config, name: str) -> tuple[Config, list[str]]:
 
 
 def widened(candidate: Candidate, factor: float) -> Candidate:
-    """The same at another width."""
+    """Return the same candidate at another width."""
     return dataclasses.replace(candidate, widen_factor=factor)

@@ -1,4 +1,4 @@
-"""Collects what the runs of a comparison have left: scores, curves, detections and costs."""
+"""Collection of the results of a comparison's runs: scores, curves, detections and costs."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from mmcnn.inference.images import read_image
 from mmcnn.machine import machine
 from mmcnn.plots.curves import read_scalars
 
-#: Costs of a candidate as they were measured, in its folder: they outlive the checkpoints.
+#: Measured costs of a candidate, in its folder: they outlive the checkpoints.
 COSTS_FILE = 'costs.json'
-#: Validation images that latencies are measured with.
+#: Number of validation images for the measurement of latencies.
 _IMAGES = 16
 
 
@@ -44,19 +44,19 @@ def collect(
     command: str,
     dropped: Mapping[Candidate, str],
 ) -> Comparison:
-    """What the runs have left, and costs, which are measured now where the checkpoints are there.
+    """Return the results of the runs, and their costs, which are measured now if the checkpoints exist.
 
     Args:
-        runs: of the comparison, finished or not.
+        runs: runs of the comparison, finished or not.
         work_dir: its folder.
-        size: width and height of the images that they are tested on, pixels.
-        rounds: of the latencies.
+        size: width and height of the test images, pixels.
+        rounds: rounds of the latency measurement.
         title: config and budget.
-        command: by which it can be repeated.
+        command: command that repeats it.
         dropped: candidates that were not trained to the end, and why.
 
     Raises:
-        CheckpointError: one of a finished run does not load.
+        CheckpointError: the checkpoint of a finished run cannot be loaded.
     """
     of: dict[Candidate, list[Run]] = {}
     for run in runs:
@@ -79,35 +79,35 @@ def collect(
 
 
 def images_of(cfg: Config) -> list[tuple[int, Path]]:
-    """Id and path of each validation image of a run's config."""
+    """Return id and path of each validation image of a run's config."""
     folder, ann_file = _val(cfg)
     return [(each['id'], folder / each['file_name']) for each in json.loads(ann_file.read_bytes())['images']]
 
 
 def config_of(run: Run) -> Config:
-    """The config of a run, as it was trained."""
+    """Return the config of a run, as it was trained."""
     return Config.fromfile(run.folder / run.config_name)
 
 
 def annotations_of(run: Run) -> Path:
-    """The COCO file that a run was validated on."""
+    """Return the COCO file that a run was validated on."""
     return _val(config_of(run))[1]
 
 
 def images_folder_of(run: Run) -> Path:
-    """The folder that the file names of the images are relative to."""
+    """Return the folder that the file names of the images are relative to."""
     return _val(config_of(run))[0]
 
 
 def _val(cfg: Config) -> tuple[Path, Path]:
-    """The folder of the validation images, and the COCO file."""
+    """Return the folder of the validation images, and the COCO file."""
     dataset = next(inner_datasets(cfg.val_dataloader.dataset))
     root = Path(dataset.get('data_root') or '')
     return root / (dataset.get('data_prefix') or {}).get('img', ''), root / dataset.ann_file
 
 
 def _data(runs: Sequence[Run]) -> dict[str, Any]:
-    """What was trained and validated on, by the candidates with the most data; empty: no run has begun."""
+    """Return the training and validation data, of the candidates with the most data; empty: no run has started."""
     begun = [run for run in runs if (run.folder / run.config_name).is_file()]
     if not begun:
         return {}
@@ -132,7 +132,7 @@ def _result(run: Run, work_dir: Path, dropped: str | None) -> RunResult:
         why = (
             dropped
             or record.get('failure')
-            or ('its last checkpoint is gone' if record.get('result') else 'not finished')
+            or ('its last checkpoint is missing' if record.get('result') else 'not finished')
         )
         return RunResult(run.seed, run.init_seed, folder, why, command=command)
     losses, scores = read_scalars(run.folder)
@@ -153,7 +153,7 @@ def _result(run: Run, work_dir: Path, dropped: str | None) -> RunResult:
             dict(epoch=epoch, AP=_number(entry.get('coco/bbox_mAP')), AP50=_number(entry.get('coco/bbox_mAP_50')))
             for epoch, entry in scores.items()
         ],
-        # JSON has no NaN, which on_nan=skip lets a training survive.
+        # JSON has no NaN, which a training can contain with on_nan=skip.
         [
             dict(iteration=step, loss=loss)
             for step, each in losses.items()
@@ -173,7 +173,7 @@ def _number(value: Any) -> float | None:
 def _costs(
     of: dict[Candidate, list[Run]], work_dir: Path, size: tuple[int, int], rounds: int
 ) -> dict[Candidate, dict[str, Cost]]:
-    """The costs of each candidate: measured now where a checkpoint is there, else as they were measured before."""
+    """Return the costs of each candidate: measured now if there is a checkpoint, else as measured before."""
     costs: dict[Candidate, dict[str, Cost]] = {each: _stored(work_dir / each.folder) for each in of}
     present = {
         each: run
@@ -200,25 +200,25 @@ def _stored(folder: Path) -> dict[str, Cost]:
 
 
 def _with_seconds(costs: dict[str, Cost], runs: Sequence[Run]) -> dict[str, Cost]:
-    """The costs with the mean time of a training."""
+    """Return the costs with the mean time of a training."""
     seconds = [run.result()['seconds'] for run in runs if run.result() is not None]
     if not seconds:
         return costs
-    how = f'mean of {len(seconds)}, start and validations included'
+    how = f'mean of {len(seconds)}, including start and validations'
     return costs | dict(training_seconds=Cost(float(np.mean(seconds)), 's', how))
 
 
 def _not_measured(results: Sequence[CandidateResult]) -> list[str]:
-    """What is missing and why, a sentence each."""
+    """Return what is missing and why, one sentence each."""
     lines = []
     for each in results:
         lines += [f'{each.name}, seed {run.seed}: {run.failure}.' for run in each.runs if run.failure is not None]
         finished = [run for run in each.runs if run.failure is None]
         if finished and not each.costs.get('latency'):
-            lines.append(f'{each.name}: no latency, as its checkpoints are gone.')
+            lines.append(f'{each.name}: no latency, since its checkpoints are missing.')
         if any(run.detections is None for run in finished):
-            lines.append(f'{each.name}: detections were not kept, so that the part of the images cannot be told.')
+            lines.append(f'{each.name}: detections were not kept, so the variance of the images is unknown.')
         if any(run.metrics.get('bbox_mAP') is None for run in finished):
-            lines.append(f'{each.name}: nothing to measure, as there are no objects to validate on.')
+            lines.append(f'{each.name}: nothing to measure, since there are no objects in val.')
     energy = next((each.costs['energy'] for each in results if 'energy' in each.costs), None)
     return lines + ([f'Energy: {energy.how}.'] if energy is not None and energy.value is None else [])

@@ -1,4 +1,4 @@
-"""Latency and energy of the candidates of a comparison, measured side by side."""
+"""Latency and energy of the candidates of a comparison, measured in turn."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from mmcnn.compare.results import Cost
 from mmcnn.inference.detector import Detector
 from mmcnn.machine import machine
 
-#: Rounds before the measured ones.
+#: Warm-up rounds.
 WARM_UP = 3
 
 
 def measured(
     detectors: Mapping[str, Detector], images: Sequence[np.ndarray], rounds: int
 ) -> dict[str, dict[str, Cost]]:
-    """Latency and energy of one image, in turn (A B A B ...), so that a slow minute of the machine hits all alike.
+    """Measure latency and energy of one image, in turn (A B A B ...), so that a slow phase of the machine affects all.
 
     Args:
-        detectors: by name of the candidate, with their trained weights: NMS takes as long as there are boxes.
-        images: of the validation split, (H, W, 3) in BGR; every round takes the next one.
-        rounds: that the medians are of.
+        detectors: by name of the candidate, with their trained weights: the time of NMS depends on the boxes.
+        images: images of the validation split, (H, W, 3) in BGR; each round uses the next one.
+        rounds: number of rounds that the medians are computed from.
     """
     if not detectors:
         return {}
@@ -47,17 +47,19 @@ def measured(
                 alone[name].append(1e3 * forward)
                 joules[name].append(energy)
     where = described_machine()
-    how = f'median of {rounds} in turn, one validation image each time, BatchNorm folded in, on {where}'
+    how = f'median of {rounds} measured in turn, one validation image each, BatchNorm folded, on {where}'
     return {
         name: dict(
             latency=Cost(
-                float(np.median(whole[name])), 'ms', f'from the decoded image to its boxes, NMS included; {how}'
+                float(np.median(whole[name])), 'ms', f'from the decoded image to its boxes, including NMS; {how}'
             ),
-            network_latency=Cost(float(np.median(alone[name])), 'ms', f'of the network alone; {how}'),
+            network_latency=Cost(float(np.median(alone[name])), 'ms', f'only the network; {how}'),
             energy=Cost(
                 None if meter is None else float(np.mean(joules[name])),
                 'J',
-                EnergyMeter.why_not() if meter is None else f'{meter.how}, of an image with its NMS, mean of {rounds}',
+                EnergyMeter.why_not()
+                if meter is None
+                else f'{meter.how}, for an image including NMS, mean of {rounds}',
             ),
         )
         for name in names
@@ -65,7 +67,7 @@ def measured(
 
 
 def described_machine() -> str:
-    """The machine in a few words."""
+    """Return a short description of the machine."""
     found = machine()
     return f'{found["gpu"]}' if found['gpu'] else f'{found["processor"]}, threads: {found["threads"]}'
 
@@ -76,7 +78,7 @@ def _forward(detector: Detector, inputs: Tensor) -> None:
 
 
 def _timed(call: Callable[[], object], meter: EnergyMeter | None) -> tuple[float, float]:
-    """Seconds of a call, and joules; 0 without a meter."""
+    """Return seconds and joules of a call; 0 joules without a meter."""
     _synchronise()
     before = meter.joules() if meter else 0.0
     start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Joules that a processor or a GPU has used, where its counter can be read."""
+"""Energy used by a processor or a GPU, if its counter can be read."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-#: Counters of Intel's and AMD's processors, a package each, in microjoules (Linux, powercap).
+#: Counters of Intel's and AMD's processors, one per package, in microjoules (Linux, powercap).
 RAPL = Path('/sys/class/powercap')
 
 
@@ -15,7 +15,7 @@ class EnergyMeter:
     """A counter of joules.
 
     Args:
-        read: gives the joules since some moment.
+        read: returns joules since some point in time.
         how: what is counted, in words.
     """
 
@@ -25,29 +25,29 @@ class EnergyMeter:
 
     @classmethod
     def found(cls, folder: Path = RAPL) -> EnergyMeter | None:
-        """That of the GPU where there is one (NVML), else that of the processor (RAPL); None: neither can be read."""
+        """Return the counter of the GPU if there is one (NVML), else of the processor (RAPL), or None if unreadable."""
         if torch.cuda.is_available():
             return _of_gpu()
         files = [file for file in sorted(folder.glob('*-rapl:[0-9]*/energy_uj')) if file.parent.name.count(':') == 1]
         try:
             [file.read_text() for file in files]
-        except OSError:  # only root may, since 2020
+        except OSError:  # only root may read it, since 2020
             return None
         if not files:
             return None
         limits = [int((file.parent / 'max_energy_range_uj').read_text()) for file in files]
-        return cls(_Rapl(files, limits), 'RAPL, all that the processor used meanwhile')
+        return cls(_Rapl(files, limits), 'RAPL, total of the processor in that time')
 
     @staticmethod
     def why_not(folder: Path = RAPL) -> str:
-        """Why energy is not measured."""
+        """Return why energy is not measured."""
         if torch.cuda.is_available():
-            return 'not measured: NVML gives no energy here (package nvidia-ml-py; Volta or newer)'
-        return f'not measured: {folder}/*-rapl:*/energy_uj (RAPL) is not there or cannot be read'
+            return 'not measured: NVML does not provide energy here (package nvidia-ml-py; Volta or newer)'
+        return f'not measured: {folder}/*-rapl:*/energy_uj (RAPL) does not exist or cannot be read'
 
 
 class _Rapl:
-    """The sum of the packages; a counter that has begun anew counts on."""
+    """The sum of the packages, with overflows of the counters corrected."""
 
     def __init__(self, files: list[Path], limits: list[int]) -> None:
         self._files, self._limits = files, limits
@@ -69,8 +69,8 @@ def _of_gpu() -> EnergyMeter | None:
         pynvml.nvmlInit()
         handle = pynvml.nvmlDeviceGetHandleByUUID(f'GPU-{torch.cuda.get_device_properties(0).uuid}')
         pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
-    except Exception:  # no package, no library, an older card: whatever of these it is, there is no number
+    except Exception:  # no package, no library, an older card: in each case there is no number
         return None
     return EnergyMeter(
-        lambda: pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3, 'NVML, all that the card used meanwhile'
+        lambda: pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3, 'NVML, total of the card in that time'
     )

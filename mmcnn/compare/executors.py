@@ -1,4 +1,4 @@
-"""What runs the trainings of a comparison: this machine, Ray or Slurm, one task for each."""
+"""Where the trainings of a comparison run: this machine, Ray or Slurm, one task for each."""
 
 from __future__ import annotations
 
@@ -13,44 +13,44 @@ from mmcnn.compare.trainings import Run, outcome, train_all
 from mmcnn.errors import UsageError
 from mmcnn.runs.run_lock import stop_live
 
-#: How often a training is begun anew whose worker or job was lost; it resumes from its last checkpoint.
+#: How often a training is restarted if its worker or job is lost; it resumes from its last checkpoint.
 RETRIES = 10
 #: Folder of submitit's own files, below that of the comparison.
 JOBS = 'slurm_jobs'
-#: Seconds between two looks at jobs.
+#: Seconds between two polls of jobs.
 _PAUSE = 2.0
-#: Environment variable of submitit; NOCONFIG leaves logging as it is.
+#: Environment variable of submitit; NOCONFIG leaves logging unchanged.
 _LOG_LEVEL = 'SUBMITIT_LOG_LEVEL'
 
 
 def run_trainings(runs: Sequence[Run], options: CompareOptions, work_dir: Path, until_epoch: int | None = None) -> None:
-    """Trains what is not finished, with a line for each; what fails is recorded with its run.
+    """Train what is not finished, with a line for each; failures are recorded with the run.
 
     Args:
-        runs: in the order in which they start.
-        options: of the comparison.
-        work_dir: its folder, which all machines see.
-        until_epoch: pauses each after this epoch; None: trains to the end.
+        runs: in the order of their start.
+        options: options of the comparison.
+        work_dir: its folder, which all machines can access.
+        until_epoch: pause each after this epoch; None: train to the end.
 
     Raises:
-        UsageError: the package of the executor is not installed, or does not take the options.
+        UsageError: the package of the executor is not installed, or rejects the options.
     """
     if options.executor == LOCAL:
         train_all(runs, options.jobs, until_epoch)
         return
     left = [run for run in runs if not run.has_reached(until_epoch)]
-    print(f'{len(runs) - len(left)} of {len(runs)} trainings are there already', flush=True)
+    print(f'{len(runs) - len(left)} of {len(runs)} trainings are already finished', flush=True)
     own = dict(options.executor_options or {})
     if left:
         (_on_ray if options.executor == RAY else _on_slurm)(left, own, work_dir, until_epoch)
 
 
 class Task:
-    """A training in another process or on another machine; submitit sends it again after a preemption.
+    """A training in another process or on another machine; submitit resubmits it after a preemption.
 
     Args:
         run: the training.
-        until_epoch: as :meth:`~mmcnn.compare.trainings.Run.train` takes it.
+        until_epoch: see :meth:`~mmcnn.compare.trainings.Run.train`.
     """
 
     def __init__(self, run: Run, until_epoch: int | None) -> None:
@@ -58,20 +58,20 @@ class Task:
         self.until_epoch = until_epoch
 
     def __call__(self) -> str | None:
-        """Trains, or goes on from the last checkpoint; why it gave no result, None: it did."""
-        # What is left of a worker that was lost would keep the folder.
+        """Train, or resume from the last checkpoint; return why there is no result, or None."""
+        # Remnants of a lost worker would keep the folder locked.
         stop_live(self.run.folder)
         return self.run.train(self.until_epoch)
 
     def checkpoint(self) -> Any:
-        """What submitit submits in place of a job that was preempted or ran out of time: the same again."""
+        """Return the same task, for submitit to replace a job that was preempted or ran out of time."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)
 
 
 def _on_ray(runs: Sequence[Run], options: Mapping[str, Any], work_dir: Path, until_epoch: int | None) -> None:
-    """As tasks of Ray, which has them wait for their resources and retries those whose worker dies."""
+    """Run as tasks of Ray, which queues them for their resources and retries those whose worker dies."""
     ray = _installed('ray')
     address = options.pop('address', None)
     resources = dict(num_cpus=1, max_retries=RETRIES) | options
@@ -105,7 +105,7 @@ def _train_on_ray(task: Task) -> str | None:
 
 
 def _on_slurm(runs: Sequence[Run], options: Mapping[str, Any], work_dir: Path, until_epoch: int | None) -> None:
-    """As jobs of Slurm, by submitit; one that was preempted is submitted anew."""
+    """Run as jobs of Slurm, by submitit; preempted ones are resubmitted."""
     submitit = _installed_submitit()
     cluster = options.pop('cluster', 'slurm')
     try:
@@ -129,8 +129,8 @@ def _on_slurm(runs: Sequence[Run], options: Mapping[str, Any], work_dir: Path, u
 
 
 def _installed_submitit() -> Any:
-    # On import it configures logging anew, which closes all handlers that the process has: log files, and under
-    # absl the stream that stderr is at the moment.
+    # On import it reconfigures logging, which closes all handlers of the process: log files, and under absl the
+    # current stream of stderr.
     before = os.environ.get(_LOG_LEVEL)
     os.environ[_LOG_LEVEL] = 'NOCONFIG'
     try:

@@ -1,4 +1,4 @@
-"""Successive halving: which candidates are trained how far, with which seeds, when a budget is too small for all."""
+"""Successive halving: how far to train which candidates, with which seeds, if a budget is too small for all."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy as np
 
 from mmcnn.errors import UsageError
 
-#: How many candidates are trained to the end.
+#: Number of candidates that are trained to the end.
 FINALISTS = 3
-#: Of so many candidates one goes on, from rung to rung. More and smaller steps find the best more often at the same
-#: cost (docs/comparison.md).
+#: Out of this many candidates, one continues to the next rung. More and smaller steps find the best more often at the
+#: same cost (docs/comparison.md).
 SHARE = 1.5
-#: What is tried for a budget; 1: all candidates are trained to the end.
+#: Values that are tried for a budget; 1: all candidates are trained to the end.
 SHARES = (1, 1.1, 1.25, SHARE, 2, 3, 4)
 
 
@@ -25,9 +25,9 @@ class Rung:
     """A step of the plan.
 
     Attributes:
-        candidates: how many are trained in it, those with the highest AP of the rung before.
-        epoch: up to which of the schedule; earlier ones are not trained again.
-        seeds: their places, 0 to n - 1; later rungs keep those of earlier ones.
+        candidates: number of candidates that are trained in it, those with the highest AP in the previous rung.
+        epoch: the epoch of the schedule that it ends at; earlier ones are not trained again.
+        seeds: indices of the seeds, 0 to n - 1; later rungs keep those of earlier ones.
     """
 
     candidates: int
@@ -37,12 +37,12 @@ class Rung:
 
 @dataclass(frozen=True)
 class Replay:
-    """What a plan would have found on runs that are known to their end.
+    """The result that a plan would have had on runs that were trained to the end.
 
     Attributes:
-        finalists: places of the candidates of the last rung, the highest AP first.
-        best: place of the candidate with the highest mean AP of all seeds at the last epoch.
-        cost_share: trained epochs as a share of all candidates' with all seeds.
+        finalists: indices of the candidates of the last rung, the highest AP first.
+        best: index of the candidate with the highest mean AP of all seeds at the last epoch.
+        cost_share: trained epochs as a fraction of all candidates' with all seeds.
     """
 
     finalists: tuple[int, ...]
@@ -51,23 +51,23 @@ class Replay:
 
     @property
     def found(self) -> bool:
-        """The best candidate is one of the finalists."""
+        """Whether the best candidate is one of the finalists."""
         return self.best in self.finalists
 
 
 def plan(num_candidates: int, epochs: int, seeds: int, share: float = SHARE, finalists: int = FINALISTS) -> list[Rung]:
-    """Successive halving (Jamieson & Talwalkar 2016): rung by rung fewer candidates, trained further.
+    """Return successive halving (Jamieson & Talwalkar 2016): rung by rung fewer candidates, trained longer.
 
     The first rungs have one seed; the finalists get all of them and the whole schedule, so that their comparison is
-    complete. Rung by rung before the last, the number of candidates is ``share``
-    times as large and the epoch by as much earlier.
+    complete. Each rung before the last has ``share`` times as many candidates as the next one and ends that much
+    earlier.
 
     Args:
-        num_candidates: k.
-        epochs: of the whole schedule; also what is stopped early is trained by it.
-        seeds: n of the finalists.
-        share: of so many candidates one goes on; 1: all are trained to the end.
-        finalists: that are trained to the end.
+        num_candidates: number k.
+        epochs: length of the whole schedule, which also applies to trainings that are stopped early.
+        seeds: number n for the finalists.
+        share: out of this many candidates one continues; 1: all are trained to the end.
+        finalists: number of candidates that are trained to the end.
 
     Raises:
         UsageError: a number is below 1.
@@ -86,11 +86,11 @@ def plan(num_candidates: int, epochs: int, seeds: int, share: float = SHARE, fin
 
 
 def survivors(scores: Mapping[str, float | None], keep: int) -> list[str]:
-    """The ``keep`` candidates with the highest AP, that first; the earlier of equal ones.
+    """Return the ``keep`` candidates with the highest AP, highest first; the earlier of equal ones.
 
     Args:
-        scores: candidate -> mean AP of the rung's seeds at its last epoch; None or NaN: it failed, and is kept last.
-        keep: how many go on.
+        scores: candidate -> mean AP of the rung's seeds at its last epoch; None or NaN: it failed and is kept last.
+        keep: number of candidates that continue.
     """
 
     def place(name: str) -> float:
@@ -101,7 +101,7 @@ def survivors(scores: Mapping[str, float | None], keep: int) -> list[str]:
 
 
 def trained_epochs(rungs: Sequence[Rung]) -> list[int]:
-    """Epochs that a candidate is trained in each rung, with all its seeds, on top of the rungs before."""
+    """Return the epochs that a candidate is trained in each rung, with all its seeds, in addition to earlier rungs."""
     done: dict[int, int] = {}
     epochs = []
     for rung in rungs:
@@ -111,18 +111,18 @@ def trained_epochs(rungs: Sequence[Rung]) -> list[int]:
 
 
 def cost_share(rungs: Sequence[Rung], num_candidates: int, epochs: int, seeds: int) -> float:
-    """Epochs of the plan as a share of those of all candidates with all seeds to the end."""
+    """Return the epochs of the plan as a fraction of those of all candidates with all seeds to the end."""
     trained = sum(rung.candidates * each for rung, each in zip(rungs, trained_epochs(rungs), strict=True))
     return trained / (num_candidates * epochs * seeds)
 
 
 def most_seconds(rungs: Sequence[Rung], seconds_per_epoch: Mapping[str, float], overhead_seconds: float = 0.0) -> float:
-    """Seconds of the plan if the slowest candidates go on.
+    """Return the seconds of the plan if the slowest candidates continue.
 
     Args:
-        rungs: of the plan.
-        seconds_per_epoch: of each candidate, validation included.
-        overhead_seconds: of each start of a training, of every rung.
+        rungs: rungs of the plan.
+        seconds_per_epoch: for each candidate, including validation.
+        overhead_seconds: for each start of a training, in every rung.
     """
     starts = sum(rung.candidates * len(rung.seeds) for rung in rungs)
     slowest = sorted(seconds_per_epoch.values(), reverse=True)
@@ -138,21 +138,21 @@ def fit(
     finalists: int = FINALISTS,
     overhead_seconds: float = 0.0,
 ) -> list[Rung]:
-    """The largest plan that fits a budget even if the slowest candidates go on.
+    """Return the largest plan that fits a budget even if the slowest candidates continue.
 
-    More seeds of the finalists come first, since without them nothing can be said of these; then the plan that trains
-    most, up to all candidates to the end.
+    More seeds of the finalists have priority, since nothing can be concluded about them without; then the plan that
+    trains most, up to all candidates to the end.
 
     Args:
         budget_seconds: for all trainings, one after the other.
-        seconds_per_epoch: of each candidate, validation included.
-        epochs: of the whole schedule.
-        seeds: no more than these for the finalists.
-        finalists: that are trained to the end.
-        overhead_seconds: of each start of a training, of every rung.
+        seconds_per_epoch: for each candidate, including validation.
+        epochs: length of the whole schedule.
+        seeds: maximum number for the finalists.
+        finalists: number of candidates that are trained to the end.
+        overhead_seconds: for each start of a training, in every rung.
 
     Raises:
-        UsageError: not even the smallest plan fits; the message says what it would take.
+        UsageError: not even the smallest plan fits; the message says how long it would take.
     """
     k, least = len(seconds_per_epoch), math.inf
     for number in range(seeds, 0, -1):
@@ -163,16 +163,16 @@ def fit(
         least = min(least, *seconds)
     raise UsageError(
         f'a budget of {budget_seconds:.0f} s is too small for {k} candidates and {epochs} epochs: the smallest plan '
-        f'takes up to {math.ceil(least)} s; give more, or fewer epochs or candidates'
+        f'takes up to {math.ceil(least)} s; increase it, or use fewer epochs or candidates'
     )
 
 
 def replay(curves: np.ndarray, rungs: Sequence[Rung]) -> Replay:
-    """What a plan would have found, had these runs been trained by it; it sees nothing beyond its own epochs.
+    """Return the result that a plan would have had on these runs; it sees nothing beyond its own epochs.
 
     Args:
-        curves: (k, n, E) of AP after each epoch, 0 to 1; NaN: that run failed.
-        rungs: of a plan for k candidates, n seeds and E epochs.
+        curves: (k, n, E) AP after each epoch, 0 to 1; NaN: that run failed.
+        rungs: rungs of a plan for k candidates, n seeds and E epochs.
 
     Raises:
         UsageError: the plan has other numbers of candidates, seeds or epochs.

@@ -1,4 +1,4 @@
-"""The network of a detector without decoding and NMS, and what follows from its layers alone."""
+"""The network of a detector without decoding and NMS, and the costs that follow from its layers."""
 
 from __future__ import annotations
 
@@ -13,31 +13,33 @@ from mmcnn.config.model import build_on_meta
 from mmcnn.models.costs import measure
 from mmcnn.models.live_memory import training_peak
 
-#: Images of a batch by which the memory of a training step is counted.
+#: Number of images in a batch for which the memory of a training step is counted.
 _BATCH = 16
 
 
 class Network(nn.Module):
     """Backbone, neck and head of a detector, from the normalised image to the maps of the head.
 
-    Of a two-stage detector that ends with the first stage: what the second one computes depends on what that finds.
+    For a two-stage detector it ends with the first stage: the cost of the second depends on the proposals of the first.
     """
 
     def __init__(self, detector: nn.Module) -> None:
         super().__init__()
         self.detector = detector
-        self.head = [detector.rpn_head if hasattr(detector, 'rpn_head') else detector.bbox_head]  # not a child twice
+        self.head = [
+            detector.rpn_head if hasattr(detector, 'rpn_head') else detector.bbox_head
+        ]  # in a list, so that it is not registered as a child twice
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """All maps of the head, each (N, C, H, W)."""
+        """Return all maps of the head, each (N, C, H, W)."""
         return [*_tensors(self.head[0](self.detector.extract_feat(images)))]
 
 
 def multiply_adds(cfg: Config, size: tuple[int, int]) -> int:
-    """Multiply-adds of a detector's network for one image.
+    """Return the multiply-adds of a detector's network for one image.
 
     Args:
-        cfg: of the detector, complete.
+        cfg: complete config of the detector.
         size: width and height of the network's input, pixels.
     """
     cost, _ = measure(Network(build_on_meta(cfg)), torch.empty(1, 3, size[1], size[0], device='meta'))
@@ -45,10 +47,10 @@ def multiply_adds(cfg: Config, size: tuple[int, int]) -> int:
 
 
 def counted_costs(cfg: Config, size: tuple[int, int]) -> dict[str, Cost]:
-    """What follows from a detector's layers alone and is the same on every machine.
+    """Return the costs that follow from a detector's layers and are the same on every machine.
 
     Args:
-        cfg: of the detector, complete.
+        cfg: complete config of the detector.
         size: width and height of the network's input, pixels.
     """
     shape = f'{size[0]} x {size[1]} px'
@@ -59,9 +61,9 @@ def counted_costs(cfg: Config, size: tuple[int, int]) -> dict[str, Cost]:
     return dict(
         parameters=Cost(total, '', "of the whole detector, without BatchNorm's statistics"),
         multiply_adds=Cost(cost.multiply_adds, '', f'of the network for an image of {shape}'),
-        memory_access=Cost(cost.memory_access, '', f'elements that it reads and writes for an image of {shape}'),
+        memory_access=Cost(cost.memory_access, '', f'elements read and written for an image of {shape}'),
         peak_memory=Cost(
-            peak / 1e6, 'MB', f'the most that the tensors of a training step hold at once, {_BATCH} images of {shape}'
+            peak / 1e6, 'MB', f'maximum size of the tensors in a training step, {_BATCH} images of {shape}'
         ),
     )
 

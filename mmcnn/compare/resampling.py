@@ -1,4 +1,4 @@
-"""What other images of val could have shown: AP of kept detections over resampled images, the same for all runs."""
+"""The effect of other validation images: AP of kept detections over resampled images, the same for all runs."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from scipy.sparse import csr_matrix
 
 from mmcnn.errors import DataError
 
-#: COCO's AP: 100 detections of a class in an image, areas of all sizes, 101 values of recall.
+#: COCO's AP: 100 detections per class and image, all areas, 101 recall values.
 _DETECTIONS, _AREAS, _RECALLS = 100, [[0.0, 1e10]], np.linspace(0.0, 1.0, 101)
-#: Numbers of true positives times resamples that are looked at together: 512 KiB of float64, which caches hold.
+#: Number of true positives times resamples that are processed together: 512 KiB of float64, which fits in caches.
 _TOGETHER = 1 << 16
 
 
 @dataclass(frozen=True)
 class ClassMatches:
-    """What became of the detections of one class of one run, best score first.
+    """What happened to the detections of one class of one run, best score first.
 
     Attributes:
-        objects: (I,) that count, in each image.
-        images: (D,) place of each detection's image.
+        objects: (I,) number of objects that count, in each image.
+        images: (D,) index of each detection's image.
         found: (T, D) bool: it finds an object, at each IoU threshold.
-        ignored: (T, D) bool: it counts for nothing, as in a crowd.
+        ignored: (T, D) bool: it does not count, as in a crowd.
     """
 
     objects: np.ndarray
@@ -40,9 +40,9 @@ class Resamples:
     """AP of R runs on val and on B resamples of its images.
 
     Attributes:
-        ap: (R,) on val as it is, 0 to 1.
+        ap: (R,) on the original val, 0 to 1.
         resampled: (B, R).
-        num_images: of val.
+        num_images: number of images in val.
     """
 
     ap: np.ndarray
@@ -50,13 +50,13 @@ class Resamples:
     num_images: int
 
     def covariance(self, candidates: Sequence[Sequence[int]]) -> np.ndarray:
-        """(k, k): of the candidates' mean AP between draws of the images.
+        """Return (k, k): the covariance of the candidates' mean AP between draws of the images.
 
-        The bootstrap's covariance is (I - 1) / I of what it estimates, as with a mean (Efron & Tibshirani 1993, 5.3),
-        which is made good.
+        The bootstrap's covariance is (I - 1) / I of what it estimates, as for a mean (Efron & Tibshirani 1993, 5.3),
+        which is corrected.
 
         Args:
-            candidates: the places of each candidate's runs.
+            candidates: the indices of each candidate's runs.
         """
         means = np.stack([self.resampled[:, list(runs)].mean(axis=1) for runs in candidates], axis=1)
         return np.atleast_2d(np.cov(means, rowvar=False)) * self.num_images / (self.num_images - 1)
@@ -65,38 +65,38 @@ class Resamples:
 def resample(
     annotations: str | Path, runs: Iterable[np.ndarray], resamples: int = 1000, seed: int = 0
 ) -> Resamples:  # fmt: skip
-    """Draws as many images as val has, with replacement and all their objects and detections, again and again.
+    """Draw as many images as val has, with replacement and with all their objects and detections, repeatedly.
 
-    The images are the clusters of the bootstrap: what is found in one image hangs together. All runs share the draws,
+    The images are the clusters of the bootstrap, since detections in one image are dependent. All runs share the draws,
     so that what makes images hard for all of them cancels in differences. hotcoco matches detections and objects once;
     an image that was drawn twice counts twice.
 
     Args:
         annotations: COCO file of val.
-        runs: (D, 7) of each, as :func:`~mmcnn.evaluation.kept_detections.read_detections` gives them.
-        resamples: B.
-        seed: of the draws.
+        runs: (D, 7) for each, see :func:`~mmcnn.evaluation.kept_detections.read_detections`.
+        resamples: number B.
+        seed: seed of the draws.
 
     Raises:
-        DataError: val has fewer than two images, or no object.
+        DataError: val has fewer than two images, or no objects.
     """
     coco = COCO(str(annotations))
     num_images = len(coco.get_img_ids())
     if num_images < 2 or not any(not each.get('iscrowd') for each in coco.dataset.get('annotations') or []):
-        raise DataError(f'{annotations} has {num_images} images: two or more with objects can be resampled')
+        raise DataError(f'{annotations} has {num_images} images: resampling needs at least two with objects')
     draws = np.random.default_rng(seed).multinomial(num_images, np.full(num_images, 1 / num_images), size=resamples)
     weights = np.concatenate([np.ones((1, num_images), np.int64), draws])
     values = np.stack([average_precision(match_classes(coco, run), weights) for run in runs], axis=1)
-    drawn = ~np.isnan(values[1:]).any(axis=1)  # a resample without a single object has no AP
+    drawn = ~np.isnan(values[1:]).any(axis=1)  # a resample without any object has no AP
     return Resamples(values[0], values[1:][drawn], num_images)
 
 
 def match_classes(coco: COCO, detections: np.ndarray) -> list[ClassMatches]:
-    """hotcoco's matches of one run, of every class that has objects.
+    """Return hotcoco's matches of one run, for every class that has objects.
 
     Args:
-        coco: val.
-        detections: (D, 7), as :func:`~mmcnn.evaluation.kept_detections.read_detections` gives them.
+        coco: annotations of val.
+        detections: (D, 7), see :func:`~mmcnn.evaluation.kept_detections.read_detections`.
     """
     evaluation = COCOeval(coco, coco.load_res(detections), 'bbox')
     evaluation.params.areaRng, evaluation.params.areaRngLbl = _AREAS, ['all']
@@ -111,13 +111,13 @@ def match_classes(coco: COCO, detections: np.ndarray) -> list[ClassMatches]:
 
 
 def average_precision(classes: Sequence[ClassMatches], weights: np.ndarray) -> np.ndarray:
-    """(B,): COCO's AP (IoU 0.5 to 0.95), the mean over classes that have an object, with images counted by weights.
+    """Return (B,): COCO's AP (IoU 0.5 to 0.95), the mean over classes that have an object, with images weighted.
 
-    Equal to the AP of a data set in which each image stands as often as its weight says, but for the order of equal
-    scores of different images. NaN where no weighted image has an object.
+    It equals the AP of a data set that contains each image as often as its weight says, except for the order of equal
+    scores of different images. NaN if no weighted image has an object.
 
     Args:
-        classes: of one run.
+        classes: matches of the classes of one run.
         weights: (B, I) int, images in the order of their ids.
     """
     values = np.full((len(classes), len(weights)), np.nan)
@@ -130,9 +130,9 @@ def average_precision(classes: Sequence[ClassMatches], weights: np.ndarray) -> n
 
 
 def _class_precision(matches: ClassMatches, weights: np.ndarray) -> np.ndarray:
-    """(B,): AP of one class, NaN where no weighted image has an object of it.
+    """Return (B,): AP of one class, NaN if no weighted image has an object of it.
 
-    Between true positives precision only falls, so that its envelope needs their places alone.
+    Between true positives precision only falls, so its envelope needs only their positions.
     """
     objects = weights @ matches.objects
     any_found = np.flatnonzero(matches.found.any(axis=0))
@@ -158,7 +158,7 @@ def _class_precision(matches: ClassMatches, weights: np.ndarray) -> np.ndarray:
 
 
 def _counts_until(ends: np.ndarray, places: np.ndarray, images: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """(B, E): how many of the detections at ``places`` (N,), of ``images`` (N,), stand up to each of ``ends`` (E,)."""
+    """Return (B, E): how many of the detections at ``places`` (N,), in ``images`` (N,), are before each of ``ends``."""
     rows = np.searchsorted(ends, places)
     inside = rows < len(ends)
     entries = np.ones(int(inside.sum()), np.int64), (rows[inside], images[inside])
@@ -167,9 +167,9 @@ def _counts_until(ends: np.ndarray, places: np.ndarray, images: np.ndarray, weig
 
 
 def _recalls_reached(objects: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How many of the 101 recalls so many true positives reach: ``(offsets (B,), numbers)``, one after the other.
+    """Return how many of the 101 recalls so many true positives reach: ``(offsets (B,), numbers)``, concatenated.
 
-    Looked up, since the quotient is compared as COCO compares it, to the last bit.
+    They are looked up, since the quotient must be compared exactly as in COCO.
     """
     numbers, which = np.unique(objects, return_inverse=True)
     rows = [np.searchsorted(_RECALLS, np.arange(n + 1) / max(n, 1), side='right') for n in numbers]
@@ -178,7 +178,7 @@ def _recalls_reached(objects: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _merged(entries: Iterable[dict], places: dict[int, int]) -> ClassMatches:
-    """The matches of a class's images as one list, best score first; equal scores in the order of the images."""
+    """Return the matches of a class's images as one list, best score first; equal scores in the order of the images."""
     objects = np.zeros(len(places), np.int64)
     images, scores, matched, ignored = [], [], [], []
     for each in sorted(entries, key=lambda entry: places[entry['image_id']]):

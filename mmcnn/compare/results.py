@@ -1,4 +1,4 @@
-"""What a comparison found, as it is stored: runs, candidates, pairs."""
+"""The stored result of a comparison: runs, candidates, pairs."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 from mmcnn.errors import DataError
 
-#: What a stored comparison says that it is.
+#: Format entry of a stored comparison.
 FORMAT = 'mmcnn comparison 2'
-#: Entries that comparison.json has besides, for programs that read it up to release 0.1 (table.py).
+#: Additional entries in comparison.json for programs that read it up to release 0.1 (table.py).
 OLD_ENTRIES = ('rows', 'measured')
-#: The costs of a candidate in the order in which they are shown, with their names.
+#: The costs of a candidate in display order, with their names.
 COSTS = {
     'parameters': 'parameters', 'multiply_adds': 'multiply-adds', 'memory_access': 'memory access',
     'latency': 'latency end to end', 'network_latency': 'latency of the network alone', 'peak_memory': 'peak memory',
@@ -27,9 +27,9 @@ class Cost:
     """A cost of a candidate.
 
     Attributes:
-        value: None: it was not measured.
-        unit: 'ms', 's', 'MB', 'J', or '' of a count.
-        how: it was measured, or why it was not.
+        value: the value; None: not measured.
+        unit: 'ms', 's', 'MB', 'J', or '' for a count.
+        how: how it was measured, or why it was not.
     """
 
     value: float | None
@@ -42,18 +42,18 @@ class RunResult:
     """A training of a candidate.
 
     Attributes:
-        seed: of order and augmentation.
-        init_seed: of the initial weights; None: they follow from the seed.
-        folder: below that of the comparison.
-        failure: why it gave no result; None: it gave one.
+        seed: seed of order and augmentation.
+        init_seed: seed of the initial weights; None: they follow from the seed.
+        folder: folder below that of the comparison.
+        failure: why it has no result; None: it has one.
         metrics: the twelve COCO numbers and the AP of each class at the end, by their keys without ``coco/``; None:
             there was nothing to measure.
-        curve: of each validation ``epoch``, ``AP`` and ``AP50``.
+        curve: for each validation ``epoch``, ``AP`` and ``AP50``.
         losses: ``iteration`` and ``loss``.
-        seconds: that it took, start and validations included.
-        checkpoint_sha256: of its last checkpoint; '': it is gone.
-        command: as it can be typed.
-        detections: file of those of the last validation, below the folder of the comparison; None: it was not kept.
+        seconds: duration, including start and validations.
+        checkpoint_sha256: hash of its last checkpoint; '': there is none.
+        command: command as it can be typed.
+        detections: detections of the last validation, a file below the folder of the comparison; None: not kept.
     """
 
     seed: int
@@ -79,14 +79,14 @@ class CandidateResult:
     """A candidate with its trainings.
 
     Attributes:
-        name: as it is shown.
+        name: displayed name.
         backbone: short name.
-        weights: 'scratch', or what it started from.
-        fraction: share of the training images.
-        costs: by the names of :data:`COSTS`.
-        settings: what was typed or worked out for it alone.
+        weights: 'scratch', or the initial weights.
+        fraction: fraction of the training images.
+        costs: costs by the names of :data:`COSTS`.
+        settings: settings that were given or determined for it alone.
         runs: its trainings, in the order of the seeds.
-        dropped: why it was not trained to the end, where there was too little time for all; None: it was.
+        dropped: why it was not trained to the end if the budget was too small; None: it was.
     """
 
     name: str
@@ -101,19 +101,19 @@ class CandidateResult:
 
 @dataclass(frozen=True)
 class PairResult:
-    """Two candidates beside each other.
+    """Two candidates in comparison.
 
     Attributes:
         first: the one with the higher mean.
         second: the other.
-        difference: mean paired difference of AP, first less second.
+        difference: mean paired difference of AP, first minus second.
         low: lower end of its simultaneous 95 % interval; None: there is none.
         high: upper end.
-        seeds: that both have finished.
-        variance_of_seeds: of the difference.
-        variance_of_images: of the difference; None: no detections were kept.
-        sign_flip_p: of the exact test; None: there are too few seeds for it.
-        verdict: in words.
+        seeds: seeds that both have finished.
+        variance_of_seeds: variance of the difference due to the seeds.
+        variance_of_images: variance of the difference due to the images; None: no detections were kept.
+        sign_flip_p: p-value of the exact test; None: there are too few seeds for it.
+        verdict: conclusion in words.
     """
 
     first: str
@@ -130,16 +130,16 @@ class PairResult:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a comparison found.
+    """The result of a comparison.
 
     Attributes:
         title: config and budget.
-        command: by which it can be repeated, and gone on with.
+        command: command that repeats or continues it.
         made: ISO date.
-        versions: of the packages, and the machine.
-        data: path, SHA-256 of the annotations that it was validated on, numbers of images, classes.
-        candidates: in the order in which they were named.
-        pairs: all of them.
+        versions: versions of the packages, and the machine.
+        data: path, SHA-256 of the validation annotations, numbers of images, classes.
+        candidates: candidates in the given order.
+        pairs: all pairs.
         method: how the intervals were made, sentences.
         not_measured: what is missing and why, sentences.
     """
@@ -155,22 +155,22 @@ class Comparison:
     not_measured: list[str] = field(default_factory=list)
 
     def as_json(self) -> str:
-        """All of it, as :meth:`from_json` reads it."""
+        """Return the comparison as text for :meth:`from_json`."""
         return json.dumps({'format': FORMAT, **dataclasses.asdict(self)}, indent=1, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> Comparison:
-        """A stored comparison, from :meth:`as_json` or comparison.json.
+        """Return a stored comparison, from :meth:`as_json` or comparison.json.
 
         Raises:
-            DataError: it is none of this format.
+            DataError: it does not have this format.
         """
         try:
             content = json.loads(text)
             content = {key: value for key, value in content.items() if key not in OLD_ENTRIES}
             found = content.pop('format', None)
             if found != FORMAT:
-                raise DataError(f'format={found!r}: a comparison has {FORMAT!r}')
+                raise DataError(f'format={found!r}: a comparison must have {FORMAT!r}')
             several = [
                 CandidateResult(
                     **{
@@ -184,4 +184,4 @@ class Comparison:
             pairs = [PairResult(**each) for each in content.pop('pairs')]
             return cls(candidates=several, pairs=pairs, **content)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(f'this is no comparison: {error}') from error
+            raise DataError(f'this is not a comparison: {error}') from error

@@ -1,4 +1,4 @@
-"""Which candidates differ in AP: simultaneous intervals for all pairs, from seeds as blocks and from the images."""
+"""Differences of candidates in AP: simultaneous intervals for all pairs, from seeds as blocks and from the images."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from scipy.stats import permutation_test, studentized_range
 
 from mmcnn.errors import UsageError
 
-#: How often all intervals of an analysis hold at once.
+#: Probability that all intervals of an analysis hold at once.
 CONFIDENCE = 0.95
 #: With fewer seeds no result of a sign-flip test could be significant: the smallest p-value is 2 / 2**n.
 SEEDS_OF_SIGN_FLIP = 6
-#: Sign patterns that are still tried one by one: 2**16; beyond, as many are drawn, with a fixed seed.
+#: Number of sign patterns up to which all are tried: 2**16; beyond, as many are drawn, with a fixed seed.
 _PATTERNS = 1 << 16
 #: Degrees of freedom at which quantiles are computed for plans; between them they are almost linear in 1 / df.
 _NODES = np.array([*range(1, 11), 12, 15, 20, 30, 60, 120, np.inf])
@@ -26,10 +26,10 @@ class Blocks:
     """The AP of every candidate with every seed, without gaps.
 
     Attributes:
-        names: of the k candidates.
-        seeds: the n that all of them have finished, ascending.
-        table: (k, n) of AP, 0 to 1.
-        left_out: what was finished and is not in the table, and who is not, a sentence each.
+        names: names of the k candidates.
+        seeds: the n seeds that all of them have finished, ascending.
+        table: (k, n) AP, 0 to 1.
+        left_out: a sentence for each finished seed or candidate that is not in the table.
     """
 
     names: tuple[str, ...]
@@ -40,15 +40,15 @@ class Blocks:
 
 @dataclass(frozen=True)
 class Margins:
-    """Differences of all pairs of many tables and how far they are certain; the pairs are the last axis.
+    """Differences of all pairs of many tables and their certainty; the pairs are the last axis.
 
     Attributes:
-        first, second: (P,) places of a pair's candidates; first < second.
-        difference: (..., P) of the candidates' mean AP, first - second.
-        variance_of_seeds: (..., P) of the difference, from what varies between seeds; NaN with one seed.
-        variance_of_images: (..., P) of the difference, from which images val happens to have.
-        of_seeds, of_images: (..., P) half the width of the interval that each would give alone.
-        half_width: (..., P) of the interval; infinite with one seed.
+        first, second: (P,) indices of a pair's candidates; first < second.
+        difference: (..., P) difference of the candidates' mean AP, first - second.
+        variance_of_seeds: (..., P) variance of the difference due to the seeds; NaN with one seed.
+        variance_of_images: (..., P) variance of the difference due to the choice of val's images.
+        of_seeds, of_images: (..., P) half width of the interval from each alone.
+        half_width: (..., P) half width of the interval; infinite with one seed.
     """
 
     first: np.ndarray
@@ -63,16 +63,16 @@ class Margins:
 
 @dataclass(frozen=True)
 class Pair:
-    """What the data say of two candidates.
+    """The conclusion about two candidates.
 
     Attributes:
         first, second: names; the first has the higher mean AP.
         difference: mean paired difference of AP, first - second, 0 or more.
-        low, high: the simultaneous interval; None with one seed, which gives none.
-        seeds: how many both have.
-        variance_of_seeds: of the difference; None with one seed.
-        variance_of_images: of the difference; 0 where no images were resampled, as :func:`method` says.
-        margin_of_images: half the width of the interval that infinitely many seeds would leave.
+        low, high: the simultaneous interval; None with one seed, for which there is none.
+        seeds: number of seeds of both.
+        variance_of_seeds: variance of the difference due to the seeds; None with one seed.
+        variance_of_images: variance due to the images; 0 if no images were resampled, see :func:`method`.
+        margin_of_images: half width of the interval with infinitely many seeds.
         sign_flip_p: exact two-sided p-value of this pair alone; None with fewer than six seeds.
     """
 
@@ -89,24 +89,24 @@ class Pair:
 
     @property
     def distinguishable(self) -> bool:
-        """The interval is all above zero."""
+        """Whether the interval is entirely above zero."""
         return self.low is not None and self.low > 0
 
 
 def complete_blocks(scores: Mapping[str, Mapping[int, float | None]]) -> Blocks:
-    """The candidates by the seeds that all of them have finished.
+    """Return the candidates by the seeds that all of them have finished.
 
     Args:
-        scores: candidate -> seed -> AP, 0 to 1; a run that failed is absent, None or NaN.
+        scores: candidate -> seed -> AP, 0 to 1; a failed run is absent, None or NaN.
 
     Returns:
-        those that have finished any seed; nobody, where these have no seed in common.
+        The candidates that have finished any seed; empty if these have no seed in common.
     """
     finished = {
         name: {seed: ap for seed, ap in runs.items() if ap is not None and np.isfinite(ap)}
         for name, runs in scores.items()
     }
-    left_out = [f'{name} is left out: none of its runs has finished.' for name, runs in finished.items() if not runs]
+    left_out = [f'{name} is left out: none of its runs finished.' for name, runs in finished.items() if not runs]
     finished = {name: runs for name, runs in finished.items() if runs}
     common = set.intersection(*map(set, finished.values())) if finished else set()
     if finished and not common:
@@ -121,22 +121,22 @@ def complete_blocks(scores: Mapping[str, Mapping[int, float | None]]) -> Blocks:
 
 
 def margins(tables: np.ndarray, covariance: np.ndarray | None = None, num_images: int = 0) -> Margins:
-    """Tukey's simultaneous intervals for all pairs of candidates in randomised blocks, with the images' part.
+    """Return Tukey's simultaneous intervals for all pairs of candidates in randomised blocks, with images' variance.
 
     The seeds are blocks: what is common to all candidates of a seed cancels. The variance of a pair's mean difference
-    is the larger of ``2 MS / n`` (MS: the residual mean square of all candidates, (k-1)(n-1) degrees of freedom) and of
-    what the pair's own n differences say, so that a candidate that varies more than the others is not judged by their
-    calm. The studentised range (Tukey 1953; unequal variances: Kramer 1956) turns it into the margin that n seeds leave
-    on these images; in the same way the images' variance becomes the margin that they leave with any number of seeds.
-    The two are independent and are added as roots of sums of squares.
+    is the larger of ``2 MS / n`` (MS: the residual mean square of all candidates, (k-1)(n-1) degrees of freedom) and
+    that of the pair's own n differences, so that a candidate that varies more than the others is not judged by them.
+    The studentised range (Tukey 1953; unequal variances: Kramer 1956) gives the margin of n seeds on these images; in
+    the same way the images' variance gives their margin with any number of seeds. The two are independent and are added
+    as the root of the sum of squares.
 
     Args:
-        tables: (..., k, n) of AP, of two candidates or more.
-        covariance: (..., k, k) of the candidates' mean AP between draws of the images; None: taken for certain.
-        num_images: that the covariance was estimated from; its degrees of freedom are one fewer.
+        tables: (..., k, n) AP of at least two candidates.
+        covariance: (..., k, k) of the candidates' mean AP between draws of the images; None: no uncertainty.
+        num_images: number of images that it was estimated from; its degrees of freedom are one fewer.
 
     Raises:
-        UsageError: the covariance does not belong to the table.
+        UsageError: the covariance does not match the table.
     """
     k, n = tables.shape[-2:]
     first, second = np.triu_indices(k, 1)
@@ -155,7 +155,7 @@ def margins(tables: np.ndarray, covariance: np.ndarray | None = None, num_images
         if covariance.shape[-2:] != (k, k) or num_images < 2:
             raise UsageError(
                 f'a covariance of shape {covariance.shape} from {num_images} images: {k} candidates need one of '
-                f'{k} x {k} from two images or more'
+                f'{k} x {k} from at least two images'
             )
         spread = np.diagonal(covariance, axis1=-2, axis2=-1)
         paired = spread[..., first] + spread[..., second] - 2 * covariance[..., first, second]
@@ -168,10 +168,10 @@ def margins(tables: np.ndarray, covariance: np.ndarray | None = None, num_images
 
 
 def residual_mean_square(tables: np.ndarray) -> np.ndarray:
-    """(...,): what neither candidate nor seed explains, over (k-1)(n-1) degrees of freedom.
+    """Return (...,): what neither candidate nor seed explains, over (k-1)(n-1) degrees of freedom.
 
     Args:
-        tables: (..., k, n) of two candidates or more with two seeds or more.
+        tables: (..., k, n) AP of at least two candidates with at least two seeds.
     """
     k, n = tables.shape[-2:]
     rest = tables - tables.mean(-1, keepdims=True) - tables.mean(-2, keepdims=True)
@@ -180,11 +180,12 @@ def residual_mean_square(tables: np.ndarray) -> np.ndarray:
 
 
 def compare_pairs(blocks: Blocks, covariance: np.ndarray | None = None, num_images: int = 0) -> list[Pair]:
-    """All pairs, the largest difference first.
+    """Return all pairs, the largest difference first.
 
     Args:
         blocks: k candidates by n seeds.
-        covariance, num_images: as :func:`margins` takes them.
+        covariance: see :func:`margins`.
+        num_images: see :func:`margins`.
     """
     if len(blocks.names) < 2:
         return []
@@ -213,10 +214,10 @@ def compare_pairs(blocks: Blocks, covariance: np.ndarray | None = None, num_imag
 
 
 def sign_flip(differences: np.ndarray) -> float:
-    """Two-sided p-value of the sign-flip test: as if each seed could as well have favoured the other candidate.
+    """Return the two-sided p-value of the sign-flip test: each seed could as well have favoured the other candidate.
 
     Args:
-        differences: (n,) of AP of a pair, one for each seed.
+        differences: (n,) differences of AP of a pair, one for each seed.
     """
     result = permutation_test(
         (differences,), np.mean, permutation_type='samples', vectorized=True,
@@ -226,59 +227,59 @@ def sign_flip(differences: np.ndarray) -> float:
 
 
 def method(blocks: Blocks, num_images: int = 0, resamples: int = 0, why: str = 'no detections were kept') -> list[str]:
-    """How the intervals are made, a sentence each, for whoever reads the comparison.
+    """Return how the intervals are made, one sentence each, for the reader of the comparison.
 
     Args:
         blocks: k candidates by n seeds.
-        num_images: of val that were resampled; 0: none.
-        resamples: of the images.
-        why: none was resampled, in words.
+        num_images: number of resampled images of val; 0: none.
+        resamples: number of resamples of the images.
+        why: why none was resampled, in words.
     """
     k, n = blocks.table.shape
     sentences = list(blocks.left_out)
     if k < 2:
         return [*sentences, 'There are no two candidates to compare.']
     if n < 2:
-        sentences.append('One seed tells nothing of the variance between seeds: no interval can be made.')
+        sentences.append('One seed does not show the variance between seeds, so there are no intervals.')
     else:
         sentences.append(
             f'Seeds are blocks: each of the {k} candidates was trained with the same {n} seeds. The residual mean '
             f'square of all candidates has ({k} - 1) x ({n} - 1) = {(k - 1) * (n - 1)} degrees of freedom; a pair '
-            'whose own differences vary more than that is judged by its own variance.'
+            'whose own differences vary more is judged by its own variance.'
         )
         sentences.append(
-            f'The {k * (k - 1) // 2} intervals hold all at once with {100 * CONFIDENCE:.0f} % confidence (studentised '
-            'range).'
+            f'The {k * (k - 1) // 2} intervals hold simultaneously with {100 * CONFIDENCE:.0f} % confidence '
+            '(studentised range).'
         )
     if num_images:
         sentences.append(
-            f'The part of the images: {resamples:,} resamples of the {num_images} images of val, the same for every '
-            'candidate and seed. The margins of seeds and images are added as roots of sums of squares.'
+            f'Variance of the images: {resamples:,} resamples of the {num_images} images of val, the same for every '
+            'candidate and seed. The margins of seeds and images are added as the root of the sum of squares.'
         )
     else:
-        sentences.append(f'The intervals are of these images of val alone, without the variance of images: {why}.')
+        sentences.append(f'The intervals apply only to these images of val, without the variance of images: {why}.')
     if n >= SEEDS_OF_SIGN_FLIP:
-        how = 'all' if 2**n <= _PATTERNS else f'{_PATTERNS:,} drawn ones of'
+        how = 'all' if 2**n <= _PATTERNS else f'{_PATTERNS:,} random'
         sentences.append(
-            f'The sign-flip test tries {how} 2^{n} sign patterns; its p-values are of one pair each, not corrected for '
-            'the number of pairs.'
+            f'The sign-flip test tries {how} 2^{n} sign patterns; its p-values are for one pair each, not corrected '
+            'for the number of pairs.'
         )
     elif n > 1:
         sentences.append(
             f'There is no sign-flip test: {n} seeds have 2^{n} = {2**n} sign patterns, so no two-sided p-value is '
-            f'below 2/{2**n} = {2 / 2**n:.4g}; {SEEDS_OF_SIGN_FLIP} seeds are the fewest that get below 0.05.'
+            f'below 2/{2**n} = {2 / 2**n:.4g}; at least {SEEDS_OF_SIGN_FLIP} seeds are needed for a p-value below 0.05.'
         )
     return sentences
 
 
 @cache
 def quantile(k: int, freedom: float) -> float:
-    """The studentised range of k means that is exceeded with probability 1 - :data:`CONFIDENCE`."""
+    """Return the studentised range of k means that is exceeded with probability 1 - :data:`CONFIDENCE`."""
     return float(studentized_range.ppf(CONFIDENCE, k, freedom))
 
 
 def rough_quantile(k: int, freedom: float) -> float:
-    """:func:`quantile` to a hundredth part, without its 0.2 s for each number of degrees of freedom."""
+    """Return :func:`quantile` within 1 %, without its 0.2 s for each number of degrees of freedom."""
     above = int(np.searchsorted(_NODES, freedom))
     if _NODES[above] == freedom:
         return quantile(k, freedom)

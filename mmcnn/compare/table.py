@@ -1,4 +1,4 @@
-"""A comparison in short: scores, costs and verdicts as Markdown, and the rows that programs read up to release 0.1."""
+"""Summary of a comparison: scores, costs and verdicts as Markdown, and the rows of files up to release 0.1."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mmcnn.compare.results import AP50 as AP50_KEY
 from mmcnn.compare.results import CandidateResult, Comparison
 from mmcnn.console.layout import NOTHING
 
-#: Verdicts that the Markdown shows.
+#: Number of verdicts in the Markdown.
 _SHOWN = 10
 
 
@@ -31,7 +31,7 @@ class Row:
 
     @classmethod
     def of(cls, candidate: CandidateResult) -> Row:
-        """That of a candidate."""
+        """Return the row of a candidate."""
         finished = [run for run in candidate.runs if run.failure is None]
         costs = {name: cost.value for name, cost in candidate.costs.items()}
         return cls(
@@ -47,7 +47,7 @@ class Row:
 
 
 def as_markdown(comparison: Comparison) -> str:
-    """The candidates in the order in which they were named, of several seeds mean and standard deviation; verdicts."""
+    """Return the candidates in the given order, with mean and standard deviation over several seeds, and verdicts."""
     rows = [Row.of(each) for each in comparison.candidates]
     lines = [
         f'{comparison.title}.', '',
@@ -71,14 +71,14 @@ def as_markdown(comparison: Comparison) -> str:
 
 
 def old_rows(comparison: Comparison) -> dict[str, Any]:
-    """Entries of ``comparison.json`` up to release 0.1, which programs may read."""
+    """Return the entries of ``comparison.json`` up to release 0.1, which programs may read."""
     rows = [asdict(Row.of(each)) for each in comparison.candidates]
     how = next((each.costs['latency'].how for each in comparison.candidates if 'latency' in each.costs), '')
     return dict(rows=rows, measured=f'AP and AP50: last weights, validation set. Latency: {how}.')
 
 
 def _verdicts(comparison: Comparison) -> list[str]:
-    """The pairs that are told apart, or else the nearest to it, and how many are left."""
+    """Return the distinguishable pairs, or else those with the largest differences, and the number of the others."""
     apart = [pair for pair in comparison.pairs if pair.low is not None and pair.low > 0]
     rest = len(comparison.pairs) - len(apart)
     lines = [f'- {pair.verdict}' for pair in apart[:_SHOWN]]

@@ -1,4 +1,4 @@
-"""Several backbones in one detector, trained at one budget: runs that can be gone on with."""
+"""Several backbones in one detector, trained with one budget: runs that can be resumed."""
 
 from __future__ import annotations
 
@@ -34,31 +34,31 @@ from mmcnn.runs.prepare import prepare
 from mmcnn.runs.process_state import kept_process_state
 from mmcnn.runs.run_lock import RunLock, refuse_live
 
-#: What a run leaves in its folder beside what every training leaves.
+#: Files in a run's folder in addition to those of every training.
 RECORD, OUTPUT = 'run.json', 'output.txt'
-#: Entry of the record of a run whose checkpoints were dropped: the SHA-256 of the last one.
+#: Entry in the record of a run whose checkpoints were dropped: the SHA-256 of the last one.
 DROPPED = 'dropped_checkpoint'
 AP, AP50 = 'coco/bbox_mAP', 'coco/bbox_mAP_50'
-#: How a training ends that was told to by SIGINT or SIGTERM: as it exits then, or before it listens to them.
+#: Exit codes of a training that was ended by SIGINT or SIGTERM, while it handles them or before.
 _TOLD_TO_END = (130, 143, -signal.SIGINT, -signal.SIGTERM)
 #: Values of options that were not given; records of earlier releases lack some of these options.
 _NOT_GIVEN = (None, False, {}, [])
 
 
 def check(options: TrainOptions, candidates: Sequence[Candidate]) -> tuple[set[int], tuple[int, int]]:
-    """Prepares the training of each candidate, without memory, and says what else is changed for it.
+    """Prepare the training of each candidate on the meta device, and report other changes that it needs.
 
     Args:
-        options: of the trainings, with a loaded config and without a backbone.
+        options: options of the trainings, with a loaded config and without a backbone.
         candidates: what is compared.
 
     Returns:
-        how many classes their heads have, once the data are known, and width and height of the images that they are
-        tested on, pixels.
+        The possible numbers of classes of the heads, which depend on the data, and width and height of the test
+        images, pixels.
 
     Raises:
-        MmcnnError: a training could not start; the message names the backbone where it is at fault. Or the config's
-            test pipeline tells no size.
+        MmcnnError: a training could not start; the message gives the backbone if that is the cause. Or the config's
+            test pipeline has no image size.
     """
     data, said = {}, False
     for candidate in candidates:
@@ -85,11 +85,11 @@ def check(options: TrainOptions, candidates: Sequence[Candidate]) -> tuple[set[i
 
 @contextlib.contextmanager
 def locked(work_dir: Path) -> Iterator[None]:
-    """The folder of a comparison, which no other comparison or run has meanwhile.
+    """Lock the folder of a comparison against other comparisons and runs.
 
     Raises:
-        UsageError: a comparison or a run goes on there; names its host, process and start.
-        CheckpointError: nothing can be written there.
+        UsageError: a comparison or a run is in progress there; the message gives its host, process and start.
+        CheckpointError: the folder is not writable.
     """
     try:
         work_dir.mkdir(parents=True, exist_ok=True)
@@ -106,65 +106,65 @@ def locked(work_dir: Path) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Run:
-    """One training of one candidate with one seed, in a folder of its own, by ``mmcnn train`` in its own process.
+    """One training of one candidate with one seed, in its own folder, by ``mmcnn train`` in its own process.
 
-    A process for each: one that dies, of memory for example, leaves the others alone.
+    Each has its own process, so that one that dies, out of memory for example, does not affect the others.
     """
 
     candidate: Candidate
-    seed: int  # of order and augmentation
-    init_seed: int | None  # of the initial weights; None: they follow from the seed
+    seed: int  # seed of order and augmentation
+    init_seed: int | None  # seed of the initial weights; None: they follow from the seed
     folder: Path
     config: str  # text of the detector's config on this backbone
-    config_name: str  # of its file
-    settings: dict[str, Any]  # what makes its result comparable: the recipe and the budget
-    arguments: tuple[str, ...]  # of mmcnn train beside config, folder and seeds
+    config_name: str  # name of its file
+    settings: dict[str, Any]  # settings that its result depends on: the recipe and the budget
+    arguments: tuple[str, ...]  # arguments of mmcnn train in addition to config, folder and seeds
 
     @property
     def title(self) -> str:
-        """What is trained, for a person."""
+        """Title for the user."""
         return f'{self.candidate.name}, seed {self.seeds_title}'
 
     @property
     def seeds_title(self) -> str:
-        """The seeds, for a person."""
+        """The seeds, for the user."""
         return f'{self.seed}' if self.init_seed is None else f'{self.seed} (init {self.init_seed})'
 
     @property
     def num_epochs(self) -> int | None:
-        """Length of the training; None: as its config says."""
+        """Length of the training; None: that of its config."""
         return self.settings.get('epochs')
 
     def record(self) -> dict[str, Any] | None:
-        """What the run has recorded: settings, seconds, result, failure. None: it was never started."""
+        """Return the record of the run: settings, seconds, result, failure. None: it was never started."""
         path = self.folder / RECORD
         if not path.is_file():
             return None
         return json.loads(path.read_text(encoding='utf-8'), parse_constant=lambda name: None)  # NaN of release 0.1
 
     def result(self) -> dict[str, float | None] | None:
-        """AP and AP50 of the last weights on the validation set, and seconds; None: it did not finish.
+        """Return AP and AP50 of the last weights on the validation set, and seconds; None: it did not finish.
 
-        AP and AP50 are None where there was nothing to measure.
+        AP and AP50 are None if there was nothing to measure.
         """
         record = self.record()
         return record['result'] if record and (record.get(DROPPED) or self.checkpoint().is_file()) else None
 
     def checkpoint(self) -> Path:
-        """The last one; a path without a file if there is none."""
+        """Return the last checkpoint; a path without a file if there is none."""
         last = self.folder / 'last_checkpoint'
         # Only the name counts: the folder may have been moved.
         return self.folder / (Path(last.read_text()).name if last.is_file() else 'none.pth')
 
     def checkpoint_sha256(self) -> str:
-        """SHA-256 of the last checkpoint, also of one that was dropped; '': there is none."""
+        """Return the SHA-256 of the last checkpoint, also of one that was dropped; '': there is none."""
         if self.checkpoint().is_file():
             with self.checkpoint().open('rb') as file:
                 return hashlib.file_digest(file, 'sha256').hexdigest()
         return (self.record() or {}).get(DROPPED, '')
 
     def drop_checkpoints(self) -> None:
-        """Deletes the checkpoints of a finished training; its numbers, curves and detections stay."""
+        """Delete the checkpoints of a finished training; its metrics, curves and detections are kept."""
         if self.result() is None or not (digest := self.checkpoint_sha256()):
             return
         self._write(self.record() | {DROPPED: digest})
@@ -172,36 +172,38 @@ class Run:
             file.unlink()
 
     def refuse_others(self) -> None:
-        """Refuses to mix budgets, or to write among files that are not of a comparison.
+        """Raise an error if budgets would be mixed, or if there are files that do not belong to a comparison.
 
         Raises:
-            UsageError: the folder holds a run with other settings, something else, or a run that goes on.
+            UsageError: the folder contains a run with other settings, something else, or a run in progress.
         """
         refuse_live(self.folder)
         record = self.record()
         if record is None and self.folder.is_dir() and any(self.folder.iterdir()):
-            raise UsageError(f'{self.folder} holds files that are not of a comparison; choose another work_dir')
+            raise UsageError(
+                f'{self.folder} contains files that do not belong to a comparison; choose another work_dir'
+            )
         if record is not None and (changes := _changes(record['settings'], self.settings)):
             raise UsageError(
-                f'{self.folder} holds a run with other settings ({"; ".join(changes)}); choose another work_dir, or '
-                'fresh=True to train all anew'
+                f'{self.folder} contains a run with other settings ({"; ".join(changes)}); choose another work_dir, or '
+                'fresh=True to train everything again'
             )
 
     def discard(self) -> None:
-        """Deletes the folder if it holds a run of a comparison.
+        """Delete the folder if it contains a run of a comparison.
 
         Raises:
-            UsageError: that run goes on, of a comparison that was killed for example.
+            UsageError: the run is in progress, for example that of a killed comparison.
         """
         refuse_live(self.folder)
         if self.record() is not None:
             shutil.rmtree(self.folder)
 
     def command(self, until_epoch: int | None = None) -> list[str]:
-        """The command of the training, which goes on from the last checkpoint.
+        """Return the command of the training, which resumes from the last checkpoint.
 
         Args:
-            until_epoch: pauses after this epoch of the schedule; None: trains to the end.
+            until_epoch: pause after this epoch of the schedule; None: train to the end.
         """
         seeds = dict(seed=self.seed, init_seed=self.init_seed, until_epoch=until_epoch)
         return [
@@ -210,15 +212,15 @@ class Run:
         ]  # fmt: skip
 
     def train(self, until_epoch: int | None = None) -> str | None:
-        """Trains, or goes on from the last checkpoint; what is printed goes to ``output.txt``.
+        """Train, or resume from the last checkpoint; the output goes to ``output.txt``.
 
-        Time is that of the process, start and validations included, over all its sessions.
+        The recorded time is that of the process, including start and validations, over all its sessions.
 
         Args:
-            until_epoch: as :meth:`command` takes it.
+            until_epoch: see :meth:`command`.
 
         Returns:
-            why it gave no result, in a line; None: it did.
+            Why it has no result, in one line; None: it has one.
         """
         record = (self.record() or dict(seconds=0.0)) | dict(settings=self.settings, result=None, failure='interrupted')
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -248,16 +250,16 @@ class Run:
         return record['failure']
 
     def has_reached(self, epoch: int | None) -> bool:
-        """Whether it is finished, or has been validated after this epoch."""
+        """Return whether it is finished, or has been validated after this epoch."""
         return self.result() is not None or (epoch is not None and max(self.curve(), default=0) >= epoch)
 
     def note_failure(self, failure: str) -> None:
-        """Records why the training gave no result, where that was found by somebody else."""
+        """Record why the training has no result, if that was detected elsewhere."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._write((self.record() or dict(seconds=0.0, settings=self.settings, result=None)) | dict(failure=failure))
 
     def curve(self) -> dict[int, float]:
-        """AP by epoch, of the validations so far; empty: there was none."""
+        """Return AP by epoch of the validations so far; empty: there was none."""
         try:
             entries = read_scalars(self.folder)[1]
         except FileNotFoundError:
@@ -266,7 +268,7 @@ class Run:
 
     def _reason(self, code: int) -> str:
         lines = (self.folder / OUTPUT).read_text(encoding='utf-8', errors='replace').splitlines()
-        # What is indented goes with the line before it.
+        # Indented lines belong to the line before them.
         last = next((line.rstrip() for line in reversed(lines) if line[:1].strip()), 'no output')
         return (f'killed by signal {-code}, after: ' if code < 0 else '') + last.removeprefix('error: ')
 
@@ -276,7 +278,7 @@ class Run:
 
 
 def seeds_of(options: CompareOptions) -> list[tuple[int, int | None]]:
-    """The seed of each training of a candidate, and that of its initial weights; None: they follow from the seed."""
+    """Return the seed of each training of a candidate, and its init seed; None: it follows from the seed."""
     init = options.seed if options.init_seed is None else options.init_seed
     if options.vary == INIT:
         return [(options.seed, init + i) for i in range(options.seeds)]
@@ -294,19 +296,19 @@ def plan(
     budget: dict[str, Any],
     **other: Any,
 ) -> list[Run]:
-    """The runs: of all candidates with the first seed, then of all with the next.
+    """Return the runs: those of all candidates with the first seed, then with the next, and so on.
 
     Args:
-        cfg: as it was loaded, without ``cfg_options``.
-        candidates: what is compared.
-        seeds: as :func:`seeds_of` gives them.
-        work_dir: each run is in ``BACKBONE/seed_S/`` below it.
-        budget: options of mmcnn train that results depend on, with their values or None: runs with others are not
+        cfg: config as it was loaded, without ``cfg_options``.
+        candidates: the candidates.
+        seeds: returned by :func:`seeds_of`.
+        work_dir: folder of the comparison; each run is in ``BACKBONE/seed_S/`` below it.
+        budget: options of mmcnn train that affect results, with their values or None: runs with other values are not
             mixed with these.
-        **other: options of mmcnn train that they do not depend on.
+        **other: options of mmcnn train that do not affect results.
 
     Raises:
-        UsageError: as :meth:`~mmcnn.compare.candidates.Candidate.config`.
+        UsageError: see :meth:`~mmcnn.compare.candidates.Candidate.config`.
     """
     texts = {each: each.config(cfg).pretty_text for each in candidates}
     keeps = any(metric.get('type') == 'mmcnn.CocoMetric' for _, metric in metrics_of(cfg, 'val_evaluator'))
@@ -316,7 +318,7 @@ def plan(
             own = budget | each.options() | ({} if each.epochs is None else dict(epochs=each.epochs))
             name = f'seed_{seed}' if init_seed is None else f'seed_{seed}_init_{init_seed}'
             recipe = dict(recipe=hashlib.sha256(texts[each].encode()).hexdigest()[:12], init_seed=init_seed)
-            # As it is read again: JSON has no tuples.
+            # In the form in which it is read again: JSON has no tuples.
             settings = json.loads(json.dumps(recipe | own))
             arguments = (*typed(other | dict(keep_detections=keeps)), *typed(own))
             file = Path(cfg.filename).name
@@ -327,7 +329,7 @@ def plan(
 
 
 def _changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """What has changed in the settings of a run. An option that was not given may be missing, None or False."""
+    """Return the changes in the settings of a run. An option that was not given may be missing, None or False."""
     pairs = {key: (old.get(key), new.get(key)) for key in {**new, **old}}
     return [
         f'{key} {before}, now {now}'
@@ -337,18 +339,18 @@ def _changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
 
 
 def train_all(runs: Sequence[Run], jobs: int = 1, until_epoch: int | None = None) -> None:
-    """Trains what is not finished on this machine, with a line for each.
+    """Train what is not finished on this machine, with a line for each.
 
     Args:
-        runs: in the order in which they start.
-        jobs: how many go on at once.
-        until_epoch: pauses each after this epoch; None: trains to the end.
+        runs: runs in the order of their start.
+        jobs: number of simultaneous trainings.
+        until_epoch: pause each after this epoch; None: train to the end.
     """
     numbered = [(f'[{i}/{len(runs)}] {run.title}:', run) for i, run in enumerate(runs, start=1)]
 
     def train(at: str, run: Run) -> None:
         if run.has_reached(until_epoch):
-            print(f'{at} trained already', flush=True)
+            print(f'{at} already trained', flush=True)
             return
         print(f'{at} training, see {run.folder / OUTPUT}', flush=True)
         print(f'{at} {outcome(run, run.train(until_epoch))}', flush=True)
@@ -362,13 +364,13 @@ def train_all(runs: Sequence[Run], jobs: int = 1, until_epoch: int | None = None
             for each in [pool.submit(train, *each) for each in numbered]:
                 each.result()
         except BaseException:
-            # Ctrl-C has told those that go on, too; what waits for its turn must not follow them.
+            # Ctrl-C also reaches the running ones; waiting ones must not start after them.
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
 def outcome(run: Run, failure: str | None) -> str:
-    """How a training has ended, in a few words."""
+    """Return how a training ended, in a few words."""
     if failure:
         return f'failed: {failure}'
     if (result := run.result()) is not None:
@@ -378,7 +380,7 @@ def outcome(run: Run, failure: str | None) -> str:
 
 
 def typed(options: dict[str, Any]) -> list[str]:
-    """Options as they are typed: ``dict(img_size=64, amp=True)`` is ``--img-size 64 --amp``; None and False are not."""
+    """Return options as they are typed: ``dict(img_size=64, amp=True)`` is ``--img-size 64 --amp``; no None, False."""
     words = []
     flags = {name: option.flag for name, (_, option) in described(TrainOptions).items() if option.flag}
     for name, value in options.items():

@@ -1,4 +1,4 @@
-"""What a comparison says in words, and which candidates it leaves together: never a bare ranking."""
+"""The conclusions of a comparison in words, and groups of indistinguishable candidates: never a bare ranking."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Mapping, Sequence
 
 from mmcnn.compare.statistics import Pair, rough_quantile
 
-#: More seeds than these are not worked out: nobody trains them.
+#: More seeds than this are not computed, since nobody trains them.
 MOST_SEEDS = 100
 
 
 def verdict(pair: Pair, num_candidates: int, num_images: int = 0, seconds: float | None = None) -> str:
-    """What the data say of a pair, in words.
+    """Return the conclusion about a pair, in words.
 
     Args:
-        pair: of :func:`~mmcnn.compare.statistics.compare_pairs`.
-        num_candidates: k of the analysis.
-        num_images: of val.
-        seconds: that one more seed takes: the sum of the candidates that are trained with it. A seed counts once every
-            candidate of the analysis has finished it.
+        pair: returned by :func:`~mmcnn.compare.statistics.compare_pairs`.
+        num_candidates: number k of candidates in the analysis.
+        num_images: number of images in val.
+        seconds: time of one more seed: the sum over the candidates that are trained with it. A seed counts only when
+            every candidate of the analysis has finished it.
     """
     if pair.low is None:
         return f'{pair.first} and {pair.second}: one seed cannot tell ({pair.difference:+.3f})'
@@ -32,7 +32,7 @@ def verdict(pair: Pair, num_candidates: int, num_images: int = 0, seconds: float
     text = f'{pair.first} and {pair.second} are not distinguishable {interval}: '
     if pair.margin_of_images >= pair.difference:
         images = f'the {num_images} validation images leave ±{pair.margin_of_images:.3f}'
-        return text + (f'more seeds will not tell: {images}' if num_images else 'their mean AP is the same')
+        return text + (f'more seeds will not help: {images}' if num_images else 'their mean AP is the same')
     more = more_seeds(pair, num_candidates)
     if more is None:
         return text + f'more than {MOST_SEEDS} more seeds'
@@ -41,14 +41,14 @@ def verdict(pair: Pair, num_candidates: int, num_images: int = 0, seconds: float
 
 
 def more_seeds(pair: Pair, num_candidates: int) -> int | None:
-    """How many more seeds would make a pair distinguishable, if its difference and variances stay as they are.
+    """Return how many more seeds would make a pair distinguishable, with the same difference and variances.
 
-    By then the difference will have been found about as often as not, since the next seeds bring a smaller one as
-    easily as a larger one. None: more than :data:`MOST_SEEDS`, or no number of them.
+    Even then the difference is detected only about half of the time, since further seeds may make it smaller or larger.
+    None: more than :data:`MOST_SEEDS`, or no number would do.
 
     Args:
-        pair: with two seeds or more.
-        num_candidates: k of the analysis.
+        pair: a pair with at least two seeds.
+        num_candidates: number k of candidates in the analysis.
     """
 
     def told_apart(seeds: int) -> bool:
@@ -66,18 +66,18 @@ def more_seeds(pair: Pair, num_candidates: int) -> int | None:
 
 
 def groups(pairs: Sequence[Pair], means: Mapping[str, float]) -> list[tuple[str, ...]]:
-    """The candidates that no pair separates: all largest such groups, as a critical-difference diagram joins them.
+    """Return the largest groups of candidates that no pair separates, as in a critical-difference diagram.
 
-    A candidate may be in several, and one that is told apart from all others is a group of its own.
+    A candidate may be in several; one that differs from all others is a group by itself.
 
     Args:
-        pairs: of all candidates.
+        pairs: pairs of all candidates.
         means: candidate -> mean AP.
 
     Returns:
-        The groups, each and all from the highest mean down.
+        The groups, each and all in descending order of the mean.
     """
-    import networkx  # half a second, which only this needs
+    import networkx  # takes half a second, and only this function needs it
 
     graph = networkx.Graph()
     graph.add_nodes_from(means)
@@ -87,7 +87,7 @@ def groups(pairs: Sequence[Pair], means: Mapping[str, float]) -> list[tuple[str,
 
 
 def _duration(seconds: float) -> str:
-    """Rounded as befits a guess."""
+    """Return a duration, rounded as an estimate."""
     minutes = seconds / 60
     if minutes < 1:
         return f'{max(round(seconds), 1)} s'

@@ -10,43 +10,43 @@ from mmcnn.compare.network import multiply_adds as multiply_adds_of
 from mmcnn.errors import UsageError
 from mmcnn.models.wiring import backbone_of
 
-#: How far the number may be from the one that is asked for, of it.
+#: Relative tolerance of the number of multiply-adds.
 TOLERANCE = 0.1
-#: Factors on the widths of a variant that are looked at.
+#: Range of factors on the widths of a variant.
 NARROWEST, WIDEST = 1 / 32, 4.0
-#: As near as this, of the number, is near enough; and at most so many halvings of the interval between them, since
-#: widths are multiples of 8 channels and more halvings would find the same.
+#: Relative distance that is close enough; and maximum number of bisections, since widths are multiples of 8
+#: channels and more bisections would find the same.
 _CLOSE, _HALVINGS = 0.01, 14
 
 
 @dataclass(frozen=True)
 class Width:
-    """A width, and what a detector needs with it."""
+    """A width, and the cost of a detector with it."""
 
     factor: float
-    multiply_adds: int  # of one image
+    multiply_adds: int  # for one image
 
 
 def set_width(cfg: Config, factor: float) -> None:
-    """Sets the width of the backbone of a detector's config.
+    """Set the width of the backbone in a detector's config.
 
     Args:
         cfg: changed in place.
-        factor: on the widths of the variant.
+        factor: factor on the widths of the variant.
     """
     backbone_of(cfg.model).widen_factor = factor
 
 
 def fitted_width(cfg: Config, multiply_adds: float, size: tuple[int, int]) -> Width:
-    """The width of a detector's backbone at which the detector comes nearest to a number of multiply-adds.
+    """Return the width of a detector's backbone at which the detector is closest to a number of multiply-adds.
 
     Args:
-        cfg: of the detector on this backbone.
-        multiply_adds: of one image.
+        cfg: config of the detector with this backbone.
+        multiply_adds: multiply-adds for one image.
         size: width and height of the network's input, pixels.
 
     Raises:
-        UsageError: no width comes within 10 % of the number; says which range there is.
+        UsageError: no width comes within 10 % of the number; the message gives the range.
     """
 
     def width(factor: float) -> Width:
@@ -62,8 +62,8 @@ def fitted_width(cfg: Config, multiply_adds: float, size: tuple[int, int]) -> Wi
     best = min(found, key=lambda each: abs(each.multiply_adds - multiply_adds))
     if abs(best.multiply_adds - multiply_adds) > TOLERANCE * multiply_adds:
         raise UsageError(
-            f'backbone={backbone_of(cfg.model).type.removeprefix("mmcnn.")}: at no width between '
-            f'{NARROWEST:g} and {WIDEST:g} does the detector need {multiply_adds / 1e9:.3g} G multiply-adds; the '
+            f'backbone={backbone_of(cfg.model).type.removeprefix("mmcnn.")}: no width between '
+            f'{NARROWEST:g} and {WIDEST:g} gives a detector with {multiply_adds / 1e9:.3g} G multiply-adds; the '
             f'nearest is {best.multiply_adds / 1e9:.3g} G (widen_factor={best.factor:.4g})'
         )
     return best

@@ -357,6 +357,7 @@ class MovedLoader:
 
     def create_module(self, spec: ModuleSpec) -> None:
         """Leave the creation of the module to Python."""
+        return None  # noqa: RET501  (the import system expects a value)
 
     def exec_module(self, module: ModuleType) -> None:
         """Give the module a ``__getattr__`` that finds the names that have moved."""

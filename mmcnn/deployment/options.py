@@ -66,8 +66,7 @@ class ExportOptions(SplitOptions, ModelOptions):
     input: Annotated[
         str,
         Option(
-            'input type: float (N, 3, H, W) or uint8 (N, H, W, 3), both BGR, 0 to 255, as OpenCV reads it (default: '
-            'float)',
+            'input type: float (N, 3, H, W) or uint8 (N, H, W, 3), both BGR in 0..255 (default: float)',
             choices=('float', 'uint8'),
         ),
     ] = 'float'

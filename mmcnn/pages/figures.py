@@ -95,7 +95,8 @@ def drawing(name: str, width: float = 9, height: float = 4.6) -> Iterator[Drawin
 
     Args:
         name: name of the figure, unique on a page: letters, digits and hyphens.
-        width, height: in inches of 72 units; the page shows it as wide as possible.
+        width: in inches of 72 units; the page shows it as wide as possible.
+        height: likewise.
     """
     with mpl.rc_context({**_SETTINGS, 'svg.hashsalt': name}), warnings.catch_warnings():
         warnings.filterwarnings('ignore', message='Glyph')  # the browser has the glyphs that this font lacks

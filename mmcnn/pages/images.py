@@ -50,7 +50,9 @@ def thumbnail(
     Args:
         image: (H, W, 3) uint8, BGR.
         boxes: (N, 4), xyxy in pixels of ``image``; None: none.
-        labels, scores, names: see :func:`~mmcnn.plots.boxes.draw_boxes`.
+        labels: see :func:`~mmcnn.plots.boxes.draw_boxes`.
+        scores: see there.
+        names: see there.
         longest: longer side, pixels.
     """
     scale = min(1.0, longest / max(image.shape[:2]))

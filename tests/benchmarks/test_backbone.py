@@ -87,7 +87,7 @@ def test_a_peer_has_the_name_and_as_many_parameters(monkeypatch):
     assert peers.peer('torchvision', 'vgg16', 10, said.append) is None
     assert peers.peer('torchvision', 'darknet53', 9, said.append) is None
     assert said == [
-        "vgg16: torchvision's vgg16 is another network, of 9 parameters and not 10",
+        "vgg16: torchvision's vgg16 is another network, with 9 parameters instead of 10",
         'darknet53: not in torchvision',
     ]
 
@@ -99,7 +99,7 @@ def test_a_library_that_is_not_there_is_said(monkeypatch):
     monkeypatch.setattr(peers, '_models', missing)
     said = []
     assert peers.peer('timm', 'vgg16', 1, said.append) is None
-    assert said == ["timm: not measured, it cannot be imported here (No module named 'timm')"]
+    assert said == ["timm: not measured, since it cannot be imported here (No module named 'timm')"]
 
 
 @pytest.mark.slow

@@ -39,7 +39,7 @@ def test_without_a_peer_there_is_no_ratio(tmp_path):
     found = Comparison('x', 's', {'ours': [1.0, 2.0]})
     assert found.best_peer is None and found.ratio('ours') is None
     assert comparison.report([found]) == 'x                                ours       1.5 s (1 to 2)'
-    with pytest.raises(UsageError, match='there is no peer here that ratios could be plotted to'):
+    with pytest.raises(UsageError, match='there is no peer for ratios to plot'):
         comparison.plot(tmp_path / 'x.png', 'title', [found])
 
 
@@ -49,7 +49,7 @@ def test_report():
         'vgg16 ours 2 s (1 to 3) 0.50 (0.50 to 0.75) x fast',
         'vgg16 slow 8 s (8 to 8) 2.00 (2.00 to 4.00) x fast',
         'vgg16 fast 4 s (2 to 4) the best peer',
-        'Medians of 3 rounds in turn; ratios are those of the same round, with smallest and largest.',
+        'Medians of 3 interleaved rounds; ratios are computed within each round, with smallest and largest.',
     ]
 
 

@@ -34,7 +34,7 @@ def test_what_cannot_be_measured_is_said(tmp_path, monkeypatch):
     assert found.best_peer == 'PyTorch, folded' and found.row == 'resnet18'
     assert list(found.figures) == ['PyTorch', 'PyTorch, folded']
     assert said[1:] == [
-        'torch.compile: not measured, it fails here (no compiler)',
+        'torch.compile: not measured, it failed (no compiler)',
         'ONNX Runtime: not measured, to=onnx needs the package a',
         'OpenVINO: not measured, to=openvino needs the package a',
     ]

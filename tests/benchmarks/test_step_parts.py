@@ -102,5 +102,5 @@ def test_a_detector_of_several_stages_is_refused():
     class Loop:
         runner = Runner
 
-    with pytest.raises(UsageError, match='one-stage detector is what can be divided, but the model is Linear'):
+    with pytest.raises(UsageError, match='one-stage detector can be divided, but the model is Linear'):
         DividedSteps(Loop, itertools.repeat(None))

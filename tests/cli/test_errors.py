@@ -13,12 +13,12 @@ ERRORS = {
     'config path': (['configs/yolov4.py'], r"no config file 'configs/yolov4\.py'.*did you mean yolov4_cspdarknet53"),
     'backbone': (
         [CONFIG, 'model.backbone.type=mmcnn.cspdarknet35'],
-        r"no backbone is called 'cspdarknet35'; did you mean cspdarknet53",
+        r"unknown backbone 'cspdarknet35'; did you mean cspdarknet53",
     ),
     'part': ([CONFIG, 'model.neck.type=mmcnn.YOLO4PAN'], r"'mmcnn\.YOLO4PAN'; did you mean mmcnn\.YOLOv4PAN"),
     'channels': (
         [CONFIG, 'model.neck.in_channels=[1,2,3]'],
-        r'neck\.in_channels=\[1, 2, 3\] does not fit mmcnn\.cspdarknet53, which gives \[256, 512, 1024\]',
+        r'neck\.in_channels=\[1, 2, 3\] does not match mmcnn\.cspdarknet53, which has \[256, 512, 1024\]',
     ),
     'backbone argument': (
         [CONFIG, 'model.backbone.wide=2'],

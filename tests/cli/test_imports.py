@@ -52,7 +52,7 @@ def test_it_is_offered(command, capsys):
     ids=' '.join,
 )
 def test_it_is_imported_before_anything_is_read(own, arguments, run_command):
-    with pytest.raises(UsageError, match=rf"import='{own}': its import fails: RuntimeError: it was imported"):
+    with pytest.raises(UsageError, match=rf"import='{own}': the import failed: RuntimeError: it was imported"):
         run_command(*arguments, '--import', own)
 
 

@@ -92,7 +92,7 @@ def test_damaged_videos_are_one_sentence_each(run_tool, videos, trained, tmp_pat
     videos.cut(videos.make_video(tmp_path / 'b.mp4'), 0.5)
     result = run_tool('infer', trained.checkpoint, tmp_path / 'b.mp4', '--out', tmp_path / 'out2')
     assert (result.code, result.err.count('\n')) == (1, 1)
-    assert 'b.mp4 is no video that OpenCV can read' in result.err
+    assert 'b.mp4 is not a video that OpenCV can read' in result.err
 
 
 def test_the_module_loads_nothing_heavy():

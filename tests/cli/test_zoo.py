@@ -77,7 +77,7 @@ def test_matrix_ends_with_exit_code_1_if_a_pair_fails(run_command):
     assert result.code == 1
     lines = result.out.splitlines()
     assert lines[1].split() == ['vgg11', '✗', '✗', '✗', '✓']
-    assert lines[3].startswith('vgg11 in YOLOv4: a map of (38, 38) cannot be doubled onto one of (75, 75)')
+    assert lines[3].startswith('vgg11 in YOLOv4: a map of (38, 38) cannot be upsampled to one of (75, 75)')
     assert lines[-1] == '1 of 4 pairs build, 0 refused for want of a level, 3 fail'
 
 

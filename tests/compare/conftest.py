@@ -72,7 +72,8 @@ def make(candidates=12, seeds=3, epochs=10, losses=200, spread=SPREAD, names=NAM
     data = dict(path='../data/bccd', sha256='5' * 64, num_train=292, num_val=72, classes=list(classes))
     return Comparison(
         f'{candidates} backbones in yolov5_n on bccd', 'mmcnn compare yolov5_n --data ../data/bccd', '2026-11-27',
-        {'mmcnn': '0.2', 'torch': '2.9'}, data, found, pairs, ['Seeds are blocks.', 'The intervals hold all at once.'],
+        {'mmcnn': '0.2', 'torch': '2.9'}, data, found, pairs,
+        ['Seeds are blocks.', 'The intervals hold simultaneously.'],
         ['Energy: RAPL cannot be read here.'],
     )  # fmt: skip
 

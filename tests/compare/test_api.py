@@ -85,7 +85,7 @@ def test_seeds_that_a_budget_has_no_time_for_have_not_failed(options, monkeypatc
     made = api.plan(options(backbones=['cspdarknet-n'], seeds=3), list)
     found = api._collected(made, budgets.Outcome({}, 2))
     assert found.title.endswith('seeds 0, 1: [0, 1]')
-    assert found.not_measured == ['Not trained, as the budget has no time for more seeds: 2.']
+    assert found.not_measured == ['Not trained, since the budget does not allow more seeds: 2.']
 
 
 def test_the_command_names_the_file_of_a_config_that_was_loaded(options, monkeypatch):

@@ -135,7 +135,7 @@ def test_a_first_epoch_that_cannot_be_timed_leaves_the_others_alone(runs):
 
 
 def test_a_first_epoch_that_fails_everywhere_is_named():
-    with pytest.raises(UsageError, match=r'a run: the first epoch, .*, has failed: too large'):
+    with pytest.raises(UsageError, match=r'a run: the first epoch, .*, failed: too large'):
         budgets.with_equal_seconds([Candidate('a')], [Run(Candidate('a'), 10.0, 0.1)], 20)
 
 

@@ -79,14 +79,15 @@ def test_sentences():
         12, 1000, 68, True, (calibration.DesignCalibration(4, 3, 41, {0.02: 0.254, 0.05: 0.98}, 0.03),)
     )
     assert found.sentences() == [
-        '12 runs of one candidate were dealt out to 4 made-up ones with 3 seeds 1,000 times: 41 times a difference was '
-        'claimed, which is no more than the 68 that chance allows a true 5 %. A true difference of 0.02 AP is told '
-        'apart in 25% of pairs. A true difference of 0.05 AP is told apart in 98% of pairs.'
+        '12 runs of one candidate were dealt to 4 imaginary ones with 3 seeds 1,000 times: a difference was '
+        'claimed 41 times, which is not more than the 68 that chance allows at a true 5 %. A true difference '
+        'of 0.02 AP is '
+        'detected in 25% of pairs. A true difference of 0.05 AP is detected in 98% of pairs.'
     ]
 
 
 def test_too_few_runs_are_refused():
-    with pytest.raises(UsageError, match='11 runs cannot be dealt out to 4 candidates with 3 seeds'):
+    with pytest.raises(UsageError, match='11 runs cannot be dealt to 4 candidates with 3 seeds'):
         calibrate(SCORES[:11])
     with pytest.raises(UsageError, match='the AP of 1 of 12 runs is missing'):
         calibrate([*SCORES[:11], float('nan')])

@@ -44,5 +44,5 @@ def test_config_has_the_backbone_at_its_width():
     changed = Candidate('vovnet39', widen_factor=0.25).config(cfg)
     assert changed.model.backbone.type == 'mmcnn.vovnet39' and changed.model.backbone.widen_factor == 0.25
     assert cfg.model.backbone.type == 'mmcnn.cspdarknet-n' and 'widen_factor' not in cfg.model.backbone
-    with pytest.raises(UsageError, match="backbone=vovnet93: no backbone is called 'vovnet93'"):
+    with pytest.raises(UsageError, match="backbone=vovnet93: unknown backbone 'vovnet93'"):
         Candidate('vovnet93').config(cfg)

@@ -74,7 +74,7 @@ def test_costs_are_measured_and_outlive_the_checkpoints(runs, tmp_path):
         (tmp_path / each / COSTS_FILE).unlink()
     bare = collected(runs, tmp_path)
     assert set(bare.candidates[0].costs) == {'training_seconds'}
-    assert 'a: no latency, as its checkpoints are gone.' in bare.not_measured
+    assert 'a: no latency, since its checkpoints are missing.' in bare.not_measured
 
 
 def test_a_lost_loss_does_not_cost_the_page(runs, tmp_path):
@@ -138,4 +138,4 @@ def test_pairs_are_of_the_seeds_that_all_have(runs, tmp_path, monkeypatch):
     single.write_text(json.dumps(annotations | dict(images=annotations['images'][:1])))
     without = analysed(found, tmp_path, single)
     assert without.pairs == [alone]
-    assert any('has 1 images: two or more' in line for line in without.method)
+    assert any('has 1 images: resampling needs at least two' in line for line in without.method)

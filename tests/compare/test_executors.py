@@ -100,7 +100,7 @@ def test_jobs_of_submitit(planned, tmp_path, capsys):
     assert all(run.result() is not None for run in runs)
     assert (tmp_path / 'compared' / executors.JOBS).is_dir()
     executors.run_trainings(runs, options('slurm', cluster='local'), tmp_path / 'compared')
-    assert '2 of 2 trainings are there already' in capsys.readouterr().out
+    assert '2 of 2 trainings are already finished' in capsys.readouterr().out
 
 
 def test_a_preempted_job_is_submitted_again(planned):

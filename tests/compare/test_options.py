@@ -19,7 +19,7 @@ def test_times(time, seconds):
 
 @pytest.mark.parametrize('time', ['', 'h', '2 weeks', '-1h', '0', 'nan'])
 def test_what_is_no_time(time):
-    with pytest.raises(UsageError, match=r'budget=.*: it has to be a time such as 2h'):
+    with pytest.raises(UsageError, match=r'budget=.*: it must be a time such as 2h'):
         seconds_of(time)
 
 
@@ -38,13 +38,13 @@ def test_lists_are_typed_with_commas():
 @pytest.mark.parametrize(
     ('given', 'message'),
     [
-        (dict(backbones=[]), r'backbones=\[\]: name one or more'),
+        (dict(backbones=[]), r'backbones=\[\]: give at least one'),
         (dict(fraction='1.5'), r'fraction=1.5: the value must be above 0 and at most 1'),
         (dict(fraction='half'), r'fraction=half: the value must be above 0'),
-        (dict(macs='much'), r'macs=much: it has to be a number of multiply-adds'),
+        (dict(macs='much'), r'macs=much: it must be a number of multiply-adds'),
         (dict(equal='time'), r"equal='time'"),
         (dict(vary='seed'), r"vary='seed'"),
-        (dict(jobs=2, executor='ray'), r'jobs=2 is for executor=local'),
+        (dict(jobs=2, executor='ray'), r'jobs=2 is only for executor=local'),
         (dict(executor_options={'a': 1}), r"executor_options=\{'a': 1\} needs executor=ray or slurm"),
         (dict(budget='1h', equal='macs'), r'budget=3600 s needs equal=epochs, not macs'),
     ],

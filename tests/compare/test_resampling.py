@@ -170,7 +170,7 @@ def test_a_run_that_found_nothing_has_ap_zero(written):
 
 def test_a_val_without_objects_is_refused(written):
     dataset = annotations(5, 1, np.random.default_rng(0))
-    with pytest.raises(DataError, match='has 5 images: two or more with objects can be resampled'):
+    with pytest.raises(DataError, match='has 5 images: resampling needs at least two with objects'):
         resample(written(dataset | dict(annotations=[])), [np.empty((0, 7))])
 
 

@@ -118,7 +118,7 @@ def test_one_seed_gives_no_interval():
     assert (pairs[0].first, pairs[0].difference, pairs[0].seeds) == ('b', pytest.approx(0.2), 1)
     assert (pairs[0].low, pairs[0].high, pairs[0].variance_of_seeds) == (None, None, None)
     assert not pairs[0].distinguishable
-    assert any('One seed tells nothing' in sentence for sentence in method(blocks([[0.3], [0.5]])))
+    assert any('One seed does not show' in sentence for sentence in method(blocks([[0.3], [0.5]])))
 
 
 def test_equal_tables_are_not_told_apart():
@@ -149,7 +149,7 @@ def test_only_seeds_that_all_have_finished_count():
     assert (found.names, found.seeds) == (('a', 'b', 'd'), (0, 2))
     np.testing.assert_array_equal(found.table, [[0.1, 0.3], [0.4, 0.6], [0.7, 0.9]])
     assert found.left_out == (
-        'c is left out: none of its runs has finished.',
+        'c is left out: none of its runs finished.',
         'Seed 1 is left out of the analysis: not finished by b.',
     )
 
@@ -164,7 +164,7 @@ def test_there_may_be_nothing_to_compare(scores):
 def test_the_method_is_said():
     text = ' '.join(method(blocks(GRAFTS), 72, 1000))
     assert '(4 - 1) x (6 - 1) = 15 degrees of freedom' in text
-    assert 'The 6 intervals hold all at once with 95 % confidence' in text
+    assert 'The 6 intervals hold simultaneously with 95 % confidence' in text
     assert '1,000 resamples of the 72 images of val' in text
     assert 'tries all 2^6 sign patterns' in text
     assert 'without the variance of images' in ' '.join(method(blocks(GRAFTS)))

@@ -113,7 +113,7 @@ def test_what_is_finished_is_not_trained_again(cfg, runs, trainings, tmp_path, c
     compare_trainings.train_all(runs[:3])
     compare_trainings.train_all(runs)
     assert [of(command) for command in trainings.commands] == ALL
-    assert '[1/4] darknet53, seed 4: trained already' in capsys.readouterr().out
+    assert '[1/4] darknet53, seed 4: already trained' in capsys.readouterr().out
     # Also by a later call, which has read the records, and after the folder was moved.
     tmp_path.rename(tmp_path.with_name('moved'))
     again = compare_trainings.plan(cfg, TWO[:1], [(4, None)], tmp_path.with_name('moved'), BUDGET)
@@ -163,7 +163,9 @@ def test_interrupted_run_goes_on_and_its_time_counts(runs, trainings):
 def test_budgets_are_not_mixed(cfg, runs, trainings, tmp_path):
     compare_trainings.train_all(runs[:1])
     (other,) = compare_trainings.plan(cfg, TWO[:1], [(4, None)], tmp_path, BUDGET | dict(epochs=5))
-    with pytest.raises(UsageError, match=r'seed_4 holds a run with other settings \(epochs 3, now 5\); .*fresh=True'):
+    with pytest.raises(
+        UsageError, match=r'seed_4 contains a run with other settings \(epochs 3, now 5\); .*fresh=True'
+    ):
         other.refuse_others()
     changed = cfg.copy()
     changed.nominal_batch_size = 32
@@ -180,7 +182,7 @@ def test_only_runs_of_comparisons_are_deleted(runs, trainings, tmp_path):
     mine = runs[1].folder / 'mine.txt'
     mine.parent.mkdir(parents=True)
     mine.touch()
-    with pytest.raises(UsageError, match='seed_4 holds files that are not of a comparison'):
+    with pytest.raises(UsageError, match='seed_4 contains files that do not belong to a comparison'):
         runs[1].refuse_others()
     for run in runs:
         run.discard()
@@ -208,7 +210,7 @@ def test_options_are_read_again_as_they_were():
 @pytest.mark.parametrize(
     ('names', 'options', 'message'),
     [
-        (['darknet53', 'darknet35'], {}, r"backbone=darknet35: no backbone is called 'darknet35'; did you mean"),
+        (['darknet53', 'darknet35'], {}, r"backbone=darknet35: unknown backbone 'darknet35'; did you mean"),
         (['resnet-fpn-tv'], {'model.backbone.out_indices': (1,)}, r'backbone=resnet-fpn-tv: .*has no level 1'),
         (['vgg16', 'darknet53'], {'model.backbone.depth': 3}, "backbone=vgg16: VGG has no argument 'depth'"),
     ],

@@ -36,7 +36,7 @@ def test_a_claim_never_reads_as_if_zero_were_in_its_interval():
 
 def test_images_may_not_allow_a_claim():
     found = pair(0.02, 0.05, images=0.031)
-    assert verdict(found, 12, 72).endswith(': more seeds will not tell: the 72 validation images leave ±0.031')
+    assert verdict(found, 12, 72).endswith(': more seeds will not help: the 72 validation images leave ±0.031')
     assert more_seeds(found, 12) is None
 
 

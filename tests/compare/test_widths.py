@@ -30,5 +30,5 @@ def test_published_network_keeps_its_width():
 
 def test_numbers_out_of_reach_are_named():
     cfg = Candidate('vgg16-bn').config(load_config('yolov5_n'))
-    with pytest.raises(UsageError, match=r'backbone=vgg16-bn: at no width .* 0.001 G .* nearest is 0\.0'):
+    with pytest.raises(UsageError, match=r'backbone=vgg16-bn: no width .* 0.001 G .* nearest is 0\.0'):
         fitted_width(cfg, 1e6, SIZE)

@@ -48,7 +48,7 @@ def test_the_file_of_another_release_is_written_anew(folder):
 def test_a_compiled_mmcv_is_refused(name, folder):
     (folder / name).mkdir() if name == '_ext' else (folder / name).write_bytes(b'\x7fELF')
     assert look() == Place(folder, 'compiled', folder / name)
-    with pytest.raises(UsageError, match=rf'operators of its own, {folder / name}: .* nothing was written'):
+    with pytest.raises(UsageError, match=rf'its own operators, {folder / name}, .* nothing was written'):
         install()
     assert remove() is None and (folder / name).exists()
 
@@ -69,7 +69,7 @@ def test_what_pip_leaves_of_mmcv_is_no_mmcv(folder, monkeypatch):
     monkeypatch.setattr(sys, 'path', [str(folder.parent)])
     assert look() == Place(folder, 'left', folder / '_ext.py')
     with pytest.raises(
-        DependencyError, match=r'not installed \(.*_ext.py is left of an earlier one\): run `pip install'
+        DependencyError, match=r'not installed \(.*_ext.py remains from an earlier one\): run `pip install'
     ):
         install()
     assert remove() == folder / '_ext.py'
@@ -94,7 +94,9 @@ def test_a_folder_that_cannot_be_written_to(folder, monkeypatch):
         raise PermissionError(13, 'Permission denied')
 
     monkeypatch.setattr(Path, 'write_text', refuse)
-    with pytest.raises(UsageError, match=r'_ext.py cannot be written: Permission denied; `mmcnn run mmdet-tool`'):
+    with pytest.raises(
+        UsageError, match=r'_ext.py cannot be written: Permission denied; instead, use `mmcnn run mmdet-tool`'
+    ):
         install()
     assert look().state == 'none'
     monkeypatch.undo()
@@ -139,7 +141,7 @@ def test_where_mmcnn_is_gone_one_sentence_says_so(site):
     printed, error = process("import sys; sys.modules['mmcnn'] = None; import mmcv.ops", site)
     assert printed == ''
     assert error == (
-        "ImportError: mmcv's operators are to come from mmcnn, which cannot be imported (import of mmcnn halted; None "
+        "ImportError: this mmcv uses mmcnn's operators, but mmcnn cannot be imported (import of mmcnn halted; None "
         f'in sys.modules): install mmcnn for this Python, or delete {site / "mmcv" / "_ext.py"}'
     )
 

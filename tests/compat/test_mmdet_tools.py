@@ -98,7 +98,7 @@ def test_errors_and_exit_codes_of_a_tool_are_its_own(own_tools):
 
 
 def test_anchors_of_our_heads_have_a_command_of_their_own(tmp_path):
-    with pytest.raises(UsageError, match=r'reads model.bbox_head.anchor_generator, .*: mmcnn anchors proposes anchors'):
+    with pytest.raises(UsageError, match=r'reads model.bbox_head.anchor_generator, .*: use mmcnn anchors'):
         run_tool('optimize_anchors', ['mmcnn::yolov5_s', '--device', 'cpu'])
 
 
@@ -228,7 +228,7 @@ def test_their_functions_after_an_import_of_mmcnn(detector):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(any(Path(mmcv.__file__).parent.glob('_ext.*')), reason='this mmcv has operators of its own')
+@pytest.mark.skipif(any(Path(mmcv.__file__).parent.glob('_ext.*')), reason='this mmcv has its own operators')
 def test_their_functions_after_compat_install(detector, tmp_path):
     """In a copy of the installed mmcv, which nobody else has."""
     shutil.copytree(

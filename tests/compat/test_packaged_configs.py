@@ -69,10 +69,10 @@ def test_a_package_that_is_installed_has_its_own_inside(tmp_path, monkeypatch):
         ('mmdet::../../__init__', "mmdet has no config '../../__init__'"),
         ('mmcnn::yolov5_z', "mmcnn has no config 'yolov5_z'; did you mean .*yolov5_"),
         ('nowhere::x', "'nowhere::x': the package nowhere is not installed"),
-        ('json::x', "'json::x': json has no configs; looked in .*json"),
-        ('mmdet::', "'mmdet::': a config of a package is named PACKAGE::NAME, such as mmcnn::yolov5_s"),
-        ('a::b::c', "'a::b::c': a config of a package is named"),
-        ('a.b::c', "'a.b::c': a config of a package is named"),
+        ('json::x', "'json::x': json has no configs in .*json"),
+        ('mmdet::', "'mmdet::': use PACKAGE::NAME for the config of a package, such as mmcnn::yolov5_s"),
+        ('a::b::c', "'a::b::c': use PACKAGE"),
+        ('a.b::c', "'a.b::c': use PACKAGE"),
     ],
 )
 def test_what_is_none(name, words):

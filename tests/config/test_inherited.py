@@ -76,7 +76,7 @@ def test_a_backbone_of_mmdetections_is_enough(inherit):
     assert cfg.model.neck.in_channels == [32, 96, 1280] and cfg.model.data_preprocessor.mean == [1.0] * 3
     assert said == [
         'backbone: MobileNetV2 in place of ResNet, which the config inherits',
-        'note: backbone.out_indices is (2, 4, 7): the maps of MobileNetV2 that have the strides of the old ones',
+        'note: backbone.out_indices is (2, 4, 7), to give MobileNetV2 the strides of the old backbone',
         'note: neck.in_channels was [128, 256, 512] and is [32, 96, 1280], as MobileNetV2 gives it',
     ]
     wire_model(cfg)

@@ -171,7 +171,7 @@ def test_with_weights_of_its_own_the_new_backbone_stays_frozen():
     ('config', 'backbone', 'words'),
     [
         ('yolov4_cspdarknet53', 'fpn', r'\(fpn\) has no level 5; its levels are \[0, 1, 2, 3, 4\]'),
-        ('yolov5_s', 'restnet50', "no backbone is called 'restnet50'; did you mean resnet50"),
+        ('yolov5_s', 'restnet50', "unknown backbone 'restnet50'; did you mean resnet50"),
     ],
 )
 def test_a_swap_that_cannot_work_is_refused(config, backbone, words):

@@ -185,7 +185,7 @@ def test_a_resnet_of_style_caffe_is_refused(tmp_path):
     state = mmdet_state('faster_rcnn/faster-rcnn_r50-caffe_fpn_1x_coco.py', 'ResNet')
     meta = {'config': "model = dict(\n    backbone=dict(\n        type='ResNet',\n        style='caffe'))"}
     torch.save(dict(meta=meta, state_dict=state), tmp_path / 'a.pth')
-    with pytest.raises(CheckpointError, match=r"ResNet of style 'caffe'.* it would load and be wrong"):
+    with pytest.raises(CheckpointError, match=r"ResNet of style 'caffe'.* it would load but give wrong"):
         found(tmp_path / 'a.pth')
     torch.save(dict(meta={}, state_dict=state), tmp_path / 'a.pth')
     assert "style 'pytorch' of the ResNet" in found(tmp_path / 'a.pth')[2][0]
@@ -313,14 +313,16 @@ def test_two_detectors_in_a_file_are_refused(tmp_path):
     own = state_of('yolov5_n', 3)
     state = {f'{prefix}.{key}': value for prefix in ('student', 'teacher') for key, value in own.items()}
     torch.save(dict(state_dict=state), tmp_path / 'a.pth')
-    with pytest.raises(CheckpointError, match=r"behind 'student\.' and 'teacher\.' .* save one of them alone"):
+    with pytest.raises(
+        CheckpointError, match=r"with the prefixes 'student\.' and 'teacher\.' .* save one of them separately"
+    ):
         found(tmp_path / 'a.pth', 'a,b,c')
 
 
 def test_what_was_not_read_of_a_file_is_said(tmp_path):
     own = state_of('yolov5_n', 3)
     torch.save(dict(model=own, ema=own), tmp_path / 'a.pth')
-    assert "its entry 'model' was read, its 'ema' not" in found(tmp_path / 'a.pth', 'a,b,c')[2][0]
+    assert "its entry 'model' was used, 'ema' was not" in found(tmp_path / 'a.pth', 'a,b,c')[2][0]
 
 
 def test_names_and_head_of_a_file_that_contradict_each_other(tmp_path):

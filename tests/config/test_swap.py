@@ -42,7 +42,7 @@ def test_the_result_is_a_plain_detector(model):
 
 
 def test_what_cannot_be_is_refused(model):
-    with pytest.raises(UsageError, match=r"no backbone is called 'mobilnetv2'; did you mean mobilenetv2"):
+    with pytest.raises(UsageError, match=r"unknown backbone 'mobilnetv2'; did you mean mobilenetv2"):
         mmcnn.swap_backbone(model, 'mobilnetv2')
     with pytest.raises(MissingLevelError, match='no level 5'):
         mmcnn.swap_backbone(model, 'fpn')
@@ -74,5 +74,5 @@ def test_it_trains_a_step(model):
 
 def test_names_of_packages_are_typed_with_a_scope():
     cfg = load_config('yolov4_cspdarknet53')
-    with pytest.raises(UsageError, match=r"others' go by mmdet\.TYPE and timm\.NETWORK"):
+    with pytest.raises(UsageError, match=r'for other libraries use mmdet\.TYPE or timm\.NETWORK'):
         set_backbone(cfg, 'ResNet', {}, lambda line: None)

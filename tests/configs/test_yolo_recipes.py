@@ -351,7 +351,7 @@ def test_every_parameter_learns_from_every_batch(name, classes):
 def test_sides_that_the_stride_does_not_divide(name):
     with torch.device('meta'):
         model = built_model(name, **NARROW)
-        with pytest.raises(ValueError, match=r'a map of \(4, 4\) cannot be doubled onto one of \(7, 7\): image sides'):
+        with pytest.raises(ValueError, match=r'a map of \(4, 4\) cannot be upsampled to one of \(7, 7\): image sides'):
             model.extract_feat(torch.empty(1, 3, 100, 100))
         model.extract_feat(torch.empty(1, 3, 96, 128))
     assert model.data_preprocessor.pad_size_divisor == 32

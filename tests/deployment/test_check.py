@@ -64,7 +64,7 @@ def test_the_same_detections_pass():
 def test_others_do_not(ours, found, more):
     matches = compared(ours)
     assert (matches.found, matches.more) == (found, more) and not EXACT.allows(matches)
-    assert (f'{more} are in the file only' in str(matches)) == bool(more)
+    assert (f'{more} are only in the file' in str(matches)) == bool(more)
 
 
 def test_scores_that_are_not_finite_are_no_match():
@@ -75,7 +75,7 @@ def test_what_is_there_by_chance_is_left_aside():
     at_the_threshold = (60, 0, 0.001005, 0)
     assert EXACT.allows(compared([*THEIRS, at_the_threshold]))
     left = compared(THEIRS, theirs=[*THEIRS, at_the_threshold])
-    assert (left.every, left.aside) == (3, 1) and '; 1 as low as the threshold or the last' in str(left)
+    assert (left.every, left.aside) == (3, 1) and '; 1 at the threshold or the last' in str(left)
     assert EXACT.allows(compared(THEIRS, theirs=[*THEIRS, at_the_threshold]))
     # Of an image that has as many as it may have, the last one is another where two are as good as each other.
     assert EXACT.allows(compared([*THEIRS[:2], (70, 0, 0.1, 1)], max_per_img=3))
@@ -224,10 +224,10 @@ def test_values_at_the_second_size_decide(monkeypatch):
 @pytest.mark.parametrize(
     ('precision', 'data', 'checkpoint', 'ends'),
     [
-        ('fp16', None, {}, 'of a score 0; data=PATH weighs it by AP on its images'),
+        ('fp16', None, {}, 'scores 0; with data=PATH, AP on its images decides'),
         ('fp16', 'bccd', {}, None),  # AP decides
-        ('fp32', 'bccd', {}, 'of a score 0'),
-        ('fp16', 'bccd', None, 'of a score 0'),  # of random weights there is no AP
+        ('fp32', 'bccd', {}, 'scores 0'),
+        ('fp16', 'bccd', None, 'scores 0'),  # of random weights there is no AP
     ],
 )
 def test_detections_in_half_are_weighed_by_ap(precision, data, checkpoint, ends, monkeypatch):
@@ -244,18 +244,18 @@ def test_detections_in_half_are_weighed_by_ap(precision, data, checkpoint, ends,
     )
     if ends is None:
         checked = check.check_export(plan, Path('a.onnx'), [None])
-        assert checked.failure == f'the file does not give what PyTorch gives: {matches}'
+        assert checked.failure == f'the file differ from PyTorch: {matches}'
         assert checked.summary == f'8 images; one by one; {matches}'
     else:
         monkeypatch.setitem(RANDOM, 'fp16', TOLERANCES['fp16'])
-        with pytest.raises(ExportError, match=f'what PyTorch gives: 100 of 105 detections .*{ends}$'):
+        with pytest.raises(ExportError, match=f'differ from PyTorch: 100 of 105 detections .*{ends}$'):
             check.check_export(plan, Path('a.onnx'), [None])
 
 
 @pytest.mark.parametrize(
     ('precision', 'data', 'checkpoint', 'ends'),
     [
-        ('fp16', None, {}, 'are others; data=PATH weighs it by AP on its images'),
+        ('fp16', None, {}, 'are others; with data=PATH, AP on its images decides'),
         ('fp16', 'bccd', {}, None),  # AP decides
         ('fp32', 'bccd', {}, 'are others'),
         ('fp16', 'bccd', None, 'are others'),  # of random weights there is no AP

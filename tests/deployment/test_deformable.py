@@ -71,5 +71,5 @@ def test_a_backbone_as_a_file(tmp_path):
 
 
 def test_pytorchs_programs_are_refused():
-    with pytest.raises(UsageError, match=r"the deformable convolutions of resnet50-tv .* ONNX's operator.*to=onnx wri"):
+    with pytest.raises(UsageError, match=r"the deformable convolutions of resnet50-tv .* ONNX's operator.*use to=onnx"):
         plan_export(found(), ExportOptions(source='resnet50-tv', to='torch-export', img_size=(64, 64)))

@@ -54,7 +54,7 @@ def test_of_mmdetections_yolov3_head():
         (dict(nms=dict(type='soft_nms', iou_threshold=0.45)), "nms.type='soft_nms' cannot be exported; iou, nms, "),
         (dict(nms=dict(type='nms')), 'has no iou_threshold'),
         (dict(nms=dict(type='nms', iou_thr=0.45)), 'has no iou_threshold'),
-        (dict(min_bbox_size=40), 'test_cfg.min_bbox_size=40 has no place in an export'),
+        (dict(min_bbox_size=40), 'test_cfg.min_bbox_size=40 cannot be exported'),
     ],
 )
 def test_a_step_that_a_file_does_not_take_is_refused_in_every_form(changes, message):
@@ -109,10 +109,10 @@ def faster_rcnn():
     ('divisor', 'dynamic', 'stride', 'said'),
     [
         (32, 'all', 32, None),
-        (1, 'all', 32, 'multiple of 32, which a file needs, and in a test by PyTorch not at all .pad_size_divisor=1.'),
-        (48, 'all', 96, 'multiple of 96, which a file needs, and in a test by PyTorch only to the next multiple of 48'),
-        (1, 'none', 32, 'padded to 64 x 64 px, and in a test by PyTorch not at all: .* differ a little$'),
-        (32, 'none', 32, 'only to the next multiple of 32: .* differ a little; dynamic=all pads as PyTorch$'),
+        (1, 'all', 32, 'multiple of 32, which a file needs, but by PyTorch not at all .pad_size_divisor=1.'),
+        (48, 'all', 96, 'multiple of 96, which a file needs, but by PyTorch only to the next multiple of 48'),
+        (1, 'none', 32, 'padded to 64 x 64 px, but by PyTorch not at all: .* differ slightly$'),
+        (32, 'none', 32, 'only to the next multiple of 32: .* differ slightly; dynamic=all pads as PyTorch does$'),
     ],
 )
 def test_padding_that_is_not_pytorchs_is_said(divisor, dynamic, stride, said, faster_rcnn, monkeypatch):

@@ -46,7 +46,7 @@ def written(scenes, tmp_path_factory):
 
 def test_a_detector_gives_what_pytorch_gives(written):
     result, said = written
-    assert 'note: the weights of yolov5_n are random; weights=FILE loads trained ones' in said
+    assert 'note: the weights of yolov5_n are random; use weights=FILE for trained ones' in said
     assert said[-1].startswith('note: every image is padded to 96 x 96 px')
     matches = result.checked.matches
     assert matches.every >= check.FEWEST and matches.found >= 0.99 * matches.every
@@ -84,9 +84,7 @@ def test_a_file_that_gives_something_else_is_not_there(scenes, tmp_path, monkeyp
         del plan.module.inner.forward
 
     monkeypatch.setattr(export, 'write', shifted)
-    with pytest.raises(
-        ExportError, match=r'the file does not give what PyTorch gives: 0\.00% of the boxes at 96 x 96 px'
-    ):
+    with pytest.raises(ExportError, match=r'the file differ from PyTorch: only 0\.00% of the boxes at 96 x 96 px'):
         export.run_export(ExportOptions(**OPTIONS, data=scenes), lambda line: None)
     assert list(tmp_path.iterdir()) == []
 
@@ -94,7 +92,7 @@ def test_a_file_that_gives_something_else_is_not_there(scenes, tmp_path, monkeyp
 @pytest.mark.slow
 def test_too_few_detections_are_no_check(scenes, tmp_path):
     never = {**TINY, 'model.test_cfg.score_thr': 0.999}
-    with pytest.raises(ExportError, match='not checked: PyTorch has 0 detections on 6 images'):
+    with pytest.raises(ExportError, match='not checked: PyTorch finds 0 detections on 6 images'):
         export.run_export(ExportOptions(**{**OPTIONS, 'cfg_options': never}, data=scenes), lambda line: None)
     assert list(tmp_path.iterdir()) == []
 
@@ -106,35 +104,35 @@ def test_images_that_the_runner_would_make_otherwise(scenes):
     assert len(images) == 6 and len({each.shape for each in images}) == 2
     check._compare_fit(plan, images)
     plan.found.config.test_dataloader.dataset.pipeline[1].pad_val = 113
-    with pytest.raises(ExportError, match='the runner would make other images than the test pipeline of yolov5_n'):
+    with pytest.raises(ExportError, match='the runner prepares images differently from the test pipeline of yolov5_n'):
         check._compare_fit(plan, images)
 
 
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(source='yolov5_x9'), "'yolov5_x9' is no file, and no network or config is called so; did you mean"),
-        (dict(source='mobilenetv2', form='decoded'), 'form=decoded: mobilenetv2 is a backbone, whose form is maps'),
-        (dict(source='yolov5_n', form='logits'), 'yolov5_n is a detector, whose form is decoded or nms or raw'),
-        (dict(source='fpn', form='logits'), 'fpn is no classifier'),
-        (dict(source='mobilenetv2', cfg_options={'a': 1}), 'cfg_options changes a config, and mobilenetv2 is'),
-        (dict(source='yolov5_n', img_size=100), 'img_size=100 x 100: each side has to be a multiple of 32'),
-        (dict(source='yolov5_n', img_size=(32, 64, 96)), r'img_size=\(32, 64, 96\): it has to be one whole number'),
-        (dict(source='yolov5_n', layout='tensorrt'), 'layout=tensorrt is of form=nms only'),
-        (dict(source='yolov5_n', score_thr=0.1), 'score_thr=0.1 is of form=nms only'),
-        (dict(source='yolov5_n', config='yolov5_s'), 'config=yolov5_s: yolov5_n is a config already'),
-        (dict(source='mobilenetv2', classes='a,b'), 'classes: mobilenetv2 gives maps and has none'),
-        (dict(source='yolov5_n', device='cuda'), 'device=cuda: an export is made and checked on the CPU'),
+        (dict(source='yolov5_x9'), "'yolov5_x9' is neither a file, a network nor a config; did you mean"),
+        (dict(source='mobilenetv2', form='decoded'), 'form=decoded: mobilenetv2 is a backbone, .* with form=maps'),
+        (dict(source='yolov5_n', form='logits'), 'yolov5_n is a detector, .* with form=decoded or nms or raw'),
+        (dict(source='fpn', form='logits'), 'fpn is not a classifier'),
+        (dict(source='mobilenetv2', cfg_options={'a': 1}), 'cfg_options applies to configs, but mobilenetv2 is'),
+        (dict(source='yolov5_n', img_size=100), 'img_size=100 x 100: each side must be a multiple of 32'),
+        (dict(source='yolov5_n', img_size=(32, 64, 96)), r'img_size=\(32, 64, 96\): must be one integer'),
+        (dict(source='yolov5_n', layout='tensorrt'), 'layout=tensorrt needs form=nms'),
+        (dict(source='yolov5_n', score_thr=0.1), 'score_thr=0.1 needs form=nms'),
+        (dict(source='yolov5_n', config='yolov5_s'), 'config=yolov5_s: yolov5_n is already a config'),
+        (dict(source='mobilenetv2', classes='a,b'), 'classes: mobilenetv2 returns maps and has no classes'),
+        (dict(source='yolov5_n', device='cuda'), 'device=cuda: exports run and are checked on the CPU'),
         (dict(source='yolov5_n', precision='int8'), 'precision=int8 needs data=PATH'),
-        (dict(source='yolov5_n', to='torch-export', form='nms'), "form=nms has ONNX's operators"),
-        (dict(source='yolov5_n', out='a.pb'), r'out=a.pb: a file of to=onnx ends in .onnx'),
-        (dict(source='yolov5_n', out='none/a.onnx'), 'out=none/a.onnx: there is no folder none'),
+        (dict(source='yolov5_n', to='torch-export', form='nms'), "form=nms needs ONNX's operators"),
+        (dict(source='yolov5_n', out='a.pb'), r'out=a.pb: a file for to=onnx must end in .onnx'),
+        (dict(source='yolov5_n', out='none/a.onnx'), 'out=none/a.onnx: the folder none'),
         (dict(source='yolov5_n', to='tflite'), "to='tflite'"),
-        (dict(source='faster_rcnn_resnet-fpn', dynamic='batch'), 'Faster R-CNN looks at one image at a time'),
-        (dict(source='faster_rcnn_resnet-fpn', form='decoded'), 'a Faster R-CNN, whose form is nms'),
+        (dict(source='faster_rcnn_resnet-fpn', dynamic='batch'), 'Faster R-CNN processes one image at a time'),
+        (dict(source='faster_rcnn_resnet-fpn', form='decoded'), 'a Faster R-CNN, which can be exported with form=nms'),
         (
             dict(source='yolov5_n', form='nms', cfg_options={**TINY, 'model.test_cfg.nms.type': 'greedy_diou'}),
-            "nms.type='greedy_diou' has no operator in ONNX; export the form decoded",
+            "nms.type='greedy_diou' has no ONNX operator; export with form=decoded",
         ),
     ],
 )  # fmt: skip
@@ -209,7 +207,7 @@ def test_what_pytorch_cannot_trace_is_one_sentence(tmp_path, monkeypatch):
 
 def test_weights_of_a_file_are_its_own(tmp_path):
     torch.save(mmcnn.build_backbone('resnet18').state_dict(), tmp_path / 'a.pth')
-    with pytest.raises(UsageError, match=r'a\.pth has weights of its own'):
+    with pytest.raises(UsageError, match=r'a\.pth contains weights'):
         mmcnn.export('a.pth', weights='b.pth')
     with pytest.raises(CheckpointError):  # of a backbone: no config of a detector holds it
         mmcnn.export('a.pth')
@@ -236,7 +234,7 @@ def test_the_command_line(scenes, capsys):
     args = ['export', 'resnet18', '--form', 'logits', '--img-size', '40', '48', '--data', str(scenes)]
     assert main(args) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[1].startswith('checked  6 images; 40 x 48 px in batches of 1 and 3; largest difference of an output')
+    assert lines[1].startswith('checked  6 images; 40 x 48 px in batches of 1 and 3; largest output difference')
     assert lines[3].startswith('resnet18.onnx: ') and lines[3].endswith('MB, classification, form logits')
     said = json.loads(onnx.load('resnet18.onnx').metadata_props[0].value)
     assert said['classes'][999] == 'class 999' and said['input']['size'] == [40, 48]

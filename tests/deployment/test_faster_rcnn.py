@@ -275,7 +275,7 @@ def test_what_it_would_compute_otherwise_is_refused(options, said):
 
 
 def test_other_detectors_are_refused():
-    with pytest.raises(UsageError, match='Conv2d has no form that can be exported'):
+    with pytest.raises(UsageError, match='Conv2d cannot be exported'):
         ExportableFasterRCNN(torch.nn.Conv2d(1, 1, 1))
 
 

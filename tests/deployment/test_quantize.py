@@ -156,9 +156,7 @@ def test_calibration_on_validation_images_is_said(scenes, tmp_path):
         if each.name != 'train.json':
             (alone / each.name).symlink_to(each)
     paths, said = quantize.calibration_images(ExportOptions(**SMALL, data=alone, precision='int8'))
-    assert len(paths) == 3 and said.startswith(
-        'calibrated on 3 of the 3 images of val.json, on which AP is measured, too: '
-    )
+    assert len(paths) == 3 and said.startswith('calibrated on 3 of the 3 images of val.json, which also measure AP: ')
 
 
 def test_a_file_without_the_predictions_is_refused(scenes, weights, float_file, tmp_path):
@@ -169,17 +167,17 @@ def test_a_file_without_the_predictions_is_refused(scenes, weights, float_file, 
         node.input[:] = ['other' if each == name else each for each in node.input]
     onnx.save(model, tmp_path / 'small.onnx')
     plan = plan_of(scenes, weights, precision='int8')
-    with pytest.raises(ExportError, match=f'no convolution with the weights {re.escape(name)}, which must stay'):
+    with pytest.raises(ExportError, match=f'the convolutions with the weights {re.escape(name)} must stay in float'):
         quantize.quantize(plan, tmp_path / 'small.onnx', plan.metadata(), [])
 
 
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(source='resnet18'), 'measured as AP, and resnet18 is no detector; fp16 is possible'),
-        (dict(source='yolov5_n'), 'measured as AP, and the weights of yolov5_n are random; weights=FILE'),
-        (dict(source='yolov5_n', form='raw'), 'measured as AP, and form=raw gives no boxes; form=decoded does'),
-        (dict(source='yolov5_n', to='torch-export'), 'precision=int8 is of to=onnx and to=openvino'),
+        (dict(source='resnet18'), 'measured as AP, but resnet18 is not a detector; use fp16'),
+        (dict(source='yolov5_n'), 'measured as AP, but the weights of yolov5_n are random; use weights=FILE'),
+        (dict(source='yolov5_n', form='raw'), 'measured as AP, but form=raw returns no boxes; use form=decoded'),
+        (dict(source='yolov5_n', to='torch-export'), 'precision=int8 needs to=onnx or to=openvino'),
     ],
 )
 def test_what_int8_refuses(options, message, scenes, tmp_path, monkeypatch):
@@ -217,7 +215,7 @@ def test_what_costs_too_much_is_not_there(after, most, ap, scenes, weights, tmp_
     monkeypatch.setattr(accuracy, 'Detector', lambda path, score_thr: type('Found', (), dict(find=None)))
     ap(0.5, after)
     options = ExportOptions(**SMALL, weights=weights, data=scenes, precision='int8', max_loss=most)
-    with pytest.raises(ExportError, match=f'costs .* AP .0.5000 by PyTorch, .* and max_loss={most:g} is allowed'):
+    with pytest.raises(ExportError, match=f'costs .* AP .0.5000 in PyTorch, .* more than max_loss={most:g} '):
         export.run_export(options, lambda line: None)
     assert list(tmp_path.iterdir()) == []
     ap(0.5, 0.495)
@@ -234,7 +232,7 @@ def test_what_costs_too_much_is_not_there(after, most, ap, scenes, weights, tmp_
         ((0.5, 0.48), 'precision=fp16 costs 0.0200 AP .*'),
         (
             (0.005,),
-            'one is missed; AP, which would decide, cannot be measured: not checked: AP by PyTorch is 0.0050 .*',
+            'one is missed; AP, which decides, cannot be measured: not checked: AP in PyTorch is 0.0050 .*',
         ),
     ],
 )
@@ -258,7 +256,7 @@ def test_detections_in_half_that_are_others_are_weighed_by_ap(values, ends, ap, 
 @pytest.mark.parametrize('before', [0.0, 0.01, float('nan')])
 def test_an_ap_that_cannot_fall_is_no_check(before, ap, scenes, weights):
     ap(before)
-    message = r'not checked: AP by PyTorch is .* could not fall by more than max_loss=0\.01'
+    message = r'not checked: AP in PyTorch is .* a loss of max_loss=0\.01'
     with kept_process_state(), pytest.raises(ExportError, match=message):
         accuracy.AccuracyCheck(plan_of(scenes, weights, precision='int8'), lambda line: None)
 

@@ -48,8 +48,6 @@ def test_padding_of_a_static_canvas_is_said():
     options = ExportOptions(source='yolov5_n', img_size=64, cfg_options=TINY)
     found = exportable(options, lambda line: None)
     (sentence,) = plan_export(found, options).padding
-    assert sentence.startswith(
-        'every image is padded to 64 x 64 px, and in a test by PyTorch only to the next multiple'
-    )
+    assert sentence.startswith('every image is padded to 64 x 64 px, but by PyTorch only to the next multiple')
     dynamic = ExportOptions(source='yolov5_n', img_size=64, cfg_options=TINY, dynamic='all')
     assert plan_export(found, dynamic).padding == []

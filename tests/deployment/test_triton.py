@@ -145,7 +145,7 @@ def test_a_class_of_two_lines_is_refused_before_anything_is_written(tmp_path):
     options = ExportOptions(
         source='yolov4_cspdarknet53_narrow', triton=tmp_path / 'models', classes=('a', 'b\nc'), form='nms'
     )
-    with pytest.raises(UsageError, match=r"a class on each line, and 'b\\nc' is not one line"):
+    with pytest.raises(UsageError, match=r"one class per line, but 'b\\nc' is not a single line"):
         run_export(options, say=lambda line: None)
     assert not list(tmp_path.iterdir())
 

@@ -53,15 +53,13 @@ def test_a_folder_without_it_is_refused(package, tmp_path):
     (package / 'dist' / LIBRARY[0]).unlink()
     with pytest.raises(UsageError, match=r'is not the folder of onnxruntime-web 1\.19 or newer: .*dist has no ort\.wa'):
         onnxruntime_web(package)
-    with pytest.raises(UsageError, match=r'gone has no ort\.wasm\.min\.mjs; right would be node_modules/onnxruntime-w'):
+    with pytest.raises(UsageError, match=r'gone has no ort\.wasm\.min\.mjs; use node_modules/onnxruntime-w'):
         onnxruntime_web(tmp_path / 'gone')
 
 
 def test_without_npm(monkeypatch):
     monkeypatch.setenv('PATH', '')
-    with pytest.raises(
-        DependencyError, match=r'npm, which fetches it, is not installed: .* or name a folder .* ort_we'
-    ):
+    with pytest.raises(DependencyError, match=r'npm, which downloads it, is missing: .* or give a folder .* ort_we'):
         onnxruntime_web(None)
 
 
@@ -79,7 +77,7 @@ def test_npm_fetches_it_into_a_folder_of_its_own(package, tmp_path, monkeypatch)
     assert set(tmp_path.iterdir()) - before == {tmp_path / 'said'}
 
     npm.write_text('#!/bin/sh\necho "npm error code ENOTFOUND\nnpm error more" >&2\nexit 1\n')
-    with pytest.raises(DependencyError, match=r'onnxruntime-web failed \(npm error code ENOTFOUND\); is there a netwo'):
+    with pytest.raises(DependencyError, match=r'onnxruntime-web failed \(npm error code ENOTFOUND\); check the netwo'):
         onnxruntime_web(None)
 
 
@@ -89,13 +87,13 @@ def test_npm_fetches_it_into_a_folder_of_its_own(package, tmp_path, monkeypatch)
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(ort_web='x'), r'ort_web=x is of web=DIR only'),
-        (dict(web='p', triton='t'), r'web=p and triton=t: one folder is made at a time'),
-        (dict(web='p', to='openvino'), r'web=p holds an ONNX file; to=openvino does not go with it'),
-        (dict(triton='t', to='torch-export'), r'triton=t holds an ONNX file; to=torch-export does not go with it'),
-        (dict(web='p', out='m.onnx'), r'web=p says where the file goes; leave out=m.onnx out'),
-        (dict(web='p', form='raw'), r'web=p: the page reads the forms nms and decoded, not form=raw'),
-        (dict(web='p', form='nms', layout='deepstream'), r'web=p: the page reads layout=plain, not deepstream'),
+        (dict(ort_web='x'), r'ort_web=x can only be used with web=DIR'),
+        (dict(web='p', triton='t'), r'web=p and triton=t: only one of them can be used'),
+        (dict(web='p', to='openvino'), r'web=p needs an ONNX file; it cannot be used with to=openvino'),
+        (dict(triton='t', to='torch-export'), r'triton=t needs an ONNX file; it cannot be used with to=torch-export'),
+        (dict(web='p', out='m.onnx'), r'web=p determines the output file; omit out=m.onnx'),
+        (dict(web='p', form='raw'), r'web=p: the page supports the forms nms and decoded, not form=raw'),
+        (dict(web='p', form='nms', layout='deepstream'), r'web=p: the page supports layout=plain, not deepstream'),
     ],
 )
 def test_what_does_not_go_together(options, message):
@@ -115,7 +113,7 @@ def test_a_folder_that_is_not_empty_is_refused(tmp_path, package):
 
 
 def test_a_backbone_has_no_page(tmp_path, package):
-    with pytest.raises(UsageError, match=r'page: the page draws the boxes of a detector, and mobilenet is a backbone'):
+    with pytest.raises(UsageError, match=r'page: the page needs a detector, but mobilenet is a backbone'):
         run_export(ExportOptions(source='mobilenet', web=tmp_path / 'page', ort_web=package), say=lambda line: None)
     assert not (tmp_path / 'page').exists()
 

@@ -256,7 +256,7 @@ def test_what_is_wrong_is_said_in_words(cells, opened, tmp_path):
     assert page.says.startswith('black.png: nothing with a score of 0.25 or more (')
     assert page.driver.find_element('id', 'result').is_displayed()
     page.choose(text)
-    assert page.says == 'notes.png is no image that this browser can read.'
+    assert page.says == 'notes.png is not an image that this browser can read.'
     assert not page.driver.find_element('id', 'result').is_displayed()  # of the image before
     page.choose(tmp_path / 'black.png')
     assert page.driver.find_element('id', 'result').is_displayed()

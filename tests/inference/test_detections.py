@@ -74,7 +74,7 @@ def test_indexing_by_score(found):
 
 
 def test_fields_must_go_together(found):
-    with pytest.raises(UsageError, match=r'boxes \(4, 4\), scores \(3,\), labels \(4,\) and 4 names; right would be'):
+    with pytest.raises(UsageError, match=r'boxes \(4, 4\), scores \(3,\), labels \(4,\) and 4 names; they must be'):
         replace(found, scores=found.scores[:3])
     with pytest.raises(UsageError, match=r'boxes \(4, 3\)'):
         replace(found, boxes=found.boxes[:, :3])
@@ -84,7 +84,7 @@ def test_fields_must_go_together(found):
 
 def test_unpacking_like_a_tuple_works_for_one_more_release(found):
     with pytest.warns(
-        DeprecationWarning, match=r'say found\.boxes, found\.scores, found\.labels and found\.names'
+        DeprecationWarning, match=r'use found\.boxes, found\.scores, found\.labels and found\.names'
     ) as got:
         boxes, scores, labels, names = found
     assert (boxes is found.boxes, scores is found.scores, labels is found.labels, names is found.names) == (True,) * 4
@@ -191,7 +191,7 @@ def test_plot_reads_the_file_again(found, tmp_path):
 
 def test_plot_refuses(found, tmp_path):
     image = np.full((40, 60, 3), 100, np.uint8)
-    with pytest.raises(UsageError, match=r'not of a file: hand over their image, found\.plot\(image\)'):
+    with pytest.raises(UsageError, match=r'have no image file: pass the image, found\.plot\(image\)'):
         found.plot()
     cv2.imwrite(str(tmp_path / 'a.png'), image)
     for call in (
@@ -202,7 +202,7 @@ def test_plot_refuses(found, tmp_path):
         with pytest.raises(UsageError, match=r'a\.png is the image itself and would be overwritten'):
             call()
     assert (read_image(tmp_path / 'a.png') == 100).all()
-    with pytest.raises(UsageError, match=r"writes no image with the ending '\.doc'"):
+    with pytest.raises(UsageError, match=r"cannot write images with the suffix '\.doc'"):
         found.plot(image, path=tmp_path / 'a.doc')
     with pytest.raises(DataError, match=r'gone/a\.png cannot be written: No such file or directory'):
         found.plot(image, path=tmp_path / 'gone' / 'a.png')

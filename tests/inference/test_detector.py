@@ -76,8 +76,8 @@ def test_boxes_without_area_are_no_detections(detector, picture, monkeypatch):
 @pytest.mark.parametrize(
     'change, says',
     [
-        (lambda state: {f'module.{key}': value for key, value in state.items()}, 'module. taken off the names'),
-        (lambda state: {f'net.{key}': value for key, value in state.items()}, 'net. taken off the names'),
+        (lambda state: {f'module.{key}': value for key, value in state.items()}, 'module. removed from the names'),
+        (lambda state: {f'net.{key}': value for key, value in state.items()}, 'net. removed from the names'),
         (lambda state: {key: value.half() if value.is_floating_point() else value for key, value in state.items()},
          'float16'),
         (dict, None),
@@ -247,9 +247,9 @@ def test_detections_know_their_file(detector, picture):
     ('image', 'message'),
     [
         (np.zeros((1, 8, 8, 3), np.uint8), r'the image is a batch \(1, 8, 8, 3\) of uint8 of 1 images'),
-        (np.zeros((0, 8, 3), np.uint8), r'the image is \(0, 8, 3\) of uint8; right would be \(H, W, 3\) in BGR order'),
+        (np.zeros((0, 8, 3), np.uint8), r'the image is \(0, 8, 3\) of uint8; it must be \(H, W, 3\) in BGR order'),
         (np.full((8, 8, 3), np.nan), 'the image is .* NaN'),
-        ([np.zeros((8, 8, 3), np.uint8)] * 9 + [np.zeros(3)], r'images\[9\] is \(3,\) of float64; right would be'),
+        ([np.zeros((8, 8, 3), np.uint8)] * 9 + [np.zeros(3)], r'images\[9\] is \(3,\) of float64; it must be'),
         ([[1, 2, 3]], r'images\[0\] is of type list; it must be a path, a NumPy array'),
         (None, 'the image is of type NoneType'),
         ('https://example.com/a.jpg', 'download the file first'),
@@ -426,7 +426,7 @@ def changed(checkpoint, path, meta=None, **entries):
 
 def test_hostile_checkpoint(trained, tmp_path):
     path = changed(trained.checkpoint, tmp_path / 'x.pth', payload=Call(os.system, f'touch {tmp_path / "ran"}'))
-    with pytest.raises(CheckpointError, match=r'x\.pth is refused: it asks for .*nothing was run'):
+    with pytest.raises(CheckpointError, match=r'x\.pth was rejected: it asks for .*nothing was run'):
         Detector(path)
     assert not (tmp_path / 'ran').exists()
 
@@ -450,7 +450,7 @@ def test_recorded_config_that_is_no_data(trained, tmp_path, code):
     text = torch.load(trained.checkpoint, weights_only=True)['meta']['cfg']
     text += code.format(marker=str(tmp_path / 'ran'))
     path = changed(trained.checkpoint, tmp_path / 'x.pth', {'cfg': text})
-    with pytest.raises(CheckpointError, match=r'the config inside .*x\.pth is refused, line \d+'):
+    with pytest.raises(CheckpointError, match=r'the config inside .*x\.pth was rejected, line \d+'):
         Detector(path)
     assert not (tmp_path / 'ran').exists()
     Detector(path, trained.work_dir / 'yolov4_cspdarknet53.py', device='cpu')  # the named config is taken instead
@@ -485,7 +485,7 @@ def test_classes_come_from_the_run_else_from_the_config():
     assert classes_of({'meta': {}}, named, 'f') == ('a', 'b')
     assert classes_of({}, config_with('circle'), 'f') == ('circle',)
     for unknown in (config_with(None), Config()):
-        with pytest.raises(CheckpointError, match=r'^f does not say what its classes are .*: name them, classes=a,b,c'):
+        with pytest.raises(CheckpointError, match=r'^f does not name its classes .*: use classes=a,b,c'):
             classes_of({}, unknown, 'f')
 
 

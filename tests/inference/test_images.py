@@ -107,33 +107,33 @@ REFUSED = {
     'tensor, channels last': (torch.zeros(5, 7, 3), r'tensor \(5, 7, 3\) of torch\.float32; .*RGB.*permute\(2, 0, 1\)'),
     'two channels': (
         np.zeros((5, 7, 2), np.uint8),
-        r'is \(5, 7, 2\) of uint8; right would be \(H, W, 3\) in BGR order',
+        r'is \(5, 7, 2\) of uint8; it must be \(H, W, 3\) in BGR order',
     ),
-    'two channels first': (torch.zeros(2, 5, 7), r'tensor \(2, 5, 7\) of torch\.float32; right would be \(3, H, W\)'),
-    'vector': (np.zeros(5, np.uint8), r'is \(5,\) of uint8; right would be'),
-    'scalar': (np.array(5), r'is \(\) of int64; right would be'),
-    'empty': (np.zeros((0, 7, 3), np.uint8), r'is \(0, 7, 3\) of uint8; right would be'),
+    'two channels first': (torch.zeros(2, 5, 7), r'tensor \(2, 5, 7\) of torch\.float32; it must be \(3, H, W\)'),
+    'vector': (np.zeros(5, np.uint8), r'is \(5,\) of uint8; it must be'),
+    'scalar': (np.array(5), r'is \(\) of int64; it must be'),
+    'empty': (np.zeros((0, 7, 3), np.uint8), r'is \(0, 7, 3\) of uint8; it must be'),
     'NaN': (
         np.full((5, 7), np.nan),
-        r'\(5, 7\) of float64 with values that are NaN or infinite; right would be floats',
+        r'\(5, 7\) of float64 with values that are NaN or infinite; it must have floats',
     ),
     'infinite': (np.full((5, 7), np.inf, np.float16), 'NaN or infinite'),
-    'fractions': (BGR + 0.5, r'of float64 with fractions from .*\.5; right would be floats from 0 to 1, or whole'),
-    'normalised': (torch.linspace(-2, 2, 105).reshape(3, 5, 7), r'float32 with values from -2 to 2; right would be'),
-    'negative': (np.array([[-1]]), r'int64 with values from -1 to -1; right would be'),
+    'fractions': (BGR + 0.5, r'of float64 with fractions from .*\.5; it must have floats from 0 to 1, or whole'),
+    'normalised': (torch.linspace(-2, 2, 105).reshape(3, 5, 7), r'float32 with values from -2 to 2; it must have'),
+    'negative': (np.array([[-1]]), r'int64 with values from -1 to -1; it must have'),
     'large': (np.array([[256]]), r'int64 with values from 256 to 256'),
     'dark uint16': (BGR.astype(np.uint16), r'uint16 with values up to 2\d\d, but white is 65535 in uint16'),
-    'complex': (np.zeros((5, 7), complex), r'is \(5, 7\) of complex128; right would be uint8'),
-    'object': (np.full((5, 7), None), r'of object; right would be uint8'),
-    'text': (np.full((5, 7), 'a'), r'of <U1; right would be uint8'),
+    'complex': (np.zeros((5, 7), complex), r'is \(5, 7\) of complex128; it must be uint8'),
+    'object': (np.full((5, 7), None), r'of object; it must be uint8'),
+    'text': (np.full((5, 7), 'a'), r'of <U1; it must be uint8'),
     'masked': (np.ma.masked_equal(np.array([[1, 2]], np.uint8), 2), r'masked array \(1, 2\) of uint8 with 1 masked'),
-    'PIL of no pixels': (Image.new('RGB', (0, 5)), r'is \(5, 0, 3\) of uint8; right would be an image of at least one'),
+    'PIL of no pixels': (Image.new('RGB', (0, 5)), r'is \(5, 0, 3\) of uint8; it must be an image of at least one'),
     'None': (
         None,
         r'is of type NoneType; it must be a path, a NumPy array, a PIL image, a PyTorch tensor or the bytes',
     ),
     'number': (3, 'is of type int'),
-    'open file': (io.BytesIO(b''), r'is of type BytesIO; .*hand over what its read\(\) gives'),
+    'open file': (io.BytesIO(b''), r'is of type BytesIO; .*pass the result of its read\(\)'),
     'address': ('https://example.com/a.jpg', r'^https://example\.com/a\.jpg is an address.*download the file first$'),
     'camera address': ('rtsp://10.0.0.1/stream', 'is an address'),
 }
@@ -221,14 +221,14 @@ def test_missing_files(name, tmp_path, monkeypatch):
 
 
 def test_folder(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r'it is a folder; Detector\.stream reads folders'):
+    with pytest.raises(FileNotFoundError, match=r'it is a folder; use Detector\.stream for folders'):
         read_image(tmp_path)
 
 
 def test_write_image(tmp_path):
-    with pytest.raises(DataError, match=r'x\.jpg cannot be written: \.jpg cannot hold an image of 1 x 70000 pixels'):
+    with pytest.raises(DataError, match=r'x\.jpg cannot be written: \.jpg does not support images of 1 x 70000 pixels'):
         write_image(tmp_path / 'x.jpg', np.zeros((70000, 1, 3), np.uint8))
-    with pytest.raises(UsageError, match=r"no image with the ending ''; \.png and \.jpg are possible"):
+    with pytest.raises(UsageError, match=r"images with the suffix ''; use \.png or \.jpg"):
         write_image(tmp_path / 'x', BGR)
     assert not list(tmp_path.iterdir())
     write_image(tmp_path / 'X é.PNG', BGR)

@@ -53,12 +53,12 @@ def test_an_image_with_another_ending_or_none_is_known_by_its_content(album):
 
 
 def test_what_is_not_read_of_a_folder_is_named(album):
-    reason = 'is not read: it is no image in a format that OpenCV reads, and its ending is not that of a video'
+    reason = 'is not read: OpenCV cannot read it as an image, and its suffix is not that of a video'
     assert find_sources(album).left_out == (
         'album/dangling.jpg is not read: it is a link to a file that does not exist',
         f'album/no_ending {reason}',
         f'album/old.heic {reason}',
-        '5 files of album that are no image and no video: 1 .json, 2 .txt, 2 hidden',
+        '5 files in album are neither an image nor a video: 1 .json, 2 .txt, 2 hidden',
     )
 
 
@@ -75,7 +75,7 @@ def test_results_of_an_inference_are_no_images(album):
     (album / 'detections' / 'detections.json').write_text('{}')
     found = find_sources(album)
     assert not [source for source in found.sources if 'detections' in source.name]
-    line = 'album/detections is not read: its detections.json says that these are drawn images'
+    line = 'album/detections is not read: according to its detections.json, it holds drawn images'
     assert line in found.left_out
     assert names(album / 'detections') == ['a.png', 'sub/a.png']  # named itself
 
@@ -100,7 +100,7 @@ def test_patterns(album):
     assert names('album/*.[Jp][Pn][Gg]') == ['a.png', 'b.JPG']
     assert names('album/[Ss]*') == ['é 1.tif', 'a.png']  # folders, as the shell would give them
     assert names('album/**') == names('album')
-    others = '1 file of album/*.txt that is no image and no video: 1 .txt'
+    others = '1 file in album/*.txt is neither an image nor a video: 1 .txt'
     assert find_sources(['album/a.png', 'album/*.txt']).left_out == (others,)
     assert names('**/a.*g') == ['a.png', 'sub/a.png']  # below the folder that they share
     assert names('alb*') == names(album)
@@ -141,13 +141,13 @@ def test_a_file_whose_name_is_a_number_is_no_camera(album):
         ('http://example.com/clip.mp4', r'^http://example\.com/clip\.mp4 is an address.*download the file first'),
         ('rtsp://10.0.0.1/stream', 'is an address'),
         (-1, 'camera -1: cameras are numbered from 0'),
-        (True, 'is of type bool; images in memory go to the detector itself'),
+        (True, 'not a bool; pass images in memory to the detector directly'),
         (
             [IMAGE],
-            'a source of images is a file, a folder, a pattern or the number of a camera, but this is of type nd',
+            'a source of pass images must be a file, a folder, a pattern or the number of a camera, not a nd',
         ),
-        (None, 'is of type NoneType'),
-        ([], 'holds no image and no video'),
+        (None, 'not a NoneType'),
+        ([], 'contains no images or videos'),
     ],
     ids=str,
 )
@@ -157,10 +157,13 @@ def test_what_cannot_be_read_is_said_at_once(album, named, message):
 
 
 def test_folder_without_images(tmp_path):
-    with pytest.raises(UsageError, match=f'^{tmp_path} holds no image and no video that can be read$'):
+    with pytest.raises(UsageError, match=f'^{tmp_path} contains no images or videos that can be read$'):
         find_sources(tmp_path)
     (tmp_path / 'a.heic').touch()
-    with pytest.raises(UsageError, match=r'can be read; .*a\.heic is not read: it is no image in a format that OpenCV'):
+    with pytest.raises(
+        UsageError,
+        match=r'can be read; .*a\.heic is not read: OpenCV cannot read it as an image',
+    ):
         find_sources(tmp_path)
 
 
@@ -174,7 +177,7 @@ def test_a_list_of_paths(album):
     found = find_sources('album/list.txt')
     assert [source.name for source in found.sources] == ['a.png', 'b.JPG', 'sub/a.png']
     assert found.left_out == (
-        '2 files of album/sub that are no image and no video: 1 .json, 1 .txt',
+        '2 files in album/sub are neither an image nor a video: 1 .json, 1 .txt',
         'album/list.txt names gone.jpg, which does not exist',
     )
 
@@ -182,7 +185,7 @@ def test_a_list_of_paths(album):
 def test_a_path_of_a_list_that_could_be_either_of_two(album):
     put(Path('a.png'))
     (album / 'list.txt').write_text('a.png\n')
-    with pytest.raises(UsageError, match=r'names a\.png, which is there in the current folder and in album: write'):
+    with pytest.raises(UsageError, match=r'names a\.png, which exists in both the current folder and album: write'):
         find_sources('album/list.txt')
     Path('a.png').unlink()
     Path('a.png').symlink_to(album / 'a.png')
@@ -192,13 +195,13 @@ def test_a_path_of_a_list_that_could_be_either_of_two(album):
 @pytest.mark.parametrize(
     ('content', 'reason'),
     [
-        (b'', r'is no list of images, one path a line: it is empty'),
+        (b'', r'is not a list of images, one path per line: it is empty'),
         (
             b'0 0.5 0.5 0.2 0.2\n',
-            r"its first line is '0 0\.5 0\.5 0\.2 0\.2', and there is no such file",
+            r"its first line is '0 0\.5 0\.5 0\.2 0\.2', which does not exist",
         ),
         (b'x' * 5000, r"its first line is 'x{200}', and"),
-        (b'\xff\xfe', 'cannot be read as a list of images, one path a line: .*utf-8'),
+        (b'\xff\xfe', 'cannot be read as a list of images, one path per line: .*utf-8'),
     ],
 )
 def test_a_text_that_is_no_list(album, content, reason):
@@ -239,10 +242,9 @@ def test_what_is_broken_is_reported_and_the_rest_is_read(album, videos):
     count = len(frames) - 5
     assert [str(error) for error in skipped] == [
         'album/aa.png is no image that OpenCV can read: it is empty',
-        'album/clip.MP4 is no video that OpenCV can read: it is damaged or cut short, is no video, or has a codec that '
-        'this build of OpenCV lacks',
-        f'album/short.avi: only {count} of the 40 frames that it announces can be decoded; the file is cut short or '
-        'damaged',
+        'album/clip.MP4 is not a video that OpenCV can read: it is damaged, truncated, not a video, or has a codec '
+        'that this build of OpenCV lacks',
+        f'album/short.avi: only {count} of the 40 declared frames can be decoded; the file is truncated or damaged',
     ]
     assert 5 < count < 40
 
@@ -251,7 +253,7 @@ def test_nothing_that_can_be_read_is_an_error(tmp_path):
     for name in ('a.png', 'b.png'):
         (tmp_path / name).write_bytes(b'')
     skipped = []
-    with pytest.raises(DataError, match=r'^none of 2 files could be read; the first: .*a\.png is no image'):
+    with pytest.raises(DataError, match=r'^none of the 2 files could be read; the first error: .*a\.png is no image'):
         list(find_sources(tmp_path).read(skipped.append))
     assert len(skipped) == 2
     with pytest.raises(DataError, match=r'^\S*b\.png is no image that OpenCV can read: it is empty$'):

@@ -51,9 +51,9 @@ def test_no_more_frames_than_asked_for(videos, tmp_path):
 @pytest.mark.parametrize(
     ('name', 'content', 'message'),
     [
-        ('a.mp4', b'', 'is no video that OpenCV can read: it is empty$'),
-        ('a.mp4', b'no video' * 100, 'is no video that OpenCV can read: it is damaged or cut short, is no video, or'),
-        ('a.avi', b'RIFF', 'is no video that OpenCV can read'),
+        ('a.mp4', b'', 'is not a video that OpenCV can read: it is empty$'),
+        ('a.mp4', b'no video' * 100, 'is not a video that OpenCV can read: it is damaged, truncated, not a video, or'),
+        ('a.avi', b'RIFF', 'is not a video that OpenCV can read'),
         ('a.txt', b'text', r'a\.txt is neither an image nor a video that OpenCV can read$'),
     ],
 )
@@ -72,12 +72,12 @@ def test_missing_video(tmp_path):
 
 def test_video_without_frames(videos, tmp_path):
     frames, error = read_with_error(videos.make_video(tmp_path / 'a.mp4', count=0))
-    assert not frames and 'is no video that OpenCV can read' in error
+    assert not frames and 'is not a video that OpenCV can read' in error
 
 
 def test_video_whose_index_is_cut_off(videos, tmp_path):
     frames, error = read_with_error(videos.cut(videos.make_video(tmp_path / 'a.mp4'), 0.5))
-    assert not frames and 'is no video that OpenCV can read' in error
+    assert not frames and 'is not a video that OpenCV can read' in error
 
 
 @pytest.mark.parametrize('name', ['a.avi', 'a.mkv', 'a.webm'])
@@ -86,7 +86,7 @@ def test_video_that_is_cut_off_is_said(videos, tmp_path, name):
     whole = list(read_video(made))
     frames, error = read_with_error(videos.cut(made, 0.7))
     assert 5 < len(frames) < 40
-    assert f'only {len(frames)} of the 40 frames that it announces can be decoded' in error
+    assert f'only {len(frames)} of the 40 frames can be decoded' in error
     for one, other in zip(whole, frames[:-1], strict=False):  # of the last, a part may be missing
         np.testing.assert_array_equal(one.image, other.image)
 
@@ -183,17 +183,19 @@ def test_camera(capture):
 def test_camera_that_stops(capture):
     opened = capture(frames=3)
     assert len(list(read_camera(0, max_frames=3))) == 3
-    with pytest.raises(DataError, match='camera 0 has stopped giving images after 3 frames'):
+    with pytest.raises(DataError, match='camera 0 stopped returning images after 3 frames'):
         list(read_camera(0))
     assert all(each.released for each in opened)
 
 
 def test_cameras_that_cannot_be_used(capture):
     capture(frames=None)
-    with pytest.raises(UsageError, match='camera 7 cannot be opened: it is not connected, another program has it, or'):
+    with pytest.raises(
+        UsageError, match='camera 7 cannot be opened: it is not connected, in use by another program, or'
+    ):
         next(read_camera(7))
     capture(frames=0)
-    with pytest.raises(UsageError, match='camera 7 can be opened, but gives no image'):
+    with pytest.raises(UsageError, match='camera 7 can be opened but returns no image'):
         next(read_camera(7))
 
 

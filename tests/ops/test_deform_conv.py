@@ -191,7 +191,7 @@ def test_meta_device():
             dict(weight=torch.zeros(12, 5, 3, 3)),
             r'6 channels, a weight \(12, 5, 3, 3\), 1 groups and 1 deform groups do',
         ),
-        (dict(conv=DeformConv(padding=(1, 1), deform_groups=4)), '6 channels.*4 deform groups do not belong together'),
+        (dict(conv=DeformConv(padding=(1, 1), deform_groups=4)), '6 channels.*4 deform groups do not match'),
         (
             dict(conv=DeformConv(dilation=(4, 4))),
             r'an input of 7 x 5 with a padding of \(0, 0\) is smaller than the ker',

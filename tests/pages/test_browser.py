@@ -183,7 +183,7 @@ def test_themes(page):
         assert page.execute_script(colour) == light
         page.refresh()
         assert page.execute_script(colour) == light  # it is remembered
-        Select(page.find_element('id', 'theme')).select_by_visible_text('as the system')
+        Select(page.find_element('id', 'theme')).select_by_visible_text('system')
         assert page.execute_script(colour) == 'rgb(20, 24, 27)'
     finally:
         page.execute_cdp_cmd('Emulation.setEmulatedMedia', {'features': []})

@@ -289,7 +289,7 @@ def test_cut_off_in_the_neck(files, assert_equal_maps, tmp_path):
     model = detector('yolov4_cspdarknet53_darknet', device='meta')
     translation = read_darknet(path, model)
     ((reason, absent),) = translation.absent.items()
-    assert reason == 'behind the cut-off .conv.137' and not translation.left_out
+    assert reason == 'after the end of .conv.137' and not translation.left_out
     assert {key.rpartition('.')[0].removesuffix('.conv').removesuffix('.bn') for key in absent} == {
         'neck.down3', 'neck.down4', *(f'neck.bottom_up{i}.{j}' for i in (4, 5) for j in range(5)),
         *(f'bbox_head.{kind}.{i}' for kind in ('bridges', 'predictions') for i in range(3)),
@@ -316,7 +316,7 @@ def test_cut_off_into_a_detector(files, tmp_path, config, layers, cut, parts):
     path = write(tmp_path / f'x.conv.{cut}', floats[: floats_of(cfg[:cut])])
     model = detector(config, device='meta')
     translation, complete = read_darknet(path, model), read_darknet(whole, model).state
-    assert set(translation.absent) == {f'behind the cut-off .conv.{cut}'}
+    assert set(translation.absent) == {f'after the end of .conv.{cut}'}
     filled = {key for key in complete if any(key.startswith(f'{part}.') for part in parts)}
     assert set(translation.state) == filled and set(complete) - filled == set(*translation.absent.values())
     assert all(torch.equal(translation.state[key], complete[key]) for key in filled)

@@ -80,7 +80,7 @@ def test_long_names_and_line_breaks_stay_in_the_image():
 
 
 def test_a_font_that_is_none():
-    with pytest.raises(ValueError, match=r'font=no\.ttf: there is no such file'):
+    with pytest.raises(ValueError, match=r'font=no\.ttf: the file does not exist'):
         draw_boxes(grey(9, 9), [], [], font='no.ttf')
 
 

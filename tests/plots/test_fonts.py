@@ -93,8 +93,8 @@ def test_what_no_font_has_is_said_once(tmp_path, system):
     for _ in range(2):
         fonts.say_what_is_missing([f'a{SECOND}', SECOND], say=said.append)
     assert said == [
-        f'note: no font of this system has 1 character of the class names, {SECOND}: they are drawn as empty boxes; '
-        'install a font that has them, or name a file of one (font=FILE, mmcnn infer --font FILE)'
+        f'note: no installed font has 1 character of the class names, {SECOND}, which will be drawn as empty boxes; '
+        'install a font that has them, or give a font file (font=FILE, mmcnn infer --font FILE)'
     ]
     with warnings.catch_warnings():
         warnings.simplefilter('error')  # said already
@@ -113,7 +113,7 @@ def test_files_that_are_no_fonts(tmp_path):
     fonts.check_font(None)
     fonts.check_font(fonts.OWN)
     (tmp_path / 'x.ttf').write_bytes(b'no font')
-    for name, message in (('x.ttf', 'it is no font that can be drawn'), ('y.ttf', 'there is no such file')):
+    for name, message in (('x.ttf', 'the file is not a scalable font'), ('y.ttf', 'the file does not exist')):
         with pytest.raises(UsageError, match=rf'font=.*{name}: {message}'):
             fonts.check_font(tmp_path / name)
 

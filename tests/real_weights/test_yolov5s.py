@@ -100,4 +100,4 @@ def test_fine_tuning_takes_it_as_it_is(yolov5s, shapes, tmp_path):
     tuned = mmcnn.Detector(result.last, device='cpu')
     assert tuned.classes == ('circle', 'square', 'triangle')
     log = '\n'.join(path.read_text() for path in result.work_dir.glob('*/*.log'))
-    assert '285 entries loaded' in log and 'the head, whose classes are others' in log
+    assert '285 entries loaded' in log and 'the head, because its classes differ' in log

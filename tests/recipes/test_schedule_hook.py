@@ -239,7 +239,7 @@ def test_resuming_with_another_rate_uses_it(tmp_path):
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        ({'schedule': 'cosin'}, r"'cosin' is unknown; there are cosine, linear, step"),
+        ({'schedule': 'cosin'}, r"unknown schedule 'cosin'; use one of cosine, linear, step"),
         ({'lr_final': -0.1}, 'lr_final must not be negative, but is -0.1'),
         ({'warmup_epochs': -1}, 'warmup_epochs must not be negative'),
         ({'warmup_min_iters': -1}, 'warmup_min_iters must not be negative'),
@@ -249,8 +249,8 @@ def test_resuming_with_another_rate_uses_it(tmp_path):
         ({'warmup_max_fraction': 2}, r'0 to 1, but is 2'),
         ({'warmup_momentum': 1.0}, r'warmup_momentum must be in \[0, 1\)'),
         ({'schedule': 'step'}, "schedule 'step' with milestones"),
-        ({'milestones': (0.5,)}, "belong to schedule 'step'"),
-        ({'schedule': 'step', 'milestones': (218, 246)}, r'between 0 and 1 and increasing, but are \(218, 246\)'),
+        ({'milestones': (0.5,)}, "are for schedule 'step'"),
+        ({'schedule': 'step', 'milestones': (218, 246)}, r'between 0 and 1, but are \(218, 246\)'),
         ({'schedule': 'step', 'milestones': (0.9, 0.8)}, 'increasing'),
     ],
 )

@@ -22,40 +22,40 @@ LOOSE = dict(metrics=dict(AP=0.3, AP50=0.71, AP75=0.2), classes=[])
 CASES = {
     'missed, small': (
         dict(missed=210, missed_small=160),
-        "Of 945 objects 210 are missed at the score 0.35, 160 of them smaller than 32 x 32 px at the network's input: "
+        "Of 945 objects, 210 are missed at the score 0.35, 160 of them smaller than 32 x 32 px at the network's input: "
         'train with a larger --img-size (it is 320 now).',
     ),
     'missed': (
         dict(missed=210, missed_small=20, cost=GOOD.cost | dict(missed=0.18)),
-        'Of 945 objects 210 are missed at the score 0.35. Those that no score finds cost 0.18 of AP50.',
+        'Of 945 objects, 210 are missed at the score 0.35. Those that are missed at any score cost 0.18 AP50.',
     ),
     'low scores': (
         dict(missed=90, found_below=60),
-        '60 of the 90 missed objects are found with a score below 0.35: the detector sees them, but is not sure.',
+        '60 of the 90 missed objects are found with a score below 0.35: the detector sees them but is not confident.',
     ),
-    'loose': (LOOSE, 'AP50 is 0.71 but AP75 0.20: boxes are wrongly placed.'),
+    'loose': (LOOSE, 'AP50 is 0.71 but AP75 only 0.20: boxes are placed inaccurately.'),
     'duplicates': (
         dict(cost=GOOD.cost | dict(duplicate=0.07), counts=GOOD.counts | dict(duplicate=33)),
-        'Without second boxes on an object that is found already AP50 would be 0.07 higher (there are 33 at the score '
-        '0.35).',
+        'Without second boxes on an object that has already been found, AP50 would be 0.07 higher (there are 33 at '
+        'the score 0.35).',
     ),
     'background': (
         dict(counts=GOOD.counts | dict(background=500)),
-        '500 detections are on background, for 945 objects: look whether objects without a box are among them.',
+        '500 detections are on background, compared with 945 objects: check for objects without a box among them.',
     ),
-    'confused': (dict(confused=[('cat', 'dog', 90)]), '90 of 400 objects of cat are called dog.'),
+    'confused': (dict(confused=[('cat', 'dog', 90)]), '90 of 400 objects of cat are detected as dog.'),
     'weak class': (
         dict(classes=[('cat', 400, 0.9, 1, 1), ('dog', 545, 0.2, 0.4, 0.1)], train_boxes=dict(cat=800, dog=21)),
-        'AP of dog is 0.20, the mean is 0.60; there are 21 boxes of it to train on, which is few.',
+        'The AP of dog is 0.20, the mean 0.60; it has 21 training boxes, which is few.',
     ),
     'more epochs': (
         dict(losses=[10 - 0.6 * i for i in range(10)], aps=[(1, 0.1), (4, 0.2), (7, 0.3), (10, 0.4)]),
         'The training loss still falls at the end (by 12 % over the last tenth of the epochs), and AP rose from 0.300 '
-        'to 0.400 in the last quarter: train more epochs.',
+        'to 0.400 in the last quarter: train for more epochs.',
     ),
     'past the best': (
         dict(aps=[(1, 0.3), (4, 0.66), (7, 0.61), (10, 0.6)]),
-        'AP was 0.660 after epoch 4 and is 0.600 after epoch 10: the training goes on past its best; train fewer '
+        'AP was 0.660 after epoch 4 and is 0.600 after epoch 10: the training overfits; train for fewer '
         'epochs, or with more images or augmentation.',
     ),
     'unlabelled': (
@@ -64,7 +64,7 @@ CASES = {
     ),
     'suspects': (
         dict(suspects={'no box': 3, 'nothing there': 0, 'other class': 1}),
-        '4 annotations of val should be looked at (no box: 3, other class: 1): the list of suspects has their places.',
+        '4 annotations of val should be checked (no box: 3, other class: 1): the list of suspects has their places.',
     ),
     'few objects': (
         dict(objects=60, images=9, missed=2),
@@ -72,15 +72,15 @@ CASES = {
     ),
     'nothing learnt': (
         dict(metrics=dict(AP=0.0, AP50=0.001, AP75=0.0), classes=[]),
-        'Nothing is learnt yet: AP50 is 0.001; the training loss falls. Look at the images below: are the boxes where '
-        'the objects are?',
+        'Nothing has been learned yet: AP50 is 0.001; the training loss falls. Check in the images below that the '
+        'boxes are where the objects are.',
     ),
-    'no objects': (dict(objects=0, missed=0, small=0), 'Val has no object: there is nothing to measure.'),
+    'no objects': (dict(objects=0, missed=0, small=0), 'Val has no objects: there is nothing to measure.'),
 }  # fmt: skip
 #: Changes of the same numbers that carry no finding.
 QUIET = {
     'few are missed': dict(missed=90, missed_small=80),
-    'of too few objects nothing is said': dict(confused=[('cat', 'dog', 5)], classes=[('cat', 8, 0.6, 1, 1)]),
+    'of too few objects nothing is reported': dict(confused=[('cat', 'dog', 5)], classes=[('cat', 8, 0.6, 1, 1)]),
     'AP75 is as AP50 lets expect': dict(metrics=dict(AP=0.4, AP50=0.71, AP75=0.4)),
     'a loss that falls while AP stays': dict(losses=[10 - 0.6 * i for i in range(10)]),
     'AP that rises while the loss stays': dict(aps=[(1, 0.1), (4, 0.2), (7, 0.3), (10, 0.4)], losses=[3.0] * 10),
@@ -98,7 +98,9 @@ def test_where_nothing_is_learnt_detections_say_nothing():
         counts=GOOD.counts | dict(background=2000), confused=[('cat', 'dog', 200)], aps=[(1, 0.2), (4, 0.0)],
     )  # fmt: skip
     first, second = findings(poor)
-    assert first.startswith('Nothing is learnt yet: AP50 is 0.001') and second.startswith('AP was 0.200 after epoch 1')
+    assert first.startswith('Nothing has been learned yet: AP50 is 0.001') and second.startswith(
+        'AP was 0.200 after epoch 1'
+    )
 
 
 def test_nothing_is_said_of_a_good_run():
@@ -119,8 +121,9 @@ def test_what_they_do_not_carry(name):
 def test_anchors_are_named_with_the_loose_boxes():
     facts = replace(GOOD, **LOOSE, anchor_recall=0.6, anchors_command='mmcnn anchors --data x')
     assert findings(facts) == [
-        'AP50 is 0.71 but AP75 0.20: boxes are wrongly placed; anchors fit at recall 0.60.',
-        'The best possible recall of the anchors on the boxes to train on is 0.6000: other anchors fit better, mmcnn '
+        'AP50 is 0.71 but AP75 only 0.20: boxes are placed inaccurately; '
+        'the best possible recall of the anchors is 0.60.',
+        'The best possible recall of the anchors on the training boxes is only 0.6000: find better ones with mmcnn '
         'anchors --data x.',
     ]
 

@@ -42,7 +42,7 @@ def test_two_runs_of_one_process_with_a_failing_one_between(shapes, here):
     """Each has its own folder, log and state, and the failing one leaves no trace."""
     scope = device_utils.DEVICE, dict(MMLogger._instance_dict), torch.get_rng_state()
     first = mmcnn.train(CONFIG, data=shapes, epochs=2, **SMALL)
-    with pytest.raises(UsageError, match=r"no backbone is called 'vovnet93'; did you mean vovnet39"):
+    with pytest.raises(UsageError, match=r"unknown backbone 'vovnet93'; did you mean vovnet39"):
         mmcnn.train(CONFIG, data=shapes, epochs=2, backbone='vovnet93', **SMALL)
     diverging = TINY | {'custom_hooks.0.warmup_max_fraction': 0, 'optim_wrapper.optimizer.lr': 1e30}
     with pytest.raises(MmcnnError, match='is not finite in iteration 2'):

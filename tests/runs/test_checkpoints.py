@@ -48,22 +48,22 @@ def other_version(path):
 
 
 BROKEN = {
-    'a header of the optimizer': (zeroed_header, r"is refused: the header of 'epoch_2/data/1' in it is damaged"),
-    'the version of the archive': (other_version, r'is damaged or of another kind \(\w+: .+\)'),
-    'a device': (content(extra=Nowhere()), r'is damaged or of another kind \(RuntimeError: .*nowhere'),
-    'no state dict': ({'optimizer': {}, 'meta': {}}, 'the state of an optimizer and no weights; its entries: opt'),
-    'a number in the state dict': (content(state_dict={'a': 3}), 'has a state_dict that is no dict of tensors'),
-    'a list': (content(state_dict=[torch.ones(1)]), 'has a state_dict that is no dict of tensors'),
-    'an empty state dict': (content(state_dict={}), 'has a state_dict that is no dict of tensors'),
+    'a header of the optimizer': (zeroed_header, r"was rejected: the header of 'epoch_2/data/1' in it is damaged"),
+    'the version of the archive': (other_version, r'is damaged or of another format \(\w+: .+\)'),
+    'a device': (content(extra=Nowhere()), r'is damaged or of another format \(RuntimeError: .*nowhere'),
+    'no state dict': ({'optimizer': {}, 'meta': {}}, 'an optimizer state but no weights; its entries: opt'),
+    'a number in the state dict': (content(state_dict={'a': 3}), 'has a state_dict that is not a dict of tensors'),
+    'a list': (content(state_dict=[torch.ones(1)]), 'has a state_dict that is not a dict of tensors'),
+    'an empty state dict': (content(state_dict={}), 'has a state_dict that is not a dict of tensors'),
     'a device in the state dict': (
-        content(state_dict={'a': torch.device('cpu')}), 'has a state_dict that is no dict of tensors',
+        content(state_dict={'a': torch.device('cpu')}), 'has a state_dict that is not a dict of tensors',
     ),
     'a counter in the state dict': (
-        content(state_dict={'a': Counter('ab')}), 'has a state_dict that is no dict of tensors',
+        content(state_dict={'a': Counter('ab')}), 'has a state_dict that is not a dict of tensors',
     ),
-    'a list instead of a checkpoint': ([1, 2], 'a checkpoint is a dict, this is a list'),
+    'a list instead of a checkpoint': ([1, 2], 'a checkpoint must be a dict, but this is a list'),
     'an empty file': ({}, 'the checkpoint has no state_dict'),
-    'only weights': (dict(STATE), 'holds weights only, no optimizer'),
+    'only weights': (dict(STATE), 'holds only weights and no optimizer'),
 }  # fmt: skip
 
 

@@ -165,7 +165,7 @@ def test_a_part_of_a_detector_is_not_converted(tmp_path):
     with source.open('wb') as file:
         file.write(struct.pack('<3iQ', 0, 2, 5, 0))
         file.truncate(170_038_676)
-    with pytest.raises(CheckpointError, match=r'holds a part of yolov4_cspdarknet53 only, .* random values'):
+    with pytest.raises(CheckpointError, match=r'holds only a part of yolov4_cspdarknet53 only, .* random values'):
         convert(source, tmp_path / 'x.pth', 'yolov4_cspdarknet53')
     assert not (tmp_path / 'x.pth').exists()
 
@@ -175,7 +175,7 @@ def test_advice_is_an_option_of_the_conversion(torchvision_file, tmp_path):
     torch.save({**state, 'fc.weight': torch.ones(7, 512), 'fc.bias': torch.ones(7)}, tmp_path / 'x.pth')
     with pytest.raises(CheckpointError) as error:
         convert(tmp_path / 'x.pth', tmp_path / 'y.pth', 'resnet18', num_classes=5)
-    assert str(error.value).endswith('; its head is for 7 classes: say num_classes=7')
+    assert str(error.value).endswith('; its head has 7 classes: set num_classes=7')
     assert 'allow_head_mismatch' not in str(error.value)
     torch.save({**state, 'conv1.weight': torch.ones(64, 6, 7, 7)}, tmp_path / 'x.pth')
     with pytest.raises(CheckpointError, match='1 of another shape') as error:
@@ -186,14 +186,14 @@ def test_advice_is_an_option_of_the_conversion(torchvision_file, tmp_path):
 def test_clear_refusals(torchvision_file, tmp_path):
     for name, target, message in (
         ('resnet1', 'x.pth', "no network and no config is called 'resnet1'; did you mean resnet101"),
-        ('resnet18', 'x.bin', r'x\.bin: the ending says what to write: \.pth, \.safetensors, \.weights'),
-        ('resnet18', 'gone/x.pth', r'there is no folder .*gone'),
+        ('resnet18', 'x.bin', r'x\.bin: unknown suffix; use one of \.pth, \.safetensors, \.weights'),
+        ('resnet18', 'gone/x.pth', r'the folder .*gone'),
     ):
         with pytest.raises(UsageError, match=message):
             convert(torchvision_file, tmp_path / target, name)
-    with pytest.raises(UsageError, match='open-mmlab://darknet53 is an address and SRC a file'):
+    with pytest.raises(UsageError, match='open-mmlab://darknet53 is an address, but SRC must be a file'):
         convert('open-mmlab://darknet53', tmp_path / 'x.pth', 'darknet53')
-    with pytest.raises(UsageError, match='is the source itself'):
+    with pytest.raises(UsageError, match='is the source file'):
         convert(torchvision_file, torchvision_file, 'resnet18')
     with pytest.raises(CheckpointError, match=r'does not fit vgg11: .*the file looks like resnet18'):
         convert(torchvision_file, tmp_path / 'x.pth', 'vgg11')

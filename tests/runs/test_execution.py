@@ -129,7 +129,7 @@ def test_initial_weights_are_taken_without_the_rest(trained, config, started):
 def test_initial_weights_of_other_classes(trained, config, started):
     config.load_from = str(trained.checkpoint)
     config.model.bbox_head.num_classes = 5
-    with pytest.raises(CheckpointError, match='kept as it is with allow_head_mismatch=True'):
+    with pytest.raises(CheckpointError, match='with allow_head_mismatch=True'):
         started(config)
     config.load_from = str(trained.checkpoint)
     config.experiment_name += '_allowed'

@@ -63,7 +63,7 @@ def test_another_number_of_classes_is_told_by_the_shapes_too(tmp_path):
     assert sentence.startswith("the head starts anew, the file's does not fit SingleStageDetector: 6 of another shape")
     assert torch.equal(model.state_dict()[f'{HEAD}0.bias'], before[f'{HEAD}0.bias'])
     assert torch.equal(model.backbone.stem.conv.weight, source.backbone.stem.conv.weight)
-    assert len(report.left_out['the head, whose classes are others']) == 6
+    assert len(report.left_out['the head, because its classes differ']) == 6
 
 
 def test_weights_of_another_network_are_refused_and_nothing_is_changed(tmp_path):
@@ -154,7 +154,7 @@ def test_a_head_that_could_not_start_anew_is_no_head_that_does(tmp_path):
     source, model = filled(detector(2)), filled(detector(2), 3)
     before = values(model)
     file = Checkpoint.open(saved(source.state_dict(), tmp_path / 'x.pth'))
-    with pytest.raises(CheckpointError, match='no layer of SingleStageDetector is known to follow their number'):
+    with pytest.raises(CheckpointError, match='no layer of SingleStageDetector is known to depend on their number'):
         load_for_classes(model, file, ('b', 'a'), ('a', 'b'), ())
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
@@ -247,7 +247,7 @@ def test_weights_are_the_only_start(options, message):
     ('weights', 'message'),
     [
         ('nowhere.pth', r'nowhere\.pth does not exist'),
-        ('mmcnn://yolov5_s/ultralytics-v9', r"no published weights are called 'mmcnn://yolov5_s/.*did you mean"),
+        ('mmcnn://yolov5_s/ultralytics-v9', r"there are no published weights named 'mmcnn://yolov5_s/.*did you mean"),
     ],
 )
 def test_weights_are_looked_at_before_the_run(weights, message):

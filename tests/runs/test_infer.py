@@ -101,7 +101,7 @@ def test_videos_of_any_kind(run, videos, tmp_path):
     assert 30 < damaged < 40
     assert len(result.left_out) == 2
     assert f'damaged.avi: only {damaged} of the 40 frames' in result.left_out[0]
-    assert 'empty.mp4 is no video that OpenCV can read: it is empty' in result.left_out[1]
+    assert 'empty.mp4 is not a video that OpenCV can read: it is empty' in result.left_out[1]
     written = dict(odd='avi', turned='mp4', web='mp4', damaged='mp4')
     assert {path.name for path in result.folder.iterdir()} == {
         'detections.json', *(f'{stem}.{suffix}' for stem, suffix in written.items())
@@ -341,7 +341,7 @@ def test_everything_is_checked_before_the_checkpoint_is_read(album):
     refused('there is no image, video or folder nowhere', sources='nowhere')
     Path('file').touch()
     refused('is a file; the results need a folder', out='file')
-    refused(r'font=gone\.ttf: there is no such file', font='gone.ttf')
+    refused(r'font=gone\.ttf: the file does not exist', font='gone.ttf')
     with pytest.raises(CheckpointError, match=r'gone\.pth does not exist'):
         infer(InferOptions(checkpoint='gone.pth', sources='album'))
     assert not Path('detections').exists()

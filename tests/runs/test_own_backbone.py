@@ -93,9 +93,9 @@ def checkpoint(own, tmp_path):
 
 def test_a_recorded_import_is_not_done_and_named(own, checkpoint):
     words = (
-        rf"refused, line \d+: `type='PlainNet'` names a type that is not registered; nothing was run; if it is your "
-        rf"own, import the module that registers it: --import MODULE \(imports=\['MODULE'\]\); its run had imported "
-        rf'{own.package}, which is not done unasked$'
+        rf"rejected, line \d+: `type='PlainNet'` names a type that is not registered; nothing was run; if it is your "
+        rf"own type, import the module that registers it: --import MODULE \(imports=\['MODULE'\]\); its run had "
+        rf'imported {own.package}, which is not imported unless asked for$'
     )
     with pytest.raises(CheckpointError, match=words):
         mmcnn.Detector(checkpoint, device='cpu')
@@ -104,9 +104,7 @@ def test_a_recorded_import_is_not_done_and_named(own, checkpoint):
 
 def test_what_the_process_has_imported_is_not_trusted_by_itself(own, checkpoint):
     __import__(own.package)
-    with pytest.raises(
-        CheckpointError, match=rf'is of {own.package}, which nobody has said to trust; .*--import {own.package} '
-    ):
+    with pytest.raises(CheckpointError, match=rf'is of {own.package}, which is not trusted; .*--import {own.package} '):
         mmcnn.Detector(checkpoint, device='cpu')
 
 
@@ -146,7 +144,9 @@ def test_a_plain_module_takes_the_place_of_mmdetections(own, tmp_path):
     swapped = mmcnn.swap_backbone(base, 'mmdet.PlainNet', say=said.append).model
     assert inherited.backbone == swapped.backbone == dict(type='PlainNet')
     assert inherited.neck.in_channels == swapped.neck.in_channels == [8, 16, 16, 32]
-    with pytest.raises(UsageError, match=r'PlainNet gives maps of the strides \[4, 8, 16, 32\], has no out_indices'):
+    with pytest.raises(
+        UsageError, match=r'PlainNet returns maps of the strides \[4, 8, 16, 32\] and has no out_indices'
+    ):
         mmcnn.swap_backbone('yolov5_n', 'mmdet.PlainNet', say=said.append)
 
 
@@ -197,7 +197,7 @@ def test_by_the_command_from_outside(own, shapes, tmp_path):
     assert code == 0, out
     image = shapes / 'images' / 'val_00000.jpg'
     code, out = command('infer', run / 'last.pth', image)
-    assert code == 1 and f'its run had imported {own.package}, which is not done unasked' in out
+    assert code == 1 and f'its run had imported {own.package}, which is not imported unless asked for' in out
     for call in (['infer', run / 'last.pth', image], ['test', run / 'last.pth'], ['export', run / 'last.pth']):
         code, out = command(*call, '--import', own.package)
         assert code == 0, out

@@ -75,7 +75,7 @@ def test_patience_that_has_nothing_to_look_at_or_no_time():
 @pytest.mark.parametrize(
     ('checkpoint', 'error', 'words'),
     [
-        ('torchvision://resnet51', CheckpointError, 'torchvision://resnet51: no such name; did you mean'),
+        ('torchvision://resnet51', CheckpointError, 'torchvision://resnet51: unknown name; did you mean'),
         ('/not/there.pth', CheckpointError, '/not/there.pth does not exist'),
     ],
 )
@@ -114,7 +114,7 @@ def test_a_damaged_last_checkpoint_is_passed_over_and_said_so(trained, tmp_path,
     older = tmp_path / 'run' / 'epoch_1.pth'
     assert (cfg.resume, cfg.load_from) == (True, str(older))
     assert capsys.readouterr().out == (
-        f'note: {torn} is cut short: the end of the file is missing; the run continues from {older} instead\n'
+        f'note: {torn} is truncated: the end of the file is missing; the run continues from {older} instead\n'
         f'continuing from {older}: 1 of 2 epochs in total are done\n'
     )
 
@@ -128,10 +128,10 @@ def test_a_named_one_that_torch_cannot_build_is_refused_before_the_run(trained, 
     with path.open('r+b') as file:
         file.seek(start)
         file.write(bytes(30))
-    with pytest.raises(CheckpointError, match=r"x\.pth is refused: the header of 'x/data/1' in it is damaged$"):
+    with pytest.raises(CheckpointError, match=r"x\.pth was rejected: the header of 'x/data/1' in it is damaged$"):
         check_initial_weights(run_config(tmp_path), str(path))
     torch.save({**content, 'state_dict': {'a': 3}}, path)
-    with pytest.raises(CheckpointError, match=r'x\.pth: the checkpoint has a state_dict that is no dict of tensors'):
+    with pytest.raises(CheckpointError, match=r'x\.pth: the checkpoint has a state_dict that is not a dict of tensors'):
         check_initial_weights(run_config(tmp_path), str(path))
 
 
@@ -157,6 +157,6 @@ def test_other_images_are_found_before_a_run_starts(trained, tmp_path, options):
             )
         )
     assert run.warnings[-1] == (
-        f'warning: {trained.checkpoint} was trained with mean=[0.0, 0.0, 0.0] in model.data_preprocessor, this config '
-        'has mean=[1.0, 1.0, 1.0]: its results will be wrong; set them as they were'
+        f'warning: {trained.checkpoint} was trained with mean=[0.0, 0.0, 0.0] in model.data_preprocessor, but this '
+        'config has mean=[1.0, 1.0, 1.0]: the results will be wrong; use the values of the training'
     )

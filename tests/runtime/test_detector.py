@@ -94,7 +94,7 @@ def test_form_nms(layout, batch, exported):
 
 def test_a_score_below_that_of_the_file_is_not_silent(exported):
     path = exported(form='nms', test_cfg=dict(score_thr=0.3))
-    with pytest.warns(UserWarning, match=r'score_thr=0\.1: .*m\.onnx leaves out scores up to 0\.3 by itself') as seen:
+    with pytest.warns(UserWarning, match=r'score_thr=0\.1: .*m\.onnx itself drops scores up to 0\.3 ') as seen:
         Detector(path, score_thr=0.1)
     assert seen[0].filename == __file__
     with warnings.catch_warnings():
@@ -156,10 +156,10 @@ def test_files_that_are_none(exported, tmp_path):
     path = exported()
     content = path.read_bytes()
     assert refused(tmp_path / 'gone.onnx') == f'there is no file {tmp_path / "gone.onnx"}'
-    assert refused(tmp_path) == f'{tmp_path} is a folder, no exported file'
+    assert refused(tmp_path) == f'{tmp_path} is a folder, not an exported file'
     for name, data, said in (
         ('empty.onnx', b'', 'is empty'),
-        ('text.onnx', b'no ONNX at all', 'cannot be read as an ONNX file: it is damaged, cut short or of another'),
+        ('text.onnx', b'no ONNX at all', 'cannot be read as an ONNX file: it is damaged, truncated or of another'),
         ('cut.onnx', content[: len(content) // 2], 'cannot be read as an ONNX file'),
         ('best.pth', b'PK\x03\x04' + bytes(99), 'cannot be read as an ONNX file'),
         ('cut.xml', b'<?xml version="1.0"?><net name="a"', "cannot be read as OpenVINO's"),
@@ -178,14 +178,14 @@ def test_every_cut_is_one_sentence(exported, tmp_path):
 def test_metadata_that_are_none(exported):
     said = json.loads(exported.metadata_of().to_json())
     assert 'has no metadata of mmcnn' in refused(exported(text=None))
-    assert 'has metadata of format 99, and this mmcnn reads up to' in refused(
+    assert 'has metadata of format 99, but this mmcnn only reads up to' in refused(
         exported(text=json.dumps(said | dict(format_version=99)))
     )
-    assert 'that are not whole' in refused(exported(text='{"format_version": 1}'))
+    assert 'has invalid metadata of mmcnn' in refused(exported(text='{"format_version": 1}'))
     assert 'is for classification, not for detection' in refused(
         exported(text=exported.metadata_of(task='classification', form='logits').to_json())
     )
-    assert 'gives raw maps, which nothing here decodes: export with --form decoded' in refused(
+    assert 'outputs raw maps, which cannot be decoded here: export with --form decoded' in refused(
         exported(text=exported.metadata_of(form='raw').to_json())
     )
 
@@ -211,7 +211,7 @@ def test_metadata_of_another_file(changes, exported):
 
 def test_a_class_without_a_name(exported, image):
     changes = dict(form='nms', classes=('blue', 'green'))
-    with pytest.raises(CheckpointError, match=r'm\.onnx finds class 2, and names 2 classes'):
+    with pytest.raises(CheckpointError, match=r'm\.onnx detects class 2, but has only 2 class names'):
         Detector(exported(**changes))(image)
 
 
@@ -228,7 +228,7 @@ def test_readers_of_weights_say_that_it_is_an_export(reader, name, exported):
     with pytest.raises(CheckpointError) as error:
         reader(path) if reader is mmcnn.Detector else reader(mmcnn.build_backbone('mobilenet'), path)
     who = 'torch.export.load' if name == 'm.pt2' else 'mmcnn.runtime.Detector, mmcnn infer and mmcnn test'
-    assert str(error.value) == f'{path} is an exported network and no file of weights: {who} can read it'
+    assert str(error.value) == f'{path} is an exported network, not a file of weights; open it with {who} '
 
 
 # ------------------------------------------------------------------------------------------------------ without PyTorch

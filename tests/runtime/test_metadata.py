@@ -67,31 +67,40 @@ def without(name):
 @pytest.mark.parametrize(
     ('text', 'message'),
     [
-        (None, 'm.onnx has no metadata of mmcnn, so nothing says its classes'),
-        (changed(format_version=FORMAT_VERSION + 1), f'metadata of format {FORMAT_VERSION + 1}, and this mmcnn reads'),
-        (changed(format_version='1'), "not whole: format_version is '1'"),
-        ('{"format_version": 1', 'not whole: Expecting'),
-        ('[]', 'm.onnx has metadata of mmcnn that are not whole'),
-        (without('classes'), "not whole: 'classes' is missing"),
-        (without('fit'), "not whole: 'fit' is missing"),
-        (changed(fit=None), 'not whole: fit is missing'),
-        (changed(classes=[]), 'not whole: classes are missing'),
-        (changed(classes=[1, 2]), 'not whole: classes is 1'),
-        (changed(layout='rows'), "not whole: layout is 'rows'"),
-        (changed(test_cfg=TEST_CFG | dict(score_thr=25)), 'not whole: score_thr is 25'),
+        (None, 'm.onnx has no metadata of mmcnn, so its classes'),
+        (
+            changed(format_version=FORMAT_VERSION + 1),
+            f'metadata of format {FORMAT_VERSION + 1}, but this mmcnn only reads',
+        ),
+        (changed(format_version='1'), "invalid metadata of mmcnn: format_version is '1'"),
+        ('{"format_version": 1', 'invalid metadata of mmcnn: Expecting'),
+        ('[]', 'm.onnx has invalid metadata of mmcnn'),
+        (without('classes'), "invalid metadata of mmcnn: 'classes' is missing"),
+        (without('fit'), "invalid metadata of mmcnn: 'fit' is missing"),
+        (changed(fit=None), 'invalid metadata of mmcnn: fit is missing'),
+        (changed(classes=[]), 'invalid metadata of mmcnn: classes are missing'),
+        (changed(classes=[1, 2]), 'invalid metadata of mmcnn: classes is 1'),
+        (changed(layout='rows'), "invalid metadata of mmcnn: layout is 'rows'"),
+        (changed(test_cfg=TEST_CFG | dict(score_thr=25)), 'invalid metadata of mmcnn: score_thr is 25'),
         (changed(test_cfg=TEST_CFG | dict(nms=dict(type='soft_nms', iou_threshold=0.5))), "type of nms is 'soft_nms'"),
-        (changed(test_cfg=TEST_CFG | dict(nms=dict(type='iou'))), 'not whole: nms has no iou_threshold'),
-        (within('fit', scale=[0, 640]), 'not whole: fit has a scale, a canvas or a stride below 1 pixel'),
-        (within('fit', value=[0, 0, 256]), 'not whole: value of fit is'),
-        (within('input', batch=0), 'not whole: input has a size, a stride or a batch below 1'),
-        (within('input', std=[1, 1, 0]), 'not whole: mean is'),
-        (changed(test_cfg={}), 'not whole: test_cfg has no score_thr'),
-        (changed(task='segmentation'), "not whole: task is 'segmentation' with the form 'decoded'"),
-        (changed(form='maps'), "not whole: task is 'detection' with the form 'maps'"),
-        (within('input', dtype='int4'), "not whole: input is 'int4'"),
-        (within('input', channel_order='gbr'), "not whole: channel_order is 'gbr'"),
-        (changed(anything=1), "not whole: .*'anything'"),
-        (within('fit', rule='outside'), "not whole: rule='outside' is not known"),
+        (
+            changed(test_cfg=TEST_CFG | dict(nms=dict(type='iou'))),
+            'invalid metadata of mmcnn: nms has no iou_threshold',
+        ),
+        (
+            within('fit', scale=[0, 640]),
+            'invalid metadata of mmcnn: fit has a scale, a canvas or a stride below 1 pixel',
+        ),
+        (within('fit', value=[0, 0, 256]), 'invalid metadata of mmcnn: value of fit is'),
+        (within('input', batch=0), 'invalid metadata of mmcnn: input has a size, a stride or a batch below 1'),
+        (within('input', std=[1, 1, 0]), 'invalid metadata of mmcnn: mean is'),
+        (changed(test_cfg={}), 'invalid metadata of mmcnn: test_cfg has no score_thr'),
+        (changed(task='segmentation'), "invalid metadata of mmcnn: task is 'segmentation' with the form 'decoded'"),
+        (changed(form='maps'), "invalid metadata of mmcnn: task is 'detection' with the form 'maps'"),
+        (within('input', dtype='int4'), "invalid metadata of mmcnn: input is 'int4'"),
+        (within('input', channel_order='gbr'), "invalid metadata of mmcnn: channel_order is 'gbr'"),
+        (changed(anything=1), "invalid metadata of mmcnn: .*'anything'"),
+        (within('fit', rule='outside'), "invalid metadata of mmcnn: rule='outside' is not known"),
     ],
 )
 def test_what_is_refused(text, message):
@@ -108,7 +117,7 @@ def test_nothing_is_filled_in_and_nothing_is_of_another_type():
     for path in fields:
         broken = copy.deepcopy(values)
         del part_of(broken, path[:-1])[path[-1]]
-        with pytest.raises(CheckpointError, match=f'not whole: .*{path[-1]}'):
+        with pytest.raises(CheckpointError, match=f'invalid metadata of mmcnn: .*{path[-1]}'):
             Metadata.from_json(json.dumps(broken), 'm.onnx')
     for path in leaves(values):
         for other in (True, 1.5, 'x', [], {}, [None] * 9, float('nan')):
@@ -119,5 +128,5 @@ def test_nothing_is_filled_in_and_nothing_is_of_another_type():
                 continue
             broken = copy.deepcopy(values)
             part_of(broken, path[:-1])[path[-1]] = other
-            with pytest.raises(CheckpointError, match='not whole: '):
+            with pytest.raises(CheckpointError, match='invalid metadata of mmcnn: '):
                 Metadata.from_json(json.dumps(broken), 'm.onnx')

@@ -98,19 +98,21 @@ def test_providers_that_are_not_there(provider, exported, monkeypatch):
     monkeypatch.setattr(onnxruntime, 'get_available_providers', lambda: ['CPUExecutionProvider'])
     with pytest.raises(UsageError, match=rf"provider='{provider}' is not available here; available are cpu") as error:
         Detector(exported(), provider=provider)
-    assert str(error.value).endswith('by their full names, CPUExecutionProvider')
+    assert str(error.value).endswith('by full name, CPUExecutionProvider')
 
 
 def test_a_provider_that_does_not_start_is_not_replaced(exported, monkeypatch):
     """ONNX Runtime would go on by the CPU."""
     names = ['CUDAExecutionProvider', 'CPUExecutionProvider']
     monkeypatch.setattr(onnxruntime, 'get_available_providers', lambda: names)
-    with pytest.raises(UsageError, match=r"provider='cuda' does not start here, so CPUExecutionProvider would be used"):
+    with pytest.raises(UsageError, match=r"provider='cuda' fails to start, and CPUExecutionProvider would be used"):
         Detector(exported(), provider='cuda')
 
 
 def test_providers_of_openvino_files(openvino_file):
-    with pytest.raises(UsageError, match=r"provider='cuda': m\.xml is OpenVINO's, which runs on the CPU: leave it out"):
+    with pytest.raises(
+        UsageError, match=r"provider='cuda': m\.xml is an OpenVINO file, which runs on the CPU: omit the option"
+    ):
         Detector(openvino_file(), provider='cuda')
 
 

@@ -124,11 +124,11 @@ ERRORS = {
     'data': (['--data', 'nowhere'], [], r'nowhere does not exist; the data folder of a classifier holds train/CLASS/'),
     'small img-size': (['--img-size', 16], [], r'img_size=16: it has to be at least 32'),
     'backbone': ([], ['model.backbone.type=mmcnn.darknet35'], r"'darknet35'; did you mean darknet53"),
-    'foreign': ([], ['model.backbone.type=mmdet.Darknet'], r'mmdet\.Darknet is no backbone of mmcnn'),
+    'foreign': ([], ['model.backbone.type=mmdet.Darknet'], r'mmdet\.Darknet is not a backbone of mmcnn'),
     'levels': (
         [],
         ['model.backbone.out_indices=(3,4,5)'],
-        r'out_indices=.*: a classifier takes the last level by itself',
+        r'out_indices=.*: a classifier always uses the last level',
     ),
     'argument': ([], ['model.dropout=0.5'], r"unexpected keyword argument 'dropout'"),
     'amp': (['--amp', 'fp16', '--device', 'cpu'], [], r'amp=fp16 needs a GPU'),
@@ -151,7 +151,7 @@ def test_errors_are_one_sentence(run_tool, shape_classes, tmp_path, case):
 def test_a_classifier_finds_no_boxes(run_tool, trained_classifier, shape_classes, tmp_path):
     pictures = shape_classes / 'val' / 'circle'
     error = sentence(run_tool('infer', trained_classifier.checkpoint, pictures, '--out', tmp_path / 'out'))
-    assert f'{trained_classifier.checkpoint} holds a classifier, which finds no boxes' in error
+    assert f'{trained_classifier.checkpoint} holds a classifier, which does not detect boxes' in error
     assert not (tmp_path / 'out').exists()
 
 

@@ -53,7 +53,7 @@ def test_comparison_and_its_second_call(compare, tmp_path, monkeypatch):
     (work_dir / 'comparison.png').unlink()
     result = compare('--backbone', 'darknet53', '--backbone', 'mobilenetv2')
     assert result.code == 0, result.err
-    assert result.out.count('trained already') == 2
+    assert result.out.count('already trained') == 2
     again = json.loads((work_dir / 'comparison.json').read_text())['rows'][::-1]
     keys = ('backbone', 'parameters', 'AP', 'AP50', 'seconds')
     assert [[row[key] for key in keys] for row in again] == [[row[key] for key in keys] for row in rows]
@@ -82,7 +82,7 @@ def test_comparison_and_its_second_call(compare, tmp_path, monkeypatch):
     [
         (
             ['--backbone', 'darknet53', '--backbone', 'vgg61'],
-            "backbone=vgg61: no backbone is called 'vgg61'; did you",
+            "backbone=vgg61: unknown backbone 'vgg61'; did you",
         ),
         (['--backbone', 'resnet-fpn-tv', '--backbone', 'inceptionv9'], 'backbone=inceptionv9: no backbone'),
         (['--backbone', 'darknet53', '--seeds', '0'], 'seeds=0: the value must be at least 1'),

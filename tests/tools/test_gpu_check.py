@@ -35,7 +35,7 @@ def test_faults_are_one_sentence(run_tool, tmp_path):
     for arguments, line in (
         (
             ('--device', 'cpu'),
-            'error: device=cpu: there is no GPU to check; tiny=True tries the program',
+            'error: device=cpu: there is no GPU to check; use tiny=True to test the program',
         ),
         (('--table', tmp_path / 'x.json'), f'error: {tmp_path}/x.json cannot be read: No such file or directory'),
         (('--tiny', '--device', 'cpu', '--only', 'gone'), 'error: only=gone: none of rates, yolov5_s'),

@@ -109,7 +109,7 @@ def test_resume_needs_the_state_of_a_run(train_tiny, trained, tmp_path):
     path = tmp_path / 'weights.pth'
     torch.save({'state_dict': load(trained.checkpoint)['state_dict']}, path)
     error = sentence(train_tiny(tmp_path / 'run', args=['--resume', path]))
-    assert 'holds weights only' in error
+    assert 'holds only weights' in error
     assert f'use load_from={path}' in error
     assert 'does not exist' in sentence(train_tiny(tmp_path / 'run', args=['--resume', tmp_path / 'nowhere.pth']))
 
@@ -171,7 +171,7 @@ def test_one_class_from_weights_of_three(train_tiny, run_tool, trained, one_clas
     options = [f'load_from={trained.checkpoint}', 'default_hooks.logger.interval=1']
     result = train_tiny(run, *options, args=['--epochs', 1], data=one_class)
     assert result.code == 1
-    assert result.err.endswith('a head of another class count is kept as it is with allow_head_mismatch=True\n')
+    assert result.err.endswith('with allow_head_mismatch=True, the head may have another number of classes\n')
     result = train_tiny(run, *options, args=['--epochs', 1, '--allow-head-mismatch'], data=one_class)
     assert result.code == 0, result.err
     # Loud about the layers that start anew, which are the predictions and nothing else.
@@ -224,7 +224,8 @@ def test_hostile_checkpoint_is_refused_and_not_run(run_tool, shapes, hostile, tm
     result = run_tool(tool, *args, '--cfg-options', *TINY, *options)
     name = f'{os.system.__module__}.system'
     assert sentence(result) == (
-        f'error: {hostile} is refused: it asks for `{name}`, which is no plain data and could run code; nothing was run'
+        f'error: {hostile} was rejected: it asks for `{name}`, which is not plain '
+        'data and could run code; nothing was run'
     )
     assert not (tmp_path / 'ran').exists()
     assert not (tmp_path / 'out').exists()
@@ -237,7 +238,7 @@ def test_latest_checkpoint_of_the_work_dir_is_refused_too(train_tiny, hostile, t
     hostile.rename(run / 'epoch_1.pth')
     (run / 'last_checkpoint').write_text(str(run / 'epoch_1.pth'))
     for options, args in (([], ['--resume']), (['resume=True'], [])):
-        assert 'is refused: it asks for' in sentence(train_tiny(run, *options, args=['--epochs', 2, *args]))
+        assert 'was rejected: it asks for' in sentence(train_tiny(run, *options, args=['--epochs', 2, *args]))
     assert not (tmp_path / 'ran').exists()
 
 
@@ -252,8 +253,8 @@ def test_code_in_the_recorded_config_is_refused(run_tool, shapes, trained, tmp_p
     path = changed(trained.checkpoint, tmp_path / 'x.pth', {'cfg': code})
     tool, args, _ = tool_calls(path, shapes, tmp_path)[way]
     error = sentence(run_tool(tool, *args))
-    assert f'the config inside {path} is refused, line {len(text.splitlines()) + 1}: `__import__' in error
-    assert 'Name the config file instead' in error
+    assert f'the config inside {path} was rejected, line {len(text.splitlines()) + 1}: `__import__' in error
+    assert 'Give the config file instead' in error
     assert not (tmp_path / 'ran').exists()
 
 
@@ -262,7 +263,7 @@ def test_code_that_resuming_would_run_is_refused(train_tiny, trained, tmp_path):
     path = changed(trained.checkpoint, tmp_path / 'x.pth', {'config': code})
     for options, args in (([], ['--resume', path]), (['resume=True', f'load_from={path}'], [])):
         result = train_tiny(tmp_path / 'run', *options, args=['--epochs', 3, *args])
-        assert f'the config inside {path} is refused, line 1' in sentence(result)
+        assert f'the config inside {path} was rejected, line 1' in sentence(result)
     assert not (tmp_path / 'ran').exists()
 
 
@@ -350,7 +351,7 @@ def test_folder_of_pictures(run_tool, trained, album, tmp_path):
     assert list(records) == ['Straße/x/y.JPG', 'Straße/日本.jpg', 'a.jpg', 'a.png', 'b.webp']
     assert [line for line in result.out.splitlines() if line.startswith('left out')] == [
         'left out: album/dangling.jpg is not read: it is a link to a file that does not exist',
-        'left out: 1 file of album that is no image and no video: 1 .txt',
+        'left out: 1 file in album is neither an image nor a video: 1 .txt',
         'left out: album/broken.jpg is no image that OpenCV can read',
     ]
     assert f'{sum(map(len, records.values()))} objects in 5 images' in result.out
@@ -399,7 +400,7 @@ def test_pictures_are_never_overwritten(run_tool, trained, album):
 def test_no_pictures(run_tool, trained, tmp_path):
     path = tmp_path / 'empty'
     path.mkdir()
-    assert f'{path} holds no image and no video' in sentence(run_tool('infer', trained.checkpoint, path))
+    assert f'{path} contains no images or videos' in sentence(run_tool('infer', trained.checkpoint, path))
     path = tmp_path / 'nowhere'
     assert f'there is no image, video or folder {path}' in sentence(run_tool('infer', trained.checkpoint, path))
     broken = tmp_path / 'broken.jpg'
@@ -431,7 +432,7 @@ def test_refusal_of_a_true_process_is_one_line(hostile, tmp_path):
     call = [ROOT / 'tools' / 'test.py', 'hostile.pth']
     result = process(*call, cwd=tmp_path)
     assert result.returncode == 1
-    assert result.stderr.startswith('error: hostile.pth is refused: it asks for `')
+    assert result.stderr.startswith('error: hostile.pth was rejected: it asks for `')
     assert len(result.stderr.splitlines()) == 1
     result = process(*call, cwd=tmp_path, MMCNN_TRACEBACK='1')
     assert result.returncode == 1

@@ -64,7 +64,7 @@ def test_code_is_refused_and_not_run(attack, form, tmp_path):
         name = name if form >= 3 or attack != 'module' else ''  # protocols 0 to 2 open with copyreg's helper
     with pytest.raises(CheckpointError, match='nothing was run') as error:
         read_checkpoint(path)
-    assert str(error.value).startswith(f'{path} is refused: it asks for `')
+    assert str(error.value).startswith(f'{path} was rejected: it asks for `')
     assert f'`{name}' in str(error.value)
     assert not marker.exists()
     if attack in ('system', 'eval', 'open') and isinstance(form, int):  # the same file does run when it is trusted
@@ -79,7 +79,7 @@ def test_calling_a_statistic_is_refused(tmp_path):
     lookup = b'cbuiltins\ngetattr\n(cmmengine.logging.history_buffer\nHistoryBuffer\nX\x03\x00\x00\x00mintR'
     path.write_bytes(b'\x80\x02' + lookup + b'(X\x01\x00\x00\x00xtR.')
     with pytest.raises(
-        CheckpointError, match=r'is refused: it asks for `mmengine\.logging\.history_buffer\.HistoryBuffer\.min`'
+        CheckpointError, match=r'was rejected: it asks for `mmengine\.logging\.history_buffer\.HistoryBuffer\.min`'
     ):
         read_checkpoint(path)
 
@@ -96,9 +96,9 @@ def test_reads_state_dicts_and_plain_tensors(tmp_path):
 def test_missing_file_names_the_nearest(tmp_path):
     for name in ('best.pth', 'epoch_1.pth', 'epoch_12.pth', 'unrelated.txt'):
         (tmp_path / name).touch()
-    with pytest.raises(CheckpointError, match=r'in its folder there is epoch_12\.pth, epoch_1\.pth, best\.pth$'):
+    with pytest.raises(CheckpointError, match=r'its folder contains epoch_12\.pth, epoch_1\.pth, best\.pth$'):
         read_checkpoint(tmp_path / 'epoch_112.pth')
-    with pytest.raises(CheckpointError, match='does not exist, nor does its folder'):
+    with pytest.raises(CheckpointError, match='does not exist, and neither does its folder'):
         read_checkpoint(tmp_path / 'nowhere' / 'epoch_1.pth')
     with pytest.raises(CheckpointError, match='is a folder'):
         read_checkpoint(tmp_path)
@@ -111,8 +111,8 @@ def test_missing_file_names_the_nearest(tmp_path):
         (b'<!DOCTYPE html>\n<html><body>404</body></html>' * 9, "is a text file.*begins with '<!DOCTYPE html>'$"),
         (b'version https://git-lfs.github.com/spec/v1\noid sha256:1', "is a text file.*begins with 'version https"),
         (b'checkpoint\nmissing\n', "is a text file.*begins with 'checkpoint'$"),  # c: the opcode of an import
-        (bytes(range(255, 128, -1)) * 30, 'is damaged or of another kind'),
-        (b'\x80\x02', 'is damaged or of another kind'),
+        (bytes(range(255, 128, -1)) * 30, 'is damaged or of another format'),
+        (b'\x80\x02', 'is damaged or of another format'),
     ],
 )
 def test_files_that_are_no_checkpoint(content, message, tmp_path):
@@ -131,34 +131,34 @@ def test_cut_short(tmp_path):
         data = path.read_bytes()
         for length in (3, 30, 120, 300, 600, 2000, len(data) - 30):
             path.write_bytes(data[:length])
-            with pytest.raises(CheckpointError, match='is cut short' if zipped and length > 3 else 'cut short|damaged'):
+            with pytest.raises(CheckpointError, match='is truncated' if zipped and length > 3 else 'truncated|damaged'):
                 read_checkpoint(path)
 
 
 def test_other_archives(tmp_path):
     with zipfile.ZipFile(tmp_path / 'x.pth', 'w') as archive:
         archive.writestr('readme.txt', 'hello')
-    with pytest.raises(CheckpointError, match='damaged or of another kind'):
+    with pytest.raises(CheckpointError, match='damaged or of another format'):
         read_checkpoint(tmp_path / 'x.pth')
 
 
 @pytest.mark.parametrize(
     ('content', 'message'),
     [
-        ([torch.ones(1)], 'a checkpoint is a dict, this is a list'),
+        ([torch.ones(1)], 'a checkpoint must be a dict, but this is a list'),
         ({'epoch': 1, 'args': {'a': 2}}, 'has no state_dict; its entries: epoch, args'),
         (
             {'optimizer': {'state': {}}, 'epoch': 1},
-            'holds the state of an optimizer and no weights; its entries: optimizer, epoch',
+            'holds an optimizer state but no weights; its entries: optimizer, epoch',
         ),
         (
             {'student': {'a': torch.ones(1)}, 'teacher': {'a': torch.ones(1)}},
-            'holds weights in student and in teacher, and does not say which are meant',
+            'holds weights in student and in teacher, and it is unclear which to use',
         ),
         ({}, 'has no state_dict'),
-        ({'state_dict': {}}, 'has a state_dict that is no dict of tensors'),
-        ({'state_dict': [torch.ones(1)]}, 'has a state_dict that is no dict of tensors'),
-        ({'state_dict': {'a': 'text'}}, 'has a state_dict that is no dict of tensors'),
+        ({'state_dict': {}}, 'has a state_dict that is not a dict of tensors'),
+        ({'state_dict': [torch.ones(1)]}, 'has a state_dict that is not a dict of tensors'),
+        ({'state_dict': {'a': 'text'}}, 'has a state_dict that is not a dict of tensors'),
     ],
 )
 def test_content_without_state_dict(content, message, tmp_path):
@@ -389,14 +389,14 @@ def test_what_torch_builds_is_not_blamed(tmp_path):
     ):
         for zipped in (True, False):
             torch.save(content, tmp_path / 'x.pth', _use_new_zipfile_serialization=zipped)
-            with pytest.raises(CheckpointError, match=re.escape(f'is refused: it asks for `{culprit}`, which is no')):
+            with pytest.raises(CheckpointError, match=re.escape(f'was rejected: it asks for `{culprit}`, which is no')):
                 Checkpoint.open(tmp_path / 'x.pth')
 
 
 def test_torch_s_reason_is_given(tmp_path):
     torch.save({'state_dict': {'a': torch.ones(2)}, 'x': Call(torch.device, 'nowhere')}, tmp_path / 'x.pth')
     checkpoint = Checkpoint.open(tmp_path / 'x.pth')
-    with pytest.raises(CheckpointError, match=r'another kind \(RuntimeError: .*nowhere[^\n]*\)$') as error:
+    with pytest.raises(CheckpointError, match=r'another format \(RuntimeError: .*nowhere[^\n]*\)$') as error:
         checkpoint.content  # noqa: B018
     assert len(str(error.value)) < len(str(tmp_path)) + 320
     with pytest.raises(CheckpointError) as again:
@@ -404,7 +404,7 @@ def test_torch_s_reason_is_given(tmp_path):
     assert str(again.value) == str(error.value)
     # What torch says of a pickle advises to switch its safety off: here of a size that is appended to.
     (tmp_path / 'x.pth').write_bytes(b'\x80\x02ctorch\nSize\n)RK\x01a.')
-    with pytest.raises(CheckpointError, match=r'another kind \(UnpicklingError in torch\.load\)$'):
+    with pytest.raises(CheckpointError, match=r'another format \(UnpicklingError in torch\.load\)$'):
         read_checkpoint(tmp_path / 'x.pth')
 
 
@@ -420,7 +420,7 @@ def test_a_path_is_named_once(tmp_path):
 def test_a_file_that_vanishes_is_not_called_damaged(tmp_path, monkeypatch):
     torch.save({'a': torch.ones(2)}, tmp_path / 'x.pth')
     monkeypatch.setattr(torch_file, 'refuse_enormous', Path.unlink)
-    with pytest.raises(CheckpointError, match=r'x\.pth does not exist any more$'):
+    with pytest.raises(CheckpointError, match=r'x\.pth no longer exists$'):
         read_checkpoint(tmp_path / 'x.pth')
 
 

@@ -37,8 +37,8 @@ def test_what_stands_before_every_name_is_taken_off_and_said(torchvision, prefix
     save_file(state, path) if form == '.safetensors' else torch.save(state, path)
     report = mmcnn.load_weights(model, path)
     assert holds(model, given)
-    assert f'{prefix} taken off the names' in report.notes and report.source == 'torchvision'
-    assert f'{prefix} taken off the names' in str(report)
+    assert f'{prefix} removed from the names' in report.notes and report.source == 'torchvision'
+    assert f'{prefix} removed from the names' in str(report)
 
 
 @pytest.mark.parametrize('prefix', ['module.', '_orig_mod.', 'module._orig_mod.', 'module.module.'])
@@ -47,7 +47,7 @@ def test_the_names_of_pytorchs_own_wrappers_are_taken_off_and_said(prefix, tmp_p
     path = saved({f'{prefix}{key}': value for key, value in source.state_dict().items()}, tmp_path / 'x.pth')
     report = mmcnn.load_weights(target, path)
     assert all(torch.equal(value, source.state_dict()[key]) for key, value in trainable(target.state_dict()).items())
-    assert re.search(r'(module|_orig_mod)\..* taken off the names', str(report))
+    assert re.search(r'(module|_orig_mod)\..* removed from the names', str(report))
 
 
 def test_a_part_that_was_compiled_alone_is_read():
@@ -65,8 +65,9 @@ def test_two_prefixes_that_would_do_are_refused_until_one_is_named(torchvision, 
     with pytest.raises(CheckpointError) as error:
         mmcnn.load_weights(model, path)
     assert str(error.value) == (
-        f"{path}: the entries behind 'student.' and 'teacher.' are each a whole resnet18; say which with prefix=, "
-        'or save one of them alone'
+        f"{path}: the entries with the prefixes 'student.' and 'teacher.' are each a "
+        'complete resnet18; choose one with prefix=, '
+        'or save one of them separately'
     )
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
     report = mmcnn.load_weights(model, path, prefix='teacher.')
@@ -83,7 +84,7 @@ def test_a_prefix_that_does_not_explain_every_entry_is_not_taken_off(torchvision
     ):
         state = {f'net.{key}': value for key, value in given.items()}
         change(state)
-        with pytest.raises(CheckpointError, match=r'does not fit resnet18|unknown here'):
+        with pytest.raises(CheckpointError, match=r'does not fit resnet18|are unknown'):
             mmcnn.load_weights(model, saved(state, tmp_path / 'x.pth'))
 
 
@@ -96,7 +97,7 @@ def test_an_entry_of_another_name_is_read_and_said(entry, tmp_path):
     path = tmp_path / 'x.pth'
     torch.save({entry: source.state_dict(), 'optimizer': {'state': {}, 'param_groups': []}, 'epoch': 3}, path)
     report = mmcnn.load_weights(target, path)
-    assert f"its entry '{entry}' was read" in report.notes
+    assert f"its entry '{entry}' was used" in report.notes
     assert torch.equal(target.head.bias, source.head.bias)
 
 
@@ -105,7 +106,7 @@ def test_entries_that_were_not_read_are_said(tmp_path):
     content = {'model': raw.state_dict(), 'ema': averaged.state_dict(), 'optimizer': {'state': {}, 'param_groups': []}}
     torch.save(content, tmp_path / 'x.pth')
     report = mmcnn.load_weights(target, tmp_path / 'x.pth')
-    assert "its entry 'model' was read, its 'ema' not" in report.notes
+    assert "its entry 'model' was used, 'ema' was not" in report.notes
     assert torch.equal(target.head.bias, raw.head.bias)
 
 
@@ -135,8 +136,7 @@ def test_a_file_of_an_optimizer_says_so(tmp_path):
     with pytest.raises(CheckpointError) as error:
         mmcnn.load_weights(mmcnn.build_backbone('resnet18'), tmp_path / 'x.pth')
     assert str(error.value) == (
-        f'{tmp_path / "x.pth"}: the checkpoint holds the state of an optimizer and no weights; its entries: optimizer, '
-        'meta'
+        f'{tmp_path / "x.pth"}: the checkpoint holds an optimizer state but no weights; its entries: optimizer, meta'
     )
 
 
@@ -163,7 +163,7 @@ def test_somebodys_own_classifier_is_left_out_of_a_backbone_and_named(torchvisio
     # A classifier takes it only when asked, and says that its own head starts anew.
     classifier = filled(mmcnn.build_classifier('resnet18', 3), 9)
     before = values(classifier)
-    with pytest.raises(CheckpointError, match='is kept as it is with allow_head_mismatch=True'):
+    with pytest.raises(CheckpointError, match='with allow_head_mismatch=True'):
         mmcnn.load_weights(classifier, tmp_path / 'x.pth')
     report = mmcnn.load_weights(classifier, tmp_path / 'x.pth', allow_head_mismatch=True)
     assert holds(classifier.backbone, given)
@@ -214,7 +214,7 @@ def test_a_dropped_head_keeps_the_models_values_though_the_shapes_fit(tmp_path):
     for key, value in trainable(target.state_dict()).items():
         given = before if key.startswith('bbox_head.predictions.') else source.state_dict()
         assert torch.equal(value, given[key]), key
-    assert len(report.left_out['the head, whose classes are others']) == 6
+    assert len(report.left_out['the head, because its classes differ']) == 6
     assert 'not in the file' not in str(report)
     assert not report.missing and not report.mismatched
 
@@ -252,8 +252,8 @@ def test_a_backbone_says_that_the_classifier_pads_otherwise_and_names_the_switch
     report = mmcnn.load_weights(padded, path)
     note = next(note for note in report.notes if 'padding' in note)
     assert note == (
-        "inceptionv3-tv was trained as a classifier with padding='valid', and this backbone has padding='same': "
-        "arch=dict(padding='valid') makes the maps equal"
+        "inceptionv3-tv was trained as a classifier with padding='valid', but this backbone has padding='same': "
+        "set arch=dict(padding='valid') to get the same feature maps"
     )
     assert not any('padding' in note for note in mmcnn.load_weights(valid, path).notes)
     classifier = mmcnn.build_classifier('inceptionv3-tv')

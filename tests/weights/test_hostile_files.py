@@ -119,8 +119,8 @@ def write(content):
     return lambda path: path.write_bytes(content)
 
 
-NO_SAFETENSORS = r'cannot be read as safetensors, it is damaged or of another kind \('
-NO_STATE = r'is refused: it holds neither a module nor a state dict'
+NO_SAFETENSORS = r'cannot be read as safetensors: it is damaged or of another format \('
+NO_STATE = r'was rejected: it holds neither a module nor a state dict'
 # File -> what writes it, and the sentence of each reader; '': of all but those that are named.
 FILES = {
     'empty': (write(b''), {'': r'is empty$'}),
@@ -137,28 +137,28 @@ FILES = {
     ),
     'noise': (
         write(bytes(range(255, 100, -1)) * 40),
-        {'': r'it is damaged or of another kind', 'read_safetensors': NO_SAFETENSORS},
+        {'': r'it is damaged or of another format', 'read_safetensors': NO_SAFETENSORS},
     ),
-    'truncated': (truncated, {'': r'is cut short', 'read_safetensors': NO_SAFETENSORS}),
+    'truncated': (truncated, {'': r'is truncated', 'read_safetensors': NO_SAFETENSORS}),
     'truncated, plain': (
         lambda path: truncated(path, _use_new_zipfile_serialization=False),
-        {'': r'is refused: its storage .* is cut short', 'read_safetensors': NO_SAFETENSORS},
+        {'': r'was rejected: its storage .* is truncated', 'read_safetensors': NO_SAFETENSORS},
     ),
     'a broken directory': (
         broken_directory,
-        {'': r'it is damaged or of another kind \(BadZipFile', 'read_safetensors': NO_SAFETENSORS},
+        {'': r'it is damaged or of another format \(BadZipFile', 'read_safetensors': NO_SAFETENSORS},
     ),
-    'oversized': (sparse, {'': r'is refused: it has 50 GiB, more than any file of these networks'}),
-    'oversized archive': (lambda path: sparse(path, b'PK\x03\x04'), {'': r'is refused: it has 50 GiB'}),
-    'oversized line': (lambda path: sparse(path, b'c'), {'': r'is refused: it has 50 GiB'}),
+    'oversized': (sparse, {'': r'was rejected: it has 50 GiB, more than any file of these networks'}),
+    'oversized archive': (lambda path: sparse(path, b'PK\x03\x04'), {'': r'was rejected: it has 50 GiB'}),
+    'oversized line': (lambda path: sparse(path, b'c'), {'': r'was rejected: it has 50 GiB'}),
     'big-endian': (
         big_endian,
-        {'': r'is refused: its numbers are not little-endian', 'read_safetensors': NO_SAFETENSORS},
+        {'': r'was rejected: its numbers are not little-endian', 'read_safetensors': NO_SAFETENSORS},
     ),
-    'a bomb': (bomb, {'': r'is refused: its members are compressed \(1342', 'read_safetensors': NO_SAFETENSORS}),
+    'a bomb': (bomb, {'': r'was rejected: its members are compressed \(1342', 'read_safetensors': NO_SAFETENSORS}),
     'an overlapping bomb': (
         overlapping,
-        {'': r'its directory promises more bytes than the file has', 'read_safetensors': NO_SAFETENSORS},
+        {'': r'its directory declares more bytes than the file has', 'read_safetensors': NO_SAFETENSORS},
     ),
     'a hash without end': (
         hash_bomb,
@@ -171,15 +171,15 @@ FILES = {
     'code': (
         executing,
         {
-            '': r'asks for `posix\.system`, which is no plain data and could run code; nothing was run$',
-            'read_ultralytics': r'has not the entries of a YOLOv5 detector',
+            '': r'asks for `posix\.system`, which is not plain data and could run code; nothing was run$',
+            'read_ultralytics': r'does not have the entries of a YOLOv5 detector',
             'read_safetensors': NO_SAFETENSORS,
         },
     ),
     'code, plain': (
         lambda path: path.write_bytes(pickle.dumps({'payload': Touch()})),
         {
-            '': r'asks for `posix\.system`, which is no plain data and could run code; nothing was run$',
+            '': r'asks for `posix\.system`, which is not plain data and could run code; nothing was run$',
             'read_ultralytics': NO_STATE,
             'read_safetensors': NO_SAFETENSORS,
         },
@@ -187,7 +187,7 @@ FILES = {
     'a lying header': (
         lying_safetensors,
         {
-            '': r'it is damaged or of another kind',
+            '': r'it is damaged or of another format',
             'load_weights': r'not fully covered',
             'read_safetensors': r'not fully',
         },

@@ -61,19 +61,19 @@ def of_another_network(path):
 @pytest.mark.parametrize(
     ('name', 'write', 'network', 'sentence'),
     [
-        ('Darknet, a float short', one_float_less, 'darknet53', r'holds [\d,]+ floats; darknet53 takes'),
-        ('Darknet, a float more', one_float_more, 'darknet53', r'holds [\d,]+ floats; darknet53 takes'),
-        ('Darknet, big-endian', big_endian, 'darknet53', 'one in big-endian byte order'),
-        ('safetensors with NaN', not_finite, 'darknet53', 'stem.conv.weight holds values that are not finite'),
-        ('a negative variance', negative_variance, 'darknet53', 'stem.bn.running_var holds negative variances'),
-        ('whole numbers', whole_numbers, 'darknet53', r'is no plain tensor of floats: torch\.int32'),
+        ('Darknet, a float short', one_float_less, 'darknet53', r'has [\d,]+ floats; darknet53 needs'),
+        ('Darknet, a float more', one_float_more, 'darknet53', r'has [\d,]+ floats; darknet53 needs'),
+        ('Darknet, big-endian', big_endian, 'darknet53', 'a file in big-endian byte order'),
+        ('safetensors with NaN', not_finite, 'darknet53', 'stem.conv.weight has NaN or infinite values'),
+        ('a negative variance', negative_variance, 'darknet53', 'stem.bn.running_var has negative variances'),
+        ('whole numbers', whole_numbers, 'darknet53', r'is not a plain tensor of floats: torch\.int32'),
         (
             '.h5 without most layers',
             missing_layers,
             'vgg16',
             r'does not fit vgg16: 25 missing: stage0\.conv1\.conv\.bias',
         ),
-        ('another network', of_another_network, 'darknet53', r'the file looks like resnet18$'),
+        ('which is not YOLOv5', of_another_network, 'darknet53', r'the file looks like resnet18$'),
     ],
 )
 def test_one_sentence_and_nothing_else(name, write, network, sentence, record_property, tmp_path):

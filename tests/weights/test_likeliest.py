@@ -89,6 +89,6 @@ def test_a_row_of_another_form_is_told_which_rows_hold_the_file(torchvision, tmp
     with pytest.raises(CheckpointError) as error:
         mmcnn.load_weights(mmcnn.build_backbone('efficientnet-b0'), path)
     assert str(error.value) == (
-        f"{path}: torchvision's network has padding=None, efficientnet-b0 has 'same' and would compute something else "
+        f"{path}: torchvision's network has padding=None, but efficientnet-b0 has 'same' and would give wrong results "
         'with its weights; they fit efficientnet-b0-tv'
     )

@@ -47,9 +47,9 @@ def test_nothing_to_import(module):
 @pytest.mark.parametrize(
     ('text', 'words'),
     [
-        ('raise RuntimeError("no licence")', 'its import fails: RuntimeError: no licence'),
-        ('import nowhere_at_all', "its import fails: ModuleNotFoundError: No module named 'nowhere_at_all'"),
-        ('x = (', 'its import fails: SyntaxError: '),
+        ('raise RuntimeError("no licence")', 'the import failed: RuntimeError: no licence'),
+        ('import nowhere_at_all', "the import failed: ModuleNotFoundError: No module named 'nowhere_at_all'"),
+        ('x = (', 'the import failed: SyntaxError: '),
     ],
 )
 def test_a_module_that_fails(text, words, module):
@@ -63,7 +63,7 @@ def test_names_that_are_none(module):
     with pytest.raises(UsageError, match=r"import='nowhere\.nets': there is no module 'nowhere'; install its package"):
         import_modules(['nowhere.nets'])
     for name in ('nets.py/', 'a b', '', '../nets'):
-        with pytest.raises(UsageError, match='it has to be the name of a module'):
+        with pytest.raises(UsageError, match='it must be the name of a module'):
             import_modules([name])
 
 

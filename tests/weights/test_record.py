@@ -33,15 +33,15 @@ def test_there_and_back():
 @pytest.mark.parametrize(
     ('text', 'message'),
     [
-        ('{', 'its record is no JSON'),
-        ('[' * 100_000, 'its record is no JSON'),
+        ('{', 'its record is not valid JSON'),
+        ('[' * 100_000, 'its record is not valid JSON'),
         ('[]', 'its record has no model'),
         ('{"source": "x"}', 'its record has no model'),
-        ('9' * 5000, 'its record is no JSON'),
-        (r'{"model": "a\nb"}', 'model of its record is no line of text'),
-        (r'{"model": "\ud800"}', 'model of its record is no line of text'),
-        ('{"model": 3}', 'model of its record is no text'),
-        (json.dumps(dict(model='vgg16', licence='x' * 2000)), 'licence of its record is no text of at most 1000'),
+        ('9' * 5000, 'its record is not valid JSON'),
+        (r'{"model": "a\nb"}', 'model of its record is not a single line of text'),
+        (r'{"model": "\ud800"}', 'model of its record is not a single line of text'),
+        ('{"model": 3}', 'model of its record is not text'),
+        (json.dumps(dict(model='vgg16', licence='x' * 2000)), 'licence of its record is not text of at most 1000'),
     ],
 )
 def test_no_record(text, message):

@@ -134,7 +134,7 @@ CODE = [
 def test_anything_but_literals_is_refused(code, tmp_path):
     marker = tmp_path / 'ran'
     text = 'model = dict(type="SSDHead")\n' + code.format(marker=marker)
-    with pytest.raises(CheckpointError, match=r'the config inside x\.pth is refused, line 2: .*nothing was run'):
+    with pytest.raises(CheckpointError, match=r'the config inside x\.pth was rejected, line 2: .*nothing was run'):
         recorded_config(with_config(text), 'x.pth')
     assert not marker.exists()
 
@@ -175,7 +175,7 @@ def test_anything_but_literals_is_refused(code, tmp_path):
 def test_types_that_could_run_code_are_refused(part):
     for place in (part, [1, (part,)], {'a b': part}):
         text = Config(dict(model=place)).pretty_text
-        with pytest.raises(CheckpointError, match='is refused, line '):
+        with pytest.raises(CheckpointError, match='was rejected, line '):
             recorded_config(with_config(text), 'x.pth')
 
 
@@ -188,7 +188,7 @@ def test_refusal_names_the_value():
     'text', ['x = (', 'x = 1\n  y = 2', 'x = "\0"', 'x = ' + '[' * 5000, 'x = ' + '-' * 50_000 + '1', 'x = {[]: 1}']
 )
 def test_unreadable_text(text):
-    with pytest.raises(CheckpointError, match=r'the config inside x\.pth (cannot be read|is refused)'):
+    with pytest.raises(CheckpointError, match=r'the config inside x\.pth (cannot be read|was rejected)'):
         parse_literals(text, 'x.pth')
 
 
@@ -198,13 +198,13 @@ def test_reserved_name():
 
 
 def test_long_sums_do_not_exhaust_the_stack():
-    with pytest.raises(CheckpointError, match=r'the config inside x\.pth (cannot be read|is refused)'):
+    with pytest.raises(CheckpointError, match=r'the config inside x\.pth (cannot be read|was rejected)'):
         parse_literals('x = ' + '1 + ' * 3000 + '1', 'x.pth')
 
 
 @pytest.mark.parametrize('checkpoint', [{}, {'meta': {}}, {'meta': {'cfg': None}}, {'state_dict': {}}])
 def test_no_config(checkpoint):
-    with pytest.raises(CheckpointError, match=r'old\.pth holds no config .*name the config'):
+    with pytest.raises(CheckpointError, match=r'old\.pth holds no config .*give the config'):
         recorded_config(checkpoint, 'old.pth')
 
 
@@ -212,7 +212,7 @@ def test_what_resuming_would_run():
     refuse_code_in_meta({'meta': {}}, 'x.pth')
     refuse_code_in_meta({'meta': {'config': 'gpu_ids = [0, 1]'}}, 'x.pth')
     for code in ('import os', 'gpu_ids = range(2)', torch.Size([1])):
-        with pytest.raises(CheckpointError, match=r'x\.pth is refused, line 1'):
+        with pytest.raises(CheckpointError, match=r'x\.pth was rejected, line 1'):
             refuse_code_in_meta({'meta': {'config': code}}, 'x.pth')
 
 
@@ -231,10 +231,10 @@ def recorded(preprocessor, kind='SingleStageDetector', hook=''):
         (UNIT, UNIT, None),
         (UNIT, "dict(mean=[0, 0, 0], std=[255.0, 255.0, 255.0], bgr_to_rgb=True, type=object())", None),
         (UNIT, {'mean': [0, 0, 0], 'std': [255] * 3, 'bgr_to_rgb': True, 'rgb_to_bgr': False}, None),
-        (UNIT, dict(UNIT, mean=[1, 0, 0]), 'trained with mean=[1.0, 0.0, 0.0] in model.data_preprocessor, this config '
-         'has mean=[0.0, 0.0, 0.0]'),
+        (UNIT, dict(UNIT, mean=[1, 0, 0]), 'trained with mean=[1.0, 0.0, 0.0] in model.data_preprocessor, but '
+         'this config has mean=[0.0, 0.0, 0.0]'),
         (UNIT, {}, 'trained with mean=None, std=None, bgr_to_rgb=None in'),  # a plain config without: as they are
-        ({}, UNIT, 'this config has mean=None, std=None, bgr_to_rgb=None: its results will be wrong'),
+        ({}, UNIT, 'this config has mean=None, std=None, bgr_to_rgb=None: the results will be wrong'),
         (None, UNIT, None),
     ],
 )  # fmt: skip

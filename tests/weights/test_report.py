@@ -41,8 +41,8 @@ def test_as_text():
         notes=('a keras file',),
     )
     assert str(report) == (
-        '2 entries loaded; a keras file; 1 of them laid out anew; left out, the top: 2 entries: t.weight, t.bias; '
-        'not in the file, behind the cut: 1 entries: c; 1 of another shape: top.x (1,) for (2,)'
+        '2 entries loaded; a keras file; 1 of them converted to this layout; left out, the top: 2 entries: t.weight, '
+        't.bias; not in the file, behind the cut: 1 entries: c; 1 of another shape: top.x (1,) for (2,)'
     )
     assert report.deviations(('top.',)) == []
     assert listed([str(i) for i in range(9)]) == '9 entries: 0, 1, 2, 3, 4 and 4 more'

@@ -44,14 +44,14 @@ def test_a_file_that_is_there_is_read_without_torchvision(address, cache):
 
 @pytest.mark.parametrize('address', ['torchvision://resnet50', 'open-mmlab://detectron2/resnet50_caffe', URL])
 def test_what_cannot_be_downloaded_is_said_with_a_way_out(address, cache):
-    with pytest.raises(CheckpointError, match=r'cannot be downloaded from https.*no network.*init_cfg=None'):
+    with pytest.raises(CheckpointError, match=r'cannot be downloaded: https.*no network.*init_cfg=None'):
         load(address)
     assert not list(cache.iterdir())
 
 
 def test_a_name_that_nobody_has(cache):
     with pytest.raises(
-        CheckpointError, match=r'torchvision://resnet5: no such name; did you mean torchvision://resnet50'
+        CheckpointError, match=r'torchvision://resnet5: unknown name; did you mean torchvision://resnet50'
     ):
         load('torchvision://resnet5')
 

@@ -42,7 +42,9 @@ def test_it_trains_a_step_and_predicts_as_it_is(config):
 def test_refusals_and_failures_are_told_apart(tmp_path, monkeypatch):
     lad = 'lad/lad_r50-paa-r101_fpn_2xb8_coco_1x'
     tried = try_config(lad, 'mobilenetv2', last='build')
-    assert (tried.stage, tried.refused) == ('swap', True) and tried.reason.startswith('LAD goes with no other backbone')
+    assert (tried.stage, tried.refused) == ('swap', True) and tried.reason.startswith(
+        'LAD works with no other backbone'
+    )
     monkeypatch.setattr(mmdet_matrix, 'swap_backbone', lambda model, name: 1 / 0)
     tried = try_config(lad, 'mobilenetv2', last='build')
     assert (tried.stage, tried.refused, tried.reason) == ('swap', False, 'ZeroDivisionError: division by zero')

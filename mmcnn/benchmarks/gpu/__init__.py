@@ -1,1 +1,1 @@
-"""What ``tools/gpu_check.py`` measures on a GPU, stage by stage, within a number of minutes."""
+"""The measurements of ``tools/gpu_check.py`` on a GPU, stage by stage, within a number of minutes."""

@@ -1,4 +1,4 @@
-"""What is aimed at on an H100 or H200, beside what is measured."""
+"""Targets on an H100 or H200, and the measured values."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import Any, NamedTuple
 
 from mmcnn.benchmarks.gpu.recipes import RECIPES
 
-#: Share of the time that a training may wait for its loader, and that determinism may cost.
+#: Fractions of the time that a training may wait for its loader, and that determinism may cost.
 WAITING, DETERMINISM = 0.02, 0.15
 
 
 class Aim(NamedTuple):
-    """An aim.
+    """A target.
 
     Attributes:
-        what: is aimed at.
+        what: what it is about.
         wanted: the bound, in words.
-        measured: what it is held against, in words.
-        reached: whether.
+        measured: the measured value, in words.
+        reached: whether it was reached.
     """
 
     what: str
@@ -28,10 +28,10 @@ class Aim(NamedTuple):
 
 
 def aims(stages: dict[str, Any]) -> Iterator[Aim]:
-    """Those that something has been measured of.
+    """Yield the targets for which there are measurements.
 
     Args:
-        stages: of a file of results (:class:`~.results.Results`).
+        stages: stages in a file of results (:class:`~.results.Results`).
     """
     trainings = {**stages.get('speed', {}), **stages.get('compiled', {})}
     loaded = {name: each for name, each in trainings.items() if 'waiting_share' in each}
@@ -57,7 +57,7 @@ def aims(stages: dict[str, Any]) -> Iterator[Aim]:
 
 
 def cost_of_determinism(stages: dict[str, Any], recipe: str) -> float | None:
-    """By what share a deterministic step takes longer; None: it has not been measured."""
+    """Return by what fraction a deterministic step takes longer; None: not measured."""
     found = stages.get('determinism', {})
     free, held = (found.get(f'{recipe} {how}', {}).get('step_ms') for how in ('as it is', 'deterministic'))
     return held / free - 1 if free and held else None

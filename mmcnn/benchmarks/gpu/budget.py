@@ -1,4 +1,4 @@
-"""Minutes that are shared out over stages, and within a stage over its measurements."""
+"""Distribution of minutes over stages, and within a stage over its measurements."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 
 
 class Budget:
-    """How many seconds each measurement may have. What a stage leaves over goes to those after it.
+    """Number of seconds for each measurement. What a stage leaves over goes to later ones.
 
     Args:
-        seconds: all in all, from now on.
-        shares: of the stages that run, in their order; in whatever unit.
-        clock: seconds that pass.
+        seconds: total, from now on.
+        shares: shares of the stages that run, in order, in any unit.
+        clock: returns elapsed seconds.
     """
 
     def __init__(
@@ -24,15 +24,15 @@ class Budget:
         self._stage_end = self._end
 
     def left(self) -> float:
-        """Seconds until the end."""
+        """Return the seconds until the end."""
         return self._end - self._clock()
 
     def enter(self, stage: str) -> None:
-        """A stage begins; those that have not begun yet share what is left."""
+        """Begin a stage; those that have not begun share what is left."""
         share = self._shares.pop(stage)
         total = share + sum(self._shares.values())
         self._stage_end = self._clock() + self.left() * share / total
 
     def allowance(self, measurements: int) -> float:
-        """Seconds for the next of so many measurements that the stage still has; below 0 if it has used them up."""
+        """Return the seconds for the next of the stage's remaining measurements; negative if it has used them up."""
         return (self._stage_end - self._clock()) / measurements

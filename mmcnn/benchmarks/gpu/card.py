@@ -1,4 +1,4 @@
-"""Stage 1 of all: what the card can do, which all other numbers are seen against."""
+"""Stage 1: the peak rates of the card, to which all other numbers are related."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import torch
 
 from mmcnn.benchmarks.gpu.measurement import Circumstances, Report, Timer
 
-#: Side of the matrices, and bytes that are copied on the device and to it; of the tiny form.
+#: Side of the matrices, and bytes that are copied on the device and to it; in the tiny form.
 SIDE, COPIED, UPLOADED = 8192, 2**30, 2**28
 TINY_SIDE, TINY_COPIED = 128, 2**20
-#: Calls of which each time is taken, and times.
+#: Number of calls that are timed together, and of timings.
 CALLS, RUNS = 10, 5
 
 
 def measure(circumstances: Circumstances, timer: Timer, report: Report) -> None:
-    """Rates of matrix products (in float32 with and without TF32, bfloat16, float16) and of copies."""
+    """Measure rates of matrix products (in float32 with and without TF32, bfloat16, float16) and of copies."""
     cuda, tiny = circumstances.device == 'cuda', circumstances.tiny
     if cuda:
         found = torch.cuda.get_device_properties(0)
@@ -55,7 +55,7 @@ def measure(circumstances: Circumstances, timer: Timer, report: Report) -> None:
 
 
 def seconds_of(call: Callable[[], object], device: torch.device, calls: int = CALLS, runs: int = RUNS) -> float:
-    """Seconds of a call on a device: the median of some runs of several calls each, after one run that warms up."""
+    """Return the seconds of a call on a device: median of several runs of several calls each, after a warm-up run."""
     times = []
     for run in range(runs + 1):
         _wait(device)

@@ -1,4 +1,4 @@
-"""The check of a GPU: all stages, each with its share of the minutes, every result written as soon as it is there."""
+"""The check of a GPU: all stages, each with its share of the minutes; every result is written immediately."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ from mmcnn.benchmarks.gpu.results import DONE, FAILED, LEFT_OUT, Results
 from mmcnn.device import device_called
 from mmcnn.errors import UsageError
 
-#: Seconds without which a measurement says nothing.
+#: Minimum seconds for a meaningful measurement.
 LEAST = 2.0
-#: Seconds that a measurement may take beyond its own before it is ended.
+#: Seconds that a measurement may exceed its time before it is ended.
 GRACE = 30.0
-#: Data-loading processes at most, and cores that are left to the process that trains.
+#: Maximum number of data-loading processes, and cores that are left to the training process.
 MOST_WORKERS, OWN_CORES = 16, 2
 
 Say = Callable[[str], object]
 
 
 def check(options: GpuCheckOptions, measurements: Sequence[Measurement], say: Say = print) -> Results:
-    """Measures, and says each result in a line.
+    """Measure, and report each result in a line.
 
-    A measurement that fails, dies or hangs has that as its result, and the next one goes on. What the minutes are too
-    few for is marked as left out.
+    A measurement that fails, dies or hangs has that as its result, and the next one continues. Measurements for which
+    there is no time are marked as left out.
 
     Args:
-        options: what is asked for.
-        measurements: all there are, in their order.
+        options: options of the check.
+        measurements: all measurements, in order.
         say: takes the lines.
 
     Raises:
-        UsageError: nothing is asked for, the file cannot be written, or there is no such device.
+        UsageError: nothing is selected, the file cannot be written, or there is no such device.
     """
     chosen = _chosen(options, measurements)
     stages = dict.fromkeys(each.stage for each in chosen)
@@ -79,13 +79,13 @@ def check(options: GpuCheckOptions, measurements: Sequence[Measurement], say: Sa
 def _chosen(options: GpuCheckOptions, measurements: Sequence[Measurement]) -> list[Measurement]:
     if options.train is not None:
         return [*measurements]
-    # The rates of the card are what all others are seen against, and they say how much memory there is.
+    # All other numbers are related to the rates of the card, which also give the memory size.
     wanted = [each for each in measurements if each.stage in ('card', *options.stages)]
     if options.only is not None:
         wanted = [each for each in wanted if options.only in each.name or each.stage == 'card']
     if options.only is not None and all(each.stage == 'card' for each in wanted):
         names = ', '.join(each.name for each in measurements if each.stage in options.stages)
-        raise UsageError(f'only={options.only}: none of {names} has it in its name')
+        raise UsageError(f'only={options.only}: no measurement has this in its name; there are {names}')
     return wanted
 
 
@@ -101,7 +101,7 @@ def _measure(
     stage, name = measurement.stage, measurement.name
     needs_gpu = measurement.needs_gpu and circumstances.device == 'cpu'
     if needs_gpu or allowed < LEAST:
-        cause = 'it needs a GPU' if needs_gpu else 'the minutes were used up'
+        cause = 'it needs a GPU' if needs_gpu else 'there was no time left'
         results.add(stage, name, outcome=LEFT_OUT, cause=cause)
         say(f'{stage}: {name}: left out, {cause}')
         return
@@ -120,10 +120,10 @@ def _measure(
 
 
 def story(name: str, found: dict) -> str:
-    """What is most wanted of a measurement, in a line.
+    """Return the most important values of a measurement in a line.
 
     Args:
-        name: of the measurement.
+        name: name of the measurement.
         found: its values.
     """
     parts = []

@@ -1,4 +1,4 @@
-"""The data that is trained on: drawn, so that nothing has to be fetched."""
+"""The training data, which is drawn so that nothing has to be downloaded."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import cv2
 
 from mmcnn.benchmarks import pipeline
 
-#: Of the drawn photographs: as many classes as COCO has, and names of each file for epochs that last.
+#: The drawn photographs: as many classes as COCO has, and links to each file for longer epochs.
 NUM_CLASSES, COPIES, TINY_COPIES = 80, 32, 2
-#: Classes of the classifier's folder.
+#: Number of classes in the classifier's folder.
 CLASSES = ('a', 'b', 'c', 'd')
 
 
 def draw(folder: Path, tiny: bool) -> tuple[Path, Path]:
-    """Draws photographs for detectors, and the same ones in classes for classifiers.
+    """Draw photographs for detectors, and the same ones in classes for classifiers.
 
     Args:
-        folder: where to; it has to be there.
-        tiny: fewer names for each file.
+        folder: existing folder for them.
+        tiny: make fewer links to each file.
 
     Returns:
         The two folders.
@@ -32,7 +32,7 @@ def draw(folder: Path, tiny: bool) -> tuple[Path, Path]:
     images: dict[str, list[Path]] = {}
     for path in sorted((detectors / 'images').iterdir()):
         images.setdefault(path.stem.partition('-')[0], []).append(path)
-    # All names of an image are in one class and in one split: else the check of the data would refuse the folder.
+    # All links to an image are in one class and one split; else the check of the data would reject the folder.
     for number, paths in enumerate(images.values()):
         split = 'val' if number < len(CLASSES) else 'train'
         target = classifiers / split / CLASSES[number % len(CLASSES)]

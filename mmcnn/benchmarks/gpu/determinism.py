@@ -1,4 +1,4 @@
-"""Stage 3: the same training twice, and killed and resumed: the same weights, bit for bit."""
+"""Stage 3: the same training twice, and killed and resumed, must give bit-identical weights."""
 
 from __future__ import annotations
 
@@ -19,29 +19,31 @@ from mmcnn.benchmarks.gpu.recipes import RECIPES
 from mmcnn.datasets.folders.shapes import make_shapes
 from mmcnn.errors import TrainingError
 
-#: Has to be in the environment before CUDA starts: without it cuBLAS is not deterministic.
+#: Must be in the environment before CUDA starts: without it cuBLAS is not deterministic.
 ENVIRONMENT = {'CUBLAS_WORKSPACE_CONFIG': ':4096:8'}
-#: Images to train on, epochs, side of the images and images a batch; of the tiny form.
+#: Training images, epochs, side of the images and batch size; in the tiny form.
 IMAGES, EPOCHS, SIZE, BATCH = 64, 2, 320, 8
 TINY_IMAGES, TINY_SIZE, TINY_BATCH = 8, 64, 4
-#: What a checkpoint holds that has to be the same.
+#: Parts of a checkpoint that must be identical.
 PARTS = ('state_dict', 'ema_state_dict', 'optimizer')
 #: The package may not be installed.
 _ROOT = Path(__file__).resolve().parents[3]
 
 
 def measure(circumstances: Circumstances, timer: Timer, report: Report, *, recipe: str) -> None:
-    """Trains with ``randomness.deterministic``, three times at once: to the end, to the end, and killed (SIGKILL) after
-    the first epoch, which is then resumed. ``passed``: all three end in the same weights, averages and optimizer state.
+    """Train three times at once: to the end, to the end, and killed after the first epoch and resumed.
+
+    All use ``randomness.deterministic``; the third is killed by SIGKILL. ``passed``: all three end with the same
+    weights, averages and optimizer state.
 
     Args:
         circumstances: device.
-        timer: seconds that it may take; what goes on after them is ended.
+        timer: time limit in seconds; what still runs then is ended.
         report: takes the SHA-256 of each.
         recipe: a key of :data:`~.recipes.RECIPES`.
 
     Raises:
-        TrainingError: a training failed (its last line), or was over before it could be killed.
+        TrainingError: a training failed (with its last line), or ended before it could be killed.
     """
     with tempfile.TemporaryDirectory() as folder:
         images, size = (TINY_IMAGES, TINY_SIZE) if circumstances.tiny else (IMAGES, SIZE)
@@ -56,7 +58,7 @@ def measure(circumstances: Circumstances, timer: Timer, report: Report, *, recip
             left = sorted(path.name for path in runs['killed'].glob('*.pth'))
             report(killed_with=left)
             if f'epoch_{EPOCHS}.pth' in left:
-                raise TrainingError('the training that was to be killed was over before: nothing was resumed')
+                raise TrainingError('the training ended before it could be killed, so nothing was resumed')
             processes['resumed'] = _start(recipe, circumstances, data, runs['killed'], ('--resume',))
             for name, process in processes.items():
                 _end(process, runs[{'resumed': 'killed'}.get(name, name)])
@@ -68,7 +70,7 @@ def measure(circumstances: Circumstances, timer: Timer, report: Report, *, recip
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of the weights, their averages and the optimizer's state in a checkpoint."""
+    """Return the SHA-256 of the weights, their averages and the optimizer's state in a checkpoint."""
     content = torch.load(path, map_location='cpu', weights_only=True)
     sha = hashlib.sha256()
     for part in PARTS:

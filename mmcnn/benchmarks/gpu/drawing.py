@@ -1,4 +1,4 @@
-"""Of stage 2 the renderer: mosaics that the device draws, beside the same ones drawn on the CPU."""
+"""Stage 2, rendering: mosaics drawn by the device compared with the same ones drawn on the CPU."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from mmcnn.benchmarks.gpu.card import seconds_of
 from mmcnn.benchmarks.gpu.measurement import Circumstances, Report, Timer
 from mmcnn.benchmarks.gpu.parity import model_and_batch
 
-#: Share of the values that may be off by more than a level of 255: hue is rounded, and a rounding may tip over.
+#: Fraction of the values that may differ by more than a level of 255, since the hue is rounded.
 BOUND = 1e-3
 
 
 def measure(circumstances: Circumstances, timer: Timer, report: Report, *, recipe: str) -> None:
-    """Compares the images that a batch of plans becomes; ``passed`` says whether they are within :data:`BOUND`.
+    """Compare the rendered images of a batch of plans; ``passed`` says whether they are within :data:`BOUND`.
 
     Args:
         circumstances: data and device.
-        timer: not needed.
-        report: takes ``error``, the share of the values that are off by more than a level, and milliseconds a batch.
-        recipe: a key of :data:`~.recipes.RECIPES` whose mosaics can be left to the device.
+        timer: not used.
+        report: takes ``error``, the fraction of values that differ by more than a level, and milliseconds per batch.
+        recipe: a key of :data:`~.recipes.RECIPES` whose mosaics can be drawn by the device.
     """
     device = torch.device(circumstances.device)
     options = {'train_dataloader.dataset.device_augmentation': True}
@@ -30,7 +30,7 @@ def measure(circumstances: Circumstances, timer: Timer, report: Report, *, recip
     expected = ours(copy.deepcopy(batch), True)['inputs']
     found = other(copy.deepcopy(batch), True)['inputs']
     levels = (found.cpu() - expected).abs() * ours.std
-    error = float((levels > 1 + 1e-3).float().mean())  # a level is not a whole number any more
+    error = float((levels > 1 + 1e-3).float().mean())  # a level is no longer a whole number
     milliseconds = 1e3 * seconds_of(lambda: other(batch, True), device, calls=1)
     passed = error <= BOUND
     report(

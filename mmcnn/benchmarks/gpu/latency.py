@@ -1,4 +1,4 @@
-"""Stage 5: seconds from images in memory to their detections, by the size of the batch."""
+"""Stage 5: seconds from images in memory to their detections, by batch size."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from mmcnn.deployment.random_weights import spread
 from mmcnn.inference.detector import Detector
 
 BATCHES, TINY_BATCHES = (1, 8, 32), (1, 2)
-#: Calls before any is measured, and measured calls at least.
+#: Number of warm-up calls, and minimum number of measured calls.
 WARM_UP, LEAST = 3, 5
-#: Calls at most; a median needs no more.
+#: Maximum number of calls; a median needs no more.
 MOST = 100
 _HALF = {'bf16': torch.bfloat16, 'fp16': torch.float16}
 
 
 def measure(circumstances: Circumstances, timer: Timer, report: Report, *, recipe: str) -> None:
-    """Medians, in milliseconds a batch: the network alone, with NMS, and all from arrays to detections.
+    """Measure medians in milliseconds per batch: the network alone, with NMS, and from arrays to detections.
 
-    The weights are random, with logits that are set apart, so that NMS has as much to do as it can have.
+    The weights are random, with spread logits, so that NMS has as much work as possible.
 
     Args:
         circumstances: device.
-        timer: seconds that it may take.
+        timer: time limit in seconds.
         report: takes the values, by precision and batch.
         recipe: a detector's key of :data:`~.recipes.RECIPES`.
     """
@@ -52,7 +52,7 @@ def measure(circumstances: Circumstances, timer: Timer, report: Report, *, recip
         seconds = timer.left() / (len(calls) - number)
         try:
             found = _times(detector, images[:batch], _HALF.get(precision), seconds)
-        except RuntimeError as error:  # a precision that an operator does not take, or too little memory
+        except RuntimeError as error:  # an operator does not support the precision, or there is too little memory
             found = dict(failed=str(error).splitlines()[0])
         report(**{f'{precision}, batch {batch}': found})
 
@@ -70,7 +70,7 @@ def _times(
             'end_to_end_ms': lambda: detector.batch(images),
         }
         if hasattr(detector.model, 'roi_head'):
-            del calls['network_ms']  # what it does next depends on what it finds
+            del calls['network_ms']  # the next steps depend on the detections
         found = {name: round(1e3 * _median(call, seconds / len(calls), device), 3) for name, call in calls.items()}
     return dict(
         found,
@@ -80,7 +80,7 @@ def _times(
 
 
 def _detector(circumstances: Circumstances, recipe: str) -> Detector:
-    """A detector with random weights, as it is read from a checkpoint."""
+    """Return a detector with random weights, like one that is read from a checkpoint."""
     with tempfile.TemporaryDirectory() as folder:
         cfg = complete_config(RECIPES[recipe], circumstances, folder, batch_size=TINY_BATCH, workers=0)
         torch.manual_seed(0)
@@ -95,7 +95,7 @@ def _detector(circumstances: Circumstances, recipe: str) -> Detector:
 
 
 def _median(call: Callable[[], object], seconds: float, device: torch.device) -> float:
-    """Seconds of a call, waited for each time."""
+    """Return the seconds of a synchronised call."""
     times: list[float] = []
     end = time.perf_counter() + seconds
     for number in range(WARM_UP + MOST):

@@ -1,7 +1,7 @@
-"""Every layer of a network on the device, given what the CPU's float64 gives it: of parity the part about rounding.
+"""Every layer of a network on the device, given its input in float64 on the CPU: the rounding part of parity.
 
-In a network with random weights, mixed precision changes the whole gradient: each layer enlarges the rounding of the
-one before. So in mixed precision layers are compared one by one, where the rounding is known.
+In a network with random weights, mixed precision changes the whole gradient: each layer amplifies the rounding of the
+one before. So in mixed precision, layers are compared one by one, where the rounding is known.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-#: Largest difference of a layer's output, of the gradient of its input or of one of its parameters, by the norm. In
-#: float32 the rounding of a sum of 4,096 terms in any order, and a digit more for cuDNN's Winograd transforms; in half
-#: precision input, weights and output each rounded, and as much again.
+#: Largest difference of a layer's output, of the gradient of its input or of one of its parameters, relative to the
+#: norm. In float32: the rounding of a sum of 4,096 terms in any order, and one more digit for cuDNN's Winograd
+#: transforms; in half precision: the rounding of input, weights and output, twice.
 BOUNDS = {None: 10 * 4096**0.5 * 2.0**-24, torch.bfloat16: 4 * 2.0**-8, torch.float16: 4 * 2.0**-11}
 
 
 def differences(
     model: nn.Module, inputs: dict[str, Tensor], device: torch.device, half: torch.dtype | None
 ) -> dict[str, Any]:
-    """Compares all layers that take one map and give one.
+    """Compare all layers with one input map and one output map.
 
     Args:
         model: in float64 on the CPU.
-        inputs: of the layers, by their names (:class:`InputsOf`).
-        device: that is compared.
+        inputs: inputs of the layers, by name (:class:`InputsOf`).
+        device: device to compare.
         half: type of the autocast; None: float32.
 
     Returns:
-        ``layers``, how many; ``layer_error``, the largest difference, of which and in what; ``layer_bound``.
+        ``layers``, their number; ``layer_error``, the largest difference, its layer and quantity; ``layer_bound``.
     """
     errors: dict[str, float] = {}
     for name, x in inputs.items():
@@ -49,7 +49,7 @@ def differences(
 
 
 class InputsOf:
-    """Notes what the layers of a model are given, while it is open; ``inputs`` has them by name, of the first call."""
+    """Records the inputs of a model's layers while it is open; ``inputs`` has those of the first call by name."""
 
     def __init__(self, model: nn.Module) -> None:
         self.inputs: dict[str, Tensor] = {}
@@ -72,14 +72,14 @@ class InputsOf:
 
 
 def _layers(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Modules with weights that hold no others."""
+    """Yield modules with weights that contain no others."""
     for name, module in model.named_modules():
         if not [*module.children()] and [*module.parameters()] and name:
             yield name, module
 
 
 def _outcome(layer: nn.Module, x: Tensor, half: torch.dtype | None) -> dict[str, Tensor]:
-    """Output and gradients of a layer, for a gradient of its output that follows from a seed."""
+    """Return output and gradients of a layer, for a gradient of its output that follows from a seed."""
     x = x.clone().requires_grad_()
     layer.zero_grad()
     with torch.autocast(x.device.type, half, enabled=half is not None):

@@ -1,7 +1,7 @@
-"""How many images a second a loader gives, alone and to a training.
+"""Images per second of a loader, alone and in a training.
 
-Workers that begin together are done together: their batches come in rounds of one from each, with nothing in between.
-So only whole rounds are measured. The last batch of a round is the one that the clock starts and stops at.
+Workers that begin together finish together: their batches come in rounds of one from each, with nothing in between. So
+only whole rounds are measured. The clock starts and stops at the last batch of a round.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from torch.utils.data import BatchSampler, DataLoader
 
 from mmcnn.benchmarks.gpu.aims import WAITING
 
-#: Steps that take long are broken off in the middle of a round after so many times the seconds that they may take.
+#: Slow steps are interrupted in the middle of a round after this many times their time limit.
 PATIENCE = 2.0
 
 Clock = Callable[[], float]
 
 
 class Endless(BatchSampler):
-    """Another sampler's batches again and again.
+    """Repeats another sampler's batches endlessly.
 
-    At the end of an epoch a loader has nothing in store, and all its workers begin anew. The epochs of the data that is
-    measured on are short, those of a training are not.
+    At the end of an epoch a loader has no batches in store, and all its workers start again. The epochs of the data for
+    the measurement are short, unlike those of a training.
 
     Args:
-        batches: the other one.
+        batches: the other sampler.
     """
 
     def __init__(self, batches: BatchSampler) -> None:
@@ -35,12 +35,12 @@ class Endless(BatchSampler):
 
     @property
     def sampler(self) -> Any:
-        """The other's sampler of indices."""
+        """The other sampler's sampler of indices."""
         return self.batches.sampler
 
     @property
     def batch_size(self) -> int:
-        """Images of a batch."""
+        """Number of images in a batch."""
         return self.batches.batch_size
 
     def __iter__(self) -> Iterator[list[int]]:
@@ -52,13 +52,13 @@ class Endless(BatchSampler):
 
 
 class LoaderSpeed:
-    """Measures a loader that has begun.
+    """Measures a loader that has started.
 
     Args:
-        batches: what it gives, without an end.
-        workers: its processes; 0: this one loads.
-        ahead: batches that each of them makes before they are asked for.
-        clock: seconds that pass.
+        batches: its batches, without end.
+        workers: number of its processes; 0: this one loads.
+        ahead: number of batches that each of them prefetches.
+        clock: returns elapsed seconds.
     """
 
     def __init__(self, batches: Iterator[Any], workers: int, ahead: int, clock: Clock = time.perf_counter) -> None:
@@ -69,17 +69,17 @@ class LoaderSpeed:
 
     @classmethod
     def of(cls, loader: DataLoader, batches: Iterator[Any]) -> LoaderSpeed:
-        """Of PyTorch's loader, and an iterator of it."""
+        """Return the measurement of PyTorch's loader, with an iterator of it."""
         return cls(batches, loader.num_workers, loader.prefetch_factor or 0)
 
     def alone(self, seconds: float) -> dict[str, float | int]:
-        """Where nothing else is done.
+        """Measure the loader alone.
 
         Args:
-            seconds: that it may take; whole rounds are waited for.
+            seconds: time limit; whole rounds are completed.
 
         Returns:
-            ``loader_images_per_second`` and ``loader_rounds``, of how many.
+            ``loader_images_per_second`` and ``loader_rounds``, their number.
         """
         self._empty()
         for _ in range(self._round):
@@ -93,16 +93,16 @@ class LoaderSpeed:
     def with_steps(
         self, step: Callable[[Any], None], wait: Callable[[], None], seconds: float
     ) -> dict[str, float | int]:
-        """As in a training, from a loader that has nothing in store.
+        """Measure as in a training, from a loader without batches in store.
 
         Args:
-            step: is given each batch.
+            step: takes each batch.
             wait: returns when the device has done all steps.
-            seconds: that it may take after a first round.
+            seconds: time limit after a first round.
 
         Returns:
-            ``images_per_second``; ``waiting_share``, of the time in which the next batch was waited for;
-            ``loaded_steps``, how many were measured.
+            ``images_per_second``; ``waiting_share``, the fraction of the time spent waiting for the next batch;
+            ``loaded_steps``, the number of measured steps.
         """
         self._empty()
         begin = self._clock()
@@ -126,7 +126,7 @@ class LoaderSpeed:
         )
 
     def _is_over(self, steps: int, waited: float, elapsed: float, seconds: float) -> bool:
-        """At the end of a round. Steps that wait for no batch have no rounds: there, after :data:`PATIENCE`, at any."""
+        """Return whether a round has ended. Steps that wait for no batch have no rounds: any after :data:`PATIENCE`."""
         if steps == 0:
             return False
         if steps % self._round == 0:
@@ -134,11 +134,11 @@ class LoaderSpeed:
         return elapsed >= PATIENCE * seconds and waited < WAITING * elapsed
 
     def _empty(self) -> None:
-        """Takes what was made while there was time."""
+        """Take the batches that were prefetched."""
         for _ in range(self._store):
             next(self._batches)
 
 
 def images_of(batch: Any) -> int:
-    """How many images a batch has."""
+    """Return the number of images in a batch."""
     return len(batch['data_samples'])

@@ -16,35 +16,35 @@ from mmcnn.benchmarks.gpu.traffic import work_of
 from mmcnn.engine import ResumableTrainLoop
 from mmcnn.registry import LOOPS
 
-#: Iterations before anything is measured, and those that are profiled.
+#: Number of warm-up iterations, and of profiled ones.
 WARM_UP, PROFILED = 5, 3
-#: Shares of the seconds that are left after that: the step alone, both together, the loader alone.
+#: Fractions of the remaining seconds: the step alone, both together, the loader alone.
 STEP, BOTH, LOADER = 0.3, 0.5, 0.2
-#: Iterations of which each time is taken.
+#: Number of iterations that are timed together.
 BLOCK = 5
 
 
 @LOOPS.register_module()
 class MeasuredTrainLoop(ResumableTrainLoop):
-    """Takes the time of iterations as they are in a training, with all hooks: on one batch, and on the loader's.
+    """Times iterations as they are in a training, with all hooks: on one batch, and on the loader's.
 
-    Nothing is validated, and no epoch ends.
+    There is no validation, and no epoch ends.
     """
 
     def measure(self, timer: Timer, report: Report, prepared: Callable[[torch.nn.Module], None], with_loader: bool):
-        """Has to be called before :meth:`run`.
+        """Set up the measurement; must be called before :meth:`run`.
 
         Args:
-            timer: seconds that all may take.
+            timer: time limit in seconds.
             report: takes the values.
-            prepared: is given the model once its operations are counted: compilation, which PyTorch leaves out for good
-                in a network that was counted compiled.
-            with_loader: take the time of the loader, too.
+            prepared: takes the model once its operations are counted: compilation, which PyTorch permanently skips for
+                a network that was counted while compiled.
+            with_loader: also time the loader.
         """
         self._timer, self._report, self._prepared, self._with_loader = timer, report, prepared, with_loader
 
     def run_epoch(self) -> None:
-        """All that is measured; the run ends with it."""
+        """Measure everything; the run ends with it."""
         runner, report, sampler = self.runner, self._report, self.dataloader.batch_sampler
         model = runner.model
         self._device = next(model.parameters()).device
@@ -84,7 +84,7 @@ class MeasuredTrainLoop(ResumableTrainLoop):
             torch.cuda.synchronize(self._device)
 
     def _step_alone(self, batch: Any, seconds: float) -> None:
-        """Iterations on one batch, as the loader gave it, and what of each its way to the device takes."""
+        """Time iterations on one batch, as returned by the loader, and its transfer to the device in each."""
         step, blocks = self._median(lambda: self._iterate(batch), seconds)
         report = self._report
         report(step_ms=round(1e3 * step, 3), step_images_per_second=round(images_of(batch) / step, 1))
@@ -98,7 +98,7 @@ class MeasuredTrainLoop(ResumableTrainLoop):
         report(preprocess_ms=round(1e3 * self._median(lambda: preprocess(batch, True), 0)[0], 3))
 
     def _median(self, call: Callable[[], object], seconds: float) -> tuple[float, int]:
-        """Median of the seconds that a call takes, and of how many blocks; one at least."""
+        """Return the median of a call's seconds, and the number of blocks, at least one."""
         times, end = [], time.perf_counter() + seconds
         self._wait()
         while time.perf_counter() < end or not times:

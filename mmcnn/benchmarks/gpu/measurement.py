@@ -1,4 +1,4 @@
-"""What a measurement is, and what it is given."""
+"""A measurement, and its arguments."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import Any
 
 #: Takes values of a measurement as soon as they are known.
 Report = Callable[..., None]
-#: Seconds at most of a measurement of speed in the tiny form.
+#: Time limit in seconds of a speed measurement in the tiny form.
 TINY_SECONDS = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Circumstances:
-    """What every measurement is given.
+    """Arguments of every measurement.
 
     Attributes:
         device: 'cuda' or 'cpu'.
         tiny: narrow networks and small images.
-        folder: of a detector's data.
-        classes_folder: of a classifier's.
-        workers: data-loading processes.
+        folder: folder of a detector's data.
+        classes_folder: folder of a classifier's data.
+        workers: number of data-loading processes.
         cache_gb: memory for decoded images.
-        batch_size: the one that was asked for; None: by recipe and memory.
-        memory: of the device, bytes; 0: not known yet.
+        batch_size: given batch size; None: by recipe and memory.
+        memory: memory of the device, bytes; 0: unknown.
     """
 
     device: str
@@ -38,7 +38,7 @@ class Circumstances:
     memory: int = 0
 
     def timer_of_speed(self, timer: Timer) -> Timer:
-        """Of a measurement that takes all the time that it has: in the tiny form, whose speeds say nothing, little."""
+        """Return the timer of a measurement that uses all of its time: short in the tiny form, whose speed is moot."""
         return Timer(min(timer.left(), TINY_SECONDS)) if self.tiny else timer
 
 
@@ -48,12 +48,12 @@ class Measurement:
 
     Attributes:
         stage: one of :data:`~.options.STAGES`, or 'training'.
-        name: of it within its stage.
-        function: called as ``function(circumstances, timer, report, **arguments)``; a function of a module, since it
-            runs in another process.
+        name: name within its stage.
+        function: called as ``function(circumstances, timer, report, **arguments)``; defined in a module, since it runs
+            in another process.
         arguments: plain values.
-        environment: variables that have to be set before CUDA starts.
-        needs_gpu: it is left out on the CPU.
+        environment: variables that must be set before CUDA starts.
+        needs_gpu: whether it is left out on the CPU.
     """
 
     stage: str
@@ -65,7 +65,7 @@ class Measurement:
 
 
 class Timer:
-    """The seconds that a measurement may have.
+    """The time limit of a measurement.
 
     Args:
         seconds: from now on.
@@ -76,5 +76,5 @@ class Timer:
         self._end = time.monotonic() + seconds
 
     def left(self) -> float:
-        """Seconds until the end; below 0 once they are over."""
+        """Return the seconds until the end; negative after it."""
         return self._end - time.monotonic()

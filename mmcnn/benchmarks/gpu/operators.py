@@ -1,4 +1,4 @@
-"""Stage 2: NMS, RoIAlign and focal loss on the device against a reference on the CPU, beside torchvision's."""
+"""Stage 2: NMS, RoIAlign and focal loss on the device against a reference on the CPU, and torchvision's."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from mmcnn import ops
 from mmcnn.benchmarks.gpu.card import seconds_of
 from mmcnn.benchmarks.gpu.measurement import Circumstances, Report, Timer
 
-#: Boxes and classes of the NMS; of the tiny form.
+#: Number of boxes and classes of the NMS; in the tiny form.
 BOXES, CLASSES = ((1_000, 1), (30_000, 80)), 80
 TINY_BOXES = ((200, 1), (400, 80))
-#: No fraction of small whole numbers, so that no IoU of boxes with whole corners is just as large.
+#: Not a fraction of small integers, so that no IoU of boxes with integer corners is equal to it.
 THRESHOLD = 0.6511
-#: Largest difference of a pooled value or a loss, as a share of the largest: of a float32 that sums some dozen terms,
-#: and the rounding of a value in each half precision, twice.
+#: Largest difference of a pooled value or a loss, relative to the largest: for float32 sums of several dozen terms, and
+#: the rounding of a value in each half precision, twice.
 BOUNDS = {torch.float32: 1e-5, torch.float16: 2.0**-10, torch.bfloat16: 2.0**-7}
 _NAMES = {torch.float32: 'fp32', torch.float16: 'fp16', torch.bfloat16: 'bf16'}
 
 
 def nms(circumstances: Circumstances, timer: Timer, report: Report) -> None:
-    """Which boxes are kept on the device and on the CPU, and milliseconds of a call."""
+    """Compare the boxes that are kept on the device and on the CPU, and time the calls in milliseconds."""
     device = torch.device(circumstances.device)
     passed = True
     for count, classes in TINY_BOXES if circumstances.tiny else BOXES:
@@ -49,7 +49,7 @@ def nms(circumstances: Circumstances, timer: Timer, report: Report) -> None:
 
 
 def roi_align(circumstances: Circumstances, timer: Timer, report: Report) -> None:
-    """Pooled features and their gradient against float64 on the CPU, as a share of the largest, and milliseconds."""
+    """Compare pooled features and gradients with float64 on the CPU, relative to the largest, and time the calls."""
     device, tiny = torch.device(circumstances.device), circumstances.tiny
     channels, side, count = (4, 16, 20) if tiny else (256, 104, 1000)
     generator = torch.Generator().manual_seed(0)
@@ -63,7 +63,7 @@ def roi_align(circumstances: Circumstances, timer: Timer, report: Report) -> Non
     empty = torch.empty(0)
     passed = True
     for dtype, bound in BOUNDS.items():
-        # What is in the type is the same for both.
+        # Values that are representable in the type are the same for both.
         exact, gradient = features.to(dtype).double(), outputs.to(dtype).double()
         expected = ops.roi_align_forward(exact, rois.double(), (7, 7), **keywords)[0]
         wanted = ops.roi_align_backward(gradient, rois.double(), empty, empty, exact.shape, **keywords)
@@ -91,7 +91,7 @@ def roi_align(circumstances: Circumstances, timer: Timer, report: Report) -> Non
 
 
 def focal_loss(circumstances: Circumstances, timer: Timer, report: Report) -> None:
-    """Losses and their gradients against float64 on the CPU, as a share of the largest, and milliseconds."""
+    """Compare losses and gradients with float64 on the CPU, relative to the largest, and time the calls."""
     device = torch.device(circumstances.device)
     count = 100 if circumstances.tiny else 100_000
     generator = torch.Generator().manual_seed(0)
@@ -115,8 +115,11 @@ def focal_loss(circumstances: Circumstances, timer: Timer, report: Report) -> No
 
 
 def _boxes(count: int, classes: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Some twenty boxes of each object, with whole corners, whose areas float32 holds exactly; scores, no two the same;
-    labels, one an object."""
+    """Return boxes, scores and labels for NMS.
+
+    There are about twenty boxes per object with integer corners, whose areas float32 represents exactly; the scores
+    are distinct; the labels are one per object.
+    """
     generator = torch.Generator().manual_seed(0)
     objects = torch.arange(count) % max(count // 20, 1)
     corners = torch.randint(0, 600, (count, 2), generator=generator)[objects]
@@ -132,7 +135,7 @@ def _error(found: Tensor, expected: Tensor) -> float:
 
 
 def _torchvision_nms(boxes: tuple[Tensor, Tensor, Tensor], classes: int, device: torch.device) -> float | None:
-    """Milliseconds; None without torchvision's operator."""
+    """Return milliseconds; None without torchvision's operator."""
     if ops.torchvision_op('nms', device.type) is None:
         return None
     from torchvision.ops import batched_nms, nms
@@ -143,7 +146,7 @@ def _torchvision_nms(boxes: tuple[Tensor, Tensor, Tensor], classes: int, device:
 
 
 def _torchvision_roi_align(x: Tensor, rois: Tensor, expected: Tensor, device: torch.device) -> dict[str, float | str]:
-    """Its error and milliseconds; empty without its operator."""
+    """Return its error and milliseconds; empty without its operator."""
     if ops.torchvision_op('roi_align', device.type) is None:
         return {}
     from torchvision.ops import roi_align
@@ -153,6 +156,6 @@ def _torchvision_roi_align(x: Tensor, rois: Tensor, expected: Tensor, device: to
 
     try:
         error = _error(call(), expected)
-    except RuntimeError as failure:  # a type that it has no kernel for
+    except RuntimeError as failure:  # it has no kernel for the type
         return dict(torchvision=str(failure).splitlines()[0])
     return dict(error_of_torchvision=error, ms_of_torchvision=round(1e3 * seconds_of(call, device, calls=2), 3))

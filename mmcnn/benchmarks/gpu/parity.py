@@ -1,12 +1,13 @@
-"""Stage 1: losses and gradients of a recipe on the device, beside those of the CPU in float64.
+"""Stage 1: losses and gradients of a recipe on the device, compared with those of the CPU in float64.
 
-How far float32 may be from float64 depends on the network: a hundred layers enlarge the rounding of the first one. So
-the bound is measured: it is what the CPU's own float32 makes of the same weights and images, times :data:`FACTOR`,
+How far float32 may be from float64 depends on the network: a hundred layers amplify the rounding of the first one. So
+the bound is measured: the difference of the CPU's own float32 with the same weights and images, times :data:`FACTOR`,
 since other kernels sum in another order and cuDNN's Winograd transforms lose about a digit. The losses of mixed
-precision are held to the CPU's autocast to bfloat16 in the same way; float16 has three bits more and must be no worse.
+precision are compared with the CPU's autocast to bfloat16 in the same way; float16 has three more bits and must not be
+worse.
 
-The gradient is compared with BatchNorm's statistics fixed; through those of a small batch it says little. Losses are
-compared with the statistics of the batch as well (``batch_fp32``). Mixed precision is compared layer by layer
+The gradient is compared with BatchNorm's statistics fixed, since it is not meaningful through those of a small batch.
+Losses are also compared with the statistics of the batch (``batch_fp32``). Mixed precision is compared layer by layer
 (:mod:`~.layers`).
 """
 
@@ -31,29 +32,29 @@ from mmcnn.benchmarks.gpu.recipes import RECIPES, TINY_SIZE, complete_config
 from mmcnn.compat.private_names import BatchNorm
 from mmcnn.engine.random_state import seed_from
 
-#: Side of the images in pixels, and images.
+#: Side of the images in pixels, and number of images.
 SIZE, IMAGES = 128, 2
 #: How much farther from float64 the device may be than the CPU in the same precision.
 FACTOR = 10.0
-#: Share below which no difference counts: the rounding of one float32.
+#: Relative difference that is ignored: the rounding of one float32.
 LEAST = 2.0**-23
 _CPU = torch.device('cpu')
 _PRECISIONS = {'fp32': None, 'bf16': torch.bfloat16, 'fp16': torch.float16}
-#: So that all anchors and regions count, and none is drawn.
+#: So that all anchors and regions count, and none is sampled.
 _ALL = {
     'faster_rcnn': {'model.train_cfg.rpn.sampler.num': 10**6, 'model.train_cfg.rcnn.sampler.num': 10**6},
 }
 
 
 def measure(circumstances: Circumstances, timer: Timer, report: Report, *, recipe: str) -> None:
-    """Compares; ``passed`` says whether all precisions are within their bounds.
+    """Compare; ``passed`` says whether all precisions are within their bounds.
 
     Args:
         circumstances: data and device.
-        timer: not needed.
-        report: takes the values: ``loss_error`` and ``gradient_error`` are shares of the loss and of the norm of the
-            whole gradient, ``gradient_worst`` is the parameter whose gradient differs most, by that norm; for the
-            others see :func:`~.layers.differences`.
+        timer: not used.
+        report: takes the values: ``loss_error`` and ``gradient_error`` are relative to the loss and to the norm of the
+            whole gradient, ``gradient_worst`` is the parameter whose gradient differs most, relative to that norm; for
+            the others see :func:`~.layers.differences`.
         recipe: a key of :data:`~.recipes.RECIPES`.
     """
     device = torch.device(circumstances.device)
@@ -66,7 +67,7 @@ def measure(circumstances: Circumstances, timer: Timer, report: Report, *, recip
             reference = _run(ours, batch, None)
         of_cpu: dict[str, Any] = {}
         for name, half in precisions.items():
-            if name != 'fp16':  # few CPUs compute in it: it is held to bfloat16
+            if name != 'fp16':  # few CPUs compute in it: it is compared with bfloat16
                 on_cpu = _run(_prepared(model, _CPU, torch.float32, proposals, fixed), batch, half)
                 of_cpu = _difference(reference, on_cpu)
                 report(**{f'{prefix}cpu_{name}': of_cpu})
@@ -91,7 +92,7 @@ def measure(circumstances: Circumstances, timer: Timer, report: Report, *, recip
 
 
 def model_and_batch(circumstances: Circumstances, recipe: str, options: Mapping[str, Any]) -> tuple[nn.Module, dict]:
-    """A recipe's model on the CPU with weights that follow from a seed, and a batch of its training data.
+    """Return a recipe's model on the CPU with weights that follow from a seed, and a batch of its training data.
 
     Args:
         circumstances: the data.
@@ -108,7 +109,7 @@ def model_and_batch(circumstances: Circumstances, recipe: str, options: Mapping[
         with DefaultScope.overwrite_default_scope('mmdet'):
             model = MODELS.build(cfg.model)
             model.init_weights()
-            MessageHub.get_current_instance().update_info('iter', 0)  # which BatchSyncRandomResize asks for
+            MessageHub.get_current_instance().update_info('iter', 0)  # BatchSyncRandomResize needs it
             batch = next(iter(Runner.build_dataloader(cfg.train_dataloader, seed=0)))
     _measure_statistics(model, batch)
     return model, batch
@@ -116,7 +117,7 @@ def model_and_batch(circumstances: Circumstances, recipe: str, options: Mapping[
 
 @torch.no_grad()
 def _measure_statistics(model: nn.Module, batch: dict) -> None:
-    """Makes the batch's own the statistics of all BatchNorms."""
+    """Set the statistics of all BatchNorms to those of the batch."""
     norms = [module for module in model.modules() if isinstance(module, BatchNorm)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
@@ -130,15 +131,15 @@ def _measure_statistics(model: nn.Module, batch: dict) -> None:
 class _Proposals:
     """The regions of a two-stage detector, found once.
 
-    With random weights all regions have about the same score: which of them are taken is rounding. All runs have those
-    of the first, so that what is compared is the same.
+    With random weights all regions have nearly equal scores, so rounding decides which are used. All runs use those of
+    the first, so that the comparison is of the same quantities.
     """
 
     def __init__(self) -> None:
         self._found: list | None = None
 
     def keep_in(self, model: nn.Module) -> None:
-        """Lets a model find those of the first one."""
+        """Make a model use the regions of the first one."""
         if not hasattr(model, 'rpn_head'):
             return
         find = model.rpn_head.predict_by_feat
@@ -158,7 +159,7 @@ class _Proposals:
 def _prepared(
     model: nn.Module, device: torch.device, dtype: torch.dtype, proposals: _Proposals, fixed: bool
 ) -> nn.Module:
-    """A copy to train; ``fixed``: with BatchNorm's statistics as they are."""
+    """Return a copy for training; ``fixed``: with the current statistics of BatchNorm."""
     model = copy.deepcopy(model).to(device, dtype).train()
     for module in model.modules() if fixed else ():
         if isinstance(module, BatchNorm):
@@ -169,9 +170,9 @@ def _prepared(
 
 
 def _targets_as_predictions(model: nn.Module) -> None:
-    """Gives every loss its targets and weights in the type of its predictions.
+    """Give every loss its targets and weights in the type of its predictions.
 
-    MMDetection's YOLOv3 makes them in float32 whatever the network computes in, and not every kernel takes two types.
+    MMDetection's YOLOv3 creates them in float32 in any precision, and not every kernel supports two types.
     """
     for module in model.modules():
         if type(module).__name__ in MODELS.module_dict and type(module).__name__.endswith('Loss'):
@@ -189,7 +190,7 @@ def _in_one_type(loss: nn.Module, given: tuple, keywords: dict[str, Any]) -> tup
 
 
 def _run(model: nn.Module, batch: dict, half: torch.dtype | None) -> tuple[dict[str, float], dict[str, Tensor]]:
-    """Losses by name, 'loss' is their sum, and gradients by parameter, in float64 on the CPU."""
+    """Return losses by name, 'loss' is their sum, and gradients by parameter, in float64 on the CPU."""
     weight = next(model.parameters())
     data = model.data_preprocessor(copy.deepcopy(batch), True)
     data['inputs'] = data['inputs'].to(weight.dtype)
@@ -213,7 +214,7 @@ def _difference(
     (losses, gradients), (other_losses, other_gradients) = reference, found
     if gradients.keys() != other_gradients.keys():
         missing = ', '.join(sorted(gradients.keys() ^ other_gradients.keys())[:3])
-        raise RuntimeError(f'not the same parameters have gradients: {missing}')
+        raise RuntimeError(f'different parameters have gradients: {missing}')
     squares = {name: float((other_gradients[name] - each).square().sum()) for name, each in gradients.items()}
     norm = sum(float(each.square().sum()) for each in gradients.values()) ** 0.5
     worst = max(squares, key=squares.get)
@@ -226,7 +227,7 @@ def _difference(
 
 @contextlib.contextmanager
 def _exact() -> Iterator[None]:
-    """Without TF32."""
+    """Disable TF32."""
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     try:

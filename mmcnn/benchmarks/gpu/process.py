@@ -1,4 +1,4 @@
-"""Measurements in a process of their own: one that dies, hangs or breaks CUDA for its process stops no other."""
+"""Measurements in a separate process: one that dies, hangs or breaks CUDA for its process does not stop the others."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from typing import Any
 
 from mmcnn.benchmarks.gpu.measurement import Circumstances, Measurement, Timer
 
-#: What a process says: values, the end of a measurement, and whether it can do another.
+#: Messages of a process: values, the end of a measurement, and whether it can do another.
 _VALUES, _END = 'values', 'end'
 
 
 class Worker:
-    """Runs one measurement after the other in a process that it starts, and starts anew where that has ended.
+    """Runs measurements one after the other in a process that it starts, and restarts when it has ended.
 
     Args:
-        log: file that takes what the process prints, tracebacks too.
+        log: file for the output of the process, including tracebacks.
     """
 
     def __init__(self, log: Path) -> None:
@@ -43,17 +43,17 @@ class Worker:
         latest: float,
         report: Callable[..., None],
     ) -> str | None:
-        """Runs a measurement.
+        """Run a measurement.
 
         Args:
             measurement: what to run.
-            circumstances: what it is given.
-            seconds: that it may take.
+            circumstances: its arguments.
+            seconds: its time limit.
             latest: seconds after which it is ended.
-            report: takes values as they come.
+            report: takes values as they arrive.
 
         Returns:
-            What it failed of, in a sentence; None: it is done.
+            Why it failed, in a sentence; None: it succeeded.
         """
         environment = dict(measurement.environment)
         if self._process is not None and environment != self._environment:
@@ -66,7 +66,7 @@ class Worker:
             while True:
                 if not self._connection.poll(max(deadline - time.monotonic(), 0)):
                     self._kill()
-                    return f'ended after {latest:.0f} s, which is longer than it may take'
+                    return f'ended after {latest:.0f} s, since it exceeded its time limit'
                 kind, content = self._connection.recv()
                 if kind == _VALUES:
                     report(**content)
@@ -76,13 +76,13 @@ class Worker:
                         self._kill()
                     return failure
         except (EOFError, OSError):
-            return f'its process has died{self._cause()}'
-        except BaseException:  # a signal ends the check: this one is not waited for
+            return f'its process died{self._cause()}'
+        except BaseException:  # a signal ends the check, which does not wait for this one
             self._kill()
             raise
 
     def close(self) -> None:
-        """Ends the process."""
+        """End the process."""
         if self._process is not None:
             with contextlib.suppress(OSError):
                 self._connection.send(None)
@@ -91,7 +91,7 @@ class Worker:
 
     def _start(self, environment: dict[str, str]) -> None:
         self._environment = environment
-        context = multiprocessing.get_context('spawn')  # a fork could not use a CUDA that this process has looked at
+        context = multiprocessing.get_context('spawn')  # a fork could not use CUDA after this process has queried it
         ours, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, environment, self._log))
         self._process.start()
@@ -108,7 +108,7 @@ class Worker:
 
     def _kill(self) -> None:
         with contextlib.suppress(OSError):
-            os.killpg(self._process.pid, signal.SIGKILL)  # its data-loading processes, too
+            os.killpg(self._process.pid, signal.SIGKILL)  # including its data-loading processes
         self._process.kill()
         self._process.join()
         self._connection.close()
@@ -116,7 +116,7 @@ class Worker:
 
 
 def _serve(connection: Connection, environment: dict[str, str], log: str) -> None:
-    """The process: takes measurements until there are no more."""
+    """Run the process: process measurements until there are no more."""
     os.setsid()
     with open(log, 'ab') as file:
         os.dup2(file.fileno(), 1)
@@ -131,7 +131,7 @@ def _serve(connection: Connection, environment: dict[str, str], log: str) -> Non
 
 
 def _end_with_parent() -> None:
-    """Ends this process and those that it started once the check has been killed: else they would keep the device."""
+    """End this process and its children when the check has been killed; otherwise they would occupy the device."""
     multiprocessing.parent_process().join()
     os.killpg(os.getpgrp(), signal.SIGKILL)
 
@@ -145,7 +145,7 @@ def _run(measurement: Measurement, circumstances: Circumstances, seconds: float,
     try:
         with kept_process_state():
             measurement.function(circumstances, Timer(seconds), report, **measurement.arguments)
-    except Exception as error:  # of whatever kind: it is the result of this measurement
+    except Exception as error:  # any error is the result of this measurement
         traceback.print_exc(file=sys.stderr)
         where = traceback.extract_tb(error.__traceback__)[-1]
         first = (str(error).strip().splitlines() or [''])[0]
@@ -154,7 +154,7 @@ def _run(measurement: Measurement, circumstances: Circumstances, seconds: float,
 
 
 def _clean(device: str) -> bool:
-    """Frees what a measurement has left; False where CUDA can do nothing more in this process."""
+    """Free what a measurement has left; return False if CUDA is unusable in this process."""
     import torch
 
     gc.collect()

@@ -1,4 +1,4 @@
-"""What a step does on a device: kernels, copies and waits, from PyTorch's profiler."""
+"""Activity of a step on a device: kernels, copies and waits, from PyTorch's profiler."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-#: Kernels and operators that are listed.
+#: Number of kernels and operators that are listed.
 TOP = 15
-#: Longest name of a kernel that is kept; templates fill pages.
+#: Maximum length of a kernel's name; templates would fill pages.
 LONGEST = 140
-#: Events of the device, calls of CUDA in which the host waits for it, and operators that do so.
+#: Events of the device, CUDA calls in which the host waits for it, and operators that do so.
 _ON_DEVICE = ('kernel', 'gpu_memcpy', 'gpu_memset')
 _WAITS = ('cudaStreamSynchronize', 'cudaEventSynchronize', 'cudaDeviceSynchronize')
 _READS = ('aten::item', 'aten::is_nonzero', 'aten::nonzero', 'aten::_local_scalar_dense')
 
 
 def profiled(step: Callable[[], None], steps: int, device: torch.device) -> dict[str, Any]:
-    """Profiles some steps; see :func:`summary`."""
+    """Profile some steps; see :func:`summary`."""
     activities = [ProfilerActivity.CPU]
     if device.type == 'cuda':
         activities.append(ProfilerActivity.CUDA)
@@ -42,17 +42,17 @@ def profiled(step: Callable[[], None], steps: int, device: torch.device) -> dict
 
 
 def summary(events: Iterable[dict], steps: int) -> dict[str, Any]:
-    """Numbers of a step from the events of a Chrome trace.
+    """Return numbers per step from the events of a Chrome trace.
 
     Args:
-        events: of some steps.
-        steps: how many.
+        events: events of some steps.
+        steps: number of steps.
 
     Returns:
-        ``kernels``, ``copies`` (by direction), ``waits`` (calls in which the host waits for the device, that at the end
-        of the profile aside) and ``reads`` (operators) of a step; ``idle_share``, of the time from the first to the
-        last thing that the device does the part in which it does nothing; ``top_kernels`` and ``top_operators`` by
-        their time on the device, ``[name, milliseconds a step, times a step]``.
+        ``kernels``, ``copies`` (by direction), ``waits`` (calls in which the host waits for the device, except at the
+        end of the profile) and ``reads`` (operators) of a step; ``idle_share``, the fraction of the time from the first
+        to the last activity of the device in which it is idle; ``top_kernels`` and ``top_operators`` by their time on
+        the device, ``[name, milliseconds per step, times per step]``.
     """
     spans, kernels, copies, waits, reads = [], Counter(), Counter(), Counter(), Counter()
     kernel_time, operator_time, operator_times, names = Counter(), Counter(), Counter(), {}
@@ -97,7 +97,7 @@ def summary(events: Iterable[dict], steps: int) -> dict[str, Any]:
 
 
 def places_of_waits(step: Callable[[], None]) -> list[list[Any]]:
-    """Where in Python a step makes the host wait for the device: ``[place, times]``, the most often first."""
+    """Return where in Python a step makes the host wait for the device: ``[place, times]``, most frequent first."""
     before = torch.cuda.get_sync_debug_mode()
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter('always')
@@ -126,7 +126,7 @@ def _a_step(counts: Counter, steps: int) -> dict[str, float]:
 
 
 def _idle(spans: list[tuple[float, float]]) -> float | None:
-    """The part that no span covers; None without any."""
+    """Return the fraction that no span covers; None without any."""
     if not spans:
         return None
     spans.sort()

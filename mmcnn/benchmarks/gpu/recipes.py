@@ -1,4 +1,4 @@
-"""The recipes that are checked, and their configs without what would be fetched from a network."""
+"""The recipes that are checked, and their configs without downloads."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from mmcnn.datasets.check.report import DetectorData
 from mmcnn.runs.options import TrainOptions
 from mmcnn.runs.prepare import prepare
 
-#: Bytes of the memory that the batch sizes below are for.
+#: Memory in bytes that the batch sizes below are for.
 MEMORY = 80e9
-#: Of the tiny form: side of the images, pixels, and images a batch.
+#: In the tiny form: side of the images, pixels, and batch size.
 TINY_SIZE, TINY_BATCH = 64, 2
 _NARROW = {'model.widen_factor': 0.0625, 'model.deepen_factor': 0.33}
-#: Weights that are fetched; a rate that leaves random ones about where they are, since the statistics of BatchNorm,
-#: which these recipes do not measure anew, are not those of random weights.
+#: Without downloaded weights; a learning rate that hardly changes random ones, since the fixed BatchNorm statistics of
+#: these recipes do not match random weights.
 _NO_WEIGHTS = {'model.backbone.init_cfg': None, 'optim_wrapper.optimizer.lr': 1e-6}
 
 
@@ -31,13 +31,13 @@ class Recipe:
 
     Attributes:
         config: its name.
-        batch_size: on a card of 80 GB, in float32.
-        size: what its images are, in words.
+        batch_size: batch size on a card with 80 GB, in float32.
+        size: size of its images, in words.
         options: entries of the config, as ``cfg_options``.
-        tiny: more of them, in the tiny form.
-        note: what differs from the config as it is.
-        is_classifier: what it is.
-        aim: images a second with the loader, on an H100 or H200.
+        tiny: further entries in the tiny form.
+        note: differences from the config.
+        is_classifier: whether it is a classifier.
+        aim: target in images per second with the loader, on an H100 or H200.
     """
 
     config: str
@@ -64,7 +64,7 @@ RECIPES = {
             'model.neck.out_channels': [32, 16, 8],
             'model.bbox_head.out_channels': [64, 32, 16],
         },
-        note='random weights, fixed statistics of BatchNorm, rate 1e-6; sizes at their largest',
+        note='random weights, fixed statistics of BatchNorm, learning rate 1e-6; maximum sizes',
     ),
     'faster_rcnn': Recipe(
         config='faster_rcnn_resnet50_fpn',
@@ -77,7 +77,7 @@ RECIPES = {
             'model.rpn_head.feat_channels': 16,
             'model.roi_head.bbox_head.fc_out_channels': 32,
         },
-        note='random weights, fixed statistics of BatchNorm, rate 1e-6',
+        note='random weights, fixed statistics of BatchNorm, learning rate 1e-6',
         aim=160,
     ),
     'classifier': Recipe(
@@ -91,13 +91,13 @@ RECIPES = {
 
 
 def batch_size_of(recipe: Recipe, circumstances: Circumstances) -> int:
-    """Images a batch: those that were asked for, else the recipe's by the memory of the card, a power of two."""
+    """Return the batch size: the given one, else the recipe's scaled by the memory of the card, a power of two."""
     if circumstances.batch_size is not None:
         return circumstances.batch_size
     if circumstances.tiny:
         return TINY_BATCH
     share = min(circumstances.memory / MEMORY, 1) if circumstances.memory else 1
-    fits = max(int(recipe.batch_size * share * 1.05), 1)  # a card of 80 GB says that it has a little less
+    fits = max(int(recipe.batch_size * share * 1.05), 1)  # a card with 80 GB reports slightly less
     return 1 << (fits.bit_length() - 1)
 
 
@@ -113,15 +113,15 @@ def complete_config(
     amp: bool | str = False,
     channels_last: bool = False,
 ) -> Config:
-    """The complete config of a training of a recipe; the process state has to be kept around it.
+    """Return the complete config of a training of a recipe; the process state must be preserved by the caller.
 
     Args:
-        recipe: which one.
+        recipe: the recipe.
         circumstances: data and device.
         work_dir: a temporary folder.
-        batch_size: images a batch.
+        batch_size: images per batch.
         img_size: side of the images in pixels; None: the recipe's, or that of the tiny form.
-        workers: data-loading processes; None: those of the circumstances.
+        workers: number of data-loading processes; None: that of the circumstances.
         options: more entries of the config.
         amp: mixed precision.
         channels_last: memory format of the network.

@@ -1,4 +1,4 @@
-"""One JSON file, written whole after every result, so that a time limit loses nothing."""
+"""One JSON file, completely rewritten after every result, so that a time limit loses nothing."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 from mmcnn.engine.atomic_file import write_whole
 from mmcnn.errors import UsageError
 
-#: Of the file; raised when entries change their meaning.
+#: Version of the file; increased when entries change their meaning.
 VERSION = 1
-#: How a measurement can end; without one of these it was broken off.
+#: How a measurement can end; without one of these it was interrupted.
 DONE, FAILED, LEFT_OUT = 'done', 'failed', 'left out'
 
 
@@ -20,11 +20,11 @@ class Results:
     """The results of a check, by stage and measurement.
 
     Args:
-        path: of the file; its folder has to be there.
-        about: what is known of the call.
+        path: path of the file, whose folder must exist.
+        about: facts about the call.
 
     Raises:
-        UsageError: the file cannot be written; before anything is measured.
+        UsageError: the file cannot be written; raised before anything is measured.
     """
 
     def __init__(self, path: str | Path, about: dict[str, Any]) -> None:
@@ -36,12 +36,12 @@ class Results:
             raise UsageError(f'out={path} cannot be written: {error.strerror or error}') from error
 
     def about(self, **values: Any) -> None:
-        """Adds to what is known of the call."""
+        """Add facts about the call."""
         self.content['about'].update(values)
         self._write()
 
     def add(self, stage: str, name: str, **values: Any) -> None:
-        """Adds values to a measurement's."""
+        """Add values to a measurement."""
         self.content['stages'].setdefault(stage, {}).setdefault(name, {}).update(values)
         self._write()
 
@@ -54,24 +54,24 @@ class Results:
 
 
 def read_results(path: str | Path) -> dict[str, Any]:
-    """The content of a file of results.
+    """Return the content of a file of results.
 
     Raises:
-        UsageError: there is no such file, or it is no file of results.
+        UsageError: the file does not exist or is not a file of results.
     """
     try:
         content = json.loads(Path(path).read_text())
     except OSError as error:
         raise UsageError(f'{path} cannot be read: {error.strerror}') from error
     except ValueError as error:
-        raise UsageError(f'{path} is no file of results of gpu_check: {error}') from error
+        raise UsageError(f'{path} is not a results file of gpu_check: {error}') from error
     if not isinstance(content, dict) or content.get('version') != VERSION or 'stages' not in content:
-        raise UsageError(f'{path} is no file of results of gpu_check, version {VERSION}')
+        raise UsageError(f'{path} is not a results file of gpu_check, version {VERSION}')
     return content
 
 
 def _plain(value: Any) -> Any:
-    """JSON has no infinity and no NaN: they become texts."""
+    """Return a value for JSON, which has no infinity and no NaN: they become texts."""
     if isinstance(value, dict):
         return {str(key): _plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""Stage 4: images a second of a training, memory, waiting, kernels and waits for the device."""
+"""Stage 4: images per second of a training, memory, waiting, kernels and waits for the device."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mmcnn.config.load import dicts_in
 from mmcnn.runs.performance import PerformanceHook, use_tf32
 from mmcnn.runs.process_state import kept_process_state
 
-#: How often a batch that does not fit is halved.
+#: How often the batch size is halved if it does not fit.
 HALVINGS = 3
 
 
@@ -35,19 +35,19 @@ def measure(
     deterministic: bool = False,
     with_loader: bool = True,
 ) -> None:
-    """Takes the times of a training (:class:`~.measured_loop.MeasuredTrainLoop`).
+    """Time a training (:class:`~.measured_loop.MeasuredTrainLoop`).
 
     Args:
         circumstances: data and device.
-        timer: seconds that it may take.
+        timer: time limit in seconds.
         report: takes the values.
         recipe: a key of :data:`~.recipes.RECIPES`.
         precision: 'fp32', which is PyTorch's default (TF32 in convolutions), 'bf16' or 'fp16'.
         channels_last: memory format of the network.
-        compiled: backbone and neck by ``torch.compile``.
-        on_device: the device draws the mosaics.
-        deterministic: with ``randomness.deterministic``.
-        with_loader: take the time of the loader, too.
+        compiled: compile backbone and neck by ``torch.compile``.
+        on_device: draw the mosaics on the device.
+        deterministic: use ``randomness.deterministic``.
+        with_loader: also time the loader.
 
     Raises:
         UsageError: mixed precision on a CPU.
@@ -85,13 +85,13 @@ def measure(
                 raise
             report(did_not_fit=batch_size)
             batch_size //= 2
-        runner = None  # with all that is on the device
+        runner = None  # with everything on the device
         gc.collect()
         torch.cuda.empty_cache()
 
 
 def _for_measuring(cfg: Config, circumstances: Circumstances) -> None:
-    """Puts the measuring loop in the place of the config's, and leaves out what a step has no part in."""
+    """Replace the config's loop by the measuring one, and remove everything unrelated to a step."""
     cfg.train_cfg = dict(type=f'mmcnn.{measured_loop.MeasuredTrainLoop.__name__}', max_epochs=cfg.train_cfg.max_epochs)
     for name in ('val', 'test'):
         cfg[f'{name}_cfg'] = cfg[f'{name}_dataloader'] = cfg[f'{name}_evaluator'] = None

@@ -1,4 +1,4 @@
-"""All measurements, in the order in which they run: of a stage the most wanted first."""
+"""All measurements in their order: in each stage the most important first."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from mmcnn.benchmarks.gpu import card, determinism, drawing, latency, operators,
 from mmcnn.benchmarks.gpu.measurement import Measurement
 from mmcnn.benchmarks.gpu.recipes import RECIPES
 
-#: Of the recipes those whose speed is measured; Darknet's form of YOLOv4 is compared only.
+#: Recipes whose speed is measured; Darknet's form of YOLOv4 is only compared.
 FAST = ('yolov5_s', 'yolov4', 'faster_rcnn', 'yolov3', 'classifier')
-#: Those whose trainings have to be deterministic.
+#: Recipes whose trainings must be deterministic.
 STEADY = ('yolov5_s', 'faster_rcnn')
 _BF16: dict[str, Any] = dict(precision='bf16', channels_last=True)
 
 
 def measurements() -> list[Measurement]:
-    """Of all stages."""
+    """Return the measurements of all stages."""
     return [
         Measurement(stage='card', name='rates', function=card.measure),
         *(
@@ -67,7 +67,7 @@ def measurements() -> list[Measurement]:
 
 
 def of_training(data: str, config: str) -> list[Measurement]:
-    """Of a real training (:mod:`~.training`)."""
+    """Return those of a real training (:mod:`~.training`)."""
     arguments = dict(data=data, config=config)
     return [Measurement(stage='training', name=config, function=training.measure, arguments=arguments)]
 

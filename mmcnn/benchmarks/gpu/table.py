@@ -9,17 +9,17 @@ from mmcnn.benchmarks.gpu.aims import DETERMINISM, WAITING, aims, cost_of_determ
 from mmcnn.benchmarks.gpu.recipes import RECIPES
 from mmcnn.benchmarks.gpu.results import DONE
 
-#: Rate of the card that the operations of a training in this precision are seen against.
+#: The card's rate that the operations of a training in this precision are related to.
 _RATES = {'fp32': 'tf32', 'bf16': 'bf16', 'fp16': 'fp16'}
-#: Operators and kernels that are shown.
+#: Number of operators and kernels that are shown.
 _SHOWN = 5
 
 
 def tables(content: dict[str, Any]) -> str:
-    """All tables that there are results for.
+    """Return all tables for which there are results.
 
     Args:
-        content: of a file of results (:class:`~.results.Results`).
+        content: content of a file of results (:class:`~.results.Results`).
     """
     stages = content['stages']
     parts = [_about(content)]
@@ -41,14 +41,14 @@ def _about(content: dict[str, Any]) -> str:
         f'{about["workers"]} data-loading processes, {about["data"]}; {about["began"][:10]}, {about.get("seconds")} s.'
     )
     if about['options']['tiny']:
-        line += ' **Tiny form: these speeds say nothing.**'
+        line += ' **Tiny form: these speeds are meaningless.**'
     rates = [
         f'{name} {card[f"{name}_tflops"]} TFLOP/s'
         for name in ('fp32', 'tf32', 'bf16', 'fp16')
         if f'{name}_tflops' in card
     ]
     copies = [f'{text} {card[key]} GB/s' for key, text in _COPIES.items() if key in card]
-    return line + (f'\nMeasured of the card: {", ".join(rates + copies)}.' if rates else '')
+    return line + (f'\nMeasured rates of the card: {", ".join(rates + copies)}.' if rates else '')
 
 
 _COPIES = {'copy_gb_per_second': 'copy on the device', 'upload_gb_per_second': 'copy to it'}
@@ -172,7 +172,7 @@ def _markdown(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def _of_rate(each: dict[str, Any], work: str, rate: float | None) -> float | None:
-    """What a step does, as a share of what the card could do in its time."""
+    """Return a step's work relative to what the card could do in its time."""
     if not (each.get(work) and each.get('step_ms') and rate):
         return None
     return each[work] / (each['step_ms'] / 1e3) / rate

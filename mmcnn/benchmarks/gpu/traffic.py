@@ -1,4 +1,4 @@
-"""Bytes that the operators of a step read and write, which the rate of copies is seen against."""
+"""Bytes that the operators of a step read and write, for comparison with the rate of copies."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ from mmcnn.compat.private_names import TorchDispatchMode
 
 
 class TrafficCounter(TorchDispatchMode):
-    """Counts, while it is open, the bytes of all tensors on a device that operators are given and give.
+    """Counts, while it is open, the bytes of all tensors on a device that operators read and write.
 
-    That is what has to be moved where no two operators are fused and no cache holds what the last one wrote. Views move
-    nothing.
+    That is what must be moved if no operators are fused and no cache holds the previous output. Views move nothing.
 
     Args:
         device: type of the device.
 
     Attributes:
-        num_bytes: up to now.
+        num_bytes: count so far.
     """
 
     def __init__(self, device: str) -> None:
@@ -35,7 +34,7 @@ class TrafficCounter(TorchDispatchMode):
         given = [*_tensors((args, kwargs or {}))]
         made = [*_tensors(found)]
         if not _is_view(given, made):
-            if found is None and str(func).split('.')[1].endswith('_'):  # torch._foreach_add_ and its like
+            if found is None and str(func).split('.')[1].endswith('_'):  # torch._foreach_add_ and similar
                 made = [*_tensors(args[:1])]
             self.num_bytes += sum(
                 each.numel() * each.element_size() for each in (*given, *made) if each.device.type == self._device
@@ -44,7 +43,7 @@ class TrafficCounter(TorchDispatchMode):
 
 
 def _is_view(given: list[Tensor], made: list[Tensor]) -> bool:
-    """Whether all that was made lies where something lay that was given, and is not just that."""
+    """Return whether all outputs are in the memory of inputs, without being just these."""
     places = {each.untyped_storage().data_ptr() for each in given}
     same = {id(each) for each in given}
     return bool(made) and all(id(each) not in same and each.untyped_storage().data_ptr() in places for each in made)
@@ -61,11 +60,11 @@ def _tensors(node: Any) -> Iterator[Tensor]:
 
 
 def work_of(step: Any, device: torch.device) -> dict[str, float]:
-    """What a step computes and moves.
+    """Return what a step computes and moves.
 
     Args:
         step: called once.
-        device: on which.
+        device: device of the step.
 
     Returns:
         ``tflop_of_a_step``, floating-point operations of products and convolutions in 10^12, and

@@ -1,4 +1,4 @@
-"""Stage 6, by a call of its own: minutes of a real training, and the AP that came of it."""
+"""Stage 6, in a separate call: minutes of a real training, and the resulting AP."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from mmcnn.runs.api import run_training
 from mmcnn.runs.options import TrainOptions
 from mmcnn.runs.process_state import kept_process_state
 
-#: Share of the seconds that the epochs are planned for; the rest is for what comes before and after them.
+#: Fraction of the seconds that the epochs are planned for; the rest is for what comes before and after them.
 PLANNED = 0.85
-#: Epochs of the run that shows how long one takes, and at most.
+#: Epochs of the run that measures the time of an epoch, and maximum number of epochs.
 SHORT, MOST = 2, 1000
 #: Seconds before the end at which the training is asked to stop.
 LAST = 5.0
@@ -28,15 +28,15 @@ _TINY = {'model.widen_factor': 0.0625, 'model.deepen_factor': 0.33}
 
 
 def measure(circumstances: Circumstances, timer: Timer, report: Report, *, data: str, config: str) -> None:
-    """Trains for as many epochs as the seconds allow, in mixed precision on a GPU.
+    """Train for as many epochs as the seconds allow, in mixed precision on a GPU.
 
-    A run of two epochs says how long one takes. A training that takes longer than that is stopped at the end, with a
-    checkpoint (``ended``).
+    A run of two epochs measures the time of an epoch. If a training takes longer than planned, it is stopped at the
+    end, with a checkpoint (``ended``).
 
     Args:
         circumstances: device, data-loading processes, batch size.
-        timer: seconds that it may take.
-        report: takes ``epochs``, the numbers of each validation, and the whole rate.
+        timer: time limit in seconds.
+        report: takes ``epochs``, the metrics of each validation, and the overall rate.
         data: 'demo' or a folder.
         config: name of the config.
     """
@@ -82,5 +82,5 @@ def measure(circumstances: Circumstances, timer: Timer, report: Report, *, data:
 
 
 def epochs_in(seconds: float, each: float) -> int:
-    """How many epochs are planned, when one takes so many seconds: one at least."""
+    """Return the number of epochs to plan if one takes so many seconds: at least one."""
     return min(max(int(PLANNED * seconds / max(each, 1e-3)), 1), MOST)

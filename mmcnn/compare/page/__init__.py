@@ -1,1 +1,1 @@
-"""comparison.html: what a comparison found, to be looked at."""
+"""comparison.html, the page of a comparison."""

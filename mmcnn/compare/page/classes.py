@@ -21,16 +21,16 @@ _ALL = {
 
 
 def classes_section(numbers: Numbers) -> Section:
-    """Both tables."""
+    """Return both tables."""
     found = {key: None for each in numbers.comparison.candidates for run in each.runs for key in run.metrics}
     classes = {key: key.removeprefix(_CLASS) for key in found if key.startswith(_CLASS)}
     parts = [
         paragraph(
-            'Means and standard deviations over the seeds that finished. These differences have no simultaneous '
-            'intervals: they show where to look, not what is certain.',
+            'Means and standard deviations over the finished seeds. These differences have no simultaneous intervals: '
+            'they show where to look, not what is certain.',
             'quiet',
         ),
-        heading('By size of the objects'),
+        heading('By object size'),
         _table(numbers, 'table-sizes', 'AP of all objects and by size (COCO: small below 32², medium below 96² pixels)',
                {key: label for key, label in _ALL.items() if key in found}),
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""AP against what it costs: a figure for each cost, and the table of both."""
+"""AP against costs: a figure for each cost, and a table of both."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from mmcnn.pages.page import Section, bullets, paragraph
 from mmcnn.pages.tables import Cell, Column, Row, table
 from mmcnn.plots.style import place_labels, plain_log_ticks
 
-#: The least ratio of the ends of an axis of a cost: a tenth more does not look like a world.
+#: Minimum ratio of the limits of a cost axis, so that 10 % does not look like a large difference.
 _LEAST_RATIO = 2.0
-#: How far single runs stand from their mean, points.
+#: Offset of single runs from their mean, points.
 _BESIDE = -7
 
 
 def costs_section(numbers: Numbers) -> Section:
-    """AP against each cost that was measured, and all costs as a table."""
+    """Return AP against each measured cost, and a table of all costs."""
     comparison = numbers.comparison
     figures = [(label, _figure(numbers, key, label)) for key, label in COSTS.items() if _points(numbers, key)]
     parts = (
-        [choice('AP against', figures)] if figures else [paragraph('No cost was measured of a candidate with an AP.')]
+        [choice('AP against', figures)] if figures else [paragraph('No cost was measured for a candidate with an AP.')]
     )
     parts.append(_table(numbers))
     how = {}
@@ -45,7 +45,7 @@ def costs_section(numbers: Numbers) -> Section:
 
 
 def _points(numbers: Numbers, key: str) -> list[tuple[CandidateResult, float]]:
-    """The candidates with an AP and this cost; a logarithmic axis has no place for 0."""
+    """Return the candidates with an AP and this cost; a logarithmic axis cannot show 0."""
     found = [(each, each.costs[key].value) for each in numbers.measured if key in each.costs]
     return [(each, value) for each, value in found if value is not None and value > 0]
 
@@ -89,7 +89,7 @@ def _figure(numbers: Numbers, key: str, label: str) -> Markup:
         if high < 5 * low:
             axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 2.5, 5, 10]))
         made.figure.canvas.draw()
-        made.figure.set_layout_engine('none')  # it stays as it is, since places of labels depend on it
+        made.figure.set_layout_engine('none')  # fixed, since the positions of labels depend on it
         shifted = beside + axes.transData.inverted()
         markers += [(*shifted.transform(each), 2.0) for each in singles]
         place_labels(axes, labels, markers)
@@ -97,26 +97,28 @@ def _figure(numbers: Numbers, key: str, label: str) -> Markup:
         for text in axes.texts:
             made.mark(text, series=of_label[text.get_text()])
     without = [each.name for each in numbers.measured if each not in [candidate for candidate, _ in points]]
-    caption = _caption(numbers) + (f' Not measured of: {", ".join(without)}.' if without else '')
+    caption = _caption(numbers) + (f' Not measured for: {", ".join(without)}.' if without else '')
     alternative = f'AP against {label} of {len(points)} candidates; the table below has the numbers.'
     return made.html(alternative, caption, [each.name for each in numbers.comparison.candidates])
 
 
 def _caption(numbers: Numbers) -> str:
-    text = 'Markers are means, the small dots beside them single runs'
+    text = 'Markers are means, the small dots next to them single runs'
     if numbers.common_seeds and any(len(scores(each)) > len(numbers.common_seeds) for each in numbers.measured):
         seeds = ', '.join(map(in_words, numbers.common_seeds))
-        text = text.replace('means', f'means over the seeds that all have finished ({seeds})')
+        text = text.replace('means', f'means over the seeds that all candidates have finished ({seeds})')
     if numbers.own_half_widths:
         return (
-            f'{text}, and bars comparison intervals: two candidates whose bars do not overlap are distinguishable, '
-            'two whose bars overlap may be or not; the table of pairs decides.'
+            f'{text}, and bars comparison intervals: candidates whose bars do not overlap are distinguishable; if they '
+            'overlap, they may or may not be: see the table of pairs.'
         )
-    return f'{text}. There are no intervals, which need two seeds or more: no difference in this figure is certain.'
+    return (
+        f'{text}. There are no intervals, since these need at least two seeds: no difference in this figure is certain.'
+    )
 
 
 def _cost_limits(values: list[float]) -> tuple[float, float]:
-    """Ends of a logarithmic axis around values above 0."""
+    """Return the limits of a logarithmic axis around values above 0."""
     low, high = math.log(min(values)), math.log(max(values))
     span = max(1.16 * (high - low), math.log(_LEAST_RATIO))
     middle = (low + high) / 2
@@ -139,8 +141,8 @@ def _table(numbers: Numbers) -> Markup:
             else:
                 cells.append(Cell(quantity(cost.value, cost.unit), cost.value))
         rows.append(Row(cells, f'candidate-{i}'))
-    columns = [Column('candidate'), Column('AP', True, 'mean and standard deviation over the seeds that finished'),
-               Column('seeds', True, 'finished, of those that were started')]  # fmt: skip
-    caption = 'AP (mean ± standard deviation of the finished seeds) and costs. The order of the means is no ranking.'
+    columns = [Column('candidate'), Column('AP', True, 'mean and standard deviation over the finished seeds'),
+               Column('seeds', True, 'finished, of those started')]  # fmt: skip
+    caption = 'AP (mean ± standard deviation of the finished seeds) and costs. The order of the means is not a ranking.'
     return table('table-costs', caption, [*columns, *(Column(COSTS[key], True) for key in keys)], rows,
                  filter_label='Candidates with')  # fmt: skip

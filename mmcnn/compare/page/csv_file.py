@@ -11,7 +11,7 @@ _RUN = ('seed', 'init_seed', 'folder', 'failure', 'seconds', 'checkpoint_sha256'
 
 
 def as_csv(comparison: Comparison) -> str:
-    """The runs as CSV of RFC 4180: costs are named with their units, what was not measured is empty."""
+    """Return the runs as CSV (RFC 4180): costs have their units in their names, missing values are empty."""
     runs = [(candidate, run) for candidate in comparison.candidates for run in candidate.runs]
     metrics = {key: None for _, run in runs for key in run.metrics}
     costs = {(key, cost.unit): None for each in comparison.candidates for key, cost in each.costs.items()}

@@ -1,4 +1,4 @@
-"""How the trainings went: AP by epoch and losses by iteration."""
+"""The course of the trainings: AP by epoch and losses by iteration."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from mmcnn.pages.figures import colour_of, dashes_of, drawing, marker_of, score_
 from mmcnn.pages.page import Section, heading, paragraph
 from mmcnn.plots.style import plain_log_ticks
 
-#: Points of a loss curve: each is the mean of a part of the training.
+#: Number of points of a loss curve; each is the mean of a part of the training.
 _POINTS = 60
 
 
 def curves_section(numbers: Numbers) -> Section:
-    """AP by epoch and losses; the legend of the first is that of both."""
+    """Return AP by epoch and losses; the legend of the first applies to both."""
     parts = [*_scores(numbers), *_losses(numbers)]
     return Section('curves', 'Training curves', Markup('\n').join(parts or [paragraph('No run has kept a curve.')]))
 
@@ -40,7 +40,7 @@ def _scores(numbers: Numbers) -> list[Markup]:
                     made.mark(line[0], series=series)
                 values += [score for _, score in points]
                 curves.append(dict(points))
-            # The mean is of the same runs at every epoch: it would jump where one of them ends.
+            # The mean is over the same runs at every epoch; otherwise it would jump where one of them ends.
             last = max((max(curve, default=0) for curve in curves), default=0)
             whole = [curve for curve in curves if last in curve]
             epochs = sorted(set.intersection(*map(set, whole))) if whole else []
@@ -55,7 +55,7 @@ def _scores(numbers: Numbers) -> list[Markup]:
         axes.xaxis.get_major_locator().set_params(integer=True)
     if not values:
         return []
-    caption = 'Strong lines with markers are means over the seeds, faint ones single runs.'
+    caption = 'Bold lines with markers are means over the seeds, faint ones single runs.'
     alternative = 'AP of each candidate by epoch; the table of runs has the AP at the end.'
     legend = [each.name for each in numbers.comparison.candidates]
     return [heading('AP by epoch'), made.html(alternative, caption, legend)]
@@ -84,14 +84,14 @@ def _losses(numbers: Numbers) -> list[Markup]:
     if not values:
         return []
     caption = (
-        f'Strong lines are means over the seeds, faint ones single runs; each point is the mean of one of {_POINTS} '
-        'parts of the training. A lower loss is no higher AP.'
+        f'Bold lines are means over the seeds, faint ones single runs; each point is the mean of one of {_POINTS} '
+        'parts of the training. A lower loss does not imply a higher AP.'
     )
     return [heading('Losses'), made.html('Training loss of each candidate by iteration.', caption)]
 
 
 def _thinned(run: RunResult) -> tuple[np.ndarray, np.ndarray]:
-    """Iterations and losses of a run, both means of at most :data:`_POINTS` parts."""
+    """Return iterations and losses of a run, both as means of at most :data:`_POINTS` parts."""
     points = [(each['iteration'], each['loss']) for each in run.losses if _is_number(each.get('loss'))]
     if not points:
         return np.empty(0), np.empty(0)

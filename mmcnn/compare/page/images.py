@@ -1,4 +1,4 @@
-"""The same images side by side: the ground truth, then the detections of each candidate."""
+"""The same images side by side: ground truth, then the detections of each candidate."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from mmcnn.pages.figures import legend_buttons
 from mmcnn.pages.images import Panel, class_colours, gallery, thumbnail
 from mmcnn.pages.page import Section, heading, paragraph
 
-#: The IoU from which on a detection finds an object.
+#: IoU from which a detection finds an object.
 _IOU = 0.5
-_MOST = 100  # detections of an image and class that count, as COCO's
+_MOST = 100  # maximum number of counted detections of an image and class, as in COCO
 
 
 @dataclass(frozen=True)
 class Found:
-    """What one run of a candidate found, of the detections above the score threshold.
+    """What one run of a candidate found, using the detections above the score threshold.
 
     Attributes:
         image_ids, boxes, scores, category_ids: (D,), (D, 4) xywh in pixels, (D,), (D,).
         hits: (D,) bool: the detection finds an object.
-        counted: (D,) bool: it finds one or is wrong; one in a crowd is neither.
+        counted: (D,) bool: it finds an object or is wrong; one in a crowd is neither.
     """
 
     image_ids: np.ndarray
@@ -42,7 +42,7 @@ class Found:
     counted: np.ndarray
 
     def counts(self, image_id: int) -> tuple[int, int]:
-        """Found objects and wrong detections of an image."""
+        """Return the number of found objects and of wrong detections in an image."""
         own = self.image_ids == image_id
         return int((self.hits & own).sum()), int((self.counted & ~self.hits & own).sum())
 
@@ -50,15 +50,15 @@ class Found:
 def images_section(
     numbers: Numbers, folder: Path, annotations: Mapping[str, Any], images: Path, count: int, score_threshold: float
 ) -> Section:
-    """Some images of val with the boxes of every candidate.
+    """Return some images of val with the boxes of every candidate.
 
     Args:
-        numbers: of the comparison.
-        folder: of the comparison, which the runs' detections lie below.
-        annotations: of val, a COCO dict.
+        numbers: numbers of the comparison.
+        folder: folder of the comparison, which contains the runs' detections.
+        annotations: annotations of val, a COCO dict.
         images: the folder that its file names are relative to.
-        count: of the images; those where the candidates differ most.
-        score_threshold: detections below are left out.
+        count: number of images; those where the candidates differ most are chosen.
+        score_threshold: minimum score of a detection.
     """
     objects = Objects.of(annotations['annotations'])
     shown = {}
@@ -77,7 +77,7 @@ def images_section(
     parts = [
         paragraph(
             f'The {number(len(chosen), "image")} of val, of {len(annotations["images"]):,}, in which the candidates '
-            f'differ most (in the F1 of their boxes): they show what differs, not what is typical. Boxes with a score '
+            f'differ most (by the F1 of their boxes): they show differences, not typical results. Boxes have a score '
             f'of at least {score_threshold:g}, of one run of each candidate ({runs}). An object is found by a box of '
             f'its class with an IoU of at least {_IOU:g}.'
         ),
@@ -91,7 +91,7 @@ def images_section(
 
 
 def differing(images: Sequence[Mapping], objects: Objects, found: Sequence[Found], count: int) -> list[Mapping]:
-    """The images in which the best and the worst F1 of the candidates are farthest apart, the farthest first."""
+    """Return the images with the largest difference between the best and the worst F1 of the candidates, in order."""
     numbers = dict(zip(*np.unique(objects.image_ids[~objects.ignored], return_counts=True), strict=True))
 
     def spread(image: Mapping) -> float:
@@ -103,12 +103,12 @@ def differing(images: Sequence[Mapping], objects: Objects, found: Sequence[Found
 
 
 def _f1(hits: int, wrong: int, objects: int) -> float:
-    """Of an image without objects and boxes it is 1: all is right."""
+    """Return F1, which is 1 for an image without objects and boxes, since all is right."""
     return 2 * hits / (hits + wrong + objects) if hits + wrong + objects else 1.0
 
 
 def _chosen(runs: Sequence[RunResult], common: Sequence[Seeds]) -> RunResult | None:
-    """The run with the first common seed whose detections were kept, else any."""
+    """Return the run with the first common seed whose detections were kept, else any."""
     kept = [run for run in runs if run.detections and metric(run, AP) is not None]
     return min(kept, key=lambda run: run.block not in common, default=None)
 
@@ -151,5 +151,5 @@ def _panels(
 
 
 def _corners(boxes: np.ndarray) -> np.ndarray:
-    """xyxy of xywh."""
+    """Convert xywh to xyxy."""
     return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)

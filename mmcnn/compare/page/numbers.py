@@ -1,4 +1,4 @@
-"""Numbers of a comparison as its page shows them: means over common seeds, intervals, costs in words."""
+"""Numbers of a comparison for its page: means over common seeds, intervals, costs in words."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from scipy.optimize import linprog
 from mmcnn.compare.results import AP, CandidateResult, Comparison, PairResult, RunResult
 from mmcnn.compare.verdicts import groups
 
-#: Of a run: its seed and its init seed, None where that follows from the seed.
+#: The seed of a run and its init seed, None if that follows from the seed.
 Seeds = tuple[int, int | None]
 _PREFIXES = ((1e12, 'T'), (1e9, 'G'), (1e6, 'M'), (1e3, 'k'), (1.0, ''))
 
 
 @dataclass(frozen=True)
 class Numbers:
-    """What several sections of the page need of a comparison."""
+    """The numbers of a comparison that several sections of the page need."""
 
     comparison: Comparison
 
     @cached_property
     def measured(self) -> list[CandidateResult]:
-        """The candidates with an AP of any run."""
+        """The candidates with the AP of any run."""
         return [each for each in self.comparison.candidates if scores(each)]
 
     @cached_property
@@ -42,7 +42,7 @@ class Numbers:
 
     @cached_property
     def means(self) -> dict[str, float]:
-        """Mean AP over the common seeds, or where there are none over a candidate's own, by name, the highest first."""
+        """Mean AP over the common seeds, or if there are none over a candidate's own, by name, the highest first."""
         found = {}
         for candidate in self.measured:
             own = scores(candidate)
@@ -51,9 +51,9 @@ class Numbers:
 
     @cached_property
     def own_half_widths(self) -> dict[str, float]:
-        """Half widths of comparison intervals: where those of two candidates do not meet, the pair is distinguishable.
+        """Half widths of comparison intervals: if those of two candidates do not overlap, the pair is distinguishable.
 
-        The shortest ones, in total, whose sums are at least the half width of each pair's simultaneous interval. The
+        The shortest, in total, whose sums are at least the half width of each pair's simultaneous interval. The
         candidates of pairs without an interval have none.
         """
         pairs = [(pair, half_width(pair)) for pair in self.comparison.pairs]
@@ -65,25 +65,25 @@ class Numbers:
         for row, (pair, _) in zip(sums, pairs, strict=True):
             row[[names.index(pair.first), names.index(pair.second)]] = -1
         found = linprog(np.ones(len(names)), A_ub=sums, b_ub=[-half for _, half in pairs])
-        # Of all shortest ones those that differ least: two candidates share their interval in halves.
+        # Among the shortest, those that differ least: two candidates share their interval equally.
         equal = max(half for _, half in pairs) / 2
         halves = found.x if found.fun < len(names) * equal * (1 - 1e-6) else np.full(len(names), equal)
         return dict(zip(names, halves.tolist(), strict=True))
 
     @cached_property
     def groups(self) -> list[tuple[str, ...]]:
-        """The largest groups of candidates that no pair separates, each and all from the highest mean down."""
+        """The largest groups of candidates that no pair separates, each and all in descending order of the mean."""
         pairs = [_Told(each.first, each.second, told_apart(each)) for each in self.comparison.pairs]
         compared = {name for pair in pairs for name in (pair.first, pair.second)}
         return groups(pairs, {name: mean for name, mean in self.means.items() if name in compared})
 
     @property
     def widest(self) -> float:
-        """Width of the widest simultaneous interval; 0 where there is none."""
+        """Width of the widest simultaneous interval; 0 if there is none."""
         return max((2 * half for pair in self.comparison.pairs if (half := half_width(pair)) is not None), default=0.0)
 
     def series(self, name: str) -> int:
-        """The number of a candidate in figures and legends."""
+        """Return the number of a candidate in figures and legends."""
         return next(i for i, each in enumerate(self.comparison.candidates) if each.name == name)
 
 
@@ -95,35 +95,35 @@ class _Told:
 
 
 def scores(candidate: CandidateResult) -> dict[Seeds, float]:
-    """AP by seeds, of the runs that have one."""
+    """Return AP by seeds, for the runs that have one."""
     found = {run.block: metric(run, AP) for run in candidate.runs}
     return {seeds: value for seeds, value in found.items() if value is not None}
 
 
 def in_words(seeds: Seeds) -> str:
-    """'3', or '3 (init seed 5)' where that was set."""
+    """Return '3', or '3 (init seed 5)' if that was set."""
     return f'{seeds[0]}' if seeds[1] is None else f'{seeds[0]} (init seed {seeds[1]})'
 
 
 def metric(run: RunResult, key: str) -> float | None:
-    """A metric of a run that finished; None where there was nothing to measure, which COCO calls -1."""
+    """Return a metric of a finished run; None if there was nothing to measure, for which COCO has -1."""
     value = run.metrics.get(key)
     return None if run.failure is not None or value is None or math.isnan(value) or value < 0 else value
 
 
 def half_width(pair: PairResult) -> float | None:
-    """Of the simultaneous interval; None: one seed gives none."""
+    """Return the half width of the simultaneous interval; None: there is none with one seed."""
     ends = (pair.low, pair.high)
     return None if None in ends or not all(map(math.isfinite, ends)) else (pair.high - pair.low) / 2
 
 
 def told_apart(pair: PairResult) -> bool:
-    """The interval is all above zero."""
+    """Return whether the interval is entirely above zero."""
     return half_width(pair) is not None and pair.low > 0
 
 
 def mean_and_spread(values: Sequence[float]) -> str:
-    """'0.412 ± 0.013', without the spread of a single value; a dash for none."""
+    """Return '0.412 ± 0.013', without the deviation for a single value; a dash for none."""
     if not values:
         return '-'
     mean = f'{statistics.fmean(values):.3f}'
@@ -131,9 +131,9 @@ def mean_and_spread(values: Sequence[float]) -> str:
 
 
 def scale(largest: float, unit: str) -> tuple[float, str]:
-    """What values up to ``largest`` are divided by, and the unit that this gives.
+    """Return the divisor for values up to ``largest``, and the resulting unit.
 
-    Counts and bytes get a prefix, seconds become minutes or hours; other units are kept.
+    Counts and bytes get a prefix, seconds become minutes or hours; other units are unchanged.
     """
     if unit in ('', 'B'):
         divisor, prefix = next((each for each in _PREFIXES if largest >= each[0]), _PREFIXES[-1])
@@ -144,7 +144,7 @@ def scale(largest: float, unit: str) -> tuple[float, str]:
 
 
 def quantity(value: float, unit: str) -> str:
-    """A value in its unit to three digits: '4.21 M', '12.3 ms', '2.5 min'."""
+    """Return a value in its unit with three digits: '4.21 M', '12.3 ms', '2.5 min'."""
     divisor, name = scale(value, unit)
     value /= divisor
     text = f'{value:,.0f}' if value >= 100 else f'{value:.3g}'

@@ -1,4 +1,4 @@
-"""Which pairs are distinguishable: critical-difference diagram, matrix and list of verdicts."""
+"""Distinguishable pairs: critical-difference diagram, matrix and list of verdicts."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from mmcnn.pages.figures import INK, QUIET, colour_of, drawing, score_limits
 from mmcnn.pages.page import Section, heading, paragraph
 from mmcnn.pages.tables import Cell, Column, Row, table
 
-#: What is said where nothing was compared.
+#: Text if nothing was compared.
 NO_PAIR = 'No two candidates could be compared; the method says why.'
-_ROW, _BAR = 0.9, 0.55  # heights in the diagram of a label and of a bar
+_ROW, _BAR = 0.9, 0.55  # heights of a label and of a bar in the diagram
 _ABOVE = 40  # points from its axis to the bar above it
 
 
 def pairs_section(numbers: Numbers) -> Section:
-    """The diagram, the matrix and the list."""
+    """Return the diagram, the matrix and the list."""
     if not numbers.comparison.pairs:
         return Section('pairs', 'Pairs', paragraph(NO_PAIR))
     parts = [heading('Critical-difference diagram'), _diagram(numbers), heading('Differences of all pairs'),
@@ -31,7 +31,7 @@ def pairs_section(numbers: Numbers) -> Section:
 
 
 def _diagram(numbers: Numbers) -> Markup:
-    """After Demsar, Statistical comparisons of classifiers over multiple data sets, JMLR 7 (2006), on mean AP."""
+    """Return the diagram after Demsar, Statistical comparisons of classifiers, JMLR 7 (2006), on mean AP."""
     halves = [half for pair in numbers.comparison.pairs if (half := half_width(pair)) is not None]
     bars = [group for group in numbers.groups if len(group) > 1] if halves else []
     ascending = list(reversed(numbers.means.items()))
@@ -73,16 +73,18 @@ def _diagram(numbers: Numbers) -> Markup:
             axes.plot([low, low + typical], [1, 1], **bar)
             axes.text(low + typical + side, 1, f'half width {typical:.3f}', va='center', transform=above)
     caption = (
-        'Each candidate hangs at its mean AP. A thick bar joins candidates of which no two are distinguishable; the '
-        'dots on it are its members, and what it passes over without a dot is not one.'
+        'Each candidate is at its mean AP. A thick bar joins candidates of which no two are distinguishable; the '
+        'dots on it are its members, and candidates that it passes without a dot are not.'
     )
     if halves:
         caption += (
-            f' The thin bar at the upper left is as long as the simultaneous 95 % interval of a pair reaches to '
+            f' The thin bar at the upper left is as long as the simultaneous 95 % interval of a pair extends to '
             f'each side: {statistics.median(halves):.3f} (median; {min(halves):.3f} to {max(halves):.3f}).'
         )
     else:
-        caption += ' There are no bars, since one seed gives no interval: no two candidates are distinguishable.'
+        caption += (
+            ' There are no bars, since there are no intervals with one seed: no two candidates are distinguishable.'
+        )
     joined = ' | '.join('; '.join(group) for group in bars) or 'none'
     return made.html(f'Candidates on an axis of mean AP. Groups that are not distinguishable: {joined}.', caption)
 
@@ -142,12 +144,12 @@ def _verdicts(numbers: Numbers) -> Markup:
             )
         )  # fmt: skip
     columns = [
-        Column('first', note='of the higher mean AP'), Column('second'), Column('verdict'),
+        Column('first', note='with the higher mean AP'), Column('second'), Column('verdict'),
         Column('difference of AP', True), Column('95 % interval', True, 'simultaneous; sorted by its lower end'),
         Column('distinguishable'), Column('seeds', True, 'common finished seeds'),
-        Column('SD of seeds', True, 'standard deviation of the difference that comes from the seeds'),
-        Column('SD of images', True, 'standard deviation of the difference that comes from the images'),
-        Column('sign-flip p', True, 'of this pair alone, from six seeds on'),
+        Column('SD of seeds', True, 'standard deviation of the difference due to the seeds'),
+        Column('SD of images', True, 'standard deviation of the difference due to the images'),
+        Column('sign-flip p', True, 'for this pair alone, with six or more seeds'),
     ]  # fmt: skip
     return table('table-pairs', 'Verdicts of all pairs', columns, rows,
                  filter_label='Pairs with', only_flagged='only distinguishable ones')  # fmt: skip
@@ -159,5 +161,5 @@ def _deviation(variance: float | None) -> Cell:
 
 
 def signed(value: float) -> str:
-    """With three decimals and its sign."""
+    """Return a number with three decimals and its sign."""
     return f'{value:+.3f}'

@@ -1,4 +1,4 @@
-"""Every run with its seeds, score, files and command; and what the comparison was made with."""
+"""Every run with its seeds, score, files and command; and the circumstances of the comparison."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from mmcnn.compare.results import AP, AP50, Comparison, RunResult
 from mmcnn.pages.page import Section, bullets, copyable, download, facts, heading, paragraph
 from mmcnn.pages.tables import Cell, Column, Row, table
 
-_HASH = 12  # characters of a hash that are shown
+_HASH = 12  # displayed characters of a hash
 _DATA = {
     'sha256': 'SHA-256 of the annotations of val', 'num_train': 'images of train', 'num_val': 'images of val',
 }  # fmt: skip
 
 
 def runs_section(numbers: Numbers) -> Section:
-    """The table of all runs."""
+    """Return the table of all runs."""
     rows = []
     for i, candidate in enumerate(numbers.comparison.candidates):
         for place, run in enumerate(candidate.runs):
@@ -32,12 +32,12 @@ def runs_section(numbers: Numbers) -> Section:
             ]  # fmt: skip
             rows.append(Row(cells, f'run-{i}-{place}', flagged=run.failure is not None))
     columns = [
-        Column('candidate'), Column('seed', True, 'order, mosaics and draws'),
-        Column('init seed', True, 'weights at the start; a dash: they follow from the seed'),
+        Column('candidate'), Column('seed', True, 'order and augmentation'),
+        Column('init seed', True, 'initial weights; a dash: they follow from the seed'),
         Column('AP', True), Column('AP50', True), Column('time', True, 'of the training'), Column('state'),
         Column('folder'), Column('checkpoint', note=f'the first {_HASH} characters of its SHA-256'), Column('command'),
     ]  # fmt: skip
-    caption = f'Every run; of the checkpoint the first {_HASH} characters of its SHA-256'
+    caption = f'Every run; checkpoints are shown by the first {_HASH} characters of their SHA-256'
     return Section(
         'runs', 'Runs',
         table('table-runs', caption, columns, rows, filter_label='Runs with', only_flagged='only failed ones'),
@@ -45,7 +45,7 @@ def runs_section(numbers: Numbers) -> Section:
 
 
 def method_section(comparison: Comparison) -> Section:
-    """How the comparison was made, what with, and what was not measured."""
+    """Return how the comparison was made, with which versions, and what was not measured."""
     settings = [
         f'{each.name}: {", ".join(f"{key}={value}" for key, value in each.settings.items())}'
         for each in comparison.candidates if each.settings
@@ -62,8 +62,8 @@ def method_section(comparison: Comparison) -> Section:
         heading('Versions'), facts(comparison.versions), heading('Files'),
         paragraph(
             Markup(
-                'Beside this page lie <a href="comparison.json">comparison.json</a>, with everything, and '
-                '<a href="comparison.csv">comparison.csv</a>, with a line for each run. This page holds both:'
+                'Next to this page are <a href="comparison.json">comparison.json</a>, with everything, and '
+                '<a href="comparison.csv">comparison.csv</a>, with a line for each run. This page contains both:'
             )
         ),
         Markup('<p class="buttons">{} {}</p>').format(download('comparison.json'), download('comparison.csv')),

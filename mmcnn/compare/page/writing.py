@@ -1,4 +1,4 @@
-"""Writes comparison.html and comparison.csv."""
+"""Writing of comparison.html and comparison.csv."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mmcnn.compare.results import Comparison
 from mmcnn.console.layout import number
 from mmcnn.pages.page import Section, bullets, facts, folded, paragraph, write_page
 
-#: Verdicts that are read at once.
+#: Number of verdicts that are shown at first.
 _SHOWN = 6
 
 
@@ -32,18 +32,18 @@ def write_comparison_page(
     num_images: int = 6,
     score_threshold: float = 0.3,
 ) -> Path:
-    """Writes comparison.html and comparison.csv.
+    """Write comparison.html and comparison.csv.
 
     Args:
-        comparison: what was found.
-        folder: of the comparison; the runs' detections lie below it.
-        annotations: of val, a COCO dict; None: no images are shown.
+        comparison: the comparison.
+        folder: folder of the comparison, which contains the runs' detections.
+        annotations: annotations of val, a COCO dict; None: no images are shown.
         images: the folder that its file names are relative to; None: no images are shown.
-        num_images: that are shown; those where the candidates differ most.
-        score_threshold: boxes below are not drawn.
+        num_images: number of images; those where the candidates differ most are shown.
+        score_threshold: minimum score of the boxes that are drawn.
 
     Returns:
-        the page's file.
+        The page's file.
     """
     numbers = Numbers(comparison)
     sections = [_head(numbers), costs_section(numbers), pairs_section(numbers), curves_section(numbers),
@@ -53,7 +53,7 @@ def write_comparison_page(
     sections += [runs_section(numbers), method_section(comparison)]
     files = {'comparison.json': comparison.as_json(), 'comparison.csv': as_csv(comparison)}
     write_page(folder / 'comparison.html', comparison.title, sections, files)
-    # As it is: the csv module has written the line ends.
+    # Unchanged: the csv module has written the line ends.
     (folder / 'comparison.csv').write_text(files['comparison.csv'], encoding='utf-8', newline='')
     return folder / 'comparison.html'
 
@@ -82,18 +82,18 @@ def _head(numbers: Numbers) -> Section:
         parts.append(paragraph('Not distinguishable from each other are:', 'strong'))
         parts.append(bullets(['; '.join(group) for group in numbers.groups if len(group) > 1]))
     if len(apart) < len(comparison.pairs):
-        link = Markup('The <a href="#pairs">list of pairs</a> says for each how many more seeds might tell.')
+        link = Markup('The <a href="#pairs">list of pairs</a> says for each how many more seeds might decide.')
         parts.append(paragraph(link))
     if dropped:
         parts += [paragraph('Not trained to the end:', 'strong'), bullets(dropped)]
     if failed:
-        parts.append(paragraph(f'{failed} of {number(len(runs), "run")} failed; the table of runs says why.', 'wrong'))
+        parts.append(paragraph(f'{failed} of {number(len(runs), "run")} failed; see the table of runs.', 'wrong'))
     data = comparison.data
     about = {'made': comparison.made}
     if 'path' in data:
         about['data'] = str(data['path'])
     parts.append(facts(about))
-    return Section('verdicts', 'What the data say', Markup('\n').join(parts))
+    return Section('verdicts', 'What the data show', Markup('\n').join(parts))
 
 
 def _seeds(count: int) -> str:
@@ -108,7 +108,7 @@ def _what(numbers: Numbers) -> str:
         fractions = {each.fraction for each in comparison.candidates}
         fraction = ''
         if len(fractions) > 1:
-            fraction = ', or the fraction of them that its name says,' if max(fractions) == 1 else ' at the most'
+            fraction = ', or the fraction of them in its name,' if max(fractions) == 1 else ' at most'
         text += f' on {number(data["num_train"], "image")}{fraction} and measured on {data["num_val"]:,} of val'
     if len(numbers.common_seeds) < len(seeds):
         count = number(len(numbers.common_seeds), 'seed')

@@ -104,7 +104,7 @@ function open(file) {
     try {
       image = await createImageBitmap(file, { colorSpaceConversion: 'none' });
     } catch {
-      refuse(`${file.name} is no image that this browser can read.`);
+      refuse(`${file.name} is not an image that this browser can read.`);
       return;
     }
     say(`Detecting in ${file.name} …`);
@@ -191,7 +191,7 @@ document.addEventListener('drop', (event) => {
   byId('drop').classList.remove('over');
   const { files } = event.dataTransfer;
   if (!model || !files.length) {
-    say(model ? 'What was dropped is no file.' : 'The model is not loaded yet; drop the image again once it is.', { wrong: true });
+    say(model ? 'The dropped item is not a file.' : 'The model is not loaded yet; drop the image again once it is.', { wrong: true });
     return;
   }
   byId('file').files = files; // its name is shown there, too

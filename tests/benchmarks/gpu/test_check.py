@@ -100,8 +100,8 @@ def test_minutes_that_are_used_up_leave_a_mark(quick, monkeypatch):
     outcomes = {name: each['outcome'] for stage in stages for name, each in stage.items()}
     # b takes 50 of the 60 s: nothing is left of its stage, and the others share the rest.
     assert outcomes == dict(a='done', b='done', c='left out', d='done', e='done')
-    assert results['parity']['c'] == dict(outcome='left out', cause='the minutes were used up')
-    assert lines[3] == 'parity: c: left out, the minutes were used up'
+    assert results['parity']['c'] == dict(outcome='left out', cause='there was no time left')
+    assert lines[3] == 'parity: c: left out, there was no time left'
     assert latest['a'] == 2 * allowed['a'] + checks.GRACE and 0 < allowed['d'] < 7 and allowed['e'] == 7
     assert results.content['about']['seconds'] == 55.0
 
@@ -115,7 +115,10 @@ def test_what_is_asked_for_is_chosen(quick):
     )
     results, _ = run(quick(stages='parity'), *given)
     assert set(results.content['stages']) == {'card', 'parity'}
-    with pytest.raises(UsageError, match=r'only=gone: none of rates, yolov4 fp32, yolov5_s fp32, x has it in its name'):
+    with pytest.raises(
+        UsageError,
+        match=r'only=gone: no measurement has this in its name; there are rates, yolov4 fp32, yolov5_s fp32, x',
+    ):
         run(quick(only='gone'), *given)
 
 

@@ -86,7 +86,7 @@ def test_a_training_that_fails_is_told_and_the_others_are_ended(trainings):
 
 def test_a_training_that_cannot_be_killed_any_more_proves_nothing(trainings):
     trainings['killed', False] = 'touch epoch_2.pth; touch epoch_1.pth; exec sleep 30', 1.0
-    with pytest.raises(TrainingError, match='was over before: nothing was resumed'):
+    with pytest.raises(TrainingError, match='ended before it could be killed, so nothing was resumed'):
         measured()
 
 

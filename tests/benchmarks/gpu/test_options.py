@@ -14,10 +14,13 @@ def test_minutes():
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(device='cpu'), 'device=cpu: there is no GPU to check; tiny=True tries the program itself on the CPU'),
+        (
+            dict(device='cpu'),
+            'device=cpu: there is no GPU to check; use tiny=True to test the program itself on the CPU',
+        ),
         (dict(stages='speed,speeed'), "stages='speeed'"),
-        (dict(train='demo', only='x'), 'train=demo: the training is a call of its own'),
-        (dict(train='demo', stages=('speed',)), 'train=demo: the training is a call of its own'),
+        (dict(train='demo', only='x'), 'train=demo: the training cannot be combined'),
+        (dict(train='demo', stages=('speed',)), 'train=demo: the training cannot be combined'),
     ],
 )
 def test_refusals(options, message):

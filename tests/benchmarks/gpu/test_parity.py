@@ -115,5 +115,5 @@ def test_differences_are_shares_of_the_whole():
     assert found['loss_error'] == pytest.approx(0.05)
     assert found['gradient_error'] == pytest.approx(0.1)
     assert found['gradient_worst'][0] == 'b' and found['gradient_worst'][1] == pytest.approx(0.08)
-    with pytest.raises(RuntimeError, match='not the same parameters have gradients: b'):
+    with pytest.raises(RuntimeError, match='different parameters have gradients: b'):
         parity._difference(reference, (other[0], dict(a=other[1]['a'])))

@@ -97,7 +97,7 @@ def test_a_failure_is_a_sentence_and_the_next_goes_on(worker, tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ('function', 'cause'),
-    [(dying, 'its process has died of SIGKILL'), (ending, 'its process has died with exit code 3')],
+    [(dying, 'its process died of SIGKILL'), (ending, 'its process died with exit code 3')],
 )
 def test_a_death_is_told_and_the_next_has_a_process_of_its_own(worker, function, cause):
     assert run(worker, function)[0] == cause
@@ -112,7 +112,7 @@ def test_a_process_that_cannot_go_on_is_not_used_again(worker):
 
 def test_what_hangs_is_ended_with_all_that_it_started(worker):
     failure, found = run(worker, hanging, latest=0.6)
-    assert failure == 'ended after 1 s, which is longer than it may take'
+    assert failure == 'ended after 1 s, since it exceeded its time limit'
     wait_for(lambda: not is_alive(found['child']))
     assert not is_alive(found['pid'])
     assert run(worker, fine, times=0)[0] is None

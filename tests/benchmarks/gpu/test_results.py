@@ -39,5 +39,5 @@ def test_refusals(tmp_path):
         read_results(tmp_path / 'x.json')
     for text in ('no JSON', '[]', '{"version": 0, "stages": {}}'):
         (tmp_path / 'x.json').write_text(text)
-        with pytest.raises(UsageError, match='is no file of results of gpu_check'):
+        with pytest.raises(UsageError, match='is not a results file of gpu_check'):
             read_results(tmp_path / 'x.json')

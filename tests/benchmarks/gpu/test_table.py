@@ -27,7 +27,9 @@ def test_speed():
     assert lines[0] == (
         'H200, 16 cores, Python 3.12.1, torch 2.11.0, 14 data-loading processes, drawn; 2026-11-26, 400.0 s.'
     )
-    assert lines[1] == ('Measured of the card: tf32 300.0 TFLOP/s, bf16 500.0 TFLOP/s, copy on the device 4000.0 GB/s.')
+    assert lines[1] == (
+        'Measured rates of the card: tf32 300.0 TFLOP/s, bf16 500.0 TFLOP/s, copy on the device 4000.0 GB/s.'
+    )
     # 5 TFLOP in 0.1 s are 50 TFLOP/s, a tenth of the product in bfloat16; 100 GB a fourth of the copy.
     assert (
         '| yolov5_s bf16 channels_last | 64 | 608 x 640 | 640.0 | 610.2 | 600 | 1.5% | 1500.0 | 20.5 | 10.0% | 25.0% '

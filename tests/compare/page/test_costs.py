@@ -53,7 +53,7 @@ def test_what_is_not_measured_is_said_and_has_no_figure(made_up):
     ]  # fmt: skip
     assert 'Energy: RAPL cannot be read here' in body
     assert 'Latency end to end (mobilenetv2): it did not run' in body
-    assert 'Not measured of: mobilenetv2.' in body
+    assert 'Not measured for: mobilenetv2.' in body
     assert body.count('not measured</td>') == 3
 
 
@@ -80,5 +80,5 @@ def test_all_failed_there_is_no_figure(small):
     run = dataclasses.replace(comparison.candidates[0].runs[0], failure='killed', metrics={})
     candidates = [dataclasses.replace(comparison.candidates[0], runs=[run])]
     body = str(costs_section(Numbers(dataclasses.replace(comparison, candidates=candidates))).body)
-    assert 'No cost was measured of a candidate with an AP.' in body
+    assert 'No cost was measured for a candidate with an AP.' in body
     assert '0 of 1' in body

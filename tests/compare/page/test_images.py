@@ -54,7 +54,7 @@ def test_images_in_which_candidates_differ_most_come_first(case):
         ('Ground truth', '2 objects'), ('vovnet39', '2 of 2 found, 0 wrong'), ('mobilenetv2', '0 of 2 found, 1 wrong'),
         ('Ground truth', '2 objects'), ('vovnet39', '2 of 2 found, 0 wrong'), ('mobilenetv2', '1 of 2 found, 0 wrong'),
     ]  # fmt: skip
-    assert 'they show what differs, not what is typical' in body
+    assert 'they show differences, not typical results' in body
     assert 'a score of at least 0.3, of one run of each candidate (seed 0)' in re.sub(r'\s+', ' ', body)
     assert '<b>' not in body
 

@@ -64,7 +64,7 @@ def test_one_seed_joins_and_separates_nothing(small):
     comparison = small(3, seeds=1)
     pairs = [dataclasses.replace(pair, low=None, high=None) for pair in comparison.pairs]
     body = str(pairs_section(Numbers(dataclasses.replace(comparison, pairs=pairs))).body)
-    assert 'one seed gives no interval: no two candidates are distinguishable' in body
+    assert 'there are no intervals with one seed: no two candidates are distinguishable' in body
     assert 'aria-label="not distinguishable:' not in body
     assert 'data-is-flagged' not in body
     assert '▲ ' not in body.partition('<tbody>')[2]

@@ -29,7 +29,7 @@ def test_pyramid_and_bare_trunk():
     assert (whole.levels, whole.out_indices, whole.out_channels) == ((2, 3, 4, 5, 6), (2, 3, 4, 5, 6), (256,) * 5)
     assert (bare.levels, bare.out_indices, bare.out_channels) == ((1, 2, 3, 4, 5), (2, 3, 4, 5), (256, 512, 1024, 2048))
     assert bare.state_dict().keys() == trunk.state_dict().keys() < whole.state_dict().keys()
-    with pytest.raises(ValueError, match="neck='FPN' of resnet-fpn has to be 'pyramid' or None"):
+    with pytest.raises(ValueError, match="neck='FPN' of resnet-fpn must be 'pyramid' or None"):
         mmcnn.build_backbone('resnet-fpn', neck='FPN')
 
 

@@ -245,7 +245,7 @@ def test_probing_leaves_random_state_alone(name):
         (dict(frozen_stages=9), ['frozen_stages=9', 'its levels are']),
         (dict(out_indice=(3,)), ["no argument 'out_indice'", 'did you mean out_indices']),
         (dict(out_indices=(3.0,)), ['no level 3.0']),
-        (dict(norm_cfg='BN'), ["norm_cfg='BN'", 'has to be a dict']),
+        (dict(norm_cfg='BN'), ["norm_cfg='BN'", 'must be a dict']),
         (dict(arch=dict(imagee=None)), ["no field 'imagee'", 'did you mean image']),
         (dict(in_channels=0), ['in_channels=0', 'positive']),
         (dict(widen_factor=-1), ['widen_factor=-1', 'positive']),
@@ -271,7 +271,7 @@ def test_a_table_of_another_length_is_refused(name):
 @pytest.mark.parametrize('name', FAMILIES)
 def test_unknown_padding_is_refused(name):
     for field in {'padding', 'pool'} & set(vars(BACKBONE_FAMILIES[name].variants[name])):
-        with pytest.raises(ValueError, match=f"{field}='smae'.* has to be .*'same'"):
+        with pytest.raises(ValueError, match=f"{field}='smae'.* must be .*'same'"):
             on_meta(name, arch={field: 'smae'})
 
 
@@ -329,16 +329,16 @@ def test_pretrained_weights_in_a_list_are_loaded_as_strictly(tmp_path):
     assert (mmcnn.build_backbone('darknet53', widen_factor=0.1, init_cfg=[own]).stem.bn.weight == 3).all()
     with pytest.raises(CheckpointError, match='does not fit darknet53'):
         mmcnn.build_backbone('darknet53', widen_factor=0.1, init_cfg=[other])
-    with pytest.raises(CheckpointError, match="'Pretrained' fills every entry, so it stands alone"):
+    with pytest.raises(CheckpointError, match="'Pretrained' initializes all entries and cannot be combined"):
         mmcnn.build_backbone('darknet53', widen_factor=0.1, init_cfg=[dict(type='Kaiming', layer='Conv2d'), own])
 
 
 @pytest.mark.parametrize(
     ('settings', 'message'),
     [
-        (dict(checkpoint='x.pth', prefx='backbone.'), "there is no 'prefx'; did you mean prefix"),
-        ({}, "'Pretrained' needs a checkpoint, a path or an address"),
-        (dict(checkpoint=None), "'Pretrained' needs a checkpoint"),
+        (dict(checkpoint='x.pth', prefx='backbone.'), "unknown setting 'prefx'; did you mean prefix"),
+        ({}, "'Pretrained' needs checkpoint=, a path or an address"),
+        (dict(checkpoint=None), "'Pretrained' needs checkpoint="),
     ],
 )
 def test_settings_of_pretrained_weights_are_looked_at(settings, message):

@@ -99,7 +99,7 @@ def test_layers_of_the_paper(fusion):
 
 def test_default_is_both():
     assert mmcnn.count_parameters(build_on_meta())[1] == COUNTS['both']
-    with pytest.raises(ValueError, match="fusion='middle' of CSPDenseNet has to be one of both, first, last"):
+    with pytest.raises(ValueError, match="fusion='middle' of CSPDenseNet must be one of both, first, last"):
         build_on_meta(arch=dict(fusion='middle'))
 
 

@@ -69,7 +69,7 @@ def test_half_of_the_map_goes_round_the_blocks(fusion):
 
 
 def test_unknown_placement_is_refused():
-    with pytest.raises(ValueError, match="fusion='middle' has to be 'both', 'first' or 'last'"):
+    with pytest.raises(ValueError, match="fusion='middle' must be 'both', 'first' or 'last'"):
         on_meta(mmcnn.build_backbone, 'cspresnet50', arch=dict(fusion='middle'))
 
 

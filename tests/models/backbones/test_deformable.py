@@ -125,16 +125,16 @@ def test_fused_network_computes_the_same():
 @pytest.mark.parametrize(
     ('name', 'arguments', 'message'),
     [
-        ('vovnet39', dict(dcn=V2), 'VoVNet has no bottleneck whose 3x3 dcn could deform; ResNet, ResNetV2 and ResNeXt'),
-        ('vgg16', dict(stage_with_dcn=(True,)), 'VGG has no bottleneck whose 3x3 stage_with_dcn could deform'),
+        ('vovnet39', dict(dcn=V2), 'VoVNet has no bottlenecks for dcn; use ResNet, ResNetV2 or ResNeXt'),
+        ('vgg16', dict(stage_with_dcn=(True,)), 'VGG has no bottlenecks for stage_with_dcn'),
         (
             'resnet18',
             dict(dcn=V2),
-            "resnet18's blocks are of two 3x3; as in MMDetection, it is for resnet50 and deeper",
+            "resnet18's blocks have two 3x3; as in MMDetection, use it with resnet50 or deeper",
         ),
-        ('resnet50', dict(dcn=dict(type='DCN')), 'have biases, which DCN has not; DCNv2 has them, or take resnet50-tv'),
-        ('resnet50', dict(dcn=dict(type='DCNv3')), r"dcn=\{'type': 'DCNv3'\} of resnet50 has to be dict\(type='DCNv2'"),
-        ('resnet50', dict(dcn='DCNv2'), r"dcn='DCNv2' of resnet50 has to be dict\(type='DCNv2'\)"),
+        ('resnet50', dict(dcn=dict(type='DCN')), 'have biases, which DCN lacks; use DCNv2, or resnet50-tv'),
+        ('resnet50', dict(dcn=dict(type='DCNv3')), r"dcn=\{'type': 'DCNv3'\} of resnet50 must be dict\(type='DCNv2'"),
+        ('resnet50', dict(dcn='DCNv2'), r"dcn='DCNv2' of resnet50 must be dict\(type='DCNv2'\)"),
         (
             'resnet50',
             dict(dcn=dict(V2, deformable_groups=1)),
@@ -143,12 +143,12 @@ def test_fused_network_computes_the_same():
         (
             'resnet50',
             dict(dcn=dict(V2, deform_groups=3)),
-            'deform_groups=3 of resnet50 has to divide 128, the channels of a 3x3',
+            'deform_groups=3 of resnet50 must divide 128, the channels of a 3x3',
         ),
-        ('resnet50', dict(dcn=dict(V2, deform_groups=0)), 'deform_groups=0 of resnet50 has to be a positive whole num'),
+        ('resnet50', dict(dcn=dict(V2, deform_groups=0)), 'deform_groups=0 of resnet50 must be a positive integer'),
         ('resnet50', dict(dcn=dict(V2, fallback_on_stride=True)), 'fallback_on_stride=True makes plain convolutions'),
-        ('resnet50', dict(dcn=V2, stage_with_dcn=(True, True)), 'stage_with_dcn=.*has to be 4 of True or False'),
-        ('resnet50', dict(stage_with_dcn=(False, True, True, True)), r"needs dcn=dict\(type='DCNv2'\) beside it"),
+        ('resnet50', dict(dcn=V2, stage_with_dcn=(True, True)), 'stage_with_dcn=.*must be 4 of True or False'),
+        ('resnet50', dict(stage_with_dcn=(False, True, True, True)), r"needs dcn=dict\(type='DCNv2'\) as well"),
     ],
 )
 def test_errors(name, arguments, message):

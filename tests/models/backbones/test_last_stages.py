@@ -25,5 +25,5 @@ def test_it_continues_the_maps_of_its_level(name):
 def test_what_has_no_such_stages_is_refused():
     with pytest.raises(MissingLevelError, match='no level 6'):
         MODELS.build(dict(type='mmcnn.LastStages', backbone=dict(type='mmcnn.vgg11'), after=5))
-    with pytest.raises(UsageError, match='no chain of stages'):
+    with pytest.raises(UsageError, match='not a chain of stages'):
         MODELS.build(dict(type='mmcnn.LastStages', backbone=dict(type='mmcnn.resnet-fpn'), after=4))

@@ -64,7 +64,7 @@ def test_the_path_is_not_frozen_with_its_level():
 
 
 def test_a_lateral_of_release_0_1_is_told_its_class():
-    with pytest.raises(UsageError, match=r"stage 'lateral3': lateral=True is a mmcnn\S+\.PyramidStage now.*\.Pyramid "):
+    with pytest.raises(UsageError, match=r"stage 'lateral3': lateral=True is now mmcnn\S+\.PyramidStage.*\.Pyramid "):
         Stage('lateral3', 1, 8, doubled, lateral=True)
     trunk = Stage('stage3', 1, 8, doubled, lateral=False)
     assert trunk == Stage('stage3', 1, 8, doubled) and not trunk.lateral

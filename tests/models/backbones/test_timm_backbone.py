@@ -42,7 +42,7 @@ def test_a_timm_that_cannot_be_imported_is_one_sentence(monkeypatch, tmp_path):
     (tmp_path / 'timm.py').write_text("raise RuntimeError('operator torchvision::nms does not exist')\n")
     monkeypatch.delitem(sys.modules, 'timm')
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(DependencyError, match=r"timm's, which cannot be imported here: operator torchvision::nms does"):
+    with pytest.raises(DependencyError, match=r'needs timm, which cannot be imported: operator torchvision::nms does'):
         MODELS.build(dict(type='mmcnn.TimmBackbone', model='resnet18'))
 
 

@@ -113,7 +113,7 @@ def test_settings_scale_what_they_say():
     assert (fixed['loss_obj'] / small['loss_obj']).item() == pytest.approx(4)
     assert small['loss_cls'].item() == pytest.approx(3 * math.log(2) * 0.5 * 20 / 80)
     assert all((nominal[k] / small[k]).item() == pytest.approx(64) for k in small)
-    with pytest.raises(ValueError, match='3 weights, one a level'):
+    with pytest.raises(ValueError, match='3 weights, one per level'):
         YOLOMeanLoss(level_balance=(1.0, 1.0))(levels, targets, None)
 
 

@@ -60,7 +60,7 @@ def test_follows_the_cfg_layer_by_layer():
 def test_sizes_that_do_not_halve():
     neck = YOLOv4PAN((8, 8, 8), widen_factor=0.125)
     maps = [torch.randn(1, 8, n, n) for n in (13, 7, 4)]
-    with pytest.raises(ValueError, match=r'\(4, 4\) cannot be doubled onto one of \(7, 7\).*multiples'):
+    with pytest.raises(ValueError, match=r'\(4, 4\) cannot be upsampled to one of \(7, 7\).*multiples'):
         neck(maps)
 
 

@@ -71,5 +71,5 @@ def test_wrong_maps_are_named():
         YOLOv5PAFPN((8, 16))
     neck = YOLOv5PAFPN((8, 16, 32), widen_factor=0.05)
     maps = [torch.randn(1, c, s, s) for c, s in ((8, 13), (16, 7), (32, 4))]
-    with pytest.raises(ValueError, match=r'a map of \(4, 4\) cannot be doubled onto one of \(7, 7\)'):
+    with pytest.raises(ValueError, match=r'a map of \(4, 4\) cannot be upsampled to one of \(7, 7\)'):
         neck(maps)

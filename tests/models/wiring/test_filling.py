@@ -69,7 +69,7 @@ def test_yolov3_neck_is_coarse_to_fine():
     wired = wire(cfg)
     assert wired.neck.in_channels == [1024, 512, 256] and wired.bbox_head.in_channels == [512, 256, 128]
     cfg['bbox_head']['anchor_generator']['strides'] = [8, 16, 32]
-    with pytest.raises(ValueError, match=r'strides=\[8, 16, 32\] does not fit YOLOV3Neck, which gives \[32, 16, 8\]'):
+    with pytest.raises(ValueError, match=r'strides=\[8, 16, 32\] does not match YOLOV3Neck, which has \[32, 16, 8\]'):
         wire(cfg)
 
 
@@ -91,9 +91,9 @@ def test_yolov3_neck_is_coarse_to_fine():
         (yolov4(backbone=dict(type='mmcnn.cspdarknet53', out_indices=(3, 4, 6))), ['no level 6', 'its levels are']),
         (
             retinanet(neck=None),
-            ['bbox_head takes maps of one width', '[64, 128, 256]', 'FPN'],
+            ['bbox_head takes maps of equal width', '[64, 128, 256]', 'FPN'],
         ),
-        (yolov4(backbone=dict(type='ResNet', depth=50, out_indices=(3, 4, 5))), ['ResNet', 'numbers of stages']),
+        (yolov4(backbone=dict(type='ResNet', depth=50, out_indices=(3, 4, 5))), ['ResNet', 'are stage numbers']),
         (yolov4(bbox_head=dict(type='mmcnn.YOLOHead', num_classes=80)), ['anchors=None', '(width, height)']),
         (
             yolov4(bbox_head=dict(type='mmcnn.YOLOHead', num_classes=80, anchors=ANCHORS[0])),
@@ -105,7 +105,7 @@ def test_yolov3_neck_is_coarse_to_fine():
         ),
         (
             yolov4(backbone=dict(type='mmcnn.cspdarknet53', out_indices=(2, 3, 5))),
-            ['cannot be doubled', '(16, 16)', '(64, 64)'],
+            ['cannot be upsampled', '(16, 16)', '(64, 64)'],
         ),
         (
             yolov4(backbone=dict(type='mmcnn.fpn', out_indices=(3, 4, 5))),
@@ -114,7 +114,7 @@ def test_yolov3_neck_is_coarse_to_fine():
         (dict(type='mmcnn.wired', backbone=dict(type='mmcnn.darknet53')), ["detector='...'"]),
         (
             retinanet(backbone=dict(type='SwinTransformer')),  # computes with numbers: probed on the CPU
-            ['bbox_head.anchor_generator.strides=[8, 16, 32, 64, 128]', 'FPN, which gives [4, 8, 16, 32, 64]'],
+            ['bbox_head.anchor_generator.strides=[8, 16, 32, 64, 128]', 'FPN, which has [4, 8, 16, 32, 64]'],
         ),
     ],
     ids=['channels', 'anchors', 'strides', 'level', 'no neck', 'stages', 'no anchors', 'flat anchors', 'triples',

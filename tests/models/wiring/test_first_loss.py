@@ -72,7 +72,7 @@ def test_a_misfit_that_only_objects_show_is_refused():
     """Targets of 14 x 14 places for masks of 28 x 28: no forward without labels finds it."""
     assert prove_loss(mask_rcnn(28), Given(masks=True)) == []
     assert prove(mask_rcnn(14)) == []
-    with pytest.raises(UsageError, match=r'the loss of the model breaks off at the first step: .*size'):
+    with pytest.raises(UsageError, match=r'the loss of the model fails at the first step: .*size'):
         prove_loss(mask_rcnn(14), Given(masks=True))
 
 

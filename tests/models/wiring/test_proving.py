@@ -44,21 +44,21 @@ def test_a_misfit_behind_the_proposals_is_named():
     """By a number that says nothing of the maps, but of the extractor."""
     model = wire(two_stages())
     model.roi_head.bbox_head.roi_feat_size = 5
-    with pytest.raises(UsageError, match=r'the model does not run at roi_head\.bbox_head\.shared_fcs\.0: .*multiplied'):
+    with pytest.raises(UsageError, match=r'the model fails at roi_head\.bbox_head\.shared_fcs\.0: .*multiplied'):
         prove(model)
 
 
 def test_a_misfit_of_a_dense_head_is_named():
     model = wire(retinanet())
     model.bbox_head.in_channels = 17
-    with pytest.raises(UsageError, match=r'the model does not run at bbox_head\.cls_convs\.0\.conv: .*channels'):
+    with pytest.raises(UsageError, match=r'the model fails at bbox_head\.cls_convs\.0\.conv: .*channels'):
         prove(model)
 
 
 def test_a_part_that_cannot_be_built_is_refused_before_the_run():
     model = wire(retinanet())
     model.bbox_head.loss_cls = dict(type='CrossEntropyLoss', use_sigmoid=True, use_mask=True)  # one or the other
-    with pytest.raises(UsageError, match='the model does not run at its construction'):
+    with pytest.raises(UsageError, match='the model fails at its construction'):
         prove(model)
 
 
@@ -68,7 +68,7 @@ def test_a_package_that_is_missing_is_named_in_one_sentence(monkeypatch):
 
     monkeypatch.setattr(data_preprocessor, 'skimage', None)
     model = wire(retinanet(data_preprocessor=dict(type='BoxInstDataPreprocessor')))
-    words = r'the model does not run at its construction: skimage is not installed, please install it by: pip install '
+    words = r'the model fails at its construction: skimage is not installed, please install it by: pip install '
     with pytest.raises(UsageError, match=f'^{words}scikit-image$'):
         prove(model)
 

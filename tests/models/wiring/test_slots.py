@@ -50,7 +50,7 @@ def test_ssds_neck_passes_the_maps_on():
     head = dict(type='RetinaHead', num_classes=3)
     cfg = single_stage(dict(type='SSDHead', num_classes=3), dict(neck, out_channels=(64, 128, 32)), backbone=backbone)
     assert filled(cfg, 'neck.in_channels') == (64, 128) and filled(cfg, 'bbox_head.in_channels') == [64, 128, 32]
-    with pytest.raises(ValueError, match=r'neck\.out_channels=.*512.* does not fit .*, which gives \[64, 128, 32\]'):
+    with pytest.raises(ValueError, match=r'neck\.out_channels=.*512.* does not match .*, which has \[64, 128, 32\]'):
         wire(single_stage(head, dict(neck, out_channels=(512, 1024, 32)), backbone=backbone))
 
 
@@ -94,7 +94,7 @@ def test_the_extractor_of_a_semantic_map_has_a_width_of_its_own():
     assert filled(model, 'roi_head.semantic_roi_extractor') == extractor
     # All others are told what the neck gives.
     with pytest.raises(
-        ValueError, match=r'roi_head\.mask_roi_extractor\.out_channels=7 does not fit FPN, which gives 32'
+        ValueError, match=r'roi_head\.mask_roi_extractor\.out_channels=7 does not match FPN, which has 32'
     ):
         wire(roi(mask_roi_extractor=extractor))
 

@@ -40,7 +40,7 @@ def test_swap_counts_levels_of_mmdets_backbones():
 def test_swap_to_a_pyramid_does_without_the_fpn():
     swapped, notes = swap_backbone(faster_rcnn(), 'resnet-fpn')
     assert swapped.neck is None and swapped.backbone == dict(type='mmcnn.resnet-fpn', out_indices=(2, 3, 4, 5, 6))
-    assert notes == ['resnet-fpn has a pyramid of its own: the neck FPN is dropped']
+    assert notes == ['resnet-fpn has its own pyramid: the neck FPN is dropped']
     wired = wire(swapped)
     assert wired.rpn_head.in_channels == wired.roi_head.bbox_head.in_channels == 256
     assert wired.rpn_head.anchor_generator.strides == [4, 8, 16, 32, 64]
@@ -57,7 +57,7 @@ def test_swap_to_a_pyramid_of_release_0_1(monkeypatch):
     monkeypatch.setitem(BACKBONE_FAMILIES, 'darknet53', Family)
     model = faster_rcnn(backbone=dict(type='mmcnn.vgg16'), neck=dict(type='FPN', out_channels=32, num_outs=4))
     swapped, notes = swap_backbone(model, 'darknet53')
-    assert swapped.neck is None and 'darknet53 has a pyramid of its own: the neck FPN is dropped' in notes
+    assert swapped.neck is None and 'darknet53 has its own pyramid: the neck FPN is dropped' in notes
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_swap_to_a_pyramid_keeps_a_neck_that_does_more(model):
 
 
 def test_swap_to_what_does_not_exist():
-    with pytest.raises(ValueError, match=r"no backbone is called 'darknet35'; did you mean darknet53"):
+    with pytest.raises(ValueError, match=r"unknown backbone 'darknet35'; did you mean darknet53"):
         swap_backbone(yolov4(), 'darknet35')
     words = r'cspdarknet53-focus\) has no level 0; its levels are \[1, 2, 3, 4, 5\]'
     with pytest.raises(MissingLevelError, match=words) as error:
@@ -105,7 +105,7 @@ def test_numbers_of_the_old_backbone_are_replaced_and_told():
     assert wire(swapped) == swapped
     back, notes = swap_backbone(swapped, dict(type='ResNet', depth=18))
     assert back.backbone == dict(type='ResNet', depth=18, out_indices=(1, 2, 3))
-    assert back.neck == model.neck and 'images are normalised as before: ResNet does not say' in notes[-1]
+    assert back.neck == model.neck and 'images are normalised as before: ResNet does not state' in notes[-1]
 
 
 def test_a_wrong_number_of_a_kept_part_is_refused_by_wire():
@@ -113,7 +113,7 @@ def test_a_wrong_number_of_a_kept_part_is_refused_by_wire():
     model.bbox_head.in_channels = 99  # wrong before and after: nobody's number to replace
     swapped, notes = swap_backbone(model, 'mobilenetv2')
     assert not any('bbox_head' in note for note in notes)
-    with pytest.raises(UsageError, match=r'bbox_head\.in_channels=99 does not fit FPN, which gives 16'):
+    with pytest.raises(UsageError, match=r'bbox_head\.in_channels=99 does not match FPN, which has 16'):
         wire(swapped)
 
 
@@ -121,7 +121,7 @@ def test_others_go_by_their_scope():
     swapped, _ = swap_backbone(plain(), 'mmdet.MobileNetV2')
     assert swapped.backbone == dict(type='MobileNetV2', out_indices=(2, 4, 7))
     assert swapped.neck.in_channels == [32, 96, 1280]
-    with pytest.raises(UsageError, match=r'ResNet has no maps of the strides \[8, 16, 32\] .* or does not build'):
+    with pytest.raises(UsageError, match=r'ResNet has no maps of the strides \[8, 16, 32\] .* or cannot be built'):
         swap_backbone(plain(), 'mmdet.ResNet')
 
 
@@ -183,10 +183,10 @@ def test_a_detector_on_c4_gets_the_last_stage_of_the_new_backbone():
     assert swapped.roi_head.shared_head == dict(
         type='mmcnn.LastStages', backbone=dict(type='mmcnn.mobilenetv2'), after=4
     )
-    assert 'roi_head.shared_head is what mobilenetv2 has behind level 4, and starts with random weights' in notes
+    assert 'roi_head.shared_head consists of the stages of mobilenetv2 after level 4, with random weights' in notes
     again, _ = swap_backbone(swapped, 'resnet18')
     assert again.roi_head.shared_head.backbone.type == 'mmcnn.resnet18' and again.roi_head.bbox_head.in_channels == 512
-    with pytest.raises(UsageError, match='only backbones of ours give theirs'):
+    with pytest.raises(UsageError, match='only be replaced by that of an mmcnn backbone'):
         swap_backbone(swapped, dict(type='ResNet', depth=18))
 
 
@@ -194,7 +194,7 @@ def test_heads_with_arguments_of_their_own():
     model = faster_rcnn()
     model['roi_head']['bbox_head'] = dict(type='SABLHead', num_classes=3, cls_in_channels=9, reg_in_channels=9)
     with pytest.raises(
-        ValueError, match=r'roi_head\.bbox_head\.(cls|reg)_in_channels=9 does not fit FPN, which gives 32'
+        ValueError, match=r'roi_head\.bbox_head\.(cls|reg)_in_channels=9 does not match FPN, which has 32'
     ):
         wire(model)
     panoptic = dict(
@@ -222,14 +222,14 @@ def test_a_detector_inside_of_a_detector_and_its_images():
 @pytest.mark.parametrize(
     ('model', 'words'),
     [
-        (plain(type='TridentFasterRCNN'), 'TridentFasterRCNN goes with no other backbone: it takes three branches'),
-        (plain(type='CornerNet'), 'CornerNet goes with no other backbone: .*two stacked hourglasses'),
-        (plain(type='LAD'), "LAD goes with no other backbone: it learns from a teacher's file"),
+        (plain(type='TridentFasterRCNN'), 'TridentFasterRCNN works with no other backbone: it needs three branches'),
+        (plain(type='CornerNet'), 'CornerNet works with no other backbone: .*two stacked hourglasses'),
+        (plain(type='LAD'), "LAD works with no other backbone: it learns from a teacher's file"),
         (plain(type='KnowledgeDistillationSingleStageDetector'), "learns from a teacher's file"),
-        (plain(neck=dict(type='RFP')), 'RFP goes with no other backbone: it feeds the pyramid back'),
+        (plain(neck=dict(type='RFP')), 'RFP works with no other backbone: it feeds the pyramid back'),
         (plain(backbone=dict(type='HourglassNet', downsample_times=2, stage_channels=(8, 8, 8),
                              stage_blocks=(1, 1, 1), feat_channel=8)), r'strides \[4, 4\] from HourglassNet'),
-        (dict(type='Detectron2Wrapper'), 'Detectron2Wrapper has no backbone of its own'),
+        (dict(type='Detectron2Wrapper'), 'Detectron2Wrapper has no backbone that could be swapped'),
     ],
 )  # fmt: skip
 def test_detectors_that_go_with_one_backbone_are_refused_by_name(model, words):
@@ -242,7 +242,7 @@ def test_what_was_frozen_is_counted_by_strides_where_weights_come():
     backbone = dict(type='ResNet', depth=18, out_indices=(1, 2, 3), frozen_stages=1, norm_eval=True)
     swapped, notes = swap_backbone(plain(backbone=backbone), 'resnet34', weights=True)
     assert swapped.backbone.frozen_stages == 2 and swapped.backbone.norm_eval
-    assert 'frozen_stages=1 of ResNet is frozen_stages=2 here: levels are counted by their strides' in notes
+    assert 'frozen_stages=1 of ResNet is now frozen_stages=2: levels are numbered by stride' in notes
     swapped, notes = swap_backbone(plain(backbone=dict(backbone, norm_cfg=dict(type='SyncBN'))), 'resnet34')
     assert swapped.backbone == dict(type='mmcnn.resnet34', out_indices=(3, 4, 5))
     assert [note.split('=')[0] for note in notes[:3]] == ['frozen_stages', 'norm_eval', 'norm_cfg']
@@ -263,4 +263,4 @@ def test_dilated_stages_are_replaced_by_the_level_of_their_stride():
     model['rpn_head']['anchor_generator']['strides'] = [16]
     swapped, notes = swap_backbone(wire(model), 'mobilenetv2')
     assert swapped.backbone.out_indices == (4,) and swapped.rpn_head.in_channels == 96
-    assert 'dilations=(1, 1, 1, 2) belonged to ResNet and is dropped' in notes
+    assert 'dilations=(1, 1, 1, 2) applied to ResNet and is dropped' in notes

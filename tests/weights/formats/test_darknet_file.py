@@ -156,10 +156,10 @@ def test_one_float_more_or_less_is_refused(name, floats, tmp_path, monkeypatch):
     read_darknet(sparse(tmp_path / 'x', 20 + 4 * floats), model)
     monkeypatch.setattr(np, 'fromfile', lambda *args: pytest.fail('the file was read'))
     for wrong in (floats - 1, floats + 1):
-        with pytest.raises(CheckpointError, match=f'^{tmp_path / "x"} holds {wrong:,} floats; .* takes .*{floats:,}'):
+        with pytest.raises(CheckpointError, match=f'^{tmp_path / "x"} has {wrong:,} floats; .* needs .*{floats:,}'):
             read_darknet(sparse(tmp_path / 'x', 20 + 4 * wrong), model)
     for wrong in (1, 3):
-        with pytest.raises(CheckpointError, match=f'is cut short or damaged: {wrong} bytes follow the last of its'):
+        with pytest.raises(CheckpointError, match=f'is truncated or damaged: {wrong} bytes follow its'):
             read_darknet(sparse(tmp_path / 'x', 20 + 4 * floats + wrong), model)
 
 
@@ -169,12 +169,10 @@ def test_a_size_is_explained(tmp_path):
     with pytest.raises(CheckpointError) as error:
         read_darknet(sparse(path, 248_007_048), model)
     assert str(error.value) == (
-        f'{path} holds 62,001,757 floats, as yolov3.weights does; YOLOv4 on cspdarknet53 with 20 classes takes '
+        f'{path} has 62,001,757 floats, like yolov3.weights; YOLOv4 on cspdarknet53 with 20 classes needs '
         '64,106,305 or 26,652,512 (.conv.105) or 42,509,664 (.conv.137)'
     )
-    with pytest.raises(
-        CheckpointError, match=r'64,429,405 floats, as yolov4\.weights does; cspdarknet53 takes 27,677,'
-    ):
+    with pytest.raises(CheckpointError, match=r'64,429,405 floats, like yolov4\.weights; cspdarknet53 needs 27,677,'):
         read_darknet(sparse(path, 257_717_640), model.backbone)
 
 
@@ -187,7 +185,7 @@ def test_a_head_of_another_class_count_has_its_own_shapes(tmp_path):
         for level, channels in enumerate((256, 512, 1024))
         for kind, shape in (('bias', (255,)), ('weight', (255, channels, 1, 1)))
     }
-    with pytest.raises(CheckpointError, match=r'6 of another shape: .*kept as it is with allow_head_mismatch=True'):
+    with pytest.raises(CheckpointError, match=r'6 of another shape: .*with allow_head_mismatch=True'):
         mmcnn.load_weights(detector('yolov4_cspdarknet53_darknet', 20), tmp_path / 'x')
 
 
@@ -218,7 +216,7 @@ def test_predictions_that_would_be_other_boxes_are_refused(config, settings, siz
 
 def test_huge_files_are_refused_by_their_size(tmp_path, monkeypatch):
     monkeypatch.setattr(np, 'fromfile', lambda *args: pytest.fail('the file was read'))
-    with pytest.raises(CheckpointError, match='holds 12,499,999,996 floats; darknet53 takes'):
+    with pytest.raises(CheckpointError, match='has 12,499,999,996 floats; darknet53 needs'):
         read_darknet(sparse(tmp_path / 'x.weights', 50_000_000_004), backbone())
     with pytest.raises(CheckpointError, match='begins with the bytes 00 00'):
         read_darknet(sparse(tmp_path / 'x.weights', 50_000_000_004, header=b''), backbone())
@@ -227,20 +225,23 @@ def test_huge_files_are_refused_by_their_size(tmp_path, monkeypatch):
 # ---------------------------------------------------------------------------------------------------- hostile files
 
 FOREIGN = {
-    'html': (b'<!DOCTYPE html>\n<html><head><title>404', "a web page, such as a failed .* with '<!DOCTYPE html>'"),
+    'html': (
+        b'<!DOCTYPE html>\n<html><head><title>404',
+        "a web page, probably from a failed .* with '<!DOCTYPE html>'",
+    ),
     'text': (
         b'version https://git-lfs.github.com/spec/v1\noid sha256:',
-        "a text; it begins with 'version https://git-",
+        "a text file that begins with 'version https://git-",
     ),
-    'short text': (b'gone', "a text; it begins with 'gone'"),
-    'zip': (b'PK\x03\x04' + bytes(40), r'a zip archive, as a \.pth, \.pt or \.npz file is'),
-    'pickle': (b'\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.', r'a pickle, as an old \.pth or \.pt file is'),
-    'hdf5': (b'\x89HDF\r\n\x1a\n' + bytes(40), r'an HDF5 file, as a \.h5 file is'),
+    'short text': (b'gone', "a text file that begins with 'gone'"),
+    'zip': (b'PK\x03\x04' + bytes(40), r'a zip archive \(\.pth, \.pt or \.npz\)'),
+    'pickle': (b'\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.', r'a pickle \(an old \.pth or \.pt file\)'),
+    'hdf5': (b'\x89HDF\r\n\x1a\n' + bytes(40), r'an HDF5 file \(\.h5\)'),
     'safetensors': (struct.pack('<Q', 64) + b'{"__metadata__":{}}' + bytes(40), r'a \.safetensors file'),
-    'big-endian': (struct.pack('>3iQ', 0, 2, 5, 1) + bytes(40), 'one in big-endian byte order'),
-    'noise': (bytes(range(200, 240)), 'something else: it begins with the bytes c8 c9'),
-    'zeros': (bytes(64), 'something else: it begins with the bytes 00 00'),
-    'a version that never was': (struct.pack('<3iQ', 0, 17, 0, 0) + bytes(64), 'something else'),
+    'big-endian': (struct.pack('>3iQ', 0, 2, 5, 1) + bytes(40), 'a file in big-endian byte order'),
+    'noise': (bytes(range(200, 240)), 'an unknown file that begins with the bytes c8 c9'),
+    'zeros': (bytes(64), 'an unknown file that begins with the bytes 00 00'),
+    'a version that never was': (struct.pack('<3iQ', 0, 17, 0, 0) + bytes(64), 'an unknown file'),
 }
 
 
@@ -249,7 +250,7 @@ def test_other_files_are_named(kind, tmp_path):
     content, said = FOREIGN[kind]
     path = tmp_path / 'x.weights'
     path.write_bytes(content)
-    with pytest.raises(CheckpointError, match=f'^{path} is no Darknet weight file, but {said}'):
+    with pytest.raises(CheckpointError, match=f'^{path} is not a Darknet weight file but {said}'):
         read_darknet(path, backbone())
 
 
@@ -266,7 +267,7 @@ def test_files_that_are_not_there(tmp_path):
 @pytest.mark.parametrize('size', [12, 15, 19])
 def test_half_a_header(size, tmp_path):
     (tmp_path / 'x').write_bytes(HEADER[:size])
-    with pytest.raises(CheckpointError, match='is cut short within its header of 20 bytes'):
+    with pytest.raises(CheckpointError, match='is truncated within its header of 20 bytes'):
         read_darknet(tmp_path / 'x', backbone())
     assert not is_darknet(HEADER[:size], size) or size >= 16
 
@@ -278,8 +279,8 @@ def test_values_that_no_training_leaves(file, bad):
     floats = file.floats.copy()
     floats[[variances, next_layer]] = bad
     file.path.write_bytes(HEADER + floats.tobytes())
-    said = 'negative variances' if bad == -1e-30 else 'values that are not finite'
-    with pytest.raises(CheckpointError, match=rf'^{file.path}: stem\.bn\.running_var holds {said}$'):
+    said = 'negative variances' if bad == -1e-30 else 'NaN or infinite values'
+    with pytest.raises(CheckpointError, match=rf'^{file.path}: stem\.bn\.running_var has {said}$'):
         read_darknet(file.path, backbone())
 
 
@@ -306,8 +307,8 @@ def test_what_is_not_written(tmp_path):
     broken, folded = backbone(), mmcnn.fuse(backbone())
     broken.stage5[0].bn.running_var[0] = -1
     for model, said in (
-        (broken, r'stage5\.0\.bn\.running_var holds negative variances'),
-        (folded, 'is not a convolution with BatchNorm behind it'),
+        (broken, r'stage5\.0\.bn\.running_var has negative variances'),
+        (folded, 'is not a convolution followed by BatchNorm'),
         (backbone(out_indices=(2, 3)), r'darknet53 is not built as far as stage5\..*: build it with its last level'),
         (mmcnn.build_backbone('vgg16', widen_factor=0.1), 'Darknet has no weight files for vgg16'),
     ):

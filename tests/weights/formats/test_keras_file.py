@@ -91,16 +91,17 @@ def test_files_that_are_no_keras_files(tmp_path):
     refused(path, 'is empty')
     path.write_bytes(HTML)
     assert refused(path, 'is no') == (
-        f'{path} is no Keras file: neither HDF5 nor an archive with a model.weights.h5; it is a text file that begins '
+        f'{path} is not a Keras file: neither HDF5 nor an archive with a '
+        'model.weights.h5; it is a text file that begins '
         "with '<!DOCTYPE html>'"
     )
     with pytest.raises(CheckpointError, match=r"is a text file, not a checkpoint; it begins with '<!DOCTYPE html>'"):
         mmcnn.load_weights(mmcnn.build_backbone('vgg11', widen_factor=0.125), path)
     torch.save(dict(a=torch.ones(1)), path)
-    assert refused(path, 'is no Keras file').endswith('model.weights.h5')
+    assert refused(path, 'is not a Keras file').endswith('model.weights.h5')
     with h5py.File(path, 'w') as file:
         file['a'] = values(3)
-    refused(path, 'is an HDF5 file, but holds no layers of Keras')
+    refused(path, 'is an HDF5 file without Keras layers')
 
 
 def test_every_cut_is_refused(write_keras_h5, tmp_path):
@@ -113,7 +114,7 @@ def test_every_cut_is_refused(write_keras_h5, tmp_path):
     for data in (whole, (tmp_path / 'x.keras').read_bytes()):
         for length in (1, 7, 8, 100, len(data) // 2, len(data) - 1):
             path.write_bytes(data[:length])
-            refused(path, 'cut short or damaged|is no Keras file')
+            refused(path, 'truncated or damaged|is not a Keras file')
 
 
 @pytest.mark.slow
@@ -146,11 +147,11 @@ def test_what_the_library_does_not_survive(write_keras_h5, tmp_path, monkeypatch
     data[heap + 24] = 171  # the length of a name in HDF5's heap: the library never returns
     path.write_bytes(data)
     monkeypatch.setattr(keras_file, 'PATIENCE', 3)
-    refused(path, 'cannot be read as a Keras file, it is damaged: the HDF5 library gives up over it')
+    refused(path, 'cannot be read as a Keras file: it is damaged, and the HDF5 library fails to open it')
     crashing = tmp_path / 'reader.py'
     crashing.write_text('import os\nprint(\'[["a.kernel", "<f4", [3]]]\', flush=True)\nos.abort()')
     monkeypatch.setattr(keras_file, 'READER', crashing)
-    refused(path, 'the HDF5 library gives up over it')
+    refused(path, 'the HDF5 library fails to open it')
 
 
 @pytest.mark.parametrize('config', ['{', '[' * 100_000, '{"config": 3}'])
@@ -161,13 +162,13 @@ def test_broken_configurations(tmp_path, config):
     with zipfile.ZipFile(path, 'w') as archive:
         archive.writestr('config.json', config)
         archive.write(weights, 'model.weights.h5')
-    refused(path, 'cut short or damaged')
+    refused(path, 'truncated or damaged')
 
 
 def test_h5py_is_asked_for(write_keras_h5, tmp_path, monkeypatch):
     path = write_keras_h5(tmp_path / 'x.h5', {'a': {'kernel': values(2, 2)}})
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
-    refused(path, 'is read with h5py, which is not installed: pip install h5py')
+    refused(path, 'cannot be read without h5py, which is not installed: pip install h5py')
 
 
 def test_wrong_weights_are_refused_whole(write_keras_h5, tmp_path):
@@ -177,7 +178,7 @@ def test_wrong_weights_are_refused_whole(write_keras_h5, tmp_path):
     path = tmp_path / 'x.h5'
     kernels['block1_conv1']['W'][0, 0, 0, 0] = np.nan
     write_keras_h5(path, kernels)
-    with pytest.raises(CheckpointError, match=r'stage0\.conv1\.conv\.weight holds values that are not finite'):
+    with pytest.raises(CheckpointError, match=r'stage0\.conv1\.conv\.weight has NaN or infinite values'):
         mmcnn.load_weights(model, path)
     del kernels['block1_conv1']
     write_keras_h5(path, kernels)
@@ -188,4 +189,4 @@ def test_wrong_weights_are_refused_whole(write_keras_h5, tmp_path):
     write_keras_h5(path, kernels)
     with pytest.raises(CheckpointError) as error:
         mmcnn.load_weights(model, path)
-    assert str(error.value) == f'{path}: 2 keys of the file are unknown here: conv1.weight, conv1.bias'
+    assert str(error.value) == f'{path}: 2 keys of the file are unknown: conv1.weight, conv1.bias'

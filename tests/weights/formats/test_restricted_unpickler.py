@@ -103,7 +103,7 @@ def test_builders_and_persistent_ids():
         persistent=lambda pid: pid[1],
     )
     assert built == [{'built': (1, 'two')}, 5]
-    with pytest.raises(pickle.UnpicklingError, match='outside of the file'):
+    with pytest.raises(pickle.UnpicklingError, match='outside the file'):
         load(stream.getvalue())
 
 
@@ -166,7 +166,7 @@ def test_attributes_of_real_objects_are_never_set():
         assert type(found) is StandIn and found.state == (None, {'__init__': 'x'})
     assert dict(vars(restricted_unpickler.StandIn)) == before
     for target in (b']', b')', b'\x8f', text('x')):
-        with pytest.raises(pickle.UnpicklingError, match='attributes for a'):
+        with pytest.raises(pickle.UnpicklingError, match='attributes are set for a'):
             load(b'\x80\x04' + target + b'}' + text('a') + b'Nsb.')
 
 
@@ -179,19 +179,19 @@ def test_attributes_of_real_objects_are_never_set():
         (b'\x80\x04}(' + b'N' * 9 + b'tNs.', 'neither text nor a small number'),
         (b'\x80\x04}\x8a\x09' + bytes(8) + b'\x01Ns.', 'neither text nor a small number: a int'),
         (b'\x80\x04}]Ns.', 'neither text nor a small number: a list'),
-        (b'Pid\n.', 'PERSID is nothing that a checkpoint needs'),
-        (b'\x80\x05\x97.', 'NEXT_BUFFER is nothing that a checkpoint needs'),
-        (b'\x80\x05N\x98.', 'READONLY_BUFFER is nothing'),
-        (b'\x80\x02\x83\x01\x00.', 'EXT2 is nothing'),
-        (b'N)R.', 'a call of a NoneType'),
-        (b'cx\ny\nNR.', 'a call of a StandIn'),
-        (b'\x80\x04NN\x93.', 'a name that is no text'),
+        (b'Pid\n.', 'do not use PERSID'),
+        (b'\x80\x05\x97.', 'do not use NEXT_BUFFER'),
+        (b'\x80\x05N\x98.', 'do not use READONLY_BUFFER'),
+        (b'\x80\x02\x83\x01\x00.', 'do not use EXT2'),
+        (b'N)R.', 'it calls a NoneType'),
+        (b'cx\ny\nNR.', 'it calls a StandIn'),
+        (b'\x80\x04NN\x93.', 'a name is not text'),
         (b'Na.', 'IndexError'),
-        (b'NNa.', 'items for a NoneType'),
-        (b']NNs.', 'items for a list'),
-        (b'](Nu.', 'items for a list'),
+        (b'NNa.', 'items are set for a NoneType'),
+        (b']NNs.', 'items are set for a list'),
+        (b'](Nu.', 'items are set for a list'),
         (b'}(Nu.', 'ValueError'),
-        (b'N\x86.', 'a tuple of more items than there are'),
+        (b'N\x86.', 'a tuple has more items than there are'),
         (b'h\x05.', 'KeyError'),
         (b't.', 'IndexError'),
         (b'.', 'IndexError'),

@@ -117,7 +117,7 @@ def test_headers_that_lie(content, reason, tmp_path):
     with pytest.raises(CheckpointError) as error:
         read_safetensors(path)
     expected = (
-        f'{path} cannot be read as safetensors, it is damaged or of another kind (' if reason else f'{path} is empty'
+        f'{path} cannot be read as safetensors: it is damaged or of another format (' if reason else f'{path} is empty'
     )
     assert str(error.value).startswith(expected) and (reason or 'empty') in str(error.value)
     assert '\n' not in str(error.value)
@@ -125,5 +125,5 @@ def test_headers_that_lie(content, reason, tmp_path):
 
 def test_a_missing_file_names_the_nearest(tmp_path):
     write_safetensors({'a': torch.ones(1)}, {}, tmp_path / 'best.safetensors')
-    with pytest.raises(CheckpointError, match=r'does not exist; in its folder there is best\.safetensors$'):
+    with pytest.raises(CheckpointError, match=r'does not exist; its folder contains best\.safetensors$'):
         read_safetensors(Path(tmp_path) / 'beste.safetensors')

@@ -110,22 +110,22 @@ def member(wanted, content):
 
 
 LIES = {
-    'more numbers in the storage': (nth(NUMEL, OTHER, 0), "its storage '0' is cut short: 4000 bytes of 4000000"),
+    'more numbers in the storage': (nth(NUMEL, OTHER, 0), "its storage '0' is truncated: 4000 of 4000000 bytes"),
     'fewer numbers in the storage': (nth(NUMEL, b'M\x01\x03', 0), 'reaches beyond its storage of 769 numbers'),
     'a bigger tensor': (nth(NUMEL, OTHER, 1), 'reaches beyond its storage of 1000 numbers'),
-    'a negative size': (nth(NUMEL, b'J\xff\xff\xff\xff', 1), 'a size or a stride that is none'),
-    'an endless size': (nth(NUMEL, b'\x8a\x10' + b'\x7f' * 16, 1), 'a size or a stride that is none'),
+    'a negative size': (nth(NUMEL, b'J\xff\xff\xff\xff', 1), 'size or stride'),
+    'an endless size': (nth(NUMEL, b'\x8a\x10' + b'\x7f' * 16, 1), 'size or stride'),
     'an offset': (nth(b'QK\x00', b'QK\x01', 0, 1), 'reaches beyond its storage of 1000 numbers'),
-    'a negative offset': (nth(b'QK\x00', b'QJ\xff\xff\xff\xff', 0, 1), 'an offset, a size or a stride that is none'),
+    'a negative offset': (nth(b'QK\x00', b'QJ\xff\xff\xff\xff', 0, 1), 'an invalid offset, size or stride'),
     'a stride': (nth(b'K\x01\x85', b'K\x02\x85', 0, 1), 'reaches beyond its storage of 1000 numbers'),
     'two strides': (nth(b'K\x01\x85', b'K\x01K\x01\x86', 0, 1), 'a tensor of 1 dimensions and 2 strides'),
-    'no storage': (nth(b'QK\x00', b'0NK\x00', 0, 1), 'a tensor without a storage, sizes or strides'),
+    'not a storage': (nth(b'QK\x00', b'0NK\x00', 0, 1), 'a tensor without a storage, sizes or strides'),
     'a storage of a class': (nth(b'FloatStorage', b'OtherStorage', 0, 1), 'a storage of an unknown kind'),
-    'a missing storage': (lambda name, data: None if name == 'data/0' else data, "'0' is cut short: 0 bytes of 4000"),
-    'a longer storage': (member('data/0', bytes(5000)), "its storage '0' has 5000 bytes, its tensors 4000"),
-    'another member': (nth(b'X\x01\x00\x00\x000', b'X\x05\x00\x00\x00../up', 0, 1), "'../up' is cut short: 0 bytes"),
+    'a missing storage': (lambda name, data: None if name == 'data/0' else data, "'0' is truncated: 0 of 4000 bytes"),
+    'a longer storage': (member('data/0', bytes(5000)), "its storage '0' has 5000 bytes, but its tensors need 4000"),
+    'another member': (nth(b'X\x01\x00\x00\x000', b'X\x05\x00\x00\x00../up', 0, 1), "'../up' is truncated: 0 of"),
     'the other byte order': (member('byteorder', b'big'), 'its numbers are not little-endian'),
-    'an id of another kind': (nth(b'storage', b'unknown', 0, 1), 'refers to something that is no storage'),
+    'an id of another kind': (nth(b'storage', b'unknown', 0, 1), 'refers to something that is not a storage'),
 }
 
 
@@ -164,12 +164,12 @@ def test_directories_of_archives(tmp_path):
         zipfile.ZipFile(saved(tmp_path, {'a': torch.ones(1)}), 'a') as a,
     ):
         a.writestr('x/data/0', bytes(4))
-    with pytest.raises(TorchFileError, match='two of its members have one name'):
+    with pytest.raises(TorchFileError, match='two of its members have the same name'):
         TorchFile(path)
 
     with zipfile.ZipFile(saved(tmp_path, {'a': torch.ones(1)}), 'a') as archive:
         archive.writestr('y/data.pkl', b'N.')
-    with pytest.raises(TorchFileError, match='two of its members have one name'):
+    with pytest.raises(TorchFileError, match='two of its members have the same name'):
         TorchFile(path)
 
 
@@ -185,10 +185,10 @@ def directory_field(path, name, offset, value):
 @pytest.mark.parametrize(
     ('fields', 'message'),
     [
-        ({24: (10**6).to_bytes(4, 'little')}, 'promises more bytes than the file has'),
+        ({24: (10**6).to_bytes(4, 'little')}, 'declares more bytes than the file has'),
         (
             {20: (10**6).to_bytes(4, 'little'), 24: (10**6).to_bytes(4, 'little')},
-            'promises more bytes than the file has',
+            'declares more bytes than the file has',
         ),
         ({8: b'\x01'}, 'its members are encrypted'),
         ({10: b'\x08\x00'}, 'its members are compressed'),
@@ -224,7 +224,7 @@ def test_a_damaged_header_of_a_storage(damage, tmp_path):
     with path.open('r+b') as file:
         file.seek(position)
         file.write(damage)
-    with pytest.raises(TorchFileError, match=r"the header of 'x/data/1' in it is damaged|'1' is cut short: 0 bytes of"):
+    with pytest.raises(TorchFileError, match=r"the header of 'x/data/1' in it is damaged|'1' is truncated: 0 of"):
         TorchFile(path)
 
 
@@ -236,7 +236,7 @@ def test_an_archive_with_a_name_of_other_letters(tmp_path):
 
 def test_a_pickle_that_is_too_long(tmp_path, monkeypatch):
     monkeypatch.setattr(torch_file, 'MAX_BYTES', 50)
-    with pytest.raises(TorchFileError, match=r'its pickle has \d+ bytes without any tensor'):
+    with pytest.raises(TorchFileError, match=r'its pickle without the tensors has \d+ bytes, which is too large'):
         TorchFile(saved(tmp_path, {'a': torch.ones(1)}))
 
 
@@ -245,9 +245,9 @@ def test_a_pickle_that_is_too_long(tmp_path, monkeypatch):
     [
         (b'little_endianq\x02\x88', b'little_endianq\x02\x89', 'its numbers are not little-endian'),
         (NUMEL, OTHER, 'reaches beyond its storage of 1000 numbers'),
-        ((1000).to_bytes(8, 'little'), (1001).to_bytes(8, 'little'), 'has 4004 bytes, its tensors 4000'),
-        ((1000).to_bytes(8, 'little'), (999).to_bytes(8, 'little'), 'is cut short: 3996 bytes of 4000'),
-        ((1000).to_bytes(8, 'little'), b'\xff' * 8, 'has 4100 bytes, its tensors 4000'),
+        ((1000).to_bytes(8, 'little'), (1001).to_bytes(8, 'little'), 'has 4004 bytes, but its tensors need 4000'),
+        ((1000).to_bytes(8, 'little'), (999).to_bytes(8, 'little'), 'is truncated: 3996 of 4000 bytes'),
+        ((1000).to_bytes(8, 'little'), b'\xff' * 8, 'has 4100 bytes, but its tensors need 4000'),
     ],
 )
 def test_lies_of_plain_files(old, new, message, tmp_path):
@@ -267,5 +267,5 @@ def test_storages_of_plain_files_are_listed(tmp_path):
     end = data.index(b'.', start) + 1
     for keys in ([], ['other'], 'text', [((),)]):
         path.write_bytes(data[:start] + pickle.dumps(keys, 2) + data[end:])
-        with pytest.raises(TorchFileError, match='its list of storages is not that of its tensors'):
+        with pytest.raises(TorchFileError, match='its list of storages does not match its tensors'):
             TorchFile(path)

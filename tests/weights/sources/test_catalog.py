@@ -140,7 +140,7 @@ def test_text():
     assert only.count('WARNING') == 2 and 'resnet' not in only
     assert 'AP 43.5 test-dev at 608 px' in only and 'yolov4.weights' in only
     assert len(re.findall('^[a-z].*  keras  .*md5$', as_text('keras'), flags=re.MULTILINE)) > 20
-    with pytest.raises(CheckpointError, match="no published weights are known for 'resnet51'; did you mean resnet50"):
+    with pytest.raises(CheckpointError, match="no published weights for 'resnet51'; did you mean resnet50"):
         as_text('resnet51')
 
 

@@ -100,7 +100,7 @@ def test_old_names(keras, write_keras_h5, tmp_path, variant):
     assert_same(ours, peer)
     told = [note for note in report.notes if 'epsilon' in note]
     assert len(told) == (variant == 'resnet50')
-    assert all('0.00098999 is added to the running variances, which gives the same results' in note for note in told)
+    assert all('0.00098999 is added to the running variances to get the same results' in note for note in told)
 
 
 # ours: (Keras's, its arguments, the layer that has our last map, file, what of the file the backbone has no place for)
@@ -153,9 +153,9 @@ def test_rows_of_another_form_are_refused():
 
 def test_other_networks_are_refused():
     for key, shape in (('conv2d_94.kernel', (1, 1, 1, 1)), ('block1_conv1.kernel', (3, 3, 3, 64))):
-        with pytest.raises(CheckpointError, match=f'1 keys of the file are unknown here: {key[:5]}'):
+        with pytest.raises(CheckpointError, match=f'1 keys of the file are unknown: {key[:5]}'):
             SOURCE.translate({key: torch.ones(shape)}, 'inceptionv3')
-    with pytest.raises(CheckpointError, match=r"'fc1\.kernel' has the shape \(3,\), which no kernel has"):
+    with pytest.raises(CheckpointError, match=r"'fc1\.kernel' has the shape \(3,\), which is not valid for a kernel"):
         SOURCE.translate({'fc1.kernel': torch.ones(3)}, 'vgg16')
     # A VGG for another image size is for the load to refuse: its first hidden layer has another shape.
     assert SOURCE.translate({'fc1.kernel': torch.ones(100, 8)}, 'vgg16').state['top.hidden.0.weight'].shape == (8, 100)

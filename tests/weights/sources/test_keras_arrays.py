@@ -35,8 +35,8 @@ def test_an_input_normalisation_like_the_rows_is_left_out(shape, variance):
 def test_another_input_normalisation_is_told(mean, variance):
     (note,) = prepare(normalisation(mean, variance), B0).notes
     told = f'mean ({mean[0]:g}, {mean[1]:g}, {mean[2]:g}) and variance ({variance[0]:g}'
-    assert note.startswith(f'the file normalises its images from 0 to 1 with {told}')
-    assert note.endswith('with mean (123.675, 116.28, 103.53) and std (58.395, 57.12, 57.375) of images from 0 to 255')
+    assert note.startswith(f'the file normalises images in 0..1 with {told}')
+    assert note.endswith('with mean (123.675, 116.28, 103.53) and std (58.395, 57.12, 57.375)')
     assert prepare({'normalization_0.count': torch.tensor(0)}, B0).notes != []
 
 
@@ -62,5 +62,5 @@ def test_layouts():
     assert depthwise[2 * 5 + 3, 0, 1, 2] == kernel[1, 2, 2, 3]  # channel 2, its output 3 of 5
     assert to_torch('a.pointwise_kernel', kernel)[0] == 'a/pointwise.weight'
     assert np.array_equal(to_torch('a.kernel', kernel[0, 0])[1], kernel[0, 0].T)
-    with pytest.raises(CheckpointError, match=r"'a\.alpha' is no array of a known Keras layer"):
+    with pytest.raises(CheckpointError, match=r"'a\.alpha' is not an array of a known Keras layer"):
         to_torch('a.alpha', kernel)

@@ -81,10 +81,10 @@ def test_rows_of_another_form_are_refused():
 
 def test_a_detector_without_our_backbone_is_refused():
     model = nn.Sequential()
-    with pytest.raises(CheckpointError, match='Sequential has no backbone of mmcnn, nothing in it has other names'):
+    with pytest.raises(CheckpointError, match='Sequential has no mmcnn backbone, so none of its layers need renaming'):
         from_mmdet_detector({'backbone.conv1.weight': torch.ones(1)}, model)
     model.backbone = nn.Identity()
-    with pytest.raises(CheckpointError, match='has no backbone of mmcnn'):
+    with pytest.raises(CheckpointError, match='has no mmcnn backbone, so none of mmcnn'):
         from_mmdet_detector({}, model)
 
 
@@ -97,7 +97,7 @@ def test_a_detector_without_our_backbone_is_refused():
     ],
 )
 def test_names_that_say_where_the_strides_are(name):
-    with pytest.raises(CheckpointError, match=r"holds a ResNet of style 'caffe'.* would load and be wrong$"):
+    with pytest.raises(CheckpointError, match=r"holds a ResNet of style 'caffe'.* would load but give wrong$"):
         mmcnn.load_weights(mmcnn.build_backbone('resnet50-tv', widen_factor=0.1), name)
 
 

@@ -42,7 +42,7 @@ def test_the_mish_row_takes_no_leaky_weights(state_of, tmp_path):
         mmcnn.load_weights(model, path)
     assert str(error.value) == (
         f"{path}: timm's network has act={{'type': 'LeakyReLU', 'negative_slope': 0.01}}, cspdarknet53 has "
-        "{'type': 'mmcnn.Mish'} and would compute something else with its weights"
+        "{'type': 'mmcnn.Mish'} and would give wrong results with its weights"
     )
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
     assert mmcnn.load_weights(mmcnn.build_backbone('cspdarknet53-timm', out_indices=(1,)), path).source == 'timm'
@@ -56,11 +56,11 @@ def test_both_forms_of_efficientnet_are_taken(state_of):
     ):
         translation = SOURCE.translate(state_of(network), row)
         assert translation.left_out == {}
-        assert translation.notes == [f'timm has two EfficientNets with these entries, and the row is as {form}']
+        assert translation.notes == [f'timm has two EfficientNets with these entries; this row corresponds to {form}']
     assert SOURCE.translate(state_of('resnet18'), 'resnet18').notes == []
 
 
 def test_other_networks_are_refused(state_of):
     for network, row in (('cspresnet50', 'darknet53-timm'), ('resnet18', 'vgg11'), ('resnet50d', 'resnet50-tv')):
-        with pytest.raises(CheckpointError, match='keys of the file are unknown here'):
+        with pytest.raises(CheckpointError, match='keys of the file are unknown'):
             SOURCE.translate(state_of(network), row)

@@ -42,7 +42,7 @@ def test_rows_of_another_form_are_refused(torchvision, network, row, fitting):
 def test_other_networks_are_refused(torchvision):
     with torch.device('meta'):
         state = torchvision.models.resnet18(weights=None).state_dict()
-    with pytest.raises(CheckpointError, match=r'keys of the file are unknown here: conv1\.weight, bn1\.weight'):
+    with pytest.raises(CheckpointError, match=r'keys of the file are unknown: conv1\.weight, bn1\.weight'):
         SOURCE.translate(state, 'vgg16')
 
 

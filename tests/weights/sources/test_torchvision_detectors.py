@@ -124,7 +124,7 @@ def test_a_config_that_makes_other_boxes_is_refused(torchvision):
     cfg = load_config('faster_rcnn_resnet50_fpn')
     cfg.model.backbone.type = 'mmcnn.resnet18'
     set_num_classes(cfg.model, CLASSES)
-    with pytest.raises(CheckpointError, match='other anchors, RoIAlign than this model, which would make other boxes'):
+    with pytest.raises(CheckpointError, match='other anchors, RoIAlign than this model, which would give wrong boxes'):
         from_torchvision_detector(peer('resnet18').state_dict(), build_on_meta(cfg))
 
 

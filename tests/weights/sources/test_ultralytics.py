@@ -56,7 +56,7 @@ def test_detectors_compute_what_the_files_modules_compute(config, size, focus, y
     translation = from_ultralytics(read_ultralytics(path), ours)
     load_state(ours, translation.state)
     anchors = ('model.24.anchors', 'model.24.anchor_grid')[: 1 + focus]
-    assert translation.left_out == {'anchors, which the config has': anchors}
+    assert translation.left_out == {'anchors, which the config defines': anchors}
     assert ours.backbone.stage1[0].bn.num_batches_tracked == 7
 
     x = torch.rand(2, 3, 64, 96)
@@ -102,7 +102,7 @@ def test_files_are_recognised_and_loaded(yolov5, tmp_path):
     ours = detector('yolov5_n')
     report = load_weights(ours, path)
     assert report.source == 'ultralytics' and not report.missing and len(report.used) == 57 * 5 + 6
-    assert report.left_out == {'anchors, which the config has': ('model.24.anchors',)}
+    assert report.left_out == {'anchors, which the config defines': ('model.24.anchors',)}
     assert report.notes[0] == 'an ultralytics file'
     x = torch.rand(1, 3, 64, 64)
     assert_close(ours.bbox_head(ours.neck(ours.backbone(x)))[0], peer.maps(x)[24])
@@ -132,7 +132,9 @@ def test_the_reference_tables_focus_form_was_never_published(yolov5):
         state = yolov5.Model('l', focus=True).state_dict()
         ours = mmcnn.build_backbone('cspdarknet53-focus')
     state['model.24.anchors'] = torch.rand(3, 3, 2)
-    with pytest.raises(CheckpointError, match=r'C3 layers of \[3, 9, 9, 3\] .*, the model has 64 and \[3, 6, 9, 3\]$'):
+    with pytest.raises(
+        CheckpointError, match=r'C3 layers of \[3, 9, 9, 3\] .*, but the model has 64 and \[3, 6, 9, 3\]$'
+    ):
         from_ultralytics(state, ours)
 
 
@@ -228,8 +230,8 @@ def set_activation(peer):
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        (set_eps, r"has BatchNorm's eps 1e-05, the model 0\.001$"),
-        (set_activation, r'has the activation LeakyReLU and SiLU, the model SiLU$'),
+        (set_eps, r"has BatchNorm's eps 1e-05, but the model has 0\.001$"),
+        (set_activation, r'has the activation LeakyReLU and SiLU, but the model has SiLU$'),
     ],
 )
 def test_what_no_shape_shows(change, message, yolov5, tmp_path):
@@ -244,11 +246,14 @@ def test_what_no_shape_shows(change, message, yolov5, tmp_path):
 @pytest.mark.parametrize(
     ('build', 'message'),
     [
-        (lambda: detector('yolov5_s'), r'another size of YOLOv5: 16 channels .* the model has 32 and'),
+        (lambda: detector('yolov5_s'), r'another size of YOLOv5: it has 16 initial channels .* the model has 32 and'),
         (lambda: detector('yolov5_s_focus'), r'YOLOv5 for a CSPDarknetV6.* is a CSPDarknetFocus and YOLOv5PAFPN'),
         (lambda: detector('yolov4_cspdarknet53_narrow'), r'the model is a CSPDarknet and YOLOv4PAN'),
         (lambda: mmcnn.build_backbone('darknet53', widen_factor=0.1), r'the model is a Darknet$'),
-        (lambda: mmcnn.build_backbone('cspdarknet-n', deepen_factor=2), r'bottlenecks, the model has 16 and \[2, 4, 6'),
+        (
+            lambda: mmcnn.build_backbone('cspdarknet-n', deepen_factor=2),
+            r'bottlenecks, but the model has 16 and \[2, 4, 6',
+        ),
     ],
 )
 def test_models_that_do_not_fit(build, message, yolov5, tmp_path):
@@ -297,9 +302,9 @@ def other_anchors(model):
         ({}, without_head, r'layer 24 of its models\.yolo\.Model is not there, not Detect'),
         ({}, contain_itself, 'its modules contain each other'),
         ({}, contain_itself_twice, 'its modules contain each other'),
-        ({}, no_tensor, r"its 'model\.0\.conv\.weight' is no plain tensor"),
+        ({}, no_tensor, r"its 'model\.0\.conv\.weight' is not a plain tensor"),
         ({}, other_strides, r'its strides are not \(8, 16, 32\)'),
-        ({}, other_anchors, r'its anchors \(3, 3\) are not \(3, n, 2\)'),
+        ({}, other_anchors, r'its anchors have the shape \(3, 3\), not \(3, n, 2\)'),
     ],
 )
 def test_other_networks_are_refused(renamed, change, message, yolov5, tmp_path):
@@ -308,7 +313,7 @@ def test_other_networks_are_refused(renamed, change, message, yolov5, tmp_path):
         change(peer)
     names = {getattr(yolov5, name): new for name, new in renamed.items()}
     path = yolov5.save(peer, tmp_path / 'yolov5.pt', renamed=names)
-    with pytest.raises(CheckpointError, match=rf'^{re.escape(str(path))} is refused: .*{message}') as error:
+    with pytest.raises(CheckpointError, match=rf'^{re.escape(str(path))} was rejected: .*{message}') as error:
         read_ultralytics(path)
     assert '\n' not in str(error.value)
 
@@ -318,7 +323,7 @@ def test_other_networks_are_refused(renamed, change, message, yolov5, tmp_path):
     [
         ({'epoch': 1}, 'neither a module nor a state dict'),
         ([torch.ones(1)], 'neither a module nor a state dict'),
-        ({'model': {'a': torch.ones(1)}}, r'has not the entries of a YOLOv5 detector'),
+        ({'model': {'a': torch.ones(1)}}, r'does not have the entries of a YOLOv5 detector'),
         ({'model': nn.Linear(1, 1)}, r'layer 24 of its torch\.nn\.modules\.linear\.Linear is not there'),
         ({'model': torch.nn.Conv2d}, 'is none'),
     ],
