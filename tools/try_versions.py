@@ -174,8 +174,12 @@ def resolve(version: str, folder: Path) -> Result:
     """Let pip find wheels of all pins for another Python, and compile the sources by the nearest one that is here."""
     compiler = next(filter(_works, _interpreters(version)))
     files = [str(path) for each in SOURCES for path in (ROOT / each).rglob('*.py')]
-    code = 'import sys; [compile(open(f, "rb").read(), f, "exec") for f in sys.argv[1:]]; print(sys.version.split()[0])'
-    compiled = _output(compiler, '-W', 'error', '-c', code, *files)
+    code = (
+        'import sys; from pathlib import Path\n'
+        'for file in sys.argv[1:]: compile(Path(file).read_bytes(), file, "exec")\n'
+        'print(sys.version.split()[0])'
+    )
+    compiled = _output(compiler, '-W', 'error::SyntaxWarning', '-c', code, *files)
     # An older pip than 23.3 downloads what it only has to find.
     subprocess.run([sys.executable, '-m', 'venv', folder], check=True, capture_output=True)
     pip = [folder / 'bin' / 'python', '-m', 'pip', 'install', '--quiet']
