@@ -123,7 +123,7 @@ def test_attributes_and_arguments_under_the_names_that_they_had():
         (Record('vgg16', library='keras'), 'library', 'keras'),
         (find('vgg16/keras'), 'library', 'keras'),
     ):
-        with pytest.warns(DeprecationWarning, match=rf'^{type(object_).__name__}\.world is called {new} now$'):
+        with pytest.warns(DeprecationWarning, match=rf'^{type(object_).__name__}\.world is now called {new}$'):
             assert object_.world == value
     for call, new in (
         (lambda: Record('vgg16', world='keras'), 'library'),
