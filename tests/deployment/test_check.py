@@ -244,7 +244,7 @@ def test_detections_in_half_are_weighed_by_ap(precision, data, checkpoint, ends,
     )
     if ends is None:
         checked = check.check_export(plan, Path('a.onnx'), [None])
-        assert checked.failure == f'the file differ from PyTorch: {matches}'
+        assert checked.failure == f'the results of the file differ from PyTorch: {matches}'
         assert checked.summary == f'8 images; one by one; {matches}'
     else:
         monkeypatch.setitem(RANDOM, 'fp16', TOLERANCES['fp16'])

@@ -84,7 +84,9 @@ def test_a_file_that_gives_something_else_is_not_there(scenes, tmp_path, monkeyp
         del plan.module.inner.forward
 
     monkeypatch.setattr(export, 'write', shifted)
-    with pytest.raises(ExportError, match=r'the file differ from PyTorch: only 0\.00% of the boxes at 96 x 96 px'):
+    with pytest.raises(
+        ExportError, match=r'the results of the file differ from PyTorch: only 0\.00% of the boxes at 96 x 96 px'
+    ):
         export.run_export(ExportOptions(**OPTIONS, data=scenes), lambda line: None)
     assert list(tmp_path.iterdir()) == []
 

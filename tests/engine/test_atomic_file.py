@@ -113,7 +113,7 @@ def test_a_damaged_one_is_passed_over(tmp_path, damage):
     path, content, (reason,) = last_checkpoint(tmp_path)
     expected = 3 if damage == 'no name' else 2
     assert (path.name, content.meta['epoch']) == (f'epoch_{expected}.pth', expected)
-    assert {'gone': 'does not exist', 'cut': 'is cut short', 'empty': 'is empty', 'no name': ''}[damage] in reason
+    assert {'gone': 'does not exist', 'cut': 'is truncated', 'empty': 'is empty', 'no name': ''}[damage] in reason
 
 
 def test_none_that_is_whole(tmp_path):

@@ -83,7 +83,7 @@ def test_an_error_of_a_stream_is_raised_and_ends_its_thread(album):
     for path in album.iterdir():
         path.write_bytes(b'damaged')
     skipped = []
-    with pytest.raises(DataError, match='none of 9 files could be read'):
+    with pytest.raises(DataError, match='none of the 9 files could be read'):
         list(Brightest().stream(album, on_skip=skipped.append))
     assert len(skipped) == 9
     assert own_threads() == []

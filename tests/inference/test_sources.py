@@ -144,7 +144,7 @@ def test_a_file_whose_name_is_a_number_is_no_camera(album):
         (True, 'not a bool; pass images in memory to the detector directly'),
         (
             [IMAGE],
-            'a source of pass images must be a file, a folder, a pattern or the number of a camera, not a nd',
+            'a source of images must be a file, a folder, a pattern or the number of a camera, not a nd',
         ),
         (None, 'not a NoneType'),
         ([], 'contains no images or videos'),
@@ -178,14 +178,16 @@ def test_a_list_of_paths(album):
     assert [source.name for source in found.sources] == ['a.png', 'b.JPG', 'sub/a.png']
     assert found.left_out == (
         '2 files in album/sub are neither an image nor a video: 1 .json, 1 .txt',
-        'album/list.txt names gone.jpg, which does not exist',
+        'album/list.txt lists gone.jpg, which does not exist',
     )
 
 
 def test_a_path_of_a_list_that_could_be_either_of_two(album):
     put(Path('a.png'))
     (album / 'list.txt').write_text('a.png\n')
-    with pytest.raises(UsageError, match=r'names a\.png, which exists in both the current folder and album: write'):
+    with pytest.raises(
+        UsageError, match=r'lists a\.png, which exists in both the current folder and album: give the full path'
+    ):
         find_sources('album/list.txt')
     Path('a.png').unlink()
     Path('a.png').symlink_to(album / 'a.png')
@@ -200,7 +202,7 @@ def test_a_path_of_a_list_that_could_be_either_of_two(album):
             b'0 0.5 0.5 0.2 0.2\n',
             r"its first line is '0 0\.5 0\.5 0\.2 0\.2', which does not exist",
         ),
-        (b'x' * 5000, r"its first line is 'x{200}', and"),
+        (b'x' * 5000, r"its first line is 'x{200}', which"),
         (b'\xff\xfe', 'cannot be read as a list of images, one path per line: .*utf-8'),
     ],
 )

@@ -86,7 +86,7 @@ def test_video_that_is_cut_off_is_said(videos, tmp_path, name):
     whole = list(read_video(made))
     frames, error = read_with_error(videos.cut(made, 0.7))
     assert 5 < len(frames) < 40
-    assert f'only {len(frames)} of the 40 frames can be decoded' in error
+    assert f'only {len(frames)} of the 40 declared frames can be decoded' in error
     for one, other in zip(whole, frames[:-1], strict=False):  # of the last, a part may be missing
         np.testing.assert_array_equal(one.image, other.image)
 
@@ -96,7 +96,7 @@ def test_frames_behind_a_damaged_one_are_read(videos, tmp_path):
     frames, error = read_with_error(videos.damage(made, 0.5, 0.52))
     # The damage is of 368 bytes, and a frame has more.
     assert 37 <= len(frames) < 40
-    assert f'only {len(frames)} of the 40 frames' in error
+    assert f'only {len(frames)} of the 40 declared frames' in error
     assert frames[-1].time > 3.5
     assert videos.bar(frames[-1].image) == videos.bar(videos.frame(39))
     assert [frame.index for frame in frames] == list(range(len(frames)))
@@ -255,5 +255,5 @@ def test_frames_that_were_not_written_are_said(videos, tmp_path):
     writer.write(videos.frame(0))
     writer._writer.write(np.zeros((8, 8, 3), np.uint8))  # OpenCV drops it without a word, as on a full disk
     writer.count += 1
-    with pytest.raises(DataError, match=r'a\.mp4 holds 1 of 2 frames: OpenCV could not write the others'):
+    with pytest.raises(DataError, match=r'a\.mp4 contains 1 of 2 frames: OpenCV could not write the others'):
         writer.close()
