@@ -131,7 +131,7 @@ def test_names_of_classes_are_those_of_the_configs_data():
 def test_names_that_are_taken_to_be_those_of_coco_are_said():
     found, said = described('yolov5_n', cfg_options=TINY | {'model.bbox_head.num_classes': 80})
     assert found.classes[:2] == ('person', 'bicycle')
-    assert said[-1] == "note: the 80 classes of yolov5_n, they are assumed to be COCO's"
+    assert said[-1] == "note: the 80 classes of yolov5_n have no names and are assumed to be COCO's"
     assert described('yolov5_n', cfg_options=TINY)[0].classes == ('class 0', 'class 1', 'class 2')
 
 

@@ -226,8 +226,8 @@ def test_what_is_dropped_is_said():
 @pytest.mark.parametrize(
     ('changed', 'said'),
     [
-        (dict(nms=dict(type='greedy_diou', iou_threshold=0.5)), "nms.type='greedy_diou'.*form decoded"),
-        (dict(nms=dict(type='diou', iou_threshold=0.5)), "nms.type='diou'.*form decoded"),
+        (dict(nms=dict(type='greedy_diou', iou_threshold=0.5)), "nms.type='greedy_diou'.*form=decoded"),
+        (dict(nms=dict(type='diou', iou_threshold=0.5)), "nms.type='diou'.*form=decoded"),
         (dict(nms=dict(type='soft_nms', iou_threshold=0.5)), "nms.type='soft_nms'.*nms$"),
         (dict(nms=dict(type='iou')), 'iou_threshold'),
         (dict(nms=None), 'iou_threshold'),

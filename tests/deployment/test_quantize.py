@@ -215,7 +215,7 @@ def test_what_costs_too_much_is_not_there(after, most, ap, scenes, weights, tmp_
     monkeypatch.setattr(accuracy, 'Detector', lambda path, score_thr: type('Found', (), dict(find=None)))
     ap(0.5, after)
     options = ExportOptions(**SMALL, weights=weights, data=scenes, precision='int8', max_loss=most)
-    with pytest.raises(ExportError, match=f'costs .* AP .0.5000 in PyTorch, .* more than max_loss={most:g} '):
+    with pytest.raises(ExportError, match=f'costs .* AP .0.5000 in PyTorch, .* more than max_loss={most:g}$'):
         export.run_export(options, lambda line: None)
     assert list(tmp_path.iterdir()) == []
     ap(0.5, 0.495)

@@ -47,5 +47,5 @@ def test_shades_stay_between_0_and_1():
 
 
 def test_a_row_of_another_length_is_refused():
-    with pytest.raises(ValueError, match="table 't' has 2 columns, but one of 1 cells"):
+    with pytest.raises(ValueError, match="table 't' has 2 columns, but one of its rows has 1 cells"):
         table('t', 'T', COLUMNS, [Row(['a'])])

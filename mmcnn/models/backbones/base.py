@@ -296,7 +296,7 @@ class Backbone(BaseModule):
 def _merge_norm(variant: str, own: dict | None, given: dict | None) -> dict | None:
     """Return the row's normalisation, updated by the user's."""
     if not isinstance(given, dict | None):
-        raise UsageError(f"norm_cfg={given!r} of {variant} has to be a dict, such as dict(type='BN')")
+        raise UsageError(f"norm_cfg={given!r} of {variant} must be a dict, such as dict(type='BN')")
     given = given or {}
     kind = given.get('type')
     if own is None and given and kind is None:
