@@ -32,7 +32,7 @@ def check_process(cfg: Config, say: Say = print) -> None:
             say(f'note: env_cfg.{name} has no effect; {nearest(name, _KNOWN)}')
     for name in ('mp_cfg', 'dist_cfg'):
         if not isinstance(env.get(name, {}), dict):
-            raise UsageError(f'env_cfg.{name}={env[name]!r}: it must be a dict')
+            raise UsageError(f'env_cfg.{name}={env[name]!r}: it has to be a dict')
     _check_integer('env_cfg.resource_limit', env.get('resource_limit', 1))
     processes = env.get('mp_cfg', {})
     known = {*inspect.signature(set_multi_processing).parameters} - {'distributed'}  # the Runner says that itself

@@ -119,7 +119,7 @@ def check_structure(cfg: Config) -> None:
     for path, may_be_list in _PLACES.items():
         node = entry(cfg, path)
         if isinstance(node, str | int | float) or (isinstance(node, list | tuple) and not may_be_list):
-            raise UsageError(f'{path}={node!r}: it must be a dict{" or a list of dicts" if may_be_list else ""}')
+            raise UsageError(f'{path}={node!r}: it has to be a dict{" or a list of dicts" if may_be_list else ""}')
     for path, (kinds, minimum, words) in _VALUES.items():
         value = entry(cfg, path)
         is_bool = isinstance(value, bool) and bool not in kinds  # an integer to Python only

@@ -63,7 +63,7 @@ def set_randomness(cfg: Config, seed: int | None) -> None:
     """
     own = cfg.get('randomness') or {}
     if not isinstance(own, Mapping):
-        raise UsageError(f'randomness={own!r}: it must be a dict')
+        raise UsageError(f'randomness={own!r}: it has to be a dict')
     for name, value in own.items():
         if name not in _RANDOMNESS:
             raise UsageError(f"randomness takes no '{name}'; {nearest(name, _RANDOMNESS)}")

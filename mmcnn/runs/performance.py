@@ -44,7 +44,7 @@ def check_performance(cfg: Config, say: Say = print) -> None:
     """
     own = cfg.get('performance') or {}
     if not isinstance(own, Mapping):
-        raise UsageError(f'performance={own!r}: it must be a dict')
+        raise UsageError(f'performance={own!r}: it has to be a dict')
     for name, value in own.items():
         if name not in DEFAULTS:
             raise UsageError(f"performance takes no '{name}'; {nearest(name, DEFAULTS)}")
