@@ -260,7 +260,7 @@ def test_wrong_arguments(arguments, message):
 
 
 def test_unknown_schedule_function():
-    with pytest.raises(ValueError, match='there are cosine, linear, step'):
+    with pytest.raises(ValueError, match='use one of cosine, linear, step'):
         lr_factor('constant', 0.0)
 
 

@@ -23,7 +23,7 @@ CASES = {
     'missed, small': (
         dict(missed=210, missed_small=160),
         "Of 945 objects, 210 are missed at the score 0.35, 160 of them smaller than 32 x 32 px at the network's input: "
-        'train with a larger --img-size (it is 320 now).',
+        'train with a larger --img-size (now 320).',
     ),
     'missed': (
         dict(missed=210, missed_small=20, cost=GOOD.cost | dict(missed=0.18)),

@@ -165,7 +165,7 @@ def test_a_part_of_a_detector_is_not_converted(tmp_path):
     with source.open('wb') as file:
         file.write(struct.pack('<3iQ', 0, 2, 5, 0))
         file.truncate(170_038_676)
-    with pytest.raises(CheckpointError, match=r'holds only a part of yolov4_cspdarknet53 only, .* random values'):
+    with pytest.raises(CheckpointError, match=r'holds only a part of yolov4_cspdarknet53; .* random values'):
         convert(source, tmp_path / 'x.pth', 'yolov4_cspdarknet53')
     assert not (tmp_path / 'x.pth').exists()
 

@@ -100,7 +100,7 @@ def test_videos_of_any_kind(run, videos, tmp_path):
     assert (result.videos, result.frames) == (4, 9 + damaged)
     assert 30 < damaged < 40
     assert len(result.left_out) == 2
-    assert f'damaged.avi: only {damaged} of the 40 frames' in result.left_out[0]
+    assert f'damaged.avi: only {damaged} of the 40 declared frames' in result.left_out[0]
     assert 'empty.mp4 is not a video that OpenCV can read: it is empty' in result.left_out[1]
     written = dict(odd='avi', turned='mp4', web='mp4', damaged='mp4')
     assert {path.name for path in result.folder.iterdir()} == {

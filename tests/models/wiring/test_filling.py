@@ -155,7 +155,7 @@ def test_strides_of_every_kind_of_head():
     retina['bbox_head']['anchor_generator']['base_sizes'] = [8, 16, 32, 64, 128]
     assert wire(retina).bbox_head.anchor_generator.strides == [8, 16, 32, 64, 128]
     retina['bbox_head']['anchor_generator']['base_sizes'] = [8, 16]
-    with pytest.raises(ValueError, match=r'anchor_generator\.base_sizes has 2 levels, but FPN gives 5'):
+    with pytest.raises(ValueError, match=r'anchor_generator\.base_sizes has 2 levels, but FPN returns 5'):
         wire(retina)
     base_sizes = ANCHORS[::-1]
     yolov3 = dict(
@@ -178,7 +178,7 @@ def test_strides_of_every_kind_of_head():
     [
         (dict(type='FCNMaskHead', in_channels=32), None),
         (dict(type='FCNMaskHead'), 32),
-        (dict(type='FCNMaskHead', in_channels=256), r'roi_head\.mask_head\.in_channels=256 does not fit FPN.*gives 32'),
+        (dict(type='FCNMaskHead', in_channels=256), r'roi_head\.mask_head\.in_channels=256 does not match FPN, which has 32'),
     ],
 )
 def test_mask_heads_are_filled_in_and_checked(part, expected):
