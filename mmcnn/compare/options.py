@@ -47,8 +47,8 @@ class CompareOptions(DataOptions, ModelOptions):
     macs: Annotated[
         str | float | None,
         Option(
-            'widen or narrow each backbone so that its detector needs this many multiply-adds per image, within 10 % '
-            '(default: unchanged backbones)',
+            'widen or narrow each backbone so that its detector needs this many multiply-adds per image, to within a '
+            'tenth (default: unchanged backbones)',
             'N[M|G]',
         ),
     ] = None

@@ -23,7 +23,7 @@ class StoppedError(Exception):
 def compare(run_command, monkeypatch, tmp_path):
     """``compare('--fresh')`` in a folder ``run``; gives the runs and the options that they were checked with."""
     checked = {}
-    monkeypatch.setattr(trainings, 'check', lambda options, names: checked.update(options=options))
+    monkeypatch.setattr(trainings, 'check', lambda options, names: checked.update(options=options) or ({80}, (64, 64)))
 
     def stop(runs, options, work_dir, until_epoch=None):
         assert (tmp_path / 'run' / LOCK).is_file()  # nobody else's meanwhile
@@ -72,7 +72,7 @@ def test_the_lock_is_held_until_everything_is_written(run_command, monkeypatch, 
     def write(comparison, folder, *others):
         assert comparison is found and (folder / LOCK).is_file()
 
-    monkeypatch.setattr(trainings, 'check', lambda *args: (64, 64))
+    monkeypatch.setattr(trainings, 'check', lambda *args: ({80}, (64, 64)))
     monkeypatch.setattr(api, 'run_trainings', lambda *args: None)
     monkeypatch.setattr(api, '_collected', lambda *args: found)
     monkeypatch.setattr(api, 'write', write)

@@ -32,7 +32,7 @@ def test_converts_and_says_what_it_did(run_command, source, tmp_path):
         (['--list', 'vgg16'], UsageError, "'vgg16': --list takes the name of a network as --model vgg16"),
         (['gone.pth', 'y.pth', '--model', 'vgg16'], CheckpointError, r'gone\.pth does not exist'),
         (['SRC', 'y.pth', '--model', 'vgg16'], CheckpointError, '.*the file looks like mobilenet'),
-        (['SRC', 'y.pth', '--model', 'mobilenet', '--from', 'kera'], CheckpointError, "source='kera' is unknown; did"),
+        (['SRC', 'y.pth', '--model', 'mobilenet', '--from', 'kera'], CheckpointError, "unknown source='kera'; did"),
     ],
     ids=lambda value: ' '.join(value) if isinstance(value, list) else '',
 )

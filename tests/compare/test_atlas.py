@@ -76,4 +76,4 @@ def test_the_same_network_is_not_told_apart_from_itself(folder):
         pytest.skip('of several candidates')
     assert len(found.candidates[0].runs) >= 12
     assert len(found.method) == 2
-    assert all('which is no more than the 68' in sentence for sentence in found.method)
+    assert all('which is not more than the 68' in sentence for sentence in found.method)

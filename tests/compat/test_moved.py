@@ -110,7 +110,7 @@ def test_attributes_and_arguments_under_the_names_that_they_had():
 
     with pytest.warns(DeprecationWarning, match=r'^convert\(source=\) is now called path$'):
         assert convert(source='a', target='b', world='keras') == ('a', 'b', 'keras')
-    with pytest.warns(DeprecationWarning, match=r'^convert\(world=\) is now called source now$') as seen:
+    with pytest.warns(DeprecationWarning, match=r'^convert\(world=\) is now called source$') as seen:
         assert convert('a', 'b', world='keras') == ('a', 'b', 'keras')
     assert seen[0].filename == __file__ and len(seen) == 1
     with warnings.catch_warnings():
@@ -123,13 +123,13 @@ def test_attributes_and_arguments_under_the_names_that_they_had():
         (Record('vgg16', library='keras'), 'library', 'keras'),
         (find('vgg16/keras'), 'library', 'keras'),
     ):
-        with pytest.warns(DeprecationWarning, match=rf'^{type(object_).__name__}\.world is called {new} now$'):
+        with pytest.warns(DeprecationWarning, match=rf'^{type(object_).__name__}\.world is now called {new}$'):
             assert object_.world == value
     for call, new in (
         (lambda: Record('vgg16', world='keras'), 'library'),
         (lambda: LoadReport((), world='keras'), 'source'),
         (lambda: Published(**{**published, 'world': 'keras'}), 'library'),
     ):
-        with pytest.warns(DeprecationWarning, match=rf'^\w+\(world=\) is now called {new} now$') as seen:
+        with pytest.warns(DeprecationWarning, match=rf'^\w+\(world=\) is now called {new}$') as seen:
             assert getattr(call(), new) == 'keras'
         assert seen[0].filename == __file__ and str(seen[0].message).startswith(type(call()).__name__)

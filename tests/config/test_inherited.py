@@ -35,7 +35,7 @@ def test_the_backbone_alone_is_enough(inherit, backbone):
     assert cfg.model.backbone == dict(type='mmcnn.mobilenetv2', out_indices=(3, 4, 5))
     assert cfg.model.neck.in_channels == [32, 96, 320] and cfg.model.data_preprocessor.std != [2.0] * 3
     assert said[0] == 'backbone: mobilenetv2 in place of ResNet, which the config inherits'
-    assert any('neck.in_channels was [128, 256, 512] and is [32, 96, 320]' in line for line in said)
+    assert any('neck.in_channels changed from [128, 256, 512] to [32, 96, 320]' in line for line in said)
     wire_model(cfg)
 
 
@@ -53,7 +53,7 @@ def test_what_the_config_says_itself_is_checked_and_not_overwritten(inherit):
     wrong = 'neck=dict(in_channels=[1, 2, 3])'
     cfg, _ = inherit(f"model = dict(backbone=dict(type='mmcnn.mobilenetv2'), {wrong})")
     assert cfg.model.neck.in_channels == [1, 2, 3]
-    with pytest.raises(UsageError, match=r'neck\.in_channels=\[1, 2, 3\] does not fit mmcnn\.mobilenetv2'):
+    with pytest.raises(UsageError, match=r'neck\.in_channels=\[1, 2, 3\] does not match mmcnn\.mobilenetv2'):
         wire_model(cfg)
 
 
@@ -77,7 +77,7 @@ def test_a_backbone_of_mmdetections_is_enough(inherit):
     assert said == [
         'backbone: MobileNetV2 in place of ResNet, which the config inherits',
         'note: backbone.out_indices is (2, 4, 7), to give MobileNetV2 the strides of the old backbone',
-        'note: neck.in_channels was [128, 256, 512] and is [32, 96, 1280], as MobileNetV2 gives it',
+        'note: neck.in_channels changed from [128, 256, 512] to [32, 96, 1280], from MobileNetV2',
     ]
     wire_model(cfg)
 

@@ -87,7 +87,7 @@ def test_a_backbone_in_the_config_is_adopted(lazy, change):
 
 def test_numbers_of_its_own_are_checked(lazy):
     cfg = load_config(lazy("model.backbone = dict(type='mmcnn.mobilenetv2')\nmodel.neck.in_channels = [1, 2, 3]"))
-    with pytest.raises(UsageError, match=r'neck\.in_channels=\[1, 2, 3\] does not fit mmcnn\.mobilenetv2'):
+    with pytest.raises(UsageError, match=r'neck\.in_channels=\[1, 2, 3\] does not match mmcnn\.mobilenetv2'):
         wire_model(cfg)
 
 

@@ -49,7 +49,7 @@ def test_what_cannot_be_is_refused(model):
     with pytest.raises(UsageError, match="has no 'model'"):
         mmcnn.swap_backbone(Config(dict(x=1)), 'vgg11')
     model.bbox_head.in_channels = 17  # wrong, whatever the backbone
-    with pytest.raises(UsageError, match=r'bbox_head\.in_channels=17 does not fit FPN'):
+    with pytest.raises(UsageError, match=r'bbox_head\.in_channels=17 does not match FPN'):
         mmcnn.swap_backbone(model, 'vgg11', lambda line: None)
 
 

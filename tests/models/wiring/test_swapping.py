@@ -101,7 +101,7 @@ def test_numbers_of_the_old_backbone_are_replaced_and_told():
     model = plain()
     swapped, notes = swap_backbone(model, 'mobilenetv2')
     assert swapped.neck.in_channels == [32, 96, 320] and swapped.bbox_head == model.bbox_head
-    assert 'neck.in_channels was [128, 256, 512] and is [32, 96, 320], as mmcnn.mobilenetv2 gives it' in notes
+    assert 'neck.in_channels changed from [128, 256, 512] to [32, 96, 320], from mmcnn.mobilenetv2' in notes
     assert wire(swapped) == swapped
     back, notes = swap_backbone(swapped, dict(type='ResNet', depth=18))
     assert back.backbone == dict(type='ResNet', depth=18, out_indices=(1, 2, 3))
