@@ -185,7 +185,7 @@ def test_a_resnet_of_style_caffe_is_refused(tmp_path):
     state = mmdet_state('faster_rcnn/faster-rcnn_r50-caffe_fpn_1x_coco.py', 'ResNet')
     meta = {'config': "model = dict(\n    backbone=dict(\n        type='ResNet',\n        style='caffe'))"}
     torch.save(dict(meta=meta, state_dict=state), tmp_path / 'a.pth')
-    with pytest.raises(CheckpointError, match=r"ResNet of style 'caffe'.* it would load but give wrong"):
+    with pytest.raises(CheckpointError, match=r"ResNet of style 'caffe'.* it would load and be wrong"):
         found(tmp_path / 'a.pth')
     torch.save(dict(meta={}, state_dict=state), tmp_path / 'a.pth')
     assert "style 'pytorch' of the ResNet" in found(tmp_path / 'a.pth')[2][0]
