@@ -16,6 +16,9 @@ from setuptools.command.sdist import sdist
 ROOT = Path(__file__).parent
 #: For developers of mmcnn: measurements, and what make docs needs. Users do not get them.
 NOT_INSTALLED = ('docs_extension.py', 'memory_slope.py', 'short_runs.py', 'try_versions.py')
+#: What a source distribution holds: files, and folders with the endings of their files.
+TOP = ('LICENSE', 'README.md', 'pyproject.toml', 'setup.py')
+PACKED = dict(mmcnn=('.py', '.json', '.css', '.js', '.html'), configs=('.py',), tools=('.py', '.sh'))
 VERSION = (ROOT / 'mmcnn' / 'version.py').read_text(encoding='utf-8').split("'")[1]
 
 # A wheel keeps the permissions of the files that it is packed from.
@@ -45,6 +48,19 @@ class BuildWithConfigs(build_py):
 
 class ReproducibleSource(sdist):
     """Writes an archive that does not depend on who packs it, nor when if SOURCE_DATE_EPOCH is set."""
+
+    def make_distribution(self) -> None:
+        """Pack what a build needs and nothing else; setuptools would add tests and leave out configs and tools."""
+        files = [name for name in TOP if (ROOT / name).is_file()]
+        for folder, suffixes in PACKED.items():
+            found = (path for path in (ROOT / folder).rglob('*') if path.is_file() and path.suffix in suffixes)
+            files += [path.relative_to(ROOT).as_posix() for path in found]
+        information = self.get_finalized_command('egg_info').egg_info
+        files += [name for name in self.filelist.files if name.startswith(information)]
+        self.filelist.files = sorted(set(files))
+        listed = Path(information, 'SOURCES.txt')
+        listed.write_text(''.join(f'{name}\n' for name in self.filelist.files), encoding='utf-8')
+        super().make_distribution()
 
     def make_archive(self, base_name: str, format: str, *args: object, base_dir: str, **kwargs: object) -> str:
         """Write ``base_name``.tar.gz of a folder."""

@@ -34,7 +34,7 @@ def clone(folder):
     folder.mkdir()
     for name in ('mmcnn', 'configs', 'tools', 'tests/docs'):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns('__pycache__'))
-    for name in ('setup.py', 'pyproject.toml', 'MANIFEST.in', 'README.md', 'LICENSE', 'tests/test_distribution.py'):
+    for name in ('setup.py', 'pyproject.toml', 'README.md', 'LICENSE', 'tests/test_distribution.py'):
         shutil.copy(ROOT / name, folder / name)
     return folder
 
@@ -76,7 +76,7 @@ def test_a_source_distribution_holds_what_a_build_needs_and_no_tests(built):
     with tarfile.open(built[0]) as file:
         names = {each.name.partition('/')[2] for each in file.getmembers() if each.isfile()}
     top = {name for name in names if '/' not in name}
-    assert top == {'LICENSE', 'MANIFEST.in', 'PKG-INFO', 'README.md', 'pyproject.toml', 'setup.cfg', 'setup.py'}
+    assert top == {'LICENSE', 'PKG-INFO', 'README.md', 'pyproject.toml', 'setup.cfg', 'setup.py'}
     assert {name.split('/')[0] for name in names - top} == {'mmcnn', 'configs', 'tools', 'mmcnn.egg-info'}
     for folder in ('mmcnn', 'configs', 'tools'):
         files = (path for path in (ROOT / folder).rglob('*') if path.is_file() and path.suffix != '.pyc')

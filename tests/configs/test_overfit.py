@@ -32,8 +32,14 @@ RECIPES = {
 }
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize('config', RECIPES)
+#: One of each kind of loss; those of the others are the same, and they take three minutes of CPU time each.
+SLOW = ('yolov5_l', 'yolov4_cspdarknet53_darknet')
+
+
+@pytest.mark.parametrize(
+    'config',
+    [pytest.param(name, marks=pytest.mark.slow if name in SLOW else pytest.mark.campaign) for name in RECIPES],
+)
 def test_learns_twelve_images_by_heart(run_tool, config, tmp_path):
     data = make_shapes(tmp_path / 'data', num_train=IMAGES, num_val=1, size=128)
     arguments = [

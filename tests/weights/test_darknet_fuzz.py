@@ -66,7 +66,7 @@ def stream_of(content, valid):
     return floats if np.isfinite(floats).all() else None
 
 
-@pytest.mark.parametrize('examples', [200, pytest.param(5000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize('examples', [200, pytest.param(5000, marks=pytest.mark.campaign)])
 def test_any_bytes(small, examples):
     model, valid, path = small
     seen = dict(read=0, refused=0)

@@ -24,7 +24,7 @@ from mmcnn.weights.formats.ultralytics_file import read_ultralytics
 hypothesis = pytest.importorskip('hypothesis')
 st = hypothesis.strategies
 
-EXAMPLES = pytest.mark.parametrize('examples', [200, pytest.param(5000, marks=pytest.mark.slow)])
+EXAMPLES = pytest.mark.parametrize('examples', [200, pytest.param(5000, marks=pytest.mark.campaign)])
 
 
 def fuzzed(examples, strategy, check):
@@ -209,7 +209,7 @@ def valid(yolov5, tmp_path):
     return {name: (tmp_path / name).read_bytes() for name in ('archive', 'plain', 'state')}
 
 
-@pytest.mark.parametrize('examples', [40, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize('examples', [40, pytest.param(1000, marks=pytest.mark.campaign)])
 def test_mutated_checkpoints(examples, seen, valid, tmp_path):
     path = tmp_path / 'file.pt'
     members = {}

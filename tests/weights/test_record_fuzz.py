@@ -46,7 +46,7 @@ def has_large(value):
     return (isinstance(value, int) and abs(value) >= 10**4000) or any(map(has_large, inner))
 
 
-@pytest.mark.parametrize('examples', [200, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize('examples', [200, pytest.param(10_000, marks=pytest.mark.campaign)])
 def test_any_text(examples):
     seen = Counter()
 

@@ -41,8 +41,14 @@ NARROW = {
 }
 #: The first variant of each family.
 FAMILIES = {cls: name for name, cls in reversed(backbone_families().items())}
-#: Networks of different kinds; the others are slow tests.
+#: Networks of different kinds; those of the other families are slow tests, and all other variants are tried by hand.
 QUICK = ('cspdarknet53', 'darknet53', 'fpn', 'mobilenetv2', 'resnet-fpn', 'resnet50', 'vovnet39')
+
+
+def tier(name):
+    if name in QUICK:
+        return []
+    return [pytest.mark.slow if name in FAMILIES.values() else pytest.mark.campaign]
 
 
 def maps(channels, strides, size):
@@ -52,7 +58,7 @@ def maps(channels, strides, size):
 
 @pytest.mark.parametrize(
     'network',
-    [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in mmcnn.list_backbones()],
+    [pytest.param(name, marks=tier(name)) for name in mmcnn.list_backbones()],
 )
 def test_every_network_in_every_detector(network):
     for detector, (strides, features, outputs) in EXPECTED.items():
@@ -72,10 +78,7 @@ def test_every_network_in_every_detector(network):
 @pytest.mark.parametrize('detector', matrix.DETECTORS)
 @pytest.mark.parametrize(
     'network',
-    [
-        pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK))
-        for name in sorted(set(FAMILIES.values()) - {'fpn'})
-    ],
+    [pytest.param(name, marks=tier(name)) for name in sorted(set(FAMILIES.values()) - {'fpn'})],
 )
 def test_every_family_trains_and_predicts_in_every_detector(network, detector, step_and_predict):
     options = {'widen_factor': 0.25, 'deepen_factor': 0.33, **NARROW[detector]}
