@@ -20,7 +20,7 @@ def to_coco(rows: list[dict], images: Path) -> dict:
     files, classes = (sorted({row[key] for row in rows}) for key in ('image', 'class'))
     coco = dict(annotations=[], categories=[dict(id=i, name=name) for i, name in enumerate(classes)])
     coco['images'] = [dict(id=i, file_name=str(images.resolve() / name)) for i, name in enumerate(files)]
-    for i, row in enumerate(rows):
+    for i, row in enumerate(rows, start=1):  # COCO tools take an annotation 0 for none
         x1, y1, x2, y2 = (float(row[key]) for key in ('x1', 'y1', 'x2', 'y2'))
         ids = dict(id=i, image_id=files.index(row['image']), category_id=classes.index(row['class']))
         coco['annotations'].append(dict(ids, bbox=[x1, y1, x2 - x1, y2 - y1]))
