@@ -1,4 +1,4 @@
-"""Trains a YOLOv5 on a backbone of your own, and detects with its checkpoint.
+"""Trains a YOLOv5 on a backbone of your own, and loads its checkpoint again.
 
     python examples/own_backbone.py
     mmcnn train yolov5_n --backbone mmdet.PlainNet --import own_backbone --data PATH    # from the folder of this file
@@ -45,5 +45,6 @@ if __name__ == '__main__':
     )  # fmt: skip
     # A checkpoint never imports code by itself: name the module here, too.
     backbone = mmcnn.Detector(result.best, imports=['own_backbone']).model.backbone
-    print(f'{type(backbone).__name__} has {mmcnn.count_parameters(backbone)[0]:,} parameters')
+    total, _ = mmcnn.count_parameters(backbone)
+    print(f'{type(backbone).__name__} has {total:,} parameters after fusing BatchNorm into the convolutions')
     print(f'{result.best}: AP50 {result.metrics["AP50"]:.3f}')

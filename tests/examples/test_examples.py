@@ -115,7 +115,7 @@ def test_own_dataset(run, here):
 def test_own_backbone(run, here, shapes):
     out = run('own_backbone.py', '--data', shapes, '--epochs', 1, '--img-size', 64, '--work-dir', 'run')
     channels = (3, 16, 32, 64, 96, 128)
-    weights = sum(9 * i * o + 2 * o for i, o in pairwise(channels))
+    weights = sum(9 * i * o + o for i, o in pairwise(channels))  # a bias in the place of each BatchNorm
     assert f'PlainNet has {weights:,} parameters' in out
     assert (here / 'run' / 'best.pth').is_file()
 
@@ -129,16 +129,20 @@ def test_swap_in_mmdetection(run, here, shapes):
 
 
 @pytest.mark.slow
-def test_export_and_run(run, here, trained, shapes):
+def test_export_and_run(run, here):
     pytest.importorskip('onnxscript')
-    image, threshold = image_of(shapes), 0.05
-    out = run('export_and_run.py', '--checkpoint', trained.checkpoint, '--data', shapes, '--image', image,
-              '--out', 'detector.onnx', '--score-thr', threshold)  # fmt: skip
-    assert re.search(r'detector\.onnx: .* detections from \S+ on', out) and (here / 'detector.onnx').is_file()
-    (found,) = re.findall(rf'^{image.name} \[(.*)\]$', out, re.MULTILINE)
-    scores = [float(score) for score in re.findall(r'\d\.\d+', found)]
-    expected = mmcnn.Detector(trained.checkpoint, score_thr=threshold)(image)
-    assert len(expected.scores) and scores == pytest.approx(expected.scores.tolist(), abs=0.006)  # two decimals
+    threshold = 0.05
+    out = run('export_and_run.py', '--epochs', 4, '--score-thr', threshold)
+    (checkpoint,) = here.glob('work_dirs/*/best.pth')
+    assert re.search(r'best\.onnx: .* detections from \S+ on', out) and checkpoint.with_suffix('.onnx').is_file()
+    detector, images = mmcnn.Detector(checkpoint, score_thr=threshold), mmcnn.check_data('demo').root / 'images'
+    lines = re.findall(r'^(\S+\.jpg) \[(.*)\]$', out, re.MULTILINE)
+    assert len(lines) == 3
+    for name, found in lines:
+        expected = detector(images / name)
+        scores = [float(score) for score in re.findall(r'\d\.\d+', found)]
+        assert len(scores) > 0 and scores == pytest.approx(expected.scores.tolist(), abs=0.006)  # two decimals
+        assert re.findall(r"'(\w+)'", found) == list(expected.names)
 
 
 @pytest.mark.slow
