@@ -131,8 +131,8 @@ def test_swap_in_mmdetection(run, here, shapes):
 @pytest.mark.slow
 def test_export_and_run(run, here):
     pytest.importorskip('onnxscript')
-    threshold = 0.05
-    out = run('export_and_run.py', '--epochs', 4, '--score-thr', threshold)
+    threshold = 0.2
+    out = run('export_and_run.py', '--epochs', 8, '--score-thr', threshold)  # after fewer, no score is above 0.1
     (checkpoint,) = here.glob('work_dirs/*/best.pth')
     assert re.search(r'best\.onnx: .* detections from \S+ on', out) and checkpoint.with_suffix('.onnx').is_file()
     detector, images = mmcnn.Detector(checkpoint, score_thr=threshold), mmcnn.check_data('demo').root / 'images'
@@ -174,7 +174,7 @@ def test_notebook_runs(here):
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     tags = [cell.metadata.get('tags', []) for cell in notebook.cells]
     assert tags.count(['install']) == tags.count(['parameters']) == 1
-    notebook.cells.insert(tags.index(['parameters']) + 1, nbformat.v4.new_code_cell('EPOCHS, IMG_SIZE = 6, 128'))
+    notebook.cells.insert(tags.index(['parameters']) + 1, nbformat.v4.new_code_cell('EPOCHS, IMG_SIZE = 8, 160'))
     notebook.cells.pop(tags.index(['install']))
     nbclient.NotebookClient(notebook, timeout=600, resources=dict(metadata=dict(path=str(here)))).execute()
     outputs = [output for cell in notebook.cells for output in cell.get('outputs', ())]
