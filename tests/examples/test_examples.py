@@ -71,7 +71,7 @@ def test_train_from_python(run, here, shapes):
     assert len(re.findall(r'^epoch [12]: loss \d+\.\d\d, AP50 [01]\.\d{3}$', out, re.MULTILINE)) == 2
     assert (here / 'run' / 'best.pth').is_file() and (here / 'drawn.jpg').is_file()
     stored = json.loads((here / 'run' / 'evaluation' / 'metrics.json').read_text())
-    assert f'best.pth: AP {stored["AP"]:.3f}, AP50 {stored["AP50"]:.3f}' in out
+    assert f'best.pth: AP {stored["coco/bbox_mAP"]:.3f}, AP50 {stored["coco/bbox_mAP_50"]:.3f}' in out
 
 
 def test_the_table_has_the_boxes_of_the_drawn_data_set():
