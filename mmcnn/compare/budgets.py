@@ -68,7 +68,8 @@ def with_equal_macs(
 def with_equal_seconds(several: Sequence[Candidate], runs: Sequence[Run], epochs: int) -> list[Candidate]:
     """Return the candidates with as many epochs as take the time of the first one's, without validations.
 
-    A candidate whose first epoch failed keeps the epochs of the first one: its training records why it fails.
+    The first one is the first whose first epoch did not fail. The others keep ``epochs``: their trainings record why
+    they fail.
 
     Args:
         several: the candidates.
@@ -80,7 +81,7 @@ def with_equal_seconds(several: Sequence[Candidate], runs: Sequence[Run], epochs
     """
     timed = {each: run for each, run in zip(several, runs, strict=True) if run.has_reached(1)}
     if not timed:
-        pace(runs[0])
+        pace(runs[0])  # raises, with the reason
     costs = [pace(run).seconds_per_epoch for run in timed.values()]
     found = dict(zip(timed, _in_proportion([*timed], costs, epochs), strict=True))
     return [found.get(each) or dataclasses.replace(each, epochs=epochs) for each in several]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -39,6 +40,11 @@ class ImageErrors:
     image: dict
     counts: dict[str, int]
     loss: float | None = None
+
+    @property
+    def rank(self) -> float:
+        """Loss that images are ranked by: 0 if it was not computed, infinite if it is NaN."""
+        return 0.0 if self.loss is None else math.inf if math.isnan(self.loss) else self.loss
 
     @property
     def total(self) -> int:
@@ -107,7 +113,7 @@ class Analysis:
             counts[int(self.data.detections[i, 0])][DETECTION_KINDS[self.errors.kinds[i]]] += 1
         losses = self.data.losses
         found = [ImageErrors(each, counts[each['id']], losses.get(each['id'])) for each in self.data.coco['images']]
-        return sorted(found, key=lambda each: (-(each.loss or 0.0), -each.total, each.image['file_name']))
+        return sorted(found, key=lambda each: (-each.rank, -each.total, each.image['file_name']))
 
     @cached_property
     def suspects(self) -> list[Suspect]:

@@ -53,6 +53,8 @@ def with_objects(dataset: ConfigDict) -> ConfigDict:
     Test pipelines load the objects after they have resized the image, as metrics compare in the original image.
     """
     changed = copy.deepcopy(dataset)
-    load, *others = [step for step in changed.pipeline if not step['type'].endswith('LoadAnnotations')]
-    changed.pipeline = [load, dict(type='LoadAnnotations', with_bbox=True), *others]
+    objects = [step for step in changed.pipeline if step['type'].endswith('LoadAnnotations')]
+    load, *others = [step for step in changed.pipeline if step not in objects]
+    # That of the pipeline: it also loads masks where the losses need them.
+    changed.pipeline = [load, *(objects or [dict(type='LoadAnnotations', with_bbox=True)]), *others]
     return changed

@@ -1,16 +1,19 @@
 """The loss of each validation image: that of the network on the image and its objects as they are prepared."""
 
 import json
+import math
 
 import numpy as np
 import pytest
 import torch
 from mmdet.structures import DetDataSample
+from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 
 import mmcnn
 from mmcnn.image_file import read_image_file
-from mmcnn.report.losses import losses_of_images
+from mmcnn.report.analysis import ImageErrors
+from mmcnn.report.losses import losses_of_images, with_objects
 from mmcnn.report.options import ReportOptions
 from mmcnn.report.report import make_report
 from mmcnn.report.run_data import config_of_run
@@ -62,3 +65,17 @@ def test_a_report_by_loss_has_the_highest_loss_first(losses, trained, tmp_path):
     content = json.loads((tmp_path / 'report.json').read_text())
     assert [each['loss'] for each in content['images']] == pytest.approx([losses[each] for each in ranked])
     assert f'{analysis.images[0].image["file_name"]}: loss {losses[ranked[0]]:.3g}' in page.read_text()
+
+
+def test_objects_are_loaded_before_the_image_is_resized_as_the_pipeline_loads_them():
+    masks = dict(type='LoadAnnotations', with_bbox=True, with_mask=True)
+    resize, pack, load = dict(type='Resize', scale=(64, 64)), dict(type='PackDetInputs'), dict(type='LoadImageFromFile')
+    changed = with_objects(ConfigDict(pipeline=[load, resize, masks, pack]))
+    assert changed.pipeline == [load, masks, resize, pack]
+    assert with_objects(ConfigDict(pipeline=[load, resize, pack])).pipeline[1].type == 'LoadAnnotations'
+
+
+def test_images_whose_loss_is_no_number_come_first():
+    images = [ImageErrors({}, {}, loss) for loss in (1.0, math.nan, 3.0)]
+    assert [each.loss for each in sorted(images, key=lambda each: -each.rank)][1:] == [3.0, 1.0]
+    assert ImageErrors({}, {}).rank == 0
