@@ -64,7 +64,7 @@ def pytest_configure(config):
     if hasattr(config, 'workerinput'):  # several processes with several threads each only wait for each other
         torch.set_num_threads(1)
     # What several folders share; under importlib mode a conftest can import no file beside it.
-    for name in ('small_runs', 'exported_files', 'browser'):
+    for name in ('small_runs', 'exported_files', 'browser', 'double_precision'):
         spec = spec_from_file_location(name, Path(__file__).with_name(f'{name}.py'))
         module = module_from_spec(spec)
         spec.loader.exec_module(module)
