@@ -32,7 +32,7 @@ if __name__ == '__main__':
     parser.add_argument('--image', type=Path)
     parser.add_argument('--score-thr', default='0.3', help='detections with a lower score are dropped')
     parser.add_argument('--out', type=Path, help='a new .onnx file (default: beside the checkpoint)')
-    parser.add_argument('--epochs', type=int, default=10, help='of the small detector')
+    parser.add_argument('--epochs', type=int, default=16, help='of the small detector')
     args = parser.parse_args()
 
     checkpoint = args.checkpoint
