@@ -19,8 +19,12 @@ from mmcnn.runs.options import ImportOptions, Option, SplitOptions
 class CheckOptions(SplitOptions, ImportOptions):
     """What to show of the data."""
 
-    config: Annotated[str, Option('config with the anchors that --plot measures (default: yolov5_s)', 'CONFIG')] = 'yolov5_s'
-    img_size: Annotated[int, Option('side of the network input for --plot, in pixels (default: 640)', 'N', minimum=1)] = 640
+    config: Annotated[str, Option('config with the anchors that --plot measures (default: yolov5_s)', 'CONFIG')] = (
+        'yolov5_s'
+    )
+    img_size: Annotated[
+        int, Option('side of the network input for --plot, in pixels (default: 640)', 'N', minimum=1)
+    ] = 640
     show: Annotated[int, Option('number of findings to list for each kind (default: 5)', 'N', minimum=0)] = 5
 
 
@@ -63,5 +67,7 @@ def _plot(report, options: CheckOptions, file: str) -> None:
     reached = None if anchors is None else within_reach(sizes['train'], anchors)
     plot_data(cocos, sizes, options.img_size, file, anchors, reached)
     if reached is not None:
-        print(f'best possible recall of the anchors of {options.config} at {options.img_size} pixels: {reached.mean():.4f}')
+        print(
+            f'best possible recall of the anchors of {options.config} at {options.img_size} pixels: {reached.mean():.4f}'
+        )
     print(f'figure: {file}')

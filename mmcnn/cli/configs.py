@@ -22,7 +22,9 @@ __getattr__ = moved_names(__name__)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``mmcnn configs``."""
-    parser.add_argument('pattern', nargs='?', default='*', metavar='GLOB', help='list only configs with a matching name')
+    parser.add_argument(
+        'pattern', nargs='?', default='*', metavar='GLOB', help='list only configs with a matching name'
+    )
     parser.add_argument('--path', action='store_true', help='print the paths of the files instead')
 
 

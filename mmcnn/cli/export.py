@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
             f'AP       {accuracy.before:.4f} by PyTorch, {accuracy.after:.4f} by the file ({-accuracy.loss:+.4f}, '
             f'{accuracy.images:,} images)'
         )
-    print(f'time     {checked.time_ratio:.2f} of PyTorch's (BatchNorm folded, one thread, one image)')
+    print(f'time     {checked.time_ratio:.2f} of PyTorch (BatchNorm folded, one thread, one image)')
     print(f'{result.path}: {result.size / 1e6:.1f} MB, {result.metadata.task}, form {result.metadata.form}')
     if options.web is not None:
         print(f'page     python -m http.server --directory {options.web} 8000, then http://localhost:8000')

@@ -20,7 +20,7 @@ from mmcnn.report.options import ReportOptions
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``mmcnn report``."""
-    parser.add_argument('work_dir', metavar='WORK_DIR', help='work dir of a detector's training')
+    parser.add_argument('work_dir', metavar='WORK_DIR', help="work dir of a detector's training")
     add_options(parser, ReportOptions)
 
 

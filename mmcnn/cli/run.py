@@ -22,9 +22,11 @@ KIND = 'mmdet-tool'
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``mmcnn run``."""
     parser.usage = '%(prog)s mmdet-tool [TOOL [ARGUMENT ...]]'
-    parser.add_argument('kind', metavar=KIND, help='the kind of tool; MMDetection's tools are the only ones')
-    parser.add_argument('tool', nargs='?', metavar='TOOL', help='name of the tool, such as browse_dataset (default: list the tools)')
-    parser.add_argument('arguments', nargs=argparse.REMAINDER, metavar='ARGUMENT', help="arguments of the tool")
+    parser.add_argument('kind', metavar=KIND, help="kind of tool; only MMDetection's are available")
+    parser.add_argument(
+        'tool', nargs='?', metavar='TOOL', help='name of the tool, such as browse_dataset (default: list the tools)'
+    )
+    parser.add_argument('arguments', nargs=argparse.REMAINDER, metavar='ARGUMENT', help='arguments of the tool')
 
 
 def run(args: argparse.Namespace) -> int:

@@ -44,7 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('what', nargs='?', choices=['table', 'show', 'costs', 'matrix'], default='table')
     parser.add_argument('name', nargs='?', metavar='NAME', help='name of the network to show')
     parser.add_argument('--filter', metavar='GLOB', help="only networks with a matching name, such as 'resnet*'")
-    parser.add_argument('--sort', metavar='COLUMN', help=f'sort by name (default), or with the largest first by {_listed()}')
+    parser.add_argument(
+        '--sort', metavar='COLUMN', help=f'sort by name (default), or with the largest first by {_listed()}'
+    )
     parser.add_argument(
         '--img-size',
         type=int,
@@ -70,9 +72,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="ours (the default): YOLOv3, v4, v5 and Faster R-CNN; mmdet: MMDetection's packaged COCO configs, "
         f'each tried with {TRIED_FIRST} unless --filter names others',
     )
-    matrix.add_argument('--configs', metavar='GLOB', help="only packaged configs with a matching path, such as 'detr/*'")
+    matrix.add_argument(
+        '--configs', metavar='GLOB', help="only packaged configs with a matching path, such as 'detr/*'"
+    )
     matrix.add_argument('--until', choices=['build', 'step', 'predict'], help='last stage to run (default: predict)')
-    matrix.add_argument('--jobs', type=int, metavar='N', help='number of pairs at a time, each in a process (default: 1)')
+    matrix.add_argument(
+        '--jobs', type=int, metavar='N', help='number of pairs at a time, each in a process (default: 1)'
+    )
     matrix.add_argument('--results', metavar='JSON', help='store results in this file; pairs in it are not tried again')
 
 

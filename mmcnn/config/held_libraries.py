@@ -191,4 +191,6 @@ def _on_resnet(
             refusals.append(error)
     if refusals:
         raise refusals[0]
-    raise CheckpointError(f'{file.path} is {what} on a backbone that mmcnn does not have: a ResNet with {depths} blocks in its stages')
+    raise CheckpointError(
+        f'{file.path} is {what} on a backbone that mmcnn does not have: a ResNet with {depths} blocks in its stages'
+    )

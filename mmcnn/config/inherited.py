@@ -64,7 +64,12 @@ def _refitted(model: ConfigDict, base: ConfigDict) -> tuple[ConfigDict, list[str
     """Return the model on another library's backbone, which keeps inherited arguments as MMEngine merges them."""
     try:
         return refit(model, base['backbone'])
-    except (AttributeError, KeyError, TypeError, ValueError):  # it cannot be built; the error is raised when it is needed
+    except (
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+    ):  # it cannot be built; the error is raised when it is needed
         return copy.deepcopy(model), []
 
 

@@ -109,7 +109,9 @@ def set_backbone(cfg: Config, backbone: str | None, options: Mapping[str, Any], 
     if backbone is not None:
         wanted = backbone if backbone.startswith(FOREIGN) else 'mmcnn.' + backbone.removeprefix('mmcnn.')
         if kind not in (None, wanted):
-            raise UsageError(f'backbone={backbone} and cfg_options {BACKBONE}={kind} contradict each other: give only one')
+            raise UsageError(
+                f'backbone={backbone} and cfg_options {BACKBONE}={kind} contradict each other: give only one'
+            )
         kind = wanted
     old = (backbone_of(cfg.get('model', {})) or {}).get('type')
     # A type of MMDetection or timm in cfg_options has its arguments there, and replaces nothing but itself.

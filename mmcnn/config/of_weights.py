@@ -120,7 +120,9 @@ def config_of_conversion(file: Checkpoint, named: Config, say: Say = print) -> C
         )
         return None
     if finds(cfg) != finds(named) or _test_pipeline(cfg) != _test_pipeline(named):
-        say('note: the config of the source is recorded; the named one would produce different boxes from the same weights')
+        say(
+            'note: the config of the source is recorded; the named one would produce different boxes from the same weights'
+        )
     return cfg
 
 

@@ -83,9 +83,9 @@ class Console:
     def table(self, title: str, rows: Sequence[Sequence[str]]) -> None:
         """Print a small table.
 
-        title: head of the first column.
-        rows: the heads of the other columns, followed by a name and its cells for each row.
-            rows: the names of the other columns, and then a row name with its cells for each row.
+        Args:
+            title: head of the first column.
+            rows: the heads of the other columns, followed by a name and its cells for each row.
         """
         self.line(layout.aligned([title, *rows[0]], rows[1:]))
 

@@ -61,7 +61,9 @@ class AtomicCheckpointHook(CheckpointHook):
         self._clean_info(runner)
         super().before_train(runner)
         self._links: dict[str, Path | None] = {}  # targets of best.pth and last.pth
-        self._newest: tuple[int, Path] | None = None  # iteration and file of the last checkpoint that was written or resumed
+        self._newest: tuple[int, Path] | None = (
+            None  # iteration and file of the last checkpoint that was written or resumed
+        )
         resumed = self._resumed(runner)
         if resumed is not None:
             self._newest = runner.iter, resumed

@@ -147,7 +147,9 @@ class _WorkerContext:
     def _start(self, process: BaseProcess) -> None:
         del process.start  # restores the method of the class; all attributes are sent to a spawned process
         self.workers = [each for each in self.workers if each.process.exitcode is None]
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})  # until the worker ignores them
+        before = signal.pthread_sigmask(
+            signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM}
+        )  # until the worker ignores them
         try:
             with self._refusal_named():
                 process.start()

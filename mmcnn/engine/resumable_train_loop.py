@@ -265,7 +265,9 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     def _what_is_left(self) -> str:
         hook = self._checkpoint_hook
         return (
-            'no checkpoint was written, because there is no AtomicCheckpointHook' if hook is None else hook.what_is_left()
+            'no checkpoint was written, because there is no AtomicCheckpointHook'
+            if hook is None
+            else hook.what_is_left()
         )
 
     def stop_validation_if_asked(self) -> None:

@@ -57,7 +57,9 @@ class TopK(BaseMetric):
         ranks, num_classes = np.array([rank for rank, _ in results]), results[0][1]
         cut = tuple(dict.fromkeys(min(k, num_classes) for k in self.topk))
         if cut != self.topk:
-            print_log(f'there are {num_classes} classes: top-{max(self.topk)} is reduced to top-{max(cut)}', logger='current')
+            print_log(
+                f'there are {num_classes} classes: top-{max(self.topk)} is reduced to top-{max(cut)}', logger='current'
+            )
             self.topk = cut
         metrics = {f'top{k}': 100.0 * float(np.mean(ranks < k)) for k in self.topk}
         numbers = ', '.join(f'top-{k} {metrics[f"top{k}"]:.2f} %' for k in self.topk)

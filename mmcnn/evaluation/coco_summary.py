@@ -48,7 +48,9 @@ def checked_limits(limits: Sequence[int]) -> list[int]:
     """
     limits = [limits] if isinstance(limits, int) else list(limits)
     if not limits or any(type(each) is not int or each < 1 for each in limits):
-        raise UsageError(f'CocoMetric: proposal_nums={limits}: the values must be numbers of detections, such as {LIMITS}')
+        raise UsageError(
+            f'CocoMetric: proposal_nums={limits}: the values must be numbers of detections, such as {LIMITS}'
+        )
     return sorted(set(limits))
 
 

@@ -61,4 +61,4 @@ def read_detections(path: str | Path) -> np.ndarray:
             arrays = [file[name].reshape(-1, columns) for name, columns in _COLUMNS.items()]
         return np.concatenate(arrays, axis=1, dtype=np.float64)
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise DataError(f'{path} is not a file of a run's detections: {error}', str(path)) from error
+        raise DataError(f"{path} is not a file of a run's detections: {error}", str(path)) from error
