@@ -64,12 +64,13 @@ class Fit:
             side in the smaller, as in MMCV's ``rescale_size``.
         rounding: of the resized sides: 'round', at least one pixel, halves to even; 'half-up', as in MMCV.
         shrink: interpolation for smaller sizes: 'area' or 'linear'. Enlarging is linear.
-        place: position of the image on the canvas: 'centre', with an odd pixel of padding right and bottom; 'corner': top
-            left.
+        place: position of the image on the canvas: 'centre', with an odd pixel of padding right and bottom; 'corner':
+            top left.
         stride: the canvas has ceil(resized / stride + extra) * stride pixels in each direction; None: it has ``scale``.
         extra: padding beyond the image, in strides, before rounding up.
         value: of the padding, for each channel of the image.
-        canvas: (H, W) in pixels of every image's canvas, in place of all this; images must fit. None: computed as above.
+        canvas: (H, W) in pixels of every image's canvas, in place of all this; images must fit. None: computed as
+            above.
 
     Raises:
         UsageError: a setting is unknown.

@@ -59,8 +59,8 @@ def decode_image(
 ) -> np.ndarray:
     """Return an image as (ceil(H / reduction), ceil(W / reduction), 3) uint8 BGR, rotated as its EXIF data require.
 
-    Grey images get three equal channels, alpha is dropped, of 16 bits the upper eight are kept, and the first of several
-    frames or pages is returned.
+    Grey images get three equal channels, alpha is dropped, of 16 bits the upper eight are kept, and the first of
+    several frames or pages is returned.
 
     Args:
         data: The content of an image file.

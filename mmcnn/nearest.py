@@ -7,7 +7,7 @@ from typing import Any
 
 
 def nearest(name: str, known: Any, prefix: str = '', count: int = 5) -> str:
-    """Return the known names closest to ``name`` or beginning with it, as the end of an error; all names if they are few."""
+    """Return the known names closest to ``name`` or beginning with it, as the end of an error; all if they are few."""
     names = sorted(known)
     begin = [each for each in names if name and each.startswith(name)]
     close = list(dict.fromkeys(begin + get_close_matches(name, names, n=count, cutoff=0.4)))[:count]

@@ -66,8 +66,8 @@ class _AtTheEnd(Hook):
         seen, sure = (sum(int((each >= least).sum()) for each in scores) / len(scores) for least in (SEEN, SURE))
         ap, ap50 = metrics['coco/bbox_mAP'], metrics['coco/bbox_mAP_50']
         self.lines.append(
-            f'{runner.iter} iterations, {kind} statistics: AP {ap:.3f}, AP50 {ap50:.3f}; boxes per image with a score of at '
-            f'least {SEEN}: {seen:.1f}, of at least {SURE}: {sure:.1f}'
+            f'{runner.iter} iterations, {kind} statistics: AP {ap:.3f}, AP50 {ap50:.3f}; boxes per image with a score '
+            f'of at least {SEEN}: {seen:.1f}, of at least {SURE}: {sure:.1f}'
         )
 
 

@@ -59,7 +59,7 @@ def options_from(args: argparse.Namespace, options: type, **fixed: Any) -> Any:
 
 
 def _keywords(kind: Any, option: Option) -> dict[str, Any]:
-    """Return the keywords of ``add_argument`` for a field of this type. The default is None: the dataclass has its own."""
+    """Return keywords of ``add_argument`` for a field of this type. The default is None: the dataclass has its own."""
     kinds = [each for each in kinds_of(kind) if each is not NoneType]
     keywords: dict[str, Any] = dict(help=option.help, default=None)
     if bool in kinds:
@@ -102,7 +102,8 @@ def _named_only(option: Option) -> dict[str, Any]:
 def separated(argv: Sequence[str], switches: Sequence[NamedOnly]) -> list[str]:
     """Return the arguments, with each switch separated from a following word that is not its value: ``--amp CONFIG``.
 
-    argparse would take CONFIG for the value. A word that is similar to a value and is not a file counts as a typing error.
+    argparse would take CONFIG for the value. A word that is similar to a value and is not a file counts as a typing
+    error.
     """
     names = {flag: switch.names for switch in switches for flag in switch.option_strings}
     following = [*argv[1:], '-'][: len(argv)]

@@ -68,6 +68,7 @@ def _plot(report, options: CheckOptions, file: str) -> None:
     plot_data(cocos, sizes, options.img_size, file, anchors, reached)
     if reached is not None:
         print(
-            f'best possible recall of the anchors of {options.config} at {options.img_size} pixels: {reached.mean():.4f}'
+            f'best possible recall of the anchors of {options.config} at {options.img_size} pixels: '
+            f'{reached.mean():.4f}'
         )
     print(f'figure: {file}')

@@ -17,7 +17,7 @@ __getattr__ = moved_names(__name__)
 
 @contextlib.contextmanager
 def friendly_errors() -> Iterator[None]:
-    """End a command with the message and exit code of an error of mmcnn, 130 after Ctrl-C, or 141 if the output is closed.
+    """End a command with the message and exit code of an error; 130 after Ctrl-C, 141 if the output is closed.
 
     ``MMCNN_TRACEBACK=1`` shows the traceback instead. Errors inside the program always show it.
     """

@@ -21,9 +21,9 @@ def merge_options(cfg: Config, options: Mapping[str, Any], say: Say = print) -> 
     """Apply ``cfg_options``, and report those without an obvious effect.
 
     These are new entries, which most often are typing errors, and variables of the config (``img_scale``,
-    ``train_pipeline``). The value of a variable is set in all entries that were computed from it: entries that are equal
-    to it now (whole dicts and lists anywhere, numbers and the like only below a name similar to its own) and paths that
-    begin with it. An entry that is itself in ``options`` keeps the value given there.
+    ``train_pipeline``). The value of a variable is set in all entries that were computed from it: entries that are
+    equal to it now (whole dicts and lists anywhere, numbers and the like only below a name similar to its own) and
+    paths that begin with it. An entry that is itself in ``options`` keeps the value given there.
 
     Args:
         cfg: changed in place.

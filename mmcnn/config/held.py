@@ -62,8 +62,8 @@ def own_held(file: Checkpoint, state: Mapping[str, Tensor]) -> Held:
         raise CheckpointError(_none(file))
     if file.record is not None and file.record.source:
         raise CheckpointError(
-            f'{file.path} is a conversion of {file.record.source} without its config, and the weights do not determine its '
-            'boxes (anchors, decoding, size): convert the source again, or name the config'
+            f'{file.path} is a conversion of {file.record.source} without its config, and the weights do not determine '
+            'its boxes (anchors, decoding, size): convert the source again, or name the config'
         )
     fitting: dict[str, Held] = {}
     for name in _families(family):
@@ -120,7 +120,7 @@ def per_anchor(bias: Tensor) -> int:
 
 
 def finds(cfg: Config) -> tuple:
-    """Return all parts of a model's config that affect its detections; equal for configs that differ only in training."""
+    """Return the parts of a model's config that affect its detections; equal if configs differ only in training."""
     return _without_training(wire(cfg.model).to_dict())
 
 

@@ -69,8 +69,8 @@ def _darknet(file: Checkpoint) -> Held:
         takes.append(f'{order.floats:,} ({order.model})')
     known = f', like {PUBLIC[floats]}' if floats in PUBLIC else ''
     raise CheckpointError(
-        f'{file.path} holds {floats:,} floats{known}, which is not a complete YOLOv3 or YOLOv4 with any number of classes '
-        f'({", ".join(takes)}); name the config that it fits or initialises'
+        f'{file.path} holds {floats:,} floats{known}, which is not a complete YOLOv3 or YOLOv4 with any number of '
+        f'classes ({", ".join(takes)}); name the config that it fits or initialises'
     )
 
 
@@ -119,8 +119,9 @@ def _ultralytics(file: Checkpoint, tree: UltralyticsFile) -> Held:
     size = YOLO_V5.get(len(tree.state[first]))
     if size is None or (tree.form, size) == ('focus', 'n'):
         raise CheckpointError(
-            f'{file.path} holds a YOLOv5 with {len(tree.state[first])} channels in the first convolution, but the sizes that '
-            f'come with mmcnn have {", ".join(map(str, YOLO_V5))}: name a config with its widen_factor and deepen_factor'
+            f'{file.path} holds a YOLOv5 with {len(tree.state[first])} channels in the first convolution, but the '
+            f'sizes that come with mmcnn have {", ".join(map(str, YOLO_V5))}: name a config with its widen_factor and '
+            'deepen_factor'
         )
     options = {'model.bbox_head.anchors': [list(level) for level in tree.anchors]}
     if tree.form == 'focus':
@@ -166,8 +167,8 @@ def _mmdet_faster_rcnn(file: Checkpoint, state: Mapping[str, Tensor]) -> Held:
     # MMDetection 2 recorded its config under another name, in a format that is not read.
     if re.search(r"""style['"]?\s*[=:]\s*['"]caffe""", str(file.meta.get('config', ''))):
         raise CheckpointError(
-            f"{file.path} holds MMDetection's Faster R-CNN on a ResNet with style 'caffe', which has its strides in the "
-            'first 1x1 convolutions; mmcnn has no such backbone: the weights would load but give wrong results'
+            f"{file.path} holds MMDetection's Faster R-CNN on a ResNet with style 'caffe', which has its strides in "
+            'the first 1x1 convolutions; mmcnn has no such backbone: the weights would load but give wrong results'
         )
     notes = ("style 'pytorch' of the ResNet, size, anchors and NMS are from the config, because the file has none",)
     classes = len(state['roi_head.bbox_head.fc_cls.weight']) - 1

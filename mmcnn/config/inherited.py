@@ -1,4 +1,4 @@
-"""Configs that inherit from one of MMDetection's but have another backbone: adapts numbers that described the old one."""
+"""Configs that inherit from one of MMDetection's with another backbone: adapts numbers that described the old one."""
 
 from __future__ import annotations
 

@@ -99,8 +99,8 @@ def set_backbone(cfg: Config, backbone: str | None, options: Mapping[str, Any], 
         cfg: changed in place.
         backbone: short name of one of our backbones, with or without the scope; ``mmdet.TYPE`` or
             ``timm.NETWORK``, with arguments from ``options``; None: the backbone in ``options``, if any.
-                options: ``cfg_options``, which may also name the backbone (``model.backbone.type``).
-                say: called with a sentence about each change.
+        options: ``cfg_options``, which may also name the backbone (``model.backbone.type``).
+        say: called with a sentence about each change.
 
     Raises:
         UsageError: both name different backbones, or the backbone does not fit the model.

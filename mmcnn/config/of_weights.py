@@ -91,8 +91,8 @@ def config_and_checkpoint(
 def config_of_conversion(file: Checkpoint, named: Config, say: Say = print) -> Config | None:
     """Return the config that a conversion of a detector must record to produce the same boxes as its source.
 
-    Weights do not determine anchors, decoding, size and NMS. They come from the source's own config, or from what is known
-    of its library; the config that is named for a conversion decides only if neither is available.
+    Weights do not determine anchors, decoding, size and NMS. They come from the source's own config, or from what is
+    known of its library; the config that is named for a conversion decides only if neither is available.
 
     Args:
         file: the opened source.
@@ -121,7 +121,8 @@ def config_of_conversion(file: Checkpoint, named: Config, say: Say = print) -> C
         return None
     if finds(cfg) != finds(named) or _test_pipeline(cfg) != _test_pipeline(named):
         say(
-            'note: the config of the source is recorded; the named one would produce different boxes from the same weights'
+            'note: the config of the source is recorded; the named one would produce different boxes from the same '
+            'weights'
         )
     return cfg
 

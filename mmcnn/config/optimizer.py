@@ -26,8 +26,8 @@ def optimizer_types(cfg: Config) -> dict[str, Any]:
 def drop_left_over(cfg: Config, before: dict[str, Any], typed: Collection[str], say: Say) -> None:
     """Drop the arguments of the previous optimizer (or its wrapper) that the new one does not take, and report them.
 
-    This includes arguments of SGD, which all our recipes use, if a config file replaces it but inherits them. Unknown and
-    user-given arguments stay; the check of types refuses them.
+    This includes arguments of SGD, which all our recipes use, if a config file replaces it but inherits them. Unknown
+    and user-given arguments stay; the check of types refuses them.
 
     Args:
         cfg: with the user's options; changed in place.

@@ -36,7 +36,7 @@ def inner_datasets(dataset: Any) -> Iterator[dict]:
 
 
 def metrics_of(cfg: Config, evaluator: str) -> list[tuple[str, Any]]:
-    """Return path and config of each metric of ``val_evaluator`` or ``test_evaluator``: a dict, a list or an Evaluator."""
+    """Return path and config of each metric of ``val_evaluator`` or ``test_evaluator``: dict, list or Evaluator."""
     node = cfg.get(evaluator)
     if isinstance(node, dict) and 'metrics' in node:
         evaluator, node = f'{evaluator}.metrics', node['metrics']

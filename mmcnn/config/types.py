@@ -128,7 +128,7 @@ def check_structure(cfg: Config) -> None:
 
 
 def check_types(cfg: Config, training: bool = True) -> None:
-    """Look up all that MMEngine's Runner will: hooks, optimizer, schedule, loop, data sets, their transforms and metrics.
+    """Look up all that MMEngine's Runner will: hooks, optimizer, schedule, loop, data sets, transforms and metrics.
 
     The model has already been built on the meta device (:func:`~mmcnn.config.model.wire_model`). Nested entries of a
     user's own class are not checked.

@@ -163,8 +163,8 @@ class Console:
         line = Text(text, no_wrap=True, overflow='ellipsis')
         if self._live is None:
             self._screen = _screen()
-            # Without a refresh thread: data-loading processes are forked, and a lock that the thread holds would stay locked
-            # in them for ever.
+            # Without a refresh thread: data-loading processes are forked, and a lock that the thread holds would stay
+            # locked in them for ever.
             self._live = Live(line, console=self._screen, auto_refresh=False, transient=True)
             self._live.start(refresh=True)
         else:

@@ -22,7 +22,7 @@ MAX_NAME = 40
 
 
 def one_line(name: str) -> str:
-    """Return a name without line breaks, tabs and other characters that would move the following text or steer a terminal."""
+    """Return a name without line breaks, tabs and other characters that move the following text or steer a terminal."""
     return ''.join('\ufffd' if _is_unseen(each) else each for each in ' '.join(name.split()))
 
 
@@ -41,7 +41,7 @@ def shortened(name: str, width: int = MAX_NAME) -> str:
 
 
 def _is_unseen(character: str) -> bool:
-    """Return whether a character is a control character, a surrogate or a direction mark; joiners are parts of words and emoji."""
+    """Return whether a character is a control, a surrogate or a direction mark; joiners belong to words and emoji."""
     return unicodedata.category(character) in ('Cc', 'Cs') or character in _DIRECTIONS
 
 

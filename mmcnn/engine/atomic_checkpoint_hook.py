@@ -156,7 +156,7 @@ class AtomicCheckpointHook(CheckpointHook):
         self._former_best = {}
 
     def _save_whole(self, runner, filename: str, meta: dict, iteration: int, stale: list[str] | None = None) -> None:
-        """Write a checkpoint with the whole state, record it in ``last_checkpoint``, and delete the files that it replaces."""
+        """Write a checkpoint with the whole state, record it in ``last_checkpoint``, and delete what it replaces."""
         own = Path(self.out_dir)
         stopped = sorted(path.name for path in own.glob(STOPPED.format('*')) if path.name != filename)
         stale = [*(stale or []), *self._replaced_best(), *stopped]

@@ -26,19 +26,19 @@ class BNStatisticsHook(Hook):
 
     **Several ranks.** Each rank normalises its own images and keeps running statistics of these, so that ranks would
     validate different networks, and the checkpoint would have the statistics of the first one alone. They are replaced
-    by their mean over the ranks, also those of the averaged weights. The training does not depend on them. A run that is
-    stopped inside an epoch stores the statistics of each rank in its checkpoint, so that the resumed run ends with the
-    same result. If checkpoints are written every so many iterations, the mean is also taken before each of them. (SyncBN,
-    the alternative, changes the training: ``mmcnn train --sync-bn``.)
+    by their mean over the ranks, also those of the averaged weights. The training does not depend on them. A run that
+    is stopped inside an epoch stores the statistics of each rank in its checkpoint, so that the resumed run ends with
+    the same result. If checkpoints are written every so many iterations, the mean is also taken before each of them.
+    (SyncBN, the alternative, changes the training: ``mmcnn train --sync-bn``.)
 
     **Early in a run, statistics are measured again.**
-    With a momentum m, a layer's running statistics are an average over about the last 1 / m iterations: 33 with the 0.03
-    of the YOLO recipes, 1,000 with the 0.001 of Keras's MobileNetV2. Early in a run, the weights change much during that
-    time, and the saved network would be normalised by outdated statistics: a detector after 57 iterations then finds 300
-    boxes with a score of 1 in every image. Therefore a layer is measured while the run is shorter than ``windows`` times
-    1 / m iterations; later it keeps its running statistics. The first images of the epoch pass through the network once
-    more, with the same augmentation, and each layer's statistics become the mean over these batches: for the averaged
-    weights if there are any, because these are validated and saved.
+    With a momentum m, a layer's running statistics are an average over about the last 1 / m iterations: 33 with the
+    0.03 of the YOLO recipes, 1,000 with the 0.001 of Keras's MobileNetV2. Early in a run, the weights change much
+    during that time, and the saved network would be normalised by outdated statistics: a detector after 57 iterations
+    then finds 300 boxes with a score of 1 in every image. Therefore a layer is measured while the run is shorter than
+    ``windows`` times 1 / m iterations; later it keeps its running statistics. The first images of the epoch pass
+    through the network once more, with the same augmentation, and each layer's statistics become the mean over these
+    batches: for the averaged weights if there are any, because these are validated and saved.
 
     It costs a forward pass of ``num_images`` images per epoch: 7 % of an epoch of 300 images, 0.1 % of one of 20,000.
     The weights and losses of the training do not change. A run that is killed and resumed measures the same statistics.

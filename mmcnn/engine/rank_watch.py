@@ -35,9 +35,9 @@ class RankWatch:
 
     Each rank holds a connection to rank 0. The kernel closes it when the process dies for any reason, and detects when
     the machine is gone; a rank that is only slow stays connected. Rank 0 informs the others. After a kill, each reports
-    it and ends at once, because a launcher such as torchrun is about to send SIGTERM; after an error, it has 3 s for its
-    own message. A rank that ends after a signal (``SystemExit``) passes SIGTERM on to the others. With one process, the
-    context does nothing.
+    it and ends at once, because a launcher such as torchrun is about to send SIGTERM; after an error, it has 3 s for
+    its own message. A rank that ends after a signal (``SystemExit``) passes SIGTERM on to the others. With one
+    process, the context does nothing.
 
     All ranks must enter it together, because it communicates (a broadcast and a gather).
 
@@ -116,7 +116,8 @@ class RankWatch:
             self._socket = socket.create_connection((host, port), timeout=_PATIENCE)
         except OSError as error:
             print_log(
-                f'rank {get_rank()} cannot reach {host}:{port} ({error}), so the death of another rank may not be noticed',
+                f'rank {get_rank()} cannot reach {host}:{port} ({error}), so the death of another rank may not be '
+                'noticed',
                 logger='current',
                 level=30,
             )

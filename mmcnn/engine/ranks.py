@@ -34,8 +34,8 @@ def join_ranks(cfg: Config) -> None:
         return
     if launcher == 'pytorch' and get_device() == 'cpu':
         if not torch.distributed.is_initialized():
-            # A launcher has one store for all runs of its processes: without separate keys, the second run would find the
-            # addresses of the first.
+            # A launcher has one store for all runs of its processes: without separate keys, the second run would find
+            # the addresses of the first.
             with _port_in_use():
                 store, rank, size = next(torch.distributed.rendezvous('env://'))
             store = torch.distributed.PrefixStore(f'run-{next(_joined)}', store)
@@ -72,8 +72,8 @@ def check_alike(cfg: Config) -> None:
     for rank, other in enumerate(others, start=1):
         if name := next((name for name in first if first[name] != other[name]), None):
             raise UsageError(
-                f'{name}={first[name]} on rank 0, but {name}={other[name]} on rank {rank}: all ranks must be started in the '
-                'same way, and must see the same work dir, or copies of its checkpoints, to resume a run'
+                f'{name}={first[name]} on rank 0, but {name}={other[name]} on rank {rank}: all ranks must be started '
+                'in the same way, and must see the same work dir, or copies of its checkpoints, to resume a run'
             )
 
 
@@ -87,6 +87,6 @@ def _port_in_use() -> Iterator[None]:
             raise
         port = os.environ.get('MASTER_PORT')
         raise UsageError(
-            f'port {port}, which connects the ranks, is already in use on this machine, most often by another training: '
-            'choose another one (MASTER_PORT=N, torchrun --master-port N)'
+            f'port {port}, which connects the ranks, is already in use on this machine, most often by another '
+            'training: choose another one (MASTER_PORT=N, torchrun --master-port N)'
         ) from error

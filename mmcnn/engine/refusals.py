@@ -23,8 +23,8 @@ SHOWN, ALL_IMAGES = 20, 'not_finite.txt'
 class Refusals:
     """Reacts to losses and gradients that a :class:`~mmcnn.engine.step_guard.StepGuard` rejects: stops or skips.
 
-    Skipping a batch restores the model's buffers (BatchNorm's statistics), and logs nothing but a warning. The number of
-    skipped batches of the run is stored in checkpoints.
+    Skipping a batch restores the model's buffers (BatchNorm's statistics), and logs nothing but a warning. The number
+    of skipped batches of the run is stored in checkpoints.
 
     Args:
         runner (Runner): The runner.
@@ -83,7 +83,7 @@ class Refusals:
             )
 
     def _listed(self, images: list[str], whose: str, story: str) -> str:
-        """Return lines with the first images for the end of a message; if there are more, write all of them to a file."""
+        """Return lines with the first images for the end of a message; if there are more, write all to a file."""
         if not images:
             return ''
         lines, more = images[:SHOWN], len(images) - SHOWN

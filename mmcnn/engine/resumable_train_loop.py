@@ -60,8 +60,8 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         runner (Runner): The runner.
         dataloader (DataLoader | dict): The training data.
         max_epochs (int): Number of epochs.
-        on_nan (str): 'stop', or 'skip': drop the batch, restore the buffers (BatchNorm's statistics), and stop only after
-            10 in a row or more than 1 % of the run.
+        on_nan (str): 'stop', or 'skip': drop the batch, restore the buffers (BatchNorm's statistics), and stop only
+            after 10 in a row or more than 1 % of the run.
         max_failed (int, optional): Number of files that may fail to load, see ``SeededDataset``.
         until_epoch (int, optional): Epoch after which the run pauses, with a validation and a checkpoint; a resumed run
             continues with the same schedule. None: it does not pause.

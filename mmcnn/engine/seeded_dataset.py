@@ -62,8 +62,8 @@ class KeyedBatchSampler(BatchSampler):
 
     def __iter__(self) -> Iterator[list[SampleKey]]:
         epoch, first, end = self.epoch, self.first, self.end
-        # A loader fetches batches ahead: a later call of start() is for the next iteration. The inner sampler always runs
-        # to its end: one that groups by shape would keep the remaining samples for the next epoch.
+        # A loader fetches batches ahead: a later call of start() is for the next iteration. The inner sampler always
+        # runs to its end: one that groups by shape would keep the remaining samples for the next epoch.
         for number, batch in enumerate(self.batches):
             if number >= first and (end is None or number < end):
                 yield [SampleKey(index, epoch) for index in batch]

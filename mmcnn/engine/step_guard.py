@@ -34,14 +34,14 @@ class StepGuard:
     Args:
         wrapper (OptimWrapper): MMEngine's, plain or AMP.
         stop (bool): make no more steps after a rejection.
-        ask (Callable): a condition on this rank, such as a received signal. It is sent in the one message that the ranks
-            exchange in each iteration anyway.
+        ask (Callable): a condition on this rank, such as a received signal. It is sent in the one message that the
+            ranks exchange in each iteration anyway.
 
     Attributes:
         told (bool): Whether :attr:`ask` has held on any rank in an iteration so far; the same on all ranks after each
             :meth:`read`. False with a single process, which does not need to ask others.
-        refused (str | None): What the last call rejected: ``'loss'``, ``'gradient'`` or None; for a step without checking,
-            known after :meth:`read`.
+        refused (str | None): What the last call rejected: ``'loss'``, ``'gradient'`` or None; for a step without
+            checking, known after :meth:`read`.
         stepped (bool): Whether the last call made a step.
     """
 

@@ -123,8 +123,8 @@ class StopSignals:
                 self.before_end()
                 end_now(
                     128 + signum,
-                    f'{name}: the step did not end within {self.patience:g} s, so no checkpoint was written; the last one is '
-                    'complete',
+                    f'{name}: the step did not end within {self.patience:g} s, so no checkpoint was written; the last '
+                    'one is complete',
                 )
 
 

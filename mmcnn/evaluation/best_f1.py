@@ -12,8 +12,8 @@ def best_f1_score(
 ) -> float | None:
     """Return the score at which the mean F1 of the classes is best.
 
-    F1 = 2 TP / (detections + objects) of the detections with at least this score. F1 is constant between a score and the
-    next lower one; the middle is returned, so that rounding has no effect.
+    F1 = 2 TP / (detections + objects) of the detections with at least this score. F1 is constant between a score and
+    the next lower one; the middle is returned, so that rounding has no effect.
 
     Args:
         scores: (N,), of all counted detections.

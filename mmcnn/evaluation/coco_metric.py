@@ -43,15 +43,15 @@ SUMMARY_KEYS = summary_keys()
 class CocoMetric(MMDetCocoMetric):
     """COCO box evaluation with the standard limits of 1, 10 and 100 detections per image and class.
 
-    Collects results like mmdet's metric and evaluates them with hotcoco, whose numbers equal pycocotools' (mmdet's default
-    limits of 100, 300 and 1000 detections leave out AR@1 and AR@10). The following are returned under the prefix
-    ``coco/``, not rounded:
+    Collects results like mmdet's metric and evaluates them with hotcoco, whose numbers equal pycocotools' (mmdet's
+    default limits of 100, 300 and 1000 detections leave out AR@1 and AR@10). The following are returned under the
+    prefix ``coco/``, not rounded:
 
     - the 12 numbers ``bbox_mAP``, ``bbox_mAP_50``, ``bbox_mAP_75``, ``bbox_mAP_{s,m,l}`` (areas below 32**2, below
       96**2, and above, in pixels of the original image), ``bbox_AR@{1,10,100}``, ``bbox_AR_{s,m,l}@100``; -1, as in
       pycocotools, if the ground truth has no box of that size, and NaN if it has no box at all;
-    - ``bbox_AP/<class name>`` for each class, its name on one line; NaN for a class without ground truth, which does not
-      enter any mean.
+    - ``bbox_AP/<class name>`` for each class, its name on one line; NaN for a class without ground truth, which does
+      not enter any mean.
 
     Label i is the class ``dataset_meta['classes'][i]`` and is matched with the file's categories by name. Every image
     of the file counts, also one without detections. Crowd boxes match any number of detections and are not counted
@@ -77,13 +77,13 @@ class CocoMetric(MMDetCocoMetric):
         backend_args (dict, optional): How MMEngine reads ``ann_file`` if it is not on the disk.
         sort_categories (bool): mmdet's key, without effect: the order of categories does not matter here.
         use_mp_eval (bool): mmdet's key, without effect: hotcoco always uses all cores.
-        detections_file (str, optional): If given, each evaluation writes its detections there, replacing those of the last
-            one (:mod:`mmcnn.evaluation.kept_detections`).
+        detections_file (str, optional): If given, each evaluation writes its detections there, replacing those of the
+            last one (:mod:`mmcnn.evaluation.kept_detections`).
 
     Attributes:
         best_f1_score (float, optional): After an evaluation, in the process that computed it: the score threshold with
-            the best F1 at IoU 0.5 (:func:`~mmcnn.evaluation.best_f1.best_f1_score`). None before, or if nothing was found.
-            Computed on first access, for which the detections are kept.
+            the best F1 at IoU 0.5 (:func:`~mmcnn.evaluation.best_f1.best_f1_score`). None before, or if nothing was
+            found. Computed on first access, for which the detections are kept.
 
     Raises:
         FileNotFoundError: From the constructor, if ``ann_file`` does not exist.

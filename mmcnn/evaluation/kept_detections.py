@@ -22,8 +22,8 @@ def write_detections(path: str | Path, rows: np.ndarray, limit: int = 100) -> No
 
     Args:
         path: path of the file.
-        rows: (D, 7): image id, x, y, w, h in pixels of the original image, score, category id. The file stores boxes and
-            scores in single precision.
+        rows: (D, 7): image id, x, y, w, h in pixels of the original image, score, category id. The file stores boxes
+            and scores in single precision.
         limit: maximum number per class and image; those with the highest scores are kept, in the original order.
 
     Raises:

@@ -55,8 +55,9 @@ class Objects:
 def match(detections: np.ndarray, objects: Objects, threshold: float, limit: int) -> tuple[np.ndarray, np.ndarray]:
     """Return which detections COCO's evaluation counts, and which of these find an object.
 
-    In the order of their scores, detections take the object of their image and class that they overlap most, unless it is
-    already taken. A detection that finds no object but overlaps a crowd does not count; a crowd can match any number.
+    In the order of their scores, detections take the object of their image and class that they overlap most, unless
+    it is already taken. A detection that finds no object but overlaps a crowd does not count; a crowd can match any
+    number.
 
     Args:
         detections: (N, 7) of image id, x, y, width, height in pixels, score, category id.
@@ -106,7 +107,7 @@ def _groups(detections: np.ndarray, objects: Objects) -> tuple[np.ndarray, np.nd
 
 
 def _within(limit: int, groups: np.ndarray, order: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Return (N,) bool: whether a detection is among the best of its group. ``groups`` are in ``order``, which is stable."""
+    """Return (N,) bool: whether a detection is among the best of its group. ``groups`` have the stable ``order``."""
     within = np.ones(len(order), bool)
     if len(order) > limit and (groups[limit:] == groups[:-limit]).any():
         ranked = order[np.lexsort((-scores[order], groups))]

@@ -40,8 +40,8 @@ def warn_of_anchors(cfg: Config, data: str | Path | None, say: Say = print) -> N
         command = ['mmcnn', 'anchors', *(['--data', str(data)] if data else []), *drawn_flags(cfg)]
         command += ['--config', str(cfg.filename), '--img-size', str(size)]
         say(
-            f'warning: the best possible recall of the anchors on the training boxes is {recall:.4f}; to compute anchors that fit '
-            f'better: {shlex.join(command)}'
+            f'warning: the best possible recall of the anchors on the training boxes is {recall:.4f}; to compute '
+            f'anchors that fit better: {shlex.join(command)}'
         )
 
 

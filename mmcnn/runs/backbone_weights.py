@@ -58,8 +58,8 @@ def check_backbone_weights(cfg: Config, weights: str | Path, say: Say) -> None:
     name = str(cfg.model.get('backbone', {}).get('type')).removeprefix('mmcnn.')
     if name not in backbone_families():
         raise UsageError(
-            f"backbone_weights={weights}: {name} is not one of mmcnn's backbones (mmcnn zoo lists them); set its weights by "
-            "cfg_options model.backbone.init_cfg=dict(type='Pretrained', checkpoint=...)"
+            f"backbone_weights={weights}: {name} is not one of mmcnn's backbones (mmcnn zoo lists them); set its "
+            "weights by cfg_options model.backbone.init_cfg=dict(type='Pretrained', checkpoint=...)"
         )
     if is_address(str(weights)):
         resolve(str(weights))

@@ -92,7 +92,8 @@ def images_of_own_data(cfg: Config) -> int | None:
     """Return the number of training images in the COCO files that a config names itself, including repetitions.
 
     Returns:
-        the number; None: the data has another format, or a file has more than ``LARGE`` bytes, which is not a small data set.
+        the number; None: the data has another format, or a file has more than ``LARGE`` bytes, which is not a small
+        data set.
     """
     try:
         return _images_in(cfg.train_dataloader.dataset)

@@ -18,7 +18,7 @@ COMPILERS = ('torch._dynamo', 'torch._inductor')
 
 @contextlib.contextmanager
 def terminated() -> Iterator[None]:
-    """Turn SIGTERM into a :class:`~mmcnn.errors.StoppedError` inside the context; the training loop has its own handling.
+    """Turn SIGTERM into a :class:`~mmcnn.errors.StoppedError`; the training loop has its own handling.
 
     Python's default would end the process without a chance to clean up. Does nothing outside of the main thread.
     """
@@ -59,14 +59,14 @@ def known_causes() -> Iterator[None]:
         if type(error).__module__.startswith(COMPILERS):
             said = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise TrainingError(
-                f'performance.compile: torch.compile failed: {said}; either this machine has no compiler that PyTorch can use, '
-                'or the network or the arguments are not supported: leave out --compile'
+                f'performance.compile: torch.compile failed: {said}; either this machine has no compiler that PyTorch '
+                'can use, or the network or the arguments are not supported: leave out --compile'
             ) from error
         if isinstance(error, RuntimeError) and REFUSED in str(error):
             operator = str(error).partition(' ')[0]
             raise TrainingError(
-                f'randomness.deterministic=True: {operator} has no deterministic kernel on a GPU; replace the part that '
-                'uses it, or leave out deterministic'
+                f'randomness.deterministic=True: {operator} has no deterministic kernel on a GPU; replace the part '
+                'that uses it, or leave out deterministic'
             ) from error
         raise
     finally:
@@ -76,8 +76,8 @@ def known_causes() -> Iterator[None]:
 def interrupt_behind(error: BaseException | None) -> KeyboardInterrupt | StoppedError | None:
     """Return the Ctrl-C or SIGTERM that caused an error.
 
-    MMEngine reports one that arrives while it formats a config as an error of the config, and PyTorch one during an export
-    as an error of the network.
+    MMEngine reports one that arrives while it formats a config as an error of the config, and PyTorch one during an
+    export as an error of the network.
     """
     while error is not None and not isinstance(error, KeyboardInterrupt | StoppedError):
         error = error.__cause__ or error.__context__

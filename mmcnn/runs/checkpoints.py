@@ -19,8 +19,8 @@ def checkpoints_in(folder: Path) -> set[Path]:
 def last_checkpoint(folder: str | Path) -> tuple[Path, Checkpoint, list[str]] | None:
     """Return the last checkpoint of a run that can be resumed from.
 
-    This is the checkpoint that the file ``last_checkpoint`` names; if that one is missing or damaged, the newest complete
-    one in the folder.
+    This is the checkpoint that the file ``last_checkpoint`` names; if that one is missing or damaged, the newest
+    complete one in the folder.
 
     Args:
         folder: the work dir.

@@ -27,8 +27,8 @@ WINDOW = 50
 class ConsoleHook(Hook):
     """Sends progress and the results of each validation to a console.
 
-    Without a terminal, plain lines are printed every ``interval`` iterations of the ``LoggerHook`` and at the end of each
-    epoch. A training that counts iterations is shown by iterations. A training also needs a
+    Without a terminal, plain lines are printed every ``interval`` iterations of the ``LoggerHook`` and at the end of
+    each epoch. A training that counts iterations is shown by iterations. A training also needs a
     :class:`~mmcnn.runs.history_hook.HistoryHook`, which provides the losses.
 
     Args:
@@ -166,7 +166,10 @@ def what_is_normal(steps: int, metrics: Mapping[str, float], num_classes: int) -
         return None
     begun = f'note: these are the results after {number(steps, "step")} from random weights'
     if 0 <= metrics.get('AP', -1) < YOUNG_AP:
-        return f'{begun}: an AP of 0 to 0.1 is normal in the first few hundred, and grows over thousands (docs/benchmarks.md)'
+        return (
+            f'{begun}: an AP of 0 to 0.1 is normal in the first few hundred, and grows over thousands '
+            '(docs/benchmarks.md)'
+        )
     chance = 100 / max(num_classes, 1)
     if 0 <= metrics.get('top1', -1) < YOUNG_TOP1 * chance:
         return f'{begun}: a top-1 near {chance:.3g} %, which equals guessing, is normal in the first few hundred'

@@ -56,7 +56,8 @@ def set_data(
         skip_bad: drop the images and boxes that the check rejects, and report their numbers.
         say: called with the warnings of the check, line by line.
         draw: draw of validation images for a folder without a validation split; None: that in ``recorded``.
-        classes: classes of a detector's folder to use; boxes of others are dropped. With a checkpoint: classes to evaluate.
+        classes: classes of a detector's folder to use; boxes of others are dropped. With a checkpoint: classes to
+            evaluate.
         recorded: the config that the checkpoint was trained with; None: ``cfg``.
 
     Returns:
@@ -201,8 +202,8 @@ def demo_data(classifier: bool = False) -> str:
             return str(make(folder))
         except OSError as error:
             raise DataError(
-                f'the demo data cannot be drawn in {folder}: {error.strerror or error}; set XDG_CACHE_HOME to a writable '
-                'folder'
+                f'the demo data cannot be drawn in {folder}: {error.strerror or error}; set XDG_CACHE_HOME to a '
+                'writable folder'
             ) from error
     deadline = time.monotonic() + DEMO_PATIENCE
     while not (folder / last).is_file():
@@ -218,9 +219,9 @@ def _check_present(cfg: Config, dataset: ConfigDict, names: tuple[str | None, ..
     for path in (Path(root) / name for name in names if name is not None and '://' not in f'{root}{name}'):
         if not path.exists():
             raise UsageError(
-                f'the data of {cfg.filename or "the config in the checkpoint"} is missing: {path} does not exist (relative to '
-                f'{Path.cwd()}). Put it there, or use data=PATH for your own data ({own}), or data=demo for a small '
-                'generated set'
+                f'the data of {cfg.filename or "the config in the checkpoint"} is missing: {path} does not exist '
+                f'(relative to {Path.cwd()}). Put it there, or use data=PATH for your own data ({own}), or data=demo '
+                'for a small generated set'
             )
 
 
@@ -265,8 +266,8 @@ def set_cache(cfg: Config, cache_gb: float | None) -> None:
     """Set the memory for decoded training images, in 10^9 bytes; None keeps the config's value.
 
     Raises:
-        UsageError: the config's training data have no such cache, or are drawn on the device with a model that cannot do
-            so.
+        UsageError: the config's training data have no such cache, or are drawn on the device with a model that cannot
+            do so.
     """
     dataset = cfg.train_dataloader.dataset
     mosaics = [node for node in dicts_in(dataset) if node.get('type') == 'mmcnn.MosaicDataset']

@@ -50,8 +50,8 @@ def _check_balanced(where: str, node: Any) -> None:
         if isinstance(inner, type) and not hasattr(inner, 'get_cat_ids'):
             within = 'each of the data sets' if 'datasets' in inside else 'the data set'
             raise UsageError(
-                f'{where}: {kind.__name__} counts the classes of every image, but {inner.__name__} does not provide them '
-                f'(it has no get_cat_ids): put it around {within} inside {inner.__name__}'
+                f'{where}: {kind.__name__} counts the classes of every image, but {inner.__name__} does not provide '
+                f'them (it has no get_cat_ids): put it around {within} inside {inner.__name__}'
             )
     _check_balanced(f'{where}.dataset', inside)
     for number, each in enumerate(node.get('datasets') or ()):

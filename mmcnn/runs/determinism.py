@@ -168,7 +168,7 @@ def without_kernel(cfg: Config) -> dict[str, str] | None:
 
 
 def _heads_run(model: nn.Module, maps: Any) -> bool:
-    """Send maps through the heads of a detector, and RoIs through the heads after them; return whether all accept them."""
+    """Run the heads of a detector on maps, and the heads after them on RoIs; return whether all accept them."""
     try:
         for name in ('bbox_head', 'mask_head', 'rpn_head'):
             if isinstance(head := getattr(model, name, None), nn.Module):

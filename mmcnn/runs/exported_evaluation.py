@@ -126,8 +126,8 @@ def measured(
     """Return the metrics of the detections in the images of a data set, by the names in the log.
 
     Args:
-        find: called with images (H, W, 3) uint8 BGR; returns boxes (K, 4) xyxy in pixels, scores (K,) and labels (K,) of
-            each.
+        find: called with images (H, W, 3) uint8 BGR; returns boxes (K, 4) xyxy in pixels, scores (K,) and labels (K,)
+            of each.
         dataset: from :func:`data_and_metric`.
         metric: from the same.
         batch_size: number of images for each call of ``find``.

@@ -13,7 +13,8 @@ from mmcnn.models.wiring.parts import class_of
 def prove_swapped(cfg: Config, in_full: bool, swapped: bool) -> list[str]:
     """Compute the loss of a synthetic batch if a backbone is new to its detector; it takes seconds.
 
-    mmcnn's tests cover its own detectors with every backbone, MMDetection's tests cover its detectors with their backbones.
+    mmcnn's tests cover its own detectors with every backbone, MMDetection's tests cover its detectors with their
+    backbones.
 
     Args:
         cfg: wired, with the data of the training.

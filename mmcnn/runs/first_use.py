@@ -95,7 +95,8 @@ def _meant(name: str, names: Sequence[str], prefixes: Sequence[Any]) -> str:
 def _names(metrics: Sequence[BaseMetric]) -> tuple[list[str], bool]:
     """Return the names of the metrics, found by evaluating empty results, and whether these are all.
 
-    Only metrics that provide such results (``stand_in_results``) are evaluated; others may compute for minutes, or fail.
+    Only metrics that provide such results (``stand_in_results``) are evaluated; others may compute for minutes, or
+    fail.
     """
     names: list[str] = []
     all_known = True

@@ -21,9 +21,9 @@ SCALED = ('Resize', 'RandomResize', 'RandomChoiceResize')
 def set_img_size(cfg: Config, size: int | None) -> None:
     """Set the side of the network input in every transform of every pipeline that has one.
 
-    Affected are ``img_scale`` of our transforms, and ``scale`` of MMDetection's, which keep the aspect ratio: there it is
-    the longer side, and a range of sizes keeps its proportions. None keeps a config's values; if a classifier's config
-    leaves the size open (``img_scale=None``), it is the size that the backbone's published weights expect.
+    Affected are ``img_scale`` of our transforms, and ``scale`` of MMDetection's, which keep the aspect ratio: there
+    it is the longer side, and a range of sizes keeps its proportions. None keeps a config's values; if a classifier's
+    config leaves the size open (``img_scale=None``), it is the size that the backbone's published weights expect.
 
     Raises:
         UsageError: the size is not a multiple of 32 for a detector, or too small for a classifier, or the config has no

@@ -53,19 +53,19 @@ class InferResult:
 def infer(options: InferOptions, say: Callable[[str], object] = print) -> InferResult:
     """Detect objects in all images of the sources, and write the results to a folder.
 
-    - ``detections.json``: for each image (its name relative to the given folder; ``clip.mp4/000012`` for a frame) a list
-      of ``bbox`` (x1, y1, x2, y2 in pixels), ``score``, ``label`` and ``name``.
-    - Each image with its boxes, and each video with the same frames, rate and size: MPEG-4 in .mp4, or MJPEG in .avi if a
-      side is odd.
-    - ``coco.json`` with ``format='coco'``, ``yolo/labels/`` and ``yolo/data.yaml`` with ``'yolo'``; the frames of videos
-      are then also written to ``frames/``, without boxes.
+    - ``detections.json``: for each image (its name relative to the given folder; ``clip.mp4/000012`` for a frame) a
+      list of ``bbox`` (x1, y1, x2, y2 in pixels), ``score``, ``label`` and ``name``.
+    - Each image with its boxes, and each video with the same frames, rate and size: MPEG-4 in .mp4, or MJPEG in .avi
+      if a side is odd.
+    - ``coco.json`` with ``format='coco'``, ``yolo/labels/`` and ``yolo/data.yaml`` with ``'yolo'``; the frames of
+      videos are then also written to ``frames/``, without boxes.
 
     Nothing is overwritten. After Ctrl-C, the results so far are complete; for a camera it is the usual end.
 
     Args:
         options: what to read, and which checkpoint or exported network to use.
-        say: called with a sentence about each change of the config, about videos with unknown rates, and about images with
-            several frames.
+        say: called with a sentence about each change of the config, about videos with unknown rates, and about images
+            with several frames.
 
     Raises:
         UsageError: an option is invalid, there is nothing to read, or a file would be overwritten.

@@ -50,8 +50,8 @@ def check_launcher(launcher: str) -> None:
 def collect_in_memory(cfg: Config) -> None:
     """Make the ranks of a run exchange evaluation results through their process group.
 
-    MMEngine's default is a folder inside the current one, which nodes without a shared disk do not share. Metrics that set
-    their own way (``collect_device``, ``collect_dir``), or take no such argument, are not changed.
+    MMEngine's default is a folder inside the current one, which nodes without a shared disk do not share. Metrics
+    that set their own way (``collect_device``, ``collect_dir``), or take no such argument, are not changed.
 
     Args:
         cfg: config of a run with a launcher; changed in place.

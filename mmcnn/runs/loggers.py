@@ -33,8 +33,8 @@ PACKAGES = {
 def set_loggers(cfg: Config, loggers: Sequence[str] | None) -> None:
     """Use exactly these loggers in addition to the backend of our own files.
 
-    A config's existing entry for one of them is kept. New ones get a project 'mmcnn', unless the logger's own environment
-    variable names one, and the name of the work dir.
+    A config's existing entry for one of them is kept. New ones get a project 'mmcnn', unless the logger's own
+    environment variable names one, and the name of the work dir.
 
     Args:
         cfg: with its work dir; its ``visualizer`` is changed.

@@ -1,4 +1,4 @@
-"""Annotations that a config reads besides boxes: masks, which a data folder may have, and pixel labels, which it cannot."""
+"""Annotations that a config reads besides boxes: masks, and pixel labels, which no data folder has."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def check_masks(cfg: Config, folder: DetectorData, splits: Mapping[str, str]) ->
             if kind in PIXELS and (PIXELS[kind] is None or step.get(PIXELS[kind])):
                 what = kind if PIXELS[kind] is None else f'{kind}({PIXELS[kind]}=True)'
                 raise UsageError(
-                    f'{name}: {what} reads the class of every pixel, but a folder of data= only has boxes and masks; use a '
-                    "config without it, or set the config's own data"
+                    f'{name}: {what} reads the class of every pixel, but a folder of data= only has boxes and masks; '
+                    "use a config without it, or set the config's own data"
                 )
             if kind == 'LoadAnnotations' and step.get('with_mask'):
                 reads.setdefault(splits[name], f'{name}: LoadAnnotations(with_mask=True)')

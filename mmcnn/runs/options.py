@@ -112,8 +112,8 @@ class SplitOptions(Options):
     val_fraction: Annotated[
         float | None,
         Option(
-            'fraction of the images, 0 to 1, to draw for validation if the folder of --data has no validation split; the '
-            'draw is stored',
+            'fraction of the images, 0 to 1, to draw for validation if the folder of --data has no validation split; '
+            'the draw is stored',
             'F',
         ),
     ] = None
@@ -222,15 +222,17 @@ class TrainOptions(RunOptions):
     weights: Annotated[
         str | Path | None,
         Option(
-            'fine-tune from these weights, in any format that mmcnn reads: the head is newly initialised if the classes '
-            'differ, and the recipe is warm-start; with --resume, used only if there is no checkpoint to resume from',
+            'fine-tune from these weights, in any format that mmcnn reads: the head is newly initialised if the '
+            'classes differ, and the recipe is warm-start; with --resume, used only if there is no checkpoint to '
+            'resume from',
             'FILE|mmcnn://NAME',
         ),
     ] = None
     recipe: Annotated[
         str | None,
         Option(
-            "warm-start: a lower learning rate and a short warm-up (default with --weights); from-scratch: the config's",
+            'warm-start: a lower learning rate and a short warm-up (default with --weights); from-scratch: the '
+            "config's",
             choices=RECIPES,
         ),
     ] = None
@@ -261,8 +263,8 @@ class TrainOptions(RunOptions):
     logger: Annotated[
         Sequence[str] | None,
         Option(
-            'send metrics to tensorboard, wandb, mlflow, trackio, or none of them; may be repeated or a list separated by '
-            'commas (default: as in the config, tensorboard for detectors)',
+            'send metrics to tensorboard, wandb, mlflow, trackio, or none of them; may be repeated or a list separated '
+            'by commas (default: as in the config, tensorboard for detectors)',
             'NAME',
             choices=LOGGERS,
         ),
@@ -332,8 +334,8 @@ class InferOptions(ModelOptions):
     format: Annotated[
         Sequence[str],
         Option(
-            'also write label files, for correction or training: coco (coco.json) or yolo (text files in yolo/); may be '
-            'repeated or a list separated by commas',
+            'also write label files, for correction or training: coco (coco.json) or yolo (text files in yolo/); may '
+            'be repeated or a list separated by commas',
             'FORMAT',
             choices=LABEL_FORMATS,
         ),

@@ -107,8 +107,8 @@ def settle_performance(cfg: Config, options: TrainOptions, say: Say = print) -> 
         )
     if (own or performance.cudnn_benchmark) and cfg.randomness.get('deterministic'):
         raise UsageError(
-            'performance.cudnn_benchmark=True and randomness.deterministic=True cannot be combined: the fastest algorithms '
-            'differ from run to run'
+            'performance.cudnn_benchmark=True and randomness.deterministic=True cannot be combined: the fastest '
+            'algorithms differ from run to run'
         )
     if performance.val_amp and precision_of(cfg) == 'fp32':
         if options.amp in (True, 'auto'):
@@ -136,7 +136,8 @@ def say_other_sync_bn(cfg: Config, recorded: Mapping[str, Any], say: Say = print
     before, now = recorded.get('sync_bn'), cfg.get('sync_bn')
     if recorded and before != now:
         say(
-            f'note: the run began with sync_bn={before} and continues with sync_bn={now}, so its final weights will differ '
+            f'note: the run began with sync_bn={before} and continues with sync_bn={now}, so its final weights will '
+            'differ '
             'from those of an uninterrupted run' + ('; --sync-bn keeps it' if before else '')
         )
 

@@ -32,9 +32,9 @@ def set_amp(cfg: Config, amp: bool | str | None, say: Say = print) -> None:
 
     Args:
         cfg: changed in place. A precision that it sets itself is kept unless ``amp`` names one.
-        amp: 'fp16', 'bf16', 'off' (the same as False), or 'auto' (the same as True): on a GPU, bf16 if the card supports it
-            and the config has no loss scale, which is for fp16; on a CPU, bf16 if the processor has instructions for it.
-            None: as in the config (:func:`choose_precision`).
+        amp: 'fp16', 'bf16', 'off' (the same as False), or 'auto' (the same as True): on a GPU, bf16 if the card
+            supports it and the config has no loss scale, which is for fp16; on a CPU, bf16 if the processor has
+            instructions for it. None: as in the config (:func:`choose_precision`).
         say: called with a sentence about the features of a CPU.
 
     Raises:
@@ -140,8 +140,8 @@ def check_amp(cfg: Config, say: Say = print) -> None:
 
     Raises:
         UsageError: the config requests fp16 without a GPU; a type that is not for mixed precision; a loss scale without
-            mixed precision; a loss scale that the scaler does not accept; or validation in mixed precision without mixed
-            precision.
+            mixed precision; a loss scale that the scaler does not accept; or validation in mixed precision without
+            mixed precision.
     """
     wrapper, on_cpu = cfg.optim_wrapper, get_device() == 'cpu'
     if wrapper.get('type') == _ON_CPU and not on_cpu:  # from a run on a CPU whose config is reused
@@ -210,8 +210,8 @@ def choose_precision(cfg: Config, amp: bool | str | None, typed: bool, say: Say 
     """Use bf16 in a new run on a CPU if its config leaves that to the processor (``performance.cpu_amp``).
 
     Args:
-        cfg: changed in place; a resumed run keeps its precision (:func:`continue_precision`), and other kinds of optimizer
-            wrappers stay.
+        cfg: changed in place; a resumed run keeps its precision (:func:`continue_precision`), and other kinds of
+            optimizer wrappers stay.
         amp: the user's option.
         typed: whether the user has set ``optim_wrapper.type``.
         say: called with a sentence.
@@ -237,9 +237,9 @@ def _is_left_open(cfg: Mapping[str, Any], amp: bool | str | None) -> bool:
 def is_channels_last(cfg: Mapping[str, Any]) -> bool:
     """Return whether a training uses NHWC in memory: as the config says, or if it is faster on a CPU.
 
-    oneDNN's kernels use bfloat16 in that order and would otherwise rearrange every map. In float32 it is also faster for
-    networks whose configs are made for a CPU (``performance.cpu_amp``; docs/performance.md). It is not written to the
-    config, which may be used on another device.
+    oneDNN's kernels use bfloat16 in that order and would otherwise rearrange every map. In float32 it is also faster
+    for networks whose configs are made for a CPU (``performance.cpu_amp``; docs/performance.md). It is not written to
+    the config, which may be used on another device.
     """
     performance = cfg.get('performance') or {}
     if (said := performance.get('channels_last')) is not None:

@@ -24,8 +24,8 @@ class PrecisionHook(Hook):
     """Excludes steps skipped by a loss scaler from the logged numbers, and validates in mixed precision if requested.
 
     fp16 finds its loss scale by steps whose gradients overflow: they are skipped, and the scale is halved. This is
-    normal, but the norm of these gradients is not finite, and MMEngine would log the mean over 50 steps as ``nan``. This
-    hook only counts steps that were made, and explains the first skipped one in the log.
+    normal, but the norm of these gradients is not finite, and MMEngine would log the mean over 50 steps as ``nan``.
+    This hook only counts steps that were made, and explains the first skipped one in the log.
     """
 
     # Before the norm is logged.

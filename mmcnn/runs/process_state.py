@@ -32,16 +32,17 @@ def kept_process_state() -> Iterator[None]:
     """Restore everything that a run changes in the process, whether it succeeds or fails.
 
     This includes MMEngine's device and its global loggers, message hubs, visualizers and default scopes (a run starts
-    without any; its own are closed), the random generators, CUDA's device, switches of cuDNN and PyTorch for determinism
-    and TF32, OpenCV's threads, the start method of processes, the environment, ``sys.path`` and the process group.
+    without any; its own are closed), the random generators, CUDA's device, switches of cuDNN and PyTorch for
+    determinism and TF32, OpenCV's threads, the start method of processes, the environment, ``sys.path`` and the
+    process group.
 
     Raises:
         UsageError: another thread has a run; the two would share log, random numbers and devices.
     """
     if not _RUN.acquire(blocking=False):
         raise UsageError(
-            'another thread of this process already has a run, and a process can only have one at a time: wait until it has '
-            'ended, or start this run in a separate process'
+            'another thread of this process already has a run, and a process can only have one at a time: wait until '
+            'it has ended, or start this run in a separate process'
         )
     try:
         with kept_random_state(), _kept_cuda(), _kept_interpreter(), _own_group(), _own_managers(), _kept_switches():
@@ -134,7 +135,8 @@ def _own_group() -> Iterator[None]:
     Its threads end here. Otherwise the run's model, in MMEngine's reference cycles of runner and loops, would keep the
     group alive, and its threads would be ended with the interpreter, after the modules that they use.
 
-    MMEngine's group of GPUs also stays, for the next run: joined a second time, it would find the first one's addresses.
+    MMEngine's group of GPUs also stays, for the next run: joined a second time, it would find the first one's
+    addresses.
     """
     joined_before = torch.distributed.is_initialized()
     try:
@@ -148,9 +150,9 @@ def _own_group() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _own_managers() -> Iterator[None]:
-    """Separate MMEngine's global objects, which it stores by a run's name, made of its config and the second of its start.
+    """Separate MMEngine's global objects, which it stores by a run's name.
 
-    Two runs of one process may share both.
+    The name is made of the config and the second of the start, so two runs of one process may have the same.
     """
     before = {cls: private_names.taken_instances(cls) for cls in _subclasses(ManagerMixin)}
     try:

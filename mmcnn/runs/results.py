@@ -42,10 +42,10 @@ class EvaluateResult:
     Attributes:
         work_dir: folder with ``metrics.json``.
         checkpoint: the evaluated checkpoint.
-        metrics: for a detector the 12 COCO metrics ``AP AP50 AP75 APs APm APl AR1 AR10 AR100 ARs ARm ARl``, between 0 and 1,
-            -1 if no object has this size, or NaN if there are no objects; for a classifier ``top1`` and ``top5`` in percent
-            (with fewer than five classes ``top1`` and, for example, ``top3``). Other metrics of the config have MMEngine's
-            names.
+        metrics: for a detector the 12 COCO metrics ``AP AP50 AP75 APs APm APl AR1 AR10 AR100 ARs ARm ARl``, between 0
+            and 1, -1 if no object has this size, or NaN if there are no objects; for a classifier ``top1`` and
+            ``top5`` in percent (with fewer than five classes ``top1`` and, for example, ``top3``). Other metrics of
+            the config have MMEngine's names.
         class_ap: AP of each class by its name; NaN for a class without objects.
     """
 

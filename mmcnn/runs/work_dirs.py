@@ -97,8 +97,8 @@ def for_training(
         return folder
     if resume is not True and (not resume or Path(resume).resolve().parent != folder.resolve()):
         raise UsageError(
-            f'{folder} contains {held}, which this run would overwrite; choose another --work-dir, or continue that run '
-            'with --resume'
+            f'{folder} contains {held}, which this run would overwrite; choose another --work-dir, or continue that '
+            'run with --resume'
         )
     if not _is_like(folder, kind, backbone):
         raise UsageError(

@@ -72,8 +72,8 @@ def check_format(split: DataSplit, boxes: SizedBoxes) -> Iterator[Finding]:
         return
     if ((boxes.values >= 0) & (boxes.values <= 1)).all():
         text = (
-            f'all {number(len(boxes.written), "box")} have values between 0 and 1, the first is {boxes.written[0]}: COCO '
-            'format needs pixels, not fractions of the sides'
+            f'all {number(len(boxes.written), "box")} have values between 0 and 1, the first is {boxes.written[0]}: '
+            'COCO format needs pixels, not fractions of the sides'
         )
         yield Finding('box format', split.title, text, split=split.name)
 
@@ -98,8 +98,8 @@ def _corners(boxes: SizedBoxes) -> str:
     if len(leaving) < max(_LEAVING * len(boxes.written), 1) or not boxes.fit_as_corners():
         return ''
     return (
-        f'the bbox values seem to be corners: all {number(len(boxes.written), "box")} fit their images as x1, y1, x2, y2, '
-        f"but {len(leaving):,} of them exceed their images as COCO's x, y, width, height, the first is "
+        f'the bbox values seem to be corners: all {number(len(boxes.written), "box")} fit their images as x1, y1, x2, '
+        f"y2, but {len(leaving):,} of them exceed their images as COCO's x, y, width, height, the first is "
         f'{boxes.written[leaving[0]]}; use width and height, or clip boxes that exceed their images'
     )
 

@@ -95,7 +95,8 @@ def check_class_folder(folder: ClassData, names: Sequence[str] = ('train', 'val'
 def check_class_images(folder: ClassData, names: Sequence[str], skip_bad: bool) -> tuple[ClassData, list[Finding]]:
     """Return the result of :func:`check_class_folder` in the form of release 0.1; kept for one release."""
     warnings.warn(
-        'check_class_images was replaced by check_class_folder(folder, names), which returns a report with usable(skip_bad)',
+        'check_class_images was replaced by check_class_folder(folder, names), which returns a report with '
+        'usable(skip_bad)',
         DeprecationWarning,
         stacklevel=2,
     )

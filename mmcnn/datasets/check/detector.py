@@ -62,10 +62,10 @@ def check_data(
         path: The folder.
         names: The required splits, of 'train' and 'val'.
         decode: Whether to decode the images. Results for unchanged files are cached.
-        draw: Draw of validation images, if the folder has no validation split; it requires decoding all images. None: if
-            only 'val' is required, all images are validation images.
-        choice: Selects and orders the classes among the category names; boxes of other categories are dropped. None: all
-            categories except for one that only groups the others.
+        draw: Draw of validation images, if the folder has no validation split; it requires decoding all images. None:
+            if only 'val' is required, all images are validation images.
+        choice: Selects and orders the classes among the category names; boxes of other categories are dropped. None:
+            all categories except for one that only groups the others.
 
     Raises:
         DataError: The layout of the folder is unknown, a required file is missing or cannot be read at all, there is no
@@ -75,8 +75,8 @@ def check_data(
     layout, records = layout_of(root), ImageRecords(root)
     is_drawn, drawn = 'val' in names and not layout.has_val(root), None
     if draw is not None and not is_drawn:
-        raise DataError(f'val_fraction={draw.fraction:g}: {root} already has validation images; leave out the option to '
-                        'use them')  # fmt: skip
+        raise DataError(f'val_fraction={draw.fraction:g}: {root} already has validation images; to use them, leave '
+                        'out the option')  # fmt: skip
     splits = [layout.read(root, name, records.sizes) for name in (('train',) if is_drawn else names)]
     for split in splits:
         if split.ann_file is not None:

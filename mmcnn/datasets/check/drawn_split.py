@@ -52,8 +52,8 @@ def draw_split(
 ) -> tuple[DataSplit, DataSplit, DrawnSplit]:
     """Divide a split into training and validation images; copies of an image stay together.
 
-    The draw is stored by folder, fraction and seed, and reused as long as one of its images exists; images that were added
-    later are used for training, except for copies of validation images.
+    The draw is stored by folder, fraction and seed, and reused as long as one of its images exists; images that were
+    added later are used for training, except for copies of validation images.
 
     Args:
         whole: The split of all images.
@@ -179,8 +179,8 @@ def _store(file: Path, key: str, digests: Mapping[str, str], held_out: set[str])
         write_cached(file, json.dumps(dict(drawn_by=json.loads(key), **parts), indent=1).encode())
     except OSError as error:
         raise DataError(
-            f'cannot write {file}: {error.strerror}. It stores which images are for validation; set XDG_CACHE_HOME to a '
-            'writable folder'
+            f'cannot write {file}: {error.strerror}. It stores which images are for validation; set XDG_CACHE_HOME to '
+            'a writable folder'
         ) from error
 
 

@@ -105,8 +105,8 @@ class ImageRecords:
         except BrokenProcessPool as error:
             left = [path for path in paths if path not in self._facts]
             raise DataError(
-                f'{self.root}: a process that decodes images was killed, perhaps because memory was full; it was at one '
-                f'of the {len(left)} images from {left[0]} on'
+                f'{self.root}: a process that decodes images was killed, perhaps because memory was full; it was at '
+                f'one of the {len(left)} images from {left[0]} on'
             ) from error
         finally:
             progress.end()

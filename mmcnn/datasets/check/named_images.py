@@ -40,7 +40,7 @@ def check_named_images(
             turned = '' if (image['width'], image['height']) != fact.stored else (
                 ' after its EXIF rotation: size and boxes must be those of the rotated image'
             )  # fmt: skip
-            text = f'image {image.get("id")} has {fact.width} x {fact.height} pixels{turned}, but {size} in the annotations'
+            text = f'image {image.get("id")} has {fact.width} x {fact.height} px{turned}, but {size} in the annotations'
             yield Finding('wrong size', shown, text, **who)
 
 

@@ -17,7 +17,7 @@ except ImportError:  # Windows
 
 
 def cache_folder() -> Path:
-    """Return ``$XDG_CACHE_HOME/mmcnn``, else ``~/.cache/mmcnn`` (without a home a temporary one); it may not exist yet."""
+    """Return ``$XDG_CACHE_HOME/mmcnn``, else ``~/.cache/mmcnn`` (without a home a temporary one); it need not exist."""
     chosen = os.environ.get('XDG_CACHE_HOME')
     try:
         return Path(chosen or Path.home() / '.cache') / 'mmcnn'

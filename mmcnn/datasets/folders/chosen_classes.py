@@ -16,8 +16,8 @@ Choice = Callable[[Sequence[str], str], Sequence[str]]
 def leave_out_grouping(splits: Sequence[DataSplit]) -> Iterator[Finding]:
     """Remove a first category that only groups all others, as in exports of Roboflow.
 
-    In this case, every other category has its name as ``supercategory`` and no box of any split belongs to it. A category
-    that merely has no boxes stays.
+    In this case, every other category has its name as ``supercategory`` and no box of any split belongs to it. A
+    category that merely has no boxes stays.
     """
     groups = [_grouping(split) for split in splits]
     names = {group['name'] for group in groups if group is not None}

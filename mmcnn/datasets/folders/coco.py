@@ -40,8 +40,8 @@ def read_coco_folder(root: Path, name: str) -> DataSplit:
         name: 'train' or 'val'.
 
     Raises:
-        DataError: The file or the folder of the images is missing, the choice of the file is ambiguous, or the file is not
-            JSON with COCO's three lists.
+        DataError: The file or the folder of the images is missing, the choice of the file is ambiguous, or the file
+            is not JSON with COCO's three lists.
     """
     file = choose_file(root, name)
     if file is None:
@@ -72,14 +72,14 @@ def _folder_of_images(root: Path, file: AnnotationFile, names: list[str]) -> str
             there = [sum(os.path.isfile(os.path.join(root, each, name)) for name in written) for each in folders]
             best = [each for each, count in zip(folders, there, strict=True) if count and count == max(there)]
             if len(best) > 1 and folders is others:
-                raise DataError(f'{root} has the images of {file.title} in several folders, {", ".join(best)}; move the right '
-                                f'ones to {file.folders[0]}, which is searched first')  # fmt: skip
+                raise DataError(f'{root} has the images of {file.title} in several folders, {", ".join(best)}; move '
+                                f'the right ones to {file.folders[0]}, which is searched first')  # fmt: skip
             if best:
                 return best[0]
     images = root / file.folders[0]
     if not images.is_dir() and not any(usual):
-        raise DataError(f'{images} is not a folder' if images.exists() else f'{images} does not exist, but {file.title} '
-                        'has images in it')  # fmt: skip
+        raise DataError(f'{images} is not a folder' if images.exists() else f'{images} does not exist, but '
+                        f'{file.title} has images in it')  # fmt: skip
     return next(each for each in usual if each)
 
 

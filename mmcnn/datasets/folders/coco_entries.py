@@ -24,9 +24,10 @@ _SINGULAR = {'images': 'image', 'annotations': 'annotation', 'categories': 'cate
 def read_entries(split: DataSplit) -> Iterator[Finding]:
     """Convert unambiguous nonstandard entries of a split to COCO format, with one note for each kind.
 
-    - Ids and references to them: integers as text or with a decimal point (``"1"``, ``1.0``). Texts that are not numbers
-      are numbered in order, from 1, if all ids of a list are different texts. Annotations are also numbered if none of
-      them has an id. An id that two entries would share, ``1`` and ``"1"``, is not changed, which is an error.
+    - Ids and references to them: integers as text or with a decimal point (``"1"``, ``1.0``). Texts that are not
+      numbers are numbered in order, from 1, if all ids of a list are different texts. Annotations are also numbered
+      if none of them has an id. An id that two entries would share, ``1`` and ``"1"``, is not changed, which is an
+      error.
     - ``bbox`` and ``area`` as text; ``iscrowd`` as true or false, as text or with a decimal point; sizes with a decimal
       point or as text.
 

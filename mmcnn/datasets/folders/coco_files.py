@@ -72,8 +72,8 @@ def choose_file(root: Path, name: str) -> AnnotationFile | None:
             return _file(matches[0], word)
     unnamed = [title for title, words in others.items() if not words]
     if name == 'train' and len(unnamed) > 1:
-        raise DataError(f'{root} has {", ".join(unnamed)}, whose names do not contain their splits: rename the training '
-                        'annotations to train.json, and the validation annotations to val.json')  # fmt: skip
+        raise DataError(f'{root} has {", ".join(unnamed)}, whose names do not contain their splits: rename the '
+                        'training annotations to train.json, and the validation annotations to val.json')  # fmt: skip
     return _file(unnamed[0], 'train') if name == 'train' and unnamed and len(others) == 1 else None
 
 

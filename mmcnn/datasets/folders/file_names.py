@@ -83,7 +83,7 @@ def parts_of(written: str) -> list[str]:
 
 
 def spellings_of(written: str) -> list[tuple[str, tuple[str, ...]]]:
-    """Return a name unchanged and, if it differs, with this system's separators; each with a phrase about the change."""
+    """Return a name unchanged and, if it differs, with this system's separators; each with the changes as phrases."""
     plain = written.replace('\\', '/')
     return [(written, ())] + ([(plain, (WINDOWS,))] if plain != written else [])
 

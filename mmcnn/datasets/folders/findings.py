@@ -61,9 +61,10 @@ class Finding:
         text: The fault as the rest of a sentence about the file; it includes the id.
         id: Id of the image, annotation or category; None if it has none.
         split: 'train' or 'val'.
-        entry: The list of the COCO dict, 'images' or 'annotations', and the index in it that ``skip_bad`` skips; None: it
-            is not an entry of the dict.
-        follows: Whether it is a consequence of errors: for example, a class without boxes because its boxes have errors.
+        entry: The list of the COCO dict, 'images' or 'annotations', and the index in it that ``skip_bad`` skips;
+            None: it is not an entry of the dict.
+        follows: Whether it is a consequence of errors: for example, a class without boxes because its boxes have
+            errors.
     """
 
     kind: str

@@ -29,12 +29,12 @@ def make_shapes(root: str | Path, num_train: int = 240, num_val: int = 60, size:
     """Draw a small detection data set: ``train.json``, ``val.json`` (COCO format) and ``images/`` under ``root``.
 
     Square scenes with two to six filled shapes of 14 to 50 % of the side, in any rotation, each class in a third of the
-    hues, on gradients with noise and random lines; every fifteenth scene has no objects. The same arguments give the same
-    images. Boxes are the bounds of the drawn shapes, whether or not a later shape covers a part of them.
+    hues, on gradients with noise and random lines; every fifteenth scene has no objects. The same arguments give the
+    same images. Boxes are the bounds of the drawn shapes, whether or not a later shape covers a part of them.
 
-    A complete folder with the same settings is reused; one with other settings or an interrupted one is drawn again. The
-    annotation files are written last. Processes on one machine draw one after the other, so that those that request the
-    same folder at the same time find it complete.
+    A complete folder with the same settings is reused; one with other settings or an interrupted one is drawn again.
+    The annotation files are written last. Processes on one machine draw one after the other, so that those that
+    request the same folder at the same time find it complete.
 
     Args:
         root: The folder; created if it does not exist.
@@ -105,8 +105,8 @@ def make_shape_classes(
     """
     if min(num_train, num_val) < len(CLASSES) or size < 32:
         raise ValueError(
-            f'make_shape_classes: num_train is {num_train}, num_val is {num_val}, size is {size}; there must be at least '
-            f'{len(CLASSES)} images of at least 32 pixels in each split'
+            f'make_shape_classes: num_train is {num_train}, num_val is {num_val}, size is {size}; there must be at '
+            f'least {len(CLASSES)} images of at least 32 pixels in each split'
         )
     root = Path(root)
     counts = {'train': num_train, 'val': num_val}

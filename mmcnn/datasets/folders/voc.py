@@ -26,9 +26,9 @@ def has_voc_val(root: Path) -> bool:
 def read_voc_folder(root: Path, name: str) -> DataSplit:
     """Read one split: the images in train.txt or val.txt, or if one is missing in trainval.txt or test.txt.
 
-    A single set with another name, or all annotations if there are no sets, is the training data. Classes are the sorted
-    names in the training split. Corners count pixels from 1 and are inclusive; ``difficult`` objects become crowd boxes,
-    which are neither trained on nor counted against a detector.
+    A single set with another name, or all annotations if there are no sets, is the training data. Classes are the
+    sorted names in the training split. Corners count pixels from 1 and are inclusive; ``difficult`` objects become
+    crowd boxes, which are neither trained on nor counted against a detector.
 
     Args:
         root: The data folder.
@@ -39,8 +39,8 @@ def read_voc_folder(root: Path, name: str) -> DataSplit:
     """
     chosen = choose_set(root, name)
     if chosen is None:
-        raise DataError(f'{root / FOLDER} has no {"training" if name == "train" else "validation"} set: it needs train.txt '
-                        'and val.txt, or trainval.txt and test.txt')  # fmt: skip
+        raise DataError(f'{root / FOLDER} has no {"training" if name == "train" else "validation"} set: it needs '
+                        'train.txt and val.txt, or trainval.txt and test.txt')  # fmt: skip
     sets = {name: read_set(root, chosen, name)}
     if name != 'train' and (other := choose_set(root, 'train')):
         sets['train'] = read_set(root, other, 'train')

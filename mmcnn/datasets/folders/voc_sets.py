@@ -95,7 +95,7 @@ def choose_set(root: Path, name: str) -> ImageSet | None:
         return None
     if len(lists) > 1:
         raise DataError(f'{root / FOLDER} has {", ".join(f"{stem}.txt" for stem in lists)}, whose names do not contain '
-                        'their splits: rename the training list to train.txt, and the validation list to val.txt')  # fmt: skip
+                        'splits: rename the training list to train.txt and the validation list to val.txt')  # fmt: skip
     (stem,) = lists
     return ImageSet(f'{FOLDER}/{stem}.txt', 'train', (lists[stem],))
 

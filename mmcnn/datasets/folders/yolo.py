@@ -40,9 +40,9 @@ def has_yolo_val(root: Path) -> bool:
 def read_yolo_folder(root: Path, name: str, sizes: Sizes) -> DataSplit:
     """Read one split: ``train`` or ``val`` of data.yaml, a folder or a list of images, and their label files.
 
-    The labels of ``images/X.jpg`` are in ``labels/X.txt``, or beside the image in ``images/X.txt``, with a line for each
-    object: its class, counted from 0, and the box as x and y of its centre, width and height, or a polygon of at least
-    three points, all as fractions of the rotated image's sides. An image without a label file has no objects.
+    The labels of ``images/X.jpg`` are in ``labels/X.txt``, or beside the image in ``images/X.txt``, with a line for
+    each object: its class, counted from 0, and the box as x and y of its centre, width and height, or a polygon of at
+    least three points, all as fractions of the rotated image's sides. An image without a label file has no objects.
 
     Args:
         root: The data folder.

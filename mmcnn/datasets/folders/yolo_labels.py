@@ -77,8 +77,8 @@ class LabelReader:
             first = self.unlabelled[0]
             places = ' or '.join(shown(place, split.root) for place in label_places(first))
             text = (
-                f'no label file for {len(self.unlabelled)} of {number(len(files), "image")}, which are used without objects, the '
-                f'first is {shown(first, split.root)}, which has no {places}'
+                f'no label file for {len(self.unlabelled)} of {number(len(files), "image")}, which are used without '
+                f'objects, the first is {shown(first, split.root)}, which has no {places}'
             )
             split.findings.append(Finding('read as', split.title, text, split=split.name))
         if self.doubled:
@@ -169,8 +169,8 @@ def classes_from_one(splits: Sequence[DataSplit]) -> Iterator[Finding]:
     used = {each['category_id'] for split in splits for each in split.coco['annotations']}
     if used and min(used) >= 1 and max(used) == count:
         text = (
-            f'class ids run from {min(used)} to {count}, but YOLO counts from 0: those of the {number(count, "name")} are '
-            f'0 to {count - 1}; subtract 1 from each id, or add the name of class {count}'
+            f'class ids run from {min(used)} to {count}, but YOLO counts from 0: those of the {number(count, "name")} '
+            f'are 0 to {count - 1}; subtract 1 from each id, or add the name of class {count}'
         )
         yield Finding('bad category', splits[0].title.partition(' (')[0], text)
 

@@ -79,8 +79,8 @@ def read_settings(root: Path) -> YoloSettings:
             continue
         listed = settings[word] if isinstance(settings[word], list) else [settings[word]]
         if not listed or not all(isinstance(entry, str) and entry for entry in listed):
-            raise DataError(f'{path} has {word}: {settings[word]!r}; it must be the folder of the images, images/{word} '
-                            'for example')  # fmt: skip
+            raise DataError(f'{path} has {word}: {settings[word]!r}; it must be the folder of the images, for example '
+                            f'images/{word}')  # fmt: skip
         read.places[name] = listed
         if name == 'val':
             read.findings += used_to_validate(f'{path.name} ({word})', word)

@@ -16,8 +16,8 @@ from mmdet.registry import DATASETS
 class BoxesOnlyCOCO(COCO):
     """The index of an annotation file without ``segmentation``.
 
-    Polygons take four fifths of the memory of COCO's training annotations, as lists of numbers. They are dropped while the
-    file is parsed, one annotation at a time, so that they are never in memory together.
+    Polygons take four fifths of the memory of COCO's training annotations, as lists of numbers. They are dropped
+    while the file is parsed, one annotation at a time, so that they are never in memory together.
     """
 
     def __init__(self, annotation_file: str) -> None:
@@ -36,8 +36,8 @@ class BoxesOnlyCocoDataset(CocoDataset):
     def load_data_list(self) -> list[dict]:
         """Load the list like MMDetection's data set, and pack the lists that are kept beside it.
 
-        A list of all boxes' image ids contains number objects scattered among everything else that was parsed, so that this
-        memory could not be returned to the system.
+        A list of all boxes' image ids contains number objects scattered among everything else that was parsed, so
+        that this memory could not be returned to the system.
         """
         found = super().load_data_list()
         self.cat_img_map = defaultdict(list, {key: _packed(ids) for key, ids in self.cat_img_map.items()})

@@ -11,8 +11,8 @@ from mmcnn.registry import HOOKS
 class CloseMosaicHook(Hook):
     """Ends mosaic and MixUp some epochs before the end of the run, so that it finishes on whole images (as in YOLOX).
 
-    Affects every :class:`~mmcnn.datasets.MosaicAffine` of the training data, whose affine part continues. The state of an
-    epoch depends only on its number, so that a resumed run needs no stored state.
+    Affects every :class:`~mmcnn.datasets.MosaicAffine` of the training data, whose affine part continues. The state
+    of an epoch depends only on its number, so that a resumed run needs no stored state.
 
     Args:
         epochs (int): Number of final epochs without mosaic.

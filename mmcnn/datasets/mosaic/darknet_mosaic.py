@@ -17,9 +17,10 @@ class DarknetMosaic:
 
     Jitter: each border of the image moves by U(-jitter, jitter) of the side, inwards or outwards; the area inside is
     stretched to the output size W x H without keeping the aspect ratio; areas outside of the image are filled.
-    Mosaic: a cut point in [0.2, 0.8] of each side; four jittered images, each with a corner at the cut point and visible
-    through its quadrant. With p = 1/2 for each image, filling at the cut is moved away, so that the image itself touches
-    the cut point. Boxes are clipped to their jittered image and to the output; those below ``min_box_size`` are dropped.
+    Mosaic: a cut point in [0.2, 0.8] of each side; four jittered images, each with a corner at the cut point and
+    visible through its quadrant. With p = 1/2 for each image, filling at the cut is moved away, so that the image
+    itself touches the cut point. Boxes are clipped to their jittered image and to the output; those below
+    ``min_box_size`` are dropped.
 
     Source: AlexeyAB's Darknet, as run by yolov4.cfg (``mosaic=1``, ``mosaic_bound=0``).
 
@@ -31,8 +32,8 @@ class DarknetMosaic:
     - If an image touches the cut, the shift stops where the quadrant would exceed the jittered image's far edge.
     - Shifts are continuous; Darknet rounds them to source pixels.
 
-    It is the first transform of a :class:`~mmcnn.datasets.MosaicDataset`. It plans; the data set reads and draws. Ignore
-    flags stay with their boxes.
+    It is the first transform of a :class:`~mmcnn.datasets.MosaicDataset`. It plans; the data set reads and draws.
+    Ignore flags stay with their boxes.
 
     Args:
         img_scale: Output size (w, h) in pixels.

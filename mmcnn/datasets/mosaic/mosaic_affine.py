@@ -24,18 +24,19 @@ class MosaicAffine:
        Without mosaic: one image resized in the same way, centred on a W x H canvas.
     2. Affine: translation . shear . rotation and scale . (canvas centre to the origin); the canvas centre is moved to
        U(0.5 - t, 0.5 + t) of the output in each axis.
-    3. Boxes are clipped to the output and kept if they are longer than ``min_box_size`` in both directions, keep more than
-       ``min_area_ratio`` of their area on the canvas (times scale squared) and are less elongated than
+    3. Boxes are clipped to the output and kept if they are longer than ``min_box_size`` in both directions, keep more
+       than ``min_area_ratio`` of their area on the canvas (times scale squared) and are less elongated than
        ``max_aspect_ratio``.
-    4. MixUp: ``r * a + (1 - r) * b`` of two such mosaics, r ~ Beta(32, 32), with all annotations. Only mosaics are mixed.
+    4. MixUp: ``r * a + (1 - r) * b`` of two such mosaics, r ~ Beta(32, 32), with all annotations. Only mosaics are
+       mixed.
 
     The reference builds the canvas and warps it; here each image's resize, placement and affine are one matrix and one
     interpolation. Boxes are the same; pixels differ only by interpolation, and by the half pixel that the reference
     ignores between box coordinates and OpenCV's pixel centres. Without rotation and shear, the random shift is
     rounded so that the images' corners are at corners of pixels, which halves the drawing time.
 
-    It is the first transform of a :class:`~mmcnn.datasets.MosaicDataset`. It plans; the data set reads and draws. Ignore
-    flags stay with their boxes. A flip of the whole output is part of the matrices.
+    It is the first transform of a :class:`~mmcnn.datasets.MosaicDataset`. It plans; the data set reads and draws.
+    Ignore flags stay with their boxes. A flip of the whole output is part of the matrices.
 
     Args:
         img_scale: Output size (w, h) in pixels.

@@ -29,19 +29,19 @@ _TRIES = 15
 class MosaicDataset:
     """Mixes images of a data set: it plans first, then reads only what is visible and draws it onto the output.
 
-    It replaces MMDetection's ``MultiImageMixDataset``, which copies every image several times. The inner data set provides
-    only annotations; images are read here. Masks are not read: if the inner data set is MMDetection's ``CocoDataset``, its
-    polygons are dropped while the file is parsed.
+    It replaces MMDetection's ``MultiImageMixDataset``, which copies every image several times. The inner data set
+    provides only annotations; images are read here. Masks are not read: if the inner data set is MMDetection's
+    ``CocoDataset``, its polygons are dropped while the file is parsed.
 
-    All random numbers come from NumPy's global generator, so that a sample depends only on its state, not on the cache, the
-    process or earlier samples.
+    All random numbers come from NumPy's global generator, so that a sample depends only on its state, not on the
+    cache, the process or earlier samples.
 
     Args:
         dataset: Config of an MMDetection data set of boxes, without a ``pipeline``.
         pipeline: A mosaic (``mmcnn.MosaicAffine``, ``mmcnn.DarknetMosaic``); then transforms that change its plan
             (``mmcnn.RandomHSV``, ``mmcnn.DarknetHSV``). MMDetection's may follow: they get ``img``, ``img_shape``,
-            ``gt_bboxes``, ``gt_bboxes_labels`` and ``gt_ignore_flags`` as from its loading transforms, and the last one must
-            be its ``PackDetInputs``. Without them, the sample is packed here.
+            ``gt_bboxes``, ``gt_bboxes_labels`` and ``gt_ignore_flags`` as from its loading transforms, and the last
+            one must be its ``PackDetInputs``. Without them, the sample is packed here.
         cache_gb: Maximum size of the cache of decoded images on this machine, in 10^9 bytes; 0: no cache. See
             :class:`~mmcnn.datasets.mosaic.shared_image_cache.SharedImageCache`.
         device_augmentation: Whether samples are packed for the model's ``mmcnn.PlanPreprocessor`` to draw, on the
@@ -74,8 +74,8 @@ class MosaicDataset:
         self._changes, self._of_images = self.pipeline[1:first_of_images], self.pipeline[first_of_images:]
         if device_augmentation and self._of_images:
             raise ValueError(
-                f'device_augmentation: {type(self._of_images[0]).__name__} needs the drawn image, which then only exists on '
-                'the device; remove the transform, or turn device_augmentation off'
+                f'device_augmentation: {type(self._of_images[0]).__name__} needs the drawn image, which then only '
+                'exists on the device; remove the transform, or turn device_augmentation off'
             )
         self.device_augmentation = device_augmentation
         self.annotations = FlatAnnotations(self.dataset)
@@ -162,7 +162,8 @@ class MosaicDataset:
         from mmdet.structures import DetDataSample
         from mmdet.structures.bbox import HorizontalBoxes
 
-        # Field by field: the constructors copy deeply and compare lengths, which takes longer than everything else here.
+        # Field by field: the constructors copy deeply and compare lengths, which takes longer than everything else
+        # here.
         sample = DetDataSample()
         for name, value in self._meta(plan, index).items():
             sample.set_field(value, name, field_type='metainfo')

@@ -98,7 +98,7 @@ class Plan:
         return replace(self, pictures=pictures, boxes=boxes, flipped=not self.flipped)
 
     def sources(self) -> list[int]:
-        """Indices of its images in the data set."""
+        """Return the indices of its images in the data set."""
         return [tile.index for tiles in self.pictures for tile in tiles]
 
 

@@ -15,8 +15,8 @@ from mmcnn.datasets.transforms.random_hsv import gain_tables, map_hsv
 #: (x1, y1, x2, y2) of the output; None: all.
 Read = Callable[[Tile, tuple[int, int, int, int] | None], np.ndarray]
 #: Columns of a packed tile, in continuous coordinates. ``to_atlas``: output pixels -> atlas pixels, (2, 3) row by row;
-#: ``region``: the visible part, and ``taps``: the part that may be read, xyxy in atlas pixels; ``window``: the part that
-#: is filled first, xyxy in output pixels; ``fill``: its BGR colour; ``weight`` of its picture.
+#: ``region``: the visible part, and ``taps``: the part that may be read, xyxy in atlas pixels; ``window``: the part
+#: that is filled first, xyxy in output pixels; ``fill``: its BGR colour; ``weight`` of its picture.
 COLUMNS = {
     'to_atlas': slice(0, 6),
     'region': slice(6, 10),
@@ -57,10 +57,10 @@ class Renderer:
 
 
 def pack(plan: Plan, read: Read) -> dict[str, Tensor]:
-    """Return the data that the device needs to draw a plan (:class:`~mmcnn.models.data_preprocessors.PlanPreprocessor`).
+    """Return what the device needs to draw a plan (:class:`~mmcnn.models.data_preprocessors.PlanPreprocessor`).
 
-    It contains only the visible parts of the images, one above the other in one atlas; parts that the plan shrinks to half
-    or less are averaged first, as in :class:`Renderer`.
+    It contains only the visible parts of the images, one above the other in one atlas; parts that the plan shrinks to
+    half or less are averaged first, as in :class:`Renderer`.
 
     Returns:
         ``atlas`` (h, w, 3) uint8 BGR; ``tiles`` (pictures, tiles, ``NUM_COLUMNS``) float32, see ``COLUMNS``;
@@ -129,8 +129,8 @@ def _fill(tile: Tile, image: np.ndarray | None) -> tuple[int, int, int]:
 def _in_pixels_of(image: np.ndarray, tile: Tile) -> tuple[np.ndarray, tuple[float, ...]]:
     """Return matrix and region of a tile, converted from pixels of its source to those of the image that was read.
 
-    A decoder that reduces 641 pixels to half returns 321, each of two pixels. Any other size means that the file differs
-    from its annotation; it is then scaled to the annotated size.
+    A decoder that reduces 641 pixels to half returns 321, each of two pixels. Any other size means that the file
+    differs from its annotation; it is then scaled to the annotated size.
     """
     height, width = image.shape[:2]
     if (width, height) == tile.size:

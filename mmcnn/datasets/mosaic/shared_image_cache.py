@@ -15,11 +15,11 @@ _EMPTY, _WRITING, _READY = 0, 1, 2
 class SharedImageCache:
     """Images of a data set in one block of memory, shared between a process and its forked children.
 
-    The block is anonymous: it needs no file and no space in /dev/shm, and ends with the last process that uses it. Pages
-    take memory when an image is stored. If the next image does not fit, it is not stored; nothing is evicted, because a
-    mosaic draws every image equally often and no policy would be better. All processes can read an image that one of them
-    has stored, also those that are forked later. Several processes on one machine that are not forked from each other
-    (one for each GPU) have separate blocks and share the limit.
+    The block is anonymous: it needs no file and no space in /dev/shm, and ends with the last process that uses it.
+    Pages take memory when an image is stored. If the next image does not fit, it is not stored; nothing is evicted,
+    because a mosaic draws every image equally often and no policy would be better. All processes can read an image
+    that one of them has stored, also those that are forked later. Several processes on one machine that are not
+    forked from each other (one for each GPU) have separate blocks and share the limit.
 
     Args:
         num_images: Number of images of the data set.

@@ -13,9 +13,9 @@ from mmcnn.image_file import read_image_file
 class TileReader:
     """Reads the images of tiles.
 
-    With a cache, images are decoded at their tile's ``reduction``, whether or not the cache has room: the appearance of a
-    tile depends only on the plan. Without one, a tile that is drawn even smaller is decoded at an even smaller scale, and
-    only down to its lowest visible row.
+    With a cache, images are decoded at their tile's ``reduction``, whether or not the cache has room: the appearance
+    of a tile depends only on the plan. Without one, a tile that is drawn even smaller is decoded at an even smaller
+    scale, and only down to its lowest visible row.
 
     Args:
         path: Returns the path of an image by its index.

@@ -98,9 +98,9 @@ def draw_tile(
 ) -> None:
     """Draw a part of an image onto ``canvas`` (H, W, 3) uint8 BGR, in place, bilinearly.
 
-    A pixel belongs to the tile whose region contains the pixel's centre (or, if the matrix rotates or shears, touches the
-    pixel), so that tiles with a common edge meet without a gap and without blending. Only the pixels of the region's
-    bounds are computed.
+    A pixel belongs to the tile whose region contains the pixel's centre (or, if the matrix rotates or shears, touches
+    the pixel), so that tiles with a common edge meet without a gap and without blending. Only the pixels of the
+    region's bounds are computed.
 
     Args:
         canvas: The output.

@@ -104,8 +104,8 @@ def chosen(row: PublicSet, splits: Splits, whole: bool) -> Splits:
         found[name] = [image for image in images if file_name(image) in wanted]
         if missing := sorted(wanted - {file_name(image) for image in found[name]}):
             raise DataError(
-                f'the source has {len(found[name])} of the {len(wanted)} images sampled for {name}; the first missing one is '
-                f'{missing[0]}. --whole converts all existing images'
+                f'the source has {len(found[name])} of the {len(wanted)} images sampled for {name}; the first missing '
+                f'one is {missing[0]}. --whole converts all existing images'
             )
     return found
 

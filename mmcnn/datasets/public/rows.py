@@ -122,8 +122,8 @@ SETS = (
             'train': '32271b06ef8c4ec73addd91a0df1c56bd794ef5f700fe27f415c381bd7acbc8b',
             'val': '2c21bb638b16873c7c81ea662f9f915c58dea320f54fcdc204f197349f6fda22',
         },
-        note='480 images of train and 160 of val, sampled once; --whole converts all. Regions called DontCare are crowd '
-        'boxes of Person',
+        note='480 images of train and 160 of val, sampled once; --whole converts all. Regions called DontCare are '
+        'crowd boxes of Person',
     ),
     PublicSet(
         name='tables',

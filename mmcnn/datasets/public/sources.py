@@ -48,7 +48,7 @@ Splits = dict[str, list[SourceImage]]
 
 
 def read_voc(root: Path) -> Splits:
-    """Read JPEGImages/, Annotations/ and ImageSets/Main/, with trainval.txt for training and test.txt for validation."""
+    """Read JPEGImages/, Annotations/ and ImageSets/Main/: trainval.txt is for training, test.txt for validation."""
     named = {name: _lines(root / FOLDER / f'{word}.txt') for name, word in (('train', 'trainval'), ('val', 'test'))}
     annotations = {path.stem: path for path in sorted((root / 'Annotations').glob('*.xml'))}
     return _voc_splits({name: {stem: annotations.get(stem) for stem in stems} for name, stems in named.items()},

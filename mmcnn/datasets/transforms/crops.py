@@ -13,8 +13,8 @@ from mmcnn.registry import TRANSFORMS
 class RandomResizedCrop(BaseTransform):
     """Cuts out a random part of an image and resizes it to ``img_scale``.
 
-    The part has U(area) of the image's area and a log-uniform ratio of width to height; after ten parts that do not fit,
-    the largest central part with an allowed ratio is used. Source: GoogLeNet (arXiv 1409.4842, section 6).
+    The part has U(area) of the image's area and a log-uniform ratio of width to height; after ten parts that do not
+    fit, the largest central part with an allowed ratio is used. Source: GoogLeNet (arXiv 1409.4842, section 6).
 
     Args:
         img_scale: Size (w, h) in pixels of the result. None: set by ``mmcnn train`` to the size that the backbone's
@@ -34,7 +34,8 @@ class RandomResizedCrop(BaseTransform):
     ) -> None:
         if not 0 < area[0] <= area[1] <= 1 or not 0 < ratio[0] <= ratio[1]:
             raise ValueError(
-                f'RandomResizedCrop: area is {area} and ratio {ratio}; both must be ascending, and areas must be in (0, 1]'
+                f'RandomResizedCrop: area is {area} and ratio {ratio}; both must be ascending, and areas must be in '
+                '(0, 1]'
             )
         self.img_scale = _size('RandomResizedCrop', img_scale)
         self.area = tuple(area)

@@ -12,9 +12,9 @@ class LetterBox(BaseTransform):
 
     With ``rect`` the padded size is ceil(resized / stride + extra) * stride in each direction, the shape that YOLOv5's
     validation gives a batch of this aspect ratio: at 640, 640 x 480 becomes 672 x 512 and a square image 672 x 672.
-    Otherwise it is ``img_scale``. An odd pixel of padding goes right and bottom. The image is averaged (INTER_AREA) when
-    it shrinks and interpolated linearly when it grows. The resized side is rounded, whereas the reference truncates it,
-    which loses a pixel for some sizes.
+    Otherwise it is ``img_scale``. An odd pixel of padding goes right and bottom. The image is averaged (INTER_AREA)
+    when it shrinks and interpolated linearly when it grows. The resized side is rounded, whereas the reference
+    truncates it, which loses a pixel for some sizes.
 
     Args:
         img_scale: Size (w, h) in pixels into which the resized image fits.

@@ -20,7 +20,7 @@ class PackClassifierInputs(BaseTransform):
         self.meta_keys = tuple(meta_keys)
 
     def transform(self, results: dict) -> dict:
-        """Return ``dict(inputs, data_samples)``: the image (3, H, W) uint8 as loaded, BGR, and a sample with ``gt_label``."""
+        """Return ``dict(inputs, data_samples)``: the BGR image, (3, H, W) uint8, and a sample with ``gt_label``."""
         sample = BaseDataElement(metainfo={key: results[key] for key in self.meta_keys if key in results})
         if 'gt_label' in results:
             sample.set_data(dict(gt_label=int(results['gt_label'])))
