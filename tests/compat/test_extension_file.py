@@ -48,7 +48,7 @@ def test_the_file_of_another_release_is_written_anew(folder):
 def test_a_compiled_mmcv_is_refused(name, folder):
     (folder / name).mkdir() if name == '_ext' else (folder / name).write_bytes(b'\x7fELF')
     assert look() == Place(folder, 'compiled', folder / name)
-    with pytest.raises(UsageError, match=rf'operators of its own, {folder / name}: .* nothing was written'):
+    with pytest.raises(UsageError, match=rf'compiled operators, {folder / name}: .* nothing was written'):
         install()
     assert remove() is None and (folder / name).exists()
 

@@ -228,7 +228,7 @@ def test_their_functions_after_an_import_of_mmcnn(detector):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(any(Path(mmcv.__file__).parent.glob('_ext.*')), reason='this mmcv has operators of its own')
+@pytest.mark.skipif(any(Path(mmcv.__file__).parent.glob('_ext.*')), reason='this mmcv has compiled operators')
 def test_their_functions_after_compat_install(detector, tmp_path):
     """In a copy of the installed mmcv, which nobody else has."""
     shutil.copytree(

@@ -91,8 +91,11 @@ def test_npm_fetches_it_into_a_folder_of_its_own(package, tmp_path, monkeypatch)
     [
         (dict(ort_web='x'), r'ort_web=x is of web=DIR only'),
         (dict(web='p', triton='t'), r'web=p and triton=t: one folder is made at a time'),
-        (dict(web='p', to='openvino'), r'web=p holds an ONNX file; to=openvino does not go with it'),
-        (dict(triton='t', to='torch-export'), r'triton=t holds an ONNX file; to=torch-export does not go with it'),
+        (dict(web='p', to='openvino'), r'web=p holds an ONNX file; to=openvino cannot be combined with it'),
+        (
+            dict(triton='t', to='torch-export'),
+            r'triton=t holds an ONNX file; to=torch-export cannot be combined with it',
+        ),
         (dict(web='p', out='m.onnx'), r'web=p says where the file goes; leave out=m.onnx out'),
         (dict(web='p', form='raw'), r'web=p: the page reads the forms nms and decoded, not form=raw'),
         (dict(web='p', form='nms', layout='deepstream'), r'web=p: the page reads layout=plain, not deepstream'),

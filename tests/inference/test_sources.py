@@ -147,7 +147,7 @@ def test_a_file_whose_name_is_a_number_is_no_camera(album):
             'a source of images is a file, a folder, a pattern or the number of a camera, but this is of type nd',
         ),
         (None, 'is of type NoneType'),
-        ([], 'holds no image and no video'),
+        ([], 'has no images and no video'),
     ],
     ids=str,
 )
@@ -157,7 +157,7 @@ def test_what_cannot_be_read_is_said_at_once(album, named, message):
 
 
 def test_folder_without_images(tmp_path):
-    with pytest.raises(UsageError, match=f'^{tmp_path} holds no image and no video that can be read$'):
+    with pytest.raises(UsageError, match=f'^{tmp_path} has no images and no video that can be read$'):
         find_sources(tmp_path)
     (tmp_path / 'a.heic').touch()
     with pytest.raises(UsageError, match=r'can be read; .*a\.heic is not read: it is no image in a format that OpenCV'):
@@ -238,7 +238,7 @@ def test_what_is_broken_is_reported_and_the_rest_is_read(album, videos):
     assert [frame.name for frame in frames if frame.index is None] == images
     count = len(frames) - 5
     assert [str(error) for error in skipped] == [
-        'album/aa.png is no image that OpenCV can read: it is empty',
+        'album/aa.png is not an image that OpenCV can read: it is empty',
         'album/clip.MP4 is no video that OpenCV can read: it is damaged or cut short, is no video, or has a codec that '
         'this build of OpenCV lacks',
         f'album/short.avi: only {count} of the 40 frames that it announces can be decoded; the file is cut short or '
@@ -254,7 +254,7 @@ def test_nothing_that_can_be_read_is_an_error(tmp_path):
     with pytest.raises(DataError, match=r'^none of 2 files could be read; the first: .*a\.png is no image'):
         list(find_sources(tmp_path).read(skipped.append))
     assert len(skipped) == 2
-    with pytest.raises(DataError, match=r'^\S*b\.png is no image that OpenCV can read: it is empty$'):
+    with pytest.raises(DataError, match=r'^\S*b\.png is not an image that OpenCV can read: it is empty$'):
         list(find_sources(tmp_path / 'b.png').read(skipped.append))
     assert len(skipped) == 2  # the error says it
 

@@ -239,7 +239,7 @@ def test_resuming_with_another_rate_uses_it(tmp_path):
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        ({'schedule': 'cosin'}, r"'cosin' is unknown; there are cosine, linear, step"),
+        ({'schedule': 'cosin'}, r"'cosin' is unknown; use one of cosine, linear, step"),
         ({'lr_final': -0.1}, 'lr_final must not be negative, but is -0.1'),
         ({'warmup_epochs': -1}, 'warmup_epochs must not be negative'),
         ({'warmup_min_iters': -1}, 'warmup_min_iters must not be negative'),

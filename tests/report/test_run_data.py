@@ -52,7 +52,7 @@ def test_detections_that_were_kept_are_taken(reported, trained, tmp_path):
     assert data.checkpoint is None and 'kept by the last validation' in data.made
     assert data.detections == pytest.approx(rows, abs=1e-4)
     (copy / 'detections.npz').write_bytes(b'nothing')
-    with pytest.raises(DataError, match=r'detections\.npz has no detections of a run'):
+    with pytest.raises(DataError, match=r'detections\.npz is not a file of a run'):
         read_run(ReportOptions(work_dir=copy))
 
 
@@ -67,7 +67,9 @@ def test_a_folder_without_a_log_has_an_empty_history(tmp_path):
 
 
 def test_what_is_no_run_is_refused(tmp_path, trained_classifier):
-    with pytest.raises(UsageError, match=r'nowhere does not exist: mmcnn report takes the work dir of a training'):
+    with pytest.raises(
+        UsageError, match=r"nowhere does not exist, but mmcnn report takes work dir of a detector's training"
+    ):
         read_run(ReportOptions(work_dir=tmp_path / 'nowhere'))
     with pytest.raises(UsageError, match=r'has no config \(\*\.py\)'):
         read_run(ReportOptions(work_dir=tmp_path))

@@ -94,7 +94,7 @@ def test_form_nms(layout, batch, exported):
 
 def test_a_score_below_that_of_the_file_is_not_silent(exported):
     path = exported(form='nms', test_cfg=dict(score_thr=0.3))
-    with pytest.warns(UserWarning, match=r'score_thr=0\.1: .*m\.onnx leaves out scores up to 0\.3 by itself') as seen:
+    with pytest.warns(UserWarning, match=r'score_thr=0\.1: .*m\.onnx drops detections with scores up to 0\.3') as seen:
         Detector(path, score_thr=0.1)
     assert seen[0].filename == __file__
     with warnings.catch_warnings():

@@ -91,7 +91,7 @@ def without(name):
         (within('input', dtype='int4'), "not whole: input is 'int4'"),
         (within('input', channel_order='gbr'), "not whole: channel_order is 'gbr'"),
         (changed(anything=1), "not whole: .*'anything'"),
-        (within('fit', rule='outside'), "not whole: rule='outside' is not known"),
+        (within('fit', rule='outside'), "not whole: rule='outside' is unknown"),
     ],
 )
 def test_what_is_refused(text, message):

@@ -191,7 +191,7 @@ def test_darknets_assigner_is_a_setting():
 @pytest.mark.parametrize(
     ('settings', 'words'),
     [
-        (dict(num_classes=0), 'num_classes=0 has to be at least 1'),
+        (dict(num_classes=0), 'num_classes=0: it must be at least 1'),
         (dict(strides=(8, 16)), 'one entry a level, got 3, 3 and 2'),
     ],
 )

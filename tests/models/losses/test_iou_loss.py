@@ -61,5 +61,5 @@ def test_flat_boxes_are_finite():
 
 
 def test_unknown_kind():
-    with pytest.raises(ValueError, match="kind='eiou' is none of"):
+    with pytest.raises(ValueError, match="kind='eiou' is not one of"):
         bbox_iou(torch.ones(4), torch.ones(4), 'eiou')

@@ -153,12 +153,12 @@ def test_what_the_lists_name_has_to_be_there(write_keras_h5, tmp_path):
     def listing(*names):
         return changed(lambda file: file.attrs.__setitem__('layer_names', names))
 
-    refused(changed(lambda file: file.__delitem__('b')), "lists 'b', but does not hold it")
-    refused(changed(lambda file: file['b/b'].__delitem__('bias:0')), "lists 'b/bias:0', but does not hold it")
+    refused(changed(lambda file: file.__delitem__('b')), "lists 'b', but")
+    refused(changed(lambda file: file['b/b'].__delitem__('bias:0')), "lists 'b/bias:0', but")
     refused(changed(lambda file: file['a'].attrs.__delitem__('weight_names')), "no list of weight_names in '/a'")
     refused(listing(b'a', b'a'), r"has two arrays 'a\.kernel'")
-    refused(listing(b'../a'), r"lists '\.\./a', but does not hold it")
-    refused(listing(b'a/a/kernel:0/x'), "lists 'a/a/kernel:0/x', but does not hold it")
+    refused(listing(b'../a'), r"lists '\.\./a', but")
+    refused(listing(b'a/a/kernel:0/x'), "lists 'a/a/kernel:0/x', but")
 
     def long(file):
         del file.attrs['layer_names']

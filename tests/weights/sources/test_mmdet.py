@@ -97,7 +97,7 @@ def test_a_detector_without_our_backbone_is_refused():
     ],
 )
 def test_names_that_say_where_the_strides_are(name):
-    with pytest.raises(CheckpointError, match=r"holds a ResNet of style 'caffe'.* would load and be wrong$"):
+    with pytest.raises(CheckpointError, match=r"holds a ResNet of style 'caffe'.* would load but give wrong$"):
         mmcnn.load_weights(mmcnn.build_backbone('resnet50-tv', widen_factor=0.1), name)
 
 
