@@ -45,7 +45,7 @@ def test_config_checkpoint_and_sources_are_told_apart(here, names, expected):
 
 @pytest.mark.parametrize('names', [[CONFIG, 'best.pth'], ['mine.py', 'best.pth']])
 def test_a_source_has_to_be_named(here, names):
-    with pytest.raises(UsageError, match=r'there is nothing to look at: name an image, a folder or a video after best'):
+    with pytest.raises(UsageError, match=r'SOURCE is missing: name an image, a folder or a video after best'):
         split_arguments(names)
 
 

@@ -34,7 +34,7 @@ def test_what_only_sgd_takes_stays_behind():
 
 def test_a_rate_that_was_made_for_another_is_said():
     _, (line,) = trained_with({f'{OPTIMIZER}.type': 'AdamW'})
-    assert line.endswith('it uses lr=0.01, weight_decay=0.0005, which are those for SGD')
+    assert line.endswith('it uses lr=0.01, weight_decay=0.0005, set for SGD')
 
 
 def test_a_whole_new_optimizer_has_nothing_left_over():

@@ -14,9 +14,9 @@ from mmcnn.zoo.sizes import detector_configs
     [
         (
             dict(mp_cfg=dict(mp_start_methd='fork')),
-            r"env_cfg\.mp_cfg takes no 'mp_start_methd'; did you mean mp_start_m",
+            r"env_cfg\.mp_cfg has no entry 'mp_start_methd'; did you mean mp_start_m",
         ),
-        (dict(mp_cfg=dict(distributed=True)), r"env_cfg\.mp_cfg takes no 'distributed'"),
+        (dict(mp_cfg=dict(distributed=True)), r"env_cfg\.mp_cfg has no entry 'distributed'"),
         (dict(mp_cfg=dict(mp_start_method='frok')), r"env_cfg\.mp_cfg\.mp_start_method='frok': did you mean fork"),
         (dict(mp_cfg=dict(mp_start_method=None)), r'env_cfg\.mp_cfg\.mp_start_method=None: '),
         (

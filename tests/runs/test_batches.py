@@ -27,7 +27,7 @@ def test_a_step_sees_64_images_on_any_number_of_gpus(launcher, variable, process
     line, found = batches(cfg, launcher=launcher, num_images=118_287)
     assert (cfg.train_dataloader.batch_size, found) == (batch, counts)
     images = batch * processes
-    every = f'{images} images an iteration, {counts} iterations a step: ' if counts > 1 else ''
+    every = f'{images} images per iteration, {counts} iterations per step: ' if counts > 1 else ''
     assert line == f'{every}64 images a step'
 
 
@@ -35,7 +35,7 @@ def test_a_typed_batch_that_changes_the_recipe_is_said(monkeypatch):
     monkeypatch.setenv('WORLD_SIZE', '8')
     line, counts = batches(load_config(CONFIG), batch_size=16, launcher='pytorch')
     assert counts == 1 and line.startswith('128 images a step (')
-    assert line.endswith('(made for 64 images a step: it takes 0.5 times as many steps here)')
+    assert line.endswith('(made for 64 images per step: this run has 0.5 times as many steps)')
 
 
 def test_processes_of_another_launcher_do_not_count(monkeypatch):
@@ -75,7 +75,7 @@ def test_workers_and_batch_sizes_of_all_loaders(monkeypatch):
 def test_recipe_without_nominal_batch_is_left_alone():
     cfg = load_config(CONFIG)
     cfg.pop('nominal_batch_size')
-    assert batches(cfg, batch_size=1) == ('1 image an iteration, 4 iterations a step: 4 images a step', 4)
+    assert batches(cfg, batch_size=1) == ('1 image per iteration, 4 iterations per step: 4 images a step', 4)
 
 
 @pytest.mark.parametrize(
@@ -167,9 +167,7 @@ def test_what_is_for_workers_goes_with_them():
     loader = cfg.train_dataloader
     assert not {'persistent_workers', 'prefetch_factor', 'timeout'} & {*loader}
     assert (cfg.val_dataloader.num_workers, cfg.val_dataloader.persistent_workers) == (2, True)
-    assert said == [
-        'note: train_dataloader: prefetch_factor=2 is for worker processes, and there are none (num_workers=0): dropped'
-    ]
+    assert said == ['note: train_dataloader: prefetch_factor=2 needs worker processes, but num_workers=0: dropped']
 
 
 def test_a_training_without_validation_has_one_loader():

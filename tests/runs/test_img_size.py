@@ -87,7 +87,7 @@ def test_image_size_that_is_typed():
     assert sizes(cfg) == [(100, 100)] * 3
     set_img_size(cfg, None)  # as a recorded config has it
     assert sizes(cfg) == [(100, 100)] * 3
-    with pytest.raises(UsageError, match='img_size=31: it has to be at least 32'):
+    with pytest.raises(UsageError, match='img_size=31: it must be at least 32'):
         set_img_size(cfg, 31)
 
 

@@ -45,7 +45,7 @@ def hold(tmp_path):
 def test_the_second_is_told_of_the_first(hold, tmp_path):
     process, _ = hold()
     who = rf'process {process.pid} on {re.escape(socket.gethostname())}, started \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d'
-    refusal = rf'^a run goes on in {tmp_path} \({who}.*\): wait until it has ended, or choose another --work-dir; '
+    refusal = rf'^a run is active in {tmp_path} \({who}.*\): wait until it has ended, or choose another --work-dir; '
     with pytest.raises(UsageError, match=refusal):
         refuse_live(tmp_path)
     with pytest.raises(UsageError, match=refusal):

@@ -85,7 +85,7 @@ def test_a_named_folder_is_one_run_s_at_a_time(here, cfg):
     cfg.work_dir = 'mine'
     with taken(cfg, False, lambda: True) as folder:
         assert (folder / LOCK).is_file()
-        with pytest.raises(UsageError, match='a run goes on in mine'), taken(cfg, False, lambda: False):
+        with pytest.raises(UsageError, match='a run is active in mine'), taken(cfg, False, lambda: False):
             pass
         assert folder.is_dir()  # the one that was refused has cleared nothing
     assert not (folder / LOCK).exists()
@@ -103,7 +103,7 @@ def test_a_slower_rank_does_not_take_the_first_one_for_another_run(here, cfg, mo
     monkeypatch.setattr('mmcnn.runs.taken.barrier', slower_rank)
     with taken(cfg, False, lambda: True) as folder:
         assert looked == [folder]
-        with pytest.raises(UsageError, match='a run goes on in mine'):
+        with pytest.raises(UsageError, match='a run is active in mine'):
             slower_rank()
 
 

@@ -139,7 +139,7 @@ def test_a_checkpoint_to_resume_from_brings_its_folder(here):
     other = work_dirs.for_training(OTHER, None, folder / 'epoch_3.pth', say=said.append)
     assert other.name == 'yolov5_n-vovnet39-bccd'
     assert said == [
-        f'{folder} holds a run of {KIND} (3 of 5 epochs); as {OTHER} the run continues in a folder of its own'
+        f'{folder} holds a run of {KIND} (3 of 5 epochs); as {OTHER}, the run continues in a separate folder'
     ]
     assert work_dirs.for_training(KIND, 'elsewhere', folder / 'epoch_3.pth').name == 'elsewhere'
     assert work_dirs.for_training(KIND, folder, str(folder / 'epoch_3.pth')) == folder
@@ -170,7 +170,7 @@ def cfg(here):
 
 
 def test_a_config_in_its_own_work_dir_is_refused(here, cfg):
-    with pytest.raises(UsageError, match=r'yolov5_n\.py lies in the work dir \., where .* under the same name'):
+    with pytest.raises(UsageError, match=r'yolov5_n\.py is in the work dir \., where .* it'):
         work_dirs.for_training(KIND, '.', False, cfg.filename)
     run_in(here / 'run', KIND)  # one that is continued has the dump there
     assert str(work_dirs.for_training(KIND, 'run', True, here / 'run' / 'yolov5_n.py')) == 'run'
@@ -198,7 +198,7 @@ def test_the_folder_of_a_live_run_is_refused_whatever_is_asked_of_it(here):
         lambda: work_dirs.for_training(KIND, None, folder / 'epoch_3.pth'),
         lambda: work_dirs.for_test('x', folder),
     ):
-        with pytest.raises(UsageError, match=rf'a run goes on in {folder.relative_to(here)}|a run goes on in {folder}'):
+        with pytest.raises(UsageError, match=rf'a run is active in {folder.relative_to(here)}|{folder}'):
             ask()
     assert work_dirs.for_training(KIND, None, False).name == 'yolov5_n-bccd'  # a folder of its own
     lock.release()

@@ -187,7 +187,7 @@ def test_a_cache_folder_that_cannot_be_written(make, tmp_path, monkeypatch):
     (tmp_path / 'file').touch()
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'file'))
     root = make(lambda coco: coco['annotations'][0].pop('area'))
-    with pytest.raises(DataError, match=r'train\.json cannot be written: .*set XDG_CACHE_HOME to a folder that can'):
+    with pytest.raises(DataError, match=r'train\.json: .*set XDG_CACHE_HOME to a folder that can'):
         check_data(root).usable()
 
 
@@ -214,8 +214,8 @@ def test_sizes(make):
     first, second = check_data(root).findings
     assert str(first) == 'images/a.png: image 10 has 41 x 30 px, but 40 x 30 in the annotations'
     assert str(second) == (
-        'images/b.png: image 11 has 30 x 40 px once it is rotated as its EXIF entry says: size and boxes have to be '
-        'those of the rotated image, but 40 x 30 in the annotations'
+        'images/b.png: image 11 has 30 x 40 px after its EXIF rotation: size and boxes must be those of the rotated '
+        'image, but 40 x 30 in the annotations'
     )
     assert {first.kind, second.kind} == {'wrong size'}
 
@@ -242,7 +242,7 @@ def test_pictures_to_train_on_that_are_in_val(make):
 def test_empty_sets(make):
     root = make(lambda coco: coco['images'].clear())
     assert ('no images', 'train.json', None) in found(root)
-    with pytest.raises(DataError, match='holds no image'):
+    with pytest.raises(DataError, match='has no images'):
         check_data(root).usable(skip_bad=True)
 
 
@@ -305,7 +305,7 @@ def test_unusable_data_is_refused_with_a_list(make):
     with pytest.raises(DataError) as error:
         check_data(root).usable()
     assert str(error.value).splitlines() == [
-        f'{root}: train.json: 3 images, 8 boxes; val.json: 1 image, 2 boxes; 2 classes; not fit to be used:',
+        f'{root}: train.json: 3 images, 8 boxes; val.json: 1 image, 2 boxes; 2 classes; cannot be used for training:',
         'consequences of the errors below: train.json has no boxes; val.json has 1 class without a box',
         'error: unknown image (1)',
         '  val.json: annotation 20 has image_id 5, which is not defined',
@@ -313,7 +313,8 @@ def test_unusable_data_is_refused_with_a_list(make):
         '  train.json: annotation 8 has category_id 4, which is not defined',
         'error: box of zero area (7)',
         *(
-            f'  train.json: annotation {i} has bbox [0.0, 0.0, 0.0, 0.0], of no area; width and height must be positive'
+            f'  train.json: annotation {i} has bbox [0.0, 0.0, 0.0, 0.0] without area; width and height must '
+            'be positive'
             for i in range(1, 6)
         ),
         '  and 2 more',
@@ -331,7 +332,7 @@ def test_what_is_bad_is_left_out_and_counted(make):
     (root / 'images' / 'c.png').unlink()
     before = state(root)
     report = check_data(root)
-    with pytest.raises(DataError, match=r'not fit to be used \(skip_bad=True leaves out what has an error\):'):
+    with pytest.raises(DataError, match=r'cannot be used \(skip_bad=True skips entries with errors\):'):
         report.usable()
     data = report.usable(skip_bad=True)
     assert report.left_out() == (
@@ -377,9 +378,9 @@ def test_categories_of_all_sorts_are_no_traceback(make):
 
 def test_folders_of_no_known_layout(make, tmp_path):
     for path, message in (
-        (tmp_path / 'gone', 'gone does not exist; a data folder holds train.json and val.json'),
+        (tmp_path / 'gone', 'gone does not exist; a data folder has train.json and val.json'),
         (make() / 'train.json', 'train.json is not a folder'),
-        (tmp_path, 'is laid out in no known way; .*train2017/.*data.yaml, images/ and labels/ .YOLO.*JPEGImages/'),
+        (tmp_path, 'has an unknown layout; .*train2017/.*data.yaml, images/ and labels/ .YOLO.*JPEGImages/'),
     ):
         with pytest.raises(DataError, match=message):
             check_data(path)
@@ -456,8 +457,8 @@ def test_chosen_classes(make):
     root = make(lambda coco: coco['annotations'].pop())
     report = check_data(root, choice=choice)
     assert [str(each) for each in report.findings] == [
-        f'{name}.json: 1 of 2 classes; boxes of the others, which are left out: {boxes}; images that keep no box, '
-        f'background where the config trains on such: {images}'
+        f'{name}.json: 1 of 2 classes; dropped boxes of the others: {boxes}; images without remaining boxes, used as '
+        f'background if the config trains on such images: {images}'
         for name, boxes, images in (('train', 3, 1), ('val', 1, 0))
     ]
     data = report.usable()
@@ -474,12 +475,12 @@ def test_all_boxes_are_crowds(make):
     report = check_data(make(change, change))
     assert [str(each) for each in report.findings] == [
         'train.json: 6 of 6 boxes are crowd (iscrowd is 1) and are not trained on',
-        'val.json: 2 of 2 boxes are crowd (iscrowd is 1) and are not counted, whether they are found or not',
-        'train.json: holds no box to train on: all boxes are crowd; iscrowd has to be 0 where a box is of one object',
-        'val.json: holds no object to measure by, so that there will be no AP and no best checkpoint: all boxes are '
-        'crowd; iscrowd has to be 0 where a box is of one object',
+        'val.json: 2 of 2 boxes are crowd (iscrowd is 1) and are not counted, detected or not',
+        'train.json: has no boxes to train on: all boxes are crowd; iscrowd must be 0 for a box of a single object',
+        'val.json: has no objects to evaluate, so there will be no AP and no best checkpoint: all boxes are crowd; '
+        'iscrowd must be 0 for a box of a single object',
     ]
-    with pytest.raises(DataError, match=r'holds no box to train on: all boxes are crowd; iscrowd has to be 0'):
+    with pytest.raises(DataError, match=r'has no boxes to train on: all boxes are crowd; iscrowd must be 0'):
         report.usable()
 
 
@@ -513,7 +514,8 @@ def test_corners_end_the_run_also_where_errors_are_left_out(make):
             annotation['bbox'] = [15, 12, 35, 28]
 
     with pytest.raises(
-        DataError, match=r'(?s)error: box format \(1\)\n  train\.json and val\.json: are bbox corners\?'
+        DataError,
+        match=r'(?s)error: box format \(1\)\n  train\.json and val\.json: the bbox values seem to be corners:',
     ):
         check_data(make(change)).usable(skip_bad=True)
 
@@ -627,10 +629,10 @@ def test_one_fault_of_each_kind_in_real_photographs(tmp_path, monkeypatch):
 
     coco = json.loads((root / 'val.json').read_text())
     (root / 'val.json').write_text(json.dumps({**coco, 'images': [], 'annotations': []}))
-    assert [str(finding) for finding in check_data(root).of('fatal')] == ['val.json: holds no image']
+    assert [str(finding) for finding in check_data(root).of('fatal')] == ['val.json: has no images']
 
 
 def test_the_splits_by_their_former_name(make):
     report = check_data(make())
-    with pytest.warns(DeprecationWarning, match=r'DataReport\.parts has become DataReport\.splits'):
+    with pytest.warns(DeprecationWarning, match=r'DataReport\.parts was renamed to DataReport\.splits'):
         assert report.parts is report.splits

@@ -51,7 +51,7 @@ def test_facts_of_each_picture(pictures, tmp_path):
 
 def test_no_room_for_its_processes_is_one_sentence(pictures, tmp_path, full_shm):
     full_shm()
-    with pytest.raises(DataError, match='/data: no process can be started to decode images: /dev/shm is full: '):
+    with pytest.raises(DataError, match='/data: cannot start processes that decode images: /dev/shm is full: use '):
         ImageRecords(tmp_path / 'data').facts(pictures)
 
 

@@ -178,7 +178,10 @@ def test_strides_of_every_kind_of_head():
     [
         (dict(type='FCNMaskHead', in_channels=32), None),
         (dict(type='FCNMaskHead'), 32),
-        (dict(type='FCNMaskHead', in_channels=256), r'roi_head\.mask_head\.in_channels=256 does not match FPN, which has 32'),
+        (
+            dict(type='FCNMaskHead', in_channels=256),
+            r'roi_head\.mask_head\.in_channels=256 does not match FPN, which has 32',
+        ),
     ],
 )
 def test_mask_heads_are_filled_in_and_checked(part, expected):
