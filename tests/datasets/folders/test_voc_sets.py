@@ -60,7 +60,7 @@ def test_lists_that_cannot_be_told_apart(make):
     root = make({'one': 'a', 'two': 'b'})
     with pytest.raises(
         DataError,
-        match=r'Main holds one\.txt, two\.txt, whose names do not contain their splits: rename the training annotations',
+        match=r'Main holds one\.txt, two\.txt, whose names do not contain their splits: rename the training',
     ):
         choose_set(root, 'train')
 
