@@ -33,7 +33,14 @@ ROWS: dict[str, dict[str, str | None]] = {
     'numpy 1.26': dict(numpy='1.26.4'),
     'numpy newest': dict(numpy=''),
     'mmcv-lite 2.0.1': {'mmcv-lite': '2.0.1'},
-    'onedl fork': {'mmengine': None, 'mmdet': None, 'onedl-mmengine': '0.10.12', 'onedl-mmdetection': '3.5.1'},
+    'onedl fork': {
+        'mmengine': None,
+        'mmdet': None,
+        'onedl-mmengine': '0.10.12',
+        'onedl-mmdetection': '3.5.1',
+        # What the fork imports besides: imaug, and what that imports.
+        **dict.fromkeys(('imaug', 'imageio', 'lazy-loader', 'scikit-image', 'tifffile'), ''),
+    },
 }
 #: For these the pins are resolved and the syntax is compiled, and nothing is run.
 PYTHONS = ('3.12', '3.13', '3.14')
