@@ -228,7 +228,7 @@ def test_readers_of_weights_say_that_it_is_an_export(reader, name, exported):
     with pytest.raises(CheckpointError) as error:
         reader(path) if reader is mmcnn.Detector else reader(mmcnn.build_backbone('mobilenet'), path)
     who = 'torch.export.load' if name == 'm.pt2' else 'mmcnn.runtime.Detector, mmcnn infer and mmcnn test'
-    assert str(error.value) == f'{path} is an exported network, not a file of weights; open it with {who} '
+    assert str(error.value) == f'{path} is an exported network, not a file of weights; open it with {who}'
 
 
 # ------------------------------------------------------------------------------------------------------ without PyTorch

@@ -38,7 +38,10 @@ def test_faults_are_one_sentence(run_tool, tmp_path):
             'error: device=cpu: there is no GPU to check; use tiny=True to test the program',
         ),
         (('--table', tmp_path / 'x.json'), f'error: {tmp_path}/x.json cannot be read: No such file or directory'),
-        (('--tiny', '--device', 'cpu', '--only', 'gone'), 'error: only=gone: none of rates, yolov5_s'),
+        (
+            ('--tiny', '--device', 'cpu', '--only', 'gone'),
+            'error: only=gone: no measurement has this in its name; there are rates, yolov5_s',
+        ),
     ):
         handlers = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
         result = run_tool('gpu_check', *arguments, cwd=tmp_path)

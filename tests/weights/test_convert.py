@@ -12,7 +12,7 @@ def test_a_detector_is_what_its_config_says(tmp_path):
     """Names of configs are looked up above (tests/runs/test_convert.py)."""
     path = tmp_path / 'x.pth'
     torch.save(mmcnn.build_classifier('mobilenet').state_dict(), path)
-    with pytest.raises(UsageError, match=r"^no network is called 'yolov4_cspdarknet53'; did you mean cspdarknet53"):
+    with pytest.raises(UsageError, match=r"^unknown network 'yolov4_cspdarknet53'; did you mean cspdarknet53"):
         convert(path, tmp_path / 'y.pth', 'yolov4_cspdarknet53')
     report, record = convert(path, tmp_path / 'y.pth', 'mobilenet')
     assert (report.source, record.library, record.source) == ('mmcnn', 'mmcnn', 'x.pth')

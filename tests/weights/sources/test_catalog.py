@@ -111,7 +111,7 @@ def test_mish_and_leaky_relu_are_told_apart():
 
 def test_find_and_its_nearest_names():
     assert find('vgg16/keras').urls[0].endswith('/vgg16/vgg16_weights_tf_dim_ordering_tf_kernels.h5')
-    with pytest.raises(CheckpointError, match=r"are called 'mmcnn://resnet50/torch'; did you mean mmcnn://resnet50"):
+    with pytest.raises(CheckpointError, match=r"named 'mmcnn://resnet50/torch'; did you mean mmcnn://resnet50"):
         find('resnet50/torch')
     with pytest.raises(CheckpointError, match='mmcnn://resnet50-tv/torchvision-v1'):
         find('resnet50-tv')

@@ -143,7 +143,7 @@ def test_without_top(keras, tmp_path, variant):
 def test_rows_of_another_form_are_refused():
     state = {'Conv1.kernel': torch.ones(3, 3, 3, 32)}
     assert list(SOURCE.translate(state, 'mobilenetv2').state) == ['backbone.stem.conv.weight']
-    with pytest.raises(OtherRowError, match=r"has padding='same', mobilenetv2-tv has None .*") as error:
+    with pytest.raises(OtherRowError, match=r"has padding='same', but mobilenetv2-tv has None .*") as error:
         SOURCE.translate(state, 'mobilenetv2-tv')
     assert error.value.fitting[0] == 'mobilenetv2' and 'mobilenetv2-tv' not in error.value.fitting
     with pytest.raises(OtherRowError, match=r"has norm=\{'eps': 0\.001\}, xception-timm has .*") as error:

@@ -72,7 +72,7 @@ def test_a_backbone_out_of_a_detector(tmp_path):
 
 def test_rows_of_another_form_are_refused():
     state = mmdet_model('Darknet').state_dict()
-    with pytest.raises(OtherRowError, match=r'act=.*0\.1\}, darknet53-timm has .* with its weights$') as error:
+    with pytest.raises(OtherRowError, match=r'act=.*0\.1\}, but darknet53-timm has .* with its weights$') as error:
         SOURCE.translate(state, 'darknet53-timm')
     assert error.value.fitting == ('darknet53',)
     with pytest.raises(CheckpointError, match='MMDetection has no weights for mobilenet'):
@@ -84,7 +84,7 @@ def test_a_detector_without_our_backbone_is_refused():
     with pytest.raises(CheckpointError, match='Sequential has no mmcnn backbone, so none of its layers need renaming'):
         from_mmdet_detector({'backbone.conv1.weight': torch.ones(1)}, model)
     model.backbone = nn.Identity()
-    with pytest.raises(CheckpointError, match='has no mmcnn backbone, so none of mmcnn'):
+    with pytest.raises(CheckpointError, match='has no mmcnn backbone, so none of its layers'):
         from_mmdet_detector({}, model)
 
 
@@ -97,7 +97,7 @@ def test_a_detector_without_our_backbone_is_refused():
     ],
 )
 def test_names_that_say_where_the_strides_are(name):
-    with pytest.raises(CheckpointError, match=r"holds a ResNet of style 'caffe'.* would load but give wrong$"):
+    with pytest.raises(CheckpointError, match=r"holds a ResNet of style 'caffe'.* would load but give wrong results$"):
         mmcnn.load_weights(mmcnn.build_backbone('resnet50-tv', widen_factor=0.1), name)
 
 

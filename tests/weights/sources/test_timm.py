@@ -41,7 +41,7 @@ def test_the_mish_row_takes_no_leaky_weights(state_of, tmp_path):
     with pytest.raises(CheckpointError) as error:
         mmcnn.load_weights(model, path)
     assert str(error.value) == (
-        f"{path}: timm's network has act={{'type': 'LeakyReLU', 'negative_slope': 0.01}}, cspdarknet53 has "
+        f"{path}: timm's network has act={{'type': 'LeakyReLU', 'negative_slope': 0.01}}, but cspdarknet53 has "
         "{'type': 'mmcnn.Mish'} and would give wrong results with its weights"
     )
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())

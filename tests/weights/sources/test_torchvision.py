@@ -33,7 +33,7 @@ def test_published_densenets_have_older_names(torchvision):
 def test_rows_of_another_form_are_refused(torchvision, network, row, fitting):
     with torch.device('meta'):
         state = torchvision.models.get_model(network, weights=None).state_dict()
-    with pytest.raises(OtherRowError, match=rf"torchvision's network has .*, {row} has .*") as error:
+    with pytest.raises(OtherRowError, match=rf"torchvision's network has .*, but {row} has .*") as error:
         SOURCE.translate(state, row)
     assert sorted(error.value.fitting) == sorted(fitting)
     assert SOURCE.translate(state, f'{row}-tv').left_out == {}

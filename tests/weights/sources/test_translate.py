@@ -81,7 +81,7 @@ def test_a_source_prepares_and_demands():
     assert translation == Translation(
         {'backbone.stem.conv.weight': given['conv.weight']}, {'input': ['input.mean']}, [], notes=['eps 1e-05']
     )
-    told = r"Peer's network has act=\{'negative_slope': 0\.1\}, darknet53-timm has .*"
+    told = r"Peer's network has act=\{'negative_slope': 0\.1\}, but darknet53-timm has .*"
     with pytest.raises(OtherRowError, match=told) as error:
         source.translate(given, 'darknet53-timm')
     assert error.value.fitting == ('darknet53',)

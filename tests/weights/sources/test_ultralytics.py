@@ -293,7 +293,7 @@ def other_anchors(model):
         (
             {'Model': 'ultralytics.nn.tasks:DetectionModel'},
             None,
-            r'holds a ultralytics\.nn\.tasks\.DetectionModel, YOLOv8',
+            r'holds a ultralytics\.nn\.tasks\.DetectionModel \(YOLOv8 or later\)',
         ),
         ({'C3': 'models.common:BottleneckCSP'}, None, r'before v4\.0 \(BottleneckCSP layers\)'),
         ({'Detect': 'models.yolo:Segment'}, None, r'layer 24 of its models\.yolo\.Model is Segment, not Detect'),
@@ -325,7 +325,7 @@ def test_other_networks_are_refused(renamed, change, message, yolov5, tmp_path):
         ([torch.ones(1)], 'neither a module nor a state dict'),
         ({'model': {'a': torch.ones(1)}}, r'does not have the entries of a YOLOv5 detector'),
         ({'model': nn.Linear(1, 1)}, r'layer 24 of its torch\.nn\.modules\.linear\.Linear is not there'),
-        ({'model': torch.nn.Conv2d}, 'is none'),
+        ({'model': torch.nn.Conv2d}, 'is not a module'),
     ],
 )
 def test_other_content(content, message, tmp_path):
