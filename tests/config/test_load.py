@@ -74,7 +74,7 @@ def test_unusable_config(content, name, tmp_path):
 
 
 def test_config_of_another_kind():
-    with pytest.raises(UsageError, match=r"config=\{'model': 3\}: it has to be a path, a name or a loaded config"):
+    with pytest.raises(UsageError, match=r"config=\{'model': 3\}: it must be a path, a name or a loaded config"):
         load_config(dict(model=3))
 
 

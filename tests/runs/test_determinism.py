@@ -67,8 +67,8 @@ def test_what_a_config_says_of_randomness_is_kept(own, typed, expected):
     [
         (dict(determinstic=True), "randomness has no entry 'determinstic'; did you mean deterministic"),
         (dict(deterministic=1), 'randomness.deterministic=1: it must be True or False'),
-        (dict(seed='x'), "randomness.seed='x': it has to be an integer from 0 to 4294967295"),
-        (7, 'randomness=7: it has to be a dict'),
+        (dict(seed='x'), "randomness.seed='x': it must be an integer from 0 to 4294967295"),
+        (7, 'randomness=7: it must be a dict'),
     ],
 )
 def test_what_mmengine_does_not_take_is_refused(own, message):

@@ -24,7 +24,7 @@ def test_batches_follow_from_the_share(shapes, tmp_path):
     [
         (dict(fraction=0.0), r'fraction=0: the value must be above 0 and at most 1'),
         (dict(fraction=1.5), r'fraction=1.5: the value must be above 0 and at most 1'),
-        (dict(fraction='half'), r"fraction='half': it has to be a number"),
+        (dict(fraction='half'), r"fraction='half': it must be a number"),
     ],
 )
 def test_what_is_no_share(options, message):

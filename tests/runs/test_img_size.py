@@ -58,7 +58,7 @@ def test_img_size_of_mmdetections_transforms_is_the_longer_side():
     cfg = load_config('faster_rcnn_resnet50_fpn')
     set_img_size(cfg, 320)
     assert scales(cfg, 'train_dataloader') == scales(cfg, 'test_dataloader') == [(320, 320)]
-    with pytest.raises(UsageError, match=r'img_size=100: it has to be a multiple of 32'):
+    with pytest.raises(UsageError, match=r'img_size=100: it must be a multiple of 32'):
         set_img_size(cfg, 100)
 
 

@@ -71,7 +71,7 @@ def test_our_configs_have_the_defaults_and_older_ones_get_them():
             dict(compile=dict(modes='x')),
             "performance.compile: torch.compile has no argument 'modes'; did you mean mode",
         ),
-        (True, 'performance=True: it has to be a dict'),
+        (True, 'performance=True: it must be a dict'),
     ],
 )
 def test_what_it_cannot_hold_is_refused(own, message):

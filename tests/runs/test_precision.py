@@ -112,10 +112,10 @@ def test_an_integer_scale_becomes_what_mmengine_takes(card):
     ('scale', 'message'),
     [
         (dict(init_scal=512), "optim_wrapper.loss_scale has no entry 'init_scal'; did you mean init_scale"),
-        (dict(init_scale='big'), "optim_wrapper.loss_scale.init_scale='big': it has to be a number above 0"),
-        (dict(growth_factor=1.0), 'loss_scale.growth_factor=1.0: it has to be a number above 1'),
-        (dict(backoff_factor=2), 'loss_scale.backoff_factor=2: it has to be a number above 0 and below 1'),
-        (dict(growth_interval=0.5), 'loss_scale.growth_interval=0.5: it has to be an integer above 0'),
+        (dict(init_scale='big'), "optim_wrapper.loss_scale.init_scale='big': it must be a number above 0"),
+        (dict(growth_factor=1.0), 'loss_scale.growth_factor=1.0: it must be a number above 1'),
+        (dict(backoff_factor=2), 'loss_scale.backoff_factor=2: it must be a number above 0 and below 1'),
+        (dict(growth_interval=0.5), 'loss_scale.growth_interval=0.5: it must be an integer above 0'),
         ('static', "optim_wrapper.loss_scale='static': it must be 'dynamic', a number"),
     ],
 )
