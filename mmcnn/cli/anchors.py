@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f'{options.config} has no anchors with fixed sizes')
     set_data(cfg, options.data, skip_bad=options.data not in (None, 'demo'), draw=draw_of(options))
     sizes = train_box_sizes(cfg, options.img_size)
-    print(f'{len(sizes)} boxes in {inner_dataset(cfg.train_dataloader).data_root} at {options.img_size} pixels')
+    print(f'{len(sizes)} boxes in {inner_dataset(cfg.train_dataloader).data_root} at {options.img_size} px')
     print(f'{options.config}: best possible recall {best_possible_recall(sizes, present):.4f}')
     proposed = propose_anchors(sizes, len(present), len(present[0]), generations=options.generations, seed=options.seed)
     print(f'proposed:  best possible recall {best_possible_recall(sizes, proposed):.4f}')

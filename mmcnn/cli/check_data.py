@@ -67,8 +67,5 @@ def _plot(report, options: CheckOptions, file: str) -> None:
     reached = None if anchors is None else within_reach(sizes['train'], anchors)
     plot_data(cocos, sizes, options.img_size, file, anchors, reached)
     if reached is not None:
-        print(
-            f'best possible recall of the anchors of {options.config} at {options.img_size} pixels: '
-            f'{reached.mean():.4f}'
-        )
+        print(f'best possible recall of the anchors of {options.config} at {options.img_size} px: {reached.mean():.4f}')
     print(f'figure: {file}')

@@ -65,9 +65,9 @@ def run(args: argparse.Namespace) -> int:
 
     result = infer(options)
     for line in result.left_out[:_SHOWN]:
-        print(f'skipped: {line}')
+        print(f'left out: {line}')
     if len(result.left_out) > _SHOWN:
-        print(f'skipped: {len(result.left_out) - _SHOWN} more')
+        print(f'left out: {len(result.left_out) - _SHOWN} more')
     places, drawn = [], []
     if result.images:
         places.append(number(result.images, 'image'))

@@ -109,7 +109,7 @@ def _darknet_notes(cfg: str, letterbox: bool, version: tuple[int, int, int]) -> 
     way = 'letterboxed' if letterbox else 'stretched'
     return (
         f'the anchors of {cfg} are assumed, because the file has none',
-        f'images are {way} to {DARKNET_SIDE[0]} x {DARKNET_SIDE[1]} pixels as by Darknet with files of version '
+        f'images are {way} to {DARKNET_SIDE[0]} x {DARKNET_SIDE[1]} px as by Darknet with files of version '
         f'{".".join(map(str, version))}, NMS at IoU 0.45',
     )
 
@@ -158,7 +158,7 @@ def _mmdet_yolov3(file: Checkpoint, state: Mapping[str, Tensor]) -> Held:
         'yolov3_darknet53',
         "MMDetection's YOLOv3",
         per_anchor(state['bbox_head.convs_pred.0.bias']),
-        notes=('size (608 pixels), anchors and NMS are from the config, because the file has none',),
+        notes=('size (608 px), anchors and NMS are from the config, because the file has none',),
     )
     return checked(file, held, 'mmdet')
 

@@ -49,11 +49,11 @@ def check_batch_norm(cfg: Config, launcher: str, num_images: int | None, say: Sa
         batches.drop_last = True
         say(
             f'note: {num_images} images in batches of {batch} leave one image, and BatchNorm cannot train on one image '
-            f'of {width} x {height} pixels: each epoch drops one image'
+            f'of {width} x {height} px: each epoch drops one image'
         )
         return
     raise UsageError(
-        f'batches of one image of {width} x {height} pixels: the coarsest map has one value per channel, on which '
+        f'batches of one image of {width} x {height} px: the coarsest map has one value per channel, on which '
         'BatchNorm cannot train; use a batch_size of at least 2 (and as many images), or a larger img_size'
     )
 

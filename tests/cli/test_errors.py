@@ -54,7 +54,7 @@ ERRORS = {
     'meta': ([CONFIG, '--device', 'meta'], r'device=meta: invalid device'),
     'amp': (
         [CONFIG, '--amp', 'fp16', '--device', 'cpu'],
-        r'amp=fp16 needs a GPU: a CPU trains in mixed precision in bf16',
+        r'amp=fp16 needs a GPU: a CPU only supports bf16',
     ),
     'option': ([CONFIG, 'model.type.x=1'], r"cfg_options model\.type\.x: model\.type='mmcnn\.wired' has no ent"),
     'large seed': ([CONFIG, '--seed', 2**40], r'seed=1099511627776: the value must be at most 4294967295'),

@@ -30,7 +30,7 @@ def test_refused(given, words):
 
 def test_an_empty_line_is_no_class(tmp_path):
     (tmp_path / 'a.txt').write_text('cat\n\ndog\n')
-    with pytest.raises(UsageError, match='one image per line'):
+    with pytest.raises(UsageError, match='one name per line'):
         class_names(tmp_path / 'a.txt')
     (tmp_path / 'b.txt').write_bytes(b'\xff\xfe\x00')
     with pytest.raises(UsageError, match='not UTF-8'):

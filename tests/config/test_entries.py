@@ -98,7 +98,7 @@ def test_variables_of_a_user_s_own():
 @pytest.mark.parametrize(
     ('option', 'words'),
     [
-        ('batch_size', 'the entries in use train_dataloader.batch_size, val_dataloader.batch_size'),
+        ('batch_size', 'the entries in use are train_dataloader.batch_size, val_dataloader.batch_size'),
         ('batchsize', 'did you mean batch_size'),
     ],
 )

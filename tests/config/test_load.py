@@ -92,7 +92,9 @@ def test_what_is_typed_wins(finished):
     run = finished(epochs=50, cfg_options={'optim_wrapper.accumulative_counts': 3, 'model.widen_factor': 0.25})
     cfg = run.cfg
     assert cfg.optim_wrapper.accumulative_counts == 3
-    assert run.batches().startswith('16 images per iteration, 3 iterations per step: 48 images a step (made for 64')
+    assert run.batches().startswith(
+        '16 images per iteration, 3 iterations per step: 48 images per step (the config is for 64'
+    )
     assert (cfg.train_cfg.max_epochs, cfg.train_cfg.val_interval) == (50, 5)
     assert cfg.model.neck.in_channels == [64, 128, 256]  # a quarter of 256, 512, 1024: wired, and dumped so
 

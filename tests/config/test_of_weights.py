@@ -68,7 +68,7 @@ def test_yolov5_says_its_size_classes_and_anchors(tmp_path, yolov5):
     assert cfg.model.bbox_head.anchors[0] == [(16, 13), (16, 30), (33, 23)]
     (line,) = said
     assert (
-        'YOLOv5n (v6.0 to v7.0), which yolov5_n holds; its 3 classes have the names in the file; anchors are from'
+        'YOLOv5n (v6.0 to v7.0), which fits yolov5_n; its 3 classes have the names in the file; anchors are from'
         in line
     )
 
@@ -134,7 +134,7 @@ def test_part_of_a_network_of_darknet_is_refused(tmp_path):
     cut = tmp_path / 'yolov4.conv.137'
     cut.write_bytes(struct.pack('<3iQ', 0, 2, 5, 0) + bytes(4 * 5_140_960))
     with pytest.raises(
-        CheckpointError, match=r'5,140,960 floats, as yolov4-tiny.conv.29 does, which is not a complete YOLOv3'
+        CheckpointError, match=r'5,140,960 floats, like yolov4-tiny.conv.29, which is not a complete YOLOv3'
     ):
         found(cut)
 
@@ -176,7 +176,7 @@ def test_yolov3_of_mmdetection_without_a_config(tmp_path, meta):
     torch.save(dict(meta=meta, state_dict=state), tmp_path / 'a.pth')
     cfg, names, (line,) = found(tmp_path / 'a.pth', None if meta else 'cat,dog')
     assert names == ('cat', 'dog') and cfg.model.bbox_head.num_classes == 2
-    assert "MMDetection's YOLOv3, which yolov3_darknet53 holds" in line and 'size (608 pixels), anchors and NMS' in line
+    assert "MMDetection's YOLOv3, which fits yolov3_darknet53" in line and 'size (608 px), anchors and NMS' in line
 
 
 def test_faster_rcnn_of_mmdetection_on_another_depth(tmp_path):
@@ -212,7 +212,7 @@ def test_a_config_of_mmdetection_that_a_run_recorded_is_taken(tmp_path):
 def test_weights_of_ours_that_one_config_holds(tmp_path):
     torch.save(state_of('yolov5_n_small', 3), tmp_path / 'a.pth')
     cfg, _, (line,) = found(tmp_path / 'a.pth', 'a,b,c')
-    assert cfg.model.backbone.type == 'mmcnn.cspdarknet-n' and 'yolov5_n holds' in line  # they differ in their training
+    assert cfg.model.backbone.type == 'mmcnn.cspdarknet-n' and 'fits yolov5_n' in line  # they differ in their training
     torch.save(state_of('yolov4_cspdarknet53_narrow', 3), tmp_path / 'b.pth')
     assert 'yolov4_cspdarknet53_narrow holds' in found(tmp_path / 'b.pth', 'a,b,c')[2][0]
 
@@ -231,7 +231,7 @@ def test_a_file_that_is_no_detector_of_ours(tmp_path, monkeypatch):
     monkeypatch.setattr('mmcnn.config.held.likeliest', lambda state: ['resnet18'])
     torch.save({'conv1.weight': torch.zeros(8, 3, 3, 3), 'fc.weight': torch.zeros(10, 8)}, tmp_path / 'a.pth')
     with pytest.raises(
-        CheckpointError, match=r'holds no config \(meta.cfg\), and its names and shapes are not those of'
+        CheckpointError, match=r'contains no config \(meta.cfg\), and its names and shapes fit no detector'
     ):
         found(tmp_path / 'a.pth')
 
@@ -253,7 +253,7 @@ def test_a_conversion_keeps_config_and_classes(tmp_path, yolov5, ending):
     assert names == ('thing 0', 'thing 1', 'thing 2') and cfg.model.bbox_head.num_classes == 3 and not lines
     assert cfg.model == found(path)[0].model
     (line,) = said
-    assert 'YOLOv5n (v6.0 to v7.0), which yolov5_n holds; its 3 classes have the names in the file' in line
+    assert 'YOLOv5n (v6.0 to v7.0), which fits yolov5_n; its 3 classes have the names in the file' in line
 
 
 @pytest.mark.parametrize(
@@ -312,7 +312,7 @@ def test_weights_of_ours_behind_a_prefix(tmp_path, prefix):
     state = {prefix + key: value for key, value in state_of('yolov5_n', 3).items()}
     torch.save(dict(state_dict=state), tmp_path / 'a.pth')
     cfg, _, (line,) = found(tmp_path / 'a.pth', 'a,b,c')
-    assert cfg.model.bbox_head.num_classes == 3 and 'yolov5_n holds' in line
+    assert cfg.model.bbox_head.num_classes == 3 and 'fits yolov5_n' in line
 
 
 def test_two_detectors_in_a_file_are_refused(tmp_path):

@@ -126,19 +126,37 @@ def test_a_value_of_another_kind_is_named(path, value, words):
 @pytest.mark.parametrize(
     ('options', 'words'),
     [
-        ({'train_dataloader.batchsize': 2}, r"train_dataloader: a data loader takes no argument 'batchsize'; .*mean batch_size"),
+        (
+            {'train_dataloader.batchsize': 2},
+            r"train_dataloader: a data loader takes no argument 'batchsize'; .*mean batch_size",
+        ),
         ({'train_dataloader.sampler.x': 2}, r"train_dataloader\.sampler: DefaultSampler takes no argument 'x'"),
-        ({'train_cfg.max_epoch': 2}, r"train_cfg: mmcnn\.ResumableTrainLoop takes no argument 'max_epoch'; did you mean max_ep"),
+        (
+            {'train_cfg.max_epoch': 2},
+            r"train_cfg: mmcnn\.ResumableTrainLoop takes no argument 'max_epoch'; did you mean max_ep",
+        ),
         ({'val_cfg.x': 2}, r"val_cfg: ValLoop takes no argument 'x'"),
-        ({'default_hooks.checkpoint.intervall': 2}, "AtomicCheckpointHook takes no argument 'intervall'; did you mean interval"),
+        (
+            {'default_hooks.checkpoint.intervall': 2},
+            "AtomicCheckpointHook takes no argument 'intervall'; did you mean interval",
+        ),
         ({'custom_hooks.1.momentun': 2}, "StepEMAHook takes no argument 'momentun'; did you mean momentum"),
-        ({'train_dataloader.dataset.pipeline.0.mosic_prob': 2}, "MosaicAffine takes no argument 'mosic_prob'; .* mosaic_prob"),
+        (
+            {'train_dataloader.dataset.pipeline.0.mosic_prob': 2},
+            "MosaicAffine takes no argument 'mosic_prob'; .* mosaic_prob",
+        ),
         ({'val_dataloader.dataset.ann': 2}, "CocoDataset takes no argument 'ann'; did you mean ann_file"),
         ({'val_evaluator.ann': 2}, "CocoMetric takes no argument 'ann'; did you mean ann_file"),
         ({'log_processor.windw': 2}, "LogProcessor takes no argument 'windw'; did you mean window_size"),
-        ({'optim_wrapper.clip_grad.max_nrm': 2}, "clipping by the norm takes no argument 'max_nrm'; did you mean max_norm"),
+        (
+            {'optim_wrapper.clip_grad.max_nrm': 2},
+            "clipping by the norm takes no argument 'max_nrm'; did you mean max_norm",
+        ),
         ({'optim_wrapper.accumulative_count': 2}, "OptimWrapper takes no argument 'accumulative_count'"),
-        ({'param_scheduler': [dict(type='LinearLR', strt=2)]}, r"param_scheduler\.0: LinearLR takes no argument 'strt'"),
+        (
+            {'param_scheduler': [dict(type='LinearLR', strt=2)]},
+            r"param_scheduler\.0: LinearLR takes no argument 'strt'",
+        ),
     ],
 )
 def test_an_argument_that_a_class_does_not_take_is_refused(options, words):

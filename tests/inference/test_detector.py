@@ -108,7 +108,7 @@ def test_published_weights_need_no_config(yolov5, picture, tmp_path, capsys):
     peer = yolov5.model('n', nc=3)
     detector = Detector(yolov5.save(peer, tmp_path / 'a.pt'), device='cpu', score_thr=0)
     assert detector.classes == ('thing 0', 'thing 1', 'thing 2')
-    assert 'YOLOv5n (v6.0 to v7.0), which yolov5_n holds' in capsys.readouterr().out
+    assert 'YOLOv5n (v6.0 to v7.0), which fits yolov5_n' in capsys.readouterr().out
     assert Detector(tmp_path / 'a.pt', 'yolov5_n', device='cpu').classes == detector.classes
     data = detector.prepare([picture])
     sample = data['data_samples'][0]

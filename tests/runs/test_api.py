@@ -115,7 +115,7 @@ def test_a_backbone_and_a_resume(shapes, here, capsys):
     options = dict(data=shapes, backbone='mobilenetv2', **SMALL)
     first = mmcnn.train(CONFIG, epochs=1, **options)
     assert first.work_dir.name == f'{CONFIG}-mobilenetv2-data'
-    with pytest.raises(UsageError, match=rf'holds a run of {CONFIG} on mobilenetv2 .* \(1 of 1 epochs\)'):
+    with pytest.raises(UsageError, match=rf'contains a run of {CONFIG} on mobilenetv2 .* \(1 of 1 epochs\)'):
         mmcnn.train(CONFIG, epochs=1, work_dir=first.work_dir, **options | dict(backbone='vgg11'))
     capsys.readouterr()
     second = mmcnn.train(CONFIG, epochs=2, resume=True, **options)
@@ -299,7 +299,7 @@ def test_published_weights_are_evaluated_without_a_config(yolov5, shapes, here, 
     result = mmcnn.evaluate(path, data=shapes, img_size=64, batch_size=2, workers=0, device='cpu')
     assert list(result.metrics) == NUMBERS and set(result.class_ap) == {'circle', 'square', 'triangle'}
     said = capsys.readouterr().out
-    assert 'YOLOv5n (v6.0 to v7.0), which yolov5_n holds; its 3 classes have the names in the file' in said
+    assert 'YOLOv5n (v6.0 to v7.0), which fits yolov5_n; its 3 classes have the names in the file' in said
 
 
 def test_published_weights_of_other_classes_are_not_evaluated(yolov5, shapes, here):

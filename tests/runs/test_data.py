@@ -44,7 +44,7 @@ def test_demo_folder_of_someone_else(run_tool, cache, tmp_path):
     result = run_tool('train', CONFIG, '--data', 'demo', cwd=tmp_path)
     assert result.code == 1
     assert re.fullmatch(
-        r'error: the demo data cannot be drawn in \S+: \S+ holds files that make_shapes did not write.*\n', result.err
+        r'error: the demo data cannot be drawn in \S+: \S+ has files that make_shapes did not write.*\n', result.err
     )
     assert list(mine.parent.iterdir()) == [mine]
     assert [path.name for path in tmp_path.iterdir()] == ['cache']  # nothing is dropped where one stands

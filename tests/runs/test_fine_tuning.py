@@ -93,7 +93,7 @@ def test_a_yolov5_file_says_its_classes_itself(yolov5, tmp_path):  # noqa: F811
         given = dict(peer.state_dict())['model.24.m.0.weight'].float() if kept else before[f'{HEAD}0.weight']
         assert torch.equal(model.state_dict()[f'{HEAD}0.weight'], given)
         assert torch.equal(model.backbone.stem.conv.weight, peer.state_dict()['model.0.conv.weight'].float())
-        assert hook.story.startswith(f'{path}: the head {"is kept" if kept else "starts anew"}')
+        assert hook.story.startswith(f'{path}: the head {"is kept" if kept else "is newly initialised"}')
 
 
 #: Detectors of MMDetection -> their layers that follow the number of classes, and no others.
@@ -289,7 +289,7 @@ def test_a_run_that_was_warm_is_continued_warm(shapes, trained, tmp_path):
     wide = {'model.widen_factor': 0.0625, 'model.deepen_factor': 0.33}
     run = prepared(shapes, tmp_path, resume=tmp_path / 'x.pth', cfg_options=wide)
     assert (run.cfg.optim_wrapper.optimizer.lr, run.cfg.recipe) == (0.0025, 'warm-start')
-    assert any(note.startswith('note: recipe warm-start: learning rate 0.0025 in place of 0.01') for note in run.notes)
+    assert any(note.startswith('note: recipe warm-start: learning rate 0.0025 instead of 0.01') for note in run.notes)
     typed = wide | {'optim_wrapper.optimizer.lr': 0.5}
     run = prepared(shapes, tmp_path, resume=tmp_path / 'x.pth', cfg_options=typed)
     assert run.cfg.optim_wrapper.optimizer.lr == 0.5
@@ -319,7 +319,7 @@ def test_the_config_that_a_warm_run_has_left_is_not_warmed_again(shapes, trained
         )
     assert run.cfg.optim_wrapper.optimizer.lr == rate
     assert {key: schedule(run.cfg)[key] for key in warm_up} == warm_up
-    assert not any('in place of' in note for note in run.notes)
+    assert not any('instead of' in note for note in run.notes)
     assert any('recipe warm-start: it is not applied a second time' in note for note in run.notes)
 
 
@@ -340,7 +340,7 @@ def test_a_rate_that_the_config_leaves_to_the_optimizer(kind):
     cfg.optim_wrapper.optimizer = dict(type=kind)
     set_recipe(cfg, 'warm-start', said.append)
     assert cfg.optim_wrapper.optimizer.lr == pytest.approx(1e-3 / 4)
-    assert 'learning rate 0.00025 in place of 0.001' in said[0]
+    assert 'learning rate 0.00025 instead of 0.001' in said[0]
 
 
 @pytest.mark.parametrize(
@@ -364,6 +364,6 @@ def test_one_line_from_a_finished_run_to_a_fine_tuned_one(train_tiny, trained, t
     result = train_tiny(tmp_path / 'run', args=['--epochs', 1, '--weights', trained.checkpoint])
     assert result.code == 0, result.err
     assert 'the head is kept, because its classes are the same' in result.out
-    assert 'note: recipe warm-start: learning rate 0.0025 in place of 0.01' in result.out
+    assert 'note: recipe warm-start: learning rate 0.0025 instead of 0.01' in result.out
     checkpoint = Checkpoint.open(tmp_path / 'run' / 'epoch_1.pth')
     assert (checkpoint.config.recipe, checkpoint.config.optim_wrapper.optimizer.lr) == ('warm-start', 0.0025)

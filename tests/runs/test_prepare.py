@@ -68,7 +68,7 @@ def test_a_loss_scale_needs_mixed_precision(finished):
 def test_another_optimizer_and_its_rate(finished):
     run = finished({'optim_wrapper.optimizer.type': 'AdamW', 'optim_wrapper.optimizer.lr': 2e-3})
     assert run.cfg.optim_wrapper.optimizer == dict(type='AdamW', lr=2e-3, weight_decay=5e-4)
-    assert any('AdamW does not take momentum=0.937, nesterov=True, dropped' in note for note in run.notes)
+    assert any('dropped momentum=0.937, nesterov=True, which AdamW does not take' in note for note in run.notes)
 
 
 def test_weights_for_the_backbone_alone(finished, tmp_path):
@@ -105,7 +105,7 @@ def test_a_typed_optimizer_without_a_rate_is_warmed(finished):
 
 
 def test_an_environment_that_the_runner_cannot_set_up(finished):
-    with pytest.raises(UsageError, match=r"^env_cfg\.mp_cfg takes no 'start_method'"):
+    with pytest.raises(UsageError, match=r"^env_cfg\.mp_cfg has no entry 'start_method'"):
         finished({'env_cfg.mp_cfg.start_method': 'fork'})
     with pytest.raises(UsageError, match=r"^env_cfg\.mp_cfg\.mp_start_method='frok': did you mean"):
         finished({'env_cfg.mp_cfg.mp_start_method': 'frok'})

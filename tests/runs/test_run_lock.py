@@ -106,5 +106,5 @@ def test_a_file_system_without_locks_is_said(tmp_path, monkeypatch):
 
 
 def test_a_folder_that_is_gone_is_an_error(tmp_path):
-    with pytest.raises(CheckpointError, match=r'nothing can be written to .*nowhere: No such file or directory'):
+    with pytest.raises(CheckpointError, match=r'cannot write to .*nowhere: No such file or directory'):
         RunLock(tmp_path / 'nowhere').acquire()

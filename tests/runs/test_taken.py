@@ -116,7 +116,7 @@ def test_a_refused_start_in_a_new_named_folder_leaves_nothing(here, cfg):
 def test_a_folder_that_cannot_be_made_is_refused(here, cfg):
     (here / 'file').touch()
     cfg.work_dir = 'file/run'
-    refused = pytest.raises(CheckpointError, match='nothing can be written to file/run: Not a directory')
+    refused = pytest.raises(CheckpointError, match='cannot write to file/run: Not a directory')
     with refused, taken(cfg, False, lambda: False):
         pass
 

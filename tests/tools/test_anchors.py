@@ -55,7 +55,7 @@ def test_recalls_and_anchors_that_fit(run_tool, boxes):
     result = run_tool('anchors', '--data', data, '--generations', 100)
     assert result.code == 0, result.err
     lines = result.out.splitlines()
-    assert lines[0] == f'10 boxes of {data} at 640 px'
+    assert lines[0] == f'10 boxes in {data} at 640 px'
     assert lines[1] == 'yolov5_s: best possible recall 0.1000'
     assert re.fullmatch(r'proposed:  best possible recall (0\.9|1\.0)000', lines[2])
     (anchors,) = proposed(result.out).values()
@@ -119,7 +119,7 @@ def test_config_s_own_data(run_tool, boxes, tmp_path):
         )
     result = run_tool('anchors', '--generations', 0, cwd=tmp_path)
     assert result.code == 0, result.err
-    assert result.out.startswith('10 boxes of data/coco/ at 640 px\nyolov5_s: best possible recall 0.1000\n')
+    assert result.out.startswith('10 boxes in data/coco/ at 640 px\nyolov5_s: best possible recall 0.1000\n')
 
 
 def test_refusals(run_tool, boxes, tmp_path):
@@ -157,7 +157,7 @@ def test_training_warns_of_anchors_that_do_not_fit(run_tool, boxes, monkeypatch)
     # The command works as it is printed, and tells the same.
     again = run_tool(tool, *args.split(), '--generations', 0)
     assert again.code == 0, again.err
-    assert again.out.startswith(f'10 boxes of {data} at 320 px\n')
+    assert again.out.startswith(f'10 boxes in {data} at 320 px\n')
     assert 'best possible recall 0.1000' in again.out
     fits = run_tool('train', 'yolov5_s', '--data', boxes(SQUARE, 3), '--img-size', 320, '--device', 'cpu')
     assert fits.code == 0, fits.err

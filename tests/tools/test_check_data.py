@@ -48,7 +48,7 @@ def test_what_has_no_picture(run_tool, copy, tmp_path):
     (copy / 'val.json').write_text(json.dumps({**coco, 'images': [], 'annotations': []}))
     result = run_tool('check_data', copy, '--plot', 'check_data.png', cwd=tmp_path)
     assert result.code == 1
-    assert result.out.endswith('error: no images (1)\n  val.json: holds no image\n')
+    assert result.out.endswith('error: no images (1)\n  val.json: has no images\n')
     assert not (tmp_path / 'check_data.png').exists()
 
 
@@ -104,4 +104,4 @@ def test_a_classifier_s_folder(run_tool, shape_classes, tmp_path):
     (tmp_path / 'data' / 'val' / 'square' / 'b.png').write_text('text')
     result = run_tool('check_data', tmp_path / 'data')
     assert result.code == 1
-    assert 'val/square/b.png: is no image' in result.out
+    assert 'val/square/b.png: is not an image' in result.out

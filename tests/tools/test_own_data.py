@@ -68,7 +68,7 @@ def test_it_is_trained_and_tested_without_what_is_bad(train_tiny, run_tool, log_
     assert 'truncated' not in refused.err  # what is trained on need not be fit
     tested = run_tool(*command, '--skip-bad', cwd=tmp_path)
     assert tested.code == 0, tested.err
-    assert 'left out: bad box 1; that is 0 images and 1 box of val.json' in tested.out
+    assert 'left out: bad box 1; in total 0 images and 1 box of val.json' in tested.out
     again = run_tool('test', checkpoint, '--workers', 0, '--device', 'cpu', cwd=tmp_path)  # the recorded data
     assert again.code == 0, again.err
     assert files(broken) == before

@@ -145,7 +145,7 @@ def test_a_diverging_run_stops_with_the_images_and_the_last_checkpoint(train_tin
 def test_a_work_dir_that_cannot_be_written_is_one_sentence(train_tiny, tmp_path):
     (tmp_path / 'file').touch()
     error = sentence(train_tiny(tmp_path / 'file' / 'run', args=['--epochs', 1]))
-    assert error == f'error: nothing can be written to {tmp_path}/file/run: Not a directory'
+    assert error == f'error: cannot write to {tmp_path}/file/run: Not a directory'
 
 
 @pytest.fixture(scope='module')

@@ -143,11 +143,11 @@ def _problems_of_annotation(annotation: dict, images: dict, categories: set) -> 
     if area is not None and not _is_positive(area):
         yield 'bad area', f'has area {area!r}; width times height is used instead'
     if min(box[2:]) < 1:
-        yield 'box below a pixel', f'has bbox {shown}; training skips boxes narrower or lower than 1 pixel'
+        yield 'box below a pixel', f'has bbox {shown}; training skips boxes narrower or lower than 1 px'
     if image is not None and is_sized(image):
         x, y, w, h = box
         width, height = image['width'], image['height']
-        size = f'the image of {width} x {height} pixels, {image.get("file_name")}'
+        size = f'the image of {width} x {height} px, {image.get("file_name")}'
         if x >= width or y >= height or x + w <= 0 or y + h <= 0:
             yield 'box outside the image', f'has bbox {shown}, outside {size}'
         elif max(-x, -y, x + w - width, y + h - height) > MARGIN:

@@ -106,7 +106,7 @@ def check_class_images(folder: ClassData, names: Sequence[str], skip_bad: bool) 
 
 def describe_left_out(bad: Sequence[Finding]) -> str:
     """Return a line about the images that :meth:`ClassReport.usable` skips."""
-    return 'skipped: ' + ', '.join(f'{kind} {count}' for kind, count in counts(bad).items())
+    return 'left out: ' + ', '.join(f'{kind} {count}' for kind, count in counts(bad).items())
 
 
 def _shown(path: str, root: Path) -> str:

@@ -61,7 +61,7 @@ class DataReport(Report):
             f'{number(len(split.coco["annotations"]) - len(kept["annotations"]), "box")} of {split.title}'
             for split, kept in zip(self.splits, self.kept, strict=True)
         ]
-        return f'skipped: {errors}; in total {", ".join(less)}'
+        return f'left out: {errors}; in total {", ".join(less)}'
 
     def usable(self, skip_bad: bool = False) -> DetectorData:
         """Return the data to train on: the user's own files if nothing changes, otherwise files in the cache folder.

@@ -64,7 +64,7 @@ def test_nothing_is_wrong():
         (*box(None), 'bad box', 1, 'annotation 1 has bbox None'),
         (*box([1, 2, 0, 4]), 'box of zero area', 1, 'annotation 1 has bbox [1.0, 2.0, 0.0, 4.0] without area'),
         (*box([1, 2, 3, -4]), 'box of zero area', 1, 'without area'),
-        (*box([1, 2, 0.5, 4]), 'box below a pixel', 1, 'training leaves out boxes less than 1 px'),
+        (*box([1, 2, 0.5, 4]), 'box below a pixel', 1, 'training skips boxes narrower or lower than 1 px'),
         (*box([40, 2, 3, 4]), 'box outside the image', 1, 'outside the image of 40 x 30 px, a.jpg'),
         (*box([-3, 2, 3, 4]), 'box outside the image', 1, 'annotation 1 has bbox [-3.0, 2.0, 3.0, 4.0], outside'),
         (*box([1, 30, 3, 4]), 'box outside the image', 1, 'outside the image of 40 x 30 px'),

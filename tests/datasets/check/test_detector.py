@@ -187,7 +187,7 @@ def test_a_cache_folder_that_cannot_be_written(make, tmp_path, monkeypatch):
     (tmp_path / 'file').touch()
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'file'))
     root = make(lambda coco: coco['annotations'][0].pop('area'))
-    with pytest.raises(DataError, match=r'train\.json: .*set XDG_CACHE_HOME to a folder that can'):
+    with pytest.raises(DataError, match=r'cannot write \S*train\.json: .*set XDG_CACHE_HOME to a writable'):
         check_data(root).usable()
 
 
@@ -424,7 +424,7 @@ def test_ids_as_text_are_read_before_a_split_is_drawn(make):
     root = make(change)
     (root / 'val.json').unlink()
     report = check_data(root, draw=Draw(0.34, 0))
-    assert report.ok and sum('id of 3 images is read otherwise' in each.text for each in report.findings) == 1
+    assert report.ok and sum('id of 3 images was converted' in each.text for each in report.findings) == 1
     data = report.usable()
     assert (data.num_train, data.num_val) == (2, 1)
     assert [len(sample['instances']) for part in ('train', 'val') for sample in read(data, part)] == [2, 2, 2]

@@ -44,9 +44,7 @@ def names(report):
 
 
 def test_without_a_draw_the_error_names_the_option(root):
-    with pytest.raises(
-        DataError, match=r'holds annotations\.json, but no validation images: --val-fraction 0\.2 draws'
-    ):
+    with pytest.raises(DataError, match=r'has annotations\.json, but no validation images: --val-fraction 0\.2 draws'):
         check_data(root)
 
 
@@ -115,7 +113,7 @@ def test_only_val(root):
 def test_where_it_is_refused(root, shape_classes):
     (root / 'train.json').write_bytes((root / 'annotations.json').read_bytes())
     (root / 'val.json').write_bytes((root / 'annotations.json').read_bytes())
-    with pytest.raises(DataError, match=r'val_fraction=0\.25: \S+ says itself which images are for validation'):
+    with pytest.raises(DataError, match=r'val_fraction=0\.25: \S+ already has validation images'):
         check_data(root, draw=DRAW)
     with pytest.raises(
         DataError, match=r'val_fraction=0\.25: \S+ is the data folder of a classifier, which is always valid'
@@ -125,14 +123,14 @@ def test_where_it_is_refused(root, shape_classes):
 
 def test_too_few_images(root):
     write(root, 1)
-    with pytest.raises(DataError, match=r'annotations\.json holds 1 different image: none can be held out'):
+    with pytest.raises(DataError, match=r'annotations\.json has only 1 different image: none can be held out'):
         check_data(root, draw=DRAW)
 
 
 def test_a_cache_folder_that_cannot_be_written(root, tmp_path, monkeypatch):
     (tmp_path / 'file').touch()
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'file'))
-    with pytest.raises(DataError, match=r'cannot be written: .*It stores which images are for validation'):
+    with pytest.raises(DataError, match=r'cannot write .*It stores which images are for validation'):
         check_data(root, draw=DRAW)
 
 

@@ -67,7 +67,7 @@ BAD = {
     ),
     'a detector': (
         ['nowhere/train.json', 'nowhere/val.json', 'nowhere/images/1.jpg'],
-        r'nowhere holds train\.json: it is the data folder of a detector, but this config trains a classifier; the',
+        r'nowhere has train\.json: it is the data folder of a detector, but this config trains a classifier; the',
     ),
 }
 

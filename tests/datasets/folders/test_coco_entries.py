@@ -154,7 +154,7 @@ def test_values_that_are_not_clear_stay(key, value):
 def test_sizes(value):
     coco, notes, _ = read(lambda coco: coco['images'][0].update(width=value))
     assert coco == COCO and type(coco['images'][0]['width']) is int
-    assert notes[0].startswith('width of 1 image is read otherwise')
+    assert notes[0].startswith('width of 1 image was converted')
     assert read(lambda coco: coco['images'][0].update(width=40.5))[1] == []
 
 

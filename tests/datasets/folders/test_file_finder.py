@@ -33,9 +33,9 @@ def one(finder, name):
         ('A.PNG', 'a.png', ('upper and lower case or accents',)),
         ('One/u.png', 'one/u.png', ('upper and lower case or accents',)),
         (unicodedata.normalize('NFD', 'é.png'), 'é.png', ('upper and lower case or accents',)),
-        ('a', 'a.png', ('no ending',)),
+        ('a', 'a.png', ('no suffix',)),
         ('a.jpg', 'a.png', ('another suffix',)),
-        ('x.v1', 'x.v1.jpg', ('no ending',)),
+        ('x.v1', 'x.v1.jpg', ('no suffix',)),
         ('b.png', 'B.JPG', ('upper and lower case or accents', 'another suffix')),
     ],
 )
@@ -74,7 +74,7 @@ def test_names_without_endings(root):
     find = finder(root, has_ending=False)
     assert one(find, 'a') == Found(root / 'images' / 'a.png')
     assert one(find, 'one/s') == Found(root / 'images' / 'one' / 's.png')
-    assert one(find, 'a.png').changes == ('an ending',)
+    assert one(find, 'a.png').changes == ('a suffix',)
     assert one(find, 's').problem.startswith('2 files match')
 
 

@@ -36,7 +36,7 @@ def test_the_cause_comes_last_and_what_follows_is_one_line():
         "  val.json: id of 1 image is '1'",
         'warning: box below a pixel (1)',
         '  train.json: annotation 9 is small',
-        'consequences of the errors below: val.json has 3 classes without a box; train.json has no boxes',
+        'consequences of the errors below: val.json has 3 classes without boxes; train.json has no boxes',
         'error: duplicate id (1)',
         '  val.json: image id 3 is used twice',
     ]

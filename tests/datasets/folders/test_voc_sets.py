@@ -60,7 +60,7 @@ def test_lists_that_cannot_be_told_apart(make):
     root = make({'one': 'a', 'two': 'b'})
     with pytest.raises(
         DataError,
-        match=r'Main holds one\.txt, two\.txt, whose names do not contain their splits: rename the training',
+        match=r'Main has one\.txt, two\.txt, whose names do not contain splits: rename the training',
     ):
         choose_set(root, 'train')
 
@@ -69,7 +69,7 @@ def test_lists_that_cannot_be_told_apart(make):
     ('content', 'note'),
     [
         ('\ufeffa\r\nb\r\n\r\n', None),
-        ('a  1\nb -1\n', '2 lines with a second column, which is ignored, the first is "a  1" first'),
+        ('a  1\nb -1\n', '2 lines with a second column, which is ignored, the first is "a  1"'),
         ('a.png\nb.png\n', '2 file names with an ending: "a.png" is read as JPEGImages/a.png'),
         ('JPEGImages/a.png\nb\n', '1 file name with other folders and an ending: "JPEGImages/a.png" is read as'),
         ('a.jpg\nb\n', '1 file name with another ending: "a.jpg" is read as JPEGImages/a.png'),

@@ -30,7 +30,7 @@ def read(tmp_path, text, file='data.yaml'):
 def test_names_that_are_no_text_ask_for_quotes(tmp_path, names, shown, word):
     message = (
         f'data.yaml, line 3, "names: {names}": the class name {shown} is not text, YAML reads it as {word}: put it '
-        f"into quotes, '{shown}'"
+        f"in quotes, '{shown}'"
     )
     with pytest.raises(DataError, match=re.escape(message)):
         read(tmp_path, f'{PLACES}names: {names}\n')
