@@ -18,7 +18,7 @@ SPLIT_WORDS = {
 WINDOWS = 'Windows separators'
 OTHER_MACHINE = 'folders of another machine'
 OTHER_FOLDERS = 'other folders'
-SPELLING = 'different upper and lower case or accents'
+SPELLING = 'other case or accents'
 ENDING, NO_ENDING, AN_ENDING = 'another suffix', 'no suffix', 'a suffix'
 #: Words for the same split; a data folder may have all three.
 _KINDS = ({'train', 'training'}, {'val', 'valid', 'validation', 'dev'}, {'test', 'testing'})

@@ -96,8 +96,8 @@ def test_more_objects_than_ap_counts():
     (finding,) = check_crowding(split_of(boxes, 'val'))
     assert finding.severity == 'note'
     assert finding.text.startswith(
-        '1 image with more than 100 objects of a class (1 class; the most, 101 of category 1, in image 1): AP counts '
-        '100 detections of a class in an image'
+        '1 image with more than 100 objects of a class (1 class; the maximum is 101 of category 1, in image 1): AP '
+        'counts 100 detections of a class in an image'
     )
     assert list(check_crowding(split_of(boxes))) == []  # training has no such limit
     assert list(check_crowding(split_of(boxes, 'val', crowds=1))) == []

@@ -271,7 +271,7 @@ def test_classes_without_a_box(make):
     report = check_data(make(only_crowds))
     crowds, finding = report.findings
     assert str(crowds) == 'train.json: 3 of 6 boxes are crowd (iscrowd is 1) and are not trained on'
-    assert str(finding) == "train.json: category 3, '$x_', has no box"
+    assert str(finding) == "train.json: category 3, '$x_', has no boxes"
     assert (finding.kind, finding.severity, finding.id) == ('class without a box', 'warning', 3)
     assert report.usable().num_train == 3
 
@@ -284,7 +284,7 @@ def test_classes_without_a_box(make):
             "only train.json has '$x_'; only val.json has 'pear'",
         ),
         ([{'id': 90, 'name': 'zèbre'}], "only train.json has '$x_'"),
-        ([{'id': 3, 'name': '$x_'}, {'id': 90, 'name': 'zèbre'}], 'in another order: $x_, zèbre against zèbre, $x_'),
+        ([{'id': 3, 'name': '$x_'}, {'id': 90, 'name': 'zèbre'}], 'in another order: $x_, zèbre and zèbre, $x_'),
     ],
 )
 def test_val_with_other_categories(make, categories, message):
@@ -306,7 +306,7 @@ def test_unusable_data_is_refused_with_a_list(make):
         check_data(root).usable()
     assert str(error.value).splitlines() == [
         f'{root}: train.json: 3 images, 8 boxes; val.json: 1 image, 2 boxes; 2 classes; cannot be used for training:',
-        'consequences of the errors below: train.json has no boxes; val.json has 1 class without a box',
+        'consequences of the errors below: train.json has no boxes; val.json has 1 class without boxes',
         'error: unknown image (1)',
         '  val.json: annotation 20 has image_id 5, which is not defined',
         'error: unknown category (1)',
@@ -332,7 +332,7 @@ def test_what_is_bad_is_left_out_and_counted(make):
     (root / 'images' / 'c.png').unlink()
     before = state(root)
     report = check_data(root)
-    with pytest.raises(DataError, match=r'cannot be used \(skip_bad=True skips entries with errors\):'):
+    with pytest.raises(DataError, match=r'cannot be used for training \(skip_bad=True skips entries with errors\):'):
         report.usable()
     data = report.usable(skip_bad=True)
     assert report.left_out() == (
@@ -439,7 +439,7 @@ def test_a_grouping_category_is_no_class(make):
     root = make(change, change)
     report = check_data(root)
     assert [str(each)[:39] for each in report.findings] == [
-        "train.json: category 0, 'signs', is lef", "val.json: category 0, 'signs', is left ",
+        "train.json: category 0, 'signs', is not", "val.json: category 0, 'signs', is not u",
     ]  # fmt: skip
     assert report.title().endswith('; 2 classes')
     data = report.usable()
@@ -527,8 +527,8 @@ warning: box partly outside the image (1)
   train.json: annotation 6 has bbox [554.0, 355.0, 90.0, 100.0], which leaves the image of 640 x 480 px, \
 BloodImage_00000.jpg; training clips it
 warning: class without a box (1)
-  val.json: category 4, 'Schizozyten ß', has no box
-consequences of the errors below: train.json has 1 class without a box
+  val.json: category 4, 'Schizozyten ß', has no boxes
+consequences of the errors below: train.json has 1 class without boxes
 error: duplicate id (2)
   train.json: image id 10 is used twice
   train.json: annotation id 26 is used twice

@@ -90,7 +90,7 @@ def test_a_draw_is_used_again_when_images_come_and_go(root):
     (root / 'images' / sorted(first['train'])[0]).unlink()
     later = check_data(root, draw=DRAW)
     assert names(later)['val'] == first['val'] | {'11.png'}  # a copy of an image to validate on
-    assert '; 4 images came later' in later.of('note')[0].text
+    assert '; 4 images were added later' in later.of('note')[0].text
     assert [each.kind for each in later.of('error')] == ['missing image']
 
 

@@ -127,7 +127,9 @@ def die(paths):
 
 def test_a_decoder_that_dies(pictures, tmp_path, monkeypatch):
     monkeypatch.setattr(image_records, 'check_images', die)
-    with pytest.raises(DataError, match=r'data: a process that decodes images was killed.* 40 from \S+/0\.png on'):
+    with pytest.raises(
+        DataError, match=r'data: a process that decodes images was killed.* 40 images from \S+/0\.png on'
+    ):
         ImageRecords(tmp_path / 'data').facts(pictures)
 
 

@@ -152,10 +152,10 @@ def test_images_that_cannot_be_told_say_why(tmp_path, monkeypatch):
     write_folder(root, ['c.png'], ['images/c.png'], 'val')
     report = check_data(root)
     assert [str(each) for each in report.of('error')] == [
-        'images/x\\s.png: image 0 does not exist, but 2 files match: images/one/s.png, images/two/s.png',
-        'images/x\\gone.png: image 1 does not exist, but it is a Windows path, and no file has this name',
+        'images/x\\s.png: image 0 does not exist: 2 files match: images/one/s.png, images/two/s.png',
+        'images/x\\gone.png: image 1 does not exist: it is a Windows path, and no file has this name',
         'images/gone.png: image 2 does not exist',
-        "images/A.png: image 4 does not exist, but the only matching file belongs to both 'a.png'",
+        "images/A.png: image 4 does not exist: the only matching file is that of 'a.png'",
     ]
     assert report.of('note') == []
 

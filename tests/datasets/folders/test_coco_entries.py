@@ -62,7 +62,7 @@ def test_ids_as_text_and_with_a_point(edit):
         'image_id of 2 annotations was converted',
         'category_id of 2 annotations was converted',
     ]
-    assert notes[0].endswith(f'first {edit(1)!r} as 1 (entry 0, counted from 0)')
+    assert notes[0].endswith(f'first: {edit(1)!r} as 1 (entry 0, counted from 0)')
     assert all(type(entry['id']) is int for key in COCO for entry in coco[key])
 
 
@@ -97,7 +97,7 @@ def test_texts_that_are_no_numbers_are_numbered():
 
     coco, notes, faults = read(every_id(name))
     assert (coco, faults) == (COCO, [])
-    assert "first '3f1-a' as 1, its place (entry 0" in notes[0]
+    assert "the first: '3f1-a' as 1, its place (entry 0" in notes[0]
     # 1 and 01 are two ids where all are texts.
     assert read(every_id(lambda number: '1' if number == 1 else '01'))[::2] == (COCO, [])
     # An integer could be taken for a place.

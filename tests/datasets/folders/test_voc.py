@@ -85,7 +85,7 @@ def test_other_names_of_the_sets(make):
 def test_missing_sets(make):
     root = make(sets=(('val', 'a'),))
     with pytest.raises(
-        DataError, match=r'Main has no train set: it needs train\.txt and val\.txt, or trainval\.txt and'
+        DataError, match=r'Main has no training set: it needs train\.txt and val\.txt, or trainval\.txt and'
     ):
         check_data(root)
     (root / 'ImageSets' / 'Main' / 'val.txt').rename(root / 'ImageSets' / 'Main' / 'train.txt')
@@ -141,7 +141,7 @@ def test_files_that_cannot_be_read(make):
     (root / 'ImageSets' / 'Main' / 'train.txt').write_text('a\nb\nd\n')
     report = check_data(root)
     assert [str(finding) for finding in report.of('error')] == [
-        'Annotations/a.xml: has a document type, which is not read',
+        'Annotations/a.xml: has a document type, which is not allowed',
         'Annotations/d.xml: does not exist',
     ]
     (root / 'JPEGImages' / 'b.png').unlink()

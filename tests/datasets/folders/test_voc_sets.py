@@ -70,10 +70,10 @@ def test_lists_that_cannot_be_told_apart(make):
     [
         ('\ufeffa\r\nb\r\n\r\n', None),
         ('a  1\nb -1\n', '2 lines with a second column, which is ignored, the first is "a  1"'),
-        ('a.png\nb.png\n', '2 file names with an ending: "a.png" is read as JPEGImages/a.png'),
-        ('JPEGImages/a.png\nb\n', '1 file name with other folders and an ending: "JPEGImages/a.png" is read as'),
-        ('a.jpg\nb\n', '1 file name with another ending: "a.jpg" is read as JPEGImages/a.png'),
-        ('A\nb\n', '1 file name with upper and lower case or accents: "A" is read as JPEGImages/a.png'),
+        ('a.png\nb.png\n', '2 file names with a suffix: "a.png" is read as JPEGImages/a.png'),
+        ('JPEGImages/a.png\nb\n', '1 file name with other folders and a suffix: "JPEGImages/a.png" is read as'),
+        ('a.jpg\nb\n', '1 file name with another suffix: "a.jpg" is read as JPEGImages/a.png'),
+        ('A\nb\n', '1 file name with other case or accents: "A" is read as JPEGImages/a.png'),
     ],
 )
 def test_lines_that_can_only_mean_one_image(make, content, note):
@@ -122,9 +122,7 @@ def test_of_two_images_the_one_that_the_annotations_name(make):
     assert report.splits[0].coco['images'][0]['file_name'] == 'a.jpg'
     (root / 'Annotations' / 'a.xml').write_text(XML.format(''))
     (finding,) = check_data(root).of('error')
-    assert str(finding) == (
-        'JPEGImages/a: image 0 does not exist, but 2 files match: JPEGImages/a.jpg, JPEGImages/a.png'
-    )
+    assert str(finding) == ('JPEGImages/a: image 0 does not exist: 2 files match: JPEGImages/a.jpg, JPEGImages/a.png')
 
 
 # -------------------------------------------------------------------------- annotations are those of their own image
@@ -142,7 +140,7 @@ def test_annotations_of_another_folder_are_not_taken(make):
         ),
         (
             'missing image',
-            'JPEGImages/a/2: image 2 does not exist, but a file with this name is in another folder, which '
+            'JPEGImages/a/2: image 2 does not exist: a file with this name is in another folder, which '
             'contradicts the name: JPEGImages/b/2.png',
         ),
     ]

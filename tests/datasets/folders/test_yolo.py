@@ -193,13 +193,13 @@ def test_labels_that_are_no_text_and_labels_without_a_picture(make):
     ('settings', 'message'),
     [
         ('train: [', r'data\.yaml is not valid YAML: .*line 1'),
-        ('', r'data\.yaml has names: None; it must be the class names'),
+        ('', r'data\.yaml has names: None; it must be the names of the classes'),
         ('names: cat', "has names: 'cat'"),
         ('names: {1: cat, 2: dog}', 'has names: .*0: NAME, 1: NAME'),
         ('names: [cat]\nnc: 2', 'has nc: 2, but 1 names'),
         (
             'names: [cat]\ntrain: 5',
-            'has train: 5; it must be the folder of the images, for example images/train for example',
+            'has train: 5; it must be the folder of the images, for example images/train',
         ),
         ('names: [cat]\ntrain: ', 'has train: None'),
         ('names: [cat]\ntrain: nowhere', r'has train: nowhere, but \S+nowhere does not exist'),

@@ -71,8 +71,8 @@ def test_of_two_label_files_that_differ_the_one_that_is_read_is_said(make):
     report = check_data(make({**both(LINE), 'images/train/a.txt': other, 'images/val/b.txt': LINE}))
     assert boxes(report)[0] == [pytest.approx(BOX)]
     assert [str(note) for note in report.of('note')] == [
-        'data.yaml (train): 1 image with two label files that differ: labels/train/a.txt is read, '
-        'images/train/a.txt not'
+        'data.yaml (train): 1 image with two label files that differ: labels/train/a.txt is used, '
+        'images/train/a.txt is not'
     ]
 
 
@@ -112,7 +112,7 @@ def test_variants_that_can_only_mean_one_thing(make, line, note):
     assert boxes(report) == [[pytest.approx(BOX)]] * 2
     assert report.splits[0].coco['annotations'][0]['category_id'] == line.startswith('traffic')
     assert [str(each) for each in report.of('note')] == [
-        f'data.yaml ({split}): 1 line with {note}, labels/{split}/{name}.txt:1 first'
+        f'data.yaml ({split}): 1 line with {note}, the first is labels/{split}/{name}.txt:1'
         for split, name in (('train', 'a'), ('val', 'b'))
         if note
     ]
@@ -142,7 +142,7 @@ def test_classes_that_count_from_one(make):
     report = check_data(root)
     (finding,) = report.of('fatal')
     assert str(finding) == (
-        'data.yaml: class ids run from 1 to 2, YOLO counts from 0: those of the 2 names are 0 to 1; subtract 1 from '
+        'data.yaml: class ids run from 1 to 2, but YOLO counts from 0: those of the 2 names are 0 to 1; subtract 1 from '
         'each id, or add the name of class 2'
     )
     (root / 'labels' / 'val' / 'b.txt').write_text('0 .5 .5 .2 .2\n2 .5 .5 .2 .2\n')  # then it is one wrong box

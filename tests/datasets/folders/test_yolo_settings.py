@@ -110,8 +110,8 @@ def test_without_a_file_classes_txt_names_the_classes(tmp_path, layout):
     assert settings.places == {name: [layout.format('images', word)] for name, word in words.items()}
     notes = [str(finding) for finding in settings.findings if finding.file == 'classes.txt']
     assert notes == [
-        'classes.txt: names the 2 classes: there is no data.yaml',
-        'classes.txt: 1 empty line before or between the names counts as no class',
+        'classes.txt: names the 2 classes, because there is no data.yaml',
+        'classes.txt: 1 empty line before or between the names is ignored',
     ]
     assert len(read(tmp_path, 'cat\ndog\n\n\n', 'classes.txt').findings) == len(settings.findings) - 1
     with pytest.raises(DataError, match=r'classes\.txt has a name twice'):

@@ -110,7 +110,7 @@ def test_a_sample_that_a_transform_gives_up_is_drawn_anew(build):
     given = drawn(dataset, 3, 0)
     assert answers == [] and given['inputs'].shape == (3, 64, 96)
     dataset._of_images[0] = lambda results: None
-    with pytest.raises(DataError, match=r'the pipeline returned no sample for .*0\.png in 15 tries'):
+    with pytest.raises(DataError, match=r'the pipeline returned no sample for .*0\.png in 15 attempts'):
         dataset[0]
 
 
@@ -226,7 +226,7 @@ def test_a_broken_tile_is_counted_and_not_the_image_that_was_asked_for(build, mo
     for index in range(7):
         assert 'gone.jpg' not in seeded[index]['data_samples'].img_paths
     assert seeded.num_failed == 1
-    assert messages == ['gone.jpg: DataError: gone.jpg cannot be read: No such file or directory; replaced by '
+    assert messages == ['cannot use gone.jpg: DataError: gone.jpg cannot be read: No such file or directory; replaced by '
                         'another sample (1 such files so far)']  # fmt: skip
 
 
