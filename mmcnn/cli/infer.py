@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
             raise
         packages = ' '.join(_DRAWING.values())
         raise DependencyError(
-            f'mmcnn infer needs {error.name} to draw boxes, which is not installed: pip install {packages}'
+            f'mmcnn infer draws boxes with {error.name}, which is not installed: pip install {packages}'
         ) from error
 
     result = infer(options)

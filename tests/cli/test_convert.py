@@ -30,7 +30,7 @@ def test_converts_and_says_what_it_did(run_command, source, tmp_path):
             UsageError,
             'DST is missing; use mmcnn convert SRC DST --model NAME, or --list',
         ),
-        ([], UsageError, 'SRC is missing: '),
+        ([], UsageError, 'SRC is missing; '),
         (['SRC', 'y.weights', '--model', 'mobilenet'], UsageError, r'y\.weights is a Darknet file; add --export'),
         (['SRC', 'y.pth', '--model', 'mobilenet', '--num-classes', '0'], UsageError, '--num-classes 0: .* at least 1'),
         (['--list', 'vgg16'], UsageError, "'vgg16': with --list, give the name of a network as --model vgg16"),

@@ -140,8 +140,8 @@ def beyond_the_limit(counts: dict[tuple[int, int], int]) -> str:
     (image, category), most = max(beyond.items(), key=lambda item: item[1])
     return (
         f'{number(len(images), "image")} with more than {MAX_DETECTIONS} objects of a class '
-        f'({number(len(classes), "class")}; the maximum is {most:,} of category {category}, in image {image}): AP counts '
-        f'{MAX_DETECTIONS} detections of a class in an image, so it stays below 1 even if all objects are found'
+        f'({number(len(classes), "class")}; the maximum is {most:,} of category {category}, in image {image}): AP '
+        f'counts {MAX_DETECTIONS} detections of a class in an image, so it stays below 1 even if all objects are found'
     )
 
 

@@ -336,7 +336,7 @@ def test_what_is_bad_is_left_out_and_counted(make):
         report.usable()
     data = report.usable(skip_bad=True)
     assert report.left_out() == (
-        'left out: duplicate id 2, missing image 1, unknown category 1, box of zero area 1; that is 2 images and 5 '
+        'left out: duplicate id 2, missing image 1, unknown category 1, box of zero area 1; in total 2 images and 5 '
         'boxes of train.json, 0 images and 0 boxes of val.json'
     )
     assert (data.num_train, data.num_val) == (2, 1)
@@ -535,7 +535,7 @@ error: duplicate id (2)
 error: missing image (1)
   images/BloodImage_00003.jpg: image 4 does not exist
 error: unreadable image (1)
-  images/BloodImage_00004.jpg: image 5 is no image that Pillow or OpenCV knows
+  images/BloodImage_00004.jpg: image 5 is not an image that Pillow or OpenCV can read
 error: truncated image (2)
   images/BloodImage_00005.jpg: image 6 cannot be decoded: image file is truncated
   images/BloodImage_00006.jpg: image 7 is damaged: libjpeg says "Corrupt JPEG data: premature end of data segment"
@@ -621,7 +621,7 @@ def test_one_fault_of_each_kind_in_real_photographs(tmp_path, monkeypatch):
     assert report.left_out() == (
         'left out: duplicate id 2, missing image 1, unreadable image 1, truncated image 2, decompression bomb 1, '
         'wrong size 2, train image in val 1, unknown image 1, unknown category 1, bad box 1, box of zero area 1, '
-        'box outside the image 1; that is 9 images and 148 boxes of train.json, 0 images and 0 boxes of val.json'
+        'box outside the image 1; in total 9 images and 148 boxes of train.json, 0 images and 0 boxes of val.json'
     )
     data = report.usable(skip_bad=True)
     assert (data.num_train, data.num_val) == (284, 72)

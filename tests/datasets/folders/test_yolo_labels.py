@@ -142,8 +142,8 @@ def test_classes_that_count_from_one(make):
     report = check_data(root)
     (finding,) = report.of('fatal')
     assert str(finding) == (
-        'data.yaml: class ids run from 1 to 2, but YOLO counts from 0: those of the 2 names are 0 to 1; subtract 1 from '
-        'each id, or add the name of class 2'
+        'data.yaml: class ids run from 1 to 2, but YOLO counts from 0: those of the 2 names are 0 to 1; subtract 1 '
+        'from each id, or add the name of class 2'
     )
     (root / 'labels' / 'val' / 'b.txt').write_text('0 .5 .5 .2 .2\n2 .5 .5 .2 .2\n')  # then it is one wrong box
     assert [each.kind for each in check_data(root).of('fatal', 'error')] == ['unknown category']

@@ -226,8 +226,8 @@ def test_a_broken_tile_is_counted_and_not_the_image_that_was_asked_for(build, mo
     for index in range(7):
         assert 'gone.jpg' not in seeded[index]['data_samples'].img_paths
     assert seeded.num_failed == 1
-    assert messages == ['cannot use gone.jpg: DataError: gone.jpg cannot be read: No such file or directory; replaced by '
-                        'another sample (1 such files so far)']  # fmt: skip
+    assert messages == ['cannot use gone.jpg: DataError: gone.jpg cannot be read: No such file or directory; replaced '
+                        'by another sample (1 such files so far)']  # fmt: skip
 
 
 def test_the_mosaic_of_a_built_data_set_can_be_closed(build):
