@@ -68,7 +68,10 @@ def own_held(file: Checkpoint, state: Mapping[str, Tensor]) -> Held:
     fitting: dict[str, Held] = {}
     for name in _families(family):
         held = Held(
-            name, "a detector with mmcnn's own names", _own_classes(state), notes=('everything else from the config',)
+            name,
+            "a detector with mmcnn's own names",
+            _own_classes(state),
+            notes=('everything else is from the config',),
         )
         try:
             checked(file, held, 'mmcnn')

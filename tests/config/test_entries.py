@@ -68,7 +68,7 @@ def test_a_number_goes_where_the_name_fits():
     cfg, (line,) = changed(NARROW, {'max_epochs': 3})
     assert (cfg.train_cfg.max_epochs, cfg.model.test_cfg.max_per_img) == (3, 300)
     assert line.endswith(
-        'it also sets train_cfg.max_epochs; 300 stands at model.test_cfg.max_per_img and is not changed'
+        'it also sets train_cfg.max_epochs; model.test_cfg.max_per_img also has the value 300 and is not changed'
     )
 
 

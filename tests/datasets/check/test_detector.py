@@ -540,7 +540,7 @@ error: truncated image (2)
   images/BloodImage_00005.jpg: image 6 cannot be decoded: image file is truncated
   images/BloodImage_00006.jpg: image 7 is damaged: libjpeg says "Corrupt JPEG data: premature end of data segment"
 error: decompression bomb (1)
-  images/BloodImage_00008.jpg: image 8 is not decoded: its header says that it has more than 178,956,970 pixels
+  images/BloodImage_00008.jpg: image 8 is not decoded, because its header declares more than 178,956,970 pixels
 error: wrong size (2)
   images/BloodImage_00001.jpg: image 2 has 640 x 480 px, but 480 x 640 in the annotations
   images/BloodImage_00002.jpg: image 3 has 480 x 640 px once it is rotated as its EXIF entry says: size and boxes have \
