@@ -18,11 +18,11 @@ def early(runner):
 @pytest.mark.parametrize(
     ('values', 'epochs', 'story'),
     [
-        ((0.1, 0.3, 0.2, 0.25, 0.9), 4, 'x/score has not improved for 2 validations; the best was 0.3) after epoch 2'),
-        ((0.3, 0.3, 0.3, 0.9), 3, 'the best was 0.3) after epoch 1'),  # an equal number is not better
+        ((0.1, 0.3, 0.2, 0.25, 0.9), 4, 'x/score has not improved for 2 validations; the best was 0.3 after epoch 2'),
+        ((0.3, 0.3, 0.3, 0.9), 3, 'the best was 0.3 after epoch 1'),  # an equal number is not better
         ((0.0, 0.1, 0.0, 0.2, 0.1), 5, None),
         ((math.nan, math.nan, 0.5, 0.4, 0.9), 5, None),  # nothing to measure is not worse
-        ((math.nan, 0.5, math.nan, math.nan, 0.9), 4, 'the best was 0.5) after epoch 2'),
+        ((math.nan, 0.5, math.nan, math.nan, 0.9), 4, 'the best was 0.5 after epoch 2'),
     ],
 )
 def test_when_a_training_ends(make_runner, scores, tmp_path, values, epochs, story):

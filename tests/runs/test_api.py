@@ -105,7 +105,7 @@ def test_a_training_that_gets_no_better_ends_early(shapes, here, capsys):
     assert not list(result.work_dir.rglob('events.*'))
     out = ' '.join(capsys.readouterr().out.split())
     assert (
-        'ended early, after 2 of 4 epochs: coco/bbox_mAP has not improved for a validation; the best was 0) after '
+        'ended early, after 2 of 4 epochs: coco/bbox_mAP has not improved for a validation; the best was 0 after '
         'epoch 1' in out
     )
 

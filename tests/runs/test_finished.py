@@ -92,7 +92,7 @@ def ended_early(make_runner, scores, tmp_path):
 def test_a_run_that_has_ended_early_is_recorded_as_such(ended_early, tmp_path):
     record = json.loads((tmp_path / RECORD).read_text())['finished']
     assert record['epochs'] == 3
-    story = 'x/score has not improved for 2 validations; the best was 0.3) after epoch 1'
+    story = 'x/score has not improved for 2 validations; the best was 0.3 after epoch 1'
     assert record['ended_early'] == dict(done=3, monitor='x/score', waited=2, story=story)
 
 
@@ -109,7 +109,7 @@ def test_with_the_same_patience_nothing_is_left(ended_early, patience):
     story, result = nothing_left(ended_early(9, PATIENCE | dict(patience=patience)), checkpoint(epoch=3))
     assert story == (
         'nothing left to train: the run ended early, after 3 of 9 epochs: x/score has not improved for 2 '
-        'validations; the best was 0.3) after epoch 1 (epoch_6.pth); to continue it, leave out patience or use one '
+        'validations; the best was 0.3 after epoch 1 (epoch_6.pth); to continue it, leave out patience or use one '
         'above 2'
     )
     assert result.metrics == dict(AP=0.1)
