@@ -207,7 +207,9 @@ def test_the_failing_tile_is_named_not_the_mosaic(capsys):
 
 
 def test_too_many_failed_files_end_the_run():
-    with pytest.raises(DataError, match='3 files of the training data have failed, more than 2; the last: cannot use images/'):
+    with pytest.raises(
+        DataError, match='3 files of the training data have failed, more than 2; the last: cannot use images/'
+    ):
         epochs(loader(Noise(broken=(1, 2, 3, 4)), max_failed=2))
     assert SeededDataset(Noise(2000), seed=0).max_failed == 20
     assert SeededDataset(Noise(20), seed=0).max_failed == 10

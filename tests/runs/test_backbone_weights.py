@@ -25,7 +25,7 @@ def test_weights_of_a_backbone_are_looked_into(trained_classifier_file):
         (
             'faster_rcnn_resnet50_fpn',
             {'model.backbone': dict(_delete_=True, type='ResNet', depth=18)},
-            'ResNet is none',
+            'ResNet is not one',
         ),
     ],
 )

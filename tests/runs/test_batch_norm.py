@@ -48,7 +48,7 @@ def test_a_last_batch_of_one_is_left_out_and_said(images, batch, left_out):
         said
         == [
             'note: 9 images in batches of 4 leave one image, and BatchNorm cannot train on one image of 32 x 32 '
-            'pixels: each epoch drops one image'
+            'px: each epoch drops one image'
         ]
         * left_out
     )

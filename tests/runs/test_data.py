@@ -21,13 +21,13 @@ def test_missing_coco_says_where_it_was_looked_for(run_tool, tmp_path):
     assert result.code == 1
     (line,) = result.err.splitlines()
     assert f'{CONFIG}.py is missing: data/coco/annotations/instances_train2017.json' in line
-    assert f'(from {tmp_path})' in line
+    assert f'(relative to {tmp_path})' in line
     assert 'data=PATH' in line
     assert 'data=demo' in line
     (tmp_path / 'data' / 'coco' / 'annotations').mkdir(parents=True)
     (tmp_path / 'data' / 'coco' / 'annotations' / 'instances_train2017.json').touch()
     result = run_tool('train', CONFIG, cwd=tmp_path)
-    assert 'looked for data/coco/train2017 ' in result.err
+    assert 'is missing: data/coco/train2017 ' in result.err
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_classes_of_a_checkpoint_fit_by_their_names(shapes):
     assert (folder.classes, cfg.model.bbox_head.num_classes) == (('triangle', 'circle'), 2)
     assert val_of(cfg)[0] == ('triangle', 'circle') and 0 < val_of(cfg)[1] < every
     assert said[0] == 'note: classes in use (1)' and said[1].startswith(
-        '  val.json: 2 of 3 classes; boxes of the others'
+        '  val.json: 2 of 3 classes; dropped boxes of the others'
     )
     assert 'classes' not in cfg.test_evaluator
 
@@ -230,7 +230,7 @@ def test_several_data_sets_of_a_config_are_all_looked_at(shapes, tmp_path):
     cfg.train_dataloader.dataset.dataset = several(shapes, shapes)
     assert set_data(cfg, None) is None
     cfg.train_dataloader.dataset.dataset = several(shapes, tmp_path / 'gone')
-    with pytest.raises(UsageError, match=rf'looked for {tmp_path}/gone/train\.json'):
+    with pytest.raises(UsageError, match=rf'is missing: {tmp_path}/gone/train\.json'):
         set_data(cfg, None)
 
 

@@ -56,11 +56,11 @@ def test_other_metrics_stay():
         (
             lambda one, kind: balanced(two(one, one), kind),
             r'^train_dataloader\.dataset: ClassBalancedDataset counts the classes of every image, but ConcatDataset '
-            r'does not provide them \(it has no get_cat_ids\): put it around each of the data sets inside of Concat',
+            r'does not provide them \(it has no get_cat_ids\): put it around each of the data sets inside Concat',
         ),
         (
             lambda one, kind: two(one, balanced(dict(type='RepeatDataset', times=2, dataset=one), kind)),
-            r'^train_dataloader\.dataset\.datasets\.1: ClassBalancedDataset .*: put it around the data set inside of',
+            r'^train_dataloader\.dataset\.datasets\.1: ClassBalancedDataset .*: put it around the data set inside Repeat',
         ),
     ],
 )

@@ -98,7 +98,7 @@ def test_of_metrics_that_cannot_be_asked_the_prefix_counts(coco):
     start(Foreign('voc'), hooks=best)
     start(coco, Foreign('voc'), hooks=best)
     start(Foreign(None), hooks=best)  # nothing is known
-    with pytest.raises(UsageError, match=r'save_best=voc/AP50: .*; it begins with coco/'):
+    with pytest.raises(UsageError, match=r'save_best=voc/AP50: .*; the name must begin with coco/'):
         start(Foreign('coco'), hooks=best)
     with pytest.raises(UsageError, match=r'save_best=voc/AP50: .*did you mean coco/'):
         start(coco, Foreign('lvis'), hooks=best)

@@ -164,7 +164,7 @@ def test_a_camera_ends_with_ctrl_c(trained, tmp_path):
     assert (result.videos, result.frames) == (1, 3)
     assert list(records(result.folder)) == ['camera0/000000', 'camera0/000001', 'camera0/000002']
     assert len(list(read_video(result.folder / 'camera0.mp4'))) == 3
-    assert lines == ['note: camera0 has no frame rate; the drawn video has 25']
+    assert lines == ['note: camera0 has no frame rate; the drawn video has 25 frames per second']
 
 
 def test_what_was_found_before_ctrl_c_is_kept(run, videos, album):

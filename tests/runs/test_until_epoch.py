@@ -40,6 +40,6 @@ def test_it_is_validated_where_it_pauses(train_tiny, tmp_path):
 def test_later_than_the_schedule_is_refused(shapes, tmp_path):
     with (
         kept_process_state(),
-        pytest.raises(UsageError, match='until_epoch=4: it must be below the number of epochs, 3 epochs'),
+        pytest.raises(UsageError, match='until_epoch=4: it must be below the length of the run, 3 epochs'),
     ):
         prepare(TrainOptions(config='yolov5_n', data=shapes, epochs=3, until_epoch=4, work_dir=tmp_path))

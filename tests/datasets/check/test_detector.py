@@ -543,8 +543,8 @@ error: decompression bomb (1)
   images/BloodImage_00008.jpg: image 8 is not decoded, because its header declares more than 178,956,970 pixels
 error: wrong size (2)
   images/BloodImage_00001.jpg: image 2 has 640 x 480 px, but 480 x 640 in the annotations
-  images/BloodImage_00002.jpg: image 3 has 480 x 640 px once it is rotated as its EXIF entry says: size and boxes have \
-to be those of the rotated image, but 640 x 480 in the annotations
+  images/BloodImage_00002.jpg: image 3 has 480 x 640 px after its EXIF rotation: size and boxes must be those of the \
+rotated image, but 640 x 480 in the annotations
 error: train image in val (1)
   images/BloodImage_00009.jpg: image 9 is the same as image 293 of val.json, images/BloodImage_00007.jpg
 error: unknown image (1)
@@ -552,9 +552,9 @@ error: unknown image (1)
 error: unknown category (1)
   train.json: annotation 2 has category_id 9, which is not defined
 error: bad box (1)
-  train.json: annotation 3 has bbox [213.0, nan, 107.0, 100.0]; it takes four finite numbers, x, y, width, height
+  train.json: annotation 3 has bbox [213.0, nan, 107.0, 100.0]; it must be four finite numbers, x, y, width, height
 error: box of zero area (1)
-  train.json: annotation 4 has bbox [213.0, 361.0, 107.0, 0.0], of no area; width and height must be positive
+  train.json: annotation 4 has bbox [213.0, 361.0, 107.0, 0.0] without area; width and height must be positive
 error: box outside the image (1)
   train.json: annotation 5 has bbox [640.0, 351.0, 93.0, 94.0], outside the image of 640 x 480 px, BloodImage_00000.jpg
 """
