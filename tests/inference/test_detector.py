@@ -288,7 +288,7 @@ def album(shapes, videos, tmp_path):
 
 
 def test_stream(detector, album):
-    with pytest.warns(UserWarning, match=r'^ignored, the first is .*broken\.jpg is not an image that OpenCV can read$'):
+    with pytest.warns(UserWarning, match=r'^left out: .*broken\.jpg is not an image that OpenCV can read$'):
         frames = list(detector.stream(album))
     assert [frame.name for frame in frames] == ['a.jpg', *(f'clip.mp4/00000{i}' for i in range(4)), 'sub/b.jpg']
     assert [frame.index for frame in frames] == [None, 0, 1, 2, 3, None]

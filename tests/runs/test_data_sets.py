@@ -60,7 +60,7 @@ def test_other_metrics_stay():
         ),
         (
             lambda one, kind: two(one, balanced(dict(type='RepeatDataset', times=2, dataset=one), kind)),
-            r'^train_dataloader\.dataset\.datasets\.1: ClassBalancedDataset .*: put it around the data set inside Repeat',
+            r'^train_dataloader\.dataset\.datasets\.1: ClassBalancedDataset .*: put it around the data set inside Rep',
         ),
     ],
 )

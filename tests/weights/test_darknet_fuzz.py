@@ -53,7 +53,7 @@ def small(tmp_path_factory):
 
 
 def stream_of(content, valid):
-    """The floats of a file that has to be accepted, without those of a top; None: it must be refused."""
+    """The floats of a file that has to be accepted, without those of a top; None: it has to be refused."""
     if len(content) < 12:
         return None
     major, minor, revision = struct.unpack_from('<3i', content)

@@ -40,7 +40,7 @@ def test_every_kind_of_value_comes_back():
         none=(),
         nested=[(1, (2, [3, dict(a=(4,))])), {}, [], dict()],
         words='it\'s "quoted",\n多 lines and \\ a backslash',
-        keys={'separated by space': 1, 'a-b': (2,), 3: 'three'},
+        keys={'with space': 1, 'a-b': (2,), 3: 'three'},
         part=dict(type='mmcnn.YOLOGridCoder', scale_xy=(1.2, 1.1, 1.05), size='exp'),
     )
     read = recorded_config(with_config(Config(values).pretty_text), 'x.pth').to_dict()
