@@ -275,7 +275,7 @@ def fake_python(path, version, code='exit 0'):
 @pytest.fixture
 def checkout(tmp_path):
     """The files that setup_venv.sh reads, elsewhere."""
-    root = tmp_path / 'separated by space'
+    root = tmp_path / 'with space'
     (root / 'tools').mkdir(parents=True)
     shutil.copy(ROOT / 'tools' / 'setup_venv.sh', root / 'tools')
     for name in ('constraints.txt', 'setup.py', 'pyproject.toml'):

@@ -49,7 +49,7 @@ def test_comparison_and_its_second_call(compare, tmp_path, monkeypatch):
     assert Image.open(work_dir / 'comparison.png').size == (800, 550)
 
     # A second call trains nothing, and a third backbone alone is trained.
-    monkeypatch.setattr(trainings.Run, 'train', lambda run: pytest.fail(f'{run.backbone} was trained again'))
+    monkeypatch.setattr(trainings.Run, 'train', lambda run, *args: pytest.fail(f'{run.title} was trained again'))
     (work_dir / 'comparison.png').unlink()
     result = compare('--backbone', 'darknet53', '--backbone', 'mobilenetv2')
     assert result.code == 0, result.err
@@ -60,7 +60,9 @@ def test_comparison_and_its_second_call(compare, tmp_path, monkeypatch):
     assert (work_dir / 'comparison.png').is_file()
 
     trained = []
-    monkeypatch.setattr(trainings.Run, 'train', lambda run: trained.append(run.backbone) or 'no memory')
+    monkeypatch.setattr(
+        trainings.Run, 'train', lambda run, *args: trained.append(run.candidate.backbone) or 'no memory'
+    )
     result = compare('--backbone', 'darknet53', '--backbone', 'vgg16')
     assert trained == ['vgg16']
     assert result.code == 1  # after the table
@@ -92,7 +94,7 @@ def test_comparison_and_its_second_call(compare, tmp_path, monkeypatch):
     ],
 )
 def test_refusals_come_before_any_training(compare, monkeypatch, tmp_path, args, error):
-    monkeypatch.setattr(trainings.Run, 'train', lambda run: pytest.fail('trained'))
+    monkeypatch.setattr(trainings.Run, 'train', lambda run, *args: pytest.fail('trained'))
     result = compare(*args)
     assert result.code == 1
     (line,) = result.err.splitlines()
@@ -102,7 +104,7 @@ def test_refusals_come_before_any_training(compare, monkeypatch, tmp_path, args,
 
 
 def test_one_that_cannot_be_built_is_named_before_any_training(compare, monkeypatch):
-    monkeypatch.setattr(trainings.Run, 'train', lambda run: pytest.fail('trained'))
+    monkeypatch.setattr(trainings.Run, 'train', lambda run, *args: pytest.fail('trained'))
     result = compare('--backbone', 'darknet53', options=['model.backbone.frozen_stages=9'])
     assert result.err.startswith('error: backbone=darknet53: frozen_stages=9 of darknet53 is not a level')
     result = compare('--backbone', 'darknet53', config='classification/darknet53')

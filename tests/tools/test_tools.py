@@ -436,7 +436,7 @@ def test_refusal_of_a_true_process_is_one_line(hostile, tmp_path):
     result = process(*call, cwd=tmp_path, MMCNN_TRACEBACK='1')
     assert result.returncode == 1
     assert 'Traceback' in result.stderr
-    assert 'CheckpointError: hostile.pth is refused' in result.stderr
+    assert 'CheckpointError: hostile.pth was rejected' in result.stderr
     assert not (tmp_path / 'ran').exists()
 
 

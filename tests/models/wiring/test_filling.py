@@ -78,11 +78,11 @@ def test_yolov3_neck_is_coarse_to_fine():
     [
         (
             yolov4(neck=dict(type='mmcnn.YOLOv4PAN', in_channels=[64, 128, 256])),
-            ['neck.in_channels=[64, 128, 256]', 'mmcnn.cspdarknet53', '[256, 512, 1024]', 'leave in_channels out'],
+            ['neck.in_channels=[64, 128, 256]', 'mmcnn.cspdarknet53', '[256, 512, 1024]', 'omit in_channels'],
         ),
         (
             yolov4(bbox_head=dict(type='mmcnn.YOLOHead', num_classes=80, anchors=ANCHORS[:2])),
-            ['anchors has 2 levels', 'gives 3', '[8, 16, 32]'],
+            ['anchors has 2 levels', 'returns 3', '[8, 16, 32]'],
         ),
         (
             yolov4(bbox_head=dict(type='mmcnn.YOLOHead', num_classes=80, anchors=ANCHORS, strides=[4, 8, 16])),
@@ -169,7 +169,7 @@ def test_strides_of_every_kind_of_head():
     head = wire(yolov3).bbox_head
     assert head.anchor_generator.strides == head.featmap_strides == [32, 16, 8]
     yolov3['bbox_head']['anchor_generator']['base_sizes'] = base_sizes[:2]
-    with pytest.raises(ValueError, match=r'anchor_generator\.base_sizes has 2 levels, but YOLOV3Neck gives 3'):
+    with pytest.raises(ValueError, match=r'anchor_generator\.base_sizes has 2 levels, but YOLOV3Neck returns 3'):
         wire(yolov3)
 
 
@@ -178,10 +178,7 @@ def test_strides_of_every_kind_of_head():
     [
         (dict(type='FCNMaskHead', in_channels=32), None),
         (dict(type='FCNMaskHead'), 32),
-        (
-            dict(type='FCNMaskHead', in_channels=256),
-            r'roi_head\.mask_head\.in_channels=256 does not match FPN, which has 32',
-        ),
+        (dict(type='FCNMaskHead', in_channels=256), r'mask_head\.in_channels=256 does not match FPN, which has 32'),
     ],
 )
 def test_mask_heads_are_filled_in_and_checked(part, expected):

@@ -145,7 +145,5 @@ def test_settings_inside_of_a_head_get_its_width(kind):
     cfg = dict(type='CondInst', backbone=BACKBONE, neck=neck, mask_head=head)
     assert filled(cfg, 'mask_head.mask_feature_head.in_channels') == 16
     features['in_channels'] = 256
-    with pytest.raises(
-        ValueError, match=r'mask_head\.mask_feature_head\.in_channels=256 does not match FPN, which has 16'
-    ):
+    with pytest.raises(ValueError, match=r'mask_feature_head\.in_channels=256 does not match FPN, which has 16'):
         wire(cfg)

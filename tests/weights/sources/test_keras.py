@@ -146,7 +146,7 @@ def test_rows_of_another_form_are_refused():
     with pytest.raises(OtherRowError, match=r"has padding='same', but mobilenetv2-tv has None .*") as error:
         SOURCE.translate(state, 'mobilenetv2-tv')
     assert error.value.fitting[0] == 'mobilenetv2' and 'mobilenetv2-tv' not in error.value.fitting
-    with pytest.raises(OtherRowError, match=r"has norm=\{'eps': 0\.001\}, xception-timm has .*") as error:
+    with pytest.raises(OtherRowError, match=r"has norm=\{'eps': 0\.001\}, but xception-timm has .*") as error:
         SOURCE.translate({'block1_conv1.kernel': torch.ones(3, 3, 3, 32)}, 'xception-timm')
     assert error.value.fitting == ('xception',)
 
