@@ -152,7 +152,7 @@ def test_training_warns_of_anchors_that_do_not_fit(run_tool, boxes, monkeypatch)
     result = run_tool('train', 'yolov5_s', '--data', data, '--img-size', 320, '--device', 'cpu')
     assert result.code == 0, result.err
     (line,) = [line for line in result.out.splitlines() if line.startswith('warning: ')]
-    pattern = r'.* best possible recall .* is 0\.1000; anchors that fit better: mmcnn (\w+) (.*)'
+    pattern = r'.* best possible recall .* is 0\.1000; to compute anchors that fit better: mmcnn (\w+) (.*)'
     tool, args = re.fullmatch(pattern, line).groups()
     # The command works as it is printed, and tells the same.
     again = run_tool(tool, *args.split(), '--generations', 0)

@@ -23,7 +23,7 @@ def test_sound_data(run_tool, shapes, tmp_path):
     assert lines[0].startswith(f'{shapes}: train.json: 8 images, ')
     assert lines[1] == 'no faults'
     assert lines[2].startswith('best possible recall of the anchors of yolov5_s at 64 px: ')
-    assert lines[3:] == [f'drawn: {tmp_path}/sub/a.png']
+    assert lines[3:] == [f'figure: {tmp_path}/sub/a.png']
     assert read_image(tmp_path / 'sub' / 'a.png').std() > 10
 
 

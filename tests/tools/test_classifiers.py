@@ -43,9 +43,9 @@ def test_training_leaves_checkpoint_curves_and_top1(trained_classifier, log_of):
     assert len(list(trained_classifier.work_dir.glob('best_accuracy_top1_epoch_*.pth'))) == 1
     last = trained_classifier.out.strip().splitlines()[-1]
     assert re.fullmatch(r'top-1 = \d+\.\d\d', last)
-    assert log_of(trained_classifier.work_dir).count('top-5 of 3 classes is top-3') == 1
+    assert log_of(trained_classifier.work_dir).count('there are 3 classes: top-5 is reduced to top-3') == 1
     # 0.1 for 256 images.
-    assert '4 images a step, learning rate 0.00156' in trained_classifier.out
+    assert '4 images per step, learning rate 0.00156' in trained_classifier.out
 
 
 @pytest.mark.parametrize('with_config', [False, True])

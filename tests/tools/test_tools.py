@@ -81,7 +81,7 @@ def test_training_prints_progress_and_ends_with_ap50(trained, log_of):
     assert re.fullmatch(r'AP50 = \d\.\d\d', trained.out.strip().splitlines()[-1])
     assert len(re.findall(r'^epoch [12]/2  step 2/2  .* images/s  ETA .*loss .*bbox ', trained.out, re.MULTILINE)) == 2
     assert len(re.findall(r'Epoch\(train\) *\[[12]\]\[2/2\].*eta: .*loss_bbox: ', log_of(trained.work_dir))) == 2
-    assert '4 images a step' in trained.out
+    assert '4 images per step' in trained.out
     recorded = scalars(trained.work_dir, 'coco/bbox_mAP_50')[-1]['coco/bbox_mAP_50']
     assert trained.out.strip().splitlines()[-1] == f'AP50 = {recorded:.2f}'
 
@@ -475,7 +475,7 @@ def test_two_processes_train_one_model(shapes, tmp_path):
         'model_wrapper_cfg.broadcast_buffers=False', 'model_wrapper_cfg.device_ids=None', cwd=tmp_path,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr[-3000:]
-    assert '4 images a step' in result.stdout
+    assert '4 images per step' in result.stdout
     ranks = [load(tmp_path / f'rank_{rank}.pth') for rank in range(2)]
     assert [rank['name'] for rank in ranks] == ['MMDistributedDataParallel'] * 2
     assert ranks[0]['parameters'].keys() == ranks[1]['parameters'].keys()
