@@ -255,7 +255,9 @@ def test_nothing_that_can_be_read_is_an_error(tmp_path):
     for name in ('a.png', 'b.png'):
         (tmp_path / name).write_bytes(b'')
     skipped = []
-    with pytest.raises(DataError, match=r'^none of the 2 files could be read; the first error: .*a\.png is not an image'):
+    with pytest.raises(
+        DataError, match=r'^none of the 2 files could be read; the first error: .*a\.png is not an image'
+    ):
         list(find_sources(tmp_path).read(skipped.append))
     assert len(skipped) == 2
     with pytest.raises(DataError, match=r'^\S*b\.png is not an image that OpenCV can read: it is empty$'):
