@@ -51,7 +51,7 @@ __all__ = [
     'train',
 ]
 
-#: Public name -> the module that holds it, or None where the name is that of a module of the package itself.
+#: Public name -> its module; None if the name is a module of the package itself.
 _MODULE_OF = {
     'Detections': 'mmcnn.inference.detections',
     'Detector': 'mmcnn.inference.detector',
@@ -83,7 +83,7 @@ def __getattr__(name: str) -> Any:
         return getattr(import_module(module), name) if module else import_module(f'mmcnn.{name}')
     except ModuleNotFoundError as error:
         if error.name == 'mmcv':
-            compat.check()  # says what to install
+            compat.check()  # its error says what to install
         raise
 
 

@@ -11,10 +11,10 @@ def device_called(name: str | int | torch.device) -> torch.device:
     """Return the device of this name.
 
     Args:
-        name: 'cpu', 'cuda' or 'cuda:N', or the device itself; also 'gpu' and 'gpu:N', and the number of a GPU alone.
+        name: 'cpu', 'cuda' or 'cuda:N', or the device itself; also 'gpu', 'gpu:N', or the number of a GPU.
 
     Raises:
-        UsageError: there is no such device here.
+        UsageError: the name is invalid, or this machine has no such device.
     """
     try:
         device = torch.device(_of_torch(str(name)) if isinstance(name, str | int) else name)
@@ -23,15 +23,15 @@ def device_called(name: str | int | torch.device) -> torch.device:
     if isinstance(name, bool) or device is None or device.type not in ('cpu', 'cuda'):
         several = ''
         if isinstance(name, str) and ',' in name:
-            several = '; a process uses one, and torchrun starts one for each of several GPUs'
-        raise UsageError(f'device={name}: this is no device; say cpu, cuda or cuda:N{several}')
+            several = '; a process uses one GPU, and torchrun starts a process for each GPU'
+        raise UsageError(f'device={name}: invalid device; use cpu, cuda or cuda:N{several}')
     if device.type == 'cuda' and (device.index or 0) >= (count := torch.cuda.device_count()):
         meant = '' if str(name) == str(device) else f', which is {device}'
-        raise UsageError(f'device={name}{meant}: PyTorch sees {count} CUDA devices here')
+        raise UsageError(f'device={name}{meant}: PyTorch sees {count} CUDA devices on this machine')
     return device
 
 
 def _of_torch(name: str) -> str:
-    """PyTorch's name of a device: 'gpu' is its 'cuda', and a number is that of a GPU."""
+    """Return PyTorch's name of a device: its name for 'gpu' is 'cuda', and a number is the index of a GPU."""
     name = name.strip().lower()
     return f'cuda:{name}' if name.isdecimal() else name.replace('gpu', 'cuda', 1) if name.startswith('gpu') else name

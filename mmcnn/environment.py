@@ -1,6 +1,6 @@
 """The environment of mmcnn for bug reports: versions, machine, installation.
 
-Nothing is taken for granted here: a package that is missing or broken is a finding, and its line says so.
+A missing or broken package does not end the report: its line says what is wrong.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ from mmcnn.version import __version__
 
 PACKAGE = Path(__file__).resolve().parent
 OPENCV = ('opencv-python', 'opencv-python-headless', 'opencv-contrib-python', 'opencv-contrib-python-headless')
-#: Distributions whose version is reported without an import of theirs.
+#: Distributions that are reported without importing them.
 OTHERS = (
     'matplotlib', 'pillow', 'rich', 'tensorboard', 'safetensors', 'pycocotools', 'h5py', 'timm', 'keras', 'supervision',
 )  # fmt: skip
-#: Environment variables that change how a run behaves.
+#: Environment variables that change the behaviour of a run.
 VARIABLES = ('CUDA_VISIBLE_DEVICES', 'OMP_NUM_THREADS', 'PYTORCH_CUDA_ALLOC_CONF', 'MMCNN_TRACEBACK')
 GIB = 2**30
 
 
 def lines() -> Iterator[str]:
-    """Yield the report line by line, ``name  what there is``; personal names are taken out of it."""
+    """Yield the report line by line, ``name  text``, without personal names."""
     width = max(map(len, _REPORTS))
     for name, report in _REPORTS.items():
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter('ignore')
                 text = report()
-        except Exception as error:  # of whatever library or system: the other lines are wanted all the same
+        except Exception as error:  # any error of a library or system: the other lines are still needed
             text = f'unknown ({_short(error)})'
         yield _without_names(f'{name:{width}}  {text}')
 
@@ -53,16 +53,16 @@ def lines() -> Iterator[str]:
 
 
 def package(module: str, *distributions: str) -> str:
-    """Version of a package, and whether it can be imported.
+    """Return the version of a package, and whether it can be imported.
 
     Args:
-        module: what is imported.
-        distributions: what pip calls it, if not the same; more than one if several bring this module.
+        module: the module to import.
+        distributions: names of the package on PyPI, if they differ; more than one if several provide this module.
     """
     installed = _installed(distributions or (module,))
     loaded, error = _import(module)
     if loaded is None and not installed:
-        # Another error than "there is no such module" means that it is there.
+        # Any error other than "there is no such module" means that the module exists.
         absent = isinstance(error, ModuleNotFoundError) and error.name == module
         return 'not installed' if absent else f'cannot be imported: {_short(error)}'
     version = getattr(loaded, '__version__', None) or next(iter(installed.values()), 'version unknown')
@@ -70,12 +70,12 @@ def package(module: str, *distributions: str) -> str:
     if len(distributions) > 1:
         text += f' ({", ".join(f"{name} {version}" for name, version in installed.items()) or "not from pip"})'
     if len(installed) > 1:
-        text += '; these overwrite each other in one folder: uninstall all of them, then install one'
+        text += '; they overwrite each other in one folder: uninstall all of them, then install one'
     return text
 
 
 def _installed(distributions: Sequence[str]) -> dict[str, str]:
-    """Those that are installed, with their versions."""
+    """Return the installed ones with their versions."""
     found = {}
     for name in distributions:
         try:
@@ -86,7 +86,7 @@ def _installed(distributions: Sequence[str]) -> dict[str, str]:
 
 
 def _import(module: str) -> tuple[ModuleType | None, BaseException | None]:
-    """Return the module, or why it cannot be imported, which may be any exception that its code raises."""
+    """Return the module, or the reason why it cannot be imported, which may be any exception that its code raises."""
     try:
         return importlib.import_module(module), None
     except (Exception, SystemExit) as error:
@@ -95,14 +95,14 @@ def _import(module: str) -> tuple[ModuleType | None, BaseException | None]:
 
 def _mmcv() -> str:
     text = package('mmcv', 'mmcv', 'mmcv-lite')
-    # Not find_spec: mmcnn answers that with its stand-in.
+    # Not find_spec, which mmcnn's finder answers with its replacement.
     spec = PathFinder.find_spec('mmcv')
     if spec is None or not spec.submodule_search_locations:
         return text
     if PathFinder.find_spec('mmcv._ext', spec.submodule_search_locations) is None:
-        return f"{text}, without compiled operators; mmcnn's take their place"
+        return f"{text}, without compiled operators; mmcnn's replace them"
     if (place := extension_file.look()).state in ('ours', 'other release'):
-        return f"{text}, without compiled operators; mmcnn's take their place, by {place.found.name}"
+        return f"{text}, without compiled operators; mmcnn's replace them, by {place.found.name}"
     loaded, error = _import('mmcv._ext')
     broken = '' if loaded is not None else f', which cannot be loaded: {_short(error)}'
     return f'{text}, with compiled operators{broken}'
@@ -150,11 +150,11 @@ def _mmcnn() -> str:
 
 
 def installation(folder: Path) -> str:
-    """Return how the package in a folder is installed, where it is, and its commit if it is a checkout."""
+    """Return how the package in a folder is installed, its path, and its commit if it is a checkout."""
     kind = 'not installed, found on the path'
     for distribution in metadata.distributions(name='mmcnn'):
         if distribution.read_text('WHEEL') is None:
-            continue  # what a build left in a checkout
+            continue  # left in a checkout by a build
         direct = json.loads(distribution.read_text('direct_url.json') or '{}')
         source = Path(unquote(direct.get('url', '').removeprefix('file://')))
         if Path(distribution.locate_file('mmcnn')).resolve() == folder:
@@ -162,7 +162,7 @@ def installation(folder: Path) -> str:
         elif direct.get('dir_info', {}).get('editable') and source.resolve() == folder.parent:
             kind = 'installed as editable'
     text = f'{kind}, in {folder}'
-    # Only of mmcnn's own checkout: an environment may lie in that of another project.
+    # Only of mmcnn's own checkout: an environment may be inside the checkout of another project.
     return f'{text}, {_commit(folder.parent)}' if (folder.parent / '.git').exists() else text
 
 
@@ -186,7 +186,7 @@ def _python() -> str:
 def _system() -> str:
     try:
         name = platform.freedesktop_os_release()['PRETTY_NAME']
-    except (OSError, KeyError):  # not Linux, or a very small container
+    except (OSError, KeyError):  # not Linux, or a minimal container
         return platform.platform()
     return f'{name}, {platform.platform()}'
 
@@ -222,7 +222,7 @@ def _gpus() -> str:
         query = '--query-gpu=name,memory.total,driver_version'
         found = _output('nvidia-smi', query, '--format=csv,noheader').splitlines()
     except (OSError, subprocess.SubprocessError) as error:
-        return f'unknown, nvidia-smi fails: {_short(error)}'
+        return f'unknown, because nvidia-smi fails: {_short(error)}'
     if not found:
         return 'none found'
     fields = [[each.strip() for each in line.split(',')] for line in found]
@@ -235,7 +235,7 @@ def _variables() -> str:
 
 
 def _read(path: str) -> str:
-    """Return what a file of the system says; empty if this system has no such file."""
+    """Return the content of a system file; empty if this system has no such file."""
     try:
         return Path(path).read_text(encoding='utf-8').strip()
     except OSError:
@@ -243,10 +243,10 @@ def _read(path: str) -> str:
 
 
 def _output(*command: str) -> str:
-    """Return what a program prints.
+    """Return the output of a program.
 
     Raises:
-        OSError, subprocess.SubprocessError: it cannot be run, fails, or says nothing for 20 s.
+        OSError, subprocess.SubprocessError: it cannot be run, fails, or takes longer than 20 s.
     """
     return subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout.strip()
 
@@ -255,7 +255,7 @@ def _output(*command: str) -> str:
 
 
 def _short(error: BaseException | None) -> str:
-    """Return the kind of an error and the first line of what it says."""
+    """Return the type of an error and the first line of its message."""
     kind, said = type(error).__name__, str(error)
     if isinstance(error, subprocess.CalledProcessError):
         kind, said = f'exit code {error.returncode}', error.stderr or error.stdout
@@ -263,10 +263,10 @@ def _short(error: BaseException | None) -> str:
 
 
 def _without_names(line: str) -> str:
-    """Return the home folder as ~, and user and host name gone from other paths."""
+    """Return the line with the home folder as ~, and without user and host names in other paths."""
     try:
         homes = {Path.home(), Path.home().resolve()}
-    except RuntimeError:  # a container's user that has no entry
+    except RuntimeError:  # a user without an entry in a container
         homes = set()
     for home in sorted(map(str, homes), key=len, reverse=True):
         if home != '/':

@@ -1,7 +1,7 @@
-"""The errors of mmcnn: each message tells the caller everything that is needed.
+"""The errors of mmcnn; each message says what is wrong and how to fix it.
 
-All derive from :class:`MmcnnError`, so that one ``except`` catches them, and from the built-in exception that stood in
-their place before. A fault of the program itself is none of these and keeps its traceback.
+All derive from :class:`MmcnnError`, so that one ``except`` catches them, and from the matching built-in exception.
+Faults in the program itself are not among them and keep their traceback.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ class MmcnnError(Exception):
     """Base class of all errors that mmcnn raises on purpose."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The default would call the class with the message alone, but some of the constructors require more.
+        # The default calls the class with the message alone, but some constructors require more.
         return copyreg.__newobj__, (type(self), *self.args), self.__dict__
 
 
@@ -30,7 +30,7 @@ class MissingLevelError(UsageError):
     """A backbone does not have a requested level.
 
     Attributes:
-        level: the first one that is missing.
+        level: the first missing level.
     """
 
     def __init__(self, message: str, level: int) -> None:
@@ -42,7 +42,7 @@ class DataError(MmcnnError, ValueError):
     """The data cannot be used; the message says where and why.
 
     Attributes:
-        path: the one file that is at fault, if it is one.
+        path: the file at fault, if it is a single one.
     """
 
     def __init__(self, message: str, path: str | None = None) -> None:

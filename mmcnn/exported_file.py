@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-#: Files that mmcnn itself can run: ONNX, and OpenVINO's.
+#: Suffixes that mmcnn itself can run: ONNX and OpenVINO.
 RUNNABLE = ('.onnx', '.xml')
 _READERS = {
     **dict.fromkeys(RUNNABLE, 'mmcnn.runtime.Detector, mmcnn infer and mmcnn test'),
@@ -19,5 +19,5 @@ def is_exported(path: object) -> bool:
 
 
 def reader_of(path: Path) -> str | None:
-    """Who reads an exported network, in words; None: the path is not that of one."""
+    """Return what reads an exported network, in words; None if the path is not that of one."""
     return _READERS.get(path.suffix.lower())

@@ -1,4 +1,4 @@
-"""Resizing of images to a detector's input size, and boxes back to the image; needs NumPy and OpenCV only."""
+"""Resizing of images to a detector's input size, and of boxes back to the image; needs only NumPy and OpenCV."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 
 from mmcnn.errors import UsageError
 
-#: How the scale of an image of w x h pixels follows from ``scale`` (W, H).
+#: How the scale of an image of w x h pixels is computed from ``scale`` (W, H).
 RULES = {
     'inside': lambda w, h, scale: min(scale[0] / w, scale[1] / h),
     'long-short': lambda w, h, scale: min(max(scale) / max(w, h), min(scale) / min(w, h)),
 }
-#: How a side in fractions of a pixel becomes a whole number.
+#: How a fractional side is rounded to whole pixels.
 _ROUNDINGS = {'round': round, 'half-up': lambda side: int(side + 0.5)}
 _SHRINKING = {'area': cv2.INTER_AREA, 'linear': cv2.INTER_LINEAR}
 _PLACES = ('centre', 'corner')
@@ -28,9 +28,9 @@ class Fitted:
     Attributes:
         image: (H, W, 3), the canvas with the resized image on it.
         size: (h, w) of the resized image, pixels.
-        pad: (top, left), pixels: where it lies on the canvas.
-        scale_factor: (w, h): resized / original.
-        original: (h, w) of the image before, pixels.
+        pad: (top, left), pixels: position on the canvas.
+        scale_factor: (w, h), resized / original.
+        original: (h, w) of the original image, pixels.
     """
 
     image: np.ndarray
@@ -40,11 +40,11 @@ class Fitted:
     original: tuple[int, int]
 
     def back(self, boxes: np.ndarray, clip: bool) -> np.ndarray:
-        """Boxes (K, 4) xyxy float32 on the canvas as boxes in the original image.
+        """Return boxes (K, 4) xyxy float32 on the canvas as boxes in the original image.
 
         Args:
-            boxes: pixels of the canvas.
-            clip: whether they end where the image ends.
+            boxes: in pixels of the canvas.
+            clip: whether to clip them to the image.
         """
         top, left = self.pad
         boxes = (boxes - np.float32([left, top] * 2)) / np.float32([*self.scale_factor] * 2)
@@ -56,20 +56,21 @@ class Fitted:
 class Fit:
     """Resizes an image with its aspect ratio preserved and pads it.
 
-    mmcnn's LetterBox and MMDetection's Resize with the padding of its data preprocessor are settings of it.
+    mmcnn's LetterBox and MMDetection's Resize with the padding of its data preprocessor are special cases.
 
     Args:
-        scale: (W, H) in pixels, which the resized image fits.
+        scale: (W, H) in pixels; the resized image fits into it.
         rule: 'inside': width in W and height in H; 'long-short': the longer side in the larger of the two, the shorter
-            in the other, as MMCV's ``rescale_size`` does.
-        rounding: of the resized sides: 'round', at least one pixel, halves to the even number; 'half-up', as MMCV.
-        shrink: interpolation where the image shrinks: 'area' or 'linear'. It is linear where it grows.
-        place: of the image on the canvas: 'centre', where an odd pixel of padding goes right and bottom; 'corner': top
-            left.
-        stride: the canvas is, in each direction, ceil(resized / stride + extra) * stride; None: it is ``scale``.
+            side in the smaller, as in MMCV's ``rescale_size``.
+        rounding: of the resized sides: 'round', at least one pixel, halves to even; 'half-up', as in MMCV.
+        shrink: interpolation for smaller sizes: 'area' or 'linear'. Enlarging is linear.
+        place: position of the image on the canvas: 'centre', with an odd pixel of padding right and bottom; 'corner':
+            top left.
+        stride: the canvas has ceil(resized / stride + extra) * stride pixels in each direction; None: it has ``scale``.
         extra: padding beyond the image, in strides, before rounding up.
         value: of the padding, for each channel of the image.
-        canvas: (H, W) in pixels that every image gets in place of all this, and has to fit; None: as said above.
+        canvas: (H, W) in pixels of every image's canvas, in place of all this; images must fit. None: computed as
+            above.
 
     Raises:
         UsageError: a setting is unknown.
@@ -88,14 +89,14 @@ class Fit:
     def __post_init__(self) -> None:
         for name, known in (('rule', RULES), ('rounding', _ROUNDINGS), ('shrink', _SHRINKING), ('place', _PLACES)):
             if getattr(self, name) not in known:
-                raise UsageError(f'{name}={getattr(self, name)!r} is not known; right would be {", ".join(known)}')
+                raise UsageError(f'{name}={getattr(self, name)!r} is unknown; use one of {", ".join(known)}')
 
     def apply(self, image: np.ndarray, dtype: type = np.uint8) -> Fitted:
         """Return an image (H, W, 3) uint8 on its canvas.
 
         Args:
-            image: with the channels in the order of ``value``.
-            dtype: of the canvas: np.float32 where the padding is no whole number.
+            image: its channels have the order of ``value``.
+            dtype: of the canvas: np.float32 if the padding is not a whole number.
         """
         h, w = image.shape[:2]
         height, width = self.resized(h, w)
@@ -111,14 +112,14 @@ class Fit:
         return Fitted(canvas, (height, width), (top, left), (width / w, height / h), (h, w))
 
     def resized(self, h: int, w: int) -> tuple[int, int]:
-        """Height and width of the resized image, pixels, of one of h x w pixels."""
+        """Return height and width of the resized image, in pixels, for an image of h x w pixels."""
         ratio = RULES[self.rule](w, h, self.scale)
         if self.canvas is not None:
             ratio = min(ratio, self.canvas[0] / h, self.canvas[1] / w)
         return tuple(max(1, _ROUNDINGS[self.rounding](side * ratio)) for side in (h, w))
 
     def padded(self, height: int, width: int) -> tuple[int, int]:
-        """Height and width of the canvas, pixels, of a resized image of height x width."""
+        """Return height and width of the canvas, in pixels, for a resized image of height x width."""
         if self.canvas is not None:
             return self.canvas
         if self.stride is None:

@@ -1,7 +1,7 @@
 """The only reader of image files, so that training, measuring and inference see the same pixels.
 
-Only the check of data (:mod:`mmcnn.datasets.check.images`) decodes by itself: it asks decoders for what is wrong with a
-file, and a reader has to make the best of it.
+Only the data check (:mod:`mmcnn.datasets.check.images`) decodes by itself: it asks decoders for faults in a file,
+whereas a reader tolerates them.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from mmcnn.errors import DataError
 from mmcnn.jpeg_header import JpegHeader, read_jpeg_header
 
 try:
-    import simplejpeg  # an extra: gives the pixels that OpenCV gives, sooner
+    import simplejpeg  # an extra: decodes to the same pixels as OpenCV, but faster
 except ImportError:
     simplejpeg = None
 
-#: Endings of the files of a folder that are taken for images.
+#: Suffixes of the files in a folder that count as images.
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 _FLAGS = {
     1: cv2.IMREAD_COLOR,
@@ -28,8 +28,8 @@ _FLAGS = {
     4: cv2.IMREAD_REDUCED_COLOR_4,
     8: cv2.IMREAD_REDUCED_COLOR_8,
 }
-_MOST_PIXELS = 2**30  # OpenCV's own bound
-_BLOCK = 16  # rows that a JPEG file gives at a time, at most
+_MOST_PIXELS = 2**30  # OpenCV's limit
+_BLOCK = 16  # maximum number of rows that a JPEG file encodes together
 
 
 def read_image_file(
@@ -38,7 +38,7 @@ def read_image_file(
     """Return the image in a file, by :func:`decode_image`.
 
     Raises:
-        DataError: The file cannot be read, or is no image; the message names it.
+        DataError: The file cannot be read or is not an image; the message names it.
     """
     path = os.fspath(path)
     try:
@@ -57,26 +57,26 @@ def decode_image(
     share: float = 1.0,
     size: tuple[int, int] | None = None,
 ) -> np.ndarray:
-    """Return an image as (ceil(H / reduction), ceil(W / reduction), 3) uint8 BGR, turned upright as its EXIF data say.
+    """Return an image as (ceil(H / reduction), ceil(W / reduction), 3) uint8 BGR, rotated as its EXIF data require.
 
-    Grey images get three equal channels, alpha is dropped, of 16 bits the upper eight are kept, and of several frames
-    or pages the first is taken.
+    Grey images get three equal channels, alpha is dropped, of 16 bits the upper eight are kept, and the first of
+    several frames or pages is returned.
 
     Args:
         data: The content of an image file.
-        what: What messages call it.
+        what: Its name in messages.
         path: Its file, for the error; None: it has none.
-        reduction: 1, 2, 4 or 8. A JPEG decoder reduces as it decodes, which takes less time; other images are averaged
+        reduction: 1, 2, 4 or 8. A JPEG decoder reduces while decoding, which takes less time; other images are averaged
             afterwards.
-        share: Only the upper share of the image need be right; what is below may be left undefined, unless the image's
-            size is another than ``size``.
-        size: (w, h) in pixels that the image should have; None: any.
+        share: Only this upper share of the image must be right; the rest may be undefined, unless the image's size
+            differs from ``size``.
+        size: (w, h) in pixels expected size of the image; None: any.
 
     Raises:
-        DataError: It is no image.
+        DataError: It is not an image.
     """
     if not data:
-        raise DataError(f'{what} is no image that OpenCV can read: it is empty', path)
+        raise DataError(f'{what} is not an image that OpenCV can read: it is empty', path)
     header = read_jpeg_header(data)
     if header and size not in (None, header.size):
         share = 1.0
@@ -87,9 +87,9 @@ def decode_image(
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
-        raise DataError(f'{what} is no image that OpenCV can read: {error.err.strip()}', path) from error
+        raise DataError(f'{what} is not an image that OpenCV can read: {error.err.strip()}', path) from error
     if image is None:
-        raise DataError(f'{what} is no image that OpenCV can read', path)
+        raise DataError(f'{what} is not an image that OpenCV can read', path)
     if reduction == 1 or flags != _FLAGS[1]:
         return image
     height, width = (-(-side // reduction) for side in image.shape[:2])
@@ -99,14 +99,14 @@ def decode_image(
 
 
 def _decode_plain_jpeg(data: bytes, header: JpegHeader, reduction: int, share: float) -> np.ndarray | None:
-    """Decode a JPEG file faster than OpenCV does, to the same pixels; None: OpenCV has to say what it is."""
+    """Decode a JPEG file to the same pixels as OpenCV, but faster; None: leave the file to OpenCV."""
     width, height = header.size
     if header.has_exif or header.channels not in (1, 3) or not 0 < width * height <= _MOST_PIXELS:
         return None
-    rows = math.ceil(share * height) + 2 * reduction  # colours are smoothed, with those of the next row
+    rows = math.ceil(share * height) + 2 * reduction  # upsampling of colours reads the next row
     rows = min(-(-rows // _BLOCK) * _BLOCK, height) if header.in_rows else height
     cut = rows < height
-    if cut:  # a file that says to be lower is decoded so far; the rest of it is a fault to the decoder, which it mends
+    if cut:  # the decoder stops early if the header has a smaller height; it reports the rest as an error, but goes on
         data = bytearray(data)
         data[header.height_at : header.height_at + 2] = rows.to_bytes(2, 'big')
     image = np.empty((-(-height // reduction), -(-width // reduction), 3), np.uint8)

@@ -5,18 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
-#: Does the work of one side once, and gives its figure.
+#: Does the work of one side once and returns its measured value.
 Measured = Callable[[], float]
 
 
 def in_turn(sides: Mapping[str, Measured], rounds: int) -> dict[str, list[float]]:
-    """Return the figure of each side in each round.
+    """Return the measured values of each side, one for each round.
 
-    Every round has all sides, and starts with another one, so that none always follows the same one.
+    Every round measures all sides and starts with another one, so that none always follows the same side.
 
     Args:
         sides: by name.
-        rounds: that are kept, after one that only warms up.
+        rounds: number of rounds to keep, after one for warming up.
     """
     names, figures = list(sides), {name: [] for name in sides}
     for number in range(-1, rounds):
@@ -29,22 +29,22 @@ def in_turn(sides: Mapping[str, Measured], rounds: int) -> dict[str, list[float]
 
 
 def cpu_seconds(call: Callable[[], object], repeat: int = 1) -> Measured:
-    """Measure the seconds that the process's threads keep the CPU busy for a call.
+    """Measure the CPU seconds of a call, summed over the threads of the process.
 
     Args:
-        call: what is measured.
-        repeat: how often it is made for one figure, which is the mean.
+        call: the call to measure.
+        repeat: number of calls for one value, which is their mean.
     """
     return _seconds(call, repeat, time.process_time)
 
 
 def wall_seconds(call: Callable[[], object], repeat: int = 1) -> Measured:
-    """Return the same of the seconds that pass."""
+    """Measure the elapsed seconds of a call, with the arguments of :func:`cpu_seconds`."""
     return _seconds(call, repeat, time.perf_counter)
 
 
 def repeats(call: Callable[[], object], least: float) -> int:
-    """Return how many calls keep the CPU busy for ``least`` seconds; one call is made to find out."""
+    """Return how many calls keep the CPU busy for ``least`` seconds, measured by one call."""
     return max(1, round(least / max(cpu_seconds(call)(), 1e-6)))
 
 

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 _START_OF_FRAME = range(0xC0, 0xD0)
-_NOT_FRAMES = (0xC4, 0xC8, 0xCC)  # tables that are numbered among them
+_NOT_FRAMES = (0xC4, 0xC8, 0xCC)  # tables with numbers in the range of frames
 _SEQUENTIAL = (0xC0, 0xC1)
 _START_OF_SCAN = 0xDA
 _EXIF = 0xE1, b'Exif\x00'
@@ -15,9 +15,9 @@ class JpegHeader(NamedTuple):
     Attributes:
         size: (w, h) in pixels.
         channels: 1, 3 or 4.
-        has_exif: Whether there are EXIF data, which may say that the image is turned.
-        in_rows: Whether the file gives the image row by row, each with all channels.
-        height_at: Where the height stands in the file, two bytes, the higher one first.
+        has_exif: Whether there are EXIF data, which may rotate the image.
+        in_rows: Whether the file encodes the image row by row, each with all channels.
+        height_at: Offset of the height in the file, two bytes, the higher one first.
     """
 
     size: tuple[int, int]
@@ -28,7 +28,7 @@ class JpegHeader(NamedTuple):
 
 
 def read_jpeg_header(data: bytes | bytearray) -> JpegHeader | None:
-    """Return the head of a JPEG file in memory; None: it is none, or its head is damaged."""
+    """Return the header of a JPEG file in memory; None if it is not one, or its header is damaged."""
     if data[:2] != b'\xff\xd8':
         return None
     frame, has_exif, at = None, False, 2

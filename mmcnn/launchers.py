@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-#: Of each launcher the variables that hold the rank of a process and the number of processes.
+#: The variables of each launcher with the rank of a process and the number of processes.
 VARIABLES = {
     'pytorch': ('RANK', 'WORLD_SIZE'),
     'slurm': ('SLURM_PROCID', 'SLURM_NTASKS'),
@@ -13,10 +13,10 @@ VARIABLES = {
 
 
 def rank(launcher: str) -> int:
-    """Return the number of this process among those that train together, from 0.
+    """Return the rank of this process among those that train together, from 0.
 
-    Variables of another launcher do not count: the processes of a sweep that SLURM has started, for example, are runs
-    of their own with the launcher 'none'.
+    Variables of another launcher do not count: the processes of a sweep that SLURM has started, for example, are
+    separate runs with the launcher 'none'.
     """
     return _read(launcher, 0, default=0) if world_size(launcher) > 1 else 0
 

@@ -13,12 +13,12 @@ import torch
 
 from mmcnn.version import __version__
 
-#: Flags of a processor that decide which kernels PyTorch takes.
+#: Processor flags that decide which kernels PyTorch uses.
 FLAGS = ('avx2', 'avx512f', 'avx512_vnni', 'avx512_bf16', 'avx512_fp16', 'amx_bf16', 'amx_int8', 'asimd', 'bf16', 'sve')
 
 
 def machine() -> dict[str, Any]:
-    """Processor, its flags, cores that this process may use, load, versions and the date (UTC)."""
+    """Return processor, its flags, usable cores, load, versions and the date (UTC)."""
     text = _read('/proc/cpuinfo')
     model = re.search(r'^model name\s*:\s*(.+)$', text, flags=re.MULTILINE)
     flags = re.search(r'^(?:flags|Features)\s*:\s*(.+)$', text, flags=re.MULTILINE)

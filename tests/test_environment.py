@@ -126,7 +126,7 @@ def test_two_distributions_of_one_package(site):
     assert package('vision', 'vision', 'vision-headless') == '5.1 (vision-headless 5.1.0.9)'
     write_distribution(site, 'vision', '4.9.0.1')
     assert package('vision', 'vision', 'vision-headless') == (
-        '5.1 (vision 4.9.0.1, vision-headless 5.1.0.9); these overwrite each other in one folder: uninstall all of '
+        '5.1 (vision 4.9.0.1, vision-headless 5.1.0.9); they overwrite each other in one folder: uninstall all of '
         'them, then install one'
     )
 
@@ -134,7 +134,7 @@ def test_two_distributions_of_one_package(site):
 @pytest.mark.parametrize(
     ('extension', 'expected'),
     [
-        (None, "2.1.0 (mmcv-lite 2.1.0), without compiled operators; mmcnn's take their place"),
+        (None, "2.1.0 (mmcv-lite 2.1.0), without compiled operators; mmcnn's replace them"),
         ('', '2.1.0 (mmcv-lite 2.1.0), with compiled operators'),
         (
             'raise ImportError("_ext.so: undefined symbol: _ZN3c10")',
@@ -216,7 +216,8 @@ def test_commit_that_git_does_not_tell(checkout, tmp_path, monkeypatch):
         ('exit 0', 'none found'),
         (
             'echo "NVIDIA-SMI has failed because it could not talk to the driver."; exit 9',
-            'unknown, nvidia-smi fails: exit code 9: NVIDIA-SMI has failed because it could not talk to the driver.',
+            'unknown, because nvidia-smi fails: exit code 9: NVIDIA-SMI has failed because it could not talk to '
+            'the driver.',
         ),
     ],
     ids=['two', 'none', 'no driver'],

@@ -60,5 +60,5 @@ def test_a_canvas_of_its_own_holds_every_image(size):
 
 
 def test_what_is_no_setting():
-    with pytest.raises(UsageError, match="rule='outside' is not known; right would be inside, long-short"):
+    with pytest.raises(UsageError, match="rule='outside' is unknown; use one of inside, long-short"):
         Fit(scale=(1, 1), rule='outside')

@@ -140,7 +140,7 @@ def test_a_damaged_jpeg_file_is_read_as_opencv_reads_it_or_named(tmp_path):
         try:
             found = read_image_file(str(path), 1, 0.3)
         except DataError as error:
-            assert 'is no image that OpenCV can read' in str(error) and expected is None
+            assert 'is not an image that OpenCV can read' in str(error) and expected is None
             outcomes.add('named')
         else:
             assert found.dtype == np.uint8 and found.ndim == 3 and found.shape[2] == 3
@@ -151,8 +151,8 @@ def test_a_damaged_jpeg_file_is_read_as_opencv_reads_it_or_named(tmp_path):
 
 def test_files_that_cannot_be_read_are_named(tmp_path):
     for name, content, reason in (
-        ('text.jpg', b'this is no image', 'is no image that OpenCV can read'),
-        ('empty.jpg', b'', 'is no image that OpenCV can read'),
+        ('text.jpg', b'this is no image', 'is not an image that OpenCV can read'),
+        ('empty.jpg', b'', 'is not an image that OpenCV can read'),
         ('gone.jpg', None, 'cannot be read: No such file or directory'),
     ):
         if content is not None:

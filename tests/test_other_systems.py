@@ -113,7 +113,7 @@ def ended(capsys, *argv):
 def test_commands_that_need_linux_say_so(monkeypatch, capsys):
     monkeypatch.setattr(platform, 'system', lambda: 'Windows')
     for what in ('check', 'start', 'train'):
-        said = f'error: mmcnn benchmark {what} measures with what Linux alone offers, not Windows\n'
+        said = f'error: mmcnn benchmark {what} only runs on Linux, not on Windows\n'
         assert ended(capsys, 'benchmark', what) == (1, said)
     monkeypatch.delattr(os, 'fork')
     said = 'error: mmcnn zoo matrix --detectors mmdet forks a process for each pair, which Windows cannot\n'

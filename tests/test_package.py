@@ -190,7 +190,7 @@ def test_plain_install_works_from_another_folder(installed, tmp_path):
     result = process(*call, 'train', 'yolov4_cspdarknet53', cwd=tmp_path, PYTHONPATH=str(installed))
     assert result.returncode == 1
     config = installed / 'mmcnn' / '.mim' / 'configs' / 'yolov4_cspdarknet53.py'
-    assert result.stderr.startswith(f'error: the data of {config} is not there: looked for data/coco/annotations/')
+    assert result.stderr.startswith(f'error: the data of {config} is missing: data/coco/annotations/')
     assert len(result.stderr.splitlines()) == 1
     assert not list(tmp_path.iterdir())
 

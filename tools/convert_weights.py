@@ -1,4 +1,4 @@
-"""Conversion of weights: python tools/convert_weights.py is mmcnn convert."""
+"""Converts weights of other libraries, as ``mmcnn convert`` does."""
 
 import sys
 

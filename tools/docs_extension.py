@@ -1,6 +1,6 @@
-"""What the API pages of the site need of the docstrings: mkdocs.yml names this Griffe extension for ``make docs``.
+"""A Griffe extension for the API pages of the site; mkdocs.yml names it for ``make docs``.
 
-For developers of mmcnn; it is not installed with it.
+It is for developers of mmcnn and not installed with it.
 """
 
 import inspect
@@ -10,16 +10,16 @@ from typing import Any
 
 import griffe
 
-#: ``:class:`~mmcnn.runs.results.TrainResult``` in a docstring.
+#: A Sphinx role in a docstring, such as ``:class:`~mmcnn.runs.results.TrainResult```.
 ROLE = re.compile(r':\w+:`~?(?:[\w.]+\.)?(\w+)`')
-#: ``Annotated[str | None, Option(...)]``, of which readers need the type.
+#: ``Annotated[str | None, Option(...)]``; readers need only the type.
 ANNOTATED = re.compile(r'Annotated\[(.*?), Option\(.*', re.DOTALL)
-#: The decorator whose functions take the fields of an options class by name.
+#: Decorator of functions that take the fields of an options class by name.
 TAKES = 'takes('
 
 
 class DocsExtension(griffe.Extension):
-    """Writes Sphinx's roles as code, and lists the options of functions that take an options class."""
+    """Writes Sphinx roles as code, and lists the options of functions that take an options class."""
 
     def on_object(self, *, obj: griffe.Object, **kwargs: Any) -> None:
         """Change the docstring of a module, class, function or attribute."""
@@ -27,7 +27,7 @@ class DocsExtension(griffe.Extension):
             obj.docstring.value = ROLE.sub(r'`\1`', obj.docstring.value)
 
     def on_function(self, *, func: griffe.Function, **kwargs: Any) -> None:
-        """Replace the parameters and docstring of a decorated function by those that it has when imported."""
+        """Replace the parameters and docstring of a decorated function by those of the imported function."""
         if not any(str(decorator.value).startswith(TAKES) for decorator in func.decorators):
             return
         function = getattr(import_module(func.module.path), func.name)
@@ -41,7 +41,7 @@ def _parameter(parameter: inspect.Parameter) -> griffe.Parameter:
     default = None if parameter.default is parameter.empty else repr(parameter.default)
     return griffe.Parameter(
         parameter.name,
-        # A string, since the module has its annotations evaluated late.
+        # A string, because the module postpones the evaluation of annotations.
         annotation=ANNOTATED.sub(r'\1', str(parameter.annotation)),
         kind=griffe.ParameterKind(parameter.kind.description),
         default='{}' if default == '<factory>' else default,

@@ -1,4 +1,4 @@
-"""Export of networks: python tools/export.py is mmcnn export."""
+"""Exports a network, as ``mmcnn export`` does."""
 
 import sys
 

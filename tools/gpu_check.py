@@ -1,8 +1,8 @@
-"""Checks and measures mmcnn on a GPU, in stages that share some minutes; no network, no weights, no installation.
+"""Checks and measures mmcnn on a GPU in stages that share a time limit; needs no network, weights or installation.
 
-Stages: card (its own rates), parity (losses and gradients beside the CPU's in float64), operators (NMS, RoIAlign, focal
-loss, renderer), determinism (the same training twice, and killed and resumed), speed, latency, compiled. Every result
-is written to --out as soon as it is there, and a measurement that fails stops no other. --train is a call of its own.
+Stages: card (its peak rates), parity (losses and gradients compared with the CPU in float64), operators (NMS, RoIAlign,
+focal loss, renderer), determinism (the same training twice, and killed and resumed), speed, latency, compiled. Every
+result is written to --out at once, and a failing measurement does not stop the others. --train runs alone.
 
   python tools/gpu_check.py --stages speed --only yolov5_s --minutes 3
   python tools/gpu_check.py --train PATH --minutes 5
@@ -24,12 +24,12 @@ from mmcnn.errors import StoppedError
 
 @contextlib.contextmanager
 def _stopped_by_signals(options: GpuCheckOptions) -> Iterator[None]:
-    """Lets a time limit and Ctrl-C end the check in order: nothing that it has started or drawn is left."""
+    """Let a time limit and Ctrl-C end the check in order, without leaving processes or drawn data."""
 
     def stop(signum: int, frame: object) -> NoReturn:
         raise StoppedError(
-            f'stopped by {signal.Signals(signum).name}; {options.out} has what was measured, and --table {options.out} '
-            'prints it',
+            f'stopped by {signal.Signals(signum).name}; the results so far are in {options.out}; --table {options.out} '
+            'prints them',
             signum,
         )
 
@@ -58,7 +58,7 @@ def main() -> None:
         chosen = measurements() if options.train is None else of_training(options.train, options.config)
         with _stopped_by_signals(options):
             results = check(options, chosen, lambda line: print(line, flush=True))
-        print(f'\n{tables(results.content)}\n\n{results.path} has all of it.')
+        print(f'\n{tables(results.content)}\n\n{results.path} has all results.')
 
 
 if __name__ == '__main__':

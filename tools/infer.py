@@ -1,4 +1,4 @@
-"""Finds objects in images, videos or a camera: python tools/infer.py is mmcnn infer."""
+"""Finds objects in images, videos or a camera, as ``mmcnn infer`` does."""
 
 import sys
 

@@ -1,7 +1,7 @@
-"""Measures whether the memory of the processes that prepare training data grows over many batches (Linux).
+"""Measures whether the memory of the data-loading processes grows over many batches (Linux).
 
-Prints the memory of this process and its workers together, each shared page counted once, and its slope. A measurement
-for developers of mmcnn, which is not installed with it; docs/benchmarks.md has what came of it.
+Prints the memory of this process and its workers together, each shared page counted once, and its slope. This program
+is for developers of mmcnn and not installed with it; docs/benchmarks.md has the results.
 
   python tools/memory_slope.py --data PATH --img-size 640 --batch-size 4 --workers 2 --cache-gb 0.2
 """
@@ -29,7 +29,7 @@ from mmcnn.runs.options import Option, Options
 
 @dataclass(frozen=True, kw_only=True)
 class SlopeOptions(Options):
-    """What the measurement can be told."""
+    """Options of the measurement."""
 
     data: Annotated[str | None, Option('a data folder (default: drawn photographs)', 'PATH')] = None
     img_size: Annotated[int, Option('side of the images, in pixels (default: 320)', 'N', minimum=1)] = 320
@@ -40,7 +40,7 @@ class SlopeOptions(Options):
 
 
 def proportional_set_size(pid: int) -> int:
-    """Bytes of memory of a process, each page shared by n processes counted as 1/n (Linux)."""
+    """Return the memory of a process in bytes; each page shared by n processes counts as 1/n (Linux)."""
     for line in Path(f'/proc/{pid}/smaps_rollup').read_text().splitlines():
         if line.startswith('Pss:'):
             return 1024 * int(line.split()[1])
@@ -58,7 +58,7 @@ def _children(task: Path) -> list[str]:
 
 
 def training_loader(folder: DetectorData, img_size: int, batch_size: int, workers: int, cache_gb: float) -> DataLoader:
-    """Return a loader of mosaics, as a training has it."""
+    """Return a data loader of mosaics, as in training."""
     with DefaultScope.overwrite_default_scope('mmdet'):
         dataset = DATASETS.build(own_config(folder, img_size, cache_gb=cache_gb))
     return DataLoader(
@@ -75,12 +75,12 @@ def measure(loader: DataLoader, batches: int, every: int = 50) -> tuple[np.ndarr
     """Run a loader, epoch after epoch.
 
     Args:
-        loader: of any data set.
-        batches: how many.
-        every: a reading after so many.
+        loader: any data loader.
+        batches: number of batches.
+        every: number of batches between readings.
 
     Returns:
-        Numbers of batches and the bytes that this process and its workers had then.
+        Numbers of batches, and the memory of this process and its workers at these, in bytes.
     """
     counts, sizes, count = [], [], 0
     while count < batches:
@@ -95,13 +95,13 @@ def measure(loader: DataLoader, batches: int, every: int = 50) -> tuple[np.ndarr
 
 
 def report(counts: np.ndarray, sizes: np.ndarray) -> str:
-    """Slope of the second half: by then the caches of all kinds are full."""
+    """Return a sentence with the slope of the second half, when all caches are full."""
     half = len(counts) // 2
     slope = np.polyfit(counts[half:], sizes[half:], 1)[0]
     first, middle, last = (sizes[i] / 1e6 for i in (0, half, -1))
     return (
         f'{counts[-1]} batches: {first:.0f} MB after {counts[0]}, {middle:.0f} MB after {counts[half]}, {last:.0f} MB '
-        f'at the end; slope of the second half {round(slope / 1000, 1) + 0.0:+.1f} MB for 1,000 batches'
+        f'at the end; the slope of the second half is {round(slope / 1000, 1) + 0.0:+.1f} MB per 1,000 batches'
     )
 
 

@@ -1,4 +1,4 @@
-"""The networks of mmcnn: python tools/model_zoo.py is mmcnn zoo."""
+"""Lists the networks of mmcnn, as ``mmcnn zoo`` does."""
 
 import sys
 

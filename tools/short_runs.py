@@ -1,7 +1,7 @@
-"""Measures what short trainings leave: AP with BatchNorm's running statistics, and with those measured anew.
+"""Measures the AP after short trainings, with BatchNorm's running statistics and with recomputed ones.
 
-Both are of the same training, whose weights do not depend on the statistics. A measurement for developers of mmcnn,
-which is not installed with it; docs/benchmarks.md has what came of it.
+Both belong to the same training, because its weights do not depend on the statistics. This program is for developers
+of mmcnn and not installed with it; docs/benchmarks.md has the results.
 
   python tools/short_runs.py --data PATH --img-size 160 --lengths 3 10 30 --seeds 3
 """
@@ -26,13 +26,13 @@ from mmcnn.runs.options import DataOptions, ModelOptions, Option, TrainOptions
 from mmcnn.runs.prepare import prepare
 from mmcnn.runs.process_state import kept_process_state
 
-#: Scores from which on a box counts as seen, and as sure.
+#: Score thresholds of boxes that count as seen and as sure.
 SEEN, SURE = 0.25, 0.99
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShortRunsOptions(DataOptions, ModelOptions):
-    """What the measurement can be told."""
+    """Options of the measurement."""
 
     config: Annotated[str, Option('config of the detector (default: yolov5_n)', 'NAME')] = 'yolov5_n'
     seeds: Annotated[int, Option('trainings of each length (default: 3)', 'N', minimum=1)] = 3
@@ -66,13 +66,13 @@ class _AtTheEnd(Hook):
         seen, sure = (sum(int((each >= least).sum()) for each in scores) / len(scores) for least in (SEEN, SURE))
         ap, ap50 = metrics['coco/bbox_mAP'], metrics['coco/bbox_mAP_50']
         self.lines.append(
-            f'{runner.iter} iterations, {kind} statistics: AP {ap:.3f}, AP50 {ap50:.3f}; boxes an image from {SEEN} on '
-            f'{seen:.1f}, from {SURE} on {sure:.1f}'
+            f'{runner.iter} iterations, {kind} statistics: AP {ap:.3f}, AP50 {ap50:.3f}; boxes per image with a score '
+            f'of at least {SEEN}: {seen:.1f}, of at least {SURE}: {sure:.1f}'
         )
 
 
 def short_run(options: TrainOptions) -> list[str]:
-    """Two lines about a training that measures no statistics itself; its work dir is a temporary one."""
+    """Return two lines about a training that recomputes no statistics itself; its work dir is temporary."""
     without: dict[str, Any] = {
         'default_hooks.bn_statistics.windows': 0,
         'default_hooks.checkpoint.interval': options.epochs + 1,
@@ -87,7 +87,7 @@ def short_run(options: TrainOptions) -> list[str]:
 
 
 def main() -> None:
-    """Measures, and prints two lines for each training."""
+    """Measure, and print two lines for each training."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--lengths', type=int, nargs='+', default=[3, 10, 30], metavar='N', help='epochs of the runs')
     add_options(parser, ShortRunsOptions)

@@ -1,4 +1,4 @@
-"""The command line: arguments in, options of :mod:`mmcnn.runs` out, errors as exit codes."""
+"""The command line: arguments become options of :mod:`mmcnn.runs`, errors become exit codes."""
 
 from mmcnn.compat.moved import moved_names
 

@@ -1,7 +1,7 @@
 """Measures how well a config's anchors fit a data set, and proposes better ones.
 
-Boxes are measured at the network's input, where the longer side of each image is --img-size. Without --data they are
-those of the config's own data. What is at fault in the folder of --data is left out.
+Boxes are measured at the network's input, where the longer side of each image is --img-size. Without --data, the
+config's own data are used. Images and boxes that the data check rejects are left out.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ __getattr__ = moved_names(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class AnchorOptions(SplitOptions, ImportOptions):
-    """What is measured, and how long better anchors are looked for."""
+    """What to measure, and how long to search for better anchors."""
 
-    data: Annotated[str | Path | None, Option('a data folder, as for mmcnn train', 'demo|PATH')] = None
-    config: Annotated[str, Option('whose anchors are measured (default: yolov5_s)', 'CONFIG')] = 'yolov5_s'
-    img_size: Annotated[int, Option('side of the network input (default: 640)', 'N', minimum=1)] = 640
+    data: Annotated[str | Path | None, Option('data folder, as for mmcnn train', 'demo|PATH')] = None
+    config: Annotated[str, Option('config with the anchors to measure (default: yolov5_s)', 'CONFIG')] = 'yolov5_s'
+    img_size: Annotated[int, Option('side of the network input in pixels (default: 640)', 'N', minimum=1)] = 640
     generations: Annotated[int, Option('mutations to try (default: 1000)', 'N', minimum=0)] = 1000
     seed: Annotated[int, Option('random seed (default: 0)', 'N', minimum=0, maximum=MAX_SEED)] = 0
 
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measures and proposes."""
+    """Measure the anchors and propose better ones."""
     options = options_from(args, AnchorOptions)
 
     from mmcnn.config.load import load_config
@@ -51,10 +51,10 @@ def run(args: argparse.Namespace) -> int:
     cfg = load_config(options.config)
     present = anchors_of(cfg.model)
     if present is None:
-        raise UsageError(f'{options.config} has no anchors of fixed sizes')
+        raise UsageError(f'{options.config} has no anchors with fixed sizes')
     set_data(cfg, options.data, skip_bad=options.data not in (None, 'demo'), draw=draw_of(options))
     sizes = train_box_sizes(cfg, options.img_size)
-    print(f'{len(sizes)} boxes of {inner_dataset(cfg.train_dataloader).data_root} at {options.img_size} px')
+    print(f'{len(sizes)} boxes in {inner_dataset(cfg.train_dataloader).data_root} at {options.img_size} px')
     print(f'{options.config}: best possible recall {best_possible_recall(sizes, present):.4f}')
     proposed = propose_anchors(sizes, len(present), len(present[0]), generations=options.generations, seed=options.seed)
     print(f'proposed:  best possible recall {best_possible_recall(sizes, proposed):.4f}')

@@ -1,4 +1,4 @@
-"""Arguments of the command line, made from the dataclasses of :mod:`mmcnn.runs.options`."""
+"""Command line arguments, built from the dataclasses of :mod:`mmcnn.runs.options`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mmcnn.runs.options import Option, described, kinds_of
 
 
 class KeyValues(argparse.Action):
-    """Collects ``KEY=VALUE`` texts, from one option or several; :func:`options_from` gives them their types."""
+    """Collects ``KEY=VALUE`` texts of one option or several; :func:`options_from` converts them to their types."""
 
     def __call__(
         self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
@@ -28,15 +28,15 @@ class KeyValues(argparse.Action):
 
 
 def add_config(parser: argparse.ArgumentParser, **keywords: Any) -> None:
-    """Adds CONFIG; shells complete it with the configs that come with mmcnn."""
+    """Add CONFIG; shells complete it with the configs that come with mmcnn."""
     parser.add_argument('config', metavar='CONFIG', **keywords).completer = lambda **_: own_configs()
 
 
 def add_options(parser: argparse.ArgumentParser, options: type, leave_out: tuple[str, ...] = ()) -> None:
-    """Adds an option for every described field of a dataclass: ``img_size`` becomes ``--img-size``.
+    """Add an option for every described field of a dataclass: ``img_size`` becomes ``--img-size``.
 
     Args:
-        parser: gets the options.
+        parser: the parser that gets the options.
         options: the dataclass.
         leave_out: fields that the command does not offer.
     """
@@ -47,10 +47,10 @@ def add_options(parser: argparse.ArgumentParser, options: type, leave_out: tuple
 
 
 def options_from(args: argparse.Namespace, options: type, **fixed: Any) -> Any:
-    """The options that were typed, as the dataclass; fields that were not keep its defaults.
+    """Return the given options as the dataclass; all other fields keep its defaults.
 
     Raises:
-        UsageError: a value is not possible, or an entry of ``--cfg-options`` cannot be read.
+        UsageError: a value is invalid, or an entry of ``--cfg-options`` cannot be read.
     """
     given = {name: getattr(args, name) for name in described(options) if getattr(args, name, None) is not None}
     if 'cfg_options' in given:
@@ -59,7 +59,7 @@ def options_from(args: argparse.Namespace, options: type, **fixed: Any) -> Any:
 
 
 def _keywords(kind: Any, option: Option) -> dict[str, Any]:
-    """Keywords of ``add_argument`` for a field of this type. The default is None: the dataclass has the real one."""
+    """Return keywords of ``add_argument`` for a field of this type. The default is None: the dataclass has its own."""
     kinds = [each for each in kinds_of(kind) if each is not NoneType]
     keywords: dict[str, Any] = dict(help=option.help, default=None)
     if bool in kinds:
@@ -68,7 +68,7 @@ def _keywords(kind: Any, option: Option) -> dict[str, Any]:
             return keywords | dict(action='store_true')
         return keywords | dict(nargs='?', const=True, metavar=option.metavar) | _named_only(option)
     if Sequence in kinds and str not in kinds:
-        # Names to choose from are looked at once commas are gone.
+        # argparse cannot check the choices, because values may be joined by commas.
         several = dict(action='append') if option.choices or option.flag else dict(nargs='+', action='extend')
         several |= dict(type=int) if int in kinds else {}
         return keywords | dict(metavar=option.metavar) | several
@@ -80,9 +80,9 @@ def _keywords(kind: Any, option: Option) -> dict[str, Any]:
 
 
 class NamedOnly(argparse.Action):
-    """A switch that also takes one of some names, of which the first means the same as the switch alone.
+    """A switch that also takes one of several names, the first of which means the same as the switch alone.
 
-    What follows it and is none of them is an argument of its own (:func:`separated`).
+    Any other word after it is a separate argument (:func:`separated`).
     """
 
     def __init__(self, *args: Any, names: Sequence[str], **kwargs: Any) -> None:
@@ -100,9 +100,10 @@ def _named_only(option: Option) -> dict[str, Any]:
 
 
 def separated(argv: Sequence[str], switches: Sequence[NamedOnly]) -> list[str]:
-    """The arguments, with a switch told from what follows it and is no value of its own: ``--amp CONFIG``.
+    """Return the arguments, with each switch separated from a following word that is not its value: ``--amp CONFIG``.
 
-    argparse would take CONFIG for the value. What is nearly a value, and no file, is one that is mistyped.
+    argparse would take CONFIG for the value. A word that is similar to a value and is not a file counts as a typing
+    error.
     """
     names = {flag: switch.names for switch in switches for flag in switch.option_strings}
     following = [*argv[1:], '-'][: len(argv)]
@@ -119,7 +120,7 @@ def _is_meant(word: str, names: Sequence[str]) -> bool:
 
 
 def parse_key_values(pairs: Sequence[str]) -> dict[str, Any]:
-    """``['a.b=1', 'c=(2,3)']`` as ``{'a.b': 1, 'c': (2, 3)}`` (:func:`~mmcnn.config.values.parse_value`).
+    """Return ``['a.b=1', 'c=(2,3)']`` as ``{'a.b': 1, 'c': (2, 3)}`` (:func:`~mmcnn.config.values.parse_value`).
 
     Raises:
         UsageError: a value cannot be read.

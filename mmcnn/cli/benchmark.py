@@ -1,4 +1,4 @@
-"""Measures mmcnn and its peers in turn, and prints their ratio."""
+"""Measures mmcnn and its peers alternately, and prints the ratios."""
 
 from __future__ import annotations
 
@@ -13,54 +13,70 @@ from mmcnn.benchmarks import options as classes
 from mmcnn.cli.arguments import add_options, options_from
 from mmcnn.errors import UsageError
 
-#: Every benchmark: its module below mmcnn.benchmarks, its options and its line in ``mmcnn benchmark --help``.
+#: Every benchmark: its module in mmcnn.benchmarks, its options and its line in ``mmcnn benchmark --help``.
 KINDS = {
-    'nms': ('nms', classes.BenchmarkOptions, 'a class-wise NMS of 30,000 boxes, in pure PyTorch'),
+    'nms': ('nms', classes.BenchmarkOptions, 'class-wise NMS of 30,000 boxes in pure PyTorch'),
     'deform': (
         'deform_conv',
         classes.BenchmarkOptions,
-        "a deformable convolution, beside torchvision's operator and a plain one",
+        "a deformable convolution, compared with torchvision's operator and a plain one",
     ),
-    'backbone': ('backbone', classes.BackboneOptions, "networks as they are folded, beside timm's and torchvision's"),
-    'step': ('step', classes.StepOptions, "the parts of a training step on the CPU, beside MMDetection's"),
+    'backbone': (
+        'backbone',
+        classes.BackboneOptions,
+        "networks with BatchNorm folded, compared with timm's and torchvision's",
+    ),
+    'step': ('step', classes.StepOptions, "the parts of a training step on the CPU, compared with MMDetection's"),
     'passes': ('passes', classes.PassesOptions, 'forward and backward passes on the CPU, without the loss'),
-    'train': ('train', classes.TrainBenchmarkOptions, "whole trainings, beside MMDetection's and programs of yours"),
-    'memory': ('memory', classes.PassesOptions, 'these passes with freed memory kept and handed back'),
-    'infer': ('infer', classes.InferBenchmarkOptions, "a detector on a folder, beside its network and MMDetection's"),
-    'start': ('start', classes.StartOptions, 'programs until they have done something, beside import torch, cv2'),
-    'loading': ('loading', classes.LoadingOptions, 'reading the weights of a checkpoint, beside a bare torch.load'),
-    'pipeline': ('pipeline', classes.PipelineOptions, "preparing images for training, beside MMDetection's mosaic"),
-    'evaluate': ('evaluate', classes.EvaluateOptions, "COCO's evaluation of 5,000 images, beside pycocotools"),
-    'check': ('check', classes.CheckOptions, 'the check of a data folder, beside decoding its images'),
-    'export': ('export', classes.ExportBenchmarkOptions, 'one image in exported files, beside PyTorch'),
+    'train': (
+        'train',
+        classes.TrainBenchmarkOptions,
+        "whole trainings, compared with MMDetection's and your own programs",
+    ),
+    'memory': ('memory', classes.PassesOptions, 'the same passes with freed memory kept or returned to the system'),
+    'infer': (
+        'infer',
+        classes.InferBenchmarkOptions,
+        "a detector on a folder, compared with its network alone and MMDetection's",
+    ),
+    'start': ('start', classes.StartOptions, 'the start of programs, compared with import torch, cv2'),
+    'loading': ('loading', classes.LoadingOptions, 'loading the weights of a checkpoint, compared with torch.load'),
+    'pipeline': (
+        'pipeline',
+        classes.PipelineOptions,
+        "preparing images for training, compared with MMDetection's mosaic",
+    ),
+    'evaluate': ('evaluate', classes.EvaluateOptions, 'the COCO evaluation of 5,000 images, compared with pycocotools'),
+    'check': ('check', classes.CheckOptions, 'the check of a data folder, compared with decoding its images'),
+    'export': ('export', classes.ExportBenchmarkOptions, 'one image in exported files, compared with PyTorch'),
 }
-#: What takes /proc, the times of child processes or signals that pause them.
+#: Benchmarks that use /proc, the times of child processes or signals that pause them.
 ON_LINUX = ('check', 'start', 'train')
-#: What was measured here up to release 0.1, and the program that does it now.
+#: Benchmarks of release 0.1 that moved, and the programs that replace them.
 PROGRAMS = {'slope': 'tools/memory_slope.py', 'waiting': 'tools/gpu_check.py'}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of ``mmcnn benchmark``."""
+    """Add the arguments of ``mmcnn benchmark``."""
     kinds = parser.add_subparsers(dest='what', metavar='WHAT', required=True, parser_class=type(parser))
     for name, (_, options, text) in KINDS.items():
         kind = kinds.add_parser(name, help=text, description=f'Measures {text}.')
         if name == 'export':
-            kind.add_argument('source', metavar='SOURCE', nargs='?', help='a checkpoint, network or config')
+            kind.add_argument('source', metavar='SOURCE', nargs='?', help='checkpoint, network or config')
         if name == 'backbone':
             kind.add_argument(
                 'names', metavar='NAME', nargs='*', help='classifiers (default: one of each of 12 families)'
             )
         add_options(kind, options)
     for name in PROGRAMS:
-        # Without characters that begin an option, whatever was typed after the name is an argument.
+        # Without prefix characters, everything after the name is an argument.
         kinds.add_parser(name, prefix_chars='\0', add_help=False).add_argument(name, nargs='*', action=_Moved)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measures and prints."""
+    """Measure and print."""
     if args.what in ON_LINUX and platform.system() != 'Linux':
-        raise UsageError(f'mmcnn benchmark {args.what} measures with what Linux alone offers, not {platform.system()}')
+        raise UsageError(f'mmcnn benchmark {args.what} only runs on Linux, not on {platform.system()}')
     module, kind, text = KINDS[args.what]
     fixed = dict(source=args.source) if args.what == 'export' else {}
     if args.what == 'backbone' and args.names:
@@ -82,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 class _Moved(argparse.Action):
-    """Names the program that measures it now."""
+    """Names the program that replaces a benchmark."""
 
     def __call__(self, parser: argparse.ArgumentParser, *args: Any) -> None:
         parser.error(
@@ -92,5 +108,5 @@ class _Moved(argparse.Action):
 
 
 def _typed() -> list[str]:
-    """What was typed after ``benchmark``."""
+    """Return what was typed after ``benchmark``."""
     return sys.argv[sys.argv.index('benchmark') + 1 :] if 'benchmark' in sys.argv else sys.argv[1:]

@@ -1,8 +1,8 @@
-"""Checks a data folder as a training does, and reports its faults by kind, with file and id.
+"""Checks a data folder in the same way as training does, and reports its faults by kind, with file and id.
 
-PATH is laid out as for mmcnn train --data: COCO, COCO 2017, YOLO or VOC, or the folders of a classifier. Nothing is
-written to it. With --plot, an image shows the boxes of each class, box sizes, aspect ratios and the recall of a
-config's anchors. The exit code is 1 if there are errors.
+PATH has a layout that mmcnn train --data reads: COCO, COCO 2017, YOLO or VOC, or the folders of a classifier. It is
+not written to. With --plot, a figure shows boxes of each class, box sizes, aspect ratios and the recall of a config's
+anchors. The exit code is 1 if there are errors.
 """
 
 from __future__ import annotations
@@ -17,22 +17,26 @@ from mmcnn.runs.options import ImportOptions, Option, SplitOptions
 
 @dataclass(frozen=True, kw_only=True)
 class CheckOptions(SplitOptions, ImportOptions):
-    """What a check of data shows."""
+    """What to show of the data."""
 
-    config: Annotated[str, Option('whose anchors --plot measures (default: yolov5_s)', 'CONFIG')] = 'yolov5_s'
-    img_size: Annotated[int, Option('side of the network input for --plot (default: 640)', 'N', minimum=1)] = 640
-    show: Annotated[int, Option('findings to list of each kind (default: 5)', 'N', minimum=0)] = 5
+    config: Annotated[str, Option('config with the anchors that --plot measures (default: yolov5_s)', 'CONFIG')] = (
+        'yolov5_s'
+    )
+    img_size: Annotated[
+        int, Option('side of the network input for --plot, in pixels (default: 640)', 'N', minimum=1)
+    ] = 640
+    show: Annotated[int, Option('number of findings to list for each kind (default: 5)', 'N', minimum=0)] = 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of ``mmcnn check-data``."""
+    """Add the arguments of ``mmcnn check-data``."""
     parser.add_argument('path', metavar='demo|PATH')
-    parser.add_argument('--plot', '--out', dest='plot', metavar='PNG', help='draw what is in the data to this file')
+    parser.add_argument('--plot', '--out', dest='plot', metavar='PNG', help='draw a figure of the data to this file')
     add_options(parser, CheckOptions)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Checks; 1 if there are errors, or nothing to draw where it was asked for."""
+    """Check the data; return 1 if there are errors or the requested figure cannot be drawn."""
     options = options_from(args, CheckOptions)
 
     from mmcnn.datasets.check.report import DataReport
@@ -42,8 +46,8 @@ def run(args: argparse.Namespace) -> int:
     import_modules(options.imports)
     report = check_data(args.path, val_fraction=options.val_fraction, split_seed=options.split_seed)
     is_drawn = args.plot is not None and isinstance(report, DataReport) and not report.of('fatal')
-    if args.plot is not None and not is_drawn:  # before the report, whose end is the cause
-        print(f'--plot {args.plot}: nothing is drawn, only boxes that can be read are')
+    if args.plot is not None and not is_drawn:  # before the report, which ends with the cause
+        print(f'--plot {args.plot}: no figure was drawn, because no boxes can be read')
     print(report.text(options.show))
     if is_drawn:
         _plot(report, options, args.plot)
@@ -64,4 +68,4 @@ def _plot(report, options: CheckOptions, file: str) -> None:
     plot_data(cocos, sizes, options.img_size, file, anchors, reached)
     if reached is not None:
         print(f'best possible recall of the anchors of {options.config} at {options.img_size} px: {reached.mean():.4f}')
-    print(f'drawn: {file}')
+    print(f'figure: {file}')

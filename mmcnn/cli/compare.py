@@ -1,8 +1,8 @@
-"""Trains several backbones in one detector at the same budget, and says what the data allow to say of them.
+"""Trains several backbones in one detector at the same budget, and reports which differences the data support.
 
-Each is trained by mmcnn train in a process of its own, in DIR/BACKBONE/seed_S/, with the same seeds as the others: the
-same order and augmentation. Leaves comparison.html, .json, .csv, .md and .png in DIR. Finished runs are not trained
-again and interrupted ones are continued. The exit code is 1 if a run failed.
+mmcnn train trains each of them in a separate process, in DIR/BACKBONE/seed_S/. All use the same seeds, and thus the
+same order and augmentation. DIR gets comparison.html, .json, .csv, .md and .png. Finished runs are not repeated, and
+interrupted ones are continued. The exit code is 1 if a run failed.
 
   mmcnn compare yolov4_cspdarknet53_narrow --data PATH --epochs 30 --backbone mobilenetv2,vovnet39 --seeds 3
   mmcnn compare yolov5_n --data PATH --epochs 50 --backbone vovnet39,resnet50-tv,xception --macs 0.4G --budget 2h
@@ -17,17 +17,17 @@ from mmcnn.compare.options import CompareOptions
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of ``mmcnn compare``."""
+    """Add the arguments of ``mmcnn compare``."""
     add_config(parser)
     parser.add_argument(
         '--backbone', dest='backbones', action='append', required=True, metavar='NAME',
-        help='a backbone to compare; several with commas or by repeating it',
+        help='backbone to compare; may be repeated or a list separated by commas',
     )  # fmt: skip
     add_options(parser, CompareOptions, leave_out=('backbone',))
 
 
 def run(args: argparse.Namespace) -> int:
-    """Compares; 1 if a run failed."""
+    """Compare; return 1 if a run failed."""
     options = options_from(args, CompareOptions, config=args.config, backbones=args.backbones)
 
     from mmcnn.compare.api import compare

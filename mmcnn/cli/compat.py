@@ -1,14 +1,14 @@
-"""Lets programs that never import mmcnn run beside mmcv-lite, which has no compiled operators.
+"""Lets programs that never import mmcnn run with mmcv-lite, which has no compiled operators.
 
-MMDetection's own tools and mmdet.apis (init_detector, DetInferencer) end with "No module named 'mmcv._ext'" there,
-unless mmcnn is imported first. One small file in mmcv's folder makes mmcnn's operators take their place:
+There, MMDetection's own tools and mmdet.apis (init_detector, DetInferencer) fail with "No module named 'mmcv._ext'"
+unless mmcnn is imported first. One small file in mmcv's folder provides mmcnn's operators instead:
 
-  mmcnn compat status      whether it is needed, and whether it is there
-  mmcnn compat install     writes it; a mmcv with compiled operators is left alone
-  mmcnn compat remove      deletes it
+  mmcnn compat status      show whether the file is needed and present
+  mmcnn compat install     write it, unless mmcv has compiled operators
+  mmcnn compat remove      delete it
 
-It is read only when mmcv's operators are imported. It stays when mmcv is installed anew; where mmcnn is gone, it says
-so. mmcnn run mmdet-tool needs no file.
+The file is read only when mmcv's operators are imported. It survives a reinstallation of mmcv and prints a message if
+mmcnn is no longer installed. mmcnn run mmdet-tool does not need it.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of ``mmcnn compat``."""
+    """Add the arguments of ``mmcnn compat``."""
     parser.add_argument('what', choices=['install', 'remove', 'status'])
 
 
 def run(args: argparse.Namespace) -> int:
-    """Installs, removes or looks."""
+    """Install or remove the file, or show its status."""
     print(dict(install=_install, remove=_remove, status=_status)[args.what]())
     return 0
 
 
 def _install() -> str:
-    return f'{extension_file.install()}: written; mmcv has the operators of mmcnn in {PACKAGE}'
+    return f'{extension_file.install()}: written; mmcv now uses the operators of mmcnn in {PACKAGE}'
 
 
 def _remove() -> str:
     file = extension_file.remove()
-    return 'there is no file of mmcnn in the folder of mmcv' if file is None else f'{file}: deleted'
+    return "mmcv's folder has no file of mmcnn" if file is None else f'{file}: deleted'
 
 
 def _status() -> str:
@@ -50,17 +50,17 @@ def _status() -> str:
 _WORDS = {
     'missing': lambda place: 'mmcv is not installed: pip install "mmcnn[lite]"',
     'left': lambda place: (
-        f'mmcv is not installed any more, and {place.found} is left of `mmcnn compat install`: mmcnn compat remove '
-        'deletes it'
+        f'mmcv is no longer installed, but {place.found} is left of `mmcnn compat install`; to delete it, run '
+        'mmcnn compat remove'
     ),
-    'compiled': lambda place: f'{place.folder} has operators of its own, {_name(place)}: nothing to do',
+    'compiled': lambda place: f'{place.folder} has compiled operators, {_name(place)}: there is nothing to do',
     'none': lambda place: (
-        f"{place.folder} has no operators: MMDetection's own programs end with \"No module named 'mmcv._ext'\" unless "
-        'they import mmcnn; mmcnn compat install changes that'
+        f"{place.folder} has no operators: MMDetection's own programs fail with \"No module named 'mmcv._ext'\" unless "
+        'they import mmcnn; mmcnn compat install fixes that'
     ),
-    'ours': lambda place: f'{place.found} is there: mmcv has the operators of mmcnn in {PACKAGE}',
+    'ours': lambda place: f'{place.found} is installed: mmcv uses the operators of mmcnn in {PACKAGE}',
     'other release': lambda place: (
-        f'{place.found} is there, written by another release of mmcnn: mmcnn compat install writes it anew'
+        f'{place.found} was written by another release of mmcnn; mmcnn compat install updates it'
     ),
 }
 

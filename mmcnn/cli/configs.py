@@ -1,10 +1,10 @@
-"""Lists the configs that come with mmcnn, each with what it is for.
+"""Lists the configs that come with mmcnn, each with its purpose.
 
-  mmcnn configs                     all of them
-  mmcnn configs 'yolov4*'           those whose name matches
-  mmcnn configs yolov5_s --path     where the file is, to read it or to name it in _base_ of a config of your own
+  mmcnn configs                     list all configs
+  mmcnn configs 'yolov4*'           list those with a matching name
+  mmcnn configs yolov5_s --path     print the path of the file, to read it or to use it as _base_ of your own config
 
-The names are what mmcnn train and the other commands take as CONFIG; those of classifiers begin with classification/.
+mmcnn train and the other commands take these names as CONFIG; those of classifiers begin with classification/.
 """
 
 from __future__ import annotations
@@ -21,19 +21,21 @@ __getattr__ = moved_names(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments of ``mmcnn configs``."""
-    parser.add_argument('pattern', nargs='?', default='*', metavar='GLOB', help='only configs whose name matches')
+    """Add the arguments of ``mmcnn configs``."""
+    parser.add_argument(
+        'pattern', nargs='?', default='*', metavar='GLOB', help='list only configs with a matching name'
+    )
     parser.add_argument('--path', action='store_true', help='print the paths of the files instead')
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints a line for each config.
+    """Print a line for each config.
 
     Raises:
         UsageError: no name matches.
     """
     configs = own_configs()
-    # 'resnet*' means classification/resnet50, too.
+    # 'resnet*' also matches classification/resnet50.
     found = {
         name: path
         for name, path in configs.items()

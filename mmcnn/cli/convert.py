@@ -1,17 +1,17 @@
-"""Converts weights of other libraries into mmcnn's own names, or lists the published weights that mmcnn knows.
+"""Converts weights of other libraries to mmcnn's names, or lists the published weights that mmcnn knows.
 
   mmcnn convert SRC DST --model NAME
   mmcnn convert --list [--model NAME]
 
 SRC is one of
-  Darknet        a .weights file, or one cut off after N layers (.conv.N)
+  Darknet        a .weights file, also one cut off after N layers (.conv.N)
   Keras          a .h5, .weights.h5 or .keras file of keras.applications
   ultralytics    a YOLOv5 .pt file
   torchvision, timm, MMDetection, mmcnn
                  a state dict or checkpoint, .pth or .safetensors
-and is recognised by its content, whatever it is called. NAME is a network (mmcnn zoo) or a config (mmcnn configs).
-DST ends in .pth or .safetensors and gets a record of where the weights came from. With --export, DST may also end in
-.weights, for the networks that Darknet has.
+and is recognised by its content, not by its name. NAME is a network (mmcnn zoo) or a config (mmcnn configs).
+DST ends in .pth or .safetensors and gets a record of the origin of the weights. With --export, DST may also end in
+.weights, for networks that Darknet has.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from mmcnn.runs.options import ImportOptions
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments of ``mmcnn convert``."""
+    """Add the arguments of ``mmcnn convert``."""
     parser.add_argument('source', nargs='?', metavar='SRC', help='the file to convert')
     parser.add_argument('target', nargs='?', metavar='DST', help='the file to write')
     parser.add_argument(
-        '--model', metavar='NAME', help='the network or config that the weights are for; with --list: show only its own'
+        '--model', metavar='NAME', help='network or config of the weights; with --list: show only its weights'
     )
     parser.add_argument(
         '--from',
         dest='library',
         metavar='LIBRARY',
-        help='whose layer names SRC uses, if they leave it in doubt: darknet, keras, torchvision, timm, mmdet, '
+        help='library that SRC comes from, if its names are ambiguous: darknet, keras, torchvision, timm, mmdet, '
         'ultralytics or mmcnn',
     )
     parser.add_argument(
-        '--num-classes', type=int, metavar='N', help="classes of SRC's head, if they are not the network's own"
+        '--num-classes', type=int, metavar='N', help="number of classes of SRC's head, if it differs from the network's"
     )
-    parser.add_argument('--export', action='store_true', help='let DST be a Darknet .weights file')
+    parser.add_argument('--export', action='store_true', help='allow a Darknet .weights file as DST')
     parser.add_argument(
         '--list', action='store_true', help='list the published weights: names, addresses, licences and hashes'
     )
@@ -48,26 +48,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Converts a file, or lists what is published.
+    """Convert a file, or list the published weights.
 
     Raises:
-        UsageError: an argument is missing or does not fit.
+        UsageError: an argument is missing or invalid.
         CheckpointError: the file does not fit the network, or cannot be read or written.
     """
     if args.list:
         if args.source is not None:
-            raise UsageError(f"'{args.source}': --list takes the name of a network as --model {args.source}")
+            raise UsageError(f"'{args.source}': with --list, give the name of a network as --model {args.source}")
         from mmcnn.weights.sources import catalog
 
         print(catalog.as_text(args.model or ''))
         return 0
     for name, value in (('SRC', args.source), ('DST', args.target), ('--model', args.model)):
         if value is None:
-            raise UsageError(f'{name} is missing: mmcnn convert SRC DST --model NAME, or --list')
+            raise UsageError(f'{name} is missing; use mmcnn convert SRC DST --model NAME, or --list')
     if args.num_classes is not None and args.num_classes < 1:
         raise UsageError(f'--num-classes {args.num_classes}: the value must be at least 1')
     if args.target.endswith('.weights') and not args.export:
-        raise UsageError(f'{args.target} is a Darknet file: say --export, or end DST in .pth or .safetensors')
+        raise UsageError(f'{args.target} is a Darknet file; add --export, or use the suffix .pth or .safetensors')
 
     from mmcnn.runs.convert import convert
 

@@ -1,6 +1,6 @@
-"""Prints what a bug report needs: the versions of mmcnn and of what it uses, the machine, and how mmcnn is installed.
+"""Prints what a bug report needs: versions of mmcnn and its dependencies, the machine, and the kind of installation.
 
-The output can be pasted into an issue as it is. It holds no user name, and the home folder is written as ~.
+The output can be pasted into an issue. It has no user names, and the home folder is written as ~.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from mmcnn.environment import lines
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """``mmcnn env`` takes none."""
+    """Add no arguments: ``mmcnn env`` has none."""
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints the report, each line as soon as it is known: if a library crashes the process, the last line shows it."""
+    """Print each line as soon as it is known: if a library crashes the process, the last line shows which one."""
     for line in lines():
         print(line, flush=True)
     return 0

@@ -17,10 +17,9 @@ __getattr__ = moved_names(__name__)
 
 @contextlib.contextmanager
 def friendly_errors() -> Iterator[None]:
-    """Ends a command with the message and the exit code of an error of mmcnn, with 130 after Ctrl-C, and with
-    141 where nobody reads the output any more.
+    """End a command with the message and exit code of an error; 130 after Ctrl-C, 141 if the output is closed.
 
-    ``MMCNN_TRACEBACK=1`` shows the traceback instead. A fault of the program itself always does.
+    ``MMCNN_TRACEBACK=1`` shows the traceback instead. Errors inside the program always show it.
     """
     try:
         yield
@@ -37,11 +36,11 @@ def friendly_errors() -> Iterator[None]:
             sys.exit(128 + signal.SIGINT)
         stopped = isinstance(error, StoppedError)
         print(f'{"" if stopped else "error: "}{error}', file=sys.stderr, flush=True)
-        sys.exit(128 + error.signum if stopped else 1)  # as a shell tells of a signal
+        sys.exit(128 + error.signum if stopped else 1)  # as a shell reports a signal
 
 
 def _nobody_reads() -> bool:
-    """The reader of the output, ``head`` for example, has seen enough."""
+    """Return whether the reader of the output, ``head`` for example, has closed it."""
     if not hasattr(select, 'poll'):  # Windows, which has no way to ask
         return False
     output = select.poll()

@@ -1,11 +1,12 @@
-"""Writes a network as an ONNX file, in OpenVINO's format or as one of PyTorch's exported programs, and checks it.
+"""Writes a network as an ONNX file, in OpenVINO's format or as a PyTorch exported program, and checks the result.
 
-SOURCE is a checkpoint, published weights (yolov5s.pt, yolov4.weights, ...) as mmcnn infer --help lists them, or the
-name of a network (mmcnn zoo) or config (mmcnn configs), whose weights are random unless there are --weights. The file
-takes images as OpenCV reads them: normalisation and channel order are inside. It says of itself what its classes are
-and how images come to its input, and mmcnn.runtime.Detector, mmcnn infer and mmcnn test read it.
+SOURCE is a checkpoint, published weights (yolov5s.pt, yolov4.weights, ... as in mmcnn infer --help), or the name of a
+network (mmcnn zoo) or config (mmcnn configs), which has random weights unless --weights is given. The file takes
+images as OpenCV reads them: it includes normalisation and channel order. Its metadata hold the class names and the
+resizing of images, and mmcnn.runtime.Detector, mmcnn infer and mmcnn test can run it.
 
-Before it is there, it is compared with PyTorch on several images; if it gives anything else, there is no file.
+Before the file is written, its results are compared with PyTorch's on several images; if they differ, no file is
+left.
 
   mmcnn export work_dirs/RUN/best.pth
   mmcnn export yolov5s.pt --form nms --img-size 640 --out yolov5s_nms.onnx
@@ -24,10 +25,10 @@ from mmcnn.deployment.options import ExportOptions
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of ``mmcnn export``."""
+    """Add the arguments of ``mmcnn export``."""
     parser.usage = '%(prog)s SOURCE [options]'
     parser.add_argument('source', metavar='SOURCE', help='a checkpoint, or the name of a network or config')
-    parser.add_argument('--config', metavar='CONFIG', help='config of the checkpoint, where it has none')
+    parser.add_argument('--config', metavar='CONFIG', help='config of the checkpoint, if it contains none')
     add_options(parser, ExportOptions, leave_out=('device',))
 
 

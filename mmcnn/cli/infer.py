@@ -1,12 +1,12 @@
 """Finds objects in images, folders, videos or a camera.
 
-SOURCE is an image, a folder (with its subfolders), a pattern in quotes ('day*/*.jpg'), a text file with a path in each
-line (.txt), a video, or the number of a camera (0), which is read until Ctrl-C or for --max-frames N. The folder of the
-results holds each image and video with the boxes drawn, and detections.json: for each image a list of bbox (x1, y1, x2,
-y2 in pixels), score, label and name. Nothing is overwritten. Config, backbone and classes come from the checkpoint
-unless there is a CONFIG. CHECKPOINT may be the published weights of YOLOv5 (.pt), YOLOv3 and YOLOv4 (Darknet's
-.weights), of MMDetection's YOLOv3 and Faster R-CNN or of torchvision's Faster R-CNN (.pth): the config of mmcnn that
-holds them is found. CHECKPOINT may also be what mmcnn export has made of one, .onnx or .xml, which needs no PyTorch.
+SOURCE is an image, a folder (with its subfolders), a pattern in quotes ('day*/*.jpg'), a text file with one path per
+line (.txt), a video, or the number of a camera (0), which is read until Ctrl-C or for --max-frames N. The output folder
+gets each image and video with its boxes, and detections.json: for each image a list of bbox (x1, y1, x2, y2 in
+pixels), score, label and name. Existing files are not overwritten. Config, backbone and classes come from the
+checkpoint unless CONFIG is given. CHECKPOINT may also be published weights, whose config is found automatically:
+YOLOv5 (.pt), YOLOv3 and YOLOv4 (Darknet's .weights), MMDetection's YOLOv3 and Faster R-CNN, torchvision's Faster R-CNN
+(.pth). Files that mmcnn export has written, .onnx or .xml, run without PyTorch.
 
   mmcnn infer work_dirs/RUN/best.pth street.jpg holiday/ clip.mp4
   mmcnn infer yolov5s.pt street.jpg
@@ -30,18 +30,18 @@ from mmcnn.errors import DependencyError, UsageError
 from mmcnn.exported_file import RUNNABLE
 from mmcnn.runs.options import InferOptions
 
-_SHOWN = 20  # files that are left out
-#: What an inference needs beside what mmcnn.runtime does: module -> package.
+_SHOWN = 20  # skipped files to list
+#: What drawing needs in addition to mmcnn.runtime: module -> package.
 _DRAWING = {'matplotlib': 'matplotlib', 'PIL': 'pillow', 'yaml': 'pyyaml'}
-#: Endings of files of weights and of exported networks.
+#: Suffixes of files of weights and of exported networks.
 WEIGHTS = ('.pth', '.pt', '.weights', '.safetensors', *RUNNABLE)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of ``mmcnn infer``."""
+    """Add the arguments of ``mmcnn infer``."""
     parser.usage = '%(prog)s [CONFIG] CHECKPOINT SOURCE [SOURCE ...] [options]'
-    # Two of them, so that options may stand after the first: CHECKPOINT --out D SOURCE.
-    parser.add_argument('first', metavar='[CONFIG] CHECKPOINT', help='a checkpoint, and before it a config if need be')
+    # Two arguments, so that options may follow the first: CHECKPOINT --out D SOURCE.
+    parser.add_argument('first', metavar='[CONFIG] CHECKPOINT', help='checkpoint, optionally preceded by a config')
     parser.add_argument('rest', metavar='SOURCE', nargs='+', help='image, folder, pattern, video or camera number')
     add_options(parser, InferOptions)
 
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     config, checkpoint, sources = split_arguments([args.first, *args.rest])
     options = options_from(args, InferOptions, config=config, checkpoint=checkpoint, sources=sources)
 
-    # FFmpeg would print its own lines about damaged videos, which OpenCV looks for here when it first opens one.
+    # FFmpeg prints its own messages about damaged videos; OpenCV reads this variable when it first opens a video.
     os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
     try:
         from mmcnn.runs.infer import infer
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
             raise
         packages = ' '.join(_DRAWING.values())
         raise DependencyError(
-            f'mmcnn infer draws what it finds, and {error.name} is not installed: pip install {packages}'
+            f'mmcnn infer draws boxes with {error.name}, which is not installed: pip install {packages}'
         ) from error
 
     result = infer(options)
@@ -81,10 +81,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def split_arguments(names: Sequence[str]) -> tuple[str | None, str, list[str]]:
-    """Config or None, checkpoint and sources.
+    """Return config or None, checkpoint and sources.
 
-    The first argument is a config if it ends in .py or names one that comes with mmcnn or another package, also if it
-    is no file and a file of weights follows: then the error is that there is no such config.
+    The first argument is a config if it ends in .py or names one that comes with mmcnn or another package. A missing
+    file before a file of weights counts as a config, so that the error says that there is no such config.
 
     Raises:
         UsageError: no source is left.
@@ -95,5 +95,5 @@ def split_arguments(names: Sequence[str]) -> tuple[str | None, str, list[str]]:
     config, *others = names if first.endswith('.py') or own or follows else (None, *names)
     checkpoint, *sources = others
     if not sources:
-        raise UsageError(f'there is nothing to look at: name an image, a folder or a video after {checkpoint}')
+        raise UsageError(f'SOURCE is missing: name an image, a folder or a video after {checkpoint}')
     return config, checkpoint, sources

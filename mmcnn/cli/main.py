@@ -1,4 +1,4 @@
-"""The command ``mmcnn``: one program with a command for each thing to do; ``tools/*.py`` are the same code."""
+"""The command ``mmcnn``: one program with several commands, which ``tools/*.py`` call."""
 
 # PYTHON_ARGCOMPLETE_OK
 from __future__ import annotations
@@ -16,7 +16,7 @@ from mmcnn.cli.errors import friendly_errors
 from mmcnn.nearest import nearest
 from mmcnn.version import __version__
 
-#: Every command with its module below mmcnn.cli and its line in ``mmcnn --help``. The modules are imported on demand.
+#: Every command with its module in mmcnn.cli and its line in ``mmcnn --help``. Modules are imported on demand.
 COMMANDS = {
     'train': ('train', 'train a detector or a classifier'),
     'test': ('test', 'evaluate a checkpoint'),
@@ -27,7 +27,7 @@ COMMANDS = {
     'anchors': ('anchors', 'measure how well anchors fit a data set, and propose better ones'),
     'compare': ('compare', 'train several backbones in one detector and compare them'),
     'report': ('report', 'explain the AP of a training run on a page'),
-    'convert': ('convert', 'convert weights of other libraries, or list those that are known'),
+    'convert': ('convert', 'convert weights of other libraries, or list published ones'),
     'zoo': ('zoo', 'list all networks, or show one stage by stage'),
     'configs': ('configs', 'list the configs that come with mmcnn'),
     'run': ('run', "run MMDetection's own tools"),
@@ -35,7 +35,7 @@ COMMANDS = {
     'benchmark': ('benchmark', 'measure speed and memory'),
     'env': ('env', 'print the versions that a bug report needs'),
 }
-#: Names that the files in tools/ have, for ``python -m mmcnn model_zoo``.
+#: Names of the files in tools/, for ``python -m mmcnn model_zoo``.
 ALIASES = {
     'check_data': 'check-data',
     'compare_backbones': 'compare',
@@ -45,13 +45,13 @@ ALIASES = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command.
+    """Run one command.
 
     Args:
-        argv: the arguments; None: those of the process.
+        argv: the arguments; None: those of this process.
 
     Returns:
-        the exit code: 0, or what the command says. Errors of mmcnn end the process with their message and code.
+        the exit code. Errors of mmcnn end the process with their message and code.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     if '_ARGCOMPLETE' in os.environ:
@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Names the command that prints help after a mistake, instead of all options."""
+    """After a mistake, names the command that prints help instead of printing all options."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._switches: list[NamedOnly] = []
@@ -88,7 +88,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    """The parser of ``mmcnn`` without a command."""
+    """Return the parser of ``mmcnn`` without a command."""
     width = max(map(len, COMMANDS))
     lines = [f'  {name:{width}}  {text}' for name, (_, text) in COMMANDS.items()]
     parser = _Parser(
@@ -116,7 +116,7 @@ def _command_parser(name: str, module: ModuleType) -> argparse.ArgumentParser:
 
 
 def _complete() -> None:
-    """Answers the shell's question for completions (``eval "$(register-python-argcomplete mmcnn)"``)."""
+    """Answer the shell's request for completions (``eval "$(register-python-argcomplete mmcnn)"``)."""
     import argcomplete
 
     parser = _parser()

@@ -2,8 +2,8 @@
 
 Prints the 12 COCO numbers and the AP of each class, or the top-1 and top-5 accuracy of a classifier, and stores them in
 metrics.json. Config, backbone and classes come from the checkpoint, or from published weights (yolov5s.pt,
-yolov4.weights, ...) as mmcnn infer --help lists them. With a CONFIG, CHECKPOINT may be weights of any kind that fits.
-CHECKPOINT may also be what mmcnn export has made of one, .onnx or .xml; then --data says what it is evaluated on.
+yolov4.weights, ... as in mmcnn infer --help). With CONFIG, CHECKPOINT may be any weights that fit the config.
+CHECKPOINT may also be a file that mmcnn export has written, .onnx or .xml; it needs --data.
 
   mmcnn test work_dirs/RUN/best.pth
   mmcnn test yolov5s.pt --data PATH
@@ -20,7 +20,7 @@ from mmcnn.runs.options import TestOptions
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of ``mmcnn test``."""
+    """Add the arguments of ``mmcnn test``."""
     add_config(parser, nargs='?')
     parser.add_argument('checkpoint', metavar='CHECKPOINT')
     add_options(parser, TestOptions)

@@ -1,7 +1,7 @@
 """Trains a detector or a classifier.
 
-CONFIG is the path of a config file or the name of one that comes with mmcnn (mmcnn configs lists them). A config is a
-program: loading one runs it, so take configs only from people you trust.
+CONFIG is the path of a config file or the name of a config that comes with mmcnn (mmcnn configs lists them). A config
+is a program: loading one runs it, so only use configs from people you trust.
 
   mmcnn train yolov4_cspdarknet53_narrow --data demo
   mmcnn train yolov4_cspdarknet53 --data PATH --backbone vovnet39 --epochs 50
@@ -17,10 +17,10 @@ from mmcnn.runs.options import TrainOptions
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of ``mmcnn train``."""
+    """Add the arguments of ``mmcnn train``."""
     add_config(parser)
     add_options(parser, TrainOptions)
-    # torch.distributed.launch passes this; torchrun sets the environment instead.
+    # torch.distributed.launch passes this option; torchrun sets environment variables instead.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
 
 

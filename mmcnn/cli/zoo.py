@@ -1,13 +1,13 @@
-"""Lists all networks of mmcnn, or shows what one of them consists of.
+"""Lists all networks of mmcnn, or shows the parts of one of them.
 
-  mmcnn zoo               all networks: parameters, multiply-adds, memory accesses, levels and channels
-  mmcnn zoo show NAME     one network, stage by stage
-  mmcnn zoo costs         what the costs of the networks show, as Markdown (docs/costs.md)
-  mmcnn zoo matrix        every network in our four detectors, built in full size
+  mmcnn zoo               list all networks: parameters, multiply-adds, memory accesses, levels and channels
+  mmcnn zoo show NAME     show one network, stage by stage
+  mmcnn zoo costs         print the analysis of the networks' costs as Markdown (docs/costs.md)
+  mmcnn zoo matrix        build every network in our four detectors, in full size
   mmcnn zoo matrix --detectors mmdet --filter 'vovnet*' --results matrix.json
-                          networks in MMDetection's packaged configs: swapped, trained for a step, asked for boxes
+                          build networks in MMDetection's packaged configs, train them for a step and predict boxes
 
-The exit code is 1 if a network misses the published parameter counts of the reference table.
+The exit code is 1 if the parameter count of a network differs from the published one in the reference table.
 """
 
 from __future__ import annotations
@@ -36,21 +36,23 @@ FORMS = {
     'costs': ('into',),
 }
 MINIMUM_SIZE = 32
-#: The network that MMDetection's configs are tried with unless ``--filter`` names others.
+#: The network that is tried in MMDetection's configs unless ``--filter`` names others.
 TRIED_FIRST = 'mobilenetv2'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments of ``mmcnn zoo``."""
+    """Add the arguments of ``mmcnn zoo``."""
     parser.add_argument('what', nargs='?', choices=['table', 'show', 'costs', 'matrix'], default='table')
-    parser.add_argument('name', nargs='?', metavar='NAME', help='the network to show')
-    parser.add_argument('--filter', metavar='GLOB', help="only networks whose name matches, such as 'resnet*'")
-    parser.add_argument('--sort', metavar='COLUMN', help=f'sort by name (default), or the largest first by {_listed()}')
+    parser.add_argument('name', nargs='?', metavar='NAME', help='name of the network to show')
+    parser.add_argument('--filter', metavar='GLOB', help="only networks with a matching name, such as 'resnet*'")
+    parser.add_argument(
+        '--sort', metavar='COLUMN', help=f'sort by name (default), or with the largest first by {_listed()}'
+    )
     parser.add_argument(
         '--img-size',
         type=int,
         metavar='N',
-        help='count for square images of N pixels a side (default: the size that each network was published for)',
+        help='side of the square images that are counted for, in pixels (default: the published size of each network)',
     )
     form = parser.add_mutually_exclusive_group()
     form.add_argument('--json', action='store_true', help='print all numbers as JSON')
@@ -59,33 +61,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     form.add_argument(
         '--into',
         metavar='FILE',
-        help='write the Markdown into this file, between <!-- zoo --> and <!-- end of zoo --> (costs, matrix: '
-        '<!-- costs -->, <!-- matrix -->)',
+        help='write the Markdown to this file, between <!-- zoo --> and <!-- end of zoo --> (costs and matrix: between '
+        '<!-- costs --> and <!-- matrix --> marks)',
     )
-    parser.add_argument('--plot', metavar='PNG', help='also plot parameters against multiply-adds into this file')
+    parser.add_argument('--plot', metavar='PNG', help='also plot parameters against multiply-adds to this file')
     add_options(parser, ImportOptions)
     matrix = parser.add_argument_group('mmcnn zoo matrix')
     matrix.add_argument(
         '--detectors',
         choices=['ours', 'mmdet'],
-        help="ours (the default): YOLOv3, v4, v5 and Faster R-CNN; mmdet: MMDetection's packaged COCO configs, of "
-        f'which each is tried with {TRIED_FIRST} unless --filter names others',
+        help="ours (the default): YOLOv3, v4, v5 and Faster R-CNN; mmdet: MMDetection's packaged COCO configs, "
+        f'each tried with {TRIED_FIRST} unless --filter names others',
     )
-    matrix.add_argument('--configs', metavar='GLOB', help="only packaged configs whose path matches, such as 'detr/*'")
-    matrix.add_argument('--until', choices=['build', 'step', 'predict'], help='the last thing to do (default: predict)')
-    matrix.add_argument('--jobs', type=int, metavar='N', help='pairs at a time, each in a process (default: 1)')
-    matrix.add_argument('--results', metavar='JSON', help='keep results in this file; pairs in it are not tried again')
+    matrix.add_argument(
+        '--configs', metavar='GLOB', help="only packaged configs with a matching path, such as 'detr/*'"
+    )
+    matrix.add_argument('--until', choices=['build', 'step', 'predict'], help='last stage to run (default: predict)')
+    matrix.add_argument(
+        '--jobs', type=int, metavar='N', help='number of pairs at a time, each in a process (default: 1)'
+    )
+    matrix.add_argument('--results', metavar='JSON', help='store results in this file; pairs in it are not tried again')
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints what is asked for.
+    """Print the requested table or network.
 
     Returns:
-        1 if a row of the reference table is not met exactly, or of a matrix if a pair fails and is not refused;
-        else 0.
+        1 if a parameter count differs from the reference table, or if a pair of a matrix fails and is not refused; else
+        0.
 
     Raises:
-        UsageError: an argument does not fit.
+        UsageError: an argument is invalid.
     """
     _refuse_what_is_not_used(args)
     if args.img_size is not None and args.img_size < MINIMUM_SIZE:
@@ -99,11 +105,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _refuse_what_is_not_used(args: argparse.Namespace) -> None:
     if args.matrix and args.what not in ('table', 'matrix'):
-        raise UsageError(f'--matrix does not go with {args.what}')
+        raise UsageError(f'--matrix cannot be combined with {args.what}')
     if args.matrix:
         args.what = 'matrix'
     if args.name is not None and args.what != 'show':
-        raise UsageError(f"'{args.name}': only show takes a name; say mmcnn zoo show {args.name}, or --filter")
+        raise UsageError(f"'{args.name}': only show takes a name; use mmcnn zoo show {args.name}, or --filter")
     mmdet = args.what == 'matrix' and args.detectors == 'mmdet'
     form = 'matrix --detectors mmdet' if mmdet else args.what
     if args.what == 'matrix' and args.detectors == 'ours':
@@ -111,10 +117,10 @@ def _refuse_what_is_not_used(args: argparse.Namespace) -> None:
     for option in dict.fromkeys(option for options in FORMS.values() for option in options):
         if option not in FORMS[form] and getattr(args, option) not in (None, False):
             flag = 'import' if option == 'imports' else option.replace('_', '-')
-            raise UsageError(f'--{flag} does not go with {form}')
+            raise UsageError(f'--{flag} cannot be combined with {form}')
     if args.what == 'table' and args.imports and args.img_size is None:
         raise UsageError(
-            '--import: the stored table has the networks of mmcnn only; with --img-size N yours is counted, too'
+            '--import: the stored table has only the networks of mmcnn; with --img-size N, yours is counted, too'
         )
 
 
@@ -157,13 +163,13 @@ def _counted(size: int, pattern: str) -> list[table.Network]:
 def _matching(pattern: str, names: Sequence[str]) -> list[str]:
     found = [name for name in names if fnmatchcase(name, pattern)]
     if not found:
-        raise UsageError(f"--filter '{pattern}' fits no network; {nearest(pattern, names)}")
+        raise UsageError(f"--filter '{pattern}' matches no network; {nearest(pattern, names)}")
     return found
 
 
 @contextlib.contextmanager
 def _too_small(size: int | None) -> Iterator[None]:
-    """Says that it is the size where networks without padding have nothing left to convolve."""
+    """Raise an error about the size if it is too small for networks without padding."""
     try:
         yield
     except RuntimeError as error:
@@ -193,7 +199,7 @@ def _mmdet_matrix(args: argparse.Namespace) -> int:
     pattern, last = args.configs or '*', args.until or 'predict'
     configs = [name for name in mmdet_matrix.CONFIGS if fnmatchcase(name, pattern)]
     if not configs:
-        raise UsageError(f"--configs '{pattern}' fits no config; {nearest(pattern, mmdet_matrix.CONFIGS)}")
+        raise UsageError(f"--configs '{pattern}' matches no config; {nearest(pattern, mmdet_matrix.CONFIGS)}")
     if args.jobs is not None and args.jobs < 1:
         raise UsageError(f'--jobs {args.jobs}: the value must be at least 1')
     tried = []

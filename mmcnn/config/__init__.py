@@ -1,1 +1,1 @@
-"""Finding, reading, checking and changing of configs."""
+"""Finding, reading, checking and changing configs."""

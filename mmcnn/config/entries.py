@@ -13,29 +13,29 @@ from mmcnn.config.variables import READ, Say, copies_of, listed_paths, say_of_va
 from mmcnn.errors import UsageError
 from mmcnn.nearest import nearest
 
-#: Dicts that may be missing before, and whose names are looked at where they are read.
+#: Dicts that may be missing; their names are checked where they are read.
 _CHECKED = ('randomness.', 'performance.', 'optim_wrapper.loss_scale.', 'env_cfg.cudnn_benchmark')
 
 
 def merge_options(cfg: Config, options: Mapping[str, Any], say: Say = print) -> dict[str, Any]:
-    """Apply ``cfg_options``, and say what of them is not plainly in effect.
+    """Apply ``cfg_options``, and report those without an obvious effect.
 
-    That is an entry that was not there before, which most often is a typo; and a variable of the config
-    (``img_scale``, ``train_pipeline``). Its value is set where the config has taken it from the variable: the entries
-    that are equal to it now, whole dicts and lists at any place, numbers and the like only below a name like its own;
-    and paths that begin with it. An entry that ``options`` names itself keeps that value.
+    These are new entries, which most often are typing errors, and variables of the config (``img_scale``,
+    ``train_pipeline``). The value of a variable is set in all entries that were computed from it: entries that are
+    equal to it now (whole dicts and lists anywhere, numbers and the like only below a name similar to its own) and
+    paths that begin with it. An entry that is itself in ``options`` keeps the value given there.
 
     Args:
         cfg: changed in place.
-        options: entry, by its path, and value. A dict is merged into the one that is there unless it has
-            ``_delete_=True``, and replaces what is none. Not changed.
-        say: takes the notes, a sentence each.
+        options: paths of entries and their values. A dict is merged into the existing one unless it has
+            ``_delete_=True``, and replaces anything that is not a dict. Not changed.
+        say: called with each note.
 
     Returns:
-        every entry that was set, for :func:`set_again`.
+        all entries that were set, for :func:`set_again`.
 
     Raises:
-        UsageError: an entry cannot be set, or what is no dict would stand where a run needs one.
+        UsageError: an entry cannot be set, or would replace a dict that a run needs.
     """
     options = {key: _copied(value) for key, value in options.items()}
     copies: dict[str, Any] = {}
@@ -45,7 +45,7 @@ def merge_options(cfg: Config, options: Mapping[str, Any], say: Say = print) -> 
         found = copies_of(cfg, key, value)
         named = [path for path in found if any(f'{path}.'.startswith(f'{each}.') for each in options)]
         if named:
-            say(f'note: cfg_options {key}: {listed_paths(named)} is set by an option of its own')
+            say(f'note: cfg_options {key}: {listed_paths(named)} is set by another option')
         found = {path: new for path, new in found.items() if path not in named}
         if found or not named:
             say_of_variable(cfg, key, value, found, say)
@@ -58,9 +58,9 @@ def merge_options(cfg: Config, options: Mapping[str, Any], say: Say = print) -> 
 
 
 def set_again(cfg: Config, entries: Mapping[str, Any]) -> None:
-    """Set what :func:`merge_options` has set once more, after other entries were worked out, and say nothing.
+    """Set the entries of :func:`merge_options` once more, after others were computed, without notes.
 
-    What has been added since inside of a typed dict or list stays; a dict that has become one of another type, too.
+    Keys that were added to a typed dict or list since then stay, and so do dicts whose type has changed.
     """
     for key, value in entries.items():
         around, name = place_of(cfg, key)
@@ -92,9 +92,9 @@ def _merge(cfg: Config, entries: Mapping[str, Any]) -> None:
 
 
 def _say_if_new(cfg: Config, key: str, say: Say) -> bool:
-    """Say so if an option makes an entry where nothing would refuse a wrong name; whether it did.
+    """Report an option that makes a new entry where a wrong name would not cause an error; return whether it did.
 
-    A dict with a type is built, and its class knows its arguments; those of a dict without one are just looked up.
+    A dict with a type is built, and its class checks its arguments; the keys of other dicts are only looked up.
     """
     if key.startswith(_CHECKED):
         return False
@@ -113,15 +113,15 @@ def _say_if_new(cfg: Config, key: str, say: Say) -> bool:
 
 
 def _check_parents(cfg: Config, key: str) -> None:
-    """Refuse a path through what has no entries; None on the way becomes a dict."""
+    """Refuse a path through a value without entries; None on the way becomes a dict."""
     *parents, last = key.split('.')
     node: Any = cfg
     for i, part in enumerate([*parents, last]):
         where = '.'.join(parents[:i])
         if isinstance(node, list) and not (part.isdigit() and int(part) < len(node)):
-            raise UsageError(f'cfg_options {key}: {where} is a list whose entries are 0 to {len(node) - 1}')
+            raise UsageError(f'cfg_options {key}: {where} is a list with entries 0 to {len(node) - 1}')
         if not isinstance(node, list | dict | Config):
-            raise UsageError(f'cfg_options {key}: {where}={node!r} has no entries of its own; set it as a whole')
+            raise UsageError(f'cfg_options {key}: {where}={node!r} has no entries; set it as a whole')
         if i == len(parents):
             return
         if isinstance(node, list):
@@ -134,7 +134,7 @@ def _check_parents(cfg: Config, key: str) -> None:
 
 
 def _copied(value: Any) -> Any:
-    """Dicts and lists anew; MMEngine takes ``_delete_`` out of those that it is given."""
+    """Return copies of dicts and lists, because MMEngine removes ``_delete_`` from those that it is given."""
     if isinstance(value, dict):
         return type(value)({key: _copied(each) for key, each in value.items()})
     return [_copied(each) for each in value] if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""The config of ours that fits a file of weights, by the names and shapes of its tensors."""
+"""The config of mmcnn that fits a file of weights, by the names and shapes of its tensors."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from mmcnn.weights.fitting import AmbiguousError, attempt, prefixes
 from mmcnn.weights.likeliest import likeliest
 from mmcnn.weights.names import Request
 
-#: An entry of every file of a form of ours -> what its configs' names begin with.
+#: An entry of every file of one of our detectors -> prefix of its configs' names.
 OWN = {
     'neck.spp.': 'yolov4',
     'neck.bottom_up5.main_conv.': 'yolov5',
     'bbox_head.convs_pred.': 'yolov3',
     'roi_head.bbox_head.': 'faster_rcnn',
 }
-#: Parts of a model's config that change nothing of what it finds.
+#: Parts of a model's config that do not affect its detections.
 TRAINING = ('train_cfg', 'init_cfg', 'frozen_stages', 'norm_eval', 'batch_augments')
 
 
 @dataclass(frozen=True)
 class Held:
-    """A config of ours that fits a file.
+    """A config of mmcnn that fits a file.
 
     Attributes:
-        config: its name.
-        what: what the file is, in words.
-        num_classes: of the file's head.
-        options: entries of the config that the file has otherwise, as ``cfg_options``.
-        resize: the transform that gives the test images their size; None: the config's.
-        notes: phrases about what was taken from where, and what was assumed.
+        config: name of the config.
+        what: description of the file.
+        num_classes: number of classes of the file's head.
+        options: entries in which the file differs from the config, as ``cfg_options``.
+        resize: the transform that resizes the test images; None: the config's.
+        notes: phrases about the origin of settings, and about assumptions.
     """
 
     config: str
@@ -52,23 +52,26 @@ class Held:
 
 
 def own_held(file: Checkpoint, state: Mapping[str, Tensor]) -> Held:
-    """Return the config of a file under our own names, of a conversion or of a run.
+    """Return the config of a file with our own names, written by a conversion or a run.
 
     Raises:
-        CheckpointError: there is none, or several that would make other boxes of it.
+        CheckpointError: no config fits, or several that would produce different boxes.
     """
     state, family = _detector_in(state)
     if not family:
         raise CheckpointError(_none(file))
     if file.record is not None and file.record.source:
         raise CheckpointError(
-            f'{file.path} is a conversion of {file.record.source} without its config, and the weights do not say what '
-            'boxes they make (anchors, decoding, size): convert the source anew, or name the config'
+            f'{file.path} is a conversion of {file.record.source} without its config, and the weights do not determine '
+            'its boxes (anchors, decoding, size): convert the source again, or name the config'
         )
     fitting: dict[str, Held] = {}
     for name in _families(family):
         held = Held(
-            name, "a detector under mmcnn's own names", _own_classes(state), notes=('all else from the config',)
+            name,
+            "a detector with mmcnn's own names",
+            _own_classes(state),
+            notes=('everything else is from the config',),
         )
         try:
             checked(file, held, 'mmcnn')
@@ -83,14 +86,14 @@ def own_held(file: Checkpoint, state: Mapping[str, Tensor]) -> Held:
     if len(fitting) > 1:
         names = ' and '.join(held.config for held in fitting.values())
         raise CheckpointError(
-            f'{file.path} holds no config (meta.cfg), and its names and shapes are those of {names}, which make other '
-            'boxes of the same weights: name the config that it was trained with'
+            f'{file.path} contains no config (meta.cfg), and its names and shapes fit {names}, which produce different '
+            'boxes from the same weights: name the config that it was trained with'
         )
     return next(iter(fitting.values()))
 
 
 def _detector_in(state: Mapping[str, Tensor]) -> tuple[Mapping[str, Tensor], str]:
-    """Return the entries of one of our detectors, without a prefix that a program has added, and its family."""
+    """Return the entries of one of our detectors, without a prefix added by a program, and its family."""
     for prefix in ('', *prefixes(state)):
         inside = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
         family = next((name for sign, name in OWN.items() if any(key.startswith(sign) for key in inside)), '')
@@ -111,7 +114,7 @@ def _own_classes(state: Mapping[str, Tensor]) -> int:
     ):
         if name in state:
             return max(count(state[name]), 1)
-    return 1  # the head is missing, which the comparison will say
+    return 1  # the head is missing, which the comparison will report
 
 
 def per_anchor(bias: Tensor) -> int:
@@ -120,7 +123,7 @@ def per_anchor(bias: Tensor) -> int:
 
 
 def finds(cfg: Config) -> tuple:
-    """All of a model's config that says what it finds; equal for configs that are trained otherwise only."""
+    """Return the parts of a model's config that affect its detections; equal if configs differ only in training."""
     return _without_training(wire(cfg.model).to_dict())
 
 
@@ -132,10 +135,10 @@ def _without_training(node: Any) -> Any:
 
 
 def checked(file: Checkpoint, held: Held, source: str) -> Held:
-    """Return the same, if its network has exactly the entries of the file, under the names of ``source``.
+    """Return the config if its network has exactly the entries of the file, with the names of ``source``.
 
     Raises:
-        CheckpointError: it has not; names the first that differ.
+        CheckpointError: the entries differ; the message names the first ones.
     """
     cfg = load_config(held.config, say=_nothing)
     cfg.merge_from_dict(dict(held.options))
@@ -145,8 +148,8 @@ def checked(file: Checkpoint, held: Held, source: str) -> Held:
     if attempts.fit is None:
         misfits = [*(each.report.deviations() for each in attempts.misfits), *([str(e)] for e in attempts.refusals)]
         raise CheckpointError(
-            f'{file.path} looks like {held.what}, and {held.config} does not hold it: {"; ".join(misfits[0])}; name '
-            'the config that does'
+            f'{file.path} looks like {held.what}, but does not fit {held.config}: {"; ".join(misfits[0])}; name the '
+            'config that it fits'
         )
     return held
 
@@ -155,10 +158,10 @@ def _none(file: Checkpoint) -> str:
     alike = likeliest(file)
     what = f', but look like {" or ".join(alike)}' if alike else ''
     return (
-        f'{file.path} holds no config (meta.cfg), and its names and shapes are not those of a detector that comes with '
+        f'{file.path} contains no config (meta.cfg), and its names and shapes fit no detector that comes with '
         f'mmcnn{what}: name the config that it was trained with'
     )
 
 
 def _nothing(line: str) -> None:
-    """Say nothing of a config that is only looked at."""
+    """Ignore a message about a config that is only examined."""

@@ -1,4 +1,4 @@
-"""The config of ours that fits another library's weights: detected from the content and checked against all of it."""
+"""The config of mmcnn that fits another library's weights, detected from the content and checked against all of it."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from mmcnn.weights.formats.ultralytics_file import UltralyticsFile, described, i
 from mmcnn.weights.sources import torchvision_detectors as torchvision
 from mmcnn.weights.sources.darknet import PUBLIC, order_of
 
-#: Channels of YOLOv5's first convolution -> its size.
+#: Channels of YOLOv5's first convolution -> size of the model.
 YOLO_V5 = {16: 'n', 32: 's', 48: 'm', 64: 'l', 80: 'x'}
-#: Blocks of each stage -> our rows of the ResNets and ResNeXts that torchvision and MMDetection have of so many.
+#: Blocks of each stage -> our variants of torchvision's and MMDetection's ResNets and ResNeXts with these.
 RESNETS = {
     (2, 2, 2, 2): ('resnet18',),
     (3, 4, 6, 3): ('resnet50-tv', 'resnet34', 'resnext50-32x4d'),
     (3, 4, 23, 3): ('resnet101-tv', 'resnext101-32x4d', 'resnext101-32x8d', 'resnext101-64x4d'),
     (3, 8, 36, 3): ('resnet152-tv',),
 }
-#: What Darknet's programs test with: every box of a score of 0.005, plain suppression at IoU 0.45 (yolov4.cfg's
-#: greedynms compares IoU, too).
+#: Test settings of Darknet's programs: all boxes with a score of at least 0.005, plain NMS at IoU 0.45 (yolov4.cfg's
+#: greedynms also compares IoU).
 DARKNET_TEST = dict(score_thr=0.005, nms_pre=30000, max_per_img=300)
-DARKNET_SIDE = (608, 608)  # width, height of the public yolov3.cfg and yolov4.cfg
+DARKNET_SIDE = (608, 608)  # width and height in the public yolov3.cfg and yolov4.cfg
 
 
 def hold(file: Checkpoint) -> Held:
-    """Return the config of ours that holds a file, held against all of it.
+    """Return the config of mmcnn that fits a file, checked against the whole file.
 
     Raises:
-        CheckpointError: there is none, or several that would make other boxes of it; says what the file is.
+        CheckpointError: no config fits, or several that would produce different boxes; the message describes the file.
     """
     if file.format == 'darknet':
         return _darknet(file)
@@ -67,10 +67,10 @@ def _darknet(file: Checkpoint) -> Held:
         if classes is not None:
             return make(file, classes, header.version)
         takes.append(f'{order.floats:,} ({order.model})')
-    known = f', as {PUBLIC[floats]} does' if floats in PUBLIC else ''
+    known = f', like {PUBLIC[floats]}' if floats in PUBLIC else ''
     raise CheckpointError(
-        f'{file.path} holds {floats:,} floats{known}, which is no whole YOLOv3 or YOLOv4 of any number of classes '
-        f'({", ".join(takes)}); name the config that it starts, or that holds it'
+        f'{file.path} holds {floats:,} floats{known}, which is not a complete YOLOv3 or YOLOv4 with any number of '
+        f'classes ({", ".join(takes)}); name the config that it fits or initialises'
     )
 
 
@@ -108,8 +108,8 @@ def _darknet_v4(file: Checkpoint, classes: int, version: tuple[int, int, int]) -
 def _darknet_notes(cfg: str, letterbox: bool, version: tuple[int, int, int]) -> tuple[str, ...]:
     way = 'letterboxed' if letterbox else 'stretched'
     return (
-        f'anchors are taken to be those of {cfg}, which the file does not hold',
-        f'images are {way} to {DARKNET_SIDE[0]} x {DARKNET_SIDE[1]} px as by the Darknet that writes version '
+        f'the anchors of {cfg} are assumed, because the file has none',
+        f'images are {way} to {DARKNET_SIDE[0]} x {DARKNET_SIDE[1]} px as by Darknet with files of version '
         f'{".".join(map(str, version))}, NMS at IoU 0.45',
     )
 
@@ -119,8 +119,9 @@ def _ultralytics(file: Checkpoint, tree: UltralyticsFile) -> Held:
     size = YOLO_V5.get(len(tree.state[first]))
     if size is None or (tree.form, size) == ('focus', 'n'):
         raise CheckpointError(
-            f'{file.path} holds a YOLOv5 of {len(tree.state[first])} channels at first, the sizes that come with mmcnn '
-            f'have {", ".join(map(str, YOLO_V5))}: name a config that has its widen_factor and deepen_factor'
+            f'{file.path} holds a YOLOv5 with {len(tree.state[first])} channels in the first convolution, but the '
+            f'sizes that come with mmcnn have {", ".join(map(str, YOLO_V5))}: name a config with its widen_factor and '
+            'deepen_factor'
         )
     options = {'model.bbox_head.anchors': [list(level) for level in tree.anchors]}
     if tree.form == 'focus':
@@ -131,7 +132,7 @@ def _ultralytics(file: Checkpoint, tree: UltralyticsFile) -> Held:
         f'YOLOv5{size} ({release})',
         tree.num_classes,
         options,
-        notes=('anchors from the file; decoding, letterbox and NMS from the config',),
+        notes=('anchors are from the file; decoding, letterbox and NMS are from the config',),
     )
     return checked(file, held, 'ultralytics')
 
@@ -144,9 +145,9 @@ def _torchvision(file: Checkpoint, state: Mapping[str, Tensor]) -> Held:
         'model.rpn_head.anchor_generator.type': 'mmcnn.TorchvisionAnchorGenerator',
         'model.roi_head.bbox_roi_extractor.roi_layer': roi_layer,
     }
-    why = 'as its norms have counters'
+    why = 'because its norms have counters'
     if others:
-        why = 'as in its COCO weights and what is fine-tuned from them (else model.backbone.norm_cfg.eps=1e-5)'
+        why = 'as in its COCO weights and weights fine-tuned from them (otherwise model.backbone.norm_cfg.eps=1e-5)'
     notes = (f"anchors, RoIAlign, image format and NMS are torchvision's, eps of BatchNorm {eps:g}, {why}",)
     classes = len(state[f'{torchvision.CLS}.bias']) - 1 if f'{torchvision.CLS}.bias' in state else 0
     return _on_resnet(file, "torchvision's Faster R-CNN", classes, options, notes, 'torchvision')
@@ -157,19 +158,19 @@ def _mmdet_yolov3(file: Checkpoint, state: Mapping[str, Tensor]) -> Held:
         'yolov3_darknet53',
         "MMDetection's YOLOv3",
         per_anchor(state['bbox_head.convs_pred.0.bias']),
-        notes=('size (608 px), anchors and NMS are those of the config, for the file holds none',),
+        notes=('size (608 px), anchors and NMS are from the config, because the file has none',),
     )
     return checked(file, held, 'mmdet')
 
 
 def _mmdet_faster_rcnn(file: Checkpoint, state: Mapping[str, Tensor]) -> Held:
-    # MMDetection 2 recorded its config under another name, and in a form that is not read.
+    # MMDetection 2 recorded its config under another name, in a format that is not read.
     if re.search(r"""style['"]?\s*[=:]\s*['"]caffe""", str(file.meta.get('config', ''))):
         raise CheckpointError(
-            f"{file.path} holds MMDetection's Faster R-CNN on a ResNet of style 'caffe', whose strides are on the "
-            'first 1x1 convolutions; none of our rows is built so: it would load and be wrong'
+            f"{file.path} holds MMDetection's Faster R-CNN on a ResNet with style 'caffe', which has its strides in "
+            'the first 1x1 convolutions; mmcnn has no such backbone: the weights would load but give wrong results'
         )
-    notes = ("style 'pytorch' of the ResNet, size, anchors and NMS are those of the config, for the file holds none",)
+    notes = ("style 'pytorch' of the ResNet, size, anchors and NMS are from the config, because the file has none",)
     classes = len(state['roi_head.bbox_head.fc_cls.weight']) - 1
     return _on_resnet(file, "MMDetection's Faster R-CNN", classes, {}, notes, 'mmdet')
 
@@ -177,7 +178,7 @@ def _mmdet_faster_rcnn(file: Checkpoint, state: Mapping[str, Tensor]) -> Held:
 def _on_resnet(
     file: Checkpoint, what: str, classes: int, options: Mapping[str, Any], notes: tuple[str, ...], source: str
 ) -> Held:
-    """Faster R-CNN on the ResNet that a file is of."""
+    """Return Faster R-CNN on the ResNet of a file."""
     found = (re.match(r'backbone\.(?:body\.)?layer([1-4])\.(\d+)\.', key) for key in file.state_dict)
     blocks = Counter(match[1] for match in {match[0]: match for match in found if match}.values())
     depths = tuple(blocks[stage] for stage in '1234')
@@ -191,4 +192,6 @@ def _on_resnet(
             refusals.append(error)
     if refusals:
         raise refusals[0]
-    raise CheckpointError(f'{file.path} is {what} on none of our networks: its stages have {depths} blocks of a ResNet')
+    raise CheckpointError(
+        f'{file.path} is {what} on a backbone that mmcnn does not have: a ResNet with {depths} blocks in its stages'
+    )

@@ -1,4 +1,4 @@
-"""Configs inheriting from one of MMDetection's with another backbone: adapts numbers that described the old one."""
+"""Configs that inherit from one of MMDetection's with another backbone: adapts numbers that described the old one."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from mmcnn.models.wiring.parts import is_part, is_registered, ours, type_name
 
 
 def adopt_backbone(cfg: Config, path: Path, say: Say) -> None:
-    """Replace what a config has inherited with the backbone that it puts another in the place of.
+    """Swap the backbone of the base for the one that a config sets in its place.
 
     ``_base_ = RETINANET`` and ``model = dict(backbone=dict(type='mmcnn.vovnet39'))`` are enough, with or without
-    ``_delete_``; so is a backbone of MMDetection's or of the user's own with its arguments. What the config says itself
-    stays as it is, and is checked later as everywhere.
+    ``_delete_``; the backbone may also be MMDetection's or the user's own with its arguments. Entries that the config
+    sets itself are not changed; they are checked later like all others.
 
     Args:
         cfg: as read from ``path``; changed in place.
         path: the file.
-        say: takes what is changed, a sentence each.
+        say: called with a sentence about each change.
 
     Raises:
-        UsageError: the detector does not go with this backbone.
+        UsageError: the detector does not work with this backbone.
     """
     model = cfg.get('model')
     if not isinstance(model, dict) or not is_part(model.get('backbone')) or not is_registered(model['backbone']):
@@ -38,12 +38,12 @@ def adopt_backbone(cfg: Config, path: Path, say: Say) -> None:
     base = _base_model(path)
     if base is None or not is_part(base.get('backbone')):
         return
-    # Detectors of ours are written without numbers; those on MMDetection's backbones have them.
+    # Our detectors are written without numbers; those on MMDetection's backbones have them.
     if base.get('type') == 'mmcnn.wired' or base['backbone']['type'] == model['backbone']['type']:
         return
     swapped, notes = _swapped(model, base['backbone']) if ours(model['backbone']) else _refitted(model, base)
     _put_back(swapped, model, base)
-    if swapped == model:  # all numbers are its own, as in those that come with MMDetection
+    if swapped == model:  # it sets all numbers itself, like those that come with MMDetection
         return
     cfg.model = swapped
     name = type_name(model['backbone']).removeprefix('mmcnn.')
@@ -53,23 +53,28 @@ def adopt_backbone(cfg: Config, path: Path, say: Say) -> None:
 
 
 def _swapped(model: ConfigDict, old: ConfigDict) -> tuple[ConfigDict, list[str]]:
-    """On one of our backbones: nothing of the old one's arguments is meant for it."""
+    """Return the model on one of our backbones, which gets none of the old one's arguments."""
     new = {key: value for key, value in model['backbone'].items() if key == 'type' or old.get(key) != value}
-    new.pop('_delete_', None)  # which ConfigDict.update leaves there
+    new.pop('_delete_', None)  # ConfigDict.update leaves it there
     with refusals():
         return swap_backbone({**model, 'backbone': old}, new, weights=bool(new.get('init_cfg')))
 
 
 def _refitted(model: ConfigDict, base: ConfigDict) -> tuple[ConfigDict, list[str]]:
-    """On another's backbone: arguments that are inherited are its own, as MMEngine merges them."""
+    """Return the model on another library's backbone, which keeps inherited arguments as MMEngine merges them."""
     try:
         return refit(model, base['backbone'])
-    except (AttributeError, KeyError, TypeError, ValueError):  # it does not build, which is said when it is needed
+    except (
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+    ):  # it cannot be built; the error is raised when it is needed
         return copy.deepcopy(model), []
 
 
 def _base_model(path: Path) -> ConfigDict | None:
-    """Return the model that a config inherits; None: it inherits none."""
+    """Return the model that a config inherits; None if it inherits none."""
     for file in [*base_files(path), *imported_bases(path)]:
         model = with_names(Config.fromfile(file)).get('model')
         if model is not None:
@@ -78,7 +83,7 @@ def _base_model(path: Path) -> ConfigDict | None:
 
 
 def _put_back(swapped: Any, own: Any, base: Any) -> None:
-    """Set what a config says itself, wherever it is not what its base says; the backbone aside."""
+    """Restore the entries that a config sets itself, wherever they differ from its base; except for the backbone."""
     pairs = own.items() if isinstance(own, dict) else enumerate(own)
     for key, value in pairs:
         if key == 'backbone':

@@ -1,8 +1,8 @@
 """Configs in MMEngine's newer style: ``with read_base():`` imports the bases, and a ``type`` is a class or function.
 
-They become what they would be in the older style. Whatever asks for a type by its name finds it then, and a run writes
-``type='RetinaNet'`` into its checkpoints: MMEngine's own text for a class, ``'mmdet.models.detectors.RetinaNet'``, is a
-name that is imported when it is built, which nothing that is read as data may be.
+They are converted to the older style. Types can then be found by their names, and a run writes ``type='RetinaNet'``
+to its checkpoints. MMEngine's own text for a class, ``'mmdet.models.detectors.RetinaNet'``, would be imported when it
+is built, which data must not cause.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ from mmengine.registry import Registry
 import mmcnn.registry
 from mmcnn.compat.packaged_configs import package_folder
 
-#: The scope of bare names.
+#: Default scope of names without one.
 SCOPE = 'mmdet'
 
 
 def with_names(cfg: Config) -> Config:
     """Return the config with the registered name of each class in its place; itself if it has no classes.
 
-    Names are those of MMDetection's scope, which becomes the config's, and ``mmcnn.NAME`` for ours. A class that nobody
-    has registered is named by its module, as MMEngine does it. So is a function that is a ``type``, as that of a
+    Names are those of MMDetection's scope, which becomes the config's, and ``mmcnn.NAME`` for ours. A class that is not
+    registered gets the name with its module, as in MMEngine. So does a function that is a ``type``, for example of a
     ``collate_fn``.
     """
     if not any(_has_name(*each) for each in _entries({key: cfg[key] for key in cfg.to_dict()})):
         return cfg
-    named = {key: _named(cfg[key]) for key in cfg.to_dict()}  # without what the file has imported
+    named = {key: _named(cfg[key]) for key in cfg.to_dict()}  # without the imports of the file
     if named.get('default_scope') is None:
         named['default_scope'] = SCOPE
     return Config(named, filename=cfg.filename)
 
 
 def imported_bases(path: Path) -> list[Path]:
-    """Return the files that a config imports under ``with read_base():``, in their order; none: it has none."""
+    """Return the files that a config imports under ``with read_base():``, in their order."""
     if path.suffix != '.py':  # YAML and JSON, which MMEngine reads too
         return []
     found = []
@@ -59,7 +59,7 @@ def imported_bases(path: Path) -> list[Path]:
 
 
 def _entries(node: Any, key: Any = None) -> Iterator[tuple[Any, Any]]:
-    """Everything inside of dicts and lists that is neither, after its key; what is in a list has none."""
+    """Yield all values inside of dicts and lists that are neither, with their keys; None for entries of a list."""
     if isinstance(node, dict):
         for name, each in node.items():
             yield from _entries(each, name)
@@ -84,7 +84,7 @@ def _named(node: Any, key: Any = None) -> Any:
 
 def _name(cls: type | FunctionType) -> str:
     names = _registered().get(cls) or [f'{cls.__module__}.{cls.__qualname__}']
-    # Several where it has a short name, too: Conv2d is also Conv.
+    # It has several if there is a short name, too: Conv2d is also Conv.
     return cls.__name__ if cls.__name__ in names else names[0]
 
 

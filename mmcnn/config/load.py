@@ -23,10 +23,10 @@ from mmcnn.errors import MmcnnError, UsageError
 from mmcnn.models.wiring import backbone_of, named_backbone, swap_backbone
 from mmcnn.nearest import nearest
 
-#: The backbone, and the entry that names it.
+#: The backbone, and the entry with its name.
 PLACE = 'model.backbone'
 BACKBONE = f'{PLACE}.type'
-#: Beginnings of names of others' backbones.
+#: Prefixes of names of other libraries' backbones.
 FOREIGN = ('mmdet.', 'timm.')
 
 
@@ -38,14 +38,14 @@ def load_config(config: str | Path | Config, options: Mapping[str, Any] | None =
     Args:
         config: path, name (``yolov5_s``), package and name (``mmdet::retinanet/retinanet_r50_fpn_1x_coco``) or config.
         options: entries to override, as ``cfg_options``; another ``model.backbone.type`` swaps the backbone.
-        say: takes what is to be known of it, a sentence each.
+        say: called with each note.
 
     Raises:
-        UsageError: there is no such file or name (the nearest are listed), the file cannot be read as a config, or an
-            option does not fit.
+        UsageError: there is no such file or name (the message lists similar ones), the file cannot be read as a config,
+            or an option is invalid.
     """
     if not isinstance(config, str | os.PathLike | Config):
-        raise UsageError(f'config={config!r}: it has to be a path, a name or a loaded config')
+        raise UsageError(f'config={config!r}: it must be a path, a name or a loaded config')
     cfg = with_names(copy.deepcopy(config)) if isinstance(config, Config) else _read(str(config), say)
     if options:
         set_backbone(cfg, None, options, say)
@@ -58,61 +58,63 @@ def _read(name: str, say: Say) -> Config:
     if is_packaged(name):
         path = packaged_config(name)
     elif not path.is_file():
-        # "configs/yolov4.py" typed in another folder means the one that comes with mmcnn, too.
+        # "configs/yolov4.py" typed in another folder also means the one that comes with mmcnn.
         own = own_configs()
         wanted = name.removeprefix('configs/').removesuffix('.py')
         if wanted not in own:
             raise UsageError(
-                f"there is no config file '{name}', and none of that name comes with mmcnn; {nearest(wanted, own)}"
+                f"there is no config file '{name}', and mmcnn has no config of that name; {nearest(wanted, own)}"
             )
         path = own[wanted]
     try:
         cfg = with_names(Config.fromfile(path))
-    except MmcnnError as error:  # of a base that is named by its package, for one
+    except MmcnnError as error:  # for example, of a base that is named by its package
         raise UsageError(f"'{path}' cannot be read as a config: {error}") from error
     except ImportError as error:
-        if isinstance(error.__cause__, ImportError):  # of its custom_imports; MMEngine lists all of sys.path
+        if isinstance(error.__cause__, ImportError):  # of custom_imports; MMEngine's message lists all of sys.path
             raise UsageError(
                 f"'{path}' cannot be read as a config: its custom_imports: {error.__cause__}; install the package, or "
-                'put the folder that holds it on PYTHONPATH'
+                'add its folder to PYTHONPATH'
             ) from error
         raise UsageError(f"'{path}' cannot be read as a config: {type(error).__name__}: {error}") from error
     except ConfigParsingError as error:
         if 'mmdet.configs.' in str(error) and not (package_folder('mmdet') / 'configs').is_dir():
             raise UsageError(
                 f"'{path}' cannot be read as a config: it imports mmdet.configs, which only a checkout of MMDetection "
-                "has (pip install -e); what comes with the package is inherited by _base_ = 'mmdet::FOLDER/NAME'"
+                "has (pip install -e); to inherit a packaged config, use _base_ = 'mmdet::FOLDER/NAME'"
             ) from error
         raise UsageError(f"'{path}' cannot be read as a config: {error}") from error
     except Exception as error:  # a config is a program, and may raise anything
         raise UsageError(f"'{path}' cannot be read as a config: {type(error).__name__}: {error}") from error
     adopt_backbone(cfg, path, say)
     if new := new_name(path):
-        say(f'note: {path.stem} is now called {new}; the old name goes with the next release')
+        say(f'note: {path.stem} is now called {new}; the old name will be removed in the next release')
     return cfg
 
 
 def set_backbone(cfg: Config, backbone: str | None, options: Mapping[str, Any], say: Say = print) -> None:
-    """Put a config on another backbone (:func:`~mmcnn.models.wiring.swap_backbone`), and say what that changes.
+    """Swap the backbone of a config (:func:`~mmcnn.models.wiring.swap_backbone`), and report what that changes.
 
     Args:
         cfg: changed in place.
         backbone: short name of one of our backbones, with or without the scope; ``mmdet.TYPE`` or
-            ``timm.NETWORK``, whose arguments are those of ``options``; None: that of ``options``, if any.
-        options: ``cfg_options``, which may name the backbone, too (``model.backbone.type``).
-        say: takes what is changed, a sentence each.
+            ``timm.NETWORK``, with arguments from ``options``; None: the backbone in ``options``, if any.
+        options: ``cfg_options``, which may also name the backbone (``model.backbone.type``).
+        say: called with a sentence about each change.
 
     Raises:
-        UsageError: both say which backbone, and not the same; or it does not go with the model.
+        UsageError: both name different backbones, or the backbone does not fit the model.
     """
     kind = options.get(BACKBONE)
     if backbone is not None:
         wanted = backbone if backbone.startswith(FOREIGN) else 'mmcnn.' + backbone.removeprefix('mmcnn.')
         if kind not in (None, wanted):
-            raise UsageError(f'backbone={backbone} and cfg_options {BACKBONE}={kind} contradict each other: name one')
+            raise UsageError(
+                f'backbone={backbone} and cfg_options {BACKBONE}={kind} contradict each other: give only one'
+            )
         kind = wanted
     old = (backbone_of(cfg.get('model', {})) or {}).get('type')
-    # A type of MMDetection or timm in cfg_options has arguments of its own there, and replaces nothing but itself.
+    # A type of MMDetection or timm in cfg_options has its arguments there, and replaces nothing but itself.
     if kind in (None, old) or not kind.startswith(('mmcnn.', *FOREIGN)) or kind == 'mmcnn.TimmBackbone':
         return
     if cfg.get('model') is None:
@@ -130,7 +132,7 @@ def set_backbone(cfg: Config, backbone: str | None, options: Mapping[str, Any], 
 
 
 def dicts_in(node: Any) -> Iterator[dict]:
-    """Every dict inside a config, outermost first."""
+    """Yield every dict inside a config, outermost first."""
     if isinstance(node, Config):
         node = [*node.values()]
     if isinstance(node, dict):

@@ -20,14 +20,14 @@ from mmcnn.models.wiring import prove, set_num_classes, wire
 def wire_model(cfg: Config) -> None:
     """Fill in the model's channels and strides (``mmcnn.models.wiring.wire``), so that the dumped config shows them.
 
-    The model is also built once on the meta device, in no time and memory, so that a wrong argument is found here.
+    The model is also built once on the meta device, which takes no time or memory, to find wrong arguments early.
 
     Raises:
-        UsageError: the parts of the model do not fit, or a type or an argument does not exist.
+        UsageError: the parts of the model do not fit together, or a type or an argument does not exist.
     """
     with refusals():
         cfg.model = wire(cfg.model)
-    # Some of MMDetection's parts compute while they are built, which the meta device cannot.
+    # Some of MMDetection's parts compute while they are built, which is impossible on the meta device.
     with contextlib.suppress(RuntimeError):
         build_on_meta(cfg)
 
@@ -36,10 +36,10 @@ def prove_model(cfg: Config) -> list[str]:
     """Run the whole detector of a wired config before its first step (``mmcnn.models.wiring.prove``).
 
     Returns:
-        what could not be proven, a sentence; empty: all is, or it is a classifier.
+        a sentence about what could not be proven; empty if everything was, or for a classifier.
 
     Raises:
-        UsageError: its parts do not fit together, or need what is not there.
+        UsageError: its parts do not fit together, or something that they need is missing.
     """
     if is_classifier(cfg):
         return []
@@ -51,19 +51,19 @@ def build_on_meta(cfg: Config) -> nn.Module:
     """Return the model of a config without memory.
 
     Raises:
-        UsageError: as :func:`wire_model`.
+        UsageError: as in :func:`wire_model`.
     """
     with refusals(), DefaultScope.overwrite_default_scope('mmdet'), torch.device('meta'):
         return MODELS.build(wire(cfg.model))
 
 
 def class_layers(cfg: Config) -> tuple[str, ...]:
-    """Names of the entries of a config's model whose shape follows the number of classes; empty: it has none.
+    """Return the names of the model's entries whose shapes depend on the number of classes; empty if there are none.
 
-    They are found by building it for two numbers of classes.
+    They are found by building the model for two numbers of classes.
 
     Raises:
-        UsageError: as :func:`wire_model`.
+        UsageError: as in :func:`wire_model`.
     """
     more = copy.deepcopy(cfg.model)
     set_num_classes(more, max(wiring.num_classes(more), default=1) + 1)
@@ -72,10 +72,10 @@ def class_layers(cfg: Config) -> tuple[str, ...]:
 
 
 def shapes(cfg: Config) -> dict[str, torch.Size]:
-    """Shape of each entry of a config's model.
+    """Return the shape of each entry of a config's model.
 
     Raises:
-        UsageError: as :func:`wire_model`.
+        UsageError: as in :func:`wire_model`.
     """
     try:
         model = build_on_meta(cfg)
@@ -92,15 +92,15 @@ def is_classifier(cfg: Config) -> bool:
 
 @contextlib.contextmanager
 def refusals(where: str = '') -> Iterator[None]:
-    """Turn errors of the parts of a config about their arguments into UsageError.
+    """Turn errors of the config's parts about their arguments into UsageError.
 
     Args:
-        where: the entry that the message begins with, unless the parts name it themselves.
+        where: prefix of the message, the entry, unless the parts name it themselves.
     """
     try:
         yield
     except (ValueError, KeyError, TypeError) as error:
         if isinstance(error, UsageError) and not where:
-            raise  # with what it says beside its message, such as the level that is missing
+            raise  # with its attributes, such as the missing level
         message = error.args[0] if error.args else str(error)
         raise UsageError(f'{where}: {message}' if where else message) from error

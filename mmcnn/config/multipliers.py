@@ -1,4 +1,4 @@
-"""Learning-rate and decay multipliers of a backbone, which a config sets for the backbone it was written for."""
+"""Learning-rate and decay multipliers of a backbone, which a config sets for its original backbone."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ PLACE = 'optim_wrapper.paramwise_cfg.custom_keys'
 
 
 def settle_multipliers(cfg: Config) -> list[str]:
-    """Drop the ``custom_keys`` of ``paramwise_cfg`` that name parts which the new backbone does not have.
+    """Drop the ``custom_keys`` of ``paramwise_cfg`` that name parts of the old backbone.
 
-    Those of the whole backbone (``backbone``) stay: DETR's learns ten times slower than the rest, say.
+    Those of the whole backbone (``backbone``) stay; DETR's, for example, learns ten times slower than the rest.
 
     Args:
         cfg: with the new backbone; changed in place.
 
     Returns:
-        what is dropped and what is kept, a sentence each.
+        a sentence about each dropped or kept multiplier.
     """
     keys, backbone = entry(cfg, PLACE), backbone_of(cfg.get('model', {}))
     if not isinstance(keys, dict) or backbone is None or not any(key.startswith('backbone') for key in keys):
@@ -33,8 +33,8 @@ def settle_multipliers(cfg: Config) -> list[str]:
     for key in [key for key in keys if key.startswith('backbone')]:
         value = dict(keys[key])
         if any(key in name for name in names):
-            notes.append(f'{PLACE}: {key}={value} is kept, for the new backbone')
+            notes.append(f'{PLACE}: {key}={value} is kept for the new backbone')
         else:
             del keys[key]
-            notes.append(f'{PLACE}: {key}={value} named a part of the old backbone and is dropped')
+            notes.append(f'{PLACE}: {key}={value} names a part of the old backbone and is dropped')
     return notes

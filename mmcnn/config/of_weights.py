@@ -1,7 +1,7 @@
-"""The config of a file of weights: the recorded config of its run, otherwise the one of ours that fits it.
+"""The config of a file of weights: the recorded config of its run, otherwise the config of mmcnn that fits it.
 
-Which one that is, is found by the names and the shapes in the file, and its network is held against the whole file.
-What these leave open is said; where it would be a guess, the file is refused.
+The config is chosen by the names and shapes in the file, and its network is checked against the whole file. Assumptions
+are reported; if the choice would be a guess, the file is refused.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from mmcnn.models.wiring import num_classes, set_num_classes
 from mmcnn.weights.checkpoint import Checkpoint
 from mmcnn.weights.sources.torchvision_detectors import COCO_90, WITH_HOLES
 
-#: Number of classes -> their names, where a file does not say them, and whose they are.
+#: Number of classes -> their assumed names if a file does not have them, and the origin of the names.
 KNOWN_CLASSES = {
     80: (tuple(CocoDataset.METAINFO['classes']), "COCO's"),
     WITH_HOLES: (COCO_90, "COCO's 90 categories, of which 10 were never annotated"),
@@ -38,24 +38,24 @@ def config_of(
 ) -> tuple[Config, tuple[str, ...]]:
     """Return the config of a file of weights, and the names of its classes.
 
-    A checkpoint of a run has its config inside. All else is held by one of ours: YOLOv5 as ultralytics publishes it,
-    Darknet's YOLOv3 and YOLOv4, MMDetection's YOLOv3 and Faster R-CNN, torchvision's Faster R-CNN, and what mmcnn
-    converted. Decoding, image format, size and NMS are then those of the original program.
+    A checkpoint of a run contains its config. One of ours is chosen for all others: YOLOv5 as ultralytics publishes it,
+    Darknet's YOLOv3 and YOLOv4, MMDetection's YOLOv3 and Faster R-CNN, torchvision's Faster R-CNN, and mmcnn's
+    conversions. Decoding, image format, size and NMS are then those of the original program.
 
     Args:
-        file: opened.
-        classes: names of the classes, where the file does not say them; see
+        file: the opened file.
+        classes: names of the classes if the file does not have them; see
             :func:`~mmcnn.config.class_names.class_names`.
-        say: takes a sentence about what was taken from where, and what was assumed.
-        names_needed: False: the names may stay unknown (the result is empty), since a data set will say them.
+        say: called with each sentence about the origin of settings, and about assumptions.
+        names_needed: False: the names may stay unknown (the result is empty), because a data set will provide them.
 
     Returns:
-        the config, for as many classes as the file has, and their names.
+        the config for the file's number of classes, and their names.
 
     Raises:
-        CheckpointError: no config of ours holds the file, or more than one that make other boxes of it; or nothing
-            says what its classes are called.
-        UsageError: ``classes`` are not as many as the file has.
+        CheckpointError: no config of mmcnn fits the file, or several that produce different boxes; or the names of its
+            classes are unknown.
+        UsageError: the number of ``classes`` differs from the file's.
     """
     given = None if classes is None else class_names(classes)
     if isinstance(file.meta.get('cfg'), str):
@@ -70,17 +70,17 @@ def config_of(
     names, whose = _names(file, held, given, names_needed)
     for loader in ('val_dataloader', 'test_dataloader') if names else ():
         cfg[loader].dataset.metainfo = dict(classes=names)
-    say(f'note: {file.path} is {held.what}, which {held.config} holds; {"; ".join([whose, *held.notes, *file.notes])}')
+    say(f'note: {file.path} is {held.what}, which fits {held.config}; {"; ".join([whose, *held.notes, *file.notes])}')
     return cfg, names
 
 
 def config_and_checkpoint(
     config: str | Path | Config | None, path: str | Path, say: Say = print, *, names_needed: bool = True
 ) -> tuple[Config, Checkpoint]:
-    """Return a file of weights, opened, and its config: the named one, else that of :func:`config_of`.
+    """Return an opened file of weights and its config: the named one, otherwise that of :func:`config_of`.
 
     Raises:
-        UsageError, CheckpointError: what is missing or does not fit.
+        UsageError, CheckpointError: something is missing or does not fit.
     """
     checkpoint = Checkpoint.open(path)
     if config is not None:
@@ -89,21 +89,21 @@ def config_and_checkpoint(
 
 
 def config_of_conversion(file: Checkpoint, named: Config, say: Say = print) -> Config | None:
-    """Return the config that a conversion of a detector has to record to make the boxes that its source makes.
+    """Return the config that a conversion of a detector must record to produce the same boxes as its source.
 
-    Weights do not say what anchors, decoding, size and NMS they are for. The source's own config does, or what is known
-    of its library; the one that is named for a conversion decides only where neither says anything.
+    Weights do not determine anchors, decoding, size and NMS. They come from the source's own config, or from what is
+    known of its library; the config that is named for a conversion decides only if neither is available.
 
     Args:
-        file: the source, opened.
-        named: the config whose names and shapes the weights get, for as many classes as the source has.
-        say: takes a sentence about what was taken from where.
+        file: the opened source.
+        named: the config whose names and shapes the weights get, for the source's number of classes.
+        say: called with each sentence about the origin of settings.
 
     Returns:
-        the config; None: the source has one that does not fit the converted weights, or is a conversion without one.
+        the config; None: the source's config does not fit the converted weights, or it is a conversion without one.
 
     Raises:
-        UsageError: the parts of ``named`` do not fit.
+        UsageError: the parts of ``named`` do not fit together.
     """
     wanted = shapes(named)
     try:
@@ -115,12 +115,15 @@ def config_of_conversion(file: Checkpoint, named: Config, say: Say = print) -> C
         fits = False
     if not fits:
         say(
-            f'note: {file.path} has no config that the converted weights fit, so none is recorded; to detect with '
-            'them, name one that has the anchors, the decoding and the image size of their training'
+            f'note: {file.path} has no config that fits the converted weights, so none is recorded; to detect with '
+            'them, name one with the anchors, decoding and image size of their training'
         )
         return None
     if finds(cfg) != finds(named) or _test_pipeline(cfg) != _test_pipeline(named):
-        say('note: the config of the source is recorded; the named one differs in what it makes of the same weights')
+        say(
+            'note: the config of the source is recorded; the named one would produce different boxes from the same '
+            'weights'
+        )
     return cfg
 
 
@@ -129,7 +132,7 @@ def _test_pipeline(cfg: Config) -> list[dict]:
 
 
 def _recorded_names(file: Checkpoint, cfg: Config, given: tuple[str, ...] | None, say: Say) -> tuple[str, ...]:
-    """Return the names that a run has recorded for its config, otherwise the config's own; empty: none are known."""
+    """Return the names that a run has recorded for its config, otherwise the config's own; empty if unknown."""
     dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
     names = file.classes or (dataset.get('metainfo') or {}).get('classes') or ()
     names = (names,) if isinstance(names, str) else tuple(names)
@@ -137,30 +140,30 @@ def _recorded_names(file: Checkpoint, cfg: Config, given: tuple[str, ...] | None
         raise UsageError(_other_number(file, given, len(names)))
     if not (given or names) and dataset.get('type') == 'CocoDataset' and num_classes(cfg.model) == {80}:
         names, whose = KNOWN_CLASSES[80]
-        say(f'note: {file.path} does not name its 80 classes, they are those of its CocoDataset, {whose}')
+        say(f'note: {file.path} does not name its 80 classes; those of its CocoDataset are assumed, {whose}')
     return given or names
 
 
 def _names(file: Checkpoint, held: Held, given: tuple[str, ...] | None, needed: bool) -> tuple[tuple[str, ...], str]:
-    """Return the names, and a phrase that says whose they are."""
+    """Return the names, and a phrase about their origin."""
     count = held.num_classes
     if given is not None:
         if len(given) != count:
             raise UsageError(_other_number(file, given, count))
-        return given, f'its {count} classes are called as given'
+        return given, f'its {count} classes have the given names'
     if file.classes:
         if len(file.classes) != count:
             raise CheckpointError(
-                f'{file.path} names {len(file.classes)} classes and its head has {count}: give the names of all'
+                f'{file.path} names {len(file.classes)} classes, but its head has {count}: give the names of all'
             )
-        return file.classes, f'its {count} classes as the file names them'
+        return file.classes, f'its {count} classes have the names in the file'
     if count in KNOWN_CLASSES:
         names, whose = KNOWN_CLASSES[count]
-        return names, f'the file does not name its {count} classes, they are taken to be {whose}'
+        return names, f'the file does not name its {count} classes, which are assumed to be {whose}'
     if needed:
         raise CheckpointError(
-            f'{file.path} has {count} classes and does not say what they are called: name them, classes=a,b,c or a '
-            'file with a name on each line (--classes FILE.names)'
+            f'{file.path} has {count} classes without names: give them as classes=a,b,c, or as a file with one name '
+            'per line (--classes FILE.names)'
         )
     return (), f'the file does not name its {count} classes'
 
@@ -170,7 +173,7 @@ def _other_number(file: Checkpoint, given: tuple[str, ...], count: int) -> str:
 
 
 def _set_resize(cfg: Config, resize: dict) -> None:
-    """Put another transform in the place of the one that gives the test images their size."""
+    """Replace the transform that resizes the test images."""
     for loader in ('val_dataloader', 'test_dataloader'):
         pipeline = [
             dict(resize) if step['type'] in ('Resize', 'mmcnn.LetterBox') else step

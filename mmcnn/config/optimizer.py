@@ -14,26 +14,26 @@ from mmcnn.config.variables import Say
 
 #: Entries, their registries, and the type whose arguments a config file may have inherited from its base.
 _PLACES = (('optim_wrapper', OPTIM_WRAPPERS, 'AmpOptimWrapper'), ('optim_wrapper.optimizer', OPTIMIZERS, 'SGD'))
-#: Of the wrapper's entries, what its constructor reads.
+#: Entries of the wrapper that its constructor reads.
 _OF_CONSTRUCTOR = {'type', 'constructor', 'paramwise_cfg', 'optimizer'}
 
 
 def optimizer_types(cfg: Config) -> dict[str, Any]:
-    """Return the types of the optimizer and its wrapper, by their entries; None where a config does not say."""
+    """Return the types of the optimizer and its wrapper by their entries; None if a config does not set one."""
     return {where: (_dict_at(cfg, where) or {}).get('type') for where, _, _ in _PLACES}
 
 
 def drop_left_over(cfg: Config, before: dict[str, Any], typed: Collection[str], say: Say) -> None:
-    """Drop the arguments that an optimizer (or its wrapper) does not take and the one before it did, and says so.
+    """Drop the arguments of the previous optimizer (or its wrapper) that the new one does not take, and report them.
 
-    Those of SGD, which all recipes here use, also where a config file puts another in its place and inherits them.
-    What nobody knows, and what was typed, stays, and is refused where types are checked.
+    This includes arguments of SGD, which all our recipes use, if a config file replaces it but inherits them. Unknown
+    and user-given arguments stay; the check of types refuses them.
 
     Args:
-        cfg: with the options that were typed; changed in place.
+        cfg: with the user's options; changed in place.
         before: :func:`optimizer_types` without them.
-        typed: the entries that were typed, and what is around them.
-        say: takes a sentence for each optimizer that loses arguments.
+        typed: the user's entries, with their parents.
+        say: called with a sentence about each optimizer that loses arguments.
     """
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmengine'):
         for where, registry, base in _PLACES:
@@ -53,11 +53,11 @@ def drop_left_over(cfg: Config, before: dict[str, Any], typed: Collection[str], 
 
 def _sentence(where: str, node: dict, dropped: dict[str, Any], before: Any, typed: Collection[str]) -> str:
     kept = ', '.join(f'{name}={value}' for name, value in node.items() if name in ('lr', 'weight_decay'))
-    text = f'{where}: {node["type"]} does not take {", ".join(f"{k}={v}" for k, v in dropped.items())}, dropped'
+    text = f'{where}: dropped {", ".join(f"{k}={v}" for k, v in dropped.items())}, which {node["type"]} does not take'
     if not kept:
         return text
     of_other = before not in (None, node['type']) and f'{where}.lr' not in typed
-    return f'{text}; it uses {kept}' + (f', which are those for {before}' if of_other else '')
+    return f'{text}; it uses {kept}' + (f', set for {before}' if of_other else '')
 
 
 def _dict_at(cfg: Config, where: str) -> dict | None:
@@ -68,5 +68,5 @@ def _dict_at(cfg: Config, where: str) -> dict | None:
 def _takes(registry: Registry, kind: Any) -> set[str] | None:
     try:
         return takes(registry.get(kind) if isinstance(kind, str) else kind)
-    except KeyError:  # of one of our registries; check_types names it
+    except KeyError:  # raised by one of our registries; check_types reports it
         return None

@@ -1,4 +1,4 @@
-"""Access to parts of a config, alone, in lists or nested: data sets in wrappers, metrics, arguments."""
+"""Access to parts of a config that may be alone, in lists or nested: data sets in wrappers, metrics, arguments."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
 def loaders_of(cfg: Config) -> dict[str, dict]:
-    """Return the data loaders that a config has, by name; a training may go without validation."""
+    """Return the data loaders of a config by name; a training may have no validation."""
     return {name: cfg[name] for name in LOADERS if cfg.get(name) is not None}
 
 
 def validates(cfg: Config) -> bool:
-    """Return whether a training with this config has validations."""
+    """Return whether a training with this config validates."""
     return cfg.get('val_dataloader') is not None
 
 
@@ -36,7 +36,7 @@ def inner_datasets(dataset: Any) -> Iterator[dict]:
 
 
 def metrics_of(cfg: Config, evaluator: str) -> list[tuple[str, Any]]:
-    """Path and config of each metric of ``val_evaluator`` or ``test_evaluator``: one dict, a list, or an Evaluator."""
+    """Return path and config of each metric of ``val_evaluator`` or ``test_evaluator``: dict, list or Evaluator."""
     node = cfg.get(evaluator)
     if isinstance(node, dict) and 'metrics' in node:
         evaluator, node = f'{evaluator}.metrics', node['metrics']
@@ -46,15 +46,15 @@ def metrics_of(cfg: Config, evaluator: str) -> list[tuple[str, Any]]:
 
 
 def argument_names(kind: type) -> set[str]:
-    """Names of the arguments of a class and of its bases."""
+    """Return the names of the arguments of a class and its bases."""
     own = [each.__init__ for each in kind.__mro__[:-1] if '__init__' in vars(each)]
     return {name for init in own for name in inspect.signature(init).parameters}
 
 
 def takes(kind: Any) -> set[str] | None:
-    """Names of the arguments of a class, also those that it passes on to its bases; None: it does not say.
+    """Return the names of the arguments of a class, also those that it passes on to its bases; None if unknown.
 
-    What a class takes as ``**kwargs`` and where they go is known of MMEngine's, MMDetection's and ours.
+    Arguments that a class passes on as ``**kwargs`` are known for classes of MMEngine, MMDetection and mmcnn.
     """
     names: set[str] = set()
     if not isinstance(kind, type):

@@ -9,7 +9,7 @@ from mmengine.config import Config
 
 
 def paths_in(node: Any, path: str = '') -> Iterator[tuple[str, Any]]:
-    """Path and value of every entry inside a config, outer ones first."""
+    """Yield path and value of every entry inside a config, outer ones first."""
     if isinstance(node, dict | Config):
         inside = node.items()
     elif isinstance(node, list | tuple):
@@ -23,7 +23,7 @@ def paths_in(node: Any, path: str = '') -> Iterator[tuple[str, Any]]:
 
 
 def child_of(node: Any, key: str) -> Any:
-    """Return what a dict or a list has under a key; None: nothing."""
+    """Return the value of a dict or a list under a key; None if there is none."""
     if isinstance(node, dict | Config):
         return node.get(key)
     if isinstance(node, list) and key.isdigit() and int(key) < len(node):
@@ -32,13 +32,13 @@ def child_of(node: Any, key: str) -> Any:
 
 
 def place_of(cfg: Config, key: str) -> tuple[Any, str]:
-    """Return what an entry stands in, and its name there."""
+    """Return the dict or list that contains an entry, and the entry's key in it."""
     around, _, name = key.rpartition('.')
     return (entry(cfg, around) if around else cfg), name
 
 
 def entry(cfg: Config, key: str) -> Any:
-    """Return what stands at a path; None: nothing."""
+    """Return the value at a path; None if there is none."""
     node: Any = cfg
     for part in key.split('.'):
         node = child_of(node, part)
@@ -46,7 +46,7 @@ def entry(cfg: Config, key: str) -> Any:
 
 
 def with_parents(entries: dict[str, Any]) -> set[str]:
-    """Paths of entries, of all that is inside of them and all that is around them."""
+    """Return the paths of entries, of everything inside them, and of all their parents."""
     paths = [path for key, value in entries.items() for path in (key, *(each for each, _ in paths_in(value, key)))]
     parts = [path.split('.') for path in paths]
     return {'.'.join(each[:end]) for each in parts for end in range(1, len(each) + 1)}

@@ -41,11 +41,11 @@ from mmcnn.config.paths import entry
 from mmcnn.errors import UsageError
 from mmcnn.nearest import nearest
 
-#: Where an entry stands, the entry, and the registry that MMEngine's Runner looks its type up in.
+#: Path of an entry, the entry, and the registry in which MMEngine's Runner looks up its type.
 Entry = tuple[str, Any, Registry]
 
 _DATASETS = [f'{part}_dataloader.dataset{inner}' for part in ('train', 'val', 'test') for inner in ('', '.dataset')]
-#: Where dicts stand in a config, and whether a list of them may, too.
+#: Entries of a config that must be dicts, and whether a list of dicts is allowed, too.
 _PLACES = {
     **dict.fromkeys(('model', 'model.backbone', 'train_cfg', 'optim_wrapper', 'optim_wrapper.optimizer'), False),
     **dict.fromkeys(('env_cfg', 'default_hooks', 'train_dataloader', 'val_dataloader', 'test_dataloader'), False),
@@ -57,7 +57,7 @@ _PLACES = {
 
 _COUNT, _AMOUNT = ((int,), (1,), 'an integer of at least 1'), ((int,), (0,), 'an integer of at least 0')
 _TEXT, _YES = ((str,), (), 'a string'), ((bool,), (), 'True or False')
-#: Where single values stand: their types, their minimum and what they are called.
+#: Entries with single values: their types, minimum and description.
 _VALUES = {
     **dict.fromkeys(('default_scope', 'log_level', 'experiment_name'), _TEXT),
     **dict.fromkeys(('work_dir', 'load_from'), ((str, os.PathLike), (), 'a path')),
@@ -68,9 +68,9 @@ _VALUES = {
     **dict.fromkeys(('optim_wrapper.accumulative_counts', 'nominal_batch_size', 'summed_batch_size'), _COUNT),
     'optim_wrapper.optimizer.lr': ((int, float), (0,), 'a number of at least 0'),
 }
-#: Entries that are no arguments of the class that ``type`` names.
+#: Keys that are not arguments of the class in ``type``.
 _ASIDE = {'type', '_scope_'}
-#: What MMEngine takes out of a hook's, a schedule's and a data loader's dict, or adds.
+#: Keys that MMEngine removes from or adds to the dicts of hooks, schedules and data loaders.
 _ASIDE_OF = {
     'hook': {'priority'},
     'parameter scheduler': {'convert_to_iter_based'},
@@ -81,13 +81,13 @@ _ASIDE_OF = {
 
 
 def check_entries(cfg: Config, training: bool) -> None:
-    """Refuse a config that lacks what a run needs, or has something else than a dict in its place.
+    """Refuse a config that lacks an entry that a run needs, or has something other than a dict in its place.
 
-    A training may go without validation and without test: then all three entries of it are None.
+    A training may have no validation or no test: then all three entries of it are None.
 
     Args:
-        cfg: with the options that were typed.
-        training: whether it is to be trained, not only tested.
+        cfg: with the user's options.
+        training: whether the model is trained, not only tested.
 
     Raises:
         UsageError: names the entry.
@@ -103,15 +103,15 @@ def check_entries(cfg: Config, training: bool) -> None:
             there = ' and '.join(name for name in names if name not in none)
             raise UsageError(
                 f'{" and ".join(none)} {"is" if len(none) == 1 else "are"} None or missing, but not {there}: MMEngine '
-                f'takes all three of {", ".join(names)}, or none of them'
+                f'needs either all three of {", ".join(names)} or none of them'
             )
     check_structure(cfg)
 
 
 def check_structure(cfg: Config) -> None:
-    """Refuse a config where a number, a string or a list stands in the place of a dict, or of a list of dicts.
+    """Refuse a config with a number, a string or a list in the place of a dict, or of a list of dicts.
 
-    Objects that have been built already are left alone, as the Runner takes them, too.
+    Objects that are already built are accepted, as the Runner does.
 
     Raises:
         UsageError: names the entry and its value.
@@ -119,26 +119,26 @@ def check_structure(cfg: Config) -> None:
     for path, may_be_list in _PLACES.items():
         node = entry(cfg, path)
         if isinstance(node, str | int | float) or (isinstance(node, list | tuple) and not may_be_list):
-            raise UsageError(f'{path}={node!r}: it has to be a dict{" or a list of dicts" if may_be_list else ""}')
+            raise UsageError(f'{path}={node!r}: it must be a dict{" or a list of dicts" if may_be_list else ""}')
     for path, (kinds, minimum, words) in _VALUES.items():
         value = entry(cfg, path)
-        is_bool = isinstance(value, bool) and bool not in kinds  # an integer to Python only
+        is_bool = isinstance(value, bool) and bool not in kinds  # bool is a subclass of int
         if value is not None and (is_bool or not isinstance(value, kinds) or (minimum and not value >= minimum[0])):
-            raise UsageError(f'{path}={value!r}: it has to be {words}')
+            raise UsageError(f'{path}={value!r}: it must be {words}')
 
 
 def check_types(cfg: Config, training: bool = True) -> None:
-    """Look up what MMEngine's Runner will: hooks, optimizer, schedule, loop, data sets, their transforms and metrics.
+    """Look up all that MMEngine's Runner will: hooks, optimizer, schedule, loop, data sets, transforms and metrics.
 
-    The model has been built on the meta device by then (:func:`~mmcnn.config.model.wire_model`). What a class of the
-    user's does with entries of its own is not looked into.
+    The model has already been built on the meta device (:func:`~mmcnn.config.model.wire_model`). Nested entries of a
+    user's own class are not checked.
 
     Args:
-        cfg: complete.
-        training: whether it is to be trained, not only tested.
+        cfg: the complete config.
+        training: whether the model is trained, not only tested.
 
     Raises:
-        UsageError: names the entry and the nearest names, or what a logger's hook says of its arguments.
+        UsageError: names the entry and similar names, or has the message of a logger's hook about its arguments.
     """
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmengine')):
         for where, node, registry in _entries(cfg, training):
@@ -210,7 +210,7 @@ def _evaluator(where: str, cfg: Config) -> Iterator[Entry]:
 
 
 def _check_reports(where: str, cfg: Config) -> None:
-    """Refuse two COCO metrics that report the same numbers: MMEngine finds that out after the first validation."""
+    """Refuse two COCO metrics that report the same numbers, which MMEngine finds only after the first validation."""
     seen: dict[tuple[str, str], str] = {}
     for name, node in metrics_of(cfg, where):
         kind = _found(name, node, METRICS)
@@ -236,7 +236,7 @@ def _numbered(where: str, nodes: Any) -> list[tuple[str, Any]]:
 
 
 def _found(where: str, node: Any, registry: Registry) -> Any:
-    """Return what an entry's type stands for; None: the entry is no dict, so it has been built already."""
+    """Return the object that an entry's type names; None if the entry is not a dict, because it is already built."""
     if not isinstance(node, dict):
         return None
     if 'type' not in node:
@@ -247,7 +247,7 @@ def _found(where: str, node: Any, registry: Registry) -> Any:
     with registry.switch_scope_and_registry(node.get('_scope_')) as scoped:
         try:
             found = scoped.get(name)
-        except KeyError as error:  # one of our own registries
+        except KeyError as error:  # raised by one of our own registries
             raise UsageError(f'{where}.type={name}: {error.args[0]}') from error
         if found is None:
             raise UsageError(f'{where}.type={name}: no {registry.name} has this name; {nearest(name, _names(scoped))}')
@@ -255,35 +255,35 @@ def _found(where: str, node: Any, registry: Registry) -> Any:
 
 
 def _takes(kind: Any, node: Any) -> set[str] | None:
-    """Names of the arguments of what a type stands for; two of MMEngine's hooks pass theirs on to others."""
+    """Return the names of the arguments of a type; two of MMEngine's hooks pass theirs on to other classes."""
     if isinstance(kind, type) and issubclass(kind, CheckpointHook):
         return argument_names(kind) | {*inspect.signature(Runner.save_checkpoint).parameters}
     if isinstance(kind, type) and issubclass(kind, EMAHook):
-        average = node.get('ema_type') or 'mmdet.ExpMomentumEMA'  # it takes what MMEngine's do, and more
+        average = node.get('ema_type') or 'mmdet.ExpMomentumEMA'  # it takes MMEngine's arguments, and more
         average = MODELS.get(average) if isinstance(average, str) else average
         return argument_names(kind) | argument_names(average) if isinstance(average, type) else None
     return takes(kind)
 
 
 def _check_arguments(where: str, node: Any, known: set[str] | None, kind: str) -> None:
-    """Refuse what a class does not take; None: it does not say what it takes."""
+    """Refuse arguments that a class does not take; None: its arguments are unknown."""
     if not isinstance(node, dict) or known is None:
         return
     known = known | _ASIDE_OF.get(kind, set())
     for name in node:
         if name not in known | _ASIDE:
             what = f'{node["type"]} takes' if 'type' in node else f'a {kind} takes'
-            raise UsageError(f"{where}: {what} no '{name}'; {nearest(name, known)}")
+            raise UsageError(f"{where}: {what} no argument '{name}'; {nearest(name, known)}")
 
 
 def _names(registry: Registry | None) -> set[str]:
-    """Return what a registry holds, with those above it."""
+    """Return the names in a registry and its parents."""
     late_imports.load_all()
     return {*registry.module_dict, *_names(registry.parent)} if registry is not None else set()
 
 
 def _check_logger(where: str, node: Any) -> None:
-    """Build a LoggerHook, which costs nothing and leaves nothing, for what it says of its interval."""
+    """Build a LoggerHook, which is cheap and has no side effects, to check its interval."""
     if isinstance(node, dict) and _found(where, node, HOOKS) is LoggerHook:
         arguments = {key: value for key, value in node.items() if key not in ('type', 'priority', '_scope_')}
         with refusals(where):

@@ -1,4 +1,4 @@
-"""Parsing of values as they are typed: the text after ``=`` in ``--cfg-options``."""
+"""Parsing of values from the command line: the text after ``=`` in ``--cfg-options``."""
 
 from __future__ import annotations
 
@@ -12,20 +12,19 @@ from mmcnn.errors import UsageError
 _CLOSES = {'[': ']', '(': ')', '{': '}'}
 _QUOTES = ('"', "'")
 _WORDS = {'true': True, 'false': False, 'True': True, 'False': False, 'None': None}
-#: What a config's dicts are written with; any other word before a bracket is part of a text.
+#: Words before the bracket of a dict in a config; any other word before a bracket is part of a text.
 _DICT = re.compile(r'dict\s*\(')
 
 
 def parse_value(text: str) -> Any:
-    """Return a typed value, as Python's literals and MMEngine's short forms write it.
+    """Return a value, written as a literal of Python or in a short form of MMEngine.
 
-    ``1e-3``, ``None`` and ``true``; ``1,2``, ``[a, 'b, c']`` and ``(640,640)``, where words need no quotes and one
-    entry in round brackets is a tuple, too; ``dict(type='AdamW', lr=0.001)`` and ``{'type': 'AdamW'}``, inside of each
-    other to any depth. What stands in quotes is text as it stands, and so is what is none of these:
-    ``a/b (1).py``, ``key=value``.
+    ``1e-3``, ``None`` and ``true``; ``1,2``, ``[a, 'b, c']`` and ``(640,640)``, where words need no quotes and a single
+    entry in round brackets is a tuple, too; ``dict(type='AdamW', lr=0.001)`` and ``{'type': 'AdamW'}``, nested to any
+    depth. Quoted text is kept literally, and so is anything else: ``a/b (1).py``, ``key=value``.
 
     Raises:
-        UsageError: brackets or quotes do not match, or an entry of a dict is none; the message says which.
+        UsageError: brackets or quotes do not match, or an entry of a dict is malformed; the message says which.
     """
     text = text.strip()
     if opened := _opening(text):
@@ -39,7 +38,7 @@ def parse_value(text: str) -> Any:
 
 
 def _opening(text: str) -> tuple[str, int] | None:
-    """Return the bracket that a text begins with and where it stands, if it is the last one's partner."""
+    """Return the bracket at the start of a text and its position, if its partner is the last character."""
     called = _DICT.match(text)
     start = called.end() - 1 if called else 0
     if not text or text[start] not in _CLOSES:
@@ -91,7 +90,7 @@ def _unquoted(text: str) -> str:
 
 
 def _pieces(text: str, separator: str) -> Iterator[str]:
-    """Yield what stands between the separators outside of brackets and quotes."""
+    """Yield the pieces between the separators outside of brackets and quotes."""
     start = position = 0
     while position < len(text):
         if text[position] in _CLOSES:
@@ -109,7 +108,7 @@ def _pieces(text: str, separator: str) -> Iterator[str]:
 
 
 def _end_of_brackets(text: str, start: int) -> int:
-    """Return where the text after a bracket's partner begins."""
+    """Return the position after a bracket's partner."""
     wanted, position = [_CLOSES[text[start]]], start + 1
     while position < len(text):
         sign = text[position]
@@ -128,7 +127,7 @@ def _end_of_brackets(text: str, start: int) -> int:
 
 
 def _end_of_quotes(text: str, start: int) -> int:
-    """Return where the text after a quotation begins."""
+    """Return the position after a quotation."""
     position = start + 1
     while position < len(text) and text[position] != text[start]:
         position += 2 if text[position] == '\\' else 1

@@ -1,4 +1,4 @@
-"""The console: the only way in which a run prints to the user."""
+"""The console: all output of a run to the user goes through it."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from mmcnn.launchers import rank
 
 from . import layout
 
-#: Lines of a head at most; with the one that says that the data is being checked, 15.
+#: Maximum number of lines of a head; 15 with the line about the running data check.
 HEAD_LINES = 14
-#: Seconds between two changes of the live line.
+#: Minimum seconds between two changes of the live line.
 _REFRESH = 0.1
-# A file may be called anything, but its name must not steer a terminal.
+# File names are untrusted: they must not contain terminal control sequences.
 _CONTROL = re.compile(r'[\x00-\x09\x0b-\x1f\x7f-\x9f]')
 
 
 class Console:
     """Prints messages for the user on standard output, in the first of several processes only.
 
-    A terminal has one live line for the progress, rewritten by rich; other text appears above it, also what Python code
-    prints or warns of. Everywhere else (a pipe, a file, a notebook) there are plain lines without control characters,
-    each written at once. Text that cannot be written, because a pipe is closed for example, does not end a run.
+    A terminal has one live line for the progress, rewritten by rich; other text appears above it, including prints and
+    warnings of Python code. Everywhere else (a pipe, a file, a notebook) there are plain lines without control
+    characters, each written at once. Text that cannot be written, for example to a closed pipe, does not end a run.
 
     Args:
-        verbose: the lines of MMEngine's log are printed, too.
-        launcher: what has started the processes of this run, 'none', 'pytorch', 'slurm' or 'mpi'.
+        verbose: whether to print the lines of MMEngine's log, too.
+        launcher: launcher of this run's processes: 'none', 'pytorch', 'slurm' or 'mpi'.
 
     Attributes:
-        log: takes each text that is printed, except for the progress; a run sets it to its log file.
+        log: called with each printed text, except for the progress; a run sets it to its log file.
     """
 
     def __init__(self, verbose: bool = False, launcher: str = 'none') -> None:
@@ -53,7 +53,7 @@ class Console:
             return False
         try:
             return sys.stdout.isatty()
-        except (AttributeError, ValueError):  # there is none, or it is closed
+        except (AttributeError, ValueError):  # standard output is missing or closed
             return False
 
     def line(self, text: str) -> None:
@@ -66,11 +66,11 @@ class Console:
         self.line(f'warning: {text}')
 
     def head(self, rows: Sequence[tuple[str, str]], notes: Sequence[str] = ()) -> None:
-        """Print the start of a run, at most ``HEAD_LINES`` lines; the log has all of them.
+        """Print the start of a run in at most ``HEAD_LINES`` lines; the log has all of them.
 
         Args:
             rows: label and text of each line.
-            notes: lines that come after them, warnings for example.
+            notes: lines after them, warnings for example.
         """
         lines = layout.labelled(rows) + [line for note in notes for line in note.splitlines()]
         shown = lines
@@ -84,8 +84,8 @@ class Console:
         """Print a small table.
 
         Args:
-            title: stands over the first column.
-            rows: the names of the other columns, and then a row name with its cells for each row.
+            title: head of the first column.
+            rows: the heads of the other columns, followed by a name and its cells for each row.
         """
         self.line(layout.aligned([title, *rows[0]], rows[1:]))
 
@@ -99,11 +99,11 @@ class Console:
         self.line('\n'.join([*layout.labelled(rows), *(f'{name} = {value:.2f}' for name, value in numbers)]))
 
     def progress(self, text: str, due: bool = False) -> None:
-        """How far a run is: the live line on a terminal, elsewhere a plain line where one is due.
+        """Show the progress of a run: the live line on a terminal, elsewhere a plain line if one is due.
 
         Args:
-            text: one line; what the terminal has no room for is cut off.
-            due: whether a plain line should be printed. A verbose console has those of MMEngine instead.
+            text: one line; it is cut off at the width of the terminal.
+            due: whether a plain line should be printed. A verbose console prints MMEngine's lines instead.
         """
         if self._silent:
             return
@@ -118,7 +118,7 @@ class Console:
                 self._rewrite(_printable(text))
 
     def end_progress(self) -> None:
-        """Take the live line away."""
+        """Remove the live line."""
         live, self._live, self._screen = self._live, None, None
         if live is not None:
             with contextlib.suppress(OSError, ValueError):
@@ -126,7 +126,7 @@ class Console:
 
     @contextlib.contextmanager
     def run(self) -> Iterator[None]:
-        """While a run lasts; whatever ends it, the live line and the run's log are let go of."""
+        """Print during a run; at its end, however it ends, release the live line and the run's log."""
         try:
             yield
         finally:
@@ -134,11 +134,11 @@ class Console:
             self.log = None
 
     def show(self, text: str) -> None:
-        """Print lines without writing them to the log: what comes from there."""
+        """Print lines without writing them to the log, for text that comes from there."""
         if self._silent or sys.stdout is None:
             return
         text = _printable(text)
-        # A run of hours does not end because nobody listens any more.
+        # A long run does not end because nobody reads its output any more.
         with contextlib.suppress(OSError, ValueError):
             if self._screen is not None and os.getpid() == self._process:
                 self._screen.print(text, markup=False, highlight=False, emoji=False, soft_wrap=True)
@@ -147,7 +147,7 @@ class Console:
             encoding = getattr(output, 'encoding', None) or 'utf-8'
             text = text.encode(encoding, 'backslashreplace').decode(encoding)
             if self.is_terminal and os.getpid() != self._process:
-                # A data-loading process does not know the live line, which is drawn anew with the next step.
+                # A data-loading process does not know the live line, which is redrawn at the next step.
                 text = f'\r\x1b[2K{text}'
             output.write(f'{text}\n')
             output.flush()
@@ -163,7 +163,7 @@ class Console:
         line = Text(text, no_wrap=True, overflow='ellipsis')
         if self._live is None:
             self._screen = _screen()
-            # Without a thread that refreshes: data-loading processes are forked, and a lock that it holds would stay
+            # Without a refresh thread: data-loading processes are forked, and a lock that the thread holds would stay
             # locked in them for ever.
             self._live = Live(line, console=self._screen, auto_refresh=False, transient=True)
             self._live.start(refresh=True)
@@ -175,7 +175,7 @@ def _screen() -> Any:
     from rich.console import Console as Screen
 
     class CursorStays(Screen):
-        """Keeps the cursor visible, because a run that is killed could not restore it."""
+        """A screen that keeps the cursor visible, because a killed run could not restore it."""
 
         def show_cursor(self, show: bool = True) -> bool:
             return False

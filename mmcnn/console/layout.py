@@ -7,33 +7,33 @@ import math
 import unicodedata
 from collections.abc import Mapping, Sequence
 
-#: Classes whose AP is listed; of more, so many best and worst.
+#: Maximum number of classes whose AP is listed; with more, this many best and worst ones.
 MAX_CLASSES, EXTREMES = 20, 5
-#: Columns of an evaluation's table: COCO's twelve numbers; of a validation's: those that one follows.
+#: Columns of the table of an evaluation (COCO's twelve numbers) and of a validation (those to follow during training).
 ALL_COLUMNS = ('AP', 'AP50', 'AP75', 'APs', 'APm', 'APl', 'AR1', 'AR10', 'AR100', 'ARs', 'ARm', 'ARl')
 COLUMNS = ('AP', 'AP50', 'AP75', 'APs', 'APm', 'APl', 'AR100')
-#: What stands in place of numbers where there are no objects.
-NOTHING = 'nothing to measure: there are no objects to validate on'
-#: What the columns of a classifier's table begin with; they are in percent.
+#: Text in place of numbers if there are no objects.
+NOTHING = 'nothing to measure: the validation images have no objects'
+#: Prefix of the columns of a classifier's table, which are in percent.
 PERCENT = 'top'
 _LABEL = 8
-#: Characters of a name in a table: wide ones take two.
+#: Maximum width of a name in a table; wide characters take two columns.
 MAX_NAME = 40
 
 
 def one_line(name: str) -> str:
-    """Return a name without line breaks, tabs and other characters that would move what follows or steer a terminal."""
+    """Return a name without line breaks, tabs and other characters that move the following text or steer a terminal."""
     return ''.join('\ufffd' if _is_unseen(each) else each for each in ' '.join(name.split()))
 
 
 def number(count: int, noun: str) -> str:
-    """'1 box', '2,000 boxes', '3 categories'."""
+    """Return '1 box', '2,000 boxes', '3 categories'."""
     plural = f'{noun[:-1]}ies' if noun.endswith('ry') else noun + ('es' if noun.endswith(('x', 's')) else 's')
     return f'{count:,} {noun if count == 1 else plural}'
 
 
 def shortened(name: str, width: int = MAX_NAME) -> str:
-    """Return a name on one line, cut with an ellipsis where it would take more than ``width`` columns of a terminal."""
+    """Return a name on one line, cut with an ellipsis if it takes more than ``width`` columns of a terminal."""
     from rich.cells import cell_len, set_cell_size
 
     name = one_line(name)
@@ -41,7 +41,7 @@ def shortened(name: str, width: int = MAX_NAME) -> str:
 
 
 def _is_unseen(character: str) -> bool:
-    """Control characters, halves of a pair and marks of the direction; joiners belong to words and emoji."""
+    """Return whether a character is a control, a surrogate or a direction mark; joiners belong to words and emoji."""
     return unicodedata.category(character) in ('Cc', 'Cs') or character in _DIRECTIONS
 
 
@@ -49,14 +49,14 @@ _DIRECTIONS = '\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069'
 
 
 def labelled(rows: Sequence[tuple[str, str]]) -> list[str]:
-    """``label   text`` for each row."""
+    """Return ``label   text`` for each row."""
     return [f'{label:<{_LABEL}} {text}' for label, text in rows]
 
 
 def aligned(head: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> str:
-    """Columns under their heads, the columns ``left`` to the left and the others, numbers, to the right.
+    """Return columns under their heads; the columns ``left`` are aligned to the left, all others to the right.
 
-    A row may have fewer cells than there are columns. Wide characters take two columns of a terminal.
+    A row may have fewer cells than columns. Wide characters take two columns of a terminal.
     """
     from rich.cells import cell_len
 
@@ -73,12 +73,12 @@ def aligned(head: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[i
 def validation(
     metrics: Mapping[str, float], class_ap: Mapping[str, float], columns: Sequence[str] = COLUMNS
 ) -> list[list[str]]:
-    """Rows for :meth:`~mmcnn.console.Console.table`: all objects, then each class, or the best and the worst ones.
+    """Return rows for :meth:`~mmcnn.console.Console.table`: all objects, then each class, or the best and worst ones.
 
     Args:
         metrics: named as in :class:`~mmcnn.runs.results.EvaluateResult`.
         class_ap: AP by class.
-        columns: the metrics that are shown, if they are known at all.
+        columns: the metrics to show, if known.
     """
     known = [name for name in columns if name in metrics] or list(metrics)
     if nothing_measured(metrics):
@@ -96,12 +96,12 @@ def validation(
 
 
 def nothing_measured(metrics: Mapping[str, float]) -> bool:
-    """Return whether there was nothing to measure by in a validation: no number of it is one."""
+    """Return whether a validation had nothing to measure: all of its numbers are -1 or NaN."""
     return bool(metrics) and all(math.isnan(value) or value == -1 for value in metrics.values())
 
 
 def _number(value: float, percent: bool = False) -> str:
-    """Return a dash where there is nothing to measure: -1 in COCO's numbers, NaN in those of a class."""
+    """Return the formatted number; a dash if there is nothing to measure (-1 for COCO's numbers, NaN for a class)."""
     if math.isnan(value) or value == -1:
         return '-'
     return f'{value:.2f} %' if percent else f'{value:.3f}'

@@ -1,7 +1,7 @@
 """Data: folders and their readers, checks of their content, mosaics, transforms, anchors.
 
-``folders`` knows the layouts. ``check`` stands on it, ``mosaic`` on ``transforms``; the two know nothing of each other.
-Image files are read by :mod:`mmcnn.image_file` alone.
+``folders`` knows the layouts. ``check`` builds on it, ``mosaic`` on ``transforms``; these two are independent. Only
+:mod:`mmcnn.image_file` reads image files.
 """
 
 from mmcnn.datasets.check.detector import check_data

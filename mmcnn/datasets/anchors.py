@@ -1,4 +1,4 @@
-"""Anchors for a data set: how many of its boxes the present anchors match, and better fitting ones."""
+"""Anchors for a data set: the share of its boxes that given anchors match, and better fitting anchors."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Anchors = Sequence[Sequence[tuple[float, float]]]
 
 
 def box_sizes(annotations: dict, img_size: int) -> np.ndarray:
-    """Widths and heights (N, 2) of a COCO file's boxes in pixels, once each image's longer side is ``img_size``.
+    """Return widths and heights (N, 2) of a COCO file's boxes in pixels, with each image's longer side at ``img_size``.
 
-    Crowd boxes and boxes without area are left out.
+    Crowd boxes and boxes without area are skipped.
     """
     scales = {image['id']: img_size / max(image['width'], image['height']) for image in annotations['images']}
     sizes = [
@@ -28,25 +28,25 @@ def box_sizes(annotations: dict, img_size: int) -> np.ndarray:
 
 
 def best_possible_recall(sizes: np.ndarray, anchors: Anchors, ratio: float = 4.0) -> float:
-    """Share of the boxes that at least one anchor can match: both sides within a factor of ``ratio``.
+    """Return the share of the boxes that at least one anchor can match: both sides within a factor of ``ratio``.
 
     Args:
-        sizes: (N, 2) widths and heights, pixels at the network's input.
-        anchors: of each level.
-        ratio: of the assigner (YOLOv5: 4).
+        sizes: (N, 2) widths and heights, in pixels at the network's input.
+        anchors: anchors of each level.
+        ratio: ratio of the assigner (YOLOv5: 4).
     """
     return float(within_reach(sizes, anchors, ratio).mean()) if len(sizes) else 1.0
 
 
 def within_reach(sizes: np.ndarray, anchors: Anchors, ratio: float = 4.0) -> np.ndarray:
-    """(N,) bool, of each box whether an anchor can match it; arguments as :func:`best_possible_recall` takes them."""
+    """Return (N,) bool, whether an anchor can match each box, with the arguments of :func:`best_possible_recall`."""
     return _closeness(sizes, _flat(anchors)) > 1 / ratio
 
 
 def anchors_of(model: dict) -> Anchors | None:
-    """Return the anchors in a detector's config, finest level first; None: it has none of this kind.
+    """Return the anchors in a detector's config, finest level first; None: it has no such anchors.
 
-    Read from ``bbox_head.anchors`` (:class:`~mmcnn.models.dense_heads.YOLOHead`) or
+    They are read from ``bbox_head.anchors`` (:class:`~mmcnn.models.dense_heads.YOLOHead`) or
     ``bbox_head.anchor_generator.base_sizes`` (MMDetection's YOLOv3).
     """
     head = model.get('bbox_head') or {}
@@ -55,11 +55,11 @@ def anchors_of(model: dict) -> Anchors | None:
 
 
 def as_config(model: dict, anchors: Anchors) -> str:
-    """Anchors, finest level first, as the text that takes the place of those in a detector's config.
+    """Return anchors, finest level first, as the text that replaces those in a detector's config.
 
     Args:
-        model: config of a detector that :func:`anchors_of` finds anchors in; its order of the levels is kept.
-        anchors: of each level.
+        model: config of a detector whose anchors :func:`anchors_of` finds; its order of levels is kept.
+        anchors: anchors of each level.
     """
     head = model['bbox_head']
     key, part = ('anchors', head) if head.get('anchors') else ('base_sizes', head['anchor_generator'])
@@ -71,29 +71,29 @@ def as_config(model: dict, anchors: Anchors) -> str:
 def propose_anchors(
     sizes: np.ndarray, levels: int = 3, per_level: int = 3, ratio: float = 4.0, generations: int = 1000, seed: int = 0
 ) -> list[list[tuple[int, int]]]:
-    """Anchors fitted to boxes: k-means, then random mutations that are kept where they fit better (as YOLOv5 does).
+    """Return anchors fitted to boxes: k-means, then random mutations, which are kept if they fit better (as in YOLOv5).
 
-    Fitness is the mean closeness (the smaller of the side ratios) of each box to its best anchor, 0 beyond ``ratio``.
+    Fitness is the mean similarity (the smaller of the side ratios) of each box to its best anchor, 0 beyond ``ratio``.
 
     Args:
-        sizes: (N, 2) widths and heights, pixels at the network's input.
-        levels: how many; the smallest go to the finest level.
-        per_level: likewise.
-        ratio: of the assigner.
-        generations: mutations tried.
-        seed: of both.
+        sizes: (N, 2) widths and heights, in pixels at the network's input.
+        levels: number of levels; the smallest anchors belong to the finest level.
+        per_level: number of anchors per level.
+        ratio: ratio of the assigner.
+        generations: number of mutations to try.
+        seed: seed of k-means and mutations.
 
     Raises:
-        DataError: fewer different boxes than anchors.
+        DataError: there are fewer different boxes than anchors.
     """
     count = levels * per_level
     if len(np.unique(sizes, axis=0)) < count:
-        raise DataError(f'{count} anchors need at least {count} boxes of different sizes, there are {len(sizes)}')
+        raise DataError(f'{count} anchors need at least {count} boxes of different sizes, but there are {len(sizes)}')
     rng = np.random.default_rng(seed)
-    from scipy.cluster.vq import kmeans  # a training that keeps its anchors starts without SciPy
+    from scipy.cluster.vq import kmeans  # trainings that keep their anchors do not need SciPy
 
-    centres = np.exp(kmeans(np.log(sizes), count, iter=30, rng=rng)[0])  # of logarithms: what counts are ratios
-    # k-means may give up a centre; a box drawn from the set takes its place.
+    centres = np.exp(kmeans(np.log(sizes), count, iter=30, rng=rng)[0])  # on logarithms, because ratios matter
+    # k-means may drop a centre; a randomly drawn box replaces it.
     missing = count - len(centres)
     anchors = np.concatenate([centres, sizes[rng.choice(len(sizes), missing, replace=False)]])
     best = _fitness(sizes, anchors, ratio)
@@ -111,7 +111,7 @@ def _flat(anchors: Anchors) -> np.ndarray:
 
 
 def _closeness(sizes: np.ndarray, anchors: np.ndarray) -> np.ndarray:
-    """(N,) the smaller side ratio of each box to its best anchor, 0 to 1."""
+    """Return (N,), the smaller side ratio of each box to its best anchor, 0 to 1."""
     ratios = sizes[:, None] / anchors[None]
     return np.minimum(ratios, 1 / ratios).min(2).max(1)
 

@@ -21,9 +21,9 @@ from mmcnn.engine.atomic_file import PART, write_whole
 from mmcnn.errors import CheckpointError
 from mmcnn.registry import HOOKS
 
-#: What a run that was asked to stop leaves, in the middle of an epoch too.
+#: Name of the checkpoint of a run that was asked to stop, also in the middle of an epoch.
 STOPPED = 'stopped_at_iter_{}.pth'
-#: Names under which the best and the last checkpoint of a run are found.
+#: Names of the links to the best and the last checkpoint of a run.
 BEST, LAST = 'best.pth', 'last.pth'
 
 
@@ -32,42 +32,44 @@ class AtomicCheckpointHook(CheckpointHook):
     """MMEngine's ``CheckpointHook`` for runs that may be killed at any moment.
 
     - A checkpoint, the best one and ``last_checkpoint`` are each written to a temporary file, synchronised and renamed
-      (:func:`~mmcnn.engine.atomic_file.write_whole`), straight to the disk, without a second copy in memory.
+      (:func:`~mmcnn.engine.atomic_file.write_whole`), without a second copy in memory.
     - What a new checkpoint replaces (the oldest of ``max_keep_ckpts``, the former best one, that of a stop) is deleted
-      after it, not before. A kill between the two leaves a file too many; the resumed run deletes it.
-    - Gradients that wait for the end of an accumulation are stored and restored.
-    - A validation that had nothing to measure by, NaN or in COCO's numbers -1, is no best one.
-    - Only files of the hook's own names in the run's own folder are ever deleted: what a checkpoint from elsewhere says
-      of files is not believed.
-    - A run that is not resumed forgets the ``last_checkpoint`` of an earlier one in its folder.
-    - ``best.pth`` (of the first ``save_best``) and ``last.pth`` are relative links to what they say; where the file
-      system has no symbolic links, hard links or copies. They are replaced after ``last_checkpoint``, before anything
-      is deleted, so that they never point to nothing. A file of this name that is not such a link, or was there before
-      the run began, is left alone.
+      after it is written. A kill in between leaves an extra file, which the resumed run deletes.
+    - Gradients that are accumulated for a later step are stored and restored.
+    - A validation that had nothing to measure (NaN, or -1 in COCO's numbers) is never the best one.
+    - Only files with the hook's own names in the run's own folder are ever deleted: file names in a checkpoint from
+      elsewhere are ignored.
+    - A run that is not resumed ignores the ``last_checkpoint`` of an earlier one in its folder.
+    - ``best.pth`` (of the first ``save_best``) and ``last.pth`` are relative symbolic links; hard links or copies where
+      the file system has none. They are replaced after ``last_checkpoint`` and before anything is deleted, so that they
+      never dangle. A file with such a name that is not such a link, or that existed before the run, is not touched.
 
+    Writes to local folders only. The arguments are those of MMEngine's hook.
     Writes to local folders only. Arguments are those of MMEngine's hook.
 
     Raises:
-        ValueError: before training, the folder is not a local one.
-        CheckpointError: a checkpoint cannot be written; names the reason and the last one that is whole.
+        ValueError: before training, if the folder is not local.
+        CheckpointError: a checkpoint cannot be written; the message has the reason and the last complete checkpoint.
     """
 
     def before_train(self, runner) -> None:
-        """Check what the checkpoint that is resumed says of files, and clear what a kill has left."""
+        """Check the file names in the resumed checkpoint, and remove leftovers of a kill."""
         hub = runner.message_hub
         folder = str(self.out_dir or runner.work_dir)
         if '://' in folder:
-            raise ValueError(f'AtomicCheckpointHook writes to local folders, {folder} is none: use CheckpointHook')
+            raise ValueError(f'AtomicCheckpointHook only writes to local folders, not to {folder}: use CheckpointHook')
         self._clean_info(runner)
         super().before_train(runner)
-        self._links: dict[str, Path | None] = {}  # what stands for best.pth and last.pth
-        self._newest: tuple[int, Path] | None = None  # iteration and file of the last one that was written or resumed
+        self._links: dict[str, Path | None] = {}  # targets of best.pth and last.pth
+        self._newest: tuple[int, Path] | None = (
+            None  # iteration and file of the last checkpoint that was written or resumed
+        )
         resumed = self._resumed(runner)
         if resumed is not None:
             self._newest = runner.iter, resumed
             if resumed.name == self.filename_tmpl.format(runner.epoch if self.by_epoch else runner.iter):
                 self.last_ckpt = str(resumed)
-        # A copy does not tell whose it is. So each checkpoint says which of the two names the run found free.
+        # A copy does not show who made it, so each checkpoint records which of the two names the run found free.
         own = [] if resumed is None else hub.get_info('own_links', [])
         self._own_links = [name for name in (BEST, LAST) if name in own or self._is_free(Path(self.out_dir) / name)]
         hub.update_info('own_links', self._own_links)
@@ -84,7 +86,7 @@ class AtomicCheckpointHook(CheckpointHook):
                 part.unlink(missing_ok=True)
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Add the gradients that have been accumulated for a step to come."""
+        """Add the gradients that are accumulated for a later step."""
         if 'optimizer' in checkpoint and not runner.optim_wrapper.should_update():
             checkpoint['gradients'] = {
                 name: parameter.grad.cpu()
@@ -93,7 +95,7 @@ class AtomicCheckpointHook(CheckpointHook):
             }
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Put accumulated gradients back where the run was stopped."""
+        """Restore accumulated gradients."""
         if not private_names.is_resumed(runner):
             return
         stored = checkpoint.get('gradients', {})
@@ -102,15 +104,15 @@ class AtomicCheckpointHook(CheckpointHook):
                 parameter.grad = stored[name].to(parameter.device)
 
     def save_stopped(self, runner, epoch: int, iteration: int) -> Path:
-        """Write a checkpoint of a run that stops, unless the last one is of this very iteration.
+        """Write a checkpoint of a run that stops, unless the last one is from this very iteration.
 
         Args:
             runner (Runner): The runner.
-            epoch (int): Epochs that are over.
-            iteration (int): Iterations that are over.
+            epoch (int): Number of finished epochs.
+            iteration (int): Number of finished iterations.
 
         Returns:
-            Path: Of the file to resume from.
+            Path: The file to resume from.
         """
         if self._newest is None or self._newest[0] != iteration:
             meta = dict(epoch=epoch, iter=iteration)
@@ -118,14 +120,14 @@ class AtomicCheckpointHook(CheckpointHook):
         return self._newest[1]
 
     def best_and_last(self) -> tuple[Path | None, Path | None]:
-        """``best.pth`` and ``last.pth``, or what they would link to; None for one that there is not yet."""
+        """Return ``best.pth`` and ``last.pth``, or their targets; None for one that does not exist yet."""
         return self._links.get(BEST), self._links.get(LAST)
 
     def what_is_left(self) -> str:
-        """Return the checkpoint to resume from, for the message of a run that ends."""
+        """Return a phrase about the checkpoint to resume from, for the message of a run that ends."""
         if self._newest is None or not self._newest[1].is_file():
             return 'there is no checkpoint to resume from'
-        return f'the last checkpoint, {self._newest[1]}, is whole'
+        return f'the last checkpoint, {self._newest[1]}, is complete'
 
     def _save_checkpoint_with_step(self, runner, step: int, meta: dict) -> None:
         stale = []
@@ -137,7 +139,7 @@ class AtomicCheckpointHook(CheckpointHook):
         filename = self.filename_tmpl.format(step)
         self.last_ckpt = str(Path(self.out_dir) / filename)
         runner.message_hub.update_info('last_ckpt', self.last_ckpt)
-        # In after_train_epoch, MMEngine's iteration counter is that of the whole epoch already.
+        # In after_train_epoch, MMEngine's iteration counter already includes the whole epoch.
         self._save_whole(runner, filename, meta, meta['iter'], stale)
 
     def _save_best_checkpoint(self, runner, metrics: dict) -> None:
@@ -148,13 +150,13 @@ class AtomicCheckpointHook(CheckpointHook):
         self._set_best(dict.fromkeys(self._former_best))  # so that MMEngine deletes nothing
         with self._written_whole():
             super()._save_best_checkpoint(runner, metrics)
-            self._link_best_and_last(self._newest and self._newest[1])  # where nothing was saved since
+            self._link_best_and_last(self._newest and self._newest[1])  # nothing was saved since
         self._set_best({key: path or self._former_best[key] for key, path in self._best_paths().items()})
         self._remove(self._replaced_best())
         self._former_best = {}
 
     def _save_whole(self, runner, filename: str, meta: dict, iteration: int, stale: list[str] | None = None) -> None:
-        """Write a checkpoint with the whole state, name it in ``last_checkpoint``, and delete what it replaces."""
+        """Write a checkpoint with the whole state, record it in ``last_checkpoint``, and delete what it replaces."""
         own = Path(self.out_dir)
         stopped = sorted(path.name for path in own.glob(STOPPED.format('*')) if path.name != filename)
         stale = [*(stale or []), *self._replaced_best(), *stopped]
@@ -179,7 +181,7 @@ class AtomicCheckpointHook(CheckpointHook):
 
     @contextmanager
     def _written_whole(self) -> Iterator[None]:
-        """Write by MMEngine's Runner go through :func:`write_whole`; failures are one sentence."""
+        """Make MMEngine's Runner write with :func:`write_whole`, with errors of one sentence."""
 
         def save(checkpoint: dict, filename: str, **kwargs: Any) -> None:
             write_whole(filename, lambda file: torch.save(checkpoint, file))
@@ -189,11 +191,11 @@ class AtomicCheckpointHook(CheckpointHook):
                 yield
         except OSError as error:
             raise CheckpointError(
-                f'a checkpoint cannot be written to {self.out_dir}: {error.strerror}; {self.what_is_left()}'
+                f'cannot write a checkpoint to {self.out_dir}: {error.strerror}; {self.what_is_left()}'
             ) from error
 
     def _resumed(self, runner) -> Path | None:
-        """Return the checkpoint that is resumed, if it lies in this run's folder."""
+        """Return the resumed checkpoint if it is in this run's folder."""
         path = private_names.resumed_file(runner)
         if path is None:
             return None
@@ -201,9 +203,9 @@ class AtomicCheckpointHook(CheckpointHook):
         return Path(self.out_dir) / path.name if path.parent == Path(self.out_dir).resolve() else None
 
     def _clean_info(self, runner) -> None:
-        """Make what the message hub says of files true of this run's folder, or forget it."""
+        """Adapt the file names in the message hub to this run's folder, or remove them."""
         hub = runner.message_hub
-        # MMEngine sets the folder only after it has used these.
+        # MMEngine sets the folder only after it has used these names.
         name = Path(runner.work_dir).name
         folder = Path(runner.work_dir) if self.out_dir in (None, runner.work_dir) else Path(self.out_dir) / name
         path = private_names.resumed_file(runner)
@@ -219,7 +221,7 @@ class AtomicCheckpointHook(CheckpointHook):
             hub.update_info('keep_ckpt_ids', [step for step in kept if type(step) is int])
 
     def _is_own(self, name: str) -> bool:
-        """Return whether a file is named as this hook names its files."""
+        """Return whether a file name has the form of this hook's names."""
         regular = re.escape(self.filename_tmpl).replace(r'\{\}', r'\d+')
         stopped = re.escape(STOPPED).replace(r'\{\}', r'\d+')
         return any(re.fullmatch(each, name) for each in (regular, f'best_.+_{regular}', stopped, 'last_checkpoint'))
@@ -239,7 +241,7 @@ class AtomicCheckpointHook(CheckpointHook):
                 continue
             try:
                 part.symlink_to(target.name)
-            except OSError:  # the file system has none
+            except OSError:  # the file system has no symbolic links
                 if name not in self._own_links:
                     continue
                 try:
@@ -251,19 +253,19 @@ class AtomicCheckpointHook(CheckpointHook):
                     part.unlink()
                     continue
             os.replace(part, link)
-            part.unlink(missing_ok=True)  # to replace a hard link by another of the same file does nothing
+            part.unlink(missing_ok=True)  # renaming a hard link onto another link of the same file does nothing
             self._links[name] = link
 
     def _is_free(self, path: Path) -> bool:
-        """Return whether there is nothing but a link as this hook makes them, or a broken one."""
+        """Return whether a path is unused, a link made by this hook, or a broken link."""
         return not path.exists() or self._is_link(path)
 
     def _is_link(self, path: Path) -> bool:
-        """Return whether a path is a link as this hook makes them."""
+        """Return whether a path is a link made by this hook."""
         return path.is_symlink() and self._is_own(os.readlink(path))
 
     def _best(self) -> Path | None:
-        """Return the best checkpoint of the first indicator, if there is one."""
+        """Return the best checkpoint by the first indicator, if there is one."""
         if not self.save_best:
             return None
         key, path = next(iter(self._best_paths().items()))
@@ -289,7 +291,7 @@ class AtomicCheckpointHook(CheckpointHook):
     _former_best: dict[str, str | None] = {}
 
     def _replaced_best(self) -> list[str]:
-        """Names of former best checkpoints that a new one has taken the place of."""
+        """Return the names of former best checkpoints that a new one has replaced."""
         new = self._best_paths() if self._former_best else {}
         return [Path(old).name for key, old in self._former_best.items() if old and new[key] and old != new[key]]
 

@@ -10,25 +10,26 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-#: Ending of a file that is being written.
+#: Suffix of a file that is being written.
 PART = '.part'
-#: Where a folder cannot be synchronised; the renaming itself is whole all the same.
+#: Errors of folders that cannot be synchronised; the renaming is still atomic.
 _NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EACCES)
 
 
 def write_whole(path: str | Path, write: Callable[[BinaryIO], object], shared: bool = False) -> None:
-    """Write a file so that a kill or a power cut at any moment leaves the old one or the new one.
+    """Write a file so that a kill or a power cut at any moment leaves either the old or the new file.
 
     The content goes to ``PATH.part``, is flushed to the disk (fsync) and then renamed.
 
     Args:
-        path: of the file; its folder has to be there.
-        write: takes the open file.
-        shared: several processes may write the file at once, and the last one's stays. Each has a part of its own name
-            then, which nobody finds again after a kill; without, the next one to write takes the place of it.
+        path: path of the file; its folder must exist.
+        write: called with the open file.
+        shared: whether several processes may write the file at once; the last one wins. The temporary files then have
+            different names, and those left by a kill are never removed; otherwise the next write replaces it.
 
     Raises:
-        OSError: no space, no permission, no folder; the old file is as it was, and the part is removed if it can be.
+        OSError: no space, no permission, no folder; the old file is unchanged, and the temporary file is removed if
+            possible.
     """
     path = Path(path)
     part = path.with_name(f'{path.name}.{uuid.uuid4().hex}{PART}' if shared else path.name + PART)
@@ -41,7 +42,7 @@ def write_whole(path: str | Path, write: Callable[[BinaryIO], object], shared: b
     except BaseException as error:
         with contextlib.suppress(OSError):
             part.unlink()
-        # torch.save hides the reason behind a RuntimeError of its own.
+        # torch.save hides the reason behind a RuntimeError.
         if isinstance(error, RuntimeError) and isinstance(error.__context__, OSError):
             raise error.__context__ from None
         raise

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def no_collection() -> Iterator[None]:
-    """Hold cyclic garbage collection back, for code that makes millions of objects in no cycles and keeps them.
+    """Pause cyclic garbage collection, for code that makes and keeps millions of objects without cycles.
 
-    The collector looks at all of them again and again: to parse the annotations of COCO takes three times as long with
-    it. Afterwards it is as it was before.
+    The collector would traverse all of them repeatedly: parsing the annotations of COCO takes three times as long with
+    it. Its former state is restored afterwards.
     """
     was_on = gc.isenabled()
     gc.disable()

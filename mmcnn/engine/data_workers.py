@@ -24,7 +24,7 @@ from mmcnn.errors import TrainingError
 
 #: macOS and Windows do not tell who sent a signal: SIGTERM ends a worker there, whoever sent it.
 _TELLS_SENDER = hasattr(signal, 'sigwaitinfo')
-#: Seconds in which the system is told of the end of a process whose connection has ended.
+#: Seconds until the system reports the end of a process whose connection is closed.
 _JOIN = 0.2
 _contexts: weakref.WeakSet[_WorkerContext] = weakref.WeakSet()
 Given = TypeVar('Given')
@@ -33,13 +33,13 @@ private_names.delete_unstarted_iterators_quietly()
 
 
 def guard_workers(loader: DataLoader) -> None:
-    """Make the loader's workers deaf for Ctrl-C and for a SIGTERM that does not come from the main process.
+    """Make the loader's workers ignore Ctrl-C and SIGTERM, unless the main process sends it.
 
-    Terminals, Slurm and systemd send these to every process. A worker that ends then would take the batch with it that
-    the main process needs to finish its step. A worker that cannot hand a batch over says why and ends; else the main
-    process would wait for that batch for ever. Workers that cannot be started are a
-    :class:`~mmcnn.errors.TrainingError` of one sentence, and :func:`worker_death` knows of those that die. Acts on
-    workers that are started later.
+    Terminals, Slurm and systemd send these to every process. A worker that ends then would lose the batch that the main
+    process needs to finish its step. A worker that cannot send a batch prints the reason and ends; otherwise the main
+    process would wait for that batch for ever. If workers cannot be started, a
+    :class:`~mmcnn.errors.TrainingError` of one sentence is raised, and :func:`worker_death` explains those that die.
+    Only affects workers that are started later.
     """
     if loader.num_workers == 0 or isinstance(loader.multiprocessing_context, _WorkerContext):
         return
@@ -50,11 +50,11 @@ def guard_workers(loader: DataLoader) -> None:
 
 
 def worker_death(error: Exception) -> str | None:
-    """Return a sentence if an error may be due to the death of data-loading processes of guarded loaders.
+    """Return a sentence if an error may be caused by the death of data-loading processes of guarded loaders.
 
-    Each death is told once. PyTorch's own error is a RuntimeError that may arise anywhere in the main thread; of a
-    worker that dies while it hands a batch over, the main process learns only that the connection has ended, or that
-    there is no such shared memory. Errors of a more special kind, as of the memory of a GPU, come of something else.
+    Each death is reported once. PyTorch's own error is a RuntimeError that may arise anywhere in the main thread; if a
+    worker dies while it sends a batch, the main process only sees a closed connection or missing shared memory. More
+    special errors, such as those of GPU memory, have other causes.
     """
     if type(error) is not RuntimeError and not isinstance(error, OSError | EOFError):
         return None
@@ -66,24 +66,24 @@ def worker_death(error: Exception) -> str | None:
     how = f' ({", ".join(sorted(signals))})' if any(signals) else ''
     return (
         f'a data-loading process, pid {", ".join(str(process.pid) for process in dead)}, has died{how}; most often the '
-        'machine has run out of memory, or /dev/shm of space: then fewer workers or a smaller batch size help'
+        'machine has run out of memory, or /dev/shm is full: use fewer workers or a smaller batch size'
     )
 
 
 def forget_deaths() -> None:
-    """Forgets the workers that have ended up to now: no later error comes of them."""
+    """Forget the workers that have ended so far: they are not the cause of later errors."""
     _despite_news(lambda: _forget([each.process for each in _started() if each.process.exitcode is not None]))
 
 
 def _despite_news(act: Callable[[], Given]) -> Given:
-    """Return the result of ``act``, during which PyTorch's SIGCHLD handler may raise, once per PyTorch iterator."""
+    """Return the result of ``act``, during which PyTorch's SIGCHLD handler may raise once per PyTorch iterator."""
     while True:
         with contextlib.suppress(RuntimeError):
             return act()
 
 
 def _find_dead() -> dict[BaseProcess, int]:
-    """Those that have died, and their exit codes."""
+    """Return the processes that have died, and their exit codes."""
     if not any(each.has_died() for each in _started()):
         alive = {each.process.sentinel: each.process for each in _started() if each.process.exitcode is None}
         for sentinel in connection.wait([*alive], _JOIN):
@@ -103,7 +103,7 @@ def _started() -> list[_Worker]:
 class _ShutDown(Event):
     """The event by which an iterator tells its workers to stop."""
 
-    #: Known without the lock, which a worker that was killed may hold: whether a worker may end by itself.
+    #: Whether a worker may end by itself; readable without the lock, which a killed worker may hold.
     ends_workers = False
 
     def set(self) -> None:
@@ -116,18 +116,18 @@ class _Worker(NamedTuple):
     shut_down: _ShutDown
 
     def has_died(self) -> bool:
-        """Return whether a worker ended other than with its iterator; ``os._exit(0)`` in a data set counts as well."""
+        """Return whether a worker ended before its iterator; ``os._exit(0)`` in a data set counts as well."""
         code = self.process.exitcode
         return code is not None and (code != 0 or not self.shut_down.ends_workers)
 
 
 class _WorkerContext:
-    """Mixed into a multiprocessing context that starts a ``DataLoader``'s workers; knows its workers."""
+    """Mixed into a multiprocessing context that starts a ``DataLoader``'s workers; keeps track of its workers."""
 
-    is_iterable = False  # the data set: each worker ends with its part of it
+    is_iterable = False  # whether the data set is iterable: each worker ends with its part of it
 
     def __init__(self) -> None:
-        self.workers: list[_Worker] = []  # of the current iterator, and those that have outlived an earlier one
+        self.workers: list[_Worker] = []  # of the current iterator, and survivors of earlier ones
         _contexts.add(self)
 
     def Queue(self, maxsize: int = 0) -> Queue:  # noqa: N802
@@ -135,7 +135,7 @@ class _WorkerContext:
             return super().Queue(maxsize)
 
     def Event(self) -> Event:  # noqa: N802
-        """Of each iterator: there is one, made before its workers."""
+        """Return the one event of each iterator, which is made before its workers."""
         with self._refusal_named():
             self._shut_down = _ShutDown(ctx=self.get_context())
         self._shut_down.ends_workers = self.is_iterable
@@ -147,7 +147,7 @@ class _WorkerContext:
         return process
 
     def _start(self, process: BaseProcess) -> None:
-        del process.start  # the class's own; a process that is spawned is sent all that it has
+        del process.start  # restores the method of the class; all attributes are sent to a spawned process
         self.workers = [each for each in self.workers if each.process.exitcode is None]
         with self._refusal_named(), _signals_held_back():
             process.start()
@@ -158,7 +158,7 @@ class _WorkerContext:
         try:
             yield
         except OSError as error:
-            for each in self.workers:  # the first ones have been started
+            for each in self.workers:  # some of them have been started
                 each.process.kill()
                 each.process.join()
             self.workers = []
@@ -180,10 +180,10 @@ def _signals_held_back() -> Iterator[None]:
 
 
 def _begin(init: Callable[[int], object] | None, worker_id: int) -> None:
-    signal.set_wakeup_fd(-1)  # the main process's
+    signal.set_wakeup_fd(-1)  # it belongs to the main process
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if _TELLS_SENDER:
-        # Only the waiting thread learns who sent it; threads that are started later inherit the mask.
+        # Only a waiting thread learns who sent the signal; threads that are started later inherit the mask.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         parent = multiprocessing.parent_process().pid
         threading.Thread(target=_await_parent, args=(parent,), daemon=True).start()
@@ -199,7 +199,7 @@ def _await_parent(parent: int) -> None:
 
 
 def _end_with(error: Exception, batch: object) -> NoReturn:
-    line = f'error: a data-loading process, pid {os.getpid()}, cannot hand over a batch: {error}'
+    line = f'error: a data-loading process, pid {os.getpid()}, cannot send a batch: {error}'
     if 'shared memory' in str(error):
         line += f'; {shared_memory.FULL}'
     os.write(2, f'{line}\n'.encode())

@@ -1,4 +1,4 @@
-"""Early stopping when validations no longer improve, also across a run that was killed and resumed."""
+"""Early stopping when validations no longer improve, also in a run that was killed and resumed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mmengine.runner import IterBasedTrainLoop
 from mmcnn.errors import TrainingError
 from mmcnn.registry import HOOKS
 
-#: Where the message hub, and with it every checkpoint, has what has been seen so far.
+#: Key of the state in the message hub, and thereby in every checkpoint.
 STATE = 'early_stopping'
 
 
@@ -20,25 +20,25 @@ STATE = 'early_stopping'
 class ResumableEarlyStoppingHook(EarlyStoppingHook):
     """Ends the training after ``patience`` validations in a row without a new best.
 
-    MMEngine's hook forgets what it has counted when a run is resumed, and takes an equal number for a better one. This
-    one keeps its count in the message hub, so that a resumed run ends where the uninterrupted one does. A number that
-    is NaN is not better.
+    MMEngine's hook loses its count when a run is resumed, and takes an equal number for a better one. This hook keeps
+    its count in the message hub, so that a resumed run ends at the same point as an uninterrupted one. NaN is never
+    better.
 
     Args:
-        monitor (str): Name of the number, ``coco/bbox_mAP`` for example.
-        patience (int): Validations.
-        rule (str, optional): 'greater' or 'less', which of two numbers is better. None: by the name, as MMEngine does.
-        min_delta (float): By how much a better number has to differ.
+        monitor (str): Name of the metric, ``coco/bbox_mAP`` for example.
+        patience (int): Number of validations.
+        rule (str, optional): 'greater' or 'less': which of two numbers is better. None: by the name, as in MMEngine.
+        min_delta (float): Minimum difference to a better number.
 
     Attributes:
-        story: why the training has ended early, in words; None: it has not.
+        story: the reason for the early end, as a phrase; None: the training has not ended early.
 
     Raises:
-        ValueError: From the constructor, if the rule cannot be told from the name.
-        TrainingError: A validation gives no number of this name.
+        ValueError: From the constructor, if the rule does not follow from the name.
+        TrainingError: A validation has no metric with this name.
     """
 
-    # Before the checkpoint of a better validation is written, which is to have the count.
+    # Before the checkpoint of a better validation is written, so that it contains the count.
     priority = 'LOW'
 
     def __init__(self, monitor: str, patience: int = 5, rule: str | None = None, min_delta: float = 0.0) -> None:
@@ -47,18 +47,18 @@ class ResumableEarlyStoppingHook(EarlyStoppingHook):
         self._said = False
 
     def before_train(self, runner) -> None:
-        """Take up the count of the checkpoint that is resumed; it may be enough for a smaller patience."""
+        """Continue the count of the resumed checkpoint; it may suffice for a smaller patience."""
         self._stop_if_due(runner)
 
     def after_val_epoch(self, runner, metrics: dict[str, Any] | None = None) -> None:
-        """Count a validation, and ask the loop to end if it is one too many."""
+        """Count a validation, and ask the loop to end if there are too many without improvement."""
         if self.monitor not in (metrics or {}):
-            raise TrainingError(f'early stopping: the validation gives no {self.monitor}')
+            raise TrainingError(f'early stopping: the validation has no {self.monitor}')
         value = float(metrics[self.monitor])
         state = dict(runner.message_hub.get_info(STATE, {}))
         best = state.get('best')
         nothing = value != value or (value == -1 and self.monitor.startswith('coco/'))
-        if nothing and best is None:  # no objects to validate on: no validation is worse than another
+        if nothing and best is None:  # without objects, no validation is worse than another
             if not self._said:
                 text = f'{self.monitor} has nothing to measure: patience={self.patience} has no effect'
                 print_log(text, logger='current', level=logging.WARNING)
@@ -77,9 +77,9 @@ class ResumableEarlyStoppingHook(EarlyStoppingHook):
             return
         runner.train_loop.stop_training = True
         validations = 'a validation' if state['waited'] == 1 else f'{state["waited"]} validations'
-        best = f'it was best ({state["best"]:.4g}) after {state["at"]}'
-        self.story = f'{self.monitor} has got no better for {validations}; {best}'
-        print_log(f'the training ends early: {self.story}', logger='current')
+        best = f'the best was {state["best"]:.4g} after {state["at"]}'
+        self.story = f'{self.monitor} has not improved for {validations}; {best}'
+        print_log(f'training ends early: {self.story}', logger='current')
 
     @staticmethod
     def _position(runner) -> str:

@@ -11,15 +11,15 @@ import torch
 
 
 def seed_from(*position: int, devices: bool = True) -> None:
-    """Seeds ``random``, NumPy's global generator and PyTorch's from whole numbers >= 0.
+    """Seed the generators of ``random``, NumPy (global) and PyTorch with integers >= 0.
 
-    The numbers are mixed (NumPy's ``SeedSequence``), so that neighbouring positions draw nothing alike.
+    The numbers are mixed (NumPy's ``SeedSequence``), so that neighbouring positions draw unrelated numbers.
 
     Args:
-        *position: the numbers.
-        devices: PyTorch's generators of all devices; else that of the CPU, five times as fast.
+        *position: the integers.
+        devices: seed PyTorch's generators of all devices; otherwise only that of the CPU, which is five times as fast.
     """
-    # With the length: zeros at the end would not count.
+    # The length is included, because zeros at the end would not count.
     words = np.random.SeedSequence((len(position), *position)).generate_state(8)
     random.seed(int.from_bytes(words[:4].tobytes(), 'little'))
     np.random.seed(words[4:6])
@@ -32,7 +32,7 @@ def seed_from(*position: int, devices: bool = True) -> None:
 
 @contextlib.contextmanager
 def kept_random_state() -> Iterator[None]:
-    """Leave the generators of ``random``, NumPy and PyTorch's CPU as they were."""
+    """Restore the generators of ``random``, NumPy and PyTorch's CPU afterwards."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     try:
         yield

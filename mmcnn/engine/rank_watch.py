@@ -17,15 +17,15 @@ from mmengine.logging import print_log
 from mmcnn.engine.stop_signals import end_now
 from mmcnn.errors import TrainingError
 
-#: Seconds between the news of another rank's error and the end of this process, for its own error message.
+#: Seconds between the report of another rank's error and the end of this process, for its own error message.
 GRACE = 3.0
-#: Seconds that a rank may take to connect.
+#: Seconds until a rank must have connected.
 _PATIENCE = 30
-#: Seconds in which the watching thread has ended once its connections have.
+#: Seconds until the watching thread has ended after its connections were closed.
 _JOIN = 2.0
 _HELLO = 64  # bytes
 _GOODBYE, _ERROR, _STOPPED = b'.', b'!', b'~'
-#: The kernel finds a machine that is gone in 3 + 3 * 2 s. It answers for a process that is merely slow.
+#: The kernel detects a lost machine after 3 + 3 * 2 s. It answers for a process that is merely slow.
 _KEEPALIVE = {'TCP_KEEPIDLE': 3, 'TCP_KEEPINTVL': 2, 'TCP_KEEPCNT': 3}
 _watches: weakref.WeakSet[RankWatch] = weakref.WeakSet()
 
@@ -33,17 +33,17 @@ _watches: weakref.WeakSet[RankWatch] = weakref.WeakSet()
 class RankWatch:
     """Context in which the death of another rank ends this process with exit code 1 and the cause.
 
-    Each rank holds a connection to rank 0. The kernel closes it when the process dies, however it dies, and finds out
-    by itself when the machine is gone; a rank that is only slow stays alive. Rank 0 tells the others. After a kill each
-    says so and ends at once, because a launcher such as torchrun is about to send it SIGTERM; after an error it has 3 s
-    for a message of its own. A rank that ends after a signal (``SystemExit``) passes SIGTERM on to the others. Does
-    nothing where there is one process.
+    Each rank holds a connection to rank 0. The kernel closes it when the process dies for any reason, and detects when
+    the machine is gone; a rank that is only slow stays connected. Rank 0 informs the others. After a kill, each reports
+    it and ends at once, because a launcher such as torchrun is about to send SIGTERM; after an error, it has 3 s for
+    its own message. A rank that ends after a signal (``SystemExit``) passes SIGTERM on to the others. With one
+    process, the context does nothing.
 
-    Enter it on all ranks: it takes a broadcast and a gathering.
+    All ranks must enter it together, because it communicates (a broadcast and a gather).
 
     Attributes:
-        cause (str | None): What another rank has ended by, once that is known.
-        stopped (bool): Whether that was a signal.
+        cause (str | None): Why another rank has ended, once known.
+        stopped (bool): Whether the cause was a signal.
     """
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class RankWatch:
         self._clients: dict[socket.socket, int] = {}
 
     def wait_for_cause(self, seconds: float) -> str | None:
-        """Return which rank has ended by an error or a signal, if that becomes known in so many seconds."""
+        """Return which rank has ended by an error or a signal, if that becomes known within this time."""
         if self._socket is not None:
             self._news.wait(seconds)
         return self.cause
@@ -73,7 +73,7 @@ class RankWatch:
             self._connect(host, port, token)
         connected = sum(all_gather_object(self._socket is not None)) - 1
         if get_rank() == 0:
-            # Here, not in the thread: the thread can only tell those whose connection it has.
+            # Here, not in the thread, which can only inform the ranks that are connected.
             self._accept(connected, token)
         if self._socket is not None:
             _watches.add(self)
@@ -92,17 +92,17 @@ class RankWatch:
         for each in connections:
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
-        self._thread.join(_JOIN)  # wakes up by that; what it waits for is not closed before
+        self._thread.join(_JOIN)  # the shutdown wakes it; its sockets must stay open until then
         for each in connections:
             each.close()
 
     def say_stopped(self) -> None:
-        """Before an end on the spot after a signal, which the others would take for a kill."""
+        """Announce an immediate end after a signal, which the others would take for a kill."""
         if self._socket is not None and not self._over.is_set():
             self._say(_STOPPED)
 
     def close_in_child(self) -> None:
-        """In a forked process: lets go of the connections, which would outlive this rank there."""
+        """Close the connections in a forked process, where they would outlive this rank."""
         for each in (*self._clients, self._socket):
             each.close()
 
@@ -116,7 +116,8 @@ class RankWatch:
             self._socket = socket.create_connection((host, port), timeout=_PATIENCE)
         except OSError as error:
             print_log(
-                f'rank {get_rank()} cannot reach {host}:{port} ({error}): a rank that dies may leave it waiting',
+                f'rank {get_rank()} cannot reach {host}:{port} ({error}), so the death of another rank may not be '
+                'noticed',
                 logger='current',
                 level=30,
             )
@@ -126,14 +127,14 @@ class RankWatch:
         self._socket.sendall(f'{token} {get_rank()}'.ljust(_HELLO).encode())
 
     def _accept(self, count: int, token: str) -> None:
-        """Rank 0: takes the connections of so many others, which are on their way."""
+        """Accept the connections of the other ranks (rank 0)."""
         self._socket.settimeout(_PATIENCE)
         while len(self._clients) < count:
             try:
                 client, _ = self._socket.accept()
             except TimeoutError as error:
                 raise TrainingError(
-                    f'{count - len(self._clients)} of {count} ranks had connected to rank 0 and are gone'
+                    f'{count - len(self._clients)} of {count} ranks have lost their connection to rank 0'
                 ) from error
             client.settimeout(5)
             try:
@@ -141,13 +142,13 @@ class RankWatch:
             except (OSError, UnicodeDecodeError):
                 word = ''
             if not secrets.compare_digest(word.encode(), token.encode()):
-                client.close()  # a stranger
+                client.close()  # not one of our ranks
                 continue
             _keep_alive(client)
             self._clients[client] = int(rank)
 
     def _serve(self) -> None:
-        """Rank 0: waits for a connection to end."""
+        """Wait for a connection to end (rank 0)."""
         with contextlib.suppress(OSError, ValueError), selectors.DefaultSelector() as selector:
             for client in self._clients:
                 selector.register(client, selectors.EVENT_READ)
@@ -159,7 +160,7 @@ class RankWatch:
                         self._end(self._clients[key.fileobj], said)
 
     def _listen_to_first(self) -> None:
-        """Another rank: waits for news from rank 0, or for its end."""
+        """Wait for a message of rank 0, or for its end (other ranks)."""
         said = _read(self._socket)
         if said != _GOODBYE:
             rank, _, how = said.decode(errors='replace').partition(' ')
@@ -169,7 +170,7 @@ class RankWatch:
         if self._over.is_set() or self.cause is not None:
             return
         how = {_ERROR: 'has ended with an error', _STOPPED: 'was stopped by a signal'}
-        how = how.get(said, 'has died: killed, most often because the memory was full, or its machine is gone')
+        how = how.get(said, 'has died: it was killed, most often because memory was full, or its machine is gone')
         self.cause = f'rank {rank} {how}; rank {get_rank()} ends with it'
         self.stopped = said == _STOPPED
         for client, other in self._clients.items():
@@ -180,7 +181,7 @@ class RankWatch:
             end_now(1, f'error: {self.cause}')
         self._news.set()
         if self.stopped:
-            os.kill(os.getpid(), signal.SIGTERM)  # this rank is to stop as well
+            os.kill(os.getpid(), signal.SIGTERM)  # this rank must stop, too
         elif not self._over.wait(GRACE):
             end_now(1, f'error: {self.cause}')
 
@@ -212,7 +213,7 @@ def _keep_alive(connection: socket.socket) -> None:
 
 
 def _read(connection: socket.socket) -> bytes:
-    """Return what the other side says; nothing if it is gone."""
+    """Return the message of the other side; empty if it is gone."""
     try:
         return connection.recv(_HELLO)
     except OSError:

@@ -14,28 +14,28 @@ from mmengine.dist import all_gather_object, get_world_size, init_dist, is_distr
 
 from mmcnn.errors import UsageError
 
-#: Counts the runs of this process.
+#: Number of runs in this process.
 _joined = itertools.count()
 
 
 def join_ranks(cfg: Config) -> None:
-    """Make the process group of a run with a launcher, unless it is there; MMEngine's Runner then uses it.
+    """Make the process group of a run with a launcher, unless it exists; MMEngine's Runner then uses it.
 
-    On a CPU, torchrun's ranks get gloo, where MMEngine would ask for a GPU.
+    On a CPU, torchrun's ranks use gloo, where MMEngine would require a GPU.
 
     Args:
-        cfg: complete; on a CPU its ``model_wrapper_cfg`` is set.
+        cfg: the complete config; on a CPU its ``model_wrapper_cfg`` is set.
 
     Raises:
-        UsageError: the port by which they find each other is in use.
+        UsageError: the port for the connections between ranks is in use.
     """
     launcher = cfg.get('launcher', 'none')
     if launcher == 'none':
         return
     if launcher == 'pytorch' and get_device() == 'cpu':
         if not torch.distributed.is_initialized():
-            # A launcher has one store for all runs of its processes: without keys of its own, the second would find the
-            # addresses of the first.
+            # A launcher has one store for all runs of its processes: without separate keys, the second run would find
+            # the addresses of the first.
             with _port_in_use():
                 store, rank, size = next(torch.distributed.rendezvous('env://'))
             store = torch.distributed.PrefixStore(f'run-{next(_joined)}', store)
@@ -52,13 +52,13 @@ def join_ranks(cfg: Config) -> None:
 
 
 def check_alike(cfg: Config) -> None:
-    """Refuse ranks that would train something else each, such as one whose node lacks the checkpoint to resume.
+    """Refuse ranks that would train differently, for example because a node lacks the checkpoint to resume from.
 
     Args:
-        cfg: complete; the ranks have joined.
+        cfg: the complete config; the ranks have joined.
 
     Raises:
-        UsageError: on all ranks; names what differs.
+        UsageError: on all ranks; names the difference.
     """
     if get_world_size() == 1:
         return
@@ -72,14 +72,14 @@ def check_alike(cfg: Config) -> None:
     for rank, other in enumerate(others, start=1):
         if name := next((name for name in first if first[name] != other[name]), None):
             raise UsageError(
-                f'{name}={first[name]} on rank 0, but {name}={other[name]} on rank {rank}: all have to be started '
-                'alike, and a run is resumed from a work dir that all of them see, or from copies of its checkpoints'
+                f'{name}={first[name]} on rank 0, but {name}={other[name]} on rank {rank}: all ranks must be started '
+                'in the same way, and must see the same work dir, or copies of its checkpoints, to resume a run'
             )
 
 
 @contextlib.contextmanager
 def _port_in_use() -> Iterator[None]:
-    """Say in a sentence that the port by which the processes find each other belongs to another program."""
+    """Raise an error of one sentence if the port for the connections between ranks is in use."""
     try:
         yield
     except torch.distributed.DistNetworkError as error:
@@ -87,6 +87,6 @@ def _port_in_use() -> Iterator[None]:
             raise
         port = os.environ.get('MASTER_PORT')
         raise UsageError(
-            f'port {port}, by which the processes find each other, is in use on this machine, by another training '
-            'most often: choose another one (MASTER_PORT=N, torchrun --master-port N)'
+            f'port {port}, which connects the ranks, is already in use on this machine, most often by another '
+            'training: choose another one (MASTER_PORT=N, torchrun --master-port N)'
         ) from error

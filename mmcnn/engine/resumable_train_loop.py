@@ -1,4 +1,4 @@
-"""Training by epochs that gives the same final weights whether or not it was killed and resumed."""
+"""Training by epochs with the same final weights whether or not it was killed and resumed."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from mmcnn.errors import CheckpointError, DataError, StoppedError, TrainingError
 from mmcnn.registry import LOOPS
 
 ON_NAN = ('stop', 'skip')
-#: Seconds that a step may take after a signal, on one rank and on several.
+#: Seconds that a step may take after a signal, with one rank and with several.
 PATIENCE, PATIENCE_OF_RANKS = 30.0, 10.0
-#: Seconds that a rank which fails has to say why, before the others end.
+#: Seconds that a failing rank has for its message before the others end.
 LAST_WORDS = 1.0
-#: What a disk says that takes no more.
+#: Error codes of a full disk.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
-# What a seed is for, beside its position in the run; a sample's position is longer.
+# Purposes of a seed, in addition to the position in the run; the position of a sample has more numbers.
 _EPOCH, _ITERATION, _VALIDATION, _AGAIN = range(4)
 
 
@@ -42,30 +42,29 @@ _EPOCH, _ITERATION, _VALIDATION, _AGAIN = range(4)
 class ResumableTrainLoop(EpochBasedTrainLoop):
     """MMEngine's epoch loop for runs that may be killed at any moment.
 
-    **Resuming.** Samples follow from (seed, epoch, index) (:class:`~.seeded_dataset.SeededDataset`), all other random
-    numbers of the process from (seed, iteration, rank): no state of a generator has to be kept, and nothing that runs
-    in between shifts them. A checkpoint from inside an epoch goes on with the next batch; one from before its epoch's
-    validation validates first. With :class:`~mmcnn.engine.AtomicCheckpointHook` a resumed run therefore ends in
-    the weights, averages and optimizer state of the uninterrupted one, bit for bit: on the same machine and PyTorch,
-    with the same config, number of ranks and of threads; on a GPU, where the algorithms are deterministic
+    **Resuming.** Samples depend on (seed, epoch, index) (:class:`~.seeded_dataset.SeededDataset`), all other random
+    numbers of the process on (seed, iteration, rank): no generator state needs to be stored, and code that runs in
+    between does not shift them. A checkpoint from inside an epoch continues with the next batch; one from before its
+    epoch's validation validates first. With :class:`~mmcnn.engine.AtomicCheckpointHook`, a resumed run therefore ends
+    with the same weights, averages and optimizer state as an uninterrupted one, bit for bit: on the same machine and
+    PyTorch, with the same config and numbers of ranks and threads; on a GPU if the algorithms are deterministic
     (``randomness.deterministic``).
 
     **Signals.** SIGTERM and Ctrl-C end the process with 143 and 130 after the iteration and a checkpoint; in
-    validation, after the batch. Several ranks end after the same step: the one that the iteration is part of, or the
-    next. A process that does not come to that within 30 s (several ranks: 10 s) is ended all the same. The death of
-    another rank ends this one too.
+    validation, after the batch. Several ranks end after the same step: the current or the next one. A process that does
+    not get there within 30 s (several ranks: 10 s) is ended anyway. The death of another rank ends this one, too.
 
-    **Faults.** A loss or gradient that is not finite reaches no average and no checkpoint; its images are named.
+    **Faults.** A loss or gradient that is not finite enters no average or checkpoint; its images are reported.
 
     Args:
         runner (Runner): The runner.
         dataloader (DataLoader | dict): The training data.
-        max_epochs (int): Length of the run.
-        on_nan (str): 'stop', or 'skip': leave the batch out, restore the buffers (BatchNorm's statistics), and stop
-            only after 10 in a row or more than 1 % of the run.
-        max_failed (int, optional): Files that may fail to load, see ``SeededDataset``.
-        until_epoch (int, optional): Epochs after which the run pauses, validated and with a checkpoint; a resumed run
-            goes on with the same schedule. None: it does not.
+        max_epochs (int): Number of epochs.
+        on_nan (str): 'stop', or 'skip': drop the batch, restore the buffers (BatchNorm's statistics), and stop only
+            after 10 in a row or more than 1 % of the run.
+        max_failed (int, optional): Number of files that may fail to load, see ``SeededDataset``.
+        until_epoch (int, optional): Epoch after which the run pauses, with a validation and a checkpoint; a resumed run
+            continues with the same schedule. None: it does not pause.
         **kwargs: ``val_begin``, ``val_interval``, ``dynamic_intervals`` of MMEngine's loop.
 
     Raises:
@@ -88,13 +87,13 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         **kwargs: Any,
     ) -> None:
         if on_nan not in ON_NAN:
-            raise ValueError(f'on_nan={on_nan!r} is unknown; there are {", ".join(ON_NAN)}')
+            raise ValueError(f'on_nan={on_nan!r} is unknown; use one of {", ".join(ON_NAN)}')
         super().__init__(runner, dataloader, max_epochs, **kwargs)
         self.on_nan = on_nan
         self.until_epoch = until_epoch
-        self.pause: str | None = None  # why the training has paused, in words
+        self.pause: str | None = None  # reason of a pause, as a sentence
         self.dataloader = seeded_loader(self.dataloader, runner.seed, max_failed)
-        self._done = 0  # batches of this epoch
+        self._done = 0  # finished batches of this epoch
         self.stepped = True
         self._validating = False
 
@@ -134,7 +133,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         self._epoch += 1
 
     def run_iter(self, idx: int, data_batch: Sequence[dict]) -> None:
-        """One batch: a step, a part of one, or a refusal."""
+        """Process one batch: a step, a part of one, or a rejection."""
         runner, guard = self.runner, self._guard
         seed_from(runner.seed, _ITERATION, self._iter, get_rank())
         runner.call_hook('before_train_iter', batch_idx=idx, data_batch=data_batch)
@@ -149,10 +148,10 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     def first_batches(self, num_images: int) -> Iterator[Any]:
         """Yield the first batches of a finished epoch once more, with the same samples, up to a total number of images.
 
-        A resumed run that comes here draws the same random numbers.
+        A resumed run that gets here draws the same random numbers.
 
         Args:
-            num_images (int): At least; fewer if the epoch has not as many.
+            num_images (int): Minimum number of images; fewer if the epoch has fewer.
         """
         sampler = self.dataloader.batch_sampler
         together = sampler.batches.batch_size * get_world_size()
@@ -164,7 +163,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     # ------------------------------------------------------------------------------------------------- start and end
 
     def _take_up(self) -> None:
-        """Make everything ready for the position that the run starts at or is resumed at."""
+        """Prepare everything for the position at which the run starts or is resumed."""
         runner = self.runner
         model = runner.model
         self._module = model.module if is_model_wrapper(model) else model
@@ -178,13 +177,13 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         if runner.val_loop is not None:
             guard_workers(runner.val_dataloader)
         runner.register_hook(_StopInValidation(self))
-        # Sizes that are drawn for several iterations at once, and that no state dict has.
+        # Sizes that are drawn for several iterations at once, and are in no state dict.
         self._resizing = private_names.resizing_modules(self._module)
         done, size, sizes = runner.message_hub.get_info('position_in_epoch', (0, 0, []))
         if done and size != len(self.dataloader):
             runner.logger.warning(
-                f'the checkpoint is of batch {done} of {size}, but an epoch has {len(self.dataloader)} batches now: '
-                f'epoch {self._epoch + 1} begins anew'
+                f'the checkpoint is of batch {done} of {size}, but an epoch now has {len(self.dataloader)} batches: '
+                f'epoch {self._epoch + 1} is started again'
             )
             done = 0
         self._done = done
@@ -194,7 +193,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     def _run(self) -> None:
         if self._done == 0 and self.runner.message_hub.get_info('epoch_validated') != self._epoch:
             self._decide_current_val_interval()
-            self._validate()  # a kill came before it could
+            self._validate()  # the run was killed before this validation
         self._pause_if_due()
         while self._epoch < self.max_epochs and not self.stop_training:
             self.run_epoch()
@@ -206,7 +205,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
 
     def _validate(self) -> None:
         """Run the validation of finished epochs if one is due."""
-        # A run that is paused should report how good it is at that point.
+        # A paused run should report its metrics at that point.
         due = self._epoch % self.val_interval == 0 or self._epoch in (self.max_epochs, self.until_epoch)
         if self.runner.val_loop is None or self._epoch < max(self.val_begin, 1) or not due:
             return
@@ -215,18 +214,18 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         self._stop_if_asked()
 
     def _note_position(self, done: int) -> None:
-        """For checkpoints: the batches of this epoch that are over."""
+        """Store the number of finished batches of this epoch for checkpoints."""
         sizes = [private_names.input_size(module) for module in self._resizing]
         self.runner.message_hub.update_info('position_in_epoch', (done, len(self.dataloader), sizes))
 
     def _pause_if_due(self) -> None:
-        """End the training after ``until_epoch``, with a checkpoint that it is resumed from."""
+        """End the training after ``until_epoch``, with a checkpoint to resume from."""
         if self.until_epoch is None or self._epoch < self.until_epoch or self._epoch >= self.max_epochs:
             return
         if self._checkpoint_hook is not None:
             self._checkpoint_hook.save_stopped(self.runner, self._epoch, self._iter)
         self.stop_training = True
-        self.pause = f'paused by until_epoch={self.until_epoch}; resume without it trains the rest'
+        self.pause = f'paused by until_epoch={self.until_epoch}; to train the rest, resume without it'
 
     # ------------------------------------------------------------------------------------------------------- signals
 
@@ -236,10 +235,10 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             self._stop()
 
     def _stop_inside_if_asked(self) -> None:
-        """Do the same within an epoch; the ranks know of it from the guard's message and exchange no other."""
+        """Do the same within an epoch; the guard's message informs the ranks, without another exchange."""
         asked = self._signals.asked()
         if get_world_size() > 1:
-            # Gradients that wait for a step are of each rank's own images; a checkpoint holds those of one rank.
+            # Accumulated gradients belong to each rank's own images; a checkpoint holds those of one rank.
             asked = self._guard.told and self.runner.optim_wrapper.should_update()
         if asked:
             self._stop()
@@ -248,12 +247,12 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         runner = self.runner
         signum = self._signals.signum or signal.SIGTERM
         with self._signals.busy():
-            if not self._validating:  # which one rank may leave alone
+            if not self._validating:  # a single rank may leave a validation
                 runner.call_hook('before_stop')
             hook = self._checkpoint_hook
             if hook is not None:
                 hook.save_stopped(runner, self._epoch, self._iter)
-            story = f'stopped by {signal.Signals(signum).name}; {self._what_is_left()}; resume continues the run'
+            story = f'stopped by {signal.Signals(signum).name}; {self._what_is_left()}; to continue, resume the run'
             runner.logger.info(story)
             if get_world_size() > 1 and not self._validating:
                 barrier()  # a launcher ends all processes when the first one ends
@@ -266,16 +265,18 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     def _what_is_left(self) -> str:
         hook = self._checkpoint_hook
         return (
-            'no checkpoint was written now: there is no AtomicCheckpointHook' if hook is None else hook.what_is_left()
+            'no checkpoint was written, because there is no AtomicCheckpointHook'
+            if hook is None
+            else hook.what_is_left()
         )
 
     def stop_validation_if_asked(self) -> None:
-        """Between two batches of a validation; the weights are the averaged ones there."""
+        """Stop between two batches of a validation, during which the model has the averaged weights."""
         if not self._signals.asked():
             return
         for hook in self.runner.hooks:
             if isinstance(hook, EMAHook):
-                hook.after_val_epoch(self.runner)  # puts the raw weights back
+                hook.after_val_epoch(self.runner)  # restores the trained weights
         self._validating = True
         self._stop()
 
@@ -291,25 +292,25 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     # -------------------------------------------------------------------------------------------------------- faults
 
     def _explain(self, error: Exception) -> None:
-        """Raise what lies behind an error, in one sentence, where it is known."""
+        """Raise the cause of an error as one sentence, if it is known."""
         if isinstance(error, DataError):
-            # PyTorch puts the traceback of a worker in front.
+            # PyTorch puts the traceback of the worker first.
             raise DataError(str(error).strip().rpartition(f'{DataError.__module__}.DataError: ')[2]) from error
         if isinstance(error, TrainingError):
             return
         if death := worker_death(error):
             raise TrainingError(death) from error
         if isinstance(error, OSError):
-            # Of a log, an event file: the checkpoint hook explains its own.
+            # For example a log or an event file: the checkpoint hook explains its own errors.
             work_dir = self.runner.work_dir
             if error.errno in FULL or str(error.filename or '').startswith(work_dir):
                 where = error.filename or work_dir
-                raise CheckpointError(f'{where} cannot be written: {error.strerror}; {self._what_is_left()}') from error
+                raise CheckpointError(f'cannot write {where}: {error.strerror}; {self._what_is_left()}') from error
             return
         if cause := self._ranks.wait_for_cause(5.0):
-            if self._ranks.stopped:  # in a validation
+            if self._ranks.stopped:  # during a validation
                 raise SystemExit(128 + (self._signals.signum or signal.SIGTERM)) from error
-            # A launcher ends the other rank once this one has ended: it shall have said what it died of by then.
+            # A launcher ends the other rank once this one has ended; give it time to report its error first.
             time.sleep(LAST_WORDS)
             raise TrainingError(cause) from error
 
@@ -317,7 +318,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
 class _StopInValidation(Hook):
     """Lets a signal end a validation between two batches; remembers which epoch has been validated."""
 
-    # Before the checkpoint hook, which stores what is remembered.
+    # Before the checkpoint hook, which stores the epoch.
     priority = 'LOW'
 
     def __init__(self, loop: ResumableTrainLoop) -> None:

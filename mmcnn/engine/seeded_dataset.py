@@ -1,4 +1,4 @@
-"""A data set whose samples depend only on (seed, epoch, index), and that tolerates samples that fail."""
+"""A data set whose samples depend only on (seed, epoch, index), and that tolerates failing samples."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, get_worker_info
 from mmcnn.engine.random_state import kept_random_state, seed_from
 from mmcnn.errors import DataError
 
-#: So many samples one after the other may fail in the place of one.
+#: Number of samples in a row that may fail in the place of one.
 MAX_SUBSTITUTES = 10
-#: Slots for failed files, by a hash of their path.
+#: Number of slots for failed files, by a hash of their path.
 _SLOTS = 1 << 16
 
 
 class SampleKey(int):
-    """An index that carries its epoch, so that persistent workers draw new random numbers in each epoch."""
+    """An index with its epoch, so that persistent workers draw new random numbers in each epoch."""
 
     epoch: int
 
     def __new__(cls, index: int, epoch: int = 0) -> SampleKey:
-        """Return a key of a sample in an epoch."""
+        """Return the key of a sample in an epoch."""
         key = super().__new__(cls, index)
         key.epoch = epoch
         return key
@@ -37,11 +37,11 @@ class SampleKey(int):
 class KeyedBatchSampler(BatchSampler):
     """Yields a batch sampler's batches as lists of :class:`SampleKey`, from and up to any batch of the epoch.
 
-    The others are never loaded. The length stays that of the whole epoch.
+    The other batches are never loaded. The length is still that of the whole epoch.
 
     Args:
-        batches (BatchSampler): PyTorch's or another with an attribute ``sampler``, such as one
-            that groups samples by their shape.
+        batches (BatchSampler): PyTorch's or another one with an attribute ``sampler``, such as one that groups samples
+            by their shape.
     """
 
     def __init__(self, batches: BatchSampler) -> None:
@@ -51,19 +51,19 @@ class KeyedBatchSampler(BatchSampler):
 
     @property
     def sampler(self) -> Any:
-        """The sampler of indices, whose ``set_epoch`` MMEngine calls."""
+        """The sampler of indices, whose ``set_epoch`` is called by MMEngine."""
         return self.batches.sampler
 
     def start(self, epoch: int, first: int = 0, end: int | None = None) -> None:
-        """Set the epoch, the first batch and the one that comes after the last of the next iteration."""
+        """Set the epoch, the first batch and the end (exclusive) of the next iteration."""
         self.epoch, self.first, self.end = epoch, first, end
         if hasattr(self.sampler, 'set_epoch'):
             self.sampler.set_epoch(epoch)
 
     def __iter__(self) -> Iterator[list[SampleKey]]:
         epoch, first, end = self.epoch, self.first, self.end
-        # A loader takes batches ahead: what start() says later is for the next iteration. The inner sampler always runs
-        # to its end: one that groups by shape would keep what is left for the next epoch.
+        # A loader fetches batches ahead: a later call of start() is for the next iteration. The inner sampler always
+        # runs to its end: one that groups by shape would keep the remaining samples for the next epoch.
         for number, batch in enumerate(self.batches):
             if number >= first and (end is None or number < end):
                 yield [SampleKey(index, epoch) for index in batch]
@@ -75,22 +75,22 @@ class KeyedBatchSampler(BatchSampler):
 class SeededDataset(Dataset):
     """Draws all random numbers of a sample from (seed, epoch, index).
 
-    So a sample is the same whatever worker loads it, in whatever order, for any number of workers and processes, and in
-    a resumed run. Transforms have to draw from ``random``, NumPy's global generator or PyTorch's. The generators of the
-    caller are left as they were.
+    A sample is therefore the same for any worker, order, number of workers and processes, and in a resumed run.
+    Transforms must draw from ``random``, NumPy's global generator or PyTorch's. The generators of the caller are not
+    affected.
 
-    A sample that fails is named in the log (once for each file) and replaced by another, drawn from (seed, epoch,
-    index) too. Failed files are counted over all workers; more than ``max_failed`` of them end the run.
+    A failing sample is reported in the log (once for each file) and replaced by another one, also drawn from (seed,
+    epoch, index). Failed files are counted over all workers; more than ``max_failed`` of them end the run.
 
-    Other attributes are those of the inner data set.
+    All other attributes are those of the inner data set.
 
     Args:
-        dataset (Dataset): the inner one.
-        seed (int): of the run.
-        max_failed (int, optional): None: 1 % of the samples, but at least 10.
+        dataset (Dataset): The inner data set.
+        seed (int): Seed of the run.
+        max_failed (int, optional): Maximum number of failed files. None: 1 % of the samples, but at least 10.
 
     Raises:
-        DataError: when a sample is taken: more files than ``max_failed`` have failed, or 10 samples in a row.
+        DataError: From access to a sample: more than ``max_failed`` files have failed, or 10 samples in a row.
     """
 
     def __init__(self, dataset: Dataset, seed: int, max_failed: int | None = None) -> None:
@@ -98,11 +98,11 @@ class SeededDataset(Dataset):
         self.dataset = dataset
         self.seed = seed
         self.max_failed = max(10, len(dataset) // 100) if max_failed is None else max_failed
-        # Anonymous memory: forked workers share it, and nothing lies in /dev/shm. PyTorch shares it with spawned ones.
+        # Anonymous memory is shared with forked workers without using /dev/shm. PyTorch shares it with spawned ones.
         self._failed = torch.frombuffer(mmap.mmap(-1, _SLOTS), dtype=torch.uint8)
 
     def __getattr__(self, name: str) -> Any:
-        # The inner data set's, while this one is unpickled.
+        # Absent while this object is unpickled.
         if name == 'dataset' or name.startswith('__'):
             raise AttributeError(name)
         return getattr(self.dataset, name)
@@ -112,7 +112,7 @@ class SeededDataset(Dataset):
 
     @property
     def num_failed(self) -> int:
-        """Files that have failed in this process's run, its workers' included."""
+        """Number of files that failed in this run, including in its workers."""
         return int(self._failed.sum())
 
     def __getitem__(self, key: int) -> Any:
@@ -120,7 +120,7 @@ class SeededDataset(Dataset):
             return self._sample(key)
 
     def __getitems__(self, keys: Sequence[int]) -> list[Any]:
-        """Return a batch, as a loader takes it: the generators of the caller are kept once for all of it."""
+        """Return a batch for a loader: the caller's generators are saved once for all samples."""
         with _own_random_state():
             return [self._sample(key) for key in keys]
 
@@ -132,11 +132,11 @@ class SeededDataset(Dataset):
                 index = int(np.random.randint(len(self)))
             try:
                 return self.dataset[index]
-            except Exception as error:  # whatever a file makes a decoder or a transform raise
+            except Exception as error:  # decoders and transforms may raise anything
                 self._count(index, error)
                 last = error
         raise DataError(
-            f'{MAX_SUBSTITUTES} samples in a row cannot be loaded, the last for {_described(last)}'
+            f'cannot load {MAX_SUBSTITUTES} samples in a row, the last because of {_described(last)}'
         ) from last
 
     def _count(self, index: int, error: Exception) -> None:
@@ -146,12 +146,12 @@ class SeededDataset(Dataset):
             return
         self._failed[slot] = 1
         count = self.num_failed
-        line = f'{path} cannot be used: {_described(error)}'
+        line = f'cannot use {path}: {_described(error)}'
         if count > self.max_failed:
             raise DataError(
                 f'{count} files of the training data have failed, more than {self.max_failed}; the last: {line}'
             ) from error
-        print_log(f'{line}; another sample takes its place ({count} such files so far)', logger='current', level=30)
+        print_log(f'{line}; replaced by another sample ({count} such files so far)', logger='current', level=30)
 
     def _path_of(self, index: int) -> str:
         try:
@@ -161,12 +161,12 @@ class SeededDataset(Dataset):
 
 
 def _own_random_state() -> contextlib.AbstractContextManager:
-    """Keep the generators of the caller; a worker's are nobody else's."""
+    """Save the generators of the caller; in a worker nothing else uses them."""
     return kept_random_state() if get_worker_info() is None else contextlib.nullcontext()
 
 
 def seeded_loader(loader: DataLoader, seed: int, max_failed: int | None = None) -> DataLoader:
-    """Return the same loader, of seeded samples and of batches that can begin inside an epoch."""
+    """Return an equal loader of seeded samples, whose batches can begin inside an epoch."""
     names = ('num_workers', 'collate_fn', 'pin_memory', 'timeout', 'worker_init_fn', 'multiprocessing_context')
     names += ('prefetch_factor', 'persistent_workers', 'pin_memory_device')
     return DataLoader(
@@ -177,13 +177,13 @@ def seeded_loader(loader: DataLoader, seed: int, max_failed: int | None = None) 
 
 
 class _NamingPipeline:
-    """A pipeline whose errors carry the file of the failing record: their ``path``."""
+    """A pipeline whose errors have the file of the failing record as ``path``."""
 
     def __init__(self, pipeline: Callable[[Any], Any]) -> None:
         self.pipeline = pipeline
 
     def __getattr__(self, name: str) -> Any:
-        if name == 'pipeline' or name.startswith('__'):  # while this one is unpickled
+        if name == 'pipeline' or name.startswith('__'):  # while this object is unpickled
             raise AttributeError(name)
         return getattr(self.pipeline, name)
 
@@ -198,12 +198,12 @@ class _NamingPipeline:
 
 
 def _name_files(dataset: Any) -> None:
-    """Lets the pipelines of a data set, and of those inside it, name the file that fails.
+    """Make the pipelines of a data set, and of those inside it, name the failing file.
 
-    A sample may be made of others than the one that was asked for, as a mosaic of MMDetection's is.
+    A sample may consist of records other than the requested one, for example in a mosaic of MMDetection.
     """
     if callable(pipeline := getattr(dataset, 'pipeline', None)) and not isinstance(pipeline, _NamingPipeline):
-        with contextlib.suppress(AttributeError):  # a property: its files stay unnamed
+        with contextlib.suppress(AttributeError):  # a read-only property: its files are not named
             dataset.pipeline = _NamingPipeline(pipeline)
     inside = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
     for each in inside:

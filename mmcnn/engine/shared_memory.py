@@ -2,9 +2,9 @@
 
 import errno
 
-FULL = '/dev/shm is full: fewer workers or a smaller batch size, in Docker --shm-size or --ipc=host'
+FULL = '/dev/shm is full: use fewer workers or a smaller batch size; in Docker, --shm-size or --ipc=host'
 
 
 def refusal(error: OSError) -> str:
-    """Return why the system gives no semaphores, no memory or no processes."""
+    """Return why the system provides no semaphores, memory or processes."""
     return FULL if error.errno == errno.ENOSPC else str(error.strerror)

@@ -1,4 +1,4 @@
-"""A guard against training on, averaging or saving steps whose loss or gradient is not finite."""
+"""A guard against optimizer steps, averages and checkpoints from a loss or gradient that is not finite."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from torch import Tensor, nn
 
 from mmcnn.compat import private_names
 
-#: A dynamic loss scale that has been lowered so often in a row (65,536 to 0.06) will not find a finite gradient.
+#: A dynamic loss scale that was reduced this often in a row (65,536 to 0.06) will not find a finite gradient.
 MAX_OVERFLOWS = 20
-#: The norm of the gradients among the numbers that are read.
+#: Key of the gradient norm among the numbers.
 _NORM = object()
 
 
 class StepGuard:
     """Replaces an optimizer wrapper in ``train_step`` and rejects losses and gradients that are not finite.
 
-    A loss that is not finite on any rank is never differentiated, so that gradients accumulated before it stay good:
-    the step is made of the others. A gradient that is not finite is dropped with all that was accumulated for its step.
-    Under AMP gradients overflow now and then and the scaler skips the step; there only ``MAX_OVERFLOWS`` in a row
-    count.
+    A loss that is not finite on any rank is never differentiated, so that gradients accumulated before it stay valid:
+    the step uses the others. A gradient that is not finite is dropped with all gradients accumulated for its step.
+    Under AMP, gradients overflow occasionally and the scaler skips the step; only ``MAX_OVERFLOWS`` in a row are
+    rejected there.
 
-    To look at a number on a GPU the host waits for all that the GPU has to do. What is to be refused has to be known
-    before the step only if training goes on without it. With ``stop`` on a device, therefore, the step is made unseen,
-    and :meth:`read` says once a step whether it was good, before hooks average or save anything of it.
+    Reading a number from a GPU makes the host wait for all queued work. A rejection must be known before the step only
+    if training continues without it. With ``stop`` on a GPU, the step is therefore made without checking, and
+    :meth:`read` checks once per step whether it was valid, before hooks average or save anything of it.
 
     Args:
         wrapper (OptimWrapper): MMEngine's, plain or AMP.
-        stop (bool): make no step at all once something was refused.
-        ask (Callable): a condition of this rank, such as a signal that has come. It travels in the one message that
-            the ranks exchange in each iteration anyway.
+        stop (bool): make no more steps after a rejection.
+        ask (Callable): a condition on this rank, such as a received signal. It is sent in the one message that the
+            ranks exchange in each iteration anyway.
 
     Attributes:
         told (bool): Whether :attr:`ask` has held on any rank in an iteration so far; the same on all ranks after each
-            :meth:`read`. False where there is one process, which need not ask others.
-        refused (str | None): What the last call refused: ``'loss'``, ``'gradient'`` or nothing; of a step that is made
-            unseen, once it is read.
+            :meth:`read`. False with a single process, which does not need to ask others.
+        refused (str | None): What the last call rejected: ``'loss'``, ``'gradient'`` or None; for a step without
+            checking, known after :meth:`read`.
         stepped (bool): Whether the last call made a step.
     """
 
@@ -54,15 +54,15 @@ class StepGuard:
         self.stepped = False
         self._overflows = 0
         self._scale = 0.0
-        self._unseen: dict[str, Tensor] = {}  # what may be refused -> whether it has to be
+        self._unseen: dict[str, Tensor] = {}  # what may be rejected -> whether it must be
         self._norm: Tensor | None = None
 
     def optim_context(self, model: nn.Module) -> Any:
-        """Return the wrapper's own."""
+        """Return the wrapper's context."""
         return self.wrapper.optim_context(model)
 
     def update_params(self, loss: Tensor, step_kwargs: dict | None = None, zero_kwargs: dict | None = None) -> None:
-        """As the wrapper's: gradients of ``loss``, and a step where one is due."""
+        """Compute the gradients of ``loss``, and make a step if one is due, like the wrapper."""
         wrapper = self.wrapper
         self.refused, self.stepped, self._norm, self._unseen = None, False, None, {}
         if self.stop and _costs_a_wait(loss):
@@ -74,7 +74,7 @@ class StepGuard:
                 return
             private_names.count_iteration(wrapper)
             if wrapper.should_update():
-                self.average()  # this call would have done so
+                self.average()  # this call would have averaged them
         else:
             wrapper.backward(wrapper.scale_loss(loss))
         if not wrapper.should_update() or not (gradients := self._gradients()):
@@ -89,12 +89,12 @@ class StepGuard:
         wrapper.zero_grad(**(zero_kwargs or {}))
 
     def read(self, outputs: dict[str, Any]) -> dict[str, Any]:
-        """Return a step's results with numbers on the host; the one wait for the device also reads :attr:`refused`.
+        """Return a step's results with numbers on the host, and set :attr:`refused`, with a single wait for the device.
 
-        The norm of the gradients, where they are clipped, goes to the message hub as MMEngine's wrapper puts it there.
+        The norm of clipped gradients is stored in the message hub, as MMEngine's wrapper does.
 
         Args:
-            outputs: Of ``train_step``. Tensors of one number come to the host; anything else stays as it is.
+            outputs: Results of ``train_step``. Tensors with one number are copied to the host; all others are kept.
         """
         numbers = {key: value.detach() for key, value in outputs.items() if _is_number(value)}
         if self._norm is not None:
@@ -140,7 +140,7 @@ class StepGuard:
         return flags
 
     def _step(self, kwargs: dict) -> None:
-        """Do the wrapper's step, which by itself would read the gradient norm immediately."""
+        """Make the wrapper's step, which on its own would read the gradient norm immediately."""
         wrapper, clip = self.wrapper, getattr(self.wrapper, 'clip_func', None)
         if clip is None:
             wrapper.step(**kwargs)
@@ -156,7 +156,7 @@ class StepGuard:
             wrapper.clip_func = clip
 
     def average(self) -> None:
-        """Make gradients that wait for a step, which each rank has of its own images, the same on all ranks."""
+        """Average accumulated gradients over the ranks, each of which has those of its own images."""
         if get_world_size() == 1 or not self._gradients():
             return
         for group in self.wrapper.optimizer.param_groups:
@@ -176,7 +176,7 @@ class StepGuard:
                 return _all_finite(gradients)
             self._unseen['gradient'] = ~_largest(gradients).isfinite()
             return True
-        # The scaler looks at the gradients itself, in its step.
+        # The scaler checks the gradients itself in its step.
         scale = scaler.get_scale()
         self._overflows = self._overflows + 1 if scale < self._scale else 0
         self._scale = scale
@@ -184,15 +184,15 @@ class StepGuard:
 
 
 def _all_finite(gradients: Sequence[Tensor]) -> bool:
-    # What is not finite makes a sum of it not finite. A sum takes an eighth of the time of a norm on the CPU, and
-    # says nothing only where numbers are so large that it overflows.
+    # A sum is not finite if any of its terms is not. It takes an eighth of the time of a norm on the CPU; only if
+    # large numbers make it overflow is it inconclusive.
     if not _costs_a_wait(gradients[0]) and math.isfinite(sum(gradient.sum().item() for gradient in gradients)):
         return True
     return bool(_largest(gradients).isfinite())
 
 
 def _largest(gradients: Sequence[Tensor]) -> Tensor:
-    """Return the largest entry, without its sign: the square of a large gradient may be infinite."""
+    """Return the largest absolute entry, because the square of a large gradient may be infinite."""
     return torch.nn.utils.get_total_norm(gradients, norm_type=float('inf'))
 
 
@@ -205,9 +205,9 @@ def _is_number(value: Any) -> bool:
 
 
 def on_any_rank(flag: bool | Tensor) -> bool:
-    """Return whether a condition holds on one rank at least; all have to ask."""
+    """Return whether a condition holds on at least one rank; all ranks must call this."""
     if get_world_size() == 1:
         return bool(flag)
-    count = torch.as_tensor(flag).float()  # where it is: a copy to another device would wait once more
+    count = torch.as_tensor(flag).float()  # on its own device: a copy to another one would wait again
     all_reduce(count, 'max')
     return bool(count)

@@ -16,14 +16,14 @@ from types import FrameType
 from typing import NoReturn
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-#: A second Ctrl-C counts after so many seconds: launchers pass on the one that the terminal has sent already.
+#: Seconds until a second Ctrl-C counts: launchers repeat the one that the terminal has already sent.
 _SECOND_AFTER = 2.0
 #: Contexts that are open in this process.
 _OPEN: set[StopSignals] = set()
 
 
 def end_now(code: int, line: str) -> NoReturn:
-    """End this process and those that it started, whatever any thread is doing."""
+    """End this process and its children, whatever its threads are doing."""
     os.write(2, f'{line}\n'.encode())
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
@@ -35,13 +35,13 @@ def end_now(code: int, line: str) -> NoReturn:
 class StopSignals:
     """Context in which SIGTERM and SIGINT are stored in ``signum`` instead of ending the process.
 
-    The main thread asks :meth:`asked` after every step. If it does not come round for ``patience`` seconds after a
-    signal, because it waits for another process for example, a thread ends the process with 128 + the signal's number
-    (143, 130). A second Ctrl-C ends it at once. Outside of the main thread the context does nothing.
+    The main thread calls :meth:`asked` after every step. If it does not for ``patience`` seconds after a signal, for
+    example because it waits for another process, a thread ends the process with 128 + the signal's number (143, 130). A
+    second Ctrl-C ends it at once. Outside of the main thread the context does nothing.
 
     Args:
-        patience (float): seconds.
-        before_end (Callable): called before the process is ended.
+        patience (float): Seconds.
+        before_end (Callable): Called before the process is ended.
     """
 
     def __init__(self, patience: float, before_end: Callable[[], None] = lambda: None) -> None:
@@ -54,13 +54,13 @@ class StopSignals:
         self._active = False
 
     def asked(self) -> bool:
-        """Return whether a signal has come; tell the watchdog that the main thread is alive."""
+        """Return whether a signal was received; show the watchdog that the main thread is alive."""
         self._came_round = time.monotonic()
         return self.signum is not None
 
     @contextlib.contextmanager
     def busy(self) -> Iterator[None]:
-        """Hold the watchdog back: for writing, which may take its time."""
+        """Pause the watchdog, for writing, which may take long."""
         self._busy = True
         try:
             yield
@@ -75,7 +75,7 @@ class StopSignals:
         self._ears, mouth = socket.socketpair()
         mouth.setblocking(False)
         self._mouth = mouth
-        # C code writes the signal's number there, even when Python code does not get its turn.
+        # C code writes the signal's number there, even while Python code cannot run.
         self._old_descriptor = signal.set_wakeup_fd(mouth.fileno(), warn_on_full_buffer=False)
         self._old = {signum: signal.signal(signum, self._note) for signum in SIGNALS}
         _OPEN.add(self)
@@ -102,11 +102,11 @@ class StopSignals:
             self.signum, self._first = signum, now
             line = f'{signal.Signals(signum).name}: stopping after this step, with a checkpoint'
             if signum == signal.SIGINT:
-                line += '; Ctrl-C once more ends at once'
-            os.write(2, f'{line}\n'.encode())  # print() may be what was interrupted
+                line += '; press Ctrl-C again to end at once'
+            os.write(2, f'{line}\n'.encode())  # the signal may have interrupted print()
         elif signum == signal.SIGINT and now - self._first > _SECOND_AFTER:
             self.before_end()
-            end_now(128 + signum, 'ended at once; the last checkpoint that was written is whole')
+            end_now(128 + signum, 'ended at once; the last checkpoint is complete')
 
     def _watch(self) -> None:
         heard: tuple[int, float] | None = None
@@ -123,15 +123,15 @@ class StopSignals:
                 self.before_end()
                 end_now(
                     128 + signum,
-                    f'{name}: the step did not end in {self.patience:g} s, so no checkpoint was written; the last one '
-                    'is whole',
+                    f'{name}: the step did not end within {self.patience:g} s, so no checkpoint was written; the last '
+                    'one is complete',
                 )
 
 
 def _let_go_in_child() -> None:
-    """In a forked process: SIGTERM ends it, as whoever started it expects, and is no word to this one's watchdog.
+    """Let SIGTERM end a forked process, as its parent expects, instead of informing the watchdog.
 
-    Metrics of MMDetection evaluate in a pool of processes, which ends them so.
+    Metrics of MMDetection evaluate in a pool of processes, which are ended in this way.
     """
     if _OPEN:
         _OPEN.clear()

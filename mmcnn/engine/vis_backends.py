@@ -1,4 +1,4 @@
-"""Trackers that MMEngine does not support, or whose naming rules its own numbers violate."""
+"""Trackers that MMEngine does not support, or whose naming rules exclude some of its metrics."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from mmengine.visualization.vis_backend import MLflowVisBackend as MMEngineMLflo
 from mmcnn.errors import DependencyError
 from mmcnn.registry import VISBACKENDS
 
-#: What MLflow takes no name with, in every release: letters, digits and these are possible.
+#: Characters that no release of MLflow allows in names: all except letters, digits and these.
 _NOT_OF_MLFLOW = re.compile(r'[^\w/. -]')
-#: trackio keeps this name for itself; in MMEngine's log it is the seconds that an iteration takes.
+#: trackio reserves this name; in MMEngine's log it is the seconds per iteration.
 _OTHER_NAMES_FOR_TRACKIO = {'time': 'iter_time'}
 
 
 @VISBACKENDS.register_module()
 class TrackioVisBackend(BaseVisBackend):
-    """Sends numbers to trackio (https://huggingface.co/docs/trackio): ``init``, ``log`` and ``finish``.
+    """Sends metrics to trackio (https://huggingface.co/docs/trackio): ``init``, ``log`` and ``finish``.
 
     Args:
-        save_dir (str, optional): Not used; the numbers go where trackio keeps its own.
-        init_kwargs (dict, optional): Arguments of ``trackio.init``; ``project`` is 'mmcnn' without one.
+        save_dir (str, optional): Not used; trackio stores the metrics in its own folder.
+        init_kwargs (dict, optional): Arguments of ``trackio.init``; ``project`` defaults to 'mmcnn'.
 
     Raises:
         DependencyError: At the first use, if trackio is not installed.
@@ -39,7 +39,7 @@ class TrackioVisBackend(BaseVisBackend):
 
     @property
     def experiment(self) -> Any:
-        """The package, whose run has begun."""
+        """The package, with its run started."""
         if self._trackio is None:
             self._init_env()
         return self._trackio
@@ -53,10 +53,10 @@ class TrackioVisBackend(BaseVisBackend):
         self._trackio = trackio
 
     def add_config(self, config: Config, **kwargs: Any) -> None:
-        """Begins the run, which takes the text of its config along."""
+        """Start the run with the text of its config."""
         if self._trackio is None:
             self.init_kwargs.setdefault('config', dict(config=config.pretty_text))
-        self.experiment  # noqa: B018  begins it
+        self.experiment  # noqa: B018  starts the run
 
     def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
         """Send a number."""
@@ -76,15 +76,15 @@ class TrackioVisBackend(BaseVisBackend):
 
 @VISBACKENDS.register_module()
 class MLflowVisBackend(MMEngineMLflowVisBackend):
-    """MMEngine's, with names that MLflow takes: ``coco/bbox_AR@1`` is logged as ``coco/bbox_AR_1``.
+    """MMEngine's backend with names that MLflow accepts: ``coco/bbox_AR@1`` is logged as ``coco/bbox_AR_1``.
 
-    Names that would become the same get numbers behind them. Without an address of a server, here or in the variable
-    ``MLFLOW_TRACKING_URI``, everything goes to ``mlflow.db`` and ``mlartifacts/`` beside the run's log; the plain files
-    that MMEngine asks for are refused by MLflow 3.
+    Names that would become equal get numbers appended. Without the address of a server, here or in the variable
+    ``MLFLOW_TRACKING_URI``, everything is stored in ``mlflow.db`` and ``mlartifacts/`` beside the run's log; MLflow 3
+    refuses the plain files that MMEngine asks for.
 
     Args:
         save_dir (str): Folder of the run's log.
-        **kwargs: As MMEngine's.
+        **kwargs: Arguments of MMEngine's backend.
     """
 
     def __init__(self, save_dir: str, **kwargs: Any) -> None:
@@ -112,6 +112,6 @@ class MLflowVisBackend(MMEngineMLflowVisBackend):
         super().add_scalars(allowed, step)
 
     def close(self) -> None:
-        """End the run; MMEngine's cannot where it has not begun."""
+        """End the run, also if it was never started, which MMEngine's backend cannot."""
         if hasattr(self, 'cfg'):
             super().close()

@@ -16,13 +16,13 @@ from mmcnn.registry import METRICS
 class TopK(BaseMetric):
     """Percentage of images whose class is among the k best scores: ``accuracy/top1``, ``accuracy/top5``.
 
-    A k beyond the number of classes is cut to it, and said once. Scores that are equal, or no numbers, count against
+    A k larger than the number of classes is reduced to it, with one message. Scores that are equal or NaN count against
     the true class.
 
     Args:
         topk: The numbers k.
         collect_device: 'cpu' or 'gpu': where the ranks of a distributed run exchange results.
-        prefix: Of the keys.
+        prefix: Prefix of the keys.
 
     Raises:
         ValueError: At construction, for a k below 1.
@@ -40,7 +40,7 @@ class TopK(BaseMetric):
         """Note the rank of each image's class, 0 for the best.
 
         Args:
-            data_batch: not looked at.
+            data_batch: not used.
             data_samples: dicts with ``pred_scores`` (num_classes,) and ``gt_label``.
         """
         for sample in data_samples:
@@ -49,15 +49,17 @@ class TopK(BaseMetric):
             self.results.append((len(scores) - 1 - worse, len(scores)))
 
     def stand_in_results(self) -> list[tuple[int, int]]:
-        """Return what :meth:`process` leaves of an image, for whoever wants to know the names of the numbers."""
+        """Return what :meth:`process` stores for an image, to learn the names of the metrics."""
         return [(0, len(self.dataset_meta['classes']))]
 
     def compute_metrics(self, results: Sequence[tuple[int, int]]) -> dict[str, float]:
-        """Percentages from (rank, number of classes) of all images."""
+        """Return percentages from (rank, number of classes) of all images."""
         ranks, num_classes = np.array([rank for rank, _ in results]), results[0][1]
         cut = tuple(dict.fromkeys(min(k, num_classes) for k in self.topk))
         if cut != self.topk:
-            print_log(f'top-{max(self.topk)} of {num_classes} classes is top-{max(cut)}', logger='current')
+            print_log(
+                f'there are {num_classes} classes: top-{max(self.topk)} is reduced to top-{max(cut)}', logger='current'
+            )
             self.topk = cut
         metrics = {f'top{k}': 100.0 * float(np.mean(ranks < k)) for k in self.topk}
         numbers = ', '.join(f'top-{k} {metrics[f"top{k}"]:.2f} %' for k in self.topk)

@@ -12,21 +12,21 @@ def best_f1_score(
 ) -> float | None:
     """Return the score at which the mean F1 of the classes is best.
 
-    F1 = 2 TP / (detections + objects) of those detections that have this score or a higher one. Between that and the
-    next lower score of a detection F1 is the same; the middle is taken, so that rounding changes nothing.
+    F1 = 2 TP / (detections + objects) of the detections with at least this score. F1 is constant between a score and
+    the next lower one; the middle is returned, so that rounding has no effect.
 
     Args:
-        scores: (N,), of all detections that count.
+        scores: (N,), of all counted detections.
         found: (N,) bool, whether a detection was matched with an object.
         classes: (N,), class of each detection.
-        num_objects: number of objects of each class; the mean is over those that have some.
+        num_objects: number of objects of each class; the mean is over classes with objects.
 
     Returns:
-        the score; of several that are as good the highest; None where no score finds anything.
+        the score; the highest of several equally good ones; None if no detection finds an object.
     """
     if not found.any():
         return None
-    # F1 is never better than at the score of a detection that was matched, or than at the next higher one.
+    # The best F1 is always at the score of a matched detection.
     candidates = np.unique(scores[found])[::-1]
     f1 = np.zeros(len(candidates))
     order = np.argsort(classes, kind='stable')
@@ -45,5 +45,5 @@ def best_f1_score(
 
 
 def _at_least(values: np.ndarray, candidates: np.ndarray) -> np.ndarray:
-    """Return how many of the values are no lower than each candidate."""
+    """Return how many of the values are at least each candidate."""
     return len(values) - np.searchsorted(np.sort(values), candidates)

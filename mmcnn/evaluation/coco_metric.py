@@ -31,9 +31,9 @@ from mmcnn.evaluation.object_counts import objects_beyond, objects_of_classes
 from mmcnn.nearest import nearest
 from mmcnn.registry import METRICS
 
-#: What of a prediction has a row for each box; every one has the first three.
+#: Entries of a prediction with a row for each box; the first three are always there.
 _OF_BOXES = ('bboxes', 'scores', 'labels', 'masks', 'mask_scores')
-#: From which on a detection finds an object, where the best F1 is looked for.
+#: IoU from which a detection finds an object, for the best F1.
 _IOU_OF_F1 = 0.5
 
 SUMMARY_KEYS = summary_keys()
@@ -43,18 +43,19 @@ SUMMARY_KEYS = summary_keys()
 class CocoMetric(MMDetCocoMetric):
     """COCO box evaluation with the standard limits of 1, 10 and 100 detections per image and class.
 
-    Collects results as mmdet's metric does and evaluates them with hotcoco, whose numbers equal pycocotools'
-    (mmdet's own default of 100, 300 and 1000 detections leaves AR@1 and AR@10 out). Returned are, under the prefix
-    ``coco/`` and not rounded:
+    Collects results like mmdet's metric and evaluates them with hotcoco, whose numbers equal pycocotools' (mmdet's
+    default limits of 100, 300 and 1000 detections leave out AR@1 and AR@10). The following are returned under the
+    prefix ``coco/``, not rounded:
 
     - the 12 numbers ``bbox_mAP``, ``bbox_mAP_50``, ``bbox_mAP_75``, ``bbox_mAP_{s,m,l}`` (areas below 32**2, below
-      96**2, above, in pixels of the original image), ``bbox_AR@{1,10,100}``, ``bbox_AR_{s,m,l}@100``; -1, as in
-      pycocotools, where the ground truth has no box of that size, and NaN where it has no box at all;
-    - ``bbox_AP/<class name>`` for each class, its name on one line; NaN for a class without ground truth, which no
-      mean contains.
+      96**2, and above, in pixels of the original image), ``bbox_AR@{1,10,100}``, ``bbox_AR_{s,m,l}@100``; -1, as in
+      pycocotools, if the ground truth has no box of that size, and NaN if it has no box at all;
+    - ``bbox_AP/<class name>`` for each class, its name on one line; NaN for a class without ground truth, which does
+      not enter any mean.
 
     Label i is the class ``dataset_meta['classes'][i]`` and is matched with the file's categories by name. Every image
-    of the file counts, also one without detections. Crowd boxes match any number of detections and count as neither.
+    of the file counts, also one without detections. Crowd boxes match any number of detections and are not counted
+    themselves.
 
     Args:
         ann_file (str): COCO annotation file of the evaluated images.
@@ -62,32 +63,32 @@ class CocoMetric(MMDetCocoMetric):
             COCO's result format.
         collect_device (str): 'cpu' or 'gpu': where the ranks of a distributed run exchange results.
         prefix (str, optional): Prefix of the keys. Default: 'coco'.
-        classes (Sequence[str], optional): The classes that are evaluated; detections of the others are left out.
+        classes (Sequence[str], optional): The classes to evaluate; detections of the others are dropped.
             Default: all.
-        metric (str | Sequence[str]): 'bbox', as mmdet's key; there is no other.
-        classwise (bool): Whether the AP of each class is returned.
-        proposal_nums (Sequence[int]): The limits, in place of 1, 10 and 100: ``bbox_AR@<limit>`` for each and
+        metric (str | Sequence[str]): 'bbox', the only supported value of mmdet's key.
+        classwise (bool): Whether to return the AP of each class.
+        proposal_nums (Sequence[int]): Limits other than 1, 10 and 100: ``bbox_AR@<limit>`` for each and
             ``bbox_AR_{s,m,l}@<largest limit>``. AP counts 100 detections if 100 is among them, else the largest.
-        iou_thrs (float | Sequence[float], optional): IoU thresholds that AP and AR are the means over, in place of
-            0.5, 0.55 ... 0.95. AP50 and AP75 are -1 where theirs are not among them.
-        metric_items (Sequence[str], optional): Of the 12 numbers those to return, with or without ``bbox_``.
+        iou_thrs (float | Sequence[float], optional): IoU thresholds over which AP and AR are averaged, instead of 0.5,
+            0.55 ... 0.95. AP50 and AP75 are -1 if 0.5 and 0.75 are not among them.
+        metric_items (Sequence[str], optional): Which of the 12 numbers to return, with or without ``bbox_``.
         format_only (bool): Only write the detections, for a test server, and return nothing. Needs
             ``outfile_prefix``; the file needs no annotations.
-        backend_args (dict, optional): How MMEngine reads ``ann_file`` from elsewhere than the disk.
-        sort_categories (bool): Without effect, as mmdet's key: the order of categories does not matter here.
-        use_mp_eval (bool): Without effect, as mmdet's key: hotcoco always takes all cores.
-        detections_file (str, optional): If given, each evaluation writes its detections there, in place of those
-            before (:mod:`mmcnn.evaluation.kept_detections`).
+        backend_args (dict, optional): How MMEngine reads ``ann_file`` if it is not on the disk.
+        sort_categories (bool): mmdet's key, without effect: the order of categories does not matter here.
+        use_mp_eval (bool): mmdet's key, without effect: hotcoco always uses all cores.
+        detections_file (str, optional): If given, each evaluation writes its detections there, replacing those of the
+            last one (:mod:`mmcnn.evaluation.kept_detections`).
 
     Attributes:
-        best_f1_score (float, optional): From the last evaluation on, in the process that computed it: the score from
-            which on detections have the best F1 at IoU 0.5 (:func:`~mmcnn.evaluation.best_f1.best_f1_score`). None
-            before, and where nothing was found. Computed when it is asked for: until then the detections are kept.
+        best_f1_score (float, optional): After an evaluation, in the process that computed it: the score threshold with
+            the best F1 at IoU 0.5 (:func:`~mmcnn.evaluation.best_f1.best_f1_score`). None before, or if nothing was
+            found. Computed on first access, for which the detections are kept.
 
     Raises:
         FileNotFoundError: From the constructor, if ``ann_file`` does not exist.
-        UsageError: From the constructor, if an argument is none of the above; when evaluating, if the file lacks a
-            class of ``dataset_meta`` or an evaluated image.
+        UsageError: From the constructor, if an argument is invalid; when evaluating, if the file lacks a class of
+            ``dataset_meta`` or an evaluated image.
     """
 
     def __init__(
@@ -112,9 +113,9 @@ class CocoMetric(MMDetCocoMetric):
         if backend_args is None and not os.path.isfile(ann_file):
             raise FileNotFoundError(f'CocoMetric: the annotation file {ann_file!r} does not exist')
         if (metrics := [metric] if isinstance(metric, str) else list(metric)) != ['bbox']:
-            raise UsageError(f"CocoMetric: metric={metric!r}: only boxes are evaluated here, with metric='bbox'")
+            raise UsageError(f"CocoMetric: metric={metric!r}: only boxes can be evaluated, with metric='bbox'")
         if format_only and outfile_prefix is None:
-            raise UsageError('CocoMetric: format_only=True needs outfile_prefix, where the detections are written to')
+            raise UsageError('CocoMetric: format_only=True needs outfile_prefix, the path to write the detections to')
         super().__init__(
             metric=metrics, classwise=classwise, proposal_nums=checked_limits(proposal_nums),
             format_only=format_only, outfile_prefix=outfile_prefix, collect_device=collect_device, prefix=prefix,
@@ -130,10 +131,10 @@ class CocoMetric(MMDetCocoMetric):
             self._coco_api = COCO(str(path))
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Take the detections of a batch; a GPU makes the host wait for each copy, so that all images share one."""
+        """Store the detections of a batch, copied from a GPU together because the host waits for each copy."""
         found = [dict(sample['pred_instances']) for sample in data_samples]
         for each in found:
-            each['labels'] = each['labels'].long()  # MMDetection's SOLO has real ones where it finds nothing
+            each['labels'] = each['labels'].long()  # MMDetection's SOLO has floating-point ones if it finds nothing
         for key in _OF_BOXES[:3] if found else ():
             parts = torch.cat([each[key] for each in found]).cpu().split([len(each[key]) for each in found])
             for each, part in zip(found, parts, strict=True):
@@ -143,7 +144,7 @@ class CocoMetric(MMDetCocoMetric):
 
     @cached_property
     def best_f1_score(self) -> float | None:
-        """See the class; computed when it is asked for, which few evaluations are."""
+        """Return the attribute of the class; computed on access, because few evaluations need it."""
         detections, num_objects = self._evaluated
         objects = Objects.of(self._coco_api.dataset.get('annotations') or [])
         counted, found = match(detections, objects, _IOU_OF_F1, self.proposal_nums[-1])
@@ -151,18 +152,18 @@ class CocoMetric(MMDetCocoMetric):
         return best_f1_score(scores, found[counted], categories, num_objects)
 
     def stand_in_results(self) -> list[tuple[dict, dict]]:
-        """Return what :meth:`process` leaves of no image, for whoever wants to know the names of the numbers."""
+        """Return what :meth:`process` stores for no image, to learn the names of the metrics."""
         return []
 
     def compute_metrics(self, results: Sequence[tuple[dict, dict]]) -> dict[str, float]:
-        """Evaluate what :meth:`process` has collected.
+        """Evaluate the results that :meth:`process` has collected.
 
         Args:
             results (Sequence[tuple[dict, dict]]): For each image (ground truth, prediction); the latter has ``img_id``,
                 ``bboxes`` (N, 4) as xyxy in pixels of the original image, ``scores`` (N,) and ``labels`` (N,).
 
         Returns:
-            dict[str, float]: The numbers that the class names; none with ``format_only``.
+            dict[str, float]: The metrics that the class lists; empty with ``format_only``.
         """
         names = self.dataset_meta['classes']
         names = [names] if isinstance(names, str) else list(names)
@@ -194,7 +195,7 @@ class CocoMetric(MMDetCocoMetric):
         thresholds = np.asarray(evaluation.params.iouThrs)
         metrics = summary(precision[..., self._limit_of_ap], recall, thresholds, self.proposal_nums)
         lines = evaluation.summary_lines()
-        if tuple(self.proposal_nums) != LIMITS or self.iou_thrs is not None:  # which the lines do not tell rightly
+        if tuple(self.proposal_nums) != LIMITS or self.iou_thrs is not None:  # for which the text would be wrong
             lines = [aligned(['', 'value'], [[key, f'{value:.3f}'] for key, value in metrics.items()])]
         print_log('\n' + '\n'.join(lines), logger='current')
 
@@ -216,7 +217,7 @@ class CocoMetric(MMDetCocoMetric):
 
     @property
     def _limit_of_ap(self) -> int:
-        """The place of AP's limit: COCO's 100 if it is one of them, else the largest."""
+        """Return the index of AP's limit: COCO's 100 if it is among the limits, else the largest."""
         return self.proposal_nums.index(100) if 100 in self.proposal_nums else -1
 
     def _checked_items(self, items: Sequence[str] | None) -> list[str] | None:
@@ -230,7 +231,7 @@ class CocoMetric(MMDetCocoMetric):
         return keys
 
     def _say_what_limits(self, num_objects: Mapping[int, int]) -> None:
-        """Once: that there is nothing to measure by, or more objects than AP counts detections.
+        """Report once that there is nothing to measure, or that there are more objects than AP counts detections.
 
         Args:
             num_objects: category id -> number of objects.
@@ -239,15 +240,15 @@ class CocoMetric(MMDetCocoMetric):
             return
         self._has_said_limits = True
         limit = self.proposal_nums[self._limit_of_ap]
-        if not any(num_objects.values()):  # which the numbers say, too
-            text = f'{self.ann_file} has no object of the evaluated classes: there is nothing to measure'
+        if not any(num_objects.values()):  # the numbers show it, too
+            text = f'{self.ann_file} has no objects of the evaluated classes: there is nothing to measure'
             print_log(f'CocoMetric: {text}', logger='current')
         elif beyond := objects_beyond(self._coco_api, limit, num_objects):
             images, classes = ({key[i] for key in beyond} for i in (0, 1))
             text = (
                 f'images with more than {limit} objects of a class: {len(images):,}, classes: {len(classes):,}; AP '
                 f'counts {limit} detections of a class in an image and stays below 1 there. '
-                f'val_evaluator.proposal_nums=(1,10,{max(beyond.values())}) counts more, which is not what COCO does'
+                f'val_evaluator.proposal_nums=(1,10,{max(beyond.values())}) counts more, unlike COCO'
             )
             print_log(f'CocoMetric: {text}', logger='current', level=logging.WARNING)
 
@@ -266,7 +267,7 @@ class CocoMetric(MMDetCocoMetric):
         return [ids[name] if name in evaluated else None for name in names]
 
     def _of_classes(self, predictions: Sequence[dict]) -> list[dict]:
-        """Return the predictions of the classes that are evaluated."""
+        """Return the predictions of the evaluated classes."""
         if None not in self.cat_ids:
             return list(predictions)
         wanted = np.array([each is not None for each in self.cat_ids])
@@ -284,7 +285,7 @@ class CocoMetric(MMDetCocoMetric):
             )
 
     def _result_array(self, predictions: Sequence[dict]) -> np.ndarray:
-        """All detections as rows (image id, x, y, w, h, score, category id), in float64."""
+        """Return all detections as rows (image id, x, y, w, h, score, category id), in float64."""
         if not predictions:
             return np.empty((0, 7))
         boxes, scores, labels = (

@@ -12,7 +12,7 @@ from mmcnn.errors import DataError
 
 #: Name of the file in the folder of a run.
 DETECTIONS = 'detections.npz'
-#: Arrays of the file, and how many columns of a detection's row each one has.
+#: Arrays of the file, and the number of columns of a detection's row in each.
 _COLUMNS = dict(image_ids=1, boxes=4, scores=1, category_ids=1)
 _TYPES = dict(image_ids=np.int64, boxes=np.float32, scores=np.float32, category_ids=np.int64)
 
@@ -22,9 +22,9 @@ def write_detections(path: str | Path, rows: np.ndarray, limit: int = 100) -> No
 
     Args:
         path: path of the file.
-        rows: (D, 7): image id, x, y, w, h in pixels of the original image, score, category id. The file has boxes and
-            scores in single precision.
-        limit: maximum number per class and image; those with the highest scores are kept, in their order.
+        rows: (D, 7): image id, x, y, w, h in pixels of the original image, score, category id. The file stores boxes
+            and scores in single precision.
+        limit: maximum number per class and image; those with the highest scores are kept, in the original order.
 
     Raises:
         OSError: the file cannot be written.
@@ -41,7 +41,7 @@ def write_detections(path: str | Path, rows: np.ndarray, limit: int = 100) -> No
 
 def _counted(rows: np.ndarray, limit: int) -> np.ndarray:
     """Return (D,) bool: whether a detection is among the ``limit`` best of its image and class."""
-    order = np.lexsort((-rows[:, 5], rows[:, 6], rows[:, 0]))  # stable, as COCO's sort is
+    order = np.lexsort((-rows[:, 5], rows[:, 6], rows[:, 0]))  # stable, like COCO's sort
     groups = rows[order][:, [0, 6]]
     starts = np.flatnonzero(np.append(True, (groups[1:] != groups[:-1]).any(axis=1)))[: len(rows)]
     sizes = np.diff(np.append(starts, len(rows)))
@@ -54,11 +54,11 @@ def read_detections(path: str | Path) -> np.ndarray:
     """Return the rows that :func:`write_detections` has written, in float64.
 
     Raises:
-        DataError: there is no such file, or it holds something else.
+        DataError: the file does not exist or has another format.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = [file[name].reshape(-1, columns) for name, columns in _COLUMNS.items()]
         return np.concatenate(arrays, axis=1, dtype=np.float64)
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise DataError(f'{path} has no detections of a run: {error}', str(path)) from error
+        raise DataError(f"{path} is not a file of a run's detections: {error}", str(path)) from error

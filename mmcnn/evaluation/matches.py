@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-#: Areas beyond which COCO leaves an object out of 'all' areas, in square pixels.
+#: Limits of COCO's 'all' areas in square pixels; other objects are left out.
 _LARGEST_AREA = 1e10
-#: Pairs of a detection and an object that are looked at together.
+#: Number of pairs of a detection and an object in one chunk.
 _PAIRS = 1 << 14
 
 
@@ -19,10 +19,10 @@ class Objects:
 
     Attributes:
         image_ids: (G,) int64.
-        categories: (G,) int64, ids of their categories.
+        categories: (G,) int64, category ids.
         boxes: (G, 4) as x, y, width, height in pixels.
         crowd: (G,) bool.
-        ignored: (G,) bool: crowds, and objects whose area is none of COCO's.
+        ignored: (G,) bool: crowds, and objects outside COCO's area limits.
     """
 
     image_ids: np.ndarray
@@ -33,7 +33,7 @@ class Objects:
 
     @classmethod
     def of(cls, annotations: Iterable[Mapping]) -> Objects:
-        """Return the annotations of a COCO dict."""
+        """Return the objects of COCO annotations."""
         rows = [
             (
                 each['image_id'],
@@ -53,16 +53,17 @@ class Objects:
 
 
 def match(detections: np.ndarray, objects: Objects, threshold: float, limit: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return what COCO's evaluation counts of detections, and which of these find an object.
+    """Return which detections COCO's evaluation counts, and which of these find an object.
 
-    In the order of their scores, detections take the object of their image and class that they overlap most, if that is
-    not taken yet. Crowds take any number of those that find none, which then do not count.
+    In the order of their scores, detections take the object of their image and class that they overlap most, unless
+    it is already taken. A detection that finds no object but overlaps a crowd does not count; a crowd can match any
+    number.
 
     Args:
         detections: (N, 7) of image id, x, y, width, height in pixels, score, category id.
-        objects: What is to be found.
-        threshold: The least IoU; with a crowd it is the share of the detection that lies in it.
-        limit: Detections of an image and class that count, the best ones.
+        objects: The objects to find.
+        threshold: The minimum IoU; for a crowd, the minimum share of the detection inside it.
+        limit: Maximum number of counted detections of an image and class; the best ones count.
 
     Returns:
         (N,) bool, whether a detection counts, and (N,) bool, whether it finds an object.
@@ -74,7 +75,7 @@ def match(detections: np.ndarray, objects: Objects, threshold: float, limit: int
     pairs = _near(detections[order, 1:5].T, groups, objects, of_object, threshold)
     own, of_pair, overlaps = order[pairs[0]], *pairs[1:]
     own, of_pair, overlaps = (each[counted[own]] for each in (own, of_pair, overlaps))
-    # The last of equal objects is taken, the first of equal detections takes; no object is one of two images.
+    # Of equal objects the last one is taken, of equal detections the first one takes it, as in COCO's evaluation.
     chosen = np.lexsort((-of_pair, -overlaps, objects.ignored[of_pair], own, -detections[own, 5]))
     taken, done = set(), set()
     for detection, each in zip(own[chosen].tolist(), of_pair[chosen].tolist(), strict=True):
@@ -91,7 +92,7 @@ def match(detections: np.ndarray, objects: Objects, threshold: float, limit: int
 
 def _groups(detections: np.ndarray, objects: Objects) -> tuple[np.ndarray, np.ndarray]:
     """Return a number for each image and class: of the detections (N,), and of the objects (G,)."""
-    # Detections of an image mostly follow each other: each row of them is looked up once.
+    # Detections of an image are mostly adjacent, so each run of them needs only one look-up.
     images = detections[:, 0]
     first = np.flatnonzero(np.diff(images, prepend=np.nan) != 0)
     lengths = np.diff(first, append=len(images))
@@ -106,7 +107,7 @@ def _groups(detections: np.ndarray, objects: Objects) -> tuple[np.ndarray, np.nd
 
 
 def _within(limit: int, groups: np.ndarray, order: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """(N,) bool: a detection is one of the best of its group. ``groups`` are in ``order``, which is stable."""
+    """Return (N,) bool: whether a detection is among the best of its group. ``groups`` have the stable ``order``."""
     within = np.ones(len(order), bool)
     if len(order) > limit and (groups[limit:] == groups[:-limit]).any():
         ranked = order[np.lexsort((-scores[order], groups))]
@@ -117,24 +118,24 @@ def _within(limit: int, groups: np.ndarray, order: np.ndarray, scores: np.ndarra
 def _near(
     boxes: np.ndarray, groups: np.ndarray, objects: Objects, of_object: np.ndarray, threshold: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the pairs of a detection and an object of its group whose IoU is no less than the threshold.
+    """Return the pairs of a detection and an object of its group whose IoU is at least the threshold.
 
     Args:
-        boxes: (4, N) of the detections, in the order of their groups.
-        groups: (N,), ascending.
-        objects: G of them.
-        of_object: (G,), their groups.
-        threshold: Of IoU.
+        boxes: (4, N), boxes of the detections, in the order of their groups.
+        groups: (N,), groups of the detections, ascending.
+        objects: G objects.
+        of_object: (G,), groups of the objects.
+        threshold: IoU threshold.
 
     Returns:
-        Three arrays (P,): place of the detection, place of the object, IoU.
+        Three arrays (P,): index of the detection, index of the object, IoU.
     """
     first = np.searchsorted(groups, of_object)
     number = np.searchsorted(groups, of_object, side='right') - first
     ends = np.cumsum(number)
     found = [(np.empty(0, int), np.empty(0, int), np.empty(0))]
     start = 0
-    while start < len(ends):  # some objects at a time: all pairs of a large set do not fit into memory
+    while start < len(ends):  # in chunks, because all pairs of a large set do not fit into memory
         before = ends[start] - number[start]
         end = max(int(np.searchsorted(ends, before + _PAIRS, side='right')), start + 1)
         lengths = number[start:end]
@@ -148,7 +149,7 @@ def _near(
 
 
 def _overlaps(detections: np.ndarray, objects: np.ndarray, crowd: np.ndarray) -> np.ndarray:
-    """IoU of pairs of boxes, (4, P) each, as COCO's mask API computes it."""
+    """Return the IoU of pairs of boxes, (4, P) each, as COCO's mask API computes it."""
     x, y, w, h = detections
     left, top, width, height = objects
     across = np.minimum(w + x, width + left) - np.maximum(x, left)

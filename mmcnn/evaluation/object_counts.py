@@ -8,13 +8,13 @@ from hotcoco import COCO
 
 
 def objects_of_classes(coco: COCO, cat_ids: Iterable[int]) -> dict[int, int]:
-    """Category id -> number of objects that are no crowds."""
+    """Return category id -> number of objects that are not crowds."""
     counts = {each['id']: each['ann_count'] - each['crowd_count'] for each in coco.stats()['per_category']}
     return {each: counts.get(each, 0) for each in cat_ids}
 
 
 def objects_beyond(coco: COCO, limit: int, cat_ids: Iterable[int]) -> dict[tuple[int, int], int]:
-    """(image id, category id) -> number of objects that are no crowds, where that is above the limit."""
+    """Return (image id, category id) -> number of objects that are not crowds, where it is above the limit."""
 
     def count(image: int, **which: list[int]) -> int:
         return len(coco.get_ann_ids(img_ids=[image], iscrowd=False, **which))

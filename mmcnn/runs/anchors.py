@@ -15,19 +15,19 @@ from mmcnn.datasets.anchors import anchors_of, best_possible_recall, box_sizes
 from mmcnn.runs.drawn_split import drawn_flags
 from mmcnn.runs.img_size import image_size
 
-#: Best possible recall below which anchors are called unfit, as in YOLOv5's check before training.
+#: Best possible recall below which anchors count as unsuitable, as in YOLOv5's check before training.
 MIN_RECALL = 0.98
 
 
 def warn_of_anchors(cfg: Config, data: str | Path | None, say: Say = print) -> None:
-    """Say so if many training boxes are out of reach of a detector's anchors (:data:`MIN_RECALL`).
+    """Warn if a detector's anchors cannot match many training boxes (:data:`MIN_RECALL`).
 
-    Nothing is said of a detector without anchors of fixed sizes, nor of data that is not in COCO format.
+    Detectors without anchors of fixed sizes and data that is not in COCO format are not checked.
 
     Args:
-        cfg: complete, with data that is there.
-        data: the option, for the command that the warning names.
-        say: takes the warning.
+        cfg: complete, with existing data.
+        data: the option, for the command in the warning.
+        say: called with the warning.
     """
     anchors, size = anchors_of(cfg.model), image_size(cfg)
     if anchors is None or size is None:
@@ -40,17 +40,17 @@ def warn_of_anchors(cfg: Config, data: str | Path | None, say: Say = print) -> N
         command = ['mmcnn', 'anchors', *(['--data', str(data)] if data else []), *drawn_flags(cfg)]
         command += ['--config', str(cfg.filename), '--img-size', str(size)]
         say(
-            f'warning: the best possible recall of the anchors on the training boxes is {recall:.4f}; anchors that fit '
-            f'better: {shlex.join(command)}'
+            f'warning: the best possible recall of the anchors on the training boxes is {recall:.4f}; to compute '
+            f'anchors that fit better: {shlex.join(command)}'
         )
 
 
 def train_box_sizes(cfg: Config, img_size: int) -> np.ndarray:
-    """Widths and heights (N, 2) of the boxes that a detector is trained on, pixels at the network's input.
+    """Return widths and heights (N, 2) of a detector's training boxes, in pixels at the network's input.
 
     Args:
-        cfg: with data that is there (:func:`~mmcnn.runs.data.set_data`).
-        img_size: of the longer side of each image.
+        cfg: with existing data (:func:`~mmcnn.runs.data.set_data`).
+        img_size: longer side of each image.
     """
     files = [
         Path(dataset.get('data_root') or '', dataset.ann_file)

@@ -28,7 +28,7 @@ def takes(options: type[Options], first: str) -> Callable[[Callable], Callable]:
 
     Args:
         options: the class.
-        first: the field that the function takes by position.
+        first: the field that is a positional argument of the function.
     """
 
     def decorate(function: Callable) -> Callable:
@@ -134,7 +134,7 @@ def _prepared(options: RunOptions) -> Iterator[tuple[Run, Console]]:
     from mmcnn.runs.prepare import prepare
     from mmcnn.runs.process_state import kept_process_state
 
-    check_launcher(options.launcher)  # the console prints on the first rank only
+    check_launcher(options.launcher)  # the console prints only on the first rank
     console = Console(options.verbose, options.launcher)
     with kept_process_state(), known_causes(), terminated():
         yield prepare(options, console.line), console
@@ -142,7 +142,7 @@ def _prepared(options: RunOptions) -> Iterator[tuple[Run, Console]]:
 
 @contextlib.contextmanager
 def _taken(run: Run) -> Iterator[BeginHook]:
-    """Hold a run's folder, joined by all its ranks; yield the hook that tells when the training has begun."""
+    """Hold a run's folder on all its ranks; yield the hook that knows whether the training has begun."""
     from mmcnn.engine.ranks import join_ranks
     from mmcnn.runs.begin_hook import BeginHook
     from mmcnn.runs.taken import taken

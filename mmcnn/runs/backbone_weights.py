@@ -16,15 +16,15 @@ from mmcnn.weights.addresses import is_address, resolve
 from mmcnn.weights.checkpoint import Checkpoint
 from mmcnn.weights.recorded_config import other_normalisation
 
-#: The entry that it sets.
+#: The entry that the option sets.
 ENTRY = 'model.backbone.init_cfg'
 
 
 def typed_options(options: RunOptions) -> dict[str, Any]:
-    """``cfg_options``, with ``backbone_weights`` as the entry that it stands for.
+    """Return ``cfg_options``, with ``backbone_weights`` as the corresponding entry.
 
     Raises:
-        UsageError: what else is asked for would replace these weights.
+        UsageError: another option would replace these weights.
     """
     typed = dict(options.cfg_options)
     weights = options.backbone_weights if isinstance(options, TrainOptions) else None
@@ -33,18 +33,18 @@ def typed_options(options: RunOptions) -> dict[str, Any]:
     others = [name for name in ('weights', 'load_from', 'resume') if getattr(options, name)]
     others += [f'cfg_options {key}' for key in typed if key.startswith(ENTRY)]
     if others:
-        raise UsageError(f'backbone_weights={weights} and {others[0]} both say what to start from: name one')
+        raise UsageError(f'backbone_weights={weights} and {others[0]} both set the initial weights: use one of them')
     typed[ENTRY] = dict(_delete_=True, type='Pretrained', checkpoint=str(weights))
     return typed
 
 
 def check_backbone_weights(cfg: Config, weights: str | Path, say: Say) -> None:
-    """Refuse weights for the backbone of what is no detector with one of our backbones; looks into a file of them.
+    """Refuse backbone weights unless the model is a detector with one of our backbones; also open their file.
 
     Args:
         cfg: with its backbone.
         weights: a path, or a name or address that :class:`~mmcnn.weights.initializer.Pretrained` takes.
-        say: takes a warning if the weights were trained on images that were normalised otherwise.
+        say: called with a warning if the weights were trained on images with another normalisation.
 
     Raises:
         CheckpointError: the file is missing, broken or unsafe; no weights have this name.
@@ -52,19 +52,19 @@ def check_backbone_weights(cfg: Config, weights: str | Path, say: Say) -> None:
     """
     if is_classifier(cfg):
         raise UsageError(
-            f'backbone_weights={weights} is for detectors: a classifier starts from load_from={weights}, with '
+            f'backbone_weights={weights} is for detectors: for a classifier use load_from={weights}, with '
             'allow_head_mismatch=True if it has other classes'
         )
     name = str(cfg.model.get('backbone', {}).get('type')).removeprefix('mmcnn.')
     if name not in backbone_families():
         raise UsageError(
-            f"backbone_weights={weights}: {name} is none of mmcnn's backbones (mmcnn zoo lists them); it takes weights "
-            "by cfg_options model.backbone.init_cfg=dict(type='Pretrained', checkpoint=...)"
+            f"backbone_weights={weights}: {name} is not one of mmcnn's backbones (mmcnn zoo lists them); set its "
+            "weights by cfg_options model.backbone.init_cfg=dict(type='Pretrained', checkpoint=...)"
         )
     if is_address(str(weights)):
         resolve(str(weights))
         return
     checkpoint = Checkpoint.open(weights)
-    checkpoint.state_dict  # noqa: B018  raises for what cannot be read
+    checkpoint.state_dict  # noqa: B018  raises an error if they cannot be read
     if warning := other_normalisation(cfg.model.get('data_preprocessor'), {'meta': checkpoint.meta}, weights):
         say(warning)

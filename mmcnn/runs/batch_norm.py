@@ -14,27 +14,27 @@ from mmcnn.config.variables import Say
 from mmcnn.errors import UsageError
 from mmcnn.launchers import world_size
 
-#: How PyTorch's BatchNorm says so, at the first step.
+#: Part of the error of PyTorch's BatchNorm in the first step.
 _REFUSED = 'more than 1 value per channel'
 
 
 def check_batch_norm(cfg: Config, launcher: str, num_images: int | None, say: Say) -> None:
-    """Refuse a training whose batches of one image are too small for BatchNorm, before its first step.
+    """Refuse a training with batches of one image that are too small for BatchNorm, before its first step.
 
-    The model takes such a batch on the meta device, in no time. Where only the last batch of an epoch has one image, it
-    is left out (``drop_last``), and that is said.
+    The model processes such a batch on the meta device, which takes no time. If only the last batch of an epoch has one
+    image, it is dropped (``drop_last``), with a note.
 
     Args:
         cfg: complete and wired.
-        launcher: by which the processes that share the images were started.
-        num_images: to train on; None: not known, so the last batch is not looked at.
-        say: takes the sentence.
+        launcher: launcher of the processes that share the images.
+        num_images: number of training images; None: unknown, so that the last batch is not checked.
+        say: called with the note.
 
     Raises:
-        UsageError: names batch and size.
+        UsageError: names batch size and image size.
     """
     loader = cfg.train_dataloader
-    # A batch sampler makes the batches, and PyTorch's loader must not be told how as well.
+    # A batch sampler makes the batches; PyTorch's loader must not get these arguments as well.
     batches = loader.batch_sampler if isinstance(loader.get('batch_sampler'), dict) else loader
     wrapped = 'dataset' in loader.dataset.get('dataset', {}) or 'datasets' in loader.dataset.get('dataset', {})
     # A wrapper may give images more than once.
@@ -48,18 +48,18 @@ def check_batch_norm(cfg: Config, launcher: str, num_images: int | None, say: Sa
     if is_last:
         batches.drop_last = True
         say(
-            f'note: {num_images} images in batches of {batch} leave one over, and BatchNorm cannot train on one image '
-            f'of {width} x {height} px: each epoch leaves one out'
+            f'note: {num_images} images in batches of {batch} leave one image, and BatchNorm cannot train on one image '
+            f'of {width} x {height} px: each epoch drops one image'
         )
         return
     raise UsageError(
-        f'batches of one image of {width} x {height} px: its coarsest map has one value per channel, on which '
-        'BatchNorm cannot be trained; use a batch_size of 2 or more (and so many images), or a larger img_size'
+        f'batches of one image of {width} x {height} px: the coarsest map has one value per channel, on which '
+        'BatchNorm cannot train; use a batch_size of at least 2 (and as many images), or a larger img_size'
     )
 
 
 def _smallest_size(cfg: Config) -> tuple[int, int] | None:
-    """Width and height of the smallest images to train on, padded as the model pads them; None: nothing says so."""
+    """Return width and height of the smallest training images, padded like in the model; None: unknown."""
     sizes: list[tuple[int, int]] = []
     for node in dicts_in(cfg.train_dataloader.dataset):
         scale = node.get('img_scale') or (node.get('scale') if 'Resize' in str(node.get('type')) else None)
@@ -73,8 +73,8 @@ def _smallest_size(cfg: Config) -> tuple[int, int] | None:
 
 
 def _trains_on_one(cfg: Config, size: tuple[int, int]) -> bool:
-    """Return whether a model in training takes one image; True also where the meta device cannot tell."""
-    # What some of MMDetection's parts compute, the meta device cannot.
+    """Return whether a model in training mode can process one image; True also if the meta device cannot tell."""
+    # Some of MMDetection's parts compute things that the meta device cannot.
     with contextlib.suppress(RuntimeError, NotImplementedError, AttributeError):
         model = build_on_meta(cfg).train()
         image = torch.empty(1, getattr(model.backbone, 'in_channels', 3), *size[::-1], device='meta')

@@ -1,4 +1,4 @@
-"""``batch_size``, ``workers`` and ``launcher``: the number of images in a step of the optimizer."""
+"""``batch_size``, ``workers`` and ``launcher``: the number of images in an optimizer step."""
 
 from __future__ import annotations
 
@@ -17,22 +17,23 @@ from mmcnn.console.layout import number
 from mmcnn.launchers import world_size
 from mmcnn.runs.options import RunOptions
 
-#: A run of fewer optimizer steps than this does not accumulate micro-batches to the nominal batch.
+#: A run with fewer optimizer steps does not accumulate micro-batches to the nominal batch.
 MIN_STEPS = 1000
-#: Annotation files of more bytes, some 20,000 images, are not read to see how many steps a run will have.
+#: Annotation files with more bytes, some 20,000 images, are not read to compute the number of steps.
 LARGE = 50_000_000
-#: Arguments of a data loader that only one with worker processes takes.
+#: Arguments of a data loader that require worker processes.
 _OF_WORKERS = ('persistent_workers', 'prefetch_factor', 'timeout')
 
 
 def set_batches(cfg: Config, options: RunOptions, num_images: int | None) -> None:
     """Set batch size, workers and accumulation.
 
-    Configs with a ``nominal_batch_size`` give each step so many images, on all GPUs together: fewer are accumulated,
-    and so many GPUs that the config's batch would be more take less each. A run that would have fewer than
-    ``MIN_STEPS`` steps accumulates less: a small data set needs the steps more than it needs the smooth gradient.
-    Where a config has ``scale_lr=True``, its rate is for ``nominal_batch_size`` images and follows their number; where
-    its losses are sums over the images of a GPU, rate, weight decay and clipping are for ``summed_batch_size`` of them.
+    Configs with a ``nominal_batch_size`` use this number of images in each step, over all GPUs: smaller batches are
+    accumulated, and if there are so many GPUs that the config's batch size would exceed it, each GPU gets fewer images.
+    A run that would have fewer than ``MIN_STEPS`` steps accumulates less: with a small data set, the number of steps
+    matters more than smooth gradients. If a config has ``scale_lr=True``, its learning rate is for
+    ``nominal_batch_size`` images and is scaled with their number; if its losses are sums over the images of a GPU,
+    learning rate, weight decay and clipping are for ``summed_batch_size`` images.
     """
     for loader in loaders_of(cfg).values():
         if options.batch_size is not None:
@@ -45,7 +46,7 @@ def set_batches(cfg: Config, options: RunOptions, num_images: int | None) -> Non
         loader.pin_memory = get_device() != 'cpu'
     world = world_size(options.launcher)
     if is_classifier(cfg) and num_images is not None:
-        # BatchNorm cannot train on one value, which is what one small image leaves at stride 32.
+        # BatchNorm cannot train on a single value, which is all that a small image leaves at stride 32.
         share, batch = -(-num_images // world), cfg.train_dataloader.batch_size
         cfg.train_dataloader.drop_last = share > batch and share % batch == 1
     nominal = cfg.get('nominal_batch_size')
@@ -60,11 +61,11 @@ def set_batches(cfg: Config, options: RunOptions, num_images: int | None) -> Non
         counts = max(min(counts, iterations // MIN_STEPS), 1)
     cfg.optim_wrapper.accumulative_counts = counts
     if cfg.get('scale_lr'):
-        # Goyal et al., arXiv 1706.02677. The two stay true to each other, also in the config that the run records.
+        # Goyal et al., arXiv 1706.02677. The recorded config stays consistent: its rate and batch size still match.
         cfg.optim_wrapper.optimizer.lr *= together * counts / nominal
         cfg.nominal_batch_size = together * counts
         if 'summed_batch_size' in cfg:
-            # The gradients are so many times as large; decay and clipping keep their part of the step.
+            # The gradients are scaled by this factor; decay and clipping keep their share of the step.
             larger = cfg.train_dataloader.batch_size / cfg.summed_batch_size
             cfg.optim_wrapper.optimizer.lr /= larger
             clip_grad = cfg.optim_wrapper.get('clip_grad') or {}
@@ -75,7 +76,7 @@ def set_batches(cfg: Config, options: RunOptions, num_images: int | None) -> Non
 
 
 def drop_of_workers(cfg: Config, typed: Collection[str], say: Say) -> None:
-    """Drop what a data loader without worker processes does not take, and say what of it was typed.
+    """Drop the arguments of a data loader that need worker processes if there are none, and report the user's.
 
     PyTorch refuses ``persistent_workers``, ``prefetch_factor`` and ``timeout`` with ``num_workers=0``.
     """
@@ -84,20 +85,19 @@ def drop_of_workers(cfg: Config, typed: Collection[str], say: Say) -> None:
             continue
         dropped = {key: loader.pop(key) for key in _OF_WORKERS if loader.get(key)}
         if shown := [f'{key}={value}' for key, value in dropped.items() if f'{name}.{key}' in typed]:
-            say(
-                f'note: {name}: {", ".join(shown)} is for worker processes, and there are none (num_workers=0): dropped'
-            )
+            say(f'note: {name}: {", ".join(shown)} needs worker processes, but num_workers=0: dropped')
 
 
 def images_of_own_data(cfg: Config) -> int | None:
-    """Training images in the COCO files that a config names itself, repetitions counted.
+    """Return the number of training images in the COCO files that a config names itself, including repetitions.
 
     Returns:
-        their number; None: the data is of another kind, or a file of more than ``LARGE`` bytes, which is no small data.
+        the number; None: the data has another format, or a file has more than ``LARGE`` bytes, which is not a small
+        data set.
     """
     try:
         return _images_in(cfg.train_dataloader.dataset)
-    except (AttributeError, KeyError, OSError, TypeError, ValueError):  # the run itself will say what is wrong with it
+    except (AttributeError, KeyError, OSError, TypeError, ValueError):  # the run itself will report the error
         return None
 
 
@@ -113,16 +113,18 @@ def _images_in(dataset: dict) -> int:
 
 
 def describe_batches(cfg: Config, launcher: str) -> str:
-    """Return a line for the log: how many images an iteration and a step of the optimizer see, on all GPUs together."""
+    """Return a line for the log with the number of images per iteration and per optimizer step, over all GPUs."""
     together = cfg.train_dataloader.batch_size * world_size(launcher)
     counts = cfg.optim_wrapper.get('accumulative_counts', 1)
-    line = f'{number(together * counts, "image")} a step'
+    line = f'{number(together * counts, "image")} per step'
     if counts > 1:
-        line = f'{number(together, "image")} an iteration, {counts} iterations a step: {line}'
+        line = f'{number(together, "image")} per iteration, {counts} iterations per step: {line}'
     if cfg.get('scale_lr'):
         return f'{line}, learning rate {cfg.optim_wrapper.optimizer.lr:.3g}'
     nominal = cfg.get('nominal_batch_size')
     if nominal is not None and together * counts != nominal:
         times = nominal / together / counts
-        line += f' (made for {number(nominal, "image")} a step: it takes {times:.2g} times as many steps here)'
+        line += (
+            f' (the config is for {number(nominal, "image")} per step: this run has {times:.2g} times as many steps)'
+        )
     return line

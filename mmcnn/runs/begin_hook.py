@@ -1,4 +1,4 @@
-"""The moment at which a run takes possession of its folder, and the way in which it ends."""
+"""The moment at which a run takes over its folder, and the way in which it ends."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from mmcnn.version import __version__
 
 
 class BeginHook(Hook):
-    """Records what the run is as soon as nothing can prevent its first step.
+    """Writes the record of a run once nothing can prevent its first step.
 
     Args:
         run: the run.
 
     Attributes:
         has_begun: whether that moment has come.
-        early_end: of a run that has ended before its full length; None: it has not.
+        early_end: information about a run that ended before its full length; None: it did not.
     """
 
-    priority = 'LOWEST'  # weights that do not fit, for example, are found by the hooks before
+    priority = 'LOWEST'  # earlier hooks find, for example, weights that do not fit
 
     def __init__(self, run: Run) -> None:
         self.run = run
@@ -45,5 +45,5 @@ class BeginHook(Hook):
             )
 
     def after_train(self, runner) -> None:
-        """Look whether another hook has ended the training."""
+        """Check whether another hook has ended the training."""
         self.early_end = EarlyEnd.of(runner)

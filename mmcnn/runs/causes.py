@@ -1,4 +1,4 @@
-"""Known causes behind errors of PyTorch and MMEngine."""
+"""Known causes of errors of PyTorch and MMEngine."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ COMPILERS = ('torch._dynamo', 'torch._inductor')
 
 @contextlib.contextmanager
 def terminated() -> Iterator[None]:
-    """While it is open, SIGTERM is a :class:`~mmcnn.errors.StoppedError`; the training loop has a way of its own.
+    """Turn SIGTERM into a :class:`~mmcnn.errors.StoppedError`; the training loop has its own handling.
 
-    Python's own reaction would end the process without a chance to clean up. Does nothing outside of the main thread.
+    Python's default would end the process without a chance to clean up. Does nothing outside of the main thread.
     """
 
     def stop(signum: int, frame: object) -> NoReturn:
@@ -38,11 +38,11 @@ def terminated() -> Iterator[None]:
 
 @contextlib.contextmanager
 def known_causes() -> Iterator[None]:
-    """Raise what is known to lie behind an error as one of :mod:`mmcnn.errors`."""
+    """Raise an error of :mod:`mmcnn.errors` in place of an error with a known cause."""
     forget_deaths()
     try:
         yield
-    except SystemExit as end:  # how a loop under MMEngine's own tools ends after a signal
+    except SystemExit as end:  # raised by a loop under MMEngine's own tools after a signal
         if isinstance(end.__cause__, StoppedError):
             raise end.__cause__ from None
         if not isinstance(end.code, int) or end.code - 128 not in set(signal.Signals):
@@ -51,7 +51,7 @@ def known_causes() -> Iterator[None]:
         raise StoppedError(f'stopped by {signal.Signals(signum).name}', signum) from end
     except MmcnnError:
         raise
-    except Exception as error:  # raised again, unless a known cause lies behind it
+    except Exception as error:  # raised again, unless its cause is known
         if (interrupt := interrupt_behind(error)) is not None:
             raise interrupt from None
         if death := worker_death(error):
@@ -59,25 +59,25 @@ def known_causes() -> Iterator[None]:
         if type(error).__module__.startswith(COMPILERS):
             said = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise TrainingError(
-                f'performance.compile: torch.compile has failed: {said}; this machine has no compiler that does what '
-                'PyTorch needs, or the network or the arguments are not for it: leave --compile out'
+                f'performance.compile: torch.compile failed: {said}; either this machine has no compiler that PyTorch '
+                'can use, or the network or the arguments are not supported: leave out --compile'
             ) from error
         if isinstance(error, RuntimeError) and REFUSED in str(error):
             operator = str(error).partition(' ')[0]
             raise TrainingError(
-                f'randomness.deterministic=True: {operator} has no deterministic kernel on a GPU; use another part in '
-                'the place of what computes with it, or leave deterministic out'
+                f'randomness.deterministic=True: {operator} has no deterministic kernel on a GPU; replace the part '
+                'that uses it, or leave out deterministic'
             ) from error
         raise
     finally:
-        forget_deaths()  # and with them the files by which the system tells of processes
+        forget_deaths()  # and release the file descriptors of their processes
 
 
 def interrupt_behind(error: BaseException | None) -> KeyboardInterrupt | StoppedError | None:
-    """Return the Ctrl-C or SIGTERM that an error came of.
+    """Return the Ctrl-C or SIGTERM that caused an error.
 
-    MMEngine says of one while it formats a config that the config is at fault, PyTorch while it exports a network that
-    the network is.
+    MMEngine reports one that arrives while it formats a config as an error of the config, and PyTorch one during an
+    export as an error of the network.
     """
     while error is not None and not isinstance(error, KeyboardInterrupt | StoppedError):
         error = error.__cause__ or error.__context__

@@ -23,11 +23,11 @@ def checkpoint_detector(options: InferOptions, say: Callable[[str], object]) -> 
     """Provide the detector of a checkpoint; changes to the process are undone at the end.
 
     Args:
-        options: by which checkpoint, and what of its config is changed.
-        say: takes a sentence about each change of the config.
+        options: name the checkpoint and the changes to its config.
+        say: called with a sentence about each change of the config.
 
     Raises:
-        UsageError: an option does not fit.
+        UsageError: an option is invalid.
         CheckpointError: the checkpoint cannot be used.
     """
     with kept_process_state(), known_causes():

@@ -7,26 +7,26 @@ from pathlib import Path
 from mmcnn.errors import CheckpointError
 from mmcnn.weights.checkpoint import Checkpoint
 
-#: Checkpoints of a training, in the names that MMEngine's and our hook give them.
+#: Names of a training's checkpoints, as MMEngine's and our hook write them.
 _CHECKPOINTS = ('epoch_*.pth', 'iter_*.pth', 'stopped_at_iter_*.pth')
 
 
 def checkpoints_in(folder: Path) -> set[Path]:
-    """Return the checkpoints of a training in a folder, but for the best one."""
+    """Return the checkpoints of a training in a folder, except for the best one."""
     return {path for pattern in _CHECKPOINTS for path in folder.glob(pattern)}
 
 
 def last_checkpoint(folder: str | Path) -> tuple[Path, Checkpoint, list[str]] | None:
     """Return the last checkpoint of a run that can be resumed from.
 
-    That is the one that the file ``last_checkpoint`` names; where that one is gone or damaged, the newest of the folder
-    that is whole.
+    This is the checkpoint that the file ``last_checkpoint`` names; if that one is missing or damaged, the newest
+    complete one in the folder.
 
     Args:
         folder: the work dir.
 
     Returns:
-        its path, the checkpoint, opened, and a sentence for each that was passed over; None: the run has written none.
+        its path, the opened checkpoint, and a sentence about each one that was skipped; None: the run has none.
 
     Raises:
         CheckpointError: none of them can be used.
@@ -49,10 +49,10 @@ def last_checkpoint(folder: str | Path) -> tuple[Path, Checkpoint, list[str]] | 
 
 
 def open_resumable(path: str | Path) -> Checkpoint:
-    """Return a checkpoint that a run can go on from, opened and tried: torch can build all of it.
+    """Return an opened checkpoint from which a run can continue; torch has built all of it for a test.
 
     Raises:
-        CheckpointError: it is missing, broken or unsafe, or a run cannot go on from it.
+        CheckpointError: it is missing, broken or unsafe, or a run cannot continue from it.
     """
     checkpoint = Checkpoint.open(path)
     checkpoint.refuse_unresumable()
@@ -61,9 +61,9 @@ def open_resumable(path: str | Path) -> Checkpoint:
 
 
 def read_resumable(path: str | Path) -> dict:
-    """Return the content of a checkpoint with everything that a run needs to go on.
+    """Return the content of a checkpoint with everything that a run needs to continue.
 
     Raises:
-        CheckpointError: as :func:`~mmcnn.weights.checkpoint.read_checkpoint`, or a run cannot go on from it.
+        CheckpointError: as in :func:`~mmcnn.weights.checkpoint.read_checkpoint`, or a run cannot continue from it.
     """
     return open_resumable(path).content

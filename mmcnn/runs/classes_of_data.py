@@ -1,4 +1,4 @@
-"""``classes``: the classes of a data folder that a run uses, and whether they are those of its checkpoint."""
+"""``classes``: the classes of a data folder that a run uses, and whether they match its checkpoint."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _SHOWN = 20
 
 
 def trained_classes(checkpoint: dict | None) -> tuple[str, ...]:
-    """Return the classes that a checkpoint, opened or None, was trained on; empty: it does not say."""
+    """Return the classes that a checkpoint, opened or None, was trained on; empty if unknown."""
     return classes_in((checkpoint or {}).get('meta', {}))
 
 
 def refuse_other_classes(checkpoint: dict, folder: DetectorData | ClassData) -> None:
-    """Refuse to resume a run on data whose labels mean other classes.
+    """Refuse to resume a run on data with other classes.
 
     Raises:
         UsageError: names both.
@@ -32,7 +32,7 @@ def refuse_other_classes(checkpoint: dict, folder: DetectorData | ClassData) -> 
 
 
 def other_classes(trained: Sequence[str], where: str, classes: Sequence[str]) -> UsageError:
-    """Return the message that a checkpoint and the data have different classes."""
+    """Return the error that a checkpoint and the data have different classes."""
     return UsageError(
         f'the checkpoint was trained on the classes {shown_classes(tuple(trained))}, but {where} has '
         f'{shown_classes(tuple(classes))}'
@@ -40,9 +40,9 @@ def other_classes(trained: Sequence[str], where: str, classes: Sequence[str]) ->
 
 
 def choice_of(root: Path, classes: Sequence[str] | None, trained: Sequence[str]) -> Choice | None:
-    """Return which classes of a folder are used: all; those that were asked for; those of a checkpoint, by their names.
+    """Return the classes of a folder to use: all, the requested ones, or those of a checkpoint by their names.
 
-    Those that were asked for are in the order of the first split also where another one has them in its own.
+    Requested classes keep the order of the first split, also if another split orders them differently.
     """
     if classes is None and not trained:
         return None
@@ -58,7 +58,7 @@ def choice_of(root: Path, classes: Sequence[str] | None, trained: Sequence[str])
         missing = [name for name in wanted if name not in known]
         if missing and classes is None:
             both = ', '.join(name for name in trained if name in known)
-            hint = f'; classes=... evaluates some of those that both have: {both}' if both else ''
+            hint = f'; to evaluate classes that both have, use classes=... with some of {both}' if both else ''
             raise UsageError(f'{other_classes(trained, str(root), known)}{hint}')
         if missing:
             raise UsageError(f'classes={missing[0]!r}: {root / title} has no such class; {nearest(missing[0], known)}')
@@ -68,7 +68,7 @@ def choice_of(root: Path, classes: Sequence[str] | None, trained: Sequence[str])
 
 
 def shown_classes(classes: tuple[str, ...]) -> str:
-    """Return the names for a message; of many the first."""
+    """Return the names for a message; only the first if there are many."""
     if len(classes) <= _SHOWN:
         return str(classes)
     return f'({", ".join(map(repr, classes[:_SHOWN]))} and {len(classes) - _SHOWN} more)'

@@ -18,27 +18,27 @@ from mmcnn.console.layout import ALL_COLUMNS, COLUMNS, number, validation
 from mmcnn.runs.history_hook import HistoryHook, counts_epochs
 from mmcnn.runs.results import by_name
 
-#: A run of fewer steps is young: an AP, or a top-1 as a multiple of chance, below these is what one may expect of it.
+#: In a run with fewer steps, an AP, or a top-1 as a multiple of chance, below these is to be expected.
 YOUNG_STEPS, YOUNG_AP, YOUNG_TOP1 = 1000, 0.1, 1.5
-#: Iterations that rate, losses and the time that is left are the means of.
+#: Iterations over which rate, losses and remaining time are averaged.
 WINDOW = 50
 
 
 class ConsoleHook(Hook):
     """Sends progress and the results of each validation to a console.
 
-    Plain lines, where there is no terminal, come every ``interval`` iterations of the ``LoggerHook`` and at the end of
-    each epoch. A training that counts iterations is shown by them. A training needs a
-    :class:`~mmcnn.runs.history_hook.HistoryHook`, too, which knows the losses.
+    Without a terminal, plain lines are printed every ``interval`` iterations of the ``LoggerHook`` and at the end of
+    each epoch. A training that counts iterations is shown by iterations. A training also needs a
+    :class:`~mmcnn.runs.history_hook.HistoryHook`, which provides the losses.
 
     Args:
-        console: where it goes.
-        head: gives the labelled rows that begin the run; asked just before the first step.
-        notes: lines that follow them.
-        from_scratch: the run begins with random weights; the first validation of a young one says what is normal.
+        console: the console to print on.
+        head: returns the labelled rows at the start of the run; called just before the first step.
+        notes: lines after these rows.
+        from_scratch: whether the run starts from random weights; early results then get a note about what is normal.
     """
 
-    priority = 'LOWEST'  # when everything else has had its word
+    priority = 'LOWEST'  # after all other hooks
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class ConsoleHook(Hook):
         self.console.head(self.head(runner), self.notes)
 
     def before_train_epoch(self, runner) -> None:
-        """Begins to measure anew."""
+        """Restart the measurement of the rate."""
         self._window: deque[tuple[float, int, dict[str, float]]] = deque(maxlen=WINDOW)
         self._since = time.perf_counter()
 
@@ -79,7 +79,7 @@ class ConsoleHook(Hook):
         self._window.append((now - self._since, len(data_batch['data_samples']), self._history.losses))
         self._since = now
         step = batch_idx + 1
-        if self._by_epoch:  # whose end has a line of its own
+        if self._by_epoch:  # the end of an epoch has its own line
             due = step % self.interval == 0 and step < len(runner.train_dataloader)
         else:
             due = step % self.interval == 0 or step == runner.max_iters
@@ -95,7 +95,7 @@ class ConsoleHook(Hook):
         self._show_step(runner, steps, losses, True)
 
     def after_train(self, runner) -> None:
-        """Take the live line away."""
+        """Remove the live line."""
         self.console.end_progress()
 
     def after_val_iter(self, runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
@@ -108,7 +108,7 @@ class ConsoleHook(Hook):
         self.console.progress(f'{over}  validation  batch {batch_idx + 1}/{len(runner.val_dataloader)}')
 
     def after_val_epoch(self, runner, metrics: dict[str, float] | None = None) -> None:
-        """Print a table of what was found."""
+        """Print a table of the results."""
         title = f'epoch {runner.epoch}' if self._by_epoch else f'iteration {runner.iter}'
         self._show_metrics(title, metrics, COLUMNS)
         if self.from_scratch:
@@ -125,7 +125,7 @@ class ConsoleHook(Hook):
         self.console.progress(f'batch {step}/{steps}', due=step % self.interval == 0)
 
     def after_test_epoch(self, runner, metrics: dict[str, float] | None = None) -> None:
-        """Print a table of what was found."""
+        """Print a table of the results."""
         self.console.end_progress()
         self._show_metrics('', metrics, ALL_COLUMNS)
 
@@ -155,23 +155,24 @@ class ConsoleHook(Hook):
 
 
 def what_is_normal(steps: int, metrics: Mapping[str, float], num_classes: int) -> str | None:
-    """Return a note for users who see the first results of a run with random initial weights; None: it is not needed.
+    """Return a note about the first results of a run with random initial weights; None if it is not needed.
 
     Args:
-        steps: of the optimizer so far.
+        steps: number of optimizer steps so far.
         metrics: named as in :class:`~mmcnn.runs.results.EvaluateResult`.
-        num_classes: of the data.
+        num_classes: number of classes of the data.
     """
     if steps >= YOUNG_STEPS:
         return None
-    begun = f'note: these are the numbers after {number(steps, "step")} from random weights'
+    begun = f'note: these are the results after {number(steps, "step")} from random weights'
     if 0 <= metrics.get('AP', -1) < YOUNG_AP:
         return (
-            f'{begun}: an AP of 0 to 0.1 is normal before a few hundred, and grows for thousands (docs/benchmarks.md)'
+            f'{begun}: an AP of 0 to 0.1 is normal in the first few hundred, and grows over thousands '
+            '(docs/benchmarks.md)'
         )
     chance = 100 / max(num_classes, 1)
     if 0 <= metrics.get('top1', -1) < YOUNG_TOP1 * chance:
-        return f'{begun}: a top-1 near {chance:.3g} %, which guessing has, is normal before a few hundred'
+        return f'{begun}: a top-1 near {chance:.3g} %, which equals guessing, is normal in the first few hundred'
     return None
 
 

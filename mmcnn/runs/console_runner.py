@@ -22,22 +22,22 @@ from mmcnn.errors import MmcnnError, UsageError
 
 
 def runner_for(console: Console) -> type[Runner]:
-    """Return a Runner of which a console shows the warnings, and if it is verbose everything.
+    """Return a Runner whose warnings, or in verbose mode all log lines, are shown by a console.
 
-    What the console prints goes to the Runner's log file, too.
+    The console's lines also go to the Runner's log file.
     """
 
     class ConsoleRunner(Runner):
         def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
             logger = super().build_logger(*args, **kwargs)
-            if self.rank == 0:  # the other ranks print errors only
+            if self.rank == 0:  # the other ranks only print errors
                 redirect(logger, console)
             return logger
 
         def build_visualizer(self, visualizer: Any = None) -> Visualizer:
             nodes = visualizer.get('vis_backends') or [] if isinstance(visualizer, dict) else []
             names = [node.get('name') or node.get('type') for node in nodes if isinstance(node, dict)]
-            if isinstance(visualizer, dict):  # MMEngine would go on with that of an earlier run, and in its folder
+            if isinstance(visualizer, dict):  # MMEngine would reuse that of an earlier run, with its folder
                 visualizer = {**visualizer, 'name': self.experiment_name}
             built = super().build_visualizer(visualizer)
             if self.rank == 0:
@@ -47,7 +47,7 @@ def runner_for(console: Console) -> type[Runner]:
 
         def build_model(self, model: Any) -> nn.Module:
             if (seed := self.cfg.get('init_seed')) is not None:
-                # All weights are drawn from here on, up to the first step, which has a seed of its own.
+                # All initial weights are drawn after this; the first step has its own seed.
                 seed_from(seed)
             return super().build_model(model)
 
@@ -60,12 +60,12 @@ def runner_for(console: Console) -> type[Runner]:
 
         def resume(self, filename: str, resume_optimizer: bool = True, resume_param_scheduler: bool = True,
                    map_location: Any = 'default') -> None:  # fmt: skip
-            # MMEngine warns of schedulers that it cannot resume where there are none.
+            # MMEngine warns of schedulers that it cannot resume even if there are none.
             schedulers = resume_param_scheduler and self.param_schedulers is not None
             super().resume(filename, resume_optimizer, schedulers, map_location)
 
         def load_checkpoint(self, *args: Any, **kwargs: Any) -> dict:
-            # MMEngine prints where it loads from.
+            # MMEngine prints the path that it loads.
             with contextlib.redirect_stdout(io.StringIO()) as said:
                 checkpoint = super().load_checkpoint(*args, **kwargs)
             self.logger.info(said.getvalue().strip())
@@ -75,7 +75,7 @@ def runner_for(console: Console) -> type[Runner]:
 
 
 def _start(visualizer: Visualizer, name: Any) -> None:
-    """Start a back end of a visualizer now; whoever is not logged in there, for example, is told so in a sentence."""
+    """Start a backend of a visualizer now, with errors of one sentence, for example if the user is not logged in."""
     backend = visualizer.get_backend(name.rpartition('.')[2]) if isinstance(name, str) else None
     if backend is None:
         return
@@ -83,28 +83,28 @@ def _start(visualizer: Visualizer, name: Any) -> None:
         backend.experiment  # noqa: B018  starts it
     except MmcnnError:
         raise
-    except Exception as error:  # of any library
+    except Exception as error:  # errors of any library
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip('.')
         raise UsageError(f'{name} cannot start: {reason}; choose another logger, or none') from error
 
 
 def redirect(logger: MMLogger, console: Console) -> None:
-    """Print a log's warnings, or all of it, to the console; the console's own lines go to the log file as well."""
+    """Print a log's warnings, or all of it, on the console; the console's own lines also go to the log file."""
     files = [handler for handler in logger.handlers if isinstance(handler, logging.FileHandler)]
     (screen,) = (handler for handler in logger.handlers if handler not in files)
     shown = _ConsoleHandler(console, screen.level, files[0].formatter)
-    shown.filters += screen.filters  # MMEngine's, against warnings that repeat
+    shown.filters += screen.filters  # MMEngine's filters against repeated warnings
     logger.handlers = [shown, *files]
     console.log = lambda text: logger.info(f'\n{text}' if '\n' in text else text, extra=dict(printed=True))
 
 
 class _ConsoleHandler(logging.Handler):
-    """Passes to a console the records that it has not printed itself."""
+    """Passes records to a console, except for those that came from it."""
 
     def __init__(self, console: Console, level: int, formatter: logging.Formatter) -> None:
         super().__init__(level if console.verbose else max(level, logging.WARNING))
         self.console = console
-        self.stream = io.StringIO()  # where MMEngine's MLflowVisBackend looks whether a handler is closed
+        self.stream = io.StringIO()  # MMEngine's MLflowVisBackend checks whether it is closed
         self.setFormatter(formatter)
         self.addFilter(concerns_users)
         self.addFilter(lambda record: not getattr(record, 'printed', False))

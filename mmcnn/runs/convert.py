@@ -32,20 +32,20 @@ def convert(
     say: Say = print,
     imports: Sequence[str] | None = None,
 ) -> tuple[LoadReport, Record]:
-    """Read weights of any source into one of our networks and write them under our names.
+    """Read weights of any source into one of our networks and write them with our names.
 
     Args:
-        path: see :func:`mmcnn.weights.convert.convert`, and there for what is returned.
-        target: see :func:`mmcnn.weights.convert.convert`, and there for what is returned.
-        source: see :func:`mmcnn.weights.convert.convert`, and there for what is returned.
-        num_classes: see :func:`mmcnn.weights.convert.convert`, and there for what is returned.
+        path: see :func:`mmcnn.weights.convert.convert`, also for the return value.
+        target: see :func:`mmcnn.weights.convert.convert`.
+        source: see :func:`mmcnn.weights.convert.convert`.
+        num_classes: see :func:`mmcnn.weights.convert.convert`.
         name: a network of the zoo, or a config: its path, or the name of one that comes with mmcnn.
-        say: takes a sentence about the config that is recorded for a detector, see
+        say: called with a sentence about the config that is recorded for a detector, see
             :func:`~mmcnn.config.of_weights.config_of_conversion`.
-        imports: modules of the user's own to be imported first, which register what the config names.
+        imports: the user's own modules to import first, which register types of the config.
 
     Raises:
-        UsageError: no network and no config of this name, or what else does not fit.
+        UsageError: no network or config has this name, or another argument is invalid.
         CheckpointError: the file does not fit, or cannot be written.
     """
     named = config = None
@@ -60,7 +60,9 @@ def convert(
         record_imports(named, imports)
         if num_classes is not None:
             set_num_classes(named.model, num_classes)
-        recorded = not str(target).endswith('.weights') and not is_classifier(named)  # Darknet's files hold no config
+        recorded = not str(target).endswith('.weights') and not is_classifier(
+            named
+        )  # Darknet's files contain no config
         if recorded and Path(path).expanduser().is_file():
             config = config_of_conversion(Checkpoint.open(path), named, said.append)
     model_cfg = None if named is None else named.model

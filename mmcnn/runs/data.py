@@ -47,33 +47,34 @@ def set_data(
     classes: Sequence[str] | None = None,
     recorded: Config | None = None,
 ) -> DetectorData | ClassData | None:
-    """Points a config at a data set: files, classes, class counts and evaluators. None: the config's own, checked.
+    """Set the data of a config: files, classes, numbers of classes and evaluators. None: check the config's own data.
 
     Args:
         cfg: changed in place.
-        data: 'demo', a folder, one that has been checked already, or None.
-        checkpoint: one to be tested; then only the images to test on have to be there, and its classes.
-        skip_bad: leave out what the check of a folder finds at fault, and say how many of what.
-        say: takes the warnings of the check, line by line.
-        draw: images to validate on, where a folder does not say which; None: those that ``recorded`` has.
-        classes: of a detector's folder those to use; boxes of others are left out. With a checkpoint those to evaluate.
+        data: 'demo', a folder, a folder that was already checked, or None.
+        checkpoint: the checkpoint to test; then only test images must exist, and its classes must match.
+        skip_bad: drop the images and boxes that the check rejects, and report their numbers.
+        say: called with the warnings of the check, line by line.
+        draw: draw of validation images for a folder without a validation split; None: that in ``recorded``.
+        classes: classes of a detector's folder to use; boxes of others are dropped. With a checkpoint: classes to
+            evaluate.
         recorded: the config that the checkpoint was trained with; None: ``cfg``.
 
     Returns:
-        what the folder holds; None for a detector's own data.
+        the content of the folder; None for a detector's own data.
 
     Raises:
-        UsageError: the config's own data is not there or is of a kind that no folder has, the checkpoint was trained on
-            other classes, or ``classes`` are none of the folder's.
-        DataError: the folder's is not usable, or lacks the masks that the config reads.
+        UsageError: the config's own data is missing or of a kind that folders cannot have, the checkpoint was trained
+            on other classes, or the folder has none of ``classes``.
+        DataError: the folder's data is not usable, or lacks the masks that the config reads.
     """
     if skip_bad and data in (None, 'demo'):
-        raise UsageError('skip_bad=True needs data=PATH: no other data is checked image by image')
+        raise UsageError('skip_bad=True needs data=PATH: only such data is checked image by image')
     if draw is not None and (data in (None, 'demo') or is_classifier(cfg)):
-        what = 'a classifier is validated on val/' if is_classifier(cfg) else 'it needs data=PATH'
+        what = 'a classifier is always validated on val/' if is_classifier(cfg) else 'it needs data=PATH'
         raise UsageError(f'val_fraction={draw.fraction:g}: {what}')
     if classes is not None and (data is None or is_classifier(cfg)):
-        wants = 'a detector' if data is not None else 'data=PATH: other data has its classes in the config'
+        wants = 'a detector' if data is not None else 'data=PATH: otherwise the config sets the classes'
         raise UsageError(f'classes={classes!r} needs {wants}')
     if data is not None:
         for name, loader in loaders_of(cfg).items():
@@ -141,7 +142,7 @@ def _detector_folder(
                 metric.classes = list(evaluated)
     if evaluated:
         say(
-            f'note: evaluated are {len(evaluated)} of the {len(trained)} classes of the checkpoint: '
+            f'note: evaluating {len(evaluated)} of the {len(trained)} classes of the checkpoint: '
             f'{shown_classes(evaluated)}'
         )
     check_masks(cfg, folder, SPLITS)
@@ -157,7 +158,7 @@ def _class_folder(
         train, val = (inner_dataset(cfg[loader]) for loader in ('train_dataloader', 'test_dataloader'))
         for dataset in (val,) if checkpoint is not None else (train, val):
             _check_present(cfg, dataset, (dataset.data_prefix.img,))
-        # The two may have roots of their own.
+        # The two splits may have different roots.
         below = [str(Path(dataset.data_root, dataset.data_prefix.img).resolve()) for dataset in (train, val)]
         folder = read_class_folder(val.data_root, None if checkpoint is not None else below[0], below[1])
     else:
@@ -185,12 +186,12 @@ def _checked_classes(data: str | Path, checkpoint: dict | None, skip_bad: bool, 
 
 
 def demo_data(classifier: bool = False) -> str:
-    """Return the folder of the demo data in the user's cache; drawn there the first time, which takes seconds.
+    """Return the folder of the demo data in the user's cache; it is drawn on first use, which takes seconds.
 
-    One process of each machine draws; the others wait until the file that is written last is there.
+    One process on each machine draws it; the others wait for the file that is written last.
 
     Raises:
-        DataError: it cannot be drawn there, or was not drawn in time.
+        DataError: it cannot be drawn, or was not drawn in time.
     """
     name, make, last = (
         (DEMO_CLASSES, make_shape_classes, CLASSES_DONE) if classifier else (DEMO_DATA, make_shapes, 'val.json')
@@ -201,8 +202,8 @@ def demo_data(classifier: bool = False) -> str:
             return str(make(folder))
         except OSError as error:
             raise DataError(
-                f'the demo data cannot be drawn in {folder}: {error.strerror or error}; set XDG_CACHE_HOME to a folder '
-                'that can be written to'
+                f'the demo data cannot be drawn in {folder}: {error.strerror or error}; set XDG_CACHE_HOME to a '
+                'writable folder'
             ) from error
     deadline = time.monotonic() + DEMO_PATIENCE
     while not (folder / last).is_file():
@@ -218,16 +219,16 @@ def _check_present(cfg: Config, dataset: ConfigDict, names: tuple[str | None, ..
     for path in (Path(root) / name for name in names if name is not None and '://' not in f'{root}{name}'):
         if not path.exists():
             raise UsageError(
-                f'the data of {cfg.filename or "the config in the checkpoint"} is not there: looked for {path} (from '
-                f'{Path.cwd()}). Put it there, or use data=PATH for your own ({own}), or data=demo for a small set '
-                'made here'
+                f'the data of {cfg.filename or "the config in the checkpoint"} is missing: {path} does not exist '
+                f'(relative to {Path.cwd()}). Put it there, or use data=PATH for your own data ({own}), or data=demo '
+                'for a small generated set'
             )
 
 
 def check_classes(cfg: Config) -> None:
-    """Refuse a model for another number of classes than its training images have.
+    """Refuse a model whose number of classes differs from that of its training images.
 
-    A data set that does not say what its classes are is taken as it is.
+    A data set with unknown classes is accepted.
 
     Raises:
         UsageError: names the part of the model and both numbers, or two data sets with different classes.
@@ -236,13 +237,13 @@ def check_classes(cfg: Config) -> None:
     if len(several) > 1:
         (one, a), (other, b) = [*several.items()][:2]
         raise UsageError(
-            f'train_dataloader: its data sets have different classes: {shown_classes(one)} in '
+            f'train_dataloader: the data sets have different classes: {shown_classes(one)} in '
             f'{a.get("ann_file") or a.type}, {shown_classes(other)} in {b.get("ann_file") or b.type}; give both the '
             'same metainfo=dict(classes=(...))'
         )
     classes = next(iter(several))
     model = cfg.model
-    # Not every part: a region proposal network has one class of its own.
+    # Not every part: a region proposal network has a single class.
     heads = dicts_in([model.get('bbox_head'), (model.get('roi_head') or {}).get('bbox_head')])
     for part in (model, *heads):
         if classes and part.get('num_classes', len(classes)) != len(classes):
@@ -253,7 +254,7 @@ def check_classes(cfg: Config) -> None:
 
 
 def _classes(dataset: ConfigDict) -> tuple[str, ...]:
-    """Return the classes that a data set says it has; empty: it does not say."""
+    """Return the classes of a data set; empty if unknown."""
     from mmdet.registry import DATASETS
 
     kind = DATASETS.get(dataset.type) if isinstance(dataset.type, str) else dataset.type
@@ -262,11 +263,11 @@ def _classes(dataset: ConfigDict) -> tuple[str, ...]:
 
 
 def set_cache(cfg: Config, cache_gb: float | None) -> None:
-    """Memory for decoded training images, 10^9 bytes; None leaves a config as it is.
+    """Set the memory for decoded training images, in 10^9 bytes; None keeps the config's value.
 
     Raises:
-        UsageError: the config's training data have no such cache, or are to be drawn on the device by a model that
-            does not.
+        UsageError: the config's training data have no such cache, or are drawn on the device with a model that cannot
+            do so.
     """
     dataset = cfg.train_dataloader.dataset
     mosaics = [node for node in dicts_in(dataset) if node.get('type') == 'mmcnn.MosaicDataset']
@@ -280,6 +281,6 @@ def set_cache(cfg: Config, cache_gb: float | None) -> None:
     preprocessor = cfg.model.get('data_preprocessor', {}).get('type')
     if any(node.get('device_augmentation') for node in mosaics) and preprocessor != 'mmcnn.PlanPreprocessor':
         raise UsageError(
-            'train_dataloader.dataset.device_augmentation: the device draws with '
-            f'model.data_preprocessor.type=mmcnn.PlanPreprocessor, not with {preprocessor}'
+            'train_dataloader.dataset.device_augmentation: drawing on the device needs '
+            f'model.data_preprocessor.type=mmcnn.PlanPreprocessor, not {preprocessor}'
         )

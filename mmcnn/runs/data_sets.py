@@ -1,4 +1,4 @@
-"""The data sets of a config that ``data`` redirects to a folder: inside wrappers, one of several, of another format."""
+"""The data sets of a config that ``data`` redirects to a folder: inside wrappers, one of several, of other formats."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from mmcnn.errors import UsageError
 
 
 def inner_dataset(loader: ConfigDict) -> ConfigDict:
-    """Return the dataset that reads files, inside the wrappers around it; the first of several."""
+    """Return the data set that reads files, inside its wrappers; the first of several."""
     return next(inner_datasets(loader.dataset))
 
 
 def single_dataset(name: str, loader: ConfigDict, say: Say) -> None:
-    """Put the first of several data sets in the place of a wrapper around them (``datasets=[...]``), and says so."""
+    """Replace a wrapper around several data sets (``datasets=[...]``) by the first of them, with a note."""
     node = loader
     while 'dataset' in node:
         inside = node.dataset
         if 'datasets' in inside:
             several = [*inner_datasets(inside)]
-            say(f'note: {name}: data= takes the place of the {len(several)} data sets in {inside.type}')
+            say(f'note: {name}: data= replaces the {len(several)} data sets in {inside.type}')
             node.dataset = several[0]
             return
         node = inside
 
 
 def check_balanced(cfg: Config) -> None:
-    """Refuse a wrapper that repeats images by their classes around a data set that does not tell them.
+    """Refuse a wrapper that balances images by their classes around a data set that does not provide these.
 
     Raises:
         UsageError: names the entry, and where the wrapper would work.
@@ -50,8 +50,8 @@ def _check_balanced(where: str, node: Any) -> None:
         if isinstance(inner, type) and not hasattr(inner, 'get_cat_ids'):
             within = 'each of the data sets' if 'datasets' in inside else 'the data set'
             raise UsageError(
-                f'{where}: {kind.__name__} counts the classes of every image, and {inner.__name__} does not tell them '
-                f'(it has no get_cat_ids): put it around {within} inside of {inner.__name__}'
+                f'{where}: {kind.__name__} counts the classes of every image, but {inner.__name__} does not provide '
+                f'them (it has no get_cat_ids): put it around {within} inside {inner.__name__}'
             )
     _check_balanced(f'{where}.dataset', inside)
     for number, each in enumerate(node.get('datasets') or ()):
@@ -59,36 +59,36 @@ def _check_balanced(where: str, node: Any) -> None:
 
 
 def read_as_coco(name: str, dataset: ConfigDict, say: Say) -> None:
-    """Make a data set of another format one of COCO's, as which a folder is read, whatever its layout."""
+    """Turn a data set of another format into a COCO data set, which reads a folder of any layout."""
     from mmdet.datasets import CocoDataset
 
     kind = _kind(dataset)
     if isinstance(kind, type) and not issubclass(kind, CocoDataset):
-        say(f'note: {name}: data= is read by CocoDataset, in place of {dataset.type}')
+        say(f'note: {name}: data= is read by CocoDataset instead of {dataset.type}')
         kept = {key: dataset[key] for key in ('pipeline', 'test_mode', 'filter_cfg', 'backend_args') if key in dataset}
         dataset.clear()
         dataset.update(type='CocoDataset', **kept)
         for step in dicts_in(dataset):
-            if 'image_level_labels' in (step.get('meta_keys') or ()):  # OpenImages has classes of whole images, too
+            if 'image_level_labels' in (step.get('meta_keys') or ()):  # OpenImages also has classes of whole images
                 step['meta_keys'] = tuple(key for key in step['meta_keys'] if key != 'image_level_labels')
 
 
 def measure_as_coco(where: str, metric: Any, say: Say) -> None:
-    """Make OpenImages' metric COCO's, in place: it asks for the hierarchy of classes of that data set."""
+    """Replace OpenImages' metric by COCO's, in place, because it needs the class hierarchy of that data set."""
     from mmdet.evaluation import OpenImagesMetric
     from mmdet.registry import METRICS
 
     kind = metric.get('type')
     kind = METRICS.get(kind) if isinstance(kind, str) else kind
     if isinstance(kind, type) and issubclass(kind, OpenImagesMetric):
-        say(f'note: {where}: data= is measured by CocoMetric, in place of {kind.__name__}, which needs a hierarchy of '
-            'classes')  # fmt: skip
+        say(f'note: {where}: data= is evaluated by CocoMetric instead of {kind.__name__}, which needs a class '
+            'hierarchy')  # fmt: skip
         metric.clear()
         metric.update(type='CocoMetric', metric='bbox')
 
 
 def _kind(dataset: dict) -> Any:
-    """Return what the type of a data set stands for; None: nothing has this name."""
+    """Return the class of a data set; None: no class has this name."""
     from mmdet.registry import DATASETS
 
     kind = dataset.get('type')

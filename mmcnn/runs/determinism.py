@@ -22,14 +22,14 @@ from mmcnn.models.wiring.slots import one_size
 from mmcnn.nearest import nearest
 from mmcnn.runs.options import MAX_SEED
 
-#: By which cuBLAS is told to compute in one order; it reads this when CUDA starts. PyTorch knows these two values.
+#: Variable that makes cuBLAS compute in a fixed order; it is read when CUDA starts. PyTorch accepts these two values.
 CUBLAS, CUBLAS_VALUES = 'CUBLAS_WORKSPACE_CONFIG', (':4096:8', ':16:8')
-#: What ``randomness`` takes: the arguments of MMEngine's ``Runner.set_randomness``.
+#: Entries of ``randomness``: the arguments of MMEngine's ``Runner.set_randomness``.
 _RANDOMNESS = ('seed', 'deterministic', 'diff_rank_seed')
-#: What PyTorch says at the first step of an operator that has no deterministic kernel.
+#: Part of PyTorch's error in the first step of an operator without a deterministic kernel.
 REFUSED = 'does not have a deterministic implementation'
 #: Operators of networks whose gradient has no deterministic kernel on CUDA
-#: (:func:`torch.use_deterministic_algorithms`, PyTorch 2.13), and how they are called in Python.
+#: (:func:`torch.use_deterministic_algorithms`, PyTorch 2.13), and their names in Python.
 NO_KERNEL = {
     '_adaptive_avg_pool2d': 'adaptive_avg_pool2d',
     '_adaptive_avg_pool3d': 'adaptive_avg_pool3d',
@@ -49,29 +49,29 @@ NO_KERNEL = {
     'grid_sampler_3d': 'grid_sample',
     'cumsum': 'cumsum',
 }
-#: Side of the image that a network is looked through with, pixels.
+#: Side of the image with which a network is examined, in pixels.
 _SIDE = 128
-#: Whether this process has set CUBLAS before CUDA started; a later run of it may rely on that.
+#: Whether this process has set CUBLAS before CUDA started; later runs in the process may rely on that.
 _set_in_time = False
 
 
 def set_randomness(cfg: Config, seed: int | None) -> None:
-    """Set the seed that was given, or the config's own, or 0; the config's other settings of ``randomness`` stay.
+    """Set the given seed, or the config's own, or 0; the config's other settings of ``randomness`` stay.
 
     Raises:
-        UsageError: ``randomness`` has an entry or a value that MMEngine does not take.
+        UsageError: ``randomness`` has an entry or a value that MMEngine does not accept.
     """
     own = cfg.get('randomness') or {}
     if not isinstance(own, Mapping):
-        raise UsageError(f'randomness={own!r}: it has to be a dict')
+        raise UsageError(f'randomness={own!r}: it must be a dict')
     for name, value in own.items():
         if name not in _RANDOMNESS:
-            raise UsageError(f"randomness takes no '{name}'; {nearest(name, _RANDOMNESS)}")
+            raise UsageError(f"randomness has no entry '{name}'; {nearest(name, _RANDOMNESS)}")
         if name != 'seed' and not isinstance(value, bool):
-            raise UsageError(f'randomness.{name}={value!r}: it has to be True or False')
+            raise UsageError(f'randomness.{name}={value!r}: it must be True or False')
     seed = own.get('seed') if seed is None else seed
     if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed <= MAX_SEED):
-        raise UsageError(f'randomness.seed={seed!r}: it has to be an integer from 0 to {MAX_SEED}')
+        raise UsageError(f'randomness.seed={seed!r}: it must be an integer from 0 to {MAX_SEED}')
     cfg.randomness = {**own, 'seed': seed or 0}
 
 
@@ -79,10 +79,10 @@ def continue_determinism(cfg: Config, recorded: Mapping[str, Any], typed: bool, 
     """Keep a resumed run deterministic unless the user decided otherwise.
 
     Args:
-        cfg: of this session, changed in place.
-        recorded: the config of the run, as its checkpoint has it; empty: it has none.
-        typed: whether ``randomness.deterministic`` was.
-        say: takes a sentence.
+        cfg: config of this session, changed in place.
+        recorded: the config of the run in its checkpoint; empty if there is none.
+        typed: whether the user has set ``randomness.deterministic``.
+        say: called with a sentence.
     """
     before = bool((recorded.get('randomness') or {}).get('deterministic'))
     now = bool(cfg.randomness.get('deterministic'))
@@ -90,31 +90,31 @@ def continue_determinism(cfg: Config, recorded: Mapping[str, Any], typed: bool, 
         return
     if before and not typed:
         cfg.randomness.deterministic = True
-        say('note: the run began with randomness.deterministic=True, and goes on so')
+        say('note: the run began with randomness.deterministic=True, which is kept')
     else:
         say(
-            f'note: the run began {"with" if before else "without"} randomness.deterministic=True and goes on '
+            f'note: the run began {"with" if before else "without"} randomness.deterministic=True and continues '
             f'{"without" if before else "with"} it'
         )
 
 
 def make_deterministic(cfg: Config, cuda_had_started: bool, say: Say = print) -> None:
-    """Readies the process for ``randomness.deterministic`` on a GPU; nothing is to be done on a CPU.
+    """Prepare the process for ``randomness.deterministic`` on a GPU; a CPU needs no preparation.
 
-    MMEngine's Runner asks PyTorch for deterministic kernels; here cuBLAS is told, and what has none is refused.
+    MMEngine's Runner asks PyTorch for deterministic kernels; this sets up cuBLAS and refuses operators without one.
 
     Args:
         cfg: complete and wired.
-        cuda_had_started: in this process before the run did anything, when it is too late to tell cuBLAS.
-        say: takes a sentence on what could not be looked into.
+        cuda_had_started: whether CUDA had started before the run, which is too late to set up cuBLAS.
+        say: called with a sentence about parts that could not be examined.
 
     Raises:
-        UsageError: cuBLAS cannot be told any more, or its variable has another value; a part of the model computes
-            with an operator that has no deterministic gradient.
+        UsageError: it is too late to set up cuBLAS, or its variable has another value; a part of the model uses an
+            operator without a deterministic gradient.
     """
     global _set_in_time
     if not cuda_had_started:
-        _set_in_time = False  # a run that was to start it has not got so far
+        _set_in_time = False  # the run that set it ended before CUDA started
     if not cfg.randomness.get('deterministic') or get_device() != 'cuda':
         return
     value = os.environ.get(CUBLAS)
@@ -125,36 +125,36 @@ def make_deterministic(cfg: Config, cuda_had_started: bool, say: Say = print) ->
     if value is None:
         if cuda_had_started and not _set_in_time:
             raise UsageError(
-                f'randomness.deterministic=True: CUDA has started in this process without {CUBLAS}, which cuBLAS reads '
-                f'only then: start a new process, or set {CUBLAS}={CUBLAS_VALUES[0]} at its beginning'
+                f'randomness.deterministic=True: CUDA has started in this process without {CUBLAS}, which cuBLAS only '
+                f'reads then: start a new process, or set {CUBLAS}={CUBLAS_VALUES[0]} at its beginning'
             )
         os.environ[CUBLAS] = CUBLAS_VALUES[0]
         _set_in_time = True
     found = without_kernel(cfg)
     if found is None:
-        say('note: whether all operators of the model are deterministic is found at the first step')
+        say('note: the first step will show whether all operators of the model are deterministic')
     elif found:
         listed = '; '.join(f'{where}: {operator}' for where, operator in found.items())
         raise UsageError(
             f'randomness.deterministic=True: the gradient of an operator has no deterministic kernel on a GPU: '
-            f'{listed}; use another part in its place, or leave deterministic out'
+            f'{listed}; use another part instead, or leave out deterministic'
         )
 
 
 def without_kernel(cfg: Config) -> dict[str, str] | None:
     """Return the operators of a model whose gradient is not deterministic on CUDA, by the module that calls them.
 
-    Backbone, neck and heads go over an image once on the meta device, in no time; losses do not.
+    Backbone, neck and heads process an image on the meta device, which takes no time; losses are not examined.
 
     Args:
         cfg: complete and wired.
 
     Returns:
-        names of modules and operators; None: none is found, but not all of the model runs on the meta device.
+        names of modules and operators; None: none was found, but some of the model does not run on the meta device.
     """
     side = one_size(cfg.model) or _SIDE
     with contextlib.suppress(Exception), DefaultScope.overwrite_default_scope('mmdet'), _deterministic():
-        # Its statistics over all processes are for GPUs only.
+        # Its statistics over all processes need GPUs.
         model = revert_sync_batchnorm(build_on_meta(cfg)).train()
         image = torch.zeros(2, 3, side, side, device='meta')
         with _Watch(model) as watch:
@@ -168,7 +168,7 @@ def without_kernel(cfg: Config) -> dict[str, str] | None:
 
 
 def _heads_run(model: nn.Module, maps: Any) -> bool:
-    """Send maps through the heads of a detector, and RoIs through those behind them; whether all take just that."""
+    """Run the heads of a detector on maps, and the heads after them on RoIs; return whether all accept them."""
     try:
         for name in ('bbox_head', 'mask_head', 'rpn_head'):
             if isinstance(head := getattr(model, name, None), nn.Module):
@@ -181,7 +181,7 @@ def _heads_run(model: nn.Module, maps: Any) -> bool:
                 size = extractor.roi_layers[0].output_size
                 pooled = torch.zeros(2, extractor.out_channels, *size, device='meta', requires_grad=True)
                 head(model.roi_head.shared_head(pooled) if model.roi_head.with_shared_head else pooled)
-    except Exception:  # a head that wants to know more, as those of DETR do
+    except Exception:  # a head that needs more arguments, like those of DETR
         return False
     return True
 
@@ -213,7 +213,7 @@ class _Watch(TorchDispatchMode):
 
 @contextlib.contextmanager
 def _deterministic() -> Iterator[None]:
-    """PyTorch's switch for a moment: some operators then take a deterministic way of their own."""
+    """Turn PyTorch's switch on for a moment: some operators then use another, deterministic kernel."""
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     torch.use_deterministic_algorithms(True, warn_only=True)
     try:

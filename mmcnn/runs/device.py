@@ -9,7 +9,7 @@ from mmcnn.device import device_called
 
 
 def use_device(name: str | int | None) -> None:
-    """Make MMEngine put its models on this device; None: its own choice, a GPU where there is one.
+    """Make MMEngine use this device; None: its own choice, a GPU if there is one.
 
     Raises:
         UsageError: there is no such device.
@@ -22,7 +22,7 @@ def use_device(name: str | int | None) -> None:
         device = device_called(name)
         if device.type == 'cuda':
             torch.cuda.set_device(device.index or 0)
-        # MMEngine keeps its choice in this constant and offers no other way to run on the CPU of a GPU machine.
+        # MMEngine stores its choice in this constant and has no other way to run on the CPU of a GPU machine.
         private_names.set_device_of_mmengine(device.type)
     if private_names.device_of_mmengine() == 'cpu':
         _keep_freed_memory()
@@ -31,8 +31,8 @@ def use_device(name: str | int | None) -> None:
 def _keep_freed_memory() -> None:
     """Tell glibc to keep the memory of freed feature maps for the next iteration.
 
-    By default it hands every large block back to the kernel, which fills it with zeros anew, page by page: a fifth of
-    a training step on the CPU (docs/benchmarks.md). Another C library has no mallopt or refuses; then nothing changes.
+    By default it returns every large block to the kernel, which then fills new pages with zeros: a fifth of a training
+    step on the CPU (docs/benchmarks.md). Other C libraries have no mallopt or refuse; then nothing changes.
     """
     trim_threshold, mmap_threshold, largest = -1, -3, 2**31 - 1
     with contextlib.suppress(AttributeError, OSError):

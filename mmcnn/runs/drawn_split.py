@@ -12,21 +12,21 @@ from mmcnn.datasets.check.drawn_split import Draw, DrawnSplit
 from mmcnn.errors import UsageError
 from mmcnn.runs.options import SplitOptions
 
-#: The entry of a config that records it.
+#: The entry of a config that records the draw.
 KEY = 'drawn_split'
-#: In it, the data folder.
+#: Its key for the data folder.
 FOLDER = 'data'
 
 
 def draw_of(options: SplitOptions) -> Draw | None:
-    """Return what the options ask for."""
+    """Return the draw that the options request."""
     return None if options.val_fraction is None else Draw(options.val_fraction, options.split_seed or 0)
 
 
 def draw_for(cfg: Config, root: Path, draw: Draw | None) -> Draw | None:
-    """Return the draw that was requested, or the recorded one of a config if the folder is the one that it divided.
+    """Return the requested draw, or the recorded one of a config if it divided the same folder.
 
-    That is one in the same place, or with the same images.
+    A folder is the same if it has the same path, or the same images.
     """
     recorded = _recorded(cfg)
     if draw is not None or recorded is None or not needs_draw(root):
@@ -37,7 +37,7 @@ def draw_for(cfg: Config, root: Path, draw: Draw | None) -> Draw | None:
 
 
 def draw_to_continue(recorded: Config, root: Path, options: SplitOptions) -> Draw | None:
-    """Return the draw of a run that is continued: what the options do not say is that of the config of the run."""
+    """Return the draw of a run that is continued: options that are not given come from the run's config."""
     draw, before = draw_of(options), _recorded(recorded)
     if draw is None:
         return draw_for(recorded, root, None)
@@ -45,33 +45,33 @@ def draw_to_continue(recorded: Config, root: Path, options: SplitOptions) -> Dra
 
 
 def other_images(cfg: Config, drawn: DrawnSplit | None) -> str:
-    """Return a sentence where other images were drawn than those that a run recorded in its config; else ''."""
+    """Return a sentence if the drawn images differ from those that a run recorded in its config; otherwise ''."""
     recorded = _recorded(cfg)
     if recorded is None or drawn is None or recorded.held_out == drawn.held_out:
         return ''
     return (
-        f'the images to validate on are not those of the training: it drew them with {recorded.flags()}, and now they '
-        f'are drawn with {drawn.flags()}; some of them may have been trained on'
+        f'the validation images differ from those of the training, which drew them with {recorded.flags()}; now they '
+        f'are drawn with {drawn.flags()}, and some of them may have been trained on'
     )
 
 
 def record_draw(cfg: Config, drawn: DrawnSplit | None, root: Path) -> None:
-    """Record a draw and the data folder in a config, and so in the checkpoints of its run."""
+    """Record a draw and the data folder in a config, and thereby in the checkpoints of its run."""
     cfg.pop(KEY, None)
     if drawn is not None:
         cfg[KEY] = {**dataclasses.asdict(drawn), FOLDER: _place(root)}
 
 
 def refuse_other_images(recorded: Config, drawn: DrawnSplit | None) -> None:
-    """Refuse to continue a run that held other images out.
+    """Refuse to continue a run with other validation images.
 
     Raises:
-        UsageError: names the options of both, or the one that drew its images where the other did not.
+        UsageError: names the options of both, or of the run that drew its images if the other did not.
     """
     before = _recorded(recorded)
     if (before is None) != (drawn is None):
-        was, flags = ('were drawn', before.flags()) if before else ('were not drawn', 'the data as it was')
-        raise UsageError(f'the images to validate on {was} in the training that is to be continued, and now they are '
+        was, flags = ('were drawn', before.flags()) if before else ('were not drawn', 'the unchanged data')
+        raise UsageError(f'the validation images {was} in the training to continue, but now they are '
                          f'{"not" if before else "drawn"}; some of them may have been trained on. Continue the run '
                          f'with {flags}, or start a new one')  # fmt: skip
     if text := other_images(recorded, drawn):
@@ -79,7 +79,7 @@ def refuse_other_images(recorded: Config, drawn: DrawnSplit | None) -> None:
 
 
 def drawn_flags(cfg: Config) -> list[str]:
-    """Return the options of the command line by which a config's images were drawn; none where they were not."""
+    """Return the command line options that drew a config's images; none if they were not drawn."""
     recorded = _recorded(cfg)
     if recorded is None:
         return []
@@ -87,7 +87,7 @@ def drawn_flags(cfg: Config) -> list[str]:
 
 
 def _recorded(cfg: Config) -> DrawnSplit | None:
-    """Return what is recorded; a config from elsewhere may hold anything under this name, and that is none."""
+    """Return the recorded draw; None if a config from elsewhere has something else under this name."""
     entry = cfg.get(KEY)
     try:
         return DrawnSplit(**{key: value for key, value in entry.items() if key != FOLDER})

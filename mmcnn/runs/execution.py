@@ -1,4 +1,4 @@
-"""Training or testing with a completed config, and the plots that it leaves."""
+"""Training or testing with a completed config, and the resulting plots."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ from mmcnn.weights.checkpoint import Checkpoint
 from mmcnn.weights.loading import load_state, load_weights
 from mmcnn.weights.schemes import register_schemes
 
-#: Held-out images in the image grid, and the score they are drawn at where no validation has found a better one.
+#: Number of validation images in the image grid, and the score threshold if no validation has found a better one.
 GRID_IMAGES, GRID_SCORE = 8, 0.25
-#: Variables by which our config files and MMDetection's are put together. Once a file is read they have no effect. A
-#: config's own variables of these names, such as a ``resize`` of somebody's, are dropped from what is dumped, too.
+#: Variables from which our config files and MMDetection's are built. Once a file is read they have no effect. A
+#: config's own variables with these names, such as a user's ``resize``, are also dropped from the dumped config.
 HELPERS = (
     *('max_epochs', 'img_scale', 'data_root', 'train_pipeline', 'test_pipeline'),
     *('mosaic_affine', 'random_hsv', 'resize', 'train_resize', 'test_resize', 'schedule_hook', 'ema_hook'),
@@ -60,18 +60,18 @@ def train(
     notes: Sequence[str] = (),
     hooks: Sequence[Hook] = (),
 ) -> TrainResult:
-    """Trains, and leaves ``curves.png`` and, of a detector, ``predictions.png`` beside the checkpoints in the work dir.
+    """Train, and write ``curves.png`` and, for a detector, ``predictions.png`` beside the checkpoints in the work dir.
 
     Args:
         cfg: a complete, wired config. Its variables without effect (:data:`HELPERS`) are removed.
-        summary: how many images an iteration and a step see, in words.
-        allow_head_mismatch: in a run that is not resumed the layers of ``load_from`` whose shape follows the number of
-            classes may have other shapes; the model's start anew.
-        checkpoint: what ``load_from`` or ``weights`` names, opened; None: it is opened here.
+        summary: a phrase about the number of images per iteration and step.
+        allow_head_mismatch: whether the layers of ``load_from`` whose shape depends on the number of classes may have
+            other shapes in a run that is not resumed; the model's layers keep their initial values.
+        checkpoint: the opened file of ``load_from`` or ``weights``; None: it is opened here.
         weights: a path or an address to fine-tune from, see :class:`~mmcnn.runs.fine_tuning.FineTuningHook`.
-        console: where a person sees the run; None: a verbose one.
+        console: the console of the run; None: a verbose one.
         notes: lines about config and data, which are printed right before the first step.
-        hooks: more hooks of the runner.
+        hooks: additional hooks of the runner.
 
     Raises:
         CheckpointError: ``load_from`` or ``weights`` do not fit the model, or the work dir cannot be written to.
@@ -88,14 +88,14 @@ def train(
     if cfg.get('load_from') and checkpoint is None:
         checkpoint = Checkpoint.open(cfg.load_from)
     if not resumes:
-        cfg.load_from = None  # loaded by a hook
+        cfg.load_from = None  # a hook loads it
     with console.run():
         runner = runner_for(console).from_cfg(cfg)
         initial = None
         if weights is not None:
             initial = FineTuningHook(checkpoint or str(weights))
         elif checkpoint is not None and resumes:
-            # A check: the Runner, which loads it once more with its state, would say nothing of what does not fit.
+            # Only a check: the Runner loads it again with its state, but does not report entries that do not fit.
             load_state(unwrapped(runner.model), checkpoint.state_dict, checkpoint.path)
             checkpoint.release()
         elif checkpoint is not None:
@@ -125,14 +125,14 @@ def train(
 def test(
     cfg: Config, checkpoint: str | Path | Checkpoint, *, console: Console | None = None, notes: Sequence[str] = ()
 ) -> EvaluateResult:
-    """Evaluate weights, which have to fit exactly, and store the numbers in ``metrics.json`` in the work dir.
+    """Evaluate weights, which must fit exactly, and store the metrics in ``metrics.json`` in the work dir.
 
     The network runs with BatchNorm folded into its convolutions.
 
     Args:
         cfg: a complete, wired config. Its variables without effect (:data:`HELPERS`) are removed.
-        checkpoint: a checkpoint, or weights in any other format that fit: the path, or opened.
-        console: where a person sees the run; None: a verbose one.
+        checkpoint: a checkpoint, or weights in any other format that fit: the path, or the opened file.
+        console: the console of the run; None: a verbose one.
         notes: lines about config and data, which are printed right before the first image.
 
     Raises:
@@ -163,7 +163,7 @@ def test(
 
 
 def _drop_helpers(cfg: Config) -> None:
-    """Reduce the config that is dumped and logged to the settings that are in effect."""
+    """Reduce the dumped and logged config to the settings that are in effect."""
     for name in HELPERS:
         cfg.pop(name, None)
 
@@ -184,7 +184,7 @@ class _InitialWeights(Hook):
 
 
 def _fuse(runner: Runner) -> None:
-    """Folds BatchNorm into the convolutions of a Runner's model, inside the wrapper if there is one."""
+    """Fold BatchNorm into the convolutions of a Runner's model, inside its wrapper if there is one."""
     if is_model_wrapper(runner.model):
         runner.model.module = fuse(runner.model.module)
     else:
@@ -199,7 +199,7 @@ def _result(runner: Runner) -> TrainResult:
         best, last = best and Path(best), last and Path(last)
     else:
         files = list(hook.best_and_last())
-        broadcast_object_list(files)  # the first rank writes them, and knows what became of them
+        broadcast_object_list(files)  # only the first rank knows which files it has written
         best, last = files
     times = ('val/time', 'val/data_time')
     names = [name for name in hub.log_scalars if name.startswith('val/') and name not in times]
@@ -236,7 +236,7 @@ def _leave_pictures(runner: Runner, checkpoint: Path) -> None:
 
 
 def _shown_score(runner: Runner) -> tuple[float, str]:
-    """Return the score from which on predictions are drawn, and a sentence about it."""
+    """Return the score threshold for drawn predictions, and a sentence about it."""
     metrics = [metric for metric in runner.val_evaluator.metrics if isinstance(metric, CocoMetric)]
     score = metrics[0].best_f1_score if metrics else None
     if score is not None:
@@ -251,18 +251,18 @@ def _early_end(runner: Runner) -> str:
     stories = [hook.story for hook in runner.hooks if isinstance(hook, ResumableEarlyStoppingHook) and hook.story]
     if pause := getattr(runner.train_loop, 'pause', None):
         stories.insert(0, pause)
-    return f'early, after {done} of {total} {unit}: {stories[0] if stories else "a hook has asked for it"}'
+    return f'early, after {done} of {total} {unit}: {stories[0] if stories else "requested by a hook"}'
 
 
 def _closing_rows(runner: Runner, result: TrainResult) -> list[tuple[str, str]]:
-    """Return what a run has left, and what one may type next."""
+    """Return the output files of a run, and suggestions for the next command."""
     work_dir = Path(runner.work_dir)
     checkpoints = [path for path in (result.best, result.last) if path is not None]
     files = [*checkpoints, *(work_dir / name for name in ('curves.png', 'predictions.png'))]
     names = [path.name if path.parent == work_dir else shown_path(path) for path in files if path.is_file()]
     rows = [('files', f'{shown_path(work_dir)}: {", ".join(names)}')]
     if runner.val_loop is None:
-        rows.append(('note', 'without validation there is no best.pth, no score and no predictions.png'))
+        rows.append(('note', 'without validation there are no metrics, best.pth or predictions.png'))
     if getattr(runner.train_loop, 'stop_training', False):
         rows.insert(0, ('ended', _early_end(runner)))
     if checkpoints:

@@ -1,31 +1,31 @@
-"""Runs on an exported network: the options that the file already fixes."""
+"""Runs on an exported network: options that the file already fixes."""
 
 from __future__ import annotations
 
 from mmcnn.errors import UsageError
 from mmcnn.runs.options import Options
 
-#: Options that would change the network or where PyTorch computes it, and why they have no meaning here.
+#: Options that would change the network or PyTorch's device, and the reasons why they have no effect here.
 WITHOUT_MEANING = {
     'config': 'the network is in the file',
     'backbone': 'the network is in the file',
     'cfg_options': 'there is no config',
     'imports': 'the network is in the file',
-    'img_size': 'the file says which sizes it takes; mmcnn export --img-size makes one for another',
-    'device': "it runs on the CPU; mmcnn.runtime.Detector(provider='cuda') runs it elsewhere",
-    'workers': 'images are read as they are needed',
-    'launcher': 'one process runs it',
+    'img_size': 'the file determines its input sizes; for another size, use mmcnn export --img-size',
+    'device': "it runs on the CPU; for a GPU, use mmcnn.runtime.Detector(provider='cuda')",
+    'workers': 'images are read when they are needed',
+    'launcher': 'it runs in one process',
 }
-#: A checkpoint's names, which a file has inside.
-NAMES = 'the names of the classes are in the file'
+#: Reason for class names, which the file contains.
+NAMES = 'the class names are in the file'
 
 
 def refuse_options(options: Options, without_meaning: dict[str, str]) -> None:
-    """Refuse options that an exported network does not heed.
+    """Refuse options that have no effect on an exported network.
 
     Args:
-        options: of an inference or an evaluation; ``checkpoint`` is the file.
-        without_meaning: name -> why it has none.
+        options: options of an inference or an evaluation; ``checkpoint`` is the file.
+        without_meaning: name -> the reason why it has no effect.
 
     Raises:
         UsageError: names the option, the value and the reason.
@@ -34,4 +34,4 @@ def refuse_options(options: Options, without_meaning: dict[str, str]) -> None:
     for name, reason in without_meaning.items():
         value = getattr(options, name, None)
         if name in fields and value is not None and value not in ({}, fields[name].default):
-            raise UsageError(f'{name}={value} has no meaning for {options.checkpoint}, an exported network: {reason}')
+            raise UsageError(f'{name}={value} has no effect on {options.checkpoint}, an exported network: {reason}')

@@ -32,29 +32,29 @@ from mmcnn.runs.taken import taken
 from mmcnn.runs.work_dirs import for_test
 from mmcnn.runtime import Detector
 
-#: Batches between two lines where there is no terminal, as MMEngine's LoggerHook has it.
+#: Batches between two lines without a terminal, as in MMEngine's LoggerHook.
 _INTERVAL = 50
 
 Find = Callable[[Sequence[np.ndarray]], Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]]
 
 
 def evaluate_exported(options: TestOptions) -> EvaluateResult:
-    """Evaluate an exported detector on the validation images of a data folder, as a checkpoint is evaluated.
+    """Evaluate an exported detector on the validation images of a data folder, like a checkpoint.
 
     Raises:
-        UsageError: an option has no meaning for it, or does not fit.
+        UsageError: an option has no effect on it, or is invalid.
         CheckpointError: the file cannot be used, or nothing can be written to the work dir.
         DataError: the data cannot be used.
     """
     refuse_options(options, WITHOUT_MEANING)
     if options.data is None:
-        raise UsageError(f'{options.checkpoint} is an exported network and names no data: data=PATH is evaluated on')
+        raise UsageError(f'{options.checkpoint} is an exported network without data: add data=PATH')
     console, notes = Console(options.verbose), []
     with kept_process_state(), known_causes(), terminated(), console.run():
         detector = Detector(options.checkpoint, score_thr=0.0)
         if detector.metadata.form == 'nms':
             least = detector.metadata.test_cfg['score_thr']
-            notes.append(f'note: {detector.path} leaves out scores up to {least:g} by itself, which AP would count')
+            notes.append(f'note: {detector.path} drops detections with scores up to {least:g}, which AP would count')
         cfg = data_config(detector.classes)
         cfg.work_dir = str(for_test(f'{detector.path.resolve().parent.name}-{detector.path.stem}', options.work_dir))
         console.line(f'checking the data: {options.data}')
@@ -66,7 +66,7 @@ def evaluate_exported(options: TestOptions) -> EvaluateResult:
 
 
 def data_config(classes: tuple[str, ...]) -> Config:
-    """Return a config's evaluation settings for data, without the data; for :func:`~mmcnn.runs.data.set_data`."""
+    """Return a config with the evaluation settings, but without data; for :func:`~mmcnn.runs.data.set_data`."""
     dataset = dict(type='CocoDataset', data_prefix=dict(), test_mode=True, pipeline=[])
     return Config(
         dict(
@@ -91,7 +91,7 @@ def _evaluate(
         ('model', f'{detector.metadata.network}, exported in form {detector.metadata.form}, '
                   f'{detector.metadata.precision}'),
         ('weights', shown_path(detector.path)),
-        ('data', data_row(dataset, f'{len(dataset):,} images to test on')),
+        ('data', data_row(dataset, f'{len(dataset):,} test images')),
         ('device', f'cpu ({detector.runtime})'),
         ('log', shown_path(log)),
     ]  # fmt: skip
@@ -123,14 +123,15 @@ def data_and_metric(cfg: Config) -> tuple[Any, Any]:
 def measured(
     find: Find, dataset: Any, metric: Any, batch_size: int = 1, progress: Callable[[int, int], object] = lambda *_: None
 ) -> dict[str, float]:
-    """Return what a metric says of what is found in the images of a data set, by the names that it logs.
+    """Return the metrics of the detections in the images of a data set, by the names in the log.
 
     Args:
-        find: takes images (H, W, 3) uint8 BGR; gives boxes (K, 4) xyxy in pixels, scores (K,) and labels (K,) of each.
-        dataset: of :func:`data_and_metric`.
-        metric: the same.
-        batch_size: images that ``find`` takes at once.
-        progress: called after each batch with its number, from 1, and how many there are.
+        find: called with images (H, W, 3) uint8 BGR; returns boxes (K, 4) xyxy in pixels, scores (K,) and labels (K,)
+            of each.
+        dataset: from :func:`data_and_metric`.
+        metric: from the same.
+        batch_size: number of images for each call of ``find``.
+        progress: called after each batch with its number, from 1, and the number of batches.
     """
     starts = range(0, len(dataset), batch_size)
     for step, start in enumerate(starts, start=1):
@@ -142,7 +143,7 @@ def measured(
 
 
 def _sample(info: dict, boxes: Any, scores: Any, labels: Any) -> dict:
-    """Return what was found in an image, in the form in which a metric takes it."""
+    """Return the detections in an image in the format of a metric."""
     found = dict(bboxes=boxes, scores=scores, labels=labels)
     return dict(
         img_id=info['img_id'],

@@ -28,38 +28,38 @@ from mmcnn.weights.report import LoadReport
 
 #: Factor on the learning rate of the warm-start recipe.
 WARM_RATE = 0.25
-#: What its warm-up is at most: weights that are good already need no slow beginning, only new moments of the optimizer.
+#: Maximum of its warm-up: trained weights need no slow start, only the optimizer's moments are new.
 WARM_UP = dict(warmup_epochs=1.0, warmup_min_iters=100, warmup_max_fraction=0.1)
-#: Where the recipe stands in a config.
+#: Entry of the recipe in a config.
 RECIPE_ENTRIES = ('optim_wrapper.', 'custom_hooks.')
-_SHOWN = 3  # classes in a sentence
+_SHOWN = 3  # number of classes in a sentence
 
 
 def check_weights(cfg: Config, weights: str | Path) -> Checkpoint | None:
-    """Look into the weights of a fine-tuning before any work is lost, and drop the config's own for the backbone.
+    """Open the weights of a fine-tuning before the run starts, and drop the config's own backbone weights.
 
     Args:
         cfg: changed in place.
         weights: a path or an address.
 
     Returns:
-        the file, opened; None: it is still to be downloaded.
+        the opened file; None: it is still to be downloaded.
 
     Raises:
         CheckpointError: the file is missing, broken or unsafe, or no weights have this name.
-        UsageError: the config starts from other weights, too.
+        UsageError: the config also starts from other weights.
     """
     if cfg.get('resume') or cfg.get('load_from'):
         other = 'resume=True' if cfg.get('resume') else f'load_from={cfg.load_from}'
-        raise UsageError(f'weights={weights} and the config with {other}: a training starts from one of them')
+        raise UsageError(f'weights={weights} and {other} in the config both set the initial weights: use one of them')
     for node in dicts_in(cfg.model):
         if (node.get('init_cfg') or {}).get('type') == 'Pretrained':
-            node['init_cfg'] = None  # the file has the backbone, too
+            node['init_cfg'] = None  # the file includes the backbone
     if is_address(str(weights)):
         resolve(str(weights))
         return None
     checkpoint = Checkpoint.open(weights)
-    checkpoint.state_dict  # noqa: B018  raises for what cannot be read
+    checkpoint.state_dict  # noqa: B018  raises an error if they cannot be read
     return checkpoint
 
 
@@ -67,54 +67,54 @@ def set_recipe(cfg: Config, recipe: str | None, say: Say) -> None:
     """Set the warm-start recipe: a lower learning rate and a short warm-up, for a network with trained weights.
 
     The config's other entries (schedule, length, augmentation) stay. The run records the recipe in its config, so that
-    it is the same when the run is continued. A config that such a run has left has the recipe already.
+    it also applies when the run is continued. The config of such a run already has the recipe.
 
     Args:
-        cfg: changed in place; with the rate that it would have from scratch.
+        cfg: with the learning rate for training from scratch; changed in place.
         recipe: one of :data:`~mmcnn.runs.options.RECIPES`; None is the config's own.
-        say: takes a sentence about what is changed.
+        say: called with a sentence about the changes.
 
     Raises:
-        UsageError: the optimizer has no learning rate that could be lowered.
+        UsageError: the optimizer has no learning rate.
     """
     if cfg.get('recipe') == WARM_START and recipe is not None:
         meant = 'recipe=from-scratch does not undo it' if recipe == FROM_SCRATCH else 'it is not applied a second time'
-        say(f'note: the config is that of a run with the recipe warm-start: {meant}')
+        say(f'note: the config already has the recipe warm-start: {meant}')
         return
     if recipe != WARM_START:
         return
     cfg.recipe = recipe
     optimizer = cfg.optim_wrapper.get('optimizer')
     rate = _learning_rate(optimizer)
-    changes = [f'learning rate {rate * WARM_RATE:.3g} in place of {rate:.3g}']
+    changes = [f'learning rate {rate * WARM_RATE:.3g} instead of {rate:.3g}']
     optimizer['lr'] = rate * WARM_RATE
     for hook in cfg.get('custom_hooks') or []:
         if hook.get('type') != 'mmcnn.ScheduleHook':
             continue
         for name, most in WARM_UP.items():
             hook[name] = min(hook.get(name, most), most)
-        changes.append('a warm-up of a tenth of the run at most')
+        changes.append('a warm-up of at most a tenth of the run')
         if hook.get('warmup_bias_lr', 0.1) is not None:
-            # High rates of the biases bring a new network's to where they belong; here they would be lost by it.
+            # High initial rates quickly adapt the biases of a new network; they would destroy trained ones.
             hook['warmup_bias_lr'] = None
-            changes.append('biases at the rate of the others')
+            changes.append('the same learning rate for biases')
     say(f'note: recipe warm-start: {", ".join(changes)}')
 
 
 def _learning_rate(optimizer: Any) -> float:
-    """Return the rate of a config's optimizer; where the config has none, the optimizer's own default."""
+    """Return the learning rate of a config's optimizer; if the config has none, the optimizer's default."""
     rate = optimizer.get('lr', _default_rate(optimizer.get('type'))) if isinstance(optimizer, dict) else None
     if isinstance(rate, Real) and not isinstance(rate, bool):
         return rate
     found = f'optim_wrapper.optimizer={optimizer!r}' if rate is None else f'optim_wrapper.optimizer.lr={rate!r}'
     raise UsageError(
-        f'the recipe warm-start lowers the learning rate, and {found} has no number for it: give '
-        'optim_wrapper.optimizer.lr, or say recipe=from-scratch'
+        f'the recipe warm-start lowers the learning rate, but {found} has no number for it: set '
+        'optim_wrapper.optimizer.lr, or use recipe=from-scratch'
     )
 
 
 def _default_rate(kind: Any) -> Any:
-    """Return the learning rate that an optimizer has if it is told none."""
+    """Return the default learning rate of an optimizer."""
     with contextlib.suppress(KeyError, TypeError, ValueError), DefaultScope.overwrite_default_scope('mmengine'):
         kind = OPTIMIZERS.get(kind) if isinstance(kind, str) else kind
         return inspect.signature(kind).parameters['lr'].default
@@ -125,10 +125,10 @@ class FineTuningHook(Hook):
     """Loads weights just before the first step; the head only if it has the same classes.
 
     Args:
-        weights: the file, opened, or an address.
+        weights: the opened file, or an address.
 
     Attributes:
-        story: what became of the weights, once they are loaded.
+        story: a sentence about the loaded weights, once they are loaded.
     """
 
     def __init__(self, weights: Checkpoint | str) -> None:
@@ -136,7 +136,7 @@ class FineTuningHook(Hook):
         self.story = ''
 
     def before_train(self, runner: Runner) -> None:
-        """Raise CheckpointError: the weights cannot be downloaded, or fit the model in no way."""
+        """Raise CheckpointError if the weights cannot be downloaded, or do not fit the model at all."""
         classes = runner.train_dataloader.dataset.metainfo.get('classes', ())
         classes = (classes,) if isinstance(classes, str) else tuple(classes)
         weights = self.weights
@@ -156,35 +156,35 @@ def load_for_classes(
     classes: Sequence[str],
     layers: tuple[str, ...] = CLASS_LAYERS,
 ) -> tuple[LoadReport, str]:
-    """Load weights into a model for some classes, the head only where it is for the same.
+    """Load weights into a model, including the head only if its classes are the same.
 
     Args:
-        model: keeps its values when the weights do not fit.
-        weights: a file, opened, or an address.
-        theirs: classes of the weights; empty: not known.
-        classes: of the model.
-        layers: of the model that follow the number of classes, see :func:`~mmcnn.config.model.class_layers`.
+        model: keeps its values if the weights do not fit.
+        weights: an opened file, or an address.
+        theirs: classes of the weights; empty if unknown.
+        classes: classes of the model.
+        layers: layers of the model that depend on the number of classes, see :func:`~mmcnn.config.model.class_layers`.
 
     Returns:
-        what became of every entry, and a sentence about the head.
+        a report on every entry, and a sentence about the head.
 
     Raises:
-        CheckpointError: they fit in no way, or the head would have to start anew and is not known.
+        CheckpointError: they do not fit at all, or the head would have to be new and is unknown.
     """
     if theirs and tuple(theirs) != tuple(classes):
         report = load_weights(model, weights, drop_head=True, class_layers=layers)
-        return report, f'the head starts anew, the file is for {_in_words(theirs)}, the data for {_in_words(classes)}'
+        return report, f'the head is newly initialised: the file has {_in_words(theirs)}, the data {_in_words(classes)}'
     try:
         report = load_weights(model, weights)
     except CheckpointError as misfit:
         report = load_weights(model, weights, drop_head=True, class_layers=layers)
         reason = str(misfit).removeprefix(f'{getattr(weights, "path", weights)} ')
-        return report, f"the head starts anew, the file's {reason}"
+        return report, f"the head is newly initialised: the file's {reason}"
     if report.absent:
         return report, 'the file ends before the head'
     if theirs:
-        return report, 'the head is kept, its classes are the same'
-    return report, f'the head is kept, it is for {len(classes)} classes as the data; the file does not say for which'
+        return report, 'the head is kept, because its classes are the same'
+    return report, f'the head is kept: like the data, it has {len(classes)} classes, which the file does not name'
 
 
 def _in_words(classes: Sequence[str]) -> str:

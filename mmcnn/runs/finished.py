@@ -1,4 +1,4 @@
-"""Finished runs: their results, and that nothing is left to do."""
+"""Finished runs: their results, and the check that nothing is left to train."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _FINISHED, _EARLY = 'finished', 'ended_early'
 
 @dataclass(frozen=True)
 class EarlyEnd:
-    """A run that a hook has ended before its full length.
+    """The end of a run that a hook has ended before its full length.
 
     Attributes:
-        done: epochs that it has trained, or iterations where it counts those.
-        story: why, in words; '': by a hook that does not say.
-        monitor: the number that got no better; None: it ended for another reason.
-        waited: validations in a row in which it got no better.
+        done: number of trained epochs, or iterations if the training counts those.
+        story: the reason; '' if the hook gives none.
+        monitor: the metric that did not improve; None: it ended for another reason.
+        waited: number of validations in a row without improvement.
     """
 
     done: int
@@ -54,13 +54,13 @@ class EarlyEnd:
 
 
 def note_finished(folder: Path, cfg: Config, result: TrainResult, early: EarlyEnd | None = None) -> None:
-    """Write into the record of a run that it has come to its end, and with which numbers.
+    """Add the end of a run and its metrics to its record.
 
     Args:
-        folder: of the run.
-        cfg: complete, as it was trained.
-        result: of the run.
-        early: its end if that was before its full length.
+        folder: folder of the run.
+        cfg: the complete config of the training.
+        result: result of the run.
+        early: its end, if that was before its full length.
     """
     if not is_main_process():
         return
@@ -78,14 +78,14 @@ def note_finished(folder: Path, cfg: Config, result: TrainResult, early: EarlyEn
 
 
 def nothing_left(cfg: Config, checkpoint: Checkpoint | None) -> tuple[str, TrainResult] | None:
-    """Return a sentence and the result of a run that is to be continued and has nothing left to train; None: it has.
+    """Return a sentence and the result of a run to continue that has nothing left to train; None: it has.
 
-    A run that was killed after its last step has its last validation left. One that has ended early has its other
-    epochs left, unless it is to be continued with a patience that has run out.
+    A run that was killed after its last step still has its last validation. One that has ended early still has its
+    remaining epochs, unless it is continued with a patience that is already exhausted.
 
     Args:
         cfg: complete, with ``resume`` and the work dir.
-        checkpoint: what the run is resumed from.
+        checkpoint: the checkpoint to resume from.
     """
     if not cfg.get('resume') or checkpoint is None:
         return None
@@ -109,21 +109,21 @@ def nothing_left(cfg: Config, checkpoint: Checkpoint | None) -> tuple[str, Train
     )
     if out_of_patience:
         return (
-            f'nothing left to train: the run has ended early, after {done} of {length} {unit}: {early.story} '
-            f'({checkpoint.path}); without patience, or with one above {early.waited}, it continues',
+            f'nothing left to train: the run ended early, after {done} of {length} {unit}: {early.story} '
+            f'({checkpoint.path}); to continue it, leave out patience or use one above {early.waited}',
             result,
         )
     story = (
         f'{done} of {length} {unit} are done'
         if done == length
-        else f'{done} {unit} are done, and {length} were asked for'
+        else f'{done} {unit} are done, and {length} were requested'
     )
     more = '--epochs' if unit == 'epochs' else 'train_cfg.max_iters'
-    return f'nothing left to train: {story} ({checkpoint.path}); more of them ({more}) continue the run', result
+    return f'nothing left to train: {story} ({checkpoint.path}); to continue the run, increase {more}', result
 
 
 def _early_end(end: dict[str, Any]) -> EarlyEnd | None:
-    """Return what a record says of an early end; None: nothing."""
+    """Return the early end in a record; None if there is none."""
     try:
         return EarlyEnd(**end[_EARLY])
     except (KeyError, TypeError):
@@ -131,21 +131,21 @@ def _early_end(end: dict[str, Any]) -> EarlyEnd | None:
 
 
 def _has_run_out(cfg: Config, early: EarlyEnd) -> bool:
-    """Return whether the patience of a config is not more than the validations that a run has waited for."""
+    """Return whether the patience of a config is at most the number of validations that a run has waited for."""
     kinds = (ResumableEarlyStoppingHook, f'mmcnn.{ResumableEarlyStoppingHook.__name__}')
     hooks = [hook for hook in cfg.get('custom_hooks') or [] if hook.get('type') in kinds]
     return any(hook.get('monitor') == early.monitor and hook.get('patience', 5) <= early.waited for hook in hooks)
 
 
 def _length(cfg: Config) -> tuple[str, int | None]:
-    """Return what a training counts, and how many of them it has."""
+    """Return what a training counts, and its length."""
     if 'max_iters' in cfg.train_cfg:
         return 'iterations', cfg.train_cfg.max_iters
     return 'epochs', cfg.train_cfg.get('max_epochs')
 
 
 def _without_nan(numbers: dict[str, Any]) -> dict[str, Any]:
-    """Numbers as JSON has them."""
+    """Return the numbers as JSON supports them."""
     return {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in numbers.items()}
 
 

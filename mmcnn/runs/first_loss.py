@@ -11,17 +11,18 @@ from mmcnn.models.wiring.parts import class_of
 
 
 def prove_swapped(cfg: Config, in_full: bool, swapped: bool) -> list[str]:
-    """Compute the loss of a drawn batch where a backbone is new to its detector; it takes seconds.
+    """Compute the loss of a synthetic batch if a backbone is new to its detector; it takes seconds.
 
-    Detectors of mmcnn's are tried with every backbone by its tests, and MMDetection's on their own ones by its.
+    mmcnn's tests cover its own detectors with every backbone, MMDetection's tests cover its detectors with their
+    backbones.
 
     Args:
         cfg: wired, with the data of the training.
-        in_full: its detector was written with numbers, as MMDetection's are, and not left to be wired.
-        swapped: another backbone was put in by an option.
+        in_full: whether the detector was written with all numbers, like MMDetection's, instead of being wired.
+        swapped: whether an option has set another backbone.
 
     Returns:
-        what could not be proven, a sentence.
+        sentences about what could not be proven.
 
     Raises:
         UsageError: the detector's parts do not fit together in training.
@@ -36,7 +37,7 @@ def prove_swapped(cfg: Config, in_full: bool, swapped: bool) -> list[str]:
 
 
 def given_by(cfg: Config) -> Given:
-    """Return what the transforms of a training load beside boxes and classes."""
+    """Return the annotations that a training's transforms load besides boxes and classes."""
     masks, semantic, scale = False, False, 1.0
     for step in dicts_in(cfg.train_dataloader):
         kind = str(step.get('type')).removeprefix('mmdet.')

@@ -1,4 +1,4 @@
-"""A trial, before the first step, of everything that a training uses at its first validation."""
+"""A test, before the first step, of everything that a training uses at its first validation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mmcnn.runs.results import NAMES
 
 
 def check_watching_hooks(cfg: Config) -> None:
-    """Build the hooks that compare numbers of validations, which costs nothing, for what they say of their arguments.
+    """Build the hooks that compare metrics of validations, which is cheap, to check their arguments.
 
     Raises:
         UsageError: names the entry.
@@ -42,16 +42,16 @@ def check_watching_hooks(cfg: Config) -> None:
 class FirstUseHook(Hook):
     """Rejects a training that monitors a metric that its validations do not produce.
 
-    That is, what checkpoint hooks save the best by, early stopping looks at, and learning rates wait for.
+    These are metrics that select the best checkpoint, or that early stopping and learning rate schedules monitor.
 
     Raises:
-        UsageError: before training; names the entry, its value and the nearest numbers.
+        UsageError: before training; names the entry, its value and similar metrics.
     """
 
     priority = 'HIGHEST'  # before anything is written
 
     def before_train(self, runner: Runner) -> None:
-        """Asks the metrics."""
+        """Check the monitored metrics."""
         if runner.val_loop is None:
             return
         metrics = runner.val_evaluator.metrics
@@ -63,11 +63,11 @@ class FirstUseHook(Hook):
             if name in names or name == 'auto':
                 continue
             if all_known or (all(prefixes) and not name.startswith(tuple(f'{prefix}/' for prefix in prefixes))):
-                raise UsageError(f'{where}={name}: no validation gives this number; {_meant(name, names, prefixes)}')
+                raise UsageError(f'{where}={name}: no validation has this metric; {_meant(name, names, prefixes)}')
 
 
 def _watched(runner: Runner) -> Iterator[tuple[str, str]]:
-    """Yield where a number of the validations is named, and its name."""
+    """Yield the entry that names a metric of the validations, and the metric's name."""
     for hook in runner.hooks:
         if isinstance(hook, CheckpointHook) and hook.save_best is not None:
             for name in hook.key_indicators:
@@ -89,13 +89,14 @@ def _meant(name: str, names: Sequence[str], prefixes: Sequence[Any]) -> str:
         return f'did you mean {longer[0]}?'
     if names:
         return nearest(name, names)
-    return 'it begins with ' + ' or '.join(f'{prefix}/' for prefix in prefixes)
+    return 'the name must begin with ' + ' or '.join(f'{prefix}/' for prefix in prefixes)
 
 
 def _names(metrics: Sequence[BaseMetric]) -> tuple[list[str], bool]:
-    """Return the names of the metrics' numbers, found by evaluating empty results, and whether these are all.
+    """Return the names of the metrics, found by evaluating empty results, and whether these are all.
 
-    A metric is asked if it says what to evaluate (``stand_in_results``); others may compute for minutes, or fail.
+    Only metrics that provide such results (``stand_in_results``) are evaluated; others may compute for minutes, or
+    fail.
     """
     names: list[str] = []
     all_known = True
@@ -104,7 +105,7 @@ def _names(metrics: Sequence[BaseMetric]) -> tuple[list[str], bool]:
             all_known = False
             continue
         with _quiet():
-            trial = copy.copy(metric)  # what it remembers of an evaluation is not to be of this one
+            trial = copy.copy(metric)  # the metric must not remember this evaluation
             found = trial.compute_metrics(trial.stand_in_results())
         names += [f'{metric.prefix}/{name}' if metric.prefix else name for name in found]
     return names, all_known

@@ -13,30 +13,30 @@ from mmcnn.runs.data_sets import inner_dataset
 from mmcnn.runs.options import TrainOptions
 from mmcnn.runs.training import resumed_checkpoint
 
-#: The entry of a config that records it.
+#: The entry of a config that records the fraction.
 KEY = 'train_fraction'
 
 
 def set_fraction(
     cfg: Config, options: TrainOptions, folder: DetectorData | ClassData | None
 ) -> DetectorData | ClassData | None:
-    """Points the training loader at a share of the images, and records it in the config.
+    """Restrict the training loader to a fraction of the images, and record it in the config.
 
     Args:
         cfg: with its data set; changed in place.
-        options: of the training; one that is resumed and does not say a share keeps that of the run.
-        folder: what ``options.data`` holds; None: the config's own data.
+        options: options of the training; without a fraction, a resumed training keeps that of its run.
+        folder: the data of ``options.data``; None: the config's own data.
 
     Returns:
-        the folder with this share.
+        the folder with this fraction.
 
     Raises:
-        UsageError: the data is no detector's folder, or the run that is resumed has another share.
+        UsageError: the data is not a detector's folder, or the resumed run has another fraction.
     """
     fraction, before = options.fraction, _recorded(cfg, options)
     if fraction is not None and before is not None and before != fraction:
         raise UsageError(
-            f'fraction={fraction:g}: the run that is resumed was trained on {before:g} of the images; start a new one'
+            f'fraction={fraction:g}: the run to resume was trained on {before:g} of the images; start a new run'
         )
     fraction = before if fraction is None else fraction
     if fraction in (None, 1):
@@ -50,7 +50,7 @@ def set_fraction(
 
 
 def _recorded(cfg: Config, options: TrainOptions) -> float | None:
-    """Return the share of the run that is resumed; None: there is none to resume, or it records none."""
+    """Return the fraction of the run that is resumed; None: nothing is resumed, or it has none."""
     found = resumed_checkpoint(cfg, options.resume) if options.resume else None
     if found is None:
         return None

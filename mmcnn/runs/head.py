@@ -20,21 +20,21 @@ from mmcnn.models.costs import count_parameters
 from mmcnn.runs.history_hook import counts_epochs
 from mmcnn.runs.precision import is_channels_last
 
-#: Class names that are shown.
+#: Number of class names to show.
 _SHOWN = 6
 
 
 def training_rows(runner: Runner, weights: str = '', summary: str = '') -> list[tuple[str, str]]:
-    """Labelled rows of a training.
+    """Return labelled rows of a training.
 
     Args:
         runner: ready for the first step.
-        weights: what the weights came from, if it was a file.
-        summary: how many images an iteration and a step see, in words.
+        weights: origin of the weights, if it was a file.
+        summary: a phrase about the number of images per iteration and step.
     """
     loader, val_loader = runner.train_dataloader, runner.val_dataloader if runner.val_loop is not None else None
-    images = f'{len(loader.dataset):,} images to train on'
-    images += ', no validation' if val_loader is None else f', {len(val_loader.dataset):,} to validate on'
+    images = f'{len(loader.dataset):,} training images'
+    images += ', no validation' if val_loader is None else f', {len(val_loader.dataset):,} validation images'
     device = _device(runner)
     device += ''.join(f', {each}' for each in _speed(runner))
     rows = [
@@ -47,30 +47,30 @@ def training_rows(runner: Runner, weights: str = '', summary: str = '') -> list[
 
 
 def evaluation_rows(runner: Runner, weights: str) -> list[tuple[str, str]]:
-    """Labelled rows of an evaluation of these weights; ask before BatchNorm is folded."""
+    """Return labelled rows of an evaluation of these weights; must be called before BatchNorm is folded."""
     dataset = runner.test_dataloader.dataset
     return [
         ('model', _model(runner)),
         ('weights', weights),
-        ('data', data_row(dataset, f'{len(dataset):,} images to test on')),
+        ('data', data_row(dataset, f'{len(dataset):,} test images')),
         ('device', _device(runner)),
         _log(runner),
     ]
 
 
 def shown_path(path: str | os.PathLike) -> str:
-    """Return a path as one would type it here: relative where it is below the current folder."""
+    """Return a path as a user would type it here: relative if it is below the current folder."""
     path = Path(os.path.abspath(path))
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """Return a model without the wrapper that a distributed run has around it."""
+    """Return a model without the wrapper of a distributed run."""
     return model.module if is_model_wrapper(model) else model
 
 
 def file_datasets(dataset: Dataset) -> list[Dataset]:
-    """Return the datasets that read files, inside the wrappers around them; MMEngine's ConcatDataset has several."""
+    """Return the data sets that read files, inside their wrappers; MMEngine's ConcatDataset has several."""
     inside = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
     return [found for each in inside if each is not None for found in file_datasets(each)] or [dataset]
 
@@ -89,7 +89,7 @@ def _backbone(cfg: Config) -> str:
 
 
 def data_row(dataset: Dataset, images: str) -> str:
-    """Return a data set in a line: its folders, how many images it has in words, its classes."""
+    """Return a line about a data set: its folders, number of images (as a phrase) and classes."""
     classes = dataset.metainfo.get('classes', ())
     classes = (classes,) if isinstance(classes, str) else classes
     more = ', ...' if len(classes) > _SHOWN else ''
@@ -99,7 +99,7 @@ def data_row(dataset: Dataset, images: str) -> str:
 
 
 def _length(runner: Runner) -> str:
-    """Return how much there is to do; a loop counts epochs or iterations."""
+    """Return the length of a training in epochs or iterations."""
     if not counts_epochs(runner):
         return number(runner.max_iters, 'iteration')
     return f'{number(runner.max_epochs, "epoch")} x {number(len(runner.train_dataloader), "iteration")}'
@@ -112,7 +112,7 @@ def _device(runner: Runner) -> str:
 
 
 def _speed(runner: Runner) -> list[str]:
-    """Return what of mixed precision and ``performance`` is in effect."""
+    """Return the settings of mixed precision and ``performance`` that are in effect."""
     performance, wrapper = runner.cfg.get('performance') or {}, runner.optim_wrapper
     found = []
     if isinstance(wrapper, AmpOptimWrapper | BFloat16OptimWrapper):

@@ -13,7 +13,7 @@ from mmcnn.runs.results import by_name
 
 
 def counts_epochs(runner: Runner) -> bool:
-    """Return whether a training counts epochs; MMEngine's ``IterBasedTrainLoop`` counts iterations only."""
+    """Return whether a training counts epochs; MMEngine's ``IterBasedTrainLoop`` only counts iterations."""
     return not isinstance(runner.train_loop, IterBasedTrainLoop)
 
 
@@ -21,20 +21,20 @@ class HistoryHook(Hook):
     """Keeps a record of every epoch in the message hub, so that checkpoints include it.
 
     ``runner.message_hub.get_info('history')`` is a list with a dict for each epoch: ``epoch`` (from 1), the mean of
-    each loss over its iterations (those that were skipped aside), and the metrics of its validation, if there was one,
-    named as in :class:`~mmcnn.runs.results.TrainResult`. A training that counts iterations has an entry for each
-    validation instead, with ``iteration`` and the means since the one before. A run that is resumed goes on with the
-    record of its checkpoint, inside an epoch too.
+    each loss over its iterations (except for skipped ones), and the metrics of its validation, if there was one, named
+    as in :class:`~mmcnn.runs.results.TrainResult`. A training that counts iterations has an entry for each validation
+    instead, with ``iteration`` and the means since the previous one. A resumed run continues the record of its
+    checkpoint, also inside an epoch.
 
     Attributes:
-        losses: of the last iteration, as numbers; empty after one that was skipped. Whatever shows them takes them
-            from here: to read a number from a GPU waits for all that it has to do.
+        losses: losses of the last iteration; empty if it was skipped. Other hooks should read them from here, because
+            reading a number from a GPU waits for all its work.
     """
 
     priority = 'NORMAL'  # before the checkpoint hook
 
     def before_train(self, runner) -> None:
-        """Take up the record of the checkpoint that is resumed, if it is one."""
+        """Continue the record of a resumed checkpoint, if there is one."""
         hub = runner.message_hub
         self.losses: dict[str, float] = {}
         self._unit = 'epoch' if counts_epochs(runner) else 'iteration'
@@ -83,7 +83,7 @@ class HistoryHook(Hook):
 
 
 def _numbers(outputs: dict) -> dict[str, float]:
-    """Return the losses among what a step gives, with one transfer from the device."""
+    """Return the losses in the results of a step, with one transfer from the device."""
     names = [name for name in outputs if name.startswith('loss')]
     device = next((outputs[name].device for name in names if isinstance(outputs[name], torch.Tensor)), None)
     values = [torch.as_tensor(outputs[name], device=device).detach().reshape(()) for name in names]

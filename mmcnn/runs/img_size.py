@@ -12,22 +12,22 @@ from mmcnn.config.model import build_on_meta, is_classifier
 from mmcnn.config.parts import loaders_of
 from mmcnn.errors import UsageError
 
-#: Smallest side of a classifier's images, pixels: one value is left of it at stride 32.
+#: Smallest side of a classifier's images in pixels: it leaves one value at stride 32.
 MIN_IMAGE = 32
-#: MMDetection's transforms that give the network's input its size.
+#: MMDetection's transforms that determine the size of the network's input.
 SCALED = ('Resize', 'RandomResize', 'RandomChoiceResize')
 
 
 def set_img_size(cfg: Config, size: int | None) -> None:
-    """Side of the network input, in every transform of every pipeline that has one.
+    """Set the side of the network input in every transform of every pipeline that has one.
 
-    That is ``img_scale`` of our transforms, and ``scale`` of MMDetection's, which keep the aspect: there it is the
-    longer side, and a range of sizes keeps its proportions. None leaves a config as it is; but where a classifier's
-    leaves it open (``img_scale=None``), it is the size that the backbone's published weights expect.
+    Affected are ``img_scale`` of our transforms, and ``scale`` of MMDetection's, which keep the aspect ratio: there
+    it is the longer side, and a range of sizes keeps its proportions. None keeps a config's values; if a classifier's
+    config leaves the size open (``img_scale=None``), it is the size that the backbone's published weights expect.
 
     Raises:
-        UsageError: not a multiple of 32 for a detector, too small for a classifier, or the config has no such
-            transform.
+        UsageError: the size is not a multiple of 32 for a detector, or too small for a classifier, or the config has no
+            such transform.
     """
     transforms = [node for node in dicts_in(cfg) if 'type' in node]
     sized = [node for node in transforms if 'img_scale' in node]
@@ -40,14 +40,14 @@ def set_img_size(cfg: Config, size: int | None) -> None:
     if size is None:
         return
     if size < 32 or size % 32:
-        raise UsageError(f'img_size={size}: it has to be a multiple of 32, the coarsest stride')
+        raise UsageError(f'img_size={size}: it must be a multiple of 32, the coarsest stride')
     before = max(sized[0]['img_scale'] if sized else _sides(scaled[-1]['scale']))
     for node in sized:
         node['img_scale'] = (size, size)
     for node in scaled:
         largest = max(_sides(node['scale']))
         sides = [max(round(side * size / largest / 32), 1) * 32 for side in _sides(node['scale'])]
-        # A range is two corners, (smaller, smaller) and (larger, larger).
+        # A range has two corners, (smaller, smaller) and (larger, larger).
         is_range = isinstance(node['scale'][0], Sequence)
         node['scale'] = [(side, side) for side in sides] if is_range else (size, size)
     for node in dicts_in(cfg.model):
@@ -69,7 +69,7 @@ def _set_classifier_size(cfg: Config, size: int | None, sized: list[dict]) -> No
     if size is None:
         return
     if size < MIN_IMAGE:
-        raise UsageError(f'img_size={size}: it has to be at least {MIN_IMAGE}')
+        raise UsageError(f'img_size={size}: it must be at least {MIN_IMAGE}')
     model = build_on_meta(cfg).eval()
     try:
         model(torch.empty(1, model.backbone.in_channels, size, size, device='meta'))
@@ -82,9 +82,9 @@ def _set_classifier_size(cfg: Config, size: int | None, sized: list[dict]) -> No
 
 
 def image_size(cfg: Config) -> tuple[int, int] | None:
-    """Width and height that a detector's images are scaled into to test it, pixels; None: no transform says so.
+    """Return width and height into which a detector's test images are scaled, in pixels; None: unknown.
 
-    Of a config without a test, to validate or else to train it.
+    A config without a test uses those of the validation or the training.
     """
     loader = next(iter([*loaders_of(cfg).values()][::-1]))
     steps = (step for step in dicts_in(loader) if 'type' in step and ('img_scale' in step or step['type'] in SCALED))

@@ -22,10 +22,10 @@ from mmcnn.runs.infer_files import InferFiles, plan_files
 from mmcnn.runs.options import InferOptions
 
 DEFAULT_FOLDER = 'detections'
-#: Endings of formats that never hold more than one image, or whose other ones are small copies of it.
+#: Suffixes of formats that never hold more than one image, or only small copies of it.
 _SINGLE = ('.jpg', '.jpeg', '.jfif', '.png', '.bmp')
-_SHOWN = 3  # names in a note
-#: Images that wait to be written at most.
+_SHOWN = 3  # number of names in a note
+#: Maximum number of images that wait to be written.
 WAITING = 4
 
 
@@ -34,12 +34,12 @@ class InferResult:
     """The result of an inference.
 
     Attributes:
-        folder: holds ``detections.json``, the drawn images and videos, and the label files.
+        folder: contains ``detections.json``, the drawn images and videos, and the label files.
         images: number of image files that were read.
-        videos: number of videos and cameras that gave frames.
+        videos: number of videos and cameras with at least one frame.
         frames: number of their frames.
-        objects: number of detections in all.
-        left_out: a sentence for each file that was not read, or not to its end.
+        objects: total number of detections.
+        left_out: a sentence about each file that was not read, or not to its end.
     """
 
     folder: Path
@@ -51,24 +51,24 @@ class InferResult:
 
 
 def infer(options: InferOptions, say: Callable[[str], object] = print) -> InferResult:
-    """Detect in all images of the sources, and write what is found to a folder.
+    """Detect objects in all images of the sources, and write the results to a folder.
 
-    - ``detections.json``: for each image (its name below the folder that was named; ``clip.mp4/000012`` for a frame) a
+    - ``detections.json``: for each image (its name relative to the given folder; ``clip.mp4/000012`` for a frame) a
       list of ``bbox`` (x1, y1, x2, y2 in pixels), ``score``, ``label`` and ``name``.
-    - Each image with its boxes, and each video with as many frames, at the same rate and size: MPEG-4 in .mp4, or MJPEG
-      in .avi if a side is odd.
-    - With ``format='coco'`` ``coco.json``, with ``'yolo'`` ``yolo/labels/`` and ``yolo/data.yaml``; the frames of
-      videos are then written to ``frames/``, too, without boxes.
+    - Each image with its boxes, and each video with the same frames, rate and size: MPEG-4 in .mp4, or MJPEG in .avi
+      if a side is odd.
+    - ``coco.json`` with ``format='coco'``, ``yolo/labels/`` and ``yolo/data.yaml`` with ``'yolo'``; the frames of
+      videos are then also written to ``frames/``, without boxes.
 
-    Nothing is overwritten. After Ctrl-C what has been found so far is complete; for a camera it is the usual end.
+    Nothing is overwritten. After Ctrl-C, the results so far are complete; for a camera it is the usual end.
 
     Args:
-        options: what to read, by which checkpoint or exported network.
-        say: takes a sentence about each change of the config, about a video of unknown rate, and about images with
-            several frames.
+        options: what to read, and which checkpoint or exported network to use.
+        say: called with a sentence about each change of the config, about videos with unknown rates, and about images
+            with several frames.
 
     Raises:
-        UsageError: an option does not fit, there is nothing to read, or a file would be overwritten.
+        UsageError: an option is invalid, there is nothing to read, or a file would be overwritten.
         CheckpointError: the checkpoint or the exported network cannot be used.
         DataError: no image could be read, or a result cannot be written.
     """
@@ -90,13 +90,13 @@ def infer(options: InferOptions, say: Callable[[str], object] = print) -> InferR
 def write(
     stream: Generator[DetectedFrame], sources: Sources, files: InferFiles, say: Callable[[str], object] = print
 ) -> None:
-    """Write what a stream finds, image by image, while the next ones go through the network; close the stream.
+    """Write the results of a stream image by image, while the network processes the next ones; close the stream.
 
     Args:
-        stream: of a detector.
-        sources: that it reads. Of a camera it may be ended by Ctrl-C.
-        files: take each image.
-        say: takes a sentence about a video of unknown rate, and about images with several frames.
+        stream: stream of a detector.
+        sources: the sources that it reads. Ctrl-C may end a camera's.
+        files: get each image.
+        say: called with a sentence about videos with unknown rates, and about images with several frames.
     """
     several: list[str] = []
     with Behind(files.add, WAITING) as add, contextlib.closing(stream):
@@ -106,14 +106,14 @@ def write(
                 if frame.index is None and (count := _frames_of(frame.path)) > 1:
                     several.append(f'{frame.name} ({count})')
                 if frame.index == 0 and frame.fps is None:
-                    say(f'note: {frame.source.name} does not say how many frames a second it has; the drawn video '
-                        f'has {DEFAULT_FPS:g}')  # fmt: skip
+                    say(f'note: {frame.source.name} has no frame rate; the drawn video '
+                        f'has {DEFAULT_FPS:g} frames per second')  # fmt: skip
         except KeyboardInterrupt:
             if not any(source.camera is not None for source in sources.sources):
                 raise
     if several:
         more = f' and {len(several) - _SHOWN} more' if len(several) > _SHOWN else ''
-        say(f'note: of images with several frames or pages the first is read: {", ".join(several[:_SHOWN])}{more}')
+        say(f'note: only the first frame or page of an image is read: {", ".join(several[:_SHOWN])}{more}')
 
 
 def _frames_of(path: Path) -> int:
@@ -151,7 +151,7 @@ def _folder(chosen: str | Path | None) -> Path:
         folder = Path(chosen)
     there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
     if not there.is_dir():
-        raise UsageError(f'out={folder}: {there} is a file; the results need a folder')
+        raise UsageError(f'out={folder}: {there} is a file; give a folder')
     if not os.access(there, os.W_OK | os.X_OK):
-        raise UsageError(f'out={folder}: nothing can be written to {there}; choose another folder')
+        raise UsageError(f'out={folder}: {there} is not writable; choose another folder')
     return folder

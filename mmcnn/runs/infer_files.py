@@ -24,19 +24,19 @@ FRAMES_FOLDER = 'frames'
 
 
 def plan_files(sources: Sequence[Source], folder: Path, formats: Sequence[str]) -> dict[Source, Path]:
-    """Return the drawn image or video of each source, no two the same.
+    """Return the path of the drawn image or video of each source, all different.
 
     Args:
         sources: images, videos and cameras.
-        folder: where the results go.
-        formats: of label files.
+        folder: folder of the results.
+        formats: formats of label files.
 
     Raises:
         UsageError: a file would be overwritten, or two images would share a label file.
     """
     drawn: dict[Source, Path] = {}
     used: set[Path] = set()
-    # Those that keep their names come first: a.png is not called a-2.png because a.gif is drawn to a.png.
+    # Sources that keep their names come first: a.png is not renamed to a-2.png because a.gif is drawn to a.png.
     for source in sorted(sources, key=lambda source: _drawn_name(source).name != Path(source.name).name):
         first = folder / _drawn_name(source)
         path, number = first, 1
@@ -68,7 +68,7 @@ def _drawn_name(source: Source) -> PurePosixPath:
 
 
 def _taken(path: Path, source: Source) -> set[Path]:
-    """Return what a source may be written to; which kind of video it is depends on its size."""
+    """Return the possible output files of a source; the kind of a video depends on its size."""
     return {path, path.with_suffix('.avi')} if source.is_video else {path}
 
 
@@ -87,10 +87,10 @@ class InferFiles:
     """Writes the detections of a stream image by image; nothing is created before the first. A context manager.
 
     Args:
-        folder: where the results go.
+        folder: folder of the results.
         drawn: from :func:`plan_files`.
         classes: names of all classes.
-        formats: of label files.
+        formats: formats of label files.
         font: a font file for the class names; None: fonts of the system.
 
     Attributes:
@@ -121,7 +121,7 @@ class InferFiles:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with contextlib.ExitStack() as stack:  # each is closed, also if one fails
+        with contextlib.ExitStack() as stack:  # closes all, even if one fails
             for labels in self._labels:
                 stack.callback(labels.close)
             stack.callback(self._close_video)
@@ -144,7 +144,7 @@ class InferFiles:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UsageError(f'out={self.folder}: the folder cannot be made: {error.strerror}') from error
+            raise UsageError(f'out={self.folder}: the folder cannot be created: {error.strerror}') from error
         kinds = dict(coco=_CocoFile, yolo=_YoloFiles)
         chosen = [kinds[each](self.folder, self.classes) for each in dict.fromkeys(self._formats)]
         return [_DetectionsFile(self.folder), *chosen]
@@ -227,7 +227,7 @@ class _CocoFile:
 
 
 class _YoloFiles:
-    """yolo/data.yaml, and for each image a file in yolo/labels/ with a line for each object: class, cx, cy, w, h."""
+    """yolo/data.yaml, and a file in yolo/labels/ for each image with a line for each object: class, cx, cy, w, h."""
 
     def __init__(self, folder: Path, classes: Sequence[str]) -> None:
         self._folder = folder / YOLO_FOLDER
@@ -250,16 +250,16 @@ class _YoloFiles:
         path.write_text(''.join(lines), encoding='utf-8')
 
     def close(self) -> None:
-        """Each file is complete already."""
+        """Do nothing: each file is already complete."""
 
 
 def _image_name(frame: DetectedFrame) -> str:
-    """Name of the image that the labels are of, which lies in frames/ if it is a frame of a video."""
+    """Return the name of the image that the labels belong to, which is in frames/ for a frame of a video."""
     return f'{frame.name}.jpg' if frame.source.is_video else frame.name
 
 
 def _rounded(bbox: Sequence[float], digits: int) -> list[float]:
-    """Return a box x, y, w, h with rounded corners, so that it ends where the image does."""
+    """Return a box x, y, w, h with rounded corners, so that it ends at the image border."""
     x, y, w, h = bbox
     x1, y1, x2, y2 = (round(value, digits) for value in (x, y, x + w, y + h))
     return [x1, y1, round(x2 - x1, digits), round(y2 - y1, digits)]

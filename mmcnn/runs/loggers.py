@@ -1,4 +1,4 @@
-"""``loggers``: where the numbers of a run are sent besides its own files, and whether that is possible here."""
+"""``loggers``: services that get a run's metrics in addition to its own files, and whether they are installed."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from mmcnn.config.load import Say
 from mmcnn.errors import DependencyError, UsageError
 from mmcnn.nearest import nearest
 
-#: What writes our own files; it stays whatever is named.
+#: The backend of our own files, which is always kept.
 LOCAL = 'LocalVisBackend'
-#: Back ends by their names without a scope, and what to install for them.
+#: Backends by their names without a scope, and the packages to install for them.
 PACKAGES = {
     'TensorboardVisBackend': 'tensorboard',
     'WandbVisBackend': 'wandb',
@@ -31,14 +31,14 @@ PACKAGES = {
 
 
 def set_loggers(cfg: Config, loggers: Sequence[str] | None) -> None:
-    """Put these loggers, and no other, beside what writes our own files.
+    """Use exactly these loggers in addition to the backend of our own files.
 
-    An entry that the config has for one of them stays as it is. New ones get a project 'mmcnn', unless the logger's own
-    variable of the environment names one, and the name of the work dir.
+    A config's existing entry for one of them is kept. New ones get a project 'mmcnn', unless the logger's own
+    environment variable names one, and the name of the work dir.
 
     Args:
         cfg: with its work dir; its ``visualizer`` is changed.
-        loggers: of :data:`~mmcnn.runs.options.LOGGERS`; ('none',): none; None: the config's own.
+        loggers: of :data:`~mmcnn.runs.options.LOGGERS`; ('none',): no loggers; None: the config's own.
     """
     if loggers is None:
         return
@@ -53,17 +53,17 @@ def set_loggers(cfg: Config, loggers: Sequence[str] | None) -> None:
 
 
 def check_backends(cfg: Config, training: bool, say: Say = print) -> None:
-    """Refuse a training with a back end that is not installed, before the training needs it.
+    """Refuse a training with a backend that is not installed, before the training needs it.
 
-    An evaluation goes on without one: the config of a checkpoint names what the training had, on another machine maybe.
+    An evaluation continues without it, because a checkpoint's config may name backends of another machine.
 
     Args:
-        cfg: complete; for an evaluation, what is missing is taken out of its ``visualizer``.
-        training: whether it is to be trained.
-        say: takes a sentence about each that is taken out.
+        cfg: complete; for an evaluation, missing backends are removed from its ``visualizer``.
+        training: whether the run is a training.
+        say: called with a sentence about each removed backend.
 
     Raises:
-        UsageError: there is no back end of this name.
+        UsageError: there is no backend with this name.
         DependencyError: its package is missing or broken; the message has the command that installs it.
     """
     visualizer = cfg.get('visualizer')
@@ -78,7 +78,7 @@ def check_backends(cfg: Config, training: bool, say: Say = print) -> None:
         except DependencyError as error:
             if training:
                 raise
-            say(f'note: {error}; the evaluation goes on without it')
+            say(f'note: {error}; the evaluation continues without it')
         else:
             kept.append(node)
     if nodes and len(kept) < len(nodes):
@@ -88,7 +88,7 @@ def check_backends(cfg: Config, training: bool, say: Say = print) -> None:
 def _check_backend(where: str, node: dict, scope: str) -> None:
     kind = node.get('type')
     if not isinstance(kind, str):
-        return  # a class; it comes from wherever it was imported
+        return  # a class, which is already imported
     with DefaultScope.overwrite_default_scope(scope), VISBACKENDS.switch_scope_and_registry(None) as registry:
         try:
             found = registry.get(kind)
@@ -96,7 +96,7 @@ def _check_backend(where: str, node: dict, scope: str) -> None:
             raise UsageError(f'{where}.type={kind}: {error.args[0]}') from error
         if found is None:
             names = {*registry.module_dict, *VISBACKENDS.module_dict}
-            raise UsageError(f'{where}.type={kind}: no visualizer back end has this name; {nearest(kind, names)}')
+            raise UsageError(f'{where}.type={kind}: no visualizer backend has this name; {nearest(kind, names)}')
     package = PACKAGES.get(_name(node))
     if package is None:
         return
@@ -112,13 +112,13 @@ def _check_backend(where: str, node: dict, scope: str) -> None:
 
 
 def _name(node: dict) -> str:
-    """Return the type of a back end without its scope."""
+    """Return the type of a backend without its scope."""
     kind = node.get('type')
     return kind.rpartition('.')[2] if isinstance(kind, str) else getattr(kind, '__name__', '')
 
 
 def _entry(logger: str, run: str) -> dict[str, Any]:
-    """Return a back end for the runs of this name."""
+    """Return a backend for the runs of this name."""
 
     def project(variable: str) -> dict[str, str]:
         return {} if variable in os.environ else dict(project='mmcnn')

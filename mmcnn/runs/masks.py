@@ -1,4 +1,4 @@
-"""What a config reads besides boxes: masks, which a data folder may have, and pixel annotations, which none has."""
+"""Annotations that a config reads besides boxes: masks, and pixel labels, which no data folder has."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from mmcnn.datasets.check.report import DetectorData
 from mmcnn.datasets.folders.findings import number
 from mmcnn.errors import DataError, UsageError
 
-#: Transforms, and their arguments, that read a map of the classes of all pixels.
+#: Transforms, and their arguments, that read the class of every pixel.
 PIXELS = {'LoadPanopticAnnotations': None, 'LoadAnnotations': 'with_seg'}
-#: Of each evaluator the split that it measures by.
+#: The split that each evaluator uses.
 _EVALUATORS = {'val_evaluator': 'val', 'test_evaluator': 'val'}
 
 
 def check_masks(cfg: Config, folder: DetectorData, splits: Mapping[str, str]) -> None:
-    """Refuse a data folder without what the transforms and metrics of a config read of it.
+    """Refuse a data folder that lacks annotations that the transforms and metrics of a config read.
 
     Args:
-        cfg: whose data loaders read the folder.
-        folder: that was checked.
+        cfg: config whose data loaders read the folder.
+        folder: the checked folder.
         splits: the split of each data loader.
 
     Raises:
-        UsageError: the config reads annotations of pixels, which no layout of a folder has.
+        UsageError: the config reads pixel annotations, which no layout of a folder has.
         DataError: it reads masks, and some boxes have none.
     """
     reads: dict[str, str] = {}
@@ -40,8 +40,8 @@ def check_masks(cfg: Config, folder: DetectorData, splits: Mapping[str, str]) ->
             if kind in PIXELS and (PIXELS[kind] is None or step.get(PIXELS[kind])):
                 what = kind if PIXELS[kind] is None else f'{kind}({PIXELS[kind]}=True)'
                 raise UsageError(
-                    f'{name}: {what} reads the classes of all pixels, and a folder of data= has boxes and masks; use a '
-                    "config without them, or set the config's own data"
+                    f'{name}: {what} reads the class of every pixel, but a folder of data= only has boxes and masks; '
+                    "use a config without it, or set the config's own data"
                 )
             if kind == 'LoadAnnotations' and step.get('with_mask'):
                 reads.setdefault(splits[name], f'{name}: LoadAnnotations(with_mask=True)')
@@ -59,16 +59,16 @@ def _check_split(path: Path, reader: str) -> None:
     boxes = json.loads(path.read_text(encoding='utf-8-sig'))['annotations']
     without = [box for box in boxes if not _is_mask(box.get('segmentation'))]
     if without:
-        where = '' if len(without) == len(boxes) else f', the first of them the one with id {without[0].get("id")!r}'
+        where = '' if len(without) == len(boxes) else f', the first one with id {without[0].get("id")!r}'
         raise DataError(
             f'{reader} reads masks, and {number(len(without), "box")} of {len(boxes):,} in {path} have no '
-            f'segmentation{where}: give each a polygon of at least three points or a mask in RLE, or train a detector '
-            'that finds boxes only'
+            f'segmentation{where}: give each a polygon of at least three points or an RLE mask, or train a detector '
+            'that only predicts boxes'
         )
 
 
 def _is_mask(segmentation: Any) -> bool:
-    """Return whether MMDetection reads it: polygons, of which one has three points, or COCO's run lengths."""
+    """Return whether MMDetection can read it: polygons, one with at least three points, or COCO's run lengths."""
     if isinstance(segmentation, dict):
         return 'counts' in segmentation and 'size' in segmentation
     return isinstance(segmentation, list) and any(

@@ -1,6 +1,6 @@
 """The options of a run with types, defaults and help; both Python and the command line use these classes.
 
-Nothing here imports PyTorch, so that ``mmcnn --help`` is there at once.
+This module does not import PyTorch, so that ``mmcnn --help`` is fast.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 from mmcnn.errors import UsageError
 from mmcnn.nearest import as_share, nearest
 
-#: How a network is trained: as the config says, or as one whose weights are good already.
+#: Recipes of a training: that of the config, or one for weights that are already trained.
 FROM_SCRATCH, WARM_START = RECIPES = ('from-scratch', 'warm-start')
-#: Mixed precision: by the device, by name, or none.
+#: Mixed precision: chosen by the device, by name, or none.
 AMP = ('auto', 'bf16', 'fp16', 'off')
-#: What it does, for every command that has it.
+#: Help for all commands with this option.
 AMP_HELP = (
-    'mixed precision: bf16 where the GPU or the CPU computes in it (AVX512-BF16 or AMX), otherwise fp16 on a GPU and '
-    'none on a CPU (auto, which --amp alone means); or the one that is named; or off (default: as the config says)'
+    'mixed precision: auto (also --amp alone) is bf16 where the GPU or CPU supports it (AVX512-BF16 or AMX), otherwise '
+    'fp16 on a GPU and none on a CPU; or a fixed type, or off (default: as in the config)'
 )
-#: The largest seed that NumPy's generators take.
+#: The largest seed that NumPy's generators accept.
 MAX_SEED = 2**32 - 1
 
 
@@ -38,10 +38,10 @@ class Option:
     choices: Sequence[str] | None = None
     minimum: float | None = None
     maximum: float | None = None
-    flag: str | None = None  # what the command line calls it, once for each value; None: as the field is called
+    flag: str | None = None  # name on the command line, for a single value; None: that of the field
 
 
-#: The types that fields have: what fits each (a bool is an integer to Python only), and its name in a message.
+#: The types of fields: a check of the value (bool is a subclass of int in Python), and a name for messages.
 _KINDS = {
     bool: (lambda value: isinstance(value, bool), 'True or False'),
     int: (lambda value: isinstance(value, Integral) and not isinstance(value, bool), 'an integer'),
@@ -83,8 +83,8 @@ class ImportOptions(Options):
     imports: Annotated[
         Sequence[str] | None,
         Option(
-            'import this module of your own, which registers a backbone or what else the config names; may be '
-            'repeated. A checkpoint names such modules too, and they are only imported if you say so',
+            'import this module of your own, which registers a backbone or other types of the config; may be repeated. '
+            'Modules named in a checkpoint are also only imported if given here',
             'MODULE',
             flag='import',
         ),
@@ -95,13 +95,13 @@ class ImportOptions(Options):
 class ModelOptions(ImportOptions):
     """Options of everything that builds one model from a config."""
 
-    backbone: Annotated[str | None, Option('another backbone; mmcnn zoo lists them', 'NAME')] = None
+    backbone: Annotated[str | None, Option('replace the backbone; mmcnn zoo lists all', 'NAME')] = None
     cfg_options: Annotated[Mapping[str, Any], Option('override any config entry', 'KEY=VALUE')] = field(
         default_factory=dict
     )
     device: Annotated[
         str | int | None,
-        Option('cpu, cuda, or cuda:N or N for one of several (default: a GPU if there is one)', 'DEVICE'),
+        Option('cpu, cuda, or cuda:N or N for one of several GPUs (default: a GPU if there is one)', 'DEVICE'),
     ] = None
 
 
@@ -112,8 +112,8 @@ class SplitOptions(Options):
     val_fraction: Annotated[
         float | None,
         Option(
-            'share of the images, 0 to 1, that is drawn to validate on where the folder of --data has no such split; '
-            'drawn once and kept',
+            'fraction of the images, 0 to 1, to draw for validation if the folder of --data has no validation split; '
+            'the draw is stored',
             'F',
         ),
     ] = None
@@ -122,9 +122,9 @@ class SplitOptions(Options):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.val_fraction is None and self.split_seed is not None:
-            raise UsageError(f'split_seed={self.split_seed} needs val_fraction: without it nothing is drawn')
+            raise UsageError(f'split_seed={self.split_seed} needs val_fraction: nothing is drawn without it')
         if self.val_fraction is not None and not 0 < self.val_fraction < 1:
-            raise UsageError(f'val_fraction={self.val_fraction:g}: it has to be above 0 and below 1')
+            raise UsageError(f'val_fraction={self.val_fraction:g}: it must be above 0 and below 1')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,8 +134,8 @@ class DataOptions(SplitOptions):
     data: Annotated[
         str | Path | None,
         Option(
-            'a folder in COCO format (train.json, val.json, images/) or in the layout of COCO 2017, YOLO or VOC; for a '
-            'classifier with train/CLASS/ and val/CLASS/; or demo: a small set that is drawn for you',
+            'data folder: COCO format (train.json, val.json, images/), or the layout of COCO 2017, YOLO or VOC; for a '
+            'classifier train/CLASS/ and val/CLASS/; or demo: a small generated set',
             'demo|PATH',
         ),
     ] = None
@@ -143,7 +143,7 @@ class DataOptions(SplitOptions):
         Sequence[str] | None,
         Option('use only these classes of a detection data set, by name: a,b or a b (default: all)', 'NAME'),
     ] = None
-    skip_bad: Annotated[bool, Option('leave out images and boxes that the check of the data finds at fault')] = False
+    skip_bad: Annotated[bool, Option('skip images and boxes that the data check rejects')] = False
     img_size: Annotated[int | None, Option('side of the network input, in pixels', 'N')] = None
     batch_size: Annotated[int | None, Option('images per GPU (or on the CPU) and iteration', 'N', minimum=1)] = None
     workers: Annotated[int | None, Option('data-loading processes per GPU', 'N', minimum=0)] = None
@@ -154,15 +154,15 @@ class RunOptions(DataOptions, ModelOptions):
     """Options that a training and an evaluation share."""
 
     work_dir: Annotated[
-        str | Path | None, Option('folder for logs and results (default: a new one below work_dirs/)', 'DIR')
+        str | Path | None, Option('folder for logs and results (default: a new one in work_dirs/)', 'DIR')
     ] = None
-    launcher: Annotated[
-        str, Option('how several processes were started', choices=('none', 'pytorch', 'slurm', 'mpi'))
-    ] = 'none'
-    verbose: Annotated[bool, Option('print everything that goes to the log file')] = False
+    launcher: Annotated[str, Option('launcher of several processes', choices=('none', 'pytorch', 'slurm', 'mpi'))] = (
+        'none'
+    )
+    verbose: Annotated[bool, Option('print all lines of the log file')] = False
 
 
-#: Where the numbers of a training can go beside its own files.
+#: Services that can get the metrics of a training in addition to its own files.
 LOGGERS = ('tensorboard', 'wandb', 'mlflow', 'trackio', 'none')
 
 
@@ -177,15 +177,15 @@ class TrainOptions(RunOptions):
     """
 
     config: Any
-    epochs: Annotated[int | None, Option('length of the run', 'N', minimum=1)] = None
+    epochs: Annotated[int | None, Option('number of epochs', 'N', minimum=1)] = None
     seed: Annotated[
         int | None,
-        Option('random seed (default: 0, or that of the run that is continued)', 'N', minimum=0, maximum=MAX_SEED),
+        Option('random seed (default: 0, or that of the continued run)', 'N', minimum=0, maximum=MAX_SEED),
     ] = None
     init_seed: Annotated[
         int | None,
         Option(
-            'random seed of the initial weights alone (default: as the seed, which order and augmentation follow)',
+            'random seed of the initial weights only (default: --seed, which also determines order and augmentation)',
             'N',
             minimum=0,
             maximum=MAX_SEED,
@@ -194,28 +194,26 @@ class TrainOptions(RunOptions):
     fraction: Annotated[
         float | None,
         Option(
-            'train on this share of the training images of --data, 0 to 1; a smaller share is part of every larger '
-            'one (default: all)',
+            'train on this fraction of the training images of --data, 0 to 1; a smaller fraction is a subset of every '
+            'larger one (default: all)',
             'F',
         ),
     ] = None
     until_epoch: Annotated[
         int | None,
-        Option('pause after this epoch of the schedule; --resume without it trains the rest', 'N', minimum=1),
+        Option('pause after this epoch of the schedule; to train the rest, use --resume without it', 'N', minimum=1),
     ] = None
     keep_detections: Annotated[
-        bool, Option('keep the detections of the last validation in detections.npz in the work dir')
+        bool, Option('write the detections of the last validation to detections.npz in the work dir')
     ] = False
     amp: Annotated[bool | str | None, Option(AMP_HELP, '|'.join(AMP), choices=AMP)] = None
-    amp_val: Annotated[bool, Option('validate in the precision of amp, too')] = False
-    channels_last: Annotated[bool, Option('keep images and weights as NHWC in memory, which is faster with amp')] = (
-        False
-    )
+    amp_val: Annotated[bool, Option('also validate in the precision of --amp')] = False
+    channels_last: Annotated[bool, Option('store images and weights in NHWC order, which is faster with --amp')] = False
     compile: Annotated[bool, Option('compile backbone and neck (torch.compile), which takes minutes at the start')] = (
         False
     )
     sync_bn: Annotated[
-        bool, Option('BatchNorm over the images of all GPUs; by default each has its own, and statistics are averaged')
+        bool, Option('use BatchNorm over the images of all GPUs; by default, statistics are averaged before validation')
     ] = False
     resume: Annotated[
         bool | str | Path,
@@ -224,45 +222,49 @@ class TrainOptions(RunOptions):
     weights: Annotated[
         str | Path | None,
         Option(
-            'fine-tune from these weights, of any kind that mmcnn reads: the head starts anew where the classes are '
-            'others, and the recipe is warm-start; with --resume only where there is no checkpoint to go on from',
+            'fine-tune from these weights, in any format that mmcnn reads: the head is newly initialised if the '
+            'classes differ, and the recipe is warm-start; with --resume, used only if there is no checkpoint to '
+            'resume from',
             'FILE|mmcnn://NAME',
         ),
     ] = None
     recipe: Annotated[
         str | None,
         Option(
-            "warm-start: a lower rate and a short warm-up (the default with weights); from-scratch: the config's own",
+            'warm-start: a lower learning rate and a short warm-up (default with --weights); from-scratch: the '
+            "config's",
             choices=RECIPES,
         ),
     ] = None
     load_from: Annotated[
         str | Path | None,
-        Option('start from exactly these weights, head and recipe as they are (to fine-tune, use weights)', 'FILE'),
+        Option(
+            'start from exactly these weights, without changes to head or recipe (to fine-tune, use --weights)', 'FILE'
+        ),
     ] = None
     backbone_weights: Annotated[
         str | Path | None,
-        Option('weights for the backbone of a detector, such as a checkpoint of a classifier of it', 'FILE'),
+        Option('weights for the backbone of a detector, such as a checkpoint of a classifier', 'FILE'),
     ] = None
     allow_head_mismatch: Annotated[
-        bool, Option('accept weights whose head is for another number of classes; the head then starts anew')
+        bool, Option('accept weights for another number of classes; the head is then newly initialised')
     ] = False
     on_nan: Annotated[
         str | None,
-        Option('what to do if a loss or gradient is not finite (default: stop)', choices=('stop', 'skip')),
+        Option('reaction to a loss or gradient that is not finite (default: stop)', choices=('stop', 'skip')),
     ] = None
     cache_gb: Annotated[
         float | None, Option('memory for decoded images, in 10^9 bytes (default: none)', 'G', minimum=0)
     ] = None
     patience: Annotated[
         int | None,
-        Option('end early once N validations in a row were no better than the best before them', 'N', minimum=1),
+        Option('end early after N validations in a row without improvement', 'N', minimum=1),
     ] = None
     logger: Annotated[
         Sequence[str] | None,
         Option(
-            'where numbers go beside the own files: tensorboard, wandb, mlflow, trackio, or none; several with commas '
-            'or by repeating it (default: as the config says, tensorboard for detectors)',
+            'send metrics to tensorboard, wandb, mlflow, trackio, or none of them; may be repeated or a list separated '
+            'by commas (default: as in the config, tensorboard for detectors)',
             'NAME',
             choices=LOGGERS,
         ),
@@ -271,11 +273,11 @@ class TrainOptions(RunOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.logger and 'none' in self.logger and len(self.logger) > 1:
-            raise UsageError(f'logger={",".join(self.logger)}: none goes with no other')
+            raise UsageError(f'logger={",".join(self.logger)}: none cannot be combined with others')
         if self.fraction is not None and not 0 < self.fraction <= 1:
             raise UsageError(f'fraction={self.fraction:g}: the value must be above 0 and at most 1')
         for name, value in (('resume', self.resume), ('load_from', self.load_from)):
-            # True: the weights are what a run without a checkpoint starts from.
+            # True is allowed: a run without a checkpoint then starts from the weights.
             if self.weights is not None and value not in (None, False, True):
                 raise UsageError(
                     f'weights={self.weights} and {name}={value}: weights start a new training; use one of them'
@@ -288,16 +290,16 @@ class TestOptions(RunOptions):
 
     Attributes:
         checkpoint: a checkpoint, or weights of any kind.
-        config: as for a training; None: the one inside the checkpoint, else the one of ours that holds the weights.
+        config: as for a training; None: the one in the checkpoint, otherwise mmcnn's config that fits the weights.
     """
 
-    __test__ = False  # for pytest
+    __test__ = False  # not a test class for pytest
 
     checkpoint: str | Path
     config: Any = None
 
 
-#: Kinds of label files that an inference writes, for programs to label images and for training.
+#: Formats of label files that an inference writes, for labelling programs and for training.
 LABEL_FORMATS = ('coco', 'yolo')
 
 
@@ -306,10 +308,10 @@ class InferOptions(ModelOptions):
     """An inference on images, videos or a camera.
 
     Attributes:
-        checkpoint: of a detector, or its published weights.
+        checkpoint: checkpoint of a detector, or published weights.
         sources: an image, a folder, a pattern, a video, the number of a camera, or a list of these; see
             :func:`mmcnn.inference.sources.find_sources`.
-        config: as for a training; None: the one inside the checkpoint, else the one of ours that holds the weights.
+        config: as for a training; None: the one in the checkpoint, otherwise mmcnn's config that fits the weights.
     """
 
     checkpoint: str | Path
@@ -317,38 +319,38 @@ class InferOptions(ModelOptions):
     config: Any = None
     out: Annotated[
         str | Path | None,
-        Option('folder for the results (default: detections, or detections-2 ... where that is not empty)', 'DIR'),
+        Option('folder for the results (default: detections, or detections-2 ... if that is not empty)', 'DIR'),
     ] = None
     score_thr: Annotated[
-        float, Option('lowest score of a detection, 0 to 1 (default: 0.25)', 'S', minimum=0, maximum=1)
+        float, Option('minimum score of a detection, 0 to 1 (default: 0.25)', 'S', minimum=0, maximum=1)
     ] = 0.25
     classes: Annotated[
         str | Path | Sequence | None,
         Option(
-            'names of the classes of weights that do not say them: a,b,c or a file with one on each line',
+            'class names for weights without them: a,b,c or a file with one name per line',
             'NAMES|FILE',
         ),
     ] = None
     format: Annotated[
         Sequence[str],
         Option(
-            'also write label files, to correct them or to train on them: coco (coco.json) or yolo (text files in '
-            'yolo/), or both with a comma or by repeating it',
+            'also write label files, for correction or training: coco (coco.json) or yolo (text files in yolo/); may '
+            'be repeated or a list separated by commas',
             'FORMAT',
             choices=LABEL_FORMATS,
         ),
     ] = ()
     font: Annotated[
-        str | Path | None, Option('font file for class names (default: fonts of the system that have them)', 'FILE')
+        str | Path | None, Option('font file for class names (default: suitable fonts of the system)', 'FILE')
     ] = None
-    batch_size: Annotated[int, Option('images that go through the network at once (default: 1)', 'N', minimum=1)] = 1
+    batch_size: Annotated[int, Option('images per batch (default: 1)', 'N', minimum=1)] = 1
     max_frames: Annotated[
-        int | None, Option('frames to read of each video and camera at most (default: all)', 'N', minimum=1)
+        int | None, Option('maximum number of frames of each video and camera (default: all)', 'N', minimum=1)
     ] = None
 
 
 def described(options: type) -> dict[str, tuple[Any, Option]]:
-    """Type and description of each field that the command line offers, by name, in the order of the class."""
+    """Return type and description of each field that the command line offers, by name, in the order of the class."""
     hints = get_type_hints(options, include_extras=True)
     return {
         name: (hint.__origin__, hint.__metadata__[0]) for name, hint in hints.items() if hasattr(hint, '__metadata__')
@@ -362,7 +364,7 @@ def kinds_of(hint: Any) -> tuple[Any, ...]:
 
 
 def _checked(name: str, value: Any, hint: Any) -> Any:
-    """Return the value, which fits the hint; NumPy's numbers as Python's, which a config can hold.
+    """Return the value if it fits the hint, with NumPy's numbers as Python's, which a config can hold.
 
     Raises:
         UsageError: it does not fit.
@@ -371,16 +373,16 @@ def _checked(name: str, value: Any, hint: Any) -> Any:
     if value is None and len(kinds) < len(kinds_of(hint)):
         return None
     if not any(_KINDS[kind][0](value) for kind in kinds):
-        # Every path may be a string, too.
+        # Every path may also be a string.
         words = ' or '.join(_KINDS[kind][1] for kind in kinds if not (kind is str and Path in kinds))
-        raise UsageError(f'{name}={value!r}: it has to be {words}, not of type {type(value).__name__}')
+        raise UsageError(f'{name}={value!r}: it must be {words}, not of type {type(value).__name__}')
     if isinstance(value, Integral | Real) and not isinstance(value, bool):
         return int(value) if isinstance(value, Integral) else float(value)
     return value
 
 
 def _listed(value: Sequence[str]) -> tuple[str, ...]:
-    """Return the names in ``'a,b'``, ``['a', 'b']`` or ``['a,b', 'c']``, each once."""
+    """Return the names in ``'a,b'``, ``['a', 'b']`` or ``['a,b', 'c']``, without duplicates."""
     texts = [value] if isinstance(value, str) else value
     return tuple(dict.fromkeys(name.strip() for text in texts for name in str(text).split(',')))
 
@@ -390,7 +392,7 @@ def _check_range(name: str, value: Any, option: Option) -> None:
         return
     if (option.minimum, option.maximum) == (0, 1) and not 0 <= value <= 1:
         raise UsageError(f'{name}={value}: the value must be between 0 and 1{as_share(value)}')
-    if option.minimum is not None and not value >= option.minimum:  # NaN is not
+    if option.minimum is not None and not value >= option.minimum:  # also true for NaN
         raise UsageError(f'{name}={value}: the value must be at least {option.minimum:g}')
     if option.maximum is not None and not value <= option.maximum:
         raise UsageError(f'{name}={value}: the value must be at most {option.maximum}')

@@ -22,48 +22,48 @@ from mmcnn.runs.head import unwrapped
 from mmcnn.runs.options import TrainOptions
 from mmcnn.runs.precision import is_channels_last, precision_of
 
-#: What ``performance`` of configs/_base_/default_runtime.py has, which says what each means; a config without any of it
-#: (of an earlier release, or of MMDetection) has these.
+#: ``performance`` of configs/_base_/default_runtime.py, which explains the entries; a config without it (of an earlier
+#: release, or of MMDetection) gets these values.
 DEFAULTS: dict[str, Any] = dict(
     channels_last=None, compile=False, cpu_amp=False, cudnn_benchmark=None, tf32=None, val_amp=False
 )
 _MAY_BE_NONE = ('channels_last', 'cudnn_benchmark', 'tf32')
-#: Transforms that give all images of a training one size.
+#: Transforms that give all images of a training the same size.
 _ONE_SIZE = {'MosaicAffine', 'DarknetMosaic', 'RandomResizedCrop'}
 
 
 def check_performance(cfg: Config, say: Say = print) -> None:
-    """Completes ``performance``, and refuses what it cannot hold; ``compile`` of MMEngine is read as its own.
+    """Complete ``performance``, and refuse invalid values; MMEngine's ``compile`` is read as ``performance.compile``.
 
     Args:
-        cfg: with the options that were typed; changed in place.
-        say: takes a sentence on what is read otherwise than it is written.
+        cfg: with the user's options; changed in place.
+        say: called with a sentence about each entry that is interpreted differently.
 
     Raises:
         UsageError: names the entry, its value and what would be right.
     """
     own = cfg.get('performance') or {}
     if not isinstance(own, Mapping):
-        raise UsageError(f'performance={own!r}: it has to be a dict')
+        raise UsageError(f'performance={own!r}: it must be a dict')
     for name, value in own.items():
         if name not in DEFAULTS:
-            raise UsageError(f"performance takes no '{name}'; {nearest(name, DEFAULTS)}")
+            raise UsageError(f"performance has no entry '{name}'; {nearest(name, DEFAULTS)}")
         if name == 'compile' and isinstance(value, Mapping):
             known = {*inspect.signature(torch.compile).parameters} - {'model'}
             for argument in value:
                 if argument not in known:
                     raise UsageError(
-                        f"performance.compile: torch.compile takes no '{argument}'; {nearest(argument, known)}"
+                        f"performance.compile: torch.compile has no argument '{argument}'; {nearest(argument, known)}"
                     )
         elif not isinstance(value, bool) and not (value is None and name in _MAY_BE_NONE):
             kinds = 'True or False' + (', or None' if name in _MAY_BE_NONE else '')
             kinds += " or a dict of torch.compile's arguments" if name == 'compile' else ''
-            raise UsageError(f'performance.{name}={value!r}: it has to be {kinds}')
+            raise UsageError(f'performance.{name}={value!r}: it must be {kinds}')
     cfg.performance = {**DEFAULTS, **own}
     if (compiled := cfg.pop('compile', None)) not in (None, False):
         say(
             f'note: compile={compiled!r} is read as performance.compile: backbone and neck are compiled, not the whole '
-            'step, which the training loop looks into'
+            'step, because the training loop needs access to its parts'
         )
         cfg.performance.compile = compiled
         check_performance(cfg, say)
@@ -74,7 +74,7 @@ def set_performance(cfg: Config, options: TrainOptions) -> None:
 
     Args:
         cfg: checked; changed in place.
-        options: of a training.
+        options: options of a training.
     """
     for name, value in (
         ('channels_last', options.channels_last),
@@ -88,37 +88,37 @@ def set_performance(cfg: Config, options: TrainOptions) -> None:
 
 
 def settle_performance(cfg: Config, options: TrainOptions, say: Say = print) -> None:
-    """Refuse what the rest of a training's config contradicts.
+    """Refuse entries that contradict the rest of a training's config.
 
     Args:
-        cfg: complete.
-        options: of the training.
-        say: takes a sentence on what has no effect.
+        cfg: the complete config.
+        options: options of the training.
+        say: called with a sentence about each entry without effect.
 
     Raises:
-        UsageError: two entries contradict each other, or SyncBN is asked for on a CPU.
+        UsageError: two entries contradict each other, or SyncBN is requested on a CPU.
     """
     performance, env = cfg.performance, cfg.get('env_cfg') or {}
     own = env.get('cudnn_benchmark')
     if None not in (own, performance.cudnn_benchmark) and bool(own) != performance.cudnn_benchmark:
         raise UsageError(
             f'env_cfg.cudnn_benchmark={own} and performance.cudnn_benchmark={performance.cudnn_benchmark} contradict '
-            'each other: leave the first one out, or set it to None'
+            'each other: leave out the first one, or set it to None'
         )
     if (own or performance.cudnn_benchmark) and cfg.randomness.get('deterministic'):
         raise UsageError(
-            'performance.cudnn_benchmark=True and randomness.deterministic=True do not go together: which '
-            'algorithms are fastest differs from run to run'
+            'performance.cudnn_benchmark=True and randomness.deterministic=True cannot be combined: the fastest '
+            'algorithms differ from run to run'
         )
     if performance.val_amp and precision_of(cfg) == 'fp32':
         if options.amp in (True, 'auto'):
-            performance.val_amp = False  # of a processor without bf16, which has been said
+            performance.val_amp = False  # on a processor without bf16, which was already reported
         else:
-            raise UsageError('amp_val=True (performance.val_amp) needs amp: there is no other precision to validate in')
+            raise UsageError('amp_val=True (performance.val_amp) needs amp, whose precision it uses')
     if cfg.get('sync_bn') is not None:
         if get_device() != 'cuda':
             raise UsageError(
-                f"sync_bn={cfg.sync_bn}: PyTorch's SyncBatchNorm runs on GPUs only; without it the statistics of all "
+                f"sync_bn={cfg.sync_bn}: PyTorch's SyncBatchNorm only runs on GPUs; without it, the statistics of all "
                 'processes are averaged before each validation'
             )
         if world_size(options.launcher) == 1:
@@ -126,25 +126,26 @@ def settle_performance(cfg: Config, options: TrainOptions, say: Say = print) -> 
 
 
 def say_other_sync_bn(cfg: Config, recorded: Mapping[str, Any], say: Say = print) -> None:
-    """Say where a run that is resumed goes on with another BatchNorm.
+    """Report a resumed run that continues with another kind of BatchNorm.
 
     Args:
-        cfg: of this session.
-        recorded: the config of the run, as its checkpoint has it; empty: it has none.
-        say: takes a sentence.
+        cfg: config of this session.
+        recorded: the config of the run in its checkpoint; empty if there is none.
+        say: called with a sentence.
     """
     before, now = recorded.get('sync_bn'), cfg.get('sync_bn')
     if recorded and before != now:
         say(
-            f'note: the run began with sync_bn={before} and goes on with sync_bn={now}, so it does not end in the '
-            'weights it would have' + ('; --sync-bn keeps it' if before else '')
+            f'note: the run began with sync_bn={before} and continues with sync_bn={now}, so its final weights will '
+            'differ '
+            'from those of an uninterrupted run' + ('; --sync-bn keeps it' if before else '')
         )
 
 
 def tries_algorithms(cfg: Config) -> bool:
     """Return whether cuDNN benchmarks its algorithms in a training: if the config says so, or if image sizes are fixed.
 
-    That is not written into the config, which a later evaluation reads from a checkpoint and would follow.
+    This is not written to the config, because a later evaluation would follow it.
     """
     said = (cfg.get('env_cfg') or {}).get('cudnn_benchmark')
     if said is None:
@@ -156,14 +157,14 @@ def tries_algorithms(cfg: Config) -> bool:
 
 
 def has_one_size(cfg: Config) -> bool:
-    """Return whether all images of a training reach the network in one size."""
+    """Return whether all training images have the same size at the network's input."""
     resizes = any(str(node.get('type')).endswith('BatchSyncRandomResize') for node in dicts_in(cfg.get('model')))
     kinds = {str(node.get('type')).removeprefix('mmcnn.') for node in dicts_in(cfg.get('train_dataloader'))}
     return not resizes and bool(kinds & _ONE_SIZE)
 
 
 def use_tf32(cfg: Config) -> None:
-    """Set PyTorch's switches, which :mod:`mmcnn.runs.process_state` puts back."""
+    """Set PyTorch's switches, which :mod:`mmcnn.runs.process_state` restores."""
     tf32 = (cfg.get('performance') or DEFAULTS).get('tf32')
     if tf32 is not None:
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
@@ -172,17 +173,17 @@ def use_tf32(cfg: Config) -> None:
 class PerformanceHook(Hook):
     """Applies ``performance`` to a training.
 
-    What is saved does not depend on it: names of weights and their layout in memory are those without it.
+    Checkpoints do not depend on it: names of weights and their layout in memory stay the same.
     """
 
-    # After the hook that puts averaged weights into a checkpoint.
+    # After the hook that stores averaged weights in a checkpoint.
     priority = 'BELOW_NORMAL'
 
     def before_train(self, runner) -> None:
-        """Brings weights, averages and momenta into NHWC, compiles backbone and neck, sets cuDNN's switch."""
+        """Convert weights, averages and momenta to NHWC, compile backbone and neck, and set cuDNN's switch."""
         compiled = {**DEFAULTS, **(runner.cfg.get('performance') or {})}['compile']
         if tries_algorithms(runner.cfg):
-            torch.backends.cudnn.benchmark = True  # put back by mmcnn.runs.process_state
+            torch.backends.cudnn.benchmark = True  # restored by mmcnn.runs.process_state
         self._benchmark = torch.backends.cudnn.benchmark
         model = unwrapped(runner.model)
         self._channels_last = is_channels_last(runner.cfg)
@@ -192,18 +193,18 @@ class PerformanceHook(Hook):
             arguments = {} if compiled is True else dict(compiled)
             for part in ('backbone', 'neck'):
                 if isinstance(getattr(model, part, None), nn.Module):
-                    getattr(model, part).compile(**arguments)  # in place: names of weights stay
+                    getattr(model, part).compile(**arguments)  # in place, so that names of weights stay the same
 
     def before_val_epoch(self, runner) -> None:
-        """Has cuDNN try no algorithms for the many sizes of a validation."""
+        """Turn off cuDNN's benchmark for the many image sizes of a validation."""
         torch.backends.cudnn.benchmark = False
 
     def after_val_epoch(self, runner, metrics: dict[str, float] | None = None) -> None:
-        """Goes on as before it."""
+        """Restore the setting from before the validation."""
         torch.backends.cudnn.benchmark = self._benchmark
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Store weights as they lie without ``channels_last``, which other programs may rely on."""
+        """Store weights in the layout without ``channels_last``, which other programs may rely on."""
         if self._channels_last:
             for part in ('state_dict', 'ema_state_dict'):
                 for name, value in checkpoint.get(part, {}).items():
@@ -215,7 +216,7 @@ def _to_channels_last(runner: Runner, model: nn.Module) -> None:
     for each in (model, *averages):
         each.to(memory_format=torch.channels_last)
     for average in averages:
-        # It keeps by name the tensors that it averages into, and those have been replaced.
+        # It stores the tensors of its averages by name, and those have been replaced.
         now = average.module.state_dict()
         average.avg_parameters = {name: now[name] for name in average.avg_parameters}
     for state in runner.optim_wrapper.optimizer.state.values():

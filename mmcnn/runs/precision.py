@@ -15,31 +15,31 @@ from mmcnn.config.variables import Say
 from mmcnn.errors import UsageError
 from mmcnn.nearest import nearest
 
-#: What a config calls a precision; MMEngine's default, None, is fp16.
+#: Names of precisions in a config; MMEngine's default, None, is fp16.
 _DTYPES = {'float16': 'fp16', 'torch.float16': 'fp16', 'bfloat16': 'bf16', 'torch.bfloat16': 'bf16', 'None': 'fp16'}
 _NAMES = {'fp16': 'float16', 'bf16': 'bfloat16'}
 #: The wrapper of a GPU, which takes a type and a loss scale, and that of a CPU, which takes neither.
 _ON_GPU, _ON_CPU = 'AmpOptimWrapper', 'mmcnn.BFloat16OptimWrapper'
-#: bf16 has the range of float32, so that gradients need no scale, and no step is ever skipped to find one.
+#: bf16 has the range of float32, so that gradients need no scale, and no step is skipped to find one.
 NO_SCALER = dict(enabled=False)
 
 
 def set_amp(cfg: Config, amp: bool | str | None, say: Say = print) -> None:
-    """Mixed precision: fp16 with a dynamic loss scale, bf16 without any.
+    """Set mixed precision: fp16 with a dynamic loss scale, bf16 without any.
 
-    On a GPU that is MMEngine's ``AmpOptimWrapper``, on a CPU
+    This uses MMEngine's ``AmpOptimWrapper`` on a GPU, and on a CPU
     :class:`~mmcnn.engine.bfloat16_optim_wrapper.BFloat16OptimWrapper`.
 
     Args:
-        cfg: changed in place. A precision that it names itself is kept unless ``amp`` names one.
-        amp: 'fp16', 'bf16', 'off' (the same as False), or 'auto' (the same as True): on a GPU bf16 where the card
-            computes in it and the config has no loss scale of its own, which is for fp16; on a CPU bf16 where the
-            processor has instructions for it. None: as the config says (:func:`choose_precision`).
-        say: takes a sentence on what was found in a CPU.
+        cfg: changed in place. A precision that it sets itself is kept unless ``amp`` names one.
+        amp: 'fp16', 'bf16', 'off' (the same as False), or 'auto' (the same as True): on a GPU, bf16 if the card
+            supports it and the config has no loss scale, which is for fp16; on a CPU, bf16 if the processor has
+            instructions for it. None: as in the config (:func:`choose_precision`).
+        say: called with a sentence about the features of a CPU.
 
     Raises:
-        UsageError: ``amp`` is fp16 on a CPU, or bf16 on a GPU without it; or it is bf16 (on a CPU that computes in it:
-            or 'auto') and the config has a loss scale (on a CPU: or names float16).
+        UsageError: ``amp`` is fp16 on a CPU, or bf16 on a GPU without it; or it is bf16 (on a CPU that supports it: or
+            'auto') and the config has a loss scale (on a CPU: or sets float16).
     """
     wrapper = cfg.optim_wrapper
     if amp is None:
@@ -58,48 +58,45 @@ def set_amp(cfg: Config, amp: bool | str | None, say: Say = print) -> None:
     elif amp == 'bf16':
         if has_scale:
             raise UsageError(
-                f'amp=bf16 and optim_wrapper.loss_scale={wrapper.loss_scale} do not go together: a loss scale is for '
-                'fp16, leave it out'
+                f'amp=bf16 and optim_wrapper.loss_scale={wrapper.loss_scale} cannot be combined: a loss scale is for '
+                'fp16; leave it out'
             )
         if not has_bf16():
-            raise UsageError(f'amp=bf16: {torch.cuda.get_device_name()} does not compute in bfloat16, use fp16')
+            raise UsageError(f'amp=bf16: {torch.cuda.get_device_name()} does not support bfloat16; use fp16')
     wrapper.type, wrapper.dtype = _ON_GPU, _NAMES[amp]
     if amp == 'fp16' and wrapper.get('loss_scale') in (None, NO_SCALER):
         wrapper.loss_scale = 'dynamic'
 
 
 def _set_on_cpu(cfg: Config, amp: bool | str, say: Say) -> None:
-    """bf16 on a CPU, or nothing where 'auto' finds no instructions for it."""
+    """Set bf16 on a CPU, or nothing if 'auto' finds no instructions for it."""
     if amp == 'fp16':
-        raise UsageError('amp=fp16 needs a GPU: a CPU trains in mixed precision in bf16 only, use bf16')
+        raise UsageError('amp=fp16 needs a GPU: a CPU only supports bf16 as mixed precision; use bf16')
     features = cpu_features()
     if not features and amp != 'bf16':
         if cfg.optim_wrapper.get('type') in (_ON_GPU, _ON_CPU):
             _leave_off(cfg)
-        say('note: amp is off: this processor has neither AVX512-BF16 nor AMX, without which bf16 is slower on a CPU')
+        say('note: amp is off: bf16 is slower on this processor, which has neither AVX512-BF16 nor AMX')
         return
-    cfg.optim_wrapper.type = _ON_GPU  # as the config of a GPU would say it
+    cfg.optim_wrapper.type = _ON_GPU  # as in the config of a GPU
     _use_cpu(cfg)
     if features:
-        say(f'note: mixed precision in bf16, for which this processor has {" and ".join(features)}')
+        say(f'note: mixed precision in bf16, which this processor supports by {" and ".join(features)}')
     else:
-        say(
-            'note: amp=bf16 makes the training slower here: this processor has neither AVX512-BF16 nor AMX, which '
-            'compute in it'
-        )
+        say('note: amp=bf16 makes the training slower on this processor, which has neither AVX512-BF16 nor AMX')
 
 
 def _use_cpu(cfg: Config) -> None:
-    """Give a config that asks for mixed precision the wrapper of a CPU."""
+    """Give a config with mixed precision the wrapper of a CPU."""
     wrapper = cfg.optim_wrapper
     if wrapper.get('dtype') is not None and _DTYPES.get(str(wrapper.dtype)) == 'fp16':
         raise UsageError(
-            f'optim_wrapper.dtype={wrapper.dtype} needs a GPU: a CPU trains in mixed precision in bfloat16 only'
+            f'optim_wrapper.dtype={wrapper.dtype} needs a GPU: a CPU only supports bfloat16 as mixed precision'
         )
     if wrapper.get('loss_scale') not in (None, 'dynamic', NO_SCALER):
         raise UsageError(
-            f'optim_wrapper.loss_scale={wrapper.loss_scale} needs a GPU: a loss scale is for fp16, and a CPU trains in '
-            'mixed precision in bf16 only; leave it out'
+            f'optim_wrapper.loss_scale={wrapper.loss_scale} needs a GPU: a loss scale is for fp16, and a CPU only '
+            'supports bf16 as mixed precision; leave it out'
         )
     wrapper.type = _ON_CPU
     _drop_arguments(wrapper)
@@ -112,7 +109,7 @@ def _leave_off(cfg: Config) -> None:
 
 
 def _drop_arguments(wrapper: dict) -> None:
-    """Those that only the wrapper of a GPU takes."""
+    """Drop the arguments that only the wrapper of a GPU takes."""
     for name in ('dtype', 'loss_scale', 'use_fsdp'):
         wrapper.pop(name, None)
 
@@ -125,29 +122,29 @@ def has_bf16() -> bool:
 
 
 def cpu_features() -> list[str]:
-    """Return what this processor computes in bfloat16 with, by name; nothing: it has neither AVX512-BF16 nor AMX."""
-    if not torch.backends.mkldnn.is_available():  # whose kernels use them
+    """Return the names of this processor's bfloat16 features; empty: it has neither AVX512-BF16 nor AMX."""
+    if not torch.backends.mkldnn.is_available():  # its kernels use these features
         return []
     found = private_names.cpu_capabilities()
     return [name for name, key in (('AVX512-BF16', 'avx512_bf16'), ('AMX', 'amx_bf16')) if found.get(key)]
 
 
 def check_amp(cfg: Config, say: Say = print) -> None:
-    """Refuse what a config or ``cfg_options`` ask for of mixed precision and cannot have; complete the loss scale.
+    """Refuse settings of mixed precision that are impossible here; complete the loss scale.
 
-    The wrapper of a GPU is read as that of a CPU where there is none, and the other way round.
+    The wrapper of a GPU is read as that of a CPU if there is no GPU, and vice versa.
 
     Args:
-        cfg: with what was typed; changed in place.
-        say: takes a sentence on what is read otherwise than it is written.
+        cfg: with the user's options; changed in place.
+        say: called with a sentence about each entry that is interpreted differently.
 
     Raises:
-        UsageError: there is no GPU and the config asks for fp16; a type of numbers that is not of mixed precision; a
-            loss scale without mixed precision, which has no use for one; one that the scaler does not take; or there is
-            something to validate in the precision of nothing.
+        UsageError: the config requests fp16 without a GPU; a type that is not for mixed precision; a loss scale without
+            mixed precision; a loss scale that the scaler does not accept; or validation in mixed precision without
+            mixed precision.
     """
     wrapper, on_cpu = cfg.optim_wrapper, get_device() == 'cpu'
-    if wrapper.get('type') == _ON_CPU and not on_cpu:  # of a run on a CPU, whose config is used again
+    if wrapper.get('type') == _ON_CPU and not on_cpu:  # from a run on a CPU whose config is reused
         wrapper.type = _ON_GPU
         wrapper.setdefault('dtype', 'bfloat16')
     if wrapper.get('type') in (_ON_GPU, _ON_CPU) and str(wrapper.get('dtype')) not in _DTYPES:
@@ -155,14 +152,14 @@ def check_amp(cfg: Config, say: Say = print) -> None:
         raise UsageError(f'optim_wrapper.dtype={wrapper.dtype!r}: {nearest(str(wrapper.dtype), names)}')
     if wrapper.get('type') == _ON_GPU and on_cpu:
         if wrapper.get('dtype') is None:
-            say(f'note: optim_wrapper.type={_ON_GPU} is read as mixed precision in bf16, since this is a CPU')
+            say(f'note: optim_wrapper.type={_ON_GPU} is read as mixed precision in bf16, because the device is a CPU')
         _use_cpu(cfg)
     elif wrapper.get('type') == _ON_CPU:
         _use_cpu(cfg)
     kind, scale = wrapper.get('type'), wrapper.get('loss_scale')
     if kind == 'OptimWrapper' and 'loss_scale' in wrapper:
         raise UsageError(
-            f'optim_wrapper.loss_scale={scale}: a loss scale is for mixed precision, which is '
+            f'optim_wrapper.loss_scale={scale}: a loss scale needs mixed precision: '
             'amp=True (or optim_wrapper.type=AmpOptimWrapper)'
         )
     if kind != _ON_GPU:
@@ -172,20 +169,20 @@ def check_amp(cfg: Config, say: Say = print) -> None:
     elif isinstance(scale, Mapping):
         _check_scaler(scale)
     elif isinstance(scale, int) and not isinstance(scale, bool):
-        wrapper.loss_scale = float(scale)  # MMEngine takes no integer
+        wrapper.loss_scale = float(scale)  # MMEngine does not accept an integer
     elif scale not in (None, 'dynamic') and not isinstance(scale, float):
         raise UsageError(
-            f"optim_wrapper.loss_scale={scale!r}: it has to be 'dynamic', a number (a scale that stays), or entries of "
+            f"optim_wrapper.loss_scale={scale!r}: it must be 'dynamic', a number (a fixed scale), or arguments of "
             'the scaler, such as optim_wrapper.loss_scale.init_scale=512'
         )
 
 
 def _check_scaler(scale: Mapping[str, Any]) -> None:
-    """Refuse what :class:`torch.amp.GradScaler` does not take."""
+    """Refuse arguments that :class:`torch.amp.GradScaler` does not accept."""
     known = {*inspect.signature(torch.amp.GradScaler).parameters} - {'device'}
     for name, value in scale.items():
         if name not in known:
-            raise UsageError(f"optim_wrapper.loss_scale takes no '{name}'; {nearest(name, known)}")
+            raise UsageError(f"optim_wrapper.loss_scale has no entry '{name}'; {nearest(name, known)}")
         if name == 'enabled':
             fits, words = isinstance(value, bool), 'True or False'
         elif name == 'growth_interval':
@@ -196,11 +193,11 @@ def _check_scaler(scale: Mapping[str, Any]) -> None:
             fits = fits and (highest is None or value < highest)
             words = f'a number above {lowest:g}' + ('' if highest is None else f' and below {highest:g}')
         if not fits:
-            raise UsageError(f'optim_wrapper.loss_scale.{name}={value!r}: it has to be {words}')
+            raise UsageError(f'optim_wrapper.loss_scale.{name}={value!r}: it must be {words}')
 
 
 def precision_of(cfg: Mapping[str, Any]) -> str:
-    """Return what a training by this config computes in: fp32, fp16 or bf16."""
+    """Return the precision of a training with this config: fp32, fp16 or bf16."""
     wrapper = cfg.get('optim_wrapper') or {}
     if wrapper.get('type') == _ON_CPU:
         return 'bf16'
@@ -210,14 +207,14 @@ def precision_of(cfg: Mapping[str, Any]) -> str:
 
 
 def choose_precision(cfg: Config, amp: bool | str | None, typed: bool, say: Say = print) -> None:
-    """Lets a new run on a CPU be in bf16 where its config leaves that to the processor (``performance.cpu_amp``).
+    """Use bf16 in a new run on a CPU if its config leaves that to the processor (``performance.cpu_amp``).
 
     Args:
-        cfg: changed in place; a run that is resumed goes on as it began (:func:`continue_precision`), and an optimizer
-            wrapper of another kind stays.
-        amp: what was typed.
-        typed: whether ``optim_wrapper.type`` was.
-        say: takes a sentence.
+        cfg: changed in place; a resumed run keeps its precision (:func:`continue_precision`), and other kinds of
+            optimizer wrappers stay.
+        amp: the user's option.
+        typed: whether the user has set ``optim_wrapper.type``.
+        say: called with a sentence.
     """
     leaves = amp is None and not typed and not cfg.get('resume') and _is_left_open(cfg, amp)
     if not leaves or get_device() != 'cpu' or cfg.optim_wrapper.get('type', 'OptimWrapper') != 'OptimWrapper':
@@ -225,24 +222,24 @@ def choose_precision(cfg: Config, amp: bool | str | None, typed: bool, say: Say 
     if features := cpu_features():
         cfg.optim_wrapper.type = _ON_CPU
         say(
-            f'note: mixed precision in bf16 (performance.cpu_amp), for which this processor has '
-            f'{" and ".join(features)}; --amp off trains in float32'
+            f'note: mixed precision in bf16 (performance.cpu_amp), which this processor supports by '
+            f'{" and ".join(features)}; to train in float32, use --amp off'
         )
 
 
 def _is_left_open(cfg: Mapping[str, Any], amp: bool | str | None) -> bool:
-    """Return whether nobody has said which precision a run shall have, by a wrapper of another kind either."""
+    """Return whether neither an option nor another kind of wrapper determines the precision of a run."""
     if cfg['optim_wrapper'].get('type', 'OptimWrapper') not in ('OptimWrapper', _ON_GPU, _ON_CPU):
         return False
     return amp in (True, 'auto') or (amp is None and bool((cfg.get('performance') or {}).get('cpu_amp')))
 
 
 def is_channels_last(cfg: Mapping[str, Any]) -> bool:
-    """Return whether a training has NHWC in memory: what the config says of it, or what is faster on a CPU.
+    """Return whether a training uses NHWC in memory: as the config says, or if it is faster on a CPU.
 
-    oneDNN's kernels take bfloat16 in that order and would rearrange every map. In float32 it pays for networks whose
-    configs are made for a CPU, too (``performance.cpu_amp``; docs/performance.md). It is not written into the config,
-    which another device may read.
+    oneDNN's kernels use bfloat16 in that order and would otherwise rearrange every map. In float32 it is also faster
+    for networks whose configs are made for a CPU (``performance.cpu_amp``; docs/performance.md). It is not written to
+    the config, which may be used on another device.
     """
     performance = cfg.get('performance') or {}
     if (said := performance.get('channels_last')) is not None:
@@ -255,14 +252,14 @@ def continue_precision(
 ) -> None:
     """Keep a resumed run's precision if none is requested, and report if it changes.
 
-    Left open it is by 'auto', and by a config that leaves it to the processor (``performance.cpu_amp``).
+    It is not requested with 'auto', or if the config leaves it to the processor (``performance.cpu_amp``).
 
     Args:
-        cfg: of this session, changed in place.
-        recorded: the config of the run, as its checkpoint has it; empty: it has none.
-        amp: what was typed.
-        typed: whether ``optim_wrapper.type`` or ``optim_wrapper.dtype`` was.
-        say: takes a sentence.
+        cfg: config of this session, changed in place.
+        recorded: the config of the run in its checkpoint; empty if there is none.
+        amp: the user's option.
+        typed: whether the user has set ``optim_wrapper.type`` or ``optim_wrapper.dtype``.
+        say: called with a sentence.
     """
     if not recorded.get('optim_wrapper'):
         return
@@ -270,7 +267,7 @@ def continue_precision(
     if before == now:
         return
     on_cpu = get_device() == 'cpu'
-    # A CPU has bf16 at any rate, quick or not.
+    # Every CPU can compute in bf16, fast or not.
     possible = not on_cpu if before == 'fp16' else before == 'bf16' and (on_cpu or has_bf16())
     if _is_left_open(cfg, amp) and not typed and possible:
         wrapper = cfg.optim_wrapper
@@ -280,9 +277,9 @@ def continue_precision(
             wrapper.type, wrapper.dtype = _ON_GPU, _NAMES[before]
             scale = dict(NO_SCALER) if before == 'bf16' else 'dynamic'
             wrapper.loss_scale = recorded['optim_wrapper'].get('loss_scale') or scale
-        say(f'note: the run began in {before}, and goes on in it')
+        say(f'note: the run began in {before}, which is kept')
         return
     again = '; --amp off keeps it'
     if before in _NAMES:
         again = '' if before == 'fp16' and on_cpu else f'; --amp {before} keeps it'
-    say(f'note: the run began in {before} and goes on in {now}, so it does not end in the weights it would have{again}')
+    say(f'note: the run began in {before} and continues in {now}, so its final weights will differ{again}')

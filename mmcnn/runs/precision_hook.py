@@ -16,16 +16,16 @@ from mmcnn.engine import BFloat16OptimWrapper
 from mmcnn.runs.head import unwrapped
 
 _NORM = 'train/grad_norm'
-#: What the parts of a detector have that compute losses or boxes of what their ``forward`` gives.
+#: Methods of a detector's parts that compute losses or boxes from the output of ``forward``.
 _AFTER_FORWARD = ('loss_by_feat', 'predict_by_feat', 'loss_and_target')
 
 
 class PrecisionHook(Hook):
-    """Excludes steps skipped by a loss scaler from the numbers, and validates in mixed precision if requested.
+    """Excludes steps skipped by a loss scaler from the logged numbers, and validates in mixed precision if requested.
 
-    fp16 finds its loss scale by steps whose gradients overflow: they are skipped, and the scale is halved. That is how
-    it works and no fault, but the norm of these gradients is not finite, and MMEngine would log the mean over 50 steps
-    as ``nan``. Here only steps that were made count; the first one that is skipped is explained in the log.
+    fp16 finds its loss scale by steps whose gradients overflow: they are skipped, and the scale is halved. This is
+    normal, but the norm of these gradients is not finite, and MMEngine would log the mean over 50 steps as ``nan``.
+    This hook only counts steps that were made, and explains the first skipped one in the log.
     """
 
     # Before the norm is logged.
@@ -35,13 +35,13 @@ class PrecisionHook(Hook):
         self._has_explained = False
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Lets a run in fp16 go on from one in bf16, which has no loss scale: it begins with a new one."""
+        """Let a run in fp16 continue from one in bf16, which has no loss scale: it starts with a new one."""
         optimizer = checkpoint.get('optimizer')
         if isinstance(optimizer, dict) and optimizer.get('loss_scaler') == {}:
             del optimizer['loss_scaler']
 
     def before_train(self, runner) -> None:
-        """Readies losses and validation."""
+        """Prepare losses and validation."""
         wrapper, model = runner.optim_wrapper, unwrapped(runner.model)
         if isinstance(wrapper, BFloat16OptimWrapper):
             # On a GPU, autocast computes losses, exponentials and the like in float32 by itself.
@@ -54,11 +54,11 @@ class PrecisionHook(Hook):
             return
         dtype = wrapper.cast_dtype or torch.float16
         device = next(model.parameters()).device.type
-        # Inside of the loop's own switch, which is for fp16 alone and turns others off.
+        # Inside the loop's own context, which is for fp16 only and turns other types off.
         model.val_step = functools.wraps(model.val_step)(torch.autocast(device, dtype)(model.val_step))
 
     def after_train_iter(self, runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None) -> None:
-        """Drop the norm of a step that was skipped."""
+        """Drop the norm of a skipped step."""
         scaler = getattr(runner.optim_wrapper, 'loss_scaler', None)
         norms = runner.message_hub.log_scalars.get(_NORM)
         if scaler is None or norms is None or math.isfinite(norms.current()):
@@ -71,13 +71,13 @@ class PrecisionHook(Hook):
         if not self._has_explained:
             self._has_explained = True
             runner.logger.info(
-                'a gradient has overflowed in fp16: the step is skipped and the loss scale is now '
-                f'{scaler.get_scale():g}; it is found in this way, at the beginning and now and then later'
+                'a gradient has overflowed in fp16: the step is skipped, and the loss scale is now '
+                f'{scaler.get_scale():g}; this is how the scale is found, at the start and occasionally later'
             )
 
 
 def _in_float32(module: nn.Module, given: Any, found: Any) -> Any:
-    """Return a forward hook: what a head gives, with the tensors in bfloat16 in float32."""
+    """Return the output of a head, with bfloat16 tensors converted to float32, as a forward hook."""
     if isinstance(found, torch.Tensor):
         return found.float() if found.dtype == torch.bfloat16 else found
     if type(found) is dict:

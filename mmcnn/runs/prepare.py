@@ -1,4 +1,4 @@
-"""From options to a run that can start: the only place that knows the order in which a config is completed."""
+"""From options to a run that can start: the only module that knows the order in which a config is completed."""
 
 from __future__ import annotations
 
@@ -67,14 +67,14 @@ class Run:
     """A run whose config is complete and whose files have been checked; nothing is written yet.
 
     Attributes:
-        options: what it was made from.
-        cfg: complete and wired; MMEngine's Runner takes it.
-        kind: what tells it from other runs.
-        data: what the data folder holds; None: the config's own data.
-        new_work_dir: the work dir is one that nobody named and that was not there.
-        checkpoint: the weights that it starts from or evaluates, opened; None: it starts anew.
-        notes: what was changed or found on the way, a sentence each.
-        warnings: what the check of the data says, line by line.
+        options: the options of the run.
+        cfg: complete and wired, for MMEngine's Runner.
+        kind: distinguishes it from other runs.
+        data: content of the data folder; None: the config's own data.
+        new_work_dir: whether the work dir was not chosen by the user and did not exist.
+        checkpoint: the opened initial or evaluated weights; None: it starts from random weights.
+        notes: sentences about changes and findings.
+        warnings: the lines of the data check.
     """
 
     options: RunOptions
@@ -92,7 +92,7 @@ class Run:
         return Path(self.cfg.work_dir)
 
     def batches(self) -> str:
-        """Return how many images an iteration and a step of the optimizer see, in a line."""
+        """Return a line with the number of images per iteration and per optimizer step."""
         return describe_batches(self.cfg, self.options.launcher)
 
 
@@ -101,17 +101,17 @@ def prepare(
     progress: Callable[[str], object] = lambda line: None,
     data: DetectorData | ClassData | None = None,
 ) -> Run:
-    """Completes a config for a training or an evaluation, and refuses what cannot work before any work is lost.
+    """Complete a config for a training or an evaluation, and refuse what cannot work before any work is lost.
 
-    Sets MMEngine's device for the whole process (:mod:`mmcnn.runs.process_state` puts it back).
+    Sets MMEngine's device for the whole process (:mod:`mmcnn.runs.process_state` restores it).
 
     Args:
         options: a :class:`~mmcnn.runs.options.TrainOptions` or :class:`~mmcnn.runs.options.TestOptions`.
-        progress: takes a line before each part that takes long.
-        data: what ``options.data`` names, if it has been checked already.
+        progress: called with a line before each part that takes long.
+        data: the data of ``options.data``, if it was already checked.
 
     Raises:
-        UsageError: an option does not fit the config, or the work dir holds another run.
+        UsageError: an option does not fit the config, or the work dir contains another run.
         DataError: the data cannot be used.
         CheckpointError: a checkpoint or weights cannot be used.
     """
@@ -142,12 +142,12 @@ def prepare(
     if training and options.backbone_weights is not None:
         check_backbone_weights(cfg, options.backbone_weights, warnings.append)
     if options.data is not None and any(key.endswith('data_root') for key in typed if key.split('.')[0] not in READ):
-        raise UsageError(f'data={options.data} and cfg_options data_root both say where the data is: name one')
+        raise UsageError(f'data={options.data} and cfg_options data_root both set the data: use one of them')
     named = options.work_dir is not None or (training and cfg.get('work_dir') is not None)
     cfg.work_dir = str(_work_dir(cfg, options, kind, notes))
     new_work_dir = not named and not Path(cfg.work_dir).exists()
     if training and options.weights is not None and options.resume is True and last_checkpoint(cfg.work_dir):
-        options = replace(options, weights=None)  # they are in the checkpoint that the run goes on from
+        options = replace(options, weights=None)  # they are in the checkpoint that the run continues from
     if options.data is not None and data is None:
         progress(f'checking the data: {options.data}')
     recorded = checkpoint.entries if checkpoint is not None and options.config is not None else None
@@ -172,9 +172,9 @@ def prepare(
     cfg.launcher = options.launcher
     if options.launcher != 'none':
         collect_in_memory(cfg)
-    set_again(cfg, done)  # what is typed wins over what was worked out
+    set_again(cfg, done)  # the user's entries take precedence over computed ones
     if training:
-        set_patience(cfg, options.patience, notes.append)  # beside hooks that are typed
+        set_patience(cfg, options.patience, notes.append)  # in addition to hooks set by the user
     paths = with_parents(done)
     drop_of_workers(cfg, paths, notes.append)
     if training:
@@ -205,7 +205,7 @@ def prepare(
         make_deterministic(cfg, cuda_had_started, notes.append)
         if options.data is not None:
             warn_of_anchors(cfg, options.data, warnings.append)
-        if isinstance(folder, DetectorData):  # whose classes are drawn at the end
+        if isinstance(folder, DetectorData):  # its classes are drawn at the end
             say_what_is_missing(folder.classes, say=notes.append)
     if checkpoint is not None and (not training or cfg.get('resume')):
         preprocessor = cfg.model.get('data_preprocessor')
@@ -215,7 +215,7 @@ def prepare(
 
 
 def _set_training(cfg: Config, options: TrainOptions, notes: list[str]) -> None:
-    """Apply the options of a training about how it is trained."""
+    """Apply the options that control how a model is trained."""
     set_amp(cfg, options.amp, notes.append)
     set_performance(cfg, options)
     set_on_nan(cfg, options.on_nan)
@@ -237,15 +237,15 @@ def _continue(
     done: dict[str, Any],
     notes: list[str],
 ) -> None:
-    """Take recipe and seed from the run that is resumed, unless they are typed, and refuses data that is not its own.
+    """Use recipe and seed of the resumed run, unless the user sets them, and refuse data other than the run's.
 
     Args:
         cfg: changed in place.
-        options: of this session.
-        checkpoint: of the run.
+        options: options of this session.
+        checkpoint: checkpoint of the run.
         folder: the data; None: the config's own.
-        done: entries that were typed, which win over those of the recipe.
-        notes: takes sentences about the recipe.
+        done: the user's entries, which take precedence over those of the recipe.
+        notes: gets sentences about the recipe.
     """
     typed = bool({'optim_wrapper.type', 'optim_wrapper.dtype'} & done.keys())
     continue_precision(cfg, checkpoint.entries, options.amp, typed, notes.append)
@@ -263,7 +263,7 @@ def _continue(
 
 
 def _draw(cfg: Config, options: RunOptions) -> Draw | None:
-    """Return the images to validate on that are asked for, or are those of the run that is continued."""
+    """Return the requested draw of validation images, or that of the continued run."""
     resume = isinstance(options, TrainOptions) and (
         options.resume or (cfg.get('resume') and (options.load_from or cfg.get('load_from') or True))
     )
@@ -274,14 +274,14 @@ def _draw(cfg: Config, options: RunOptions) -> Draw | None:
 
 
 def _trained(cfg: Config, checkpoint: Checkpoint, named: bool) -> dict:
-    """Return what the evaluation data has to match: the classes of the file, otherwise those of its config."""
+    """Return what the evaluation data must match: the classes of the file, otherwise those of its config."""
     loader = loaders_of(cfg).get('test_dataloader')
     found = () if named or loader is None else (inner_dataset(loader).get('metainfo') or {}).get('classes')
     return {'meta': {'dataset_meta': {'classes': checkpoint.classes or found}}}
 
 
 def _swap(cfg: Config, options: RunOptions, typed: dict[str, Any], notes: list[str]) -> RunKind:
-    """Set the backbone; what tells the run from others."""
+    """Set the backbone, and return what distinguishes the run from others."""
     before = cfg.get('model', {}).get('backbone', {}).get('type')
     set_backbone(cfg, options.backbone, typed, notes.append)
     after = cfg.get('model', {}).get('backbone', {}).get('type')
@@ -311,7 +311,7 @@ def _work_dir(cfg: Config, options: RunOptions, kind: RunKind, notes: list[str])
 
 
 def _set_epochs(cfg: Config, epochs: int | None) -> None:
-    """Length of the run, with about ten validations."""
+    """Set the length of the run, with about ten validations."""
     if epochs is not None:
         cfg.train_cfg.max_epochs = epochs
         cfg.train_cfg.val_interval = max(1, epochs // 10)

@@ -1,4 +1,4 @@
-"""Restores the process after a run, so that the next run, or a notebook's next cell, starts from a clean state."""
+"""Restores the process after a run, so that the next run or notebook cell starts from a clean state."""
 
 from __future__ import annotations
 
@@ -23,25 +23,26 @@ from mmcnn.compat import private_names
 from mmcnn.engine.random_state import kept_random_state
 from mmcnn.errors import UsageError
 
-#: Held by the thread that a run goes on in; inside it, a part of the run may ask again.
+#: Held by the thread of a run; parts of the run may acquire it again.
 _RUN = threading.RLock()
 
 
 @contextlib.contextmanager
 def kept_process_state() -> Iterator[None]:
-    """Put back what a run changes in the process, whether it succeeds or fails.
+    """Restore everything that a run changes in the process, whether it succeeds or fails.
 
-    That is MMEngine's device and its global loggers, message hubs, visualizers and default scopes (a run starts without
-    any; its own are closed), the random generators, CUDA's device, cuDNN's and PyTorch's switches for determinism and
-    TF32, OpenCV's threads, the start method of processes, the environment, ``sys.path`` and the process group.
+    This includes MMEngine's device and its global loggers, message hubs, visualizers and default scopes (a run starts
+    without any; its own are closed), the random generators, CUDA's device, switches of cuDNN and PyTorch for
+    determinism and TF32, OpenCV's threads, the start method of processes, the environment, ``sys.path`` and the
+    process group.
 
     Raises:
-        UsageError: a run goes on in another thread; the two would use each other's log, random numbers and devices.
+        UsageError: another thread has a run; the two would share log, random numbers and devices.
     """
     if not _RUN.acquire(blocking=False):
         raise UsageError(
-            'a run goes on in another thread of this process, which can have one at a time: wait until it has ended, '
-            'or start this one in a process of its own'
+            'another thread of this process already has a run, and a process can only have one at a time: wait until '
+            'it has ended, or start this run in a separate process'
         )
     try:
         with kept_random_state(), _kept_cuda(), _kept_interpreter(), _own_group(), _own_managers(), _kept_switches():
@@ -64,11 +65,11 @@ def _kept_switches() -> Iterator[None]:
         cv2.setNumThreads(threads)
         multiprocessing.set_start_method(start_method, force=True)
         torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = cudnn
-        if _tf32() != tf32:  # a switch that is set anew ends the inheritance of the newer ones from each other
+        if _tf32() != tf32:  # setting a switch ends the inheritance between the newer ones
             for (_, put_back), value in zip(_tf32_switches(), tf32, strict=True):
                 if value is not None:
                     put_back(value)
-        if _determinism() != deterministic:  # to set it imports PyTorch's compiler, which takes a second
+        if _determinism() != deterministic:  # setting it imports PyTorch's compiler, which takes a second
             torch.use_deterministic_algorithms(deterministic[0], warn_only=deterministic[1])
 
 
@@ -101,7 +102,7 @@ def _tf32_switches() -> list[tuple[Callable[[], Any], Callable[[Any], object]]]:
 
 @contextlib.contextmanager
 def _kept_cuda() -> Iterator[None]:
-    """Keep the current device and all generators; for a CUDA that the run initialises, its initial state."""
+    """Restore the current device and all generators; for a CUDA that the run initialises, its initial state."""
     had_started, seed = torch.cuda.is_initialized(), torch.initial_seed()
     device = torch.cuda.current_device() if had_started else 0
     states = torch.cuda.get_rng_state_all() if had_started else []
@@ -116,7 +117,7 @@ def _kept_cuda() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _kept_interpreter() -> Iterator[None]:
-    """PyTorch's compiler, MMEngine's launchers and config files leave variables and paths behind."""
+    """Restore variables and paths, which PyTorch's compiler, MMEngine's launchers and config files change."""
     environment, path = dict(os.environ), [*sys.path]
     try:
         yield
@@ -129,12 +130,13 @@ def _kept_interpreter() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _own_group() -> Iterator[None]:
-    """Leave the process group that a run on CPUs has joined; one that was there before stays.
+    """Leave the process group that a run on CPUs has joined; an earlier one stays.
 
-    Its threads end here. While a model of the run holds the group, in MMEngine's circles of runner and loops, they go
-    on, and would be ended with the interpreter, after the modules that they use.
+    Its threads end here. Otherwise the run's model, in MMEngine's reference cycles of runner and loops, would keep the
+    group alive, and its threads would be ended with the interpreter, after the modules that they use.
 
-    MMEngine's, of GPUs, stays as well, for the next run: joined a second time, it would find the first one's addresses.
+    MMEngine's group of GPUs also stays, for the next run: joined a second time, it would find the first one's
+    addresses.
     """
     joined_before = torch.distributed.is_initialized()
     try:
@@ -148,9 +150,9 @@ def _own_group() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _own_managers() -> Iterator[None]:
-    """MMEngine keeps objects by the name of a run, made of its config and the second of its start.
+    """Separate MMEngine's global objects, which it stores by a run's name.
 
-    Two runs of one process may share both.
+    The name is made of the config and the second of the start, so two runs of one process may have the same.
     """
     before = {cls: private_names.taken_instances(cls) for cls in _subclasses(ManagerMixin)}
     try:

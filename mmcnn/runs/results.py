@@ -1,4 +1,4 @@
-"""The return values of a training and an evaluation; nothing here imports PyTorch."""
+"""The return values of a training and an evaluation; this module does not import PyTorch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from mmcnn.console.layout import NOTHING, nothing_measured
 
-#: Names of COCO's numbers here, and in MMEngine's log.
+#: Names of COCO's metrics here, and in MMEngine's log.
 NAMES = {
     'AP': 'coco/bbox_mAP',
     'AP50': 'coco/bbox_mAP_50',
@@ -27,11 +27,11 @@ NAMES = {
     'ARm': 'coco/bbox_AR_m@100',
     'ARl': 'coco/bbox_AR_l@100',
 }
-#: What the number k of a top-k accuracy follows there.
+#: Prefix of the k of a top-k accuracy in the log.
 TOP = 'accuracy/'
-#: What the name of a class follows in MMEngine's log.
+#: Prefix of a class name in MMEngine's log.
 CLASS_AP = 'coco/bbox_AP/'
-#: Numbers that sum a result up, in this order, and how they are written.
+#: Metrics that summarise a result, in this order, and their format.
 MAIN = {'AP': 'AP', 'AP50': 'AP50', 'top1': 'top-1'}
 
 
@@ -41,11 +41,11 @@ class EvaluateResult:
 
     Attributes:
         work_dir: folder with ``metrics.json``.
-        checkpoint: what was evaluated.
-        metrics: of a detector the 12 COCO numbers ``AP AP50 AP75 APs APm APl AR1 AR10 AR100 ARs ARm ARl``, between 0
-            and 1, -1 where no object has this size, or NaN where there is no object at all; of a classifier ``top1``
-            and ``top5`` in percent (of fewer than five classes ``top1`` and, say, ``top3``). What other metrics of the
-            config give stands there under MMEngine's name.
+        checkpoint: the evaluated checkpoint.
+        metrics: for a detector the 12 COCO metrics ``AP AP50 AP75 APs APm APl AR1 AR10 AR100 ARs ARm ARl``, between 0
+            and 1, -1 if no object has this size, or NaN if there are no objects; for a classifier ``top1`` and
+            ``top5`` in percent (with fewer than five classes ``top1`` and, for example, ``top3``). Other metrics of
+            the config have MMEngine's names.
         class_ap: AP of each class by its name; NaN for a class without objects.
     """
 
@@ -63,15 +63,15 @@ class TrainResult:
     """The result of a training.
 
     Attributes:
-        work_dir: folder with checkpoints, log and pictures.
-        best: the checkpoint with the best validation; None without any.
-        last: the checkpoint to resume from; None without any.
-        metrics: of the last validation, named as in :class:`EvaluateResult`; empty without any.
+        work_dir: folder with checkpoints, log and plots.
+        best: the checkpoint with the best validation; None if there is none.
+        last: the checkpoint to resume from; None if there is none.
+        metrics: metrics of the last validation, named as in :class:`EvaluateResult`; empty if there was none.
         class_ap: AP of each class by its name, in the last validation; NaN for a class without objects.
-        history: a dict for each epoch, in order: ``epoch`` (from 1), the means of the training losses over it (``loss``
-            and its parts) and, where there was a validation, its metrics. It covers the epochs before a resume, too.
-            A training that counts iterations has a dict for each validation, with ``iteration`` in place of ``epoch``.
-            ``pandas.DataFrame(result.history)`` is a table of it.
+        history: a dict for each epoch, in order: ``epoch`` (from 1), the means of the training losses (``loss`` and its
+            parts) and, if there was a validation, its metrics. It includes the epochs before a resume. A training that
+            counts iterations has a dict for each validation, with ``iteration`` in place of ``epoch``.
+            ``pandas.DataFrame(result.history)`` makes a table of it.
     """
 
     work_dir: Path
@@ -88,9 +88,9 @@ class TrainResult:
 
 
 def by_name(logged: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, float]]:
-    """Metrics and AP of each class, from numbers under MMEngine's names.
+    """Return metrics and AP of each class, from metrics with MMEngine's names.
 
-    What is no number is left out.
+    Values that are not numbers are dropped.
     """
     short = {key: name for name, key in NAMES.items()}
     numbers = {key: float(value) for key, value in logged.items() if isinstance(value, Real)}
@@ -102,17 +102,17 @@ def by_name(logged: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, floa
 
 
 def main_numbers(metrics: Mapping[str, float]) -> list[tuple[str, float]]:
-    """Those that sum a result up, as they are written: AP and AP50, or top-1; none where nothing was measured."""
+    """Return the formatted metrics that summarise a result: AP and AP50, or top-1; none if nothing was measured."""
     return [(label, metrics[name]) for name, label in MAIN.items() if name in metrics and not nothing_measured(metrics)]
 
 
 def nothing_rows(metrics: Mapping[str, float]) -> list[tuple[str, str]]:
-    """Return a labelled row in place of numbers where there was nothing to measure by."""
+    """Return a labelled row in place of metrics if there was nothing to measure."""
     return [('result', NOTHING)] if nothing_measured(metrics) else []
 
 
 def write_metrics(folder: Path, checkpoint: str, logged: Mapping[str, Any]) -> Path:
-    """Store the numbers of an evaluation, under MMEngine's names, in ``metrics.json``; what is NaN as null."""
+    """Write the metrics of an evaluation, with MMEngine's names, to ``metrics.json``; NaN becomes null."""
     numbers = {key: None if math.isnan(value) else value for key, value in logged.items()
                if isinstance(value, int | float)}  # fmt: skip
     text = json.dumps(dict(checkpoint=checkpoint, **numbers), indent=2, ensure_ascii=False)

@@ -21,12 +21,12 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
-#: Which file of a folder is locked; it says who holds it.
+#: The locked file of a folder, which names the holder.
 LOCK = 'run.lock'
-#: What the system says where another process has the lock, and where the file system knows no locks.
+#: Error codes if another process has the lock, and if the file system has no locks.
 _TAKEN = (errno.EAGAIN, errno.EACCES)
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
-# Whoever only asks holds the lock for a moment, too.
+# A process that only checks also holds the lock for a moment.
 _TRIES, _PAUSE = 4, 0.1
 #: Locks that this process holds.
 _held: weakref.WeakSet[RunLock] = weakref.WeakSet()
@@ -36,7 +36,7 @@ class RunLock:
     """The exclusive right of a run to write to a folder (``flock``), which ends when its process dies.
 
     Args:
-        folder: of the run; it has to be there.
+        folder: folder of the run; it must exist.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -44,14 +44,14 @@ class RunLock:
         self._file: BinaryIO | None = None
 
     def acquire(self) -> str | None:
-        """Take the lock, and writes host, process and time into its file.
+        """Take the lock, and write host, process and time to its file.
 
         Returns:
-            a sentence if the file system knows no locks; then the folder is taken without one. Else None.
+            a sentence if the file system has no locks, so that the folder is used without one; else None.
 
         Raises:
-            UsageError: a run goes on in the folder; the message says which.
-            CheckpointError: nothing can be written there.
+            UsageError: a run is active in the folder; the message says which.
+            CheckpointError: the folder is not writable.
         """
         try:
             self._file = self._locked()
@@ -61,14 +61,14 @@ class RunLock:
                 return None
         except OSError as error:
             self.release()
-            raise CheckpointError(f'nothing can be written to {self.path.parent}: {error.strerror}') from error
+            raise CheckpointError(f'cannot write to {self.path.parent}: {error.strerror}') from error
         return (
-            f'note: {self.path.parent} is on a file system without locks (or this is Windows): another run that is '
-            'told to write there would not be noticed'
+            f'note: {self.path.parent} is on a file system without locks (or this is Windows): another run that writes '
+            'to it would not be noticed'
         )
 
     def release(self) -> None:
-        """Lets go of the lock and removes its file; does nothing if it is not held."""
+        """Release the lock and remove its file; do nothing if it is not held."""
         file, self._file = self._file, None
         _held.discard(self)
         if file is not None:
@@ -77,13 +77,13 @@ class RunLock:
             file.close()
 
     def close_in_child(self) -> None:
-        """In a forked process, which would hold the lock longer than the run lasts."""
+        """Close the file in a forked process, which would hold the lock longer than the run lasts."""
         if self._file is not None:
             self._file.close()
             self._file = None
 
     def _locked(self) -> BinaryIO | None:
-        """Return the file, locked; None: the file system knows no locks."""
+        """Return the locked file; None: the file system has no locks."""
         for left in reversed(range(_TRIES)):
             file = self.path.open('a+b')
             try:
@@ -122,7 +122,7 @@ def _lock(file: BinaryIO, shared: bool) -> None:
 
 
 def refuse_live(folder: str | Path) -> None:
-    """Refuse a folder in which a run goes on, in this process or another; nothing is written.
+    """Refuse a folder with an active run, in this process or another; nothing is written.
 
     Raises:
         UsageError: names host, process and start of that run.
@@ -137,16 +137,16 @@ def refuse_live(folder: str | Path) -> None:
 
 
 def stop_live(folder: str | Path, patience: float = 120.0) -> None:
-    """End a run that goes on in a folder, as Ctrl-C would, and waits until the folder is free.
+    """End an active run in a folder, like Ctrl-C, and wait until the folder is free.
 
-    A run of another machine is waited for only.
+    A run on another machine is only waited for.
 
     Args:
-        folder: of the run.
-        patience: seconds that a run of this machine has for its checkpoint.
+        folder: folder of the run.
+        patience: seconds that a run on this machine has for its checkpoint.
 
     Raises:
-        UsageError: it still goes on.
+        UsageError: it is still active.
     """
     told, deadline = False, time.monotonic() + patience
     while True:
@@ -167,10 +167,10 @@ def _refusal(path: Path) -> str:
     try:
         holder = json.loads(path.read_text(encoding='utf-8'))
         who = f'process {holder["pid"]} on {holder["host"]}, started {holder["started"]}'
-    except (OSError, ValueError, KeyError, TypeError):  # it has not written it yet
-        who = 'it has just started'
+    except (OSError, ValueError, KeyError, TypeError):  # the file is not written yet
+        who = 'just started'
     return (
-        f'a run goes on in {path.parent} ({who}): wait until it has ended, or choose another --work-dir; two runs in '
+        f'a run is active in {path.parent} ({who}): wait until it has ended, or choose another --work-dir; two runs in '
         'one folder would overwrite each other'
     )
 

@@ -18,29 +18,28 @@ from mmcnn.errors import CheckpointError, MmcnnError
 from mmcnn.runs.run_lock import LOCK, RunLock
 from mmcnn.runs.work_dirs import WORK_DIRS, unused
 
-#: What MMEngine's Runner makes before a run has begun: a folder named by the second of the start.
+#: The folder that MMEngine's Runner makes before a run has begun, named by the second of the start.
 _STARTED_AT = re.compile(r'\d{8}_\d{6}')
 _Found = TypeVar('_Found')
 
 
 @contextlib.contextmanager
 def taken(cfg: Config, new: bool, begun: Callable[[], bool], say: Say = print) -> Iterator[Path]:
-    """Hold the folder of a run, which no other run gets until it ends.
+    """Hold the folder of a run, so that no other run gets it until this one ends.
 
     A run that fails before it has begun leaves the folder as it was.
 
     Args:
-        cfg: config of the run. Its ``work_dir`` is set to the next free number if another run has taken it in the
-            meantime.
-        new: whether the folder was not named by the user: then no other run may have used it.
+        cfg: config of the run. Its ``work_dir`` gets the next free number if another run has taken it in the meantime.
+        new: whether the folder was not chosen by the user: then no other run may have used it.
         begun: returns whether the folder's content is worth keeping.
-        say: takes a sentence if the file system cannot keep other runs away.
+        say: called with a sentence if the file system cannot keep other runs away.
 
     Raises:
         UsageError: another run is using the folder that was given.
         CheckpointError: the folder is not writable.
     """
-    # Every rank has looked for another run there before the first one takes it: it would be that run for the others.
+    # Every rank has checked the folder before the first one takes it: to the others, it would be another run.
     barrier()
     if new:
         cfg.work_dir = _on_first_rank(lambda: str(_make(Path(cfg.work_dir))))
@@ -50,7 +49,7 @@ def taken(cfg: Config, new: bool, begun: Callable[[], bool], say: Say = print) -
     if note := _on_first_rank(lambda: _lock(lock, folder)):
         say(note)
     try:
-        # MMEngine dumps the config of a run that is continued over the one of its first session.
+        # MMEngine dumps the config of a continued run over that of its first session.
         dumps = {path: path.read_bytes() for path in before or () if path.suffix == '.py' and path.is_file()}
         start = time.strftime('%Y%m%d_%H%M%S')
         try:
@@ -70,7 +69,7 @@ def taken(cfg: Config, new: bool, begun: Callable[[], bool], say: Say = print) -
 
 
 def _on_first_rank(work: Callable[[], _Found]) -> _Found:
-    """Return what a function gives on the first rank, for all of them; its error, too."""
+    """Return the result of a function on the first rank, or raise its error, on all ranks."""
     found: list = [None]
     if is_main_process():
         try:
@@ -87,12 +86,12 @@ def _lock(lock: RunLock, folder: Path) -> str | None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise CheckpointError(f'nothing can be written to {folder}: {error.strerror}') from error
+        raise CheckpointError(f'cannot write to {folder}: {error.strerror}') from error
     return lock.acquire()
 
 
 def _make(folder: Path) -> Path:
-    """Make a folder that nobody else has."""
+    """Make a new folder."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         while True:
@@ -101,11 +100,11 @@ def _make(folder: Path) -> Path:
                 folder.mkdir()
                 return folder
     except OSError as error:
-        raise CheckpointError(f'nothing can be written to {folder}: {error.strerror}') from error
+        raise CheckpointError(f'cannot write to {folder}: {error.strerror}') from error
 
 
 def _clear(folder: Path, before: set[Path] | None, dump: str, start: str) -> None:
-    """Remove what MMEngine's Runner has made since ``start``."""
+    """Remove the files that MMEngine's Runner has made since ``start``."""
     for path in {*folder.iterdir()} - (before or set()) if folder.is_dir() else ():
         if path.is_dir() and _STARTED_AT.fullmatch(path.name) and path.name >= start:
             shutil.rmtree(path, ignore_errors=True)
@@ -115,7 +114,7 @@ def _clear(folder: Path, before: set[Path] | None, dump: str, start: str) -> Non
 
 
 def _remove_empty(folder: Path) -> None:
-    """Remove a folder that was made for the run, unless somebody else's files are in."""
+    """Remove a folder that was made for the run, unless it contains other files."""
     with contextlib.suppress(OSError):
         folder.rmdir()
         if folder.parent.name == WORK_DIRS.name:

@@ -23,57 +23,57 @@ def set_on_nan(cfg: Config, on_nan: str | None) -> None:
     """Set how the training treats a loss or a gradient that is not finite.
 
     Raises:
-        UsageError: the config's training loop takes no such option.
+        UsageError: the config's training loop has no such option.
     """
     if on_nan is None:
         return
     kind = cfg.train_cfg.get('type')
     if kind != 'mmcnn.ResumableTrainLoop':
-        raise UsageError(f'on_nan={on_nan} needs train_cfg.type=mmcnn.ResumableTrainLoop, the config has {kind}')
+        raise UsageError(f'on_nan={on_nan} needs train_cfg.type=mmcnn.ResumableTrainLoop, but the config has {kind}')
     cfg.train_cfg.on_nan = on_nan
 
 
 def set_until_epoch(cfg: Config, until_epoch: int | None) -> None:
-    """Pauses the training after an epoch of its schedule.
+    """Pause the training after an epoch of its schedule.
 
     Raises:
-        UsageError: the config's training loop takes no such option, or the schedule is not longer.
+        UsageError: the config's training loop has no such option, or the schedule is not longer.
     """
     if until_epoch is None:
         return
     kind, length = cfg.train_cfg.get('type'), cfg.train_cfg.get('max_epochs')
     if kind != 'mmcnn.ResumableTrainLoop':
         raise UsageError(
-            f'until_epoch={until_epoch} needs train_cfg.type=mmcnn.ResumableTrainLoop, the config has {kind}'
+            f'until_epoch={until_epoch} needs train_cfg.type=mmcnn.ResumableTrainLoop, but the config has {kind}'
         )
     if until_epoch > length:
-        raise UsageError(f'until_epoch={until_epoch}: the run has {length} epochs')
+        raise UsageError(f'until_epoch={until_epoch}: it must be below the length of the run, {length} epochs')
     cfg.train_cfg.until_epoch = until_epoch
 
 
 def keep_detections(cfg: Config) -> None:
-    """Lets the validations of a detector keep the detections of the last one in its work dir.
+    """Make the validations of a detector store the detections of the last one in its work dir.
 
     Raises:
-        UsageError: no metric of the config can.
+        UsageError: no metric of the config supports it.
     """
     metrics = metrics_of(cfg, 'val_evaluator')
     able = [metric for _, metric in metrics if metric.get('type') == 'mmcnn.CocoMetric']
     if not able:
         raise UsageError(
-            f'keep_detections=True needs a val_evaluator of type mmcnn.CocoMetric, the config has '
+            f'keep_detections=True needs a val_evaluator of type mmcnn.CocoMetric, but the config has '
             f'{", ".join(str(metric.get("type")) for _, metric in metrics) or "none"}'
         )
     able[0].detections_file = str(Path(cfg.work_dir) / DETECTIONS)
 
 
 def set_patience(cfg: Config, patience: int | None, say: Say = print) -> None:
-    """End the training early once so many validations in a row have been no better; what the best is saved by counts.
+    """End the training early after this number of validations in a row without improvement of the best metric.
 
     Args:
         cfg: with the length of the run.
-        patience: validations; None: it trains to its end.
-        say: takes a sentence if the run has too few validations.
+        patience: number of validations; None: train to the end.
+        say: called with a sentence if the run has too few validations.
 
     Raises:
         UsageError: there are no validations.
@@ -81,7 +81,7 @@ def set_patience(cfg: Config, patience: int | None, say: Say = print) -> None:
     if patience is None:
         return
     if cfg.get('val_evaluator') is None:
-        raise UsageError(f'patience={patience}: the config has no validation (val_evaluator) to look at')
+        raise UsageError(f'patience={patience}: the config has no validation (val_evaluator)')
     checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
     best = checkpoint.get('save_best')
     best = best[0] if isinstance(best, list | tuple) and best else best
@@ -94,26 +94,26 @@ def set_patience(cfg: Config, patience: int | None, say: Say = print) -> None:
     length, interval = cfg.train_cfg.get('max_epochs'), cfg.train_cfg.get('val_interval', 1)
     if length is not None and patience >= (count := math.ceil(length / interval)):
         each = 'epoch' if interval == 1 else number(interval, 'epoch')
-        say(f'note: patience={patience} can end no run of {number(count, "validation")} (one after every {each})')
+        say(f'note: patience={patience} cannot end a run of {number(count, "validation")} (one after every {each})')
 
 
 def check_initial_weights(cfg: Config, resume: bool | str | Path = False, say: Say = print) -> Checkpoint | None:
-    """Settles what the run starts from, and looks into the files before any work is lost.
+    """Determine what the run starts from, and open the files before any work is lost.
 
     Args:
-        cfg: with its work dir and ``load_from``; ``resume`` and ``load_from`` are set to what MMEngine's Runner takes.
+        cfg: with its work dir and ``load_from``; ``resume`` and ``load_from`` are set for MMEngine's Runner.
         resume: True: from the last checkpoint in the work dir, if there is one; a path: from that one.
-        say: takes sentences about the checkpoint that was found, or not found.
+        say: called with sentences about the checkpoint that was found, or not found.
 
     Returns:
-        what the run is resumed or starts from, opened; None: it starts anew.
+        the opened file that the run is resumed or starts from; None: it starts from random weights.
 
     Raises:
-        CheckpointError: the file is missing, broken or unsafe, or holds no state to resume; no weights have this name.
+        CheckpointError: the file is missing, broken or unsafe, or has no state to resume; no weights have this name.
         UsageError: ``load_from`` is an address.
     """
     load_from = cfg.get('load_from')
-    if not resume and cfg.get('resume'):  # of cfg_options, or the config's own
+    if not resume and cfg.get('resume'):  # from cfg_options or the config
         resume = load_from or True
     if resume:
         checkpoint = _resume_from(cfg, resume, say)
@@ -122,10 +122,10 @@ def check_initial_weights(cfg: Config, resume: bool | str | Path = False, say: S
         cfg.resume = False
     checkpoint = None
     if load_from:
-        if is_address(load_from):  # MMEngine would run what a downloaded file says
-            raise UsageError(f'load_from={load_from} is an address: download the file and name it')
+        if is_address(load_from):  # MMEngine would execute code in a downloaded file
+            raise UsageError(f'load_from={load_from} is an address: download the file and give its path')
         checkpoint = Checkpoint.open(load_from)
-        checkpoint.state_dict  # noqa: B018  raises for what cannot be read
+        checkpoint.state_dict  # noqa: B018  raises an error if they cannot be read
     for node in dicts_in(cfg.get('model')):
         if node.get('type') == 'Pretrained':
             if is_address(node['checkpoint']):
@@ -136,25 +136,25 @@ def check_initial_weights(cfg: Config, resume: bool | str | Path = False, say: S
 
 
 def resumed_checkpoint(cfg: Config, resume: bool | str | Path) -> tuple[Path, Checkpoint, list[str]] | None:
-    """Return what a run is resumed from, as :func:`~mmcnn.runs.checkpoints.last_checkpoint` gives it.
+    """Return what a run is resumed from, like :func:`~mmcnn.runs.checkpoints.last_checkpoint`.
 
     Args:
         cfg: with its work dir.
         resume: True: the last checkpoint there; a path: this one.
 
     Raises:
-        CheckpointError: the file is missing, broken or unsafe, or holds no state to resume.
+        CheckpointError: the file is missing, broken or unsafe, or has no state to resume.
     """
     return last_checkpoint(cfg.work_dir) if resume is True else (Path(resume), open_resumable(resume), [])
 
 
 def _resume_from(cfg: Config, resume: bool | str | Path, say: Say) -> Checkpoint | None:
-    """Points the config at the checkpoint to resume from; None: there is none."""
+    """Make the config resume from a checkpoint; None: there is none."""
     found = resumed_checkpoint(cfg, resume)
     if found is None:
-        say(f'there is no checkpoint in {cfg.work_dir} yet: starting from the beginning')
+        say(f'there is no checkpoint in {cfg.work_dir} yet: the run starts from the beginning')
         if earlier := sorted(path.name for path in Path(cfg.work_dir).glob('epoch_*.pth')):
-            say(f'note: {", ".join(earlier)} are of an earlier run; resume=FILE continues from one of them')
+            say(f'note: {", ".join(earlier)} are from an earlier run; to continue from one of them, use resume=FILE')
         return None
     path, checkpoint, passed_over = found
     for reason in passed_over:
@@ -172,5 +172,5 @@ def _keep_statistics(cfg: Config, checkpoint: Checkpoint, say: Say) -> None:
     hook = own.get('bn_statistics')
     began_without = recorded and (recorded.get('bn_statistics') or {'windows': 0}).get('windows') == 0
     if hook and began_without and hook.get('windows') != 0:
-        hook.windows = 0  # or it would not end where it would have
-        say('note: the run began without statistics of BatchNorm that are measured anew, and goes on so')
+        hook.windows = 0  # otherwise its final weights would differ
+        say('note: the run began without recomputed BatchNorm statistics, which is kept')

@@ -1,4 +1,4 @@
-"""The folder of a run: named after what is run and never shared with another run."""
+"""The folder of a run: named after its config, backbone and data, and never shared with another run."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from mmcnn.errors import CheckpointError, UsageError
 from mmcnn.runs.checkpoints import checkpoints_in, last_checkpoint
 from mmcnn.runs.run_lock import refuse_live
 
-#: Where a run writes down what it is.
+#: The file with the record of a run.
 RECORD = 'run_options.json'
-#: Where an evaluation writes its numbers.
+#: The file with the metrics of an evaluation.
 METRICS = 'metrics.json'
-#: Below the current folder.
+#: Folder of new work dirs, in the current folder.
 WORK_DIRS = Path('work_dirs')
 _EPOCH = re.compile(r'epoch_(\d+)\.pth')
 _ITERATION = re.compile(r'(?:stopped_at_)?iter_(\d+)\.pth')
@@ -28,11 +28,11 @@ _ITERATION = re.compile(r'(?:stopped_at_)?iter_(\d+)\.pth')
 
 @dataclass(frozen=True)
 class RunKind:
-    """The properties that two runs have to share for one to continue the other.
+    """The properties that two runs must share for one to continue the other.
 
     Attributes:
         config: name of the config.
-        backbone: the backbone that stands in place of the config's own, if one does.
+        backbone: the backbone that replaces the config's own, if any.
         data: 'demo', or the absolute path of the data folder.
     """
 
@@ -41,7 +41,7 @@ class RunKind:
     data: str
 
     def name(self) -> str:
-        """For a folder: ``yolov4_cspdarknet53-vovnet39-bccd``."""
+        """Return a name for a folder: ``yolov4_cspdarknet53-vovnet39-bccd``."""
         parts = [self.config, self.backbone, Path(self.data).name]
         return '-'.join(re.sub(r'[^\w.-]+', '_', part) for part in parts if part)
 
@@ -61,16 +61,16 @@ def for_training(
 
     Args:
         kind: what is trained.
-        chosen: the folder that the user or the config names; None: a new one below ``work_dirs/``, or with ``resume``
-            the latest one there with a run of this kind.
+        chosen: the folder that the user or the config names; None: a new one in ``work_dirs/``, or with ``resume`` the
+            latest one there with a run of this kind.
         resume: as in :class:`~mmcnn.runs.options.TrainOptions`.
         config: file of the config, if there is one.
-        backbone: type of the backbone, by which a run of a release without records is known.
-        say: takes a sentence if a checkpoint is continued outside of its folder.
+        backbone: type of the backbone, which identifies runs of a release without records.
+        say: called with a sentence if a checkpoint is continued in another folder.
 
     Raises:
-        UsageError: the chosen folder, or the run to continue, is that of a run that goes on, or holds another run, or
-            the config itself.
+        UsageError: the chosen folder, or the run to continue, has an active run, or contains another run or the config
+            itself.
         CheckpointError: the checkpoint of a run without a record cannot be read.
     """
     if chosen is None:
@@ -83,7 +83,7 @@ def for_training(
             if _is_like(parent, kind, backbone):
                 refuse_live(parent)
                 return parent
-            say(f'{parent} holds {contents(parent)}; as {kind} the run continues in a folder of its own')
+            say(f'{parent} contains {contents(parent)}; as {kind}, the run continues in a separate folder')
         return unused(WORK_DIRS / kind.name())
     folder = Path(chosen)
     refuse_live(folder)
@@ -91,18 +91,18 @@ def for_training(
     if held is None:
         if config is not None and Path(config).resolve().parent == folder.resolve():
             raise UsageError(
-                f'{config} lies in the work dir {folder}, where the complete config is written under the same name; '
+                f'{config} is in the work dir {folder}, where the complete config would overwrite it; '
                 'choose another --work-dir'
             )
         return folder
     if resume is not True and (not resume or Path(resume).resolve().parent != folder.resolve()):
         raise UsageError(
-            f'{folder} holds {held}, which this run would overwrite; choose another --work-dir, or continue that run '
-            'with --resume'
+            f'{folder} contains {held}, which this run would overwrite; choose another --work-dir, or continue that '
+            'run with --resume'
         )
     if not _is_like(folder, kind, backbone):
         raise UsageError(
-            f'{folder} holds {held}, and that run cannot be continued as {kind}; choose another --work-dir, or the '
+            f'{folder} contains {held}, and that run cannot be continued as {kind}; choose another --work-dir, or the '
             'same config, backbone and data'
         )
     return folder
@@ -112,11 +112,11 @@ def for_test(name: str, chosen: str | Path | None) -> Path:
     """Return the folder of an evaluation; nothing is written.
 
     Args:
-        name: of what is evaluated.
-        chosen: the folder that the user names; None: a new one below ``work_dirs/``.
+        name: name of the evaluated weights.
+        chosen: the folder that the user names; None: a new one in ``work_dirs/``.
 
     Raises:
-        UsageError: a run goes on in the chosen folder, or it is that of a training, or holds the numbers of another
+        UsageError: the chosen folder has an active run, belongs to a training, or has the metrics of another
             evaluation.
     """
     if chosen is None:
@@ -125,12 +125,12 @@ def for_test(name: str, chosen: str | Path | None) -> Path:
     refuse_live(folder)
     held = contents(folder) or (f'{METRICS} of another evaluation' if (folder / METRICS).exists() else None)
     if held:
-        raise UsageError(f'{folder} holds {held}: choose another --work-dir for the results of this evaluation')
+        raise UsageError(f'{folder} contains {held}: choose another --work-dir for the results of this evaluation')
     return folder
 
 
 def contents(folder: Path) -> str | None:
-    """Return what a folder holds of a training, for a sentence; None: nothing."""
+    """Return a phrase about the training in a folder; None if there is none."""
     record, kind = read_record(folder), _record(folder)
     if record is None and not checkpoints_in(folder):
         return None
@@ -140,12 +140,12 @@ def contents(folder: Path) -> str | None:
 
 
 def write_record(folder: Path, kind: RunKind, **facts: Any) -> None:
-    """Write down what a run is, so that no other one takes its folder; what it was started as stays.
+    """Write the record of a run, so that no other run takes its folder; the original start time stays.
 
     Args:
-        folder: of the run.
-        kind: what is run.
-        **facts: more of it; ``started`` is that of its first session.
+        folder: folder of the run.
+        kind: kind of the run.
+        **facts: additional entries; ``started`` is that of the first session.
     """
     facts |= {key: value for key, value in (read_record(folder) or {}).items() if key == 'started'}
     content = json.dumps(asdict(kind) | facts, indent=1, ensure_ascii=False) + '\n'
@@ -153,7 +153,7 @@ def write_record(folder: Path, kind: RunKind, **facts: Any) -> None:
 
 
 def _latest_like(kind: RunKind, backbone: str) -> Path | None:
-    """Return the newest folder below ``work_dirs/`` with a checkpoint of a run of this kind."""
+    """Return the newest folder in ``work_dirs/`` with a checkpoint of a run of this kind."""
     folders = [folder for folder in WORK_DIRS.glob('*') if (folder / 'last_checkpoint').is_file()]
     like = [folder for folder in folders if _record(folder) == kind]
     if not like:
@@ -172,7 +172,7 @@ def _is_like(folder: Path, kind: RunKind, backbone: str) -> bool:
     _, checkpoint, _ = found
     try:
         cfg = checkpoint.config
-    except CheckpointError:  # nothing is known; that the weights fit is checked later
+    except CheckpointError:  # unknown; whether the weights fit is checked later
         return True
     root = cfg.get('test_dataloader', {}).get('dataset', {}).get('data_root')
     old_demo = root is not None and Path(root).name == 'mmcnn_demo'
@@ -181,9 +181,9 @@ def _is_like(folder: Path, kind: RunKind, backbone: str) -> bool:
 
 
 def unused(folder: Path) -> Path:
-    """Return the folder, or the next one with a number behind its name, that is not there."""
+    """Return the folder, or the first one with a number appended to its name that does not exist."""
     name, _, number = folder.name.rpartition('-')
-    numbered = number.isdecimal() and folder.with_name(name).exists()  # by an earlier call
+    numbered = number.isdecimal() and folder.with_name(name).exists()  # appended by an earlier call
     name, count = (name, int(number)) if numbered else (folder.name, 1)
     while folder.exists():
         count += 1
@@ -192,7 +192,7 @@ def unused(folder: Path) -> Path:
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
-    """Return what :func:`write_record` has written; None: nothing that can be read."""
+    """Return the record that :func:`write_record` has written; None if there is none that can be read."""
     try:
         record = json.loads((folder / RECORD).read_text(encoding='utf-8'))
     except (OSError, ValueError):
@@ -201,7 +201,7 @@ def read_record(folder: Path) -> dict[str, Any] | None:
 
 
 def _record(folder: Path) -> RunKind | None:
-    """Return the kind of the run in a folder; None: it was not written down."""
+    """Return the kind of the run in a folder; None if it was not recorded."""
     record = read_record(folder) or {}
     fields = {key: record.get(key) for key in RunKind.__dataclass_fields__}
     return RunKind(**fields) if fields['config'] and fields['data'] else None
@@ -218,7 +218,7 @@ def _progress(folder: Path, epochs: int | None) -> str:
 
 
 def check_writable(folder: str | Path) -> None:
-    """Make a folder, and try whether files can be written there.
+    """Create a folder, and check that files can be written to it.
 
     Raises:
         CheckpointError: names the folder and the reason.
@@ -232,4 +232,4 @@ def check_writable(folder: str | Path) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             trial.unlink()
-        raise CheckpointError(f'nothing can be written to {folder}: {error.strerror}') from error
+        raise CheckpointError(f'cannot write to {folder}: {error.strerror}') from error

@@ -57,7 +57,7 @@ def test_a_comparison_that_goes_on_is_left_alone(compare, recorded, tmp_path, fr
     lock = RunLock(tmp_path / 'run' / where)
     lock.acquire()
     before = {path: path.read_bytes() for path in (tmp_path / 'run').rglob('*') if path.is_file()}
-    with pytest.raises(UsageError, match=r'a run goes on in \S+ \(process \d+ on \S+, started 20'):
+    with pytest.raises(UsageError, match=r'a run is active in \S+ \(process \d+ on \S+, started 20'):
         compare(*fresh)
     assert {path: path.read_bytes() for path in before} == before
     lock.release()

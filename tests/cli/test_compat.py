@@ -19,21 +19,23 @@ def folder(tmp_path, monkeypatch):
 
 def test_it_says_what_is_there(run_command, folder):
     assert run_command('compat', 'status').out.startswith(f'{folder} has no operators: ')
-    assert run_command('compat', 'install').out.startswith(f'{folder / "_ext.py"}: written; mmcv has the operators of')
-    assert run_command('compat', 'status').out.startswith(f'{folder / "_ext.py"} is there: mmcv has the operators of')
+    assert run_command('compat', 'install').out.startswith(
+        f'{folder / "_ext.py"}: written; mmcv now uses the operators of'
+    )
+    assert run_command('compat', 'status').out.startswith(
+        f'{folder / "_ext.py"} is installed: mmcv uses the operators of'
+    )
     (folder / '_ext.py').write_text((folder / '_ext.py').read_text() + '# edited\n')
-    assert 'written by another release of mmcnn: mmcnn compat install writes' in run_command('compat', 'status').out
+    assert 'written by another release of mmcnn; mmcnn compat install updates' in run_command('compat', 'status').out
     assert run_command('compat', 'remove').out == f'{folder / "_ext.py"}: deleted\n'
-    assert run_command('compat', 'remove').out == 'there is no file of mmcnn in the folder of mmcv\n'
+    assert run_command('compat', 'remove').out == "mmcv's folder has no file of mmcnn\n"
     assert run_command('compat', 'status').code == 0
 
 
 def test_a_compiled_mmcv(run_command, folder):
     extension = folder / f'_ext{EXTENSION_SUFFIXES[0]}'
     extension.touch()
-    assert run_command('compat', 'status').out.startswith(
-        f'{folder} has operators of its own, {extension.name}: nothing'
-    )
+    assert run_command('compat', 'status').out.startswith(f'{folder} has compiled operators, {extension.name}: there')
     with pytest.raises(UsageError, match='has its own operators'):
         run_command('compat', 'install')
 

@@ -24,12 +24,16 @@ def test_converts_and_says_what_it_did(run_command, source, tmp_path):
 @pytest.mark.parametrize(
     ('args', 'error', 'message'),
     [
-        (['SRC', 'y.pth'], UsageError, r'--model is missing: mmcnn convert SRC DST --model NAME, or --list'),
-        (['SRC', '--model', 'mobilenet'], UsageError, 'DST is missing: mmcnn convert SRC DST --model NAME, or --list'),
-        ([], UsageError, 'SRC is missing: '),
-        (['SRC', 'y.weights', '--model', 'mobilenet'], UsageError, r'y\.weights is a Darknet file: say --export'),
+        (['SRC', 'y.pth'], UsageError, r'--model is missing; use mmcnn convert SRC DST --model NAME, or --list'),
+        (
+            ['SRC', '--model', 'mobilenet'],
+            UsageError,
+            'DST is missing; use mmcnn convert SRC DST --model NAME, or --list',
+        ),
+        ([], UsageError, 'SRC is missing; '),
+        (['SRC', 'y.weights', '--model', 'mobilenet'], UsageError, r'y\.weights is a Darknet file; add --export'),
         (['SRC', 'y.pth', '--model', 'mobilenet', '--num-classes', '0'], UsageError, '--num-classes 0: .* at least 1'),
-        (['--list', 'vgg16'], UsageError, "'vgg16': --list takes the name of a network as --model vgg16"),
+        (['--list', 'vgg16'], UsageError, "'vgg16': with --list, give the name of a network as --model vgg16"),
         (['gone.pth', 'y.pth', '--model', 'vgg16'], CheckpointError, r'gone\.pth does not exist'),
         (['SRC', 'y.pth', '--model', 'vgg16'], CheckpointError, '.*the file looks like mobilenet'),
         (['SRC', 'y.pth', '--model', 'mobilenet', '--from', 'kera'], CheckpointError, "unknown source='kera'; did"),

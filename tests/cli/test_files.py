@@ -12,5 +12,5 @@ def test_only_what_is_between_the_marks_is_written(tmp_path):
         'a\n<!-- x -->\n\né\n\n<!-- end of x -->\nc <!-- y --> d <!-- end of y -->\n'
     )
     for path, mark in ((page, 'z'), (tmp_path / 'none.md', 'x')):
-        with pytest.raises(UsageError, match=rf'is no file with the marks <!-- {mark} -->'):
+        with pytest.raises(UsageError, match=rf'is not a file with the marks <!-- {mark} -->'):
             write_between_marks(path, mark, 'f')

@@ -57,9 +57,9 @@ def test_it_is_imported_before_anything_is_read(own, arguments, run_command):
 
 
 def test_a_table_that_is_stored_has_none_of_it(run_command):
-    with pytest.raises(UsageError, match=r'^--import: the stored table .* with --img-size N yours is counted, too$'):
+    with pytest.raises(UsageError, match=r'^--import: the stored table .* with --img-size N, yours is counted, too$'):
         run_command('zoo', '--import', 'x')
-    with pytest.raises(UsageError, match=r'^--import does not go with costs$'):
+    with pytest.raises(UsageError, match=r'^--import cannot be combined with costs$'):
         run_command('zoo', 'costs', '--import', 'x')
 
 

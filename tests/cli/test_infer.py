@@ -45,7 +45,7 @@ def test_config_checkpoint_and_sources_are_told_apart(here, names, expected):
 
 @pytest.mark.parametrize('names', [[CONFIG, 'best.pth'], ['mine.py', 'best.pth']])
 def test_a_source_has_to_be_named(here, names):
-    with pytest.raises(UsageError, match=r'there is nothing to look at: name an image, a folder or a video after best'):
+    with pytest.raises(UsageError, match=r'SOURCE is missing: name an image, a folder or a video after best'):
         split_arguments(names)
 
 
@@ -136,5 +136,7 @@ def test_packages_that_drawing_needs(exported, run_command, tmp_path, monkeypatc
     monkeypatch.delitem(sys.modules, 'mmcnn.runs.infer', raising=False)
     monkeypatch.setitem(sys.modules, 'mmcnn.plots.fonts', None)  # as if what it imports were not there
     monkeypatch.setattr(cli_infer, '_DRAWING', {'mmcnn.plots.fonts': 'matplotlib', 'PIL': 'pillow'})
-    with pytest.raises(DependencyError, match=r'mmcnn\.plots\.fonts is not installed: pip install matplotlib pillow$'):
+    with pytest.raises(
+        DependencyError, match=r'mmcnn\.plots\.fonts, which is not installed: pip install matplotlib pillow$'
+    ):
         run_command('infer', exported(), tmp_path)

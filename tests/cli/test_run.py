@@ -23,5 +23,5 @@ def test_help_after_the_name_is_the_tools_own(run_command, capsys):
 
 
 def test_a_tool_without_mmdet_tool_before_it(run_command):
-    with pytest.raises(UsageError, match=r"not 'test': mmcnn run mmdet-tool test x\.py y\.pth --out z$"):
+    with pytest.raises(UsageError, match=r"not 'test': use mmcnn run mmdet-tool test x\.py y\.pth --out z$"):
         run_command('run', 'test', 'x.py', 'y.pth', '--out', 'z')

@@ -26,7 +26,7 @@ def test_a_conversion_that_is_not_the_recorded_one_exits_with_1(run_command, tmp
 
 
 def test_what_does_not_fit(run_command):
-    with pytest.raises(UsageError, match=r'^OUT is missing: mmcnn sets convert NAME SOURCE OUT$'):
+    with pytest.raises(UsageError, match=r'^OUT is missing; use mmcnn sets convert NAME SOURCE OUT$'):
         run_command('sets', 'convert', 'bccd', 'somewhere')
-    with pytest.raises(UsageError, match=r"^'bccd' goes with"):
+    with pytest.raises(UsageError, match=r"^'bccd' is only valid in"):
         run_command('sets', 'list', 'bccd')

@@ -68,4 +68,4 @@ def test_rows_of_release_0_1():
 def test_where_there_was_nothing_to_measure():
     lines = as_markdown(comparison(candidate('vgg16', [run(0, None, None, 5)], parameters=1, latency=1.0))).splitlines()
     assert lines[4] == '| `vgg16` | - | - | 1 | - | 1.0 | 5 s |'
-    assert lines[-1] == 'Nothing to measure: there are no objects to validate on.'
+    assert lines[-1] == 'Nothing to measure: the validation images have no objects.'

@@ -244,7 +244,7 @@ def test_a_run_with_nothing_to_measure(runs, trainings, capsys, nothing):
     compare_trainings.train_all(runs[:1])
     assert runs[0].result()['AP'] is None and runs[0].result()['AP50'] is None
     assert 'NaN' not in (runs[0].folder / compare_trainings.RECORD).read_text()
-    assert 'seed 4: nothing to measure: there are no objects to validate on' in capsys.readouterr().out
+    assert 'seed 4: nothing to measure: the validation images have no objects' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,8 @@ def test_names_are_typed_listed_or_in_a_file(tmp_path):
         ('a,,b', 'separated by commas'),
         ([], 'separated by commas'),
         ([1, 2], 'separated by commas'),
-        ('a,b,a', "'a' is there more than once"),
-        ('missing.names', 'the file of names cannot be read: No such file'),
+        ('a,b,a', "'a' occurs more than once"),
+        ('missing.names', 'the file cannot be read: No such file'),
     ],
 )
 def test_refused(given, words):
@@ -30,8 +30,8 @@ def test_refused(given, words):
 
 def test_an_empty_line_is_no_class(tmp_path):
     (tmp_path / 'a.txt').write_text('cat\n\ndog\n')
-    with pytest.raises(UsageError, match='one on each line'):
+    with pytest.raises(UsageError, match='one name per line'):
         class_names(tmp_path / 'a.txt')
     (tmp_path / 'b.txt').write_bytes(b'\xff\xfe\x00')
-    with pytest.raises(UsageError, match='no text in UTF-8'):
+    with pytest.raises(UsageError, match='not UTF-8'):
         class_names(tmp_path / 'b.txt')

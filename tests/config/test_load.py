@@ -74,7 +74,7 @@ def test_unusable_config(content, name, tmp_path):
 
 
 def test_config_of_another_kind():
-    with pytest.raises(UsageError, match=r"config=\{'model': 3\}: it has to be a path, a name or a loaded config"):
+    with pytest.raises(UsageError, match=r"config=\{'model': 3\}: it must be a path, a name or a loaded config"):
         load_config(dict(model=3))
 
 
@@ -92,7 +92,9 @@ def test_what_is_typed_wins(finished):
     run = finished(epochs=50, cfg_options={'optim_wrapper.accumulative_counts': 3, 'model.widen_factor': 0.25})
     cfg = run.cfg
     assert cfg.optim_wrapper.accumulative_counts == 3
-    assert run.batches().startswith('16 images an iteration, 3 iterations a step: 48 images a step (made for 64')
+    assert run.batches().startswith(
+        '16 images per iteration, 3 iterations per step: 48 images per step (the config is for 64'
+    )
     assert (cfg.train_cfg.max_epochs, cfg.train_cfg.val_interval) == (50, 5)
     assert cfg.model.neck.in_channels == [64, 128, 256]  # a quarter of 256, 512, 1024: wired, and dumped so
 
@@ -127,7 +129,8 @@ def test_an_old_name_loads_and_says_the_new_one_once(capsys):
     said = []
     cfg = load_config('faster_rcnn_resnet-fpn', {'model.neck.out_channels': 64}, said.append)
     assert said == [
-        'note: faster_rcnn_resnet-fpn is now called faster_rcnn_resnet50_fpn; the old name goes with the next release'
+        'note: faster_rcnn_resnet-fpn is now called faster_rcnn_resnet50_fpn; the old name will be '
+        'removed in the next release'
     ]
     assert cfg.model.neck.out_channels == 64 and '_deprecation_' not in cfg
     assert cfg.pretty_text == load_config('faster_rcnn_resnet50_fpn', {'model.neck.out_channels': 64}).pretty_text
@@ -137,7 +140,8 @@ def test_an_old_name_loads_and_says_the_new_one_once(capsys):
 def test_an_old_name_is_a_note_of_the_run(finished, capsys):
     run = finished('faster_rcnn_resnet-fpn', backbone='vgg11')
     assert [note for note in run.notes if 'is now called' in note] == [
-        'note: faster_rcnn_resnet-fpn is now called faster_rcnn_resnet50_fpn; the old name goes with the next release'
+        'note: faster_rcnn_resnet-fpn is now called faster_rcnn_resnet50_fpn; the old name will be '
+        'removed in the next release'
     ]
     assert '_deprecation_' not in run.cfg and 'is now called' not in capsys.readouterr().out
 

@@ -20,8 +20,8 @@ def test_those_of_parts_that_are_gone_are_dropped_and_told():
     )
     kept, gone, stem = settle_multipliers(cfg)
     assert set(cfg.optim_wrapper.paramwise_cfg.custom_keys) == {'backbone', 'backbone.stem', 'query_embed'}
-    assert kept.endswith("backbone={'lr_mult': 0.1} is kept, for the new backbone") and 'backbone.stem' in stem
-    assert 'backbone.patch_embed.norm' in gone and gone.endswith('named a part of the old backbone and is dropped')
+    assert kept.endswith("backbone={'lr_mult': 0.1} is kept for the new backbone") and 'backbone.stem' in stem
+    assert 'backbone.patch_embed.norm' in gone and gone.endswith('names a part of the old backbone and is dropped')
 
 
 def test_configs_without_any_have_nothing_to_say():

@@ -67,7 +67,10 @@ def test_yolov5_says_its_size_classes_and_anchors(tmp_path, yolov5):
     assert cfg.model.bbox_head.num_classes == 3
     assert cfg.model.bbox_head.anchors[0] == [(16, 13), (16, 30), (33, 23)]
     (line,) = said
-    assert 'YOLOv5n (v6.0 to v7.0), which yolov5_n holds; its 3 classes as the file names them; anchors from' in line
+    assert (
+        'YOLOv5n (v6.0 to v7.0), which fits yolov5_n; its 3 classes have the names in the file; anchors are from'
+        in line
+    )
 
 
 def test_yolov5_of_v5_has_the_focus_trunk(tmp_path, yolov5):
@@ -77,16 +80,19 @@ def test_yolov5_of_v5_has_the_focus_trunk(tmp_path, yolov5):
 
 
 def test_a_size_of_yolov5_that_is_none_of_ours(tmp_path, yolov5):
-    with pytest.raises(CheckpointError, match=r'YOLOv5 of 8 channels at first, the sizes .* have 16, 32, 48, 64, 80'):
+    with pytest.raises(
+        CheckpointError,
+        match=r'YOLOv5 with 8 channels in the first convolution, but the sizes .* have 16, 32, 48, 64, 80',
+    ):
         found(yolov5.save(yolov5.model('tiny', nc=2), tmp_path / 'a.pt'))
 
 
 def test_a_state_dict_of_yolov5_has_no_names(tmp_path, yolov5):
     torch.save(yolov5.model('n', nc=4).state_dict(), tmp_path / 'a.pt')
-    with pytest.raises(CheckpointError, match=r'a\.pt has 4 classes and does not say what they are called: name them'):
+    with pytest.raises(CheckpointError, match=r'a\.pt has 4 classes without names: give them'):
         found(tmp_path / 'a.pt')
     cfg, names, said = found(tmp_path / 'a.pt', ['a', 'b', 'c', 'd'])
-    assert names == ('a', 'b', 'c', 'd') and 'its 4 classes are called as given' in said[0]
+    assert names == ('a', 'b', 'c', 'd') and 'its 4 classes have the given names' in said[0]
     assert cfg.model.bbox_head.num_classes == 4
     with pytest.raises(UsageError, match=r'classes=a,b: 2 names, but .*a\.pt has 4 classes'):
         found(tmp_path / 'a.pt', 'a,b')
@@ -100,8 +106,8 @@ def test_a_state_dict_of_yolov5_has_no_names(tmp_path, yolov5):
 def test_yolov4_of_darknet_is_told_by_its_size(tmp_path):
     cfg, names, (line,) = found(darknet(tmp_path / 'yolov4.weights', 'yolov4', 80))
     assert names == COCO
-    assert "Darknet's YOLOv4, by its size" in line and "taken to be COCO's" in line
-    assert 'anchors are taken to be those of yolov4.cfg' in line and 'stretched to 608 x 608 px' in line
+    assert "Darknet's YOLOv4, by its size" in line and "assumed to be COCO's" in line
+    assert 'the anchors of yolov4.cfg' in line and 'stretched to 608 x 608 px' in line
     assert cfg.model.bbox_head.bbox_coder == dict(
         type='mmcnn.YOLOGridCoder', scale_xy=(1.2, 1.1, 1.05), size='exp', max_exp=None
     )
@@ -128,7 +134,7 @@ def test_part_of_a_network_of_darknet_is_refused(tmp_path):
     cut = tmp_path / 'yolov4.conv.137'
     cut.write_bytes(struct.pack('<3iQ', 0, 2, 5, 0) + bytes(4 * 5_140_960))
     with pytest.raises(
-        CheckpointError, match=r'5,140,960 floats, as yolov4-tiny.conv.29 does, which is no whole YOLOv3'
+        CheckpointError, match=r'5,140,960 floats, like yolov4-tiny.conv.29, which is not a complete YOLOv3'
     ):
         found(cut)
 
@@ -170,7 +176,7 @@ def test_yolov3_of_mmdetection_without_a_config(tmp_path, meta):
     torch.save(dict(meta=meta, state_dict=state), tmp_path / 'a.pth')
     cfg, names, (line,) = found(tmp_path / 'a.pth', None if meta else 'cat,dog')
     assert names == ('cat', 'dog') and cfg.model.bbox_head.num_classes == 2
-    assert "MMDetection's YOLOv3, which yolov3_darknet53 holds" in line and 'size (608 px), anchors and NMS' in line
+    assert "MMDetection's YOLOv3, which fits yolov3_darknet53" in line and 'size (608 px), anchors and NMS' in line
 
 
 def test_faster_rcnn_of_mmdetection_on_another_depth(tmp_path):
@@ -185,7 +191,7 @@ def test_a_resnet_of_style_caffe_is_refused(tmp_path):
     state = mmdet_state('faster_rcnn/faster-rcnn_r50-caffe_fpn_1x_coco.py', 'ResNet')
     meta = {'config': "model = dict(\n    backbone=dict(\n        type='ResNet',\n        style='caffe'))"}
     torch.save(dict(meta=meta, state_dict=state), tmp_path / 'a.pth')
-    with pytest.raises(CheckpointError, match=r"ResNet of style 'caffe'.* it would load and be wrong"):
+    with pytest.raises(CheckpointError, match=r"ResNet with style 'caffe'.* the weights would load but give wrong"):
         found(tmp_path / 'a.pth')
     torch.save(dict(meta={}, state_dict=state), tmp_path / 'a.pth')
     assert "style 'pytorch' of the ResNet" in found(tmp_path / 'a.pth')[2][0]
@@ -206,9 +212,9 @@ def test_a_config_of_mmdetection_that_a_run_recorded_is_taken(tmp_path):
 def test_weights_of_ours_that_one_config_holds(tmp_path):
     torch.save(state_of('yolov5_n_small', 3), tmp_path / 'a.pth')
     cfg, _, (line,) = found(tmp_path / 'a.pth', 'a,b,c')
-    assert cfg.model.backbone.type == 'mmcnn.cspdarknet-n' and 'yolov5_n holds' in line  # they differ in their training
+    assert cfg.model.backbone.type == 'mmcnn.cspdarknet-n' and 'fits yolov5_n' in line  # they differ in their training
     torch.save(state_of('yolov4_cspdarknet53_narrow', 3), tmp_path / 'b.pth')
-    assert 'yolov4_cspdarknet53_narrow holds' in found(tmp_path / 'b.pth', 'a,b,c')[2][0]
+    assert 'fits yolov4_cspdarknet53_narrow' in found(tmp_path / 'b.pth', 'a,b,c')[2][0]
 
 
 @pytest.mark.slow
@@ -216,7 +222,7 @@ def test_weights_that_two_configs_make_other_boxes_of_are_refused(tmp_path):
     torch.save(state_of('yolov4_cspdarknet53', 3), tmp_path / 'a.pth')
     with pytest.raises(
         CheckpointError,
-        match='are those of yolov4_cspdarknet53 and yolov4_cspdarknet53_darknet, which make other boxes',
+        match='fit yolov4_cspdarknet53 and yolov4_cspdarknet53_darknet, which produce different boxes',
     ):
         found(tmp_path / 'a.pth', 'a,b,c')
 
@@ -225,7 +231,7 @@ def test_a_file_that_is_no_detector_of_ours(tmp_path, monkeypatch):
     monkeypatch.setattr('mmcnn.config.held.likeliest', lambda state: ['resnet18'])
     torch.save({'conv1.weight': torch.zeros(8, 3, 3, 3), 'fc.weight': torch.zeros(10, 8)}, tmp_path / 'a.pth')
     with pytest.raises(
-        CheckpointError, match=r'holds no config \(meta.cfg\), and its names and shapes are not those of'
+        CheckpointError, match=r'contains no config \(meta.cfg\), and its names and shapes fit no detector'
     ):
         found(tmp_path / 'a.pth')
 
@@ -234,7 +240,7 @@ def test_a_part_of_a_detector_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr('mmcnn.config.held.likeliest', lambda state: [])
     state = {key: value for key, value in state_of('yolov5_n', 3).items() if not key.startswith('neck.down4')}
     torch.save(state, tmp_path / 'a.pth')
-    with pytest.raises(CheckpointError, match='names and shapes are not those of a detector'):
+    with pytest.raises(CheckpointError, match='names and shapes fit no detector'):
         found(tmp_path / 'a.pth', 'a,b,c')
 
 
@@ -247,7 +253,7 @@ def test_a_conversion_keeps_config_and_classes(tmp_path, yolov5, ending):
     assert names == ('thing 0', 'thing 1', 'thing 2') and cfg.model.bbox_head.num_classes == 3 and not lines
     assert cfg.model == found(path)[0].model
     (line,) = said
-    assert 'YOLOv5n (v6.0 to v7.0), which yolov5_n holds; its 3 classes as the file names them' in line
+    assert 'YOLOv5n (v6.0 to v7.0), which fits yolov5_n; its 3 classes have the names in the file' in line
 
 
 @pytest.mark.parametrize(
@@ -280,7 +286,7 @@ def test_a_conversion_without_a_config_is_refused(tmp_path):
     named, said = load_config('yolov5_n'), []
     set_num_classes(named.model, 3)
     assert config_of_conversion(Checkpoint.open(tmp_path / 'b.pth'), named, said.append) is None
-    assert 'so none is recorded; to detect with them, name one that has the anchors' in said[-1]
+    assert 'so none is recorded; to detect with them, name one with the anchors' in said[-1]
 
 
 def test_the_named_config_is_recorded_where_nothing_else_is_known(tmp_path):
@@ -298,7 +304,7 @@ def test_a_config_that_does_not_fit_the_converted_names_is_not_recorded(tmp_path
     assert (
         config_of_conversion(Checkpoint.open(tmp_path / 'a.pth'), load_config('yolov3_darknet53'), said.append) is None
     )
-    assert 'has no config that the converted weights fit, so none is recorded' in said[-1]
+    assert 'has no config that fits the converted weights, so none is recorded' in said[-1]
 
 
 @pytest.mark.parametrize('prefix', ['model.', 'module.net.'])
@@ -306,7 +312,7 @@ def test_weights_of_ours_behind_a_prefix(tmp_path, prefix):
     state = {prefix + key: value for key, value in state_of('yolov5_n', 3).items()}
     torch.save(dict(state_dict=state), tmp_path / 'a.pth')
     cfg, _, (line,) = found(tmp_path / 'a.pth', 'a,b,c')
-    assert cfg.model.bbox_head.num_classes == 3 and 'yolov5_n holds' in line
+    assert cfg.model.bbox_head.num_classes == 3 and 'fits yolov5_n' in line
 
 
 def test_two_detectors_in_a_file_are_refused(tmp_path):
@@ -329,5 +335,5 @@ def test_names_and_head_of_a_file_that_contradict_each_other(tmp_path):
     torch.save(
         dict(meta={'dataset_meta': {'classes': ('a', 'b')}}, state_dict=state_of('yolov5_n', 3)), tmp_path / 'a.pth'
     )
-    with pytest.raises(CheckpointError, match='names 2 classes and its head has 3'):
+    with pytest.raises(CheckpointError, match='names 2 classes, but its head has 3'):
         found(tmp_path / 'a.pth')

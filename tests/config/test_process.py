@@ -14,19 +14,19 @@ from mmcnn.zoo.sizes import detector_configs
     [
         (
             dict(mp_cfg=dict(mp_start_methd='fork')),
-            r"env_cfg\.mp_cfg takes no 'mp_start_methd'; did you mean mp_start_m",
+            r"env_cfg\.mp_cfg has no entry 'mp_start_methd'; did you mean mp_start_m",
         ),
-        (dict(mp_cfg=dict(distributed=True)), r"env_cfg\.mp_cfg takes no 'distributed'"),
+        (dict(mp_cfg=dict(distributed=True)), r"env_cfg\.mp_cfg has no entry 'distributed'"),
         (dict(mp_cfg=dict(mp_start_method='frok')), r"env_cfg\.mp_cfg\.mp_start_method='frok': did you mean fork"),
         (dict(mp_cfg=dict(mp_start_method=None)), r'env_cfg\.mp_cfg\.mp_start_method=None: '),
         (
             dict(mp_cfg=dict(opencv_num_threads='two')),
-            r"opencv_num_threads='two': it has to be an integer",
+            r"opencv_num_threads='two': it must be an integer",
         ),
-        (dict(mp_cfg=None), r'env_cfg\.mp_cfg=None: it has to be a dict'),
-        (dict(mp_cfg='fork'), r"env_cfg\.mp_cfg='fork': it has to be a dict"),
-        (dict(dist_cfg='nccl'), r"env_cfg\.dist_cfg='nccl': it has to be a dict"),
-        (dict(resource_limit='all'), r"env_cfg\.resource_limit='all': it has to be an integer"),
+        (dict(mp_cfg=None), r'env_cfg\.mp_cfg=None: it must be a dict'),
+        (dict(mp_cfg='fork'), r"env_cfg\.mp_cfg='fork': it must be a dict"),
+        (dict(dist_cfg='nccl'), r"env_cfg\.dist_cfg='nccl': it must be a dict"),
+        (dict(resource_limit='all'), r"env_cfg\.resource_limit='all': it must be an integer"),
     ],
 )
 def test_what_the_runner_cannot_act_on(env, message):

@@ -119,26 +119,44 @@ def test_a_training_has_all_of_validation_or_none_of_it():
     ],
 )
 def test_a_value_of_another_kind_is_named(path, value, words):
-    with pytest.raises(UsageError, match=rf'^{re.escape(f"{path}={value!r}")}: it has to be {words}$'):
+    with pytest.raises(UsageError, match=rf'^{re.escape(f"{path}={value!r}")}: it must be {words}$'):
         load_config(CONFIG, {path: value})
 
 
 @pytest.mark.parametrize(
     ('options', 'words'),
     [
-        ({'train_dataloader.batchsize': 2}, r"train_dataloader: a data loader takes no 'batchsize'; .*mean batch_size"),
-        ({'train_dataloader.sampler.x': 2}, r"train_dataloader\.sampler: DefaultSampler takes no 'x'"),
-        ({'train_cfg.max_epoch': 2}, r"train_cfg: mmcnn\.ResumableTrainLoop takes no 'max_epoch'; did you mean max_ep"),
-        ({'val_cfg.x': 2}, r"val_cfg: ValLoop takes no 'x'"),
-        ({'default_hooks.checkpoint.intervall': 2}, "AtomicCheckpointHook takes no 'intervall'; did you mean interval"),
-        ({'custom_hooks.1.momentun': 2}, "StepEMAHook takes no 'momentun'; did you mean momentum"),
-        ({'train_dataloader.dataset.pipeline.0.mosic_prob': 2}, "MosaicAffine takes no 'mosic_prob'; .* mosaic_prob"),
-        ({'val_dataloader.dataset.ann': 2}, "CocoDataset takes no 'ann'; did you mean ann_file"),
-        ({'val_evaluator.ann': 2}, "CocoMetric takes no 'ann'; did you mean ann_file"),
-        ({'log_processor.windw': 2}, "LogProcessor takes no 'windw'; did you mean window_size"),
-        ({'optim_wrapper.clip_grad.max_nrm': 2}, "clipping by the norm takes no 'max_nrm'; did you mean max_norm"),
-        ({'optim_wrapper.accumulative_count': 2}, "OptimWrapper takes no 'accumulative_count'"),
-        ({'param_scheduler': [dict(type='LinearLR', strt=2)]}, r"param_scheduler\.0: LinearLR takes no 'strt'"),
+        (
+            {'train_dataloader.batchsize': 2},
+            r"train_dataloader: a data loader takes no argument 'batchsize'; .*mean batch_size",
+        ),
+        ({'train_dataloader.sampler.x': 2}, r"train_dataloader\.sampler: DefaultSampler takes no argument 'x'"),
+        (
+            {'train_cfg.max_epoch': 2},
+            r"train_cfg: mmcnn\.ResumableTrainLoop takes no argument 'max_epoch'; did you mean max_ep",
+        ),
+        ({'val_cfg.x': 2}, r"val_cfg: ValLoop takes no argument 'x'"),
+        (
+            {'default_hooks.checkpoint.intervall': 2},
+            "AtomicCheckpointHook takes no argument 'intervall'; did you mean interval",
+        ),
+        ({'custom_hooks.1.momentun': 2}, "StepEMAHook takes no argument 'momentun'; did you mean momentum"),
+        (
+            {'train_dataloader.dataset.pipeline.0.mosic_prob': 2},
+            "MosaicAffine takes no argument 'mosic_prob'; .* mosaic_prob",
+        ),
+        ({'val_dataloader.dataset.ann': 2}, "CocoDataset takes no argument 'ann'; did you mean ann_file"),
+        ({'val_evaluator.ann': 2}, "CocoMetric takes no argument 'ann'; did you mean ann_file"),
+        ({'log_processor.windw': 2}, "LogProcessor takes no argument 'windw'; did you mean window_size"),
+        (
+            {'optim_wrapper.clip_grad.max_nrm': 2},
+            "clipping by the norm takes no argument 'max_nrm'; did you mean max_norm",
+        ),
+        ({'optim_wrapper.accumulative_count': 2}, "OptimWrapper takes no argument 'accumulative_count'"),
+        (
+            {'param_scheduler': [dict(type='LinearLR', strt=2)]},
+            r"param_scheduler\.0: LinearLR takes no argument 'strt'",
+        ),
     ],
 )
 def test_an_argument_that_a_class_does_not_take_is_refused(options, words):
@@ -186,12 +204,12 @@ def test_two_metrics_that_report_the_same_numbers_are_refused_before_a_validatio
 )
 def test_what_has_to_be_a_dict(options):
     ((name, value),) = options.items()
-    with pytest.raises(UsageError, match=f'^{re.escape(f"{name}={value!r}")}: it has to be a dict$'):
+    with pytest.raises(UsageError, match=f'^{re.escape(f"{name}={value!r}")}: it must be a dict$'):
         load_config(CONFIG, options)
     check_structure(Config(dict(model=None, custom_hooks=[], val_evaluator=[dict(type='x')])))
 
 
 @pytest.mark.parametrize('name', ['custom_hooks', 'val_evaluator', 'model.neck', 'train_dataloader.dataset.pipeline'])
 def test_what_may_be_a_list_of_dicts(name):
-    with pytest.raises(UsageError, match=rf'^{name}=1: it has to be a dict or a list of dicts$'):
+    with pytest.raises(UsageError, match=rf'^{name}=1: it must be a dict or a list of dicts$'):
         load_config(CONFIG, {name: 1})

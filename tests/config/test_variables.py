@@ -19,10 +19,10 @@ def test_variables_of_a_file_that_have_no_effect(tmp_path):
     said = []
     say_unread(load_config(path), said.append)
     assert sorted(said) == [
-        "note: 'train_pipeline' of the config has no effect: what is read is train_dataloader.dataset.pipeline, "
-        'val_dataloader.dataset.pipeline, test_dataloader.dataset.pipeline',
-        f'note: img_scale=(320, 320) of the config has no effect: what is read is {MOSAIC}.img_scale=(640, 640)',
-        'note: max_epochs=5 of the config has no effect: what is read is train_cfg.max_epochs=300',
+        "note: 'train_pipeline' of the config has no effect; the entries in use are "
+        'train_dataloader.dataset.pipeline, val_dataloader.dataset.pipeline, test_dataloader.dataset.pipeline',
+        f'note: img_scale=(320, 320) of the config has no effect; the entry in use is {MOSAIC}.img_scale=(640, 640)',
+        'note: max_epochs=5 of the config has no effect; the entry in use is train_cfg.max_epochs=300',
     ]
 
 

@@ -156,8 +156,8 @@ def test_a_full_disk_is_one_sentence_and_the_last_checkpoint_good(make_runner, t
     with pytest.raises(CheckpointError) as error:
         make_runner(tmp_path).train()
     assert str(error.value) == (
-        f'a checkpoint cannot be written to {tmp_path}: No space left on device; '
-        f'the last checkpoint, {tmp_path / "epoch_1.pth"}, is whole'
+        f'cannot write a checkpoint to {tmp_path}: No space left on device; the last checkpoint, '
+        f'{tmp_path / "epoch_1.pth"}, is complete'
     )
     assert last_checkpoint(tmp_path)[0].name == 'epoch_1.pth'
     assert not list(tmp_path.glob('*.part'))
@@ -179,13 +179,13 @@ def test_a_vanished_folder_is_one_sentence(make_runner, tmp_path):
     with pytest.raises(CheckpointError, match='No such file or directory; there is no checkpoint to resume from'):
         make_runner(folder, hooks=[AfterEpoch()], val_interval=3).train()
     # Nothing is logged between its vanishing and the checkpoint.
-    with pytest.raises(CheckpointError, match=f'a checkpoint cannot be written to {folder}: No such file or directory'):
+    with pytest.raises(CheckpointError, match=f'cannot write a checkpoint to {folder}: No such file or directory'):
         make_runner(folder, hooks=[AfterIteration()], logs=False).train()
 
 
 def test_remote_folders_are_refused(make_runner, tmp_path):
     runner = make_runner(tmp_path, checkpoint=dict(out_dir='s3://bucket/x', backend_args=dict(backend='http')))
-    with pytest.raises(ValueError, match=r'writes to local folders, .*bucket.* is none: use CheckpointHook'):
+    with pytest.raises(ValueError, match=r'writes to local folders, .*bucket.*: use CheckpointHook'):
         runner.train()
 
 

@@ -80,7 +80,7 @@ def test_a_folder_is_tried_before_the_run(tmp_path):
     check_writable(tmp_path / 'a' / 'b')
     assert list((tmp_path / 'a' / 'b').iterdir()) == []
     (tmp_path / 'file').touch()
-    with pytest.raises(CheckpointError, match=rf'nothing can be written to {tmp_path}/file/run: Not a directory'):
+    with pytest.raises(CheckpointError, match=rf'cannot write to {tmp_path}/file/run: Not a directory'):
         check_writable(tmp_path / 'file' / 'run')
     if os.geteuid():
         (tmp_path / 'a').chmod(0o500)

@@ -67,7 +67,7 @@ def test_a_dead_worker_is_one_sentence(signum, how):
             pass
     assert worker_death(error.value) == (
         f'a data-loading process, pid {pid}, has died ({how}); most often the machine has run out of memory, or '
-        '/dev/shm of space: then fewer workers or a smaller batch size help'
+        '/dev/shm is full: use fewer workers or a smaller batch size'
     )
     assert worker_death(error.value) is None  # of an error that comes later
 
@@ -221,8 +221,8 @@ def test_workers_that_cannot_be_started_are_one_sentence(full_shm, monkeypatch, 
     del error
     gc.collect()
     assert found == (
-        'the data-loading processes cannot be started: /dev/shm is full: fewer workers or a smaller batch size, '
-        'in Docker --shm-size or --ipc=host'
+        'the data-loading processes cannot be started: /dev/shm is full: use fewer workers or a smaller batch size; '
+        'in Docker, --shm-size or --ipc=host'
     )
     assert not unraisable
     for process in multiprocessing.active_children():  # as at the end of a program
@@ -276,7 +276,7 @@ def test_a_worker_that_cannot_hand_a_batch_over_says_why_and_ends(capfd):
         next(iter(loader))
     assert 'data-loading process' in worker_death(BROKEN)
     said = capfd.readouterr().err
-    assert 'cannot hand over a batch: unable to allocate shared memory' in said
+    assert 'cannot send a batch: unable to allocate shared memory' in said
     assert '--shm-size' in said
     assert 'Traceback' not in said
 

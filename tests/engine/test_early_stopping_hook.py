@@ -18,11 +18,11 @@ def early(runner):
 @pytest.mark.parametrize(
     ('values', 'epochs', 'story'),
     [
-        ((0.1, 0.3, 0.2, 0.25, 0.9), 4, 'x/score has got no better for 2 validations; it was best (0.3) after epoch 2'),
-        ((0.3, 0.3, 0.3, 0.9), 3, 'it was best (0.3) after epoch 1'),  # an equal number is not better
+        ((0.1, 0.3, 0.2, 0.25, 0.9), 4, 'x/score has not improved for 2 validations; the best was 0.3 after epoch 2'),
+        ((0.3, 0.3, 0.3, 0.9), 3, 'the best was 0.3 after epoch 1'),  # an equal number is not better
         ((0.0, 0.1, 0.0, 0.2, 0.1), 5, None),
         ((math.nan, math.nan, 0.5, 0.4, 0.9), 5, None),  # nothing to measure is not worse
-        ((math.nan, 0.5, math.nan, math.nan, 0.9), 4, 'it was best (0.5) after epoch 2'),
+        ((math.nan, 0.5, math.nan, math.nan, 0.9), 4, 'the best was 0.5 after epoch 2'),
     ],
 )
 def test_when_a_training_ends(make_runner, scores, tmp_path, values, epochs, story):
@@ -70,7 +70,7 @@ def test_the_best_checkpoint_has_the_count_of_its_validation(make_runner, scores
 
 def test_a_number_that_is_not_there_is_an_error(make_runner, scores, tmp_path):
     scores(0.1)
-    with pytest.raises(TrainingError, match='the validation gives no x/scores'):
+    with pytest.raises(TrainingError, match='the validation has no x/scores'):
         make_runner(tmp_path / 'run', 2, [HOOK | dict(monitor='x/scores')]).train()
 
 

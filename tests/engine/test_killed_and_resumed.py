@@ -84,5 +84,5 @@ def test_two_ranks_stop_and_die_together(run):
         assert result[f'resumed_{rank}'][0] == [0, 0]
         assert codes[rank] == -signal.SIGKILL and codes[1 - rank] == 1
         assert seconds < 15
-        cause = f'rank {rank} has died: killed, most often because the memory was full, or its machine is gone'
+        cause = f'rank {rank} has died: it was killed, most often because memory was full, or its machine is gone'
         assert result['said'][f'killed_{rank}.{1 - rank}.txt'] == f'error: {cause}; rank {1 - rank} ends with it'

@@ -14,7 +14,7 @@ from mmcnn.engine.rank_watch import RankWatch
 from mmcnn.engine.stop_signals import StopSignals
 
 RANKS = 3
-DEATH = 'has died: killed, most often because the memory was full, or its machine is gone'
+DEATH = 'has died: it was killed, most often because memory was full, or its machine is gone'
 
 
 def run(tmp_path, work):

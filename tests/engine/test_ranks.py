@@ -18,7 +18,9 @@ def test_a_port_in_use_is_one_sentence(monkeypatch):
             monkeypatch.setenv(name, str(value))
         monkeypatch.delenv('TORCHELASTIC_USE_AGENT_STORE', raising=False)
         monkeypatch.setattr('mmcnn.engine.ranks.get_device', lambda: 'cpu')
-        with pytest.raises(UsageError, match=rf'^port {port}, by which .* is in use on this machine.*MASTER_PORT=N'):
+        with pytest.raises(
+            UsageError, match=rf'^port {port}, which .* is already in use on this machine.*MASTER_PORT=N'
+        ):
             join_ranks(Config(dict(launcher='pytorch')))
 
 

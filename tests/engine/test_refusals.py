@@ -32,7 +32,7 @@ def said(tmp_path):
 
 
 STORY = 'the loss (loss_box) is not finite in iteration 7 (epoch 3)'
-ADVICE = f'{STORY}; nothing of it was saved, on_nan=skip leaves such batches out'
+ADVICE = f'{STORY}; no checkpoint is affected; use on_nan=skip to drop such batches'
 
 
 def test_each_image_has_one_line(said, tmp_path):
@@ -65,5 +65,5 @@ def test_an_overflow_in_fp16_is_explained(said, monkeypatch, dtype, explained):
     optimizer = torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=0.1)
     wrapper = amp_optimizer_wrapper.AmpOptimWrapper(optimizer=optimizer, dtype=dtype, loss_scale=dict(enabled=False))
     found = said(wrapper=wrapper)[0]
-    assert found.startswith(STORY) and found.endswith('on_nan=skip leaves such batches out')
-    assert ('in fp16, whose numbers end at 65,504' in found and '--amp bf16' in found) == explained
+    assert found.startswith(STORY) and found.endswith('on_nan=skip to drop such batches')
+    assert ('in fp16, whose largest number is 65,504' in found and '--amp bf16' in found) == explained

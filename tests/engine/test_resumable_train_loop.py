@@ -249,9 +249,9 @@ def test_a_skipped_step_is_not_averaged(make_runner, tmp_path):
 def test_too_many_skipped_batches_stop(make_runner, tmp_path):
     bad = dict.fromkeys(range(10), float('nan'))
     runner = make_runner(tmp_path, bad=bad, loop=dict(on_nan='skip'))
-    with pytest.raises(TrainingError, match='11 batches were skipped, 11 of them in a row: that is too many'):
+    with pytest.raises(TrainingError, match='11 batches were skipped, 11 of them in a row, which is too many'):
         runner.train()
-    with pytest.raises(ValueError, match="on_nan='ignore' is unknown; there are stop, skip"):
+    with pytest.raises(ValueError, match="on_nan='ignore' is unknown; use one of stop, skip"):
         make_runner(tmp_path, loop=dict(on_nan='ignore')).train()
 
 

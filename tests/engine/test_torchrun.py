@@ -101,7 +101,7 @@ def assert_whole(path):
 def test_a_killed_rank_is_named(started, rank):
     os.kill(started.rank_and_worker(rank)[0], signal.SIGKILL)
     said = started.end()
-    cause = f'rank {rank} has died: killed, most often because the memory was full, or its machine is gone'
+    cause = f'rank {rank} has died: it was killed, most often because memory was full, or its machine is gone'
     assert [line for line in said.splitlines() if 'error: ' in line] == [
         f'error: {cause}; rank {1 - rank} ends with it'
     ]

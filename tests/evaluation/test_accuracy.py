@@ -55,8 +55,8 @@ def test_k_is_cut_to_the_classes_and_said_once(monkeypatch):
             'accuracy/top1': 50.0,
             'accuracy/top3': 100.0,
         }
-    said = [line for line in lines if 'is top-3' in line]
-    assert said == ['top-5 of 3 classes is top-3']
+    said = [line for line in lines if 'top-3' in line and 'top-5' in line]
+    assert said == ['there are 3 classes: top-5 is reduced to top-3']
     assert lines.count('top-1 50.00 %, top-3 100.00 % of 2 images') == 3
     assert evaluate(TopK(), [[1.0]], [0]) == {'accuracy/top1': 100.0}
 

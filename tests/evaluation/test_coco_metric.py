@@ -350,11 +350,11 @@ def test_items_and_nothing_but_the_file(tmp_path):
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (dict(metric='segm'), "metric='segm': only boxes are evaluated here, with metric='bbox'"),
+        (dict(metric='segm'), "metric='segm': only boxes can be evaluated, with metric='bbox'"),
         (dict(metric=['bbox', 'segm']), r"metric=\['bbox', 'segm'\]: only boxes"),
         (dict(format_only=True), 'format_only=True needs outfile_prefix'),
-        (dict(proposal_nums=(0, 10)), r'proposal_nums=\[0, 10\]: these are numbers of detections'),
-        (dict(iou_thrs=[0.5, 75]), r'iou_thrs=\[0.5, 75\]: the thresholds are above 0 and at most 1'),
+        (dict(proposal_nums=(0, 10)), r'proposal_nums=\[0, 10\]: the values must be numbers of detections'),
+        (dict(iou_thrs=[0.5, 75]), r'iou_thrs=\[0.5, 75\]: thresholds must be above 0 and at most 1'),
         (dict(metric_items=['AR@300']), r"metric_items has 'AR@300'; did you mean bbox_AR@1"),
     ],
 )
@@ -401,7 +401,7 @@ def test_nothing_to_measure(tmp_path):
         assert list(metrics) == [f'coco/{key}' for key in SUMMARY] + [f'coco/bbox_AP/{name}' for name in CLASSES]
         assert all(map(math.isnan, metrics.values()))
     assert len(said()) == 3
-    assert said()[0].endswith('0.json has no object of the evaluated classes: there is nothing to measure')
+    assert said()[0].endswith('0.json has no objects of the evaluated classes: there is nothing to measure')
 
 
 def test_more_objects_than_ap_counts_are_said_once(tmp_path):
@@ -416,8 +416,8 @@ def test_more_objects_than_ap_counts_are_said_once(tmp_path):
         metric.evaluate(size=2)
     (line,) = warned()
     assert line.endswith(
-        'images with more than 100 objects of a class: 2, classes: 1; AP counts 100 detections of a class in an image '
-        'and stays below 1 there. val_evaluator.proposal_nums=(1,10,101) counts more, which is not what COCO does'
+        'images with more than 100 objects of a class: 2, classes: 1; AP counts 100 detections of a class in an '
+        'image and stays below 1 there. val_evaluator.proposal_nums=(1,10,101) counts more, unlike COCO'
     )
     one_object(tmp_path, 101, proposal_nums=(1, 10, 101))
     assert len(warned()) == 1

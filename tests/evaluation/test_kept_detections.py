@@ -32,8 +32,8 @@ def test_detections_that_were_kept_are_read(tmp_path):
     np.savez_compressed(path, **{key: value[:0] for key, value in kept.items()})
     assert read_detections(path).shape == (0, 7)
     np.savez_compressed(path, boxes=boxes)
-    with pytest.raises(DataError, match=r'detections\.npz has no detections of a run: .*image_ids'):
+    with pytest.raises(DataError, match=r"detections\.npz is not a file of a run's detections: .*image_ids"):
         read_detections(path)
     path.write_bytes(b'PK')
-    with pytest.raises(DataError, match='has no detections of a run'):
+    with pytest.raises(DataError, match='is not a file of a run'):
         read_detections(path)

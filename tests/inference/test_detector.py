@@ -108,7 +108,7 @@ def test_published_weights_need_no_config(yolov5, picture, tmp_path, capsys):
     peer = yolov5.model('n', nc=3)
     detector = Detector(yolov5.save(peer, tmp_path / 'a.pt'), device='cpu', score_thr=0)
     assert detector.classes == ('thing 0', 'thing 1', 'thing 2')
-    assert 'YOLOv5n (v6.0 to v7.0), which yolov5_n holds' in capsys.readouterr().out
+    assert 'YOLOv5n (v6.0 to v7.0), which fits yolov5_n' in capsys.readouterr().out
     assert Detector(tmp_path / 'a.pt', 'yolov5_n', device='cpu').classes == detector.classes
     data = detector.prepare([picture])
     sample = data['data_samples'][0]
@@ -129,13 +129,13 @@ def test_published_weights_need_no_config(yolov5, picture, tmp_path, capsys):
 
 def test_names_for_classes_that_a_file_does_not_name(yolov5, picture, tmp_path):
     torch.save(yolov5.model('n', nc=2).state_dict(), tmp_path / 'a.pt')
-    with pytest.raises(CheckpointError, match='has 2 classes and does not say what they are called'):
+    with pytest.raises(CheckpointError, match='has 2 classes without names'):
         Detector(tmp_path / 'a.pt')
     (tmp_path / 'my.names').write_text('cat\ndog\n')
     said = []
     detector = Detector(tmp_path / 'a.pt', device='cpu', classes=tmp_path / 'my.names', score_thr=0, say=said.append)
     assert detector.classes == ('cat', 'dog') and set(detector(picture).names) <= {'cat', 'dog'}
-    assert 'its 2 classes are called as given' in said[0]
+    assert 'its 2 classes have the given names' in said[0]
 
 
 def same(found, other):
@@ -268,7 +268,7 @@ def test_files_that_are_no_image(detector, tmp_path):
         detector(tmp_path)
     for content in (b'', b'no picture', b'\x89PNG\r\n\x1a\n'):
         (tmp_path / 'x.png').write_bytes(content)
-        with pytest.raises(ValueError, match=r'x\.png is no image that OpenCV can read'):
+        with pytest.raises(ValueError, match=r'x\.png is not an image that OpenCV can read'):
             detector(str(tmp_path / 'x.png'))
 
 
@@ -288,7 +288,7 @@ def album(shapes, videos, tmp_path):
 
 
 def test_stream(detector, album):
-    with pytest.warns(UserWarning, match=r'^left out: .*broken\.jpg is no image that OpenCV can read$'):
+    with pytest.warns(UserWarning, match=r'^left out: .*broken\.jpg is not an image that OpenCV can read$'):
         frames = list(detector.stream(album))
     assert [frame.name for frame in frames] == ['a.jpg', *(f'clip.mp4/00000{i}' for i in range(4)), 'sub/b.jpg']
     assert [frame.index for frame in frames] == [None, 0, 1, 2, 3, None]
@@ -352,7 +352,7 @@ def test_stream_refuses_at_once(detector, album):
     for name in ('batch_size', 'max_frames'):
         with pytest.raises(mmcnn.errors.UsageError, match=f'{name}=0: the value must be at least 1'):
             detector.stream(album, **{name: 0})
-    with pytest.raises(mmcnn.errors.DataError, match=r'broken\.jpg is no image that OpenCV can read'):
+    with pytest.raises(mmcnn.errors.DataError, match=r'broken\.jpg is not an image that OpenCV can read'):
         next(detector.stream(album / 'broken.jpg'))
 
 
@@ -505,15 +505,15 @@ def test_config_by_name(trained):
 @pytest.mark.parametrize(
     ('device', 'message'),
     [
-        ('gpus', 'device=gpus: this is no device; say cpu, cuda or cuda:N$'),
-        ('gpu:99', r'device=gpu:99, which is cuda:99: PyTorch sees \d+ CUDA devices here'),
-        ('99', r'device=99, which is cuda:99: PyTorch sees \d+ CUDA devices here'),
-        ('0,1', r'device=0,1: this is no device; .*; a process uses one, and torchrun starts one for each'),
-        (True, 'device=True: this is no device'),
-        (-1, 'device=-1: this is no device'),
-        ('meta', 'device=meta: this is no device'),
-        ('cuda:99', r'device=cuda:99: PyTorch sees \d+ CUDA devices here'),
-        (99, r'device=99, which is cuda:99: PyTorch sees \d+ CUDA devices here'),
+        ('gpus', 'device=gpus: invalid device; use cpu, cuda or cuda:N$'),
+        ('gpu:99', r'device=gpu:99, which is cuda:99: PyTorch sees \d+ CUDA devices on this machine'),
+        ('99', r'device=99, which is cuda:99: PyTorch sees \d+ CUDA devices on this machine'),
+        ('0,1', r'device=0,1: invalid device; .*; a process uses one GPU, and torchrun starts a process for each'),
+        (True, 'device=True: invalid device'),
+        (-1, 'device=-1: invalid device'),
+        ('meta', 'device=meta: invalid device'),
+        ('cuda:99', r'device=cuda:99: PyTorch sees \d+ CUDA devices on this machine'),
+        (99, r'device=99, which is cuda:99: PyTorch sees \d+ CUDA devices on this machine'),
     ],
 )
 def test_no_such_device(trained, device, message):

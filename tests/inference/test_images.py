@@ -149,9 +149,9 @@ def test_refused_by_a_sentence(name):
 def test_the_name_of_what_is_refused():
     with pytest.raises(UsageError, match=r'^images\[3\] is of type NoneType'):
         as_image(None, 'images[3]')
-    with pytest.raises(DataError, match=r'^images\[3\] is no image that OpenCV can read: it is empty$'):
+    with pytest.raises(DataError, match=r'^images\[3\] is not an image that OpenCV can read: it is empty$'):
         as_image(b'', 'images[3]')
-    with pytest.raises(DataError, match=r'^images\[3\] is no image that OpenCV can read$'):
+    with pytest.raises(DataError, match=r'^images\[3\] is not an image that OpenCV can read$'):
         as_image(b'no image', 'images[3]')
 
 
@@ -207,7 +207,7 @@ def test_more_pixels_than_opencv_decodes(tmp_path):
     (tmp_path / 'x.png').write_bytes(
         b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', header) + chunk(b'IDAT', zlib.compress(b'\0' * 999)) + chunk(b'IEND', b'')
     )
-    with pytest.raises(DataError, match=r'x\.png is no image that OpenCV can read: .*PIXELS'):
+    with pytest.raises(DataError, match=r'x\.png is not an image that OpenCV can read: .*PIXELS'):
         read_image(tmp_path / 'x.png')
 
 

@@ -243,7 +243,7 @@ def test_what_is_broken_is_reported_and_the_rest_is_read(album, videos):
     assert [frame.name for frame in frames if frame.index is None] == images
     count = len(frames) - 5
     assert [str(error) for error in skipped] == [
-        'album/aa.png is no image that OpenCV can read: it is empty',
+        'album/aa.png is not an image that OpenCV can read: it is empty',
         'album/clip.MP4 is not a video that OpenCV can read: it is damaged, truncated, not a video, or has a codec '
         'that this build of OpenCV lacks',
         f'album/short.avi: only {count} of the 40 declared frames can be decoded; the file is truncated or damaged',
@@ -255,10 +255,12 @@ def test_nothing_that_can_be_read_is_an_error(tmp_path):
     for name in ('a.png', 'b.png'):
         (tmp_path / name).write_bytes(b'')
     skipped = []
-    with pytest.raises(DataError, match=r'^none of the 2 files could be read; the first error: .*a\.png is no image'):
+    with pytest.raises(
+        DataError, match=r'^none of the 2 files could be read; the first error: .*a\.png is not an image'
+    ):
         list(find_sources(tmp_path).read(skipped.append))
     assert len(skipped) == 2
-    with pytest.raises(DataError, match=r'^\S*b\.png is no image that OpenCV can read: it is empty$'):
+    with pytest.raises(DataError, match=r'^\S*b\.png is not an image that OpenCV can read: it is empty$'):
         list(find_sources(tmp_path / 'b.png').read(skipped.append))
     assert len(skipped) == 2  # the error says it
 

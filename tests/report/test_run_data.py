@@ -52,7 +52,7 @@ def test_detections_that_were_kept_are_taken(reported, trained, tmp_path):
     assert data.checkpoint is None and 'kept from the last validation' in data.made
     assert data.detections == pytest.approx(rows, abs=1e-4)
     (copy / 'detections.npz').write_bytes(b'nothing')
-    with pytest.raises(DataError, match=r'detections\.npz has no detections of a run'):
+    with pytest.raises(DataError, match=r'detections\.npz is not a file of a run'):
         read_run(ReportOptions(work_dir=copy))
 
 

@@ -25,8 +25,8 @@ def test_unfit_anchors_are_warned_of(tmp_path, capsys):
         line = capsys.readouterr().out
         assert bool(line) is warned
     assert line == (
-        'warning: the best possible recall of the anchors on the training boxes is 0.9700; anchors that fit better: '
-        f'mmcnn anchors --config {cfg.filename} --img-size 640\n'
+        'warning: the best possible recall of the anchors on the training boxes is 0.9700; to compute anchors '
+        f'that fit better: mmcnn anchors --config {cfg.filename} --img-size 640\n'
     )
     warn_of_anchors(cfg, 'my data')
     assert "mmcnn anchors --data 'my data' --config" in capsys.readouterr().out

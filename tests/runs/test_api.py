@@ -83,7 +83,7 @@ def test_what_a_training_gives_back(shapes, here, capsys):
     before = {path: path.stat().st_mtime_ns for path in here.rglob('*')}
     capsys.readouterr()
     again = mmcnn.train(CONFIG, data=str(shapes), epochs=1, resume=True, **SMALL)
-    said = 'nothing left to train: 2 epochs are done, and 1 were asked for (work_dirs/'
+    said = 'nothing left to train: 2 epochs are done, and 1 were requested (work_dirs/'
     assert capsys.readouterr().out.splitlines()[-1].startswith(said)
     assert {path: path.stat().st_mtime_ns for path in here.rglob('*')} == before
     assert (again.work_dir, again.best, again.last) == (result.work_dir, result.best, result.last)
@@ -105,7 +105,7 @@ def test_a_training_that_gets_no_better_ends_early(shapes, here, capsys):
     assert not list(result.work_dir.rglob('events.*'))
     out = ' '.join(capsys.readouterr().out.split())
     assert (
-        'ended early, after 2 of 4 epochs: coco/bbox_mAP has got no better for a validation; it was best (0) after '
+        'ended early, after 2 of 4 epochs: coco/bbox_mAP has not improved for a validation; the best was 0 after '
         'epoch 1' in out
     )
 
@@ -115,7 +115,7 @@ def test_a_backbone_and_a_resume(shapes, here, capsys):
     options = dict(data=shapes, backbone='mobilenetv2', **SMALL)
     first = mmcnn.train(CONFIG, epochs=1, **options)
     assert first.work_dir.name == f'{CONFIG}-mobilenetv2-data'
-    with pytest.raises(UsageError, match=rf'holds a run of {CONFIG} on mobilenetv2 .* \(1 of 1 epochs\)'):
+    with pytest.raises(UsageError, match=rf'contains a run of {CONFIG} on mobilenetv2 .* \(1 of 1 epochs\)'):
         mmcnn.train(CONFIG, epochs=1, work_dir=first.work_dir, **options | dict(backbone='vgg11'))
     capsys.readouterr()
     second = mmcnn.train(CONFIG, epochs=2, resume=True, **options)
@@ -149,7 +149,7 @@ def test_a_signal_is_an_error_and_the_run_can_be_continued(shapes, here):
     threading.Thread(target=stop, args=(log,), daemon=True).start()
     options = dict(data=shapes, epochs=4, **SMALL | dict(cfg_options=TINY | {'default_hooks.logger.interval': 1}))
     with pytest.raises(
-        StoppedError, match=r'stopped by SIGINT; the last checkpoint, .* is whole; resume continues the run'
+        StoppedError, match=r'stopped by SIGINT; the last checkpoint, .* is whole; to continue, resume the run'
     ) as error:
         mmcnn.train(CONFIG, **options)
     assert error.value.signum == signal.SIGINT
@@ -227,10 +227,10 @@ def test_sigterm_during_the_start_leaves_nothing(shapes, here, monkeypatch):
 def test_processes_that_do_not_know_of_each_other_are_refused(shapes, here, monkeypatch):
     monkeypatch.setenv('RANK', '0')
     monkeypatch.setenv('WORLD_SIZE', '2')
-    with pytest.raises(UsageError, match='2 processes were started together: say launcher=pytorch'):
+    with pytest.raises(UsageError, match='2 processes were started together: use launcher=pytorch'):
         mmcnn.train(CONFIG, data=shapes, epochs=1, **SMALL)
     monkeypatch.delenv('RANK')
-    with pytest.raises(UsageError, match='launcher=pytorch: that launcher sets RANK, which is not set here'):
+    with pytest.raises(UsageError, match='launcher=pytorch: this launcher sets RANK, which is not set'):
         mmcnn.train(CONFIG, data=shapes, epochs=1, launcher='pytorch', **SMALL)
     assert not list(here.iterdir())
 
@@ -299,7 +299,7 @@ def test_published_weights_are_evaluated_without_a_config(yolov5, shapes, here, 
     result = mmcnn.evaluate(path, data=shapes, img_size=64, batch_size=2, workers=0, device='cpu')
     assert list(result.metrics) == NUMBERS and set(result.class_ap) == {'circle', 'square', 'triangle'}
     said = capsys.readouterr().out
-    assert 'YOLOv5n (v6.0 to v7.0), which yolov5_n holds; its 3 classes as the file names them' in said
+    assert 'YOLOv5n (v6.0 to v7.0), which fits yolov5_n; its 3 classes have the names in the file' in said
 
 
 def test_published_weights_of_other_classes_are_not_evaluated(yolov5, shapes, here):
@@ -312,5 +312,5 @@ def test_classes_that_a_file_does_not_name_are_those_of_the_data(yolov5, shapes,
     torch.save(yolov5.model('n', nc=3).state_dict(), here / 'a.pt')
     result = mmcnn.evaluate(here / 'a.pt', data=shapes, img_size=64, batch_size=2, workers=0, device='cpu')
     assert set(result.class_ap) == {'circle', 'square', 'triangle'}
-    with pytest.raises(CheckpointError, match='has 3 classes and does not say what they are called'):
+    with pytest.raises(CheckpointError, match='has 3 classes without names'):
         mmcnn.evaluate(here / 'a.pt', img_size=64, workers=0, device='cpu')

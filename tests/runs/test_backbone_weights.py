@@ -21,11 +21,11 @@ def test_weights_of_a_backbone_are_looked_into(trained_classifier_file):
 @pytest.mark.parametrize(
     ('config', 'options', 'words'),
     [
-        ('classification/darknet53', {}, 'is for detectors: a classifier starts from load_from=x.pth, with allow_head'),
+        ('classification/darknet53', {}, 'is for detectors: for a classifier use load_from=x.pth, with allow_head'),
         (
             'faster_rcnn_resnet50_fpn',
             {'model.backbone': dict(_delete_=True, type='ResNet', depth=18)},
-            'ResNet is none',
+            'ResNet is not one',
         ),
     ],
 )

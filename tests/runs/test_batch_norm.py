@@ -22,7 +22,7 @@ def config(name='yolov5_n', size=32, batch=1, **options):
 
 @pytest.mark.parametrize('name', ['yolov5_n', 'classification/darknet53'])
 def test_batches_of_one_value_are_refused(name):
-    with pytest.raises(UsageError, match=r'^batches of one image of 32 x 32 px: .* use a batch_size of 2 or more'):
+    with pytest.raises(UsageError, match=r'^batches of one image of 32 x 32 px: .* use a batch_size of at least 2'):
         check_batch_norm(config(name), 'none', None, print)
     check_batch_norm(config(name, size=64), 'none', None, print)
     check_batch_norm(config(name, batch=2), 'none', None, print)
@@ -47,8 +47,8 @@ def test_a_last_batch_of_one_is_left_out_and_said(images, batch, left_out):
     assert (
         said
         == [
-            'note: 9 images in batches of 4 leave one over, and BatchNorm cannot train on one image of 32 x 32 px: '
-            'each epoch leaves one out'
+            'note: 9 images in batches of 4 leave one image, and BatchNorm cannot train on one image of 32 x 32 '
+            'px: each epoch drops one image'
         ]
         * left_out
     )
@@ -66,7 +66,7 @@ def test_a_batch_sampler_leaves_it_out_itself():
 
 
 def test_one_image_in_all_is_refused():
-    with pytest.raises(UsageError, match=r'batches of one image .*\(and so many images\)'):
+    with pytest.raises(UsageError, match=r'batches of one image .*\(and as many images\)'):
         check_batch_norm(config(batch=4), 'none', 1, print)
 
 

@@ -27,15 +27,15 @@ def test_a_step_sees_64_images_on_any_number_of_gpus(launcher, variable, process
     line, found = batches(cfg, launcher=launcher, num_images=118_287)
     assert (cfg.train_dataloader.batch_size, found) == (batch, counts)
     images = batch * processes
-    every = f'{images} images an iteration, {counts} iterations a step: ' if counts > 1 else ''
-    assert line == f'{every}64 images a step'
+    every = f'{images} images per iteration, {counts} iterations per step: ' if counts > 1 else ''
+    assert line == f'{every}64 images per step'
 
 
 def test_a_typed_batch_that_changes_the_recipe_is_said(monkeypatch):
     monkeypatch.setenv('WORLD_SIZE', '8')
     line, counts = batches(load_config(CONFIG), batch_size=16, launcher='pytorch')
-    assert counts == 1 and line.startswith('128 images a step (')
-    assert line.endswith('(made for 64 images a step: it takes 0.5 times as many steps here)')
+    assert counts == 1 and line.startswith('128 images per step (')
+    assert line.endswith('(the config is for 64 images per step: this run has 0.5 times as many steps)')
 
 
 def test_processes_of_another_launcher_do_not_count(monkeypatch):
@@ -75,7 +75,7 @@ def test_workers_and_batch_sizes_of_all_loaders(monkeypatch):
 def test_recipe_without_nominal_batch_is_left_alone():
     cfg = load_config(CONFIG)
     cfg.pop('nominal_batch_size')
-    assert batches(cfg, batch_size=1) == ('1 image an iteration, 4 iterations a step: 4 images a step', 4)
+    assert batches(cfg, batch_size=1) == ('1 image per iteration, 4 iterations per step: 4 images per step', 4)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_rate_of_a_classifier_follows_the_images_of_a_step(batch, images, proces
     line, found = batches(cfg, batch_size=batch, launcher='pytorch', num_images=images)
     assert found == counts
     assert cfg.optim_wrapper.optimizer.lr == pytest.approx(rate)
-    assert line.endswith(f'images a step, learning rate {rate:.3g}')
+    assert line.endswith(f'images per step, learning rate {rate:.3g}')
     # The config that the run records means the same recipe, so it gives the same again.
     batches(cfg, batch_size=batch, launcher='pytorch', num_images=images)
     assert (cfg.optim_wrapper.accumulative_counts, cfg.optim_wrapper.optimizer.lr) == (counts, pytest.approx(rate))
@@ -125,7 +125,7 @@ def test_rate_of_summed_losses(batch, images, processes, counts, rate, larger, m
         optimizer = cfg.optim_wrapper.optimizer
         assert (optimizer.lr, optimizer.weight_decay) == pytest.approx((rate, 5e-4 * larger))
         assert cfg.optim_wrapper.clip_grad.max_norm == pytest.approx(35 * larger)
-        assert line.endswith(f'images a step, learning rate {rate:.3g}')
+        assert line.endswith(f'images per step, learning rate {rate:.3g}')
 
 
 def test_what_summed_losses_do_not_have_is_left_out():
@@ -155,7 +155,7 @@ def test_rate_of_faster_rcnn(batch, images, processes, counts, rate, monkeypatch
         line, found = batches(cfg, batch_size=batch, launcher='pytorch', num_images=images)
         assert found == counts
         assert (cfg.optim_wrapper.optimizer.lr, cfg.optim_wrapper.optimizer.weight_decay) == pytest.approx((rate, 1e-4))
-        assert line.endswith(f'images a step, learning rate {rate:.3g}')
+        assert line.endswith(f'images per step, learning rate {rate:.3g}')
 
 
 def test_what_is_for_workers_goes_with_them():
@@ -167,9 +167,7 @@ def test_what_is_for_workers_goes_with_them():
     loader = cfg.train_dataloader
     assert not {'persistent_workers', 'prefetch_factor', 'timeout'} & {*loader}
     assert (cfg.val_dataloader.num_workers, cfg.val_dataloader.persistent_workers) == (2, True)
-    assert said == [
-        'note: train_dataloader: prefetch_factor=2 is for worker processes, and there are none (num_workers=0): dropped'
-    ]
+    assert said == ['note: train_dataloader: prefetch_factor=2 needs worker processes, but num_workers=0: dropped']
 
 
 def test_a_training_without_validation_has_one_loader():

@@ -30,7 +30,7 @@ def test_which_classes_are_used():
         (['a'], ('a', 'gone'), ('a', 'gone')),
     ):  # fmt: skip
         assert choice_of(Path('/data'), classes, trained)(known, 'val.json') == used
-    with pytest.raises(UsageError, match=r"\('b', 'gone'\), but /data has .*both have: b"):
+    with pytest.raises(UsageError, match=r"\('b', 'gone'\), but /data has .*both have, use classes=... with some of b"):
         choice_of(Path('/data'), None, ('b', 'gone'))(known, 'val.json')
     with pytest.raises(UsageError, match=r"classes='gone': /data/val\.json has no such class"):
         choice_of(Path('/data'), ['gone'], ('b', 'gone'))(known, 'val.json')

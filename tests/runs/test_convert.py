@@ -126,7 +126,7 @@ def test_the_conversion_of_a_run_makes_the_boxes_of_the_run(trained, shapes, end
     named, target, said = trained.work_dir / 'yolov4_cspdarknet53.py', tmp_path / f'y.{ending}', []
     convert(tmp_path / 'x.pth', target, str(named), say=said.append)
     assert said == [
-        'note: the config of the source is recorded; the named one differs in what it makes of the same weights'
+        'note: the config of the source is recorded; the named one would produce different boxes from the same weights'
     ]
     image = min((shapes / 'images').glob('val_*.jpg'))
     source, converted, other = (

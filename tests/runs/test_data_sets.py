@@ -35,8 +35,8 @@ def test_openimages_is_replaced_with_its_metric(shapes, tmp_path):
     cfg = load_config('mmdet::openimages/retinanet_r50_fpn_32xb2-1x_openimages', say=lambda line: None)
     said = []
     folder = set_data(cfg, shapes, say=said.append)
-    assert 'note: val_dataloader: data= is read by CocoDataset, in place of OpenImagesDataset' in said
-    words = 'data= is measured by CocoMetric, in place of OpenImagesMetric, which needs a hierarchy of classes'
+    assert 'note: val_dataloader: data= is read by CocoDataset instead of OpenImagesDataset' in said
+    words = 'data= is evaluated by CocoMetric instead of OpenImagesMetric, which needs a class hierarchy'
     assert f'note: val_evaluator: {words}' in said
     assert cfg.val_evaluator == dict(type='CocoMetric', metric='bbox', ann_file=str(folder.root / 'val.json'))
     dataset = DATASETS.build(dict(cfg.val_dataloader.dataset, _scope_='mmdet'))
@@ -55,12 +55,12 @@ def test_other_metrics_stay():
     [
         (
             lambda one, kind: balanced(two(one, one), kind),
-            r'^train_dataloader\.dataset: ClassBalancedDataset counts the classes of every image, and ConcatDataset '
-            r'does not tell them \(it has no get_cat_ids\): put it around each of the data sets inside of Concat',
+            r'^train_dataloader\.dataset: ClassBalancedDataset counts the classes of every image, but ConcatDataset '
+            r'does not provide them \(it has no get_cat_ids\): put it around each of the data sets inside Concat',
         ),
         (
             lambda one, kind: two(one, balanced(dict(type='RepeatDataset', times=2, dataset=one), kind)),
-            r'^train_dataloader\.dataset\.datasets\.1: ClassBalancedDataset .*: put it around the data set inside of',
+            r'^train_dataloader\.dataset\.datasets\.1: ClassBalancedDataset .*: put it around the data set inside Rep',
         ),
     ],
 )

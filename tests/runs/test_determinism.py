@@ -65,10 +65,10 @@ def test_what_a_config_says_of_randomness_is_kept(own, typed, expected):
 @pytest.mark.parametrize(
     ('own', 'message'),
     [
-        (dict(determinstic=True), "randomness takes no 'determinstic'; did you mean deterministic"),
-        (dict(deterministic=1), 'randomness.deterministic=1: it has to be True or False'),
-        (dict(seed='x'), "randomness.seed='x': it has to be an integer from 0 to 4294967295"),
-        (7, 'randomness=7: it has to be a dict'),
+        (dict(determinstic=True), "randomness has no entry 'determinstic'; did you mean deterministic"),
+        (dict(deterministic=1), 'randomness.deterministic=1: it must be True or False'),
+        (dict(seed='x'), "randomness.seed='x': it must be an integer from 0 to 4294967295"),
+        (7, 'randomness=7: it must be a dict'),
     ],
 )
 def test_what_mmengine_does_not_take_is_refused(own, message):
@@ -214,7 +214,7 @@ def test_what_cannot_be_looked_into_is_said(gpu, monkeypatch):
     monkeypatch.setattr(determinism, 'build_on_meta', lambda cfg: 1 / 0)
     notes = []
     make_deterministic(asking(), cuda_had_started=False, say=notes.append)
-    assert notes == ['note: whether all operators of the model are deterministic is found at the first step']
+    assert notes == ['note: the first step will show whether all operators of the model are deterministic']
 
 
 @pytest.mark.parametrize(
@@ -254,9 +254,9 @@ def test_an_operator_that_pytorch_refuses_later_is_named_in_a_sentence():
 @pytest.mark.parametrize(
     ('before', 'now', 'typed', 'after', 'words'),
     [
-        (True, False, False, True, 'began with randomness.deterministic=True, and goes on so'),
-        (True, False, True, False, 'began with randomness.deterministic=True and goes on without it'),
-        (False, True, True, True, 'began without randomness.deterministic=True and goes on with it'),
+        (True, False, False, True, 'began with randomness.deterministic=True, which is kept'),
+        (True, False, True, False, 'began with randomness.deterministic=True and continues without it'),
+        (False, True, True, True, 'began without randomness.deterministic=True and continues with it'),
         (True, True, True, True, None),
     ],
 )

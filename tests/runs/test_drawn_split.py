@@ -77,8 +77,8 @@ def test_a_test_on_other_images_says_so(root):
     set_data(cfg, root, CHECKPOINT, say=said.append, draw=Draw(0.5))
     (line,) = [line for line in said if line.startswith('warning')]
     assert line == (
-        'warning: the images to validate on are not those of the training: it drew them with val_fraction=0.3 and '
-        'split_seed=5, and now they are drawn with val_fraction=0.5 and split_seed=0; some of them may have been '
+        'warning: the validation images differ from those of the training, which drew them with val_fraction=0.3 and '
+        'split_seed=5; now they are drawn with val_fraction=0.5 and split_seed=0, and some of them may have been '
         'trained on'
     )
 
@@ -89,7 +89,7 @@ def test_with_a_config_by_its_name_the_checkpoint_says_what_was_drawn(root):
     set_data(cfg, root, CHECKPOINT, say=said.append, recorded=recorded)
     assert images_of(cfg.test_dataloader.dataset) == images_of(recorded.val_dataloader.dataset)
     set_data(cfg, root, CHECKPOINT, say=said.append, draw=Draw(0.5), recorded=recorded)
-    assert [line for line in said if line.startswith('warning: the images to validate on are not those')]
+    assert [line for line in said if line.startswith('warning: the validation images differ from those')]
 
 
 def other_images_than(root, place):
@@ -108,7 +108,7 @@ def test_another_folder_is_tested_on_whole(root, tmp_path):
         place = tmp_path / f'others{len(said)}'
         set_data(tested, other_images_than(root, place), CHECKPOINT, say=said.append)
         assert len(images_of(tested.test_dataloader.dataset)) == 10
-        assert said[-1].strip() == ('annotations.json: all 10 images are to evaluate on: the folder does not part them')
+        assert said[-1].strip() == ('annotations.json: all 10 images are evaluated: the folder has no splits')
         assert 'drawn_split' not in tested
     shutil.copytree(root, tmp_path / 'moved')
     set_data(cfg, tmp_path / 'moved', CHECKPOINT, say=said.append)
@@ -117,7 +117,7 @@ def test_another_folder_is_tested_on_whole(root, tmp_path):
 
 def test_another_folder_is_not_trained_on_with_a_recorded_draw(root, tmp_path):
     cfg, _ = train(root, Draw(0.3, 5))
-    with pytest.raises(DataError, match='nothing to validate on: --val-fraction'):
+    with pytest.raises(DataError, match='no validation images: --val-fraction'):
         set_data(cfg, other_images_than(root, tmp_path / 'others'))
 
 
@@ -132,11 +132,11 @@ def test_a_run_is_not_continued_on_other_images(root):
 def test_a_run_is_not_continued_on_drawn_images_if_it_had_others_nor_the_other_way(root):
     recorded, folder = train(root, Draw(0.3, 5))
     with pytest.raises(
-        UsageError, match=r'were not drawn in .*, and now they are drawn; .* with the data as it was, or'
+        UsageError, match=r'were not drawn in .*, but now they are drawn; .* with the unchanged data, or'
     ):
         refuse_other_images(load_config(CONFIG), folder.drawn)
     with pytest.raises(
-        UsageError, match=r'were drawn in .*, and now they are not; .* with val_fraction=0\.3 and split_s'
+        UsageError, match=r'were drawn in .*, but now they are not; .* with val_fraction=0\.3 and split_s'
     ):
         refuse_other_images(recorded, None)
     refuse_other_images(load_config(CONFIG), None)
@@ -157,15 +157,15 @@ def test_options(root, shapes, shape_classes):
     assert draw_of(SplitOptions()) is None
     assert draw_of(SplitOptions(val_fraction=0.2)) == Draw(0.2, 0)
     for fraction in (0, 1, -0.1, 1.5, float('nan')):
-        with pytest.raises(UsageError, match=rf'val_fraction={fraction:g}: it has to be above 0 and below 1'):
+        with pytest.raises(UsageError, match=rf'val_fraction={fraction:g}: it must be above 0 and below 1'):
             SplitOptions(val_fraction=fraction)
     with pytest.raises(UsageError, match='split_seed=3 needs val_fraction'):
         SplitOptions(split_seed=3)
     with pytest.raises(UsageError, match=r'val_fraction=0\.2: it needs data=PATH'):
         set_data(load_config(CONFIG), 'demo', draw=Draw(0.2))
-    with pytest.raises(UsageError, match=r'val_fraction=0\.2: a classifier is validated on val/'):
+    with pytest.raises(UsageError, match=r'val_fraction=0\.2: a classifier is always validated on val/'):
         set_data(load_config('classification/darknet53'), shape_classes, draw=Draw(0.2))
-    with pytest.raises(DataError, match='says itself which images'):
+    with pytest.raises(DataError, match='already has validation images'):
         set_data(load_config(CONFIG), shapes, draw=Draw(0.2))
 
 

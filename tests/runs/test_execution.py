@@ -217,7 +217,7 @@ def test_what_a_quiet_run_prints(quiet, config, shapes, monkeypatch):
         lines[0],
     )
     assert lines[1:6] == [
-        f'data     {shapes}: 8 images to train on, 4 to validate on; 3 classes (circle, square, triangle)',
+        f'data     {shapes}: 8 training images, 4 validation images; 3 classes (circle, square, triangle)',
         'device   cpu',
         'steps    1 epoch x 2 iterations',
         f'log      {log}',
@@ -228,7 +228,7 @@ def test_what_a_quiet_run_prints(quiet, config, shapes, monkeypatch):
     assert lines[8].split()[:3] == ['all', f'{result.metrics["AP"]:.3f}', f'{result.metrics["AP50"]:.3f}']
     for line, (name, ap) in zip(lines[9:12], result.class_ap.items(), strict=True):
         assert line.split() == [name, f'{ap:.3f}']
-    assert lines[12].startswith('note: these are the numbers after 2 steps from random weights')
+    assert lines[12].startswith('note: these are the results after 2 steps from random weights')
     assert lines[13:] == [
         'files    run: best.pth, last.pth, curves.png, predictions.png',
         'next     mmcnn test run/best.pth',
@@ -264,7 +264,7 @@ def test_warnings_of_the_log_are_printed(config, shapes, tmp_path, capfd):
 def test_a_run_that_is_stopped_says_where_its_checkpoint_is(config, log_of, monkeypatch):
     monkeypatch.setattr(HistoryHook, 'before_train_iter', lambda *args, **kwargs: os.kill(os.getpid(), signal.SIGTERM))
     checkpoint = f'{config.work_dir}/stopped_at_iter_1.pth'
-    said = f'stopped by SIGTERM; the last checkpoint, {checkpoint}, is whole; resume continues the run'
+    said = f'stopped by SIGTERM; the last checkpoint, {checkpoint}, is complete; to continue, resume the run'
     with pytest.raises(StoppedError) as error, known_causes():
         training.train(config, console=Console())
     assert str(error.value) == said
@@ -281,7 +281,7 @@ def test_test_says_what_it_found(trained, config, capsys, monkeypatch):
     parameters = sum(each.numel() for each in weights if each.is_floating_point())
     assert lines[0] == f'model    yolov4_cspdarknet53, backbone cspdarknet53, {parameters:,} parameters'
     assert lines[1] == f'weights  {trained.checkpoint}'
-    assert lines[2].endswith(': 4 images to test on; 3 classes (circle, square, triangle)')
+    assert lines[2].endswith(': 4 test images; 3 classes (circle, square, triangle)')
     assert lines[5] == 'warning: a note'
     assert lines[7].split()[:2] == ['all', f'{result.metrics["AP"]:.3f}']
     assert lines[-3:] == [
@@ -479,8 +479,8 @@ def test_several_data_sets_without_validation_resume_bit_for_bit(run_tool, shape
         return result.out
 
     out = train('whole', 2)
-    assert '16 images to train on, no validation' in out
-    assert 'note     without validation there is no best.pth, no score and no predictions.png' in out
+    assert '16 training images, no validation' in out
+    assert 'note     without validation there are no metrics, best.pth or predictions.png' in out
     assert sorted(each.name for each in (tmp_path / 'whole').glob('*.p*')) == [
         'curves.png', 'epoch_1.pth', 'epoch_2.pth', 'last.pth', 'two.py'
     ]  # fmt: skip

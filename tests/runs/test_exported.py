@@ -34,15 +34,15 @@ def test_infer(exported, image):
 @pytest.mark.parametrize(
     ('options', 'reason'),
     [
-        (dict(backbone='vgg16'), 'backbone=vgg16 has no meaning for {path}, an exported network: the network is in'),
-        (dict(config='yolov4'), 'config=yolov4 has no meaning for {path}, an exported network: the network is in'),
-        (dict(cfg_options={'model.x': 1}), "cfg_options={{'model.x': 1}} has no meaning"),
+        (dict(backbone='vgg16'), 'backbone=vgg16 has no effect on {path}, an exported network: the network is in'),
+        (dict(config='yolov4'), 'config=yolov4 has no effect on {path}, an exported network: the network is in'),
+        (dict(cfg_options={'model.x': 1}), "cfg_options={{'model.x': 1}} has no effect"),
         (
             dict(device='cuda'),
-            'device=cuda has no meaning for {path}, an exported network: it runs on the CPU; mmcnn.r',
+            'device=cuda has no effect on {path}, an exported network: it runs on the CPU; for a GPU, use mmcnn.r',
         ),
-        (dict(device=0), 'device=0 has no meaning'),
-        (dict(classes='a,b'), 'classes=a,b has no meaning for {path}, an exported network: the names of the classes'),
+        (dict(device=0), 'device=0 has no effect'),
+        (dict(classes='a,b'), 'classes=a,b has no effect on {path}, an exported network: the class names'),
     ],
 )
 def test_infer_refuses_what_would_change_nothing(options, reason, exported, image):
@@ -85,7 +85,7 @@ def test_evaluation(batch_size, exported, data, capsys):
     assert stored['coco/bbox_mAP_50'] == result.metrics['AP50']
     out = capsys.readouterr().out
     assert 'model    cells, exported in form decoded, fp32\nweights  m.onnx\n' in out
-    assert '3 images to test on; 3 classes (blue, green, red)\ndevice   cpu (ONNX Runtime ' in out
+    assert '3 test images; 3 classes (blue, green, red)\ndevice   cpu (ONNX Runtime ' in out
     assert out.endswith('numbers  test/metrics.json\nAP = 0.67\nAP50 = 0.67\n')
     log = next(Path('test').glob('*/*.log')).read_text()
     assert 'Average Precision' in log
@@ -101,12 +101,15 @@ def test_evaluation_of_some_classes(exported, data):
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(data=None), 'is an exported network and names no data: data=PATH is evaluated on'),
-        (dict(img_size=64), 'img_size=64 has no meaning for .*m.onnx, an exported network: the file says which sizes'),
-        (dict(device='cpu'), 'device=cpu has no meaning for'),
-        (dict(config='yolov4'), 'config=yolov4 has no meaning for'),
-        (dict(workers=2), 'workers=2 has no meaning for'),
-        (dict(launcher='pytorch'), 'launcher=pytorch has no meaning for'),
+        (dict(data=None), 'is an exported network without data: add data=PATH'),
+        (
+            dict(img_size=64),
+            'img_size=64 has no effect on .*m.onnx, an exported network: the file determines its input sizes',
+        ),
+        (dict(device='cpu'), 'device=cpu has no effect on'),
+        (dict(config='yolov4'), 'config=yolov4 has no effect on'),
+        (dict(workers=2), 'workers=2 has no effect on'),
+        (dict(launcher='pytorch'), 'launcher=pytorch has no effect on'),
         (dict(classes=['pink']), "classes='pink': "),
         (dict(data='nowhere'), 'nowhere'),
     ],

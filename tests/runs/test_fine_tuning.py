@@ -38,10 +38,10 @@ def schedule(cfg):
 @pytest.mark.parametrize(
     ('theirs', 'kept', 'said'),
     [
-        (('a', 'b'), True, 'the head is kept, its classes are the same'),
-        ((), True, 'the head is kept, it is for 2 classes as the data; the file does not say for which'),
-        (('b', 'a'), False, 'the head starts anew, the file is for 2 classes (b, a), the data for 2 classes (a, b)'),
-        (('a', 'c'), False, 'the head starts anew, the file is for 2 classes (a, c), the data for 2 classes (a, b)'),
+        (('a', 'b'), True, 'the head is kept, because its classes are the same'),
+        ((), True, 'the head is kept: like the data, it has 2 classes, which the file does not name'),
+        (('b', 'a'), False, 'the head is newly initialised: the file has 2 classes (b, a), the data 2 classes (a, b)'),
+        (('a', 'c'), False, 'the head is newly initialised: the file has 2 classes (a, c), the data 2 classes (a, b)'),
     ],
 )
 def test_the_head_is_kept_only_for_the_same_classes(theirs, kept, said, tmp_path):
@@ -60,7 +60,9 @@ def test_another_number_of_classes_is_told_by_the_shapes_too(tmp_path):
     before = values(model)
     file = Checkpoint.open(saved(source.state_dict(), tmp_path / 'x.pth'))
     report, sentence = load_for_classes(model, file, (), ('a', 'b'))
-    assert sentence.startswith("the head starts anew, the file's does not fit SingleStageDetector: 6 of another shape")
+    assert sentence.startswith(
+        "the head is newly initialised: the file's does not fit SingleStageDetector: 6 of another shape"
+    )
     assert torch.equal(model.state_dict()[f'{HEAD}0.bias'], before[f'{HEAD}0.bias'])
     assert torch.equal(model.backbone.stem.conv.weight, source.backbone.stem.conv.weight)
     assert len(report.left_out['the head, because its classes differ']) == 6
@@ -91,7 +93,7 @@ def test_a_yolov5_file_says_its_classes_itself(yolov5, tmp_path):  # noqa: F811
         given = dict(peer.state_dict())['model.24.m.0.weight'].float() if kept else before[f'{HEAD}0.weight']
         assert torch.equal(model.state_dict()[f'{HEAD}0.weight'], given)
         assert torch.equal(model.backbone.stem.conv.weight, peer.state_dict()['model.0.conv.weight'].float())
-        assert hook.story.startswith(f'{path}: the head {"is kept" if kept else "starts anew"}')
+        assert hook.story.startswith(f'{path}: the head {"is kept" if kept else "is newly initialised"}')
 
 
 #: Detectors of MMDetection -> their layers that follow the number of classes, and no others.
@@ -142,7 +144,7 @@ def test_the_head_of_every_detector_starts_anew_for_other_classes(name, theirs, 
     hook = FineTuningHook(Checkpoint.open(tmp_path / 'x.pth'))
     data = SimpleNamespace(dataset=SimpleNamespace(metainfo=dict(classes=('cat', 'dog'))))
     hook.before_train(SimpleNamespace(model=model, cfg=cfg, train_dataloader=data))
-    assert f'the head starts anew, the file is for {len(theirs)} classes' in hook.story
+    assert f'the head is newly initialised: the file has {len(theirs)} class' in hook.story
     anew = [key for key in before if key.startswith(CLASS_LAYERS_OF[name])]
     assert class_layers(cfg) == tuple(anew)
     for key, value in trainable(model.state_dict()).items():
@@ -188,8 +190,8 @@ def test_warm_start_lowers_the_rate_and_shortens_the_warm_up_of_every_recipe(nam
     assert {key for key in hook if hook[key] != before.get(key)} <= changed
     (sentence,) = said
     rate = own.optim_wrapper.optimizer.lr
-    assert f'learning rate {rate / 4:.3g} in place of {rate:.3g}, a warm-up of a tenth of the run at most' in sentence
-    assert ('biases at the rate of the others' in sentence) == (before.get('warmup_bias_lr', 0.1) is not None)
+    assert f'learning rate {rate / 4:.3g} instead of {rate:.3g}, a warm-up of at most a tenth of the run' in sentence
+    assert ('the same learning rate for biases' in sentence) == (before.get('warmup_bias_lr', 0.1) is not None)
 
 
 @pytest.mark.parametrize('recipe', [None, 'from-scratch'])
@@ -238,7 +240,7 @@ def test_weights_are_the_only_start(options, message):
     cfg = load_config('yolov5_s')
     cfg.update(options)
     with pytest.raises(
-        UsageError, match=r'weights=x\.pth and the config with (resume|load_from)=\S+: a training starts'
+        UsageError, match=r'weights=x\.pth and (resume|load_from)=\S+ in the config both set the initial'
     ):
         check_weights(cfg, 'x.pth')
 
@@ -289,7 +291,7 @@ def test_a_run_that_was_warm_is_continued_warm(shapes, trained, tmp_path):
     wide = {'model.widen_factor': 0.0625, 'model.deepen_factor': 0.33}
     run = prepared(shapes, tmp_path, resume=tmp_path / 'x.pth', cfg_options=wide)
     assert (run.cfg.optim_wrapper.optimizer.lr, run.cfg.recipe) == (0.0025, 'warm-start')
-    assert any(note.startswith('note: recipe warm-start: learning rate 0.0025 in place of 0.01') for note in run.notes)
+    assert any(note.startswith('note: recipe warm-start: learning rate 0.0025 instead of 0.01') for note in run.notes)
     typed = wide | {'optim_wrapper.optimizer.lr': 0.5}
     run = prepared(shapes, tmp_path, resume=tmp_path / 'x.pth', cfg_options=typed)
     assert run.cfg.optim_wrapper.optimizer.lr == 0.5
@@ -319,7 +321,7 @@ def test_the_config_that_a_warm_run_has_left_is_not_warmed_again(shapes, trained
         )
     assert run.cfg.optim_wrapper.optimizer.lr == rate
     assert {key: schedule(run.cfg)[key] for key in warm_up} == warm_up
-    assert not any('in place of' in note for note in run.notes)
+    assert not any('instead of' in note for note in run.notes)
     assert any('recipe warm-start: it is not applied a second time' in note for note in run.notes)
 
 
@@ -329,9 +331,7 @@ def test_a_warm_config_stays_warm_and_says_so():
     rate = cfg.optim_wrapper.optimizer.lr
     set_recipe(cfg, 'from-scratch', said.append)
     assert cfg.optim_wrapper.optimizer.lr == rate and cfg.recipe == 'warm-start'
-    assert said == [
-        'note: the config is that of a run with the recipe warm-start: recipe=from-scratch does not undo it'
-    ]
+    assert said == ['note: the config already has the recipe warm-start: recipe=from-scratch does not undo it']
     set_recipe(cfg, None, said.append)
     assert len(said) == 1 and cfg.optim_wrapper.optimizer.lr == rate
 
@@ -342,7 +342,7 @@ def test_a_rate_that_the_config_leaves_to_the_optimizer(kind):
     cfg.optim_wrapper.optimizer = dict(type=kind)
     set_recipe(cfg, 'warm-start', said.append)
     assert cfg.optim_wrapper.optimizer.lr == pytest.approx(1e-3 / 4)
-    assert 'learning rate 0.00025 in place of 0.001' in said[0]
+    assert 'learning rate 0.00025 instead of 0.001' in said[0]
 
 
 @pytest.mark.parametrize(
@@ -357,7 +357,7 @@ def test_a_rate_that_the_config_leaves_to_the_optimizer(kind):
 def test_a_rate_that_cannot_be_lowered(optimizer, found):
     cfg = load_config('yolov5_s')
     cfg.optim_wrapper.optimizer = optimizer
-    with pytest.raises(UsageError, match=f'^the recipe warm-start lowers the learning rate, and {found} has no number'):
+    with pytest.raises(UsageError, match=f'^the recipe warm-start lowers the learning rate, but {found} has no number'):
         set_recipe(cfg, 'warm-start', print)
 
 
@@ -365,7 +365,7 @@ def test_a_rate_that_cannot_be_lowered(optimizer, found):
 def test_one_line_from_a_finished_run_to_a_fine_tuned_one(train_tiny, trained, tmp_path):
     result = train_tiny(tmp_path / 'run', args=['--epochs', 1, '--weights', trained.checkpoint])
     assert result.code == 0, result.err
-    assert 'the head is kept, its classes are the same' in result.out
-    assert 'note: recipe warm-start: learning rate 0.0025 in place of 0.01' in result.out
+    assert 'the head is kept, because its classes are the same' in result.out
+    assert 'note: recipe warm-start: learning rate 0.0025 instead of 0.01' in result.out
     checkpoint = Checkpoint.open(tmp_path / 'run' / 'epoch_1.pth')
     assert (checkpoint.config.recipe, checkpoint.config.optim_wrapper.optimizer.lr) == ('warm-start', 0.0025)

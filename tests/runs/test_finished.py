@@ -37,11 +37,11 @@ def checkpoint(**meta):
 
 @pytest.mark.parametrize(
     ('epochs', 'story'),
-    [(6, '6 of 6 epochs are done'), (2, '6 epochs are done, and 2 were asked for')],
+    [(6, '6 of 6 epochs are done'), (2, '6 epochs are done, and 2 were requested')],
 )
 def test_nothing_is_left(finished, tmp_path, epochs, story):
     said, result = nothing_left(finished(epochs), checkpoint(epoch=6))
-    assert said == f'nothing left to train: {story} (epoch_6.pth); more of them (--epochs) continue the run'
+    assert said == f'nothing left to train: {story} (epoch_6.pth); to continue the run, increase --epochs'
     assert (result.work_dir, result.best, result.last) == (tmp_path, None, tmp_path / 'last.pth')
     assert (result.metrics, result.history) == (dict(AP=0.25), HISTORY)
     assert result.class_ap['a'] == 0.5 and math.isnan(result.class_ap['b'])
@@ -92,7 +92,7 @@ def ended_early(make_runner, scores, tmp_path):
 def test_a_run_that_has_ended_early_is_recorded_as_such(ended_early, tmp_path):
     record = json.loads((tmp_path / RECORD).read_text())['finished']
     assert record['epochs'] == 3
-    story = 'x/score has got no better for 2 validations; it was best (0.3) after epoch 1'
+    story = 'x/score has not improved for 2 validations; the best was 0.3 after epoch 1'
     assert record['ended_early'] == dict(done=3, monitor='x/score', waited=2, story=story)
 
 
@@ -108,9 +108,9 @@ def test_without_patience_it_goes_on(ended_early):
 def test_with_the_same_patience_nothing_is_left(ended_early, patience):
     story, result = nothing_left(ended_early(9, PATIENCE | dict(patience=patience)), checkpoint(epoch=3))
     assert story == (
-        'nothing left to train: the run has ended early, after 3 of 9 epochs: x/score has got no better for 2 '
-        'validations; it was best (0.3) after epoch 1 (epoch_6.pth); without patience, or with one above 2, it '
-        'continues'
+        'nothing left to train: the run ended early, after 3 of 9 epochs: x/score has not improved for 2 '
+        'validations; the best was 0.3 after epoch 1 (epoch_6.pth); to continue it, leave out patience or use one '
+        'above 2'
     )
     assert result.metrics == dict(AP=0.1)
     story, _ = nothing_left(ended_early(3), checkpoint(epoch=3))

@@ -59,7 +59,7 @@ def test_a_best_that_no_validation_gives(coco, name, meant):
     wrong = name if isinstance(name, str) else name[-1]
     with pytest.raises(UsageError) as error:
         start(coco, hooks=[CheckpointHook(save_best=name, rule='greater')])
-    assert str(error.value).startswith(f'save_best={wrong}: no validation gives this number; {meant}')
+    assert str(error.value).startswith(f'save_best={wrong}: no validation has this metric; {meant}')
 
 
 def test_early_stopping_and_learning_rates_that_wait_for_a_number(coco):
@@ -67,7 +67,7 @@ def test_early_stopping_and_learning_rates_that_wait_for_a_number(coco):
         start(coco, hooks=[EarlyStoppingHook('mAP')])
     plateau = SimpleNamespace(need_val_args=True, monitor='loss')
     for schedulers in ([plateau], {'a': [plateau], 'b': [SimpleNamespace()]}):
-        with pytest.raises(UsageError, match=r'SimpleNamespace\.monitor=loss: no validation gives this number'):
+        with pytest.raises(UsageError, match=r'SimpleNamespace\.monitor=loss: no validation has this metric'):
             start(coco, schedulers=schedulers)
     plateau.monitor = 'coco/bbox_mAP'
     start(coco, schedulers=[plateau])
@@ -98,7 +98,7 @@ def test_of_metrics_that_cannot_be_asked_the_prefix_counts(coco):
     start(Foreign('voc'), hooks=best)
     start(coco, Foreign('voc'), hooks=best)
     start(Foreign(None), hooks=best)  # nothing is known
-    with pytest.raises(UsageError, match=r'save_best=voc/AP50: .*; it begins with coco/'):
+    with pytest.raises(UsageError, match=r'save_best=voc/AP50: .*; the name must begin with coco/'):
         start(Foreign('coco'), hooks=best)
     with pytest.raises(UsageError, match=r'save_best=voc/AP50: .*did you mean coco/'):
         start(coco, Foreign('lvis'), hooks=best)

@@ -24,7 +24,7 @@ def test_batches_follow_from_the_share(shapes, tmp_path):
     [
         (dict(fraction=0.0), r'fraction=0: the value must be above 0 and at most 1'),
         (dict(fraction=1.5), r'fraction=1.5: the value must be above 0 and at most 1'),
-        (dict(fraction='half'), r"fraction='half': it has to be a number"),
+        (dict(fraction='half'), r"fraction='half': it must be a number"),
     ],
 )
 def test_what_is_no_share(options, message):
@@ -41,7 +41,7 @@ def test_a_classifier_has_none(shape_classes):
 def test_a_resumed_run_keeps_its_share(train_tiny, shapes, tmp_path):
     assert train_tiny(tmp_path / 'run', args=['--epochs', 2, '--until-epoch', 1, '--fraction', '0.5']).code == 0
     result = train_tiny(tmp_path / 'run', args=['--epochs', 2, '--resume'])
-    assert result.code == 0 and '4 images to train on' in result.out
+    assert result.code == 0 and '4 training images' in result.out
     result = train_tiny(tmp_path / 'run', args=['--epochs', 3, '--resume', '--fraction', '1'])
     assert result.code == 1
-    assert 'fraction=1: the run that is resumed was trained on 0.5 of the images' in result.err
+    assert 'fraction=1: the run to resume was trained on 0.5 of the validation images' in result.err

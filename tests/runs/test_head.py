@@ -60,7 +60,7 @@ def runner(tmp_path, monkeypatch):
 def test_rows_of_a_training(runner):
     assert training_rows(runner) == [
         ('model', 'Linear, backbone vgg16, 8 parameters, 6 of them trainable'),
-        ('data', 'data: 1,200 images to train on, 60 to validate on; 2 classes (cat, dog)'),
+        ('data', 'data: 1,200 training images, 60 validation images; 2 classes (cat, dog)'),
         ('device', 'cpu'),
         ('steps', '30 epochs x 600 iterations'),
         ('log', 'run/a.log'),
@@ -72,7 +72,7 @@ def test_weights_and_what_a_run_goes_on_from(runner, tmp_path):
     runner.val_loop = None
     rows = dict(training_rows(runner, weights='a.pth: 8 entries loaded', summary='a line'))
     assert rows['model'].startswith('Linear, backbone vgg16 with weights of vgg.pth, ')
-    assert rows['data'] == 'data: 1,200 images to train on, no validation; 2 classes (cat, dog)'
+    assert rows['data'] == 'data: 1,200 training images, no validation; 2 classes (cat, dog)'
     assert rows['steps'] == '30 epochs x 600 iterations; a line'
     assert rows['weights'] == 'a.pth: 8 entries loaded'
     # A note of the command says what is resumed, and how many epochs of it are done.
@@ -96,7 +96,7 @@ def test_rows_of_an_evaluation(runner):
     assert [label for label, _ in rows] == ['model', 'weights', 'data', 'device', 'log']
     assert rows[1:3] == [
         ('weights', 'best.pth'),
-        ('data', 'somewhere: 60 images to test on; 8 classes (a, b, c, d, e, f, ...)'),
+        ('data', 'somewhere: 60 test images; 8 classes (a, b, c, d, e, f, ...)'),
     ]
 
 

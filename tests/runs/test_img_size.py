@@ -58,7 +58,7 @@ def test_img_size_of_mmdetections_transforms_is_the_longer_side():
     cfg = load_config('faster_rcnn_resnet50_fpn')
     set_img_size(cfg, 320)
     assert scales(cfg, 'train_dataloader') == scales(cfg, 'test_dataloader') == [(320, 320)]
-    with pytest.raises(UsageError, match=r'img_size=100: it has to be a multiple of 32'):
+    with pytest.raises(UsageError, match=r'img_size=100: it must be a multiple of 32'):
         set_img_size(cfg, 100)
 
 
@@ -87,7 +87,7 @@ def test_image_size_that_is_typed():
     assert sizes(cfg) == [(100, 100)] * 3
     set_img_size(cfg, None)  # as a recorded config has it
     assert sizes(cfg) == [(100, 100)] * 3
-    with pytest.raises(UsageError, match='img_size=31: it has to be at least 32'):
+    with pytest.raises(UsageError, match='img_size=31: it must be at least 32'):
         set_img_size(cfg, 31)
 
 

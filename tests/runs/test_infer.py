@@ -121,7 +121,7 @@ def test_of_images_with_several_frames_the_first_is_read_and_that_is_said(traine
     result = infer(InferOptions(checkpoint=trained.checkpoint, sources='album', device='cpu', score_thr=1.0))
     assert result.images == 6
     said = capsys.readouterr().out
-    assert said == 'note: of images with several frames or pages the first is read: g.gif (3), m.tif (3)\n'
+    assert said == 'note: only the first frame or page of an image is read: g.gif (3), m.tif (3)\n'
     assert read_image(result.folder / 'g.png')[0, 0].argmax() == 2  # red
 
 
@@ -164,7 +164,7 @@ def test_a_camera_ends_with_ctrl_c(trained, tmp_path):
     assert (result.videos, result.frames) == (1, 3)
     assert list(records(result.folder)) == ['camera0/000000', 'camera0/000001', 'camera0/000002']
     assert len(list(read_video(result.folder / 'camera0.mp4'))) == 3
-    assert lines == ['note: camera0 does not say how many frames a second it has; the drawn video has 25']
+    assert lines == ['note: camera0 has no frame rate; the drawn video has 25 frames per second']
 
 
 def test_what_was_found_before_ctrl_c_is_kept(run, videos, album):
@@ -309,7 +309,7 @@ def test_a_folder_with_other_files_can_be_used(run, album):
 def test_folders_that_cannot_be_used(run, album):
     Path('file').write_text('')
     for out in ('file', 'file/below/it'):
-        with pytest.raises(UsageError, match=rf'^out={out}: .*/file is a file; the results need a folder$'):
+        with pytest.raises(UsageError, match=rf'^out={out}: .*/file is a file; give a folder$'):
             run(album, out=out)
 
 
@@ -328,7 +328,7 @@ def test_images_that_would_share_labels(run, album):
 
 def test_nothing_is_written_if_nothing_can_be_read(run, tmp_path):
     (tmp_path / 'a.jpg').write_bytes(b'')
-    with pytest.raises(DataError, match=r'a\.jpg is no image that OpenCV can read: it is empty'):
+    with pytest.raises(DataError, match=r'a\.jpg is not an image that OpenCV can read: it is empty'):
         run(tmp_path / 'a.jpg', out=tmp_path / 'out')
     assert not (tmp_path / 'out').exists()
 
@@ -340,7 +340,7 @@ def test_everything_is_checked_before_the_checkpoint_is_read(album):
 
     refused('there is no image, video or folder nowhere', sources='nowhere')
     Path('file').touch()
-    refused('is a file; the results need a folder', out='file')
+    refused('is a file; give a folder', out='file')
     refused(r'font=gone\.ttf: the file does not exist', font='gone.ttf')
     with pytest.raises(CheckpointError, match=r'gone\.pth does not exist'):
         infer(InferOptions(checkpoint='gone.pth', sources='album'))

@@ -85,7 +85,7 @@ def test_what_is_not_installed_is_named_with_its_command(cfg, monkeypatch, name,
     said = []
     check_backends(cfg, False, said.append)  # an evaluation of what was trained elsewhere
     assert types(cfg) == ['LocalVisBackend']
-    assert len(said) == 1 and said[0].endswith('the evaluation goes on without it')
+    assert len(said) == 1 and said[0].endswith('the evaluation continues without it')
 
 
 def test_what_is_installed_is_taken(cfg, monkeypatch):
@@ -126,6 +126,6 @@ def test_several_of_them(given):
 def test_names_that_are_none():
     with pytest.raises(UsageError, match=r"^logger='wanb': did you mean wandb"):
         TrainOptions(config='x', logger='tensorboard,wanb')
-    with pytest.raises(UsageError, match=r'^logger=none,wandb: none goes with no other$'):
+    with pytest.raises(UsageError, match=r'^logger=none,wandb: none cannot be combined with others$'):
         TrainOptions(config='x', logger='none,wandb')
     assert TrainOptions(config='x', logger='none').logger == ('none',)

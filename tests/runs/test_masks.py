@@ -63,9 +63,7 @@ def test_masks_that_are_missing(folder, splits, words):
 
 
 def test_one_box_without_a_mask_is_named(folder):
-    with pytest.raises(
-        DataError, match=r'and 1 box of [\d,]+ in .*no segmentation, the first of them the one with id 1:'
-    ):
+    with pytest.raises(DataError, match=r'and 1 box of [\d,]+ in .*no segmentation, the first one with id 1:'):
         set_data(load_config(MASK_RCNN), folder(POLYGON, POLYGON, one=[]))
 
 
@@ -89,5 +87,5 @@ def test_boxes_are_enough_where_nothing_else_is_read(folder):
     ],
 )
 def test_classes_of_pixels_are_in_no_folder(folder, config, reader):
-    with pytest.raises(UsageError, match=f'^train_dataloader: {reader} reads the classes of all pixels'):
+    with pytest.raises(UsageError, match=f'^train_dataloader: {reader} reads the class of every pixel'):
         set_data(load_config(f'mmdet::{config}'), folder(POLYGON, POLYGON), say=lambda line: None)

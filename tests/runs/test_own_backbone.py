@@ -173,7 +173,7 @@ def test_an_exported_network_needs_none(tmp_path):
     (tmp_path / 'x.onnx').touch()
     (tmp_path / 'x.png').touch()
     options = InferOptions(checkpoint=tmp_path / 'x.onnx', sources=str(tmp_path / 'x.png'), imports=['a'])
-    with pytest.raises(UsageError, match=r"imports=\['a'\] has no meaning for .*x.onnx, an exported network"):
+    with pytest.raises(UsageError, match=r"imports=\['a'\] has no effect on .*x.onnx, an exported network"):
         infer(options)
 
 

@@ -62,13 +62,16 @@ def test_our_configs_have_the_defaults_and_older_ones_get_them():
 @pytest.mark.parametrize(
     ('own', 'message'),
     [
-        (dict(channel_last=True), "performance takes no 'channel_last'; did you mean channels_last"),
-        (dict(channels_last=1), 'performance.channels_last=1: it has to be True or False'),
-        (dict(cpu_amp='auto'), "performance.cpu_amp='auto': it has to be True or False"),
-        (dict(tf32='on'), "performance.tf32='on': it has to be True or False, or None"),
-        (dict(compile='yes'), "compile='yes': it has to be True or False or a dict of torch.compile's arguments"),
-        (dict(compile=dict(modes='x')), "performance.compile: torch.compile takes no 'modes'; did you mean mode"),
-        (True, 'performance=True: it has to be a dict'),
+        (dict(channel_last=True), "performance has no entry 'channel_last'; did you mean channels_last"),
+        (dict(channels_last=1), 'performance.channels_last=1: it must be True or False'),
+        (dict(cpu_amp='auto'), "performance.cpu_amp='auto': it must be True or False"),
+        (dict(tf32='on'), "performance.tf32='on': it must be True or False, or None"),
+        (dict(compile='yes'), "compile='yes': it must be True or False or a dict of torch.compile's arguments"),
+        (
+            dict(compile=dict(modes='x')),
+            "performance.compile: torch.compile has no argument 'modes'; did you mean mode",
+        ),
+        (True, 'performance=True: it must be a dict'),
     ],
 )
 def test_what_it_cannot_hold_is_refused(own, message):
@@ -84,7 +87,7 @@ def test_compile_of_mmengine_is_read_as_ours_and_said_so():
     assert [
         note.startswith("note: compile={'mode': 'default'} is read as performance.compile: ") for note in notes
     ] == [True]
-    with pytest.raises(UsageError, match=r'torch\.compile takes no'):
+    with pytest.raises(UsageError, match=r'torch\.compile has no'):
         check_performance(config(compile=dict(modes='default')), notes.append)
 
 
@@ -144,7 +147,7 @@ def test_it_does_not_on_a_cpu():
     ('own', 'entries', 'message'),
     [
         (dict(cudnn_benchmark=True), dict(env_cfg=dict(cudnn_benchmark=False)), 'contradict each other'),
-        (dict(cudnn_benchmark=True), dict(deterministic=True), 'do not go together'),
+        (dict(cudnn_benchmark=True), dict(deterministic=True), 'cannot be combined'),
         (dict(val_amp=True), {}, 'amp_val=True .* needs amp'),
     ],
 )
@@ -162,7 +165,7 @@ def test_validation_is_in_float32_where_a_cpu_has_nothing_for_amp():
 
 
 def test_sync_bn_needs_gpus_and_says_so_of_one(monkeypatch):
-    with pytest.raises(UsageError, match=r'^sync_bn=torch: .* runs on GPUs only; without it .* averaged'):
+    with pytest.raises(UsageError, match=r'^sync_bn=torch: .* only runs on GPUs; without it, .* averaged'):
         settled(sync_bn='torch')
     monkeypatch.setattr(performance, 'get_device', lambda: 'cuda')
     monkeypatch.setattr(performance, 'world_size', lambda launcher: 2)
@@ -180,8 +183,8 @@ def test_a_resumed_run_with_another_batch_norm_is_said():
         say_other_sync_bn(config(sync_bn=now), config(sync_bn=before), notes.append)
     say_other_sync_bn(config(sync_bn='torch'), {}, pytest.fail)
     assert [note.partition(', so')[0] for note in notes] == [
-        'note: the run began with sync_bn=torch and goes on with sync_bn=None',
-        'note: the run began with sync_bn=None and goes on with sync_bn=torch',
+        'note: the run began with sync_bn=torch and continues with sync_bn=None',
+        'note: the run began with sync_bn=None and continues with sync_bn=torch',
     ]
     assert [note.endswith('; --sync-bn keeps it') for note in notes] == [True, False]
 

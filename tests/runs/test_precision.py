@@ -70,14 +70,14 @@ def test_the_card_decides_unless_one_is_named(card, bf16, amp, expected):
 
 def test_bf16_is_refused_by_a_card_that_has_it_not(card):
     card(False)
-    with pytest.raises(UsageError, match=r'^amp=bf16: Old Card does not compute in bfloat16, use fp16$'):
+    with pytest.raises(UsageError, match=r'^amp=bf16: Old Card does not support bfloat16; use fp16$'):
         set_amp(load_config(CONFIG), 'bf16')
 
 
 def test_a_loss_scale_of_the_config_is_kept_and_means_fp16(card):
     card(True)
     cfg = with_scale(dict(init_scale=512.0))
-    with pytest.raises(UsageError, match=r'loss_scale=\{.*512.* is for mixed precision, which is amp=True'):
+    with pytest.raises(UsageError, match=r'loss_scale={.*512.* needs mixed precision: amp=True'):
         check_amp(cfg)
     with pytest.raises(UsageError, match=r'amp=bf16 and optim_wrapper\.loss_scale=.* a loss scale is for fp16'):
         set_amp(cfg, 'bf16')
@@ -111,12 +111,12 @@ def test_an_integer_scale_becomes_what_mmengine_takes(card):
 @pytest.mark.parametrize(
     ('scale', 'message'),
     [
-        (dict(init_scal=512), "optim_wrapper.loss_scale takes no 'init_scal'; did you mean init_scale"),
-        (dict(init_scale='big'), "optim_wrapper.loss_scale.init_scale='big': it has to be a number above 0"),
-        (dict(growth_factor=1.0), 'loss_scale.growth_factor=1.0: it has to be a number above 1'),
-        (dict(backoff_factor=2), 'loss_scale.backoff_factor=2: it has to be a number above 0 and below 1'),
-        (dict(growth_interval=0.5), 'loss_scale.growth_interval=0.5: it has to be an integer above 0'),
-        ('static', "optim_wrapper.loss_scale='static': it has to be 'dynamic', a number"),
+        (dict(init_scal=512), "optim_wrapper.loss_scale has no entry 'init_scal'; did you mean init_scale"),
+        (dict(init_scale='big'), "optim_wrapper.loss_scale.init_scale='big': it must be a number above 0"),
+        (dict(growth_factor=1.0), 'loss_scale.growth_factor=1.0: it must be a number above 1'),
+        (dict(backoff_factor=2), 'loss_scale.backoff_factor=2: it must be a number above 0 and below 1'),
+        (dict(growth_interval=0.5), 'loss_scale.growth_interval=0.5: it must be an integer above 0'),
+        ('static', "optim_wrapper.loss_scale='static': it must be 'dynamic', a number"),
     ],
 )
 def test_what_the_scaler_does_not_take_is_refused(card, scale, message):
@@ -151,7 +151,7 @@ def test_an_entry_of_the_scaler_is_typed_without_a_doubt():
 
 
 BOTH = ['AVX512-BF16', 'AMX']
-FOUND = 'for which this processor has AVX512-BF16 and AMX'
+FOUND = 'which this processor supports by AVX512-BF16 and AMX'
 
 
 @pytest.fixture
@@ -179,10 +179,15 @@ def on_cpu(amp, options=None, typed=False):
     ('features', 'amp', 'precision', 'note'),
     [
         (BOTH, True, 'bf16', f'note: mixed precision in bf16, {FOUND}'),
-        (['AMX'], 'auto', 'bf16', 'note: mixed precision in bf16, for which this processor has AMX'),
+        (['AMX'], 'auto', 'bf16', 'note: mixed precision in bf16, which this processor supports by AMX'),
         (BOTH, 'bf16', 'bf16', f'note: mixed precision in bf16, {FOUND}'),
-        ([], 'auto', 'fp32', 'note: amp is off: this processor has neither AVX512-BF16 nor AMX, without which'),
-        ([], 'bf16', 'bf16', 'note: amp=bf16 makes the training slower here: this processor has neither'),
+        (
+            [],
+            'auto',
+            'fp32',
+            'note: amp is off: bf16 is slower on this processor, which has neither AVX512-BF16 nor AMX',
+        ),
+        ([], 'bf16', 'bf16', 'note: amp=bf16 makes the training slower on this processor, which has neither'),
     ],
 )
 def test_the_processor_decides_and_what_was_found_is_said(cpu, features, amp, precision, note):
@@ -204,7 +209,7 @@ def test_nothing_is_chosen_or_said_unless_it_is_asked_for(cpu, amp):
 @pytest.mark.parametrize(
     ('amp', 'options', 'message'),
     [
-        ('fp16', {}, 'amp=fp16 needs a GPU: a CPU trains in mixed precision in bf16 only, use bf16'),
+        ('fp16', {}, 'amp=fp16 needs a GPU: a CPU only supports bf16 as mixed precision; use bf16'),
         (None, {'type': 'AmpOptimWrapper', 'dtype': 'float16'}, 'optim_wrapper.dtype=float16 needs a GPU: '),
         (True, {'dtype': 'float16'}, 'optim_wrapper.dtype=float16 needs a GPU: '),
         (True, {'loss_scale': 512}, 'optim_wrapper.loss_scale=512 needs a GPU: a loss scale is for fp16, and a CPU '),
@@ -245,7 +250,7 @@ def test_a_config_may_leave_it_to_the_processor(cpu, features, amp, typed, preci
     cpu(features)
     cfg, notes = on_cpu(amp, {'performance.cpu_amp': True}, typed)
     assert precision_of(cfg) == precision
-    chosen = [f'note: mixed precision in bf16 (performance.cpu_amp), {FOUND}; --amp off trains in float32']
+    chosen = [f'note: mixed precision in bf16 (performance.cpu_amp), {FOUND}; to train in float32, use --amp off']
     assert notes == (chosen if precision == 'bf16' else [])
 
 
@@ -294,8 +299,8 @@ def test_a_run_that_is_resumed_on_a_cpu_keeps_its_arithmetic_where_it_is_left_op
     check_amp(cfg, pytest.fail)
     continue_precision(cfg, of_precision(before), amp, False, notes.append)
     assert precision_of(cfg) == now
-    kept = f'note: the run began in {before}, and goes on in it'
-    lost = f'note: the run began in {before} and goes on in {now}, so it does not end in the weights it would have'
+    kept = f'note: the run began in {before}, which is kept'
+    lost = f'note: the run began in {before} and continues in {now}, so its final weights will differ'
     hint = '' if before == 'fp16' else f'; --amp {before} keeps it'
     assert notes in ([], [kept]) if before == now else notes == [lost + hint]
 
@@ -323,7 +328,7 @@ def test_a_resumed_run_goes_on_in_its_precision_where_amp_names_none(card, befor
     continue_precision(cfg, of_precision(before), True, False, notes.append)
     assert precision_of(cfg) == before
     assert cfg.optim_wrapper.loss_scale == of_precision(before).optim_wrapper.loss_scale
-    assert notes == [f'note: the run began in {before}, and goes on in it']
+    assert notes == [f'note: the run began in {before}, which is kept']
 
 
 @pytest.mark.parametrize(
@@ -340,9 +345,7 @@ def test_another_precision_than_before_is_said(card, before, now, amp, end):
     cfg, notes = of_precision(now), []
     continue_precision(cfg, of_precision(before), amp, False, notes.append)
     assert precision_of(cfg) == now
-    assert notes == [
-        f'note: the run began in {before} and goes on in {now}, so it does not end in the weights it would have{end}'
-    ]
+    assert notes == [f'note: the run began in {before} and continues in {now}, so its final weights will differ{end}']
 
 
 def test_a_precision_that_is_typed_as_an_entry_of_the_config_wins(card):
@@ -361,8 +364,8 @@ def test_the_same_precision_and_a_checkpoint_without_a_config_say_nothing(card):
 @pytest.mark.parametrize(
     ('typed', 'precision', 'note'),
     [
-        ({}, 'bf16', ', and goes on in it'),
-        ({'optim_wrapper.type': 'OptimWrapper'}, 'fp32', ' and goes on in fp32, so '),
+        ({}, 'bf16', ', which is kept'),
+        ({'optim_wrapper.type': 'OptimWrapper'}, 'fp32', ' and continues in fp32, so '),
     ],
 )
 def test_a_wrapper_that_is_typed_wins_over_that_of_the_run(shapes, trained, tmp_path, typed, precision, note):

@@ -223,7 +223,7 @@ def test_a_second_run_of_the_process_is_refused(shapes, tmp_path):
     thread.start()
     assert inside.wait(60)
     try:
-        with pytest.raises(UsageError, match=r'a run goes on in another thread .* start this one in a process of its'):
+        with pytest.raises(UsageError, match=r'another thread .* start this run in a separate process'):
             mmcnn.train(CONFIG, data=shapes, work_dir=tmp_path / 'run', cfg_options=TINY, **SMALL)
         assert not (tmp_path / 'run').exists()
     finally:

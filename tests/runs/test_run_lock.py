@@ -45,7 +45,7 @@ def hold(tmp_path):
 def test_the_second_is_told_of_the_first(hold, tmp_path):
     process, _ = hold()
     who = rf'process {process.pid} on {re.escape(socket.gethostname())}, started \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d'
-    refusal = rf'^a run goes on in {tmp_path} \({who}.*\): wait until it has ended, or choose another --work-dir; '
+    refusal = rf'^a run is active in {tmp_path} \({who}.*\): wait until it has ended, or choose another --work-dir; '
     with pytest.raises(UsageError, match=refusal):
         refuse_live(tmp_path)
     with pytest.raises(UsageError, match=refusal):
@@ -106,5 +106,5 @@ def test_a_file_system_without_locks_is_said(tmp_path, monkeypatch):
 
 
 def test_a_folder_that_is_gone_is_an_error(tmp_path):
-    with pytest.raises(CheckpointError, match=r'nothing can be written to .*nowhere: No such file or directory'):
+    with pytest.raises(CheckpointError, match=r'cannot write to .*nowhere: No such file or directory'):
         RunLock(tmp_path / 'nowhere').acquire()

@@ -85,7 +85,7 @@ def test_a_named_folder_is_one_run_s_at_a_time(here, cfg):
     cfg.work_dir = 'mine'
     with taken(cfg, False, lambda: True) as folder:
         assert (folder / LOCK).is_file()
-        with pytest.raises(UsageError, match='a run goes on in mine'), taken(cfg, False, lambda: False):
+        with pytest.raises(UsageError, match='a run is active in mine'), taken(cfg, False, lambda: False):
             pass
         assert folder.is_dir()  # the one that was refused has cleared nothing
     assert not (folder / LOCK).exists()
@@ -103,7 +103,7 @@ def test_a_slower_rank_does_not_take_the_first_one_for_another_run(here, cfg, mo
     monkeypatch.setattr('mmcnn.runs.taken.barrier', slower_rank)
     with taken(cfg, False, lambda: True) as folder:
         assert looked == [folder]
-        with pytest.raises(UsageError, match='a run goes on in mine'):
+        with pytest.raises(UsageError, match='a run is active in mine'):
             slower_rank()
 
 
@@ -116,7 +116,7 @@ def test_a_refused_start_in_a_new_named_folder_leaves_nothing(here, cfg):
 def test_a_folder_that_cannot_be_made_is_refused(here, cfg):
     (here / 'file').touch()
     cfg.work_dir = 'file/run'
-    refused = pytest.raises(CheckpointError, match='nothing can be written to file/run: Not a directory')
+    refused = pytest.raises(CheckpointError, match='cannot write to file/run: Not a directory')
     with refused, taken(cfg, False, lambda: False):
         pass
 

@@ -63,10 +63,10 @@ def test_patience_that_has_nothing_to_look_at_or_no_time():
     set_patience(cfg, 9, said.append)
     assert cfg.custom_hooks[-1].rule == 'less' and said == []
     set_patience(cfg, 10, said.append)
-    assert said == ['note: patience=10 can end no run of 10 validations (one after every 3 epochs)']
+    assert said == ['note: patience=10 cannot end a run of 10 validations (one after every 3 epochs)']
     cfg.train_cfg.max_epochs, cfg.train_cfg.val_interval = 1, 1
     set_patience(cfg, 1, said.append)
-    assert said[1] == 'note: patience=1 can end no run of 1 validation (one after every epoch)'
+    assert said[1] == 'note: patience=1 cannot end a run of 1 validation (one after every epoch)'
     cfg.val_evaluator = None
     with pytest.raises(UsageError, match=r'patience=3: the config has no validation'):
         set_patience(cfg, 3)
@@ -90,7 +90,7 @@ def test_nothing_to_resume_leaves_load_from(trained, tmp_path, capsys):
         dict(work_dir=str(tmp_path), load_from=str(trained.checkpoint), resume=False, train_cfg=dict(max_epochs=2))
     )
     check_initial_weights(cfg, True)
-    assert 'starting from the beginning' in capsys.readouterr().out
+    assert 'the run starts from the beginning' in capsys.readouterr().out
     assert (cfg.resume, cfg.load_from) == (False, str(trained.checkpoint))
     check_initial_weights(cfg, str(trained.checkpoint))
     assert (cfg.resume, cfg.load_from) == (True, str(trained.checkpoint))
@@ -140,7 +140,10 @@ def test_an_earlier_run_s_checkpoints_are_pointed_out(tmp_path, capsys):
     cfg = run_config(tmp_path)
     check_initial_weights(cfg, True)
     assert cfg.resume is False
-    assert 'note: epoch_7.pth are of an earlier run; resume=FILE continues from one of them' in capsys.readouterr().out
+    assert (
+        'note: epoch_7.pth are from an earlier run; to continue from one of them, use resume=FILE'
+        in capsys.readouterr().out
+    )
 
 
 @pytest.mark.parametrize('options', [TestOptions, TrainOptions])

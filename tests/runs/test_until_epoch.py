@@ -17,7 +17,7 @@ def test_it_goes_on_as_if_it_had_not_paused(train_tiny, trained, tmp_path):
     option = 'default_hooks.bn_statistics.windows=0'
     paused = train_tiny(tmp_path, option, args=[*args, '--until-epoch', 1, '--keep-detections'])
     assert paused.code == 0
-    assert 'after 1 of 2 epochs: paused by until_epoch=1; resume without it trains the rest' in paused.out
+    assert 'after 1 of 2 epochs: paused by until_epoch=1; to train the rest, resume without it' in paused.out
     assert not (tmp_path / 'epoch_2.pth').exists() and (tmp_path / 'detections.npz').is_file()
     assert train_tiny(tmp_path, option, args=[*args, '--resume']).code == 0
     states = [torch.load(folder / 'epoch_2.pth', weights_only=True) for folder in (tmp_path, trained.work_dir)]
@@ -38,5 +38,8 @@ def test_it_is_validated_where_it_pauses(train_tiny, tmp_path):
 
 
 def test_later_than_the_schedule_is_refused(shapes, tmp_path):
-    with kept_process_state(), pytest.raises(UsageError, match='until_epoch=4: the run has 3 epochs'):
+    with (
+        kept_process_state(),
+        pytest.raises(UsageError, match='until_epoch=4: it must be below the length of the run, 3 epochs'),
+    ):
         prepare(TrainOptions(config='yolov5_n', data=shapes, epochs=3, until_epoch=4, work_dir=tmp_path))

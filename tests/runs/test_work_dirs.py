@@ -99,7 +99,7 @@ def test_a_folder_with_a_run_is_refused_by_name(here):
     with pytest.raises(UsageError) as error:
         work_dirs.for_training(KIND, 'mine', False)
     assert str(error.value) == (
-        'mine holds a run of yolov5_n on vovnet39 with the data /data/bccd (3 of 5 epochs), which this run would '
+        'mine contains a run of yolov5_n on vovnet39 with the data /data/bccd (3 of 5 epochs), which this run would '
         'overwrite; choose another --work-dir, or continue that run with --resume'
     )
     with pytest.raises(UsageError, match=r'vovnet39 .*cannot be continued as yolov5_n with the data /data/bccd'):
@@ -118,7 +118,7 @@ def test_a_folder_with_a_run_is_refused_by_name(here):
 def test_runs_without_a_record_are_refused_too(here, last, progress):
     folder = run_in(here / 'mine', last=last)
     (folder / 'yolov3_darknet53.py').touch()
-    with pytest.raises(UsageError, match=rf'mine holds a run of yolov3_darknet53 \({progress}\)'):
+    with pytest.raises(UsageError, match=rf'mine contains a run of yolov3_darknet53 \({progress}\)'):
         work_dirs.for_training(KIND, 'mine', False)
     with pytest.raises(CheckpointError, match='is empty'):  # which says what run it is
         work_dirs.for_training(KIND, 'mine', True)
@@ -139,7 +139,7 @@ def test_a_checkpoint_to_resume_from_brings_its_folder(here):
     other = work_dirs.for_training(OTHER, None, folder / 'epoch_3.pth', say=said.append)
     assert other.name == 'yolov5_n-vovnet39-bccd'
     assert said == [
-        f'{folder} holds a run of {KIND} (3 of 5 epochs); as {OTHER} the run continues in a folder of its own'
+        f'{folder} contains a run of {KIND} (3 of 5 epochs); as {OTHER}, the run continues in a separate folder'
     ]
     assert work_dirs.for_training(KIND, 'elsewhere', folder / 'epoch_3.pth').name == 'elsewhere'
     assert work_dirs.for_training(KIND, folder, str(folder / 'epoch_3.pth')) == folder
@@ -150,14 +150,14 @@ def test_a_checkpoint_to_resume_from_brings_its_folder(here):
 
 def test_an_evaluation_never_goes_into_a_run_s_folder(here):
     run_in(here / 'mine', KIND)
-    with pytest.raises(UsageError, match=r'mine holds a run of yolov5_n .*: choose another --work-dir'):
+    with pytest.raises(UsageError, match=r'mine contains a run of yolov5_n .*: choose another --work-dir'):
         work_dirs.for_test('x', 'mine')
     first = work_dirs.for_test('x', None)
     assert first == work_dirs.WORK_DIRS / 'x-test'
     first.mkdir(parents=True)
     (first / 'metrics.json').touch()
     assert work_dirs.for_test('x', None).name == 'x-test-2'
-    with pytest.raises(UsageError, match=r'x-test holds metrics\.json of another evaluation: choose another'):
+    with pytest.raises(UsageError, match=r'x-test contains metrics\.json of another evaluation: choose another'):
         work_dirs.for_test('x', first)
     assert work_dirs.for_test('x', 'new').name == 'new'
 
@@ -170,7 +170,7 @@ def cfg(here):
 
 
 def test_a_config_in_its_own_work_dir_is_refused(here, cfg):
-    with pytest.raises(UsageError, match=r'yolov5_n\.py lies in the work dir \., where .* under the same name'):
+    with pytest.raises(UsageError, match=r'yolov5_n\.py is in the work dir \., where .* it'):
         work_dirs.for_training(KIND, '.', False, cfg.filename)
     run_in(here / 'run', KIND)  # one that is continued has the dump there
     assert str(work_dirs.for_training(KIND, 'run', True, here / 'run' / 'yolov5_n.py')) == 'run'
@@ -198,7 +198,7 @@ def test_the_folder_of_a_live_run_is_refused_whatever_is_asked_of_it(here):
         lambda: work_dirs.for_training(KIND, None, folder / 'epoch_3.pth'),
         lambda: work_dirs.for_test('x', folder),
     ):
-        with pytest.raises(UsageError, match=rf'a run goes on in {folder.relative_to(here)}|a run goes on in {folder}'):
+        with pytest.raises(UsageError, match=rf'a run is active in {folder.relative_to(here)}|{folder}'):
             ask()
     assert work_dirs.for_training(KIND, None, False).name == 'yolov5_n-bccd'  # a folder of its own
     lock.release()

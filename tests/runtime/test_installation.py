@@ -81,7 +81,7 @@ def test_the_command_says_what_is_missing(python, exported, tmp_path):
     command = python.with_name('mmcnn')
     result = run(command, 'infer', exported(), tmp_path)
     assert result.returncode == 1
-    assert result.stderr.startswith('error: mmcnn infer draws what it finds, and matplotlib is not installed: pip ')
+    assert result.stderr.startswith('error: mmcnn infer draws boxes with matplotlib, which is not installed: pip ')
     assert result.stderr.endswith(': pip install matplotlib pillow pyyaml\n')
     (tmp_path / 'best.pth').write_bytes(b'PK')
     result = run(command, 'test', tmp_path / 'best.pth')

@@ -100,7 +100,7 @@ def without(name):
         (within('input', dtype='int4'), "invalid metadata of mmcnn: input is 'int4'"),
         (within('input', channel_order='gbr'), "invalid metadata of mmcnn: channel_order is 'gbr'"),
         (changed(anything=1), "invalid metadata of mmcnn: .*'anything'"),
-        (within('fit', rule='outside'), "invalid metadata of mmcnn: rule='outside' is not known"),
+        (within('fit', rule='outside'), "invalid metadata of mmcnn: rule='outside' is unknown"),
     ],
 )
 def test_what_is_refused(text, message):

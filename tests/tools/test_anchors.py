@@ -55,7 +55,7 @@ def test_recalls_and_anchors_that_fit(run_tool, boxes):
     result = run_tool('anchors', '--data', data, '--generations', 100)
     assert result.code == 0, result.err
     lines = result.out.splitlines()
-    assert lines[0] == f'10 boxes of {data} at 640 px'
+    assert lines[0] == f'10 boxes in {data} at 640 px'
     assert lines[1] == 'yolov5_s: best possible recall 0.1000'
     assert re.fullmatch(r'proposed:  best possible recall (0\.9|1\.0)000', lines[2])
     (anchors,) = proposed(result.out).values()
@@ -69,7 +69,7 @@ def test_sizes_follow_the_network_s_input(run_tool, boxes):
     data = boxes(SQUARE, 20)  # 15 px at 160
     options = ['--data', data, '--config', 'yolov4_cspdarknet53']
     error = run_tool('anchors', *options, '--img-size', 160).err
-    assert error == 'error: 9 anchors need at least 9 boxes of different sizes, there are 20\n'
+    assert error == 'error: 9 anchors need at least 9 boxes of different sizes, but there are 20\n'
     shapes = boxes([(16 * i, 16 * i) for i in range(1, 21)])
     result = run_tool('anchors', '--data', shapes, '--img-size', 320, '--generations', 0)
     (anchors,) = proposed(result.out).values()
@@ -119,14 +119,14 @@ def test_config_s_own_data(run_tool, boxes, tmp_path):
         )
     result = run_tool('anchors', '--generations', 0, cwd=tmp_path)
     assert result.code == 0, result.err
-    assert result.out.startswith('10 boxes of data/coco/ at 640 px\nyolov5_s: best possible recall 0.1000\n')
+    assert result.out.startswith('10 boxes in data/coco/ at 640 px\nyolov5_s: best possible recall 0.1000\n')
 
 
 def test_refusals(run_tool, boxes, tmp_path):
     data = boxes(WIDE[:3], 10)
     for args, message in (
-        (['--data', data, '--config', 'faster_rcnn_fpn'], 'faster_rcnn_fpn has no anchors of fixed sizes'),
-        (['--data', data], '9 anchors need at least 9 boxes of different sizes, there are 30'),
+        (['--data', data, '--config', 'faster_rcnn_fpn'], 'faster_rcnn_fpn has no anchors with fixed sizes'),
+        (['--data', data], '9 anchors need at least 9 boxes of different sizes, but there are 30'),
         (['--data', tmp_path / 'nowhere'], 'nowhere does not exist'),
         ([], 'the data of'),
         (['--data', data, '--img-size', 0], 'img_size=0: the value must be at least 1'),
@@ -152,12 +152,12 @@ def test_training_warns_of_anchors_that_do_not_fit(run_tool, boxes, monkeypatch)
     result = run_tool('train', 'yolov5_s', '--data', data, '--img-size', 320, '--device', 'cpu')
     assert result.code == 0, result.err
     (line,) = [line for line in result.out.splitlines() if line.startswith('warning: ')]
-    pattern = r'.* best possible recall .* is 0\.1000; anchors that fit better: mmcnn (\w+) (.*)'
+    pattern = r'.* best possible recall .* is 0\.1000; to compute anchors that fit better: mmcnn (\w+) (.*)'
     tool, args = re.fullmatch(pattern, line).groups()
     # The command works as it is printed, and tells the same.
     again = run_tool(tool, *args.split(), '--generations', 0)
     assert again.code == 0, again.err
-    assert again.out.startswith(f'10 boxes of {data} at 320 px\n')
+    assert again.out.startswith(f'10 boxes in {data} at 320 px\n')
     assert 'best possible recall 0.1000' in again.out
     fits = run_tool('train', 'yolov5_s', '--data', boxes(SQUARE, 3), '--img-size', 320, '--device', 'cpu')
     assert fits.code == 0, fits.err

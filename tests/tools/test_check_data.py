@@ -23,7 +23,7 @@ def test_sound_data(run_tool, shapes, tmp_path):
     assert lines[0].startswith(f'{shapes}: train.json: 8 images, ')
     assert lines[1] == 'no faults'
     assert lines[2].startswith('best possible recall of the anchors of yolov5_s at 64 px: ')
-    assert lines[3:] == [f'drawn: {tmp_path}/sub/a.png']
+    assert lines[3:] == [f'figure: {tmp_path}/sub/a.png']
     assert read_image(tmp_path / 'sub' / 'a.png').std() > 10
 
 
@@ -38,7 +38,7 @@ def test_errors(run_tool, copy, tmp_path):
     assert '  and 2 more\n' in result.out
     assert (tmp_path / 'check_data.png').is_file()
     result = run_tool('check_data', copy, '--show', 7, cwd=tmp_path)
-    assert result.out.count('of no area') == 7
+    assert result.out.count('without area') == 7
     assert 'more' not in result.out
     assert [path.name for path in tmp_path.iterdir() if path.suffix == '.png'] == ['check_data.png']  # drawn when asked
 
@@ -48,7 +48,7 @@ def test_what_has_no_picture(run_tool, copy, tmp_path):
     (copy / 'val.json').write_text(json.dumps({**coco, 'images': [], 'annotations': []}))
     result = run_tool('check_data', copy, '--plot', 'check_data.png', cwd=tmp_path)
     assert result.code == 1
-    assert result.out.endswith('error: no images (1)\n  val.json: holds no image\n')
+    assert result.out.endswith('error: no images (1)\n  val.json: has no images\n')
     assert not (tmp_path / 'check_data.png').exists()
 
 
@@ -72,18 +72,18 @@ def test_what_cannot_be_drawn_is_said_before_the_report(run_tool, shapes, shape_
     for annotation in coco['annotations']:
         annotation['iscrowd'] = 1
     (copy / 'train.json').write_text(json.dumps(coco))
-    for folder, last in ((copy, 'iscrowd has to be 0 where a box is of one object'), (shape_classes, 'no faults')):
+    for folder, last in ((copy, 'iscrowd must be 0 for a box of a single object'), (shape_classes, 'no faults')):
         result = run_tool('check_data', folder, '--plot', 'a.png', cwd=tmp_path)
         lines = result.out.splitlines()
         assert (result.code, result.err) == (1, '')
-        assert lines[0] == '--plot a.png: nothing is drawn, only boxes that can be read are'
+        assert lines[0] == '--plot a.png: no figure was drawn, because no boxes can be read'
         assert lines[-1].endswith(last)
         assert not (tmp_path / 'a.png').exists()
 
 
 def test_refusals(run_tool, shapes, tmp_path):
     for args, message in (
-        ((tmp_path / 'gone',), r'gone does not exist; a data folder holds'),
+        ((tmp_path / 'gone',), r'gone does not exist; a data folder has'),
         ((tmp_path, '--img-size', 0), 'img_size=0'),
         ((shapes, '--plot', 'a.png', '--config', 'yolov5_t'), "no config file 'yolov5_t'"),
     ):
@@ -104,4 +104,4 @@ def test_a_classifier_s_folder(run_tool, shape_classes, tmp_path):
     (tmp_path / 'data' / 'val' / 'square' / 'b.png').write_text('text')
     result = run_tool('check_data', tmp_path / 'data')
     assert result.code == 1
-    assert 'val/square/b.png: is no image' in result.out
+    assert 'val/square/b.png: is not an image' in result.out

@@ -43,9 +43,9 @@ def test_training_leaves_checkpoint_curves_and_top1(trained_classifier, log_of):
     assert len(list(trained_classifier.work_dir.glob('best_accuracy_top1_epoch_*.pth'))) == 1
     last = trained_classifier.out.strip().splitlines()[-1]
     assert re.fullmatch(r'top-1 = \d+\.\d\d', last)
-    assert log_of(trained_classifier.work_dir).count('top-5 of 3 classes is top-3') == 1
+    assert log_of(trained_classifier.work_dir).count('there are 3 classes: top-5 is reduced to top-3') == 1
     # 0.1 for 256 images.
-    assert '4 images a step, learning rate 0.00156' in trained_classifier.out
+    assert '4 images per step, learning rate 0.00156' in trained_classifier.out
 
 
 @pytest.mark.parametrize('with_config', [False, True])
@@ -91,7 +91,7 @@ def test_weights_of_other_classes_start_a_run(train_classifier, trained_classifi
     assert result.code == 0, result.err
     (line,) = [line for line in result.out.splitlines() if 'entries loaded' in line]
     assert '2 of another shape: top.classes.weight (3, 64) for (2, 64), top.classes.bias (3,) for (2,)' in line
-    assert '1 files that are no images by their names are left out' in result.out
+    assert '1 files that are not images by their names are skipped' in result.out
     error = sentence(
         train_classifier(
             tmp_path / 'x',
@@ -121,8 +121,8 @@ def test_other_classes_are_refused(run_tool, trained_classifier, shape_classes, 
 
 
 ERRORS = {
-    'data': (['--data', 'nowhere'], [], r'nowhere does not exist; the data folder of a classifier holds train/CLASS/'),
-    'small img-size': (['--img-size', 16], [], r'img_size=16: it has to be at least 32'),
+    'data': (['--data', 'nowhere'], [], r'nowhere does not exist; the data folder of a classifier has train/CLASS/'),
+    'small img-size': (['--img-size', 16], [], r'img_size=16: it must be at least 32'),
     'backbone': ([], ['model.backbone.type=mmcnn.darknet35'], r"'darknet35'; did you mean darknet53"),
     'foreign': ([], ['model.backbone.type=mmdet.Darknet'], r'mmdet\.Darknet is not a backbone of mmcnn'),
     'levels': (

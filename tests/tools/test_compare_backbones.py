@@ -89,7 +89,7 @@ def test_comparison_and_its_second_call(compare, tmp_path, monkeypatch):
         (['--backbone', 'resnet-fpn-tv', '--backbone', 'inceptionv9'], 'backbone=inceptionv9: unknown backbone'),
         (['--backbone', 'darknet53', '--seeds', '0'], 'seeds=0: the value must be at least 1'),
         (['--backbone', 'darknet53', '--amp', 'fp16'], 'amp=fp16 needs a GPU'),
-        (['--backbone', 'darknet53', '--img-size', '65'], 'img_size=65: it has to be a multiple of 32'),
+        (['--backbone', 'darknet53', '--img-size', '65'], 'img_size=65: it must be a multiple of 32'),
         (['--backbone', 'darknet53', '--data', 'nowhere'], 'nowhere does not exist'),
     ],
 )

@@ -39,13 +39,13 @@ def test_what_is_at_fault_is_refused_before_anything_is_written(train_tiny, brok
     assert result.code == 1
     lines = result.err.splitlines()
     assert lines[0].startswith(f'error: {broken}: train.json: 8 images, ')
-    assert lines[0].endswith('; not fit to be used (skip_bad=True leaves out what has an error):')
+    assert lines[0].endswith('; cannot be used for training (skip_bad=True skips entries with errors):')
     assert [line for line in lines if line.startswith('error: ')][1:] == [
         'error: truncated image (1)', 'error: train image in val (1)', 'error: unknown category (1)',
         'error: bad box (1)', 'error: box of zero area (1)',
     ]  # fmt: skip
     assert lines[-2] == 'error: box of zero area (1)'  # the causes stand at the end
-    assert lines[-1].endswith('of no area; width and height must be positive')
+    assert lines[-1].endswith('without area; width and height must be positive')
     assert not (tmp_path / 'run').exists()
 
 
@@ -68,7 +68,7 @@ def test_it_is_trained_and_tested_without_what_is_bad(train_tiny, run_tool, log_
     assert 'truncated' not in refused.err  # what is trained on need not be fit
     tested = run_tool(*command, '--skip-bad', cwd=tmp_path)
     assert tested.code == 0, tested.err
-    assert 'left out: bad box 1; that is 0 images and 1 box of val.json' in tested.out
+    assert 'left out: bad box 1; in total 0 images and 1 box of val.json' in tested.out
     again = run_tool('test', checkpoint, '--workers', 0, '--device', 'cpu', cwd=tmp_path)  # the recorded data
     assert again.code == 0, again.err
     assert files(broken) == before
@@ -93,7 +93,7 @@ def test_skip_bad_goes_with_own_data(run_tool, tmp_path):
     for data in ([], ['--data', 'demo']):
         result = run_tool('train', 'yolov4_cspdarknet53', *data, '--skip-bad', cwd=tmp_path)
         assert (result.code, result.err) == (
-            1, 'error: skip_bad=True needs data=PATH: no other data is checked image by image\n',
+            1, 'error: skip_bad=True needs data=PATH: only such data is checked image by image\n',
         )  # fmt: skip
 
 

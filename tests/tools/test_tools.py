@@ -81,7 +81,7 @@ def test_training_prints_progress_and_ends_with_ap50(trained, log_of):
     assert re.fullmatch(r'AP50 = \d\.\d\d', trained.out.strip().splitlines()[-1])
     assert len(re.findall(r'^epoch [12]/2  step 2/2  .* images/s  ETA .*loss .*bbox ', trained.out, re.MULTILINE)) == 2
     assert len(re.findall(r'Epoch\(train\) *\[[12]\]\[2/2\].*eta: .*loss_bbox: ', log_of(trained.work_dir))) == 2
-    assert '4 images a step' in trained.out
+    assert '4 images per step' in trained.out
     recorded = scalars(trained.work_dir, 'coco/bbox_mAP_50')[-1]['coco/bbox_mAP_50']
     assert trained.out.strip().splitlines()[-1] == f'AP50 = {recorded:.2f}'
 
@@ -91,7 +91,7 @@ def test_resume_goes_on_where_the_run_stopped(train_tiny, log_of, tmp_path, monk
     monkeypatch.setattr(torch, 'load', lambda *args, **kwargs: calls.append(kwargs) or real(*args, **kwargs))
     first = train_tiny(tmp_path, args=['--epochs', 1, '--resume'])
     assert first.code == 0
-    assert f'there is no checkpoint in {tmp_path} yet: starting from the beginning' in first.out
+    assert f'there is no checkpoint in {tmp_path} yet: the run starts from the beginning' in first.out
     second = train_tiny(tmp_path, args=['--epochs', 2, '--resume'])
     assert second.code == 0
     assert 'resumed epoch: 1, iter: 2' in log_of(tmp_path)
@@ -134,19 +134,18 @@ def test_a_diverging_run_stops_with_the_images_and_the_last_checkpoint(train_tin
     options = ['custom_hooks.0.warmup_max_fraction=0', 'optim_wrapper.optimizer.lr=1e30']
     result = train_tiny(tmp_path / 'stop', *options, args=['--epochs', 3])
     assert re.match(
-        r'error: the loss \(.*loss_obj.*\) is not finite in iteration 2 \(epoch 1\); '
-        r'nothing of it was saved, on_nan=skip leaves such batches out\n'
-        r'  the images of the batch:(\n    \S+/images/\S+\.\w+)+\n$',
+        r'error: the loss \(.*loss_obj.*\) is not finite in iteration 2 \(epoch 1\); no checkpoint is affected; use '
+        r'on_nan=skip to drop such batches\n  the images of the batch:(\n    \S+/images/\S+\.\w+)+\n$',
         result.err[result.err.index('error: ') :],
     )
     result = train_tiny(tmp_path / 'skip', *options, args=['--epochs', 12, '--on-nan', 'skip'])
-    assert '; 11 batches were skipped, 11 of them in a row: that is too many\n  the images of' in result.err
+    assert '; 11 batches were skipped, 11 of them in a row, which is too many\n  the images of' in result.err
 
 
 def test_a_work_dir_that_cannot_be_written_is_one_sentence(train_tiny, tmp_path):
     (tmp_path / 'file').touch()
     error = sentence(train_tiny(tmp_path / 'file' / 'run', args=['--epochs', 1]))
-    assert error == f'error: nothing can be written to {tmp_path}/file/run: Not a directory'
+    assert error == f'error: cannot write to {tmp_path}/file/run: Not a directory'
 
 
 @pytest.fixture(scope='module')
@@ -322,7 +321,7 @@ def test_checkpoint_that_does_not_fit_is_refused(run_tool, shapes, trained, tmp_
 def test_missing_data_of_a_checkpoint_is_named(run_tool, trained, tmp_path):
     options = ['--cfg-options', 'test_dataloader.dataset.data_root=gone']
     error = sentence(run_tool('test', trained.checkpoint, '--work-dir', tmp_path, *options))
-    assert 'the data of the config in the checkpoint is not there: looked for gone/val.json' in error
+    assert 'the data of the config in the checkpoint is missing: gone/val.json' in error
 
 
 # ----------------------------------------------------------------------------------------------------------- infer.py
@@ -352,7 +351,7 @@ def test_folder_of_pictures(run_tool, trained, album, tmp_path):
     assert [line for line in result.out.splitlines() if line.startswith('left out')] == [
         'left out: album/dangling.jpg is not read: it is a link to a file that does not exist',
         'left out: 1 file in album is neither an image nor a video: 1 .txt',
-        'left out: album/broken.jpg is no image that OpenCV can read',
+        'left out: album/broken.jpg is not an image that OpenCV can read',
     ]
     assert f'{sum(map(len, records.values()))} objects in 5 images' in result.out
     detector = Detector(trained.checkpoint, device='cpu', score_thr=0.001)
@@ -407,7 +406,7 @@ def test_no_pictures(run_tool, trained, tmp_path):
     broken.write_bytes(b'')
     out = tmp_path / 'out'
     error = sentence(run_tool('infer', trained.checkpoint, broken, '--out', out))
-    assert f'error: {broken} is no image that OpenCV can read: it is empty' in error
+    assert f'error: {broken} is not an image that OpenCV can read: it is empty' in error
     assert not out.exists()
 
 
@@ -476,7 +475,7 @@ def test_two_processes_train_one_model(shapes, tmp_path):
         'model_wrapper_cfg.broadcast_buffers=False', 'model_wrapper_cfg.device_ids=None', cwd=tmp_path,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr[-3000:]
-    assert '4 images a step' in result.stdout
+    assert '4 images per step' in result.stdout
     ranks = [load(tmp_path / f'rank_{rank}.pth') for rank in range(2)]
     assert [rank['name'] for rank in ranks] == ['MMDistributedDataParallel'] * 2
     assert ranks[0]['parameters'].keys() == ranks[1]['parameters'].keys()

@@ -1,4 +1,4 @@
-"""Checks of each entry of a COCO dict, without looking at the images."""
+"""Checks of each entry of a COCO dict, without reading the images."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from mmcnn.datasets.folders.coco_entries import misnamed
 from mmcnn.datasets.folders.findings import Finding
 from mmcnn.datasets.folders.split import DataSplit
 
-#: Pixels that a box may stand out of its image unsaid: boxes are rounded.
+#: Number of pixels by which a box may exceed its image without a finding, because boxes are rounded.
 MARGIN = 2
 _LARGEST = 2**63
 
 
 def check_annotations(split: DataSplit, bad_images: Collection[int] = ()) -> Iterator[Finding]:
-    """Every fault in the categories, images and annotations of a split.
+    """Yield every fault in the categories, images and annotations of a split.
 
-    Gaps between category ids, crowd boxes and images without annotations are none; nor is a missing ``area`` or
-    ``iscrowd``, or a missing width and height (:func:`~mmcnn.datasets.check.detector.check_data` fills them in).
+    Gaps between category ids, crowd boxes and images without annotations are not faults; neither is a missing ``area``,
+    ``iscrowd``, width or height (:func:`~mmcnn.datasets.check.detector.check_data` fills them in).
 
     Args:
-        split: What was read.
-        bad_images: Places of the images whose files are at fault: boxes are not held to their sizes.
+        split: The split to check.
+        bad_images: Indices of images whose files are at fault: boxes are not compared with their sizes.
     """
     yield from _check_categories(split)
     yield from _check_ids(split, 'images')
@@ -29,7 +29,7 @@ def check_annotations(split: DataSplit, bad_images: Collection[int] = ()) -> Ite
     for index, image in _with_id(split.coco['images']):
         for problem in _problems_of_image(image):
             yield _finding(split, 'bad image entry', 'images', index, f'image {image["id"]} {problem}')
-    images = {  # of two with an id the first
+    images = {  # the first of two with the same id
         image['id']: {} if index in bad_images else image
         for index, image in reversed(list(_with_id(split.coco['images'])))
     }
@@ -43,12 +43,12 @@ def check_annotations(split: DataSplit, bad_images: Collection[int] = ()) -> Ite
 
 
 def is_sized(image: dict) -> bool:
-    """Return an image entry says its width and height in pixels."""
+    """Return whether an image entry has its width and height in pixels."""
     return all(_is_positive(image.get(side)) for side in ('width', 'height'))
 
 
 def is_box(box: object) -> bool:
-    """Four finite numbers."""
+    """Return whether a value consists of four finite numbers."""
     return isinstance(box, list) and len(box) == 4 and all(map(_is_finite, box))
 
 
@@ -78,7 +78,7 @@ def _check_ids(split: DataSplit, key: str) -> Iterator[Finding]:
     seen = set()
     for index, entry in enumerate(split.coco[key]):
         if not _has_id(entry):
-            text = f'{key[:-1]} entry {index} (counted from 0) has no integer id from 0 on{_written(entry)}'
+            text = f'{key[:-1]} entry {index} (counted from 0) has no integer id of at least 0{_written(entry)}'
             yield _finding(split, 'bad id', key, index, text)
         elif entry['id'] in seen:
             yield _finding(split, 'duplicate id', key, index, f'{key[:-1]} id {entry["id"]} is used twice')
@@ -94,11 +94,11 @@ def _problems_of_image(image: dict) -> Iterator[str]:
         yield f'has file_name {name!r}'
     for side in ('width', 'height'):
         if image.get(side) is not None and not _is_positive(image[side]):
-            yield f'has {side} {image[side]!r}; it takes a number of pixels'
+            yield f'has {side} {image[side]!r}; it must be a number of pixels'
 
 
 def _is_plain(annotation: dict, images: dict, categories: set) -> bool:
-    """Nothing is wrong with an annotation, at a glance, as of most; False: it has to be looked at closely."""
+    """Return True if a quick check shows that an annotation has no fault, as for most; False: check it in detail."""
     image_id, category_id = annotation.get('image_id'), annotation.get('category_id')
     box, area = annotation.get('bbox'), annotation.get('area')
     if type(image_id) is not int or type(category_id) is not int or type(box) is not list or len(box) != 4:
@@ -123,7 +123,7 @@ def _is_plain(annotation: dict, images: dict, categories: set) -> bool:
 
 
 def _problems_of_annotation(annotation: dict, images: dict, categories: set) -> Iterator[tuple[str, str]]:
-    """Kind and text of each."""
+    """Yield kind and text of each fault."""
     image_id, category_id = annotation.get('image_id'), annotation.get('category_id')
     image = images.get(image_id) if _is_int(image_id) else None
     if image is None:
@@ -131,19 +131,19 @@ def _problems_of_annotation(annotation: dict, images: dict, categories: set) -> 
     if not _is_int(category_id) or category_id not in categories:
         yield 'unknown category', _has(annotation, 'category_id', 'which is not defined')
     if annotation.get('iscrowd') not in (None, 0, 1):
-        yield 'bad iscrowd', f'has iscrowd {annotation["iscrowd"]!r}; it takes 0 or 1'
+        yield 'bad iscrowd', f'has iscrowd {annotation["iscrowd"]!r}; it must be 0 or 1'
     box, area = annotation.get('bbox'), annotation.get('area')
     if not is_box(box):
-        yield 'bad box', _has(annotation, 'bbox', 'it takes four finite numbers, x, y, width, height', ';')
+        yield 'bad box', _has(annotation, 'bbox', 'it must be four finite numbers, x, y, width, height', ';')
         return
     shown = f'{[float(f"{side:.7g}") for side in box]}'
     if min(box[2:]) <= 0:
-        yield 'box of zero area', f'has bbox {shown}, of no area; width and height must be positive'
+        yield 'box of zero area', f'has bbox {shown} without area; width and height must be positive'
         return
     if area is not None and not _is_positive(area):
-        yield 'bad area', f'has area {area!r}; width times height takes its place'
+        yield 'bad area', f'has area {area!r}; width times height is used instead'
     if min(box[2:]) < 1:
-        yield 'box below a pixel', f'has bbox {shown}; training leaves out boxes less than 1 px wide or high'
+        yield 'box below a pixel', f'has bbox {shown}; training skips boxes narrower or lower than 1 px'
     if image is not None and is_sized(image):
         x, y, w, h = box
         width, height = image['width'], image['height']
@@ -155,7 +155,7 @@ def _problems_of_annotation(annotation: dict, images: dict, categories: set) -> 
 
 
 def _has(entry: dict, key: str, what: str, sign: str = ',') -> str:
-    """Return the value of a key and what is wrong with it, or under which other name the entry has it."""
+    """Return the value of a key and its fault, or the other name under which the entry has it."""
     cause = '' if key in entry else misnamed(entry, key)
     return f'has no {key}: {cause}' if cause else f'has {key} {entry.get(key)!r}{sign} {what}'
 
@@ -171,11 +171,11 @@ def _with_id(entries: list) -> Iterator[tuple[int, dict]]:
 
 
 def _written(entry: object) -> str:
-    """Return the id that an entry has in place of an integer, for a message."""
+    """Return the value that an entry has instead of an integer id, for a message."""
     value = entry.get('id') if isinstance(entry, dict) else None
     if not isinstance(value, str | float):
         return ''
-    return f' but {value!r}, which is not unambiguously one'
+    return f' but {value!r}, which is not unambiguously an integer'
 
 
 def _has_id(entry: object) -> bool:
@@ -183,11 +183,11 @@ def _has_id(entry: object) -> bool:
 
 
 def _is_int(value: object) -> bool:
-    return type(value) is int  # which a bool is not
+    return type(value) is int  # excludes bool
 
 
 def _is_finite(value: object) -> bool:
-    return (_is_int(value) or isinstance(value, float)) and abs(value) < _LARGEST  # which NaN is not, either
+    return (_is_int(value) or isinstance(value, float)) and abs(value) < _LARGEST  # excludes NaN
 
 
 def _is_positive(value: object) -> bool:

@@ -1,4 +1,4 @@
-"""Checks of all boxes of a split together: crowds, more objects than are counted, another format than COCO's."""
+"""Checks of all boxes of a split together: crowds, more objects than AP counts, formats other than COCO's."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from mmcnn.datasets.check.annotations import MARGIN, is_box, is_sized
 from mmcnn.datasets.folders.findings import Finding, number
 from mmcnn.datasets.folders.split import DataSplit
 
-#: Detections of a class in an image that COCO's AP counts.
+#: Maximum number of detections of a class in an image that COCO's AP counts.
 MAX_DETECTIONS = 100
-#: The share and number of boxes that leave their images as x, y, width, height, from which on they are taken for
+#: If at least this share and number of boxes exceed their images as x, y, width, height, they are considered
 #: corners.
 _LEAVING, _FEWEST = 0.25, 5
 
 
 @dataclass(frozen=True)
 class SizedBoxes:
-    """The boxes of images whose sizes are known.
+    """The boxes of images with known sizes.
 
     Attributes:
-        written: N boxes as they are written.
-        values: (N, 4), the same: x, y, width and height in pixels.
-        sizes: (N, 2), width and height of the image of each.
+        written: N boxes as in the file.
+        values: (N, 4), the same as x, y, width and height in pixels.
+        sizes: (N, 2), width and height of the image of each box.
     """
 
     written: list[Sequence[float]]
@@ -37,7 +37,7 @@ class SizedBoxes:
 
     @classmethod
     def of(cls, split: DataSplit) -> SizedBoxes:
-        """Those of a split."""
+        """Return the boxes of a split."""
         sizes = {
             image['id']: (image['width'], image['height'])
             for image in split.coco['images']
@@ -57,29 +57,29 @@ class SizedBoxes:
         return SizedBoxes(self.written + other.written, np.concatenate(values), np.concatenate(sizes))
 
     def leaving(self) -> np.ndarray:
-        """(N,) bool: as x, y, width, height a box is in part outside of its image, by more than rounding."""
+        """Return (N,) bool: whether a box, as x, y, width, height, exceeds its image by more than rounding."""
         return (self.values[:, :2] + self.values[:, 2:] > self.sizes + MARGIN).any(axis=1)
 
     def fit_as_corners(self) -> bool:
-        """All boxes fit their images as x1, y1, x2, y2."""
+        """Return whether all boxes fit their images as x1, y1, x2, y2."""
         low, high = self.values[:, :2], self.values[:, 2:]
         return bool(((low >= 0) & (low < high) & (high <= self.sizes + MARGIN)).all())
 
 
 def check_format(split: DataSplit, boxes: SizedBoxes) -> Iterator[Finding]:
-    """Boxes that are all shares of the image's sides: to train on them would teach nonsense."""
-    if not boxes.written or split.ann_file is None:  # readers of other formats know what they read
+    """Yield a finding if all boxes are fractions of the image's sides, with which training would be useless."""
+    if not boxes.written or split.ann_file is None:  # readers of other formats know their units
         return
     if ((boxes.values >= 0) & (boxes.values <= 1)).all():
         text = (
-            f'all {number(len(boxes.written), "box")} have values between 0 and 1, the first {boxes.written[0]}: COCO '
-            'has pixels, not shares of the sides'
+            f'all {number(len(boxes.written), "box")} have values between 0 and 1, the first is {boxes.written[0]}: '
+            'COCO format needs pixels, not fractions of the sides'
         )
         yield Finding('box format', split.title, text, split=split.name)
 
 
 def check_corners(splits: Sequence[DataSplit], boxes: Sequence[SizedBoxes]) -> Iterator[Finding]:
-    """Boxes that all seem to be corners, in all splits together: a small one may look so by chance."""
+    """Yield a finding if all boxes of all splits seem to be corners; in a small split, this may be a coincidence."""
     judged = [(split, own) for split, own in zip(splits, boxes, strict=True) if split.ann_file is not None]
     if not judged:
         return
@@ -93,29 +93,29 @@ def check_corners(splits: Sequence[DataSplit], boxes: Sequence[SizedBoxes]) -> I
 
 
 def _corners(boxes: SizedBoxes) -> str:
-    """Return a sentence about boxes that seem to be corners; '' where they do not."""
+    """Return a sentence about boxes that seem to be corners; '' if they do not."""
     leaving = np.flatnonzero(boxes.leaving())
     if len(leaving) < max(_LEAVING * len(boxes.written), 1) or not boxes.fit_as_corners():
         return ''
     return (
-        f'are bbox corners? All {number(len(boxes.written), "box")} fit their images as x1, y1, x2, y2, and '
-        f"{len(leaving):,} of them leave their images as COCO's x, y, width, height, the first is "
-        f'{boxes.written[leaving[0]]}; write width and height, or clip those that leave their images'
+        f'the bbox values seem to be corners: all {number(len(boxes.written), "box")} fit their images as x1, y1, x2, '
+        f"y2, but {len(leaving):,} of them exceed their images as COCO's x, y, width, height, the first is "
+        f'{boxes.written[leaving[0]]}; use width and height, or clip boxes that exceed their images'
     )
 
 
 def check_crowds(split: DataSplit) -> Iterator[Finding]:
-    """Yield how many boxes are crowd, which some labelling tools make of single objects."""
+    """Yield the number of crowd boxes, which some labelling tools write for single objects."""
     crowds, count = number_of_crowds(split.coco), len(split.coco['annotations'])
     if crowds:
-        use = 'are not trained on' if split.name == 'train' else 'are not counted, whether they are found or not'
+        use = 'are not trained on' if split.name == 'train' else 'are not counted, detected or not'
         word, key = _crowd(split)
         text = f'{crowds:,} of {number(count, "box")} are {word} ({key} is 1) and {use}'
         yield Finding('crowd boxes', split.title, text, split=split.name)
 
 
 def check_crowding(split: DataSplit) -> Iterator[Finding]:
-    """Images to validate on with more objects of a class than AP counts detections of."""
+    """Yield a finding about validation images with more objects of a class than AP counts detections."""
     if split.name != 'val':
         return
     counts = Counter(
@@ -128,10 +128,10 @@ def check_crowding(split: DataSplit) -> Iterator[Finding]:
 
 
 def beyond_the_limit(counts: dict[tuple[int, int], int]) -> str:
-    """Return a sentence about the images that have more than 100 objects of a class; '' if there are none.
+    """Return a sentence about the images with more than 100 objects of a class; '' if there are none.
 
     Args:
-        counts: (image id, category id) -> number of objects that are no crowds.
+        counts: (image id, category id) -> number of objects that are not crowds.
     """
     beyond = {key: count for key, count in counts.items() if count > MAX_DETECTIONS}
     if not beyond:
@@ -140,24 +140,24 @@ def beyond_the_limit(counts: dict[tuple[int, int], int]) -> str:
     (image, category), most = max(beyond.items(), key=lambda item: item[1])
     return (
         f'{number(len(images), "image")} with more than {MAX_DETECTIONS} objects of a class '
-        f'({number(len(classes), "class")}; the most, {most:,} of category {category}, in image {image}): AP counts '
-        f'{MAX_DETECTIONS} detections of a class in an image, so that it stays below 1 even if all objects are found'
+        f'({number(len(classes), "class")}; the maximum is {most:,} of category {category}, in image {image}): AP '
+        f'counts {MAX_DETECTIONS} detections of a class in an image, so it stays below 1 even if all objects are found'
     )
 
 
 def number_of_crowds(coco: dict) -> int:
-    """Boxes that are neither trained on nor counted in an evaluation."""
+    """Return the number of boxes that are neither trained on nor counted in an evaluation."""
     return sum(isinstance(box, dict) and bool(box.get('iscrowd')) for box in coco['annotations'])
 
 
 def all_crowds(split: DataSplit) -> str:
     """Return a message that only crowd boxes are left, and how to correct it."""
     word, key = _crowd(split)
-    return f'all boxes are {word}; {key} has to be 0 where a box is of one object'
+    return f'all boxes are {word}; {key} must be 0 for a box of a single object'
 
 
 def _crowd(split: DataSplit) -> tuple[str, str]:
-    """Return what a crowd box is called in the user's files, and the key that makes it one."""
+    """Return the name of crowd boxes in the user's format, and the key that marks them."""
     return ('crowd', 'iscrowd') if split.ann_file is not None else ('difficult', 'difficult')
 
 

@@ -20,8 +20,8 @@ class ClassReport(Report):
     """The result of :func:`check_class_folder` for a classifier's data folder.
 
     Attributes:
-        folder: As :func:`~mmcnn.datasets.folders.classes.read_class_folder` gave it.
-        findings: All faults; ``file`` of each is relative to the folder.
+        folder: Result of :func:`~mmcnn.datasets.folders.classes.read_class_folder`.
+        findings: All faults; the ``file`` of each is relative to the folder.
         images: Paths of the images, by split and class.
     """
 
@@ -30,28 +30,28 @@ class ClassReport(Report):
     images: dict[str, dict[str, list[str]]]
 
     def title(self) -> str:
-        """Return how much there is, in a line."""
+        """Return a line with the numbers of images and classes."""
         sizes = [f'{name}: {number(sum(map(len, classes.values())), "image")}' for name, classes in self.images.items()]
         return f'{self.folder.root}: {"; ".join(sizes)}; {number(len(self.folder.classes), "class")}'
 
     def usable(self, skip_bad: bool = False) -> ClassData:
-        """Return the folder with the numbers of images that are left.
+        """Return the folder with the numbers of remaining images.
 
         Args:
-            skip_bad: Leave out what has an error.
+            skip_bad: Skip images with errors.
 
         Raises:
-            DataError: There are errors and they are not to be left out, or a class has no other images.
+            DataError: There are errors and they must not be skipped, or a class has no other images.
         """
         root = self.folder.root
         if self.findings and not skip_bad:
-            lines = [f'{root}: not fit to be used:', *listed(self.findings)]
-            raise DataError('\n'.join([*lines, 'leave them out with skip_bad=True, or mend the files']))
+            lines = [f'{root}: cannot be used for training:', *listed(self.findings)]
+            raise DataError('\n'.join([*lines, 'to skip them, use skip_bad=True; otherwise repair the files']))
         out = {finding.file for finding in self.findings}
         for name, classes in self.images.items():
             for label, paths in classes.items():
                 if all(_shown(path, root) in out for path in paths):
-                    raise DataError(f'{root / name / label} has no image that can be used')
+                    raise DataError(f'{root / name / label} has no usable image')
         less = {name: sum(finding.split == name for finding in self.findings) for name in ('train', 'val')}
         num_train = None if self.folder.num_train is None else self.folder.num_train - less['train']
         return dataclasses.replace(
@@ -63,14 +63,14 @@ class ClassReport(Report):
 
 
 def check_class_folder(folder: ClassData, names: Sequence[str] = ('train', 'val'), decode: bool = True) -> ClassReport:
-    """Decode every image, and looks for training images that are in val, too, by content.
+    """Decode every image, and find training images that also appear in val, by content.
 
-    What has not changed since the last time is remembered.
+    Results for unchanged files are cached.
 
     Args:
-        folder: As :func:`~mmcnn.datasets.folders.classes.read_class_folder` gives it.
-        names: Its folders to look into, of 'train' and 'val'.
-        decode: Look into the images at all.
+        folder: Result of :func:`~mmcnn.datasets.folders.classes.read_class_folder`.
+        names: The splits to check, of 'train' and 'val'.
+        decode: Whether to decode the images at all.
     """
     images = {name: images_of_classes(folder.root / name)[0] for name in names}
     if not decode:
@@ -93,9 +93,10 @@ def check_class_folder(folder: ClassData, names: Sequence[str] = ('train', 'val'
 
 
 def check_class_images(folder: ClassData, names: Sequence[str], skip_bad: bool) -> tuple[ClassData, list[Finding]]:
-    """Return the name and the form that :func:`check_class_folder` had up to release 0.1, kept for one release."""
+    """Return the result of :func:`check_class_folder` in the form of release 0.1; kept for one release."""
     warnings.warn(
-        'check_class_images has become check_class_folder(folder, names), a report, and its usable(skip_bad)',
+        'check_class_images was replaced by check_class_folder(folder, names), which returns a report with '
+        'usable(skip_bad)',
         DeprecationWarning,
         stacklevel=2,
     )
@@ -104,7 +105,7 @@ def check_class_images(folder: ClassData, names: Sequence[str], skip_bad: bool) 
 
 
 def describe_left_out(bad: Sequence[Finding]) -> str:
-    """Return what :meth:`ClassReport.usable` leaves out, in a line."""
+    """Return a line about the images that :meth:`ClassReport.usable` skips."""
     return 'left out: ' + ', '.join(f'{kind} {count}' for kind, count in counts(bad).items())
 
 

@@ -41,7 +41,7 @@ from mmcnn.datasets.folders.yolo_labels import classes_from_one
 from mmcnn.engine.collection import no_collection
 from mmcnn.errors import DataError
 
-#: Lists of a COCO dict, and what is used of their entries.
+#: Lists of a COCO dict, and the keys of their entries that are used.
 _KEYS = ('images', 'annotations', 'categories')
 _USED = ('id', 'name', 'file_name', 'width', 'height', 'image_id', 'category_id', 'bbox', 'area', 'iscrowd')
 
@@ -54,29 +54,29 @@ def check_data(
     draw: Draw | None = None,
     choice: Choice | None = None,
 ) -> DataReport:
-    """Read a data folder in any layout that is known (``folders/layouts.py``) and check all that is in it.
+    """Read a data folder in any known layout (``folders/layouts.py``) and check all of its content.
 
     Missing widths, heights, areas and crowd flags are filled in. Nothing is written to the folder.
 
     Args:
         path: The folder.
-        names: The splits that are needed, of 'train' and 'val'.
-        decode: Look into the images. Those that have not changed since the last time are remembered.
-        draw: Images to validate on, where the folder does not say which; all images are looked into to draw them.
-            None: where only 'val' is needed, all images are to validate on.
-        choice: Of the names of the categories those that are the classes, in their order, and the boxes of the others
-            are left out; None: all but one that only names the group of the others.
+        names: The required splits, of 'train' and 'val'.
+        decode: Whether to decode the images. Results for unchanged files are cached.
+        draw: Draw of validation images, if the folder has no validation split; it requires decoding all images. None:
+            if only 'val' is required, all images are validation images.
+        choice: Selects and orders the classes among the category names; boxes of other categories are dropped. None:
+            all categories except for one that only groups the others.
 
     Raises:
-        DataError: The folder is of no known layout, a file that it needs is missing or cannot be read at all, or it has
-            no split to validate on, or has one and is to be drawn from.
+        DataError: The layout of the folder is unknown, a required file is missing or cannot be read at all, there is no
+            validation split, or there is one although a draw is requested.
     """
     root = Path(path)
     layout, records = layout_of(root), ImageRecords(root)
     is_drawn, drawn = 'val' in names and not layout.has_val(root), None
     if draw is not None and not is_drawn:
-        raise DataError(f'val_fraction={draw.fraction:g}: {root} says itself which images are to validate on; without '
-                        'the option these are used')  # fmt: skip
+        raise DataError(f'val_fraction={draw.fraction:g}: {root} already has validation images; to use them, leave '
+                        'out the option')  # fmt: skip
     splits = [layout.read(root, name, records.sizes) for name in (('train',) if is_drawn else names)]
     for split in splits:
         if split.ann_file is not None:
@@ -117,28 +117,28 @@ def check_folder(path: str | Path, decode: bool = True, draw: Draw | None = None
     """Check the data folder of a detector (:func:`check_data`) or of a classifier, whichever it is.
 
     Raises:
-        DataError: See :func:`check_data`; a classifier's folder has no images that are drawn to validate on.
+        DataError: See :func:`check_data`; validation images cannot be drawn for a classifier's folder.
     """
     root = Path(path)
     if looks_like_classes(root):
         if draw is not None:
             raise DataError(f'val_fraction={draw.fraction:g}: {root} is the data folder of a classifier, which is '
-                            'validated on val/')  # fmt: skip
+                            'always validated on val/')  # fmt: skip
         return check_class_folder(read_class_folder(root), decode=decode)
     return check_data(root, decode=decode, draw=draw)
 
 
 def needs_draw(root: Path) -> bool:
-    """Images to validate on have to be drawn: the folder does not say which they are.
+    """Return whether validation images must be drawn because the folder has no validation split.
 
     Raises:
-        DataError: The folder is of no known layout, or a file that says so cannot be read.
+        DataError: The layout of the folder is unknown, or a file that lists the splits cannot be read.
     """
     return not layout_of(root).has_val(root)
 
 
 def images_of_undrawn(root: Path) -> str:
-    """Return what is recorded of all images of a folder when some are drawn (``DrawnSplit.images``).
+    """Return the recorded digest of all images of a folder from which some are drawn (``DrawnSplit.images``).
 
     Raises:
         DataError: The folder cannot be read.
@@ -154,8 +154,8 @@ def _drawn_splits(
     if draw is None and 'train' not in names:
         return [whole_as_val(whole)], None
     if draw is None:
-        raise DataError(f'{whole.root} holds {whole.title} and nothing to validate on: --val-fraction 0.2 draws every '
-                        'fifth image for it (val_fraction=0.2), once, with --split-seed N')  # fmt: skip
+        raise DataError(f'{whole.root} has {whole.title}, but no validation images: --val-fraction 0.2 draws every '
+                        'fifth image for validation (val_fraction=0.2), with the seed --split-seed N')  # fmt: skip
     facts = records.facts([whole.image_path(image) for _, image in named_images(whole)])
     train, val, drawn = draw_split(whole, draw, facts)
     return [train, val] if 'train' in names else [as_val_alone(val, train)], drawn
@@ -190,12 +190,12 @@ def _different_categories(train: DataSplit, val: DataSplit) -> Iterator[Finding]
         )
         if missing
     ]
-    order = f'the same categories in another order: {", ".join(map(str, others))} against {", ".join(map(str, names))}'
+    order = f'the same categories in another order: {", ".join(map(str, others))} and {", ".join(map(str, names))}'
     yield Finding('different categories', val.title, f'compared with {train.title}, {"; ".join(only) or order}')
 
 
 def _without(split: DataSplit, findings: Sequence[Finding]) -> dict:
-    """Return the COCO dict less the entries with an error, and less the boxes of images that went."""
+    """Return the COCO dict without entries that have errors, and without the boxes of images that were removed."""
     out = {finding.entry for finding in findings if finding.split == split.name and finding.severity == 'error'}
     if not out:
         return split.coco
@@ -209,7 +209,7 @@ def _without(split: DataSplit, findings: Sequence[Finding]) -> dict:
 
 
 def _readable(split: DataSplit, kept: dict) -> dict:
-    """Return a COCO dict without entries that evaluation cannot handle: some tools write text where numbers belong."""
+    """Return a COCO dict without entries that evaluation cannot handle: some tools write text in place of numbers."""
     if split.name == 'val':
         notes = json.dumps({key: [] if key in _KEYS else value for key, value in kept.items()})
         try:
@@ -224,17 +224,17 @@ def _readable(split: DataSplit, kept: dict) -> dict:
     return kept
 
 
-#: Errors by which boxes lose their class or image, so that it is not known which classes they were of.
+#: Errors that make a box lose its class or image, so that the classes of lost boxes are unknown.
 _LOSING = {'unknown category', 'unknown image', 'bad id', 'bad category', 'bad image entry', 'unreadable annotation'}
 
 
 def _what_is_missing(split: DataSplit, kept: dict, found: Sequence[Finding]) -> Iterator[Finding]:
-    """Empty sets, and classes without a box, once what has an error is left out.
+    """Yield findings about empty splits, and about classes without boxes, after entries with errors are removed.
 
     Args:
-        split: What was read.
-        kept: Its dict without what has an error.
-        found: All that is wrong with the split.
+        split: The split that was read.
+        kept: Its dict without entries that have errors.
+        found: All findings about the split.
     """
     left = ' without an error' if len(kept['images']) < len(split.coco['images']) else ''
     before, boxes = _classes_of_boxes(split.coco), _classes_of_boxes(kept)
@@ -242,25 +242,25 @@ def _what_is_missing(split: DataSplit, kept: dict, found: Sequence[Finding]) -> 
     where = dict(split=split.name)
     if not kept['images']:
         follows = bool(split.coco['images'])
-        yield Finding('no images', split.title, f'holds no image{left}', **where, follows=follows)
+        yield Finding('no images', split.title, f'has no images{left}', **where, follows=follows)
     elif not boxes:
         where['follows'] = loses or bool(before)
         why = f': {all_crowds(split)}' if number_of_crowds(kept) else ''
         if split.name == 'train':
-            yield Finding('no boxes', split.title, f'holds no box to train on{why}', **where)
+            yield Finding('no boxes', split.title, f'has no boxes to train on{why}', **where)
         else:
-            text = f'holds no object to measure by, so that there will be no AP and no best checkpoint{why}'
+            text = f'has no objects to evaluate, so there will be no AP and no best checkpoint{why}'
             yield Finding('nothing to measure', split.title, text, **where)
     else:
         for category in kept['categories']:
             category_id = category.get('id') if isinstance(category, dict) else None
             if isinstance(category_id, int) and category_id not in boxes:
-                text = f'category {category_id}, {category.get("name")!r}, has no box'
+                text = f'category {category_id}, {category.get("name")!r}, has no boxes'
                 follows = loses or category_id in before
                 yield Finding('class without a box', split.title, text, category_id, **where, follows=follows)
 
 
 def _classes_of_boxes(coco: dict) -> set[int]:
-    """Ids of the categories that have a box which is trained on."""
+    """Return the ids of the categories with boxes to train on."""
     boxes = (box for box in coco['annotations'] if isinstance(box, dict) and not box.get('iscrowd'))
     return {box['category_id'] for box in boxes if isinstance(box.get('category_id'), int)}

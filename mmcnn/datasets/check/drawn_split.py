@@ -28,13 +28,13 @@ class Draw(NamedTuple):
 
 @dataclass(frozen=True)
 class DrawnSplit:
-    """A draw as it is recorded in a run.
+    """A draw as recorded in a run.
 
     Attributes:
-        val_fraction: Share of the images to validate on.
-        split_seed: Of the draw.
-        held_out: Digest of the names of the images to validate on.
-        images: Digest of what all images show, by which the data is known in another place.
+        val_fraction: Fraction of the images for validation.
+        split_seed: Seed of the draw.
+        held_out: Digest of the names of the validation images.
+        images: Digest of the content of all images, which identifies the data in another place.
     """
 
     val_fraction: float
@@ -43,25 +43,25 @@ class DrawnSplit:
     images: str
 
     def flags(self) -> str:
-        """Return the options in words."""
+        """Return the options as a phrase."""
         return f'val_fraction={self.val_fraction:g} and split_seed={self.split_seed}'
 
 
 def draw_split(
     whole: DataSplit, draw: Draw, facts: Mapping[Path, ImageFact]
 ) -> tuple[DataSplit, DataSplit, DrawnSplit]:
-    """Parts a split into images to train and to validate on, copies of an image together.
+    """Divide a split into training and validation images; copies of an image stay together.
 
-    The draw is stored by folder, fraction and seed, and used again as long as an image of it is there; images that came
-    later are trained on, copies of images to validate on excepted.
+    The draw is stored by folder, fraction and seed, and reused as long as one of its images exists; images that were
+    added later are used for training, except for copies of validation images.
 
     Args:
-        whole: What was read, all of it.
-        draw: Which.
-        facts: Of the images, for what they show.
+        whole: The split of all images.
+        draw: Fraction and seed.
+        facts: Facts about the images, for their content.
 
     Raises:
-        DataError: There are not two different images, or the draw cannot be stored.
+        DataError: There are fewer than two different images, or the draw cannot be stored.
     """
     names = _names(whole)
     digests = _digests(whole, names, facts)
@@ -72,17 +72,17 @@ def draw_split(
         stored = _stored(file)
         held_out = _still_held_out(stored, digests)
         new = [name for name in digests if stored and name not in stored['train'] and name not in stored['val']]
-        how = 'as drawn before' if held_out else 'drawn'
+        how = 'drawn before' if held_out else 'drawn'
         if not held_out:
             held_out, new = _drawn(whole, digests, draw), []
             _store(file, key, digests, held_out)
     drawn = DrawnSplit(*draw, _digest(sorted(held_out)), digest_of_images(whole, facts))
     text = (
-        f'{len(held_out)} of {number(len(digests), "image")} are to validate on, {how} with {drawn.flags()} and kept '
+        f'{len(held_out)} of {number(len(digests), "image")} are for validation, {how} with {drawn.flags()} and stored '
         f'in {file}'
     )
     if new:
-        text += f'; {number(len(new), "image")} came later'
+        text += f'; {number(len(new), "image")} were added later'
     inside = {index for index, name in names.items() if name in held_out}
     inside |= _with_ids_of(whole, inside)
     train, val = (_cut(whole, title, name, inside) for name in ('train', 'val'))
@@ -91,24 +91,24 @@ def draw_split(
 
 
 def as_val_alone(val: DataSplit, train: DataSplit) -> DataSplit:
-    """Return the drawn validation images with the findings about all of the data, if training images are unused."""
+    """Return the drawn validation images with the findings about all of the data, if training images are not used."""
     return replace(val, findings=[replace(finding, split='val') for finding in train.findings])
 
 
 def whole_as_val(whole: DataSplit) -> DataSplit:
-    """All images as those to validate on, for data on which nothing is trained, with a note."""
-    text = f'all {number(len(whole.coco["images"]), "image")} are to evaluate on: the folder does not part them'
+    """Return all images as validation images, for data that is not used for training, with a note."""
+    text = f'all {number(len(whole.coco["images"]), "image")} are evaluated: the folder has no splits'
     note = Finding('read as', whole.title, text)
     return as_val_alone(replace(whole, name='val'), replace(whole, findings=[*whole.findings, note]))
 
 
 def digest_of_images(whole: DataSplit, facts: Mapping[Path, ImageFact]) -> str:
-    """Equal for data sets whose images have the same names and show the same."""
+    """Return a digest that is equal for data sets whose images have the same names and content."""
     return _digest(sorted(_digests(whole, _names(whole), facts).items()))
 
 
 def _names(whole: DataSplit) -> dict[int, str]:
-    """Place in the list of images -> file, as messages show it."""
+    """Return index in the list of images -> file, as in messages."""
     return {
         index: shown(whole.image_path(image), whole.root)
         for index, image in enumerate(whole.coco['images'])
@@ -117,7 +117,7 @@ def _names(whole: DataSplit) -> dict[int, str]:
 
 
 def _digests(whole: DataSplit, names: Mapping[int, str], facts: Mapping[Path, ImageFact]) -> dict[str, str]:
-    """File -> what it shows; of one that cannot be read its name."""
+    """Return file -> digest of its content, or its name if it cannot be read."""
     images = whole.coco['images']
     return {name: facts[whole.image_path(images[index])].digest or name for index, name in names.items()}
 
@@ -127,7 +127,7 @@ def _digest(entries: Sequence) -> str:
 
 
 def _with_ids_of(whole: DataSplit, inside: set[int]) -> set[int]:
-    """Images that share the id of one to validate on: apart, each would hide that the other has its boxes."""
+    """Return the images that share an id with a validation image: in different splits, each would hide the conflict."""
     images = whole.coco['images']
     ids = {each for each in (images[index].get('id') for index in inside) if isinstance(each, int)}
     return {index for index, image in enumerate(images) if isinstance(image, dict) and _is_in(image.get('id'), ids)}
@@ -138,8 +138,8 @@ def _drawn(whole: DataSplit, digests: Mapping[str, str], draw: Draw) -> set[str]
     for name in sorted(digests):
         groups.setdefault(digests[name], []).append(name)
     if len(groups) < 2:
-        raise DataError(f'{whole.title} holds {number(len(groups), "different image")}: none can be set apart to '
-                        'validate on')  # fmt: skip
+        raise DataError(f'{whole.title} has only {number(len(groups), "different image")}: none can be held out for '
+                        'validation')  # fmt: skip
     order = list(groups.values())
     random.Random(draw.seed).shuffle(order)
     wanted, held_out = max(1, round(draw.fraction * len(digests))), set()
@@ -150,7 +150,7 @@ def _drawn(whole: DataSplit, digests: Mapping[str, str], draw: Draw) -> set[str]
 
 
 def _still_held_out(stored: dict | None, digests: Mapping[str, str]) -> set[str]:
-    """Return the images to validate on of a stored draw that are there, and new copies of them."""
+    """Return the existing validation images of a stored draw, and new copies of them."""
     if stored is None:
         return set()
     shows = set(stored['val'].values())
@@ -162,7 +162,7 @@ def _still_held_out(stored: dict | None, digests: Mapping[str, str]) -> set[str]
 
 
 def _stored(file: Path) -> dict | None:
-    """``train`` and ``val``: file -> what it shows."""
+    """Return ``train`` and ``val``: file -> digest of its content."""
     try:
         stored = json.loads(file.read_bytes())
         return stored if all(isinstance(stored[name], dict) for name in ('train', 'val')) else None
@@ -179,13 +179,13 @@ def _store(file: Path, key: str, digests: Mapping[str, str], held_out: set[str])
         write_cached(file, json.dumps(dict(drawn_by=json.loads(key), **parts), indent=1).encode())
     except OSError as error:
         raise DataError(
-            f'{file} cannot be written: {error.strerror}. Which images are to validate on is kept there; set '
-            'XDG_CACHE_HOME to a folder that can be written to'
+            f'cannot write {file}: {error.strerror}. It stores which images are for validation; set XDG_CACHE_HOME to '
+            'a writable folder'
         ) from error
 
 
 def _cut(whole: DataSplit, title: str, name: str, inside: set[int]) -> DataSplit:
-    """Return the images of one side of a draw with their annotations; those of no known image are trained on."""
+    """Return the images of one side of a draw with their annotations; annotations of unknown images go to training."""
     val = name == 'val'
     images, annotations = whole.coco['images'], whole.coco['annotations']
     ids = {each for each in (images[index].get('id') for index in inside) if isinstance(each, int)}

@@ -22,9 +22,9 @@ from mmcnn.datasets.folders.cache_folder import cache_folder, one_at_a_time, wri
 from mmcnn.engine import shared_memory
 from mmcnn.errors import DataError
 
-#: Images that a process takes at once.
+#: Number of images in one task of a process.
 CHUNK = 16
-#: A raised number makes all that is remembered void; so do other decoders.
+#: Increase this number to invalidate all caches; a change of the decoders does, too.
 _MADE_BY = [1, PIL.__version__, cv2.__version__]
 _QUIET, _LINE_EVERY = 1.0, 10.0  # seconds
 
@@ -32,10 +32,10 @@ _QUIET, _LINE_EVERY = 1.0, 10.0  # seconds
 class ImageRecords:
     """Facts about images, cached by the path, size and modification time of their files.
 
-    Processes that check the same folder wait for the one that decodes, and then find its facts.
+    Processes that check the same folder wait for the one that decodes the images, and then read its results.
 
     Args:
-        root: The data folder: each has a file of its own.
+        root: The data folder; each has its own cache file.
     """
 
     def __init__(self, root: Path) -> None:
@@ -45,10 +45,10 @@ class ImageRecords:
         self._facts: dict[str, ImageFact] = {}
 
     def facts(self, paths: Iterable[Path]) -> dict[Path, ImageFact]:
-        """Return what is known of each image; those that are new or changed are decoded first.
+        """Return the facts about each image; new or changed files are decoded first.
 
         Raises:
-            DataError: decoding ended a process, for want of memory for example.
+            DataError: decoding ended a process, for example because memory was full.
         """
         paths = list(dict.fromkeys(paths))
         asked = [os.path.abspath(path) for path in paths]
@@ -58,10 +58,10 @@ class ImageRecords:
         return {path: self._facts[name] for path, name in zip(paths, asked, strict=True)}
 
     def sizes(self, paths: Iterable[Path]) -> dict[Path, tuple[int, int] | None]:
-        """Width and height of each image in pixels, as it is trained on; None for one that cannot be.
+        """Return width and height of each image in pixels, as used in training; None for an unusable image.
 
         Raises:
-            DataError: as :meth:`facts`.
+            DataError: as in :meth:`facts`.
         """
         facts = self.facts(paths).items()
         return {path: (fact.width, fact.height) if fact.problem is None else None for path, fact in facts}
@@ -79,16 +79,16 @@ class ImageRecords:
             return
         try:
             self._decode(new)
-        finally:  # what was done before an interruption is kept
+        finally:  # results before an interruption are kept
             done = [path for path in new if path in self._facts]
             known.update({path: [stamps[path], self._facts[path]] for path in done})
             content = json.dumps(dict(made_by=_MADE_BY, images=known)).encode()
-            with contextlib.suppress(OSError):  # then it is decoded again the next time
+            with contextlib.suppress(OSError):  # then the images are decoded again next time
                 write_cached(self.file, content)
 
     def _decode(self, paths: list[str]) -> None:
         chunks = [paths[i : i + CHUNK] for i in range(0, len(paths), CHUNK)]
-        # A forked process need not import everything anew, and its children only decode.
+        # Forking avoids importing everything again, and the children only decode.
         method = 'fork' if 'fork' in multiprocessing.get_all_start_methods() else 'spawn'
         progress = _Progress(len(paths))
         try:
@@ -97,7 +97,7 @@ class ImageRecords:
             )
         except OSError as error:
             reason = shared_memory.refusal(error)
-            raise DataError(f'{self.root}: no process can be started to decode images: {reason}') from error
+            raise DataError(f'{self.root}: cannot start processes that decode images: {reason}') from error
         try:
             for chunk, facts in zip(chunks, executor.map(check_images, chunks), strict=True):
                 self._facts.update(zip(chunk, facts, strict=True))
@@ -105,15 +105,15 @@ class ImageRecords:
         except BrokenProcessPool as error:
             left = [path for path in paths if path not in self._facts]
             raise DataError(
-                f'{self.root}: a process that decodes images was killed, for want of memory perhaps; it was at one '
-                f'of the {len(left)} from {left[0]} on'
+                f'{self.root}: a process that decodes images was killed, perhaps because memory was full; it was at '
+                f'one of the {len(left)} images from {left[0]} on'
             ) from error
         finally:
             progress.end()
             executor.shutdown(cancel_futures=True)
 
     def _read(self) -> dict[str, list]:
-        """Path -> [stamp, fact] as it was stored; nothing where the file is missing, broken or of other decoders."""
+        """Return path -> [stamp, fact] as stored; empty if the file is missing, broken or of other decoders."""
         try:
             stored = json.loads(self.file.read_bytes())
             images = stored['images'] if stored['made_by'] == _MADE_BY else {}
@@ -124,7 +124,7 @@ class ImageRecords:
 
 
 class _Progress:
-    """Shows progress on stderr: a line that is overwritten on a terminal, otherwise a line now and then."""
+    """Shows progress on stderr: one overwritten line on a terminal, otherwise a line at intervals."""
 
     def __init__(self, total: int) -> None:
         self.total, self.done, self.start = total, 0, time.monotonic()
@@ -139,7 +139,7 @@ class _Progress:
             self._say('\r' if self.overwrite else '', '' if self.overwrite else '\n')
 
     def end(self) -> None:
-        """Print the final count; nothing if the check was too short for a progress line."""
+        """Print the final count, unless the check was too short for a progress line."""
         if time.monotonic() - self.start >= _QUIET:
             self._say('\r' if self.overwrite else '', '\n')
 
@@ -148,7 +148,7 @@ class _Progress:
 
 
 def _stamp(path: str) -> list[int] | None:
-    """Size and time of change of a file, ns; None: there is no file."""
+    """Return size and modification time (ns) of a file; None: it does not exist."""
     try:
         status = os.stat(path)
     except (OSError, ValueError):

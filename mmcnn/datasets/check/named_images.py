@@ -13,7 +13,7 @@ from mmcnn.datasets.folders.split import DataSplit
 
 
 def named_images(split: DataSplit) -> list[tuple[int, dict]]:
-    """Return the entries that name an image, with their places in the list."""
+    """Return the entries that name an image, with their indices in the list."""
     return [
         (index, image)
         for index, image in enumerate(split.coco['images'])
@@ -24,7 +24,7 @@ def named_images(split: DataSplit) -> list[tuple[int, dict]]:
 def check_named_images(
     split: DataSplit, images: Sequence[tuple[int, dict]], facts: dict[Path, ImageFact]
 ) -> Iterator[Finding]:
-    """Images that cannot be used or have another size; sizes that are not there are filled in."""
+    """Yield findings about images that are unusable or have another size; missing sizes are filled in."""
     for index, image in images:
         fact, shown = facts[split.image_path(image)], split.shown_image(image)
         who = dict(id=image.get('id'), split=split.name, entry=('images', index))
@@ -38,19 +38,19 @@ def check_named_images(
         elif is_sized(image) and (image['width'], image['height']) != (fact.width, fact.height):
             size = f'{image["width"]} x {image["height"]}'
             turned = '' if (image['width'], image['height']) != fact.stored else (
-                ' once it is rotated as its EXIF entry says: size and boxes have to be those of the rotated image'
+                ' after its EXIF rotation: size and boxes must be those of the rotated image'
             )  # fmt: skip
             text = f'image {image.get("id")} has {fact.width} x {fact.height} px{turned}, but {size} in the annotations'
             yield Finding('wrong size', shown, text, **who)
 
 
 def check_named_twice(split: DataSplit, images: Sequence[tuple[int, dict]]) -> Iterator[Finding]:
-    """Images that several entries name: each with the boxes of one entry only."""
+    """Yield findings about images that several entries name: each entry has only some of the boxes."""
     first: dict[str, dict] = {}
     for _, image in images:
         other = first.setdefault(os.path.normpath(split.image_path(image)), image)
         if other is not image and other.get('id') != image.get('id'):
-            text = f'is the image of the ids {other.get("id")} and {image.get("id")}, each with its own boxes'
+            text = f'is the image of both id {other.get("id")} and id {image.get("id")}, each with its own boxes'
             yield Finding('image named twice', split.shown_image(image), text, image.get('id'), split.name)
 
 
@@ -61,7 +61,7 @@ def check_shared_images(
     val_images: Sequence[tuple[int, dict]],
     facts: dict[Path, ImageFact],
 ) -> Iterator[Finding]:
-    """Images to train on that are to validate on, too, by content: the numbers would not be those of new images."""
+    """Yield training images that also appear in val, by content: metrics would not be those of new images."""
     held_out = {facts[val.image_path(image)].digest: image for _, image in val_images}
     for index, image in train_images:
         digest = facts[train.image_path(image)].digest

@@ -12,19 +12,19 @@ from mmcnn.datasets.check.report import DetectorData, cached_annotations
 def with_fraction(data: DetectorData, fraction: float) -> DetectorData:
     """Return the data with a fraction of its training images; the validation images stay.
 
-    Images come in the order of a hash of their file names, so that a share follows from the names alone and a smaller
-    one is part of every larger one. It has the images without boxes that fall into it, as the whole has.
+    Images are ordered by a hash of their file names, so that a fraction depends only on the names and a smaller one is
+    contained in every larger one. Images without boxes are included like all others.
 
     Args:
-        data: whole, or with this share already.
-        fraction: above 0 and at most 1; one image is left at least.
+        data: all of the data, or already this fraction.
+        fraction: above 0 and at most 1; at least one image is kept.
 
     Raises:
-        DataError: The annotations of the share cannot be written to the cache folder.
+        DataError: The annotations of the fraction cannot be written to the cache folder.
     """
     if fraction == data.fraction:
         return data
-    assert data.fraction == 1, 'a share is taken of the whole'
+    assert data.fraction == 1, 'a fraction is taken of all images'
     ann_file, prefix = data.files['train']
     coco = json.loads((data.root / ann_file).read_bytes())
     ordered = sorted(coco['images'], key=lambda image: hashlib.sha256(image['file_name'].encode()).digest())

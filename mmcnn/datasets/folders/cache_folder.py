@@ -1,4 +1,4 @@
-"""The cache folder for what mmcnn derives from users' data, whose own folders are never written to."""
+"""The cache folder for data that mmcnn derives from users' data, whose own folders are never written to."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ except ImportError:  # Windows
 
 
 def cache_folder() -> Path:
-    """``$XDG_CACHE_HOME/mmcnn``, else ``~/.cache/mmcnn`` (without a home a temporary one); it need not exist."""
+    """Return ``$XDG_CACHE_HOME/mmcnn``, else ``~/.cache/mmcnn`` (without a home a temporary one); it need not exist."""
     chosen = os.environ.get('XDG_CACHE_HOME')
     try:
         return Path(chosen or Path.home() / '.cache') / 'mmcnn'
-    except RuntimeError:  # a container's user that has no entry
+    except RuntimeError:  # a user without an entry in a container
         user = os.getuid() if hasattr(os, 'getuid') else 'user'  # Windows has no numbers, but a folder for each user
         return Path(tempfile.gettempdir()) / f'mmcnn-{user}'
 
 
 def write_cached(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, and make its folder; several processes may write the same file at once.
+    """Write a file completely or not at all, and create its folder; several processes may write it at the same time.
 
     Raises:
         OSError: it cannot be written.
@@ -38,9 +38,9 @@ def write_cached(path: Path, content: bytes) -> None:
 
 @contextlib.contextmanager
 def one_at_a_time(path: Path) -> Iterator[None]:
-    """Hold the other processes of this machine back that ask for the same file.
+    """Make other processes on this machine that request the same file wait.
 
-    Where locks or the folder cannot be had nobody is held back.
+    If locks or the folder are not available, nobody waits.
     """
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):

@@ -9,15 +9,15 @@ from mmcnn.datasets.folders.split import DataSplit
 from mmcnn.errors import UsageError
 from mmcnn.nearest import nearest
 
-#: Chooses from the names of a split's categories, given its title: the classes, in their order.
+#: Chooses the classes, in their order, from the names of a split's categories and its title.
 Choice = Callable[[Sequence[str], str], Sequence[str]]
 
 
 def leave_out_grouping(splits: Sequence[DataSplit]) -> Iterator[Finding]:
-    """Take a first category away that only names the group of all others, as Roboflow's exports have one.
+    """Remove a first category that only groups all others, as in exports of Roboflow.
 
-    It is one where every other category has its name as ``supercategory`` and no box of any split is of it. A category
-    that is merely without boxes stays.
+    In this case, every other category has its name as ``supercategory`` and no box of any split belongs to it. A
+    category that merely has no boxes stays.
     """
     groups = [_grouping(split) for split in splits]
     names = {group['name'] for group in groups if group is not None}
@@ -25,29 +25,29 @@ def leave_out_grouping(splits: Sequence[DataSplit]) -> Iterator[Finding]:
         return
     for split, group in zip(splits, groups, strict=True):
         if group is None and names & {each['name'] for each in split.coco['categories'] if _is_named(each)}:
-            return  # a class after all
+            return  # it is a class
     for split, group in zip(splits, groups, strict=True):
         if group is None:
             continue
         split.coco['categories'] = [each for each in split.coco['categories'] if each is not group]
         split.changed = True
         text = (
-            f'category {group["id"]}, {group["name"]!r}, is left out of the classes: it has no box, and all others '
-            'name it as their supercategory'
+            f'category {group["id"]}, {group["name"]!r}, is not used as a class: it has no boxes, and all others '
+            'have it as their supercategory'
         )
         yield Finding('read as', split.title, text, group['id'], split.name)
 
 
 def names_of(words: str | Sequence[str], known: Sequence[str], where: str) -> list[str]:
-    """Return the classes that are requested, in the order of ``known``: an item is a name or several joined by commas.
+    """Return the requested classes in the order of ``known``; an item is a name or several names joined by commas.
 
     Args:
-        words: As they were typed.
-        known: The names that there are.
-        where: What has them, for the message.
+        words: The requested classes.
+        known: All names.
+        where: Description of where they are, for the message.
 
     Raises:
-        UsageError: There is no such class, or none is named.
+        UsageError: There is no such class, or none is requested.
     """
     names = []
     for word in [words] if isinstance(words, str) else words:
@@ -60,18 +60,18 @@ def names_of(words: str | Sequence[str], known: Sequence[str], where: str) -> li
 
 
 def choose_classes(split: DataSplit, choice: Choice) -> Iterator[Finding]:
-    """Leave the boxes of all other categories out, and put the chosen ones into their order.
+    """Drop the boxes of all other categories, and put the chosen ones in order.
 
-    Images that keep no box stay, as background. A chosen class that the split does not have becomes a category without
-    boxes.
+    Images that lose all boxes stay, as background. A chosen class that is missing in the split becomes a category
+    without boxes.
 
     Args:
         split: Changed in place.
-        choice: Takes the names of the categories and ``split.title``.
+        choice: Called with the names of the categories and ``split.title``.
     """
     named = {each['name']: each for each in split.coco['categories'] if _is_named(each)}
     if len(named) < len(split.coco['categories']):
-        return  # some are at fault, and nothing is trained on
+        return  # some have errors, so nothing will be trained
     chosen = list(choice(list(named), split.title))
     if chosen == list(named):
         return
@@ -90,8 +90,8 @@ def choose_classes(split: DataSplit, choice: Choice) -> Iterator[Finding]:
     gone = len(before) - len(split.coco['annotations'])
     if left:
         text = (
-            f'{len(chosen)} of {number(len(named), "class")}; boxes of the others, which are left out: {gone:,}; '
-            f'images that keep no box, background where the config trains on such: {len(emptied):,}'
+            f'{len(chosen)} of {number(len(named), "class")}; dropped boxes of the others: {gone:,}; images without '
+            f'remaining boxes, used as background if the config trains on such images: {len(emptied):,}'
         )
         yield Finding('classes in use', split.title, text, split=split.name)
 

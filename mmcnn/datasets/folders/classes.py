@@ -1,4 +1,4 @@
-"""Images for a classifier in one folder per class, as ImageNet is usually unpacked: reading, checking, serving."""
+"""Images for a classifier in one folder per class, as ImageNet is usually unpacked: reading, checking, loading."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mmcnn.errors import DataError
 from mmcnn.registry import DATASETS
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
-_LAYOUT = 'the data folder of a classifier holds train/CLASS/ and val/CLASS/ with the images of each class'
+_LAYOUT = 'the data folder of a classifier has train/CLASS/ and val/CLASS/ with the images of each class'
 _SHOWN = 5
 
 
@@ -27,10 +27,10 @@ class ClassData:
     Attributes:
         root: The folder.
         classes: Names of the class folders, sorted; label i is ``classes[i]``.
-        num_train: Number of training images; None where they were not asked for.
+        num_train: Number of training images; None if they were not requested.
         num_val: Number of validation images.
-        num_ignored: Files in the class folders that are no images by their names.
-        left_out: Split ('train' or 'val') and file, relative to ``root``, of images that are not to be used.
+        num_ignored: Number of files in the class folders that are not images by their names.
+        left_out: Split ('train' or 'val') and file, relative to ``root``, of images to skip.
     """
 
     root: Path
@@ -44,19 +44,19 @@ class ClassData:
 def read_class_folder(path: str | Path, train: str | None = 'train', val: str = 'val') -> ClassData:
     """Read and check a folder with train/CLASS/ and val/CLASS/.
 
-    Images may lie in subfolders of their class. Files with other endings are counted and left out; folders whose
-    names begin with a dot are no classes. The images themselves are not opened.
+    Images may be in subfolders of their class. Files with other suffixes are counted and skipped; folders whose names
+    begin with a dot are not classes. The images themselves are not opened.
 
     Args:
         path: The folder.
-        train: Its folder of the training images; None: they need not be there.
-        val: Its folder of the validation images.
+        train: Its folder of training images; None: not required.
+        val: Its folder of validation images.
 
     Returns:
         The folder with its classes and numbers of images.
 
     Raises:
-        DataError: A folder is missing or empty, a class has no image, or both splits have different classes.
+        DataError: A folder is missing or empty, a class has no images, or the splits have different classes.
     """
     root = Path(path)
     if not root.is_dir():
@@ -64,7 +64,7 @@ def read_class_folder(path: str | Path, train: str | None = 'train', val: str = 
         raise DataError(f'{root} {state}; {_LAYOUT}')
     splits = [root / name for name in (train, val) if name is not None]
     if not all(map(_has_folders, splits)) and (files := usual_files(root) or other_files(root)):
-        raise DataError(f'{root} holds {files[0]}: it is the data folder of a detector, this config trains a '
+        raise DataError(f'{root} has {files[0]}: it is the data folder of a detector, but this config trains a '
                         f'classifier; {_LAYOUT}')  # fmt: skip
     for split in splits:
         if not split.is_dir():
@@ -87,10 +87,10 @@ def images_of_classes(folder: str | Path) -> tuple[dict[str, list[str]], int]:
     """Find the images below the class folders of a folder.
 
     Returns:
-        Class name -> paths of its images, both sorted, and the number of files that are no images by their names.
+        Class name -> paths of its images, both sorted, and the number of files that are not images by their names.
 
     Raises:
-        DataError: There is no class folder, or one without an image.
+        DataError: There are no class folders, or one has no images.
     """
     with os.scandir(folder) as entries:
         entries = sorted(entries, key=lambda entry: entry.name)
@@ -98,9 +98,11 @@ def images_of_classes(folder: str | Path) -> tuple[dict[str, list[str]], int]:
     if not classes:
         loose = sum(_is_image(entry.name) for entry in entries)
         texts = [entry.name for entry in entries if entry.name.lower().endswith(('.json', '.xml'))]
-        advice = f' and {texts[0]}: they are those of a detector' if texts else ': move each into a folder of its class'
+        advice = (
+            f' and {texts[0]}, which are the data of a detector' if texts else ': move each to the folder of its class'
+        )
         beside = f', but {loose} images{advice}' if loose else ''
-        raise DataError(f'{folder} holds no class folders{beside}; {_LAYOUT}')
+        raise DataError(f'{folder} has no class folders{beside}; {_LAYOUT}')
     images: dict[str, list[str]] = {}
     ignored = 0
     for entry in classes:
@@ -109,7 +111,7 @@ def images_of_classes(folder: str | Path) -> tuple[dict[str, list[str]], int]:
         ignored += len(paths) - len(images[entry.name])
     empty = [name for name, paths in images.items() if not paths]
     if empty:
-        raise DataError(f'{folder}: {len(empty)} of {len(images)} classes have no image: {_listed(empty)}')
+        raise DataError(f'{folder}: {len(empty)} of {len(images)} classes have no images: {_listed(empty)}')
     return images, ignored
 
 
@@ -118,18 +120,18 @@ class ClassFolder(BaseDataset):
     """The images of a folder with one subfolder per class.
 
     A sample is ``dict(img_path=..., gt_label=...)``; label i is ``metainfo['classes'][i]``. Without classes in
-    ``metainfo`` they are the names of the folders, sorted, as ImageNet's are by WordNet id.
+    ``metainfo``, the sorted names of the folders are used, like ImageNet's WordNet ids.
 
     Args:
         data_root (str): The data folder.
-        data_prefix (dict): ``dict(img='train/')``, where the class folders are below it.
-        metainfo (dict, optional): ``dict(classes=...)``; the folders have to be these.
+        data_prefix (dict): ``dict(img='train/')``, the folder with the class folders.
+        metainfo (dict, optional): ``dict(classes=...)``; the folders must match.
         pipeline (list[dict]): Transforms.
-        left_out (Sequence[str]): Images that are no samples, relative to ``data_root``.
+        left_out (Sequence[str]): Images to skip, relative to ``data_root``.
         **kwargs: See MMEngine's ``BaseDataset``.
 
     Raises:
-        DataError: See :func:`images_of_classes`; or the folders are not the given classes.
+        DataError: See :func:`images_of_classes`; or the folders do not match the given classes.
     """
 
     def __init__(
@@ -146,7 +148,7 @@ class ClassFolder(BaseDataset):
         super().__init__(data_root=data_root, data_prefix=prefix, metainfo=metainfo, pipeline=list(pipeline), **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """One ``dict(img_path, gt_label)`` for each image, class by class."""
+        """Return a ``dict(img_path, gt_label)`` for each image, class by class."""
         folder = self.data_prefix['img']
         if not os.path.isdir(folder):
             raise DataError(f'{folder} does not exist; {_LAYOUT}')
@@ -154,12 +156,12 @@ class ClassFolder(BaseDataset):
         classes = tuple(self._metainfo.setdefault('classes', tuple(images)))
         if set(classes) != set(images):
             raise DataError(
-                f'the folders in {folder} are not the classes of the config: '
+                f'the folders in {folder} do not match the classes of the config: '
                 f'{_difference(("the config", folder), dict.fromkeys(classes), images)}'
             )
         if ignored:
             print_log(
-                f'{folder}: {ignored} files that are no images by their names are left out',
+                f'{folder}: {ignored} files that are not images by their names are skipped',
                 logger='current',
                 level=logging.WARNING,
             )
@@ -180,7 +182,7 @@ def _is_image(name: str) -> bool:
 
 
 def _difference(places: Sequence[object], first: dict, last: dict) -> str:
-    """Return the names that only one of two places has."""
+    """Return a phrase with the names that only one of two places has."""
     only = [
         (place, sorted(own.keys() - other.keys()))
         for place, own, other in zip(places, (first, last), (last, first), strict=True)

@@ -1,4 +1,4 @@
-"""Users' data in COCO format: where files and images are, and the split as the file has it."""
+"""Users' data in COCO format: locations of files and images, and the splits of the file."""
 
 from __future__ import annotations
 
@@ -14,39 +14,39 @@ from mmcnn.datasets.folders.file_names import SPLIT_WORDS, split_words, used_to_
 from mmcnn.datasets.folders.split import DataSplit
 from mmcnn.errors import DataError
 
-_TRIED = 50  # entries by which the folder of the images is found
+_TRIED = 50  # number of entries used to find the folder of the images
 
 
 def is_coco_folder(root: Path) -> bool:
-    """One of the annotation files is there by its usual name."""
+    """Return whether one of the annotation files exists with its usual name."""
     return bool(usual_files(root))
 
 
 def holds_coco_files(root: Path) -> bool:
-    """There are files in COCO format, by any name."""
+    """Return whether there are files in COCO format, with any names."""
     return bool(other_files(root))
 
 
 def has_coco_val(root: Path) -> bool:
-    """There is a file of annotations to validate on."""
+    """Return whether there are annotations for validation."""
     return choose_file(root, 'val') is not None
 
 
 def read_coco_folder(root: Path, name: str) -> DataSplit:
-    """Read one split; what the lists of its file hold is not looked at, but for the files of the images.
+    """Read one split without checking the lists of its file, except for the files of the images.
 
     Args:
         root: The data folder.
         name: 'train' or 'val'.
 
     Raises:
-        DataError: The file or the folder of the images is missing, it cannot be told which file is meant, or the file
+        DataError: The file or the folder of the images is missing, the choice of the file is ambiguous, or the file
             is not JSON with COCO's three lists.
     """
     file = choose_file(root, name)
     if file is None:
-        raise DataError(f'{root} has no {name}.json or annotations/instances_{name}2017.json, the annotations to '
-                        f'{"train" if name == "train" else "validate"} on')  # fmt: skip
+        raise DataError(f'{root} has no {name}.json or annotations/instances_{name}2017.json with the annotations for '
+                        f'{"training" if name == "train" else "validation"}')  # fmt: skip
     coco = _read(root / file.title)
     names = [image['file_name'] for image in coco['images'] if _is_named(image)]
     split = DataSplit(name, file.title, root, _folder_of_images(root, file, names), coco, ann_file=root / file.title)
@@ -57,10 +57,10 @@ def read_coco_folder(root: Path, name: str) -> DataSplit:
 
 
 def _folder_of_images(root: Path, file: AnnotationFile, names: list[str]) -> str:
-    """Return where most of the images are that a file names, '' or with a slash at its end; else where they should be.
+    """Return the folder with most of the images that a file names, '' or ending in a slash; else the expected folder.
 
     Raises:
-        DataError: There is no such folder, or several hold as many of the images.
+        DataError: The folder does not exist, or several contain equally many of the images.
     """
     usual = [each for each in dict.fromkeys(file.folders) if (root / each).is_dir()]
     of_other = set(SPLIT_WORDS['val' if file.word in SPLIT_WORDS['train'] else 'train'])
@@ -72,19 +72,19 @@ def _folder_of_images(root: Path, file: AnnotationFile, names: list[str]) -> str
             there = [sum(os.path.isfile(os.path.join(root, each, name)) for name in written) for each in folders]
             best = [each for each, count in zip(folders, there, strict=True) if count and count == max(there)]
             if len(best) > 1 and folders is others:
-                raise DataError(f'{root} has the images of {file.title} in several folders, {", ".join(best)}; those '
-                                f'that are meant are looked for in {file.folders[0]} first')  # fmt: skip
+                raise DataError(f'{root} has the images of {file.title} in several folders, {", ".join(best)}; move '
+                                f'the right ones to {file.folders[0]}, which is searched first')  # fmt: skip
             if best:
                 return best[0]
     images = root / file.folders[0]
     if not images.is_dir() and not any(usual):
-        raise DataError(f'{images} is not a folder' if images.exists() else f'{images} does not exist: {file.title} '
-                        'names images in it')  # fmt: skip
+        raise DataError(f'{images} is not a folder' if images.exists() else f'{images} does not exist, but '
+                        f'{file.title} has images in it')  # fmt: skip
     return next(each for each in usual if each)
 
 
 def _find_images(split: DataSplit, words: set[str]) -> None:
-    """Set the names of images to those that the files have here; notes say what was read otherwise."""
+    """Set the names of images to those of the files here; notes report corrected names."""
     below = split.root / split.prefix
     finder = FileFinder(split.root, [below], [below], also=[split.root, split.ann_file.parent], split=words)
     places = finder.find(image['file_name'] for image in split.coco['images'] if _is_named(image))
@@ -93,7 +93,7 @@ def _find_images(split: DataSplit, words: set[str]) -> None:
     moved = {
         name: path
         for name, path in found.items()
-        if str(path) != os.path.join(below, name) and path != below / name  # paths take longer to compare
+        if str(path) != os.path.join(below, name) and path != below / name  # comparing paths takes longer
     }
     inside = all(path.is_relative_to(below) for path in moved.values())
     for image in split.coco['images'] if moved else ():
@@ -110,7 +110,7 @@ def _find_images(split: DataSplit, words: set[str]) -> None:
 
 
 def _relative(path: str | Path, root: Path) -> str:
-    """Return a path as COCO writes it: relative to the folder where it is below it."""
+    """Return a path as in COCO files: relative to the folder if it is below it."""
     path = Path(path)
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
@@ -120,7 +120,7 @@ def _is_named(image: object) -> bool:
 
 
 def _packed(entry: dict) -> dict:
-    """Return an entry whose polygons are arrays: for COCO they take a third of the memory of lists."""
+    """Return an entry whose polygons are arrays, which take a third of the memory of lists for COCO."""
     if type(polygons := entry.get('segmentation')) is list:
         entry['segmentation'] = [
             array('d', polygon) if type(polygon) is list and set(map(type, polygon)) == {float} else polygon
@@ -136,10 +136,10 @@ def _read(path: Path) -> dict:
         raise DataError(f'{path} is not valid JSON: line {error.lineno}, column {error.colno}: {error.msg}') from error
     except UnicodeDecodeError as error:
         raise DataError(f'{path} is not UTF-8 text: {error.reason} at byte {error.start}') from error
-    except (OSError, RecursionError, ValueError) as error:  # ValueError: a number of thousands of digits
+    except (OSError, RecursionError, ValueError) as error:  # ValueError: a number with thousands of digits
         raise DataError(f'{path} cannot be read: {getattr(error, "strerror", None) or error}') from error
     if not isinstance(coco, dict):
-        raise DataError(f'{path} holds a JSON {type(coco).__name__}; COCO format is an object with {", ".join(KEYS)}')
+        raise DataError(f'{path} is a JSON {type(coco).__name__}; COCO format is an object with {", ".join(KEYS)}')
     if missing := missing_lists(coco):
         raise DataError(f'{path} {missing}')
     return coco

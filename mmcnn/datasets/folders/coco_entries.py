@@ -15,20 +15,21 @@ from mmcnn.datasets.folders.split import DataSplit
 
 #: The lists of a COCO file.
 KEYS = ('images', 'annotations', 'categories')
-#: Of each list, the keys that refer to the ids of another one.
+#: For each list, the keys that refer to the ids of another one.
 _REFERENCES = {'image_id': 'images', 'category_id': 'categories'}
 _INTEGER = re.compile(r'\s*[+-]?\d{1,18}(\.0*)?\s*')
 _SINGULAR = {'images': 'image', 'annotations': 'annotation', 'categories': 'category'}
 
 
 def read_entries(split: DataSplit) -> Iterator[Finding]:
-    """Rewrites what is unambiguous in the entries of a split as COCO has it, with one note for each kind of it.
+    """Convert unambiguous nonstandard entries of a split to COCO format, with one note for each kind.
 
-    - Ids and what refers to them: whole numbers as text or with a point (``"1"``, ``1.0``). Texts that are no numbers
-      are numbered in their order, from 1 on, where all ids of a list are different texts. Annotations that all have no
-      id are numbered, too. An id that two entries would share, ``1`` and ``"1"``, stays as it is, which is an error.
-    - ``bbox`` and ``area`` as text; ``iscrowd`` as true or false, as text or with a point; sizes with a point or as
-      text.
+    - Ids and references to them: integers as text or with a decimal point (``"1"``, ``1.0``). Texts that are not
+      numbers are numbered in order, from 1, if all ids of a list are different texts. Annotations are also numbered
+      if none of them has an id. An id that two entries would share, ``1`` and ``"1"``, is not changed, which is an
+      error.
+    - ``bbox`` and ``area`` as text; ``iscrowd`` as true or false, as text or with a decimal point; sizes with a decimal
+      point or as text.
 
     Args:
         split: Its dict is changed in place, and ``changed`` is set.
@@ -53,7 +54,7 @@ def read_entries(split: DataSplit) -> Iterator[Finding]:
 
 
 def misnamed(entry: dict, key: str) -> str:
-    """Under which other name an entry seems to have a key, in words; '' if there is none like it.
+    """Return a phrase with the other name under which an entry seems to have a key; '' if there is none.
 
     ``filename`` is like ``file_name``, ``imageId`` like ``image_id``, ``annotation`` like ``annotations``.
     """
@@ -64,7 +65,7 @@ def misnamed(entry: dict, key: str) -> str:
 
 
 def missing_lists(coco: dict) -> str:
-    """Return which of COCO's three lists a file does not have, as the rest of a sentence about it; '' if it has all."""
+    """Return which of COCO's three lists a file lacks, as the rest of a sentence about it; '' if it has all."""
     absent = [key for key in KEYS if not isinstance(coco.get(key), list)]
     named = {key: misnamed({name: value for name, value in coco.items() if name not in KEYS}, key) for key in absent}
     kinds = [f'{key} is a JSON {type(coco[key]).__name__}' for key in absent if key in coco]
@@ -82,7 +83,7 @@ class _Notes:
         self._first: dict[tuple[str, str], str] = {}
 
     def change(self, of: str, index: int, key: str, meaning: Any, why: str = '') -> None:
-        """Put a value into an entry."""
+        """Set a value of an entry."""
         entry = self.split.coco[of][index]
         kind = (of, key)
         self._counts[kind] += 1
@@ -94,7 +95,7 @@ class _Notes:
 
     def findings(self) -> Iterator[Finding]:
         for (of, key), count in self._counts.items():
-            text = f'{key} of {number(count, _SINGULAR[of])} is read otherwise than it is written, first '
+            text = f'{key} of {number(count, _SINGULAR[of])} was converted, the first: '
             yield Finding('read as', self.split.title, text + self._first[of, key], split=self.split.name)
 
 
@@ -103,7 +104,7 @@ def _dicts(split: DataSplit, key: str) -> Iterator[tuple[int, dict]]:
 
 
 def _is_plain(annotation: dict) -> bool:
-    """Nothing of an annotation is text, or another thing than COCO writes, where it takes numbers."""
+    """Return whether all values of an annotation are plain numbers where COCO has numbers."""
     box = annotation.get('bbox')
     return (
         type(annotation.get('image_id'))
@@ -117,10 +118,10 @@ def _is_plain(annotation: dict) -> bool:
 
 
 def _read_ids(split: DataSplit, of: str, notes: _Notes) -> dict[Any, int | None]:
-    """Make numbers of a list's ids.
+    """Convert a list's ids to numbers.
 
     Returns:
-        What a reference may say, as a number or as a text that is none -> the id; None where two entries share it.
+        Possible references, as a number or as a text that is not one -> the id; None if two entries share it.
     """
     entries = list(_dicts(split, of))
     written = [entry.get('id') for _, entry in entries]
@@ -149,13 +150,13 @@ def _read_ids(split: DataSplit, of: str, notes: _Notes) -> dict[Any, int | None]
 
 
 def _refers_by_text(split: DataSplit, of: str) -> bool:
-    """Return whether all references to a list are texts: a number could be taken for the place of an entry."""
+    """Return whether all references to a list are texts, because a number could be the index of an entry."""
     keys = [key for key, target in _REFERENCES.items() if target == of]
     return all(isinstance(entry.get(key), str) for _, entry in _dicts(split, 'annotations') for key in keys)
 
 
 def _meaning(value: Any, meanings: dict[Any, int | None]) -> int | None:
-    """Return the id that a reference stands for, where it is written otherwise; None: leave it as it is."""
+    """Return the id of a reference that is written in another form; None: leave it unchanged."""
     if type(value) is int or not isinstance(value, str | float):
         return None
     if isinstance(value, str) and meanings.get(value) is not None:
@@ -165,7 +166,7 @@ def _meaning(value: Any, meanings: dict[Any, int | None]) -> int | None:
 
 
 def _whole(value: Any) -> int | None:
-    """Return the whole number that a text or a number with a point is; None for anything else, integers too."""
+    """Return the integer that a text or a number with a decimal point represents; None otherwise, also for integers."""
     if isinstance(value, str) and _INTEGER.fullmatch(value):
         return int(value.strip().partition('.')[0])
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
@@ -192,7 +193,7 @@ def _flag(value: Any) -> int | None:
 
 
 def _box(value: Any) -> list[float] | None:
-    """Four numbers out of texts, or out of one text: '[1, 2, 3, 4]', '1 2 3 4'."""
+    """Return four numbers from texts, or from one text: '[1, 2, 3, 4]', '1 2 3 4'."""
     if isinstance(value, str):
         try:
             value = json.loads(value) if value.strip().startswith('[') else re.split(r'[,;]\s*|\s+', value.strip())

@@ -10,9 +10,9 @@ from pathlib import Path
 from mmcnn.datasets.folders.file_names import SPLIT_WORDS, split_words
 from mmcnn.errors import DataError
 
-#: The file that an export of Roboflow has in each of its folders.
+#: Name of the file in each folder of a Roboflow export.
 ROBOFLOW = '_annotations.coco.json'
-#: JSON files of a folder beyond which they belong to an image each, as LabelMe's do.
+#: With more JSON files than this, a folder is assumed to have one per image, like LabelMe's.
 _MOST_FILES = 20
 _LOOKS = re.compile(rb'"(images|annotations?|categories)"\s*:')
 
@@ -24,8 +24,8 @@ class AnnotationFile:
     Attributes:
         title: The file, relative to the data folder.
         word: The word for its split, of :data:`~mmcnn.datasets.folders.file_names.SPLIT_WORDS`.
-        folders: Where its images may be, relative to the data folder: '' or with a slash at the end; where nothing
-            decides, in the first.
+        folders: Possible folders of its images, relative to the data folder: '' or ending in a slash; the first is the
+            default.
     """
 
     title: str
@@ -34,7 +34,7 @@ class AnnotationFile:
 
 
 def usual_files(root: Path) -> list[str]:
-    """train.json or val.json, COCO 2017's files or Roboflow's, as far as they are there."""
+    """Return those of train.json and val.json, COCO 2017's files or Roboflow's that exist."""
     return [
         each.title
         for name, words in SPLIT_WORDS.items()
@@ -45,17 +45,17 @@ def usual_files(root: Path) -> list[str]:
 
 
 def other_files(root: Path) -> list[str]:
-    """Files in COCO format by any name, relative to the data folder, as far as a look at them tells."""
+    """Return files in COCO format with any name, relative to the data folder, judging by a short look at them."""
     return [path.relative_to(root).as_posix() for path in json_files(root) if _looks_like_coco(path)]
 
 
 def choose_file(root: Path, name: str) -> AnnotationFile | None:
     """Return the file of a split, 'train' or 'val'; None: there is none.
 
-    A file that is the only one, and whose name tells of no split, holds what there is to train on.
+    A single file whose name does not contain a split is the training data.
 
     Raises:
-        DataError: Several may be meant.
+        DataError: The choice is ambiguous.
     """
     for word in SPLIT_WORDS[name]:
         for usual in _usual_files(word):
@@ -66,14 +66,14 @@ def choose_file(root: Path, name: str) -> AnnotationFile | None:
         matches = [title for title, words in others.items() if words == {word}]
         matches = [title for title in matches if 'instances' in Path(title).name] or matches
         if len(matches) > 1:
-            raise DataError(f'{root} has several files for {word}, {", ".join(matches)}: call the one that is meant '
+            raise DataError(f'{root} has several files for {word}, {", ".join(matches)}: rename the right one to '
                             f'{word}.json')  # fmt: skip
         if matches:
             return _file(matches[0], word)
     unnamed = [title for title, words in others.items() if not words]
     if name == 'train' and len(unnamed) > 1:
-        raise DataError(f'{root} holds {", ".join(unnamed)}, and their names do not tell which is to train on: call it '
-                        'train.json, and the one to validate on val.json')  # fmt: skip
+        raise DataError(f'{root} has {", ".join(unnamed)}, whose names do not contain their splits: rename the '
+                        'training annotations to train.json, and the validation annotations to val.json')  # fmt: skip
     return _file(unnamed[0], 'train') if name == 'train' and unnamed and len(others) == 1 else None
 
 
@@ -95,13 +95,13 @@ def _file(title: str, word: str) -> AnnotationFile:
 
 
 def _words_of(title: str) -> set[str]:
-    """Return the words for splits in a file's name, else in those of its folders."""
+    """Return the words for splits in a file's name, otherwise in those of its folders."""
     *folders, name = title.split('/')
     return split_words(name) or split_words(' '.join(folders))
 
 
 def json_files(root: Path) -> Iterator[Path]:
-    """JSON files in the folder and, two levels deep, in folders that are named after a split or annotations."""
+    """Yield JSON files in the folder and, two levels deep, in folders named after a split or annotations."""
     level = [root]
     for _ in range(3):
         for folder in level:

@@ -1,8 +1,8 @@
 """Resolution of names in users' files to files on this machine: one rule for the readers of all layouts.
 
-A name is taken as it is written wherever a file of that name is there. Only else is it read otherwise: with Windows'
-separators, without the folders of another machine, in another case, with another ending; and only where exactly one
-file can be meant, whose folders do not contradict those that are written.
+A name is used unchanged wherever such a file exists. Otherwise it is corrected: with Windows' separators, without the
+folders of another machine, with other upper and lower case, with another suffix; but only if exactly one file matches
+and its folders do not contradict those in the name.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ class Found:
     """The file that a name resolves to.
 
     Attributes:
-        path: The file; None: there is none, or it cannot be told which is meant.
-        changes: How the name differs from the file's, in words; none: it is as it is written.
-        problem: Why there is no path, as the rest of a sentence about the name; '' where nothing more can be said.
+        path: The file; None: there is none, or the choice is ambiguous.
+        changes: Phrases about the differences between the name and the file's; empty: there are none.
+        problem: Why there is no path, as the rest of a sentence about the name; '' if there is nothing to add.
     """
 
     path: Path | None
@@ -54,15 +54,15 @@ class Found:
 
 
 class FileFinder:
-    """Finds files by names written on another machine and remembers which names it had to correct.
+    """Finds files by names from another machine and remembers which names it had to correct.
 
     Args:
         root: The data folder, for messages.
-        folders: What names may be relative to; the first that has the file counts.
-        below: Folders in which a file is looked for that is in none of ``folders``.
-        has_ending: The names are written with their endings; False: without.
-        also: Other folders that names are tried to be relative to; what is found there is said.
-        split: Words for the split that the names are of; folders of another split are not looked into. Empty: any.
+        folders: Folders that names may be relative to; the first with the file is used.
+        below: Folders to search for a file that is in none of ``folders``.
+        has_ending: Whether the names include their suffixes.
+        also: Additional folders that names may be relative to; files found there are reported.
+        split: Words for the split of the names; folders of other splits are not searched. Empty: any.
     """
 
     def __init__(
@@ -79,13 +79,13 @@ class FileFinder:
         self._read_as: dict[tuple[str, ...], list[tuple[str, Path]]] = {}
 
     def find(self, names: Iterable[str]) -> dict[str, Found]:
-        """Return the files that the names of a user's file stand for; what differs is remembered for :meth:`notes`.
+        """Return the files of the names in a user's file; differences are remembered for :meth:`notes`.
 
-        They are looked for together, as they have to agree: names of one folder lead into one folder, names of two
-        folders not into one where they would be the same, and two names not to one file.
+        All names are resolved together, because they must agree: names of one folder lead to one folder, names of two
+        folders do not lead to one where they would clash, and two names do not lead to one file.
         """
         found = {name: self._find(name) for name in dict.fromkeys(names)}
-        if any(each.changes for each in found.values()):  # no others are refused
+        if any(each.changes for each in found.values()):  # only these can be refused
             found |= self._disagreeing(found)
             found |= _of_the_same_file(found)
         for name, each in found.items():
@@ -94,7 +94,7 @@ class FileFinder:
         return found
 
     def notes(self, title: str, split: str) -> list[Finding]:
-        """Return a note for each kind of change: how many names, and the first of them."""
+        """Return a note for each kind of change: the number of names, and the first of them."""
         return [
             Finding(
                 'read as',
@@ -121,11 +121,11 @@ class FileFinder:
         if not best:
             return Found(None, problem=self._why_none(candidates, written))
         if len(best) > 1:
-            return Found(None, problem=f'{len(best)} files may be meant: {self._listed(best)}')
+            return Found(None, problem=f'{len(best)} files match: {self._listed(best)}')
         return Found(best[0], tuple(self._changes(written, parts, best[0], ending)))
 
     def _candidates(self, name: str) -> tuple[list[Path], str | None]:
-        """Return the files that may have a name, and what is to be said of the name's ending."""
+        """Return the files that may match a name, and a phrase about the name's suffix."""
         if Path(name).suffix.lower() not in IMAGE_SUFFIXES:
             return self._by_stem.get(key_of(name), []), NO_ENDING if self.has_ending else None
         if files := self._by_name.get(key_of(name)):
@@ -135,8 +135,8 @@ class FileFinder:
     def _closest(self, candidates: Sequence[Path], written: str, parts: Sequence[str]) -> list[Path]:
         """Return the candidates whose folders match those of a name, otherwise those that do not contradict them.
 
-        Of these, the ones that share the most folders with the name are returned, and of these the ones in the name's
-        own spelling if there are any.
+        Of these, those that share the most folders with the name are returned, and among them those with the name's own
+        spelling if there are any.
         """
         folders = parts[:-1]
         asked = self._asked(written, folders)
@@ -150,7 +150,7 @@ class FileFinder:
         return [path for path in best if parts[-1] in (path.name, path.stem)] or best
 
     def _asked(self, written: str, folders: Sequence[str]) -> dict[str, Path]:
-        """Return the folders that are meant if a name is taken as it is written, by their keys."""
+        """Return the folders of a name when it is taken literally, by their keys."""
         paths = [folder.joinpath(*folders) for folder in (*self.folders, *self.also)]
         if os.path.isabs(plain := written.replace('\\', '/')):
             paths.append(Path(plain).parent)
@@ -167,7 +167,7 @@ class FileFinder:
         return not {key_of(each) for each in before} & self._folder_names
 
     def _ends_alike(self, path: Path, folders: Sequence[str]) -> bool:
-        """Return whether a file's folders, below the data folder, end with those of a name or the other way round."""
+        """Return whether a file's folders, below the data folder, end with those of a name or vice versa."""
         share = _shared(folders, path)
         rest = Path(*path.parent.parts[: len(path.parent.parts) - share])
         is_whole = share > 0 and any(base.is_relative_to(rest) for base in map(normal, (self.root, *self.folders)))
@@ -175,16 +175,18 @@ class FileFinder:
 
     def _why_none(self, candidates: Sequence[Path], written: str) -> str:
         if candidates:
-            files = 'a file of this name is' if len(candidates) == 1 else f'{len(candidates)} files of this name are'
-            return f'{files} in another folder, and not taken for it: {self._listed(candidates)}'
-        return 'it is written on Windows, and no file has this name' if '\\' in written else ''
+            files = (
+                'a file with this name is' if len(candidates) == 1 else f'{len(candidates)} files with this name are'
+            )
+            return f'{files} in another folder, which contradicts the name: {self._listed(candidates)}'
+        return 'it is a Windows path, and no file has this name' if '\\' in written else ''
 
     def _listed(self, paths: Sequence[Path]) -> str:
         more = f' and {len(paths) - _SHOWN} more' if len(paths) > _SHOWN else ''
         return ', '.join(shown(path, self.root) for path in sorted(paths)[:_SHOWN]) + more
 
     def _disagreeing(self, found: dict[str, Found]) -> dict[str, Found]:
-        """Names without the folders that are written, where these would not be one folder here or not one alone."""
+        """Return names to refuse, whose folders would not be one folder here, or would share it with another's."""
         folder_of = {name: tuple(map(key_of, parts_of(name)[:-1])) for name in found}
         leads: dict[tuple[str, ...], set[Path]] = defaultdict(set)
         gone: set[tuple[str, ...]] = set()
@@ -211,11 +213,13 @@ class FileFinder:
             guessed = not self._ends_alike(normal(each.path), folder)
             where = shown(each.path.parent, self.root)
             if folder in clash:
-                refused[name] = f'its folder would be {where}, where {clash[folder]!r} is: they have names in common'
+                refused[name] = (
+                    f'its folder would be {where}, like that of {clash[folder]!r}, but they have names in common'
+                )
             elif guessed and len(leads[folder]) > 1:
-                refused[name] = f'the files of its folder would be in {len(leads[folder])} folders: {where}, for one'
+                refused[name] = f'the files of its folder would be in {len(leads[folder])} folders, for example {where}'
             elif guessed and folder in gone and each.path.parent not in bases:
-                refused[name] = f'its folder would be {where}, which has not all of the files'
+                refused[name] = f'its folder would be {where}, which does not have all of the files'
         return {name: Found(None, problem=problem) for name, problem in refused.items()}
 
     def _changes(self, written: str, parts: Sequence[str], path: Path, ending: str | None) -> Iterator[str]:
@@ -236,19 +240,19 @@ class FileFinder:
 
     @cached_property
     def _walked(self) -> list[tuple[str, list[str]]]:
-        """All folders in which files are looked for, with the names of their files."""
+        """All searched folders, with the names of their files."""
         below = dict.fromkeys(map(normal, self.below))
         return [(folder, files) for each in below for folder, _, files in os.walk(each)]
 
     @cached_property
     def _folder_keys(self) -> set[str]:
-        """The folders that are here; of the data folder's own those that are not looked into, too."""
+        """The existing folders, including those of the data folder that are not searched."""
         beside = [path for path in self.root.iterdir() if path.is_dir()] if self.root.is_dir() else []
         return {key_of(str(path)) for path in (*(folder for folder, _ in self._walked), *map(normal, beside))}
 
     @cached_property
     def _folder_names(self) -> set[str]:
-        """The names of these folders, less the data folder's own."""
+        """The names of these folders, except for the data folder's own."""
         return {key_of(Path(path).name) for path in self._folder_keys - {key_of(str(normal(self.root)))}}
 
     @cached_property
@@ -266,7 +270,7 @@ class FileFinder:
 
 
 def _of_the_same_file(found: dict[str, Found]) -> dict[str, Found]:
-    """Names that were read otherwise than they are written, and lead where another name leads."""
+    """Return corrected names that lead to the file of another name."""
     of_file = _grouped((str(normal(each.path)), name) for name, each in found.items() if each.path is not None)
     refused = {}
     for names in of_file.values():
@@ -274,12 +278,12 @@ def _of_the_same_file(found: dict[str, Found]) -> dict[str, Found]:
         for name in names if len(names) > 1 else ():
             if found[name].changes and plain != [name]:
                 other = next(each for each in plain or names if each != name)
-                refused[name] = Found(None, problem=f'the only file that may be meant is that of {other!r}')
+                refused[name] = Found(None, problem=f'the only matching file is that of {other!r}')
     return refused
 
 
 def _shared(folders: Sequence[str], path: Path) -> int:
-    """Return how many of the last folders of a name are those of a file."""
+    """Return how many of the last folders of a name match those of a file."""
     equal = [same(name, other) for name, other in zip(folders[::-1], path.parts[-2::-1], strict=False)]
     return (*equal, False).index(False)
 

@@ -9,25 +9,25 @@ from pathlib import Path, PureWindowsPath
 
 from mmcnn.datasets.folders.findings import Finding
 
-#: The words for each split that folders, files and keys are named by; the first that is there counts.
+#: The words for each split in names of folders, files and keys; the first existing one is used.
 SPLIT_WORDS = {
     'train': ('train', 'training'),
     'val': ('val', 'valid', 'validation', 'dev', 'test', 'testing'),
 }
-#: How a name differs from that of its file.
+#: Differences between a name and that of its file.
 WINDOWS = 'Windows separators'
 OTHER_MACHINE = 'folders of another machine'
 OTHER_FOLDERS = 'other folders'
-SPELLING = 'upper and lower case or accents'
-ENDING, NO_ENDING, AN_ENDING = 'another ending', 'no ending', 'an ending'
-#: Words that mean the same split; a data folder may have all three.
+SPELLING = 'other case or accents'
+ENDING, NO_ENDING, AN_ENDING = 'another suffix', 'no suffix', 'a suffix'
+#: Words for the same split; a data folder may have all three.
 _KINDS = ({'train', 'training'}, {'val', 'valid', 'validation', 'dev'}, {'test', 'testing'})
 
 
 def find_place(written: str, bases: Sequence[Path]) -> tuple[Path | None, tuple[str, ...]]:
     """Return the folder or list of images that a user's file names, and how the name was corrected.
 
-    ``../`` before a name is left out where nothing is there: exports say it of folders that lie beside their file.
+    ``../`` before a name is dropped if nothing is there: exports write it before folders that are beside their file.
 
     Args:
         written: The name.
@@ -54,20 +54,20 @@ def split_words(text: str) -> set[str]:
 
 
 def means_other_split(words: Collection[str], own: Collection[str]) -> bool:
-    """Return whether all words for splits are those of other splits than ``own``; False if there are none."""
+    """Return whether all words for splits belong to splits other than ``own``; False if there are none."""
     kinds, wanted = ({i for i, kind in enumerate(_KINDS) if kind & set(each)} for each in (words, own))
     return bool(kinds and wanted) and not kinds & wanted
 
 
 def used_to_validate(title: str, word: str) -> list[Finding]:
-    """Return a note on what is validated on, where that is not called val."""
+    """Return a note about the split used for validation, if it is not called val."""
     if word == 'val':
         return []
-    return [Finding('read as', title, 'is the split to validate on: there is none that is called val', split='val')]
+    return [Finding('read as', title, 'is used for validation, because there is no split called val', split='val')]
 
 
 def shown(path: Path, root: Path) -> str:
-    """Return a path for messages: relative to the data folder where it is below it."""
+    """Return a path for messages: relative to the data folder if it is below it."""
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
 
@@ -83,19 +83,19 @@ def parts_of(written: str) -> list[str]:
 
 
 def spellings_of(written: str) -> list[tuple[str, tuple[str, ...]]]:
-    """Return a name as written and, if that differs, with this system's separators; each with what was changed."""
+    """Return a name unchanged and, if it differs, with this system's separators; each with the changes as phrases."""
     plain = written.replace('\\', '/')
     return [(written, ())] + ([(plain, (WINDOWS,))] if plain != written else [])
 
 
 def is_foreign(written: str) -> bool:
-    """Return whether a path is absolute or leaves its folder: its folders are those of the machine that wrote it."""
+    """Return whether a path is absolute or leaves its folder: its folders belong to the machine that wrote it."""
     path = PureWindowsPath(written)
     return bool(path.anchor) or '..' in path.parts
 
 
 def same(name: str, other: str) -> bool:
-    """Return whether two names are equal but for case and the encoding of accents."""
+    """Return whether two names are equal except for case and the encoding of accents."""
     return key_of(name) == key_of(other)
 
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from mmcnn.console.layout import number
 
-#: Every kind of finding, in the order of reports: what other errors come from stands last. A ``fatal`` one ends the
-#: run; an ``error`` does so unless it is left out (``skip_bad``); after a ``warning`` the run goes on; a ``note`` says
-#: what was read otherwise than it is written.
+#: Every kind of finding, in the order of reports: consequences of other errors come last. A ``fatal`` one ends the run;
+#: an ``error`` does so unless it is skipped (``skip_bad``); after a ``warning`` the run continues; a ``note`` reports
+#: what was corrected.
 SEVERITY = {
     'bad id': 'error',
     'duplicate id': 'error',
@@ -57,13 +57,14 @@ class Finding:
 
     Attributes:
         kind: A key of :data:`SEVERITY`.
-        file: The user's file that is at fault, relative to the data folder; with ``:LINE`` where it has lines.
-        text: The fault as the rest of a sentence about the file; it names the id.
-        id: Of the image, annotation or category; None where it has none.
+        file: The user's file at fault, relative to the data folder; with ``:LINE`` if it has lines.
+        text: The fault as the rest of a sentence about the file; it includes the id.
+        id: Id of the image, annotation or category; None if it has none.
         split: 'train' or 'val'.
-        entry: The list of the COCO dict, 'images' or 'annotations', and the place in it that ``skip_bad`` leaves out;
-            None: nothing that is in the dict.
-        follows: It is a consequence of errors: a class without a box because its boxes have errors, for example.
+        entry: The list of the COCO dict, 'images' or 'annotations', and the index in it that ``skip_bad`` skips;
+            None: it is not an entry of the dict.
+        follows: Whether it is a consequence of errors: for example, a class without boxes because its boxes have
+            errors.
     """
 
     kind: str
@@ -77,7 +78,7 @@ class Finding:
     @property
     def part(self) -> str:
         """The name of ``split`` up to release 0.1, kept for one release."""
-        warnings.warn('Finding.part has become Finding.split', DeprecationWarning, stacklevel=2)
+        warnings.warn('Finding.part was renamed to Finding.split', DeprecationWarning, stacklevel=2)
         return self.split
 
     @property
@@ -95,12 +96,12 @@ class Report:
     findings: tuple[Finding, ...]
 
     def title(self) -> str:
-        """How much there is, in a line."""
+        """Return a line with the totals."""
         raise NotImplementedError
 
     @property
     def ok(self) -> bool:
-        """Nothing keeps the data from being used; there may be warnings and notes."""
+        """Whether the data can be used; there may be warnings and notes."""
         return not self.of('fatal', 'error')
 
     def of(self, *severities: str) -> list[Finding]:
@@ -108,7 +109,7 @@ class Report:
         return [finding for finding in self.findings if finding.severity in severities]
 
     def text(self, shown: int = SHOWN) -> str:
-        """Return the whole report, with so many findings of each kind."""
+        """Return the whole report, with this number of findings of each kind."""
         return '\n'.join([self.title(), *(listed(self.findings, shown) or ['no faults'])])
 
     def __str__(self) -> str:
@@ -122,10 +123,10 @@ def counts(findings: Iterable[Finding]) -> dict[str, int]:
 
 
 def listed(findings: Sequence[Finding], shown: int = SHOWN) -> list[str]:
-    """Lines of a report: for each kind its number and the first few of it.
+    """Return the lines of a report: for each kind its number and the first findings.
 
-    What is worst comes last, nearest to where one looks: notes, then warnings, then what only follows from errors, in
-    one line, and then the errors.
+    The most severe kinds come last, where the user looks first: notes, then warnings, then a line about consequences of
+    errors, and then the errors.
     """
     lines = []
     by_kind: dict[str, list[Finding]] = {kind: [] for kind in SEVERITY}
@@ -145,12 +146,12 @@ def listed(findings: Sequence[Finding], shown: int = SHOWN) -> list[str]:
 
 
 def _folded(findings: Sequence[Finding]) -> list[str]:
-    """One line about all that follows from errors."""
+    """Return one line about all consequences of errors."""
     counts_by: dict[tuple[str, str], int] = {}
     for finding in findings:
         counts_by[finding.file, finding.kind] = counts_by.get((finding.file, finding.kind), 0) + 1
     words = [
-        f'{file} has {number(count, "class")} without a box' if kind == 'class without a box' else f'{file} has {kind}'
+        f'{file} has {number(count, "class")} without boxes' if kind == 'class without a box' else f'{file} has {kind}'
         for (file, kind), count in counts_by.items()
     ]
     return [f'consequences of the errors below: {"; ".join(words)}'] if words else []

@@ -14,12 +14,12 @@ from mmcnn.datasets.folders.yolo import has_yolo_val, is_yolo_folder, lacks_sett
 from mmcnn.errors import DataError
 
 LAYOUTS = (
-    'a data folder holds train.json and val.json (COCO format) and images/; or annotations/instances_train2017.json, '
+    'a data folder has train.json and val.json (COCO format) and images/; or annotations/instances_train2017.json, '
     'instances_val2017.json, train2017/ and val2017/; or train/ and valid/ with _annotations.coco.json in each '
     '(Roboflow); or data.yaml, images/ and labels/ (YOLO); or JPEGImages/, Annotations/ and ImageSets/Main/ (VOC)'
 )
 _CLASSES = (
-    'holds train/ and no annotations: it looks like the data folder of a classifier, this config trains a detector'
+    'has train/ but no annotations: it looks like the data folder of a classifier, but this config trains a detector'
 )
 _SHOWN = 3
 
@@ -29,9 +29,9 @@ class Layout:
     """A layout of data folders.
 
     Attributes:
-        fits: Whether a folder is laid out so.
-        read: Reads a split of the folder: 'train' or 'val', with what tells images' sizes.
-        has_val: Whether the folder says what is to be validated on.
+        fits: Whether a folder has this layout.
+        read: Reads a split of the folder, 'train' or 'val', given a function that returns images' sizes.
+        has_val: Whether the folder has a validation split.
     """
 
     fits: Callable[[Path], bool]
@@ -47,7 +47,7 @@ def _read_voc(root: Path, name: str, sizes: Sizes) -> DataSplit:
     return read_voc_folder(root, name)
 
 
-#: The first that fits counts.
+#: The first layout that fits is used.
 _LAYOUTS = (
     Layout(is_coco_folder, _read_coco, has_coco_val),
     Layout(is_yolo_folder, read_yolo_folder, has_yolo_val),
@@ -58,20 +58,20 @@ _LAYOUTS = (
 
 
 def is_detector_folder(root: Path) -> bool:
-    """Return the folder is in one of the layouts that are read."""
+    """Return whether the folder has one of the known layouts."""
     return any(layout.fits(root) for layout in _LAYOUTS)
 
 
 def looks_like_classes(root: Path) -> bool:
-    """Return the folder is not a detector's, and may be a classifier's: it holds train/ and no annotations."""
+    """Return whether the folder may be a classifier's, but not a detector's: it has train/ and no annotations."""
     return (root / 'train').is_dir() and not is_detector_folder(root) and _looks(root) == _CLASSES
 
 
 def layout_of(root: Path) -> Layout:
-    """Return the layout that a folder is in.
+    """Return the layout of a folder.
 
     Raises:
-        DataError: There is no such folder, or its layout is not known.
+        DataError: There is no such folder, or its layout is unknown.
     """
     if not root.is_dir():
         raise DataError(f'{root} {"is not a folder" if root.exists() else "does not exist"}; {LAYOUTS}')
@@ -88,7 +88,7 @@ def _looks(root: Path) -> str:
     files = [path.relative_to(root).as_posix() for path in json_files(root)]
     if files:
         more = f' and {len(files) - _SHOWN} more' if len(files) > _SHOWN else ''
-        return f'holds {", ".join(files[:_SHOWN])}{more}, none of them with the lists of COCO format'
+        return f'has {", ".join(files[:_SHOWN])}{more}, but none of them has the lists of COCO format'
     if train.is_dir() and any(path.suffix.lower() in ('.txt', '.xml') for path in train.iterdir()):
-        return 'holds train/ with annotations beside each image, and nothing that names the classes and splits'
-    return _CLASSES if train.is_dir() else 'is laid out in no known way'
+        return 'has train/ with annotations beside each image, but no file that names the classes and splits'
+    return _CLASSES if train.is_dir() else 'has an unknown layout'

@@ -12,13 +12,13 @@ from mmcnn.datasets.folders.cache_folder import cache_folder, one_at_a_time
 from mmcnn.engine.atomic_file import write_whole
 
 CLASSES = ('circle', 'square', 'triangle')
-# Middle of each class's hues, degrees: colour helps, so that minutes of training show something.
+# Middle of each class's hues in degrees: colours make the task easier, so that minutes of training suffice.
 _HUES = {'circle': 15.0, 'square': 135.0, 'triangle': 255.0}
 _HUE_SPREAD = 45.0
 
-_VERSION = 2  # of the drawing; raised when images change, so that older folders are drawn again
+_VERSION = 2  # version of the drawing; increase it when images change, so that older folders are drawn again
 _MARKER = 'made_by_make_shapes.json'
-_LOCK = 'shapes.lock'  # in the cache folder: whoever draws keeps the other processes waiting
+_LOCK = 'shapes.lock'  # in the cache folder: other processes wait for the one that draws
 CLASSES_DONE = 'settings.json'
 _IMAGE_NAME = re.compile(r'(train|val)_\d{5}\.jpg')
 _OVERSAMPLING = 4
@@ -29,25 +29,25 @@ def make_shapes(root: str | Path, num_train: int = 240, num_val: int = 60, size:
     """Draw a small detection data set: ``train.json``, ``val.json`` (COCO format) and ``images/`` under ``root``.
 
     Square scenes with two to six filled shapes of 14 to 50 % of the side, in any rotation, each class in a third of the
-    hues, on gradients with noise and stray lines; every fifteenth scene has no object. The same arguments give the same
-    images. Boxes are the bounds of what was drawn, whether or not a later shape covers a part of it.
+    hues, on gradients with noise and random lines; every fifteenth scene has no objects. The same arguments give the
+    same images. Boxes are the bounds of the drawn shapes, whether or not a later shape covers a part of them.
 
-    A complete folder with the same settings is used as it is, one with other settings or an interrupted one is drawn
-    again. The annotation files are written last. Processes of one machine draw one after the other, so that those that
-    ask for the same folder at once find it complete.
+    A complete folder with the same settings is reused; one with other settings or an interrupted one is drawn again.
+    The annotation files are written last. Processes on one machine draw one after the other, so that those that
+    request the same folder at the same time find it complete.
 
     Args:
-        root: The folder; made if absent.
+        root: The folder; created if it does not exist.
         num_train: Number of training images.
         num_val: Number of validation images.
         size: Side of the images in pixels.
-        seed: Of the drawing.
+        seed: Seed of the drawing.
 
     Returns:
         ``root`` as a path.
 
     Raises:
-        FileExistsError: If ``root`` is a file, or holds files and was not made by this function.
+        FileExistsError: If ``root`` is a file, or has files and was not made by this function.
         ValueError: If a number is too small.
     """
     if num_train < 1 or num_val < 1:
@@ -85,28 +85,28 @@ def make_shape_classes(
 ) -> Path:
     """Draw a small classification data set: ``train/CLASS/`` and ``val/CLASS/`` under ``root``, classes in turn.
 
-    Each image is a part of a scene as :func:`make_shapes` draws them, around one shape that takes half to five
-    sixths of its side. As there, a complete folder with the same settings is used as it is, and the same arguments give
-    the same images, and processes draw one after the other; ``settings.json`` is written last.
+    Each image is a part of a scene of :func:`make_shapes`, around one shape that takes half to five sixths of its side.
+    As there, a complete folder with the same settings is reused, the same arguments give the same images, and processes
+    draw one after the other; ``settings.json`` is written last.
 
     Args:
-        root: The folder; made if absent.
+        root: The folder; created if it does not exist.
         num_train: Number of training images.
         num_val: Number of validation images.
         size: Side of the images in pixels.
-        seed: Of the drawing.
+        seed: Seed of the drawing.
 
     Returns:
         ``root`` as a path.
 
     Raises:
-        FileExistsError: If ``root`` is a file, or holds files and was not made by this function.
+        FileExistsError: If ``root`` is a file, or has files and was not made by this function.
         ValueError: If a number is too small.
     """
     if min(num_train, num_val) < len(CLASSES) or size < 32:
         raise ValueError(
-            f'make_shape_classes: num_train is {num_train}, num_val is {num_val}, size is {size}; there have to be '
-            f'{len(CLASSES)} images of at least 32 pixels in each split'
+            f'make_shape_classes: num_train is {num_train}, num_val is {num_val}, size is {size}; there must be at '
+            f'least {len(CLASSES)} images of at least 32 pixels in each split'
         )
     root = Path(root)
     counts = {'train': num_train, 'val': num_val}
@@ -152,14 +152,14 @@ def _draw_close_up(rng: np.random.Generator, label: int, size: int) -> np.ndarra
 
 
 def _claim(root: Path) -> None:
-    """Mark a new or empty folder as ours; refuse one that holds anything and has no mark."""
+    """Mark a new or empty folder as ours; refuse one that has content but no mark."""
     if root.exists() and not root.is_dir():
         raise FileExistsError(f'{root} is a file; make_shapes needs a folder')
     root.mkdir(parents=True, exist_ok=True)
     if (root / _MARKER).exists():
         return
     if any(root.iterdir()):
-        raise FileExistsError(f'{root} holds files that make_shapes did not write; choose a new or empty folder')
+        raise FileExistsError(f'{root} has files that make_shapes did not write; choose a new or empty folder')
     _write_json(root / _MARKER, {'description': 'This folder was made by mmcnn; its images may be drawn again.'})
 
 
@@ -214,10 +214,10 @@ def draw_scene(
     """Draw one scene.
 
     Args:
-        rng: Where everything random comes from.
+        rng: Source of all random numbers.
         size: Side in pixels.
-        num_objects: How many shapes to try; one that finds no free place is left out.
-        label: The class of all shapes; None: each at random.
+        num_objects: Number of shapes to try; those without a free place are skipped.
+        label: The class of all shapes; None: random.
 
     Returns:
         The image (size, size, 3) uint8 BGR, and for each shape its label and its mask (size, size) bool.
@@ -245,7 +245,7 @@ def _hides(mask: np.ndarray, other: np.ndarray) -> bool:
 
 
 def _background(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Return a float image (size, size, 3): a gradient between two colours, cloudy, with stray lines and arcs."""
+    """Return a float image (size, size, 3): a gradient between two colours, with clouds and random lines and arcs."""
     first, second = rng.uniform(30, 220, size=(2, 3))
     second = first + 0.5 * (second - first)
     image = first + _ramp(rng, size)[..., None] * (second - first)
@@ -265,7 +265,7 @@ def _background(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def _coverage(rng: np.random.Generator, label: int, size: int) -> np.ndarray:
-    """Return a shape at a random place: the share (0 to 1) of each pixel that it covers, (size, size) float32."""
+    """Return a shape at a random position: the fraction (0 to 1) of each pixel that it covers, (size, size) float32."""
     radius = 0.5 * rng.uniform(0.14, 0.5) * size
     num_corners = {'circle': 72, 'square': 4, 'triangle': 3}[CLASSES[label]]
     angles = rng.uniform(0, 2 * np.pi) + np.arange(num_corners) * 2 * np.pi / num_corners
@@ -277,7 +277,7 @@ def _coverage(rng: np.random.Generator, label: int, size: int) -> np.ndarray:
 
 
 def _paint(rng: np.random.Generator, image: np.ndarray, coverage: np.ndarray, label: int) -> None:
-    """Fill the covered pixels with a colour of the class that stands out from what is there, at times rimmed."""
+    """Fill the covered pixels with a colour of the class that contrasts with the background, sometimes with a rim."""
     behind = np.average(image.reshape(-1, 3), axis=0, weights=coverage.ravel())
     colours = [_colour(rng, label) for _ in range(12)]
     colour = max(colours, key=lambda each: min(np.linalg.norm(each - behind), 110.0))

@@ -9,28 +9,27 @@ from pathlib import Path
 
 from mmcnn.datasets.folders.findings import Finding
 
-#: Tells (w, h) of image files in pixels, as they are trained on; None for one that cannot be read.
+#: Returns (w, h) of image files in pixels, as used in training; None for one that cannot be read.
 Sizes = Callable[[Iterable[Path]], dict[Path, tuple[int, int] | None]]
 
 
 @dataclass
 class DataSplit:
-    """The output of a layout's reader; a check completes and judges it.
+    """The output of a layout's reader, which a check completes and judges.
 
     Attributes:
         name: 'train' or 'val'.
-        title: The user's file that says what belongs to it, relative to the data folder.
+        title: The user's file that lists the split, relative to the data folder.
         root: The data folder.
         prefix: The folder of the images, relative to ``root`` and ending in a slash; '' for ``root`` itself.
-        coco: The lists images, annotations and categories. Nothing in them has been looked at yet. Polygons of a COCO
-            file's ``segmentation`` are ``array.array`` where all their numbers are real ones.
+        coco: The lists images, annotations and categories, not checked yet. Polygons of a COCO file's ``segmentation``
+            are ``array.array`` if all their numbers are floating-point.
         ann_file: The user's COCO file; None: the dict was converted from another layout.
-        places: For each annotation the user's file and line, where the dict was converted.
-        findings: What could not be read, and so is not in the dict.
-        changed: The dict has entries that ``ann_file`` has not.
-        unlabelled: ``file_name`` of the images without a label file; None in layouts where images have no files of
-            their own.
-        problems: Of images that were not found, by their ``file_name``: why not, where more can be said.
+        places: The user's file and line for each annotation, if the dict was converted.
+        findings: Content that could not be read, and thus is not in the dict.
+        changed: Whether the dict has entries that ``ann_file`` has not.
+        unlabelled: ``file_name`` of the images without a label file; None in layouts without a file for each image.
+        problems: Additional information about images that were not found, by their ``file_name``.
     """
 
     name: str
@@ -46,16 +45,16 @@ class DataSplit:
     problems: dict[str, str] = field(default_factory=dict)
 
     def image_path(self, image: dict) -> Path:
-        """Return where the image of an entry of ``coco['images']`` is."""
+        """Return the path of the image of an entry of ``coco['images']``."""
         return Path(os.path.join(self.root, self.prefix, image['file_name']))
 
     def shown_image(self, image: dict) -> str:
-        """Return the same for messages: relative to the data folder."""
+        """Return this path for messages: relative to the data folder."""
         return f'{self.prefix}{image["file_name"]}'
 
     @property
     def num_unlabelled(self) -> int | None:
-        """Number of images without a label file; None in layouts without."""
+        """Number of images without a label file; None in layouts without such files."""
         if self.unlabelled is None:
             return None
         return sum(image['file_name'] in self.unlabelled for image in self.coco['images'])

@@ -14,21 +14,21 @@ from mmcnn.nearest import nearest
 
 
 def is_voc_folder(root: Path) -> bool:
-    """Return the folders of images and of annotations are there."""
+    """Return whether the folders of images and annotations exist."""
     return (root / 'JPEGImages').is_dir() and (root / 'Annotations').is_dir()
 
 
 def has_voc_val(root: Path) -> bool:
-    """There is a set of images to validate on."""
+    """Return whether there is a set of validation images."""
     return choose_set(root, 'val') is not None
 
 
 def read_voc_folder(root: Path, name: str) -> DataSplit:
-    """Read one split: the images in train.txt or val.txt, or where one is missing in trainval.txt or test.txt.
+    """Read one split: the images in train.txt or val.txt, or if one is missing in trainval.txt or test.txt.
 
-    A single set of another name, and all annotations where there are no sets, is what there is to train on. Classes are
-    the names in the training split, sorted. Corners count pixels from 1 and belong to the box; an object that is
-    ``difficult`` becomes a crowd box, which is neither trained on nor counted against a detector.
+    A single set with another name, or all annotations if there are no sets, is the training data. Classes are the
+    sorted names in the training split. Corners count pixels from 1 and are inclusive; ``difficult`` objects become
+    crowd boxes, which are neither trained on nor counted against a detector.
 
     Args:
         root: The data folder.
@@ -39,8 +39,8 @@ def read_voc_folder(root: Path, name: str) -> DataSplit:
     """
     chosen = choose_set(root, name)
     if chosen is None:
-        raise DataError(f'{root / FOLDER} has no set to {"train" if name == "train" else "validate"} on: train.txt and '
-                        'val.txt, or trainval.txt and test.txt')  # fmt: skip
+        raise DataError(f'{root / FOLDER} has no {"training" if name == "train" else "validation"} set: it needs '
+                        'train.txt and val.txt, or trainval.txt and test.txt')  # fmt: skip
     sets = {name: read_set(root, chosen, name)}
     if name != 'train' and (other := choose_set(root, 'train')):
         sets['train'] = read_set(root, other, 'train')
@@ -61,7 +61,7 @@ def read_voc_folder(root: Path, name: str) -> DataSplit:
             named = Path(entry.image).with_name(Path(tree.findtext('filename', '').replace('\\', '/')).name or '_')
             if (
                 named.as_posix() not in taken and (root / 'JPEGImages' / named).is_file()
-            ):  # of x.jpg and x.png, the one that the annotations name
+            ):  # of x.jpg and x.png, the one in the annotations
                 image['file_name'] = named.as_posix()
                 taken.add(named.as_posix())
             else:
@@ -76,20 +76,20 @@ def read_voc_folder(root: Path, name: str) -> DataSplit:
 
 
 def _read_tree(root: Path, entry: VocImage) -> tuple[ElementTree.Element | None, str]:
-    """Annotations of an image and, where those cannot be read, what is wrong with them."""
+    """Return the annotations of an image or, if those cannot be read, what is wrong with them."""
     if entry.annotation_problem:
         return None, entry.annotation_problem
     path = root / 'Annotations' / entry.annotation
     try:
         content = path.read_bytes()
-        if b'<!DOCTYPE' in content:  # its entities could stand for gigabytes
-            return None, 'has a document type, which is not read'
+        if b'<!DOCTYPE' in content:  # its entities could expand to gigabytes
+            return None, 'has a document type, which is not allowed'
         return ElementTree.fromstring(content), ''
     except FileNotFoundError:
         return None, 'does not exist'
     except OSError as error:
         return None, f'cannot be read: {error.strerror}'
-    except (ElementTree.ParseError, ValueError, LookupError) as error:  # an unknown encoding, for one
+    except (ElementTree.ParseError, ValueError, LookupError) as error:  # for example an unknown encoding
         return None, f'is not valid XML: {error}'
 
 
@@ -102,11 +102,11 @@ def _add_box(split: DataSplit, image: dict, thing: ElementTree.Element, numbers:
     name = thing.findtext('name', '').strip()
     corners = [_number(thing.find(f'bndbox/{side}')) for side in ('xmin', 'ymin', 'xmax', 'ymax')]
     if not name or None in corners:
-        text = f'has the name {name!r} and corners {corners}; it takes name, xmin, ymin, xmax, ymax'
+        text = f'has the name {name!r} and corners {corners}; it needs name, xmin, ymin, xmax, ymax'
         split.findings.append(Finding('unreadable annotation', place, text, split=split.name))
         return
     if name not in numbers:
-        text = f'has the class {name!r}, which no object to train on has; {nearest(name, numbers)}'
+        text = f'has the class {name!r}, which no training object has; {nearest(name, numbers)}'
         split.findings.append(Finding('unknown category', place, text, split=split.name))
         return
     left, top, right, bottom = corners

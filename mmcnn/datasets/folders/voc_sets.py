@@ -23,7 +23,7 @@ from mmcnn.errors import DataError
 from mmcnn.image_file import IMAGE_SUFFIXES
 
 FOLDER = 'ImageSets/Main'
-#: What VOC's lists for a class say of each image: its objects are absent, only difficult, present.
+#: Flags in VOC's lists of a class: no objects, only difficult ones, or objects in the image.
 _FLAGS = ('-1', '0', '1')
 
 
@@ -32,9 +32,9 @@ class ImageSet:
     """The lists of a split.
 
     Attributes:
-        title: The list, relative to the data folder; or what stands in its place.
+        title: The list, relative to the data folder; or its replacement.
         word: Its word for the split.
-        files: The lists; none: every file of annotations.
+        files: The lists; empty: every annotation file.
     """
 
     title: str
@@ -49,8 +49,8 @@ class VocImage:
     Attributes:
         image: Its file, below JPEGImages/.
         annotation: The file of its annotations, below Annotations/.
-        problem: Why the image was not found, where more can be said.
-        annotation_problem: What is wrong with the file of its annotations, as the rest of a sentence about it.
+        problem: Additional information if the image was not found.
+        annotation_problem: The fault of its annotation file, as the rest of a sentence about it.
     """
 
     image: str
@@ -70,11 +70,11 @@ class VocImages:
 def choose_set(root: Path, name: str) -> ImageSet | None:
     """Return the set of images of a split, 'train' or 'val'; None: there is none.
 
-    train.txt goes with val.txt, and where one of them is missing trainval.txt with test.txt. VOC's lists for a class,
-    dog_train.txt, count only together and where there are no others.
+    train.txt is used with val.txt or, if one of them is missing, trainval.txt with test.txt. VOC's lists for a class,
+    dog_train.txt, are only used together and if there are no others.
 
     Raises:
-        DataError: Several may be meant.
+        DataError: The choice is ambiguous.
     """
     lists = {path.stem: path for path in sorted((root / FOLDER).glob('*.txt'))}
     if not lists:
@@ -94,8 +94,8 @@ def choose_set(root: Path, name: str) -> ImageSet | None:
     if any(of_classes.values()) or any(words.values()) or name == 'val':
         return None
     if len(lists) > 1:
-        raise DataError(f'{root / FOLDER} holds {", ".join(f"{stem}.txt" for stem in lists)}, and their names do not '
-                        'tell which is to train on: call it train.txt, and the one to validate on val.txt')  # fmt: skip
+        raise DataError(f'{root / FOLDER} has {", ".join(f"{stem}.txt" for stem in lists)}, whose names do not contain '
+                        'splits: rename the training list to train.txt and the validation list to val.txt')  # fmt: skip
     (stem,) = lists
     return ImageSet(f'{FOLDER}/{stem}.txt', 'train', (lists[stem],))
 
@@ -124,7 +124,9 @@ def read_set(root: Path, chosen: ImageSet, name: str) -> VocImages:
     }
     trees = _Trees(root, stems, files)
     for written, place in places.items():
-        missing = bare[written] if place.problem else f'{bare[written]}.jpg'  # of several, none is to be found there
+        missing = (
+            bare[written] if place.problem else f'{bare[written]}.jpg'
+        )  # if several match, none must be found there
         annotation, problem = trees.of[written]
         read.images.append(VocImage(files.get(written, missing), annotation, place.problem, problem))
     read.findings += [*images.notes(chosen.title, name), *trees.notes(chosen.title, name)]
@@ -136,11 +138,11 @@ class _Trees:
 
     Args:
         root: The data folder.
-        stems: Name in the list -> the image's file without its ending, relative to JPEGImages/.
+        stems: Name in the list -> the image's file without its suffix, relative to JPEGImages/.
         found: The names that have an image.
 
     Attributes:
-        of: Name -> its file, below Annotations/, and what is wrong with it, as the rest of a sentence; '': nothing.
+        of: Name -> its file, below Annotations/, and its fault, as the rest of a sentence; '': no fault.
     """
 
     def __init__(self, root: Path, stems: dict[str, Path], found: Collection[str]) -> None:
@@ -163,11 +165,11 @@ class _Trees:
             owners = [each for each in names_of[file] if each in found]
             if file and len(names_of[file]) > 1 and owners != [name]:
                 other = next(each for each in (*owners, *names_of[file]) if each != name)
-                problem = f'is that of {other!r} as well as of {name!r}; an image has a file of its own'
+                problem = f'belongs to both {other!r} and {name!r}; each image needs its own file'
             self.of[name] = ((file or stems[name].with_name(f'{stems[name].name}.xml')).as_posix(), problem)
 
     def notes(self, title: str, split: str) -> Iterator[Finding]:
-        """Yield how many files are in other folders, or spelled otherwise, than the list says."""
+        """Yield notes about files that are in other folders, or have other spellings, than in the list."""
         read_as: dict[str, list[str]] = {}
         for name, (file, problem) in self.of.items():
             written, here = parts_of(_without_ending(name)), Path(file).with_suffix('').parts
@@ -195,7 +197,7 @@ class _Trees:
         others = self._namesakes.get(key_of(stem.name), [])
         if not others:
             return 'does not exist'
-        return f'does not exist, and Annotations/{others[0].as_posix()} is in another folder and not taken for it'
+        return f'does not exist; Annotations/{others[0].as_posix()} is in another folder and not used'
 
 
 def _without_ending(name: str) -> str:
@@ -213,7 +215,7 @@ def _listed(chosen: ImageSet, annotations: Path, read: VocImages, name: str) -> 
             line = line[: -len(last)].strip()
         names[line] = None
     if flagged:
-        text = f'{number(len(flagged), "line")} with a second column, which is left out: "{flagged[0]}" first'
+        text = f'{number(len(flagged), "line")} with a second column, which is ignored, the first is "{flagged[0]}"'
         read.findings.append(Finding('read as', chosen.title, text, split=name))
     return list(names)
 

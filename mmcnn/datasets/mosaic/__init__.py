@@ -1,1 +1,1 @@
-"""Images mixed from several: planned at random (plan, tiles), read only as far as visible, and drawn (render)."""
+"""Mixed images: planned at random (plan, tiles), read only as far as visible, and drawn (render)."""

@@ -16,8 +16,8 @@ from mmdet.registry import DATASETS
 class BoxesOnlyCOCO(COCO):
     """The index of an annotation file without ``segmentation``.
 
-    Of COCO's training images the polygons are four fifths of the memory, as lists of numbers. They are dropped while
-    the file is parsed, an annotation at a time, and so are never there together.
+    Polygons take four fifths of the memory of COCO's training annotations, as lists of numbers. They are dropped
+    while the file is parsed, one annotation at a time, so that they are never in memory together.
     """
 
     def __init__(self, annotation_file: str) -> None:
@@ -34,10 +34,10 @@ class BoxesOnlyCocoDataset(CocoDataset):
     COCOAPI = BoxesOnlyCOCO
 
     def load_data_list(self) -> list[dict]:
-        """As MMDetection's; what it keeps beside the list is packed.
+        """Load the list like MMDetection's data set, and pack the lists that are kept beside it.
 
-        A list of all boxes' image ids holds numbers that lie between all else that was parsed, whose memory could not
-        be given back to the system.
+        A list of all boxes' image ids contains number objects scattered among everything else that was parsed, so
+        that this memory could not be returned to the system.
         """
         found = super().load_data_list()
         self.cat_img_map = defaultdict(list, {key: _packed(ids) for key, ids in self.cat_img_map.items()})
@@ -45,9 +45,9 @@ class BoxesOnlyCocoDataset(CocoDataset):
 
 
 def without_masks(config: Any) -> Any:
-    """Return the config of a data set in which each plain ``CocoDataset``, inside of wrappers too, reads boxes only.
+    """Return the config of a data set in which each plain ``CocoDataset``, also inside wrappers, reads boxes only.
 
-    Subclasses stay what they are: they may make boxes of polygons.
+    Subclasses are not changed, because they may make boxes from polygons.
     """
     if not isinstance(config, dict):
         return config

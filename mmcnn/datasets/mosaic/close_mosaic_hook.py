@@ -11,11 +11,11 @@ from mmcnn.registry import HOOKS
 class CloseMosaicHook(Hook):
     """Ends mosaic and MixUp some epochs before the end of the run, so that it finishes on whole images (as in YOLOX).
 
-    Acts on every :class:`~mmcnn.datasets.MosaicAffine` of the training data; its affine part goes on. What
-    holds in an epoch follows from its number alone, so a resumed run needs no state.
+    Affects every :class:`~mmcnn.datasets.MosaicAffine` of the training data, whose affine part continues. The state
+    of an epoch depends only on its number, so that a resumed run needs no stored state.
 
     Args:
-        epochs (int): How many epochs at the end.
+        epochs (int): Number of final epochs without mosaic.
 
     Raises:
         ValueError: ``epochs`` is negative, or there is no mosaic to close.
@@ -23,7 +23,7 @@ class CloseMosaicHook(Hook):
 
     def __init__(self, epochs: int = 5) -> None:
         if epochs < 0:
-            raise ValueError(f'epochs={epochs} of CloseMosaicHook has to be 0 or more')
+            raise ValueError(f'CloseMosaicHook: epochs={epochs}: it must be at least 0')
         self.epochs = epochs
 
     def before_train(self, runner) -> None:
@@ -32,15 +32,15 @@ class CloseMosaicHook(Hook):
             raise ValueError('CloseMosaicHook: the training pipeline has no mmcnn.MosaicAffine')
 
     def before_train_epoch(self, runner) -> None:
-        """Close the mosaic where the last epochs begin."""
+        """Close the mosaic at the first of the last epochs."""
         mosaics = [mosaic for mosaic in self._mosaics(runner) if mosaic.mosaic_prob or mosaic.mixup_prob]
         if runner.epoch < runner.max_epochs - self.epochs or not mosaics:
             return
         for mosaic in mosaics:
             mosaic.mosaic_prob = mosaic.mixup_prob = 0.0
-        # Persistent workers hold copies of the data set: the next iterator has to start new ones.
+        # Persistent workers have copies of the data set: the next iterator must start new ones.
         private_names.end_workers(runner.train_dataloader)
-        runner.logger.info(f'no mosaic from epoch {runner.epoch + 1} on')
+        runner.logger.info(f'mosaic is off from epoch {runner.epoch + 1}')
 
     @staticmethod
     def _mosaics(runner) -> list[MosaicAffine]:

@@ -15,33 +15,33 @@ _CUT_RANGE = (0.2, 0.8)
 class DarknetMosaic:
     """Darknet's jitter crop of each image and its mosaic of four, drawn directly onto the output.
 
-    Jitter: each border of the image moves by U(-jitter, jitter) of the side, in or out; what is then inside is
-    stretched to the output size W x H without keeping the aspect ratio; what lies outside of the image is filled.
-    Mosaic: a cut point in [0.2, 0.8] of each side; four jittered images, each with a corner at the cut point, each seen
-    through its quadrant. With p = 1/2 for each image, filling that lies at the cut is moved away, so that the image
+    Jitter: each border of the image moves by U(-jitter, jitter) of the side, inwards or outwards; the area inside is
+    stretched to the output size W x H without keeping the aspect ratio; areas outside of the image are filled.
+    Mosaic: a cut point in [0.2, 0.8] of each side; four jittered images, each with a corner at the cut point and
+    visible through its quadrant. With p = 1/2 for each image, filling at the cut is moved away, so that the image
     itself touches the cut point. Boxes are clipped to their jittered image and to the output; those below
     ``min_box_size`` are dropped.
 
     Source: AlexeyAB's Darknet, as run by yolov4.cfg (``mosaic=1``, ``mosaic_bound=0``).
 
-    Interpretations, where this is not literally Darknet:
+    Differences from Darknet:
 
-    - The coin of the mosaic is tossed for each sample. Darknet tosses one for each call of a loader thread, so its
-      batches hold runs of mosaics and runs of plain images; the share is the same.
+    - Whether to make a mosaic is drawn for each sample. Darknet draws it once for each call of a loader thread, so its
+      batches have runs of mosaics and runs of plain images; the ratio is the same.
     - Flip and colour change are drawn for the whole output. Darknet draws them for each source image.
-    - Where an image touches the cut, the shift stops when the quadrant would look past the jittered image's far edge.
+    - If an image touches the cut, the shift stops where the quadrant would exceed the jittered image's far edge.
     - Shifts are continuous; Darknet rounds them to source pixels.
 
-    It opens the pipeline of a :class:`~mmcnn.datasets.MosaicDataset`. It plans; the data set reads and draws. Ignore
-    flags travel with their boxes.
+    It is the first transform of a :class:`~mmcnn.datasets.MosaicDataset`. It plans; the data set reads and draws.
+    Ignore flags stay with their boxes.
 
     Args:
         img_scale: Output size (w, h) in pixels.
         mosaic_prob: Probability of a mosaic.
         jitter: Largest shift of a border, as a fraction of the side, in [0, 0.5).
         min_box_size: Boxes shorter than this in either direction are dropped, in output pixels.
-        flip_prob: Probability that left and right are exchanged.
-        pad_val: Grey value outside of the images; None fills with each image's mean colour, as Darknet does.
+        flip_prob: Probability of a horizontal flip.
+        pad_val: Grey value outside of the images; None fills with each image's mean colour, as in Darknet.
 
     Raises:
         ValueError: At construction, for a setting out of its range.
@@ -58,9 +58,11 @@ class DarknetMosaic:
     ) -> None:
         for name, probability in (('mosaic_prob', mosaic_prob), ('flip_prob', flip_prob)):
             if not 0 <= probability <= 1:
-                raise ValueError(f'DarknetMosaic: {name} is {probability}; a probability lies in [0, 1]')
+                raise ValueError(f'DarknetMosaic: {name} is {probability}; it must be in [0, 1]')
         if not 0 <= jitter < 0.5:
-            raise ValueError(f'DarknetMosaic: jitter is {jitter}; it lies in [0, 0.5), or the crop could vanish')
+            raise ValueError(
+                f'DarknetMosaic: jitter is {jitter}; it must be in [0, 0.5), otherwise the crop could vanish'
+            )
         self.img_scale = tuple(img_scale)
         self.mosaic_prob = mosaic_prob
         self.jitter = jitter
@@ -69,7 +71,7 @@ class DarknetMosaic:
         self.pad_val = pad_val
 
     def partners(self, num_images: int) -> list[int]:
-        """Draw whether this sample is a mosaic, and the further images that it needs: 0 or 3."""
+        """Draw whether this sample is a mosaic, and the additional images that it needs: 0 or 3."""
         count = 3 if np.random.uniform() < self.mosaic_prob else 0
         return np.random.randint(num_images, size=count).tolist()
 
@@ -77,10 +79,10 @@ class DarknetMosaic:
         """Draw how the images are mixed.
 
         Args:
-            sources: The image and its further ones; their number, 1 or 4, says what to draw.
+            sources: The image and the additional ones; their number, 1 or 4, determines what to draw.
 
         Raises:
-            ValueError: Their number is another.
+            ValueError: There is another number of images.
         """
         if len(sources) not in (1, 4):
             raise ValueError(f'DarknetMosaic mixes 1 or 4 images, not {len(sources)}')
@@ -98,17 +100,17 @@ class DarknetMosaic:
     def _tile(
         self, source: Source, window: tuple[int, int, int, int]
     ) -> tuple[Tile, np.ndarray, np.ndarray, np.ndarray]:
-        """One jittered image in ``window`` (xyxy, output pixels).
+        """Place one jittered image in ``window`` (xyxy, output pixels).
 
         Returns:
-            The tile, and boxes (N, 4) in output pixels, labels (N,) and ignore flags (N,) of what is left.
+            The tile, and the remaining boxes (N, 4) in output pixels, labels (N,) and ignore flags (N,).
         """
         w, h = source.size
         crop = np.random.uniform(-self.jitter, self.jitter, size=4) * (w, h, w, h) + (0, 0, w, h)
         matrix = self._place(crop, (w, h), window, touch_cut=np.random.uniform() < 0.5)
         in_source = (np.reshape(window, (2, 2)) - matrix[:, 2]) / matrix[[0, 1], [0, 1]]
         region = tuple(clip_boxes(in_source.reshape(1, 4), (0, 0, w, h))[0].tolist())
-        # The smallest crop is drawn largest: what that needs is never lost.
+        # The smallest possible crop is enlarged most, so its resolution must not be lost.
         smallest = (1 - 2 * self.jitter) * min(w / self.img_scale[0], h / self.img_scale[1])
         tile = Tile(source.index, source.size, matrix, region, reduction_for(smallest), window, self.pad_val)
 
@@ -127,7 +129,7 @@ class DarknetMosaic:
         """Return the (2, 3) matrix, source to output pixels, of a crop (xyxy, source pixels) seen through a window.
 
         The crop becomes W x H pixels with its corner at the window's inner corner, the cut point. A window of the whole
-        output has no cut: the crop then fills it.
+        output has no cut, so the crop fills it.
         """
         size = np.array(self.img_scale)
         low, high = np.reshape(window, (2, 2))

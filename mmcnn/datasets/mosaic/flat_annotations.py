@@ -12,9 +12,8 @@ from mmcnn.errors import DataError
 class FlatAnnotations(Sequence):
     """Sizes, paths and boxes of an MMDetection data set's images, which data-loading processes share.
 
-    Reading them from arrays takes microseconds, and leaves the pages that a process shares with those it was forked
-    from as they are: of Python objects it would count references, which copies page by page. 118,287 images of COCO
-    with 860,000 boxes are 30 MB.
+    Reading them from arrays takes microseconds and does not write to the pages that a process shares with its parent;
+    Python objects have reference counts, which copy page by page. 118,287 images of COCO with 860,000 boxes take 30 MB.
 
     Args:
         dataset: An initialised data set, whose ``get_data_info(i)`` has ``img_path``, ``height``, ``width`` and
@@ -26,13 +25,13 @@ class FlatAnnotations(Sequence):
 
     def __init__(self, dataset) -> None:
         paths, sizes, counts, ids = [], [], [], []
-        # Of all images: as lists of numbers they would take ten times the memory for the time being.
+        # Lists of numbers would temporarily take ten times the memory.
         boxes, labels, flags = array('d'), array('q'), bytearray()
         for number in range(len(dataset)):
             info = dataset.get_data_info(number)
             path = str(info['img_path'])
             if not info.get('width') or not info.get('height'):
-                raise DataError(f'{path} has no width and height in the annotations, which mosaics are planned by')
+                raise DataError(f'{path} has no width and height in the annotations, which mosaics need')
             paths.append(path.encode())
             ids.append(info.get('img_id', number))
             sizes.append((info['width'], info['height']))
@@ -62,9 +61,9 @@ class FlatAnnotations(Sequence):
         return Source(index, size, self._boxes[part], self._labels[part], self._flags[part])
 
     def path(self, index: int) -> str:
-        """Path of an image."""
+        """Return the path of an image."""
         return self._paths[self._path_ends[index] : self._path_ends[index + 1]].tobytes().decode()
 
     def image_id(self, index: int) -> int | str:
-        """Id of an image in its annotation file."""
+        """Return the id of an image in its annotation file."""
         return self._ids[index].item()

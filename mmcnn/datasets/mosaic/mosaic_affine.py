@@ -20,23 +20,23 @@ class MosaicAffine:
     The recipe is that of YOLOv5 v6.1 (W x H stands for ``img_scale``):
 
     1. Mosaic: on a 2W x 2H canvas with its centre drawn from U(W/2, 3W/2) x U(H/2, 3H/2), four images in random order,
-       each resized to fit W x H with its aspect ratio kept, each with one corner at the centre, cut off by the canvas.
+       each resized to fit W x H with its aspect ratio kept, with one corner at the centre, and cropped by the canvas.
        Without mosaic: one image resized in the same way, centred on a W x H canvas.
-    2. Affine: translation . shear . rotation and scale . (canvas centre to the origin); the canvas centre lands on
+    2. Affine: translation . shear . rotation and scale . (canvas centre to the origin); the canvas centre is moved to
        U(0.5 - t, 0.5 + t) of the output in each axis.
-    3. Boxes, clipped to the output, stay if they are longer than ``min_box_size`` in both directions, keep more than
-       ``min_area_ratio`` of the area they had on the canvas (times scale squared) and are less elongated than
+    3. Boxes are clipped to the output and kept if they are longer than ``min_box_size`` in both directions, keep more
+       than ``min_area_ratio`` of their area on the canvas (times scale squared) and are less elongated than
        ``max_aspect_ratio``.
-    4. MixUp: ``r * a + (1 - r) * b`` of two such mosaics, r ~ Beta(32, 32), annotations concatenated. Mosaics only: an
-       image that was not made a mosaic is not mixed.
+    4. MixUp: ``r * a + (1 - r) * b`` of two such mosaics, r ~ Beta(32, 32), with all annotations. Only mosaics are
+       mixed.
 
     The reference builds the canvas and warps it; here each image's resize, placement and affine are one matrix and one
-    interpolation. Boxes are the same; pixels differ by interpolation only, and by the half pixel that the reference
-    leaves out between box coordinates and OpenCV's pixel centres. Without rotation and shear the random shift is
-    rounded so that the images' corners land on corners of pixels, where they are drawn in half the time.
+    interpolation. Boxes are the same; pixels differ only by interpolation, and by the half pixel that the reference
+    ignores between box coordinates and OpenCV's pixel centres. Without rotation and shear, the random shift is
+    rounded so that the images' corners are at corners of pixels, which halves the drawing time.
 
-    It opens the pipeline of a :class:`~mmcnn.datasets.MosaicDataset`. It plans; the data set reads and draws. Ignore
-    flags travel with their boxes. A flip of the whole output is part of the matrices.
+    It is the first transform of a :class:`~mmcnn.datasets.MosaicDataset`. It plans; the data set reads and draws.
+    Ignore flags stay with their boxes. A flip of the whole output is part of the matrices.
 
     Args:
         img_scale: Output size (w, h) in pixels.
@@ -46,10 +46,10 @@ class MosaicAffine:
         translate: Largest shift of the canvas centre, as a fraction of the output.
         max_rotate_degree: Largest rotation, either way, in degrees.
         max_shear_degree: Largest shear of each axis, either way, in degrees.
-        flip_prob: Probability that left and right are exchanged.
+        flip_prob: Probability of a horizontal flip.
         pad_val: Grey value where no image is.
         min_box_size: Boxes must be longer than this in both directions, in output pixels.
-        min_area_ratio: Boxes must keep more than this share of their scaled area.
+        min_area_ratio: Boxes must keep more than this fraction of their scaled area.
         max_aspect_ratio: Boxes must have a smaller ratio of the longer to the shorter side.
 
     Raises:
@@ -74,11 +74,11 @@ class MosaicAffine:
         probabilities = {'mosaic_prob': mosaic_prob, 'mixup_prob': mixup_prob, 'flip_prob': flip_prob}
         for name, probability in probabilities.items():
             if not 0 <= probability <= 1:
-                raise ValueError(f'MosaicAffine: {name} is {probability}; a probability lies in [0, 1]')
+                raise ValueError(f'MosaicAffine: {name} is {probability}; it must be in [0, 1]')
         if not 0 < scale[0] <= scale[1]:
-            raise ValueError(f'MosaicAffine: scale is {scale}; it takes (low, high) with 0 < low <= high')
+            raise ValueError(f'MosaicAffine: scale is {scale}; it must be (low, high) with 0 < low <= high')
         if not 0 <= max_shear_degree < 90:
-            raise ValueError(f'MosaicAffine: max_shear_degree is {max_shear_degree}; it lies in [0, 90)')
+            raise ValueError(f'MosaicAffine: max_shear_degree is {max_shear_degree}; it must be in [0, 90)')
         self.img_scale = tuple(img_scale)
         self.mosaic_prob = mosaic_prob
         self.mixup_prob = mixup_prob
@@ -93,7 +93,7 @@ class MosaicAffine:
         self.max_aspect_ratio = max_aspect_ratio
 
     def partners(self, num_images: int) -> list[int]:
-        """Draw whether this sample is a mosaic, and mixed, and the further images that it needs: 0, 3 or 7."""
+        """Draw whether this sample is a mosaic, and mixed, and the additional images that it needs: 0, 3 or 7."""
         if np.random.random_sample() >= self.mosaic_prob:
             count = 0
         elif np.random.random_sample() >= self.mixup_prob:
@@ -106,10 +106,10 @@ class MosaicAffine:
         """Draw how the images are mixed.
 
         Args:
-            sources: The image and its further ones; their number, 1, 4 or 8, says what to draw.
+            sources: The image and the additional ones; their number, 1, 4 or 8, determines what to draw.
 
         Raises:
-            ValueError: Their number is another.
+            ValueError: There is another number of images.
         """
         if len(sources) not in (1, 1 + _EXTRA_FOR_MOSAIC, 1 + _EXTRA_FOR_MIXUP):
             raise ValueError(f'MosaicAffine mixes 1, 4 or 8 images, not {len(sources)}')
@@ -159,7 +159,7 @@ class MosaicAffine:
         canvas_size: tuple[int, int],
         corner: tuple[int, int],
     ) -> Plan:
-        """Images, each filling a rectangle of the (virtual) canvas, brought to the output by one random affine.
+        """Place images, each filling a rectangle of the (virtual) canvas, on the output by one random affine.
 
         ``corner`` is the point of the canvas where the images have their corners.
         """
@@ -174,7 +174,7 @@ class MosaicAffine:
             region = (seen[0] - x1) / x, (seen[1] - y1) / y, (seen[2] - x1) / x, (seen[3] - y1) / y
             tables.append(((x, y, x, y), (x1, y1, x1, y1), seen[:2] * 2, seen[2:] * 2))
             reduction = reduction_for(1 / self._fit(source.size))
-            # The first one brings the ground that the others lie on.
+            # The first tile fills the background for all others.
             ground = {} if tiles else dict(window=(0, 0, *self.img_scale), fill=self.pad_val)
             matrix = compose(affine, placement(source.size, (x1, y1, x2, y2)))
             tiles.append(Tile(source.index, source.size, matrix, region, reduction, **ground))

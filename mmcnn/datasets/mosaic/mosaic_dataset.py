@@ -29,28 +29,28 @@ _TRIES = 15
 class MosaicDataset:
     """Mixes images of a data set: it plans first, then reads only what is visible and draws it onto the output.
 
-    In place of MMDetection's ``MultiImageMixDataset``, which copies every image several times on its way. The inner
-    data set gives annotations only; images are read here. Masks are not read: where it is MMDetection's
-    ``CocoDataset``, its polygons are dropped as the file is parsed.
+    It replaces MMDetection's ``MultiImageMixDataset``, which copies every image several times. The inner data set
+    provides only annotations; images are read here. Masks are not read: if the inner data set is MMDetection's
+    ``CocoDataset``, its polygons are dropped while the file is parsed.
 
-    All draws come from NumPy's global generator, so a sample follows from its state alone, not from the cache, the
-    process or what was read before.
+    All random numbers come from NumPy's global generator, so that a sample depends only on its state, not on the
+    cache, the process or earlier samples.
 
     Args:
-        dataset: Config of an MMDetection data set of boxes, without a ``pipeline`` of its own.
+        dataset: Config of an MMDetection data set of boxes, without a ``pipeline``.
         pipeline: A mosaic (``mmcnn.MosaicAffine``, ``mmcnn.DarknetMosaic``); then transforms that change its plan
             (``mmcnn.RandomHSV``, ``mmcnn.DarknetHSV``). MMDetection's may follow: they get ``img``, ``img_shape``,
             ``gt_bboxes``, ``gt_bboxes_labels`` and ``gt_ignore_flags`` as from its loading transforms, and the last
-            one has to be its ``PackDetInputs``. Without them the sample is packed here.
-        cache_gb: Bound of the cache of decoded images on this machine, in 10^9 bytes; 0: no cache. See
+            one must be its ``PackDetInputs``. Without them, the sample is packed here.
+        cache_gb: Maximum size of the cache of decoded images on this machine, in 10^9 bytes; 0: no cache. See
             :class:`~mmcnn.datasets.mosaic.shared_image_cache.SharedImageCache`.
         device_augmentation: Whether samples are packed for the model's ``mmcnn.PlanPreprocessor`` to draw, on the
             device and for the whole batch, instead of being drawn here.
 
     Raises:
-        ValueError: The pipeline does not begin with a mosaic, or has transforms of images although the device draws;
+        ValueError: The pipeline does not begin with a mosaic, or has transforms of images although the device draws; or
             the inner data set has a pipeline.
-        DataError: An image has no size, or the cache cannot be had.
+        DataError: An image has no size, or the cache cannot be allocated.
     """
 
     @no_collection()
@@ -58,24 +58,24 @@ class MosaicDataset:
         self, dataset: dict, pipeline: list[dict], cache_gb: float = 0.0, device_augmentation: bool = False
     ) -> None:
         if dataset.get('pipeline'):
-            raise ValueError('MosaicDataset reads the images itself: leave out the pipeline of its inner dataset')
-        from mmcnn.datasets.mosaic.boxes_only import without_masks  # takes seconds, and needs all of MMDetection's
+            raise ValueError('MosaicDataset reads the images itself: remove the pipeline of its inner dataset')
+        from mmcnn.datasets.mosaic.boxes_only import (
+            without_masks,
+        )  # takes seconds, because it imports all of MMDetection
 
         self.dataset = MMDET_DATASETS.build(without_masks(dataset))
         self.dataset.full_init()
         self.pipeline = [MMDET_TRANSFORMS.build(step) for step in pipeline]
         if not self.pipeline or not hasattr(self.pipeline[0], 'plan'):
-            raise ValueError(
-                'the pipeline of MosaicDataset has to begin with mmcnn.MosaicAffine or mmcnn.DarknetMosaic'
-            )
+            raise ValueError('the pipeline of MosaicDataset must begin with mmcnn.MosaicAffine or mmcnn.DarknetMosaic')
         first_of_images = next(
             (i for i, step in enumerate(self.pipeline) if i and not hasattr(step, 'change')), len(self.pipeline)
         )
         self._changes, self._of_images = self.pipeline[1:first_of_images], self.pipeline[first_of_images:]
         if device_augmentation and self._of_images:
             raise ValueError(
-                f'device_augmentation: {type(self._of_images[0]).__name__} needs the drawn image, which then only the '
-                'device has; leave it out, or let the data set draw'
+                f'device_augmentation: {type(self._of_images[0]).__name__} needs the drawn image, which then only '
+                'exists on the device; remove the transform, or turn device_augmentation off'
             )
         self.device_augmentation = device_augmentation
         self.annotations = FlatAnnotations(self.dataset)
@@ -85,14 +85,14 @@ class MosaicDataset:
 
     @property
     def metainfo(self) -> dict:
-        """The inner data set's."""
+        """Metainfo of the inner data set."""
         return self.dataset.metainfo
 
     def full_init(self) -> None:
-        """Nothing: it is complete when it is built."""
+        """Do nothing: the data set is complete when it is built."""
 
     def get_data_info(self, index: int) -> dict:
-        """Annotations of an image, as the inner data set has them, without masks."""
+        """Return the annotations of an image, like the inner data set, without masks."""
         return self.dataset.get_data_info(index)
 
     def __len__(self) -> int:
@@ -101,7 +101,7 @@ class MosaicDataset:
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return a training sample: ``inputs`` and ``data_samples``, as MMDetection's ``PackDetInputs`` makes them.
 
-        ``inputs`` is a (3, H, W) uint8 BGR tensor, or what the device draws from
+        ``inputs`` is a (3, H, W) uint8 BGR tensor, or the data from which the device draws
         (:func:`~mmcnn.datasets.mosaic.render.pack`). ``data_samples.metainfo`` has ``img_path`` of image ``index``
         and ``img_paths`` of all images in it.
 
@@ -114,7 +114,7 @@ class MosaicDataset:
                 return dict(inputs=pack(plan, self.read), data_samples=self._packed(plan, index))
             image = self.render(plan, self.read)
             if not self._of_images:
-                # A view: planes are made where the batch is stacked, on the device.
+                # A view: planes are made when the batch is stacked, on the device.
                 inputs = torch.from_numpy(image).permute(2, 0, 1)
                 return dict(inputs=inputs, data_samples=self._packed(plan, index))
             results = self._results(image, plan, index)
@@ -124,7 +124,7 @@ class MosaicDataset:
                     break
             else:
                 return results
-        raise DataError(f'the pipeline gave nothing for {self.annotations.path(index)} in {_TRIES} tries')
+        raise DataError(f'the pipeline returned no sample for {self.annotations.path(index)} in {_TRIES} attempts')
 
     def _plan(self, index: int) -> Plan:
         mosaic = self.pipeline[0]
@@ -146,8 +146,8 @@ class MosaicDataset:
         )
 
     def _results(self, image: np.ndarray, plan: Plan, index: int) -> dict[str, Any]:
-        """Return a drawn plan, as MMDetection's loading transforms would leave it."""
-        from mmdet.structures.bbox import HorizontalBoxes  # takes a second, which not every tool needs
+        """Return a drawn plan like MMDetection's loading transforms."""
+        from mmdet.structures.bbox import HorizontalBoxes  # takes a second, and not every program needs it
 
         return dict(
             img=image,
@@ -158,11 +158,12 @@ class MosaicDataset:
         )
 
     def _packed(self, plan: Plan, index: int) -> DetDataSample:
-        """Return the annotations of a plan, as MMDetection's PackDetInputs makes them."""
+        """Return the annotations of a plan, like MMDetection's PackDetInputs."""
         from mmdet.structures import DetDataSample
         from mmdet.structures.bbox import HorizontalBoxes
 
-        # Field by field: the constructors copy deeply and compare lengths, which takes longer than all the rest here.
+        # Field by field: the constructors copy deeply and compare lengths, which takes longer than everything else
+        # here.
         sample = DetDataSample()
         for name, value in self._meta(plan, index).items():
             sample.set_field(value, name, field_type='metainfo')

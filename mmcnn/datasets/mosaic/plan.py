@@ -1,8 +1,8 @@
 """The plan of a mixed image: everything random is drawn before any image is read.
 
-Planning and drawing are apart, so that the same plan is drawn by OpenCV in a data-loading process
-(:class:`~mmcnn.datasets.mosaic.render.Renderer`) or for a whole batch by the device
-(:class:`~mmcnn.models.data_preprocessors.PlanPreprocessor`), and tiles that are not seen need not be decoded.
+Planning and drawing are separate, so that the same plan can be drawn by OpenCV in a data-loading process
+(:class:`~mmcnn.datasets.mosaic.render.Renderer`) or for a whole batch on the device
+(:class:`~mmcnn.models.data_preprocessors.PlanPreprocessor`), and invisible tiles need not be decoded.
 """
 
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ import numpy as np
 
 from mmcnn.datasets.mosaic.tiles import compose
 
-#: Reductions that a JPEG file can be decoded at.
+#: Factors by which a JPEG decoder can reduce an image.
 REDUCTIONS = (8, 4, 2, 1)
 
 
@@ -20,7 +20,7 @@ class Source(NamedTuple):
     """An image of a data set that has not been read yet, with its annotations.
 
     Attributes:
-        index: Its number in the data set.
+        index: Its index in the data set.
         size: (w, h) in pixels.
         boxes: (N, 4) float32, xyxy in pixels.
         labels: (N,) int64.
@@ -35,16 +35,16 @@ class Source(NamedTuple):
 
 
 class Tile(NamedTuple):
-    """A part of a source image and where it goes.
+    """A part of a source image and its position in the output.
 
     Attributes:
-        index: Number of the source image in the data set.
+        index: Index of the source image in the data set.
         size: Its (w, h) in pixels.
         matrix: (2, 3) float, source pixels -> output pixels (continuous coordinates).
         region: The part to show, (x1, y1, x2, y2) in source pixels.
-        reduction: One of ``REDUCTIONS``: what the image may be reduced by when it is decoded; the recipe's reference
-            would shrink it at least so far before it is drawn.
-        window: (x1, y1, x2, y2) in whole output pixels, which the tile fills with one colour first; None: nothing.
+        reduction: One of ``REDUCTIONS``: the factor by which the image may be reduced when it is decoded, because the
+            recipe's reference would shrink it at least as much before drawing.
+        window: (x1, y1, x2, y2) in whole output pixels, which are first filled with one colour; None: nothing.
         fill: Grey value of the window; None: the image's mean colour.
     """
 
@@ -57,7 +57,7 @@ class Tile(NamedTuple):
     fill: int | None = None
 
     def mirrored(self, width: int) -> 'Tile':
-        """Return the tile in an output of that width whose left and right are exchanged."""
+        """Return the horizontally flipped tile in an output of this width."""
         window = self.window and (width - self.window[2], self.window[1], width - self.window[0], self.window[3])
         return self._replace(matrix=compose(np.array(((-1.0, 0, width), (0, 1, 0))), self.matrix), window=window)
 
@@ -68,15 +68,15 @@ class Plan:
 
     Attributes:
         size: (w, h) of the output in pixels.
-        pictures: One or, blended, two pictures; tiles in the order of drawing, which together cover the output.
+        pictures: One picture, or two to blend; tiles in the order of drawing, which together cover the output.
         boxes: (N, 4) float32, xyxy in output pixels.
         labels: (N,) int64.
         ignore_flags: (N,) bool.
         ratio: Weight of the first of two pictures.
-        colours: (3, 256) uint8, what becomes of each level of OpenCV's 8-bit hue, saturation and value; None: nothing.
-        gains: Factors of hue, saturation and value, in place of ``colours`` where factors say the same; OpenCV is three
-            times as fast with them.
-        flipped: Whether left and right were exchanged.
+        colours: (3, 256) uint8, new values of each level of OpenCV's 8-bit hue, saturation and value; None: unchanged.
+        gains: Factors of hue, saturation and value, instead of ``colours`` if factors suffice; OpenCV is three times as
+            fast with them.
+        flipped: Whether the output is flipped horizontally.
     """
 
     size: tuple[int, int]
@@ -90,7 +90,7 @@ class Plan:
     flipped: bool = False
 
     def mirrored(self) -> 'Plan':
-        """Return the plan with left and right exchanged."""
+        """Return the horizontally flipped plan."""
         width = self.size[0]
         boxes = self.boxes.copy()
         boxes[:, 0::2] = width - self.boxes[:, 2::-2]
@@ -98,10 +98,10 @@ class Plan:
         return replace(self, pictures=pictures, boxes=boxes, flipped=not self.flipped)
 
     def sources(self) -> list[int]:
-        """Numbers of the images that it is made of, in the data set."""
+        """Return the indices of its images in the data set."""
         return [tile.index for tiles in self.pictures for tile in tiles]
 
 
 def reduction_for(shrinkage: float) -> int:
-    """Return the largest of ``REDUCTIONS`` by which an image can be shrunk at reading without being enlarged later."""
+    """Return the largest of ``REDUCTIONS`` by which an image can be reduced at reading without being enlarged later."""
     return next((each for each in REDUCTIONS if each <= shrinkage), 1)

@@ -11,12 +11,12 @@ from mmcnn.datasets.mosaic.plan import REDUCTIONS, Plan, Tile
 from mmcnn.datasets.mosaic.tiles import draw_tile, shrink, tile_bounds, visible_part
 from mmcnn.datasets.transforms.random_hsv import gain_tables, map_hsv
 
-#: Gives the image of a tile, (h, w, 3) uint8 BGR, at any reduction, and at least what the given pixels (x1, y1, x2, y2)
-#: of the output need of it; None: all.
+#: Returns the image of a tile, (h, w, 3) uint8 BGR, at any reduction, and at least the part needed for the given pixels
+#: (x1, y1, x2, y2) of the output; None: all.
 Read = Callable[[Tile, tuple[int, int, int, int] | None], np.ndarray]
-#: Columns of a packed tile; all coordinates are continuous. ``to_atlas``: output pixels -> atlas pixels, (2, 3) row by
-#: row; ``region``: what it shows, and ``taps``: where it may be read, xyxy in atlas pixels; ``window``: what it fills
-#: first, xyxy in output pixels; ``fill``: with which BGR; ``weight`` of its picture.
+#: Columns of a packed tile, in continuous coordinates. ``to_atlas``: output pixels -> atlas pixels, (2, 3) row by row;
+#: ``region``: the visible part, and ``taps``: the part that may be read, xyxy in atlas pixels; ``window``: the part
+#: that is filled first, xyxy in output pixels; ``fill``: its BGR colour; ``weight`` of its picture.
 COLUMNS = {
     'to_atlas': slice(0, 6),
     'region': slice(6, 10),
@@ -31,11 +31,11 @@ NUM_COLUMNS = 22
 class Renderer:
     """Renders plans one after the other.
 
-    Called with a plan and ``read``, it gives the image, (H, W, 3) uint8 BGR, which is the caller's.
+    Called with a plan and ``read``, it returns the image, (H, W, 3) uint8 BGR, which belongs to the caller.
     """
 
     def __init__(self) -> None:
-        self._hsv = np.empty((0, 0, 3), np.uint8)  # kept: fresh pages cost as much as the drawing
+        self._hsv = np.empty((0, 0, 3), np.uint8)  # reused, because new pages cost as much as the drawing
 
     def __call__(self, plan: Plan, read: Read) -> np.ndarray:
         """Render a plan as an image (H, W, 3) uint8 BGR."""
@@ -59,12 +59,12 @@ class Renderer:
 def pack(plan: Plan, read: Read) -> dict[str, Tensor]:
     """Return what the device needs to draw a plan (:class:`~mmcnn.models.data_preprocessors.PlanPreprocessor`).
 
-    Only the parts of the images that are seen are in it, one above the other in one atlas, and those that the plan
-    shrinks to half or less are averaged first, as :class:`Renderer` does.
+    It contains only the visible parts of the images, one above the other in one atlas; parts that the plan shrinks to
+    half or less are averaged first, as in :class:`Renderer`.
 
     Returns:
         ``atlas`` (h, w, 3) uint8 BGR; ``tiles`` (pictures, tiles, ``NUM_COLUMNS``) float32, see ``COLUMNS``;
-        ``colours`` (3, 256) uint8, (3, 0) for a plan without.
+        ``colours`` (3, 256) uint8, (3, 0) for a plan without them.
     """
     parts, pictures, top = [], [], 0
     for weight, tiles in zip((plan.ratio, 1.0 - plan.ratio), plan.pictures, strict=False):
@@ -90,7 +90,7 @@ def pack(plan: Plan, read: Read) -> dict[str, Tensor]:
 
 
 def _draw(tiles: list[Tile], read: Read, size: tuple[int, int]) -> tuple[np.ndarray, int, int]:
-    """Draw one picture, and give the rows (from, to) beyond which there is nothing but a ground of one colour."""
+    """Draw one picture, and return the rows (from, to) beyond which there is only a background of one colour."""
     width, height = size
     canvas = np.empty((height, width, 3), np.uint8)
     rows = []
@@ -109,7 +109,7 @@ def _draw(tiles: list[Tile], read: Read, size: tuple[int, int]) -> tuple[np.ndar
 
 def _paint(canvas: np.ndarray, window: tuple[int, int, int, int], colour: Sequence[int]) -> None:
     x1, y1, x2, y2 = window
-    if len(set(colour)) == 1:  # one value fills memory twice as fast
+    if len(set(colour)) == 1:  # filling memory with one value is twice as fast
         canvas[y1:y2, x1:x2] = colour[0]
     else:
         cv2.rectangle(canvas, (x1, y1), (x2 - 1, y2 - 1), colour, cv2.FILLED)
@@ -122,15 +122,15 @@ def _read(tile: Tile, read: Read, bounds: tuple[int, int, int, int] | None) -> n
 
 
 def _fill(tile: Tile, image: np.ndarray | None) -> tuple[int, int, int]:
-    """Colour of a tile's window, BGR."""
+    """Return the BGR colour of a tile's window."""
     return (tile.fill,) * 3 if tile.fill is not None else tuple(int(each) for each in cv2.mean(image)[:3])
 
 
 def _in_pixels_of(image: np.ndarray, tile: Tile) -> tuple[np.ndarray, tuple[float, ...]]:
-    """Matrix and region of a tile, from pixels of its source to those of what was read.
+    """Return matrix and region of a tile, converted from pixels of its source to those of the image that was read.
 
-    A decoder that reduces 641 pixels to half gives 321, each still of two. Anything else is a file of another size
-    than its annotation says; it is taken as that size, scaled.
+    A decoder that reduces 641 pixels to half returns 321, each of two pixels. Any other size means that the file
+    differs from its annotation; it is then scaled to the annotated size.
     """
     height, width = image.shape[:2]
     if (width, height) == tile.size:

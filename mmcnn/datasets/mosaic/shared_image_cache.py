@@ -15,19 +15,19 @@ _EMPTY, _WRITING, _READY = 0, 1, 2
 class SharedImageCache:
     """Images of a data set in one block of memory, shared between a process and its forked children.
 
-    The block is anonymous: no file, nothing in /dev/shm, gone with the last process that has it. Pages take memory when
-    an image is put there. When the next image does not fit it is not kept; nothing is thrown out, since a mosaic draws
-    every image equally often and no choice would be better. What one process puts there all can get, also one that
-    is forked later. Several processes of one machine that do not fork from each other (one for each GPU) have a block
-    each and share the bound.
+    The block is anonymous: it needs no file and no space in /dev/shm, and ends with the last process that uses it.
+    Pages take memory when an image is stored. If the next image does not fit, it is not stored; nothing is evicted,
+    because a mosaic draws every image equally often and no policy would be better. All processes can read an image
+    that one of them has stored, also those that are forked later. Several processes on one machine that are not
+    forked from each other (one for each GPU) have separate blocks and share the limit.
 
     Args:
-        num_images: Of the data set.
-        gigabytes: Bound of the block on this machine, in 10^9 bytes.
+        num_images: Number of images of the data set.
+        gigabytes: Limit of the blocks on this machine, in 10^9 bytes.
 
     Raises:
-        DataError: The bound is not positive or more than the machine's memory, the system gives no such block, or it
-            forks no processes (Windows).
+        DataError: The limit is not positive or exceeds the machine's memory, the system cannot provide the block, or it
+            cannot fork processes (Windows).
     """
 
     def __init__(self, num_images: int, gigabytes: float) -> None:
@@ -46,34 +46,34 @@ class SharedImageCache:
             self._lock = multiprocessing.get_context('fork').Lock()
         except OSError as error:
             reason = shared_memory.refusal(error)
-            raise DataError(f'an image cache of {gigabytes:g} GB: the system refuses it ({reason})') from error
+            raise DataError(f'an image cache of {gigabytes:g} GB: the system cannot provide it ({reason})') from error
         numbers = np.frombuffer(index, np.int64)
         self._used = numbers[:1]
         self._state, self._offset, self._height, self._width = numbers[1:].reshape(4, num_images)
 
     def __getstate__(self) -> dict:
         raise DataError(
-            'the image cache is shared by forking, which these data-loading processes are not started by: '
-            "use env_cfg.mp_cfg.mp_start_method='fork', or no cache_gb"
+            'the image cache is shared by forking, but these data-loading processes are not forked: '
+            "use env_cfg.mp_cfg.mp_start_method='fork', or leave out cache_gb"
         )
 
     @property
     def used(self) -> int:
-        """Bytes taken so far."""
+        """Number of bytes in use."""
         return int(self._used[0])
 
     def get(self, index: int) -> np.ndarray | None:
-        """Return an image that was put, (h, w, 3) uint8, without a copy: not to be written to. None: it is not here."""
+        """Return a stored image, (h, w, 3) uint8, without a copy: it must not be written to. None: it is not stored."""
         if self._state[index] != _READY:
             return None
         return self._view(index, int(self._height[index]), int(self._width[index]))
 
     def put(self, index: int, image: np.ndarray) -> None:
-        """Keep a copy of an image (h, w, 3) uint8, if there is room and no other process keeps it already."""
+        """Store a copy of an image (h, w, 3) uint8, if there is room and no process has stored it already."""
         height, width, channels = image.shape
         if channels != 3:
-            raise ValueError(f'SharedImageCache takes images of 3 channels, not {channels}')
-        # A process that was killed inside may hold the lock for ever: then nothing more is kept.
+            raise ValueError(f'SharedImageCache needs images with 3 channels, not {channels}')
+        # A process that was killed here may hold the lock for ever: then nothing more is stored.
         if not self._lock.acquire(timeout=1.0):
             return
         try:
@@ -85,7 +85,7 @@ class SharedImageCache:
         finally:
             self._lock.release()
         self._view(index, height, width)[:] = image
-        # Taking the lock once more orders the pixels before the mark, also on processors that would exchange them.
+        # Taking the lock again orders the pixels before the mark, also on processors that could reorder them.
         if self._lock.acquire(timeout=1.0):
             self._state[index] = _READY
             self._lock.release()

@@ -13,13 +13,13 @@ from mmcnn.image_file import read_image_file
 class TileReader:
     """Reads the images of tiles.
 
-    With a cache, images are decoded at their tile's ``reduction``, whether or not the cache has room: what a tile looks
-    like depends on the plan alone. Without one, a tile that is drawn smaller still is decoded at a smaller scale still,
-    and no further down than it is seen.
+    With a cache, images are decoded at their tile's ``reduction``, whether or not the cache has room: the appearance
+    of a tile depends only on the plan. Without one, a tile that is drawn even smaller is decoded at an even smaller
+    scale, and only down to its lowest visible row.
 
     Args:
-        path: Gives the path of an image by its number.
-        cache: Where images are looked for and put; None: each is decoded each time.
+        path: Returns the path of an image by its index.
+        cache: Cache of images; None: each is decoded every time.
     """
 
     def __init__(self, path: Callable[[int], str], cache: SharedImageCache | None = None) -> None:
@@ -30,9 +30,9 @@ class TileReader:
         """Return the image of ``tile``, (h, w, 3) uint8 BGR; not to be written to.
 
         Args:
-            tile: What is going to be drawn.
-            bounds: The pixels (x1, y1, x2, y2) of the output that it is drawn to. What they do not need of the image is
-                left undefined. None: all of it is needed.
+            tile: The tile to draw.
+            bounds: The pixels (x1, y1, x2, y2) of the output to draw. Parts of the image that they do not need are
+                undefined. None: all of it is needed.
 
         Raises:
             DataError: The file cannot be read; the message names it.

@@ -1,9 +1,9 @@
-"""The warp engine of the mixing transforms: every source image is drawn onto the output in one interpolation.
+"""The warp engine of the mixing transforms: every source image is drawn onto the output with one interpolation.
 
 Pixel convention, everywhere in this folder: coordinates are continuous, pixel ``i`` covers ``[i, i + 1]`` and its
 centre is at ``i + 0.5``; an image of width W spans ``[0, W]``, the same frame as the boxes. A resize from w to W pixels
-is then plainly ``x * W / w``, and matrices compose without corrections. OpenCV's warps count from pixel centre to
-pixel centre; :func:`draw_tile` is the one place that converts.
+is then simply ``x * W / w``, and matrices compose without corrections. OpenCV's warps count from pixel centre to
+pixel centre; only :func:`draw_tile` converts.
 """
 
 import math
@@ -12,7 +12,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-_ROUNDING = 1e-6  # pixels by which sums of products may be off
+_ROUNDING = 1e-6  # maximum rounding error of sums of products, in pixels
 
 
 def placement(source_size: tuple[int, int], rectangle: tuple[float, float, float, float]) -> np.ndarray:
@@ -24,7 +24,7 @@ def placement(source_size: tuple[int, int], rectangle: tuple[float, float, float
 
 def compose(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
     """Return the (2, 3) matrix of applying ``inner`` first and ``outer`` to its result."""
-    # Plain numbers, here and below: for so few NumPy's calls take longer than the arithmetic.
+    # Plain numbers, here and below: for so few, NumPy's calls take longer than the arithmetic.
     (a, b, x), (c, d, y) = outer.tolist()
     (p, q, u), (r, s, v) = inner.tolist()
     return np.array(
@@ -48,13 +48,13 @@ def transform_boxes(boxes: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 
 def clip_boxes(boxes: np.ndarray, rectangle: tuple[float, float, float, float]) -> np.ndarray:
-    """``boxes`` (N, 4) clipped to ``rectangle``, both xyxy; a box outside ends with zero width or height."""
+    """Return ``boxes`` (N, 4) clipped to ``rectangle``, both xyxy; a box outside gets zero width or height."""
     x1, y1, x2, y2 = rectangle
     return np.minimum(np.maximum(boxes, (x1, y1, x1, y1)), (x2, y2, x2, y2))
 
 
 def scales(matrix: np.ndarray) -> tuple[float, float]:
-    """Return how many output pixels a source pixel is long, along the source's x and y."""
+    """Return the length of a source pixel in output pixels, along the source's x and y."""
     (a, b, _), (c, d, _) = matrix.tolist()
     return math.hypot(a, c), math.hypot(b, d)
 
@@ -77,7 +77,7 @@ def visible_part(
 ) -> tuple[int, int, int, int] | None:
     """Return the pixels (x1, y1, x2, y2) of an image of ``size`` (w, h) that ``bounds`` can read, and one around them.
 
-    None: there are none. Of a turned region the bounds may hold a corner that the region itself does not reach.
+    None: there are none. For a rotated region, the bounds may include a corner that the region itself does not reach.
     """
     x1, y1, x2, y2 = _hull(cv2.invertAffineTransform(matrix), bounds)
     left, top, right, bottom = (
@@ -98,17 +98,17 @@ def draw_tile(
 ) -> None:
     """Draw a part of an image onto ``canvas`` (H, W, 3) uint8 BGR, in place, bilinearly.
 
-    A pixel belongs to the tile whose region holds the pixel's centre (or, where the matrix rotates or shears, touches
-    the pixel), so tiles that share an edge meet without a gap and without blending. Only the pixels of the region's
-    bounds are computed.
+    A pixel belongs to the tile whose region contains the pixel's centre (or, if the matrix rotates or shears, touches
+    the pixel), so that tiles with a common edge meet without a gap and without blending. Only the pixels of the
+    region's bounds are computed.
 
     Args:
         canvas: The output.
         image: (h, w, 3) uint8 BGR.
         matrix: (2, 3) float, pixels of the image -> output pixels.
-        region: The part to show, (x1, y1, x2, y2) in pixels of the image; it lands on a rectangle of the output, or on
-            a parallelogram if the matrix rotates or shears.
-        bounds: Of :func:`tile_bounds`.
+        region: The part to show, (x1, y1, x2, y2) in pixels of the image; it becomes a rectangle in the output, or a
+            parallelogram if the matrix rotates or shears.
+        bounds: Result of :func:`tile_bounds`.
     """
     left, top, right, bottom = bounds
     target = canvas[top:bottom, left:right]
@@ -120,11 +120,11 @@ def draw_tile(
     part = visible_part(to_canvas, shown, bounds, shrunk.shape[1::-1])
     if part is None:
         return
-    # From continuous coordinates to OpenCV's centre-based ones, of the part and of the target.
+    # From continuous coordinates to OpenCV's centre-based ones, for the part and the target.
     (a, b, x), (c, d, y) = to_canvas.tolist()
     u, v = part[0] + 0.5, part[1] + 0.5
     to_target = np.array(((a, b, a * u + b * v + x - 0.5 - left), (c, d, c * u + d * v + y - 0.5 - top)))
-    # OpenCV warps four channels more than twice as fast as three (0.8 against 2.0 ms for 640 x 640 pixels).
+    # OpenCV warps four channels more than twice as fast as three (0.8 instead of 2.0 ms for 640 x 640 pixels).
     patch = cv2.warpAffine(
         cv2.cvtColor(shrunk[part[1] : part[3], part[0] : part[2]], cv2.COLOR_BGR2BGRA),
         to_target,
@@ -149,10 +149,10 @@ def _resize(
     region: tuple[float, float, float, float],
     bounds: tuple[int, int, int, int],
 ) -> bool:
-    """Fill ``target``, the pixels of ``bounds``, by OpenCV's resize if that can; give whether it could.
+    """Fill ``target``, the pixels of ``bounds``, by OpenCV's resize if possible; return whether it was.
 
-    A resize takes half the time of a warp, but counts from a corner of its output: a corner of the image has to lie on
-    a corner of a pixel. Where the tile extends to the left or upwards from there, the mirror image is drawn.
+    A resize takes half the time of a warp, but counts from a corner of its output: a corner of the image must be at a
+    corner of a pixel. If the tile extends to the left or upwards from there, the mirror image is drawn.
     """
     (a, b, x), (c, d, y) = matrix.tolist()
     if b or c:
@@ -169,7 +169,7 @@ def _resize(
 
 
 class _Axis(NamedTuple):
-    """How a resize draws one axis: the pixels of the image, the direction, and the part of the result that is used."""
+    """How a resize draws one axis: the pixels of the image, the direction, and the used part of the result."""
 
     source: slice
     backwards: bool
@@ -179,16 +179,16 @@ class _Axis(NamedTuple):
 def _count_from_corner(
     scale: float, shift: float, region: tuple[float, float], bounds: tuple[int, int], length: int
 ) -> _Axis | None:
-    """One axis of :func:`_resize`: ``region`` of the image's ``length`` pixels, ``bounds`` of the output."""
+    """Return one axis of :func:`_resize`: ``region`` of the image's ``length`` pixels, ``bounds`` of the output."""
     for backwards, edge in ((False, 0), (True, length)):
         start = round(scale * edge + shift)
         if abs(region[backwards] - edge) > _ROUNDING or abs(scale * edge + shift - start) > _ROUNDING:
             continue
         leftwards = backwards != (scale < 0)
         unseen, count = (start - bounds[1], start - bounds[0]) if leftwards else (bounds[0] - start, bounds[1] - start)
-        if unseen > count // 4:  # to draw that in vain takes longer than the warp
+        if unseen > count // 4:  # drawing the unused part would take longer than the warp
             continue
-        taken = min(math.ceil(count / abs(scale)) + 1, length)  # and one that the last taps reach
+        taken = min(math.ceil(count / abs(scale)) + 1, length)  # and one more for the last taps
         source = slice(length - taken, length) if backwards else slice(taken)
         return _Axis(source, backwards, slice(unseen, count))
     return None
@@ -204,15 +204,15 @@ def _mirrored(image: np.ndarray, left_right: bool, top_bottom: bool, target: np.
 
 
 def is_shrunk(matrix: np.ndarray) -> bool:
-    """Return whether :func:`shrink` has something to do."""
+    """Return whether :func:`shrink` would change the image."""
     return min(scales(matrix)) <= 0.5
 
 
 def shrink(image: np.ndarray, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Averages whole blocks of pixels first where the matrix shrinks to half or less: bilinear taps would skip some.
+    """Average whole blocks of pixels first if the matrix shrinks to half or less: bilinear taps would skip some.
 
     Returns:
-        An image, the given one if nothing is to be done, and the matrix of its pixels.
+        An image, the given one if nothing is averaged, and the matrix of its pixels.
     """
     height, width = image.shape[:2]
     if not is_shrunk(matrix):
@@ -240,5 +240,5 @@ def _hull(matrix: np.ndarray, region: tuple[float, float, float, float]) -> tupl
 
 
 def _first_pixel(edge: float) -> int:
-    """Return the first pixel whose centre is at or past ``edge``, or so little before that only rounding made it so."""
+    """Return the first pixel whose centre is at or past ``edge``, or before it by no more than a rounding error."""
     return math.ceil(edge - 0.5 - _ROUNDING)

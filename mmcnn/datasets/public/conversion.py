@@ -19,7 +19,7 @@ from mmcnn.datasets.public.sources import SourceImage, Splits
 from mmcnn.errors import DataError, UsageError
 from mmcnn.image_file import read_image_file
 
-_QUALITY = 95  # of images that are encoded anew
+_QUALITY = 95  # JPEG quality of re-encoded images
 _ORIENTATION = 0x0112  # EXIF's tag; 1: upright
 
 
@@ -29,10 +29,10 @@ class Conversion:
 
     Attributes:
         folder: The data folder.
-        images: 'train' and 'val' -> their numbers.
-        boxes: likewise.
-        dropped: Boxes without an area that were left out.
-        matches: 'train' and 'val' -> whether the annotations are those whose SHA-256 is recorded; None: none is.
+        images: 'train' and 'val' -> number of images.
+        boxes: 'train' and 'val' -> number of boxes.
+        dropped: Number of boxes without an area, which were dropped.
+        matches: 'train' and 'val' -> whether the annotations have the recorded SHA-256; None: none is recorded.
     """
 
     folder: Path
@@ -44,7 +44,7 @@ class Conversion:
     def __str__(self) -> str:
         lines = [f'{name}: {self.images[name]:,} images, {self.boxes[name]:,} boxes' for name in self.images]
         if self.dropped:
-            lines.append(f'left out: {self.dropped:,} boxes without an area')
+            lines.append(f'dropped: {self.dropped:,} boxes without an area')
         if self.matches is None:
             lines.append('not verified: no SHA-256 of these annotations is recorded')
         else:
@@ -52,7 +52,7 @@ class Conversion:
                 f'{name}.json {"has" if same else "does not have"} the recorded SHA-256'
                 for name, same in self.matches.items()
             ]
-        return '\n'.join([*lines, f'the data folder is {self.folder}; mmcnn check-data looks at it'])
+        return '\n'.join([*lines, f'the data folder is {self.folder}; to check it, use mmcnn check-data'])
 
 
 def convert(row: PublicSet, source: str | Path, out: str | Path, whole: bool = False) -> Conversion:
@@ -60,19 +60,19 @@ def convert(row: PublicSet, source: str | Path, out: str | Path, whole: bool = F
 
     Args:
         row: The set.
-        source: A folder or archive (.zip, .tar, .tar.gz ...) with the source, as a clone or download has it.
+        source: A folder or archive (.zip, .tar, .tar.gz ...) of the source, as cloned or downloaded.
         out: The data folder, new or empty.
-        whole: All images, where the row's are drawn ones; their annotations have no recorded hash.
+        whole: Convert all images if the set is otherwise sampled; there is no recorded hash for their annotations.
 
     Raises:
         UsageError: The set has no conversion, or ``out`` is not empty.
-        DataError: The source is not laid out as this set is, or a file of it cannot be read.
+        DataError: The source does not have the layout of this set, or one of its files cannot be read.
     """
     source, out = Path(source), Path(out)
     if row.read is None:
-        raise UsageError(f'{row.name} has no conversion here: {row.note or row.source}')
+        raise UsageError(f'{row.name} cannot be converted by mmcnn: {row.note or row.source}')
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f'{out} is not an empty folder; name one that is not there yet')
+        raise UsageError(f'{out} is not an empty folder; give a new or empty folder')
     with _root(row, source) as root:
         splits = chosen(row, row.read(root), whole)
         (out / 'images').mkdir(parents=True, exist_ok=True)
@@ -91,10 +91,10 @@ def convert(row: PublicSet, source: str | Path, out: str | Path, whole: bool = F
 
 
 def chosen(row: PublicSet, splits: Splits, whole: bool) -> Splits:
-    """Return the splits, of a set that was drawn from only the images that were.
+    """Return the splits, reduced to the sampled images if the set is sampled.
 
     Raises:
-        DataError: One of these is not there.
+        DataError: One of these is missing.
     """
     if not row.drawn or whole:
         return splits
@@ -104,8 +104,8 @@ def chosen(row: PublicSet, splits: Splits, whole: bool) -> Splits:
         found[name] = [image for image in images if file_name(image) in wanted]
         if missing := sorted(wanted - {file_name(image) for image in found[name]}):
             raise DataError(
-                f'the source has {len(found[name])} of the {len(wanted)} images that were drawn for {name}; the first '
-                f'that is missing is {missing[0]}. --whole converts what is there'
+                f'the source has {len(found[name])} of the {len(wanted)} images sampled for {name}; the first missing '
+                f'one is {missing[0]}. --whole converts all existing images'
             )
     return found
 
@@ -113,15 +113,15 @@ def chosen(row: PublicSet, splits: Splits, whole: bool) -> Splits:
 def as_coco(
     row: PublicSet, splits: Splits, size_of: Callable[[Path], tuple[int, int, int, int]]
 ) -> tuple[dict[str, dict], int]:
-    """Return the COCO dicts of both splits, and the number of boxes without an area, which are left out.
+    """Return the COCO dicts of both splits, and the number of boxes without an area, which are dropped.
 
-    Images are in the order of their names, categories in that of theirs; ids go from 1 on through both splits. Boxes
-    are cut at the image and have two decimals.
+    Images and categories are sorted by their names; ids count from 1 through both splits. Boxes are clipped to the
+    image and have two decimals.
 
     Args:
         row: The set.
-        splits: What was read.
-        size_of: Of an image's path its width and height as published, and as converted.
+        splits: The images and boxes that were read.
+        size_of: Returns width and height of an image, given its path, as published and as converted.
     """
     names = sorted({box.name for images in splits.values() for image in images for box in image.boxes})
     categories = [dict(id=number, name=name, supercategory='') for number, name in enumerate(names, start=1)]
@@ -151,7 +151,7 @@ def as_coco(
 
 
 def file_name(image: SourceImage) -> str:
-    """Return what a converted image is called."""
+    """Return the file name of a converted image."""
     return f'{image.path.stem}.jpg'
 
 
@@ -162,20 +162,20 @@ def shrunk(width: int, height: int, long_side: int | None) -> tuple[int, int]:
 
 
 def _scaled(low: float, high: float, before: int, after: int) -> tuple[float, float]:
-    """Start and length along an axis."""
+    """Return start and length along an axis."""
     scale = after / before
     start = round(min(max(low, 0.0), before) * scale, 2)
     return start, round(min(max(high, 0.0), before) * scale - start, 2)
 
 
 def _write_image(path: Path, target: Path, long_side: int | None) -> tuple[int, int, int, int]:
-    """Copy an image, or encode it anew where it is no upright JPEG of three channels or is shrunk; both sizes."""
+    """Copy an image, or re-encode it if it is shrunk or not an upright JPEG with three channels; return both sizes."""
     try:
         with Image.open(path) as image:
             width, height = image.size
             as_it_is = image.format == 'JPEG' and image.mode == 'RGB' and image.getexif().get(_ORIENTATION, 1) == 1
     except (OSError, UnidentifiedImageError) as error:
-        raise DataError(f'{path} is no image that can be read: {error}', str(path)) from error
+        raise DataError(f'{path} is not a readable image: {error}', str(path)) from error
     if as_it_is and shrunk(width, height, long_side) == (width, height):
         shutil.copyfile(path, target)
         return width, height, width, height
@@ -194,11 +194,11 @@ def _root(row: PublicSet, source: Path) -> Iterator[Path]:
     if source.is_file():
         with tempfile.TemporaryDirectory() as folder:
             try:
-                # Python's filter for tar files; of zip files it unpacks nothing outside by itself.
+                # Python's filter for tar files; zip files are never unpacked outside of the folder.
                 keywords = {} if source.suffix == '.zip' else dict(filter='data')
                 shutil.unpack_archive(source, folder, **keywords)
             except (shutil.ReadError, OSError, ValueError) as error:
-                raise DataError(f'{source} is no archive that can be unpacked: {error}', str(source)) from error
+                raise DataError(f'{source} is not an archive that can be unpacked: {error}', str(source)) from error
             yield _marked(row, Path(folder), source)
     else:
         yield _marked(row, source, source)
@@ -206,9 +206,9 @@ def _root(row: PublicSet, source: Path) -> Iterator[Path]:
 
 def _marked(row: PublicSet, folder: Path, source: Path) -> Path:
     if not folder.is_dir():
-        raise DataError(f'{source} does not exist; it takes a clone or an archive of {row.source}')
+        raise DataError(f'{source} does not exist; give a clone or an archive of {row.source}')
     below = sorted(path for path in (*folder.glob('*'), *folder.glob('*/*')) if path.is_dir())
     for root in (folder, *below):
         if (root / row.marker).exists():
             return root
-    raise DataError(f'{source} has no {row.marker}: it is no copy of {row.source}')
+    raise DataError(f'{source} has no {row.marker}: it is not a copy of {row.source}')

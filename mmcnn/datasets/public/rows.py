@@ -18,18 +18,18 @@ class PublicSet:
     """A public data set.
 
     Attributes:
-        name: What the command line calls it.
-        shows: What is in its images.
+        name: Its name on the command line.
+        shows: Content of its images.
         source: Its address.
-        licence: Of images and annotations, and where that is said.
-        size: Images and boxes, in words.
-        commit: Of the source, that the counts and hashes are of; None: none is recorded.
-        read: Reads a copy of the source; None: there is no conversion here.
-        marker: A file or folder of the source by which its root is found.
-        long_side: Images are shrunk so that their longer side has so many pixels; None: they keep their size.
+        licence: Licence of images and annotations, and where it is stated.
+        size: Numbers of images and boxes, as a phrase.
+        commit: Commit of the source to which counts and hashes belong; None: none is recorded.
+        read: Reads a copy of the source; None: mmcnn cannot convert it.
+        marker: A file or folder of the source that identifies its root.
+        long_side: Images are shrunk so that their longer side has this number of pixels; None: they keep their size.
         drawn: Only the images in :data:`DRAWN` are converted.
-        sha256: 'train' and 'val' -> SHA-256 of the converted annotations; None: nothing to compare with is recorded.
-        note: More that one should know.
+        sha256: 'train' and 'val' -> SHA-256 of the converted annotations; None: none is recorded.
+        note: Additional information.
     """
 
     name: str
@@ -47,15 +47,15 @@ class PublicSet:
 
     @property
     def checked(self) -> str:
-        """What of the row can be checked by whoever converts it."""
+        """What can be verified after a conversion."""
         if self.read is None:
-            return 'not verified: there is no conversion here'
+            return 'not verified: mmcnn cannot convert it'
         if self.sha256 is None:
             return 'not verified: no hash is recorded'
         return 'the SHA-256 of both files of annotations'
 
 
-#: Names of the images of those sets of which some were drawn: set -> 'train' and 'val' -> names, sorted.
+#: Names of the images of sampled sets: set -> 'train' and 'val' -> names, sorted.
 DRAWN = Path(__file__).with_name('drawn.json')
 
 SETS = (
@@ -72,7 +72,7 @@ SETS = (
             'train': '45fd68aa677022a8569c7836786f63b27fb1dac79d3872548df42f83d21531eb',
             'val': 'acb261e952dbabf90b56471d9444019f85907ff2d4950c8e2b741f84d62ad5a2',
         },
-        note='trainval.txt is to train on, test.txt to validate; some cells at the borders have no box',
+        note='trainval.txt is for training, test.txt for validation; some cells at the borders have no box',
     ),
     PublicSet(
         name='cards',
@@ -104,8 +104,8 @@ SETS = (
             'train': '0dca4bcf8ec89143c0650ab124c27b8cd916480ba3265dca29f2394ea48b2872',
             'val': 'f117dce19c631a6825d1792748a1ee13066d8117ef5ccc7d247b63554b2fe53b',
         },
-        note='320 images of trainval.txt and 120 of test.txt, drawn once; --whole converts all. An earlier README of '
-        'the source asks that it be used for research only',
+        note='320 images of trainval.txt and 120 of test.txt, sampled once; --whole converts all. An earlier README of '
+        'the source asks users to use it only for research',
     ),
     PublicSet(
         name='hituav',
@@ -122,8 +122,8 @@ SETS = (
             'train': '32271b06ef8c4ec73addd91a0df1c56bd794ef5f700fe27f415c381bd7acbc8b',
             'val': '2c21bb638b16873c7c81ea662f9f915c58dea320f54fcdc204f197349f6fda22',
         },
-        note='480 images of train and 160 of val, drawn once; --whole converts all. Regions called DontCare are crowd '
-        'boxes of Person',
+        note='480 images of train and 160 of val, sampled once; --whole converts all. Regions called DontCare are '
+        'crowd boxes of Person',
     ),
     PublicSet(
         name='tables',
@@ -148,7 +148,7 @@ SETS = (
         size='7,581 images, 120,558 boxes, 2 classes, by its README',
         read=sources.read_voc,
         marker='ImageSets/Main/trainval.txt',
-        note='the repo links to the archive VOC2028; the images were found on the web or come from SCUT-HEAD',
+        note='the repo links to the archive VOC2028; the images are from the web or from SCUT-HEAD',
     ),
     PublicSet(
         name='raccoon',
@@ -158,24 +158,24 @@ SETS = (
         size='about 200 images, 1 class',
         read=sources.read_voc_undivided,
         marker='annotations',
-        note='it has no splits: every fifth image validates',
+        note='it has no splits: every fifth image is used for validation',
     ),
     PublicSet(
         name='openimages',
         shows='600 classes in photographs',
         source='https://storage.googleapis.com/openimages/web/index.html',
         licence='annotations CC BY 4.0 (Google); images CC BY 2.0 as listed (not checked here)',
-        size='1.7 million images to train on with 14.6 million boxes',
+        size='1.7 million training images with 14.6 million boxes',
         note='hotcoco.COCO.from_oid reads its CSV files',
     ),
 )
 
 
 def public_set(name: str) -> PublicSet:
-    """Return the row of a name.
+    """Return the set with a name.
 
     Raises:
-        UsageError: There is none.
+        UsageError: There is no such set.
     """
     rows = {row.name: row for row in SETS}
     if name not in rows:
@@ -185,12 +185,12 @@ def public_set(name: str) -> PublicSet:
 
 @cache
 def drawn_images(name: str) -> dict[str, frozenset[str]]:
-    """'train' and 'val' -> the names of the images that were drawn from a set."""
+    """Return 'train' and 'val' -> the names of the sampled images of a set."""
     return {split: frozenset(names) for split, names in json.loads(DRAWN.read_text())[name].items()}
 
 
 def as_text() -> str:
-    """All rows, as ``mmcnn sets`` prints them."""
+    """Return all sets as ``mmcnn sets`` prints them."""
     blocks = []
     for row in SETS:
         lines = [

@@ -22,8 +22,8 @@ class SourceBox:
 
     Attributes:
         name: Its class.
-        corners: x1, y1, x2, y2 in pixels of the published image, x2 and y2 behind the last pixel.
-        crowd: It is neither trained on nor counted against a detector.
+        corners: x1, y1, x2, y2 in pixels of the published image, x2 and y2 exclusive.
+        crowd: Whether it is neither trained on nor counted against a detector.
     """
 
     name: str
@@ -37,7 +37,7 @@ class SourceImage:
 
     Attributes:
         path: Its file.
-        boxes: In the order of their file.
+        boxes: Its boxes, in the order of their file.
     """
 
     path: Path
@@ -49,7 +49,7 @@ Splits = dict[str, list[SourceImage]]
 
 
 def read_voc(root: Path) -> Splits:
-    """JPEGImages/, Annotations/ and ImageSets/Main/, of which trainval.txt is to train on and test.txt to validate."""
+    """Read JPEGImages/, Annotations/ and ImageSets/Main/: trainval.txt is for training, test.txt for validation."""
     named = {name: _lines(root / FOLDER / f'{word}.txt') for name, word in (('train', 'trainval'), ('val', 'test'))}
     annotations = {path.stem: path for path in sorted((root / 'Annotations').glob('*.xml'))}
     return _voc_splits({name: {stem: annotations.get(stem) for stem in stems} for name, stems in named.items()},
@@ -57,7 +57,7 @@ def read_voc(root: Path) -> Splits:
 
 
 def read_voc_beside(root: Path) -> Splits:
-    """images/train/ and images/test/ with an XML file beside each image."""
+    """Read images/train/ and images/test/ with an XML file beside each image."""
     folders = {'train': root / 'images/train', 'val': root / 'images/test'}
     annotations = {name: {path.stem: path for path in sorted(folder.glob('*.xml'))} for name, folder in folders.items()}
     return _voc_splits(
@@ -66,7 +66,7 @@ def read_voc_beside(root: Path) -> Splits:
 
 
 def read_voc_undivided(root: Path) -> Splits:
-    """images/ and annotations/ or annots/ without splits: by the order of their names every fifth image validates."""
+    """Read images/ and annotations/ or annots/ without splits: every fifth image by name is used for validation."""
     folder = next((root / name for name in ('annotations', 'annots') if (root / name).is_dir()), root / 'annotations')
     files = sorted(folder.glob('*.xml'))
     annotations = {
@@ -77,9 +77,9 @@ def read_voc_undivided(root: Path) -> Splits:
 
 
 def read_deeppcb(root: Path) -> Splits:
-    """PCBData/: trainval.txt and test.txt name images and text files with a line ``x1 y1 x2 y2 type`` for each box.
+    """Read PCBData/: trainval.txt and test.txt name images and text files with a line ``x1 y1 x2 y2 type`` per box.
 
-    The image with defects is called X_test.jpg where the lists say X.jpg.
+    The image with defects is called X_test.jpg if the lists have X.jpg.
     """
     kinds = {1: 'open', 2: 'short', 3: 'mousebite', 4: 'spur', 5: 'copper', 6: 'pinhole'}
     folder = root / 'PCBData'
@@ -97,7 +97,7 @@ def read_deeppcb(root: Path) -> Splits:
 
 
 def read_hituav(root: Path) -> Splits:
-    """normal_json/: COCO's lists with ``filename`` in place of ``file_name``; what is DontCare is a crowd of Person."""
+    """Read normal_json/: COCO's lists with ``filename`` for ``file_name``; DontCare becomes crowd boxes of Person."""
     folder = root / 'normal_json'
 
     def split(name: str) -> list[SourceImage]:
@@ -116,7 +116,7 @@ def read_hituav(root: Path) -> Splits:
 
 
 def read_tables(root: Path) -> Splits:
-    """images/, and train.csv and val.csv with a line ``image,x1,y1,x2,y2,class`` for each box."""
+    """Read images/, and train.csv and val.csv with a line ``image,x1,y1,x2,y2,class`` for each box."""
 
     def split(name: str) -> list[SourceImage]:
         boxes: dict[str, list[SourceBox]] = {}
@@ -128,7 +128,7 @@ def read_tables(root: Path) -> Splits:
 
 
 def _voc_splits(annotations: Mapping[str, Mapping[str, Path | None]], images: Mapping[str, Path]) -> Splits:
-    """Return the splits by our reader of VOC folders, of links to the files as it wants them laid out.
+    """Return the splits, read by our reader of VOC folders from links to the files in the layout that it needs.
 
     Args:
         annotations: 'train' and 'val' -> stem -> XML file.
@@ -142,7 +142,7 @@ def _voc_splits(annotations: Mapping[str, Mapping[str, Path | None]], images: Ma
             for stem, file in files.items():
                 if file is None or stem not in images:
                     lacking = 'XML file' if file is None else 'image'
-                    raise DataError(f'{stem} is named among the images, but has no {lacking}')
+                    raise DataError(f'{stem} is listed as an image, but has no {lacking}')
                 _link(root / 'Annotations' / f'{stem}.xml', file)
                 picture = images[stem]
                 _link(root / 'JPEGImages' / f'{stem}{picture.suffix.lower()}', picture)

@@ -14,16 +14,16 @@ class RandomResizedCrop(BaseTransform):
     """Cuts out a random part of an image and resizes it to ``img_scale``.
 
     The part has U(area) of the image's area and a log-uniform ratio of width to height; after ten parts that do not
-    fit, the largest middle part of an allowed ratio. Source: GoogLeNet (arXiv 1409.4842, section 6).
+    fit, the largest central part with an allowed ratio is used. Source: GoogLeNet (arXiv 1409.4842, section 6).
 
     Args:
-        img_scale: Size (w, h) in pixels of the result. None: left to ``mmcnn train``, which puts in the size that
-            the backbone's published weights expect.
-        area: Least and largest share of the image's area.
-        ratio: Least and largest width / height.
+        img_scale: Size (w, h) in pixels of the result. None: set by ``mmcnn train`` to the size that the backbone's
+            published weights expect.
+        area: Minimum and maximum fraction of the image's area.
+        ratio: Minimum and maximum width / height.
 
     Raises:
-        ValueError: At construction, for no size or limits that are not in order.
+        ValueError: At construction, if there is no size or the limits are invalid.
     """
 
     def __init__(
@@ -33,7 +33,10 @@ class RandomResizedCrop(BaseTransform):
         ratio: tuple[float, float] = (3 / 4, 4 / 3),
     ) -> None:
         if not 0 < area[0] <= area[1] <= 1 or not 0 < ratio[0] <= ratio[1]:
-            raise ValueError(f'RandomResizedCrop: area is {area} and ratio {ratio}; both go up, an area lies in (0, 1]')
+            raise ValueError(
+                f'RandomResizedCrop: area is {area} and ratio {ratio}; both must be ascending, and areas must be in '
+                '(0, 1]'
+            )
         self.img_scale = _size('RandomResizedCrop', img_scale)
         self.area = tuple(area)
         self.ratio = tuple(ratio)
@@ -45,7 +48,7 @@ class RandomResizedCrop(BaseTransform):
         return _replace(results, results['img'][y : y + h, x : x + w], self.img_scale)
 
     def _part(self, width: int, height: int) -> tuple[int, int, int, int]:
-        """x, y, w, h of the part."""
+        """Return x, y, w, h of the part."""
         for _ in range(10):
             pixels = np.random.uniform(*self.area) * width * height
             ratio = math.exp(np.random.uniform(*np.log(self.ratio)))
@@ -61,20 +64,20 @@ class RandomResizedCrop(BaseTransform):
 class ResizedCenterCrop(BaseTransform):
     """Resizes an image and cuts out its centre: the usual test of ImageNet classifiers.
 
-    As if the shorter side were resized to 1 / ``fraction`` of ``img_scale`` first: 224 pixels of 256 with 7/8. Here the
-    part is cut out and resized once.
+    The result is as if the shorter side were first resized to 1 / ``fraction`` of ``img_scale``: 224 of 256 pixels with
+    7/8. Here the part is cut out first and resized once.
 
     Args:
         img_scale: Size (w, h) in pixels of the result; None as in :class:`RandomResizedCrop`.
-        fraction: Side of the part as a share of the largest one that fits the image.
+        fraction: Side of the part as a fraction of the largest one that fits the image.
 
     Raises:
-        ValueError: At construction, for no size or a fraction outside of (0, 1].
+        ValueError: At construction, if there is no size or the fraction is outside of (0, 1].
     """
 
     def __init__(self, img_scale: tuple[int, int] | None = (224, 224), fraction: float = 7 / 8) -> None:
         if not 0 < fraction <= 1:
-            raise ValueError(f'ResizedCenterCrop: fraction is {fraction}; it lies in (0, 1]')
+            raise ValueError(f'ResizedCenterCrop: fraction is {fraction}; it must be in (0, 1]')
         self.img_scale = _size('ResizedCenterCrop', img_scale)
         self.fraction = fraction
 
@@ -90,8 +93,8 @@ class ResizedCenterCrop(BaseTransform):
 def _size(name: str, img_scale: tuple[int, int] | None) -> tuple[int, int]:
     if img_scale is None:
         raise ValueError(
-            f"{name}: img_scale is None; mmcnn train and mmcnn test put in the backbone's size, elsewhere it has "
-            'to be written, (w, h) in pixels'
+            f"{name}: img_scale is None; mmcnn train and mmcnn test set the backbone's size, but elsewhere it must be "
+            'given as (w, h) in pixels'
         )
     return tuple(img_scale)
 

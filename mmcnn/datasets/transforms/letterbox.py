@@ -10,20 +10,20 @@ from mmcnn.registry import TRANSFORMS
 class LetterBox(BaseTransform):
     """Resizes an image to fit ``img_scale`` and pads it evenly on both sides.
 
-    With ``rect`` the padded size is, in each direction, ceil(resized / stride + extra) * stride, the shape that
-    YOLOv5's validation gives a batch of this aspect ratio: at 640, 640 x 480 becomes 672 x 512 and a square image
-    672 x 672. Without, it is ``img_scale``. An odd pixel of padding goes right and bottom. The image is averaged
-    (INTER_AREA) when it shrinks and interpolated linearly when it grows. The resized side is rounded where the
-    reference cuts it off, which loses a pixel on some sizes.
+    With ``rect`` the padded size is ceil(resized / stride + extra) * stride in each direction, the shape that YOLOv5's
+    validation gives a batch of this aspect ratio: at 640, 640 x 480 becomes 672 x 512 and a square image 672 x 672.
+    Otherwise it is ``img_scale``. An odd pixel of padding goes right and bottom. The image is averaged (INTER_AREA)
+    when it shrinks and interpolated linearly when it grows. The resized side is rounded, whereas the reference
+    truncates it, which loses a pixel for some sizes.
 
     Args:
-        img_scale: Size (w, h) in pixels that the resized image fits.
+        img_scale: Size (w, h) in pixels into which the resized image fits.
         rect: Whether to pad to the next stride instead of to ``img_scale``.
         stride: Largest stride of the network, in pixels.
         extra: Padding beyond the image, in strides, before rounding up.
         pad_val: Grey value of the padding.
 
-    A box (x, y) of the result goes back to the original image by ``(x - left) / scale_factor[0]`` and
+    A box (x, y) of the result is mapped to the original image by ``(x - left) / scale_factor[0]`` and
     ``(y - top) / scale_factor[1]`` with ``top, left = pad_param``.
     """
 
@@ -39,7 +39,7 @@ class LetterBox(BaseTransform):
         self.fit = Fit(scale=tuple(img_scale), stride=stride, extra=extra, value=(pad_val,) * 3)
 
     def transform(self, results: dict) -> dict:
-        """Resizes and pads ``img``, (H, W, 3) uint8, and moves ``gt_bboxes`` along if there are any.
+        """Resize and pad ``img``, (H, W, 3) uint8, and transform ``gt_bboxes`` if there are any.
 
         Returns:
             ``results`` with ``img``, ``img_shape`` (h, w, padded), ``scale_factor`` (w, h: resized / original) and

@@ -13,14 +13,14 @@ class PackClassifierInputs(BaseTransform):
     """Packs an image and its label for :class:`~mmcnn.models.classifiers.Classifier`.
 
     Args:
-        meta_keys: Entries that go along as the sample's metainfo, where they are there.
+        meta_keys: Entries to include in the sample's metainfo, if they exist.
     """
 
     def __init__(self, meta_keys: tuple[str, ...] = ('img_path', 'ori_shape', 'img_shape')) -> None:
         self.meta_keys = tuple(meta_keys)
 
     def transform(self, results: dict) -> dict:
-        """``dict(inputs, data_samples)``: the image (3, H, W) uint8 as loaded, BGR, and a sample with ``gt_label``."""
+        """Return ``dict(inputs, data_samples)``: the BGR image, (3, H, W) uint8, and a sample with ``gt_label``."""
         sample = BaseDataElement(metainfo={key: results[key] for key in self.meta_keys if key in results})
         if 'gt_label' in results:
             sample.set_data(dict(gt_label=int(results['gt_label'])))

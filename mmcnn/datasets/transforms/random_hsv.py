@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 _LEVELS = np.arange(256, dtype=np.float64)
 _HUES = 180  # OpenCV's 8-bit hue counts two degrees
-_CUT_OFF = -0.499  # what makes rounding a cut-off: a half would take one from whole numbers
+_CUT_OFF = -0.499  # added before rounding to truncate: a full half would reduce whole numbers by one
 
 
 class _HSV(BaseTransform):
     """A random change of the colours of an image or a plan."""
 
     def tables(self) -> np.ndarray:
-        """Draw what becomes of each level of OpenCV's 8-bit hue, saturation and value, (3, 256) uint8."""
-        raise NotImplementedError(f'{type(self).__name__} has to draw its tables')
+        """Draw the new values of each level of OpenCV's 8-bit hue, saturation and value, (3, 256) uint8."""
+        raise NotImplementedError(f'{type(self).__name__} must draw its tables')
 
     def change(self, plan: Plan) -> None:
         """Add the change to a plan, which is drawn with it."""
@@ -54,7 +54,7 @@ class RandomHSV(_HSV):
         gains = {'hue_gain': hue_gain, 'saturation_gain': saturation_gain, 'value_gain': value_gain}
         for name, gain in gains.items():
             if not 0 <= gain <= 1:
-                raise ValueError(f'RandomHSV: {name} is {gain}; a gain lies in [0, 1]')
+                raise ValueError(f'RandomHSV: {name} is {gain}; it must be in [0, 1]')
         self.gains = np.array(list(gains.values()))
 
     def tables(self) -> np.ndarray:
@@ -64,7 +64,7 @@ class RandomHSV(_HSV):
     def change(self, plan: Plan) -> None:
         """Draw gains for a plan, stored as gains or as tables."""
         gains = self._gains()
-        # OpenCV takes hues of 180 to 255 for those of 0 to 75; a larger one would be cut off.
+        # OpenCV reads hues of 180 to 255 as 0 to 75; larger ones would be truncated.
         if (_HUES - 1) * gains[0] <= _LEVELS[-1]:
             plan.gains = gains
         else:
@@ -95,7 +95,7 @@ class DarknetHSV(_HSV):
             raise ValueError(f'DarknetHSV: hue is {hue}; it must not be negative')
         for name, factor in (('saturation', saturation), ('exposure', exposure)):
             if factor < 1:
-                raise ValueError(f'DarknetHSV: {name} is {factor}; a largest factor is at least 1')
+                raise ValueError(f'DarknetHSV: {name} is {factor}; it must be at least 1')
         self.hue = hue
         self.saturation = saturation
         self.exposure = exposure
@@ -113,7 +113,7 @@ def _factor(largest: float) -> float:
 
 
 def _tables(hue: np.ndarray, saturation: np.ndarray, value: np.ndarray) -> np.ndarray:
-    """Tables from new values of the levels; fractions are cut off, as by a cast."""
+    """Return tables for new values of the levels; fractions are truncated, as by a cast."""
     return np.stack([hue % _HUES, np.clip(saturation, 0, 255), np.clip(value, 0, 255)]).astype(np.uint8)
 
 
@@ -131,13 +131,13 @@ def map_hsv(
 ) -> np.ndarray:
     """Map the hue, saturation and value of a BGR image (H, W, 3) uint8 through ``tables`` (3, 256).
 
-    If there are ``gains``, they are used in place of tables; a level is off by one at times. ``hsv`` is memory for the
-    step between, and ``target``, which may be the image, for the result; both as the image.
+    If there are ``gains``, they are used instead of tables; a level is sometimes off by one. ``hsv`` is memory for the
+    intermediate result, and ``target``, which may be the image, for the result; both have the image's shape.
     """
     hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV, dst=hsv)
     if gains is None:
         cv2.LUT(hsv, np.ascontiguousarray(tables.T)[None], dst=hsv)
-    else:  # rounds, where tables cut off
+    else:  # rounds, whereas tables truncate
         hue, saturation, value = gains
         matrix = ((hue, 0, 0, _CUT_OFF), (0, saturation, 0, _CUT_OFF), (0, 0, value, _CUT_OFF))
         cv2.transform(hsv, np.array(matrix), dst=hsv)

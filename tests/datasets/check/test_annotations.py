@@ -55,16 +55,16 @@ def test_nothing_is_wrong():
         (('annotations', 0, 'image_id'), True, 'unknown image', 1, 'annotation 1 has image_id True,'),
         (('annotations', 1, 'category_id'), 1, 'unknown category', 2, 'annotation 2 has category_id 1, which'),
         (('annotations', 1, 'category_id'), None, 'unknown category', 2, 'annotation 2 has category_id None'),
-        (*box([1, 2, 3]), 'bad box', 1, 'annotation 1 has bbox [1, 2, 3]; it takes four finite numbers'),
+        (*box([1, 2, 3]), 'bad box', 1, 'annotation 1 has bbox [1, 2, 3]; it must be four finite numbers'),
         (*box([1, 2, float('nan'), 4]), 'bad box', 1, 'four finite numbers'),
         (*box([1, 2, float('inf'), 4]), 'bad box', 1, 'four finite numbers'),
         (*box([1, 2, '3', 4]), 'bad box', 1, 'four finite numbers'),
         (*box([1, 2, 10**400, 4]), 'bad box', 1, 'four finite numbers'),
         (*box({'x': 1}), 'bad box', 1, 'four finite numbers'),
         (*box(None), 'bad box', 1, 'annotation 1 has bbox None'),
-        (*box([1, 2, 0, 4]), 'box of zero area', 1, 'annotation 1 has bbox [1.0, 2.0, 0.0, 4.0], of no area'),
-        (*box([1, 2, 3, -4]), 'box of zero area', 1, 'of no area'),
-        (*box([1, 2, 0.5, 4]), 'box below a pixel', 1, 'training leaves out boxes less than 1 px'),
+        (*box([1, 2, 0, 4]), 'box of zero area', 1, 'annotation 1 has bbox [1.0, 2.0, 0.0, 4.0] without area'),
+        (*box([1, 2, 3, -4]), 'box of zero area', 1, 'without area'),
+        (*box([1, 2, 0.5, 4]), 'box below a pixel', 1, 'training skips boxes narrower or lower than 1 px'),
         (*box([40, 2, 3, 4]), 'box outside the image', 1, 'outside the image of 40 x 30 px, a.jpg'),
         (*box([-3, 2, 3, 4]), 'box outside the image', 1, 'annotation 1 has bbox [-3.0, 2.0, 3.0, 4.0], outside'),
         (*box([1, 30, 3, 4]), 'box outside the image', 1, 'outside the image of 40 x 30 px'),
@@ -73,19 +73,25 @@ def test_nothing_is_wrong():
         (*box([38, 2, 4.1, 4]), 'box partly outside the image', 1, 'training clips it'),
         (*box([1, -2.1, 9, 9]), 'box partly outside the image', 1, 'training clips it'),
         (*box([1, 20, 9, 12.1]), 'box partly outside the image', 1, 'training clips it'),
-        (('annotations', 0, 'area'), 0, 'bad area', 1, 'annotation 1 has area 0; width times height takes its place'),
+        (('annotations', 0, 'area'), 0, 'bad area', 1, 'annotation 1 has area 0; width times height is used instead'),
         (('annotations', 0, 'area'), float('nan'), 'bad area', 1, 'annotation 1 has area nan'),
         (('annotations', 0, 'area'), '9', 'bad area', 1, "annotation 1 has area '9'"),
-        (('annotations', 0, 'iscrowd'), 'no', 'bad iscrowd', 1, "annotation 1 has iscrowd 'no'; it takes 0 or 1"),
+        (('annotations', 0, 'iscrowd'), 'no', 'bad iscrowd', 1, "annotation 1 has iscrowd 'no'; it must be 0 or 1"),
         (('annotations', 1, 'id'), 1, 'duplicate id', 1, 'annotation id 1 is used twice'),
         (('annotations', 1, 'id'), 'two', 'bad id', None, 'annotation entry 1 (counted from 0) has no integer id'),
-        (('annotations', 1, 'id'), -1, 'bad id', None, 'annotation entry 1 (counted from 0) has no integer id from 0'),
+        (
+            ('annotations', 1, 'id'),
+            -1,
+            'bad id',
+            None,
+            'annotation entry 1 (counted from 0) has no integer id of at least 0',
+        ),
         (('annotations', 1), 'junk', 'bad id', None, 'annotation entry 1 (counted from 0) has no integer id'),
         (('images', 1, 'id'), 7, 'duplicate id', 7, 'image id 7 is used twice'),
         (('images', 1, 'id'), None, 'bad id', None, 'image entry 1 (counted from 0) has no integer id'),
         (('images', 1, 'file_name'), '', 'bad image entry', 9, "image 9 has file_name ''"),
         (('images', 1, 'file_name'), 5, 'bad image entry', 9, 'image 9 has file_name 5'),
-        (('images', 1, 'height'), -3, 'bad image entry', 9, 'image 9 has height -3; it takes a number of pixels'),
+        (('images', 1, 'height'), -3, 'bad image entry', 9, 'image 9 has height -3; it must be a number of pixels'),
         (('images', 1, 'width'), '40', 'bad image entry', 9, "image 9 has width '40'"),
         (('categories', 1, 'id'), 'x', 'bad category', None, 'category entry 1 (counted from 0) has no integer id'),
         (('categories', 1, 'name'), 'zèbre', 'bad category', 3, "category 3 has the name of an earlier one, 'zèbre'"),
@@ -123,7 +129,7 @@ def test_places_of_converted_annotations():
     (finding,) = check(box([1, 2, 0, 4]), places=['labels/a.txt:1', 'labels/a.txt:2'])
     assert (
         str(finding)
-        == 'labels/a.txt:1: the box has bbox [1.0, 2.0, 0.0, 4.0], of no area; width and height must be positive'
+        == 'labels/a.txt:1: the box has bbox [1.0, 2.0, 0.0, 4.0] without area; width and height must be positive'
     )
 
 

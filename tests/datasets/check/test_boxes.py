@@ -36,9 +36,9 @@ def test_corners_are_refused_with_their_cause():
     (finding,) = corners_of(split_of(corners), val)
     assert (finding.kind, finding.severity, finding.file) == ('box format', 'fatal', 'train.json and val.json')
     assert finding.text == (
-        "are bbox corners? All 7 boxes fit their images as x1, y1, x2, y2, and 5 of them leave their images as COCO's "
-        'x, y, width, height, the first is [60, 50, 90, 70]; write width and height, or clip those that leave their '
-        'images'
+        'the bbox values seem to be corners: all 7 boxes fit their images as x1, y1, x2, y2, but 5 of them exceed '
+        "their images as COCO's x, y, width, height, the first is [60, 50, 90, 70]; use width and height, or clip "
+        'boxes that exceed their images'
     )
 
 
@@ -62,15 +62,15 @@ def test_a_small_split_that_may_be_corners_is_only_warned_of():
         findings = list(corners_of(train, val))
         assert {(each.kind, each.severity) for each in findings} == {('corners?', 'warning')}
         assert findings[-1].file == 'val.json'
-        assert findings[-1].text.startswith('are bbox corners? All 2 boxes fit')
+        assert findings[-1].text.startswith('the bbox values seem to be corners: all 2 boxes fit')
     assert list(corners_of(split_of([(60, 50, 90, 70)] * 9, converted=True))) == []
 
 
 def test_shares_of_the_sides_are_refused_with_their_cause():
     (finding,) = format_of(split_of([(0.1, 0.2, 0.5, 0.5), (0.5, 0.5, 0.4, 1)]))
     assert finding.text == (
-        'all 2 boxes have values between 0 and 1, the first [0.1, 0.2, 0.5, 0.5]: COCO has pixels, not shares of the '
-        'sides'
+        'all 2 boxes have values between 0 and 1, the first is [0.1, 0.2, 0.5, 0.5]: COCO format needs pixels, not '
+        'fractions of the sides'
     )
     assert list(format_of(split_of([(0.1, 0.2, 0.5, 0.5), (0.5, 0.5, 0.4, 2)]))) == []
     assert list(format_of(split_of([(0.1, 0.2, 0.5, 0.5)], converted=True))) == []
@@ -83,7 +83,7 @@ def test_crowds_are_counted():
         (dict(), '6 of 12 boxes are crowd (iscrowd is 1) and are not trained on'),
         (
             dict(name='val'),
-            '6 of 12 boxes are crowd (iscrowd is 1) and are not counted, whether they are found or not',
+            '6 of 12 boxes are crowd (iscrowd is 1) and are not counted, detected or not',
         ),
         (dict(converted=True), '6 of 12 boxes are difficult (difficult is 1) and are not trained on'),
     ):
@@ -96,8 +96,8 @@ def test_more_objects_than_ap_counts():
     (finding,) = check_crowding(split_of(boxes, 'val'))
     assert finding.severity == 'note'
     assert finding.text.startswith(
-        '1 image with more than 100 objects of a class (1 class; the most, 101 of category 1, in image 1): AP counts '
-        '100 detections of a class in an image'
+        '1 image with more than 100 objects of a class (1 class; the maximum is 101 of category 1, in image 1): AP '
+        'counts 100 detections of a class in an image'
     )
     assert list(check_crowding(split_of(boxes))) == []  # training has no such limit
     assert list(check_crowding(split_of(boxes, 'val', crowds=1))) == []

@@ -37,12 +37,12 @@ def test_broken_pictures_are_named(broken):
     with pytest.raises(DataError) as error:
         checked(read_class_folder(broken), ('train', 'val'), skip_bad=False)
     assert str(error.value).splitlines() == [
-        f'{broken}: not fit to be used:',
+        f'{broken}: cannot be used for training:',
         'error: unreadable image (1)',
         f'  val/circle/{val}: is empty',
         'error: truncated image (1)',
         f'  train/square/{train}: cannot be decoded: image file is truncated',
-        'leave them out with skip_bad=True, or mend the files',
+        'to skip them, use skip_bad=True; otherwise repair the files',
     ]
     with pytest.raises(DataError, match='is empty') as error:
         checked(read_class_folder(broken), ('val',), skip_bad=False)
@@ -63,7 +63,7 @@ def test_broken_pictures_are_left_out(broken):
 def test_a_class_without_a_sound_picture(broken):
     for path in (broken / 'val' / 'circle').iterdir():
         path.write_bytes(b'')
-    with pytest.raises(DataError, match='val/circle has no image that can be used'):
+    with pytest.raises(DataError, match='val/circle has no usable image'):
         checked(read_class_folder(broken), ('train', 'val'), skip_bad=True)
 
 
@@ -89,7 +89,7 @@ def test_a_picture_to_train_on_that_is_in_val_too(shape_classes, tmp_path, monke
 
 def test_the_name_of_release_0_1_warns_and_works(broken):
     folder = read_class_folder(broken)
-    with pytest.warns(DeprecationWarning, match='check_class_images has become check_class_folder'):
+    with pytest.warns(DeprecationWarning, match='check_class_images was replaced by check_class_folder'):
         found = check_class_images(folder, ('train', 'val'), True)
     assert found == checked(folder, ('train', 'val'), skip_bad=True)
     assert len(found[1]) == 2

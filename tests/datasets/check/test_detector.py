@@ -187,7 +187,7 @@ def test_a_cache_folder_that_cannot_be_written(make, tmp_path, monkeypatch):
     (tmp_path / 'file').touch()
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'file'))
     root = make(lambda coco: coco['annotations'][0].pop('area'))
-    with pytest.raises(DataError, match=r'train\.json cannot be written: .*set XDG_CACHE_HOME to a folder that can'):
+    with pytest.raises(DataError, match=r'cannot write \S*train\.json: .*set XDG_CACHE_HOME to a writable'):
         check_data(root).usable()
 
 
@@ -214,8 +214,8 @@ def test_sizes(make):
     first, second = check_data(root).findings
     assert str(first) == 'images/a.png: image 10 has 41 x 30 px, but 40 x 30 in the annotations'
     assert str(second) == (
-        'images/b.png: image 11 has 30 x 40 px once it is rotated as its EXIF entry says: size and boxes have to be '
-        'those of the rotated image, but 40 x 30 in the annotations'
+        'images/b.png: image 11 has 30 x 40 px after its EXIF rotation: size and boxes must be those of the rotated '
+        'image, but 40 x 30 in the annotations'
     )
     assert {first.kind, second.kind} == {'wrong size'}
 
@@ -242,7 +242,7 @@ def test_pictures_to_train_on_that_are_in_val(make):
 def test_empty_sets(make):
     root = make(lambda coco: coco['images'].clear())
     assert ('no images', 'train.json', None) in found(root)
-    with pytest.raises(DataError, match='holds no image'):
+    with pytest.raises(DataError, match='has no images'):
         check_data(root).usable(skip_bad=True)
 
 
@@ -271,7 +271,7 @@ def test_classes_without_a_box(make):
     report = check_data(make(only_crowds))
     crowds, finding = report.findings
     assert str(crowds) == 'train.json: 3 of 6 boxes are crowd (iscrowd is 1) and are not trained on'
-    assert str(finding) == "train.json: category 3, '$x_', has no box"
+    assert str(finding) == "train.json: category 3, '$x_', has no boxes"
     assert (finding.kind, finding.severity, finding.id) == ('class without a box', 'warning', 3)
     assert report.usable().num_train == 3
 
@@ -284,7 +284,7 @@ def test_classes_without_a_box(make):
             "only train.json has '$x_'; only val.json has 'pear'",
         ),
         ([{'id': 90, 'name': 'zèbre'}], "only train.json has '$x_'"),
-        ([{'id': 3, 'name': '$x_'}, {'id': 90, 'name': 'zèbre'}], 'in another order: $x_, zèbre against zèbre, $x_'),
+        ([{'id': 3, 'name': '$x_'}, {'id': 90, 'name': 'zèbre'}], 'in another order: $x_, zèbre and zèbre, $x_'),
     ],
 )
 def test_val_with_other_categories(make, categories, message):
@@ -305,15 +305,16 @@ def test_unusable_data_is_refused_with_a_list(make):
     with pytest.raises(DataError) as error:
         check_data(root).usable()
     assert str(error.value).splitlines() == [
-        f'{root}: train.json: 3 images, 8 boxes; val.json: 1 image, 2 boxes; 2 classes; not fit to be used:',
-        'consequences of the errors below: train.json has no boxes; val.json has 1 class without a box',
+        f'{root}: train.json: 3 images, 8 boxes; val.json: 1 image, 2 boxes; 2 classes; cannot be used for training:',
+        'consequences of the errors below: train.json has no boxes; val.json has 1 class without boxes',
         'error: unknown image (1)',
         '  val.json: annotation 20 has image_id 5, which is not defined',
         'error: unknown category (1)',
         '  train.json: annotation 8 has category_id 4, which is not defined',
         'error: box of zero area (7)',
         *(
-            f'  train.json: annotation {i} has bbox [0.0, 0.0, 0.0, 0.0], of no area; width and height must be positive'
+            f'  train.json: annotation {i} has bbox [0.0, 0.0, 0.0, 0.0] without area; width and height must '
+            'be positive'
             for i in range(1, 6)
         ),
         '  and 2 more',
@@ -331,11 +332,11 @@ def test_what_is_bad_is_left_out_and_counted(make):
     (root / 'images' / 'c.png').unlink()
     before = state(root)
     report = check_data(root)
-    with pytest.raises(DataError, match=r'not fit to be used \(skip_bad=True leaves out what has an error\):'):
+    with pytest.raises(DataError, match=r'cannot be used for training \(skip_bad=True skips entries with errors\):'):
         report.usable()
     data = report.usable(skip_bad=True)
     assert report.left_out() == (
-        'left out: duplicate id 2, missing image 1, unknown category 1, box of zero area 1; that is 2 images and 5 '
+        'left out: duplicate id 2, missing image 1, unknown category 1, box of zero area 1; in total 2 images and 5 '
         'boxes of train.json, 0 images and 0 boxes of val.json'
     )
     assert (data.num_train, data.num_val) == (2, 1)
@@ -377,9 +378,9 @@ def test_categories_of_all_sorts_are_no_traceback(make):
 
 def test_folders_of_no_known_layout(make, tmp_path):
     for path, message in (
-        (tmp_path / 'gone', 'gone does not exist; a data folder holds train.json and val.json'),
+        (tmp_path / 'gone', 'gone does not exist; a data folder has train.json and val.json'),
         (make() / 'train.json', 'train.json is not a folder'),
-        (tmp_path, 'is laid out in no known way; .*train2017/.*data.yaml, images/ and labels/ .YOLO.*JPEGImages/'),
+        (tmp_path, 'has an unknown layout; .*train2017/.*data.yaml, images/ and labels/ .YOLO.*JPEGImages/'),
     ):
         with pytest.raises(DataError, match=message):
             check_data(path)
@@ -423,7 +424,7 @@ def test_ids_as_text_are_read_before_a_split_is_drawn(make):
     root = make(change)
     (root / 'val.json').unlink()
     report = check_data(root, draw=Draw(0.34, 0))
-    assert report.ok and sum('id of 3 images is read otherwise' in each.text for each in report.findings) == 1
+    assert report.ok and sum('id of 3 images was converted' in each.text for each in report.findings) == 1
     data = report.usable()
     assert (data.num_train, data.num_val) == (2, 1)
     assert [len(sample['instances']) for part in ('train', 'val') for sample in read(data, part)] == [2, 2, 2]
@@ -438,7 +439,7 @@ def test_a_grouping_category_is_no_class(make):
     root = make(change, change)
     report = check_data(root)
     assert [str(each)[:39] for each in report.findings] == [
-        "train.json: category 0, 'signs', is lef", "val.json: category 0, 'signs', is left ",
+        "train.json: category 0, 'signs', is not", "val.json: category 0, 'signs', is not u",
     ]  # fmt: skip
     assert report.title().endswith('; 2 classes')
     data = report.usable()
@@ -456,8 +457,8 @@ def test_chosen_classes(make):
     root = make(lambda coco: coco['annotations'].pop())
     report = check_data(root, choice=choice)
     assert [str(each) for each in report.findings] == [
-        f'{name}.json: 1 of 2 classes; boxes of the others, which are left out: {boxes}; images that keep no box, '
-        f'background where the config trains on such: {images}'
+        f'{name}.json: 1 of 2 classes; dropped boxes of the others: {boxes}; images without remaining boxes, used as '
+        f'background if the config trains on such images: {images}'
         for name, boxes, images in (('train', 3, 1), ('val', 1, 0))
     ]
     data = report.usable()
@@ -474,12 +475,12 @@ def test_all_boxes_are_crowds(make):
     report = check_data(make(change, change))
     assert [str(each) for each in report.findings] == [
         'train.json: 6 of 6 boxes are crowd (iscrowd is 1) and are not trained on',
-        'val.json: 2 of 2 boxes are crowd (iscrowd is 1) and are not counted, whether they are found or not',
-        'train.json: holds no box to train on: all boxes are crowd; iscrowd has to be 0 where a box is of one object',
-        'val.json: holds no object to measure by, so that there will be no AP and no best checkpoint: all boxes are '
-        'crowd; iscrowd has to be 0 where a box is of one object',
+        'val.json: 2 of 2 boxes are crowd (iscrowd is 1) and are not counted, detected or not',
+        'train.json: has no boxes to train on: all boxes are crowd; iscrowd must be 0 for a box of a single object',
+        'val.json: has no objects to evaluate, so there will be no AP and no best checkpoint: all boxes are crowd; '
+        'iscrowd must be 0 for a box of a single object',
     ]
-    with pytest.raises(DataError, match=r'holds no box to train on: all boxes are crowd; iscrowd has to be 0'):
+    with pytest.raises(DataError, match=r'has no boxes to train on: all boxes are crowd; iscrowd must be 0'):
         report.usable()
 
 
@@ -513,7 +514,8 @@ def test_corners_end_the_run_also_where_errors_are_left_out(make):
             annotation['bbox'] = [15, 12, 35, 28]
 
     with pytest.raises(
-        DataError, match=r'(?s)error: box format \(1\)\n  train\.json and val\.json: are bbox corners\?'
+        DataError,
+        match=r'(?s)error: box format \(1\)\n  train\.json and val\.json: the bbox values seem to be corners:',
     ):
         check_data(make(change)).usable(skip_bad=True)
 
@@ -525,24 +527,24 @@ warning: box partly outside the image (1)
   train.json: annotation 6 has bbox [554.0, 355.0, 90.0, 100.0], which leaves the image of 640 x 480 px, \
 BloodImage_00000.jpg; training clips it
 warning: class without a box (1)
-  val.json: category 4, 'Schizozyten ß', has no box
-consequences of the errors below: train.json has 1 class without a box
+  val.json: category 4, 'Schizozyten ß', has no boxes
+consequences of the errors below: train.json has 1 class without boxes
 error: duplicate id (2)
   train.json: image id 10 is used twice
   train.json: annotation id 26 is used twice
 error: missing image (1)
   images/BloodImage_00003.jpg: image 4 does not exist
 error: unreadable image (1)
-  images/BloodImage_00004.jpg: image 5 is no image that Pillow or OpenCV knows
+  images/BloodImage_00004.jpg: image 5 is not an image that Pillow or OpenCV can read
 error: truncated image (2)
   images/BloodImage_00005.jpg: image 6 cannot be decoded: image file is truncated
   images/BloodImage_00006.jpg: image 7 is damaged: libjpeg says "Corrupt JPEG data: premature end of data segment"
 error: decompression bomb (1)
-  images/BloodImage_00008.jpg: image 8 is not decoded: its header says that it has more than 178,956,970 pixels
+  images/BloodImage_00008.jpg: image 8 is not decoded, because its header declares more than 178,956,970 pixels
 error: wrong size (2)
   images/BloodImage_00001.jpg: image 2 has 640 x 480 px, but 480 x 640 in the annotations
-  images/BloodImage_00002.jpg: image 3 has 480 x 640 px once it is rotated as its EXIF entry says: size and boxes have \
-to be those of the rotated image, but 640 x 480 in the annotations
+  images/BloodImage_00002.jpg: image 3 has 480 x 640 px after its EXIF rotation: size and boxes must be those of the \
+rotated image, but 640 x 480 in the annotations
 error: train image in val (1)
   images/BloodImage_00009.jpg: image 9 is the same as image 293 of val.json, images/BloodImage_00007.jpg
 error: unknown image (1)
@@ -550,9 +552,9 @@ error: unknown image (1)
 error: unknown category (1)
   train.json: annotation 2 has category_id 9, which is not defined
 error: bad box (1)
-  train.json: annotation 3 has bbox [213.0, nan, 107.0, 100.0]; it takes four finite numbers, x, y, width, height
+  train.json: annotation 3 has bbox [213.0, nan, 107.0, 100.0]; it must be four finite numbers, x, y, width, height
 error: box of zero area (1)
-  train.json: annotation 4 has bbox [213.0, 361.0, 107.0, 0.0], of no area; width and height must be positive
+  train.json: annotation 4 has bbox [213.0, 361.0, 107.0, 0.0] without area; width and height must be positive
 error: box outside the image (1)
   train.json: annotation 5 has bbox [640.0, 351.0, 93.0, 94.0], outside the image of 640 x 480 px, BloodImage_00000.jpg
 """
@@ -619,7 +621,7 @@ def test_one_fault_of_each_kind_in_real_photographs(tmp_path, monkeypatch):
     assert report.left_out() == (
         'left out: duplicate id 2, missing image 1, unreadable image 1, truncated image 2, decompression bomb 1, '
         'wrong size 2, train image in val 1, unknown image 1, unknown category 1, bad box 1, box of zero area 1, '
-        'box outside the image 1; that is 9 images and 148 boxes of train.json, 0 images and 0 boxes of val.json'
+        'box outside the image 1; in total 9 images and 148 boxes of train.json, 0 images and 0 boxes of val.json'
     )
     data = report.usable(skip_bad=True)
     assert (data.num_train, data.num_val) == (284, 72)
@@ -627,10 +629,10 @@ def test_one_fault_of_each_kind_in_real_photographs(tmp_path, monkeypatch):
 
     coco = json.loads((root / 'val.json').read_text())
     (root / 'val.json').write_text(json.dumps({**coco, 'images': [], 'annotations': []}))
-    assert [str(finding) for finding in check_data(root).of('fatal')] == ['val.json: holds no image']
+    assert [str(finding) for finding in check_data(root).of('fatal')] == ['val.json: has no images']
 
 
 def test_the_splits_by_their_former_name(make):
     report = check_data(make())
-    with pytest.warns(DeprecationWarning, match=r'DataReport\.parts has become DataReport\.splits'):
+    with pytest.warns(DeprecationWarning, match=r'DataReport\.parts was renamed to DataReport\.splits'):
         assert report.parts is report.splits

@@ -44,9 +44,7 @@ def names(report):
 
 
 def test_without_a_draw_the_error_names_the_option(root):
-    with pytest.raises(
-        DataError, match=r'holds annotations\.json and nothing to validate on: --val-fraction 0\.2 draws'
-    ):
+    with pytest.raises(DataError, match=r'has annotations\.json, but no validation images: --val-fraction 0\.2 draws'):
         check_data(root)
 
 
@@ -62,7 +60,7 @@ def test_both_splits_have_all_images_and_their_boxes(root):
     assert report.of('fatal', 'error', 'warning') == []
     (note,) = report.of('note')
     assert (
-        f'{len(parts["val"])} of 8 images are to validate on, drawn with val_fraction=0.25 and split_seed=3'
+        f'{len(parts["val"])} of 8 images are for validation, drawn with val_fraction=0.25 and split_seed=3'
         in note.text
     )
     data = report.usable()
@@ -86,13 +84,13 @@ def test_a_draw_is_used_again_when_images_come_and_go(root):
     first = names(check_data(root, draw=DRAW))
     again = check_data(root, draw=DRAW)
     assert names(again) == first
-    assert 'as drawn before' in again.of('note')[0].text
+    assert 'drawn before' in again.of('note')[0].text
     write(root, 12)
     shutil.copy(root / 'images' / sorted(first['val'])[0], root / 'images' / '11.png')
     (root / 'images' / sorted(first['train'])[0]).unlink()
     later = check_data(root, draw=DRAW)
     assert names(later)['val'] == first['val'] | {'11.png'}  # a copy of an image to validate on
-    assert '; 4 images came later' in later.of('note')[0].text
+    assert '; 4 images were added later' in later.of('note')[0].text
     assert [each.kind for each in later.of('error')] == ['missing image']
 
 
@@ -109,28 +107,30 @@ def test_only_val(root):
     both, val = check_data(root, draw=DRAW), check_data(root, ('val',), draw=DRAW)
     assert names(val) == {'val': names(both)['val']}
     assert val.usable().classes == ('cat', 'dog')
-    assert 'are to validate on' in val.of('note')[0].text
+    assert 'are for validation' in val.of('note')[0].text
 
 
 def test_where_it_is_refused(root, shape_classes):
     (root / 'train.json').write_bytes((root / 'annotations.json').read_bytes())
     (root / 'val.json').write_bytes((root / 'annotations.json').read_bytes())
-    with pytest.raises(DataError, match=r'val_fraction=0\.25: \S+ says itself which images are to validate on'):
+    with pytest.raises(DataError, match=r'val_fraction=0\.25: \S+ already has validation images'):
         check_data(root, draw=DRAW)
-    with pytest.raises(DataError, match=r'val_fraction=0\.25: \S+ is the data folder of a classifier, which is valid'):
+    with pytest.raises(
+        DataError, match=r'val_fraction=0\.25: \S+ is the data folder of a classifier, which is always valid'
+    ):
         check_folder(shape_classes, draw=DRAW)
 
 
 def test_too_few_images(root):
     write(root, 1)
-    with pytest.raises(DataError, match=r'annotations\.json holds 1 different image: none can be set apart'):
+    with pytest.raises(DataError, match=r'annotations\.json has only 1 different image: none can be held out'):
         check_data(root, draw=DRAW)
 
 
 def test_a_cache_folder_that_cannot_be_written(root, tmp_path, monkeypatch):
     (tmp_path / 'file').touch()
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'file'))
-    with pytest.raises(DataError, match=r'cannot be written: .*Which images are to validate on is kept there'):
+    with pytest.raises(DataError, match=r'cannot write .*It stores which images are for validation'):
         check_data(root, draw=DRAW)
 
 
@@ -178,7 +178,5 @@ def test_images_that_share_an_id_are_found_whatever_is_drawn(root):
 def test_without_a_draw_all_images_can_be_evaluated_on(root):
     report = check_data(root, ('val',))
     assert names(report) == {'val': {f'{i}.png' for i in range(8)}}
-    assert [note.text for note in report.of('note')] == [
-        'all 8 images are to evaluate on: the folder does not part them'
-    ]
+    assert [note.text for note in report.of('note')] == ['all 8 images are evaluated: the folder has no splits']
     assert report.usable().num_val == 8

@@ -51,7 +51,7 @@ def test_facts_of_each_picture(pictures, tmp_path):
 
 def test_no_room_for_its_processes_is_one_sentence(pictures, tmp_path, full_shm):
     full_shm()
-    with pytest.raises(DataError, match='/data: no process can be started to decode images: /dev/shm is full: '):
+    with pytest.raises(DataError, match='/data: cannot start processes that decode images: /dev/shm is full: use '):
         ImageRecords(tmp_path / 'data').facts(pictures)
 
 
@@ -127,7 +127,9 @@ def die(paths):
 
 def test_a_decoder_that_dies(pictures, tmp_path, monkeypatch):
     monkeypatch.setattr(image_records, 'check_images', die)
-    with pytest.raises(DataError, match=r'data: a process that decodes images was killed.* 40 from \S+/0\.png on'):
+    with pytest.raises(
+        DataError, match=r'data: a process that decodes images was killed.* 40 images from \S+/0\.png on'
+    ):
         ImageRecords(tmp_path / 'data').facts(pictures)
 
 

@@ -70,7 +70,7 @@ HALF = len(JPEG) // 2
         (noisy('WEBP')[:9000], 'unreadable image', 'cannot be decoded'),
         (noisy('PNG')[:9000] + b'\0' + noisy('PNG')[9001:], 'unreadable image', 'broken data stream'),
         (b'', 'unreadable image', 'is empty'),
-        (b'<html>not found</html>', 'unreadable image', 'is no image that'),
+        (b'<html>not found</html>', 'unreadable image', 'is not an image that'),
         (png(50000, 50000), 'decompression bomb', 'more than 178,956,970 pixels'),
     ],
 )

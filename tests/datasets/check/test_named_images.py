@@ -20,5 +20,5 @@ def test_two_entries_of_one_image_are_warned_of():
     assert (finding.kind, finding.severity, str(finding)) == (
         'image named twice',
         'warning',
-        'images/./a.png: is the image of the ids 1 and 3, each with its own boxes',
+        'images/./a.png: is the image of both id 1 and id 3, each with its own boxes',
     )

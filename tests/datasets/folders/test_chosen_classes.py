@@ -36,7 +36,7 @@ def test_a_grouping_category_is_no_class():
         ('note', 'train.json', 0), ('note', 'val.json', 0),
     ]  # fmt: skip
     assert notes[0].text == (
-        "category 0, 'things', is left out of the classes: it has no box, and all others name it as their supercategory"
+        "category 0, 'things', is not used as a class: it has no boxes, and all others have it as their supercategory"
     )
 
 
@@ -72,8 +72,8 @@ def test_chosen_classes():
     assert len(split.coco['images']) == 4 and split.changed
     assert (note.kind, note.severity) == ('classes in use', 'note')
     assert note.text == (
-        '2 of 3 classes; boxes of the others, which are left out: 2; images that keep no box, background where the '
-        'config trains on such: 2'
+        '2 of 3 classes; dropped boxes of the others: 2; images without remaining boxes, used as background if the '
+        'config trains on such images: 2'
     )
 
 

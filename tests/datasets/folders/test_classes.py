@@ -41,21 +41,21 @@ def test_imagenet_has_its_thousand_classes(tmp_path):
 
 
 BAD = {
-    'nothing': ([], r'nowhere does not exist; the data folder of a classifier holds train/CLASS/ and val/CLASS/'),
+    'nothing': ([], r'nowhere does not exist; the data folder of a classifier has train/CLASS/ and val/CLASS/'),
     'a file': (['nowhere'], r'nowhere is not a folder; the data'),
     'no val': (['nowhere/train/a/1.jpg'], r'nowhere/val does not exist; the data'),
     'no train': (['nowhere/val/a/1.jpg'], r'nowhere/train does not exist; the data'),
     'no classes': (
         ['nowhere/train/.a/1.jpg', 'nowhere/val/a/1.jpg'],
-        r'nowhere/train holds no class folders; the data',
+        r'nowhere/train has no class folders; the data',
     ),
     'loose pictures': (
         ['nowhere/train/a/1.jpg', 'nowhere/val/1.JPEG', 'nowhere/val/2.JPEG', 'nowhere/val/x.txt'],
-        r'nowhere/val holds no class folders, but 2 images: move each into a folder of its class; the data',
+        r'nowhere/val has no class folders, but 2 images: move each to the folder of its class; the data',
     ),
     'empty classes': (
         [f'nowhere/train/{name}/x.txt' for name in 'abcdefg'] + ['nowhere/train/z/1.jpg', 'nowhere/val/z/1.jpg'],
-        r'nowhere/train: 7 of 8 classes have no image: a, b, c, d, e and 2 more$',
+        r'nowhere/train: 7 of 8 classes have no images: a, b, c, d, e and 2 more$',
     ),
     'other classes': (
         ['nowhere/train/a/1.jpg', 'nowhere/train/b/1.jpg', 'nowhere/val/b/1.jpg', 'nowhere/val/c/1.jpg'],
@@ -67,7 +67,7 @@ BAD = {
     ),
     'a detector': (
         ['nowhere/train.json', 'nowhere/val.json', 'nowhere/images/1.jpg'],
-        r'nowhere holds train\.json: it is the data folder of a detector, this config trains a classifier; the data',
+        r'nowhere has train\.json: it is the data folder of a detector, but this config trains a classifier; the',
     ),
 }
 
@@ -105,7 +105,7 @@ def test_labels_follow_the_given_classes(pets):
 
 def test_classes_that_are_not_there(pets):
     with pytest.raises(
-        DataError, match=r'val/? are not the classes of the config: only the config has bird; only .* has'
+        DataError, match=r'val/? do not match the classes of the config: only the config has bird; only .* has'
     ):
         ClassFolder(str(pets), dict(img='val/'), metainfo=dict(classes=('dog', 'bird')))
     with pytest.raises(DataError, match=r'gone/? does not exist'):
@@ -117,4 +117,4 @@ def test_ignored_files_are_counted(pets, monkeypatch):
     monkeypatch.setattr('mmcnn.datasets.folders.classes.print_log', lambda line, logger, level: lines.append(line))
     ClassFolder(str(pets), dict(img='train/'))
     (line,) = lines
-    assert re.fullmatch(r'\S+/train/?: 1 files that are no images by their names are left out', line)
+    assert re.fullmatch(r'\S+/train/?: 1 files that are not images by their names are skipped', line)

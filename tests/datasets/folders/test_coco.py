@@ -38,7 +38,9 @@ def test_the_layout_of_coco_2017(root):
     assert is_coco_folder(root)
     split = read_coco_folder(root, 'train')
     assert (split.title, split.prefix) == ('annotations/instances_train2017.json', 'train2017/')
-    with pytest.raises(DataError, match=r'has no val\.json or annotations/instances_val2017\.json, the annotations to'):
+    with pytest.raises(
+        DataError, match=r'has no val\.json or annotations/instances_val2017\.json with the annotations for'
+    ):
         read_coco_folder(root, 'val')
 
 
@@ -49,7 +51,7 @@ def test_a_byte_order_mark_is_fine(root):
 
 def test_missing_parts(root):
     (root / 'images').rename(root / 'pictures')
-    with pytest.raises(DataError, match=r'images does not exist: val\.json names images in it'):
+    with pytest.raises(DataError, match=r'images does not exist, but val\.json has images in it'):
         read_coco_folder(root, 'val')
     (root / 'images').touch()
     with pytest.raises(DataError, match='images is not a folder'):
@@ -65,7 +67,7 @@ def test_missing_parts(root):
         (b'{"images": [],\n "annotations": [}', r'val\.json is not valid JSON: line 2, column 18'),
         (b'', r'val\.json is not valid JSON: line 1'),
         (b'\xff\xfe{}', r'val\.json is not UTF-8 text: .* at byte 0'),
-        (b'[1]', r'val\.json holds a JSON list'),
+        (b'[1]', r'val\.json is a JSON list'),
         (b'{"images": [], "categories": {}}', r'val\.json has no list of annotations, categories'),
         (b'[' * 100000, r'val\.json cannot be read: maximum recursion'),
         (b'{"images": [' + b'1' * 5000 + b']}', r'val\.json cannot be read: .* integer string'),
@@ -150,10 +152,10 @@ def test_images_that_cannot_be_told_say_why(tmp_path, monkeypatch):
     write_folder(root, ['c.png'], ['images/c.png'], 'val')
     report = check_data(root)
     assert [str(each) for each in report.of('error')] == [
-        'images/x\\s.png: image 0 does not exist: 2 files may be meant: images/one/s.png, images/two/s.png',
-        'images/x\\gone.png: image 1 does not exist: it is written on Windows, and no file has this name',
+        'images/x\\s.png: image 0 does not exist: 2 files match: images/one/s.png, images/two/s.png',
+        'images/x\\gone.png: image 1 does not exist: it is a Windows path, and no file has this name',
         'images/gone.png: image 2 does not exist',
-        "images/A.png: image 4 does not exist: the only file that may be meant is that of 'a.png'",
+        "images/A.png: image 4 does not exist: the only matching file is that of 'a.png'",
     ]
     assert report.of('note') == []
 
@@ -199,7 +201,7 @@ def test_val_by_another_name_is_said(root):
     (root / 'val.json').rename(root / 'valid.json')
     split = read_coco_folder(root, 'val')
     assert [str(each) for each in split.findings] == [
-        'valid.json: is the split to validate on: there is none that is called val'
+        'valid.json: is used for validation, because there is no split called val'
     ]
 
 

@@ -56,13 +56,13 @@ def test_ids_as_text_and_with_a_point(edit):
     coco, notes, faults = read(every_id(edit))
     assert (coco, faults) == (COCO, [])
     assert [note.split(',')[0] for note in notes] == [
-        'id of 2 images is read otherwise than it is written',
-        'id of 2 annotations is read otherwise than it is written',
-        'id of 2 categories is read otherwise than it is written',
-        'image_id of 2 annotations is read otherwise than it is written',
-        'category_id of 2 annotations is read otherwise than it is written',
+        'id of 2 images was converted',
+        'id of 2 annotations was converted',
+        'id of 2 categories was converted',
+        'image_id of 2 annotations was converted',
+        'category_id of 2 annotations was converted',
     ]
-    assert notes[0].endswith(f'first {edit(1)!r} as 1 (entry 0, counted from 0)')
+    assert notes[0].endswith(f'first: {edit(1)!r} as 1 (entry 0, counted from 0)')
     assert all(type(entry['id']) is int for key in COCO for entry in coco[key])
 
 
@@ -70,10 +70,7 @@ def test_ids_as_text_and_with_a_point(edit):
 def test_only_the_references_are_written_otherwise(value):
     coco, notes, faults = read(lambda coco: coco['annotations'][0].update(category_id=value))
     assert (coco, faults) == (COCO, [])
-    assert notes == [
-        f'category_id of 1 annotation is read otherwise than it is written, first {value!r} as 1 (entry 0, counted '
-        'from 0)'
-    ]
+    assert notes == [f'category_id of 1 annotation was converted, the first: {value!r} as 1 (entry 0, counted from 0)']
 
 
 def test_references_to_what_is_not_there_stay():
@@ -100,7 +97,7 @@ def test_texts_that_are_no_numbers_are_numbered():
 
     coco, notes, faults = read(every_id(name))
     assert (coco, faults) == (COCO, [])
-    assert "first '3f1-a' as 1, its place (entry 0" in notes[0]
+    assert "the first: '3f1-a' as 1, its place (entry 0" in notes[0]
     # 1 and 01 are two ids where all are texts.
     assert read(every_id(lambda number: '1' if number == 1 else '01'))[::2] == (COCO, [])
     # An integer could be taken for a place.
@@ -111,9 +108,7 @@ def test_texts_that_are_no_numbers_are_numbered():
 def test_annotations_without_ids_are_numbered():
     coco, notes, faults = read(lambda coco: [each.pop('id') for each in coco['annotations']])
     assert (coco, faults) == (COCO, [])
-    assert notes == [
-        'id of 2 annotations is read otherwise than it is written, first as 1, its place (entry 0, counted from 0)'
-    ]
+    assert notes == ['id of 2 annotations was converted, the first: as 1, its place (entry 0, counted from 0)']
     assert read(lambda coco: coco['annotations'][0].pop('id'))[1:] == ([], ['bad id'])
 
 
@@ -138,8 +133,7 @@ def test_values_of_boxes(key, value, meaning):
     assert (coco['annotations'][1][key], type(coco['annotations'][1][key])) == (meaning, type(meaning))
     assert faults == []
     assert notes == [
-        f'{key} of 1 annotation is read otherwise than it is written, first {value!r} as {meaning!r} (entry 1, counted '
-        'from 0)'
+        f'{key} of 1 annotation was converted, the first: {value!r} as {meaning!r} (entry 1, counted from 0)'
     ]
 
 
@@ -160,7 +154,7 @@ def test_values_that_are_not_clear_stay(key, value):
 def test_sizes(value):
     coco, notes, _ = read(lambda coco: coco['images'][0].update(width=value))
     assert coco == COCO and type(coco['images'][0]['width']) is int
-    assert notes[0].startswith('width of 1 image is read otherwise')
+    assert notes[0].startswith('width of 1 image was converted')
     assert read(lambda coco: coco['images'][0].update(width=40.5))[1] == []
 
 

@@ -63,7 +63,9 @@ def test_one_file_is_to_train_on(tmp_path, name):
     write(tmp_path, name)
     assert chosen(tmp_path) == (name, None)
     write(tmp_path, 'another.json')
-    with pytest.raises(DataError, match='their names do not tell which is to train on: call it train'):
+    with pytest.raises(
+        DataError, match='whose names do not contain their splits: rename the training annotations to train'
+    ):
         chosen(tmp_path)
 
 

@@ -30,13 +30,13 @@ def one(finder, name):
         ('/home/me/images/one/s.png', 'one/s.png', ('folders of another machine',)),
         ('other/u.png', 'one/u.png', ('other folders',)),
         ('u.png', 'one/u.png', ('other folders',)),
-        ('A.PNG', 'a.png', ('upper and lower case or accents',)),
-        ('One/u.png', 'one/u.png', ('upper and lower case or accents',)),
-        (unicodedata.normalize('NFD', 'é.png'), 'é.png', ('upper and lower case or accents',)),
-        ('a', 'a.png', ('no ending',)),
-        ('a.jpg', 'a.png', ('another ending',)),
-        ('x.v1', 'x.v1.jpg', ('no ending',)),
-        ('b.png', 'B.JPG', ('upper and lower case or accents', 'another ending')),
+        ('A.PNG', 'a.png', ('other case or accents',)),
+        ('One/u.png', 'one/u.png', ('other case or accents',)),
+        (unicodedata.normalize('NFD', 'é.png'), 'é.png', ('other case or accents',)),
+        ('a', 'a.png', ('no suffix',)),
+        ('a.jpg', 'a.png', ('another suffix',)),
+        ('x.v1', 'x.v1.jpg', ('no suffix',)),
+        ('b.png', 'B.JPG', ('other case or accents', 'another suffix')),
     ],
 )
 def test_names_that_lead_to_one_file(root, written, file, changes):
@@ -48,9 +48,9 @@ def test_names_that_lead_to_one_file(root, written, file, changes):
 @pytest.mark.parametrize(
     ('written', 'problem'),
     [
-        ('s.png', '2 files may be meant: images/one/s.png, images/two/s.png'),
-        ('C:\\upload\\s.png', '2 files may be meant: images/one/s.png, images/two/s.png'),
-        ('C:\\upload\\gone.png', 'it is written on Windows, and no file has this name'),
+        ('s.png', '2 files match: images/one/s.png, images/two/s.png'),
+        ('C:\\upload\\s.png', '2 files match: images/one/s.png, images/two/s.png'),
+        ('C:\\upload\\gone.png', 'it is a Windows path, and no file has this name'),
         ('gone.png', ''),
         ('..', ''),
         ('nul\0.png', ''),
@@ -66,7 +66,7 @@ def test_one_note_for_each_kind_of_change(root):
     find.find(['images\\a.png', 'images\\B.JPG', 'gone.png', 'x.v1.png'])
     assert [str(note) for note in find.notes('train.json', 'train')] == [
         'train.json: 2 file names with Windows separators and other folders: "images\\a.png" is read as images/a.png',
-        'train.json: 1 file name with another ending: "x.v1.png" is read as images/x.v1.jpg',
+        'train.json: 1 file name with another suffix: "x.v1.png" is read as images/x.v1.jpg',
     ]
 
 
@@ -74,8 +74,8 @@ def test_names_without_endings(root):
     find = finder(root, has_ending=False)
     assert one(find, 'a') == Found(root / 'images' / 'a.png')
     assert one(find, 'one/s') == Found(root / 'images' / 'one' / 's.png')
-    assert one(find, 'a.png').changes == ('an ending',)
-    assert one(find, 's').problem.startswith('2 files may be meant')
+    assert one(find, 'a.png').changes == ('a suffix',)
+    assert one(find, 's').problem.startswith('2 files match')
 
 
 # -------------------------------------------------------------------------------- a namesake is not the missing file
@@ -141,9 +141,7 @@ def test_two_names_of_one_file(tmp_path):
     lay(tmp_path, 'images/a.png')
     found = FileFinder(tmp_path, [tmp_path / 'images'], [tmp_path / 'images']).find(['a.jpg', 'a.png', 'A.PNG'])
     assert found['a.png'].path == tmp_path / 'images' / 'a.png'
-    assert {found[name].problem for name in ('a.jpg', 'A.PNG')} == {
-        "the only file that may be meant is that of 'a.png'"
-    }
+    assert {found[name].problem for name in ('a.jpg', 'A.PNG')} == {"the only matching file is that of 'a.png'"}
     assert paths(tmp_path, ['a.jpg', 'A.PNG']) == [None, None]  # neither is written as it is
 
 
@@ -151,6 +149,6 @@ def test_why_a_namesake_is_not_taken(tmp_path):
     lay(tmp_path, 'images/a/1.png', 'images/b/3.png')
     find = FileFinder(tmp_path, [tmp_path / 'images'], [tmp_path / 'images'])
     assert one(find, 'a/3.png').problem == (
-        'a file of this name is in another folder, and not taken for it: images/b/3.png'
+        'a file with this name is in another folder, which contradicts the name: images/b/3.png'
     )
     assert find.notes('train.json', 'train') == []

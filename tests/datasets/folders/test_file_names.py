@@ -34,7 +34,7 @@ def test_what_is_validated_on_is_said_where_it_is_not_called_val():
     assert used_to_validate('val.json', 'val') == []
     (note,) = used_to_validate('test.json', 'test')
     assert (note.severity, str(note)) == (
-        'note', 'test.json: is the split to validate on: there is none that is called val',
+        'note', 'test.json: is used for validation, because there is no split called val',
     )  # fmt: skip
 
 

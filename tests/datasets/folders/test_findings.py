@@ -28,7 +28,7 @@ def test_kinds_come_in_their_order_five_of_each():
 def test_the_cause_comes_last_and_what_follows_is_one_line():
     what_follows = [
         *(Finding('class without a box', 'val.json', f'category {i} has no box', i, follows=True) for i in range(3)),
-        Finding('no boxes', 'train.json', 'holds no box to train on', follows=True),
+        Finding('no boxes', 'train.json', 'has no boxes to train on', follows=True),
     ]
     note = Finding('read as', 'val.json', "id of 1 image is '1'")
     assert listed([*FINDINGS[8:], *what_follows, FINDINGS[0], note]) == [
@@ -36,7 +36,7 @@ def test_the_cause_comes_last_and_what_follows_is_one_line():
         "  val.json: id of 1 image is '1'",
         'warning: box below a pixel (1)',
         '  train.json: annotation 9 is small',
-        'consequences of the errors below: val.json has 3 classes without a box; train.json has no boxes',
+        'consequences of the errors below: val.json has 3 classes without boxes; train.json has no boxes',
         'error: duplicate id (1)',
         '  val.json: image id 3 is used twice',
     ]
@@ -47,5 +47,5 @@ def test_counts():
 
 
 def test_the_split_by_its_former_name():
-    with pytest.warns(DeprecationWarning, match=r'Finding\.part has become Finding\.split'):
-        assert Finding('no boxes', 'train.json', 'holds no box', split='train').part == 'train'
+    with pytest.warns(DeprecationWarning, match=r'Finding\.part was renamed to Finding\.split'):
+        assert Finding('no boxes', 'train.json', 'has no boxes', split='train').part == 'train'

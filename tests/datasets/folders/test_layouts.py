@@ -25,12 +25,12 @@ def write(root, *names, content=''):
 @pytest.mark.parametrize(
     ('files', 'message'),
     [
-        (['train/a.png', 'train/a.json'], r'holds train/a\.json, none of them with the lists of COCO format'),
-        (['train/a.png', 'notes.json'], r'holds notes\.json, none of them'),
-        (['train/a.png', 'train/a.xml'], 'holds train/ with annotations beside each image, and nothing that names'),
-        (['train/a.png', 'train/a.txt'], 'holds train/ with annotations beside each image'),
-        (['train/cat/a.png'], 'it looks like the data folder of a classifier, this config trains a detector'),
-        (['a.png'], 'is laid out in no known way'),
+        (['train/a.png', 'train/a.json'], r'has train/a\.json, but none of them has the lists of COCO format'),
+        (['train/a.png', 'notes.json'], r'has notes\.json, but none of them'),
+        (['train/a.png', 'train/a.xml'], 'has train/ with annotations beside each image, but no file that names'),
+        (['train/a.png', 'train/a.txt'], 'has train/ with annotations beside each image'),
+        (['train/cat/a.png'], 'it looks like the data folder of a classifier, but this config trains a detector'),
+        (['a.png'], 'has an unknown layout'),
     ],
 )
 def test_what_a_folder_looks_like(tmp_path, files, message):
@@ -45,7 +45,7 @@ def test_annotated_images_are_not_to_be_moved_into_folders_of_classes(tmp_path, 
         write(tmp_path, f'{name}/a.png')
         write(tmp_path, f'{name}/_annotations.coco.json', content=COCO)
     assert [each.kind for each in check_folder(tmp_path).of('fatal')] == ['no images', 'no images']
-    with pytest.raises(DataError, match=r'holds train/_annotations\.coco\.json: it is the data folder of a detector'):
+    with pytest.raises(DataError, match=r'has train/_annotations\.coco\.json: it is the data folder of a detector'):
         read_class_folder(tmp_path)
 
 

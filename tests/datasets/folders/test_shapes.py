@@ -203,10 +203,10 @@ def test_class_folder_is_kept_redrawn_and_refused(tmp_path):
     assert read_class_folder(few(tmp_path / 'a', num_train=4)).num_train == 4
     (tmp_path / 'mine').mkdir()
     (tmp_path / 'mine' / 'x.txt').touch()
-    with pytest.raises(FileExistsError, match='holds files that make_shapes did not write'):
+    with pytest.raises(FileExistsError, match='has files that make_shapes did not write'):
         few(tmp_path / 'mine')
     for kwargs in (dict(num_train=2), dict(num_val=0), dict(size=16)):
-        with pytest.raises(ValueError, match='there have to be 3 images of at least 32 pixels in each split'):
+        with pytest.raises(ValueError, match='there must be at least 3 images of at least 32 pixels in each split'):
             few(tmp_path / 'd', **kwargs)
 
 

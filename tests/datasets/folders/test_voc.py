@@ -84,10 +84,12 @@ def test_other_names_of_the_sets(make):
 
 def test_missing_sets(make):
     root = make(sets=(('val', 'a'),))
-    with pytest.raises(DataError, match=r'Main has no set to train on: train\.txt and val\.txt, or trainval\.txt and'):
+    with pytest.raises(
+        DataError, match=r'Main has no training set: it needs train\.txt and val\.txt, or trainval\.txt and'
+    ):
         check_data(root)
     (root / 'ImageSets' / 'Main' / 'val.txt').rename(root / 'ImageSets' / 'Main' / 'train.txt')
-    with pytest.raises(DataError, match=r'Main/train\.txt and nothing to validate on: --val-fraction 0\.2 draws'):
+    with pytest.raises(DataError, match=r'Main/train\.txt, but no validation images: --val-fraction 0\.2 draws'):
         check_data(root)
 
 
@@ -110,7 +112,7 @@ def test_a_size_that_is_not_the_picture_s(make):
     [
         (SIZE + thing('', (1, 1, 9, 9)), 'unreadable annotation', 'a.xml, object 1', "has the name '' and corners"),
         (SIZE + thing(box=(1, 1, 'x', 9)), 'unreadable annotation', 'a.xml, object 1', 'corners [1.0, 1.0, None, 9.0]'),
-        (SIZE + thing(box=(1, 1, 'nan', 9)), 'unreadable annotation', 'a.xml, object 1', 'None, 9.0]; it takes name'),
+        (SIZE + thing(box=(1, 1, 'nan', 9)), 'unreadable annotation', 'a.xml, object 1', 'None, 9.0]; it needs name'),
         (SIZE + '<object><name>cat</name></object>', 'unreadable annotation', 'a.xml, object 1', 'corners [None,'),
         (SIZE + thing(box=(9, 9, 8, 12)), 'box of zero area', 'a.xml, object 1', 'has bbox [8.0, 8.0, 0.0, 4.0]'),
         (SIZE + thing() + thing(box=(41, 1, 44, 9)), 'box outside the image', 'a.xml, object 2', 'outside the image'),
@@ -128,7 +130,7 @@ def test_a_class_that_is_only_in_val(make):
     (root / 'Annotations' / 'c.xml').write_text(f'<annotation>{SIZE}{thing("catt")}{thing()}</annotation>')
     (finding,) = check_data(root).of('error')
     assert str(finding) == (
-        "Annotations/c.xml, object 1: has the class 'catt', which no object to train on has; did you mean cat?"
+        "Annotations/c.xml, object 1: has the class 'catt', which no training object has; did you mean cat?"
     )
 
 
@@ -139,7 +141,7 @@ def test_files_that_cannot_be_read(make):
     (root / 'ImageSets' / 'Main' / 'train.txt').write_text('a\nb\nd\n')
     report = check_data(root)
     assert [str(finding) for finding in report.of('error')] == [
-        'Annotations/a.xml: has a document type, which is not read',
+        'Annotations/a.xml: has a document type, which is not allowed',
         'Annotations/d.xml: does not exist',
     ]
     (root / 'JPEGImages' / 'b.png').unlink()

@@ -58,7 +58,10 @@ def test_which_list_is_which_split(make, lists, train, val):
 
 def test_lists_that_cannot_be_told_apart(make):
     root = make({'one': 'a', 'two': 'b'})
-    with pytest.raises(DataError, match=r'Main holds one\.txt, two\.txt, and their names do not tell which is to'):
+    with pytest.raises(
+        DataError,
+        match=r'Main has one\.txt, two\.txt, whose names do not contain splits: rename the training',
+    ):
         choose_set(root, 'train')
 
 
@@ -66,11 +69,11 @@ def test_lists_that_cannot_be_told_apart(make):
     ('content', 'note'),
     [
         ('\ufeffa\r\nb\r\n\r\n', None),
-        ('a  1\nb -1\n', '2 lines with a second column, which is left out: "a  1" first'),
-        ('a.png\nb.png\n', '2 file names with an ending: "a.png" is read as JPEGImages/a.png'),
-        ('JPEGImages/a.png\nb\n', '1 file name with other folders and an ending: "JPEGImages/a.png" is read as'),
-        ('a.jpg\nb\n', '1 file name with another ending: "a.jpg" is read as JPEGImages/a.png'),
-        ('A\nb\n', '1 file name with upper and lower case or accents: "A" is read as JPEGImages/a.png'),
+        ('a  1\nb -1\n', '2 lines with a second column, which is ignored, the first is "a  1"'),
+        ('a.png\nb.png\n', '2 file names with a suffix: "a.png" is read as JPEGImages/a.png'),
+        ('JPEGImages/a.png\nb\n', '1 file name with other folders and a suffix: "JPEGImages/a.png" is read as'),
+        ('a.jpg\nb\n', '1 file name with another suffix: "a.jpg" is read as JPEGImages/a.png'),
+        ('A\nb\n', '1 file name with other case or accents: "A" is read as JPEGImages/a.png'),
     ],
 )
 def test_lines_that_can_only_mean_one_image(make, content, note):
@@ -119,9 +122,7 @@ def test_of_two_images_the_one_that_the_annotations_name(make):
     assert report.splits[0].coco['images'][0]['file_name'] == 'a.jpg'
     (root / 'Annotations' / 'a.xml').write_text(XML.format(''))
     (finding,) = check_data(root).of('error')
-    assert str(finding) == (
-        'JPEGImages/a: image 0 does not exist: 2 files may be meant: JPEGImages/a.jpg, JPEGImages/a.png'
-    )
+    assert str(finding) == ('JPEGImages/a: image 0 does not exist: 2 files match: JPEGImages/a.jpg, JPEGImages/a.png')
 
 
 # -------------------------------------------------------------------------- annotations are those of their own image
@@ -135,12 +136,12 @@ def test_annotations_of_another_folder_are_not_taken(make):
     assert [(each.kind, str(each)) for each in report.of('error')] == [
         (
             'unreadable annotation',
-            'Annotations/a/1.xml: does not exist, and Annotations/b/1.xml is in another folder and not taken for it',
+            'Annotations/a/1.xml: does not exist; Annotations/b/1.xml is in another folder and not used',
         ),
         (
             'missing image',
-            'JPEGImages/a/2: image 2 does not exist: a file of this name is in another folder, and not taken for it: '
-            'JPEGImages/b/2.png',
+            'JPEGImages/a/2: image 2 does not exist: a file with this name is in another folder, which '
+            'contradicts the name: JPEGImages/b/2.png',
         ),
     ]
 
@@ -178,6 +179,6 @@ def test_two_images_with_one_file_of_annotations(make):
     root = make({'train': 'a.jpg\na.png\nb\n', 'val': 'c'})
     Image.new('RGB', (40, 20), 'white').save(root / 'JPEGImages' / 'a.jpg')
     assert [str(each) for each in check_data(root).of('error')] == [
-        "Annotations/a.xml: is that of 'a.png' as well as of 'a.jpg'; an image has a file of its own",
-        "Annotations/a.xml: is that of 'a.jpg' as well as of 'a.png'; an image has a file of its own",
+        "Annotations/a.xml: belongs to both 'a.png' and 'a.jpg'; each image needs its own file",
+        "Annotations/a.xml: belongs to both 'a.jpg' and 'a.png'; each image needs its own file",
     ]

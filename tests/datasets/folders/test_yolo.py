@@ -141,7 +141,11 @@ def test_pictures_outside_of_the_folder(make, tmp_path):
     ('line', 'kind', 'text'),
     [
         ('0 0.5 0.5 0.2', 'unreadable annotation', '"0 0.5 0.5 0.2" is not a class, counted from 0, and 4 numbers or'),
-        ('0 0.5 0.5 0.2 0.2 1.9', 'unreadable annotation', 'has a number after its box that is no score from 0 to 1'),
+        (
+            '0 0.5 0.5 0.2 0.2 1.9',
+            'unreadable annotation',
+            'has a number after its box that is not a score from 0 to 1',
+        ),
         ('0 .1 .2 .3 .4 .5 .6 .7', 'unreadable annotation', 'is not a class'),
         ('0 .1 .2 .3 .4 .5 nan', 'unreadable annotation', 'is not a class'),
         ('cats 0.5 0.5 0.2 0.2', 'unreadable annotation', "no class has the name 'cats', did you mean cat?"),
@@ -150,9 +154,13 @@ def test_pictures_outside_of_the_folder(make, tmp_path):
         ('inf 0.5 0.5 0.2 0.2', 'unreadable annotation', 'is not a class'),
         ('1 0.5 0.5 0.2 0.2', 'unknown category', 'the box has category_id 1, which is not defined'),
         ('0 nan 0.5 0.2 0.2', 'bad box', 'four finite numbers'),
-        ('0 0.5 0.5 0 0.2', 'box of zero area', 'the box has bbox [20.0, 8.0, 0.0, 4.0], of no area'),
+        ('0 0.5 0.5 0 0.2', 'box of zero area', 'the box has bbox [20.0, 8.0, 0.0, 4.0] without area'),
         ('0 1.5 0.5 0.2 0.2', 'box outside the image', 'outside the image of 40 x 20 px, images/train/a.png'),
-        ('0 20 10 8 4', 'unreadable annotation', '"0 20 10 8 4" has values above 1: pixels? YOLO writes shares'),
+        (
+            '0 20 10 8 4',
+            'unreadable annotation',
+            '"0 20 10 8 4" has values above 1, perhaps pixels; YOLO format needs fractions',
+        ),
     ],
 )
 def test_faults_name_file_and_line(make, line, kind, text):
@@ -185,16 +193,19 @@ def test_labels_that_are_no_text_and_labels_without_a_picture(make):
     ('settings', 'message'),
     [
         ('train: [', r'data\.yaml is not valid YAML: .*line 1'),
-        ('', r'data\.yaml has names: None; it takes the names of the classes'),
+        ('', r'data\.yaml has names: None; it must be the names of the classes'),
         ('names: cat', "has names: 'cat'"),
         ('names: {1: cat, 2: dog}', 'has names: .*0: NAME, 1: NAME'),
         ('names: [cat]\nnc: 2', 'has nc: 2, but 1 names'),
-        ('names: [cat]\ntrain: 5', 'has train: 5; it takes the folder of the images, images/train for example'),
+        (
+            'names: [cat]\ntrain: 5',
+            'has train: 5; it must be the folder of the images, for example images/train',
+        ),
         ('names: [cat]\ntrain: ', 'has train: None'),
         ('names: [cat]\ntrain: nowhere', r'has train: nowhere, but \S+nowhere does not exist'),
         (
             'names: [cat]\ntrain: images/train',
-            r'data\.yaml \(train\) and nothing to validate on: --val-fraction',
+            r'data\.yaml \(train\), but no validation images: --val-fraction',
         ),
     ],
 )
@@ -216,7 +227,10 @@ def test_a_list_of_a_folder_that_is_not_unpacked_is_not_read_from_another(make):
 @pytest.mark.parametrize(
     ('entry', 'message'),
     [
-        ('images/train/a.png', r'has train: images/train/a\.png, which is an image; it takes a folder of images, or a'),
+        (
+            'images/train/a.png',
+            r'has train: images/train/a\.png, which is an image; it must be a folder of images, or a',
+        ),
         ('a' * 300, 'has train: a+, but .* does not exist'),
         ('../elsewhere/images', r'has train: \.\./elsewhere/images, but .* does not exist'),  # images/ holds val
         ('/x/images/val/deep', 'does not exist'),  # which is in the folder to validate on

@@ -60,8 +60,8 @@ def test_the_report_says_how_many_images_have_no_labels(make):
     assert 'data.yaml (train): 1 image (1 without a label file), 0 boxes' in report.title()
     (note,) = report.of('note')
     assert str(note) == (
-        'data.yaml (train): no label file for 1 of 1 image, read without objects: images/train/a.png first, which has '
-        'no labels/train/a.txt or images/train/a.txt'
+        'data.yaml (train): no label file for 1 of 1 image, which are used without objects, the first is '
+        'images/train/a.png, which has no labels/train/a.txt or images/train/a.txt'
     )
     assert '(0 without a label file)' in check_data(make({'labels/train/a.txt': b''})).title()  # empty is labelled
 
@@ -71,8 +71,8 @@ def test_of_two_label_files_that_differ_the_one_that_is_read_is_said(make):
     report = check_data(make({**both(LINE), 'images/train/a.txt': other, 'images/val/b.txt': LINE}))
     assert boxes(report)[0] == [pytest.approx(BOX)]
     assert [str(note) for note in report.of('note')] == [
-        'data.yaml (train): 1 image with two label files that differ: labels/train/a.txt is read, '
-        'images/train/a.txt not'
+        'data.yaml (train): 1 image with two label files that differ: labels/train/a.txt is used, '
+        'images/train/a.txt is not'
     ]
 
 
@@ -86,9 +86,9 @@ def test_text_files_of_no_image_are_named(make):
     root = make({'labels/train/a.txt': LINE, **extra})
     findings = [str(each) for each in check_data(root).of('warning') if each.kind == 'annotation without an image']
     assert findings == [
-        'labels/train/z.txt: there is no image of this name',
-        'images/val/y.txt: there is no image of this name',
-        'labels/val/b.TXT: is not read: labels end in .txt, not in .TXT',
+        'labels/train/z.txt: there is no image with this name',
+        'images/val/y.txt: there is no image with this name',
+        'labels/val/b.TXT: is ignored: label files end in .txt, not in .TXT',
     ]
 
 
@@ -101,10 +101,10 @@ def test_text_files_of_no_image_are_named(make):
         ('0,0.5,0.5,0.25,0.5', 'commas between numbers'),
         ('0, 0.5, 0.5, 0.25, 0.5,', 'commas between numbers'),
         ('0 0.5,0.5 0.25,0.5', 'commas between numbers'),
-        ('0 0.5 0.5 0.25 0.5 0.91', 'a sixth number, read as a score and left out'),
-        ('0 0.5 0.5 0.25 0.5 1', 'a sixth number, read as a score and left out'),
-        ('cat 0.5 0.5 0.25 0.5', 'the name of a class in place of its number'),
-        ('traffic light 0.5 0.5 0.25 0.5', 'the name of a class in place of its number'),
+        ('0 0.5 0.5 0.25 0.5 0.91', 'a sixth number, read as a score and ignored'),
+        ('0 0.5 0.5 0.25 0.5 1', 'a sixth number, read as a score and ignored'),
+        ('cat 0.5 0.5 0.25 0.5', 'the name of a class instead of its number'),
+        ('traffic light 0.5 0.5 0.25 0.5', 'the name of a class instead of its number'),
     ],
 )
 def test_variants_that_can_only_mean_one_thing(make, line, note):
@@ -112,7 +112,7 @@ def test_variants_that_can_only_mean_one_thing(make, line, note):
     assert boxes(report) == [[pytest.approx(BOX)]] * 2
     assert report.splits[0].coco['annotations'][0]['category_id'] == line.startswith('traffic')
     assert [str(each) for each in report.of('note')] == [
-        f'data.yaml ({split}): 1 line with {note}, labels/{split}/{name}.txt:1 first'
+        f'data.yaml ({split}): 1 line with {note}, the first is labels/{split}/{name}.txt:1'
         for split, name in (('train', 'a'), ('val', 'b'))
         if note
     ]
@@ -122,11 +122,11 @@ def test_variants_that_can_only_mean_one_thing(make, line, note):
 @pytest.mark.parametrize(
     ('line', 'text'),
     [
-        ('0 20 10 10 10', 'has values above 1: pixels? YOLO writes shares of the width and height of the image'),
-        ('0 5 5 20 5 20 15', 'has values above 1: pixels?'),
+        ('0 20 10 10 10', 'has values above 1, perhaps pixels; YOLO format needs fractions of the width and height'),
+        ('0 5 5 20 5 20 15', 'has values above 1, perhaps pixels;'),
         ('0 0,5 0,5 0,25 0,5', 'has commas that may be decimal points'),
         ('0,20,10,10,10', 'has commas that may be decimal points'),
-        ('0 0.5 0.5 0.25 0.5 17', 'no score from 0 to 1'),
+        ('0 0.5 0.5 0.25 0.5 17', 'not a score from 0 to 1'),
         ('traffic lights 0.5 0.5 0.25 0.5', "no class has the name 'traffic lights', did you mean traffic light?"),
     ],
 )
@@ -142,8 +142,8 @@ def test_classes_that_count_from_one(make):
     report = check_data(root)
     (finding,) = report.of('fatal')
     assert str(finding) == (
-        'data.yaml: class ids run from 1 to 2, YOLO counts from 0: those of the 2 names are 0 to 1; subtract 1 from '
-        'each id, or add the name of class 2'
+        'data.yaml: class ids run from 1 to 2, but YOLO counts from 0: those of the 2 names are 0 to 1; subtract 1 '
+        'from each id, or add the name of class 2'
     )
     (root / 'labels' / 'val' / 'b.txt').write_text('0 .5 .5 .2 .2\n2 .5 .5 .2 .2\n')  # then it is one wrong box
     assert [each.kind for each in check_data(root).of('fatal', 'error')] == ['unknown category']

@@ -30,7 +30,7 @@ def read(tmp_path, text, file='data.yaml'):
 def test_names_that_are_no_text_ask_for_quotes(tmp_path, names, shown, word):
     message = (
         f'data.yaml, line 3, "names: {names}": the class name {shown} is not text, YAML reads it as {word}: put it '
-        f"into quotes, '{shown}'"
+        f"in quotes, '{shown}'"
     )
     with pytest.raises(DataError, match=re.escape(message)):
         read(tmp_path, f'{PLACES}names: {names}\n')
@@ -53,11 +53,11 @@ def test_names_in_quotes_are_names(tmp_path):
 @pytest.mark.parametrize(
     ('text', 'message'),
     [
-        ('names: [cat, dog, cat]\n', "line 1, .*: two classes have the name 'cat'; each takes its own"),
-        ('names: {0: cat, 0: dog}\n', 'line 1: 0 is there twice; only one can be meant'),
-        ('names: [cat]\ntrain: a\ntrain: b\n', 'line 3: train is there twice'),
+        ('names: [cat, dog, cat]\n', "line 1, .*: two classes have the name 'cat'; names must be different"),
+        ('names: {0: cat, 0: dog}\n', 'line 1: 0 occurs twice; remove one'),
+        ('names: [cat]\ntrain: a\ntrain: b\n', 'line 3: train occurs twice'),
         ("names: [cat, ' ']\n", "class 1 has the empty name ' '"),
-        ('names: []\n', r'has names: \[\]; it takes the names'),
+        ('names: []\n', r'has names: \[\]; it must be the names'),
         ('names: [cat]\nnc: two\n', 'has nc: two, but 1 names'),
         ("names: [cat]\nnc: '2'\n", 'has nc: 2, but 1 names'),
         ('names: [cat]\ntrain: 2024-02-31\n', 'is not valid YAML'),
@@ -89,7 +89,9 @@ def test_other_names_of_the_file(tmp_path):
     (tmp_path / 'hyp.yaml').write_text('lr0: 0.01\n')
     (tmp_path / 'broken.yaml').write_text('[')
     assert read(tmp_path, f'{PLACES}names: [cat]\n', 'coco8.yaml').file == 'coco8.yaml'
-    with pytest.raises(DataError, match=r'has several files that name classes, coco8\.yaml, other\.yaml: call the one'):
+    with pytest.raises(
+        DataError, match=r'has several files that name classes, coco8\.yaml, other\.yaml: rename the right one'
+    ):
         read(tmp_path, f'{PLACES}names: [dog]\n', 'other.yaml')
 
 
@@ -99,7 +101,7 @@ def test_without_a_file_classes_txt_names_the_classes(tmp_path, layout):
         for word in ('train', 'valid'):
             (tmp_path / layout.format(folder, word)).mkdir(parents=True)
     with pytest.raises(
-        DataError, match=r'has folders of images and labels and no data\.yaml: it names the classes, as'
+        DataError, match=r'has folders of images and labels, but no data\.yaml, which names the classes, as'
     ):
         read_settings(tmp_path)
     settings = read(tmp_path, 'cat\n\ntraffic light\n', 'classes.txt')
@@ -108,8 +110,8 @@ def test_without_a_file_classes_txt_names_the_classes(tmp_path, layout):
     assert settings.places == {name: [layout.format('images', word)] for name, word in words.items()}
     notes = [str(finding) for finding in settings.findings if finding.file == 'classes.txt']
     assert notes == [
-        'classes.txt: names the 2 classes: there is no data.yaml',
-        'classes.txt: 1 empty line before or between the names counts as no class',
+        'classes.txt: names the 2 classes, because there is no data.yaml',
+        'classes.txt: 1 empty line before or between the names is ignored',
     ]
     assert len(read(tmp_path, 'cat\ndog\n\n\n', 'classes.txt').findings) == len(settings.findings) - 1
     with pytest.raises(DataError, match=r'classes\.txt has a name twice'):

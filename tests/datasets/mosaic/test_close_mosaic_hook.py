@@ -34,7 +34,7 @@ def test_the_last_epochs_have_no_mosaic_and_new_workers_once():
         assert probabilities(run) == ((0.0, 0.0) if closed else (1.0, 0.1))
         assert (run.train_dataloader._iterator is None) == (epoch == 7)
         run.train_dataloader._iterator = 'workers'
-    assert run.lines == ['no mosaic from epoch 8 on']
+    assert run.lines == ['mosaic is off from epoch 8']
 
 
 def test_a_run_resumed_in_the_last_epochs_closes_at_once():
@@ -45,7 +45,7 @@ def test_a_run_resumed_in_the_last_epochs_closes_at_once():
 
 
 def test_what_cannot_work_is_refused():
-    with pytest.raises(ValueError, match='epochs=-1 of CloseMosaicHook has to be 0 or more'):
+    with pytest.raises(ValueError, match='epochs=-1: it must be at least 0'):
         CloseMosaicHook(-1)
     with pytest.raises(ValueError, match=r'the training pipeline has no mmcnn\.MosaicAffine'):
         CloseMosaicHook().before_train(runner(pipeline=[RandomHSV()]))
@@ -65,4 +65,4 @@ def test_in_a_run_with_a_persistent_worker(train_tiny, log_of, tmp_path):
         args=['--epochs', 2, '--workers', 1],
     )
     assert result.code == 0, result.err
-    assert 'no mosaic from epoch 1 on' in log_of(tmp_path)
+    assert 'mosaic is off from epoch 1' in log_of(tmp_path)

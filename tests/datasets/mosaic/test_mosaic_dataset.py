@@ -110,7 +110,7 @@ def test_a_sample_that_a_transform_gives_up_is_drawn_anew(build):
     given = drawn(dataset, 3, 0)
     assert answers == [] and given['inputs'].shape == (3, 64, 96)
     dataset._of_images[0] = lambda results: None
-    with pytest.raises(DataError, match=r'the pipeline gave nothing for .*0\.png in 15 tries'):
+    with pytest.raises(DataError, match=r'the pipeline returned no sample for .*0\.png in 15 attempts'):
         dataset[0]
 
 
@@ -188,7 +188,7 @@ def test_workers_share_what_they_decode(build, monkeypatch, tmp_path):
 
 def test_processes_that_are_not_forked_are_refused(build):
     dataset = build(cache_gb=0.1)
-    with pytest.raises(DataError, match='no cache_gb'):
+    with pytest.raises(DataError, match='leave out cache_gb'):
         next(iter(batches(dataset, 1, multiprocessing_context='spawn')))
 
 
@@ -201,9 +201,9 @@ def test_the_device_gets_the_same_boxes_and_no_image(build):
 
 
 def test_what_cannot_work_is_refused(build):
-    with pytest.raises(ValueError, match=r'has to begin with mmcnn\.MosaicAffine or mmcnn\.DarknetMosaic'):
+    with pytest.raises(ValueError, match=r'must begin with mmcnn\.MosaicAffine or mmcnn\.DarknetMosaic'):
         build(HSV)
-    with pytest.raises(ValueError, match='leave out the pipeline of its inner dataset'):
+    with pytest.raises(ValueError, match='remove the pipeline of its inner dataset'):
         build(MOSAIC, dataset=dict(pipeline=[dict(type='LoadImageFromFile')]))
     with pytest.raises(ValueError, match='device_augmentation: PackDetInputs needs the drawn image'):
         build(MOSAIC, dict(type='PackDetInputs'), device_augmentation=True)
@@ -226,8 +226,8 @@ def test_a_broken_tile_is_counted_and_not_the_image_that_was_asked_for(build, mo
     for index in range(7):
         assert 'gone.jpg' not in seeded[index]['data_samples'].img_paths
     assert seeded.num_failed == 1
-    assert messages == ['gone.jpg cannot be used: DataError: gone.jpg cannot be read: No such file or directory; '
-                        'another sample takes its place (1 such files so far)']  # fmt: skip
+    assert messages == ['cannot use gone.jpg: DataError: gone.jpg cannot be read: No such file or directory; replaced '
+                        'by another sample (1 such files so far)']  # fmt: skip
 
 
 def test_the_mosaic_of_a_built_data_set_can_be_closed(build):

@@ -89,7 +89,9 @@ def test_it_leaves_no_file():
 
 def test_no_room_for_its_lock_is_one_sentence(full_shm):
     full_shm()
-    with pytest.raises(DataError, match=r'^an image cache of 0\.5 GB: the system refuses it \(/dev/shm is full: '):
+    with pytest.raises(
+        DataError, match=r'^an image cache of 0\.5 GB: the system cannot provide it \(/dev/shm is full: use '
+    ):
         SharedImageCache(2, gigabytes=0.5)
 
 
@@ -105,13 +107,13 @@ def test_a_system_that_refuses_is_one_sentence(monkeypatch):
 
     monkeypatch.setattr('mmap.mmap', refuse)
     with pytest.raises(
-        DataError, match=r'an image cache of 0.001 GB: the system refuses it \(Cannot allocate memory\)'
+        DataError, match=r'an image cache of 0.001 GB: the system cannot provide it \(Cannot allocate memory\)'
     ):
         SharedImageCache(2, 0.001)
 
 
 def test_it_cannot_be_copied_to_a_process_that_is_not_forked():
-    with pytest.raises(DataError, match="mp_start_method='fork', or no cache_gb"):
+    with pytest.raises(DataError, match="mp_start_method='fork', or leave out cache_gb"):
         copy.deepcopy(SharedImageCache(2, 1e-5))
 
 

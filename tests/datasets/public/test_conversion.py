@@ -69,11 +69,11 @@ def test_upright_jpegs_are_copied(tmp_path):
 
 
 def test_what_cannot_be_converted(tables, tmp_path):
-    with pytest.raises(UsageError, match=r'^openimages has no conversion here'):
+    with pytest.raises(UsageError, match=r'^openimages cannot be converted by mmcnn'):
         convert(public_set('openimages'), tables, tmp_path / 'out')
-    with pytest.raises(DataError, match=r'has no PCBData: it is no copy of https://github\.com/tangsanli5201'):
+    with pytest.raises(DataError, match=r'has no PCBData: it is not a copy of https://github\.com/tangsanli5201'):
         convert(public_set('deeppcb'), tables, tmp_path / 'out')
-    with pytest.raises(DataError, match=r'nowhere does not exist; it takes a clone or an archive of'):
+    with pytest.raises(DataError, match=r'nowhere does not exist; give a clone or an archive of'):
         convert(public_set('deeppcb'), tmp_path / 'nowhere', tmp_path / 'out')
     with pytest.raises(UsageError, match='is not an empty folder'):
         convert(public_set('tables'), tables, tables)
@@ -81,7 +81,7 @@ def test_what_cannot_be_converted(tables, tmp_path):
 
 def test_images_that_were_drawn_are_needed():
     splits = {'train': [SourceImage(Path('00041000_test.jpg'), ())], 'val': []}
-    with pytest.raises(DataError, match='1 of the 320 images that were drawn for train; the first'):
+    with pytest.raises(DataError, match='1 of the 320 images sampled for train; the first'):
         chosen(public_set('deeppcb'), splits, whole=False)
     assert chosen(public_set('deeppcb'), splits, whole=True) is splits
 

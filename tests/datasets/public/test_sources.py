@@ -59,7 +59,7 @@ def test_every_fifth_image_validates_where_there_are_no_splits(tmp_path):
 
 def test_an_image_without_its_file_is_named(tmp_path):
     xml(tmp_path / 'images/train/a.xml', 'ace', (5, 6, 14, 15))
-    with pytest.raises(DataError, match=r'^a is named among the images, but has no image$'):
+    with pytest.raises(DataError, match=r'^a is listed as an image, but has no image$'):
         sources.read_voc_beside(tmp_path)
 
 

@@ -93,7 +93,7 @@ def test_shrinking_averages():
 @pytest.mark.parametrize(
     ('make', 'message'),
     [
-        (lambda: RandomResizedCrop(None), 'RandomResizedCrop: img_scale is None; mmcnn train and mmcnn test put'),
+        (lambda: RandomResizedCrop(None), 'RandomResizedCrop: img_scale is None; mmcnn train and mmcnn test set'),
         (lambda: ResizedCenterCrop(None), 'ResizedCenterCrop: img_scale is None'),
         (lambda: RandomResizedCrop((8, 8), area=(0, 1)), r'area is \(0, 1\)'),
         (lambda: RandomResizedCrop((8, 8), area=(0.5, 1.5)), r'area is \(0.5, 1.5\)'),
