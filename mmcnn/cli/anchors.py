@@ -31,7 +31,7 @@ class AnchorOptions(SplitOptions, ImportOptions):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of ``mmcnn anchors``."""
+    """Add the arguments of ``mmcnn anchors``."""
     add_options(parser, AnchorOptions)
 
 

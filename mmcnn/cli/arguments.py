@@ -21,6 +21,7 @@ class KeyValues(argparse.Action):
     def __call__(
         self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
     ) -> None:
+        """Add the texts to those of earlier uses of the option."""
         for value in values:
             if '=' not in value:
                 raise argparse.ArgumentError(self, f"'{value}' is not KEY=VALUE")
@@ -92,6 +93,7 @@ class NamedOnly(argparse.Action):
     def __call__(
         self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
     ) -> None:
+        """Store True for the first name, and any other name itself."""
         setattr(namespace, self.dest, True if values == self.names[0] else values)
 
 

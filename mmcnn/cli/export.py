@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exports."""
+    """Export the checkpoint or config."""
     options = options_from(args, ExportOptions, source=args.source, config=args.config)
 
     from mmcnn.deployment.export import run_export

@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Detects."""
+    """Detect on the sources."""
     config, checkpoint, sources = split_arguments([args.first, *args.rest])
     options = options_from(args, InferOptions, config=config, checkpoint=checkpoint, sources=sources)
 

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Evaluates."""
+    """Evaluate the checkpoint."""
     options = options_from(args, TestOptions, config=args.config, checkpoint=args.checkpoint)
 
     from mmcnn.runs.api import run_test
